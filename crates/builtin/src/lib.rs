@@ -1,0 +1,2 @@
+//! The built-in model as bytes.
+#![forbid(unsafe_code)]

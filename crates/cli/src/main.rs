@@ -1,0 +1,2 @@
+//! The `polyhead` command.
+fn main() {}

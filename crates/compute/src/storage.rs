@@ -1,0 +1,219 @@
+//! Bytes of a model file and the tensors that stand in them.
+//!
+//! A checkpoint is megabytes of numbers that most code only passes on: the
+//! reader finds them, the packer or the embedding gather converts them. So a
+//! [`StoredTensor`] is a cheap handle (shape, type, range of shared bytes), and
+//! conversion to `f32` happens where the numbers are used.
+
+use std::fs::File;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Immutable bytes that are shared by everything that reads them: a mapped
+/// file, data compiled into the program, or a buffer. Cloning is cheap.
+#[derive(Clone)]
+pub struct Bytes {
+    source: Source,
+    range: Range<usize>,
+}
+
+#[derive(Clone)]
+enum Source {
+    Static(&'static [u8]),
+    Owned(Arc<Vec<u8>>),
+    Mapped(Arc<memmap2::Mmap>),
+}
+
+impl Bytes {
+    /// Maps a file into memory: pages are read when they are first used.
+    ///
+    /// Replacing the file by rename is safe; a program that *shortens* it in
+    /// place while it is mapped makes the operating system stop this process,
+    /// as with every mapped file.
+    ///
+    /// # Errors
+    /// Whatever opening or mapping reports. An empty file gives empty bytes.
+    pub fn map(path: &Path) -> std::io::Result<Self> {
+        let file = File::open(path)?;
+        if file.metadata()?.len() == 0 {
+            return Ok(Self::from(Vec::new()));
+        }
+        // SAFETY: the map is read-only and private to this type, which only
+        // hands out `&[u8]` and reads each number by value. A writer elsewhere
+        // can change what is read, never its validity: every bit pattern is a
+        // number. Truncation by another process is documented above.
+        let map = unsafe { memmap2::Mmap::map(&file)? };
+        Ok(Self { range: 0..map.len(), source: Source::Mapped(Arc::new(map)) })
+    }
+
+    /// Data compiled into the program.
+    pub fn from_static(data: &'static [u8]) -> Self {
+        Self { source: Source::Static(data), range: 0..data.len() }
+    }
+
+    /// The part `range`, counted from the beginning of `self`.
+    ///
+    /// # Panics
+    /// If the range lies outside; callers check file contents before.
+    pub fn slice(&self, range: Range<usize>) -> Self {
+        assert!(
+            range.start <= range.end && range.end <= self.len(),
+            "range {range:?} of {} bytes",
+            self.len()
+        );
+        let start = self.range.start;
+        Self { source: self.source.clone(), range: start + range.start..start + range.end }
+    }
+
+    /// Number of bytes.
+    pub fn len(&self) -> usize {
+        self.range.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.range.is_empty()
+    }
+
+    /// The bytes themselves.
+    pub fn as_slice(&self) -> &[u8] {
+        let all: &[u8] = match &self.source {
+            Source::Static(data) => data,
+            Source::Owned(data) => data,
+            Source::Mapped(map) => map,
+        };
+        &all[self.range.clone()]
+    }
+}
+
+impl From<Vec<u8>> for Bytes {
+    fn from(data: Vec<u8>) -> Self {
+        Self { range: 0..data.len(), source: Source::Owned(Arc::new(data)) }
+    }
+}
+
+impl std::fmt::Debug for Bytes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Bytes({})", self.len())
+    }
+}
+
+/// How the numbers of a [`StoredTensor`] are stored, little-endian.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoredType {
+    /// IEEE single precision.
+    F32,
+    /// IEEE half precision.
+    F16,
+    /// The upper half of a single.
+    Bf16,
+    /// Signed bytes; the tensor carries one scale per row.
+    I8,
+}
+
+impl StoredType {
+    /// Bytes per number.
+    pub fn size(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::F16 | Self::Bf16 => 2,
+            Self::I8 => 1,
+        }
+    }
+}
+
+/// A tensor as it stands in a file: converted to `f32` row by row on use.
+#[derive(Clone, Debug)]
+pub struct StoredTensor {
+    bytes: Bytes,
+    kind: StoredType,
+    shape: Vec<usize>,
+    /// One per row for [`StoredType::I8`], else empty.
+    scales: Vec<f32>,
+}
+
+impl StoredTensor {
+    /// - `shape`: `[rows, ...]` or `[n]`; rows are the first dimension of two
+    ///   or more, a vector is one row
+    /// - `scales`: `[rows]` for [`StoredType::I8`], empty otherwise
+    ///
+    /// # Panics
+    /// If bytes, shape and scales do not belong together: readers check first.
+    pub fn new(bytes: Bytes, kind: StoredType, shape: Vec<usize>, scales: Vec<f32>) -> Self {
+        let count: usize = shape.iter().product();
+        assert_eq!(bytes.len(), count * kind.size(), "bytes of a {shape:?} tensor");
+        let tensor = Self { bytes, kind, shape, scales };
+        let expected = if kind == StoredType::I8 { tensor.rows() } else { 0 };
+        assert_eq!(tensor.scales.len(), expected, "scales of a {:?} tensor", tensor.shape);
+        tensor
+    }
+
+    /// A tensor of our own numbers; for tests and conversions.
+    pub fn from_f32(shape: Vec<usize>, values: &[f32]) -> Self {
+        let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        Self::new(bytes.into(), StoredType::F32, shape, Vec::new())
+    }
+
+    /// The shape as stored.
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// How the numbers are stored.
+    pub fn stored_type(&self) -> StoredType {
+        self.kind
+    }
+
+    /// First dimension; 1 for a vector.
+    pub fn rows(&self) -> usize {
+        if self.shape.len() < 2 { 1 } else { self.shape[0] }
+    }
+
+    /// Numbers per row.
+    pub fn columns(&self) -> usize {
+        if self.shape.len() < 2 {
+            self.shape.iter().product()
+        } else {
+            self.shape[1..].iter().product()
+        }
+    }
+
+    /// Writes row `row` into `out`, `[columns]`.
+    ///
+    /// # Panics
+    /// If `row` or the length of `out` is wrong.
+    pub fn read_row(&self, row: usize, out: &mut [f32]) {
+        let columns = self.columns();
+        assert_eq!(out.len(), columns, "length of a row");
+        let size = self.kind.size();
+        let bytes = &self.bytes.as_slice()[row * columns * size..(row + 1) * columns * size];
+        match self.kind {
+            StoredType::F32 => convert(bytes, out, f32::from_le_bytes),
+            StoredType::F16 => convert(bytes, out, |b| half::f16::from_le_bytes(b).to_f32()),
+            StoredType::Bf16 => convert(bytes, out, |b| half::bf16::from_le_bytes(b).to_f32()),
+            StoredType::I8 => {
+                let scale = self.scales[row];
+                convert(bytes, out, |b| f32::from(i8::from_le_bytes(b)) * scale);
+            }
+        }
+    }
+
+    /// All numbers, row after row.
+    pub fn to_vec(&self) -> Vec<f32> {
+        let mut out = vec![0.0; self.rows() * self.columns()];
+        if !out.is_empty() {
+            for (row, out) in out.chunks_exact_mut(self.columns()).enumerate() {
+                self.read_row(row, out);
+            }
+        }
+        out
+    }
+}
+
+fn convert<const SIZE: usize>(bytes: &[u8], out: &mut [f32], number: impl Fn([u8; SIZE]) -> f32) {
+    let (parts, _) = bytes.as_chunks::<SIZE>();
+    for (out, part) in out.iter_mut().zip(parts) {
+        *out = number(*part);
+    }
+}

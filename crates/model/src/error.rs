@@ -1,0 +1,64 @@
+//! What can go wrong, and where.
+
+use std::fmt;
+
+/// Why a model could not be loaded or a text not be encoded.
+///
+/// The message names the thing, what was expected and what was found.
+#[derive(Debug)]
+pub struct Error {
+    kind: ErrorKind,
+    message: String,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// Sorts of [`Error`], for callers that act on them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// A file or folder could not be read.
+    Io,
+    /// A model folder is not what it says it is, or is damaged.
+    Format,
+    /// The model needs something that Polyhead does not have.
+    Unsupported,
+    /// An option that does not fit the model.
+    Option,
+    /// A text is longer than the model reads, and cutting was not allowed.
+    TooLong,
+    /// A name could not be found on, or fetched from, the hub.
+    Hub,
+    /// The result holds a number that is not finite: the weights are damaged.
+    NotFinite,
+}
+
+impl Error {
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), source: None }
+    }
+
+    pub(crate) fn with_source(
+        kind: ErrorKind,
+        message: impl Into<String>,
+        source: impl std::error::Error + Send + Sync + 'static,
+    ) -> Self {
+        Self { kind, message: message.into(), source: Some(Box::new(source)) }
+    }
+
+    /// What sort of failure this is.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_ref().map(|e| &**e as &(dyn std::error::Error + 'static))
+    }
+}
