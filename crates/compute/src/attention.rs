@@ -1,0 +1,376 @@
+//! Scaled dot-product attention (Vaswani et al., 2017, equation 1), sequence by
+//! sequence and head by head: a token attends to the tokens of its own sequence
+//! only, so packed batches need no mask.
+//!
+//! A few query rows are taken at a time against all keys of the sequence: their
+//! scores are the only `[rows, T]` matrix there ever is.
+
+use std::cell::RefCell;
+
+use crate::buffer::Buffer;
+use crate::functions;
+use crate::simd::{Isa, Op, Simd};
+use crate::team::{SharedPointer, Team};
+use crate::tile::{Left, tile};
+
+/// Query rows at a time: enough to hide the latency of the arithmetic, few
+/// enough that their addresses fit the general registers.
+const QUERY_ROWS: usize = 6;
+
+/// Sizes of an attention layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AttentionShape {
+    /// `H`
+    pub heads: usize,
+    /// `K`, numbers per head.
+    pub head_size: usize,
+}
+
+/// `out = softmax(q kᵀ / √K) v` for every sequence and head.
+///
+/// - `qkv`: `[N, 3·D]`: queries, keys and values beside each other, `D = H·K`
+/// - `offsets`: `[B + 1]`, where each sequence begins; the last entry is `N`
+/// - `out`: `[N, D]`
+///
+/// # Panics
+/// If the lengths do not fit or the offsets do not grow.
+pub fn attention(
+    team: &Team,
+    isa: Isa,
+    shape: AttentionShape,
+    qkv: &[f32],
+    offsets: &[usize],
+    out: &mut [f32],
+) {
+    let width = shape.heads * shape.head_size;
+    let tokens = check_lengths(shape, qkv, offsets, out);
+    let out = SharedPointer(out.as_mut_ptr());
+    let items = (offsets.len() - 1) * shape.heads;
+    let parts = if team.parts() == 1 { 1 } else { items.min(8 * team.parts()) };
+    team.run(parts, &|part| {
+        SCRATCH.with_borrow_mut(|scratch| {
+            for item in items * part / parts..items * (part + 1) / parts {
+                let (sequence, head) = (item / shape.heads, item % shape.heads);
+                let (start, end) = (offsets[sequence], offsets[sequence + 1]);
+                debug_assert!(end <= tokens);
+                isa.run(Head {
+                    size: shape.head_size,
+                    // Columns of this head in the rows of this sequence.
+                    q: &qkv[start * 3 * width + head * shape.head_size..],
+                    row: 3 * width,
+                    key: width,
+                    value: 2 * width,
+                    tokens: end - start,
+                    // SAFETY: within `out`, whose length was checked.
+                    out: SharedPointer(unsafe {
+                        out.get().add(start * width + head * shape.head_size)
+                    }),
+                    out_row: width,
+                    scratch,
+                });
+            }
+        });
+    });
+}
+
+/// The plain loops in double precision: document and oracle of [`attention`].
+pub fn attention_reference(shape: AttentionShape, qkv: &[f32], offsets: &[usize], out: &mut [f32]) {
+    check_lengths(shape, qkv, offsets, out);
+    let (size, width) = (shape.head_size, shape.heads * shape.head_size);
+    let at = |row: usize, column: usize| f64::from(qkv[row * 3 * width + column]);
+    for sequence in offsets.windows(2) {
+        for head in 0..shape.heads {
+            for i in sequence[0]..sequence[1] {
+                let score = |j: usize| {
+                    let dot: f64 =
+                        (head * size..(head + 1) * size).map(|c| at(i, c) * at(j, width + c)).sum();
+                    dot / (size as f64).sqrt()
+                };
+                let scores: Vec<f64> = (sequence[0]..sequence[1]).map(score).collect();
+                let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                let weights: Vec<f64> = scores.iter().map(|s| (s - largest).exp()).collect();
+                let total: f64 = weights.iter().sum();
+                for c in head * size..(head + 1) * size {
+                    let sum: f64 = weights
+                        .iter()
+                        .zip(sequence[0]..)
+                        .map(|(w, j)| w * at(j, 2 * width + c))
+                        .sum();
+                    out[i * width + c] = (sum / total) as f32;
+                }
+            }
+        }
+    }
+}
+
+/// The number of tokens.
+fn check_lengths(shape: AttentionShape, qkv: &[f32], offsets: &[usize], out: &[f32]) -> usize {
+    let width = shape.heads * shape.head_size;
+    let tokens = *offsets.last().expect("offsets have one entry more than sequences");
+    assert!(offsets.is_sorted(), "offsets grow");
+    assert_eq!(qkv.len(), tokens * 3 * width, "length of qkv");
+    assert_eq!(out.len(), tokens * width, "length of the output");
+    tokens
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Buffer> = RefCell::new(Buffer::default());
+}
+
+/// One head of one sequence.
+struct Head<'a> {
+    /// `K`
+    size: usize,
+    /// The first query; each next token's stands `row` further.
+    q: &'a [f32],
+    row: usize,
+    /// Distance from a query to the key of the same token.
+    key: usize,
+    /// … and to its value.
+    value: usize,
+    /// `T`
+    tokens: usize,
+    out: SharedPointer,
+    out_row: usize,
+    scratch: &'a mut Buffer,
+}
+
+impl Op for Head<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        match S::TILE_VECTORS {
+            1 => self.attend::<S, 1>(simd),
+            2 => self.attend::<S, 2>(simd),
+            3 => self.attend::<S, 3>(simd),
+            other => unreachable!("a tile of {other} vectors"),
+        }
+    }
+}
+
+impl Head<'_> {
+    #[inline(always)]
+    fn attend<S: Simd, const VECTORS: usize>(self, simd: S) {
+        let width = VECTORS * S::LANES;
+        let (size, tokens) = (self.size, self.tokens);
+        if tokens == 0 {
+            return;
+        }
+        assert!(
+            self.q.len() >= (tokens - 1) * self.row + self.value + size,
+            "rows of the sequence"
+        );
+        let key_panels = tokens.div_ceil(width);
+        let value_panels = size.div_ceil(width);
+        let scores_row = key_panels * width;
+        let out_row = value_panels * width;
+        self.scratch.resize(
+            key_panels * size * width
+                + value_panels * tokens * width
+                + QUERY_ROWS * (scores_row + out_row),
+        );
+        let (keys, rest) = self.scratch.split_at_mut(key_panels * size * width);
+        let (values, rest) = rest.split_at_mut(value_panels * tokens * width);
+        let (scores, sums) = rest.split_at_mut(QUERY_ROWS * scores_row);
+
+        pack_keys(self.q, self.row, self.key, size, tokens, width, keys);
+        pack_values(self.q, self.row, self.value, size, tokens, width, values);
+
+        let scale = simd.splat(1.0 / (size as f32).sqrt());
+        let rows_at_once = QUERY_ROWS.min(S::TILE_ROWS);
+        let mut first = 0;
+        while first < tokens {
+            let rows = rows_at_once.min(tokens - first);
+            // SAFETY: queries, packed panels, scores and sums have been sized for these rows just
+            // above; the output rows of this head belong to this call alone.
+            unsafe {
+                let queries =
+                    Left { at: self.q.as_ptr().add(first * self.row), row: self.row, step: 1 };
+                for panel in 0..key_panels {
+                    let keys = keys.as_ptr().add(panel * size * width);
+                    let to = scores.as_mut_ptr().add(panel * width);
+                    tile::<S, VECTORS>(simd, rows, size, queries, keys, to, scores_row, true);
+                }
+                let mut totals = [0.0; QUERY_ROWS];
+                let mut i = 0;
+                while i < rows {
+                    totals[i] =
+                        exponentials(simd, scores.as_mut_ptr().add(i * scores_row), tokens, scale);
+                    i += 1;
+                }
+                let weights = Left { at: scores.as_ptr(), row: scores_row, step: 1 };
+                for panel in 0..value_panels {
+                    let values = values.as_ptr().add(panel * tokens * width);
+                    let to = sums.as_mut_ptr().add(panel * width);
+                    tile::<S, VECTORS>(simd, rows, tokens, weights, values, to, out_row, true);
+                }
+                i = 0;
+                while i < rows {
+                    let factor = simd.splat(1.0 / totals[i]);
+                    let to = self.out.get().add((first + i) * self.out_row);
+                    let mut at = 0;
+                    while at < size {
+                        let sum = simd.load(sums.as_ptr().add(i * out_row + at));
+                        simd.store_first(
+                            simd.mul(sum, factor),
+                            to.add(at),
+                            S::LANES.min(size - at),
+                        );
+                        at += S::LANES;
+                    }
+                    i += 1;
+                }
+            }
+            first += rows;
+        }
+    }
+}
+
+/// Replaces `count` scores by `exp((score − largest) · scale)`; returns their sum.
+///
+/// The scores lie in whole vectors; those beyond `count` are left as they are
+/// for the caller not to read.
+///
+/// # Safety
+/// Whole vectors that cover `count` numbers must be readable and writable at `scores`.
+#[inline(always)]
+unsafe fn exponentials<S: Simd>(simd: S, scores: *mut f32, count: usize, scale: S::V) -> f32 {
+    let whole = count - count % S::LANES;
+    // SAFETY: as the caller promises.
+    unsafe {
+        // The lanes beyond the last score must lose: they get −∞, whose exponential is 0.
+        if whole < count {
+            let mut at = count;
+            while at < whole + S::LANES {
+                *scores.add(at) = f32::NEG_INFINITY;
+                at += 1;
+            }
+        }
+        let mut largest = simd.splat(f32::NEG_INFINITY);
+        let mut at = 0;
+        while at < count {
+            largest = simd.max(largest, simd.load(scores.add(at)));
+            at += S::LANES;
+        }
+        let largest = simd.splat(simd.maximum(largest));
+        let mut total = simd.splat(0.0);
+        at = 0;
+        while at < count {
+            let distance = simd.mul(simd.sub(simd.load(scores.add(at)), largest), scale);
+            let weight = functions::exp(simd, distance);
+            simd.store(weight, scores.add(at));
+            total = simd.add(total, weight);
+            at += S::LANES;
+        }
+        simd.sum(total)
+    }
+}
+
+/// Panels of `width` keys, each `[size, width]`; the last one is filled up with zeros.
+#[inline(always)]
+fn pack_keys(
+    rows: &[f32],
+    row: usize,
+    column: usize,
+    size: usize,
+    tokens: usize,
+    width: usize,
+    to: &mut [f32],
+) {
+    for (panel, to) in to.chunks_exact_mut(size * width).enumerate() {
+        let count = width.min(tokens - panel * width);
+        if count < width {
+            to.fill(0.0);
+        }
+        for token in 0..count {
+            let key = &rows[(panel * width + token) * row + column..][..size];
+            for (to, x) in to[token..].iter_mut().step_by(width).zip(key) {
+                *to = *x;
+            }
+        }
+    }
+}
+
+/// Panels of `width` columns, each `[tokens, width]`; the last one is filled up with zeros.
+#[inline(always)]
+fn pack_values(
+    rows: &[f32],
+    row: usize,
+    column: usize,
+    size: usize,
+    tokens: usize,
+    width: usize,
+    to: &mut [f32],
+) {
+    for (panel, to) in to.chunks_exact_mut(tokens * width).enumerate() {
+        let count = width.min(size - panel * width);
+        for (token, to) in to.chunks_exact_mut(width).enumerate() {
+            let value = &rows[token * row + column + panel * width..][..count];
+            to[..count].copy_from_slice(value);
+            to[count..].fill(0.0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::team::Threads;
+    use crate::testing::numbers;
+
+    #[test]
+    fn follows_the_plain_loops_at_any_size() {
+        for isa in Isa::available() {
+            for (heads, head_size) in [(1, 1), (4, 10), (3, 16), (2, 32), (2, 64), (1, 100)] {
+                let shape = AttentionShape { heads, head_size };
+                let offsets = [0, 1, 1, 8, 41, 100, 200];
+                let width = heads * head_size;
+                // Spread out, so that some weights are near 1 and others near 0.
+                let qkv: Vec<f32> = numbers(200 * 3 * width, 1).iter().map(|x| 3.0 * x).collect();
+                let (mut fast, mut exact) = (vec![f32::NAN; 200 * width], vec![0.0; 200 * width]);
+                attention(&Team::solo(), isa, shape, &qkv, &offsets, &mut fast);
+                attention_reference(shape, &qkv, &offsets, &mut exact);
+                for (i, (a, b)) in fast.iter().zip(&exact).enumerate() {
+                    // Scores of up to 100 carry errors of some 1e-5, which the exponential keeps.
+                    assert!(
+                        (a - b).abs() < 1e-4,
+                        "{shape:?} on {} at {i}: {a}, not {b}",
+                        isa.name()
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_sequence_has_the_same_bits_in_any_batch_and_team() {
+        let shape = AttentionShape { heads: 3, head_size: 20 };
+        let offsets = [0, 7, 40, 41, 90];
+        let qkv = numbers(90 * 180, 2);
+        for isa in Isa::available() {
+            let mut whole = vec![0.0; 90 * 60];
+            attention(&Team::solo(), isa, shape, &qkv, &offsets, &mut whole);
+            for s in offsets.windows(2) {
+                let mut alone = vec![0.0; (s[1] - s[0]) * 60];
+                let part = &qkv[s[0] * 180..s[1] * 180];
+                attention(&Team::solo(), isa, shape, part, &[0, s[1] - s[0]], &mut alone);
+                assert_eq!(alone, whole[s[0] * 60..s[1] * 60]);
+            }
+            let mut together = vec![0.0; 90 * 60];
+            let threads = Threads::new(3).expect("threads");
+            threads.team(|team| attention(team, isa, shape, &qkv, &offsets, &mut together));
+            assert_eq!(whole, together);
+        }
+    }
+
+    #[test]
+    fn a_nan_stays_visible() {
+        let shape = AttentionShape { heads: 1, head_size: 4 };
+        let mut qkv = numbers(3 * 12, 3);
+        qkv[5] = f32::NAN;
+        let mut out = vec![0.0; 12];
+        attention(&Team::solo(), Isa::detect(), shape, &qkv, &[0, 3], &mut out);
+        assert!(out.iter().any(|x| x.is_nan()));
+    }
+}

@@ -1,0 +1,495 @@
+//! Linear layers: `y = f(x Wᵀ + b) (+ r)`.
+//!
+//! The weight is packed once into panels of as many columns as the register
+//! tile is wide, so the inner loop reads it straight through. The rows of `x`
+//! are packed block by block, the result is finished (bias, activation,
+//! residual) while it is in the first cache. There is no padding of rows and no
+//! other order of summation for a short batch: see [`tile`](crate::tile).
+
+use std::cell::RefCell;
+use std::ops::Range;
+
+use crate::activation::Activation;
+use crate::buffer::Buffer;
+use crate::simd::{Isa, Op, Simd};
+use crate::storage::StoredTensor;
+use crate::team::{SharedPointer, Team};
+use crate::tile::{Left, tile};
+
+/// Rows of `x` that are packed together: 144 × 384 numbers stay in the second cache.
+const BLOCK_ROWS: usize = 144;
+/// Steps of the inner dimension that are packed together.
+const BLOCK_DEPTH: usize = 384;
+
+/// The weight of a linear layer in the order in which the kernel reads it.
+///
+/// Panel `p` holds the outputs `p · width …`, as `[inputs, width]`; the last
+/// panel is filled up with zeros.
+pub struct PackedMatrix {
+    isa: Isa,
+    inputs: usize,
+    outputs: usize,
+    width: usize,
+    panels: Buffer,
+}
+
+impl PackedMatrix {
+    /// Packs `weights`, each `[outputs, inputs]`, stacked on top of each other:
+    /// query, key and value become one product.
+    ///
+    /// # Panics
+    /// If their inputs differ; callers check the shapes of files before.
+    pub fn pack(isa: Isa, weights: &[&StoredTensor], team: &Team) -> Self {
+        let inputs = weights[0].columns();
+        assert!(
+            weights.iter().all(|w| w.columns() == inputs),
+            "stacked weights have the same inputs"
+        );
+        let outputs = weights.iter().map(|w| w.rows()).sum();
+        let width = isa.run(Width);
+        let count = usize::div_ceil(outputs, width);
+        let mut panels = Buffer::zeros(count * inputs * width);
+        let to = SharedPointer(panels.as_mut_ptr());
+        team.run(count, &|panel| {
+            // SAFETY: `panels` has `count` disjoint panels of this length, one for each part.
+            let panel_values = unsafe {
+                let size = inputs * width;
+                std::slice::from_raw_parts_mut(to.get().add(panel * size), size)
+            };
+            let mut row = vec![0.0; inputs];
+            for column in 0..width.min(outputs - panel * width) {
+                let (weight, at) = locate(weights, panel * width + column);
+                weight.read_row(at, &mut row);
+                for (k, value) in row.iter().enumerate() {
+                    panel_values[k * width + column] = *value;
+                }
+            }
+        });
+        Self { isa, inputs, outputs, width, panels }
+    }
+
+    /// Numbers of an input row.
+    pub fn inputs(&self) -> usize {
+        self.inputs
+    }
+
+    /// Numbers of an output row.
+    pub fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    fn panel_count(&self) -> usize {
+        self.outputs.div_ceil(self.width)
+    }
+}
+
+/// The weight, and the row in it, that output `output` of the stack comes from.
+fn locate<'a>(weights: &[&'a StoredTensor], mut output: usize) -> (&'a StoredTensor, usize) {
+    for weight in weights {
+        if output < weight.rows() {
+            return (weight, output);
+        }
+        output -= weight.rows();
+    }
+    unreachable!("outputs are the sum of the rows")
+}
+
+struct Width;
+
+impl Op for Width {
+    type Output = usize;
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) -> usize {
+        S::TILE_VECTORS * S::LANES
+    }
+}
+
+/// What is done to `x Wᵀ` before it is stored.
+#[derive(Clone, Copy, Default)]
+pub struct Epilogue<'a> {
+    /// `[outputs]`, added first.
+    pub bias: Option<&'a [f32]>,
+    /// Applied next.
+    pub activation: Activation,
+    /// `[rows, outputs]`, added last.
+    pub residual: Option<&'a [f32]>,
+}
+
+/// `out = f(x Wᵀ + b) (+ r)`
+///
+/// - `x`: `[rows, inputs]`
+/// - `out`: `[rows, outputs]`
+///
+/// Each number of `out` is one chain of fused multiply-adds over the inputs, in
+/// order: it does not depend on the other rows, nor on the team.
+///
+/// # Panics
+/// If the lengths do not fit.
+pub fn linear(team: &Team, x: &[f32], weight: &PackedMatrix, epilogue: Epilogue, out: &mut [f32]) {
+    let rows = out.len() / weight.outputs.max(1);
+    assert_eq!(x.len(), rows * weight.inputs, "length of x: {rows} rows of {}", weight.inputs);
+    assert_eq!(out.len(), rows * weight.outputs, "length of the output");
+    assert!(epilogue.bias.is_none_or(|b| b.len() == weight.outputs), "length of the bias");
+    assert!(epilogue.residual.is_none_or(|r| r.len() == out.len()), "length of the residual");
+    let to = SharedPointer(out.as_mut_ptr());
+    let (blocks, columns) = split(team.parts(), rows, weight.panel_count());
+    team.run(blocks * columns, &|part| {
+        let (block, column) = (part / columns, part % columns);
+        // Outside of the code compiled for the instruction set: closures are not part of it.
+        BLOCK.with_borrow_mut(|packed| {
+            packed.resize(BLOCK_ROWS * BLOCK_DEPTH);
+            weight.isa.run(Product {
+                x,
+                weight,
+                epilogue,
+                out: to,
+                rows: share(rows, blocks, block),
+                panels: share(weight.panel_count(), columns, column),
+                packed,
+            });
+        });
+    });
+}
+
+/// The plain loops: document and oracle of [`linear`].
+///
+/// - `x`: `[rows, inputs]`, `weight`: `[outputs, inputs]`, `out`: `[rows, outputs]`
+pub fn linear_reference(
+    x: &[f32],
+    weight: &[f32],
+    inputs: usize,
+    epilogue: Epilogue,
+    out: &mut [f32],
+) {
+    let outputs = weight.len() / inputs;
+    for (i, (x, out)) in x.chunks_exact(inputs).zip(out.chunks_exact_mut(outputs)).enumerate() {
+        for (j, (weight, out)) in weight.chunks_exact(inputs).zip(out.iter_mut()).enumerate() {
+            let sum = x.iter().zip(weight).fold(0.0, |sum, (x, w)| x.mul_add(*w, sum));
+            let biased = sum + epilogue.bias.map_or(0.0, |b| b[j]);
+            let residual = epilogue.residual.map_or(0.0, |r| r[i * outputs + j]);
+            *out = epilogue.activation.reference(biased) + residual;
+        }
+    }
+}
+
+/// Into how many blocks of rows and groups of panels a product is cut: rows
+/// first, since each block packs its rows once; columns where rows are few.
+fn split(parts: usize, rows: usize, panels: usize) -> (usize, usize) {
+    let blocks = rows.div_ceil(BLOCK_ROWS).max(1);
+    match (parts, blocks >= 2 * parts) {
+        (1, _) => (1, 1),
+        (_, true) => (blocks, 1),
+        (_, false) => (blocks, parts.div_ceil(blocks).min(panels).max(1)),
+    }
+}
+
+/// Part `part` of `parts` nearly equal ones of `0..total`.
+fn share(total: usize, parts: usize, part: usize) -> Range<usize> {
+    total * part / parts..total * (part + 1) / parts
+}
+
+struct Product<'a> {
+    x: &'a [f32],
+    weight: &'a PackedMatrix,
+    epilogue: Epilogue<'a>,
+    out: SharedPointer,
+    rows: Range<usize>,
+    panels: Range<usize>,
+    /// Room for one block of rows.
+    packed: &'a mut [f32],
+}
+
+thread_local! {
+    /// The packed block of rows: reused by every product of this thread.
+    static BLOCK: RefCell<Buffer> = RefCell::new(Buffer::default());
+}
+
+impl Op for Product<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(mut self, simd: S) {
+        match S::TILE_VECTORS {
+            1 => self.blocks::<S, 1>(simd),
+            2 => self.blocks::<S, 2>(simd),
+            3 => self.blocks::<S, 3>(simd),
+            other => unreachable!("a tile of {other} vectors"),
+        }
+    }
+}
+
+impl Product<'_> {
+    #[inline(always)]
+    fn blocks<S: Simd, const VECTORS: usize>(&mut self, simd: S) {
+        for first_row in self.rows.clone().step_by(BLOCK_ROWS) {
+            let rows = first_row..self.rows.end.min(first_row + BLOCK_ROWS);
+            for first_k in (0..self.weight.inputs).step_by(BLOCK_DEPTH) {
+                let depth = first_k..self.weight.inputs.min(first_k + BLOCK_DEPTH);
+                self.pack_rows::<S>(&rows, &depth);
+                self.block::<S, VECTORS>(simd, &rows, &depth);
+            }
+        }
+    }
+
+    /// Slivers of up to `TILE_ROWS` rows, each `[depth, rows]`, end to end.
+    #[inline(always)]
+    fn pack_rows<S: Simd>(&mut self, rows: &Range<usize>, depth: &Range<usize>) {
+        let inputs = self.weight.inputs;
+        let mut to = &mut *self.packed;
+        for first in rows.clone().step_by(S::TILE_ROWS) {
+            let count = S::TILE_ROWS.min(rows.end - first);
+            let (sliver, rest) = to.split_at_mut(count * depth.len());
+            for i in 0..count {
+                let row = &self.x[(first + i) * inputs..][depth.clone()];
+                for (to, x) in sliver[i..].iter_mut().step_by(count).zip(row) {
+                    *to = *x;
+                }
+            }
+            to = rest;
+        }
+    }
+
+    /// One block of rows and of `k` against all panels of this part.
+    #[inline(always)]
+    fn block<S: Simd, const VECTORS: usize>(
+        &self,
+        simd: S,
+        rows: &Range<usize>,
+        depth: &Range<usize>,
+    ) {
+        let weight = self.weight;
+        let (fresh, last) = (depth.start == 0, depth.end == weight.inputs);
+        for panel in self.panels.clone() {
+            let columns = panel * weight.width..weight.outputs.min((panel + 1) * weight.width);
+            let right =
+                weight.panels[(panel * weight.inputs + depth.start) * weight.width..].as_ptr();
+            for first in rows.clone().step_by(S::TILE_ROWS) {
+                let count = S::TILE_ROWS.min(rows.end - first);
+                let sliver = self.packed[(first - rows.start) * depth.len()..]
+                    [..count * depth.len()]
+                    .as_ptr();
+                let left = Left { at: sliver, row: 1, step: count };
+                // SAFETY: `left` and `right` lie in the slices just taken; rows and columns of
+                // `out` are within `[rows, outputs]`, whose length `linear` has checked, and no
+                // other part of the product has both this row and this panel.
+                unsafe {
+                    let out = self.out.get().add(first * weight.outputs + columns.start);
+                    if columns.len() == weight.width {
+                        tile::<S, VECTORS>(
+                            simd,
+                            count,
+                            depth.len(),
+                            left,
+                            right,
+                            out,
+                            weight.outputs,
+                            fresh,
+                        );
+                    } else {
+                        self.ragged_tile::<S, VECTORS>(
+                            simd,
+                            count,
+                            depth.len(),
+                            left,
+                            right,
+                            out,
+                            columns.len(),
+                            fresh,
+                        );
+                    }
+                    if last {
+                        self.finish(simd, first..first + count, &columns);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The last panel where it is not full: by way of a whole tile beside the output.
+    ///
+    /// # Safety
+    /// As [`tile`], with `columns` numbers in each row of `out`.
+    #[inline(always)]
+    #[allow(clippy::too_many_arguments)] // Those of `tile`.
+    unsafe fn ragged_tile<S: Simd, const VECTORS: usize>(
+        &self,
+        simd: S,
+        rows: usize,
+        depth: usize,
+        left: Left,
+        right: *const f32,
+        out: *mut f32,
+        columns: usize,
+        fresh: bool,
+    ) {
+        let mut whole = [0.0f32; 12 * 48];
+        let width = VECTORS * S::LANES;
+        // SAFETY: `whole` has room for the largest tile, 12 rows of 3 vectors of 16.
+        unsafe {
+            if !fresh {
+                for i in 0..rows {
+                    let from = out.add(i * self.weight.outputs);
+                    std::ptr::copy_nonoverlapping(from, whole[i * width..].as_mut_ptr(), columns);
+                }
+            }
+            tile::<S, VECTORS>(simd, rows, depth, left, right, whole.as_mut_ptr(), width, fresh);
+            for i in 0..rows {
+                let to = out.add(i * self.weight.outputs);
+                std::ptr::copy_nonoverlapping(whole[i * width..].as_ptr(), to, columns);
+            }
+        }
+    }
+
+    /// Bias, activation and residual of a tile that has just been computed.
+    ///
+    /// # Safety
+    /// Rows and columns must lie in the output and belong to this part.
+    #[inline(always)]
+    unsafe fn finish<S: Simd>(&self, simd: S, rows: Range<usize>, columns: &Range<usize>) {
+        let Epilogue { bias, activation, residual } = self.epilogue;
+        if bias.is_none() && activation == Activation::Identity && residual.is_none() {
+            return;
+        }
+        for column in columns.clone().step_by(S::LANES) {
+            let count = S::LANES.min(columns.end - column);
+            // SAFETY: `count` numbers from `column` on lie in bias, residual and output,
+            // whose lengths `linear` has checked.
+            unsafe {
+                let bias = match bias {
+                    Some(bias) => simd.load_first(bias.as_ptr().add(column), count),
+                    None => simd.splat(0.0),
+                };
+                for row in rows.clone() {
+                    let at = row * self.weight.outputs + column;
+                    let out = self.out.get().add(at);
+                    let mut y = simd.load_first(out, count);
+                    y = activation.vector(simd, simd.add(y, bias));
+                    if let Some(residual) = residual {
+                        y = simd.add(y, simd.load_first(residual.as_ptr().add(at), count));
+                    }
+                    simd.store_first(y, out, count);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::team::Threads;
+    use crate::testing::numbers;
+
+    fn stored(rows: usize, columns: usize, values: &[f32]) -> StoredTensor {
+        StoredTensor::from_f32(vec![rows, columns], values)
+    }
+
+    fn product(
+        isa: Isa,
+        team: &Team,
+        x: &[f32],
+        weight: &StoredTensor,
+        epilogue: Epilogue,
+    ) -> Vec<f32> {
+        let packed = PackedMatrix::pack(isa, &[weight], team);
+        let mut out = vec![f32::NAN; x.len() / weight.columns() * weight.rows()];
+        linear(team, x, &packed, epilogue, &mut out);
+        out
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(60))]
+
+        /// Equal to the bit, not only near: both are the same chain of fused multiply-adds
+        /// (portable code rounds twice a step: up to 2⁻²⁴ of a sum below 454, 454 times).
+        #[test]
+        fn equals_the_plain_loops_at_any_size(
+            rows in 1usize..40, inputs in 1usize..70, outputs in 1usize..90, deep in any::<bool>(), seed: u64,
+        ) {
+            let inputs = if deep { inputs + BLOCK_DEPTH } else { inputs };
+            let x = numbers(rows * inputs, seed);
+            let weight = numbers(outputs * inputs, seed ^ 1);
+            let (bias, residual) = (numbers(outputs, seed ^ 2), numbers(rows * outputs, seed ^ 3));
+            let epilogue = Epilogue { bias: Some(&bias), residual: Some(&residual), ..Epilogue::default() };
+            let mut expected = vec![0.0; rows * outputs];
+            linear_reference(&x, &weight, inputs, epilogue, &mut expected);
+            for isa in Isa::available() {
+                let out = product(isa, &Team::solo(), &x, &stored(outputs, inputs, &weight), epilogue);
+                match isa.name() {
+                    "portable" => prop_assert!(out.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-3)),
+                    name => prop_assert_eq!(&out, &expected, "on {}", name),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn activations_follow_the_reference() {
+        let (rows, inputs, outputs) = (13, 48, 70);
+        let (x, weight) = (numbers(rows * inputs, 1), numbers(outputs * inputs, 2));
+        for activation in
+            [Activation::Gelu, Activation::GeluTanh, Activation::Relu, Activation::Silu]
+        {
+            let epilogue = Epilogue { activation, ..Epilogue::default() };
+            let mut expected = vec![0.0; rows * outputs];
+            linear_reference(&x, &weight, inputs, epilogue, &mut expected);
+            for isa in Isa::available() {
+                let out =
+                    product(isa, &Team::solo(), &x, &stored(outputs, inputs, &weight), epilogue);
+                for (a, b) in out.iter().zip(&expected) {
+                    // The values are within ±10; the functions are within 4e-7 relative to that.
+                    assert!(
+                        (a - b).abs() <= 4e-6,
+                        "{activation:?} on {}: {a}, not {b}",
+                        isa.name()
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_has_the_same_bits_in_any_batch_and_team() {
+        let (rows, inputs, outputs) = (300, 100, 130);
+        let (x, weight) = (numbers(rows * inputs, 3), numbers(outputs * inputs, 4));
+        let weight = stored(outputs, inputs, &weight);
+        let epilogue = Epilogue { activation: Activation::Gelu, ..Epilogue::default() };
+        for isa in Isa::available() {
+            let whole = product(isa, &Team::solo(), &x, &weight, epilogue);
+            for (row, count) in [(0, 1), (5, 2), (17, 13), (143, 2), (299, 1)] {
+                let part = &x[row * inputs..(row + count) * inputs];
+                let alone = product(isa, &Team::solo(), part, &weight, epilogue);
+                assert_eq!(alone, whole[row * outputs..(row + count) * outputs], "{}", isa.name());
+            }
+            for count in [2, 3, 5] {
+                let threads = Threads::new(count).expect("threads");
+                for rows in [1, 20, 300] {
+                    let out =
+                        threads.team(|t| product(isa, t, &x[..rows * inputs], &weight, epilogue));
+                    assert_eq!(
+                        out,
+                        whole[..rows * outputs],
+                        "{rows} rows by {count} on {}",
+                        isa.name()
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn stacked_weights_are_one_matrix() {
+        let (a, b) = (numbers(5 * 7, 5), numbers(40 * 7, 6));
+        let x = numbers(3 * 7, 7);
+        let isa = Isa::detect();
+        let both: Vec<f32> = a.iter().chain(&b).copied().collect();
+        let whole = product(isa, &Team::solo(), &x, &stored(45, 7, &both), Epilogue::default());
+        let packed =
+            PackedMatrix::pack(isa, &[&stored(5, 7, &a), &stored(40, 7, &b)], &Team::solo());
+        let mut out = vec![0.0; 3 * 45];
+        linear(&Team::solo(), &x, &packed, Epilogue::default(), &mut out);
+        assert_eq!(out, whole);
+    }
+}

@@ -1,0 +1,167 @@
+//! One vocabulary of vector operations over several instruction sets.
+//!
+//! Kernels are written once, generic over [`Simd`], and compiled for each set.
+//! A value of an instruction set exists only where the processor has it: its
+//! `new` checks. [`Isa`] holds the one that was chosen; [`dispatch`] enters a
+//! function compiled for it.
+
+mod portable;
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+
+pub(crate) use portable::Portable;
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) use {avx2::Avx2, avx512::Avx512};
+
+#[cfg(target_arch = "aarch64")]
+pub(crate) use neon::Neon;
+
+/// Vectors of `f32` and what kernels do with them.
+///
+/// Every method must be `#[inline(always)]`: it becomes machine code only
+/// inside a function compiled for the set (see [`Simd::run`]). Closures are not
+/// part of that function and would call each operation by address: hot loops
+/// have none. `mul_add`
+/// rounds once in every set but the portable one, so that sums have the same
+/// bits in all of these.
+pub(crate) trait Simd: Copy + Send + Sync + 'static {
+    /// Numbers per vector.
+    const LANES: usize;
+    /// Rows of the matrix product's register tile, chosen so that `TILE_ROWS ·
+    /// TILE_VECTORS` accumulators and their operands fit the register file.
+    const TILE_ROWS: usize;
+    /// Vectors per row of that tile.
+    const TILE_VECTORS: usize;
+    /// A vector.
+    type V: Copy;
+
+    /// Runs `op` in a function compiled for this instruction set.
+    fn run<O: Op>(self, op: O) -> O::Output;
+
+    /// All lanes `x`.
+    fn splat(self, x: f32) -> Self::V;
+    /// # Safety
+    /// `LANES` numbers must be readable at `from`.
+    unsafe fn load(self, from: *const f32) -> Self::V;
+    /// The first `count` numbers, then zeros.
+    ///
+    /// # Safety
+    /// `count ≤ LANES` numbers must be readable at `from`.
+    unsafe fn load_first(self, from: *const f32, count: usize) -> Self::V;
+    /// # Safety
+    /// `LANES` numbers must be writable at `to`.
+    unsafe fn store(self, v: Self::V, to: *mut f32);
+    /// Writes the first `count` lanes.
+    ///
+    /// # Safety
+    /// `count ≤ LANES` numbers must be writable at `to`.
+    unsafe fn store_first(self, v: Self::V, to: *mut f32, count: usize);
+
+    /// `a + b`
+    fn add(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a − b`
+    fn sub(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a · b`
+    fn mul(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a / b`
+    fn div(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a · b + c`, rounded once (portable: twice).
+    fn mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// The smaller; `b` where one is not a number.
+    fn min(self, a: Self::V, b: Self::V) -> Self::V;
+    /// The larger; `b` where one is not a number.
+    fn max(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `2ⁿ` for a whole `n` in −127 … 127; −127 gives 0.
+    fn power_of_two(self, n: Self::V) -> Self::V;
+    /// Sum of the lanes, in an order that only depends on `LANES`.
+    fn sum(self, v: Self::V) -> f32;
+    /// Largest lane.
+    fn maximum(self, v: Self::V) -> f32;
+}
+
+/// A computation that is generic over the instruction set.
+pub(crate) trait Op {
+    type Output;
+    /// Must be `#[inline(always)]`, as must be all it calls in its loops.
+    fn run<S: Simd>(self, simd: S) -> Self::Output;
+}
+
+/// The instruction set that the kernels use, proven to be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Isa(pub(crate) Level);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Level {
+    Portable(Portable),
+    #[cfg(target_arch = "x86_64")]
+    Avx2(Avx2),
+    #[cfg(target_arch = "x86_64")]
+    Avx512(Avx512),
+    #[cfg(target_arch = "aarch64")]
+    Neon(Neon),
+}
+
+impl Isa {
+    /// The best that this processor has.
+    pub fn detect() -> Self {
+        *Self::available().last().expect("portable is always there")
+    }
+
+    /// All that this processor has, slowest first.
+    pub fn available() -> Vec<Self> {
+        let mut levels = vec![Level::Portable(Portable)];
+        #[cfg(target_arch = "x86_64")]
+        {
+            levels.extend(Avx2::new().map(Level::Avx2));
+            levels.extend(Avx512::new().map(Level::Avx512));
+        }
+        #[cfg(target_arch = "aarch64")]
+        levels.extend(Neon::new().map(Level::Neon));
+        levels.into_iter().map(Self).collect()
+    }
+
+    /// As shown to users: `portable`, `avx2`, `avx512`, `neon`.
+    pub fn name(self) -> &'static str {
+        match self.0 {
+            Level::Portable(_) => "portable",
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2(_) => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512(_) => "avx512",
+            #[cfg(target_arch = "aarch64")]
+            Level::Neon(_) => "neon",
+        }
+    }
+
+    /// Numbers per vector.
+    pub fn lanes(self) -> usize {
+        struct Lanes;
+        impl Op for Lanes {
+            type Output = usize;
+            #[inline(always)]
+            fn run<S: Simd>(self, _: S) -> usize {
+                S::LANES
+            }
+        }
+        self.run(Lanes)
+    }
+
+    /// Runs `op` compiled for this set.
+    pub(crate) fn run<O: Op>(self, op: O) -> O::Output {
+        match self.0 {
+            Level::Portable(simd) => simd.run(op),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2(simd) => simd.run(op),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512(simd) => simd.run(op),
+            #[cfg(target_arch = "aarch64")]
+            Level::Neon(simd) => simd.run(op),
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! NEON: every 64-bit ARM processor.
+
+use std::arch::aarch64::*;
+
+use super::{Op, Simd};
+
+/// Four numbers a vector, 32 registers: a tile of 8 × 3 vectors, three for the
+/// weights, the rest for broadcasts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Neon(());
+
+impl Neon {
+    pub(crate) fn new() -> Option<Self> {
+        std::arch::is_aarch64_feature_detected!("neon").then_some(Self(()))
+    }
+}
+
+// SAFETY of every `unsafe` block below: a value of `Neon` proves that the
+// processor has NEON; memory is what the caller promises.
+#[allow(clippy::undocumented_unsafe_blocks)] // One reason for all, stated above.
+#[allow(unused_unsafe)] // Which intrinsics are safe depends on the compiler's version.
+impl Simd for Neon {
+    const LANES: usize = 4;
+    const TILE_ROWS: usize = 8;
+    const TILE_VECTORS: usize = 3;
+    type V = float32x4_t;
+
+    #[inline(always)]
+    fn run<O: Op>(self, op: O) -> O::Output {
+        #[target_feature(enable = "neon")]
+        fn compiled<O: Op>(simd: Neon, op: O) -> O::Output {
+            op.run(simd)
+        }
+        unsafe { compiled(self, op) }
+    }
+    #[inline(always)]
+    fn splat(self, x: f32) -> float32x4_t {
+        unsafe { vdupq_n_f32(x) }
+    }
+    #[inline(always)]
+    unsafe fn load(self, from: *const f32) -> float32x4_t {
+        unsafe { vld1q_f32(from) }
+    }
+    #[inline(always)]
+    unsafe fn load_first(self, from: *const f32, count: usize) -> float32x4_t {
+        let mut four = [0.0; 4];
+        unsafe {
+            std::ptr::copy_nonoverlapping(from, four.as_mut_ptr(), count);
+            vld1q_f32(four.as_ptr())
+        }
+    }
+    #[inline(always)]
+    unsafe fn store(self, v: float32x4_t, to: *mut f32) {
+        unsafe { vst1q_f32(to, v) }
+    }
+    #[inline(always)]
+    unsafe fn store_first(self, v: float32x4_t, to: *mut f32, count: usize) {
+        let mut four = [0.0; 4];
+        unsafe {
+            vst1q_f32(four.as_mut_ptr(), v);
+            std::ptr::copy_nonoverlapping(four.as_ptr(), to, count);
+        }
+    }
+    #[inline(always)]
+    fn add(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        unsafe { vaddq_f32(a, b) }
+    }
+    #[inline(always)]
+    fn sub(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        unsafe { vsubq_f32(a, b) }
+    }
+    #[inline(always)]
+    fn mul(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        unsafe { vmulq_f32(a, b) }
+    }
+    #[inline(always)]
+    fn div(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        unsafe { vdivq_f32(a, b) }
+    }
+    #[inline(always)]
+    fn mul_add(self, a: float32x4_t, b: float32x4_t, c: float32x4_t) -> float32x4_t {
+        unsafe { vfmaq_f32(c, a, b) }
+    }
+    #[inline(always)]
+    fn min(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        unsafe { vbslq_f32(vcltq_f32(a, b), a, b) }
+    }
+    #[inline(always)]
+    fn max(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
+        unsafe { vbslq_f32(vcgtq_f32(a, b), a, b) }
+    }
+    #[inline(always)]
+    fn power_of_two(self, n: float32x4_t) -> float32x4_t {
+        unsafe {
+            let biased = vaddq_s32(vcvtnq_s32_f32(n), vdupq_n_s32(127));
+            vreinterpretq_f32_s32(vshlq_n_s32::<23>(biased))
+        }
+    }
+    #[inline(always)]
+    fn sum(self, v: float32x4_t) -> f32 {
+        unsafe { vaddvq_f32(v) }
+    }
+    #[inline(always)]
+    fn maximum(self, v: float32x4_t) -> f32 {
+        unsafe { vmaxvq_f32(v) }
+    }
+}

@@ -1,0 +1,335 @@
+//! Threads: many texts side by side, or one text with all hands.
+//!
+//! [`Threads`] owns the worker threads. [`Threads::team`] gathers them around
+//! the calling thread for as long as a closure runs; inside, [`Team::run`]
+//! splits one operation into parts. Workers that wait for the next operation
+//! spin, since the next one is microseconds away; parts are claimed, not
+//! assigned, so a worker that arrives late, or not at all because another team
+//! has it, only costs speed. [`Team::solo`] is the team of one.
+
+use std::any::Any;
+use std::cell::{Cell, UnsafeCell};
+use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+/// Worker threads that wait for work; the thread that calls is one more.
+pub struct Threads {
+    /// One thread fewer than `count`: the caller works too. `None` for one thread.
+    pool: Option<rayon::ThreadPool>,
+    count: usize,
+}
+
+impl Threads {
+    /// `count` threads, the calling one included; 0 means one.
+    ///
+    /// # Errors
+    /// If the operating system gives no thread.
+    pub fn new(count: usize) -> std::io::Result<Self> {
+        let count = count.clamp(1, MAX_PARTS);
+        let pool = match count {
+            1 => None,
+            _ => Some(
+                rayon::ThreadPoolBuilder::new()
+                    .num_threads(count - 1)
+                    .thread_name(|i| format!("polyhead-{i}"))
+                    .build()
+                    .map_err(std::io::Error::other)?,
+            ),
+        };
+        Ok(Self { pool, count })
+    }
+
+    /// What this process may use: affinity and cgroup quota count.
+    pub fn available() -> usize {
+        std::thread::available_parallelism().map_or(1, usize::from)
+    }
+
+    /// How many, the calling thread included.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Runs `work(i)` once for each `i` below `items`, each on one thread, in
+    /// about the order of `i`.
+    ///
+    /// # Panics
+    /// If `work` does.
+    pub fn for_each(&self, items: usize, work: impl Fn(usize) + Sync) {
+        let next = AtomicUsize::new(0);
+        let take_turns = || {
+            loop {
+                let item = next.fetch_add(1, Ordering::Relaxed);
+                if item >= items {
+                    return;
+                }
+                work(item);
+            }
+        };
+        match &self.pool {
+            Some(pool) if items > 1 => pool.in_place_scope(|scope| {
+                for _ in 1..self.count.min(items) {
+                    scope.spawn(|_| take_turns());
+                }
+                take_turns();
+            }),
+            _ => take_turns(),
+        }
+    }
+
+    /// Gathers the threads for as long as `work` runs on the calling one.
+    pub fn team<R>(&self, work: impl FnOnce(&Team) -> R) -> R {
+        let Some(pool) = &self.pool else { return work(&Team::solo()) };
+        let team = Team { shared: Some(Shared::default()), parts: self.count, owner: PhantomData };
+        let shared = team.shared.as_ref().expect("just made");
+        pool.in_place_scope(|scope| {
+            for _ in 1..self.count {
+                scope.spawn(|_| shared.serve());
+            }
+            // The scope waits for the workers even if `work` panics: send them home first.
+            let dismiss = Dismiss(shared);
+            let result = work(&team);
+            drop(dismiss);
+            result
+        })
+    }
+}
+
+/// Threads that work on one operation at a time.
+pub struct Team {
+    shared: Option<Shared>,
+    parts: usize,
+    /// Not `Sync`: one thread, the one that gathered the team, gives it work.
+    owner: PhantomData<Cell<()>>,
+}
+
+impl Team {
+    /// The calling thread alone.
+    pub fn solo() -> Self {
+        Self { shared: None, parts: 1, owner: PhantomData }
+    }
+
+    /// Into how many parts an operation is best cut.
+    pub fn parts(&self) -> usize {
+        self.parts
+    }
+
+    /// Runs `work(part)` once for every `part` below `parts` and returns when all are done.
+    ///
+    /// # Panics
+    /// If `work` does, after the other parts have ended.
+    pub fn run(&self, parts: usize, work: &(dyn Fn(usize) + Sync)) {
+        match &self.shared {
+            Some(shared) if parts > 1 => {
+                for first in (0..parts).step_by(MAX_PARTS) {
+                    let count = (parts - first).min(MAX_PARTS);
+                    shared.run(count, &|part| work(first + part));
+                }
+            }
+            _ => (0..parts).for_each(work),
+        }
+    }
+}
+
+/// A raw pointer that parts of an operation may share: each writes elsewhere.
+#[derive(Clone, Copy)]
+pub(crate) struct SharedPointer(pub(crate) *mut f32);
+
+// SAFETY: the pointer itself is plain data; every dereference is an `unsafe`
+// block of its own that says why the parts do not overlap.
+unsafe impl Send for SharedPointer {}
+// SAFETY: as above.
+unsafe impl Sync for SharedPointer {}
+
+impl SharedPointer {
+    /// By method, so that closures capture the wrapper and not its field.
+    pub(crate) fn get(self) -> *mut f32 {
+        self.0
+    }
+}
+
+const MAX_PARTS: usize = 1 << 12;
+
+/// An operation that is offered to the team.
+type Work = *const (dyn Fn(usize) + Sync);
+
+/// What the members share: a ticket that names the offered operation and its
+/// next unclaimed part, and a count of the parts that are done.
+#[derive(Default)]
+struct Shared {
+    /// Round (32 bits), parts of this round (16), next unclaimed part (16).
+    ticket: AtomicU64,
+    /// Written between two rounds only, when no part is claimed and not done.
+    work: UnsafeCell<Option<Work>>,
+    done: AtomicUsize,
+    dismissed: AtomicBool,
+    panic: Mutex<Option<Box<dyn Any + Send>>>,
+}
+
+// SAFETY: `work` is written by the one thread that owns the team, before the
+// ticket of a new round is published (release), and read only by a thread that
+// has claimed a part of that round (acquire); the writer starts a new round
+// only after every claimed part is done. Only `Team` calls `run`, and `Team` is
+// not `Sync`, so two rounds never overlap.
+unsafe impl Sync for Shared {}
+// SAFETY: as above; the pointer in `work` is never used after its round.
+unsafe impl Send for Shared {}
+
+impl Shared {
+    fn run(&self, parts: usize, work: &(dyn Fn(usize) + Sync)) {
+        // SAFETY: all parts of the last round are done (the loop at the end of
+        // this function), so nobody reads `work`; the lifetime is erased, and
+        // the pointer is not used after this function returns, since only a
+        // thread with a claimed part uses it and all parts are waited for.
+        unsafe {
+            *self.work.get() = Some(std::mem::transmute::<
+                &(dyn Fn(usize) + Sync),
+                &'static (dyn Fn(usize) + Sync),
+            >(work));
+        }
+        self.done.store(0, Ordering::Relaxed);
+        let round = (self.ticket.load(Ordering::Relaxed) >> 32).wrapping_add(1) & 0xffff_ffff;
+        self.ticket.store(round << 32 | (parts as u64) << 16, Ordering::Release);
+        while self.claim_and_work() {}
+        let mut spins = 0;
+        while self.done.load(Ordering::Acquire) < parts {
+            pause(&mut spins);
+        }
+        let panic = self.panic.lock().unwrap_or_else(|e| e.into_inner()).take();
+        if let Some(panic) = panic {
+            resume_unwind(panic);
+        }
+    }
+
+    /// Does one part of the offered operation, if one is left.
+    fn claim_and_work(&self) -> bool {
+        let ticket = self.ticket.load(Ordering::Acquire);
+        let (parts, next) = (ticket >> 16 & 0xffff, ticket & 0xffff);
+        if next >= parts {
+            return false;
+        }
+        if self
+            .ticket
+            .compare_exchange(ticket, ticket + 1, Ordering::AcqRel, Ordering::Relaxed)
+            .is_err()
+        {
+            return true;
+        }
+        // SAFETY: this thread has claimed a part of the current round, so the
+        // round cannot end, and `work` cannot change, before `done` counts it.
+        let result = unsafe {
+            let work = (*self.work.get()).expect("a round has work");
+            catch_unwind(AssertUnwindSafe(|| (*work)(next as usize)))
+        };
+        if let Err(panic) = result {
+            self.panic.lock().unwrap_or_else(|e| e.into_inner()).get_or_insert(panic);
+        }
+        self.done.fetch_add(1, Ordering::Release);
+        true
+    }
+
+    /// The life of a worker in a team.
+    fn serve(&self) {
+        let mut spins = 0;
+        while !self.dismissed.load(Ordering::Acquire) {
+            match self.claim_and_work() {
+                true => spins = 0,
+                false => pause(&mut spins),
+            }
+        }
+    }
+}
+
+/// Spins for some microseconds, then lets other threads run: with more threads
+/// than cores, the one that is waited for may need this very core.
+fn pause(spins: &mut u32) {
+    *spins += 1;
+    match *spins < 2000 {
+        true => std::hint::spin_loop(),
+        false => std::thread::yield_now(),
+    }
+}
+
+struct Dismiss<'a>(&'a Shared);
+
+impl Drop for Dismiss<'_> {
+    fn drop(&mut self) {
+        self.0.dismissed.store(true, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn threads(count: usize) -> Threads {
+        Threads::new(count).expect("threads")
+    }
+
+    #[test]
+    fn every_part_of_every_round_runs_once() {
+        for count in [1, 2, 3, 7] {
+            threads(count).team(|team| {
+                for parts in (1..40).chain([MAX_PARTS + 3]) {
+                    let runs: Vec<AtomicUsize> = (0..parts).map(|_| AtomicUsize::new(0)).collect();
+                    team.run(parts, &|part| {
+                        runs[part].fetch_add(1, Ordering::Relaxed);
+                    });
+                    assert!(runs.iter().all(|r| r.load(Ordering::Relaxed) == 1));
+                }
+            });
+        }
+    }
+
+    #[test]
+    fn every_item_is_worked_on_once() {
+        for count in [1, 2, 5] {
+            for items in [0, 1, 2, 100] {
+                let runs: Vec<AtomicUsize> = (0..items).map(|_| AtomicUsize::new(0)).collect();
+                threads(count).for_each(items, |i| {
+                    runs[i].fetch_add(1, Ordering::Relaxed);
+                });
+                assert!(runs.iter().all(|r| r.load(Ordering::Relaxed) == 1));
+            }
+        }
+    }
+
+    #[test]
+    fn a_panic_reaches_the_caller_and_the_threads_live_on() {
+        let threads = threads(3);
+        for _ in 0..3 {
+            let result = catch_unwind(AssertUnwindSafe(|| {
+                threads.team(|team| team.run(8, &|part| assert!(part != 5, "part five")))
+            }));
+            assert!(result.is_err());
+        }
+        let sum = AtomicUsize::new(0);
+        threads.team(|team| {
+            team.run(10, &|part| {
+                sum.fetch_add(part, Ordering::Relaxed);
+            })
+        });
+        assert_eq!(sum.into_inner(), 45);
+    }
+
+    #[test]
+    fn teams_of_several_callers_do_not_block_each_other() {
+        let threads = threads(2);
+        let sum = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    threads.team(|team| {
+                        for _ in 0..100 {
+                            team.run(4, &|_| {
+                                sum.fetch_add(1, Ordering::Relaxed);
+                            });
+                        }
+                    });
+                });
+            }
+        });
+        assert_eq!(sum.into_inner(), 1600);
+    }
+}
