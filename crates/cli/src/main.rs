@@ -1,2 +1,43 @@
-//! The `polyhead` command.
-fn main() {}
+//! The `polyhead` command: sentences in, vectors out.
+//!
+//! `main` parses, calls a command, and turns its result into an exit code.
+//! What a command computes comes from the libraries; here stand reading,
+//! writing and words. Results go to standard output, everything else to
+//! standard error.
+#![forbid(unsafe_code)]
+
+mod arguments;
+mod model;
+mod summary;
+mod tokens;
+mod vector;
+
+mod input;
+mod pipeline;
+mod progress;
+
+mod output;
+mod table;
+
+mod command;
+mod failure;
+mod pending;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let cli = arguments::Cli::parse();
+    match command::run(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        // The reader has seen enough, as in `polyhead encode … | head`.
+        Err(error) if failure::is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Not `eprintln!`: it panics when standard error is closed.
+            let _ = writeln!(std::io::stderr(), "error: {}", failure::chain(&error));
+            failure::exit_code(&error)
+        }
+    }
+}

@@ -11,12 +11,12 @@ use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock};
 
 /// Worker threads that wait for work; the thread that calls is one more.
 pub struct Threads {
-    /// One thread fewer than `count`: the caller works too. `None` for one thread.
+    /// `None` for one thread: then the caller does everything.
     pool: Option<rayon::ThreadPool>,
     count: usize,
 }
@@ -32,7 +32,7 @@ impl Threads {
             1 => None,
             _ => Some(
                 rayon::ThreadPoolBuilder::new()
-                    .num_threads(count - 1)
+                    .num_threads(count)
                     .thread_name(|i| format!("polyhead-{i}"))
                     .build()
                     .map_err(std::io::Error::other)?,
@@ -49,6 +49,14 @@ impl Threads {
     /// How many, the calling thread included.
     pub fn count(&self) -> usize {
         self.count
+    }
+
+    /// Runs `work` where rayon's parallel iterators use these threads.
+    pub fn install<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        match &self.pool {
+            Some(pool) => pool.install(work),
+            None => one_thread().install(work),
+        }
     }
 
     /// Runs `work(i)` once for each `i` below `items`, each on one thread, in
@@ -94,6 +102,16 @@ impl Threads {
             result
         })
     }
+}
+
+/// A pool of one thread for parallel iterators that are to have only one:
+/// outside of any pool they would use all cores.
+fn one_thread() -> &'static rayon::ThreadPool {
+    static POOL: OnceLock<rayon::ThreadPool> = OnceLock::new();
+    POOL.get_or_init(|| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build();
+        pool.expect("the operating system gives a thread")
+    })
 }
 
 /// Threads that work on one operation at a time.

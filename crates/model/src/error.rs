@@ -9,6 +9,7 @@ use std::fmt;
 pub struct Error {
     kind: ErrorKind,
     message: String,
+    text: Option<usize>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -34,7 +35,7 @@ pub enum ErrorKind {
 
 impl Error {
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), source: None }
+        Self { kind, message: message.into(), text: None, source: None }
     }
 
     pub(crate) fn with_source(
@@ -42,7 +43,24 @@ impl Error {
         message: impl Into<String>,
         source: impl std::error::Error + Send + Sync + 'static,
     ) -> Self {
-        Self { kind, message: message.into(), source: Some(Box::new(source)) }
+        Self { kind, message: message.into(), text: None, source: Some(Box::new(source)) }
+    }
+
+    /// Names the text that the error is about, counted from 0.
+    pub(crate) fn of_text(mut self, index: usize) -> Self {
+        self.text = Some(index);
+        self
+    }
+
+    /// The same error, seen by somebody who has passed `count` texts before.
+    pub(crate) fn after_texts(mut self, count: usize) -> Self {
+        self.text = self.text.map(|index| index + count);
+        self
+    }
+
+    /// The text that the error is about, counted from 0 in the order given.
+    pub fn text(&self) -> Option<usize> {
+        self.text
     }
 
     /// What sort of failure this is.
@@ -53,12 +71,33 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        match self.text {
+            // People count from 1.
+            Some(index) => write!(f, "text {}: {}", index + 1, self.message),
+            None => f.write_str(&self.message),
+        }
     }
 }
 
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.source.as_ref().map(|e| &**e as &(dyn std::error::Error + 'static))
+    }
+}
+
+impl From<polyhead_text::TokenizerError> for Error {
+    fn from(error: polyhead_text::TokenizerError) -> Self {
+        let kind = match error.kind() {
+            polyhead_text::TokenizerErrorKind::Read => ErrorKind::Io,
+            polyhead_text::TokenizerErrorKind::Unsupported => ErrorKind::Unsupported,
+            polyhead_text::TokenizerErrorKind::MaxLength => ErrorKind::Option,
+            _ => ErrorKind::Format,
+        };
+        Self {
+            kind,
+            message: error.to_string(),
+            text: None,
+            source: std::error::Error::source(&error).map(|s| s.to_string().into()),
+        }
     }
 }

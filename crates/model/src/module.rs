@@ -2,6 +2,7 @@
 
 use polyhead_compute::Activation;
 
+use crate::error::{Error, ErrorKind};
 use crate::weights::{Linear, Norm};
 
 /// How token vectors become one vector, as `sentence-transformers` names it.
@@ -62,4 +63,75 @@ pub enum Residual {
     Identity,
     /// A bias-free linear layer makes the widths equal.
     Projection(Linear),
+}
+
+impl PoolingMode {
+    /// All modes, in the order in which `sentence-transformers` concatenates
+    /// those that are given as flags.
+    pub const ALL: [Self; 6] = [
+        Self::Cls,
+        Self::Max,
+        Self::Mean,
+        Self::MeanSqrtLenTokens,
+        Self::WeightedMean,
+        Self::LastToken,
+    ];
+
+    /// The name in `sentence-transformers` and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cls => "cls",
+            Self::Mean => "mean",
+            Self::Max => "max",
+            Self::MeanSqrtLenTokens => "mean_sqrt_len_tokens",
+            Self::WeightedMean => "weightedmean",
+            Self::LastToken => "lasttoken",
+        }
+    }
+}
+
+impl std::fmt::Display for PoolingMode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl std::str::FromStr for PoolingMode {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self, Error> {
+        Self::ALL.into_iter().find(|mode| mode.name() == name).ok_or_else(|| {
+            let known: Vec<&str> = Self::ALL.iter().map(|mode| mode.name()).collect();
+            let shown: String = name.chars().take(80).collect();
+            let message = format!("expected one of {}, found {shown:?}", known.join(", "));
+            Error::new(ErrorKind::Option, message)
+        })
+    }
+}
+
+/// Numbers per vector after `modules`, for an encoder of width `hidden_size`.
+///
+/// # Errors
+/// [`ErrorKind::Format`] if a module expects another width than it gets; the
+/// message has its place in the list. A folder that was opened fits; exchanging
+/// its pooling may make it not fit.
+pub fn output_width(hidden_size: usize, modules: &[Module]) -> Result<usize, Error> {
+    let mut width = hidden_size;
+    for (index, module) in modules.iter().enumerate() {
+        let (name, expected, output) = match module {
+            Module::Pooling(spec) => ("Pooling", width, hidden_size * spec.modes.len()),
+            Module::Dense { linear, .. } => {
+                ("Dense", linear.weight.columns(), linear.weight.rows())
+            }
+            Module::LayerNorm { norm, .. } => ("LayerNorm", norm.weight.len(), width),
+            Module::Normalize => ("Normalize", width, width),
+        };
+        if expected != width {
+            let message =
+                format!("module {index} ({name}): expected vectors of {expected}, found {width}");
+            return Err(Error::new(ErrorKind::Format, message));
+        }
+        width = output;
+    }
+    Ok(width)
 }

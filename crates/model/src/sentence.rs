@@ -1,88 +1,43 @@
-//! Sentences in, vectors out.
+//! Sentences in, vectors out: tokenizer, encoder, pooling and what follows.
 
-use std::path::PathBuf;
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::mpsc::sync_channel;
 
-use polyhead_text::TextTokens;
+use polyhead_compute::{Isa, Team, Threads};
+use polyhead_text::{Input, TextTokens, TokenBatch, Tokenizer};
 
-use crate::error::Error;
-use crate::module::PoolingMode;
+use crate::config::EncoderConfig;
+use crate::encoder::{Encoder, Sequences, Workspace};
+use crate::error::{Error, ErrorKind};
+use crate::folder::ModelFolder;
+use crate::matrix::Matrix;
+use crate::max_length::decide_max_length;
+use crate::module::{Module, PoolingSpec};
+use crate::options::{EncodeOptions, LoadOptions, OnTruncate, Prompt};
+use crate::plan::{Plan, plan};
+use crate::sentence_modules::{SentenceModules, normalize};
 
-/// A row-major matrix of `f32`.
-#[derive(Clone, Debug, PartialEq, Default)]
-pub struct Matrix {
-    rows: usize,
-    columns: usize,
-    values: Vec<f32>,
-}
+/// Texts that are tokenized together while the ones before are encoded.
+const CHUNK_TEXTS: usize = 1024;
 
-/// How a model is loaded.
-#[derive(Clone, Debug, Default)]
-pub struct LoadOptions {
-    pub(crate) threads: Option<usize>,
-    pub(crate) max_length: Option<usize>,
-    pub(crate) pooling: Option<Vec<PoolingMode>>,
-    pub(crate) offline: bool,
-}
-
-impl LoadOptions {
-    /// Threads for encoding; absent: every core this process may use.
-    pub fn threads(mut self, threads: usize) -> Self {
-        self.threads = Some(threads);
-        self
-    }
-    /// Tokens after which a text is cut, up to the position table.
-    pub fn max_length(mut self, tokens: usize) -> Self {
-        self.max_length = Some(tokens);
-        self
-    }
-    /// Pooling instead of what the folder says; several are concatenated.
-    pub fn pooling(mut self, modes: Vec<PoolingMode>) -> Self {
-        self.pooling = Some(modes);
-        self
-    }
-    /// Never asks the network for a model; also `HF_HUB_OFFLINE=1`.
-    pub fn offline(mut self, offline: bool) -> Self {
-        self.offline = offline;
-        self
-    }
-}
-
-/// Which prompt is put before each text.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Prompt {
-    /// The folder's default prompt, if it has one.
-    #[default]
-    Default,
-    /// None, whatever the folder says.
-    None,
-    /// One that the folder names.
-    Named(String),
-    /// This text.
-    Text(String),
-}
-
-/// What happens to a text that is longer than the model reads.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnTruncate {
-    /// It is cut, and [`TextTokens`] says so.
-    #[default]
-    Cut,
-    /// It is an error.
-    Error,
-}
-
-/// How texts are encoded.
-#[derive(Clone, Debug, Default)]
-pub struct EncodeOptions {
-    /// `Some(true)`: unit length whatever the folder says; `Some(false)`: the
-    /// folder's Normalize modules are left out; `None`: as the folder says.
-    pub normalize: Option<bool>,
-    /// Keep only the first numbers of each vector (renormalised only with `normalize: Some(true)`).
-    pub dim: Option<usize>,
-    /// Put before each text.
-    pub prompt: Prompt,
-    /// For texts that are too long.
-    pub on_truncate: OnTruncate,
+/// Sentences to vectors, as `sentence-transformers` gives them.
+///
+/// The vector of a text has the same bits whatever else is encoded with it, in
+/// any order, on any number of threads.
+pub struct SentenceEncoder {
+    tokenizer: Tokenizer,
+    encoder: Encoder,
+    modules: SentenceModules,
+    threads: Threads,
+    /// Of threads that are not encoding right now.
+    workspaces: Mutex<Vec<Workspace>>,
+    max_length: usize,
+    lower_case: bool,
+    truncate_dim: Option<usize>,
+    prompts: Vec<(String, String)>,
+    default_prompt_name: Option<String>,
+    notices: Vec<String>,
 }
 
 /// Vectors of some texts, and what tokenization did to each.
@@ -105,97 +60,472 @@ pub struct TokenVectors {
     pub texts: Vec<TextTokens>,
 }
 
-/// Sentences to vectors: tokenizer, encoder, pooling and what follows.
-pub struct SentenceEncoder {
-    folder: PathBuf,
-}
-
 impl SentenceEncoder {
-    /// Loads a folder or a hub name.
+    /// Loads a folder, or a model of the hub by name (feature `hub`).
+    ///
+    /// # Errors
+    /// If there is no such model, its files are damaged, or it needs something
+    /// that Polyhead does not have. The message names the file and the reason.
     pub fn load(model: &str) -> Result<Self, Error> {
         Self::load_with(model, &LoadOptions::default())
     }
-    /// Loads with options.
+
+    /// [`load`](Self::load) with options.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load); also if an option does not fit the model.
     pub fn load_with(model: &str, options: &LoadOptions) -> Result<Self, Error> {
-        let _ = (options, model);
-        todo!()
+        Self::from_folder(ModelFolder::open(Path::new(model))?, options)
     }
-    /// The model in the program.
+
+    /// The model that is compiled into the program: all-MiniLM-L6-v2.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load), though none is expected.
+    #[cfg(feature = "builtin")]
     pub fn builtin() -> Result<Self, Error> {
         Self::builtin_with(&LoadOptions::default())
     }
-    /// The model in the program, with options.
+
+    /// [`builtin`](Self::builtin) with options.
+    ///
+    /// # Errors
+    /// If an option does not fit the model.
+    #[cfg(feature = "builtin")]
     pub fn builtin_with(options: &LoadOptions) -> Result<Self, Error> {
-        let _ = options;
-        todo!()
+        Self::from_folder(ModelFolder::builtin()?, options)
     }
-    /// Vectors of `texts`.
+
+    /// Makes a folder that has been read ready to run.
+    ///
+    /// # Errors
+    /// If the tokenizer cannot be loaded, does not fit the encoder, or an option
+    /// does not fit the model.
+    pub fn from_folder(folder: ModelFolder, options: &LoadOptions) -> Result<Self, Error> {
+        let threads = Threads::new(options.threads.unwrap_or_else(Threads::available))
+            .map_err(|e| Error::with_source(ErrorKind::Io, "no worker threads", e))?;
+        let isa = Isa::detect();
+        let mut modules = folder.modules.clone();
+        if let (Some(modes), Some(Module::Pooling(spec))) = (&options.pooling, modules.first_mut())
+        {
+            spec.modes.clone_from(modes);
+        }
+        let modules = SentenceModules::new(modules, folder.config.hidden_size, isa, &threads)?;
+        // Reading a vocabulary takes as long as packing the weights.
+        let (tokenizer, encoder) = std::thread::scope(|scope| {
+            let tokenizer = scope.spawn(|| load_tokenizer(&folder));
+            let encoder =
+                Encoder::new(folder.config.clone(), folder.weights.clone(), isa, &threads);
+            (tokenizer.join().expect("the tokenizer's loader catches panics"), encoder)
+        });
+        let tokenizer = tokenizer?;
+        check_vocabulary(&tokenizer, &folder.config)?;
+        let max_length = decide_max_length(
+            folder.max_length,
+            tokenizer.model_max_length(),
+            folder.config.max_positions,
+            options.max_length,
+        )?;
+        Ok(Self {
+            tokenizer,
+            encoder,
+            modules,
+            threads,
+            workspaces: Mutex::default(),
+            max_length,
+            lower_case: folder.lower_case,
+            truncate_dim: folder.truncate_dim,
+            prompts: folder.prompts,
+            default_prompt_name: folder.default_prompt_name,
+            notices: folder.notices,
+        })
+    }
+
+    /// Vectors of `texts`, one row each.
+    ///
+    /// # Errors
+    /// If a vector would hold a number that is not finite.
     pub fn encode(&self, texts: &[impl AsRef<str> + Sync]) -> Result<Matrix, Error> {
         Ok(self.encode_with(texts, &EncodeOptions::default())?.embeddings)
     }
+
     /// Vectors of `texts`, with options.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode); also if an option does not fit the model, or
+    /// a text is too long and must not be cut. [`Error::text`] tells which text.
     pub fn encode_with(
         &self,
         texts: &[impl AsRef<str> + Sync],
         options: &EncodeOptions,
     ) -> Result<Encoded, Error> {
-        let _ = (texts, options, &self.folder);
-        todo!()
+        if texts.len() <= CHUNK_TEXTS {
+            let run = self.run(options)?;
+            return self.encode_batch(&self.tokenize_for(&run, texts)?, &run);
+        }
+        let mut all = Encoded::default();
+        let mut values = Vec::new();
+        let chunks = texts.chunks(CHUNK_TEXTS).map(Ok::<_, Error>);
+        self.encode_chunks(chunks, options, |_, part| {
+            all.texts.extend(part.texts);
+            values.extend(part.embeddings.into_vec());
+            Ok(())
+        })?;
+        all.embeddings = Matrix::new(texts.len(), values.len() / texts.len(), values);
+        Ok(all)
     }
-    /// Every token's last hidden state.
+
+    /// Encodes an endless supply of texts: while one chunk is encoded, the next
+    /// one is read and tokenized. Memory is that of a few chunks.
+    ///
+    /// `chunks` is asked for texts in a thread of its own; `sink` gets each
+    /// chunk with its vectors, in order, on the calling thread.
+    ///
+    /// # Errors
+    /// The first error of `chunks`, of encoding or of `sink`, which ends it.
+    /// [`Error::text`] counts from the first text of the first chunk.
+    pub fn encode_chunks<T, C, E>(
+        &self,
+        chunks: impl Iterator<Item = Result<C, E>> + Send,
+        options: &EncodeOptions,
+        mut sink: impl FnMut(C, Encoded) -> Result<(), E>,
+    ) -> Result<(), E>
+    where
+        T: AsRef<str> + Sync,
+        C: AsRef<[T]> + Send,
+        E: From<Error> + Send,
+    {
+        let run = self.run(options)?;
+        let run = &run;
+        std::thread::scope(|scope| {
+            let (sender, receiver) = sync_channel(1);
+            scope.spawn(move || {
+                let mut before = 0;
+                for chunk in chunks {
+                    let tokenized = chunk.and_then(|chunk| {
+                        let batch = self.tokenize_for(run, chunk.as_ref());
+                        let batch = batch.map_err(|e| e.after_texts(before))?;
+                        before += batch.len();
+                        Ok((chunk, batch))
+                    });
+                    let failed = tokenized.is_err();
+                    // No receiver: encoding or the sink has failed, and nobody wants more.
+                    if sender.send(tokenized).is_err() || failed {
+                        return;
+                    }
+                }
+            });
+            let mut before = 0;
+            for tokenized in receiver {
+                let (chunk, batch) = tokenized?;
+                let encoded = self.encode_batch(&batch, run).map_err(|e| e.after_texts(before))?;
+                before += batch.len();
+                sink(chunk, encoded)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Every token's last hidden state, before pooling. Of the options, those
+    /// about vectors (`normalize`, `dim`) have no effect.
+    ///
+    /// # Errors
+    /// As [`encode_with`](Self::encode_with).
     pub fn encode_tokens(
         &self,
         texts: &[impl AsRef<str> + Sync],
         options: &EncodeOptions,
     ) -> Result<TokenVectors, Error> {
-        let _ = (texts, options);
-        todo!()
+        let run = self.run(options)?;
+        let batch = self.tokenize_for(&run, texts)?;
+        let width = self.encoder.config().hidden_size;
+        let mut values = vec![0.0; batch.tokens() * width];
+        let rows_of = |sequence: usize| batch.offsets[sequence] * width;
+        self.forward(&batch, &mut values, &rows_of, |_, _, _, hidden, out| {
+            out.copy_from_slice(hidden);
+        });
+        check_finite(&values, |at| {
+            batch.offsets.partition_point(|offset| offset * width <= at) - 1
+        })?;
+        let vectors = Matrix::new(batch.tokens(), width, values);
+        Ok(TokenVectors { vectors, offsets: batch.offsets, texts: batch.texts })
     }
-    /// Numbers per vector.
+
+    /// Tokens of `texts` as they are encoded: with the prompt, cut to
+    /// [`max_length`](Self::max_length).
+    ///
+    /// # Errors
+    /// As [`encode_with`](Self::encode_with).
+    pub fn tokenize(
+        &self,
+        texts: &[impl AsRef<str> + Sync],
+        options: &EncodeOptions,
+    ) -> Result<TokenBatch, Error> {
+        self.tokenize_for(&self.run(options)?, texts)
+    }
+
+    /// Numbers per vector, without [`EncodeOptions::dim`].
     pub fn dimension(&self) -> usize {
-        todo!()
+        self.truncate_dim.unwrap_or(self.modules.dimension())
     }
-    /// Tokens after which a text is cut.
+
+    /// Tokens after which a text is cut, special tokens included.
     pub fn max_length(&self) -> usize {
-        todo!()
+        self.max_length
     }
-    /// Threads used for encoding.
+
+    /// Threads used for encoding, the calling one included.
     pub fn threads(&self) -> usize {
-        todo!()
+        self.threads.count()
     }
+
+    /// The instruction set of the kernels.
+    pub fn isa(&self) -> Isa {
+        self.encoder.isa()
+    }
+
+    /// Sizes and functions of the encoder.
+    pub fn config(&self) -> &EncoderConfig {
+        self.encoder.config()
+    }
+
+    /// How token vectors become one vector.
+    pub fn pooling(&self) -> &PoolingSpec {
+        self.modules.pooling()
+    }
+
+    /// The tokenizer.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
     /// Remarks from loading that a user should see, one line each.
     pub fn notices(&self) -> &[String] {
-        todo!()
+        &self.notices
+    }
+
+    /// Settles `options` for this model.
+    fn run(&self, options: &EncodeOptions) -> Result<Run, Error> {
+        let prompt = self.prompt(&options.prompt)?;
+        let prompt_tokens = match self.modules.pooling().include_prompt || prompt.is_empty() {
+            true => 0,
+            false => self.tokenizer.count_prompt_tokens(&prompt)?,
+        };
+        let whole = self.modules.dimension();
+        let dim = options.dim.or(self.truncate_dim).unwrap_or(whole);
+        if !(1..=whole).contains(&dim) {
+            let message = format!("dimension: expected 1 to {whole}, found {dim}");
+            return Err(Error::new(ErrorKind::Option, message));
+        }
+        Ok(Run {
+            prompt,
+            prompt_tokens,
+            dim,
+            normalize_modules: options.normalize != Some(false),
+            normalize_last: options.normalize == Some(true),
+            on_truncate: options.on_truncate,
+        })
+    }
+
+    fn prompt(&self, prompt: &Prompt) -> Result<String, Error> {
+        let name = match prompt {
+            Prompt::None => return Ok(String::new()),
+            Prompt::Text(text) => return Ok(text.clone()),
+            Prompt::Named(name) => name,
+            Prompt::Default => match &self.default_prompt_name {
+                Some(name) => name,
+                None => return Ok(String::new()),
+            },
+        };
+        let found = self.prompts.iter().find(|(known, _)| known == name);
+        found.map(|(_, text)| text.clone()).ok_or_else(|| {
+            let known: Vec<&str> = self.prompts.iter().map(|(name, _)| name.as_str()).collect();
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            let message =
+                format!("prompt `{name}`: the model has no such prompt (it has: {known})");
+            Error::new(ErrorKind::Option, message)
+        })
+    }
+
+    fn tokenize_for(
+        &self,
+        run: &Run,
+        texts: &[impl AsRef<str> + Sync],
+    ) -> Result<TokenBatch, Error> {
+        let changed: Vec<String>;
+        let inputs: Vec<Input> = if run.prompt.is_empty() && !self.lower_case {
+            texts.iter().map(|text| Input::Single(text.as_ref())).collect()
+        } else {
+            let change = |text: &str| match self.lower_case {
+                true => format!("{}{text}", run.prompt).to_lowercase(),
+                false => format!("{}{text}", run.prompt),
+            };
+            changed = texts.iter().map(|text| change(text.as_ref())).collect();
+            changed.iter().map(|text| Input::Single(text)).collect()
+        };
+        // A single text is tokenized where it is: handing it over takes longer.
+        let batch = match inputs.len() {
+            0 | 1 => self.tokenizer.encode(&inputs, self.max_length),
+            _ => self.threads.install(|| self.tokenizer.encode(&inputs, self.max_length)),
+        }?;
+        if run.on_truncate == OnTruncate::Error
+            && let Some(index) = batch.texts.iter().position(|text| text.truncated())
+        {
+            let message = format!(
+                "{} tokens, expected at most {}",
+                batch.texts[index].total, self.max_length
+            );
+            return Err(Error::new(ErrorKind::TooLong, message).of_text(index));
+        }
+        self.check_types(&batch)?;
+        Ok(batch)
+    }
+
+    /// The template of a tokenizer may give types that the encoder does not have.
+    fn check_types(&self, batch: &TokenBatch) -> Result<(), Error> {
+        let types = self.encoder.config().type_vocab_size;
+        match batch.type_ids.iter().max() {
+            Some(highest) if types > 0 && *highest as usize >= types => {
+                let message =
+                    format!("token type {highest} of the tokenizer: the encoder has {types}");
+                Err(Error::new(ErrorKind::Format, message))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn encode_batch(&self, batch: &TokenBatch, run: &Run) -> Result<Encoded, Error> {
+        let whole = self.modules.dimension();
+        let mut values = vec![0.0; batch.len() * run.dim];
+        let rows_of = |sequence: usize| sequence * run.dim;
+        self.forward(batch, &mut values, &rows_of, |team, isa, offsets, hidden, out| {
+            let vectors = self.modules.forward(
+                team,
+                isa,
+                hidden,
+                offsets,
+                run.prompt_tokens,
+                run.normalize_modules,
+            );
+            for (vector, out) in vectors.chunks_exact(whole).zip(out.chunks_exact_mut(run.dim)) {
+                out.copy_from_slice(&vector[..run.dim]);
+                if run.normalize_last {
+                    normalize(out);
+                }
+            }
+        });
+        check_finite(&values, |at| at / run.dim)?;
+        Ok(Encoded {
+            embeddings: Matrix::new(batch.len(), run.dim, values),
+            texts: batch.texts.clone(),
+        })
+    }
+
+    /// Runs the encoder over all sequences; `finish(team, isa, offsets, hidden,
+    /// out)` gets the last hidden state of some of them, with their offsets
+    /// `[b + 1]`, and the part of `values` that is theirs.
+    ///
+    /// - `rows_of(i)`: where in `values` sequence `i` begins; `rows_of(B)` is its end
+    fn forward(
+        &self,
+        batch: &TokenBatch,
+        values: &mut [f32],
+        rows_of: &dyn Fn(usize) -> usize,
+        finish: impl Fn(&Team, Isa, &[usize], &[f32], &mut [f32]) + Sync,
+    ) {
+        let one = |team: &Team, group: &std::ops::Range<usize>, out: &mut [f32]| {
+            let tokens = batch.offsets[group.start]..batch.offsets[group.end];
+            let offsets: Vec<usize> =
+                batch.offsets[group.start..=group.end].iter().map(|o| o - tokens.start).collect();
+            let input = Sequences {
+                ids: &batch.ids[tokens.clone()],
+                type_ids: &batch.type_ids[tokens],
+                offsets: &offsets,
+            };
+            let mut workspace = self.take_workspace();
+            let hidden = self.encoder.forward(team, input, &mut workspace);
+            finish(team, self.encoder.isa(), &offsets, hidden, out);
+            self.return_workspace(workspace);
+        };
+        match plan(&batch.offsets, self.threads.count()) {
+            Plan::Together => self.threads.team(|team| one(team, &(0..batch.len()), values)),
+            Plan::Groups(groups) => {
+                let mut rest = values;
+                let outs: Vec<Mutex<&mut [f32]>> = groups
+                    .iter()
+                    .map(|group| {
+                        let size = rows_of(group.end) - rows_of(group.start);
+                        let (out, after) = std::mem::take(&mut rest).split_at_mut(size);
+                        rest = after;
+                        Mutex::new(out)
+                    })
+                    .collect();
+                self.threads.for_each(groups.len(), |i| {
+                    let mut out = outs[i].lock().unwrap_or_else(|e| e.into_inner());
+                    one(&Team::solo(), &groups[i], &mut out);
+                });
+            }
+        }
+    }
+
+    fn take_workspace(&self) -> Workspace {
+        self.workspaces.lock().unwrap_or_else(|e| e.into_inner()).pop().unwrap_or_default()
+    }
+
+    fn return_workspace(&self, workspace: Workspace) {
+        self.workspaces.lock().unwrap_or_else(|e| e.into_inner()).push(workspace);
     }
 }
 
-impl Matrix {
-    /// `values`: `[rows, columns]`, row after row.
-    ///
-    /// # Panics
-    /// If the count of values is not `rows · columns`.
-    pub fn new(rows: usize, columns: usize, values: Vec<f32>) -> Self {
-        assert_eq!(values.len(), rows * columns, "values of a {rows} × {columns} matrix");
-        Self { rows, columns, values }
+/// [`EncodeOptions`] settled for a model.
+struct Run {
+    prompt: String,
+    /// Tokens at the beginning of each sequence that pooling leaves out.
+    prompt_tokens: usize,
+    /// Numbers of each vector that are kept.
+    dim: usize,
+    normalize_modules: bool,
+    normalize_last: bool,
+    on_truncate: OnTruncate,
+}
+
+fn load_tokenizer(folder: &ModelFolder) -> Result<Tokenizer, Error> {
+    let tokenizer = match folder.encoder_directory() {
+        Some(directory) => Tokenizer::from_folder(directory),
+        None => match folder.file("tokenizer.json")? {
+            Some(json) => Tokenizer::from_json(json.as_slice()),
+            None => {
+                let message = "tokenizer.json: the model in the program has none";
+                return Err(Error::new(ErrorKind::Format, message));
+            }
+        },
+    };
+    Ok(tokenizer?)
+}
+
+/// Every id that the tokenizer can give must be a row of the word table.
+fn check_vocabulary(tokenizer: &Tokenizer, config: &EncoderConfig) -> Result<(), Error> {
+    let highest = tokenizer.highest_id() as usize;
+    match highest < config.vocab_size {
+        true => Ok(()),
+        false => Err(Error::new(
+            ErrorKind::Format,
+            format!(
+                "vocabulary: the tokenizer gives ids up to {highest}, the encoder has {} rows",
+                config.vocab_size
+            ),
+        )),
     }
-    /// Number of rows.
-    pub fn rows(&self) -> usize {
-        self.rows
-    }
-    /// Numbers per row.
-    pub fn columns(&self) -> usize {
-        self.columns
-    }
-    /// Row `i`.
-    pub fn row(&self, i: usize) -> &[f32] {
-        &self.values[i * self.columns..(i + 1) * self.columns]
-    }
-    /// All values, row after row.
-    pub fn as_slice(&self) -> &[f32] {
-        &self.values
-    }
-    /// The values, row after row.
-    pub fn into_vec(self) -> Vec<f32> {
-        self.values
+}
+
+/// - `text_of`: which text the number at an index belongs to
+fn check_finite(values: &[f32], text_of: impl Fn(usize) -> usize) -> Result<(), Error> {
+    match values.iter().position(|x| !x.is_finite()) {
+        None => Ok(()),
+        Some(at) => {
+            let message =
+                format!("the vector holds {}: the weights of this model are damaged", values[at]);
+            Err(Error::new(ErrorKind::NotFinite, message).of_text(text_of(at)))
+        }
     }
 }

@@ -1,9 +1,11 @@
 //! The packed batch: tokens of all sequences end to end, no padding.
 
-/// How many tokens a text has, and how many were kept.
+use std::ops::Range;
+
+/// How many tokens a sequence has, and how many were kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct TextTokens {
-    /// Tokens of the whole text, special tokens included.
+    /// Tokens of the whole text (of a pair: of both), special tokens included.
     pub total: usize,
     /// Tokens that are encoded, special tokens included.
     pub kept: usize,
@@ -25,12 +27,27 @@ pub struct TokenSpan {
     pub end: u32,
 }
 
+impl TokenSpan {
+    /// The span of special tokens, which stand nowhere in the text.
+    pub const NOWHERE: Self = Self { start: 0, end: 0 };
+
+    /// Whether the token covers no character, as special tokens do.
+    pub fn is_empty(self) -> bool {
+        self.start == self.end
+    }
+}
+
 /// Tokens of `B` sequences end to end, `N` in all.
-#[derive(Clone, Debug, Default)]
+///
+/// The fields fit each other when the batch comes from
+/// [`Tokenizer::encode`](crate::Tokenizer::encode) or is built with
+/// [`push`](Self::push) and [`append`](Self::append).
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenBatch {
     /// `[N]` rows of the word embedding table.
     pub ids: Vec<u32>,
-    /// `[N]` 0 for the first text of a pair and single texts, 1 for the second.
+    /// `[N]` 0 for the first text of a pair and single texts, 1 for the second
+    /// (or whatever else the tokenizer's template says).
     pub type_ids: Vec<u32>,
     /// `[N]` where each token stands in its text (of a pair: in its own text).
     pub spans: Vec<TokenSpan>,
@@ -38,4 +55,123 @@ pub struct TokenBatch {
     pub offsets: Vec<usize>,
     /// `[B]` token counts before and after cutting.
     pub texts: Vec<TextTokens>,
+}
+
+impl Default for TokenBatch {
+    /// No sequence: `B` = 0, `N` = 0, and the one offset 0.
+    fn default() -> Self {
+        Self {
+            ids: Vec::new(),
+            type_ids: Vec::new(),
+            spans: Vec::new(),
+            offsets: vec![0],
+            texts: Vec::new(),
+        }
+    }
+}
+
+impl TokenBatch {
+    /// Number of sequences, `B`.
+    pub fn len(&self) -> usize {
+        self.texts.len()
+    }
+
+    /// Whether there is no sequence.
+    pub fn is_empty(&self) -> bool {
+        self.texts.is_empty()
+    }
+
+    /// Number of tokens of all sequences, `N`.
+    pub fn tokens(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Number of tokens of the longest sequence; 0 without one.
+    pub fn longest(&self) -> usize {
+        self.offsets.windows(2).map(|ends| ends[1] - ends[0]).max().unwrap_or(0)
+    }
+
+    /// Where sequence `index` stands in the arrays of length `N`.
+    ///
+    /// # Panics
+    /// If there is no such sequence.
+    pub fn sequence(&self, index: usize) -> Range<usize> {
+        self.offsets[index]..self.offsets[index + 1]
+    }
+
+    /// Appends sequence `index` of `other`: for sorting by length, and for
+    /// cutting a large batch into small ones.
+    ///
+    /// # Panics
+    /// If `other` has no such sequence.
+    pub fn push(&mut self, other: &Self, index: usize) {
+        let range = other.sequence(index);
+        self.ids.extend_from_slice(&other.ids[range.clone()]);
+        self.type_ids.extend_from_slice(&other.type_ids[range.clone()]);
+        self.spans.extend_from_slice(&other.spans[range]);
+        self.close_sequence(other.texts[index]);
+    }
+
+    /// Appends all sequences of `other`.
+    pub fn append(&mut self, other: &Self) {
+        let before = self.tokens();
+        self.ids.extend_from_slice(&other.ids);
+        self.type_ids.extend_from_slice(&other.type_ids);
+        self.spans.extend_from_slice(&other.spans);
+        self.offsets.extend(other.offsets.iter().skip(1).map(|offset| before + offset));
+        self.texts.extend_from_slice(&other.texts);
+    }
+
+    /// Ends the sequence whose tokens were put at the end of the arrays.
+    pub(crate) fn close_sequence(&mut self, tokens: TextTokens) {
+        self.offsets.push(self.ids.len());
+        self.texts.push(tokens);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn batch(lengths: &[usize]) -> TokenBatch {
+        let mut batch = TokenBatch::default();
+        for (sequence, &length) in lengths.iter().enumerate() {
+            batch.ids.extend((0..length).map(|token| (10 * sequence + token) as u32));
+            batch.type_ids.resize(batch.ids.len(), sequence as u32);
+            batch.spans.resize(batch.ids.len(), TokenSpan { start: 0, end: sequence as u32 });
+            batch.close_sequence(TextTokens { total: length + sequence, kept: length });
+        }
+        batch
+    }
+
+    #[test]
+    fn nothing_is_a_batch_of_no_sequences() {
+        let empty = TokenBatch::default();
+        assert_eq!((empty.len(), empty.tokens(), empty.longest()), (0, 0, 0));
+        assert_eq!(empty.offsets, [0]);
+        assert!(empty.is_empty());
+    }
+
+    #[test]
+    fn sequences_stand_end_to_end() {
+        let batch = batch(&[2, 0, 3]);
+        assert_eq!((batch.len(), batch.tokens(), batch.longest()), (3, 5, 3));
+        assert_eq!(batch.sequence(0), 0..2);
+        assert_eq!(batch.sequence(1), 2..2);
+        assert_eq!(batch.ids[batch.sequence(2)], [20, 21, 22]);
+        assert!(!batch.texts[0].truncated());
+        assert!(batch.texts[2].truncated());
+    }
+
+    #[test]
+    fn pushing_every_sequence_equals_appending() {
+        let source = batch(&[2, 0, 3]);
+        let (mut pushed, mut appended) = (batch(&[1]), batch(&[1]));
+        for index in 0..source.len() {
+            pushed.push(&source, index);
+        }
+        appended.append(&source);
+        assert_eq!(pushed, appended);
+        assert_eq!(appended.offsets, [0, 1, 3, 3, 6]);
+    }
 }

@@ -1,6 +1,56 @@
-//! Text to packed token batches.
+//! Text to packed token batches: the first step of the data's way.
+//!
+//! A [`Tokenizer`] is loaded from a model folder (`tokenizer.json`, or
+//! `vocab.txt` of a BERT) and gives the tokens that transformers' fast
+//! tokenizers give. A [`TokenBatch`] holds the tokens of all texts end to end,
+//! without padding. Cutting is data, not silence: [`TextTokens`] says of each
+//! text how many tokens it has and how many were kept.
+//!
+//! ```
+//! use polyhead_text::{Input, Tokenizer};
+//!
+//! let vocab = b"[PAD]\n[UNK]\n[CLS]\n[SEP]\nlong\nthe\nroad\n##er\n";
+//! let tokenizer = Tokenizer::from_vocab(vocab, None)?;
+//!
+//! let inputs = [Input::Single("The LONGER road"), Input::Single(""), Input::Pair("the", "road")];
+//! let batch = tokenizer.encode(&inputs, 5)?;
+//!
+//! assert_eq!(batch.ids, [2, 5, 4, 7, 3, 2, 3, 2, 5, 3, 6, 3]);
+//! assert_eq!(batch.offsets, [0, 5, 7, 12]);
+//! assert_eq!(batch.type_ids[batch.sequence(2)], [0, 0, 0, 1, 1]);
+//! assert_eq!((batch.texts[0].total, batch.texts[0].kept), (6, 5));
+//! assert!(batch.texts[0].truncated());
+//! // `##er` is characters 8 to 10 of the first text.
+//! assert_eq!((batch.spans[3].start, batch.spans[3].end), (8, 10));
+//! # Ok::<(), polyhead_text::TokenizerError>(())
+//! ```
+//!
+//! # What it leaves out
+//!
+//! - Padding, attention masks, strides, cutting at the left: packed batches
+//!   need none of them.
+//! - Decoding, training of tokenizers, chat templates: encoders need none.
+//! - Tokenizers as `sentencepiece.bpe.model`, `vocab.json` + `merges.txt` or
+//!   Python code: save the model once with transformers to get a tokenizer.json.
+//! - `special_tokens_map.json`: the names in tokenizer_config.json count.
+//! - Stripping blanks around texts and lower-casing before the tokenizer, as
+//!   sentence-transformers does: the caller has the text in hand.
+//! - Bounded memory for long texts with tokenizers other than BERT's: those
+//!   read a text whole, at some hundred bytes of memory per byte of text.
 #![forbid(unsafe_code)]
 
 mod batch;
+mod config;
+mod error;
+mod guard;
+mod layout;
+mod long_text;
+mod spans;
+mod tokenizer;
+mod tokenizer_json;
+mod truncate;
+mod wordpiece;
 
 pub use batch::{TextTokens, TokenBatch, TokenSpan};
+pub use error::{TokenizerError, TokenizerErrorKind};
+pub use tokenizer::{Input, Tokenizer};

@@ -1,0 +1,124 @@
+"""One sentence-transformers back end as a long-lived worker; `README.md` describes the protocol.
+
+    python bench/encode/worker.py --backend onnx --model DIR --file onnx/model.onnx --threads 2
+
+Reads one JSON command a line on stdin and answers one JSON line on stdout.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+BATCH = 32
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--backend", choices=["torch", "onnx", "openvino"], required=True)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--file", help="the ONNX or OpenVINO file inside the model folder")
+    parser.add_argument("--f32", action="store_true", help="keep OpenVINO from using bf16 where the CPU has it")
+    parser.add_argument("--threads", type=int, default=2)
+    arguments = parser.parse_args()
+    answers = claim_stdout()
+    limit_threads(arguments.threads)
+    model = load(arguments)
+    commands = {"encode": encode_command(model), "latency": latency_command(model)}
+    for line in sys.stdin:
+        command = json.loads(line)
+        name = command.pop("cmd")
+        if name == "quit":
+            break
+        print(json.dumps(commands[name](**command)), file=answers, flush=True)
+
+
+def claim_stdout():
+    """Keeps stdout for answers: whatever a library prints goes to stderr."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    return answers
+
+
+def limit_threads(threads: int) -> None:
+    """Must run before the libraries are imported: they read these once."""
+    os.environ |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads), "RAYON_NUM_THREADS": str(threads)}
+    os.environ |= {"TOKENIZERS_PARALLELISM": "true", "HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1"}
+
+
+def load(arguments: argparse.Namespace):
+    """The model as `SentenceTransformer` loads it for this back end."""
+    import torch
+    from sentence_transformers import SentenceTransformer
+
+    torch.set_num_threads(arguments.threads)
+    settings = {"torch": lambda _: {}, "onnx": onnx_settings, "openvino": openvino_settings}[arguments.backend]
+    return SentenceTransformer(
+        arguments.model, device="cpu", backend=arguments.backend, local_files_only=True, model_kwargs=settings(arguments)
+    )
+
+
+def onnx_settings(arguments: argparse.Namespace) -> dict:
+    """ONNX Runtime spins during a run, as it does by default, but not between runs: other workers want the cores."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = arguments.threads
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    return {"file_name": arguments.file, "provider": "CPUExecutionProvider", "session_options": options}
+
+
+def openvino_settings(arguments: argparse.Namespace) -> dict:
+    """One stream on all threads, the counterpart of the other back ends' one batch at a time."""
+    config = {"INFERENCE_NUM_THREADS": str(arguments.threads), "PERFORMANCE_HINT": "LATENCY"}
+    if arguments.f32:
+        config["INFERENCE_PRECISION_HINT"] = "f32"
+    return {"file_name": arguments.file, "ov_config": config}
+
+
+def encode_command(model) -> Callable:
+    """One pass over the first `limit` lines; reading the file and counting tokens stay outside the clock."""
+
+    @cache
+    def texts_and_tokens(file: str, limit: int | None) -> tuple[list[str], int]:
+        texts = Path(file).read_text(encoding="utf-8").removesuffix("\n").split("\n")[:limit]
+        return texts, count_tokens(model, texts)
+
+    def encode(file: str, limit: int | None = None) -> dict:
+        texts, tokens = texts_and_tokens(file, limit)
+        start = time.perf_counter()
+        model.encode(texts, batch_size=BATCH, show_progress_bar=False)
+        return {"seconds": time.perf_counter() - start, "texts": len(texts), "tokens": tokens}
+
+    return encode
+
+
+def latency_command(model) -> Callable:
+    """`n` calls with one text, after a tenth as many to warm up."""
+
+    def latency(text: str, n: int) -> dict:
+        for _ in range(n // 10):
+            model.encode(text, show_progress_bar=False)
+        times = []
+        for _ in range(n):
+            start = time.perf_counter()
+            model.encode(text, show_progress_bar=False)
+            times.append(1000 * (time.perf_counter() - start))
+        times.sort()
+        return {"p50_ms": times[n // 2], "p99_ms": times[n * 99 // 100], "tokens": count_tokens(model, [text])}
+
+    return latency
+
+
+def count_tokens(model, texts: list[str]) -> int:
+    """Real tokens: specials included, cut as the model cuts, no padding."""
+    ids = model.tokenizer(texts, truncation=True, max_length=model.max_seq_length, padding=False)["input_ids"]
+    return sum(map(len, ids))
+
+
+if __name__ == "__main__":
+    main()

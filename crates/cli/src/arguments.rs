@@ -1,0 +1,62 @@
+//! The command line as a whole; each command's own arguments stand in its file.
+
+use clap::{Parser, Subcommand};
+
+use crate::command::{completions, demo, doctor, encode, inspect, man, similarity, tokenize};
+
+const EXAMPLES: &str = "\
+Examples:
+  polyhead demo                                     a first look, offline
+  polyhead encode \"Good morning\"                    one vector as JSON
+  polyhead encode -i texts.txt -o vectors.npy       a text a line to a NumPy file
+  polyhead similarity \"a cat\" \"a kitten\" \"a train\"
+  polyhead encode -m my-model/ -i texts.jsonl --field title -o vectors.jsonl
+
+Exit codes: 0 done, 1 failed, 2 wrong usage.";
+
+/// Turns sentences into vectors whose distance says how alike their meaning is.
+///
+/// Without --model, the built-in model all-MiniLM-L6-v2 is used: nothing to
+/// download, nothing to configure.
+#[derive(Debug, Parser)]
+#[command(name = "polyhead", version, arg_required_else_help = true, after_help = EXAMPLES)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// In the order in which a newcomer meets them.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Demo(demo::DemoArgs),
+    Encode(encode::EncodeArgs),
+    Similarity(similarity::SimilarityArgs),
+    Tokenize(tokenize::TokenizeArgs),
+    Inspect(inspect::InspectArgs),
+    Doctor(doctor::DoctorArgs),
+    Completions(completions::CompletionsArgs),
+    Man(man::ManArgs),
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definitions_do_not_contradict_each_other() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_and_flag_has_help() {
+        for command in Cli::command().get_subcommands() {
+            let name = command.get_name();
+            assert!(command.get_about().is_some(), "{name} has no description");
+            for argument in command.get_arguments() {
+                assert!(argument.get_help().is_some(), "{name} {} has no help", argument.get_id());
+            }
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! `polyhead demo`: a first look, offline, in a screenful.
+
+use std::io::{self, BufWriter, Write};
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use clap::Args;
+use polyhead_model::{EncodeOptions, Encoded, SentenceEncoder};
+
+use super::similarity::{cosines, table};
+use crate::model::ModelArgs;
+use crate::progress::duration;
+use crate::table::{Align, Table, shorten};
+
+/// Misspelt as users write.
+const SENTENCES: [&str; 4] = [
+    "This is the assessement for sentence transformer implementation. \
+     Let's embed this sentence and check the length",
+    "I like doing assesements.",
+    "I love doing NLP works!! Is there more??",
+    "I wish to be a AI engineer and make AI products.",
+];
+
+/// See it work: tokens, vectors and similarities of four sentences
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    #[command(flatten)]
+    model: ModelArgs,
+}
+
+/// Text, tokens, vectors, similarities: the data's way.
+pub(crate) fn run(args: DemoArgs) -> Result<()> {
+    let start = Instant::now();
+    let encoder = args.model.load(None)?;
+    let loading = start.elapsed();
+
+    let start = Instant::now();
+    let encoded = encoder.encode_with(&SENTENCES, &EncodeOptions::default())?;
+    let encoding = start.elapsed();
+    let tokens = args.model.token_reader()?.read(&SENTENCES[..1])?.swap_remove(0);
+
+    let mut out = BufWriter::new(io::stdout().lock());
+    writeln!(out, "Polyhead {}, model: {}", env!("CARGO_PKG_VERSION"), args.model.name())?;
+    write_tokens(&mut out, &tokens.spelling)?;
+    write_vectors(&mut out, &encoder, &encoded)?;
+    writeln!(out, "\n3. Similarities: the cosine of every two vectors, 1 for the same meaning\n")?;
+    table(&SENTENCES, &cosines(&encoded.embeddings)).write(&mut out, 3)?;
+    write_end(&mut out, &encoder, loading, encoding)?;
+    out.flush()?;
+    Ok(())
+}
+
+fn write_tokens(out: &mut impl Write, tokens: &[String]) -> io::Result<()> {
+    writeln!(out, "\n1. A text becomes tokens: sentence 1 has {}\n", tokens.len())?;
+    wrapped(out, tokens, 3, 92)
+}
+
+fn write_vectors(
+    out: &mut impl Write,
+    encoder: &SentenceEncoder,
+    encoded: &Encoded,
+) -> io::Result<()> {
+    let dimension = encoder.dimension();
+    writeln!(out, "\n2. Tokens become a vector: {dimension} numbers for each sentence\n")?;
+    let columns = [Align::Right, Align::Left, Align::Right, Align::Left, Align::Right];
+    let mut table = Table::new(columns);
+    table.row(["", "sentence", "tokens", "vector", "length"]);
+    for (i, (text, counts)) in SENTENCES.iter().zip(&encoded.texts).enumerate() {
+        let row = encoded.embeddings.row(i);
+        let length = row.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
+        table.row([
+            (i + 1).to_string(),
+            shorten(text, 40),
+            counts.total.to_string(),
+            beginning(row),
+            format!("{length:.3}"),
+        ]);
+    }
+    table.write(out, 2)
+}
+
+fn write_end(
+    out: &mut impl Write,
+    encoder: &SentenceEncoder,
+    loading: Duration,
+    encoding: Duration,
+) -> io::Result<()> {
+    let threads = match encoder.threads() {
+        1 => "1 thread".to_owned(),
+        n => format!("{n} threads"),
+    };
+    writeln!(
+        out,
+        "\nModel loaded in {}, {} sentences encoded in {} on {threads}.",
+        duration(loading),
+        SENTENCES.len(),
+        duration(encoding),
+    )?;
+    writeln!(out, "Next: polyhead encode \"your text\"    polyhead --help")
+}
+
+/// `[ 0.0123, -0.0456, 0.0789, …]`
+fn beginning(row: &[f32]) -> String {
+    let numbers: Vec<_> = row.iter().take(4).map(|x| format!("{x:7.4}")).collect();
+    format!("[{}, …]", numbers.join(", "))
+}
+
+/// Words with blanks between them, in lines of at most `width` columns.
+fn wrapped(out: &mut impl Write, words: &[String], indent: usize, width: usize) -> io::Result<()> {
+    let mut line = " ".repeat(indent);
+    for word in words {
+        if line.len() + word.len() > width && line.len() > indent {
+            writeln!(out, "{}", line.trim_end())?;
+            line.truncate(indent);
+        }
+        line.push_str(word);
+        line.push(' ');
+    }
+    writeln!(out, "{}", line.trim_end())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_wrap_at_the_width() {
+        let words = ["aa", "bb", "cc"].map(String::from);
+        let mut out = Vec::new();
+        wrapped(&mut out, &words, 2, 7).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), "  aa bb\n  cc\n");
+    }
+}

@@ -1,0 +1,120 @@
+//! `polyhead doctor`: the encoder's promises, tried on this machine.
+
+use std::io::{self, Write};
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+use clap::Args;
+use polyhead_compute::Isa;
+use serde::Serialize;
+
+use crate::model::ModelArgs;
+use crate::pending::{Check, checks};
+use crate::progress::duration;
+use crate::table::{Align, Table};
+
+const HELP: &str = "\
+Checks that the fast kernels agree with plain ones, that the vector of a text
+has the same bits in any batch, in any order, on any number of threads, and
+that the model gives its reference vectors, where its folder has some
+(reference_vectors.json). Exit code 1 when a check does not pass.";
+
+/// Check that the results are right on this machine
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub(crate) struct DoctorArgs {
+    /// Print JSON
+    #[arg(long, help_heading = "Output")]
+    json: bool,
+
+    #[command(flatten)]
+    model: ModelArgs,
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    version: &'a str,
+    simd: &'a str,
+    threads: usize,
+    model: &'a str,
+    checks: &'a [Check],
+    passed: bool,
+}
+
+/// Runs all checks, also after one that does not pass.
+pub(crate) fn run(args: DoctorArgs) -> Result<()> {
+    let encoder = args.model.load(None)?;
+    let start = Instant::now();
+    let checks = checks(&encoder)?;
+    let elapsed = start.elapsed();
+    let broken = checks.iter().filter(|check| !check.passed).count();
+    let report = Report {
+        version: env!("CARGO_PKG_VERSION"),
+        simd: Isa::detect().name(),
+        threads: encoder.threads(),
+        model: args.model.name(),
+        checks: &checks,
+        passed: broken == 0,
+    };
+    let mut out = io::stdout().lock();
+    if args.json {
+        serde_json::to_writer_pretty(&mut out, &report).map_err(io::Error::from)?;
+        writeln!(out)?;
+    } else {
+        write(&mut out, &report)?;
+        writeln!(out, "{} checks in {}", checks.len(), duration(elapsed))?;
+    }
+    match broken {
+        0 => Ok(()),
+        n => bail!("{n} of {} checks did not pass", checks.len()),
+    }
+}
+
+fn write(out: &mut impl Write, report: &Report) -> io::Result<()> {
+    let mut facts = Table::new([Align::Left, Align::Left]);
+    facts.row(["version", report.version]);
+    facts.row(["instructions", report.simd]);
+    facts.row(["threads", &report.threads.to_string()]);
+    facts.row(["model", report.model]);
+    facts.write(out, 0)?;
+    writeln!(out)?;
+
+    let mut table = Table::new([Align::Left, Align::Left, Align::Left]);
+    for check in report.checks {
+        let verdict = if check.passed { "pass" } else { "FAIL" };
+        table.row([verdict, &check.name, &check.detail]);
+    }
+    table.write(out, 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_check_that_does_not_pass_stands_out() {
+        let check = |name: &str, passed, detail: &str| Check {
+            name: name.into(),
+            passed,
+            detail: detail.into(),
+        };
+        let report = Report {
+            version: "1.2.3",
+            simd: "AVX2",
+            threads: 2,
+            model: "built-in",
+            checks: &[check("kernels", true, "worst 3e-7"), check("order", false, "text 4")],
+            passed: false,
+        };
+        let mut out = Vec::new();
+        write(&mut out, &report).unwrap();
+        let expected = "version       1.2.3\n\
+                        instructions  AVX2\n\
+                        threads       2\n\
+                        model         built-in\n\
+                        \n\
+                        pass  kernels  worst 3e-7\n\
+                        FAIL  order    text 4\n";
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+}

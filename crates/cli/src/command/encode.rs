@@ -1,0 +1,242 @@
+//! `polyhead encode`: texts in, vectors out, of any number of texts.
+
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use clap::{Args, ValueEnum};
+use polyhead_model::{EncodeOptions, SentenceEncoder};
+
+use crate::failure::usage;
+use crate::input::{InputArgs, Place};
+use crate::model::ModelArgs;
+use crate::output::{Batch, Output, VectorKind, Vectors};
+use crate::pipeline::{Chunk, ChunkLimits, ReadAhead, WriteBehind};
+use crate::progress::{Counts, Progress};
+use crate::table::thousands;
+use crate::vector::VectorArgs;
+
+const HELP: &str = "\
+Without --out, a JSON object a line is printed:
+  {\"text\": …, \"embedding\": […], \"tokens\": 24, \"truncated\": false}
+`tokens` counts the whole text, also where it was cut.
+
+Examples:
+  polyhead encode \"Good morning\" \"Good evening\"
+  polyhead encode -i texts.txt -o vectors.npy
+  polyhead encode -i rows.csv --field title -o vectors.jsonl
+  cat texts.txt | polyhead encode -i - | head -n 3
+  polyhead encode -i texts.txt -o tokens.npy --output tokens";
+
+/// Turn texts into vectors
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub(crate) struct EncodeArgs {
+    #[command(flatten)]
+    input: InputArgs,
+
+    /// Write to a .npy (float32 matrix) or .jsonl file, complete or not at all
+    #[arg(short, long, value_name = "FILE", help_heading = "Output")]
+    out: Option<PathBuf>,
+
+    /// One vector a text, or the last hidden state of every token
+    ///
+    /// Tokens in a .npy file come with a second file, NAME.offsets.npy: row
+    /// offsets[i] of the matrix is the first token of text i.
+    #[arg(long, value_name = "WHAT", default_value = "embedding", help_heading = "Output")]
+    output: What,
+
+    /// Cut a text that is too long for the model, or stop there
+    #[arg(long, value_name = "ACTION", default_value = "cut", help_heading = "Input")]
+    on_truncate: TooLong,
+
+    #[command(flatten)]
+    vector: VectorArgs,
+
+    #[command(flatten)]
+    model: ModelArgs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum What {
+    Embedding,
+    Tokens,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum TooLong {
+    Cut,
+    Error,
+}
+
+/// Encodes the input chunk by chunk.
+///
+/// The order of the first lines matters: whatever is wrong with the command,
+/// the input or the output shows before the model is loaded.
+pub(crate) fn run(args: EncodeArgs) -> Result<()> {
+    let kind = match args.output {
+        What::Embedding => VectorKind::Sentences,
+        What::Tokens => VectorKind::Tokens,
+    };
+    if let (VectorKind::Tokens, Some(flag)) = (kind, args.vector.only_for_sentences()) {
+        return Err(usage(format!("{flag}: token vectors are neither pooled, scaled nor cut")));
+    }
+    let output = Output::create(args.out.as_deref(), kind)?;
+    let input = args.input.open()?;
+    let (place, size) = (input.place.clone(), input.size);
+    let chunks = ReadAhead::start(input, chunk_limits(kind, args.model.expected_threads()))?;
+
+    let encoder = args.model.load(args.vector.pooling())?;
+    let job = Job {
+        encoder: &encoder,
+        options: args.vector.options(),
+        kind,
+        on_truncate: args.on_truncate,
+        place,
+    };
+    let on_terminal = args.out.is_none() && io::stdout().is_terminal();
+    let progress = Progress::start(size, args.model.quiet, on_terminal);
+    let (counts, rates) = job.run(chunks, output, progress)?;
+
+    if !args.model.quiet {
+        let mut err = io::stderr();
+        let _ = writeln!(err, "{rates}");
+        if counts.truncated > 0 {
+            let (cut, limit) = (thousands(counts.truncated), encoder.max_length());
+            let plural = if counts.truncated == 1 { " was" } else { "s were" };
+            let _ = writeln!(err, "note: {cut} text{plural} cut to {limit} tokens");
+        }
+    }
+    Ok(())
+}
+
+/// Large enough to keep every thread busy, small enough for a lively progress
+/// bar: about two seconds of work.
+///
+/// Token vectors take a thousand times the room of their text (at 384 floats a
+/// token), so their chunks are smaller: some 50 MB of vectors.
+fn chunk_limits(kind: VectorKind, threads: usize) -> ChunkLimits {
+    let threads = threads.clamp(2, 32);
+    match kind {
+        VectorKind::Sentences => ChunkLimits { texts: 256 * threads, bytes: threads << 17 },
+        VectorKind::Tokens => ChunkLimits { texts: 16 * threads, bytes: threads << 14 },
+    }
+}
+
+/// An encoding run with everything decided.
+struct Job<'a> {
+    encoder: &'a SentenceEncoder,
+    options: EncodeOptions,
+    kind: VectorKind,
+    on_truncate: TooLong,
+    place: Place,
+}
+
+impl Job<'_> {
+    /// Until the input ends; a failure leaves no output file.
+    fn run(
+        &self,
+        mut chunks: ReadAhead,
+        output: Output,
+        mut progress: Progress,
+    ) -> Result<(Counts, String)> {
+        let writer = WriteBehind::start(output);
+        loop {
+            let (read, batch) = match self.next(&mut chunks) {
+                Ok(Some(next)) => next,
+                Ok(None) => break,
+                Err(error) => {
+                    writer.abandon();
+                    return Err(error);
+                }
+            };
+            let counts = count(&batch);
+            if writer.send(batch).is_none() {
+                break;
+            }
+            progress.advance(read, counts);
+        }
+        writer.finish()?;
+        Ok(progress.finish())
+    }
+
+    fn next(&self, chunks: &mut ReadAhead) -> Result<Option<(u64, Batch)>> {
+        let Some(chunk) = chunks.next_chunk()? else { return Ok(None) };
+        let vectors = self.encode(&chunk)?;
+        if self.on_truncate == TooLong::Error {
+            self.check_length(&chunk, &vectors)?;
+        }
+        Ok(Some((chunk.read, Batch { texts: chunk.texts, vectors })))
+    }
+
+    fn encode(&self, chunk: &Chunk) -> Result<Vectors> {
+        Ok(match self.kind {
+            VectorKind::Sentences => {
+                Vectors::Sentences(self.encoder.encode_with(&chunk.texts, &self.options)?)
+            }
+            VectorKind::Tokens => {
+                Vectors::Tokens(self.encoder.encode_tokens(&chunk.texts, &self.options)?)
+            }
+        })
+    }
+
+    /// Not left to the library, which knows the text but not its line.
+    fn check_length(&self, chunk: &Chunk, vectors: &Vectors) -> Result<()> {
+        let first = chunk.lines.iter().zip(vectors.counts()).find(|(_, c)| c.truncated());
+        if let Some((&line, counts)) = first {
+            bail!(
+                "{}: expected at most {} tokens, found {}",
+                self.place.of_line(line),
+                self.encoder.max_length(),
+                counts.total
+            );
+        }
+        Ok(())
+    }
+}
+
+fn count(batch: &Batch) -> Counts {
+    let counts = batch.vectors.counts();
+    Counts {
+        texts: counts.len() as u64,
+        tokens: counts.iter().map(|text| text.kept as u64).sum(),
+        truncated: counts.iter().filter(|text| text.truncated()).count() as u64,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        encode: EncodeArgs,
+    }
+
+    fn parse(line: &str) -> Result<EncodeArgs, clap::Error> {
+        let words = ["test"].into_iter().chain(line.split_whitespace());
+        Line::try_parse_from(words).map(|line| line.encode)
+    }
+
+    #[test]
+    fn every_flag_is_read() {
+        let args = parse("a b -o v.npy --output tokens --on-truncate error").unwrap();
+        assert_eq!(args.out, Some("v.npy".into()));
+        assert_eq!((args.output, args.on_truncate), (What::Tokens, TooLong::Error));
+        let args = parse("a").unwrap();
+        assert_eq!((args.output, args.on_truncate), (What::Embedding, TooLong::Cut));
+        assert!(parse("a --output words").is_err());
+        assert!(parse("a --on-truncate ignore").is_err());
+    }
+
+    #[test]
+    fn token_vectors_refuse_flags_of_sentence_vectors() {
+        for flags in ["--dim 3", "--normalize", "--no-normalize", "--pooling cls"] {
+            let error = run(parse(&format!("a --output tokens {flags}")).unwrap()).unwrap_err();
+            assert!(flags.starts_with(error.to_string().split(':').next().unwrap()), "{error}");
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! `polyhead inspect`: what is in a model folder.
+
+use std::io::{self, BufWriter, Write};
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::model::ModelArgs;
+use crate::summary::Summary;
+use crate::table::{Align, Table, shorten, thousands};
+
+const HELP: &str = "\
+Examples:
+  polyhead inspect
+  polyhead inspect my-model/ --json";
+
+/// Show what a model is made of
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub(crate) struct InspectArgs {
+    /// Folder or hub name, the same as --model
+    #[arg(value_name = "DIR|NAME", conflicts_with = "model")]
+    folder: Option<String>,
+
+    /// Print JSON
+    #[arg(long, help_heading = "Output")]
+    json: bool,
+
+    #[command(flatten)]
+    model: ModelArgs,
+}
+
+/// Reads the folder, not the weights.
+pub(crate) fn run(args: InspectArgs) -> Result<()> {
+    let model = args.model.with_model(args.folder);
+    let (folder, path) = model.open()?;
+    let summary = Summary::new(&folder, model.name(), path.as_deref(), model.max_length())?;
+    for notice in &summary.notices {
+        model.note(notice);
+    }
+    let mut out = BufWriter::new(io::stdout().lock());
+    if args.json {
+        serde_json::to_writer_pretty(&mut out, &summary).map_err(io::Error::from)?;
+        writeln!(out)?;
+    } else {
+        write(&mut out, &summary)?;
+    }
+    out.flush()?;
+    Ok(())
+}
+
+fn write(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
+    let mut facts = Table::new([Align::Left, Align::Left]);
+    facts.row(["model", &summary.model]);
+    facts.row(["architecture", &architecture(summary)]);
+    facts.row(["vocabulary", &format!("{} tokens", thousands(summary.vocab_size as u64))]);
+    facts.row(["vector", &format!("{} numbers", summary.dimension)]);
+    facts.row([
+        "max length",
+        &format!("{} tokens, from {}", summary.max_length, summary.max_length_from),
+    ]);
+    facts.row(["modules", &format!("Transformer → {}", summary.modules.join(" → "))]);
+    facts.row(["compared by", &summary.similarity]);
+    for (name, prompt) in &summary.prompts {
+        let default = summary.default_prompt_name.as_ref() == Some(name);
+        let default = if default { " (default)" } else { "" };
+        let prompt = shorten(prompt.as_str().unwrap_or_default(), 60);
+        facts.row(["prompt", &format!("{name}{default}: \"{prompt}\"")]);
+    }
+    facts.write(out, 0)?;
+    writeln!(out)?;
+    parameters(summary).write(out, 0)?;
+    if !summary.files.is_empty() {
+        writeln!(out)?;
+        files(summary).write(out, 0)?;
+    }
+    Ok(())
+}
+
+fn architecture(summary: &Summary) -> String {
+    format!(
+        "{}: {} layers of width {}, {} heads, feed-forward {} ({}), {} positions",
+        summary.architecture,
+        summary.layers,
+        summary.hidden_size,
+        summary.heads,
+        summary.intermediate_size,
+        summary.activation,
+        summary.max_positions
+    )
+}
+
+fn parameters(summary: &Summary) -> Table {
+    let [left, right] = [Align::Left, Align::Right];
+    let mut table = Table::new([left, right, right, right, left]);
+    table.row(["group", "tensors", "parameters", "bytes", "stored as"]);
+    for group in &summary.groups {
+        table.row([
+            &*group.name,
+            &group.tensors.to_string(),
+            &thousands(group.parameters as u64),
+            &thousands(group.bytes as u64),
+            &group.stored_as,
+        ]);
+    }
+    let tensors: usize = summary.groups.iter().map(|group| group.tensors).sum();
+    let bytes: usize = summary.groups.iter().map(|group| group.bytes).sum();
+    table.row([
+        "total",
+        &tensors.to_string(),
+        &thousands(summary.parameters as u64),
+        &thousands(bytes as u64),
+    ]);
+    table
+}
+
+fn files(summary: &Summary) -> Table {
+    let mut table = Table::new([Align::Left, Align::Right]);
+    table.row(["file", "bytes"]);
+    for file in &summary.files {
+        table.row([file.name.clone(), thousands(file.bytes)]);
+    }
+    table
+}

@@ -1,0 +1,128 @@
+//! `polyhead similarity`: how alike some texts are.
+
+use std::io::{self, BufWriter, Write};
+
+use anyhow::Result;
+use clap::Args;
+use polyhead_model::Matrix;
+use serde::Serialize;
+
+use crate::failure::usage;
+use crate::input::InputArgs;
+use crate::model::ModelArgs;
+use crate::table::{Align, Table, shorten};
+use crate::vector::VectorArgs;
+
+const HELP: &str = "\
+Examples:
+  polyhead similarity \"a cat\" \"a kitten\" \"a train\"
+  polyhead similarity -i texts.txt --json";
+
+/// Compare texts: the cosine of every pair, 1 for the same meaning
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub(crate) struct SimilarityArgs {
+    #[command(flatten)]
+    input: InputArgs,
+
+    /// Print JSON: {"texts": […], "similarity": [[…], …]}
+    #[arg(long, help_heading = "Output")]
+    json: bool,
+
+    #[command(flatten)]
+    vector: VectorArgs,
+
+    #[command(flatten)]
+    model: ModelArgs,
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    texts: &'a [String],
+    similarity: &'a [Vec<f32>],
+}
+
+/// Reads all texts: a matrix of every pair has no use for streams.
+pub(crate) fn run(args: SimilarityArgs) -> Result<()> {
+    let input = args.input.open()?;
+    let place = input.place.clone();
+    let texts = input.texts.map(|text| Ok(text?.text)).collect::<Result<Vec<String>>>()?;
+    match texts.len() {
+        0 => return Err(place.no_texts()),
+        1 => return Err(usage(format!("{place}: expected at least two texts, found one"))),
+        _ => {}
+    }
+    let encoder = args.model.load(args.vector.pooling())?;
+    let encoded = encoder.encode_with(&texts, &args.vector.options())?;
+    let cut = encoded.texts.iter().filter(|text| text.truncated()).count();
+    if cut > 0 {
+        args.model.note(&format!("cut to {} tokens: {cut} of the texts", encoder.max_length()));
+    }
+    let similarity = cosines(&encoded.embeddings);
+
+    let mut out = BufWriter::new(io::stdout().lock());
+    if args.json {
+        let report = Report { texts: &texts, similarity: &similarity };
+        serde_json::to_writer(&mut out, &report).map_err(io::Error::from)?;
+        writeln!(out)?;
+    } else {
+        table(&texts, &similarity).write(&mut out, 0)?;
+    }
+    out.flush()?;
+    Ok(())
+}
+
+/// A numbered row and column for each text, the text itself at the end of its row.
+pub(super) fn table(texts: &[impl AsRef<str>], similarity: &[Vec<f32>]) -> Table {
+    let columns = texts.iter().map(|_| Align::Right);
+    let mut table = Table::new([Align::Right].into_iter().chain(columns).chain([Align::Left]));
+    let numbers = (1..=texts.len()).map(|n| n.to_string());
+    table.row([String::new()].into_iter().chain(numbers));
+    for (i, (text, row)) in texts.iter().zip(similarity).enumerate() {
+        let cells = row.iter().map(|cosine| format!("{cosine:.3}"));
+        table.row(
+            [(i + 1).to_string()].into_iter().chain(cells).chain([shorten(text.as_ref(), 48)]),
+        );
+    }
+    table
+}
+
+/// `[B, B]` cosine of every two rows; 0 where a row has no length.
+pub(super) fn cosines(vectors: &Matrix) -> Vec<Vec<f32>> {
+    let rows: Vec<&[f32]> = (0..vectors.rows()).map(|i| vectors.row(i)).collect();
+    // In f64: the cosine of a text with itself shall print as 1.
+    let dot = |a: &[f32], b: &[f32]| -> f64 {
+        a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
+    };
+    let lengths: Vec<f64> = rows.iter().map(|row| dot(row, row).sqrt()).collect();
+    let cosine = |i: usize, j: usize| {
+        let product = lengths[i] * lengths[j];
+        if product > 0.0 { (dot(rows[i], rows[j]) / product) as f32 } else { 0.0 }
+    };
+    (0..rows.len()).map(|i| (0..rows.len()).map(|j| cosine(i, j)).collect()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cosines_of_scaled_turned_and_empty_rows() {
+        let vectors = Matrix::new(4, 2, vec![3., 4., 6., 8., -4., 3., 0., 0.]);
+        let found = cosines(&vectors);
+        assert_eq!(found[0], [1., 1., 0., 0.]);
+        assert_eq!(found[2], [0., 0., 1., 0.]);
+        assert_eq!(found[3], [0.; 4]);
+    }
+
+    #[test]
+    fn the_table_shows_numbers_and_texts() {
+        let mut out = Vec::new();
+        let similarity = [vec![1.0, -0.25], vec![-0.25, 1.0]];
+        table(&["a cat", "a\ntrain"], &similarity).write(&mut out, 0).unwrap();
+        let expected = "        1       2\n\
+                        1   1.000  -0.250  a cat\n\
+                        2  -0.250   1.000  a\\ntrain\n";
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+}

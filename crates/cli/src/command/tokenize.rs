@@ -1,0 +1,147 @@
+//! `polyhead tokenize`: what the encoder sees of a text.
+
+use std::io::{self, BufWriter, Write};
+
+use anyhow::Result;
+use clap::Args;
+use polyhead_text::TokenSpan;
+use serde::Serialize;
+
+use crate::input::InputArgs;
+use crate::model::ModelArgs;
+use crate::pipeline::{ChunkLimits, ReadAhead};
+use crate::table::{Align, Table, shorten};
+use crate::tokens::Tokens;
+
+const HELP: &str = "\
+Positions are characters (not bytes), from 0; the end is one past the last.
+
+Examples:
+  polyhead tokenize \"I like doing assesements.\"
+  polyhead tokenize --json -i texts.txt";
+
+/// Tokens take some fifty times the room of their text.
+const CHUNK: ChunkLimits = ChunkLimits { texts: 512, bytes: 1 << 18 };
+
+/// Show the tokens of texts: spelling, number and place
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub(crate) struct TokenizeArgs {
+    #[command(flatten)]
+    input: InputArgs,
+
+    /// Print a JSON object a line: {"text", "tokens", "ids", "offsets", "count", "truncated"}
+    #[arg(long, help_heading = "Output")]
+    json: bool,
+
+    #[command(flatten)]
+    model: ModelArgs,
+}
+
+/// `count` is of the whole text, the lists hold what is kept of it.
+#[derive(Serialize)]
+struct Line<'a> {
+    text: &'a str,
+    tokens: &'a [String],
+    ids: &'a [u32],
+    offsets: Vec<(u32, u32)>,
+    count: usize,
+    truncated: bool,
+}
+
+/// Tokenizes and prints chunk by chunk.
+pub(crate) fn run(args: TokenizeArgs) -> Result<()> {
+    let mut chunks = ReadAhead::start(args.input.open()?, CHUNK)?;
+    let reader = args.model.token_reader()?;
+    let mut out = BufWriter::new(io::stdout().lock());
+    let mut number = 0;
+    while let Some(chunk) = chunks.next_chunk()? {
+        for (text, tokens) in chunk.texts.iter().zip(reader.read(&chunk.texts)?) {
+            number += 1;
+            if args.json {
+                write_json(&mut out, text, &tokens)?;
+            } else {
+                write_table(&mut out, number, text, &tokens)?;
+            }
+        }
+    }
+    out.flush()?;
+    Ok(())
+}
+
+fn write_json(out: &mut impl Write, text: &str, tokens: &Tokens) -> Result<()> {
+    let line = Line {
+        text,
+        tokens: &tokens.spelling,
+        ids: &tokens.ids,
+        offsets: tokens.spans.iter().map(|span| (span.start, span.end)).collect(),
+        count: tokens.counts.total,
+        truncated: tokens.counts.truncated(),
+    };
+    serde_json::to_writer(&mut *out, &line).map_err(io::Error::from)?;
+    Ok(writeln!(out)?)
+}
+
+fn write_table(out: &mut impl Write, number: usize, text: &str, tokens: &Tokens) -> Result<()> {
+    if number > 1 {
+        writeln!(out)?;
+    }
+    writeln!(out, "{number}  {}", shorten(text, 76))?;
+    let mut table = Table::new([Align::Left, Align::Right, Align::Left]);
+    table.row(["token", "id", "characters"]);
+    for ((token, id), span) in tokens.spelling.iter().zip(&tokens.ids).zip(&tokens.spans) {
+        table.row([shorten(token, 40), id.to_string(), place(*span)]);
+    }
+    table.write(out, 3)?;
+    let counts = tokens.counts;
+    if counts.truncated() {
+        writeln!(out, "   {} tokens, cut to {}", counts.total, counts.kept)?;
+    } else {
+        writeln!(out, "   {} tokens", counts.total)?;
+    }
+    Ok(())
+}
+
+/// Special tokens stand nowhere in the text.
+fn place(span: TokenSpan) -> String {
+    if span.start == span.end { "-".to_owned() } else { format!("{}..{}", span.start, span.end) }
+}
+
+#[cfg(test)]
+mod tests {
+    use polyhead_text::TextTokens;
+
+    use super::*;
+
+    fn tokens() -> Tokens {
+        Tokens {
+            spelling: vec!["[CLS]".into(), "like".into(), "[SEP]".into()],
+            ids: vec![101, 2066, 102],
+            spans: vec![TokenSpan::default(), TokenSpan { start: 2, end: 6 }, TokenSpan::default()],
+            counts: TextTokens { total: 4, kept: 3 },
+        }
+    }
+
+    #[test]
+    fn a_table_for_people() {
+        let mut out = Vec::new();
+        write_table(&mut out, 1, "I like", &tokens()).unwrap();
+        let expected = "1  I like\n   \
+                        token    id  characters\n   \
+                        [CLS]   101  -\n   \
+                        like   2066  2..6\n   \
+                        [SEP]   102  -\n   \
+                        4 tokens, cut to 3\n";
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    #[test]
+    fn json_for_programs() {
+        let mut out = Vec::new();
+        write_json(&mut out, "I like", &tokens()).unwrap();
+        let expected = "{\"text\":\"I like\",\"tokens\":[\"[CLS]\",\"like\",\"[SEP]\"],\
+                        \"ids\":[101,2066,102],\"offsets\":[[0,0],[2,6],[0,0]],\
+                        \"count\":4,\"truncated\":true}\n";
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+}

@@ -1,0 +1,92 @@
+//! Errors to exit codes: 0 done, 1 failed, 2 wrong usage or configuration.
+
+use std::fmt;
+use std::io;
+use std::process::ExitCode;
+
+use polyhead_model::ErrorKind;
+
+/// The command line asks for something that cannot be: exit code 2.
+///
+/// clap finds most of these; this is for the rest, such as an unknown suffix.
+#[derive(Debug)]
+pub(crate) struct Usage(String);
+
+/// A [`Usage`] error with this message.
+pub(crate) fn usage(message: impl Into<String>) -> anyhow::Error {
+    Usage(message.into()).into()
+}
+
+impl fmt::Display for Usage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
+
+/// The error and its causes in one line, `: ` between them.
+///
+/// A cause that the message before it already ends with is left out: libraries
+/// differ in whether they repeat it.
+pub(crate) fn chain(error: &anyhow::Error) -> String {
+    let mut line = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !line.ends_with(&cause) {
+            line.push_str(": ");
+            line.push_str(&cause);
+        }
+    }
+    line
+}
+
+/// 2 where the user has to change the command, 1 for everything else.
+pub(crate) fn exit_code(error: &anyhow::Error) -> ExitCode {
+    ExitCode::from(if is_usage(error) { 2 } else { 1 })
+}
+
+fn is_usage(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause.is::<Usage>()
+            || cause
+                .downcast_ref::<polyhead_model::Error>()
+                .is_some_and(|e| e.kind() == ErrorKind::Option)
+    })
+}
+
+/// Whether whoever reads our output has closed it.
+///
+/// A pipe that breaks below the model library is a lost connection to the
+/// hub, which is a failure.
+pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let ours = !error.chain().any(|cause| cause.is::<polyhead_model::Error>());
+    ours && error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|e| e.kind() == io::ErrorKind::BrokenPipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context;
+
+    use super::*;
+
+    #[test]
+    fn a_cause_is_named_once() {
+        let cause = anyhow::anyhow!("no such file");
+        let error = cause.context("a.json: no such file").context("model");
+        assert_eq!(chain(&error), "model: a.json: no such file");
+    }
+
+    #[test]
+    fn context_does_not_hide_the_kind() {
+        let error = Err::<(), _>(usage("no texts")).context("encode").unwrap_err();
+        assert!(is_usage(&error));
+        assert_eq!(chain(&error), "encode: no texts");
+
+        let error = anyhow::Error::from(io::Error::from(io::ErrorKind::BrokenPipe));
+        assert!(is_broken_pipe(&error.context("standard output")));
+        assert!(!is_broken_pipe(&io::Error::from(io::ErrorKind::NotFound).into()));
+    }
+}

@@ -1,0 +1,173 @@
+//! Comma-separated values: a header row, then rows, one column of which is the text.
+
+use std::collections::VecDeque;
+use std::io::{self, Read};
+
+use anyhow::{Result, anyhow, bail};
+use csv::{ByteRecord, ErrorKind, Position, Reader};
+
+use super::Text;
+use super::lines::utf8;
+
+/// Column `field` of every row in `source`.
+///
+/// A row may span lines where a value is quoted; it counts from its first.
+/// Lines without anything are no rows, as in Python's `csv`.
+pub(super) fn texts<R: Read>(
+    source: R,
+    field: &str,
+) -> Result<impl Iterator<Item = Result<Text>> + use<R>> {
+    let mut rows = Rows { reader: Reader::from_reader(LineStarts::new(source)), column: 0 };
+    let header = rows.reader.byte_headers().cloned().map_err(|error| rows.explain(error))?;
+    rows.column = column_of(&header, field)?;
+    Ok(rows)
+}
+
+struct Rows<R> {
+    reader: Reader<LineStarts<R>>,
+    column: usize,
+}
+
+impl<R: Read> Iterator for Rows<R> {
+    type Item = Result<Text>;
+
+    fn next(&mut self) -> Option<Result<Text>> {
+        let mut record = ByteRecord::new();
+        match self.reader.read_byte_record(&mut record) {
+            Ok(false) => None,
+            Ok(true) => Some(self.text_of(&record)),
+            Err(error) => Some(Err(self.explain(error))),
+        }
+    }
+}
+
+impl<R: Read> Rows<R> {
+    fn text_of(&mut self, record: &ByteRecord) -> Result<Text> {
+        let line = self.line_of(record.position());
+        let bytes =
+            record.get(self.column).expect("every row is as long as the header: the reader checks");
+        Ok(Text { text: utf8(bytes.to_vec(), line)?, line })
+    }
+
+    fn explain(&mut self, error: csv::Error) -> anyhow::Error {
+        let line = self.line_of(error.position());
+        match error.kind() {
+            ErrorKind::UnequalLengths { expected_len, len, .. } => {
+                anyhow!("line {line}: expected {expected_len} columns, found {len}")
+            }
+            _ => error.into(),
+        }
+    }
+
+    fn line_of(&mut self, position: Option<&Position>) -> u64 {
+        self.reader.get_mut().line_at(position.map_or(0, Position::byte))
+    }
+}
+
+fn column_of(header: &ByteRecord, field: &str) -> Result<usize> {
+    if header.is_empty() {
+        // An empty file: the caller finds no texts and says so.
+        return Ok(0);
+    }
+    if let Some(column) = header.iter().position(|name| name == field.as_bytes()) {
+        return Ok(column);
+    }
+    let names: Vec<_> =
+        header.iter().map(|name| format!("`{}`", String::from_utf8_lossy(name))).collect();
+    bail!("line 1: no column `{field}`, only {}", names.join(", "))
+}
+
+/// Passes bytes on and remembers where lines begin that are not empty.
+///
+/// The reader's own line numbers fall behind with `\r\n` and with empty lines:
+/// for it, a row begins right after the `\r` of the row before.
+struct LineStarts<R> {
+    source: R,
+    offset: u64,
+    line: u64,
+    in_line: bool,
+    /// First byte and number of lines not yet asked for; the reader is ahead
+    /// by no more than its buffer and the row it is in.
+    starts: VecDeque<(u64, u64)>,
+}
+
+impl<R> LineStarts<R> {
+    fn new(source: R) -> Self {
+        Self { source, offset: 0, line: 1, in_line: false, starts: VecDeque::new() }
+    }
+
+    /// The line of a row that begins at byte `start` or after the line ends there.
+    fn line_at(&mut self, start: u64) -> u64 {
+        while self.starts.front().is_some_and(|&(first, _)| first < start) {
+            self.starts.pop_front();
+        }
+        self.starts.front().map_or(self.line, |&(_, line)| line)
+    }
+}
+
+impl<R: Read> Read for LineStarts<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.source.read(buffer)?;
+        for &byte in &buffer[..n] {
+            match byte {
+                b'\n' => {
+                    self.line += 1;
+                    self.in_line = false;
+                }
+                b'\r' => {}
+                _ if self.in_line => {}
+                _ => {
+                    self.starts.push_back((self.offset, self.line));
+                    self.in_line = true;
+                }
+            }
+            self.offset += 1;
+        }
+        Ok(n)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(source: &[u8]) -> Result<Vec<Text>> {
+        texts(source, "text")?.collect()
+    }
+
+    #[test]
+    fn quotes_commas_line_ends_and_line_numbers() {
+        let source = "id,text\n1,plain\n2,\"a, \"\"b\"\"\n\nc\"\n\n\n3,\n4,5\" pipe\n5,last";
+        let expected = [("plain", 2), ("a, \"b\"\n\nc", 3), ("", 8), ("5\" pipe", 9), ("last", 10)];
+        let unix = read(source.as_bytes()).unwrap();
+        let windows = read(source.replace('\n', "\r\n").as_bytes()).unwrap();
+        assert_eq!((unix.len(), windows.len()), (expected.len(), expected.len()));
+        for ((unix, windows), (text, line)) in unix.iter().zip(&windows).zip(expected) {
+            assert_eq!((unix.text.as_str(), unix.line), (text, line));
+            assert_eq!((windows.text.replace('\r', ""), windows.line), (text.to_owned(), line));
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_and_where() {
+        for (source, expected) in [
+            (&b"id,title\n1,a\n"[..], "line 1: no column `text`, only `id`, `title`"),
+            (b"id,text\r\n1,a\r\n2\r\n", "line 3: expected 2 columns, found 1"),
+            (b"id,text\n1,a\n2,\xff\n", "line 3: expected UTF-8, found byte 0xff at position 1"),
+        ] {
+            assert_eq!(read(source).unwrap_err().to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn nothing_in_nothing_out() {
+        assert_eq!(read(b"").unwrap(), []);
+        assert_eq!(read(b"id,text\n").unwrap(), []);
+    }
+
+    #[test]
+    fn other_columns_need_not_be_utf8() {
+        let found = read(b"id,text\n\xff,fine\n").unwrap();
+        assert_eq!(found, [Text { text: "fine".into(), line: 2 }]);
+    }
+}

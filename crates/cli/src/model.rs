@@ -1,0 +1,147 @@
+//! The flags that every command with a model has, and loading it.
+
+use std::io::{self, Write};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::thread::available_parallelism;
+
+use anyhow::Result;
+use clap::Args;
+use polyhead_model::{LoadOptions, ModelFolder, PoolingMode, SentenceEncoder};
+
+use crate::pending::resolve;
+use crate::tokens::TokenReader;
+
+/// Which model, and how it runs.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Model")]
+pub(crate) struct ModelArgs {
+    /// Folder or hub name; without it, the built-in all-MiniLM-L6-v2
+    #[arg(short, long, value_name = "DIR|NAME", env = "POLYHEAD_MODEL")]
+    model: Option<String>,
+
+    /// Threads to use; without it, every core this process may use
+    #[arg(long, value_name = "N", env = "POLYHEAD_THREADS")]
+    threads: Option<NonZeroUsize>,
+
+    /// Cut texts after this many tokens, special tokens included
+    #[arg(long, value_name = "TOKENS")]
+    max_length: Option<NonZeroUsize>,
+
+    /// Never ask the network for a model (also: HF_HUB_OFFLINE=1)
+    #[arg(long)]
+    offline: bool,
+
+    /// Print results and errors only: no notes, progress or summary
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+impl ModelArgs {
+    /// The same arguments, with another model unless it is absent.
+    pub(crate) fn with_model(mut self, model: Option<String>) -> Self {
+        self.model = model.or(self.model);
+        self
+    }
+
+    /// Loads the model and prints what a user should know of it.
+    pub(crate) fn load(&self, pooling: Option<Vec<PoolingMode>>) -> Result<SentenceEncoder> {
+        let options = self.options(pooling);
+        let encoder = match self.named() {
+            Some(model) => SentenceEncoder::load_with(model, &options)?,
+            None => SentenceEncoder::builtin_with(&options)?,
+        };
+        for notice in encoder.notices() {
+            self.note(notice);
+        }
+        Ok(encoder)
+    }
+
+    /// Opens the model without loading its weights, and says where it stands on disk.
+    pub(crate) fn open(&self) -> Result<(ModelFolder, Option<PathBuf>)> {
+        let Some(model) = self.named() else { return Ok((ModelFolder::builtin()?, None)) };
+        let path = resolve(model, self.offline)?;
+        Ok((ModelFolder::open(&path)?, Some(path)))
+    }
+
+    /// The model's tokenizer, without its weights.
+    pub(crate) fn token_reader(&self) -> Result<TokenReader> {
+        TokenReader::new(&self.open()?.0, self.max_length())
+    }
+
+    /// A remark on standard error, unless `--quiet`.
+    pub(crate) fn note(&self, remark: &str) {
+        if !self.quiet {
+            // Nobody reads standard error? Then nobody misses the remark.
+            let _ = writeln!(io::stderr(), "note: {remark}");
+        }
+    }
+
+    /// For messages: the folder or name, or `built-in`.
+    pub(crate) fn name(&self) -> &str {
+        self.named().unwrap_or("built-in")
+    }
+
+    /// Threads that encoding will use, known before the model is loaded.
+    pub(crate) fn expected_threads(&self) -> usize {
+        self.threads.or(available_parallelism().ok()).map_or(1, NonZeroUsize::get)
+    }
+
+    /// What the user says of the maximum length, if anything.
+    pub(crate) fn max_length(&self) -> Option<usize> {
+        self.max_length.map(NonZeroUsize::get)
+    }
+
+    /// `builtin` is the name that training configurations use for the default.
+    fn named(&self) -> Option<&str> {
+        self.model.as_deref().filter(|model| *model != "builtin")
+    }
+
+    fn options(&self, pooling: Option<Vec<PoolingMode>>) -> LoadOptions {
+        let mut options = LoadOptions::default().offline(self.offline);
+        if let Some(threads) = self.threads {
+            options = options.threads(threads.get());
+        }
+        if let Some(tokens) = self.max_length() {
+            options = options.max_length(tokens);
+        }
+        if let Some(modes) = pooling {
+            options = options.pooling(modes);
+        }
+        options
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        model: ModelArgs,
+    }
+
+    fn parse(line: &[&str]) -> Result<ModelArgs, clap::Error> {
+        Line::try_parse_from(["test"].iter().chain(line)).map(|line| line.model)
+    }
+
+    #[test]
+    fn every_flag_is_read() {
+        let args = parse(&["-m", "dir", "--threads", "3", "--max-length", "64", "--offline", "-q"])
+            .unwrap();
+        assert_eq!(args.name(), "dir");
+        assert_eq!(args.expected_threads(), 3);
+        assert_eq!(args.max_length(), Some(64));
+        assert!(args.offline && args.quiet);
+        assert_eq!(parse(&["-m", "builtin"]).unwrap().name(), "built-in");
+    }
+
+    #[test]
+    fn zero_threads_or_tokens_are_wrong_usage() {
+        assert!(parse(&["--threads", "0"]).is_err());
+        assert!(parse(&["--max-length", "0"]).is_err());
+    }
+}

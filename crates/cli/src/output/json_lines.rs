@@ -1,0 +1,120 @@
+//! A JSON object for each text, a line each.
+
+use std::io::{self, Write};
+
+use polyhead_model::TokenVectors;
+use serde::Serialize;
+use serde::ser::{SerializeSeq, Serializer};
+
+use super::{Batch, Vectors};
+
+/// The line of a text with one vector.
+///
+/// Floats are written with the fewest digits that read back as the same `f32`.
+#[derive(Serialize)]
+struct SentenceLine<'a> {
+    text: &'a str,
+    embedding: &'a [f32],
+    /// Of the whole text, also where `truncated` says that some were cut.
+    tokens: usize,
+    truncated: bool,
+}
+
+/// The line of a text with a vector for each kept token.
+#[derive(Serialize)]
+struct TokensLine<'a> {
+    text: &'a str,
+    vectors: Rows<'a>,
+    tokens: usize,
+    truncated: bool,
+}
+
+/// Rows `start..end` of the token vectors, as an array of arrays.
+struct Rows<'a> {
+    tokens: &'a TokenVectors,
+    start: usize,
+    end: usize,
+}
+
+impl Serialize for Rows<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut rows = serializer.serialize_seq(Some(self.end - self.start))?;
+        for row in self.start..self.end {
+            rows.serialize_element(self.tokens.vectors.row(row))?;
+        }
+        rows.end()
+    }
+}
+
+/// Writes the lines of `batch`.
+pub(super) fn write(out: &mut impl Write, batch: &Batch) -> io::Result<()> {
+    for (i, (text, counts)) in batch.texts.iter().zip(batch.vectors.counts()).enumerate() {
+        let (tokens, truncated) = (counts.total, counts.truncated());
+        match &batch.vectors {
+            Vectors::Sentences(encoded) => {
+                let embedding = encoded.embeddings.row(i);
+                line(out, &SentenceLine { text, embedding, tokens, truncated })?;
+            }
+            Vectors::Tokens(all) => {
+                let (start, end) = (all.offsets[i], all.offsets[i + 1]);
+                let vectors = Rows { tokens: all, start, end };
+                line(out, &TokensLine { text, vectors, tokens, truncated })?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn line(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
+    // Back to `io::Error`, so that a broken pipe is known as one.
+    serde_json::to_writer(&mut *out, value).map_err(io::Error::from)?;
+    out.write_all(b"\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use polyhead_model::{Encoded, Matrix};
+    use polyhead_text::TextTokens;
+
+    use super::*;
+
+    fn written(batch: &Batch) -> String {
+        let mut out = Vec::new();
+        write(&mut out, batch).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn shortest_floats_that_read_back_the_same() {
+        let batch = Batch {
+            texts: vec!["a \"b\"\n".into(), String::new()],
+            vectors: Vectors::Sentences(Encoded {
+                embeddings: Matrix::new(2, 2, vec![0.1, -1.5e-9, 16_777_216.0, 1.0 / 3.0]),
+                texts: vec![TextTokens { total: 600, kept: 256 }, TextTokens { total: 2, kept: 2 }],
+            }),
+        };
+        assert_eq!(
+            written(&batch),
+            "{\"text\":\"a \\\"b\\\"\\n\",\"embedding\":[0.1,-1.5e-9],\"tokens\":600,\"truncated\":true}\n\
+             {\"text\":\"\",\"embedding\":[16777216.0,0.33333334],\"tokens\":2,\"truncated\":false}\n"
+        );
+    }
+
+    #[test]
+    fn token_vectors_are_arrays_in_an_array() {
+        let texts = vec![TextTokens { total: 2, kept: 2 }, TextTokens { total: 1, kept: 1 }];
+        let batch = Batch {
+            texts: vec!["a".into(), "b".into()],
+            vectors: Vectors::Tokens(TokenVectors {
+                vectors: Matrix::new(3, 2, vec![1., 2., 3., 4., 5., 6.]),
+                offsets: vec![0, 2, 3],
+                texts,
+            }),
+        };
+        assert_eq!(
+            written(&batch),
+            "{\"text\":\"a\",\"vectors\":[[1.0,2.0],[3.0,4.0]],\"tokens\":2,\"truncated\":false}\n\
+             {\"text\":\"b\",\"vectors\":[[5.0,6.0]],\"tokens\":1,\"truncated\":false}\n"
+        );
+    }
+}

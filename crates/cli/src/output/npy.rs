@@ -1,0 +1,129 @@
+//! NumPy's file format, version 1.0: a line that describes the array, then its bytes.
+//!
+//! <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>
+
+use std::io::{self, Seek, SeekFrom, Write};
+
+/// Two alignment units: the description with the longest possible shape fits,
+/// and one of any shape can be patched in.
+const HEADER_LEN: usize = 128;
+
+/// What the values are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum NpyType {
+    F32,
+    I64,
+}
+
+/// Writes values while nobody knows yet how many there will be.
+///
+/// The header is blank until [`Self::finish`].
+pub(crate) struct NpyWriter<W> {
+    out: W,
+    kind: NpyType,
+    values: u64,
+}
+
+impl<W: Write + Seek> NpyWriter<W> {
+    /// Begins an array.
+    pub(crate) fn new(mut out: W, kind: NpyType) -> io::Result<Self> {
+        out.write_all(&[0; HEADER_LEN])?;
+        Ok(Self { out, kind, values: 0 })
+    }
+
+    /// Appends floats.
+    pub(crate) fn write_f32(&mut self, values: &[f32]) -> io::Result<()> {
+        debug_assert!(matches!(self.kind, NpyType::F32));
+        self.values += values.len() as u64;
+        for block in values.chunks(1 << 14) {
+            let bytes: Vec<u8> = block.iter().flat_map(|value| value.to_le_bytes()).collect();
+            self.out.write_all(&bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Appends integers.
+    pub(crate) fn write_i64(&mut self, values: impl IntoIterator<Item = i64>) -> io::Result<()> {
+        debug_assert!(matches!(self.kind, NpyType::I64));
+        for value in values {
+            self.values += 1;
+            self.out.write_all(&value.to_le_bytes())?;
+        }
+        Ok(())
+    }
+
+    /// How many values were written.
+    pub(crate) fn values(&self) -> u64 {
+        self.values
+    }
+
+    /// Writes the header.
+    ///
+    /// # Panics
+    /// If `shape` does not hold exactly the values written.
+    pub(crate) fn finish(mut self, shape: &[u64]) -> io::Result<W> {
+        assert_eq!(shape.iter().product::<u64>(), self.values, "values of shape {shape:?}");
+        self.out.seek(SeekFrom::Start(0))?;
+        self.out.write_all(&header(self.kind, shape))?;
+        self.out.seek(SeekFrom::End(0))?;
+        Ok(self.out)
+    }
+}
+
+fn header(kind: NpyType, shape: &[u64]) -> [u8; HEADER_LEN] {
+    let descr = match kind {
+        NpyType::F32 => "<f4",
+        NpyType::I64 => "<i8",
+    };
+    // A Python tuple: `(3,)` needs its comma, `(3, 4)` does not mind one.
+    let shape: Vec<_> = shape.iter().map(u64::to_string).collect();
+    let comma = if shape.len() == 1 { "," } else { "" };
+    let shape = format!("({}{comma})", shape.join(", "));
+    let text = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}");
+
+    let mut header = [b' '; HEADER_LEN];
+    header[..8].copy_from_slice(b"\x93NUMPY\x01\x00");
+    header[8..10].copy_from_slice(&(HEADER_LEN as u16 - 10).to_le_bytes());
+    header[10..10 + text.len()].copy_from_slice(text.as_bytes());
+    header[HEADER_LEN - 1] = b'\n';
+    header
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+
+    /// Header text and values, as bytes, of a version 1.0 file.
+    pub(crate) fn read(file: &[u8]) -> (String, Vec<u8>) {
+        assert_eq!(&file[..8], b"\x93NUMPY\x01\x00");
+        let start = 10 + usize::from(u16::from_le_bytes([file[8], file[9]]));
+        assert_eq!(start % 64, 0, "values are aligned");
+        assert_eq!(file[start - 1], b'\n');
+        (String::from_utf8(file[10..start].to_vec()).unwrap(), file[start..].to_vec())
+    }
+
+    #[test]
+    fn values_come_back_with_their_shape() {
+        let values: Vec<f32> = (0..40_000).map(|i| i as f32 * 0.1 - 7.0).collect();
+        let mut writer = NpyWriter::new(Cursor::new(Vec::new()), NpyType::F32).unwrap();
+        writer.write_f32(&values[..3]).unwrap();
+        writer.write_f32(&values[3..]).unwrap();
+        let file = writer.finish(&[10_000, 4]).unwrap().into_inner();
+        let (header, bytes) = read(&file);
+        assert_eq!(
+            header.trim_end(),
+            "{'descr': '<f4', 'fortran_order': False, 'shape': (10000, 4), }"
+        );
+        let found: Vec<_> =
+            bytes.chunks(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
+        assert_eq!(found, values);
+    }
+
+    #[test]
+    fn the_longest_shape_fits() {
+        let header = header(NpyType::F32, &[u64::MAX, u64::MAX]);
+        assert!(String::from_utf8_lossy(&header[10..]).contains("), }"));
+    }
+}

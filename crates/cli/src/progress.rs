@@ -1,0 +1,161 @@
+//! How far an encoding run is, on standard error.
+
+use std::io::{self, IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::table::thousands;
+
+/// Between two lines where there is no terminal.
+const BETWEEN_LINES: Duration = Duration::from_secs(10);
+
+/// Counts what was encoded, and shows it.
+pub(crate) struct Progress {
+    display: Display,
+    start: Instant,
+    counts: Counts,
+}
+
+/// What was encoded so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) texts: u64,
+    /// Tokens encoded, which leaves out those that were cut.
+    pub(crate) tokens: u64,
+    pub(crate) truncated: u64,
+}
+
+enum Display {
+    Nothing,
+    Lines { last: Instant },
+    Bar(ProgressBar),
+}
+
+impl Progress {
+    /// Starts the clock. `size`: bytes of the whole input, where known.
+    ///
+    /// A bar on a terminal; without one, a line now and then.
+    pub(crate) fn start(size: Option<u64>, quiet: bool, results_on_terminal: bool) -> Self {
+        let display = if quiet || results_on_terminal {
+            // A bar among the results would be noise.
+            Display::Nothing
+        } else if io::stderr().is_terminal() {
+            Display::Bar(bar(size))
+        } else {
+            Display::Lines { last: Instant::now() }
+        };
+        Self { display, start: Instant::now(), counts: Counts::default() }
+    }
+
+    /// Adds a chunk. `read`: bytes of the input up to its end.
+    pub(crate) fn advance(&mut self, read: u64, chunk: Counts) {
+        self.counts.texts += chunk.texts;
+        self.counts.tokens += chunk.tokens;
+        self.counts.truncated += chunk.truncated;
+        let message = || rates(self.counts, self.start.elapsed());
+        match &mut self.display {
+            Display::Nothing => {}
+            Display::Lines { last } if last.elapsed() < BETWEEN_LINES => {}
+            Display::Lines { last } => {
+                *last = Instant::now();
+                let _ = writeln!(io::stderr(), "{}", message());
+            }
+            Display::Bar(bar) => {
+                bar.set_position(read);
+                bar.set_message(match bar.length() {
+                    Some(_) => per_second(self.counts, self.start.elapsed()),
+                    None => message(),
+                });
+            }
+        }
+    }
+
+    /// Takes the bar away, and says what was encoded in what time.
+    pub(crate) fn finish(self) -> (Counts, String) {
+        if let Display::Bar(bar) = &self.display {
+            bar.finish_and_clear();
+        }
+        (self.counts, rates(self.counts, self.start.elapsed()))
+    }
+}
+
+fn bar(size: Option<u64>) -> ProgressBar {
+    let (bar, template) = match size {
+        Some(size) => (ProgressBar::new(size), "{bar:24} {percent:>3} % · {msg} · {eta} left"),
+        None => (ProgressBar::new_spinner(), "{spinner} {msg}"),
+    };
+    bar.set_style(ProgressStyle::with_template(template).expect("the template is a constant"));
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+/// `1,000 texts, 44,012 tokens in 6.9 s (145 texts/s, 6,378 tokens/s)`
+fn rates(counts: Counts, elapsed: Duration) -> String {
+    let plural = if counts.texts == 1 { "" } else { "s" };
+    format!(
+        "{} text{plural}, {} tokens in {} ({})",
+        thousands(counts.texts),
+        thousands(counts.tokens),
+        duration(elapsed),
+        per_second(counts, elapsed),
+    )
+}
+
+/// `145 texts/s, 6,378 tokens/s`
+fn per_second(counts: Counts, elapsed: Duration) -> String {
+    let seconds = elapsed.as_secs_f64().max(1e-9);
+    let rate = |count: u64| thousands((count as f64 / seconds).round() as u64);
+    format!("{} texts/s, {} tokens/s", rate(counts.texts), rate(counts.tokens))
+}
+
+/// `5.2 ms`, `6.9 s`, `3 min 20 s`
+pub(crate) fn duration(time: Duration) -> String {
+    let seconds = time.as_secs_f64();
+    if seconds < 0.1 {
+        format!("{:.1} ms", seconds * 1e3)
+    } else if seconds < 60.0 {
+        format!("{seconds:.1} s")
+    } else {
+        let seconds = seconds.round() as u64;
+        format!("{} min {} s", seconds / 60, seconds % 60)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_summary_has_counts_and_rates() {
+        let counts = Counts { texts: 1_000, tokens: 44_012, truncated: 3 };
+        assert_eq!(
+            rates(counts, Duration::from_millis(6_900)),
+            "1,000 texts, 44,012 tokens in 6.9 s (145 texts/s, 6,379 tokens/s)"
+        );
+        let one = Counts { texts: 1, tokens: 5, truncated: 0 };
+        assert!(rates(one, Duration::from_millis(5)).starts_with("1 text, 5 tokens in 5.0 ms ("));
+    }
+
+    #[test]
+    fn durations_read_well_at_every_size() {
+        for (millis, expected) in [
+            (5, "5.0 ms"),
+            (99, "99.0 ms"),
+            (100, "0.1 s"),
+            (59_900, "59.9 s"),
+            (200_400, "3 min 20 s"),
+        ] {
+            assert_eq!(duration(Duration::from_millis(millis)), expected);
+        }
+    }
+
+    #[test]
+    fn chunks_add_up() {
+        let mut progress = Progress::start(None, true, false);
+        let chunk = Counts { texts: 2, tokens: 7, truncated: 1 };
+        progress.advance(10, chunk);
+        progress.advance(20, chunk);
+        assert_eq!(progress.finish().0, Counts { texts: 4, tokens: 14, truncated: 2 });
+    }
+}

@@ -1,0 +1,273 @@
+//! What there is to say of a model folder, without loading its weights.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::Result;
+use polyhead_compute::{Activation, StoredType};
+use polyhead_model::{Architecture, ModelFolder, Module, Parameter, ParameterGroup, Residual};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::tokens::TokenReader;
+
+/// As `inspect --json` prints it.
+#[derive(Serialize)]
+pub(crate) struct Summary {
+    pub(crate) model: String,
+    pub(crate) architecture: &'static str,
+    pub(crate) layers: usize,
+    pub(crate) hidden_size: usize,
+    pub(crate) heads: usize,
+    pub(crate) intermediate_size: usize,
+    pub(crate) activation: &'static str,
+    pub(crate) vocab_size: usize,
+    pub(crate) max_positions: usize,
+    /// Numbers per vector.
+    pub(crate) dimension: usize,
+    pub(crate) max_length: usize,
+    pub(crate) max_length_from: &'static str,
+    pub(crate) similarity: String,
+    pub(crate) pooling: Vec<&'static str>,
+    pub(crate) modules: Vec<String>,
+    /// Name and text, in the order of the file.
+    pub(crate) prompts: Map<String, Value>,
+    pub(crate) default_prompt_name: Option<String>,
+    pub(crate) parameters: usize,
+    pub(crate) groups: Vec<Group>,
+    pub(crate) files: Vec<FileSize>,
+    pub(crate) notices: Vec<String>,
+}
+
+/// Parameters that belong together.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Group {
+    pub(crate) name: String,
+    pub(crate) tensors: usize,
+    pub(crate) parameters: usize,
+    pub(crate) stored_as: String,
+    pub(crate) bytes: usize,
+}
+
+/// A file of the model.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct FileSize {
+    pub(crate) name: String,
+    pub(crate) bytes: u64,
+}
+
+impl Summary {
+    /// `path`: where the folder stands, unless it is built in. `max_length`:
+    /// what the user says, if anything.
+    pub(crate) fn new(
+        folder: &ModelFolder,
+        name: &str,
+        path: Option<&Path>,
+        max_length: Option<usize>,
+    ) -> Result<Self> {
+        let reader = TokenReader::new(folder, max_length)?;
+        let max_length_from = match max_length {
+            Some(_) => "--max-length",
+            None if folder.max_length.is_some() => "the model's settings",
+            None if reader.model_max_length().is_some_and(|n| n <= folder.config.max_positions) => {
+                "the tokenizer's settings"
+            }
+            None => "the position table",
+        };
+        let config = &folder.config;
+        let prompts = folder.prompts.iter().map(|(name, text)| (name.clone(), text.clone().into()));
+        Ok(Self {
+            model: name.to_owned(),
+            architecture: match config.architecture {
+                Architecture::Bert => "BERT",
+                Architecture::DistilBert => "DistilBERT",
+            },
+            layers: config.layers,
+            hidden_size: config.hidden_size,
+            heads: config.heads,
+            intermediate_size: config.intermediate_size,
+            activation: activation(config.activation),
+            vocab_size: config.vocab_size,
+            max_positions: config.max_positions,
+            dimension: folder.truncate_dim.unwrap_or_else(|| folder.dimension()),
+            max_length: reader.max_length(),
+            max_length_from,
+            similarity: folder.similarity.to_string(),
+            pooling: pooling(&folder.modules),
+            modules: folder.modules.iter().map(module).collect(),
+            prompts: prompts.collect(),
+            default_prompt_name: folder.default_prompt_name.clone(),
+            parameters: folder.parameters.iter().map(Parameter::count).sum(),
+            groups: groups(&folder.parameters, &folder.modules),
+            files: path.map(files).unwrap_or_default(),
+            notices: folder.notices.clone(),
+        })
+    }
+}
+
+fn module_kind(module: &Module) -> &'static str {
+    match module {
+        Module::Pooling(_) => "Pooling",
+        Module::Dense { .. } => "Dense",
+        Module::LayerNorm { .. } => "LayerNorm",
+        Module::Normalize => "Normalize",
+    }
+}
+
+fn pooling(modules: &[Module]) -> Vec<&'static str> {
+    modules
+        .iter()
+        .filter_map(|module| match module {
+            Module::Pooling(spec) => Some(spec.modes.iter().map(|mode| mode.name())),
+            _ => None,
+        })
+        .flatten()
+        .collect()
+}
+
+/// `Dense (384 to 128, tanh)`
+fn module(module: &Module) -> String {
+    let kind = module_kind(module);
+    match module {
+        Module::Pooling(spec) => {
+            let modes: Vec<_> = spec.modes.iter().map(|mode| mode.name()).collect();
+            let prompt = if spec.include_prompt { "" } else { ", without the prompt" };
+            format!("{kind} ({}{prompt})", modes.join(" + "))
+        }
+        Module::Dense { linear, activation: function, residual } => {
+            let sizes = format!("{} to {}", linear.weight.columns(), linear.weight.rows());
+            let residual = match residual {
+                None => "",
+                Some(Residual::Identity) => ", residual",
+                Some(Residual::Projection(_)) => ", projected residual",
+            };
+            format!("{kind} ({sizes}, {}{residual})", activation(*function))
+        }
+        Module::LayerNorm { .. } | Module::Normalize => kind.to_owned(),
+    }
+}
+
+fn activation(activation: Activation) -> &'static str {
+    match activation {
+        Activation::Identity => "identity",
+        Activation::Gelu => "gelu",
+        Activation::GeluTanh => "gelu_tanh",
+        Activation::Relu => "relu",
+        Activation::Silu => "silu",
+        Activation::Tanh => "tanh",
+        Activation::Sigmoid => "sigmoid",
+    }
+}
+
+/// In the order of the index, in which groups stand together.
+fn groups(parameters: &[Parameter], modules: &[Module]) -> Vec<Group> {
+    parameters
+        .chunk_by(|a, b| a.group == b.group)
+        .map(|group| {
+            let mut types: Vec<_> = group.iter().map(|p| stored_as(p.stored_type)).collect();
+            types.sort_unstable();
+            types.dedup();
+            Group {
+                name: group_name(group[0].group, modules),
+                tensors: group.len(),
+                parameters: group.iter().map(Parameter::count).sum(),
+                stored_as: types.join(", "),
+                bytes: group.iter().map(|p| p.count() * p.stored_type.size()).sum(),
+            }
+        })
+        .collect()
+}
+
+fn group_name(group: ParameterGroup, modules: &[Module]) -> String {
+    match group {
+        ParameterGroup::Module(i) => format!("{group} ({})", module_kind(&modules[i])),
+        _ => group.to_string(),
+    }
+}
+
+fn stored_as(stored: StoredType) -> &'static str {
+    match stored {
+        StoredType::F32 => "f32",
+        StoredType::F16 => "f16",
+        StoredType::Bf16 => "bf16",
+        StoredType::I8 => "i8",
+    }
+}
+
+/// Weights, settings and vocabularies in `folder` and in the folders of its
+/// modules. Whatever cannot be looked at is left out: it was good enough to
+/// open the model.
+fn files(folder: &Path) -> Vec<FileSize> {
+    let mut found = Vec::new();
+    collect(folder, "", &mut found);
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    found
+}
+
+fn collect(folder: &Path, prefix: &str, found: &mut Vec<FileSize>) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
+        let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
+        // Follows links: the hub's cache is made of them.
+        let Ok(metadata) = fs::metadata(&path) else { continue };
+        let suffix = path.extension().and_then(|suffix| suffix.to_str());
+        if metadata.is_dir() && prefix.is_empty() && !name.starts_with('.') {
+            collect(&path, &format!("{name}/"), found);
+        } else if metadata.is_file() && matches!(suffix, Some("safetensors" | "json" | "txt")) {
+            found.push(FileSize { name: format!("{prefix}{name}"), bytes: metadata.len() });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use polyhead_compute::StoredTensor;
+
+    use super::*;
+
+    fn parameter(group: ParameterGroup, shape: &[usize]) -> Parameter {
+        let tensor = StoredTensor::from_f32(shape.to_vec(), &vec![0.0; shape.iter().product()]);
+        Parameter {
+            name: String::new(),
+            shape: shape.to_vec(),
+            group,
+            stored_type: tensor.stored_type(),
+            tensor,
+        }
+    }
+
+    #[test]
+    fn groups_add_up_in_order() {
+        let parameters = [
+            parameter(ParameterGroup::Embeddings, &[3, 2]),
+            parameter(ParameterGroup::Layer(0), &[2, 2]),
+            parameter(ParameterGroup::Layer(0), &[2]),
+            parameter(ParameterGroup::Layer(1), &[2]),
+        ];
+        let found: Vec<_> = groups(&parameters, &[])
+            .into_iter()
+            .map(|g| (g.name, g.tensors, g.parameters, g.stored_as, g.bytes))
+            .collect();
+        let f32 = || "f32".to_owned();
+        assert_eq!(
+            found,
+            [
+                ("embeddings".to_owned(), 1, 6, f32(), 24),
+                ("encoder layer 0".to_owned(), 2, 6, f32(), 24),
+                ("encoder layer 1".to_owned(), 1, 2, f32(), 8),
+            ]
+        );
+    }
+
+    #[test]
+    fn files_of_the_folder_and_of_its_modules() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("1_Pooling")).unwrap();
+        fs::create_dir(folder.path().join(".git")).unwrap();
+        for name in ["modules.json", "model.bin", "1_Pooling/config.json", ".git/a.json"] {
+            fs::write(folder.path().join(name), "12345").unwrap();
+        }
+        let file = |name: &str| FileSize { name: name.into(), bytes: 5 };
+        assert_eq!(files(folder.path()), [file("1_Pooling/config.json"), file("modules.json")]);
+    }
+}

@@ -1,0 +1,97 @@
+//! Bad input: exit code 1, the place of the fault, and nothing half-written.
+//!
+//! What is wrong in the first lines is found before the model is loaded: these
+//! tests name a model that does not exist, and must not hear of it.
+
+use std::fs;
+
+use super::Folder;
+
+const NO_MODEL: [&str; 2] = ["-m", "no/such/model"];
+
+#[test]
+fn faults_of_the_input_are_found_before_the_model_is_loaded() {
+    for (name, content, words) in [
+        ("a.txt", &b""[..], &["a.txt: no texts"][..]),
+        ("a.txt", b"\xef\xbb\xbf", &["a.txt: no texts"]),
+        ("a.txt", b"fine\nbad \xff\n", &["a.txt: line 2", "UTF-8", "0xff"]),
+        ("a.jsonl", b"", &["a.jsonl: no texts"]),
+        ("a.jsonl", b"\n\n", &["a.jsonl: no texts"]),
+        ("a.jsonl", b"{\"text\": \"a\"}\n{\"txt\": \"b\"}\n", &["line 2", "`text`", "`txt`"]),
+        ("a.jsonl", b"{\"text\": 1}\n", &["line 1", "expected a string, found a number"]),
+        ("a.jsonl", b"{\"text\": \"a\"\n", &["line 1"]),
+        ("a.jsonl", b"{\"text\": \"\xc3\"}\n", &["line 1", "UTF-8"]),
+        ("a.csv", b"", &["a.csv: no texts"]),
+        ("a.csv", b"text\n", &["a.csv: no texts"]),
+        ("a.csv", b"id,title\n1,b\n", &["line 1", "no column `text`", "`title`"]),
+        ("a.csv", b"id,text\n1,b\n2\n", &["line 3", "expected 2 columns, found 1"]),
+        ("a.csv", b"id,text\n1,\xff\n", &["line 2", "UTF-8"]),
+    ] {
+        let folder = Folder::with(name, content);
+        for out in ["v.npy", "v.jsonl"] {
+            let args = ["encode", "-i", name, "-o", out];
+            folder.run(&[&args[..], &NO_MODEL].concat()).fails(1, words);
+            assert_eq!(folder.names(), [name], "{out} is left behind");
+        }
+        folder.run(&[&["tokenize", "-i", name][..], &NO_MODEL].concat()).fails(1, words);
+    }
+}
+
+#[test]
+fn faults_of_standard_input_name_it() {
+    let folder = Folder::new();
+    let args = [&["encode", "-i", "-"][..], &NO_MODEL].concat();
+    folder.run_with(&args, "").fails(1, &["standard input: no texts"]);
+    folder.run_with(&args, b"a\n\xff\n").fails(1, &["standard input: line 2", "UTF-8"]);
+    let args = [&args[..], &["--input-format", "jsonl", "--field", "title"]].concat();
+    folder.run_with(&args, "{\"text\": \"a\"}\n").fails(1, &["line 1", "no field `title`"]);
+}
+
+#[test]
+fn files_that_are_not_there() {
+    let folder = Folder::with("a.txt", "a\n");
+    fs::create_dir(folder.path("folder.txt")).unwrap();
+    for (args, words) in [
+        (&["-i", "missing.txt"][..], &["missing.txt", "No such file"][..]),
+        (&["-i", "folder.txt"], &["folder.txt", "found a folder"]),
+        (&["-i", "a.txt", "-o", "missing/v.npy"], &["missing/v.npy", "no folder `missing`"]),
+        (&["-i", "a.txt", "-o", "a.txt/v.npy"], &["no folder `a.txt`"]),
+    ] {
+        let args = [&["encode"][..], args, &NO_MODEL].concat();
+        folder.run(&args).fails(1, words);
+    }
+    folder.run(&["man", "missing"]).fails(1, &["missing"]);
+}
+
+#[test]
+fn a_missing_model_leaves_an_old_output_alone() {
+    let folder = Folder::with("v.npy", "old");
+    let args = [&["encode", "a", "-o", "v.npy"][..], &NO_MODEL].concat();
+    folder.run(&args).fails(1, &["no/such/model"]);
+    assert_eq!(fs::read(folder.path("v.npy")).unwrap(), b"old");
+    assert_eq!(folder.names(), ["v.npy"]);
+}
+
+/// Some chunks have been written when the reader comes to the fault.
+#[test]
+fn a_late_fault_leaves_nothing_behind() {
+    let content = format!("{}{{\"text\":5}}\n", "{\"text\":\"a\"}\n".repeat(2_000));
+    let folder = Folder::with("a.jsonl", content);
+    fs::write(folder.path("v.jsonl"), "old").unwrap();
+    let args = ["encode", "-i", "a.jsonl", "-o", "v.jsonl", "--threads", "2", "--max-length", "3"];
+    folder.run(&args).fails(1, &["a.jsonl: line 2001", "found a number"]);
+    assert_eq!(fs::read(folder.path("v.jsonl")).unwrap(), b"old");
+    assert_eq!(folder.names(), ["a.jsonl", "v.jsonl"]);
+}
+
+#[test]
+fn options_that_the_model_cannot_have_are_wrong_usage() {
+    let folder = Folder::new();
+    for args in [
+        &["--max-length", "100000"][..],
+        &["--dim", "100000"],
+        &["--prompt-name", "nobody-has-this"],
+    ] {
+        folder.run(&[&["encode", "a"][..], args].concat()).fails(2, &[]);
+    }
+}

@@ -1,0 +1,78 @@
+//! The other commands with the built-in model.
+
+use super::Folder;
+
+#[test]
+fn similarity_of_texts() {
+    let folder = Folder::new();
+    let args = ["similarity", "a cat", "a kitten", "a train"];
+    let table = folder.run(&args).ok().out;
+    assert_eq!(table.lines().count(), 4, "{table}");
+    assert!(table.contains("1.000") && table.contains("a kitten"), "{table}");
+
+    let json = &folder.run(&[&args[..], &["--json"]].concat()).ok().json_lines()[0];
+    assert_eq!(json["texts"][2], "a train");
+    let cosine = |i: usize, j: usize| json["similarity"][i][j].as_f64().unwrap();
+    assert!((cosine(0, 0) - 1.0).abs() < 1e-6);
+    assert_eq!(cosine(0, 1), cosine(1, 0));
+    assert!(cosine(0, 1) > cosine(0, 2) + 0.2, "{json}");
+}
+
+#[test]
+fn similarity_of_lines() {
+    let folder = Folder::with("a.txt", "a cat\na train\n");
+    let json = &folder.run(&["similarity", "-i", "a.txt", "--json"]).ok().json_lines()[0];
+    assert_eq!(json["texts"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn tokens_of_a_text() {
+    let folder = Folder::new();
+    let sentence = "This is the assessement for sentence transformer implementation. \
+                    Let's embed this sentence and check the length";
+    let json = &folder.run(&["tokenize", sentence, "--json"]).ok().json_lines()[0];
+    assert_eq!(json["count"], 24);
+    assert_eq!(json["truncated"], false);
+    let length = |key: &str| json[key].as_array().unwrap().len();
+    assert_eq!((length("tokens"), length("ids"), length("offsets")), (24, 24, 24));
+    assert_eq!((&json["tokens"][0], &json["ids"][0]), (&"[CLS]".into(), &101.into()));
+    assert_eq!(json["offsets"][1], serde_json::json!([0, 4]));
+
+    let table = folder.run(&["tokenize", "I like doing assesements."]).ok().out;
+    assert!(table.contains("[SEP]") && table.contains("2..6"), "{table}");
+}
+
+#[test]
+fn inspect_adds_up() {
+    let folder = Folder::new();
+    let text = folder.run(&["inspect"]).ok().out;
+    for word in ["built-in", "384", "encoder layer 5", "total"] {
+        assert!(text.contains(word), "expected `{word}` in: {text}");
+    }
+    let json: serde_json::Value =
+        serde_json::from_str(&folder.run(&["inspect", "--json"]).ok().out).unwrap();
+    assert_eq!(json["dimension"], 384);
+    assert_eq!(json["layers"], 6);
+    assert_eq!(json["max_length"], 256);
+}
+
+#[test]
+fn doctor_finds_this_machine_in_order() {
+    let folder = Folder::new();
+    let run = folder.run(&["doctor"]).ok();
+    assert!(run.out.contains("threads") && run.out.contains("pass"), "{}", run.out);
+    let json: serde_json::Value =
+        serde_json::from_str(&folder.run(&["doctor", "--json"]).ok().out).unwrap();
+    assert_eq!(json["passed"], true);
+    assert!(json["checks"].as_array().unwrap().len() >= 4, "{json}");
+}
+
+#[test]
+fn the_demo_fits_a_screen() {
+    let run = Folder::new().run(&["demo"]).ok();
+    for word in ["sentence 1 has 24", "[CLS]", "384 numbers", "1.000", "encoded in"] {
+        assert!(run.out.contains(word), "expected `{word}` in: {}", run.out);
+    }
+    assert!(run.out.lines().count() <= 40, "{}", run.out);
+    assert!(run.out.lines().all(|line| line.chars().count() <= 100), "{}", run.out);
+}

@@ -1,0 +1,70 @@
+//! Wrong usage: exit code 2, and a word on what is right. None of these needs
+//! a model.
+
+use super::Folder;
+
+#[test]
+fn wrong_usage_is_exit_code_2() {
+    let folder = Folder::with("texts.txt", "a\n");
+    for (args, words) in [
+        (&["encode"][..], &["no texts", "--input"][..]),
+        (&["similarity"], &["no texts"]),
+        (&["similarity", "one"], &["at least two texts"]),
+        (&["similarity", "-i", "texts.txt"], &["texts.txt", "at least two texts"]),
+        (&["tokenize"], &["no texts"]),
+        (&["encode", "a", "-i", "texts.txt"], &["cannot be used with"]),
+        (&["encode", "a", "--prompt", "p", "--no-prompt"], &["cannot be used with"]),
+        (&["encode", "a", "--pooling", "average"], &["average", "mean_sqrt_len_tokens"]),
+        (&["encode", "a", "--threads", "0"], &["--threads"]),
+        (&["encode", "a", "-o", "a.txt"], &["a.txt", ".npy", ".jsonl"]),
+        (&["encode", "a", "-o", "a"], &["expected .npy or .jsonl"]),
+        (&["encode", "-i", "texts.md"], &["texts.md", ".txt, .jsonl or .csv"]),
+        (&["encode", "-i", "texts.parquet"], &["texts.parquet", "comes later"]),
+        (&["encode", "-i", "texts.txt", "--field", "title"], &["--field"]),
+        (&["encode", "a", "--output", "tokens", "--dim", "3"], &["--dim"]),
+        (&["inspect", "a", "-m", "b"], &["cannot be used with"]),
+        (&["frobnicate"], &["frobnicate"]),
+        (&["completions", "tcsh"], &["tcsh", "bash"]),
+    ] {
+        folder.run(args).fails(2, words);
+    }
+    assert_eq!(folder.names(), ["texts.txt"], "nothing is left behind");
+}
+
+#[test]
+fn version_and_help_go_to_standard_output() {
+    let folder = Folder::new();
+    let run = folder.run(&["--version"]).ok();
+    assert_eq!(run.out, format!("polyhead {}\n", env!("CARGO_PKG_VERSION")));
+
+    let help = folder.run(&["--help"]).ok().out;
+    for word in
+        ["demo", "encode", "similarity", "tokenize", "inspect", "doctor", "Examples:", "Exit codes"]
+    {
+        assert!(help.contains(word), "expected `{word}` in: {help}");
+    }
+    for command in ["encode", "similarity", "tokenize", "inspect"] {
+        let help = folder.run(&[command, "--help"]).ok().out;
+        assert!(help.contains("Examples:"), "{help}");
+        for flag in ["--model", "--threads", "--max-length", "--offline", "--quiet"] {
+            assert!(help.contains(flag), "expected `{flag}` in: {help}");
+        }
+    }
+}
+
+#[test]
+fn completions_and_manual_pages_know_the_commands() {
+    let folder = Folder::new();
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let script = folder.run(&["completions", shell]).ok().out;
+        assert!(script.contains("similarity"), "{shell}");
+    }
+    let page = folder.run(&["man"]).ok().out;
+    assert!(page.contains(".TH polyhead 1") && page.contains("similarity"), "{page}");
+
+    folder.run(&["man", "."]).ok();
+    let names = folder.names();
+    assert!(names.contains(&"polyhead.1".to_owned()), "{names:?}");
+    assert!(names.contains(&"polyhead-encode.1".to_owned()), "{names:?}");
+    folder.run(&["man", "missing"]).fails(1, &["missing"]);
+}

@@ -1,0 +1,83 @@
+//! The cache of `huggingface_hub`: where a model's files stand.
+//!
+//! ```text
+//! models--org--name/
+//!   refs/main                      a commit
+//!   snapshots/<commit>/…           the files of that commit (links into blobs/, or files)
+//!   .no_exist/<commit>/<file>      empty: the hub is known to have no such file
+//! ```
+//!
+//! Our own files are put into `snapshots` as they are. `blobs`, where Python
+//! keeps contents by the server's `etag`, is only ever read through links.
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use super::name::{RepoName, is_commit};
+
+/// A model's part of the cache; it need not exist.
+#[derive(Debug)]
+pub(crate) struct CachedRepo {
+    folder: PathBuf,
+    revision: String,
+}
+
+/// One commit of a model in the cache; the folder exists, unless it is about to be filled.
+#[derive(Clone, Debug)]
+pub(crate) struct Snapshot {
+    pub(crate) commit: String,
+    pub(crate) folder: PathBuf,
+}
+
+impl CachedRepo {
+    pub(crate) fn new(cache: &Path, repo: &RepoName) -> Self {
+        Self { folder: cache.join(repo.folder_name()), revision: repo.revision.clone() }
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// What the revision last pointed to, if that is in the cache.
+    pub(crate) fn snapshot(&self) -> Option<Snapshot> {
+        let commit =
+            if is_commit(&self.revision) { self.revision.clone() } else { self.read_reference()? };
+        let snapshot = self.snapshot_of(&commit);
+        snapshot.folder.is_dir().then_some(snapshot)
+    }
+
+    /// The place of a commit, which the caller has checked to be one.
+    pub(crate) fn snapshot_of(&self, commit: &str) -> Snapshot {
+        debug_assert!(is_commit(commit), "{commit:?} becomes part of a path");
+        let folder = self.folder.join("snapshots").join(commit);
+        Snapshot { commit: commit.to_owned(), folder }
+    }
+
+    /// Whether it is on record that the hub has no such file.
+    pub(crate) fn is_absent(&self, snapshot: &Snapshot, name: &str) -> bool {
+        self.absence(snapshot, name).exists()
+    }
+
+    /// The file whose existence says that the hub has no file `name`.
+    pub(crate) fn absence(&self, snapshot: &Snapshot, name: &str) -> PathBuf {
+        self.folder.join(".no_exist").join(&snapshot.commit).join(name)
+    }
+
+    /// The file that holds the revision's commit.
+    pub(crate) fn reference(&self) -> PathBuf {
+        self.folder.join("refs").join(&self.revision)
+    }
+
+    fn read_reference(&self) -> Option<String> {
+        let mut text = String::new();
+        fs::File::open(self.reference()).ok()?.take(100).read_to_string(&mut text).ok()?;
+        Some(text.trim().to_owned()).filter(|text| is_commit(text))
+    }
+}
+
+impl Snapshot {
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.folder.join(name).is_file()
+    }
+}

@@ -1,0 +1,236 @@
+//! Questions to a hub over HTTP.
+//!
+//! Answers are limited in size and time, and are data: names in them are only
+//! compared with names that we know.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Deserialize;
+use ureq::Agent;
+use ureq::config::RedirectAuthHeaders;
+
+use super::name::{RepoName, is_commit};
+use crate::error::{Error, ErrorKind};
+
+/// Longest list of files that is read, in bytes.
+const LISTING_LIMIT: u64 = 16 << 20;
+
+/// A stalled server is given up after this.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Speaks with one server.
+pub(crate) struct Client {
+    agent: Agent,
+    endpoint: String,
+    token: Option<String>,
+}
+
+/// The files of one commit.
+pub(crate) struct Listing {
+    pub(crate) commit: String,
+    files: Vec<ListedFile>,
+}
+
+#[derive(Deserialize)]
+struct ListingJson {
+    sha: Option<String>,
+    #[serde(default)]
+    siblings: Vec<ListedFile>,
+}
+
+#[derive(Deserialize)]
+struct ListedFile {
+    rfilename: String,
+    size: Option<u64>,
+}
+
+impl Listing {
+    /// Whether the commit has a file of this name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.files.iter().any(|file| file.rfilename == name)
+    }
+
+    /// Its size, if the server says.
+    pub(crate) fn size(&self, name: &str) -> Option<u64> {
+        self.files.iter().find(|file| file.rfilename == name)?.size
+    }
+}
+
+impl Client {
+    pub(crate) fn new(endpoint: &str, token: Option<&str>) -> Self {
+        let endpoint = endpoint.trim_end_matches('/').to_owned();
+        let config = Agent::config_builder()
+            // A server with TLS must not lead to one without.
+            .https_only(endpoint.starts_with("https://"))
+            // The token is for this server; storage that it redirects to has signed addresses.
+            .redirect_auth_headers(RedirectAuthHeaders::SameHost)
+            // Sizes are compared, so bodies come as they are.
+            .accept_encoding("identity")
+            .user_agent(concat!("polyhead/", env!("CARGO_PKG_VERSION")))
+            .timeout_connect(Some(PATIENCE))
+            .timeout_recv_response(Some(PATIENCE))
+            .timeout_per_read(Some(PATIENCE))
+            .build();
+        Self { agent: config.into(), endpoint, token: token.map(str::to_owned) }
+    }
+
+    /// Which commit a revision is, and which files it has.
+    pub(crate) fn list(&self, repo: &RepoName, revision: &str) -> Result<Listing, Error> {
+        let url = format!(
+            "{}/api/models/{}/revision/{}?blobs=true",
+            self.endpoint,
+            repo.id,
+            revision.replace('/', "%2F")
+        );
+        let mut text = Vec::new();
+        let mut body = self.get(repo, &url)?.into_reader().take(LISTING_LIMIT + 1);
+        body.read_to_end(&mut text).map_err(|error| broken(repo, &url, error))?;
+        let problem = |problem: String| {
+            Error::new(ErrorKind::Hub, format!("`{repo}`: answer of {url}: {problem}"))
+        };
+        if text.len() as u64 > LISTING_LIMIT {
+            return Err(problem(format!("expected at most {LISTING_LIMIT} bytes, found more")));
+        }
+        let wire: ListingJson =
+            serde_json::from_slice(&text).map_err(|error| problem(error.to_string()))?;
+        match wire.sha {
+            Some(commit) if is_commit(&commit) => Ok(Listing { commit, files: wire.siblings }),
+            found => {
+                let shown: String = found.unwrap_or_default().chars().take(80).collect();
+                Err(problem(format!(
+                    "`sha`: expected a commit of 40 hexadecimal digits, found {shown:?}"
+                )))
+            }
+        }
+    }
+
+    /// Fetches one file of a commit to `to`; `size` is what it must have, if known.
+    pub(crate) fn fetch(
+        &self,
+        repo: &RepoName,
+        listing: &Listing,
+        name: &str,
+        limit: u64,
+        to: &Path,
+    ) -> Result<(), Error> {
+        let commit = &listing.commit;
+        let url = format!("{}/{}/resolve/{commit}/{}", self.endpoint, repo.id, escaped(name));
+        let problem = |expected: String, found: String| {
+            let message = format!("`{repo}`: {url}: expected {expected} bytes, found {found}");
+            Error::new(ErrorKind::Hub, message)
+        };
+        let body = self.get(repo, &url)?;
+        let announced = body.content_length();
+        let size = listing.size(name);
+        for length in [announced, size].into_iter().flatten() {
+            if length > limit {
+                return Err(problem(format!("at most {limit}"), length.to_string()));
+            }
+        }
+        let written = write(body, limit, to).map_err(|error| match error {
+            Failure::Read(error) => broken(repo, &url, error),
+            Failure::Write(error) => {
+                let message = format!("{}: could not be written: {error}", to.display());
+                Error::with_source(ErrorKind::Io, message, error)
+            }
+        })?;
+        for length in [announced, size].into_iter().flatten() {
+            if length != written {
+                return Err(problem(length.to_string(), written.to_string()));
+            }
+        }
+        if written > limit {
+            return Err(problem(format!("at most {limit}"), "more".to_owned()));
+        }
+        Ok(())
+    }
+
+    fn get(&self, repo: &RepoName, url: &str) -> Result<ureq::Body, Error> {
+        let mut request = self.agent.get(url);
+        if let Some(token) = &self.token {
+            request = request.header("Authorization", format!("Bearer {token}"));
+        }
+        match request.call() {
+            Ok(response) => Ok(response.into_body()),
+            // The hub also answers 401 where there is nothing, lest names of private models be guessed.
+            Err(ureq::Error::StatusCode(status @ (401 | 403 | 404))) => {
+                let hint = match &self.token {
+                    Some(_) => "no such model, or the token has no access to it",
+                    None => "no such model, or one that needs HF_TOKEN",
+                };
+                let message = format!("`{repo}`: {url}: status {status}: {hint}");
+                Err(Error::new(ErrorKind::Hub, message))
+            }
+            Err(ureq::Error::StatusCode(status)) => {
+                let message = format!("`{repo}`: {url}: expected status 200, found {status}");
+                Err(Error::new(ErrorKind::Hub, message))
+            }
+            Err(error) => Err(broken(repo, url, error)),
+        }
+    }
+}
+
+fn broken(
+    repo: &RepoName,
+    url: &str,
+    error: impl std::error::Error + Send + Sync + 'static,
+) -> Error {
+    Error::with_source(ErrorKind::Hub, format!("`{repo}`: {url}: {error}"), error)
+}
+
+/// Which side of a copy failed.
+enum Failure {
+    Read(std::io::Error),
+    Write(std::io::Error),
+}
+
+/// Copies at most `limit` bytes and one more, and gives their number.
+fn write(body: ureq::Body, limit: u64, to: &Path) -> Result<u64, Failure> {
+    use std::io::Write;
+
+    let mut reader = body.into_reader().take(limit.saturating_add(1));
+    let mut file = File::create(to).map_err(Failure::Write)?;
+    let mut buffer = vec![0; 1 << 18];
+    let mut written = 0;
+    loop {
+        match reader.read(&mut buffer).map_err(Failure::Read)? {
+            0 => break,
+            count => {
+                file.write_all(&buffer[..count]).map_err(Failure::Write)?;
+                written += count as u64;
+            }
+        }
+    }
+    file.sync_all().map_err(Failure::Write)?;
+    Ok(written)
+}
+
+/// A path with everything escaped that means something in a URL.
+fn escaped(path: &str) -> String {
+    let mut text = String::with_capacity(path.len());
+    for byte in path.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
+                text.push(char::from(byte));
+            }
+            _ => text.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_escaped() {
+        assert_eq!(
+            escaped("0_Transformer/a b?c#%é.json"),
+            "0_Transformer/a%20b%3Fc%23%25%C3%A9.json"
+        );
+    }
+}

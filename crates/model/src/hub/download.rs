@@ -1,0 +1,229 @@
+//! Fetches what a model needs into the cache.
+//!
+//! Nothing that the server says becomes a path. File names are ours, or stand in
+//! `modules.json` and the index of shards and have been checked there; the list
+//! of the server only says which of them exist; a commit is forty hexadecimal
+//! digits or refused. Files arrive in a directory aside, are looked through, and
+//! are then renamed one by one, `modules.json` first and the reference last, so
+//! that a model is found in the cache only when all of it is there.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use polyhead_compute::Bytes;
+use tempfile::TempDir;
+
+use super::Known;
+use super::cache::{CachedRepo, Snapshot};
+use super::client::{Client, Listing};
+use super::name::{RepoName, is_commit};
+use crate::checkpoint::{INDEX, INT8, SINGLE};
+use crate::error::{Error, ErrorKind};
+use crate::folder_files::{VOCABULARY, encoder_path, small_files};
+use crate::modules_json;
+use crate::shards;
+use crate::source::{Source, joined};
+use crate::tensor_file::TensorFile;
+
+/// Largest file of weights and largest other file, in bytes. A server that sends
+/// more is stopped there; vocabularies reach some 20 MB.
+const WEIGHTS_LIMIT: u64 = 64 << 30;
+const FILE_LIMIT: u64 = 256 << 20;
+
+/// A download of one model.
+pub(crate) struct Download<'a> {
+    pub(crate) client: Client,
+    pub(crate) repo: &'a RepoName,
+    pub(crate) cached: &'a CachedRepo,
+}
+
+impl Download<'_> {
+    /// Fetches the model, or what a snapshot lacks, and gives its folder.
+    pub(crate) fn run(&self, known: Option<Known>) -> Result<PathBuf, Error> {
+        let revision = known.as_ref().map_or(&self.repo.revision, |known| &known.snapshot.commit);
+        let listing = match (self.client.list(self.repo, revision), known) {
+            (Ok(listing), _) => listing,
+            // Nobody can be asked, and what is there can be run.
+            (Err(_), Some(Known { snapshot, complete: true })) => {
+                return Ok(snapshot.folder.clone());
+            }
+            (Err(error), _) => return Err(error),
+        };
+        let target = self.cached.snapshot_of(&listing.commit);
+        let mut files =
+            Files { download: self, listing: &listing, target: &target, aside: self.aside()? };
+
+        files.fetch_if_listed(modules_json::FILE)?;
+        let modules = modules_json::read(&files.source(modules_json::FILE))?;
+        for name in small_files(modules.as_deref()) {
+            files.fetch_if_listed(&name)?;
+        }
+        let encoder = encoder_path(modules.as_deref());
+        if !listing.has(&joined(encoder, "tokenizer.json")) {
+            files.fetch_if_listed(&joined(encoder, VOCABULARY))?;
+        }
+        files.fetch_weights(encoder)?;
+
+        files.publish().map_err(|error| self.unwritable(error))?;
+        if !listing.has(modules_json::FILE) {
+            let record = self.cached.absence(&target, modules_json::FILE);
+            write_new(&record, "").map_err(|error| self.unwritable(error))?;
+        }
+        if !is_commit(&self.repo.revision) {
+            let reference = self.cached.reference();
+            write_new(&reference, &listing.commit).map_err(|error| self.unwritable(error))?;
+        }
+        Ok(target.folder)
+    }
+
+    /// A directory in the model's own part of the cache, so that renaming works.
+    fn aside(&self) -> Result<TempDir, Error> {
+        let folder = self.cached.folder();
+        fs::create_dir_all(folder)
+            .and_then(|()| tempfile::Builder::new().prefix(".polyhead-").tempdir_in(folder))
+            .map_err(|error| self.unwritable(error))
+    }
+
+    fn unwritable(&self, error: std::io::Error) -> Error {
+        let message = format!("{}: could not be written: {error}", self.cached.folder().display());
+        Error::with_source(ErrorKind::Io, message, error)
+    }
+}
+
+/// The files of one commit while they arrive.
+struct Files<'a> {
+    download: &'a Download<'a>,
+    listing: &'a Listing,
+    target: &'a Snapshot,
+    /// Removed with all that is in it when this goes, whatever happened.
+    aside: TempDir,
+}
+
+impl Files<'_> {
+    /// Where `name` is now: in the snapshot, or aside.
+    fn source(&self, name: &str) -> Source {
+        let folder = if self.target.has(name) { &self.target.folder } else { self.aside.path() };
+        Source::Directory(folder.to_owned())
+    }
+
+    fn fetch_if_listed(&mut self, name: &str) -> Result<bool, Error> {
+        let listed = self.listing.has(name);
+        if listed && !self.target.has(name) {
+            self.fetch(name)?;
+        }
+        Ok(listed)
+    }
+
+    fn fetch(&mut self, name: &str) -> Result<(), Error> {
+        let to = self.aside.path().join(name);
+        if let Some(parent) = to.parent() {
+            fs::create_dir_all(parent).map_err(|error| self.download.unwritable(error))?;
+        }
+        let weights = name.ends_with(".safetensors");
+        let limit = if weights { WEIGHTS_LIMIT } else { FILE_LIMIT };
+        let Download { client, repo, .. } = self.download;
+        client.fetch(repo, self.listing, name, limit, &to)?;
+        look_through(name, &to).map_err(|problem| {
+            let message = format!("`{repo}`: {name} as downloaded: {problem}");
+            Error::new(ErrorKind::Hub, message)
+        })
+    }
+
+    /// The weights of the encoder in the first form that there is.
+    fn fetch_weights(&mut self, encoder: &str) -> Result<(), Error> {
+        if self.fetch_if_listed(&joined(encoder, SINGLE))? {
+            return Ok(());
+        }
+        let index = joined(encoder, INDEX);
+        if self.fetch_if_listed(&index)? {
+            for shard in shards::listed(&self.source(&index), encoder)? {
+                let name = joined(encoder, &shard);
+                if !self.fetch_if_listed(&name)? {
+                    return Err(self.absent(&format!("{name}, which {INDEX} names")));
+                }
+            }
+            return Ok(());
+        }
+        if self.fetch_if_listed(&joined(encoder, INT8))? {
+            return Ok(());
+        }
+        if self.listing.has(&joined(encoder, "pytorch_model.bin")) {
+            let id = &self.download.repo.id;
+            // It saves the tokenizer as well, which `AutoModel` alone would not.
+            let message = format!(
+                "`{}`: expected {SINGLE}, found pytorch_model.bin, which can run code when it is \
+                 opened; to convert it, in Python:\n    from sentence_transformers import \
+                 SentenceTransformer\n    SentenceTransformer({id:?}).save(\"converted\")",
+                self.download.repo
+            );
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
+        Err(self.absent(&format!("{SINGLE}, {INDEX} or {INT8}")))
+    }
+
+    fn absent(&self, what: &str) -> Error {
+        let message = format!("`{}`: expected {what}, not found on the hub", self.download.repo);
+        Error::new(ErrorKind::Hub, message)
+    }
+
+    /// Moves every file to its place. Files that another process has put there
+    /// meanwhile are the same, and stay.
+    fn publish(&self) -> std::io::Result<()> {
+        let mut names = Vec::new();
+        collect(self.aside.path(), "", &mut names)?;
+        // `modules.json` first: without it the rest would look like a plain model.
+        names.sort_by_key(|name| (name != modules_json::FILE, name.clone()));
+        for name in names {
+            let to = self.target.folder.join(&name);
+            if let Some(parent) = to.parent() {
+                fs::create_dir_all(parent)?;
+            }
+            if !to.exists() {
+                fs::rename(self.aside.path().join(&name), &to)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The files under `folder`, by their path in it.
+fn collect(folder: &Path, path: &str, names: &mut Vec<String>) -> std::io::Result<()> {
+    for entry in fs::read_dir(folder.join(path))? {
+        let entry = entry?;
+        let name = joined(path, &entry.file_name().to_string_lossy());
+        if entry.file_type()?.is_dir() {
+            collect(folder, &name, names)?;
+        } else {
+            names.push(name);
+        }
+    }
+    Ok(())
+}
+
+/// Whether a file is whole as far as its own form tells: a server that announces
+/// no length may stop anywhere.
+fn look_through(name: &str, path: &Path) -> Result<(), String> {
+    let text = |error: std::io::Error| error.to_string();
+    if name.ends_with(".safetensors") {
+        let bytes = Bytes::map(path).map_err(text)?;
+        TensorFile::open(name, &bytes).map_err(|error| error.to_string())?;
+    } else if name.ends_with(".json") {
+        let bytes = Bytes::map(path).map_err(text)?;
+        serde_json::from_slice::<serde::de::IgnoredAny>(bytes.as_slice())
+            .map_err(|error| error.to_string())?;
+    }
+    Ok(())
+}
+
+/// Writes a small file aside and renames it.
+fn write_new(path: &Path, text: &str) -> std::io::Result<()> {
+    use std::io::Write;
+
+    let parent = path.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(parent)?;
+    let mut file = tempfile::NamedTempFile::new_in(parent)?;
+    file.write_all(text.as_bytes())?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    Ok(())
+}

@@ -1,0 +1,86 @@
+//! The name of a model on the hub.
+
+use std::fmt;
+
+/// `org/name` or `name`, and a revision; every character is harmless in paths and URLs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RepoName {
+    pub(crate) id: String,
+    pub(crate) revision: String,
+}
+
+impl RepoName {
+    /// Parses `org/name@revision`; without a revision, `main`.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let (id, revision) = text.split_once('@').unwrap_or((text, "main"));
+        let parts: Vec<&str> = id.split('/').collect();
+        if parts.len() > 2 || !parts.iter().all(|part| is_plain(part)) {
+            return Err("no name of the form org/name".to_owned());
+        }
+        // Branches may have a slash in them, as `refs/pr/1`.
+        if revision.len() > 200 || !revision.split('/').all(is_plain) {
+            return Err(format!("{revision:?} is no revision"));
+        }
+        Ok(Self { id: id.to_owned(), revision: revision.to_owned() })
+    }
+
+    /// The name of its folder in a cache.
+    pub(crate) fn folder_name(&self) -> String {
+        format!("models--{}", self.id.replace('/', "--"))
+    }
+}
+
+impl fmt::Display for RepoName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.id)?;
+        if self.revision == "main" { Ok(()) } else { write!(f, "@{}", self.revision) }
+    }
+}
+
+/// What the hub allows: letters, digits, `.`, `_` and `-`, not beginning with `.` or `-`, no `..`.
+fn is_plain(part: &str) -> bool {
+    (1..=96).contains(&part.len())
+        && !part.starts_with(['.', '-'])
+        && !part.contains("..")
+        && part.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+}
+
+/// Whether `text` names a commit, as the hub writes it.
+pub(crate) fn is_commit(text: &str) -> bool {
+    text.len() == 40 && text.chars().all(|c| c.is_ascii_digit() || ('a'..='f').contains(&c))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_the_hub_are_told_from_paths() {
+        let cases = [
+            ("distilbert-base-uncased", Some(("distilbert-base-uncased", "main"))),
+            (
+                "sentence-transformers/all-MiniLM-L6-v2",
+                Some(("sentence-transformers/all-MiniLM-L6-v2", "main")),
+            ),
+            ("a/b@v1.0", Some(("a/b", "v1.0"))),
+            ("a/b@refs/pr/1", Some(("a/b", "refs/pr/1"))),
+            ("", None),
+            ("/a/b", None),
+            ("a/b/c", None),
+            ("./a", None),
+            ("../a", None),
+            ("a/..", None),
+            ("a/.b", None),
+            ("a b", None),
+            ("a/b?x=1", None),
+            ("a/b@", None),
+            ("a/b@../main", None),
+            ("a/b@x@y", None),
+        ];
+        for (text, expected) in cases {
+            let found = RepoName::parse(text).ok();
+            let found = found.as_ref().map(|name| (name.id.as_str(), name.revision.as_str()));
+            assert_eq!(found, expected, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! What a caller may choose when loading and encoding.
+
+use crate::module::PoolingMode;
+
+/// How a model is loaded.
+#[derive(Clone, Debug, Default)]
+pub struct LoadOptions {
+    pub(crate) threads: Option<usize>,
+    pub(crate) max_length: Option<usize>,
+    pub(crate) pooling: Option<Vec<PoolingMode>>,
+    pub(crate) offline: bool,
+}
+
+impl LoadOptions {
+    /// Threads for encoding; absent: every core this process may use.
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = Some(threads);
+        self
+    }
+    /// Tokens after which a text is cut, up to the position table.
+    pub fn max_length(mut self, tokens: usize) -> Self {
+        self.max_length = Some(tokens);
+        self
+    }
+    /// Pooling instead of what the folder says; several are concatenated.
+    pub fn pooling(mut self, modes: Vec<PoolingMode>) -> Self {
+        self.pooling = Some(modes);
+        self
+    }
+    /// Never asks the network for a model; also `HF_HUB_OFFLINE=1`.
+    pub fn offline(mut self, offline: bool) -> Self {
+        self.offline = offline;
+        self
+    }
+}
+
+/// Which prompt is put before each text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Prompt {
+    /// The folder's default prompt, if it has one.
+    #[default]
+    Default,
+    /// None, whatever the folder says.
+    None,
+    /// One that the folder names.
+    Named(String),
+    /// This text.
+    Text(String),
+}
+
+/// What happens to a text that is longer than the model reads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnTruncate {
+    /// It is cut, and [`TextTokens`] says so.
+    #[default]
+    Cut,
+    /// It is an error.
+    Error,
+}
+
+/// How texts are encoded.
+#[derive(Clone, Debug, Default)]
+pub struct EncodeOptions {
+    /// `Some(true)`: unit length whatever the folder says; `Some(false)`: the
+    /// folder's Normalize modules are left out; `None`: as the folder says.
+    pub normalize: Option<bool>,
+    /// Keep only the first numbers of each vector (renormalised only with `normalize: Some(true)`).
+    pub dim: Option<usize>,
+    /// Put before each text.
+    pub prompt: Prompt,
+    /// For texts that are too long.
+    pub on_truncate: OnTruncate,
+}

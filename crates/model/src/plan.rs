@@ -1,0 +1,111 @@
+//! Which sequences run together, and on which threads.
+
+use std::ops::Range;
+
+/// Tokens that one thread takes through all layers at a time: enough for the
+/// matrix products to run at full speed, few enough for the caches.
+const GROUP_TOKENS: usize = 256;
+
+/// How a batch is spread over the threads. The vectors do not depend on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Plan {
+    /// Ranges of sequences; each range runs on one thread through all layers.
+    Groups(Vec<Range<usize>>),
+    /// All sequences at once, every operation split among the threads: for one
+    /// text, or for one long text among few.
+    Together,
+}
+
+/// - `offsets`: `[B + 1]`
+pub(crate) fn plan(offsets: &[usize], threads: usize) -> Plan {
+    let total = offsets[offsets.len() - 1] - offsets[0];
+    let budget = GROUP_TOKENS.min(total.div_ceil(threads)).max(1);
+    let groups = group(offsets, budget);
+    // The groups are taken in order, each by the next free thread: how long does that take?
+    let mut loads = vec![0; threads];
+    for group in &groups {
+        let least = (0..threads).min_by_key(|t| loads[*t]).expect("at least one thread");
+        loads[least] += offsets[group.end] - offsets[group.start];
+    }
+    let longest = loads.into_iter().max().unwrap_or(0);
+    // Splitting every operation costs some 10 % in waiting for each other.
+    let together = total.div_ceil(threads) + total.div_ceil(10 * threads);
+    match threads > 1 && longest > together && total <= threads * 2 * GROUP_TOKENS {
+        true => Plan::Together,
+        false => Plan::Groups(groups),
+    }
+}
+
+/// Neighbouring sequences of up to `budget` tokens together; a longer one alone.
+fn group(offsets: &[usize], budget: usize) -> Vec<Range<usize>> {
+    let mut groups = Vec::new();
+    let mut start = 0;
+    for end in 1..offsets.len() {
+        let full = end + 1 == offsets.len() || offsets[end + 1] - offsets[start] > budget;
+        if full {
+            groups.push(start..end);
+            start = end;
+        }
+    }
+    groups
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn offsets(lengths: &[usize]) -> Vec<usize> {
+        let ends = lengths.iter().scan(0, |end, length| {
+            *end += length;
+            Some(*end)
+        });
+        std::iter::once(0).chain(ends).collect()
+    }
+
+    #[test]
+    fn cases() {
+        struct Case {
+            lengths: Vec<usize>,
+            threads: usize,
+            expected: Plan,
+        }
+        let cases = [
+            Case { lengths: vec![], threads: 2, expected: Plan::Groups(vec![]) },
+            Case { lengths: vec![20], threads: 1, expected: Plan::Groups(vec![0..1]) },
+            // One text: all hands.
+            Case { lengths: vec![20], threads: 2, expected: Plan::Together },
+            Case { lengths: vec![20, 20], threads: 2, expected: Plan::Groups(vec![0..1, 1..2]) },
+            Case { lengths: vec![20, 20, 20], threads: 2, expected: Plan::Together },
+            Case { lengths: vec![300, 10, 10], threads: 2, expected: Plan::Together },
+            Case {
+                lengths: vec![200; 6],
+                threads: 2,
+                expected: Plan::Groups((0..6).map(|i| i..i + 1).collect()),
+            },
+            Case {
+                lengths: vec![100; 8],
+                threads: 2,
+                expected: Plan::Groups((0..4).map(|i| 2 * i..2 * i + 2).collect()),
+            },
+        ];
+        for case in cases {
+            let found = plan(&offsets(&case.lengths), case.threads);
+            assert_eq!(found, case.expected, "{:?} on {}", case.lengths, case.threads);
+        }
+    }
+
+    #[test]
+    fn every_sequence_is_in_one_group_in_order() {
+        for seed in 0..50usize {
+            let lengths: Vec<usize> =
+                (0..seed * 3).map(|i| 1 + (i * 7919 + seed * 31) % 400).collect();
+            let offsets = offsets(&lengths);
+            let groups = group(&offsets, GROUP_TOKENS);
+            let order: Vec<usize> = groups.iter().cloned().flatten().collect();
+            assert_eq!(order, (0..lengths.len()).collect::<Vec<_>>());
+            for group in groups.iter().filter(|group| group.len() > 1) {
+                assert!(offsets[group.end] - offsets[group.start] <= GROUP_TOKENS);
+            }
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Where the files of a model come from: a folder, or the program itself.
+//!
+//! Everything above reads `name/of/file` through [`Source`], so a folder on disk
+//! and the built-in model take the same way. Names are checked before they come
+//! here where they stem from a file ([`checked_path`]).
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use polyhead_compute::Bytes;
+use serde::de::DeserializeOwned;
+
+use crate::error::{Error, ErrorKind};
+
+/// Files by name; names have `/` between their parts.
+#[derive(Clone, Debug)]
+pub(crate) enum Source {
+    /// A directory on disk.
+    Directory(PathBuf),
+    /// Files that are compiled in.
+    #[cfg_attr(not(any(feature = "builtin", test)), allow(dead_code))]
+    Memory(&'static [(&'static str, &'static [u8])]),
+}
+
+/// Longest JSON file that is read, in bytes. Configurations have a few hundred;
+/// only the index of a sharded checkpoint grows with the model.
+const JSON_LIMIT: u64 = 8 << 20;
+
+impl Source {
+    /// How `name` is called in messages.
+    pub(crate) fn describe(&self, name: &str) -> String {
+        match self {
+            Self::Directory(folder) if name.is_empty() => folder.display().to_string(),
+            Self::Directory(folder) => folder.join(name).display().to_string(),
+            Self::Memory(_) => format!("built-in model: {name}"),
+        }
+    }
+
+    /// Whether there is such a file.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        match self {
+            Self::Directory(folder) => folder.join(name).is_file(),
+            Self::Memory(files) => files.iter().any(|(other, _)| *other == name),
+        }
+    }
+
+    /// The whole file, mapped; `None` where it does not exist.
+    pub(crate) fn bytes(&self, name: &str) -> Result<Option<Bytes>, Error> {
+        match self {
+            Self::Directory(_) if !self.has(name) => Ok(None),
+            Self::Directory(folder) => Bytes::map(&folder.join(name))
+                .map(Some)
+                .map_err(|error| self.unreadable(name, error)),
+            Self::Memory(files) => Ok(files
+                .iter()
+                .find(|(other, _)| *other == name)
+                .map(|(_, data)| Bytes::from_static(data))),
+        }
+    }
+
+    /// Reads a JSON file into its wire type; `None` where it does not exist.
+    pub(crate) fn json<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, Error> {
+        let Some(text) = self.small_file(name)? else { return Ok(None) };
+        serde_json::from_slice(&text).map(Some).map_err(|error| {
+            let message = format!("{}: {error}", self.describe(name));
+            Error::with_source(ErrorKind::Format, message, error)
+        })
+    }
+
+    /// A file of at most [`JSON_LIMIT`] bytes.
+    fn small_file(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
+        if !self.has(name) {
+            return Ok(None);
+        }
+        let mut text = Vec::new();
+        match self {
+            Self::Directory(folder) => File::open(folder.join(name))
+                // One byte more than allowed, so that a file which grows while it is read is caught too.
+                .and_then(|file| file.take(JSON_LIMIT + 1).read_to_end(&mut text))
+                .map_err(|error| self.unreadable(name, error))?,
+            Self::Memory(files) => {
+                let data = files.iter().find(|(other, _)| *other == name).map(|(_, data)| *data);
+                text.extend_from_slice(data.unwrap_or_default());
+                text.len()
+            }
+        };
+        if text.len() as u64 > JSON_LIMIT {
+            let message =
+                format!("{}: expected at most {JSON_LIMIT} bytes, found more", self.describe(name));
+            return Err(Error::new(ErrorKind::Format, message));
+        }
+        Ok(Some(text))
+    }
+
+    fn unreadable(&self, name: &str, error: std::io::Error) -> Error {
+        let message = format!("{}: could not be read: {error}", self.describe(name));
+        Error::with_source(ErrorKind::Io, message, error)
+    }
+}
+
+/// The directory `path` as a source.
+pub(crate) fn directory(path: &Path) -> Result<Source, Error> {
+    match std::fs::metadata(path) {
+        Ok(found) if found.is_dir() => Ok(Source::Directory(path.to_owned())),
+        Ok(_) => {
+            let message = format!("{}: expected a model folder, found a file", path.display());
+            Err(Error::new(ErrorKind::Io, message))
+        }
+        Err(error) => {
+            let message = format!("{}: {error}", path.display());
+            Err(Error::with_source(ErrorKind::Io, message, error))
+        }
+    }
+}
+
+/// Passes a path that a file names and that stays inside the model folder.
+///
+/// Parts are plain names with `/` between them; the empty path is the folder
+/// itself. Whoever wrote the file chose this text, so nothing that could leave
+/// the folder on any system is let through: no root, no drive, no `..`.
+pub(crate) fn checked_path(path: &str) -> Result<&str, String> {
+    if path.is_empty() {
+        return Ok(path);
+    }
+    let plain = path.split('/').all(|part| {
+        !part.is_empty()
+            && part.len() <= 255
+            && part != "."
+            && part != ".."
+            && !part.contains(['\\', ':'])
+            && !part.contains(char::is_control)
+    });
+    if plain && path.len() <= 1024 {
+        Ok(path)
+    } else {
+        let shown: String = path.chars().take(80).collect();
+        Err(format!("expected a path inside the model folder, found {shown:?}"))
+    }
+}
+
+/// `folder/name`, or `name` in the folder itself.
+pub(crate) fn joined(folder: &str, name: &str) -> String {
+    if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_that_leave_the_folder_are_refused() {
+        struct Case {
+            path: &'static str,
+            ok: bool,
+        }
+        let cases = [
+            Case { path: "", ok: true },
+            Case { path: "1_Pooling", ok: true },
+            Case { path: "a/b.c", ok: true },
+            Case { path: "..a/b..", ok: true },
+            Case { path: "/etc", ok: false },
+            Case { path: "..", ok: false },
+            Case { path: "a/../b", ok: false },
+            Case { path: "a//b", ok: false },
+            Case { path: "./a", ok: false },
+            Case { path: "a\\b", ok: false },
+            Case { path: "C:", ok: false },
+            Case { path: "a\0b", ok: false },
+        ];
+        for case in cases {
+            assert_eq!(checked_path(case.path).is_ok(), case.ok, "{:?}", case.path);
+        }
+    }
+
+    #[test]
+    fn a_json_file_above_the_limit_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = File::create(folder.path().join("config.json")).unwrap();
+        file.set_len(JSON_LIMIT + 1).unwrap();
+        let source = directory(folder.path()).unwrap();
+        let error = source.json::<serde_json::Value>("config.json").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Format);
+        assert!(error.to_string().contains("expected at most"), "{error}");
+    }
+}

@@ -1,0 +1,120 @@
+//! The 8-bit format, and the model that is compiled in.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use polyhead_compute::StoredType;
+use polyhead_model::{ErrorKind, ModelFolder, ParameterGroup, store_int8};
+
+fn tiny(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/models").join(name)
+}
+
+#[test]
+#[cfg(feature = "builtin")]
+fn the_builtin_model_opens_from_memory() {
+    use polyhead_model::{Module, PoolingMode};
+
+    let model = ModelFolder::builtin().unwrap();
+    assert_eq!((model.config.hidden_size, model.config.layers, model.config.heads), (384, 6, 12));
+    assert_eq!((model.max_length, model.dimension()), (Some(256), 384));
+    assert_eq!(model.notices, Vec::<String>::new());
+    let [Module::Pooling(pooling), Module::Normalize] = model.modules.as_slice() else {
+        panic!("{:?}", model.modules)
+    };
+    assert_eq!(pooling.modes, [PoolingMode::Mean]);
+    assert_eq!(model.weights.word.stored_type(), StoredType::I8);
+    assert!(model.parameters.iter().all(|p| p.group != ParameterGroup::Pooler));
+    assert!(model.file("tokenizer.json").unwrap().is_some());
+    assert_eq!(model.encoder_directory(), None);
+}
+
+#[test]
+fn an_8_bit_folder_is_near_its_original_and_the_same_every_time() {
+    for name in ["tiny-bert", "tiny-distilbert-prefixed", "st6-multi", "tiny-bert-sharded"] {
+        let original = ModelFolder::open(&tiny(name)).unwrap();
+        let place = tempfile::tempdir().unwrap();
+        let (first, second) = (place.path().join("first"), place.path().join("second"));
+        store_int8(&original, &first).unwrap();
+        store_int8(&original, &second).unwrap();
+        let weights = "model.polyhead-int8.safetensors";
+        assert_eq!(fs::read(first.join(weights)).unwrap(), fs::read(second.join(weights)).unwrap());
+        assert!(!first.join("model.safetensors").exists());
+        assert!(first.join("tokenizer.json").exists());
+        assert!(!first.join("vocab.txt").exists());
+
+        let stored = ModelFolder::open(&first).unwrap();
+        assert_eq!(stored.modules.len(), original.modules.len());
+        let kept = original.parameters.iter().filter(|p| p.group != ParameterGroup::Pooler);
+        for (stored, original) in stored.parameters.iter().zip(kept) {
+            assert_eq!(stored.name, original.name);
+            check_rows(&stored.tensor, &original.tensor);
+        }
+        let error = store_int8(&stored, &place.path().join("third")).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+        assert!(!place.path().join("third").exists());
+        let error = store_int8(&original, &first).unwrap_err();
+        assert!(error.to_string().contains("found one that exists"), "{error}");
+    }
+}
+
+/// Rounding moves a weight by at most half a step of its row.
+fn check_rows(stored: &polyhead_compute::StoredTensor, original: &polyhead_compute::StoredTensor) {
+    let (mut a, mut b) = (vec![0.0; stored.columns()], vec![0.0; original.columns()]);
+    for row in 0..original.rows() {
+        stored.read_row(row, &mut a);
+        original.read_row(row, &mut b);
+        let largest = b.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
+        let exact = stored.stored_type() == StoredType::F32;
+        // A little above a half: the scale itself is rounded to 24 bits.
+        let tolerance = if exact { 0.0 } else { largest / 127.0 * 0.50001 };
+        for (a, b) in a.iter().zip(&b) {
+            assert!((a - b).abs() <= tolerance, "row {row}: {a} against {b}");
+        }
+    }
+}
+
+#[test]
+fn a_damaged_8_bit_file_is_refused() {
+    struct Case {
+        from: &'static str,
+        to: &'static str,
+        message: &'static str,
+    }
+    // The header is JSON text: replacements of equal length keep the file in shape.
+    let cases = [
+        Case {
+            from: "polyhead-int8",
+            to: "polyhead-int9",
+            message: "expected polyhead-int8, found polyhead-int9",
+        },
+        Case {
+            from: "word_embeddings.weight.scale",
+            to: "word_embeddings.weight.scals",
+            message: "tensor `embeddings.word_embeddings.weight`: expected F32, F16 or BF16, found I8",
+        },
+        Case {
+            from: "\"shape\":[156]",
+            to: "\"shape\":[1,156]",
+            message: "expected [156], found [1, 156]",
+        },
+    ];
+    let original = ModelFolder::open(&tiny("tiny-bert")).unwrap();
+    for case in cases {
+        let place = tempfile::tempdir().unwrap();
+        let folder = place.path().join("model");
+        store_int8(&original, &folder).unwrap();
+        let file = folder.join("model.polyhead-int8.safetensors");
+        let bytes = fs::read(&file).unwrap();
+        let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+        let header = String::from_utf8(bytes[8..8 + length].to_vec()).unwrap();
+        assert!(header.contains(case.from), "{header}");
+        let header = header.replace(case.from, case.to);
+        let mut spoiled = (header.len() as u64).to_le_bytes().to_vec();
+        spoiled.extend_from_slice(header.as_bytes());
+        spoiled.extend_from_slice(&bytes[8 + length..]);
+        fs::write(&file, spoiled).unwrap();
+        let error = ModelFolder::open(&folder).unwrap_err();
+        assert!(error.to_string().contains(case.message), "{error}");
+    }
+}

@@ -1,0 +1,396 @@
+//! Names to folders, against a server on this machine that tells the truth, and one that does not.
+#![cfg(feature = "hub")]
+
+mod hub_server;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use hub_server::{Answer, COMMIT, Request, Server, tiny};
+use polyhead_model::{Error, ErrorKind, Hub, ModelFolder};
+use serde_json::json;
+
+/// An address where nobody answers.
+const NOBODY: &str = "http://127.0.0.1:9";
+
+/// A cache of its own for a test.
+struct Cache(tempfile::TempDir);
+
+impl Cache {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn hub(&self, endpoint: &str) -> Hub {
+        Hub::from_env()
+            .with_cache(self.0.path())
+            .with_endpoint(endpoint)
+            .with_token(None)
+            .with_offline(false)
+    }
+
+    /// Every file in the cache, by its path.
+    fn files(&self) -> Vec<String> {
+        let mut files = Vec::new();
+        let mut folders = vec![self.0.path().to_owned()];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    let inside = path.strip_prefix(self.0.path()).unwrap();
+                    files.push(inside.to_string_lossy().into_owned());
+                }
+            }
+        }
+        files.sort();
+        files
+    }
+
+    fn snapshot(&self) -> PathBuf {
+        self.0.path().join("models--org--tiny/snapshots").join(COMMIT)
+    }
+
+    /// Puts files into the cache as another program would.
+    fn put(&self, model: &str, names: &[&str]) {
+        fs::create_dir_all(self.snapshot()).unwrap();
+        for name in names {
+            fs::copy(tiny(model).join(name), self.snapshot().join(name)).unwrap();
+        }
+        let references = self.0.path().join("models--org--tiny/refs");
+        fs::create_dir_all(&references).unwrap();
+        fs::write(references.join("main"), COMMIT).unwrap();
+    }
+}
+
+#[test]
+fn a_folder_comes_before_all_else() {
+    let cache = Cache::new();
+    let folder = tiny("tiny-bert");
+    let name = folder.to_str().unwrap();
+    assert_eq!(cache.hub(NOBODY).resolve(name).unwrap(), folder);
+}
+
+#[test]
+fn a_model_is_downloaded_once_and_only_what_it_needs() {
+    for model in
+        ["st6-multi", "st3-dense", "tiny-bert-sharded", "tiny-distilbert", "tiny-bert-vocab-only"]
+    {
+        let cache = Cache::new();
+        let server = Server::of(model);
+        let folder = cache.hub(&server.url()).resolve("org/tiny").unwrap();
+        assert_eq!(folder, cache.snapshot());
+        let expected = ModelFolder::open(&tiny(model)).unwrap();
+        let found = ModelFolder::open(&folder).unwrap();
+        assert_eq!(found.modules.len(), expected.modules.len(), "{model}");
+        assert_eq!(found.parameters.len(), expected.parameters.len(), "{model}");
+        assert_eq!(found.prompts, expected.prompts, "{model}");
+        for request in server.requests() {
+            assert!(!request.contains("README") && !request.contains("pytorch_model"), "{request}");
+            assert!(!request.contains("vocab.txt") || model == "tiny-bert-vocab-only", "{request}");
+        }
+        drop(server);
+        assert_eq!(cache.hub(NOBODY).resolve("org/tiny").unwrap(), folder, "{model}");
+        assert_eq!(
+            cache.hub(NOBODY).with_offline(true).resolve("org/tiny").unwrap(),
+            folder,
+            "{model}"
+        );
+        assert!(
+            cache.files().iter().all(|file| !file.contains(".polyhead-")),
+            "{:?}",
+            cache.files()
+        );
+    }
+}
+
+#[test]
+fn revisions_are_kept_apart() {
+    let cache = Cache::new();
+    let server = Server::of("tiny-bert");
+    let hub = cache.hub(&server.url());
+    let folder = hub.resolve("org/tiny@refs/pr/1").unwrap();
+    assert!(server.requests()[0].contains("/api/models/org/tiny/revision/refs%2Fpr%2F1"));
+    assert_eq!(hub.resolve(&format!("org/tiny@{COMMIT}")).unwrap(), folder);
+    let count = server.requests().len();
+    assert_eq!(hub.resolve("org/tiny@refs/pr/1").unwrap(), folder);
+    assert_eq!(server.requests().len(), count);
+    let error = hub.with_offline(true).resolve("org/tiny").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Hub);
+}
+
+#[test]
+fn offline_never_asks_and_says_where_it_looked() {
+    let cache = Cache::new();
+    let server = Server::of("tiny-bert");
+    let error = cache.hub(&server.url()).with_offline(true).resolve("org/tiny").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Hub);
+    let place = cache.0.path().join("models--org--tiny");
+    assert!(error.to_string().contains(&place.display().to_string()), "{error}");
+    assert!(error.to_string().contains("a folder of that name"), "{error}");
+    assert_eq!(server.requests(), Vec::<String>::new());
+}
+
+#[test]
+fn what_is_no_name_is_not_asked_for() {
+    let cache = Cache::new();
+    let server = Server::of("tiny-bert");
+    for name in ["./absent", "/absent", "a/b/c", "../absent", "org/tiny@../x", "org/ti ny", ""] {
+        let error = cache.hub(&server.url()).resolve(name).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Hub, "{name:?}");
+        assert!(error.to_string().contains("no such folder"), "{name:?}: {error}");
+    }
+    assert_eq!(server.requests(), Vec::<String>::new());
+}
+
+#[test]
+fn a_snapshot_of_another_program_is_completed() {
+    let cache = Cache::new();
+    cache.put("st3-dense", &["config.json", "model.safetensors", "tokenizer.json"]);
+    // It could pass for a plain model; only the hub knows that it is none.
+    let offline = cache.hub(NOBODY).with_offline(true).resolve("org/tiny").unwrap();
+    assert_eq!(offline, cache.snapshot());
+    assert_eq!(cache.hub(NOBODY).resolve("org/tiny").unwrap(), cache.snapshot());
+    let server = Server::of("st3-dense");
+    let folder = cache.hub(&server.url()).resolve("org/tiny").unwrap();
+    assert_eq!(ModelFolder::open(&folder).unwrap().dimension(), 24);
+    assert!(
+        server
+            .requests()
+            .iter()
+            .all(|request| !request.ends_with("/model.safetensors") || request.contains("2_Dense"))
+    );
+
+    let cache = Cache::new();
+    cache.put("tiny-bert", &["config.json"]);
+    let error = cache.hub(NOBODY).with_offline(true).resolve("org/tiny").unwrap_err();
+    assert!(error.to_string().contains("lacks tokenizer.json"), "{error}");
+    assert_eq!(cache.hub(NOBODY).resolve("org/tiny").unwrap_err().kind(), ErrorKind::Hub);
+}
+
+#[test]
+fn the_token_goes_to_the_server_and_nowhere_else() {
+    let model = Server::of("tiny-bert");
+    let storage = model.port();
+    // Answers the question itself and sends files from elsewhere, as the hub does.
+    let front = Server::new(move |request| {
+        if request.path.starts_with("/api/") {
+            return hub_server::listing("tiny-bert");
+        }
+        let place = format!("http://localhost:{storage}{}", request.path);
+        Answer { status: 302, headers: vec![("Location".to_owned(), place)], ..Answer::default() }
+    });
+    let cache = Cache::new();
+    let hub = cache.hub(&front.url()).with_token(Some("secret".to_owned()));
+    assert!(!format!("{hub:?}").contains("secret"));
+    hub.resolve("org/tiny").unwrap();
+    let tokens = front.tokens();
+    assert!(
+        !tokens.is_empty() && tokens.iter().all(|token| token == "Bearer secret"),
+        "{tokens:?}"
+    );
+    assert_eq!(model.tokens(), Vec::<String>::new());
+    assert!(!model.requests().is_empty());
+}
+
+#[test]
+fn a_repository_with_pickles_alone_is_refused_before_anything_is_kept() {
+    let server = Server::new(|request| {
+        if request.path.starts_with("/api/") {
+            let files =
+                [json!({"rfilename": "config.json"}), json!({"rfilename": "pytorch_model.bin"})];
+            return Answer::json(&json!({"sha": COMMIT, "siblings": files}));
+        }
+        hub_server::file("tiny-bert", request)
+    });
+    let cache = Cache::new();
+    let error = cache.hub(&server.url()).resolve("org/tiny").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert_eq!(error.to_string().lines().count(), 3, "{error}");
+    assert_eq!(cache.files(), Vec::<String>::new());
+}
+
+/// A server that lies in one place, and what must be said about it.
+struct Lie {
+    model: &'static str,
+    /// Changes an answer, or leaves it.
+    tell: fn(&Request, Answer) -> Answer,
+    message: &'static str,
+}
+
+#[test]
+fn a_lying_server_gets_an_error_and_leaves_nothing_behind() {
+    fn for_path(request: &Request, end: &str) -> bool {
+        request.path.split('?').next().unwrap_or_default().ends_with(end)
+    }
+    fn listing(request: &Request, answer: Answer, to: impl Fn(&mut serde_json::Value)) -> Answer {
+        if !request.path.starts_with("/api/") {
+            return answer;
+        }
+        let mut value = serde_json::from_slice(&answer.body).unwrap();
+        to(&mut value);
+        Answer::json(&value)
+    }
+    let lies = [
+        Lie {
+            model: "tiny-bert",
+            tell: |_, _| Answer::status(404),
+            message: "status 404: no such model",
+        },
+        Lie {
+            model: "tiny-bert",
+            tell: |_, _| Answer::status(401),
+            message: "or one that needs HF_TOKEN",
+        },
+        Lie {
+            model: "tiny-bert",
+            tell: |_, _| Answer::status(500),
+            message: "expected status 200, found 500",
+        },
+        Lie {
+            model: "tiny-bert",
+            tell: |request, answer| {
+                listing(request, answer, |v| v["sha"] = json!("../../../../evil"))
+            },
+            message: "expected a commit of 40 hexadecimal digits, found \"../../../../evil\"",
+        },
+        Lie {
+            model: "tiny-bert",
+            tell: |request, answer| listing(request, answer, |v| v["sha"] = json!(null)),
+            message: "expected a commit of 40 hexadecimal digits",
+        },
+        Lie {
+            model: "tiny-bert",
+            tell: |request, answer| match request.path.starts_with("/api/") {
+                true => Answer { body: b"<html>".to_vec(), ..Answer::default() },
+                false => answer,
+            },
+            message: "expected value at line 1",
+        },
+        Lie {
+            // Names of the list are never paths: the needed ones are not among these.
+            model: "tiny-bert",
+            tell: |request, answer| {
+                listing(request, answer, |v| {
+                    v["siblings"] =
+                        json!([{"rfilename": "../../evil"}, {"rfilename": "/tmp/evil"}]);
+                })
+            },
+            message: "expected model.safetensors",
+        },
+        Lie {
+            model: "st3-dense",
+            tell: |request, answer| match for_path(request, "modules.json") {
+                true => {
+                    let text =
+                        String::from_utf8(answer.body).unwrap().replace("2_Dense", "../evil");
+                    Answer { body: text.into_bytes(), ..Answer::default() }
+                }
+                false => listing(request, answer, |v| hub_server::without_sizes(v)),
+            },
+            message: "expected a path inside the model folder, found \"../evil\"",
+        },
+        Lie {
+            model: "tiny-bert-sharded",
+            tell: |request, answer| match for_path(request, "index.json") {
+                true => {
+                    let text = String::from_utf8(answer.body).unwrap();
+                    let text = text.replace("model-00002-of-00002", "../evil");
+                    Answer { body: text.into_bytes(), ..Answer::default() }
+                }
+                false => listing(request, answer, |v| hub_server::without_sizes(v)),
+            },
+            message: "expected the name of a safetensors file, found \"../evil.safetensors\"",
+        },
+        Lie {
+            // Fewer bytes than the header of the answer says.
+            model: "tiny-bert",
+            tell: |request, answer| match for_path(request, "model.safetensors") {
+                true => Answer {
+                    announce: Some(answer.body.len()),
+                    body: answer.body[..1000].to_vec(),
+                    ..Answer::default()
+                },
+                false => answer,
+            },
+            message: "model.safetensors: ",
+        },
+        Lie {
+            // No length at all, and an early end: the list says how long it is.
+            model: "tiny-bert",
+            tell: |request, answer| match for_path(request, "tokenizer.json") {
+                true => Answer {
+                    announce: None,
+                    body: answer.body[..1000].to_vec(),
+                    ..Answer::default()
+                },
+                false => answer,
+            },
+            message: "bytes, found 1000",
+        },
+        Lie {
+            // Not even the list says it: the file itself does.
+            model: "tiny-bert",
+            tell: |request, answer| match for_path(request, "model.safetensors") {
+                true => Answer {
+                    announce: None,
+                    body: answer.body[..100_000].to_vec(),
+                    ..Answer::default()
+                },
+                false => listing(request, answer, |v| hub_server::without_sizes(v)),
+            },
+            message: "model.safetensors as downloaded: ",
+        },
+        Lie {
+            model: "tiny-bert",
+            tell: |request, answer| match for_path(request, "config.json") {
+                true => Answer {
+                    announce: None,
+                    body: b"{\"model_type\"".to_vec(),
+                    ..Answer::default()
+                },
+                false => listing(request, answer, |v| hub_server::without_sizes(v)),
+            },
+            message: "config.json as downloaded: EOF",
+        },
+        Lie {
+            model: "tiny-bert",
+            tell: |request, answer| match for_path(request, "config.json") {
+                true => Answer { announce: Some(1 << 40), body: Vec::new(), ..Answer::default() },
+                false => answer,
+            },
+            message: "expected at most 268435456 bytes, found 1099511627776",
+        },
+        Lie {
+            model: "tiny-bert",
+            tell: |request, answer| match for_path(request, "config.json") {
+                true => Answer {
+                    status: 302,
+                    headers: vec![("Location".to_owned(), request.path.clone())],
+                    ..Answer::default()
+                },
+                false => answer,
+            },
+            message: "config.json: ",
+        },
+        Lie {
+            model: "tiny-bert",
+            tell: |request, answer| match for_path(request, "config.json") {
+                true => Answer::status(302),
+                false => answer,
+            },
+            message: "config.json: ",
+        },
+    ];
+    for lie in lies {
+        let Lie { model, tell, message } = lie;
+        let server = Server::new(move |request| tell(request, hub_server::answer(model, request)));
+        let cache = Cache::new();
+        let error: Error = cache.hub(&server.url()).resolve("org/tiny").unwrap_err();
+        assert!(error.to_string().contains(message), "expected {message:?} in: {error}");
+        assert_eq!(cache.files(), Vec::<String>::new(), "after: {error}");
+        let parent = cache.0.path().parent().unwrap();
+        assert!(!parent.join("evil").exists() && !Path::new("/tmp/evil").exists());
+    }
+}

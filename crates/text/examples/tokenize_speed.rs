@@ -1,0 +1,63 @@
+//! Tokens per second on one thread and on all, and a long line.
+//!
+//!     cargo run --release -p polyhead-text --example tokenize_speed -- MODEL_FOLDER TEXT_FILE
+//!
+//! Each line of the file is a text. Prints the fastest and slowest of some rounds.
+
+use std::error::Error;
+use std::time::Instant;
+
+use polyhead_text::{Input, Tokenizer, TokenizerError};
+
+const ROUNDS: usize = 7;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [folder, file] = &arguments[..] else {
+        return Err("expected a model folder and a text file".into());
+    };
+    let started = Instant::now();
+    let tokenizer = Tokenizer::from_folder(folder)?;
+    println!("load: {:.1} ms", started.elapsed().as_secs_f64() * 1e3);
+
+    let text = std::fs::read_to_string(file)?;
+    let lines: Vec<Input> = text.lines().map(Input::Single).collect();
+    for threads in [1, 0] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
+        let name = format!("{} lines, {} threads", lines.len(), pool.current_num_threads());
+        measure(&name, || pool.install(|| tokens(&tokenizer, &lines)))?;
+    }
+
+    let line = text.replace('\n', " ");
+    let line = line.repeat(10_000_000 / line.len().max(1) + 1);
+    measure(&format!("one line of {} bytes", line.len()), || {
+        tokens(&tokenizer, &[Input::Single(&line)])
+    })?;
+    Ok(())
+}
+
+/// Tokens of all inputs before cutting.
+fn tokens(tokenizer: &Tokenizer, inputs: &[Input]) -> Result<usize, TokenizerError> {
+    Ok(tokenizer.encode(inputs, 512)?.texts.iter().map(|text| text.total).sum())
+}
+
+fn measure(
+    name: &str,
+    work: impl Fn() -> Result<usize, TokenizerError>,
+) -> Result<(), TokenizerError> {
+    let mut seconds = Vec::new();
+    let mut tokens = 0;
+    for _ in 0..ROUNDS {
+        let started = Instant::now();
+        tokens = work()?;
+        seconds.push(started.elapsed().as_secs_f64());
+    }
+    seconds.sort_by(f64::total_cmp);
+    let rate = |seconds: f64| tokens as f64 / seconds / 1e3;
+    println!(
+        "{name}: {tokens} tokens, {:.0} to {:.0} thousand tokens/s",
+        rate(seconds[ROUNDS - 1]),
+        rate(seconds[0])
+    );
+    Ok(())
+}

@@ -1,0 +1,263 @@
+//! tokenizer_config.json: what transformers adds to a tokenizer.
+//!
+//! Read key by key rather than as one serialized struct, because the file
+//! holds the arguments of some hundred Python classes: a key of another class
+//! with another type must not matter.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use tokenizers::AddedToken;
+
+use crate::error::TokenizerError;
+
+/// The file's name, for messages.
+pub(crate) const CONFIG_FILE: &str = "tokenizer_config.json";
+
+/// Above this a stored length means "none": transformers writes 1e30, exact or rounded.
+const LONGEST_SENSIBLE: f64 = 1e9;
+
+/// The keys of a tokenizer_config.json; without a file, none.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TokenizerConfig {
+    keys: Map<String, Value>,
+}
+
+impl TokenizerConfig {
+    /// Parses the file.
+    pub(crate) fn parse(json: &[u8]) -> Result<Self, TokenizerError> {
+        let value: Value = serde_json::from_slice(json).map_err(|source| {
+            TokenizerError::damaged(CONFIG_FILE, "expected JSON").with_source(source)
+        })?;
+        match value {
+            Value::Object(keys) => Ok(Self { keys }),
+            other => Err(TokenizerError::damaged(
+                CONFIG_FILE,
+                format!("expected an object, found {}", shown(&other)),
+            )),
+        }
+    }
+
+    /// A key that is there and not null.
+    fn get(&self, key: &str) -> Option<&Value> {
+        self.keys.get(key).filter(|value| !value.is_null())
+    }
+
+    /// Whether the key is there, be it null.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.keys.contains_key(key)
+    }
+
+    /// A switch; null counts as absent.
+    pub(crate) fn flag(&self, key: &str) -> Result<Option<bool>, TokenizerError> {
+        match self.get(key) {
+            None => Ok(None),
+            Some(Value::Bool(value)) => Ok(Some(*value)),
+            Some(other) => Err(unexpected(key, "true or false", other)),
+        }
+    }
+
+    /// The name of the Python class.
+    pub(crate) fn tokenizer_class(&self) -> Result<Option<&str>, TokenizerError> {
+        match self.get("tokenizer_class") {
+            None => Ok(None),
+            Some(Value::String(name)) => Ok(Some(name)),
+            Some(other) => Err(unexpected("tokenizer_class", "a string", other)),
+        }
+    }
+
+    /// A special token, written as a string or as an object with `content`.
+    pub(crate) fn token(&self, key: &str) -> Result<Option<String>, TokenizerError> {
+        self.get(key).map(|value| token_content(key, value)).transpose()
+    }
+
+    /// Special tokens without a role.
+    pub(crate) fn additional_special_tokens(&self) -> Result<Vec<String>, TokenizerError> {
+        let key = "additional_special_tokens";
+        match self.get(key) {
+            None => Ok(Vec::new()),
+            Some(Value::Array(values)) => {
+                values.iter().map(|value| token_content(key, value)).collect()
+            }
+            Some(other) => Err(unexpected(key, "a list", other)),
+        }
+    }
+
+    /// `added_tokens_decoder`: tokens outside the vocabulary file, by id.
+    pub(crate) fn added_tokens(&self) -> Result<BTreeMap<u32, AddedToken>, TokenizerError> {
+        let key = "added_tokens_decoder";
+        let entries = match self.get(key) {
+            None => return Ok(BTreeMap::new()),
+            Some(Value::Object(entries)) => entries,
+            Some(other) => return Err(unexpected(key, "an object", other)),
+        };
+        let mut tokens = BTreeMap::new();
+        for (id, value) in entries {
+            let number = id.parse::<u32>().map_err(|_| {
+                TokenizerError::damaged(
+                    CONFIG_FILE,
+                    format!("`{key}`: expected token ids as keys, found `{id}`"),
+                )
+            })?;
+            let token = StoredToken::deserialize(value).map_err(|source| {
+                TokenizerError::damaged(
+                    CONFIG_FILE,
+                    format!("`{key}`: expected a token at `{id}`, found {}", shown(value)),
+                )
+                .with_source(source)
+            })?;
+            tokens.insert(number, token.into());
+        }
+        Ok(tokens)
+    }
+
+    /// The longest sequence the model was made for, special tokens included.
+    pub(crate) fn model_max_length(&self) -> Result<Option<usize>, TokenizerError> {
+        let key = "model_max_length";
+        match self.get(key) {
+            None => Ok(None),
+            Some(value @ Value::Number(number)) => match number.as_f64() {
+                Some(length) if length > LONGEST_SENSIBLE => Ok(None),
+                Some(length) if length >= 1.0 && length.fract() == 0.0 => Ok(Some(length as usize)),
+                _ => Err(unexpected(key, "a positive whole number", value)),
+            },
+            Some(other) => Err(unexpected(key, "a positive whole number", other)),
+        }
+    }
+}
+
+/// An entry of `added_tokens_decoder`. A wire type of ours, so that a change
+/// in the library's type cannot change what we read.
+#[derive(Deserialize)]
+struct StoredToken {
+    content: String,
+    #[serde(default)]
+    single_word: bool,
+    #[serde(default)]
+    lstrip: bool,
+    #[serde(default)]
+    rstrip: bool,
+    #[serde(default)]
+    special: bool,
+    normalized: Option<bool>,
+}
+
+impl From<StoredToken> for AddedToken {
+    fn from(stored: StoredToken) -> Self {
+        AddedToken::from(stored.content, stored.special)
+            .single_word(stored.single_word)
+            .lstrip(stored.lstrip)
+            .rstrip(stored.rstrip)
+            .normalized(stored.normalized.unwrap_or(!stored.special))
+    }
+}
+
+fn token_content(key: &str, value: &Value) -> Result<String, TokenizerError> {
+    match value {
+        Value::String(token) => Ok(token.clone()),
+        Value::Object(fields) => match fields.get("content") {
+            Some(Value::String(token)) => Ok(token.clone()),
+            _ => Err(unexpected(key, "an object with `content`", value)),
+        },
+        other => Err(unexpected(key, "a string", other)),
+    }
+}
+
+fn unexpected(key: &str, expected: &str, found: &Value) -> TokenizerError {
+    TokenizerError::damaged(
+        CONFIG_FILE,
+        format!("`{key}`: expected {expected}, found {}", shown(found)),
+    )
+}
+
+/// A value for a message: its beginning, because files of strangers may hold megabytes.
+fn shown(value: &Value) -> String {
+    let text = value.to_string();
+    match text.char_indices().nth(60) {
+        None => text,
+        Some((end, _)) => format!("{}…", &text[..end]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(json: &str) -> TokenizerConfig {
+        TokenizerConfig::parse(json.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn model_max_length_is_a_number_or_none() {
+        struct Case {
+            json: &'static str,
+            expected: Result<Option<usize>, &'static str>,
+        }
+        let cases = [
+            Case { json: "{}", expected: Ok(None) },
+            Case { json: r#"{"model_max_length": null}"#, expected: Ok(None) },
+            Case { json: r#"{"model_max_length": 512}"#, expected: Ok(Some(512)) },
+            Case { json: r#"{"model_max_length": 512.0}"#, expected: Ok(Some(512)) },
+            Case { json: r#"{"model_max_length": 1e30}"#, expected: Ok(None) },
+            Case {
+                json: r#"{"model_max_length": 1000000000000000019884624838656}"#,
+                expected: Ok(None),
+            },
+            Case { json: r#"{"model_max_length": 0}"#, expected: Err("found 0") },
+            Case { json: r#"{"model_max_length": -3}"#, expected: Err("found -3") },
+            Case { json: r#"{"model_max_length": 1.5}"#, expected: Err("found 1.5") },
+            Case { json: r#"{"model_max_length": "512"}"#, expected: Err(r#"found "512""#) },
+        ];
+        for Case { json, expected } in cases {
+            match (config(json).model_max_length(), expected) {
+                (Ok(found), Ok(expected)) => assert_eq!(found, expected, "{json}"),
+                (Err(found), Err(expected)) => {
+                    assert!(found.to_string().ends_with(expected), "{json}: {found}");
+                }
+                (found, _) => panic!("{json}: {found:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn tokens_are_strings_or_objects() {
+        let config = config(
+            r#"{"cls_token": "<c>", "sep_token": {"content": "<s>", "lstrip": false}, "mask_token": null, "pad_token": 3,
+               "additional_special_tokens": ["<a>", {"content": "<b>"}]}"#,
+        );
+        assert_eq!(config.token("cls_token").unwrap().as_deref(), Some("<c>"));
+        assert_eq!(config.token("sep_token").unwrap().as_deref(), Some("<s>"));
+        assert_eq!(config.token("mask_token").unwrap(), None);
+        assert_eq!(config.token("unk_token").unwrap(), None);
+        let found = config.token("pad_token").unwrap_err();
+        assert_eq!(
+            found.to_string(),
+            "tokenizer_config.json: `pad_token`: expected a string, found 3"
+        );
+        assert_eq!(config.additional_special_tokens().unwrap(), ["<a>", "<b>"]);
+    }
+
+    #[test]
+    fn added_tokens_keep_their_switches() {
+        let config = config(
+            r#"{"added_tokens_decoder": {
+                "7": {"content": "[X]", "special": true},
+                "3": {"content": "word", "rstrip": true}}}"#,
+        );
+        let found: Vec<_> = config.added_tokens().unwrap().into_iter().collect();
+        assert_eq!(found[0], (3, AddedToken::from("word", false).rstrip(true)));
+        assert_eq!(found[1], (7, AddedToken::from("[X]", true)));
+    }
+
+    #[test]
+    fn other_shapes_are_errors_that_say_what_was_found() {
+        for (json, expected) in [("[1]", "expected an object, found [1]"), ("{", "expected JSON")] {
+            let found = TokenizerConfig::parse(json.as_bytes()).unwrap_err().to_string();
+            assert!(found.ends_with(expected), "{found}");
+        }
+        let long = format!(r#"{{"do_lower_case": "{}"}}"#, "x".repeat(1000));
+        let found = config(&long).flag("do_lower_case").unwrap_err().to_string();
+        assert!(found.len() < 200, "{found}");
+    }
+}

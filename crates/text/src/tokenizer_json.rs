@@ -1,0 +1,241 @@
+//! tokenizer.json: a whole tokenizer in one file, written by strangers.
+//!
+//! The `tokenizers` crate parses it. What that crate would only notice by a
+//! panic on the first text is looked for here, so that the message can say
+//! what is wrong; see `guard.rs` for the rest.
+
+use serde::Deserialize;
+use serde_json::Value;
+use tokenizers::{Model, ModelWrapper};
+
+use crate::error::TokenizerError;
+use crate::guard::fenced;
+
+/// The file's name, for messages.
+pub(crate) const JSON_FILE: &str = "tokenizer.json";
+
+/// Parses the file. Its padding and truncation are dropped: they say what the
+/// last program did with this tokenizer (128 tokens, always padded, for
+/// all-MiniLM-L6-v2), not what the model reads.
+pub(crate) fn parse(json: &[u8]) -> Result<tokenizers::Tokenizer, TokenizerError> {
+    check_header(json)?;
+    let mut tokenizer = fenced(|| Ok(serde_json::from_slice::<tokenizers::Tokenizer>(json)?))
+        .map_err(|source| {
+            TokenizerError::damaged(JSON_FILE, "expected a tokenizer in the format of version 1.0")
+                .with_source(source)
+        })?;
+    tokenizer.with_padding(None);
+    fenced(|| tokenizer.with_truncation(None).map(|_| ())).map_err(|source| {
+        TokenizerError::damaged(JSON_FILE, "expected a truncation to drop").with_source(source)
+    })?;
+    check_vocabulary(&tokenizer)?;
+    Ok(tokenizer)
+}
+
+/// The few fields that are looked at before the library is; the vocabulary is skipped over.
+#[derive(Deserialize)]
+struct Header {
+    model: Option<ModelHeader>,
+    post_processor: Option<Value>,
+}
+
+#[derive(Deserialize)]
+struct ModelHeader {
+    dropout: Option<f64>,
+}
+
+fn check_header(json: &[u8]) -> Result<(), TokenizerError> {
+    let header: Header = serde_json::from_slice(json).map_err(|source| {
+        TokenizerError::damaged(JSON_FILE, "expected JSON with a model").with_source(source)
+    })?;
+    let Some(model) = header.model else {
+        return Err(TokenizerError::damaged(JSON_FILE, "expected a `model`, found none"));
+    };
+    if let Some(dropout) = model.dropout.filter(|&dropout| dropout != 0.0) {
+        return Err(TokenizerError::unsupported(
+            JSON_FILE,
+            format!(
+                "`model.dropout`: expected none, because tokens must not be random, found {dropout}"
+            ),
+        ));
+    }
+    header.post_processor.as_ref().map_or(Ok(()), check_post_processor)
+}
+
+/// The library indexes with the names in a template, and panics on those it does not find.
+fn check_post_processor(processor: &Value) -> Result<(), TokenizerError> {
+    for part in processor.get("processors").and_then(Value::as_array).into_iter().flatten() {
+        check_post_processor(part)?;
+    }
+    for key in ["single", "pair"] {
+        for piece in processor.get(key).and_then(Value::as_array).into_iter().flatten() {
+            let text = piece.pointer("/Sequence/id").and_then(Value::as_str);
+            if key == "single" && text == Some("B") {
+                return Err(TokenizerError::damaged(
+                    JSON_FILE,
+                    "`post_processor.single`: expected the text `A` alone, found `B`",
+                ));
+            }
+            let special = piece.pointer("/SpecialToken/id").and_then(Value::as_str);
+            let Some(name) = special else { continue };
+            if processor.get("special_tokens").and_then(|tokens| tokens.get(name)).is_none() {
+                return Err(TokenizerError::damaged(
+                    JSON_FILE,
+                    format!(
+                        "`post_processor.{key}`: expected names of `special_tokens`, found `{name}`"
+                    ),
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check_vocabulary(tokenizer: &tokenizers::Tokenizer) -> Result<(), TokenizerError> {
+    if tokenizer.get_vocab_size(true) == 0 {
+        return Err(TokenizerError::damaged(
+            JSON_FILE,
+            "`model.vocab`: expected tokens, found none",
+        ));
+    }
+    let model = tokenizer.get_model();
+    // The other models drop an unknown character, or spell it in bytes.
+    let unknown = match model {
+        ModelWrapper::WordPiece(words) => &words.unk_token,
+        ModelWrapper::WordLevel(words) => &words.unk_token,
+        ModelWrapper::BPE(_) | ModelWrapper::Unigram(_) => return Ok(()),
+    };
+    match model.token_to_id(unknown) {
+        Some(_) => Ok(()),
+        None => Err(TokenizerError::damaged(
+            JSON_FILE,
+            format!("`model.unk_token`: expected a token of the vocabulary, found `{unknown}`"),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::error::TokenizerErrorKind;
+
+    /// A valid file, to be spoilt.
+    fn valid() -> Value {
+        json!({
+            "version": "1.0",
+            "truncation": {"max_length": 2, "strategy": "LongestFirst", "stride": 1},
+            "padding": {"strategy": {"Fixed": 9}, "direction": "Right", "pad_to_multiple_of": null,
+                        "pad_id": 0, "pad_type_id": 0, "pad_token": "[UNK]"},
+            "added_tokens": [],
+            "normalizer": {"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true,
+                           "strip_accents": null, "lowercase": true},
+            "pre_tokenizer": {"type": "BertPreTokenizer"},
+            "post_processor": {
+                "type": "TemplateProcessing",
+                "single": [{"SpecialToken": {"id": "[C]", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+                "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+                "special_tokens": {"[C]": {"id": "[C]", "ids": [1], "tokens": ["[C]"]}}
+            },
+            "decoder": null,
+            "model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##",
+                      "max_input_chars_per_word": 100, "vocab": {"[UNK]": 0, "[C]": 1, "a": 2}}
+        })
+    }
+
+    #[test]
+    fn stored_padding_and_truncation_are_dropped() {
+        let tokenizer = parse(valid().to_string().as_bytes()).unwrap();
+        assert!(tokenizer.get_padding().is_none() && tokenizer.get_truncation().is_none());
+        let ids = tokenizer.encode("a a a a", true).unwrap().get_ids().to_vec();
+        assert_eq!(ids, [1, 2, 2, 2, 2]);
+    }
+
+    #[test]
+    fn damage_is_named() {
+        struct Case {
+            path: &'static str,
+            value: Value,
+            kind: TokenizerErrorKind,
+            expected: &'static str,
+        }
+        let damaged = TokenizerErrorKind::Damaged;
+        let cases = [
+            Case {
+                path: "/post_processor/single/0/SpecialToken/id",
+                value: json!("[X]"),
+                kind: damaged,
+                expected: "`post_processor.single`: expected names of `special_tokens`, found `[X]`",
+            },
+            Case {
+                path: "/post_processor/single/1/Sequence/id",
+                value: json!("B"),
+                kind: damaged,
+                expected: "`post_processor.single`: expected the text `A` alone, found `B`",
+            },
+            Case {
+                path: "/post_processor",
+                value: json!({"type": "Sequence", "processors": [
+                    {"type": "TemplateProcessing", "single": [], "special_tokens": {},
+                     "pair": [{"SpecialToken": {"id": "x", "type_id": 0}}]}]}),
+                kind: damaged,
+                expected: "`post_processor.pair`: expected names of `special_tokens`, found `x`",
+            },
+            Case {
+                path: "/model/unk_token",
+                value: json!("<unk>"),
+                kind: damaged,
+                expected: "`model.unk_token`: expected a token of the vocabulary, found `<unk>`",
+            },
+            Case {
+                path: "/model/vocab",
+                value: json!({}),
+                kind: damaged,
+                expected: "`model.vocab`: expected tokens, found none",
+            },
+            Case {
+                path: "/model",
+                value: Value::Null,
+                kind: damaged,
+                expected: "expected a `model`, found none",
+            },
+            Case {
+                path: "/model",
+                value: json!({"type": "BPE", "dropout": 0.1, "vocab": {"a": 0}, "merges": []}),
+                kind: TokenizerErrorKind::Unsupported,
+                expected: "`model.dropout`: expected none, because tokens must not be random, found 0.1",
+            },
+            Case {
+                path: "/model",
+                value: json!({"type": "WordPiece"}),
+                kind: damaged,
+                expected: "expected a tokenizer in the format of version 1.0",
+            },
+            Case {
+                path: "/version",
+                value: json!("9.0"),
+                kind: damaged,
+                expected: "expected a tokenizer in the format of version 1.0",
+            },
+        ];
+        for Case { path, value, kind, expected } in cases {
+            let mut file = valid();
+            *file.pointer_mut(path).unwrap() = value;
+            let found = parse(file.to_string().as_bytes()).unwrap_err();
+            assert_eq!(found.to_string(), format!("tokenizer.json: {expected}"), "{path}");
+            assert_eq!(found.kind(), kind, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_json_is_an_error() {
+        let deep = "[".repeat(100_000);
+        let cut = &valid().to_string()[..200];
+        for bytes in ["", "null", "[]", "{", &deep, cut] {
+            let found = parse(bytes.as_bytes()).unwrap_err();
+            assert_eq!(found.kind(), TokenizerErrorKind::Damaged);
+        }
+        assert!(parse(b"\xff\xfe").is_err());
+    }
+}

@@ -1,0 +1,290 @@
+//! A BERT tokenizer from `vocab.txt`, for folders without a tokenizer.json.
+
+use tokenizers::models::wordpiece::WordPiece;
+use tokenizers::normalizers::bert::BertNormalizer;
+use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
+use tokenizers::processors::bert::BertProcessing;
+use tokenizers::{AddedToken, Model, NormalizerWrapper};
+
+use crate::config::{CONFIG_FILE, TokenizerConfig};
+use crate::error::{Cause, TokenizerError};
+use crate::guard::fenced;
+
+/// The file's name, for messages.
+pub(crate) const VOCAB_FILE: &str = "vocab.txt";
+
+/// Python classes whose vocab.txt means BERT's word pieces. Others use the
+/// same file name for something else (RoBERTa's template, MeCab's words).
+const BERT_CLASSES: [&str; 8] = [
+    "BertTokenizer",
+    "DistilBertTokenizer",
+    "ElectraTokenizer",
+    "MobileBertTokenizer",
+    "ConvBertTokenizer",
+    "SqueezeBertTokenizer",
+    "LayoutLMTokenizer",
+    "RetriBertTokenizer",
+];
+
+/// Words of more characters become the unknown token; no BERT changes it.
+const LONGEST_WORD: usize = 100;
+
+/// Builds the tokenizer from the lines of vocab.txt; a token's id is its line, from 0.
+pub(crate) fn build(
+    vocab: &[u8],
+    config: &TokenizerConfig,
+) -> Result<tokenizers::Tokenizer, TokenizerError> {
+    if let Some(class) = config.tokenizer_class()?.filter(|class| !is_bert_class(class)) {
+        return Err(TokenizerError::unsupported(
+            CONFIG_FILE,
+            format!(
+                "`tokenizer_class`: expected a BERT class beside {VOCAB_FILE}, found `{class}`; \
+                 save it with a tokenizer.json"
+            ),
+        ));
+    }
+    let role = |key: &str, default: &str| -> Result<String, TokenizerError> {
+        Ok(config.token(key)?.unwrap_or_else(|| default.to_owned()))
+    };
+    let unknown = role("unk_token", "[UNK]")?;
+    let separator = role("sep_token", "[SEP]")?;
+    let classifier = role("cls_token", "[CLS]")?;
+    let optional = [role("pad_token", "[PAD]")?, role("mask_token", "[MASK]")?];
+
+    let model = word_pieces(vocab, &unknown)?;
+    let find = |token: &str| {
+        model.token_to_id(token).ok_or_else(|| {
+            TokenizerError::damaged(VOCAB_FILE, format!("expected the token `{token}`, found none"))
+        })
+    };
+    find(&unknown)?;
+    let separator_id = find(&separator)?;
+    let classifier_id = find(&classifier)?;
+
+    let mut special = vec![unknown, separator.clone(), classifier.clone()];
+    // A vocabulary without padding or mask works: nothing here makes those tokens.
+    special.extend(optional.into_iter().filter(|token| model.token_to_id(token).is_some()));
+    special.extend(config.additional_special_tokens()?);
+    let added = config.added_tokens()?;
+
+    let normalizer = bert_normalizer(config)?;
+    let mut tokenizer = tokenizers::Tokenizer::new(model);
+    fenced(|| {
+        tokenizer.with_normalizer(Some(normalizer))?;
+        tokenizer.with_pre_tokenizer(Some(BertPreTokenizer));
+        tokenizer.with_post_processor(Some(BertProcessing::new(
+            (separator, separator_id),
+            (classifier, classifier_id),
+        )));
+        tokenizer.add_tokens(added.values().cloned())?;
+        tokenizer.add_special_tokens(special.into_iter().map(|t| AddedToken::from(t, true)))?;
+        Ok(())
+    })
+    .map_err(|source| {
+        TokenizerError::damaged(VOCAB_FILE, "expected a vocabulary of word pieces")
+            .with_source(source)
+    })?;
+    for (&id, token) in &added {
+        let found = tokenizer.token_to_id(&token.content);
+        if found != Some(id) {
+            return Err(TokenizerError::damaged(
+                CONFIG_FILE,
+                format!(
+                    "`added_tokens_decoder`: expected `{}` at {id}, found it at {}",
+                    token.content,
+                    found.map_or("no id".to_owned(), |id| id.to_string())
+                ),
+            ));
+        }
+    }
+    Ok(tokenizer)
+}
+
+/// Lets an explicit switch in tokenizer_config.json win over a BERT normalizer
+/// in tokenizer.json, as it does in transformers for BERT classes.
+pub(crate) fn follow_config(
+    tokenizer: &mut tokenizers::Tokenizer,
+    config: &TokenizerConfig,
+) -> Result<(), TokenizerError> {
+    if !config.tokenizer_class()?.is_some_and(is_bert_class) {
+        return Ok(());
+    }
+    let Some(NormalizerWrapper::BertNormalizer(stored)) = tokenizer.get_normalizer() else {
+        return Ok(());
+    };
+    let wanted = BertNormalizer::new(
+        stored.clean_text,
+        config.flag("tokenize_chinese_chars")?.unwrap_or(stored.handle_chinese_chars),
+        // Here null is a value: it means "as do_lower_case".
+        if config.has("strip_accents") {
+            config.flag("strip_accents")?
+        } else {
+            stored.strip_accents
+        },
+        config.flag("do_lower_case")?.unwrap_or(stored.lowercase),
+    );
+    let switches = |n: &BertNormalizer| (n.handle_chinese_chars, n.strip_accents, n.lowercase);
+    if switches(&wanted) != switches(stored) {
+        fenced(|| tokenizer.with_normalizer(Some(wanted)).map(|_| ())).map_err(|source| {
+            TokenizerError::damaged(CONFIG_FILE, "expected switches that fit the added tokens")
+                .with_source(source)
+        })?;
+    }
+    Ok(())
+}
+
+fn is_bert_class(name: &str) -> bool {
+    BERT_CLASSES.contains(&name.strip_suffix("Fast").unwrap_or(name))
+}
+
+fn bert_normalizer(config: &TokenizerConfig) -> Result<BertNormalizer, TokenizerError> {
+    Ok(BertNormalizer::new(
+        true,
+        config.flag("tokenize_chinese_chars")?.unwrap_or(true),
+        config.flag("strip_accents")?,
+        config.flag("do_lower_case")?.unwrap_or(true),
+    ))
+}
+
+/// Lines end in `\n` or `\r\n`; a token listed twice has its last line as id, as in Python.
+fn word_pieces(vocab: &[u8], unknown: &str) -> Result<WordPiece, TokenizerError> {
+    let text = std::str::from_utf8(vocab).map_err(|source| {
+        TokenizerError::damaged(VOCAB_FILE, "expected UTF-8").with_source(source)
+    })?;
+    if text.trim().is_empty() {
+        return Err(TokenizerError::damaged(VOCAB_FILE, "expected a token a line, found none"));
+    }
+    let build = || -> Result<WordPiece, Cause> {
+        // The library's map type comes from a crate that we do not depend on;
+        // reading nothing gives an empty one.
+        let mut map = WordPiece::read_bytes(b"")?;
+        map.extend(text.lines().zip(0u32..).map(|(token, id)| (token.to_owned(), id)));
+        WordPiece::builder()
+            .vocab(map)
+            .unk_token(unknown.to_owned())
+            .max_input_chars_per_word(LONGEST_WORD)
+            .build()
+    };
+    fenced(build).map_err(|source| {
+        TokenizerError::damaged(VOCAB_FILE, "expected a vocabulary of word pieces")
+            .with_source(source)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::TokenizerErrorKind;
+
+    const VOCAB: &str = "[PAD]\n[UNK]\n[CLS]\n[SEP]\ncafe\nCafé\n漢\nab\n##c\n";
+
+    fn tokens(config: &str, text: &str) -> Vec<String> {
+        let config = TokenizerConfig::parse(config.as_bytes()).unwrap();
+        let tokenizer = build(VOCAB.as_bytes(), &config).unwrap();
+        tokenizer.encode(text, true).unwrap().get_tokens().to_vec()
+    }
+
+    #[test]
+    fn the_config_sets_the_normalizer() {
+        struct Case {
+            config: &'static str,
+            text: &'static str,
+            expected: &'static [&'static str],
+        }
+        let cases = [
+            Case {
+                config: "{}",
+                text: "Café abc",
+                expected: &["[CLS]", "cafe", "ab", "##c", "[SEP]"],
+            },
+            Case {
+                config: r#"{"do_lower_case": false}"#,
+                text: "Café cafe",
+                expected: &["[CLS]", "Café", "cafe", "[SEP]"],
+            },
+            Case {
+                config: r#"{"do_lower_case": false, "strip_accents": true}"#,
+                text: "café",
+                expected: &["[CLS]", "cafe", "[SEP]"],
+            },
+            Case {
+                config: r#"{"tokenize_chinese_chars": false}"#,
+                text: "漢ab 漢",
+                expected: &["[CLS]", "[UNK]", "漢", "[SEP]"],
+            },
+            Case {
+                config: r#"{"sep_token": {"content": "cafe"}, "cls_token": "[PAD]"}"#,
+                text: "ab",
+                expected: &["[PAD]", "ab", "cafe"],
+            },
+            Case {
+                config: r#"{"added_tokens_decoder": {"9": {"content": "new", "special": false}}}"#,
+                text: "abnew",
+                expected: &["[CLS]", "ab", "new", "[SEP]"],
+            },
+        ];
+        for Case { config, text, expected } in cases {
+            assert_eq!(tokens(config, text), expected, "{config}");
+        }
+    }
+
+    #[test]
+    fn windows_line_ends_are_line_ends() {
+        let vocab = VOCAB.replace('\n', "\r\n");
+        let tokenizer = build(vocab.as_bytes(), &TokenizerConfig::default()).unwrap();
+        assert_eq!(tokenizer.token_to_id("##c"), Some(8));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named() {
+        struct Case {
+            vocab: &'static [u8],
+            config: &'static str,
+            kind: TokenizerErrorKind,
+            expected: &'static str,
+        }
+        let cases = [
+            Case {
+                vocab: b"",
+                config: "{}",
+                kind: TokenizerErrorKind::Damaged,
+                expected: "vocab.txt: expected a token a line, found none",
+            },
+            Case {
+                vocab: b"\xff\n",
+                config: "{}",
+                kind: TokenizerErrorKind::Damaged,
+                expected: "vocab.txt: expected UTF-8",
+            },
+            Case {
+                vocab: b"[CLS]\n[SEP]\n",
+                config: "{}",
+                kind: TokenizerErrorKind::Damaged,
+                expected: "vocab.txt: expected the token `[UNK]`, found none",
+            },
+            Case {
+                vocab: VOCAB.as_bytes(),
+                config: r#"{"cls_token": "<s>"}"#,
+                kind: TokenizerErrorKind::Damaged,
+                expected: "vocab.txt: expected the token `<s>`, found none",
+            },
+            Case {
+                vocab: VOCAB.as_bytes(),
+                config: r#"{"tokenizer_class": "MPNetTokenizer"}"#,
+                kind: TokenizerErrorKind::Unsupported,
+                expected: "tokenizer_config.json: `tokenizer_class`: expected a BERT class beside vocab.txt, found `MPNetTokenizer`; save it with a tokenizer.json",
+            },
+            Case {
+                vocab: VOCAB.as_bytes(),
+                config: r#"{"added_tokens_decoder": {"12": {"content": "new"}}}"#,
+                kind: TokenizerErrorKind::Damaged,
+                expected: "tokenizer_config.json: `added_tokens_decoder`: expected `new` at 12, found it at 9",
+            },
+        ];
+        for Case { vocab, config, kind, expected } in cases {
+            let config = TokenizerConfig::parse(config.as_bytes()).unwrap();
+            let found = build(vocab, &config).unwrap_err();
+            assert_eq!((found.kind(), found.to_string().as_str()), (kind, expected));
+        }
+    }
+}

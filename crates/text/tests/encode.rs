@@ -1,0 +1,236 @@
+//! What holds of every batch, whatever the texts.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::path::Path;
+
+use polyhead_text::{Input, TextTokens, TokenBatch, Tokenizer, TokenizerErrorKind};
+use proptest::prelude::*;
+use serde_json::json;
+
+/// The vocabulary of the tiny models: letters, some words, no accents.
+fn tiny() -> Tokenizer {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/models");
+    Tokenizer::from_folder(folder.join("tiny-bert-vocab-only")).unwrap()
+}
+
+fn singles<'a>(texts: &'a [String]) -> Vec<Input<'a>> {
+    texts.iter().map(|text| Input::Single(text)).collect()
+}
+
+fn any_text() -> impl Strategy<Value = String> {
+    prop_oneof![
+        "[ a-zA-Z.,!]{0,60}",
+        "(hello|world|the|[CLS]|\\[SEP\\]|漢字|é|\u{301}|\0| ){0,12}",
+        any::<String>(),
+    ]
+}
+
+#[test]
+fn an_empty_text_is_its_special_tokens() {
+    let tokenizer = tiny();
+    let batch = tokenizer.encode(&[Input::Single(""), Input::Pair("", "")], 8).unwrap();
+    assert_eq!(batch.offsets, [0, 2, 5]);
+    assert_eq!(batch.texts[0], TextTokens { total: 2, kept: 2 });
+    assert_eq!(tokenizer.encode(&[], 8).unwrap(), TokenBatch::default());
+}
+
+#[test]
+fn special_tokens_survive_any_cut() {
+    let tokenizer = tiny();
+    let (cls, sep) = (tokenizer.id("[CLS]").unwrap(), tokenizer.id("[SEP]").unwrap());
+    let inputs = [Input::Single("hello world"), Input::Single("")];
+    let batch = tokenizer.encode(&inputs, 2).unwrap();
+    assert_eq!(batch.ids, [cls, sep, cls, sep]);
+    assert!(batch.texts[0].truncated() && !batch.texts[1].truncated());
+}
+
+#[test]
+fn the_first_error_in_input_order_is_reported() {
+    let tokenizer = tiny();
+    let mut inputs = vec![Input::Single("hello"); 50];
+    inputs[20] = Input::Pair("a", "b");
+    inputs[40] = Input::Pair("c", "d");
+    let found = tokenizer.encode(&inputs, 2).unwrap_err();
+    assert_eq!(found.kind(), TokenizerErrorKind::MaxLength);
+    assert_eq!(
+        found.to_string(),
+        "text 20: expected a maximum length of at least 3 special tokens, found 2"
+    );
+    let found = tokenizer.encode(&inputs, 0).unwrap_err();
+    assert!(found.to_string().starts_with("text 0: "), "{found}");
+}
+
+#[test]
+fn prompts_count_all_but_the_last_special_token() {
+    let tokenizer = tiny();
+    let words = tokenizer.encode(&[Input::Single("hello world")], 99).unwrap().tokens() - 2;
+    assert_eq!(tokenizer.count_prompt_tokens("hello world").unwrap(), words + 1);
+    assert_eq!(tokenizer.count_prompt_tokens("").unwrap(), 1);
+}
+
+#[test]
+fn every_character_has_tokens_or_none() {
+    let vocab = b"[UNK]\n[CLS]\n[SEP]\nx\n";
+    // Some hundred characters a text: far fewer calls than a text each.
+    // All planes that Unicode uses, less most of the private ones.
+    let planes = ('\0'..'\u{34000}').chain('\u{e0000}'..'\u{e0200}').chain([char::MAX]);
+    let characters: Vec<char> = planes.collect();
+    let texts: Vec<String> = characters
+        .chunks(512)
+        .map(|chunk| chunk.iter().flat_map(|&c| ['x', c, ' ', c, ' ']).collect())
+        .collect();
+    for config in [r#"{"do_lower_case": true}"#, r#"{"do_lower_case": false}"#] {
+        let tokenizer = Tokenizer::from_vocab(vocab, Some(config.as_bytes())).unwrap();
+        let batch = tokenizer.encode(&singles(&texts), usize::MAX).unwrap();
+        for (text, tokens) in texts.iter().zip(&batch.texts) {
+            assert!(tokens.total >= text.matches('x').count() + 2, "{text:?}");
+        }
+    }
+}
+
+#[test]
+fn threads_do_not_change_a_batch() {
+    let tokenizer = tiny();
+    let texts: Vec<String> = (0..200).map(|i| "hello the world ".repeat(i % 17)).collect();
+    let on = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| tokenizer.encode(&singles(&texts), 20).unwrap())
+    };
+    assert_eq!(on(1), on(3));
+}
+
+#[test]
+fn a_long_line_is_counted_and_cut() {
+    let tokenizer = tiny();
+    let words = 60_000;
+    let line = "hello world ".repeat(words / 2);
+    let batch = tokenizer.encode(&[Input::Single(&line), Input::Pair("hello", &line)], 16).unwrap();
+    let per_pair = tokenizer.encode(&[Input::Single("hello world")], 99).unwrap().tokens() - 2;
+    assert_eq!(batch.texts[0], TextTokens { total: words / 2 * per_pair + 2, kept: 16 });
+    assert_eq!(batch.texts[1].kept, 16);
+    let head = tokenizer.encode(&[Input::Single(&line[..1200])], 16).unwrap();
+    assert_eq!(batch.ids[batch.sequence(0)], head.ids[..]);
+    assert_eq!(batch.spans[batch.sequence(0)], head.spans[..]);
+}
+
+/// Tokenizers of each kind, as tokenizer.json.
+fn every_kind() -> [serde_json::Value; 4] {
+    let template = json!({
+        "type": "TemplateProcessing",
+        "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+        "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+        "special_tokens": {"<s>": {"id": "<s>", "ids": [0], "tokens": ["<s>"]}}});
+    let with = |mut parts: serde_json::Value| {
+        for (key, value) in [("version", json!("1.0")), ("added_tokens", json!([]))] {
+            parts[key] = value;
+        }
+        parts
+    };
+    let bytes = json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true});
+    // Some bytes of multi-byte characters, so that tokens end inside of characters.
+    let byte_pairs = json!({"type": "BPE", "vocab":
+        {"<s>": 0, "a": 1, "b": 2, "ab": 3, "Ġ": 4, "Ġab": 5, "Ã": 6, "©": 7, "æ": 8, "¼": 9, "¢": 10, "Ċ": 11},
+        "merges": [["a", "b"], ["Ġ", "ab"]]});
+    [
+        with(json!({
+            "normalizer": {"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true,
+                           "strip_accents": null, "lowercase": true},
+            "pre_tokenizer": {"type": "BertPreTokenizer"},
+            "post_processor": template.clone(),
+            "model": {"type": "WordPiece", "unk_token": "<s>", "continuing_subword_prefix": "##",
+                      "max_input_chars_per_word": 9, "vocab": {"<s>": 0, "a": 1, "##b": 2, "e": 3}}})),
+        with(json!({
+            "normalizer": {"type": "NFKC"},
+            "pre_tokenizer": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": true},
+            "post_processor": template.clone(),
+            "model": {"type": "Unigram", "unk_id": 0, "byte_fallback": false,
+                      "vocab": [["<s>", 0.0], ["▁", -1.0], ["a", -2.0], ["▁ab", -1.5], ["é", -2.5]]}})),
+        with(
+            json!({"pre_tokenizer": bytes.clone(), "post_processor": template, "model": byte_pairs.clone()}),
+        ),
+        with(json!({
+            "pre_tokenizer": bytes,
+            "post_processor": {"type": "RobertaProcessing", "sep": ["<s>", 0], "cls": ["<s>", 0],
+                               "trim_offsets": true, "add_prefix_space": false},
+            "model": byte_pairs})),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn tokens_and_spans_equal_those_of_the_library(
+        text in "(a|b|ab|e|é|漢| |  |\n|\u{301}|🙂|ﬁ|<s>|\u{3000}){0,16}",
+        kind in 0usize..4,
+    ) {
+        let json = every_kind()[kind].to_string();
+        let ours = Tokenizer::from_json(json.as_bytes()).unwrap();
+        let library: tokenizers::Tokenizer = json.parse().unwrap();
+        for pair in [false, true] {
+            let (batch, expected) = if pair {
+                (
+                    ours.encode(&[Input::Pair(&text, "ab é")], 999).unwrap(),
+                    library.encode_char_offsets((text.as_str(), "ab é"), true).unwrap(),
+                )
+            } else {
+                (
+                    ours.encode(&[Input::Single(&text)], 999).unwrap(),
+                    library.encode_char_offsets(text.as_str(), true).unwrap(),
+                )
+            };
+            prop_assert_eq!(&batch.ids[..], expected.get_ids());
+            prop_assert_eq!(&batch.type_ids[..], expected.get_type_ids());
+            let spans: Vec<_> =
+                batch.spans.iter().map(|s| (s.start as usize, s.end as usize)).collect();
+            prop_assert_eq!(&spans[..], expected.get_offsets());
+        }
+    }
+
+    #[test]
+    fn batches_are_consistent(
+        texts in prop::collection::vec((any_text(), prop::option::of(any_text())), 0..6),
+        max_length in 3usize..24,
+    ) {
+        let tokenizer = tiny();
+        let inputs: Vec<Input> = texts
+            .iter()
+            .map(|(first, second)| match second {
+                None => Input::Single(first),
+                Some(second) => Input::Pair(first, second),
+            })
+            .collect();
+        let batch = tokenizer.encode(&inputs, max_length).unwrap();
+        prop_assert_eq!(batch.len(), inputs.len());
+        prop_assert_eq!(batch.offsets.len(), inputs.len() + 1);
+        prop_assert_eq!(*batch.offsets.last().unwrap(), batch.tokens());
+        prop_assert_eq!(batch.type_ids.len(), batch.tokens());
+        prop_assert_eq!(batch.spans.len(), batch.tokens());
+        prop_assert!(batch.ids.iter().all(|&id| id <= tokenizer.highest_id()));
+
+        let mut one_by_one = TokenBatch::default();
+        for (index, input) in inputs.iter().enumerate() {
+            let TextTokens { total, kept } = batch.texts[index];
+            let range = batch.sequence(index);
+            prop_assert_eq!(range.len(), kept);
+            prop_assert!(kept <= max_length && kept == total.min(max_length));
+            one_by_one.append(&tokenizer.encode(&[*input], max_length).unwrap());
+
+            // Within each text of the sequence, tokens go from left to right and inside of it.
+            let longest = match input {
+                Input::Single(text) => text.chars().count(),
+                Input::Pair(first, second) => first.chars().count().max(second.chars().count()),
+            };
+            for type_id in [0, 1] {
+                let mut last = 0;
+                for token in range.clone().filter(|&token| batch.type_ids[token] == type_id) {
+                    let span = batch.spans[token];
+                    if !span.is_empty() {
+                        prop_assert!(span.start >= last && span.end as usize <= longest);
+                        last = span.start;
+                    }
+                }
+            }
+        }
+        prop_assert_eq!(one_by_one, batch);
+    }
+}

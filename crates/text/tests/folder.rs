@@ -1,0 +1,286 @@
+//! Folders and files as strangers leave them.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::fs;
+
+use polyhead_text::{Input, Tokenizer, TokenizerErrorKind};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+const VOCAB: &str = "[PAD]\n[UNK]\n[CLS]\n[SEP]\ncafe\nCafé\n";
+
+/// A tokenizer.json with the vocabulary above; cased.
+fn cased_json() -> Value {
+    json!({
+        "version": "1.0", "truncation": null, "padding": null, "added_tokens": [],
+        "normalizer": {"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true,
+                       "strip_accents": null, "lowercase": false},
+        "pre_tokenizer": {"type": "BertPreTokenizer"},
+        "post_processor": {"type": "BertProcessing", "sep": ["[SEP]", 3], "cls": ["[CLS]", 2]},
+        "decoder": null,
+        "model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##",
+                  "max_input_chars_per_word": 100,
+                  "vocab": {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "cafe": 4, "Café": 5}}
+    })
+}
+
+fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, content) in files {
+        fs::write(folder.path().join(name), content).unwrap();
+    }
+    folder
+}
+
+fn ids(tokenizer: &Tokenizer, text: &str) -> Vec<u32> {
+    tokenizer.encode(&[Input::Single(text)], 64).unwrap().ids
+}
+
+#[test]
+fn a_folder_gives_the_tokenizer_it_describes() {
+    struct Case {
+        name: &'static str,
+        files: Vec<(&'static str, String)>,
+        expected: &'static [u32],
+        max_length: Option<usize>,
+    }
+    let json = cased_json().to_string();
+    let config = |text: &str| ("tokenizer_config.json", text.to_owned());
+    let cases = [
+        Case {
+            name: "tokenizer.json wins over vocab.txt",
+            files: vec![("tokenizer.json", json.clone()), ("vocab.txt", "damaged".into())],
+            expected: &[2, 5, 3],
+            max_length: None,
+        },
+        Case {
+            name: "vocab.txt alone is as bert-base-uncased",
+            files: vec![("vocab.txt", VOCAB.into())],
+            expected: &[2, 4, 3],
+            max_length: None,
+        },
+        Case {
+            name: "the length stands in the config",
+            files: vec![("tokenizer.json", json.clone()), config(r#"{"model_max_length": 256}"#)],
+            expected: &[2, 5, 3],
+            max_length: Some(256),
+        },
+        Case {
+            name: "an absurd length is none",
+            files: vec![("vocab.txt", VOCAB.into()), config(r#"{"model_max_length": 1e30}"#)],
+            expected: &[2, 4, 3],
+            max_length: None,
+        },
+        Case {
+            name: "the config of a BERT class wins over the normalizer",
+            files: vec![
+                ("tokenizer.json", json.clone()),
+                config(r#"{"tokenizer_class": "BertTokenizerFast", "do_lower_case": true}"#),
+            ],
+            expected: &[2, 4, 3],
+            max_length: None,
+        },
+        Case {
+            name: "that of another class does not",
+            files: vec![
+                ("tokenizer.json", json.clone()),
+                config(r#"{"tokenizer_class": "PreTrainedTokenizerFast", "do_lower_case": true}"#),
+            ],
+            expected: &[2, 5, 3],
+            max_length: None,
+        },
+    ];
+    for Case { name, files, expected, max_length } in cases {
+        let files: Vec<_> = files.iter().map(|(name, text)| (*name, text.as_str())).collect();
+        let tokenizer = Tokenizer::from_folder(folder(&files).path()).expect(name);
+        assert_eq!(ids(&tokenizer, "Café"), expected, "{name}");
+        assert_eq!(tokenizer.model_max_length(), max_length, "{name}");
+    }
+}
+
+#[test]
+fn errors_begin_with_the_path() {
+    struct Case {
+        files: &'static [(&'static str, &'static str)],
+        kind: TokenizerErrorKind,
+        expected: &'static str,
+    }
+    let cases = [
+        Case {
+            files: &[],
+            kind: TokenizerErrorKind::Read,
+            expected: "expected tokenizer.json or vocab.txt, found neither",
+        },
+        Case {
+            files: &[("tokenizer.json", "{}")],
+            kind: TokenizerErrorKind::Damaged,
+            expected: "tokenizer.json: expected a `model`, found none",
+        },
+        Case {
+            files: &[("vocab.txt", VOCAB), ("tokenizer_config.json", "[]")],
+            kind: TokenizerErrorKind::Damaged,
+            expected: "tokenizer_config.json: expected an object, found []",
+        },
+        Case {
+            files: &[("vocab.txt", VOCAB), ("added_tokens.json", r#"{"new": 6}"#)],
+            kind: TokenizerErrorKind::Unsupported,
+            expected: "added_tokens.json: expected added tokens in tokenizer.json or tokenizer_config.json",
+        },
+    ];
+    for Case { files, kind, expected } in cases {
+        let folder = folder(files);
+        let found = Tokenizer::from_folder(folder.path()).unwrap_err();
+        assert_eq!(found.kind(), kind, "{found}");
+        let text = found.to_string();
+        assert!(text.starts_with(&folder.path().display().to_string()), "{text}");
+        assert!(text.ends_with(expected), "{text}");
+    }
+}
+
+#[test]
+fn a_folder_in_place_of_a_file_cannot_be_read() {
+    let folder = folder(&[]);
+    fs::create_dir(folder.path().join("tokenizer.json")).unwrap();
+    let found = Tokenizer::from_folder(folder.path()).unwrap_err();
+    assert_eq!(found.kind(), TokenizerErrorKind::Read, "{found}");
+    assert!(std::error::Error::source(&found).is_some());
+}
+
+#[test]
+fn a_file_above_the_limit_is_not_read() {
+    let folder = folder(&[]);
+    let file = fs::File::create(folder.path().join("vocab.txt")).unwrap();
+    // Sparse: takes no disk.
+    file.set_len((256 << 20) + 1).unwrap();
+    let found = Tokenizer::from_folder(folder.path()).unwrap_err();
+    assert_eq!(found.kind(), TokenizerErrorKind::TooLarge, "{found}");
+}
+
+#[test]
+fn a_pair_without_a_template_is_refused() {
+    let mut json = cased_json();
+    json["post_processor"] = json!({
+        "type": "TemplateProcessing", "special_tokens": {},
+        "single": [{"Sequence": {"id": "A", "type_id": 0}}],
+        "pair": [{"Sequence": {"id": "A", "type_id": 0}}]});
+    let tokenizer = Tokenizer::from_json(json.to_string().as_bytes()).unwrap();
+    assert_eq!(ids(&tokenizer, "cafe"), [4]);
+    let found = tokenizer.encode(&[Input::Pair("cafe", "cafe")], 9).unwrap_err();
+    assert_eq!(found.kind(), TokenizerErrorKind::Unsupported, "{found}");
+    // Without a special token at the end, the whole prompt counts.
+    assert_eq!(tokenizer.count_prompt_tokens("cafe cafe").unwrap(), 2);
+}
+
+/// Every place in a JSON value, as paths.
+fn paths(value: &Value, path: String, found: &mut Vec<String>) {
+    match value {
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                paths(
+                    value,
+                    format!("{path}/{}", key.replace('~', "~0").replace('/', "~1")),
+                    found,
+                );
+            }
+        }
+        Value::Array(values) => {
+            for (index, value) in values.iter().enumerate() {
+                paths(value, format!("{path}/{index}"), found);
+            }
+        }
+        _ => {}
+    }
+    found.push(path);
+}
+
+/// Loads, and if that works tokenizes: neither may panic.
+fn try_out(json: &str) {
+    if let Ok(tokenizer) = Tokenizer::from_json(json.as_bytes()) {
+        for text in ["", "Café cafe [SEP] x", "\0", "漢字🙂 \u{301}"] {
+            let inputs = [Input::Single(text), Input::Pair(text, "cafe")];
+            let _ = tokenizer.encode(&inputs[..1], 8);
+            let _ = tokenizer.encode(&inputs, 8);
+            let _ = tokenizer.count_prompt_tokens(text);
+        }
+    }
+}
+
+#[test]
+fn a_file_with_any_part_replaced_does_not_panic() {
+    let byte_level = json!({"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true});
+    let valid: [Value; 3] = [
+        cased_json(),
+        {
+            let mut json = cased_json();
+            json["normalizer"] = json!({"type": "Sequence", "normalizers": [
+                {"type": "Replace", "pattern": {"Regex": "x+"}, "content": ""},
+                {"type": "Precompiled", "precompiled_charsmap": "AAAA"}, {"type": "NFKC"}]});
+            json["pre_tokenizer"] = json!({"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": true});
+            json["model"] = json!({"type": "Unigram", "unk_id": 0, "byte_fallback": false,
+                "vocab": [["<unk>", 0.0], ["▁", -1.0], ["c", -2.0]]});
+            json
+        },
+        {
+            let mut json = cased_json();
+            json["normalizer"] = Value::Null;
+            json["pre_tokenizer"] = byte_level.clone();
+            json["post_processor"] = byte_level;
+            json["model"] = json!({"type": "BPE", "dropout": null, "unk_token": null,
+                "continuing_subword_prefix": null, "end_of_word_suffix": null, "fuse_unk": false,
+                "byte_fallback": false, "ignore_merges": false,
+                "vocab": {"c": 0, "a": 1, "ca": 2, "Ġ": 3}, "merges": [["c", "a"]]});
+            json
+        },
+    ];
+    let replacements = [
+        json!(null),
+        json!(0),
+        json!(-1),
+        json!(u64::MAX),
+        json!(""),
+        json!("x"),
+        json!([]),
+        json!({}),
+        json!(true),
+    ];
+    for valid in valid {
+        let mut places = Vec::new();
+        paths(&valid, String::new(), &mut places);
+        for place in &places {
+            for replacement in &replacements {
+                let mut json = valid.clone();
+                *json.pointer_mut(place).unwrap() = replacement.clone();
+                try_out(&json.to_string());
+            }
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn damaged_bytes_do_not_panic(
+        flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        end in any::<prop::sample::Index>(),
+    ) {
+        let mut bytes = cased_json().to_string().into_bytes();
+        for (place, byte) in flips {
+            let place = place.index(bytes.len());
+            bytes[place] = byte;
+        }
+        if let Ok(text) = std::str::from_utf8(&bytes) {
+            try_out(text);
+        }
+        let _ = Tokenizer::from_json(&bytes);
+        let _ = Tokenizer::from_json(&bytes[..end.index(bytes.len())]);
+        let _ = Tokenizer::from_vocab(&bytes, Some(&bytes));
+    }
+}
+
+#[test]
+fn paths_reach_every_part() {
+    let mut found = Vec::new();
+    paths(&cased_json(), String::new(), &mut found);
+    assert!(found.iter().all(|path| cased_json().pointer(path).is_some()));
+    assert!(found.contains(&"/model/vocab/cafe".to_owned()));
+}

@@ -1,0 +1,85 @@
+"""Makes the hidden states, pooled vectors and embeddings of the tiny models, into `testdata/golden/`.
+
+    python reference/make_encoder_goldens.py --models testdata/models --out testdata/golden
+
+Each text goes through alone, so no padding can hide in a number, in float32, in
+evaluation mode and with the plain ("eager") attention. 16-bit folders are read
+as float32: their goldens say what the stored weights mean, not what 16-bit
+arithmetic would make of them.
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Pooling
+from transformers import AutoModel, AutoTokenizer
+
+import tiny
+
+MODES = ["cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"]
+#: Other folders hold the weights of one of these and share its file.
+PLAIN = ["tiny-bert", "tiny-bert-f16", "tiny-bert-bf16", "tiny-distilbert"]
+STACKS = ["st6-dense", "st6-multi", "st3-dense", "st3-distil"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--models", type=Path, default=Path("testdata/models"))
+    parser.add_argument("--out", type=Path, default=Path("testdata/golden"))
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(1)
+    for name in PLAIN:
+        save_file(plain_goldens(arguments.models / name), arguments.out / f"{name}.safetensors")
+    for name in STACKS:
+        save_file(stack_goldens(arguments.models / name), arguments.out / f"{name}.safetensors")
+    tiny.write_json(arguments.out / "tiny_texts.json", tiny.TEXTS)
+
+
+@torch.no_grad()
+def plain_goldens(folder: Path) -> dict[str, torch.Tensor]:
+    """`{i}.input_ids` `[T]`, `{i}.hidden.{l}` `[T, D]` from the embeddings (0) upwards, `{i}.pool.{mode}` `[D]`."""
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModel.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
+    goldens = {}
+    for i, text in enumerate(tiny.TEXTS):
+        inputs = tokenizer(text, truncation=True, max_length=tiny.MAX_POSITIONS, return_tensors="pt")
+        hidden = model(**inputs, output_hidden_states=True).hidden_states
+        goldens[f"{i}.input_ids"] = inputs["input_ids"][0].int()
+        goldens |= {f"{i}.hidden.{layer}": value[0].clone() for layer, value in enumerate(hidden)}
+        goldens |= {f"{i}.pool.{mode}": pool(hidden[-1], mode) for mode in MODES}
+    return goldens
+
+
+def pool(hidden: torch.Tensor, mode: str) -> torch.Tensor:
+    """One text's vector by sentence-transformers' own pooling."""
+    features = {"token_embeddings": hidden, "attention_mask": torch.ones(hidden.shape[:2], dtype=torch.long)}
+    return Pooling(hidden.shape[-1], pooling_mode=mode)(features)["sentence_embedding"][0].clone()
+
+
+def stack_goldens(folder: Path) -> dict[str, torch.Tensor]:
+    """`{i}.embedding` with the folder's default prompt, and `{i}.embedding.{prompt}` for every prompt it names.
+
+    A folder with prompts also gets `{i}.embedding.none`: the text without one.
+    """
+    model = SentenceTransformer(str(folder), device="cpu", local_files_only=True, model_kwargs={"attn_implementation": "eager"})
+    named = {name: text for name, text in model.prompts.items() if text}
+    goldens = {}
+    for i, text in enumerate(tiny.TEXTS):
+        goldens[f"{i}.embedding"] = embed(model, text)
+        goldens |= {f"{i}.embedding.{name}": embed(model, text, prompt_name=name) for name in named}
+        if named:
+            goldens[f"{i}.embedding.none"] = embed(model, text, prompt="")
+    return goldens
+
+
+def embed(model: SentenceTransformer, text: str, **prompt: str) -> torch.Tensor:
+    """One text, alone in its batch."""
+    return model.encode([text], batch_size=1, convert_to_tensor=True, show_progress_bar=False, **prompt)[0].clone()
+
+
+if __name__ == "__main__":
+    main()
