@@ -21,7 +21,6 @@ mod table;
 
 mod command;
 mod failure;
-mod pending;
 
 use std::io::Write;
 use std::process::ExitCode;

@@ -7,10 +7,7 @@ use std::thread::available_parallelism;
 
 use anyhow::Result;
 use clap::Args;
-use polyhead_model::{LoadOptions, ModelFolder, PoolingMode, SentenceEncoder};
-
-use crate::pending::resolve;
-use crate::tokens::TokenReader;
+use polyhead_model::{LoadOptions, ModelFolder, PoolingMode, SentenceEncoder, resolve};
 
 /// Which model, and how it runs.
 #[derive(Debug, Args)]
@@ -46,15 +43,7 @@ impl ModelArgs {
 
     /// Loads the model and prints what a user should know of it.
     pub(crate) fn load(&self, pooling: Option<Vec<PoolingMode>>) -> Result<SentenceEncoder> {
-        let options = self.options(pooling);
-        let encoder = match self.named() {
-            Some(model) => SentenceEncoder::load_with(model, &options)?,
-            None => SentenceEncoder::builtin_with(&options)?,
-        };
-        for notice in encoder.notices() {
-            self.note(notice);
-        }
-        Ok(encoder)
+        self.prepare(self.open()?.0, pooling)
     }
 
     /// Opens the model without loading its weights, and says where it stands on disk.
@@ -64,9 +53,17 @@ impl ModelArgs {
         Ok((ModelFolder::open(&path)?, Some(path)))
     }
 
-    /// The model's tokenizer, without its weights.
-    pub(crate) fn token_reader(&self) -> Result<TokenReader> {
-        TokenReader::new(&self.open()?.0, self.max_length())
+    /// The second half of [`Self::load`].
+    pub(crate) fn prepare(
+        &self,
+        folder: ModelFolder,
+        pooling: Option<Vec<PoolingMode>>,
+    ) -> Result<SentenceEncoder> {
+        let encoder = SentenceEncoder::from_folder(folder, &self.options(pooling))?;
+        for notice in encoder.notices() {
+            self.note(notice);
+        }
+        Ok(encoder)
     }
 
     /// A remark on standard error, unless `--quiet`.
@@ -87,9 +84,9 @@ impl ModelArgs {
         self.threads.or(available_parallelism().ok()).map_or(1, NonZeroUsize::get)
     }
 
-    /// What the user says of the maximum length, if anything.
-    pub(crate) fn max_length(&self) -> Option<usize> {
-        self.max_length.map(NonZeroUsize::get)
+    /// Whether the user says how long texts may be.
+    pub(crate) fn has_max_length(&self) -> bool {
+        self.max_length.is_some()
     }
 
     /// `builtin` is the name that training configurations use for the default.
@@ -102,8 +99,8 @@ impl ModelArgs {
         if let Some(threads) = self.threads {
             options = options.threads(threads.get());
         }
-        if let Some(tokens) = self.max_length() {
-            options = options.max_length(tokens);
+        if let Some(tokens) = self.max_length {
+            options = options.max_length(tokens.get());
         }
         if let Some(modes) = pooling {
             options = options.pooling(modes);
@@ -134,7 +131,7 @@ mod tests {
             .unwrap();
         assert_eq!(args.name(), "dir");
         assert_eq!(args.expected_threads(), 3);
-        assert_eq!(args.max_length(), Some(64));
+        assert_eq!(args.max_length.map(NonZeroUsize::get), Some(64));
         assert!(args.offline && args.quiet);
         assert_eq!(parse(&["-m", "builtin"]).unwrap().name(), "built-in");
     }

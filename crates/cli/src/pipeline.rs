@@ -5,9 +5,10 @@
 //! so memory holds a handful of chunks however long the input is.
 
 use std::panic::resume_unwind;
-use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use anyhow::Result;
 
@@ -28,6 +29,12 @@ pub(crate) struct Chunk {
     pub(crate) lines: Vec<u64>,
     /// Bytes of the input up to here, for the progress bar.
     pub(crate) read: u64,
+}
+
+impl AsRef<[String]> for Chunk {
+    fn as_ref(&self) -> &[String] {
+        &self.texts
+    }
 }
 
 /// Chunks from a reader thread that is a chunk or two ahead.
@@ -63,18 +70,49 @@ impl ReadAhead {
 
     /// The next chunk; `None` at the end of the input.
     pub(crate) fn next_chunk(&mut self) -> Result<Option<Chunk>> {
+        loop {
+            if let Some(chunk) = self.chunk_within(Duration::MAX) {
+                return chunk;
+            }
+        }
+    }
+
+    /// As [`Self::next_chunk`]; `None` if that is not known in `time`.
+    fn chunk_within(&mut self, time: Duration) -> Option<Result<Option<Chunk>>> {
         if let Some(chunk) = self.first.take() {
-            return Ok(Some(chunk));
+            return Some(Ok(Some(chunk)));
         }
-        if let Ok(chunk) = self.chunks.recv() {
-            return chunk.map(Some);
+        match self.chunks.recv_timeout(time) {
+            Ok(chunk) => Some(chunk.map(Some)),
+            Err(RecvTimeoutError::Timeout) => None,
+            // The input has ended, unless the reader has panicked, which must
+            // not look like the end.
+            Err(RecvTimeoutError::Disconnected) => match self.reader.take().map(JoinHandle::join) {
+                Some(Err(panic)) => resume_unwind(panic),
+                _ => Some(Ok(None)),
+            },
         }
-        // The channel is closed: the input has ended, unless the reader has
-        // panicked, which must not look like the end.
-        match self.reader.take().map(JoinHandle::join) {
-            Some(Err(panic)) => resume_unwind(panic),
-            _ => Ok(None),
-        }
+    }
+}
+
+/// How often a waiting iterator looks whether it should stop.
+const LOOK: Duration = Duration::from_millis(50);
+
+impl ReadAhead {
+    /// All chunks, or those until `stop` is set.
+    ///
+    /// The encoder asks for chunks in a thread that it waits for at the end;
+    /// without `stop`, an error would show only when a silent standard input
+    /// speaks again.
+    pub(crate) fn until(mut self, stop: &AtomicBool) -> impl Iterator<Item = Result<Chunk>> + Send {
+        std::iter::from_fn(move || {
+            while !stop.load(Ordering::Relaxed) {
+                if let Some(chunk) = self.chunk_within(LOOK) {
+                    return chunk.transpose();
+                }
+            }
+            None
+        })
     }
 }
 
@@ -137,10 +175,9 @@ impl<T: Send + 'static, S: Sink<T>> WriteBehind<S, T> {
         self.stop()?.finish()
     }
 
-    /// Waits for the writer and leaves no output.
-    pub(crate) fn abandon(self) {
-        // What made the caller give up is the error to report, not this one.
-        drop(self.stop());
+    /// Waits for the writer and leaves no output; the error is the writer's own.
+    pub(crate) fn abandon(self) -> Result<()> {
+        self.stop().map(drop)
     }
 
     fn stop(self) -> Result<S> {
@@ -239,7 +276,7 @@ mod tests {
 
         let writer = WriteBehind::start(sink());
         writer.send(9).unwrap();
-        writer.abandon();
+        writer.abandon().unwrap();
         assert!(items.lock().unwrap().is_empty());
 
         let writer = WriteBehind::start(sink());

@@ -105,7 +105,10 @@ fn rates(counts: Counts, elapsed: Duration) -> String {
 /// `145 texts/s, 6,378 tokens/s`
 fn per_second(counts: Counts, elapsed: Duration) -> String {
     let seconds = elapsed.as_secs_f64().max(1e-9);
-    let rate = |count: u64| thousands((count as f64 / seconds).round() as u64);
+    let rate = |count: u64| match count as f64 / seconds {
+        slow if slow < 9.95 => format!("{slow:.1}"),
+        fast => thousands(fast.round() as u64),
+    };
     format!("{} texts/s, {} tokens/s", rate(counts.texts), rate(counts.tokens))
 }
 
@@ -134,7 +137,10 @@ mod tests {
             "1,000 texts, 44,012 tokens in 6.9 s (145 texts/s, 6,379 tokens/s)"
         );
         let one = Counts { texts: 1, tokens: 5, truncated: 0 };
-        assert!(rates(one, Duration::from_millis(5)).starts_with("1 text, 5 tokens in 5.0 ms ("));
+        assert_eq!(
+            rates(one, Duration::from_millis(2_000)),
+            "1 text, 5 tokens in 2.0 s (0.5 texts/s, 2.5 tokens/s)"
+        );
     }
 
     #[test]

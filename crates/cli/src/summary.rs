@@ -1,15 +1,14 @@
-//! What there is to say of a model folder, without loading its weights.
+//! What there is to say of a model.
 
 use std::fs;
 use std::path::Path;
 
-use anyhow::Result;
 use polyhead_compute::{Activation, StoredType};
-use polyhead_model::{Architecture, ModelFolder, Module, Parameter, ParameterGroup, Residual};
+use polyhead_model::{
+    Architecture, ModelFolder, Module, Parameter, ParameterGroup, Residual, SentenceEncoder,
+};
 use serde::Serialize;
 use serde_json::{Map, Value};
-
-use crate::tokens::TokenReader;
 
 /// As `inspect --json` prints it.
 #[derive(Serialize)]
@@ -57,27 +56,23 @@ pub(crate) struct FileSize {
 }
 
 impl Summary {
-    /// `path`: where the folder stands, unless it is built in. `max_length`:
-    /// what the user says, if anything.
+    /// `encoder`: made of `folder`; `path`: where that stands, unless it is built in.
     pub(crate) fn new(
         folder: &ModelFolder,
-        name: &str,
+        encoder: &SentenceEncoder,
         path: Option<&Path>,
-        max_length: Option<usize>,
-    ) -> Result<Self> {
-        let reader = TokenReader::new(folder, max_length)?;
-        let max_length_from = match max_length {
-            Some(_) => "--max-length",
-            None if folder.max_length.is_some() => "the model's settings",
-            None if reader.model_max_length().is_some_and(|n| n <= folder.config.max_positions) => {
-                "the tokenizer's settings"
-            }
-            None => "the position table",
+    ) -> Self {
+        let positions = folder.config.max_positions;
+        let stored = encoder.tokenizer().model_max_length();
+        let max_length_from = match stored {
+            _ if folder.max_length.is_some() => "the model's settings",
+            Some(length) if length <= positions => "the tokenizer's settings",
+            _ => "the position table",
         };
         let config = &folder.config;
         let prompts = folder.prompts.iter().map(|(name, text)| (name.clone(), text.clone().into()));
-        Ok(Self {
-            model: name.to_owned(),
+        Self {
+            model: String::new(),
             architecture: match config.architecture {
                 Architecture::Bert => "BERT",
                 Architecture::DistilBert => "DistilBERT",
@@ -89,8 +84,8 @@ impl Summary {
             activation: activation(config.activation),
             vocab_size: config.vocab_size,
             max_positions: config.max_positions,
-            dimension: folder.truncate_dim.unwrap_or_else(|| folder.dimension()),
-            max_length: reader.max_length(),
+            dimension: encoder.dimension(),
+            max_length: encoder.max_length(),
             max_length_from,
             similarity: folder.similarity.to_string(),
             pooling: pooling(&folder.modules),
@@ -101,7 +96,7 @@ impl Summary {
             groups: groups(&folder.parameters, &folder.modules),
             files: path.map(files).unwrap_or_default(),
             notices: folder.notices.clone(),
-        })
+        }
     }
 }
 

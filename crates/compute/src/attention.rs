@@ -11,7 +11,7 @@ use crate::buffer::Buffer;
 use crate::functions;
 use crate::simd::{Isa, Op, Simd};
 use crate::team::{SharedPointer, Team};
-use crate::tile::{Left, tile};
+use crate::tile::{Left, Tile, tile};
 
 /// Query rows at a time: enough to hide the latency of the arithmetic, few
 /// enough that their addresses fit the general registers.
@@ -188,9 +188,16 @@ impl Head<'_> {
                 let queries =
                     Left { at: self.q.as_ptr().add(first * self.row), row: self.row, step: 1 };
                 for panel in 0..key_panels {
-                    let keys = keys.as_ptr().add(panel * size * width);
-                    let to = scores.as_mut_ptr().add(panel * width);
-                    tile::<S, VECTORS>(simd, rows, size, queries, keys, to, scores_row, true);
+                    let product = Tile {
+                        rows,
+                        depth: size,
+                        left: queries,
+                        right: keys.as_ptr().add(panel * size * width),
+                        out: scores.as_mut_ptr().add(panel * width),
+                        out_row: scores_row,
+                        fresh: true,
+                    };
+                    tile::<S, VECTORS>(simd, product);
                 }
                 let mut totals = [0.0; QUERY_ROWS];
                 let mut i = 0;
@@ -201,9 +208,16 @@ impl Head<'_> {
                 }
                 let weights = Left { at: scores.as_ptr(), row: scores_row, step: 1 };
                 for panel in 0..value_panels {
-                    let values = values.as_ptr().add(panel * tokens * width);
-                    let to = sums.as_mut_ptr().add(panel * width);
-                    tile::<S, VECTORS>(simd, rows, tokens, weights, values, to, out_row, true);
+                    let product = Tile {
+                        rows,
+                        depth: tokens,
+                        left: weights,
+                        right: values.as_ptr().add(panel * tokens * width),
+                        out: sums.as_mut_ptr().add(panel * width),
+                        out_row,
+                        fresh: true,
+                    };
+                    tile::<S, VECTORS>(simd, product);
                 }
                 i = 0;
                 while i < rows {

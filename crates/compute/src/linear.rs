@@ -14,7 +14,7 @@ use crate::buffer::Buffer;
 use crate::simd::{Isa, Op, Simd};
 use crate::storage::StoredTensor;
 use crate::team::{SharedPointer, Team};
-use crate::tile::{Left, tile};
+use crate::tile::{Left, Tile, tile};
 
 /// Rows of `x` that are packed together: 144 × 384 numbers stay in the second cache.
 const BLOCK_ROWS: usize = 144;
@@ -268,74 +268,27 @@ impl Product<'_> {
                 let sliver = self.packed[(first - rows.start) * depth.len()..]
                     [..count * depth.len()]
                     .as_ptr();
-                let left = Left { at: sliver, row: 1, step: count };
                 // SAFETY: `left` and `right` lie in the slices just taken; rows and columns of
                 // `out` are within `[rows, outputs]`, whose length `linear` has checked, and no
                 // other part of the product has both this row and this panel.
                 unsafe {
-                    let out = self.out.get().add(first * weight.outputs + columns.start);
-                    if columns.len() == weight.width {
-                        tile::<S, VECTORS>(
-                            simd,
-                            count,
-                            depth.len(),
-                            left,
-                            right,
-                            out,
-                            weight.outputs,
-                            fresh,
-                        );
-                    } else {
-                        self.ragged_tile::<S, VECTORS>(
-                            simd,
-                            count,
-                            depth.len(),
-                            left,
-                            right,
-                            out,
-                            columns.len(),
-                            fresh,
-                        );
+                    let product = Tile {
+                        rows: count,
+                        depth: depth.len(),
+                        left: Left { at: sliver, row: 1, step: count },
+                        right,
+                        out: self.out.get().add(first * weight.outputs + columns.start),
+                        out_row: weight.outputs,
+                        fresh,
+                    };
+                    match columns.len() == weight.width {
+                        true => tile::<S, VECTORS>(simd, product),
+                        false => ragged_tile::<S, VECTORS>(simd, product, columns.len()),
                     }
                     if last {
                         self.finish(simd, first..first + count, &columns);
                     }
                 }
-            }
-        }
-    }
-
-    /// The last panel where it is not full: by way of a whole tile beside the output.
-    ///
-    /// # Safety
-    /// As [`tile`], with `columns` numbers in each row of `out`.
-    #[inline(always)]
-    #[allow(clippy::too_many_arguments)] // Those of `tile`.
-    unsafe fn ragged_tile<S: Simd, const VECTORS: usize>(
-        &self,
-        simd: S,
-        rows: usize,
-        depth: usize,
-        left: Left,
-        right: *const f32,
-        out: *mut f32,
-        columns: usize,
-        fresh: bool,
-    ) {
-        let mut whole = [0.0f32; 12 * 48];
-        let width = VECTORS * S::LANES;
-        // SAFETY: `whole` has room for the largest tile, 12 rows of 3 vectors of 16.
-        unsafe {
-            if !fresh {
-                for i in 0..rows {
-                    let from = out.add(i * self.weight.outputs);
-                    std::ptr::copy_nonoverlapping(from, whole[i * width..].as_mut_ptr(), columns);
-                }
-            }
-            tile::<S, VECTORS>(simd, rows, depth, left, right, whole.as_mut_ptr(), width, fresh);
-            for i in 0..rows {
-                let to = out.add(i * self.weight.outputs);
-                std::ptr::copy_nonoverlapping(whole[i * width..].as_ptr(), to, columns);
             }
         }
     }
@@ -370,6 +323,31 @@ impl Product<'_> {
                     simd.store_first(y, out, count);
                 }
             }
+        }
+    }
+}
+
+/// A tile of which the output has only `columns` columns: by way of a whole one beside it.
+///
+/// # Safety
+/// As [`tile`], with `columns` numbers in each row of `out`.
+#[inline(always)]
+unsafe fn ragged_tile<S: Simd, const VECTORS: usize>(simd: S, ragged: Tile, columns: usize) {
+    // Room for the largest tile: 12 rows of 3 vectors of 16.
+    let mut whole = [0.0f32; 12 * 48];
+    let width = VECTORS * S::LANES;
+    // SAFETY: the caller's promise; `whole` is long enough for every tile.
+    unsafe {
+        if !ragged.fresh {
+            for i in 0..ragged.rows {
+                let from = ragged.out.add(i * ragged.out_row);
+                std::ptr::copy_nonoverlapping(from, whole[i * width..].as_mut_ptr(), columns);
+            }
+        }
+        tile::<S, VECTORS>(simd, Tile { out: whole.as_mut_ptr(), out_row: width, ..ragged });
+        for i in 0..ragged.rows {
+            let to = ragged.out.add(i * ragged.out_row);
+            std::ptr::copy_nonoverlapping(whole[i * width..].as_ptr(), to, columns);
         }
     }
 }

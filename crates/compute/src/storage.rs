@@ -129,8 +129,8 @@ pub struct StoredTensor {
     bytes: Bytes,
     kind: StoredType,
     shape: Vec<usize>,
-    /// One per row for [`StoredType::I8`], else empty.
-    scales: Vec<f32>,
+    /// One per row for [`StoredType::I8`], else empty. Shared: handles are cloned.
+    scales: Arc<[f32]>,
 }
 
 impl StoredTensor {
@@ -143,7 +143,7 @@ impl StoredTensor {
     pub fn new(bytes: Bytes, kind: StoredType, shape: Vec<usize>, scales: Vec<f32>) -> Self {
         let count: usize = shape.iter().product();
         assert_eq!(bytes.len(), count * kind.size(), "bytes of a {shape:?} tensor");
-        let tensor = Self { bytes, kind, shape, scales };
+        let tensor = Self { bytes, kind, shape, scales: scales.into() };
         let expected = if kind == StoredType::I8 { tensor.rows() } else { 0 };
         assert_eq!(tensor.scales.len(), expected, "scales of a {:?} tensor", tensor.shape);
         tensor

@@ -12,40 +12,40 @@ pub(crate) struct Left {
     pub(crate) step: usize,
 }
 
-/// Adds `left · right` to a tile of `rows × (VECTORS · LANES)` numbers.
+/// `left · right`, to be added to a tile of `rows × (VECTORS · LANES)` numbers.
+#[derive(Clone, Copy)]
+pub(crate) struct Tile {
+    /// At most 12.
+    pub(crate) rows: usize,
+    pub(crate) depth: usize,
+    /// `[rows, depth]`
+    pub(crate) left: Left,
+    /// `[depth, VECTORS · LANES]`, end to end.
+    pub(crate) right: *const f32,
+    /// Row `i` stands at `out + i · out_row`.
+    pub(crate) out: *mut f32,
+    pub(crate) out_row: usize,
+    /// Whether the sums begin with 0, or with what stands in `out`.
+    pub(crate) fresh: bool,
+}
+
+/// Computes a [`Tile`].
 ///
-/// Each number of the tile is one chain of fused multiply-adds over `k`, in
-/// order, that begins with 0 (`fresh`) or with what stands in `out`. So it has
-/// the same bits whatever tile it falls into and however `k` is cut into blocks,
-/// and on every instruction set with fused multiply-add.
-///
-/// - `left`: `[rows, depth]`
-/// - `right`: `[depth, VECTORS · LANES]`, end to end
-/// - `out`: row `i` at `out + i · out_row`
+/// Each number of it is one chain of fused multiply-adds over `k`, in order. So
+/// it has the same bits whatever tile it falls into and however `k` is cut into
+/// blocks, and on every instruction set with fused multiply-add.
 ///
 /// # Safety
-/// All the numbers named must be readable, those of `out` writable, and `rows
-/// ≤ 12`.
+/// All the numbers that the tile names must be readable, those of `out` writable.
 #[inline(always)]
-pub(crate) unsafe fn tile<S: Simd, const VECTORS: usize>(
-    simd: S,
-    rows: usize,
-    depth: usize,
-    left: Left,
-    right: *const f32,
-    out: *mut f32,
-    out_row: usize,
-    fresh: bool,
-) {
+pub(crate) unsafe fn tile<S: Simd, const VECTORS: usize>(simd: S, tile: Tile) {
     macro_rules! rows {
         ($($n:literal)*) => {
-            match rows {
+            match tile.rows {
                 // The register tile has no more rows than this: larger arms are dead code.
                 // SAFETY: the promises of this function are those of `fixed`.
-                $( $n if $n <= S::TILE_ROWS => unsafe {
-                    fixed::<S, $n, VECTORS>(simd, depth, left, right, out, out_row, fresh)
-                }, )*
-                _ => unreachable!("a tile of {rows} rows"),
+                $( $n if $n <= S::TILE_ROWS => unsafe { fixed::<S, $n, VECTORS>(simd, tile) }, )*
+                rows => unreachable!("a tile of {rows} rows"),
             }
         };
     }
@@ -55,15 +55,8 @@ pub(crate) unsafe fn tile<S: Simd, const VECTORS: usize>(
 /// [`tile`] with the number of rows known to the compiler, so that the
 /// accumulators live in registers.
 #[inline(always)]
-unsafe fn fixed<S: Simd, const ROWS: usize, const VECTORS: usize>(
-    simd: S,
-    depth: usize,
-    left: Left,
-    right: *const f32,
-    out: *mut f32,
-    out_row: usize,
-    fresh: bool,
-) {
+unsafe fn fixed<S: Simd, const ROWS: usize, const VECTORS: usize>(simd: S, tile: Tile) {
+    let Tile { depth, left, right, out, out_row, fresh, .. } = tile;
     let mut sums = [[simd.splat(0.0); VECTORS]; ROWS];
     // SAFETY: every access below is within what the caller of `tile` promises.
     unsafe {

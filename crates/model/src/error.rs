@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use polyhead_text::{TokenizerError, TokenizerErrorKind};
+
 /// Why a model could not be loaded or a text not be encoded.
 ///
 /// The message names the thing, what was expected and what was found.
@@ -85,19 +87,15 @@ impl std::error::Error for Error {
     }
 }
 
-impl From<polyhead_text::TokenizerError> for Error {
-    fn from(error: polyhead_text::TokenizerError) -> Self {
+impl From<TokenizerError> for Error {
+    fn from(error: TokenizerError) -> Self {
         let kind = match error.kind() {
-            polyhead_text::TokenizerErrorKind::Read => ErrorKind::Io,
-            polyhead_text::TokenizerErrorKind::Unsupported => ErrorKind::Unsupported,
-            polyhead_text::TokenizerErrorKind::MaxLength => ErrorKind::Option,
+            TokenizerErrorKind::Read => ErrorKind::Io,
+            TokenizerErrorKind::Unsupported => ErrorKind::Unsupported,
+            TokenizerErrorKind::MaxLength => ErrorKind::Option,
             _ => ErrorKind::Format,
         };
-        Self {
-            kind,
-            message: error.to_string(),
-            text: None,
-            source: std::error::Error::source(&error).map(|s| s.to_string().into()),
-        }
+        let message = error.to_string();
+        Self { kind, message, text: None, source: error.into_source() }
     }
 }

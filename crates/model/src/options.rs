@@ -51,7 +51,7 @@ pub enum Prompt {
 /// What happens to a text that is longer than the model reads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnTruncate {
-    /// It is cut, and [`TextTokens`] says so.
+    /// It is cut, and [`TextTokens`](polyhead_text::TextTokens) says so.
     #[default]
     Cut,
     /// It is an error.

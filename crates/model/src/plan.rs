@@ -63,6 +63,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::single_range_in_vec_init)] // A list of one group is meant.
     fn cases() {
         struct Case {
             lengths: Vec<usize>,

@@ -1,16 +1,17 @@
 //! Sentences in, vectors out: tokenizer, encoder, pooling and what follows.
 
-use std::path::Path;
 use std::sync::Mutex;
 use std::sync::mpsc::sync_channel;
 
-use polyhead_compute::{Isa, Team, Threads};
+use polyhead_compute::{Bytes, Isa, Team, Threads};
 use polyhead_text::{Input, TextTokens, TokenBatch, Tokenizer};
 
 use crate::config::EncoderConfig;
+use crate::doctor::REFERENCE_FILE;
 use crate::encoder::{Encoder, Sequences, Workspace};
 use crate::error::{Error, ErrorKind};
 use crate::folder::ModelFolder;
+use crate::hub::resolve;
 use crate::matrix::Matrix;
 use crate::max_length::decide_max_length;
 use crate::module::{Module, PoolingSpec};
@@ -38,6 +39,7 @@ pub struct SentenceEncoder {
     prompts: Vec<(String, String)>,
     default_prompt_name: Option<String>,
     notices: Vec<String>,
+    reference_vectors: Option<Bytes>,
 }
 
 /// Vectors of some texts, and what tokenization did to each.
@@ -75,7 +77,7 @@ impl SentenceEncoder {
     /// # Errors
     /// As [`load`](Self::load); also if an option does not fit the model.
     pub fn load_with(model: &str, options: &LoadOptions) -> Result<Self, Error> {
-        Self::from_folder(ModelFolder::open(Path::new(model))?, options)
+        Self::from_folder(ModelFolder::open(&resolve(model, options.offline)?)?, options)
     }
 
     /// The model that is compiled into the program: all-MiniLM-L6-v2.
@@ -127,6 +129,7 @@ impl SentenceEncoder {
             options.max_length,
         )?;
         Ok(Self {
+            reference_vectors: folder.file(REFERENCE_FILE)?,
             tokenizer,
             encoder,
             modules,
@@ -161,7 +164,7 @@ impl SentenceEncoder {
     ) -> Result<Encoded, Error> {
         if texts.len() <= CHUNK_TEXTS {
             let run = self.run(options)?;
-            return self.encode_batch(&self.tokenize_for(&run, texts)?, &run);
+            return self.encode_batch(&self.threads, &self.tokenize_for(&run, texts)?, &run);
         }
         let mut all = Encoded::default();
         let mut values = Vec::new();
@@ -218,7 +221,9 @@ impl SentenceEncoder {
             let mut before = 0;
             for tokenized in receiver {
                 let (chunk, batch) = tokenized?;
-                let encoded = self.encode_batch(&batch, run).map_err(|e| e.after_texts(before))?;
+                let encoded = self
+                    .encode_batch(&self.threads, &batch, run)
+                    .map_err(|e| e.after_texts(before))?;
                 before += batch.len();
                 sink(chunk, encoded)?;
             }
@@ -241,7 +246,7 @@ impl SentenceEncoder {
         let width = self.encoder.config().hidden_size;
         let mut values = vec![0.0; batch.tokens() * width];
         let rows_of = |sequence: usize| batch.offsets[sequence] * width;
-        self.forward(&batch, &mut values, &rows_of, |_, _, _, hidden, out| {
+        self.forward(&self.threads, &batch, &mut values, &rows_of, |_, _, _, hidden, out| {
             out.copy_from_slice(hidden);
         });
         check_finite(&values, |at| {
@@ -305,7 +310,7 @@ impl SentenceEncoder {
     }
 
     /// Settles `options` for this model.
-    fn run(&self, options: &EncodeOptions) -> Result<Run, Error> {
+    pub(crate) fn run(&self, options: &EncodeOptions) -> Result<Run, Error> {
         let prompt = self.prompt(&options.prompt)?;
         let prompt_tokens = match self.modules.pooling().include_prompt || prompt.is_empty() {
             true => 0,
@@ -394,11 +399,26 @@ impl SentenceEncoder {
         }
     }
 
-    fn encode_batch(&self, batch: &TokenBatch, run: &Run) -> Result<Encoded, Error> {
+    /// The threads it was loaded with.
+    pub(crate) fn pool(&self) -> &Threads {
+        &self.threads
+    }
+
+    /// Vectors with which [`checks`](Self::checks) compares, if the model has some.
+    pub(crate) fn reference_vectors(&self) -> Option<&Bytes> {
+        self.reference_vectors.as_ref()
+    }
+
+    pub(crate) fn encode_batch(
+        &self,
+        threads: &Threads,
+        batch: &TokenBatch,
+        run: &Run,
+    ) -> Result<Encoded, Error> {
         let whole = self.modules.dimension();
         let mut values = vec![0.0; batch.len() * run.dim];
         let rows_of = |sequence: usize| sequence * run.dim;
-        self.forward(batch, &mut values, &rows_of, |team, isa, offsets, hidden, out| {
+        self.forward(threads, batch, &mut values, &rows_of, |team, isa, offsets, hidden, out| {
             let vectors = self.modules.forward(
                 team,
                 isa,
@@ -428,6 +448,7 @@ impl SentenceEncoder {
     /// - `rows_of(i)`: where in `values` sequence `i` begins; `rows_of(B)` is its end
     fn forward(
         &self,
+        threads: &Threads,
         batch: &TokenBatch,
         values: &mut [f32],
         rows_of: &dyn Fn(usize) -> usize,
@@ -447,8 +468,8 @@ impl SentenceEncoder {
             finish(team, self.encoder.isa(), &offsets, hidden, out);
             self.return_workspace(workspace);
         };
-        match plan(&batch.offsets, self.threads.count()) {
-            Plan::Together => self.threads.team(|team| one(team, &(0..batch.len()), values)),
+        match plan(&batch.offsets, threads.count()) {
+            Plan::Together => threads.team(|team| one(team, &(0..batch.len()), values)),
             Plan::Groups(groups) => {
                 let mut rest = values;
                 let outs: Vec<Mutex<&mut [f32]>> = groups
@@ -460,7 +481,7 @@ impl SentenceEncoder {
                         Mutex::new(out)
                     })
                     .collect();
-                self.threads.for_each(groups.len(), |i| {
+                threads.for_each(groups.len(), |i| {
                     let mut out = outs[i].lock().unwrap_or_else(|e| e.into_inner());
                     one(&Team::solo(), &groups[i], &mut out);
                 });
@@ -478,7 +499,7 @@ impl SentenceEncoder {
 }
 
 /// [`EncodeOptions`] settled for a model.
-struct Run {
+pub(crate) struct Run {
     prompt: String,
     /// Tokens at the beginning of each sequence that pooling leaves out.
     prompt_tokens: usize,

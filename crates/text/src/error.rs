@@ -64,6 +64,11 @@ impl TokenizerError {
         self
     }
 
+    /// The cause from below, for errors of other crates that take this one's place.
+    pub fn into_source(self) -> Option<Box<dyn Error + Send + Sync>> {
+        self.source
+    }
+
     /// What kind of error this is.
     pub fn kind(&self) -> TokenizerErrorKind {
         self.kind

@@ -5,12 +5,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use clap::Args;
-use polyhead_model::{EncodeOptions, Encoded, SentenceEncoder};
+use polyhead_model::{EncodeOptions, Encoded, SentenceEncoder, cosine_similarity};
 
-use super::similarity::{cosines, table};
+use super::similarity::table;
 use crate::model::ModelArgs;
 use crate::progress::duration;
 use crate::table::{Align, Table, shorten};
+use crate::tokens::tokens;
 
 /// Misspelt as users write.
 const SENTENCES: [&str; 4] = [
@@ -37,14 +38,15 @@ pub(crate) fn run(args: DemoArgs) -> Result<()> {
     let start = Instant::now();
     let encoded = encoder.encode_with(&SENTENCES, &EncodeOptions::default())?;
     let encoding = start.elapsed();
-    let tokens = args.model.token_reader()?.read(&SENTENCES[..1])?.swap_remove(0);
+    let first = tokens(&encoder, &SENTENCES[..1])?.swap_remove(0);
 
     let mut out = BufWriter::new(io::stdout().lock());
     writeln!(out, "Polyhead {}, model: {}", env!("CARGO_PKG_VERSION"), args.model.name())?;
-    write_tokens(&mut out, &tokens.spelling)?;
+    write_tokens(&mut out, &first.spelling)?;
     write_vectors(&mut out, &encoder, &encoded)?;
     writeln!(out, "\n3. Similarities: the cosine of every two vectors, 1 for the same meaning\n")?;
-    table(&SENTENCES, &cosines(&encoded.embeddings)).write(&mut out, 3)?;
+    let similarity = cosine_similarity(&encoded.embeddings, &encoded.embeddings);
+    table(&SENTENCES, &similarity).write(&mut out, 3)?;
     write_end(&mut out, &encoder, loading, encoding)?;
     out.flush()?;
     Ok(())
@@ -70,7 +72,7 @@ fn write_vectors(
         let length = row.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
         table.row([
             (i + 1).to_string(),
-            shorten(text, 40),
+            shorten(text, 38),
             counts.total.to_string(),
             beginning(row),
             format!("{length:.3}"),

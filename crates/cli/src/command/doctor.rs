@@ -5,11 +5,10 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 use clap::Args;
-use polyhead_compute::Isa;
-use serde::Serialize;
+use polyhead_model::Check;
+use serde::{Serialize, Serializer};
 
 use crate::model::ModelArgs;
-use crate::pending::{Check, checks};
 use crate::progress::duration;
 use crate::table::{Align, Table};
 
@@ -37,20 +36,37 @@ struct Report<'a> {
     simd: &'a str,
     threads: usize,
     model: &'a str,
+    #[serde(serialize_with = "as_objects")]
     checks: &'a [Check],
     passed: bool,
+}
+
+/// A check as `--json` prints it.
+#[derive(Serialize)]
+struct CheckLine<'a> {
+    name: &'a str,
+    passed: bool,
+    detail: &'a str,
+}
+
+fn as_objects<S: Serializer>(checks: &&[Check], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(checks.iter().map(|check| CheckLine {
+        name: &check.name,
+        passed: check.passed,
+        detail: &check.detail,
+    }))
 }
 
 /// Runs all checks, also after one that does not pass.
 pub(crate) fn run(args: DoctorArgs) -> Result<()> {
     let encoder = args.model.load(None)?;
     let start = Instant::now();
-    let checks = checks(&encoder)?;
+    let checks = encoder.checks()?;
     let elapsed = start.elapsed();
     let broken = checks.iter().filter(|check| !check.passed).count();
     let report = Report {
         version: env!("CARGO_PKG_VERSION"),
-        simd: Isa::detect().name(),
+        simd: encoder.isa().name(),
         threads: encoder.threads(),
         model: args.model.name(),
         checks: &checks,

@@ -2,10 +2,12 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use polyhead_model::{EncodeOptions, SentenceEncoder};
+use polyhead_text::TextTokens;
 
 use crate::failure::usage;
 use crate::input::{InputArgs, Place};
@@ -136,48 +138,56 @@ impl Job<'_> {
     /// Until the input ends; a failure leaves no output file.
     fn run(
         &self,
-        mut chunks: ReadAhead,
+        chunks: ReadAhead,
         output: Output,
         mut progress: Progress,
     ) -> Result<(Counts, String)> {
         let writer = WriteBehind::start(output);
-        loop {
-            let (read, batch) = match self.next(&mut chunks) {
-                Ok(Some(next)) => next,
-                Ok(None) => break,
-                Err(error) => {
-                    writer.abandon();
-                    return Err(error);
-                }
-            };
-            let counts = count(&batch);
-            if writer.send(batch).is_none() {
-                break;
+        let write = |chunk: Chunk, vectors: Vectors| {
+            if self.on_truncate == TooLong::Error {
+                self.check_length(&chunk, &vectors)?;
             }
-            progress.advance(read, counts);
+            let counts = count(vectors.counts());
+            let batch = Batch { texts: chunk.texts, vectors };
+            writer.send(batch).context("the writer has stopped")?;
+            progress.advance(chunk.read, counts);
+            Ok(())
+        };
+        let done = match self.kind {
+            VectorKind::Sentences => self.sentences(chunks, write),
+            VectorKind::Tokens => self.tokens(chunks, write),
+        };
+        match done {
+            Ok(()) => writer.finish()?,
+            // Where the writer has failed, that was the first error.
+            Err(error) => return Err(writer.abandon().err().unwrap_or(error)),
         }
-        writer.finish()?;
         Ok(progress.finish())
     }
 
-    fn next(&self, chunks: &mut ReadAhead) -> Result<Option<(u64, Batch)>> {
-        let Some(chunk) = chunks.next_chunk()? else { return Ok(None) };
-        let vectors = self.encode(&chunk)?;
-        if self.on_truncate == TooLong::Error {
-            self.check_length(&chunk, &vectors)?;
-        }
-        Ok(Some((chunk.read, Batch { texts: chunk.texts, vectors })))
+    fn sentences(
+        &self,
+        chunks: ReadAhead,
+        mut write: impl FnMut(Chunk, Vectors) -> Result<()>,
+    ) -> Result<()> {
+        let stop = AtomicBool::new(false);
+        self.encoder.encode_chunks(chunks.until(&stop), &self.options, |chunk, encoded| {
+            let written = write(chunk, Vectors::Sentences(encoded));
+            stop.store(written.is_err(), Ordering::Relaxed);
+            written
+        })
     }
 
-    fn encode(&self, chunk: &Chunk) -> Result<Vectors> {
-        Ok(match self.kind {
-            VectorKind::Sentences => {
-                Vectors::Sentences(self.encoder.encode_with(&chunk.texts, &self.options)?)
-            }
-            VectorKind::Tokens => {
-                Vectors::Tokens(self.encoder.encode_tokens(&chunk.texts, &self.options)?)
-            }
-        })
+    fn tokens(
+        &self,
+        mut chunks: ReadAhead,
+        mut write: impl FnMut(Chunk, Vectors) -> Result<()>,
+    ) -> Result<()> {
+        while let Some(chunk) = chunks.next_chunk()? {
+            let vectors = self.encoder.encode_tokens(&chunk.texts, &self.options)?;
+            write(chunk, Vectors::Tokens(vectors))?;
+        }
+        Ok(())
     }
 
     /// Not left to the library, which knows the text but not its line.
@@ -195,12 +205,11 @@ impl Job<'_> {
     }
 }
 
-fn count(batch: &Batch) -> Counts {
-    let counts = batch.vectors.counts();
+fn count(texts: &[TextTokens]) -> Counts {
     Counts {
-        texts: counts.len() as u64,
-        tokens: counts.iter().map(|text| text.kept as u64).sum(),
-        truncated: counts.iter().filter(|text| text.truncated()).count() as u64,
+        texts: texts.len() as u64,
+        tokens: texts.iter().map(|text| text.kept as u64).sum(),
+        truncated: texts.iter().filter(|text| text.truncated()).count() as u64,
     }
 }
 

@@ -30,13 +30,16 @@ pub(crate) struct InspectArgs {
     model: ModelArgs,
 }
 
-/// Reads the folder, not the weights.
+/// Loads the model, so that what is shown also works.
 pub(crate) fn run(args: InspectArgs) -> Result<()> {
     let model = args.model.with_model(args.folder);
     let (folder, path) = model.open()?;
-    let summary = Summary::new(&folder, model.name(), path.as_deref(), model.max_length())?;
-    for notice in &summary.notices {
-        model.note(notice);
+    // The weights are mapped, so a second handle on the folder costs nothing.
+    let encoder = model.prepare(folder.clone(), None)?;
+    let mut summary = Summary::new(&folder, &encoder, path.as_deref());
+    summary.model = model.name().to_owned();
+    if model.has_max_length() {
+        summary.max_length_from = "--max-length";
     }
     let mut out = BufWriter::new(io::stdout().lock());
     if args.json {

@@ -4,7 +4,7 @@ use std::io::{self, BufWriter, Write};
 
 use anyhow::Result;
 use clap::Args;
-use polyhead_model::Matrix;
+use polyhead_model::{Matrix, cosine_similarity};
 use serde::Serialize;
 
 use crate::failure::usage;
@@ -39,7 +39,7 @@ pub(crate) struct SimilarityArgs {
 #[derive(Serialize)]
 struct Report<'a> {
     texts: &'a [String],
-    similarity: &'a [Vec<f32>],
+    similarity: Vec<&'a [f32]>,
 }
 
 /// Reads all texts: a matrix of every pair has no use for streams.
@@ -58,11 +58,12 @@ pub(crate) fn run(args: SimilarityArgs) -> Result<()> {
     if cut > 0 {
         args.model.note(&format!("cut to {} tokens: {cut} of the texts", encoder.max_length()));
     }
-    let similarity = cosines(&encoded.embeddings);
+    let similarity = cosine_similarity(&encoded.embeddings, &encoded.embeddings);
 
     let mut out = BufWriter::new(io::stdout().lock());
     if args.json {
-        let report = Report { texts: &texts, similarity: &similarity };
+        let rows = (0..texts.len()).map(|i| similarity.row(i)).collect();
+        let report = Report { texts: &texts, similarity: rows };
         serde_json::to_writer(&mut out, &report).map_err(io::Error::from)?;
         writeln!(out)?;
     } else {
@@ -73,33 +74,18 @@ pub(crate) fn run(args: SimilarityArgs) -> Result<()> {
 }
 
 /// A numbered row and column for each text, the text itself at the end of its row.
-pub(super) fn table(texts: &[impl AsRef<str>], similarity: &[Vec<f32>]) -> Table {
+pub(super) fn table(texts: &[impl AsRef<str>], similarity: &Matrix) -> Table {
     let columns = texts.iter().map(|_| Align::Right);
     let mut table = Table::new([Align::Right].into_iter().chain(columns).chain([Align::Left]));
     let numbers = (1..=texts.len()).map(|n| n.to_string());
     table.row([String::new()].into_iter().chain(numbers));
-    for (i, (text, row)) in texts.iter().zip(similarity).enumerate() {
-        let cells = row.iter().map(|cosine| format!("{cosine:.3}"));
+    for (i, text) in texts.iter().enumerate() {
+        let cells = similarity.row(i).iter().map(|cosine| format!("{cosine:.3}"));
         table.row(
-            [(i + 1).to_string()].into_iter().chain(cells).chain([shorten(text.as_ref(), 48)]),
+            [(i + 1).to_string()].into_iter().chain(cells).chain([shorten(text.as_ref(), 44)]),
         );
     }
     table
-}
-
-/// `[B, B]` cosine of every two rows; 0 where a row has no length.
-pub(super) fn cosines(vectors: &Matrix) -> Vec<Vec<f32>> {
-    let rows: Vec<&[f32]> = (0..vectors.rows()).map(|i| vectors.row(i)).collect();
-    // In f64: the cosine of a text with itself shall print as 1.
-    let dot = |a: &[f32], b: &[f32]| -> f64 {
-        a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
-    };
-    let lengths: Vec<f64> = rows.iter().map(|row| dot(row, row).sqrt()).collect();
-    let cosine = |i: usize, j: usize| {
-        let product = lengths[i] * lengths[j];
-        if product > 0.0 { (dot(rows[i], rows[j]) / product) as f32 } else { 0.0 }
-    };
-    (0..rows.len()).map(|i| (0..rows.len()).map(|j| cosine(i, j)).collect()).collect()
 }
 
 #[cfg(test)]
@@ -107,18 +93,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cosines_of_scaled_turned_and_empty_rows() {
-        let vectors = Matrix::new(4, 2, vec![3., 4., 6., 8., -4., 3., 0., 0.]);
-        let found = cosines(&vectors);
-        assert_eq!(found[0], [1., 1., 0., 0.]);
-        assert_eq!(found[2], [0., 0., 1., 0.]);
-        assert_eq!(found[3], [0.; 4]);
-    }
-
-    #[test]
     fn the_table_shows_numbers_and_texts() {
         let mut out = Vec::new();
-        let similarity = [vec![1.0, -0.25], vec![-0.25, 1.0]];
+        let similarity = Matrix::new(2, 2, vec![1.0, -0.25, -0.25, 1.0]);
         table(&["a cat", "a\ntrain"], &similarity).write(&mut out, 0).unwrap();
         let expected = "        1       2\n\
                         1   1.000  -0.250  a cat\n\

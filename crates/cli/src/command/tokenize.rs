@@ -11,10 +11,11 @@ use crate::input::InputArgs;
 use crate::model::ModelArgs;
 use crate::pipeline::{ChunkLimits, ReadAhead};
 use crate::table::{Align, Table, shorten};
-use crate::tokens::Tokens;
+use crate::tokens::{Tokens, tokens};
 
 const HELP: &str = "\
 Positions are characters (not bytes), from 0; the end is one past the last.
+Prompts are left out.
 
 Examples:
   polyhead tokenize \"I like doing assesements.\"
@@ -52,11 +53,11 @@ struct Line<'a> {
 /// Tokenizes and prints chunk by chunk.
 pub(crate) fn run(args: TokenizeArgs) -> Result<()> {
     let mut chunks = ReadAhead::start(args.input.open()?, CHUNK)?;
-    let reader = args.model.token_reader()?;
+    let encoder = args.model.load(None)?;
     let mut out = BufWriter::new(io::stdout().lock());
     let mut number = 0;
     while let Some(chunk) = chunks.next_chunk()? {
-        for (text, tokens) in chunk.texts.iter().zip(reader.read(&chunk.texts)?) {
+        for (text, tokens) in chunk.texts.iter().zip(tokens(&encoder, &chunk.texts)?) {
             number += 1;
             if args.json {
                 write_json(&mut out, text, &tokens)?;
@@ -113,7 +114,7 @@ mod tests {
 
     use super::*;
 
-    fn tokens() -> Tokens {
+    fn sample() -> Tokens {
         Tokens {
             spelling: vec!["[CLS]".into(), "like".into(), "[SEP]".into()],
             ids: vec![101, 2066, 102],
@@ -125,7 +126,7 @@ mod tests {
     #[test]
     fn a_table_for_people() {
         let mut out = Vec::new();
-        write_table(&mut out, 1, "I like", &tokens()).unwrap();
+        write_table(&mut out, 1, "I like", &sample()).unwrap();
         let expected = "1  I like\n   \
                         token    id  characters\n   \
                         [CLS]   101  -\n   \
@@ -138,7 +139,7 @@ mod tests {
     #[test]
     fn json_for_programs() {
         let mut out = Vec::new();
-        write_json(&mut out, "I like", &tokens()).unwrap();
+        write_json(&mut out, "I like", &sample()).unwrap();
         let expected = "{\"text\":\"I like\",\"tokens\":[\"[CLS]\",\"like\",\"[SEP]\"],\
                         \"ids\":[101,2066,102],\"offsets\":[[0,0],[2,6],[0,0]],\
                         \"count\":4,\"truncated\":true}\n";

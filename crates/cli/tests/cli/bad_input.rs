@@ -78,7 +78,8 @@ fn a_late_fault_leaves_nothing_behind() {
     let content = format!("{}{{\"text\":5}}\n", "{\"text\":\"a\"}\n".repeat(2_000));
     let folder = Folder::with("a.jsonl", content);
     fs::write(folder.path("v.jsonl"), "old").unwrap();
-    let args = ["encode", "-i", "a.jsonl", "-o", "v.jsonl", "--threads", "2", "--max-length", "3"];
+    let args =
+        ["encode", "-i", "a.jsonl", "-o", "v.jsonl", "--threads", "2", "--max-length", "3", "-q"];
     folder.run(&args).fails(1, &["a.jsonl: line 2001", "found a number"]);
     assert_eq!(fs::read(folder.path("v.jsonl")).unwrap(), b"old");
     assert_eq!(folder.names(), ["a.jsonl", "v.jsonl"]);

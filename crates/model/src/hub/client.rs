@@ -62,7 +62,7 @@ impl Listing {
 impl Client {
     pub(crate) fn new(endpoint: &str, token: Option<&str>) -> Self {
         let endpoint = endpoint.trim_end_matches('/').to_owned();
-        let config = Agent::config_builder()
+        let mut config = Agent::config_builder()
             // A server with TLS must not lead to one without.
             .https_only(endpoint.starts_with("https://"))
             // The token is for this server; storage that it redirects to has signed addresses.
@@ -72,9 +72,12 @@ impl Client {
             .user_agent(concat!("polyhead/", env!("CARGO_PKG_VERSION")))
             .timeout_connect(Some(PATIENCE))
             .timeout_recv_response(Some(PATIENCE))
-            .timeout_per_read(Some(PATIENCE))
-            .build();
-        Self { agent: config.into(), endpoint, token: token.map(str::to_owned) }
+            .timeout_per_read(Some(PATIENCE));
+        // A proxy of the environment cannot reach a server on this machine.
+        if is_local(&endpoint) {
+            config = config.proxy(None);
+        }
+        Self { agent: config.build().into(), endpoint, token: token.map(str::to_owned) }
     }
 
     /// Which commit a revision is, and which files it has.
@@ -173,6 +176,15 @@ impl Client {
     }
 }
 
+/// Whether the server of an address is this machine.
+fn is_local(endpoint: &str) -> bool {
+    let rest = endpoint.split_once("://").map_or(endpoint, |(_, rest)| rest);
+    let authority = rest.split('/').next().unwrap_or_default();
+    ["127.0.0.1", "localhost", "[::1]"].iter().any(|host| {
+        authority.strip_prefix(host).is_some_and(|r| r.is_empty() || r.starts_with(':'))
+    })
+}
+
 fn broken(
     repo: &RepoName,
     url: &str,
@@ -225,6 +237,21 @@ fn escaped(path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_this_machine_is_local() {
+        let cases = [
+            ("http://127.0.0.1:8080", true),
+            ("http://localhost", true),
+            ("http://[::1]:80/x", true),
+            ("https://huggingface.co", false),
+            ("http://localhost.example.org", false),
+            ("http://example.org/127.0.0.1", false),
+        ];
+        for (endpoint, local) in cases {
+            assert_eq!(is_local(endpoint), local, "{endpoint}");
+        }
+    }
 
     #[test]
     fn paths_are_escaped() {

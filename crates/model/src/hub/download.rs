@@ -41,13 +41,16 @@ impl Download<'_> {
     /// Fetches the model, or what a snapshot lacks, and gives its folder.
     pub(crate) fn run(&self, known: Option<Known>) -> Result<PathBuf, Error> {
         let revision = known.as_ref().map_or(&self.repo.revision, |known| &known.snapshot.commit);
-        let listing = match (self.client.list(self.repo, revision), known) {
-            (Ok(listing), _) => listing,
+        let complete = known.filter(|known| known.complete).map(|known| known.snapshot);
+        let listing = match (self.client.list(self.repo, revision), complete) {
             // Nobody can be asked, and what is there can be run.
-            (Err(_), Some(Known { snapshot, complete: true })) => {
+            (Err(_), Some(snapshot)) => return Ok(snapshot.folder.clone()),
+            // It is a plain model indeed. Where the cache is read-only, that is asked again next time.
+            (Ok(listing), Some(snapshot)) if !listing.has(modules_json::FILE) => {
+                let _ = self.record_absence(snapshot);
                 return Ok(snapshot.folder.clone());
             }
-            (Err(error), _) => return Err(error),
+            (listing, _) => listing?,
         };
         let target = self.cached.snapshot_of(&listing.commit);
         let mut files =
@@ -66,14 +69,18 @@ impl Download<'_> {
 
         files.publish().map_err(|error| self.unwritable(error))?;
         if !listing.has(modules_json::FILE) {
-            let record = self.cached.absence(&target, modules_json::FILE);
-            write_new(&record, "").map_err(|error| self.unwritable(error))?;
+            self.record_absence(&target).map_err(|error| self.unwritable(error))?;
         }
         if !is_commit(&self.repo.revision) {
             let reference = self.cached.reference();
             write_new(&reference, &listing.commit).map_err(|error| self.unwritable(error))?;
         }
         Ok(target.folder)
+    }
+
+    /// Puts on record that the hub has no `modules.json` for this commit.
+    fn record_absence(&self, snapshot: &Snapshot) -> std::io::Result<()> {
+        write_new(&self.cached.absence(snapshot, modules_json::FILE), "")
     }
 
     /// A directory in the model's own part of the cache, so that renaming works.

@@ -1,14 +1,11 @@
 //! The 8-bit format, and the model that is compiled in.
 
 use std::fs;
-use std::path::{Path, PathBuf};
 
 use polyhead_compute::StoredType;
 use polyhead_model::{ErrorKind, ModelFolder, ParameterGroup, store_int8};
 
-fn tiny(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/models").join(name)
-}
+use crate::tiny_models::tiny;
 
 #[test]
 #[cfg(feature = "builtin")]

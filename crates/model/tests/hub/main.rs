@@ -1,14 +1,15 @@
 //! Names to folders, against a server on this machine that tells the truth, and one that does not.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 #![cfg(feature = "hub")]
 
-mod hub_server;
+mod server;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use hub_server::{Answer, COMMIT, Request, Server, tiny};
 use polyhead_model::{Error, ErrorKind, Hub, ModelFolder};
 use serde_json::json;
+use server::{Answer, COMMIT, Request, Server, tiny};
 
 /// An address where nobody answers.
 const NOBODY: &str = "http://127.0.0.1:9";
@@ -162,6 +163,14 @@ fn a_snapshot_of_another_program_is_completed() {
             .all(|request| !request.ends_with("/model.safetensors") || request.contains("2_Dense"))
     );
 
+    // A plain model stays what it is, and the hub is asked no more.
+    let cache = Cache::new();
+    cache.put("tiny-bert", &["config.json", "model.safetensors", "tokenizer.json"]);
+    let server = Server::of("tiny-bert");
+    assert_eq!(cache.hub(&server.url()).resolve("org/tiny").unwrap(), cache.snapshot());
+    assert_eq!(cache.hub(&server.url()).resolve("org/tiny").unwrap(), cache.snapshot());
+    assert_eq!(server.requests().len(), 1, "{:?}", server.requests());
+
     let cache = Cache::new();
     cache.put("tiny-bert", &["config.json"]);
     let error = cache.hub(NOBODY).with_offline(true).resolve("org/tiny").unwrap_err();
@@ -176,7 +185,7 @@ fn the_token_goes_to_the_server_and_nowhere_else() {
     // Answers the question itself and sends files from elsewhere, as the hub does.
     let front = Server::new(move |request| {
         if request.path.starts_with("/api/") {
-            return hub_server::listing("tiny-bert");
+            return server::listing("tiny-bert");
         }
         let place = format!("http://localhost:{storage}{}", request.path);
         Answer { status: 302, headers: vec![("Location".to_owned(), place)], ..Answer::default() }
@@ -202,7 +211,7 @@ fn a_repository_with_pickles_alone_is_refused_before_anything_is_kept() {
                 [json!({"rfilename": "config.json"}), json!({"rfilename": "pytorch_model.bin"})];
             return Answer::json(&json!({"sha": COMMIT, "siblings": files}));
         }
-        hub_server::file("tiny-bert", request)
+        server::file("tiny-bert", request)
     });
     let cache = Cache::new();
     let error = cache.hub(&server.url()).resolve("org/tiny").unwrap_err();
@@ -287,7 +296,7 @@ fn a_lying_server_gets_an_error_and_leaves_nothing_behind() {
                         String::from_utf8(answer.body).unwrap().replace("2_Dense", "../evil");
                     Answer { body: text.into_bytes(), ..Answer::default() }
                 }
-                false => listing(request, answer, |v| hub_server::without_sizes(v)),
+                false => listing(request, answer, server::without_sizes),
             },
             message: "expected a path inside the model folder, found \"../evil\"",
         },
@@ -299,7 +308,7 @@ fn a_lying_server_gets_an_error_and_leaves_nothing_behind() {
                     let text = text.replace("model-00002-of-00002", "../evil");
                     Answer { body: text.into_bytes(), ..Answer::default() }
                 }
-                false => listing(request, answer, |v| hub_server::without_sizes(v)),
+                false => listing(request, answer, server::without_sizes),
             },
             message: "expected the name of a safetensors file, found \"../evil.safetensors\"",
         },
@@ -338,7 +347,7 @@ fn a_lying_server_gets_an_error_and_leaves_nothing_behind() {
                     body: answer.body[..100_000].to_vec(),
                     ..Answer::default()
                 },
-                false => listing(request, answer, |v| hub_server::without_sizes(v)),
+                false => listing(request, answer, server::without_sizes),
             },
             message: "model.safetensors as downloaded: ",
         },
@@ -350,7 +359,7 @@ fn a_lying_server_gets_an_error_and_leaves_nothing_behind() {
                     body: b"{\"model_type\"".to_vec(),
                     ..Answer::default()
                 },
-                false => listing(request, answer, |v| hub_server::without_sizes(v)),
+                false => listing(request, answer, server::without_sizes),
             },
             message: "config.json as downloaded: EOF",
         },
@@ -385,7 +394,7 @@ fn a_lying_server_gets_an_error_and_leaves_nothing_behind() {
     ];
     for lie in lies {
         let Lie { model, tell, message } = lie;
-        let server = Server::new(move |request| tell(request, hub_server::answer(model, request)));
+        let server = Server::new(move |request| tell(request, server::answer(model, request)));
         let cache = Cache::new();
         let error: Error = cache.hub(&server.url()).resolve("org/tiny").unwrap_err();
         assert!(error.to_string().contains(message), "expected {message:?} in: {error}");

@@ -1,0 +1,271 @@
+//! Model folders as users have them.
+
+use std::fs;
+
+use crate::tiny_models::{Copy, copy_tree, tiny};
+use polyhead_compute::{Activation, StoredType};
+use polyhead_model::{
+    Architecture, ModelFolder, Module, ParameterGroup, PoolingMode, Residual, Similarity,
+};
+use serde_json::json;
+
+fn open(name: &str) -> ModelFolder {
+    ModelFolder::open(&tiny(name)).unwrap()
+}
+
+#[test]
+fn a_plain_bert_folder_has_roles_index_and_mean_pooling() {
+    let folder = open("tiny-bert");
+    assert_eq!(folder.config.architecture, Architecture::Bert);
+    assert_eq!((folder.config.hidden_size, folder.config.layers, folder.config.heads), (40, 2, 4));
+    assert_eq!(folder.weights.word.shape(), [156, 40]);
+    assert_eq!(folder.weights.position.shape(), [64, 40]);
+    assert_eq!(folder.weights.token_type.as_ref().unwrap().shape(), [2, 40]);
+    assert_eq!(folder.weights.layers.len(), 2);
+    let layer = &folder.weights.layers[1];
+    assert_eq!(layer.intermediate.weight.shape(), [72, 40]);
+    assert_eq!(layer.output.weight.shape(), [40, 72]);
+
+    let names: Vec<&str> = folder.parameters.iter().map(|p| p.name.as_str()).collect();
+    assert_eq!(names.len(), 5 + 2 * 16 + 2);
+    assert_eq!(names[0], "embeddings.word_embeddings.weight");
+    assert_eq!(names[5], "encoder.layer.0.attention.self.query.weight");
+    assert_eq!(names[38], "pooler.dense.bias");
+    let groups: Vec<_> = folder.parameters.iter().map(|p| p.group).collect();
+    assert_eq!(groups[4], ParameterGroup::Embeddings);
+    assert_eq!(groups[36], ParameterGroup::Layer(1));
+    assert_eq!(groups[37], ParameterGroup::Pooler);
+
+    let [Module::Pooling(pooling)] = folder.modules.as_slice() else {
+        panic!("{:?}", folder.modules)
+    };
+    assert_eq!(pooling.modes, [PoolingMode::Mean]);
+    assert_eq!(folder.notices.len(), 1, "{:?}", folder.notices);
+    assert!(folder.notices[0].contains("no modules.json"), "{:?}", folder.notices);
+    assert_eq!((folder.dimension(), folder.max_length), (40, None));
+    assert!(folder.file("tokenizer.json").unwrap().is_some());
+    assert!(folder.file("nothing.json").unwrap().is_none());
+}
+
+/// Each role holds the tensor of its name, for both families.
+#[test]
+fn roles_hold_the_tensors_of_their_names() {
+    let by_name = |folder: &ModelFolder, name: &str| {
+        folder.parameters.iter().find(|p| p.name == name).unwrap().tensor.to_vec()
+    };
+    let bert = open("tiny-bert");
+    let layer = &bert.weights.layers[1];
+    let named = |part: &str| by_name(&bert, &format!("encoder.layer.1.{part}"));
+    assert_eq!(layer.query.weight.to_vec(), named("attention.self.query.weight"));
+    assert_eq!(layer.key.bias.as_deref().unwrap(), named("attention.self.key.bias"));
+    assert_eq!(layer.value.weight.to_vec(), named("attention.self.value.weight"));
+    assert_eq!(layer.attention_output.weight.to_vec(), named("attention.output.dense.weight"));
+    assert_eq!(layer.attention_norm.weight, named("attention.output.LayerNorm.weight"));
+    assert_eq!(layer.intermediate.bias.as_deref().unwrap(), named("intermediate.dense.bias"));
+    assert_eq!(layer.output.weight.to_vec(), named("output.dense.weight"));
+    assert_eq!(layer.output_norm.bias, named("output.LayerNorm.bias"));
+    assert_eq!(bert.weights.embedding_norm.bias, by_name(&bert, "embeddings.LayerNorm.bias"));
+
+    let distil = open("tiny-distilbert");
+    let layer = &distil.weights.layers[1];
+    let named = |part: &str| by_name(&distil, &format!("transformer.layer.1.{part}"));
+    assert_eq!(layer.query.weight.to_vec(), named("attention.q_lin.weight"));
+    assert_eq!(layer.key.weight.to_vec(), named("attention.k_lin.weight"));
+    assert_eq!(layer.value.bias.as_deref().unwrap(), named("attention.v_lin.bias"));
+    assert_eq!(layer.attention_output.weight.to_vec(), named("attention.out_lin.weight"));
+    assert_eq!(layer.attention_norm.bias, named("sa_layer_norm.bias"));
+    assert_eq!(layer.intermediate.weight.to_vec(), named("ffn.lin1.weight"));
+    assert_eq!(layer.output.weight.to_vec(), named("ffn.lin2.weight"));
+    assert_eq!(layer.output_norm.weight, named("output_layer_norm.weight"));
+    assert!(distil.weights.token_type.is_none());
+    assert_eq!((distil.config.hidden_size, distil.config.heads), (48, 3));
+    assert_eq!(distil.parameters.len(), 4 + 2 * 16);
+}
+
+#[test]
+fn every_form_of_a_checkpoint_holds_the_same_numbers() {
+    struct Case {
+        name: &'static str,
+        like: &'static str,
+        stored_type: StoredType,
+        tolerance: f32,
+    }
+    let cases = [
+        Case {
+            name: "tiny-bert-sharded",
+            like: "tiny-bert",
+            stored_type: StoredType::F32,
+            tolerance: 0.0,
+        },
+        Case {
+            name: "tiny-bert-prefixed",
+            like: "tiny-bert",
+            stored_type: StoredType::F32,
+            tolerance: 0.0,
+        },
+        // Half precision keeps 11 bits, the bfloat 8; the weights are below 4.
+        Case {
+            name: "tiny-bert-f16",
+            like: "tiny-bert",
+            stored_type: StoredType::F16,
+            tolerance: 2e-3,
+        },
+        Case {
+            name: "tiny-bert-bf16",
+            like: "tiny-bert",
+            stored_type: StoredType::Bf16,
+            tolerance: 2e-2,
+        },
+        Case {
+            name: "tiny-distilbert-prefixed",
+            like: "tiny-distilbert",
+            stored_type: StoredType::F32,
+            tolerance: 0.0,
+        },
+    ];
+    for case in cases {
+        let (found, expected) = (open(case.name), open(case.like));
+        assert_eq!(found.parameters.len(), expected.parameters.len(), "{}", case.name);
+        for (found, expected) in found.parameters.iter().zip(&expected.parameters) {
+            assert_eq!(found.stored_type, case.stored_type, "{} {}", case.name, found.name);
+            assert_eq!(found.group, expected.group, "{} {}", case.name, found.name);
+            let (a, b) = (found.tensor.to_vec(), expected.tensor.to_vec());
+            let worst = a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(worst <= case.tolerance, "{} {}: {worst}", case.name, found.name);
+        }
+    }
+}
+
+#[test]
+fn heads_of_pretraining_take_one_line_and_buffers_none() {
+    for (name, heads) in [("tiny-bert-prefixed", 8), ("tiny-distilbert-prefixed", 6)] {
+        let folder = open(name);
+        let lines: Vec<_> = folder.notices.iter().filter(|line| line.contains("tensors")).collect();
+        assert_eq!(lines.len(), 1, "{name}: {:?}", folder.notices);
+        assert!(lines[0].contains(&format!("{heads} tensors of pre-training heads")), "{lines:?}");
+    }
+    let names = open("tiny-bert-prefixed").parameters;
+    assert_eq!(names[3].name, "bert.embeddings.LayerNorm.gamma");
+}
+
+#[test]
+fn a_folder_of_version_3_loads() {
+    let folder = open("st3-dense");
+    let [
+        Module::Pooling(pooling),
+        Module::Dense { linear, activation, residual },
+        Module::Normalize,
+    ] = folder.modules.as_slice()
+    else {
+        panic!("{:?}", folder.modules)
+    };
+    assert_eq!(pooling.modes, [PoolingMode::Mean]);
+    assert_eq!(linear.weight.shape(), [24, 40]);
+    assert_eq!((*activation, residual.is_none()), (Activation::Tanh, true));
+    assert_eq!((folder.dimension(), folder.max_length), (24, Some(32)));
+    assert_eq!(folder.notices, Vec::<String>::new());
+    let last = folder.parameters.last().unwrap();
+    assert_eq!(
+        (last.name.as_str(), last.group),
+        ("2_Dense/linear.bias", ParameterGroup::Module(1))
+    );
+
+    let folder = open("st3-distil");
+    let [Module::Pooling(pooling)] = folder.modules.as_slice() else {
+        panic!("{:?}", folder.modules)
+    };
+    assert_eq!(pooling.modes, [PoolingMode::LastToken]);
+}
+
+#[test]
+fn a_folder_of_version_6_loads() {
+    let folder = open("st6-dense");
+    assert_eq!((folder.modules.len(), folder.dimension(), folder.max_length), (3, 24, None));
+    assert_eq!(
+        folder.prompts,
+        [("document".into(), String::new()), ("query".into(), String::new())]
+    );
+    assert_eq!((folder.default_prompt_name, folder.similarity), (None, Similarity::Cosine));
+
+    let folder = open("st6-multi");
+    let [Module::Pooling(pooling), Module::LayerNorm { norm, eps }, first, second] =
+        folder.modules.as_slice()
+    else {
+        panic!("{:?}", folder.modules)
+    };
+    assert_eq!(pooling.modes, [PoolingMode::Cls, PoolingMode::Max, PoolingMode::Mean]);
+    assert!(!pooling.include_prompt);
+    assert_eq!((norm.weight.len(), *eps), (120, 1e-5));
+    let Module::Dense {
+        linear,
+        activation: Activation::Gelu,
+        residual: Some(Residual::Projection(shortcut)),
+    } = first
+    else {
+        panic!("{first:?}")
+    };
+    assert_eq!((linear.weight.shape(), shortcut.weight.shape()), (&[28, 120][..], &[28, 120][..]));
+    let Module::Dense {
+        linear,
+        activation: Activation::Identity,
+        residual: Some(Residual::Identity),
+    } = second
+    else {
+        panic!("{second:?}")
+    };
+    assert!(linear.bias.is_none());
+    assert_eq!(folder.default_prompt_name.as_deref(), Some("query"));
+    assert_eq!(folder.prompt("passage"), Some("passage: "));
+    assert_eq!(folder.prompt("nothing"), None);
+}
+
+#[test]
+fn the_encoder_may_stand_in_a_sub_folder() {
+    let copy = Copy::of("st3-dense");
+    let inner = copy.path("0_Transformer");
+    fs::create_dir(&inner).unwrap();
+    for name in ["config.json", "model.safetensors", "sentence_bert_config.json", "tokenizer.json"]
+    {
+        fs::rename(copy.path(name), inner.join(name)).unwrap();
+    }
+    copy.edit("modules.json", |modules| modules[0]["path"] = json!("0_Transformer"));
+    let folder = copy.open().unwrap();
+    assert_eq!((folder.max_length, folder.dimension()), (Some(32), 24));
+    assert_eq!(folder.encoder_directory(), Some(inner));
+    assert!(folder.file("tokenizer.json").unwrap().is_some());
+}
+
+#[test]
+fn the_directory_of_a_run_opens_its_model() {
+    let run = tempfile::tempdir().unwrap();
+    copy_tree(&tiny("st6-dense"), &run.path().join("model"));
+    assert_eq!(ModelFolder::open(run.path()).unwrap().dimension(), 24);
+}
+
+#[test]
+fn dropout_modules_do_nothing() {
+    let copy = Copy::of("st3-distil");
+    copy.edit("modules.json", |modules| {
+        let dropout = json!({"path": "2_Dropout", "type": "sentence_transformers.models.Dropout"});
+        modules.as_array_mut().unwrap().push(dropout);
+    });
+    assert_eq!(copy.open().unwrap().modules.len(), 1);
+}
+
+#[test]
+fn the_pooler_may_be_missing_and_strangers_are_named() {
+    let copy = Copy::of("tiny-bert");
+    copy.edit_tensors("model.safetensors", |tensors| {
+        tensors.retain(|tensor| !tensor.name.starts_with("pooler."));
+        let mut stranger = tensors[0].clone();
+        stranger.name = "classifier.weight".to_owned();
+        tensors.push(stranger);
+    });
+    let folder = copy.open().unwrap();
+    assert!(folder.parameters.iter().all(|p| p.group != ParameterGroup::Pooler));
+    assert!(
+        folder.notices.iter().any(|line| line.ends_with("not used: `classifier.weight`")),
+        "{:?}",
+        folder.notices
+    );
+}
