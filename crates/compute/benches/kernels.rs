@@ -11,8 +11,8 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use polyhead_compute::{
-    Activation, AttentionShape, Epilogue, Isa, PackedMatrix, StoredTensor, Team, Threads, attention,
-    layer_norm, linear,
+    Activation, AttentionShape, Epilogue, Isa, PackedMatrix, StoredTensor, Team, Threads,
+    attention, layer_norm, linear,
 };
 
 const HIDDEN: usize = 384;
@@ -28,18 +28,24 @@ fn products(criterion: &mut Criterion) {
     ];
     for isa in Isa::available() {
         for (name, rows, inputs, outputs) in shapes {
-            let weight = StoredTensor::from_f32(vec![outputs, inputs], &vec![0.01; outputs * inputs]);
+            let weight =
+                StoredTensor::from_f32(vec![outputs, inputs], &vec![0.01; outputs * inputs]);
             let weight = PackedMatrix::pack(isa, &[&weight], &Team::solo());
             let x = vec![0.5; rows * inputs];
             let mut out = vec![0.0; rows * outputs];
             group.throughput(Throughput::Elements(2 * (rows * inputs * outputs) as u64));
             for threads in [1, Threads::available()] {
                 let pool = Threads::new(threads).expect("threads");
-                group.bench_function(format!("{name}, {}, {threads} threads", isa.name()), |bench| {
-                    pool.team(|team| {
-                        bench.iter(|| linear(team, black_box(&x), &weight, Epilogue::default(), &mut out));
-                    });
-                });
+                group.bench_function(
+                    format!("{name}, {}, {threads} threads", isa.name()),
+                    |bench| {
+                        pool.team(|team| {
+                            bench.iter(|| {
+                                linear(team, black_box(&x), &weight, Epilogue::default(), &mut out)
+                            });
+                        });
+                    },
+                );
             }
         }
     }
@@ -56,7 +62,9 @@ fn others(criterion: &mut Criterion) {
             let qkv = vec![0.1; sequences * tokens * 3 * HIDDEN];
             let mut out = vec![0.0; sequences * tokens * HIDDEN];
             let shape = AttentionShape { heads: 12, head_size: HIDDEN / 12 };
-            group.throughput(Throughput::Elements((4 * sequences * tokens * tokens * HIDDEN) as u64));
+            group.throughput(Throughput::Elements(
+                (4 * sequences * tokens * tokens * HIDDEN) as u64,
+            ));
             group.bench_function(format!("{tokens} tokens, {}", isa.name()), |bench| {
                 bench.iter(|| attention(&team, isa, shape, black_box(&qkv), &offsets, &mut out));
             });

@@ -11,7 +11,7 @@ use crate::buffer::Buffer;
 use crate::functions;
 use crate::simd::{Isa, Op, Simd};
 use crate::team::{SharedPointer, Team};
-use crate::tile::{Left, Tile, tile};
+use crate::tile::{Left, Tile, tile, transpose};
 
 /// Query rows at a time: enough to hide the latency of the arithmetic, few
 /// enough that their addresses fit the general registers.
@@ -174,7 +174,20 @@ impl Head<'_> {
         let (values, rest) = rest.split_at_mut(value_panels * tokens * width);
         let (scores, sums) = rest.split_at_mut(QUERY_ROWS * scores_row);
 
-        pack_keys(self.q, self.row, self.key, size, tokens, width, keys);
+        // Panels of `width` keys, each `[size, width]`; the last one is filled up with zeros.
+        for (panel, keys) in keys.chunks_exact_mut(size * width).enumerate() {
+            let first = panel * width;
+            let count = width.min(tokens - first);
+            if count < width {
+                keys.fill(0.0);
+            }
+            let from = &self.q[first * self.row + self.key..][..(count - 1) * self.row + size];
+            // SAFETY: the rows just cut; panels are `size · width` long, and what is written behind
+            // the last column is the next panel, packed later, or the values, packed afterwards.
+            unsafe {
+                transpose(simd, from.as_ptr(), self.row, (count, size), keys.as_mut_ptr(), width);
+            }
+        }
         pack_values(self.q, self.row, self.value, size, tokens, width, values);
 
         let scale = simd.splat(1.0 / (size as f32).sqrt());
@@ -278,31 +291,6 @@ unsafe fn exponentials<S: Simd>(simd: S, scores: *mut f32, count: usize, scale: 
             at += S::LANES;
         }
         simd.sum(total)
-    }
-}
-
-/// Panels of `width` keys, each `[size, width]`; the last one is filled up with zeros.
-#[inline(always)]
-fn pack_keys(
-    rows: &[f32],
-    row: usize,
-    column: usize,
-    size: usize,
-    tokens: usize,
-    width: usize,
-    to: &mut [f32],
-) {
-    for (panel, to) in to.chunks_exact_mut(size * width).enumerate() {
-        let count = width.min(tokens - panel * width);
-        if count < width {
-            to.fill(0.0);
-        }
-        for token in 0..count {
-            let key = &rows[(panel * width + token) * row + column..][..size];
-            for (to, x) in to[token..].iter_mut().step_by(width).zip(key) {
-                *to = *x;
-            }
-        }
     }
 }
 

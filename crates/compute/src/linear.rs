@@ -14,12 +14,14 @@ use crate::buffer::Buffer;
 use crate::simd::{Isa, Op, Simd};
 use crate::storage::StoredTensor;
 use crate::team::{SharedPointer, Team};
-use crate::tile::{Left, Tile, tile};
+use crate::tile::{Left, Tile, tile, transpose};
 
 /// Rows of `x` that are packed together: 144 × 384 numbers stay in the second cache.
 const BLOCK_ROWS: usize = 144;
 /// Steps of the inner dimension that are packed together.
 const BLOCK_DEPTH: usize = 384;
+/// Packing writes up to a vector behind the block.
+const MOST_LANES: usize = 16;
 
 /// The weight of a linear layer in the order in which the kernel reads it.
 ///
@@ -137,7 +139,7 @@ pub fn linear(team: &Team, x: &[f32], weight: &PackedMatrix, epilogue: Epilogue,
         let (block, column) = (part / columns, part % columns);
         // Outside of the code compiled for the instruction set: closures are not part of it.
         BLOCK.with_borrow_mut(|packed| {
-            packed.resize(BLOCK_ROWS * BLOCK_DEPTH);
+            packed.resize(BLOCK_ROWS * BLOCK_DEPTH + MOST_LANES);
             weight.isa.run(Product {
                 x,
                 weight,
@@ -225,7 +227,7 @@ impl Product<'_> {
             let rows = first_row..self.rows.end.min(first_row + BLOCK_ROWS);
             for first_k in (0..self.weight.inputs).step_by(BLOCK_DEPTH) {
                 let depth = first_k..self.weight.inputs.min(first_k + BLOCK_DEPTH);
-                self.pack_rows::<S>(&rows, &depth);
+                self.pack_rows(simd, &rows, &depth);
                 self.block::<S, VECTORS>(simd, &rows, &depth);
             }
         }
@@ -233,19 +235,20 @@ impl Product<'_> {
 
     /// Slivers of up to `TILE_ROWS` rows, each `[depth, rows]`, end to end.
     #[inline(always)]
-    fn pack_rows<S: Simd>(&mut self, rows: &Range<usize>, depth: &Range<usize>) {
+    fn pack_rows<S: Simd>(&mut self, simd: S, rows: &Range<usize>, depth: &Range<usize>) {
         let inputs = self.weight.inputs;
-        let mut to = &mut *self.packed;
+        let mut at = 0;
         for first in rows.clone().step_by(S::TILE_ROWS) {
             let count = S::TILE_ROWS.min(rows.end - first);
-            let (sliver, rest) = to.split_at_mut(count * depth.len());
-            for i in 0..count {
-                let row = &self.x[(first + i) * inputs..][depth.clone()];
-                for (to, x) in sliver[i..].iter_mut().step_by(count).zip(row) {
-                    *to = *x;
-                }
+            let from =
+                &self.x[first * inputs + depth.start..][..(count - 1) * inputs + depth.len()];
+            let to = &mut self.packed[at..][..count * depth.len() + S::LANES];
+            // SAFETY: both slices have just been cut to the size that is read and written.
+            unsafe {
+                let size = (count, depth.len());
+                transpose(simd, from.as_ptr(), inputs, size, to.as_mut_ptr(), count);
             }
-            to = rest;
+            at += count * depth.len();
         }
     }
 

@@ -1,4 +1,5 @@
-//! The inner loop of every matrix product: one tile of the result in registers.
+//! The inner loop of every matrix product, one tile of the result in registers,
+//! and the transposition that brings operands into its order.
 
 use crate::simd::Simd;
 
@@ -27,6 +28,55 @@ pub(crate) struct Tile {
     pub(crate) out_row: usize,
     /// Whether the sums begin with 0, or with what stands in `out`.
     pub(crate) fresh: bool,
+}
+
+/// Transposes a matrix: number `(i, k)` goes to `to + k · to_row + i`.
+///
+/// - `from`: row `i` of `rows` at `from + i · from_row`, `columns` numbers each
+///
+/// Whole vectors are written: up to `LANES − 1` numbers behind each column of
+/// the result are overwritten, with zeros or with numbers of the next column,
+/// which itself is written later and stays whole.
+///
+/// # Safety
+/// The rows must be readable; `(columns − 1) · to_row + rows` numbers and a
+/// vector more writable at `to`; `to_row ≥ rows`.
+#[inline(always)]
+pub(crate) unsafe fn transpose<S: Simd>(
+    simd: S,
+    from: *const f32,
+    from_row: usize,
+    (rows, columns): (usize, usize),
+    to: *mut f32,
+    to_row: usize,
+) {
+    let whole = columns - columns % S::LANES;
+    // SAFETY: as the caller promises; blocks begin inside of the matrix and end inside, except
+    // for the last vector's width behind it.
+    unsafe {
+        let mut k = 0;
+        while k < whole {
+            // From the last rows to the first: what a block writes behind its column is the
+            // beginning of the next column, and that comes later.
+            let mut end = rows.next_multiple_of(S::LANES);
+            while end > 0 {
+                let i = end - S::LANES;
+                let count = S::LANES.min(rows - i);
+                let (from, to) = (from.add(i * from_row + k), to.add(k * to_row + i));
+                simd.transpose(from, from_row, count, to, to_row);
+                end = i;
+            }
+            k += S::LANES;
+        }
+        while k < columns {
+            let mut i = 0;
+            while i < rows {
+                *to.add(k * to_row + i) = *from.add(i * from_row + k);
+                i += 1;
+            }
+            k += 1;
+        }
+    }
 }
 
 /// Computes a [`Tile`].

@@ -98,6 +98,48 @@ impl Simd for Avx2 {
         }
     }
     #[inline(always)]
+    unsafe fn transpose(
+        self,
+        from: *const f32,
+        from_row: usize,
+        rows: usize,
+        to: *mut f32,
+        to_row: usize,
+    ) {
+        unsafe {
+            let mut r = [_mm256_setzero_ps(); 8];
+            for (i, r) in r.iter_mut().enumerate() {
+                if i < rows {
+                    *r = self.load(from.add(i * from_row));
+                }
+            }
+            // Each step doubles the run of rows that stand together: of two …
+            let mut pairs = r;
+            for i in [0, 2, 4, 6] {
+                pairs[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
+                pairs[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
+            }
+            // … of four, column 4·half + c of rows 4·j … in `fours[4·j + c]` …
+            let mut fours = r;
+            for j in [0, 4] {
+                fours[j] = _mm256_shuffle_ps::<0x44>(pairs[j], pairs[j + 2]);
+                fours[j + 1] = _mm256_shuffle_ps::<0xee>(pairs[j], pairs[j + 2]);
+                fours[j + 2] = _mm256_shuffle_ps::<0x44>(pairs[j + 1], pairs[j + 3]);
+                fours[j + 3] = _mm256_shuffle_ps::<0xee>(pairs[j + 1], pairs[j + 3]);
+            }
+            // … and of eight.
+            let mut columns = r;
+            for c in 0..4 {
+                let (a, b) = (fours[c], fours[4 + c]);
+                columns[c] = _mm256_permute2f128_ps::<0x20>(a, b);
+                columns[4 + c] = _mm256_permute2f128_ps::<0x31>(a, b);
+            }
+            for (k, column) in columns.iter().enumerate() {
+                self.store(*column, to.add(k * to_row));
+            }
+        }
+    }
+    #[inline(always)]
     fn sum(self, v: __m256) -> f32 {
         unsafe {
             let four = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));

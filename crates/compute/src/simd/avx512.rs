@@ -93,6 +93,53 @@ impl Simd for Avx512 {
         }
     }
     #[inline(always)]
+    unsafe fn transpose(
+        self,
+        from: *const f32,
+        from_row: usize,
+        rows: usize,
+        to: *mut f32,
+        to_row: usize,
+    ) {
+        unsafe {
+            let mut r = [_mm512_setzero_ps(); 16];
+            for (i, r) in r.iter_mut().enumerate() {
+                if i < rows {
+                    *r = self.load(from.add(i * from_row));
+                }
+            }
+            // Each step doubles the run of rows that stand together: of two …
+            let mut pairs = r;
+            for i in [0, 2, 4, 6, 8, 10, 12, 14] {
+                pairs[i] = _mm512_unpacklo_ps(r[i], r[i + 1]);
+                pairs[i + 1] = _mm512_unpackhi_ps(r[i], r[i + 1]);
+            }
+            // … of four, column 4·quarter + c of rows 4·j … in `fours[4·j + c]` …
+            let mut fours = r;
+            for j in [0, 4, 8, 12] {
+                fours[j] = _mm512_shuffle_ps::<0x44>(pairs[j], pairs[j + 2]);
+                fours[j + 1] = _mm512_shuffle_ps::<0xee>(pairs[j], pairs[j + 2]);
+                fours[j + 2] = _mm512_shuffle_ps::<0x44>(pairs[j + 1], pairs[j + 3]);
+                fours[j + 3] = _mm512_shuffle_ps::<0xee>(pairs[j + 1], pairs[j + 3]);
+            }
+            let mut columns = r;
+            for c in 0..4 {
+                // … of eight, even and odd quarters apart, and of sixteen.
+                let even_low = _mm512_shuffle_f32x4::<0x88>(fours[c], fours[4 + c]);
+                let odd_low = _mm512_shuffle_f32x4::<0xdd>(fours[c], fours[4 + c]);
+                let even_high = _mm512_shuffle_f32x4::<0x88>(fours[8 + c], fours[12 + c]);
+                let odd_high = _mm512_shuffle_f32x4::<0xdd>(fours[8 + c], fours[12 + c]);
+                columns[c] = _mm512_shuffle_f32x4::<0x88>(even_low, even_high);
+                columns[4 + c] = _mm512_shuffle_f32x4::<0x88>(odd_low, odd_high);
+                columns[8 + c] = _mm512_shuffle_f32x4::<0xdd>(even_low, even_high);
+                columns[12 + c] = _mm512_shuffle_f32x4::<0xdd>(odd_low, odd_high);
+            }
+            for (k, column) in columns.iter().enumerate() {
+                self.store(*column, to.add(k * to_row));
+            }
+        }
+    }
+    #[inline(always)]
     fn sum(self, v: __m512) -> f32 {
         unsafe { _mm512_reduce_add_ps(v) }
     }

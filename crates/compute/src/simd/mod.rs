@@ -79,6 +79,22 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn max(self, a: Self::V, b: Self::V) -> Self::V;
     /// `2ⁿ` for a whole `n` in −127 … 127; −127 gives 0.
     fn power_of_two(self, n: Self::V) -> Self::V;
+    /// The transpose of a square block, rows above `rows` as zeros: writes
+    /// `LANES` vectors, number `k` at `to + k · to_row`, of which lane `i` is
+    /// the number at `from + i · from_row + k`. The vectors are written in
+    /// order, so that a later one may overwrite the end of an earlier one.
+    ///
+    /// # Safety
+    /// `LANES` numbers must be readable in each of the `rows ≤ LANES` rows, and
+    /// whole vectors writable.
+    unsafe fn transpose(
+        self,
+        from: *const f32,
+        from_row: usize,
+        rows: usize,
+        to: *mut f32,
+        to_row: usize,
+    );
     /// Sum of the lanes, in an order that only depends on `LANES`.
     fn sum(self, v: Self::V) -> f32;
     /// Largest lane.

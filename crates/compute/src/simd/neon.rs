@@ -97,6 +97,33 @@ impl Simd for Neon {
         }
     }
     #[inline(always)]
+    unsafe fn transpose(
+        self,
+        from: *const f32,
+        from_row: usize,
+        rows: usize,
+        to: *mut f32,
+        to_row: usize,
+    ) {
+        unsafe {
+            let mut r = [vdupq_n_f32(0.0); 4];
+            for (i, r) in r.iter_mut().enumerate() {
+                if i < rows {
+                    *r = self.load(from.add(i * from_row));
+                }
+            }
+            let pair = |a, b| {
+                (vreinterpretq_f64_f32(vtrn1q_f32(a, b)), vreinterpretq_f64_f32(vtrn2q_f32(a, b)))
+            };
+            let (even_low, odd_low) = pair(r[0], r[1]);
+            let (even_high, odd_high) = pair(r[2], r[3]);
+            self.store(vreinterpretq_f32_f64(vtrn1q_f64(even_low, even_high)), to);
+            self.store(vreinterpretq_f32_f64(vtrn1q_f64(odd_low, odd_high)), to.add(to_row));
+            self.store(vreinterpretq_f32_f64(vtrn2q_f64(even_low, even_high)), to.add(2 * to_row));
+            self.store(vreinterpretq_f32_f64(vtrn2q_f64(odd_low, odd_high)), to.add(3 * to_row));
+        }
+    }
+    #[inline(always)]
     fn sum(self, v: float32x4_t) -> f32 {
         unsafe { vaddvq_f32(v) }
     }

@@ -85,6 +85,25 @@ impl Simd for Portable {
         n.map(|n| f32::from_bits(((n as i32 + 127) as u32) << 23))
     }
     #[inline(always)]
+    unsafe fn transpose(
+        self,
+        from: *const f32,
+        from_row: usize,
+        rows: usize,
+        to: *mut f32,
+        to_row: usize,
+    ) {
+        for k in 0..LANES {
+            for i in 0..LANES {
+                // SAFETY: row and vector are among those that the caller promises.
+                unsafe {
+                    *to.add(k * to_row + i) =
+                        if i < rows { *from.add(i * from_row + k) } else { 0.0 }
+                }
+            }
+        }
+    }
+    #[inline(always)]
     fn sum(self, v: Self::V) -> f32 {
         let [a, b, c, d, e, f, g, h] = v;
         ((a + e) + (c + g)) + ((b + f) + (d + h))
