@@ -27,6 +27,7 @@ pub static FILES: &[(&str, &[u8])] = &[
     ("tokenizer_config.json", include_bytes!("../model/tokenizer_config.json")),
     ("special_tokens_map.json", include_bytes!("../model/special_tokens_map.json")),
     ("model.polyhead-int8.safetensors", include_bytes!("../model/model.polyhead-int8.safetensors")),
+    ("reference_vectors.json", include_bytes!("../model/reference_vectors.json")),
     // Whoever passes the program on passes the licence on with it.
     ("LICENSE", include_bytes!("../model/LICENSE")),
     ("PROVENANCE.md", include_bytes!("../model/PROVENANCE.md")),

@@ -19,7 +19,7 @@ pub const REFERENCE_FILE: &str = "reference_vectors.json";
 const REFERENCE_TOLERANCE: f32 = 1e-4;
 
 /// Sequences of the invariance checks.
-const SEQUENCES: usize = 200;
+const SEQUENCES: usize = 500;
 
 /// What one check found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,7 +127,7 @@ impl SentenceEncoder {
         let mut random = Random(2);
         let mut batch = TokenBatch::default();
         for i in 0..SEQUENCES {
-            let most = if i % 20 == 0 { self.max_length() } else { self.max_length().min(48) };
+            let most = if i % 25 == 0 { self.max_length() } else { self.max_length().min(24) };
             let length = 1 + random.below(most);
             for _ in 0..length {
                 batch.ids.push(random.below(config.vocab_size) as u32);

@@ -88,9 +88,15 @@ pub(crate) fn expected(config: &EncoderConfig) -> Vec<Expected> {
     for layer in 0..config.layers {
         let group = ParameterGroup::Layer(layer);
         let name = |part: &str| format!("{}.{layer}.{part}", layout.layers);
-        list.linear(&name(layout.query), hidden, hidden, group);
-        list.linear(&name(layout.key), hidden, hidden, group);
-        list.linear(&name(layout.value), hidden, hidden, group);
+        // All three weights, then all three biases: in a flat buffer each three are one
+        // matrix and one vector, which the stacked product reads as they stand.
+        let stacked = [layout.query, layout.key, layout.value];
+        for part in stacked {
+            list.add(&format!("{}.weight", name(part)), vec![hidden, hidden], group);
+        }
+        for part in stacked {
+            list.add(&format!("{}.bias", name(part)), vec![hidden], group);
+        }
         list.linear(&name(layout.attention_output), hidden, hidden, group);
         list.norm(&name(layout.attention_norm), hidden, group);
         list.linear(&name(layout.intermediate), config.intermediate_size, hidden, group);
@@ -143,15 +149,18 @@ pub(crate) fn assemble<'a>(
         token_type: (config.type_vocab_size > 0).then(|| roles.next()),
         embedding_norm: roles.norm(),
         layers: (0..config.layers)
-            .map(|_| LayerWeights {
-                query: roles.linear(),
-                key: roles.linear(),
-                value: roles.linear(),
-                attention_output: roles.linear(),
-                attention_norm: roles.norm(),
-                intermediate: roles.linear(),
-                output: roles.linear(),
-                output_norm: roles.norm(),
+            .map(|_| {
+                let [query, key, value] = roles.stacked();
+                LayerWeights {
+                    query,
+                    key,
+                    value,
+                    attention_output: roles.linear(),
+                    attention_norm: roles.norm(),
+                    intermediate: roles.linear(),
+                    output: roles.linear(),
+                    output_norm: roles.norm(),
+                }
             })
             .collect(),
     }
@@ -168,6 +177,15 @@ impl<'a, I: Iterator<Item = &'a StoredTensor>> Roles<I> {
     // written, so weight comes before bias here as in `List`.
     fn linear(&mut self) -> Linear {
         Linear { weight: self.next(), bias: Some(self.next().to_vec()) }
+    }
+
+    /// Layers of which all weights stand before all biases.
+    fn stacked<const COUNT: usize>(&mut self) -> [Linear; COUNT] {
+        let mut layers = [(); COUNT].map(|()| Linear { weight: self.next(), bias: None });
+        for layer in &mut layers {
+            layer.bias = Some(self.next().to_vec());
+        }
+        layers
     }
 
     fn norm(&mut self) -> Norm {
