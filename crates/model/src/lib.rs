@@ -1,4 +1,19 @@
-//! Encoders, pooling and model folders.
+//! Models: from a folder, or a name of the hub, to sentence vectors.
+//!
+//! [`ModelFolder`] reads and checks what is in a folder, [`Encoder`] is the
+//! transformer over packed weights, and [`SentenceEncoder`] joins tokenizer,
+//! encoder, pooling and the modules after it. [`semantic_search`] and
+//! [`cosine_similarity`] compare vectors; [`SentenceEncoder::checks`] is the
+//! doctor. Users take these from the crate `polyhead`.
+//!
+//! What it leaves out: training, serving, and everything that is printed.
+//!
+//! # Features
+//!
+//! - `builtin` (default): the model inside the program, 24 MB
+//! - `hub` (default): models by name, downloaded with `ureq`; without it names
+//!   are still found in the Hugging Face cache
+//! - `ndarray`: [`Matrix`] to and from `ndarray::Array2`
 #![forbid(unsafe_code)]
 
 mod checkpoint;

@@ -38,3 +38,35 @@ impl Matrix {
         self.values
     }
 }
+
+#[cfg(feature = "ndarray")]
+impl From<Matrix> for ndarray::Array2<f32> {
+    /// Takes the values over, without a copy.
+    fn from(matrix: Matrix) -> Self {
+        let shape = (matrix.rows, matrix.columns);
+        Self::from_shape_vec(shape, matrix.values).expect("rows · columns values: checked in `new`")
+    }
+}
+
+#[cfg(feature = "ndarray")]
+impl From<ndarray::Array2<f32>> for Matrix {
+    /// Copies the values: an array may have another order in memory.
+    fn from(array: ndarray::Array2<f32>) -> Self {
+        let (rows, columns) = array.dim();
+        Self::new(rows, columns, array.iter().copied().collect())
+    }
+}
+
+#[cfg(all(test, feature = "ndarray"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn to_ndarray_and_back() {
+        let matrix = Matrix::new(2, 3, vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+        let array = ndarray::Array2::from(matrix.clone());
+        assert_eq!(array[[1, 0]], 4.0);
+        assert_eq!(Matrix::from(array.clone()), matrix);
+        assert_eq!(Matrix::from(array.reversed_axes()).as_slice(), [1.0, 4.0, 2.0, 5.0, 3.0, 6.0]);
+    }
+}

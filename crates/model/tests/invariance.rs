@@ -7,15 +7,30 @@ use polyhead_model::{LoadOptions, Matrix, SentenceEncoder};
 
 /// Words whose pieces and lengths differ.
 const WORDS: [&str; 16] = [
-    "the", "a", "train", "Assessement", "42", "naïve", "electroencephalography", ",", "is", "not",
-    "東京", "leaves", "x", "embedding", "!!", "of",
+    "the",
+    "a",
+    "train",
+    "Assessement",
+    "42",
+    "naïve",
+    "electroencephalography",
+    ",",
+    "is",
+    "not",
+    "東京",
+    "leaves",
+    "x",
+    "embedding",
+    "!!",
+    "of",
 ];
 
 /// 500 texts of 0 to 40 words, some of 300: always the same.
 fn texts() -> Vec<String> {
     let mut state = 7u64;
     let mut below = |limit: usize| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 33) as usize % limit
     };
     (0..500)
@@ -37,7 +52,12 @@ fn assert_invariant(load: impl Fn(usize) -> SentenceEncoder) {
     let expected = two.encode(&texts).expect("vectors");
     let check = |what: &str, found: &Matrix, rows: &mut dyn Iterator<Item = usize>| {
         for (row, i) in rows.enumerate() {
-            assert_eq!(bits(found.row(row)), bits(expected.row(i)), "{what}: text {i}: {:?}", texts[i]);
+            assert_eq!(
+                bits(found.row(row)),
+                bits(expected.row(i)),
+                "{what}: text {i}: {:?}",
+                texts[i]
+            );
         }
     };
     for (i, text) in texts.iter().enumerate() {
@@ -48,7 +68,11 @@ fn assert_invariant(load: impl Fn(usize) -> SentenceEncoder) {
     for size in [3, 17, 64] {
         for (batch, texts) in texts.chunks(size).enumerate() {
             let found = two.encode(texts).expect("vectors");
-            check(&format!("batches of {size}"), &found, &mut (batch * size..500).take(texts.len()));
+            check(
+                &format!("batches of {size}"),
+                &found,
+                &mut (batch * size..500).take(texts.len()),
+            );
         }
     }
     for threads in [1, 3] {
@@ -76,7 +100,10 @@ fn a_model_with_ragged_sizes_and_many_modules() {
 #[test]
 fn more_texts_than_are_tokenized_at_a_time() {
     let encoder = SentenceEncoder::load_with(
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/models/tiny-bert").to_str().expect("a path"),
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../../testdata/models/tiny-bert")
+            .to_str()
+            .expect("a path"),
         &LoadOptions::default().threads(2),
     )
     .expect("the model");

@@ -1,0 +1,127 @@
+//! What share of the machine's matrix-product speed the whole encoder reaches.
+//!
+//!     cargo bench -p polyhead-model --bench encoder -- [TEXT_FILE] [MODEL_FOLDER]
+//!
+//! Alternates, on as many threads as the machine gives, a bare product of the
+//! size of the feed-forward layer and the forward pass over the first 1,000
+//! lines of TEXT_FILE (without one: 1,000 made-up texts), already tokenized, and
+//! prints the medians of both and their ratio. Operations of the encoder are
+//! those of its products: `2 · (4 D² + 2 D F) · L` for a token and `4 · T · D · L`
+//! for its attention in a sequence of `T`; all the rest counts as nothing.
+
+use std::hint::black_box;
+use std::path::Path;
+use std::time::Instant;
+
+use polyhead_compute::{Epilogue, Isa, PackedMatrix, StoredTensor, Team, Threads, linear};
+use polyhead_model::{
+    EncodeOptions, Encoder, EncoderConfig, ModelFolder, SentenceEncoder, Sequences, Workspace,
+};
+use polyhead_text::TokenBatch;
+
+const ROUNDS: usize = 7;
+/// Tokens of a forward pass, as when encoding.
+const GROUP_TOKENS: usize = 256;
+
+fn main() {
+    // `cargo bench` adds `--bench`; `cargo test --benches` runs without it: only compile there.
+    let mut arguments: Vec<String> = std::env::args().skip(1).collect();
+    let Some(flag) = arguments.iter().position(|a| a == "--bench") else { return };
+    arguments.remove(flag);
+    let texts = texts(arguments.first().map(Path::new));
+    let folder = match arguments.get(1) {
+        Some(folder) => ModelFolder::open(Path::new(folder)),
+        None => ModelFolder::builtin(),
+    }
+    .expect("a model");
+    let sentences =
+        SentenceEncoder::from_folder(folder.clone(), &Default::default()).expect("a model");
+    let batch = sentences.tokenize(&texts, &EncodeOptions::default()).expect("tokens");
+    let threads = Threads::new(Threads::available()).expect("threads");
+    let isa = Isa::detect();
+    let config = folder.config.clone();
+    let encoder = Encoder::new(folder.config, folder.weights, isa, &threads);
+
+    let (mut peaks, mut rates) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        peaks.push(product_rate(&threads, isa, &config));
+        let start = Instant::now();
+        forward(&threads, &encoder, &batch);
+        rates.push(operations(&config, &batch) / start.elapsed().as_secs_f64());
+    }
+    let shares = rates.iter().zip(&peaks).map(|(rate, peak)| rate / peak).collect();
+    let (peak, rate, share) = (median(peaks), median(rates), median(shares));
+    let tokens = batch.tokens() as f64;
+    println!("{}, {} threads, {} texts, {tokens} tokens", isa.name(), threads.count(), batch.len());
+    println!("matrix product  {:.0} GFLOP/s", peak / 1e9);
+    println!(
+        "encoder         {:.0} GFLOP/s, {:.0} tokens/s",
+        rate / 1e9,
+        tokens * rate / operations(&config, &batch)
+    );
+    println!("share           {:.1} % (median of {ROUNDS} rounds)", 100.0 * share);
+}
+
+fn texts(file: Option<&Path>) -> Vec<String> {
+    match file {
+        Some(file) => std::fs::read_to_string(file)
+            .expect("a text file")
+            .lines()
+            .take(1000)
+            .map(str::to_owned)
+            .collect(),
+        None => (0..1000).map(|i| "some words of a sentence ".repeat(1 + i * i % 13)).collect(),
+    }
+}
+
+/// Operations per second of `x Wᵀ` on all threads, each with rows of its own.
+fn product_rate(threads: &Threads, isa: Isa, config: &EncoderConfig) -> f64 {
+    let (inputs, outputs) = (config.hidden_size, config.intermediate_size);
+    let weight = StoredTensor::from_f32(vec![outputs, inputs], &vec![0.01; outputs * inputs]);
+    let weight = PackedMatrix::pack(isa, &[&weight], &Team::solo());
+    let x = vec![0.5; GROUP_TOKENS * inputs];
+    let repeats = 400;
+    let start = Instant::now();
+    threads.for_each(threads.count(), |_| {
+        let mut out = vec![0.0; GROUP_TOKENS * outputs];
+        for _ in 0..repeats {
+            linear(&Team::solo(), black_box(&x), &weight, Epilogue::default(), &mut out);
+        }
+    });
+    let count = threads.count() * repeats * 2 * GROUP_TOKENS * inputs * outputs;
+    count as f64 / start.elapsed().as_secs_f64()
+}
+
+fn forward(threads: &Threads, encoder: &Encoder, batch: &TokenBatch) {
+    let mut groups = vec![TokenBatch::default()];
+    for i in 0..batch.len() {
+        let full = groups[groups.len() - 1].tokens() + batch.sequence(i).len() > GROUP_TOKENS;
+        if full {
+            groups.push(TokenBatch::default());
+        }
+        let last = groups.len() - 1;
+        groups[last].push(batch, i);
+    }
+    thread_local! {
+        static WORKSPACE: std::cell::RefCell<Workspace> = Default::default();
+    }
+    threads.for_each(groups.len(), |i| {
+        let group = &groups[i];
+        let input =
+            Sequences { ids: &group.ids, type_ids: &group.type_ids, offsets: &group.offsets };
+        WORKSPACE.with_borrow_mut(|workspace| {
+            black_box(encoder.forward(&Team::solo(), input, workspace));
+        });
+    });
+}
+
+fn operations(config: &EncoderConfig, batch: &TokenBatch) -> f64 {
+    let (d, f) = (config.hidden_size, config.intermediate_size);
+    let one = |tokens: usize| tokens * 2 * (4 * d * d + 2 * d * f) + 4 * tokens * tokens * d;
+    (0..batch.len()).map(|i| (one(batch.sequence(i).len()) * config.layers) as f64).sum()
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
