@@ -5,7 +5,8 @@
 //! Alternates, on as many threads as the machine gives, a bare product of the
 //! size of the feed-forward layer and the forward pass over the first 1,000
 //! lines of TEXT_FILE (without one: 1,000 made-up texts), already tokenized, and
-//! prints the medians of both and their ratio. Operations of the encoder are
+//! prints the medians of both and their ratio. Paths are relative to this crate
+//! (cargo runs benches there). Operations of the encoder are
 //! those of its products: `2 · (4 D² + 2 D F) · L` for a token and `4 · T · D · L`
 //! for its attention in a sequence of `T`; all the rest counts as nothing.
 
