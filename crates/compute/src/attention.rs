@@ -11,7 +11,7 @@ use crate::buffer::Buffer;
 use crate::functions;
 use crate::simd::{Isa, Op, Simd};
 use crate::team::{SharedPointer, Team};
-use crate::tile::{Left, Tile, tile, transpose};
+use crate::tile::{Left, Start, Tile, tile, transpose};
 
 /// Query rows at a time: enough to hide the latency of the arithmetic, few
 /// enough that their addresses fit the general registers.
@@ -208,7 +208,7 @@ impl Head<'_> {
                         right: keys.as_ptr().add(panel * size * width),
                         out: scores.as_mut_ptr().add(panel * width),
                         out_row: scores_row,
-                        fresh: true,
+                        start: Start::Zero,
                     };
                     tile::<S, VECTORS>(simd, product);
                 }
@@ -228,7 +228,7 @@ impl Head<'_> {
                         right: values.as_ptr().add(panel * tokens * width),
                         out: sums.as_mut_ptr().add(panel * width),
                         out_row,
-                        fresh: true,
+                        start: Start::Zero,
                     };
                     tile::<S, VECTORS>(simd, product);
                 }

@@ -14,7 +14,7 @@ use crate::buffer::Buffer;
 use crate::simd::{Isa, Op, Simd};
 use crate::storage::StoredTensor;
 use crate::team::{SharedPointer, Team};
-use crate::tile::{Left, Tile, tile, transpose};
+use crate::tile::{Left, Start, Tile, tile, transpose};
 
 /// Rows of `x` that are packed together: 144 × 384 numbers stay in the second cache.
 const BLOCK_ROWS: usize = 144;
@@ -107,6 +107,9 @@ impl Op for Width {
 }
 
 /// What is done to `x Wᵀ` before it is stored.
+///
+/// Where there is no activation between them, bias and residual are what the
+/// sums begin with: they cost nothing then.
 #[derive(Clone, Copy, Default)]
 pub struct Epilogue<'a> {
     /// `[outputs]`, added first.
@@ -123,7 +126,8 @@ pub struct Epilogue<'a> {
 /// - `out`: `[rows, outputs]`
 ///
 /// Each number of `out` is one chain of fused multiply-adds over the inputs, in
-/// order: it does not depend on the other rows, nor on the team.
+/// order, that begins with the bias (plus the residual, if there is no
+/// activation): it does not depend on the other rows, nor on the team.
 ///
 /// # Panics
 /// If the lengths do not fit.
@@ -133,6 +137,13 @@ pub fn linear(team: &Team, x: &[f32], weight: &PackedMatrix, epilogue: Epilogue,
     assert_eq!(out.len(), rows * weight.outputs, "length of the output");
     assert!(epilogue.bias.is_none_or(|b| b.len() == weight.outputs), "length of the bias");
     assert!(epilogue.residual.is_none_or(|r| r.len() == out.len()), "length of the residual");
+    let zeros;
+    let mut epilogue = epilogue;
+    if epilogue.residual.is_some() && epilogue.bias.is_none() {
+        // Rare (a Dense module without bias): one way to begin fewer in the kernel.
+        zeros = vec![0.0; weight.outputs];
+        epilogue.bias = Some(&zeros);
+    }
     let to = SharedPointer(out.as_mut_ptr());
     let (blocks, columns) = split(team.parts(), rows, weight.panel_count());
     team.run(blocks * columns, &|part| {
@@ -166,10 +177,14 @@ pub fn linear_reference(
     let outputs = weight.len() / inputs;
     for (i, (x, out)) in x.chunks_exact(inputs).zip(out.chunks_exact_mut(outputs)).enumerate() {
         for (j, (weight, out)) in weight.chunks_exact(inputs).zip(out.iter_mut()).enumerate() {
-            let sum = x.iter().zip(weight).fold(0.0, |sum, (x, w)| x.mul_add(*w, sum));
-            let biased = sum + epilogue.bias.map_or(0.0, |b| b[j]);
+            let bias = epilogue.bias.map_or(0.0, |b| b[j]);
             let residual = epilogue.residual.map_or(0.0, |r| r[i * outputs + j]);
-            *out = epilogue.activation.reference(biased) + residual;
+            let chain =
+                |start| x.iter().zip(weight).fold(start, |sum, (x, w)| f32::mul_add(*x, *w, sum));
+            *out = match epilogue.activation {
+                Activation::Identity => chain(bias + residual),
+                activation => activation.reference(chain(bias)) + residual,
+            };
         }
     }
 }
@@ -261,7 +276,7 @@ impl Product<'_> {
         depth: &Range<usize>,
     ) {
         let weight = self.weight;
-        let (fresh, last) = (depth.start == 0, depth.end == weight.inputs);
+        let (first_k, last_k) = (depth.start == 0, depth.end == weight.inputs);
         for panel in self.panels.clone() {
             let columns = panel * weight.width..weight.outputs.min((panel + 1) * weight.width);
             let right =
@@ -272,23 +287,24 @@ impl Product<'_> {
                     [..count * depth.len()]
                     .as_ptr();
                 // SAFETY: `left` and `right` lie in the slices just taken; rows and columns of
-                // `out` are within `[rows, outputs]`, whose length `linear` has checked, and no
-                // other part of the product has both this row and this panel.
+                // `out`, and of bias and residual, are within lengths that `linear` has checked,
+                // and no other part of the product has both this row and this panel.
                 unsafe {
+                    let at = first * weight.outputs + columns.start;
                     let product = Tile {
                         rows: count,
                         depth: depth.len(),
                         left: Left { at: sliver, row: 1, step: count },
                         right,
-                        out: self.out.get().add(first * weight.outputs + columns.start),
+                        out: self.out.get().add(at),
                         out_row: weight.outputs,
-                        fresh,
+                        start: if first_k { self.start(at, columns.start) } else { Start::Out },
                     };
                     match columns.len() == weight.width {
                         true => tile::<S, VECTORS>(simd, product),
                         false => ragged_tile::<S, VECTORS>(simd, product, columns.len()),
                     }
-                    if last {
+                    if last_k {
                         self.finish(simd, first..first + count, &columns);
                     }
                 }
@@ -296,30 +312,46 @@ impl Product<'_> {
         }
     }
 
-    /// Bias, activation and residual of a tile that has just been computed.
+    /// What the sums begin with.
+    ///
+    /// # Safety
+    /// `at` must lie in the output and `column` in its rows.
+    #[inline(always)]
+    unsafe fn start(&self, at: usize, column: usize) -> Start {
+        let Epilogue { bias, activation, residual } = self.epilogue;
+        let residual = residual.filter(|_| activation == Activation::Identity);
+        // SAFETY: `linear` has checked the lengths.
+        unsafe {
+            match (bias, residual) {
+                (None, None) => Start::Zero,
+                (Some(bias), None) => Start::Bias(bias.as_ptr().add(column)),
+                (Some(bias), Some(residual)) => {
+                    Start::BiasAndResidual(bias.as_ptr().add(column), residual.as_ptr().add(at))
+                }
+                (None, Some(_)) => unreachable!("a residual without a bias: `linear` adds zeros"),
+            }
+        }
+    }
+
+    /// Activation, and the residual after it, of a tile that has just been computed.
     ///
     /// # Safety
     /// Rows and columns must lie in the output and belong to this part.
     #[inline(always)]
     unsafe fn finish<S: Simd>(&self, simd: S, rows: Range<usize>, columns: &Range<usize>) {
-        let Epilogue { bias, activation, residual } = self.epilogue;
-        if bias.is_none() && activation == Activation::Identity && residual.is_none() {
+        let Epilogue { activation, residual, .. } = self.epilogue;
+        if activation == Activation::Identity {
             return;
         }
-        for column in columns.clone().step_by(S::LANES) {
-            let count = S::LANES.min(columns.end - column);
-            // SAFETY: `count` numbers from `column` on lie in bias, residual and output,
-            // whose lengths `linear` has checked.
-            unsafe {
-                let bias = match bias {
-                    Some(bias) => simd.load_first(bias.as_ptr().add(column), count),
-                    None => simd.splat(0.0),
-                };
-                for row in rows.clone() {
-                    let at = row * self.weight.outputs + column;
+        for row in rows {
+            for column in columns.clone().step_by(S::LANES) {
+                let count = S::LANES.min(columns.end - column);
+                let at = row * self.weight.outputs + column;
+                // SAFETY: `count` numbers from `at` on lie in residual and output, whose
+                // lengths `linear` has checked.
+                unsafe {
                     let out = self.out.get().add(at);
-                    let mut y = simd.load_first(out, count);
-                    y = activation.vector(simd, simd.add(y, bias));
+                    let mut y = activation.vector(simd, simd.load_first(out, count));
                     if let Some(residual) = residual {
                         y = simd.add(y, simd.load_first(residual.as_ptr().add(at), count));
                     }
@@ -341,13 +373,20 @@ unsafe fn ragged_tile<S: Simd, const VECTORS: usize>(simd: S, ragged: Tile, colu
     let width = VECTORS * S::LANES;
     // SAFETY: the caller's promise; `whole` is long enough for every tile.
     unsafe {
-        if !ragged.fresh {
-            for i in 0..ragged.rows {
-                let from = ragged.out.add(i * ragged.out_row);
-                std::ptr::copy_nonoverlapping(from, whole[i * width..].as_mut_ptr(), columns);
-            }
+        let mut i = 0;
+        while i < ragged.rows * columns {
+            let (row, column) = (i / columns, i % columns);
+            let at = row * ragged.out_row + column;
+            whole[row * width + column] = match ragged.start {
+                Start::Zero => 0.0,
+                Start::Out => *ragged.out.add(at),
+                Start::Bias(bias) => *bias.add(column),
+                Start::BiasAndResidual(bias, residual) => *bias.add(column) + *residual.add(at),
+            };
+            i += 1;
         }
-        tile::<S, VECTORS>(simd, Tile { out: whole.as_mut_ptr(), out_row: width, ..ragged });
+        let beside = Tile { out: whole.as_mut_ptr(), out_row: width, start: Start::Out, ..ragged };
+        tile::<S, VECTORS>(simd, beside);
         for i in 0..ragged.rows {
             let to = ragged.out.add(i * ragged.out_row);
             std::ptr::copy_nonoverlapping(whole[i * width..].as_ptr(), to, columns);

@@ -26,8 +26,20 @@ pub(crate) struct Tile {
     /// Row `i` stands at `out + i · out_row`.
     pub(crate) out: *mut f32,
     pub(crate) out_row: usize,
-    /// Whether the sums begin with 0, or with what stands in `out`.
-    pub(crate) fresh: bool,
+    pub(crate) start: Start,
+}
+
+/// What the sums of a [`Tile`] begin with.
+#[derive(Clone, Copy)]
+pub(crate) enum Start {
+    Zero,
+    /// What stands in `out`: the sums of earlier `k`.
+    Out,
+    /// A number for each column.
+    Bias(*const f32),
+    /// A number for each column, plus one for each number of the tile, in rows
+    /// `out_row` apart.
+    BiasAndResidual(*const f32, *const f32),
 }
 
 /// Transposes a matrix: number `(i, k)` goes to `to + k · to_row + i`.
@@ -81,7 +93,8 @@ pub(crate) unsafe fn transpose<S: Simd>(
 
 /// Computes a [`Tile`].
 ///
-/// Each number of it is one chain of fused multiply-adds over `k`, in order. So
+/// Each number of it is one chain of fused multiply-adds over `k`, in order, from
+/// what [`Start`] says. So
 /// it has the same bits whatever tile it falls into and however `k` is cut into
 /// blocks, and on every instruction set with fused multiply-add.
 ///
@@ -106,14 +119,33 @@ pub(crate) unsafe fn tile<S: Simd, const VECTORS: usize>(simd: S, tile: Tile) {
 /// accumulators live in registers.
 #[inline(always)]
 unsafe fn fixed<S: Simd, const ROWS: usize, const VECTORS: usize>(simd: S, tile: Tile) {
-    let Tile { depth, left, right, out, out_row, fresh, .. } = tile;
+    let Tile { depth, left, right, out, out_row, start, .. } = tile;
     let mut sums = [[simd.splat(0.0); VECTORS]; ROWS];
     // SAFETY: every access below is within what the caller of `tile` promises.
     unsafe {
-        if !fresh {
-            for (i, sums) in sums.iter_mut().enumerate() {
-                for (j, sum) in sums.iter_mut().enumerate() {
-                    *sum = simd.load(out.add(i * out_row + j * S::LANES));
+        // One arm, one loop: a `match` inside of it would keep the sums out of registers.
+        match start {
+            Start::Zero => (),
+            Start::Out => {
+                for (i, sums) in sums.iter_mut().enumerate() {
+                    for (j, sum) in sums.iter_mut().enumerate() {
+                        *sum = simd.load(out.add(i * out_row + j * S::LANES));
+                    }
+                }
+            }
+            Start::Bias(bias) => {
+                for sums in sums.iter_mut() {
+                    for (j, sum) in sums.iter_mut().enumerate() {
+                        *sum = simd.load(bias.add(j * S::LANES));
+                    }
+                }
+            }
+            Start::BiasAndResidual(bias, residual) => {
+                for (i, sums) in sums.iter_mut().enumerate() {
+                    for (j, sum) in sums.iter_mut().enumerate() {
+                        let residual = simd.load(residual.add(i * out_row + j * S::LANES));
+                        *sum = simd.add(simd.load(bias.add(j * S::LANES)), residual);
+                    }
                 }
             }
         }
