@@ -8,12 +8,9 @@ use polyhead_text::{TextTokens, TokenBatch, TokenSpan};
 use serde::Deserialize;
 
 use crate::error::{Error, ErrorKind};
+use crate::folder::REFERENCE_FILE;
 use crate::options::EncodeOptions;
 use crate::sentence::SentenceEncoder;
-
-/// A file of a model folder with texts and the vectors that they should have:
-/// `{"texts": ["…"], "embeddings": [[…]]}`.
-pub const REFERENCE_FILE: &str = "reference_vectors.json";
 
 /// Reference vectors come from another program, which adds in another order.
 const REFERENCE_TOLERANCE: f32 = 1e-4;

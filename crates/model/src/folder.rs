@@ -22,6 +22,10 @@ use crate::source::{Source, directory, joined};
 use crate::transformer_json::{self, TransformerConfig};
 use crate::weights::EncoderWeights;
 
+/// A file of a model folder with texts and the vectors that they should have:
+/// `{"texts": ["…"], "embeddings": [[…]]}`.
+pub const REFERENCE_FILE: &str = "reference_vectors.json";
+
 /// Where a training run keeps its model.
 const RUN_MODEL: &str = "model";
 

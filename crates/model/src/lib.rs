@@ -48,10 +48,10 @@ mod transformer_json;
 mod weights;
 
 pub use config::{Architecture, EncoderConfig};
-pub use doctor::{Check, REFERENCE_FILE};
+pub use doctor::Check;
 pub use encoder::{Encoder, Sequences, Workspace};
 pub use error::{Error, ErrorKind};
-pub use folder::ModelFolder;
+pub use folder::{ModelFolder, REFERENCE_FILE};
 pub use hub::{Hub, resolve};
 pub use matrix::Matrix;
 pub use max_length::decide_max_length;

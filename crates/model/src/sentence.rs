@@ -7,10 +7,9 @@ use polyhead_compute::{Bytes, Isa, Team, Threads};
 use polyhead_text::{Input, TextTokens, TokenBatch, Tokenizer};
 
 use crate::config::EncoderConfig;
-use crate::doctor::REFERENCE_FILE;
 use crate::encoder::{Encoder, Sequences, Workspace};
 use crate::error::{Error, ErrorKind};
-use crate::folder::ModelFolder;
+use crate::folder::{ModelFolder, REFERENCE_FILE};
 use crate::hub::resolve;
 use crate::matrix::Matrix;
 use crate::max_length::decide_max_length;
@@ -548,5 +547,16 @@ fn check_finite(values: &[f32], text_of: impl Fn(usize) -> usize) -> Result<(), 
                 format!("the vector holds {}: the weights of this model are damaged", values[at]);
             Err(Error::new(ErrorKind::NotFinite, message).of_text(text_of(at)))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn can_be_shared_between_threads() {
+        fn check<T: Send + Sync>() {}
+        check::<SentenceEncoder>();
     }
 }

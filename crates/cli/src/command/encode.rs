@@ -43,8 +43,8 @@ pub(crate) struct EncodeArgs {
 
     /// One vector a text, or the last hidden state of every token
     ///
-    /// Tokens in a .npy file come with a second file, NAME.offsets.npy: row
-    /// offsets[i] of the matrix is the first token of text i.
+    /// Tokens in a .npy file come with a second file, NAME.offsets.npy: where
+    /// in the matrix each text begins, and one number more for the end.
     #[arg(long, value_name = "WHAT", default_value = "embedding", help_heading = "Output")]
     output: What,
 
