@@ -123,12 +123,7 @@ mod tests {
                 layer_norm_reference(&mut exact, &weight, &bias, 1e-12);
                 for (a, b) in fast.iter().zip(&exact) {
                     // Inputs near 100 have steps of 8e-6, deviations are about 0.6.
-                    let allowed = if width == 1 { 10.0 } else { 1e-4 };
-                    assert!(
-                        (a - b).abs() < allowed,
-                        "width {width} on {}: {a}, not {b}",
-                        isa.name()
-                    );
+                    assert!((a - b).abs() < 1e-4, "width {width} on {}: {a}, not {b}", isa.name());
                 }
             }
         }
