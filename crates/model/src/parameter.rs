@@ -16,6 +16,8 @@ pub enum ParameterGroup {
     Pooler,
     /// The module at this place in [`ModelFolder::modules`](crate::ModelFolder).
     Module(usize),
+    /// The head of the task at this place.
+    Head(usize),
 }
 
 impl std::fmt::Display for ParameterGroup {
@@ -25,6 +27,7 @@ impl std::fmt::Display for ParameterGroup {
             Self::Layer(layer) => write!(f, "encoder layer {layer}"),
             Self::Pooler => f.write_str("pooler"),
             Self::Module(module) => write!(f, "module {module}"),
+            Self::Head(head) => write!(f, "head {head}"),
         }
     }
 }
