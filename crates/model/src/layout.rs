@@ -17,6 +17,18 @@ pub(crate) struct Expected {
     pub(crate) name: String,
     pub(crate) shape: Vec<usize>,
     pub(crate) group: ParameterGroup,
+    pub(crate) role: Role,
+}
+
+/// What a tensor does in its layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// A matrix or an embedding table: weight decay applies.
+    Weight,
+    /// What is added: begins as 0.
+    Bias,
+    /// The factor of a layer norm: begins as 1.
+    Scale,
 }
 
 /// How a family names its tensors.
@@ -78,11 +90,21 @@ pub(crate) fn expected(config: &EncoderConfig) -> Vec<Expected> {
     let hidden = config.hidden_size;
     let mut list = List(Vec::new());
     let group = ParameterGroup::Embeddings;
-    list.add("embeddings.word_embeddings.weight", vec![config.vocab_size, hidden], group);
-    list.add("embeddings.position_embeddings.weight", vec![config.max_positions, hidden], group);
+    list.add(
+        "embeddings.word_embeddings.weight",
+        vec![config.vocab_size, hidden],
+        group,
+        Role::Weight,
+    );
+    list.add(
+        "embeddings.position_embeddings.weight",
+        vec![config.max_positions, hidden],
+        group,
+        Role::Weight,
+    );
     if config.type_vocab_size > 0 {
         let shape = vec![config.type_vocab_size, hidden];
-        list.add("embeddings.token_type_embeddings.weight", shape, group);
+        list.add("embeddings.token_type_embeddings.weight", shape, group, Role::Weight);
     }
     list.norm("embeddings.LayerNorm", hidden, group);
     for layer in 0..config.layers {
@@ -92,10 +114,10 @@ pub(crate) fn expected(config: &EncoderConfig) -> Vec<Expected> {
         // matrix and one vector, which the stacked product reads as they stand.
         let stacked = [layout.query, layout.key, layout.value];
         for part in stacked {
-            list.add(&format!("{}.weight", name(part)), vec![hidden, hidden], group);
+            list.add(&format!("{}.weight", name(part)), vec![hidden, hidden], group, Role::Weight);
         }
         for part in stacked {
-            list.add(&format!("{}.bias", name(part)), vec![hidden], group);
+            list.add(&format!("{}.bias", name(part)), vec![hidden], group, Role::Bias);
         }
         list.linear(&name(layout.attention_output), hidden, hidden, group);
         list.norm(&name(layout.attention_norm), hidden, group);
@@ -119,18 +141,18 @@ pub(crate) fn pooler(config: &EncoderConfig) -> Vec<Expected> {
 struct List(Vec<Expected>);
 
 impl List {
-    fn add(&mut self, name: &str, shape: Vec<usize>, group: ParameterGroup) {
-        self.0.push(Expected { name: name.to_owned(), shape, group });
+    fn add(&mut self, name: &str, shape: Vec<usize>, group: ParameterGroup, role: Role) {
+        self.0.push(Expected { name: name.to_owned(), shape, group, role });
     }
 
     fn linear(&mut self, name: &str, outputs: usize, inputs: usize, group: ParameterGroup) {
-        self.add(&format!("{name}.weight"), vec![outputs, inputs], group);
-        self.add(&format!("{name}.bias"), vec![outputs], group);
+        self.add(&format!("{name}.weight"), vec![outputs, inputs], group, Role::Weight);
+        self.add(&format!("{name}.bias"), vec![outputs], group, Role::Bias);
     }
 
     fn norm(&mut self, name: &str, width: usize, group: ParameterGroup) {
-        self.add(&format!("{name}.weight"), vec![width], group);
-        self.add(&format!("{name}.bias"), vec![width], group);
+        self.add(&format!("{name}.weight"), vec![width], group, Role::Scale);
+        self.add(&format!("{name}.bias"), vec![width], group, Role::Bias);
     }
 }
 

@@ -70,6 +70,12 @@ impl ParameterStore {
         &mut self.values
     }
 
+    /// The numbers of neighbouring entries.
+    pub fn span(&self, entries: Range<usize>) -> &[f32] {
+        let start = self.entries[entries.start].range.start;
+        &self.values[start..self.entries[entries.end - 1].range.end]
+    }
+
     /// The numbers of entry `index`.
     pub fn get(&self, index: usize) -> &[f32] {
         &self.values[self.entries[index].range.clone()]

@@ -7,10 +7,11 @@ use polyhead_compute::{Bytes, Isa, Team, Threads};
 use polyhead_text::{Input, TextTokens, TokenBatch, Tokenizer};
 
 use crate::config::EncoderConfig;
-use crate::encoder::{Encoder, Sequences, Workspace};
+use crate::encoder::{Encoder, Sequences};
 use crate::error::{Error, ErrorKind};
 use crate::folder::{ModelFolder, REFERENCE_FILE};
 use crate::hub::resolve;
+use crate::layer::Workspace;
 use crate::matrix::Matrix;
 use crate::max_length::decide_max_length;
 use crate::module::{Module, PoolingSpec};

@@ -2,9 +2,9 @@
 
 use polyhead_compute::{Activation, Isa, Team, Threads, layer_norm};
 
-use crate::encoder::PackedLinear;
 use crate::error::Error;
 use crate::module::{Module, PoolingSpec, Residual, output_width};
+use crate::packed_linear::PackedLinear;
 use crate::pooling::pool;
 use crate::weights::Norm;
 
