@@ -4,7 +4,9 @@
 //! [`EncoderConfig`] and in the reader of checkpoints. Post-norm layers of
 //! Devlin et al. (2019), section 3, as `transformers` computes them.
 
-use polyhead_compute::{EmbeddingTables, Isa, Team, Threads, WordTable, embed, layer_norm};
+use polyhead_compute::{
+    EmbeddingTables, Isa, StoredTensor, Team, Threads, WordTable, embed, layer_norm,
+};
 
 use crate::config::EncoderConfig;
 use crate::layer::{Layer, Workspace};
@@ -14,9 +16,28 @@ use crate::weights::{EncoderWeights, Norm};
 pub struct Encoder {
     isa: Isa,
     config: EncoderConfig,
-    tables: EmbeddingTables,
+    tables: Tables,
     embedding_norm: Norm,
     layers: Vec<Layer>,
+}
+
+/// The embedding tables.
+struct Tables {
+    word: StoredTensor,
+    position: Vec<f32>,
+    /// Empty where the encoder has no token types.
+    token_type: Vec<f32>,
+}
+
+impl Tables {
+    fn view(&self) -> EmbeddingTables<'_> {
+        EmbeddingTables {
+            width: self.word.columns(),
+            word: WordTable::Stored(&self.word),
+            position: &self.position,
+            token_type: &self.token_type,
+        }
+    }
 }
 
 /// Sequences end to end, as [`Encoder::forward`] reads them.
@@ -40,7 +61,7 @@ impl Encoder {
     ) -> Self {
         threads.team(|team| Self {
             isa,
-            tables: EmbeddingTables {
+            tables: Tables {
                 position: weights.position.to_vec(),
                 token_type: weights.token_type.map(|t| t.to_vec()).unwrap_or_default(),
                 word: weights.word,
@@ -86,7 +107,7 @@ impl Encoder {
     ) -> &'w [f32] {
         workspace.resize(&self.config, input.ids.len());
         let Workspace { hidden, .. } = workspace;
-        embed(team, &self.tables, input.ids, input.type_ids, input.offsets, hidden);
+        embed(team, &self.tables.view(), input.ids, input.type_ids, input.offsets, hidden);
         self.norm(team, hidden, &self.embedding_norm);
         observe(0, hidden);
         for (i, layer) in self.layers.iter().enumerate() {

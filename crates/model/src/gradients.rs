@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use polyhead_compute::{Buffer, Team};
+use polyhead_compute::Buffer;
 
 use crate::parameter_store::TrainableLayout;
 
@@ -19,18 +19,13 @@ impl Gradients {
     }
 
     /// Sets all to zero, for the next step.
-    pub fn clear(&mut self, team: &Team) {
-        self.values.clear(team);
+    pub fn clear(&mut self) {
+        self.values.fill(0.0);
     }
 
     /// Which parameters have one, and where.
     pub fn layout(&self) -> &TrainableLayout {
         &self.layout
-    }
-
-    /// All numbers.
-    pub fn values(&self) -> &[f32] {
-        &self.values
     }
 
     /// The gradient of entry `index`; `None` if it is frozen.

@@ -470,7 +470,8 @@ impl Network {
     fn tables(&self) -> EmbeddingTables<'_> {
         let EmbeddingPlaces { word, position, token_type, .. } = self.embeddings;
         EmbeddingTables {
-            word: WordTable::Flat { values: self.store.get(word), width: self.config.hidden_size },
+            width: self.config.hidden_size,
+            word: WordTable::Flat(self.store.get(word)),
             position: self.store.get(position),
             token_type: token_type.map_or(&[], |entry| self.store.get(entry)),
         }
