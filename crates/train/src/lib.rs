@@ -25,6 +25,8 @@ pub mod freeze;
 pub mod optimizer;
 pub mod rates;
 pub mod schedule;
+mod state_cache;
 
 pub use config::RunConfig;
 pub use error::{Error, ErrorKind};
+pub use state_cache::{CacheCounts, StateCache};

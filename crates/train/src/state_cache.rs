@@ -1,0 +1,189 @@
+//! Hidden states below a frozen boundary, computed once.
+//!
+//! Where everything up to a hidden state is frozen, that state is a function of
+//! the text alone (dropout is off there), with the same bits whatever batch it
+//! is computed in. So it is kept: in memory up to a budget, beyond that in a
+//! file without a name that goes away with the process.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
+
+use crate::error::{Error, ErrorKind};
+
+/// The kept hidden states of the rows of one data set.
+pub struct StateCache {
+    /// Which hidden states are kept, ascending.
+    states: Vec<usize>,
+    /// `D`
+    width: usize,
+    /// Bytes of memory that may be used.
+    budget: u64,
+    /// Where each row's numbers stand: all its states one after the other.
+    places: Vec<Option<Place>>,
+    memory: Vec<Vec<f32>>,
+    file: Option<File>,
+    file_end: u64,
+    counts: CacheCounts,
+}
+
+#[derive(Clone, Copy)]
+enum Place {
+    /// A vector in `memory`.
+    Memory(usize),
+    /// Where it begins, and how many numbers it has.
+    File(u64, usize),
+}
+
+/// What a cache holds and has saved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CacheCounts {
+    /// Bytes in memory.
+    pub memory: u64,
+    /// Bytes in the file.
+    pub file: u64,
+    /// Tokens whose lower layers were not computed again.
+    pub tokens_saved: u64,
+}
+
+impl StateCache {
+    /// An empty cache for `rows` rows.
+    ///
+    /// - `states`: which hidden states of width `width` are kept
+    pub fn new(states: Vec<usize>, width: usize, rows: usize, budget: u64) -> Self {
+        Self {
+            states,
+            width,
+            budget,
+            places: vec![None; rows],
+            memory: Vec::new(),
+            file: None,
+            file_end: 0,
+            counts: CacheCounts::default(),
+        }
+    }
+
+    /// Which hidden states are kept.
+    pub fn states(&self) -> &[usize] {
+        &self.states
+    }
+
+    /// What it holds and has saved.
+    pub fn counts(&self) -> CacheCounts {
+        self.counts
+    }
+
+    /// Whether all of these rows are there.
+    pub fn has(&self, rows: &[u32]) -> bool {
+        !self.states.is_empty() && rows.iter().all(|row| self.places[*row as usize].is_some())
+    }
+
+    /// Keeps the states of row `row`.
+    ///
+    /// - `states`: for each of [`states`](Self::states), `[T, D]`
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`] if the file cannot be written.
+    pub fn put(&mut self, row: u32, states: &[&[f32]]) -> Result<(), Error> {
+        let place = &mut self.places[row as usize];
+        if place.is_some() || self.states.is_empty() {
+            return Ok(());
+        }
+        let values: Vec<f32> = states.concat();
+        let bytes = 4 * values.len() as u64;
+        if self.counts.memory + bytes <= self.budget {
+            self.counts.memory += bytes;
+            self.memory.push(values);
+            *place = Some(Place::Memory(self.memory.len() - 1));
+            return Ok(());
+        }
+        let file = match &mut self.file {
+            Some(file) => file,
+            none => none.insert(tempfile::tempfile().map_err(unwritable)?),
+        };
+        let encoded: Vec<u8> = values.iter().flat_map(|x| x.to_le_bytes()).collect();
+        file.seek(SeekFrom::Start(self.file_end)).map_err(unwritable)?;
+        file.write_all(&encoded).map_err(unwritable)?;
+        *place = Some(Place::File(self.file_end, values.len()));
+        self.file_end += bytes;
+        self.counts.file += bytes;
+        Ok(())
+    }
+
+    /// The states of `rows` end to end, as a batch of them has it: for each of
+    /// [`states`](Self::states), `[N, D]`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`] if the file cannot be read.
+    ///
+    /// # Panics
+    /// If a row is missing: see [`has`](Self::has).
+    pub fn get(&mut self, rows: &[u32]) -> Result<Vec<Vec<f32>>, Error> {
+        let mut states = vec![Vec::new(); self.states.len()];
+        let mut from_file = Vec::new();
+        for row in rows {
+            let values = match self.places[*row as usize].expect("asked for rows that are kept") {
+                Place::Memory(at) => &self.memory[at],
+                Place::File(at, count) => {
+                    self.read(at, count, &mut from_file)?;
+                    &from_file
+                }
+            };
+            let each = values.len() / states.len();
+            self.counts.tokens_saved += (each / self.width) as u64;
+            for (state, part) in states.iter_mut().zip(values.chunks_exact(each.max(1))) {
+                state.extend_from_slice(part);
+            }
+        }
+        Ok(states)
+    }
+
+    fn read(&self, at: u64, count: usize, values: &mut Vec<f32>) -> Result<(), Error> {
+        let mut file = self.file.as_ref().expect("a place in the file that was written");
+        let mut bytes = vec![0; 4 * count];
+        file.seek(SeekFrom::Start(at)).and_then(|_| file.read_exact(&mut bytes)).map_err(|e| {
+            let message = format!("kept hidden states could not be read back: {e}");
+            Error::with_source(ErrorKind::Io, message, e)
+        })?;
+        values.clear();
+        values.extend(bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)));
+        Ok(())
+    }
+}
+
+fn unwritable(error: std::io::Error) -> Error {
+    let message = format!(
+        "hidden states could not be kept in {}: {error}; `train.cache_bytes = 0` keeps none",
+        std::env::temp_dir().display()
+    );
+    Error::with_source(ErrorKind::Io, message, error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_come_back_from_memory_and_file() {
+        // Room for the first row only: 2 states of 2 tokens of 2 numbers are 32 bytes.
+        let mut cache = StateCache::new(vec![0, 2], 2, 3, 32);
+        let rows: Vec<[Vec<f32>; 2]> = (0..3)
+            .map(|row| {
+                let tokens = row + 1;
+                let state = |k: usize| (0..2 * tokens).map(|i| (100 * row + 10 * k + i) as f32);
+                [state(0).collect(), state(1).collect()]
+            })
+            .collect();
+        assert!(!cache.has(&[1]));
+        for row in [1, 0, 2] {
+            cache.put(row as u32, &[&rows[row][0], &rows[row][1]]).unwrap();
+        }
+        assert!(cache.has(&[0, 1, 2]));
+        assert!(cache.counts().memory <= 32 && cache.counts().file > 0);
+        let states = cache.get(&[2, 0, 1]).unwrap();
+        for k in 0..2 {
+            let expected = [&rows[2][k][..], &rows[0][k], &rows[1][k]].concat();
+            assert_eq!(states[k], expected);
+        }
+        assert_eq!(cache.counts().tokens_saved, 6);
+    }
+}
