@@ -202,6 +202,8 @@ impl Scatter<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::team::Threads;
+    use crate::testing::{numbers, wide};
 
     #[test]
     fn sums_the_rows_of_three_tables() {
@@ -218,5 +220,112 @@ mod tests {
             embed(&Team::solo(), &tables, &[2, 0, 1], &[0, 1, 0], &[0, 2, 3], &mut out);
             assert_eq!(out, [115.0, 226.0, 331.0, 442.0, 113.0, 224.0]);
         }
+    }
+
+    struct Batch {
+        ids: Vec<u32>,
+        type_ids: Vec<u32>,
+        offsets: Vec<usize>,
+        dout: Vec<f32>,
+    }
+
+    impl Batch {
+        /// Of 11 words, 2 types and 20 positions, `width` wide.
+        fn new(width: usize) -> Self {
+            let ids: Vec<u32> = (0..37).map(|n| n * n % 11).collect();
+            Self {
+                type_ids: ids.iter().map(|id| id % 2).collect(),
+                offsets: vec![0, 5, 5, 18, 37],
+                dout: numbers(37 * width, 1),
+                ids,
+            }
+        }
+
+        /// Adds the gradients of some sequences.
+        fn run(&self, team: &Team, isa: Isa, sequences: Range<usize>, tables: &mut [Vec<f32>; 3]) {
+            let width = self.dout.len() / self.ids.len();
+            let (first, end) = (self.offsets[sequences.start], self.offsets[sequences.end]);
+            let offsets: Vec<usize> =
+                self.offsets[sequences.start..=sequences.end].iter().map(|o| o - first).collect();
+            let [word, position, token_type] = tables;
+            embed_backward(
+                team,
+                isa,
+                &self.ids[first..end],
+                &self.type_ids[first..end],
+                &offsets,
+                &self.dout[first * width..end * width],
+                Some(word),
+                Some(position),
+                Some(token_type),
+            );
+        }
+    }
+
+    fn gradients(width: usize) -> [Vec<f32>; 3] {
+        [numbers(11 * width, 2), numbers(20 * width, 3), numbers(2 * width, 4)]
+    }
+
+    #[test]
+    fn gradients_follow_the_plain_loops() {
+        for isa in Isa::available() {
+            for width in [1, 5, 64, 70, 384] {
+                let batch = Batch::new(width);
+                let mut tables = gradients(width);
+                batch.run(&Team::solo(), isa, 0..4, &mut tables);
+                let positions = (0..5).chain(0..13).chain(0..19).collect::<Vec<usize>>();
+                let index = |ids: &[u32]| ids.iter().map(|id| *id as usize).collect::<Vec<_>>();
+                let rows = [index(&batch.ids), positions, index(&batch.type_ids)];
+                for ((table, before), rows) in tables.iter().zip(gradients(width)).zip(rows) {
+                    let mut exact = wide(&before);
+                    embed_backward_reference(&wide(&batch.dout), &rows, width, &mut exact);
+                    for (a, b) in table.iter().zip(exact) {
+                        // Up to 37 terms, below 20 on the way, each rounded to 2⁻²⁴ of it.
+                        assert!((f64::from(*a) - b).abs() < 4e-5, "{a}, not {b}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn gradients_have_the_same_bits_in_any_team_and_however_sequences_are_cut() {
+        for isa in Isa::available() {
+            let batch = Batch::new(150);
+            let mut whole = gradients(150);
+            batch.run(&Team::solo(), isa, 0..4, &mut whole);
+            for threads in [2, 3, 5] {
+                let mut other = gradients(150);
+                let threads = Threads::new(threads).expect("threads");
+                threads.team(|team| batch.run(team, isa, 0..4, &mut other));
+                assert_eq!(whole, other, "{}", isa.name());
+            }
+            for cut in 0..=4 {
+                let mut other = gradients(150);
+                batch.run(&Team::solo(), isa, 0..cut, &mut other);
+                batch.run(&Team::solo(), isa, cut..4, &mut other);
+                assert_eq!(whole, other, "{}", isa.name());
+            }
+        }
+    }
+
+    #[test]
+    fn only_the_wanted_gradients_are_computed() {
+        let batch = Batch::new(8);
+        let mut position = vec![0.0; 20 * 8];
+        embed_backward(
+            &Team::solo(),
+            Isa::detect(),
+            &batch.ids,
+            &batch.type_ids,
+            &batch.offsets,
+            &batch.dout,
+            None,
+            Some(&mut position),
+            None,
+        );
+        let mut all = [vec![0.0; 11 * 8], vec![0.0; 20 * 8], vec![0.0; 2 * 8]];
+        batch.run(&Team::solo(), Isa::detect(), 0..4, &mut all);
+        assert_eq!(position, all[1]);
     }
 }

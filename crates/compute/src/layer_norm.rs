@@ -495,7 +495,192 @@ impl BackwardColumns<'_> {
 mod tests {
     use super::*;
     use crate::team::Threads;
-    use crate::testing::numbers;
+    use crate::testing::{check_gradient, numbers, wide};
+
+    const SIZES: [(usize, usize); 8] =
+        [(1, 1), (5, 2), (3, 7), (40, 16), (17, 33), (50, 70), (20, 133), (30, 384)];
+
+    /// Everything that the two passes give for some rows: sum, out, dsum.
+    struct Passes {
+        sum: Vec<f32>,
+        stats: Vec<f32>,
+        out: Vec<f32>,
+        dsum: Vec<f32>,
+    }
+
+    struct Input {
+        width: usize,
+        x: Vec<f32>,
+        residual: Vec<f32>,
+        dout: Vec<f32>,
+        weight: Vec<f32>,
+        bias: Vec<f32>,
+        rows: Vec<u64>,
+    }
+
+    impl Input {
+        fn new(count: usize, width: usize) -> Self {
+            Self {
+                width,
+                x: numbers(count * width, 1),
+                residual: numbers(count * width, 2),
+                dout: numbers(count * width, 3),
+                weight: numbers(width, 4),
+                bias: numbers(width, 5),
+                rows: (0..count as u64).collect(),
+            }
+        }
+
+        /// Both passes over some of the rows, adding to `gradients`.
+        fn run(
+            &self,
+            team: &Team,
+            isa: Isa,
+            dropout: &Dropout,
+            range: Range<usize>,
+            gradients: &mut (Vec<f32>, Vec<f32>),
+        ) -> Passes {
+            let numbers = range.start * self.width..range.end * self.width;
+            let mut sum = self.x[numbers.clone()].to_vec();
+            let mut stats = vec![f32::NAN; 2 * range.len()];
+            let (mut out, mut dsum) = (vec![f32::NAN; sum.len()], vec![f32::NAN; sum.len()]);
+            residual_layer_norm(
+                team,
+                isa,
+                &mut sum,
+                dropout,
+                &self.rows[range],
+                Some(&self.residual[numbers.clone()]),
+                &self.weight,
+                &self.bias,
+                EPS,
+                &mut stats,
+                &mut out,
+            );
+            let gradients = Some((&mut gradients.0[..], &mut gradients.1[..]));
+            let dout = &self.dout[numbers];
+            layer_norm_backward(team, isa, &sum, &stats, &self.weight, dout, &mut dsum, gradients);
+            Passes { sum, stats, out, dsum }
+        }
+
+        fn gradients(&self) -> (Vec<f32>, Vec<f32>) {
+            (numbers(self.width, 6), numbers(self.width, 7))
+        }
+    }
+
+    const EPS: f32 = 1e-3;
+
+    #[test]
+    fn both_passes_follow_the_plain_loops() {
+        for isa in Isa::available() {
+            for (count, width) in SIZES {
+                let input = Input::new(count, width);
+                let dropout = Dropout::new(0.2, 1, 2, 3, 4);
+                let mut gradients = input.gradients();
+                let fast = input.run(&Team::solo(), isa, &dropout, 0..count, &mut gradients);
+                let (sum, out) = residual_layer_norm_reference(
+                    &wide(&input.x),
+                    &dropout,
+                    &input.rows,
+                    Some(&wide(&input.residual)),
+                    &wide(&input.weight),
+                    &wide(&input.bias),
+                    EPS.into(),
+                );
+                let (dsum, dweight, dbias) = layer_norm_backward_reference(
+                    &sum,
+                    &wide(&input.weight),
+                    EPS.into(),
+                    &wide(&input.dout),
+                );
+                let (before_weight, before_bias) = input.gradients();
+                let dweight: Vec<f64> =
+                    dweight.iter().zip(&before_weight).map(|(d, b)| d + f64::from(*b)).collect();
+                let dbias: Vec<f64> =
+                    dbias.iter().zip(&before_bias).map(|(d, b)| d + f64::from(*b)).collect();
+                let pairs = [
+                    ("sum", &fast.sum, &sum),
+                    ("out", &fast.out, &out),
+                    ("dsum", &fast.dsum, &dsum),
+                    ("dweight", &gradients.0, &dweight),
+                    ("dbias", &gradients.1, &dbias),
+                ];
+                for (name, fast, exact) in pairs {
+                    for (i, (a, b)) in fast.iter().zip(exact).enumerate() {
+                        // 1 / std is below 32: a rounding of 1e-7 in a row of some numbers near
+                        // each other grows by that, twice in the gradient.
+                        let error = (f64::from(*a) - b).abs();
+                        assert!(
+                            error < 1e-5 * b.abs().max(1.0),
+                            "{name} of {count} × {width} on {} at {i}: {a}, not {b}",
+                            isa.name()
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_gradients_are_those_of_the_norm() {
+        let (count, width) = (3, 5);
+        let input = Input::new(count, width);
+        let (sum, weight, bias) = (wide(&input.x), wide(&input.weight), wide(&input.bias));
+        let dout = wide(&input.dout);
+        let loss = |sum: &[f64], weight: &[f64], bias: &[f64]| -> f64 {
+            let none = Dropout::none();
+            let eps = f64::from(EPS);
+            let (_, out) = residual_layer_norm_reference(sum, &none, &[], None, weight, bias, eps);
+            out.iter().zip(&dout).map(|(y, d)| y * d).sum()
+        };
+        let (dsum, dweight, dbias) =
+            layer_norm_backward_reference(&sum, &weight, f64::from(EPS), &dout);
+        check_gradient(&sum, &dsum, |sum| loss(sum, &weight, &bias));
+        check_gradient(&weight, &dweight, |weight| loss(&sum, weight, &bias));
+        check_gradient(&bias, &dbias, |bias| loss(&sum, &weight, bias));
+    }
+
+    #[test]
+    fn both_passes_have_the_same_bits_in_any_team_and_however_rows_are_cut() {
+        for isa in Isa::available() {
+            for (count, width) in SIZES {
+                let input = Input::new(count, width);
+                let dropout = Dropout::new(0.2, 1, 2, 3, 4);
+                let mut whole_gradients = input.gradients();
+                let whole = input.run(&Team::solo(), isa, &dropout, 0..count, &mut whole_gradients);
+                for threads in [2, 3, 5] {
+                    let mut gradients = input.gradients();
+                    let other = Threads::new(threads)
+                        .expect("threads")
+                        .team(|team| input.run(team, isa, &dropout, 0..count, &mut gradients));
+                    assert_eq!(gradients, whole_gradients, "{}", isa.name());
+                    assert_eq!((&other.sum, &other.stats), (&whole.sum, &whole.stats));
+                    assert_eq!((&other.out, &other.dsum), (&whole.out, &whole.dsum));
+                }
+                let mut gradients = input.gradients();
+                let cut = count / 3;
+                let a = input.run(&Team::solo(), isa, &dropout, 0..cut, &mut gradients);
+                let b = input.run(&Team::solo(), isa, &dropout, cut..count, &mut gradients);
+                assert_eq!(gradients, whole_gradients, "{count} × {width} on {}", isa.name());
+                assert_eq!([a.dsum, b.dsum].concat(), whole.dsum);
+            }
+        }
+    }
+
+    #[test]
+    fn training_gives_the_bits_of_inference_where_nothing_is_dropped() {
+        for isa in Isa::available() {
+            for (count, width) in SIZES {
+                let input = Input::new(count, width);
+                let mut gradients = input.gradients();
+                let none = Dropout::none();
+                let passes = input.run(&Team::solo(), isa, &none, 0..count, &mut gradients);
+                let mut rows = passes.sum;
+                layer_norm(&Team::solo(), isa, &mut rows, &input.weight, &input.bias, EPS);
+                assert_eq!(rows, passes.out, "{count} × {width} on {}", isa.name());
+            }
+        }
+    }
 
     #[test]
     fn follows_the_plain_loops_at_any_width() {

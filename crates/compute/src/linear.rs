@@ -13,7 +13,7 @@ use crate::activation::Activation;
 use crate::buffer::Buffer;
 use crate::packed_matrix::PackedMatrix;
 use crate::simd::{Op, Simd};
-use crate::team::{SharedPointer, Team};
+use crate::team::{SharedPointer, Team, share};
 use crate::tile::{Left, Start, Tile, ragged_tile, tile, transpose};
 
 /// Rows of `x` that are packed together: 144 × 384 numbers stay in the second cache.
@@ -153,11 +153,6 @@ fn split(parts: usize, rows: usize, panels: usize) -> (usize, usize) {
         (_, true) => (blocks, 1),
         (_, false) => (blocks, parts.div_ceil(blocks).min(panels).max(1)),
     }
-}
-
-/// Part `part` of `parts` nearly equal ones of `0..total`.
-fn share(total: usize, parts: usize, part: usize) -> Range<usize> {
-    total * part / parts..total * (part + 1) / parts
 }
 
 struct Product<'a> {
@@ -368,6 +363,52 @@ mod tests {
                 match isa.name() {
                     "portable" => prop_assert!(out.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-3)),
                     name => prop_assert_eq!(&out, &expected, "on {}", name),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_residual_needs_no_bias_and_starts_the_sums() {
+        let (rows, inputs, outputs) = (29, 390, 37);
+        let (x, weight) = (numbers(rows * inputs, 1), numbers(outputs * inputs, 2));
+        let residual = numbers(rows * outputs, 3);
+        let epilogue = Epilogue { residual: Some(&residual), ..Epilogue::default() };
+        let mut expected = vec![0.0; rows * outputs];
+        linear_reference(&x, &weight, inputs, epilogue, &mut expected);
+        for isa in Isa::available() {
+            let weight = stored(outputs, inputs, &weight);
+            let out = product(isa, &Team::solo(), &x, &weight, epilogue);
+            match isa.name() {
+                "portable" => {
+                    assert!(out.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-3));
+                }
+                name => assert_eq!(out, expected, "{name}"),
+            }
+        }
+    }
+
+    #[test]
+    fn keeping_the_sums_changes_no_bit() {
+        let (rows, inputs, outputs) = (150, 390, 37);
+        let (x, weight) = (numbers(rows * inputs, 1), numbers(outputs * inputs, 2));
+        let (bias, weight) = (numbers(outputs, 3), stored(outputs, inputs, &weight));
+        for isa in Isa::available() {
+            let packed = PackedMatrix::pack(isa, &[&weight], &Team::solo());
+            for activation in [Activation::Identity, Activation::Gelu] {
+                let epilogue =
+                    |activation| Epilogue { bias: Some(&bias), activation, residual: None };
+                let solo = Team::solo();
+                let sums = product(isa, &solo, &x, &weight, epilogue(Activation::Identity));
+                let expected = product(isa, &solo, &x, &weight, epilogue(activation));
+                for threads in [1, 2, 3, 5] {
+                    let (mut pre, mut out) =
+                        (vec![f32::NAN; sums.len()], vec![f32::NAN; sums.len()]);
+                    Threads::new(threads).expect("threads").team(|team| {
+                        linear_keeping(team, &x, &packed, &bias, activation, &mut pre, &mut out);
+                    });
+                    assert_eq!(pre, sums, "{}", isa.name());
+                    assert_eq!(out, expected, "{}", isa.name());
                 }
             }
         }

@@ -8,7 +8,7 @@ use crate::buffer::Buffer;
 use crate::simd::{Isa, Op, Simd};
 use crate::storage::StoredTensor;
 use crate::team::{SharedPointer, Team};
-use crate::tile::transpose;
+use crate::tile::{TileWidth, transpose};
 
 /// The weight of a linear layer in the order in which the kernel reads it.
 ///
@@ -53,7 +53,7 @@ impl PackedMatrix {
 
     /// A weight of zeros, to be filled by [`repack`](Self::repack).
     pub fn zeros(isa: Isa, outputs: usize, inputs: usize) -> Self {
-        let width = isa.run(Width);
+        let width = isa.run(TileWidth);
         let panels = Buffer::zeros(outputs.div_ceil(width) * inputs * width);
         Self { isa, inputs, outputs, width, panels }
     }
@@ -128,16 +128,6 @@ fn locate<'a>(weights: &[&'a StoredTensor], mut output: usize) -> (&'a StoredTen
         output -= weight.rows();
     }
     unreachable!("outputs are the sum of the rows")
-}
-
-struct Width;
-
-impl Op for Width {
-    type Output = usize;
-    #[inline(always)]
-    fn run<S: Simd>(self, _: S) -> usize {
-        S::TILE_VECTORS * S::LANES
-    }
 }
 
 /// A panel from the rows of a weight, `[count, inputs]` with `count ≤ width`.

@@ -164,6 +164,11 @@ impl Team {
     }
 }
 
+/// Part `part` of `parts` nearly equal ones of `0..total`.
+pub(crate) fn share(total: usize, parts: usize, part: usize) -> Range<usize> {
+    total * part / parts..total * (part + 1) / parts
+}
+
 /// A raw pointer that parts of an operation may share: each writes elsewhere.
 pub(crate) struct SharedPointer<T = f32>(pub(crate) *mut T);
 

@@ -1,7 +1,7 @@
 //! The inner loop of every matrix product, one tile of the result in registers,
 //! and the transposition that brings operands into its order.
 
-use crate::simd::Simd;
+use crate::simd::{Op, Simd};
 
 /// A left operand that is read number by number.
 ///
@@ -42,6 +42,17 @@ pub(crate) enum Start {
     BiasAndResidual(*const f32, *const f32),
     /// A number for each number of the tile, in rows `out_row` apart.
     Residual(*const f32),
+}
+
+/// Columns of a [`Tile`], and so of a packed panel.
+pub(crate) struct TileWidth;
+
+impl Op for TileWidth {
+    type Output = usize;
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) -> usize {
+        S::TILE_VECTORS * S::LANES
+    }
 }
 
 /// Transposes a matrix: number `(i, k)` goes to `to + k · to_row + i`.
