@@ -152,8 +152,11 @@ fn gradients_of(
 ) -> HashMap<String, Option<Vec<f32>>> {
     let folder = ModelFolder::open(&testdata().join("models").join(model)).expect("a model");
     let threads = Threads::new(threads).expect("threads");
-    let options =
-        NetworkOptions { hidden_dropout: Some(0.0), attention_dropout: Some(0.0), ..Default::default() };
+    let options = NetworkOptions {
+        hidden_dropout: Some(0.0),
+        attention_dropout: Some(0.0),
+        ..Default::default()
+    };
     let mut network = Network::new(&folder, &heads(golden), &options, &threads).expect("a network");
     let flags: Vec<bool> =
         network.store().entries().iter().map(|entry| trainable(&entry.name)).collect();
@@ -182,7 +185,12 @@ fn gradients_of(
             .map(|head| {
                 let logits = pass.logits(head);
                 let name = HEADS[head];
-                close(logits, golden.get(&format!("logits.{name}")), 1e-5, &format!("logits of {name}"));
+                close(
+                    logits,
+                    golden.get(&format!("logits.{name}")),
+                    1e-5,
+                    &format!("logits of {name}"),
+                );
                 dlogits(golden, head, logits)
             })
             .collect();
@@ -278,9 +286,7 @@ fn what_is_frozen_has_no_gradient_and_what_trains_has_the_same_one() {
     type Policy<'a> = (&'a str, &'a dyn Fn(&str) -> bool);
     let policies: [Policy; 6] = [
         ("embeddings frozen", &|name| !is_embedding(name)),
-        ("embeddings and lower layer frozen", &|name| {
-            !is_embedding(name) && !is_layer(name, "0")
-        }),
+        ("embeddings and lower layer frozen", &|name| !is_embedding(name) && !is_layer(name, "0")),
         ("backbone frozen", &|name| name.starts_with("heads.")),
         ("upper layer frozen", &|name| !is_layer(name, "1")),
         ("one head frozen", &|name| !name.starts_with("heads.topic")),
