@@ -1,0 +1,194 @@
+//! Any of several labels.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Counts, LabelScores, LossSum, mean_over, ratio};
+
+/// Counts answers to a multi-label task.
+#[derive(Clone, Debug)]
+pub struct MultiLabelCounter {
+    labels: Vec<String>,
+    counts: Vec<Counts>,
+    rows: u64,
+    /// Labels in the data that the head does not have.
+    unknown: u64,
+    exact: u64,
+    loss: LossSum,
+}
+
+/// What [`MultiLabelCounter`] has counted.
+///
+/// Macro averages go over all labels of the head, as in scikit-learn where the
+/// labels are columns: one that never occurs counts 0.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MultiLabelMetrics {
+    /// Mean loss; `None` if none was handed in.
+    pub loss: Option<f64>,
+    /// Of the labels given, all rows together, the share that is there.
+    pub precision_micro: f64,
+    /// Of the labels there, all rows together, the share that was given;
+    /// unknown labels are there and never given.
+    pub recall_micro: f64,
+    /// Harmonic mean of the two above.
+    pub f1_micro: f64,
+    /// Mean of the labels' precisions.
+    pub precision_macro: f64,
+    /// Mean of the labels' recalls.
+    pub recall_macro: f64,
+    /// Mean of the labels' F1.
+    pub f1_macro: f64,
+    /// Share of rows with all labels right; none given and none there is right.
+    pub exact_match: f64,
+    /// Share of wrong decisions among rows × labels of the head. Unknown labels
+    /// are no decision, so they do not show here.
+    pub hamming_loss: f64,
+    /// Rows.
+    pub rows: u64,
+    /// Labels in the data, counted each time, that the head does not have.
+    pub unknown: u64,
+    /// Every label of the head, in its order.
+    pub labels: Vec<LabelScores>,
+}
+
+impl MultiLabelCounter {
+    /// A counter that has seen nothing; `labels` as in the head.
+    pub fn new(labels: &[String]) -> Self {
+        Self {
+            labels: labels.to_vec(),
+            counts: vec![Counts::default(); labels.len()],
+            rows: 0,
+            unknown: 0,
+            exact: 0,
+            loss: LossSum::default(),
+        }
+    }
+
+    /// One row: the labels that it was given and those that it has, each once,
+    /// in any order. Targets that are not below the number of labels are unknown.
+    ///
+    /// # Panics
+    /// If one of `given` is not one of the labels.
+    pub fn add(&mut self, given: &[u32], targets: &[u32]) {
+        let mut hits = 0;
+        for label in given {
+            let counts = &mut self.counts[*label as usize];
+            counts.given += 1;
+            if targets.contains(label) {
+                counts.hits += 1;
+                hits += 1;
+            }
+        }
+        for label in targets {
+            match self.counts.get_mut(*label as usize) {
+                Some(counts) => counts.support += 1,
+                None => self.unknown += 1,
+            }
+        }
+        self.rows += 1;
+        self.exact += u64::from(hits == given.len() && hits == targets.len());
+    }
+
+    /// A loss's sum and its normaliser, of some rows.
+    pub fn add_loss(&mut self, sum: f64, normaliser: f64) {
+        self.loss.add(sum, normaliser);
+    }
+
+    /// `None` if no row was counted.
+    pub fn finish(&self) -> Option<MultiLabelMetrics> {
+        if self.rows == 0 {
+            return None;
+        }
+        let mut all = Counts { support: self.unknown, ..Counts::default() };
+        let mut wrong = 0;
+        for counts in &self.counts {
+            all.hits += counts.hits;
+            all.given += counts.given;
+            all.support += counts.support;
+            wrong += counts.given + counts.support - 2 * counts.hits;
+        }
+        Some(MultiLabelMetrics {
+            loss: self.loss.mean(),
+            precision_micro: all.precision(),
+            recall_micro: all.recall(),
+            f1_micro: all.f1(),
+            precision_macro: mean_over(&self.counts, Counts::precision),
+            recall_macro: mean_over(&self.counts, Counts::recall),
+            f1_macro: mean_over(&self.counts, Counts::f1),
+            exact_match: ratio(self.exact, self.rows),
+            hamming_loss: ratio(wrong, self.rows * self.labels.len() as u64),
+            rows: self.rows,
+            unknown: self.unknown,
+            labels: self.labels.iter().zip(&self.counts).map(|(l, c)| c.scores(l)).collect(),
+        })
+    }
+}
+
+impl MultiLabelMetrics {
+    /// What [`get`](Self::get) knows.
+    pub const NAMES: &[&str] = &[
+        "loss",
+        "precision_micro",
+        "recall_micro",
+        "f1_micro",
+        "precision_macro",
+        "recall_macro",
+        "f1_macro",
+        "exact_match",
+        "hamming_loss",
+    ];
+
+    /// The score of that name.
+    pub fn get(&self, name: &str) -> Option<f64> {
+        match name {
+            "loss" => self.loss,
+            "precision_micro" => Some(self.precision_micro),
+            "recall_micro" => Some(self.recall_micro),
+            "f1_micro" => Some(self.f1_micro),
+            "precision_macro" => Some(self.precision_macro),
+            "recall_macro" => Some(self.recall_macro),
+            "f1_macro" => Some(self.f1_macro),
+            "exact_match" => Some(self.exact_match),
+            "hamming_loss" => Some(self.hamming_loss),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counted(rows: &[(&[u32], &[u32])]) -> MultiLabelMetrics {
+        let mut counter = MultiLabelCounter::new(&["a".into(), "b".into(), "c".into()]);
+        rows.iter().for_each(|(given, targets)| counter.add(given, targets));
+        counter.finish().unwrap()
+    }
+
+    #[test]
+    fn order_within_a_row_does_not_matter() {
+        let metrics = counted(&[(&[2, 0], &[0, 2]), (&[], &[])]);
+        assert_eq!((metrics.exact_match, metrics.hamming_loss), (1.0, 0.0));
+        assert_eq!(metrics.f1_micro, 1.0);
+        // `b` never occurs.
+        assert_eq!(metrics.f1_macro, 2.0 / 3.0);
+    }
+
+    #[test]
+    fn an_unknown_label_is_missed() {
+        let metrics = counted(&[(&[0], &[0, 3])]);
+        assert_eq!((metrics.precision_micro, metrics.recall_micro), (1.0, 0.5));
+        assert_eq!((metrics.exact_match, metrics.hamming_loss), (0.0, 0.0));
+        assert_eq!((metrics.recall_macro, metrics.unknown), (1.0 / 3.0, 1));
+    }
+
+    #[test]
+    fn nothing_given_and_nothing_there_is_zero_not_nan() {
+        let metrics = counted(&[(&[], &[])]);
+        assert_eq!((metrics.f1_micro, metrics.f1_macro, metrics.exact_match), (0.0, 0.0, 1.0));
+    }
+
+    #[test]
+    fn no_rows_no_metrics() {
+        assert_eq!(MultiLabelCounter::new(&["a".into()]).finish(), None);
+    }
+}

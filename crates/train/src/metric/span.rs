@@ -1,0 +1,130 @@
+//! Spans from tags: which words belong together, by the rules of conlleval.
+//!
+//! Tags are `O`, `B-TYPE`, `I-TYPE`. Models also answer sequences that no
+//! annotator would write, and every counting tool has its rules for them; these
+//! are those of conlleval (Tjong Kim Sang, 2000) and of seqeval in its default
+//! mode: what continues nothing begins something.
+
+/// Words `first ..= last` of one sequence, with a label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Span<'a> {
+    /// The type, without `B-` or `I-`.
+    pub label: &'a str,
+    /// Index of the first word.
+    pub first: usize,
+    /// Index of the last word.
+    pub last: usize,
+}
+
+/// What a tag says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tag<'a> {
+    /// `O`: in no span.
+    Outside,
+    /// `B-TYPE`: the first word of a span.
+    Begin(&'a str),
+    /// `I-TYPE`: a further word.
+    Inside(&'a str),
+}
+
+impl<'a> Tag<'a> {
+    /// Reads `O`, `B-TYPE` or `I-TYPE`; bare `B` and `I` have the type `_`, as in
+    /// seqeval. `None` for anything else.
+    pub fn parse(tag: &'a str) -> Option<Self> {
+        let typed = |rest: &'a str| match rest.strip_prefix('-') {
+            Some("") => None,
+            Some(label) => Some(label),
+            None if rest.is_empty() => Some("_"),
+            None => None,
+        };
+        match tag.split_at_checked(1)? {
+            ("O", "") => Some(Self::Outside),
+            ("B", rest) => typed(rest).map(Self::Begin),
+            ("I", rest) => typed(rest).map(Self::Inside),
+            _ => None,
+        }
+    }
+}
+
+/// Spans of one sequence, in order.
+///
+/// - A `B` begins a span, always.
+/// - An `I` goes on with the span before it if that has the same type;
+///   otherwise, also after `O` and at the start, it begins one.
+/// - A span ends before the next one begins, before `O`, and with the sequence.
+///
+/// A tag that [`Tag::parse`] does not know is as `O`.
+///
+/// ```
+/// use polyhead_train::metric::{Span, spans};
+///
+/// let found = spans(["I-city", "I-city", "I-time", "O", "B-time", "B-time"]);
+/// let expected = [("city", 0, 1), ("time", 2, 2), ("time", 4, 4), ("time", 5, 5)];
+/// assert_eq!(found, expected.map(|(label, first, last)| Span { label, first, last }));
+/// ```
+pub fn spans<'a>(tags: impl IntoIterator<Item = &'a str>) -> Vec<Span<'a>> {
+    let mut spans: Vec<Span<'a>> = Vec::new();
+    // Whether the last span reaches up to the word before.
+    let mut open = false;
+    for (word, tag) in tags.into_iter().enumerate() {
+        let (label, begins) = match Tag::parse(tag) {
+            Some(Tag::Begin(label)) => (label, true),
+            Some(Tag::Inside(label)) => (label, false),
+            Some(Tag::Outside) | None => {
+                open = false;
+                continue;
+            }
+        };
+        match spans.last_mut() {
+            Some(span) if open && !begins && span.label == label => span.last = word,
+            _ => spans.push(Span { label, first: word, last: word }),
+        }
+        open = true;
+    }
+    spans
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(tags: &str, expected: &[(&str, usize, usize)]) {
+        let found: Vec<(&str, usize, usize)> =
+            spans(tags.split_whitespace()).iter().map(|s| (s.label, s.first, s.last)).collect();
+        assert_eq!(found, expected, "{tags}");
+    }
+
+    #[test]
+    fn what_annotators_write() {
+        check("", &[]);
+        check("O O", &[]);
+        check("B-a I-a I-a O B-b", &[("a", 0, 2), ("b", 4, 4)]);
+        check("B-a B-a I-a", &[("a", 0, 0), ("a", 1, 2)]);
+        check("B-a B-b I-b", &[("a", 0, 0), ("b", 1, 2)]);
+    }
+
+    #[test]
+    fn what_models_answer() {
+        check("I-a I-a", &[("a", 0, 1)]);
+        check("O I-a O", &[("a", 1, 1)]);
+        check("I-a I-b I-b I-a", &[("a", 0, 0), ("b", 1, 2), ("a", 3, 3)]);
+        check("B-a I-b", &[("a", 0, 0), ("b", 1, 1)]);
+        check("I-a B-a", &[("a", 0, 0), ("a", 1, 1)]);
+        check("B-a O I-a", &[("a", 0, 0), ("a", 2, 2)]);
+    }
+
+    #[test]
+    fn types_may_hold_hyphens_and_may_lack() {
+        check("B-part-of I-part-of I-part", &[("part-of", 0, 1), ("part", 2, 2)]);
+        check("B I O I", &[("_", 0, 1), ("_", 3, 3)]);
+    }
+
+    #[test]
+    fn other_tags_are_no_tags() {
+        for tag in ["", "B-", "I-", "BPER", "S-a", "O-a", "b-a", "é"] {
+            assert_eq!(Tag::parse(tag), None, "{tag:?}");
+        }
+        check("B-a E-a I-a", &[("a", 0, 0), ("a", 2, 2)]);
+    }
+}
