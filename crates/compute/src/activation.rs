@@ -1,7 +1,11 @@
-//! Element-wise functions that follow a linear layer.
+//! Element-wise functions that follow a linear layer, and their derivatives.
 
 use crate::functions;
 use crate::simd::{Isa, Op, Simd};
+use crate::team::{SharedPointer, Team};
+
+/// Numbers that one part of a team takes at a time.
+const NUMBERS_PER_PART: usize = 1 << 14;
 
 /// The functions between two linear layers, named as configurations name them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -31,8 +35,12 @@ impl Activation {
 
     /// The plain formula in double precision: the oracle of the fast versions.
     pub fn reference(self, x: f32) -> f32 {
-        let x = f64::from(x);
-        let y = match self {
+        self.exact(f64::from(x)) as f32
+    }
+
+    /// The formula.
+    fn exact(self, x: f64) -> f64 {
+        match self {
             Self::Identity => x,
             Self::Gelu => x / 2.0 * libm::erfc(-x / std::f64::consts::SQRT_2),
             Self::GeluTanh => {
@@ -43,8 +51,37 @@ impl Activation {
             Self::Silu => x / (1.0 + (-x).exp()),
             Self::Tanh => x.tanh(),
             Self::Sigmoid => 1.0 / (1.0 + (-x).exp()),
-        };
-        y as f32
+        }
+    }
+
+    /// The derivative, in double precision: the oracle of [`activation_backward`].
+    ///
+    /// That of `Relu` is 0 at 0, as in PyTorch.
+    pub fn derivative_reference(self, x: f64) -> f64 {
+        match self {
+            Self::Identity => 1.0,
+            Self::Gelu => {
+                let density = (-x * x / 2.0).exp() / (2.0 * std::f64::consts::PI).sqrt();
+                libm::erfc(-x / std::f64::consts::SQRT_2) / 2.0 + x * density
+            }
+            Self::GeluTanh => {
+                let factor = (2.0 / std::f64::consts::PI).sqrt();
+                let t = (factor * (x + 0.044_715 * x.powi(3))).tanh();
+                let slope = factor * (1.0 + 3.0 * 0.044_715 * x * x);
+                (1.0 + t) / 2.0 + x / 2.0 * (1.0 - t * t) * slope
+            }
+            Self::Relu if x > 0.0 => 1.0,
+            Self::Relu => 0.0,
+            Self::Silu => {
+                let s = 1.0 / (1.0 + (-x).exp());
+                s * (1.0 + x * (1.0 - s))
+            }
+            Self::Tanh => 1.0 - x.tanh().powi(2),
+            Self::Sigmoid => {
+                let s = 1.0 / (1.0 + (-x).exp());
+                s * (1.0 - s)
+            }
+        }
     }
 
     /// One vector; the `match` is the same in every round of a loop, so it is free.
@@ -73,6 +110,94 @@ impl Activation {
             Self::Sigmoid => functions::sigmoid(simd, x),
         }
     }
+
+    /// The derivative at one vector; as for `vector`, the `match` is free.
+    #[inline(always)]
+    fn derivative<S: Simd>(self, simd: S, x: S::V) -> S::V {
+        let (one, half) = (simd.splat(1.0), simd.splat(0.5));
+        match self {
+            Self::Identity => one,
+            Self::Gelu => {
+                // Φ(x) + x φ(x), with Φ = (1 + erf(x/√2))/2 and φ = e^(−x²/2)/√(2π)
+                let scaled = simd.mul(x, simd.splat(std::f32::consts::FRAC_1_SQRT_2));
+                let below = simd.mul_add(half, functions::erf(simd, scaled), half);
+                let exponent = simd.mul(simd.mul(x, x), simd.splat(-0.5));
+                let density = simd.mul(functions::exp(simd, exponent), simd.splat(0.398_942_3));
+                simd.mul_add(x, density, below)
+            }
+            Self::GeluTanh => {
+                // t = tanh(x (a + b x²)), t' = (1 − t²)(a + 3 b x²); (1 + t)/2 + x/2 t'
+                let square = simd.mul(x, x);
+                let (a, b) = (simd.splat(0.797_884_6), simd.splat(0.035_677_408));
+                let t = functions::tanh(simd, simd.mul(x, simd.mul_add(square, b, a)));
+                let slope = simd.mul_add(square, simd.splat(3.0 * 0.035_677_408), a);
+                let rest = simd.sub(one, simd.mul(t, t));
+                let half_x = simd.mul(x, half);
+                simd.mul_add(half_x, simd.mul(rest, slope), simd.mul_add(t, half, half))
+            }
+            Self::Relu => simd.where_positive(x, one),
+            Self::Silu => {
+                let s = functions::sigmoid(simd, x);
+                simd.mul(s, simd.mul_add(x, simd.sub(one, s), one))
+            }
+            Self::Tanh => {
+                let t = functions::tanh(simd, x);
+                simd.sub(one, simd.mul(t, t))
+            }
+            Self::Sigmoid => {
+                let s = functions::sigmoid(simd, x);
+                simd.mul(s, simd.sub(one, s))
+            }
+        }
+    }
+}
+
+/// `dout *= f′(pre)`, in place: from the gradient of `f(pre)` to that of `pre`.
+///
+/// - `pre`, `dout`: as many numbers
+///
+/// # Panics
+/// If the lengths differ.
+pub fn activation_backward(
+    team: &Team,
+    isa: Isa,
+    activation: Activation,
+    pre: &[f32],
+    dout: &mut [f32],
+) {
+    assert_eq!(pre.len(), dout.len(), "length of the gradient");
+    if activation == Activation::Identity {
+        return;
+    }
+    let to = SharedPointer(dout.as_mut_ptr());
+    team.run_ranges(pre.len(), NUMBERS_PER_PART, &|range| {
+        // SAFETY: the numbers of this part, which no other part has.
+        let dout =
+            unsafe { std::slice::from_raw_parts_mut(to.get().add(range.start), range.len()) };
+        isa.run(Backward { activation, pre: &pre[range], dout });
+    });
+}
+
+struct Backward<'a> {
+    activation: Activation,
+    pre: &'a [f32],
+    dout: &'a mut [f32],
+}
+
+impl Op for Backward<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        for (dout, pre) in self.dout.chunks_mut(S::LANES).zip(self.pre.chunks(S::LANES)) {
+            // SAFETY: the count is the length of both chunks, at most LANES.
+            unsafe {
+                let factor =
+                    self.activation.derivative(simd, simd.load_first(pre.as_ptr(), dout.len()));
+                let y = simd.mul(simd.load_first(dout.as_ptr(), dout.len()), factor);
+                simd.store_first(y, dout.as_mut_ptr(), dout.len());
+            }
+        }
+    }
 }
 
 struct Apply<'a> {
@@ -97,13 +222,75 @@ impl Op for Apply<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::team::Threads;
+    use crate::testing::numbers;
+
+    const ALL: [Activation; 7] = [
+        Activation::Identity,
+        Activation::Gelu,
+        Activation::GeluTanh,
+        Activation::Relu,
+        Activation::Silu,
+        Activation::Tanh,
+        Activation::Sigmoid,
+    ];
+
+    #[test]
+    fn derivatives_are_those_of_the_formulas() {
+        for activation in ALL {
+            for i in -800..800 {
+                // Never at 0, where that of relu jumps.
+                let x = (f64::from(i) + 0.5) / 100.0;
+                let h = 1e-5;
+                let slope = (activation.exact(x + h) - activation.exact(x - h)) / (2.0 * h);
+                let error = (slope - activation.derivative_reference(x)).abs();
+                assert!(error < 1e-9, "{activation:?} at {x}: {error}");
+            }
+        }
+        assert_eq!(Activation::Relu.derivative_reference(0.0), 0.0);
+    }
+
+    #[test]
+    fn fast_derivatives_follow_the_formulas() {
+        let pre: Vec<f32> = (-12_001..=12_000).map(|i| i as f32 / 1000.0).collect();
+        for isa in Isa::available() {
+            for activation in ALL {
+                let mut d = vec![2.0; pre.len()];
+                activation_backward(&Team::solo(), isa, activation, &pre, &mut d);
+                for (x, d) in pre.iter().zip(&d) {
+                    let exact = 2.0 * activation.derivative_reference(f64::from(*x));
+                    // As for the functions: erf and tanh carry errors of 4e-7, times x (and, in
+                    // the square of tanh, the slope of its argument) in the worst case.
+                    let allowed = 2e-6 * f64::from(x.abs()).max(1.0);
+                    let error = (f64::from(*d) - exact).abs();
+                    assert!(error <= allowed, "{activation:?} at {x} on {}: {d}", isa.name());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn backward_has_the_same_bits_in_any_team() {
+        let (pre, dout) = (numbers(50_000, 1), numbers(50_000, 2));
+        for isa in Isa::available() {
+            let mut alone = dout.clone();
+            activation_backward(&Team::solo(), isa, Activation::Gelu, &pre, &mut alone);
+            for count in [2, 3, 5] {
+                let mut together = dout.clone();
+                let threads = Threads::new(count).expect("threads");
+                threads.team(|team| {
+                    activation_backward(team, isa, Activation::Gelu, &pre, &mut together);
+                });
+                assert_eq!(alone, together, "{}", isa.name());
+            }
+        }
+    }
 
     #[test]
     fn fast_versions_follow_the_formulas() {
-        use Activation::*;
         let x: Vec<f32> = (-12_000..=12_000).map(|i| i as f32 / 1000.0).collect();
         for isa in Isa::available() {
-            for activation in [Identity, Gelu, GeluTanh, Relu, Silu, Tanh, Sigmoid] {
+            for activation in ALL {
                 let mut y = x.clone();
                 activation.apply(isa, &mut y);
                 for (x, y) in x.iter().zip(&y) {

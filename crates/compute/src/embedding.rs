@@ -1,19 +1,35 @@
 //! Token ids to vectors: the sum of word, token type and position embeddings.
 
+use std::ops::Range;
+
+use crate::simd::{Isa, Op, Simd};
 use crate::storage::StoredTensor;
 use crate::team::{SharedPointer, Team};
 
+/// Columns of the tables whose gradients one part of a team sums.
+const COLUMNS_PER_PART: usize = 64;
+
+/// The word embeddings, `[V, D]`.
+#[derive(Clone, Copy)]
+pub enum WordTable<'a> {
+    /// As a file stores them: only the rows that occur are converted, since the
+    /// table is half of a small model.
+    Stored(&'a StoredTensor),
+    /// As training keeps them.
+    Flat(&'a [f32]),
+}
+
 /// The tables of an encoder.
-///
-/// The word table stays as it is stored, and only the rows that occur are
-/// converted: it is half of a small model. The other two are small.
-pub struct EmbeddingTables {
+#[derive(Clone, Copy)]
+pub struct EmbeddingTables<'a> {
+    /// `D`
+    pub width: usize,
     /// `[V, D]`
-    pub word: StoredTensor,
+    pub word: WordTable<'a>,
     /// `[positions, D]`
-    pub position: Vec<f32>,
+    pub position: &'a [f32],
     /// `[types, D]`; empty where the encoder has no token types.
-    pub token_type: Vec<f32>,
+    pub token_type: &'a [f32],
 }
 
 /// `out[n] = word[id] + token_type[type] + position[n − beginning of its sequence]`
@@ -32,10 +48,8 @@ pub fn embed(
     offsets: &[usize],
     out: &mut [f32],
 ) {
-    let width = tables.word.columns();
-    assert_eq!(out.len(), ids.len() * width, "length of the output");
-    assert_eq!(offsets.last(), Some(&ids.len()), "the last offset is the number of tokens");
-    assert_eq!(type_ids.len(), ids.len(), "a type for each token");
+    let width = tables.width;
+    check_lengths(width, ids, type_ids, offsets, out);
     let out = SharedPointer(out.as_mut_ptr());
     team.run(offsets.len() - 1, &|sequence| {
         let (start, end) = (offsets[sequence], offsets[sequence + 1]);
@@ -47,13 +61,80 @@ pub fn embed(
         };
         for (position, row) in rows.chunks_exact_mut(width).enumerate() {
             let n = start + position;
-            tables.word.read_row(ids[n] as usize, row);
+            match tables.word {
+                WordTable::Stored(table) => table.read_row(ids[n] as usize, row),
+                WordTable::Flat(table) => row.copy_from_slice(table_row(table, ids[n], width)),
+            }
             if !tables.token_type.is_empty() {
-                add(row, &tables.token_type[type_ids[n] as usize * width..][..width]);
+                add(row, table_row(tables.token_type, type_ids[n], width));
             }
             add(row, &tables.position[position * width..][..width]);
         }
     });
+}
+
+/// The backward of [`embed`]: `dword[id] += dout[n]`, and so on.
+///
+/// - `dout`: `[N, D]`
+/// - `dword`: `[V, D]`, `dposition`: `[positions, D]`, `dtoken_type`: `[types, D]`,
+///   each where it is wanted
+///
+/// Each gradient is summed token after token, beginning with what stands there:
+/// threads have columns of their own, not tokens.
+///
+/// # Panics
+/// If the lengths do not fit, or an id, a type or a position lies outside its table.
+#[expect(clippy::too_many_arguments, reason = "the batch, and where three gradients go")]
+pub fn embed_backward(
+    team: &Team,
+    isa: Isa,
+    ids: &[u32],
+    type_ids: &[u32],
+    offsets: &[usize],
+    dout: &[f32],
+    dword: Option<&mut [f32]>,
+    dposition: Option<&mut [f32]>,
+    dtoken_type: Option<&mut [f32]>,
+) {
+    if ids.is_empty() {
+        return;
+    }
+    let width = dout.len() / ids.len();
+    check_lengths(width, ids, type_ids, offsets, dout);
+    let [dword, dposition, dtoken_type] = [dword, dposition, dtoken_type]
+        .map(|table| table.map(|t| (SharedPointer(t.as_mut_ptr()), t.len() / width)));
+    team.run_ranges(width, COLUMNS_PER_PART, &|columns| {
+        let scatter = |table: Option<(SharedPointer, usize)>, rows| {
+            if let Some((table, count)) = table {
+                isa.run(Scatter { dout, width, columns: columns.clone(), rows, table, count });
+            }
+        };
+        scatter(dword, TableRows::Of(ids));
+        scatter(dposition, TableRows::Positions(offsets));
+        scatter(dtoken_type, TableRows::Of(type_ids));
+    });
+}
+
+/// The plain loops: document and oracle of [`embed_backward`], for one table.
+///
+/// - `rows`: `[N]`, the row of the table that each token came from
+pub fn embed_backward_reference(dout: &[f64], rows: &[usize], width: usize, dtable: &mut [f64]) {
+    for (n, row) in rows.iter().enumerate() {
+        for c in 0..width {
+            dtable[row * width + c] += dout[n * width + c];
+        }
+    }
+}
+
+fn check_lengths(width: usize, ids: &[u32], type_ids: &[u32], offsets: &[usize], rows: &[f32]) {
+    assert!(width > 0, "embeddings have a width");
+    assert_eq!(rows.len(), ids.len() * width, "{} rows of {width}", ids.len());
+    assert_eq!(offsets.last(), Some(&ids.len()), "the last offset is the number of tokens");
+    assert_eq!(type_ids.len(), ids.len(), "a type for each token");
+}
+
+fn table_row(table: &[f32], row: u32, width: usize) -> &[f32] {
+    &table[row as usize * width..][..width]
 }
 
 fn add(row: &mut [f32], other: &[f32]) {
@@ -62,19 +143,189 @@ fn add(row: &mut [f32], other: &[f32]) {
     }
 }
 
+/// Which row of a table each token belongs to.
+#[derive(Clone, Copy)]
+enum TableRows<'a> {
+    Of(&'a [u32]),
+    /// Counted from the beginning of each sequence: `[B + 1]`.
+    Positions(&'a [usize]),
+}
+
+/// Adds some columns of `dout` to the rows of a table.
+struct Scatter<'a> {
+    dout: &'a [f32],
+    width: usize,
+    columns: Range<usize>,
+    rows: TableRows<'a>,
+    table: SharedPointer,
+    /// Rows of the table.
+    count: usize,
+}
+
+impl Op for Scatter<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        match self.rows {
+            TableRows::Of(ids) => {
+                for (n, id) in ids.iter().enumerate() {
+                    self.add(n, *id as usize);
+                }
+            }
+            TableRows::Positions(offsets) => {
+                for sequence in offsets.windows(2) {
+                    for n in sequence[0]..sequence[1] {
+                        self.add(n, n - sequence[0]);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Scatter<'_> {
+    #[inline(always)]
+    fn add(&self, n: usize, row: usize) {
+        assert!(row < self.count, "row {row} of a table of {}", self.count);
+        let from = &self.dout[n * self.width..][..self.width][self.columns.clone()];
+        // SAFETY: the row lies in the table; its columns belong to this part alone.
+        let to = unsafe {
+            let at = self.table.get().add(row * self.width + self.columns.start);
+            std::slice::from_raw_parts_mut(at, from.len())
+        };
+        for (to, from) in to.iter_mut().zip(from) {
+            *to += *from;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::team::Threads;
+    use crate::testing::{numbers, wide};
 
     #[test]
     fn sums_the_rows_of_three_tables() {
-        let tables = EmbeddingTables {
-            word: StoredTensor::from_f32(vec![3, 2], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]),
-            position: vec![10.0, 20.0, 30.0, 40.0],
-            token_type: vec![100.0, 200.0, 300.0, 400.0],
-        };
-        let mut out = vec![f32::NAN; 6];
-        embed(&Team::solo(), &tables, &[2, 0, 1], &[0, 1, 0], &[0, 2, 3], &mut out);
-        assert_eq!(out, [115.0, 226.0, 331.0, 442.0, 113.0, 224.0]);
+        let word = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
+        let stored = StoredTensor::from_f32(vec![3, 2], &word);
+        for word in [WordTable::Stored(&stored), WordTable::Flat(&word)] {
+            let tables = EmbeddingTables {
+                width: 2,
+                word,
+                position: &[10.0, 20.0, 30.0, 40.0],
+                token_type: &[100.0, 200.0, 300.0, 400.0],
+            };
+            let mut out = vec![f32::NAN; 6];
+            embed(&Team::solo(), &tables, &[2, 0, 1], &[0, 1, 0], &[0, 2, 3], &mut out);
+            assert_eq!(out, [115.0, 226.0, 331.0, 442.0, 113.0, 224.0]);
+        }
+    }
+
+    struct Batch {
+        ids: Vec<u32>,
+        type_ids: Vec<u32>,
+        offsets: Vec<usize>,
+        dout: Vec<f32>,
+    }
+
+    impl Batch {
+        /// Of 11 words, 2 types and 20 positions, `width` wide.
+        fn new(width: usize) -> Self {
+            let ids: Vec<u32> = (0..37).map(|n| n * n % 11).collect();
+            Self {
+                type_ids: ids.iter().map(|id| id % 2).collect(),
+                offsets: vec![0, 5, 5, 18, 37],
+                dout: numbers(37 * width, 1),
+                ids,
+            }
+        }
+
+        /// Adds the gradients of some sequences.
+        fn run(&self, team: &Team, isa: Isa, sequences: Range<usize>, tables: &mut [Vec<f32>; 3]) {
+            let width = self.dout.len() / self.ids.len();
+            let (first, end) = (self.offsets[sequences.start], self.offsets[sequences.end]);
+            let offsets: Vec<usize> =
+                self.offsets[sequences.start..=sequences.end].iter().map(|o| o - first).collect();
+            let [word, position, token_type] = tables;
+            embed_backward(
+                team,
+                isa,
+                &self.ids[first..end],
+                &self.type_ids[first..end],
+                &offsets,
+                &self.dout[first * width..end * width],
+                Some(word),
+                Some(position),
+                Some(token_type),
+            );
+        }
+    }
+
+    fn gradients(width: usize) -> [Vec<f32>; 3] {
+        [numbers(11 * width, 2), numbers(20 * width, 3), numbers(2 * width, 4)]
+    }
+
+    #[test]
+    fn gradients_follow_the_plain_loops() {
+        for isa in Isa::available() {
+            for width in [1, 5, 64, 70, 384] {
+                let batch = Batch::new(width);
+                let mut tables = gradients(width);
+                batch.run(&Team::solo(), isa, 0..4, &mut tables);
+                let positions = (0..5).chain(0..13).chain(0..19).collect::<Vec<usize>>();
+                let index = |ids: &[u32]| ids.iter().map(|id| *id as usize).collect::<Vec<_>>();
+                let rows = [index(&batch.ids), positions, index(&batch.type_ids)];
+                for ((table, before), rows) in tables.iter().zip(gradients(width)).zip(rows) {
+                    let mut exact = wide(&before);
+                    embed_backward_reference(&wide(&batch.dout), &rows, width, &mut exact);
+                    for (a, b) in table.iter().zip(exact) {
+                        // Up to 37 terms, below 20 on the way, each rounded to 2⁻²⁴ of it.
+                        assert!((f64::from(*a) - b).abs() < 4e-5, "{a}, not {b}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn gradients_have_the_same_bits_in_any_team_and_however_sequences_are_cut() {
+        for isa in Isa::available() {
+            let batch = Batch::new(150);
+            let mut whole = gradients(150);
+            batch.run(&Team::solo(), isa, 0..4, &mut whole);
+            for threads in [2, 3, 5] {
+                let mut other = gradients(150);
+                let threads = Threads::new(threads).expect("threads");
+                threads.team(|team| batch.run(team, isa, 0..4, &mut other));
+                assert_eq!(whole, other, "{}", isa.name());
+            }
+            for cut in 0..=4 {
+                let mut other = gradients(150);
+                batch.run(&Team::solo(), isa, 0..cut, &mut other);
+                batch.run(&Team::solo(), isa, cut..4, &mut other);
+                assert_eq!(whole, other, "{}", isa.name());
+            }
+        }
+    }
+
+    #[test]
+    fn only_the_wanted_gradients_are_computed() {
+        let batch = Batch::new(8);
+        let mut position = vec![0.0; 20 * 8];
+        embed_backward(
+            &Team::solo(),
+            Isa::detect(),
+            &batch.ids,
+            &batch.type_ids,
+            &batch.offsets,
+            &batch.dout,
+            None,
+            Some(&mut position),
+            None,
+        );
+        let mut all = [vec![0.0; 11 * 8], vec![0.0; 20 * 8], vec![0.0; 2 * 8]];
+        batch.run(&Team::solo(), Isa::detect(), 0..4, &mut all);
+        assert_eq!(position, all[1]);
     }
 }

@@ -1,10 +1,15 @@
 //! Layer normalization of rows (Ba, Kiros and Hinton, 2016).
 
+use std::ops::Range;
+
+use crate::dropout::Dropout;
 use crate::simd::{Isa, Op, Simd};
 use crate::team::{SharedPointer, Team};
 
 /// Rows that one part of a team takes at a time.
 const ROWS_PER_PART: usize = 16;
+/// Columns whose gradients one part sums over all rows: some vectors of any set.
+const COLUMNS_PER_PART: usize = 64;
 
 /// `x = (x − mean) / √(variance + eps) · weight + bias` for each row, in place.
 ///
@@ -29,76 +34,458 @@ pub fn layer_norm(team: &Team, isa: Isa, x: &mut [f32], weight: &[f32], bias: &[
         let x = unsafe {
             std::slice::from_raw_parts_mut(x.get().add(first * width), (end - first) * width)
         };
-        isa.run(Rows { x, weight, bias, eps });
+        isa.run(Rows { x, norm: Norm { weight, bias, eps } });
     });
 }
 
 /// The plain loops in double precision: document and oracle of [`layer_norm`].
 pub fn layer_norm_reference(x: &mut [f32], weight: &[f32], bias: &[f32], eps: f32) {
-    let width = weight.len() as f64;
-    for row in x.chunks_exact_mut(weight.len()) {
-        let mean = row.iter().map(|x| f64::from(*x)).sum::<f64>() / width;
-        let variance = row.iter().map(|x| (f64::from(*x) - mean).powi(2)).sum::<f64>() / width;
-        let scale = 1.0 / (variance + f64::from(eps)).sqrt();
+    let wide = |values: &[f32]| values.iter().map(|x| f64::from(*x)).collect::<Vec<_>>();
+    let (weight, bias, exact) = (wide(weight), wide(bias), wide(x));
+    let none = Dropout::none();
+    let (_, out) =
+        residual_layer_norm_reference(&exact, &none, &[], None, &weight, &bias, eps.into());
+    for (x, out) in x.iter_mut().zip(out) {
+        *x = out as f32;
+    }
+}
+
+/// A layer whose input is the sum of a residual and a dropped-out `x`, for training.
+///
+/// `x` becomes `sum = dropout(x) + residual`, `out = layer_norm(sum)`; the
+/// backward reads `sum` and `stats`.
+///
+/// - `x`, `residual`, `out`: `[N, D]`
+/// - `rows`: `[N]`, see [`dropout`](crate::dropout); may be empty where nothing is dropped
+/// - `weight`, `bias`: `[D]`
+/// - `stats`: `[N, 2]`, mean and `1 / √(variance + eps)` of each row
+///
+/// `out` has the bits that [`layer_norm`] makes of `sum`.
+///
+/// # Panics
+/// If the lengths do not fit.
+#[expect(clippy::too_many_arguments, reason = "one fused pass over the rows")]
+pub fn residual_layer_norm(
+    team: &Team,
+    isa: Isa,
+    x: &mut [f32],
+    dropout: &Dropout,
+    rows: &[u64],
+    residual: Option<&[f32]>,
+    weight: &[f32],
+    bias: &[f32],
+    eps: f32,
+    stats: &mut [f32],
+    out: &mut [f32],
+) {
+    let width = weight.len();
+    let count = check_rows(x.len(), width);
+    assert_eq!(bias.len(), width, "length of the bias");
+    assert_eq!(out.len(), x.len(), "length of the output");
+    assert_eq!(stats.len(), 2 * count, "length of the statistics");
+    assert!(residual.is_none_or(|r| r.len() == x.len()), "length of the residual");
+    assert!(dropout.is_none() || rows.len() == count, "an identity for each row");
+    let (x, stats) = (SharedPointer(x.as_mut_ptr()), SharedPointer(stats.as_mut_ptr()));
+    let out = SharedPointer(out.as_mut_ptr());
+    team.run_ranges(count, ROWS_PER_PART, &|range| {
+        let numbers = range.start * width..range.end * width;
+        // SAFETY: the rows of this part, which no other part has, in buffers of checked lengths.
+        let (x, stats, out) = unsafe {
+            (
+                std::slice::from_raw_parts_mut(x.get().add(numbers.start), numbers.len()),
+                std::slice::from_raw_parts_mut(stats.get().add(2 * range.start), 2 * range.len()),
+                std::slice::from_raw_parts_mut(out.get().add(numbers.start), numbers.len()),
+            )
+        };
+        isa.run(TrainingRows {
+            x,
+            dropout: *dropout,
+            rows: if dropout.is_none() { &[] } else { &rows[range] },
+            residual: residual.map(|r| &r[numbers]),
+            norm: Norm { weight, bias, eps },
+            stats,
+            out,
+        });
+    });
+}
+
+/// The backward of [`residual_layer_norm`] down to the sum.
+///
+/// With `y = (sum − mean) · scale` and `g = dout · weight`:
+///
+/// `dsum = scale · (g − mean(g) − y · mean(g · y))`,
+/// `dweight += Σₙ dout · y`, `dbias += Σₙ dout`
+///
+/// - `sum`, `dout`, `dsum`: `[N, D]`; `stats`: `[N, 2]`, as forward left them
+/// - `gradients`: `dweight` and `dbias`, `[D]` each, where they are wanted
+///
+/// The gradient of the residual is `dsum`, that of `x` is `dsum` after the same
+/// [`dropout`](crate::dropout). Gradients are summed row after row, beginning
+/// with what stands there.
+///
+/// # Panics
+/// If the lengths do not fit.
+#[expect(clippy::too_many_arguments, reason = "what forward kept, and where gradients go")]
+pub fn layer_norm_backward(
+    team: &Team,
+    isa: Isa,
+    sum: &[f32],
+    stats: &[f32],
+    weight: &[f32],
+    dout: &[f32],
+    dsum: &mut [f32],
+    gradients: Option<(&mut [f32], &mut [f32])>,
+) {
+    let width = weight.len();
+    let count = check_rows(sum.len(), width);
+    assert_eq!(stats.len(), 2 * count, "length of the statistics");
+    assert_eq!(dout.len(), sum.len(), "length of the gradient");
+    assert_eq!(dsum.len(), sum.len(), "length of the gradient of the sum");
+    let dsum = SharedPointer(dsum.as_mut_ptr());
+    team.run_ranges(count, ROWS_PER_PART, &|range| {
+        let numbers = range.start * width..range.end * width;
+        // SAFETY: the rows of this part, which no other part has.
+        let dsum =
+            unsafe { std::slice::from_raw_parts_mut(dsum.get().add(numbers.start), numbers.len()) };
+        isa.run(BackwardRows {
+            sum: &sum[numbers.clone()],
+            stats: &stats[2 * range.start..2 * range.end],
+            weight,
+            dout: &dout[numbers],
+            dsum,
+        });
+    });
+    if let Some((dweight, dbias)) = gradients {
+        assert_eq!((dweight.len(), dbias.len()), (width, width), "lengths of the gradients");
+        let (dweight, dbias) =
+            (SharedPointer(dweight.as_mut_ptr()), SharedPointer(dbias.as_mut_ptr()));
+        team.run_ranges(width, COLUMNS_PER_PART, &|columns| {
+            isa.run(BackwardColumns { sum, stats, dout, width, columns, dweight, dbias });
+        });
+    }
+}
+
+/// The plain loops of [`residual_layer_norm`] in double precision: returns sum and output.
+pub fn residual_layer_norm_reference(
+    x: &[f64],
+    dropout: &Dropout,
+    rows: &[u64],
+    residual: Option<&[f64]>,
+    weight: &[f64],
+    bias: &[f64],
+    eps: f64,
+) -> (Vec<f64>, Vec<f64>) {
+    let width = weight.len();
+    let mut sum = x.to_vec();
+    for (i, sum) in sum.iter_mut().enumerate() {
+        if !dropout.is_none() {
+            *sum *= f64::from(dropout.factor(rows[i / width], (i % width) as u32));
+        }
+        *sum += residual.map_or(0.0, |r| r[i]);
+    }
+    let mut out = sum.clone();
+    for row in out.chunks_exact_mut(width) {
+        let (mean, scale) = moments_reference(row, eps);
         for ((x, w), b) in row.iter_mut().zip(weight).zip(bias) {
-            *x = ((f64::from(*x) - mean) * scale * f64::from(*w) + f64::from(*b)) as f32;
+            *x = (*x - mean) * scale * w + b;
+        }
+    }
+    (sum, out)
+}
+
+/// The plain loops of [`layer_norm_backward`] in double precision; the three gradients.
+pub fn layer_norm_backward_reference(
+    sum: &[f64],
+    weight: &[f64],
+    eps: f64,
+    dout: &[f64],
+) -> (Vec<f64>, Vec<f64>, Vec<f64>) {
+    let width = weight.len();
+    let (mut dsum, mut dweight, mut dbias) =
+        (Vec::with_capacity(sum.len()), vec![0.0; width], vec![0.0; width]);
+    for (sum, dout) in sum.chunks_exact(width).zip(dout.chunks_exact(width)) {
+        let (mean, scale) = moments_reference(sum, eps);
+        let y: Vec<f64> = sum.iter().map(|x| (x - mean) * scale).collect();
+        let g: Vec<f64> = dout.iter().zip(weight).map(|(d, w)| d * w).collect();
+        let mean_g = g.iter().sum::<f64>() / width as f64;
+        let mean_gy = g.iter().zip(&y).map(|(g, y)| g * y).sum::<f64>() / width as f64;
+        dsum.extend(g.iter().zip(&y).map(|(g, y)| scale * (g - mean_g - y * mean_gy)));
+        for c in 0..width {
+            dweight[c] += dout[c] * y[c];
+            dbias[c] += dout[c];
+        }
+    }
+    (dsum, dweight, dbias)
+}
+
+/// Mean and `1 / √(variance + eps)`.
+fn moments_reference(row: &[f64], eps: f64) -> (f64, f64) {
+    let width = row.len() as f64;
+    let mean = row.iter().sum::<f64>() / width;
+    let variance = row.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / width;
+    (mean, 1.0 / (variance + eps).sqrt())
+}
+
+/// How many rows there are.
+fn check_rows(len: usize, width: usize) -> usize {
+    assert!(width > 0 && len.is_multiple_of(width), "whole rows");
+    len / width
+}
+
+#[derive(Clone, Copy)]
+struct Norm<'a> {
+    weight: &'a [f32],
+    bias: &'a [f32],
+    eps: f32,
+}
+
+impl Norm<'_> {
+    /// Mean and `1 / √(variance + eps)` of a row.
+    ///
+    /// # Safety
+    /// The width of the norm must be readable at `row`.
+    #[inline(always)]
+    unsafe fn moments<S: Simd>(&self, simd: S, row: *const f32) -> (f32, f32) {
+        let width = self.weight.len();
+        // SAFETY: `count` numbers from `at` on lie in the row.
+        unsafe {
+            let mut sum = simd.splat(0.0);
+            let mut at = 0;
+            while at < width {
+                let count = S::LANES.min(width - at);
+                sum = simd.add(sum, simd.load_first(row.add(at), count));
+                at += S::LANES;
+            }
+            let mean_of_all = simd.sum(sum) / width as f32;
+            let mean = simd.splat(mean_of_all);
+
+            let mut squares = simd.splat(0.0);
+            at = 0;
+            while at + S::LANES <= width {
+                let d = simd.sub(simd.load(row.add(at)), mean);
+                squares = simd.mul_add(d, d, squares);
+                at += S::LANES;
+            }
+            if at < width {
+                // The lanes beyond the row must add nothing: they hold the mean, not 0.
+                let mut last = [0.0; 16];
+                simd.store(mean, last.as_mut_ptr());
+                std::ptr::copy_nonoverlapping(row.add(at), last.as_mut_ptr(), width - at);
+                let d = simd.sub(simd.load(last.as_ptr()), mean);
+                squares = simd.mul_add(d, d, squares);
+            }
+            let variance = simd.sum(squares) / width as f32;
+            (mean_of_all, 1.0 / (variance + self.eps).sqrt())
+        }
+    }
+
+    /// `out = (row − mean) · scale · weight + bias`; `out` may be the row.
+    ///
+    /// # Safety
+    /// The width of the norm must be readable at `row`, writable at `out`.
+    #[inline(always)]
+    unsafe fn apply<S: Simd>(
+        &self,
+        simd: S,
+        row: *const f32,
+        (mean, scale): (f32, f32),
+        out: *mut f32,
+    ) {
+        let width = self.weight.len();
+        let (mean, scale) = (simd.splat(mean), simd.splat(scale));
+        let mut at = 0;
+        while at < width {
+            let count = S::LANES.min(width - at);
+            // SAFETY: `count` numbers from `at` on lie in row, weight, bias and output.
+            unsafe {
+                let x = simd.sub(simd.load_first(row.add(at), count), mean);
+                let weight = simd.load_first(self.weight.as_ptr().add(at), count);
+                let bias = simd.load_first(self.bias.as_ptr().add(at), count);
+                let y = simd.mul_add(simd.mul(x, scale), weight, bias);
+                simd.store_first(y, out.add(at), count);
+            }
+            at += S::LANES;
         }
     }
 }
 
 struct Rows<'a> {
     x: &'a mut [f32],
-    weight: &'a [f32],
-    bias: &'a [f32],
-    eps: f32,
+    norm: Norm<'a>,
 }
 
 impl Op for Rows<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let width = self.weight.len();
-        for row in self.x.chunks_exact_mut(width) {
+        for row in self.x.chunks_exact_mut(self.norm.weight.len()) {
             let row = row.as_mut_ptr();
-            // SAFETY: `count` numbers from `at` on lie in the row, weight and bias, all `width` long.
+            // SAFETY: the row is as wide as the norm.
             unsafe {
-                let mut sum = simd.splat(0.0);
-                let mut at = 0;
-                while at < width {
-                    let count = S::LANES.min(width - at);
-                    sum = simd.add(sum, simd.load_first(row.add(at), count));
-                    at += S::LANES;
-                }
-                let mean = simd.splat(simd.sum(sum) / width as f32);
+                let moments = self.norm.moments(simd, row);
+                self.norm.apply(simd, row, moments, row);
+            }
+        }
+    }
+}
 
-                let mut squares = simd.splat(0.0);
-                at = 0;
-                while at + S::LANES <= width {
-                    let d = simd.sub(simd.load(row.add(at)), mean);
-                    squares = simd.mul_add(d, d, squares);
-                    at += S::LANES;
-                }
-                if at < width {
-                    // The lanes beyond the row must add nothing: they hold the mean, not 0.
-                    let mut last = [0.0; 16];
-                    simd.store(mean, last.as_mut_ptr());
-                    std::ptr::copy_nonoverlapping(row.add(at), last.as_mut_ptr(), width - at);
-                    let d = simd.sub(simd.load(last.as_ptr()), mean);
-                    squares = simd.mul_add(d, d, squares);
-                }
-                let variance = simd.sum(squares) / width as f32;
-                let scale = simd.splat(1.0 / (variance + self.eps).sqrt());
+struct TrainingRows<'a> {
+    x: &'a mut [f32],
+    dropout: Dropout,
+    /// Empty where nothing is dropped.
+    rows: &'a [u64],
+    residual: Option<&'a [f32]>,
+    norm: Norm<'a>,
+    stats: &'a mut [f32],
+    out: &'a mut [f32],
+}
 
-                at = 0;
-                while at < width {
-                    let count = S::LANES.min(width - at);
-                    let x = simd.sub(simd.load_first(row.add(at), count), mean);
-                    let weight = simd.load_first(self.weight.as_ptr().add(at), count);
-                    let bias = simd.load_first(self.bias.as_ptr().add(at), count);
-                    let y = simd.mul_add(simd.mul(x, scale), weight, bias);
-                    simd.store_first(y, row.add(at), count);
-                    at += S::LANES;
+impl Op for TrainingRows<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let width = self.norm.weight.len();
+        let outputs = self.out.chunks_exact_mut(width).zip(self.stats.chunks_exact_mut(2));
+        for (n, (x, (out, stats))) in self.x.chunks_exact_mut(width).zip(outputs).enumerate() {
+            if !self.dropout.is_none() {
+                self.dropout.scale_row(self.rows[n], 0, x);
+            }
+            if let Some(residual) = self.residual {
+                // Vectors by themselves, as the loop in `scale_row`.
+                for (x, residual) in x.iter_mut().zip(&residual[n * width..(n + 1) * width]) {
+                    *x += *residual;
                 }
+            }
+            // SAFETY: both rows are as wide as the norm.
+            unsafe {
+                let moments = self.norm.moments(simd, x.as_ptr());
+                stats.copy_from_slice(&[moments.0, moments.1]);
+                self.norm.apply(simd, x.as_ptr(), moments, out.as_mut_ptr());
+            }
+        }
+    }
+}
+
+struct BackwardRows<'a> {
+    sum: &'a [f32],
+    stats: &'a [f32],
+    weight: &'a [f32],
+    dout: &'a [f32],
+    dsum: &'a mut [f32],
+}
+
+impl Op for BackwardRows<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let width = self.weight.len();
+        for (n, dsum) in self.dsum.chunks_exact_mut(width).enumerate() {
+            let (x, dout) = (&self.sum[n * width..][..width], &self.dout[n * width..][..width]);
+            let (x, dout, weight) = (x.as_ptr(), dout.as_ptr(), self.weight.as_ptr());
+            let dsum = dsum.as_mut_ptr();
+            let mean = simd.splat(self.stats[2 * n]);
+            let scale = simd.splat(self.stats[2 * n + 1]);
+            let mut total_g = simd.splat(0.0);
+            let mut total_gy = simd.splat(0.0);
+            let mut at = 0;
+            while at < width {
+                let count = S::LANES.min(width - at);
+                // SAFETY: `count` numbers from `at` on lie in the rows. Beyond them `g` is 0, so
+                // that these lanes add nothing.
+                unsafe {
+                    let d = simd.load_first(dout.add(at), count);
+                    let g = simd.mul(d, simd.load_first(weight.add(at), count));
+                    let y = simd.mul(simd.sub(simd.load_first(x.add(at), count), mean), scale);
+                    total_g = simd.add(total_g, g);
+                    total_gy = simd.mul_add(g, y, total_gy);
+                }
+                at += S::LANES;
+            }
+            let mean_g = simd.splat(simd.sum(total_g) / width as f32);
+            let mean_gy = simd.splat(simd.sum(total_gy) / width as f32);
+            at = 0;
+            while at < width {
+                let count = S::LANES.min(width - at);
+                // SAFETY: as above.
+                unsafe {
+                    let d = simd.load_first(dout.add(at), count);
+                    let g = simd.mul(d, simd.load_first(weight.add(at), count));
+                    let y = simd.mul(simd.sub(simd.load_first(x.add(at), count), mean), scale);
+                    let along = simd.mul(y, mean_gy);
+                    let d = simd.mul(scale, simd.sub(simd.sub(g, mean_g), along));
+                    simd.store_first(d, dsum.add(at), count);
+                }
+                at += S::LANES;
+            }
+        }
+    }
+}
+
+/// The gradients of some columns of weight and bias, over all rows.
+struct BackwardColumns<'a> {
+    sum: &'a [f32],
+    stats: &'a [f32],
+    dout: &'a [f32],
+    width: usize,
+    /// At most [`COLUMNS_PER_PART`].
+    columns: Range<usize>,
+    dweight: SharedPointer,
+    dbias: SharedPointer,
+}
+
+impl Op for BackwardColumns<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let mut first = self.columns.start;
+        while first < self.columns.end {
+            let count = self.columns.end - first;
+            // Several vectors at a time, so that their chains of additions overlap.
+            let count = if count >= 4 * S::LANES {
+                self.sums::<S, 4>(simd, first, S::LANES);
+                4 * S::LANES
+            } else {
+                self.sums::<S, 1>(simd, first, S::LANES.min(count));
+                S::LANES
+            };
+            first += count;
+        }
+    }
+}
+
+impl BackwardColumns<'_> {
+    /// `VECTORS` vectors of columns, `lanes` of each.
+    #[inline(always)]
+    fn sums<S: Simd, const VECTORS: usize>(&self, simd: S, first: usize, lanes: usize) {
+        let rows = self.sum.len() / self.width;
+        let mut dweight = [simd.splat(0.0); VECTORS];
+        let mut dbias = [simd.splat(0.0); VECTORS];
+        // SAFETY: `lanes` columns of each vector lie in the rows and in the gradients; the columns
+        // belong to this part alone.
+        unsafe {
+            for (j, (dweight, dbias)) in dweight.iter_mut().zip(dbias.iter_mut()).enumerate() {
+                let at = first + j * S::LANES;
+                *dweight = simd.load_first(self.dweight.get().add(at), lanes);
+                *dbias = simd.load_first(self.dbias.get().add(at), lanes);
+            }
+            let mut n = 0;
+            while n < rows {
+                let mean = simd.splat(*self.stats.as_ptr().add(2 * n));
+                let scale = simd.splat(*self.stats.as_ptr().add(2 * n + 1));
+                for (j, (dweight, dbias)) in dweight.iter_mut().zip(dbias.iter_mut()).enumerate() {
+                    let at = n * self.width + first + j * S::LANES;
+                    let x = simd.load_first(self.sum.as_ptr().add(at), lanes);
+                    let d = simd.load_first(self.dout.as_ptr().add(at), lanes);
+                    let y = simd.mul(simd.sub(x, mean), scale);
+                    *dweight = simd.mul_add(d, y, *dweight);
+                    *dbias = simd.add(*dbias, d);
+                }
+                n += 1;
+            }
+            for (j, (dweight, dbias)) in dweight.iter().zip(&dbias).enumerate() {
+                let at = first + j * S::LANES;
+                simd.store_first(*dweight, self.dweight.get().add(at), lanes);
+                simd.store_first(*dbias, self.dbias.get().add(at), lanes);
             }
         }
     }
@@ -108,7 +495,192 @@ impl Op for Rows<'_> {
 mod tests {
     use super::*;
     use crate::team::Threads;
-    use crate::testing::numbers;
+    use crate::testing::{check_gradient, numbers, wide};
+
+    const SIZES: [(usize, usize); 8] =
+        [(1, 1), (5, 2), (3, 7), (40, 16), (17, 33), (50, 70), (20, 133), (30, 384)];
+
+    /// Everything that the two passes give for some rows: sum, out, dsum.
+    struct Passes {
+        sum: Vec<f32>,
+        stats: Vec<f32>,
+        out: Vec<f32>,
+        dsum: Vec<f32>,
+    }
+
+    struct Input {
+        width: usize,
+        x: Vec<f32>,
+        residual: Vec<f32>,
+        dout: Vec<f32>,
+        weight: Vec<f32>,
+        bias: Vec<f32>,
+        rows: Vec<u64>,
+    }
+
+    impl Input {
+        fn new(count: usize, width: usize) -> Self {
+            Self {
+                width,
+                x: numbers(count * width, 1),
+                residual: numbers(count * width, 2),
+                dout: numbers(count * width, 3),
+                weight: numbers(width, 4),
+                bias: numbers(width, 5),
+                rows: (0..count as u64).collect(),
+            }
+        }
+
+        /// Both passes over some of the rows, adding to `gradients`.
+        fn run(
+            &self,
+            team: &Team,
+            isa: Isa,
+            dropout: &Dropout,
+            range: Range<usize>,
+            gradients: &mut (Vec<f32>, Vec<f32>),
+        ) -> Passes {
+            let numbers = range.start * self.width..range.end * self.width;
+            let mut sum = self.x[numbers.clone()].to_vec();
+            let mut stats = vec![f32::NAN; 2 * range.len()];
+            let (mut out, mut dsum) = (vec![f32::NAN; sum.len()], vec![f32::NAN; sum.len()]);
+            residual_layer_norm(
+                team,
+                isa,
+                &mut sum,
+                dropout,
+                &self.rows[range],
+                Some(&self.residual[numbers.clone()]),
+                &self.weight,
+                &self.bias,
+                EPS,
+                &mut stats,
+                &mut out,
+            );
+            let gradients = Some((&mut gradients.0[..], &mut gradients.1[..]));
+            let dout = &self.dout[numbers];
+            layer_norm_backward(team, isa, &sum, &stats, &self.weight, dout, &mut dsum, gradients);
+            Passes { sum, stats, out, dsum }
+        }
+
+        fn gradients(&self) -> (Vec<f32>, Vec<f32>) {
+            (numbers(self.width, 6), numbers(self.width, 7))
+        }
+    }
+
+    const EPS: f32 = 1e-3;
+
+    #[test]
+    fn both_passes_follow_the_plain_loops() {
+        for isa in Isa::available() {
+            for (count, width) in SIZES {
+                let input = Input::new(count, width);
+                let dropout = Dropout::new(0.2, 1, 2, 3, 4);
+                let mut gradients = input.gradients();
+                let fast = input.run(&Team::solo(), isa, &dropout, 0..count, &mut gradients);
+                let (sum, out) = residual_layer_norm_reference(
+                    &wide(&input.x),
+                    &dropout,
+                    &input.rows,
+                    Some(&wide(&input.residual)),
+                    &wide(&input.weight),
+                    &wide(&input.bias),
+                    EPS.into(),
+                );
+                let (dsum, dweight, dbias) = layer_norm_backward_reference(
+                    &sum,
+                    &wide(&input.weight),
+                    EPS.into(),
+                    &wide(&input.dout),
+                );
+                let (before_weight, before_bias) = input.gradients();
+                let dweight: Vec<f64> =
+                    dweight.iter().zip(&before_weight).map(|(d, b)| d + f64::from(*b)).collect();
+                let dbias: Vec<f64> =
+                    dbias.iter().zip(&before_bias).map(|(d, b)| d + f64::from(*b)).collect();
+                let pairs = [
+                    ("sum", &fast.sum, &sum),
+                    ("out", &fast.out, &out),
+                    ("dsum", &fast.dsum, &dsum),
+                    ("dweight", &gradients.0, &dweight),
+                    ("dbias", &gradients.1, &dbias),
+                ];
+                for (name, fast, exact) in pairs {
+                    for (i, (a, b)) in fast.iter().zip(exact).enumerate() {
+                        // 1 / std is below 32: a rounding of 1e-7 in a row of some numbers near
+                        // each other grows by that, twice in the gradient.
+                        let error = (f64::from(*a) - b).abs();
+                        assert!(
+                            error < 1e-5 * b.abs().max(1.0),
+                            "{name} of {count} × {width} on {} at {i}: {a}, not {b}",
+                            isa.name()
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_gradients_are_those_of_the_norm() {
+        let (count, width) = (3, 5);
+        let input = Input::new(count, width);
+        let (sum, weight, bias) = (wide(&input.x), wide(&input.weight), wide(&input.bias));
+        let dout = wide(&input.dout);
+        let loss = |sum: &[f64], weight: &[f64], bias: &[f64]| -> f64 {
+            let none = Dropout::none();
+            let eps = f64::from(EPS);
+            let (_, out) = residual_layer_norm_reference(sum, &none, &[], None, weight, bias, eps);
+            out.iter().zip(&dout).map(|(y, d)| y * d).sum()
+        };
+        let (dsum, dweight, dbias) =
+            layer_norm_backward_reference(&sum, &weight, f64::from(EPS), &dout);
+        check_gradient(&sum, &dsum, |sum| loss(sum, &weight, &bias));
+        check_gradient(&weight, &dweight, |weight| loss(&sum, weight, &bias));
+        check_gradient(&bias, &dbias, |bias| loss(&sum, &weight, bias));
+    }
+
+    #[test]
+    fn both_passes_have_the_same_bits_in_any_team_and_however_rows_are_cut() {
+        for isa in Isa::available() {
+            for (count, width) in SIZES {
+                let input = Input::new(count, width);
+                let dropout = Dropout::new(0.2, 1, 2, 3, 4);
+                let mut whole_gradients = input.gradients();
+                let whole = input.run(&Team::solo(), isa, &dropout, 0..count, &mut whole_gradients);
+                for threads in [2, 3, 5] {
+                    let mut gradients = input.gradients();
+                    let other = Threads::new(threads)
+                        .expect("threads")
+                        .team(|team| input.run(team, isa, &dropout, 0..count, &mut gradients));
+                    assert_eq!(gradients, whole_gradients, "{}", isa.name());
+                    assert_eq!((&other.sum, &other.stats), (&whole.sum, &whole.stats));
+                    assert_eq!((&other.out, &other.dsum), (&whole.out, &whole.dsum));
+                }
+                let mut gradients = input.gradients();
+                let cut = count / 3;
+                let a = input.run(&Team::solo(), isa, &dropout, 0..cut, &mut gradients);
+                let b = input.run(&Team::solo(), isa, &dropout, cut..count, &mut gradients);
+                assert_eq!(gradients, whole_gradients, "{count} × {width} on {}", isa.name());
+                assert_eq!([a.dsum, b.dsum].concat(), whole.dsum);
+            }
+        }
+    }
+
+    #[test]
+    fn training_gives_the_bits_of_inference_where_nothing_is_dropped() {
+        for isa in Isa::available() {
+            for (count, width) in SIZES {
+                let input = Input::new(count, width);
+                let mut gradients = input.gradients();
+                let none = Dropout::none();
+                let passes = input.run(&Team::solo(), isa, &none, 0..count, &mut gradients);
+                let mut rows = passes.sum;
+                layer_norm(&Team::solo(), isa, &mut rows, &input.weight, &input.bias, EPS);
+                assert_eq!(rows, passes.out, "{count} × {width} on {}", isa.name());
+            }
+        }
+    }
 
     #[test]
     fn follows_the_plain_loops_at_any_width() {

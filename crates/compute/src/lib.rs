@@ -20,19 +20,33 @@ mod tile;
 
 mod activation;
 mod attention;
+mod dropout;
 mod embedding;
 mod layer_norm;
 mod linear;
+mod linear_gradient;
+mod optimizer;
+mod packed_matrix;
 
 #[cfg(test)]
 mod testing;
 
-pub use activation::Activation;
-pub use attention::{AttentionShape, attention, attention_reference};
+pub use activation::{Activation, activation_backward};
+pub use attention::{
+    AttentionShape, attention, attention_backward, attention_backward_reference,
+    attention_reference, attention_training, attention_training_reference,
+};
 pub use buffer::Buffer;
-pub use embedding::{EmbeddingTables, embed};
-pub use layer_norm::{layer_norm, layer_norm_reference};
-pub use linear::{Epilogue, PackedMatrix, linear, linear_reference};
+pub use dropout::{Dropout, dropout};
+pub use embedding::{EmbeddingTables, WordTable, embed, embed_backward, embed_backward_reference};
+pub use layer_norm::{
+    layer_norm, layer_norm_backward, layer_norm_backward_reference, layer_norm_reference,
+    residual_layer_norm, residual_layer_norm_reference,
+};
+pub use linear::{Epilogue, linear, linear_keeping, linear_reference};
+pub use linear_gradient::{bias_gradient, linear_gradient_reference, weight_gradient};
+pub use optimizer::{AdamW, adamw, adamw_reference, sum_of_squares};
+pub use packed_matrix::PackedMatrix;
 pub use simd::Isa;
 pub use storage::{Bytes, StoredTensor, StoredType};
 pub use team::{Team, Threads};

@@ -11,10 +11,10 @@ use std::ops::Range;
 
 use crate::activation::Activation;
 use crate::buffer::Buffer;
-use crate::simd::{Isa, Op, Simd};
-use crate::storage::StoredTensor;
-use crate::team::{SharedPointer, Team};
-use crate::tile::{Left, Start, Tile, tile, transpose};
+use crate::packed_matrix::PackedMatrix;
+use crate::simd::{Op, Simd};
+use crate::team::{SharedPointer, Team, share};
+use crate::tile::{Left, Start, Tile, ragged_tile, tile, transpose};
 
 /// Rows of `x` that are packed together: 144 × 384 numbers stay in the second cache.
 const BLOCK_ROWS: usize = 144;
@@ -22,89 +22,6 @@ const BLOCK_ROWS: usize = 144;
 const BLOCK_DEPTH: usize = 384;
 /// Packing writes up to a vector behind the block.
 const MOST_LANES: usize = 16;
-
-/// The weight of a linear layer in the order in which the kernel reads it.
-///
-/// Panel `p` holds the outputs `p · width …`, as `[inputs, width]`; the last
-/// panel is filled up with zeros.
-pub struct PackedMatrix {
-    isa: Isa,
-    inputs: usize,
-    outputs: usize,
-    width: usize,
-    panels: Buffer,
-}
-
-impl PackedMatrix {
-    /// Packs `weights`, each `[outputs, inputs]`, stacked on top of each other:
-    /// query, key and value become one product.
-    ///
-    /// # Panics
-    /// If their inputs differ; callers check the shapes of files before.
-    pub fn pack(isa: Isa, weights: &[&StoredTensor], team: &Team) -> Self {
-        let inputs = weights[0].columns();
-        assert!(
-            weights.iter().all(|w| w.columns() == inputs),
-            "stacked weights have the same inputs"
-        );
-        let outputs = weights.iter().map(|w| w.rows()).sum();
-        let width = isa.run(Width);
-        let count = usize::div_ceil(outputs, width);
-        let mut panels = Buffer::zeros(count * inputs * width);
-        let to = SharedPointer(panels.as_mut_ptr());
-        team.run(count, &|panel| {
-            // SAFETY: `panels` has `count` disjoint panels of this length, one for each part.
-            let panel_values = unsafe {
-                let size = inputs * width;
-                std::slice::from_raw_parts_mut(to.get().add(panel * size), size)
-            };
-            let mut row = vec![0.0; inputs];
-            for column in 0..width.min(outputs - panel * width) {
-                let (weight, at) = locate(weights, panel * width + column);
-                weight.read_row(at, &mut row);
-                for (k, value) in row.iter().enumerate() {
-                    panel_values[k * width + column] = *value;
-                }
-            }
-        });
-        Self { isa, inputs, outputs, width, panels }
-    }
-
-    /// Numbers of an input row.
-    pub fn inputs(&self) -> usize {
-        self.inputs
-    }
-
-    /// Numbers of an output row.
-    pub fn outputs(&self) -> usize {
-        self.outputs
-    }
-
-    fn panel_count(&self) -> usize {
-        self.outputs.div_ceil(self.width)
-    }
-}
-
-/// The weight, and the row in it, that output `output` of the stack comes from.
-fn locate<'a>(weights: &[&'a StoredTensor], mut output: usize) -> (&'a StoredTensor, usize) {
-    for weight in weights {
-        if output < weight.rows() {
-            return (weight, output);
-        }
-        output -= weight.rows();
-    }
-    unreachable!("outputs are the sum of the rows")
-}
-
-struct Width;
-
-impl Op for Width {
-    type Output = usize;
-    #[inline(always)]
-    fn run<S: Simd>(self, _: S) -> usize {
-        S::TILE_VECTORS * S::LANES
-    }
-}
 
 /// What is done to `x Wᵀ` before it is stored.
 ///
@@ -137,14 +54,51 @@ pub fn linear(team: &Team, x: &[f32], weight: &PackedMatrix, epilogue: Epilogue,
     assert_eq!(out.len(), rows * weight.outputs, "length of the output");
     assert!(epilogue.bias.is_none_or(|b| b.len() == weight.outputs), "length of the bias");
     assert!(epilogue.residual.is_none_or(|r| r.len() == out.len()), "length of the residual");
-    let zeros;
-    let mut epilogue = epilogue;
-    if epilogue.residual.is_some() && epilogue.bias.is_none() {
-        // Rare (a Dense module without bias): one way to begin fewer in the kernel.
-        zeros = vec![0.0; weight.outputs];
-        epilogue.bias = Some(&zeros);
-    }
-    let to = SharedPointer(out.as_mut_ptr());
+    let out = SharedPointer(out.as_mut_ptr());
+    product(team, x, weight, epilogue, out, out, rows);
+}
+
+/// [`linear`] for training: keeps what the activation is applied to.
+///
+/// `pre = x Wᵀ + b`, `out = f(pre)`; the backward of the activation reads `pre`.
+///
+/// - `x`: `[rows, inputs]`, `bias`: `[outputs]`
+/// - `pre`, `out`: `[rows, outputs]`
+///
+/// `out` has the bits that `linear` gives.
+///
+/// # Panics
+/// If the lengths do not fit.
+pub fn linear_keeping(
+    team: &Team,
+    x: &[f32],
+    weight: &PackedMatrix,
+    bias: &[f32],
+    activation: Activation,
+    pre: &mut [f32],
+    out: &mut [f32],
+) {
+    let rows = out.len() / weight.outputs.max(1);
+    assert_eq!(x.len(), rows * weight.inputs, "length of x: {rows} rows of {}", weight.inputs);
+    assert_eq!(out.len(), rows * weight.outputs, "length of the output");
+    assert_eq!(pre.len(), out.len(), "length of what is kept");
+    assert_eq!(bias.len(), weight.outputs, "length of the bias");
+    let epilogue = Epilogue { bias: Some(bias), activation, residual: None };
+    let (pre, out) = (SharedPointer(pre.as_mut_ptr()), SharedPointer(out.as_mut_ptr()));
+    product(team, x, weight, epilogue, pre, out, rows);
+}
+
+/// Sums in `pre`, their images in `out`: one and the same place, or each its
+/// own. The callers have checked the lengths.
+fn product(
+    team: &Team,
+    x: &[f32],
+    weight: &PackedMatrix,
+    epilogue: Epilogue,
+    pre: SharedPointer,
+    out: SharedPointer,
+    rows: usize,
+) {
     let (blocks, columns) = split(team.parts(), rows, weight.panel_count());
     team.run(blocks * columns, &|part| {
         let (block, column) = (part / columns, part % columns);
@@ -155,7 +109,8 @@ pub fn linear(team: &Team, x: &[f32], weight: &PackedMatrix, epilogue: Epilogue,
                 x,
                 weight,
                 epilogue,
-                out: to,
+                pre,
+                out,
                 rows: share(rows, blocks, block),
                 panels: share(weight.panel_count(), columns, column),
                 packed,
@@ -200,15 +155,13 @@ fn split(parts: usize, rows: usize, panels: usize) -> (usize, usize) {
     }
 }
 
-/// Part `part` of `parts` nearly equal ones of `0..total`.
-fn share(total: usize, parts: usize, part: usize) -> Range<usize> {
-    total * part / parts..total * (part + 1) / parts
-}
-
 struct Product<'a> {
     x: &'a [f32],
     weight: &'a PackedMatrix,
     epilogue: Epilogue<'a>,
+    /// Where the sums stand.
+    pre: SharedPointer,
+    /// Where the results stand: the same place, unless the sums are kept.
     out: SharedPointer,
     rows: Range<usize>,
     panels: Range<usize>,
@@ -296,7 +249,7 @@ impl Product<'_> {
                         depth: depth.len(),
                         left: Left { at: sliver, row: 1, step: count },
                         right,
-                        out: self.out.get().add(at),
+                        out: self.pre.get().add(at),
                         out_row: weight.outputs,
                         start: if first_k { self.start(at, columns.start) } else { Start::Out },
                     };
@@ -328,7 +281,7 @@ impl Product<'_> {
                 (Some(bias), Some(residual)) => {
                     Start::BiasAndResidual(bias.as_ptr().add(column), residual.as_ptr().add(at))
                 }
-                (None, Some(_)) => unreachable!("a residual without a bias: `linear` adds zeros"),
+                (None, Some(residual)) => Start::Residual(residual.as_ptr().add(at)),
             }
         }
     }
@@ -340,7 +293,7 @@ impl Product<'_> {
     #[inline(always)]
     unsafe fn finish<S: Simd>(&self, simd: S, rows: Range<usize>, columns: &Range<usize>) {
         let Epilogue { activation, residual, .. } = self.epilogue;
-        if activation == Activation::Identity {
+        if activation == Activation::Identity && self.pre.get() == self.out.get() {
             return;
         }
         for row in rows {
@@ -350,8 +303,8 @@ impl Product<'_> {
                 // SAFETY: `count` numbers from `at` on lie in residual and output, whose
                 // lengths `linear` has checked.
                 unsafe {
-                    let out = self.out.get().add(at);
-                    let mut y = activation.vector(simd, simd.load_first(out, count));
+                    let (pre, out) = (self.pre.get().add(at), self.out.get().add(at));
+                    let mut y = activation.vector(simd, simd.load_first(pre, count));
                     if let Some(residual) = residual {
                         y = simd.add(y, simd.load_first(residual.as_ptr().add(at), count));
                     }
@@ -362,43 +315,13 @@ impl Product<'_> {
     }
 }
 
-/// A tile of which the output has only `columns` columns: by way of a whole one beside it.
-///
-/// # Safety
-/// As [`tile`], with `columns` numbers in each row of `out`.
-#[inline(always)]
-unsafe fn ragged_tile<S: Simd, const VECTORS: usize>(simd: S, ragged: Tile, columns: usize) {
-    // Room for the largest tile: 12 rows of 3 vectors of 16.
-    let mut whole = [0.0f32; 12 * 48];
-    let width = VECTORS * S::LANES;
-    // SAFETY: the caller's promise; `whole` is long enough for every tile.
-    unsafe {
-        let mut i = 0;
-        while i < ragged.rows * columns {
-            let (row, column) = (i / columns, i % columns);
-            let at = row * ragged.out_row + column;
-            whole[row * width + column] = match ragged.start {
-                Start::Zero => 0.0,
-                Start::Out => *ragged.out.add(at),
-                Start::Bias(bias) => *bias.add(column),
-                Start::BiasAndResidual(bias, residual) => *bias.add(column) + *residual.add(at),
-            };
-            i += 1;
-        }
-        let beside = Tile { out: whole.as_mut_ptr(), out_row: width, start: Start::Out, ..ragged };
-        tile::<S, VECTORS>(simd, beside);
-        for i in 0..ragged.rows {
-            let to = ragged.out.add(i * ragged.out_row);
-            std::ptr::copy_nonoverlapping(whole[i * width..].as_ptr(), to, columns);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::simd::Isa;
+    use crate::storage::StoredTensor;
     use crate::team::Threads;
     use crate::testing::numbers;
 
@@ -440,6 +363,52 @@ mod tests {
                 match isa.name() {
                     "portable" => prop_assert!(out.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-3)),
                     name => prop_assert_eq!(&out, &expected, "on {}", name),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_residual_needs_no_bias_and_starts_the_sums() {
+        let (rows, inputs, outputs) = (29, 390, 37);
+        let (x, weight) = (numbers(rows * inputs, 1), numbers(outputs * inputs, 2));
+        let residual = numbers(rows * outputs, 3);
+        let epilogue = Epilogue { residual: Some(&residual), ..Epilogue::default() };
+        let mut expected = vec![0.0; rows * outputs];
+        linear_reference(&x, &weight, inputs, epilogue, &mut expected);
+        for isa in Isa::available() {
+            let weight = stored(outputs, inputs, &weight);
+            let out = product(isa, &Team::solo(), &x, &weight, epilogue);
+            match isa.name() {
+                "portable" => {
+                    assert!(out.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-3));
+                }
+                name => assert_eq!(out, expected, "{name}"),
+            }
+        }
+    }
+
+    #[test]
+    fn keeping_the_sums_changes_no_bit() {
+        let (rows, inputs, outputs) = (150, 390, 37);
+        let (x, weight) = (numbers(rows * inputs, 1), numbers(outputs * inputs, 2));
+        let (bias, weight) = (numbers(outputs, 3), stored(outputs, inputs, &weight));
+        for isa in Isa::available() {
+            let packed = PackedMatrix::pack(isa, &[&weight], &Team::solo());
+            for activation in [Activation::Identity, Activation::Gelu] {
+                let epilogue =
+                    |activation| Epilogue { bias: Some(&bias), activation, residual: None };
+                let solo = Team::solo();
+                let sums = product(isa, &solo, &x, &weight, epilogue(Activation::Identity));
+                let expected = product(isa, &solo, &x, &weight, epilogue(activation));
+                for threads in [1, 2, 3, 5] {
+                    let (mut pre, mut out) =
+                        (vec![f32::NAN; sums.len()], vec![f32::NAN; sums.len()]);
+                    Threads::new(threads).expect("threads").team(|team| {
+                        linear_keeping(team, &x, &packed, &bias, activation, &mut pre, &mut out);
+                    });
+                    assert_eq!(pre, sums, "{}", isa.name());
+                    assert_eq!(out, expected, "{}", isa.name());
                 }
             }
         }

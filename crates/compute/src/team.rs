@@ -10,6 +10,7 @@
 use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
 use std::marker::PhantomData;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock};
@@ -148,21 +149,46 @@ impl Team {
             _ => (0..parts).for_each(work),
         }
     }
+
+    /// Runs `work` on ranges that cover `0..total`, each `size` long but for the
+    /// last: always the same ones, whoever takes them.
+    pub(crate) fn run_ranges(
+        &self,
+        total: usize,
+        size: usize,
+        work: &(dyn Fn(Range<usize>) + Sync),
+    ) {
+        self.run(total.div_ceil(size), &|part| {
+            work(part * size..total.min((part + 1) * size));
+        });
+    }
+}
+
+/// Part `part` of `parts` nearly equal ones of `0..total`.
+pub(crate) fn share(total: usize, parts: usize, part: usize) -> Range<usize> {
+    total * part / parts..total * (part + 1) / parts
 }
 
 /// A raw pointer that parts of an operation may share: each writes elsewhere.
-#[derive(Clone, Copy)]
-pub(crate) struct SharedPointer(pub(crate) *mut f32);
+pub(crate) struct SharedPointer<T = f32>(pub(crate) *mut T);
+
+impl<T> Clone for SharedPointer<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for SharedPointer<T> {}
 
 // SAFETY: the pointer itself is plain data; every dereference is an `unsafe`
 // block of its own that says why the parts do not overlap.
-unsafe impl Send for SharedPointer {}
+unsafe impl<T> Send for SharedPointer<T> {}
 // SAFETY: as above.
-unsafe impl Sync for SharedPointer {}
+unsafe impl<T> Sync for SharedPointer<T> {}
 
-impl SharedPointer {
+impl<T> SharedPointer<T> {
     /// By method, so that closures capture the wrapper and not its field.
-    pub(crate) fn get(self) -> *mut f32 {
+    pub(crate) fn get(self) -> *mut T {
         self.0
     }
 }

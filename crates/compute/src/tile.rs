@@ -1,7 +1,7 @@
 //! The inner loop of every matrix product, one tile of the result in registers,
 //! and the transposition that brings operands into its order.
 
-use crate::simd::Simd;
+use crate::simd::{Op, Simd};
 
 /// A left operand that is read number by number.
 ///
@@ -40,6 +40,19 @@ pub(crate) enum Start {
     /// A number for each column, plus one for each number of the tile, in rows
     /// `out_row` apart.
     BiasAndResidual(*const f32, *const f32),
+    /// A number for each number of the tile, in rows `out_row` apart.
+    Residual(*const f32),
+}
+
+/// Columns of a [`Tile`], and so of a packed panel.
+pub(crate) struct TileWidth;
+
+impl Op for TileWidth {
+    type Output = usize;
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) -> usize {
+        S::TILE_VECTORS * S::LANES
+    }
 }
 
 /// Transposes a matrix: number `(i, k)` goes to `to + k · to_row + i`.
@@ -148,6 +161,13 @@ unsafe fn fixed<S: Simd, const ROWS: usize, const VECTORS: usize>(simd: S, tile:
                     }
                 }
             }
+            Start::Residual(residual) => {
+                for (i, sums) in sums.iter_mut().enumerate() {
+                    for (j, sum) in sums.iter_mut().enumerate() {
+                        *sum = simd.load(residual.add(i * out_row + j * S::LANES));
+                    }
+                }
+            }
         }
         for k in 0..depth {
             let mut columns = [simd.splat(0.0); VECTORS];
@@ -166,6 +186,43 @@ unsafe fn fixed<S: Simd, const ROWS: usize, const VECTORS: usize>(simd: S, tile:
             for (j, sum) in sums.iter().enumerate() {
                 simd.store(*sum, out.add(i * out_row + j * S::LANES));
             }
+        }
+    }
+}
+
+/// A tile of which the output has only `columns` columns: by way of a whole one beside it.
+///
+/// # Safety
+/// As [`tile`], with `columns` numbers in each row of `out`.
+#[inline(always)]
+pub(crate) unsafe fn ragged_tile<S: Simd, const VECTORS: usize>(
+    simd: S,
+    ragged: Tile,
+    columns: usize,
+) {
+    // Room for the largest tile: 12 rows of 3 vectors of 16.
+    let mut whole = [0.0f32; 12 * 48];
+    let width = VECTORS * S::LANES;
+    // SAFETY: the caller's promise; `whole` is long enough for every tile.
+    unsafe {
+        let mut i = 0;
+        while i < ragged.rows * columns {
+            let (row, column) = (i / columns, i % columns);
+            let at = row * ragged.out_row + column;
+            whole[row * width + column] = match ragged.start {
+                Start::Zero => 0.0,
+                Start::Out => *ragged.out.add(at),
+                Start::Bias(bias) => *bias.add(column),
+                Start::BiasAndResidual(bias, residual) => *bias.add(column) + *residual.add(at),
+                Start::Residual(residual) => *residual.add(at),
+            };
+            i += 1;
+        }
+        let beside = Tile { out: whole.as_mut_ptr(), out_row: width, start: Start::Out, ..ragged };
+        tile::<S, VECTORS>(simd, beside);
+        for i in 0..ragged.rows {
+            let to = ragged.out.add(i * ragged.out_row);
+            std::ptr::copy_nonoverlapping(whole[i * width..].as_ptr(), to, columns);
         }
     }
 }

@@ -5,8 +5,8 @@
 //! Devlin et al. (2019), section 3, as `transformers` computes them.
 
 use polyhead_compute::{
-    Activation, AttentionShape, Buffer, EmbeddingTables, Epilogue, Isa, PackedMatrix, Team,
-    Threads, attention, embed, layer_norm, linear,
+    Activation, AttentionShape, Buffer, EmbeddingTables, Epilogue, Isa, PackedMatrix, StoredTensor,
+    Team, Threads, WordTable, attention, embed, layer_norm, linear,
 };
 
 use crate::config::EncoderConfig;
@@ -16,9 +16,28 @@ use crate::weights::{EncoderWeights, LayerWeights, Linear, Norm};
 pub struct Encoder {
     isa: Isa,
     config: EncoderConfig,
-    tables: EmbeddingTables,
+    tables: Tables,
     embedding_norm: Norm,
     layers: Vec<Layer>,
+}
+
+/// The embedding tables.
+struct Tables {
+    word: StoredTensor,
+    position: Vec<f32>,
+    /// Empty where the encoder has no token types.
+    token_type: Vec<f32>,
+}
+
+impl Tables {
+    fn view(&self) -> EmbeddingTables<'_> {
+        EmbeddingTables {
+            width: self.word.columns(),
+            word: WordTable::Stored(&self.word),
+            position: &self.position,
+            token_type: &self.token_type,
+        }
+    }
 }
 
 /// A linear layer, packed.
@@ -73,7 +92,7 @@ impl Encoder {
     ) -> Self {
         threads.team(|team| Self {
             isa,
-            tables: EmbeddingTables {
+            tables: Tables {
                 position: weights.position.to_vec(),
                 token_type: weights.token_type.map(|t| t.to_vec()).unwrap_or_default(),
                 word: weights.word,
@@ -119,7 +138,7 @@ impl Encoder {
     ) -> &'w [f32] {
         workspace.resize(&self.config, input.ids.len());
         let Workspace { hidden, .. } = workspace;
-        embed(team, &self.tables, input.ids, input.type_ids, input.offsets, hidden);
+        embed(team, &self.tables.view(), input.ids, input.type_ids, input.offsets, hidden);
         self.norm(team, hidden, &self.embedding_norm);
         observe(0, hidden);
         for (i, layer) in self.layers.iter().enumerate() {

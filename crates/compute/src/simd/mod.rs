@@ -77,6 +77,10 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn min(self, a: Self::V, b: Self::V) -> Self::V;
     /// The larger; `b` where one is not a number.
     fn max(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `√a`, correctly rounded.
+    fn sqrt(self, a: Self::V) -> Self::V;
+    /// `a` where `x > 0`, else 0.
+    fn where_positive(self, x: Self::V, a: Self::V) -> Self::V;
     /// `2ⁿ` for a whole `n` in −127 … 127; −127 gives 0.
     fn power_of_two(self, n: Self::V) -> Self::V;
     /// The transpose of a square block, rows above `rows` as zeros: writes

@@ -90,6 +90,14 @@ impl Simd for Neon {
         unsafe { vbslq_f32(vcgtq_f32(a, b), a, b) }
     }
     #[inline(always)]
+    fn sqrt(self, a: float32x4_t) -> float32x4_t {
+        unsafe { vsqrtq_f32(a) }
+    }
+    #[inline(always)]
+    fn where_positive(self, x: float32x4_t, a: float32x4_t) -> float32x4_t {
+        unsafe { vbslq_f32(vcgtq_f32(x, vdupq_n_f32(0.0)), a, vdupq_n_f32(0.0)) }
+    }
+    #[inline(always)]
     fn power_of_two(self, n: float32x4_t) -> float32x4_t {
         unsafe {
             let biased = vaddq_s32(vcvtnq_s32_f32(n), vdupq_n_s32(127));

@@ -81,6 +81,14 @@ impl Simd for Portable {
         Self::map(a, b, |a, b| if a > b { a } else { b })
     }
     #[inline(always)]
+    fn sqrt(self, a: Self::V) -> Self::V {
+        a.map(f32::sqrt)
+    }
+    #[inline(always)]
+    fn where_positive(self, x: Self::V, a: Self::V) -> Self::V {
+        Self::map(x, a, |x, a| if x > 0.0 { a } else { 0.0 })
+    }
+    #[inline(always)]
     fn power_of_two(self, n: Self::V) -> Self::V {
         n.map(|n| f32::from_bits(((n as i32 + 127) as u32) << 23))
     }

@@ -1,13 +1,13 @@
-//! Scaled dot-product attention (Vaswani et al., 2017, equation 1), sequence by
-//! sequence and head by head: a token attends to the tokens of its own sequence
-//! only, so packed batches need no mask.
+//! The forward of attention.
 //!
 //! A few query rows are taken at a time against all keys of the sequence: their
 //! scores are the only `[rows, T]` matrix there ever is.
 
 use std::cell::RefCell;
 
+use super::{AttentionShape, first_feature, probabilities_reference};
 use crate::buffer::Buffer;
+use crate::dropout::Dropout;
 use crate::functions;
 use crate::simd::{Isa, Op, Simd};
 use crate::team::{SharedPointer, Team};
@@ -16,15 +16,6 @@ use crate::tile::{Left, Start, Tile, tile, transpose};
 /// Query rows at a time: enough to hide the latency of the arithmetic, few
 /// enough that their addresses fit the general registers.
 const QUERY_ROWS: usize = 6;
-
-/// Sizes of an attention layer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AttentionShape {
-    /// `H`
-    pub heads: usize,
-    /// `K`, numbers per head.
-    pub head_size: usize,
-}
 
 /// `out = softmax(q kᵀ / √K) v` for every sequence and head.
 ///
@@ -42,8 +33,30 @@ pub fn attention(
     offsets: &[usize],
     out: &mut [f32],
 ) {
-    let width = shape.heads * shape.head_size;
-    let tokens = check_lengths(shape, qkv, offsets, out);
+    attention_training(team, isa, shape, qkv, offsets, &Dropout::none(), &[], out);
+}
+
+/// [`attention`] with dropout of its probabilities.
+///
+/// - `rows`: `[N]`, see [`dropout`](crate::dropout): a mask belongs to the row of
+///   the query, the features are head and position of the key; may be empty
+///   where nothing is dropped
+///
+/// # Panics
+/// As [`attention`].
+#[expect(clippy::too_many_arguments, reason = "those of attention, and the mask")]
+pub fn attention_training(
+    team: &Team,
+    isa: Isa,
+    shape: AttentionShape,
+    qkv: &[f32],
+    offsets: &[usize],
+    dropout: &Dropout,
+    rows: &[u64],
+    out: &mut [f32],
+) {
+    let width = shape.width();
+    let tokens = shape.check_lengths(qkv.len(), offsets, dropout, rows, out.len());
     let out = SharedPointer(out.as_mut_ptr());
     let items = (offsets.len() - 1) * shape.heads;
     let parts = if team.parts() == 1 { 1 } else { items.min(8 * team.parts()) };
@@ -66,6 +79,9 @@ pub fn attention(
                         out.get().add(start * width + head * shape.head_size)
                     }),
                     out_row: width,
+                    dropout: *dropout,
+                    rows: if dropout.is_none() { &[] } else { &rows[start..end] },
+                    first_feature: first_feature(head),
                     scratch,
                 });
             }
@@ -75,42 +91,38 @@ pub fn attention(
 
 /// The plain loops in double precision: document and oracle of [`attention`].
 pub fn attention_reference(shape: AttentionShape, qkv: &[f32], offsets: &[usize], out: &mut [f32]) {
-    check_lengths(shape, qkv, offsets, out);
-    let (size, width) = (shape.head_size, shape.heads * shape.head_size);
-    let at = |row: usize, column: usize| f64::from(qkv[row * 3 * width + column]);
+    let qkv: Vec<f64> = qkv.iter().map(|x| f64::from(*x)).collect();
+    let mut exact = vec![0.0; out.len()];
+    attention_training_reference(shape, &qkv, offsets, &Dropout::none(), &[], &mut exact);
+    for (out, exact) in out.iter_mut().zip(exact) {
+        *out = exact as f32;
+    }
+}
+
+/// The plain loops in double precision: document and oracle of [`attention_training`].
+pub fn attention_training_reference(
+    shape: AttentionShape,
+    qkv: &[f64],
+    offsets: &[usize],
+    dropout: &Dropout,
+    rows: &[u64],
+    out: &mut [f64],
+) {
+    shape.check_lengths(qkv.len(), offsets, dropout, rows, out.len());
+    let (size, width) = (shape.head_size, shape.width());
     for sequence in offsets.windows(2) {
+        let sequence = (sequence[0], sequence[1]);
         for head in 0..shape.heads {
-            for i in sequence[0]..sequence[1] {
-                let score = |j: usize| {
-                    let dot: f64 =
-                        (head * size..(head + 1) * size).map(|c| at(i, c) * at(j, width + c)).sum();
-                    dot / (size as f64).sqrt()
-                };
-                let scores: Vec<f64> = (sequence[0]..sequence[1]).map(score).collect();
-                let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-                let weights: Vec<f64> = scores.iter().map(|s| (s - largest).exp()).collect();
-                let total: f64 = weights.iter().sum();
+            for i in sequence.0..sequence.1 {
+                let (p, m) =
+                    probabilities_reference(shape, qkv, sequence, (head, i), dropout, rows);
                 for c in head * size..(head + 1) * size {
-                    let sum: f64 = weights
-                        .iter()
-                        .zip(sequence[0]..)
-                        .map(|(w, j)| w * at(j, 2 * width + c))
-                        .sum();
-                    out[i * width + c] = (sum / total) as f32;
+                    let value = |j: usize| qkv[(sequence.0 + j) * 3 * width + 2 * width + c];
+                    out[i * width + c] = (0..p.len()).map(|j| p[j] * m[j] * value(j)).sum();
                 }
             }
         }
     }
-}
-
-/// The number of tokens.
-fn check_lengths(shape: AttentionShape, qkv: &[f32], offsets: &[usize], out: &[f32]) -> usize {
-    let width = shape.heads * shape.head_size;
-    let tokens = *offsets.last().expect("offsets have one entry more than sequences");
-    assert!(offsets.is_sorted(), "offsets grow");
-    assert_eq!(qkv.len(), tokens * 3 * width, "length of qkv");
-    assert_eq!(out.len(), tokens * width, "length of the output");
-    tokens
 }
 
 thread_local! {
@@ -132,6 +144,10 @@ struct Head<'a> {
     tokens: usize,
     out: SharedPointer,
     out_row: usize,
+    dropout: Dropout,
+    /// Identities of the queries; empty where nothing is dropped.
+    rows: &'a [u64],
+    first_feature: u32,
     scratch: &'a mut Buffer,
 }
 
@@ -217,6 +233,11 @@ impl Head<'_> {
                 while i < rows {
                     totals[i] =
                         exponentials(simd, scores.as_mut_ptr().add(i * scores_row), tokens, scale);
+                    if !self.dropout.is_none() {
+                        // After the sum: what is dropped still counts in the other probabilities.
+                        let weights = &mut scores[i * scores_row..][..tokens];
+                        self.dropout.scale_row(self.rows[first + i], self.first_feature, weights);
+                    }
                     i += 1;
                 }
                 let weights = Left { at: scores.as_ptr(), row: scores_row, step: 1 };

@@ -1,0 +1,473 @@
+//! Gradients of the weight and bias of a linear layer.
+//!
+//! The third gradient, that of the input, is a product like the forward one:
+//! see [`PackedMatrix::repack_transposed`](crate::PackedMatrix::repack_transposed).
+//!
+//! The sums run over the rows of the batch. A block of rows at a time, the team
+//! packs `x` into panels for all, then each thread takes outputs of its own,
+//! packs their columns of `dout` and adds to its rows of the gradient.
+
+use std::cell::RefCell;
+use std::ops::Range;
+
+use crate::buffer::Buffer;
+use crate::simd::{Isa, Op, Simd};
+use crate::team::{SharedPointer, Team, share};
+use crate::tile::{Left, Start, Tile, TileWidth, ragged_tile, tile};
+
+/// Rows of the batch that are packed together: the depth of the register tiles.
+const BLOCK_DEPTH: usize = 384;
+/// Outputs whose columns of `dout` are packed together: they stay in the second cache.
+const BLOCK_OUTPUTS: usize = 144;
+/// Panels of `x` that one part of a team packs: long enough runs of each row.
+const PANELS_PER_PART: usize = 4;
+/// Columns that one part of a team sums up: some vectors of any set.
+const COLUMNS_PER_PART: usize = 64;
+
+/// `dweight[o, i] += Σₙ dout[n, o] · x[n, i]`
+///
+/// - `dout`: `[N, outputs]`, `x`: `[N, inputs]`
+/// - `dweight`: `[outputs, inputs]`
+///
+/// Each number is one chain of fused multiply-adds over the rows, in order, that
+/// begins with what stands in `dweight`: threads have outputs of their own, and
+/// rows may come in several calls.
+///
+/// # Panics
+/// If the lengths do not fit.
+pub fn weight_gradient(
+    team: &Team,
+    isa: Isa,
+    dout: &[f32],
+    x: &[f32],
+    dweight: &mut [f32],
+    outputs: usize,
+) {
+    if dweight.is_empty() {
+        return;
+    }
+    let (inputs, rows) = (dweight.len() / outputs, dout.len() / outputs);
+    assert_eq!(dweight.len(), outputs * inputs, "length of the gradient of the weight");
+    assert_eq!(dout.len(), rows * outputs, "length of the gradient: rows of {outputs}");
+    assert_eq!(x.len(), rows * inputs, "length of x: {rows} rows of {inputs}");
+    let sizes = Sizes { outputs, inputs, panels: inputs.div_ceil(isa.run(TileWidth)) };
+    let (blocks, columns) = split(team.parts(), outputs, sizes.panels);
+    let dweight = SharedPointer(dweight.as_mut_ptr());
+    PANELS.with_borrow_mut(|panels| {
+        panels.resize(sizes.panels * isa.run(TileWidth) * BLOCK_DEPTH.min(rows));
+        for first in (0..rows).step_by(BLOCK_DEPTH) {
+            let rows = first..rows.min(first + BLOCK_DEPTH);
+            let x = &x[rows.start * inputs..rows.end * inputs];
+            let dout = &dout[rows.start * outputs..rows.end * outputs];
+            let to = SharedPointer(panels.as_mut_ptr());
+            team.run_ranges(sizes.panels, PANELS_PER_PART, &|panels| {
+                isa.run(PackPanels { x, sizes, panels, to });
+            });
+            let x_panels = &panels[..];
+            team.run(blocks * columns, &|part| {
+                let (block, column) = (part / columns, part % columns);
+                // Outside of the code compiled for the instruction set.
+                SLIVERS.with_borrow_mut(|slivers| {
+                    slivers.resize(BLOCK_OUTPUTS * BLOCK_DEPTH);
+                    isa.run(Block {
+                        dout,
+                        x_panels,
+                        depth: rows.len(),
+                        sizes,
+                        block: (block, blocks),
+                        panels: share(sizes.panels, columns, column),
+                        slivers,
+                        dweight,
+                    });
+                });
+            });
+        }
+    });
+}
+
+/// `dbias[o] += Σₙ dout[n, o]`
+///
+/// - `dout`: `[N, outputs]`, `dbias`: `[outputs]`
+///
+/// Summed row after row, beginning with what stands in `dbias`.
+///
+/// # Panics
+/// If there are not whole rows.
+pub fn bias_gradient(team: &Team, isa: Isa, dout: &[f32], dbias: &mut [f32]) {
+    if dbias.is_empty() {
+        return;
+    }
+    let width = dbias.len();
+    assert!(dout.len().is_multiple_of(width), "whole rows of {width}");
+    let to = SharedPointer(dbias.as_mut_ptr());
+    team.run_ranges(width, COLUMNS_PER_PART, &|columns| {
+        // SAFETY: the columns of this part, which no other part has.
+        let dbias =
+            unsafe { std::slice::from_raw_parts_mut(to.get().add(columns.start), columns.len()) };
+        isa.run(ColumnSums { rows: dout, width, first: columns.start, sums: dbias });
+    });
+}
+
+/// The plain loops in double precision: document and oracle of [`weight_gradient`]
+/// and [`bias_gradient`].
+///
+/// - `dout`: `[N, outputs]`, `x`: `[N, inputs]`
+/// - `dweight`: `[outputs, inputs]`, `dbias`: `[outputs]`, both added to
+pub fn linear_gradient_reference(dout: &[f64], x: &[f64], dweight: &mut [f64], dbias: &mut [f64]) {
+    let (outputs, inputs) = (dbias.len(), dweight.len() / dbias.len());
+    for (dout, x) in dout.chunks_exact(outputs).zip(x.chunks_exact(inputs)) {
+        for (o, d) in dout.iter().enumerate() {
+            dbias[o] += d;
+            for (i, x) in x.iter().enumerate() {
+                dweight[o * inputs + i] += d * x;
+            }
+        }
+    }
+}
+
+thread_local! {
+    /// The packed rows of `x`: of the thread that calls, read by all.
+    static PANELS: RefCell<Buffer> = RefCell::new(Buffer::default());
+    /// The packed columns of `dout`: of each thread.
+    static SLIVERS: RefCell<Buffer> = RefCell::new(Buffer::default());
+}
+
+/// Into how many blocks of outputs and groups of panels the gradient is cut: as
+/// many blocks for each thread, columns where outputs are few.
+fn split(parts: usize, outputs: usize, panels: usize) -> (usize, usize) {
+    let blocks = outputs.div_ceil(BLOCK_OUTPUTS).next_multiple_of(parts);
+    // Below this, a part would have less than one tile.
+    let blocks = blocks.min(outputs.div_ceil(MOST_TILE_ROWS));
+    // Blocks are cut to at most BLOCK_OUTPUTS outputs, rounded up to whole tiles.
+    (blocks, parts.div_ceil(blocks).min(panels).max(1))
+}
+
+const MOST_TILE_ROWS: usize = 12;
+
+#[derive(Clone, Copy)]
+struct Sizes {
+    outputs: usize,
+    inputs: usize,
+    /// Panels of `x`.
+    panels: usize,
+}
+
+/// Panels `[depth, width]` of some columns of `x`; the last one is filled up with zeros.
+struct PackPanels<'a> {
+    x: &'a [f32],
+    sizes: Sizes,
+    panels: Range<usize>,
+    to: SharedPointer,
+}
+
+impl Op for PackPanels<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let inputs = self.sizes.inputs;
+        let (width, depth) = (S::TILE_VECTORS * S::LANES, self.x.len() / inputs);
+        for (n, x) in self.x.chunks_exact(inputs).enumerate() {
+            let mut column = self.panels.start * width;
+            let end = inputs.min(self.panels.end * width);
+            // SAFETY: row `n` of each panel holds `width` numbers; the panels belong to this part.
+            // At most the numbers of `x` up to its end are read.
+            unsafe {
+                let mut to = self.to.get().add(column * depth + n * width);
+                while column + width <= end {
+                    let mut j = 0;
+                    while j < S::TILE_VECTORS {
+                        let at = j * S::LANES;
+                        simd.store(simd.load(x.as_ptr().add(column + at)), to.add(at));
+                        j += 1;
+                    }
+                    column += width;
+                    to = to.add(depth * width);
+                }
+                if column < end {
+                    std::ptr::write_bytes(to, 0, width);
+                    std::ptr::copy_nonoverlapping(x.as_ptr().add(column), to, end - column);
+                }
+            }
+        }
+    }
+}
+
+/// Some outputs and some panels, for the rows of one block.
+struct Block<'a> {
+    /// `[depth, outputs]`
+    dout: &'a [f32],
+    x_panels: &'a [f32],
+    depth: usize,
+    sizes: Sizes,
+    /// Which block of outputs, of how many.
+    block: (usize, usize),
+    panels: Range<usize>,
+    /// Room for the columns of one block.
+    slivers: &'a mut [f32],
+    dweight: SharedPointer,
+}
+
+impl Op for Block<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(mut self, simd: S) {
+        // Whole tiles, but for the last: nearly as many for each block.
+        let tiles = self.sizes.outputs.div_ceil(S::TILE_ROWS);
+        let tiles = share(tiles, self.block.1, self.block.0);
+        let end = self.sizes.outputs.min(tiles.end * S::TILE_ROWS);
+        let mut first = tiles.start * S::TILE_ROWS;
+        while first < end {
+            let outputs = first..end.min(first + BLOCK_OUTPUTS / S::TILE_ROWS * S::TILE_ROWS);
+            first = outputs.end;
+            self.pack_columns::<S>(&outputs);
+            match S::TILE_VECTORS {
+                1 => self.tiles::<S, 1>(simd, &outputs),
+                2 => self.tiles::<S, 2>(simd, &outputs),
+                3 => self.tiles::<S, 3>(simd, &outputs),
+                other => unreachable!("a tile of {other} vectors"),
+            }
+        }
+    }
+}
+
+impl Block<'_> {
+    /// Slivers of up to `TILE_ROWS` columns of `dout`, each `[depth, columns]`, end to end.
+    #[inline(always)]
+    fn pack_columns<S: Simd>(&mut self, outputs: &Range<usize>) {
+        assert!(self.slivers.len() >= outputs.len() * self.depth, "room for the columns");
+        let rest = outputs.len() % S::TILE_ROWS;
+        let whole = outputs.len() - rest;
+        for (n, dout) in self.dout.chunks_exact(self.sizes.outputs).enumerate() {
+            let from = dout[outputs.start..outputs.end].as_ptr();
+            // SAFETY: the columns just cut; a sliver of `count` columns begins at `column · depth`
+            // and has `count` numbers for each row.
+            unsafe {
+                let to = self.slivers.as_mut_ptr();
+                let mut column = 0;
+                while column < whole {
+                    let to = to.add(column * self.depth + n * S::TILE_ROWS);
+                    // Of a length known to the compiler: a few moves.
+                    std::ptr::copy_nonoverlapping(from.add(column), to, S::TILE_ROWS);
+                    column += S::TILE_ROWS;
+                }
+                if rest > 0 {
+                    let to = to.add(column * self.depth + n * rest);
+                    std::ptr::copy_nonoverlapping(from.add(column), to, rest);
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn tiles<S: Simd, const VECTORS: usize>(&self, simd: S, outputs: &Range<usize>) {
+        let (width, inputs) = (VECTORS * S::LANES, self.sizes.inputs);
+        for panel in self.panels.clone() {
+            let right = self.x_panels[panel * width * self.depth..][..width * self.depth].as_ptr();
+            let columns = width.min(inputs - panel * width);
+            let mut first = outputs.start;
+            while first < outputs.end {
+                let count = S::TILE_ROWS.min(outputs.end - first);
+                let sliver = self.slivers[(first - outputs.start) * self.depth..]
+                    [..count * self.depth]
+                    .as_ptr();
+                // SAFETY: both operands lie in the slices just taken; rows and columns lie in the
+                // gradient, whose length was checked, and no other part has both.
+                unsafe {
+                    let product = Tile {
+                        rows: count,
+                        depth: self.depth,
+                        left: Left { at: sliver, row: 1, step: count },
+                        right,
+                        out: self.dweight.get().add(first * inputs + panel * width),
+                        out_row: inputs,
+                        start: Start::Out,
+                    };
+                    match columns == width {
+                        true => tile::<S, VECTORS>(simd, product),
+                        false => ragged_tile::<S, VECTORS>(simd, product, columns),
+                    }
+                }
+                first += count;
+            }
+        }
+    }
+}
+
+/// Adds the columns of a matrix from `first` on to `sums`, row after row.
+struct ColumnSums<'a> {
+    rows: &'a [f32],
+    width: usize,
+    first: usize,
+    sums: &'a mut [f32],
+}
+
+impl Op for ColumnSums<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(mut self, simd: S) {
+        let mut at = 0;
+        while at < self.sums.len() {
+            let count = self.sums.len() - at;
+            // Several vectors at a time, so that their chains of additions overlap.
+            if count >= 4 * S::LANES {
+                self.vectors::<S, 4>(simd, at, S::LANES);
+                at += 4 * S::LANES;
+            } else {
+                self.vectors::<S, 1>(simd, at, S::LANES.min(count));
+                at += S::LANES;
+            }
+        }
+    }
+}
+
+impl ColumnSums<'_> {
+    /// `VECTORS` vectors of columns, `lanes` of each.
+    #[inline(always)]
+    fn vectors<S: Simd, const VECTORS: usize>(&mut self, simd: S, at: usize, lanes: usize) {
+        let count = self.rows.len() / self.width;
+        let mut sums = [simd.splat(0.0); VECTORS];
+        // SAFETY: `lanes` columns of each vector lie in the rows and in the sums.
+        unsafe {
+            let to = self.sums.as_mut_ptr().add(at);
+            for (j, sum) in sums.iter_mut().enumerate() {
+                *sum = simd.load_first(to.add(j * S::LANES), lanes);
+            }
+            let mut from = self.rows.as_ptr().add(self.first + at);
+            let mut n = 0;
+            while n < count {
+                for (j, sum) in sums.iter_mut().enumerate() {
+                    *sum = simd.add(*sum, simd.load_first(from.add(j * S::LANES), lanes));
+                }
+                from = from.wrapping_add(self.width);
+                n += 1;
+            }
+            for (j, sum) in sums.iter().enumerate() {
+                simd.store_first(*sum, to.add(j * S::LANES), lanes);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::linear::{Epilogue, linear};
+    use crate::packed_matrix::PackedMatrix;
+    use crate::team::Threads;
+    use crate::testing::{numbers, wide};
+
+    /// Rows, inputs, outputs; more rows than a block in one of them.
+    const SIZES: [(usize, usize, usize); 8] = [
+        (1, 1, 1),
+        (3, 5, 2),
+        (40, 33, 13),
+        (17, 64, 30),
+        (100, 70, 150),
+        (390, 31, 45),
+        (800, 50, 7),
+        (20, 200, 300),
+    ];
+
+    fn gradients(
+        team: &Team,
+        isa: Isa,
+        (inputs, outputs): (usize, usize),
+        dout: &[f32],
+        x: &[f32],
+        cuts: &[usize],
+    ) -> (Vec<f32>, Vec<f32>) {
+        let (mut dweight, mut dbias) = (numbers(outputs * inputs, 8), numbers(outputs, 9));
+        for cut in cuts.windows(2) {
+            let dout = &dout[cut[0] * outputs..cut[1] * outputs];
+            let x = &x[cut[0] * inputs..cut[1] * inputs];
+            weight_gradient(team, isa, dout, x, &mut dweight, outputs);
+            bias_gradient(team, isa, dout, &mut dbias);
+        }
+        (dweight, dbias)
+    }
+
+    #[test]
+    fn follow_the_plain_loops_at_any_size() {
+        for isa in Isa::available() {
+            for (rows, inputs, outputs) in SIZES {
+                let (dout, x) = (numbers(rows * outputs, 1), numbers(rows * inputs, 2));
+                let sizes = (inputs, outputs);
+                let fast = gradients(&Team::solo(), isa, sizes, &dout, &x, &[0, rows]);
+                let mut dweight = wide(&numbers(outputs * inputs, 8));
+                let mut dbias = wide(&numbers(outputs, 9));
+                linear_gradient_reference(&wide(&dout), &wide(&x), &mut dweight, &mut dbias);
+                let pairs = fast.0.iter().zip(&dweight).chain(fast.1.iter().zip(&dbias));
+                for (i, (a, b)) in pairs.enumerate() {
+                    // Sums of up to 800 terms, below 60 on the way, each rounded to 2⁻²⁴ of it.
+                    let error = (f64::from(*a) - b).abs();
+                    let name = isa.name();
+                    assert!(error < 1e-4, "{rows} {sizes:?} on {name} at {i}: {a}, not {b}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn have_the_same_bits_in_any_team_and_however_rows_are_cut() {
+        for isa in Isa::available() {
+            for (rows, inputs, outputs) in SIZES {
+                let (dout, x) = (numbers(rows * outputs, 1), numbers(rows * inputs, 2));
+                let sizes = (inputs, outputs);
+                let whole = gradients(&Team::solo(), isa, sizes, &dout, &x, &[0, rows]);
+                for cuts in [[0, rows / 3, rows], [0, rows.min(385), rows]] {
+                    let cut = gradients(&Team::solo(), isa, sizes, &dout, &x, &cuts);
+                    assert_eq!(whole, cut, "{rows} {sizes:?} at {cuts:?} on {}", isa.name());
+                }
+                for threads in [2, 3, 5] {
+                    let other = Threads::new(threads)
+                        .expect("threads")
+                        .team(|team| gradients(team, isa, sizes, &dout, &x, &[0, rows]));
+                    assert_eq!(whole, other, "{rows} {sizes:?} by {threads} on {}", isa.name());
+                }
+            }
+        }
+    }
+
+    /// All three gradients of `Σ y · dout` with `y = x Wᵀ + b`, in double precision.
+    #[test]
+    fn are_those_of_the_layer() {
+        let (rows, inputs, outputs) = (5, 4, 3);
+        let [x, weight, bias, dout] =
+            [(rows * inputs, 1), (outputs * inputs, 2), (outputs, 3), (rows * outputs, 4)]
+                .map(|(count, seed)| wide(&numbers(count, seed)));
+        let loss = |x: &[f64], weight: &[f64], bias: &[f64]| -> f64 {
+            let mut loss = 0.0;
+            for n in 0..rows {
+                for o in 0..outputs {
+                    let products = (0..inputs).map(|i| x[n * inputs + i] * weight[o * inputs + i]);
+                    loss += (products.sum::<f64>() + bias[o]) * dout[n * outputs + o];
+                }
+            }
+            loss
+        };
+        let (mut dweight, mut dbias) = (vec![0.0; weight.len()], vec![0.0; bias.len()]);
+        linear_gradient_reference(&dout, &x, &mut dweight, &mut dbias);
+        crate::testing::check_gradient(&weight, &dweight, |weight| loss(&x, weight, &bias));
+        crate::testing::check_gradient(&bias, &dbias, |bias| loss(&x, &weight, bias));
+
+        // The gradient of x, from the product with the transposed weight.
+        let narrow = |values: &[f64]| values.iter().map(|x| *x as f32).collect::<Vec<_>>();
+        for isa in Isa::available() {
+            let mut transposed = PackedMatrix::zeros(isa, inputs, outputs);
+            transposed.repack_transposed(&narrow(&weight), &Team::solo());
+            let before = numbers(rows * inputs, 5);
+            let mut dx = vec![0.0; rows * inputs];
+            let epilogue = Epilogue { residual: Some(&before), ..Epilogue::default() };
+            linear(&Team::solo(), &narrow(&dout), &transposed, epilogue, &mut dx);
+            let dx: Vec<f64> =
+                dx.iter().zip(&before).map(|(d, b)| f64::from(*d) - f64::from(*b)).collect();
+            for (i, dx) in dx.iter().enumerate() {
+                let mut moved = x.clone();
+                moved[i] += 1.0;
+                // Linear in x: a difference over 1 is exact; the product is in single precision.
+                let slope = loss(&moved, &weight, &bias) - loss(&x, &weight, &bias);
+                assert!((slope - dx).abs() < 1e-6, "{dx}, not {slope} on {}", isa.name());
+            }
+        }
+    }
+}

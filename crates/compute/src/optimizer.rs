@@ -1,0 +1,292 @@
+//! AdamW (Loshchilov and Hutter, 2019), number by number, as PyTorch computes it.
+
+use crate::simd::{Isa, Op, Simd};
+use crate::team::{SharedPointer, Team};
+
+/// Numbers that one part of a team updates at a time.
+const NUMBERS_PER_PART: usize = 1 << 14;
+/// Numbers whose squares are one partial sum.
+const NUMBERS_PER_SUM: usize = 1 << 16;
+/// Sums of squares that grow side by side, on every instruction set the same.
+const SUMS: usize = 16;
+
+/// One step of one tensor.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AdamW {
+    /// Of this step and tensor.
+    pub learning_rate: f32,
+    /// How much of the first moment stays.
+    pub beta1: f32,
+    /// How much of the second moment stays.
+    pub beta2: f32,
+    /// Added to the root of the second moment.
+    pub epsilon: f32,
+    /// Decay, in parts of the learning rate.
+    pub weight_decay: f32,
+    /// Which step of this tensor it is, from 1.
+    pub step: u64,
+    /// What gradients are multiplied by first, to clip their norm; 1 for nothing.
+    pub gradient_factor: f32,
+}
+
+/// The factors of [`AdamW`] that are the same for all numbers.
+#[derive(Clone, Copy)]
+struct Factors {
+    /// `1 − lr · decay`
+    keep: f64,
+    /// `lr / (1 − β₁ᵗ)`
+    rate: f64,
+    /// `√(1 − β₂ᵗ)`
+    root_correction: f64,
+}
+
+impl AdamW {
+    /// In double precision, as Python would.
+    fn factors(&self) -> Factors {
+        let rate = f64::from(self.learning_rate);
+        let correction = |beta: f32| 1.0 - f64::from(beta).powf(self.step as f64);
+        Factors {
+            keep: 1.0 - rate * f64::from(self.weight_decay),
+            rate: rate / correction(self.beta1),
+            root_correction: correction(self.beta2).sqrt(),
+        }
+    }
+}
+
+/// One step, in place:
+///
+/// `g = factor · gradient`, `m += (1 − β₁)(g − m)`, `v = β₂ v + (1 − β₂) g²`,
+/// `p = (1 − lr · decay) p − lr / (1 − β₁ᵗ) · m / (√v / √(1 − β₂ᵗ) + ε)`
+///
+/// - `parameters`, `gradients`, `first` (`m`), `second` (`v`): as many numbers
+///
+/// # Panics
+/// If the lengths differ or the step is 0.
+pub fn adamw(
+    team: &Team,
+    isa: Isa,
+    hyper: &AdamW,
+    parameters: &mut [f32],
+    gradients: &[f32],
+    first: &mut [f32],
+    second: &mut [f32],
+) {
+    assert!(hyper.step > 0, "steps count from 1");
+    assert_eq!(gradients.len(), parameters.len(), "length of the gradients");
+    assert_eq!(first.len(), parameters.len(), "length of the first moments");
+    assert_eq!(second.len(), parameters.len(), "length of the second moments");
+    let factors = hyper.factors();
+    let [parameters, first, second] =
+        [parameters, first, second].map(|values| SharedPointer(values.as_mut_ptr()));
+    team.run_ranges(gradients.len(), NUMBERS_PER_PART, &|range| {
+        // SAFETY: the numbers of this part, which no other part has, in buffers of equal length.
+        let [parameters, first, second] = [parameters, first, second].map(|values| unsafe {
+            std::slice::from_raw_parts_mut(values.get().add(range.start), range.len())
+        });
+        let gradients = &gradients[range];
+        isa.run(Update { hyper: *hyper, factors, parameters, gradients, first, second });
+    });
+}
+
+/// The plain loop in double precision: document and oracle of [`adamw`].
+pub fn adamw_reference(
+    hyper: &AdamW,
+    parameters: &mut [f64],
+    gradients: &[f64],
+    first: &mut [f64],
+    second: &mut [f64],
+) {
+    let Factors { keep, rate, root_correction } = hyper.factors();
+    let (beta1, beta2) = (f64::from(hyper.beta1), f64::from(hyper.beta2));
+    for (i, p) in parameters.iter_mut().enumerate() {
+        let g = gradients[i] * f64::from(hyper.gradient_factor);
+        first[i] = beta1 * first[i] + (1.0 - beta1) * g;
+        second[i] = beta2 * second[i] + (1.0 - beta2) * g * g;
+        let root = second[i].sqrt() / root_correction + f64::from(hyper.epsilon);
+        *p = keep * *p - rate * first[i] / root;
+    }
+}
+
+/// `Σ x²`, in double precision.
+///
+/// Partial sums are of fixed runs of numbers and are added in order: the same
+/// bits on any team and any instruction set.
+pub fn sum_of_squares(team: &Team, isa: Isa, values: &[f32]) -> f64 {
+    let mut partial = vec![0.0; values.len().div_ceil(NUMBERS_PER_SUM)];
+    let to = SharedPointer(partial.as_mut_ptr());
+    team.run_ranges(values.len(), NUMBERS_PER_SUM, &|range| {
+        let at = range.start / NUMBERS_PER_SUM;
+        let sum = isa.run(SumOfSquares(&values[range]));
+        // SAFETY: one number for each part, which no other part writes.
+        unsafe { *to.get().add(at) = sum }
+    });
+    partial.iter().sum()
+}
+
+struct Update<'a> {
+    hyper: AdamW,
+    factors: Factors,
+    parameters: &'a mut [f32],
+    gradients: &'a [f32],
+    first: &'a mut [f32],
+    second: &'a mut [f32],
+}
+
+impl Op for Update<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self { hyper, factors, parameters, gradients, first, second } = self;
+        let clip = simd.splat(hyper.gradient_factor);
+        let new1 = simd.splat((1.0 - f64::from(hyper.beta1)) as f32);
+        let old2 = simd.splat(hyper.beta2);
+        let new2 = simd.splat((1.0 - f64::from(hyper.beta2)) as f32);
+        let keep = simd.splat(factors.keep as f32);
+        let rate = simd.splat(-factors.rate as f32);
+        let root_correction = simd.splat(factors.root_correction as f32);
+        let epsilon = simd.splat(hyper.epsilon);
+        let (p, g) = (parameters.as_mut_ptr(), gradients.as_ptr());
+        let (m, v) = (first.as_mut_ptr(), second.as_mut_ptr());
+        let mut at = 0;
+        while at < gradients.len() {
+            let count = S::LANES.min(gradients.len() - at);
+            // SAFETY: `count` numbers from `at` on lie in all four, whose lengths are equal.
+            unsafe {
+                let gradient = simd.mul(simd.load_first(g.add(at), count), clip);
+                let moment = simd.load_first(m.add(at), count);
+                let moment = simd.mul_add(new1, simd.sub(gradient, moment), moment);
+                let square = simd.mul(simd.mul(gradient, gradient), new2);
+                let square = simd.mul_add(simd.load_first(v.add(at), count), old2, square);
+                let root = simd.add(simd.div(simd.sqrt(square), root_correction), epsilon);
+                let kept = simd.mul(simd.load_first(p.add(at), count), keep);
+                let value = simd.mul_add(rate, simd.div(moment, root), kept);
+                simd.store_first(value, p.add(at), count);
+                simd.store_first(moment, m.add(at), count);
+                simd.store_first(square, v.add(at), count);
+            }
+            at += S::LANES;
+        }
+    }
+}
+
+struct SumOfSquares<'a>(&'a [f32]);
+
+impl Op for SumOfSquares<'_> {
+    type Output = f64;
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) -> f64 {
+        // Plain loops of known length: vectors of the set that this is compiled for. Squares of
+        // singles are exact in double precision.
+        let mut sums = [0.0f64; SUMS];
+        let (runs, rest) = self.0.as_chunks::<SUMS>();
+        for run in runs {
+            for (sum, x) in sums.iter_mut().zip(run) {
+                *sum += f64::from(*x) * f64::from(*x);
+            }
+        }
+        for (sum, x) in sums.iter_mut().zip(rest) {
+            *sum += f64::from(*x) * f64::from(*x);
+        }
+        let mut total = 0.0;
+        for sum in sums {
+            total += sum;
+        }
+        total
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::team::Threads;
+    use crate::testing::{numbers, wide};
+
+    #[test]
+    fn steps_follow_the_plain_loop_and_any_team_gives_the_same_bits() {
+        for isa in Isa::available() {
+            for count in [1, 7, 16, 33, 40_000] {
+                let mut parameters = numbers(count, 1);
+                let (mut first, mut second) = (vec![0.0; count], vec![0.0; count]);
+                let mut exact = (wide(&parameters), wide(&first), wide(&second));
+                for step in 1..=5 {
+                    let gradients = numbers(count, 10 + step);
+                    let hyper = AdamW {
+                        learning_rate: 1e-2,
+                        beta1: 0.9,
+                        beta2: 0.999,
+                        epsilon: 1e-8,
+                        weight_decay: 0.1,
+                        step,
+                        gradient_factor: 0.7,
+                    };
+                    let mut others = vec![];
+                    for threads in [2, 3, 5] {
+                        let mut other = (parameters.clone(), first.clone(), second.clone());
+                        Threads::new(threads).expect("threads").team(|team| {
+                            let (p, m, v) = (&mut other.0, &mut other.1, &mut other.2);
+                            adamw(team, isa, &hyper, p, &gradients, m, v);
+                        });
+                        others.push(other);
+                    }
+                    let (m, v) = (&mut first, &mut second);
+                    adamw(&Team::solo(), isa, &hyper, &mut parameters, &gradients, m, v);
+                    for other in others {
+                        assert_eq!(other.0, parameters, "{}", isa.name());
+                        assert_eq!((&other.1, &other.2), (&first, &second), "{}", isa.name());
+                    }
+                    let (p, m, v) = (&mut exact.0, &mut exact.1, &mut exact.2);
+                    adamw_reference(&hyper, p, &wide(&gradients), m, v);
+                    for i in 0..count {
+                        // Each step moves by up to 1e-2 and rounds a number below 1.1 to 6e-8 of it.
+                        let error = (f64::from(parameters[i]) - exact.0[i]).abs();
+                        assert!(error < 1e-6, "step {step} at {i} on {}: {error}", isa.name());
+                        assert!((f64::from(first[i]) - exact.1[i]).abs() < 1e-6);
+                        assert!((f64::from(second[i]) - exact.2[i]).abs() < 1e-8);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Three steps of `torch.optim.AdamW([0.5], lr=0.1, weight_decay=0.01)` with the gradients
+    /// 1, −2 and 0.25.
+    #[test]
+    fn steps_are_those_of_the_definition() {
+        let (mut p, mut m, mut v) = ([0.5f32], [0.0], [0.0]);
+        for (step, gradient, expected) in
+            [(1, 1.0f32, 0.399_5), (2, -2.0, 0.435_710_85), (3, 0.25, 0.456_297_47)]
+        {
+            let hyper = AdamW {
+                learning_rate: 0.1,
+                beta1: 0.9,
+                beta2: 0.999,
+                epsilon: 1e-8,
+                weight_decay: 0.01,
+                step,
+                gradient_factor: 1.0,
+            };
+            adamw(&Team::solo(), Isa::detect(), &hyper, &mut p, &[gradient], &mut m, &mut v);
+            assert!((p[0] - expected).abs() < 1e-6, "step {step}: {}", p[0]);
+        }
+    }
+
+    #[test]
+    fn squares_sum_to_the_same_bits_everywhere() {
+        for count in [0, 1, 15, 16, 100, NUMBERS_PER_SUM, 3 * NUMBERS_PER_SUM + 77] {
+            let values = numbers(count, 1);
+            let exact: f64 = wide(&values).iter().map(|x| x * x).sum();
+            let portable = sum_of_squares(&Team::solo(), Isa::available()[0], &values);
+            // Another order of 2e5 additions in double precision.
+            assert!((portable - exact).abs() <= 1e-12 * exact, "{portable}, not {exact}");
+            for isa in Isa::available() {
+                for threads in [1, 2, 3, 5] {
+                    let threads = Threads::new(threads).expect("threads");
+                    let sum = threads.team(|team| sum_of_squares(team, isa, &values));
+                    assert_eq!(sum.to_bits(), portable.to_bits(), "{} of {count}", isa.name());
+                }
+            }
+        }
+        // Larger than any single: a gradient that explodes is not yet infinite.
+        assert!(sum_of_squares(&Team::solo(), Isa::detect(), &[1e30, 1e30]).is_finite());
+    }
+}
