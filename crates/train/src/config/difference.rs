@@ -114,26 +114,37 @@ mod tests {
         let more = format!("{SMALL}[[freeze]]\nparameters = \"encoder\"\nuntil = \"epoch 1\"\n");
         let two_tasks = "task=[{name='topic',kind='classification'},{name='b',kind='regression'}]";
         let turned = "task=[{name='b',kind='regression'},{name='topic',kind='classification'}]";
-        // Key, may it change.
-        let cases: [(&str, &str, &[(&str, bool)]); 8] = [
-            ("seed=1", "seed=1", &[]),
-            ("seed=1", "seed=2", &[("seed", false)]),
-            ("seed=0", "train.epochs=5", &[("train.epochs", false)]),
-            (
+        struct Case<'a> {
+            first: &'a str,
+            second: &'a str,
+            /// Key, and whether it may change.
+            differences: &'static [(&'static str, bool)],
+        }
+        let case = |first, second, differences| Case { first, second, differences };
+        let cases = [
+            case("seed=1", "seed=1", &[]),
+            case("seed=1", "seed=2", &[("seed", false)]),
+            case("seed=0", "train.epochs=5", &[("train.epochs", false)]),
+            case(
                 "seed=0",
                 "task.topic.hidden=8",
                 &[("task.topic.activation", false), ("task.topic.hidden", false)],
             ),
-            (two_tasks, turned, &[("task", false)]),
-            ("seed=0", "freeze=[]", &[("freeze.1.parameters", false), ("freeze.1.until", false)]),
-            (
+            case(two_tasks, turned, &[("task", false)]),
+            case(
+                "seed=0",
+                "freeze=[]",
+                &[("freeze.1.parameters", false), ("freeze.1.until", false)],
+            ),
+            case(
                 "checkpoint.keep=3",
                 "checkpoint.every=7",
                 &[("checkpoint.every", true), ("checkpoint.keep", true)],
             ),
-            ("data.dev=/a", "data.dev=/b", &[("data.dev", true)]),
+            case("data.dev=/a", "data.dev=/b", &[("data.dev", true)]),
+            case("seed=0", "train.cache_bytes=0", &[("train.cache_bytes", true)]),
         ];
-        for (first, second, expected) in cases {
+        for Case { first, second, differences } in cases {
             let first = parse(&more, &[first]).unwrap();
             let other = parse(&more, &[second]).unwrap();
             let found = first.differences(&other);
@@ -141,8 +152,8 @@ mod tests {
                 .iter()
                 .map(|difference| (difference.key.as_str(), difference.may_change))
                 .collect();
-            assert_eq!(found, expected, "{second}");
-            let same = expected.iter().all(|(_, may_change)| *may_change);
+            assert_eq!(found, differences, "{second}");
+            let same = differences.iter().all(|(_, may_change)| *may_change);
             assert_eq!(first.hash() == other.hash(), same, "{second}");
         }
     }
