@@ -1,9 +1,31 @@
 //! What a run is to do: the checked form of `config.toml`.
+//!
+//! [`RunConfig::parse`] reads the TOML that users write, with the values of
+//! `--set` in it; [`RunConfig::to_toml`] writes it back with every default
+//! filled in; [`RunConfig::differences`] says what two runs do differently.
+//!
+//! The keys are the fields of the types here, in tables named as each type's
+//! documentation says. Paths in the file are relative to its folder, paths in
+//! `--set` to the working folder. Numbers, labels of weights and options are
+//! checked against each other here; against the model, its data and its tasks'
+//! labels later, where those are known.
+
+mod difference;
+mod document;
+mod names;
+mod read;
+mod read_task;
+mod section;
+#[cfg(test)]
+mod testing;
+mod write;
 
 use std::path::PathBuf;
 
 use polyhead_compute::Activation;
 use polyhead_model::{HeadInput, HeadLayer, PoolingMode, TaskKind};
+
+pub use difference::Difference;
 
 /// A whole run, every default filled in.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,13 +76,18 @@ pub struct DataFiles {
     pub dev: Vec<PathBuf>,
     /// Looked at once, at the end.
     pub test: Vec<PathBuf>,
-    /// The field with the text; default `text`.
+    /// The field with the text; `text` unless the run says otherwise, of a task
+    /// as the run has it. A run that was read has a name here.
     pub text: Option<String>,
-    /// The field with the words, for `tokens` tasks; default `tokens`.
+    /// The field with the words, for `tokens` tasks; `tokens` unless the run says
+    /// otherwise, of a task as the run has it. A run that was read has a name here.
     pub tokens: Option<String>,
 }
 
-/// How the next batch's task is chosen when tasks have files of their own.
+/// `[sampler]`: how the next batch's task is chosen when tasks have files of their own.
+///
+/// `kind = "temperature"` takes `temperature` besides; it is never a plain name
+/// at the top, so that there is one way to write it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Sampler {
     /// By the number of rows.
@@ -86,17 +113,17 @@ pub struct TaskSettings {
     pub labels: Option<Vec<String>>,
     /// Of its loss in the sum.
     pub weight: f32,
-    /// Files of its own.
+    /// Files of its own: `train`, `dev`, `test`, `text` and `tokens` in the task's table.
     pub data: Option<DataFiles>,
     /// The head's pooling; absent: the encoder's.
     pub pooling: Option<Vec<PoolingMode>>,
     /// What the head reads; absent: the pooled vector.
     pub input: HeadInput,
-    /// Which hidden states the head reads.
+    /// Which hidden states the head reads: a number, `"last"` or `"mix"`.
     pub layer: HeadLayer,
     /// Width of a hidden layer in the head.
     pub hidden: Option<usize>,
-    /// After the hidden layer.
+    /// After the hidden layer; of no meaning without one.
     pub activation: Activation,
     /// Before each linear layer of the head.
     pub dropout: f32,
@@ -135,7 +162,7 @@ pub enum Keep {
 /// `[train]`
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrainSettings {
-    /// Times that the data is gone through.
+    /// Times that the data is gone through; 0, with `max_steps`: as often as that takes.
     pub epochs: usize,
     /// Rows of an optimizer step, over all its parts.
     pub batch_size: usize,
@@ -143,7 +170,7 @@ pub struct TrainSettings {
     pub accumulation: usize,
     /// Of the encoder.
     pub learning_rate: f32,
-    /// Of the heads; absent: `learning_rate`.
+    /// Of the heads that have none of their own.
     pub head_learning_rate: f32,
     /// Each layer below learns this much slower.
     pub layer_decay: f32,
@@ -207,7 +234,7 @@ pub struct FreezePhase {
     pub until: Option<Moment>,
 }
 
-/// A point in a run, counted from 1.
+/// A point in a run, counted from 1: `"epoch 2"`, `"step 500"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moment {
     /// `from`: where this epoch begins; `until`: where it has ended.

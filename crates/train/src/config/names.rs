@@ -1,0 +1,37 @@
+//! The words that stand for choices, for reading and for writing.
+
+use polyhead_compute::Activation;
+use polyhead_model::{HeadInput, PoolingMode, TaskKind};
+
+use super::Schedule;
+
+pub(super) const SCHEDULES: [(&str, Schedule); 3] =
+    [("constant", Schedule::Constant), ("linear", Schedule::Linear), ("cosine", Schedule::Cosine)];
+
+pub(super) const INPUTS: [(&str, HeadInput); 2] =
+    [("pooled", HeadInput::Pooled), ("embedding", HeadInput::Embedding)];
+
+/// As `config.json` names them where it does.
+pub(super) const ACTIVATIONS: [(&str, Activation); 7] = [
+    ("gelu", Activation::Gelu),
+    ("gelu_new", Activation::GeluTanh),
+    ("relu", Activation::Relu),
+    ("silu", Activation::Silu),
+    ("tanh", Activation::Tanh),
+    ("sigmoid", Activation::Sigmoid),
+    ("linear", Activation::Identity),
+];
+
+pub(super) fn poolings() -> Vec<(&'static str, PoolingMode)> {
+    PoolingMode::ALL.into_iter().map(|mode| (mode.name(), mode)).collect()
+}
+
+pub(super) fn kinds() -> Vec<(&'static str, TaskKind)> {
+    TaskKind::ALL.into_iter().map(|kind| (kind.name(), kind)).collect()
+}
+
+/// The word for `choice`.
+pub(super) fn name_of<T: PartialEq>(choices: &[(&'static str, T)], choice: &T) -> &'static str {
+    let found = choices.iter().find(|(_, known)| known == choice);
+    found.expect("every choice has a name").0
+}
