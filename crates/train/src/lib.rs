@@ -16,17 +16,23 @@ mod error;
 pub mod data;
 pub mod sampler;
 
+mod answers;
 pub mod calibration;
 pub mod loss;
 pub mod metric;
 
 pub mod checkpoint;
 pub mod freeze;
+mod objective;
 pub mod optimizer;
+mod packed_rows;
 pub mod rates;
 pub mod schedule;
 mod state_cache;
 
+pub use answers::{Answers, Questions};
 pub use config::RunConfig;
 pub use error::{Error, ErrorKind};
+pub use objective::Objective;
+pub use packed_rows::{PackedRows, Targets, cut};
 pub use state_cache::{CacheCounts, StateCache};

@@ -1,0 +1,173 @@
+//! Rows of a split as the network reads them: one packed batch, and the labels
+//! that belong to its answers.
+
+use std::ops::Range;
+
+use polyhead_model::{NetworkInput, Sequences};
+
+use crate::data::{Split, TaskLabels, UNKNOWN};
+
+/// Some rows of a split, end to end.
+#[derive(Clone, Debug, Default)]
+pub struct PackedRows {
+    /// `[B]`: which rows of the split.
+    pub rows: Vec<u32>,
+    /// `[B]`: the number of each in its optimizer step.
+    pub numbers: Vec<u32>,
+    ids: Vec<u32>,
+    type_ids: Vec<u32>,
+    offsets: Vec<usize>,
+    /// `[M]`: the first token of every word that has one, as a place in the batch.
+    words: Vec<usize>,
+    /// `[M]`: the word's index in the split.
+    word_places: Vec<usize>,
+}
+
+/// What the answers of a task to some rows should have been.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Targets {
+    /// Classification: one a row; tokens: one a word that has a token.
+    Classes(Vec<Option<u32>>),
+    /// Multi-label, one a row.
+    Sets(Vec<Option<Vec<u32>>>),
+    /// Regression, one a row.
+    Numbers(Vec<Option<f32>>),
+}
+
+impl Targets {
+    /// How many have a label.
+    pub fn labelled(&self) -> usize {
+        match self {
+            Self::Classes(targets) => targets.iter().flatten().count(),
+            Self::Sets(targets) => targets.iter().flatten().count(),
+            Self::Numbers(targets) => targets.iter().flatten().count(),
+        }
+    }
+}
+
+impl PackedRows {
+    /// - `rows`: rows of `split`, in any order
+    /// - `first`: the number in its step of the first of them; the others follow
+    pub fn new(split: &Split, rows: &[u32], first: u32) -> Self {
+        let mut packed = Self { rows: rows.to_vec(), offsets: vec![0], ..Self::default() };
+        packed.numbers.extend((first..).take(rows.len()));
+        for row in rows {
+            let row = *row as usize;
+            let tokens = split.tokens.sequence(row);
+            let start = packed.ids.len();
+            packed.ids.extend_from_slice(&split.tokens.ids[tokens.clone()]);
+            packed.type_ids.extend_from_slice(&split.tokens.type_ids[tokens]);
+            packed.offsets.push(packed.ids.len());
+            for word in split.words.row(row) {
+                if let Some(token) = split.words.first_tokens[word] {
+                    packed.words.push(start + token as usize);
+                    packed.word_places.push(word);
+                }
+            }
+        }
+        packed
+    }
+
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Number of tokens.
+    pub fn tokens(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Where each row begins, `[B + 1]`.
+    pub fn offsets(&self) -> &[usize] {
+        &self.offsets
+    }
+
+    /// `[M]`: the words that have answers, as indices into the split's words.
+    pub fn word_places(&self) -> &[usize] {
+        &self.word_places
+    }
+
+    /// What the network reads.
+    ///
+    /// - `prompt_tokens`: at the beginning of each row, that pooling leaves out
+    /// - `known`: hidden states that need not be computed
+    pub fn input<'a>(
+        &'a self,
+        prompt_tokens: usize,
+        known: Option<&'a [&'a [f32]]>,
+    ) -> NetworkInput<'a> {
+        NetworkInput {
+            sequences: Sequences {
+                ids: &self.ids,
+                type_ids: &self.type_ids,
+                offsets: &self.offsets,
+            },
+            rows: &self.numbers,
+            words: &self.words,
+            prompt_tokens,
+            known,
+        }
+    }
+
+    /// The labels of task `task` for the answers to these rows; an unknown
+    /// label is none.
+    pub fn targets(&self, split: &Split, task: usize) -> Targets {
+        let rows = || self.rows.iter().map(|row| *row as usize);
+        let known = |label: u32| (label != UNKNOWN).then_some(label);
+        match &split.labels[task] {
+            TaskLabels::Classes(labels) => {
+                Targets::Classes(rows().map(|row| labels[row].and_then(known)).collect())
+            }
+            TaskLabels::Sets(labels) => Targets::Sets(
+                rows()
+                    .map(|row| {
+                        let set = labels[row].as_ref()?;
+                        Some(set.iter().copied().filter_map(known).collect())
+                    })
+                    .collect(),
+            ),
+            TaskLabels::Numbers(labels) => {
+                Targets::Numbers(rows().map(|row| labels[row]).collect())
+            }
+            TaskLabels::Tags(labels) => {
+                let mut targets = Vec::with_capacity(self.words.len());
+                for row in rows() {
+                    let words = split.words.row(row);
+                    for word in words.clone() {
+                        if split.words.first_tokens[word].is_some() {
+                            let tags = labels[row].as_ref();
+                            targets.push(tags.and_then(|tags| known(tags[word - words.start])));
+                        }
+                    }
+                }
+                Targets::Classes(targets)
+            }
+        }
+    }
+}
+
+/// Cuts the rows of a step into parts of at most `budget` tokens (a longer row
+/// stands alone), at least `least` parts where there are as many rows.
+pub fn cut(split: &Split, rows: &[u32], least: usize, budget: usize) -> Vec<Range<usize>> {
+    let most_rows = rows.len().div_ceil(least.max(1)).max(1);
+    let mut parts = Vec::new();
+    let (mut start, mut tokens) = (0, 0);
+    for (i, row) in rows.iter().enumerate() {
+        let length = split.tokens.sequence(*row as usize).len();
+        if i > start && (tokens + length > budget || i - start == most_rows) {
+            parts.push(start..i);
+            (start, tokens) = (i, 0);
+        }
+        tokens += length;
+    }
+    if start < rows.len() {
+        parts.push(start..rows.len());
+    }
+    parts
+}
