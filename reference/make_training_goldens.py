@@ -89,7 +89,7 @@ def make_batch(generator: torch.Generator) -> tuple[packed.PackedBatch, dict[str
 
 
 def make_heads(config, generator: torch.Generator) -> dict[str, torch.Tensor]:
-    """`heads.TASK.weight` `[C, D]` and `.bias` `[C]`, a hidden layer's under `heads.TASK.hidden`, a mix `[L + 1]` as `heads.TASK.mix`."""
+    """`heads.TASK.weight` `[C, D]` and `.bias` `[C]`; a hidden layer's under `heads.TASK.hidden`; a mix `heads.TASK.mix` `[L + 1]`."""
     heads = {}
     for task in TASKS:
         name, width = f"heads.{task['name']}", config.hidden_size
@@ -158,7 +158,7 @@ def describe(folder: Path, table: dict) -> dict:
     return {
         "model": folder.name,
         "tasks": TASKS,
-        "precision": "float64 rounded to float32; `difference` is the largest one of PyTorch's float32 run to it, `largest` the tensor's magnitude",
+        "precision": packed.PRECISION,
         "float32": table,
     }
 

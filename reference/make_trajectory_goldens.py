@@ -202,7 +202,7 @@ def describe(folder: Path, exact: dict, updates: dict[str, int], table: dict) ->
         "part_without_labels": {name: {"step": step, "part": part} for name, (step, part) in PART_WITHOUT_LABELS.items()},
         "clipped_steps": [step for step, norm in enumerate(norms, start=1) if norm > SETTINGS["clip_norm"]],
         "updates": updates,
-        "precision": "float64 rounded to float32; `difference` is the largest one of PyTorch's float32 run to it, `largest` the tensor's magnitude",
+        "precision": packed.PRECISION,
         "float32": table,
     }
 

@@ -14,6 +14,8 @@ from transformers import AutoConfig, AutoModel
 import tiny
 
 CLS, SEP = tiny.SPECIALS.index("[CLS]"), tiny.SPECIALS.index("[SEP]")
+#: What the golden files say about themselves.
+PRECISION = "float64 rounded to float32; `difference` is the largest one of PyTorch's float32 run to it, `largest` the tensor's magnitude"
 FIRST_WORD = len(tiny.SPECIALS)
 
 
