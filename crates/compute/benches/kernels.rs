@@ -11,8 +11,10 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use polyhead_compute::{
-    Activation, AttentionShape, Epilogue, Isa, PackedMatrix, StoredTensor, Team, Threads,
-    attention, layer_norm, linear,
+    Activation, AdamW, AttentionShape, Dropout, Epilogue, Isa, PackedMatrix, StoredTensor, Team,
+    Threads, activation_backward, adamw, attention, attention_backward, attention_training,
+    bias_gradient, dropout, embed_backward, layer_norm, layer_norm_backward, linear,
+    linear_keeping, residual_layer_norm, sum_of_squares, weight_gradient,
 };
 
 const HIDDEN: usize = 384;
@@ -85,5 +87,199 @@ fn others(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, products, others);
+/// Tokens of a training step, or of a part of it.
+const TOKENS: usize = 1024;
+
+/// The three products of a linear layer in training; `cargo bench … -- backward/`.
+fn backward_products(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("backward");
+    let shapes = [
+        ("query-key-value", HIDDEN, 3 * HIDDEN),
+        ("up", HIDDEN, INTERMEDIATE),
+        ("down", INTERMEDIATE, HIDDEN),
+    ];
+    for isa in Isa::available() {
+        for (name, inputs, outputs) in shapes {
+            let weight = vec![0.01; outputs * inputs];
+            let (x, dout) = (vec![0.5; TOKENS * inputs], vec![0.5; TOKENS * outputs]);
+            let (mut out, mut dx) = (dout.clone(), x.clone());
+            let mut dweight = vec![0.0; outputs * inputs];
+            let mut packed = PackedMatrix::zeros(isa, outputs, inputs);
+            let mut transposed = PackedMatrix::zeros(isa, inputs, outputs);
+            packed.repack(&weight, &Team::solo());
+            transposed.repack_transposed(&weight, &Team::solo());
+            group.throughput(Throughput::Elements(2 * (TOKENS * inputs * outputs) as u64));
+            for threads in [1, Threads::available()] {
+                let pool = Threads::new(threads).expect("threads");
+                let suffix = format!("{name}, {}, {threads} threads", isa.name());
+                pool.team(|team| {
+                    group.bench_function(format!("forward, {suffix}"), |bench| {
+                        let epilogue = Epilogue::default();
+                        bench.iter(|| linear(team, black_box(&x), &packed, epilogue, &mut out));
+                    });
+                    group.bench_function(format!("input, {suffix}"), |bench| {
+                        let epilogue = Epilogue::default();
+                        bench.iter(|| {
+                            linear(team, black_box(&dout), &transposed, epilogue, &mut dx)
+                        });
+                    });
+                    group.bench_function(format!("weight, {suffix}"), |bench| {
+                        bench.iter(|| {
+                            let x = black_box(&x);
+                            weight_gradient(team, isa, &dout, x, &mut dweight, outputs);
+                        });
+                    });
+                });
+            }
+        }
+    }
+    group.finish();
+}
+
+/// What else a training step does; numbers per second.
+fn training(criterion: &mut Criterion) {
+    let team = Team::solo();
+    for isa in Isa::available() {
+        let name = isa.name();
+        let mut group = criterion.benchmark_group("training");
+        let some = Dropout::new(0.1, 1, 2, 3, 4);
+        let rows: Vec<u64> = (0..TOKENS as u64).collect();
+
+        group.throughput(Throughput::Elements((TOKENS * INTERMEDIATE) as u64));
+        let pre: Vec<f32> = (0..TOKENS * INTERMEDIATE).map(|i| (i % 7) as f32 - 3.0).collect();
+        let mut wide = vec![1.0; pre.len()];
+        let mut dbias = vec![0.0; INTERMEDIATE];
+        group.bench_function(format!("gelu backward, {name}"), |bench| {
+            bench.iter(|| {
+                wide.fill(1.0);
+                activation_backward(&team, isa, Activation::Gelu, black_box(&pre), &mut wide);
+            });
+        });
+        group.bench_function(format!("bias gradient, {name}"), |bench| {
+            bench.iter(|| bias_gradient(&team, isa, black_box(&pre), &mut dbias));
+        });
+        let mut packed = PackedMatrix::zeros(isa, INTERMEDIATE, HIDDEN);
+        let mut transposed = PackedMatrix::zeros(isa, HIDDEN, INTERMEDIATE);
+        let weight = vec![0.01; HIDDEN * INTERMEDIATE];
+        let x = vec![0.5; TOKENS * HIDDEN];
+        group.bench_function(format!("linear, kept, {name}"), |bench| {
+            bench.iter(|| {
+                let (pre, out) = (&mut wide, &mut vec![0.0; TOKENS * INTERMEDIATE]);
+                linear_keeping(&team, black_box(&x), &packed, &dbias, Activation::Gelu, pre, out);
+            });
+        });
+        group.throughput(Throughput::Elements(weight.len() as u64));
+        group.bench_function(format!("repack, {name}"), |bench| {
+            bench.iter(|| packed.repack(black_box(&weight), &team));
+        });
+        group.bench_function(format!("repack transposed, {name}"), |bench| {
+            bench.iter(|| transposed.repack_transposed(black_box(&weight), &team));
+        });
+
+        group.throughput(Throughput::Elements((TOKENS * HIDDEN) as u64));
+        let (mut sum, mut out) = (x.clone(), x.clone());
+        let (ones, zeros) = (vec![1.0; HIDDEN], vec![0.0; HIDDEN]);
+        let mut stats = vec![0.0; 2 * TOKENS];
+        let (mut dweight, mut dbias) = (zeros.clone(), zeros.clone());
+        group.bench_function(format!("dropout, {name}"), |bench| {
+            bench.iter(|| dropout(&team, isa, &some, &rows, black_box(&mut sum)));
+        });
+        sum.copy_from_slice(&x);
+        group.bench_function(format!("residual and layer norm, {name}"), |bench| {
+            bench.iter(|| {
+                residual_layer_norm(
+                    &team,
+                    isa,
+                    black_box(&mut sum),
+                    &some,
+                    &rows,
+                    Some(&x),
+                    &ones,
+                    &zeros,
+                    1e-12,
+                    &mut stats,
+                    &mut out,
+                );
+            });
+        });
+        let mut dsum = x.clone();
+        group.bench_function(format!("layer norm backward, {name}"), |bench| {
+            bench.iter(|| {
+                let gradients = Some((&mut dweight[..], &mut dbias[..]));
+                let sum = black_box(&sum);
+                layer_norm_backward(&team, isa, sum, &stats, &ones, &x, &mut dsum, gradients);
+            });
+        });
+        let ids: Vec<u32> = (0..TOKENS as u32).map(|n| n * n % 30_000).collect();
+        let mut dword = vec![0.0; 30_000 * HIDDEN];
+        group.bench_function(format!("embeddings backward, {name}"), |bench| {
+            bench.iter(|| {
+                let (zeros, offsets) = (&vec![0; TOKENS], [0, TOKENS]);
+                let dword = Some(&mut dword[..]);
+                embed_backward(&team, isa, &ids, zeros, &offsets, &x, dword, None, None);
+            });
+        });
+
+        let mut tensors = [1, 2, 3].map(|i| vec![i as f32; 1 << 20]);
+        let gradients = vec![0.1; 1 << 20];
+        group.throughput(Throughput::Elements(1 << 20));
+        group.bench_function(format!("adamw, {name}"), |bench| {
+            let hyper = AdamW {
+                learning_rate: 1e-5,
+                beta1: 0.9,
+                beta2: 0.999,
+                epsilon: 1e-8,
+                weight_decay: 0.01,
+                step: 10,
+                gradient_factor: 1.0,
+            };
+            bench.iter(|| {
+                let [p, m, v] = &mut tensors;
+                adamw(&team, isa, &hyper, p, black_box(&gradients), m, v);
+            });
+        });
+        group.bench_function(format!("sum of squares, {name}"), |bench| {
+            bench.iter(|| sum_of_squares(&team, isa, black_box(&gradients)));
+        });
+        group.finish();
+
+        let mut group = criterion.benchmark_group("attention training");
+        for tokens in [20, 64, 256] {
+            let sequences = TOKENS / tokens;
+            let count = sequences * tokens;
+            let offsets: Vec<usize> = (0..=sequences).map(|i| i * tokens).collect();
+            let qkv = vec![0.1; count * 3 * HIDDEN];
+            let mut dqkv = qkv.clone();
+            let (mut out, dout) = (vec![0.0; count * HIDDEN], vec![0.1; count * HIDDEN]);
+            let shape = AttentionShape { heads: 12, head_size: HIDDEN / 12 };
+            for dropout in [Dropout::none(), some] {
+                let dropped = if dropout.is_none() { "" } else { ", dropout" };
+                let (rows, suffix) = (&rows[..count], format!("{tokens} tokens{dropped}, {name}"));
+                let operations = (4 * count * tokens * HIDDEN) as u64;
+                group.throughput(Throughput::Elements(operations));
+                group.bench_function(format!("forward, {suffix}"), |bench| {
+                    bench.iter(|| {
+                        let qkv = black_box(&qkv);
+                        attention_training(
+                            &team, isa, shape, qkv, &offsets, &dropout, rows, &mut out,
+                        );
+                    });
+                });
+                group.throughput(Throughput::Elements(operations / 2 * 5));
+                group.bench_function(format!("backward, {suffix}"), |bench| {
+                    bench.iter(|| {
+                        let qkv = black_box(&qkv);
+                        attention_backward(
+                            &team, isa, shape, qkv, &offsets, &dropout, rows, &out, &dout,
+                            &mut dqkv,
+                        );
+                    });
+                });
+            }
+        }
+        group.finish();
+    }
+}
+
+criterion_group!(benches, products, others, backward_products, training);
 criterion_main!(benches);

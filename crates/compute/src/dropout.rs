@@ -161,7 +161,7 @@ mod tests {
 
     /// Identities of `count` rows: two rows of a step, tokens in turn.
     fn rows(count: usize) -> Vec<u64> {
-        (0..count as u64).map(|n| (n % 2) << 32 | n / 2).collect()
+        (0..count as u64).map(|n| ((n % 2) << 32) | (n / 2)).collect()
     }
 
     #[test]

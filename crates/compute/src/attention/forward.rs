@@ -15,7 +15,7 @@ use crate::tile::{Left, Start, Tile, tile, transpose};
 
 /// Query rows at a time: enough to hide the latency of the arithmetic, few
 /// enough that their addresses fit the general registers.
-const QUERY_ROWS: usize = 6;
+pub(super) const QUERY_ROWS: usize = 6;
 
 /// `out = softmax(q kᵀ / √K) v` for every sequence and head.
 ///
@@ -66,6 +66,9 @@ pub fn attention_training(
                 let (sequence, head) = (item / shape.heads, item % shape.heads);
                 let (start, end) = (offsets[sequence], offsets[sequence + 1]);
                 debug_assert!(end <= tokens);
+                if start == end {
+                    continue;
+                }
                 isa.run(Head {
                     size: shape.head_size,
                     // Columns of this head in the rows of this sequence.
@@ -140,7 +143,7 @@ struct Head<'a> {
     key: usize,
     /// … and to its value.
     value: usize,
-    /// `T`
+    /// `T`, not 0.
     tokens: usize,
     out: SharedPointer,
     out_row: usize,
@@ -170,9 +173,6 @@ impl Head<'_> {
     fn attend<S: Simd, const VECTORS: usize>(self, simd: S) {
         let width = VECTORS * S::LANES;
         let (size, tokens) = (self.size, self.tokens);
-        if tokens == 0 {
-            return;
-        }
         assert!(
             self.q.len() >= (tokens - 1) * self.row + self.value + size,
             "rows of the sequence"
@@ -190,21 +190,12 @@ impl Head<'_> {
         let (values, rest) = rest.split_at_mut(value_panels * tokens * width);
         let (scores, sums) = rest.split_at_mut(QUERY_ROWS * scores_row);
 
-        // Panels of `width` keys, each `[size, width]`; the last one is filled up with zeros.
-        for (panel, keys) in keys.chunks_exact_mut(size * width).enumerate() {
-            let first = panel * width;
-            let count = width.min(tokens - first);
-            if count < width {
-                keys.fill(0.0);
-            }
-            let from = &self.q[first * self.row + self.key..][..(count - 1) * self.row + size];
-            // SAFETY: the rows just cut; panels are `size · width` long, and what is written behind
-            // the last column is the next panel, packed later, or the values, packed afterwards.
-            unsafe {
-                transpose(simd, from.as_ptr(), self.row, (count, size), keys.as_mut_ptr(), width);
-            }
+        // SAFETY: the rows have just been checked, the panels sized.
+        unsafe {
+            let from = self.q.as_ptr().add(self.key);
+            pack_transposed(simd, from, self.row, (tokens, size), width, keys);
         }
-        pack_values(self.q, self.row, self.value, size, tokens, width, values);
+        pack_rows(self.q, self.row, self.value, (tokens, size), width, values);
 
         let scale = simd.splat(1.0 / (size as f32).sqrt());
         let rows_at_once = QUERY_ROWS.min(S::TILE_ROWS);
@@ -283,7 +274,12 @@ impl Head<'_> {
 /// # Safety
 /// Whole vectors that cover `count` numbers must be readable and writable at `scores`.
 #[inline(always)]
-unsafe fn exponentials<S: Simd>(simd: S, scores: *mut f32, count: usize, scale: S::V) -> f32 {
+pub(super) unsafe fn exponentials<S: Simd>(
+    simd: S,
+    scores: *mut f32,
+    count: usize,
+    scale: S::V,
+) -> f32 {
     let whole = count - count % S::LANES;
     // SAFETY: as the caller promises.
     unsafe {
@@ -315,14 +311,40 @@ unsafe fn exponentials<S: Simd>(simd: S, scores: *mut f32, count: usize, scale: 
     }
 }
 
+/// Panels of `width` tokens, each `[size, width]`; the last one is filled up with zeros.
+///
+/// # Safety
+/// `size` numbers must be readable in each of `tokens` rows, `row` apart.
+#[inline(always)]
+pub(super) unsafe fn pack_transposed<S: Simd>(
+    simd: S,
+    from: *const f32,
+    row: usize,
+    (tokens, size): (usize, usize),
+    width: usize,
+    to: &mut [f32],
+) {
+    for (panel, to) in to.chunks_exact_mut(size * width).enumerate() {
+        let first = panel * width;
+        let count = width.min(tokens - first);
+        if count < width {
+            to.fill(0.0);
+        }
+        // SAFETY: the caller's rows; panels are `size · width` long, and rows of them whole vectors.
+        unsafe {
+            let from = from.add(first * row);
+            transpose(simd, from, row, (count, size), to.as_mut_ptr(), width);
+        }
+    }
+}
+
 /// Panels of `width` columns, each `[tokens, width]`; the last one is filled up with zeros.
 #[inline(always)]
-fn pack_values(
+pub(super) fn pack_rows(
     rows: &[f32],
     row: usize,
     column: usize,
-    size: usize,
-    tokens: usize,
+    (tokens, size): (usize, usize),
     width: usize,
     to: &mut [f32],
 ) {
@@ -369,7 +391,8 @@ mod tests {
     #[test]
     fn a_sequence_has_the_same_bits_in_any_batch_and_team() {
         let shape = AttentionShape { heads: 3, head_size: 20 };
-        let offsets = [0, 7, 40, 41, 90];
+        // An empty sequence at the end, too.
+        let offsets = [0, 7, 40, 41, 90, 90];
         let qkv = numbers(90 * 180, 2);
         for isa in Isa::available() {
             let mut whole = vec![0.0; 90 * 60];
