@@ -288,6 +288,53 @@ mod tests {
         }
     }
 
+    /// Whole numbers, so that every sum is exact: a table entry that grows by one changes
+    /// `Σ out · dout` by its gradient.
+    #[test]
+    fn gradients_are_those_of_the_sum() {
+        let (ids, type_ids, offsets) = ([2u32, 0, 2, 1], [0u32, 1, 1, 0], [0, 3, 4]);
+        let whole = |count, seed| -> Vec<f32> {
+            numbers(count, seed).iter().map(|x| (8.0 * x).round()).collect()
+        };
+        let tables = [whole(6, 1), whole(6, 2), whole(4, 3)];
+        let dout = whole(8, 4);
+        let loss = |tables: &[Vec<f32>; 3]| -> f32 {
+            let tables = EmbeddingTables {
+                width: 2,
+                word: WordTable::Flat(&tables[0]),
+                position: &tables[1],
+                token_type: &tables[2],
+            };
+            let mut out = vec![0.0; 8];
+            embed(&Team::solo(), &tables, &ids, &type_ids, &offsets, &mut out);
+            out.iter().zip(&dout).map(|(y, d)| y * d).sum()
+        };
+        for isa in Isa::available() {
+            let mut d = [vec![0.0; 6], vec![0.0; 6], vec![0.0; 4]];
+            let [word, position, token_type] = &mut d;
+            let (ids, types) = (&ids[..], &type_ids[..]);
+            let solo = Team::solo();
+            embed_backward(
+                &solo,
+                isa,
+                ids,
+                types,
+                &offsets,
+                &dout,
+                Some(word),
+                Some(position),
+                Some(token_type),
+            );
+            for table in 0..3 {
+                for i in 0..d[table].len() {
+                    let mut moved = tables.clone();
+                    moved[table][i] += 1.0;
+                    assert_eq!(loss(&moved) - loss(&tables), d[table][i], "table {table} at {i}");
+                }
+            }
+        }
+    }
+
     #[test]
     fn gradients_have_the_same_bits_in_any_team_and_however_sequences_are_cut() {
         for isa in Isa::available() {

@@ -1,10 +1,15 @@
 //! The numeric core of Polyhead: what an encoder computes, on the processor.
 //!
-//! Every operation stands in a file of its own, as plain loops (`…_reference`:
-//! the document and the oracle) and as vector code over [`Isa`], and works on
-//! *packed* batches: the tokens of all sequences end to end, `[N, D]`, and
-//! `offsets` `[B + 1]`. No result depends on what else is in the batch, on its
-//! order, or on the number of threads.
+//! Every operation stands in a place of its own, forward and backward side by
+//! side, as plain loops (`…_reference`: the document and the oracle) and as
+//! vector code over [`Isa`], and works on *packed* batches: the tokens of all
+//! sequences end to end, `[N, D]`, and `offsets` `[B + 1]`. No result depends on
+//! what else is in the batch, on its order, or on the number of threads.
+//!
+//! A gradient that is summed over rows is one chain of additions in their order,
+//! which begins with what stands in the buffer: threads share out outputs or
+//! columns, never the rows of a sum. So its bits depend neither on the number of
+//! threads nor on how a step's sequences are cut into several calls.
 //!
 //! This is the only crate with unsafe code. It knows nothing of models, files'
 //! formats (beyond [`StoredTensor`]) or text.

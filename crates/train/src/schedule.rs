@@ -1,1 +1,129 @@
-//! (being written)
+//! Learning rates over the steps: a function of the step, without any state.
+
+use crate::config::{self, TrainSettings};
+
+/// By what rates are multiplied in each step of a run.
+///
+/// Steps are counted as the schedules of transformers count them
+/// (`optimization.py`: `get_constant_schedule_with_warmup`,
+/// `get_linear_schedule_with_warmup`, `get_cosine_schedule_with_warmup`): by the
+/// updates before this one. So with warm-up the first update has rate 0, and the
+/// last one not quite the lowest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Schedule {
+    kind: config::Schedule,
+    warmup_steps: u64,
+    total_steps: u64,
+}
+
+impl Schedule {
+    /// The schedule of a run of `total_steps` updates.
+    ///
+    /// Of them `warmup`, rounded up, are warm-up, as `TrainingArguments` rounds.
+    pub fn new(settings: &TrainSettings, total_steps: u64) -> Self {
+        // The share as the user wrote it: `f64::from(0.1f32)` is a little more
+        // than 0.1, and a tenth of ten steps would be two.
+        let share: f64 =
+            settings.warmup.to_string().parse().expect("digits of a finite number are a number");
+        let warmup_steps = (total_steps as f64 * share).ceil() as u64;
+        Self { kind: settings.schedule, warmup_steps, total_steps }
+    }
+
+    /// How many updates warm up.
+    pub fn warmup_steps(&self) -> u64 {
+        self.warmup_steps
+    }
+
+    /// The multiplier of the update after `done` others: 0 for the first.
+    pub fn multiplier(&self, done: u64) -> f64 {
+        if done < self.warmup_steps {
+            return done as f64 / self.warmup_steps as f64;
+        }
+        let falling = self.total_steps.saturating_sub(self.warmup_steps).max(1) as f64;
+        match self.kind {
+            config::Schedule::Constant => 1.0,
+            config::Schedule::Linear => self.total_steps.saturating_sub(done) as f64 / falling,
+            config::Schedule::Cosine => {
+                // Beyond the end the cosine would rise again.
+                let progress = ((done - self.warmup_steps) as f64 / falling).min(1.0);
+                (0.5 * (1.0 + (std::f64::consts::PI * progress).cos())).max(0.0)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Schedule::{Constant, Cosine, Linear};
+
+    fn schedule(kind: config::Schedule, warmup: f32, total: u64) -> Schedule {
+        let text = "[data]\ntrain = \"a\"\n[[task]]\nname = \"a\"\nkind = \"regression\"\n";
+        let config = crate::RunConfig::parse(text, std::path::Path::new("c.toml"), &[]).unwrap();
+        Schedule::new(&TrainSettings { schedule: kind, warmup, ..config.train }, total)
+    }
+
+    #[test]
+    fn multipliers_computed_by_hand() {
+        struct Case {
+            kind: config::Schedule,
+            warmup: f32,
+            total: u64,
+            /// From the first update on.
+            multipliers: &'static [f64],
+        }
+        let half_root = std::f64::consts::FRAC_1_SQRT_2 / 2.0;
+        let cosine = [0.0, 0.25, 0.5, 0.75, 1.0, 0.5 + half_root, 0.5, 0.5 - half_root, 0.0];
+        let cases = [
+            Case { kind: Constant, warmup: 0.0, total: 3, multipliers: &[1.0, 1.0, 1.0] },
+            Case { kind: Constant, warmup: 0.5, total: 4, multipliers: &[0.0, 0.5, 1.0, 1.0] },
+            Case {
+                kind: Linear,
+                warmup: 0.0,
+                total: 4,
+                multipliers: &[1.0, 0.75, 0.5, 0.25, 0.0, 0.0],
+            },
+            Case {
+                kind: Linear,
+                warmup: 0.2,
+                total: 10,
+                multipliers: &[
+                    0.0, 0.5, 1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125, 0.0, 0.0,
+                ],
+            },
+            // A tenth of ten is one: no rounding error makes it two.
+            Case { kind: Linear, warmup: 0.1, total: 10, multipliers: &[0.0, 1.0, 8.0 / 9.0] },
+            // Rounded up.
+            Case { kind: Linear, warmup: 0.1, total: 11, multipliers: &[0.0, 0.5, 1.0, 8.0 / 9.0] },
+            Case { kind: Linear, warmup: 1.0, total: 2, multipliers: &[0.0, 0.5, 0.0] },
+            Case { kind: Cosine, warmup: 0.0, total: 2, multipliers: &[1.0, 0.5, 0.0, 0.0] },
+            Case { kind: Linear, warmup: 0.1, total: 0, multipliers: &[0.0] },
+        ];
+        let check = |kind, warmup, total, expected: &[f64]| {
+            let schedule = schedule(kind, warmup, total);
+            for (done, expected) in expected.iter().enumerate() {
+                let found = schedule.multiplier(done as u64);
+                // The cosine is rounded.
+                assert!((found - expected).abs() < 1e-15, "{kind:?} {warmup} {done}: {found}");
+            }
+        };
+        for Case { kind, warmup, total, multipliers } in cases {
+            check(kind, warmup, total, multipliers);
+        }
+        check(Cosine, 0.5, 8, &cosine);
+    }
+
+    #[test]
+    fn warm_up_steps_are_rounded_up() {
+        for (warmup, total, steps) in [
+            (0.1, 189, 19),
+            (0.1, 190, 19),
+            (0.0, 100, 0),
+            (0.06, 50, 3),
+            (1e-6, 10, 1),
+            (1.0, 7, 7),
+        ] {
+            assert_eq!(schedule(Linear, warmup, total).warmup_steps(), steps, "{warmup} {total}");
+        }
+    }
+}

@@ -74,7 +74,7 @@ fn probabilities_reference(
     let total: f64 = weights.iter().sum();
     let factor = |j: usize| match dropout.is_none() {
         true => 1.0,
-        false => f64::from(dropout.factor(rows[i], first_feature(head) + j as u32)),
+        false => f64::from(dropout.factor(rows[i], first_feature(head).wrapping_add(j as u32))),
     };
     (
         weights.iter().map(|w| w / total).collect(),

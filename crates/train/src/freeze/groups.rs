@@ -1,0 +1,187 @@
+//! Names of groups: `embeddings`, `layers.0-3`, `head.topic`.
+
+use std::collections::BTreeSet;
+
+use polyhead_model::{ParameterGroup, ParameterStore};
+
+use crate::error::{Error, ErrorKind};
+
+/// The parts of a model by the names that configurations use.
+pub(super) struct Groups<'a> {
+    /// The group of each entry of the index.
+    index: Vec<ParameterGroup>,
+    heads: &'a [String],
+}
+
+impl<'a> Groups<'a> {
+    pub(super) fn new(store: &ParameterStore, heads: &'a [String]) -> Self {
+        Self { index: store.entries().iter().map(|entry| entry.group).collect(), heads }
+    }
+
+    /// One flag per entry: whether any of the patterns matches it.
+    pub(super) fn matches(&self, patterns: &[String]) -> Result<Vec<bool>, Error> {
+        let mut matches = vec![false; self.index.len()];
+        for pattern in patterns {
+            let found = self.resolve(pattern).and_then(|holds| {
+                let found: Vec<bool> = self.index.iter().map(|group| holds.holds(*group)).collect();
+                match found.contains(&true) {
+                    true => Ok(found),
+                    false => Err(format!("the model has no such part; {}", self.there_are())),
+                }
+            });
+            let found = found.map_err(|problem| {
+                let shown: String = pattern.chars().take(80).collect();
+                Error::new(ErrorKind::Config, format!("freeze rule `{shown}`: {problem}"))
+            })?;
+            for (flag, found) in matches.iter_mut().zip(found) {
+                *flag |= found;
+            }
+        }
+        Ok(matches)
+    }
+
+    fn resolve(&self, pattern: &str) -> Result<Part, String> {
+        if let Some(range) = pattern.strip_prefix("layers.") {
+            return self.layers(range);
+        }
+        if let Some(name) = pattern.strip_prefix("head.") {
+            let known = || {
+                let all: Vec<String> =
+                    self.heads.iter().map(|head| format!("head.{head}")).collect();
+                format!("the heads are {}", all.join(", "))
+            };
+            return self
+                .heads
+                .iter()
+                .position(|head| head == name)
+                .map(Part::Head)
+                .ok_or_else(known);
+        }
+        match pattern {
+            "all" => Ok(Part::All),
+            "encoder" => Ok(Part::Encoder),
+            "embeddings" => Ok(Part::Embeddings),
+            "pooler" => Ok(Part::Pooler),
+            "modules" => Ok(Part::Modules),
+            "heads" => Ok(Part::Heads),
+            _ => Err(format!("no such group; {}", self.there_are())),
+        }
+    }
+
+    /// `A-B` or `I`; all of them must be there, since a range that reaches too
+    /// far was meant for another model.
+    fn layers(&self, range: &str) -> Result<Part, String> {
+        // Not `parse` alone: it takes a sign.
+        let number = |text: &str| {
+            text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse::<usize>().ok())?
+        };
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let (Some(first), Some(last)) = (number(first), number(last)) else {
+            return Err("expected layers.FIRST-LAST or layers.NUMBER, counted from 0".to_owned());
+        };
+        if first > last {
+            return Err("expected layers.FIRST-LAST with FIRST up to LAST".to_owned());
+        }
+        match self.layer_count() {
+            0 => Err(format!("the encoder has no layers; {}", self.there_are())),
+            1 if last > 0 => Err("the encoder has layers.0 alone".to_owned()),
+            count if last >= count => Err(format!("the encoder has layers.0-{}", count - 1)),
+            _ => Ok(Part::Layers(first, last)),
+        }
+    }
+
+    fn layer_count(&self) -> usize {
+        let above = self.index.iter().filter_map(|group| match group {
+            ParameterGroup::Layer(layer) => Some(layer + 1),
+            _ => None,
+        });
+        above.max().unwrap_or(0)
+    }
+
+    fn there_are(&self) -> String {
+        let parts = names(self.index.iter().copied(), &[]);
+        // Heads as such are last among the names.
+        let (heads, mut all): (Vec<String>, Vec<String>) =
+            parts.into_iter().partition(|name| name == "heads");
+        all.splice(0..0, ["all".to_owned(), "encoder".to_owned()]);
+        all.extend(heads);
+        all.extend(self.heads.iter().map(|head| format!("head.{head}")));
+        format!("there are {}", all.join(", "))
+    }
+}
+
+/// What a pattern stands for.
+enum Part {
+    All,
+    /// Embeddings and pooler too.
+    Encoder,
+    Embeddings,
+    Layers(usize, usize),
+    Pooler,
+    Modules,
+    Heads,
+    Head(usize),
+}
+
+impl Part {
+    fn holds(&self, group: ParameterGroup) -> bool {
+        use ParameterGroup as G;
+        match (self, group) {
+            (Self::All, _)
+            | (Self::Encoder, G::Embeddings | G::Layer(_) | G::Pooler)
+            | (Self::Embeddings, G::Embeddings)
+            | (Self::Pooler, G::Pooler)
+            | (Self::Modules, G::Module(_))
+            | (Self::Heads, G::Head(_)) => true,
+            (Self::Layers(first, last), G::Layer(layer)) => (*first..=*last).contains(&layer),
+            (Self::Head(head), G::Head(other)) => *head == other,
+            _ => false,
+        }
+    }
+}
+
+/// Names of groups in the order of the index: runs of layers as one, all of
+/// `heads` as `heads`.
+pub(super) fn names(groups: impl Iterator<Item = ParameterGroup>, heads: &[String]) -> Vec<String> {
+    let groups: BTreeSet<ParameterGroup> = groups.collect();
+    let mut names: Vec<String> = Vec::new();
+    let mut layers: Vec<(usize, usize)> = Vec::new();
+    for group in &groups {
+        if let ParameterGroup::Layer(layer) = group {
+            match layers.last_mut() {
+                Some((_, last)) if *last + 1 == *layer => *last = *layer,
+                _ => layers.push((*layer, *layer)),
+            }
+        }
+    }
+    let marked = |group: fn(&ParameterGroup) -> bool| groups.iter().any(group);
+    if marked(|group| *group == ParameterGroup::Embeddings) {
+        names.push("embeddings".to_owned());
+    }
+    names.extend(layers.into_iter().map(|(first, last)| match first == last {
+        true => format!("layers.{first}"),
+        false => format!("layers.{first}-{last}"),
+    }));
+    if marked(|group| *group == ParameterGroup::Pooler) {
+        names.push("pooler".to_owned());
+    }
+    if marked(|group| matches!(group, ParameterGroup::Module(_))) {
+        names.push("modules".to_owned());
+    }
+    let of_heads: Vec<usize> = groups
+        .iter()
+        .filter_map(|group| match group {
+            ParameterGroup::Head(head) => Some(*head),
+            _ => None,
+        })
+        .collect();
+    let every = of_heads.len() >= heads.len() && heads.len() != 1;
+    match every && !of_heads.is_empty() {
+        true => names.push("heads".to_owned()),
+        false => names.extend(of_heads.iter().map(|head| match heads.get(*head) {
+            Some(name) => format!("head.{name}"),
+            None => format!("head.{head}"),
+        })),
+    }
+    names
+}

@@ -1,0 +1,130 @@
+//! Hashes of frozen tensors, before and after.
+
+use polyhead_model::ParameterStore;
+use sha2::{Digest, Sha256};
+
+use crate::error::{Error, ErrorKind};
+
+/// What tensors that must not change were at the start.
+#[derive(Clone, Debug)]
+pub struct FrozenTensors {
+    /// Place in the index, and SHA-256 of the numbers.
+    hashes: Vec<(usize, [u8; 32])>,
+    parameters: usize,
+}
+
+impl FrozenTensors {
+    /// Hashes the entries of `store` that `frozen` marks.
+    pub fn new(store: &ParameterStore, frozen: &[bool]) -> Self {
+        let marked = || frozen.iter().enumerate().filter(|(_, frozen)| **frozen).map(|(i, _)| i);
+        Self {
+            hashes: marked().map(|index| (index, hash(store.get(index)))).collect(),
+            parameters: marked().map(|index| store.get(index).len()).sum(),
+        }
+    }
+
+    /// Compares with `store` as it is now; a line for the report.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Run`] with the names of tensors that changed: a bug of ours,
+    /// but one that users must hear of.
+    pub fn verify(&self, store: &ParameterStore) -> Result<String, Error> {
+        let changed: Vec<&str> = self
+            .hashes
+            .iter()
+            .filter(|(index, before)| hash(store.get(*index)) != *before)
+            .map(|(index, _)| store.entries()[*index].name.as_str())
+            .collect();
+        if !changed.is_empty() {
+            let message = format!(
+                "expected frozen parameters to stay as they were, found changes in {} of {}: {}",
+                changed.len(),
+                self.hashes.len(),
+                changed[..changed.len().min(10)].join(", ")
+            );
+            return Err(Error::new(ErrorKind::Run, message));
+        }
+        if self.hashes.is_empty() {
+            return Ok("no parameters were frozen for the whole run".to_owned());
+        }
+        let (tensors, digest) = (self.hashes.len(), self.digest());
+        let (s, parameters) = (if tensors == 1 { "" } else { "s" }, super::short(self.parameters));
+        Ok(format!(
+            "frozen parameters unchanged: {tensors} tensor{s}, {parameters} parameters, SHA-256 {}…",
+            &digest[..16]
+        ))
+    }
+
+    /// SHA-256 over the hashes of all, in hexadecimal.
+    pub fn digest(&self) -> String {
+        let mut all = Sha256::new();
+        for (_, hash) in &self.hashes {
+            all.update(hash);
+        }
+        all.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// SHA-256 of the numbers, each as four bytes, the lowest first.
+fn hash(values: &[f32]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    let mut bytes = Vec::with_capacity(1 << 14);
+    for chunk in values.chunks(1 << 12) {
+        bytes.clear();
+        bytes.extend(chunk.iter().flat_map(|value| value.to_le_bytes()));
+        hash.update(&bytes);
+    }
+    hash.finalize().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{phase, plan, store};
+    use super::*;
+
+    #[test]
+    fn a_change_of_any_bit_is_named() {
+        let mut store = store();
+        let frozen = plan(&[phase("embeddings layers.0", None, None)]).always_frozen();
+        let before = FrozenTensors::new(&store, &frozen);
+        let line = before.verify(&store).unwrap();
+        assert!(line.starts_with("frozen parameters unchanged: 4 tensors, 220 parameters, "));
+
+        // What is trained may change.
+        let trained = store.entries()[5].range.start;
+        store.values_mut()[trained] += 1.0;
+        assert_eq!(before.verify(&store).unwrap(), line);
+
+        // The sign of a zero is a change too.
+        let bias = store.entries()[3].range.end - 1;
+        store.values_mut()[bias] = 0.0;
+        let before = FrozenTensors::new(&store, &frozen);
+        store.values_mut()[bias] = -0.0;
+        let error = before.verify(&store).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Run);
+        assert!(error.to_string().ends_with("in 1 of 4: encoder layer 0 bias"), "{error}");
+    }
+
+    #[test]
+    fn nothing_frozen_says_so() {
+        let store = store();
+        let none = FrozenTensors::new(&store, &vec![false; store.entries().len()]);
+        assert_eq!(none.verify(&store).unwrap(), "no parameters were frozen for the whole run");
+    }
+
+    #[test]
+    fn the_hash_is_of_the_bytes() {
+        // python: hashlib.sha256(struct.pack("<2f", 1, -2)).hexdigest()
+        let expected = "ee4ac73c2bd27756ab82780f27c73a7bc4d3f0bb6acb37e008bc27eccd7e588b";
+        let found: String = hash(&[1.0, -2.0]).iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn long_tensors_are_hashed_whole() {
+        let mut values = vec![0.5; 3 * (1 << 12) + 7];
+        let before = hash(&values);
+        *values.last_mut().unwrap() = 0.25;
+        assert_ne!(hash(&values), before);
+    }
+}
