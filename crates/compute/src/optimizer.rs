@@ -257,7 +257,9 @@ mod tests {
     #[test]
     fn steps_are_those_of_the_definition() {
         let (mut p, mut m, mut v) = ([0.5f32], [0.0], [0.0]);
-        for (step, gradient, expected) in [(1, 1.0f32, 0.399_5), (2, -2.0, 0.435_710_85), (3, 0.25, 0.456_297_47)] {
+        for (step, gradient, expected) in
+            [(1, 1.0f32, 0.399_5), (2, -2.0, 0.435_710_85), (3, 0.25, 0.456_297_47)]
+        {
             let hyper = AdamW {
                 learning_rate: 0.1,
                 beta1: 0.9,
