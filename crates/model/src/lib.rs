@@ -58,6 +58,7 @@ mod tensor_file;
 mod tensor_writer;
 mod transformer_json;
 mod weights;
+mod words;
 
 pub use config::{Architecture, EncoderConfig};
 pub use doctor::Check;
@@ -84,3 +85,4 @@ pub use search::{Hit, cosine_similarity, semantic_search};
 pub use sentence::{Encoded, SentenceEncoder, TokenVectors};
 pub use store_int8::store_int8;
 pub use weights::{EncoderWeights, LayerWeights, Linear, Norm};
+pub use words::{first_tokens, join_words, locate_words, spans_in_texts, split_words};

@@ -1,1 +1,42 @@
-//! (being written)
+//! Rows: from files to tokens and numbers of labels, once, before the first step.
+//!
+//! [`read()`] reads JSON Lines and CSV, finds or checks the labels, and gives a
+//! [`Rows`]; [`Rows::tokenize`] makes a [`Dataset`] of it. Tasks that share
+//! their files are a [`Source`]: a batch is always drawn from one of them.
+//! [`check()`] looks for what is odd without being wrong.
+//!
+//! What it leaves out: the order of rows (see [`sampler`](crate::sampler)), and
+//! Parquet and pairs of texts, which are errors that say so.
+
+mod bio;
+mod cell;
+//CHECK mod check;
+mod csv;
+mod file;
+mod fingerprint;
+mod issues;
+mod jsonl;
+mod label_list;
+mod labels;
+mod quote;
+mod raw;
+mod read;
+mod row;
+mod source;
+mod split;
+mod task;
+
+//CHECK pub use check::{
+//CHECK     BrokenTags, Conflicts, DataReport, Example, Lengths, NumberSummary, Overlap, Repeats,
+//CHECK     SourceReport, SplitReport, TaskReport, TaskSplitReport, UnknownLabels, check,
+//CHECK };
+pub use fingerprint::DataFile;
+pub use issues::{BrokenTag, LabelIssues, UnknownLabel};
+pub use labels::{TaskLabels, UNKNOWN};
+pub use read::{Rows, load, read};
+pub use source::{DataTask, Dataset, Source};
+pub use split::{Part, Place, Split, SplitWords, Tokenize};
+pub use task::TaskFields;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,299 @@
+//! Words: where they stand in a text, and which token begins each.
+//!
+//! A head that tags reads one token per word, its first. Training gets words
+//! from the data, prediction from the caller or from the text itself; both
+//! find the tokens here. All positions are characters (Unicode scalar values).
+
+use std::ops::Range;
+
+use polyhead_text::{TokenBatch, TokenSpan};
+use unicode_categories::UnicodeCategories;
+
+/// Words of a raw text: runs without blanks, and every punctuation character
+/// by itself, as BERT's tokenizer splits before it looks into its vocabulary.
+///
+/// Control characters stand in words; a word of nothing else has no token.
+pub fn split_words(text: &str) -> Vec<Range<usize>> {
+    let mut words = Vec::new();
+    let mut begun = None;
+    let mut count = 0;
+    for (at, character) in text.chars().enumerate() {
+        count = at + 1;
+        let punctuation = is_punctuation(character);
+        if punctuation || character.is_whitespace() {
+            words.extend(begun.take().map(|start| start..at));
+            if punctuation {
+                words.push(at..at + 1);
+            }
+        } else if begun.is_none() {
+            begun = Some(at);
+        }
+    }
+    words.extend(begun.map(|start| start..count));
+    words
+}
+
+/// The text that the encoder sees in place of `words`: joined by one blank,
+/// and where each word stands in it.
+pub fn join_words(words: &[impl AsRef<str>]) -> (String, Vec<Range<usize>>) {
+    let mut text = String::new();
+    let mut places = Vec::with_capacity(words.len());
+    let mut end = 0;
+    for (index, word) in words.iter().map(AsRef::as_ref).enumerate() {
+        if index > 0 {
+            text.push(' ');
+            end += 1;
+        }
+        let start = end;
+        text.push_str(word);
+        end += word.chars().count();
+        places.push(start..end);
+    }
+    (text, places)
+}
+
+/// Where `words` stand in `text`: each at its first place after the word before it.
+///
+/// # Errors
+/// The index of the first word that is not there.
+pub fn locate_words(text: &str, words: &[impl AsRef<str>]) -> Result<Vec<Range<usize>>, usize> {
+    let mut places = Vec::with_capacity(words.len());
+    let (mut rest, mut passed) = (text, 0);
+    for (index, word) in words.iter().map(AsRef::as_ref).enumerate() {
+        let before = rest.find(word).ok_or(index)?;
+        let start = passed + rest[..before].chars().count();
+        passed = start + word.chars().count();
+        rest = &rest[before + word.len()..];
+        places.push(start..passed);
+    }
+    Ok(places)
+}
+
+/// The first token of each word, as an index into `spans`.
+///
+/// - `spans`: the tokens of one sequence, in the characters of the text that
+///   was given (see [`spans_in_texts`])
+/// - `words`: in order, without overlap, in the characters of the same text
+///
+/// It is the first token that covers something of the word and nothing of the
+/// word before: byte-level tokens may begin with the blank before their word.
+/// None if the word has no such token: it was cut off, or the tokenizer drops
+/// all its characters.
+pub fn first_tokens(spans: &[TokenSpan], words: &[Range<usize>]) -> Vec<Option<u32>> {
+    let mut token = 0;
+    let mut end_before = 0;
+    let mut find = |word: &Range<usize>| {
+        let passed = |span: &TokenSpan| {
+            span.is_empty() || span.end as usize <= word.start || (span.start as usize) < end_before
+        };
+        while spans.get(token).is_some_and(passed) {
+            token += 1;
+        }
+        end_before = word.end;
+        let span = spans.get(token)?;
+        (!word.is_empty() && (span.start as usize) < word.end).then_some(token as u32)
+    };
+    words.iter().map(&mut find).collect()
+}
+
+/// Makes the spans of `batch` count in `texts` as they were given, after they
+/// were tokenized with `prompt` in front and perhaps in lower case.
+///
+/// Tokens of the prompt stand nowhere; one that reaches from the prompt into
+/// the text begins at its first character.
+///
+/// # Panics
+/// If the batch has another number of sequences than there are texts.
+pub fn spans_in_texts(batch: &mut TokenBatch, texts: &[&str], prompt: &str, lower_case: bool) {
+    assert_eq!(batch.len(), texts.len(), "one sequence a text");
+    let prompt = match lower_case {
+        true => prompt.to_lowercase().chars().count(),
+        false => prompt.chars().count(),
+    };
+    for (index, text) in texts.iter().enumerate() {
+        // Of all characters, only some (`İ`) become more than one in lower case.
+        let grows = lower_case && text.chars().any(|c| c.to_lowercase().len() > 1);
+        if prompt == 0 && !grows {
+            continue;
+        }
+        let origin: Option<Vec<u32>> = grows.then(|| {
+            let characters = (0..).zip(text.chars());
+            characters.flat_map(|(at, c)| std::iter::repeat_n(at, c.to_lowercase().len())).collect()
+        });
+        let sequence = batch.sequence(index);
+        for span in &mut batch.spans[sequence] {
+            *span = span_in_text(*span, prompt as u32, origin.as_deref());
+        }
+    }
+}
+
+/// - `origin`: the character that each character in lower case comes from
+fn span_in_text(span: TokenSpan, prompt: u32, origin: Option<&[u32]>) -> TokenSpan {
+    if span.is_empty() || span.end <= prompt {
+        return TokenSpan::NOWHERE;
+    }
+    let (start, end) = (span.start.saturating_sub(prompt), span.end - prompt);
+    match origin {
+        Some(origin) => {
+            TokenSpan { start: origin[start as usize], end: origin[end as usize - 1] + 1 }
+        }
+        None => TokenSpan { start, end },
+    }
+}
+
+fn is_punctuation(character: char) -> bool {
+    character.is_ascii_punctuation() || character.is_punctuation()
+}
+
+#[cfg(test)]
+mod tests {
+    use polyhead_text::{Input, Tokenizer};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn spans(pairs: &[(u32, u32)]) -> Vec<TokenSpan> {
+        pairs.iter().map(|&(start, end)| TokenSpan { start, end }).collect()
+    }
+
+    fn characters(text: &str, range: &Range<usize>) -> String {
+        text.chars().skip(range.start).take(range.len()).collect()
+    }
+
+    #[test]
+    fn words_end_at_blanks_and_punctuation() {
+        for (text, expected) in [
+            ("", &[][..]),
+            (" \t\n", &[]),
+            ("one", &["one"]),
+            (" to  Köln,\nnow! ", &["to", "Köln", ",", "now", "!"]),
+            ("don't", &["don", "'", "t"]),
+            ("¿qué? «sí»", &["¿", "qué", "?", "«", "sí", "»"]),
+            // Marks belong to their letters: e with an accent apart, Devanagari vowels.
+            ("cafe\u{301} नमस्ते", &["cafe\u{301}", "नमस्ते"]),
+            ("a\u{3000}漢字。", &["a", "漢字", "。"]),
+            ("3.5€", &["3", ".", "5€"]),
+        ] {
+            let words = split_words(text);
+            let found: Vec<_> = words.iter().map(|range| characters(text, range)).collect();
+            assert_eq!(found, expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn joined_words_stand_where_they_are_said_to() {
+        let words = ["Köln", "", "is", "New York"];
+        let (text, places) = join_words(&words);
+        assert_eq!(text, "Köln  is New York");
+        assert_eq!(places, [0..4, 5..5, 6..8, 9..17]);
+        assert_eq!(join_words(&[""; 0]), (String::new(), vec![]));
+    }
+
+    #[test]
+    fn words_are_found_in_order() {
+        for (text, words, expected) in [
+            ("a b a", &["a", "a"][..], Ok(vec![0..1, 4..5])),
+            ("don't, é!", &["do", "n't", "é", "!"], Ok(vec![0..2, 2..5, 7..8, 8..9])),
+            ("a b", &["b", "a"], Err(1)),
+            ("abc", &["abcd"], Err(0)),
+            ("", &[], Ok(vec![])),
+        ] {
+            assert_eq!(locate_words(text, words), expected, "{text:?} {words:?}");
+        }
+    }
+
+    #[test]
+    fn each_word_has_its_first_token() {
+        struct Case {
+            why: &'static str,
+            spans: &'static [(u32, u32)],
+            words: &'static [Range<usize>],
+            expected: &'static [Option<u32>],
+        }
+        let cases = [
+            Case {
+                why: "special tokens stand nowhere, later pieces do not count",
+                spans: &[(0, 0), (0, 2), (2, 4), (5, 7), (0, 0)],
+                words: &[0..4, 5..7],
+                expected: &[Some(1), Some(3)],
+            },
+            Case {
+                why: "cut off",
+                spans: &[(0, 0), (0, 2), (0, 0)],
+                words: &[0..4, 5..7, 8..9],
+                expected: &[Some(1), None, None],
+            },
+            Case {
+                why: "no token, no characters",
+                spans: &[(0, 0), (0, 2), (5, 6), (0, 0)],
+                words: &[0..2, 3..4, 4..4, 5..6],
+                expected: &[Some(1), None, None, Some(2)],
+            },
+            Case {
+                why: "the first character of the word was dropped",
+                spans: &[(1, 2), (4, 5)],
+                words: &[0..2, 3..5],
+                expected: &[Some(0), Some(1)],
+            },
+            Case {
+                why: "tokens that begin with the blank before the word",
+                spans: &[(0, 2), (2, 5), (5, 8)],
+                words: &[0..2, 3..5, 6..8],
+                expected: &[Some(0), Some(1), Some(2)],
+            },
+            Case {
+                why: "a token over two words is the first one's",
+                spans: &[(0, 4), (4, 5)],
+                words: &[0..2, 2..5, 5..6],
+                expected: &[Some(0), Some(1), None],
+            },
+            Case {
+                why: "characters outside of words",
+                spans: &[(0, 1), (2, 3), (4, 5)],
+                words: &[2..3],
+                expected: &[Some(1)],
+            },
+            Case { why: "no words", spans: &[(0, 1)], words: &[], expected: &[] },
+        ];
+        for Case { why, spans: pairs, words, expected } in cases {
+            assert_eq!(first_tokens(&spans(pairs), words), expected, "{why}");
+        }
+    }
+
+    #[test]
+    fn prompts_and_lower_case_do_not_move_words() {
+        let vocab = b"[PAD]\n[UNK]\n[CLS]\n[SEP]\nq\n:\nold\nroad\n##s\n";
+        let tokenizer = Tokenizer::from_vocab(vocab, None).unwrap();
+        for (prompt, lower_case) in [("", false), ("q: ", false), ("Q: ", true), ("", true)] {
+            for text in ["old roads", "İİ old roads", "é old\u{1}  roads"] {
+                let mut given = format!("{prompt}{text}");
+                if lower_case {
+                    given = given.to_lowercase();
+                }
+                let mut batch = tokenizer.encode(&[Input::Single(&given)], 20).unwrap();
+                spans_in_texts(&mut batch, &[text], prompt, lower_case);
+                let words = locate_words(text, &["old", "roads"]).unwrap();
+                let tokens: Vec<_> = first_tokens(&batch.spans, &words)
+                    .into_iter()
+                    .map(|token| tokenizer.token(batch.ids[token.unwrap() as usize]).unwrap())
+                    .collect();
+                assert_eq!(tokens, ["old", "road"], "{given:?}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn words_cover_every_character_that_is_no_blank(text in "\\PC{0,40}") {
+            let words = split_words(&text);
+            let inside: usize = words.iter().map(ExactSizeIterator::len).sum();
+            prop_assert!(words.windows(2).all(|two| two[0].end <= two[1].start));
+            let blanks = text.chars().filter(|c| c.is_whitespace()).count();
+            prop_assert_eq!(inside + blanks, text.chars().count());
+            let strings: Vec<_> = words.iter().map(|word| characters(&text, word)).collect();
+            prop_assert_eq!(locate_words(&text, &strings).unwrap(), words);
+            let (joined, places) = join_words(&strings);
+            prop_assert_eq!(locate_words(&joined, &strings).unwrap(), places);
+        }
+    }
+}

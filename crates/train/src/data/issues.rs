@@ -1,0 +1,38 @@
+//! What is odd about labels without being an error.
+
+/// Oddities of one task in one split.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LabelIssues {
+    /// Labels of dev or test that the task does not have, by name.
+    pub unknown: Vec<UnknownLabel>,
+    /// Rows with at least one of them.
+    pub unknown_rows: usize,
+    /// Tags `I-X` where no span of `X` goes on; they are read as beginnings.
+    pub broken: usize,
+    /// The first of them.
+    pub first_broken: Vec<BrokenTag>,
+}
+
+/// A label of dev or test that the task does not have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownLabel {
+    /// As it stands in the data.
+    pub label: String,
+    /// Rows that hold it.
+    pub rows: usize,
+    /// The first of them, as a row of the split.
+    pub first: usize,
+}
+
+/// A tag that goes on with a span which has not begun.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BrokenTag {
+    /// Row of the split.
+    pub row: usize,
+    /// Word of the row, from 0.
+    pub word: usize,
+    /// The tag before; None at the first word.
+    pub before: Option<String>,
+    /// The tag.
+    pub tag: String,
+}

@@ -1,0 +1,459 @@
+//! A task's labels: found or given, and the numbers that they have.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use polyhead_model::TaskKind;
+use strsim::normalized_damerau_levenshtein;
+
+use super::bio::Tag;
+use super::cell::RawLabel;
+use super::issues::{BrokenTag, LabelIssues, UnknownLabel};
+use super::labels::{TaskLabels, UNKNOWN};
+use super::quote::{listed, quoted};
+use super::split::Part;
+use super::task::TaskFields;
+use crate::error::{Error, ErrorKind};
+
+/// Lists of labels up to this length are shown whole in messages.
+const SHORT_LIST: usize = 12;
+
+/// Broken tags that are kept as examples.
+const EXAMPLES: usize = 5;
+
+/// A task's labels in order.
+#[derive(Debug)]
+pub(super) struct LabelList {
+    task: String,
+    kind: TaskKind,
+    names: Vec<String>,
+    numbers: HashMap<String, u32>,
+}
+
+impl LabelList {
+    /// Labels that are given, or those in the training data, sorted; of tags
+    /// `O` first, then `B-` and `I-` of each type.
+    ///
+    /// # Errors
+    /// If given labels contradict each other or are no tags, if there are none,
+    /// or only one where an answer must be chosen.
+    pub(super) fn new<'a>(
+        task: &TaskFields,
+        train: impl Iterator<Item = &'a RawLabel>,
+    ) -> Result<Self, Error> {
+        let config = |message: String| {
+            Error::new(ErrorKind::Config, format!("task `{}`: {message}", task.name))
+        };
+        let names = match (&task.fixed_labels, &task.labels) {
+            (Some(fixed), Some(given)) if fixed != given => {
+                return Err(config(format!(
+                    "labels: expected those of the model it starts from ({}), found {}",
+                    listed(fixed),
+                    listed(given)
+                )));
+            }
+            (Some(given), _) | (None, Some(given)) => {
+                check_given(task.kind, given).map_err(config)?;
+                given.clone()
+            }
+            (None, None) => found(task.kind, train),
+        };
+        if task.kind != TaskKind::Regression {
+            check_enough(task, &names)?;
+        }
+        let numbers = names.iter().cloned().zip(0..).collect();
+        Ok(Self { task: task.name.clone(), kind: task.kind, names, numbers })
+    }
+
+    pub(super) fn into_names(self) -> Vec<String> {
+        self.names
+    }
+
+    /// Labels of all rows of a split as numbers.
+    ///
+    /// - `rows`: the task's label of each row
+    /// - `place_of`: what messages call a row
+    ///
+    /// # Errors
+    /// For the first label of training data that the task does not have.
+    pub(super) fn number(
+        &self,
+        part: Part,
+        rows: &[Option<&RawLabel>],
+        place_of: impl Fn(usize) -> String,
+    ) -> Result<(TaskLabels, LabelIssues), Error> {
+        let mut numbering = Numbering { list: self, issues: Issues::default() };
+        let mut labels = TaskLabels::unlabelled(self.kind, rows.len());
+        for (row, label) in rows.iter().enumerate() {
+            let Some(label) = label else { continue };
+            numbering.number(row, label, &mut labels);
+            if let (Part::Train, Some((label, _))) =
+                (part, numbering.issues.unknown.first_key_value())
+            {
+                let unknown = self.explain_unknown(label);
+                let message = format!("{}: {unknown}", place_of(row));
+                return Err(Error::new(ErrorKind::Data, message));
+            }
+        }
+        Ok((labels, numbering.issues.into_issues()))
+    }
+
+    fn explain_unknown(&self, label: &str) -> String {
+        let start = format!("task `{}`: unknown label {}", self.task, quoted(label));
+        if self.names.len() <= SHORT_LIST {
+            return format!("{start}; known are {}", listed(&self.names));
+        }
+        let closeness = |name: &&String| normalized_damerau_levenshtein(name, label);
+        let nearest = self.names.iter().max_by(|a, b| closeness(a).total_cmp(&closeness(b)));
+        let nearest = nearest.expect("the list is longer than a short one");
+        format!("{start}; the nearest of its {} labels is {}", self.names.len(), quoted(nearest))
+    }
+}
+
+/// The labels of one split on their way to numbers.
+struct Numbering<'a> {
+    list: &'a LabelList,
+    issues: Issues<'a>,
+}
+
+#[derive(Default)]
+struct Issues<'a> {
+    unknown: BTreeMap<&'a str, Tally>,
+    last_unknown_row: Option<usize>,
+    issues: LabelIssues,
+}
+
+/// Rows that hold a label.
+struct Tally {
+    rows: usize,
+    first: usize,
+    last: usize,
+}
+
+impl<'a> Numbering<'a> {
+    fn number(&mut self, row: usize, label: &'a RawLabel, labels: &mut TaskLabels) {
+        match (labels, label) {
+            (TaskLabels::Classes(rows), RawLabel::Class(label)) => {
+                rows[row] = Some(self.number_of(row, label));
+            }
+            (TaskLabels::Sets(rows), RawLabel::Set(set)) => {
+                let mut numbers: Vec<u32> =
+                    set.iter().map(|label| self.number_of(row, label)).collect();
+                numbers.sort_unstable();
+                numbers.dedup();
+                rows[row] = Some(numbers);
+            }
+            (TaskLabels::Numbers(rows), RawLabel::Number(number)) => rows[row] = Some(*number),
+            (TaskLabels::Tags(rows), RawLabel::Tags(tags)) => {
+                self.issues.note_broken(row, tags);
+                rows[row] = Some(tags.iter().map(|tag| self.number_of(row, tag)).collect());
+            }
+            _ => unreachable!("labels are read by the kind of their task"),
+        }
+    }
+
+    fn number_of(&mut self, row: usize, label: &'a str) -> u32 {
+        self.list.numbers.get(label).copied().unwrap_or_else(|| {
+            self.issues.note_unknown(row, label);
+            UNKNOWN
+        })
+    }
+}
+
+impl<'a> Issues<'a> {
+    fn note_unknown(&mut self, row: usize, label: &'a str) {
+        // A row may hold a label more than once, but rows come in order.
+        self.issues.unknown_rows += usize::from(self.last_unknown_row != Some(row));
+        self.last_unknown_row = Some(row);
+        let tally = self.unknown.entry(label).or_insert(Tally { rows: 1, first: row, last: row });
+        tally.rows += usize::from(tally.last != row);
+        tally.last = row;
+    }
+
+    fn note_broken(&mut self, row: usize, tags: &[String]) {
+        let mut before = None;
+        for (word, text) in tags.iter().enumerate() {
+            let tag = Tag::parse(text).expect("tags are parsed when a row is read");
+            if tag.breaks_after(before) {
+                self.issues.broken += 1;
+                if self.issues.first_broken.len() < EXAMPLES {
+                    let before = word.checked_sub(1).map(|word| tags[word].clone());
+                    let tag = text.clone();
+                    self.issues.first_broken.push(BrokenTag { row, word, before, tag });
+                }
+            }
+            before = Some(tag);
+        }
+    }
+
+    fn into_issues(self) -> LabelIssues {
+        let unknown = |(label, tally): (&str, Tally)| UnknownLabel {
+            label: label.to_owned(),
+            rows: tally.rows,
+            first: tally.first,
+        };
+        LabelIssues { unknown: self.unknown.into_iter().map(unknown).collect(), ..self.issues }
+    }
+}
+
+/// Labels of the training data.
+fn found<'a>(kind: TaskKind, train: impl Iterator<Item = &'a RawLabel>) -> Vec<String> {
+    let mut names = BTreeSet::new();
+    for label in train {
+        match label {
+            RawLabel::Class(label) => {
+                names.insert(label.as_str());
+            }
+            RawLabel::Set(labels) => names.extend(labels.iter().map(String::as_str)),
+            RawLabel::Tags(tags) => {
+                names.extend(tags.iter().filter_map(|tag| Tag::parse(tag)?.kind()));
+            }
+            RawLabel::Number(_) => {}
+        }
+    }
+    if kind != TaskKind::Tokens {
+        return names.into_iter().map(str::to_owned).collect();
+    }
+    let of_type = |kind| [format!("B-{kind}"), format!("I-{kind}")];
+    std::iter::once("O".to_owned()).chain(names.into_iter().flat_map(of_type)).collect()
+}
+
+fn check_given(kind: TaskKind, labels: &[String]) -> Result<(), String> {
+    if kind == TaskKind::Regression {
+        return match labels {
+            [] => Ok(()),
+            _ => Err(format!("labels: expected none for regression, found {}", listed(labels))),
+        };
+    }
+    let mut seen = BTreeSet::new();
+    for label in labels {
+        if label.is_empty() {
+            return Err("labels: expected names, found an empty string".to_owned());
+        }
+        if !seen.insert(label.as_str()) {
+            return Err(format!("labels: {} stands twice", quoted(label)));
+        }
+    }
+    if kind != TaskKind::Tokens {
+        return Ok(());
+    }
+    let lacks = |tag: &str| match seen.contains(tag) {
+        true => Ok(()),
+        false => Err(format!("labels: expected {} among them", quoted(tag))),
+    };
+    lacks("O")?;
+    for label in labels {
+        match Tag::parse(label) {
+            None => {
+                let label = quoted(label);
+                return Err(format!("labels: expected `O`, `B-TYPE` and `I-TYPE`, found {label}"));
+            }
+            Some(tag) => {
+                let Some(kind) = tag.kind() else { continue };
+                lacks(&format!("B-{kind}"))?;
+                lacks(&format!("I-{kind}"))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check_enough(task: &TaskFields, names: &[String]) -> Result<(), Error> {
+    let given = task.labels.is_some() || task.fixed_labels.is_some();
+    let kind = if given { ErrorKind::Config } else { ErrorKind::Data };
+    let enough = if task.kind == TaskKind::MultiLabel { 1 } else { 2 };
+    if names.len() >= enough {
+        return Ok(());
+    }
+    let expected = match task.kind {
+        TaskKind::MultiLabel => "a label",
+        TaskKind::Tokens => "tags other than `O`",
+        _ => "two labels or more",
+    };
+    let place = if given { "" } else { " in the training data" };
+    let message = format!(
+        "task `{}`: expected {expected}, found {}{place}",
+        task.name,
+        match names {
+            [] => "none".to_owned(),
+            names => format!("only {}", listed(names)),
+        }
+    );
+    Err(Error::new(kind, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn task(kind: TaskKind) -> TaskFields {
+        TaskFields {
+            name: "t".into(),
+            kind,
+            field: "t".into(),
+            labels: None,
+            fixed_labels: None,
+            files: None,
+            may_lack_labels: false,
+        }
+    }
+
+    fn owned(labels: &[&str]) -> Vec<String> {
+        labels.iter().map(|label| label.to_string()).collect()
+    }
+
+    fn classes(labels: &[&str]) -> Vec<RawLabel> {
+        labels.iter().map(|label| RawLabel::Class(label.to_string())).collect()
+    }
+
+    fn list(task: &TaskFields, train: &[RawLabel]) -> Result<LabelList, String> {
+        LabelList::new(task, train.iter()).map_err(|error| error.to_string())
+    }
+
+    fn number(
+        list: &LabelList,
+        part: Part,
+        labels: &[RawLabel],
+    ) -> Result<(TaskLabels, LabelIssues), String> {
+        let rows: Vec<_> = labels.iter().map(Some).collect();
+        list.number(part, &rows, |row| format!("row {row}")).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn labels_are_found_and_sorted() {
+        let set = |labels: &[&str]| RawLabel::Set(owned(labels));
+        let tags = |labels: &[&str]| RawLabel::Tags(owned(labels));
+        for (kind, train, expected) in [
+            (TaskKind::Classification, classes(&["b", "a", "b", "B"]), &["B", "a", "b"][..]),
+            (TaskKind::MultiLabel, vec![set(&["z", "a"]), set(&[]), set(&["m"])], &["a", "m", "z"]),
+            (TaskKind::Regression, vec![RawLabel::Number(1.0)], &[]),
+            (
+                TaskKind::Tokens,
+                vec![tags(&["I-z", "O"]), tags(&["B-a"])],
+                &["O", "B-a", "I-a", "B-z", "I-z"],
+            ),
+        ] {
+            assert_eq!(list(&task(kind), &train).unwrap().into_names(), expected, "{kind}");
+        }
+    }
+
+    #[test]
+    fn given_labels_keep_their_order() {
+        let mut given = task(TaskKind::Classification);
+        given.labels = Some(owned(&["z", "a"]));
+        assert_eq!(list(&given, &classes(&["a"])).unwrap().into_names(), ["z", "a"]);
+        given.fixed_labels = Some(owned(&["z", "a"]));
+        assert_eq!(list(&given, &[]).unwrap().into_names(), ["z", "a"]);
+        given.fixed_labels = Some(owned(&["a", "z"]));
+        assert_eq!(
+            list(&given, &[]).unwrap_err(),
+            "task `t`: labels: expected those of the model it starts from (`a`, `z`), \
+             found `z`, `a`"
+        );
+    }
+
+    #[test]
+    fn what_labels_cannot_be() {
+        use TaskKind::{Classification, MultiLabel, Regression, Tokens};
+        for (kind, given, train, expected) in [
+            (
+                Classification,
+                None,
+                classes(&["a", "a"]),
+                "expected two labels or more, found only `a` in the training data",
+            ),
+            (
+                Classification,
+                Some(&["a"][..]),
+                vec![],
+                "expected two labels or more, found only `a`",
+            ),
+            (Classification, Some(&["a", "b", "a"]), vec![], "labels: `a` stands twice"),
+            (
+                Classification,
+                Some(&["a", ""]),
+                vec![],
+                "labels: expected names, found an empty string",
+            ),
+            (
+                MultiLabel,
+                None,
+                vec![RawLabel::Set(vec![])],
+                "expected a label, found none in the training data",
+            ),
+            (Regression, Some(&["a"]), vec![], "labels: expected none for regression, found `a`"),
+            (
+                Tokens,
+                None,
+                vec![RawLabel::Tags(owned(&["O"]))],
+                "expected tags other than `O`, found only `O` in the training data",
+            ),
+            (Tokens, Some(&["B-a", "I-a"]), vec![], "labels: expected `O` among them"),
+            (Tokens, Some(&["O", "B-a"]), vec![], "labels: expected `I-a` among them"),
+            (Tokens, Some(&["O", "I-a"]), vec![], "labels: expected `B-a` among them"),
+            (
+                Tokens,
+                Some(&["O", "a"]),
+                vec![],
+                "labels: expected `O`, `B-TYPE` and `I-TYPE`, found `a`",
+            ),
+        ] {
+            let mut task = task(kind);
+            task.labels = given.map(owned);
+            assert_eq!(list(&task, &train).unwrap_err(), format!("task `t`: {expected}"));
+        }
+    }
+
+    #[test]
+    fn an_unknown_label_is_an_error_in_training_only() {
+        let mut few = task(TaskKind::Classification);
+        few.labels = Some(owned(&["a", "b"]));
+        let few = list(&few, &[]).unwrap();
+        let labels = classes(&["a", "x", "b", "w", "x"]);
+        assert_eq!(
+            number(&few, Part::Train, &labels).unwrap_err(),
+            "row 1: task `t`: unknown label `x`; known are `a`, `b`"
+        );
+        let (numbers, issues) = number(&few, Part::Dev, &labels).unwrap();
+        let expected = [0, UNKNOWN, 1, UNKNOWN, UNKNOWN].map(Some).to_vec();
+        assert_eq!(numbers, TaskLabels::Classes(expected));
+        let unknown = |label: &str, rows, first| UnknownLabel { label: label.into(), rows, first };
+        assert_eq!(issues.unknown, [unknown("w", 1, 3), unknown("x", 2, 1)]);
+        assert_eq!(issues.unknown_rows, 3);
+
+        let mut many = task(TaskKind::Classification);
+        many.labels = Some((0..20).map(|i| format!("label_{i}")).collect());
+        let many = list(&many, &[]).unwrap();
+        assert_eq!(
+            number(&many, Part::Train, &classes(&["lable_13"])).unwrap_err(),
+            "row 0: task `t`: unknown label `lable_13`; the nearest of its 20 labels is `label_13`"
+        );
+    }
+
+    #[test]
+    fn sets_are_sorted_without_repeats() {
+        let mut sets = task(TaskKind::MultiLabel);
+        sets.labels = Some(owned(&["a", "b"]));
+        let sets = list(&sets, &[]).unwrap();
+        let rows = [&["b", "a", "b"][..], &[], &["x", "b", "y", "x"]];
+        let rows = rows.map(|labels| RawLabel::Set(owned(labels)));
+        let (numbers, issues) = number(&sets, Part::Test, &rows).unwrap();
+        let expected = [vec![0, 1], vec![], vec![1, UNKNOWN]].map(Some).to_vec();
+        assert_eq!(numbers, TaskLabels::Sets(expected));
+        let rows: Vec<_> = issues.unknown.iter().map(|u| (u.label.as_str(), u.rows)).collect();
+        assert_eq!((rows, issues.unknown_rows), (vec![("x", 1), ("y", 1)], 1));
+    }
+
+    #[test]
+    fn broken_tags_are_counted_and_kept() {
+        let rows = [&["I-a", "I-a", "O"][..], &["B-a", "I-b", "I-b", "I-a"]];
+        let rows = rows.map(|tags| RawLabel::Tags(owned(tags)));
+        let tags = list(&task(TaskKind::Tokens), &rows).unwrap();
+        let (numbers, issues) = number(&tags, Part::Train, &rows).unwrap();
+        let expected = [vec![2, 2, 0], vec![1, 4, 4, 2]].map(Some).to_vec();
+        assert_eq!(numbers, TaskLabels::Tags(expected));
+        assert_eq!(issues.broken, 3);
+        let found: Vec<_> = issues.first_broken.iter().map(|b| (b.row, b.word)).collect();
+        assert_eq!(found, [(0, 0), (1, 1), (1, 3)]);
+        assert_eq!(issues.first_broken[1].before.as_deref(), Some("B-a"));
+    }
+}

@@ -1,0 +1,77 @@
+//! Labels of rows as numbers.
+
+use polyhead_model::TaskKind;
+
+/// The number of a label in dev or test that the task does not have: no answer
+/// equals it, so it counts as wrong.
+pub const UNKNOWN: u32 = u32::MAX;
+
+/// Labels of one task, one entry per row; None: the row has no label for it.
+///
+/// Numbers are places in the task's list of labels, or [`UNKNOWN`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum TaskLabels {
+    /// Classification: one label.
+    Classes(Vec<Option<u32>>),
+    /// Multi-label: the labels that apply, in rising order, perhaps none.
+    Sets(Vec<Option<Vec<u32>>>),
+    /// Regression.
+    Numbers(Vec<Option<f32>>),
+    /// Tokens: a label for each word of the row.
+    Tags(Vec<Option<Vec<u32>>>),
+}
+
+impl TaskLabels {
+    /// `rows` rows without a label.
+    pub fn unlabelled(kind: TaskKind, rows: usize) -> Self {
+        match kind {
+            TaskKind::Classification => Self::Classes(vec![None; rows]),
+            TaskKind::MultiLabel => Self::Sets(vec![None; rows]),
+            TaskKind::Regression => Self::Numbers(vec![None; rows]),
+            TaskKind::Tokens => Self::Tags(vec![None; rows]),
+        }
+    }
+
+    /// Number of rows, with and without a label.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Classes(rows) => rows.len(),
+            Self::Sets(rows) | Self::Tags(rows) => rows.len(),
+            Self::Numbers(rows) => rows.len(),
+        }
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether `row` has a label.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn is_labelled(&self, row: usize) -> bool {
+        match self {
+            Self::Classes(rows) => rows[row].is_some(),
+            Self::Sets(rows) | Self::Tags(rows) => rows[row].is_some(),
+            Self::Numbers(rows) => rows[row].is_some(),
+        }
+    }
+
+    /// How many rows have a label.
+    pub fn labelled(&self) -> usize {
+        (0..self.len()).filter(|&row| self.is_labelled(row)).count()
+    }
+
+    /// Whether two rows have the same label; rows without one equal all others.
+    pub(super) fn agree(&self, a: usize, b: usize) -> bool {
+        fn same<T: PartialEq>(a: &Option<T>, b: &Option<T>) -> bool {
+            a.is_none() || b.is_none() || a == b
+        }
+        match self {
+            Self::Classes(rows) => same(&rows[a], &rows[b]),
+            Self::Sets(rows) | Self::Tags(rows) => same(&rows[a], &rows[b]),
+            Self::Numbers(rows) => same(&rows[a], &rows[b]),
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! The rows of one source as they stand in its files.
+
+use std::path::PathBuf;
+
+use polyhead_model::TaskKind;
+
+use super::cell::RawLabel;
+use super::file::{Format, read_bytes};
+use super::fingerprint::{DataFile, sha256};
+use super::issues::LabelIssues;
+use super::label_list::LabelList;
+use super::labels::TaskLabels;
+use super::quote::{listed, quoted};
+use super::row::{Row, Schema};
+use super::split::{Part, Place, Split, SplitRows};
+use super::task::TaskFields;
+use crate::config::DataFiles;
+use crate::error::{Error, ErrorKind};
+
+/// One split of a source.
+#[derive(Debug)]
+pub(super) struct RawSplit {
+    part: Part,
+    files: Vec<PathBuf>,
+    places: Vec<Place>,
+    rows: Vec<Row>,
+    /// Field names of the first row, for messages.
+    fields: Vec<String>,
+}
+
+/// Fields of the files in `data` that `tasks` need.
+pub(super) fn schema(data: &DataFiles, tasks: &[&TaskFields]) -> Schema {
+    let name = |field: &Option<String>, default: &str| field.as_deref().unwrap_or(default).into();
+    Schema {
+        text: name(&data.text, "text"),
+        tokens: name(&data.tokens, "tokens"),
+        tasks: tasks.iter().map(|task| (task.field.clone(), task.kind)).collect(),
+    }
+}
+
+impl RawSplit {
+    /// Reads `files` one after the other and adds them to `all`.
+    pub(super) fn read(
+        schema: &Schema,
+        part: Part,
+        files: &[PathBuf],
+        all: &mut Vec<DataFile>,
+    ) -> Result<Self, Error> {
+        let mut split = Self {
+            part,
+            files: files.to_vec(),
+            places: Vec::new(),
+            rows: Vec::new(),
+            fields: Vec::new(),
+        };
+        for (file, path) in files.iter().enumerate() {
+            let format = Format::of(path)?;
+            let bytes = read_bytes(path)?;
+            let before = split.rows.len();
+            let read = format.records(&bytes, |line, record| {
+                split.rows.push(schema.row(record)?);
+                split.places.push(Place { file, line });
+                if split.fields.is_empty() {
+                    split.fields = record.fields();
+                }
+                Ok(())
+            });
+            let in_file = |message: String| {
+                Error::new(ErrorKind::Data, format!("{}: {message}", path.display()))
+            };
+            read.map_err(in_file)?;
+            let rows = split.rows.len() - before;
+            if rows == 0 {
+                return Err(in_file("expected rows, found none".to_owned()));
+            }
+            all.push(DataFile { path: path.clone(), part, rows, sha256: sha256(&bytes) });
+        }
+        Ok(split)
+    }
+
+    /// The labels of a task, from this training split unless they are given.
+    ///
+    /// - `column`: the task among those of the schema
+    pub(super) fn label_list(&self, task: &TaskFields, column: usize) -> Result<LabelList, Error> {
+        let labels = || self.rows.iter().filter_map(|row| row.labels[column].as_ref());
+        if labels().next().is_none() {
+            self.check_may_lack_labels(task)?;
+        }
+        LabelList::new(task, labels())
+    }
+
+    /// A task without data.
+    fn check_may_lack_labels(&self, task: &TaskFields) -> Result<(), Error> {
+        let start = format!("task {}", quoted(&task.name));
+        let needs_labels = task.kind != TaskKind::Regression
+            && task.labels.is_none()
+            && task.fixed_labels.is_none();
+        match task.may_lack_labels {
+            true if needs_labels => {
+                let message = format!("{start}: expected its labels or rows that have them");
+                Err(Error::new(ErrorKind::Data, message))
+            }
+            true => Ok(()),
+            false if self.files.is_empty() => {
+                Err(Error::new(ErrorKind::Config, format!("{start}: no training data is given")))
+            }
+            false => {
+                let message = format!(
+                    "{start}: no row of its training data has a label in field {} \
+                     (the first row has {})",
+                    quoted(&task.field),
+                    listed(&self.fields)
+                );
+                Err(Error::new(ErrorKind::Data, message))
+            }
+        }
+    }
+
+    /// The labels of a task as numbers.
+    pub(super) fn number(
+        &self,
+        list: &LabelList,
+        column: usize,
+    ) -> Result<(TaskLabels, LabelIssues), Error> {
+        let labels: Vec<Option<&RawLabel>> =
+            self.rows.iter().map(|row| row.labels[column].as_ref()).collect();
+        let place_of = |row: usize| {
+            let Place { file, line } = self.places[row];
+            format!("{}: line {line}", self.files[file].display())
+        };
+        list.number(self.part, &labels, place_of)
+    }
+
+    /// Number of rows.
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// - `labels`, `issues`: one per task of the whole run
+    pub(super) fn finish(self, labels: Vec<TaskLabels>, issues: Vec<LabelIssues>) -> SplitRows {
+        let (texts, words) = self.rows.into_iter().map(|row| (row.text, row.words)).unzip();
+        let (files, places) = (self.files, self.places);
+        let split = Split { files, texts, labels, places, issues, ..Split::default() };
+        SplitRows { split, words }
+    }
+}

@@ -1,0 +1,143 @@
+//! All files of a run, read and their labels settled.
+
+use super::fingerprint::{DataFile, sha256_of};
+use super::issues::LabelIssues;
+use super::label_list::LabelList;
+use super::labels::TaskLabels;
+use super::raw::{RawSplit, schema};
+use super::source::{DataTask, Dataset, Source};
+use super::split::{Part, SplitRows, Tokenize};
+use super::task::TaskFields;
+use crate::config::DataFiles;
+use crate::error::Error;
+
+/// Rows with numbered labels, not yet tokenized.
+#[derive(Debug)]
+pub struct Rows {
+    tasks: Vec<DataTask>,
+    sources: Vec<SourceRows>,
+    files: Vec<DataFile>,
+}
+
+#[derive(Debug)]
+struct SourceRows {
+    tasks: Vec<usize>,
+    train: SplitRows,
+    dev: SplitRows,
+    test: SplitRows,
+}
+
+/// Reads all files of a run and settles the labels of each task.
+///
+/// - `shared`: files of the tasks that have none of their own
+///
+/// # Errors
+/// `Io` if a file cannot be read; `Data` with file and line if a row, a label
+/// or a file is not what it should be, or a task has nothing to learn from;
+/// `Config` if labels that are given cannot be.
+pub fn read(shared: &DataFiles, tasks: &[TaskFields]) -> Result<Rows, Error> {
+    let mut files = Vec::new();
+    let mut settled: Vec<Option<DataTask>> = vec![None; tasks.len()];
+    let mut sources = Vec::new();
+    for (data, members) in group(shared, tasks) {
+        let fields: Vec<&TaskFields> = members.iter().map(|&task| &tasks[task]).collect();
+        let schema = schema(data, &fields);
+        let train = RawSplit::read(&schema, Part::Train, &data.train, &mut files)?;
+        let dev = RawSplit::read(&schema, Part::Dev, &data.dev, &mut files)?;
+        let test = RawSplit::read(&schema, Part::Test, &data.test, &mut files)?;
+
+        let list = |(column, task): (usize, &&TaskFields)| train.label_list(task, column);
+        let lists: Vec<LabelList> =
+            fields.iter().enumerate().map(list).collect::<Result<_, _>>()?;
+        let finish = |split: RawSplit| {
+            let (mut labels, mut issues) = nothing(tasks, split.len());
+            for (column, &task) in members.iter().enumerate() {
+                (labels[task], issues[task]) = split.number(&lists[column], column)?;
+            }
+            Ok::<_, Error>(split.finish(labels, issues))
+        };
+        let (train, dev, test) = (finish(train)?, finish(dev)?, finish(test)?);
+        for (list, &task) in lists.into_iter().zip(&members) {
+            settled[task] = Some(DataTask {
+                name: tasks[task].name.clone(),
+                kind: tasks[task].kind,
+                field: tasks[task].field.clone(),
+                labels: list.into_names(),
+                source: sources.len(),
+            });
+        }
+        sources.push(SourceRows { tasks: members, train, dev, test });
+    }
+    let tasks = settled.into_iter().map(|task| task.expect("every task is in a group")).collect();
+    Ok(Rows { tasks, sources, files })
+}
+
+/// [`read()`] and [`Rows::tokenize`].
+///
+/// # Errors
+/// As both.
+pub fn load(
+    shared: &DataFiles,
+    tasks: &[TaskFields],
+    tokenize: &Tokenize<'_>,
+) -> Result<Dataset, Error> {
+    read(shared, tasks)?.tokenize(tokenize)
+}
+
+impl Rows {
+    /// The tasks with their labels.
+    pub fn tasks(&self) -> &[DataTask] {
+        &self.tasks
+    }
+
+    /// All files in the order in which they were read.
+    pub fn files(&self) -> &[DataFile] {
+        &self.files
+    }
+
+    /// As [`Dataset::sha256`].
+    pub fn sha256(&self) -> String {
+        sha256_of(&self.files)
+    }
+
+    /// Tokenizes every row once and finds the first token of each word.
+    ///
+    /// # Errors
+    /// That of `tokenize`, with the row's place where it names one.
+    pub fn tokenize(self, tokenize: &Tokenize<'_>) -> Result<Dataset, Error> {
+        let source = |rows: SourceRows| {
+            Ok::<_, Error>(Source {
+                tasks: rows.tasks,
+                train: rows.train.tokenize(tokenize)?,
+                dev: rows.dev.tokenize(tokenize)?,
+                test: rows.test.tokenize(tokenize)?,
+            })
+        };
+        let sources = self.sources.into_iter().map(source).collect::<Result<_, _>>()?;
+        Ok(Dataset { tasks: self.tasks, sources, files: self.files })
+    }
+}
+
+/// Tasks that share all their files, in the order of the first of each group.
+fn group<'a>(shared: &'a DataFiles, tasks: &'a [TaskFields]) -> Vec<(&'a DataFiles, Vec<usize>)> {
+    let mut groups: Vec<(&DataFiles, Vec<usize>)> = Vec::new();
+    for (index, task) in tasks.iter().enumerate() {
+        let files = task.files.as_ref().unwrap_or(shared);
+        match groups.iter_mut().find(|(known, _)| same(known, files)) {
+            Some((_, members)) => members.push(index),
+            None => groups.push((files, vec![index])),
+        }
+    }
+    groups
+}
+
+fn same(a: &DataFiles, b: &DataFiles) -> bool {
+    let fields = |files: &DataFiles| schema(files, &[]).text_and_tokens();
+    (&a.train, &a.dev, &a.test) == (&b.train, &b.dev, &b.test) && fields(a) == fields(b)
+}
+
+/// Rows without labels of any task.
+fn nothing(tasks: &[TaskFields], rows: usize) -> (Vec<TaskLabels>, Vec<LabelIssues>) {
+    let labels = |task: &TaskFields| TaskLabels::unlabelled(task.kind, rows);
+    (tasks.iter().map(labels).collect(), vec![LabelIssues::default(); tasks.len()])
+}

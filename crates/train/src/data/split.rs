@@ -1,0 +1,169 @@
+//! The rows of one split, tokenized.
+
+use std::ops::Range;
+use std::path::PathBuf;
+
+use polyhead_model::first_tokens;
+use polyhead_text::TokenBatch;
+use serde::{Deserialize, Serialize};
+
+use super::issues::LabelIssues;
+use super::labels::TaskLabels;
+use super::row::RowWords;
+use crate::error::{Error, ErrorKind};
+
+/// Texts to tokens as the model reads them: with its prompt and lower-casing,
+/// cut to its length. Spans count characters of the texts as they are given
+/// here (`polyhead_model::spans_in_texts` makes them do so).
+pub type Tokenize<'a> = dyn Fn(&[&str]) -> Result<TokenBatch, polyhead_model::Error> + 'a;
+
+/// What a file is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Part {
+    /// Learned from.
+    Train,
+    /// For choosing the best model, calibration and thresholds.
+    Dev,
+    /// Looked at once, at the end.
+    Test,
+}
+
+/// Where a row begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Index into the split's files.
+    pub file: usize,
+    /// Line of the file, from 1.
+    pub line: u64,
+}
+
+/// The rows of one split of one source.
+#[derive(Clone, Debug, Default)]
+pub struct Split {
+    /// Read one after the other.
+    pub files: Vec<PathBuf>,
+    /// `[rows]` original texts.
+    pub texts: Vec<String>,
+    /// `[rows]` sequences as the encoder reads them: of the words joined by
+    /// blanks where a row has words and a task tags them, else of the text.
+    pub tokens: TokenBatch,
+    /// One per task of the whole run, in order, each `[rows]`; rows of another
+    /// source's task have no label.
+    pub labels: Vec<TaskLabels>,
+    /// Words of the rows that have some.
+    pub words: SplitWords,
+    /// `[rows]`
+    pub places: Vec<Place>,
+    /// One per task of the whole run.
+    pub issues: Vec<LabelIssues>,
+}
+
+/// Words of the rows of a split, end to end.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SplitWords {
+    /// `[rows + 1]` where each row's words begin.
+    pub offsets: Vec<usize>,
+    /// `[words]` the word's first token, as an index into its row's sequence;
+    /// None if it has none: it was cut off, or holds nothing that the tokenizer
+    /// keeps. Such a word has no loss, and its prediction is `O`.
+    pub first_tokens: Vec<Option<u32>>,
+    /// `[words]` characters of the original text.
+    pub places: Vec<Range<usize>>,
+}
+
+/// Rows of a split before they are tokenized.
+#[derive(Debug)]
+pub(super) struct SplitRows {
+    /// Without tokens and words.
+    pub(super) split: Split,
+    /// `[rows]`
+    pub(super) words: Vec<Option<RowWords>>,
+}
+
+impl Part {
+    /// In the order in which files are read.
+    pub const ALL: [Self; 3] = [Self::Train, Self::Dev, Self::Test];
+
+    /// `train`, `dev` or `test`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Dev => "dev",
+            Self::Test => "test",
+        }
+    }
+}
+
+impl std::fmt::Display for Part {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Split {
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.texts.len()
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.texts.is_empty()
+    }
+
+    /// `FILE: line N`
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn place(&self, row: usize) -> String {
+        let Place { file, line } = self.places[row];
+        format!("{}: line {line}", self.files[file].display())
+    }
+
+    /// How many rows were cut to the model's length.
+    pub fn truncated(&self) -> usize {
+        self.tokens.texts.iter().filter(|text| text.truncated()).count()
+    }
+}
+
+impl SplitWords {
+    /// Where the words of `row` stand in the other arrays.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn row(&self, row: usize) -> Range<usize> {
+        self.offsets[row]..self.offsets[row + 1]
+    }
+}
+
+impl SplitRows {
+    /// Tokenizes all rows at once.
+    pub(super) fn tokenize(self, tokenize: &Tokenize<'_>) -> Result<Split, Error> {
+        let Self { mut split, words } = self;
+        let encoded = |(text, words): (&'_ String, &'_ Option<RowWords>)| match words {
+            Some(words) => words.joined.clone(),
+            None => text.clone(),
+        };
+        let encoded: Vec<String> = split.texts.iter().zip(&words).map(encoded).collect();
+        let encoded: Vec<&str> = encoded.iter().map(String::as_str).collect();
+        split.tokens = tokenize(&encoded).map_err(|error| match error.text() {
+            Some(row) if row < split.len() => {
+                let message = format!("{}: {error}", split.place(row));
+                Error::with_source(ErrorKind::Model, message, error)
+            }
+            _ => Error::from(error),
+        })?;
+        assert_eq!(split.tokens.len(), split.len(), "the tokenizer gives one sequence a text");
+        split.words.offsets.push(0);
+        for (row, words) in words.into_iter().enumerate() {
+            if let Some(words) = words {
+                let spans = &split.tokens.spans[split.tokens.sequence(row)];
+                split.words.first_tokens.extend(first_tokens(spans, &words.in_joined));
+                split.words.places.extend(words.in_text);
+            }
+            split.words.offsets.push(split.words.places.len());
+        }
+        Ok(split)
+    }
+}

@@ -1,0 +1,348 @@
+//! Batches of a run by the number of their step.
+
+use super::order::source_order;
+use super::random::Numbers;
+use crate::config::Sampler;
+use crate::error::{Error, ErrorKind};
+
+/// Keeps these numbers apart from those that order rows.
+const DRAW: u64 = 2;
+
+/// The batches of a run. Those of any step follow from seed, sampler, batch
+/// size and numbers of rows.
+///
+/// With one source, an epoch is one pass over its rows. With several, each step
+/// takes the next batch of one source, and an epoch is as many steps as all
+/// rows fill; a source that is drawn often is gone through more than once in
+/// it, in another order each time, and one that is drawn seldom not wholly.
+/// Round-robin takes sources in turn, and its epoch ends with the source that
+/// has the fewest batches; the others go on where they stopped.
+///
+/// Sources without rows are never drawn.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    seed: u64,
+    batch_size: usize,
+    /// Rows of each source, those without any included.
+    rows: Vec<usize>,
+    draw: Draw,
+    steps_per_epoch: u64,
+    /// How often each source has been drawn before some step.
+    drawn: Drawn,
+    /// Of each source, the pass whose order was asked for last.
+    orders: Vec<Option<(u64, Vec<u32>)>>,
+}
+
+/// The rows of one step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// Index of the source.
+    pub source: usize,
+    /// Rows of the source's training split: `batch_size` of them, or fewer at
+    /// the end of a pass.
+    pub rows: Vec<u32>,
+    /// Epoch of the run, from 0.
+    pub epoch: u64,
+    /// Step within the epoch, from 0.
+    pub step: u64,
+    /// How often the source has been gone through before.
+    pub pass: u64,
+}
+
+/// How the source of a step is chosen.
+#[derive(Clone, Debug)]
+enum Draw {
+    /// These sources, one after the other.
+    InTurn(Vec<usize>),
+    /// By chance: sources, and for each the share of those up to it, the last 1.
+    ByShare(Vec<(usize, f64)>),
+}
+
+#[derive(Clone, Debug)]
+struct Drawn {
+    before: u64,
+    counts: Vec<u64>,
+}
+
+impl Plan {
+    /// - `rows`: training rows of each source
+    ///
+    /// # Errors
+    /// `Config` if the batch size is 0 or the temperature not a positive
+    /// number; `Data` if no source has rows, or one more than 32 bits count.
+    pub fn new(
+        seed: u64,
+        sampler: Sampler,
+        batch_size: usize,
+        rows: &[usize],
+    ) -> Result<Self, Error> {
+        if batch_size == 0 {
+            let message = "train.batch_size: expected 1 or more, found 0";
+            return Err(Error::new(ErrorKind::Config, message));
+        }
+        if let Some(most) = rows.iter().find(|&&rows| u32::try_from(rows).is_err()) {
+            let message = format!("expected at most {} rows, found {most}", u32::MAX);
+            return Err(Error::new(ErrorKind::Data, message));
+        }
+        let sources: Vec<usize> = (0..rows.len()).filter(|&source| rows[source] > 0).collect();
+        let Some(fewest) = sources.iter().map(|&source| rows[source]).min() else {
+            return Err(Error::new(ErrorKind::Data, "expected rows to train on, found none"));
+        };
+        let steps_per_epoch = match sampler {
+            Sampler::RoundRobin => sources.len() * fewest.div_ceil(batch_size),
+            _ => rows.iter().sum::<usize>().div_ceil(batch_size),
+        };
+        Ok(Self {
+            seed,
+            batch_size,
+            rows: rows.to_vec(),
+            draw: Draw::new(sampler, rows, sources)?,
+            steps_per_epoch: steps_per_epoch as u64,
+            drawn: Drawn { before: 0, counts: vec![0; rows.len()] },
+            orders: vec![None; rows.len()],
+        })
+    }
+
+    /// Steps of an epoch; at least one.
+    pub fn steps_per_epoch(&self) -> u64 {
+        self.steps_per_epoch
+    }
+
+    /// Steps of a run of so many epochs.
+    pub fn total_steps(&self, epochs: usize) -> u64 {
+        self.steps_per_epoch * epochs as u64
+    }
+
+    /// The batch of a step, counted from 0 over the whole run.
+    ///
+    /// The result depends on the step alone. Steps in rising order are quick;
+    /// a step before the last one asked for counts draws from the beginning.
+    pub fn batch(&mut self, step: u64) -> Batch {
+        self.count_to(step);
+        let source = self.draw.source(self.seed, step);
+        let nth = self.drawn.counts[source];
+        let rows = self.rows[source];
+        let per_pass = rows.div_ceil(self.batch_size) as u64;
+        let (pass, within) = (nth / per_pass, (nth % per_pass) as usize);
+        let known = self.orders[source].take().filter(|(known, _)| *known == pass);
+        let (_, order) = self.orders[source]
+            .insert(known.unwrap_or_else(|| (pass, source_order(self.seed, source, pass, rows))));
+        let start = within * self.batch_size;
+        Batch {
+            source,
+            rows: order[start..rows.min(start + self.batch_size)].to_vec(),
+            epoch: step / self.steps_per_epoch,
+            step: step % self.steps_per_epoch,
+            pass,
+        }
+    }
+
+    /// How often each source has been gone through after so many steps; 0 for
+    /// sources without rows.
+    pub fn effective_epochs(&self, steps: u64) -> Vec<f64> {
+        let mut drawn = Drawn { before: 0, counts: vec![0; self.rows.len()] };
+        drawn.count_to(steps, &self.draw, self.seed);
+        let passes = |(&rows, &batches): (&usize, &u64)| {
+            if rows == 0 {
+                return 0.0;
+            }
+            let per_pass = rows.div_ceil(self.batch_size) as u64;
+            let begun = (batches % per_pass) as usize * self.batch_size;
+            (batches / per_pass) as f64 + begun as f64 / rows as f64
+        };
+        self.rows.iter().zip(&drawn.counts).map(passes).collect()
+    }
+
+    fn count_to(&mut self, step: u64) {
+        if step < self.drawn.before {
+            self.drawn = Drawn { before: 0, counts: vec![0; self.rows.len()] };
+        }
+        self.drawn.count_to(step, &self.draw, self.seed);
+    }
+}
+
+impl Draw {
+    fn new(sampler: Sampler, rows: &[usize], sources: Vec<usize>) -> Result<Self, Error> {
+        let exponent = match sampler {
+            Sampler::RoundRobin => return Ok(Self::InTurn(sources)),
+            Sampler::Proportional => 1.0,
+            Sampler::Uniform => 0.0,
+            Sampler::Temperature(t) if t.is_finite() && t > 0.0 => 1.0 / t,
+            Sampler::Temperature(t) => {
+                let message = format!("sampler.temperature: expected more than 0, found {t}");
+                return Err(Error::new(ErrorKind::Config, message));
+            }
+        };
+        // Against the most rows: a low temperature would otherwise leave the range of floats.
+        let most = sources.iter().map(|&source| rows[source]).max().unwrap_or(1) as f64;
+        let weight = |source: usize| (rows[source] as f64 / most).powf(exponent);
+        let total: f64 = sources.iter().map(|&source| weight(source)).sum();
+        let mut up_to = 0.0;
+        let mut shares: Vec<(usize, f64)> = Vec::with_capacity(sources.len());
+        for source in sources {
+            up_to += weight(source);
+            shares.push((source, up_to / total));
+        }
+        if let Some((_, share)) = shares.last_mut() {
+            *share = 1.0;
+        }
+        Ok(Self::ByShare(shares))
+    }
+
+    fn source(&self, seed: u64, step: u64) -> usize {
+        match self {
+            Self::InTurn(sources) => sources[(step % sources.len() as u64) as usize],
+            Self::ByShare(shares) => {
+                let number = Numbers::new(&[seed, DRAW]).unit(step);
+                shares[shares.partition_point(|&(_, up_to)| up_to <= number)].0
+            }
+        }
+    }
+}
+
+impl Drawn {
+    fn count_to(&mut self, step: u64, draw: &Draw, seed: u64) {
+        for earlier in self.before..step {
+            self.counts[draw.source(seed, earlier)] += 1;
+        }
+        self.before = self.before.max(step);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(sampler: Sampler, rows: &[usize]) -> Plan {
+        Plan::new(7, sampler, 4, rows).unwrap()
+    }
+
+    /// How often each source is drawn in so many steps.
+    fn draws(sampler: Sampler, rows: &[usize], steps: u64) -> Vec<u64> {
+        let mut plan = plan(sampler, rows);
+        let mut counts = vec![0; rows.len()];
+        (0..steps).for_each(|step| counts[plan.batch(step).source] += 1);
+        counts
+    }
+
+    #[test]
+    fn one_source_is_gone_through_in_the_order_of_each_epoch() {
+        for sampler in [
+            Sampler::Proportional,
+            Sampler::Uniform,
+            Sampler::Temperature(3.0),
+            Sampler::RoundRobin,
+        ] {
+            let mut plan = plan(sampler, &[10]);
+            assert_eq!((plan.steps_per_epoch(), plan.total_steps(3)), (3, 9));
+            for step in 0..9 {
+                let batch = plan.batch(step);
+                let order = super::super::epoch_order(7, step / 3, 10);
+                let start = step as usize % 3 * 4;
+                assert_eq!(batch.rows, order[start..10.min(start + 4)]);
+                assert_eq!((batch.epoch, batch.step, batch.pass), (step / 3, step % 3, step / 3));
+            }
+            assert_eq!(plan.effective_epochs(9), [3.0]);
+            assert_eq!(plan.effective_epochs(1), [0.4]);
+        }
+    }
+
+    #[test]
+    fn any_step_can_be_asked_for_in_any_order() {
+        for sampler in [Sampler::Proportional, Sampler::Temperature(2.0), Sampler::RoundRobin] {
+            let rows = [9, 0, 31, 4];
+            let mut forward = plan(sampler, &rows);
+            let batches: Vec<Batch> = (0..60).map(|step| forward.batch(step)).collect();
+            let mut other = plan(sampler, &rows);
+            for step in [59, 0, 30, 30, 29, 58] {
+                assert_eq!(other.batch(step), batches[step as usize], "{sampler:?} {step}");
+            }
+        }
+    }
+
+    #[test]
+    fn each_source_goes_on_through_passes_of_its_own() {
+        let rows = [9, 30];
+        let mut plan = plan(Sampler::Uniform, &rows);
+        let batches: Vec<Batch> = (0..200).map(|step| plan.batch(step)).collect();
+        for (source, &rows) in rows.iter().enumerate() {
+            let own: Vec<&Batch> = batches.iter().filter(|batch| batch.source == source).collect();
+            for pass in 0..own.last().unwrap().pass {
+                let of_pass = own.iter().filter(|batch| batch.pass == pass);
+                let mut seen: Vec<u32> = of_pass.flat_map(|batch| batch.rows.clone()).collect();
+                assert_eq!(seen, source_order(7, source, pass, rows));
+                seen.sort_unstable();
+                assert!(seen.into_iter().eq(0..rows as u32));
+            }
+            let last = own.last().unwrap();
+            let seen: usize = own.iter().map(|batch| batch.rows.len()).sum();
+            let effective = plan.effective_epochs(200)[source];
+            assert!((effective - seen as f64 / rows as f64).abs() < 1e-9);
+            assert_eq!(effective.ceil() as u64, last.pass + 1);
+        }
+    }
+
+    #[test]
+    fn sources_are_drawn_by_their_share() {
+        // Shares of 100, 400 and 0 rows, and how often in 10,000 steps each is drawn; standard
+        // deviations are at most √(10,000 · 0.25) = 50, and five of them are allowed.
+        for (sampler, expected) in [
+            (Sampler::Proportional, [2000, 8000, 0]),
+            (Sampler::Uniform, [5000, 5000, 0]),
+            (Sampler::Temperature(1.0), [2000, 8000, 0]),
+            (Sampler::Temperature(2.0), [3333, 6667, 0]),
+            (Sampler::Temperature(1e9), [5000, 5000, 0]),
+            (Sampler::Temperature(1e-9), [0, 10_000, 0]),
+            (Sampler::RoundRobin, [5000, 5000, 0]),
+        ] {
+            let found = draws(sampler, &[100, 400, 0], 10_000);
+            let near = found.iter().zip(&expected).all(|(found, want)| found.abs_diff(*want) < 250);
+            assert!(near, "{sampler:?}: {found:?}");
+            assert_eq!(found[2], 0, "{sampler:?}");
+        }
+    }
+
+    #[test]
+    fn epochs_are_as_long_as_the_sampler_says() {
+        for (sampler, rows, expected) in [
+            (Sampler::Proportional, &[9, 30][..], 10),
+            (Sampler::Uniform, &[9, 30, 0], 10),
+            (Sampler::RoundRobin, &[9, 30], 6),
+            (Sampler::RoundRobin, &[9, 0, 30, 1], 3),
+            (Sampler::Proportional, &[1], 1),
+        ] {
+            assert_eq!(plan(sampler, rows).steps_per_epoch(), expected, "{sampler:?} {rows:?}");
+        }
+        // The shortest is gone through once an epoch, the other goes on.
+        let mut in_turn = plan(Sampler::RoundRobin, &[9, 30]);
+        let batches: Vec<Batch> = (0..12).map(|step| in_turn.batch(step)).collect();
+        assert!(batches.iter().enumerate().all(|(step, batch)| batch.source == step % 2));
+        assert!(batches.iter().step_by(2).all(|batch| batch.pass == batch.epoch));
+        assert_eq!(in_turn.effective_epochs(12), [2.0, 0.8]);
+    }
+
+    #[test]
+    fn what_cannot_be_planned() {
+        for (sampler, batch_size, rows, expected) in [
+            (Sampler::Uniform, 0, &[1][..], "train.batch_size: expected 1 or more, found 0"),
+            (Sampler::Uniform, 1, &[], "expected rows to train on, found none"),
+            (Sampler::RoundRobin, 1, &[0, 0], "expected rows to train on, found none"),
+            (
+                Sampler::Temperature(0.0),
+                1,
+                &[1],
+                "sampler.temperature: expected more than 0, found 0",
+            ),
+            (
+                Sampler::Temperature(f64::NAN),
+                1,
+                &[1],
+                "sampler.temperature: expected more than 0, found NaN",
+            ),
+            (Sampler::Uniform, 1, &[1 << 32], "expected at most 4294967295 rows, found 4294967296"),
+        ] {
+            let error = Plan::new(7, sampler, batch_size, rows).unwrap_err();
+            assert_eq!(error.to_string(), expected);
+        }
+    }
+}
