@@ -12,10 +12,13 @@ use crate::checkpoint;
 use crate::config::EncoderConfig;
 use crate::config_json;
 use crate::error::{Error, ErrorKind};
+use crate::head::{HeadSite, HeadWeights};
+use crate::heads_file::{self, Heads};
 use crate::module::{Module, PoolingMode, PoolingSpec, output_width};
 use crate::module_files::ModuleFiles;
 use crate::modules_json::{self, ModuleEntry, ModuleKind};
 use crate::parameter::Parameter;
+use crate::polyhead_json::{self, PolyheadConfig, Provenance};
 use crate::pooling_json;
 use crate::prompts::{self, SentenceConfig, Similarity};
 use crate::source::{Source, directory, joined};
@@ -38,7 +41,7 @@ pub struct ModelFolder {
     pub config: EncoderConfig,
     /// The encoder's tensors by role.
     pub weights: EncoderWeights,
-    /// The tensor index: encoder, pooler, modules, in a fixed order.
+    /// The tensor index: encoder, pooler, modules, heads, in a fixed order.
     pub parameters: Vec<Parameter>,
     /// What follows the encoder. The first is always the pooling.
     pub modules: Vec<Module>,
@@ -46,8 +49,9 @@ pub struct ModelFolder {
     pub prompts: Vec<(String, String)>,
     /// The prompt that is put before every text unless another is asked for; one of `prompts`.
     pub default_prompt_name: Option<String>,
-    /// The longest sequence in tokens, if `sentence_bert_config.json` says; else
-    /// the tokenizer has a say: see [`decide_max_length`](crate::decide_max_length).
+    /// The longest sequence in tokens, if `sentence_bert_config.json` or
+    /// `polyhead.json` says; else the tokenizer has a say: see
+    /// [`decide_max_length`](crate::decide_max_length).
     pub max_length: Option<usize>,
     /// Whether texts are lower-cased whatever the tokenizer does.
     pub lower_case: bool,
@@ -56,6 +60,11 @@ pub struct ModelFolder {
     /// Keep only the first numbers of each vector, after all modules and without
     /// normalising again.
     pub truncate_dim: Option<usize>,
+    /// The heads of a trained model, in the order of its tasks; their numbers are
+    /// f32 even where the encoder's have 8 bits.
+    pub heads: Vec<HeadWeights>,
+    /// Where a trained model comes from; `None` for a folder without `polyhead.json`.
+    pub provenance: Option<Provenance>,
     /// Remarks for the user, one line each.
     pub notices: Vec<String>,
     source: Source,
@@ -119,6 +128,15 @@ impl ModelFolder {
             .expect("widths fit each other: checked on opening")
     }
 
+    /// What heads are attached to.
+    pub fn site(&self) -> HeadSite {
+        HeadSite {
+            hidden_size: self.config.hidden_size,
+            layers: self.config.layers,
+            embedding: self.dimension(),
+        }
+    }
+
     /// The text of a prompt.
     pub fn prompt(&self, name: &str) -> Option<&str> {
         self.prompts.iter().find(|(known, _)| known == name).map(|(_, text)| text.as_str())
@@ -147,10 +165,18 @@ impl ModelFolder {
             None => (SentenceConfig::default(), TransformerConfig::default()),
         };
         let checkpoint = checkpoint::read(&source, &transformer_path, &config)?;
+        let site = HeadSite {
+            hidden_size: config.hidden_size,
+            layers: config.layers,
+            embedding: output_width(config.hidden_size, &parts.modules)?,
+        };
+        let (trained, heads) = parts.heads(&source, &site)?;
         let mut parameters = checkpoint.parameters;
         parameters.extend(parts.parameters);
+        parameters.extend(heads.parameters);
         let mut notices = checkpoint.notices;
         notices.extend(parts.notices);
+        let trained_length = trained.as_ref().map(|trained| trained.max_length);
         let folder = Self {
             config,
             weights: checkpoint.weights,
@@ -158,10 +184,12 @@ impl ModelFolder {
             modules: parts.modules,
             prompts: sentence.prompts,
             default_prompt_name: sentence.default_prompt_name,
-            max_length: transformer.max_length,
+            max_length: transformer.max_length.or(trained_length),
             lower_case: transformer.lower_case,
             similarity: sentence.similarity,
             truncate_dim: sentence.truncate_dim,
+            heads: heads.heads,
+            provenance: trained.map(|trained| trained.provenance),
             notices,
             source,
             transformer_path,
@@ -227,6 +255,39 @@ impl Parts {
         Ok(())
     }
 
+    /// Reads what is Polyhead's own: the list of heads, and their numbers.
+    fn heads(
+        &mut self,
+        source: &Source,
+        site: &HeadSite,
+    ) -> Result<(Option<PolyheadConfig>, Heads), Error> {
+        let Some(trained) = polyhead_json::read(source)? else {
+            if source.has(heads_file::FILE) {
+                let file = source.describe(heads_file::FILE);
+                self.notices.push(format!("{file}: no {}, so it is not used", polyhead_json::FILE));
+            }
+            return Ok((None, Heads::default()));
+        };
+        for head in &trained.heads {
+            head.check(site).map_err(|error| {
+                let file = source.describe(polyhead_json::FILE);
+                Error::new(ErrorKind::Format, format!("{file}: {error}"))
+            })?;
+        }
+        if let Some(Module::Pooling(pooling)) = self.modules.first()
+            && *pooling != trained.pooling
+        {
+            self.notices.push(format!(
+                "{}: the model was trained with {}, the folder now says {}",
+                source.describe(polyhead_json::FILE),
+                in_words(&trained.pooling),
+                in_words(pooling)
+            ));
+        }
+        let heads = heads_file::read(source, &trained.heads, site)?;
+        Ok((Some(trained), heads))
+    }
+
     /// A folder of transformers says nothing about sentences: the mean of all
     /// tokens is what `sentence-transformers` makes of it.
     fn plain(&mut self, source: &Source) {
@@ -237,4 +298,10 @@ impl Parts {
             source.describe("")
         ));
     }
+}
+
+fn in_words(pooling: &PoolingSpec) -> String {
+    let modes: Vec<&str> = pooling.modes.iter().map(|mode| mode.name()).collect();
+    let prompt = if pooling.include_prompt { "" } else { " without the prompt" };
+    format!("pooling {}{prompt}", modes.join(" + "))
 }

@@ -109,6 +109,35 @@ impl std::str::FromStr for PoolingMode {
     }
 }
 
+/// The functions that a Dense module may have, by class of `torch.nn`.
+const TORCH_CLASSES: [(&str, &str, Activation); 6] = [
+    ("activation", "Tanh", Activation::Tanh),
+    ("linear", "Identity", Activation::Identity),
+    ("activation", "ReLU", Activation::Relu),
+    ("activation", "GELU", Activation::Gelu),
+    ("activation", "SiLU", Activation::Silu),
+    ("activation", "Sigmoid", Activation::Sigmoid),
+];
+
+/// The path of the class with this function; what [`torch_activation`] reads.
+///
+/// # Panics
+/// For `GeluTanh`, which no module has: its class needs an argument.
+pub(crate) fn torch_class(activation: Activation) -> String {
+    let (file, class, _) = TORCH_CLASSES
+        .iter()
+        .find(|(_, _, other)| *other == activation)
+        .expect("a function that a Dense module was read with");
+    format!("torch.nn.modules.{file}.{class}")
+}
+
+/// The function behind the path of a class, with that class's defaults.
+pub(crate) fn torch_activation(path: &str) -> Option<Activation> {
+    let path = path.strip_prefix("torch.nn.")?;
+    let name = path.rsplit_once('.').map_or(path, |(_, class)| class);
+    TORCH_CLASSES.iter().find(|(_, class, _)| *class == name).map(|(_, _, function)| *function)
+}
+
 /// Numbers per vector after `modules`, for an encoder of width `hidden_size`.
 ///
 /// # Errors
@@ -134,4 +163,19 @@ pub fn output_width(hidden_size: usize, modules: &[Module]) -> Result<usize, Err
         width = output;
     }
     Ok(width)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_of_torch_and_back() {
+        for (_, _, activation) in TORCH_CLASSES {
+            assert_eq!(torch_activation(&torch_class(activation)), Some(activation));
+        }
+        assert_eq!(torch_activation("torch.nn.Tanh"), Some(Activation::Tanh));
+        assert_eq!(torch_activation("torch.nn.Softmax"), None);
+        assert_eq!(torch_activation("evil.Tanh"), None);
+    }
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::checkpoint::{SINGLE, listed};
 use crate::error::{Error, ErrorKind};
-use crate::module::{Module, Residual};
+use crate::module::{Module, Residual, torch_activation};
 use crate::parameter::{Parameter, ParameterGroup};
 use crate::source::{Source, joined};
 use crate::tensor_file::{FileTensor, TensorFile};
@@ -161,24 +161,14 @@ impl ModuleFiles<'_> {
         Ok(())
     }
 
-    /// The function behind the path of a class of `torch.nn`, with that class's defaults.
     fn activation(&self, class: &Value) -> Result<Activation, Error> {
-        let name = class.as_str().and_then(|path| path.strip_prefix("torch.nn."));
-        match name.map(|path| path.rsplit_once('.').map_or(path, |(_, class)| class)) {
-            Some("Tanh") => Ok(Activation::Tanh),
-            Some("Identity") => Ok(Activation::Identity),
-            Some("ReLU") => Ok(Activation::Relu),
-            Some("GELU") => Ok(Activation::Gelu),
-            Some("SiLU") => Ok(Activation::Silu),
-            Some("Sigmoid") => Ok(Activation::Sigmoid),
-            _ => {
-                let problem = format!(
-                    "`activation_function`: expected Tanh, Identity, ReLU, GELU, SiLU or Sigmoid of \
-                     torch.nn, found {class}"
-                );
-                Err(self.error(ErrorKind::Unsupported, &problem))
-            }
-        }
+        class.as_str().and_then(torch_activation).ok_or_else(|| {
+            let problem = format!(
+                "`activation_function`: expected Tanh, Identity, ReLU, GELU, SiLU or Sigmoid of \
+                 torch.nn, found {class}"
+            );
+            self.error(ErrorKind::Unsupported, &problem)
+        })
     }
 
     fn tensors(&self) -> Result<ModuleTensors, Error> {

@@ -7,6 +7,7 @@
 //! (`util/deprecated_import.py` of version 6.2 has the table).
 
 use serde::Deserialize;
+use serde_json::{Value, json};
 
 use crate::error::{Error, ErrorKind};
 use crate::source::{Source, checked_path};
@@ -81,6 +82,27 @@ fn check(list: Vec<ModuleJson>) -> Result<Vec<ModuleEntry>, (ErrorKind, String)>
     }
     check_order(&entries)?;
     Ok(entries)
+}
+
+/// The list as every version of `sentence-transformers` reads it.
+pub(crate) fn to_json(entries: &[ModuleEntry]) -> Value {
+    let list = entries.iter().enumerate().map(|(index, entry)| {
+        let class = match entry.kind {
+            ModuleKind::Transformer => "Transformer",
+            ModuleKind::Pooling => "Pooling",
+            ModuleKind::Dense => "Dense",
+            ModuleKind::LayerNorm => "LayerNorm",
+            ModuleKind::Normalize => "Normalize",
+            ModuleKind::Dropout => "Dropout",
+        };
+        json!({
+            "idx": index,
+            "name": index.to_string(),
+            "path": entry.path,
+            "type": format!("sentence_transformers.models.{class}"),
+        })
+    });
+    list.collect()
 }
 
 /// One transformer, then one pooling, then what works on sentence vectors.
@@ -165,6 +187,20 @@ mod tests {
         for (class, expected) in cases {
             assert_eq!(kind(class), expected, "{class}");
         }
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let entry = |kind, path: &str| ModuleEntry { kind, path: path.to_owned() };
+        let entries = vec![
+            entry(ModuleKind::Transformer, ""),
+            entry(ModuleKind::Pooling, "1_Pooling"),
+            entry(ModuleKind::LayerNorm, "2_LayerNorm"),
+            entry(ModuleKind::Dense, "3_Dense"),
+            entry(ModuleKind::Dropout, "4_Dropout"),
+            entry(ModuleKind::Normalize, "5_Normalize"),
+        ];
+        assert_eq!(parse(&to_json(&entries).to_string()).unwrap(), entries);
     }
 
     #[test]

@@ -24,7 +24,7 @@ use crate::error::Error;
 use crate::folder::ModelFolder;
 use crate::gradients::Gradients;
 use crate::head::{HeadSite, HeadWeights, INITIAL_DEVIATION};
-use crate::head_spec::{HeadInput, HeadLayer, HeadSpec, TaskKind};
+use crate::head_spec::{HeadLayer, HeadSpec, TaskKind};
 use crate::layer::Workspace;
 use crate::layout::{self, Role};
 use crate::module::{Module, PoolingSpec};
@@ -353,6 +353,22 @@ impl Network {
         Depth { start, embeddings, top, cached, read }
     }
 
+    /// Which entries of the index the answers of these heads depend on. The
+    /// others have no gradient in a step of these heads, not even one of zero.
+    pub fn reached(&self, active: &[bool]) -> Vec<bool> {
+        let heads = || self.heads.iter().zip(active).filter(|(_, active)| **active);
+        let top = heads().map(|(head, _)| self.state_of(head)).max();
+        let modules = heads().any(|(head, _)| head.reads_embedding());
+        let reached = |group| match group {
+            ParameterGroup::Embeddings => top.is_some(),
+            ParameterGroup::Layer(layer) => top.is_some_and(|top| layer < top),
+            ParameterGroup::Pooler => false,
+            ParameterGroup::Module(_) => modules,
+            ParameterGroup::Head(head) => active[head],
+        };
+        self.store.entries().iter().map(|entry| reached(entry.group)).collect()
+    }
+
     /// Makes what a backward of this depth needs, and drops what it does not.
     pub fn prepare_backward(&mut self, team: &Team, depth: &Depth) {
         let Self { layers, config, isa, store, .. } = self;
@@ -441,12 +457,10 @@ impl Network {
             if !wanted {
                 continue;
             }
-            match (head.spec.kind, head.spec.input) {
-                (TaskKind::Tokens, _) | (_, HeadInput::Pooled) => {
-                    self.give_to_states(head, input, lowest, &dx, pass, gradients);
-                }
-                (_, HeadInput::Embedding) if dvectors.is_empty() => dvectors = dx,
-                (_, HeadInput::Embedding) => add(&mut dvectors, &dx),
+            match head.reads_embedding() {
+                false => self.give_to_states(head, input, lowest, &dx, pass, gradients),
+                true if dvectors.is_empty() => dvectors = dx,
+                true => add(&mut dvectors, &dx),
             }
         }
         if !dvectors.is_empty() {
@@ -569,9 +583,7 @@ impl Network {
         let mut kept = std::mem::take(&mut pass.heads[index]);
         kept.x.clear();
         kept.keys.clear();
-        if (head.spec.kind, head.spec.input) == (head.spec.kind, HeadInput::Embedding)
-            && head.spec.kind != TaskKind::Tokens
-        {
+        if head.reads_embedding() {
             self.fill_sentence_vectors(team, input, pass);
             kept.x.extend_from_slice(&pass.sentence.vectors);
             kept.keys.extend(offsets[..offsets.len() - 1].iter().map(|at| pass.key_at(*at)));
@@ -635,10 +647,8 @@ impl Network {
 impl Network {
     /// Whether something that is trained lies below what this head reads.
     fn reads_trainable(&self, head: &TrainableHead, lowest: usize, gradients: &Gradients) -> bool {
-        let highest = self.state_of(head);
-        let embedding =
-            head.spec.input == HeadInput::Embedding && head.spec.kind != TaskKind::Tokens;
-        highest >= lowest || (embedding && self.modules_trainable(gradients))
+        self.state_of(head) >= lowest
+            || (head.reads_embedding() && self.modules_trainable(gradients))
     }
 
     fn modules_trainable(&self, gradients: &Gradients) -> bool {

@@ -1,6 +1,7 @@
 //! `1_Pooling/config.json`, as flags or as names of modes.
 
 use serde::Deserialize;
+use serde_json::{Value, json};
 
 use crate::error::{Error, ErrorKind};
 use crate::module::{PoolingMode, PoolingSpec};
@@ -42,6 +43,38 @@ pub(crate) fn read(
     };
     wire.check(hidden_size)
         .map_err(|(kind, problem)| Error::new(kind, format!("{file}: {problem}")))
+}
+
+/// The file's content for `spec`: as flags, which every version reads, where
+/// they give the modes in this order; else as names, which 5.4 and later read.
+pub(crate) fn to_json(spec: &PoolingSpec, hidden_size: usize) -> Value {
+    let in_order: Vec<PoolingMode> =
+        PoolingMode::ALL.into_iter().filter(|mode| spec.modes.contains(mode)).collect();
+    if in_order != spec.modes {
+        let names: Vec<&str> = spec.modes.iter().map(|mode| mode.name()).collect();
+        return json!({
+            "embedding_dimension": hidden_size,
+            "pooling_mode": names,
+            "include_prompt": spec.include_prompt,
+        });
+    }
+    let has = |mode| spec.modes.contains(&mode);
+    let mut json = json!({
+        "word_embedding_dimension": hidden_size,
+        "pooling_mode_cls_token": has(PoolingMode::Cls),
+        "pooling_mode_mean_tokens": has(PoolingMode::Mean),
+        "pooling_mode_max_tokens": has(PoolingMode::Max),
+        "pooling_mode_mean_sqrt_len_tokens": has(PoolingMode::MeanSqrtLenTokens),
+    });
+    // The oldest versions do not know these keys.
+    if has(PoolingMode::WeightedMean) || has(PoolingMode::LastToken) {
+        json["pooling_mode_weightedmean_tokens"] = has(PoolingMode::WeightedMean).into();
+        json["pooling_mode_lasttoken"] = has(PoolingMode::LastToken).into();
+    }
+    if !spec.include_prompt {
+        json["include_prompt"] = false.into();
+    }
+    json
 }
 
 impl PoolingJson {
@@ -101,6 +134,23 @@ mod tests {
     fn parse(json: &str) -> Result<PoolingSpec, String> {
         let wire: PoolingJson = serde_json::from_str(json).map_err(|error| error.to_string())?;
         wire.check(40).map_err(|(_, problem)| problem)
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        use PoolingMode::{Cls, LastToken, Max, Mean, WeightedMean};
+        for modes in [vec![Cls], vec![Max, Mean], vec![Mean, Cls], vec![Mean, Mean]] {
+            check_written(PoolingSpec { modes, include_prompt: true });
+        }
+        for modes in [vec![WeightedMean], vec![Cls, LastToken], PoolingMode::ALL.to_vec()] {
+            check_written(PoolingSpec { modes, include_prompt: false });
+        }
+    }
+
+    #[track_caller]
+    fn check_written(spec: PoolingSpec) {
+        let json = to_json(&spec, 40).to_string();
+        assert_eq!(parse(&json).unwrap(), spec, "{json}");
     }
 
     #[test]

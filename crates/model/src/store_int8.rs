@@ -26,8 +26,8 @@ use crate::tensor_file::SCALE_SUFFIX;
 
 /// Writes `folder` to the new directory `out` with 8-bit weights.
 ///
-/// The other files of the model are copied as they are, so modules keep their
-/// precision. The same weights give the same bytes. The directory is written
+/// The other files of the model are copied as they are, so modules and heads
+/// keep their precision. The same weights give the same bytes. The directory is written
 /// aside and renamed when it is complete.
 ///
 /// # Errors
@@ -89,8 +89,12 @@ struct Entry {
 fn int8_file(folder: &ModelFolder) -> Result<Vec<u8>, Error> {
     let mut entries = BTreeMap::new();
     for parameter in &folder.parameters {
-        if matches!(parameter.group, ParameterGroup::Pooler | ParameterGroup::Module(_)) {
-            continue;
+        // Modules and heads have files of their own, which are copied.
+        match parameter.group {
+            ParameterGroup::Embeddings | ParameterGroup::Layer(_) => {}
+            ParameterGroup::Pooler | ParameterGroup::Module(_) | ParameterGroup::Head(_) => {
+                continue;
+            }
         }
         if parameter.stored_type == StoredType::I8 {
             let message =

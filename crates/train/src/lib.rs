@@ -18,6 +18,7 @@ pub mod sampler;
 
 mod answers;
 pub mod calibration;
+mod learner;
 pub mod loss;
 pub mod metric;
 
@@ -33,6 +34,7 @@ mod state_cache;
 pub use answers::{Answers, Questions};
 pub use config::RunConfig;
 pub use error::{Error, ErrorKind};
+pub use learner::{Learner, Lesson, StepOutcome, TaskStep};
 pub use objective::Objective;
 pub use packed_rows::{PackedRows, Targets, cut};
 pub use state_cache::{CacheCounts, StateCache};

@@ -4,7 +4,7 @@ use polyhead_compute::{Activation, Isa, Team, activation_backward, dropout, line
 
 use crate::gradients::Gradients;
 use crate::head::{HeadSite, HeadWeights, soft_max};
-use crate::head_spec::HeadSpec;
+use crate::head_spec::{HeadInput, HeadSpec, TaskKind};
 use crate::network::module::TrainableLinear;
 use crate::network::{Noise, Site};
 use crate::parameter::ParameterGroup;
@@ -89,6 +89,11 @@ impl TrainableHead {
             hidden: self.hidden.as_ref().map(pair),
             output: pair(&self.output),
         }
+    }
+
+    /// Whether it reads the final sentence vector, not token vectors or their pooling.
+    pub(super) fn reads_embedding(&self) -> bool {
+        self.spec.input == HeadInput::Embedding && self.spec.kind != TaskKind::Tokens
     }
 
     /// How much of each hidden state it reads, if it mixes them.

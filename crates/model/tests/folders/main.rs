@@ -5,3 +5,4 @@ mod hostile;
 mod int8;
 mod readable;
 mod tiny_models;
+mod written;
