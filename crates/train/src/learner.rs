@@ -19,7 +19,7 @@ use crate::state_cache::StateCache;
 
 /// Tokens of a part of a step: what is kept for the backward grows with them.
 /// Results do not depend on it, except those of a learned mix of layers.
-pub const PART_TOKENS: usize = 1024;
+pub(crate) const PART_TOKENS: usize = 1024;
 
 /// The network and everything that a step changes.
 pub struct Learner {
