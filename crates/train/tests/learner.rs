@@ -360,6 +360,23 @@ fn a_head_without_a_labelled_row_is_left_alone() {
 }
 
 #[test]
+fn a_head_that_no_task_names_stays_as_it_is() {
+    let threads = Threads::new(2).unwrap();
+    let (mut learner, config, split) = random_learner(&threads, 0.1);
+    // The last head of the network has no objective, as one of the starting model's.
+    learner.objectives.pop();
+    let rows: Vec<u32> = (0..24).collect();
+    let lesson =
+        Lesson { split: &split, rows: &rows, tasks: &[0, 1, 2], teachers: &[], accumulation: 1 };
+    let before = learner.network.head_weights(3);
+    let outcome = step(&mut learner, &config, &threads, 1, &lesson).unwrap();
+    assert_eq!(outcome.tasks.len(), 3);
+    assert_eq!(learner.network.head_weights(3).values(), before.values());
+    let weight = entry(learner.network.store(), "heads.score.weight");
+    assert_eq!(learner.optimizer.moments(weight).unwrap().count, 0);
+}
+
+#[test]
 fn a_step_without_any_label_changes_nothing() {
     let threads = Threads::new(2).unwrap();
     let (mut learner, config, split) = random_learner(&threads, 0.1);
