@@ -24,6 +24,7 @@ pub mod checkpoint;
 pub mod freeze;
 pub mod optimizer;
 pub mod rates;
+pub mod run_directory;
 pub mod schedule;
 
 pub use config::RunConfig;
