@@ -1,6 +1,7 @@
 //! What a run tells while it goes on.
 
 use crate::data::DataReport;
+use crate::finish::RunSummary;
 use crate::metric::TaskMetrics;
 
 /// Listens to a run: prints, draws a bar, sends numbers elsewhere.
@@ -37,6 +38,8 @@ pub enum Event<'a> {
         /// The steps in it.
         step: u64,
     },
+    /// The run has come to its end.
+    Finished(&'a RunSummary),
 }
 
 /// Where a run stands.

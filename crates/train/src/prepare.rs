@@ -101,10 +101,11 @@ impl Prepared {
             config.train.batch_size,
             &data.train_rows(),
         )?;
-        let mut total_steps = plan.total_steps(config.train.epochs);
-        if config.train.max_steps > 0 {
-            total_steps = total_steps.min(config.train.max_steps);
-        }
+        let total_steps = match (config.train.epochs, config.train.max_steps) {
+            (0, steps) => steps,
+            (epochs, 0) => plan.total_steps(epochs),
+            (epochs, most) => plan.total_steps(epochs).min(most),
+        };
         let names: Vec<String> =
             (0..network.head_count()).map(|i| network.head_spec(i).name.clone()).collect();
         let freeze = FreezePlan::new(

@@ -9,11 +9,11 @@ use polyhead_model::TrainableLayout;
 use serde_json::{Map, Value, json};
 
 use crate::answers::{Answers, Questions};
-use crate::checkpoint::{self, Checkpoints, Snapshot};
+use crate::checkpoint::{self, Checkpoints, Snapshot, write_file_aside};
 use crate::config::RunConfig;
 use crate::criterion::{Best, criterion};
 use crate::data::Part;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::freeze::FrozenTensors;
 use crate::learner::{Learner, Lesson, StepOutcome};
 use crate::metric::TaskMetrics;
@@ -86,11 +86,7 @@ impl<'a> Run<'a> {
         tell: &mut Tell,
     ) -> Result<Option<Self>, Error> {
         let begin = Instant::now();
-        // What can be wrong with the folder shows before the model is read, and a
-        // configuration that asks for what cannot be leaves no folder behind.
-        if RunDirectory::refuses(directory, resume)? {
-            RunDirectory::open(directory, config, Existing::Refuse)?;
-        }
+        // Whatever is wrong with the configuration shows before a folder is made.
         let Prepared { network, course } = Prepared::new(config, threads)?;
         let existing = if resume { Existing::Resume } else { Existing::Refuse };
         let directory = RunDirectory::open(directory, config, existing)?;
@@ -100,7 +96,7 @@ impl<'a> Run<'a> {
         course.notices.iter().for_each(|notice| tell(Event::Notice(notice)));
         tell(Event::DataChecked(&course.report));
         tell(Event::Planned(&course.lines(config)));
-        directory.write_rates(&course.rates)?;
+        write_file_aside(&directory.rates(), &pretty(&course.rates))?;
 
         let settings = AdamWSettings::new(&config.train);
         let nothing = vec![false; network.store().entries().len()];
@@ -523,4 +519,74 @@ impl<'a> Run<'a> {
             sums,
         }
     }
+
+    /// Goes on from a checkpoint.
+    fn restore(&mut self, state: &checkpoint::TrainState, tell: &mut Tell) -> Result<(), Error> {
+        let progress = &state.progress;
+        let data = self.course.data.sha256();
+        if progress.data_hash != data {
+            let message = format!(
+                "the data are not those that the run began with: expected SHA-256 {}, found {data}",
+                progress.data_hash
+            );
+            return Err(Error::new(ErrorKind::Config, message));
+        }
+        let words = progress.sums.iter().filter(|(name, _)| name.starts_with("window "));
+        let words: Vec<u64> = words.map(|(_, sum)| sum.to_bits()).collect();
+        let tasks = self.course.objectives.len();
+        self.window = Window::from_words(&words, tasks).ok_or_else(|| {
+            let message = format!(
+                "checkpoint of step {}: expected sums of {tasks} tasks, found {} numbers",
+                progress.step,
+                words.len()
+            );
+            Error::new(ErrorKind::Run, message)
+        })?;
+        let sum = |name: &str| progress.sums.get(name).copied().unwrap_or(0.0);
+        self.gave_up = sum("gave up") != 0.0;
+        self.times.steps = sum("seconds in steps");
+        self.times.evaluation += sum("seconds in evaluation");
+        self.times.checkpoints = sum("seconds in checkpoints");
+        self.done = progress.step;
+        self.best = Best {
+            score: progress.best.map(|best| best.value),
+            step: progress.best.map_or(0, |best| best.step),
+            since: progress.evaluations_without_improvement as u64,
+        };
+        let settings = AdamWSettings::new(&self.config.train);
+        let Self { learner, threads, .. } = self;
+        learner.optimizer = threads.team(|team| {
+            learner.network.update(team, &|_| true, |store| state.restore(store, settings))
+        })?;
+        tell(Event::Notice(&format!("going on after step {}", self.done)));
+        Ok(())
+    }
+}
+
+impl Times {
+    pub(crate) fn total(&self) -> f64 {
+        self.preparation + self.steps + self.evaluation + self.checkpoints
+    }
+}
+
+/// The sums of a single step.
+fn single(outcome: &StepOutcome) -> Window {
+    let mut window = Window::new(outcome.tasks.len());
+    window.add(outcome);
+    window
+}
+
+/// Metrics by task, without those that have none.
+pub(crate) fn by_task(tasks: &[(String, Option<TaskMetrics>)]) -> Value {
+    let mut object = Map::new();
+    for (name, metrics) in tasks {
+        if let Some(metrics) = metrics {
+            object.insert(name.clone(), json!(metrics));
+        }
+    }
+    Value::Object(object)
+}
+
+fn pretty(value: &impl serde::Serialize) -> Vec<u8> {
+    serde_json::to_vec_pretty(value).expect("plain structures are JSON")
 }
