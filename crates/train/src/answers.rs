@@ -7,9 +7,9 @@
 use polyhead_compute::{Team, Threads};
 use polyhead_model::{Depth, HeadSpec, Mode, Network, Pass, TaskKind};
 
+use crate::calibration::given_labels;
 use crate::data::{Split, TaskLabels};
 use crate::error::{Error, ErrorKind};
-use crate::calibration::given_labels;
 use crate::metric::{
     ClassificationCounter, MultiLabelCounter, RegressionCounter, TaskMetrics, TokensCounter, argmax,
 };

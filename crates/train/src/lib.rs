@@ -17,9 +17,9 @@ pub mod data;
 pub mod sampler;
 
 mod answers;
+pub mod calibration;
 mod criterion;
 mod finish;
-pub mod calibration;
 mod learner;
 pub mod loss;
 pub mod metric;
@@ -32,12 +32,12 @@ pub mod optimizer;
 mod packed_rows;
 mod prepare;
 pub mod rates;
-pub mod run_directory;
 mod run;
+pub mod run_directory;
 pub mod schedule;
+mod state_cache;
 mod trainer;
 mod window;
-mod state_cache;
 
 pub use answers::{Answers, Questions};
 pub use config::RunConfig;

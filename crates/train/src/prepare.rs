@@ -6,11 +6,12 @@
 use polyhead_compute::Threads;
 use polyhead_model::{
     EncodeOptions, HeadInput, HeadSpec, HeadWeights, LoadOptions, ModelFolder, Network,
-    NetworkOptions, ParameterGroup, PoolingSpec, SentenceEncoder, TaskKind, resolve, spans_in_texts,
+    NetworkOptions, ParameterGroup, PoolingSpec, SentenceEncoder, TaskKind, resolve,
+    spans_in_texts,
 };
 
-use crate::criterion;
 use crate::config::{Keep, RunConfig, TaskSettings};
+use crate::criterion;
 use crate::data::{self, DataReport, Dataset, Rows, TaskFields};
 use crate::error::{Error, ErrorKind};
 use crate::freeze::FreezePlan;
@@ -95,12 +96,8 @@ impl Prepared {
         };
         let network = Network::new(&folder, &heads, &options, threads)?;
         let objectives = objectives(config, &data)?;
-        let plan = Plan::new(
-            config.seed,
-            config.sampler,
-            config.train.batch_size,
-            &data.train_rows(),
-        )?;
+        let plan =
+            Plan::new(config.seed, config.sampler, config.train.batch_size, &data.train_rows())?;
         let total_steps = match (config.train.epochs, config.train.max_steps) {
             (0, steps) => steps,
             (epochs, 0) => plan.total_steps(epochs),
@@ -146,7 +143,6 @@ impl Prepared {
 }
 
 impl Course {
-
     /// One flag per entry of the index: what step `step` trains. Heads without
     /// a task are never trained.
     pub fn trainable(&self, step: u64) -> Vec<bool> {

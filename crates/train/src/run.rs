@@ -117,9 +117,9 @@ impl<'a> Run<'a> {
         );
         let checkpoints = Checkpoints::new(directory.checkpoints(), config.checkpoint.keep);
         let found = if directory.resumed() { checkpoints.latest()? } else { None };
-        let (metrics_bytes, timings_bytes) = found
-            .as_ref()
-            .map_or((0, 0), |(state, _)| (state.progress.metrics_bytes, state.progress.timings_bytes));
+        let (metrics_bytes, timings_bytes) = found.as_ref().map_or((0, 0), |(state, _)| {
+            (state.progress.metrics_bytes, state.progress.timings_bytes)
+        });
         let mut run = Self {
             config,
             threads,
@@ -185,7 +185,8 @@ impl<'a> Run<'a> {
         let depth = self.learner.depth();
         let useful = !depth.embeddings && depth.start > 0 && self.config.train.cache_bytes > 0;
         let sources = &self.course.data.sources;
-        let all: usize = sources.iter().map(|s| s.train.tokens.tokens() + s.dev.tokens.tokens()).sum();
+        let all: usize =
+            sources.iter().map(|s| s.train.tokens.tokens() + s.dev.tokens.tokens()).sum();
         let width = self.learner.network.config().hidden_size;
         sources
             .iter()
@@ -193,7 +194,8 @@ impl<'a> Run<'a> {
                 [&source.train, &source.dev].map(|split| {
                     let share = split.tokens.tokens() as f64 / all.max(1) as f64;
                     let budget = (self.config.train.cache_bytes as f64 * share) as u64;
-                    useful.then(|| StateCache::new(depth.cached.clone(), width, split.len(), budget))
+                    useful
+                        .then(|| StateCache::new(depth.cached.clone(), width, split.len(), budget))
                 })
             })
             .collect()
@@ -227,8 +229,14 @@ impl<'a> Run<'a> {
             accumulation: self.config.train.accumulation,
         };
         let cache = self.caches[batch.source][0].as_mut();
-        let outcome =
-            self.learner.step(self.threads, step, &lesson, &self.course.rates, multiplier, cache)?;
+        let outcome = self.learner.step(
+            self.threads,
+            step,
+            &lesson,
+            &self.course.rates,
+            multiplier,
+            cache,
+        )?;
         self.done = step;
         self.window.add(&outcome);
         let seconds = begin.elapsed().as_secs_f64();
@@ -249,10 +257,8 @@ impl<'a> Run<'a> {
         let progress = self.progress(step, multiplier, &window, seconds);
         let mut of_tasks = Map::new();
         for task in &progress.tasks {
-            of_tasks.insert(
-                task.name.clone(),
-                json!({"loss": task.loss, "accuracy": task.accuracy}),
-            );
+            of_tasks
+                .insert(task.name.clone(), json!({"loss": task.loss, "accuracy": task.accuracy}));
         }
         self.metrics.append(&json!({
             "step": step,
@@ -446,7 +452,13 @@ impl<'a> Run<'a> {
         if some_known {
             let names = self.config.tasks.iter().map(|task| task.name.clone());
             let tasks = names.zip(self.start.metrics.clone()).collect();
-            tell(Event::Evaluated(&Evaluated { step: 0, epoch: 0, tasks, score: None, best: false }));
+            tell(Event::Evaluated(&Evaluated {
+                step: 0,
+                epoch: 0,
+                tasks,
+                score: None,
+                best: false,
+            }));
         }
         Ok(())
     }
@@ -485,7 +497,8 @@ impl<'a> Run<'a> {
             trained: &self.course.ever_trainable(),
             optimizer: &self.learner.optimizer,
         };
-        Checkpoints::new(self.directory.checkpoints(), self.config.checkpoint.keep).save(&snapshot)?;
+        Checkpoints::new(self.directory.checkpoints(), self.config.checkpoint.keep)
+            .save(&snapshot)?;
         tell(Event::Checkpointed { step: self.done });
         self.times.checkpoints += begin.elapsed().as_secs_f64();
         Ok(())
@@ -503,10 +516,7 @@ impl<'a> Run<'a> {
         checkpoint::Progress {
             step: self.done,
             epoch: self.epoch_of(self.done),
-            best: self
-                .best
-                .score
-                .map(|value| checkpoint::Best { step: self.best.step, value }),
+            best: self.best.score.map(|value| checkpoint::Best { step: self.best.step, value }),
             evaluations_without_improvement: self.best.since as usize,
             metrics_bytes: self.metrics.bytes(),
             timings_bytes: self.timings.bytes(),
