@@ -3,9 +3,9 @@
 //! The third gradient, that of the input, is a product like the forward one:
 //! see [`PackedMatrix::repack_transposed`](crate::PackedMatrix::repack_transposed).
 //!
-//! The sums run over the rows of the batch. A block of rows at a time, the team
-//! packs `x` into panels for all, then each thread takes outputs of its own,
-//! packs their columns of `dout` and adds to its rows of the gradient.
+//! The sums run over the rows of the batch. Many rows at a time, the team packs
+//! `x` into panels for all, then each thread takes outputs of its own, packs
+//! their columns of `dout` block by block and adds to its rows of the gradient.
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -15,7 +15,10 @@ use crate::simd::{Isa, Op, Simd};
 use crate::team::{SharedPointer, Team, share};
 use crate::tile::{Left, Start, Tile, TileWidth, ragged_tile, tile};
 
-/// Rows of the batch that are packed together: the depth of the register tiles.
+/// Numbers of `x` that are packed before the threads go on, or one block where
+/// rows are long: few meetings of the team, but no memory beyond the caches.
+const PACKED_NUMBERS: usize = 1536 * BLOCK_DEPTH;
+/// Rows of `dout` that are packed together: the depth of the register tiles.
 const BLOCK_DEPTH: usize = 384;
 /// Outputs whose columns of `dout` are packed together: they stay in the second cache.
 const BLOCK_OUTPUTS: usize = 144;
@@ -53,10 +56,11 @@ pub fn weight_gradient(
     let sizes = Sizes { outputs, inputs, panels: inputs.div_ceil(isa.run(TileWidth)) };
     let (blocks, columns) = split(team.parts(), outputs, sizes.panels);
     let dweight = SharedPointer(dweight.as_mut_ptr());
+    let packed_rows = (PACKED_NUMBERS / (inputs * BLOCK_DEPTH)).max(1) * BLOCK_DEPTH;
     PANELS.with_borrow_mut(|panels| {
-        panels.resize(sizes.panels * isa.run(TileWidth) * BLOCK_DEPTH.min(rows));
-        for first in (0..rows).step_by(BLOCK_DEPTH) {
-            let rows = first..rows.min(first + BLOCK_DEPTH);
+        panels.resize(sizes.panels * isa.run(TileWidth) * packed_rows.min(rows));
+        for first in (0..rows).step_by(packed_rows) {
+            let rows = first..rows.min(first + packed_rows);
             let x = &x[rows.start * inputs..rows.end * inputs];
             let dout = &dout[rows.start * outputs..rows.end * outputs];
             let to = SharedPointer(panels.as_mut_ptr());
@@ -72,7 +76,7 @@ pub fn weight_gradient(
                     isa.run(Block {
                         dout,
                         x_panels,
-                        depth: rows.len(),
+                        rows: rows.len(),
                         sizes,
                         block: (block, blocks),
                         panels: share(sizes.panels, columns, column),
@@ -152,7 +156,7 @@ struct Sizes {
     panels: usize,
 }
 
-/// Panels `[depth, width]` of some columns of `x`; the last one is filled up with zeros.
+/// Panels `[rows, width]` of some columns of `x`; the last one is filled up with zeros.
 struct PackPanels<'a> {
     x: &'a [f32],
     sizes: Sizes,
@@ -165,14 +169,14 @@ impl Op for PackPanels<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let inputs = self.sizes.inputs;
-        let (width, depth) = (S::TILE_VECTORS * S::LANES, self.x.len() / inputs);
+        let (width, rows) = (S::TILE_VECTORS * S::LANES, self.x.len() / inputs);
         for (n, x) in self.x.chunks_exact(inputs).enumerate() {
             let mut column = self.panels.start * width;
             let end = inputs.min(self.panels.end * width);
             // SAFETY: row `n` of each panel holds `width` numbers; the panels belong to this part.
             // At most the numbers of `x` up to its end are read.
             unsafe {
-                let mut to = self.to.get().add(column * depth + n * width);
+                let mut to = self.to.get().add(column * rows + n * width);
                 while column + width <= end {
                     let mut j = 0;
                     while j < S::TILE_VECTORS {
@@ -181,7 +185,7 @@ impl Op for PackPanels<'_> {
                         j += 1;
                     }
                     column += width;
-                    to = to.add(depth * width);
+                    to = to.add(rows * width);
                 }
                 if column < end {
                     std::ptr::write_bytes(to, 0, width);
@@ -192,12 +196,13 @@ impl Op for PackPanels<'_> {
     }
 }
 
-/// Some outputs and some panels, for the rows of one block.
+/// Some outputs and some panels, for all packed rows.
 struct Block<'a> {
-    /// `[depth, outputs]`
+    /// `[rows, outputs]`
     dout: &'a [f32],
+    /// Each `[rows, width]`.
     x_panels: &'a [f32],
-    depth: usize,
+    rows: usize,
     sizes: Sizes,
     /// Which block of outputs, of how many.
     block: (usize, usize),
@@ -219,12 +224,17 @@ impl Op for Block<'_> {
         while first < end {
             let outputs = first..end.min(first + BLOCK_OUTPUTS / S::TILE_ROWS * S::TILE_ROWS);
             first = outputs.end;
-            self.pack_columns::<S>(&outputs);
-            match S::TILE_VECTORS {
-                1 => self.tiles::<S, 1>(simd, &outputs),
-                2 => self.tiles::<S, 2>(simd, &outputs),
-                3 => self.tiles::<S, 3>(simd, &outputs),
-                other => unreachable!("a tile of {other} vectors"),
+            let mut row = 0;
+            while row < self.rows {
+                let depth = row..self.rows.min(row + BLOCK_DEPTH);
+                row = depth.end;
+                self.pack_columns::<S>(&outputs, &depth);
+                match S::TILE_VECTORS {
+                    1 => self.tiles::<S, 1>(simd, &outputs, &depth),
+                    2 => self.tiles::<S, 2>(simd, &outputs, &depth),
+                    3 => self.tiles::<S, 3>(simd, &outputs, &depth),
+                    other => unreachable!("a tile of {other} vectors"),
+                }
             }
         }
     }
@@ -233,11 +243,13 @@ impl Op for Block<'_> {
 impl Block<'_> {
     /// Slivers of up to `TILE_ROWS` columns of `dout`, each `[depth, columns]`, end to end.
     #[inline(always)]
-    fn pack_columns<S: Simd>(&mut self, outputs: &Range<usize>) {
-        assert!(self.slivers.len() >= outputs.len() * self.depth, "room for the columns");
+    fn pack_columns<S: Simd>(&mut self, outputs: &Range<usize>, depth: &Range<usize>) {
+        assert!(self.slivers.len() >= outputs.len() * depth.len(), "room for the columns");
         let rest = outputs.len() % S::TILE_ROWS;
         let whole = outputs.len() - rest;
-        for (n, dout) in self.dout.chunks_exact(self.sizes.outputs).enumerate() {
+        let row = self.sizes.outputs;
+        let dout = &self.dout[depth.start * row..depth.end * row];
+        for (n, dout) in dout.chunks_exact(row).enumerate() {
             let from = dout[outputs.start..outputs.end].as_ptr();
             // SAFETY: the columns just cut; a sliver of `count` columns begins at `column · depth`
             // and has `count` numbers for each row.
@@ -245,13 +257,13 @@ impl Block<'_> {
                 let to = self.slivers.as_mut_ptr();
                 let mut column = 0;
                 while column < whole {
-                    let to = to.add(column * self.depth + n * S::TILE_ROWS);
+                    let to = to.add(column * depth.len() + n * S::TILE_ROWS);
                     // Of a length known to the compiler: a few moves.
                     std::ptr::copy_nonoverlapping(from.add(column), to, S::TILE_ROWS);
                     column += S::TILE_ROWS;
                 }
                 if rest > 0 {
-                    let to = to.add(column * self.depth + n * rest);
+                    let to = to.add(column * depth.len() + n * rest);
                     std::ptr::copy_nonoverlapping(from.add(column), to, rest);
                 }
             }
@@ -259,23 +271,30 @@ impl Block<'_> {
     }
 
     #[inline(always)]
-    fn tiles<S: Simd, const VECTORS: usize>(&self, simd: S, outputs: &Range<usize>) {
+    fn tiles<S: Simd, const VECTORS: usize>(
+        &self,
+        simd: S,
+        outputs: &Range<usize>,
+        depth: &Range<usize>,
+    ) {
         let (width, inputs) = (VECTORS * S::LANES, self.sizes.inputs);
         for panel in self.panels.clone() {
-            let right = self.x_panels[panel * width * self.depth..][..width * self.depth].as_ptr();
+            let right = self.x_panels[(panel * self.rows + depth.start) * width..]
+                [..depth.len() * width]
+                .as_ptr();
             let columns = width.min(inputs - panel * width);
             let mut first = outputs.start;
             while first < outputs.end {
                 let count = S::TILE_ROWS.min(outputs.end - first);
-                let sliver = self.slivers[(first - outputs.start) * self.depth..]
-                    [..count * self.depth]
+                let sliver = self.slivers[(first - outputs.start) * depth.len()..]
+                    [..count * depth.len()]
                     .as_ptr();
                 // SAFETY: both operands lie in the slices just taken; rows and columns lie in the
                 // gradient, whose length was checked, and no other part has both.
                 unsafe {
                     let product = Tile {
                         rows: count,
-                        depth: self.depth,
+                        depth: depth.len(),
                         left: Left { at: sliver, row: 1, step: count },
                         right,
                         out: self.dweight.get().add(first * inputs + panel * width),
@@ -356,8 +375,8 @@ mod tests {
     use crate::team::Threads;
     use crate::testing::{numbers, wide};
 
-    /// Rows, inputs, outputs; more rows than a block in one of them.
-    const SIZES: [(usize, usize, usize); 8] = [
+    /// Rows, inputs, outputs; more rows than a block, or than are packed at once, in some.
+    const SIZES: [(usize, usize, usize); 9] = [
         (1, 1, 1),
         (3, 5, 2),
         (40, 33, 13),
@@ -366,6 +385,7 @@ mod tests {
         (390, 31, 45),
         (800, 50, 7),
         (20, 200, 300),
+        (400, 1100, 14),
     ];
 
     fn gradients(

@@ -2,8 +2,8 @@
 //!
 //! Tags are `O`, `B-TYPE`, `I-TYPE`. Models also answer sequences that no
 //! annotator would write, and every counting tool has its rules for them; these
-//! are those of conlleval (Tjong Kim Sang, 2000) and of seqeval in its default
-//! mode: what continues nothing begins something.
+//! are those of conlleval (Tjong Kim Sang and Buchholz, 2000) and of seqeval in
+//! its default mode: what continues nothing begins something.
 
 /// Words `first ..= last` of one sequence, with a label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -28,6 +28,11 @@ impl Gradients {
         &self.layout
     }
 
+    /// All numbers, in the order of the layout.
+    pub fn values(&self) -> &[f32] {
+        &self.values
+    }
+
     /// The gradient of entry `index`; `None` if it is frozen.
     pub fn get(&self, index: usize) -> Option<&[f32]> {
         self.layout.range(index).map(|range| &self.values[range])

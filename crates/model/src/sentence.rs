@@ -254,6 +254,15 @@ impl SentenceEncoder {
         self.tokenize_for(&self.run(options)?, texts)
     }
 
+    /// Tokens at the beginning of each text that are the prompt's and that
+    /// pooling leaves out.
+    ///
+    /// # Errors
+    /// As [`encode_with`](Self::encode_with).
+    pub fn prompt_tokens(&self, options: &EncodeOptions) -> Result<usize, Error> {
+        Ok(self.run(options)?.prompt_tokens)
+    }
+
     /// Numbers per vector, without [`EncodeOptions::dim`].
     pub fn dimension(&self) -> usize {
         self.truncate_dim.unwrap_or(self.modules.dimension())

@@ -249,9 +249,9 @@ mod tests {
             },
             Case {
                 why: "characters outside of words",
-                spans: &[(0, 1), (2, 3), (4, 5)],
-                words: &[2..3],
-                expected: &[Some(1)],
+                spans: &[(0, 1), (2, 3), (4, 5), (6, 7)],
+                words: &[2..3, 6..7],
+                expected: &[Some(1), Some(3)],
             },
             Case { why: "no words", spans: &[(0, 1)], words: &[], expected: &[] },
         ];

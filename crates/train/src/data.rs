@@ -10,7 +10,7 @@
 
 mod bio;
 mod cell;
-//CHECK mod check;
+mod check;
 mod csv;
 mod file;
 mod fingerprint;
@@ -26,10 +26,10 @@ mod source;
 mod split;
 mod task;
 
-//CHECK pub use check::{
-//CHECK     BrokenTags, Conflicts, DataReport, Example, Lengths, NumberSummary, Overlap, Repeats,
-//CHECK     SourceReport, SplitReport, TaskReport, TaskSplitReport, UnknownLabels, check,
-//CHECK };
+pub use check::{
+    BrokenTags, Conflicts, DataReport, Example, LabelRows, Lengths, NumberSummary, Overlap,
+    Repeats, SourceReport, SplitReport, TaskReport, TaskSplitReport, UnknownLabels, check,
+};
 pub use fingerprint::DataFile;
 pub use issues::{BrokenTag, LabelIssues, UnknownLabel};
 pub use labels::{TaskLabels, UNKNOWN};

@@ -12,21 +12,21 @@ use crate::error::{Error, ErrorKind};
 use crate::loss::mean_factor;
 use crate::metric::RunningAccuracy;
 use crate::objective::Objective;
-use crate::optimizer::{Optimizer, Update};
+use crate::optimizer::{AdamW, Update};
 use crate::packed_rows::{PackedRows, Targets, cut};
 use crate::rates::RateTable;
 use crate::state_cache::StateCache;
 
 /// Tokens of a part of a step: what is kept for the backward grows with them.
 /// Results do not depend on it, except those of a learned mix of layers.
-pub const PART_TOKENS: usize = 1024;
+pub(crate) const PART_TOKENS: usize = 1024;
 
 /// The network and everything that a step changes.
 pub struct Learner {
     /// The network.
     pub network: Network,
     /// Moments and step counts.
-    pub optimizer: Optimizer,
+    pub optimizer: AdamW,
     /// One per task.
     pub objectives: Vec<Objective>,
     gradients: Gradients,
@@ -79,7 +79,7 @@ impl Learner {
     /// - `trainable`: one flag per entry of the network's index
     pub fn new(
         network: Network,
-        optimizer: Optimizer,
+        optimizer: AdamW,
         objectives: Vec<Objective>,
         trainable: &[bool],
         seed: u64,
@@ -130,7 +130,6 @@ impl Learner {
         lesson: &Lesson,
         rates: &RateTable,
         multiplier: f64,
-        clip_norm: f32,
         mut cache: Option<&mut StateCache>,
     ) -> Result<StepOutcome, Error> {
         let parts: Vec<PackedRows> =
@@ -187,7 +186,7 @@ impl Learner {
         })?;
 
         let touched = self.network.reached(&active);
-        let gradient_norm = self.update(threads, step, rates, multiplier, clip_norm, &touched)?;
+        let gradient_norm = self.update(threads, step, rates, multiplier, &touched)?;
         let tasks: Vec<TaskStep> = (0..wanted.len())
             .map(|task| TaskStep {
                 loss: active[task].then(|| sums[task] / wanted[task].normaliser),
@@ -240,20 +239,29 @@ impl Learner {
         step: u64,
         rates: &RateTable,
         multiplier: f64,
-        clip_norm: f32,
         touched: &[bool],
     ) -> Result<f64, Error> {
         let Self { network, optimizer, gradients, .. } = self;
         let isa = network.isa();
         let layout = gradients.layout().clone();
         let changed = |entry: usize| touched[entry] && layout.is_trainable(entry);
-        threads.team(|team| {
-            network.update(team, &changed, |store| {
-                let update = Update { rates, multiplier, clip_norm, touched };
-                optimizer.step(team, isa, store, gradients, &update)
+        threads
+            .team(|team| {
+                network.update(team, &changed, |store| {
+                    let update = Update {
+                        gradients: gradients.values(),
+                        learning_rates: &rates.learning_rates,
+                        weight_decays: &rates.weight_decays,
+                        multiplier,
+                        touched,
+                    };
+                    optimizer.step(team, isa, store, &update)
+                })
             })
-        })
-        .map_err(|error| Error::with_source(error.kind(), format!("step {step}: {error}"), error))
+            .map(|norm| norm.norm)
+            .map_err(|error| {
+                Error::with_source(error.kind(), format!("step {step}: {error}"), error)
+            })
     }
 }
 
@@ -285,12 +293,7 @@ fn teacher_rows(
     (logits.collect(), places.len())
 }
 
-fn count(
-    accuracy: &mut RunningAccuracy,
-    objective: &Objective,
-    logits: &[f32],
-    targets: &Targets,
-) {
+fn count(accuracy: &mut RunningAccuracy, objective: &Objective, logits: &[f32], targets: &Targets) {
     match targets {
         Targets::Classes(targets) => accuracy.add_classes(logits, objective.outputs(), targets),
         Targets::Sets(targets) => accuracy.add_sets(logits, objective.outputs(), targets),

@@ -17,24 +17,36 @@ pub mod data;
 pub mod sampler;
 
 mod answers;
+mod criterion;
+mod finish;
 pub mod calibration;
 mod learner;
 pub mod loss;
 pub mod metric;
+mod observer;
 
 pub mod checkpoint;
 pub mod freeze;
 mod objective;
 pub mod optimizer;
 mod packed_rows;
+mod prepare;
 pub mod rates;
+pub mod run_directory;
+mod run;
 pub mod schedule;
+mod trainer;
+mod window;
 mod state_cache;
 
 pub use answers::{Answers, Questions};
 pub use config::RunConfig;
 pub use error::{Error, ErrorKind};
+pub use finish::{RunSummary, TaskSummary};
 pub use learner::{Learner, Lesson, StepOutcome, TaskStep};
 pub use objective::Objective;
+pub use observer::{Evaluated, Event, Observer, Progress, TaskProgress};
 pub use packed_rows::{PackedRows, Targets, cut};
+pub use prepare::{Course, Prepared, check_data, open_model};
 pub use state_cache::{CacheCounts, StateCache};
+pub use trainer::{Ending, Trainer};

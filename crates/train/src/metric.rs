@@ -23,7 +23,8 @@
 //!   Such a row can only be answered wrongly: it stands in the denominators of
 //!   accuracy, micro and weighted scores, and what was answered in its place is
 //!   a false positive. It is no class in a macro average: its recall would be a
-//!   0 that no model can change.
+//!   0 that no model can change. Losses have no answer to them and panic: `None`
+//!   stands for such a target there.
 //! - **The loss is handed in** (`add_loss`), as sum and normaliser of the losses
 //!   in [`loss`](crate::loss), since it needs logits and the task's own options.
 //!

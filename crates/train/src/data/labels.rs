@@ -63,15 +63,20 @@ impl TaskLabels {
         (0..self.len()).filter(|&row| self.is_labelled(row)).count()
     }
 
-    /// Whether two rows have the same label; rows without one equal all others.
-    pub(super) fn agree(&self, a: usize, b: usize) -> bool {
-        fn same<T: PartialEq>(a: &Option<T>, b: &Option<T>) -> bool {
-            a.is_none() || b.is_none() || a == b
-        }
+    /// The label of `row`, for comparing; None if it has none.
+    pub(super) fn of(&self, row: usize) -> Option<RowLabel<'_>> {
         match self {
-            Self::Classes(rows) => same(&rows[a], &rows[b]),
-            Self::Sets(rows) | Self::Tags(rows) => same(&rows[a], &rows[b]),
-            Self::Numbers(rows) => same(&rows[a], &rows[b]),
+            Self::Classes(rows) => rows[row].map(RowLabel::Class),
+            Self::Sets(rows) | Self::Tags(rows) => rows[row].as_deref().map(RowLabel::Several),
+            Self::Numbers(rows) => rows[row].map(RowLabel::Number),
         }
     }
+}
+
+/// The label of one row.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum RowLabel<'a> {
+    Class(u32),
+    Several(&'a [u32]),
+    Number(f32),
 }

@@ -11,12 +11,21 @@ pub(super) fn quoted(text: &str) -> String {
     format!("`{}`", shortened(text))
 }
 
-/// The text, cut after 60 characters.
+/// The text, cut after 60 characters. Control characters are escaped: a message
+/// is one line, and gives no orders to a terminal.
 pub(super) fn shortened(text: &str) -> String {
-    match text.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
+    let mut shown = String::new();
+    for (index, character) in text.chars().enumerate() {
+        match index {
+            LONGEST => {
+                shown.push('…');
+                break;
+            }
+            _ if character.is_control() => shown.extend(character.escape_default()),
+            _ => shown.push(character),
+        }
     }
+    shown
 }
 
 /// `` `a`, `b` and 5 more ``; `nothing` if there are no names.
@@ -40,6 +49,7 @@ mod tests {
         assert_eq!(quoted("a b"), "`a b`");
         assert_eq!(quoted(&"é".repeat(60)), format!("`{}`", "é".repeat(60)));
         assert_eq!(quoted(&"é".repeat(61)), format!("`{}…`", "é".repeat(60)));
+        assert_eq!(quoted("a\nb\u{1b}[2J"), "`a\\nb\\u{1b}[2J`");
         assert_eq!(listed::<&str>(&[]), "nothing");
         assert_eq!(listed(&["a", "b"]), "`a`, `b`");
         let many: Vec<String> = (0..15).map(|i| i.to_string()).collect();

@@ -154,6 +154,8 @@ fn in_field(field: &str, error: String) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::super::file::Format;
     use super::*;
 
@@ -280,5 +282,54 @@ mod tests {
         ] {
             assert_eq!(read(BOTH, line).unwrap_err(), expected, "{line}");
         }
+    }
+
+    proptest! {
+        #[test]
+        fn no_file_makes_it_panic(bytes in near_rows(), csv in any::<bool>()) {
+            let schema = Schema {
+                text: "text".into(),
+                tokens: "tokens".into(),
+                tasks: TaskKind::ALL.iter().map(|kind| (kind.to_string(), *kind)).collect(),
+            };
+            let format = if csv { Format::Csv } else { Format::JsonLines };
+            let lines = 1 + bytes.iter().filter(|&&byte| byte == b'\n').count() as u64;
+            // A `\r` alone ends a row of CSV, but no line.
+            let mut last = 1;
+            let read = format.records(&bytes, |line, record| {
+                assert!((last..=lines).contains(&line), "{line} of {lines} after {last}");
+                last = line;
+                let row = schema.row(record)?;
+                assert_eq!(row.labels.len(), 4);
+                Ok(())
+            });
+            if let Err(error) = read {
+                prop_assert!(error.starts_with("line "), "{}", error);
+            }
+        }
+    }
+
+    /// Bytes that look like rows more often than not.
+    fn near_rows() -> impl Strategy<Value = Vec<u8>> {
+        let piece = proptest::sample::select(vec![
+            &b"text"[..],
+            b"tokens",
+            b"tokens,text,regression,multilabel\n",
+            b"{\"text\": \"a b\", \"tokens\": [\"a\", \"b\"]}",
+            b"\"regression\": 1e999",
+            b"[\"a\"]",
+            b"\xef\xbb\xbf",
+            b"\xff",
+            b"\"",
+            b",",
+            b"\n",
+            b"\r\n",
+            b"\r",
+            b" ",
+            b"{",
+            b"}",
+            b"[",
+        ]);
+        proptest::collection::vec(piece, 0..30).prop_map(|pieces| pieces.concat())
     }
 }

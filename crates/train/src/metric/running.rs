@@ -43,6 +43,22 @@ impl RunningAccuracy {
         }
     }
 
+    /// Adds what another has counted.
+    pub fn merge(&mut self, other: Self) {
+        self.right += other.right;
+        self.rows += other.rows;
+    }
+
+    /// Right answers and all of them.
+    pub fn counts(&self) -> (u64, u64) {
+        (self.right, self.rows)
+    }
+
+    /// What [`counts`](Self::counts) gave.
+    pub fn from_counts((right, rows): (u64, u64)) -> Self {
+        Self { right, rows }
+    }
+
     /// `None` before the first labelled row.
     pub fn get(&self) -> Option<f64> {
         (self.rows > 0).then(|| self.right as f64 / self.rows as f64)
