@@ -129,20 +129,22 @@ fn chunks_come_in_order_and_errors_count_from_the_first_text() {
     let model = model(with_heads("tiny-bert"), 2);
     let texts = texts(23);
     let all = model.predict(&texts).unwrap();
-    fn view(chunk: &Vec<String>) -> Vec<PredictInput<'_>> {
-        chunk.iter().map(|text| PredictInput::Text(text)).collect()
-    }
     let chunks = || texts.chunks(5).map(|chunk| Ok::<_, Error>(chunk.to_vec()));
     let mut before = 0;
     model
-        .predict_chunks(chunks(), view, &options(), |chunk, part| {
-            assert_eq!(chunk, texts[before..before + chunk.len()]);
-            for i in 0..chunk.len() {
-                assert_eq!(part.tasks[0].logits.row(i), all.tasks[0].logits.row(before + i));
-            }
-            before += chunk.len();
-            Ok(())
-        })
+        .predict_chunks(
+            chunks(),
+            |chunk| chunk.iter().map(|text| PredictInput::Text(text)).collect(),
+            &options(),
+            |chunk, part| {
+                assert_eq!(chunk, texts[before..before + chunk.len()]);
+                for i in 0..chunk.len() {
+                    assert_eq!(part.tasks[0].logits.row(i), all.tasks[0].logits.row(before + i));
+                }
+                before += chunk.len();
+                Ok(())
+            },
+        )
         .unwrap();
     assert_eq!(before, texts.len());
 
@@ -152,6 +154,13 @@ fn chunks_come_in_order_and_errors_count_from_the_first_text() {
     let short: Vec<usize> =
         all.texts.iter().enumerate().filter(|(_, t)| t.truncated()).map(|(i, _)| i).collect();
     let expected = short.first().copied().unwrap_or(texts.len() + 1);
-    let error = model.predict_chunks(chunks, view, &options, |_, _| Ok(())).unwrap_err();
+    let error = model
+        .predict_chunks(
+            chunks,
+            |chunk| chunk.iter().map(|text| PredictInput::Text(text)).collect(),
+            &options,
+            |_, _| Ok(()),
+        )
+        .unwrap_err();
     assert_eq!((error.kind(), error.text()), (ErrorKind::TooLong, Some(expected)));
 }
