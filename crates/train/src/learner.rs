@@ -111,6 +111,11 @@ impl Learner {
         &self.depth
     }
 
+    /// Those of the last step, before clipping; what was not reached in it has zeros.
+    pub fn gradients(&self) -> &Gradients {
+        &self.gradients
+    }
+
     /// The workspace, for evaluating between steps.
     pub fn parts(&mut self) -> (&Network, &Depth, &mut Pass) {
         (&self.network, &self.depth, &mut self.pass)
@@ -151,6 +156,8 @@ impl Learner {
         self.gradients.clear();
         let Self { network, objectives, gradients, depth, pass, .. } = self;
         threads.team(|team| {
+            // Something to do only in the first step of a new learner.
+            network.prepare_backward(team, depth);
             for (index, part) in parts.iter().enumerate() {
                 let states = match &mut cache {
                     Some(cache) if cache.has(&part.rows) => Some(cache.get(&part.rows)?),
@@ -176,7 +183,9 @@ impl Learner {
                         }
                     };
                     if !sum.is_finite() {
-                        return Err(not_finite(step, task, network, lesson, part, "the loss"));
+                        let place = place(step, &[task], &part.rows, network, lesson);
+                        let message = format!("{place}: expected a finite loss, found {sum}");
+                        return Err(Error::new(ErrorKind::NotFinite, message));
                     }
                     sums[task] += sum;
                 }
@@ -186,7 +195,11 @@ impl Learner {
         })?;
 
         let touched = self.network.reached(&active);
-        let gradient_norm = self.update(threads, step, rates, multiplier, &touched)?;
+        let gradient_norm = self.update(threads, rates, multiplier, &touched).map_err(|error| {
+            let tasks: Vec<usize> = (0..wanted.len()).filter(|task| active[*task]).collect();
+            let place = place(step, &tasks, lesson.rows, &self.network, lesson);
+            Error::with_source(error.kind(), format!("{place}: {error}"), error)
+        })?;
         let tasks: Vec<TaskStep> = (0..wanted.len())
             .map(|task| TaskStep {
                 loss: active[task].then(|| sums[task] / wanted[task].normaliser),
@@ -236,7 +249,6 @@ impl Learner {
     fn update(
         &mut self,
         threads: &Threads,
-        step: u64,
         rates: &RateTable,
         multiplier: f64,
         touched: &[bool],
@@ -259,9 +271,6 @@ impl Learner {
                 })
             })
             .map(|norm| norm.norm)
-            .map_err(|error| {
-                Error::with_source(error.kind(), format!("step {step}: {error}"), error)
-            })
     }
 }
 
@@ -301,25 +310,16 @@ fn count(accuracy: &mut RunningAccuracy, objective: &Objective, logits: &[f32], 
     }
 }
 
-/// Names the step, the task and the rows.
-fn not_finite(
-    step: u64,
-    task: usize,
-    network: &Network,
-    lesson: &Lesson,
-    part: &PackedRows,
-    what: &str,
-) -> Error {
+/// Where a number is not finite: `step 7, task `topic`, rows train.jsonl: line 4, …`.
+fn place(step: u64, tasks: &[usize], rows: &[u32], network: &Network, lesson: &Lesson) -> String {
     const SHOWN: usize = 8;
+    let names: Vec<String> =
+        tasks.iter().map(|task| format!("`{}`", network.head_spec(*task).name)).collect();
     let mut places: Vec<String> =
-        part.rows.iter().take(SHOWN).map(|row| lesson.split.place(*row as usize)).collect();
-    if part.rows.len() > SHOWN {
-        places.push(format!("and {} more", part.rows.len() - SHOWN));
+        rows.iter().take(SHOWN).map(|row| lesson.split.place(*row as usize)).collect();
+    if rows.len() > SHOWN {
+        places.push(format!("and {} more", rows.len() - SHOWN));
     }
-    let message = format!(
-        "step {step}, task `{}`: {what} is not finite; rows: {}",
-        network.head_spec(task).name,
-        places.join(", ")
-    );
-    Error::new(ErrorKind::NotFinite, message)
+    let (names, places) = (names.join(", "), places.join(", "));
+    format!("step {step}, task {names}, rows {places}")
 }
