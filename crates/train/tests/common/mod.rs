@@ -268,17 +268,14 @@ pub(crate) fn network(
     Network::new(&folder, heads, &options, threads).unwrap()
 }
 
-/// A tiny model with new heads for all tasks of a configuration. `model`'s
-/// sentence vectors have `embedding` numbers.
+/// A tiny model with new heads for all tasks of a configuration.
 pub(crate) fn network_of(
     config: &RunConfig,
     model: &str,
-    embedding: usize,
     dropout: f32,
     threads: &Threads,
 ) -> Network {
     let bare = network(model, &[], 0.0, threads);
-    assert_eq!(bare.site().embedding, embedding, "numbers of a sentence vector");
     let new = |task| HeadWeights::random(spec(task), bare.site(), 3);
     network(model, &config.tasks.iter().map(new).collect::<Vec<_>>(), dropout, threads)
 }
