@@ -75,8 +75,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut step = 0;
     let mut run = |rows: &[u32]| -> Result<(f64, f64), polyhead_train::Error> {
         step += 1;
-        let lesson =
-            Lesson { split: &split, rows, tasks: &[0, 1], teachers: &[], accumulation: 1 };
+        let lesson = Lesson { split: &split, rows, tasks: &[0, 1], teachers: &[], accumulation: 1 };
         let begin = Instant::now();
         let outcome = learner.step(&threads, step, &lesson, &rates, 1.0, cache.as_mut())?;
         Ok((begin.elapsed().as_secs_f64(), outcome.loss))

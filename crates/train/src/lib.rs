@@ -4,7 +4,7 @@
 //! [`data`] reads and checks the rows, [`sampler`] decides which rows make a
 //! step, [`loss`] and [`metric`] judge what the network answers, [`freeze`] and
 //! [`rates`] say what may change and how fast, [`optimizer`] changes it,
-//! [`checkpoint`] keeps it.
+//! [`checkpoint`] keeps it, [`report`] shows it.
 //!
 //! What it leaves out: the network itself (`polyhead-model`) and everything
 //! that is printed.
@@ -32,6 +32,7 @@ pub mod optimizer;
 mod packed_rows;
 mod prepare;
 pub mod rates;
+pub mod report;
 mod run;
 pub mod run_directory;
 pub mod schedule;
