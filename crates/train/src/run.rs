@@ -201,6 +201,11 @@ impl<'a> Run<'a> {
             .collect()
     }
 
+    /// Whether patience ended the run.
+    pub(crate) fn gave_up(&self) -> bool {
+        self.gave_up
+    }
+
     /// What all caches hold and have saved.
     pub(crate) fn cache_counts(&self) -> CacheCounts {
         let mut counts = self.cached_before;
