@@ -325,6 +325,7 @@ fn given_of(logits: &[f32], spec: &HeadSpec) -> Vec<u32> {
 
 // TEMP
 impl RunReport {
+    /// Temporary.
     pub fn to_html(&self) -> String {
         String::new()
     }
