@@ -28,12 +28,12 @@ pub(crate) struct Heads {
 /// Reads the numbers of the heads that `polyhead.json` lists.
 pub(crate) fn read(source: &Source, specs: &[HeadSpec], site: &HeadSite) -> Result<Heads, Error> {
     let mut heads = Heads::default();
-    if specs.is_empty() {
-        return Ok(heads);
-    }
     let file = source.describe(FILE);
     let fail = |kind, problem: String| Err(Error::new(kind, format!("{file}: {problem}")));
     let Some(bytes) = source.bytes(FILE)? else {
+        if specs.is_empty() {
+            return Ok(heads);
+        }
         let tasks = specs.len();
         let problem = format!("no such file, but {} lists {tasks} tasks", polyhead_json::FILE);
         return fail(ErrorKind::Format, problem);

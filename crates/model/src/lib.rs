@@ -2,9 +2,10 @@
 //!
 //! [`ModelFolder`] reads and checks what is in a folder, [`Encoder`] is the
 //! transformer over packed weights, and [`SentenceEncoder`] joins tokenizer,
-//! encoder, pooling and the modules after it. [`semantic_search`] and
-//! [`cosine_similarity`] compare vectors; [`SentenceEncoder::checks`] is the
-//! doctor. Users take these from the crate `polyhead`.
+//! encoder, pooling and the modules after it. [`MultiTaskModel`] adds the heads
+//! that were trained on it, and [`TrainedModel`] writes what training leaves as a
+//! folder. [`semantic_search`] and [`cosine_similarity`] compare vectors;
+//! [`SentenceEncoder::checks`] is the doctor. Users take these from the crate `polyhead`.
 //!
 //! What it leaves out: training, serving, and everything that is printed.
 //!
@@ -16,6 +17,7 @@
 //! - `ndarray`: [`Matrix`] to and from `ndarray::Array2`
 #![forbid(unsafe_code)]
 
+mod bio;
 mod checkpoint;
 mod config;
 mod config_json;
@@ -26,6 +28,7 @@ mod folder;
 mod folder_files;
 mod folder_write;
 mod gradients;
+mod group_pass;
 mod head;
 mod head_spec;
 mod heads_file;
@@ -37,15 +40,18 @@ mod max_length;
 mod module;
 mod module_files;
 mod modules_json;
+mod multi_task;
 mod network;
 mod options;
 mod packed_linear;
 mod parameter;
 mod parameter_store;
+mod pipeline;
 mod plan;
 mod polyhead_json;
 mod pooling;
 mod pooling_json;
+mod predictions;
 mod prompts;
 mod random;
 mod search;
@@ -56,10 +62,14 @@ mod source;
 mod store_int8;
 mod tensor_file;
 mod tensor_writer;
+mod text_words;
 mod transformer_json;
 mod weights;
 mod words;
 
+pub use polyhead_compute::Activation;
+
+pub use bio::{Tag, TagSpan, tag_spans};
 pub use config::{Architecture, EncoderConfig};
 pub use doctor::Check;
 pub use encoder::{Encoder, Sequences};
@@ -74,11 +84,16 @@ pub use layer::Workspace;
 pub use matrix::Matrix;
 pub use max_length::decide_max_length;
 pub use module::{Module, PoolingMode, PoolingSpec, Residual, output_width};
+pub use multi_task::MultiTaskModel;
 pub use network::{Depth, Mode, Network, NetworkInput, NetworkOptions, Pass};
 pub use options::{EncodeOptions, LoadOptions, OnTruncate, Prompt};
 pub use parameter::{Parameter, ParameterGroup};
 pub use parameter_store::{ParameterEntry, ParameterStore, TrainableLayout};
 pub use polyhead_json::{Provenance, check_task_name};
+pub use predictions::{
+    ClassAnswer, LabelScore, PredictInput, PredictOptions, Predictions, TaggedText, TaggedWord,
+    TaskAnswers, TaskPredictions, TextSpan,
+};
 pub use prompts::Similarity;
 pub use random::Random;
 pub use search::{Hit, cosine_similarity, semantic_search};

@@ -1,26 +1,22 @@
 //! Sentences in, vectors out: tokenizer, encoder, pooling and what follows.
 
-use std::sync::Mutex;
-use std::sync::mpsc::sync_channel;
+use std::ops::Range;
 
 use polyhead_compute::{Bytes, Isa, Team, Threads};
 use polyhead_text::{Input, TextTokens, TokenBatch, Tokenizer};
 
 use crate::config::EncoderConfig;
-use crate::encoder::{Encoder, Sequences};
+use crate::encoder::Encoder;
 use crate::error::{Error, ErrorKind};
 use crate::folder::{ModelFolder, REFERENCE_FILE};
+use crate::group_pass::{Group, Inner, Workspaces, parts};
 use crate::hub::resolve;
-use crate::layer::Workspace;
 use crate::matrix::Matrix;
 use crate::max_length::decide_max_length;
 use crate::module::{Module, PoolingSpec};
 use crate::options::{EncodeOptions, LoadOptions, OnTruncate, Prompt};
-use crate::plan::{Plan, plan};
+use crate::pipeline::{CHUNK_TEXTS, pipelined};
 use crate::sentence_modules::{SentenceModules, normalize};
-
-/// Texts that are tokenized together while the ones before are encoded.
-const CHUNK_TEXTS: usize = 1024;
 
 /// Sentences to vectors, as `sentence-transformers` gives them.
 ///
@@ -31,8 +27,7 @@ pub struct SentenceEncoder {
     encoder: Encoder,
     modules: SentenceModules,
     threads: Threads,
-    /// Of threads that are not encoding right now.
-    workspaces: Mutex<Vec<Workspace>>,
+    workspaces: Workspaces,
     max_length: usize,
     lower_case: bool,
     truncate_dim: Option<usize>,
@@ -134,7 +129,7 @@ impl SentenceEncoder {
             encoder,
             modules,
             threads,
-            workspaces: Mutex::default(),
+            workspaces: Workspaces::default(),
             max_length,
             lower_case: folder.lower_case,
             truncate_dim: folder.truncate_dim,
@@ -199,36 +194,22 @@ impl SentenceEncoder {
         E: From<Error> + Send,
     {
         let run = self.run(options)?;
-        let run = &run;
-        std::thread::scope(|scope| {
-            let (sender, receiver) = sync_channel(1);
-            scope.spawn(move || {
-                let mut before = 0;
-                for chunk in chunks {
-                    let tokenized = chunk.and_then(|chunk| {
-                        let batch = self.tokenize_for(run, chunk.as_ref());
-                        let batch = batch.map_err(|e| e.after_texts(before))?;
-                        before += batch.len();
-                        Ok((chunk, batch))
-                    });
-                    let failed = tokenized.is_err();
-                    // No receiver: encoding or the sink has failed, and nobody wants more.
-                    if sender.send(tokenized).is_err() || failed {
-                        return;
-                    }
-                }
-            });
-            let mut before = 0;
-            for tokenized in receiver {
-                let (chunk, batch) = tokenized?;
-                let encoded = self
-                    .encode_batch(&self.threads, &batch, run)
-                    .map_err(|e| e.after_texts(before))?;
+        let (mut read, mut before) = (0, 0);
+        pipelined(
+            chunks,
+            |chunk| {
+                let batch = self.tokenize_for(&run, chunk.as_ref());
+                let batch = batch.map_err(|e| e.after_texts(read))?;
+                read += batch.len();
+                Ok(batch)
+            },
+            |chunk, batch| {
+                let encoded = self.encode_batch(&self.threads, &batch, &run);
+                let encoded = encoded.map_err(|e| e.after_texts(before))?;
                 before += batch.len();
-                sink(chunk, encoded)?;
-            }
-            Ok(())
-        })
+                sink(chunk, encoded)
+            },
+        )
     }
 
     /// Every token's last hidden state, before pooling. Of the options, those
@@ -245,10 +226,14 @@ impl SentenceEncoder {
         let batch = self.tokenize_for(&run, texts)?;
         let width = self.encoder.config().hidden_size;
         let mut values = vec![0.0; batch.tokens() * width];
-        let rows_of = |sequence: usize| batch.offsets[sequence] * width;
-        self.forward(&self.threads, &batch, &mut values, &rows_of, |_, _, _, hidden, out| {
-            out.copy_from_slice(hidden);
-        });
+        self.workspaces.run(
+            &self.encoder,
+            &self.threads,
+            &batch,
+            &[],
+            |groups| parts(&mut values, groups, |sequence| batch.offsets[sequence] * width),
+            |_, group, out| out.copy_from_slice(group.hidden),
+        );
         check_finite(&values, |at| {
             batch.offsets.partition_point(|offset| offset * width <= at) - 1
         })?;
@@ -361,7 +346,7 @@ impl SentenceEncoder {
         })
     }
 
-    fn tokenize_for(
+    pub(crate) fn tokenize_for(
         &self,
         run: &Run,
         texts: &[impl AsRef<str> + Sync],
@@ -408,6 +393,11 @@ impl SentenceEncoder {
         }
     }
 
+    /// Whether texts are lower-cased whatever the tokenizer does.
+    pub(crate) fn lower_case(&self) -> bool {
+        self.lower_case
+    }
+
     /// The threads it was loaded with.
     pub(crate) fn pool(&self) -> &Threads {
         &self.threads
@@ -424,25 +414,15 @@ impl SentenceEncoder {
         batch: &TokenBatch,
         run: &Run,
     ) -> Result<Encoded, Error> {
-        let whole = self.modules.dimension();
         let mut values = vec![0.0; batch.len() * run.dim];
-        let rows_of = |sequence: usize| sequence * run.dim;
-        self.forward(threads, batch, &mut values, &rows_of, |team, isa, offsets, hidden, out| {
-            let vectors = self.modules.forward(
-                team,
-                isa,
-                hidden,
-                offsets,
-                run.prompt_tokens,
-                run.normalize_modules,
-            );
-            for (vector, out) in vectors.chunks_exact(whole).zip(out.chunks_exact_mut(run.dim)) {
-                out.copy_from_slice(&vector[..run.dim]);
-                if run.normalize_last {
-                    normalize(out);
-                }
-            }
-        });
+        self.workspaces.run(
+            &self.encoder,
+            threads,
+            batch,
+            &[],
+            |groups| parts(&mut values, groups, |sequence| sequence * run.dim),
+            |team, group, out| self.cut(run, &self.vectors(team, run, group), out),
+        );
         check_finite(&values, |at| at / run.dim)?;
         Ok(Encoded {
             embeddings: Matrix::new(batch.len(), run.dim, values),
@@ -450,66 +430,57 @@ impl SentenceEncoder {
         })
     }
 
-    /// Runs the encoder over all sequences; `finish(team, isa, offsets, hidden,
-    /// out)` gets the last hidden state of some of them, with their offsets
-    /// `[b + 1]`, and the part of `values` that is theirs.
-    ///
-    /// - `rows_of(i)`: where in `values` sequence `i` begins; `rows_of(B)` is its end
-    fn forward(
+    /// A pass that shows what else heads read: see [`Workspaces::run`].
+    pub(crate) fn pass<O: Send>(
         &self,
-        threads: &Threads,
         batch: &TokenBatch,
-        values: &mut [f32],
-        rows_of: &dyn Fn(usize) -> usize,
-        finish: impl Fn(&Team, Isa, &[usize], &[f32], &mut [f32]) + Sync,
-    ) {
-        let one = |team: &Team, group: &std::ops::Range<usize>, out: &mut [f32]| {
-            let tokens = batch.offsets[group.start]..batch.offsets[group.end];
-            let offsets: Vec<usize> =
-                batch.offsets[group.start..=group.end].iter().map(|o| o - tokens.start).collect();
-            let input = Sequences {
-                ids: &batch.ids[tokens.clone()],
-                type_ids: &batch.type_ids[tokens],
-                offsets: &offsets,
-            };
-            let mut workspace = self.take_workspace();
-            let hidden = self.encoder.forward(team, input, &mut workspace);
-            finish(team, self.encoder.isa(), &offsets, hidden, out);
-            self.return_workspace(workspace);
-        };
-        match plan(&batch.offsets, threads.count()) {
-            Plan::Together => threads.team(|team| one(team, &(0..batch.len()), values)),
-            Plan::Groups(groups) => {
-                let mut rest = values;
-                let outs: Vec<Mutex<&mut [f32]>> = groups
-                    .iter()
-                    .map(|group| {
-                        let size = rows_of(group.end) - rows_of(group.start);
-                        let (out, after) = std::mem::take(&mut rest).split_at_mut(size);
-                        rest = after;
-                        Mutex::new(out)
-                    })
-                    .collect();
-                threads.for_each(groups.len(), |i| {
-                    let mut out = outs[i].lock().unwrap_or_else(|e| e.into_inner());
-                    one(&Team::solo(), &groups[i], &mut out);
-                });
+        inner: &[Inner],
+        outs: impl FnOnce(&[Range<usize>]) -> Vec<O>,
+        finish: impl Fn(&Team, &Group, &mut O) + Sync,
+    ) -> Vec<O> {
+        self.workspaces.run(&self.encoder, &self.threads, batch, inner, outs, finish)
+    }
+
+    /// Sentence vectors of a group, `[b, dimension of the modules]`.
+    pub(crate) fn vectors(&self, team: &Team, run: &Run, group: &Group) -> Vec<f32> {
+        self.modules.forward(
+            team,
+            self.encoder.isa(),
+            group.hidden,
+            group.offsets,
+            run.prompt_tokens,
+            run.normalize_modules,
+        )
+    }
+
+    /// [`vectors`](Self::vectors) of all texts as a caller gets them.
+    pub(crate) fn embeddings(
+        &self,
+        run: &Run,
+        texts: usize,
+        vectors: &[f32],
+    ) -> Result<Matrix, Error> {
+        let mut values = vec![0.0; texts * run.dim];
+        self.cut(run, vectors, &mut values);
+        check_finite(&values, |at| at / run.dim)?;
+        Ok(Matrix::new(texts, run.dim, values))
+    }
+
+    /// Keeps what is asked for of each vector.
+    fn cut(&self, run: &Run, vectors: &[f32], out: &mut [f32]) {
+        let whole = self.modules.dimension();
+        for (vector, out) in vectors.chunks_exact(whole).zip(out.chunks_exact_mut(run.dim)) {
+            out.copy_from_slice(&vector[..run.dim]);
+            if run.normalize_last {
+                normalize(out);
             }
         }
-    }
-
-    fn take_workspace(&self) -> Workspace {
-        self.workspaces.lock().unwrap_or_else(|e| e.into_inner()).pop().unwrap_or_default()
-    }
-
-    fn return_workspace(&self, workspace: Workspace) {
-        self.workspaces.lock().unwrap_or_else(|e| e.into_inner()).push(workspace);
     }
 }
 
 /// [`EncodeOptions`] settled for a model.
 pub(crate) struct Run {
-    prompt: String,
+    pub(crate) prompt: String,
     /// Tokens at the beginning of each sequence that pooling leaves out.
     prompt_tokens: usize,
     /// Numbers of each vector that are kept.

@@ -7,14 +7,14 @@
 use polyhead_compute::{Team, Threads};
 use polyhead_model::{Depth, HeadSpec, Mode, Network, Pass, TaskKind};
 
+use crate::calibration::given_labels;
 use crate::data::{Split, TaskLabels};
 use crate::error::{Error, ErrorKind};
-use crate::loss::sigmoid;
 use crate::metric::{
     ClassificationCounter, MultiLabelCounter, RegressionCounter, TaskMetrics, TokensCounter, argmax,
 };
 use crate::objective::Objective;
-use crate::packed_rows::{PackedRows, cut};
+use crate::packed_rows::{PackedRows, Targets, cut};
 use crate::state_cache::StateCache;
 
 /// Tokens of a part.
@@ -192,27 +192,11 @@ fn judge(
     spec: &HeadSpec,
     objective: &Objective,
 ) -> Option<TaskMetrics> {
-    let all: Vec<u32> = (0..split.len() as u32).collect();
-    let packed = PackedRows::new(split, &all, 0);
-    let targets = packed.targets(split, task);
     let outputs = spec.outputs();
     let loss = {
-        // Words without a token have no answer; all rows have one.
-        let answered: Vec<f32>;
-        let logits = match spec.kind {
-            TaskKind::Tokens => {
-                answered = packed
-                    .word_places()
-                    .iter()
-                    .flat_map(|word| &logits[word * outputs..(word + 1) * outputs])
-                    .copied()
-                    .collect();
-                &answered
-            }
-            _ => logits,
-        };
+        let (logits, targets) = answered(logits, split, task, objective);
         let mut unused = vec![0.0; logits.len()];
-        let sum = objective.loss(logits, &targets, 0.0, &mut unused);
+        let sum = objective.loss(&logits, &targets, 0.0, &mut unused);
         (sum, objective.normaliser(&targets))
     };
     let rows = logits.chunks_exact(outputs.max(1));
@@ -232,7 +216,7 @@ fn judge(
             counter.add_loss(loss.0, loss.1);
             for (logits, set) in rows.zip(labels) {
                 if let Some(set) = set {
-                    counter.add(&given_labels(logits, spec), set);
+                    counter.add(&given_labels(logits, spec.temperature, &thresholds(spec)), set);
                 }
             }
             counter.finish().map(TaskMetrics::MultiLabel)
@@ -267,15 +251,34 @@ fn judge(
     }
 }
 
-/// The labels of a multi-label answer: those whose probability reaches the
-/// label's threshold, 0.5 where there is none.
-pub(crate) fn given_labels(logits: &[f32], spec: &HeadSpec) -> Vec<u32> {
-    let threshold = |label: usize| f64::from(spec.thresholds.get(label).copied().unwrap_or(0.5));
-    (0..logits.len())
-        .filter(|label| {
-            let probability = sigmoid(f64::from(logits[*label]) / f64::from(spec.temperature));
-            probability >= threshold(*label)
-        })
-        .map(|label| label as u32)
-        .collect()
+/// The logits that have a target, in the order of the targets: all rows, or the
+/// words that have a token.
+pub(crate) fn answered(
+    logits: &[f32],
+    split: &Split,
+    task: usize,
+    objective: &Objective,
+) -> (Vec<f32>, Targets) {
+    let all: Vec<u32> = (0..split.len() as u32).collect();
+    let packed = PackedRows::new(split, &all, 0);
+    let targets = packed.targets(split, task);
+    let outputs = objective.outputs();
+    let logits = match objective.kind() {
+        TaskKind::Tokens => packed
+            .word_places()
+            .iter()
+            .flat_map(|word| &logits[word * outputs..(word + 1) * outputs])
+            .copied()
+            .collect(),
+        _ => logits.to_vec(),
+    };
+    (logits, targets)
+}
+
+/// One per label: 0.5 where none was found.
+fn thresholds(spec: &HeadSpec) -> Vec<f32> {
+    match spec.thresholds.is_empty() {
+        true => vec![0.5; spec.labels.len()],
+        false => spec.thresholds.clone(),
+    }
 }

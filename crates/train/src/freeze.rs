@@ -145,8 +145,13 @@ impl FreezePlan {
 
     /// One flag per entry: whether any step trains it.
     pub fn ever_trainable(&self) -> Vec<bool> {
+        self.trained_until(u64::MAX)
+    }
+
+    /// One flag per entry: whether any step up to this one trains it.
+    pub fn trained_until(&self, step: u64) -> Vec<bool> {
         let mut ever = vec![false; self.index.len()];
-        for span in self.spans() {
+        for span in self.spans().into_iter().filter(|span| span.first <= step) {
             for (flag, trainable) in ever.iter_mut().zip(span.trainable) {
                 *flag |= trainable;
             }
@@ -387,6 +392,9 @@ pub(crate) mod tests {
             })
             .collect();
         assert_eq!(names, ["embeddings", "embeddings", "topic", "topic"]);
+        let count = |step| plan.trained_until(step).into_iter().filter(|trained| *trained).count();
+        // The modules and one head, then layers and pooler too.
+        assert_eq!([0, 1, 10, 11, 30].map(count), [0, 4, 4, 18, 18]);
         assert!(!plan.trains_nothing());
     }
 

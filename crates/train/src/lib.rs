@@ -4,7 +4,7 @@
 //! [`data`] reads and checks the rows, [`sampler`] decides which rows make a
 //! step, [`loss`] and [`metric`] judge what the network answers, [`freeze`] and
 //! [`rates`] say what may change and how fast, [`optimizer`] changes it,
-//! [`checkpoint`] keeps it.
+//! [`checkpoint`] keeps it, [`report`] shows it.
 //!
 //! What it leaves out: the network itself (`polyhead-model`) and everything
 //! that is printed.
@@ -18,8 +18,11 @@ pub mod sampler;
 
 mod answers;
 pub mod calibration;
+mod criterion;
+mod finish;
 mod learner;
 pub mod loss;
+mod machine;
 pub mod metric;
 mod observer;
 
@@ -30,15 +33,23 @@ pub mod optimizer;
 mod packed_rows;
 mod prepare;
 pub mod rates;
+pub mod report;
+mod run;
+pub mod run_directory;
+mod run_report;
 pub mod schedule;
 mod state_cache;
+mod trainer;
+mod window;
 
 pub use answers::{Answers, Questions};
 pub use config::RunConfig;
 pub use error::{Error, ErrorKind};
-pub use learner::{Learner, Lesson, StepOutcome, TaskStep};
+pub use finish::{RunSummary, TaskSummary};
+pub use learner::{ForwardTimes, Learner, Lesson, StepOutcome, TaskStep};
 pub use objective::Objective;
 pub use observer::{Evaluated, Event, Observer, Progress, TaskProgress};
 pub use packed_rows::{PackedRows, Targets, cut};
-pub use prepare::{Prepared, check_data, open_model};
+pub use prepare::{Course, Prepared, check_data, open_model};
 pub use state_cache::{CacheCounts, StateCache};
+pub use trainer::{Ending, Trainer};

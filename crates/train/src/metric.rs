@@ -35,17 +35,18 @@ mod classification;
 mod multi_label;
 mod regression;
 mod running;
-mod span;
 mod tokens;
 
 use polyhead_model::TaskKind;
 use serde::{Deserialize, Serialize};
 
+// Prediction needs them too, so they live with the model.
+pub use polyhead_model::{Tag, TagSpan as Span, tag_spans as spans};
+
 pub use classification::{ClassificationCounter, ClassificationMetrics};
 pub use multi_label::{MultiLabelCounter, MultiLabelMetrics};
 pub use regression::{RegressionCounter, RegressionMetrics, pearson, spearman};
 pub use running::RunningAccuracy;
-pub use span::{Span, Tag, spans};
 pub use tokens::{TokensCounter, TokensMetrics};
 
 /// Metrics of a task of any kind; in JSON just those of its kind.

@@ -1,6 +1,7 @@
 //! What a run tells while it goes on.
 
 use crate::data::DataReport;
+use crate::finish::RunSummary;
 use crate::metric::TaskMetrics;
 
 /// Listens to a run: prints, draws a bar, sends numbers elsewhere.
@@ -37,6 +38,8 @@ pub enum Event<'a> {
         /// The steps in it.
         step: u64,
     },
+    /// The run has come to its end.
+    Finished(&'a RunSummary),
 }
 
 /// Where a run stands.
@@ -96,7 +99,10 @@ impl std::fmt::Display for Progress {
     /// `epoch 1/3 step 40/189 · loss 0.9123 · topic loss 0.41 acc 84.1% · 312 texts/s · lr 4.6e-5`
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { epoch, epochs, step_in_epoch, steps_per_epoch, loss, .. } = self;
-        write!(f, "epoch {epoch}/{epochs} step {step_in_epoch}/{steps_per_epoch} · loss {loss:.4}")?;
+        write!(
+            f,
+            "epoch {epoch}/{epochs} step {step_in_epoch}/{steps_per_epoch} · loss {loss:.4}"
+        )?;
         for task in &self.tasks {
             if let Some(loss) = task.loss {
                 write!(f, " · {} loss {loss:.2}", task.name)?;

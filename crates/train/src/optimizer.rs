@@ -289,7 +289,7 @@ mod tests {
             multiplier: f64,
             touched: [bool; 2],
             norm: f64,
-            parameters: [f32; 5],
+            parameters: [f64; 5],
         }
         // torch.optim.AdamW in double precision with two groups, and
         // clip_grad_norm_(…, 1.0); `b` has no gradient in the second step.
@@ -327,7 +327,10 @@ mod tests {
             for (found, expected) in store.values().iter().zip(expected.parameters) {
                 // Numbers of about 1 in single precision; β₂ = 0.99 is rounded by 1e-8
                 // where 1 − β₂ is 0.01, hence relative 1e-6 in the corrections.
-                assert!((found - expected).abs() < 5e-7, "{number}: {found} {expected}");
+                assert!(
+                    (f64::from(*found) - expected).abs() < 5e-7,
+                    "{number}: {found} {expected}"
+                );
             }
         }
         assert_eq!(optimizer.moments(0).unwrap().count, 3);

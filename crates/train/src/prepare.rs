@@ -6,10 +6,12 @@
 use polyhead_compute::Threads;
 use polyhead_model::{
     EncodeOptions, HeadInput, HeadSpec, HeadWeights, LoadOptions, ModelFolder, Network,
-    NetworkOptions, PoolingSpec, SentenceEncoder, TaskKind, resolve, spans_in_texts,
+    NetworkOptions, ParameterGroup, PoolingSpec, SentenceEncoder, TaskKind, resolve,
+    spans_in_texts,
 };
 
 use crate::config::{Keep, RunConfig, TaskSettings};
+use crate::criterion;
 use crate::data::{self, DataReport, Dataset, Rows, TaskFields};
 use crate::error::{Error, ErrorKind};
 use crate::freeze::FreezePlan;
@@ -20,11 +22,17 @@ use crate::schedule::Schedule;
 
 /// A run that is ready to begin.
 pub struct Prepared {
-    /// The model that training begins with.
-    pub folder: ModelFolder,
     /// Heads of tasks first, in order; then heads of the starting model that no
     /// task of this run names: they are kept as they are.
     pub network: Network,
+    /// Everything else.
+    pub course: Course,
+}
+
+/// What a run is going to do, settled before its first step.
+pub struct Course {
+    /// The model that training begins with.
+    pub folder: ModelFolder,
     /// All rows.
     pub data: Dataset,
     /// What was noticed about them.
@@ -49,6 +57,8 @@ pub struct Prepared {
     pub prompt_tokens: usize,
     /// Remarks for the user.
     pub notices: Vec<String>,
+    /// Of each entry of the index.
+    groups: Vec<ParameterGroup>,
 }
 
 /// The model that a run begins with.
@@ -69,6 +79,7 @@ impl Prepared {
     /// # Errors
     /// Of any part: the configuration, the model, the data.
     pub fn new(config: &RunConfig, threads: &Threads) -> Result<Self, Error> {
+        criterion::check(config)?;
         let folder = open_model(&config.encoder.model)?;
         let rows = read_rows(config, &folder)?;
         let tokenized = tokenize(config, &folder, threads, rows)?;
@@ -85,16 +96,13 @@ impl Prepared {
         };
         let network = Network::new(&folder, &heads, &options, threads)?;
         let objectives = objectives(config, &data)?;
-        let plan = Plan::new(
-            config.seed,
-            config.sampler,
-            config.train.batch_size,
-            &data.train_rows(),
-        )?;
-        let mut total_steps = plan.total_steps(config.train.epochs);
-        if config.train.max_steps > 0 {
-            total_steps = total_steps.min(config.train.max_steps);
-        }
+        let plan =
+            Plan::new(config.seed, config.sampler, config.train.batch_size, &data.train_rows())?;
+        let total_steps = match (config.train.epochs, config.train.max_steps) {
+            (0, steps) => steps,
+            (epochs, 0) => plan.total_steps(epochs),
+            (epochs, most) => plan.total_steps(epochs).min(most),
+        };
         let names: Vec<String> =
             (0..network.head_count()).map(|i| network.head_spec(i).name.clone()).collect();
         let freeze = FreezePlan::new(
@@ -106,6 +114,7 @@ impl Prepared {
         )?;
         let rates = RateTable::new(network.store(), &config.train, &config.tasks, &freeze);
         let schedule = Schedule::new(&config.train, total_steps);
+        let groups = network.store().entries().iter().map(|entry| entry.group).collect();
         let mut notices = folder.notices.clone();
         notices.extend(names[config.tasks.len()..].iter().map(|name| {
             format!("head `{name}` of the starting model is kept as it is: no task names it")
@@ -113,9 +122,8 @@ impl Prepared {
         notices.extend(config.tasks.iter().zip(&known).filter(|(_, known)| **known).map(
             |(task, _)| format!("task `{}` begins with the head of the starting model", task.name),
         ));
-        Ok(Self {
+        let course = Course {
             folder,
-            network,
             data,
             report,
             objectives,
@@ -128,25 +136,41 @@ impl Prepared {
             max_length,
             prompt_tokens,
             notices,
-        })
+            groups,
+        };
+        Ok(Self { network, course })
     }
+}
 
+impl Course {
     /// One flag per entry of the index: what step `step` trains. Heads without
     /// a task are never trained.
-    pub fn trainable(&self, step: u64, tasks: usize) -> Vec<bool> {
+    pub fn trainable(&self, step: u64) -> Vec<bool> {
         let mut trainable = self.freeze.trainable(step);
-        for (flag, entry) in trainable.iter_mut().zip(self.network.store().entries()) {
-            if let polyhead_model::ParameterGroup::Head(head) = entry.group {
-                *flag &= head < tasks;
+        for (flag, group) in trainable.iter_mut().zip(&self.groups) {
+            if let ParameterGroup::Head(head) = group {
+                *flag &= *head < self.data.tasks.len();
             }
         }
         trainable
     }
 
-    /// Whether no step trains anything.
-    pub fn trains_nothing(&self, tasks: usize) -> bool {
-        let spans = self.freeze.spans();
-        spans.iter().all(|span| !self.trainable(span.first, tasks).contains(&true))
+    /// One flag per entry: whether any step trains it.
+    pub fn ever_trainable(&self) -> Vec<bool> {
+        let mut ever = vec![false; self.groups.len()];
+        for span in self.freeze.spans() {
+            for (ever, now) in ever.iter_mut().zip(self.trainable(span.first)) {
+                *ever |= now;
+            }
+        }
+        ever
+    }
+
+    /// Whether any step trains the encoder or its modules, so that sentence
+    /// vectors move.
+    pub fn moves_vectors(&self) -> bool {
+        let is_head = |group: &ParameterGroup| matches!(group, ParameterGroup::Head(_));
+        self.ever_trainable().iter().zip(&self.groups).any(|(ever, group)| *ever && !is_head(group))
     }
 }
 

@@ -16,7 +16,7 @@ use crate::data::DataReport;
 use crate::error::{Error, ErrorKind};
 use crate::finish::RunSummary;
 use crate::observer::{Event, Observer};
-use crate::prepare::{self, Prepared};
+use crate::prepare::{self, Course};
 use crate::run::Run;
 
 /// Trains what a configuration says.
@@ -124,7 +124,7 @@ impl Trainer {
     }
 }
 
-impl Prepared {
+impl Course {
     /// Lines for people: tasks, rates, freezing.
     pub(crate) fn lines(&self, config: &RunConfig) -> Vec<String> {
         let mut lines = vec!["tasks:".to_owned()];

@@ -4,69 +4,16 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use polyhead_compute::{Activation, Threads};
+use polyhead_compute::Threads;
 use polyhead_model::{
-    ErrorKind, HeadInput, HeadLayer, HeadSpec, HeadWeights, LoadOptions, ModelFolder, Network,
-    NetworkOptions, ParameterGroup, PoolingMode, PoolingSpec, Provenance, SentenceEncoder,
-    TaskKind, TrainedModel, store_int8,
+    ErrorKind, LoadOptions, ModelFolder, Module, MultiTaskModel, Network, NetworkOptions,
+    ParameterGroup, PoolingMode, PoolingSpec, SentenceEncoder, TrainedModel, store_int8,
 };
 use serde_json::{Value, json};
 
+use crate::heads::heads;
 use crate::tiny_models::{read_tensors, tiny};
-
-/// Heads of every kind, with everything that a head can have.
-pub(crate) fn heads(folder: &ModelFolder) -> Vec<HeadWeights> {
-    let spec = |name: &str, kind: TaskKind, labels: &[&str]| HeadSpec {
-        name: name.to_owned(),
-        kind,
-        labels: labels.iter().map(|label| (*label).to_owned()).collect(),
-        pooling: PoolingSpec { modes: vec![PoolingMode::Mean], include_prompt: true },
-        input: HeadInput::Pooled,
-        layer: HeadLayer::Last,
-        hidden: None,
-        activation: Activation::Gelu,
-        dropout: 0.1,
-        temperature: 1.0,
-        thresholds: vec![],
-    };
-    let mut topic = spec("topic", TaskKind::Classification, &["sport", "politics", "ünïcode ☃"]);
-    topic.temperature = 1.7;
-    let mut moods = spec("moods", TaskKind::MultiLabel, &["glad", "sad"]);
-    moods.hidden = Some(9);
-    moods.thresholds = vec![0.4, 0.6];
-    moods.layer = HeadLayer::Mix;
-    let mut urgency = spec("urgency", TaskKind::Regression, &[]);
-    urgency.input = HeadInput::Embedding;
-    let mut entities = spec("entities", TaskKind::Tokens, &["O", "B-x", "I-x"]);
-    entities.layer = HeadLayer::At(1);
-    let site = folder.site();
-    let mut heads: Vec<HeadWeights> = [topic, moods, urgency, entities]
-        .into_iter()
-        .map(|spec| HeadWeights::random(spec, &site, 7))
-        .collect();
-    heads[1].mix = Some((0..=site.layers).map(|i| 0.3 * i as f32 - 0.1).collect());
-    heads[0].output.1[1] = -0.25;
-    heads
-}
-
-pub(crate) fn provenance() -> Provenance {
-    Provenance {
-        base_model: "testdata".into(),
-        data_hash: "0".repeat(64),
-        config_hash: "1".repeat(64),
-        polyhead_version: "0.1.0".into(),
-        step: 12,
-        epoch: 2,
-        metrics: json!({"dev": {"topic": {"accuracy": 0.875}}}),
-    }
-}
-
-/// Writes `start` with heads to `place`, as training leaves it.
-pub(crate) fn write(start: &ModelFolder, options: &NetworkOptions, place: &Path) {
-    let threads = Threads::new(1).unwrap();
-    let network = Network::new(start, &heads(start), options, &threads).unwrap();
-    TrainedModel::new(start, &network, 40, provenance()).write(place).unwrap();
-}
+use crate::trained::{provenance, write};
 
 /// All files below `place` by name.
 fn files(place: &Path) -> BTreeMap<String, Vec<u8>> {
@@ -134,8 +81,24 @@ fn a_written_folder_is_the_model_that_was_written() {
         let names: Vec<&str> = of_heads.iter().map(|p| p.name.as_str()).collect();
         assert_eq!(names[..3], ["heads.topic.weight", "heads.topic.bias", "heads.moods.mix"]);
         assert_eq!(of_heads[2].group, ParameterGroup::Head(1));
+        assert_eq!(found.group_name(ParameterGroup::Head(1)), "heads.moods");
+        assert_eq!(found.group_name(ParameterGroup::Layer(1)), "encoder layer 1");
         assert_eq!(vectors(found), vectors(start), "{name}");
     }
+}
+
+#[test]
+fn a_run_answers_as_the_network_that_it_was_written_from() {
+    let mut start = ModelFolder::open(&tiny("st6-multi")).unwrap();
+    let place = tempfile::tempdir().unwrap();
+    write(&start, &NetworkOptions::default(), &place.path().join("model"));
+    let options = LoadOptions::default().threads(1).max_length(40);
+    let run = MultiTaskModel::load_with(place.path().to_str().unwrap(), &options).unwrap();
+    start.heads = heads(&start);
+    let texts = ["the cat sat", "", "a train, 東京 and naïve electroencephalography !!"];
+    let expected = MultiTaskModel::from_folder(start, &options).unwrap().predict(&texts).unwrap();
+    assert_eq!(run.predict(&texts).unwrap(), expected);
+    assert_eq!(run.encoder().max_length(), 40);
 }
 
 #[test]
@@ -187,7 +150,7 @@ fn fewer_layers_and_another_pooling_are_written() {
         TrainedModel::new(&start, &network, 64, provenance()).write(place.path()).unwrap();
         let found = ModelFolder::open(place.path()).unwrap();
         assert_eq!((found.config.layers, &found.heads), (1, &heads), "{name}");
-        let polyhead_model::Module::Pooling(spec) = &found.modules[0] else { panic!() };
+        let Module::Pooling(spec) = &found.modules[0] else { panic!() };
         assert_eq!(*spec, pooling);
         let config: Value =
             serde_json::from_slice(&fs::read(place.path().join("config.json")).unwrap()).unwrap();

@@ -433,6 +433,52 @@ mod tests {
     }
 
     #[test]
+    fn two_tasks_with_a_freeze_phase_read_as_documented() {
+        let text = r#"
+            seed = 7
+            [encoder]
+            model = "builtin"
+            pooling = "cls"
+            max_length = 128
+            [data]
+            train = "data/demo/train.jsonl"
+            dev   = "data/demo/dev.jsonl"
+            test  = "data/demo/test.jsonl"
+            [[task]]
+            name = "topic"
+            kind = "classification"
+            weight = 1.0
+            [[task]]
+            name = "sentiment"
+            kind = "classification"
+            [train]
+            epochs = 3
+            batch_size = 32
+            learning_rate = 5e-5
+            head_learning_rate = 1e-3
+            layer_decay = 0.95
+            schedule = "linear"
+            warmup = 0.1
+            weight_decay = 0.01
+            clip_norm = 1.0
+            max_steps = 0
+            [checkpoint]
+            every = 200
+            keep = 2
+            [[freeze]]
+            parameters = ["embeddings", "layers.0-3"]
+            until = "epoch 1"
+        "#;
+        let config = parse(text, &[]).unwrap();
+        let names: Vec<&str> = config.tasks.iter().map(|task| task.name.as_str()).collect();
+        assert_eq!(names, ["topic", "sentiment"]);
+        assert_eq!(config.train.layer_decay, 0.95);
+        assert_eq!(config.data.dev, [Path::new("/runs/data/demo/dev.jsonl")]);
+        assert_eq!(config.freeze[0].parameters, ["embeddings", "layers.0-3"]);
+        assert_eq!(config.freeze[0].until, Some(Moment::Epoch(1)));
+    }
+
+    #[test]
     fn set_applies_before_the_checks() {
         let set = ["train.epochs=0", "train.max_steps=5", "task.topic.weight=2", "seed=3"];
         let config = parse(SMALL, &set).unwrap();

@@ -7,7 +7,7 @@
 
 /// Words `first ..= last` of one sequence, with a label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Span<'a> {
+pub struct TagSpan<'a> {
     /// The type, without `B-` or `I-`.
     pub label: &'a str,
     /// Index of the first word.
@@ -56,14 +56,14 @@ impl<'a> Tag<'a> {
 /// A tag that [`Tag::parse`] does not know is as `O`.
 ///
 /// ```
-/// use polyhead_train::metric::{Span, spans};
+/// use polyhead_model::{TagSpan, tag_spans};
 ///
-/// let found = spans(["I-city", "I-city", "I-time", "O", "B-time", "B-time"]);
+/// let found = tag_spans(["I-city", "I-city", "I-time", "O", "B-time", "B-time"]);
 /// let expected = [("city", 0, 1), ("time", 2, 2), ("time", 4, 4), ("time", 5, 5)];
-/// assert_eq!(found, expected.map(|(label, first, last)| Span { label, first, last }));
+/// assert_eq!(found, expected.map(|(label, first, last)| TagSpan { label, first, last }));
 /// ```
-pub fn spans<'a>(tags: impl IntoIterator<Item = &'a str>) -> Vec<Span<'a>> {
-    let mut spans: Vec<Span<'a>> = Vec::new();
+pub fn tag_spans<'a>(tags: impl IntoIterator<Item = &'a str>) -> Vec<TagSpan<'a>> {
+    let mut spans: Vec<TagSpan<'a>> = Vec::new();
     // Whether the last span reaches up to the word before.
     let mut open = false;
     for (word, tag) in tags.into_iter().enumerate() {
@@ -77,7 +77,7 @@ pub fn spans<'a>(tags: impl IntoIterator<Item = &'a str>) -> Vec<Span<'a>> {
         };
         match spans.last_mut() {
             Some(span) if open && !begins && span.label == label => span.last = word,
-            _ => spans.push(Span { label, first: word, last: word }),
+            _ => spans.push(TagSpan { label, first: word, last: word }),
         }
         open = true;
     }
@@ -91,7 +91,7 @@ mod tests {
     #[track_caller]
     fn check(tags: &str, expected: &[(&str, usize, usize)]) {
         let found: Vec<(&str, usize, usize)> =
-            spans(tags.split_whitespace()).iter().map(|s| (s.label, s.first, s.last)).collect();
+            tag_spans(tags.split_whitespace()).iter().map(|s| (s.label, s.first, s.last)).collect();
         assert_eq!(found, expected, "{tags}");
     }
 

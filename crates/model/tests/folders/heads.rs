@@ -1,0 +1,41 @@
+//! Heads for tiny models.
+
+use polyhead_compute::Activation;
+use polyhead_model::{
+    HeadInput, HeadLayer, HeadSpec, HeadWeights, ModelFolder, PoolingMode, PoolingSpec, TaskKind,
+};
+
+/// Heads of every kind, with everything that a head can have.
+pub(crate) fn heads(folder: &ModelFolder) -> Vec<HeadWeights> {
+    let spec = |name: &str, kind: TaskKind, labels: &[&str]| HeadSpec {
+        name: name.to_owned(),
+        kind,
+        labels: labels.iter().map(|label| (*label).to_owned()).collect(),
+        pooling: PoolingSpec { modes: vec![PoolingMode::Mean], include_prompt: true },
+        input: HeadInput::Pooled,
+        layer: HeadLayer::Last,
+        hidden: None,
+        activation: Activation::Gelu,
+        dropout: 0.1,
+        temperature: 1.0,
+        thresholds: vec![],
+    };
+    let mut topic = spec("topic", TaskKind::Classification, &["sport", "politics", "ünïcode ☃"]);
+    topic.temperature = 1.7;
+    let mut moods = spec("moods", TaskKind::MultiLabel, &["glad", "sad"]);
+    moods.hidden = Some(9);
+    moods.thresholds = vec![0.4, 0.6];
+    moods.layer = HeadLayer::Mix;
+    let mut urgency = spec("urgency", TaskKind::Regression, &[]);
+    urgency.input = HeadInput::Embedding;
+    let mut entities = spec("entities", TaskKind::Tokens, &["O", "B-x", "I-x"]);
+    entities.layer = HeadLayer::At(1);
+    let site = folder.site();
+    let mut heads: Vec<HeadWeights> = [topic, moods, urgency, entities]
+        .into_iter()
+        .map(|spec| HeadWeights::random(spec, &site, 7))
+        .collect();
+    heads[1].mix = Some((0..=site.layers).map(|i| 0.3 * i as f32 - 0.1).collect());
+    heads[0].output.1[1] = -0.25;
+    heads
+}

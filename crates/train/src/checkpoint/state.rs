@@ -1,0 +1,185 @@
+//! `state.json`: where a run stands, apart from its tensors.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+/// Longest state that is read, in bytes.
+const LIMIT: u64 = 16 << 20;
+
+/// Where a run stands. A run that goes on from here is at the same place in its
+/// data, its dropout and its schedule, since these are functions of seed and step.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Progress {
+    /// Optimizer steps that are done.
+    pub step: u64,
+    /// Epoch of the last of them, counted from 1.
+    pub epoch: u64,
+    /// The best model so far.
+    pub best: Option<Best>,
+    /// Evaluations since the best one.
+    pub evaluations_without_improvement: usize,
+    /// Length of `metrics.jsonl`; the file is cut back to it.
+    pub metrics_bytes: u64,
+    /// Length of `timings.jsonl`.
+    pub timings_bytes: u64,
+    /// Time spent in training up to here, over all sittings.
+    pub seconds: f64,
+    /// [`RunConfig::hash`](crate::RunConfig::hash).
+    pub config_hash: String,
+    /// Of the rows as they were read.
+    pub data_hash: String,
+    /// What the trainer has summed up and not yet written, by name; each number
+    /// comes back with every bit.
+    pub sums: BTreeMap<String, f64>,
+}
+
+/// The best evaluation of a run.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Best {
+    /// After this step.
+    pub step: u64,
+    /// Of the criterion.
+    pub value: f64,
+}
+
+/// The file. Numbers with a fraction are strings, because what reads JSON may
+/// round them in the last bit.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StateJson {
+    step: u64,
+    epoch: u64,
+    best: Option<BestJson>,
+    evaluations_without_improvement: usize,
+    metrics_bytes: u64,
+    timings_bytes: u64,
+    seconds: String,
+    config_hash: String,
+    data_hash: String,
+    sums: BTreeMap<String, String>,
+    optimizer: Vec<CountJson>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BestJson {
+    step: u64,
+    value: String,
+}
+
+/// Updates of one parameter.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CountJson {
+    parameter: String,
+    updates: u64,
+}
+
+/// The text of `state.json`.
+///
+/// - `counts`: updates of each parameter that the optimizer has, in the order of the index
+pub(super) fn to_json(progress: &Progress, counts: &[(&str, u64)]) -> Vec<u8> {
+    let counts = counts
+        .iter()
+        .map(|(name, updates)| CountJson { parameter: (*name).to_owned(), updates: *updates });
+    let sums = progress.sums.iter().map(|(name, sum)| (name.clone(), exact(*sum)));
+    let best = progress.best.map(|best| BestJson { step: best.step, value: exact(best.value) });
+    let wire = StateJson {
+        step: progress.step,
+        epoch: progress.epoch,
+        best,
+        evaluations_without_improvement: progress.evaluations_without_improvement,
+        metrics_bytes: progress.metrics_bytes,
+        timings_bytes: progress.timings_bytes,
+        seconds: exact(progress.seconds),
+        config_hash: progress.config_hash.clone(),
+        data_hash: progress.data_hash.clone(),
+        sums: sums.collect(),
+        optimizer: counts.collect(),
+    };
+    serde_json::to_vec_pretty(&wire).expect("numbers and strings are JSON")
+}
+
+/// Reads the file; counts as in [`to_json`].
+pub(super) fn read(path: &Path) -> Result<(Progress, Vec<(String, u64)>), String> {
+    let mut text = String::new();
+    let file = File::open(path).map_err(|error| error.to_string())?;
+    file.take(LIMIT).read_to_string(&mut text).map_err(|error| error.to_string())?;
+    let wire: StateJson = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+    let read =
+        |best: BestJson| Ok::<_, String>(Best { step: best.step, value: number(&best.value)? });
+    let sums = wire.sums.into_iter().map(|(name, sum)| Ok((name, number(&sum)?)));
+    let progress = Progress {
+        step: wire.step,
+        epoch: wire.epoch,
+        best: wire.best.map(read).transpose()?,
+        evaluations_without_improvement: wire.evaluations_without_improvement,
+        metrics_bytes: wire.metrics_bytes,
+        timings_bytes: wire.timings_bytes,
+        seconds: number(&wire.seconds)?,
+        config_hash: wire.config_hash,
+        data_hash: wire.data_hash,
+        sums: sums.collect::<Result<_, String>>()?,
+    };
+    let counts = wire.optimizer.into_iter().map(|count| (count.parameter, count.updates));
+    Ok((progress, counts.collect()))
+}
+
+/// The fewest digits that read back as the same number.
+fn exact(number: f64) -> String {
+    format!("{number:?}")
+}
+
+fn number(text: &str) -> Result<f64, String> {
+    text.parse().map_err(|_| format!("expected a number, found {text:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_bit_of_the_state_comes_back() {
+        let sums = [0.1 + 0.2, f64::MIN_POSITIVE, -0.0, f64::INFINITY, 1e300, 5e-324, 1.0 / 3.0];
+        let progress = Progress {
+            step: 201,
+            epoch: 2,
+            best: Some(Best { step: 189, value: 0.841_234_567_890_123_4 }),
+            evaluations_without_improvement: 1,
+            metrics_bytes: 12_345,
+            timings_bytes: 678,
+            seconds: 61.1,
+            config_hash: "c".to_owned(),
+            data_hash: "d".to_owned(),
+            sums: sums.iter().enumerate().map(|(i, sum)| (format!("s{i}"), *sum)).collect(),
+        };
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), to_json(&progress, &[("b", 3), ("a", 0)])).unwrap();
+        let (read, counts) = read(file.path()).unwrap();
+        assert_eq!(read, progress);
+        for (read, sum) in read.sums.values().zip(sums) {
+            assert_eq!(read.to_bits(), sum.to_bits());
+        }
+        assert_eq!(counts, [("b".to_owned(), 3), ("a".to_owned(), 0)]);
+    }
+
+    #[test]
+    fn what_is_no_state_is_an_error() {
+        let good = String::from_utf8(to_json(&Progress::default(), &[])).unwrap();
+        for (from, to, message) in [
+            ("\"step\": 0", "\"step\": -1", "invalid value"),
+            ("\"0.0\"", "\"zero\"", "expected a number, found \"zero\""),
+            ("\"sums\"", "\"sum\"", "unknown field `sum`"),
+            ("[]\n}", "[]", "EOF"),
+        ] {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(file.path(), good.replace(from, to)).unwrap();
+            let error = read(file.path()).unwrap_err();
+            assert!(error.contains(message), "{from}: {error}");
+        }
+    }
+}
