@@ -2,7 +2,9 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::command::{completions, demo, doctor, encode, inspect, man, similarity, tokenize};
+use crate::command::{
+    check_data, completions, demo, doctor, encode, inspect, man, similarity, tokenize, train,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -32,6 +34,8 @@ pub(crate) enum Command {
     Encode(encode::EncodeArgs),
     Similarity(similarity::SimilarityArgs),
     Tokenize(tokenize::TokenizeArgs),
+    Train(train::TrainArgs),
+    CheckData(check_data::CheckDataArgs),
     Inspect(inspect::InspectArgs),
     Doctor(doctor::DoctorArgs),
     Completions(completions::CompletionsArgs),

@@ -6,26 +6,35 @@ pub(crate) mod encode;
 pub(crate) mod similarity;
 pub(crate) mod tokenize;
 
+pub(crate) mod check_data;
+pub(crate) mod train;
+
 pub(crate) mod doctor;
 pub(crate) mod inspect;
 
 pub(crate) mod completions;
 pub(crate) mod man;
 
+use std::process::ExitCode;
+
 use anyhow::Result;
 
 use crate::arguments::Command;
 
 /// Runs what the user asked for.
-pub(crate) fn run(command: Command) -> Result<()> {
+pub(crate) fn run(command: Command) -> Result<ExitCode> {
     match command {
+        // It can end otherwise than well or badly: by Ctrl-C.
+        Command::Train(args) => return train::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Encode(args) => encode::run(args),
         Command::Similarity(args) => similarity::run(args),
         Command::Tokenize(args) => tokenize::run(args),
+        Command::CheckData(args) => check_data::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Doctor(args) => doctor::run(args),
         Command::Completions(args) => completions::run(args),
         Command::Man(args) => man::run(args),
-    }
+    }?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -5,6 +5,7 @@ use std::io;
 use std::process::ExitCode;
 
 use polyhead_model::ErrorKind;
+use polyhead_train::ErrorKind as TrainErrorKind;
 
 /// The command line asks for something that cannot be: exit code 2.
 ///
@@ -51,15 +52,20 @@ fn is_usage(error: &anyhow::Error) -> bool {
             || cause
                 .downcast_ref::<polyhead_model::Error>()
                 .is_some_and(|e| e.kind() == ErrorKind::Option)
+            || cause
+                .downcast_ref::<polyhead_train::Error>()
+                .is_some_and(|e| e.kind() == TrainErrorKind::Config)
     })
 }
 
 /// Whether whoever reads our output has closed it.
 ///
-/// A pipe that breaks below the model library is a lost connection to the
-/// hub, which is a failure.
+/// A pipe that breaks below the libraries is a lost connection to the hub or a
+/// file of the user's, which is a failure.
 pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    let ours = !error.chain().any(|cause| cause.is::<polyhead_model::Error>());
+    let ours = !error
+        .chain()
+        .any(|cause| cause.is::<polyhead_model::Error>() || cause.is::<polyhead_train::Error>());
     ours && error
         .chain()
         .filter_map(|cause| cause.downcast_ref::<io::Error>())

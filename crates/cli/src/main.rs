@@ -16,6 +16,10 @@ mod input;
 mod pipeline;
 mod progress;
 
+mod interrupt;
+mod run_display;
+mod scores;
+
 mod output;
 mod table;
 
@@ -30,7 +34,7 @@ use clap::Parser;
 fn main() -> ExitCode {
     let cli = arguments::Cli::parse();
     match command::run(cli.command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         // The reader has seen enough, as in `polyhead encode … | head`.
         Err(error) if failure::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {

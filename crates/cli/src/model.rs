@@ -17,9 +17,16 @@ pub(crate) struct ModelArgs {
     #[arg(short, long, value_name = "DIR|NAME", env = "POLYHEAD_MODEL")]
     model: Option<String>,
 
-    /// Threads to use; without it, every core this process may use
-    #[arg(long, value_name = "N", env = "POLYHEAD_THREADS")]
-    threads: Option<NonZeroUsize>,
+    #[command(flatten)]
+    pub(crate) load: LoadArgs,
+}
+
+/// How a model runs, whichever it is.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Model")]
+pub(crate) struct LoadArgs {
+    #[command(flatten)]
+    pub(crate) threads: ThreadsArgs,
 
     /// Cut texts after this many tokens, special tokens included
     #[arg(long, value_name = "TOKENS")]
@@ -32,6 +39,54 @@ pub(crate) struct ModelArgs {
     /// Print results and errors only: no notes, progress or summary
     #[arg(short, long)]
     pub(crate) quiet: bool,
+}
+
+/// On how many threads.
+#[derive(Clone, Copy, Debug, Args)]
+#[command(next_help_heading = "Model")]
+pub(crate) struct ThreadsArgs {
+    /// Threads to use; without it, every core this process may use
+    #[arg(long, value_name = "N", env = "POLYHEAD_THREADS")]
+    threads: Option<NonZeroUsize>,
+}
+
+impl ThreadsArgs {
+    /// As many as the user says, if anything.
+    pub(crate) fn given(self) -> Option<usize> {
+        self.threads.map(NonZeroUsize::get)
+    }
+
+    /// Threads that will be used, known before anything is loaded.
+    pub(crate) fn expected(self) -> usize {
+        self.threads.or(available_parallelism().ok()).map_or(1, NonZeroUsize::get)
+    }
+}
+
+/// A remark on standard error.
+pub(crate) fn note(remark: &str) {
+    // Nobody reads standard error? Then nobody misses the remark.
+    let _ = writeln!(io::stderr(), "note: {remark}");
+}
+
+impl LoadArgs {
+    /// A remark on standard error, unless `--quiet`.
+    pub(crate) fn note(&self, remark: &str) {
+        if !self.quiet {
+            note(remark);
+        }
+    }
+
+    /// As the libraries take them.
+    pub(crate) fn options(&self) -> LoadOptions {
+        let mut options = LoadOptions::default().offline(self.offline);
+        if let Some(threads) = self.threads.given() {
+            options = options.threads(threads);
+        }
+        if let Some(tokens) = self.max_length {
+            options = options.max_length(tokens.get());
+        }
+        options
+    }
 }
 
 impl ModelArgs {
@@ -49,7 +104,7 @@ impl ModelArgs {
     /// Opens the model without loading its weights, and says where it stands on disk.
     pub(crate) fn open(&self) -> Result<(ModelFolder, Option<PathBuf>)> {
         let Some(model) = self.named() else { return Ok((ModelFolder::builtin()?, None)) };
-        let path = resolve(model, self.offline)?;
+        let path = resolve(model, self.load.offline)?;
         Ok((ModelFolder::open(&path)?, Some(path)))
     }
 
@@ -61,17 +116,9 @@ impl ModelArgs {
     ) -> Result<SentenceEncoder> {
         let encoder = SentenceEncoder::from_folder(folder, &self.options(pooling))?;
         for notice in encoder.notices() {
-            self.note(notice);
+            self.load.note(notice);
         }
         Ok(encoder)
-    }
-
-    /// A remark on standard error, unless `--quiet`.
-    pub(crate) fn note(&self, remark: &str) {
-        if !self.quiet {
-            // Nobody reads standard error? Then nobody misses the remark.
-            let _ = writeln!(io::stderr(), "note: {remark}");
-        }
     }
 
     /// For messages: the folder or name, or `built-in`.
@@ -79,14 +126,9 @@ impl ModelArgs {
         self.named().unwrap_or("built-in")
     }
 
-    /// Threads that encoding will use, known before the model is loaded.
-    pub(crate) fn expected_threads(&self) -> usize {
-        self.threads.or(available_parallelism().ok()).map_or(1, NonZeroUsize::get)
-    }
-
     /// Whether the user says how long texts may be.
     pub(crate) fn has_max_length(&self) -> bool {
-        self.max_length.is_some()
+        self.load.max_length.is_some()
     }
 
     /// `builtin` is the name that training configurations use for the default.
@@ -95,13 +137,7 @@ impl ModelArgs {
     }
 
     fn options(&self, pooling: Option<Vec<PoolingMode>>) -> LoadOptions {
-        let mut options = LoadOptions::default().offline(self.offline);
-        if let Some(threads) = self.threads {
-            options = options.threads(threads.get());
-        }
-        if let Some(tokens) = self.max_length {
-            options = options.max_length(tokens.get());
-        }
+        let mut options = self.load.options();
         if let Some(modes) = pooling {
             options = options.pooling(modes);
         }
@@ -130,9 +166,9 @@ mod tests {
         let args = parse(&["-m", "dir", "--threads", "3", "--max-length", "64", "--offline", "-q"])
             .unwrap();
         assert_eq!(args.name(), "dir");
-        assert_eq!(args.expected_threads(), 3);
-        assert_eq!(args.max_length.map(NonZeroUsize::get), Some(64));
-        assert!(args.offline && args.quiet);
+        assert_eq!(args.load.threads.expected(), 3);
+        assert_eq!(args.load.max_length.map(NonZeroUsize::get), Some(64));
+        assert!(args.load.offline && args.load.quiet);
         assert_eq!(parse(&["-m", "builtin"]).unwrap().name(), "built-in");
     }
 

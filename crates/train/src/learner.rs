@@ -3,6 +3,8 @@
 //! A [`Learner`] holds what changes from step to step. Which rows a step has,
 //! what is logged and when it is stopped, is the [`trainer`](crate::trainer)'s.
 
+use std::time::Instant;
+
 use polyhead_compute::Threads;
 use polyhead_model::{Depth, Gradients, Mode, Network, Pass, TrainableLayout};
 
@@ -29,11 +31,35 @@ pub struct Learner {
     pub optimizer: AdamW,
     /// One per task.
     pub objectives: Vec<Objective>,
+    /// What forward passes have taken, with and without kept hidden states.
+    pub forward_times: ForwardTimes,
     gradients: Gradients,
     depth: Depth,
     pass: Pass,
     seed: u64,
     prompt_tokens: usize,
+}
+
+/// Seconds and tokens of forward passes.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct ForwardTimes {
+    whole: (f64, u64),
+    from_kept: (f64, u64),
+}
+
+impl ForwardTimes {
+    fn add(&mut self, from_kept: bool, seconds: f64, tokens: usize) {
+        let sum = if from_kept { &mut self.from_kept } else { &mut self.whole };
+        sum.0 += seconds;
+        sum.1 += tokens as u64;
+    }
+
+    /// Seconds that kept hidden states have saved, by the speed of the passes
+    /// without them; `None` where there were none of either sort.
+    pub fn saved(&self) -> Option<f64> {
+        let (whole, kept) = (self.whole, self.from_kept);
+        (whole.1 > 0 && kept.1 > 0).then(|| whole.0 / whole.1 as f64 * kept.1 as f64 - kept.0)
+    }
 }
 
 /// The rows of a step and what the losses are taken against.
@@ -89,7 +115,17 @@ impl Learner {
         let depth = network.depth(&layout, &vec![true; network.head_count()]);
         let gradients = Gradients::new(layout);
         let pass = Pass::default();
-        Self { network, optimizer, objectives, gradients, depth, pass, seed, prompt_tokens }
+        Self {
+            network,
+            optimizer,
+            objectives,
+            forward_times: ForwardTimes::default(),
+            gradients,
+            depth,
+            pass,
+            seed,
+            prompt_tokens,
+        }
     }
 
     /// Trains other parameters from now on. Moments of what stays trainable stay.
@@ -154,7 +190,7 @@ impl Learner {
         let mode = Mode::Train { seed: self.seed, step };
 
         self.gradients.clear();
-        let Self { network, objectives, gradients, depth, pass, .. } = self;
+        let Self { network, objectives, gradients, depth, pass, forward_times, .. } = self;
         threads.team(|team| {
             // Something to do only in the first step of a new learner.
             network.prepare_backward(team, depth);
@@ -166,7 +202,10 @@ impl Learner {
                 let known: Option<Vec<&[f32]>> =
                     states.as_ref().map(|states| states.iter().map(Vec::as_slice).collect());
                 let input = part.input(self.prompt_tokens, known.as_deref());
+                let begin = Instant::now();
                 network.forward(team, &input, mode, depth, &active, pass);
+                let seconds = begin.elapsed().as_secs_f64();
+                forward_times.add(known.is_some(), seconds, part.tokens());
                 if let (Some(cache), None) = (&mut cache, &known) {
                     keep_states(network, part, cache, pass)?;
                 }

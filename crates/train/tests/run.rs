@@ -99,10 +99,10 @@ struct StopAt {
 
 impl Observer for StopAt {
     fn observe(&mut self, event: &Event) {
-        if let Event::Step(progress) = event {
-            if progress.step == self.at {
-                self.flag.store(true, Ordering::Relaxed);
-            }
+        if let Event::Step(progress) = event
+            && progress.step == self.at
+        {
+            self.flag.store(true, Ordering::Relaxed);
         }
     }
 }

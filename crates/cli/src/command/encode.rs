@@ -86,7 +86,7 @@ pub(crate) fn run(args: EncodeArgs) -> Result<()> {
     let output = Output::create(args.out.as_deref(), kind)?;
     let input = args.input.open()?;
     let (place, size) = (input.place.clone(), input.size);
-    let chunks = ReadAhead::start(input, chunk_limits(kind, args.model.expected_threads()))?;
+    let chunks = ReadAhead::start(input, chunk_limits(kind, args.model.load.threads.expected()))?;
 
     let encoder = args.model.load(args.vector.pooling())?;
     let job = Job {
@@ -97,10 +97,10 @@ pub(crate) fn run(args: EncodeArgs) -> Result<()> {
         place,
     };
     let on_terminal = args.out.is_none() && io::stdout().is_terminal();
-    let progress = Progress::start(size, args.model.quiet, on_terminal);
+    let progress = Progress::start(size, args.model.load.quiet, on_terminal);
     let (counts, rates) = job.run(chunks, output, progress)?;
 
-    if !args.model.quiet {
+    if !args.model.load.quiet {
         let mut err = io::stderr();
         let _ = writeln!(err, "{rates}");
         if counts.truncated > 0 {

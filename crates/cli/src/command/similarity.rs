@@ -56,7 +56,9 @@ pub(crate) fn run(args: SimilarityArgs) -> Result<()> {
     let encoded = encoder.encode_with(&texts, &args.vector.options())?;
     let cut = encoded.texts.iter().filter(|text| text.truncated()).count();
     if cut > 0 {
-        args.model.note(&format!("cut to {} tokens: {cut} of the texts", encoder.max_length()));
+        args.model
+            .load
+            .note(&format!("cut to {} tokens: {cut} of the texts", encoder.max_length()));
     }
     let similarity = cosine_similarity(&encoded.embeddings, &encoded.embeddings);
 

@@ -6,6 +6,7 @@
 mod bad_input;
 mod commands;
 mod encode;
+mod train;
 mod usage;
 
 use std::fs;

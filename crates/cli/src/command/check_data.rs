@@ -1,0 +1,50 @@
+//! `polyhead check-data`: what is odd about the data of a run, before it runs.
+
+use std::io::{self, BufWriter, Write};
+
+use anyhow::Result;
+use clap::Args;
+use polyhead_train::Trainer;
+
+use super::train::ConfigArgs;
+use crate::model::ThreadsArgs;
+
+const HELP: &str = "\
+Counts labels in every split, and finds unknown labels, broken BIO tags, texts
+that stand in two splits, equal texts with different labels, and texts that are
+cut. `train` does the same before its first step.";
+
+/// Look through the data of a configuration
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub(crate) struct CheckDataArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+
+    /// Print JSON
+    #[arg(long, help_heading = "Output")]
+    json: bool,
+
+    #[command(flatten)]
+    threads: ThreadsArgs,
+}
+
+/// Prints the findings; what is an error, not an oddity, fails.
+pub(crate) fn run(args: CheckDataArgs) -> Result<()> {
+    let mut trainer = Trainer::new(args.config.read()?);
+    if let Some(threads) = args.threads.given() {
+        trainer = trainer.threads(threads);
+    }
+    let report = trainer.check_data()?;
+    let mut out = BufWriter::new(io::stdout().lock());
+    if args.json {
+        serde_json::to_writer_pretty(&mut out, &report).map_err(io::Error::from)?;
+        writeln!(out)?;
+    } else {
+        for line in report.lines() {
+            writeln!(out, "{line}")?;
+        }
+    }
+    out.flush()?;
+    Ok(())
+}

@@ -1,0 +1,235 @@
+//! `polyhead train`: a configuration in, a model out.
+
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::Args;
+use polyhead_train::{Ending, RunConfig, RunSummary, Trainer};
+
+use crate::interrupt::{INTERRUPTED, on_interrupt};
+use crate::model::ThreadsArgs;
+use crate::progress::duration;
+use crate::run_display::RunDisplay;
+use crate::scores;
+use crate::table::thousands;
+
+const HELP: &str = "\
+The folder DIR gets `model/` (every command takes DIR for it), `report.html`,
+`metrics.jsonl`, `config.toml` as it was understood, and `checkpoints/`.
+
+Ctrl-C finishes the step and writes a checkpoint; --resume goes on from the
+newest checkpoint, also after a kill, to the same bits as a run that was never
+stopped. Exit code 130 after Ctrl-C.
+
+Examples:
+  polyhead train config.toml -o runs/a
+  polyhead train config.toml -o runs/b --set train.epochs=5 --set task.topic.weight=2
+  polyhead train config.toml -o runs/a --resume";
+
+/// Train the tasks of a configuration on one encoder
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub(crate) struct TrainArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+
+    /// The folder of the run
+    #[arg(short, long, value_name = "DIR", help_heading = "Output")]
+    out: PathBuf,
+
+    /// Go on with the run in DIR; begin it if there is none
+    #[arg(long)]
+    resume: bool,
+
+    /// Print the summary as JSON
+    #[arg(long, help_heading = "Output")]
+    json: bool,
+
+    #[command(flatten)]
+    threads: ThreadsArgs,
+
+    /// Print results and errors only: no plan, notes or progress
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+/// Which configuration, and what is changed in it.
+#[derive(Debug, Args)]
+pub(crate) struct ConfigArgs {
+    /// The configuration, a TOML file
+    #[arg(value_name = "CONFIG.toml")]
+    config: PathBuf,
+
+    /// Change a key, such as train.epochs=5 or task.NAME.weight=2; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+impl ConfigArgs {
+    /// Reads and checks it.
+    pub(crate) fn read(&self) -> Result<RunConfig> {
+        Ok(RunConfig::from_file(&self.config, &self.set)?)
+    }
+}
+
+/// Trains until the end, or until somebody asks to stop.
+pub(crate) fn run(args: TrainArgs) -> Result<ExitCode> {
+    let config = args.config.read()?;
+    let mut trainer = trainer(config, args.threads, (!args.quiet).then_some(Details::Shown))?;
+    match trainer.train(&args.out, args.resume)? {
+        Ending::Finished(summary) if args.json => {
+            let mut out = io::stdout().lock();
+            serde_json::to_writer_pretty(&mut out, &summary).map_err(io::Error::from)?;
+            writeln!(out)?;
+        }
+        Ending::Finished(summary) => {
+            let mut out = BufWriter::new(io::stdout().lock());
+            write(&mut out, &summary)?;
+            out.flush()?;
+        }
+        Ending::AlreadyFinished => {
+            let mut out = io::stdout().lock();
+            writeln!(out, "{}: the run is finished, nothing is left to do", args.out.display())?;
+        }
+        Ending::Stopped { step } => {
+            let _ = writeln!(
+                io::stderr(),
+                "stopped after step {step}, which stands in a checkpoint; go on with:\n  {}",
+                going_on(&args)
+            );
+            return Ok(INTERRUPTED.into());
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What of a run is shown besides its progress.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Details {
+    /// The data check and the plan.
+    Shown,
+    /// For whom they would be too much.
+    Hidden,
+}
+
+/// A trainer that shows what it does, unless `details` is `None`, and that Ctrl-C stops.
+pub(crate) fn trainer(
+    config: RunConfig,
+    threads: ThreadsArgs,
+    details: Option<Details>,
+) -> Result<Trainer> {
+    let mut trainer = Trainer::new(config);
+    if let Some(threads) = threads.given() {
+        trainer = trainer.threads(threads);
+    }
+    if let Some(details) = details {
+        trainer = trainer.observe(Box::new(RunDisplay::new(details == Details::Shown)));
+    }
+    on_interrupt(trainer.stop_flag(), "stopping after this step, with a checkpoint")?;
+    Ok(trainer)
+}
+
+/// The command that goes on with the run.
+fn going_on(args: &TrainArgs) -> String {
+    let path = |path: &Path| quoted(&path.display().to_string());
+    let mut line = format!("polyhead train {} -o {}", path(&args.config.config), path(&args.out));
+    for set in &args.config.set {
+        line.push_str(&format!(" --set {}", quoted(set)));
+    }
+    line.push_str(" --resume");
+    line
+}
+
+/// As a shell reads it as one word.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "_-./=,:+@%".contains(c);
+    match !word.is_empty() && word.chars().all(plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', "'\\''")),
+    }
+}
+
+/// What the run has come to, for people.
+pub(crate) fn write(out: &mut impl Write, summary: &RunSummary) -> io::Result<()> {
+    let RunSummary { steps, best_step, seconds, cache, .. } = summary;
+    match steps {
+        0 => writeln!(out, "nothing is trained: the model was evaluated as it is")?,
+        _ => {
+            let took = duration(Duration::from_secs_f64(*seconds));
+            let best = match best_step == steps {
+                true => String::new(),
+                false => format!(", the model is that of step {best_step}"),
+            };
+            writeln!(out, "{} steps in {took}{best}", thousands(*steps))?;
+        }
+    }
+    writeln!(out)?;
+    scores::of_run(summary).write(out, 2)?;
+    if let Some(table) = scores::calibration(summary) {
+        writeln!(out, "\ncalibration on dev (expected error of probabilities)")?;
+        table.write(out, 2)?;
+    }
+    writeln!(out, "\n{}", summary.frozen)?;
+    if let Some(cosine) = summary.vector_cosine {
+        writeln!(
+            out,
+            "sentence vectors of dev: mean cosine {cosine:.4} to those of the starting model"
+        )?;
+    }
+    if cache.tokens_saved > 0 {
+        writeln!(
+            out,
+            "hidden states below the frozen boundary: {} tokens were not computed again \
+             ({:.1} MB in memory, {:.1} MB in a file)",
+            thousands(cache.tokens_saved),
+            cache.memory as f64 / 1e6,
+            cache.file as f64 / 1e6,
+        )?;
+    }
+    writeln!(out, "\nmodel   {}", summary.model.display())?;
+    if summary.report.exists() {
+        writeln!(out, "report  {}", summary.report.display())?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        train: TrainArgs,
+    }
+
+    fn parse(line: &[&str]) -> Result<TrainArgs, clap::Error> {
+        Line::try_parse_from(["test"].iter().chain(line)).map(|line| line.train)
+    }
+
+    #[test]
+    fn every_flag_is_read() {
+        let args = parse(&["c.toml", "-o", "d", "--threads", "3", "--resume", "--json", "-q"]);
+        let args = args.unwrap();
+        assert_eq!((args.out, args.threads.given()), ("d".into(), Some(3)));
+        assert!(args.resume && args.json && args.quiet);
+        assert!(parse(&["c.toml"]).is_err(), "a run needs a folder");
+        assert!(parse(&["-o", "d"]).is_err(), "a run needs a configuration");
+    }
+
+    #[test]
+    fn the_way_on_can_be_pasted_into_a_shell() {
+        let args =
+            ["my config.toml", "-o", "runs/a", "--set", "seed=2", "--set", "encoder.model=it's"];
+        assert_eq!(
+            going_on(&parse(&args).unwrap()),
+            "polyhead train 'my config.toml' -o runs/a --set seed=2 \
+             --set 'encoder.model=it'\\''s' --resume"
+        );
+    }
+}

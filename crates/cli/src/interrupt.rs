@@ -1,0 +1,25 @@
+//! Ctrl-C, once to end in good order and once more to end at once.
+
+use std::io::{self, Write};
+use std::process;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context, Result};
+
+/// The exit code of a command that Ctrl-C has ended, as shells have it: 128 + SIGINT.
+pub(crate) const INTERRUPTED: u8 = 130;
+
+/// Sets `stop` at the first Ctrl-C (or SIGTERM, or a closed terminal); the
+/// second one ends the program on the spot.
+///
+/// To be called once in a program.
+pub(crate) fn on_interrupt(stop: Arc<AtomicBool>, what_happens: &'static str) -> Result<()> {
+    let handler = move || {
+        if stop.swap(true, Ordering::Relaxed) {
+            process::exit(INTERRUPTED.into());
+        }
+        let _ = writeln!(io::stderr(), "\n{what_happens}; Ctrl-C again to end at once");
+    };
+    ctrlc::set_handler(handler).context("Ctrl-C cannot be listened to")
+}

@@ -1,0 +1,119 @@
+//! A training run on standard error: a bar on a terminal, lines elsewhere.
+
+use std::fmt::Display as Show;
+use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use polyhead_train::{Evaluated, Event, Observer, Progress};
+
+use crate::scores;
+
+/// Shows what a run tells.
+pub(crate) struct RunDisplay {
+    /// Whether the data check and the plan are shown too.
+    details: bool,
+    /// On a terminal, from the first step on.
+    bar: Option<ProgressBar>,
+    on_terminal: bool,
+    /// The latest means over some steps, which say more than those of a single one.
+    means: Option<Progress>,
+}
+
+impl RunDisplay {
+    /// - `details`: also the data check and the plan
+    pub(crate) fn new(details: bool) -> Self {
+        Self { details, bar: None, on_terminal: io::stderr().is_terminal(), means: None }
+    }
+
+    /// A line above the bar, if there is one.
+    fn line(&self, line: &dyn Show) {
+        match &self.bar {
+            Some(bar) => bar.println(line.to_string()),
+            // Nobody reads standard error? Then nobody misses the line.
+            None => drop(writeln!(io::stderr(), "{line}")),
+        }
+    }
+
+    fn step(&mut self, progress: &Progress) {
+        if !self.on_terminal {
+            return;
+        }
+        let bar = self.bar.get_or_insert_with(|| bar(progress.total_steps));
+        bar.set_position(progress.step);
+        let message = match &self.means {
+            Some(means) => Progress {
+                epoch: progress.epoch,
+                step: progress.step,
+                step_in_epoch: progress.step_in_epoch,
+                learning_rate: progress.learning_rate,
+                ..means.clone()
+            }
+            .to_string(),
+            None => progress.to_string(),
+        };
+        bar.set_message(message);
+    }
+
+    fn logged(&mut self, progress: &Progress) {
+        match self.on_terminal {
+            true => self.means = Some(progress.clone()),
+            false => self.line(progress),
+        }
+    }
+
+    fn evaluated(&self, evaluated: &Evaluated) {
+        self.line(&scores::heading(evaluated));
+        let tasks = evaluated.tasks.iter().map(|(name, found)| (name.as_str(), found.as_ref()));
+        let mut table = Vec::new();
+        // A vector takes all bytes.
+        let _ = scores::across(tasks).write(&mut table, 2);
+        self.line(&String::from_utf8_lossy(&table).trim_end());
+    }
+
+    fn details(&self, title: &str, lines: &[String]) {
+        if self.details {
+            self.line(&title);
+            lines.iter().for_each(|line| self.line(&format_args!("  {line}")));
+        }
+    }
+}
+
+impl Observer for RunDisplay {
+    fn observe(&mut self, event: &Event) {
+        match event {
+            Event::Notice(notice) => self.line(&format_args!("note: {notice}")),
+            Event::DataChecked(report) => self.details("data:", &report.lines()),
+            Event::Planned(lines) => self.details("plan:", lines),
+            // The first one is the last line of the plan.
+            Event::Phase { step, line } if *step > 1 => self.line(line),
+            Event::Step(progress) => self.step(progress),
+            Event::Logged(progress) => self.logged(progress),
+            Event::Evaluated(evaluated) => self.evaluated(evaluated),
+            Event::Finished(_) => {
+                if let Some(bar) = self.bar.take() {
+                    bar.finish_and_clear();
+                }
+            }
+            // A checkpoint is no news unless the run ends with it.
+            _ => {}
+        }
+    }
+}
+
+impl Drop for RunDisplay {
+    /// A run that was stopped, or has failed, leaves no half a bar.
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn bar(steps: u64) -> ProgressBar {
+    let bar = ProgressBar::new(steps);
+    let template = "{bar:16} {percent:>3} % {eta} left · {msg}";
+    bar.set_style(ProgressStyle::with_template(template).expect("the template is a constant"));
+    bar.enable_steady_tick(Duration::from_millis(500));
+    bar
+}

@@ -1,0 +1,216 @@
+//! Metrics as people read them.
+
+use polyhead_train::metric::TaskMetrics;
+use polyhead_train::{Evaluated, RunSummary, TaskSummary};
+
+use crate::table::{Align, Table};
+
+/// A score that has no value here.
+const NOTHING: &str = "–";
+
+/// `f1_macro` of 0.8841 → `88.4 %`; losses, errors and correlations stay numbers.
+pub(crate) fn shown(name: &str, value: Option<f64>) -> String {
+    let Some(value) = value else { return NOTHING.to_owned() };
+    match is_share(name) {
+        true => percent(value),
+        false => format!("{value:.4}"),
+    }
+}
+
+/// `0.8841` → `88.4 %`
+pub(crate) fn percent(share: f64) -> String {
+    format!("{:.1} %", 100.0 * share)
+}
+
+/// `f1_macro` → `F1 macro`
+fn title(name: &str) -> String {
+    match name {
+        "mcc" | "mse" | "mae" => name.to_uppercase(),
+        "r2" => "R²".to_owned(),
+        _ => name.replace("f1", "F1").replace('_', " "),
+    }
+}
+
+fn is_share(name: &str) -> bool {
+    name == "accuracy"
+        || name == "exact_match"
+        || ["precision", "recall", "f1"].iter().any(|start| name.starts_with(start))
+}
+
+/// The scores of a kind that a table for people has; all of them stand in the
+/// JSON and in `metrics.jsonl`.
+fn few(metrics: &TaskMetrics) -> &'static [&'static str] {
+    match metrics {
+        TaskMetrics::Classification(_) => &["loss", "accuracy", "f1_macro", "mcc"],
+        TaskMetrics::MultiLabel(_) => &["loss", "f1_micro", "f1_macro", "exact_match"],
+        TaskMetrics::Tokens(_) => &["loss", "precision", "recall", "f1"],
+        TaskMetrics::Regression(_) => &["loss", "pearson", "spearman", "mae"],
+    }
+}
+
+/// A row for each task, its scores beside each other.
+///
+/// - `tasks`: name and metrics; tasks without any are left out
+pub(crate) fn across<'a>(
+    tasks: impl IntoIterator<Item = (&'a str, Option<&'a TaskMetrics>)>,
+) -> Table {
+    let mut table = Table::new([Align::Left; 5]);
+    for (name, metrics) in tasks {
+        let Some(metrics) = metrics else { continue };
+        let scores = few(metrics)
+            .iter()
+            .map(|score| format!("{} {}", title(score), shown(score, metrics.get(score))));
+        table.row(std::iter::once(name.to_owned()).chain(scores));
+    }
+    table
+}
+
+/// The heading of an evaluation on dev: `dev after epoch 1, step 63: score 0.8910, the best so far`.
+pub(crate) fn heading(evaluated: &Evaluated) -> String {
+    let Evaluated { step, epoch, score, best, .. } = evaluated;
+    let mut line = match step {
+        0 => "dev before the first step".to_owned(),
+        _ => format!("dev after epoch {epoch}, step {step}"),
+    };
+    if let Some(score) = score {
+        line.push_str(&format!(": score {score:.4}"));
+        if *best {
+            line.push_str(", the best so far");
+        }
+    }
+    line
+}
+
+/// Tasks and their scores, one a row; columns before, dev, test as far as there are any.
+pub(crate) fn of_run(summary: &RunSummary) -> Table {
+    type Column = (&'static str, fn(&TaskSummary) -> Option<&TaskMetrics>);
+    let columns: [Column; 3] = [
+        ("dev before", |task| task.before.as_ref()),
+        ("dev", |task| task.dev.as_ref()),
+        ("test", |task| task.test.as_ref()),
+    ];
+    let columns: Vec<Column> = columns
+        .into_iter()
+        .filter(|(_, of)| summary.tasks.iter().any(|task| of(task).is_some()))
+        .collect();
+    let aligns = [Align::Left, Align::Left].into_iter().chain(columns.iter().map(|_| Align::Right));
+    let mut table = Table::new(aligns);
+    table.row(["task", "metric"].into_iter().chain(columns.iter().map(|(title, _)| *title)));
+    for task in &summary.tasks {
+        let Some(some) = columns.iter().find_map(|(_, of)| of(task)) else { continue };
+        for (i, name) in few(some).iter().enumerate() {
+            let first = if i == 0 { task.name.clone() } else { String::new() };
+            let values = columns.iter().map(|(_, of)| match of(task) {
+                Some(metrics) => shown(name, metrics.get(name)),
+                None => NOTHING.to_owned(),
+            });
+            table.row([first, title(name)].into_iter().chain(values));
+        }
+    }
+    table
+}
+
+/// Temperatures, and how far probabilities are off before and after.
+pub(crate) fn calibration(summary: &RunSummary) -> Option<Table> {
+    let found: Vec<_> =
+        summary.tasks.iter().filter_map(|task| Some((task, task.calibration.as_ref()?))).collect();
+    if found.is_empty() {
+        return None;
+    }
+    let [left, right] = [Align::Left, Align::Right];
+    let mut table = Table::new([left, right, right, right, left]);
+    table.row(["task", "temperature", "error before", "after", ""]);
+    for (task, calibration) in found {
+        let thresholds: Vec<String> =
+            task.thresholds.iter().map(|threshold| format!("{threshold:.2}")).collect();
+        let thresholds = match thresholds.len() {
+            0 => String::new(),
+            1..=8 => format!("thresholds {}", thresholds.join(", ")),
+            count => format!("{count} thresholds"),
+        };
+        table.row([
+            task.name.clone(),
+            format!("{:.2}", calibration.temperature),
+            percent(calibration.before.ece),
+            percent(calibration.after.ece),
+            thresholds,
+        ]);
+    }
+    Some(table)
+}
+
+#[cfg(test)]
+mod tests {
+    use polyhead_train::metric::{ClassificationCounter, RegressionCounter};
+
+    use super::*;
+
+    fn written(table: &Table) -> String {
+        let mut out = Vec::new();
+        table.write(&mut out, 0).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    fn topic() -> TaskMetrics {
+        let mut counter = ClassificationCounter::new(&["a".to_owned(), "b".to_owned()]);
+        [(0, 0), (0, 0), (1, 1), (0, 1)].map(|(given, target)| counter.add(given, target));
+        counter.add_loss(2.0, 4.0);
+        TaskMetrics::Classification(counter.finish().unwrap())
+    }
+
+    #[test]
+    fn shares_are_percent_and_the_rest_numbers() {
+        for (name, value, expected) in [
+            ("accuracy", Some(0.884), "88.4 %"),
+            ("f1_macro", Some(1.0), "100.0 %"),
+            ("spearman", Some(0.8841), "0.8841"),
+            ("loss", Some(0.41234), "0.4123"),
+            ("pearson", None, "–"),
+        ] {
+            assert_eq!(shown(name, value), expected);
+        }
+    }
+
+    #[test]
+    fn tasks_beside_each_other_and_below() {
+        let mut numbers = RegressionCounter::new();
+        [(1.0, 1.5), (2.0, 2.5)].map(|(given, target)| numbers.add(given, target));
+        let numbers = TaskMetrics::Regression(numbers.finish().unwrap());
+        let topic = topic();
+        let table = across([("topic", Some(&topic)), ("none", None), ("urgency", Some(&numbers))]);
+        assert_eq!(
+            written(&table),
+            "topic    loss 0.5000  accuracy 75.0 %  F1 macro 73.3 %  MCC 0.5774\n\
+             urgency  loss –       pearson 1.0000   spearman 1.0000  MAE 0.5000\n"
+        );
+
+        let task = TaskSummary {
+            name: "topic".into(),
+            before: None,
+            dev: Some(topic),
+            test: None,
+            calibration: None,
+            thresholds: Vec::new(),
+        };
+        let summary = RunSummary {
+            model: "m".into(),
+            report: "r".into(),
+            steps: 4,
+            best_step: 4,
+            tasks: vec![task],
+            vector_cosine: None,
+            frozen: String::new(),
+            cache: Default::default(),
+            seconds: 1.0,
+        };
+        assert_eq!(
+            written(&of_run(&summary)),
+            "task   metric       dev\n\
+             topic  loss      0.5000\n       \
+                    accuracy  75.0 %\n       \
+                    F1 macro  73.3 %\n       \
+                    MCC       0.5774\n"
+        );
+        assert!(calibration(&summary).is_none());
+    }
+}
