@@ -13,7 +13,24 @@
 //!
 //! What it leaves out: reading the run folder, and writing the file.
 
+mod confusion;
+mod curves;
+mod data;
+mod freezing;
+mod html;
+mod mistakes;
+mod number;
+mod page;
+mod parts;
+mod plot;
 mod record;
+mod series;
+mod task;
+
+#[cfg(test)]
+mod sample;
+#[cfg(test)]
+mod tests;
 
 use serde::{Deserialize, Serialize};
 
@@ -91,4 +108,11 @@ pub struct RunReport {
     pub data: Option<DataReport>,
     /// `config.toml` as resolved.
     pub config: String,
+}
+
+impl RunReport {
+    /// The page. The same record gives the same bytes.
+    pub fn to_html(&self) -> String {
+        page::page(self)
+    }
 }

@@ -1,0 +1,329 @@
+//! Numbers over the steps: losses, metrics, rates, gradients.
+
+use super::RunReport;
+use super::html::Html;
+use super::number::{is_share, metric_name, number, rate, score};
+use super::parts::{Key, figure};
+use super::plot::{Axis, Chart, Ink, Layer};
+use super::record::GroupReport;
+use super::series::{finite, smoothed, thinned};
+
+/// Size of a chart, of which two stand beside each other.
+const SIZE: (u32, u32) = (520, 290);
+
+/// Points that are dots of their own; more would be a smear.
+const DOTS: usize = 60;
+
+/// Whether there is anything to draw.
+pub(super) fn has_any(report: &RunReport) -> bool {
+    !report.curves.train.is_empty() || report.curves.dev.iter().any(|point| point.step > 0)
+}
+
+/// All curves.
+pub(super) fn section(html: &mut Html, report: &RunReport) {
+    if !has_any(report) {
+        return;
+    }
+    html.element("section", &[("id", "curves")], |html| {
+        html.leaf("h2", &[], "How it learned");
+        html.element("div", &[("class", "pair")], |html| {
+            total_loss(html, report);
+            main_metrics(html, report);
+            if report.tasks.len() > 1 {
+                (0..report.tasks.len()).for_each(|task| task_loss(html, report, task));
+            }
+            learning_rates(html, report);
+            gradient_norm(html, report);
+        });
+    });
+}
+
+fn total_loss(html: &mut Html, report: &RunReport) {
+    let train = finite(report.curves.train.iter().map(|point| (point.step, point.loss)));
+    // The weighted sum again, where every task that has a weight was measured.
+    let dev = report.curves.dev.iter().map(|point| {
+        let losses = report.tasks.iter().enumerate().map(|(index, task)| {
+            let metrics = point.tasks.get(index)?.as_ref()?;
+            Some(task.weight? * metrics.get("loss")?)
+        });
+        (point.step, losses.sum())
+    });
+    let title = if report.tasks.len() == 1 { "Loss" } else { "Loss, weighted sum over tasks" };
+    loss(html, report, title, Ink::series(0), &train, &finite(dev));
+}
+
+fn task_loss(html: &mut Html, report: &RunReport, task: usize) {
+    let of = |losses: &[Option<f64>]| losses.get(task).copied().flatten();
+    let train = report.curves.train.iter().map(|point| (point.step, of(&point.tasks)));
+    let dev = report.curves.dev.iter().map(|point| {
+        let metrics = point.tasks.get(task).and_then(Option::as_ref);
+        (point.step, metrics.and_then(|metrics| metrics.get("loss")))
+    });
+    let title = format!("Loss of {}", report.tasks[task].name);
+    loss(html, report, &title, Ink::series(task), &finite(train), &finite(dev));
+}
+
+/// Noise, its course, and dev.
+fn loss(
+    html: &mut Html,
+    report: &RunReport,
+    title: &str,
+    ink: Ink,
+    train: &[(f64, f64)],
+    dev: &[(f64, f64)],
+) {
+    if train.is_empty() && dev.is_empty() {
+        return;
+    }
+    let mut keys = Vec::new();
+    let mut layers = rules(report);
+    if let Some(smooth) = smoothed(train) {
+        layers.push(Layer::Line { points: thinned(train), ink, width: 1, opacity: 0.35 });
+        layers.push(Layer::Line { points: smooth, ink, width: 2, opacity: 1.0 });
+        keys.push(Key::line(ink, "train, smoothed"));
+    } else if !train.is_empty() {
+        layers.push(Layer::Line { points: thinned(train), ink, width: 2, opacity: 1.0 });
+        keys.push(Key::line(ink, "train"));
+    }
+    if !dev.is_empty() {
+        let dots = Ink::Label;
+        layers.extend(dotted(dev, dots));
+        keys.push(Key::dot(dots, "dev"));
+    }
+    let values = || train.iter().chain(dev).map(|point| point.1);
+    let low = values().fold(f64::INFINITY, f64::min);
+    let y = Axis::around(values(), (if low >= 0.0 { 0.0 } else { low * 1.1 }, f64::INFINITY));
+    let alt = format!(
+        "{title} over {} steps.{}{}",
+        report.steps,
+        course("Train", train, |value| number(Some(value))),
+        course("Dev", dev, |value| number(Some(value))),
+    );
+    figure(html, title, &keys, &alt, &chart(report, y, layers));
+}
+
+fn main_metrics(html: &mut Html, report: &RunReport) {
+    let mut keys = Vec::new();
+    let mut layers = rules(report);
+    let mut alt = String::new();
+    let mut values = Vec::new();
+    let shares = report.tasks.iter().all(|task| is_share(&task.main_metric));
+    for (index, task) in report.tasks.iter().enumerate() {
+        let at_start = task.before.iter().map(|metrics| (0, metrics.get(&task.main_metric)));
+        let on_dev = report.curves.dev.iter().filter(|point| point.step > 0).map(|point| {
+            let metrics = point.tasks.get(index).and_then(Option::as_ref);
+            (point.step, metrics.and_then(|metrics| metrics.get(&task.main_metric)))
+        });
+        let points = finite(at_start.chain(on_dev));
+        if points.is_empty() {
+            continue;
+        }
+        let name = format!("{}: {}", task.name, metric_name(&task.main_metric));
+        let show = |value| score(&task.main_metric, Some(value));
+        alt.push_str(&course(&name, &points, show));
+        values.extend(points.iter().map(|point| point.1));
+        let ink = Ink::series(index);
+        layers.push(Layer::Line { points: thinned(&points), ink, width: 2, opacity: 1.0 });
+        layers.extend(dotted(&points, ink));
+        keys.push(Key::line(ink, name));
+    }
+    if keys.is_empty() {
+        return;
+    }
+    let y = Axis::around(values.into_iter(), (f64::NEG_INFINITY, f64::INFINITY));
+    let y = match shares {
+        true => {
+            let y = Axis::new(y.low.max(0.0), y.high.min(1.0), 5);
+            y.labelled(|at| format!("{}%", (1000.0 * at).round() / 10.0))
+        }
+        false => y,
+    };
+    let alt = format!("Main metric of each task on dev over {} steps.{alt}", report.steps);
+    figure(html, "Main metric on dev", &keys, &alt, &chart(report, y, layers));
+}
+
+/// Groups that learn at the same rate in the same steps share a line.
+fn learning_rates(html: &mut Html, report: &RunReport) {
+    let mut lines: Vec<(Vec<&str>, &GroupReport)> = Vec::new();
+    for group in report.groups.iter().filter(|group| !group.trained.is_empty()) {
+        let same = |(_, other): &&mut (Vec<&str>, &GroupReport)| {
+            other.learning_rate == group.learning_rate && other.trained == group.trained
+        };
+        match lines.iter_mut().find(same) {
+            Some((names, _)) => names.push(&group.group),
+            None => lines.push((vec![&group.group], group)),
+        }
+    }
+    if lines.is_empty() || report.schedule.is_empty() || report.steps == 0 {
+        return;
+    }
+    let mut layers = phase_rules(report);
+    let mut keys = Vec::new();
+    let mut alt = String::from("Learning rates over the steps. Peaks:");
+    let mut values = vec![0.0];
+    for (index, (names, group)) in lines.iter().enumerate() {
+        let name = joined(names);
+        alt.push_str(&format!(" {name} {};", rate(group.learning_rate)));
+        keys.push(Key::line(Ink::series(index), name));
+        for stretch in stretches(report, group) {
+            values.extend(stretch.iter().map(|point| point.1));
+            let points = thinned(&stretch);
+            layers.push(Layer::Line { points, ink: Ink::series(index), width: 2, opacity: 1.0 });
+        }
+    }
+    let y = Axis::around(values.into_iter(), (0.0, f64::INFINITY)).labelled(|at| rate(Some(at)));
+    figure(html, "Learning rates", &keys, &alt, &chart(report, y, layers));
+}
+
+/// A group's rate within each stretch that trains it.
+fn stretches(report: &RunReport, group: &GroupReport) -> Vec<Vec<(f64, f64)>> {
+    let peak = group.learning_rate.unwrap_or(f64::NAN);
+    let corners: Vec<(f64, f64)> =
+        report.schedule.iter().map(|point| (point.step as f64, point.multiplier)).collect();
+    let stretch = |&(first, last): &(u64, u64)| {
+        let (first, last) = (first as f64, last.min(report.steps) as f64);
+        let within = corners.iter().copied().filter(|(step, _)| first < *step && *step < last);
+        let ends = [first, last].map(|step| (step, multiplier(&corners, step)));
+        let points = std::iter::once(ends[0]).chain(within).chain([ends[1]]);
+        points.map(|(step, multiplier)| (step, peak * multiplier)).collect::<Vec<_>>()
+    };
+    let begun = group.trained.iter().filter(|(first, _)| *first <= report.steps);
+    begun.map(stretch).filter(|points| points.iter().all(|point| point.1.is_finite())).collect()
+}
+
+/// Between the corners, on a straight line; there is one corner at least.
+fn multiplier(corners: &[(f64, f64)], step: f64) -> f64 {
+    let next = corners.partition_point(|(at, _)| *at < step);
+    match (next.checked_sub(1).map(|index| corners[index]), corners.get(next).copied()) {
+        (Some((from, low)), Some((to, high))) => low + (high - low) * (step - from) / (to - from),
+        (Some((_, value)), None) | (None, Some((_, value))) => value,
+        (None, None) => f64::NAN,
+    }
+}
+
+/// `layers.0, layers.1 and 4 more`
+fn joined(names: &[&str]) -> String {
+    match names {
+        [one] => (*one).to_owned(),
+        [one, two] => format!("{one}, {two}"),
+        [first, .., last] => format!("{first} … {last} ({})", names.len()),
+        [] => String::new(),
+    }
+}
+
+fn gradient_norm(html: &mut Html, report: &RunReport) {
+    let norms = report.curves.train.iter().map(|point| (point.step, point.gradient_norm));
+    let mut points = finite(norms);
+    // Only what has a logarithm.
+    points.retain(|point| point.1 > 0.0);
+    if points.is_empty() {
+        return;
+    }
+    let logarithms: Vec<(f64, f64)> = points.iter().map(|(step, y)| (*step, y.log10())).collect();
+    let ink = Ink::series(0);
+    let mut layers = rules(report);
+    match smoothed(&logarithms) {
+        Some(smooth) => {
+            layers.push(Layer::Line { points: thinned(&logarithms), ink, width: 1, opacity: 0.35 });
+            layers.push(Layer::Line { points: smooth, ink, width: 2, opacity: 1.0 });
+        }
+        None => {
+            layers.push(Layer::Line { points: logarithms.clone(), ink, width: 2, opacity: 1.0 })
+        }
+    }
+    let values = logarithms.iter().map(|point| point.1);
+    let mut y = Axis::around(values, (f64::NEG_INFINITY, f64::INFINITY));
+    y.ticks = logarithmic_ticks(y.low, y.high);
+    let alt = format!(
+        "Norm of the gradient before clipping over {} steps, on a logarithmic scale.{}",
+        report.steps,
+        course("Norm", &points, |value| number(Some(value))),
+    );
+    let title = "Gradient norm before clipping (logarithmic)";
+    figure(html, title, &[], &alt, &chart(report, y, layers));
+}
+
+/// 1, 2 and 5 times powers of ten; the powers alone where these are many.
+fn logarithmic_ticks(low: f64, high: f64) -> Vec<(f64, String)> {
+    let factors: &[f64] = if high - low < 2.5 { &[1.0, 2.0, 5.0] } else { &[1.0] };
+    let every = ((high - low) / 8.0).ceil().max(1.0) as i32;
+    let powers = low.floor() as i32..=high.ceil() as i32;
+    powers
+        .filter(|power| power.rem_euclid(every) == 0)
+        .flat_map(|power| factors.iter().map(move |factor| factor * 10f64.powi(power)))
+        .filter(|value| (low..=high).contains(&value.log10()))
+        .map(|value| {
+            let text =
+                if (1e-3..1e5).contains(&value) { format!("{value}") } else { rate(Some(value)) };
+            (value.log10(), text)
+        })
+        .collect()
+}
+
+/// ` Train: from 2.1 to 0.4.`
+fn course(name: &str, points: &[(f64, f64)], show: impl Fn(f64) -> String) -> String {
+    match (points.first(), points.last()) {
+        (Some((_, first)), Some((_, last))) => {
+            format!(" {name}: from {} to {}.", show(*first), show(*last))
+        }
+        _ => String::new(),
+    }
+}
+
+fn chart(report: &RunReport, y: Axis, layers: Vec<Layer>) -> Chart {
+    Chart { width: SIZE.0, height: SIZE.1, x: Axis::steps(report.steps), y, layers }
+}
+
+/// A line, and dots where there are few points.
+fn dotted(points: &[(f64, f64)], ink: Ink) -> Vec<Layer> {
+    let mut layers = vec![Layer::Line { points: thinned(points), ink, width: 1, opacity: 0.6 }];
+    if points.len() <= DOTS {
+        layers.push(Layer::Dots { points: points.to_vec(), ink, radius: 3.5, opacity: 1.0 });
+    }
+    layers
+}
+
+/// The best step, and where phases of freezing begin.
+fn rules(report: &RunReport) -> Vec<Layer> {
+    let mut layers = phase_rules(report);
+    if report.best_step > 0 {
+        layers.push(Layer::Rule { x: report.best_step as f64, word: "best".to_owned() });
+    }
+    layers
+}
+
+fn phase_rules(report: &RunReport) -> Vec<Layer> {
+    let stretches = report.groups.iter().flat_map(|group| &group.trained);
+    let mut begins: Vec<u64> = stretches
+        .flat_map(|(first, last)| [*first, last.saturating_add(1)])
+        .filter(|step| (2..=report.steps).contains(step))
+        .collect();
+    begins.sort_unstable();
+    begins.dedup();
+    let rule = |step: u64| Layer::Rule { x: step as f64, word: String::new() };
+    begins.into_iter().map(rule).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_lie_on_the_lines_between_corners() {
+        let corners = [(1.0, 0.0), (11.0, 1.0), (111.0, 0.0)];
+        let cases = [(0.0, 0.0), (1.0, 0.0), (6.0, 0.5), (11.0, 1.0), (61.0, 0.5), (500.0, 0.0)];
+        for (step, expected) in cases {
+            assert_eq!(multiplier(&corners, step), expected, "step {step}");
+        }
+    }
+
+    #[test]
+    fn logarithmic_ticks_are_few_and_round() {
+        let labels = |low, high| -> Vec<String> {
+            logarithmic_ticks(low, high).into_iter().map(|(_, text)| text).collect()
+        };
+        assert_eq!(labels(-0.4, 1.1), ["0.5", "1", "2", "5", "10"]);
+        assert_eq!(labels(-4.0, 0.0), ["1e−4", "0.001", "0.01", "0.1", "1"]);
+        assert!(labels(-300.0, 300.0).len() < 12);
+    }
+}

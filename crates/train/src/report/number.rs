@@ -1,0 +1,189 @@
+//! Numbers as people read them.
+
+use crate::metric::larger_is_better;
+
+/// What stands for a number that is missing or not finite.
+pub(super) const MISSING: &str = "–";
+
+/// About four digits that matter.
+pub(super) fn number(value: Option<f64>) -> String {
+    let Some(value) = value.filter(|value| value.is_finite()) else { return MISSING.to_owned() };
+    let text = match value.abs() {
+        0.0 => "0".to_owned(),
+        size if size >= 1e9 => format!("{value:.2e}"),
+        size if size >= 1e4 => {
+            format!("{}{}", if value < 0.0 { "-" } else { "" }, grouped(size.round() as u64))
+        }
+        size if size >= 100.0 => format!("{value:.1}"),
+        size if size >= 10.0 => format!("{value:.2}"),
+        size if size >= 1.0 => format!("{value:.3}"),
+        size if size >= 1e-3 => format!("{value:.4}"),
+        _ => format!("{value:.2e}"),
+    };
+    text.replace('-', "−")
+}
+
+/// A fraction in percent.
+pub(super) fn percent(value: Option<f64>) -> String {
+    match value.filter(|value| value.is_finite()) {
+        Some(value) => format!("{:.1}%", 100.0 * value).replace('-', "−"),
+        None => MISSING.to_owned(),
+    }
+}
+
+/// Whether a score is a share, which people read in percent.
+pub(super) fn is_share(metric: &str) -> bool {
+    larger_is_better(metric) && !matches!(metric, "pearson" | "spearman" | "mcc" | "r2")
+        || metric == "hamming_loss"
+}
+
+/// A score as people read it.
+pub(super) fn score(metric: &str, value: Option<f64>) -> String {
+    match is_share(metric) {
+        true => percent(value),
+        false => number(value),
+    }
+}
+
+/// By how much a score has changed; `None` if one of both is missing.
+pub(super) fn change(metric: &str, from: Option<f64>, to: Option<f64>) -> Option<String> {
+    let change = to.filter(|to| to.is_finite())? - from.filter(|from| from.is_finite())?;
+    let text = match is_share(metric) {
+        true => format!("{:+.1} points", 100.0 * change),
+        false => format!("{change:+.3}"),
+    };
+    Some(text.replace('-', "−"))
+}
+
+/// The name of a score in words.
+pub(super) fn metric_name(metric: &str) -> String {
+    match metric {
+        "mcc" => "Matthews correlation".to_owned(),
+        "mse" => "mean squared error".to_owned(),
+        "mae" => "mean absolute error".to_owned(),
+        "r2" => "R²".to_owned(),
+        "pearson" => "Pearson correlation".to_owned(),
+        "spearman" => "Spearman correlation".to_owned(),
+        other => {
+            let words = other.replace("f1", "F1").replace('_', ", ");
+            words.replace("exact, match", "exact match").replace("hamming, loss", "Hamming loss")
+        }
+    }
+}
+
+/// `12,345`
+pub(super) fn grouped(count: u64) -> String {
+    let digits = count.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `5e-5`, `4.5e-5`, `0`
+pub(super) fn rate(value: Option<f64>) -> String {
+    match value.filter(|value| value.is_finite()) {
+        None => MISSING.to_owned(),
+        Some(0.0) => "0".to_owned(),
+        Some(value) => {
+            let (exact, rounded) = (format!("{value:e}"), format!("{value:.2e}"));
+            let short = if exact.len() <= rounded.len() { exact } else { rounded };
+            short.replace('-', "−")
+        }
+    }
+}
+
+/// `3.1 MB`, in powers of ten.
+pub(super) fn bytes(count: Option<u64>) -> String {
+    let Some(count) = count else { return MISSING.to_owned() };
+    let size = count as f64;
+    match size {
+        0.0..1e3 => format!("{count} B"),
+        1e3..999_950.0 => format!("{:.1} kB", size / 1e3),
+        999_950.0..999_950_000.0 => format!("{:.1} MB", size / 1e6),
+        _ => format!("{:.2} GB", size / 1e9),
+    }
+}
+
+/// `8.4 s`, `3 min 12 s`, `2 h 5 min`
+pub(super) fn duration(seconds: Option<f64>) -> String {
+    let Some(seconds) = seconds.filter(|s| s.is_finite() && *s >= 0.0) else {
+        return MISSING.to_owned();
+    };
+    let whole = seconds.round() as u64;
+    match whole {
+        _ if seconds < 9.95 => format!("{seconds:.1} s"),
+        0..60 => format!("{whole} s"),
+        60..3600 => format!("{} min {} s", whole / 60, whole % 60),
+        _ => format!("{} h {} min", grouped(whole / 3600), whole % 3600 / 60),
+    }
+}
+
+/// `1 row`, `12,345 rows`
+pub(super) fn counted(count: u64, one: &str, many: &str) -> String {
+    format!("{} {}", grouped(count), if count == 1 { one } else { many })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_read_well() {
+        let cases = [
+            (Some(0.0), "0"),
+            (Some(0.12345), "0.1235"),
+            (Some(-1.5), "−1.500"),
+            (Some(0.000012), "1.20e−5"),
+            (Some(123.456), "123.5"),
+            (Some(-1234567.0), "−1,234,567"),
+            (Some(1e300), "1.00e300"),
+            (Some(f64::NAN), "–"),
+            (Some(f64::NEG_INFINITY), "–"),
+            (None, "–"),
+        ];
+        for (value, expected) in cases {
+            assert_eq!(number(value), expected, "{value:?}");
+        }
+        assert_eq!(percent(Some(0.91449)), "91.4%");
+        assert_eq!(percent(Some(f64::INFINITY)), "–");
+        assert_eq!(rate(Some(5e-5)), "5e−5");
+        assert_eq!(rate(Some(4.5125e-5)), "4.51e−5");
+        assert_eq!(rate(Some(f64::NAN)), "–");
+        assert_eq!(bytes(Some(1_234_567)), "1.2 MB");
+        assert_eq!(bytes(Some(999)), "999 B");
+        assert_eq!(grouped(1_000), "1,000");
+        assert_eq!(counted(1, "row", "rows"), "1 row");
+    }
+
+    #[test]
+    fn durations_have_two_units_at_most() {
+        let cases = [
+            (0.04, "0.0 s"),
+            (9.96, "10 s"),
+            (59.6, "1 min 0 s"),
+            (3599.6, "1 h 0 min"),
+            (7500.0, "2 h 5 min"),
+        ];
+        for (seconds, expected) in cases {
+            assert_eq!(duration(Some(seconds)), expected);
+        }
+        assert_eq!(duration(Some(-1.0)), "–");
+        assert_eq!(duration(Some(f64::NAN)), "–");
+    }
+
+    #[test]
+    fn scores_know_their_unit() {
+        assert_eq!(score("accuracy", Some(0.5)), "50.0%");
+        assert_eq!(score("spearman", Some(0.5)), "0.5000");
+        assert_eq!(score("loss", None), "–");
+        assert_eq!(change("f1", Some(0.5), Some(0.625)).as_deref(), Some("+12.5 points"));
+        assert_eq!(change("mse", Some(0.5), Some(0.25)).as_deref(), Some("−0.250"));
+        assert_eq!(change("mse", None, Some(0.25)), None);
+        assert_eq!(metric_name("f1_macro"), "F1, macro");
+    }
+}

@@ -1,0 +1,354 @@
+//! Plots: a chart is said in data, drawn by `plotters`, and given colours that
+//! follow the reader's theme.
+//!
+//! `plotters` writes colours as numbers and whole pixels. So it draws on a canvas
+//! that is [`SCALE`] times as large as the chart, with colours that stand for
+//! places in the palette; afterwards each is replaced by its CSS variable. Texts
+//! cannot be hit by that: what is replaced holds a quote, which is escaped in text.
+
+use std::ops::Range;
+
+use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, ValueFormatter};
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+
+use super::html::{escape, plain};
+
+/// Pixels of the canvas for one of the chart.
+const SCALE: i32 = 4;
+
+/// Size of labels, in pixels of the chart.
+const LABEL: i32 = 12;
+
+/// Number of colours for series; more than that differ by their dashes too.
+pub(super) const SERIES: usize = 8;
+
+/// What a colour is for; each is a CSS variable of the page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ink {
+    /// Labels.
+    Label,
+    /// Lines of the grid.
+    Grid,
+    /// Lines that say where something is.
+    Rule,
+    /// What rests: frozen groups.
+    Rest,
+    /// The n-th of several, for any n.
+    Series(usize),
+}
+
+/// A chart of any kind.
+#[derive(Clone, Debug)]
+pub(super) struct Chart {
+    /// In pixels, at the size that it is made for.
+    pub(super) width: u32,
+    /// In pixels.
+    pub(super) height: u32,
+    /// From left to right.
+    pub(super) x: Axis,
+    /// From bottom to top.
+    pub(super) y: Axis,
+    /// In the order in which they are drawn.
+    pub(super) layers: Vec<Layer>,
+}
+
+/// One direction.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Axis {
+    pub(super) low: f64,
+    pub(super) high: f64,
+    /// Where labels stand.
+    pub(super) ticks: Vec<(f64, String)>,
+    /// Whether lines cross the chart at the ticks.
+    pub(super) lines: bool,
+    /// What it measures; may be empty.
+    pub(super) name: String,
+}
+
+/// Something that is drawn.
+#[derive(Clone, Debug)]
+pub(super) enum Layer {
+    /// Through all points.
+    Line { points: Vec<(f64, f64)>, ink: Ink, width: u32, opacity: f64 },
+    /// A dot for each point, with its radius in pixels.
+    Dots { points: Vec<(f64, f64)>, ink: Ink, radius: f64, opacity: f64 },
+    /// Rectangles between two corners each.
+    Bars { corners: Vec<[(f64, f64); 2]>, ink: Ink, opacity: f64 },
+    /// From bottom to top, with a word at its upper end.
+    Rule { x: f64, word: String },
+}
+
+impl Axis {
+    /// With about `count` round ticks between the bounds, which are kept.
+    pub(super) fn new(low: f64, high: f64, count: usize) -> Self {
+        let (low, high) = if high > low { (low, high) } else { (low - 0.5, low + 0.5) };
+        Self { low, high, ticks: ticks(low, high, count), lines: true, name: String::new() }
+    }
+
+    /// Around all finite values, with some air, and no further than `bounds`.
+    pub(super) fn around(values: impl Iterator<Item = f64>, bounds: (f64, f64)) -> Self {
+        let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
+        for value in values.filter(|value| value.is_finite()) {
+            (low, high) = (low.min(value), high.max(value));
+        }
+        if low > high {
+            (low, high) = (0.0, 1.0);
+        }
+        let air = match (high - low) * 0.08 {
+            0.0 => (low.abs() * 0.1).max(0.05),
+            air => air,
+        };
+        Self::new((low - air).max(bounds.0), (high + air).min(bounds.1), 5)
+    }
+
+    /// Steps from 0 to the last one.
+    pub(super) fn steps(last: u64) -> Self {
+        let last = last.max(1) as f64;
+        let mut axis = Self::new(0.0, last, 5);
+        axis.ticks.retain(|(at, _)| at.fract() == 0.0);
+        axis.lines = false;
+        axis.name = "step".to_owned();
+        axis
+    }
+
+    /// The same with labels made by `label`.
+    pub(super) fn labelled(mut self, label: impl Fn(f64) -> String) -> Self {
+        for (at, text) in &mut self.ticks {
+            *text = label(*at);
+        }
+        self
+    }
+
+    /// The same with a name.
+    pub(super) fn named(mut self, name: &str) -> Self {
+        self.name = name.to_owned();
+        self
+    }
+
+    fn label(&self, value: f64) -> String {
+        // The labels come back as the numbers that were handed in.
+        let found = self.ticks.iter().find(|(at, _)| *at == value);
+        found.map_or_else(String::new, |(_, text)| plain(text))
+    }
+
+    fn widest_label(&self) -> usize {
+        self.ticks.iter().map(|(_, text)| plain(text).chars().count()).max().unwrap_or(0)
+    }
+}
+
+impl Chart {
+    /// The chart as an SVG element.
+    ///
+    /// - `alt`: what it shows, in a sentence, for those who cannot see it
+    pub(super) fn to_svg(&self, alt: &str) -> String {
+        let mut drawn = String::new();
+        // Writing to a string cannot go wrong; should it ever, a page without one
+        // plot is better than no page.
+        let inside = match self.draw(&mut drawn) {
+            Ok(()) => themed(&drawn),
+            Err(_) => String::new(),
+        };
+        let (width, height) = (self.width as i32 * SCALE, self.height as i32 * SCALE);
+        format!(
+            "<svg viewBox=\"0 0 {width} {height}\" role=\"img\" aria-label=\"{}\">\n{inside}</svg>\n",
+            escape(alt)
+        )
+    }
+
+    fn draw(&self, into: &mut String) -> Result<(), Box<dyn std::error::Error>> {
+        let size = (self.width * SCALE as u32, self.height * SCALE as u32);
+        let root = SVGBackend::with_string(into, size).into_drawing_area();
+        let label_width = self.y.widest_label() as f64 * f64::from(LABEL) * 0.6 + 10.0;
+        let mut builder = ChartBuilder::on(&root);
+        builder
+            .margin_top(8 * SCALE)
+            .margin_right(14 * SCALE)
+            .margin_bottom(4 * SCALE)
+            .margin_left(4 * SCALE)
+            .set_label_area_size(LabelAreaPosition::Left, label_width as i32 * SCALE);
+        let below = if self.x.name.is_empty() { 20 } else { 36 };
+        if !self.x.ticks.is_empty() || !self.x.name.is_empty() {
+            builder.set_label_area_size(LabelAreaPosition::Bottom, below * SCALE);
+        }
+        let mut chart = builder.build_cartesian_2d(Scale(&self.x), Scale(&self.y))?;
+        let font = ("sans-serif", f64::from(LABEL * SCALE) * 1.24);
+        let colour = Ink::Label.number();
+        let label = TextStyle::from(font).color(&colour);
+        let mut mesh = chart.configure_mesh();
+        if !self.x.lines {
+            mesh.disable_x_mesh();
+        }
+        if !self.y.lines {
+            mesh.disable_y_mesh();
+        }
+        mesh.light_line_style(TRANSPARENT)
+            .bold_line_style(Ink::Grid.number().stroke_width(SCALE as u32))
+            .axis_style(Ink::Grid.number().stroke_width(SCALE as u32))
+            .set_all_tick_mark_size(4 * SCALE)
+            .x_label_style(label.clone())
+            .y_label_style(label.clone())
+            .axis_desc_style(label.clone())
+            .x_desc(plain(&self.x.name))
+            .draw()?;
+        for layer in &self.layers {
+            self.draw_layer(&mut chart, layer, &label)?;
+        }
+        root.present()?;
+        Ok(())
+    }
+
+    fn draw_layer(
+        &self,
+        chart: &mut ChartContext<SVGBackend, Cartesian2d<Scale, Scale>>,
+        layer: &Layer,
+        label: &TextStyle,
+    ) -> Result<(), Box<dyn std::error::Error>> {
+        let finite = |(x, y): &(f64, f64)| x.is_finite() && y.is_finite();
+        match layer {
+            Layer::Line { points, ink, width, opacity } => {
+                let style = ink.number().mix(*opacity).stroke_width(width * SCALE as u32);
+                let points = points.iter().copied().filter(finite);
+                chart.draw_series(LineSeries::new(points, style))?;
+            }
+            Layer::Dots { points, ink, radius, opacity } => {
+                let radius = (radius * f64::from(SCALE)).round() as i32;
+                let style = ink.number().mix(*opacity).filled();
+                let points = points.iter().copied().filter(finite);
+                chart.draw_series(points.map(|point| Circle::new(point, radius, style)))?;
+            }
+            Layer::Bars { corners, ink, opacity } => {
+                let style = ink.number().mix(*opacity).filled();
+                let corners = corners.iter().filter(|corners| corners.iter().all(finite));
+                chart.draw_series(corners.map(|corners| Rectangle::new(*corners, style)))?;
+            }
+            Layer::Rule { x, word } => {
+                let style = Ink::Rule.number().stroke_width(SCALE as u32);
+                let points = [(*x, self.y.low), (*x, self.y.high)];
+                let dashes = (4 * SCALE, 4 * SCALE);
+                chart.draw_series(DashedLineSeries::new(points, dashes.0, dashes.1, style))?;
+                if !word.is_empty() {
+                    // Beside the line, on the side that has room.
+                    let left = *x > (self.x.low + self.x.high) / 2.0;
+                    let side = if left { HPos::Right } else { HPos::Left };
+                    let label = label.pos(Pos::new(side, VPos::Top));
+                    let beside = if left { -4 * SCALE } else { 4 * SCALE };
+                    let at = EmptyElement::at((*x, self.y.high));
+                    let text = Text::new(plain(word), (beside, 0), label);
+                    chart.draw_series(std::iter::once(at + text))?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An axis as `plotters` wants it: with our ticks, and their labels.
+struct Scale<'a>(&'a Axis);
+
+impl Ranged for Scale<'_> {
+    type FormatOption = NoDefaultFormatting;
+    type ValueType = f64;
+
+    fn map(&self, value: &f64, (from, to): (i32, i32)) -> i32 {
+        let share = (value - self.0.low) / (self.0.high - self.0.low);
+        from + (share * f64::from(to - from)).round() as i32
+    }
+
+    fn key_points<Hint: KeyPointHint>(&self, _: Hint) -> Vec<f64> {
+        self.0.ticks.iter().map(|(at, _)| *at).collect()
+    }
+
+    fn range(&self) -> Range<f64> {
+        self.0.low..self.0.high
+    }
+}
+
+impl ValueFormatter<f64> for Scale<'_> {
+    fn format_ext(&self, value: &f64) -> String {
+        self.0.label(*value)
+    }
+}
+
+impl Ink {
+    /// The n-th colour; whoever comes after the last begins again.
+    pub(super) fn series(index: usize) -> Self {
+        Self::Series(index % SERIES)
+    }
+
+    /// Its CSS variable.
+    pub(super) fn variable(self) -> String {
+        match self {
+            Self::Label => "--label".to_owned(),
+            Self::Grid => "--grid".to_owned(),
+            Self::Rule => "--rule".to_owned(),
+            Self::Rest => "--rest".to_owned(),
+            Self::Series(index) => format!("--s{}", index % SERIES + 1),
+        }
+    }
+
+    /// The colour that stands for it on the canvas.
+    fn number(self) -> RGBColor {
+        RGBColor(
+            0,
+            0,
+            match self {
+                Self::Label => 1,
+                Self::Grid => 2,
+                Self::Rule => 3,
+                Self::Rest => 4,
+                Self::Series(index) => 16 + (index % SERIES) as u8,
+            },
+        )
+    }
+
+    fn all() -> impl Iterator<Item = Self> {
+        [Self::Label, Self::Grid, Self::Rule, Self::Rest]
+            .into_iter()
+            .chain((0..SERIES).map(Self::Series))
+    }
+}
+
+/// The elements inside the drawn one, with variables for colours.
+fn themed(drawn: &str) -> String {
+    let inside = drawn.split_once(">\n").map_or("", |(_, inside)| inside);
+    let inside = inside.trim_end().strip_suffix("</svg>").unwrap_or(inside);
+    let mut themed = inside
+        .replace(" opacity=\"1\"", "")
+        .replace(" stroke=\"none\"", "")
+        .replace(" font-family=\"sans-serif\"", "")
+        .replace(" \"/>", "\"/>")
+        .replace("\n</text>", "</text>");
+    for ink in Ink::all() {
+        let RGBColor(red, green, blue) = ink.number();
+        let number = format!("=\"#{red:02X}{green:02X}{blue:02X}\"");
+        themed = themed.replace(&number, &format!("=\"var({})\"", ink.variable()));
+    }
+    themed
+}
+
+/// About `count` round numbers between two, both included.
+fn ticks(low: f64, high: f64, count: usize) -> Vec<(f64, String)> {
+    let rough = (high - low) / count.max(1) as f64;
+    if !(rough.is_finite() && rough > 0.0) {
+        return Vec::new();
+    }
+    let magnitude = 10f64.powf(rough.log10().floor());
+    let steps = [1.0, 2.0, 5.0, 10.0].map(|factor| factor * magnitude);
+    let step = steps.into_iter().find(|step| *step >= rough * 0.999).unwrap_or(steps[3]);
+    let decimals = (-step.log10().floor()).clamp(0.0, 12.0) as usize;
+    let (first, last) = ((low / step - 1e-9).ceil(), (high / step + 1e-9).floor());
+    if !(last - first <= 100.0) {
+        return Vec::new();
+    }
+    let label = |at: f64| match at.abs() >= 1e6 || at != 0.0 && decimals > 6 {
+        true => format!("{at:.1e}"),
+        false => format!("{at:.decimals$}"),
+    };
+    let numbers = (0..=(last - first) as i64).map(|index| (first + index as f64) * step);
+    // Not −0.
+    numbers
+        .map(|at| if at == 0.0 { 0.0 } else { at })
+        .map(|at| (at, label(at).replace('-', "−")))
+        .collect()
+}

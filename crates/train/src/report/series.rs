@@ -1,0 +1,117 @@
+//! Long curves made short enough to draw, without losing what they show.
+
+/// Most points of a drawn curve.
+pub(super) const MOST: usize = 500;
+
+/// Curves with fewer points are shown as they are, not smoothed.
+const FEW: usize = 16;
+
+/// Steps and values that can be drawn.
+pub(super) fn finite(points: impl Iterator<Item = (u64, Option<f64>)>) -> Vec<(f64, f64)> {
+    let points = points.filter_map(|(step, value)| Some((step as f64, value?)));
+    points.filter(|(_, value)| value.is_finite()).collect()
+}
+
+/// At most [`MOST`] of the points: from each stretch the lowest and the highest,
+/// so that a single peak in a long run still shows.
+pub(super) fn thinned(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    if points.len() <= MOST {
+        return points.to_vec();
+    }
+    let mut kept = Vec::with_capacity(MOST);
+    for stretch in stretches(points, MOST / 2) {
+        let by_value = |a: &&(f64, f64), b: &&(f64, f64)| a.1.total_cmp(&b.1);
+        let ends = [stretch.iter().min_by(by_value), stretch.iter().max_by(by_value)];
+        let [Some(low), Some(high)] = ends else { continue };
+        kept.extend(if low.0 <= high.0 { [*low, *high] } else { [*high, *low] });
+    }
+    kept
+}
+
+/// The course of a noisy curve, in at most [`MOST`] points; `None` where there are
+/// too few points to speak of noise.
+///
+/// Each point is the mean of its neighbours, a fortieth of the curve to either
+/// side and fewer at the ends, the same number on both: so the curve starts and
+/// ends where the points do.
+pub(super) fn smoothed(points: &[(f64, f64)]) -> Option<Vec<(f64, f64)>> {
+    if points.len() < FEW {
+        return None;
+    }
+    let mut sums = vec![0.0];
+    for (_, value) in points {
+        sums.push(sums[sums.len() - 1] + value);
+    }
+    let half = (points.len() / 40).max(2);
+    let smooth: Vec<(f64, f64)> = points
+        .iter()
+        .enumerate()
+        .map(|(index, (step, _))| {
+            let half = half.min(index).min(points.len() - 1 - index);
+            let (first, end) = (index - half, index + half + 1);
+            (*step, (sums[end] - sums[first]) / (end - first) as f64)
+        })
+        .collect();
+    if smooth.len() <= MOST {
+        return Some(smooth);
+    }
+    // Neighbours hardly differ any more: the middle of each stretch stands for it.
+    let middles = stretches(&smooth, MOST).map(|stretch| stretch[stretch.len() / 2]);
+    Some(middles.collect())
+}
+
+/// At most [`MOST`] values of a list, evenly taken.
+pub(super) fn sampled<T: Clone>(values: &[T]) -> Vec<T> {
+    match values.len() <= MOST {
+        true => values.to_vec(),
+        false => (0..MOST).map(|index| values[index * values.len() / MOST].clone()).collect(),
+    }
+}
+
+/// `count` stretches, none of them empty as long as there are so many points.
+fn stretches(points: &[(f64, f64)], count: usize) -> impl Iterator<Item = &[(f64, f64)]> {
+    let bound = move |index: usize| index * points.len() / count;
+    (0..count).map(move |index| &points[bound(index)..bound(index + 1)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(count: usize) -> Vec<(f64, f64)> {
+        (0..count).map(|step| (step as f64, (step % 7) as f64)).collect()
+    }
+
+    #[test]
+    fn long_curves_are_thinned_and_keep_their_peaks() {
+        let mut points = line(100_000);
+        points[77_777].1 = 1e6;
+        points[5].1 = -1e6;
+        let thin = thinned(&points);
+        assert!(thin.len() <= MOST);
+        assert!(thin.contains(&(77_777.0, 1e6)) && thin.contains(&(5.0, -1e6)));
+        assert!(thin.windows(2).all(|pair| pair[0].0 <= pair[1].0));
+        assert_eq!(thinned(&line(MOST)), line(MOST));
+        assert!(smoothed(&points).is_some_and(|smooth| smooth.len() <= MOST));
+        assert!(thinned(&line(MOST + 1)).len() <= MOST);
+    }
+
+    #[test]
+    fn smoothing_keeps_the_ends_and_straight_lines() {
+        let straight: Vec<(f64, f64)> =
+            (0..200).map(|i| (f64::from(i), f64::from(3 * i))).collect();
+        let smooth = smoothed(&straight).expect("enough points");
+        for (before, after) in straight.iter().zip(&smooth) {
+            assert!((before.1 - after.1).abs() < 1e-9, "{before:?} {after:?}");
+        }
+        assert_eq!(smoothed(&line(FEW - 1)), None);
+    }
+
+    #[test]
+    fn what_cannot_be_drawn_is_left_out() {
+        let values = [Some(1.0), None, Some(f64::NAN), Some(f64::INFINITY), Some(2.0)];
+        let points = finite((0..5).zip(values));
+        assert_eq!(points, [(0.0, 1.0), (4.0, 2.0)]);
+        assert!(thinned(&[]).is_empty() && smoothed(&[]).is_none());
+    }
+}
