@@ -17,7 +17,7 @@ use crate::heads_file::{self, Heads};
 use crate::module::{Module, PoolingMode, PoolingSpec, output_width};
 use crate::module_files::ModuleFiles;
 use crate::modules_json::{self, ModuleEntry, ModuleKind};
-use crate::parameter::Parameter;
+use crate::parameter::{Parameter, ParameterGroup};
 use crate::polyhead_json::{self, PolyheadConfig, Provenance};
 use crate::pooling_json;
 use crate::prompts::{self, SentenceConfig, Similarity};
@@ -134,6 +134,17 @@ impl ModelFolder {
             hidden_size: self.config.hidden_size,
             layers: self.config.layers,
             embedding: self.dimension(),
+        }
+    }
+
+    /// What a group is called in reports: as the group displays itself, but heads
+    /// by the names of their tasks, `heads.topic`.
+    pub fn group_name(&self, group: ParameterGroup) -> String {
+        match group {
+            ParameterGroup::Head(head) if head < self.heads.len() => {
+                format!("heads.{}", self.heads[head].spec.name)
+            }
+            other => other.to_string(),
         }
     }
 

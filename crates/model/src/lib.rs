@@ -2,9 +2,10 @@
 //!
 //! [`ModelFolder`] reads and checks what is in a folder, [`Encoder`] is the
 //! transformer over packed weights, and [`SentenceEncoder`] joins tokenizer,
-//! encoder, pooling and the modules after it. [`semantic_search`] and
-//! [`cosine_similarity`] compare vectors; [`SentenceEncoder::checks`] is the
-//! doctor. Users take these from the crate `polyhead`.
+//! encoder, pooling and the modules after it. [`MultiTaskModel`] adds the heads
+//! that were trained on it, and [`TrainedModel`] writes what training leaves as a
+//! folder. [`semantic_search`] and [`cosine_similarity`] compare vectors;
+//! [`SentenceEncoder::checks`] is the doctor. Users take these from the crate `polyhead`.
 //!
 //! What it leaves out: training, serving, and everything that is printed.
 //!
@@ -65,6 +66,8 @@ mod text_words;
 mod transformer_json;
 mod weights;
 mod words;
+
+pub use polyhead_compute::Activation;
 
 pub use bio::{Tag, TagSpan, tag_spans};
 pub use config::{Architecture, EncoderConfig};

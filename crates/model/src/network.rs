@@ -527,14 +527,14 @@ impl Network {
             let eps = self.config.layer_norm_eps;
             layer_norm(team, self.isa, &mut workspace.hidden, weight, bias, eps);
         }
-        for index in first..=end {
+        for (index, state) in states.iter_mut().enumerate().take(end + 1).skip(first) {
             if index > first {
                 let layer = &self.layers[index - 1].layer;
                 layer.forward(team, self.isa, &self.config, offsets, workspace);
             }
             if index == end || depth.read.contains(&index) || depth.cached.contains(&index) {
-                states[index].resize(workspace.hidden.len());
-                states[index].copy_from_slice(&workspace.hidden);
+                state.resize(workspace.hidden.len());
+                state.copy_from_slice(&workspace.hidden);
             }
         }
     }
@@ -723,8 +723,7 @@ impl Network {
         let offsets = input.sequences.offsets;
         let rows = offsets.len() - 1;
         for (module, kept) in self.modules.iter().zip(&pass.sentence.modules).rev() {
-            dvectors =
-                module.backward(team, self.isa, &self.store, kept, dvectors, rows, gradients);
+            dvectors = module.backward(team, self.isa, &self.store, kept, dvectors, gradients);
         }
         let last = self.config.layers;
         if last < lowest {

@@ -397,7 +397,8 @@ mod tests {
             tokens: vec![Some(1), Some(2), Some(3), None],
         };
         let logits = vec![4.0, 0.0, 0.0, 0.0, 4.0, 0.0, 0.0, 0.0, 8.0];
-        let mut found = TaskPredictions::new(&spec, logits.clone(), &[words.clone()], None);
+        let mut found =
+            TaskPredictions::new(&spec, logits.clone(), std::slice::from_ref(&words), None);
         let TaskAnswers::Tokens(texts) = &found.answers else { panic!() };
         let tags: Vec<&str> = texts[0].words.iter().map(|word| word.tag.as_str()).collect();
         assert_eq!(tags, ["O", "B-x", "I-x", "O"]);

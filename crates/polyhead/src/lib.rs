@@ -13,12 +13,38 @@
 //! # Ok::<(), polyhead::Error>(())
 //! ```
 //!
+//! A model that was trained with heads answers all of them in one pass:
+//!
+//! ```no_run
+//! use polyhead::{MultiTaskModel, PredictOptions, TaskAnswers};
+//!
+//! // A run of `polyhead train`, with a task that classifies and one that tags.
+//! let model = MultiTaskModel::load("runs/news")?;
+//! let options = PredictOptions { embeddings: true, ..PredictOptions::default() };
+//! let texts = ["Anna moved to Berlin.", "The match was lost."];
+//! let found = model.predict_with(&texts, &options)?;
+//! for task in &found.tasks {
+//!     match &task.answers {
+//!         TaskAnswers::Classification(answers) => {
+//!             println!("{}: {:?}", task.name, answers[0].label());
+//!         }
+//!         TaskAnswers::Tokens(texts) => println!("{}: {:?}", task.name, texts[0].spans),
+//!         TaskAnswers::MultiLabel(_) | TaskAnswers::Regression(_) => {}
+//!     }
+//! }
+//! let vectors = found.embeddings.expect("asked for");
+//! assert_eq!(vectors.rows(), 2);
+//! # Ok::<(), polyhead::Error>(())
+//! ```
+//!
 //! # What to know
 //!
 //! - [`SentenceEncoder::load`] takes a folder as Hugging Face or
 //!   `sentence-transformers` saves it, or a name of the hub (feature `hub`);
 //!   [`SentenceEncoder::builtin`] is all-MiniLM-L6-v2 with 8-bit weights, inside
 //!   the program (feature `builtin`).
+//! - [`MultiTaskModel::load`] takes what `polyhead train` leaves; its
+//!   [`encoder`](MultiTaskModel::encoder) gives vectors as any other.
 //! - Batches are packed, not padded: the vector of a text has the same bits
 //!   alone and in any batch, and there is no batch size to tune.
 //! - A text that is longer than [`SentenceEncoder::max_length`] is cut, and
@@ -30,8 +56,11 @@
 #![forbid(unsafe_code)]
 
 pub use polyhead_model::{
-    Architecture, Check, EncodeOptions, Encoded, EncoderConfig, Error, ErrorKind, Hit, LoadOptions,
-    Matrix, ModelFolder, Module, OnTruncate, Parameter, ParameterGroup, PoolingMode, PoolingSpec,
-    Prompt, SentenceEncoder, TokenVectors, cosine_similarity, semantic_search,
+    Activation, Architecture, Check, ClassAnswer, EncodeOptions, Encoded, EncoderConfig, Error,
+    ErrorKind, HeadInput, HeadLayer, HeadSpec, HeadWeights, Hit, LabelScore, LoadOptions, Matrix,
+    ModelFolder, Module, MultiTaskModel, OnTruncate, Parameter, ParameterGroup, PoolingMode,
+    PoolingSpec, PredictInput, PredictOptions, Predictions, Prompt, Provenance, SentenceEncoder,
+    TaggedText, TaggedWord, TaskAnswers, TaskKind, TaskPredictions, TextSpan, TokenVectors,
+    cosine_similarity, join_words, semantic_search, split_words,
 };
 pub use polyhead_text::{TextTokens, TokenBatch, TokenSpan, Tokenizer};

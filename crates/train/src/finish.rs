@@ -118,7 +118,7 @@ impl Run<'_> {
             cache: self.cache_counts(),
             seconds: self.times.total(),
         };
-        // REPORT self.write_report(&summary, &all)?;
+        self.write_report(&summary, &all)?;
         self.directory.finish(&summary)?;
         tell(Event::Finished(&summary));
         Ok(summary)

@@ -3,6 +3,8 @@
 //! A [`Learner`] holds what changes from step to step. Which rows a step has,
 //! what is logged and when it is stopped, is the [`trainer`](crate::trainer)'s.
 
+use std::time::Instant;
+
 use polyhead_compute::Threads;
 use polyhead_model::{Depth, Gradients, Mode, Network, Pass, TrainableLayout};
 
@@ -29,11 +31,35 @@ pub struct Learner {
     pub optimizer: AdamW,
     /// One per task.
     pub objectives: Vec<Objective>,
+    /// What forward passes have taken, with and without kept hidden states.
+    pub forward_times: ForwardTimes,
     gradients: Gradients,
     depth: Depth,
     pass: Pass,
     seed: u64,
     prompt_tokens: usize,
+}
+
+/// Seconds and tokens of forward passes.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct ForwardTimes {
+    whole: (f64, u64),
+    from_kept: (f64, u64),
+}
+
+impl ForwardTimes {
+    fn add(&mut self, from_kept: bool, seconds: f64, tokens: usize) {
+        let sum = if from_kept { &mut self.from_kept } else { &mut self.whole };
+        sum.0 += seconds;
+        sum.1 += tokens as u64;
+    }
+
+    /// Seconds that kept hidden states have saved, by the speed of the passes
+    /// without them; `None` where there were none of either sort.
+    pub fn saved(&self) -> Option<f64> {
+        let (whole, kept) = (self.whole, self.from_kept);
+        (whole.1 > 0 && kept.1 > 0).then(|| whole.0 / whole.1 as f64 * kept.1 as f64 - kept.0)
+    }
 }
 
 /// The rows of a step and what the losses are taken against.
@@ -89,7 +115,17 @@ impl Learner {
         let depth = network.depth(&layout, &vec![true; network.head_count()]);
         let gradients = Gradients::new(layout);
         let pass = Pass::default();
-        Self { network, optimizer, objectives, gradients, depth, pass, seed, prompt_tokens }
+        Self {
+            network,
+            optimizer,
+            objectives,
+            forward_times: ForwardTimes::default(),
+            gradients,
+            depth,
+            pass,
+            seed,
+            prompt_tokens,
+        }
     }
 
     /// Trains other parameters from now on. Moments of what stays trainable stay.
@@ -109,6 +145,11 @@ impl Learner {
     /// How far down training reaches now.
     pub fn depth(&self) -> &Depth {
         &self.depth
+    }
+
+    /// Those of the last step, before clipping; what was not reached in it has zeros.
+    pub fn gradients(&self) -> &Gradients {
+        &self.gradients
     }
 
     /// The workspace, for evaluating between steps.
@@ -149,8 +190,10 @@ impl Learner {
         let mode = Mode::Train { seed: self.seed, step };
 
         self.gradients.clear();
-        let Self { network, objectives, gradients, depth, pass, .. } = self;
+        let Self { network, objectives, gradients, depth, pass, forward_times, .. } = self;
         threads.team(|team| {
+            // Something to do only in the first step of a new learner.
+            network.prepare_backward(team, depth);
             for (index, part) in parts.iter().enumerate() {
                 let states = match &mut cache {
                     Some(cache) if cache.has(&part.rows) => Some(cache.get(&part.rows)?),
@@ -159,7 +202,10 @@ impl Learner {
                 let known: Option<Vec<&[f32]>> =
                     states.as_ref().map(|states| states.iter().map(Vec::as_slice).collect());
                 let input = part.input(self.prompt_tokens, known.as_deref());
+                let begin = Instant::now();
                 network.forward(team, &input, mode, depth, &active, pass);
+                let seconds = begin.elapsed().as_secs_f64();
+                forward_times.add(known.is_some(), seconds, part.tokens());
                 if let (Some(cache), None) = (&mut cache, &known) {
                     keep_states(network, part, cache, pass)?;
                 }
@@ -176,7 +222,9 @@ impl Learner {
                         }
                     };
                     if !sum.is_finite() {
-                        return Err(not_finite(step, task, network, lesson, part, "the loss"));
+                        let place = place(step, &[task], &part.rows, network, lesson);
+                        let message = format!("{place}: expected a finite loss, found {sum}");
+                        return Err(Error::new(ErrorKind::NotFinite, message));
                     }
                     sums[task] += sum;
                 }
@@ -186,7 +234,11 @@ impl Learner {
         })?;
 
         let touched = self.network.reached(&active);
-        let gradient_norm = self.update(threads, step, rates, multiplier, &touched)?;
+        let gradient_norm = self.update(threads, rates, multiplier, &touched).map_err(|error| {
+            let tasks: Vec<usize> = (0..wanted.len()).filter(|task| active[*task]).collect();
+            let place = place(step, &tasks, lesson.rows, &self.network, lesson);
+            Error::with_source(error.kind(), format!("{place}: {error}"), error)
+        })?;
         let tasks: Vec<TaskStep> = (0..wanted.len())
             .map(|task| TaskStep {
                 loss: active[task].then(|| sums[task] / wanted[task].normaliser),
@@ -236,7 +288,6 @@ impl Learner {
     fn update(
         &mut self,
         threads: &Threads,
-        step: u64,
         rates: &RateTable,
         multiplier: f64,
         touched: &[bool],
@@ -259,9 +310,6 @@ impl Learner {
                 })
             })
             .map(|norm| norm.norm)
-            .map_err(|error| {
-                Error::with_source(error.kind(), format!("step {step}: {error}"), error)
-            })
     }
 }
 
@@ -301,25 +349,16 @@ fn count(accuracy: &mut RunningAccuracy, objective: &Objective, logits: &[f32], 
     }
 }
 
-/// Names the step, the task and the rows.
-fn not_finite(
-    step: u64,
-    task: usize,
-    network: &Network,
-    lesson: &Lesson,
-    part: &PackedRows,
-    what: &str,
-) -> Error {
+/// Where a number is not finite: `step 7, task `topic`, rows train.jsonl: line 4, …`.
+fn place(step: u64, tasks: &[usize], rows: &[u32], network: &Network, lesson: &Lesson) -> String {
     const SHOWN: usize = 8;
+    let names: Vec<String> =
+        tasks.iter().map(|task| format!("`{}`", network.head_spec(*task).name)).collect();
     let mut places: Vec<String> =
-        part.rows.iter().take(SHOWN).map(|row| lesson.split.place(*row as usize)).collect();
-    if part.rows.len() > SHOWN {
-        places.push(format!("and {} more", part.rows.len() - SHOWN));
+        rows.iter().take(SHOWN).map(|row| lesson.split.place(*row as usize)).collect();
+    if rows.len() > SHOWN {
+        places.push(format!("and {} more", rows.len() - SHOWN));
     }
-    let message = format!(
-        "step {step}, task `{}`: {what} is not finite; rows: {}",
-        network.head_spec(task).name,
-        places.join(", ")
-    );
-    Error::new(ErrorKind::NotFinite, message)
+    let (names, places) = (names.join(", "), places.join(", "));
+    format!("step {step}, task {names}, rows {places}")
 }

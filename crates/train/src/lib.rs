@@ -4,7 +4,7 @@
 //! [`data`] reads and checks the rows, [`sampler`] decides which rows make a
 //! step, [`loss`] and [`metric`] judge what the network answers, [`freeze`] and
 //! [`rates`] say what may change and how fast, [`optimizer`] changes it,
-//! [`checkpoint`] keeps it.
+//! [`checkpoint`] keeps it, [`report`] shows it.
 //!
 //! What it leaves out: the network itself (`polyhead-model`) and everything
 //! that is printed.
@@ -22,6 +22,7 @@ mod criterion;
 mod finish;
 mod learner;
 pub mod loss;
+mod machine;
 pub mod metric;
 mod observer;
 
@@ -32,8 +33,10 @@ pub mod optimizer;
 mod packed_rows;
 mod prepare;
 pub mod rates;
+pub mod report;
 mod run;
 pub mod run_directory;
+mod run_report;
 pub mod schedule;
 mod state_cache;
 mod trainer;
@@ -43,7 +46,7 @@ pub use answers::{Answers, Questions};
 pub use config::RunConfig;
 pub use error::{Error, ErrorKind};
 pub use finish::{RunSummary, TaskSummary};
-pub use learner::{Learner, Lesson, StepOutcome, TaskStep};
+pub use learner::{ForwardTimes, Learner, Lesson, StepOutcome, TaskStep};
 pub use objective::Objective;
 pub use observer::{Evaluated, Event, Observer, Progress, TaskProgress};
 pub use packed_rows::{PackedRows, Targets, cut};

@@ -201,6 +201,11 @@ impl<'a> Run<'a> {
             .collect()
     }
 
+    /// Whether patience ended the run.
+    pub(crate) fn gave_up(&self) -> bool {
+        self.gave_up
+    }
+
     /// What all caches hold and have saved.
     pub(crate) fn cache_counts(&self) -> CacheCounts {
         let mut counts = self.cached_before;
@@ -423,16 +428,16 @@ impl<'a> Run<'a> {
         let some_known = self.course.known.contains(&true);
         for source in 0..self.course.data.sources.len() {
             let mut vectors = Vec::new();
-            if moves || some_known {
-                if let Some(answers) = self.answers(source, Part::Dev, moves)? {
-                    let (tasks, found) = self.judge_source(source, Part::Dev, &answers);
-                    for (task, found) in tasks.into_iter().zip(found) {
-                        if self.course.known[task] {
-                            self.start.metrics[task] = found;
-                        }
+            if (moves || some_known)
+                && let Some(answers) = self.answers(source, Part::Dev, moves)?
+            {
+                let (tasks, found) = self.judge_source(source, Part::Dev, &answers);
+                for (task, found) in tasks.into_iter().zip(found) {
+                    if self.course.known[task] {
+                        self.start.metrics[task] = found;
                     }
-                    vectors = answers.vectors;
                 }
+                vectors = answers.vectors;
             }
             self.start.vectors.push(vectors);
             let held: Vec<usize> = self.course.data.sources[source]
@@ -441,11 +446,11 @@ impl<'a> Run<'a> {
                 .copied()
                 .filter(|task| self.learner.objectives[*task].distills)
                 .collect();
-            if !held.is_empty() {
-                if let Some(mut answers) = self.answers(source, Part::Train, false)? {
-                    for task in held {
-                        self.teachers[task] = std::mem::take(&mut answers.logits[task]);
-                    }
+            if !held.is_empty()
+                && let Some(mut answers) = self.answers(source, Part::Train, false)?
+            {
+                for task in held {
+                    self.teachers[task] = std::mem::take(&mut answers.logits[task]);
                 }
             }
         }

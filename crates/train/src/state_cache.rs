@@ -169,7 +169,8 @@ mod tests {
         let rows: Vec<[Vec<f32>; 2]> = (0..3)
             .map(|row| {
                 let tokens = row + 1;
-                let state = |k: usize| (0..2 * tokens).map(|i| (100 * row + 10 * k + i) as f32);
+                let state =
+                    |k: usize| (0..2 * tokens).map(move |i| (100 * row + 10 * k + i) as f32);
                 [state(0).collect(), state(1).collect()]
             })
             .collect();

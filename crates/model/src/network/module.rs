@@ -110,6 +110,7 @@ pub(super) enum Shortcut {
 /// What a module keeps for its backward.
 #[derive(Default)]
 pub(super) struct ModuleKept {
+    rows: usize,
     /// `[rows, in]`; of a layer norm its sum, of Normalize its input.
     x: Vec<f32>,
     /// Dense: before the activation.
@@ -192,6 +193,7 @@ impl TrainableModule {
         rows: usize,
         kept: &mut ModuleKept,
     ) -> Vec<f32> {
+        kept.rows = rows;
         match self {
             Self::Normalize => {
                 kept.x.clone_from(&x);
@@ -268,11 +270,10 @@ impl TrainableModule {
         store: &ParameterStore,
         kept: &ModuleKept,
         dout: Vec<f32>,
-        rows: usize,
         gradients: &mut Gradients,
     ) -> Vec<f32> {
         match self {
-            Self::Normalize => normalize_backward(&kept.x, dout, rows),
+            Self::Normalize => normalize_backward(&kept.x, dout, kept.rows),
             Self::LayerNorm { weight, bias, .. } => {
                 let mut dx = vec![0.0; dout.len()];
                 let pair = gradients.pair(*weight..*weight + 1, *bias..*bias + 1);

@@ -1,13 +1,9 @@
-//! Heads for tiny models, and folders with them.
+//! Heads for tiny models.
 
-use std::path::Path;
-
-use polyhead_compute::{Activation, Threads};
+use polyhead_compute::Activation;
 use polyhead_model::{
-    HeadInput, HeadLayer, HeadSpec, HeadWeights, ModelFolder, Network, NetworkOptions, PoolingMode,
-    PoolingSpec, Provenance, TaskKind, TrainedModel,
+    HeadInput, HeadLayer, HeadSpec, HeadWeights, ModelFolder, PoolingMode, PoolingSpec, TaskKind,
 };
-use serde_json::json;
 
 /// Heads of every kind, with everything that a head can have.
 pub(crate) fn heads(folder: &ModelFolder) -> Vec<HeadWeights> {
@@ -42,23 +38,4 @@ pub(crate) fn heads(folder: &ModelFolder) -> Vec<HeadWeights> {
     heads[1].mix = Some((0..=site.layers).map(|i| 0.3 * i as f32 - 0.1).collect());
     heads[0].output.1[1] = -0.25;
     heads
-}
-
-pub(crate) fn provenance() -> Provenance {
-    Provenance {
-        base_model: "testdata".into(),
-        data_hash: "0".repeat(64),
-        config_hash: "1".repeat(64),
-        polyhead_version: "0.1.0".into(),
-        step: 12,
-        epoch: 2,
-        metrics: json!({"dev": {"topic": {"accuracy": 0.875}}}),
-    }
-}
-
-/// Writes `start` with heads to `place`, as training leaves it.
-pub(crate) fn write(start: &ModelFolder, options: &NetworkOptions, place: &Path) {
-    let threads = Threads::new(1).unwrap();
-    let network = Network::new(start, &heads(start), options, &threads).unwrap();
-    TrainedModel::new(start, &network, 40, provenance()).write(place).unwrap();
 }

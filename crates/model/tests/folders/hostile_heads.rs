@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use polyhead_model::{Error, ErrorKind, ModelFolder, NetworkOptions};
 use serde_json::{Value, json};
 
-use crate::heads::write;
 use crate::tiny_models::{Tensor, file_of, read_tensors, tiny};
+use crate::trained::write;
 
 /// A folder with four heads, to spoil.
 struct Spoiled(tempfile::TempDir);

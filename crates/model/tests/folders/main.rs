@@ -7,4 +7,5 @@ mod hostile_heads;
 mod int8;
 mod readable;
 mod tiny_models;
+mod trained;
 mod written;

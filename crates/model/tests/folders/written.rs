@@ -6,13 +6,14 @@ use std::path::Path;
 
 use polyhead_compute::Threads;
 use polyhead_model::{
-    ErrorKind, LoadOptions, ModelFolder, Module, Network, NetworkOptions, ParameterGroup,
-    PoolingMode, PoolingSpec, SentenceEncoder, TrainedModel, store_int8,
+    ErrorKind, LoadOptions, ModelFolder, Module, MultiTaskModel, Network, NetworkOptions,
+    ParameterGroup, PoolingMode, PoolingSpec, SentenceEncoder, TrainedModel, store_int8,
 };
 use serde_json::{Value, json};
 
-use crate::heads::{heads, provenance, write};
+use crate::heads::heads;
 use crate::tiny_models::{read_tensors, tiny};
+use crate::trained::{provenance, write};
 
 /// All files below `place` by name.
 fn files(place: &Path) -> BTreeMap<String, Vec<u8>> {
@@ -80,8 +81,24 @@ fn a_written_folder_is_the_model_that_was_written() {
         let names: Vec<&str> = of_heads.iter().map(|p| p.name.as_str()).collect();
         assert_eq!(names[..3], ["heads.topic.weight", "heads.topic.bias", "heads.moods.mix"]);
         assert_eq!(of_heads[2].group, ParameterGroup::Head(1));
+        assert_eq!(found.group_name(ParameterGroup::Head(1)), "heads.moods");
+        assert_eq!(found.group_name(ParameterGroup::Layer(1)), "encoder layer 1");
         assert_eq!(vectors(found), vectors(start), "{name}");
     }
+}
+
+#[test]
+fn a_run_answers_as_the_network_that_it_was_written_from() {
+    let mut start = ModelFolder::open(&tiny("st6-multi")).unwrap();
+    let place = tempfile::tempdir().unwrap();
+    write(&start, &NetworkOptions::default(), &place.path().join("model"));
+    let options = LoadOptions::default().threads(1).max_length(40);
+    let run = MultiTaskModel::load_with(place.path().to_str().unwrap(), &options).unwrap();
+    start.heads = heads(&start);
+    let texts = ["the cat sat", "", "a train, 東京 and naïve electroencephalography !!"];
+    let expected = MultiTaskModel::from_folder(start, &options).unwrap().predict(&texts).unwrap();
+    assert_eq!(run.predict(&texts).unwrap(), expected);
+    assert_eq!(run.encoder().max_length(), 40);
 }
 
 #[test]

@@ -1,0 +1,83 @@
+//! The answers to a text have the same bits alone, in any batch, in any order
+//! and on any number of threads.
+
+use polyhead_model::{MultiTaskModel, PredictOptions, Predictions, TaskAnswers};
+
+use crate::{model, texts, with_heads};
+
+/// Everything that is said of text `i`, as bits.
+fn bits(predictions: &Predictions, i: usize) -> Vec<u32> {
+    let mut found: Vec<f32> = predictions.embeddings.as_ref().unwrap().row(i).to_vec();
+    for task in &predictions.tasks {
+        let rows: Vec<usize> = match &task.answers {
+            TaskAnswers::Tokens(texts) => texts[i].words.iter().filter_map(|w| w.row).collect(),
+            _ => vec![i],
+        };
+        for row in rows {
+            found.extend_from_slice(task.logits.row(row));
+            found.extend_from_slice(task.probabilities.row(row));
+        }
+    }
+    found.into_iter().map(f32::to_bits).collect()
+}
+
+fn ask(model: &MultiTaskModel, texts: &[impl AsRef<str>]) -> Predictions {
+    let options = PredictOptions { embeddings: true, ..PredictOptions::default() };
+    model.predict_with(texts, &options).unwrap()
+}
+
+#[test]
+fn answers_do_not_depend_on_the_batch() {
+    for name in ["tiny-bert", "st6-multi"] {
+        let texts = texts(120);
+        let two = model(with_heads(name), 2);
+        let expected = ask(&two, &texts);
+        let check = |what: &str, found: &Predictions, rows: &mut dyn Iterator<Item = usize>| {
+            for (row, i) in rows.enumerate() {
+                let (found, expected) = (bits(found, row), bits(&expected, i));
+                assert_eq!(found, expected, "{name}: {what}: text {i}: {:?}", texts[i]);
+            }
+        };
+        for (i, text) in texts.iter().enumerate() {
+            check("alone", &ask(&two, &[text]), &mut std::iter::once(i));
+        }
+        let backwards: Vec<&String> = texts.iter().rev().collect();
+        check("backwards", &ask(&two, &backwards), &mut (0..120).rev());
+        for (batch, texts) in texts.chunks(17).enumerate() {
+            check("batches of 17", &ask(&two, texts), &mut (batch * 17..120).take(texts.len()));
+        }
+        for threads in [1, 3] {
+            let found = ask(&model(with_heads(name), threads), &texts);
+            check(&format!("{threads} threads"), &found, &mut (0..120));
+        }
+    }
+}
+
+#[test]
+fn other_tasks_do_not_change_an_answer() {
+    let texts = texts(40);
+    let model = model(with_heads("st6-multi"), 2);
+    let all = model.predict(&texts).unwrap();
+    for task in &all.tasks {
+        let options =
+            PredictOptions { tasks: Some(vec![task.name.clone()]), ..PredictOptions::default() };
+        let alone = model.predict_with(&texts, &options).unwrap();
+        assert_eq!(alone.tasks, std::slice::from_ref(task));
+        assert_eq!((alone.texts, alone.embeddings), (all.texts.clone(), None));
+    }
+}
+
+#[test]
+fn more_texts_than_are_tokenized_at_a_time() {
+    let model = model(with_heads("tiny-bert"), 2);
+    let texts: Vec<String> = texts(2500);
+    let all = ask(&model, &texts);
+    assert_eq!(all.texts.len(), texts.len());
+    for (i, text) in texts.iter().enumerate().skip(900).step_by(97) {
+        assert_eq!(bits(&all, i), bits(&ask(&model, &[text]), 0), "{text:?}");
+    }
+    let TaskAnswers::Tokens(tagged) = &all.tasks[3].answers else { panic!() };
+    let rows: Vec<usize> =
+        tagged.iter().flat_map(|text| text.words.iter().filter_map(|word| word.row)).collect();
+    assert_eq!(rows, (0..all.tasks[3].logits.rows()).collect::<Vec<_>>());
+}

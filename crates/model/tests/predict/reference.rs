@@ -1,0 +1,186 @@
+//! Logits against plain loops in double precision, and against the network that trains.
+
+use polyhead_compute::{Isa, Threads};
+use polyhead_model::{
+    Encoder, HeadInput, HeadLayer, HeadWeights, Matrix, Mode, ModelFolder, Network, NetworkInput,
+    NetworkOptions, Pass, PredictOptions, Sequences, TaskAnswers, TaskKind, TrainableLayout,
+    Workspace, first_tokens, spans_in_texts, split_words,
+};
+
+use crate::{model, texts, with_heads};
+
+/// `f(x Wᵀ + b)`
+fn linear(x: &[f64], (weight, bias): &(Vec<f32>, Vec<f32>), f: impl Fn(f64) -> f64) -> Vec<f64> {
+    let rows = weight.chunks_exact(x.len()).zip(bias);
+    rows.map(|(row, bias)| {
+        let sum: f64 = row.iter().zip(x).map(|(w, x)| f64::from(*w) * x).sum();
+        f(sum + f64::from(*bias))
+    })
+    .collect()
+}
+
+fn logits(head: &HeadWeights, x: &[f64]) -> Vec<f64> {
+    match &head.hidden {
+        None => linear(x, &head.output, |x| x),
+        Some(hidden) => {
+            let gelu = |x: f64| f64::from(head.spec.activation.reference(x as f32));
+            linear(&linear(x, hidden, gelu), &head.output, |x| x)
+        }
+    }
+}
+
+/// All hidden states of one sequence, `[L + 1][T · D]`.
+fn states(folder: &ModelFolder, ids: &[u32], type_ids: &[u32]) -> Vec<Vec<f64>> {
+    let threads = Threads::new(1).unwrap();
+    let encoder =
+        Encoder::new(folder.config.clone(), folder.weights.clone(), Isa::detect(), &threads);
+    let mut states = Vec::new();
+    let input = Sequences { ids, type_ids, offsets: &[0, ids.len()] };
+    threads.team(|team| {
+        encoder.forward_observed(team, input, &mut Workspace::default(), &mut |_, state| {
+            states.push(state.iter().map(|x| f64::from(*x)).collect());
+        });
+    });
+    states
+}
+
+/// What the head reads, `[T · D]`.
+fn read(head: &HeadWeights, states: &[Vec<f64>]) -> Vec<f64> {
+    match (head.spec.layer, &head.mix) {
+        (HeadLayer::Last, _) => states[states.len() - 1].clone(),
+        (HeadLayer::At(layer), _) => states[layer].clone(),
+        (HeadLayer::Mix, mix) => {
+            let powers: Vec<f64> =
+                mix.as_ref().unwrap().iter().map(|x| f64::from(*x).exp()).collect();
+            let sum: f64 = powers.iter().sum();
+            (0..states[0].len())
+                .map(|i| powers.iter().zip(states).map(|(p, state)| p / sum * state[i]).sum())
+                .collect()
+        }
+    }
+}
+
+/// Sums of some dozens of numbers near 1, in f32 against f64, after the encoder.
+const TOLERANCE: f64 = 2e-5;
+
+#[track_caller]
+fn check_row(found: &[f32], expected: &[f64], what: &str) {
+    assert_eq!(found.len(), expected.len(), "{what}");
+    for (i, (found, expected)) in found.iter().zip(expected).enumerate() {
+        let difference = (f64::from(*found) - expected).abs();
+        assert!(difference <= TOLERANCE, "{what}: {i}: {found} against {expected}");
+    }
+}
+
+#[test]
+fn logits_are_those_of_plain_loops() {
+    for name in ["tiny-bert", "tiny-distilbert", "st6-dense", "st6-multi"] {
+        let folder = with_heads(name);
+        let model = model(folder.clone(), 2);
+        let texts = texts(30);
+        let options = PredictOptions { embeddings: true, ..PredictOptions::default() };
+        let found = model.predict_with(&texts, &options).unwrap();
+        let prompt = match &folder.default_prompt_name {
+            Some(name) => folder.prompt(name).unwrap(),
+            None => "",
+        };
+        let mut batch = model.encoder().tokenize(&texts, &Default::default()).unwrap();
+        let plain: Vec<&str> = texts.iter().map(String::as_str).collect();
+        spans_in_texts(&mut batch, &plain, prompt, folder.lower_case);
+        let vectors = model.encoder().encode(&texts).unwrap();
+        assert_eq!(found.embeddings.as_ref(), Some(&vectors), "{name}");
+        assert_eq!(found.texts, batch.texts, "{name}");
+
+        let mut rows_before = 0;
+        for (i, text) in texts.iter().enumerate() {
+            let at = batch.sequence(i);
+            let states = states(&folder, &batch.ids[at.clone()], &batch.type_ids[at.clone()]);
+            for (head, task) in folder.heads.iter().zip(&found.tasks) {
+                let what = format!("{name}: {}: {text:?}", head.spec.name);
+                let state = read(head, &states);
+                let width = folder.config.hidden_size;
+                if head.spec.kind == TaskKind::Tokens {
+                    let words = split_words(text);
+                    let tokens = first_tokens(&batch.spans[at.clone()], &words);
+                    let TaskAnswers::Tokens(tagged) = &task.answers else { panic!("{what}") };
+                    assert_eq!(tagged[i].words.len(), words.len(), "{what}");
+                    for (word, token) in tagged[i].words.iter().zip(tokens) {
+                        assert_eq!(word.row.is_some(), token.is_some(), "{what}");
+                        let (Some(row), Some(token)) = (word.row, token) else { continue };
+                        let start = token as usize * width;
+                        let expected = logits(head, &state[start..start + width]);
+                        check_row(task.logits.row(row), &expected, &what);
+                        assert_eq!(row, rows_before, "{what}");
+                        rows_before += 1;
+                    }
+                    continue;
+                }
+                let x: Vec<f64> = match head.spec.input {
+                    HeadInput::Embedding => vectors.row(i).iter().map(|x| f64::from(*x)).collect(),
+                    HeadInput::Pooled => (0..width)
+                        .map(|column| {
+                            let tokens = state.len() / width;
+                            let column = state.iter().skip(column).step_by(width);
+                            column.sum::<f64>() / tokens as f64
+                        })
+                        .collect(),
+                };
+                check_row(task.logits.row(i), &logits(head, &x), &what);
+            }
+        }
+        assert_eq!(found.tasks[3].logits.rows(), rows_before, "{name}");
+    }
+}
+
+#[test]
+fn logits_are_those_of_the_network_that_trains() {
+    let mut folder = with_heads("st6-multi");
+    // A head that leaves the prompt out, on a model with a default prompt.
+    folder.heads[0].spec.pooling.include_prompt = false;
+    let texts = texts(20);
+    let model = model(folder.clone(), 1);
+    let found = model.predict(&texts).unwrap();
+
+    let threads = Threads::new(1).unwrap();
+    let network =
+        Network::new(&folder, &folder.heads, &NetworkOptions::default(), &threads).unwrap();
+    let prompt = folder.prompt("query").unwrap();
+    let mut batch = model.encoder().tokenize(&texts, &Default::default()).unwrap();
+    let plain: Vec<&str> = texts.iter().map(String::as_str).collect();
+    spans_in_texts(&mut batch, &plain, prompt, folder.lower_case);
+    let words: Vec<usize> = (0..batch.len())
+        .flat_map(|i| {
+            let at = batch.sequence(i);
+            let tokens = first_tokens(&batch.spans[at.clone()], &split_words(&texts[i]));
+            tokens.into_iter().flatten().map(move |token| at.start + token as usize)
+        })
+        .collect();
+    let rows: Vec<u32> = (0..batch.len() as u32).collect();
+    let input = NetworkInput {
+        sequences: Sequences {
+            ids: &batch.ids,
+            type_ids: &batch.type_ids,
+            offsets: &batch.offsets,
+        },
+        rows: &rows,
+        words: &words,
+        prompt_tokens: model.encoder().tokenizer().count_prompt_tokens(prompt).unwrap(),
+        known: None,
+    };
+    let layout =
+        TrainableLayout::new(network.store(), &vec![false; network.store().entries().len()]);
+    let active = [true; 4];
+    let depth = network.depth(&layout, &active);
+    let mut pass = Pass::default();
+    threads.team(|team| network.forward(team, &input, Mode::Evaluate, &depth, &active, &mut pass));
+    for (index, task) in found.tasks.iter().enumerate() {
+        let columns = task.logits.columns();
+        let trained = pass.logits(index);
+        let trained = Matrix::new(trained.len() / columns, columns, trained.to_vec());
+        assert_eq!(trained.rows(), task.logits.rows(), "{}", task.name);
+        for row in 0..trained.rows() {
+            let expected: Vec<f64> = trained.row(row).iter().map(|x| f64::from(*x)).collect();
+            check_row(task.logits.row(row), &expected, &task.name);
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Words, spans and their offsets.
+
+use polyhead_model::{
+    MultiTaskModel, PredictInput, PredictOptions, Prompt, TaggedText, TaskAnswers, join_words,
+};
+
+use crate::{head, model, texts, with_heads};
+
+fn tagged(model: &MultiTaskModel, input: PredictInput, options: &PredictOptions) -> TaggedText {
+    let found = model.predict_inputs(&[input], options).unwrap();
+    let task = found.tasks.into_iter().find(|task| task.name == "entities").unwrap();
+    let TaskAnswers::Tokens(mut texts) = task.answers else { panic!() };
+    texts.remove(0)
+}
+
+#[test]
+fn offsets_are_characters_of_the_text_that_was_given() {
+    let text = "naïve  東京 leaves,the\ttrain";
+    let expected = ["naïve", "東京", "leaves", ",", "the", "train"];
+    for (name, prompt) in [
+        ("tiny-bert", Prompt::None),
+        ("tiny-bert", Prompt::Text("a Prompt: ".into())),
+        ("st6-multi", Prompt::Default),
+    ] {
+        let mut folder = with_heads(name);
+        // Everything is a `B-x`: every word a span.
+        head(&mut folder, "entities").output.1 = vec![0.0, 1e3, 0.0];
+        let model = model(folder, 1);
+        let options = PredictOptions { prompt, ..PredictOptions::default() };
+        let found = tagged(&model, PredictInput::Text(text), &options);
+        let spans: Vec<&str> = found.spans.iter().map(|span| span.text.as_str()).collect();
+        assert_eq!(spans, expected, "{name}");
+        for (span, word) in found.spans.iter().zip(&found.words) {
+            assert_eq!((span.start, span.end), (word.start, word.end));
+            assert_eq!((span.label.as_str(), span.score), ("x", 1.0));
+            let inside: String =
+                text.chars().skip(span.start).take(span.end - span.start).collect();
+            assert_eq!(inside, span.text);
+        }
+    }
+}
+
+#[test]
+fn spans_of_several_words_have_the_text_between() {
+    let mut folder = with_heads("tiny-bert");
+    head(&mut folder, "entities").output.1 = vec![0.0, 0.0, 1e3];
+    let model = model(folder, 1);
+    let found = tagged(&model, PredictInput::Text("the  train, 東京"), &PredictOptions::default());
+    let [span] = &found.spans[..] else { panic!("{:?}", found.spans) };
+    assert_eq!((span.start, span.end, span.text.as_str()), (0, 14, "the  train, 東京"));
+    assert_eq!((span.first_word, span.last_word), (0, 3));
+}
+
+#[test]
+fn words_and_their_text_have_the_same_answers() {
+    let model = model(with_heads("tiny-bert"), 2);
+    let words: Vec<Vec<String>> = texts(30)
+        .iter()
+        .map(|text| text.replace("!!", "!").split_whitespace().map(str::to_owned).collect())
+        .collect();
+    let joined: Vec<String> = words.iter().map(|words| join_words(words).0).collect();
+    let found = model.predict_words(&words, &PredictOptions::default()).unwrap();
+    assert_eq!(found, model.predict(&joined).unwrap());
+    // One blank or several, of whatever sort: BERT's tokenizer does not mind.
+    let spread: Vec<String> = joined.iter().map(|text| text.replace(' ', " \u{3000}\n")).collect();
+    let spread = model.predict(&spread).unwrap();
+    for (found, spread) in found.tasks.iter().zip(&spread.tasks) {
+        assert_eq!((&found.logits, &found.probabilities), (&spread.logits, &spread.probabilities));
+    }
+}
+
+#[test]
+fn words_that_are_cut_off_are_outside() {
+    let mut folder = with_heads("tiny-bert");
+    head(&mut folder, "entities").output.1 = vec![0.0, 0.0, 1e3];
+    let model = model(folder, 1);
+    let words: Vec<String> = vec!["the".to_owned(); 80];
+    let found = model.predict_words(&[&words], &PredictOptions::default()).unwrap();
+    assert!(found.texts[0].truncated());
+    let TaskAnswers::Tokens(texts) = &found.tasks[3].answers else { panic!() };
+    assert_eq!(texts[0].words.len(), 80);
+    let seen = texts[0].words.iter().take_while(|word| word.row.is_some()).count();
+    // 64 positions, two of which are special tokens.
+    assert_eq!((seen, found.tasks[3].logits.rows()), (62, 62));
+    assert!(
+        texts[0].words[seen..].iter().all(|word| word.tag == "O" && word.probability.is_none())
+    );
+    assert_eq!((texts[0].spans.len(), texts[0].spans[0].last_word), (1, 61));
+}
+
+#[test]
+fn no_words_are_no_trouble() {
+    let model = model(with_heads("tiny-bert"), 2);
+    let none: [&str; 0] = [];
+    assert_eq!(model.predict(&none).unwrap().texts.len(), 0);
+    for input in [PredictInput::Text(""), PredictInput::Text(" \t"), PredictInput::Words(&[])] {
+        let found = tagged(&model, input, &PredictOptions::default());
+        assert_eq!(found, TaggedText::default(), "{input:?}");
+    }
+}

@@ -1,0 +1,22 @@
+//! What a report says of the machine, where the system tells.
+
+/// The most memory this process has held, in bytes.
+pub(crate) fn peak_memory() -> Option<u64> {
+    let kilobytes: u64 =
+        field("/proc/self/status", "VmHWM")?.split_whitespace().next()?.parse().ok()?;
+    Some(1024 * kilobytes)
+}
+
+/// The processor's name; empty where it is not told.
+pub(crate) fn processor() -> String {
+    field("/proc/cpuinfo", "model name").unwrap_or_default()
+}
+
+/// The value of the first line `name: value`.
+fn field(path: &str, name: &str) -> Option<String> {
+    let text = std::fs::read_to_string(path).ok()?;
+    text.lines().find_map(|line| {
+        let (key, value) = line.split_once(':')?;
+        (key.trim() == name).then(|| value.trim().to_owned())
+    })
+}

@@ -1,0 +1,216 @@
+//! A run gives the same bits on any number of threads, stopped and resumed at
+//! any step, with and without kept hidden states.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use polyhead_train::{Ending, Event, Observer, RunConfig, Trainer};
+
+/// A folder with data of three tasks, some of it without labels.
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new() -> Self {
+        let place = Self(tempfile::tempdir().expect("a folder"));
+        let words = ["good", "bad", "fine", "train", "water", "the", "a", "is", "not", "very"];
+        let rows = |from: usize, count: usize| -> String {
+            (from..from + count)
+                .map(|i| {
+                    let text: Vec<&str> =
+                        (0..1 + i * 7 % 9).map(|k| words[(i * 5 + k * k) % words.len()]).collect();
+                    let mut row = serde_json::json!({"text": format!("{} {i}", text.join(" "))});
+                    if i % 3 != 0 {
+                        row["topic"] = ["x", "y", "z"][i % 7 % 3].into();
+                    }
+                    if i % 4 != 0 {
+                        row["mood"] = vec![["p", "q"][i % 2]].into();
+                    }
+                    if i % 5 != 0 {
+                        row["score"] = ((i % 11) as f64 / 10.0).into();
+                    }
+                    format!("{row}\n")
+                })
+                .collect()
+        };
+        fs::write(place.path("train.jsonl"), rows(0, 60)).expect("written");
+        fs::write(place.path("dev.jsonl"), rows(100, 20)).expect("written");
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// 30 steps of 6 rows in 3 parts, dropout, two phases of freezing.
+    fn config(&self, more: &str) -> RunConfig {
+        let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/models/tiny-bert");
+        let text = format!(
+            r#"
+            seed = 3
+            [encoder]
+            model = {model:?}
+            pooling = "mean"
+            dropout = 0.1
+            attention_dropout = 0.1
+            [data]
+            train = "train.jsonl"
+            dev = "dev.jsonl"
+            [[task]]
+            name = "topic"
+            kind = "classification"
+            [[task]]
+            name = "mood"
+            kind = "multilabel"
+            hidden = 8
+            [[task]]
+            name = "score"
+            kind = "regression"
+            [train]
+            epochs = 3
+            batch_size = 6
+            accumulation = 3
+            learning_rate = 1e-3
+            log_every = 4
+            evaluate_every = 7
+            [checkpoint]
+            every = 5
+            [[freeze]]
+            parameters = ["embeddings", "layers.0"]
+            until = "step 17"
+            [[freeze]]
+            parameters = ["head.mood"]
+            from = "step 9"
+            until = "step 12"
+            {more}
+            "#
+        );
+        RunConfig::parse(&text, &self.path("config.toml"), &[]).expect("a configuration")
+    }
+}
+
+/// Sets a flag when step `at` is done.
+struct StopAt {
+    at: u64,
+    flag: Arc<AtomicBool>,
+}
+
+impl Observer for StopAt {
+    fn observe(&mut self, event: &Event) {
+        if let Event::Step(progress) = event
+            && progress.step == self.at
+        {
+            self.flag.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Trains in `run`, stopped after each of `stops`; the last sitting runs to the end.
+fn train(config: &RunConfig, run: &Path, threads: usize, stops: &[u64]) {
+    for (sitting, stop) in stops.iter().map(Some).chain([None]).enumerate() {
+        let mut trainer = Trainer::new(config.clone()).threads(threads);
+        if let Some(at) = stop {
+            let flag = trainer.stop_flag();
+            trainer = trainer.observe(Box::new(StopAt { at: *at, flag }));
+        }
+        let ending = trainer.train(run, sitting > 0).expect("a run");
+        match (stop, ending) {
+            (Some(at), Ending::Stopped { step }) => assert_eq!(step, *at),
+            (None, Ending::Finished(_)) => (),
+            (stop, ending) => panic!("{stop:?}: {ending:?}"),
+        }
+    }
+}
+
+/// Every file of a run that two runs must have in common, by name.
+fn files(run: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    for name in [
+        "metrics.jsonl",
+        "model/model.safetensors",
+        "model/heads.safetensors",
+        "model/polyhead.json",
+    ] {
+        files.insert(name.to_owned(), fs::read(run.join(name)).expect(name));
+    }
+    for name in ["parameters.safetensors", "optimizer.safetensors"] {
+        let path = run.join("checkpoints/step-000030").join(name);
+        files.insert(name.to_owned(), fs::read(&path).expect(name));
+    }
+    files
+}
+
+fn assert_same(
+    found: &BTreeMap<String, Vec<u8>>,
+    expected: &BTreeMap<String, Vec<u8>>,
+    what: &str,
+) {
+    for (name, bytes) in expected {
+        assert!(&found[name] == bytes, "{what}: {name} differs");
+    }
+}
+
+#[test]
+fn one_result_on_any_threads_and_however_often_it_was_stopped() {
+    let place = Place::new();
+    let config = place.config("");
+    train(&config, &place.path("whole"), 1, &[]);
+    let whole = files(&place.path("whole"));
+
+    train(&config, &place.path("threads"), 2, &[]);
+    assert_same(&files(&place.path("threads")), &whole, "2 threads");
+
+    // In the middle of a window of lines, at a phase's border, between evaluations.
+    for (i, stops) in [&[3][..], &[8, 9], &[12, 17, 18], &[1, 2, 29]].into_iter().enumerate() {
+        let run = place.path(&format!("stopped-{i}"));
+        train(&config, &run, 1 + i % 3, stops);
+        assert_same(&files(&run), &whole, &format!("stopped after {stops:?}"));
+    }
+}
+
+#[test]
+fn kept_hidden_states_change_no_bit() {
+    let place = Place::new();
+    let without = RunConfig { ..place.config("") };
+    let mut results = Vec::new();
+    for (i, cache_bytes) in [0, 100_000_000, 20_000].into_iter().enumerate() {
+        let mut config = without.clone();
+        config.train.cache_bytes = cache_bytes;
+        let run = place.path(&format!("run-{i}"));
+        train(&config, &run, 2, if i == 1 { &[11] } else { &[] });
+        results.push(files(&run));
+    }
+    for found in &results[1..] {
+        for name in ["model/model.safetensors", "model/heads.safetensors", "metrics.jsonl"] {
+            assert!(found[name] == results[0][name], "{name} differs");
+        }
+    }
+}
+
+#[test]
+fn a_wholly_frozen_run_only_evaluates() {
+    let place = Place::new();
+    let config = place.config("[[freeze]]\nparameters = [\"all\"]");
+    let ending = Trainer::new(config).train(&place.path("run"), false).expect("a run");
+    let Ending::Finished(summary) = ending else { panic!("{ending:?}") };
+    assert_eq!(summary.steps, 0);
+    assert!(summary.tasks.iter().all(|task| task.dev.is_some()));
+    assert!(summary.frozen.starts_with("frozen parameters unchanged"), "{}", summary.frozen);
+}
+
+#[test]
+fn a_run_that_is_there_is_refused_and_a_finished_one_says_so() {
+    let place = Place::new();
+    let mut config = place.config("");
+    config.train.epochs = 1;
+    let run = place.path("run");
+    train(&config, &run, 2, &[]);
+    let error = Trainer::new(config.clone()).train(&run, false).expect_err("refused");
+    assert!(error.to_string().contains("--resume"), "{error}");
+    assert!(matches!(Trainer::new(config.clone()).train(&run, true), Ok(Ending::AlreadyFinished)));
+    config.train.learning_rate = 2e-3;
+    let error = Trainer::new(config).train(&run, true).expect_err("refused");
+    assert!(error.to_string().contains("learning_rate"), "{error}");
+}
