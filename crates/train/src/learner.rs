@@ -112,7 +112,7 @@ impl Learner {
         prompt_tokens: usize,
     ) -> Self {
         let layout = TrainableLayout::new(network.store(), trainable);
-        let depth = network.depth(&layout, &vec![true; network.head_count()]);
+        let depth = network.depth(&layout, &heads_of_tasks(&network, objectives.len()));
         let gradients = Gradients::new(layout);
         let pass = Pass::default();
         Self {
@@ -131,7 +131,7 @@ impl Learner {
     /// Trains other parameters from now on. Moments of what stays trainable stay.
     pub fn set_trainable(&mut self, threads: &Threads, trainable: &[bool]) {
         let layout = TrainableLayout::new(self.network.store(), trainable);
-        let heads = vec![true; self.network.head_count()];
+        let heads = heads_of_tasks(&self.network, self.objectives.len());
         self.depth = self.network.depth(&layout, &heads);
         if &layout != self.gradients.layout() {
             // The old buffers go before the new ones come.
@@ -311,6 +311,12 @@ impl Learner {
             })
             .map(|norm| norm.norm)
     }
+}
+
+/// One flag a head: heads of the starting model without a task come last and
+/// never answer in a step.
+fn heads_of_tasks(network: &Network, tasks: usize) -> Vec<bool> {
+    (0..network.head_count()).map(|head| head < tasks).collect()
 }
 
 #[derive(Default)]

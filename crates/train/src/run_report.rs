@@ -322,11 +322,3 @@ fn given_of(logits: &[f32], spec: &HeadSpec) -> Vec<u32> {
         false => given_labels(logits, spec.temperature, &spec.thresholds),
     }
 }
-
-// TEMP
-impl RunReport {
-    /// Temporary.
-    pub fn to_html(&self) -> String {
-        String::new()
-    }
-}
