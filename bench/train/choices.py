@@ -191,10 +191,10 @@ def main_metric(metrics: "dict | None") -> "float | None":
 # --- configurations -------------------------------------------------------
 
 
-def demo(data: str, *tasks: str, **more: dict) -> dict:
+def demo(amount: str, /, *tasks: str, **more: dict) -> dict:
     """Topic and sentiment, or the named ones, with `much` (all) or `little` data."""
-    steps = {"epochs": 2} if data == "much" else {"epochs": 8, "evaluate_every": 28}
-    train = "demo/train" if data == "much" else f"demo/train:{LITTLE}"
+    steps = {"epochs": 2} if amount == "much" else {"epochs": 8, "evaluate_every": 28}
+    train = "demo/train" if amount == "much" else f"demo/train:{LITTLE}"
     tables = [{"name": name, "kind": "classification"} for name in tasks or ("topic", "sentiment")]
     config = {
         "data": {"train": train, "dev": "demo/dev", "test": "demo/test"},
@@ -294,7 +294,7 @@ def freezing(bench: Bench) -> str:
 
 
 def freezing_pair(bench: Bench) -> str:
-    table = Table(["what trains", "data", "question", "subjectivity", "s in steps", "CPU s", "MB", "cosine", "cache MB", "tokens saved"])
+    table = Table(["what trains", "data", "question", "subjectivity", "CPU s", "MB", "cosine"])
     for data in ("much", "little"):
         # The heads of a frozen backbone need more steps, and these are cheap.
         long = {"epochs": 10 if data == "much" else 50, "head_learning_rate": 1e-2}
@@ -304,7 +304,7 @@ def freezing_pair(bench: Bench) -> str:
             ("all but embeddings + lower 4 layers", pair(data, freeze=lowest(4))),
             ("heads only, 10 × the epochs, head rate 1e-2", pair(data, freeze=lowest(6), train=long)),
         ]:
-            table.add([name, data], bench.runs(config), ["question", "subjectivity"], cost)
+            table.add([name, data], bench.runs(config), ["question", "subjectivity"], lambda runs: cost(runs)[1:4])
     return str(table)
 
 
@@ -353,7 +353,7 @@ def forgetting(bench: Bench) -> str:
 
 
 def transfer(bench: Bench) -> str:
-    table = Table(["starts from", "frozen layers", "data", "topic", "sentiment", "s in steps", "CPU s", "MB"])
+    table = Table(["starts from", "frozen layers", "data", "topic", "sentiment", "CPU s", "MB"])
     cells = [("built-in, 6 layers", {}, LAYERS, [0, 2, 4, 6])]
     cells += [("built-in, its lower 3 layers", {"layers": 3}, 3, [0, 2, 3])]
     cells += [("random numbers, 6 layers", {"random": True}, LAYERS, [0, 6])]
@@ -366,17 +366,17 @@ def transfer(bench: Bench) -> str:
                     del config["freeze"]
                 shown = "none" if count == 0 else f"{count} + embeddings"
                 runs = bench.runs(config)
-                table.add([name, shown, data], runs, ["topic", "sentiment"], lambda runs: cost(runs)[:3])
-    table.rows.append(["DistilBERT-base", "0 to 6", "both", *[NOT_MEASURED] * 5])
+                table.add([name, shown, data], runs, ["topic", "sentiment"], lambda runs: cost(runs)[1:3])
+    table.rows.append(["DistilBERT-base", "0 to 6", "both", *[NOT_MEASURED] * 4])
     return str(table)
 
 
 def multitask(bench: Bench) -> str:
-    table = Table(["tasks", "data", "topic", "sentiment", "s in steps", "CPU s", "MB"])
+    table = Table(["tasks", "data", "topic", "sentiment", "CPU s", "MB"])
     for data in ("much", "little"):
         for name, tasks in [("both together", ()), ("topic alone", ("topic",)), ("sentiment alone", ("sentiment",))]:
             runs = bench.runs(demo(data, *tasks), keep_model=False)
-            table.add([name, data], runs, ["topic", "sentiment"], lambda runs: cost(runs)[:3])
+            table.add([name, data], runs, ["topic", "sentiment"], lambda runs: cost(runs)[1:3])
     return str(table)
 
 
