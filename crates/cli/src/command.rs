@@ -24,9 +24,9 @@ use crate::arguments::Command;
 /// Runs what the user asked for.
 pub(crate) fn run(command: Command) -> Result<ExitCode> {
     match command {
-        // It can end otherwise than well or badly: by Ctrl-C.
+        // Those that can end otherwise than well or badly: by Ctrl-C.
+        Command::Demo(args) => return demo::run(args),
         Command::Train(args) => return train::run(args),
-        Command::Demo(args) => demo::run(args),
         Command::Encode(args) => encode::run(args),
         Command::Similarity(args) => similarity::run(args),
         Command::Tokenize(args) => tokenize::run(args),

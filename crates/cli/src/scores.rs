@@ -153,7 +153,9 @@ mod tests {
 
     fn topic() -> TaskMetrics {
         let mut counter = ClassificationCounter::new(&["a".to_owned(), "b".to_owned()]);
-        [(0, 0), (0, 0), (1, 1), (0, 1)].map(|(given, target)| counter.add(given, target));
+        [(0, 0), (0, 0), (1, 1), (0, 1)]
+            .iter()
+            .for_each(|&(given, target)| counter.add(given, target));
         counter.add_loss(2.0, 4.0);
         TaskMetrics::Classification(counter.finish().unwrap())
     }
@@ -174,7 +176,7 @@ mod tests {
     #[test]
     fn tasks_beside_each_other_and_below() {
         let mut numbers = RegressionCounter::new();
-        [(1.0, 1.5), (2.0, 2.5)].map(|(given, target)| numbers.add(given, target));
+        [(1.0, 1.5), (2.0, 2.5)].iter().for_each(|&(given, target)| numbers.add(given, target));
         let numbers = TaskMetrics::Regression(numbers.finish().unwrap());
         let topic = topic();
         let table = across([("topic", Some(&topic)), ("none", None), ("urgency", Some(&numbers))]);

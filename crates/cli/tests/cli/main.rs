@@ -6,7 +6,7 @@
 mod bad_input;
 mod commands;
 mod encode;
-mod train;
+pub(crate) mod train;
 mod usage;
 
 use std::fs;
