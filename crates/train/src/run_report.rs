@@ -94,13 +94,13 @@ impl Run<'_> {
     fn ending(&self, summary: &RunSummary) -> String {
         let planned = self.course.total_steps;
         match summary.steps {
-            0 => "nothing is trained: everything is frozen, so this run only evaluates".to_owned(),
-            steps if steps == planned => format!("all {planned} steps done"),
+            0 => "Nothing is trained: everything is frozen, so this run only evaluates".to_owned(),
+            steps if steps == planned => format!("All {planned} steps done"),
             steps if self.gave_up() => format!(
-                "early stopping after {steps} of {planned} steps: {} evaluations without improvement",
+                "Early stopping after {steps} of {planned} steps: {} evaluations without improvement",
                 self.best.since
             ),
-            steps => format!("the time limit ended the run after {steps} of {planned} steps"),
+            steps => format!("The time limit ended the run after {steps} of {planned} steps"),
         }
     }
 
