@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::command::{
-    check_data, completions, demo, doctor, encode, inspect, man, similarity, tokenize, train,
+    check_data, completions, demo, doctor, encode, eval, inspect, man, similarity, tokenize, train,
 };
 
 const EXAMPLES: &str = "\
@@ -36,6 +36,7 @@ pub(crate) enum Command {
     Tokenize(tokenize::TokenizeArgs),
     Train(train::TrainArgs),
     CheckData(check_data::CheckDataArgs),
+    Eval(eval::EvalArgs),
     Inspect(inspect::InspectArgs),
     Doctor(doctor::DoctorArgs),
     Completions(completions::CompletionsArgs),

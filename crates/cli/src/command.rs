@@ -7,6 +7,7 @@ pub(crate) mod similarity;
 pub(crate) mod tokenize;
 
 pub(crate) mod check_data;
+pub(crate) mod eval;
 pub(crate) mod train;
 
 pub(crate) mod doctor;
@@ -30,6 +31,7 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
         Command::Encode(args) => encode::run(args),
         Command::Similarity(args) => similarity::run(args),
         Command::Tokenize(args) => tokenize::run(args),
+        Command::Eval(args) => eval::run(args),
         Command::CheckData(args) => check_data::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Doctor(args) => doctor::run(args),

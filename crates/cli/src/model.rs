@@ -34,7 +34,7 @@ pub(crate) struct LoadArgs {
 
     /// Never ask the network for a model (also: HF_HUB_OFFLINE=1)
     #[arg(long)]
-    offline: bool,
+    pub(crate) offline: bool,
 
     /// Print results and errors only: no notes, progress or summary
     #[arg(short, long)]

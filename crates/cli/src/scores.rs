@@ -110,6 +110,19 @@ pub(crate) fn of_run(summary: &RunSummary) -> Table {
     table
 }
 
+/// Every score of every task, one a row.
+pub(crate) fn all<'a>(tasks: impl IntoIterator<Item = (&'a str, &'a TaskMetrics)>) -> Table {
+    let mut table = Table::new([Align::Left, Align::Left, Align::Right]);
+    table.row(["task", "metric", "value"]);
+    for (task, metrics) in tasks {
+        for (i, (name, value)) in metrics.scores().enumerate() {
+            let first = if i == 0 { task } else { "" };
+            table.row([first.to_owned(), title(name), shown(name, value)]);
+        }
+    }
+    table
+}
+
 /// Temperatures, and how far probabilities are off before and after.
 pub(crate) fn calibration(summary: &RunSummary) -> Option<Table> {
     let found: Vec<_> =

@@ -6,6 +6,7 @@
 mod bad_input;
 mod commands;
 mod encode;
+mod eval;
 pub(crate) mod train;
 mod usage;
 
