@@ -6,8 +6,10 @@ pub(crate) mod encode;
 pub(crate) mod similarity;
 pub(crate) mod tokenize;
 
+mod answer_line;
 pub(crate) mod check_data;
 pub(crate) mod eval;
+pub(crate) mod predict;
 pub(crate) mod train;
 
 pub(crate) mod doctor;
@@ -31,6 +33,7 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
         Command::Encode(args) => encode::run(args),
         Command::Similarity(args) => similarity::run(args),
         Command::Tokenize(args) => tokenize::run(args),
+        Command::Predict(args) => predict::run(args),
         Command::Eval(args) => eval::run(args),
         Command::CheckData(args) => check_data::run(args),
         Command::Inspect(args) => inspect::run(args),

@@ -7,6 +7,7 @@ mod bad_input;
 mod commands;
 mod encode;
 mod eval;
+mod predict;
 pub(crate) mod train;
 mod usage;
 
