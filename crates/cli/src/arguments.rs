@@ -3,20 +3,24 @@
 use clap::{Parser, Subcommand};
 
 use crate::command::{
-    check_data, completions, demo, doctor, encode, inspect, man, similarity, tokenize, train,
+    check_data, completions, demo, doctor, encode, eval, inspect, man, predict, similarity,
+    tokenize, train,
 };
 
 const EXAMPLES: &str = "\
 Examples:
-  polyhead demo                                     a first look, offline
+  polyhead demo                                     the whole story, offline
   polyhead encode \"Good morning\"                    one vector as JSON
   polyhead encode -i texts.txt -o vectors.npy       a text a line to a NumPy file
   polyhead similarity \"a cat\" \"a kitten\" \"a train\"
+  polyhead train config.toml -o runs/a              tasks of your own
+  polyhead predict runs/a \"The soup was cold.\"     all of them in one pass
   polyhead encode -m my-model/ -i texts.jsonl --field title -o vectors.jsonl
 
-Exit codes: 0 done, 1 failed, 2 wrong usage.";
+Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 130 stopped by Ctrl-C.";
 
-/// Turns sentences into vectors whose distance says how alike their meaning is.
+/// Turns sentences into vectors whose distance says how alike their meaning is,
+/// and trains tasks on top of them: many heads, one pass.
 ///
 /// Without --model, the built-in model all-MiniLM-L6-v2 is used: nothing to
 /// download, nothing to configure.
@@ -36,6 +40,8 @@ pub(crate) enum Command {
     Tokenize(tokenize::TokenizeArgs),
     Train(train::TrainArgs),
     CheckData(check_data::CheckDataArgs),
+    Predict(predict::PredictArgs),
+    Eval(eval::EvalArgs),
     Inspect(inspect::InspectArgs),
     Doctor(doctor::DoctorArgs),
     Completions(completions::CompletionsArgs),

@@ -6,7 +6,10 @@ pub(crate) mod encode;
 pub(crate) mod similarity;
 pub(crate) mod tokenize;
 
+mod answer_line;
 pub(crate) mod check_data;
+pub(crate) mod eval;
+pub(crate) mod predict;
 pub(crate) mod train;
 
 pub(crate) mod doctor;
@@ -24,12 +27,14 @@ use crate::arguments::Command;
 /// Runs what the user asked for.
 pub(crate) fn run(command: Command) -> Result<ExitCode> {
     match command {
-        // It can end otherwise than well or badly: by Ctrl-C.
+        // Those that can end otherwise than well or badly: by Ctrl-C.
+        Command::Demo(args) => return demo::run(args),
         Command::Train(args) => return train::run(args),
-        Command::Demo(args) => demo::run(args),
         Command::Encode(args) => encode::run(args),
         Command::Similarity(args) => similarity::run(args),
         Command::Tokenize(args) => tokenize::run(args),
+        Command::Predict(args) => predict::run(args),
+        Command::Eval(args) => eval::run(args),
         Command::CheckData(args) => check_data::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Doctor(args) => doctor::run(args),

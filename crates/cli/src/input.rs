@@ -18,6 +18,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use clap::{Args, ValueEnum};
 
 use crate::failure::usage;
+use crate::output::{Done, TextsHash};
 
 /// Where the texts come from.
 #[derive(Debug, Args)]
@@ -52,11 +53,31 @@ enum InputFormat {
 }
 
 /// A text, and where it stood.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Text {
     pub(crate) text: String,
     /// The line where it began, or its number among the arguments; from 1.
     pub(crate) line: u64,
+    /// What else stood in its row, if it was asked for.
+    pub(crate) rest: Rest,
+}
+
+/// A row without its text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Rest {
+    /// Name and value of every other field, in their order; values are JSON.
+    pub(crate) columns: Vec<(String, String)>,
+    /// The words of the text, where the row has them.
+    pub(crate) words: Option<Vec<String>>,
+}
+
+/// What is read of a row.
+#[derive(Clone, Debug)]
+struct Fields {
+    /// The one that holds the text.
+    text: String,
+    /// The one that holds the words, where all other fields are kept too.
+    words: Option<String>,
 }
 
 /// An open input.
@@ -80,6 +101,16 @@ pub(crate) enum Place {
 impl InputArgs {
     /// Finds what is wrong with the flags, then opens the input.
     pub(crate) fn open(self) -> Result<Input> {
+        self.open_fields(None)
+    }
+
+    /// As [`Self::open`]; each text comes with the rest of its row, and its words
+    /// from field `words`.
+    pub(crate) fn open_rows(self, words: &str) -> Result<Input> {
+        self.open_fields(Some(words.to_owned()))
+    }
+
+    fn open_fields(self, words: Option<String>) -> Result<Input> {
         let Some(path) = self.input else {
             // clap's `requires` gives way where texts exclude --input.
             if self.field.is_some() || self.input_format.is_some() {
@@ -98,8 +129,8 @@ impl InputArgs {
         if format == InputFormat::Txt && self.field.is_some() {
             return Err(usage("--field: a txt input has lines, no fields"));
         }
-        let field = self.field.unwrap_or_else(|| "text".to_owned());
-        Input::from_place(place, format, field)
+        let text = self.field.unwrap_or_else(|| "text".to_owned());
+        Input::from_place(place, format, Fields { text, words })
     }
 }
 
@@ -123,11 +154,14 @@ impl InputFormat {
 
 impl Input {
     fn from_texts(texts: Vec<String>) -> Self {
-        let texts = texts.into_iter().zip(1..).map(|(text, line)| Ok(Text { text, line }));
+        let texts = texts
+            .into_iter()
+            .zip(1..)
+            .map(|(text, line)| Ok(Text { text, line, ..Text::default() }));
         Self { texts: Box::new(texts), place: Place::Arguments, size: None, read: Arc::default() }
     }
 
-    fn from_place(place: Place, format: InputFormat, field: String) -> Result<Self> {
+    fn from_place(place: Place, format: InputFormat, fields: Fields) -> Result<Self> {
         let (source, size): (Box<dyn Read + Send>, _) = match &place {
             Place::File(path) => {
                 let (file, size) = open_file(path).with_context(|| place.to_string())?;
@@ -137,10 +171,38 @@ impl Input {
         };
         let read = Arc::<AtomicU64>::default();
         let source = BufReader::with_capacity(1 << 16, Counted { source, read: read.clone() });
-        let texts = format.texts(source, &field).with_context(|| place.to_string())?;
+        let texts = format.texts(source, fields).with_context(|| place.to_string())?;
         let name = place.to_string();
         let texts = texts.map(move |text| text.with_context(|| name.clone()));
         Ok(Self { texts: Box::new(texts), place, size, read })
+    }
+}
+
+impl Input {
+    /// Passes over texts whose results exist already.
+    ///
+    /// They must be the same texts: the results of others would come before those
+    /// of this input.
+    pub(crate) fn pass_over(&mut self, done: &Done) -> Result<()> {
+        let mut hash = TextsHash::default();
+        for passed in 0..done.texts {
+            let Some(text) = self.texts.next() else {
+                let (place, expected) = (&self.place, done.texts);
+                return Err(usage(format!(
+                    "{place}: expected the {expected} texts whose results exist already, found \
+                     {passed}; begin anew without --resume"
+                )));
+            };
+            hash.add(&text?.text);
+        }
+        if hash != done.sha256 {
+            let (place, count) = (&self.place, done.texts);
+            return Err(usage(format!(
+                "{place}: its first {count} texts are not those whose results exist already; \
+                 begin anew without --resume"
+            )));
+        }
+        Ok(())
     }
 }
 
@@ -148,13 +210,13 @@ impl InputFormat {
     fn texts(
         self,
         source: impl BufRead + Send + 'static,
-        field: &str,
+        fields: Fields,
     ) -> Result<Box<dyn Iterator<Item = Result<Text>> + Send>> {
         let source = without_byte_order_mark(source)?;
         Ok(match self {
             Self::Txt => Box::new(txt::texts(source)),
-            Self::Jsonl => Box::new(jsonl::texts(source, field)),
-            Self::Csv => Box::new(csv::texts(source, field)?),
+            Self::Jsonl => Box::new(jsonl::texts(source, fields)),
+            Self::Csv => Box::new(csv::texts(source, fields)?),
         })
     }
 }

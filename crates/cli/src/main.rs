@@ -9,6 +9,7 @@
 mod arguments;
 mod model;
 mod summary;
+mod summary_tasks;
 mod tokens;
 mod vector;
 

@@ -34,7 +34,7 @@ pub(crate) struct LoadArgs {
 
     /// Never ask the network for a model (also: HF_HUB_OFFLINE=1)
     #[arg(long)]
-    offline: bool,
+    pub(crate) offline: bool,
 
     /// Print results and errors only: no notes, progress or summary
     #[arg(short, long)]
@@ -74,6 +74,11 @@ impl LoadArgs {
         if !self.quiet {
             note(remark);
         }
+    }
+
+    /// How long texts may be, if the user says so.
+    pub(crate) fn max_length(&self) -> Option<usize> {
+        self.max_length.map(NonZeroUsize::get)
     }
 
     /// As the libraries take them.
@@ -128,11 +133,11 @@ impl ModelArgs {
 
     /// Whether the user says how long texts may be.
     pub(crate) fn has_max_length(&self) -> bool {
-        self.load.max_length.is_some()
+        self.load.max_length().is_some()
     }
 
     /// `builtin` is the name that training configurations use for the default.
-    fn named(&self) -> Option<&str> {
+    pub(crate) fn named(&self) -> Option<&str> {
         self.model.as_deref().filter(|model| *model != "builtin")
     }
 
@@ -167,7 +172,7 @@ mod tests {
             .unwrap();
         assert_eq!(args.name(), "dir");
         assert_eq!(args.load.threads.expected(), 3);
-        assert_eq!(args.load.max_length.map(NonZeroUsize::get), Some(64));
+        assert_eq!(args.load.max_length(), Some(64));
         assert!(args.load.offline && args.load.quiet);
         assert_eq!(parse(&["-m", "builtin"]).unwrap().name(), "built-in");
     }

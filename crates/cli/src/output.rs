@@ -1,6 +1,7 @@
 //! Results to a file or to standard output.
 
 mod aside;
+mod journal;
 mod json_lines;
 mod npy;
 
@@ -10,43 +11,57 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use polyhead_model::{Encoded, TokenVectors};
 use polyhead_text::TextTokens;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
 
 use crate::failure::usage;
 use crate::pipeline::Sink;
 use aside::FileAside;
+use journal::Journal;
 use npy::{NpyType, NpyWriter};
 
-/// Texts and what the encoder made of them.
+pub(crate) use journal::{Done, TextsHash};
+
+/// Texts and what the model made of them.
 pub(crate) struct Batch {
     pub(crate) texts: Vec<String>,
-    pub(crate) vectors: Vectors,
+    pub(crate) results: Results,
 }
 
-/// A vector for each text, or one for each token.
-pub(crate) enum Vectors {
+/// A vector for each text, or one for each token, or lines that are made already.
+pub(crate) enum Results {
     Sentences(Encoded),
     Tokens(TokenVectors),
+    Lines(Vec<u8>),
 }
 
-impl Vectors {
-    /// `[texts]` token counts before and after cutting.
+impl Results {
+    /// `[texts]` token counts before and after cutting; nothing for lines.
     pub(crate) fn counts(&self) -> &[TextTokens] {
         match self {
             Self::Sentences(encoded) => &encoded.texts,
             Self::Tokens(tokens) => &tokens.texts,
+            Self::Lines(_) => &[],
         }
     }
 }
 
-/// Which of [`Vectors`] comes.
+/// Which of [`Results`] comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum VectorKind {
+pub(crate) enum ResultKind {
     Sentences,
     Tokens,
+    Lines,
 }
 
 /// Takes batches in order and writes them in one of the formats.
-pub(crate) enum Output {
+pub(crate) struct Output {
+    format: Format,
+    /// Of files.
+    journal: Option<Journal>,
+}
+
+enum Format {
     Stdout(BufWriter<Stdout>),
     JsonLines(FileAside),
     Npy(NpyFile),
@@ -56,36 +71,81 @@ impl Output {
     /// Finds what is wrong with `path` before any work is done.
     ///
     /// A file appears under its name only when [`Sink::finish`] has succeeded.
-    pub(crate) fn create(path: Option<&Path>, kind: VectorKind) -> Result<Self> {
+    ///
+    /// - `resume`: go on with what a program that was killed has left, if anything
+    pub(crate) fn create(path: Option<&Path>, kind: ResultKind, resume: bool) -> Result<Self> {
         let Some(path) = path else {
-            return Ok(Self::Stdout(BufWriter::with_capacity(1 << 16, io::stdout())));
+            if resume {
+                return Err(usage("--resume: only a file can be gone on with: name it by --out"));
+            }
+            let out = BufWriter::with_capacity(1 << 16, io::stdout());
+            return Ok(Self { format: Format::Stdout(out), journal: None });
         };
         let suffix = path.extension().map(|s| s.to_string_lossy().to_ascii_lowercase());
-        match suffix.as_deref() {
-            Some("jsonl") => Ok(Self::JsonLines(FileAside::create(path)?)),
-            Some("npy") => Ok(Self::Npy(NpyFile::create(path, kind)?)),
-            _ => Err(usage(format!("{}: expected .npy or .jsonl", path.display()))),
+        let mut journal = Journal::open(&aside::real(path), resume);
+        let format = match (suffix.as_deref(), kind) {
+            (Some("jsonl"), _) => Format::JsonLines(FileAside::open(path, journal.bytes(0))?),
+            (Some("npy"), ResultKind::Sentences | ResultKind::Tokens) => {
+                Format::Npy(NpyFile::open(path, kind, &journal)?)
+            }
+            (_, ResultKind::Lines) => {
+                return Err(usage(format!("{}: expected .jsonl", path.display())));
+            }
+            _ => return Err(usage(format!("{}: expected .npy or .jsonl", path.display()))),
+        };
+        journal.begin();
+        Ok(Self { format, journal: Some(journal) })
+    }
+
+    /// Texts whose results are in the output already.
+    pub(crate) fn done(&self) -> Option<&Done> {
+        self.journal.as_ref().and_then(Journal::done)
+    }
+
+    /// Says what is asked: results of something else are not gone on with.
+    ///
+    /// - `probe`: what the model answers, with the options of now, to a text that
+    ///   is always the same
+    pub(crate) fn ask(&mut self, probe: impl Serialize) -> Result<()> {
+        if let Some(journal) = &mut self.journal {
+            let probe = serde_json::to_vec(&(env!("CARGO_PKG_VERSION"), probe))?;
+            journal.ask(journal::hexadecimal(&Sha256::digest(probe)))?;
         }
+        Ok(())
     }
 }
 
 impl Sink<Batch> for Output {
     fn write(&mut self, batch: Batch) -> Result<()> {
-        match self {
-            Self::Stdout(out) => json_lines::write(out, &batch).context("standard output"),
-            Self::JsonLines(file) => {
-                json_lines::write(file, &batch).with_context(|| file.to_string())
+        let Batch { texts, results } = batch;
+        match &mut self.format {
+            Format::Stdout(out) => {
+                json_lines::write(out, &texts, &results).context("standard output")?
             }
-            Self::Npy(file) => file.write(batch.vectors),
+            Format::JsonLines(file) => {
+                json_lines::write(file, &texts, &results).with_context(|| file.to_string())?;
+            }
+            Format::Npy(file) => file.write(results)?,
+        }
+        let Some(journal) = &mut self.journal else { return Ok(()) };
+        match &mut self.format {
+            Format::Stdout(_) => Ok(()),
+            Format::JsonLines(file) => journal.add(&texts, None, vec![file.flushed_bytes()?]),
+            Format::Npy(file) => journal.add(&texts, file.columns, file.flushed_bytes()?),
         }
     }
 
     fn finish(self) -> Result<()> {
-        match self {
-            Self::Stdout(mut out) => io::Write::flush(&mut out).context("standard output"),
-            Self::JsonLines(file) => file.commit(),
-            Self::Npy(file) => file.finish(),
+        let Self { format, journal } = self;
+        match format {
+            Format::Stdout(mut out) => io::Write::flush(&mut out).context("standard output")?,
+            Format::JsonLines(file) => file.commit()?,
+            Format::Npy(file) => file.finish()?,
         }
+        if let Some(journal) = journal {
+            journal.finish();
+        }
+        Ok(())
     }
 }
 
@@ -100,28 +160,46 @@ pub(crate) struct NpyFile {
 }
 
 impl NpyFile {
-    fn create(path: &Path, kind: VectorKind) -> Result<Self> {
+    fn open(path: &Path, kind: ResultKind, journal: &Journal) -> Result<Self> {
         let name = path.display().to_string();
-        let writer = |path: &Path, kind| {
-            let file = FileAside::create(path)?;
-            NpyWriter::new(file, kind).with_context(|| name.clone())
-        };
-        let matrix = writer(path, NpyType::F32)?;
-        let offsets = match kind {
-            VectorKind::Sentences => None,
-            VectorKind::Tokens => {
-                let mut offsets = writer(&offsets_path(path), NpyType::I64)?;
-                offsets.write_i64([0])?;
-                Some(offsets)
+        let writer = |path: &Path, kind, keep: Option<u64>| {
+            let file = FileAside::open(path, keep)?;
+            match keep {
+                None => NpyWriter::new(file, kind).with_context(|| name.clone()),
+                Some(bytes) => {
+                    let values = NpyWriter::<FileAside>::values_in(kind, bytes);
+                    Ok(NpyWriter::resume(file, kind, values))
+                }
             }
         };
-        Ok(Self { matrix, columns: None, offsets, name })
+        let matrix = writer(path, NpyType::F32, journal.bytes(0))?;
+        let offsets = match kind {
+            ResultKind::Tokens => {
+                let keep = journal.bytes(1);
+                let mut offsets = writer(&offsets_path(path), NpyType::I64, keep)?;
+                if keep.is_none() {
+                    offsets.write_i64([0])?;
+                }
+                Some(offsets)
+            }
+            _ => None,
+        };
+        Ok(Self { matrix, columns: journal.columns(), offsets, name })
     }
 
-    fn write(&mut self, vectors: Vectors) -> Result<()> {
-        let (matrix, ends) = match vectors {
-            Vectors::Sentences(encoded) => (encoded.embeddings, None),
-            Vectors::Tokens(tokens) => (tokens.vectors, Some(tokens.offsets)),
+    fn flushed_bytes(&mut self) -> Result<Vec<u64>> {
+        let mut bytes = vec![self.matrix.out().flushed_bytes()?];
+        if let Some(offsets) = &mut self.offsets {
+            bytes.push(offsets.out().flushed_bytes()?);
+        }
+        Ok(bytes)
+    }
+
+    fn write(&mut self, results: Results) -> Result<()> {
+        let (matrix, ends) = match results {
+            Results::Sentences(encoded) => (encoded.embeddings, None),
+            Results::Tokens(tokens) => (tokens.vectors, Some(tokens.offsets)),
+            Results::Lines(_) => unreachable!("lines are not written to .npy files: see create"),
         };
         let columns = *self.columns.get_or_insert(matrix.columns());
         assert_eq!(columns, matrix.columns(), "every batch has vectors of one width");
@@ -165,14 +243,14 @@ mod tests {
             offsets: offsets.to_vec(),
             texts: vec![TextTokens::default(); offsets.len() - 1],
         };
-        Batch { texts: vec![String::new(); offsets.len() - 1], vectors: Vectors::Tokens(vectors) }
+        Batch { texts: vec![String::new(); offsets.len() - 1], results: Results::Tokens(vectors) }
     }
 
     #[test]
     fn offsets_go_on_from_batch_to_batch() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("v.npy");
-        let mut output = Output::create(Some(&path), VectorKind::Tokens).unwrap();
+        let mut output = Output::create(Some(&path), ResultKind::Tokens, false).unwrap();
         output.write(tokens(&[1., 2., 3., 4., 5., 6.], &[0, 2, 3])).unwrap();
         output.write(tokens(&[7., 8.], &[0, 1])).unwrap();
         output.finish().unwrap();
@@ -193,11 +271,44 @@ mod tests {
     }
 
     #[test]
+    fn offsets_go_on_after_a_kill() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("v.npy");
+        let create = |resume| Output::create(Some(&path), ResultKind::Tokens, resume).unwrap();
+        let first = || tokens(&[1., 2., 3., 4., 5., 6.], &[0, 2, 3]);
+        let mut whole = create(false);
+        whole.write(first()).unwrap();
+        whole.write(tokens(&[7., 8.], &[0, 1])).unwrap();
+        whole.finish().unwrap();
+        let files =
+            || ["v.npy", "v.offsets.npy"].map(|n| std::fs::read(folder.path().join(n)).unwrap());
+        let expected = files();
+
+        // As a kill in the middle of the second batch leaves it.
+        let mut killed = create(false);
+        killed.write(first()).unwrap();
+        let Format::Npy(file) = &mut killed.format else { panic!("an .npy file") };
+        file.write(tokens(&[9., 9.], &[0, 1]).results).unwrap();
+        file.flushed_bytes().unwrap();
+        let names = ["v.npy.partial", "v.npy.partial.json", "v.offsets.npy.partial"];
+        let left = names.map(|name| std::fs::read(folder.path().join(name)).unwrap());
+        drop(killed);
+        names.iter().zip(left).for_each(|(n, b)| std::fs::write(folder.path().join(n), b).unwrap());
+
+        let mut resumed = create(true);
+        assert_eq!(resumed.done().unwrap().texts, 2);
+        resumed.write(tokens(&[7., 8.], &[0, 1])).unwrap();
+        resumed.finish().unwrap();
+        assert_eq!(files(), expected);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+
+    #[test]
     fn an_unknown_suffix_is_refused_and_leaves_nothing() {
         let folder = tempfile::tempdir().unwrap();
         for name in ["v.txt", "v", "v.npz"] {
             let path = folder.path().join(name);
-            assert!(Output::create(Some(&path), VectorKind::Sentences).is_err(), "{name}");
+            assert!(Output::create(Some(&path), ResultKind::Sentences, false).is_err(), "{name}");
         }
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::input::{Input, Place};
+use crate::input::{Input, Place, Rest};
 
 /// When a chunk is full: at either limit.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +27,8 @@ pub(crate) struct Chunk {
     pub(crate) texts: Vec<String>,
     /// `[texts]` the line of each.
     pub(crate) lines: Vec<u64>,
+    /// `[texts]` what else stood in the row of each.
+    pub(crate) rests: Vec<Rest>,
     /// Bytes of the input up to here, for the progress bar.
     pub(crate) read: u64,
 }
@@ -51,6 +53,14 @@ impl ReadAhead {
     /// caller has loaded a model.
     pub(crate) fn start(input: Input, limits: ChunkLimits) -> Result<Self> {
         let place = input.place.clone();
+        let mut ahead = Self::go_on(input, limits);
+        let first = ahead.next_chunk()?.ok_or_else(|| Place::no_texts(&place))?;
+        ahead.first = Some(first);
+        Ok(ahead)
+    }
+
+    /// As [`Self::start`], where the input may have come to its end already.
+    pub(crate) fn go_on(input: Input, limits: ChunkLimits) -> Self {
         let (sender, chunks) = sync_channel(1);
         // Not a scoped thread: a reader that waits for a silent standard
         // input must not keep the program from ending.
@@ -62,10 +72,7 @@ impl ReadAhead {
                 }
             }
         });
-        let mut ahead = Self { chunks, reader: Some(reader), first: None };
-        let first = ahead.next_chunk()?.ok_or_else(|| Place::no_texts(&place))?;
-        ahead.first = Some(first);
-        Ok(ahead)
+        Self { chunks, reader: Some(reader), first: None }
     }
 
     /// The next chunk; `None` at the end of the input.
@@ -128,6 +135,7 @@ fn chunks_of(input: Input, limits: ChunkLimits) -> impl Iterator<Item = Result<C
                     bytes += text.text.len();
                     chunk.texts.push(text.text);
                     chunk.lines.push(text.line);
+                    chunk.rests.push(text.rest);
                 }
                 Some(Err(error)) => return Some(Err(error)),
                 None => break,
@@ -205,7 +213,7 @@ mod tests {
     }
 
     fn text(text: &str, line: u64) -> Result<Text> {
-        Ok(Text { text: text.into(), line })
+        Ok(Text { text: text.into(), line, ..Text::default() })
     }
 
     #[test]

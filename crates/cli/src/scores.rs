@@ -110,6 +110,19 @@ pub(crate) fn of_run(summary: &RunSummary) -> Table {
     table
 }
 
+/// Every score of every task, one a row.
+pub(crate) fn all<'a>(tasks: impl IntoIterator<Item = (&'a str, &'a TaskMetrics)>) -> Table {
+    let mut table = Table::new([Align::Left, Align::Left, Align::Right]);
+    table.row(["task", "metric", "value"]);
+    for (task, metrics) in tasks {
+        for (i, (name, value)) in metrics.scores().enumerate() {
+            let first = if i == 0 { task } else { "" };
+            table.row([first.to_owned(), title(name), shown(name, value)]);
+        }
+    }
+    table
+}
+
 /// Temperatures, and how far probabilities are off before and after.
 pub(crate) fn calibration(summary: &RunSummary) -> Option<Table> {
     let found: Vec<_> =
@@ -153,7 +166,9 @@ mod tests {
 
     fn topic() -> TaskMetrics {
         let mut counter = ClassificationCounter::new(&["a".to_owned(), "b".to_owned()]);
-        [(0, 0), (0, 0), (1, 1), (0, 1)].map(|(given, target)| counter.add(given, target));
+        [(0, 0), (0, 0), (1, 1), (0, 1)]
+            .iter()
+            .for_each(|&(given, target)| counter.add(given, target));
         counter.add_loss(2.0, 4.0);
         TaskMetrics::Classification(counter.finish().unwrap())
     }
@@ -174,7 +189,7 @@ mod tests {
     #[test]
     fn tasks_beside_each_other_and_below() {
         let mut numbers = RegressionCounter::new();
-        [(1.0, 1.5), (2.0, 2.5)].map(|(given, target)| numbers.add(given, target));
+        [(1.0, 1.5), (2.0, 2.5)].iter().for_each(|&(given, target)| numbers.add(given, target));
         let numbers = TaskMetrics::Regression(numbers.finish().unwrap());
         let topic = topic();
         let table = across([("topic", Some(&topic)), ("none", None), ("urgency", Some(&numbers))]);

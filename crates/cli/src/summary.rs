@@ -10,6 +10,8 @@ use polyhead_model::{
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::summary_tasks::{self, Origin, TaskSummary};
+
 /// As `inspect --json` prints it.
 #[derive(Serialize)]
 pub(crate) struct Summary {
@@ -32,6 +34,10 @@ pub(crate) struct Summary {
     /// Name and text, in the order of the file.
     pub(crate) prompts: Map<String, Value>,
     pub(crate) default_prompt_name: Option<String>,
+    /// In order; none without training.
+    pub(crate) tasks: Vec<TaskSummary>,
+    pub(crate) provenance: Option<Origin>,
+    /// Of all groups.
     pub(crate) parameters: usize,
     pub(crate) groups: Vec<Group>,
     pub(crate) files: Vec<FileSize>,
@@ -70,6 +76,9 @@ impl Summary {
             _ => "the position table",
         };
         let config = &folder.config;
+        let tasks = summary_tasks::tasks(folder);
+        let mut groups = groups(&folder.parameters, &folder.modules);
+        groups.extend(tasks.iter().map(head_group));
         let prompts = folder.prompts.iter().map(|(name, text)| (name.clone(), text.clone().into()));
         Self {
             model: String::new(),
@@ -92,11 +101,23 @@ impl Summary {
             modules: folder.modules.iter().map(module).collect(),
             prompts: prompts.collect(),
             default_prompt_name: folder.default_prompt_name.clone(),
-            parameters: folder.parameters.iter().map(Parameter::count).sum(),
-            groups: groups(&folder.parameters, &folder.modules),
+            provenance: folder.provenance.as_ref().map(Origin::from),
+            parameters: groups.iter().map(|group| group.parameters).sum(),
+            tasks,
+            groups,
             files: path.map(files).unwrap_or_default(),
             notices: folder.notices.clone(),
         }
+    }
+}
+
+fn head_group(task: &TaskSummary) -> Group {
+    Group {
+        name: format!("head {}", task.name),
+        tensors: task.tensors,
+        parameters: task.parameters,
+        stored_as: stored_as(StoredType::F32).to_owned(),
+        bytes: task.parameters * StoredType::F32.size(),
     }
 }
 

@@ -82,7 +82,7 @@ impl Prepared {
         criterion::check(config)?;
         let folder = open_model(&config.encoder.model)?;
         let rows = read_rows(config, &folder)?;
-        let tokenized = tokenize(config, &folder, threads, rows)?;
+        let tokenized = tokenize(config.encoder.max_length, &folder, threads, rows)?;
         let Tokenized { data, max_length, prompt_tokens } = tokenized;
         let report = data::check(&data);
 
@@ -195,21 +195,26 @@ fn read_rows(config: &RunConfig, folder: &ModelFolder) -> Result<Rows, Error> {
     data::read(&config.data, &fields)
 }
 
-struct Tokenized {
-    data: Dataset,
-    max_length: usize,
-    prompt_tokens: usize,
+/// Rows as the network reads them.
+pub(crate) struct Tokenized {
+    pub(crate) data: Dataset,
+    /// Tokens after which a text is cut.
+    pub(crate) max_length: usize,
+    /// Tokens at the beginning of each row that pooling leaves out.
+    pub(crate) prompt_tokens: usize,
 }
 
 /// Tokenizes as the model does when it answers: with its default prompt.
-fn tokenize(
-    config: &RunConfig,
+///
+/// - `max_length`: absent: as the folder says
+pub(crate) fn tokenize(
+    max_length: Option<usize>,
     folder: &ModelFolder,
     threads: &Threads,
     rows: Rows,
 ) -> Result<Tokenized, Error> {
     let mut options = LoadOptions::default().threads(threads.count());
-    if let Some(tokens) = config.encoder.max_length {
+    if let Some(tokens) = max_length {
         options = options.max_length(tokens);
     }
     let sentences = SentenceEncoder::from_folder(folder.clone(), &options)?;
@@ -371,5 +376,5 @@ fn objectives(config: &RunConfig, data: &Dataset) -> Result<Vec<Objective>, Erro
 pub fn check_data(config: &RunConfig, threads: &Threads) -> Result<DataReport, Error> {
     let folder = open_model(&config.encoder.model)?;
     let rows = read_rows(config, &folder)?;
-    Ok(data::check(&tokenize(config, &folder, threads, rows)?.data))
+    Ok(data::check(&tokenize(config.encoder.max_length, &folder, threads, rows)?.data))
 }

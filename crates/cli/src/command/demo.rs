@@ -1,6 +1,10 @@
-//! `polyhead demo`: a first look, offline, in a screenful.
+//! `polyhead demo`: the whole story, offline, in under two minutes.
+
+mod training;
 
 use std::io::{self, BufWriter, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -8,10 +12,12 @@ use clap::Args;
 use polyhead_model::{EncodeOptions, Encoded, SentenceEncoder, cosine_similarity};
 
 use super::similarity::table;
+use crate::interrupt::INTERRUPTED;
 use crate::model::ModelArgs;
 use crate::progress::duration;
 use crate::table::{Align, Table, shorten};
 use crate::tokens::tokens;
+use training::{Demo, Trained};
 
 /// Misspelt as users write.
 const SENTENCES: [&str; 4] = [
@@ -22,15 +28,33 @@ const SENTENCES: [&str; 4] = [
     "I wish to be a AI engineer and make AI products.",
 ];
 
-/// See it work: tokens, vectors and similarities of four sentences
+/// Like those that the demo trains on.
+const REVIEWS: [&str; 2] =
+    ["The soup was cold and nobody cared.", "A moving story, and the actors are superb."];
+
+const HELP: &str = "\
+The data are 2,978 sentences from reviews (UCI Sentiment Labelled Sentences,
+Kotzias et al. 2015, CC BY 4.0). They are written into DIR, with the
+configuration, the trained model and its report.";
+
+/// See it work: tokens, vectors, similarities, then train two tasks and ask them
 #[derive(Debug, Args)]
+#[command(after_help = HELP)]
 pub(crate) struct DemoArgs {
+    /// Where data, model and report go
+    #[arg(short, long, value_name = "DIR", default_value = "polyhead-demo")]
+    #[arg(help_heading = "Output")]
+    out: PathBuf,
+
     #[command(flatten)]
     model: ModelArgs,
 }
 
-/// Text, tokens, vectors, similarities: the data's way.
-pub(crate) fn run(args: DemoArgs) -> Result<()> {
+/// Text, tokens, vectors, similarities; then training, metrics, answers.
+pub(crate) fn run(args: DemoArgs) -> Result<ExitCode> {
+    let begin = Instant::now();
+    // What is wrong with the folder shows first.
+    let demo = Demo::prepare(&args.out, &args.model)?;
     let start = Instant::now();
     let encoder = args.model.load(None)?;
     let loading = start.elapsed();
@@ -47,9 +71,22 @@ pub(crate) fn run(args: DemoArgs) -> Result<()> {
     writeln!(out, "\n3. Similarities: the cosine of every two vectors, 1 for the same meaning\n")?;
     let similarity = cosine_similarity(&encoded.embeddings, &encoded.embeddings);
     table(&SENTENCES, &similarity).write(&mut out, 3)?;
-    write_end(&mut out, &encoder, loading, encoding)?;
+    write_times(&mut out, &encoder, loading, encoding)?;
+    demo.write_plan(&mut out)?;
+    // Shown before training, not after it.
     out.flush()?;
-    Ok(())
+    drop(encoder);
+
+    let Trained::Finished(summary) = demo.train(&args.model)? else {
+        let _ = writeln!(io::stderr(), "stopped; the same command goes on where it was");
+        return Ok(INTERRUPTED.into());
+    };
+    demo.write_scores(&mut out, &summary)?;
+    let texts: Vec<&str> = REVIEWS.into_iter().chain(SENTENCES).collect();
+    demo.write_answers(&mut out, &texts, &args.model)?;
+    demo.write_end(&mut out, begin.elapsed())?;
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn write_tokens(out: &mut impl Write, tokens: &[String]) -> io::Result<()> {
@@ -81,7 +118,7 @@ fn write_vectors(
     table.write(out, 2)
 }
 
-fn write_end(
+fn write_times(
     out: &mut impl Write,
     encoder: &SentenceEncoder,
     loading: Duration,
@@ -93,12 +130,11 @@ fn write_end(
     };
     writeln!(
         out,
-        "\nModel loaded in {}, {} sentences encoded in {} on {threads}.",
+        "\n   Model loaded in {}, {} sentences encoded in {} on {threads}.",
         duration(loading),
         SENTENCES.len(),
         duration(encoding),
-    )?;
-    writeln!(out, "Next: polyhead encode \"your text\"    polyhead --help")
+    )
 }
 
 /// `[ 0.0123, -0.0456, 0.0789, …]`

@@ -10,9 +10,9 @@ use polyhead_model::{EncodeOptions, SentenceEncoder};
 use polyhead_text::TextTokens;
 
 use crate::failure::usage;
-use crate::input::{InputArgs, Place};
-use crate::model::ModelArgs;
-use crate::output::{Batch, Output, VectorKind, Vectors};
+use crate::input::{Input, InputArgs, Place};
+use crate::model::{ModelArgs, note};
+use crate::output::{Batch, Output, ResultKind, Results};
 use crate::pipeline::{Chunk, ChunkLimits, ReadAhead, WriteBehind};
 use crate::progress::{Counts, Progress};
 use crate::table::thousands;
@@ -40,6 +40,10 @@ pub(crate) struct EncodeArgs {
     /// Write to a .npy (float32 matrix) or .jsonl file, complete or not at all
     #[arg(short, long, value_name = "FILE", help_heading = "Output")]
     out: Option<PathBuf>,
+
+    /// Go on where a program that was killed has stopped; begin if there is nothing
+    #[arg(long, help_heading = "Output")]
+    resume: bool,
 
     /// One vector a text, or the last hidden state of every token
     ///
@@ -77,18 +81,20 @@ enum TooLong {
 /// the input or the output shows before the model is loaded.
 pub(crate) fn run(args: EncodeArgs) -> Result<()> {
     let kind = match args.output {
-        What::Embedding => VectorKind::Sentences,
-        What::Tokens => VectorKind::Tokens,
+        What::Embedding => ResultKind::Sentences,
+        What::Tokens => ResultKind::Tokens,
     };
-    if let (VectorKind::Tokens, Some(flag)) = (kind, args.vector.only_for_sentences()) {
+    if let (ResultKind::Tokens, Some(flag)) = (kind, args.vector.only_for_sentences()) {
         return Err(usage(format!("{flag}: token vectors are neither pooled, scaled nor cut")));
     }
-    let output = Output::create(args.out.as_deref(), kind)?;
+    let mut output = Output::create(args.out.as_deref(), kind, args.resume)?;
     let input = args.input.open()?;
     let (place, size) = (input.place.clone(), input.size);
-    let chunks = ReadAhead::start(input, chunk_limits(kind, args.model.load.threads.expected()))?;
+    let limits = chunk_limits(kind, args.model.load.threads.expected());
+    let chunks = begin(input, &output, limits, args.model.load.quiet)?;
 
     let encoder = args.model.load(args.vector.pooling())?;
+    output.ask(probe(&encoder, &args.vector.options(), kind)?)?;
     let job = Job {
         encoder: &encoder,
         options: args.vector.options(),
@@ -117,19 +123,51 @@ pub(crate) fn run(args: EncodeArgs) -> Result<()> {
 ///
 /// Token vectors take a thousand times the room of their text (at 384 floats a
 /// token), so their chunks are smaller: some 50 MB of vectors.
-fn chunk_limits(kind: VectorKind, threads: usize) -> ChunkLimits {
+pub(super) fn chunk_limits(kind: ResultKind, threads: usize) -> ChunkLimits {
     let threads = threads.clamp(2, 32);
     match kind {
-        VectorKind::Sentences => ChunkLimits { texts: 256 * threads, bytes: threads << 17 },
-        VectorKind::Tokens => ChunkLimits { texts: 16 * threads, bytes: threads << 14 },
+        ResultKind::Sentences | ResultKind::Lines => {
+            ChunkLimits { texts: 256 * threads, bytes: threads << 17 }
+        }
+        ResultKind::Tokens => ChunkLimits { texts: 16 * threads, bytes: threads << 14 },
     }
+}
+
+/// Starts the reader, behind the texts whose results exist already.
+pub(super) fn begin(
+    mut input: Input,
+    output: &Output,
+    limits: ChunkLimits,
+    quiet: bool,
+) -> Result<ReadAhead> {
+    let Some(done) = output.done() else { return ReadAhead::start(input, limits) };
+    input.pass_over(done)?;
+    if !quiet {
+        note(&format!("going on after {} texts", thousands(done.texts)));
+    }
+    Ok(ReadAhead::go_on(input, limits))
+}
+
+/// What the model answers to a text that is always the same: results of another
+/// model, or with other options, are not gone on with.
+fn probe(
+    encoder: &SentenceEncoder,
+    options: &EncodeOptions,
+    kind: ResultKind,
+) -> Result<(&'static str, Vec<u32>)> {
+    const PROBE: [&str; 1] = ["A text that is always the same."];
+    let (name, vector) = match kind {
+        ResultKind::Tokens => ("tokens", encoder.encode_tokens(&PROBE, options)?.vectors),
+        _ => ("embedding", encoder.encode_with(&PROBE, options)?.embeddings),
+    };
+    Ok((name, vector.as_slice().iter().map(|value| value.to_bits()).collect()))
 }
 
 /// An encoding run with everything decided.
 struct Job<'a> {
     encoder: &'a SentenceEncoder,
     options: EncodeOptions,
-    kind: VectorKind,
+    kind: ResultKind,
     on_truncate: TooLong,
     place: Place,
 }
@@ -143,19 +181,19 @@ impl Job<'_> {
         mut progress: Progress,
     ) -> Result<(Counts, String)> {
         let writer = WriteBehind::start(output);
-        let write = |chunk: Chunk, vectors: Vectors| {
+        let write = |chunk: Chunk, results: Results| {
             if self.on_truncate == TooLong::Error {
-                self.check_length(&chunk, &vectors)?;
+                self.check_length(&chunk, &results)?;
             }
-            let counts = count(vectors.counts());
-            let batch = Batch { texts: chunk.texts, vectors };
+            let counts = count(results.counts());
+            let batch = Batch { texts: chunk.texts, results };
             writer.send(batch).context("the writer has stopped")?;
             progress.advance(chunk.read, counts);
             Ok(())
         };
         let done = match self.kind {
-            VectorKind::Sentences => self.sentences(chunks, write),
-            VectorKind::Tokens => self.tokens(chunks, write),
+            ResultKind::Tokens => self.tokens(chunks, write),
+            _ => self.sentences(chunks, write),
         };
         match done {
             Ok(()) => writer.finish()?,
@@ -168,11 +206,11 @@ impl Job<'_> {
     fn sentences(
         &self,
         chunks: ReadAhead,
-        mut write: impl FnMut(Chunk, Vectors) -> Result<()>,
+        mut write: impl FnMut(Chunk, Results) -> Result<()>,
     ) -> Result<()> {
         let stop = AtomicBool::new(false);
         self.encoder.encode_chunks(chunks.until(&stop), &self.options, |chunk, encoded| {
-            let written = write(chunk, Vectors::Sentences(encoded));
+            let written = write(chunk, Results::Sentences(encoded));
             stop.store(written.is_err(), Ordering::Relaxed);
             written
         })
@@ -181,18 +219,18 @@ impl Job<'_> {
     fn tokens(
         &self,
         mut chunks: ReadAhead,
-        mut write: impl FnMut(Chunk, Vectors) -> Result<()>,
+        mut write: impl FnMut(Chunk, Results) -> Result<()>,
     ) -> Result<()> {
         while let Some(chunk) = chunks.next_chunk()? {
             let vectors = self.encoder.encode_tokens(&chunk.texts, &self.options)?;
-            write(chunk, Vectors::Tokens(vectors))?;
+            write(chunk, Results::Tokens(vectors))?;
         }
         Ok(())
     }
 
     /// Not left to the library, which knows the text but not its line.
-    fn check_length(&self, chunk: &Chunk, vectors: &Vectors) -> Result<()> {
-        let first = chunk.lines.iter().zip(vectors.counts()).find(|(_, c)| c.truncated());
+    fn check_length(&self, chunk: &Chunk, results: &Results) -> Result<()> {
+        let first = chunk.lines.iter().zip(results.counts()).find(|(_, c)| c.truncated());
         if let Some((&line, counts)) = first {
             bail!(
                 "{}: expected at most {} tokens, found {}",

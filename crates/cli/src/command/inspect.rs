@@ -7,12 +7,14 @@ use clap::Args;
 
 use crate::model::ModelArgs;
 use crate::summary::Summary;
+use crate::summary_tasks;
 use crate::table::{Align, Table, shorten, thousands};
 
 const HELP: &str = "\
 Examples:
   polyhead inspect
-  polyhead inspect my-model/ --json";
+  polyhead inspect my-model/ --json
+  polyhead inspect runs/a";
 
 /// Show what a model is made of
 #[derive(Debug, Args)]
@@ -70,8 +72,15 @@ fn write(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
         let prompt = shorten(prompt.as_str().unwrap_or_default(), 60);
         facts.row(["prompt", &format!("{name}{default}: \"{prompt}\"")]);
     }
+    if let Some(origin) = &summary.provenance {
+        facts.row(["from", &origin.line()]);
+    }
     facts.write(out, 0)?;
     writeln!(out)?;
+    if !summary.tasks.is_empty() {
+        summary_tasks::table(&summary.tasks).write(out, 0)?;
+        writeln!(out)?;
+    }
     parameters(summary).write(out, 0)?;
     if !summary.files.is_empty() {
         writeln!(out)?;

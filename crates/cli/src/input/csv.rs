@@ -5,27 +5,39 @@ use std::io::{self, Read};
 
 use anyhow::{Result, anyhow, bail};
 use csv::{ByteRecord, ErrorKind, Position, Reader};
+use polyhead_model::join_words;
 
-use super::Text;
 use super::lines::utf8;
+use super::{Fields, Rest, Text};
 
-/// Column `field` of every row in `source`.
+/// The columns asked for of every row in `source`.
 ///
 /// A row may span lines where a value is quoted; it counts from its first.
 /// Lines without anything are no rows, as in Python's `csv`.
 pub(super) fn texts<R: Read>(
     source: R,
-    field: &str,
+    fields: Fields,
 ) -> Result<impl Iterator<Item = Result<Text>> + use<R>> {
-    let mut rows = Rows { reader: Reader::from_reader(LineStarts::new(source)), column: 0 };
+    let mut rows =
+        Rows { reader: Reader::from_reader(LineStarts::new(source)), columns: Columns::default() };
     let header = rows.reader.byte_headers().cloned().map_err(|error| rows.explain(error))?;
-    rows.column = column_of(&header, field)?;
+    rows.columns = Columns::of(&header, &fields)?;
     Ok(rows)
 }
 
 struct Rows<R> {
     reader: Reader<LineStarts<R>>,
-    column: usize,
+    columns: Columns,
+}
+
+/// Which columns hold what.
+#[derive(Default)]
+struct Columns {
+    /// `None` where only words are there.
+    text: Option<usize>,
+    words: Option<usize>,
+    /// The others, where they are kept.
+    kept: Vec<(usize, String)>,
 }
 
 impl<R: Read> Iterator for Rows<R> {
@@ -44,9 +56,26 @@ impl<R: Read> Iterator for Rows<R> {
 impl<R: Read> Rows<R> {
     fn text_of(&mut self, record: &ByteRecord) -> Result<Text> {
         let line = self.line_of(record.position());
-        let bytes =
-            record.get(self.column).expect("every row is as long as the header: the reader checks");
-        Ok(Text { text: utf8(bytes.to_vec(), line)?, line })
+        let value = |column: usize| {
+            let bytes =
+                record.get(column).expect("every row is as long as the header: the reader checks");
+            utf8(bytes.to_vec(), line)
+        };
+        let Columns { text, words, kept } = &self.columns;
+        let words = match words {
+            Some(column) => words_of(&value(*column)?),
+            None => None,
+        };
+        let text = match (text, &words) {
+            (Some(column), _) => value(*column)?,
+            (None, Some(words)) => join_words(words).0,
+            (None, None) => String::new(),
+        };
+        let kept = kept.iter().map(|(column, name)| {
+            Ok((name.clone(), serde_json::Value::from(value(*column)?).to_string()))
+        });
+        let rest = Rest { columns: kept.collect::<Result<_>>()?, words };
+        Ok(Text { text, line, rest })
     }
 
     fn explain(&mut self, error: csv::Error) -> anyhow::Error {
@@ -64,17 +93,36 @@ impl<R: Read> Rows<R> {
     }
 }
 
-fn column_of(header: &ByteRecord, field: &str) -> Result<usize> {
-    if header.is_empty() {
-        // An empty file: the caller finds no texts and says so.
-        return Ok(0);
+impl Columns {
+    fn of(header: &ByteRecord, fields: &Fields) -> Result<Self> {
+        if header.is_empty() {
+            // An empty file: the caller finds no texts and says so.
+            return Ok(Self::default());
+        }
+        let column = |field: &str| header.iter().position(|name| name == field.as_bytes());
+        let text = column(&fields.text);
+        let words = fields.words.as_deref().and_then(column);
+        if text.is_none() && words.is_none() {
+            let names: Vec<_> =
+                header.iter().map(|name| format!("`{}`", String::from_utf8_lossy(name))).collect();
+            bail!("line 1: no column `{}`, only {}", fields.text, names.join(", "))
+        }
+        let kept = header.iter().enumerate().filter(|(i, _)| text != Some(*i));
+        let kept = match fields.words {
+            None => Vec::new(),
+            Some(_) => kept.map(|(i, name)| (i, String::from_utf8_lossy(name).into())).collect(),
+        };
+        Ok(Self { text, words, kept })
     }
-    if let Some(column) = header.iter().position(|name| name == field.as_bytes()) {
-        return Ok(column);
-    }
-    let names: Vec<_> =
-        header.iter().map(|name| format!("`{}`", String::from_utf8_lossy(name))).collect();
-    bail!("line 1: no column `{field}`, only {}", names.join(", "))
+}
+
+/// A JSON list of words, or words with blanks between them.
+fn words_of(value: &str) -> Option<Vec<String>> {
+    let words: Vec<String> = match value.trim_start().starts_with('[') {
+        true => serde_json::from_str(value).ok()?,
+        false => value.split_whitespace().map(str::to_owned).collect(),
+    };
+    (!words.is_empty()).then_some(words)
 }
 
 /// Passes bytes on and remembers where lines begin that are not empty.
@@ -132,7 +180,7 @@ mod tests {
     use super::*;
 
     fn read(source: &[u8]) -> Result<Vec<Text>> {
-        texts(source, "text")?.collect()
+        texts(source, Fields { text: "text".into(), words: None })?.collect()
     }
 
     #[test]
@@ -166,8 +214,21 @@ mod tests {
     }
 
     #[test]
+    fn the_rest_of_a_row_is_strings() {
+        let fields = Fields { text: "text".into(), words: Some("tokens".into()) };
+        let source = "id,text,tokens\n07,a b,\"[\"\"a\"\", \"\"b\"\"]\"\n8,c d,c d\n9,e,\n";
+        let found: Vec<Text> =
+            texts(source.as_bytes(), fields).unwrap().map(|t| t.unwrap()).collect();
+        assert_eq!(found[0].rest.columns[0], ("id".to_owned(), "\"07\"".to_owned()));
+        assert_eq!(found[0].rest.columns[1].0, "tokens");
+        let words: Vec<_> = found.iter().map(|text| text.rest.words.clone()).collect();
+        let two = |a: &str, b: &str| Some(vec![a.to_owned(), b.to_owned()]);
+        assert_eq!(words, [two("a", "b"), two("c", "d"), None]);
+    }
+
+    #[test]
     fn other_columns_need_not_be_utf8() {
         let found = read(b"id,text\n\xff,fine\n").unwrap();
-        assert_eq!(found, [Text { text: "fine".into(), line: 2 }]);
+        assert_eq!(found, [Text { text: "fine".into(), line: 2, ..Text::default() }]);
     }
 }

@@ -11,7 +11,7 @@ use super::lines::{lines, utf8};
 pub(super) fn texts(source: impl BufRead) -> impl Iterator<Item = Result<Text>> {
     lines(source).map(|line| {
         let (line, bytes) = line?;
-        Ok(Text { text: utf8(bytes, line)?, line })
+        Ok(Text { text: utf8(bytes, line)?, line, ..Text::default() })
     })
 }
 

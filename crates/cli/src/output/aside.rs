@@ -1,34 +1,39 @@
 //! A file that appears complete or not at all.
 
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::process;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 
-/// Written under a name of its own beside `target`, which it replaces in
+/// Written as `NAME.partial` beside `target`, which it replaces in
 /// [`Self::commit`]. Dropped before that, it leaves nothing behind and an old
-/// `target` as it was.
+/// `target` as it was; a program that is killed leaves the unfinished file, with
+/// which a later one can go on.
 ///
 /// In the same folder, because a rename is only atomic within a file system.
 pub(crate) struct FileAside {
     file: BufWriter<File>,
     aside: PathBuf,
     target: PathBuf,
-    committed: bool,
+    /// Whether it is taken away when it is dropped.
+    forsaken: bool,
 }
 
 impl FileAside {
-    /// Creates the file aside.
-    pub(crate) fn create(target: &Path) -> Result<Self> {
-        Self::create_inner(target).with_context(|| target.display().to_string())
+    /// Creates the file aside, or goes on with the first `keep` bytes of one that
+    /// is there.
+    ///
+    /// One that is gone on with stays when it is dropped, since it holds the work
+    /// of others before.
+    pub(crate) fn open(target: &Path, keep: Option<u64>) -> Result<Self> {
+        Self::open_inner(target, keep).with_context(|| target.display().to_string())
     }
 
-    fn create_inner(target: &Path) -> Result<Self> {
+    fn open_inner(target: &Path, keep: Option<u64>) -> Result<Self> {
         // The file behind a link is replaced, not the link.
-        let target = fs::canonicalize(target).unwrap_or_else(|_| target.to_owned());
+        let target = real(target);
         if let Ok(metadata) = fs::metadata(&target)
             && !metadata.is_file()
         {
@@ -41,19 +46,39 @@ impl FileAside {
         if !folder.is_dir() {
             bail!("no folder `{}`", folder.display());
         }
-        let name = target.file_name().context("expected a file name")?.to_string_lossy();
-        for attempt in 0..1000 {
-            let aside = folder.join(format!(".{name}.{}-{attempt}.partial", process::id()));
-            match OpenOptions::new().write(true).create_new(true).open(&aside) {
-                Ok(file) => {
-                    let file = BufWriter::with_capacity(1 << 16, file);
-                    return Ok(Self { file, aside, target, committed: false });
-                }
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(error.into()),
+        let mut name = target.file_name().context("expected a file name")?.to_owned();
+        name.push(".partial");
+        let aside = folder.join(name);
+        let mut file = OpenOptions::new().create(true).truncate(false).write(true).open(&aside)?;
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => bail!("another process is writing this file"),
+            // Some network file systems know no locks.
+            Err(TryLockError::Error(error)) if error.kind() != io::ErrorKind::Unsupported => {
+                return Err(error.into());
             }
+            _ => {}
         }
-        Err(anyhow!("no free name for the unfinished file in `{}`", folder.display()))
+        let keep_bytes = keep.unwrap_or(0);
+        let found = file.metadata()?.len();
+        if found < keep_bytes {
+            bail!(
+                "{}: expected {keep_bytes} bytes or more of earlier results, found {found}; begin \
+                 anew without --resume",
+                aside.display()
+            );
+        }
+        file.set_len(keep_bytes)?;
+        file.seek(SeekFrom::Start(keep_bytes))?;
+        let file = BufWriter::with_capacity(1 << 16, file);
+        Ok(Self { file, aside, target, forsaken: keep.is_none() })
+    }
+
+    /// Hands everything to the operating system; the length of the file.
+    pub(crate) fn flushed_bytes(&mut self) -> Result<u64> {
+        self.file
+            .flush()
+            .and_then(|()| self.file.stream_position())
+            .with_context(|| self.to_string())
     }
 
     /// Puts the finished file in its place.
@@ -67,10 +92,15 @@ impl FileAside {
         // under the final name.
         self.file.get_ref().sync_all()?;
         fs::rename(&self.aside, &self.target)?;
-        self.committed = true;
+        self.forsaken = false;
         sync_folder(&self.target);
         Ok(())
     }
+}
+
+/// The file behind a link.
+pub(super) fn real(target: &Path) -> PathBuf {
+    fs::canonicalize(target).unwrap_or_else(|_| target.to_owned())
 }
 
 /// Makes the new name last; where folders cannot be synced, the system does it
@@ -101,7 +131,7 @@ impl Seek for FileAside {
 
 impl Drop for FileAside {
     fn drop(&mut self) {
-        if !self.committed {
+        if self.forsaken {
             let _ = fs::remove_file(&self.aside);
         }
     }
@@ -132,7 +162,7 @@ mod tests {
         let target = folder.path().join("out.jsonl");
         fs::write(&target, "old").unwrap();
 
-        let mut file = FileAside::create(&target).unwrap();
+        let mut file = FileAside::open(&target, None).unwrap();
         file.write_all(b"half").unwrap();
         file.flush().unwrap();
         assert_eq!(fs::read_to_string(&target).unwrap(), "old");
@@ -140,7 +170,7 @@ mod tests {
         assert_eq!(fs::read_to_string(&target).unwrap(), "old");
         assert_eq!(names(folder.path()), ["out.jsonl"]);
 
-        let mut file = FileAside::create(&target).unwrap();
+        let mut file = FileAside::open(&target, None).unwrap();
         file.write_all(b"whole").unwrap();
         file.commit().unwrap();
         assert_eq!(fs::read_to_string(&target).unwrap(), "whole");
@@ -151,22 +181,39 @@ mod tests {
     fn two_at_once_do_not_mix() {
         let folder = tempfile::tempdir().unwrap();
         let target = folder.path().join("out.npy");
-        let mut first = FileAside::create(&target).unwrap();
-        let mut second = FileAside::create(&target).unwrap();
+        let mut first = FileAside::open(&target, None).unwrap();
         first.write_all(b"first").unwrap();
-        second.write_all(b"second").unwrap();
-        second.commit().unwrap();
+        let error = FileAside::open(&target, None).err().unwrap();
+        assert!(format!("{error:#}").contains("another process is writing"), "{error:#}");
         first.commit().unwrap();
         assert_eq!(fs::read_to_string(&target).unwrap(), "first");
     }
 
     #[test]
+    fn what_a_kill_left_is_gone_on_with_and_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("out.jsonl");
+        let partial = folder.path().join("out.jsonl.partial");
+        fs::write(&partial, "done torn").unwrap();
+        let mut file = FileAside::open(&target, Some(5)).unwrap();
+        file.write_all(b"more").unwrap();
+        assert_eq!(file.flushed_bytes().unwrap(), 9);
+        drop(file);
+        assert_eq!(fs::read_to_string(&partial).unwrap(), "done more");
+        let error = FileAside::open(&target, Some(10)).err().unwrap();
+        assert!(format!("{error:#}").contains("found 9"), "{error:#}");
+        FileAside::open(&target, Some(4)).unwrap().commit().unwrap();
+        assert_eq!(fs::read_to_string(&target).unwrap(), "done");
+        assert_eq!(names(folder.path()), ["out.jsonl"]);
+    }
+
+    #[test]
     fn a_missing_folder_and_a_folder_in_the_way_are_found_at_once() {
         let folder = tempfile::tempdir().unwrap();
-        let error = FileAside::create(&folder.path().join("no/out.npy")).err().unwrap();
+        let error = FileAside::open(&folder.path().join("no/out.npy"), None).err().unwrap();
         assert!(format!("{error:#}").contains("no folder"), "{error:#}");
         fs::create_dir(folder.path().join("dir.npy")).unwrap();
-        let error = FileAside::create(&folder.path().join("dir.npy")).err().unwrap();
+        let error = FileAside::open(&folder.path().join("dir.npy"), None).err().unwrap();
         assert!(format!("{error:#}").contains("found a folder"), "{error:#}");
     }
 
@@ -177,7 +224,7 @@ mod tests {
         let (target, link) = (folder.path().join("real.npy"), folder.path().join("link.npy"));
         fs::write(&target, "old").unwrap();
         std::os::unix::fs::symlink(&target, &link).unwrap();
-        let mut file = FileAside::create(&link).unwrap();
+        let mut file = FileAside::open(&link, None).unwrap();
         file.write_all(b"new").unwrap();
         file.commit().unwrap();
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());

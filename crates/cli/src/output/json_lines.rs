@@ -6,7 +6,7 @@ use polyhead_model::TokenVectors;
 use serde::Serialize;
 use serde::ser::{SerializeSeq, Serializer};
 
-use super::{Batch, Vectors};
+use super::Results;
 
 /// The line of a text with one vector.
 ///
@@ -46,20 +46,24 @@ impl Serialize for Rows<'_> {
     }
 }
 
-/// Writes the lines of `batch`.
-pub(super) fn write(out: &mut impl Write, batch: &Batch) -> io::Result<()> {
-    for (i, (text, counts)) in batch.texts.iter().zip(batch.vectors.counts()).enumerate() {
+/// Writes the line of each text.
+pub(super) fn write(out: &mut impl Write, texts: &[String], results: &Results) -> io::Result<()> {
+    if let Results::Lines(lines) = results {
+        return out.write_all(lines);
+    }
+    for (i, (text, counts)) in texts.iter().zip(results.counts()).enumerate() {
         let (tokens, truncated) = (counts.total, counts.truncated());
-        match &batch.vectors {
-            Vectors::Sentences(encoded) => {
+        match results {
+            Results::Sentences(encoded) => {
                 let embedding = encoded.embeddings.row(i);
                 line(out, &SentenceLine { text, embedding, tokens, truncated })?;
             }
-            Vectors::Tokens(all) => {
+            Results::Tokens(all) => {
                 let (start, end) = (all.offsets[i], all.offsets[i + 1]);
                 let vectors = Rows { tokens: all, start, end };
                 line(out, &TokensLine { text, vectors, tokens, truncated })?;
             }
+            Results::Lines(_) => unreachable!("written above"),
         }
     }
     Ok(())
@@ -78,23 +82,21 @@ mod tests {
 
     use super::*;
 
-    fn written(batch: &Batch) -> String {
+    fn written(texts: &[&str], results: &Results) -> String {
         let mut out = Vec::new();
-        write(&mut out, batch).unwrap();
+        let texts: Vec<String> = texts.iter().map(|text| (*text).to_owned()).collect();
+        write(&mut out, &texts, results).unwrap();
         String::from_utf8(out).unwrap()
     }
 
     #[test]
     fn shortest_floats_that_read_back_the_same() {
-        let batch = Batch {
-            texts: vec!["a \"b\"\n".into(), String::new()],
-            vectors: Vectors::Sentences(Encoded {
-                embeddings: Matrix::new(2, 2, vec![0.1, -1.5e-9, 16_777_216.0, 1.0 / 3.0]),
-                texts: vec![TextTokens { total: 600, kept: 256 }, TextTokens { total: 2, kept: 2 }],
-            }),
-        };
+        let results = Results::Sentences(Encoded {
+            embeddings: Matrix::new(2, 2, vec![0.1, -1.5e-9, 16_777_216.0, 1.0 / 3.0]),
+            texts: vec![TextTokens { total: 600, kept: 256 }, TextTokens { total: 2, kept: 2 }],
+        });
         assert_eq!(
-            written(&batch),
+            written(&["a \"b\"\n", ""], &results),
             "{\"text\":\"a \\\"b\\\"\\n\",\"embedding\":[0.1,-1.5e-9],\"tokens\":600,\"truncated\":true}\n\
              {\"text\":\"\",\"embedding\":[16777216.0,0.33333334],\"tokens\":2,\"truncated\":false}\n"
         );
@@ -103,16 +105,13 @@ mod tests {
     #[test]
     fn token_vectors_are_arrays_in_an_array() {
         let texts = vec![TextTokens { total: 2, kept: 2 }, TextTokens { total: 1, kept: 1 }];
-        let batch = Batch {
-            texts: vec!["a".into(), "b".into()],
-            vectors: Vectors::Tokens(TokenVectors {
-                vectors: Matrix::new(3, 2, vec![1., 2., 3., 4., 5., 6.]),
-                offsets: vec![0, 2, 3],
-                texts,
-            }),
-        };
+        let results = Results::Tokens(TokenVectors {
+            vectors: Matrix::new(3, 2, vec![1., 2., 3., 4., 5., 6.]),
+            offsets: vec![0, 2, 3],
+            texts,
+        });
         assert_eq!(
-            written(&batch),
+            written(&["a", "b"], &results),
             "{\"text\":\"a\",\"vectors\":[[1.0,2.0],[3.0,4.0]],\"tokens\":2,\"truncated\":false}\n\
              {\"text\":\"b\",\"vectors\":[[5.0,6.0]],\"tokens\":1,\"truncated\":false}\n"
         );

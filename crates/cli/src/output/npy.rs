@@ -31,6 +31,26 @@ impl<W: Write + Seek> NpyWriter<W> {
         Ok(Self { out, kind, values: 0 })
     }
 
+    /// Goes on with an array of which the header and `values` values are there;
+    /// `out` stands behind them.
+    pub(crate) fn resume(out: W, kind: NpyType, values: u64) -> Self {
+        Self { out, kind, values }
+    }
+
+    /// How many values a file of so many bytes holds.
+    pub(crate) fn values_in(kind: NpyType, bytes: u64) -> u64 {
+        let size = match kind {
+            NpyType::F32 => 4,
+            NpyType::I64 => 8,
+        };
+        bytes.saturating_sub(HEADER_LEN as u64) / size
+    }
+
+    /// Where the array is written to.
+    pub(crate) fn out(&mut self) -> &mut W {
+        &mut self.out
+    }
+
     /// Appends floats.
     pub(crate) fn write_f32(&mut self, values: &[f32]) -> io::Result<()> {
         debug_assert!(matches!(self.kind, NpyType::F32));

@@ -67,12 +67,37 @@ fn doctor_finds_this_machine_in_order() {
     assert!(json["checks"].as_array().unwrap().len() >= 4, "{json}");
 }
 
+/// With a model so small that the training takes a second; what it learns is
+/// another matter.
 #[test]
-fn the_demo_fits_a_screen() {
-    let run = Folder::new().run(&["demo"]).ok();
-    for word in ["sentence 1 has 24", "[CLS]", "384 numbers", "1.000", "encoded in"] {
+fn the_demo_tells_the_whole_story() {
+    let folder = Folder::new();
+    let model = super::train::tiny_model();
+    let run = folder.run(&["demo", "-m", &model]).ok();
+    for word in [
+        "sentence 1 has ",
+        "[CLS]",
+        "40 numbers",
+        "1.000",
+        "encoded in",
+        "1,998 sentences",
+        "accuracy",
+        "63 steps in",
+        "positive",
+        "model   polyhead-demo/run/model",
+        "polyhead predict polyhead-demo/run",
+    ] {
         assert!(run.out.contains(word), "expected `{word}` in: {}", run.out);
     }
-    assert!(run.out.lines().count() <= 40, "{}", run.out);
+    assert!(run.out.lines().count() <= 70, "{}", run.out);
     assert!(run.out.lines().all(|line| line.chars().count() <= 100), "{}", run.out);
+    assert!(run.err.contains("epoch 1/1 step 63/63"), "{}", run.err);
+    assert_eq!(folder.names(), ["polyhead-demo"]);
+
+    let again = folder.run(&["demo", "-m", &model]);
+    again.fails(2, &["a finished demo is there", "--out"]);
+    let readme = std::fs::read_to_string(folder.path("polyhead-demo/data/README.md")).unwrap();
+    assert!(readme.contains("CC BY 4.0"), "the data go with their licence");
+    // The configuration it leaves can be used as it is.
+    folder.run(&["check-data", "polyhead-demo/demo.toml"]).ok();
 }

@@ -6,7 +6,9 @@
 mod bad_input;
 mod commands;
 mod encode;
-mod train;
+mod eval;
+mod predict;
+pub(crate) mod train;
 mod usage;
 
 use std::fs;

@@ -1,0 +1,252 @@
+//! The line of JSON that `predict` prints for a text.
+
+use anyhow::{Result, anyhow};
+use polyhead_model::{Predictions, TaskAnswers, TaskPredictions, TextSpan, locate_words};
+use serde::Serialize;
+use serde::ser::{SerializeMap, Serializer};
+
+/// Keys of a line that are ours; columns of these names get a prefix.
+const OURS: [&str; 4] = ["text", "tokens", "truncated", "tasks"];
+
+/// A text that was asked about.
+pub(super) struct Row<'a> {
+    /// Its place among the predictions.
+    pub(super) index: usize,
+    pub(super) text: &'a str,
+    /// Names and JSON values of the row's other fields.
+    pub(super) columns: &'a [(String, String)],
+    /// The words that the model was asked about in place of the text.
+    pub(super) words: Option<&'a [String]>,
+}
+
+/// Appends the line of `row`.
+pub(super) fn answer_line(line: &mut Vec<u8>, row: &Row, answers: &Predictions) -> Result<()> {
+    line.push(b'{');
+    for (name, value) in row.columns {
+        match OURS.contains(&name.as_str()) {
+            true => serde_json::to_writer(&mut *line, &format!("input_{name}"))?,
+            false => serde_json::to_writer(&mut *line, name)?,
+        }
+        line.push(b':');
+        line.extend_from_slice(value.as_bytes());
+        line.push(b',');
+    }
+    let counts = &answers.texts[row.index];
+    let tasks = Tasks(
+        answers
+            .tasks
+            .iter()
+            .map(|task| Ok((task.name.as_str(), answer(task, row)?)))
+            .collect::<Result<_>>()?,
+    );
+    let own = Own { text: row.text, tokens: counts.total, truncated: counts.truncated(), tasks };
+    let own = serde_json::to_vec(&own)?;
+    // Without its own opening brace.
+    line.extend_from_slice(&own[1..]);
+    line.push(b'\n');
+    Ok(())
+}
+
+/// Our part of the line.
+#[derive(Serialize)]
+struct Own<'a> {
+    text: &'a str,
+    /// Of the whole text, also where `truncated` says that some were cut.
+    tokens: usize,
+    truncated: bool,
+    tasks: Tasks<'a>,
+}
+
+/// In the order of the model.
+struct Tasks<'a>(Vec<(&'a str, Answer<'a>)>);
+
+impl Serialize for Tasks<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, answer)| (name, answer)))
+    }
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Answer<'a> {
+    Classification {
+        /// `null` where the answer is withheld.
+        label: Option<&'a str>,
+        probability: f32,
+        probabilities: Probabilities<'a>,
+    },
+    MultiLabel {
+        labels: Vec<&'a str>,
+        probabilities: Probabilities<'a>,
+    },
+    Regression {
+        value: f32,
+    },
+    Tokens {
+        spans: Vec<Span<'a>>,
+    },
+}
+
+/// By label, in the order of the head.
+struct Probabilities<'a> {
+    labels: &'a [String],
+    values: &'a [f32],
+}
+
+impl Serialize for Probabilities<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.labels.len()))?;
+        for (label, value) in self.labels.iter().zip(self.values) {
+            map.serialize_entry(label, value)?;
+        }
+        map.end()
+    }
+}
+
+/// Offsets are characters of the line's text.
+#[derive(Serialize)]
+struct Span<'a> {
+    label: &'a str,
+    start: usize,
+    end: usize,
+    text: String,
+    score: f32,
+}
+
+fn answer<'a>(task: &'a TaskPredictions, row: &Row) -> Result<Answer<'a>> {
+    let probabilities =
+        || Probabilities { labels: &task.labels, values: task.probabilities.row(row.index) };
+    Ok(match &task.answers {
+        TaskAnswers::Classification(all) => {
+            let answer = &all[row.index];
+            Answer::Classification {
+                label: answer.label(),
+                probability: answer.best.probability,
+                probabilities: probabilities(),
+            }
+        }
+        TaskAnswers::MultiLabel(all) => Answer::MultiLabel {
+            labels: all[row.index].iter().map(|score| score.label.as_str()).collect(),
+            probabilities: probabilities(),
+        },
+        TaskAnswers::Regression(all) => Answer::Regression { value: all[row.index] },
+        TaskAnswers::Tokens(all) => Answer::Tokens { spans: spans(&all[row.index].spans, row)? },
+    })
+}
+
+/// The model's offsets count in the words joined by blanks; here they count in
+/// the text as it was given.
+fn spans<'a>(found: &'a [TextSpan], row: &Row) -> Result<Vec<Span<'a>>> {
+    let places = match row.words {
+        None => None,
+        Some(words) => Some(locate_words(row.text, words).map_err(|index| {
+            anyhow!(
+                "word {} `{}`: not in the text after the words before it",
+                index + 1,
+                words[index]
+            )
+        })?),
+    };
+    Ok(found
+        .iter()
+        .map(|span| {
+            let (start, end) = match &places {
+                Some(places) => (places[span.first_word].start, places[span.last_word].end),
+                None => (span.start, span.end),
+            };
+            let text = row.text.chars().skip(start).take(end - start).collect();
+            Span { label: &span.label, start, end, text, score: span.score }
+        })
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use polyhead_model::{ClassAnswer, LabelScore, Matrix, TaggedText};
+    use polyhead_text::TextTokens;
+
+    use super::*;
+
+    fn predictions() -> Predictions {
+        let labels = |labels: &[&str]| labels.iter().map(|label| (*label).to_owned()).collect();
+        let score = |index, label: &str, probability| LabelScore {
+            index,
+            label: label.into(),
+            probability,
+        };
+        let task =
+            |name: &str, labels: Vec<String>, probabilities: &[f32], answers| TaskPredictions {
+                name: name.into(),
+                logits: Matrix::new(1, probabilities.len(), probabilities.to_vec()),
+                probabilities: Matrix::new(1, probabilities.len(), probabilities.to_vec()),
+                labels,
+                answers,
+            };
+        let span = TextSpan {
+            label: "dish".into(),
+            start: 4,
+            end: 8,
+            text: "soup".into(),
+            first_word: 1,
+            last_word: 1,
+            score: 0.5,
+        };
+        let class = ClassAnswer { best: score(1, "food", 0.75), abstained: false };
+        let withheld = ClassAnswer { best: score(0, "bad", 0.5), abstained: true };
+        Predictions {
+            texts: vec![TextTokens { total: 9, kept: 6 }],
+            embeddings: None,
+            tasks: vec![
+                task(
+                    "topic",
+                    labels(&["film", "food"]),
+                    &[0.25, 0.75],
+                    TaskAnswers::Classification(vec![class]),
+                ),
+                task("mood", labels(&["bad"]), &[0.5], TaskAnswers::Classification(vec![withheld])),
+                task(
+                    "tags",
+                    labels(&["a", "b"]),
+                    &[0.1, 0.9],
+                    TaskAnswers::MultiLabel(vec![vec![score(1, "b", 0.9)]]),
+                ),
+                task("urgency", vec![], &[1.5], TaskAnswers::Regression(vec![1.5])),
+                task(
+                    "dishes",
+                    labels(&["O", "B-dish"]),
+                    &[0.5, 0.5],
+                    TaskAnswers::Tokens(vec![TaggedText { words: vec![], spans: vec![span] }]),
+                ),
+            ],
+        }
+    }
+
+    #[test]
+    fn columns_then_ours_then_every_task() {
+        let columns = [("id".to_owned(), "07.50".to_owned()), ("tokens".into(), "[1]".into())];
+        let words = ["the", "soup"].map(str::to_owned);
+        let row = Row { index: 0, text: "the  soup", columns: &columns, words: Some(&words) };
+        let mut line = Vec::new();
+        answer_line(&mut line, &row, &predictions()).unwrap();
+        assert_eq!(
+            String::from_utf8(line).unwrap(),
+            "{\"id\":07.50,\"input_tokens\":[1],\"text\":\"the  soup\",\"tokens\":9,\
+             \"truncated\":true,\"tasks\":{\
+             \"topic\":{\"label\":\"food\",\"probability\":0.75,\
+             \"probabilities\":{\"film\":0.25,\"food\":0.75}},\
+             \"mood\":{\"label\":null,\"probability\":0.5,\"probabilities\":{\"bad\":0.5}},\
+             \"tags\":{\"labels\":[\"b\"],\"probabilities\":{\"a\":0.1,\"b\":0.9}},\
+             \"urgency\":{\"value\":1.5},\
+             \"dishes\":{\"spans\":[{\"label\":\"dish\",\"start\":5,\"end\":9,\"text\":\"soup\",\
+             \"score\":0.5}]}}}\n"
+        );
+    }
+
+    #[test]
+    fn words_that_are_not_in_the_text_are_named() {
+        let words = ["the", "soap"].map(str::to_owned);
+        let row = Row { index: 0, text: "the soup", columns: &[], words: Some(&words) };
+        let error = answer_line(&mut Vec::new(), &row, &predictions()).unwrap_err();
+        assert!(error.to_string().starts_with("word 2 `soap`: not in the text"), "{error}");
+    }
+}

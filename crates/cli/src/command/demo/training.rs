@@ -1,0 +1,256 @@
+//! The second half of the demo: two tasks trained on the data in the program.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use polyhead_model::{MultiTaskModel, TaskAnswers};
+use polyhead_train::{Ending, RunConfig, RunSummary};
+
+use crate::command::train::{Details, trainer};
+use crate::failure::usage;
+use crate::model::ModelArgs;
+use crate::progress::duration;
+use crate::scores;
+use crate::table::{Align, Table, shorten, thousands};
+
+/// The files that the demo writes, with what it reads from them later.
+const FILES: [(&str, &str); 4] = [
+    ("README.md", include_str!("../../../../../data/demo/README.md")),
+    ("train.jsonl", include_str!("../../../../../data/demo/train.jsonl")),
+    ("dev.jsonl", include_str!("../../../../../data/demo/dev.jsonl")),
+    ("test.jsonl", include_str!("../../../../../data/demo/test.jsonl")),
+];
+
+const CONFIG: &str = "demo.toml";
+const RUN: &str = "run";
+
+/// One epoch is enough, and fits the time that a first look may take.
+const RECIPE: &str = r#"
+[data]
+train = "data/train.jsonl"
+dev = "data/dev.jsonl"
+test = "data/test.jsonl"
+
+[[task]]
+name = "topic"
+kind = "classification"
+
+[[task]]
+name = "sentiment"
+kind = "classification"
+
+[train]
+epochs = 1
+batch_size = 32
+learning_rate = 5e-5
+head_learning_rate = 1e-3
+
+[checkpoint]
+every = 20
+"#;
+
+/// The folder of a demo, ready to train in.
+pub(super) struct Demo {
+    folder: PathBuf,
+    config: RunConfig,
+}
+
+/// How training ended.
+pub(super) enum Trained {
+    Finished(Box<RunSummary>),
+    Stopped,
+}
+
+impl Demo {
+    /// Writes data and configuration.
+    ///
+    /// A folder that holds something else is left alone, and so is a demo that
+    /// is finished; one that was stopped goes on.
+    pub(super) fn prepare(folder: &Path, model: &ModelArgs) -> Result<Self> {
+        let name = folder.display();
+        if folder.join(RUN).join("finished.json").exists() {
+            return Err(usage(format!(
+                "{name}: a finished demo is there; ask it with `polyhead predict {name}/{RUN} \
+                 \"your text\"`, or remove the folder, or choose another one with --out"
+            )));
+        }
+        let is_empty = |folder: &Path| match fs::read_dir(folder) {
+            Ok(mut entries) => entries.next().is_none(),
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        };
+        if !folder.join(CONFIG).exists() && !is_empty(folder) {
+            return Err(usage(format!(
+                "{name}: expected a new or an empty folder, found other files; choose one with --out"
+            )));
+        }
+        let data = folder.join("data");
+        let write = |path: PathBuf, text: &str| {
+            fs::write(&path, text).with_context(|| path.display().to_string())
+        };
+        fs::create_dir_all(&data).with_context(|| data.display().to_string())?;
+        for (name, text) in FILES {
+            write(data.join(name), text)?;
+        }
+        let config = folder.join(CONFIG);
+        write(config.clone(), &configuration(model))?;
+        Ok(Self { folder: folder.to_owned(), config: RunConfig::from_file(&config, &[])? })
+    }
+
+    /// Says what is going to happen.
+    pub(super) fn write_plan(&self, out: &mut impl Write) -> io::Result<()> {
+        let rows = FILES[1].1.lines().count();
+        writeln!(
+            out,
+            "\n4. Two tasks are trained on this encoder, one head each: topic and sentiment of\n   \
+             {} sentences from reviews; then {} other ones are the test\n",
+            thousands(rows as u64),
+            FILES[3].1.lines().count()
+        )
+    }
+
+    /// Trains, or goes on.
+    pub(super) fn train(&self, model: &ModelArgs) -> Result<Trained> {
+        let details = (!model.load.quiet).then_some(Details::Hidden);
+        let mut trainer = trainer(self.config.clone(), model.load.threads, details)?;
+        match trainer.train(&self.run(), true)? {
+            Ending::Finished(summary) => Ok(Trained::Finished(summary)),
+            Ending::Stopped { .. } => Ok(Trained::Stopped),
+            // Finished by another process since `prepare` looked.
+            Ending::AlreadyFinished => {
+                Err(usage(format!("{}: a finished demo is there", self.folder.display())))
+            }
+        }
+    }
+
+    /// Metrics of both tasks.
+    pub(super) fn write_scores(
+        &self,
+        out: &mut impl Write,
+        summary: &RunSummary,
+    ) -> io::Result<()> {
+        scores::of_run(summary).write(out, 3)?;
+        let took = duration(Duration::from_secs_f64(summary.seconds));
+        writeln!(out, "\n   {} steps in {took}", summary.steps)
+    }
+
+    /// What the model says of `texts`.
+    pub(super) fn write_answers(
+        &self,
+        out: &mut impl Write,
+        texts: &[&str],
+        args: &ModelArgs,
+    ) -> Result<()> {
+        let run = self.run().display().to_string();
+        let answers = MultiTaskModel::load_with(&run, &args.load.options())?.predict(texts)?;
+        writeln!(out, "\n5. One pass of the encoder answers both tasks\n")?;
+        let mut table = Table::new([Align::Left; 3]);
+        table.row(
+            std::iter::once("sentence").chain(answers.tasks.iter().map(|task| task.name.as_str())),
+        );
+        for (row, text) in texts.iter().enumerate() {
+            let cells = answers.tasks.iter().map(|task| match &task.answers {
+                TaskAnswers::Classification(answers) => {
+                    let best = &answers[row].best;
+                    let others = task.labels.iter().zip(task.probabilities.row(row)).enumerate();
+                    let others: Vec<String> = others
+                        .filter(|(index, _)| *index != best.index)
+                        .map(|(_, (label, probability))| {
+                            format!("{label} {:.0}", 100.0 * probability)
+                        })
+                        .collect();
+                    let (label, percent) = (&best.label, 100.0 * best.probability);
+                    format!("{label} {percent:.0} % ({})", others.join(", "))
+                }
+                _ => unreachable!("the demo's tasks are classifications"),
+            });
+            table.row(std::iter::once(shorten(text, 26)).chain(cells));
+        }
+        table.write(out, 3)?;
+        Ok(())
+    }
+
+    /// Where everything lies, and what to do next.
+    pub(super) fn write_end(&self, out: &mut impl Write, took: Duration) -> io::Result<()> {
+        let (folder, run) = (self.folder.display(), self.run());
+        let report = run.join("report.html");
+        writeln!(out, "\nDone in {}.\n", duration(took))?;
+        writeln!(out, "model   {}", run.join("model").display())?;
+        if report.exists() {
+            writeln!(out, "report  {}   (open it in a browser)", report.display())?;
+        }
+        writeln!(out, "\nNext: polyhead predict {} \"your text\"", run.display())?;
+        writeln!(out, "      polyhead train {folder}/{CONFIG} -o my-run --set train.epochs=2")?;
+        writeln!(out, "      polyhead --help")
+    }
+
+    fn run(&self) -> PathBuf {
+        self.folder.join(RUN)
+    }
+}
+
+/// The whole file; the model as it is found from any folder.
+fn configuration(model: &ModelArgs) -> String {
+    let named = model.named();
+    let name = named.unwrap_or("builtin");
+    let path = fs::canonicalize(name).ok().filter(|path| named.is_some() && path.is_dir());
+    let name = path.map_or_else(|| name.to_owned(), |path| path.display().to_string());
+    // 128 is enough for nearly every review; other models may not have as much.
+    let max_length = model.load.max_length().or(named.is_none().then_some(128));
+    let max_length =
+        max_length.map_or_else(String::new, |tokens| format!("max_length = {tokens}\n"));
+    let name = toml_string(&name);
+    format!(
+        "# What `polyhead demo` trains. Try changes with\n\
+         # polyhead train {CONFIG} -o my-run --set train.epochs=2\n\n\
+         seed = 7\n\n[encoder]\nmodel = {name}\npooling = \"mean\"\n{max_length}{RECIPE}"
+    )
+}
+
+/// A basic string of TOML, whose escapes are those of JSON.
+fn toml_string(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        model: ModelArgs,
+    }
+
+    fn model(line: &[&str]) -> ModelArgs {
+        Line::try_parse_from(["test"].iter().chain(line)).unwrap().model
+    }
+
+    #[test]
+    fn the_configuration_can_be_read() {
+        for (line, name, max_length) in [
+            (&["-m", "builtin"][..], "builtin", Some(128)),
+            (&["-m", "a/\"b\"\\c"], "a/\"b\"\\c", None),
+            (&["-m", "builtin", "--max-length", "32"], "builtin", Some(32)),
+        ] {
+            let text = configuration(&model(line));
+            let config = RunConfig::parse(&text, Path::new("/x/demo.toml"), &[]).unwrap();
+            assert_eq!(config.encoder.model, name);
+            assert_eq!(config.encoder.max_length, max_length);
+            assert_eq!(config.data.test, [PathBuf::from("/x/data/test.jsonl")]);
+        }
+    }
+
+    #[test]
+    fn other_files_are_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("notes.txt"), "mine").unwrap();
+        let error = Demo::prepare(folder.path(), &model(&[])).err().unwrap();
+        assert!(error.to_string().contains("found other files"), "{error}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,129 @@
+//! `polyhead eval`: how good a trained model is on labelled data.
+
+use std::io::{self, BufWriter, Write};
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use polyhead_compute::Threads;
+use polyhead_model::{ModelFolder, resolve};
+use polyhead_train::{EvaluateOptions, evaluate};
+use serde_json::{Map, Value, json};
+
+use crate::model::LoadArgs;
+use crate::scores;
+use crate::table::thousands;
+
+const HELP: &str = "\
+Every task of the model whose field is in the file is evaluated; the field has
+the name of the task unless --label-field says otherwise. Labels that the model
+does not know count as wrong. In JSON, shares are fractions.
+
+Examples:
+  polyhead eval runs/a -i test.jsonl
+  polyhead eval runs/a -i test.csv --field review --label-field sentiment=stars --json";
+
+/// Measure a trained model on labelled data
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub(crate) struct EvalArgs {
+    /// A trained model: a run, or its model folder
+    #[arg(value_name = "DIR|NAME")]
+    model: String,
+
+    /// Labelled rows, .jsonl or .csv; may be repeated
+    #[arg(short, long, value_name = "FILE", required = true, help_heading = "Input")]
+    input: Vec<PathBuf>,
+
+    /// The field or column that holds the text [default: text]
+    #[arg(long, visible_alias = "text", value_name = "NAME", help_heading = "Input")]
+    field: Option<String>,
+
+    /// The field that holds the words, for tasks that tag them [default: tokens]
+    #[arg(long, value_name = "NAME", help_heading = "Input")]
+    tokens_field: Option<String>,
+
+    /// The field that holds a task's labels; may be repeated
+    #[arg(long, value_name = "TASK=FIELD", value_parser = pair, help_heading = "Input")]
+    label_field: Vec<(String, String)>,
+
+    /// Only these tasks
+    #[arg(long, value_name = "TASK,…", value_delimiter = ',')]
+    tasks: Option<Vec<String>>,
+
+    /// Print JSON
+    #[arg(long, help_heading = "Output")]
+    json: bool,
+
+    #[command(flatten)]
+    load: LoadArgs,
+}
+
+/// `a=b`
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (task, field) = text.split_once('=').ok_or("expected TASK=FIELD")?;
+    Ok((task.to_owned(), field.to_owned()))
+}
+
+/// Answers all rows and compares.
+pub(crate) fn run(args: EvalArgs) -> Result<()> {
+    let folder = ModelFolder::open(&resolve(&args.model, args.load.offline)?)?;
+    folder.notices.iter().for_each(|notice| args.load.note(notice));
+    let threads = Threads::new(args.load.threads.expected()).context("no worker threads")?;
+    let options = EvaluateOptions {
+        files: args.input,
+        text: args.field,
+        tokens: args.tokens_field,
+        tasks: args.tasks,
+        fields: args.label_field,
+        max_length: args.load.max_length(),
+    };
+    let found = evaluate(&folder, &options, &threads)?;
+    for warning in found.report.warnings() {
+        args.load.note(warning.trim_start());
+    }
+    let mut out = BufWriter::new(io::stdout().lock());
+    if args.json {
+        let tasks: Map<String, Value> =
+            found.tasks.into_iter().map(|(name, metrics)| (name, json!(metrics))).collect();
+        serde_json::to_writer_pretty(&mut out, &json!({ "tasks": tasks }))
+            .map_err(io::Error::from)?;
+        writeln!(out)?;
+    } else {
+        let rows: usize =
+            found.report.sources.iter().flat_map(|source| &source.splits).map(|s| s.rows).sum();
+        let plural = if rows == 1 { "" } else { "s" };
+        writeln!(out, "{} row{plural}\n", thousands(rows as u64))?;
+        scores::all(found.tasks.iter().map(|(name, metrics)| (name.as_str(), metrics)))
+            .write(&mut out, 2)?;
+    }
+    out.flush()?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        eval: EvalArgs,
+    }
+
+    #[test]
+    fn every_flag_is_read() {
+        let line = "test runs/a -i a.jsonl -i b.csv --field t --tokens-field w --tasks x,y --json \
+                    --label-field x=z --label-field y=";
+        let args = Line::try_parse_from(line.split_whitespace()).unwrap().eval;
+        assert_eq!(args.input, [PathBuf::from("a.jsonl"), "b.csv".into()]);
+        assert_eq!(args.tasks, Some(vec!["x".into(), "y".into()]));
+        assert_eq!(args.label_field, [("x".into(), "z".into()), ("y".into(), String::new())]);
+        assert!(args.json);
+        for line in ["test runs/a", "test -i a.csv", "test runs/a -i a.csv --label-field x"] {
+            assert!(Line::try_parse_from(line.split_whitespace()).is_err(), "{line}");
+        }
+    }
+}

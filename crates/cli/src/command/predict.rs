@@ -1,0 +1,223 @@
+//! `polyhead predict`: texts in, the answers of every task out.
+
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context, Result, anyhow};
+use clap::Args;
+use polyhead_model::{MultiTaskModel, PredictInput, PredictOptions, Predictions, TaskKind};
+
+use super::answer_line::{Row, answer_line};
+use super::encode::{begin, chunk_limits};
+use crate::failure::usage;
+use crate::input::{InputArgs, Place};
+use crate::model::LoadArgs;
+use crate::output::{Batch, Output, ResultKind, Results};
+use crate::pipeline::{Chunk, ReadAhead, WriteBehind};
+use crate::progress::{Counts, Progress};
+use crate::table::thousands;
+
+const HELP: &str = "\
+A JSON object a line is printed:
+  {\"text\": …, \"tokens\": 9, \"truncated\": false, \"tasks\": {
+     \"topic\":    {\"label\": …, \"probability\": …, \"probabilities\": {…}},
+     \"emotions\": {\"labels\": […], \"probabilities\": {…}},
+     \"urgency\":  {\"value\": …},
+     \"entities\": {\"spans\": [{\"label\", \"start\", \"end\", \"text\", \"score\"}]}}}
+Offsets are characters. Rows of a .jsonl or .csv file keep all their other
+columns, in front; one that is named like ours (such as `tokens`) becomes
+`input_NAME`. With --abstain, a label that is not probable enough is null.
+
+Examples:
+  polyhead predict runs/a \"The soup was cold.\"
+  polyhead predict runs/a -i rows.csv --field review -o answers.jsonl
+  polyhead predict runs/a -i rows.csv --field review -o answers.jsonl --resume";
+
+/// Ask every task of a trained model
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub(crate) struct PredictArgs {
+    /// A trained model: a run, or its model folder
+    #[arg(value_name = "DIR|NAME")]
+    model: String,
+
+    #[command(flatten)]
+    input: InputArgs,
+
+    /// The field that holds a row's words, for tasks that tag them
+    #[arg(long, value_name = "NAME", default_value = "tokens", help_heading = "Input")]
+    tokens_field: String,
+
+    /// Write to a .jsonl file, complete or not at all
+    #[arg(short, long, value_name = "FILE", help_heading = "Output")]
+    out: Option<PathBuf>,
+
+    /// Go on where a program that was killed has stopped; begin if there is nothing
+    #[arg(long, help_heading = "Output")]
+    resume: bool,
+
+    /// Only these tasks
+    #[arg(long, value_name = "TASK,…", value_delimiter = ',')]
+    tasks: Option<Vec<String>>,
+
+    /// Give no label where the best one is less probable than this
+    #[arg(long, value_name = "PROBABILITY")]
+    abstain: Option<f32>,
+
+    #[command(flatten)]
+    load: LoadArgs,
+}
+
+/// Answers the input chunk by chunk.
+pub(crate) fn run(args: PredictArgs) -> Result<()> {
+    let mut output = Output::create(args.out.as_deref(), ResultKind::Lines, args.resume)?;
+    let input = args.input.open_rows(&args.tokens_field)?;
+    let (place, size) = (input.place.clone(), input.size);
+    let limits = chunk_limits(ResultKind::Lines, args.load.threads.expected());
+    let chunks = begin(input, &output, limits, args.load.quiet)?;
+
+    let model = MultiTaskModel::load_with(&args.model, &args.load.options())?;
+    model.encoder().notices().iter().for_each(|notice| args.load.note(notice));
+    if model.tasks().len() == 0 {
+        return Err(usage(format!("{}: expected a model with tasks, found none", args.model)));
+    }
+    let options =
+        PredictOptions { tasks: args.tasks, abstain: args.abstain, ..PredictOptions::default() };
+    output.ask(probe(&model, &options)?)?;
+    let asked = |name: &String| options.tasks.as_ref().is_none_or(|names| names.contains(name));
+    let job = Job {
+        tags: model.tasks().any(|task| task.kind == TaskKind::Tokens && asked(&task.name)),
+        model: &model,
+        options: &options,
+        place,
+    };
+    let on_terminal = args.out.is_none() && io::stdout().is_terminal();
+    let progress = Progress::start(size, args.load.quiet, on_terminal);
+    let (counts, rates) = job.run(chunks, output, progress)?;
+    if !args.load.quiet {
+        let _ = writeln!(io::stderr(), "{rates}");
+        if counts.truncated > 0 {
+            let (cut, limit) = (thousands(counts.truncated), model.encoder().max_length());
+            let plural = if counts.truncated == 1 { " was" } else { "s were" };
+            args.load.note(&format!("{cut} text{plural} cut to {limit} tokens"));
+        }
+    }
+    Ok(())
+}
+
+/// What the model answers to a text that is always the same: answers of another
+/// model, or with other options, are not gone on with.
+fn probe(model: &MultiTaskModel, options: &PredictOptions) -> Result<Vec<(String, Vec<u32>)>> {
+    let answers = model.predict_with(&["A text that is always the same."], options)?;
+    let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+    let abstain =
+        ("abstain".to_owned(), options.abstain.map(|p| p.to_bits()).into_iter().collect());
+    let tasks = answers.tasks.into_iter().map(|task| {
+        (format!("task {} {:?}", task.name, task.labels), bits(task.logits.as_slice()))
+    });
+    Ok(std::iter::once(abstain).chain(tasks).collect())
+}
+
+/// A run with everything decided.
+struct Job<'a> {
+    model: &'a MultiTaskModel,
+    options: &'a PredictOptions,
+    /// Whether a task tags words, so that the words of rows matter.
+    tags: bool,
+    place: Place,
+}
+
+impl Job<'_> {
+    /// Until the input ends.
+    fn run(
+        &self,
+        chunks: ReadAhead,
+        output: Output,
+        mut progress: Progress,
+    ) -> Result<(Counts, String)> {
+        let writer = WriteBehind::start(output);
+        let stop = AtomicBool::new(false);
+        let done = self.model.predict_chunks(
+            chunks.until(&stop),
+            |chunk: &Chunk| self.inputs(chunk),
+            self.options,
+            |chunk, answers| {
+                let written = self.lines(&chunk, &answers).and_then(|lines| {
+                    let (read, counts) = (chunk.read, count(&answers));
+                    let batch = Batch { texts: chunk.texts, results: Results::Lines(lines) };
+                    writer.send(batch).context("the writer has stopped")?;
+                    progress.advance(read, counts);
+                    Ok(())
+                });
+                stop.store(written.is_err(), Ordering::Relaxed);
+                written
+            },
+        );
+        match done {
+            Ok(()) => writer.finish()?,
+            // Where the writer has failed, that was the first error.
+            Err(error) => return Err(writer.abandon().err().unwrap_or(error)),
+        }
+        Ok(progress.finish())
+    }
+
+    /// As training reads rows: words in place of the text where a task tags them.
+    fn inputs<'c>(&self, chunk: &'c Chunk) -> Vec<PredictInput<'c>> {
+        let rows = chunk.texts.iter().zip(&chunk.rests);
+        rows.map(|(text, rest)| match &rest.words {
+            Some(words) if self.tags => PredictInput::Words(words),
+            _ => PredictInput::Text(text),
+        })
+        .collect()
+    }
+
+    fn lines(&self, chunk: &Chunk, answers: &Predictions) -> Result<Vec<u8>> {
+        let mut lines = Vec::new();
+        for (index, text) in chunk.texts.iter().enumerate() {
+            let rest = &chunk.rests[index];
+            let words = rest.words.as_deref().filter(|_| self.tags);
+            let row = Row { index, text, columns: &rest.columns, words };
+            answer_line(&mut lines, &row, answers)
+                .map_err(|error| anyhow!("{}: {error}", self.place.of_line(chunk.lines[index])))?;
+        }
+        Ok(lines)
+    }
+}
+
+fn count(answers: &Predictions) -> Counts {
+    Counts {
+        texts: answers.texts.len() as u64,
+        tokens: answers.texts.iter().map(|text| text.kept as u64).sum(),
+        truncated: answers.texts.iter().filter(|text| text.truncated()).count() as u64,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        predict: PredictArgs,
+    }
+
+    #[test]
+    fn every_flag_is_read() {
+        let parse = |line: &str| {
+            Line::try_parse_from(["test"].into_iter().chain(line.split_whitespace()))
+                .map(|line| line.predict)
+        };
+        let args =
+            parse("runs/a -i a.csv --field t --tokens-field w -o b.jsonl --resume --tasks x,y")
+                .unwrap();
+        assert_eq!((&*args.model, &*args.tokens_field), ("runs/a", "w"));
+        assert_eq!(args.tasks, Some(vec!["x".into(), "y".into()]));
+        assert!(args.resume && args.out == Some("b.jsonl".into()));
+        assert_eq!(parse("runs/a some texts --abstain 0.7").unwrap().abstain, Some(0.7));
+        assert!(parse("").is_err());
+    }
+}

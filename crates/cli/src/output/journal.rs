@@ -1,0 +1,202 @@
+//! How far an unfinished output is: what going on with it needs to know.
+//!
+//! Beside the unfinished `NAME.partial` stands `NAME.partial.json`. It is
+//! replaced after every chunk, when the chunk's results are in the file, so that
+//! it never promises more than there is. What a kill leaves after the recorded
+//! bytes is cut off, and those texts are done again.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::failure::usage;
+
+/// Of the layout of the file. Another one is not gone on with.
+const VERSION: u32 = 1;
+
+/// The file, and what stands in it.
+pub(super) struct Journal {
+    path: PathBuf,
+    record: Record,
+    /// Whether it was there before.
+    resumed: bool,
+    /// Whether it goes when it is dropped: an output that is given up leaves nothing.
+    forsaken: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Record {
+    version: u32,
+    /// Model, options and machine, as their answer to a probe.
+    asked: String,
+    done: Done,
+    /// Numbers per vector, if vectors were written.
+    columns: Option<usize>,
+    /// Of the output files in the order in which they are opened.
+    bytes: Vec<u64>,
+}
+
+/// The texts whose results are in the output.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Done {
+    pub(crate) texts: u64,
+    /// Of all of them in order.
+    pub(crate) sha256: TextsHash,
+}
+
+/// A hash that goes on from text to text, and survives being stored between.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TextsHash(String);
+
+impl TextsHash {
+    /// Adds a text.
+    pub(crate) fn add(&mut self, text: &str) {
+        let mut hash = Sha256::new();
+        hash.update(&self.0);
+        hash.update(text);
+        self.0 = hexadecimal(&hash.finalize());
+    }
+}
+
+/// Bytes as people compare them.
+pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+impl Journal {
+    /// Finds the record of an unfinished `target`, if `resume` asks for it, or
+    /// begins one.
+    pub(super) fn open(target: &Path, resume: bool) -> Self {
+        let mut name = target.as_os_str().to_owned();
+        name.push(".partial.json");
+        let path = PathBuf::from(name);
+        let read = || -> Option<Record> {
+            let record: Record = serde_json::from_slice(&fs::read(&path).ok()?).ok()?;
+            (record.version == VERSION).then_some(record)
+        };
+        let found = if resume { read() } else { None };
+        let resumed = found.is_some();
+        let fresh = Record { version: VERSION, ..Record::default() };
+        Self { path, record: found.unwrap_or(fresh), resumed, forsaken: false }
+    }
+
+    /// What is done already; `None` for an output that begins anew.
+    pub(super) fn done(&self) -> Option<&Done> {
+        self.resumed.then_some(&self.record.done)
+    }
+
+    /// The files are open, and nobody else's: from now on the record is ours.
+    pub(super) fn begin(&mut self) {
+        if !self.resumed {
+            // What it would go on with is gone.
+            let _ = fs::remove_file(&self.path);
+            self.forsaken = true;
+        }
+    }
+
+    /// Bytes of output file `file` that are worth keeping; `None` for a fresh one.
+    pub(super) fn bytes(&self, file: usize) -> Option<u64> {
+        self.resumed.then(|| self.record.bytes.get(file).copied().unwrap_or(0))
+    }
+
+    /// Numbers per vector in the results before.
+    pub(super) fn columns(&self) -> Option<usize> {
+        self.record.columns
+    }
+
+    /// Says what is asked of the model now; refuses to mix it with something else.
+    pub(super) fn ask(&mut self, asked: String) -> Result<()> {
+        if self.resumed && self.record.asked != asked {
+            let path = self.path.display();
+            return Err(usage(format!(
+                "{path}: the unfinished results are of another model, other options or another \
+                 kind of processor; go on as before, or begin anew without --resume"
+            )));
+        }
+        self.record.asked = asked;
+        Ok(())
+    }
+
+    /// Records that the results of `texts` are in the files, which are `bytes` long.
+    pub(super) fn add(
+        &mut self,
+        texts: &[String],
+        columns: Option<usize>,
+        bytes: Vec<u64>,
+    ) -> Result<()> {
+        let Record { done, .. } = &mut self.record;
+        texts.iter().for_each(|text| done.sha256.add(text));
+        done.texts += texts.len() as u64;
+        self.record.columns = columns;
+        self.record.bytes = bytes;
+        self.write().with_context(|| self.path.display().to_string())
+    }
+
+    fn write(&self) -> io::Result<()> {
+        let aside = self.path.with_extension("json.new");
+        let written = fs::write(&aside, serde_json::to_vec(&self.record)?)
+            .and_then(|()| fs::rename(&aside, &self.path));
+        if written.is_err() {
+            let _ = fs::remove_file(aside);
+        }
+        written
+    }
+
+    /// The output is complete: there is nothing to go on with.
+    pub(super) fn finish(mut self) {
+        self.forsaken = true;
+    }
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        if self.forsaken {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_found_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("v.npy");
+        let mut journal = Journal::open(&target, true);
+        assert_eq!((journal.done(), journal.bytes(0)), (None, None));
+        journal.ask("this".into()).unwrap();
+        journal.add(&["a".into(), "b".into()], Some(3), vec![152]).unwrap();
+
+        let mut again = Journal::open(&target, true);
+        let mut hash = TextsHash::default();
+        ["a", "b"].iter().for_each(|text| hash.add(text));
+        assert_eq!(again.done(), Some(&Done { texts: 2, sha256: hash.clone() }));
+        assert_eq!((again.bytes(0), again.columns()), (Some(152), Some(3)));
+        assert!(again.ask("that".into()).unwrap_err().to_string().contains("another model"));
+        again.ask("this".into()).unwrap();
+        let mut joined = TextsHash::default();
+        joined.add("ab");
+        assert_ne!(hash, joined, "where a text ends counts");
+
+        assert_eq!(Journal::open(&target, false).done(), None, "only if asked to go on");
+        again.finish();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_torn_record_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("v.npy.partial.json"), "{\"version\": 1, ").unwrap();
+        assert_eq!(Journal::open(&folder.path().join("v.npy"), true).done(), None);
+    }
+}

@@ -1,0 +1,183 @@
+//! What there is to say of a model's tasks, and of where it comes from.
+
+use polyhead_model::{HeadInput, HeadLayer, HeadSite, HeadSpec, ModelFolder, Provenance, TaskKind};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::table::{Align, Table, shorten};
+
+/// A task, as `inspect --json` prints it.
+#[derive(Debug, PartialEq, Serialize)]
+pub(crate) struct TaskSummary {
+    pub(crate) name: String,
+    pub(crate) kind: &'static str,
+    pub(crate) labels: Vec<String>,
+    /// What the head reads: pooled vector, sentence vector or words.
+    pub(crate) reads: String,
+    /// Which hidden states.
+    pub(crate) layer: String,
+    /// Width of the hidden layer.
+    pub(crate) hidden: Option<usize>,
+    pub(crate) dropout: f32,
+    pub(crate) temperature: f32,
+    /// Multi-label: one per label.
+    pub(crate) thresholds: Vec<f32>,
+    pub(crate) tensors: usize,
+    pub(crate) parameters: usize,
+}
+
+/// Where a trained model comes from.
+#[derive(Debug, PartialEq, Serialize)]
+pub(crate) struct Origin {
+    pub(crate) base_model: String,
+    pub(crate) step: u64,
+    pub(crate) epoch: u64,
+    pub(crate) polyhead_version: String,
+    pub(crate) data_sha256: String,
+    pub(crate) config_sha256: String,
+    /// By split and task.
+    pub(crate) metrics: Value,
+}
+
+/// The tasks of a model, in order.
+pub(crate) fn tasks(folder: &ModelFolder) -> Vec<TaskSummary> {
+    let site = folder.site();
+    folder.heads.iter().map(|head| TaskSummary::new(&head.spec, &site)).collect()
+}
+
+impl TaskSummary {
+    fn new(spec: &HeadSpec, site: &HeadSite) -> Self {
+        let modes: Vec<&str> = spec.pooling.modes.iter().map(|mode| mode.name()).collect();
+        let tensors = spec.tensors(site);
+        Self {
+            name: spec.name.clone(),
+            kind: spec.kind.name(),
+            labels: spec.labels.clone(),
+            reads: match (spec.kind, spec.input) {
+                (TaskKind::Tokens, _) => "first token of each word".to_owned(),
+                (_, HeadInput::Embedding) => "sentence vector".to_owned(),
+                (_, HeadInput::Pooled) => format!("{} pooling", modes.join(" + ")),
+            },
+            layer: match spec.layer {
+                HeadLayer::Last => "last".to_owned(),
+                HeadLayer::At(layer) => layer.to_string(),
+                HeadLayer::Mix => "mix".to_owned(),
+            },
+            hidden: spec.hidden,
+            dropout: spec.dropout,
+            temperature: spec.temperature,
+            thresholds: spec.thresholds.clone(),
+            tensors: tensors.len(),
+            parameters: tensors.iter().map(|(_, shape, _)| shape.iter().product::<usize>()).sum(),
+        }
+    }
+}
+
+impl From<&Provenance> for Origin {
+    fn from(provenance: &Provenance) -> Self {
+        Self {
+            base_model: provenance.base_model.clone(),
+            step: provenance.step,
+            epoch: provenance.epoch,
+            polyhead_version: provenance.polyhead_version.clone(),
+            data_sha256: provenance.data_hash.clone(),
+            config_sha256: provenance.config_hash.clone(),
+            metrics: provenance.metrics.clone(),
+        }
+    }
+}
+
+impl Origin {
+    /// `builtin, trained for 63 steps (epoch 1) by Polyhead 0.1.0`
+    pub(crate) fn line(&self) -> String {
+        let Self { base_model, step, epoch, polyhead_version, .. } = self;
+        format!(
+            "{base_model}, trained for {step} steps (epoch {epoch}) by Polyhead {polyhead_version}"
+        )
+    }
+}
+
+/// A row for each task.
+pub(crate) fn table(tasks: &[TaskSummary]) -> Table {
+    let [left, right] = [Align::Left, Align::Right];
+    let mut table = Table::new([left, left, left, right, right, right, left]);
+    table.row(["task", "kind", "reads", "layer", "hidden", "temperature", "labels"]);
+    for task in tasks {
+        let labels = match task.thresholds.len() {
+            0 => task.labels.join(", "),
+            _ => {
+                let with = task.labels.iter().zip(&task.thresholds);
+                let with = with.map(|(label, threshold)| format!("{label} ≥ {threshold:.2}"));
+                with.collect::<Vec<_>>().join(", ")
+            }
+        };
+        let labels = match task.labels.len() {
+            0 => "a number".to_owned(),
+            count => format!("{count}: {}", shorten(&labels, 60)),
+        };
+        table.row([
+            task.name.clone(),
+            task.kind.to_owned(),
+            task.reads.clone(),
+            task.layer.clone(),
+            task.hidden.map_or("–".to_owned(), |hidden| hidden.to_string()),
+            format!("{:.2}", task.temperature),
+            labels,
+        ]);
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use polyhead_compute::Activation;
+    use polyhead_model::{PoolingMode, PoolingSpec};
+
+    use super::*;
+
+    fn spec(kind: TaskKind) -> HeadSpec {
+        HeadSpec {
+            name: "topic".into(),
+            kind,
+            labels: vec!["a".into(), "b".into()],
+            pooling: PoolingSpec {
+                modes: vec![PoolingMode::Cls, PoolingMode::Mean],
+                include_prompt: true,
+            },
+            input: HeadInput::Pooled,
+            layer: HeadLayer::Mix,
+            hidden: Some(5),
+            activation: Activation::Gelu,
+            dropout: 0.1,
+            temperature: 1.5,
+            thresholds: vec![],
+        }
+    }
+
+    #[test]
+    fn heads_are_counted_and_shown() {
+        let site = HeadSite { hidden_size: 4, layers: 2, embedding: 4 };
+        let class = TaskSummary::new(&spec(TaskKind::Classification), &site);
+        // The mix of 3 states, 8 × 5 + 5, 5 × 2 + 2.
+        assert_eq!((class.tensors, class.parameters), (5, 3 + 45 + 12));
+        assert_eq!((&*class.reads, &*class.layer), ("cls + mean pooling", "mix"));
+
+        let several = HeadSpec {
+            thresholds: vec![0.25, 0.5],
+            layer: HeadLayer::At(1),
+            hidden: None,
+            ..spec(TaskKind::MultiLabel)
+        };
+        let mut out = Vec::new();
+        table(&[class, TaskSummary::new(&several, &site)]).write(&mut out, 0).unwrap();
+        let out = String::from_utf8(out).unwrap();
+        let rows: Vec<Vec<&str>> = out
+            .lines()
+            .map(|line| line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect())
+            .collect();
+        let pooling = "cls + mean pooling";
+        assert_eq!(rows[1], ["topic", "classification", pooling, "mix", "5", "1.50", "2: a, b"]);
+        let labels = "2: a ≥ 0.25, b ≥ 0.50";
+        assert_eq!(rows[2], ["topic", "multilabel", pooling, "1", "–", "1.50", labels]);
+    }
+}

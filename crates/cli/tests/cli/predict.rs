@@ -1,0 +1,242 @@
+//! `predict` and `inspect` of a trained model, and going on after a kill.
+
+use std::fs;
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::Folder;
+use super::eval::trained;
+
+/// A model with a task of every kind in `run`.
+fn every_kind() -> Folder {
+    let folder = super::train::set();
+    let row = |i: usize| {
+        let (topic, words) = [("food", ["the", "soup"]), ("film", ["the", "scene"])][i % 2];
+        json!({
+            "tokens": words, "topic": topic, "tags": [topic], "size": i % 5,
+            "things": ["O", format!("B-{topic}")],
+        })
+        .to_string()
+    };
+    let rows: Vec<String> = (0..40).map(row).collect();
+    fs::write(folder.path("rows.jsonl"), rows.join("\n")).unwrap();
+    let config = format!(
+        "[encoder]\nmodel = {:?}\nmax_length = 32\n[data]\ntrain = \"rows.jsonl\"\n\
+         dev = \"rows.jsonl\"\n[train]\nepochs = 8\nbatch_size = 8\nlearning_rate = 3e-3\n\
+         head_learning_rate = 3e-2\n\
+         [[task]]\nname = \"topic\"\nkind = \"classification\"\n\
+         [[task]]\nname = \"tags\"\nkind = \"multilabel\"\nlayer = 1\n\
+         [[task]]\nname = \"size\"\nkind = \"regression\"\nlayer = \"mix\"\n\
+         [[task]]\nname = \"things\"\nkind = \"tokens\"\nhidden = 6\n",
+        super::train::tiny_model()
+    );
+    fs::write(folder.path("config.toml"), config).unwrap();
+    folder.run(&["train", "config.toml", "-o", "run", "-q"]).ok();
+    folder
+}
+
+fn keys(value: &Value) -> Vec<&str> {
+    let mut keys: Vec<&str> = value.as_object().unwrap().keys().map(String::as_str).collect();
+    keys.sort_unstable();
+    keys
+}
+
+#[test]
+fn every_task_answers_in_its_shape() {
+    let folder = every_kind();
+    let line = &folder.run(&["predict", "run", "the soup, the scene"]).ok().json_lines()[0];
+    assert_eq!(keys(line), ["tasks", "text", "tokens", "truncated"]);
+    assert_eq!(line["text"], "the soup, the scene");
+    let tasks = &line["tasks"];
+    assert_eq!(keys(tasks), ["size", "tags", "things", "topic"]);
+    assert_eq!(keys(&tasks["topic"]), ["label", "probabilities", "probability"]);
+    assert_eq!(keys(&tasks["topic"]["probabilities"]), ["film", "food"]);
+    let sum: f64 = tasks["topic"]["probabilities"]
+        .as_object()
+        .unwrap()
+        .values()
+        .filter_map(Value::as_f64)
+        .sum();
+    assert!((sum - 1.0).abs() < 1e-5, "{tasks}");
+    assert_eq!(keys(&tasks["tags"]), ["labels", "probabilities"]);
+    assert!(tasks["size"]["value"].is_f64(), "{tasks}");
+    let spans = tasks["things"]["spans"].as_array().unwrap();
+    assert_eq!(spans.len(), 2, "{spans:?}");
+    assert_eq!(
+        (&spans[0]["label"], &spans[0]["text"], &spans[0]["start"], &spans[0]["end"]),
+        (&json!("food"), &json!("soup"), &json!(4), &json!(8))
+    );
+    assert_eq!(spans[1]["text"], "scene");
+
+    let args = ["predict", "run", "the soup", "--tasks", "topic", "--abstain", "1.0"];
+    let line = &folder.run(&args).ok().json_lines()[0];
+    assert_eq!(keys(&line["tasks"]), ["topic"]);
+    assert_eq!(line["tasks"]["topic"]["label"], Value::Null);
+    assert!(line["tasks"]["topic"]["probability"].is_f64());
+}
+
+#[test]
+fn rows_keep_their_columns_and_words_their_places() {
+    let folder = every_kind();
+    let rows = "{\"id\": 7, \"tokens\": [\"the\", \"soup\"], \"text\": \"é the   soup\", \"x\": [1.0]}\n\
+                {\"id\": 8, \"tokens\": [\"the\", \"scene\"]}\n{\"text\": \"the soup\", \"tokens\": 3}\n";
+    fs::write(folder.path("a.jsonl"), rows).unwrap();
+    folder.run(&["predict", "run", "-i", "a.jsonl", "-o", "b.jsonl", "-q"]).ok();
+    let lines = fs::read_to_string(folder.path("b.jsonl")).unwrap();
+    assert!(
+        lines.starts_with("{\"id\":7,\"input_tokens\":[\"the\", \"soup\"],\"x\":[1.0],\"text\":")
+    );
+    let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let span = &lines[0]["tasks"]["things"]["spans"][0];
+    assert_eq!(
+        (&span["start"], &span["end"], &span["text"]),
+        (&8.into(), &12.into(), &"soup".into())
+    );
+    assert_eq!((&lines[1]["id"], &lines[1]["text"]), (&json!(8), &json!("the scene")));
+    assert_eq!(lines[1]["tasks"]["things"]["spans"][0]["text"], "scene");
+    assert_eq!((&lines[2]["input_tokens"], &lines[2]["tokens"]), (&json!(3), &json!(4)));
+
+    let csv = "id,review,topic\n01,the soup,food\n02,\"the, scene\",film\n";
+    fs::write(folder.path("a.csv"), csv).unwrap();
+    let lines =
+        folder.run(&["predict", "run", "-i", "a.csv", "--field", "review"]).ok().json_lines();
+    assert_eq!((&lines[0]["id"], &lines[0]["topic"]), (&json!("01"), &json!("food")));
+    assert_eq!((&lines[1]["text"], &lines[1]["review"]), (&json!("the, scene"), &Value::Null));
+}
+
+#[test]
+fn what_cannot_be_asked_is_named() {
+    let folder = trained();
+    let model = super::train::tiny_model();
+    fs::write(folder.path("a.jsonl"), "{\"text\": 5}\n").unwrap();
+    for (args, code, words) in [
+        (&["run"][..], 2, &["no texts"][..]),
+        (&["run", "a", "--tasks", "tone"], 2, &["`tone`", "topic, mood"]),
+        (&["run", "a", "--abstain", "7"], 2, &["abstain", "0 to 1"]),
+        (&["run", "a", "-o", "b.npy"], 2, &["b.npy: expected .jsonl"]),
+        (&["run", "a", "--resume"], 2, &["--resume", "--out"]),
+        (&["run", "-i", "a.jsonl"], 1, &["a.jsonl: line 1", "`text`", "a number"]),
+        (&["run", "-i", "a.jsonl", "-o", "b.jsonl"], 1, &["a.jsonl: line 1"]),
+        (&["no/model", "a"], 1, &["no/model"]),
+        (&[&*model, "a", "-q"], 2, &["expected a model with tasks"]),
+    ] {
+        folder.run(&[&["predict"][..], args].concat()).fails(code, words);
+    }
+    assert!(!folder.names().iter().any(|name| name.starts_with('b')), "{:?}", folder.names());
+}
+
+#[test]
+fn inspect_shows_the_tasks() {
+    let folder = every_kind();
+    let text = folder.run(&["inspect", "run"]).ok().out;
+    for word in [
+        "trained for 40 steps (epoch 8)",
+        "2: film, food",
+        "film ≥ ",
+        "a number",
+        "first token of each word",
+        "head things",
+        "mix",
+    ] {
+        assert!(text.contains(word), "expected `{word}` in: {text}");
+    }
+    let json: Value =
+        serde_json::from_str(&folder.run(&["inspect", "run", "--json"]).ok().out).unwrap();
+    assert_eq!(json["tasks"][3]["hidden"], 6);
+    assert_eq!(json["tasks"][1]["thresholds"].as_array().unwrap().len(), 2);
+    assert_eq!(json["provenance"]["step"], 40);
+    assert!(json["provenance"]["metrics"]["dev"]["topic"]["accuracy"].is_f64());
+}
+
+/// Runs `args` and kills it again and again; every run goes on after the one
+/// before, and is killed when it has brought the output a little further.
+fn killed_often(folder: &Folder, args: &[&str], out: &str) -> u32 {
+    let partial = folder.path(format!("{out}.partial.json"));
+    let mut kills = 0;
+    for _ in 0..40 {
+        let before = fs::read(&partial).ok();
+        let mut command: Command = folder.command();
+        command.args(args).args(["-o", out, "--resume", "-q"]);
+        let mut child = command.stdin(Stdio::null()).stderr(Stdio::inherit()).spawn().unwrap();
+        let begin = Instant::now();
+        loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                assert!(status.success(), "{status}");
+                return kills;
+            }
+            let now = fs::read(&partial).ok();
+            if (now.is_some() && now != before) || begin.elapsed() > Duration::from_secs(60) {
+                // Somewhere in the next chunk.
+                sleep(Duration::from_millis(u64::from(kills * 7 % 20)));
+                child.kill().unwrap();
+                kills += u32::from(!child.wait().unwrap().success());
+                break;
+            }
+            sleep(Duration::from_millis(1));
+        }
+    }
+    panic!("{out}: not finished after {kills} kills");
+}
+
+#[test]
+fn killed_commands_go_on_where_they_were() {
+    let folder = trained();
+    let rows: String = (0..6_000)
+        .map(|i| format!("{{\"id\": {i}, \"text\": \"soup number {i} in scene {}\"}}\n", i % 97))
+        .collect();
+    fs::write(folder.path("rows.jsonl"), rows).unwrap();
+    for (args, out) in [
+        (&["predict", "run", "-i", "rows.jsonl"][..], "a.jsonl"),
+        (&["encode", "-m", "run", "-i", "rows.jsonl"], "b.jsonl"),
+        (&["encode", "-m", "run", "-i", "rows.jsonl"], "c.npy"),
+        (&["encode", "-m", "run", "-i", "rows.jsonl", "--output", "tokens"], "d.npy"),
+    ] {
+        let whole = format!("whole.{out}");
+        folder.run(&[args, &["-o", &whole, "-q"]].concat()).ok();
+        let kills = killed_often(&folder, args, out);
+        assert!(kills >= 2, "{out} was killed {kills} times");
+        let read = |name: &str| fs::read(folder.path(name)).unwrap();
+        assert!(read(out) == read(&whole), "{out}");
+        if out == "d.npy" {
+            assert!(read("d.offsets.npy") == read("whole.d.offsets.npy"));
+        }
+    }
+    let left: Vec<_> = folder.names().into_iter().filter(|n| n.contains(".partial")).collect();
+    assert_eq!(left, [""; 0]);
+}
+
+#[test]
+fn only_the_same_work_is_gone_on_with() {
+    let folder = trained();
+    let rows: String = (0..4_000).map(|i| format!("{{\"text\": \"soup {i}\"}}\n")).collect();
+    fs::write(folder.path("rows.jsonl"), &rows).unwrap();
+    let args = ["predict", "run", "-i", "rows.jsonl", "-o", "a.jsonl"];
+    let partial = folder.path("a.jsonl.partial.json");
+    let mut child = folder.command().args(args).stderr(Stdio::null()).spawn().unwrap();
+    while !partial.exists() && child.try_wait().unwrap().is_none() {
+        sleep(Duration::from_millis(1));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(partial.exists(), "it was killed in time");
+
+    let resume = [&args[..], &["--resume"]].concat();
+    folder
+        .run(&[&resume[..], &["--abstain", "0.5"]].concat())
+        .fails(2, &["another model, other options"]);
+    fs::write(folder.path("rows.jsonl"), rows.replacen("soup 3\"", "soap 3\"", 1)).unwrap();
+    folder.run(&resume).fails(2, &["rows.jsonl: its first", "are not those"]);
+    fs::write(folder.path("rows.jsonl"), "{\"text\": \"soup 0\"}\n").unwrap();
+    folder.run(&resume).fails(2, &["rows.jsonl: expected the", "found 1"]);
+    assert!(partial.exists(), "a refusal costs nothing");
+
+    fs::write(folder.path("rows.jsonl"), &rows).unwrap();
+    let run = folder.run(&resume).ok();
+    assert!(run.err.contains("going on after "), "{}", run.err);
+    let lines = fs::read_to_string(folder.path("a.jsonl")).unwrap();
+    assert_eq!(lines.lines().count(), 4_000);
+    assert!(!partial.exists());
+}
