@@ -37,6 +37,36 @@
 //! # Ok::<(), polyhead::Error>(())
 //! ```
 //!
+//! Such a model is trained from a configuration, the same file that
+//! `polyhead train` reads; an [`Observer`] hears how it goes:
+//!
+//! ```no_run
+//! use std::path::Path;
+//!
+//! use polyhead::{Ending, Event, Observer, RunConfig, Trainer};
+//!
+//! struct Losses;
+//!
+//! impl Observer for Losses {
+//!     fn observe(&mut self, event: &Event) {
+//!         if let Event::Logged(progress) = event {
+//!             println!("step {}: loss {:.3}", progress.step, progress.loss);
+//!         }
+//!     }
+//! }
+//!
+//! let config = RunConfig::from_file(Path::new("config.toml"), &[])?;
+//! let mut trainer = Trainer::new(config).observe(Box::new(Losses));
+//! if let Ending::Finished(summary) = trainer.train(Path::new("runs/news"), false)? {
+//!     println!("the model of step {} is in {}", summary.best_step, summary.model.display());
+//! }
+//! # Ok::<(), polyhead::train::Error>(())
+//! ```
+//!
+//! The loop itself can be written by hand, from the parts that [`Trainer`] is made
+//! of: `examples/train_loop.rs` does so with [`Network`] and [`Objective`], and a
+//! [`Learner`] does a whole step.
+//!
 //! # What to know
 //!
 //! - [`SentenceEncoder::load`] takes a folder as Hugging Face or
@@ -49,12 +79,15 @@
 //!   alone and in any batch, and there is no batch size to tune.
 //! - A text that is longer than [`SentenceEncoder::max_length`] is cut, and
 //!   [`Encoded::texts`] says so; [`OnTruncate::Error`] refuses it.
+//! - Everything of training stands in [`train`], with an error type of its own;
+//!   what most programs need stands here too.
 //! - All calls are safe from several threads at once; they share the threads
 //!   that the encoder was loaded with ([`LoadOptions::threads`]).
 //! - Compile with optimization: in a `dev` profile without it everything is
 //!   some fifty times slower.
 #![forbid(unsafe_code)]
 
+pub use polyhead_compute::Threads;
 pub use polyhead_model::{
     Activation, Architecture, Check, ClassAnswer, EncodeOptions, Encoded, EncoderConfig, Error,
     ErrorKind, HeadInput, HeadLayer, HeadSpec, HeadWeights, Hit, LabelScore, LoadOptions, Matrix,
@@ -63,4 +96,13 @@ pub use polyhead_model::{
     TaggedText, TaggedWord, TaskAnswers, TaskKind, TaskPredictions, TextSpan, TokenVectors,
     cosine_similarity, join_words, semantic_search, split_words,
 };
+pub use polyhead_model::{
+    Depth, Gradients, Mode, Network, NetworkInput, NetworkOptions, ParameterStore, Pass,
+    TrainableLayout,
+};
 pub use polyhead_text::{TextTokens, TokenBatch, TokenSpan, Tokenizer};
+pub use polyhead_train as train;
+pub use polyhead_train::{
+    Ending, Evaluation, Event, Learner, Lesson, Objective, Observer, PackedRows, RunConfig,
+    RunSummary, Targets, Trainer, evaluate,
+};

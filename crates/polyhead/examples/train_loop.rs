@@ -1,0 +1,96 @@
+//! The training loop by hand: two tasks on the built-in model, some dozens of steps.
+//!
+//!     cargo run --release -p polyhead --example train_loop
+//!
+//! [`polyhead::Trainer`] does all of this and more: evaluation, checkpoints, the
+//! best model, a report. Write the loop yourself where a step should be another.
+
+use std::error::Error;
+use std::path::Path;
+
+use polyhead::train::Prepared;
+use polyhead::train::loss::mean_factor;
+use polyhead::train::metric::RunningAccuracy;
+use polyhead::train::optimizer::{AdamW, AdamWSettings, Update};
+use polyhead::{Gradients, Mode, PackedRows, Pass, RunConfig, Targets, Threads, TrainableLayout};
+
+const CONFIG: &str = r#"
+encoder.model = "builtin"
+data.train = "train.jsonl"
+train = { max_steps = 40, batch_size = 16, learning_rate = 5e-5 }
+task = [
+    { name = "topic", kind = "classification" },
+    { name = "sentiment", kind = "classification" },
+]
+freeze = [{ parameters = ["embeddings"] }]
+"#;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/demo");
+    let config = RunConfig::parse(CONFIG, &folder.join("train_loop.toml"), &[])?;
+    let threads = Threads::new(Threads::available())?;
+
+    // All that stands before the first step: model, heads, tokenized rows, rates.
+    let Prepared { mut network, mut course } = Prepared::new(&config, &threads)?;
+    let split = &course.data.sources[0].train;
+    let objectives = &course.objectives;
+
+    let layout = TrainableLayout::new(network.store(), &course.trainable(1));
+    let active = vec![true; objectives.len()];
+    let depth = network.depth(&layout, &active);
+    let reached = network.reached(&active);
+    let mut gradients = Gradients::new(layout.clone());
+    let mut optimizer = AdamW::new(AdamWSettings::new(&config.train), layout);
+    let mut accuracies = vec![RunningAccuracy::default(); objectives.len()];
+    let mut pass = Pass::default();
+    threads.team(|team| network.prepare_backward(team, &depth));
+
+    for step in 1..=course.total_steps {
+        let batch = PackedRows::new(split, &course.plan.batch(step).rows, 0);
+        let input = batch.input(course.prompt_tokens, None);
+        let mode = Mode::Train { seed: config.seed, step };
+        let mut losses = vec![0.0; objectives.len()];
+
+        threads.team(|team| {
+            gradients.clear();
+            network.forward(team, &input, mode, &depth, &active, &mut pass);
+
+            // One loss per task; what is minimised is their weighted sum.
+            for (task, objective) in objectives.iter().enumerate() {
+                let targets = batch.targets(split, task);
+                let (logits, dlogits) = pass.logits_and_gradient(task);
+                if let Targets::Classes(classes) = &targets {
+                    accuracies[task].add_classes(logits, objective.outputs(), classes);
+                }
+                let count = objective.normaliser(&targets);
+                let factor = mean_factor(objective.weight, count);
+                losses[task] = objective.loss(logits, &targets, factor, dlogits) / count;
+            }
+
+            network.backward(team, &input, &depth, &mut pass, &mut gradients);
+            let isa = network.isa();
+            network.update(team, &|entry| reached[entry], |store| {
+                let update = Update {
+                    gradients: gradients.values(),
+                    learning_rates: &course.rates.learning_rates,
+                    weight_decays: &course.rates.weight_decays,
+                    multiplier: course.schedule.multiplier(step - 1),
+                    touched: &reached,
+                };
+                optimizer.step(team, isa, store, &update)
+            })
+        })?;
+
+        if step % 5 == 0 {
+            let weighted =
+                objectives.iter().zip(&losses).map(|(o, loss)| f64::from(o.weight) * loss);
+            print!("step {step:2}  loss {:.4}", weighted.sum::<f64>());
+            for (task, accuracy) in config.tasks.iter().zip(&mut accuracies) {
+                let share = std::mem::take(accuracy).get().unwrap_or(0.0);
+                print!("  {} {:.1} %", task.name, 100.0 * share);
+            }
+            println!();
+        }
+    }
+    Ok(())
+}
