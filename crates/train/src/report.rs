@@ -23,6 +23,7 @@ mod number;
 mod page;
 mod parts;
 mod plot;
+mod rate_curves;
 mod record;
 mod series;
 mod task;

@@ -1,15 +1,19 @@
 //! Numbers over the steps: losses, metrics, rates, gradients.
 
-use super::RunReport;
+use std::ops::Range;
+
 use super::html::Html;
 use super::number::{is_share, metric_name, number, rate, score};
 use super::parts::{Key, figure};
-use super::plot::{Axis, Chart, Ink, Layer};
-use super::record::GroupReport;
+use super::plot::{Axis, Chart, Ink, Layer, SERIES};
 use super::series::{finite, smoothed, thinned};
+use super::{RunReport, rate_curves};
 
 /// Size of a chart, of which two stand beside each other.
 const SIZE: (u32, u32) = (520, 290);
+
+/// Size of a chart, of which three stand beside each other.
+const SMALL: (u32, u32) = (340, 220);
 
 /// Points that are dots of their own; more would be a smear.
 const DOTS: usize = 60;
@@ -29,12 +33,14 @@ pub(super) fn section(html: &mut Html, report: &RunReport) {
         html.element("div", &[("class", "pair")], |html| {
             total_loss(html, report);
             main_metrics(html, report);
-            if report.tasks.len() > 1 {
-                (0..report.tasks.len()).for_each(|task| task_loss(html, report, task));
-            }
-            learning_rates(html, report);
+            rate_curves::figure(html, report);
             gradient_norm(html, report);
         });
+        if report.tasks.len() > 1 {
+            html.element("div", &[("class", "small-ones")], |html| {
+                (0..report.tasks.len()).for_each(|task| task_loss(html, report, task));
+            });
+        }
     });
 }
 
@@ -42,36 +48,40 @@ fn total_loss(html: &mut Html, report: &RunReport) {
     let train = finite(report.curves.train.iter().map(|point| (point.step, point.loss)));
     // The weighted sum again, where every task that has a weight was measured.
     let dev = report.curves.dev.iter().map(|point| {
-        let losses = report.tasks.iter().enumerate().map(|(index, task)| {
-            let metrics = point.tasks.get(index)?.as_ref()?;
-            Some(task.weight? * metrics.get("loss")?)
-        });
+        let losses = report
+            .tasks
+            .iter()
+            .enumerate()
+            .map(|(index, task)| Some(task.weight? * point.get(index, "loss")?));
         (point.step, losses.sum())
     });
     let title = if report.tasks.len() == 1 { "Loss" } else { "Loss, weighted sum over tasks" };
-    loss(html, report, title, Ink::series(0), &train, &finite(dev));
+    let (title, dev) = (title.to_owned(), finite(dev));
+    loss(html, report, &Losses { title, ink: Ink::series(0), train, dev, size: SIZE });
 }
 
 fn task_loss(html: &mut Html, report: &RunReport, task: usize) {
     let of = |losses: &[Option<f64>]| losses.get(task).copied().flatten();
     let train = report.curves.train.iter().map(|point| (point.step, of(&point.tasks)));
-    let dev = report.curves.dev.iter().map(|point| {
-        let metrics = point.tasks.get(task).and_then(Option::as_ref);
-        (point.step, metrics.and_then(|metrics| metrics.get("loss")))
-    });
+    let dev = report.curves.dev.iter().map(|point| (point.step, point.get(task, "loss")));
     let title = format!("Loss of {}", report.tasks[task].name);
-    loss(html, report, &title, Ink::series(task), &finite(train), &finite(dev));
+    let (ink, train, dev) = (Ink::series(task), finite(train), finite(dev));
+    loss(html, report, &Losses { title, ink, train, dev, size: SMALL });
+}
+
+/// A curve of losses.
+struct Losses {
+    title: String,
+    ink: Ink,
+    train: Vec<(f64, f64)>,
+    dev: Vec<(f64, f64)>,
+    size: (u32, u32),
 }
 
 /// Noise, its course, and dev.
-fn loss(
-    html: &mut Html,
-    report: &RunReport,
-    title: &str,
-    ink: Ink,
-    train: &[(f64, f64)],
-    dev: &[(f64, f64)],
-) {
+fn loss(html: &mut Html, report: &RunReport, losses: &Losses) {
+    let Losses { title, ink, train, dev, size } = losses;
+    let ink = *ink;
     if train.is_empty() && dev.is_empty() {
         return;
     }
@@ -99,21 +109,29 @@ fn loss(
         course("Train", train, |value| number(Some(value))),
         course("Dev", dev, |value| number(Some(value))),
     );
-    figure(html, title, &keys, &alt, &chart(report, y, layers));
+    let (width, height) = *size;
+    let chart = Chart { width, height, ..chart(report, y, layers) };
+    figure(html, title, &keys, &alt, &chart);
 }
 
+/// As many tasks in a chart as there are colours.
 fn main_metrics(html: &mut Html, report: &RunReport) {
+    for first in (0..report.tasks.len()).step_by(SERIES) {
+        some_main_metrics(html, report, first..(first + SERIES).min(report.tasks.len()));
+    }
+}
+
+fn some_main_metrics(html: &mut Html, report: &RunReport, tasks: Range<usize>) {
     let mut keys = Vec::new();
     let mut layers = rules(report);
     let mut alt = String::new();
     let mut values = Vec::new();
-    let shares = report.tasks.iter().all(|task| is_share(&task.main_metric));
-    for (index, task) in report.tasks.iter().enumerate() {
+    let shares = report.tasks[tasks.clone()].iter().all(|task| is_share(&task.main_metric));
+    for index in tasks {
+        let task = &report.tasks[index];
         let at_start = task.before.iter().map(|metrics| (0, metrics.get(&task.main_metric)));
-        let on_dev = report.curves.dev.iter().filter(|point| point.step > 0).map(|point| {
-            let metrics = point.tasks.get(index).and_then(Option::as_ref);
-            (point.step, metrics.and_then(|metrics| metrics.get(&task.main_metric)))
-        });
+        let dev = report.curves.dev.iter().filter(|point| point.step > 0);
+        let on_dev = dev.map(|point| (point.step, point.get(index, &task.main_metric)));
         let points = finite(at_start.chain(on_dev));
         if points.is_empty() {
             continue;
@@ -140,75 +158,6 @@ fn main_metrics(html: &mut Html, report: &RunReport) {
     };
     let alt = format!("Main metric of each task on dev over {} steps.{alt}", report.steps);
     figure(html, "Main metric on dev", &keys, &alt, &chart(report, y, layers));
-}
-
-/// Groups that learn at the same rate in the same steps share a line.
-fn learning_rates(html: &mut Html, report: &RunReport) {
-    let mut lines: Vec<(Vec<&str>, &GroupReport)> = Vec::new();
-    for group in report.groups.iter().filter(|group| !group.trained.is_empty()) {
-        let same = |(_, other): &&mut (Vec<&str>, &GroupReport)| {
-            other.learning_rate == group.learning_rate && other.trained == group.trained
-        };
-        match lines.iter_mut().find(same) {
-            Some((names, _)) => names.push(&group.group),
-            None => lines.push((vec![&group.group], group)),
-        }
-    }
-    if lines.is_empty() || report.schedule.is_empty() || report.steps == 0 {
-        return;
-    }
-    let mut layers = phase_rules(report);
-    let mut keys = Vec::new();
-    let mut alt = String::from("Learning rates over the steps. Peaks:");
-    let mut values = vec![0.0];
-    for (index, (names, group)) in lines.iter().enumerate() {
-        let name = joined(names);
-        alt.push_str(&format!(" {name} {};", rate(group.learning_rate)));
-        keys.push(Key::line(Ink::series(index), name));
-        for stretch in stretches(report, group) {
-            values.extend(stretch.iter().map(|point| point.1));
-            let points = thinned(&stretch);
-            layers.push(Layer::Line { points, ink: Ink::series(index), width: 2, opacity: 1.0 });
-        }
-    }
-    let y = Axis::around(values.into_iter(), (0.0, f64::INFINITY)).labelled(|at| rate(Some(at)));
-    figure(html, "Learning rates", &keys, &alt, &chart(report, y, layers));
-}
-
-/// A group's rate within each stretch that trains it.
-fn stretches(report: &RunReport, group: &GroupReport) -> Vec<Vec<(f64, f64)>> {
-    let peak = group.learning_rate.unwrap_or(f64::NAN);
-    let corners: Vec<(f64, f64)> =
-        report.schedule.iter().map(|point| (point.step as f64, point.multiplier)).collect();
-    let stretch = |&(first, last): &(u64, u64)| {
-        let (first, last) = (first as f64, last.min(report.steps) as f64);
-        let within = corners.iter().copied().filter(|(step, _)| first < *step && *step < last);
-        let ends = [first, last].map(|step| (step, multiplier(&corners, step)));
-        let points = std::iter::once(ends[0]).chain(within).chain([ends[1]]);
-        points.map(|(step, multiplier)| (step, peak * multiplier)).collect::<Vec<_>>()
-    };
-    let begun = group.trained.iter().filter(|(first, _)| *first <= report.steps);
-    begun.map(stretch).filter(|points| points.iter().all(|point| point.1.is_finite())).collect()
-}
-
-/// Between the corners, on a straight line; there is one corner at least.
-fn multiplier(corners: &[(f64, f64)], step: f64) -> f64 {
-    let next = corners.partition_point(|(at, _)| *at < step);
-    match (next.checked_sub(1).map(|index| corners[index]), corners.get(next).copied()) {
-        (Some((from, low)), Some((to, high))) => low + (high - low) * (step - from) / (to - from),
-        (Some((_, value)), None) | (None, Some((_, value))) => value,
-        (None, None) => f64::NAN,
-    }
-}
-
-/// `layers.0, layers.1 and 4 more`
-fn joined(names: &[&str]) -> String {
-    match names {
-        [one] => (*one).to_owned(),
-        [one, two] => format!("{one}, {two}"),
-        [first, .., last] => format!("{first} … {last} ({})", names.len()),
-        [] => String::new(),
-    }
 }
 
 fn gradient_norm(html: &mut Html, report: &RunReport) {
@@ -244,7 +193,7 @@ fn gradient_norm(html: &mut Html, report: &RunReport) {
 }
 
 /// 1, 2 and 5 times powers of ten; the powers alone where these are many.
-fn logarithmic_ticks(low: f64, high: f64) -> Vec<(f64, String)> {
+pub(super) fn logarithmic_ticks(low: f64, high: f64) -> Vec<(f64, String)> {
     let factors: &[f64] = if high - low < 2.5 { &[1.0, 2.0, 5.0] } else { &[1.0] };
     let every = ((high - low) / 8.0).ceil().max(1.0) as i32;
     let powers = low.floor() as i32..=high.ceil() as i32;
@@ -270,7 +219,7 @@ fn course(name: &str, points: &[(f64, f64)], show: impl Fn(f64) -> String) -> St
     }
 }
 
-fn chart(report: &RunReport, y: Axis, layers: Vec<Layer>) -> Chart {
+pub(super) fn chart(report: &RunReport, y: Axis, layers: Vec<Layer>) -> Chart {
     Chart { width: SIZE.0, height: SIZE.1, x: Axis::steps(report.steps), y, layers }
 }
 
@@ -292,7 +241,7 @@ fn rules(report: &RunReport) -> Vec<Layer> {
     layers
 }
 
-fn phase_rules(report: &RunReport) -> Vec<Layer> {
+pub(super) fn phase_rules(report: &RunReport) -> Vec<Layer> {
     let stretches = report.groups.iter().flat_map(|group| &group.trained);
     let mut begins: Vec<u64> = stretches
         .flat_map(|(first, last)| [*first, last.saturating_add(1)])
@@ -307,15 +256,6 @@ fn phase_rules(report: &RunReport) -> Vec<Layer> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn rates_lie_on_the_lines_between_corners() {
-        let corners = [(1.0, 0.0), (11.0, 1.0), (111.0, 0.0)];
-        let cases = [(0.0, 0.0), (1.0, 0.0), (6.0, 0.5), (11.0, 1.0), (61.0, 0.5), (500.0, 0.0)];
-        for (step, expected) in cases {
-            assert_eq!(multiplier(&corners, step), expected, "step {step}");
-        }
-    }
 
     #[test]
     fn logarithmic_ticks_are_few_and_round() {

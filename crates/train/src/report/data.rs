@@ -14,8 +14,8 @@ pub(super) fn section(html: &mut Html, found: &DataReport) {
     html.element("section", &[("id", "data")], |html| {
         html.leaf("h2", &[], "The data");
         splits(html, found);
-        remarks(html, found);
         html.element("div", &[("class", "pair")], |html| {
+            html.element("div", &[("class", "cell")], |html| remarks(html, found));
             found.sources.iter().for_each(|source| lengths(html, source));
         });
         for (index, task) in found.tasks.iter().enumerate() {
@@ -192,7 +192,10 @@ fn lengths(html: &mut Html, source: &SourceReport) {
         ));
     }
     let name = |(index, end): (usize, &usize)| {
-        let text = if index == 0 { format!("≤{end}") } else { format!("–{end}") };
+        let text = match index.checked_sub(1) {
+            None => format!("≤{end}"),
+            Some(before) => format!("{}–{end}", bounds[before].saturating_add(1)),
+        };
         (index as f64 + 0.5, text)
     };
     let x = Axis {

@@ -3,7 +3,7 @@
 
 use super::RunReport;
 use super::html::Html;
-use super::number::{bytes, counted, duration, grouped, number, rate};
+use super::number::{bytes, counted, duration, grouped, number, rate, short};
 use super::parts::{Cell, Column, Key, facts, figure, table};
 use super::plot::{Axis, Chart, Ink, Layer};
 use super::record::{CacheReport, Cosines, GroupReport};
@@ -112,7 +112,7 @@ fn rates(html: &mut Html, report: &RunReport) {
         vec![
             Cell::User(group.group.clone()),
             Cell::Text(rate(group.learning_rate)),
-            Cell::Text(rate(group.weight_decay)),
+            Cell::Text(short(group.weight_decay)),
             Cell::Text(grouped(group.tensors)),
             Cell::Text(grouped(group.parameters)),
             Cell::Text(when(group, report)),
@@ -172,13 +172,18 @@ fn vectors(html: &mut Html, cosines: &Cosines) {
 fn savings(html: &mut Html, cache: &CacheReport) {
     html.element("figure", &[], |html| {
         html.element("figcaption", &[], |html| html.leaf("b", &[], "Saved by freezing"));
-        let mut all = vec![("Kept hidden states", bytes(Some(cache.memory)))];
+        let mut all = Vec::new();
+        let kept = cache.memory.saturating_add(cache.file);
+        if kept > 0 {
+            all.push(("Kept hidden states", bytes(Some(kept))));
+        }
         if cache.file > 0 {
             all.push(("Of them in a file", bytes(Some(cache.file))));
-            all[0].1 = bytes(Some(cache.memory.saturating_add(cache.file)));
         }
-        let tokens = counted(cache.tokens_saved, "token", "tokens");
-        all.push(("Not computed again", format!("{tokens} in frozen layers")));
+        if cache.tokens_saved > 0 {
+            let tokens = counted(cache.tokens_saved, "token", "tokens");
+            all.push(("Not computed again", format!("{tokens} in frozen layers")));
+        }
         if cache.seconds_saved.is_some() {
             all.push(("Time saved", format!("about {}", duration(cache.seconds_saved))));
         }

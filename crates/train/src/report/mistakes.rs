@@ -1,7 +1,7 @@
 //! The worst mistakes, with their texts: what a user learns most from.
 
 use super::html::{Html, cut, plain};
-use super::number::{number, percent};
+use super::number::{percent, short};
 use super::record::{Answer, MarkedSpan, Mistake};
 
 /// Mistakes that are shown.
@@ -79,7 +79,7 @@ fn answer(html: &mut Html, answer: &Answer, class: &'static str) {
                 html.text(&format!("and {} more ", labels.len() - LABELS));
             }
         }
-        Answer::Number(value) => label(html, &number(Some(*value))),
+        Answer::Number(value) => label(html, &short(Some(*value))),
         Answer::Spans(spans) if spans.is_empty() => html.text("no span "),
         Answer::Spans(spans) => {
             spans.iter().take(LABELS).for_each(|span| label(html, &span.label));

@@ -23,6 +23,15 @@ pub(super) fn number(value: Option<f64>) -> String {
     text.replace('-', "−")
 }
 
+/// The same without zeros at the end: what people gave as `0.01` or `5`.
+pub(super) fn short(value: Option<f64>) -> String {
+    let text = number(value);
+    match text.contains('.') && !text.contains('e') {
+        true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
+        false => text,
+    }
+}
+
 /// A fraction in percent.
 pub(super) fn percent(value: Option<f64>) -> String {
     match value.filter(|value| value.is_finite()) {
@@ -149,6 +158,11 @@ mod tests {
         for (value, expected) in cases {
             assert_eq!(number(value), expected, "{value:?}");
         }
+        assert_eq!(short(Some(0.01)), "0.01");
+        assert_eq!(short(Some(5.0)), "5");
+        assert_eq!(short(Some(20.0)), "20");
+        assert_eq!(short(Some(12_300.0)), "12,300");
+        assert_eq!(short(None), "–");
         assert_eq!(percent(Some(0.91449)), "91.4%");
         assert_eq!(percent(Some(f64::INFINITY)), "–");
         assert_eq!(rate(Some(5e-5)), "5e−5");

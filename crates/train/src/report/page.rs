@@ -1,6 +1,6 @@
 //! The page as a whole: its head, what stands first, and the order of sections.
 
-use super::html::{Html, plain};
+use super::html::{Html, cut, plain};
 use super::number::{bytes, change, counted, duration, grouped, metric_name, number, score};
 use super::parts::{Key, details, facts, framed, key};
 use super::plot::{Axis, Chart, Ink, Layer};
@@ -98,9 +98,15 @@ fn lead(html: &mut Html, report: &RunReport) {
     }
     if !report.ending.is_empty() {
         html.text(" ");
-        html.user(&report.ending);
-        html.text(".");
+        html.user(&sentence(&report.ending));
     }
+}
+
+/// With a large letter first and a full stop last.
+fn sentence(text: &str) -> String {
+    let mut characters = text.trim().trim_end_matches('.').chars();
+    let first = characters.next().into_iter().flat_map(char::to_uppercase);
+    first.chain(characters).chain(['.']).collect()
 }
 
 /// The figure that a task comes to.
@@ -135,10 +141,8 @@ fn tile(html: &mut Html, report: &RunReport, index: usize, task: &TaskResult) {
 
 /// The course of the main metric on dev, small.
 fn sparkline(html: &mut Html, report: &RunReport, index: usize, task: &TaskResult) {
-    let values = report.curves.dev.iter().map(|point| {
-        let metrics = point.tasks.get(index).and_then(Option::as_ref);
-        (point.step, metrics.and_then(|metrics| metrics.get(&task.main_metric)))
-    });
+    let dev = report.curves.dev.iter();
+    let values = dev.map(|point| (point.step, point.get(index, &task.main_metric)));
     let points = thinned(&finite(values));
     let [(first, _), .., (last, value)] = points[..] else { return };
     let y = Axis::around(points.iter().map(|point| point.1), (f64::NEG_INFINITY, f64::INFINITY));
@@ -183,8 +187,14 @@ fn machine(report: &RunReport) -> Vec<(&str, String)> {
     if let Some(seed) = report.seed {
         all.push(("Seed", seed.to_string()));
     }
-    all.extend(report.versions.iter().map(|(name, value)| (name.as_str(), plain(value))));
+    all.extend(report.versions.iter().map(|(name, value)| (name.as_str(), version(value))));
     all
+}
+
+/// The beginning of a hash is enough to compare; the record has all of it.
+fn version(value: &str) -> String {
+    let is_hash = value.len() >= 32 && value.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_hash { cut(value, 13) } else { plain(value) }
 }
 
 fn steps(report: &RunReport) -> String {

@@ -155,7 +155,7 @@ impl Cell {
                 html.element("span", &[("class", "bar")], |html| {
                     html.leaf("span", &[("style", &style)], "");
                 });
-                html.text(text);
+                html.leaf("span", &[("class", "of")], text);
             }
         }
     }

@@ -12,13 +12,16 @@ use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, ValueFormatte
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::html::{escape, plain};
+use super::html::{cut, escape, plain};
 
 /// Pixels of the canvas for one of the chart.
 const SCALE: i32 = 4;
 
 /// Size of labels, in pixels of the chart.
 const LABEL: i32 = 12;
+
+/// Longest label of an axis, in characters.
+const LONGEST_LABEL: usize = 26;
 
 /// Number of colours for series; more than that differ by their dashes too.
 pub(super) const SERIES: usize = 8;
@@ -105,7 +108,7 @@ impl Axis {
     /// Steps from 0 to the last one.
     pub(super) fn steps(last: u64) -> Self {
         let last = last.max(1) as f64;
-        let mut axis = Self::new(0.0, last, 5);
+        let mut axis = Self::new(0.0, last, 6);
         axis.ticks.retain(|(at, _)| at.fract() == 0.0);
         axis.lines = false;
         axis.name = "step".to_owned();
@@ -129,11 +132,11 @@ impl Axis {
     fn label(&self, value: f64) -> String {
         // The labels come back as the numbers that were handed in.
         let found = self.ticks.iter().find(|(at, _)| *at == value);
-        found.map_or_else(String::new, |(_, text)| plain(text))
+        found.map_or_else(String::new, |(_, text)| cut(&plain(text), LONGEST_LABEL))
     }
 
     fn widest_label(&self) -> usize {
-        self.ticks.iter().map(|(_, text)| plain(text).chars().count()).max().unwrap_or(0)
+        self.ticks.iter().map(|(at, _)| self.label(*at).chars().count()).max().unwrap_or(0)
     }
 }
 
@@ -176,6 +179,9 @@ impl Chart {
         let colour = Ink::Label.number();
         let label = TextStyle::from(font).color(&colour);
         let mut mesh = chart.configure_mesh();
+        if self.x.ticks.is_empty() && self.y.ticks.is_empty() {
+            mesh.disable_axes();
+        }
         if !self.x.lines {
             mesh.disable_x_mesh();
         }

@@ -3,6 +3,8 @@
 //! Whatever may be missing or not finite is an `Option`: JSON has no NaN, and
 //! reads what it wrote for one as `None`.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -44,8 +46,10 @@ pub struct TrainPoint {
 pub struct DevPoint {
     /// Steps done before.
     pub step: u64,
-    /// In the order of the tasks; `None` without labels there.
-    pub tasks: Vec<Option<TaskMetrics>>,
+    /// In the order of the tasks: every score that has a value, by name; none
+    /// without labels there. Not whole metrics: a confusion matrix an evaluation
+    /// would make a large record, and only the last one is shown.
+    pub tasks: Vec<BTreeMap<String, f64>>,
     /// What the best step is chosen by.
     pub score: Option<f64>,
 }
@@ -201,8 +205,8 @@ impl Curves {
             let Some(step) = line["step"].as_u64() else { continue };
             let dev = &line["dev"];
             if dev.is_object() {
-                let metrics = tasks.iter().map(|task| TaskMetrics::deserialize(&dev[task]).ok());
-                let (tasks, score) = (metrics.collect(), line["score"].as_f64());
+                let scores = tasks.iter().map(|task| scores(&dev[task]));
+                let (tasks, score) = (scores.collect(), line["score"].as_f64());
                 curves.dev.push(DevPoint { step, tasks, score });
             } else if line["tasks"].is_object() {
                 let losses = tasks.iter().map(|task| line["tasks"][task]["loss"].as_f64());
@@ -215,6 +219,13 @@ impl Curves {
             }
         }
         curves
+    }
+}
+
+impl DevPoint {
+    /// A score of a task.
+    pub fn get(&self, task: usize, metric: &str) -> Option<f64> {
+        self.tasks.get(task)?.get(metric).copied()
     }
 }
 
@@ -260,5 +271,52 @@ impl From<CacheCounts> for CacheReport {
     fn from(counts: CacheCounts) -> Self {
         let CacheCounts { memory, file, tokens_saved } = counts;
         Self { memory, file, tokens_saved, ..Self::default() }
+    }
+}
+
+/// The numbers of an object; none of anything else.
+fn scores(metrics: &Value) -> BTreeMap<String, f64> {
+    let all = metrics.as_object().into_iter().flatten();
+    all.filter_map(|(name, value)| Some((name.clone(), value.as_f64()?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn curves_are_read_from_the_log_and_gaps_passed_over() {
+        let lines = concat!(
+            r#"{"step":20,"epoch":1,"loss":1.5,"tasks":{"b":{"loss":null},"a":{"loss":0.5}},"gradient_norm":2.0}"#,
+            "\nnot json\n",
+            r#"{"step":30,"epoch":1,"dev":{"a":{"loss":0.4,"accuracy":0.8,"labels":[]}},"score":0.8,"best":true}"#,
+            "\n",
+            r#"{"step":30,"epoch":1,"final":{"dev":{}}}"#,
+        );
+        let curves = Curves::of_metrics(lines, &["a".to_owned(), "b".to_owned()]);
+        let train = TrainPoint {
+            step: 20,
+            loss: Some(1.5),
+            tasks: vec![Some(0.5), None],
+            gradient_norm: Some(2.0),
+        };
+        assert_eq!(curves.train, [train]);
+        assert_eq!(curves.dev.len(), 1);
+        assert_eq!(curves.dev[0].score, Some(0.8));
+        assert_eq!(curves.dev[0].get(0, "accuracy"), Some(0.8));
+        assert_eq!(curves.dev[0].get(0, "labels"), None);
+        assert_eq!(curves.dev[0].get(1, "accuracy"), None);
+    }
+
+    #[test]
+    fn cosines_fall_into_bars_from_a_round_number_on() {
+        let cosines = Cosines::of(&[0.95, 0.835, 1.0, 1.0000001]).expect("finite");
+        assert_eq!((cosines.texts, cosines.from), (4, 0.8));
+        assert_eq!(cosines.bars.iter().sum::<u64>(), 4);
+        assert_eq!((cosines.bars[3], cosines.bars[COSINE_BARS - 1]), (1, 2));
+        assert_eq!(cosines.least, Some(0.835));
+        assert_eq!(Cosines::of(&[]), None);
+        assert_eq!(Cosines::of(&[0.5, f64::NAN]), None);
+        assert_eq!(Cosines::of(&[-1.0]).map(|cosines| cosines.from), Some(-1.0));
     }
 }

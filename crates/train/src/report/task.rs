@@ -15,6 +15,9 @@ use crate::metric::{LabelScores, TaskMetrics, metric_names};
 /// With more labels, the table of all of them stands folded, the weakest above it.
 const FEW_LABELS: usize = 20;
 
+/// Up to so many labels, map and table stand side by side.
+const BESIDE: usize = 7;
+
 /// The weakest labels that are shown by themselves.
 const WEAKEST: usize = 10;
 
@@ -50,6 +53,15 @@ pub(super) fn section(html: &mut Html, index: usize, task: &TaskResult) {
             }
         });
         match metrics {
+            // A small map leaves room beside it.
+            Some(TaskMetrics::Classification(metrics)) if metrics.labels.len() <= BESIDE => {
+                html.element("div", &[("class", "pair")], |html| {
+                    confusion::show(html, metrics, split);
+                    html.element("div", &[("class", "cell")], |html| {
+                        labels(html, task, &metrics.labels, "label", split);
+                    });
+                });
+            }
             Some(TaskMetrics::Classification(metrics)) => {
                 confusion::show(html, metrics, split);
                 labels(html, task, &metrics.labels, "label", split);
@@ -177,8 +189,9 @@ fn reliability(html: &mut Html, calibration: &Calibration) {
     let mut layers = vec![Layer::Line { points: diagonal, ink: Ink::Rule, width: 1, opacity: 1.0 }];
     layers.extend(course(&calibration.before, before));
     layers.extend(course(&calibration.after, after));
+    // A little wider than what can be, for the dots at its ends.
     let axis = |name: &str| {
-        Axis::new(0.0, 1.0, 5).labelled(|at| format!("{:.0}%", 100.0 * at)).named(name)
+        Axis::new(-0.04, 1.04, 5).labelled(|at| format!("{:.0}%", 100.0 * at)).named(name)
     };
     let chart = Chart { width: 520, height: 360, x: axis("how sure"), y: axis(""), layers };
     let temperature = number(Some(f64::from(calibration.temperature)));
