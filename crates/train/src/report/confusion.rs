@@ -2,7 +2,7 @@
 //! searched and copied, and a list of the worst.
 
 use super::html::{Html, cut, plain};
-use super::number::{counted, grouped, percent};
+use super::number::{counted, grouped, percent, total};
 use super::parts::{Cell, Column, Key, framed, table};
 use super::plot::Ink;
 use crate::metric::ClassificationMetrics;
@@ -93,7 +93,7 @@ fn cell(html: &mut Html, metrics: &ClassificationMetrics, truth: usize, given: u
     let row = &metrics.confusion[truth];
     let count = row.get(given).copied().unwrap_or(0);
     let (from, to) = (&metrics.labels[truth].label, &metrics.labels[given].label);
-    shaded(html, count, row.iter().sum(), truth == given, from, to);
+    shaded(html, count, total(row.iter().copied()), truth == given, from, to);
 }
 
 /// A count, the darker the larger its part of the row.
@@ -119,7 +119,7 @@ fn shaded(html: &mut Html, count: u64, all: u64, right: bool, truth: &str, given
 fn pairs(html: &mut Html, metrics: &ClassificationMetrics, classes: usize, split: &str) {
     let mut all = Vec::new();
     for (truth, row) in metrics.confusion.iter().enumerate().take(classes) {
-        let of: u64 = row.iter().sum();
+        let of = total(row.iter().copied());
         let wrong = row.iter().enumerate().take(classes);
         all.extend(
             wrong
@@ -158,5 +158,5 @@ fn pairs(html: &mut Html, metrics: &ClassificationMetrics, classes: usize, split
         rows.len(),
         counted(kinds as u64, "pair of labels", "pairs of labels")
     );
-    table(html, &caption, &columns, &rows);
+    html.element("div", &[("class", "cell")], |html| table(html, &caption, &columns, &rows));
 }

@@ -15,6 +15,9 @@ const SIZE: (u32, u32) = (520, 290);
 /// Size of a chart, of which three stand beside each other.
 const SMALL: (u32, u32) = (340, 220);
 
+/// With more phases of freezing, lines where they begin would cover the curves.
+const MOST_RULES: usize = 40;
+
 /// Points that are dots of their own; more would be a smear.
 const DOTS: usize = 60;
 
@@ -30,6 +33,11 @@ pub(super) fn section(html: &mut Html, report: &RunReport) {
     }
     html.element("section", &[("id", "curves")], |html| {
         html.leaf("h2", &[], "How it learned");
+        if !phase_rules(report).is_empty() {
+            let lines =
+                "Dashed lines: where other groups begin or end to train, and the best step.";
+            html.leaf("p", &[("class", "soft")], lines);
+        }
         html.element("div", &[("class", "pair")], |html| {
             total_loss(html, report);
             main_metrics(html, report);
@@ -249,6 +257,9 @@ pub(super) fn phase_rules(report: &RunReport) -> Vec<Layer> {
         .collect();
     begins.sort_unstable();
     begins.dedup();
+    if begins.len() > MOST_RULES {
+        begins.clear();
+    }
     let rule = |step: u64| Layer::Rule { x: step as f64, word: String::new() };
     begins.into_iter().map(rule).collect()
 }

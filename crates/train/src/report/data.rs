@@ -1,13 +1,16 @@
 //! What was found in the data: labels, lengths, and what is odd.
 
 use super::html::{Html, cut};
-use super::number::{counted, grouped, number, percent};
+use super::number::{counted, grouped, number, percent, total};
 use super::parts::{Cell, Column, Key, details, figure, table};
 use super::plot::{Axis, Chart, Ink, Layer};
 use crate::data::{DataReport, Example, Part, SourceReport, TaskReport};
 
 /// Labels of a task that are shown without being asked for.
 const FEW_LABELS: usize = 20;
+
+/// Labels that are shown when they are asked for; the others stand in the record.
+const MOST_LABELS: usize = 500;
 
 /// The section.
 pub(super) fn section(html: &mut Html, found: &DataReport) {
@@ -126,8 +129,12 @@ fn remarks(html: &mut Html, found: &DataReport) {
             let texts = counted(split.empty as u64, "text", "texts");
             all.push((format!("{texts} of {part} of nothing but blanks"), &[]));
         }
-        if split.words_cut + split.words_dropped > 0 {
-            let words = counted((split.words_cut + split.words_dropped) as u64, "word", "words");
+        if split.words_cut.saturating_add(split.words_dropped) > 0 {
+            let words = counted(
+                (split.words_cut.saturating_add(split.words_dropped)) as u64,
+                "word",
+                "words",
+            );
             let of = grouped(split.words as u64);
             all.push((
                 format!("{words} of {of} in {part} that the model does not see; they count as O"),
@@ -174,7 +181,7 @@ fn lengths(html: &mut Html, source: &SourceReport) {
     let mut highest: f64 = 0.0;
     let mut alt = String::from("Share of texts by number of tokens.");
     for (place, split) in splits.iter().enumerate() {
-        let all: usize = split.lengths.bars.iter().map(|(_, texts)| texts).sum();
+        let all = total(split.lengths.bars.iter().map(|(_, texts)| *texts as u64));
         let corners = split.lengths.bars.iter().enumerate().map(|(bar, (_, texts))| {
             let share = *texts as f64 / all.max(1) as f64;
             highest = highest.max(share);
@@ -225,11 +232,11 @@ fn labels(html: &mut Html, index: usize, task: &TaskReport) {
     let mut columns =
         vec![Column::words(if task.kind == "tokens" { "tag (words)" } else { "label" })];
     columns.extend(task.splits.iter().map(|split| Column::number(part_name(split.part))));
-    let sums: Vec<(usize, usize)> = task
+    let sums: Vec<(u64, usize)> = task
         .splits
         .iter()
         .map(|split| {
-            let sum = split.counts.iter().sum::<usize>();
+            let sum = total(split.counts.iter().map(|count| *count as u64));
             (sum, split.counts.iter().copied().max().unwrap_or(0))
         })
         .collect();
@@ -255,8 +262,13 @@ fn labels(html: &mut Html, index: usize, task: &TaskReport) {
     let few = format!("{caption}: the {FEW_LABELS} most frequent");
     table(html, &few, &columns, &rows[..FEW_LABELS]);
     let rest = rows.len() - FEW_LABELS;
-    details(html, &format!("The other {rest} labels"), |html| {
-        table(html, &format!("{caption}: the others"), &columns, &rows[FEW_LABELS..]);
+    let others = match rest > MOST_LABELS {
+        true => format!("{MOST_LABELS} of the other {}", counted(rest as u64, "label", "labels")),
+        false => format!("The other {}", counted(rest as u64, "label", "labels")),
+    };
+    details(html, &others, |html| {
+        let rows = &rows[FEW_LABELS..][..rest.min(MOST_LABELS)];
+        table(html, &others, &columns, rows);
     });
 }
 

@@ -78,7 +78,9 @@ fn bands(html: &mut Html, report: &RunReport) {
     layers.insert(0, Layer::Bars { corners: rest, ink: Ink::Rest, opacity: 1.0 });
     let per_epoch = report.steps_per_epoch;
     if per_epoch > 0 && report.steps / per_epoch <= 40 {
-        let ends = (1..).map(|epoch| epoch * per_epoch).take_while(|step| *step < report.steps);
+        let ends = (1..)
+            .map(|epoch: u64| epoch.saturating_mul(per_epoch))
+            .take_while(|step| *step < report.steps);
         layers.extend(ends.map(|step| Layer::Rule { x: step as f64, word: String::new() }));
     }
     let y = Axis { low: 0.0, high: count as f64, ticks, ..Axis::default() };

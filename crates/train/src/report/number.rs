@@ -34,8 +34,10 @@ pub(super) fn short(value: Option<f64>) -> String {
 
 /// A fraction in percent.
 pub(super) fn percent(value: Option<f64>) -> String {
-    match value.filter(|value| value.is_finite()) {
-        Some(value) => format!("{:.1}%", 100.0 * value).replace('-', "−"),
+    match value.map(|value| 100.0 * value).filter(|value| value.is_finite()) {
+        Some(value) if value.abs() < 1e6 => format!("{value:.1}%").replace('-', "−"),
+        // No share, but it has to be shown somehow.
+        Some(value) => format!("{}%", number(Some(value))),
         None => MISSING.to_owned(),
     }
 }
@@ -56,7 +58,7 @@ pub(super) fn score(metric: &str, value: Option<f64>) -> String {
 
 /// By how much a score has changed; `None` if one of both is missing.
 pub(super) fn change(metric: &str, from: Option<f64>, to: Option<f64>) -> Option<String> {
-    let change = to.filter(|to| to.is_finite())? - from.filter(|from| from.is_finite())?;
+    let change = Some(to? - from?).filter(|change| change.abs() < 1e6)?;
     let text = match is_share(metric) {
         true => format!("{:+.1} points", 100.0 * change),
         false => format!("{change:+.3}"),
@@ -91,6 +93,12 @@ pub(super) fn grouped(count: u64) -> String {
         text.push(digit);
     }
     text
+}
+
+/// A sum that stays at the largest number rather than overflow: a record may have
+/// been changed by hand.
+pub(super) fn total(counts: impl Iterator<Item = u64>) -> u64 {
+    counts.fold(0, u64::saturating_add)
 }
 
 /// `5e-5`, `4.5e-5`, `0`
@@ -165,6 +173,8 @@ mod tests {
         assert_eq!(short(None), "–");
         assert_eq!(percent(Some(0.91449)), "91.4%");
         assert_eq!(percent(Some(f64::INFINITY)), "–");
+        assert_eq!(percent(Some(1e308)), "–");
+        assert_eq!(percent(Some(1e20)), "1.00e22%");
         assert_eq!(rate(Some(5e-5)), "5e−5");
         assert_eq!(rate(Some(4.5125e-5)), "4.51e−5");
         assert_eq!(rate(Some(f64::NAN)), "–");
@@ -198,6 +208,7 @@ mod tests {
         assert_eq!(change("f1", Some(0.5), Some(0.625)).as_deref(), Some("+12.5 points"));
         assert_eq!(change("mse", Some(0.5), Some(0.25)).as_deref(), Some("−0.250"));
         assert_eq!(change("mse", None, Some(0.25)), None);
+        assert_eq!(change("mse", Some(f64::NAN), Some(0.25)), None);
         assert_eq!(metric_name("f1_macro"), "F1, macro");
     }
 }

@@ -222,7 +222,7 @@ fn contents(html: &mut Html, report: &RunReport) {
         if freezing::has_any(report) {
             link(html, "#freezing", "Freezing and rates");
         }
-        if has_time(report) {
+        if time_parts(report).is_some() {
             link(html, "#time", "Time");
         }
         if report.data.is_some() {
@@ -234,23 +234,23 @@ fn contents(html: &mut Html, report: &RunReport) {
     });
 }
 
-fn has_time(report: &RunReport) -> bool {
-    report.times.iter().any(|part| part.seconds.is_finite() && part.seconds > 0.0)
-}
+/// Number in the order, name and seconds of a part.
+type Part<'a> = (usize, &'a str, f64);
 
-/// Where the time went, as one bar.
-fn time(html: &mut Html, report: &RunReport) {
-    if !has_time(report) {
-        return;
-    }
-    let parts: Vec<(usize, &str, f64)> = report
-        .times
-        .iter()
-        .enumerate()
+/// The parts that took any time, and their sum; `None` if none did.
+fn time_parts(report: &RunReport) -> Option<(Vec<Part<'_>>, f64)> {
+    let all = report.times.iter().enumerate();
+    let parts: Vec<Part> = all
         .map(|(index, part)| (index, part.name.as_str(), part.seconds))
         .filter(|(_, _, seconds)| seconds.is_finite() && *seconds > 0.0)
         .collect();
     let total: f64 = parts.iter().map(|(_, _, seconds)| seconds).sum();
+    (total > 0.0 && total.is_finite()).then_some((parts, total))
+}
+
+/// Where the time went, as one bar.
+fn time(html: &mut Html, report: &RunReport) {
+    let Some((parts, total)) = time_parts(report) else { return };
     html.element("section", &[("id", "time")], |html| {
         html.leaf("h2", &[], "Where the time went");
         let share = |seconds: f64| 100.0 * seconds / total;

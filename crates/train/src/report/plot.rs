@@ -85,7 +85,11 @@ pub(super) enum Layer {
 impl Axis {
     /// With about `count` round ticks between the bounds, which are kept.
     pub(super) fn new(low: f64, high: f64, count: usize) -> Self {
-        let (low, high) = if high > low { (low, high) } else { (low - 0.5, low + 0.5) };
+        let (low, high) = match high - low {
+            range if range > 0.0 && range.is_finite() => (low, high),
+            0.0 if low.abs() < 1e15 => (low - 0.5, low + 0.5),
+            _ => (0.0, 1.0),
+        };
         Self { low, high, ticks: ticks(low, high, count), lines: true, name: String::new() }
     }
 
@@ -228,6 +232,7 @@ impl Chart {
                 let corners = corners.iter().filter(|corners| corners.iter().all(finite));
                 chart.draw_series(corners.map(|corners| Rectangle::new(*corners, style)))?;
             }
+            Layer::Rule { x, .. } if !(self.x.low..=self.x.high).contains(x) => {}
             Layer::Rule { x, word } => {
                 let style = Ink::Rule.number().stroke_width(SCALE as u32);
                 let points = [(*x, self.y.low), (*x, self.y.high)];
@@ -258,7 +263,8 @@ impl Ranged for Scale<'_> {
 
     fn map(&self, value: &f64, (from, to): (i32, i32)) -> i32 {
         let share = (value - self.0.low) / (self.0.high - self.0.low);
-        from + (share * f64::from(to - from)).round() as i32
+        // What lies far outside need not lie farther.
+        from + (share.clamp(-4.0, 4.0) * f64::from(to - from)).round() as i32
     }
 
     fn key_points<Hint: KeyPointHint>(&self, _: Hint) -> Vec<f64> {

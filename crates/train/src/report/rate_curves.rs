@@ -8,6 +8,7 @@ use super::number::rate;
 use super::parts::{self, Key};
 use super::plot::{Axis, Ink, Layer, SERIES};
 use super::record::GroupReport;
+use super::series::sampled;
 
 /// From this ratio of the largest to the smallest peak on, the scale is
 /// logarithmic: on a linear one an encoder at 5e-5 beside heads at 1e-3 is flat.
@@ -57,7 +58,7 @@ pub(super) fn figure(html: &mut Html, report: &RunReport) {
                 points.retain(|point| point.1 >= floor);
                 points.iter_mut().for_each(|point| point.1 = point.1.log10());
             }
-            layers.push(Layer::Line { points, ink, width: 2, opacity: 1.0 });
+            layers.push(Layer::Line { points: sampled(&points), ink, width: 2, opacity: 1.0 });
         }
     }
     if keys.is_empty() {

@@ -60,11 +60,13 @@ pub(super) fn smoothed(points: &[(f64, f64)]) -> Option<Vec<(f64, f64)>> {
     Some(middles.collect())
 }
 
-/// At most [`MOST`] values of a list, evenly taken.
+/// At most [`MOST`] values of a list, evenly taken, the first and the last among them.
 pub(super) fn sampled<T: Clone>(values: &[T]) -> Vec<T> {
     match values.len() <= MOST {
         true => values.to_vec(),
-        false => (0..MOST).map(|index| values[index * values.len() / MOST].clone()).collect(),
+        false => {
+            (0..MOST).map(|index| values[index * (values.len() - 1) / (MOST - 1)].clone()).collect()
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //! can be believed.
 
 use super::html::Html;
-use super::number::{counted, grouped, metric_name, number, percent, score};
+use super::number::{counted, grouped, metric_name, number, percent, score, total};
 use super::page::task_id;
 use super::parts::{Cell, Column, Key, details, figure, table};
 use super::plot::{Axis, Chart, Ink, Layer};
@@ -17,6 +17,12 @@ const FEW_LABELS: usize = 20;
 
 /// Up to so many labels, map and table stand side by side.
 const BESIDE: usize = 7;
+
+/// A line goes through the bins that hold this share of the cases.
+const LINED: f64 = 0.01;
+
+/// Labels in a table; the others stand in the record.
+const MOST_LABELS: usize = 500;
 
 /// The weakest labels that are shown by themselves.
 const WEAKEST: usize = 10;
@@ -64,13 +70,19 @@ pub(super) fn section(html: &mut Html, index: usize, task: &TaskResult) {
             }
             Some(TaskMetrics::Classification(metrics)) => {
                 confusion::show(html, metrics, split);
-                labels(html, task, &metrics.labels, "label", split);
+                html.element("div", &[("class", "cell")], |html| {
+                    labels(html, task, &metrics.labels, "label", split);
+                });
             }
             Some(TaskMetrics::MultiLabel(metrics)) => {
-                labels(html, task, &metrics.labels, "label", split);
+                html.element("div", &[("class", "cell")], |html| {
+                    labels(html, task, &metrics.labels, "label", split);
+                });
             }
             Some(TaskMetrics::Tokens(metrics)) => {
-                labels(html, task, &metrics.types, "type of span", split);
+                html.element("div", &[("class", "cell")], |html| {
+                    labels(html, task, &metrics.types, "type of span", split);
+                });
             }
             Some(TaskMetrics::Regression(_)) | None => {}
         }
@@ -176,9 +188,13 @@ fn labels(html: &mut Html, task: &TaskResult, labels: &[LabelScores], one: &str,
     let shown: Vec<_> =
         weakest.into_iter().take(WEAKEST).map(|index| rows[index].clone()).collect();
     table(html, &format!("The weakest on {split}"), &columns, &shown);
-    let summary = format!("All {} on {split}", counted(labels.len() as u64, one, "labels"));
+    let count = grouped(labels.len() as u64);
+    let summary = match labels.len() > MOST_LABELS {
+        true => format!("The first {MOST_LABELS} of {count} on {split}"),
+        false => format!("All {count} on {split}"),
+    };
     details(html, &summary, |html| {
-        table(html, &format!("Each {one} on {split}"), &columns, &rows);
+        table(html, &summary, &columns, &rows[..rows.len().min(MOST_LABELS)]);
     });
 }
 
@@ -191,7 +207,7 @@ fn reliability(html: &mut Html, calibration: &Calibration) {
     layers.extend(course(&calibration.after, after));
     // A little wider than what can be, for the dots at its ends.
     let axis = |name: &str| {
-        Axis::new(-0.04, 1.04, 5).labelled(|at| format!("{:.0}%", 100.0 * at)).named(name)
+        Axis::new(-0.04, 1.04, 6).labelled(|at| format!("{:.0}%", 100.0 * at)).named(name)
     };
     let chart = Chart { width: 520, height: 360, x: axis("how sure"), y: axis(""), layers };
     let temperature = number(Some(f64::from(calibration.temperature)));
@@ -211,9 +227,11 @@ fn reliability(html: &mut Html, calibration: &Calibration) {
 
 /// A dot for each bin, the larger the more cases; a line through them.
 fn course(reliability: &Reliability, ink: Ink) -> Vec<Layer> {
-    let all: u64 = reliability.bins.iter().map(|bin| bin.cases).sum();
+    let all = total(reliability.bins.iter().map(|bin| bin.cases));
     let bins = || reliability.bins.iter().filter(|bin| bin.cases > 0);
-    let points: Vec<(f64, f64)> = bins().map(|bin| (bin.confidence, bin.share)).collect();
+    // A line through bins of a few cases would be all that one sees.
+    let full = bins().filter(|bin| bin.cases as f64 >= LINED * all as f64);
+    let points: Vec<(f64, f64)> = full.map(|bin| (bin.confidence, bin.share)).collect();
     let dot = |bin: &crate::calibration::ReliabilityBin| Layer::Dots {
         points: vec![(bin.confidence, bin.share)],
         ink,

@@ -1,7 +1,13 @@
-//! The page as a whole.
+//! The page as a whole: well formed and harmless whatever it is made of.
+
+use std::collections::HashSet;
+
+use serde_json::Value;
 
 use super::RunReport;
+use super::record::{DevPoint, TrainPoint};
 use super::sample::sample;
+use super::series::MOST;
 
 /// Draws the sample into `report.html` and `report.json` of the folder that
 /// `POLYHEAD_REPORT_SAMPLE` names, to be looked at in a browser, wide and narrow,
@@ -11,10 +17,386 @@ use super::sample::sample;
 fn draws_a_sample_to_look_at() {
     let folder = std::env::var_os("POLYHEAD_REPORT_SAMPLE")
         .map_or_else(std::env::temp_dir, std::path::PathBuf::from);
+    let write = |name: &str, text: String| {
+        std::fs::write(folder.join(name), text).expect("folder can be written");
+    };
     let report = sample();
-    std::fs::write(folder.join("report.html"), report.to_html()).expect("folder can be written");
-    let json = serde_json::to_vec_pretty(&report).expect("plain structures are JSON");
-    std::fs::write(folder.join("report.json"), json).expect("folder can be written");
-    let nothing = RunReport::default().to_html();
-    std::fs::write(folder.join("empty.html"), nothing).expect("folder can be written");
+    write("report.html", report.to_html());
+    write("report.json", serde_json::to_string(&report).expect("plain structures are JSON"));
+    write("empty.html", RunReport::default().to_html());
+    write("hostile.html", changed(&report, &|_| HOSTILE.to_owned(), &|number| number).to_html());
+}
+
+#[test]
+fn the_same_record_gives_the_same_bytes_also_after_storing() {
+    let report = sample();
+    let page = report.to_html();
+    assert!(page == sample().to_html(), "drawn twice, two pages");
+    let json = serde_json::to_string(&report).expect("plain structures are JSON");
+    let back: RunReport = serde_json::from_str(&json).expect("what was written can be read");
+    assert!(back.to_html() == page, "drawn from what was stored, another page");
+}
+
+#[test]
+fn every_section_is_there() {
+    let page = sample().to_html();
+    let tags = well_formed(&page);
+    assert_eq!(tags.ids.len(), 10, "{:?}", tags.ids);
+    for id in ["curves", "task-1", "task-5", "freezing", "time", "data", "configuration"] {
+        assert!(tags.ids.contains(id), "section {id}");
+    }
+    for words in [
+        "mixed-five",
+        "step 441 of 567",
+        "AVX2",
+        "612.0 MB",
+        "Loss, weighted sum over tasks",
+        "Loss of entities",
+        "Main metric on dev",
+        "Learning rates (logarithmic)",
+        "Gradient norm before clipping",
+        "Confusion on test",
+        "Most confused on test: 12 of",
+        "The weakest on test",
+        "All 77 on test",
+        "How often it is right when it is so sure",
+        "given from",
+        "Predicted (upwards) against true numbers, 600 rows of test",
+        "Each type of span on test",
+        "Worst mistakes: sure and wrong",
+        "Farthest from right",
+        "frozen parameters unchanged: 37 tensors",
+        "Dev vectors against the starting model",
+        "Saved by freezing",
+        "Where the time went",
+        "What is odd",
+        "3 texts stand in both train and test",
+        "Lengths of texts",
+        "Labels of emotions",
+        "The other 57 labels",
+        "config.toml as it was resolved",
+    ] {
+        assert!(page.contains(words), "{words}");
+    }
+}
+
+#[test]
+fn the_page_stands_alone_and_runs_nothing() {
+    let page = sample().to_html();
+    let tags = well_formed(&page);
+    for name in ["script", "link", "img", "iframe", "object", "use", "image", "foreignObject"] {
+        assert!(!tags.names.contains(name), "<{name}>");
+    }
+    for (name, value) in &tags.attributes {
+        assert!(!name.starts_with("on") && name != "src", "{name}={value}");
+        assert!(
+            name != "href" || value.starts_with('#') && tags.ids.contains(&value[1..]),
+            "{value}"
+        );
+        assert!(!value.contains("url("), "{name}={value}");
+    }
+    assert!(!page.contains("@import") && !page.contains("url("));
+    assert!(page.contains("default-src 'none'"));
+}
+
+#[test]
+fn every_plot_says_in_words_what_it_shows() {
+    let page = sample().to_html();
+    let plots: Vec<&str> = page.split("<svg ").skip(1).collect();
+    assert!(plots.len() > 20, "{} plots", plots.len());
+    for plot in plots {
+        let head = &plot[..plot.find('>').expect("a tag ends")];
+        assert!(head.contains("role=\"img\""), "{head}");
+        let (_, label) = head.split_once("aria-label=\"").expect("every plot has a label");
+        assert!(label.len() > 20, "{head}");
+    }
+    // No colour that does not follow the theme.
+    assert!(!page.contains("=\"#0"), "a colour of the canvas is left");
+}
+
+#[test]
+fn nothing_gives_a_page_too() {
+    let page = RunReport::default().to_html();
+    let tags = well_formed(&page);
+    assert!(page.contains("Nothing was trained"), "{page}");
+    assert!(tags.ids.is_empty(), "{:?}", tags.ids);
+
+    // A wholly frozen network: metrics, and no steps.
+    let mut frozen = sample();
+    (frozen.steps, frozen.planned_steps, frozen.best_step) = (0, 0, 0);
+    frozen.curves = super::Curves::default();
+    frozen.schedule.clear();
+    frozen.cosines = None;
+    frozen.groups.iter_mut().for_each(|group| group.trained.clear());
+    let page = frozen.to_html();
+    let tags = well_formed(&page);
+    assert!(!tags.ids.contains("curves") && tags.ids.contains("freezing"));
+    assert!(page.contains("never") && !page.contains("NaN"));
+
+    // Tasks that nobody measured.
+    let mut bare = sample();
+    for task in &mut bare.tasks {
+        (task.before, task.dev, task.test, task.calibration) = (None, None, None, None);
+        task.scatter.clear();
+        task.mistakes.clear();
+    }
+    bare.curves.dev.clear();
+    let page = bare.to_html();
+    well_formed(&page);
+    assert!(page.contains("not measured"));
+}
+
+const HOSTILE: &str = "</script><script>alert(1)</script>\" onload='x' --> ]]> <svg/onload=1>\u{202e}\
+                       \u{2066}&lt;\0\u{1b} שלום 👩‍👩‍👧 ز\u{300}\u{301}\u{302} =\"#000010\" var(--s1) {{}}\r\n";
+
+#[test]
+fn no_text_can_break_the_page() {
+    let shape = well_formed(&sample().to_html());
+    for text in
+        [HOSTILE.to_owned(), HOSTILE.repeat(200), String::new(), " ".to_owned(), "x".repeat(10_000)]
+    {
+        let page = changed(&sample(), &|_| text.clone(), &|number| number).to_html();
+        let tags = well_formed(&page);
+        assert!(!tags.names.contains("script"));
+        assert!(tags.names.is_subset(&shape.names), "{:?}", tags.names.difference(&shape.names));
+        assert!(tags.attributes.iter().all(|(name, _)| !name.starts_with("on")));
+        assert!(!page.contains('\u{0}') && !page.contains('\u{1b}'));
+        assert!(page.len() < 3_000_000, "{} bytes", page.len());
+    }
+}
+
+#[test]
+fn no_number_can_break_the_page() {
+    for whole in [0, 1, u64::MAX / 2 + 1, u64::MAX] {
+        for number in [0.0, -1.0, 1e308, -1e308, 5e-324] {
+            let change = |old: Value| match old.is_u64() {
+                true => Value::from(whole),
+                false => Value::from(number),
+            };
+            let page = changed(&sample(), &str::to_owned, &change).to_html();
+            well_formed(&page);
+            for odd in ["NaN", ">inf", "-inf", "(inf", " inf", "−inf"] {
+                let near =
+                    page.find(odd).map(|at| page[..at].chars().rev().take(80).collect::<String>());
+                assert_eq!(near, None, "{odd} with {whole} and {number:e}, read backwards");
+            }
+        }
+    }
+}
+
+#[test]
+fn numbers_that_are_not_finite_are_dashes() {
+    for odd in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+        let mut report = sample();
+        report.seconds = Some(odd);
+        report.best_score = Some(odd);
+        report.groups[0].learning_rate = Some(odd);
+        report.groups[3].learning_rate = Some(odd);
+        report.times[0].seconds = odd;
+        report.tasks[3].scatter[0] = (odd, 1.0);
+        report.curves.train[5].loss = Some(odd);
+        report.curves.train[6].gradient_norm = Some(odd);
+        report.schedule[1].multiplier = odd;
+        let page = report.to_html();
+        well_formed(&page);
+        assert!(!page.contains("NaN") && !page.contains("inf\"") && !page.contains(">inf"));
+        assert!(page.contains("<dd><bdi>–</bdi></dd>"));
+        let json = serde_json::to_string(&report.curves).expect("plain structures are JSON");
+        let back: super::Curves = serde_json::from_str(&json).expect("null is no number");
+        assert_eq!(back.train[5].loss, None);
+    }
+}
+
+#[test]
+fn a_long_run_gives_a_short_page() {
+    let mut report = sample();
+    let steps = 100_000;
+    (report.steps, report.planned_steps, report.best_step) = (steps, steps, steps);
+    let loss = |step: u64| Some(1.0 + (step as f64 * 0.7).sin());
+    report.curves.train = (1..=steps)
+        .map(|step| TrainPoint {
+            step,
+            loss: loss(step),
+            tasks: vec![loss(step); 5],
+            gradient_norm: loss(step),
+        })
+        .collect();
+    let scores = report.curves.dev[0].tasks.clone();
+    report.curves.dev =
+        (1..=steps).map(|step| DevPoint { step, tasks: scores.clone(), score: None }).collect();
+    report.tasks[3].scatter = (0..steps).map(|row| (row as f64, row as f64)).collect();
+    let page = report.to_html();
+    assert!(page.len() < 1_000_000, "{} bytes", page.len());
+    for (_, points) in well_formed(&page).attributes.iter().filter(|(name, _)| name == "points") {
+        assert!(
+            points.split(' ').count() <= MOST,
+            "a curve of {} points",
+            points.split(' ').count()
+        );
+    }
+}
+
+/// WCAG asks 4.5 for text and 3 for what must be told apart in a plot.
+#[test]
+fn colours_can_be_seen_in_both_themes() {
+    let style = include_str!("page.css");
+    let (light, dark) = style.split_once("@media screen").expect("two themes");
+    for (theme, block) in [("light", light), ("dark", &dark[..dark.find("}\n}").expect("ends")])] {
+        let colour = |name: &str| -> [f64; 3] {
+            let (_, value) = block.split_once(&format!("{name}: ")).expect(name);
+            let value = &value[..value.find(';').expect("ends")];
+            match value.strip_prefix('#') {
+                Some(hex) => [0, 2, 4]
+                    .map(|at| f64::from(u8::from_str_radix(&hex[at..at + 2], 16).expect("hex"))),
+                None => {
+                    let parts: Vec<f64> =
+                        value.split(", ").map(|part| part.parse().expect("number")).collect();
+                    [parts[0], parts[1], parts[2]]
+                }
+            }
+        };
+        let check = |name: &str, a: [f64; 3], b: [f64; 3], least: f64| {
+            let ratio = contrast(a, b);
+            assert!(ratio >= least, "{theme}: {name} has {ratio:.2}, expected {least}");
+        };
+        for text in ["--text", "--soft", "--link", "--label", "--right-word", "--wrong-word"] {
+            check(text, colour(text), colour("--card"), 4.5);
+            check(text, colour(text), colour("--page"), 4.5);
+        }
+        for index in 1..=super::plot::SERIES {
+            let name = format!("--s{index}");
+            check(&name, colour(&name), colour("--card"), 3.0);
+        }
+        check("--rule", colour("--rule"), colour("--card"), 3.0);
+        check("band", colour("--s1"), colour("--rest"), 3.0);
+        check("band", colour("--s2"), colour("--rest"), 3.0);
+        for shade in ["right", "wrong"] {
+            let full = colour(&format!("--{shade}"));
+            check(shade, colour("--on-shade"), full, 4.5);
+            let marker = format!("rgba(var(--{shade}), ");
+            let alphas: Vec<f64> = style
+                .split(marker.as_str())
+                .skip(1)
+                .map(|rest| rest[..rest.find(')').expect("ends")].parse().expect("number"))
+                .collect();
+            assert_eq!(alphas.len(), 6, "five shades and a mark");
+            for alpha in alphas {
+                let card = colour("--card");
+                let blend = [0, 1, 2].map(|i| alpha * full[i] + (1.0 - alpha) * card[i]);
+                check(&format!("text on {shade} {alpha}"), colour("--text"), blend, 4.5);
+            }
+        }
+    }
+}
+
+fn contrast(a: [f64; 3], b: [f64; 3]) -> f64 {
+    let luminance = |colour: [f64; 3]| {
+        let linear = colour.map(|part| {
+            let part = part / 255.0;
+            if part <= 0.04045 { part / 12.92 } else { ((part + 0.055) / 1.055).powf(2.4) }
+        });
+        0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    };
+    let (a, b) = (luminance(a), luminance(b));
+    (a.max(b) + 0.05) / (a.min(b) + 0.05)
+}
+
+/// The record with other texts and numbers, as far as its types allow.
+fn changed(
+    report: &RunReport,
+    text: &dyn Fn(&str) -> String,
+    number: &dyn Fn(Value) -> Value,
+) -> RunReport {
+    fn walk(value: &mut Value, text: &dyn Fn(&str) -> String, number: &dyn Fn(Value) -> Value) {
+        match value {
+            // A word of the format, not of a user.
+            Value::String(old) if ["train", "dev", "test"].contains(&old.as_str()) => {}
+            Value::String(old) => *old = text(old),
+            Value::Number(_) => *value = number(value.take()),
+            Value::Array(all) => all.iter_mut().for_each(|value| walk(value, text, number)),
+            Value::Object(all) => all.values_mut().for_each(|value| walk(value, text, number)),
+            Value::Null | Value::Bool(_) => {}
+        }
+    }
+    let mut value = serde_json::to_value(report).expect("plain structures are JSON");
+    walk(&mut value, text, number);
+    // Main metrics stay, so that what depends on them is drawn.
+    let mut changed: RunReport = serde_json::from_value(value).expect("the same types");
+    for (task, old) in changed.tasks.iter_mut().zip(&report.tasks) {
+        task.main_metric.clone_from(&old.main_metric);
+    }
+    changed
+}
+
+/// What a page is made of.
+struct Tags {
+    names: HashSet<String>,
+    attributes: Vec<(String, String)>,
+    ids: HashSet<String>,
+}
+
+/// Reads a page strictly: every tag closes where it should, every attribute is
+/// quoted and stands once, every `&` begins an entity that we write, ids are unique.
+fn well_formed(page: &str) -> Tags {
+    let mut tags = Tags { names: HashSet::new(), attributes: Vec::new(), ids: HashSet::new() };
+    let mut open: Vec<&str> = Vec::new();
+    let mut rest = page.strip_prefix("<!DOCTYPE html>").expect("a doctype first");
+    while let Some(at) = rest.find('<') {
+        check_text(&rest[..at]);
+        rest = &rest[at + 1..];
+        if let Some(closing) = rest.strip_prefix('/') {
+            let end = closing.find('>').expect("a tag ends");
+            assert_eq!(open.pop(), Some(&closing[..end]), "closes what was opened");
+            rest = &closing[end + 1..];
+            continue;
+        }
+        let name_end = rest.find(|c: char| !c.is_ascii_alphanumeric()).expect("a tag ends");
+        let name = &rest[..name_end];
+        assert!(
+            !name.is_empty(),
+            "a stray `<` before {:?}",
+            rest.chars().take(40).collect::<String>()
+        );
+        rest = &rest[name_end..];
+        let mut seen = HashSet::new();
+        while let Some(attribute) = rest.strip_prefix(' ') {
+            let (key, after) = attribute.split_once("=\"").expect("attributes are quoted");
+            let end = after.find('"').expect("a value ends");
+            let value = &after[..end];
+            assert!(
+                key.chars().all(|c| c.is_ascii_alphanumeric() || c == '-'),
+                "attribute {key:?}"
+            );
+            assert!(!value.contains('<') && seen.insert(key), "attribute {key} of {name}: {value}");
+            check_text(value);
+            if key == "id" {
+                assert!(tags.ids.insert(value.to_owned()), "id {value} twice");
+            }
+            tags.attributes.push((key.to_owned(), value.to_owned()));
+            rest = &after[end + 1..];
+        }
+        tags.names.insert(name.to_owned());
+        if let Some(after) = rest.strip_prefix("/>") {
+            assert!(open.contains(&"svg"), "only SVG closes tags by themselves: {name}");
+            rest = after;
+        } else {
+            rest = rest.strip_prefix('>').expect("a tag ends after its attributes");
+            if name == "style" {
+                let end = rest.find("</style>").expect("style ends");
+                rest = &rest[end..];
+                open.push(name);
+            } else if name != "meta" {
+                open.push(name);
+            }
+        }
+    }
+    assert!(open.is_empty(), "still open: {open:?}");
+    tags
+}
+
+fn check_text(text: &str) {
+    for after in text.split('&').skip(1) {
+        let known = ["amp;", "lt;", "gt;", "quot;", "apos;", "#39;"];
+        assert!(known.iter().any(|entity| after.starts_with(entity)), "a stray `&`: {after:?}");
+    }
 }
