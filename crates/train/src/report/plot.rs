@@ -166,7 +166,8 @@ impl Chart {
     fn draw(&self, into: &mut String) -> Result<(), Box<dyn std::error::Error>> {
         let size = (self.width * SCALE as u32, self.height * SCALE as u32);
         let root = SVGBackend::with_string(into, size).into_drawing_area();
-        let label_width = self.y.widest_label() as f64 * f64::from(LABEL) * 0.6 + 10.0;
+        // Wider than they are: on a narrow page the style makes labels larger.
+        let label_width = self.y.widest_label() as f64 * f64::from(LABEL) * 0.68 + 12.0;
         let mut builder = ChartBuilder::on(&root);
         builder
             .margin_top(8 * SCALE)
@@ -174,7 +175,7 @@ impl Chart {
             .margin_bottom(4 * SCALE)
             .margin_left(4 * SCALE)
             .set_label_area_size(LabelAreaPosition::Left, label_width as i32 * SCALE);
-        let below = if self.x.name.is_empty() { 20 } else { 36 };
+        let below = if self.x.name.is_empty() { 22 } else { 44 };
         if !self.x.ticks.is_empty() || !self.x.name.is_empty() {
             builder.set_label_area_size(LabelAreaPosition::Bottom, below * SCALE);
         }
