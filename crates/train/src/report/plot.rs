@@ -351,7 +351,7 @@ fn ticks(low: f64, high: f64, count: usize) -> Vec<(f64, String)> {
     let step = steps.into_iter().find(|step| *step >= rough * 0.999).unwrap_or(steps[3]);
     let decimals = (-step.log10().floor()).clamp(0.0, 12.0) as usize;
     let (first, last) = ((low / step - 1e-9).ceil(), (high / step + 1e-9).floor());
-    if !(last - first <= 100.0) {
+    if (last - first).is_nan() || last - first > 100.0 {
         return Vec::new();
     }
     let label = |at: f64| match at.abs() >= 1e6 || at != 0.0 && decimals > 6 {
