@@ -91,10 +91,11 @@ pub(crate) fn run(args: EncodeArgs) -> Result<()> {
     let input = args.input.open()?;
     let (place, size) = (input.place.clone(), input.size);
     let limits = chunk_limits(kind, args.model.load.threads.expected());
-    let chunks = begin(input, &output, limits, args.model.load.quiet)?;
+    let chunks = begin(input, &output, limits)?;
 
     let encoder = args.model.load(args.vector.pooling())?;
     output.ask(probe(&encoder, &args.vector.options(), kind)?)?;
+    note_resumed(&output, args.model.load.quiet);
     let job = Job {
         encoder: &encoder,
         options: args.vector.options(),
@@ -134,18 +135,17 @@ pub(super) fn chunk_limits(kind: ResultKind, threads: usize) -> ChunkLimits {
 }
 
 /// Starts the reader, behind the texts whose results exist already.
-pub(super) fn begin(
-    mut input: Input,
-    output: &Output,
-    limits: ChunkLimits,
-    quiet: bool,
-) -> Result<ReadAhead> {
+pub(super) fn begin(mut input: Input, output: &Output, limits: ChunkLimits) -> Result<ReadAhead> {
     let Some(done) = output.done() else { return ReadAhead::start(input, limits) };
     input.pass_over(done)?;
-    if !quiet {
+    Ok(ReadAhead::go_on(input, limits))
+}
+
+/// Says where an unfinished output is gone on with, once it is clear that it is.
+pub(super) fn note_resumed(output: &Output, quiet: bool) {
+    if let (Some(done), false) = (output.done(), quiet) {
         note(&format!("going on after {} texts", thousands(done.texts)));
     }
-    Ok(ReadAhead::go_on(input, limits))
 }
 
 /// What the model answers to a text that is always the same: results of another

@@ -9,7 +9,7 @@ use clap::Args;
 use polyhead_model::{MultiTaskModel, PredictInput, PredictOptions, Predictions, TaskKind};
 
 use super::answer_line::{Row, answer_line};
-use super::encode::{begin, chunk_limits};
+use super::encode::{begin, chunk_limits, note_resumed};
 use crate::failure::usage;
 use crate::input::{InputArgs, Place};
 use crate::model::LoadArgs;
@@ -75,7 +75,7 @@ pub(crate) fn run(args: PredictArgs) -> Result<()> {
     let input = args.input.open_rows(&args.tokens_field)?;
     let (place, size) = (input.place.clone(), input.size);
     let limits = chunk_limits(ResultKind::Lines, args.load.threads.expected());
-    let chunks = begin(input, &output, limits, args.load.quiet)?;
+    let chunks = begin(input, &output, limits)?;
 
     let model = MultiTaskModel::load_with(&args.model, &args.load.options())?;
     model.encoder().notices().iter().for_each(|notice| args.load.note(notice));
@@ -85,6 +85,7 @@ pub(crate) fn run(args: PredictArgs) -> Result<()> {
     let options =
         PredictOptions { tasks: args.tasks, abstain: args.abstain, ..PredictOptions::default() };
     output.ask(probe(&model, &options)?)?;
+    note_resumed(&output, args.load.quiet);
     let asked = |name: &String| options.tasks.as_ref().is_none_or(|names| names.contains(name));
     let job = Job {
         tags: model.tasks().any(|task| task.kind == TaskKind::Tokens && asked(&task.name)),
