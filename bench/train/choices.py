@@ -14,13 +14,14 @@ each line of them holds). Needs Python 3.11 and, for the `sts` column, SciPy.
 import argparse
 import hashlib
 import json
-import os
 import shutil
 import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+from training_run import measured, toml, write_aside
 
 LAYERS = 6
 LITTLE = 200
@@ -88,7 +89,7 @@ class Bench:
         command = [self.polyhead, "train", file, "-o", folder, "--set", f"seed={seed}"]
         command += ["--threads", str(self.threads), "--quiet"]
         print(f"{time.strftime('%H:%M:%S')} {key} {describe(config)}", file=sys.stderr, flush=True)
-        usage = measured([str(part) for part in command], self.limit)
+        usage = measured(command, self.limit)
         result = {"config": config, "seed": seed} | usage | read_run(folder)
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         if not keep_model:
@@ -103,9 +104,7 @@ class Bench:
 
     def keep(self, key: str, result: dict) -> None:
         self.results[key] = result
-        aside = self.out.with_suffix(".tmp")
-        aside.write_text(json.dumps(self.results, indent=1))
-        aside.replace(self.out)
+        write_aside(self.out, json.dumps(self.results, indent=1))
 
     def with_files(self, config: dict) -> dict:
         """Names of subsets become files."""
@@ -148,22 +147,6 @@ class Bench:
             printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
             self.keep(key, {"sts": float(printed)})
         return self.results.get(key, {}).get("sts")
-
-
-def measured(command: list[str], limit: float) -> dict:
-    """Runs the command: CPU seconds and peak memory of its process."""
-    child = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + limit
-    while True:
-        done, status, usage = os.wait4(child.pid, os.WNOHANG)
-        if done:
-            break
-        if time.monotonic() > deadline:
-            child.kill()
-        time.sleep(0.05)
-    if status != 0:
-        raise SystemExit(f"failed or took more than {limit:.0f} s: {' '.join(command)}")
-    return {"cpu_seconds": usage.ru_utime + usage.ru_stime, "peak_memory": usage.ru_maxrss * 1024}
 
 
 def read_run(folder: Path) -> dict:
@@ -248,17 +231,6 @@ def merged(config: dict, more: dict) -> dict:
 def plain(config: dict) -> dict:
     """A copy without what is only for this script."""
     return json.loads(json.dumps({key: value for key, value in config.items() if not key.startswith("_")}))
-
-
-def toml(config: dict) -> str:
-    lines = []
-    for key, value in config.items():
-        tables = [value] if isinstance(value, dict) else value
-        for table in tables:
-            lines.append(f"[{key}]" if isinstance(value, dict) else f"[[{key}]]")
-            # JSON's strings, numbers, booleans and lists of them are TOML's.
-            lines += [f"{name} = {json.dumps(item)}" for name, item in table.items()]
-    return "\n".join(lines) + "\n"
 
 
 def describe(config: dict) -> str:

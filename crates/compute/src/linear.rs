@@ -13,7 +13,7 @@ use crate::activation::Activation;
 use crate::buffer::Buffer;
 use crate::packed_matrix::PackedMatrix;
 use crate::simd::{Op, Simd};
-use crate::team::{SharedPointer, Team, share};
+use crate::team::{SharedPointer, Team, share, share_in_steps};
 use crate::tile::{Left, Start, Tile, ragged_tile, tile, transpose};
 
 /// Rows of `x` that are packed together: 144 × 384 numbers stay in the second cache.
@@ -111,7 +111,8 @@ fn product(
                 epilogue,
                 pre,
                 out,
-                rows: share(rows, blocks, block),
+                rows,
+                block: (block, blocks),
                 panels: share(weight.panel_count(), columns, column),
                 packed,
             });
@@ -144,15 +145,19 @@ pub fn linear_reference(
     }
 }
 
-/// Into how many blocks of rows and groups of panels a product is cut: rows
-/// first, since each block packs its rows once; columns where rows are few.
+/// Into how many blocks of rows and groups of panels a product is cut, so that
+/// every thread has the same to do: rows first, since each block packs its rows
+/// once; columns where rows are few.
 fn split(parts: usize, rows: usize, panels: usize) -> (usize, usize) {
-    let blocks = rows.div_ceil(BLOCK_ROWS).max(1);
-    match (parts, blocks >= 2 * parts) {
-        (1, _) => (1, 1),
-        (_, true) => (blocks, 1),
-        (_, false) => (blocks, parts.div_ceil(blocks).min(panels).max(1)),
+    if parts == 1 {
+        return (1, 1);
     }
+    let blocks = rows.div_ceil(BLOCK_ROWS).max(1);
+    if blocks >= parts {
+        return (blocks.next_multiple_of(parts), 1);
+    }
+    let blocks = (1..=blocks).rev().find(|blocks| parts.is_multiple_of(*blocks)).unwrap_or(1);
+    (blocks, (parts / blocks).min(panels).max(1))
 }
 
 struct Product<'a> {
@@ -163,7 +168,9 @@ struct Product<'a> {
     pre: SharedPointer,
     /// Where the results stand: the same place, unless the sums are kept.
     out: SharedPointer,
-    rows: Range<usize>,
+    rows: usize,
+    /// Which block of rows, of how many.
+    block: (usize, usize),
     panels: Range<usize>,
     /// Room for one block of rows.
     packed: &'a mut [f32],
@@ -191,8 +198,9 @@ impl Op for Product<'_> {
 impl Product<'_> {
     #[inline(always)]
     fn blocks<S: Simd, const VECTORS: usize>(&mut self, simd: S) {
-        for first_row in self.rows.clone().step_by(BLOCK_ROWS) {
-            let rows = first_row..self.rows.end.min(first_row + BLOCK_ROWS);
+        let all = share_in_steps(self.rows, S::TILE_ROWS, self.block);
+        for first_row in all.clone().step_by(BLOCK_ROWS) {
+            let rows = first_row..all.end.min(first_row + BLOCK_ROWS);
             for first_k in (0..self.weight.inputs).step_by(BLOCK_DEPTH) {
                 let depth = first_k..self.weight.inputs.min(first_k + BLOCK_DEPTH);
                 self.pack_rows(simd, &rows, &depth);

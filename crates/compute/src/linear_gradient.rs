@@ -12,7 +12,7 @@ use std::ops::Range;
 
 use crate::buffer::Buffer;
 use crate::simd::{Isa, Op, Simd};
-use crate::team::{SharedPointer, Team, share};
+use crate::team::{SharedPointer, Team, share, share_in_steps};
 use crate::tile::{Left, Start, Tile, TileWidth, ragged_tile, tile};
 
 /// Numbers of `x` that are packed before the threads go on, or one block where
@@ -216,13 +216,10 @@ impl Op for Block<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(mut self, simd: S) {
-        // Whole tiles, but for the last: nearly as many for each block.
-        let tiles = self.sizes.outputs.div_ceil(S::TILE_ROWS);
-        let tiles = share(tiles, self.block.1, self.block.0);
-        let end = self.sizes.outputs.min(tiles.end * S::TILE_ROWS);
-        let mut first = tiles.start * S::TILE_ROWS;
-        while first < end {
-            let outputs = first..end.min(first + BLOCK_OUTPUTS / S::TILE_ROWS * S::TILE_ROWS);
+        let all = share_in_steps(self.sizes.outputs, S::TILE_ROWS, self.block);
+        let mut first = all.start;
+        while first < all.end {
+            let outputs = first..all.end.min(first + BLOCK_OUTPUTS / S::TILE_ROWS * S::TILE_ROWS);
             first = outputs.end;
             let mut row = 0;
             while row < self.rows {

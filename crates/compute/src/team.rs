@@ -169,6 +169,17 @@ pub(crate) fn share(total: usize, parts: usize, part: usize) -> Range<usize> {
     total * part / parts..total * (part + 1) / parts
 }
 
+/// Part `part` of `parts` of `0..total`, cut where `step` divides: tiles of so many
+/// rows stay whole but for the last.
+pub(crate) fn share_in_steps(
+    total: usize,
+    step: usize,
+    (part, parts): (usize, usize),
+) -> Range<usize> {
+    let steps = share(total.div_ceil(step), parts, part);
+    total.min(steps.start * step)..total.min(steps.end * step)
+}
+
 /// A raw pointer that parts of an operation may share: each writes elsewhere.
 pub(crate) struct SharedPointer<T = f32>(pub(crate) *mut T);
 

@@ -21,7 +21,7 @@ use crate::state_cache::StateCache;
 
 /// Tokens of a part of a step: what is kept for the backward grows with them.
 /// Results do not depend on it, except those of a learned mix of layers.
-pub(crate) const PART_TOKENS: usize = 1024;
+pub(crate) const PART_TOKENS: usize = 2048;
 
 /// The network and everything that a step changes.
 pub struct Learner {
@@ -112,7 +112,7 @@ impl Learner {
         prompt_tokens: usize,
     ) -> Self {
         let layout = TrainableLayout::new(network.store(), trainable);
-        let depth = network.depth(&layout, &heads_of_tasks(&network, objectives.len()));
+        let depth = depth_of(&network, objectives.len(), &layout);
         let gradients = Gradients::new(layout);
         let pass = Pass::default();
         Self {
@@ -131,8 +131,7 @@ impl Learner {
     /// Trains other parameters from now on. Moments of what stays trainable stay.
     pub fn set_trainable(&mut self, threads: &Threads, trainable: &[bool]) {
         let layout = TrainableLayout::new(self.network.store(), trainable);
-        let heads = heads_of_tasks(&self.network, self.objectives.len());
-        self.depth = self.network.depth(&layout, &heads);
+        self.depth = depth_of(&self.network, self.objectives.len(), &layout);
         if &layout != self.gradients.layout() {
             // The old buffers go before the new ones come.
             self.gradients = Gradients::new(TrainableLayout::default());
@@ -145,6 +144,12 @@ impl Learner {
     /// How far down training reaches now.
     pub fn depth(&self) -> &Depth {
         &self.depth
+    }
+
+    /// How far down it would reach with these flags.
+    pub(crate) fn depth_of(&self, trainable: &[bool]) -> Depth {
+        let layout = TrainableLayout::new(self.network.store(), trainable);
+        depth_of(&self.network, self.objectives.len(), &layout)
     }
 
     /// Those of the last step, before clipping; what was not reached in it has zeros.
@@ -313,10 +318,11 @@ impl Learner {
     }
 }
 
-/// One flag a head: heads of the starting model without a task come last and
-/// never answer in a step.
-fn heads_of_tasks(network: &Network, tasks: usize) -> Vec<bool> {
-    (0..network.head_count()).map(|head| head < tasks).collect()
+/// The depth of all tasks together: heads of the starting model without a task
+/// come last and never answer in a step.
+fn depth_of(network: &Network, tasks: usize, layout: &TrainableLayout) -> Depth {
+    let heads: Vec<bool> = (0..network.head_count()).map(|head| head < tasks).collect();
+    network.depth(layout, &heads)
 }
 
 #[derive(Default)]

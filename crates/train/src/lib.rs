@@ -21,6 +21,7 @@ pub mod calibration;
 mod criterion;
 mod evaluate;
 mod finish;
+mod kept_states;
 mod learner;
 pub mod loss;
 mod machine;

@@ -122,7 +122,7 @@ impl Prepared {
         notices.extend(config.tasks.iter().zip(&known).filter(|(_, known)| **known).map(
             |(task, _)| format!("task `{}` begins with the head of the starting model", task.name),
         ));
-        let course = Course {
+        let mut course = Course {
             folder,
             data,
             report,
@@ -138,6 +138,7 @@ impl Prepared {
             notices,
             groups,
         };
+        course.notices.extend(course.random_heads(config));
         Ok(Self { network, course })
     }
 }
@@ -164,6 +165,26 @@ impl Course {
             }
         }
         ever
+    }
+
+    /// A line for each new head that is frozen for the whole run.
+    fn random_heads(&self, config: &RunConfig) -> Vec<String> {
+        let ever = self.ever_trainable();
+        let trains = |head| {
+            let mut entries = self.groups.iter().zip(&ever);
+            entries.any(|(group, ever)| *group == ParameterGroup::Head(head) && *ever)
+        };
+        let tasks = config.tasks.iter().zip(&self.known).enumerate();
+        tasks
+            .filter(|(head, (_, known))| !**known && !trains(*head))
+            .map(|(_, (task, _))| {
+                format!(
+                    "task `{}`: its head is new and frozen for the whole run: it stays the random \
+                     numbers that it begins with",
+                    task.name
+                )
+            })
+            .collect()
     }
 
     /// Whether any step trains the encoder or its modules, so that sentence

@@ -15,13 +15,14 @@ use crate::criterion::{Best, criterion};
 use crate::data::Part;
 use crate::error::{Error, ErrorKind};
 use crate::freeze::FrozenTensors;
+use crate::kept_states::{KeptStates, Passes};
 use crate::learner::{Learner, Lesson, StepOutcome};
 use crate::metric::TaskMetrics;
 use crate::observer::{Evaluated, Event, Progress};
 use crate::optimizer::{AdamW, AdamWSettings};
 use crate::prepare::{Course, Prepared};
 use crate::run_directory::{Existing, LineLog, RunDirectory};
-use crate::state_cache::{CacheCounts, StateCache};
+use crate::state_cache::CacheCounts;
 use crate::window::Window;
 
 /// A run that is going on.
@@ -43,10 +44,7 @@ pub(crate) struct Run<'a> {
     window: Window,
     /// Seconds in the steps of the window.
     window_seconds: f64,
-    /// One per source, for its training and dev rows.
-    caches: Vec<[Option<StateCache>; 2]>,
-    /// What caches that are gone have held and saved.
-    cached_before: CacheCounts,
+    kept: KeptStates,
     /// One per task: the starting model's logits for the training rows, where the
     /// task is held to them.
     teachers: Vec<Vec<f32>>,
@@ -133,8 +131,7 @@ impl<'a> Run<'a> {
             times: Times::default(),
             window: Window::new(tasks),
             window_seconds: 0.0,
-            caches: Vec::new(),
-            cached_before: CacheCounts::default(),
+            kept: KeptStates::default(),
             teachers: vec![Vec::new(); tasks],
             trainable: nothing,
             gave_up: false,
@@ -160,7 +157,7 @@ impl<'a> Run<'a> {
     pub(crate) fn enter_phase(&mut self, step: u64, tell: &mut Tell) {
         let trainable = self.course.trainable(step);
         if trainable != self.trainable {
-            self.set_trainable(trainable);
+            self.set_trainable(step, trainable);
             let spans = self.course.freeze.spans();
             let at = spans.iter().position(|span| span.last >= step).unwrap_or(0);
             if let Some(line) = self.course.freeze.lines().get(at) {
@@ -169,36 +166,41 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn set_trainable(&mut self, trainable: Vec<bool>) {
+    /// Trains these parameters from step `step` on.
+    fn set_trainable(&mut self, step: u64, trainable: Vec<bool>) {
         self.learner.set_trainable(self.threads, &trainable);
         self.trainable = trainable;
-        let depth = self.learner.depth();
-        let stale = |cache: &StateCache| cache.states() != depth.cached;
-        if self.caches.iter().flatten().flatten().any(stale) || self.caches.is_empty() {
-            self.cached_before = self.cache_counts();
-            self.caches = self.new_caches();
+        if !self.kept.fits(self.learner.depth()) {
+            let passes = self.passes_from(step);
+            let width = self.learner.network.config().hidden_size;
+            let (depth, budget) = (self.learner.depth(), self.config.train.cache_bytes);
+            self.kept.renew(depth, width, &self.course.data, budget, &passes);
         }
     }
 
-    /// A cache for each split, where there are layers below the boundary.
-    fn new_caches(&self) -> Vec<[Option<StateCache>; 2]> {
-        let depth = self.learner.depth();
-        let useful = !depth.embeddings && depth.start > 0 && self.config.train.cache_bytes > 0;
-        let sources = &self.course.data.sources;
-        let all: usize =
-            sources.iter().map(|s| s.train.tokens.tokens() + s.dev.tokens.tokens()).sum();
-        let width = self.learner.network.config().hidden_size;
-        sources
-            .iter()
-            .map(|source| {
-                [&source.train, &source.dev].map(|split| {
-                    let share = split.tokens.tokens() as f64 / all.max(1) as f64;
-                    let budget = (self.config.train.cache_bytes as f64 * share) as u64;
-                    useful
-                        .then(|| StateCache::new(depth.cached.clone(), width, split.len(), budget))
-                })
-            })
-            .collect()
+    /// How often each source is gone through from step `step` on, before
+    /// other hidden states become worth keeping.
+    fn passes_from(&self, step: u64) -> Vec<Passes> {
+        let cached = &self.learner.depth().cached;
+        let spans = self.course.freeze.spans();
+        let changes = spans.iter().map(|span| span.first).filter(|first| *first > step);
+        let end = changes
+            .into_iter()
+            .find(|first| self.learner.depth_of(&self.course.trainable(*first)).cached != *cached)
+            .map_or(self.course.total_steps, |first| first - 1);
+        let every = match self.config.train.evaluate_every {
+            0 => self.course.plan.steps_per_epoch(),
+            every => every,
+        };
+        let mut looks = end / every - (step - 1) / every;
+        if end == self.course.total_steps {
+            // The last step is followed by a look in any case, and the finished model by another.
+            looks += 1 + u64::from(!end.is_multiple_of(every));
+        }
+        let plan = &self.course.plan;
+        let (before, after) = (plan.effective_epochs(step - 1), plan.effective_epochs(end));
+        let train = before.iter().zip(after).map(|(before, after)| after - before);
+        train.map(|train| Passes { train, dev: looks as f64 }).collect()
     }
 
     /// Whether patience ended the run.
@@ -206,15 +208,9 @@ impl<'a> Run<'a> {
         self.gave_up
     }
 
-    /// What all caches hold and have saved.
+    /// What was kept, and what that has saved.
     pub(crate) fn cache_counts(&self) -> CacheCounts {
-        let mut counts = self.cached_before;
-        let now = self.caches.iter().flatten().flatten().map(StateCache::counts);
-        let (memory, file) = now.clone().fold((0, 0), |(m, f), c| (m + c.memory, f + c.file));
-        counts.memory = counts.memory.max(memory);
-        counts.file = counts.file.max(file);
-        counts.tokens_saved += now.map(|counts| counts.tokens_saved).sum::<u64>();
-        counts
+        self.kept.counts()
     }
 
     /// Does step `step` and tells of it.
@@ -233,7 +229,7 @@ impl<'a> Run<'a> {
             teachers: &self.teachers,
             accumulation: self.config.train.accumulation,
         };
-        let cache = self.caches[batch.source][0].as_mut();
+        let cache = self.kept.of(batch.source, Part::Train);
         let outcome = self.learner.step(
             self.threads,
             step,
@@ -400,7 +396,7 @@ impl<'a> Run<'a> {
         part: Part,
         vectors: bool,
     ) -> Result<Option<Answers>, Error> {
-        let Self { course, learner, caches, threads, .. } = self;
+        let Self { course, learner, kept, threads, .. } = self;
         let split = course.data.sources[source].split(part);
         if split.is_empty() {
             return Ok(None);
@@ -411,11 +407,7 @@ impl<'a> Run<'a> {
         let active: Vec<bool> =
             (0..network.head_count()).map(|head| tasks.contains(&head)).collect();
         let questions = Questions { active: &active, vectors, prompt_tokens, depth };
-        let cache = caches.get_mut(source).and_then(|caches| match part {
-            Part::Train => caches[0].as_mut(),
-            Part::Dev => caches[1].as_mut(),
-            Part::Test => None,
-        });
+        let cache = kept.of(source, part);
         Answers::of(network, threads, split, &questions, cache, pass).map(Some)
     }
 

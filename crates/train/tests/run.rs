@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
+use polyhead_train::config::Moment;
 use polyhead_train::{Ending, Event, Observer, RunConfig, Trainer};
 
 /// A folder with data of three tasks, some of it without labels.
@@ -187,6 +188,49 @@ fn kept_hidden_states_change_no_bit() {
             assert!(found[name] == results[0][name], "{name} differs");
         }
     }
+}
+
+#[test]
+fn hidden_states_are_kept_where_they_are_read_again() {
+    let place = Place::new();
+    // Ten steps an epoch, a look at dev every seven; the boundary stays for so many steps.
+    for (until, train, dev) in
+        [(7, false, false), (10, false, false), (11, true, false), (14, true, true)]
+    {
+        let mut config = place.config("");
+        config.freeze.truncate(1);
+        config.freeze[0].until = Some(Moment::Step(until));
+        let run = place.path(&format!("run-{until}"));
+        let ending = Trainer::new(config).train(&run, false).expect("a run");
+        let Ending::Finished(summary) = ending else { panic!("{ending:?}") };
+        assert_eq!(summary.cache.memory > 0, train || dev, "{until}: {:?}", summary.cache);
+        assert_eq!(summary.cache.tokens_saved > 0, train || dev, "{until}: {:?}", summary.cache);
+    }
+}
+
+/// Collects the remarks of a run.
+struct Notices(Arc<Mutex<Vec<String>>>);
+
+impl Observer for Notices {
+    fn observe(&mut self, event: &Event) {
+        if let Event::Notice(notice) = event {
+            self.0.lock().expect("no panic").push((*notice).to_owned());
+        }
+    }
+}
+
+#[test]
+fn a_new_head_that_never_trains_is_named() {
+    let place = Place::new();
+    let mut config = place.config("[[freeze]]\nparameters = [\"head.score\"]");
+    config.train.max_steps = 2;
+    let notices = Arc::default();
+    let mut trainer = Trainer::new(config).observe(Box::new(Notices(Arc::clone(&notices))));
+    trainer.train(&place.path("run"), false).expect("a run");
+    let notices = notices.lock().expect("no panic");
+    let named: Vec<&String> = notices.iter().filter(|notice| notice.contains("random")).collect();
+    assert_eq!(named.len(), 1, "{notices:?}");
+    assert!(named[0].starts_with("task `score`: its head is new and frozen"), "{named:?}");
 }
 
 #[test]

@@ -167,7 +167,10 @@ pub(crate) fn write(out: &mut impl Write, summary: &RunSummary) -> io::Result<()
         }
     }
     writeln!(out)?;
-    scores::of_run(summary).write(out, 2)?;
+    match summary.tasks.iter().any(|task| task.dev.is_some() || task.test.is_some()) {
+        true => scores::of_run(summary).write(out, 2)?,
+        false => writeln!(out, "no metrics: there are no dev and no test rows with labels")?,
+    }
     if let Some(table) = scores::calibration(summary) {
         writeln!(out, "\ncalibration on dev (expected error of probabilities)")?;
         table.write(out, 2)?;

@@ -8,6 +8,9 @@ use crate::error::{Error, ErrorKind};
 /// Keeps these numbers apart from those that order rows.
 const DRAW: u64 = 2;
 
+/// Draws that are counted one by one.
+const COUNTED: u64 = 1 << 22;
+
 /// The batches of a run. Those of any step follow from seed, sampler, batch
 /// size and numbers of rows.
 ///
@@ -138,17 +141,20 @@ impl Plan {
     }
 
     /// How often each source has been gone through after so many steps; 0 for
-    /// sources without rows.
+    /// sources without rows. Runs of more than four million steps, as those that a
+    /// time limit ends may have, are taken to go on as they began.
     pub fn effective_epochs(&self, steps: u64) -> Vec<f64> {
+        let counted = steps.min(COUNTED);
         let mut drawn = Drawn { before: 0, counts: vec![0; self.rows.len()] };
-        drawn.count_to(steps, &self.draw, self.seed);
+        drawn.count_to(counted, &self.draw, self.seed);
+        let factor = steps as f64 / counted.max(1) as f64;
         let passes = |(&rows, &batches): (&usize, &u64)| {
             if rows == 0 {
                 return 0.0;
             }
             let per_pass = rows.div_ceil(self.batch_size) as u64;
             let begun = (batches % per_pass) as usize * self.batch_size;
-            (batches / per_pass) as f64 + begun as f64 / rows as f64
+            ((batches / per_pass) as f64 + begun as f64 / rows as f64) * factor
         };
         self.rows.iter().zip(&drawn.counts).map(passes).collect()
     }
@@ -244,6 +250,15 @@ mod tests {
             }
             assert_eq!(plan.effective_epochs(9), [3.0]);
             assert_eq!(plan.effective_epochs(1), [0.4]);
+        }
+    }
+
+    #[test]
+    fn epochs_of_endless_runs_are_known_at_once() {
+        let plan = plan(Sampler::Proportional, &[100, 300]);
+        for epochs in plan.effective_epochs(100 << 40) {
+            let expected = (100u64 << 40) as f64 / 100.0;
+            assert!((epochs / expected - 1.0).abs() < 0.01, "{epochs}, not about {expected}");
         }
     }
 
