@@ -28,6 +28,30 @@ pub enum Activation {
 }
 
 impl Activation {
+    /// All of them, the usual one of BERT first.
+    pub const ALL: [Self; 7] = [
+        Self::Gelu,
+        Self::GeluTanh,
+        Self::Relu,
+        Self::Silu,
+        Self::Tanh,
+        Self::Sigmoid,
+        Self::Identity,
+    ];
+
+    /// The name in configurations and files, that of `config.json` where it has one.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Identity => "linear",
+            Self::Gelu => "gelu",
+            Self::GeluTanh => "gelu_new",
+            Self::Relu => "relu",
+            Self::Silu => "silu",
+            Self::Tanh => "tanh",
+            Self::Sigmoid => "sigmoid",
+        }
+    }
+
     /// Replaces each number by its image.
     pub fn apply(self, isa: Isa, values: &mut [f32]) {
         isa.run(Apply { activation: self, values });

@@ -8,6 +8,7 @@ use polyhead_compute::{Activation, Isa, Team};
 use crate::error::{Error, ErrorKind};
 use crate::head_spec::{HeadInput, HeadLayer, HeadSpec, TaskKind};
 use crate::packed_linear::PackedLinear;
+use crate::polyhead_json;
 use crate::random::Random;
 
 /// A head as numbers, row-major.
@@ -65,11 +66,13 @@ impl HeadSpec {
         tensors
     }
 
-    /// Whether the head can stand there.
+    /// Whether the head can stand there, and can be written and read again.
     ///
     /// # Errors
     /// [`ErrorKind::Option`] naming the head and what does not fit.
     pub fn check(&self, site: &HeadSite) -> Result<(), Error> {
+        polyhead_json::check_heads(std::iter::once(self))
+            .map_err(|problem| Error::new(ErrorKind::Option, problem))?;
         let fail = |message: String| {
             Err(Error::new(ErrorKind::Option, format!("head `{}`: {message}", self.name)))
         };
@@ -85,9 +88,6 @@ impl HeadSpec {
             return fail(
                 "input = \"embedding\": expected a sentence task on the last layer".into(),
             );
-        }
-        if self.outputs() == 0 {
-            return fail("expected at least one label".into());
         }
         Ok(())
     }
@@ -107,6 +107,28 @@ impl HeadWeights {
         let output = (normal(spec.outputs() * inputs), vec![0.0; spec.outputs()]);
         let mix = (spec.layer == HeadLayer::Mix).then(|| vec![0.0; site.layers + 1]);
         Self { mix, hidden, output, spec }
+    }
+
+    /// Whether the head can stand there with these numbers.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Option`] naming the head and what does not fit.
+    pub fn check(&self, site: &HeadSite) -> Result<(), Error> {
+        self.spec.check(site)?;
+        let shapes = self.spec.tensors(site);
+        let wanted: Vec<usize> =
+            shapes.iter().map(|(_, shape, _)| shape.iter().product()).collect();
+        let found: Vec<usize> = self.values().iter().map(|values| values.len()).collect();
+        if wanted != found {
+            let name = &self.spec.name;
+            let message = format!(
+                "head `{name}`: expected tensors of {wanted:?} numbers for {} layers of width {} \
+                 and sentence vectors of {}, found {found:?}",
+                site.layers, site.hidden_size, site.embedding
+            );
+            return Err(Error::new(ErrorKind::Option, message));
+        }
+        Ok(())
     }
 
     /// The numbers in the order of [`HeadSpec::tensors`].

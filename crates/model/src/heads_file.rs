@@ -83,18 +83,8 @@ pub(crate) fn tensors<'a>(
 ) -> Result<Vec<TensorToWrite<'a>>, Error> {
     let mut tensors = Vec::new();
     for head in heads {
-        let expected = head.spec.tensors(site);
-        let values = head.values();
-        let sizes = |counts: &mut dyn Iterator<Item = usize>| counts.collect::<Vec<_>>();
-        let wanted = sizes(&mut expected.iter().map(|(_, shape, _)| shape.iter().product()));
-        let found = sizes(&mut values.iter().map(|values| values.len()));
-        if wanted != found {
-            let name = &head.spec.name;
-            let message =
-                format!("head `{name}`: expected tensors of {wanted:?} numbers, found {found:?}");
-            return Err(Error::new(ErrorKind::Option, message));
-        }
-        for ((part, shape, _), values) in expected.into_iter().zip(values) {
+        head.check(site)?;
+        for ((part, shape, _), values) in head.spec.tensors(site).into_iter().zip(head.values()) {
             let name = format!("heads.{}.{part}", head.spec.name);
             tensors.push(TensorToWrite { name, shape, values: values.into() });
         }

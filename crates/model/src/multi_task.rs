@@ -79,12 +79,12 @@ impl MultiTaskModel {
         self.heads.iter().map(|head| &head.spec)
     }
 
-    /// Answers of all tasks to `texts`.
+    /// Answers of all tasks to `texts`, and their sentence vectors.
     ///
     /// # Errors
     /// If an answer would hold a number that is not finite.
     pub fn predict(&self, texts: &[impl AsRef<str>]) -> Result<Predictions, Error> {
-        self.predict_with(texts, &PredictOptions::default())
+        self.predict_with(texts, &PredictOptions { embeddings: true, ..PredictOptions::default() })
     }
 
     /// Answers to `texts`, with options.

@@ -225,7 +225,7 @@ impl Network {
             embedding: crate::module::output_width(config.hidden_size, &modules)?,
         };
         for head in heads {
-            head.spec.check(&site)?;
+            head.check(&site)?;
         }
 
         let mut store = ParameterStore::default();

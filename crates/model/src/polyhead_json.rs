@@ -311,7 +311,7 @@ impl TaskJson {
                 HeadLayer::At(layer) => Value::from(layer),
             },
             hidden: spec.hidden.map(|hidden| hidden as u64),
-            activation: activation_name(spec.activation).to_owned(),
+            activation: spec.activation.name().to_owned(),
             dropout: shortest(spec.dropout),
             temperature: shortest(spec.temperature),
             thresholds: spec.thresholds.iter().copied().map(shortest).collect(),
@@ -355,26 +355,9 @@ fn layer(value: &Value) -> Result<HeadLayer, String> {
     }
 }
 
-/// The names of `config.json`, one for each function.
-const ACTIVATIONS: [(&str, Activation); 7] = [
-    ("linear", Activation::Identity),
-    ("gelu", Activation::Gelu),
-    ("gelu_new", Activation::GeluTanh),
-    ("relu", Activation::Relu),
-    ("silu", Activation::Silu),
-    ("tanh", Activation::Tanh),
-    ("sigmoid", Activation::Sigmoid),
-];
-
-fn activation_name(activation: Activation) -> &'static str {
-    let found = ACTIVATIONS.iter().find(|(_, other)| *other == activation);
-    found.expect("every activation has a name").0
-}
-
 fn activation(name: &str) -> Result<Activation, String> {
-    let found = ACTIVATIONS.iter().find(|(other, _)| *other == name);
-    found.map(|(_, activation)| *activation).ok_or_else(|| {
-        let known: Vec<&str> = ACTIVATIONS.iter().map(|(name, _)| *name).collect();
+    Activation::ALL.into_iter().find(|activation| activation.name() == name).ok_or_else(|| {
+        let known = Activation::ALL.map(Activation::name);
         format!("`activation`: expected one of {}, found {:?}", known.join(", "), shown(name))
     })
 }
@@ -459,8 +442,7 @@ mod tests {
 
     #[test]
     fn activations_all_have_names() {
-        for (name, function) in ACTIVATIONS {
-            assert_eq!(activation_name(function), name);
+        for (name, function) in Activation::ALL.map(|function| (function.name(), function)) {
             assert_eq!(activation(name).unwrap(), function);
         }
     }

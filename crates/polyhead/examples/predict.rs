@@ -16,6 +16,9 @@ fn main() -> Result<ExitCode, Error> {
     let found = model.predict(texts)?;
     for (i, text) in texts.iter().enumerate() {
         println!("{text}  ({} tokens)", found.texts[i].total);
+        if let Some(vectors) = &found.embeddings {
+            println!("  vector: {:.3?} …", &vectors.row(i)[..3]);
+        }
         for task in &found.tasks {
             println!("  {}: {}", task.name, answer(task, i));
         }

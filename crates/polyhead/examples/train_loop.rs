@@ -9,7 +9,6 @@ use std::error::Error;
 use std::path::Path;
 
 use polyhead::train::Prepared;
-use polyhead::train::loss::mean_factor;
 use polyhead::train::metric::RunningAccuracy;
 use polyhead::train::optimizer::{AdamW, AdamWSettings, Update};
 use polyhead::{Gradients, Mode, PackedRows, Pass, RunConfig, Targets, Threads, TrainableLayout};
@@ -35,7 +34,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let split = &course.data.sources[0].train;
     let objectives = &course.objectives;
 
-    let layout = TrainableLayout::new(network.store(), &course.trainable(1));
+    let layout = TrainableLayout::new(network.store(), &course.freeze.trainable(1));
     let active = vec![true; objectives.len()];
     let depth = network.depth(&layout, &active);
     let reached = network.reached(&active);
@@ -55,7 +54,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             gradients.clear();
             network.forward(team, &input, mode, &depth, &active, &mut pass);
 
-            // One loss per task; what is minimised is their weighted sum.
+            // One loss per task; what is minimised is their sum (all weights are 1 here).
             for (task, objective) in objectives.iter().enumerate() {
                 let targets = batch.targets(split, task);
                 let (logits, dlogits) = pass.logits_and_gradient(task);
@@ -63,8 +62,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                     accuracies[task].add_classes(logits, objective.outputs(), classes);
                 }
                 let count = objective.normaliser(&targets);
-                let factor = mean_factor(objective.weight, count);
-                losses[task] = objective.loss(logits, &targets, factor, dlogits) / count;
+                losses[task] = objective.loss(logits, &targets, 1.0 / count, dlogits) / count;
             }
 
             network.backward(team, &input, &depth, &mut pass, &mut gradients);
@@ -82,12 +80,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         })?;
 
         if step % 5 == 0 {
-            let weighted =
-                objectives.iter().zip(&losses).map(|(o, loss)| f64::from(o.weight) * loss);
-            print!("step {step:2}  loss {:.4}", weighted.sum::<f64>());
+            print!("step {step:2}  loss {:.4}", losses.iter().sum::<f64>());
             for (task, accuracy) in config.tasks.iter().zip(&mut accuracies) {
-                let share = std::mem::take(accuracy).get().unwrap_or(0.0);
-                print!("  {} {:.1} %", task.name, 100.0 * share);
+                print!(
+                    "  {} {:.1} %",
+                    task.name,
+                    100.0 * std::mem::take(accuracy).get().unwrap_or(0.0)
+                );
             }
             println!();
         }

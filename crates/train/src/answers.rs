@@ -8,7 +8,7 @@ use polyhead_compute::{Team, Threads};
 use polyhead_model::{Depth, HeadSpec, Mode, Network, Pass, TaskKind};
 
 use crate::calibration::given_labels;
-use crate::data::{Split, TaskLabels};
+use crate::data::{FIRST_UNKNOWN, Split, TaskLabels};
 use crate::error::{Error, ErrorKind};
 use crate::metric::{
     ClassificationCounter, MultiLabelCounter, RegressionCounter, TaskMetrics, TokensCounter, argmax,
@@ -156,7 +156,8 @@ fn run_cached(
     }
     let input = packed.input(questions.prompt_tokens, None);
     network.forward(team, &input, Mode::Evaluate, depth, questions.active, pass);
-    keep_states(network, packed, cache, pass)
+    keep_states(network, packed, cache, pass);
+    Ok(())
 }
 
 /// Puts the hidden states of a pass into the cache.
@@ -165,7 +166,7 @@ pub(crate) fn keep_states(
     packed: &PackedRows,
     cache: &mut StateCache,
     pass: &Pass,
-) -> Result<(), Error> {
+) {
     let width = network.config().hidden_size;
     let wanted = cache.states().to_vec();
     for (row, ends) in packed.rows.iter().zip(packed.offsets().windows(2)) {
@@ -173,9 +174,8 @@ pub(crate) fn keep_states(
             .iter()
             .map(|state| &pass.state(*state)[ends[0] * width..ends[1] * width])
             .collect();
-        cache.put(*row, &states)?;
+        cache.put(*row, &states);
     }
-    Ok(())
 }
 
 /// Rows of `from` to their places in `to`.
@@ -232,7 +232,13 @@ fn judge(
             counter.finish().map(TaskMetrics::Regression)
         }
         TaskLabels::Tags(labels) => {
-            let mut counter = TokensCounter::new(&spec.labels, &[]);
+            let others = split.issues.get(task).map_or(&[][..], |issues| &issues.others);
+            let mut counter = TokensCounter::new(&spec.labels, others);
+            // The counter's numbers of other tags follow the head's.
+            let place = |tag: u32| match tag.checked_sub(FIRST_UNKNOWN) {
+                Some(other) => spec.labels.len() as u32 + other,
+                None => tag,
+            };
             counter.add_loss(loss.0, loss.1);
             for (row, tags) in labels.iter().enumerate() {
                 let Some(tags) = tags else { continue };
@@ -244,7 +250,8 @@ fn judge(
                             .map(|_| argmax(&logits[word * outputs..][..outputs]) as u32)
                     })
                     .collect();
-                counter.add(&given, tags);
+                let tags: Vec<u32> = tags.iter().map(|tag| place(*tag)).collect();
+                counter.add(&given, &tags);
             }
             counter.finish().map(TaskMetrics::Tokens)
         }

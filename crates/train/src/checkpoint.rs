@@ -29,7 +29,7 @@ use manifest::Manifest;
 use tensors::{Tensor, TensorView};
 
 /// Of the files and their meaning; another number is another meaning.
-const FORMAT_VERSION: u64 = 1;
+const FORMAT_VERSION: u64 = 2;
 
 const STATE: &str = "state.json";
 const PARAMETERS: &str = "parameters.safetensors";
@@ -109,29 +109,63 @@ impl Checkpoints {
     /// [`ErrorKind::Io`], as where the disk is full: then the older checkpoints are
     /// as they were, and the message names the newest of them.
     pub fn save(&self, snapshot: &Snapshot) -> Result<PathBuf, Error> {
-        self.save_inner(snapshot).map_err(|error| {
-            let left = match self.steps().unwrap_or_default().last() {
-                Some((_, name)) => format!("the last good one is `{name}`"),
-                None => "there is none yet".to_owned(),
-            };
+        let saved = self.add(snapshot).and_then(|target| {
+            let steps = self.steps()?;
+            let older = steps.iter().filter(|(step, _)| *step < snapshot.progress.step);
+            let surplus = older.clone().count().saturating_sub(self.keep - 1);
+            for (_, name) in older.take(surplus) {
+                aside::discard(&self.folder.join(name))?;
+            }
+            Ok(target)
+        });
+        saved.map_err(|error| {
             let step = snapshot.progress.step;
-            let message = format!("checkpoint of step {step}: {error}; {left}");
-            Error::with_source(error.kind(), message, error)
+            let message = format!("checkpoint of step {step}: {error}; {}", self.what_stands());
+            Error::new(error.kind(), message)
         })
     }
 
-    fn save_inner(&self, snapshot: &Snapshot) -> Result<PathBuf, Error> {
+    /// Writes a checkpoint and removes none.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`].
+    pub fn add(&self, snapshot: &Snapshot) -> Result<PathBuf, Error> {
         fs::create_dir_all(&self.folder).map_err(|error| io_error(&self.folder, error))?;
         self.remove_leftovers()?;
-        let target = self.folder.join(format!("step-{:06}", snapshot.progress.step));
+        let target = self.folder.join(name_of(snapshot.progress.step));
         write_aside(&target, |folder| snapshot.write(folder))?;
-        let steps = self.steps()?;
-        let older = steps.iter().filter(|(step, _)| *step < snapshot.progress.step);
-        let surplus = older.clone().count().saturating_sub(self.keep - 1);
-        for (_, name) in older.take(surplus) {
+        Ok(target)
+    }
+
+    /// Removes the checkpoints of all steps that `unwanted` names.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`].
+    pub fn discard(&self, unwanted: impl Fn(u64) -> bool) -> Result<(), Error> {
+        for (_, name) in self.steps()?.iter().filter(|(step, _)| unwanted(*step)) {
             aside::discard(&self.folder.join(name))?;
         }
-        Ok(target)
+        Ok(())
+    }
+
+    /// For messages: `the last good one is `step-000200``, or that there is none.
+    pub fn what_stands(&self) -> String {
+        match self.steps().unwrap_or_default().last() {
+            Some((_, name)) => format!("the last good one is `{name}`"),
+            None => "there is none yet".to_owned(),
+        }
+    }
+
+    /// The checkpoint of this step, or what is wrong with it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Run`] if it is not there or damaged, or of another version.
+    pub fn of_step(&self, step: u64) -> Result<TrainState, Error> {
+        let folder = self.folder.join(name_of(step));
+        TrainState::read(&folder).map_err(|error| {
+            let (Unreadable::Damaged(problem) | Unreadable::OtherVersion(problem)) = error;
+            Error::new(ErrorKind::Run, format!("{}: {problem}", folder.display()))
+        })
     }
 
     /// The newest good checkpoint, and what was wrong with newer ones. Those are
@@ -216,6 +250,10 @@ impl Checkpoints {
         }
         unreachable!("some number is free");
     }
+}
+
+fn name_of(step: u64) -> String {
+    format!("step-{step:06}")
 }
 
 /// `step-000200` is 200.

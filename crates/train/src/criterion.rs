@@ -1,57 +1,29 @@
 //! What the best model is chosen by.
 
 use crate::config::{RunConfig, TaskSettings};
-use crate::error::{Error, ErrorKind};
-use crate::metric::{TaskMetrics, larger_is_better, main_metric, metric_names};
+use crate::metric::{TaskMetrics, larger_is_better, main_metric};
 
 /// The metric that stands for a task.
 pub(crate) fn metric_of(task: &TaskSettings) -> &str {
     task.metric.as_deref().unwrap_or(main_metric(task.kind))
 }
 
-/// Says what is wrong with `best`, if anything is.
-///
-/// # Errors
-/// [`ErrorKind::Config`] naming the tasks or metrics that there are.
-pub(crate) fn check(config: &RunConfig) -> Result<(), Error> {
-    let best = &config.train.best;
-    if best == "mean" {
-        return Ok(());
-    }
-    let fail = |message: String| {
-        let message = format!("train.best: {message}, found `{best}`");
-        Err(Error::new(ErrorKind::Config, message))
-    };
-    let (name, metric) = best.split_once('.').unwrap_or((best, ""));
-    let Some(task) = config.tasks.iter().find(|task| task.name == name) else {
-        let names: Vec<&str> = config.tasks.iter().map(|task| task.name.as_str()).collect();
-        return fail(format!("expected `mean` or TASK.METRIC with one of {}", names.join(", ")));
-    };
-    match metric_names(task.kind).contains(&metric) {
-        true => Ok(()),
-        false => {
-            fail(format!("expected a metric of {name}: {}", metric_names(task.kind).join(", ")))
-        }
-    }
-}
-
-/// Larger is better; `None` where no metric is there, as without dev data.
+/// Larger is better; `None` where there is nothing to choose by: without dev data,
+/// or if a metric has no value, as a correlation with a constant. A mean over
+/// fewer tasks than at other times would compare with nothing.
 ///
 /// - `metrics`: one per task
 pub(crate) fn criterion(config: &RunConfig, metrics: &[Option<TaskMetrics>]) -> Option<f64> {
-    let value = |index: usize, metric: &str| {
-        let value = metrics[index].as_ref()?.get(metric);
-        // A correlation with a constant is no value: the worst that there is.
-        let value = value.unwrap_or(if larger_is_better(metric) { -1.0 } else { f64::MAX });
-        Some(if larger_is_better(metric) { value } else { -value })
-    };
+    let sign = |metric: &str| if larger_is_better(metric) { 1.0 } else { -1.0 };
     if let Some((name, metric)) = config.train.best.split_once('.') {
         let index = config.tasks.iter().position(|task| task.name == name)?;
-        return value(index, metric);
+        return Some(sign(metric) * metrics[index].as_ref()?.get(metric)?);
     }
-    let tasks = config.tasks.iter().enumerate();
-    let values: Vec<f64> =
-        tasks.filter_map(|(index, task)| value(index, metric_of(task))).collect();
+    let judged = config.tasks.iter().zip(metrics).filter_map(|(task, metrics)| {
+        let metric = metric_of(task);
+        Some(metrics.as_ref()?.get(metric).map(|value| sign(metric) * value))
+    });
+    let values: Vec<f64> = judged.collect::<Option<_>>()?;
     (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
@@ -85,6 +57,42 @@ impl Best {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn config(best: &str, metric: &str) -> RunConfig {
+        let text = format!(
+            "data.train = \"a.jsonl\"\ntrain.best = \"{best}\"\n\
+             [[task]]\nname = \"a\"\nkind = \"regression\"\nmetric = \"{metric}\"\n\
+             [[task]]\nname = \"b\"\nkind = \"regression\"\nmetric = \"mse\"\n"
+        );
+        RunConfig::parse(&text, std::path::Path::new("c.toml"), &[]).expect("a configuration")
+    }
+
+    /// Of answers 1 and 2 to these targets.
+    fn metrics(targets: [f32; 2]) -> Option<TaskMetrics> {
+        let mut counter = crate::metric::RegressionCounter::new();
+        counter.add(1.0, targets[0]);
+        counter.add(2.0, targets[1]);
+        counter.finish().map(TaskMetrics::Regression)
+    }
+
+    #[test]
+    fn a_metric_without_a_value_chooses_nothing() {
+        let mean = config("mean", "spearman");
+        // Spearman 1, but for rounding, and the negative of a squared error of 0 and 1.
+        let near = |found: Option<f64>, expected: f64| {
+            assert!(
+                (found.expect("a value") - expected).abs() < 1e-12,
+                "{found:?}, not {expected}"
+            );
+        };
+        near(criterion(&mean, &[metrics([3.0, 4.0]), metrics([2.0, 2.0])]), 0.25);
+        near(criterion(&mean, &[metrics([3.0, 4.0]), None]), 1.0);
+        assert_eq!(criterion(&mean, &[metrics([3.0, 3.0]), metrics([2.0, 2.0])]), None);
+        assert_eq!(criterion(&mean, &[None, None]), None);
+        let one = config("b.mse", "spearman");
+        assert_eq!(criterion(&one, &[metrics([3.0, 3.0]), metrics([2.0, 2.0])]), Some(-0.5));
+        assert_eq!(criterion(&one, &[metrics([3.0, 4.0]), None]), None);
+    }
 
     #[test]
     fn only_more_is_better() {

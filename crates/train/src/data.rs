@@ -32,7 +32,7 @@ pub use check::{
 };
 pub use fingerprint::DataFile;
 pub use issues::{BrokenTag, LabelIssues, UnknownLabel};
-pub use labels::{TaskLabels, UNKNOWN};
+pub use labels::{FIRST_UNKNOWN, TaskLabels};
 pub use read::{Rows, load, read};
 pub use source::{DataTask, Dataset, Source};
 pub use split::{Part, Place, Split, SplitWords, Tokenize};

@@ -16,7 +16,7 @@ use crate::metric::TaskMetrics;
 use crate::observer::Event;
 use crate::optimizer::AdamWSettings;
 use crate::packed_rows::Targets;
-use crate::run::{Run, by_task};
+use crate::run::{Run, scores_by_task};
 use crate::state_cache::CacheCounts;
 
 /// What a run has come to.
@@ -76,8 +76,8 @@ impl Run<'_> {
     /// # Errors
     /// [`ErrorKind::Io`](crate::ErrorKind) if something cannot be written.
     pub(crate) fn finish(mut self, tell: &mut dyn FnMut(Event)) -> Result<RunSummary, Error> {
-        let best_step = self.take_best_weights()?;
-        let frozen = self.frozen.verify(self.learner.network.store())?;
+        let frozen = self.prove_frozen()?;
+        let best_step = self.take_best_weights(tell)?;
         let mut all = Vec::new();
         for source in 0..self.course.data.sources.len() {
             for part in [Part::Dev, Part::Test] {
@@ -91,7 +91,7 @@ impl Run<'_> {
         let tasks = self.task_summaries(&all, calibrations);
         let vector_cosine = self.vector_cosines(&all).map(|all| mean(&all));
         let finals = |part: &dyn Fn(&TaskSummary) -> Option<TaskMetrics>| {
-            by_task(&tasks.iter().map(|t| (t.name.clone(), part(t))).collect::<Vec<_>>())
+            scores_by_task(&tasks.iter().map(|t| (t.name.clone(), part(t))).collect::<Vec<_>>())
         };
         let metrics = json!({
             "dev": finals(&|task| task.dev.clone()),
@@ -125,17 +125,36 @@ impl Run<'_> {
     }
 
     /// Goes back to the best weights; says of which step they are.
-    fn take_best_weights(&mut self) -> Result<u64, Error> {
-        if self.best.score.is_none() || self.best.step == self.done {
+    fn take_best_weights(&mut self, tell: &mut dyn FnMut(Event)) -> Result<u64, Error> {
+        let judged = self.course.data.sources.iter().any(|source| !source.dev.is_empty());
+        if self.best.score.is_none() && judged && self.done > 0 {
+            tell(Event::Notice(
+                "on dev, `train.best` never had a value to choose by: the model is that of the \
+                 last step",
+            ));
+        }
+        let best = self.best.step;
+        if self.best.score.is_none() || best == self.done {
             return Ok(self.done);
         }
-        let Some((state, _)) = self.best_weights().latest()? else { return Ok(self.done) };
+        let state = match self.best_weights().of_step(best) {
+            Ok(state) => state,
+            Err(error) => {
+                let step = self.done;
+                tell(Event::Notice(&format!(
+                    "the best weights, of step {best}, cannot be read: {error}; the model is that \
+                     of the last step, {step}"
+                )));
+                return Ok(step);
+            }
+        };
         let settings = AdamWSettings::new(&self.config.train);
         let Self { learner, threads, .. } = self;
         threads.team(|team| {
             learner.network.update(team, &|_| true, |store| state.restore(store, settings))
         })?;
-        Ok(state.progress.step)
+        self.kept.go_back_to(best);
+        Ok(best)
     }
 
     /// Temperatures and thresholds from dev, for every task that has labels there.

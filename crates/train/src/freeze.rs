@@ -11,7 +11,7 @@ mod proof;
 use polyhead_model::{ParameterGroup, ParameterStore};
 
 use crate::config::{FreezePhase, Moment};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 
 pub use proof::FrozenTensors;
 
@@ -65,21 +65,28 @@ impl FreezePlan {
     ) -> Result<Self, Error> {
         let groups = Groups::new(store, heads);
         let rules = phases.iter().map(|phase| {
-            Ok(Rule {
-                matches: groups.matches(&phase.parameters)?,
-                first: match phase.from {
-                    None => 1,
-                    Some(Moment::Step(step)) => step,
-                    Some(Moment::Epoch(epoch)) => {
-                        epoch.saturating_sub(1).saturating_mul(steps_per_epoch).saturating_add(1)
-                    }
-                },
-                last: match phase.until {
-                    None => u64::MAX,
-                    Some(Moment::Step(step)) => step,
-                    Some(Moment::Epoch(epoch)) => epoch.saturating_mul(steps_per_epoch),
-                },
-            })
+            let first = match phase.from {
+                None => 1,
+                Some(Moment::Step(step)) => step,
+                Some(Moment::Epoch(epoch)) => {
+                    epoch.saturating_sub(1).saturating_mul(steps_per_epoch).saturating_add(1)
+                }
+            };
+            let last = match phase.until {
+                None => u64::MAX,
+                Some(Moment::Step(step)) => step,
+                Some(Moment::Epoch(epoch)) => epoch.saturating_mul(steps_per_epoch),
+            };
+            let matches = groups.matches(&phase.parameters)?;
+            if first > last {
+                let message = format!(
+                    "freeze rule `{}`: expected an end that is not before its beginning, found \
+                     from step {first} until step {last} with {steps_per_epoch} steps an epoch",
+                    phase.parameters.join(", ")
+                );
+                return Err(Error::new(ErrorKind::Config, message));
+            }
+            Ok(Rule { matches, first, last })
         });
         let index = store.entries().iter().map(|entry| (entry.group, entry.range.len()));
         Ok(Self {
@@ -88,6 +95,21 @@ impl FreezePlan {
             heads: heads.to_vec(),
             total_steps,
         })
+    }
+
+    /// Heads from this one on have no task: no step trains them.
+    pub fn without_heads_from(mut self, first: usize) -> Self {
+        let is_one = |group| matches!(group, ParameterGroup::Head(head) if head >= first);
+        let matches: Vec<bool> = self.index.iter().map(|(group, _)| is_one(*group)).collect();
+        if matches.contains(&true) {
+            self.rules.push(Rule { matches, first: 1, last: u64::MAX });
+        }
+        self
+    }
+
+    /// What head `head` is called.
+    pub(crate) fn head_name(&self, head: usize) -> String {
+        self.heads.get(head).map_or_else(|| head.to_string(), String::clone)
     }
 
     /// One flag per entry of the index.
@@ -225,7 +247,6 @@ pub(crate) fn short(count: usize) -> String {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::error::ErrorKind;
 
     /// A model of six layers with two heads: a matrix and a bias in each part.
     pub(crate) fn store() -> ParameterStore {
@@ -463,6 +484,25 @@ pub(crate) mod tests {
             assert!(error.contains(group), "{error}");
             assert!(error.contains("all, encoder, embeddings, heads, head.a"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_rule_that_ends_before_it_begins_is_an_error() {
+        // Ten steps an epoch: from step 21 until step 5.
+        let phase = phase("heads", Some(Moment::Epoch(3)), Some(Moment::Step(5)));
+        let error = FreezePlan::new(&[phase], &store(), &heads(), 10, 30).unwrap_err();
+        let message = error.to_string();
+        assert!(message.starts_with("freeze rule `heads`: expected an end"), "{message}");
+        assert!(message.contains("from step 21 until step 5"), "{message}");
+    }
+
+    #[test]
+    fn heads_without_a_task_are_frozen() {
+        let plan = plan(&[]).without_heads_from(1);
+        assert_eq!(plan.always_frozen().iter().filter(|frozen| **frozen).count(), 2);
+        let line = "steps 1–30: training 20 of 22 tensors, 1.1 k of 1.2 k parameters; frozen: \
+                    head.sentiment";
+        assert_eq!(plan.lines(), [line]);
     }
 
     #[test]

@@ -10,6 +10,10 @@ use crate::state_cache::{CacheCounts, StateCache};
 #[derive(Default)]
 pub(crate) struct KeptStates {
     caches: Vec<[Option<StateCache>; 2]>,
+    /// Which hidden states would be kept; `None` before the first phase.
+    states: Option<Vec<usize>>,
+    /// The step from which on the layers below have not changed.
+    since: u64,
     /// What caches that are gone have held and saved.
     before: CacheCounts,
 }
@@ -22,19 +26,28 @@ pub(crate) struct Passes {
 }
 
 impl KeptStates {
-    /// Whether what is kept is of use at this depth.
+    /// Whether it is what should be kept at this depth.
     pub(crate) fn fits(&self, depth: &Depth) -> bool {
-        let stale = |cache: &StateCache| cache.states() != depth.cached;
-        !self.caches.is_empty() && !self.caches.iter().flatten().flatten().any(stale)
+        self.states.as_ref() == Some(&depth.cached)
+    }
+
+    /// Forgets what is kept if the weights after step `step` come back, and layers
+    /// below the boundary were others then.
+    pub(crate) fn go_back_to(&mut self, step: u64) {
+        if step + 1 < self.since {
+            *self = Self { before: self.counts(), ..Self::default() };
+        }
     }
 
     /// Empty caches for this depth, for rows that are read more than once.
     ///
+    /// - `step`: the first one in which the layers below do not change
     /// - `width`: `D`
     /// - `budget`: bytes of memory for all of them; 0: nothing is kept
     /// - `passes`: one per source
     pub(crate) fn renew(
         &mut self,
+        step: u64,
         depth: &Depth,
         width: usize,
         data: &Dataset,
@@ -42,6 +55,8 @@ impl KeptStates {
         passes: &[Passes],
     ) {
         self.before = self.counts();
+        self.states = Some(depth.cached.clone());
+        self.since = step;
         let useful = !depth.embeddings && depth.start > 0 && budget > 0;
         let kept = |passes: f64| useful && passes > 1.0;
         let splits = || {
@@ -71,6 +86,11 @@ impl KeptStates {
             Part::Dev => dev.as_mut(),
             Part::Test => None,
         }
+    }
+
+    /// Why no more states are kept, where that is news.
+    pub(crate) fn take_problem(&mut self) -> Option<String> {
+        self.caches.iter_mut().flatten().flatten().find_map(StateCache::take_problem)
     }
 
     /// What all of them hold, at most, and have saved.

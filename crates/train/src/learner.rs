@@ -212,7 +212,7 @@ impl Learner {
                 let seconds = begin.elapsed().as_secs_f64();
                 forward_times.add(known.is_some(), seconds, part.tokens());
                 if let (Some(cache), None) = (&mut cache, &known) {
-                    keep_states(network, part, cache, pass)?;
+                    keep_states(network, part, cache, pass);
                 }
                 for (task, wanted) in wanted.iter().enumerate().filter(|(task, _)| active[*task]) {
                     let (logits, dlogits) = pass.logits_and_gradient(task);
@@ -242,7 +242,7 @@ impl Learner {
         let gradient_norm = self.update(threads, rates, multiplier, &touched).map_err(|error| {
             let tasks: Vec<usize> = (0..wanted.len()).filter(|task| active[*task]).collect();
             let place = place(step, &tasks, lesson.rows, &self.network, lesson);
-            Error::with_source(error.kind(), format!("{place}: {error}"), error)
+            Error::new(error.kind(), format!("{place}: {error}"))
         })?;
         let tasks: Vec<TaskStep> = (0..wanted.len())
             .map(|task| TaskStep {

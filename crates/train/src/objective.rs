@@ -3,7 +3,7 @@
 use polyhead_model::TaskKind;
 
 use crate::config::{ClassWeights, Keep, TaskSettings};
-use crate::data::{TaskLabels, UNKNOWN};
+use crate::data::{FIRST_UNKNOWN, TaskLabels};
 use crate::error::{Error, ErrorKind};
 use crate::loss::{
     CrossEntropy, binary_cross_entropy, binary_cross_entropy_normaliser, cross_entropy,
@@ -158,6 +158,11 @@ fn given_weights(
         };
         weights[at] = *weight;
     }
+    if weights.iter().all(|weight| *weight == 0.0) {
+        let message =
+            format!("task `{}`: {key}: expected a weight above 0, found 0 for all", settings.name);
+        return Err(Error::new(ErrorKind::Config, message));
+    }
     Ok(weights)
 }
 
@@ -167,7 +172,7 @@ fn label_counts(labels: &TaskLabels, outputs: usize) -> (Vec<u64>, u64) {
     let mut counts = vec![0; outputs];
     let mut total = 0;
     let mut add = |label: u32| {
-        if label != UNKNOWN {
+        if label < FIRST_UNKNOWN {
             counts[label as usize] += 1;
         }
     };

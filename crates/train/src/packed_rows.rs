@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use polyhead_model::{NetworkInput, Sequences};
 
-use crate::data::{Split, TaskLabels, UNKNOWN};
+use crate::data::{FIRST_UNKNOWN, Split, TaskLabels};
 
 /// Some rows of a split, end to end.
 #[derive(Clone, Debug, Default)]
@@ -119,7 +119,7 @@ impl PackedRows {
     /// label is none.
     pub fn targets(&self, split: &Split, task: usize) -> Targets {
         let rows = || self.rows.iter().map(|row| *row as usize);
-        let known = |label: u32| (label != UNKNOWN).then_some(label);
+        let known = |label: u32| (label < FIRST_UNKNOWN).then_some(label);
         match &split.labels[task] {
             TaskLabels::Classes(labels) => {
                 Targets::Classes(rows().map(|row| labels[row].and_then(known)).collect())

@@ -5,13 +5,12 @@
 
 use polyhead_compute::Threads;
 use polyhead_model::{
-    EncodeOptions, HeadInput, HeadSpec, HeadWeights, LoadOptions, ModelFolder, Network,
+    EncodeOptions, HeadInput, HeadLayer, HeadSpec, HeadWeights, LoadOptions, ModelFolder, Network,
     NetworkOptions, ParameterGroup, PoolingSpec, SentenceEncoder, TaskKind, resolve,
     spans_in_texts,
 };
 
 use crate::config::{Keep, RunConfig, TaskSettings};
-use crate::criterion;
 use crate::data::{self, DataReport, Dataset, Rows, TaskFields};
 use crate::error::{Error, ErrorKind};
 use crate::freeze::FreezePlan;
@@ -79,14 +78,20 @@ impl Prepared {
     /// # Errors
     /// Of any part: the configuration, the model, the data.
     pub fn new(config: &RunConfig, threads: &Threads) -> Result<Self, Error> {
-        criterion::check(config)?;
         let folder = open_model(&config.encoder.model)?;
         let rows = read_rows(config, &folder)?;
         let tokenized = tokenize(config.encoder.max_length, &folder, threads, rows)?;
         let Tokenized { data, max_length, prompt_tokens } = tokenized;
         let report = data::check(&data);
+        check_teachers(config, &data)?;
 
         let (heads, known) = heads(config, &folder, &data)?;
+        if let Some(layers) = config.encoder.layers.filter(|layers| *layers > folder.config.layers)
+        {
+            let message =
+                format!("encoder.layers: expected 1 to {}, found {layers}", folder.config.layers);
+            return Err(Error::new(ErrorKind::Config, message));
+        }
         let options = NetworkOptions {
             pooling: config.encoder.pooling.as_ref().map(|modes| pooling(&folder, modes)),
             hidden_dropout: config.encoder.dropout,
@@ -111,7 +116,8 @@ impl Prepared {
             &names,
             plan.steps_per_epoch(),
             total_steps,
-        )?;
+        )?
+        .without_heads_from(config.tasks.len());
         let rates = RateTable::new(network.store(), &config.train, &config.tasks, &freeze);
         let schedule = Schedule::new(&config.train, total_steps);
         let groups = network.store().entries().iter().map(|entry| entry.group).collect();
@@ -144,32 +150,9 @@ impl Prepared {
 }
 
 impl Course {
-    /// One flag per entry of the index: what step `step` trains. Heads without
-    /// a task are never trained.
-    pub fn trainable(&self, step: u64) -> Vec<bool> {
-        let mut trainable = self.freeze.trainable(step);
-        for (flag, group) in trainable.iter_mut().zip(&self.groups) {
-            if let ParameterGroup::Head(head) = group {
-                *flag &= *head < self.data.tasks.len();
-            }
-        }
-        trainable
-    }
-
-    /// One flag per entry: whether any step trains it.
-    pub fn ever_trainable(&self) -> Vec<bool> {
-        let mut ever = vec![false; self.groups.len()];
-        for span in self.freeze.spans() {
-            for (ever, now) in ever.iter_mut().zip(self.trainable(span.first)) {
-                *ever |= now;
-            }
-        }
-        ever
-    }
-
     /// A line for each new head that is frozen for the whole run.
     fn random_heads(&self, config: &RunConfig) -> Vec<String> {
-        let ever = self.ever_trainable();
+        let ever = self.freeze.ever_trainable();
         let trains = |head| {
             let mut entries = self.groups.iter().zip(&ever);
             entries.any(|(group, ever)| *group == ParameterGroup::Head(head) && *ever)
@@ -191,7 +174,11 @@ impl Course {
     /// vectors move.
     pub fn moves_vectors(&self) -> bool {
         let is_head = |group: &ParameterGroup| matches!(group, ParameterGroup::Head(_));
-        self.ever_trainable().iter().zip(&self.groups).any(|(ever, group)| *ever && !is_head(group))
+        self.freeze
+            .ever_trainable()
+            .iter()
+            .zip(&self.groups)
+            .any(|(ever, group)| *ever && !is_head(group))
     }
 }
 
@@ -238,7 +225,14 @@ pub(crate) fn tokenize(
     if let Some(tokens) = max_length {
         options = options.max_length(tokens);
     }
-    let sentences = SentenceEncoder::from_folder(folder.clone(), &options)?;
+    let sentences = SentenceEncoder::from_folder(folder.clone(), &options).map_err(|error| {
+        match error.kind() {
+            polyhead_model::ErrorKind::Option if max_length.is_some() => {
+                Error::new(ErrorKind::Config, format!("encoder.max_length: {error}"))
+            }
+            _ => Error::from(error),
+        }
+    })?;
     let encode = EncodeOptions::default();
     let prompt_name = folder.default_prompt_name.as_deref();
     let prompt = prompt_name.and_then(|name| folder.prompt(name)).unwrap_or_default();
@@ -315,57 +309,77 @@ fn heads(
     Ok((heads, known))
 }
 
-/// The head of the starting model, if it is what the task asks for.
+/// A tagging task is held to the answers for words, so there have to be some.
+fn check_teachers(config: &RunConfig, data: &Dataset) -> Result<(), Error> {
+    for (task, fields) in config.tasks.iter().zip(&data.tasks) {
+        let words = &data.sources[fields.source].train.words;
+        let tagged = task.kind == TaskKind::Tokens && task.keep == Some(Keep::Distill);
+        if tagged && words.first_tokens.iter().flatten().next().is_none() {
+            let message = format!(
+                "task `{}`: keep = \"distill\": expected training rows with words in the field of \
+                 `tokens`, found none",
+                task.name
+            );
+            return Err(Error::new(ErrorKind::Data, message));
+        }
+    }
+    Ok(())
+}
+
+/// The head of the starting model with its pooling, temperature and thresholds, if
+/// it is what the task asks for.
 fn start_from(
     head: &HeadWeights,
     wanted: HeadSpec,
     task: &TaskSettings,
 ) -> Result<HeadWeights, Error> {
     let found = &head.spec;
-    let differs = [
-        ("kind", found.kind != wanted.kind, found.kind.to_string(), wanted.kind.to_string()),
-        (
-            "labels",
-            found.labels != wanted.labels,
-            found.labels.join(", "),
-            wanted.labels.join(", "),
-        ),
-        (
-            "hidden",
-            found.hidden != wanted.hidden,
-            format!("{:?}", found.hidden),
-            format!("{:?}", wanted.hidden),
-        ),
-        (
-            "layer",
-            found.layer != wanted.layer,
-            format!("{:?}", found.layer),
-            format!("{:?}", wanted.layer),
-        ),
-        (
-            "input",
-            found.input != wanted.input,
-            format!("{:?}", found.input),
-            format!("{:?}", wanted.input),
-        ),
-        (
-            "pooling",
-            found.kind != TaskKind::Tokens
-                && found.input == HeadInput::Pooled
-                && found.pooling.modes.len() != wanted.pooling.modes.len(),
-            format!("{:?}", found.pooling.modes),
-            format!("{:?}", wanted.pooling.modes),
-        ),
+    let hidden = |spec: &HeadSpec| match spec.hidden {
+        None => "no hidden layer".to_owned(),
+        Some(width) => format!("a hidden layer of {width}, {}", spec.activation.name()),
+    };
+    let input = |spec: &HeadSpec| match spec.input {
+        HeadInput::Pooled => "the pooled vector".to_owned(),
+        HeadInput::Embedding => "the embedding".to_owned(),
+    };
+    let layer = |spec: &HeadSpec| match spec.layer {
+        HeadLayer::Last => "the last".to_owned(),
+        HeadLayer::At(layer) => layer.to_string(),
+        HeadLayer::Mix => "a mix".to_owned(),
+    };
+    let modes = |spec: &HeadSpec| {
+        let names: Vec<&str> = spec.pooling.modes.iter().map(|mode| mode.name()).collect();
+        names.join(" + ")
+    };
+    let own_pooling = task.pooling.is_some();
+    type Shown<'a> = &'a dyn Fn(&HeadSpec) -> String;
+    let aspects: [(&str, bool, Shown); 6] = [
+        ("kind", true, &|spec| spec.kind.to_string()),
+        ("labels", true, &|spec| spec.labels.join(", ")),
+        ("hidden", true, &hidden),
+        ("layer", true, &layer),
+        ("input", true, &input),
+        ("pooling", own_pooling, &modes),
     ];
-    if let Some((key, _, found, wanted)) = differs.into_iter().find(|(_, differs, ..)| *differs) {
+    let differs =
+        |(_, counts, shown): &(&str, bool, Shown)| *counts && shown(found) != shown(&wanted);
+    if let Some((key, _, shown)) = aspects.iter().find(|aspect| differs(aspect)) {
         let message = format!(
-            "task `{}`: the starting model has a head of this name with {key} {found}, the \
-             configuration asks for {wanted}; give the task another name to begin anew",
-            task.name
+            "task `{}`: {key}: expected that of the head of this name in the starting model, {}, \
+             found {}; give the task another name to begin anew",
+            task.name,
+            shown(found),
+            shown(&wanted)
         );
         return Err(Error::new(ErrorKind::Config, message));
     }
-    Ok(HeadWeights { spec: wanted, ..head.clone() })
+    let spec = HeadSpec {
+        pooling: found.pooling.clone(),
+        temperature: found.temperature,
+        thresholds: found.thresholds.clone(),
+        ..wanted
+    };
+    Ok(HeadWeights { spec, ..head.clone() })
 }
 
 /// These modes; whether the prompt counts is the folder's to say.

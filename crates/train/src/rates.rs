@@ -75,7 +75,7 @@ impl RateTable {
         let total_steps = spans.last().map_or(0, |span| span.last);
         let mut groups: Vec<GroupRates> = Vec::new();
         for (index, entry) in store.entries().iter().enumerate() {
-            let name = group_name(entry.group, tasks);
+            let name = group_name(entry.group, plan);
             if groups.last().is_none_or(|last| last.group != name) {
                 let trained = spans.iter().filter(|span| span.trainable[index]);
                 groups.push(GroupRates {
@@ -162,16 +162,13 @@ fn joined(stretches: impl Iterator<Item = (u64, u64)>) -> Vec<(u64, u64)> {
     joined
 }
 
-fn group_name(group: ParameterGroup, tasks: &[TaskSettings]) -> String {
+fn group_name(group: ParameterGroup, plan: &FreezePlan) -> String {
     match group {
         ParameterGroup::Embeddings => "embeddings".to_owned(),
         ParameterGroup::Layer(layer) => format!("layers.{layer}"),
         ParameterGroup::Pooler => "pooler".to_owned(),
         ParameterGroup::Module(_) => "modules".to_owned(),
-        ParameterGroup::Head(head) => match tasks.get(head) {
-            Some(task) => format!("head.{}", task.name),
-            None => format!("head.{head}"),
-        },
+        ParameterGroup::Head(head) => format!("head.{}", plan.head_name(head)),
         other => other.to_string(),
     }
 }

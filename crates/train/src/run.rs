@@ -21,7 +21,7 @@ use crate::metric::TaskMetrics;
 use crate::observer::{Evaluated, Event, Progress};
 use crate::optimizer::{AdamW, AdamWSettings};
 use crate::prepare::{Course, Prepared};
-use crate::run_directory::{Existing, LineLog, RunDirectory};
+use crate::run_directory::{Existing, Found, LineLog, RunDirectory};
 use crate::state_cache::CacheCounts;
 use crate::window::Window;
 
@@ -40,11 +40,19 @@ pub(crate) struct Run<'a> {
     pub(crate) start: Start,
     /// What no step trains, as it was.
     pub(crate) frozen: FrozenTensors,
+    /// What only the phase in force freezes, as it was before this step.
+    frozen_in_phase: Option<(u64, FrozenTensors)>,
+    /// A line for each phase that has ended in this sitting.
+    frozen_phases: Vec<String>,
+    /// SHA-256 of the model that the run began with.
+    model_hash: String,
+    /// The step of the best weights that the latest checkpoint knows of.
+    best_kept: u64,
     pub(crate) times: Times,
     window: Window,
     /// Seconds in the steps of the window.
     window_seconds: f64,
-    kept: KeptStates,
+    pub(crate) kept: KeptStates,
     /// One per task: the starting model's logits for the training rows, where the
     /// task is held to them.
     teachers: Vec<Vec<f32>>,
@@ -84,13 +92,13 @@ impl<'a> Run<'a> {
         tell: &mut Tell,
     ) -> Result<Option<Self>, Error> {
         let begin = Instant::now();
-        // Whatever is wrong with the configuration shows before a folder is made.
-        let Prepared { network, course } = Prepared::new(config, threads)?;
         let existing = if resume { Existing::Resume } else { Existing::Refuse };
-        let directory = RunDirectory::open(directory, config, existing)?;
-        if directory.is_finished() {
+        if RunDirectory::look(directory, config, existing)? == Found::FinishedRun {
             return Ok(None);
         }
+        // Whatever is wrong with the configuration shows before a folder is made.
+        let Prepared { network, course } = Prepared::new(config, threads)?;
+        let directory = RunDirectory::open(directory, config, existing)?;
         course.notices.iter().for_each(|notice| tell(Event::Notice(notice)));
         tell(Event::DataChecked(&course.report));
         tell(Event::Planned(&course.lines(config)));
@@ -101,8 +109,10 @@ impl<'a> Run<'a> {
         let optimizer = AdamW::new(settings, TrainableLayout::new(network.store(), &nothing));
         let frozen = FrozenTensors::new(
             network.store(),
-            &course.ever_trainable().iter().map(|ever| !ever).collect::<Vec<_>>(),
+            &course.freeze.ever_trainable().iter().map(|ever| !ever).collect::<Vec<_>>(),
         );
+        let all = vec![true; nothing.len()];
+        let model_hash = FrozenTensors::new(network.store(), &all).digest();
         let objectives = course.objectives.clone();
         let tasks = objectives.len();
         let learner = Learner::new(
@@ -128,6 +138,10 @@ impl<'a> Run<'a> {
             best: Best::default(),
             start: Start::default(),
             frozen,
+            frozen_in_phase: None,
+            frozen_phases: Vec::new(),
+            model_hash,
+            best_kept: 0,
             times: Times::default(),
             window: Window::new(tasks),
             window_seconds: 0.0,
@@ -150,13 +164,22 @@ impl<'a> Run<'a> {
     /// The number of the next step, if there is one.
     pub(crate) fn next_step(&self) -> Option<u64> {
         let more = self.done < self.course.total_steps && !self.gave_up;
-        (more && self.course.ever_trainable().contains(&true)).then_some(self.done + 1)
+        (more && self.course.freeze.ever_trainable().contains(&true)).then_some(self.done + 1)
     }
 
     /// Trains what step `step` trains.
-    pub(crate) fn enter_phase(&mut self, step: u64, tell: &mut Tell) {
-        let trainable = self.course.trainable(step);
+    ///
+    /// # Errors
+    /// As [`end_phase`](Self::end_phase).
+    pub(crate) fn enter_phase(&mut self, step: u64, tell: &mut Tell) -> Result<(), Error> {
+        let trainable = self.course.freeze.trainable(step);
         if trainable != self.trainable {
+            self.end_phase()?;
+            let later = self.course.freeze.ever_trainable();
+            let only_now: Vec<bool> =
+                trainable.iter().zip(later).map(|(now, later)| !now && later).collect();
+            let store = self.learner.network.store();
+            self.frozen_in_phase = Some((step, FrozenTensors::new(store, &only_now)));
             self.set_trainable(step, trainable);
             let spans = self.course.freeze.spans();
             let at = spans.iter().position(|span| span.last >= step).unwrap_or(0);
@@ -164,6 +187,32 @@ impl<'a> Run<'a> {
                 tell(Event::Phase { step, line });
             }
         }
+        Ok(())
+    }
+
+    /// Proves that what the phase froze is unchanged.
+    ///
+    /// # Errors
+    /// As [`FrozenTensors::verify`].
+    fn end_phase(&mut self) -> Result<(), Error> {
+        if let Some((first, frozen)) = self.frozen_in_phase.take() {
+            let line = frozen.verify_steps(self.learner.network.store(), first, self.done)?;
+            self.frozen_phases.extend(line);
+        }
+        Ok(())
+    }
+
+    /// Proves that what was frozen is unchanged, after the last step; a line for people.
+    ///
+    /// # Errors
+    /// As [`FrozenTensors::verify`].
+    pub(crate) fn prove_frozen(&mut self) -> Result<String, Error> {
+        self.end_phase()?;
+        let whole = self.frozen.verify(self.learner.network.store())?;
+        Ok(match &self.frozen_phases[..] {
+            [] => whole,
+            phases => format!("{whole}; unchanged while they were frozen: {}", phases.join(", ")),
+        })
     }
 
     /// Trains these parameters from step `step` on.
@@ -174,7 +223,7 @@ impl<'a> Run<'a> {
             let passes = self.passes_from(step);
             let width = self.learner.network.config().hidden_size;
             let (depth, budget) = (self.learner.depth(), self.config.train.cache_bytes);
-            self.kept.renew(depth, width, &self.course.data, budget, &passes);
+            self.kept.renew(step, depth, width, &self.course.data, budget, &passes);
         }
     }
 
@@ -186,7 +235,9 @@ impl<'a> Run<'a> {
         let changes = spans.iter().map(|span| span.first).filter(|first| *first > step);
         let end = changes
             .into_iter()
-            .find(|first| self.learner.depth_of(&self.course.trainable(*first)).cached != *cached)
+            .find(|first| {
+                self.learner.depth_of(&self.course.freeze.trainable(*first)).cached != *cached
+            })
             .map_or(self.course.total_steps, |first| first - 1);
         let every = match self.config.train.evaluate_every {
             0 => self.course.plan.steps_per_epoch(),
@@ -230,15 +281,19 @@ impl<'a> Run<'a> {
             accumulation: self.config.train.accumulation,
         };
         let cache = self.kept.of(batch.source, Part::Train);
-        let outcome = self.learner.step(
-            self.threads,
-            step,
-            &lesson,
-            &self.course.rates,
-            multiplier,
-            cache,
-        )?;
+        let outcome =
+            self.learner.step(self.threads, step, &lesson, &self.course.rates, multiplier, cache);
+        let outcome = outcome.map_err(|error| match error.kind() {
+            ErrorKind::NotFinite => {
+                let stands = self.checkpoints().what_stands();
+                Error::new(error.kind(), format!("{error}; of the checkpoints, {stands}"))
+            }
+            _ => error,
+        })?;
         self.done = step;
+        if let Some(problem) = self.kept.take_problem() {
+            tell(Event::Notice(&problem));
+        }
         self.window.add(&outcome);
         let seconds = begin.elapsed().as_secs_f64();
         self.times.steps += seconds;
@@ -295,6 +350,12 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// Whether the time limit, over all sittings, is reached.
+    pub(crate) fn is_late(&self) -> bool {
+        let limit = self.config.train.max_seconds;
+        limit > 0 && self.times.total() >= limit as f64
+    }
+
     /// The epoch of a step, from 1; 0 before the first step.
     pub(crate) fn epoch_of(&self, step: u64) -> u64 {
         step.div_ceil(self.course.plan.steps_per_epoch())
@@ -336,11 +397,11 @@ impl<'a> Run<'a> {
             score,
             best,
         };
-        if score.is_some() {
+        if evaluated.tasks.iter().any(|(_, metrics)| metrics.is_some()) {
             self.metrics.append(&json!({
                 "step": evaluated.step,
                 "epoch": evaluated.epoch,
-                "dev": by_task(&evaluated.tasks),
+                "dev": scores_by_task(&evaluated.tasks),
                 "score": score,
                 "best": best,
             }))?;
@@ -460,9 +521,10 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Where the best weights so far stand.
+    /// Where the best weights so far stand. Those that checkpoints know of stay
+    /// beside newer ones, since a run may go on from any of these checkpoints.
     pub(crate) fn best_weights(&self) -> Checkpoints {
-        Checkpoints::new(self.directory.checkpoints().join("best"), 2)
+        Checkpoints::new(self.directory.checkpoints().join("best"), 1)
     }
 
     /// Keeps the weights of now as the best ones.
@@ -472,14 +534,26 @@ impl<'a> Run<'a> {
         let settings = AdamWSettings::new(&self.config.train);
         let no_moments = AdamW::new(settings, TrainableLayout::new(store, &nothing));
         // Also what is trained only later: at the end, all of it comes back.
-        let trained = self.course.ever_trainable();
+        let trained = self.course.freeze.ever_trainable();
         let snapshot = Snapshot {
             progress: &self.progress_record(),
             store,
             trained: &trained,
             optimizer: &no_moments,
         };
-        self.best_weights().save(&snapshot).map(|_| ())
+        let saved = self.best_weights().add(&snapshot).map(|_| ());
+        saved.map_err(|error| {
+            let stands = self.checkpoints().what_stands();
+            let message = format!(
+                "best weights, of step {}: {error}; of the checkpoints, {stands}",
+                self.done
+            );
+            Error::new(error.kind(), message)
+        })
+    }
+
+    fn checkpoints(&self) -> Checkpoints {
+        Checkpoints::new(self.directory.checkpoints(), self.config.checkpoint.keep)
     }
 
     /// Writes a checkpoint.
@@ -491,11 +565,14 @@ impl<'a> Run<'a> {
         let snapshot = Snapshot {
             progress: &record,
             store: self.learner.network.store(),
-            trained: &self.course.ever_trainable(),
+            trained: &self.course.freeze.ever_trainable(),
             optimizer: &self.learner.optimizer,
         };
-        Checkpoints::new(self.directory.checkpoints(), self.config.checkpoint.keep)
-            .save(&snapshot)?;
+        self.checkpoints().save(&snapshot)?;
+        // If this checkpoint is damaged one day, the one before it is gone on from.
+        let needed = self.best_kept.min(self.best.step);
+        self.best_weights().discard(|step| step < needed)?;
+        self.best_kept = self.best.step;
         tell(Event::Checkpointed { step: self.done });
         self.times.checkpoints += begin.elapsed().as_secs_f64();
         Ok(())
@@ -523,6 +600,7 @@ impl<'a> Run<'a> {
                 + self.times.checkpoints,
             config_hash: self.config.hash(),
             data_hash: self.course.data.sha256(),
+            model_hash: self.model_hash.clone(),
             sums,
         }
     }
@@ -535,6 +613,14 @@ impl<'a> Run<'a> {
             let message = format!(
                 "the data are not those that the run began with: expected SHA-256 {}, found {data}",
                 progress.data_hash
+            );
+            return Err(Error::new(ErrorKind::Config, message));
+        }
+        if progress.model_hash != self.model_hash {
+            let message = format!(
+                "{} is not the model that the run began with: expected numbers of SHA-256 {}, \
+                 found {}",
+                self.config.encoder.model, progress.model_hash, self.model_hash
             );
             return Err(Error::new(ErrorKind::Config, message));
         }
@@ -560,6 +646,9 @@ impl<'a> Run<'a> {
             step: progress.best.map_or(0, |best| best.step),
             since: progress.evaluations_without_improvement as u64,
         };
+        self.best_kept = self.best.step;
+        // Those of steps that are done again come again.
+        self.best_weights().discard(|step| step > self.done)?;
         let settings = AdamWSettings::new(&self.config.train);
         let Self { learner, threads, .. } = self;
         learner.optimizer = threads.team(|team| {
@@ -583,12 +672,15 @@ fn single(outcome: &StepOutcome) -> Window {
     window
 }
 
-/// Metrics by task, without those that have none.
-pub(crate) fn by_task(tasks: &[(String, Option<TaskMetrics>)]) -> Value {
+/// Scores by task, without tasks that have none, and without what grows with the
+/// square of the labels: lines are many, and what a model's folder holds is read
+/// at every start.
+pub(crate) fn scores_by_task(tasks: &[(String, Option<TaskMetrics>)]) -> Value {
     let mut object = Map::new();
     for (name, metrics) in tasks {
         if let Some(metrics) = metrics {
-            object.insert(name.clone(), json!(metrics));
+            let scores = metrics.scores().map(|(score, value)| (score.to_owned(), json!(value)));
+            object.insert(name.clone(), Value::Object(scores.collect()));
         }
     }
     Value::Object(object)

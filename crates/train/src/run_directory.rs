@@ -1,12 +1,12 @@
 //! The folder of a run: what stands where, who may write, how a run goes on.
 //!
-//! `config.toml` (resolved; what makes a folder a run), `metrics.jsonl`,
+//! `config.toml` (resolved, with a first line that makes a folder a run), `metrics.jsonl`,
 //! `timings.jsonl`, `checkpoints/`, `model/`, `rates.json`, `report.html`, and
 //! `finished.json` once the run has come to its end. A [`RunDirectory`] holds the
 //! folder's lock for as long as it lives.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -16,6 +16,8 @@ use crate::config::RunConfig;
 use crate::error::{Error, ErrorKind};
 
 const CONFIG: &str = "config.toml";
+/// The first line of it. A user's own file of that name has another, and stays.
+const MARK: &str = "# The configuration of this run, with every default.";
 const METRICS: &str = "metrics.jsonl";
 const TIMINGS: &str = "timings.jsonl";
 const CHECKPOINTS: &str = "checkpoints";
@@ -36,6 +38,17 @@ pub enum Existing {
     Refuse,
     /// `--resume`: it goes on; where there is none, one begins.
     Resume,
+}
+
+/// What stands in the folder of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// No run.
+    Nothing,
+    /// A run that has not come to its end.
+    Run,
+    /// One that has.
+    FinishedRun,
 }
 
 /// A run's folder, locked.
@@ -59,30 +72,47 @@ impl RunDirectory {
     /// - [`ErrorKind::Run`] if its `config.toml` cannot be read
     /// - [`ErrorKind::Io`]
     pub fn open(path: &Path, config: &RunConfig, existing: Existing) -> Result<Self, Error> {
+        // A folder that is refused is left as it is.
+        Self::look(path, config, existing)?;
         fs::create_dir_all(path).map_err(|error| io_error(path, error))?;
         let lock = lock(path)?;
-        let own = path.join(CONFIG);
-        let resumed = own.exists();
-        match (resumed, existing) {
-            (true, Existing::Refuse) => {
-                let problem =
-                    "a run is there already; go on with --resume, or choose another folder";
-                return Err(config_error(path, problem));
-            }
-            (true, Existing::Resume) => check_same(&own, config)?,
-            (false, _) => {
-                if let Some(name) = NAMES.iter().find(|name| path.join(name).exists()) {
-                    let problem = format!(
-                        "expected a new folder or a run with `{CONFIG}`, found `{name}` alone"
-                    );
-                    return Err(config_error(path, &problem));
-                }
-            }
-        }
+        let resumed = Self::look(path, config, existing)? != Found::Nothing;
         recover(&path.join(MODEL))?;
         // The keys that may change are those of now.
-        write_file_aside(&own, config.to_toml().as_bytes())?;
+        let text = format!("{MARK}\n{}", config.to_toml());
+        write_file_aside(&path.join(CONFIG), text.as_bytes())?;
         Ok(Self { path: path.to_owned(), resumed, _lock: lock })
+    }
+
+    /// What stands in a folder where a run with this configuration is to be;
+    /// changes nothing.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn look(path: &Path, config: &RunConfig, existing: Existing) -> Result<Found, Error> {
+        let own = path.join(CONFIG);
+        if !own.exists() {
+            if let Some(name) = NAMES.iter().find(|name| path.join(name).exists()) {
+                let problem =
+                    format!("expected a new folder or a run with `{CONFIG}`, found `{name}` alone");
+                return Err(config_error(path, &problem));
+            }
+            return Ok(Found::Nothing);
+        }
+        if !begins_with_mark(&own)? {
+            let problem = format!(
+                "expected a new folder or that of a run, found a `{CONFIG}` that no run has \
+                 written; choose another folder"
+            );
+            return Err(config_error(path, &problem));
+        }
+        if existing == Existing::Refuse {
+            let problem = "a run is there already; go on with --resume, or choose another folder";
+            return Err(config_error(path, problem));
+        }
+        check_same(&own, config)?;
+        let finished = path.join(FINISHED).exists();
+        Ok(if finished { Found::FinishedRun } else { Found::Run })
     }
 
     /// The folder.
@@ -143,7 +173,8 @@ impl RunDirectory {
     /// [`ErrorKind::Io`].
     pub fn finish(&self, summary: &impl Serialize) -> Result<(), Error> {
         let path = self.path.join(FINISHED);
-        let text = serde_json::to_vec_pretty(summary)
+        // On one line: what holds a confusion matrix is not read by eye.
+        let text = serde_json::to_vec(summary)
             .map_err(|error| io_error(&path, io::Error::other(error)))?;
         write_file_aside(&path, &text)
     }
@@ -167,6 +198,14 @@ fn lock(path: &Path) -> Result<File, Error> {
         Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => Ok(file),
         Err(TryLockError::Error(error)) => Err(io_error(&name, error)),
     }
+}
+
+fn begins_with_mark(own: &Path) -> Result<bool, Error> {
+    let mut first = Vec::new();
+    File::open(own)
+        .and_then(|file| file.take(MARK.len() as u64).read_to_end(&mut first))
+        .map_err(|error| io_error(own, error))?;
+    Ok(first == MARK.as_bytes())
 }
 
 /// Compares the configuration of a run with what is asked of it now.
@@ -266,7 +305,7 @@ fn ends_line(file: &mut File, end: u64) -> io::Result<bool> {
     }
     let mut last = [0];
     file.seek(SeekFrom::Start(end - 1))?;
-    io::Read::read_exact(file, &mut last)?;
+    file.read_exact(&mut last)?;
     Ok(last == *b"\n")
 }
 
@@ -337,10 +376,24 @@ mod tests {
     #[test]
     fn a_broken_configuration_of_a_run_is_named() {
         let place = tempfile::tempdir().unwrap();
-        fs::write(place.path().join(CONFIG), "seed = ").unwrap();
+        fs::write(place.path().join(CONFIG), format!("{MARK}\nseed = ")).unwrap();
         let error = RunDirectory::open(place.path(), &config(&[]), Existing::Resume).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Run);
-        assert!(error.to_string().contains("config.toml:1: not TOML"), "{error}");
+        assert!(error.to_string().contains("config.toml:2: not TOML"), "{error}");
+    }
+
+    #[test]
+    fn a_configuration_of_the_user_is_no_run() {
+        let place = tempfile::tempdir().unwrap();
+        let own = place.path().join(CONFIG);
+        fs::write(&own, "seed = 1 # mine\n").unwrap();
+        for existing in [Existing::Refuse, Existing::Resume] {
+            let error = RunDirectory::open(place.path(), &config(&[]), existing).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Config);
+            assert!(error.to_string().contains("that no run has written"), "{error}");
+        }
+        assert_eq!(fs::read(&own).unwrap(), b"seed = 1 # mine\n");
+        assert_eq!(fs::read_dir(place.path()).unwrap().count(), 1, "nothing beside it");
     }
 
     #[test]

@@ -134,7 +134,7 @@ impl Run<'_> {
     fn cache_report(&self, summary: &RunSummary) -> Option<CacheReport> {
         let counts = summary.cache;
         let entries = self.learner.network.store().entries();
-        let ever = self.course.ever_trainable();
+        let ever = self.course.freeze.ever_trainable();
         let frozen: usize = entries
             .iter()
             .zip(&ever)

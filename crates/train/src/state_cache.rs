@@ -3,7 +3,8 @@
 //! Where everything up to a hidden state is frozen, that state is a function of
 //! the text alone (dropout is off there), with the same bits whatever batch it
 //! is computed in. So it is kept: in memory up to a budget, beyond that in a
-//! file without a name that goes away with the process.
+//! file without a name that goes away with the process. Where that file cannot
+//! be written, nothing is kept any more: it is only time that is lost.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -24,6 +25,9 @@ pub struct StateCache {
     file: Option<File>,
     file_end: u64,
     counts: CacheCounts,
+    /// Set once the file could not be written.
+    gave_up: bool,
+    problem: Option<String>,
 }
 
 #[derive(Clone, Copy)]
@@ -59,6 +63,8 @@ impl StateCache {
             file: None,
             file_end: 0,
             counts: CacheCounts::default(),
+            gave_up: false,
+            problem: None,
         }
     }
 
@@ -77,36 +83,58 @@ impl StateCache {
         !self.states.is_empty() && rows.iter().all(|row| self.places[*row as usize].is_some())
     }
 
+    /// Why nothing is kept any more, the first time this is asked after it happened.
+    pub fn take_problem(&mut self) -> Option<String> {
+        self.problem.take()
+    }
+
     /// Keeps the states of row `row`.
     ///
     /// - `states`: for each of [`states`](Self::states), `[T, D]`
     ///
-    /// # Errors
-    /// [`ErrorKind::Io`] if the file cannot be written.
-    pub fn put(&mut self, row: u32, states: &[&[f32]]) -> Result<(), Error> {
-        let place = &mut self.places[row as usize];
-        if place.is_some() || self.states.is_empty() {
-            return Ok(());
+    /// If the file cannot be written, all that was kept goes, and nothing is kept
+    /// from then on: see [`take_problem`](Self::take_problem).
+    pub fn put(&mut self, row: u32, states: &[&[f32]]) {
+        if self.places[row as usize].is_some() || self.states.is_empty() || self.gave_up {
+            return;
         }
         let values: Vec<f32> = states.concat();
         let bytes = 4 * values.len() as u64;
         if self.counts.memory + bytes <= self.budget {
             self.counts.memory += bytes;
             self.memory.push(values);
-            *place = Some(Place::Memory(self.memory.len() - 1));
-            return Ok(());
+            self.places[row as usize] = Some(Place::Memory(self.memory.len() - 1));
+            return;
         }
+        match self.write(&values) {
+            Ok(()) => {
+                self.places[row as usize] = Some(Place::File(self.file_end, values.len()));
+                self.file_end += bytes;
+                self.counts.file += bytes;
+            }
+            Err(error) => {
+                // A batch is only of use if all of its rows are there.
+                self.places.fill(None);
+                (self.memory, self.file) = (Vec::new(), None);
+                self.gave_up = true;
+                self.problem = Some(format!(
+                    "hidden states cannot be kept in {} ({error}): they are computed anew each \
+                     time",
+                    std::env::temp_dir().display()
+                ));
+            }
+        }
+    }
+
+    /// Appends to the file, which is made if there is none yet.
+    fn write(&mut self, values: &[f32]) -> std::io::Result<()> {
         let file = match &mut self.file {
             Some(file) => file,
-            none => none.insert(tempfile::tempfile().map_err(unwritable)?),
+            none => none.insert(tempfile::tempfile()?),
         };
         let encoded: Vec<u8> = values.iter().flat_map(|x| x.to_le_bytes()).collect();
-        file.seek(SeekFrom::Start(self.file_end)).map_err(unwritable)?;
-        file.write_all(&encoded).map_err(unwritable)?;
-        *place = Some(Place::File(self.file_end, values.len()));
-        self.file_end += bytes;
-        self.counts.file += bytes;
-        Ok(())
+        file.seek(SeekFrom::Start(self.file_end))?;
+        file.write_all(&encoded)
     }
 
     /// The states of `rows` end to end, as a batch of them has it: for each of
@@ -150,14 +178,6 @@ impl StateCache {
     }
 }
 
-fn unwritable(error: std::io::Error) -> Error {
-    let message = format!(
-        "hidden states could not be kept in {}: {error}; `train.cache_bytes = 0` keeps none",
-        std::env::temp_dir().display()
-    );
-    Error::with_source(ErrorKind::Io, message, error)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -176,7 +196,7 @@ mod tests {
             .collect();
         assert!(!cache.has(&[1]));
         for row in [1, 0, 2] {
-            cache.put(row as u32, &[&rows[row][0], &rows[row][1]]).unwrap();
+            cache.put(row as u32, &[&rows[row][0], &rows[row][1]]);
         }
         assert!(cache.has(&[0, 1, 2]));
         assert!(cache.counts().memory <= 32 && cache.counts().file > 0);

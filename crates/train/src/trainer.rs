@@ -7,7 +7,6 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
 
 use polyhead_compute::Threads;
 
@@ -94,16 +93,17 @@ impl Trainer {
         let Some(mut run) = Run::open(config, &threads, directory, resume, &mut tell)? else {
             return Ok(Ending::AlreadyFinished);
         };
-        let begin = Instant::now();
         while let Some(step) = run.next_step() {
-            run.enter_phase(step, &mut tell);
+            run.enter_phase(step, &mut tell)?;
             run.step(step, &mut tell)?;
             if run.evaluates_after(step) {
                 run.evaluate(&mut tell)?;
             }
             let stopped = stop.load(Ordering::Relaxed);
-            let late = config.train.max_seconds > 0
-                && begin.elapsed().as_secs() >= config.train.max_seconds;
+            let late = run.is_late();
+            if late && !run.evaluates_after(step) {
+                run.evaluate(&mut tell)?;
+            }
             if run.keeps_after(step) || stopped || late {
                 run.save(&mut tell)?;
             }

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use polyhead_train::config::Moment;
-use polyhead_train::{Ending, Event, Observer, RunConfig, Trainer};
+use polyhead_model::PoolingMode;
+use polyhead_train::config::{FreezePhase, Moment};
+use polyhead_train::{Ending, Event, Observer, RunConfig, RunSummary, TaskSummary, Trainer};
 
 /// A folder with data of three tasks, some of it without labels.
 struct Place(tempfile::TempDir);
@@ -231,6 +232,179 @@ fn a_new_head_that_never_trains_is_named() {
     let named: Vec<&String> = notices.iter().filter(|notice| notice.contains("random")).collect();
     assert_eq!(named.len(), 1, "{notices:?}");
     assert!(named[0].starts_with("task `score`: its head is new and frozen"), "{named:?}");
+}
+
+/// Trains to the end; what the run has come to.
+fn finished(config: RunConfig, run: &Path, resume: bool) -> RunSummary {
+    let ending = Trainer::new(config).train(run, resume).expect("a run");
+    let Ending::Finished(summary) = ending else { panic!("{ending:?}") };
+    *summary
+}
+
+/// The model that a run has left, with everything frozen and one head a task, is
+/// evaluated: its dev losses.
+fn losses_of_model(place: &Place, run: &Path) -> Vec<f64> {
+    let mut config = place.config("");
+    config.encoder.model = run.join("model").display().to_string();
+    config.freeze.truncate(1);
+    config.freeze[0] = FreezePhase { parameters: vec!["all".into()], from: None, until: None };
+    losses(&finished(config, &run.with_extension("evaluated"), false))
+}
+
+fn losses(summary: &RunSummary) -> Vec<f64> {
+    let loss = |task: &TaskSummary| task.dev.as_ref()?.get("loss");
+    summary.tasks.iter().map(|task| loss(task).expect("dev data")).collect()
+}
+
+#[test]
+fn final_metrics_are_those_of_the_best_weights() {
+    let place = Place::new();
+    // Layer 1 is frozen from step 20 on: the states kept from then on are not those
+    // of the best weights, which are of an earlier step.
+    let more = "[[freeze]]\nparameters = [\"embeddings\", \"layers.0\"]\n\
+                [[freeze]]\nparameters = [\"layers.1\"]\nfrom = \"step 20\"";
+    let mut config = place.config(more);
+    config.freeze.drain(..2);
+    config.train.best = "topic.loss".into();
+    config.train.learning_rate = 3e-2;
+    let run = place.path("run");
+    let summary = finished(config, &run, false);
+    assert!(summary.best_step < 19, "{}: the test needs an early best step", summary.best_step);
+    assert!(summary.cache.tokens_saved > 0, "and kept states");
+    let (found, expected) = (losses(&summary), losses_of_model(&place, &run));
+    for (found, expected) in found.iter().zip(&expected) {
+        // Both are sums over rows of single-precision losses, in other parts.
+        assert!((found - expected).abs() < 1e-5, "{found}, not {expected}");
+    }
+}
+
+#[test]
+fn a_phase_that_freezes_everything_can_come_first_or_be_resumed_into() {
+    let place = Place::new();
+    for (i, (phase, stops)) in
+        [("until = \"step 4\"", &[2][..]), ("from = \"step 20\"", &[25])].into_iter().enumerate()
+    {
+        let mut config = place.config(&format!("[[freeze]]\nparameters = [\"all\"]\n{phase}"));
+        config.freeze.drain(..2);
+        let (whole, stopped) = (place.path(&format!("whole-{i}")), place.path(&format!("run-{i}")));
+        train(&config, &whole, 1, &[]);
+        train(&config, &stopped, 2, stops);
+        assert_same(&files(&stopped), &files(&whole), phase);
+    }
+}
+
+#[test]
+fn states_are_kept_in_a_later_phase_too() {
+    let place = Place::new();
+    let mut config = place.config("[[freeze]]\nparameters = [\"encoder\"]\nfrom = \"epoch 2\"");
+    config.freeze.drain(..2);
+    let summary = finished(config, &place.path("run"), false);
+    assert!(summary.cache.tokens_saved > 0, "{:?}", summary.cache);
+    assert!(summary.frozen.contains("unchanged while they were frozen: steps 11–30 ("));
+}
+
+#[test]
+fn another_starting_model_is_noticed() {
+    let place = Place::new();
+    let model = place.path("start");
+    let mut config = place.config("");
+    let tiny = config.encoder.model.clone();
+    fs::create_dir(&model).expect("made");
+    for file in fs::read_dir(tiny).expect("a folder") {
+        let file = file.expect("an entry").path();
+        if file.is_file() {
+            fs::copy(&file, model.join(file.file_name().expect("a name"))).expect("copied");
+        }
+    }
+    config.encoder.model = model.display().to_string();
+    let run = place.path("run");
+    let mut trainer = Trainer::new(config.clone());
+    let flag = trainer.stop_flag();
+    trainer = trainer.observe(Box::new(StopAt { at: 6, flag }));
+    assert!(matches!(trainer.train(&run, false), Ok(Ending::Stopped { step: 6 })));
+
+    let weights = model.join("model.safetensors");
+    let mut bytes = fs::read(&weights).expect("weights");
+    // Some number of a weight.
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&weights, bytes).expect("written");
+    let error = Trainer::new(config).train(&run, true).expect_err("refused");
+    assert!(error.to_string().contains("not the model that the run began with"), "{error}");
+}
+
+#[test]
+fn damaged_best_weights_are_told_of() {
+    let place = Place::new();
+    let mut config = place.config("");
+    config.train.best = "topic.loss".into();
+    config.train.learning_rate = 3e-2;
+    let run = place.path("run");
+    let best = finished(config.clone(), &run, false).best_step;
+    assert!(best < 30, "the test needs a best step before the last");
+    fs::remove_file(run.join("finished.json")).expect("removed");
+    let file = format!("checkpoints/best/step-{best:06}/parameters.safetensors");
+    fs::write(run.join(file), "").expect("written");
+    let notices = Arc::default();
+    let mut trainer = Trainer::new(config).observe(Box::new(Notices(Arc::clone(&notices))));
+    let Ok(Ending::Finished(summary)) = trainer.train(&run, true) else { panic!("no end") };
+    assert_eq!(summary.best_step, 30);
+    let notices = notices.lock().expect("no panic");
+    assert!(notices.iter().any(|notice| notice.starts_with("the best weights, of step")));
+}
+
+#[test]
+fn a_known_head_keeps_what_it_was() {
+    let place = Place::new();
+    let first = place.path("first");
+    let mut config = place.config("");
+    config.tasks[0].pooling = Some(vec![PoolingMode::Max]);
+    let before = finished(config.clone(), &first, false);
+    let thresholds = before.tasks[1].thresholds.clone();
+    assert!(!thresholds.is_empty() && before.tasks[0].calibration.is_some());
+
+    // Everything frozen and no dev data: the same head is written again.
+    let second = place.path("second");
+    let mut config = place.config("");
+    config.encoder.model = first.join("model").display().to_string();
+    config.freeze = vec![FreezePhase { parameters: vec!["all".into()], from: None, until: None }];
+    config.data.dev = Vec::new();
+    finished(config.clone(), &second, false);
+    let heads = |run: &Path| {
+        let text = fs::read(run.join("model/polyhead.json")).expect("heads");
+        let json: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
+        json["tasks"].clone()
+    };
+    assert_eq!(heads(&second), heads(&first));
+
+    config.tasks[0].pooling = Some(vec![PoolingMode::Cls]);
+    let error = Trainer::new(config.clone()).train(&place.path("third"), false);
+    let error = error.expect_err("refused").to_string();
+    assert!(error.starts_with("task `topic`: pooling: expected that of the head"), "{error}");
+    config.tasks[0].pooling = None;
+    config.tasks[1].activation = polyhead_compute::Activation::Relu;
+    let error = Trainer::new(config).train(&place.path("third"), false);
+    assert!(error.expect_err("refused").to_string().contains("a hidden layer of 8, gelu, found"));
+}
+
+#[test]
+fn heads_that_do_not_fit_a_changed_encoder_are_refused() {
+    let place = Place::new();
+    let first = place.path("first");
+    let mut config = place.config("");
+    config.tasks[0].layer = polyhead_model::HeadLayer::Mix;
+    finished(config.clone(), &first, false);
+    config.encoder.model = first.join("model").display().to_string();
+    config.encoder.layers = Some(1);
+    config.freeze.clear();
+    // Named by a task or not.
+    for tasks in [3, 2] {
+        config.tasks.rotate_left(1);
+        config.tasks.truncate(tasks);
+        let error = Trainer::new(config.clone()).train(&place.path("second"), false);
+        let error = error.expect_err("refused").to_string();
+        assert!(error.starts_with("head `topic`: expected tensors of"), "{error}");
+    }
 }
 
 #[test]

@@ -59,7 +59,9 @@ fn words_and_their_text_have_the_same_answers() {
         .map(|text| text.replace("!!", "!").split_whitespace().map(str::to_owned).collect())
         .collect();
     let joined: Vec<String> = words.iter().map(|words| join_words(words).0).collect();
-    let found = model.predict_words(&words, &PredictOptions::default()).unwrap();
+    let options = PredictOptions { embeddings: true, ..PredictOptions::default() };
+    let found = model.predict_words(&words, &options).unwrap();
+    assert!(found.embeddings.is_some());
     assert_eq!(found, model.predict(&joined).unwrap());
     // One blank or several, of whatever sort: BERT's tokenizer does not mind.
     let spread: Vec<String> = joined.iter().map(|text| text.replace(' ', " \u{3000}\n")).collect();

@@ -32,6 +32,8 @@ pub struct Progress {
     pub config_hash: String,
     /// Of the rows as they were read.
     pub data_hash: String,
+    /// Of the numbers of the model that the run began with.
+    pub model_hash: String,
     /// What the trainer has summed up and not yet written, by name; each number
     /// comes back with every bit.
     pub sums: BTreeMap<String, f64>,
@@ -60,6 +62,7 @@ struct StateJson {
     seconds: String,
     config_hash: String,
     data_hash: String,
+    model_hash: String,
     sums: BTreeMap<String, String>,
     optimizer: Vec<CountJson>,
 }
@@ -98,6 +101,7 @@ pub(super) fn to_json(progress: &Progress, counts: &[(&str, u64)]) -> Vec<u8> {
         seconds: exact(progress.seconds),
         config_hash: progress.config_hash.clone(),
         data_hash: progress.data_hash.clone(),
+        model_hash: progress.model_hash.clone(),
         sums: sums.collect(),
         optimizer: counts.collect(),
     };
@@ -123,6 +127,7 @@ pub(super) fn read(path: &Path) -> Result<(Progress, Vec<(String, u64)>), String
         seconds: number(&wire.seconds)?,
         config_hash: wire.config_hash,
         data_hash: wire.data_hash,
+        model_hash: wire.model_hash,
         sums: sums.collect::<Result<_, String>>()?,
     };
     let counts = wire.optimizer.into_iter().map(|count| (count.parameter, count.updates));
@@ -155,6 +160,7 @@ mod tests {
             seconds: 61.1,
             config_hash: "c".to_owned(),
             data_hash: "d".to_owned(),
+            model_hash: "m".to_owned(),
             sums: sums.iter().enumerate().map(|(i, sum)| (format!("s{i}"), *sum)).collect(),
         };
         let file = tempfile::NamedTempFile::new().unwrap();

@@ -350,11 +350,11 @@ fn another_format_version_is_an_error_and_not_damage() {
     let (checkpoints, _) = saved(folder.path(), 2);
     let path = checkpoints.folder.join("step-000002/manifest.json");
     let text = fs::read_to_string(&path).unwrap();
-    fs::write(path, text.replace("\"format_version\": 1", "\"format_version\": 2")).unwrap();
+    fs::write(path, text.replace("\"format_version\": 2", "\"format_version\": 3")).unwrap();
     let error = checkpoints.latest().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Run);
     assert!(
-        error.to_string().contains("expected format version 1, found 2 of polyhead"),
+        error.to_string().contains("expected format version 2, found 3 of polyhead"),
         "{error}"
     );
     assert_eq!(names(&checkpoints.folder), ["step-000001", "step-000002"]);

@@ -11,16 +11,9 @@ pub(super) const SCHEDULES: [(&str, Schedule); 3] =
 pub(super) const INPUTS: [(&str, HeadInput); 2] =
     [("pooled", HeadInput::Pooled), ("embedding", HeadInput::Embedding)];
 
-/// As `config.json` names them where it does.
-pub(super) const ACTIVATIONS: [(&str, Activation); 7] = [
-    ("gelu", Activation::Gelu),
-    ("gelu_new", Activation::GeluTanh),
-    ("relu", Activation::Relu),
-    ("silu", Activation::Silu),
-    ("tanh", Activation::Tanh),
-    ("sigmoid", Activation::Sigmoid),
-    ("linear", Activation::Identity),
-];
+pub(super) fn activations() -> Vec<(&'static str, Activation)> {
+    Activation::ALL.into_iter().map(|activation| (activation.name(), activation)).collect()
+}
 
 pub(super) fn poolings() -> Vec<(&'static str, PoolingMode)> {
     PoolingMode::ALL.into_iter().map(|mode| (mode.name(), mode)).collect()

@@ -13,6 +13,7 @@ use super::{
     Schedule, TaskSettings, TrainSettings,
 };
 use crate::error::{Error, ErrorKind};
+use crate::metric::metric_names;
 
 /// Longest configuration that is read, in bytes; label lists of any size that can be trained fit.
 const FILE_LIMIT: u64 = 4 << 20;
@@ -21,7 +22,7 @@ impl RunConfig {
     /// Reads and checks the file at `path`; `set` as in [`Self::parse`].
     ///
     /// # Errors
-    /// As [`Self::parse`]; [`ErrorKind::Io`] if the file cannot be read.
+    /// As [`Self::parse`]; [`ErrorKind::Config`] if the file cannot be read.
     pub fn from_file(path: &Path, set: &[String]) -> Result<Self, Error> {
         let read = || {
             let mut text = String::new();
@@ -30,7 +31,7 @@ impl RunConfig {
         };
         let (text, length) = read().map_err(|error: std::io::Error| {
             let message = format!("{}: {error}", path.display());
-            Error::with_source(ErrorKind::Io, message, error)
+            Error::with_source(ErrorKind::Config, message, error)
         })?;
         if length > FILE_LIMIT {
             let message = format!("{}: expected at most {FILE_LIMIT} bytes", path.display());
@@ -211,19 +212,23 @@ fn train(section: &Section, tasks: &[TaskSettings]) -> Result<TrainSettings, Err
 /// `mean`, or `TASK.METRIC` of a task that there is.
 fn best(section: &Section, tasks: &[TaskSettings]) -> Result<String, Error> {
     let Some(best) = section.text("best")? else { return Ok("mean".to_owned()) };
-    let known = |name: &str| tasks.iter().any(|task| task.name == name);
-    match best.split_once('.') {
-        None if best == "mean" => Ok(best),
-        Some((task, metric)) if known(task) && !metric.is_empty() => Ok(best),
-        _ => {
-            let names: Vec<&str> = tasks.iter().map(|task| task.name.as_str()).collect();
-            let problem = format!(
-                "expected \"mean\" or TASK.METRIC with a task of {}, found {best:?}",
-                names.join(", ")
-            );
-            Err(section.problem("best", &problem))
-        }
+    if best == "mean" {
+        return Ok(best);
     }
+    let (name, metric) = best.split_once('.').unwrap_or((&best, ""));
+    let problem = match tasks.iter().find(|task| task.name == name) {
+        Some(task) if metric_names(task.kind).contains(&metric) => return Ok(best),
+        Some(task) => {
+            let names = metric_names(task.kind).join(", ");
+            format!("expected a metric of {name} ({names}), found {best:?}")
+        }
+        None => {
+            let names: Vec<&str> = tasks.iter().map(|task| task.name.as_str()).collect();
+            let names = names.join(", ");
+            format!("expected \"mean\" or TASK.METRIC with a task of {names}, found {best:?}")
+        }
+    };
+    Err(section.problem("best", &problem))
 }
 
 fn checkpoint(section: &Section) -> Result<CheckpointSettings, Error> {
@@ -503,7 +508,7 @@ mod tests {
             assert_eq!(Path::new(&config.encoder.model), found);
         }
         let error = RunConfig::from_file(&folder.path().join("no.toml"), &[]).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Io);
+        assert_eq!(error.kind(), ErrorKind::Config);
         assert!(error.to_string().contains("no.toml"), "{error}");
     }
 

@@ -4,11 +4,12 @@ use polyhead_compute::Activation;
 use polyhead_model::{HeadLayer, TaskKind};
 
 use super::document::Value;
-use super::names::{ACTIVATIONS, INPUTS, kinds, poolings};
+use super::names::{INPUTS, activations, kinds, poolings};
 use super::read::data;
 use super::section::{Range, Section};
 use super::{ClassWeights, DataFiles, Keep, TaskSettings};
 use crate::error::Error;
+use crate::metric::metric_names;
 
 /// Reads a task; `shared` are the files of the run.
 pub(super) fn task(section: &Section, shared: &DataFiles) -> Result<TaskSettings, Error> {
@@ -29,16 +30,29 @@ pub(super) fn task(section: &Section, shared: &DataFiles) -> Result<TaskSettings
         input: section.choice("input", &INPUTS)?.unwrap_or_default(),
         layer: layer(section)?,
         hidden: section.size("hidden", 1..=u64::MAX)?,
-        activation: section.choice("activation", &ACTIVATIONS)?.unwrap_or(Activation::Gelu),
+        activation: section.choice("activation", &activations())?.unwrap_or(Activation::Gelu),
         dropout: section.number("dropout", Range::BELOW_ONE)?.unwrap_or(0.1),
         learning_rate: section.number("learning_rate", Range::NOT_NEGATIVE)?,
         class_weights: weights(section, "class_weights", labels.as_deref())?,
         label_smoothing: section.number("label_smoothing", Range::BELOW_ONE)?.unwrap_or(0.0),
         positive_weights: weights(section, "positive_weights", labels.as_deref())?,
         keep: section.choice("keep", &[("distill", Keep::Distill)])?,
-        metric: section.text("metric")?,
+        metric: metric(section, kind)?,
         labels,
     })
+}
+
+/// One that tasks of the kind have.
+fn metric(section: &Section, kind: TaskKind) -> Result<Option<String>, Error> {
+    let metric = section.text("metric")?;
+    let names = metric_names(kind);
+    match &metric {
+        Some(name) if !names.contains(&name.as_str()) => {
+            let problem = format!("expected one of {}, found {name:?}", names.join(", "));
+            Err(section.problem("metric", &problem))
+        }
+        _ => Ok(metric),
+    }
 }
 
 /// A name is part of tensor names, of metrics and of `--set` keys.

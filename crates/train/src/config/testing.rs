@@ -7,7 +7,7 @@ use polyhead_model::{HeadInput, HeadLayer, PoolingMode, TaskKind};
 use proptest::prelude::*;
 use proptest::{collection, option, sample};
 
-use super::names::{ACTIVATIONS, SCHEDULES};
+use super::names::SCHEDULES;
 use super::{
     CheckpointSettings, ClassWeights, DataFiles, EncoderSettings, FreezePhase, Keep, Moment,
     RunConfig, Sampler, TaskSettings, TrainSettings,
@@ -105,7 +105,7 @@ fn any_weights() -> impl Strategy<Value = ClassWeights> {
 }
 
 fn any_task() -> impl Strategy<Value = TaskSettings> {
-    let activations = ACTIVATIONS.map(|(_, activation)| activation).to_vec();
+    let activations = Activation::ALL.to_vec();
     let layers = prop_oneof![
         Just(HeadLayer::Last),
         Just(HeadLayer::Mix),

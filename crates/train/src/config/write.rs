@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use polyhead_model::{HeadLayer, PoolingMode, TaskKind};
 
-use super::names::{ACTIVATIONS, INPUTS, SCHEDULES, name_of};
+use super::names::{INPUTS, SCHEDULES, name_of};
 use super::{ClassWeights, DataFiles, FreezePhase, Keep, Moment, RunConfig, Sampler, TaskSettings};
 
 impl RunConfig {
@@ -106,7 +106,7 @@ fn write_task(task: &TaskSettings, out: &mut Lines) {
     }
     if let Some(hidden) = task.hidden {
         out.number("hidden", hidden as u64);
-        out.text("activation", name_of(&ACTIVATIONS, &task.activation));
+        out.text("activation", task.activation.name());
     }
     out.float("dropout", task.dropout);
     out.optional_float("learning_rate", task.learning_rate);

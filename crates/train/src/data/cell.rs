@@ -5,6 +5,9 @@ use serde_json::Value;
 
 use super::quote::quoted;
 
+/// Of targets of regression, in size.
+const LARGEST: f64 = 1e15;
+
 /// A value as it stands in the file.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Cell<'a> {
@@ -96,7 +99,7 @@ impl<'a> Cell<'a> {
     }
 
     fn number(self) -> Result<f32, String> {
-        let number = match self {
+        let number: f64 = match self {
             Self::Csv(text) => text
                 .trim()
                 .parse()
@@ -106,10 +109,10 @@ impl<'a> Cell<'a> {
                 return Err(format!("expected a number, found {}", kind_of(other)));
             }
         };
-        // Beyond what 32 bits hold is infinite, too.
-        match (number as f32).is_finite() {
+        // Squares of errors, and their sums over a step, have to stay finite numbers of 32 bits.
+        match number.abs() <= LARGEST {
             true => Ok(number as f32),
-            false => Err(format!("expected a finite number of 32 bits, found {number}")),
+            false => Err(format!("expected a number from -1e15 to 1e15, found {number}")),
         }
     }
 }
@@ -198,9 +201,11 @@ mod tests {
             (MultiLabel, json!({"a": 1}), Err("expected a label, found an object")),
             (Regression, json!(-2.5), Ok(Some(RawLabel::Number(-2.5)))),
             (Regression, json!(7), Ok(Some(RawLabel::Number(7.0)))),
+            (Regression, json!(-1e15), Ok(Some(RawLabel::Number(-1e15)))),
+            (Regression, json!(1e16), Err("expected a number from -1e15 to 1e15, found 1")),
             (Regression, json!(null), Ok(None)),
             (Regression, json!("7"), Err("expected a number, found a string")),
-            (Regression, json!(1e39), Err("expected a finite number of 32 bits, found 1")),
+            (Regression, json!(1e39), Err("expected a number from -1e15 to 1e15, found 1")),
             (Tokens, json!(["O", "B-a"]), Ok(Some(RawLabel::Tags(owned(&["O", "B-a"]))))),
             (Tokens, json!("O O"), Err("expected an array of strings, found a string")),
             (Tokens, json!(["O", 1]), Err("word 2: expected a string, found a number")),
@@ -230,8 +235,8 @@ mod tests {
             (Regression, " 1.5 ", Ok(Some(RawLabel::Number(1.5)))),
             (Regression, "", Ok(None)),
             (Regression, "high", Err("expected a number, found `high`")),
-            (Regression, "nan", Err("expected a finite number of 32 bits, found NaN")),
-            (Regression, "1e60", Err("expected a finite number of 32 bits, found 1")),
+            (Regression, "nan", Err("expected a number from -1e15 to 1e15, found NaN")),
+            (Regression, "1e60", Err("expected a number from -1e15 to 1e15, found 1")),
             (Tokens, "O  B-a", tags(&["O", "B-a"])),
             (Tokens, "[\"O\", \"B-a\"]", tags(&["O", "B-a"])),
             (Tokens, "[ NAME ]", tags(&["[", "NAME", "]"])),

@@ -9,7 +9,7 @@ mod lines;
 mod repeats;
 mod report;
 
-use super::labels::{TaskLabels, UNKNOWN};
+use super::labels::{FIRST_UNKNOWN, TaskLabels};
 use super::quote::shortened;
 use super::source::{DataTask, Dataset, Source};
 use super::split::{Part, Split};
@@ -125,7 +125,7 @@ fn task_split_report(part: Part, split: &Split, index: usize, task: &DataTask) -
 fn counts(labels: &TaskLabels, number: usize) -> Vec<usize> {
     let mut counts = vec![0; number];
     let mut count = |label: u32| {
-        if label != UNKNOWN {
+        if label < FIRST_UNKNOWN {
             counts[label as usize] += 1;
         }
     };
@@ -200,8 +200,8 @@ mod tests {
         assert_eq!((unknown.rows, unknown.labels), (3, 2));
         let first: Vec<_> = unknown.first.iter().map(|l| (l.label.as_str(), l.rows)).collect();
         assert_eq!(first, [("z", 2), ("w", 1)]);
-        // `a b` is x, y and unknown; `b` has two unknown labels, which are one to the task.
-        assert_eq!(class.conflicts.texts, 1);
+        // `a b` is x, y and unknown; `b` has two unknown labels.
+        assert_eq!(class.conflicts.texts, 2);
 
         let numbers = report.tasks[1].splits[0].numbers.unwrap();
         assert_eq!((numbers.least, numbers.greatest, numbers.mean), (1.0, 3.0, 2.0));
@@ -231,7 +231,7 @@ mod tests {
              `I-p after nothing` (train.jsonl: line 9, word 1)",
             "  1 text stands in train and dev; the first: `a b` (train.jsonl: line 1 and \
              dev.jsonl: line 1)",
-            "  task `c`: 1 text has different labels; the first: `a b` (train.jsonl: line 1 and \
+            "  task `c`: 2 texts have different labels; the first: `a b` (train.jsonl: line 1 and \
              train.jsonl: line 2)",
             "  2 texts stand more than once in train (3 rows beyond the first); the first: `a b` \
              (train.jsonl: line 1 and train.jsonl: line 2)",

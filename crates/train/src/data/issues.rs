@@ -5,6 +5,9 @@
 pub struct LabelIssues {
     /// Labels of dev or test that the task does not have, by name.
     pub unknown: Vec<UnknownLabel>,
+    /// The same in the order of their numbers, which follow
+    /// [`FIRST_UNKNOWN`](super::FIRST_UNKNOWN).
+    pub others: Vec<String>,
     /// Rows with at least one of them.
     pub unknown_rows: usize,
     /// Tags `I-X` where no span of `X` goes on; they are read as beginnings.

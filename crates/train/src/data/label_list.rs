@@ -8,7 +8,7 @@ use strsim::normalized_damerau_levenshtein;
 use super::bio::Tag;
 use super::cell::RawLabel;
 use super::issues::{BrokenTag, LabelIssues, UnknownLabel};
-use super::labels::{TaskLabels, UNKNOWN};
+use super::labels::{FIRST_UNKNOWN, TaskLabels};
 use super::quote::{listed, quoted};
 use super::split::Part;
 use super::task::TaskFields;
@@ -124,6 +124,7 @@ struct Issues<'a> {
 
 /// Rows that hold a label.
 struct Tally {
+    number: u32,
     rows: usize,
     first: usize,
     last: usize,
@@ -152,21 +153,25 @@ impl<'a> Numbering<'a> {
     }
 
     fn number_of(&mut self, row: usize, label: &'a str) -> u32 {
-        self.list.numbers.get(label).copied().unwrap_or_else(|| {
-            self.issues.note_unknown(row, label);
-            UNKNOWN
-        })
+        let known = self.list.numbers.get(label).copied();
+        known.unwrap_or_else(|| self.issues.note_unknown(row, label))
     }
 }
 
 impl<'a> Issues<'a> {
-    fn note_unknown(&mut self, row: usize, label: &'a str) {
+    /// Counts it; its number.
+    fn note_unknown(&mut self, row: usize, label: &'a str) -> u32 {
         // A row may hold a label more than once, but rows come in order.
         self.issues.unknown_rows += usize::from(self.last_unknown_row != Some(row));
         self.last_unknown_row = Some(row);
-        let tally = self.unknown.entry(label).or_insert(Tally { rows: 1, first: row, last: row });
+        let number = FIRST_UNKNOWN + self.unknown.len() as u32;
+        let tally = self.unknown.entry(label).or_insert_with(|| {
+            self.issues.others.push(label.to_owned());
+            Tally { number, rows: 1, first: row, last: row }
+        });
         tally.rows += usize::from(tally.last != row);
         tally.last = row;
+        tally.number
     }
 
     fn note_broken(&mut self, row: usize, tags: &[String]) {
@@ -414,11 +419,13 @@ mod tests {
             "row 1: task `t`: unknown label `x`; known are `a`, `b`"
         );
         let (numbers, issues) = number(&few, Part::Dev, &labels).unwrap();
-        let expected = [0, UNKNOWN, 1, UNKNOWN, UNKNOWN].map(Some).to_vec();
+        let (x, w) = (FIRST_UNKNOWN, FIRST_UNKNOWN + 1);
+        let expected = [0, x, 1, w, x].map(Some).to_vec();
         assert_eq!(numbers, TaskLabels::Classes(expected));
         let unknown = |label: &str, rows, first| UnknownLabel { label: label.into(), rows, first };
         assert_eq!(issues.unknown, [unknown("w", 1, 3), unknown("x", 2, 1)]);
         assert_eq!(issues.unknown_rows, 3);
+        assert_eq!(issues.others, ["x", "w"]);
 
         let mut many = task(TaskKind::Classification);
         many.labels = Some((0..20).map(|i| format!("label_{i}")).collect());
@@ -437,7 +444,8 @@ mod tests {
         let rows = [&["b", "a", "b"][..], &[], &["x", "b", "y", "x"]];
         let rows = rows.map(|labels| RawLabel::Set(owned(labels)));
         let (numbers, issues) = number(&sets, Part::Test, &rows).unwrap();
-        let expected = [vec![0, 1], vec![], vec![1, UNKNOWN]].map(Some).to_vec();
+        let expected =
+            [vec![0, 1], vec![], vec![1, FIRST_UNKNOWN, FIRST_UNKNOWN + 1]].map(Some).to_vec();
         assert_eq!(numbers, TaskLabels::Sets(expected));
         let rows: Vec<_> = issues.unknown.iter().map(|u| (u.label.as_str(), u.rows)).collect();
         assert_eq!((rows, issues.unknown_rows), (vec![("x", 1), ("y", 1)], 1));

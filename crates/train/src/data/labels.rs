@@ -2,13 +2,14 @@
 
 use polyhead_model::TaskKind;
 
-/// The number of a label in dev or test that the task does not have: no answer
-/// equals it, so it counts as wrong.
-pub const UNKNOWN: u32 = u32::MAX;
+/// Numbers from this one on are labels in dev or test that the task does not
+/// have, in the order in which they occur: no answer equals them, so they count
+/// as wrong. Their names are [`LabelIssues::others`](super::LabelIssues::others).
+pub const FIRST_UNKNOWN: u32 = 1 << 31;
 
 /// Labels of one task, one entry per row; None: the row has no label for it.
 ///
-/// Numbers are places in the task's list of labels, or [`UNKNOWN`].
+/// Numbers are places in the task's list of labels, or unknown: see [`FIRST_UNKNOWN`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum TaskLabels {
     /// Classification: one label.

@@ -103,7 +103,16 @@ impl Schema {
     }
 
     fn check_tags(&self, tags: &[String], words: Option<&[String]>) -> Result<(), String> {
-        let words = words.unwrap_or_default();
+        let Some(words) = words else {
+            if tags.is_empty() {
+                return Ok(());
+            }
+            let field = quoted(&self.tokens);
+            return Err(format!(
+                "expected words in field {field} for {} tags, found none",
+                tags.len()
+            ));
+        };
         if tags.len() != words.len() {
             return Err(format!(
                 "expected {} tags, one for each word of field {}, found {}",
@@ -261,7 +270,7 @@ mod tests {
             (r#"{"text": "x", "a": {}}"#, "line 1: field `a`: expected a label, found an object"),
             (
                 r#"{"text": "x", "t": ["O"]}"#,
-                "line 1: field `t`: expected 0 tags, one for each word of field `tokens`, found 1",
+                "line 1: field `t`: expected words in field `tokens` for 1 tags, found none",
             ),
             (
                 r#"{"tokens": ["x", "y"], "t": ["O", "X-foo"]}"#,

@@ -78,7 +78,7 @@ fn rows_of_several_files_in_both_formats() {
     assert_eq!((train.len(), data.sources[0].test.len(), data.train_rows()), (4, 0, vec![4]));
     assert!(data.sources[0].test.is_empty());
     let dev = data.sources[0].split(Part::Dev);
-    assert_eq!(dev.labels[0], TaskLabels::Classes(vec![Some(UNKNOWN)]));
+    assert_eq!(dev.labels[0], TaskLabels::Classes(vec![Some(FIRST_UNKNOWN)]));
     assert_eq!(dev.issues[0].unknown_rows, 1);
     let rows: Vec<_> = data.files.iter().map(|file| (file.part, file.rows)).collect();
     assert_eq!(rows, [(Part::Train, 2), (Part::Train, 2), (Part::Dev, 1)]);

@@ -23,12 +23,43 @@ impl FrozenTensors {
         }
     }
 
-    /// Compares with `store` as it is now; a line for the report.
+    /// Compares with `store` as it is after the last step of a run; a line for the report.
     ///
     /// # Errors
     /// [`ErrorKind::Run`] with the names of tensors that changed: a bug of ours,
     /// but one that users must hear of.
     pub fn verify(&self, store: &ParameterStore) -> Result<String, Error> {
+        self.compare(store)?;
+        if self.hashes.is_empty() {
+            return Ok("no parameters were frozen for the whole run".to_owned());
+        }
+        let (digest, size) = (self.digest(), self.size());
+        Ok(format!("frozen parameters unchanged: {size}, SHA-256 {}…", &digest[..16]))
+    }
+
+    /// [`verify`](Self::verify) for tensors that were frozen in these steps only;
+    /// `None` if there were none.
+    ///
+    /// # Errors
+    /// As [`verify`](Self::verify).
+    pub fn verify_steps(
+        &self,
+        store: &ParameterStore,
+        first: u64,
+        last: u64,
+    ) -> Result<Option<String>, Error> {
+        self.compare(store)?;
+        let steps = format!("steps {first}–{last} ({})", self.size());
+        Ok((!self.hashes.is_empty()).then_some(steps))
+    }
+
+    /// `4 tensors, 3.1 M parameters`
+    fn size(&self) -> String {
+        let (tensors, parameters) = (self.hashes.len(), super::short(self.parameters));
+        format!("{tensors} tensor{}, {parameters} parameters", if tensors == 1 { "" } else { "s" })
+    }
+
+    fn compare(&self, store: &ParameterStore) -> Result<(), Error> {
         let changed: Vec<&str> = self
             .hashes
             .iter()
@@ -44,15 +75,7 @@ impl FrozenTensors {
             );
             return Err(Error::new(ErrorKind::Run, message));
         }
-        if self.hashes.is_empty() {
-            return Ok("no parameters were frozen for the whole run".to_owned());
-        }
-        let (tensors, digest) = (self.hashes.len(), self.digest());
-        let (s, parameters) = (if tensors == 1 { "" } else { "s" }, super::short(self.parameters));
-        Ok(format!(
-            "frozen parameters unchanged: {tensors} tensor{s}, {parameters} parameters, SHA-256 {}…",
-            &digest[..16]
-        ))
+        Ok(())
     }
 
     /// SHA-256 over the hashes of all, in hexadecimal.
@@ -103,6 +126,19 @@ mod tests {
         let error = before.verify(&store).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Run);
         assert!(error.to_string().ends_with("in 1 of 4: encoder layer 0 bias"), "{error}");
+    }
+
+    #[test]
+    fn what_was_frozen_for_some_steps_is_compared_too() {
+        let mut store = store();
+        let frozen = plan(&[phase("embeddings", None, None)]).always_frozen();
+        let before = FrozenTensors::new(&store, &frozen);
+        let line = before.verify_steps(&store, 3, 7).unwrap();
+        assert_eq!(line.as_deref(), Some("steps 3–7 (2 tensors, 110 parameters)"));
+        store.values_mut()[0] += 1.0;
+        assert_eq!(before.verify_steps(&store, 3, 7).unwrap_err().kind(), ErrorKind::Run);
+        let none = FrozenTensors::new(&store, &vec![false; frozen.len()]);
+        assert_eq!(none.verify_steps(&store, 3, 7).unwrap(), None);
     }
 
     #[test]
