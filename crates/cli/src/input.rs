@@ -18,7 +18,8 @@ use anyhow::{Context, Result, anyhow, bail};
 use clap::{Args, ValueEnum};
 
 use crate::failure::usage;
-use crate::output::{Done, TextsHash};
+use crate::hash::{RowHash, RowsHash};
+use crate::output::Done;
 
 /// Where the texts come from.
 #[derive(Debug, Args)]
@@ -58,6 +59,8 @@ pub(crate) struct Text {
     pub(crate) text: String,
     /// The line where it began, or its number among the arguments; from 1.
     pub(crate) line: u64,
+    /// All of its row.
+    pub(crate) row: RowHash,
     /// What else stood in its row, if it was asked for.
     pub(crate) rest: Rest,
 }
@@ -84,6 +87,8 @@ struct Fields {
 pub(crate) struct Input {
     pub(crate) texts: Box<dyn Iterator<Item = Result<Text>> + Send>,
     pub(crate) place: Place,
+    /// How rows become texts: read in another way, the same rows are others.
+    pub(crate) reading: String,
     /// Bytes in all, where that is known.
     pub(crate) size: Option<u64>,
     /// Bytes read so far, which is ahead of the texts by a buffer at most.
@@ -154,11 +159,17 @@ impl InputFormat {
 
 impl Input {
     fn from_texts(texts: Vec<String>) -> Self {
-        let texts = texts
-            .into_iter()
-            .zip(1..)
-            .map(|(text, line)| Ok(Text { text, line, ..Text::default() }));
-        Self { texts: Box::new(texts), place: Place::Arguments, size: None, read: Arc::default() }
+        let texts = texts.into_iter().zip(1..).map(|(text, line)| {
+            let row = RowHash::of(&text);
+            Ok(Text { text, line, row, ..Text::default() })
+        });
+        Self {
+            texts: Box::new(texts),
+            place: Place::Arguments,
+            reading: "texts".to_owned(),
+            size: None,
+            read: Arc::default(),
+        }
     }
 
     fn from_place(place: Place, format: InputFormat, fields: Fields) -> Result<Self> {
@@ -171,20 +182,21 @@ impl Input {
         };
         let read = Arc::<AtomicU64>::default();
         let source = BufReader::with_capacity(1 << 16, Counted { source, read: read.clone() });
+        let reading = format.reading(&fields);
         let texts = format.texts(source, fields).with_context(|| place.to_string())?;
         let name = place.to_string();
         let texts = texts.map(move |text| text.with_context(|| name.clone()));
-        Ok(Self { texts: Box::new(texts), place, size, read })
+        Ok(Self { texts: Box::new(texts), place, reading, size, read })
     }
 }
 
 impl Input {
     /// Passes over texts whose results exist already.
     ///
-    /// They must be the same texts: the results of others would come before those
-    /// of this input.
+    /// They must be of the same rows: the results of others would come before
+    /// those of this input.
     pub(crate) fn pass_over(&mut self, done: &Done) -> Result<()> {
-        let mut hash = TextsHash::default();
+        let mut hash = RowsHash::default();
         for passed in 0..done.texts {
             let Some(text) = self.texts.next() else {
                 let (place, expected) = (&self.place, done.texts);
@@ -193,13 +205,13 @@ impl Input {
                      {passed}; begin anew without --resume"
                 )));
             };
-            hash.add(&text?.text);
+            hash.add(&text?.row);
         }
         if hash != done.sha256 {
             let (place, count) = (&self.place, done.texts);
             return Err(usage(format!(
-                "{place}: its first {count} texts are not those whose results exist already; \
-                 begin anew without --resume"
+                "{place}: its first {count} rows are not those whose results exist already; begin \
+                 anew without --resume"
             )));
         }
         Ok(())
@@ -207,6 +219,19 @@ impl Input {
 }
 
 impl InputFormat {
+    /// In words, as far as it decides what a row says.
+    fn reading(self, fields: &Fields) -> String {
+        let name = match self {
+            Self::Txt => return "texts".to_owned(),
+            Self::Jsonl => "jsonl",
+            Self::Csv => "csv",
+        };
+        match fields {
+            Fields { text, words: None } => format!("{name}: `{text}`"),
+            Fields { text, words: Some(words) } => format!("{name}: `{text}` and `{words}`"),
+        }
+    }
+
     fn texts(
         self,
         source: impl BufRead + Send + 'static,

@@ -1,6 +1,7 @@
 //! Results to a file or to standard output.
 
 mod aside;
+mod asked;
 mod journal;
 mod json_lines;
 mod npy;
@@ -11,20 +12,22 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use polyhead_model::{Encoded, TokenVectors};
 use polyhead_text::TextTokens;
-use serde::Serialize;
-use sha2::{Digest, Sha256};
 
 use crate::failure::usage;
+use crate::hash::RowHash;
 use crate::pipeline::Sink;
 use aside::FileAside;
 use journal::Journal;
 use npy::{NpyType, NpyWriter};
 
-pub(crate) use journal::{Done, TextsHash};
+pub(crate) use asked::Asked;
+pub(crate) use journal::Done;
 
 /// Texts and what the model made of them.
 pub(crate) struct Batch {
     pub(crate) texts: Vec<String>,
+    /// `[texts]` the row of each.
+    pub(crate) rows: Vec<RowHash>,
     pub(crate) results: Results,
 }
 
@@ -104,20 +107,18 @@ impl Output {
 
     /// Says what is asked: results of something else are not gone on with.
     ///
-    /// - `probe`: what the model answers, with the options of now, to a text that
-    ///   is always the same
-    pub(crate) fn ask(&mut self, probe: impl Serialize) -> Result<()> {
-        if let Some(journal) = &mut self.journal {
-            let probe = serde_json::to_vec(&(env!("CARGO_PKG_VERSION"), probe))?;
-            journal.ask(journal::hexadecimal(&Sha256::digest(probe)))?;
+    /// - `asked`: called for files only, since it takes time
+    pub(crate) fn ask(&mut self, asked: impl FnOnce() -> Result<Asked>) -> Result<()> {
+        match &mut self.journal {
+            Some(journal) => journal.ask(asked()?),
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 
 impl Sink<Batch> for Output {
     fn write(&mut self, batch: Batch) -> Result<()> {
-        let Batch { texts, results } = batch;
+        let Batch { texts, rows, results } = batch;
         match &mut self.format {
             Format::Stdout(out) => {
                 json_lines::write(out, &texts, &results).context("standard output")?
@@ -130,8 +131,8 @@ impl Sink<Batch> for Output {
         let Some(journal) = &mut self.journal else { return Ok(()) };
         match &mut self.format {
             Format::Stdout(_) => Ok(()),
-            Format::JsonLines(file) => journal.add(&texts, None, vec![file.flushed_bytes()?]),
-            Format::Npy(file) => journal.add(&texts, file.columns, file.flushed_bytes()?),
+            Format::JsonLines(file) => journal.add(&rows, None, vec![file.flushed_bytes()?]),
+            Format::Npy(file) => journal.add(&rows, file.columns, file.flushed_bytes()?),
         }
     }
 
@@ -243,7 +244,12 @@ mod tests {
             offsets: offsets.to_vec(),
             texts: vec![TextTokens::default(); offsets.len() - 1],
         };
-        Batch { texts: vec![String::new(); offsets.len() - 1], results: Results::Tokens(vectors) }
+        let count = offsets.len() - 1;
+        Batch {
+            texts: vec![String::new(); count],
+            rows: vec![RowHash::default(); count],
+            results: Results::Tokens(vectors),
+        }
     }
 
     #[test]

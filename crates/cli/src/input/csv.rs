@@ -6,9 +6,11 @@ use std::io::{self, Read};
 use anyhow::{Result, anyhow, bail};
 use csv::{ByteRecord, ErrorKind, Position, Reader};
 use polyhead_model::join_words;
+use sha2::{Digest, Sha256};
 
 use super::lines::utf8;
 use super::{Fields, Rest, Text};
+use crate::hash::{RowHash, add_pieces};
 
 /// The columns asked for of every row in `source`.
 ///
@@ -18,16 +20,22 @@ pub(super) fn texts<R: Read>(
     source: R,
     fields: Fields,
 ) -> Result<impl Iterator<Item = Result<Text>> + use<R>> {
-    let mut rows =
-        Rows { reader: Reader::from_reader(LineStarts::new(source)), columns: Columns::default() };
+    let mut rows = Rows {
+        reader: Reader::from_reader(LineStarts::new(source)),
+        columns: Columns::default(),
+        header: Sha256::new(),
+    };
     let header = rows.reader.byte_headers().cloned().map_err(|error| rows.explain(error))?;
     rows.columns = Columns::of(&header, &fields)?;
+    add_pieces(&mut rows.header, header.iter());
     Ok(rows)
 }
 
 struct Rows<R> {
     reader: Reader<LineStarts<R>>,
     columns: Columns,
+    /// The hash of the names, which every row has besides its values.
+    header: Sha256,
 }
 
 /// Which columns hold what.
@@ -75,7 +83,8 @@ impl<R: Read> Rows<R> {
             Ok((name.clone(), serde_json::Value::from(value(*column)?).to_string()))
         });
         let rest = Rest { columns: kept.collect::<Result<_>>()?, words };
-        Ok(Text { text, line, rest })
+        let row = RowHash::after(&self.header, record.iter());
+        Ok(Text { text, line, row, rest })
     }
 
     fn explain(&mut self, error: csv::Error) -> anyhow::Error {
@@ -229,6 +238,16 @@ mod tests {
     #[test]
     fn other_columns_need_not_be_utf8() {
         let found = read(b"id,text\n\xff,fine\n").unwrap();
-        assert_eq!(found, [Text { text: "fine".into(), line: 2, ..Text::default() }]);
+        assert_eq!((&*found[0].text, found[0].line, found.len()), ("fine", 2, 1));
+    }
+
+    #[test]
+    fn the_whole_row_and_its_names_are_hashed() {
+        let row = |source: &str| read(source.as_bytes()).unwrap().remove(0).row;
+        let expected = row("id,text\n1,a\n2,b\n");
+        assert_eq!(row("id,text\r\n\r\n1,\"a\"\r\n"), expected);
+        for other in ["id,text\n2,a\n", "no,text\n1,a\n", "text,id\na,1\n", "id,text\n1a,\n"] {
+            assert_ne!(row(other), expected, "{other}");
+        }
     }
 }

@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 
 use super::lines::{lines, utf8};
 use super::{Fields, Rest, Text};
+use crate::hash::RowHash;
 
 /// The fields asked for of every object in `source`.
 ///
@@ -28,7 +29,7 @@ pub(super) fn texts<R: BufRead>(
                 }
                 let (text, rest) =
                     row_of(&json, &fields).map_err(|error| anyhow!("line {line}: {error}"))?;
-                Ok(Some(Text { text, line, rest }))
+                Ok(Some(Text { text, line, row: RowHash::of(&json), rest }))
             })
             .transpose()
     })
@@ -139,16 +140,22 @@ mod tests {
     }
 
     #[test]
+    fn the_whole_row_is_hashed() {
+        let row =
+            |source: &str| texts(source.as_bytes(), fields(None)).next().unwrap().unwrap().row;
+        let source = "{\"text\": \"a\", \"id\": 1}";
+        assert_eq!(row(source), row(&format!("\n{source}\r\n")));
+        assert_ne!(row(source), row(&source.replace('1', "2")));
+    }
+
+    #[test]
     fn the_field_of_every_object() {
         let source = "{\"text\": \"a\\nb\", \"n\": 1}\r\n\n{\"text\":\"\"}\n  \n";
         let found: Vec<_> = texts(source.as_bytes(), fields(None)).map(|t| t.unwrap()).collect();
-        assert_eq!(
-            found,
-            [
-                Text { text: "a\nb".into(), line: 1, ..Text::default() },
-                Text { line: 3, ..Text::default() }
-            ]
-        );
+        let [first, second] = &found[..] else { panic!("two rows: {found:?}") };
+        assert_eq!((&*first.text, first.line), ("a\nb", 1));
+        assert_eq!((&*second.text, second.line), ("", 3));
+        assert_eq!(first.rest, Rest::default());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `predict` and `inspect` of a trained model, and going on after a kill.
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -215,27 +216,78 @@ fn killed_commands_go_on_where_they_were() {
     assert_eq!(left, [""; 0]);
 }
 
-#[test]
-fn only_the_same_work_is_gone_on_with() {
-    let folder = trained();
-    let rows: String = (0..4_000).map(|i| format!("{{\"text\": \"soup {i}\"}}\n")).collect();
-    fs::write(folder.path("rows.jsonl"), &rows).unwrap();
-    let args = ["predict", "run", "-i", "rows.jsonl", "-o", "a.jsonl"];
-    let partial = folder.path("a.jsonl.partial.json");
+/// Runs `args`, which write `out`, and kills it after its first chunk; the record
+/// that is left.
+fn killed_once(folder: &Folder, args: &[&str], out: &str) -> PathBuf {
+    let partial = folder.path(format!("{out}.partial.json"));
     let mut child = folder.command().args(args).stderr(Stdio::null()).spawn().unwrap();
     while !partial.exists() && child.try_wait().unwrap().is_none() {
         sleep(Duration::from_millis(1));
     }
     child.kill().unwrap();
     child.wait().unwrap();
-    assert!(partial.exists(), "it was killed in time");
+    assert!(partial.exists(), "{out}: it was killed in time");
+    partial
+}
+
+#[test]
+fn vectors_of_something_else_are_not_gone_on_with() {
+    let folder = trained();
+    let texts: String = (0..12_000).map(|i| format!("soup {i}\n")).collect();
+    fs::write(folder.path("a.txt"), &texts).unwrap();
+    let args = ["encode", "-m", "run", "-i", "a.txt", "-o", "a.npy"];
+    let partial = killed_once(&folder, &args, "a.npy");
 
     let resume = [&args[..], &["--resume"]].concat();
-    folder
-        .run(&[&resume[..], &["--abstain", "0.5"]].concat())
-        .fails(2, &["another model, other options"]);
-    fs::write(folder.path("rows.jsonl"), rows.replacen("soup 3\"", "soap 3\"", 1)).unwrap();
-    folder.run(&resume).fails(2, &["rows.jsonl: its first", "are not those"]);
+    let base = super::train::tiny_model();
+    for (other, words) in [
+        (&["--max-length", "28"][..], "another max length (32, now 28)"),
+        (&["--on-truncate", "error"], "another --on-truncate (Cut, now Error);"),
+        (&["--pooling", "cls"], "another pooling (mean, now cls)"),
+        (&["--normalize"], "another --normalize (not given, now true)"),
+        (&["--dim", "8"], "another --dim (not given, now 8)"),
+        (&["--prompt", "q: "], "another prompt"),
+        (&["--output", "tokens"], "another --output (Sentences, now Tokens)"),
+        (&["--input-format", "csv", "--field", "soup 0"], "are not those"),
+    ] {
+        folder.run(&[&resume[..], other].concat()).fails(2, &[words]);
+    }
+    let other = ["encode", "-m", &base, "-i", "a.txt", "-o", "a.npy", "--resume", "-q"];
+    folder.run(&other).fails(2, &["another model"]);
+    assert!(partial.exists(), "a refusal costs nothing");
+    assert!(!folder.path("a.offsets.npy.partial").exists(), "and leaves nothing");
+
+    folder.run(&resume).ok();
+    folder.run(&["encode", "-m", "run", "-i", "a.txt", "-o", "b.npy"]).ok();
+    let read = |name: &str| fs::read(folder.path(name)).unwrap();
+    assert!(read("a.npy") == read("b.npy"));
+}
+
+#[test]
+fn only_the_same_work_is_gone_on_with() {
+    let folder = trained();
+    let row = |i| format!("{{\"id\": {i}, \"text\": \"soup {i}\", \"tokens\": [\"soup{i}\"]}}\n");
+    let rows: String = (0..4_000).map(row).collect();
+    fs::write(folder.path("rows.jsonl"), &rows).unwrap();
+    let args = ["predict", "run", "-i", "rows.jsonl", "-o", "a.jsonl"];
+    let partial = killed_once(&folder, &args, "a.jsonl");
+
+    let resume = [&args[..], &["--resume"]].concat();
+    for (other, words) in [
+        (["--abstain", "0.5"], "another --abstain (not given, now 0.5);"),
+        (["--tasks", "topic"], "another --tasks (not given, now topic)"),
+        // No text is as long as either.
+        (["--max-length", "28"], "another max length (32, now 28)"),
+        (["--tokens-field", "words"], "another way to read the input"),
+    ] {
+        folder.run(&[&resume[..], &other].concat()).fails(2, &["a.jsonl.partial.json", words]);
+    }
+    for (from, to) in
+        [("soup 3\"", "soap 3\""), ("\"id\": 3,", "\"id\": 33,"), ("[\"soup3\"]", "[\"soap3\"]")]
+    {
+        fs::write(folder.path("rows.jsonl"), rows.replacen(from, to, 1)).unwrap();
+        folder.run(&resume).fails(2, &["rows.jsonl: its first", "rows are not those"]);
+    }
     fs::write(folder.path("rows.jsonl"), "{\"text\": \"soup 0\"}\n").unwrap();
     folder.run(&resume).fails(2, &["rows.jsonl: expected the", "found 1"]);
     assert!(partial.exists(), "a refusal costs nothing");
