@@ -108,18 +108,24 @@ impl Columns {
             // An empty file: the caller finds no texts and says so.
             return Ok(Self::default());
         }
-        let column = |field: &str| header.iter().position(|name| name == field.as_bytes());
+        let names: Vec<String> =
+            header.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
+        let column = |field: &str| names.iter().position(|name| name == field);
         let text = column(&fields.text);
         let words = fields.words.as_deref().and_then(column);
+        // Where the others are not kept, nobody asks which of two is meant.
+        let read = |name: &String| fields.words.is_some() || *name == fields.text;
+        let twice = |(i, name): &(usize, &String)| read(name) && names[..*i].contains(name);
+        if let Some((_, name)) = names.iter().enumerate().find(twice) {
+            bail!("line 1: two columns `{name}`");
+        }
         if text.is_none() && words.is_none() {
-            let names: Vec<_> =
-                header.iter().map(|name| format!("`{}`", String::from_utf8_lossy(name))).collect();
+            let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
             bail!("line 1: no column `{}`, only {}", fields.text, names.join(", "))
         }
-        let kept = header.iter().enumerate().filter(|(i, _)| text != Some(*i));
         let kept = match fields.words {
             None => Vec::new(),
-            Some(_) => kept.map(|(i, name)| (i, String::from_utf8_lossy(name).into())).collect(),
+            Some(_) => names.into_iter().enumerate().filter(|(i, _)| text != Some(*i)).collect(),
         };
         Ok(Self { text, words, kept })
     }
@@ -214,6 +220,23 @@ mod tests {
         ] {
             assert_eq!(read(source).unwrap_err().to_string(), expected);
         }
+    }
+
+    #[test]
+    fn a_column_that_is_read_comes_once() {
+        let read = |source: &str, words: Option<&str>| {
+            let fields = Fields { text: "text".into(), words: words.map(str::to_owned) };
+            texts(source.as_bytes(), fields)?.collect::<Result<Vec<_>>>()
+        };
+        for (source, words, expected) in [
+            ("text,text\na,b\n", None, "line 1: two columns `text`"),
+            ("id,text,id\n1,a,2\n", Some("tokens"), "line 1: two columns `id`"),
+            ("text,,\na,,\n", Some("tokens"), "line 1: two columns ``"),
+            ("text,tokens,tokens\na,a,a\n", Some("tokens"), "line 1: two columns `tokens`"),
+        ] {
+            assert_eq!(read(source, words).unwrap_err().to_string(), expected, "{source}");
+        }
+        assert_eq!(read("id,text,id\n1,a,2\n", None).unwrap()[0].text, "a");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! A JSON object a line, one field of which is the text.
 
+use std::collections::HashSet;
 use std::io::BufRead;
 
 use anyhow::{Result, anyhow, bail};
@@ -71,6 +72,10 @@ fn strings(value: &Value) -> Option<Vec<String>> {
 /// Every field but the text, in order, its value as it was written.
 fn columns(json: &str, text: &str) -> Result<Vec<(String, String)>> {
     let Columns(mut columns) = serde_json::from_str(json)?;
+    let mut seen = HashSet::new();
+    if let Some((name, _)) = columns.iter().find(|(name, _)| !seen.insert(name)) {
+        bail!("two fields `{name}`");
+    }
     columns.retain(|(name, _)| name != text);
     Ok(columns)
 }
@@ -137,6 +142,19 @@ mod tests {
         assert_eq!((&first.text[..], &first.rest.words), ("a b", &words(["a", "b"])));
         assert_eq!((&second.text[..], &second.rest.words), ("c d", &words(["c", "d"])));
         assert_eq!((&third.text[..], &third.rest.words), ("e", &None));
+    }
+
+    #[test]
+    fn a_field_that_is_kept_comes_once() {
+        for (source, name) in [
+            ("{\"id\": 1, \"text\": \"a\", \"id\": 1}", "id"),
+            ("{\"text\": \"a\", \"text\": \"b\"}", "text"),
+        ] {
+            let read = |words| texts(source.as_bytes(), fields(words)).next().unwrap();
+            let expected = format!("line 1: two fields `{name}`");
+            assert_eq!(read(Some("w")).unwrap_err().to_string(), expected);
+            assert!(read(None).is_ok(), "{source}");
+        }
     }
 
     #[test]

@@ -114,8 +114,12 @@ fn what_cannot_be_asked_is_named() {
     let folder = trained();
     let model = super::train::tiny_model();
     fs::write(folder.path("a.jsonl"), "{\"text\": 5}\n").unwrap();
+    fs::write(folder.path("twice.csv"), "id,text,id\n1,a,2\n").unwrap();
+    fs::write(folder.path("texts.csv"), "text,text\na,b\n").unwrap();
     for (args, code, words) in [
         (&["run"][..], 2, &["no texts"][..]),
+        (&["run", "-i", "twice.csv"], 1, &["twice.csv: line 1: two columns `id`"]),
+        (&["run", "-i", "texts.csv"], 1, &["texts.csv: line 1: two columns `text`"]),
         (&["run", "a", "--tasks", "tone"], 2, &["`tone`", "topic, mood"]),
         (&["run", "a", "--abstain", "7"], 2, &["abstain", "0 to 1"]),
         (&["run", "a", "-o", "b.npy"], 2, &["b.npy: expected .jsonl"]),
