@@ -153,6 +153,18 @@ fn inspect_shows_the_tasks() {
         serde_json::from_str(&folder.run(&["inspect", "run", "--json"]).ok().out).unwrap();
     assert_eq!(json["tasks"][3]["hidden"], 6);
     assert_eq!(json["tasks"][1]["thresholds"].as_array().unwrap().len(), 2);
+    let groups = json["groups"].as_array().unwrap();
+    let heads: Vec<&str> = groups
+        .iter()
+        .filter_map(|group| group["name"].as_str())
+        .filter(|name| name.starts_with("head"))
+        .collect();
+    assert_eq!(heads, ["head topic", "head tags", "head size", "head things"]);
+    let sum: u64 = groups.iter().filter_map(|group| group["parameters"].as_u64()).sum();
+    assert_eq!(json["parameters"], sum);
+    for (task, group) in json["tasks"].as_array().unwrap().iter().zip(&groups[groups.len() - 4..]) {
+        assert_eq!(task["parameters"], group["parameters"], "{task}");
+    }
     assert_eq!(json["provenance"]["step"], 40);
     assert!(json["provenance"]["metrics"]["dev"]["topic"]["accuracy"].is_f64());
 }
