@@ -153,11 +153,12 @@ fn module(module: &Module) -> String {
     }
 }
 
-fn activation(activation: Activation) -> &'static str {
+/// The word for it in configurations.
+pub(crate) fn activation(activation: Activation) -> &'static str {
     match activation {
-        Activation::Identity => "identity",
+        Activation::Identity => "linear",
         Activation::Gelu => "gelu",
-        Activation::GeluTanh => "gelu_tanh",
+        Activation::GeluTanh => "gelu_new",
         Activation::Relu => "relu",
         Activation::Silu => "silu",
         Activation::Tanh => "tanh",

@@ -146,12 +146,15 @@ fn inspect_shows_the_tasks() {
         "first token of each word",
         "head things",
         "mix",
+        "6 gelu",
     ] {
         assert!(text.contains(word), "expected `{word}` in: {text}");
     }
     let json: Value =
         serde_json::from_str(&folder.run(&["inspect", "run", "--json"]).ok().out).unwrap();
     assert_eq!(json["tasks"][3]["hidden"], 6);
+    assert_eq!(json["tasks"][3]["activation"], "gelu");
+    assert_eq!(json["tasks"][0]["activation"], Value::Null);
     assert_eq!(json["tasks"][1]["thresholds"].as_array().unwrap().len(), 2);
     let groups = json["groups"].as_array().unwrap();
     let heads: Vec<&str> = groups
