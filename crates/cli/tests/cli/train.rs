@@ -153,6 +153,24 @@ fn a_run_says_what_it_does_and_leaves_a_model() {
 }
 
 #[test]
+fn a_run_that_was_stopped_is_no_model_yet() {
+    let folder = set();
+    fs::create_dir_all(folder.path("c1/checkpoints")).unwrap();
+    fs::write(folder.path("c1/config.toml"), "").unwrap();
+    for args in [
+        &["predict", "c1", "a"][..],
+        &["eval", "c1", "-i", "test.jsonl"],
+        &["encode", "a", "-m", "c1"],
+        &["inspect", "c1"],
+    ] {
+        let words = ["c1: a run that has not come to its end", "train CONFIG -o c1 --resume"];
+        folder.run(args).fails(1, &words);
+    }
+    let other = ["--set", "encoder.model=c1", "-q"];
+    train(&folder, "c2", &other).fails(1, &["a run that has not come to its end"]);
+}
+
+#[test]
 fn quiet_runs_give_results_only() {
     let folder = set();
     let run = train(&folder, "run", &["--quiet", "--set", "train.epochs=1", "--json"]).ok();
