@@ -1,11 +1,12 @@
 //! `polyhead train`: a configuration in, a model out.
 
+use std::fs;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Args;
 use polyhead_train::{Ending, RunConfig, RunSummary, Trainer};
 
@@ -89,6 +90,12 @@ pub(crate) fn run(args: TrainArgs) -> Result<ExitCode> {
             let mut out = BufWriter::new(io::stdout().lock());
             write(&mut out, &summary)?;
             out.flush()?;
+        }
+        Ending::AlreadyFinished if args.json => {
+            // The same bytes that the run has printed when it came to its end.
+            let summary = args.out.join("finished.json");
+            let text = fs::read_to_string(&summary).with_context(|| summary.display().to_string());
+            writeln!(io::stdout().lock(), "{}", text?.trim_end())?;
         }
         Ending::AlreadyFinished => {
             let mut out = io::stdout().lock();

@@ -179,6 +179,9 @@ fn quiet_runs_give_results_only() {
     assert_eq!(summary["steps"], 15);
     assert_eq!(summary["tasks"][1]["name"], "mood");
     assert!(summary["tasks"][0]["test"]["accuracy"].is_f64(), "{summary}");
+
+    let again = ["--quiet", "--set", "train.epochs=1", "--json", "--resume"];
+    assert_eq!(train(&folder, "run", &again).ok().out, run.out, "a finished run says the same");
 }
 
 #[test]
