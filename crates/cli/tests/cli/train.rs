@@ -376,6 +376,19 @@ fn what_is_wrong_shows_before_any_step_and_leaves_nothing() {
 }
 
 #[test]
+fn a_configuration_that_cannot_be_read_is_wrong_usage() {
+    let folder = set();
+    fs::create_dir(folder.path("folder.toml")).unwrap();
+    fs::write(folder.path("bytes.toml"), b"seed = 1 # \xff\n").unwrap();
+    fs::write(folder.path("empty.toml"), "").unwrap();
+    for name in ["none.toml", "folder.toml", "bytes.toml", "empty.toml"] {
+        folder.run(&["train", name, "-o", "run"]).fails(2, &[name]);
+        folder.run(&["check-data", name]).fails(2, &[name]);
+    }
+    assert!(!folder.path("run").exists());
+}
+
+#[test]
 fn tags_that_cannot_be_are_named() {
     let folder = set();
     let row = |tags: &str| format!("{{\"tokens\": [\"a\", \"b\"], \"ner\": {tags}}}\n");
