@@ -109,33 +109,54 @@ impl InputArgs {
         self.open_fields(None)
     }
 
-    /// As [`Self::open`]; each text comes with the rest of its row, and its words
-    /// from field `words`.
-    pub(crate) fn open_rows(self, words: &str) -> Result<Input> {
-        self.open_fields(Some(words.to_owned()))
+    /// As [`Self::open`]; each text comes with the rest of its row, and its words.
+    ///
+    /// - `tokens_field`: the field that holds the words, if the user says which
+    pub(crate) fn open_rows(self, tokens_field: Option<String>) -> Result<Input> {
+        if tokens_field.is_some() {
+            self.check_fields("--tokens-field")?;
+        }
+        self.open_fields(Some(tokens_field.unwrap_or_else(|| "tokens".to_owned())))
     }
 
     fn open_fields(self, words: Option<String>) -> Result<Input> {
-        let Some(path) = self.input else {
+        if self.field.is_some() {
+            self.check_fields("--field")?;
+        }
+        let Some((place, format)) = self.source()? else {
             // clap's `requires` gives way where texts exclude --input.
-            if self.field.is_some() || self.input_format.is_some() {
-                return Err(usage("--field and --input-format need --input"));
+            if self.input_format.is_some() {
+                return Err(usage("--input-format needs --input"));
             }
             if self.texts.is_empty() {
                 return Err(usage("no texts: give some, or --input FILE, or --input -"));
             }
             return Ok(Input::from_texts(self.texts));
         };
-        let place = if path == Path::new("-") { Place::Stdin } else { Place::File(path) };
+        let text = self.field.unwrap_or_else(|| "text".to_owned());
+        Input::from_place(place, format, Fields { text, words })
+    }
+
+    /// Refuses `flag`, which names a field, where there are none.
+    fn check_fields(&self, flag: &str) -> Result<()> {
+        match self.source()? {
+            None => Err(usage(format!("{flag} needs --input"))),
+            Some((_, InputFormat::Txt)) => {
+                Err(usage(format!("{flag}: a txt input has lines, no fields")))
+            }
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// What `--input` names, and its format.
+    fn source(&self) -> Result<Option<(Place, InputFormat)>> {
+        let Some(path) = &self.input else { return Ok(None) };
+        let place = if path == Path::new("-") { Place::Stdin } else { Place::File(path.clone()) };
         let format = match self.input_format {
             Some(format) => format,
             None => InputFormat::of(&place)?,
         };
-        if format == InputFormat::Txt && self.field.is_some() {
-            return Err(usage("--field: a txt input has lines, no fields"));
-        }
-        let text = self.field.unwrap_or_else(|| "text".to_owned());
-        Input::from_place(place, format, Fields { text, words })
+        Ok(Some((place, format)))
     }
 }
 
@@ -362,6 +383,14 @@ mod tests {
             &["--input-format", "csv"],
         ] {
             assert!(open(line).is_err(), "{line:?}");
+        }
+        for (line, expected) in [
+            (&["a"][..], "--tokens-field needs --input"),
+            (&["--input", "-"], "--tokens-field: a txt input has lines, no fields"),
+        ] {
+            let input = Line::try_parse_from(["test"].iter().chain(line)).unwrap().input;
+            let error = input.open_rows(Some("words".into())).err().unwrap();
+            assert_eq!(error.to_string(), expected);
         }
     }
 

@@ -47,9 +47,9 @@ pub(crate) struct PredictArgs {
     #[command(flatten)]
     input: InputArgs,
 
-    /// The field that holds a row's words, for tasks that tag them
-    #[arg(long, value_name = "NAME", default_value = "tokens", help_heading = "Input")]
-    tokens_field: String,
+    /// The field that holds a row's words, for tasks that tag them [default: tokens]
+    #[arg(long, value_name = "NAME", help_heading = "Input")]
+    tokens_field: Option<String>,
 
     /// Write to a .jsonl file, complete or not at all
     #[arg(short, long, value_name = "FILE", help_heading = "Output")]
@@ -74,7 +74,7 @@ pub(crate) struct PredictArgs {
 /// Answers the input chunk by chunk.
 pub(crate) fn run(args: PredictArgs) -> Result<()> {
     let mut output = Output::create(args.out.as_deref(), ResultKind::Lines, args.resume)?;
-    let input = args.input.open_rows(&args.tokens_field)?;
+    let input = args.input.open_rows(args.tokens_field)?;
     let (place, size, reading) = (input.place.clone(), input.size, input.reading.clone());
     let limits = chunk_limits(ResultKind::Lines, args.load.threads.expected());
     let chunks = begin(input, &output, limits)?;
@@ -223,7 +223,7 @@ mod tests {
         let args =
             parse("runs/a -i a.csv --field t --tokens-field w -o b.jsonl --resume --tasks x,y")
                 .unwrap();
-        assert_eq!((&*args.model, &*args.tokens_field), ("runs/a", "w"));
+        assert_eq!((&*args.model, args.tokens_field.as_deref()), ("runs/a", Some("w")));
         assert_eq!(args.tasks, Some(vec!["x".into(), "y".into()]));
         assert!(args.resume && args.out == Some("b.jsonl".into()));
         assert_eq!(parse("runs/a some texts --abstain 0.7").unwrap().abstain, Some(0.7));

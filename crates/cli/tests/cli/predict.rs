@@ -124,6 +124,8 @@ fn what_cannot_be_asked_is_named() {
         (&["run", "a", "--abstain", "7"], 2, &["abstain", "0 to 1"]),
         (&["run", "a", "-o", "b.npy"], 2, &["b.npy: expected .jsonl"]),
         (&["run", "a", "--resume"], 2, &["--resume", "--out"]),
+        (&["run", "a", "--field", "x"], 2, &["--field needs --input"]),
+        (&["run", "a", "--tokens-field", "x"], 2, &["--tokens-field needs --input"]),
         (&["run", "-i", "a.jsonl"], 1, &["a.jsonl: line 1", "`text`", "a number"]),
         (&["run", "-i", "a.jsonl", "-o", "b.jsonl"], 1, &["a.jsonl: line 1"]),
         (&["no/model", "a"], 1, &["no/model"]),
