@@ -424,6 +424,9 @@ fn the_data_check_for_people_and_for_programs() {
     for word in ["`sport`", "1 text stands in train and dev", "train: 120 rows", "film 40"] {
         assert!(text.contains(word), "expected `{word}` in: {text}");
     }
+    let quiet = folder.run(&["check-data", "config.toml", "--quiet"]).ok().out;
+    let found = text.split_once("to look at:\n").unwrap().1;
+    assert_eq!(quiet.lines().collect::<Vec<_>>(), found.lines().map(str::trim).collect::<Vec<_>>());
     let json = folder.run(&["check-data", "config.toml", "--json"]).ok().out;
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["tasks"][0]["splits"][1]["unknown"]["rows"], 1);
