@@ -16,6 +16,7 @@ use polyhead_text::TextTokens;
 use crate::failure::usage;
 use crate::hash::RowHash;
 use crate::pipeline::Sink;
+use crate::table::thousands;
 use aside::FileAside;
 use journal::Journal;
 use npy::{NpyType, NpyWriter};
@@ -62,6 +63,9 @@ pub(crate) struct Output {
     format: Format,
     /// Of files.
     journal: Option<Journal>,
+    /// The complete file that is made anew though it was asked to go on: its
+    /// record went when it was complete.
+    remade: Option<PathBuf>,
 }
 
 enum Format {
@@ -82,7 +86,7 @@ impl Output {
                 return Err(usage("--resume: only a file can be gone on with: name it by --out"));
             }
             let out = BufWriter::with_capacity(1 << 16, io::stdout());
-            return Ok(Self { format: Format::Stdout(out), journal: None });
+            return Ok(Self { format: Format::Stdout(out), journal: None, remade: None });
         };
         let suffix = path.extension().map(|s| s.to_string_lossy().to_ascii_lowercase());
         let mut journal = Journal::open(&aside::real(path), resume);
@@ -97,7 +101,21 @@ impl Output {
             _ => return Err(usage(format!("{}: expected .npy or .jsonl", path.display()))),
         };
         journal.begin();
-        Ok(Self { format, journal: Some(journal) })
+        let remade = resume && journal.done().is_none() && path.exists();
+        let remade = remade.then(|| path.to_owned());
+        Ok(Self { format, journal: Some(journal), remade })
+    }
+
+    /// What a user who has asked to go on should know, if anything.
+    pub(crate) fn resumption(&self) -> Option<String> {
+        match (self.done(), &self.remade) {
+            (Some(done), _) => Some(format!("going on after {} texts", thousands(done.texts))),
+            (None, Some(path)) => Some(format!(
+                "{}: complete, but nothing says of which input, model and options: it is made anew",
+                path.display()
+            )),
+            (None, None) => None,
+        }
     }
 
     /// Texts whose results are in the output already.
@@ -137,7 +155,7 @@ impl Sink<Batch> for Output {
     }
 
     fn finish(self) -> Result<()> {
-        let Self { format, journal } = self;
+        let Self { format, journal, .. } = self;
         match format {
             Format::Stdout(mut out) => io::Write::flush(&mut out).context("standard output")?,
             Format::JsonLines(file) => file.commit()?,
@@ -307,6 +325,19 @@ mod tests {
         resumed.finish().unwrap();
         assert_eq!(files(), expected);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn a_complete_file_is_made_anew_and_said_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("v.jsonl");
+        let note = |resume| {
+            Output::create(Some(&path), ResultKind::Sentences, resume).unwrap().resumption()
+        };
+        assert_eq!(note(true), None, "there is nothing: it begins");
+        std::fs::write(&path, "complete").unwrap();
+        assert!(note(true).unwrap().contains("v.jsonl: complete, but nothing says of which input"));
+        assert_eq!(note(false), None, "nobody has asked to go on");
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub(crate) struct EncodeArgs {
     #[arg(short, long, value_name = "FILE", help_heading = "Output")]
     out: Option<PathBuf>,
 
-    /// Go on where a program that was killed has stopped; begin if there is nothing
+    /// Go on where a program that was killed has stopped; begin if nothing is unfinished
     #[arg(long, help_heading = "Output")]
     resume: bool,
 
@@ -142,10 +142,10 @@ pub(super) fn begin(mut input: Input, output: &Output, limits: ChunkLimits) -> R
     Ok(ReadAhead::go_on(input, limits))
 }
 
-/// Says where an unfinished output is gone on with, once it is clear that it is.
+/// Says what becomes of an earlier output, once it is clear that it does.
 pub(super) fn note_resumed(output: &Output, quiet: bool) {
-    if let (Some(done), false) = (output.done(), quiet) {
-        note(&format!("going on after {} texts", thousands(done.texts)));
+    if let (Some(remark), false) = (output.resumption(), quiet) {
+        note(&remark);
     }
 }
 

@@ -55,7 +55,7 @@ pub(crate) struct PredictArgs {
     #[arg(short, long, value_name = "FILE", help_heading = "Output")]
     out: Option<PathBuf>,
 
-    /// Go on where a program that was killed has stopped; begin if there is nothing
+    /// Go on where a program that was killed has stopped; begin if nothing is unfinished
     #[arg(long, help_heading = "Output")]
     resume: bool,
 

@@ -319,4 +319,8 @@ fn only_the_same_work_is_gone_on_with() {
     let lines = fs::read_to_string(folder.path("a.jsonl")).unwrap();
     assert_eq!(lines.lines().count(), 4_000);
     assert!(!partial.exists());
+
+    let run = folder.run(&resume).ok();
+    assert!(run.err.contains("note: a.jsonl: complete, but nothing says of which"), "{}", run.err);
+    assert_eq!(fs::read_to_string(folder.path("a.jsonl")).unwrap(), lines);
 }
