@@ -41,11 +41,13 @@ struct Rows<R> {
 /// Which columns hold what.
 #[derive(Default)]
 struct Columns {
+    /// Of all of them.
+    names: Vec<String>,
     /// `None` where only words are there.
     text: Option<usize>,
     words: Option<usize>,
     /// The others, where they are kept.
-    kept: Vec<(usize, String)>,
+    kept: Vec<usize>,
 }
 
 impl<R: Read> Iterator for Rows<R> {
@@ -67,9 +69,10 @@ impl<R: Read> Rows<R> {
         let value = |column: usize| {
             let bytes =
                 record.get(column).expect("every row is as long as the header: the reader checks");
-            utf8(bytes.to_vec(), line)
+            let name = &self.columns.names[column];
+            utf8(bytes.to_vec(), format_args!("line {line}: column `{name}`"))
         };
-        let Columns { text, words, kept } = &self.columns;
+        let Columns { names, text, words, kept } = &self.columns;
         let words = match words {
             Some(column) => words_of(&value(*column)?),
             None => None,
@@ -79,8 +82,9 @@ impl<R: Read> Rows<R> {
             (None, Some(words)) => join_words(words).0,
             (None, None) => String::new(),
         };
-        let kept = kept.iter().map(|(column, name)| {
-            Ok((name.clone(), serde_json::Value::from(value(*column)?).to_string()))
+        let kept = kept.iter().map(|column| {
+            let value = serde_json::Value::from(value(*column)?).to_string();
+            Ok((names[*column].clone(), value))
         });
         let rest = Rest { columns: kept.collect::<Result<_>>()?, words };
         let row = RowHash::after(&self.header, record.iter());
@@ -125,9 +129,9 @@ impl Columns {
         }
         let kept = match fields.words {
             None => Vec::new(),
-            Some(_) => names.into_iter().enumerate().filter(|(i, _)| text != Some(*i)).collect(),
+            Some(_) => (0..names.len()).filter(|i| text != Some(*i)).collect(),
         };
-        Ok(Self { text, words, kept })
+        Ok(Self { names, text, words, kept })
     }
 }
 
@@ -216,10 +220,19 @@ mod tests {
         for (source, expected) in [
             (&b"id,title\n1,a\n"[..], "line 1: no column `text`, only `id`, `title`"),
             (b"id,text\r\n1,a\r\n2\r\n", "line 3: expected 2 columns, found 1"),
-            (b"id,text\n1,a\n2,\xff\n", "line 3: expected UTF-8, found byte 0xff at position 1"),
+            (
+                b"id,text\n1,a\n2,\xff\n",
+                "line 3: column `text`: expected UTF-8, found byte 0xff at position 1",
+            ),
         ] {
             assert_eq!(read(source).unwrap_err().to_string(), expected);
         }
+        let fields = Fields { text: "text".into(), words: Some("tokens".into()) };
+        let error = texts(&b"id,text\na\xff,fine\n"[..], fields).unwrap().find_map(Result::err);
+        assert_eq!(
+            error.unwrap().to_string(),
+            "line 2: column `id`: expected UTF-8, found byte 0xff at position 2"
+        );
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub(super) fn texts<R: BufRead>(
     lines(source).filter_map(move |line| {
         line.map_err(anyhow::Error::from)
             .and_then(|(line, bytes)| {
-                let json = utf8(bytes, line)?;
+                let json = utf8(bytes, format_args!("line {line}"))?;
                 if json.trim().is_empty() {
                     return Ok(None);
                 }

@@ -13,7 +13,7 @@ pub(super) fn texts(source: impl BufRead) -> impl Iterator<Item = Result<Text>> 
     lines(source).map(|line| {
         let (line, bytes) = line?;
         let row = RowHash::of(&bytes);
-        Ok(Text { text: utf8(bytes, line)?, line, row, ..Text::default() })
+        Ok(Text { text: utf8(bytes, format_args!("line {line}"))?, line, row, ..Text::default() })
     })
 }
 
