@@ -30,7 +30,7 @@ pub(crate) fn fingerprint(folder: &ModelFolder, threads: usize) -> Result<String
     }
     hash.update([u8::from(folder.lower_case)]);
 
-    // The hash of one tensor after another would take as long as loading the model.
+    // Side by side: the numbers of a large model are a gigabyte and more.
     let tensors: Vec<_> =
         folder.parameters.iter().map(|parameter| (parameter, OnceLock::new())).collect();
     let threads = Threads::new(threads).context("no worker threads")?;

@@ -29,7 +29,8 @@ A JSON object a line is printed:
      \"entities\": {\"spans\": [{\"label\", \"start\", \"end\", \"text\", \"score\"}]}}}
 Offsets are characters. Rows of a .jsonl or .csv file keep all their other
 columns, in front; one that is named like ours (such as `tokens`) becomes
-`input_NAME`, or `input_input_NAME` if that is taken. With --abstain, a label that is not probable enough is null.
+`input_NAME`, or `input_input_NAME` if that is taken. With --abstain, a label
+that is not probable enough is null.
 
 Examples:
   polyhead predict runs/a \"The soup was cold.\"
