@@ -28,12 +28,12 @@ impl std::error::Error for Usage {}
 
 /// The error and its causes in one line, `: ` between them.
 ///
-/// A cause that the message before it already ends with is left out: libraries
+/// A cause that the message before it already holds is left out: libraries
 /// differ in whether they repeat it.
 pub(crate) fn chain(error: &anyhow::Error) -> String {
     let mut line = error.to_string();
     for cause in error.chain().skip(1).map(ToString::to_string) {
-        if !line.ends_with(&cause) {
+        if !line.contains(&cause) {
             line.push_str(": ");
             line.push_str(&cause);
         }

@@ -18,7 +18,8 @@ use anyhow::{Context, Result, anyhow, bail};
 use clap::{Args, ValueEnum};
 
 use crate::failure::usage;
-use crate::output::{Done, TextsHash};
+use crate::hash::{RowHash, RowsHash};
+use crate::output::Done;
 
 /// Where the texts come from.
 #[derive(Debug, Args)]
@@ -58,6 +59,8 @@ pub(crate) struct Text {
     pub(crate) text: String,
     /// The line where it began, or its number among the arguments; from 1.
     pub(crate) line: u64,
+    /// All of its row.
+    pub(crate) row: RowHash,
     /// What else stood in its row, if it was asked for.
     pub(crate) rest: Rest,
 }
@@ -84,6 +87,8 @@ struct Fields {
 pub(crate) struct Input {
     pub(crate) texts: Box<dyn Iterator<Item = Result<Text>> + Send>,
     pub(crate) place: Place,
+    /// How rows become texts: read in another way, the same rows are others.
+    pub(crate) reading: String,
     /// Bytes in all, where that is known.
     pub(crate) size: Option<u64>,
     /// Bytes read so far, which is ahead of the texts by a buffer at most.
@@ -104,33 +109,54 @@ impl InputArgs {
         self.open_fields(None)
     }
 
-    /// As [`Self::open`]; each text comes with the rest of its row, and its words
-    /// from field `words`.
-    pub(crate) fn open_rows(self, words: &str) -> Result<Input> {
-        self.open_fields(Some(words.to_owned()))
+    /// As [`Self::open`]; each text comes with the rest of its row, and its words.
+    ///
+    /// - `tokens_field`: the field that holds the words, if the user says which
+    pub(crate) fn open_rows(self, tokens_field: Option<String>) -> Result<Input> {
+        if tokens_field.is_some() {
+            self.check_fields("--tokens-field")?;
+        }
+        self.open_fields(Some(tokens_field.unwrap_or_else(|| "tokens".to_owned())))
     }
 
     fn open_fields(self, words: Option<String>) -> Result<Input> {
-        let Some(path) = self.input else {
+        if self.field.is_some() {
+            self.check_fields("--field")?;
+        }
+        let Some((place, format)) = self.source()? else {
             // clap's `requires` gives way where texts exclude --input.
-            if self.field.is_some() || self.input_format.is_some() {
-                return Err(usage("--field and --input-format need --input"));
+            if self.input_format.is_some() {
+                return Err(usage("--input-format needs --input"));
             }
             if self.texts.is_empty() {
                 return Err(usage("no texts: give some, or --input FILE, or --input -"));
             }
             return Ok(Input::from_texts(self.texts));
         };
-        let place = if path == Path::new("-") { Place::Stdin } else { Place::File(path) };
+        let text = self.field.unwrap_or_else(|| "text".to_owned());
+        Input::from_place(place, format, Fields { text, words })
+    }
+
+    /// Refuses `flag`, which names a field, where there are none.
+    fn check_fields(&self, flag: &str) -> Result<()> {
+        match self.source()? {
+            None => Err(usage(format!("{flag} needs --input"))),
+            Some((_, InputFormat::Txt)) => {
+                Err(usage(format!("{flag}: a txt input has lines, no fields")))
+            }
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// What `--input` names, and its format.
+    fn source(&self) -> Result<Option<(Place, InputFormat)>> {
+        let Some(path) = &self.input else { return Ok(None) };
+        let place = if path == Path::new("-") { Place::Stdin } else { Place::File(path.clone()) };
         let format = match self.input_format {
             Some(format) => format,
             None => InputFormat::of(&place)?,
         };
-        if format == InputFormat::Txt && self.field.is_some() {
-            return Err(usage("--field: a txt input has lines, no fields"));
-        }
-        let text = self.field.unwrap_or_else(|| "text".to_owned());
-        Input::from_place(place, format, Fields { text, words })
+        Ok(Some((place, format)))
     }
 }
 
@@ -154,11 +180,17 @@ impl InputFormat {
 
 impl Input {
     fn from_texts(texts: Vec<String>) -> Self {
-        let texts = texts
-            .into_iter()
-            .zip(1..)
-            .map(|(text, line)| Ok(Text { text, line, ..Text::default() }));
-        Self { texts: Box::new(texts), place: Place::Arguments, size: None, read: Arc::default() }
+        let texts = texts.into_iter().zip(1..).map(|(text, line)| {
+            let row = RowHash::of(&text);
+            Ok(Text { text, line, row, ..Text::default() })
+        });
+        Self {
+            texts: Box::new(texts),
+            place: Place::Arguments,
+            reading: "texts".to_owned(),
+            size: None,
+            read: Arc::default(),
+        }
     }
 
     fn from_place(place: Place, format: InputFormat, fields: Fields) -> Result<Self> {
@@ -171,20 +203,21 @@ impl Input {
         };
         let read = Arc::<AtomicU64>::default();
         let source = BufReader::with_capacity(1 << 16, Counted { source, read: read.clone() });
+        let reading = format.reading(&fields);
         let texts = format.texts(source, fields).with_context(|| place.to_string())?;
         let name = place.to_string();
         let texts = texts.map(move |text| text.with_context(|| name.clone()));
-        Ok(Self { texts: Box::new(texts), place, size, read })
+        Ok(Self { texts: Box::new(texts), place, reading, size, read })
     }
 }
 
 impl Input {
     /// Passes over texts whose results exist already.
     ///
-    /// They must be the same texts: the results of others would come before those
-    /// of this input.
+    /// They must be of the same rows: the results of others would come before
+    /// those of this input.
     pub(crate) fn pass_over(&mut self, done: &Done) -> Result<()> {
-        let mut hash = TextsHash::default();
+        let mut hash = RowsHash::default();
         for passed in 0..done.texts {
             let Some(text) = self.texts.next() else {
                 let (place, expected) = (&self.place, done.texts);
@@ -193,13 +226,13 @@ impl Input {
                      {passed}; begin anew without --resume"
                 )));
             };
-            hash.add(&text?.text);
+            hash.add(&text?.row);
         }
         if hash != done.sha256 {
             let (place, count) = (&self.place, done.texts);
             return Err(usage(format!(
-                "{place}: its first {count} texts are not those whose results exist already; \
-                 begin anew without --resume"
+                "{place}: its first {count} rows are not those whose results exist already; begin \
+                 anew without --resume"
             )));
         }
         Ok(())
@@ -207,6 +240,19 @@ impl Input {
 }
 
 impl InputFormat {
+    /// In words, as far as it decides what a row says.
+    fn reading(self, fields: &Fields) -> String {
+        let name = match self {
+            Self::Txt => return "texts".to_owned(),
+            Self::Jsonl => "jsonl",
+            Self::Csv => "csv",
+        };
+        match fields {
+            Fields { text, words: None } => format!("{name}: `{text}`"),
+            Fields { text, words: Some(words) } => format!("{name}: `{text}` and `{words}`"),
+        }
+    }
+
     fn texts(
         self,
         source: impl BufRead + Send + 'static,
@@ -337,6 +383,14 @@ mod tests {
             &["--input-format", "csv"],
         ] {
             assert!(open(line).is_err(), "{line:?}");
+        }
+        for (line, expected) in [
+            (&["a"][..], "--tokens-field needs --input"),
+            (&["--input", "-"], "--tokens-field: a txt input has lines, no fields"),
+        ] {
+            let input = Line::try_parse_from(["test"].iter().chain(line)).unwrap().input;
+            let error = input.open_rows(Some("words".into())).err().unwrap();
+            assert_eq!(error.to_string(), expected);
         }
     }
 

@@ -13,6 +13,7 @@ mod summary_tasks;
 mod tokens;
 mod vector;
 
+mod hash;
 mod input;
 mod pipeline;
 mod progress;
@@ -21,6 +22,7 @@ mod interrupt;
 mod run_display;
 mod scores;
 
+mod fingerprint;
 mod output;
 mod table;
 

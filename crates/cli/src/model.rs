@@ -46,8 +46,16 @@ pub(crate) struct LoadArgs {
 #[command(next_help_heading = "Model")]
 pub(crate) struct ThreadsArgs {
     /// Threads to use; without it, every core this process may use
-    #[arg(long, value_name = "N", env = "POLYHEAD_THREADS")]
+    #[arg(long, value_name = "N", env = "POLYHEAD_THREADS", value_parser = thread_count)]
     threads: Option<NonZeroUsize>,
+}
+
+/// Far more threads than cores wait for each other without end.
+const MOST_THREADS: usize = 1024;
+
+fn thread_count(text: &str) -> Result<NonZeroUsize, String> {
+    let count = text.parse().ok().filter(|count: &NonZeroUsize| count.get() <= MOST_THREADS);
+    count.ok_or_else(|| format!("expected 1 to {MOST_THREADS}"))
 }
 
 impl ThreadsArgs {
@@ -178,8 +186,12 @@ mod tests {
     }
 
     #[test]
-    fn zero_threads_or_tokens_are_wrong_usage() {
-        assert!(parse(&["--threads", "0"]).is_err());
+    fn numbers_that_cannot_be_are_wrong_usage() {
+        for threads in ["0", "1025", "5000", "99999999999999999999", "two"] {
+            let error = parse(&["--threads", threads]).unwrap_err().to_string();
+            assert!(error.contains("expected 1 to 1024"), "{threads}: {error}");
+        }
+        assert_eq!(parse(&["--threads", "1024"]).unwrap().load.threads.given(), Some(1024));
         assert!(parse(&["--max-length", "0"]).is_err());
     }
 }

@@ -1,6 +1,7 @@
 //! Results to a file or to standard output.
 
 mod aside;
+mod asked;
 mod journal;
 mod json_lines;
 mod npy;
@@ -11,20 +12,23 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use polyhead_model::{Encoded, TokenVectors};
 use polyhead_text::TextTokens;
-use serde::Serialize;
-use sha2::{Digest, Sha256};
 
 use crate::failure::usage;
+use crate::hash::RowHash;
 use crate::pipeline::Sink;
+use crate::table::thousands;
 use aside::FileAside;
 use journal::Journal;
 use npy::{NpyType, NpyWriter};
 
-pub(crate) use journal::{Done, TextsHash};
+pub(crate) use asked::Asked;
+pub(crate) use journal::Done;
 
 /// Texts and what the model made of them.
 pub(crate) struct Batch {
     pub(crate) texts: Vec<String>,
+    /// `[texts]` the row of each.
+    pub(crate) rows: Vec<RowHash>,
     pub(crate) results: Results,
 }
 
@@ -59,6 +63,9 @@ pub(crate) struct Output {
     format: Format,
     /// Of files.
     journal: Option<Journal>,
+    /// The complete file that is made anew though it was asked to go on: its
+    /// record went when it was complete.
+    remade: Option<PathBuf>,
 }
 
 enum Format {
@@ -79,7 +86,7 @@ impl Output {
                 return Err(usage("--resume: only a file can be gone on with: name it by --out"));
             }
             let out = BufWriter::with_capacity(1 << 16, io::stdout());
-            return Ok(Self { format: Format::Stdout(out), journal: None });
+            return Ok(Self { format: Format::Stdout(out), journal: None, remade: None });
         };
         let suffix = path.extension().map(|s| s.to_string_lossy().to_ascii_lowercase());
         let mut journal = Journal::open(&aside::real(path), resume);
@@ -94,7 +101,21 @@ impl Output {
             _ => return Err(usage(format!("{}: expected .npy or .jsonl", path.display()))),
         };
         journal.begin();
-        Ok(Self { format, journal: Some(journal) })
+        let remade = resume && journal.done().is_none() && path.exists();
+        let remade = remade.then(|| path.to_owned());
+        Ok(Self { format, journal: Some(journal), remade })
+    }
+
+    /// What a user who has asked to go on should know, if anything.
+    pub(crate) fn resumption(&self) -> Option<String> {
+        match (self.done(), &self.remade) {
+            (Some(done), _) => Some(format!("going on after {} texts", thousands(done.texts))),
+            (None, Some(path)) => Some(format!(
+                "{}: complete, but nothing says of which input, model and options: it is made anew",
+                path.display()
+            )),
+            (None, None) => None,
+        }
     }
 
     /// Texts whose results are in the output already.
@@ -104,20 +125,18 @@ impl Output {
 
     /// Says what is asked: results of something else are not gone on with.
     ///
-    /// - `probe`: what the model answers, with the options of now, to a text that
-    ///   is always the same
-    pub(crate) fn ask(&mut self, probe: impl Serialize) -> Result<()> {
-        if let Some(journal) = &mut self.journal {
-            let probe = serde_json::to_vec(&(env!("CARGO_PKG_VERSION"), probe))?;
-            journal.ask(journal::hexadecimal(&Sha256::digest(probe)))?;
+    /// - `asked`: called for files only, since it takes time
+    pub(crate) fn ask(&mut self, asked: impl FnOnce() -> Result<Asked>) -> Result<()> {
+        match &mut self.journal {
+            Some(journal) => journal.ask(asked()?),
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 
 impl Sink<Batch> for Output {
     fn write(&mut self, batch: Batch) -> Result<()> {
-        let Batch { texts, results } = batch;
+        let Batch { texts, rows, results } = batch;
         match &mut self.format {
             Format::Stdout(out) => {
                 json_lines::write(out, &texts, &results).context("standard output")?
@@ -130,13 +149,13 @@ impl Sink<Batch> for Output {
         let Some(journal) = &mut self.journal else { return Ok(()) };
         match &mut self.format {
             Format::Stdout(_) => Ok(()),
-            Format::JsonLines(file) => journal.add(&texts, None, vec![file.flushed_bytes()?]),
-            Format::Npy(file) => journal.add(&texts, file.columns, file.flushed_bytes()?),
+            Format::JsonLines(file) => journal.add(&rows, None, vec![file.flushed_bytes()?]),
+            Format::Npy(file) => journal.add(&rows, file.columns, file.flushed_bytes()?),
         }
     }
 
     fn finish(self) -> Result<()> {
-        let Self { format, journal } = self;
+        let Self { format, journal, .. } = self;
         match format {
             Format::Stdout(mut out) => io::Write::flush(&mut out).context("standard output")?,
             Format::JsonLines(file) => file.commit()?,
@@ -243,7 +262,12 @@ mod tests {
             offsets: offsets.to_vec(),
             texts: vec![TextTokens::default(); offsets.len() - 1],
         };
-        Batch { texts: vec![String::new(); offsets.len() - 1], results: Results::Tokens(vectors) }
+        let count = offsets.len() - 1;
+        Batch {
+            texts: vec![String::new(); count],
+            rows: vec![RowHash::default(); count],
+            results: Results::Tokens(vectors),
+        }
     }
 
     #[test]
@@ -301,6 +325,19 @@ mod tests {
         resumed.finish().unwrap();
         assert_eq!(files(), expected);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn a_complete_file_is_made_anew_and_said_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("v.jsonl");
+        let note = |resume| {
+            Output::create(Some(&path), ResultKind::Sentences, resume).unwrap().resumption()
+        };
+        assert_eq!(note(true), None, "there is nothing: it begins");
+        std::fs::write(&path, "complete").unwrap();
+        assert!(note(true).unwrap().contains("v.jsonl: complete, but nothing says of which input"));
+        assert_eq!(note(false), None, "nobody has asked to go on");
     }
 
     #[test]

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
+use crate::hash::RowHash;
 use crate::input::{Input, Place, Rest};
 
 /// When a chunk is full: at either limit.
@@ -27,6 +28,8 @@ pub(crate) struct Chunk {
     pub(crate) texts: Vec<String>,
     /// `[texts]` the line of each.
     pub(crate) lines: Vec<u64>,
+    /// `[texts]` the whole row of each.
+    pub(crate) rows: Vec<RowHash>,
     /// `[texts]` what else stood in the row of each.
     pub(crate) rests: Vec<Rest>,
     /// Bytes of the input up to here, for the progress bar.
@@ -135,6 +138,7 @@ fn chunks_of(input: Input, limits: ChunkLimits) -> impl Iterator<Item = Result<C
                     bytes += text.text.len();
                     chunk.texts.push(text.text);
                     chunk.lines.push(text.line);
+                    chunk.rows.push(text.row);
                     chunk.rests.push(text.rest);
                 }
                 Some(Err(error)) => return Some(Err(error)),
@@ -207,6 +211,7 @@ mod tests {
         Input {
             texts: Box::new(texts.into_iter()),
             place: Place::Stdin,
+            reading: String::new(),
             size: None,
             read: Arc::default(),
         }

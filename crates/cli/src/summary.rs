@@ -77,8 +77,8 @@ impl Summary {
         };
         let config = &folder.config;
         let tasks = summary_tasks::tasks(folder);
-        let mut groups = groups(&folder.parameters, &folder.modules);
-        groups.extend(tasks.iter().map(head_group));
+        let heads: Vec<&str> = tasks.iter().map(|task| task.name.as_str()).collect();
+        let groups = groups(&folder.parameters, &folder.modules, &heads);
         let prompts = folder.prompts.iter().map(|(name, text)| (name.clone(), text.clone().into()));
         Self {
             model: String::new(),
@@ -108,16 +108,6 @@ impl Summary {
             files: path.map(files).unwrap_or_default(),
             notices: folder.notices.clone(),
         }
-    }
-}
-
-fn head_group(task: &TaskSummary) -> Group {
-    Group {
-        name: format!("head {}", task.name),
-        tensors: task.tensors,
-        parameters: task.parameters,
-        stored_as: stored_as(StoredType::F32).to_owned(),
-        bytes: task.parameters * StoredType::F32.size(),
     }
 }
 
@@ -163,11 +153,12 @@ fn module(module: &Module) -> String {
     }
 }
 
-fn activation(activation: Activation) -> &'static str {
+/// The word for it in configurations.
+pub(crate) fn activation(activation: Activation) -> &'static str {
     match activation {
-        Activation::Identity => "identity",
+        Activation::Identity => "linear",
         Activation::Gelu => "gelu",
-        Activation::GeluTanh => "gelu_tanh",
+        Activation::GeluTanh => "gelu_new",
         Activation::Relu => "relu",
         Activation::Silu => "silu",
         Activation::Tanh => "tanh",
@@ -176,7 +167,9 @@ fn activation(activation: Activation) -> &'static str {
 }
 
 /// In the order of the index, in which groups stand together.
-fn groups(parameters: &[Parameter], modules: &[Module]) -> Vec<Group> {
+///
+/// - `heads`: their names
+fn groups(parameters: &[Parameter], modules: &[Module], heads: &[&str]) -> Vec<Group> {
     parameters
         .chunk_by(|a, b| a.group == b.group)
         .map(|group| {
@@ -184,7 +177,7 @@ fn groups(parameters: &[Parameter], modules: &[Module]) -> Vec<Group> {
             types.sort_unstable();
             types.dedup();
             Group {
-                name: group_name(group[0].group, modules),
+                name: group_name(group[0].group, modules, heads),
                 tensors: group.len(),
                 parameters: group.iter().map(Parameter::count).sum(),
                 stored_as: types.join(", "),
@@ -194,8 +187,9 @@ fn groups(parameters: &[Parameter], modules: &[Module]) -> Vec<Group> {
         .collect()
 }
 
-fn group_name(group: ParameterGroup, modules: &[Module]) -> String {
+fn group_name(group: ParameterGroup, modules: &[Module], heads: &[&str]) -> String {
     match group {
+        ParameterGroup::Head(i) => format!("head {}", heads[i]),
         ParameterGroup::Module(i) => format!("{group} ({})", module_kind(&modules[i])),
         _ => group.to_string(),
     }
@@ -259,8 +253,11 @@ mod tests {
             parameter(ParameterGroup::Layer(0), &[2, 2]),
             parameter(ParameterGroup::Layer(0), &[2]),
             parameter(ParameterGroup::Layer(1), &[2]),
+            parameter(ParameterGroup::Head(0), &[2, 2]),
+            parameter(ParameterGroup::Head(1), &[1, 2]),
+            parameter(ParameterGroup::Head(1), &[1]),
         ];
-        let found: Vec<_> = groups(&parameters, &[])
+        let found: Vec<_> = groups(&parameters, &[], &["topic", "mood"])
             .into_iter()
             .map(|g| (g.name, g.tensors, g.parameters, g.stored_as, g.bytes))
             .collect();
@@ -271,6 +268,8 @@ mod tests {
                 ("embeddings".to_owned(), 1, 6, f32(), 24),
                 ("encoder layer 0".to_owned(), 2, 6, f32(), 24),
                 ("encoder layer 1".to_owned(), 1, 2, f32(), 8),
+                ("head topic".to_owned(), 1, 4, f32(), 16),
+                ("head mood".to_owned(), 2, 3, f32(), 12),
             ]
         );
     }

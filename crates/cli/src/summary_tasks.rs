@@ -4,6 +4,7 @@ use polyhead_model::{HeadInput, HeadLayer, HeadSite, HeadSpec, ModelFolder, Prov
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::summary::activation;
 use crate::table::{Align, Table, shorten};
 
 /// A task, as `inspect --json` prints it.
@@ -18,6 +19,8 @@ pub(crate) struct TaskSummary {
     pub(crate) layer: String,
     /// Width of the hidden layer.
     pub(crate) hidden: Option<usize>,
+    /// After the hidden layer.
+    pub(crate) activation: Option<&'static str>,
     pub(crate) dropout: f32,
     pub(crate) temperature: f32,
     /// Multi-label: one per label.
@@ -64,6 +67,7 @@ impl TaskSummary {
                 HeadLayer::Mix => "mix".to_owned(),
             },
             hidden: spec.hidden,
+            activation: spec.hidden.map(|_| activation(spec.activation)),
             dropout: spec.dropout,
             temperature: spec.temperature,
             thresholds: spec.thresholds.clone(),
@@ -120,7 +124,10 @@ pub(crate) fn table(tasks: &[TaskSummary]) -> Table {
             task.kind.to_owned(),
             task.reads.clone(),
             task.layer.clone(),
-            task.hidden.map_or("–".to_owned(), |hidden| hidden.to_string()),
+            match (task.hidden, task.activation) {
+                (Some(width), Some(activation)) => format!("{width} {activation}"),
+                _ => "–".to_owned(),
+            },
             format!("{:.2}", task.temperature),
             labels,
         ]);
@@ -161,6 +168,7 @@ mod tests {
         // The mix of 3 states, 8 × 5 + 5, 5 × 2 + 2.
         assert_eq!((class.tensors, class.parameters), (5, 3 + 45 + 12));
         assert_eq!((&*class.reads, &*class.layer), ("cls + mean pooling", "mix"));
+        assert_eq!((class.hidden, class.activation), (Some(5), Some("gelu")));
 
         let several = HeadSpec {
             thresholds: vec![0.25, 0.5],
@@ -168,15 +176,20 @@ mod tests {
             hidden: None,
             ..spec(TaskKind::MultiLabel)
         };
+        let several = TaskSummary::new(&several, &site);
+        assert_eq!(several.activation, None, "nothing is activated");
         let mut out = Vec::new();
-        table(&[class, TaskSummary::new(&several, &site)]).write(&mut out, 0).unwrap();
+        table(&[class, several]).write(&mut out, 0).unwrap();
         let out = String::from_utf8(out).unwrap();
         let rows: Vec<Vec<&str>> = out
             .lines()
             .map(|line| line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect())
             .collect();
         let pooling = "cls + mean pooling";
-        assert_eq!(rows[1], ["topic", "classification", pooling, "mix", "5", "1.50", "2: a, b"]);
+        assert_eq!(
+            rows[1],
+            ["topic", "classification", pooling, "mix", "5 gelu", "1.50", "2: a, b"]
+        );
         let labels = "2: a ≥ 0.25, b ≥ 0.50";
         assert_eq!(rows[2], ["topic", "multilabel", pooling, "1", "–", "1.50", labels]);
     }

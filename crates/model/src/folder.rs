@@ -80,18 +80,28 @@ impl ModelFolder {
     ///
     /// # Errors
     /// [`ErrorKind::Io`] if files cannot be read, [`ErrorKind::Format`] if they
-    /// are damaged or contradict each other, [`ErrorKind::Unsupported`] if they
-    /// ask for something that Polyhead does not have. The message names the file.
+    /// are damaged or contradict each other, or the run has not come to its end,
+    /// [`ErrorKind::Unsupported`] if they ask for something that Polyhead does not
+    /// have. The message names the file.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let mut source = directory(path)?;
-        if !source.has(modules_json::FILE) && !source.has("config.json") {
-            let inner = directory(&path.join(RUN_MODEL));
-            source = inner
-                .ok()
-                .filter(|inner| inner.has(modules_json::FILE) || inner.has("config.json"))
-                .unwrap_or(source);
+        let is_model =
+            |source: &Source| source.has(modules_json::FILE) || source.has("config.json");
+        let source = directory(path)?;
+        if is_model(&source) {
+            return Self::from_source(source);
         }
-        Self::from_source(source)
+        match directory(&path.join(RUN_MODEL)) {
+            Ok(inner) if is_model(&inner) => Self::from_source(inner),
+            _ if is_unfinished_run(path) => {
+                let name = path.display();
+                let message = format!(
+                    "{name}: a run that has not come to its end, so it has no model yet; \
+                     `polyhead train CONFIG -o {name} --resume` goes on with it"
+                );
+                Err(Error::new(ErrorKind::Format, message))
+            }
+            _ => Self::from_source(source),
+        }
     }
 
     /// The model that is compiled into the program, all-MiniLM-L6-v2 with 8-bit weights.
@@ -309,6 +319,14 @@ impl Parts {
             source.describe("")
         ));
     }
+}
+
+/// Whether a run was begun here that has not come to its end. Without a
+/// checkpoint it counts too: the first one may be an epoch away.
+fn is_unfinished_run(path: &Path) -> bool {
+    path.join("config.toml").is_file()
+        && (path.join("checkpoints").is_dir() || path.join("metrics.jsonl").is_file())
+        && !path.join("finished.json").exists()
 }
 
 fn in_words(pooling: &PoolingSpec) -> String {

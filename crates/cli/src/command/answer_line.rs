@@ -1,19 +1,23 @@
 //! The line of JSON that `predict` prints for a text.
 
+use std::borrow::Cow;
+
 use anyhow::{Result, anyhow};
 use polyhead_model::{Predictions, TaskAnswers, TaskPredictions, TextSpan, locate_words};
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
-/// Keys of a line that are ours; columns of these names get a prefix.
+/// Keys of a line that are ours; columns of these names get [`PREFIX`].
 const OURS: [&str; 4] = ["text", "tokens", "truncated", "tasks"];
+
+const PREFIX: &str = "input_";
 
 /// A text that was asked about.
 pub(super) struct Row<'a> {
     /// Its place among the predictions.
     pub(super) index: usize,
     pub(super) text: &'a str,
-    /// Names and JSON values of the row's other fields.
+    /// Names and JSON values of the row's other fields; no name comes twice.
     pub(super) columns: &'a [(String, String)],
     /// The words that the model was asked about in place of the text.
     pub(super) words: Option<&'a [String]>,
@@ -23,10 +27,7 @@ pub(super) struct Row<'a> {
 pub(super) fn answer_line(line: &mut Vec<u8>, row: &Row, answers: &Predictions) -> Result<()> {
     line.push(b'{');
     for (name, value) in row.columns {
-        match OURS.contains(&name.as_str()) {
-            true => serde_json::to_writer(&mut *line, &format!("input_{name}"))?,
-            false => serde_json::to_writer(&mut *line, name)?,
-        }
+        serde_json::to_writer(&mut *line, &*key(name, row.columns))?;
         line.push(b':');
         line.extend_from_slice(value.as_bytes());
         line.push(b',');
@@ -45,6 +46,19 @@ pub(super) fn answer_line(line: &mut Vec<u8>, row: &Row, answers: &Predictions) 
     line.extend_from_slice(&own[1..]);
     line.push(b'\n');
     Ok(())
+}
+
+/// The key of column `name`: another name where that is ours, and one that no
+/// other column has.
+fn key<'a>(name: &'a str, columns: &[(String, String)]) -> Cow<'a, str> {
+    let mut key = Cow::Borrowed(name);
+    if OURS.contains(&name) {
+        key = Cow::Owned(format!("{PREFIX}{name}"));
+        while columns.iter().any(|(other, _)| *other == *key) {
+            key.to_mut().insert_str(0, PREFIX);
+        }
+    }
+    key
 }
 
 /// Our part of the line.
@@ -239,6 +253,27 @@ mod tests {
              \"urgency\":{\"value\":1.5},\
              \"dishes\":{\"spans\":[{\"label\":\"dish\",\"start\":5,\"end\":9,\"text\":\"soup\",\
              \"score\":0.5}]}}}\n"
+        );
+    }
+
+    #[test]
+    fn no_key_comes_twice() {
+        let keys = |names: &[&str]| -> Vec<String> {
+            let columns: Vec<(String, String)> =
+                names.iter().map(|name| ((*name).to_owned(), "1".to_owned())).collect();
+            columns.iter().map(|(name, _)| key(name, &columns).into_owned()).collect()
+        };
+        assert_eq!(keys(&["id", "tokens"]), ["id", "input_tokens"]);
+        assert_eq!(keys(&["input_text", "text"]), ["input_text", "input_input_text"]);
+        assert_eq!(
+            keys(&["tasks", "input_tasks", "input_input_tasks", "tokens", "input_"]),
+            [
+                "input_input_input_tasks",
+                "input_tasks",
+                "input_input_tasks",
+                "input_tokens",
+                "input_"
+            ]
         );
     }
 

@@ -27,6 +27,10 @@ pub(crate) struct CheckDataArgs {
 
     #[command(flatten)]
     threads: ThreadsArgs,
+
+    /// Print only what there is to look at, and nothing if all is well
+    #[arg(short, long, help_heading = "Output")]
+    quiet: bool,
 }
 
 /// Prints the findings; what is an error, not an oddity, fails.
@@ -41,7 +45,8 @@ pub(crate) fn run(args: CheckDataArgs) -> Result<()> {
         serde_json::to_writer_pretty(&mut out, &report).map_err(io::Error::from)?;
         writeln!(out)?;
     } else {
-        for line in report.lines() {
+        let lines = if args.quiet { report.warnings() } else { report.lines() };
+        for line in lines {
             writeln!(out, "{line}")?;
         }
     }

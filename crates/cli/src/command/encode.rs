@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
-use polyhead_model::{EncodeOptions, SentenceEncoder};
+use polyhead_model::{EncodeOptions, ModelFolder, SentenceEncoder};
 use polyhead_text::TextTokens;
 
 use crate::failure::usage;
 use crate::input::{Input, InputArgs, Place};
 use crate::model::{ModelArgs, note};
-use crate::output::{Batch, Output, ResultKind, Results};
+use crate::output::{Asked, Batch, Output, ResultKind, Results};
 use crate::pipeline::{Chunk, ChunkLimits, ReadAhead, WriteBehind};
 use crate::progress::{Counts, Progress};
 use crate::table::thousands;
@@ -41,7 +41,7 @@ pub(crate) struct EncodeArgs {
     #[arg(short, long, value_name = "FILE", help_heading = "Output")]
     out: Option<PathBuf>,
 
-    /// Go on where a program that was killed has stopped; begin if there is nothing
+    /// Go on where a program that was killed has stopped; begin if nothing is unfinished
     #[arg(long, help_heading = "Output")]
     resume: bool,
 
@@ -89,13 +89,12 @@ pub(crate) fn run(args: EncodeArgs) -> Result<()> {
     }
     let mut output = Output::create(args.out.as_deref(), kind, args.resume)?;
     let input = args.input.open()?;
-    let (place, size) = (input.place.clone(), input.size);
+    let (place, size, reading) = (input.place.clone(), input.size, input.reading.clone());
     let limits = chunk_limits(kind, args.model.load.threads.expected());
     let chunks = begin(input, &output, limits)?;
 
-    let encoder = args.model.load(args.vector.pooling())?;
-    output.ask(probe(&encoder, &args.vector.options(), kind)?)?;
-    note_resumed(&output, args.model.load.quiet);
+    let (folder, _) = args.model.open()?;
+    let encoder = args.model.prepare(folder.clone(), args.vector.pooling())?;
     let job = Job {
         encoder: &encoder,
         options: args.vector.options(),
@@ -103,6 +102,8 @@ pub(crate) fn run(args: EncodeArgs) -> Result<()> {
         on_truncate: args.on_truncate,
         place,
     };
+    output.ask(|| job.asked(&folder, &reading))?;
+    note_resumed(&output, args.model.load.quiet);
     let on_terminal = args.out.is_none() && io::stdout().is_terminal();
     let progress = Progress::start(size, args.model.load.quiet, on_terminal);
     let (counts, rates) = job.run(chunks, output, progress)?;
@@ -141,27 +142,15 @@ pub(super) fn begin(mut input: Input, output: &Output, limits: ChunkLimits) -> R
     Ok(ReadAhead::go_on(input, limits))
 }
 
-/// Says where an unfinished output is gone on with, once it is clear that it is.
+/// Says what becomes of an earlier output, once it is clear that it does.
 pub(super) fn note_resumed(output: &Output, quiet: bool) {
-    if let (Some(done), false) = (output.done(), quiet) {
-        note(&format!("going on after {} texts", thousands(done.texts)));
+    if let (Some(remark), false) = (output.resumption(), quiet) {
+        note(&remark);
     }
 }
 
-/// What the model answers to a text that is always the same: results of another
-/// model, or with other options, are not gone on with.
-fn probe(
-    encoder: &SentenceEncoder,
-    options: &EncodeOptions,
-    kind: ResultKind,
-) -> Result<(&'static str, Vec<u32>)> {
-    const PROBE: [&str; 1] = ["A text that is always the same."];
-    let (name, vector) = match kind {
-        ResultKind::Tokens => ("tokens", encoder.encode_tokens(&PROBE, options)?.vectors),
-        _ => ("embedding", encoder.encode_with(&PROBE, options)?.embeddings),
-    };
-    Ok((name, vector.as_slice().iter().map(|value| value.to_bits()).collect()))
-}
+/// What a model is asked so that its settings show.
+pub(super) const PROBE: [&str; 1] = ["A text that is always the same."];
 
 /// An encoding run with everything decided.
 struct Job<'a> {
@@ -173,6 +162,29 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
+    /// What a vector depends on besides its row: an unfinished output is gone on
+    /// with only if all of it is as before.
+    fn asked(&self, folder: &ModelFolder, reading: &str) -> Result<Asked> {
+        let encoder = self.encoder;
+        let vector = match self.kind {
+            ResultKind::Tokens => encoder.encode_tokens(&PROBE, &self.options)?.vectors,
+            _ => encoder.encode_with(&PROBE, &self.options)?.embeddings,
+        };
+        let bits: Vec<u32> = vector.as_slice().iter().map(|value| value.to_bits()).collect();
+        let pooling: Vec<&str> = encoder.pooling().modes.iter().map(|mode| mode.name()).collect();
+        // Field by field, so that an option which is added is not forgotten here;
+        // long texts are always cut by the model, and refused in `check_length`.
+        let EncodeOptions { normalize, dim, prompt, on_truncate: _ } = &self.options;
+        Asked::new("encode", folder, encoder, reading)?
+            .with("--output", format_args!("{:?}", self.kind))
+            .with("pooling", pooling.join(" + "))
+            .with_option("--normalize", *normalize)
+            .with_option("--dim", *dim)
+            .with("prompt", format_args!("{prompt:?}"))
+            .with("--on-truncate", format_args!("{:?}", self.on_truncate))
+            .with_answer(bits)
+    }
+
     /// Until the input ends; a failure leaves no output file.
     fn run(
         &self,
@@ -186,7 +198,7 @@ impl Job<'_> {
                 self.check_length(&chunk, &results)?;
             }
             let counts = count(results.counts());
-            let batch = Batch { texts: chunk.texts, results };
+            let batch = Batch { texts: chunk.texts, rows: chunk.rows, results };
             writer.send(batch).context("the writer has stopped")?;
             progress.advance(chunk.read, counts);
             Ok(())

@@ -1,7 +1,7 @@
 //! `polyhead eval`: how good a trained model is on labelled data.
 
 use std::io::{self, BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -10,6 +10,7 @@ use polyhead_model::{ModelFolder, resolve};
 use polyhead_train::{EvaluateOptions, evaluate};
 use serde_json::{Map, Value, json};
 
+use crate::failure::usage;
 use crate::model::LoadArgs;
 use crate::scores;
 use crate::table::thousands;
@@ -65,8 +66,23 @@ fn pair(text: &str) -> Result<(String, String), String> {
     Ok((task.to_owned(), field.to_owned()))
 }
 
+/// A name that says nothing of rows with labels is a wrong command; in a
+/// configuration, the library finds it.
+fn check_suffix(path: &Path) -> Result<()> {
+    let name = path.display();
+    let suffix = path.extension().map(|suffix| suffix.to_string_lossy().to_ascii_lowercase());
+    match suffix.as_deref() {
+        Some("jsonl" | "csv") => Ok(()),
+        Some("parquet") => {
+            Err(usage(format!("{name}: Parquet input comes later; use .jsonl or .csv")))
+        }
+        _ => Err(usage(format!("{name}: expected .jsonl or .csv"))),
+    }
+}
+
 /// Answers all rows and compares.
 pub(crate) fn run(args: EvalArgs) -> Result<()> {
+    args.input.iter().try_for_each(|path| check_suffix(path))?;
     let folder = ModelFolder::open(&resolve(&args.model, args.load.offline)?)?;
     folder.notices.iter().for_each(|notice| args.load.note(notice));
     let threads = Threads::new(args.load.threads.expected()).context("no worker threads")?;
@@ -122,6 +138,11 @@ mod tests {
         assert_eq!(args.tasks, Some(vec!["x".into(), "y".into()]));
         assert_eq!(args.label_field, [("x".into(), "z".into()), ("y".into(), String::new())]);
         assert!(args.json);
+        for (name, expected) in
+            [("a.jsonl", true), ("a.CSV", true), ("a.txt", false), ("-", false), ("a", false)]
+        {
+            assert_eq!(check_suffix(Path::new(name)).is_ok(), expected, "{name}");
+        }
         for line in ["test runs/a", "test -i a.csv", "test runs/a -i a.csv --label-field x"] {
             assert!(Line::try_parse_from(line.split_whitespace()).is_err(), "{line}");
         }

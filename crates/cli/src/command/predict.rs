@@ -6,14 +6,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, anyhow};
 use clap::Args;
-use polyhead_model::{MultiTaskModel, PredictInput, PredictOptions, Predictions, TaskKind};
+use polyhead_model::{
+    ModelFolder, MultiTaskModel, PredictInput, PredictOptions, Predictions, TaskKind, resolve,
+};
 
 use super::answer_line::{Row, answer_line};
-use super::encode::{begin, chunk_limits, note_resumed};
+use super::encode::{PROBE, begin, chunk_limits, note_resumed};
 use crate::failure::usage;
 use crate::input::{InputArgs, Place};
 use crate::model::LoadArgs;
-use crate::output::{Batch, Output, ResultKind, Results};
+use crate::output::{Asked, Batch, Output, ResultKind, Results};
 use crate::pipeline::{Chunk, ReadAhead, WriteBehind};
 use crate::progress::{Counts, Progress};
 use crate::table::thousands;
@@ -27,7 +29,8 @@ A JSON object a line is printed:
      \"entities\": {\"spans\": [{\"label\", \"start\", \"end\", \"text\", \"score\"}]}}}
 Offsets are characters. Rows of a .jsonl or .csv file keep all their other
 columns, in front; one that is named like ours (such as `tokens`) becomes
-`input_NAME`. With --abstain, a label that is not probable enough is null.
+`input_NAME`, or `input_input_NAME` if that is taken. With --abstain, a label
+that is not probable enough is null.
 
 Examples:
   polyhead predict runs/a \"The soup was cold.\"
@@ -45,15 +48,15 @@ pub(crate) struct PredictArgs {
     #[command(flatten)]
     input: InputArgs,
 
-    /// The field that holds a row's words, for tasks that tag them
-    #[arg(long, value_name = "NAME", default_value = "tokens", help_heading = "Input")]
-    tokens_field: String,
+    /// The field that holds a row's words, for tasks that tag them [default: tokens]
+    #[arg(long, value_name = "NAME", help_heading = "Input")]
+    tokens_field: Option<String>,
 
     /// Write to a .jsonl file, complete or not at all
     #[arg(short, long, value_name = "FILE", help_heading = "Output")]
     out: Option<PathBuf>,
 
-    /// Go on where a program that was killed has stopped; begin if there is nothing
+    /// Go on where a program that was killed has stopped; begin if nothing is unfinished
     #[arg(long, help_heading = "Output")]
     resume: bool,
 
@@ -72,20 +75,19 @@ pub(crate) struct PredictArgs {
 /// Answers the input chunk by chunk.
 pub(crate) fn run(args: PredictArgs) -> Result<()> {
     let mut output = Output::create(args.out.as_deref(), ResultKind::Lines, args.resume)?;
-    let input = args.input.open_rows(&args.tokens_field)?;
-    let (place, size) = (input.place.clone(), input.size);
+    let input = args.input.open_rows(args.tokens_field)?;
+    let (place, size, reading) = (input.place.clone(), input.size, input.reading.clone());
     let limits = chunk_limits(ResultKind::Lines, args.load.threads.expected());
     let chunks = begin(input, &output, limits)?;
 
-    let model = MultiTaskModel::load_with(&args.model, &args.load.options())?;
+    let folder = ModelFolder::open(&resolve(&args.model, args.load.offline)?)?;
+    let model = MultiTaskModel::from_folder(folder.clone(), &args.load.options())?;
     model.encoder().notices().iter().for_each(|notice| args.load.note(notice));
     if model.tasks().len() == 0 {
         return Err(usage(format!("{}: expected a model with tasks, found none", args.model)));
     }
     let options =
         PredictOptions { tasks: args.tasks, abstain: args.abstain, ..PredictOptions::default() };
-    output.ask(probe(&model, &options)?)?;
-    note_resumed(&output, args.load.quiet);
     let asked = |name: &String| options.tasks.as_ref().is_none_or(|names| names.contains(name));
     let job = Job {
         tags: model.tasks().any(|task| task.kind == TaskKind::Tokens && asked(&task.name)),
@@ -93,6 +95,8 @@ pub(crate) fn run(args: PredictArgs) -> Result<()> {
         options: &options,
         place,
     };
+    output.ask(|| job.all_asked(&folder, &reading))?;
+    note_resumed(&output, args.load.quiet);
     let on_terminal = args.out.is_none() && io::stdout().is_terminal();
     let progress = Progress::start(size, args.load.quiet, on_terminal);
     let (counts, rates) = job.run(chunks, output, progress)?;
@@ -107,19 +111,6 @@ pub(crate) fn run(args: PredictArgs) -> Result<()> {
     Ok(())
 }
 
-/// What the model answers to a text that is always the same: answers of another
-/// model, or with other options, are not gone on with.
-fn probe(model: &MultiTaskModel, options: &PredictOptions) -> Result<Vec<(String, Vec<u32>)>> {
-    let answers = model.predict_with(&["A text that is always the same."], options)?;
-    let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
-    let abstain =
-        ("abstain".to_owned(), options.abstain.map(|p| p.to_bits()).into_iter().collect());
-    let tasks = answers.tasks.into_iter().map(|task| {
-        (format!("task {} {:?}", task.name, task.labels), bits(task.logits.as_slice()))
-    });
-    Ok(std::iter::once(abstain).chain(tasks).collect())
-}
-
 /// A run with everything decided.
 struct Job<'a> {
     model: &'a MultiTaskModel,
@@ -130,6 +121,23 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
+    /// What an answer depends on besides its row: an unfinished output is gone on
+    /// with only if all of it is as before.
+    fn all_asked(&self, folder: &ModelFolder, reading: &str) -> Result<Asked> {
+        let answers = self.model.predict_with(&PROBE, self.options)?;
+        let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect();
+        let answers: Vec<(&String, Vec<u32>)> =
+            answers.tasks.iter().map(|task| (&task.name, bits(task.logits.as_slice()))).collect();
+        // Field by field, so that an option which is added is not forgotten here.
+        let PredictOptions { tasks, prompt, on_truncate, embeddings: _, abstain } = self.options;
+        Asked::new("predict", folder, self.model.encoder(), reading)?
+            .with_option("--tasks", tasks.as_ref().map(|names| names.join(",")))
+            .with_option("--abstain", *abstain)
+            .with("prompt", format_args!("{prompt:?}"))
+            .with("way to cut", format_args!("{on_truncate:?}"))
+            .with_answer(answers)
+    }
+
     /// Until the input ends.
     fn run(
         &self,
@@ -146,7 +154,8 @@ impl Job<'_> {
             |chunk, answers| {
                 let written = self.lines(&chunk, &answers).and_then(|lines| {
                     let (read, counts) = (chunk.read, count(&answers));
-                    let batch = Batch { texts: chunk.texts, results: Results::Lines(lines) };
+                    let Chunk { texts, rows, .. } = chunk;
+                    let batch = Batch { texts, rows, results: Results::Lines(lines) };
                     writer.send(batch).context("the writer has stopped")?;
                     progress.advance(read, counts);
                     Ok(())
@@ -215,7 +224,7 @@ mod tests {
         let args =
             parse("runs/a -i a.csv --field t --tokens-field w -o b.jsonl --resume --tasks x,y")
                 .unwrap();
-        assert_eq!((&*args.model, &*args.tokens_field), ("runs/a", "w"));
+        assert_eq!((&*args.model, args.tokens_field.as_deref()), ("runs/a", Some("w")));
         assert_eq!(args.tasks, Some(vec!["x".into(), "y".into()]));
         assert!(args.resume && args.out == Some("b.jsonl".into()));
         assert_eq!(parse("runs/a some texts --abstain 0.7").unwrap().abstain, Some(0.7));

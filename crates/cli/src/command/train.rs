@@ -1,14 +1,16 @@
 //! `polyhead train`: a configuration in, a model out.
 
+use std::fs;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Args;
-use polyhead_train::{Ending, RunConfig, RunSummary, Trainer};
+use polyhead_train::{Ending, ErrorKind, RunConfig, RunSummary, Trainer};
 
+use crate::failure::usage;
 use crate::interrupt::{INTERRUPTED, on_interrupt};
 use crate::model::ThreadsArgs;
 use crate::progress::duration;
@@ -71,7 +73,11 @@ pub(crate) struct ConfigArgs {
 impl ConfigArgs {
     /// Reads and checks it.
     pub(crate) fn read(&self) -> Result<RunConfig> {
-        Ok(RunConfig::from_file(&self.config, &self.set)?)
+        RunConfig::from_file(&self.config, &self.set).map_err(|error| match error.kind() {
+            // Not there, a folder or no text: the command has to name another file.
+            ErrorKind::Io => usage(error.to_string()),
+            _ => error.into(),
+        })
     }
 }
 
@@ -89,6 +95,12 @@ pub(crate) fn run(args: TrainArgs) -> Result<ExitCode> {
             let mut out = BufWriter::new(io::stdout().lock());
             write(&mut out, &summary)?;
             out.flush()?;
+        }
+        Ending::AlreadyFinished if args.json => {
+            // The same bytes that the run has printed when it came to its end.
+            let summary = args.out.join("finished.json");
+            let text = fs::read_to_string(&summary).with_context(|| summary.display().to_string());
+            writeln!(io::stdout().lock(), "{}", text?.trim_end())?;
         }
         Ending::AlreadyFinished => {
             let mut out = io::stdout().lock();

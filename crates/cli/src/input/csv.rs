@@ -6,9 +6,11 @@ use std::io::{self, Read};
 use anyhow::{Result, anyhow, bail};
 use csv::{ByteRecord, ErrorKind, Position, Reader};
 use polyhead_model::join_words;
+use sha2::{Digest, Sha256};
 
 use super::lines::utf8;
 use super::{Fields, Rest, Text};
+use crate::hash::{RowHash, add_pieces};
 
 /// The columns asked for of every row in `source`.
 ///
@@ -18,26 +20,34 @@ pub(super) fn texts<R: Read>(
     source: R,
     fields: Fields,
 ) -> Result<impl Iterator<Item = Result<Text>> + use<R>> {
-    let mut rows =
-        Rows { reader: Reader::from_reader(LineStarts::new(source)), columns: Columns::default() };
+    let mut rows = Rows {
+        reader: Reader::from_reader(LineStarts::new(source)),
+        columns: Columns::default(),
+        header: Sha256::new(),
+    };
     let header = rows.reader.byte_headers().cloned().map_err(|error| rows.explain(error))?;
     rows.columns = Columns::of(&header, &fields)?;
+    add_pieces(&mut rows.header, header.iter());
     Ok(rows)
 }
 
 struct Rows<R> {
     reader: Reader<LineStarts<R>>,
     columns: Columns,
+    /// The hash of the names, which every row has besides its values.
+    header: Sha256,
 }
 
 /// Which columns hold what.
 #[derive(Default)]
 struct Columns {
+    /// Of all of them.
+    names: Vec<String>,
     /// `None` where only words are there.
     text: Option<usize>,
     words: Option<usize>,
     /// The others, where they are kept.
-    kept: Vec<(usize, String)>,
+    kept: Vec<usize>,
 }
 
 impl<R: Read> Iterator for Rows<R> {
@@ -59,9 +69,10 @@ impl<R: Read> Rows<R> {
         let value = |column: usize| {
             let bytes =
                 record.get(column).expect("every row is as long as the header: the reader checks");
-            utf8(bytes.to_vec(), line)
+            let name = &self.columns.names[column];
+            utf8(bytes.to_vec(), format_args!("line {line}: column `{name}`"))
         };
-        let Columns { text, words, kept } = &self.columns;
+        let Columns { names, text, words, kept } = &self.columns;
         let words = match words {
             Some(column) => words_of(&value(*column)?),
             None => None,
@@ -71,11 +82,13 @@ impl<R: Read> Rows<R> {
             (None, Some(words)) => join_words(words).0,
             (None, None) => String::new(),
         };
-        let kept = kept.iter().map(|(column, name)| {
-            Ok((name.clone(), serde_json::Value::from(value(*column)?).to_string()))
+        let kept = kept.iter().map(|column| {
+            let value = serde_json::Value::from(value(*column)?).to_string();
+            Ok((names[*column].clone(), value))
         });
         let rest = Rest { columns: kept.collect::<Result<_>>()?, words };
-        Ok(Text { text, line, rest })
+        let row = RowHash::after(&self.header, record.iter());
+        Ok(Text { text, line, row, rest })
     }
 
     fn explain(&mut self, error: csv::Error) -> anyhow::Error {
@@ -99,20 +112,26 @@ impl Columns {
             // An empty file: the caller finds no texts and says so.
             return Ok(Self::default());
         }
-        let column = |field: &str| header.iter().position(|name| name == field.as_bytes());
+        let names: Vec<String> =
+            header.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
+        let column = |field: &str| names.iter().position(|name| name == field);
         let text = column(&fields.text);
         let words = fields.words.as_deref().and_then(column);
+        // Where the others are not kept, nobody asks which of two is meant.
+        let read = |name: &String| fields.words.is_some() || *name == fields.text;
+        let twice = |(i, name): &(usize, &String)| read(name) && names[..*i].contains(name);
+        if let Some((_, name)) = names.iter().enumerate().find(twice) {
+            bail!("line 1: two columns `{name}`");
+        }
         if text.is_none() && words.is_none() {
-            let names: Vec<_> =
-                header.iter().map(|name| format!("`{}`", String::from_utf8_lossy(name))).collect();
+            let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
             bail!("line 1: no column `{}`, only {}", fields.text, names.join(", "))
         }
-        let kept = header.iter().enumerate().filter(|(i, _)| text != Some(*i));
         let kept = match fields.words {
             None => Vec::new(),
-            Some(_) => kept.map(|(i, name)| (i, String::from_utf8_lossy(name).into())).collect(),
+            Some(_) => (0..names.len()).filter(|i| text != Some(*i)).collect(),
         };
-        Ok(Self { text, words, kept })
+        Ok(Self { names, text, words, kept })
     }
 }
 
@@ -201,10 +220,36 @@ mod tests {
         for (source, expected) in [
             (&b"id,title\n1,a\n"[..], "line 1: no column `text`, only `id`, `title`"),
             (b"id,text\r\n1,a\r\n2\r\n", "line 3: expected 2 columns, found 1"),
-            (b"id,text\n1,a\n2,\xff\n", "line 3: expected UTF-8, found byte 0xff at position 1"),
+            (
+                b"id,text\n1,a\n2,\xff\n",
+                "line 3: column `text`: expected UTF-8, found byte 0xff at position 1",
+            ),
         ] {
             assert_eq!(read(source).unwrap_err().to_string(), expected);
         }
+        let fields = Fields { text: "text".into(), words: Some("tokens".into()) };
+        let error = texts(&b"id,text\na\xff,fine\n"[..], fields).unwrap().find_map(Result::err);
+        assert_eq!(
+            error.unwrap().to_string(),
+            "line 2: column `id`: expected UTF-8, found byte 0xff at position 2"
+        );
+    }
+
+    #[test]
+    fn a_column_that_is_read_comes_once() {
+        let read = |source: &str, words: Option<&str>| {
+            let fields = Fields { text: "text".into(), words: words.map(str::to_owned) };
+            texts(source.as_bytes(), fields)?.collect::<Result<Vec<_>>>()
+        };
+        for (source, words, expected) in [
+            ("text,text\na,b\n", None, "line 1: two columns `text`"),
+            ("id,text,id\n1,a,2\n", Some("tokens"), "line 1: two columns `id`"),
+            ("text,,\na,,\n", Some("tokens"), "line 1: two columns ``"),
+            ("text,tokens,tokens\na,a,a\n", Some("tokens"), "line 1: two columns `tokens`"),
+        ] {
+            assert_eq!(read(source, words).unwrap_err().to_string(), expected, "{source}");
+        }
+        assert_eq!(read("id,text,id\n1,a,2\n", None).unwrap()[0].text, "a");
     }
 
     #[test]
@@ -229,6 +274,16 @@ mod tests {
     #[test]
     fn other_columns_need_not_be_utf8() {
         let found = read(b"id,text\n\xff,fine\n").unwrap();
-        assert_eq!(found, [Text { text: "fine".into(), line: 2, ..Text::default() }]);
+        assert_eq!((&*found[0].text, found[0].line, found.len()), ("fine", 2, 1));
+    }
+
+    #[test]
+    fn the_whole_row_and_its_names_are_hashed() {
+        let row = |source: &str| read(source.as_bytes()).unwrap().remove(0).row;
+        let expected = row("id,text\n1,a\n2,b\n");
+        assert_eq!(row("id,text\r\n\r\n1,\"a\"\r\n"), expected);
+        for other in ["id,text\n2,a\n", "no,text\n1,a\n", "text,id\na,1\n", "id,text\n1a,\n"] {
+            assert_ne!(row(other), expected, "{other}");
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! A JSON object a line, one field of which is the text.
 
+use std::collections::HashSet;
 use std::io::BufRead;
 
 use anyhow::{Result, anyhow, bail};
@@ -10,6 +11,7 @@ use serde_json::value::RawValue;
 
 use super::lines::{lines, utf8};
 use super::{Fields, Rest, Text};
+use crate::hash::RowHash;
 
 /// The fields asked for of every object in `source`.
 ///
@@ -22,13 +24,13 @@ pub(super) fn texts<R: BufRead>(
     lines(source).filter_map(move |line| {
         line.map_err(anyhow::Error::from)
             .and_then(|(line, bytes)| {
-                let json = utf8(bytes, line)?;
+                let json = utf8(bytes, format_args!("line {line}"))?;
                 if json.trim().is_empty() {
                     return Ok(None);
                 }
                 let (text, rest) =
                     row_of(&json, &fields).map_err(|error| anyhow!("line {line}: {error}"))?;
-                Ok(Some(Text { text, line, rest }))
+                Ok(Some(Text { text, line, row: RowHash::of(&json), rest }))
             })
             .transpose()
     })
@@ -70,6 +72,10 @@ fn strings(value: &Value) -> Option<Vec<String>> {
 /// Every field but the text, in order, its value as it was written.
 fn columns(json: &str, text: &str) -> Result<Vec<(String, String)>> {
     let Columns(mut columns) = serde_json::from_str(json)?;
+    let mut seen = HashSet::new();
+    if let Some((name, _)) = columns.iter().find(|(name, _)| !seen.insert(name)) {
+        bail!("two fields `{name}`");
+    }
     columns.retain(|(name, _)| name != text);
     Ok(columns)
 }
@@ -139,16 +145,35 @@ mod tests {
     }
 
     #[test]
+    fn a_field_that_is_kept_comes_once() {
+        for (source, name) in [
+            ("{\"id\": 1, \"text\": \"a\", \"id\": 1}", "id"),
+            ("{\"text\": \"a\", \"text\": \"b\"}", "text"),
+        ] {
+            let read = |words| texts(source.as_bytes(), fields(words)).next().unwrap();
+            let expected = format!("line 1: two fields `{name}`");
+            assert_eq!(read(Some("w")).unwrap_err().to_string(), expected);
+            assert!(read(None).is_ok(), "{source}");
+        }
+    }
+
+    #[test]
+    fn the_whole_row_is_hashed() {
+        let row =
+            |source: &str| texts(source.as_bytes(), fields(None)).next().unwrap().unwrap().row;
+        let source = "{\"text\": \"a\", \"id\": 1}";
+        assert_eq!(row(source), row(&format!("\n{source}\r\n")));
+        assert_ne!(row(source), row(&source.replace('1', "2")));
+    }
+
+    #[test]
     fn the_field_of_every_object() {
         let source = "{\"text\": \"a\\nb\", \"n\": 1}\r\n\n{\"text\":\"\"}\n  \n";
         let found: Vec<_> = texts(source.as_bytes(), fields(None)).map(|t| t.unwrap()).collect();
-        assert_eq!(
-            found,
-            [
-                Text { text: "a\nb".into(), line: 1, ..Text::default() },
-                Text { line: 3, ..Text::default() }
-            ]
-        );
+        let [first, second] = &found[..] else { panic!("two rows: {found:?}") };
+        assert_eq!((&*first.text, first.line), ("a\nb", 1));
+        assert_eq!((&*second.text, second.line), ("", 3));
+        assert_eq!(first.rest, Rest::default());
     }
 
     #[test]

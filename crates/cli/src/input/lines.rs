@@ -1,5 +1,6 @@
 //! Lines of bytes with their numbers, and bytes to text.
 
+use std::fmt::Display;
 use std::io::{self, BufRead};
 
 use anyhow::{Result, anyhow};
@@ -27,11 +28,13 @@ pub(super) fn lines(mut source: impl BufRead) -> impl Iterator<Item = io::Result
 }
 
 /// `bytes` as text, or an error that points at the first byte that is not.
-pub(super) fn utf8(bytes: Vec<u8>, line: u64) -> Result<String> {
+///
+/// - `place`: where they stand, such as `line 7`
+pub(super) fn utf8(bytes: Vec<u8>, place: impl Display) -> Result<String> {
     String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
         let byte = error.as_bytes()[at];
-        anyhow!("line {line}: expected UTF-8, found byte 0x{byte:02x} at position {}", at + 1)
+        anyhow!("{place}: expected UTF-8, found byte 0x{byte:02x} at position {}", at + 1)
     })
 }
 
@@ -55,10 +58,10 @@ mod tests {
 
     #[test]
     fn a_byte_that_is_not_utf8_is_pointed_at() {
-        let error = utf8(b"ab\xffc".to_vec(), 7).unwrap_err();
+        let error = utf8(b"ab\xffc".to_vec(), "line 7").unwrap_err();
         assert_eq!(error.to_string(), "line 7: expected UTF-8, found byte 0xff at position 3");
         // A character that breaks off counts from its first byte.
-        let error = utf8("é".as_bytes()[..1].to_vec(), 1).unwrap_err();
+        let error = utf8("é".as_bytes()[..1].to_vec(), "line 1").unwrap_err();
         assert_eq!(error.to_string(), "line 1: expected UTF-8, found byte 0xc3 at position 1");
     }
 }

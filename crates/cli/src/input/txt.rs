@@ -6,12 +6,14 @@ use anyhow::Result;
 
 use super::Text;
 use super::lines::{lines, utf8};
+use crate::hash::RowHash;
 
 /// Every line of `source`.
 pub(super) fn texts(source: impl BufRead) -> impl Iterator<Item = Result<Text>> {
     lines(source).map(|line| {
         let (line, bytes) = line?;
-        Ok(Text { text: utf8(bytes, line)?, line, ..Text::default() })
+        let row = RowHash::of(&bytes);
+        Ok(Text { text: utf8(bytes, format_args!("line {line}"))?, line, row, ..Text::default() })
     })
 }
 

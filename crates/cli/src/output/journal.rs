@@ -5,19 +5,19 @@
 //! it never promises more than there is. What a kill leaves after the recorded
 //! bytes is cut off, and those texts are done again.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
+use super::asked::Asked;
 use crate::failure::usage;
+use crate::hash::{RowHash, RowsHash};
 
 /// Of the layout of the file. Another one is not gone on with.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// The file, and what stands in it.
 pub(super) struct Journal {
@@ -32,8 +32,8 @@ pub(super) struct Journal {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Record {
     version: u32,
-    /// Model, options and machine, as their answer to a probe.
-    asked: String,
+    /// Of what, apart from the rows, they are the results.
+    asked: Asked,
     done: Done,
     /// Numbers per vector, if vectors were written.
     columns: Option<usize>,
@@ -45,30 +45,8 @@ struct Record {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Done {
     pub(crate) texts: u64,
-    /// Of all of them in order.
-    pub(crate) sha256: TextsHash,
-}
-
-/// A hash that goes on from text to text, and survives being stored between.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct TextsHash(String);
-
-impl TextsHash {
-    /// Adds a text.
-    pub(crate) fn add(&mut self, text: &str) {
-        let mut hash = Sha256::new();
-        hash.update(&self.0);
-        hash.update(text);
-        self.0 = hexadecimal(&hash.finalize());
-    }
-}
-
-/// Bytes as people compare them.
-pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    /// Of all their rows in order.
+    pub(crate) sha256: RowsHash,
 }
 
 impl Journal {
@@ -80,7 +58,7 @@ impl Journal {
         let path = PathBuf::from(name);
         let read = || -> Option<Record> {
             let record: Record = serde_json::from_slice(&fs::read(&path).ok()?).ok()?;
-            (record.version == VERSION).then_some(record)
+            (record.version == VERSION && !record.bytes.is_empty()).then_some(record)
         };
         let found = if resume { read() } else { None };
         let resumed = found.is_some();
@@ -104,7 +82,7 @@ impl Journal {
 
     /// Bytes of output file `file` that are worth keeping; `None` for a fresh one.
     pub(super) fn bytes(&self, file: usize) -> Option<u64> {
-        self.resumed.then(|| self.record.bytes.get(file).copied().unwrap_or(0))
+        self.record.bytes.get(file).copied()
     }
 
     /// Numbers per vector in the results before.
@@ -113,28 +91,29 @@ impl Journal {
     }
 
     /// Says what is asked of the model now; refuses to mix it with something else.
-    pub(super) fn ask(&mut self, asked: String) -> Result<()> {
+    pub(super) fn ask(&mut self, asked: Asked) -> Result<()> {
         if self.resumed && self.record.asked != asked {
             let path = self.path.display();
+            let different = asked.differences(&self.record.asked).join(", another ");
             return Err(usage(format!(
-                "{path}: the unfinished results are of another model, other options or another \
-                 kind of processor; go on as before, or begin anew without --resume"
+                "{path}: the unfinished results are of another {different}; go on as before, or \
+                 begin anew without --resume"
             )));
         }
         self.record.asked = asked;
         Ok(())
     }
 
-    /// Records that the results of `texts` are in the files, which are `bytes` long.
+    /// Records that the results of `rows` are in the files, which are `bytes` long.
     pub(super) fn add(
         &mut self,
-        texts: &[String],
+        rows: &[RowHash],
         columns: Option<usize>,
         bytes: Vec<u64>,
     ) -> Result<()> {
         let Record { done, .. } = &mut self.record;
-        texts.iter().for_each(|text| done.sha256.add(text));
-        done.texts += texts.len() as u64;
+        rows.iter().for_each(|row| done.sha256.add(row));
+        done.texts += rows.len() as u64;
         self.record.columns = columns;
         self.record.bytes = bytes;
         self.write().with_context(|| self.path.display().to_string())
@@ -174,19 +153,19 @@ mod tests {
         let target = folder.path().join("v.npy");
         let mut journal = Journal::open(&target, true);
         assert_eq!((journal.done(), journal.bytes(0)), (None, None));
-        journal.ask("this".into()).unwrap();
-        journal.add(&["a".into(), "b".into()], Some(3), vec![152]).unwrap();
+        let asked = |length: usize| Asked::default().with("max length", length);
+        journal.ask(asked(64)).unwrap();
+        let rows = ["a", "b"].map(RowHash::of);
+        journal.add(&rows, Some(3), vec![152]).unwrap();
 
         let mut again = Journal::open(&target, true);
-        let mut hash = TextsHash::default();
-        ["a", "b"].iter().for_each(|text| hash.add(text));
-        assert_eq!(again.done(), Some(&Done { texts: 2, sha256: hash.clone() }));
+        let mut hash = RowsHash::default();
+        rows.iter().for_each(|row| hash.add(row));
+        assert_eq!(again.done(), Some(&Done { texts: 2, sha256: hash }));
         assert_eq!((again.bytes(0), again.columns()), (Some(152), Some(3)));
-        assert!(again.ask("that".into()).unwrap_err().to_string().contains("another model"));
-        again.ask("this".into()).unwrap();
-        let mut joined = TextsHash::default();
-        joined.add("ab");
-        assert_ne!(hash, joined, "where a text ends counts");
+        let refused = again.ask(asked(28)).unwrap_err().to_string();
+        assert!(refused.contains("are of another max length (64, now 28);"), "{refused}");
+        again.ask(asked(64)).unwrap();
 
         assert_eq!(Journal::open(&target, false).done(), None, "only if asked to go on");
         again.finish();
@@ -196,7 +175,7 @@ mod tests {
     #[test]
     fn a_torn_record_is_none() {
         let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("v.npy.partial.json"), "{\"version\": 1, ").unwrap();
+        fs::write(folder.path().join("v.npy.partial.json"), "{\"version\": 2, ").unwrap();
         assert_eq!(Journal::open(&folder.path().join("v.npy"), true).done(), None);
     }
 }

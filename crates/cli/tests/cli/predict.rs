@@ -1,6 +1,7 @@
 //! `predict` and `inspect` of a trained model, and going on after a kill.
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -113,12 +114,18 @@ fn what_cannot_be_asked_is_named() {
     let folder = trained();
     let model = super::train::tiny_model();
     fs::write(folder.path("a.jsonl"), "{\"text\": 5}\n").unwrap();
+    fs::write(folder.path("twice.csv"), "id,text,id\n1,a,2\n").unwrap();
+    fs::write(folder.path("texts.csv"), "text,text\na,b\n").unwrap();
     for (args, code, words) in [
         (&["run"][..], 2, &["no texts"][..]),
+        (&["run", "-i", "twice.csv"], 1, &["twice.csv: line 1: two columns `id`"]),
+        (&["run", "-i", "texts.csv"], 1, &["texts.csv: line 1: two columns `text`"]),
         (&["run", "a", "--tasks", "tone"], 2, &["`tone`", "topic, mood"]),
         (&["run", "a", "--abstain", "7"], 2, &["abstain", "0 to 1"]),
         (&["run", "a", "-o", "b.npy"], 2, &["b.npy: expected .jsonl"]),
         (&["run", "a", "--resume"], 2, &["--resume", "--out"]),
+        (&["run", "a", "--field", "x"], 2, &["--field needs --input"]),
+        (&["run", "a", "--tokens-field", "x"], 2, &["--tokens-field needs --input"]),
         (&["run", "-i", "a.jsonl"], 1, &["a.jsonl: line 1", "`text`", "a number"]),
         (&["run", "-i", "a.jsonl", "-o", "b.jsonl"], 1, &["a.jsonl: line 1"]),
         (&["no/model", "a"], 1, &["no/model"]),
@@ -141,13 +148,28 @@ fn inspect_shows_the_tasks() {
         "first token of each word",
         "head things",
         "mix",
+        "6 gelu",
     ] {
         assert!(text.contains(word), "expected `{word}` in: {text}");
     }
     let json: Value =
         serde_json::from_str(&folder.run(&["inspect", "run", "--json"]).ok().out).unwrap();
     assert_eq!(json["tasks"][3]["hidden"], 6);
+    assert_eq!(json["tasks"][3]["activation"], "gelu");
+    assert_eq!(json["tasks"][0]["activation"], Value::Null);
     assert_eq!(json["tasks"][1]["thresholds"].as_array().unwrap().len(), 2);
+    let groups = json["groups"].as_array().unwrap();
+    let heads: Vec<&str> = groups
+        .iter()
+        .filter_map(|group| group["name"].as_str())
+        .filter(|name| name.starts_with("head"))
+        .collect();
+    assert_eq!(heads, ["head topic", "head tags", "head size", "head things"]);
+    let sum: u64 = groups.iter().filter_map(|group| group["parameters"].as_u64()).sum();
+    assert_eq!(json["parameters"], sum);
+    for (task, group) in json["tasks"].as_array().unwrap().iter().zip(&groups[groups.len() - 4..]) {
+        assert_eq!(task["parameters"], group["parameters"], "{task}");
+    }
     assert_eq!(json["provenance"]["step"], 40);
     assert!(json["provenance"]["metrics"]["dev"]["topic"]["accuracy"].is_f64());
 }
@@ -215,27 +237,78 @@ fn killed_commands_go_on_where_they_were() {
     assert_eq!(left, [""; 0]);
 }
 
-#[test]
-fn only_the_same_work_is_gone_on_with() {
-    let folder = trained();
-    let rows: String = (0..4_000).map(|i| format!("{{\"text\": \"soup {i}\"}}\n")).collect();
-    fs::write(folder.path("rows.jsonl"), &rows).unwrap();
-    let args = ["predict", "run", "-i", "rows.jsonl", "-o", "a.jsonl"];
-    let partial = folder.path("a.jsonl.partial.json");
+/// Runs `args`, which write `out`, and kills it after its first chunk; the record
+/// that is left.
+fn killed_once(folder: &Folder, args: &[&str], out: &str) -> PathBuf {
+    let partial = folder.path(format!("{out}.partial.json"));
     let mut child = folder.command().args(args).stderr(Stdio::null()).spawn().unwrap();
     while !partial.exists() && child.try_wait().unwrap().is_none() {
         sleep(Duration::from_millis(1));
     }
     child.kill().unwrap();
     child.wait().unwrap();
-    assert!(partial.exists(), "it was killed in time");
+    assert!(partial.exists(), "{out}: it was killed in time");
+    partial
+}
+
+#[test]
+fn vectors_of_something_else_are_not_gone_on_with() {
+    let folder = trained();
+    let texts: String = (0..12_000).map(|i| format!("soup {i}\n")).collect();
+    fs::write(folder.path("a.txt"), &texts).unwrap();
+    let args = ["encode", "-m", "run", "-i", "a.txt", "-o", "a.npy"];
+    let partial = killed_once(&folder, &args, "a.npy");
 
     let resume = [&args[..], &["--resume"]].concat();
-    folder
-        .run(&[&resume[..], &["--abstain", "0.5"]].concat())
-        .fails(2, &["another model, other options"]);
-    fs::write(folder.path("rows.jsonl"), rows.replacen("soup 3\"", "soap 3\"", 1)).unwrap();
-    folder.run(&resume).fails(2, &["rows.jsonl: its first", "are not those"]);
+    let base = super::train::tiny_model();
+    for (other, words) in [
+        (&["--max-length", "28"][..], "another max length (32, now 28)"),
+        (&["--on-truncate", "error"], "another --on-truncate (Cut, now Error);"),
+        (&["--pooling", "cls"], "another pooling (mean, now cls)"),
+        (&["--normalize"], "another --normalize (not given, now true)"),
+        (&["--dim", "8"], "another --dim (not given, now 8)"),
+        (&["--prompt", "q: "], "another prompt"),
+        (&["--output", "tokens"], "another --output (Sentences, now Tokens)"),
+        (&["--input-format", "csv", "--field", "soup 0"], "are not those"),
+    ] {
+        folder.run(&[&resume[..], other].concat()).fails(2, &[words]);
+    }
+    let other = ["encode", "-m", &base, "-i", "a.txt", "-o", "a.npy", "--resume", "-q"];
+    folder.run(&other).fails(2, &["another model"]);
+    assert!(partial.exists(), "a refusal costs nothing");
+    assert!(!folder.path("a.offsets.npy.partial").exists(), "and leaves nothing");
+
+    folder.run(&resume).ok();
+    folder.run(&["encode", "-m", "run", "-i", "a.txt", "-o", "b.npy"]).ok();
+    let read = |name: &str| fs::read(folder.path(name)).unwrap();
+    assert!(read("a.npy") == read("b.npy"));
+}
+
+#[test]
+fn only_the_same_work_is_gone_on_with() {
+    let folder = trained();
+    let row = |i| format!("{{\"id\": {i}, \"text\": \"soup {i}\", \"tokens\": [\"soup{i}\"]}}\n");
+    let rows: String = (0..4_000).map(row).collect();
+    fs::write(folder.path("rows.jsonl"), &rows).unwrap();
+    let args = ["predict", "run", "-i", "rows.jsonl", "-o", "a.jsonl"];
+    let partial = killed_once(&folder, &args, "a.jsonl");
+
+    let resume = [&args[..], &["--resume"]].concat();
+    for (other, words) in [
+        (["--abstain", "0.5"], "another --abstain (not given, now 0.5);"),
+        (["--tasks", "topic"], "another --tasks (not given, now topic)"),
+        // No text is as long as either.
+        (["--max-length", "28"], "another max length (32, now 28)"),
+        (["--tokens-field", "words"], "another way to read the input"),
+    ] {
+        folder.run(&[&resume[..], &other].concat()).fails(2, &["a.jsonl.partial.json", words]);
+    }
+    for (from, to) in
+        [("soup 3\"", "soap 3\""), ("\"id\": 3,", "\"id\": 33,"), ("[\"soup3\"]", "[\"soap3\"]")]
+    {
+        fs::write(folder.path("rows.jsonl"), rows.replacen(from, to, 1)).unwrap();
+        folder.run(&resume).fails(2, &["rows.jsonl: its first", "rows are not those"]);
+    }
     fs::write(folder.path("rows.jsonl"), "{\"text\": \"soup 0\"}\n").unwrap();
     folder.run(&resume).fails(2, &["rows.jsonl: expected the", "found 1"]);
     assert!(partial.exists(), "a refusal costs nothing");
@@ -246,4 +319,8 @@ fn only_the_same_work_is_gone_on_with() {
     let lines = fs::read_to_string(folder.path("a.jsonl")).unwrap();
     assert_eq!(lines.lines().count(), 4_000);
     assert!(!partial.exists());
+
+    let run = folder.run(&resume).ok();
+    assert!(run.err.contains("note: a.jsonl: complete, but nothing says of which"), "{}", run.err);
+    assert_eq!(fs::read_to_string(folder.path("a.jsonl")).unwrap(), lines);
 }

@@ -153,6 +153,24 @@ fn a_run_says_what_it_does_and_leaves_a_model() {
 }
 
 #[test]
+fn a_run_that_was_stopped_is_no_model_yet() {
+    let folder = set();
+    fs::create_dir_all(folder.path("c1/checkpoints")).unwrap();
+    fs::write(folder.path("c1/config.toml"), "").unwrap();
+    for args in [
+        &["predict", "c1", "a"][..],
+        &["eval", "c1", "-i", "test.jsonl"],
+        &["encode", "a", "-m", "c1"],
+        &["inspect", "c1"],
+    ] {
+        let words = ["c1: a run that has not come to its end", "train CONFIG -o c1 --resume"];
+        folder.run(args).fails(1, &words);
+    }
+    let other = ["--set", "encoder.model=c1", "-q"];
+    train(&folder, "c2", &other).fails(1, &["a run that has not come to its end"]);
+}
+
+#[test]
 fn quiet_runs_give_results_only() {
     let folder = set();
     let run = train(&folder, "run", &["--quiet", "--set", "train.epochs=1", "--json"]).ok();
@@ -161,6 +179,9 @@ fn quiet_runs_give_results_only() {
     assert_eq!(summary["steps"], 15);
     assert_eq!(summary["tasks"][1]["name"], "mood");
     assert!(summary["tasks"][0]["test"]["accuracy"].is_f64(), "{summary}");
+
+    let again = ["--quiet", "--set", "train.epochs=1", "--json", "--resume"];
+    assert_eq!(train(&folder, "run", &again).ok().out, run.out, "a finished run says the same");
 }
 
 #[test]
@@ -355,6 +376,19 @@ fn what_is_wrong_shows_before_any_step_and_leaves_nothing() {
 }
 
 #[test]
+fn a_configuration_that_cannot_be_read_is_wrong_usage() {
+    let folder = set();
+    fs::create_dir(folder.path("folder.toml")).unwrap();
+    fs::write(folder.path("bytes.toml"), b"seed = 1 # \xff\n").unwrap();
+    fs::write(folder.path("empty.toml"), "").unwrap();
+    for name in ["none.toml", "folder.toml", "bytes.toml", "empty.toml"] {
+        folder.run(&["train", name, "-o", "run"]).fails(2, &[name]);
+        folder.run(&["check-data", name]).fails(2, &[name]);
+    }
+    assert!(!folder.path("run").exists());
+}
+
+#[test]
 fn tags_that_cannot_be_are_named() {
     let folder = set();
     let row = |tags: &str| format!("{{\"tokens\": [\"a\", \"b\"], \"ner\": {tags}}}\n");
@@ -390,6 +424,9 @@ fn the_data_check_for_people_and_for_programs() {
     for word in ["`sport`", "1 text stands in train and dev", "train: 120 rows", "film 40"] {
         assert!(text.contains(word), "expected `{word}` in: {text}");
     }
+    let quiet = folder.run(&["check-data", "config.toml", "--quiet"]).ok().out;
+    let found = text.split_once("to look at:\n").unwrap().1;
+    assert_eq!(quiet.lines().collect::<Vec<_>>(), found.lines().map(str::trim).collect::<Vec<_>>());
     let json = folder.run(&["check-data", "config.toml", "--json"]).ok().out;
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["tasks"][0]["splits"][1]["unknown"]["rows"], 1);

@@ -16,6 +16,8 @@ fn wrong_usage_is_exit_code_2() {
         (&["encode", "a", "--prompt", "p", "--no-prompt"], &["cannot be used with"]),
         (&["encode", "a", "--pooling", "average"], &["average", "mean_sqrt_len_tokens"]),
         (&["encode", "a", "--threads", "0"], &["--threads"]),
+        (&["encode", "a", "--threads", "5000"], &["--threads", "expected 1 to 1024"]),
+        (&["train", "a.toml", "-o", "b", "--threads", "5000"], &["expected 1 to 1024"]),
         (&["encode", "a", "-o", "a.txt"], &["a.txt", ".npy", ".jsonl"]),
         (&["encode", "a", "-o", "a"], &["expected .npy or .jsonl"]),
         (&["encode", "-i", "texts.md"], &["texts.md", ".txt, .jsonl or .csv"]),

@@ -243,6 +243,26 @@ fn the_directory_of_a_run_opens_its_model() {
 }
 
 #[test]
+fn a_run_without_a_model_says_how_it_comes_to_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path();
+    let error = || ModelFolder::open(run).unwrap_err().to_string();
+    fs::write(run.join("config.toml"), "").unwrap();
+    assert!(error().contains("is no model folder"), "a configuration alone is no run: {}", error());
+    fs::create_dir(run.join("checkpoints")).unwrap();
+    let name = run.display();
+    assert_eq!(
+        error(),
+        format!(
+            "{name}: a run that has not come to its end, so it has no model yet; `polyhead train \
+             CONFIG -o {name} --resume` goes on with it"
+        )
+    );
+    fs::write(run.join("finished.json"), "{}").unwrap();
+    assert!(error().contains("is no model folder"), "its model was taken away: {}", error());
+}
+
+#[test]
 fn dropout_modules_do_nothing() {
     let copy = Copy::of("st3-distil");
     copy.edit("modules.json", |modules| {

@@ -67,8 +67,9 @@ pub(super) enum Trained {
 impl Demo {
     /// Writes data and configuration.
     ///
-    /// A folder that holds something else is left alone, and so is a demo that
-    /// is finished; one that was stopped goes on.
+    /// A folder that holds something else is left alone, also where it has the
+    /// names of a demo, and so is a demo that is finished; one that was stopped
+    /// goes on.
     pub(super) fn prepare(folder: &Path, model: &ModelArgs) -> Result<Self> {
         let name = folder.display();
         if folder.join(RUN).join("finished.json").exists() {
@@ -86,16 +87,18 @@ impl Demo {
                 "{name}: expected a new or an empty folder, found other files; choose one with --out"
             )));
         }
-        let data = folder.join("data");
-        let write = |path: PathBuf, text: &str| {
-            fs::write(&path, text).with_context(|| path.display().to_string())
-        };
-        fs::create_dir_all(&data).with_context(|| data.display().to_string())?;
-        for (name, text) in FILES {
-            write(data.join(name), text)?;
+        let (data, config) = (folder.join("data"), folder.join(CONFIG));
+        let recipe = configuration(model);
+        let mut files: Vec<(PathBuf, &str)> =
+            FILES.iter().map(|(name, text)| (data.join(name), *text)).collect();
+        files.push((config.clone(), &recipe));
+        for (path, text) in &files {
+            check_own(path, text)?;
         }
-        let config = folder.join(CONFIG);
-        write(config.clone(), &configuration(model))?;
+        fs::create_dir_all(&data).with_context(|| data.display().to_string())?;
+        for (path, text) in &files {
+            fs::write(path, text).with_context(|| path.display().to_string())?;
+        }
         Ok(Self { folder: folder.to_owned(), config: RunConfig::from_file(&config, &[])? })
     }
 
@@ -191,6 +194,21 @@ impl Demo {
     }
 }
 
+/// Refuses a file that the demo would overwrite and has not written: one that is
+/// not `text`, or its beginning, which is what a kill may leave.
+fn check_own(path: &Path, text: &str) -> Result<()> {
+    let name = path.display();
+    match fs::read(path) {
+        Ok(found) if text.as_bytes().starts_with(&found) => Ok(()),
+        Ok(_) => Err(usage(format!(
+            "{name}: expected no file, or the one that this demo writes, found another one; choose \
+             a new folder with --out"
+        ))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error).with_context(|| name.to_string()),
+    }
+}
+
 /// The whole file; the model as it is found from any folder.
 fn configuration(model: &ModelArgs) -> String {
     let named = model.named();
@@ -252,5 +270,46 @@ mod tests {
         let error = Demo::prepare(folder.path(), &model(&[])).err().unwrap();
         assert!(error.to_string().contains("found other files"), "{error}");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn files_of_the_same_names_are_left_alone() {
+        struct Case {
+            /// What is there, besides what a demo has written.
+            name: &'static str,
+            content: &'static str,
+        }
+        let cases = [
+            Case { name: "demo.toml", content: "seed = 3\n" },
+            Case { name: "data/train.jsonl", content: "{\"text\": \"mine\"}\n" },
+            Case { name: "data/README.md", content: "mine" },
+        ];
+        for Case { name, content } in cases {
+            let folder = tempfile::tempdir().unwrap();
+            Demo::prepare(folder.path(), &model(&["-m", "builtin"])).unwrap();
+            fs::write(folder.path().join(name), content).unwrap();
+            fs::remove_file(folder.path().join("data/dev.jsonl")).unwrap();
+            let error = Demo::prepare(folder.path(), &model(&["-m", "builtin"])).err().unwrap();
+            let error = error.to_string();
+            assert!(error.contains(name) && error.contains("found another one"), "{error}");
+            assert_eq!(fs::read_to_string(folder.path().join(name)).unwrap(), content);
+            assert!(!folder.path().join("data/dev.jsonl").exists(), "nothing is written");
+        }
+    }
+
+    #[test]
+    fn a_demo_that_was_stopped_is_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let again = || Demo::prepare(folder.path(), &model(&["-m", "builtin"]));
+        again().unwrap();
+        again().unwrap();
+        let train = folder.path().join("data/train.jsonl");
+        let whole = fs::read(&train).unwrap();
+        // As a kill leaves it.
+        fs::write(&train, &whole[..1000]).unwrap();
+        again().unwrap();
+        assert_eq!(fs::read(&train).unwrap(), whole);
+        let error = Demo::prepare(folder.path(), &model(&["-m", "other"])).err().unwrap();
+        assert!(error.to_string().contains("demo.toml"), "another model is another demo: {error}");
     }
 }

@@ -1,0 +1,108 @@
+//! A model in one hash: its tokenizer, its heads, every number.
+//!
+//! What a model answers to one text shows its settings and nearly all of its
+//! weights, but few rows of its tables and few words of its vocabulary. Settings
+//! are not in the hash.
+
+use std::sync::OnceLock;
+
+use anyhow::{Context, Result};
+use polyhead_compute::Threads;
+use polyhead_model::{ModelFolder, Parameter};
+use sha2::{Digest, Sha256};
+
+use crate::hash::{add_pieces, hexadecimal};
+
+/// All files that may have a say in how a text is divided.
+const TOKENIZER: [&str; 4] =
+    ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt"];
+
+/// The hash of the model in `folder`, in hexadecimal.
+pub(crate) fn fingerprint(folder: &ModelFolder, threads: usize) -> Result<String> {
+    let mut hash = Sha256::new();
+    for name in TOKENIZER {
+        if let Some(bytes) = folder.file(name)? {
+            add_pieces(&mut hash, [name.as_bytes(), bytes.as_slice()].into_iter());
+        }
+    }
+    for head in &folder.heads {
+        hash.update(format!("{:?}\n", head.spec));
+    }
+    hash.update([u8::from(folder.lower_case)]);
+
+    // Side by side: the numbers of a large model are a gigabyte and more.
+    let tensors: Vec<_> =
+        folder.parameters.iter().map(|parameter| (parameter, OnceLock::new())).collect();
+    let threads = Threads::new(threads).context("no worker threads")?;
+    threads.for_each(tensors.len(), |i| {
+        let (parameter, digest) = &tensors[i];
+        digest.get_or_init(|| numbers(parameter));
+    });
+    for (_, digest) in &tensors {
+        hash.update(digest.get().expect("every tensor had its turn"));
+    }
+    Ok(hexadecimal(&hash.finalize()))
+}
+
+/// The hash of a tensor: name, shape and what it counts as in arithmetic.
+fn numbers(parameter: &Parameter) -> [u8; 32] {
+    let Parameter { name, shape, tensor, .. } = parameter;
+    let mut hash = Sha256::new();
+    hash.update(format!("{name} {shape:?}\n"));
+    let mut row = vec![0.0_f32; tensor.columns()];
+    let mut bytes = vec![0; 4 * row.len()];
+    for index in 0..tensor.rows() {
+        tensor.read_row(index, &mut row);
+        for (bytes, number) in bytes.as_chunks_mut().0.iter_mut().zip(&row) {
+            *bytes = number.to_le_bytes();
+        }
+        hash.update(&bytes);
+    }
+    hash.finalize().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+
+    /// Copies a model, so that it can be changed.
+    fn copy(from: &Path, to: &Path) {
+        fs::create_dir_all(to).unwrap();
+        for entry in fs::read_dir(from).unwrap() {
+            let (path, to) = entry.map(|e| (e.path(), to.join(e.file_name()))).unwrap();
+            match path.is_dir() {
+                true => copy(&path, &to),
+                false => drop(fs::copy(&path, &to).unwrap()),
+            }
+        }
+    }
+
+    #[test]
+    fn a_number_or_a_word_makes_another_model() {
+        let tiny = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/models/tiny-bert");
+        let folder = tempfile::tempdir().unwrap();
+        let of = |path: &Path| fingerprint(&ModelFolder::open(path).unwrap(), 2).unwrap();
+        let expected = of(&tiny);
+        assert_eq!(of(&tiny), expected);
+
+        let changed = folder.path().join("number");
+        copy(&tiny, &changed);
+        assert_eq!(of(&changed), expected, "where it stands does not count");
+        let weights = changed.join("model.safetensors");
+        let mut bytes = fs::read(&weights).unwrap();
+        // The lowest bit of the last number.
+        let at = bytes.len() - 4;
+        bytes[at] ^= 1;
+        fs::write(&weights, bytes).unwrap();
+        assert_ne!(of(&changed), expected);
+
+        let changed = folder.path().join("word");
+        copy(&tiny, &changed);
+        let tokenizer = changed.join("tokenizer_config.json");
+        fs::write(&tokenizer, fs::read_to_string(&tokenizer).unwrap() + "\n").unwrap();
+        assert_ne!(of(&changed), expected);
+    }
+}

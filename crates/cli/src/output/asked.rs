@@ -1,0 +1,105 @@
+//! What the results in an output are of, besides the rows of the input.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
+
+use anyhow::Result;
+use polyhead_model::{ModelFolder, SentenceEncoder};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::fingerprint::fingerprint;
+use crate::hash::hexadecimal;
+
+/// Longest value that a message shows.
+const SHOWN: usize = 60;
+
+/// Everything that decides how the answer to a row reads, by name. Results of
+/// something else are not gone on with.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Asked(BTreeMap<String, String>);
+
+impl Asked {
+    /// What counts for every command.
+    ///
+    /// - `folder`: that `encoder` was made of
+    /// - `reading`: how rows become texts
+    pub(crate) fn new(
+        command: &str,
+        folder: &ModelFolder,
+        encoder: &SentenceEncoder,
+        reading: &str,
+    ) -> Result<Self> {
+        Ok(Self::default()
+            .with("program", env!("CARGO_PKG_VERSION"))
+            .with("command", command)
+            .with("kind of processor", encoder.isa().name())
+            .with("model", fingerprint(folder, encoder.threads())?)
+            .with("max length", encoder.max_length())
+            .with("way to read the input", reading))
+    }
+
+    /// Adds a thing that has a say.
+    pub(crate) fn with(mut self, name: &str, value: impl Display) -> Self {
+        self.0.insert(name.to_owned(), value.to_string());
+        self
+    }
+
+    /// Adds an option that the user may have given.
+    pub(crate) fn with_option(self, name: &str, value: Option<impl Display>) -> Self {
+        match value {
+            Some(value) => self.with(name, value),
+            None => self.with(name, "not given"),
+        }
+    }
+
+    /// Adds what the model answers, with the options of now, to a text that is
+    /// always the same: settings of the model that have no name here show in it.
+    pub(crate) fn with_answer(self, answer: impl Serialize) -> Result<Self> {
+        let answer = serde_json::to_vec(&answer)?;
+        Ok(self.with("setting of the model", hexadecimal(&Sha256::digest(answer))))
+    }
+
+    /// What is not as it was `before`, for messages.
+    pub(super) fn differences(&self, before: &Self) -> Vec<String> {
+        let names: BTreeSet<&String> = before.0.keys().chain(self.0.keys()).collect();
+        let values = names.into_iter().map(|name| (name, before.0.get(name), self.0.get(name)));
+        values
+            .filter(|(_, before, now)| before != now)
+            .map(|(name, before, now)| match (before, now) {
+                (Some(before), Some(now)) if before.len().max(now.len()) <= SHOWN => {
+                    format!("{name} ({before}, now {now})")
+                }
+                _ => name.clone(),
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_differs_is_named_and_shown_if_it_is_short() {
+        let of = |length: usize, model: &str| {
+            Asked::default().with("max length", length).with("model", model)
+        };
+        let before = of(64, &"a".repeat(64));
+        assert_eq!(of(64, &"a".repeat(64)).differences(&before), [""; 0]);
+        assert_eq!(
+            of(28, &"b".repeat(64)).differences(&before),
+            ["max length (64, now 28)", "model"]
+        );
+        let dim = |dim: Option<usize>| before.clone().with_option("--dim", dim);
+        assert_eq!(dim(Some(3)).differences(&dim(None)), ["--dim (not given, now 3)"]);
+        assert_eq!(dim(Some(3)).differences(&before), ["--dim"]);
+    }
+
+    #[test]
+    fn an_answer_counts_to_the_last_bit() {
+        let of = |bits: u32| Asked::default().with_answer(("embedding", vec![bits])).unwrap();
+        assert_eq!(of(1), of(1));
+        assert_ne!(of(1), of(2));
+    }
+}
