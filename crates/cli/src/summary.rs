@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use polyhead_compute::{Activation, StoredType};
+use polyhead_compute::StoredType;
 use polyhead_model::{
     Architecture, ModelFolder, Module, Parameter, ParameterGroup, Residual, SentenceEncoder,
 };
@@ -90,7 +90,7 @@ impl Summary {
             hidden_size: config.hidden_size,
             heads: config.heads,
             intermediate_size: config.intermediate_size,
-            activation: activation(config.activation),
+            activation: config.activation.name(),
             vocab_size: config.vocab_size,
             max_positions: config.max_positions,
             dimension: encoder.dimension(),
@@ -147,22 +147,9 @@ fn module(module: &Module) -> String {
                 Some(Residual::Identity) => ", residual",
                 Some(Residual::Projection(_)) => ", projected residual",
             };
-            format!("{kind} ({sizes}, {}{residual})", activation(*function))
+            format!("{kind} ({sizes}, {}{residual})", function.name())
         }
         Module::LayerNorm { .. } | Module::Normalize => kind.to_owned(),
-    }
-}
-
-/// The word for it in configurations.
-pub(crate) fn activation(activation: Activation) -> &'static str {
-    match activation {
-        Activation::Identity => "linear",
-        Activation::Gelu => "gelu",
-        Activation::GeluTanh => "gelu_new",
-        Activation::Relu => "relu",
-        Activation::Silu => "silu",
-        Activation::Tanh => "tanh",
-        Activation::Sigmoid => "sigmoid",
     }
 }
 

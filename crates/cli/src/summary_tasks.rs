@@ -4,7 +4,6 @@ use polyhead_model::{HeadInput, HeadLayer, HeadSite, HeadSpec, ModelFolder, Prov
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::summary::activation;
 use crate::table::{Align, Table, shorten};
 
 /// A task, as `inspect --json` prints it.
@@ -67,7 +66,7 @@ impl TaskSummary {
                 HeadLayer::Mix => "mix".to_owned(),
             },
             hidden: spec.hidden,
-            activation: spec.hidden.map(|_| activation(spec.activation)),
+            activation: spec.hidden.map(|_| spec.activation.name()),
             dropout: spec.dropout,
             temperature: spec.temperature,
             thresholds: spec.thresholds.clone(),

@@ -8,9 +8,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use polyhead_train::{Ending, ErrorKind, RunConfig, RunSummary, Trainer};
+use polyhead_train::{Ending, RunConfig, RunSummary, Trainer};
 
-use crate::failure::usage;
 use crate::interrupt::{INTERRUPTED, on_interrupt};
 use crate::model::ThreadsArgs;
 use crate::progress::duration;
@@ -73,11 +72,7 @@ pub(crate) struct ConfigArgs {
 impl ConfigArgs {
     /// Reads and checks it.
     pub(crate) fn read(&self) -> Result<RunConfig> {
-        RunConfig::from_file(&self.config, &self.set).map_err(|error| match error.kind() {
-            // Not there, a folder or no text: the command has to name another file.
-            ErrorKind::Io => usage(error.to_string()),
-            _ => error.into(),
-        })
+        Ok(RunConfig::from_file(&self.config, &self.set)?)
     }
 }
 
