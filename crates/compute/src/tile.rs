@@ -29,6 +29,12 @@ pub(crate) struct Tile {
     pub(crate) start: Start,
 }
 
+/// Steps of the inner loop before a panel's numbers are read that they are asked
+/// for. A panel is about as large as the first cache, so each tile reads it from
+/// the second one, and what the processor fetches by itself comes late: 4 to 9 %
+/// of a training step.
+const AHEAD: usize = 16;
+
 /// What the sums of a [`Tile`] begin with.
 #[derive(Clone, Copy)]
 pub(crate) enum Start {
@@ -173,6 +179,7 @@ unsafe fn fixed<S: Simd, const ROWS: usize, const VECTORS: usize>(simd: S, tile:
             let mut columns = [simd.splat(0.0); VECTORS];
             for (j, column) in columns.iter_mut().enumerate() {
                 *column = simd.load(right.add((k * VECTORS + j) * S::LANES));
+                simd.prefetch(right.wrapping_add(((k + AHEAD) * VECTORS + j) * S::LANES));
             }
             let left_k = left.at.add(k * left.step);
             for (i, sums) in sums.iter_mut().enumerate() {

@@ -83,7 +83,8 @@ pub(crate) fn run(args: TrainArgs) -> Result<ExitCode> {
     match trainer.train(&args.out, args.resume)? {
         Ending::Finished(summary) if args.json => {
             let mut out = io::stdout().lock();
-            serde_json::to_writer_pretty(&mut out, &summary).map_err(io::Error::from)?;
+            // On one line, as in the file of the run.
+            serde_json::to_writer(&mut out, &summary).map_err(io::Error::from)?;
             writeln!(out)?;
         }
         Ending::Finished(summary) => {

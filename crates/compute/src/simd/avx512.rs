@@ -97,6 +97,10 @@ impl Simd for Avx512 {
         }
     }
     #[inline(always)]
+    fn prefetch(self, at: *const f32) {
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+    }
+    #[inline(always)]
     fn power_of_two(self, n: __m512) -> __m512 {
         unsafe {
             let biased = _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));

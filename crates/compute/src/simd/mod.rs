@@ -79,6 +79,10 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn max(self, a: Self::V, b: Self::V) -> Self::V;
     /// `√a`, correctly rounded.
     fn sqrt(self, a: Self::V) -> Self::V;
+    /// Asks for the line at `at`, which is read soon; any address will do. Does
+    /// nothing where it was not measured.
+    #[inline(always)]
+    fn prefetch(self, _at: *const f32) {}
     /// `a` where `x > 0`, else 0.
     fn where_positive(self, x: Self::V, a: Self::V) -> Self::V;
     /// `2ⁿ` for a whole `n` in −127 … 127; −127 gives 0.

@@ -13,6 +13,7 @@ use super::{
     RunConfig, Sampler, TaskSettings, TrainSettings,
 };
 use crate::error::Error;
+use crate::metric::metric_names;
 
 /// A small configuration of seven lines; its last table is the task's.
 pub(super) const SMALL: &str = "\
@@ -129,7 +130,7 @@ fn any_task() -> impl Strategy<Value = TaskSettings> {
         0.0f32..1.0,
         option::of(any_weights()),
         any::<bool>(),
-        option::of("[a-z_]{1,8}"),
+        option::of(any::<sample::Index>()),
     );
     (first, second).prop_map(|(first, second)| {
         let (kind, field, labels, weight, data, pooling, embedding, layer) = first;
@@ -163,7 +164,7 @@ fn any_task() -> impl Strategy<Value = TaskSettings> {
             positive_weights: positive
                 .filter(|weights| kind == TaskKind::MultiLabel && fits(weights)),
             keep: keep.then_some(Keep::Distill),
-            metric,
+            metric: metric.map(|index| (*index.get(metric_names(kind))).to_owned()),
             labels,
         }
     })

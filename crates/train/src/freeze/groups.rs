@@ -26,12 +26,13 @@ impl<'a> Groups<'a> {
                 let found: Vec<bool> = self.index.iter().map(|group| holds.holds(*group)).collect();
                 match found.contains(&true) {
                     true => Ok(found),
-                    false => Err(format!("the model has no such part; {}", self.there_are())),
+                    false => Err("the model has no such part".to_owned()),
                 }
             });
             let found = found.map_err(|problem| {
                 let shown: String = pattern.chars().take(80).collect();
-                Error::new(ErrorKind::Config, format!("freeze rule `{shown}`: {problem}"))
+                let message = format!("freeze rule `{shown}`: {problem}; {}", self.there_are());
+                Error::new(ErrorKind::Config, message)
             })?;
             for (flag, found) in matches.iter_mut().zip(found) {
                 *flag |= found;
@@ -64,7 +65,7 @@ impl<'a> Groups<'a> {
             "pooler" => Ok(Part::Pooler),
             "modules" => Ok(Part::Modules),
             "heads" => Ok(Part::Heads),
-            _ => Err(format!("no such group; {}", self.there_are())),
+            _ => Err("no such group".to_owned()),
         }
     }
 
@@ -83,7 +84,7 @@ impl<'a> Groups<'a> {
             return Err("expected layers.FIRST-LAST with FIRST up to LAST".to_owned());
         }
         match self.layer_count() {
-            0 => Err(format!("the encoder has no layers; {}", self.there_are())),
+            0 => Err("the encoder has no layers".to_owned()),
             1 if last > 0 => Err("the encoder has layers.0 alone".to_owned()),
             count if last >= count => Err(format!("the encoder has layers.0-{}", count - 1)),
             _ => Ok(Part::Layers(first, last)),
