@@ -112,7 +112,8 @@ impl Drop for RunDisplay {
 
 fn bar(steps: u64) -> ProgressBar {
     let bar = ProgressBar::new(steps);
-    let template = "{bar:16} {percent:>3} % {eta} left · {msg}";
+    // Cut at the terminal's edge: a line that wraps is drawn again below.
+    let template = "{bar:16} {percent:>3} % {eta} left · {wide_msg}";
     bar.set_style(ProgressStyle::with_template(template).expect("the template is a constant"));
     bar.enable_steady_tick(Duration::from_millis(500));
     bar

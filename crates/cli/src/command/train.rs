@@ -80,7 +80,10 @@ impl ConfigArgs {
 pub(crate) fn run(args: TrainArgs) -> Result<ExitCode> {
     let config = args.config.read()?;
     let mut trainer = trainer(config, args.threads, (!args.quiet).then_some(Details::Shown))?;
-    match trainer.train(&args.out, args.resume)? {
+    let ending = trainer.train(&args.out, args.resume)?;
+    // Takes its bar away before anything is printed where that stood.
+    drop(trainer);
+    match ending {
         Ending::Finished(summary) if args.json => {
             let mut out = io::stdout().lock();
             // On one line, as in the file of the run.
