@@ -71,7 +71,7 @@ RECIPES = {
             ("sentiments", "f1_micro", "sentiments micro F1"),
         ],
         epochs=2,
-        rows=8_000,
+        rows=4_000,
     ),
     "sst5": Recipe(
         "sst5", [("degree", "regression", "degree")], [("degree", "spearman", "Spearman"), ("degree", "pearson", "Pearson")], epochs=2, rows=5_000
