@@ -193,3 +193,39 @@ fn label_counts(labels: &TaskLabels, outputs: usize) -> (Vec<u64>, u64) {
     }
     (counts, total)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::RunConfig;
+
+    /// The loss of a task with labels `a` and `b`, without training rows.
+    fn objective(kind: TaskKind, weights: &str) -> Result<Objective, Error> {
+        let text = format!(
+            "[data]\ntrain = \"t.jsonl\"\n[[task]]\nname = \"t\"\nkind = \"{kind}\"\n{weights}"
+        );
+        let config = RunConfig::parse(&text, Path::new("t.toml"), &[]).unwrap();
+        let labels = ["a", "b"].map(str::to_owned);
+        Objective::from_settings(&config.tasks[0], &labels, &TaskLabels::unlabelled(kind, 0))
+    }
+
+    #[test]
+    fn some_label_has_a_weight_above_zero() {
+        for (kind, key) in [
+            (TaskKind::Classification, "class_weights"),
+            (TaskKind::Tokens, "class_weights"),
+            (TaskKind::MultiLabel, "positive_weights"),
+        ] {
+            let error = objective(kind, &format!("{key} = {{ a = 0, b = 0 }}")).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Config);
+            assert_eq!(
+                error.to_string(),
+                format!("task `t`: {key}: expected a weight above 0, found 0 for all")
+            );
+            // `b` is not named and weighs 1.
+            assert!(objective(kind, &format!("{key} = {{ a = 0 }}")).is_ok(), "{kind}");
+        }
+    }
+}

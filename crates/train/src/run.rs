@@ -584,6 +584,7 @@ impl<'a> Run<'a> {
             sums.insert(format!("window {i:03}"), f64::from_bits(word));
         }
         sums.insert("gave up".to_owned(), f64::from(u8::from(self.gave_up)));
+        sums.insert("seconds in preparation".to_owned(), self.times.preparation);
         sums.insert("seconds in steps".to_owned(), self.times.steps);
         sums.insert("seconds in evaluation".to_owned(), self.times.evaluation);
         sums.insert("seconds in checkpoints".to_owned(), self.times.checkpoints);
@@ -594,10 +595,7 @@ impl<'a> Run<'a> {
             evaluations_without_improvement: self.best.since as usize,
             metrics_bytes: self.metrics.bytes(),
             timings_bytes: self.timings.bytes(),
-            seconds: self.times.preparation
-                + self.times.steps
-                + self.times.evaluation
-                + self.times.checkpoints,
+            seconds: self.times.total(),
             config_hash: self.config.hash(),
             data_hash: self.course.data.sha256(),
             model_hash: self.model_hash.clone(),
@@ -637,9 +635,12 @@ impl<'a> Run<'a> {
         })?;
         let sum = |name: &str| progress.sums.get(name).copied().unwrap_or(0.0);
         self.gave_up = sum("gave up") != 0.0;
-        self.times.steps = sum("seconds in steps");
-        self.times.evaluation += sum("seconds in evaluation");
-        self.times.checkpoints = sum("seconds in checkpoints");
+        self.times = Times {
+            preparation: sum("seconds in preparation"),
+            steps: sum("seconds in steps"),
+            evaluation: sum("seconds in evaluation"),
+            checkpoints: sum("seconds in checkpoints"),
+        };
         self.done = progress.step;
         self.best = Best {
             score: progress.best.map(|best| best.value),

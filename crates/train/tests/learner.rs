@@ -7,6 +7,7 @@ mod common;
 use common::{Golden, assert_close, bits, entry};
 use polyhead_compute::Threads;
 use polyhead_model::{Network, ParameterGroup, Pass, TaskKind};
+use polyhead_train::config::ClassWeights;
 use polyhead_train::data::{Split, TaskLabels};
 use polyhead_train::{
     Answers, CacheCounts, Error, ErrorKind, Learner, Lesson, Questions, RunConfig, StateCache,
@@ -391,6 +392,30 @@ fn a_step_without_any_label_changes_nothing() {
 }
 
 #[test]
+fn labels_that_weigh_nothing_teach_nothing() {
+    let threads = Threads::new(2).unwrap();
+    let (mut learner, mut config, mut split) = random_learner(&threads, 0.1);
+    config.tasks[0].class_weights = Some(ClassWeights::Given(vec![("c".to_owned(), 0.0)]));
+    // It spreads the target over labels that do have a weight.
+    config.tasks[0].label_smoothing = 0.1;
+    split.labels[0] = TaskLabels::Classes(vec![Some(2); 24]);
+    learner.objectives = common::objectives(&config, &split);
+    let before = bits(learner.network.store().values());
+    let rows: Vec<u32> = (0..24).collect();
+    let lesson = Lesson { split: &split, rows: &rows, tasks: &[0], teachers: &[], accumulation: 2 };
+    let outcome = step(&mut learner, &config, &threads, 1, &lesson).unwrap();
+    assert_eq!((outcome.tasks[0].loss, outcome.loss, outcome.gradient_norm), (None, 0.0, 0.0));
+    assert!(bits(learner.network.store().values()) == before);
+
+    // Answers are still right or wrong.
+    let specs: Vec<_> = config.tasks.iter().map(common::spec).collect();
+    let answers = answers(&learner.network, &threads, &split, &learner);
+    let judged = answers.judge(&split, &specs, &learner.objectives)[0].clone().unwrap();
+    assert_eq!(judged.get("loss"), None);
+    assert!(judged.get("accuracy").is_some());
+}
+
+#[test]
 fn a_loss_that_is_not_finite_names_step_task_and_rows() {
     let threads = Threads::new(2).unwrap();
     for (name, broken, tasks, expected) in [
@@ -531,4 +556,33 @@ fn teachers_answer_for_rows_without_labels_too() {
     };
     let (with, without) = (norm(&all), norm(&all[1..]));
     assert!(without < 1e-4 * with, "{with} {without}");
+}
+
+#[test]
+fn rows_without_words_add_nothing_to_tags_that_are_held() {
+    let threads = Threads::new(1).unwrap();
+    let (mut learner, config, split) = random_learner(&threads, 0.0);
+    let tags = 2;
+    let mut teachers = answers(&learner.network, &threads, &split, &learner).logits;
+    // Another opinion of every word.
+    teachers[tags].iter_mut().for_each(|logit| *logit = 1.0 - *logit);
+    learner.objectives[tags].distills = true;
+    let (worded, wordless): (Vec<u32>, Vec<u32>) =
+        (0..24).partition(|row| !split.words.row(*row as usize).is_empty());
+    assert!(worded.len() > 3 && wordless.len() > 3);
+    let mut ask = |rows: &[u32]| {
+        let lesson =
+            Lesson { split: &split, rows, tasks: &[tags], teachers: &teachers, accumulation: 1 };
+        let rates = common::rates(&config, &learner.network);
+        // Nothing is learned: the rate is zero.
+        let outcome = learner.step(&threads, 1, &lesson, &rates, 0.0, None).unwrap();
+        (outcome.tasks[tags].loss, outcome.gradient_norm)
+    };
+    let (loss, norm) = ask(&worded);
+    assert!(loss.is_some() && norm > 0.0);
+    let (with_others, norm_with_others) = ask(&[&worded[..], &wordless].concat());
+    assert_eq!(with_others, loss);
+    // More zeros in the sums, perhaps at other places.
+    assert!((norm_with_others - norm).abs() < 1e-5 * norm, "{norm_with_others}, not {norm}");
+    assert_eq!(ask(&wordless), (None, 0.0));
 }

@@ -1,97 +1,22 @@
 //! A run gives the same bits on any number of threads, stopped and resumed at
 //! any step, with and without kept hidden states.
 
+mod common;
+
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use polyhead_model::PoolingMode;
-use polyhead_train::config::{FreezePhase, Moment};
-use polyhead_train::{Ending, Event, Observer, RunConfig, RunSummary, TaskSummary, Trainer};
-
-/// A folder with data of three tasks, some of it without labels.
-struct Place(tempfile::TempDir);
-
-impl Place {
-    fn new() -> Self {
-        let place = Self(tempfile::tempdir().expect("a folder"));
-        let words = ["good", "bad", "fine", "train", "water", "the", "a", "is", "not", "very"];
-        let rows = |from: usize, count: usize| -> String {
-            (from..from + count)
-                .map(|i| {
-                    let text: Vec<&str> =
-                        (0..1 + i * 7 % 9).map(|k| words[(i * 5 + k * k) % words.len()]).collect();
-                    let mut row = serde_json::json!({"text": format!("{} {i}", text.join(" "))});
-                    if i % 3 != 0 {
-                        row["topic"] = ["x", "y", "z"][i % 7 % 3].into();
-                    }
-                    if i % 4 != 0 {
-                        row["mood"] = vec![["p", "q"][i % 2]].into();
-                    }
-                    if i % 5 != 0 {
-                        row["score"] = ((i % 11) as f64 / 10.0).into();
-                    }
-                    format!("{row}\n")
-                })
-                .collect()
-        };
-        fs::write(place.path("train.jsonl"), rows(0, 60)).expect("written");
-        fs::write(place.path("dev.jsonl"), rows(100, 20)).expect("written");
-        place
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    /// 30 steps of 6 rows in 3 parts, dropout, two phases of freezing.
-    fn config(&self, more: &str) -> RunConfig {
-        let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/models/tiny-bert");
-        let text = format!(
-            r#"
-            seed = 3
-            [encoder]
-            model = {model:?}
-            pooling = "mean"
-            dropout = 0.1
-            attention_dropout = 0.1
-            [data]
-            train = "train.jsonl"
-            dev = "dev.jsonl"
-            [[task]]
-            name = "topic"
-            kind = "classification"
-            [[task]]
-            name = "mood"
-            kind = "multilabel"
-            hidden = 8
-            [[task]]
-            name = "score"
-            kind = "regression"
-            [train]
-            epochs = 3
-            batch_size = 6
-            accumulation = 3
-            learning_rate = 1e-3
-            log_every = 4
-            evaluate_every = 7
-            [checkpoint]
-            every = 5
-            [[freeze]]
-            parameters = ["embeddings", "layers.0"]
-            until = "step 17"
-            [[freeze]]
-            parameters = ["head.mood"]
-            from = "step 9"
-            until = "step 12"
-            {more}
-            "#
-        );
-        RunConfig::parse(&text, &self.path("config.toml"), &[]).expect("a configuration")
-    }
-}
+use common::place::{Notices, Place, finished};
+use polyhead_model::{ModelFolder, PoolingMode};
+use polyhead_train::config::{FreezePhase, Keep, Moment};
+use polyhead_train::{
+    Ending, ErrorKind, Event, Observer, RunConfig, RunSummary, TaskSummary, Trainer,
+};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 /// Sets a flag when step `at` is done.
 struct StopAt {
@@ -209,17 +134,6 @@ fn hidden_states_are_kept_where_they_are_read_again() {
     }
 }
 
-/// Collects the remarks of a run.
-struct Notices(Arc<Mutex<Vec<String>>>);
-
-impl Observer for Notices {
-    fn observe(&mut self, event: &Event) {
-        if let Event::Notice(notice) = event {
-            self.0.lock().expect("no panic").push((*notice).to_owned());
-        }
-    }
-}
-
 #[test]
 fn a_new_head_that_never_trains_is_named() {
     let place = Place::new();
@@ -232,13 +146,6 @@ fn a_new_head_that_never_trains_is_named() {
     let named: Vec<&String> = notices.iter().filter(|notice| notice.contains("random")).collect();
     assert_eq!(named.len(), 1, "{notices:?}");
     assert!(named[0].starts_with("task `score`: its head is new and frozen"), "{named:?}");
-}
-
-/// Trains to the end; what the run has come to.
-fn finished(config: RunConfig, run: &Path, resume: bool) -> RunSummary {
-    let ending = Trainer::new(config).train(run, resume).expect("a run");
-    let Ending::Finished(summary) = ending else { panic!("{ending:?}") };
-    *summary
 }
 
 /// The model that a run has left, with everything frozen and one head a task, is
@@ -431,4 +338,121 @@ fn a_run_that_is_there_is_refused_and_a_finished_one_says_so() {
     config.train.learning_rate = 2e-3;
     let error = Trainer::new(config).train(&run, true).expect_err("refused");
     assert!(error.to_string().contains("learning_rate"), "{error}");
+}
+
+/// Lets the checkpoint of step `step` say that each part of the work took `seconds` so far.
+fn pretend_seconds(run: &Path, step: u64, seconds: f64) {
+    let folder = run.join(format!("checkpoints/step-{step:06}"));
+    let read = |name: &str| -> Value {
+        serde_json::from_slice(&fs::read(folder.join(name)).expect(name)).expect("JSON")
+    };
+    let mut state = read("state.json");
+    for part in ["preparation", "steps", "evaluation", "checkpoints"] {
+        state["sums"][format!("seconds in {part}")] = format!("{seconds:?}").into();
+    }
+    let text = state.to_string();
+    let hash: String = Sha256::digest(&text).iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut manifest = read("manifest.json");
+    let files = manifest["files"].as_array_mut().expect("a list");
+    let record = files.iter_mut().find(|file| file["name"] == "state.json").expect("is listed");
+    (record["bytes"], record["sha256"]) = (text.len().into(), hash.into());
+    fs::write(folder.join("state.json"), text).expect("written");
+    fs::write(folder.join("manifest.json"), manifest.to_string()).expect("written");
+}
+
+#[test]
+fn a_time_limit_counts_all_parts_of_all_sittings() {
+    let place = Place::new();
+    let mut config = place.config("");
+    // Far more than the test takes; four parts of 900 seconds reach it.
+    config.train.max_seconds = 3600;
+    let run = place.path("run");
+    let mut trainer = Trainer::new(config.clone());
+    let flag = trainer.stop_flag();
+    trainer = trainer.observe(Box::new(StopAt { at: 3, flag }));
+    assert!(matches!(trainer.train(&run, false), Ok(Ending::Stopped { step: 3 })));
+
+    pretend_seconds(&run, 3, 900.0);
+    let summary = finished(config, &run, true);
+    // The clock is looked at after a step.
+    assert_eq!(summary.steps, 4);
+    assert!(summary.seconds >= 3600.0, "{}", summary.seconds);
+}
+
+#[test]
+fn a_model_of_many_labels_can_be_read_again() {
+    let place = Place::new();
+    let mut config = place.config("");
+    config.tasks.truncate(1);
+    config.freeze.truncate(1);
+    config.train.max_steps = 1;
+    let used = ["x", "y", "z"].map(str::to_owned).into_iter();
+    let labels: Vec<String> = used.chain((3..800).map(|i| i.to_string())).collect();
+    config.tasks[0].labels = Some(labels.clone());
+    let summary = finished(config, &place.path("run"), false);
+    let dev = summary.tasks[0].dev.as_ref().expect("dev data");
+    let accuracy = dev.get("accuracy").expect("of every classification");
+
+    // 800 × 800 counts of right and wrong answers are more than a reader takes.
+    let model = ModelFolder::open(&summary.model).expect("a model");
+    assert_eq!(model.heads[0].spec.labels, labels);
+    let metrics = &model.provenance.expect("where it comes from").metrics["dev"]["topic"];
+    // A reader of JSON may round the last bit.
+    let read = metrics["accuracy"].as_f64().expect("a number");
+    assert!((read - accuracy).abs() < 1e-12, "{read}, not {accuracy}");
+    let scores = metrics.as_object().expect("scores by name");
+    assert!(scores.values().all(|score| score.is_number()), "{metrics}");
+}
+
+/// Notes in which steps a task had a loss.
+struct Losses {
+    task: &'static str,
+    found: Arc<Mutex<Vec<Option<f64>>>>,
+}
+
+impl Observer for Losses {
+    fn observe(&mut self, event: &Event) {
+        if let Event::Step(progress) = event {
+            let task = progress.tasks.iter().find(|task| task.name == self.task).expect("a task");
+            self.found.lock().expect("no panic").push(task.loss);
+        }
+    }
+}
+
+#[test]
+fn held_tags_need_words_but_not_in_every_row() {
+    let place = Place::new();
+    let write = |rows: &[Value]| {
+        let lines: Vec<String> = rows.iter().map(Value::to_string).collect();
+        fs::write(place.path("train.jsonl"), lines.join("\n")).expect("written");
+    };
+    let plain = [("good", "x"), ("bad", "y"), ("fine", "x"), ("not fine", "y"), ("water", "x")]
+        .map(|(text, topic)| json!({"text": text, "topic": topic}));
+    let tagged = [["B-a", "O"], ["O", "B-b"]]
+        .map(|tags| json!({"tokens": ["the", "train"], "tags": tags, "topic": "y"}));
+    let untagged = json!({"tokens": ["very", "good"]});
+
+    let mut config = place.config("[[task]]\nname = \"tags\"\nkind = \"tokens\"");
+    config.tasks.drain(1..3);
+    config.freeze.clear();
+    config.train.epochs = 1;
+    (config.train.batch_size, config.train.accumulation) = (1, 1);
+    write(&[&plain[..], &tagged].concat());
+    let start = finished(config.clone(), &place.path("start"), false);
+
+    // The starting model answers for all words, tagged or not, and for nothing else.
+    config.encoder.model = start.model.display().to_string();
+    config.tasks[1].keep = Some(Keep::Distill);
+    write(&[&plain[..], &tagged, &[untagged]].concat());
+    let found: Arc<Mutex<Vec<_>>> = Arc::default();
+    let observer = Losses { task: "tags", found: Arc::clone(&found) };
+    let mut trainer = Trainer::new(config.clone()).observe(Box::new(observer));
+    assert!(matches!(trainer.train(&place.path("held"), false), Ok(Ending::Finished(_))));
+    let found = found.lock().expect("no panic");
+    assert_eq!((found.len(), found.iter().flatten().count()), (8, 3), "{found:?}");
+
+    write(&plain);
+    let error = Trainer::new(config).train(&place.path("none"), false).expect_err("no words");
+    assert_eq!(error.kind(), ErrorKind::Data);
+    assert!(error.to_string().starts_with("task `tags`: keep = \"distill\": expected training"));
 }

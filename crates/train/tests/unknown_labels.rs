@@ -1,0 +1,101 @@
+//! Labels that dev has and training has not: named before the first step, and
+//! wrong answers in the metrics.
+#![allow(clippy::unwrap_used)] // Helpers of tests are outside of `#[test]` functions.
+
+mod common;
+
+use polyhead_compute::Threads;
+use polyhead_model::HeadSpec;
+use polyhead_train::data::{Part, UnknownLabels};
+use polyhead_train::metric::TaskMetrics;
+use polyhead_train::{Answers, Course, Prepared};
+
+/// A task that is ready to run, whose answers to dev are up to the test.
+struct Task {
+    course: Course,
+    spec: HeadSpec,
+}
+
+impl Task {
+    /// - `train`, `dev`: JSON Lines; the task is called `t`
+    fn new(kind: &str, train: &str, dev: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = common::config(&format!("[[task]]\nname = \"t\"\nkind = \"{kind}\""));
+        let model = common::testdata().join("models/tiny-bert");
+        config.encoder.model = model.display().to_string();
+        config.data.train = vec![folder.path().join("train.jsonl")];
+        config.data.dev = vec![folder.path().join("dev.jsonl")];
+        std::fs::write(&config.data.train[0], train).unwrap();
+        std::fs::write(&config.data.dev[0], dev).unwrap();
+        let Prepared { network, course } =
+            Prepared::new(&config, &Threads::new(1).unwrap()).unwrap();
+        Self { course, spec: network.head_spec(0).clone() }
+    }
+
+    /// What the check of the data says of dev.
+    fn unknown(&self) -> &UnknownLabels {
+        let mut splits = self.course.report.tasks[0].splits.iter();
+        &splits.find(|split| split.part == Part::Dev).unwrap().unknown
+    }
+
+    /// Labels that the check names, and the rows that hold each.
+    fn named(&self) -> Vec<(&str, usize)> {
+        self.unknown().first.iter().map(|label| (label.label.as_str(), label.rows)).collect()
+    }
+
+    /// Metrics if these labels are the answers to dev, row by row (word by word).
+    fn judge(&self, answers: &[&[&str]]) -> TaskMetrics {
+        let logit =
+            |given: &[&str], label: &String| if given.contains(&&**label) { 5.0 } else { -5.0 };
+        let row = |given: &&[&str]| -> Vec<f32> {
+            self.spec.labels.iter().map(|label| logit(given, label)).collect()
+        };
+        let logits = vec![answers.iter().flat_map(row).collect()];
+        let answers = Answers { logits, vectors: Vec::new() };
+        let dev = &self.course.data.sources[0].dev;
+        let specs = [self.spec.clone()];
+        answers.judge(dev, &specs, &self.course.objectives)[0].clone().unwrap()
+    }
+}
+
+#[test]
+fn spans_of_unknown_tags_are_missed_as_seqeval_counts() {
+    let train = r#"{"tokens": ["a", "b"], "t": ["B-x", "O"]}"#;
+    // In another order than the alphabet's.
+    let dev = r#"
+        {"tokens": ["a", "b", "c", "d"], "t": ["B-x", "B-z", "I-z", "O"]}
+        {"tokens": ["a", "b", "c"], "t": ["I-y", "I-y", "B-y"]}"#;
+    let task = Task::new("tokens", train, dev);
+    assert_eq!(task.spec.labels, ["O", "B-x", "I-x"]);
+    assert_eq!((task.unknown().rows, task.unknown().labels), (2, 4));
+    assert_eq!(task.named(), [("B-y", 1), ("B-z", 1), ("I-y", 1), ("I-z", 1)]);
+
+    let row = [&["B-x"][..], &["O"], &["O"], &["B-x"], &["O"], &["O"], &["O"]];
+    let TaskMetrics::Tokens(metrics) = task.judge(&row) else { panic!("tags") };
+    // There: x at 0, z at 1 to 2; y at 0 to 1, y at 2. Found: x at 0, x at 3.
+    let types: Vec<_> = metrics.types.iter().map(|t| (t.label.as_str(), t.support)).collect();
+    assert_eq!(types, [("x", 1), ("y", 2), ("z", 1)]);
+    assert_eq!((metrics.precision, metrics.recall, metrics.f1), (1.0 / 2.0, 1.0 / 4.0, 1.0 / 3.0));
+    assert_eq!((metrics.words, metrics.unknown, metrics.accuracy), (7, 5, 1.0 / 7.0));
+    assert!(metrics.loss.is_some_and(f64::is_finite));
+}
+
+#[test]
+fn each_unknown_label_of_a_set_is_missed() {
+    let train = r#"{"text": "a", "t": ["p"]}
+        {"text": "b", "t": ["q"]}"#;
+    let dev = r#"{"text": "a", "t": ["p", "newer", "new"]}
+        {"text": "b", "t": ["new"]}
+        {"text": "c", "t": ["q"]}"#;
+    let task = Task::new("multilabel", train, dev);
+    assert_eq!((task.unknown().rows, task.unknown().labels), (2, 2));
+    assert_eq!(task.named(), [("new", 2), ("newer", 1)]);
+
+    let TaskMetrics::MultiLabel(metrics) = task.judge(&[&["p"], &[], &["q"]]) else {
+        panic!("sets")
+    };
+    // Two of five labels are found, and nothing that is not there.
+    assert_eq!((metrics.precision_micro, metrics.recall_micro), (1.0, 2.0 / 5.0));
+    assert_eq!((metrics.unknown, metrics.exact_match), (3, 1.0 / 3.0));
+    assert!(metrics.loss.is_some_and(f64::is_finite));
+}
