@@ -70,8 +70,10 @@ RECIPES = {
             ("emotions", "f1_macro", "emotions macro F1"),
             ("sentiments", "f1_micro", "sentiments micro F1"),
         ],
-        epochs=2,
-        rows=4_000,
+        epochs=3,
+        lr=2e-4,
+        head_lr=5e-3,
+        rows=12_000,
     ),
     "sst5": Recipe(
         "sst5", [("degree", "regression", "degree")], [("degree", "spearman", "Spearman"), ("degree", "pearson", "Pearson")], epochs=2, rows=5_000

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::thread::available_parallelism;
 
 use anyhow::Result;
-use clap::Args;
-use polyhead_model::{LoadOptions, ModelFolder, PoolingMode, SentenceEncoder, resolve};
+use clap::{Args, ValueEnum};
+use polyhead_model::{LoadOptions, ModelFolder, PoolingMode, Precision, SentenceEncoder, resolve};
 
 /// Which model, and how it runs.
 #[derive(Debug, Args)]
@@ -32,6 +32,10 @@ pub(crate) struct LoadArgs {
     #[arg(long, value_name = "TOKENS")]
     max_length: Option<NonZeroUsize>,
 
+    /// Compute the encoder's products in single precision, or faster in 8 bits
+    #[arg(long, value_enum, default_value_t, value_name = "f32|int8", hide_possible_values = true)]
+    precision: PrecisionArg,
+
     /// Never ask the network for a model (also: HF_HUB_OFFLINE=1)
     #[arg(long)]
     pub(crate) offline: bool,
@@ -39,6 +43,14 @@ pub(crate) struct LoadArgs {
     /// Print results and errors only: no notes, progress or summary
     #[arg(short, long)]
     pub(crate) quiet: bool,
+}
+
+/// As users write a [`Precision`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum PrecisionArg {
+    #[default]
+    F32,
+    Int8,
 }
 
 /// On how many threads.
@@ -91,7 +103,11 @@ impl LoadArgs {
 
     /// As the libraries take them.
     pub(crate) fn options(&self) -> LoadOptions {
-        let mut options = LoadOptions::default().offline(self.offline);
+        let precision = match self.precision {
+            PrecisionArg::F32 => Precision::F32,
+            PrecisionArg::Int8 => Precision::Int8,
+        };
+        let mut options = LoadOptions::default().offline(self.offline).precision(precision);
         if let Some(threads) = self.threads.given() {
             options = options.threads(threads);
         }

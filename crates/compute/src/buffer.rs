@@ -1,49 +1,75 @@
 //! Memory for kernels: aligned to cache lines.
 
+use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 
 /// One cache line, and one AVX-512 vector.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
-struct Line([f32; LINE]);
+struct Line([u8; LINE]);
 
-const LINE: usize = 16;
+const LINE: usize = 64;
 
-/// A growable run of `f32` that begins at a cache line, so that vectors do not
+/// Numbers of which every bit pattern is one, zeros among them.
+///
+/// # Safety
+/// No padding, no invalid bit pattern, at most a line long and dividing it.
+pub unsafe trait Plain: Copy {}
+
+// SAFETY: plain numbers.
+unsafe impl Plain for f32 {}
+// SAFETY: plain numbers.
+unsafe impl Plain for i32 {}
+// SAFETY: plain numbers.
+unsafe impl Plain for u8 {}
+
+/// A growable run of numbers that begins at a cache line, so that vectors do not
 /// straddle two.
-#[derive(Clone, Default)]
-pub struct Buffer {
+#[derive(Clone)]
+pub struct Buffer<T = f32> {
     lines: Vec<Line>,
     len: usize,
+    numbers: PhantomData<T>,
 }
 
-impl Buffer {
+impl<T> Default for Buffer<T> {
+    fn default() -> Self {
+        Self { lines: Vec::new(), len: 0, numbers: PhantomData }
+    }
+}
+
+impl<T: Plain> Buffer<T> {
+    /// Numbers of a line.
+    const PER_LINE: usize = LINE / size_of::<T>();
+
     /// `len` zeros.
     pub fn zeros(len: usize) -> Self {
-        Self { lines: vec![Line([0.0; LINE]); len.div_ceil(LINE)], len }
+        let lines = vec![Line([0; LINE]); len.div_ceil(Self::PER_LINE)];
+        Self { lines, len, numbers: PhantomData }
     }
 
     /// Makes it `len` long. What was there stays where it fits; only memory
     /// that is used for the first time is cleared.
     pub fn resize(&mut self, len: usize) {
-        let lines = len.div_ceil(LINE);
+        let lines = len.div_ceil(Self::PER_LINE);
         if lines > self.lines.len() {
-            self.lines.resize(lines, Line([0.0; LINE]));
+            self.lines.resize(lines, Line([0; LINE]));
         }
         self.len = len;
     }
 }
 
-impl Deref for Buffer {
-    type Target = [f32];
-    fn deref(&self) -> &[f32] {
-        // SAFETY: `lines` holds at least `len` numbers, end to end (`repr(C)`, size 64).
+impl<T: Plain> Deref for Buffer<T> {
+    type Target = [T];
+    fn deref(&self) -> &[T] {
+        // SAFETY: `lines` holds at least `len` numbers, end to end (`repr(C)`, size 64), and
+        // `Plain` says that any bytes are numbers.
         unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.len) }
     }
 }
 
-impl DerefMut for Buffer {
-    fn deref_mut(&mut self) -> &mut [f32] {
+impl<T: Plain> DerefMut for Buffer<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
         // SAFETY: as in `deref`; the borrow is exclusive.
         unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.len) }
     }
@@ -55,11 +81,19 @@ mod tests {
 
     #[test]
     fn begins_at_a_cache_line_and_keeps_its_values() {
-        let mut buffer = Buffer::zeros(3);
+        let mut buffer: Buffer = Buffer::zeros(3);
         buffer.copy_from_slice(&[1.0, 2.0, 3.0]);
         buffer.resize(100);
         assert_eq!(buffer.as_ptr() as usize % 64, 0);
         assert_eq!(&buffer[..4], &[1.0, 2.0, 3.0, 0.0]);
         assert_eq!(buffer.len(), 100);
+    }
+
+    #[test]
+    fn bytes_fill_whole_lines() {
+        let mut buffer = Buffer::<u8>::zeros(65);
+        buffer.fill(7);
+        buffer.resize(129);
+        assert_eq!((buffer[64], buffer[65], buffer[128]), (7, 0, 0));
     }
 }

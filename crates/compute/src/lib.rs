@@ -27,6 +27,7 @@ mod activation;
 mod attention;
 mod dropout;
 mod embedding;
+mod int8;
 mod layer_norm;
 mod linear;
 mod linear_gradient;
@@ -44,8 +45,12 @@ pub use attention::{
 pub use buffer::Buffer;
 pub use dropout::{Dropout, dropout};
 pub use embedding::{EmbeddingTables, WordTable, embed, embed_backward, embed_backward_reference};
+pub use int8::{
+    Int8Isa, Int8Matrix, QuantizedRows, int8_linear, int8_linear_quantizing, int8_linear_reference,
+    layer_norm_quantizing, quantize_rows, quantize_rows_reference, quantize_weights,
+};
 pub use layer_norm::{
-    layer_norm, layer_norm_backward, layer_norm_backward_reference, layer_norm_reference,
+    Norm, layer_norm, layer_norm_backward, layer_norm_backward_reference, layer_norm_reference,
     residual_layer_norm, residual_layer_norm_reference,
 };
 pub use linear::{Epilogue, linear, linear_keeping, linear_reference};

@@ -17,7 +17,7 @@ use crate::team::{SharedPointer, Team, share, share_in_steps};
 use crate::tile::{Left, Start, Tile, ragged_tile, tile, transpose};
 
 /// Rows of `x` that are packed together: 144 × 384 numbers stay in the second cache.
-const BLOCK_ROWS: usize = 144;
+pub(crate) const BLOCK_ROWS: usize = 144;
 /// Steps of the inner dimension that are packed together.
 const BLOCK_DEPTH: usize = 384;
 /// Packing writes up to a vector behind the block.
@@ -148,7 +148,7 @@ pub fn linear_reference(
 /// Into how many blocks of rows and groups of panels a product is cut, so that
 /// every thread has the same to do: rows first, since each block packs its rows
 /// once; columns where rows are few.
-fn split(parts: usize, rows: usize, panels: usize) -> (usize, usize) {
+pub(crate) fn split(parts: usize, rows: usize, panels: usize) -> (usize, usize) {
     if parts == 1 {
         return (1, 1);
     }

@@ -54,7 +54,7 @@ impl PackedMatrix {
     /// A weight of zeros, to be filled by [`repack`](Self::repack).
     pub fn zeros(isa: Isa, outputs: usize, inputs: usize) -> Self {
         let width = isa.run(TileWidth);
-        let panels = Buffer::zeros(outputs.div_ceil(width) * inputs * width);
+        let panels: Buffer = Buffer::zeros(outputs.div_ceil(width) * inputs * width);
         Self { isa, inputs, outputs, width, panels }
     }
 

@@ -131,6 +131,8 @@ pub struct StoredTensor {
     shape: Vec<usize>,
     /// One per row for [`StoredType::I8`], else empty. Shared: handles are cloned.
     scales: Arc<[f32]>,
+    /// One per column, or empty: what numbers are multiplied with besides.
+    columns: Arc<[f32]>,
 }
 
 impl StoredTensor {
@@ -143,7 +145,7 @@ impl StoredTensor {
     pub fn new(bytes: Bytes, kind: StoredType, shape: Vec<usize>, scales: Vec<f32>) -> Self {
         let count: usize = shape.iter().product();
         assert_eq!(bytes.len(), count * kind.size(), "bytes of a {shape:?} tensor");
-        let tensor = Self { bytes, kind, shape, scales: scales.into() };
+        let tensor = Self { bytes, kind, shape, scales: scales.into(), columns: [].into() };
         let expected = if kind == StoredType::I8 { tensor.rows() } else { 0 };
         assert_eq!(tensor.scales.len(), expected, "scales of a {:?} tensor", tensor.shape);
         tensor
@@ -195,8 +197,74 @@ impl StoredTensor {
             StoredType::I8 => {
                 let scale = self.scales[row];
                 convert(bytes, out, |b| f32::from(i8::from_le_bytes(b)) * scale);
+                for (number, factor) in out.iter_mut().zip(&*self.columns) {
+                    *number *= factor;
+                }
             }
         }
+    }
+
+    /// The same levels and scales, with a factor for each column: a number is
+    /// `level · scale of the row · factor of the column`.
+    ///
+    /// # Panics
+    /// If the tensor is not of 8 bits, or the length is wrong.
+    pub fn with_columns(mut self, columns: Vec<f32>) -> Self {
+        assert_eq!(self.kind, StoredType::I8, "type of a tensor with factors of columns");
+        assert_eq!(columns.len(), self.columns(), "factors of columns");
+        self.columns = columns.into();
+        self
+    }
+
+    /// The factor of each column, where there are any.
+    pub fn column_factors(&self) -> Option<&[f32]> {
+        (!self.columns.is_empty()).then_some(&*self.columns)
+    }
+
+    /// The tensor in 8 bits, by [`quantize_weights`](crate::quantize_weights); one
+    /// that is so already, as it is.
+    ///
+    /// - `columns`: factors that are taken out of the numbers before, none of them 0
+    ///
+    /// # Panics
+    /// If the length of `columns` is wrong.
+    pub fn to_int8(&self, columns: Option<&[f32]>) -> Self {
+        if self.kind == StoredType::I8 {
+            return self.clone();
+        }
+        assert!(columns.is_none_or(|c| c.len() == self.columns()), "factors of columns");
+        let mut row = vec![0.0; self.columns()];
+        let mut levels = vec![0; self.columns()];
+        let (mut bytes, mut scales) = (Vec::with_capacity(self.rows() * row.len()), Vec::new());
+        for at in 0..self.rows() {
+            self.read_row(at, &mut row);
+            for (number, factor) in row.iter_mut().zip(columns.unwrap_or_default()) {
+                *number /= factor;
+            }
+            scales.push(crate::int8::quantize_weights(&row, &mut levels));
+            bytes.extend(levels.iter().map(|level| level.to_le_bytes()[0]));
+        }
+        let tensor = Self::new(bytes.into(), StoredType::I8, self.shape.clone(), scales);
+        match columns {
+            Some(columns) => tensor.with_columns(columns.to_vec()),
+            None => tensor,
+        }
+    }
+
+    /// Levels and scale of row `row` of a tensor in 8 bits, as they stand there.
+    ///
+    /// # Panics
+    /// If there is no such row, or the tensor is of another type.
+    pub fn row_levels(&self, row: usize) -> (impl ExactSizeIterator<Item = i8>, f32) {
+        assert_eq!(self.kind, StoredType::I8, "type of a tensor with levels");
+        let columns = self.columns();
+        let bytes = &self.bytes.as_slice()[row * columns..(row + 1) * columns];
+        (bytes.iter().map(|byte| i8::from_le_bytes([*byte])), self.scales[row])
+    }
+
+    /// The scale of each row of a tensor in 8 bits; empty for others.
+    pub fn scales(&self) -> &[f32] {
+        &self.scales
     }
 
     /// All numbers, row after row.

@@ -5,12 +5,15 @@
 //! Devlin et al. (2019), section 3, as `transformers` computes them.
 
 use polyhead_compute::{
-    EmbeddingTables, Isa, StoredTensor, Team, Threads, WordTable, embed, layer_norm,
+    EmbeddingTables, Int8Isa, Isa, StoredTensor, StoredType, Team, Threads, WordTable, embed,
+    layer_norm,
 };
 
 use crate::config::EncoderConfig;
 use crate::layer::{Layer, Workspace};
-use crate::weights::{EncoderWeights, Norm};
+use crate::layer_int8::{self, Int8Layer, Int8Plan};
+use crate::options::Precision;
+use crate::weights::{EncoderWeights, LayerWeights, Norm};
 
 /// An encoder with its weights in the form that the kernels read.
 pub struct Encoder {
@@ -18,7 +21,13 @@ pub struct Encoder {
     config: EncoderConfig,
     tables: Tables,
     embedding_norm: Norm,
-    layers: Vec<Layer>,
+    layers: Layers,
+}
+
+/// The layers, from the input upwards.
+enum Layers {
+    F32(Vec<Layer>),
+    Int8(Int8Plan, Vec<Int8Layer>),
 }
 
 /// The embedding tables.
@@ -57,18 +66,22 @@ impl Encoder {
         config: EncoderConfig,
         weights: EncoderWeights,
         isa: Isa,
+        precision: Precision,
         threads: &Threads,
     ) -> Self {
-        threads.team(|team| Self {
-            isa,
-            tables: Tables {
-                position: weights.position.to_vec(),
-                token_type: weights.token_type.map(|t| t.to_vec()).unwrap_or_default(),
-                word: weights.word,
-            },
-            embedding_norm: weights.embedding_norm,
-            layers: weights.layers.into_iter().map(|layer| Layer::new(layer, isa, team)).collect(),
-            config,
+        threads.team(|team| {
+            let EncoderWeights { word, position, token_type, embedding_norm, layers } = weights;
+            Self {
+                isa,
+                tables: Tables {
+                    position: position.to_vec(),
+                    token_type: token_type.map(|t| t.to_vec()).unwrap_or_default(),
+                    word,
+                },
+                layers: Layers::new(layers, &embedding_norm, isa, precision, team),
+                embedding_norm,
+                config,
+            }
         })
     }
 
@@ -80,6 +93,14 @@ impl Encoder {
     /// The instruction set that its kernels use.
     pub fn isa(&self) -> Isa {
         self.isa
+    }
+
+    /// The integer products, where it uses any.
+    pub fn int8_isa(&self) -> Option<Int8Isa> {
+        match &self.layers {
+            Layers::F32(_) => None,
+            Layers::Int8(plan, _) => Some(plan.int8),
+        }
     }
 
     /// The last hidden state, `[N, D]`, in `workspace`.
@@ -108,16 +129,56 @@ impl Encoder {
         workspace.resize(&self.config, input.ids.len());
         let Workspace { hidden, .. } = workspace;
         embed(team, &self.tables.view(), input.ids, input.type_ids, input.offsets, hidden);
-        self.norm(team, hidden, &self.embedding_norm);
-        observe(0, hidden);
-        for (i, layer) in self.layers.iter().enumerate() {
-            layer.forward(team, self.isa, &self.config, input.offsets, workspace);
-            observe(i + 1, &workspace.hidden);
+        let (norm, eps) = (&self.embedding_norm, self.config.layer_norm_eps);
+        match &self.layers {
+            Layers::F32(layers) => {
+                layer_norm(team, self.isa, hidden, &norm.weight, &norm.bias, eps);
+                observe(0, hidden);
+                for (i, layer) in layers.iter().enumerate() {
+                    layer.forward(team, self.isa, &self.config, input.offsets, workspace);
+                    observe(i + 1, &workspace.hidden);
+                }
+            }
+            Layers::Int8(plan, layers) => {
+                let factors = |i: usize| layers.get(i).and_then(Int8Layer::factors);
+                let bytes = workspace.int8.normed();
+                layer_int8::norm(team, *plan, hidden, norm, eps, factors(0), bytes);
+                observe(0, hidden);
+                for (i, layer) in layers.iter().enumerate() {
+                    let (config, next) = (&self.config, factors(i + 1));
+                    layer.forward(team, *plan, config, input.offsets, next, workspace);
+                    observe(i + 1, &workspace.hidden);
+                }
+            }
         }
         &workspace.hidden
     }
+}
 
-    fn norm(&self, team: &Team, rows: &mut [f32], norm: &Norm) {
-        layer_norm(team, self.isa, rows, &norm.weight, &norm.bias, self.config.layer_norm_eps);
+impl Layers {
+    fn new(
+        weights: Vec<LayerWeights>,
+        embedding_norm: &Norm,
+        isa: Isa,
+        precision: Precision,
+        team: &Team,
+    ) -> Self {
+        if precision == Precision::F32 {
+            let pack = |layer| Layer::new(layer, isa, team);
+            return Self::F32(weights.into_iter().map(pack).collect());
+        }
+        let bytes = |layer: &LayerWeights| {
+            layer.linears().iter().any(|linear| linear.weight.stored_type() == StoredType::I8)
+        };
+        let quantize = !weights.iter().any(bytes);
+        let plan = Int8Plan { float: isa, int8: Int8Isa::detect(), quantize };
+        let mut before = embedding_norm.clone();
+        let pack = |layer: LayerWeights| {
+            let next = layer.output_norm.clone();
+            let layer = Int8Layer::new(layer, &before, plan, team);
+            before = next;
+            layer
+        };
+        Self::Int8(plan, weights.into_iter().map(pack).collect())
     }
 }

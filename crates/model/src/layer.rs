@@ -4,6 +4,7 @@
 use polyhead_compute::{Activation, AttentionShape, Buffer, Isa, Team, attention, layer_norm};
 
 use crate::config::EncoderConfig;
+use crate::layer_int8::Int8Rows;
 use crate::packed_linear::PackedLinear;
 use crate::weights::{LayerWeights, Norm};
 
@@ -24,13 +25,15 @@ pub struct Workspace {
     /// `[N, D]`
     pub(crate) hidden: Buffer,
     /// `[N, 3·D]`
-    query_key_value: Buffer,
+    pub(crate) query_key_value: Buffer,
     /// `[N, D]`: what attention gives, before its output layer.
-    context: Buffer,
+    pub(crate) context: Buffer,
     /// `[N, D]`: after attention and its norm.
-    attended: Buffer,
+    pub(crate) attended: Buffer,
     /// `[N, F]`
-    intermediate: Buffer,
+    pub(crate) intermediate: Buffer,
+    /// What products in 8 bits read.
+    pub(crate) int8: Int8Rows,
 }
 
 impl Layer {
@@ -72,7 +75,7 @@ impl Layer {
         offsets: &[usize],
         workspace: &mut Workspace,
     ) {
-        let Workspace { hidden, query_key_value, context, attended, intermediate } = workspace;
+        let Workspace { hidden, query_key_value, context, attended, intermediate, .. } = workspace;
         let norm = |rows: &mut [f32], norm: &Norm| {
             layer_norm(team, isa, rows, &norm.weight, &norm.bias, config.layer_norm_eps);
         };

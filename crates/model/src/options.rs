@@ -2,6 +2,27 @@
 
 use crate::module::PoolingMode;
 
+/// In what the products of an encoder are computed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// Single precision: the reference.
+    #[default]
+    F32,
+    /// 8 bits: faster, and near the reference (`docs/performance.md` says how near). What is
+    /// not a product of a layer stays in single precision.
+    Int8,
+}
+
+impl Precision {
+    /// As users write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Int8 => "int8",
+        }
+    }
+}
+
 /// How a model is loaded.
 #[derive(Clone, Debug, Default)]
 pub struct LoadOptions {
@@ -9,6 +30,7 @@ pub struct LoadOptions {
     pub(crate) max_length: Option<usize>,
     pub(crate) pooling: Option<Vec<PoolingMode>>,
     pub(crate) offline: bool,
+    pub(crate) precision: Precision,
 }
 
 impl LoadOptions {
@@ -25,6 +47,12 @@ impl LoadOptions {
     /// Pooling instead of what the folder says; several are concatenated.
     pub fn pooling(mut self, modes: Vec<PoolingMode>) -> Self {
         self.pooling = Some(modes);
+        self
+    }
+    /// Precision of the encoder's products; absent: single precision, also of a
+    /// folder with 8-bit weights.
+    pub fn precision(mut self, precision: Precision) -> Self {
+        self.precision = precision;
         self
     }
     /// Never asks the network for a model; also `HF_HUB_OFFLINE=1`.

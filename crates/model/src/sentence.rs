@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use polyhead_compute::{Bytes, Isa, Team, Threads};
+use polyhead_compute::{Bytes, Int8Isa, Isa, Team, Threads};
 use polyhead_text::{Input, TextTokens, TokenBatch, Tokenizer};
 
 use crate::config::EncoderConfig;
@@ -14,7 +14,7 @@ use crate::hub::resolve;
 use crate::matrix::Matrix;
 use crate::max_length::decide_max_length;
 use crate::module::{Module, PoolingSpec};
-use crate::options::{EncodeOptions, LoadOptions, OnTruncate, Prompt};
+use crate::options::{EncodeOptions, LoadOptions, OnTruncate, Precision, Prompt};
 use crate::pipeline::{CHUNK_TEXTS, pipelined};
 use crate::sentence_modules::{SentenceModules, normalize};
 
@@ -111,8 +111,9 @@ impl SentenceEncoder {
         // Reading a vocabulary takes as long as packing the weights.
         let (tokenizer, encoder) = std::thread::scope(|scope| {
             let tokenizer = scope.spawn(|| load_tokenizer(&folder));
+            let config = folder.config.clone();
             let encoder =
-                Encoder::new(folder.config.clone(), folder.weights.clone(), isa, &threads);
+                Encoder::new(config, folder.weights.clone(), isa, options.precision, &threads);
             (tokenizer.join().expect("the tokenizer's loader catches panics"), encoder)
         });
         let tokenizer = tokenizer?;
@@ -281,6 +282,19 @@ impl SentenceEncoder {
     /// The instruction set of the kernels.
     pub fn isa(&self) -> Isa {
         self.encoder.isa()
+    }
+
+    /// In what its products are computed.
+    pub fn precision(&self) -> Precision {
+        match self.int8_isa() {
+            None => Precision::F32,
+            Some(_) => Precision::Int8,
+        }
+    }
+
+    /// The integer products that the encoder uses, where it runs in 8 bits.
+    pub fn int8_isa(&self) -> Option<Int8Isa> {
+        self.encoder.int8_isa()
     }
 
     /// Sizes and functions of the encoder.

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use polyhead_compute::{Isa, Team, Threads};
 use polyhead_model::{
-    EncodeOptions, Encoder, LoadOptions, ModelFolder, PoolingMode, Prompt, SentenceEncoder,
-    Sequences, Workspace,
+    EncodeOptions, Encoder, LoadOptions, ModelFolder, PoolingMode, Precision, Prompt,
+    SentenceEncoder, Sequences, Workspace,
 };
 
 /// Both sides compute in single precision, in another order: errors of some
@@ -71,7 +71,8 @@ fn every_hidden_state_of_the_tiny_models() {
         for isa in Isa::available() {
             let folder = ModelFolder::open(&model(name)).expect(name);
             let threads = Threads::new(1).expect("threads");
-            let encoder = Encoder::new(folder.config.clone(), folder.weights, isa, &threads);
+            let encoder =
+                Encoder::new(folder.config.clone(), folder.weights, isa, Precision::F32, &threads);
             for i in 0..texts("tiny_texts.json").len() {
                 let ids: Vec<u32> =
                     golden[&format!("{i}.input_ids")].iter().map(|id| *id as u32).collect();

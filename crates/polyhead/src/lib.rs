@@ -92,9 +92,9 @@ pub use polyhead_model::{
     Activation, Architecture, Check, ClassAnswer, EncodeOptions, Encoded, EncoderConfig, Error,
     ErrorKind, HeadInput, HeadLayer, HeadSpec, HeadWeights, Hit, LabelScore, LoadOptions, Matrix,
     ModelFolder, Module, MultiTaskModel, OnTruncate, Parameter, ParameterGroup, PoolingMode,
-    PoolingSpec, PredictInput, PredictOptions, Predictions, Prompt, Provenance, SentenceEncoder,
-    TaggedText, TaggedWord, TaskAnswers, TaskKind, TaskPredictions, TextSpan, TokenVectors,
-    cosine_similarity, join_words, semantic_search, split_words,
+    PoolingSpec, Precision, PredictInput, PredictOptions, Predictions, Prompt, Provenance,
+    SentenceEncoder, TaggedText, TaggedWord, TaskAnswers, TaskKind, TaskPredictions, TextSpan,
+    TokenVectors, cosine_similarity, join_words, semantic_search, split_words,
 };
 pub use polyhead_model::{
     Depth, Gradients, Mode, Network, NetworkInput, NetworkOptions, ParameterStore, Pass,

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 
 use anyhow::Result;
+use polyhead_compute::Int8Isa;
 use polyhead_model::{ModelFolder, SentenceEncoder};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -34,6 +35,8 @@ impl Asked {
             .with("program", env!("CARGO_PKG_VERSION"))
             .with("command", command)
             .with("kind of processor", encoder.isa().name())
+            .with("precision", encoder.precision().name())
+            .with_option("8-bit products", encoder.int8_isa().map(Int8Isa::name))
             .with("model", fingerprint(folder, encoder.threads())?)
             .with("max length", encoder.max_length())
             .with("way to read the input", reading))

@@ -4,11 +4,14 @@ use crate::dropout::Dropout;
 use crate::simd::{Op, Simd};
 
 /// What the rows are normalized to.
-#[derive(Clone, Copy)]
-pub(super) struct Norm<'a> {
-    pub(super) weight: &'a [f32],
-    pub(super) bias: &'a [f32],
-    pub(super) eps: f32,
+#[derive(Clone, Copy, Debug)]
+pub struct Norm<'a> {
+    /// `[D]`
+    pub weight: &'a [f32],
+    /// `[D]`
+    pub bias: &'a [f32],
+    /// Added to the variance.
+    pub eps: f32,
 }
 
 impl Norm<'_> {
@@ -48,6 +51,19 @@ impl Norm<'_> {
             }
             let variance = simd.sum(squares) / width as f32;
             (mean_of_all, 1.0 / (variance + self.eps).sqrt())
+        }
+    }
+
+    /// The row becomes its norm.
+    ///
+    /// # Safety
+    /// The width of the norm must be writable at `row`.
+    #[inline(always)]
+    pub(crate) unsafe fn replace<S: Simd>(&self, simd: S, row: *mut f32) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let moments = self.moments(simd, row);
+            self.apply(simd, row, moments, row);
         }
     }
 
@@ -92,12 +108,8 @@ impl Op for Rows<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         for row in self.x.chunks_exact_mut(self.norm.weight.len()) {
-            let row = row.as_mut_ptr();
             // SAFETY: the row is as wide as the norm.
-            unsafe {
-                let moments = self.norm.moments(simd, row);
-                self.norm.apply(simd, row, moments, row);
-            }
+            unsafe { self.norm.replace(simd, row.as_mut_ptr()) }
         }
     }
 }

@@ -4,7 +4,8 @@ mod backward;
 mod forward;
 
 use self::backward::{BackwardColumns, BackwardRows, COLUMNS_PER_PART};
-use self::forward::{Norm, Rows, TrainingRows};
+pub use self::forward::Norm;
+use self::forward::{Rows, TrainingRows};
 use crate::dropout::Dropout;
 use crate::simd::Isa;
 use crate::team::{SharedPointer, Team};

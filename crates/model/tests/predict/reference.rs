@@ -3,8 +3,8 @@
 use polyhead_compute::{Isa, Threads};
 use polyhead_model::{
     Encoder, HeadInput, HeadLayer, HeadWeights, Matrix, Mode, ModelFolder, Network, NetworkInput,
-    NetworkOptions, Pass, PredictOptions, Sequences, TaskAnswers, TaskKind, TrainableLayout,
-    Workspace, first_tokens, spans_in_texts, split_words,
+    NetworkOptions, Pass, Precision, PredictOptions, Sequences, TaskAnswers, TaskKind,
+    TrainableLayout, Workspace, first_tokens, spans_in_texts, split_words,
 };
 
 use crate::{model, texts, with_heads};
@@ -32,8 +32,13 @@ fn logits(head: &HeadWeights, x: &[f64]) -> Vec<f64> {
 /// All hidden states of one sequence, `[L + 1][T · D]`.
 fn states(folder: &ModelFolder, ids: &[u32], type_ids: &[u32]) -> Vec<Vec<f64>> {
     let threads = Threads::new(1).unwrap();
-    let encoder =
-        Encoder::new(folder.config.clone(), folder.weights.clone(), Isa::detect(), &threads);
+    let encoder = Encoder::new(
+        folder.config.clone(),
+        folder.weights.clone(),
+        Isa::detect(),
+        Precision::F32,
+        &threads,
+    );
     let mut states = Vec::new();
     let input = Sequences { ids, type_ids, offsets: &[0, ids.len()] };
     threads.team(|team| {

@@ -1,0 +1,87 @@
+//! Plain Rust, for every processor.
+
+use super::{Dot, Kernel, KernelOp, Sums, dot_sums};
+use crate::simd::Simd;
+
+const LANES: usize = 8;
+const GROUP: usize = 4;
+
+/// Eight sums at a time, as the compiler sees fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::int8) struct Portable;
+
+impl Kernel for Portable {
+    type Float = crate::simd::Portable;
+    type Left = u8;
+    type Right = i8;
+    const OFFSET: i32 = 0;
+    const GROUP: usize = GROUP;
+    const ROWS: usize = 4;
+    const COLUMNS: usize = LANES;
+
+    #[inline(always)]
+    fn float(self) -> Self::Float {
+        crate::simd::Portable
+    }
+    #[inline(always)]
+    fn run<O: KernelOp>(self, op: O) -> O::Output {
+        op.run(self)
+    }
+    #[inline(always)]
+    unsafe fn sums(self, sums: Sums<Self>) {
+        // SAFETY: the caller's promise.
+        unsafe { dot_sums::<Self, 1>(self, sums) }
+    }
+    #[inline(always)]
+    unsafe fn centered(
+        self,
+        sums: *const i32,
+        zero: i32,
+        column_sums: *const i32,
+    ) -> <Self::Float as Simd>::V {
+        // SAFETY: the caller promises LANES numbers at both.
+        std::array::from_fn(|i| unsafe { (*sums.add(i) - zero * *column_sums.add(i)) as f32 })
+    }
+    #[inline(always)]
+    unsafe fn store_levels(self, levels: <Self::Float as Simd>::V, to: *mut u8) {
+        for (i, level) in levels.into_iter().enumerate() {
+            // SAFETY: the caller promises room for LANES numbers.
+            unsafe { *to.add(i) = level.round_ties_even() as u8 }
+        }
+    }
+}
+
+/// Four bytes a lane, signed or not: kept apart only by who reads them.
+impl Dot for Portable {
+    type I = [[i32; GROUP]; LANES];
+    const LANES: usize = LANES;
+
+    #[inline(always)]
+    fn zero(self) -> Self::I {
+        [[0; GROUP]; LANES]
+    }
+    #[inline(always)]
+    unsafe fn splat_group(self, from: *const u8) -> Self::I {
+        // SAFETY: the caller promises a group.
+        [std::array::from_fn(|k| unsafe { i32::from(*from.add(k)) }); LANES]
+    }
+    #[inline(always)]
+    unsafe fn load_groups(self, from: *const i8) -> Self::I {
+        std::array::from_fn(|i| {
+            // SAFETY: the caller promises LANES groups.
+            std::array::from_fn(|k| unsafe { i32::from(*from.add(i * GROUP + k)) })
+        })
+    }
+    /// The sum of a lane is kept in four parts.
+    #[inline(always)]
+    fn dot(self, sums: Self::I, left: Self::I, right: Self::I) -> Self::I {
+        std::array::from_fn(|i| std::array::from_fn(|k| sums[i][k] + left[i][k] * right[i][k]))
+    }
+    #[inline(always)]
+    unsafe fn store_sums(self, sums: Self::I, to: *mut i32) {
+        for (i, parts) in sums.iter().enumerate() {
+            // SAFETY: the caller promises room for LANES numbers.
+            unsafe { *to.add(i) = parts.iter().sum() }
+        }
+    }
+}

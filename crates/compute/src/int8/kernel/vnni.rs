@@ -1,0 +1,192 @@
+//! `vpdpbusd`: four bytes of a row (unsigned) times four of a weight (signed),
+//! added in 32 bits without a step between that could overflow.
+
+use std::arch::x86_64::*;
+
+use super::{Dot, Kernel, KernelOp, Sums, avx2, dot_sums};
+use crate::simd::{Avx2, Avx512};
+
+/// AVX-VNNI: desktop processors since 2021 (Alder Lake), Zen 5. A tile of 6 × 2 vectors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::int8) struct AvxVnni(Avx2);
+
+impl AvxVnni {
+    pub(super) fn new() -> Option<Self> {
+        Avx2::new().filter(|_| is_x86_feature_detected!("avxvnni")).map(Self)
+    }
+}
+
+// SAFETY of every `unsafe` block below: a value of `AvxVnni` proves that the
+// processor has AVX2 and AVX-VNNI; memory is what the caller promises.
+#[allow(clippy::undocumented_unsafe_blocks)] // One reason for all, stated above.
+impl Kernel for AvxVnni {
+    type Float = Avx2;
+    type Left = u8;
+    type Right = i8;
+    const OFFSET: i32 = 0;
+    const GROUP: usize = 4;
+    const ROWS: usize = 6;
+    const COLUMNS: usize = 16;
+
+    #[inline(always)]
+    fn float(self) -> Avx2 {
+        self.0
+    }
+    #[inline(always)]
+    fn run<O: KernelOp>(self, op: O) -> O::Output {
+        #[target_feature(enable = "avx2,fma,avxvnni")]
+        fn compiled<O: KernelOp>(kernel: AvxVnni, op: O) -> O::Output {
+            op.run(kernel)
+        }
+        unsafe { compiled(self, op) }
+    }
+    #[inline(always)]
+    unsafe fn sums(self, sums: Sums<Self>) {
+        unsafe { dot_sums::<Self, 2>(self, sums) }
+    }
+    #[inline(always)]
+    unsafe fn centered(self, sums: *const i32, zero: i32, column_sums: *const i32) -> __m256 {
+        unsafe { avx2::centered(sums, zero, column_sums) }
+    }
+    #[inline(always)]
+    unsafe fn store_levels(self, levels: __m256, to: *mut u8) {
+        unsafe {
+            let whole = _mm256_cvtps_epi32(levels);
+            let halves = _mm_packs_epi32(
+                _mm256_castsi256_si128(whole),
+                _mm256_extracti128_si256::<1>(whole),
+            );
+            _mm_storel_epi64(to.cast(), _mm_packus_epi16(halves, halves));
+        }
+    }
+}
+
+#[allow(clippy::undocumented_unsafe_blocks)] // As above.
+impl Dot for AvxVnni {
+    type I = __m256i;
+    const LANES: usize = 8;
+
+    #[inline(always)]
+    fn zero(self) -> __m256i {
+        unsafe { _mm256_setzero_si256() }
+    }
+    #[inline(always)]
+    unsafe fn splat_group(self, from: *const u8) -> __m256i {
+        unsafe { _mm256_set1_epi32(from.cast::<i32>().read_unaligned()) }
+    }
+    #[inline(always)]
+    unsafe fn load_groups(self, from: *const i8) -> __m256i {
+        unsafe { _mm256_loadu_si256(from.cast()) }
+    }
+    #[inline(always)]
+    fn dot(self, sums: __m256i, left: __m256i, right: __m256i) -> __m256i {
+        unsafe { _mm256_dpbusd_avx_epi32(sums, left, right) }
+    }
+    #[inline(always)]
+    unsafe fn store_sums(self, sums: __m256i, to: *mut i32) {
+        unsafe { _mm256_storeu_si256(to.cast(), sums) }
+    }
+}
+
+/// AVX-512 VNNI: servers since 2019 (Cascade Lake), Zen 4. A tile of 12 × 2 vectors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::int8) struct Avx512Vnni(Avx512);
+
+impl Avx512Vnni {
+    pub(super) fn new() -> Option<Self> {
+        Avx512::new().filter(|_| is_x86_feature_detected!("avx512vnni")).map(Self)
+    }
+}
+
+// SAFETY of every `unsafe` block below: a value of `Avx512Vnni` proves that the
+// processor has AVX-512F and VNNI; memory is what the caller promises.
+#[allow(clippy::undocumented_unsafe_blocks)] // One reason for all, stated above.
+impl Kernel for Avx512Vnni {
+    type Float = Avx512;
+    type Left = u8;
+    type Right = i8;
+    const OFFSET: i32 = 0;
+    const GROUP: usize = 4;
+    const ROWS: usize = 12;
+    const COLUMNS: usize = 32;
+
+    #[inline(always)]
+    fn float(self) -> Avx512 {
+        self.0
+    }
+    #[inline(always)]
+    fn run<O: KernelOp>(self, op: O) -> O::Output {
+        #[target_feature(enable = "avx512f,avx512vnni,avx2,fma")]
+        fn compiled<O: KernelOp>(kernel: Avx512Vnni, op: O) -> O::Output {
+            op.run(kernel)
+        }
+        unsafe { compiled(self, op) }
+    }
+    #[inline(always)]
+    unsafe fn sums(self, sums: Sums<Self>) {
+        unsafe { dot_sums::<Self, 2>(self, sums) }
+    }
+    #[inline(always)]
+    unsafe fn centered(self, sums: *const i32, zero: i32, column_sums: *const i32) -> __m512 {
+        unsafe { centered(sums, zero, column_sums) }
+    }
+    #[inline(always)]
+    unsafe fn store_levels(self, levels: __m512, to: *mut u8) {
+        unsafe { store_levels(levels, to) }
+    }
+}
+
+#[allow(clippy::undocumented_unsafe_blocks)] // As above.
+impl Dot for Avx512Vnni {
+    type I = __m512i;
+    const LANES: usize = 16;
+
+    #[inline(always)]
+    fn zero(self) -> __m512i {
+        unsafe { _mm512_setzero_si512() }
+    }
+    #[inline(always)]
+    unsafe fn splat_group(self, from: *const u8) -> __m512i {
+        unsafe { _mm512_set1_epi32(from.cast::<i32>().read_unaligned()) }
+    }
+    #[inline(always)]
+    unsafe fn load_groups(self, from: *const i8) -> __m512i {
+        unsafe { _mm512_loadu_si512(from.cast()) }
+    }
+    #[inline(always)]
+    fn dot(self, sums: __m512i, left: __m512i, right: __m512i) -> __m512i {
+        unsafe { _mm512_dpbusd_epi32(sums, left, right) }
+    }
+    #[inline(always)]
+    unsafe fn store_sums(self, sums: __m512i, to: *mut i32) {
+        unsafe { _mm512_storeu_si512(to.cast(), sums) }
+    }
+    #[inline(always)]
+    fn prefetch_groups(self, at: *const i8) {
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at) }
+    }
+}
+
+/// [`Kernel::centered`] with sixteen lanes.
+///
+/// # Safety
+/// The processor must have AVX-512F, and sixteen numbers must be readable at both.
+#[inline(always)]
+pub(super) unsafe fn centered(sums: *const i32, zero: i32, column_sums: *const i32) -> __m512 {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let shift =
+            _mm512_mullo_epi32(_mm512_set1_epi32(zero), _mm512_loadu_si512(column_sums.cast()));
+        _mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_loadu_si512(sums.cast()), shift))
+    }
+}
+
+/// [`Kernel::store_levels`] with sixteen lanes.
+///
+/// # Safety
+/// The processor must have AVX-512F, and sixteen bytes must be writable at `to`.
+#[inline(always)]
+pub(super) unsafe fn store_levels(levels: __m512, to: *mut u8) {
+    // SAFETY: the caller's promise.
+    unsafe { _mm_storeu_si128(to.cast(), _mm512_cvtusepi32_epi8(_mm512_cvtps_epi32(levels))) }
+}

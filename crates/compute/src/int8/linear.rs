@@ -1,0 +1,298 @@
+//! `y = f(x Wᵀ + b) (+ r)` with `x` and `W` in 8 bits.
+
+use std::cell::RefCell;
+use std::ops::Range;
+
+use super::kernel::{Kernel, KernelOp, Sums};
+use super::matrix::Int8Matrix;
+use super::rows::{QuantizedRows, Sink, WIDTH_STEP};
+use crate::buffer::Buffer;
+use crate::linear::{BLOCK_ROWS, Epilogue, split};
+use crate::simd::Simd;
+use crate::team::{SharedPointer, Team, share, share_in_steps};
+
+/// Rows that are computed before they are quantized: a multiple of every kernel's
+/// rows, few enough to stay in the second cache or near it.
+const QUANTIZED_ROWS: usize = 96;
+/// Sums of a tile: 32 × 32 at most.
+const MOST_SUMS: usize = 1024;
+
+/// `out = f(x Wᵀ + b) (+ r)`
+///
+/// - `x`: `[rows, inputs]`
+/// - `out`: `[rows, outputs]`
+///
+/// A row of `out` depends on its row of `x` alone: neither on the others, nor on the team.
+///
+/// # Panics
+/// If the lengths do not fit, or `x` was made for other kernels.
+pub fn int8_linear(
+    team: &Team,
+    x: &QuantizedRows,
+    weight: &Int8Matrix,
+    epilogue: Epilogue,
+    out: &mut [f32],
+) {
+    check(x, weight, &epilogue);
+    assert_eq!(out.len(), x.rows() * weight.outputs, "length of the output");
+    assert!(epilogue.residual.is_none_or(|r| r.len() == out.len()), "length of the residual");
+    let out = SharedPointer(out.as_mut_ptr());
+    let (blocks, columns) = split(team.parts(), x.rows(), weight.panel_count());
+    team.run(blocks * columns, &|part| {
+        let (block, column) = (part / columns, part % columns);
+        let panels = share(weight.panel_count(), columns, column);
+        weight.isa.run(Product { x, weight, epilogue, out, block: (block, blocks), panels });
+    });
+}
+
+/// [`int8_linear`] whose result is wanted in 8 bits: `out = f(x Wᵀ + b)`.
+///
+/// Rows are quantized as [`quantize_rows`](super::quantize_rows) would, while
+/// they are in the caches.
+///
+/// - `x`: `[rows, inputs]`; `out` takes the shape `[rows, outputs]`
+///
+/// # Panics
+/// If the lengths do not fit, or `x` was made for other kernels.
+pub fn int8_linear_quantizing(
+    team: &Team,
+    x: &QuantizedRows,
+    weight: &Int8Matrix,
+    epilogue: Epilogue,
+    out: &mut QuantizedRows,
+) {
+    check(x, weight, &epilogue);
+    assert!(epilogue.residual.is_none(), "a residual stays in single precision");
+    let (rows, outputs) = (x.rows(), weight.outputs);
+    out.resize(weight.isa, rows, outputs);
+    let sink = out.sink();
+    let blocks = rows.div_ceil(QUANTIZED_ROWS);
+    if blocks >= team.parts() {
+        // Whole rows for each thread: no waiting between product and quantization.
+        team.run(blocks, &|part| {
+            let rows = share_in_steps(rows, QUANTIZED_ROWS, (part, blocks));
+            ROWS.with_borrow_mut(|block| {
+                block.resize(rows.len() * outputs);
+                weight.isa.run(BlockOfRows { x, weight, epilogue, rows, block, sink });
+            });
+        });
+        return;
+    }
+    ROWS.with_borrow_mut(|whole| {
+        whole.resize(rows * outputs);
+        int8_linear(team, x, weight, epilogue, whole);
+        let whole: &[f32] = whole;
+        team.run(rows.div_ceil(QUANTIZE_AT_ONCE), &|part| {
+            let first = part * QUANTIZE_AT_ONCE;
+            let end = rows.min(first + QUANTIZE_AT_ONCE);
+            weight.isa.run(QuantizeBlock {
+                x: &whole[first * outputs..end * outputs],
+                first,
+                sink,
+            });
+        });
+    });
+}
+
+/// Rows that one part of a team quantizes at a time, where there are few.
+const QUANTIZE_AT_ONCE: usize = 4;
+
+/// The plain loops: document and oracle of [`int8_linear`].
+pub fn int8_linear_reference(
+    x: &QuantizedRows,
+    weight: &Int8Matrix,
+    epilogue: Epilogue,
+    out: &mut [f32],
+) {
+    for i in 0..x.rows() {
+        let levels = x.centered(i);
+        for j in 0..weight.outputs {
+            let sum: i64 = levels
+                .iter()
+                .enumerate()
+                .map(|(k, p)| i64::from(*p) * i64::from(weight.level(j, k)))
+                .sum();
+            let scale = x.scales[i] * weight.scales[j];
+            let bias = epilogue.bias.map_or(0.0, |b| b[j]);
+            let y = epilogue.activation.reference(f32::mul_add(sum as f32, scale, bias));
+            let at = i * weight.outputs + j;
+            out[at] = y + epilogue.residual.map_or(0.0, |r| r[at]);
+        }
+    }
+}
+
+fn check(x: &QuantizedRows, weight: &Int8Matrix, epilogue: &Epilogue) {
+    assert_eq!(x.isa(), weight.isa, "kernels of rows and weight");
+    assert_eq!(x.width(), weight.inputs, "numbers of a row");
+    assert!(epilogue.bias.is_none_or(|b| b.len() == weight.outputs), "length of the bias");
+}
+
+thread_local! {
+    /// Results that are not quantized yet: reused by every product of this thread.
+    static ROWS: RefCell<Buffer> = RefCell::new(Buffer::default());
+}
+
+struct Product<'a> {
+    x: &'a QuantizedRows,
+    weight: &'a Int8Matrix,
+    epilogue: Epilogue<'a>,
+    /// `[rows, outputs]`
+    out: SharedPointer,
+    /// Which block of rows, of how many.
+    block: (usize, usize),
+    panels: Range<usize>,
+}
+
+impl KernelOp for Product<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<K: Kernel>(self, kernel: K) {
+        let Self { x, weight, epilogue, out, block, panels } = self;
+        let all = share_in_steps(x.rows(), K::ROWS, block);
+        for first in all.clone().step_by(BLOCK_ROWS) {
+            let rows = first..all.end.min(first + BLOCK_ROWS);
+            let tiles = Tiles { x, weight, epilogue, out, first_out: 0 };
+            // SAFETY: `int8_linear` has checked the lengths, and no other part of it has
+            // both these rows and these panels.
+            unsafe { tiles.compute(kernel, &rows, panels.clone()) }
+        }
+    }
+}
+
+struct BlockOfRows<'a> {
+    x: &'a QuantizedRows,
+    weight: &'a Int8Matrix,
+    epilogue: Epilogue<'a>,
+    rows: Range<usize>,
+    /// `[rows, outputs]`
+    block: &'a mut [f32],
+    sink: Sink,
+}
+
+impl KernelOp for BlockOfRows<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<K: Kernel>(self, kernel: K) {
+        let Self { x, weight, epilogue, rows, block, sink } = self;
+        let out = SharedPointer(block.as_mut_ptr());
+        let tiles = Tiles { x, weight, epilogue, out, first_out: rows.start };
+        // SAFETY: the block has room for these rows, and this part alone has them.
+        unsafe { tiles.compute(kernel, &rows, 0..weight.panel_count()) }
+        QuantizeBlock { x: block, first: rows.start, sink }.run(kernel);
+    }
+}
+
+struct QuantizeBlock<'a> {
+    x: &'a [f32],
+    /// The number of the first row.
+    first: usize,
+    sink: Sink,
+}
+
+impl KernelOp for QuantizeBlock<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<K: Kernel>(self, kernel: K) {
+        for (i, row) in self.x.chunks_exact(self.sink.width()).enumerate() {
+            // SAFETY: the row is as wide as the sink, and this part alone has it.
+            unsafe { self.sink.put(kernel, self.first + i, row.as_ptr(), None) }
+        }
+    }
+}
+
+/// A block of rows against some panels.
+struct Tiles<'a> {
+    x: &'a QuantizedRows,
+    weight: &'a Int8Matrix,
+    epilogue: Epilogue<'a>,
+    out: SharedPointer,
+    /// The row that stands at the beginning of `out`.
+    first_out: usize,
+}
+
+impl Tiles<'_> {
+    /// # Safety
+    /// Rows and panels must exist, `out` must have room for the rows from
+    /// `first_out` on, and nobody else may use these rows and columns of it.
+    #[inline(always)]
+    unsafe fn compute<K: Kernel>(&self, kernel: K, rows: &Range<usize>, panels: Range<usize>) {
+        let Self { x, weight, .. } = self;
+        let mut sums = SumsBuffer([0; MOST_SUMS]);
+        const { assert!(K::ROWS * K::COLUMNS <= MOST_SUMS) };
+        for panel in panels {
+            let right = weight.panels[panel * weight.panel_size..].as_ptr().cast();
+            let mut first = rows.start;
+            while first < rows.end {
+                let count = K::ROWS.min(rows.end - first);
+                // SAFETY: rows of `x` are readable in whole tiles, panels are whole; the
+                // rest is the caller's promise.
+                unsafe {
+                    kernel.sums(Sums {
+                        rows: count,
+                        groups: weight.inputs.next_multiple_of(WIDTH_STEP) / K::GROUP,
+                        left: x.levels.as_ptr().cast::<K::Left>().add(first * x.stride()),
+                        left_row: x.stride(),
+                        right,
+                        out: sums.0.as_mut_ptr(),
+                    });
+                    self.finish(kernel, &sums.0, first..first + count, panel * K::COLUMNS);
+                }
+                first += count;
+            }
+        }
+    }
+
+    /// From sums to results.
+    ///
+    /// # Safety
+    /// As [`compute`](Self::compute); `column` is the first of the tile.
+    #[inline(always)]
+    unsafe fn finish<K: Kernel>(
+        &self,
+        kernel: K,
+        sums: &[i32; MOST_SUMS],
+        rows: Range<usize>,
+        column: usize,
+    ) {
+        let Self { x, weight, epilogue: Epilogue { bias, activation, residual }, .. } = *self;
+        let simd = kernel.float();
+        let lanes = <K::Float as Simd>::LANES;
+        let columns = K::COLUMNS.min(weight.outputs - column);
+        let mut at = 0;
+        while at < columns {
+            let count = lanes.min(columns - at);
+            // SAFETY: scales and sums are filled up to whole panels; `count` numbers from
+            // here on lie in bias, residual and output; `sums` holds whole rows.
+            unsafe {
+                let scales = simd.load(weight.scales.as_ptr().add(column + at));
+                let bias = match bias {
+                    Some(bias) => simd.load_first(bias.as_ptr().add(column + at), count),
+                    None => simd.splat(0.0),
+                };
+                let mut i = 0;
+                while i < rows.len() {
+                    let row = rows.start + i;
+                    let sum = kernel.centered(
+                        sums.as_ptr().add(i * K::COLUMNS + at),
+                        *x.zeros.get_unchecked(row),
+                        weight.sums.as_ptr().add(column + at),
+                    );
+                    let scale = simd.mul(simd.splat(*x.scales.get_unchecked(row)), scales);
+                    let mut y = activation.vector(simd, simd.mul_add(sum, scale, bias));
+                    if let Some(residual) = residual {
+                        let from = row * weight.outputs + column + at;
+                        y = simd.add(y, simd.load_first(residual.as_ptr().add(from), count));
+                    }
+                    let to = (row - self.first_out) * weight.outputs + column + at;
+                    simd.store_first(y, self.out.get().add(to), count);
+                    i += 1;
+                }
+            }
+            at += lanes;
+        }
+    }
+}
+
+/// Sums of a tile, at a cache line.
+#[repr(align(64))]
+struct SumsBuffer([i32; MOST_SUMS]);

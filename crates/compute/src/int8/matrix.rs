@@ -1,0 +1,181 @@
+//! Weights in 8 bits, in the order in which the integer products read them.
+
+use super::kernel::{Int8Isa, Kernel, KernelOp};
+use super::rows::WIDTH_STEP;
+use crate::buffer::Buffer;
+use crate::storage::StoredTensor;
+use crate::team::{SharedPointer, Team};
+
+/// The largest level of a weight: −127 … 127, so that its opposite is one too.
+const LEVELS: f32 = 127.0;
+
+/// The weight of a linear layer in 8 bits.
+///
+/// Panel `p` holds the outputs `p · columns …`, as `[groups, columns, group]`
+/// (see [`Kernel`](super::kernel::Kernel)); what is beyond the weight is zeros.
+pub struct Int8Matrix {
+    pub(super) isa: Int8Isa,
+    pub(super) inputs: usize,
+    pub(super) outputs: usize,
+    /// Columns of a panel.
+    pub(super) columns: usize,
+    /// Bytes of a panel.
+    pub(super) panel_size: usize,
+    pub(super) panels: Buffer<u8>,
+    /// `[outputs, up to whole panels]`
+    pub(super) scales: Buffer,
+    /// `[outputs, up to whole panels]`: `Σₖ q` of each output.
+    pub(super) sums: Buffer<i32>,
+}
+
+impl Int8Matrix {
+    /// Packs `weights` in 8 bits, each `[outputs, inputs]`, stacked on top of each
+    /// other. Factors of columns are left out: they belong to the rows that are
+    /// multiplied.
+    ///
+    /// # Panics
+    /// If a weight is of another type, their inputs differ, or are more than
+    /// 65,536, where sums could overflow; callers check the shapes of files before.
+    pub fn pack(isa: Int8Isa, weights: &[&StoredTensor], team: &Team) -> Self {
+        let inputs = weights[0].columns();
+        assert!(inputs <= 1 << 16, "{inputs} inputs");
+        assert!(
+            weights.iter().all(|w| w.columns() == inputs),
+            "stacked weights have the same inputs"
+        );
+        let outputs: usize = weights.iter().map(|w| w.rows()).sum();
+        let (columns, panel_size) = isa.run(PanelShape { inputs });
+        let count = outputs.div_ceil(columns);
+        let mut matrix = Self {
+            isa,
+            inputs,
+            outputs,
+            columns,
+            panel_size,
+            panels: Buffer::zeros(count * panel_size),
+            scales: Buffer::zeros(count * columns),
+            sums: Buffer::zeros(count * columns),
+        };
+        let panels = SharedPointer(matrix.panels.as_mut_ptr());
+        let scales = SharedPointer(matrix.scales.as_mut_ptr());
+        let sums = SharedPointer(matrix.sums.as_mut_ptr());
+        let rows: Vec<(&StoredTensor, usize)> =
+            weights.iter().flat_map(|w| (0..w.rows()).map(move |row| (*w, row))).collect();
+        team.run(count, &|panel| {
+            let mut levels = vec![0; inputs];
+            for column in 0..columns.min(outputs - panel * columns) {
+                let output = panel * columns + column;
+                let (weight, at) = rows[output];
+                let (row, scale) = weight.row_levels(at);
+                levels.iter_mut().zip(row).for_each(|(level, stored)| *level = stored);
+                // SAFETY: this part alone has the panel and its columns.
+                unsafe {
+                    *scales.get().add(output) = scale;
+                    *sums.get().add(output) = levels.iter().map(|q| i32::from(*q)).sum();
+                    let panel = panels.get().add(panel * panel_size);
+                    isa.run(PackColumn { levels: &levels, column, panel });
+                }
+            }
+        });
+        matrix
+    }
+
+    /// Numbers of an input row.
+    pub fn inputs(&self) -> usize {
+        self.inputs
+    }
+
+    /// Numbers of an output row.
+    pub fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    pub(super) fn panel_count(&self) -> usize {
+        self.outputs.div_ceil(self.columns)
+    }
+
+    /// Level of input `k` for output `output`.
+    pub(super) fn level(&self, output: usize, k: usize) -> i32 {
+        let (panel, column) = (output / self.columns, output % self.columns);
+        let panel = &self.panels[panel * self.panel_size..][..self.panel_size];
+        self.isa.run(ReadLevel { panel, column, k })
+    }
+}
+
+/// A row of a weight in 8 bits: writes the levels and returns the scale.
+///
+/// `scale = max|w| / 127`, `q = round(w / scale)`, to the nearest even: nothing
+/// is cut off, and zero stays zero. The scale of a row with a number that is not
+/// finite is NaN, and its levels are zeros.
+///
+/// # Panics
+/// If the lengths differ.
+pub fn quantize_weights(row: &[f32], levels: &mut [i8]) -> f32 {
+    assert_eq!(row.len(), levels.len(), "length of a row");
+    let largest = row.iter().fold(0.0f32, |largest, w| largest.max(w.abs()));
+    let scale = match row.iter().all(|w| w.is_finite()) {
+        true => largest / LEVELS,
+        false => f32::NAN,
+    };
+    for (level, w) in levels.iter_mut().zip(row) {
+        // A row of zeros has scale 0, and 0 / 0 is no number. Of a subnormal
+        // scale the quotient may exceed 127, hence the clamp.
+        let whole = if scale > 0.0 { (w / scale).round_ties_even() } else { 0.0 };
+        *level = whole.clamp(-LEVELS, LEVELS) as i8;
+    }
+    scale
+}
+
+struct PanelShape {
+    inputs: usize,
+}
+
+impl KernelOp for PanelShape {
+    /// Columns and bytes.
+    type Output = (usize, usize);
+    #[inline(always)]
+    fn run<K: Kernel>(self, _: K) -> (usize, usize) {
+        let inputs = self.inputs.next_multiple_of(WIDTH_STEP);
+        (K::COLUMNS, inputs * K::COLUMNS * size_of::<K::Right>())
+    }
+}
+
+/// Where input `k` of a column stands in a panel.
+fn place<K: Kernel>(k: usize, column: usize) -> usize {
+    (k / K::GROUP * K::COLUMNS + column) * K::GROUP + k % K::GROUP
+}
+
+struct PackColumn<'a> {
+    levels: &'a [i8],
+    column: usize,
+    panel: *mut u8,
+}
+
+impl KernelOp for PackColumn<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<K: Kernel>(self, _: K) {
+        for (k, level) in self.levels.iter().enumerate() {
+            let to = self.panel.cast::<K::Right>();
+            // SAFETY: the panel has room for all inputs of its columns.
+            unsafe { *to.add(place::<K>(k, self.column)) = K::Right::from(*level) }
+        }
+    }
+}
+
+struct ReadLevel<'a> {
+    panel: &'a [u8],
+    column: usize,
+    k: usize,
+}
+
+impl KernelOp for ReadLevel<'_> {
+    type Output = i32;
+    #[inline(always)]
+    fn run<K: Kernel>(self, _: K) -> i32 {
+        let at = place::<K>(self.k, self.column);
+        assert!((at + 1) * size_of::<K::Right>() <= self.panel.len(), "input {}", self.k);
+        // SAFETY: just checked.
+        unsafe { (*self.panel.as_ptr().cast::<K::Right>().add(at)).into() }
+    }
+}

@@ -1,0 +1,358 @@
+//! Rows of activations in 8 bits, and what makes them.
+
+use super::kernel::{Int8Isa, Kernel, KernelOp};
+use crate::buffer::Buffer;
+use crate::layer_norm::Norm;
+use crate::simd::Simd;
+use crate::team::{SharedPointer, Team};
+
+/// Levels of a row: 0 … 255.
+const LEVELS: f32 = 255.0;
+/// Numbers of a row are filled up to a multiple of this, rows to a multiple of
+/// [`ROWS_STEP`]: kernels read whole tiles.
+pub(super) const WIDTH_STEP: usize = 64;
+const ROWS_STEP: usize = 32;
+/// Rows that one part of a team takes at a time.
+const ROWS_PER_PART: usize = 16;
+
+/// `[rows, width]` numbers in 8 bits, each row with a scale and a zero point:
+/// number `p` of a row stands for `scale · (p − zero)`.
+///
+/// Made once, grown to the largest batch, reused.
+#[derive(Default)]
+pub struct QuantizedRows {
+    isa: Option<Int8Isa>,
+    rows: usize,
+    width: usize,
+    /// `[rows up to a multiple of 32, width up to a multiple of 64]`, as the kernel reads them.
+    pub(super) levels: Buffer<u8>,
+    /// `[rows]`
+    pub(super) scales: Vec<f32>,
+    /// `[rows]`, with what the kernel takes from each number taken from it too.
+    pub(super) zeros: Vec<i32>,
+}
+
+impl QuantizedRows {
+    /// Takes the shape `[rows, width]`; what was there is lost.
+    pub fn resize(&mut self, isa: Int8Isa, rows: usize, width: usize) {
+        (self.isa, self.rows, self.width) = (Some(isa), rows, width);
+        let row = width.next_multiple_of(WIDTH_STEP) * isa.run(LeftSize);
+        self.levels.resize(rows.next_multiple_of(ROWS_STEP) * row);
+        self.scales.resize(rows, 0.0);
+        self.zeros.resize(rows, 0);
+    }
+
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Numbers of a row.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// The kernels that read them.
+    ///
+    /// # Panics
+    /// If they never had a shape.
+    pub fn isa(&self) -> Int8Isa {
+        self.isa.expect("rows have been resized")
+    }
+
+    /// Numbers from one row to the next.
+    pub(super) fn stride(&self) -> usize {
+        self.width.next_multiple_of(WIDTH_STEP)
+    }
+
+    /// Row `row` in single precision: `scale · (p − zero)`.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn to_f32(&self, row: usize) -> Vec<f32> {
+        let scale = self.scales[row];
+        self.isa().run(Centered { rows: self, row }).iter().map(|p| scale * *p as f32).collect()
+    }
+
+    /// `p − zero` of a row.
+    pub(super) fn centered(&self, row: usize) -> Vec<i32> {
+        self.isa().run(Centered { rows: self, row })
+    }
+
+    /// Places to write rows to, for parts of an operation that have different rows.
+    pub(super) fn sink(&mut self) -> Sink {
+        Sink {
+            width: self.width,
+            stride: self.stride(),
+            levels: SharedPointer(self.levels.as_mut_ptr()),
+            scales: SharedPointer(self.scales.as_mut_ptr()),
+            zeros: SharedPointer(self.zeros.as_mut_ptr()),
+        }
+    }
+}
+
+/// Where [`QuantizedRows`] are written, row by row.
+#[derive(Clone, Copy)]
+pub(super) struct Sink {
+    width: usize,
+    stride: usize,
+    levels: SharedPointer<u8>,
+    scales: SharedPointer<f32>,
+    zeros: SharedPointer<i32>,
+}
+
+impl Sink {
+    /// Numbers of a row.
+    pub(super) fn width(self) -> usize {
+        self.width
+    }
+
+    /// Quantizes `x`, or `(x − shift) · factor`, into row `row`.
+    ///
+    /// A row with a number that is not finite gets a scale that is none, so
+    /// that everything that is computed of it shows it.
+    ///
+    /// # Safety
+    /// The width must be readable at `x` and, where there are any, shift and
+    /// factor; the row must exist, and nobody else may use it.
+    #[inline(always)]
+    pub(super) unsafe fn put<K: Kernel>(
+        self,
+        kernel: K,
+        row: usize,
+        x: *const f32,
+        change: Option<Change>,
+    ) {
+        let simd = kernel.float();
+        let lanes = <K::Float as Simd>::LANES;
+        // SAFETY: `count` numbers from `at` on lie in the row, in the change, and in the sink.
+        unsafe {
+            let (mut low, mut high) = (simd.splat(0.0), simd.splat(0.0));
+            let mut not_finite = simd.splat(0.0);
+            let mut at = 0;
+            while at < self.width {
+                let count = lanes.min(self.width - at);
+                let v = load(simd, x, change, at, count);
+                (low, high) = (simd.min(v, low), simd.max(v, high));
+                // 0 · ∞ and 0 · NaN are NaN, everything else adds 0.
+                not_finite = simd.mul_add(v, simd.splat(0.0), not_finite);
+                at += lanes;
+            }
+            let (low, high) = (-simd.maximum(simd.sub(simd.splat(0.0), low)), simd.maximum(high));
+            let range = high - low + simd.sum(not_finite);
+            // Of a subnormal range the inverse would be infinite.
+            let inverse = if range > f32::MIN_POSITIVE { LEVELS / range } else { 0.0 };
+            let zero = (-low * inverse).round_ties_even();
+            *self.scales.get().add(row) =
+                if inverse == 0.0 && range >= 0.0 { 0.0 } else { range / LEVELS };
+            *self.zeros.get().add(row) = zero as i32 - K::OFFSET;
+
+            let (inverse, zero) = (simd.splat(inverse), simd.splat(zero - K::OFFSET as f32));
+            let lowest = simd.splat(-K::OFFSET as f32);
+            let highest = simd.splat(LEVELS - K::OFFSET as f32);
+            let to = self.levels.get().cast::<K::Left>().add(row * self.stride);
+            at = 0;
+            while at < self.width {
+                let count = lanes.min(self.width - at);
+                let v = load(simd, x, change, at, count);
+                let level = simd.mul_add(v, inverse, zero);
+                // Whole vectors: the row is filled up to a multiple of every number of lanes.
+                let level = simd.min(highest, simd.max(lowest, level));
+                kernel.store_levels(level, to.add(at));
+                at += lanes;
+            }
+        }
+    }
+}
+
+/// What is done to the numbers of each row before they are quantized.
+#[derive(Clone, Copy)]
+pub(super) struct Change {
+    /// `[width]`, subtracted first.
+    shift: *const f32,
+    /// `[width]`, multiplied with what is left.
+    factor: *const f32,
+}
+
+/// `x`, changed, from `at` on.
+///
+/// # Safety
+/// `count` numbers must be readable from `at` on.
+#[inline(always)]
+unsafe fn load<S: Simd>(
+    simd: S,
+    x: *const f32,
+    change: Option<Change>,
+    at: usize,
+    count: usize,
+) -> S::V {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let v = simd.load_first(x.add(at), count);
+        match change {
+            Some(Change { shift, factor }) => {
+                let shifted = simd.sub(v, simd.load_first(shift.add(at), count));
+                simd.mul(shifted, simd.load_first(factor.add(at), count))
+            }
+            None => v,
+        }
+    }
+}
+
+/// Bytes of a number as the kernel stores it.
+struct LeftSize;
+
+impl KernelOp for LeftSize {
+    type Output = usize;
+    #[inline(always)]
+    fn run<K: Kernel>(self, _: K) -> usize {
+        size_of::<K::Left>()
+    }
+}
+
+struct Centered<'a> {
+    rows: &'a QuantizedRows,
+    row: usize,
+}
+
+impl KernelOp for Centered<'_> {
+    type Output = Vec<i32>;
+    #[inline(always)]
+    fn run<K: Kernel>(self, _: K) -> Vec<i32> {
+        let Self { rows, row } = self;
+        assert!(row < rows.rows, "row {row} of {}", rows.rows);
+        let from = rows.levels.as_ptr().cast::<K::Left>();
+        let mut out = Vec::with_capacity(rows.width);
+        for k in 0..rows.width {
+            // SAFETY: the row exists and is at least so wide.
+            let level = unsafe { *from.add(row * rows.stride() + k) };
+            out.push(level.into() - rows.zeros[row]);
+        }
+        out
+    }
+}
+
+/// `x` in 8 bits, a scale and a zero point for each row.
+///
+/// - `x`: `[rows, width]`; `out` takes this shape
+///
+/// With `low = min(x, 0)`, `high = max(x, 0)` of a row, `scale = (high − low) /
+/// 255`, `zero = round(−low / scale)` and `p = round(x / scale + zero)`: the
+/// ends are kept, and 0 is a level of its own.
+///
+/// # Panics
+/// If the lengths do not fit.
+pub fn quantize_rows(team: &Team, isa: Int8Isa, x: &[f32], width: usize, out: &mut QuantizedRows) {
+    assert!(width > 0 && x.len().is_multiple_of(width), "whole rows");
+    let rows = x.len() / width;
+    out.resize(isa, rows, width);
+    let sink = out.sink();
+    run_rows(team, rows, &|first, end| isa.run(Quantize { x, first, end, sink }));
+}
+
+/// The plain loops: document and oracle of [`quantize_rows`]. Levels, scales and zero points.
+pub fn quantize_rows_reference(x: &[f32], width: usize) -> (Vec<u8>, Vec<f32>, Vec<i32>) {
+    let (mut levels, mut scales, mut zeros) = (Vec::new(), Vec::new(), Vec::new());
+    for row in x.chunks_exact(width) {
+        let low = row.iter().fold(0.0f32, |low, x| low.min(*x));
+        let high = row.iter().fold(0.0f32, |high, x| high.max(*x));
+        let inverse = if high > low { LEVELS / (high - low) } else { 0.0 };
+        let zero = (-low * inverse).round_ties_even();
+        levels.extend(
+            row.iter().map(|x| {
+                f32::mul_add(*x, inverse, zero).clamp(0.0, LEVELS).round_ties_even() as u8
+            }),
+        );
+        scales.push((high - low) / LEVELS);
+        zeros.push(zero as i32);
+    }
+    (levels, scales, zeros)
+}
+
+/// [`layer_norm`](crate::layer_norm) that also gives its rows in 8 bits, as
+/// `(x − bias) · factors`.
+///
+/// The bias of the norm is the same in every row, so the layer that reads the
+/// rows can have it in its own bias (`b + W · bias`), and the levels are spent on
+/// what differs. With factors below 1, a few large columns do not take the
+/// levels of all others: the weights of the layer have been divided by them
+/// (Xiao et al., 2023, SmoothQuant, equation 3, where they are 1 / s).
+///
+/// - `x`: `[rows, D]`, replaced by the norm; `factors`: `[D]`
+///
+/// # Panics
+/// If the lengths do not fit.
+pub fn layer_norm_quantizing(
+    team: &Team,
+    isa: Int8Isa,
+    x: &mut [f32],
+    norm: Norm,
+    factors: &[f32],
+    out: &mut QuantizedRows,
+) {
+    let width = norm.weight.len();
+    assert_eq!(norm.bias.len(), width, "length of the bias");
+    assert_eq!(factors.len(), width, "length of the factors");
+    assert!(width > 0 && x.len().is_multiple_of(width), "whole rows");
+    let rows = x.len() / width;
+    out.resize(isa, rows, width);
+    let (sink, x) = (out.sink(), SharedPointer(x.as_mut_ptr()));
+    run_rows(team, rows, &|first, end| {
+        // SAFETY: the rows of this part, which no other part has.
+        let x = unsafe {
+            std::slice::from_raw_parts_mut(x.get().add(first * width), (end - first) * width)
+        };
+        isa.run(NormAndQuantize { x, first, norm, factors, sink });
+    });
+}
+
+/// Cuts rows into parts for a team.
+fn run_rows(team: &Team, rows: usize, work: &(dyn Fn(usize, usize) + Sync)) {
+    let parts = if team.parts() == 1 { 1 } else { rows.div_ceil(ROWS_PER_PART) };
+    team.run(parts, &|part| work(rows * part / parts, rows * (part + 1) / parts));
+}
+
+struct Quantize<'a> {
+    x: &'a [f32],
+    first: usize,
+    end: usize,
+    sink: Sink,
+}
+
+impl KernelOp for Quantize<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<K: Kernel>(self, kernel: K) {
+        for row in self.first..self.end {
+            let x = self.x[row * self.sink.width..][..self.sink.width].as_ptr();
+            // SAFETY: the slice is a row; this part alone has the row of the sink.
+            unsafe { self.sink.put(kernel, row, x, None) }
+        }
+    }
+}
+
+struct NormAndQuantize<'a> {
+    /// The rows of this part.
+    x: &'a mut [f32],
+    /// The number of the first of them.
+    first: usize,
+    norm: Norm<'a>,
+    factors: &'a [f32],
+    sink: Sink,
+}
+
+impl KernelOp for NormAndQuantize<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<K: Kernel>(self, kernel: K) {
+        let Self { x, first, norm, factors, sink } = self;
+        let change = Change { shift: norm.bias.as_ptr(), factor: factors.as_ptr() };
+        for (i, row) in x.chunks_exact_mut(sink.width).enumerate() {
+            // SAFETY: the row is as wide as norm and sink; this part alone has it.
+            unsafe {
+                norm.replace(kernel.float(), row.as_mut_ptr());
+                sink.put(kernel, first + i, row.as_ptr(), Some(change));
+            }
+        }
+    }
+}
