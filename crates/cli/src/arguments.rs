@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::command::{
-    check_data, completions, demo, doctor, encode, eval, inspect, man, predict, similarity,
-    tokenize, train,
+    check_data, completions, demo, doctor, encode, eval, inspect, man, predict, quantize,
+    similarity, tokenize, train,
 };
 
 const EXAMPLES: &str = "\
@@ -43,6 +43,7 @@ pub(crate) enum Command {
     Predict(predict::PredictArgs),
     Eval(eval::EvalArgs),
     Inspect(inspect::InspectArgs),
+    Quantize(quantize::QuantizeArgs),
     Doctor(doctor::DoctorArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),

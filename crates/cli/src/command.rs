@@ -14,6 +14,7 @@ pub(crate) mod train;
 
 pub(crate) mod doctor;
 pub(crate) mod inspect;
+pub(crate) mod quantize;
 
 pub(crate) mod completions;
 pub(crate) mod man;
@@ -37,6 +38,7 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
         Command::Eval(args) => eval::run(args),
         Command::CheckData(args) => check_data::run(args),
         Command::Inspect(args) => inspect::run(args),
+        Command::Quantize(args) => quantize::run(args),
         Command::Doctor(args) => doctor::run(args),
         Command::Completions(args) => completions::run(args),
         Command::Man(args) => man::run(args),

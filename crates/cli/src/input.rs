@@ -44,7 +44,7 @@ pub(crate) struct InputArgs {
 
 /// How texts stand in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum InputFormat {
+pub(crate) enum InputFormat {
     /// A text a line.
     Txt,
     /// A JSON object a line.
@@ -104,6 +104,15 @@ pub(crate) enum Place {
 }
 
 impl InputArgs {
+    /// A file as `--input` names it; without one, nothing can be opened.
+    pub(crate) fn of_file(
+        input: Option<PathBuf>,
+        input_format: Option<InputFormat>,
+        field: Option<String>,
+    ) -> Self {
+        Self { texts: Vec::new(), input, input_format, field }
+    }
+
     /// Finds what is wrong with the flags, then opens the input.
     pub(crate) fn open(self) -> Result<Input> {
         self.open_fields(None)

@@ -17,6 +17,7 @@ mod hash;
 mod input;
 mod pipeline;
 mod progress;
+mod samples;
 
 mod interrupt;
 mod run_display;

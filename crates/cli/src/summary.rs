@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use polyhead_compute::StoredType;
+use polyhead_compute::{Int8Isa, StoredType};
 use polyhead_model::{
     Architecture, ModelFolder, Module, Parameter, ParameterGroup, Residual, SentenceEncoder,
 };
@@ -29,6 +29,10 @@ pub(crate) struct Summary {
     pub(crate) max_length: usize,
     pub(crate) max_length_from: &'static str,
     pub(crate) similarity: String,
+    /// In what products are computed.
+    pub(crate) precision: &'static str,
+    /// Kernels of the products in 8 bits.
+    pub(crate) int8_products: Option<&'static str>,
     pub(crate) pooling: Vec<&'static str>,
     pub(crate) modules: Vec<String>,
     /// Name and text, in the order of the file.
@@ -97,6 +101,8 @@ impl Summary {
             max_length: encoder.max_length(),
             max_length_from,
             similarity: folder.similarity.to_string(),
+            precision: encoder.precision().name(),
+            int8_products: encoder.int8_isa().map(Int8Isa::name),
             pooling: pooling(&folder.modules),
             modules: folder.modules.iter().map(module).collect(),
             prompts: prompts.collect(),

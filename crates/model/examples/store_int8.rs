@@ -29,5 +29,5 @@ fn run(folder: &Path, out: &Path) -> Result<(), Error> {
     for notice in &folder.notices {
         eprintln!("{notice}");
     }
-    store_int8(&folder, out)
+    store_int8(&folder, &[], out)
 }

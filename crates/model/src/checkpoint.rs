@@ -16,7 +16,7 @@ use crate::layout::{self, Expected, Layout};
 use crate::parameter::Parameter;
 use crate::shards;
 use crate::source::{Source, joined};
-use crate::tensor_file::{FileTensor, SCALE_SUFFIX, TensorFile};
+use crate::tensor_file::{COLUMNS_SUFFIX, FileTensor, SCALE_SUFFIX, TensorFile};
 use crate::weights::EncoderWeights;
 
 /// The usual file.
@@ -117,6 +117,8 @@ struct Named {
     tensor: FileTensor,
     /// For 8-bit tensors of our own format.
     scales: Option<FileTensor>,
+    /// … and not even for all of these.
+    columns: Option<FileTensor>,
 }
 
 /// The tensors of a checkpoint, sorted into what may be needed and what is left out.
@@ -128,7 +130,7 @@ struct Found {
 impl Found {
     fn sort(opened: &Opened, layout: &Layout) -> Result<Self, Error> {
         let mut found = Self { candidates: BTreeMap::new(), pretraining_heads: 0 };
-        let scales_of = |name: &str| opened.tensors.get(&format!("{name}{SCALE_SUFFIX}"));
+        let beside = |name: &str, suffix: &str| opened.tensors.get(&format!("{name}{suffix}"));
         for (original, tensor) in &opened.tensors {
             if layout.pretraining_heads.iter().any(|head| original.starts_with(head)) {
                 found.pretraining_heads += 1;
@@ -140,12 +142,19 @@ impl Found {
                 continue;
             }
             let is_int8 = |tensor: &FileTensor| opened.int8 && tensor.dtype == Dtype::I8;
-            let scaled = original.strip_suffix(SCALE_SUFFIX).and_then(|n| opened.tensors.get(n));
-            if scaled.is_some_and(is_int8) {
+            let owner = [SCALE_SUFFIX, COLUMNS_SUFFIX]
+                .iter()
+                .find_map(|suffix| opened.tensors.get(original.strip_suffix(suffix)?));
+            if owner.is_some_and(is_int8) {
                 continue;
             }
-            let scales = if is_int8(tensor) { scales_of(original).cloned() } else { None };
-            let named = Named { original: original.clone(), tensor: tensor.clone(), scales };
+            let factors = |suffix| beside(original, suffix).filter(|_| is_int8(tensor)).cloned();
+            let named = Named {
+                original: original.clone(),
+                tensor: tensor.clone(),
+                scales: factors(SCALE_SUFFIX),
+                columns: factors(COLUMNS_SUFFIX),
+            };
             if let Some(other) = found.candidates.insert(name, named) {
                 let message = format!(
                     "{}: tensor `{}`: found twice, with and without `{}` or under an old name",
@@ -202,7 +211,7 @@ impl Found {
 impl Named {
     fn stored(&self) -> Result<StoredTensor, Error> {
         match &self.scales {
-            Some(scales) => self.tensor.int8(&self.original, scales),
+            Some(scales) => self.tensor.int8(&self.original, scales, self.columns.as_ref()),
             // An 8-bit tensor without scales has no meaning: refused as any other type.
             None => self.tensor.float(&self.original),
         }

@@ -1,19 +1,25 @@
 //! The promises of this crate, tried on the user's machine with the user's model.
 
 use polyhead_compute::{
-    Activation, AttentionShape, Epilogue, Isa, PackedMatrix, StoredTensor, Team, Threads,
-    attention, attention_reference, layer_norm, layer_norm_reference, linear, linear_reference,
+    Activation, AttentionShape, Epilogue, Int8Isa, Int8Matrix, Isa, PackedMatrix, QuantizedRows,
+    StoredTensor, Team, Threads, attention, attention_reference, int8_linear,
+    int8_linear_reference, layer_norm, layer_norm_reference, linear, linear_reference,
+    quantize_rows,
 };
 use polyhead_text::{TextTokens, TokenBatch, TokenSpan};
 use serde::Deserialize;
 
 use crate::error::{Error, ErrorKind};
 use crate::folder::REFERENCE_FILE;
-use crate::options::EncodeOptions;
+use crate::options::{EncodeOptions, Precision};
+use crate::quantization::cosine;
 use crate::sentence::SentenceEncoder;
 
 /// Reference vectors come from another program, which adds in another order.
 const REFERENCE_TOLERANCE: f32 = 1e-4;
+
+/// … and one that runs in 8 bits is only near them.
+const LEAST_COSINE: f64 = 0.98;
 
 /// Sequences of the invariance checks.
 const SEQUENCES: usize = 500;
@@ -64,6 +70,15 @@ impl SentenceEncoder {
                 // Portable code rounds each product; the others differ in the activation alone.
                 1e-4,
             ));
+            if let Some(int8) = self.int8_isa() {
+                checks.push(within(
+                    format!("8-bit linear {inputs} → {outputs} {activation:?}"),
+                    "fast kernel and plain loops",
+                    int8_difference(int8, &mut random, inputs, outputs, activation),
+                    // Sums are exact; then as above.
+                    1e-4,
+                ));
+            }
         }
         checks.push(within(
             format!("attention, {} heads of {}", config.heads, d / config.heads),
@@ -157,6 +172,16 @@ impl SentenceEncoder {
             );
             return Err(Error::new(ErrorKind::Format, message));
         }
+        if self.precision() == Precision::Int8 {
+            let cosines = reference.embeddings.iter().enumerate();
+            let worst = cosines.map(|(i, row)| cosine(found.row(i), row)).fold(1.0, f64::min);
+            let detail = format!(
+                "{} texts and {REFERENCE_FILE}: least cosine {worst:.4}, allowed {LEAST_COSINE}",
+                found.rows()
+            );
+            let name = "reference vectors".to_owned();
+            return Ok(Some(Check { name, passed: worst >= LEAST_COSINE, detail }));
+        }
         let expected = reference.embeddings.concat();
         Ok(Some(within(
             "reference vectors".to_owned(),
@@ -214,6 +239,27 @@ fn linear_difference(
     let packed = PackedMatrix::pack(isa, &[&stored], &Team::solo());
     linear(&Team::solo(), &x, &packed, epilogue, &mut fast);
     linear_reference(&x, &weight, inputs, epilogue, &mut plain);
+    largest_difference(&fast, &plain)
+}
+
+fn int8_difference(
+    isa: Int8Isa,
+    random: &mut Random,
+    inputs: usize,
+    outputs: usize,
+    activation: Activation,
+) -> f32 {
+    let x = random.numbers(ROWS * inputs, 1.0);
+    let weight = random.numbers(outputs * inputs, 2.0 / (inputs as f32).sqrt());
+    let bias = random.numbers(outputs, 1.0);
+    let epilogue = Epilogue { bias: Some(&bias), activation, residual: None };
+    let (mut fast, mut plain) = (vec![0.0; ROWS * outputs], vec![0.0; ROWS * outputs]);
+    let stored = StoredTensor::from_f32(vec![outputs, inputs], &weight).to_int8(None);
+    let packed = Int8Matrix::pack(isa, &[&stored], &Team::solo());
+    let mut rows = QuantizedRows::default();
+    quantize_rows(&Team::solo(), isa, &x, inputs, &mut rows);
+    int8_linear(&Team::solo(), &rows, &packed, epilogue, &mut fast);
+    int8_linear_reference(&rows, &packed, epilogue, &mut plain);
     largest_difference(&fast, &plain)
 }
 

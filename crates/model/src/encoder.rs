@@ -11,8 +11,9 @@ use polyhead_compute::{
 
 use crate::config::EncoderConfig;
 use crate::layer::{Layer, Workspace};
-use crate::layer_int8::{self, Int8Layer, Int8Plan};
+use crate::layer_int8::{self, Int8Choice, Int8Layer, Int8Plan};
 use crate::options::Precision;
+use crate::quantization::Product;
 use crate::weights::{EncoderWeights, LayerWeights, Norm};
 
 /// An encoder with its weights in the form that the kernels read.
@@ -69,8 +70,21 @@ impl Encoder {
         precision: Precision,
         threads: &Threads,
     ) -> Self {
+        Self::with_products(config, weights, isa, precision, None, threads)
+    }
+
+    /// [`new`](Self::new), with a choice of the products that 8 bits are for.
+    pub(crate) fn with_products(
+        config: EncoderConfig,
+        weights: EncoderWeights,
+        isa: Isa,
+        precision: Precision,
+        products: Option<&[Product]>,
+        threads: &Threads,
+    ) -> Self {
         threads.team(|team| {
             let EncoderWeights { word, position, token_type, embedding_norm, layers } = weights;
+            let stored = word.stored_type() == StoredType::I8;
             Self {
                 isa,
                 tables: Tables {
@@ -78,7 +92,15 @@ impl Encoder {
                     token_type: token_type.map(|t| t.to_vec()).unwrap_or_default(),
                     word,
                 },
-                layers: Layers::new(layers, &embedding_norm, isa, precision, team),
+                layers: Layers::new(
+                    layers,
+                    stored,
+                    &embedding_norm,
+                    isa,
+                    precision,
+                    products,
+                    team,
+                ),
                 embedding_norm,
                 config,
             }
@@ -156,29 +178,33 @@ impl Encoder {
 }
 
 impl Layers {
+    /// - `stored`: whether the weights come from an 8-bit folder
     fn new(
         weights: Vec<LayerWeights>,
+        stored: bool,
         embedding_norm: &Norm,
         isa: Isa,
         precision: Precision,
+        products: Option<&[Product]>,
         team: &Team,
     ) -> Self {
         if precision == Precision::F32 {
             let pack = |layer| Layer::new(layer, isa, team);
             return Self::F32(weights.into_iter().map(pack).collect());
         }
-        let bytes = |layer: &LayerWeights| {
-            layer.linears().iter().any(|linear| linear.weight.stored_type() == StoredType::I8)
+        let choice = match products {
+            Some(products) => Int8Choice::Only(products),
+            None if stored => Int8Choice::Stored,
+            None => Int8Choice::All,
         };
-        let quantize = !weights.iter().any(bytes);
-        let plan = Int8Plan { float: isa, int8: Int8Isa::detect(), quantize };
+        let plan = Int8Plan { float: isa, int8: Int8Isa::detect() };
         let mut before = embedding_norm.clone();
-        let pack = |layer: LayerWeights| {
+        let pack = |(i, layer): (usize, LayerWeights)| {
             let next = layer.output_norm.clone();
-            let layer = Int8Layer::new(layer, &before, plan, team);
+            let layer = Int8Layer::new(layer, i, &before, plan, &choice, team);
             before = next;
             layer
         };
-        Self::Int8(plan, weights.into_iter().map(pack).collect())
+        Self::Int8(plan, weights.into_iter().enumerate().map(pack).collect())
     }
 }

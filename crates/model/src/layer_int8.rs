@@ -13,6 +13,7 @@ use polyhead_compute::{
 use crate::config::EncoderConfig;
 use crate::layer::Workspace;
 use crate::packed_linear::PackedLinear;
+use crate::quantization::{Product, ProductRole};
 use crate::weights::{LayerWeights, Linear, Norm};
 
 /// How the products of an encoder are computed, settled when it is loaded.
@@ -20,9 +21,27 @@ use crate::weights::{LayerWeights, Linear, Norm};
 pub(crate) struct Int8Plan {
     pub(crate) float: Isa,
     pub(crate) int8: Int8Isa,
-    /// Whether weights in floating point are quantized now. Otherwise whoever
-    /// stored them has chosen: bytes are for integer products, the rest is not.
-    pub(crate) quantize: bool,
+}
+
+/// Which products are in 8 bits.
+pub(crate) enum Int8Choice<'a> {
+    /// All: the weights are quantized now.
+    All,
+    /// Those whose weights are stored so: whoever stored them has chosen.
+    Stored,
+    /// These.
+    Only(&'a [Product]),
+}
+
+impl Int8Choice<'_> {
+    /// Whether `product` is to be in 8 bits, with weights that are `stored` so or not.
+    fn takes(&self, product: Product, stored: bool) -> bool {
+        match self {
+            Self::All => true,
+            Self::Stored => stored,
+            Self::Only(products) => products.contains(&product),
+        }
+    }
 }
 
 /// Input rows of the products of a pass.
@@ -45,16 +64,30 @@ pub(crate) struct Int8Layer {
 }
 
 impl Int8Layer {
+    /// - `layer`: its number
     /// - `before`: the norm whose rows the layer reads
-    pub(crate) fn new(weights: LayerWeights, before: &Norm, plan: Int8Plan, team: &Team) -> Self {
+    pub(crate) fn new(
+        weights: LayerWeights,
+        layer: usize,
+        before: &Norm,
+        plan: Int8Plan,
+        choice: &Int8Choice,
+        team: &Team,
+    ) -> Self {
         let LayerWeights { query, key, value, attention_norm, output_norm, .. } = weights;
-        let linear =
-            |layers: &[Linear], norm: Option<&Norm>| MixedLinear::new(layers, norm, plan, team);
+        let linear = |role, layers: &[Linear], norm: Option<&Norm>| {
+            let stored = layers.iter().all(|layer| layer.weight.stored_type() == StoredType::I8);
+            match choice.takes(Product { layer, role }, stored) {
+                true => MixedLinear::int8(layers, norm, plan, team),
+                false => MixedLinear::Float(PackedLinear::stacked(layers, plan.float, team)),
+            }
+        };
+        use ProductRole::{AttentionOutput, Intermediate, Output, QueryKeyValue};
         Self {
-            query_key_value: linear(&[query, key, value], Some(before)),
-            attention_output: linear(&[weights.attention_output], None),
-            intermediate: linear(&[weights.intermediate], Some(&attention_norm)),
-            output: linear(&[weights.output], None),
+            query_key_value: linear(QueryKeyValue, &[query, key, value], Some(before)),
+            attention_output: linear(AttentionOutput, &[weights.attention_output], None),
+            intermediate: linear(Intermediate, &[weights.intermediate], Some(&attention_norm)),
+            output: linear(Output, &[weights.output], None),
             attention_norm,
             output_norm,
         }
@@ -154,11 +187,9 @@ impl MixedLinear {
     /// Stacks layers with the same input.
     ///
     /// - `before`: the norm that makes the input, if one does
-    fn new(layers: &[Linear], before: Option<&Norm>, plan: Int8Plan, team: &Team) -> Self {
-        let stored = layers.iter().all(|layer| layer.weight.stored_type() == StoredType::I8);
-        let float = || Self::Float(PackedLinear::stacked(layers, plan.float, team));
-        if !stored && !plan.quantize {
-            return float();
+    fn int8(layers: &[Linear], before: Option<&Norm>, plan: Int8Plan, team: &Team) -> Self {
+        if layers[0].weight.columns() > Int8Matrix::MOST_INPUTS {
+            return Self::Float(PackedLinear::stacked(layers, plan.float, team));
         }
         let columns = before.map(|norm| even_columns(&norm.weight));
         let weights: Vec<StoredTensor> =
@@ -168,7 +199,7 @@ impl MixedLinear {
         // must do it. Other folders than ours may say something else; that is computed as said.
         let alike = weights.iter().all(|weight| weight.column_factors() == factors);
         if !alike || (factors.is_some() && before.is_none()) {
-            return float();
+            return Self::Float(PackedLinear::stacked(layers, plan.float, team));
         }
         let bias = layers.iter().flat_map(|layer| bias_after(layer, before)).collect();
         let factors = factors.map_or_else(|| vec![1.0; weights[0].columns()], <[f32]>::to_vec);
@@ -230,6 +261,7 @@ impl Int8Linear {
 /// it takes from a cosine of 0.9948 to 0.9960: 1.25 and 1.5 are as good, 1 and 2
 /// are worse, and without a limit a few columns of 384 cost the others half a bit.
 const MOST_OF_MEDIAN: f32 = 1.5;
+const LEAST_FACTOR: f32 = 1.0 / 64.0;
 
 /// Factors of the columns that a norm makes, such that no column is much larger
 /// than the others: its rows are multiplied with them, and the weights that read
@@ -241,7 +273,8 @@ pub(crate) fn even_columns(norm: &[f32]) -> Vec<f32> {
     sizes.sort_by(f32::total_cmp);
     let most = MOST_OF_MEDIAN * sizes[sizes.len() / 2];
     let factor = |weight: &f32| match weight.abs() > most && most > 0.0 {
-        true => most / weight.abs(),
+        // A weight without measure must not take the columns' own numbers out of range.
+        true => (most / weight.abs()).max(LEAST_FACTOR),
         false => 1.0,
     };
     norm.iter().map(factor).collect()

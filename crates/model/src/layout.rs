@@ -8,6 +8,7 @@ use polyhead_compute::StoredTensor;
 
 use crate::config::{Architecture, EncoderConfig};
 use crate::parameter::ParameterGroup;
+use crate::quantization::{Product, ProductRole};
 use crate::weights::{EncoderWeights, LayerWeights, Linear, Norm};
 
 /// A tensor that the configuration calls for.
@@ -126,6 +127,19 @@ pub(crate) fn expected(config: &EncoderConfig) -> Vec<Expected> {
         list.norm(&name(layout.output_norm), hidden, group);
     }
     list.0
+}
+
+/// The names of the weights that a product reads, without prefix.
+pub(crate) fn weights_of(config: &EncoderConfig, product: Product) -> Vec<String> {
+    let layout = layout(config.architecture);
+    let parts = match product.role {
+        ProductRole::QueryKeyValue => vec![layout.query, layout.key, layout.value],
+        ProductRole::AttentionOutput => vec![layout.attention_output],
+        ProductRole::Intermediate => vec![layout.intermediate],
+        ProductRole::Output => vec![layout.output],
+    };
+    let name = |part: &str| format!("{}.{}.{part}.weight", layout.layers, product.layer);
+    parts.into_iter().map(name).collect()
 }
 
 /// The tensors of BERT's pooler: kept where they are, not missed where not.

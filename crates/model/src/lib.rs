@@ -54,6 +54,7 @@ mod pooling;
 mod pooling_json;
 mod predictions;
 mod prompts;
+mod quantization;
 mod random;
 mod search;
 mod sentence;
@@ -96,6 +97,7 @@ pub use predictions::{
     TaskAnswers, TaskPredictions, TextSpan,
 };
 pub use prompts::Similarity;
+pub use quantization::{Calibration, Likeness, Product, ProductRole};
 pub use random::Random;
 pub use search::{Hit, cosine_similarity, semantic_search};
 pub use sentence::{Encoded, SentenceEncoder, TokenVectors};

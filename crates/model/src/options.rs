@@ -1,6 +1,7 @@
 //! What a caller may choose when loading and encoding.
 
 use crate::module::PoolingMode;
+use crate::quantization::Product;
 
 /// In what the products of an encoder are computed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,6 +32,8 @@ pub struct LoadOptions {
     pub(crate) pooling: Option<Vec<PoolingMode>>,
     pub(crate) offline: bool,
     pub(crate) precision: Precision,
+    /// With [`Precision::Int8`]: only these, whatever the folder stores.
+    pub(crate) int8_products: Option<Vec<Product>>,
 }
 
 impl LoadOptions {

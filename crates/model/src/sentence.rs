@@ -111,9 +111,10 @@ impl SentenceEncoder {
         // Reading a vocabulary takes as long as packing the weights.
         let (tokenizer, encoder) = std::thread::scope(|scope| {
             let tokenizer = scope.spawn(|| load_tokenizer(&folder));
-            let config = folder.config.clone();
+            let (config, weights) = (folder.config.clone(), folder.weights.clone());
+            let products = options.int8_products.as_deref();
             let encoder =
-                Encoder::new(config, folder.weights.clone(), isa, options.precision, &threads);
+                Encoder::with_products(config, weights, isa, options.precision, products, &threads);
             (tokenizer.join().expect("the tokenizer's loader catches panics"), encoder)
         });
         let tokenizer = tokenizer?;

@@ -5,6 +5,14 @@
 //! maps to ±127, so nothing is clipped and zero stays zero. Rows are output
 //! channels of linear layers and entries of embedding tables; vectors (biases,
 //! norms) stay `f32`. BERT's pooler is left out, since no sentence vector uses it.
+//!
+//! Weights that read the output of a norm have a factor for each column besides:
+//! `w = q · s · c`. The columns that the norm makes large are divided by it, so
+//! that in 8 bits they do not take the levels of the others (see
+//! [`even_columns`]); whoever multiplies weights out sees the same numbers. Their
+//! biases take up what rounding changes on average: a norm's output has its bias
+//! for a mean, so `b + (w − q · s · c) · bias` is stored (Nagel et al., 2019,
+//! “Data-Free Quantization”, section 4.2, with that mean in place of an estimate).
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -19,12 +27,19 @@ use crate::checkpoint::{INT8, INT8_FORMAT};
 use crate::error::{Error, ErrorKind};
 use crate::folder::ModelFolder;
 use crate::folder_files::{VOCABULARY, encoder_path, small_files};
+use crate::layer_int8::even_columns;
+use crate::layout::weights_of;
 use crate::modules_json;
 use crate::parameter::ParameterGroup;
+use crate::quantization::{Product, ProductRole};
 use crate::source::joined;
-use crate::tensor_file::SCALE_SUFFIX;
+use crate::tensor_file::{COLUMNS_SUFFIX, SCALE_SUFFIX};
+use crate::weights::Norm;
 
 /// Writes `folder` to the new directory `out` with 8-bit weights.
+///
+/// - `keep`: products whose weights stay as they are; computed in 8 bits, the
+///   folder has them in single precision
 ///
 /// The other files of the model are copied as they are, so modules and heads
 /// keep their precision. The same weights give the same bytes. The directory is written
@@ -34,7 +49,7 @@ use crate::tensor_file::SCALE_SUFFIX;
 /// [`ErrorKind::Io`] if `out` exists or cannot be written,
 /// [`ErrorKind::NotFinite`] if a weight is not finite,
 /// [`ErrorKind::Unsupported`] if the folder has 8-bit weights already.
-pub fn store_int8(folder: &ModelFolder, out: &Path) -> Result<(), Error> {
+pub fn store_int8(folder: &ModelFolder, keep: &[Product], out: &Path) -> Result<(), Error> {
     let io = |error: std::io::Error| {
         let message = format!("{}: could not be written: {error}", out.display());
         Error::with_source(ErrorKind::Io, message, error)
@@ -61,7 +76,7 @@ pub fn store_int8(folder: &ModelFolder, out: &Path) -> Result<(), Error> {
             write(&aside.path().join(&name), bytes.as_slice()).map_err(io)?;
         }
     }
-    let weights = int8_file(folder)?;
+    let weights = int8_file(folder, keep)?;
     write(&aside.path().join(joined(encoder, INT8)), &weights).map_err(io)?;
     fs::rename(aside.path(), out).map_err(io)?;
     // The directory has another name now; removing the old one would only fail.
@@ -86,7 +101,11 @@ struct Entry {
 }
 
 /// The encoder's weights as an 8-bit safetensors file.
-fn int8_file(folder: &ModelFolder) -> Result<Vec<u8>, Error> {
+fn int8_file(folder: &ModelFolder, keep: &[Product]) -> Result<Vec<u8>, Error> {
+    let readers = readers_of_norms(folder);
+    let mut corrections: HashMap<String, Vec<f32>> = HashMap::new();
+    let kept: Vec<String> =
+        keep.iter().flat_map(|product| weights_of(&folder.config, *product)).collect();
     let mut entries = BTreeMap::new();
     for parameter in &folder.parameters {
         // Modules and heads have files of their own, which are copied.
@@ -101,20 +120,34 @@ fn int8_file(folder: &ModelFolder) -> Result<Vec<u8>, Error> {
                 format!("tensor `{}`: expected floating point, found 8 bits", parameter.name);
             return Err(Error::new(ErrorKind::Unsupported, message));
         }
-        let name = &parameter.name;
-        let shape = parameter.shape.clone();
-        if shape.len() == 2 {
-            let Quantized { values, scales } = quantize(name, &parameter.tensor)?;
-            let rows = vec![shape[0]];
-            let data = f32_bytes(&scales);
-            entries.insert(
-                format!("{name}{SCALE_SUFFIX}"),
-                Entry { dtype: Dtype::F32, shape: rows, data },
-            );
-            entries.insert(name.clone(), Entry { dtype: Dtype::I8, shape, data: values });
-        } else {
-            let data = f32_bytes(&parameter.tensor.to_vec());
-            entries.insert(name.clone(), Entry { dtype: Dtype::F32, shape, data });
+        let (name, tensor) = (&parameter.name, &parameter.tensor);
+        check_finite(name, tensor)?;
+        // Names of files may have a prefix.
+        let is = |weight: &String| name.ends_with(weight.as_str());
+        let mut add = |suffix: &str, dtype, shape: &[usize], data| {
+            let entry = Entry { dtype, shape: shape.to_vec(), data };
+            entries.insert(format!("{name}{suffix}"), entry);
+        };
+        if parameter.shape.len() != 2 || kept.iter().any(is) {
+            let mut values = tensor.to_vec();
+            // Biases come after their weights in the index.
+            let correction = corrections.get(name).into_iter().flatten();
+            values.iter_mut().zip(correction).for_each(|(value, correction)| *value += correction);
+            add("", Dtype::F32, &parameter.shape, f32_bytes(&values));
+            continue;
+        }
+        let norm = readers.iter().find(|(weight, _)| is(weight)).map(|(_, norm)| *norm);
+        let columns = norm.map(|norm| even_columns(&norm.weight));
+        let int8 = tensor.to_int8(columns.as_deref());
+        let levels = (0..int8.rows()).flat_map(|row| int8.row_levels(row).0);
+        let levels = levels.map(|level| level.to_le_bytes()[0]).collect();
+        add("", Dtype::I8, &parameter.shape, levels);
+        add(SCALE_SUFFIX, Dtype::F32, &[int8.rows()], f32_bytes(int8.scales()));
+        if let (Some(columns), Some(norm)) = (columns, norm) {
+            add(COLUMNS_SUFFIX, Dtype::F32, &[int8.columns()], f32_bytes(&columns));
+            if let Some(layer) = name.strip_suffix(".weight") {
+                corrections.insert(format!("{layer}.bias"), lost(tensor, &int8, &norm.bias));
+            }
         }
     }
     let metadata = HashMap::from([("format".to_owned(), INT8_FORMAT.to_owned())]);
@@ -131,20 +164,40 @@ fn f32_bytes(values: &[f32]) -> Vec<u8> {
     values.iter().flat_map(|value| value.to_le_bytes()).collect()
 }
 
-/// A matrix as bytes with a scale per row.
-struct Quantized {
-    /// `[rows, columns]`, signed.
-    values: Vec<u8>,
-    /// `[rows]`
-    scales: Vec<f32>,
+/// The weights that read the output of a norm, by name, with that norm.
+fn readers_of_norms(folder: &ModelFolder) -> Vec<(String, &Norm)> {
+    let mut all = Vec::new();
+    let mut before = &folder.weights.embedding_norm;
+    for (layer, weights) in folder.weights.layers.iter().enumerate() {
+        let of_layer = [
+            (before, ProductRole::QueryKeyValue),
+            (&weights.attention_norm, ProductRole::Intermediate),
+        ];
+        for (norm, role) in of_layer {
+            let names = weights_of(&folder.config, Product { layer, role });
+            all.extend(names.into_iter().map(|name| (name, norm)));
+        }
+        before = &weights.output_norm;
+    }
+    all
 }
 
-fn quantize(name: &str, tensor: &StoredTensor) -> Result<Quantized, Error> {
-    let mut row = vec![0.0; tensor.columns()];
-    let mut quantized = Quantized {
-        values: Vec::with_capacity(tensor.rows() * tensor.columns()),
-        scales: Vec::with_capacity(tensor.rows()),
+/// What rounding takes from the product with `x`: `(w − w') · x`, `[rows]`.
+fn lost(weight: &StoredTensor, rounded: &StoredTensor, x: &[f32]) -> Vec<f32> {
+    let (mut exact, mut near) = (vec![0.0; x.len()], vec![0.0; x.len()]);
+    let of_row = |row| {
+        weight.read_row(row, &mut exact);
+        rounded.read_row(row, &mut near);
+        let products = exact.iter().zip(&near).zip(x);
+        let sum: f64 = products.map(|((w, q), x)| f64::from(w - q) * f64::from(*x)).sum();
+        sum as f32
     };
+    (0..weight.rows()).map(of_row).collect()
+}
+
+/// Says which number of which tensor is none.
+fn check_finite(name: &str, tensor: &StoredTensor) -> Result<(), Error> {
+    let mut row = vec![0.0; tensor.columns()];
     for index in 0..tensor.rows() {
         tensor.read_row(index, &mut row);
         if let Some(value) = row.iter().find(|value| !value.is_finite()) {
@@ -152,17 +205,8 @@ fn quantize(name: &str, tensor: &StoredTensor) -> Result<Quantized, Error> {
                 format!("tensor `{name}`: expected finite numbers, found {value} in row {index}");
             return Err(Error::new(ErrorKind::NotFinite, message));
         }
-        let largest = row.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
-        let scale = largest / 127.0;
-        quantized.scales.push(scale);
-        quantized.values.extend(row.iter().map(|value| {
-            // A row of zeros has scale 0, and 0 / 0 is no number. Of a subnormal
-            // scale the quotient may exceed 127, hence the clamp.
-            let level = if scale > 0.0 { (value / scale).round_ties_even() } else { 0.0 };
-            (level.clamp(-127.0, 127.0) as i8).to_le_bytes()[0]
-        }));
     }
-    Ok(quantized)
+    Ok(())
 }
 
 #[cfg(test)]
@@ -170,21 +214,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_largest_weight_of_a_row_is_127_and_halves_go_to_even() {
-        let tensor = StoredTensor::from_f32(
-            vec![3, 4],
-            &[127.0, -127.0, 0.5, 1.5, 0.0, 0.0, -0.0, 0.0, -2.0, 1.0, 0.0, 0.004],
-        );
-        let Quantized { values, scales } = quantize("w", &tensor).unwrap();
-        let values: Vec<i8> = values.iter().map(|value| i8::from_le_bytes([*value])).collect();
-        assert_eq!(values, [127, -127, 0, 2, 0, 0, 0, 0, -127, 64, 0, 0]);
-        assert_eq!(scales, [1.0, 0.0, 2.0 / 127.0]);
-    }
-
-    #[test]
     fn numbers_that_are_not_finite_are_refused() {
         let tensor = StoredTensor::from_f32(vec![2, 1], &[1.0, f32::NAN]);
-        let error = quantize("w", &tensor).err().unwrap();
+        let error = check_finite("w", &tensor).err().unwrap();
         assert_eq!(error.kind(), ErrorKind::NotFinite);
         assert!(error.to_string().contains("found NaN in row 1"), "{error}");
     }

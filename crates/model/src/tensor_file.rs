@@ -79,8 +79,14 @@ impl FileTensor {
         Ok(StoredTensor::new(self.bytes.clone(), kind, self.shape.clone(), Vec::new()))
     }
 
-    /// The tensor as 8-bit rows with `scales`, `[rows]`.
-    pub(crate) fn int8(&self, name: &str, scales: &Self) -> Result<StoredTensor, Error> {
+    /// The tensor as 8-bit rows with `scales`, `[rows]`, and factors of `columns`, if
+    /// it has any.
+    pub(crate) fn int8(
+        &self,
+        name: &str,
+        scales: &Self,
+        columns: Option<&Self>,
+    ) -> Result<StoredTensor, Error> {
         scales.expect_shape(
             &format!("{name}{SCALE_SUFFIX}"),
             &self.shape[..1.min(self.shape.len())],
@@ -92,15 +98,28 @@ impl FileTensor {
             );
             return Err(Error::new(ErrorKind::Format, message));
         }
-        let values = scales.float(&format!("{name}{SCALE_SUFFIX}"))?.to_vec();
-        if let Some(row) = values.iter().position(|scale| !scale.is_finite() || *scale < 0.0) {
-            let message = format!(
-                "{}: tensor `{name}{SCALE_SUFFIX}`: expected finite scales, found {} in row {row}",
-                self.file, values[row]
-            );
-            return Err(Error::new(ErrorKind::Format, message));
+        let values = scales.factors(&format!("{name}{SCALE_SUFFIX}"))?;
+        let kind = StoredType::I8;
+        let tensor = StoredTensor::new(self.bytes.clone(), kind, self.shape.clone(), values);
+        let Some(columns) = columns else { return Ok(tensor) };
+        let name = format!("{name}{COLUMNS_SUFFIX}");
+        columns.expect_shape(&name, &self.shape[1..])?;
+        Ok(tensor.with_columns(columns.factors(&name)?))
+    }
+
+    /// Finite numbers, none of them negative.
+    fn factors(&self, name: &str) -> Result<Vec<f32>, Error> {
+        let values = self.float(name)?.to_vec();
+        match values.iter().position(|factor| !factor.is_finite() || *factor < 0.0) {
+            None => Ok(values),
+            Some(at) => {
+                let message = format!(
+                    "{}: tensor `{name}`: expected finite numbers from 0, found {} at {at}",
+                    self.file, values[at]
+                );
+                Err(Error::new(ErrorKind::Format, message))
+            }
         }
-        Ok(StoredTensor::new(self.bytes.clone(), StoredType::I8, self.shape.clone(), values))
     }
 
     /// Complains if the shape is another.
@@ -118,6 +137,9 @@ impl FileTensor {
 
 /// What the name of an 8-bit tensor's scales ends with.
 pub(crate) const SCALE_SUFFIX: &str = ".scale";
+
+/// What the name of the factors of its columns ends with.
+pub(crate) const COLUMNS_SUFFIX: &str = ".columns";
 
 fn check_header_length(file: &str, data: &[u8]) -> Result<(), Error> {
     let Some((length, rest)) = data.split_first_chunk::<8>() else {

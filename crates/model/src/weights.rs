@@ -41,14 +41,6 @@ pub struct LayerWeights {
     pub output_norm: Norm,
 }
 
-impl LayerWeights {
-    /// Its linear layers, in the order in which they are computed.
-    pub(crate) fn linears(&self) -> [&Linear; 6] {
-        let Self { query, key, value, attention_output, intermediate, output, .. } = self;
-        [query, key, value, attention_output, intermediate, output]
-    }
-}
-
 /// All of an encoder.
 #[derive(Clone, Debug)]
 pub struct EncoderWeights {

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use polyhead_model::{LoadOptions, Matrix, SentenceEncoder};
+use polyhead_model::{LoadOptions, Matrix, Precision, SentenceEncoder};
 
 /// Words whose pieces and lengths differ.
 const WORDS: [&str; 16] = [
@@ -46,7 +46,14 @@ fn bits(vector: &[f32]) -> Vec<u32> {
     vector.iter().map(|x| x.to_bits()).collect()
 }
 
-fn assert_invariant(load: impl Fn(usize) -> SentenceEncoder) {
+fn assert_invariant(load: impl Fn(&LoadOptions) -> SentenceEncoder) {
+    for precision in [Precision::F32, Precision::Int8] {
+        let options = LoadOptions::default().precision(precision);
+        assert_invariant_on_threads(|threads| load(&options.clone().threads(threads)));
+    }
+}
+
+fn assert_invariant_on_threads(load: impl Fn(usize) -> SentenceEncoder) {
     let texts = texts();
     let two = load(2);
     let expected = two.encode(&texts).expect("vectors");
@@ -83,18 +90,14 @@ fn assert_invariant(load: impl Fn(usize) -> SentenceEncoder) {
 
 #[test]
 fn the_built_in_model() {
-    assert_invariant(|threads| {
-        SentenceEncoder::builtin_with(&LoadOptions::default().threads(threads)).expect("the model")
-    });
+    assert_invariant(|options| SentenceEncoder::builtin_with(options).expect("the model"));
 }
 
 #[test]
 fn a_model_with_ragged_sizes_and_many_modules() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/models/st6-multi");
-    assert_invariant(|threads| {
-        let options = LoadOptions::default().threads(threads);
-        SentenceEncoder::load_with(folder.to_str().expect("a path"), &options).expect("the model")
-    });
+    let folder = folder.to_str().expect("a path");
+    assert_invariant(|options| SentenceEncoder::load_with(folder, options).expect("the model"));
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 use clap::Args;
+use polyhead_compute::Int8Isa;
 use polyhead_model::Check;
 use serde::{Serialize, Serializer};
 
@@ -34,6 +35,8 @@ pub(crate) struct DoctorArgs {
 struct Report<'a> {
     version: &'a str,
     simd: &'a str,
+    precision: &'a str,
+    int8_products: Option<&'a str>,
     threads: usize,
     model: &'a str,
     #[serde(serialize_with = "as_objects")]
@@ -67,6 +70,8 @@ pub(crate) fn run(args: DoctorArgs) -> Result<()> {
     let report = Report {
         version: env!("CARGO_PKG_VERSION"),
         simd: encoder.isa().name(),
+        precision: encoder.precision().name(),
+        int8_products: encoder.int8_isa().map(Int8Isa::name),
         threads: encoder.threads(),
         model: args.model.name(),
         checks: &checks,
@@ -90,6 +95,9 @@ fn write(out: &mut impl Write, report: &Report) -> io::Result<()> {
     let mut facts = Table::new([Align::Left, Align::Left]);
     facts.row(["version", report.version]);
     facts.row(["instructions", report.simd]);
+    if let Some(kernels) = report.int8_products {
+        facts.row(["8-bit products", kernels]);
+    }
     facts.row(["threads", &report.threads.to_string()]);
     facts.row(["model", report.model]);
     facts.write(out, 0)?;
@@ -117,6 +125,8 @@ mod tests {
         let report = Report {
             version: "1.2.3",
             simd: "AVX2",
+            precision: "int8",
+            int8_products: Some("avx2"),
             threads: 2,
             model: "built-in",
             checks: &[check("kernels", true, "worst 3e-7"), check("order", false, "text 4")],
@@ -124,10 +134,11 @@ mod tests {
         };
         let mut out = Vec::new();
         write(&mut out, &report).unwrap();
-        let expected = "version       1.2.3\n\
-                        instructions  AVX2\n\
-                        threads       2\n\
-                        model         built-in\n\
+        let expected = "version         1.2.3\n\
+                        instructions    AVX2\n\
+                        8-bit products  avx2\n\
+                        threads         2\n\
+                        model           built-in\n\
                         \n\
                         pass  kernels  worst 3e-7\n\
                         FAIL  order    text 4\n";

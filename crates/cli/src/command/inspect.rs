@@ -66,6 +66,9 @@ fn write(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
     ]);
     facts.row(["modules", &format!("Transformer → {}", summary.modules.join(" → "))]);
     facts.row(["compared by", &summary.similarity]);
+    let kernels = summary.int8_products.map(|kernels| format!(", with {kernels}"));
+    let precision = summary.precision;
+    facts.row(["computed in", &format!("{precision}{}", kernels.unwrap_or_default())]);
     for (name, prompt) in &summary.prompts {
         let default = summary.default_prompt_name.as_ref() == Some(name);
         let default = if default { " (default)" } else { "" };

@@ -8,6 +8,7 @@ mod commands;
 mod encode;
 mod eval;
 mod predict;
+mod quantize;
 pub(crate) mod train;
 mod usage;
 

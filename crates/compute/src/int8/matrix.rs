@@ -29,16 +29,19 @@ pub struct Int8Matrix {
 }
 
 impl Int8Matrix {
+    /// With more inputs, sums could overflow.
+    pub const MOST_INPUTS: usize = 1 << 16;
+
     /// Packs `weights` in 8 bits, each `[outputs, inputs]`, stacked on top of each
     /// other. Factors of columns are left out: they belong to the rows that are
     /// multiplied.
     ///
     /// # Panics
     /// If a weight is of another type, their inputs differ, or are more than
-    /// 65,536, where sums could overflow; callers check the shapes of files before.
+    /// [`MOST_INPUTS`](Self::MOST_INPUTS).
     pub fn pack(isa: Int8Isa, weights: &[&StoredTensor], team: &Team) -> Self {
         let inputs = weights[0].columns();
-        assert!(inputs <= 1 << 16, "{inputs} inputs");
+        assert!(inputs <= Self::MOST_INPUTS, "{inputs} inputs");
         assert!(
             weights.iter().all(|w| w.columns() == inputs),
             "stacked weights have the same inputs"

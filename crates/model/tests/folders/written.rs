@@ -166,7 +166,7 @@ fn heads_stay_f32_in_a_folder_of_8_bits() {
     write(&start, &NetworkOptions::default(), &place.path().join("model"));
     // A run directory stands for the model in it.
     let trained = ModelFolder::open(place.path()).unwrap();
-    store_int8(&trained, &place.path().join("int8")).unwrap();
+    store_int8(&trained, &[], &place.path().join("int8")).unwrap();
     let found = ModelFolder::open(&place.path().join("int8")).unwrap();
     assert_eq!((found.heads, found.provenance), (heads(&start), Some(provenance())));
 }

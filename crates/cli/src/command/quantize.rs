@@ -1,0 +1,228 @@
+//! `polyhead quantize`: a model in 8 bits, and what that costs.
+
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use clap::Args;
+use polyhead_model::{Calibration, Likeness, ModelFolder, Product, store_int8};
+use serde::Serialize;
+
+use crate::failure::usage;
+use crate::model::ModelArgs;
+use crate::samples::SampleArgs;
+use crate::table::{Align, Table};
+
+const HELP: &str = "\
+The new folder is a quarter of the size, and every command reads it. Computing in
+8 bits is another choice: --precision int8, with this folder or with the original.
+
+Vectors of some texts are compared with those in single precision. If their mean
+cosine is below --min-cosine, the products that lose most are kept in single
+precision until it is not, and named.
+
+Examples:
+  polyhead quantize my-model/ -o my-model-int8/
+  polyhead quantize runs/a -o runs/a-int8 --report -i texts.txt
+  polyhead encode -m my-model-int8/ --precision int8 \"Good morning\"";
+
+/// Texts that are tried, at most.
+const MOST_TEXTS: usize = 1000;
+
+/// Store a model with 8-bit weights
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub(crate) struct QuantizeArgs {
+    /// Folder or hub name, the same as --model
+    #[arg(value_name = "DIR|NAME", conflicts_with = "model")]
+    folder: Option<String>,
+
+    /// The new folder
+    #[arg(short, long, value_name = "DIR", help_heading = "Output")]
+    out: PathBuf,
+
+    /// Show for each product what it costs by itself
+    #[arg(long, help_heading = "Output")]
+    report: bool,
+
+    /// Print JSON
+    #[arg(long, help_heading = "Output")]
+    json: bool,
+
+    /// Least mean cosine to the vectors in single precision
+    #[arg(long, value_name = "COSINE", default_value_t = 0.995, value_parser = cosine)]
+    min_cosine: f64,
+
+    #[command(flatten)]
+    samples: SampleArgs,
+
+    #[command(flatten)]
+    model: ModelArgs,
+}
+
+fn cosine(text: &str) -> Result<f64, String> {
+    let value = text.parse().ok().filter(|value| (0.0..=1.0).contains(value));
+    value.ok_or_else(|| "expected a number from 0 to 1".to_owned())
+}
+
+/// As `--json` prints it.
+#[derive(Serialize)]
+struct Report {
+    model: String,
+    out: PathBuf,
+    texts: usize,
+    texts_from: String,
+    /// All products in 8 bits, nothing stored yet.
+    all: Cosines,
+    /// The new folder, read again.
+    stored: Cosines,
+    /// Products in single precision, by name.
+    kept: Vec<String>,
+    /// Each product by itself in 8 bits; only if it was measured.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    products: Vec<ProductLine>,
+    bytes: u64,
+    bytes_before: Option<u64>,
+}
+
+#[derive(Clone, Copy, Serialize)]
+struct Cosines {
+    mean: f64,
+    worst: f64,
+}
+
+#[derive(Serialize)]
+struct ProductLine {
+    layer: usize,
+    product: &'static str,
+    #[serde(flatten)]
+    cosines: Cosines,
+    kept: bool,
+}
+
+impl From<Likeness> for Cosines {
+    fn from(Likeness { mean, worst }: Likeness) -> Self {
+        Self { mean, worst }
+    }
+}
+
+/// Measures, chooses, writes, and measures what was written.
+pub(crate) fn run(args: QuantizeArgs) -> Result<()> {
+    if args.out.symlink_metadata().is_ok() {
+        let out = args.out.display();
+        return Err(usage(format!("{out}: expected a new folder, found one that exists")));
+    }
+    let model = args.model.with_model(args.folder);
+    let (folder, path) = model.open()?;
+    let (texts, texts_from) = args.samples.texts(MOST_TEXTS, |sentences| sentences)?;
+    let options = model.load.options();
+    let calibration = Calibration::new(&folder, &texts, &options)?;
+    let products = Product::all(&folder.config);
+    let all = calibration.with(&products)?;
+
+    let alone = match args.report || all.mean < args.min_cosine {
+        true => each_alone(&calibration, &products)?,
+        false => Vec::new(),
+    };
+    let kept = choose(&calibration, &alone, all, args.min_cosine)?;
+    store_int8(&folder, &kept, &args.out)?;
+    let stored = calibration.of_stored(&ModelFolder::open(&args.out)?)?;
+
+    let report = Report {
+        model: model.name().to_owned(),
+        texts: texts.len(),
+        texts_from,
+        all: all.into(),
+        stored: stored.into(),
+        kept: kept.iter().map(Product::to_string).collect(),
+        products: alone
+            .iter()
+            .map(|(product, likeness)| ProductLine {
+                layer: product.layer,
+                product: product.role.name(),
+                cosines: (*likeness).into(),
+                kept: kept.contains(product),
+            })
+            .collect(),
+        bytes: size(&args.out),
+        bytes_before: path.as_deref().map(size),
+        out: args.out,
+    };
+    let mut out = BufWriter::new(io::stdout().lock());
+    if args.json {
+        serde_json::to_writer_pretty(&mut out, &report).map_err(io::Error::from)?;
+        writeln!(out)?;
+    } else {
+        write(&mut out, &report)?;
+    }
+    out.flush()?;
+    Ok(())
+}
+
+/// What each product costs by itself.
+fn each_alone(calibration: &Calibration, products: &[Product]) -> Result<Vec<(Product, Likeness)>> {
+    let alone = |product: &Product| Ok((*product, calibration.with(&[*product])?));
+    products.iter().map(alone).collect()
+}
+
+/// The products to keep in single precision: those that cost most, as few as it takes.
+fn choose(
+    calibration: &Calibration,
+    alone: &[(Product, Likeness)],
+    all: Likeness,
+    least: f64,
+) -> Result<Vec<Product>> {
+    let mut by_cost = alone.to_vec();
+    by_cost.sort_by(|(_, a), (_, b)| a.mean.total_cmp(&b.mean));
+    let mut rest = by_cost.iter().map(|(product, _)| *product);
+    let (mut kept, mut now) = (Vec::new(), all);
+    while now.mean < least {
+        let Some(worst) = rest.next() else { break };
+        kept.push(worst);
+        let others: Vec<Product> = rest.clone().collect();
+        now = calibration.with(&others)?;
+    }
+    kept.sort();
+    Ok(kept)
+}
+
+/// Bytes of all files of a folder; 0 where it cannot be read.
+fn size(folder: &Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
+    let of = |entry: std::fs::DirEntry| match std::fs::metadata(entry.path()) {
+        Ok(data) if data.is_dir() => size(&entry.path()),
+        Ok(data) => data.len(),
+        Err(_) => 0,
+    };
+    entries.flatten().map(of).sum()
+}
+
+fn write(out: &mut impl Write, report: &Report) -> io::Result<()> {
+    if !report.products.is_empty() {
+        let mut table =
+            Table::new([Align::Right, Align::Left, Align::Right, Align::Right, Align::Left]);
+        table.row(["layer", "alone in 8 bits", "mean cosine", "worst", ""]);
+        for ProductLine { layer, product, cosines, kept } in &report.products {
+            let kept = if *kept { "kept in single precision" } else { "" };
+            let (mean, worst) = (format!("{:.5}", cosines.mean), format!("{:.5}", cosines.worst));
+            table.row([&layer.to_string(), *product, &mean, &worst, kept]);
+        }
+        table.write(out, 0)?;
+        writeln!(out)?;
+    }
+    let mut facts = Table::new([Align::Left, Align::Left]);
+    let cosines =
+        |Cosines { mean, worst }: Cosines| format!("mean cosine {mean:.5}, worst {worst:.5}");
+    facts.row(["texts", &format!("{} {}", report.texts, report.texts_from)]);
+    facts.row(["all in 8 bits", &cosines(report.all)]);
+    if !report.kept.is_empty() {
+        facts.row(["kept", &report.kept.join("; ")]);
+    }
+    facts.row(["as stored", &cosines(report.stored)]);
+    let megabytes = |bytes: u64| format!("{:.1} MB", bytes as f64 / 1e6);
+    let before = report.bytes_before.map(|bytes| format!(", was {}", megabytes(bytes)));
+    let size = format!("{}{}", megabytes(report.bytes), before.unwrap_or_default());
+    facts.row(["size", &size]);
+    facts.row(["model", &report.out.display().to_string()]);
+    facts.write(out, 0)
+}

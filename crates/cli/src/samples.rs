@@ -1,0 +1,79 @@
+//! Texts to try a model on: the user's, or some that are compiled in.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+use serde::Deserialize;
+
+use crate::input::{InputArgs, InputFormat};
+
+/// Sentences of the demo data.
+const SENTENCES: &str = include_str!("../../../data/demo/dev.jsonl");
+
+/// Which texts.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Texts")]
+pub(crate) struct SampleArgs {
+    /// Try it on these texts, a .txt, .jsonl or .csv file; without it, on built-in ones
+    #[arg(short, long, value_name = "FILE|-")]
+    input: Option<PathBuf>,
+
+    /// Format of the input, whatever its name says; standard input is txt without this
+    #[arg(long, value_name = "FORMAT", requires = "input")]
+    input_format: Option<InputFormat>,
+
+    /// The field or column that holds the text [default: text]
+    #[arg(long, value_name = "NAME", requires = "input")]
+    field: Option<String>,
+}
+
+impl SampleArgs {
+    /// The first `most` texts of the user's, or `builtin(sentences)`; and what they are
+    /// called in messages.
+    pub(crate) fn texts(
+        self,
+        most: usize,
+        builtin: impl FnOnce(Vec<String>) -> Vec<String>,
+    ) -> Result<(Vec<String>, String)> {
+        if self.input.is_none() {
+            let texts = builtin(sentences());
+            return Ok((texts, "built-in texts".to_owned()));
+        }
+        let input = InputArgs::of_file(self.input, self.input_format, self.field).open()?;
+        let place = input.place.clone();
+        let texts = input.texts.take(most).map(|text| Ok(text?.text));
+        let texts = texts.collect::<Result<Vec<String>>>()?;
+        match texts.is_empty() {
+            true => Err(place.no_texts()),
+            false => Ok((texts, place.to_string())),
+        }
+    }
+}
+
+/// The built-in sentences.
+fn sentences() -> Vec<String> {
+    #[derive(Deserialize)]
+    struct Row {
+        text: String,
+    }
+    let text = |line: &str| {
+        let row: Row = serde_json::from_str(line).expect("the demo data are rows with a text");
+        row.text
+    };
+    SENTENCES.lines().map(text).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_are_sentences_of_all_lengths() {
+        let sentences = sentences();
+        assert_eq!(sentences.len(), 400);
+        let words = |text: &String| text.split(' ').count();
+        assert!(sentences.iter().map(words).min() < Some(5));
+        assert!(sentences.iter().map(words).max() > Some(25));
+    }
+}
