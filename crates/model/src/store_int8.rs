@@ -4,7 +4,9 @@
 //! `s = max|w| / 127`, rounded to the nearest even. The largest weight of a row
 //! maps to ±127, so nothing is clipped and zero stays zero. Rows are output
 //! channels of linear layers and entries of embedding tables; vectors (biases,
-//! norms) stay `f32`. BERT's pooler is left out, since no sentence vector uses it.
+//! norms) stay `f32`, and so do the tables of positions and token types: they are
+//! small, and what is lost in them is lost in every text. BERT's pooler is left
+//! out, since no sentence vector uses it.
 //!
 //! Weights that read the output of a norm have a factor for each column besides:
 //! `w = q · s · c`. The columns that the norm makes large are divided by it, so
@@ -128,7 +130,9 @@ fn int8_file(folder: &ModelFolder, keep: &[Product]) -> Result<Vec<u8>, Error> {
             let entry = Entry { dtype, shape: shape.to_vec(), data };
             entries.insert(format!("{name}{suffix}"), entry);
         };
-        if parameter.shape.len() != 2 || kept.iter().any(is) {
+        let small = ["position_embeddings.weight", "token_type_embeddings.weight"];
+        let is_small = small.iter().any(|table| name.ends_with(table));
+        if parameter.shape.len() != 2 || is_small || kept.iter().any(is) {
             let mut values = tensor.to_vec();
             // Biases come after their weights in the index.
             let correction = corrections.get(name).into_iter().flatten();

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::html::Html;
 use super::number::{is_share, metric_name, number, rate, score};
 use super::parts::{Key, figure};
-use super::plot::{Axis, Chart, Ink, Layer, SERIES};
+use super::plot::{Axis, Chart, Ink, Layer, SERIES, ticks as ticks_between};
 use super::series::{finite, smoothed, thinned};
 use super::{RunReport, rate_curves};
 
@@ -200,12 +200,13 @@ fn gradient_norm(html: &mut Html, report: &RunReport) {
     figure(html, title, &[], &alt, &chart(report, y, layers));
 }
 
-/// 1, 2 and 5 times powers of ten; the powers alone where these are many.
+/// 1, 2 and 5 times powers of ten; the powers alone where these are many; other
+/// round numbers where there are not two of these.
 pub(super) fn logarithmic_ticks(low: f64, high: f64) -> Vec<(f64, String)> {
     let factors: &[f64] = if high - low < 2.5 { &[1.0, 2.0, 5.0] } else { &[1.0] };
     let every = ((high - low) / 8.0).ceil().max(1.0) as i32;
     let powers = low.floor() as i32..=high.ceil() as i32;
-    powers
+    let ticks: Vec<(f64, String)> = powers
         .filter(|power| power.rem_euclid(every) == 0)
         .flat_map(|power| factors.iter().map(move |factor| factor * 10f64.powi(power)))
         .filter(|value| (low..=high).contains(&value.log10()))
@@ -214,7 +215,12 @@ pub(super) fn logarithmic_ticks(low: f64, high: f64) -> Vec<(f64, String)> {
                 if (1e-3..1e5).contains(&value) { format!("{value}") } else { rate(Some(value)) };
             (value.log10(), text)
         })
-        .collect()
+        .collect();
+    if ticks.len() >= 2 {
+        return ticks;
+    }
+    let linear = ticks_between(10f64.powf(low), 10f64.powf(high), 5).into_iter();
+    linear.filter(|(value, _)| *value > 0.0).map(|(value, text)| (value.log10(), text)).collect()
 }
 
 /// ` Train: from 2.1 to 0.4.`
@@ -276,5 +282,6 @@ mod tests {
         assert_eq!(labels(-0.4, 1.1), ["0.5", "1", "2", "5", "10"]);
         assert_eq!(labels(-4.0, 0.0), ["1e−4", "0.001", "0.01", "0.1", "1"]);
         assert!(labels(-300.0, 300.0).len() < 12);
+        assert_eq!(labels(0.31, 0.62), ["2.5", "3.0", "3.5", "4.0"]);
     }
 }

@@ -341,7 +341,7 @@ fn themed(drawn: &str) -> String {
 }
 
 /// About `count` round numbers between two, both included.
-fn ticks(low: f64, high: f64, count: usize) -> Vec<(f64, String)> {
+pub(super) fn ticks(low: f64, high: f64, count: usize) -> Vec<(f64, String)> {
     let rough = (high - low) / count.max(1) as f64;
     if !(rough.is_finite() && rough > 0.0) {
         return Vec::new();
