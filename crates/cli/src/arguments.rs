@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::command::{
-    check_data, completions, demo, doctor, encode, eval, inspect, man, predict, quantize,
+    bench, check_data, completions, demo, doctor, encode, eval, inspect, man, predict, quantize,
     similarity, tokenize, train,
 };
 
@@ -44,6 +44,7 @@ pub(crate) enum Command {
     Eval(eval::EvalArgs),
     Inspect(inspect::InspectArgs),
     Quantize(quantize::QuantizeArgs),
+    Bench(bench::BenchArgs),
     Doctor(doctor::DoctorArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),

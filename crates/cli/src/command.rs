@@ -12,6 +12,7 @@ pub(crate) mod eval;
 pub(crate) mod predict;
 pub(crate) mod train;
 
+pub(crate) mod bench;
 pub(crate) mod doctor;
 pub(crate) mod inspect;
 pub(crate) mod quantize;
@@ -22,11 +23,14 @@ pub(crate) mod man;
 use std::process::ExitCode;
 
 use anyhow::Result;
+use polyhead_compute::check_instruction_limit;
 
 use crate::arguments::Command;
+use crate::failure::usage;
 
 /// Runs what the user asked for.
 pub(crate) fn run(command: Command) -> Result<ExitCode> {
+    check_instruction_limit().map_err(usage)?;
     match command {
         // Those that can end otherwise than well or badly: by Ctrl-C.
         Command::Demo(args) => return demo::run(args),
@@ -39,6 +43,7 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
         Command::CheckData(args) => check_data::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Quantize(args) => quantize::run(args),
+        Command::Bench(args) => bench::run(args),
         Command::Doctor(args) => doctor::run(args),
         Command::Completions(args) => completions::run(args),
         Command::Man(args) => man::run(args),

@@ -32,9 +32,9 @@ pub(crate) struct LoadArgs {
     #[arg(long, value_name = "TOKENS")]
     max_length: Option<NonZeroUsize>,
 
-    /// Compute the encoder's products in single precision, or faster in 8 bits
-    #[arg(long, value_enum, default_value_t, value_name = "f32|int8", hide_possible_values = true)]
-    precision: PrecisionArg,
+    /// Compute the encoder's products in single precision, or faster in 8 bits [default: f32]
+    #[arg(long, value_enum, value_name = "f32|int8", hide_possible_values = true)]
+    precision: Option<PrecisionArg>,
 
     /// Never ask the network for a model (also: HF_HUB_OFFLINE=1)
     #[arg(long)]
@@ -46,9 +46,8 @@ pub(crate) struct LoadArgs {
 }
 
 /// As users write a [`Precision`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum PrecisionArg {
-    #[default]
     F32,
     Int8,
 }
@@ -101,12 +100,17 @@ impl LoadArgs {
         self.max_length.map(NonZeroUsize::get)
     }
 
-    /// As the libraries take them.
-    pub(crate) fn options(&self) -> LoadOptions {
-        let precision = match self.precision {
+    /// The precision, if the user has named one.
+    pub(crate) fn given_precision(&self) -> Option<Precision> {
+        self.precision.map(|precision| match precision {
             PrecisionArg::F32 => Precision::F32,
             PrecisionArg::Int8 => Precision::Int8,
-        };
+        })
+    }
+
+    /// As the libraries take them.
+    pub(crate) fn options(&self) -> LoadOptions {
+        let precision = self.given_precision().unwrap_or_default();
         let mut options = LoadOptions::default().offline(self.offline).precision(precision);
         if let Some(threads) = self.threads.given() {
             options = options.threads(threads);
@@ -148,6 +152,19 @@ impl ModelArgs {
             self.load.note(notice);
         }
         Ok(encoder)
+    }
+
+    /// The same model in the same way, but for precision, as another process is told.
+    pub(crate) fn arguments(&self) -> Vec<String> {
+        let mut words = Vec::new();
+        let mut add = |flag: &str, value: Option<String>| {
+            words.extend(value.into_iter().flat_map(|value| [flag.to_owned(), value]));
+        };
+        add("--model", self.named().map(str::to_owned));
+        add("--threads", self.load.threads.given().map(|n| n.to_string()));
+        add("--max-length", self.load.max_length().map(|n| n.to_string()));
+        words.extend(self.load.offline.then(|| "--offline".to_owned()));
+        words
     }
 
     /// For messages: the folder or name, or `built-in`.

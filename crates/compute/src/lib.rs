@@ -57,6 +57,6 @@ pub use linear::{Epilogue, linear, linear_keeping, linear_reference};
 pub use linear_gradient::{bias_gradient, linear_gradient_reference, weight_gradient};
 pub use optimizer::{AdamW, adamw, adamw_reference, sum_of_squares};
 pub use packed_matrix::PackedMatrix;
-pub use simd::Isa;
+pub use simd::{INSTRUCTION_LIMIT, Isa, check_instruction_limit};
 pub use storage::{Bytes, StoredTensor, StoredType};
 pub use team::{Team, Threads};

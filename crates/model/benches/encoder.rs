@@ -12,12 +12,12 @@
 
 use std::hint::black_box;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use polyhead_compute::{Epilogue, Isa, PackedMatrix, StoredTensor, Team, Threads, linear};
+use polyhead_compute::{Isa, Team, Threads};
 use polyhead_model::{
     EncodeOptions, Encoder, EncoderConfig, ModelFolder, Precision, SentenceEncoder, Sequences,
-    Workspace,
+    Workspace, product_rate,
 };
 use polyhead_text::TokenBatch;
 
@@ -54,7 +54,7 @@ fn main() {
         operations(&config, &batch) / start.elapsed().as_secs_f64()
     };
     for _ in 0..ROUNDS {
-        peaks.push(product_rate(&threads, isa, &config));
+        peaks.push(product_rate(&threads, &config, isa, None, Duration::from_millis(500)));
         rates.push(rate(&encoder));
         gains.push(rate(&int8) / rates.last().expect("just pushed"));
     }
@@ -85,24 +85,6 @@ fn texts(file: Option<&Path>) -> Vec<String> {
     }
 }
 
-/// Operations per second of `x Wᵀ` on all threads, each with rows of its own.
-fn product_rate(threads: &Threads, isa: Isa, config: &EncoderConfig) -> f64 {
-    let (inputs, outputs) = (config.hidden_size, config.intermediate_size);
-    let weight = StoredTensor::from_f32(vec![outputs, inputs], &vec![0.01; outputs * inputs]);
-    let weight = PackedMatrix::pack(isa, &[&weight], &Team::solo());
-    let x = vec![0.5; GROUP_TOKENS * inputs];
-    let repeats = 400;
-    let start = Instant::now();
-    threads.for_each(threads.count(), |_| {
-        let mut out = vec![0.0; GROUP_TOKENS * outputs];
-        for _ in 0..repeats {
-            linear(&Team::solo(), black_box(&x), &weight, Epilogue::default(), &mut out);
-        }
-    });
-    let count = threads.count() * repeats * 2 * GROUP_TOKENS * inputs * outputs;
-    count as f64 / start.elapsed().as_secs_f64()
-}
-
 fn forward(threads: &Threads, encoder: &Encoder, batch: &TokenBatch) {
     let mut groups = vec![TokenBatch::default()];
     for i in 0..batch.len() {
@@ -127,9 +109,7 @@ fn forward(threads: &Threads, encoder: &Encoder, batch: &TokenBatch) {
 }
 
 fn operations(config: &EncoderConfig, batch: &TokenBatch) -> f64 {
-    let (d, f) = (config.hidden_size, config.intermediate_size);
-    let one = |tokens: usize| tokens * 2 * (4 * d * d + 2 * d * f) + 4 * tokens * tokens * d;
-    (0..batch.len()).map(|i| (one(batch.sequence(i).len()) * config.layers) as f64).sum()
+    (0..batch.len()).map(|i| config.operations(batch.sequence(i).len())).sum()
 }
 
 fn median(mut values: Vec<f64>) -> f64 {

@@ -50,6 +50,7 @@ pub use error::{Error, ErrorKind};
 pub use evaluate::{EvaluateOptions, Evaluation, evaluate};
 pub use finish::{RunSummary, TaskSummary};
 pub use learner::{ForwardTimes, Learner, Lesson, StepOutcome, TaskStep};
+pub use machine::{peak_memory, processor};
 pub use objective::Objective;
 pub use observer::{Evaluated, Event, Observer, Progress, TaskProgress};
 pub use packed_rows::{PackedRows, Targets, cut};

@@ -1,14 +1,14 @@
 //! What a report says of the machine, where the system tells.
 
 /// The most memory this process has held, in bytes.
-pub(crate) fn peak_memory() -> Option<u64> {
+pub fn peak_memory() -> Option<u64> {
     let kilobytes: u64 =
         field("/proc/self/status", "VmHWM")?.split_whitespace().next()?.parse().ok()?;
     Some(1024 * kilobytes)
 }
 
 /// The processor's name; empty where it is not told.
-pub(crate) fn processor() -> String {
+pub fn processor() -> String {
     field("/proc/cpuinfo", "model name").unwrap_or_default()
 }
 

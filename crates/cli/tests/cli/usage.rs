@@ -2,6 +2,7 @@
 //! a model.
 
 use super::Folder;
+use super::train::tiny_model;
 
 #[test]
 fn wrong_usage_is_exit_code_2() {
@@ -69,4 +70,32 @@ fn completions_and_manual_pages_know_the_commands() {
     assert!(names.contains(&"polyhead.1".to_owned()), "{names:?}");
     assert!(names.contains(&"polyhead-encode.1".to_owned()), "{names:?}");
     folder.run(&["man", "missing"]).fails(1, &["missing"]);
+}
+
+#[test]
+fn instruction_sets_can_be_limited() {
+    let folder = Folder::new();
+    let limited = |set: &str| {
+        folder
+            .command()
+            .env("POLYHEAD_MAX_ISA", set)
+            .args(["doctor", "--json", "-m", &tiny_model(), "--precision", "int8"])
+            .output()
+            .unwrap()
+    };
+    let output = limited("portable");
+    assert!(output.status.success(), "{output:?}");
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (&report["simd"], &report["int8_products"]),
+        (&"portable".into(), &"portable".into())
+    );
+    let output = limited("avx3");
+    assert_eq!(output.status.code(), Some(2));
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        error.contains("POLYHEAD_MAX_ISA: expected one of portable")
+            && error.contains("found avx3"),
+        "{error}"
+    );
 }

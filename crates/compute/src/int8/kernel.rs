@@ -16,7 +16,7 @@ mod vnni;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 
-use crate::simd::Simd;
+use crate::simd::{Simd, allows};
 
 /// A tile of integer sums: `out[i, j] = Σₖ left[i, k] · right[k, j]`.
 pub(super) struct Sums<K: Kernel> {
@@ -107,9 +107,11 @@ enum Level {
 }
 
 impl Int8Isa {
-    /// The fastest that this processor has.
+    /// The fastest that this processor has, within
+    /// [`INSTRUCTION_LIMIT`](crate::INSTRUCTION_LIMIT).
     pub fn detect() -> Self {
-        *Self::available().last().expect("portable is always there")
+        let allowed = Self::available().into_iter().filter(|isa| allows(isa.name()));
+        allowed.last().unwrap_or(Self(Level::Portable(portable::Portable)))
     }
 
     /// All that this processor has, slowest first.

@@ -5,6 +5,7 @@
 //! `new` checks. [`Isa`] holds the one that was chosen; [`dispatch`] enters a
 //! function compiled for it.
 
+mod limit;
 mod portable;
 
 #[cfg(target_arch = "x86_64")]
@@ -14,6 +15,8 @@ mod avx512;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 
+pub(crate) use limit::allows;
+pub use limit::{INSTRUCTION_LIMIT, check_instruction_limit};
 pub(crate) use portable::Portable;
 
 #[cfg(target_arch = "x86_64")]
@@ -132,9 +135,10 @@ pub(crate) enum Level {
 }
 
 impl Isa {
-    /// The best that this processor has.
+    /// The best that this processor has, within [`INSTRUCTION_LIMIT`].
     pub fn detect() -> Self {
-        *Self::available().last().expect("portable is always there")
+        let allowed = Self::available().into_iter().filter(|isa| allows(isa.name()));
+        allowed.last().unwrap_or(Self(Level::Portable(Portable)))
     }
 
     /// All that this processor has, slowest first.

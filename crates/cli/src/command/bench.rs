@@ -1,0 +1,109 @@
+//! `polyhead bench`: how fast this model is on this machine, in a minute.
+
+mod compare;
+mod measure;
+mod report;
+
+use std::fs;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use polyhead_model::Precision;
+
+use self::measure::{Job, measure};
+use self::report::Report;
+use crate::model::ModelArgs;
+use crate::samples::SampleArgs;
+
+const HELP: &str = "\
+Measures, in turns, encoding of many texts in single precision and in 8 bits, and
+the time that one text takes, by its length. Products: what a bare matrix product
+of the model's size does on all threads, and which share of that the encoder
+reaches. Load and memory: of a process of its own that loads the model and
+encodes one text.
+
+The machine should have nothing else to do. Two results can be compared:
+
+Examples:
+  polyhead bench
+  polyhead bench -m my-model/ -i texts.txt --json > a.json
+  polyhead bench --compare a.json b.json";
+
+/// Texts of a file that are encoded in a pass, at most.
+const MOST_TEXTS: usize = 1000;
+/// Built-in texts of a pass.
+const TEXTS: usize = 256;
+
+/// Measure the speed of a model on this machine
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub(crate) struct BenchArgs {
+    /// Seconds that all measurements take, about
+    #[arg(long, value_name = "N", default_value_t = 40, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    seconds: u64,
+
+    /// Compare two results of `bench --json`; measures nothing
+    #[arg(long, num_args = 2, value_names = ["A.json", "B.json"], help_heading = "Output")]
+    compare: Vec<PathBuf>,
+
+    /// Print JSON
+    #[arg(long, help_heading = "Output")]
+    json: bool,
+
+    /// Load the model, encode one text and say what that took
+    #[arg(long, hide = true)]
+    probe: bool,
+
+    #[command(flatten)]
+    samples: SampleArgs,
+
+    #[command(flatten)]
+    model: ModelArgs,
+}
+
+/// Measures, or compares what was measured.
+pub(crate) fn run(args: BenchArgs) -> Result<()> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    if let [a, b] = &args.compare[..] {
+        compare::write(&mut out, &read(a)?, &read(b)?)?;
+        return Ok(out.flush()?);
+    }
+    if args.probe {
+        serde_json::to_writer(&mut out, &measure::probe(&args.model)?).map_err(io::Error::from)?;
+        return Ok(out.flush()?);
+    }
+    let (texts, texts_from) = args.samples.texts(MOST_TEXTS, mixed)?;
+    let precisions = match args.model.load.given_precision() {
+        Some(precision) => vec![precision],
+        None => vec![Precision::F32, Precision::Int8],
+    };
+    let time = Duration::from_secs(args.seconds);
+    let report = measure(Job { model: &args.model, texts, texts_from, precisions, time })?;
+    if args.json {
+        serde_json::to_writer_pretty(&mut out, &report).map_err(io::Error::from)?;
+        writeln!(out)?;
+    } else {
+        report.write(&mut out)?;
+    }
+    Ok(out.flush()?)
+}
+
+fn read(path: &Path) -> Result<Report> {
+    let place = || path.display().to_string();
+    let text = fs::read_to_string(path).with_context(place)?;
+    serde_json::from_str(&text).with_context(place)
+}
+
+/// Texts of one to seven sentences, from a few words to two hundred.
+fn mixed(sentences: Vec<String>) -> Vec<String> {
+    let text = |i: usize| {
+        let count = 1 + i * i % 7;
+        let parts: Vec<&str> =
+            (0..count).map(|j| sentences[(i * 7 + j) % sentences.len()].as_str()).collect();
+        parts.join(" ")
+    };
+    (0..TEXTS).map(text).collect()
+}

@@ -1,0 +1,136 @@
+//! What `bench` has measured, for people and for programs.
+
+use std::io::{self, Write};
+
+use serde::{Deserialize, Serialize};
+
+use crate::table::{Align, Table, thousands};
+
+/// As `bench --json` prints it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Report {
+    pub(super) version: String,
+    pub(super) model: String,
+    pub(super) processor: String,
+    pub(super) instructions: String,
+    pub(super) threads: usize,
+    pub(super) texts: usize,
+    pub(super) texts_from: String,
+    /// Of one pass.
+    pub(super) tokens: usize,
+    pub(super) results: Vec<Measured>,
+}
+
+/// What was measured in one precision.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Measured {
+    pub(super) precision: String,
+    /// Of products in 8 bits.
+    pub(super) kernels: Option<String>,
+    pub(super) texts_per_second: Spread,
+    pub(super) tokens_per_second: Spread,
+    /// Rate in each pass over that of the first precision in the pass before it.
+    pub(super) times_as_fast: Option<f64>,
+    /// Of a bare product, in thousand millions a second.
+    pub(super) product_gops: f64,
+    /// Of the encoder, of its products and attention.
+    pub(super) encoder_gops: f64,
+    /// Of all passes, the median one.
+    pub(super) share_of_product: f64,
+    pub(super) latency: Vec<Latency>,
+    /// From the start of the program to a model that is ready.
+    pub(super) load_ms: f64,
+    /// … to the first vector.
+    pub(super) first_vector_ms: f64,
+    pub(super) peak_memory: Option<u64>,
+}
+
+/// Median and ends of several passes.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct Spread {
+    pub(super) median: f64,
+    pub(super) min: f64,
+    pub(super) max: f64,
+}
+
+/// What one text takes.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct Latency {
+    pub(super) tokens: usize,
+    pub(super) calls: usize,
+    pub(super) p50_ms: f64,
+    pub(super) p90_ms: f64,
+    pub(super) p99_ms: f64,
+}
+
+impl Spread {
+    /// # Panics
+    /// If there are no values.
+    pub(super) fn of(mut values: Vec<f64>) -> Self {
+        values.sort_by(f64::total_cmp);
+        Self { median: values[values.len() / 2], min: values[0], max: values[values.len() - 1] }
+    }
+}
+
+impl Report {
+    /// Tables for people.
+    pub(super) fn write(&self, out: &mut impl Write) -> io::Result<()> {
+        let mut facts = Table::new([Align::Left, Align::Left]);
+        facts.row(["version", &self.version]);
+        facts.row(["model", &self.model]);
+        facts.row([
+            "machine",
+            &format!("{} threads, {}, {}", self.threads, self.instructions, self.processor),
+        ]);
+        let texts = format!(
+            "{} {}, {} tokens",
+            thousands(self.texts as u64),
+            self.texts_from,
+            thousands(self.tokens as u64)
+        );
+        facts.row(["texts", &texts]);
+        facts.write(out, 0)?;
+        writeln!(out)?;
+
+        let columns = [Align::Left].into_iter().chain(self.results.iter().map(|_| Align::Right));
+        let mut table = Table::new(columns);
+        for (name, cell) in LINES {
+            let cells = self.results.iter().map(cell);
+            if cells.clone().any(|cell| cell.is_some()) {
+                let cells = cells.map(Option::unwrap_or_default);
+                table.row([(*name).to_owned()].into_iter().chain(cells));
+            }
+        }
+        let lengths = self.results.first().map_or(0, |first| first.latency.len());
+        for i in 0..lengths {
+            let tokens = self.results[0].latency[i].tokens;
+            let name = format!("{tokens} tokens, p50 · p90 · p99 ms");
+            let cell = |result: &Measured| {
+                let Latency { p50_ms, p90_ms, p99_ms, .. } = result.latency[i];
+                format!("{p50_ms:.2} · {p90_ms:.2} · {p99_ms:.2}")
+            };
+            table.row([name].into_iter().chain(self.results.iter().map(cell)));
+        }
+        table.write(out, 0)
+    }
+}
+
+type Cell = fn(&Measured) -> Option<String>;
+
+/// The lines of the table, before those about latency.
+const LINES: &[(&str, Cell)] = &[
+    ("", |m| Some(m.precision.clone())),
+    ("8-bit products", |m| m.kernels.clone()),
+    ("texts a second", |m| Some(format!("{:.1}", m.texts_per_second.median))),
+    ("  slowest to fastest pass", |m| {
+        Some(format!("{:.1} – {:.1}", m.texts_per_second.min, m.texts_per_second.max))
+    }),
+    ("tokens a second", |m| Some(thousands(m.tokens_per_second.median as u64))),
+    ("times as fast", |m| m.times_as_fast.map(|times| format!("{times:.2}"))),
+    ("bare product, Gop/s", |m| Some(format!("{:.0}", m.product_gops))),
+    ("encoder, Gop/s", |m| Some(format!("{:.0}", m.encoder_gops))),
+    ("share of the product", |m| Some(format!("{:.1} %", 100.0 * m.share_of_product))),
+    ("loaded after, ms", |m| Some(format!("{:.0}", m.load_ms))),
+    ("first vector after, ms", |m| Some(format!("{:.0}", m.first_vector_ms))),
+    ("peak memory, MB", |m| m.peak_memory.map(|bytes| format!("{:.0}", bytes as f64 / 1e6))),
+];

@@ -1,0 +1,34 @@
+//! A limit to the instruction sets that are chosen, for users and for measurements.
+
+use std::sync::OnceLock;
+
+/// The environment variable that names the best set to be used.
+pub const INSTRUCTION_LIMIT: &str = "POLYHEAD_MAX_ISA";
+
+/// All sets of all processors, each better than those before it.
+const SETS: [&str; 8] =
+    ["portable", "neon", "neon-dotprod", "avx2", "avx-vnni", "avx512", "avx512-vnni", "amx-int8"];
+
+/// Whether set `name` may be chosen.
+///
+/// What the variable says is read once; a name that is not one is no limit, and
+/// an error of [`check_instruction_limit`].
+pub(crate) fn allows(name: &str) -> bool {
+    static LIMIT: OnceLock<Option<usize>> = OnceLock::new();
+    let place = |name: &str| SETS.iter().position(|set| *set == name);
+    let limit = *LIMIT.get_or_init(|| place(&std::env::var(INSTRUCTION_LIMIT).ok()?));
+    limit.is_none_or(|limit| place(name).is_some_and(|place| place <= limit))
+}
+
+/// Checks what [`INSTRUCTION_LIMIT`] says, if it is set.
+///
+/// # Errors
+/// A message that names the sets there are.
+pub fn check_instruction_limit() -> Result<(), String> {
+    match std::env::var(INSTRUCTION_LIMIT) {
+        Ok(name) if !SETS.contains(&name.as_str()) => {
+            Err(format!("{INSTRUCTION_LIMIT}: expected one of {}, found {name}", SETS.join(", ")))
+        }
+        _ => Ok(()),
+    }
+}
