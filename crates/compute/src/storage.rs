@@ -131,8 +131,8 @@ pub struct StoredTensor {
     shape: Vec<usize>,
     /// One per row for [`StoredType::I8`], else empty. Shared: handles are cloned.
     scales: Arc<[f32]>,
-    /// One per column, or empty: what numbers are multiplied with besides.
-    columns: Arc<[f32]>,
+    /// One per column: what numbers are multiplied with besides.
+    columns: Option<Arc<Vec<f32>>>,
 }
 
 impl StoredTensor {
@@ -145,7 +145,7 @@ impl StoredTensor {
     pub fn new(bytes: Bytes, kind: StoredType, shape: Vec<usize>, scales: Vec<f32>) -> Self {
         let count: usize = shape.iter().product();
         assert_eq!(bytes.len(), count * kind.size(), "bytes of a {shape:?} tensor");
-        let tensor = Self { bytes, kind, shape, scales: scales.into(), columns: [].into() };
+        let tensor = Self { bytes, kind, shape, scales: scales.into(), columns: None };
         let expected = if kind == StoredType::I8 { tensor.rows() } else { 0 };
         assert_eq!(tensor.scales.len(), expected, "scales of a {:?} tensor", tensor.shape);
         tensor
@@ -197,7 +197,9 @@ impl StoredTensor {
             StoredType::I8 => {
                 let scale = self.scales[row];
                 convert(bytes, out, |b| f32::from(i8::from_le_bytes(b)) * scale);
-                for (number, factor) in out.iter_mut().zip(&*self.columns) {
+                for (number, factor) in
+                    out.iter_mut().zip(self.column_factors().unwrap_or_default())
+                {
                     *number *= factor;
                 }
             }
@@ -212,13 +214,13 @@ impl StoredTensor {
     pub fn with_columns(mut self, columns: Vec<f32>) -> Self {
         assert_eq!(self.kind, StoredType::I8, "type of a tensor with factors of columns");
         assert_eq!(columns.len(), self.columns(), "factors of columns");
-        self.columns = columns.into();
+        self.columns = Some(Arc::new(columns));
         self
     }
 
     /// The factor of each column, where there are any.
     pub fn column_factors(&self) -> Option<&[f32]> {
-        (!self.columns.is_empty()).then_some(&*self.columns)
+        self.columns.as_ref().map(|columns| columns.as_slice())
     }
 
     /// The tensor in 8 bits, by [`quantize_weights`](crate::quantize_weights); one

@@ -110,8 +110,10 @@ impl Int8Isa {
     /// The fastest that this processor has, within
     /// [`INSTRUCTION_LIMIT`](crate::INSTRUCTION_LIMIT).
     pub fn detect() -> Self {
-        let allowed = Self::available().into_iter().filter(|isa| allows(isa.name()));
-        allowed.last().unwrap_or(Self(Level::Portable(portable::Portable)))
+        let mut best_first = Self::available().into_iter().rev();
+        best_first
+            .find(|isa| allows(isa.name()))
+            .unwrap_or(Self(Level::Portable(portable::Portable)))
     }
 
     /// All that this processor has, slowest first.

@@ -137,8 +137,8 @@ pub(crate) enum Level {
 impl Isa {
     /// The best that this processor has, within [`INSTRUCTION_LIMIT`].
     pub fn detect() -> Self {
-        let allowed = Self::available().into_iter().filter(|isa| allows(isa.name()));
-        allowed.last().unwrap_or(Self(Level::Portable(Portable)))
+        let mut best_first = Self::available().into_iter().rev();
+        best_first.find(|isa| allows(isa.name())).unwrap_or(Self(Level::Portable(Portable)))
     }
 
     /// All that this processor has, slowest first.
