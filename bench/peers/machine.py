@@ -5,7 +5,7 @@ import platform
 from pathlib import Path
 
 TICKS = os.sysconf("SC_CLK_TCK")
-FLAGS = {"avx", "avx2", "fma", "f16c", "avx_vnni", "avx512f", "avx512bw", "avx512vl", "avx512_vnni", "avx512_bf16", "amx_int8"}
+FLAGS = {"avx", "avx2", "fma", "f16c", "avx_vnni", "avx512f", "avx512bw", "avx512vl", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16"}
 
 
 def describe() -> dict:

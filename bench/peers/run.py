@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Encodes the same texts with Polyhead and with sentence-transformers' back ends, in turns, and prints one table.
+"""Encodes the same texts with Polyhead and with its peers, in turns, and prints two tables.
 
-    python3 bench/encode/run.py --model DIR --corpus DIR --out results.json
+    python3 bench/peers/run.py --model DIR --corpus DIR --plot plot.svg --out results.json
 
 Every back end is a process that stays loaded; in each round each of them gets
 one pass, so that a machine which slows down slows all of them. See `README.md`.
@@ -13,19 +13,27 @@ import os
 import shlex
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass, field
+from datetime import date
+from itertools import chain, cycle, islice
 from pathlib import Path
-from statistics import median
 
+import backends
 import machine
+import plot
 import prepare
-from export import INT8_FILES
+import results
 
-#: Twenty tokens with [CLS] and [SEP].
-SENTENCE = "The train to the coast leaves every morning at seven and arrives just before the shops open."
-BASE = "st-torch"
-PACKAGES = ["torch", "transformers", "sentence-transformers", "tokenizers", "onnxruntime", "optimum-onnx", "openvino"]
+#: Each is one token in the vocabularies of BERT.
+WORDS = "The train to the coast leaves every morning at seven and arrives just before the shops open .".split()
+#: Tokens of the texts whose latency is measured, [CLS] and [SEP] included.
+LENGTHS = (3, 8, 20, 64, 256)
+PACKAGES = ["torch", "transformers", "sentence-transformers", "tokenizers", "onnxruntime", "optimum-onnx"]
+PACKAGES += ["optimum-intel", "openvino", "nncf"]
+CRATES = {"fastembed": ["fastembed", "ort", "tokenizers"], "candle": ["candle-transformers", "tokenizers"]}
+MARKS = ("<!-- bench/peers begins -->", "<!-- bench/peers ends -->")
 
 
 @dataclass
@@ -60,31 +68,28 @@ class Patience:
 
 def main() -> None:
     arguments = parse_arguments()
-    pythons = environments(arguments)
-    commands = backend_commands(arguments, pythons)
-    jobs = {
-        "mixed": {"cmd": "encode", "file": str(arguments.corpus.resolve() / "mixed.txt"), "limit": arguments.limit},
-        "short": {"cmd": "encode", "file": str(arguments.corpus.resolve() / "short.txt"), "limit": arguments.limit_short},
-        "latency": {"cmd": "latency", "text": SENTENCE, "n": arguments.latency},
-    }
-    workers = [start(name, command, jobs["mixed"]) for name, command in commands.items()]
-    patience = Patience(arguments.quiet, time.monotonic() + arguments.patience)
-    for number in range(arguments.rounds):
-        # Each round begins with another worker: none always follows the same neighbour.
-        for worker in workers[number % len(workers) :] + workers[: number % len(workers)]:
-            for job, command in jobs.items():
-                measured = measure_quietly(worker, command, workers, patience)
-                worker.passes.setdefault(job, []).append(measured)
-                print(f"round {number + 1} {worker.name} {job}: {json.dumps(measured)}", file=sys.stderr)
-    memory = {worker.name: machine.peak_memory_mb(worker.process.pid) for worker in workers}
-    stop(workers)
-    check_tokens(workers)
-    rows = {worker.name: summarize(worker, workers) | {"peak_memory_mb": memory[worker.name]} for worker in workers}
-    print(table(rows))
-    print(disturbance(workers))
+    names = backends.choose(arguments.skip, arguments.model)
+    pythons = backends.interpreters(arguments, names)
+    commands = backends.commands(arguments, names, pythons)
+    with tempfile.TemporaryDirectory() as folder:
+        vectors = {name: Path(folder, name) for name in names}
+        mixed = texts_command(arguments, "mixed")
+        workers = [start(name, command, mixed | {"cmd": "vectors", "out": str(vectors[name])}) for name, command in commands.items()]
+        measure_rounds(workers, jobs(arguments), arguments)
+        memory = {worker.name: machine.peak_memory_mb(worker.process.pid) for worker in workers}
+        stop(workers)
+        check_tokens(workers)
+        rows = summaries(workers, memory, vectors)
+    facts = report(arguments, pythons, workers, rows)
+    text = without_paths(page(facts, workers, rows), arguments, pythons)
+    print(text)
+    if arguments.plot:
+        settings = f"{arguments.model.resolve().name}, {arguments.threads} threads, median and range of {arguments.rounds} rounds"
+        arguments.plot.write_text(plot.bars(rows, "mixed", f"mixed texts a second: {settings}"))
+    if arguments.page:
+        write_between_marks(arguments.page, text)
     if arguments.out:
-        raw = json.dumps(report(arguments, pythons, workers, rows), indent=1)
-        arguments.out.write_text(without_paths(raw, arguments, pythons) + "\n")
+        arguments.out.write_text(without_paths(json.dumps(facts, indent=1), arguments, pythons) + "\n")
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -100,57 +105,60 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--limit", type=int, default=1000, help="lines of mixed.txt")
     parser.add_argument("--limit-short", type=int, help="lines of short.txt, all by default")
-    parser.add_argument("--latency", type=int, default=200, help="calls with one sentence per round")
+    parser.add_argument("--latency", type=int, default=200, help="calls with one short text per round, fewer with a longer one")
     parser.add_argument("--quiet", type=float, default=0.1, metavar="CORES", help="repeat a pass while others used more CPU than this")
     parser.add_argument("--patience", type=float, default=0, metavar="SECONDS", help="for how long to insist on --quiet")
-    parser.add_argument("--openvino", action="store_true", help="add OpenVINO")
-    parser.add_argument("--skip", nargs="+", default=[], metavar="NAME", help="back ends to leave out, such as polyhead")
+    parser.add_argument("--skip", nargs="+", default=[], metavar="NAME", choices=backends.NAMES, help="rows to leave out, such as candle")
+    parser.add_argument("--plot", type=Path, help="SVG file to write")
+    parser.add_argument("--page", type=Path, help=f"Markdown file to write the tables into, between the lines {' and '.join(MARKS)}")
     parser.add_argument("--out", type=Path, help="raw results as JSON")
     arguments = parser.parse_args()
     arguments.env = arguments.env.absolute()
+    if arguments.page and not all(mark in arguments.page.read_text() for mark in MARKS):
+        parser.error(f"{arguments.page}: has no lines {' and '.join(MARKS)}")
     return arguments
 
 
-def environments(arguments: argparse.Namespace) -> dict[str, Path]:
-    """The interpreters by stack; absolute, and not resolved: that would lead out of a virtual environment."""
-    extra = ["optimum-intel[openvino]==1.27.0"] if arguments.openvino else []
-    torch = arguments.python or prepare.python_environment(arguments.env / "torch", "requirements-torch.txt", [])
-    onnx = arguments.python_onnx or prepare.python_environment(arguments.env / "onnx", "requirements-onnx.txt", extra)
-    return {"torch": torch.absolute(), "onnx": onnx.absolute()}
+def texts_command(arguments: argparse.Namespace, corpus: str) -> dict:
+    """A pass over the texts of a corpus."""
+    limit = {"mixed": arguments.limit, "short": arguments.limit_short}[corpus]
+    return {"cmd": "encode", "file": str(arguments.corpus.resolve() / f"{corpus}.txt"), "limit": limit}
 
 
-def backend_commands(arguments: argparse.Namespace, pythons: dict[str, Path]) -> dict[str, list[str]]:
-    """The command line of every back end of this run, in the order of the table."""
-    presets = ["avx2"] + ["avx512_vnni"] * ("avx512_vnni" in machine.describe()["simd"])
-    model = arguments.model.resolve()
-    exported = arguments.env / "models" / model.name
-    exports = {"st-onnx": ["--backend", "onnx", "--file", "onnx/model.onnx"]}
-    exports |= {f"st-onnx-int8-{preset}": ["--backend", "onnx", "--file", INT8_FILES[preset]] for preset in presets}
-    if arguments.openvino:
-        exports["st-openvino"] = ["--backend", "openvino", "--file", "openvino/openvino_model.xml"]
-        exports["st-openvino-f32"] = [*exports["st-openvino"], "--f32"]
-    threads = ["--threads", str(arguments.threads)]
-    script = str(prepare.HERE / "worker.py")
-    commands = {BASE: [str(pythons["torch"]), script, "--backend", "torch", "--model", str(model), *threads]}
-    for name, options in exports.items():
-        commands[name] = [str(pythons["onnx"]), script, "--model", str(exported), *options, *threads]
-    chosen = {name: command for name, command in commands.items() if name not in arguments.skip}
-    if chosen.keys() & exports.keys():
-        prepare.export_models(pythons["onnx"], model, exported, presets, arguments.openvino)
-    if "polyhead" not in arguments.skip:
-        chosen["polyhead"] = [str(prepare.rust_worker()), "--model", str(model), *threads]
-    return chosen
+def jobs(arguments: argparse.Namespace) -> dict[str, dict]:
+    """What a worker does in a round: commands by name."""
+    corpora = {corpus: texts_command(arguments, corpus) for corpus in results.CORPORA}
+    # About as long for the longest text as for the middle one.
+    calls = {length: max(1, arguments.latency * 32 // max(32, length)) for length in LENGTHS}
+    return corpora | {f"latency {length}": {"cmd": "latency", "text": sentence(length), "n": calls[length]} for length in LENGTHS}
 
 
-def start(name: str, command: list[str], job: dict) -> Worker:
-    """Starts a worker and has it load and warm up on some of the texts."""
+def sentence(tokens: int) -> str:
+    """A text of so many tokens, specials included."""
+    return " ".join(islice(cycle(WORDS), tokens - 2))
+
+
+def start(name: str, command: list[str], vectors: dict) -> Worker:
+    """Starts a worker and has it load, and warm up by writing the vectors for the cosines."""
     print("$", shlex.join(command), file=sys.stderr)
     # The libraries' progress bars would drown the lines about the rounds; a failure still shows as an early end.
     log = None if os.environ.get("BENCH_VERBOSE") else subprocess.DEVNULL
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True)
     worker = Worker(name, command, process)
-    worker.ask(**job | {"limit": 200})
+    worker.ask(**vectors)
     return worker
+
+
+def measure_rounds(workers: list[Worker], commands: dict[str, dict], arguments: argparse.Namespace) -> None:
+    """All rounds; each begins with another worker, so that none always follows the same neighbour."""
+    patience = Patience(arguments.quiet, time.monotonic() + arguments.patience)
+    for number in range(arguments.rounds):
+        first = number % len(workers)
+        for worker in workers[first:] + workers[:first]:
+            for job, command in commands.items():
+                measured = measure_quietly(worker, command, workers, patience)
+                worker.passes.setdefault(job, []).append(measured)
+                print(f"round {number + 1} {worker.name} {job}: {json.dumps(measured)}", file=sys.stderr)
 
 
 def measure_quietly(worker: Worker, command: dict, workers: list[Worker], patience: Patience) -> dict:
@@ -201,53 +209,19 @@ def check_tokens(workers: list[Worker]) -> None:
     for job in workers[0].passes:
         counts = {worker.name: worker.passes[job][0]["tokens"] for worker in workers}
         if len(set(counts.values())) > 1:
-            sys.exit(f"{job}: the back ends count different tokens: {counts}")
+            sys.exit(f"{job}: token counts differ: {counts}")
 
 
-def summarize(worker: Worker, workers: list[Worker]) -> dict:
-    """Medians and spreads; the ratio is the median of the rounds' ratios, so that it is between neighbours in time."""
-    summary = {}
-    base = next((other for other in workers if other.name == BASE), None)
-    for corpus in ("mixed", "short"):
-        passes = worker.passes[corpus]
-        speeds = [one["texts"] / one["seconds"] for one in passes]
-        summary[corpus] = {
-            "texts_per_s": median(speeds),
-            "min": min(speeds),
-            "max": max(speeds),
-            "tokens_per_s": median(one["tokens"] / one["seconds"] for one in passes),
-            "ratio": median(b["seconds"] / own["seconds"] for b, own in zip(base.passes[corpus], passes)) if base else None,
-        }
-    return summary | {key: median(one[key] for one in worker.passes["latency"]) for key in ("p50_ms", "p99_ms")}
-
-
-def table(rows: dict[str, dict]) -> str:
-    """One Markdown table."""
-    corpus = ["texts/s", "min–max", "tokens/s", "ratio"]
-    head = ["back end", *(f"{name} {column}" for name in ("mixed", "short") for column in corpus), "p50 ms", "p99 ms", "peak MB"]
-    lines = ["| " + " | ".join(head) + " |", "|---" + "|---:" * (len(head) - 1) + "|"]
-    for name, row in rows.items():
-        cells = [name, *corpus_cells(row["mixed"]), *corpus_cells(row["short"])]
-        cells += [f"{row['p50_ms']:.2f}", f"{row['p99_ms']:.2f}", f"{row['peak_memory_mb']:.0f}"]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
-def corpus_cells(summary: dict) -> list[str]:
-    """The four cells of a corpus."""
-    ratio = "–" if summary["ratio"] is None else f"{summary['ratio']:.2f}"
-    speeds = [f"{summary['texts_per_s']:.1f}", f"{summary['min']:.1f}–{summary['max']:.1f}"]
-    return [*speeds, f"{summary['tokens_per_s']:,.0f}", ratio]
-
-
-def disturbance(workers: list[Worker]) -> str:
-    """How quiet the machine was."""
-    passes = [one for worker in workers for job in worker.passes.values() for one in job]
-    lines = []
-    for key, who in (("waiting_cores", "the waiting workers"), ("other_cores", "other processes")):
-        values = [one[key] for one in passes]
-        lines.append(f"Cores used by {who} during a pass: median {median(values):.2f}, worst {max(values):.2f}.")
-    return "\n".join(lines)
+def summaries(workers: list[Worker], memory: dict[str, float], vectors: dict[str, Path]) -> dict[str, dict]:
+    """The rows of the tables."""
+    base = next((worker for worker in workers if worker.name == backends.BASE), None)
+    rows = {}
+    for worker in workers:
+        texts = worker.passes["mixed"][0]["texts"]
+        like = results.cosines(vectors[worker.name], vectors[base.name], texts) if base and worker is not base else None
+        summary = results.summarize(worker.passes, base.passes if base else None)
+        rows[worker.name] = summary | {"peak_memory_mb": memory[worker.name], "cosine": like}
+    return rows
 
 
 def report(arguments: argparse.Namespace, pythons: dict[str, Path], workers: list[Worker], rows: dict) -> dict:
@@ -256,19 +230,56 @@ def report(arguments: argparse.Namespace, pythons: dict[str, Path], workers: lis
         "import json,sys;from importlib.metadata import packages_distributions as p,version as v;"
         "have={n for names in p().values() for n in names};print(json.dumps({n: v(n) for n in sys.argv[1:] if n in have}))"
     )
+    versions = {name: json.loads(prepare.output([str(path), "-c", list_versions, *PACKAGES]) or "{}") for name, path in pythons.items()}
+    chosen = {worker.name for worker in workers}
+    versions |= {name: prepare.locked_versions(f"{name}-worker", crates) for name, crates in CRATES.items() if name in chosen}
     return {
+        "date": date.today().isoformat(),
         "machine": machine.describe(),
         "commit": prepare.output(["git", "rev-parse", "HEAD"]),
         "changed_files": len(prepare.output(["git", "status", "--porcelain"]).splitlines()),
         "rustc": prepare.output(["rustc", "--version"]),
-        "python": {name: json.loads(prepare.output([str(path), "-c", list_versions, *PACKAGES]) or "{}") for name, path in pythons.items()},
-        "command": shlex.join(sys.argv),
+        "versions": versions,
+        "command": shlex.join(["python3", *sys.argv]),
         "settings": {key: str(value) for key, value in vars(arguments).items()},
-        "sentence": SENTENCE,
+        "words": WORDS,
         "workers": {worker.name: shlex.join(worker.command) for worker in workers},
         "summary": rows,
         "passes": {worker.name: worker.passes for worker in workers},
     }
+
+
+def page(facts: dict, workers: list[Worker], rows: dict[str, dict]) -> str:
+    """Tables, and what they were measured with."""
+    settings, found = facts["settings"], facts["machine"]
+    model, threads, rounds = Path(settings["model"]).resolve().name, settings["threads"], settings["rounds"]
+    counts = {job: workers[0].passes[job][0] for job in results.CORPORA}
+    sizes = "; ".join(f"`{job}`: {one['texts']:,} texts, {one['tokens']:,} tokens" for job, one in counts.items())
+    versions = "; ".join(
+        f"{stack}: " + ", ".join(f"{name} {version}" for name, version in one.items()) for stack, one in facts["versions"].items()
+    )
+    changes = f" with {facts['changed_files']} changed files" if facts["changed_files"] else ""
+    return "\n".join(
+        [
+            f"`{facts['command']}`",
+            "",
+            f"{model}, {threads} threads, {rounds} rounds in turns, {facts['date']}. {sizes}.",
+            f"{found['cpu']}, {found['cores']} cores, {', '.join(found['simd'])}, {found['memory_gib']} GiB, Linux {found['kernel']}.",
+            f"Polyhead at {facts['commit'][:12]}{changes}, {facts['rustc']}; {versions}.",
+            results.disturbance(list(chain(*(one for worker in workers for one in worker.passes.values())))),
+            "",
+            results.speed_table(rows),
+            "",
+            results.latency_table(rows),
+        ]
+    )
+
+
+def write_between_marks(path: Path, text: str) -> None:
+    """Replaces what stands between the two marks of a Markdown file."""
+    begin, end = MARKS
+    before, _, rest = path.read_text().partition(begin)
+    path.write_text(f"{before}{begin}\n\n{text}\n\n{end}{rest.partition(end)[2]}")
 
 
 def without_paths(text: str, arguments: argparse.Namespace, pythons: dict[str, Path]) -> str:
@@ -277,7 +288,8 @@ def without_paths(text: str, arguments: argparse.Namespace, pythons: dict[str, P
     names |= {"MODEL": arguments.model.resolve(), "CORPUS": arguments.corpus.resolve(), "ENV": arguments.env}
     names |= {"OUT": arguments.out, ".": prepare.REPOSITORY, "~": Path.home()}
     for name, path in names.items():
-        text = text.replace(str(path), name)
+        if path:
+            text = text.replace(str(path), name)
     return text
 
 

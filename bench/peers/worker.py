@@ -1,6 +1,6 @@
 """One sentence-transformers back end as a long-lived worker; `README.md` describes the protocol.
 
-    python bench/encode/worker.py --backend onnx --model DIR --file onnx/model.onnx --threads 2
+    python bench/peers/worker.py --backend onnx --model DIR --file onnx/model.onnx --threads 2
 
 Reads one JSON command a line on stdin and answers one JSON line on stdout.
 """
@@ -28,7 +28,7 @@ def main() -> None:
     answers = claim_stdout()
     limit_threads(arguments.threads)
     model = load(arguments)
-    commands = {"encode": encode_command(model), "latency": latency_command(model)}
+    commands = {"encode": encode_command(model), "vectors": vectors_command(model), "latency": latency_command(model)}
     for line in sys.stdin:
         command = json.loads(line)
         name = command.pop("cmd")
@@ -80,21 +80,37 @@ def openvino_settings(arguments: argparse.Namespace) -> dict:
     return {"file_name": arguments.file, "ov_config": config}
 
 
+@cache
+def read_texts(file: str, limit: int | None) -> list[str]:
+    """The first `limit` lines; each file is read once."""
+    return Path(file).read_text(encoding="utf-8").removesuffix("\n").split("\n")[:limit]
+
+
 def encode_command(model) -> Callable:
-    """One pass over the first `limit` lines; reading the file and counting tokens stay outside the clock."""
+    """One pass over texts; reading the file and counting tokens stay outside the clock."""
 
     @cache
-    def texts_and_tokens(file: str, limit: int | None) -> tuple[list[str], int]:
-        texts = Path(file).read_text(encoding="utf-8").removesuffix("\n").split("\n")[:limit]
-        return texts, count_tokens(model, texts)
+    def tokens(file: str, limit: int | None) -> int:
+        return count_tokens(model, read_texts(file, limit))
 
     def encode(file: str, limit: int | None = None) -> dict:
-        texts, tokens = texts_and_tokens(file, limit)
+        texts = read_texts(file, limit)
         start = time.perf_counter()
         model.encode(texts, batch_size=BATCH, show_progress_bar=False)
-        return {"seconds": time.perf_counter() - start, "texts": len(texts), "tokens": tokens}
+        return {"seconds": time.perf_counter() - start, "texts": len(texts), "tokens": tokens(file, limit)}
 
     return encode
+
+
+def vectors_command(model) -> Callable:
+    """Writes the vectors of texts, end to end, to the file `out`."""
+
+    def vectors(file: str, out: str, limit: int | None = None) -> dict:
+        rows = model.encode(read_texts(file, limit), batch_size=BATCH, show_progress_bar=False)
+        rows.astype("<f4").tofile(out)
+        return {"texts": rows.shape[0], "dimension": rows.shape[1]}
+
+    return vectors
 
 
 def latency_command(model) -> Callable:

@@ -234,16 +234,10 @@ impl StoredTensor {
         if self.kind == StoredType::I8 {
             return self.clone();
         }
-        assert!(columns.is_none_or(|c| c.len() == self.columns()), "factors of columns");
-        let mut row = vec![0.0; self.columns()];
-        let mut levels = vec![0; self.columns()];
+        let (mut row, mut levels) = (vec![0.0; self.columns()], vec![0; self.columns()]);
         let (mut bytes, mut scales) = (Vec::with_capacity(self.rows() * row.len()), Vec::new());
         for at in 0..self.rows() {
-            self.read_row(at, &mut row);
-            for (number, factor) in row.iter_mut().zip(columns.unwrap_or_default()) {
-                *number /= factor;
-            }
-            scales.push(crate::int8::quantize_weights(&row, &mut levels));
+            scales.push(self.row_levels(at, columns, &mut row, &mut levels));
             bytes.extend(levels.iter().map(|level| level.to_le_bytes()[0]));
         }
         let tensor = Self::new(bytes.into(), StoredType::I8, self.shape.clone(), scales);
@@ -253,15 +247,39 @@ impl StoredTensor {
         }
     }
 
-    /// Levels and scale of row `row` of a tensor in 8 bits, as they stand there.
+    /// Row `row` in 8 bits: writes the levels and returns their scale. Of a tensor
+    /// in 8 bits, as they stand there; of others as [`to_int8`](Self::to_int8) has it.
+    ///
+    /// - `values`, `levels`: `[columns]`; `values` is room for numbers in between
     ///
     /// # Panics
-    /// If there is no such row, or the tensor is of another type.
-    pub fn row_levels(&self, row: usize) -> (impl ExactSizeIterator<Item = i8>, f32) {
-        assert_eq!(self.kind, StoredType::I8, "type of a tensor with levels");
-        let columns = self.columns();
-        let bytes = &self.bytes.as_slice()[row * columns..(row + 1) * columns];
-        (bytes.iter().map(|byte| i8::from_le_bytes([*byte])), self.scales[row])
+    /// If there is no such row, or a length is wrong.
+    pub fn row_levels(
+        &self,
+        row: usize,
+        columns: Option<&[f32]>,
+        values: &mut [f32],
+        levels: &mut [i8],
+    ) -> f32 {
+        assert_eq!(levels.len(), self.columns(), "length of a row");
+        if self.kind == StoredType::I8 {
+            let bytes = &self.bytes.as_slice()[row * levels.len()..][..levels.len()];
+            for (level, byte) in levels.iter_mut().zip(bytes) {
+                *level = i8::from_le_bytes([*byte]);
+            }
+            return self.scales[row];
+        }
+        self.read_row(row, values);
+        if let Some(columns) = columns {
+            assert_eq!(columns.len(), values.len(), "factors of columns");
+            values.iter_mut().zip(columns).for_each(|(number, factor)| *number /= factor);
+        }
+        crate::int8::quantize_weights(values, levels)
+    }
+
+    /// The numbers as stored, row after row.
+    pub fn bytes(&self) -> &[u8] {
+        self.bytes.as_slice()
     }
 
     /// The scale of each row of a tensor in 8 bits; empty for others.

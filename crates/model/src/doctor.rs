@@ -254,8 +254,8 @@ fn int8_difference(
     let bias = random.numbers(outputs, 1.0);
     let epilogue = Epilogue { bias: Some(&bias), activation, residual: None };
     let (mut fast, mut plain) = (vec![0.0; ROWS * outputs], vec![0.0; ROWS * outputs]);
-    let stored = StoredTensor::from_f32(vec![outputs, inputs], &weight).to_int8(None);
-    let packed = Int8Matrix::pack(isa, &[&stored], &Team::solo());
+    let stored = StoredTensor::from_f32(vec![outputs, inputs], &weight);
+    let packed = Int8Matrix::pack(isa, &[&stored], None, &Team::solo());
     let mut rows = QuantizedRows::default();
     quantize_rows(&Team::solo(), isa, &x, inputs, &mut rows);
     int8_linear(&Team::solo(), &rows, &packed, epilogue, &mut fast);

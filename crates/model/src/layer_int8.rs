@@ -191,24 +191,23 @@ impl MixedLinear {
         if layers[0].weight.columns() > Int8Matrix::MOST_INPUTS {
             return Self::Float(PackedLinear::stacked(layers, plan.float, team));
         }
-        let columns = before.map(|norm| even_columns(&norm.weight));
-        let weights: Vec<StoredTensor> =
-            layers.iter().map(|layer| layer.weight.to_int8(columns.as_deref())).collect();
-        let factors = weights[0].column_factors();
+        let even = before.map(|norm| even_columns(&norm.weight));
+        let factors = |layer: &Linear| match layer.weight.stored_type() {
+            StoredType::I8 => layer.weight.column_factors().map(<[f32]>::to_vec),
+            _ => even.clone(),
+        };
+        let first = factors(&layers[0]);
         // Of layers that share their input, all must want it multiplied alike, and somebody
         // must do it. Other folders than ours may say something else; that is computed as said.
-        let alike = weights.iter().all(|weight| weight.column_factors() == factors);
-        if !alike || (factors.is_some() && before.is_none()) {
+        let alike = layers.iter().all(|layer| factors(layer) == first);
+        if !alike || (first.is_some() && before.is_none()) {
             return Self::Float(PackedLinear::stacked(layers, plan.float, team));
         }
+        let weights: Vec<&StoredTensor> = layers.iter().map(|layer| &layer.weight).collect();
+        let matrix = Int8Matrix::pack(plan.int8, &weights, first.as_deref(), team);
         let bias = layers.iter().flat_map(|layer| bias_after(layer, before)).collect();
-        let factors = factors.map_or_else(|| vec![1.0; weights[0].columns()], <[f32]>::to_vec);
-        let weights: Vec<&StoredTensor> = weights.iter().collect();
-        Self::Int8(Int8Linear {
-            matrix: Int8Matrix::pack(plan.int8, &weights, team),
-            factors,
-            bias,
-        })
+        let factors = first.unwrap_or_else(|| vec![1.0; matrix.inputs()]);
+        Self::Int8(Int8Linear { matrix, factors, bias })
     }
 
     fn is_int8(&self) -> bool {

@@ -52,7 +52,7 @@ pub fn product_rate(
             })
         }
         Some(int8) => {
-            let weight = Int8Matrix::pack(int8, &[&weight.to_int8(None)], &Team::solo());
+            let weight = Int8Matrix::pack(int8, &[&weight], None, &Team::solo());
             let mut rows = QuantizedRows::default();
             quantize_rows(&Team::solo(), int8, &x, inputs, &mut rows);
             repeated(threads, inputs, outputs, time, |out| {

@@ -143,9 +143,7 @@ fn int8_file(folder: &ModelFolder, keep: &[Product]) -> Result<Vec<u8>, Error> {
         let norm = readers.iter().find(|(weight, _)| is(weight)).map(|(_, norm)| *norm);
         let columns = norm.map(|norm| even_columns(&norm.weight));
         let int8 = tensor.to_int8(columns.as_deref());
-        let levels = (0..int8.rows()).flat_map(|row| int8.row_levels(row).0);
-        let levels = levels.map(|level| level.to_le_bytes()[0]).collect();
-        add("", Dtype::I8, &parameter.shape, levels);
+        add("", Dtype::I8, &parameter.shape, int8.bytes().to_vec());
         add(SCALE_SUFFIX, Dtype::F32, &[int8.rows()], f32_bytes(int8.scales()));
         if let (Some(columns), Some(norm)) = (columns, norm) {
             add(COLUMNS_SUFFIX, Dtype::F32, &[int8.columns()], f32_bytes(&columns));

@@ -5,7 +5,9 @@
 //! the rows were cut into parts.
 
 use polyhead_compute::{Team, Threads};
-use polyhead_model::{Depth, HeadSpec, Mode, Network, Pass, TaskKind};
+use polyhead_model::{
+    Depth, Encoder, HeadSpec, Mode, Network, NetworkInput, Pass, TaskKind, Workspace,
+};
 
 use crate::calibration::given_labels;
 use crate::data::{FIRST_UNKNOWN, Split, TaskLabels};
@@ -40,6 +42,9 @@ pub struct Questions<'a> {
     pub prompt_tokens: usize,
     /// The depth of training, whose `cached` states `cache` holds.
     pub depth: &'a Depth,
+    /// Who computes these states in place of the network, which then trains
+    /// nothing: an encoder in another precision.
+    pub encoder: Option<&'a Encoder>,
 }
 
 impl Answers {
@@ -142,6 +147,14 @@ fn run_cached(
     cache: Option<&mut StateCache>,
     pass: &mut Pass,
 ) -> Result<(), Error> {
+    if let Some(encoder) = questions.encoder {
+        let input = packed.input(questions.prompt_tokens, None);
+        let states = states_of(encoder, team, &input, &depth.cached);
+        let known: Vec<&[f32]> = states.iter().map(Vec::as_slice).collect();
+        let input = packed.input(questions.prompt_tokens, Some(&known));
+        network.forward(team, &input, Mode::Evaluate, depth, questions.active, pass);
+        return Ok(());
+    }
     let Some(cache) = cache else {
         let input = packed.input(questions.prompt_tokens, None);
         network.forward(team, &input, Mode::Evaluate, depth, questions.active, pass);
@@ -158,6 +171,23 @@ fn run_cached(
     network.forward(team, &input, Mode::Evaluate, depth, questions.active, pass);
     keep_states(network, packed, cache, pass);
     Ok(())
+}
+
+/// Hidden states `wanted` of an encoder, `[N, D]` each.
+fn states_of(
+    encoder: &Encoder,
+    team: &Team,
+    input: &NetworkInput,
+    wanted: &[usize],
+) -> Vec<Vec<f32>> {
+    let mut states = vec![Vec::new(); wanted.len()];
+    let mut workspace = Workspace::default();
+    encoder.forward_observed(team, input.sequences, &mut workspace, &mut |state, values| {
+        if let Some(place) = wanted.iter().position(|wanted| *wanted == state) {
+            states[place] = values.to_vec();
+        }
+    });
+    states
 }
 
 /// Puts the hidden states of a pass into the cache.

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use polyhead_compute::Threads;
-use polyhead_model::{HeadSpec, ModelFolder, Network, NetworkOptions, Pass, TrainableLayout};
+use polyhead_model::{
+    Encoder, HeadSpec, ModelFolder, Network, NetworkOptions, Pass, Precision, TrainableLayout,
+};
 
 use crate::answers::{Answers, Questions};
 use crate::config::DataFiles;
@@ -28,6 +30,8 @@ pub struct EvaluateOptions {
     pub fields: Vec<(String, String)>,
     /// Tokens after which a text is cut; absent: as the model was trained.
     pub max_length: Option<usize>,
+    /// In what the products of the encoder are computed.
+    pub precision: Precision,
 }
 
 /// What [`evaluate`] has found.
@@ -91,7 +95,17 @@ pub fn evaluate(
     let active: Vec<bool> = split.labels.iter().map(|labels| labels.labelled() > 0).collect();
     let nothing = vec![false; network.store().entries().len()];
     let depth = network.depth(&TrainableLayout::new(network.store(), &nothing), &active);
-    let questions = Questions { active: &active, vectors: false, prompt_tokens, depth: &depth };
+    let encoder = (options.precision != Precision::F32).then(|| {
+        let (config, weights) = (folder.config.clone(), folder.weights.clone());
+        Encoder::new(config, weights, network.isa(), options.precision, threads)
+    });
+    let questions = Questions {
+        active: &active,
+        vectors: false,
+        prompt_tokens,
+        depth: &depth,
+        encoder: encoder.as_ref(),
+    };
     let answers = Answers::of(&network, threads, split, &questions, None, &mut Pass::default())?;
     let objectives: Vec<Objective> =
         specs.iter().map(|spec| Objective::new(spec.kind, spec.outputs())).collect();

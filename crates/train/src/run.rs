@@ -467,7 +467,7 @@ impl<'a> Run<'a> {
         let (network, depth, pass) = learner.parts();
         let active: Vec<bool> =
             (0..network.head_count()).map(|head| tasks.contains(&head)).collect();
-        let questions = Questions { active: &active, vectors, prompt_tokens, depth };
+        let questions = Questions { active: &active, vectors, prompt_tokens, depth, encoder: None };
         let cache = kept.of(source, part);
         Answers::of(network, threads, split, &questions, cache, pass).map(Some)
     }

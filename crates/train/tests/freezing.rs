@@ -367,6 +367,7 @@ fn where_nothing_is_trained_a_step_is_an_evaluation() {
         vectors: true,
         prompt_tokens: 0,
         depth: &learner.depth().clone(),
+        encoder: None,
     };
     let specs: Vec<_> = config.tasks.iter().map(common::spec).collect();
     let network = &learner.network;

@@ -69,8 +69,13 @@ fn golden_learner(golden: &Golden, threads: &Threads) -> (Learner, RunConfig, Sp
 /// Logits of all rows, as evaluation gives them.
 fn answers(network: &Network, threads: &Threads, split: &Split, depth_of: &Learner) -> Answers {
     let active = vec![true; network.head_count()];
-    let questions =
-        Questions { active: &active, vectors: false, prompt_tokens: 0, depth: depth_of.depth() };
+    let questions = Questions {
+        active: &active,
+        vectors: false,
+        prompt_tokens: 0,
+        depth: depth_of.depth(),
+        encoder: None,
+    };
     Answers::of(network, threads, split, &questions, None, &mut Pass::default()).unwrap()
 }
 
@@ -277,8 +282,13 @@ fn evaluation_with_kept_states_gives_the_same_bits() {
         let mut cache = StateCache::new(depth.cached.clone(), 40, split.len(), 4000);
         let mut pass = Pass::default();
         for vectors in [true, false] {
-            let questions =
-                Questions { active: &[true; 4], vectors, prompt_tokens: 0, depth: &depth };
+            let questions = Questions {
+                active: &[true; 4],
+                vectors,
+                prompt_tokens: 0,
+                depth: &depth,
+                encoder: None,
+            };
             let mut ask = |cache: Option<&mut StateCache>| {
                 let network = &learner.network;
                 let answers =

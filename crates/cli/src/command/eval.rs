@@ -93,6 +93,7 @@ pub(crate) fn run(args: EvalArgs) -> Result<()> {
         tasks: args.tasks,
         fields: args.label_field,
         max_length: args.load.max_length(),
+        precision: args.load.given_precision().unwrap_or_default(),
     };
     let found = evaluate(&folder, &options, &threads)?;
     for warning in found.report.warnings() {

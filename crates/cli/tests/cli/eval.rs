@@ -32,6 +32,10 @@ fn the_metrics_are_those_that_the_run_found() {
     }
     let threads = json(&folder, &["-i", "test.jsonl", "--threads", "1"]);
     assert_eq!(threads, found);
+    let int8 = json(&folder, &["-i", "test.jsonl", "--precision", "int8"]);
+    let loss = |found: &Value| found["tasks"]["topic"]["loss"].as_f64().unwrap();
+    let difference = (loss(&int8) - loss(&found)).abs();
+    assert!(difference > 0.0 && difference < 0.02, "{int8} and {found}");
 
     let table = folder.run(&["eval", "run", "-i", "test.jsonl"]).ok().out;
     for word in ["30 rows", "topic", "mood", "accuracy", "MCC", " %"] {

@@ -32,14 +32,21 @@ impl Int8Matrix {
     /// With more inputs, sums could overflow.
     pub const MOST_INPUTS: usize = 1 << 16;
 
-    /// Packs `weights` in 8 bits, each `[outputs, inputs]`, stacked on top of each
-    /// other. Factors of columns are left out: they belong to the rows that are
-    /// multiplied.
+    /// Packs `weights`, each `[outputs, inputs]`, stacked on top of each other: those
+    /// in 8 bits as they are, others by [`StoredTensor::to_int8`].
+    ///
+    /// - `columns`: `[inputs]`, factors that the numbers of the others are divided by.
+    ///   Factors of columns, also stored ones, are no part of the packed weight: they
+    ///   belong to the rows that it is multiplied with.
     ///
     /// # Panics
-    /// If a weight is of another type, their inputs differ, or are more than
-    /// [`MOST_INPUTS`](Self::MOST_INPUTS).
-    pub fn pack(isa: Int8Isa, weights: &[&StoredTensor], team: &Team) -> Self {
+    /// If the inputs differ, or are more than [`MOST_INPUTS`](Self::MOST_INPUTS).
+    pub fn pack(
+        isa: Int8Isa,
+        weights: &[&StoredTensor],
+        columns: Option<&[f32]>,
+        team: &Team,
+    ) -> Self {
         let inputs = weights[0].columns();
         assert!(inputs <= Self::MOST_INPUTS, "{inputs} inputs");
         assert!(
@@ -47,17 +54,17 @@ impl Int8Matrix {
             "stacked weights have the same inputs"
         );
         let outputs: usize = weights.iter().map(|w| w.rows()).sum();
-        let (columns, panel_size) = isa.run(PanelShape { inputs });
-        let count = outputs.div_ceil(columns);
+        let (width, panel_size) = isa.run(PanelShape { inputs });
+        let count = outputs.div_ceil(width);
         let mut matrix = Self {
             isa,
             inputs,
             outputs,
-            columns,
+            columns: width,
             panel_size,
             panels: Buffer::zeros(count * panel_size),
-            scales: Buffer::zeros(count * columns),
-            sums: Buffer::zeros(count * columns),
+            scales: Buffer::zeros(count * width),
+            sums: Buffer::zeros(count * width),
         };
         let panels = SharedPointer(matrix.panels.as_mut_ptr());
         let scales = SharedPointer(matrix.scales.as_mut_ptr());
@@ -65,12 +72,11 @@ impl Int8Matrix {
         let rows: Vec<(&StoredTensor, usize)> =
             weights.iter().flat_map(|w| (0..w.rows()).map(move |row| (*w, row))).collect();
         team.run(count, &|panel| {
-            let mut levels = vec![0; inputs];
-            for column in 0..columns.min(outputs - panel * columns) {
-                let output = panel * columns + column;
+            let (mut row, mut levels) = (vec![0.0; inputs], vec![0; inputs]);
+            for column in 0..width.min(outputs - panel * width) {
+                let output = panel * width + column;
                 let (weight, at) = rows[output];
-                let (row, scale) = weight.row_levels(at);
-                levels.iter_mut().zip(row).for_each(|(level, stored)| *level = stored);
+                let scale = weight.row_levels(at, columns, &mut row, &mut levels);
                 // SAFETY: this part alone has the panel and its columns.
                 unsafe {
                     *scales.get().add(output) = scale;
@@ -109,7 +115,7 @@ impl Int8Matrix {
 ///
 /// `scale = max|w| / 127`, `q = round(w / scale)`, to the nearest even: nothing
 /// is cut off, and zero stays zero. The scale of a row with a number that is not
-/// finite is NaN, and its levels are zeros.
+/// finite is NaN, and its levels are zeros; a row of numbers below 1e-36 is zeros.
 ///
 /// # Panics
 /// If the lengths differ.
@@ -120,11 +126,15 @@ pub fn quantize_weights(row: &[f32], levels: &mut [i8]) -> f32 {
         true => largest / LEVELS,
         false => f32::NAN,
     };
+    if !scale.is_normal() {
+        // Zeros, or as good as that: of a subnormal scale the quotients have no digits.
+        levels.fill(0);
+        return if scale.is_nan() { scale } else { 0.0 };
+    }
     for (level, w) in levels.iter_mut().zip(row) {
-        // A row of zeros has scale 0, and 0 / 0 is no number. Of a subnormal
-        // scale the quotient may exceed 127, hence the clamp.
-        let whole = if scale > 0.0 { (w / scale).round_ties_even() } else { 0.0 };
-        *level = whole.clamp(-LEVELS, LEVELS) as i8;
+        // Adding 1.5 · 2²³ leaves the whole number in the last bits, rounded to the nearest
+        // even: in vectors, where `round` would be a call.
+        *level = (w / scale + 12_582_912.0).to_bits() as i8;
     }
     scale
 }

@@ -13,7 +13,7 @@ use crate::{Isa, layer_norm};
 
 fn packed(isa: Int8Isa, outputs: usize, inputs: usize, values: &[f32]) -> Int8Matrix {
     let tensor = StoredTensor::from_f32(vec![outputs, inputs], values);
-    Int8Matrix::pack(isa, &[&tensor.to_int8(None)], &Team::solo())
+    Int8Matrix::pack(isa, &[&tensor], None, &Team::solo())
 }
 
 fn quantized(isa: Int8Isa, x: &[f32], width: usize) -> QuantizedRows {
@@ -222,7 +222,7 @@ fn stored_bytes_are_taken_as_they_are() {
     let stored =
         StoredTensor::new(bytes.clone().into(), kind, vec![outputs, inputs], scales.clone());
     for isa in Int8Isa::available() {
-        let weight = Int8Matrix::pack(isa, &[&stored, &stored], &Team::solo());
+        let weight = Int8Matrix::pack(isa, &[&stored, &stored], None, &Team::solo());
         for output in 0..2 * outputs {
             assert_eq!(weight.scales[output], scales[output % outputs]);
             for k in 0..inputs {
