@@ -11,8 +11,8 @@ const LEVELS: f32 = 127.0;
 
 /// The weight of a linear layer in 8 bits.
 ///
-/// Panel `p` holds the outputs `p · columns …`, as `[groups, columns, group]`
-/// (see [`Kernel`](super::kernel::Kernel)); what is beyond the weight is zeros.
+/// Panel `p` holds the outputs `p · columns …`, as `[groups, columns, group]`: a group is
+/// the inputs that a kernel multiplies at once. What is beyond the weight is zeros.
 pub struct Int8Matrix {
     pub(super) isa: Int8Isa,
     pub(super) inputs: usize,
