@@ -62,7 +62,7 @@ impl SentenceEncoder {
             (d, f, config.activation),
             (f, d, Activation::Identity),
         ] {
-            let difference = linear_difference(isa, &mut random, inputs, outputs, activation);
+            let difference = linear_difference(isa, None, &mut random, inputs, outputs, activation);
             checks.push(within(
                 format!("linear {inputs} → {outputs} {activation:?}"),
                 "fast kernel and plain loops",
@@ -74,7 +74,7 @@ impl SentenceEncoder {
                 checks.push(within(
                     format!("8-bit linear {inputs} → {outputs} {activation:?}"),
                     "fast kernel and plain loops",
-                    int8_difference(int8, &mut random, inputs, outputs, activation),
+                    linear_difference(isa, Some(int8), &mut random, inputs, outputs, activation),
                     // Sums are exact; then as above.
                     1e-4,
                 ));
@@ -222,13 +222,16 @@ fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
 /// Rows of the kernel checks: whole register tiles and a rest.
 const ROWS: usize = 29;
 
+/// - `int8`: in 8 bits with these kernels
 fn linear_difference(
     isa: Isa,
+    int8: Option<Int8Isa>,
     random: &mut Random,
     inputs: usize,
     outputs: usize,
     activation: Activation,
 ) -> f32 {
+    let team = Team::solo();
     let x = random.numbers(ROWS * inputs, 1.0);
     // As wide as trained weights: sums of some units.
     let weight = random.numbers(outputs * inputs, 2.0 / (inputs as f32).sqrt());
@@ -236,30 +239,20 @@ fn linear_difference(
     let epilogue = Epilogue { bias: Some(&bias), activation, residual: None };
     let (mut fast, mut plain) = (vec![0.0; ROWS * outputs], vec![0.0; ROWS * outputs]);
     let stored = StoredTensor::from_f32(vec![outputs, inputs], &weight);
-    let packed = PackedMatrix::pack(isa, &[&stored], &Team::solo());
-    linear(&Team::solo(), &x, &packed, epilogue, &mut fast);
-    linear_reference(&x, &weight, inputs, epilogue, &mut plain);
-    largest_difference(&fast, &plain)
-}
-
-fn int8_difference(
-    isa: Int8Isa,
-    random: &mut Random,
-    inputs: usize,
-    outputs: usize,
-    activation: Activation,
-) -> f32 {
-    let x = random.numbers(ROWS * inputs, 1.0);
-    let weight = random.numbers(outputs * inputs, 2.0 / (inputs as f32).sqrt());
-    let bias = random.numbers(outputs, 1.0);
-    let epilogue = Epilogue { bias: Some(&bias), activation, residual: None };
-    let (mut fast, mut plain) = (vec![0.0; ROWS * outputs], vec![0.0; ROWS * outputs]);
-    let stored = StoredTensor::from_f32(vec![outputs, inputs], &weight);
-    let packed = Int8Matrix::pack(isa, &[&stored], None, &Team::solo());
-    let mut rows = QuantizedRows::default();
-    quantize_rows(&Team::solo(), isa, &x, inputs, &mut rows);
-    int8_linear(&Team::solo(), &rows, &packed, epilogue, &mut fast);
-    int8_linear_reference(&rows, &packed, epilogue, &mut plain);
+    match int8 {
+        None => {
+            let packed = PackedMatrix::pack(isa, &[&stored], &team);
+            linear(&team, &x, &packed, epilogue, &mut fast);
+            linear_reference(&x, &weight, inputs, epilogue, &mut plain);
+        }
+        Some(int8) => {
+            let packed = Int8Matrix::pack(int8, &[&stored], None, &team);
+            let mut rows = QuantizedRows::default();
+            quantize_rows(&team, int8, &x, inputs, &mut rows);
+            int8_linear(&team, &rows, &packed, epilogue, &mut fast);
+            int8_linear_reference(&rows, &packed, epilogue, &mut plain);
+        }
+    }
     largest_difference(&fast, &plain)
 }
 

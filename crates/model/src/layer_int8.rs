@@ -257,9 +257,10 @@ impl Int8Linear {
 
 /// How much larger than the median the weight of a norm may be before its column
 /// is made smaller. Measured on all-MiniLM-L6-v2, whose worst text of a thousand
-/// it takes from a cosine of 0.9948 to 0.9960: 1.25 and 1.5 are as good, 1 and 2
-/// are worse, and without a limit a few columns of 384 cost the others half a bit.
+/// it takes from a cosine of 0.9948 to 0.9956; 1, 1.25 and 2 were tried as well
+/// (`docs/decisions/0007-eight-bits.md`).
 const MOST_OF_MEDIAN: f32 = 1.5;
+/// Weights are divided by factors: this keeps them far from overflow.
 const LEAST_FACTOR: f32 = 1.0 / 64.0;
 
 /// Factors of the columns that a norm makes, such that no column is much larger
@@ -272,7 +273,6 @@ pub(crate) fn even_columns(norm: &[f32]) -> Vec<f32> {
     sizes.sort_by(f32::total_cmp);
     let most = MOST_OF_MEDIAN * sizes[sizes.len() / 2];
     let factor = |weight: &f32| match weight.abs() > most && most > 0.0 {
-        // A weight without measure must not take the columns' own numbers out of range.
         true => (most / weight.abs()).max(LEAST_FACTOR),
         false => 1.0,
     };

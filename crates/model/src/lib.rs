@@ -103,6 +103,6 @@ pub use random::Random;
 pub use search::{Hit, cosine_similarity, semantic_search};
 pub use sentence::{Encoded, SentenceEncoder, TokenVectors};
 pub use speed::product_rate;
-pub use store_int8::store_int8;
+pub use store_int8::{check_floating, store_int8};
 pub use weights::{EncoderWeights, LayerWeights, Linear, Norm};
 pub use words::{first_tokens, join_words, locate_words, spans_in_texts, split_words};

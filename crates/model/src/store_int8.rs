@@ -32,7 +32,7 @@ use crate::folder_files::{VOCABULARY, encoder_path, small_files};
 use crate::layer_int8::even_columns;
 use crate::layout::weights_of;
 use crate::modules_json;
-use crate::parameter::ParameterGroup;
+use crate::parameter::{Parameter, ParameterGroup};
 use crate::quantization::{Product, ProductRole};
 use crate::source::joined;
 use crate::tensor_file::{COLUMNS_SUFFIX, SCALE_SUFFIX};
@@ -52,6 +52,7 @@ use crate::weights::Norm;
 /// [`ErrorKind::NotFinite`] if a weight is not finite,
 /// [`ErrorKind::Unsupported`] if the folder has 8-bit weights already.
 pub fn store_int8(folder: &ModelFolder, keep: &[Product], out: &Path) -> Result<(), Error> {
+    check_floating(folder)?;
     let io = |error: std::io::Error| {
         let message = format!("{}: could not be written: {error}", out.display());
         Error::with_source(ErrorKind::Io, message, error)
@@ -86,6 +87,21 @@ pub fn store_int8(folder: &ModelFolder, keep: &[Product], out: &Path) -> Result<
     Ok(())
 }
 
+/// Checks that a folder has weights that can be stored in 8 bits.
+///
+/// # Errors
+/// [`ErrorKind::Unsupported`] if some are in 8 bits already.
+pub fn check_floating(folder: &ModelFolder) -> Result<(), Error> {
+    let stored = |parameter: &&Parameter| parameter.stored_type == StoredType::I8;
+    match folder.parameters.iter().find(stored) {
+        None => Ok(()),
+        Some(Parameter { name, .. }) => {
+            let message = format!("tensor `{name}`: expected floating point, found 8 bits");
+            Err(Error::new(ErrorKind::Unsupported, message))
+        }
+    }
+}
+
 fn write(path: &Path, data: &[u8]) -> std::io::Result<()> {
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent)?;
@@ -116,11 +132,6 @@ fn int8_file(folder: &ModelFolder, keep: &[Product]) -> Result<Vec<u8>, Error> {
             ParameterGroup::Pooler | ParameterGroup::Module(_) | ParameterGroup::Head(_) => {
                 continue;
             }
-        }
-        if parameter.stored_type == StoredType::I8 {
-            let message =
-                format!("tensor `{}`: expected floating point, found 8 bits", parameter.name);
-            return Err(Error::new(ErrorKind::Unsupported, message));
         }
         let (name, tensor) = (&parameter.name, &parameter.tensor);
         check_finite(name, tensor)?;

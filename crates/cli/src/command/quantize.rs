@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
-use polyhead_model::{Calibration, Likeness, ModelFolder, Product, store_int8};
+use polyhead_model::{Calibration, Likeness, ModelFolder, Product, check_floating, store_int8};
 use serde::Serialize;
 
 use crate::failure::usage;
@@ -113,7 +113,12 @@ pub(crate) fn run(args: QuantizeArgs) -> Result<()> {
         return Err(usage(format!("{out}: expected a new folder, found one that exists")));
     }
     let model = args.model.with_model(args.folder);
+    if model.load.given_precision().is_some() {
+        return Err(usage("--precision: quantize always compares both"));
+    }
     let (folder, path) = model.open()?;
+    // Before any time is spent on comparing.
+    check_floating(&folder)?;
     let (texts, texts_from) = args.samples.texts(MOST_TEXTS, |sentences| sentences)?;
     let options = model.load.options();
     let calibration = Calibration::new(&folder, &texts, &options)?;

@@ -62,5 +62,7 @@ fn what_cannot_be_quantized_says_why() {
     folder.run(&["quantize", "a", "-o", "b"]).fails(1, &["expected floating point, found 8 bits"]);
     folder.run(&["quantize", &model, "-o", "b", "-i", "empty.txt"]).fails(1, &["no texts"]);
     folder.run(&["quantize", &model, "-o", "b", "--min-cosine", "2"]).fails(2, &["from 0 to 1"]);
+    let args = ["quantize", &model, "-o", "b", "--precision", "int8"];
+    folder.run(&args).fails(2, &["--precision", "compares both"]);
     assert_eq!(folder.names(), ["a", "empty.txt"]);
 }
