@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::command::{
     bench, check_data, completions, demo, doctor, encode, eval, inspect, man, predict, quantize,
-    similarity, tokenize, train,
+    serve, similarity, tokenize, train,
 };
 
 const EXAMPLES: &str = "\
@@ -15,6 +15,7 @@ Examples:
   polyhead similarity \"a cat\" \"a kitten\" \"a train\"
   polyhead train config.toml -o runs/a              tasks of your own
   polyhead predict runs/a \"The soup was cold.\"     all of them in one pass
+  polyhead serve runs/a                             the same over HTTP
   polyhead encode -m my-model/ -i texts.jsonl --field title -o vectors.jsonl
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 130 stopped by Ctrl-C.";
@@ -42,6 +43,7 @@ pub(crate) enum Command {
     CheckData(check_data::CheckDataArgs),
     Predict(predict::PredictArgs),
     Eval(eval::EvalArgs),
+    Serve(serve::ServeArgs),
     Inspect(inspect::InspectArgs),
     Quantize(quantize::QuantizeArgs),
     Bench(bench::BenchArgs),

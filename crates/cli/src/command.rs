@@ -12,6 +12,8 @@ pub(crate) mod eval;
 pub(crate) mod predict;
 pub(crate) mod train;
 
+pub(crate) mod serve;
+
 pub(crate) mod bench;
 pub(crate) mod doctor;
 pub(crate) mod inspect;
@@ -40,6 +42,7 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
         Command::Tokenize(args) => tokenize::run(args),
         Command::Predict(args) => predict::run(args),
         Command::Eval(args) => eval::run(args),
+        Command::Serve(args) => serve::run(args),
         Command::CheckData(args) => check_data::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Quantize(args) => quantize::run(args),

@@ -35,6 +35,17 @@ pub(crate) struct Group<'a> {
     pub(crate) inner: &'a [Vec<f32>],
 }
 
+/// What the encoder runs over.
+#[derive(Clone, Copy)]
+pub(crate) struct PassInput<'a> {
+    pub(crate) batch: &'a TokenBatch,
+    /// What is wanted besides the last hidden state; nothing costs nothing.
+    pub(crate) inner: &'a [Inner],
+}
+
+/// Called between two layers; the threads of the team are free then.
+pub(crate) type Between<'a> = Option<&'a mut dyn FnMut(&Team)>;
+
 /// The memory of passes, kept from one to the next.
 #[derive(Default)]
 pub(crate) struct Workspaces(Mutex<Vec<GroupWorkspace>>);
@@ -49,7 +60,8 @@ impl Workspaces {
     /// Runs the encoder over all sequences. `finish(team, group, out)` gets each
     /// group with its part of `outs`, on the thread that ran it.
     ///
-    /// - `inner`: what is wanted besides the last hidden state; nothing costs nothing
+    /// - `between(team)`: called between the layers of a pass that has all threads on one
+    ///   group, when they are free for something else
     /// - `outs(groups)`: one for each range of sequences, in order
     /// - returns what `finish` made of them
     ///
@@ -58,44 +70,61 @@ impl Workspaces {
         &self,
         encoder: &Encoder,
         threads: &Threads,
-        batch: &TokenBatch,
-        inner: &[Inner],
+        input: PassInput,
+        between: &mut dyn FnMut(&Team),
         outs: impl FnOnce(&[Range<usize>]) -> Vec<O>,
         finish: impl Fn(&Team, &Group, &mut O) + Sync,
     ) -> Vec<O> {
-        let one = |team: &Team, sequences: &Range<usize>, out: &mut O| {
-            let mut workspace = self.take();
-            let tokens = batch.offsets[sequences.start]..batch.offsets[sequences.end];
-            let ends = &batch.offsets[sequences.start..=sequences.end];
-            let offsets: Vec<usize> = ends.iter().map(|offset| offset - tokens.start).collect();
-            let input = Sequences {
-                ids: &batch.ids[tokens.clone()],
-                type_ids: &batch.type_ids[tokens],
-                offsets: &offsets,
-            };
-            let (hidden, inner) = workspace.forward(encoder, team, input, inner);
-            let group = Group { sequences: sequences.clone(), offsets: &offsets, hidden, inner };
-            finish(team, &group, out);
-            self.give_back(workspace);
+        let one = |team: &Team, sequences: &Range<usize>, between: Between, out: &mut O| {
+            self.group(encoder, team, input, sequences, between, |group| {
+                finish(team, group, out);
+            });
         };
+        let batch = input.batch;
         match plan(&batch.offsets, threads.count()) {
             Plan::Together => {
                 let all = 0..batch.len();
                 let mut outs = outs(std::slice::from_ref(&all));
-                threads.team(|team| one(team, &all, &mut outs[0]));
+                threads.team(|team| one(team, &all, Some(between), &mut outs[0]));
                 outs
             }
             Plan::Groups(groups) => {
                 let outs: Vec<Mutex<O>> = outs(&groups).into_iter().map(Mutex::new).collect();
                 threads.for_each(groups.len(), |i| {
                     let mut out = outs[i].lock().unwrap_or_else(|e| e.into_inner());
-                    one(&Team::solo(), &groups[i], &mut out);
+                    one(&Team::solo(), &groups[i], None, &mut out);
                 });
                 outs.into_iter()
                     .map(|out| out.into_inner().unwrap_or_else(|e| e.into_inner()))
                     .collect()
             }
         }
+    }
+
+    /// Runs the encoder over some sequences of a batch with the threads of `team`.
+    pub(crate) fn group<R>(
+        &self,
+        encoder: &Encoder,
+        team: &Team,
+        PassInput { batch, inner }: PassInput,
+        sequences: &Range<usize>,
+        between: Between,
+        finish: impl FnOnce(&Group) -> R,
+    ) -> R {
+        let mut workspace = self.take();
+        let tokens = batch.offsets[sequences.start]..batch.offsets[sequences.end];
+        let ends = &batch.offsets[sequences.start..=sequences.end];
+        let offsets: Vec<usize> = ends.iter().map(|offset| offset - tokens.start).collect();
+        let input = Sequences {
+            ids: &batch.ids[tokens.clone()],
+            type_ids: &batch.type_ids[tokens],
+            offsets: &offsets,
+        };
+        let (hidden, inner) = workspace.forward(encoder, team, input, inner, between);
+        let group = Group { sequences: sequences.clone(), offsets: &offsets, hidden, inner };
+        let result = finish(&group);
+        self.give_back(workspace);
+        result
     }
 
     fn take(&self) -> GroupWorkspace {
@@ -115,11 +144,10 @@ impl GroupWorkspace {
         team: &Team,
         input: Sequences,
         wanted: &[Inner],
+        mut between: Between,
     ) -> (&[f32], &[Vec<f32>]) {
         let Self { encoder: workspace, inner } = self;
-        if wanted.is_empty() {
-            return (encoder.forward(team, input, workspace), &[]);
-        }
+        let layers = encoder.config().layers;
         inner.resize_with(wanted.len(), Vec::new);
         let hidden = encoder.forward_observed(team, input, workspace, &mut |state, values| {
             for (wanted, kept) in wanted.iter().zip(inner.iter_mut()) {
@@ -139,6 +167,9 @@ impl GroupWorkspace {
                         }
                     }
                 }
+            }
+            if let Some(between) = between.as_mut().filter(|_| state < layers) {
+                between(team);
             }
         });
         (hidden, inner)

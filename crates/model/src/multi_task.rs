@@ -1,19 +1,19 @@
 //! Texts in, answers of every task out, from one pass of the encoder.
 
-use polyhead_compute::Team;
 use polyhead_text::TokenBatch;
 
 use crate::error::{Error, ErrorKind};
 use crate::folder::ModelFolder;
-use crate::group_pass::{Group, Inner};
 use crate::head::Head;
-use crate::head_spec::{HeadInput, HeadLayer, HeadSpec, TaskKind};
+use crate::head_pass::PassText;
+use crate::head_spec::{HeadInput, HeadSpec, TaskKind};
 use crate::hub::resolve;
-use crate::options::{EncodeOptions, LoadOptions};
+use crate::matrix::Matrix;
+use crate::options::{LoadOptions, Vectors};
 use crate::pipeline::{CHUNK_TEXTS, pipelined};
-use crate::pooling::pool;
 use crate::predictions::{PredictInput, PredictOptions, Predictions, TaskPredictions};
-use crate::sentence::{Run, SentenceEncoder};
+use crate::question::{Question, QuestionOptions};
+use crate::sentence::SentenceEncoder;
 use crate::text_words::{TextWords, find_words};
 
 /// An encoder with the heads that were trained on it.
@@ -72,6 +72,11 @@ impl MultiTaskModel {
     /// The encoder, for what needs no heads.
     pub fn encoder(&self) -> &SentenceEncoder {
         &self.encoder
+    }
+
+    /// The heads of [`tasks`](Self::tasks).
+    pub(crate) fn heads(&self) -> &[Head] {
+        &self.heads
     }
 
     /// The tasks, in order.
@@ -135,7 +140,7 @@ impl MultiTaskModel {
     ) -> Result<Predictions, Error> {
         let asked = self.asked(options)?;
         if inputs.len() <= CHUNK_TEXTS {
-            return self.answer(&asked, self.prepare(&asked, inputs)?);
+            return self.predictions(&asked, self.tokens_and_words(&asked.question, inputs)?);
         }
         let mut all = Predictions::default();
         let chunks = inputs.chunks(CHUNK_TEXTS).map(Ok::<_, Error>);
@@ -182,13 +187,13 @@ impl MultiTaskModel {
         pipelined(
             chunks,
             move |chunk| {
-                let prepared = self.prepare(asked, &inputs(chunk));
+                let prepared = self.tokens_and_words(&asked.question, &inputs(chunk));
                 let prepared = prepared.map_err(|e| e.after_texts(read))?;
-                read += prepared.batch.len();
+                read += prepared.0.len();
                 Ok(prepared)
             },
             |chunk, prepared| {
-                let answers = self.answer(asked, prepared);
+                let answers = self.predictions(asked, prepared);
                 let answers = answers.map_err(|e| e.after_texts(before))?;
                 before += answers.texts.len();
                 sink(chunk, answers)
@@ -197,255 +202,72 @@ impl MultiTaskModel {
     }
 
     /// Settles `options` for this model.
-    fn asked(&self, options: &PredictOptions) -> Result<Asked<'_>, Error> {
-        let option = |message: String| Err(Error::new(ErrorKind::Option, message));
+    fn asked(&self, options: &PredictOptions) -> Result<Asked, Error> {
         if let Some(least) = options.abstain.filter(|least| !(0.0..=1.0).contains(least)) {
-            return option(format!("abstain: expected 0 to 1, found {least}"));
+            let message = format!("abstain: expected 0 to 1, found {least}");
+            return Err(Error::new(ErrorKind::Option, message));
         }
-        for name in options.tasks.iter().flatten() {
-            if !self.tasks().any(|spec| spec.name == *name) {
-                let known: Vec<&str> = self.tasks().map(|spec| spec.name.as_str()).collect();
-                let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-                return option(format!(
-                    "task `{name}`: the model has no such task (it has: {known})"
-                ));
-            }
-        }
-        let run = self.encoder.run(&EncodeOptions {
+        let question = self.question(&QuestionOptions {
+            tasks: options.tasks.clone(),
+            vectors: options.embeddings.then(Vectors::default),
             prompt: options.prompt.clone(),
             on_truncate: options.on_truncate,
-            ..EncodeOptions::default()
         })?;
-        let layers = self.encoder.config().layers;
-        let mut inner = Vec::new();
-        let mut place = |wanted: Inner| {
-            inner.iter().position(|other| *other == wanted).unwrap_or_else(|| {
-                inner.push(wanted);
-                inner.len() - 1
-            })
-        };
-        let wanted = |head: &&Head| {
-            options.tasks.as_ref().is_none_or(|names| names.contains(&head.spec.name))
-        };
-        let heads: Vec<(&Head, Reads)> = self
-            .heads
-            .iter()
-            .filter(wanted)
-            .map(|head| {
-                let reads = match (head.spec.layer, &head.mix) {
-                    (HeadLayer::Mix, Some(shares)) => {
-                        Reads::Inner(place(Inner::Mix(shares.clone())))
-                    }
-                    (HeadLayer::At(layer), _) if layer < layers => {
-                        Reads::Inner(place(Inner::State(layer)))
-                    }
-                    _ if head.spec.kind == TaskKind::Tokens => Reads::Last,
-                    _ if head.spec.input == HeadInput::Embedding => Reads::Vector,
-                    _ => Reads::Last,
-                };
-                (head, reads)
-            })
-            .collect();
-        let is_left_out = |(head, _): &(&Head, Reads)| !head.spec.pooling.include_prompt;
-        let prompt_tokens = match heads.iter().any(is_left_out) && !run.prompt.is_empty() {
-            true => self.encoder.tokenizer().count_prompt_tokens(&run.prompt)?,
-            false => 0,
-        };
-        Ok(Asked {
-            words: heads.iter().any(|(head, _)| head.spec.kind == TaskKind::Tokens),
-            vectors: options.embeddings || heads.iter().any(|(_, reads)| *reads == Reads::Vector),
-            embeddings: options.embeddings,
-            abstain: options.abstain,
-            inner,
-            heads,
-            prompt_tokens,
-            run,
-        })
+        Ok(Asked { question, abstain: options.abstain })
     }
 
-    /// Tokens, and the words of those who tag.
-    fn prepare(&self, asked: &Asked, inputs: &[PredictInput]) -> Result<Prepared, Error> {
+    /// Tokens, and the words of each text if a task tags them.
+    pub(crate) fn tokens_and_words(
+        &self,
+        question: &Question,
+        inputs: &[PredictInput],
+    ) -> Result<(TokenBatch, Vec<TextWords>), Error> {
         let texts: Vec<_> = inputs.iter().map(PredictInput::text).collect();
-        let mut batch = self.encoder.tokenize_for(&asked.run, &texts)?;
+        let mut batch = self.encoder.tokenize_for(&question.run, &texts)?;
         let lower_case = self.encoder.lower_case();
-        let words = match asked.words {
-            true => find_words(inputs, &texts, &mut batch, &asked.run.prompt, lower_case),
+        let words = match question.words {
+            true => find_words(inputs, &texts, &mut batch, &question.run.prompt, lower_case),
             false => Vec::new(),
         };
-        Ok(Prepared { batch, words })
+        Ok((batch, words))
     }
 
-    fn answer(&self, asked: &Asked, prepared: Prepared) -> Result<Predictions, Error> {
-        let Prepared { batch, words } = prepared;
-        let groups = self.encoder.pass(
-            &batch,
-            &asked.inner,
-            |groups| groups.iter().map(|_| GroupAnswer::default()).collect(),
-            |team, group, out| *out = self.answer_group(team, asked, group, &words),
-        );
+    /// Answers to texts that are all asked the same.
+    fn predictions(
+        &self,
+        asked: &Asked,
+        (batch, words): (TokenBatch, Vec<TextWords>),
+    ) -> Result<Predictions, Error> {
+        let question = &asked.question;
+        let texts: Vec<PassText> =
+            (0..batch.len()).map(|i| PassText { question, words: words.get(i) }).collect();
+        let specs: Vec<&HeadSpec> = self.tasks().collect();
         let mut vectors = Vec::new();
-        let mut logits = vec![Vec::new(); asked.heads.len()];
-        for group in groups {
-            vectors.extend(group.vectors);
-            for (all, of_group) in logits.iter_mut().zip(group.logits) {
-                all.extend(of_group);
+        let mut logits = vec![Vec::new(); question.tasks.len()];
+        let numbers = self.pass(&batch, &texts, &mut |_| ()).texts;
+        for (index, numbers) in numbers.into_iter().enumerate() {
+            numbers.check(question, &specs).map_err(|wrong| {
+                Error::new(ErrorKind::NotFinite, wrong.to_string()).of_text(index)
+            })?;
+            vectors.extend(numbers.vector);
+            for (all, of_text) in logits.iter_mut().zip(numbers.logits) {
+                all.extend(of_text);
             }
         }
-        let tasks = asked
-            .heads
+        let tasks = question
+            .tasks
             .iter()
             .zip(logits)
-            .map(|((head, _), logits)| {
-                check_logits(&head.spec, &logits, &words)?;
-                Ok(TaskPredictions::new(&head.spec, logits, &words, asked.abstain))
-            })
-            .collect::<Result<Vec<_>, Error>>()?;
-        let embeddings = match asked.embeddings {
-            true => Some(self.encoder.embeddings(&asked.run, batch.len(), &vectors)?),
-            false => None,
-        };
-        Ok(Predictions { texts: batch.texts, embeddings, tasks })
-    }
-
-    fn answer_group(
-        &self,
-        team: &Team,
-        asked: &Asked,
-        group: &Group,
-        words: &[TextWords],
-    ) -> GroupAnswer {
-        let vectors = match asked.vectors {
-            true => self.encoder.vectors(team, &asked.run, group),
-            false => Vec::new(),
-        };
-        let logits = asked
-            .heads
-            .iter()
-            .map(|(head, reads)| {
-                let states = match reads {
-                    Reads::Last | Reads::Vector => group.hidden,
-                    Reads::Inner(place) => &group.inner[*place],
-                };
-                let x = match (head.spec.kind, reads) {
-                    (TaskKind::Tokens, _) => self.first_tokens(group, states, words),
-                    (_, Reads::Vector) => vectors.clone(),
-                    _ => self.pooled(&head.spec, group, states, asked.prompt_tokens),
-                };
-                logits(team, head, &x)
-            })
+            .map(|(task, logits)| TaskPredictions::new(specs[*task], logits, &words, asked.abstain))
             .collect();
-        let vectors = if asked.embeddings { vectors } else { Vec::new() };
-        GroupAnswer { vectors, logits }
-    }
-
-    /// `[b, modes · D]` of a group's hidden states.
-    fn pooled(
-        &self,
-        spec: &HeadSpec,
-        group: &Group,
-        states: &[f32],
-        prompt_tokens: usize,
-    ) -> Vec<f32> {
-        let width = self.encoder.config().hidden_size;
-        let pooled = spec.pooling.modes.len() * width;
-        let mut x = vec![0.0; (group.offsets.len() - 1) * pooled];
-        for (ends, out) in group.offsets.windows(2).zip(x.chunks_exact_mut(pooled)) {
-            let tokens = &states[ends[0] * width..ends[1] * width];
-            pool(&spec.pooling, tokens, width, prompt_tokens, out);
-        }
-        x
-    }
-
-    /// `[words, D]`: the first token of every word that has one.
-    fn first_tokens(&self, group: &Group, states: &[f32], words: &[TextWords]) -> Vec<f32> {
-        let width = self.encoder.config().hidden_size;
-        let mut x = Vec::new();
-        for (text, start) in words[group.sequences.clone()].iter().zip(group.offsets) {
-            for token in text.tokens.iter().flatten() {
-                let at = start + *token as usize;
-                x.extend_from_slice(&states[at * width..(at + 1) * width]);
-            }
-        }
-        x
+        let embeddings =
+            question.vector.then(|| Matrix::new(batch.len(), question.run.dim, vectors));
+        Ok(Predictions { texts: batch.texts, embeddings, tasks })
     }
 }
 
 /// [`PredictOptions`] settled for a model.
-struct Asked<'a> {
-    run: Run,
-    heads: Vec<(&'a Head, Reads)>,
-    /// What heads read besides the last hidden state.
-    inner: Vec<Inner>,
-    /// Tokens at the beginning of each sequence that are the prompt's, if a head leaves them out.
-    prompt_tokens: usize,
-    /// Whether a head tags words.
-    words: bool,
-    /// Whether sentence vectors are needed, by a head or by the caller.
-    vectors: bool,
-    /// Whether the caller wants them.
-    embeddings: bool,
+struct Asked {
+    question: Question,
     abstain: Option<f32>,
-}
-
-/// What a head reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reads {
-    /// The last hidden state.
-    Last,
-    /// One of [`Asked::inner`].
-    Inner(usize),
-    /// The sentence vector.
-    Vector,
-}
-
-/// Texts ready for the encoder.
-struct Prepared {
-    batch: TokenBatch,
-    /// One per text if a head tags words; else none.
-    words: Vec<TextWords>,
-}
-
-#[derive(Default)]
-struct GroupAnswer {
-    /// `[b, dimension]`, before cutting.
-    vectors: Vec<f32>,
-    /// Of each head that was asked.
-    logits: Vec<Vec<f32>>,
-}
-
-/// `[rows, outputs]`. Where the input of a row is not finite, so are the logits,
-/// also if an activation between would hide it.
-fn logits(team: &Team, head: &Head, x: &[f32]) -> Vec<f32> {
-    if x.is_empty() {
-        return Vec::new();
-    }
-    let mut logits = head.forward(team, x);
-    let outputs = head.spec.outputs();
-    for (x, logits) in x.chunks_exact(head.inputs()).zip(logits.chunks_exact_mut(outputs)) {
-        if x.iter().any(|x| !x.is_finite()) {
-            logits.fill(f32::NAN);
-        }
-    }
-    logits
-}
-
-fn check_logits(spec: &HeadSpec, logits: &[f32], words: &[TextWords]) -> Result<(), Error> {
-    let Some(at) = logits.iter().position(|x| !x.is_finite()) else { return Ok(()) };
-    let row = at / spec.outputs();
-    let text = match spec.kind {
-        TaskKind::Tokens => {
-            let seen = |text: &TextWords| text.tokens.iter().flatten().count();
-            let ends = words.iter().map(seen).scan(0, |end, count| {
-                *end += count;
-                Some(*end)
-            });
-            ends.take_while(|end| *end <= row).count()
-        }
-        _ => row,
-    };
-    let message = format!(
-        "the logits of task `{}` hold {}: the weights of this model are damaged",
-        spec.name, logits[at]
-    );
-    Err(Error::new(ErrorKind::NotFinite, message).of_text(text))
 }

@@ -102,3 +102,14 @@ pub struct EncodeOptions {
     /// For texts that are too long.
     pub on_truncate: OnTruncate,
 }
+
+/// Which vectors are wanted of a text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Vectors {
+    /// As [`EncodeOptions::normalize`].
+    pub normalize: Option<bool>,
+    /// As [`EncodeOptions::dim`].
+    pub dim: Option<usize>,
+    /// Every token's last hidden state instead of one vector; the two above have no effect.
+    pub per_token: bool,
+}

@@ -19,8 +19,7 @@ pub(crate) enum Plan {
 /// - `offsets`: `[B + 1]`
 pub(crate) fn plan(offsets: &[usize], threads: usize) -> Plan {
     let total = offsets[offsets.len() - 1] - offsets[0];
-    let budget = GROUP_TOKENS.min(total.div_ceil(threads)).max(1);
-    let groups = group(offsets, budget);
+    let groups = group(offsets, threads);
     // The groups are taken in order, each by the next free thread: how long does that take?
     let mut loads = vec![0; threads];
     for group in &groups {
@@ -36,12 +35,25 @@ pub(crate) fn plan(offsets: &[usize], threads: usize) -> Plan {
     }
 }
 
-/// Neighbouring sequences of up to `budget` tokens together; a longer one alone.
-fn group(offsets: &[usize], budget: usize) -> Vec<Range<usize>> {
+/// Neighbouring sequences together, in groups of nearly equal size, as many for each
+/// thread. Not groups filled one after the other: the last one would be a small one, for
+/// which all other threads wait.
+fn group(offsets: &[usize], threads: usize) -> Vec<Range<usize>> {
+    let first = offsets[0];
+    let total = offsets[offsets.len() - 1] - first;
+    let count = total.div_ceil(GROUP_TOKENS).max(1).next_multiple_of(threads);
+    // Where the group that begins at `start` should end: at the next of `count` equal parts.
+    let goal = |start: usize| {
+        let passed = (2 * (offsets[start] - first) * count + total) / (2 * total.max(1));
+        first + total * (passed + 1) / count
+    };
     let mut groups = Vec::new();
     let mut start = 0;
     for end in 1..offsets.len() {
-        let full = end + 1 == offsets.len() || offsets[end + 1] - offsets[start] > budget;
+        let goal = goal(start);
+        let full = offsets
+            .get(end + 1)
+            .is_none_or(|next| offsets[end].abs_diff(goal) <= next.abs_diff(goal));
         if full {
             groups.push(start..end);
             start = end;
@@ -83,6 +95,8 @@ mod tests {
                 threads: 2,
                 expected: Plan::Groups((0..6).map(|i| i..i + 1).collect()),
             },
+            // No third group of one.
+            Case { lengths: vec![20; 25], threads: 2, expected: Plan::Groups(vec![0..12, 12..25]) },
             Case {
                 lengths: vec![100; 8],
                 threads: 2,
@@ -101,11 +115,15 @@ mod tests {
             let lengths: Vec<usize> =
                 (0..seed * 3).map(|i| 1 + (i * 7919 + seed * 31) % 400).collect();
             let offsets = offsets(&lengths);
-            let groups = group(&offsets, GROUP_TOKENS);
-            let order: Vec<usize> = groups.iter().cloned().flatten().collect();
-            assert_eq!(order, (0..lengths.len()).collect::<Vec<_>>());
-            for group in groups.iter().filter(|group| group.len() > 1) {
-                assert!(offsets[group.end] - offsets[group.start] <= GROUP_TOKENS);
+            for threads in [1, 2, 3] {
+                let groups = group(&offsets, threads);
+                let order: Vec<usize> = groups.iter().cloned().flatten().collect();
+                assert_eq!(order, (0..lengths.len()).collect::<Vec<_>>());
+                // About as long as it should be, give or take the half of a sequence at each end.
+                for group in groups.iter().filter(|group| group.len() > 1) {
+                    let tokens = offsets[group.end] - offsets[group.start];
+                    assert!(tokens <= GROUP_TOKENS + 400, "{group:?}: {tokens}");
+                }
             }
         }
     }

@@ -7,6 +7,7 @@ use crate::head::soft_max;
 use crate::head_spec::{HeadSpec, TaskKind};
 use crate::matrix::Matrix;
 use crate::options::{OnTruncate, Prompt};
+use crate::text_answer::{Answer, TaskAnswer};
 use crate::text_words::TextWords;
 
 /// Multi-label: the threshold of labels without one.
@@ -179,31 +180,9 @@ impl TaskPredictions {
         words: &[TextWords],
         abstain: Option<f32>,
     ) -> Self {
-        let outputs = spec.outputs();
-        let logits = Matrix::new(logits.len() / outputs, outputs, logits);
-        let probabilities = probabilities(spec, &logits);
-        let labels = &spec.labels;
-        let rows = 0..logits.rows();
-        let answers = match spec.kind {
-            TaskKind::Classification => TaskAnswers::Classification(
-                rows.map(|row| {
-                    let best = best(labels, probabilities.row(row));
-                    let abstained = abstain.is_some_and(|least| best.probability < least);
-                    ClassAnswer { best, abstained }
-                })
-                .collect(),
-            ),
-            TaskKind::MultiLabel => TaskAnswers::MultiLabel(
-                rows.map(|row| above_threshold(spec, probabilities.row(row))).collect(),
-            ),
-            TaskKind::Regression => TaskAnswers::Regression(logits.as_slice().to_vec()),
-            TaskKind::Tokens => {
-                let mut row = 0;
-                let tagged = words.iter().map(|text| tag(labels, text, &probabilities, &mut row));
-                TaskAnswers::Tokens(tagged.collect())
-            }
-        };
-        Self { name: spec.name.clone(), labels: labels.clone(), logits, probabilities, answers }
+        let (logits, probabilities, answers) = interpret(spec, logits, words, abstain);
+        let labels = spec.labels.clone();
+        Self { name: spec.name.clone(), labels, logits, probabilities, answers }
     }
 
     fn append(&mut self, other: Self) {
@@ -227,6 +206,57 @@ impl TaskPredictions {
             _ => unreachable!("answers of the same head are of the same kind"),
         }
     }
+}
+
+impl TaskAnswer {
+    /// - `task`: the head's place
+    /// - `logits`: `[rows, outputs]` of one text, all finite
+    /// - `words`: the text's, for tagging
+    pub(crate) fn new(task: usize, spec: &HeadSpec, logits: Vec<f32>, words: &[TextWords]) -> Self {
+        let (logits, probabilities, answers) = interpret(spec, logits, words, None);
+        let answer = match answers {
+            TaskAnswers::Classification(mut texts) => texts.pop().map(Answer::Classification),
+            TaskAnswers::MultiLabel(mut texts) => texts.pop().map(Answer::MultiLabel),
+            TaskAnswers::Regression(mut texts) => texts.pop().map(Answer::Regression),
+            TaskAnswers::Tokens(mut texts) => texts.pop().map(Answer::Tokens),
+        };
+        let answer = answer.expect("a text has one row, or words");
+        Self { task, logits, probabilities, answer }
+    }
+}
+
+/// Logits `[rows, outputs]` as a matrix, their probabilities, and what these mean.
+fn interpret(
+    spec: &HeadSpec,
+    logits: Vec<f32>,
+    words: &[TextWords],
+    abstain: Option<f32>,
+) -> (Matrix, Matrix, TaskAnswers) {
+    let outputs = spec.outputs();
+    let logits = Matrix::new(logits.len() / outputs, outputs, logits);
+    let probabilities = probabilities(spec, &logits);
+    let labels = &spec.labels;
+    let rows = 0..logits.rows();
+    let answers = match spec.kind {
+        TaskKind::Classification => TaskAnswers::Classification(
+            rows.map(|row| {
+                let best = best(labels, probabilities.row(row));
+                let abstained = abstain.is_some_and(|least| best.probability < least);
+                ClassAnswer { best, abstained }
+            })
+            .collect(),
+        ),
+        TaskKind::MultiLabel => TaskAnswers::MultiLabel(
+            rows.map(|row| above_threshold(spec, probabilities.row(row))).collect(),
+        ),
+        TaskKind::Regression => TaskAnswers::Regression(logits.as_slice().to_vec()),
+        TaskKind::Tokens => {
+            let mut row = 0;
+            let tagged = words.iter().map(|text| tag(labels, text, &probabilities, &mut row));
+            TaskAnswers::Tokens(tagged.collect())
+        }
+    };
+    (logits, probabilities, answers)
 }
 
 fn append_rows(mine: &mut Matrix, others: Matrix) {

@@ -9,7 +9,7 @@ use crate::config::EncoderConfig;
 use crate::encoder::Encoder;
 use crate::error::{Error, ErrorKind};
 use crate::folder::{ModelFolder, REFERENCE_FILE};
-use crate::group_pass::{Group, Inner, Workspaces, parts};
+use crate::group_pass::{Group, PassInput, Workspaces, parts};
 use crate::hub::resolve;
 use crate::matrix::Matrix;
 use crate::max_length::decide_max_length;
@@ -231,8 +231,8 @@ impl SentenceEncoder {
         self.workspaces.run(
             &self.encoder,
             &self.threads,
-            &batch,
-            &[],
+            PassInput { batch: &batch, inner: &[] },
+            &mut |_| (),
             |groups| parts(&mut values, groups, |sequence| batch.offsets[sequence] * width),
             |_, group, out| out.copy_from_slice(group.hidden),
         );
@@ -382,6 +382,18 @@ impl SentenceEncoder {
             0 | 1 => self.tokenizer.encode(&inputs, self.max_length),
             _ => self.threads.install(|| self.tokenizer.encode(&inputs, self.max_length)),
         }?;
+        self.check_tokens(run, &batch)?;
+        Ok(batch)
+    }
+
+    /// One sequence of tokens that are known already, without the special tokens.
+    pub(crate) fn batch_of_ids(&self, run: &Run, ids: &[u32]) -> Result<TokenBatch, Error> {
+        let batch = self.tokenizer.encode_ids(ids, self.max_length)?;
+        self.check_tokens(run, &batch)?;
+        Ok(batch)
+    }
+
+    fn check_tokens(&self, run: &Run, batch: &TokenBatch) -> Result<(), Error> {
         if run.on_truncate == OnTruncate::Error
             && let Some(index) = batch.texts.iter().position(|text| text.truncated())
         {
@@ -391,12 +403,7 @@ impl SentenceEncoder {
             );
             return Err(Error::new(ErrorKind::TooLong, message).of_text(index));
         }
-        self.check_types(&batch)?;
-        Ok(batch)
-    }
-
-    /// The template of a tokenizer may give types that the encoder does not have.
-    fn check_types(&self, batch: &TokenBatch) -> Result<(), Error> {
+        // The template of a tokenizer may give types that the encoder does not have.
         let types = self.encoder.config().type_vocab_size;
         match batch.type_ids.iter().max() {
             Some(highest) if types > 0 && *highest as usize >= types => {
@@ -408,8 +415,18 @@ impl SentenceEncoder {
         }
     }
 
+    /// Prompts that the folder names, in its order: name and text.
+    pub fn prompts(&self) -> &[(String, String)] {
+        &self.prompts
+    }
+
+    /// The prompt that is put before texts by itself, if there is one.
+    pub fn default_prompt_name(&self) -> Option<&str> {
+        self.default_prompt_name.as_deref()
+    }
+
     /// Whether texts are lower-cased whatever the tokenizer does.
-    pub(crate) fn lower_case(&self) -> bool {
+    pub fn lower_case(&self) -> bool {
         self.lower_case
     }
 
@@ -433,10 +450,18 @@ impl SentenceEncoder {
         self.workspaces.run(
             &self.encoder,
             threads,
-            batch,
-            &[],
+            PassInput { batch, inner: &[] },
+            &mut |_| (),
             |groups| parts(&mut values, groups, |sequence| sequence * run.dim),
-            |team, group, out| self.cut(run, &self.vectors(team, run, group), out),
+            |team, group, out| {
+                let sequences: Vec<_> = group
+                    .offsets
+                    .windows(2)
+                    .map(|ends| (ends[0]..ends[1], run.prompt_tokens))
+                    .collect();
+                let normalize = run.normalize_modules;
+                self.cut(run, &self.vectors(team, group.hidden, &sequences, normalize), out);
+            },
         );
         check_finite(&values, |at| at / run.dim)?;
         Ok(Encoded {
@@ -448,41 +473,40 @@ impl SentenceEncoder {
     /// A pass that shows what else heads read: see [`Workspaces::run`].
     pub(crate) fn pass<O: Send>(
         &self,
-        batch: &TokenBatch,
-        inner: &[Inner],
+        input: PassInput,
+        between: &mut dyn FnMut(&Team),
         outs: impl FnOnce(&[Range<usize>]) -> Vec<O>,
         finish: impl Fn(&Team, &Group, &mut O) + Sync,
     ) -> Vec<O> {
-        self.workspaces.run(&self.encoder, &self.threads, batch, inner, outs, finish)
+        self.workspaces.run(&self.encoder, &self.threads, input, between, outs, finish)
     }
 
-    /// Sentence vectors of a group, `[b, dimension of the modules]`.
-    pub(crate) fn vectors(&self, team: &Team, run: &Run, group: &Group) -> Vec<f32> {
-        self.modules.forward(
-            team,
-            self.encoder.isa(),
-            group.hidden,
-            group.offsets,
-            run.prompt_tokens,
-            run.normalize_modules,
-        )
-    }
-
-    /// [`vectors`](Self::vectors) of all texts as a caller gets them.
-    pub(crate) fn embeddings(
+    /// A pass over a batch as one group: see [`Workspaces::group`].
+    pub(crate) fn pass_within<R>(
         &self,
-        run: &Run,
-        texts: usize,
-        vectors: &[f32],
-    ) -> Result<Matrix, Error> {
-        let mut values = vec![0.0; texts * run.dim];
-        self.cut(run, vectors, &mut values);
-        check_finite(&values, |at| at / run.dim)?;
-        Ok(Matrix::new(texts, run.dim, values))
+        team: &Team,
+        input: PassInput,
+        finish: impl FnOnce(&Group) -> R,
+    ) -> R {
+        let all = 0..input.batch.len();
+        self.workspaces.group(&self.encoder, team, input, &all, None, finish)
     }
 
-    /// Keeps what is asked for of each vector.
-    fn cut(&self, run: &Run, vectors: &[f32], out: &mut [f32]) {
+    /// Sentence vectors, `[sequences, dimension of the modules]`: see [`SentenceModules::forward`].
+    pub(crate) fn vectors(
+        &self,
+        team: &Team,
+        hidden: &[f32],
+        sequences: &[(Range<usize>, usize)],
+        normalize: bool,
+    ) -> Vec<f32> {
+        self.modules.forward(team, self.encoder.isa(), hidden, sequences, normalize)
+    }
+
+    /// Keeps what a caller gets of each vector.
+    ///
+    /// - `vectors`: `[b, dimension of the modules]`, `out`: `[b, run.dim]`
+    pub(crate) fn cut(&self, run: &Run, vectors: &[f32], out: &mut [f32]) {
         let whole = self.modules.dimension();
         for (vector, out) in vectors.chunks_exact(whole).zip(out.chunks_exact_mut(run.dim)) {
             out.copy_from_slice(&vector[..run.dim]);
@@ -497,10 +521,10 @@ impl SentenceEncoder {
 pub(crate) struct Run {
     pub(crate) prompt: String,
     /// Tokens at the beginning of each sequence that pooling leaves out.
-    prompt_tokens: usize,
+    pub(crate) prompt_tokens: usize,
     /// Numbers of each vector that are kept.
-    dim: usize,
-    normalize_modules: bool,
+    pub(crate) dim: usize,
+    pub(crate) normalize_modules: bool,
     normalize_last: bool,
     on_truncate: OnTruncate,
 }

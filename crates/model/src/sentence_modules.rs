@@ -1,5 +1,7 @@
 //! The modules after the encoder, ready to run: token vectors to embeddings.
 
+use std::ops::Range;
+
 use polyhead_compute::{Activation, Isa, Team, Threads, layer_norm};
 
 use crate::error::Error;
@@ -58,28 +60,29 @@ impl SentenceModules {
 
     /// Sentence vectors, `[B, dimension]`, of the token vectors of `B` sequences.
     ///
-    /// - `tokens`: `[N, D]`, `offsets`: `[B + 1]`
-    /// - `prompt_tokens`: how many at the beginning of each sequence are the prompt's
+    /// - `tokens`: `[N, D]`
+    /// - `sequences`: which of the tokens, and how many at the beginning are the prompt's
     /// - `normalize`: whether Normalize modules run
     pub(crate) fn forward(
         &self,
         team: &Team,
         isa: Isa,
         tokens: &[f32],
-        offsets: &[usize],
-        prompt_tokens: usize,
+        sequences: &[(Range<usize>, usize)],
         normalize: bool,
     ) -> Vec<f32> {
-        let pooled_width = self.pooling.modes.len() * self.hidden_size;
-        let mut vectors = vec![0.0; (offsets.len() - 1) * pooled_width];
-        for (sequence, out) in offsets.windows(2).zip(vectors.chunks_exact_mut(pooled_width)) {
-            let tokens = &tokens[sequence[0] * self.hidden_size..sequence[1] * self.hidden_size];
-            pool(&self.pooling, tokens, self.hidden_size, prompt_tokens, out);
+        let width = self.hidden_size;
+        let pooled_width = self.pooling.modes.len() * width;
+        let mut vectors = vec![0.0; sequences.len() * pooled_width];
+        let outs = vectors.chunks_exact_mut(pooled_width);
+        for ((sequence, prompt_tokens), out) in sequences.iter().zip(outs) {
+            let tokens = &tokens[sequence.start * width..sequence.end * width];
+            pool(&self.pooling, tokens, width, *prompt_tokens, out);
         }
         for step in &self.steps {
             vectors = match step {
                 Step::Normalize if !normalize => vectors,
-                step => step.forward(team, isa, vectors, offsets.len() - 1),
+                step => step.forward(team, isa, vectors, sequences.len()),
             };
         }
         vectors

@@ -230,6 +230,35 @@ impl Tokenizer {
         Ok(batch)
     }
 
+    /// A batch of one sequence from tokens that are known already, special tokens put
+    /// around them as around a single text. They have no spans.
+    ///
+    /// - `max_length`: as for [`encode`](Self::encode)
+    ///
+    /// # Errors
+    /// `Text` if an id is above [`highest_id`](Self::highest_id); `MaxLength` as for
+    /// [`encode`](Self::encode).
+    pub fn encode_ids(&self, ids: &[u32], max_length: usize) -> Result<TokenBatch, TokenizerError> {
+        if let Some(foreign) = ids.iter().find(|id| **id > self.highest_id) {
+            return Err(TokenizerError::new(
+                TokenizerErrorKind::Text,
+                "token ids",
+                format!("expected 0 to {}, found {foreign}", self.highest_id),
+            ));
+        }
+        let budget = budget(&self.single, max_length, "token ids")?;
+        let kept = ids.len().min(budget);
+        let first = Tokens {
+            ids: ids[..kept].to_vec(),
+            spans: vec![TokenSpan::NOWHERE; kept],
+            total: ids.len(),
+        };
+        let second = Tokens::default();
+        let mut batch = TokenBatch::default();
+        Sequence { layout: &self.single, first, second, kept: (kept, 0) }.pack(&mut batch);
+        Ok(batch)
+    }
+
     /// Tokenizes one input; `index` is for messages.
     fn sequence(
         &self,
@@ -249,16 +278,7 @@ impl Tokenizer {
                 ));
             }
         };
-        let budget = max_length.checked_sub(layout.specials()).ok_or_else(|| {
-            TokenizerError::new(
-                TokenizerErrorKind::MaxLength,
-                place(),
-                format!(
-                    "expected a maximum length of at least {} special tokens, found {max_length}",
-                    layout.specials()
-                ),
-            )
-        })?;
+        let budget = budget(layout, max_length, &place())?;
         let tokens = |text: &str| {
             if u32::try_from(text.len()).is_err() {
                 return Err(TokenizerError::new(
@@ -380,6 +400,20 @@ impl Tokenizer {
         let ends_special = batch.ids.last().is_some_and(|id| self.special_ids.contains(id));
         Ok(batch.tokens() - usize::from(ends_special))
     }
+}
+
+/// Tokens of texts that a sequence of `max_length` has room for.
+fn budget(layout: &Layout, max_length: usize, place: &str) -> Result<usize, TokenizerError> {
+    max_length.checked_sub(layout.specials()).ok_or_else(|| {
+        TokenizerError::new(
+            TokenizerErrorKind::MaxLength,
+            place,
+            format!(
+                "expected a maximum length of at least {} special tokens, found {max_length}",
+                layout.specials()
+            ),
+        )
+    })
 }
 
 /// An input between tokenizing and packing.

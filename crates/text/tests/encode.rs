@@ -46,6 +46,26 @@ fn special_tokens_survive_any_cut() {
 }
 
 #[test]
+fn ids_are_a_batch_as_their_text_is() {
+    let tokenizer = tiny();
+    let whole = tokenizer.encode(&[Input::Single("hello world the")], 99).unwrap();
+    let ids = &whole.ids[1..whole.tokens() - 1];
+    for max_length in [2, 3, whole.tokens(), 99] {
+        let expected = tokenizer.encode(&[Input::Single("hello world the")], max_length).unwrap();
+        let found = tokenizer.encode_ids(ids, max_length).unwrap();
+        assert_eq!((&found.ids, &found.type_ids), (&expected.ids, &expected.type_ids));
+        assert_eq!((found.offsets, found.texts), (expected.offsets, expected.texts));
+        assert!(found.spans.iter().all(|span| span.is_empty()));
+    }
+    let highest = tokenizer.highest_id();
+    assert!(tokenizer.encode_ids(&[highest], 9).is_ok());
+    let found = tokenizer.encode_ids(&[0, highest + 1], 9).unwrap_err();
+    assert_eq!(found.kind(), TokenizerErrorKind::Text);
+    let found = tokenizer.encode_ids(&[], 1).unwrap_err();
+    assert_eq!(found.kind(), TokenizerErrorKind::MaxLength);
+}
+
+#[test]
 fn the_first_error_in_input_order_is_reported() {
     let tokenizer = tiny();
     let mut inputs = vec![Input::Single("hello"); 50];

@@ -10,6 +10,8 @@ mod encode;
 mod eval;
 mod predict;
 mod quantize;
+#[cfg(unix)]
+mod serve;
 pub(crate) mod train;
 mod usage;
 

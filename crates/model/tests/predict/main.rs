@@ -4,6 +4,7 @@
 #[path = "../folders/heads.rs"]
 mod heads;
 mod invariance;
+mod mixed;
 mod options;
 mod reference;
 mod words;

@@ -1,0 +1,126 @@
+"""Checks `polyhead serve` with the clients that people have: `openai` and `huggingface_hub`.
+
+    python3 -m venv venv && venv/bin/pip install openai huggingface_hub numpy
+    venv/bin/python bench/serve/clients.py PATH/TO/polyhead [MODEL]
+
+Starts the server on a free port, with a key, and asks it. With a MODEL that has tasks, those are asked as
+well. Prints a line for each check; the exit code is 1 if one fails.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import urllib.request
+
+import numpy
+from huggingface_hub import InferenceClient
+from huggingface_hub.errors import HfHubHTTPError
+from openai import APIStatusError, AuthenticationError, BadRequestError, NotFoundError, OpenAI
+
+KEY = "a-key-of-the-test"
+TEXTS = ["The soup was cold.", "naïve 東京 👩‍👩‍👧", "Railways are great."]
+failed = 0
+
+
+def check(name, holds):
+    global failed
+    failed += not holds
+    print("ok  " if holds else "FAIL", name)
+
+
+def raises(kind, call):
+    try:
+        call()
+    except kind as error:
+        return error
+    return None
+
+
+def check_openai(url, key):
+    client = OpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0)
+    model = client.models.list().data[0].id
+    check("openai: a model is listed and found", client.models.retrieve(model).id == model)
+    # This client asks for base64 unless told otherwise.
+    default = client.embeddings.create(model=model, input=TEXTS)
+    floats = client.embeddings.create(model=model, input=TEXTS, encoding_format="float")
+    vectors = numpy.array([item.embedding for item in default.data], dtype=numpy.float32)
+    same = numpy.array([item.embedding for item in floats.data], dtype=numpy.float32)
+    check("openai: base64 and float have the same bits", (vectors == same).all())
+    check("openai: a vector a text, in order", [item.index for item in default.data] == [0, 1, 2])
+    check("openai: unit length", numpy.allclose(numpy.linalg.norm(vectors, axis=1), 1, atol=1e-5))
+    alone = client.embeddings.create(model=model, input=TEXTS[1]).data[0].embedding
+    check("openai: alone and together have the same bits",
+          (numpy.array(alone, dtype=numpy.float32) == vectors[1]).all())
+    short = client.embeddings.create(model=model, input=TEXTS[0], dimensions=32).data[0].embedding
+    cut = vectors[0, :32] / numpy.linalg.norm(vectors[0, :32])
+    check("openai: dimensions are cut and renormalised",
+          len(short) == 32 and numpy.allclose(short, cut, atol=1e-6))
+    usage = default.usage
+    check("openai: usage", usage.prompt_tokens == usage.total_tokens > 0)
+    error = raises(BadRequestError, lambda: client.embeddings.create(model=model, input=[1, 2, 3]))
+    check("openai: token ids are refused and the switch is named",
+          error is not None and "check_embedding_ctx_length" in error.message)
+    error = raises(BadRequestError, lambda: client.embeddings.create(model=model, input="long " * 5000))
+    check("openai: too long is an error with a code",
+          error is not None and error.code == "context_length_exceeded" and error.param == "input")
+    cut = client.embeddings.with_raw_response.create(
+        model=model, input="long " * 5000, extra_body={"truncate": True})
+    check("openai: cutting is told", cut.headers["x-truncated-inputs"] == "1")
+    check("openai: another model is not found", raises(
+        NotFoundError, lambda: client.embeddings.create(model="gpt", input="a")) is not None)
+    check("openai: an empty text is an error", raises(
+        BadRequestError, lambda: client.embeddings.create(model=model, input="")) is not None)
+    wrong = OpenAI(base_url=f"{url}/v1", api_key="wrong", max_retries=0)
+    check("openai: a wrong key", raises(AuthenticationError, wrong.models.list) is not None)
+    many = raises(APIStatusError, lambda: client.embeddings.create(model=model, input=["a"] * 6000))
+    check("openai: too many texts", many is not None and many.code == "too_many_texts")
+    return vectors
+
+
+def check_hub(url, key, vectors, tasks):
+    client = InferenceClient(url, token=key)
+    found = client.feature_extraction(TEXTS[0])
+    check("huggingface_hub: feature_extraction gives the same vector",
+          found.dtype == numpy.float32 and numpy.allclose(found[0], vectors[0], atol=1e-6))
+    found = client.feature_extraction(TEXTS[0], normalize=True, truncate=True)
+    check("huggingface_hub: with options", numpy.allclose(found[0], vectors[0], atol=1e-6))
+    check("huggingface_hub: an error is one", raises(
+        HfHubHTTPError, lambda: client.feature_extraction(TEXTS[0], prompt_name="nope")) is not None)
+    similar = InferenceClient(f"{url}/similarity", token=key).sentence_similarity(
+        TEXTS[0], other_sentences=[TEXTS[0], TEXTS[2]])
+    expected = vectors[[0, 2]] @ vectors[0]
+    check("huggingface_hub: sentence_similarity", numpy.allclose(similar, expected, atol=1e-5))
+    labelled = [task for task in tasks if task["kind"] in ("classification", "multilabel")]
+    if labelled:
+        # This client takes the first of what it gets; of text-embeddings-inference, and so of us,
+        # that is the best label.
+        best = InferenceClient(f"{url}/predict", token=key).text_classification(TEXTS[0])
+        check("huggingface_hub: text_classification gives the best label",
+              best["label"] in labelled[0]["labels"])
+
+
+def get(url, key):
+    request = urllib.request.Request(url, headers={"authorization": f"Bearer {key}"})
+    with urllib.request.urlopen(request) as response:
+        return json.load(response)
+
+
+def main():
+    program, *model = sys.argv[1:]
+    server = subprocess.Popen(
+        [program, "serve", *model, "--port", "0", "--quiet"],
+        stdout=subprocess.PIPE, text=True, env={**os.environ, "POLYHEAD_API_KEYS": KEY})
+    try:
+        url = server.stdout.readline().split()[-1]
+        tasks = get(f"{url}/v1/model", KEY)["tasks"]
+        vectors = check_openai(url, KEY)
+        check_hub(url, KEY, vectors, tasks)
+    finally:
+        server.terminate()
+        check("the server ends in good order", server.wait(30) == 0)
+    sys.exit(failed > 0)
+
+
+if __name__ == "__main__":
+    main()

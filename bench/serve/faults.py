@@ -1,0 +1,139 @@
+"""What a server must live through. Each function gets a bench and returns what is wrong, and a line about what was found."""
+
+import signal
+import socket
+import time
+from typing import TYPE_CHECKING
+
+from generator import embeddings, errors, finish, latency, texts
+from server import Server
+
+if TYPE_CHECKING:
+    from run import Bench
+
+Found = tuple[list[str], str]
+
+
+def terminate_under_load(bench: "Bench") -> Found:
+    """SIGTERM while 32 clients ask: no request that was taken goes without its answer."""
+    wrong = []
+    with bench.server() as server:
+        load = bench.generator.start(server.address, embeddings(texts(200, 20), "short"), clients=32, seconds=4)
+        time.sleep(2)
+        begun = time.monotonic()
+        server.process.send_signal(signal.SIGTERM)
+        status = server.process.wait(40)
+        seconds = time.monotonic() - begun
+        found = finish(load)
+    unanswered = errors(found, ("200", "503", "refused"))
+    if status != 0:
+        wrong.append(f"exit status {status}")
+    if unanswered:
+        wrong.append(f"requests without an answer: {unanswered}")
+    return wrong, f"ended in {seconds:.2f} s, exit status {status}, {found['statuses'].get('200', 0)} answers, then {errors(found)}"
+
+
+def kill_and_restart(bench: "Bench") -> Found:
+    """SIGKILL under load, and a start on the same port: ready within a second."""
+    server = bench.server()
+    load = bench.generator.start(server.address, embeddings(texts(200, 20), "short"), clients=32, seconds=5)
+    time.sleep(1)
+    server.process.kill()
+    server.process.wait()
+    begun = time.monotonic()
+    with bench.server(port=server.port) as again:
+        while again.ask("GET", "/readyz")[0] != 200:
+            time.sleep(0.01)
+        ready = time.monotonic() - begun
+        works = again.works()
+        found = finish(load)
+    wrong = [f"ready after {ready:.2f} s"] if ready > 1 else []
+    if not works:
+        wrong.append("the next request gets no answer")
+    return wrong, f"ready after {ready:.2f} s; clients saw {errors(found)} and went on"
+
+
+def dropped_connections(bench: "Bench") -> Found:
+    """Clients that go away, in the middle of a request or of its answer, while others ask."""
+    wrong, count = [], max(int(10_000 * bench.scale), 500)
+    with bench.server() as server:
+        rest = server.gauges()
+        requests = embeddings(texts(200, 20), "short")
+        dropping = bench.generator.start(server.address, requests, drop=count)
+        others = bench.generator.run(server.address, requests, rate=20, seconds=max(5 * bench.scale, 2))
+        dropped = finish(dropping)
+        differ = server.settles(rest)
+        if errors(others, ("200", "429")):
+            wrong.append(f"others: {errors(others)}")
+        if differ:
+            wrong.append(f"gauges: {differ}")
+        if not server.works():
+            wrong.append("the next request gets no answer")
+        cancelled = server.metrics().get("cancelled_requests_total", 0)
+    return wrong, f"{sum(dropped['statuses'].values())} dropped, {cancelled:.0f} of them from the queue; others' p99 {latency(others, 'short')['p99']:.0f} ms; gauges back at rest"
+
+
+def slow_headers(bench: "Bench") -> Found:
+    """200 clients that send a byte of their headers each second."""
+    wrong = []
+    with bench.server() as server:
+        rest = server.gauges()
+        slow = [socket.create_connection((server.host, server.port)) for _ in range(200)]
+        begun, closed = time.monotonic(), 0.0
+        head = b"POST /v1/embeddings HTTP/1.1\r\nhost: slow\r\nx-long: " + b"y" * 100
+        others = bench.generator.start(server.address, embeddings(texts(200, 20), "short"), rate=20, seconds=10)
+        for byte in head:
+            for one in slow[:]:
+                try:
+                    one.send(bytes([byte]))
+                    one.setblocking(False)
+                    # An end, or an answer (408) with an end behind it.
+                    one.recv(1000)
+                    slow.remove(one)
+                    one.close()
+                except BlockingIOError:
+                    one.setblocking(True)
+                except OSError:
+                    slow.remove(one)
+                    one.close()
+            closed = time.monotonic() - begun
+            if not slow or closed > 40:
+                break
+            time.sleep(1)
+        found = finish(others)
+        if slow:
+            wrong.append(f"{len(slow)} of 200 are still open after {closed:.0f} s")
+        if errors(found):
+            wrong.append(f"others: {errors(found)}")
+        differ = server.settles(rest)
+        if differ:
+            wrong.append(f"gauges: {differ}")
+    return wrong, f"all closed after {closed:.0f} s; others' p99 {latency(found, 'short')['p99']:.1f} ms"
+
+
+def idle_connections(bench: "Bench") -> Found:
+    """1,000 connections that have asked once and wait, and 16 clients beside them."""
+    wrong = []
+    with bench.server() as server:
+        rest, memory = server.gauges(), server.rss_mb()
+        idle = []
+        for _ in range(1000):
+            one = socket.create_connection((server.host, server.port), timeout=5)
+            one.sendall(b"GET /livez HTTP/1.1\r\nhost: idle\r\n\r\n")
+            if not one.recv(1000).startswith(b"HTTP/1.1 200"):
+                wrong.append("an idle connection got no answer")
+                break
+            idle.append(one)
+        found = bench.generator.run(server.address, embeddings(texts(200, 20), "short"), clients=16, seconds=max(5 * bench.scale, 2))
+        grown = server.rss_mb() - memory
+        for one in idle:
+            one.close()
+        differ = server.settles(rest)
+        if errors(found):
+            wrong.append(f"others: {errors(found)}")
+        if differ:
+            wrong.append(f"gauges: {differ}")
+    return wrong, f"others: {found['throughput']:.0f}/s, p99 {latency(found, 'short')['p99']:.0f} ms; {grown:.0f} MB more; gauges back at rest"
+
+
+FAULTS = (terminate_under_load, kill_and_restart, dropped_connections, slow_headers, idle_connections)

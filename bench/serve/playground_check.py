@@ -1,0 +1,409 @@
+#!/usr/bin/env python3
+"""Drives the playground in headless Chromium and checks what a person would see.
+
+    python3 bench/serve/playground_check.py --shots DIR            # against a mock server: everything
+    python3 bench/serve/playground_check.py --url http://127.0.0.1:8080 --shots DIR   # against a real one
+    python3 bench/serve/playground_check.py --write-policy         # after a change of the page
+
+Needs the package `playwright` and a Chromium; see `README.md`.
+"""
+
+import argparse
+import base64
+import hashlib
+import json
+import math
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from playground_mock import PAGE, Mock
+
+EIGHT = """The soup was wonderful and the staff were kind.
+I loved the food, but we waited an hour for a table.
+My phone stopped charging after two days, please help!
+The battery of this laptop is dead again.
+Marie Curie was born in Warsaw in 1867.
+Ada 👩🏽‍💻🇬🇧 Lovelace wrote to Charles Babbage from London.
+הקפה כאן מצוין, Marie Curie אמרה, והשירות מהיר.
+<b>The film</b> drags on & the "ending" isn't $HOME `for me`."""
+LONG_WORD = "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft" * 2
+PHONE = {"width": 360, "height": 740}
+DESK = {"width": 1280, "height": 900}
+
+#: All text on the page with too little contrast to what lies behind it (WCAG 2.2, 1.4.3).
+CONTRAST = """() => {
+  const pen = Object.assign(document.createElement('canvas'), {width: 1, height: 1}).getContext('2d', {willReadFrequently: true});
+  const rgba = css => { pen.clearRect(0, 0, 1, 1); pen.fillStyle = css; pen.fillRect(0, 0, 1, 1); return [...pen.getImageData(0, 0, 1, 1).data]; };
+  const light = ([r, g, b]) => [r, g, b].map(v => (v /= 255) <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4).reduce((s, v, i) => s + v * [.2126, .7152, .0722][i], 0);
+  const behind = e => { for (; e; e = e.parentElement) { const c = rgba(getComputedStyle(e).backgroundColor); if (c[3] > 250) return c; } return [255, 255, 255, 255]; };
+  const poor = [];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  for (let node; node = walker.nextNode();) {
+    const e = node.parentElement;
+    if (!node.data.trim() || !e.checkVisibility() || e.closest('script, style, noscript, .skip, .unseen')) continue;
+    const style = getComputedStyle(e), ink = rgba(e instanceof SVGElement ? style.fill : style.color), back = behind(e);
+    const [a, b] = [light(ink), light(back)].sort((x, y) => y - x), ratio = (a + .05) / (b + .05);
+    if (ratio < (parseFloat(style.fontSize) >= 24 ? 3 : 4.5)) poor.push(`${ratio.toFixed(2)}: ${node.data.trim().slice(0, 40)}`);
+  }
+  return poor;
+}"""
+
+#: Pairs of labels of the map that lie on one another.
+COLLISIONS = """() => { const all = [...document.querySelectorAll('#results svg text')].map(e => [e.textContent, e.getBBox()]), bad = [];
+  all.forEach(([a, p], i) => all.slice(0, i).forEach(([b, q]) => {
+    if (p.x + p.width > q.x + 1 && q.x + q.width > p.x + 1 && p.y + p.height > q.y + 3 && q.y + q.height > p.y + 3) bad.push(`${a} / ${b}`); }));
+  return bad; }"""
+
+
+class Report:
+    """What was checked."""
+
+    def __init__(self) -> None:
+        self.failed = 0
+
+    def check(self, what: str, good: bool, found: object = "") -> None:
+        """Prints a line and remembers a failure."""
+        self.failed += not good
+        print(f"{'ok  ' if good else 'FAIL'}  {what}" + ("" if good else f": {found}"), flush=True)
+
+
+class Visit:
+    """The page in a fresh browser context, and everything it fetched or complained of."""
+
+    def __init__(self, browser, url: str, report: Report, viewport: dict = DESK, scheme: str = "light", motion: str = "no-preference", expect_errors: bool = False) -> None:
+        self.report, self.url, self.expect_errors = report, url, expect_errors
+        self.context = browser.new_context(viewport=viewport, color_scheme=scheme, reduced_motion=motion, permissions=["clipboard-read", "clipboard-write"])
+        self.page = self.context.new_page()
+        self.console: list[str] = []
+        self.foreign: list[str] = []
+        self.page.on("console", lambda message: message.type in ("error", "warning") and self.console.append(message.text))
+        self.page.on("pageerror", lambda error: self.console.append(str(error)))
+        self.page.on("request", lambda request: request.url.startswith((url, "data:")) or self.foreign.append(request.url))
+        self.page.goto(url)
+        self.until("document.getElementById('facts').textContent !== 'Asking the server …'")
+
+    def __enter__(self) -> "Visit":
+        return self
+
+    def __exit__(self, kind, *_: object) -> None:
+        if kind is None:
+            console = [line for line in self.console if not (self.expect_errors and "Failed to load resource" in line)]
+            self.report.check("  no errors on the console", not console, console)
+            self.report.check("  nothing fetched from elsewhere", not self.foreign, self.foreign)
+        self.context.close()
+
+    def until(self, condition: str) -> None:
+        """Waits for a condition in JavaScript. Playwright's own way needs `eval`, which the page's policy forbids."""
+        end = time.monotonic() + 10
+        while not self.page.evaluate(condition):
+            if time.monotonic() > end:
+                raise TimeoutError(condition)
+            self.page.wait_for_timeout(20)
+
+    def ask(self, text: str | None = None, wait: str = "#results:not([hidden])") -> None:
+        """Presses the button and waits for the answers, or for `wait`."""
+        if text is not None:
+            self.page.fill("#texts", text)
+        before = self.page.evaluate("() => { window.old = document.querySelector('#results > *'); return true; }")
+        assert before
+        self.page.click("#run")
+        self.page.wait_for_selector(wait)
+        if wait.startswith("#results"):
+            self.until("document.getElementById('busy').hidden && document.querySelector('#results > *') !== window.old")
+
+    def shot(self, folder: Path | None, name: str) -> None:
+        """Keeps a picture of the whole page."""
+        if folder:
+            self.page.screenshot(path=folder / f"{name}.png", full_page=True)
+
+    def looks_right(self, what: str) -> None:
+        """Width, contrast and labels of what is on the screen now."""
+        width = self.page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+        self.report.check(f"{what}: does not scroll sideways", width[0] <= width[1], width)
+        poor = self.page.evaluate(CONTRAST)
+        self.report.check(f"{what}: contrast of all text at least 4.5", not poor, poor)
+        collisions = self.page.evaluate(COLLISIONS)
+        self.report.check(f"{what}: labels of the map do not collide", not collisions, collisions)
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    if arguments.write_policy:
+        (PAGE / "content-security-policy.txt").write_text(policy() + "\n")
+        return
+    from playwright.sync_api import sync_playwright
+
+    if arguments.shots:
+        arguments.shots.mkdir(parents=True, exist_ok=True)
+    report = Report()
+    report.check("the policy has the hashes of the page", (PAGE / "content-security-policy.txt").read_text().strip() == policy(), "run --write-policy")
+    report.check("the page is below 40 KiB", (PAGE / "playground.html").stat().st_size < 40 * 1024)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=arguments.chromium, args=["--no-sandbox"])
+        if arguments.url:
+            url = arguments.url.rstrip("/") + "/"
+            pictures(browser, url, report, arguments.shots, "real")
+            keyboard(browser, url, report)
+            command(browser, url, report)
+        else:
+            mock = Mock(("topic", "sentiment", "emotions", "urgency", "entities"))
+            for part in (answers, arithmetic, keyboard, command, trouble):
+                part(browser, mock.url, report, *([mock] if part in (answers, arithmetic) else []))
+            key(browser, report, arguments.shots)
+            pictures(browser, mock.url, report, arguments.shots, "heads")
+            states(browser, mock.url, report, arguments.shots)
+            pictures(browser, Mock(()).url, report, arguments.shots, "headless")
+            pictures(browser, Mock(("department", "emotions", "entities")).url, report, arguments.shots, "long")
+        browser.close()
+    print(f"{report.failed} failed" if report.failed else "all good")
+    sys.exit(report.failed > 0)
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--url", help="a running server; otherwise a mock")
+    parser.add_argument("--shots", type=Path, help="folder for pictures")
+    parser.add_argument("--chromium", default="/usr/bin/chromium", help="the browser")
+    parser.add_argument("--write-policy", action="store_true", help="write content-security-policy.txt anew and end")
+    return parser.parse_args()
+
+
+def policy() -> str:
+    """The header under which the page runs: its own script and style, and nothing else."""
+    page = (PAGE / "playground.html").read_text()
+    def allowed(tag: str) -> str:
+        inner = re.search(rf"<{tag}[^>]*>(.*?)</{tag}>", page, re.S)[1]
+        return f"'sha256-{base64.b64encode(hashlib.sha256(inner.encode()).digest()).decode()}'"
+    return (f"default-src 'none'; script-src {allowed('script')}; style-src {allowed('style')}; img-src data:; connect-src 'self'; "
+            "base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+
+
+def answers(browser, url: str, report: Report, mock: Mock) -> None:
+    """What is shown is what the server said."""
+    with Visit(browser, url, report) as visit:
+        page = visit.page
+        visit.ask()
+        report.check("the first click shows answers", page.locator(".card").count() == 6, page.locator(".card").count())
+        visit.ask(EIGHT)
+        said = ["".join(page.locator(".said").nth(i).evaluate("e => [...e.childNodes].map(n => n.nodeName === 'MARK' ? n.firstChild.data : n.data)")) for i in range(8)]
+        report.check("texts are shown letter by letter, markup too", said == EIGHT.split("\n"), said)
+        marks = page.locator(".card").nth(5).locator("mark").evaluate_all("all => all.map(e => [e.firstChild.data, e.querySelector('.tag').textContent.split(' ')[0]])")
+        report.check("offsets hold behind emoji", marks == [["Lovelace", "PER"], ["Charles Babbage", "PER"], ["London", "LOC"]] or marks == [["Ada", "PER"], ["Lovelace", "PER"], ["Charles Babbage", "PER"], ["London", "LOC"]], marks)
+        first = page.locator(".card").first
+        bars = first.locator("h3", has_text="emotions").locator("xpath=..")
+        report.check("a few of 28 labels, the rest folded", bars.locator("details").inner_text() == "25 more", bars.inner_text())
+        bars.locator("summary").click()
+        report.check("all 28 unfold", bars.locator("li:visible").count() == 28)
+        report.check("cosines are a table", page.locator("tbody tr").count() == 8 and page.locator("tbody td").count() == 64)
+        page.locator("#heads input").first.uncheck()
+        page.locator("#truncate").check()
+        visit.ask("One.\n\n  Two. \n")
+        report.check("asks what is ticked, blank lines left out", mock.asked[-1] == {"inputs": ["One.", "Two."], "tasks": ["sentiment", "emotions", "urgency", "entities", "embedding"], "truncate": True}, mock.asked[-1])
+        visit.ask("far too long " * 20)
+        report.check("a cut text says so", "cut to 32" in page.locator(".card .note").first.inner_text())
+        page.locator(".card summary").last.click()
+        page.get_by_role("button", name="Copy vector").click()
+        visit.until("document.getElementById('status').textContent === 'Copied.'")
+        report.check("a vector can be copied", len(json.loads(page.evaluate("navigator.clipboard.readText()"))) == 64)
+
+
+def arithmetic(browser, url: str, report: Report, mock: Mock) -> None:
+    """The cosines, and the places on the map."""
+    from playground_mock import embed
+
+    lines = EIGHT.split("\n")
+    vectors = [embed(line) for line in lines]
+    with Visit(browser, url, report) as visit:
+        visit.ask(EIGHT)
+        cells = visit.page.locator("tbody tr").evaluate_all("rows => rows.map(r => [...r.querySelectorAll('td')].map(c => Number(c.textContent.replace('−', '-'))))")
+        worst = max(abs(cells[i][j] - dot(vectors[i], vectors[j])) for i in range(8) for j in range(8))
+        report.check("cosines are right to two digits", worst <= 0.00501, worst)
+        points = places(visit.page)
+        expected = components(vectors)
+        scale = (max(p[0] for p in points) - min(p[0] for p in points)) / (max(p[0] for p in expected) - min(p[0] for p in expected))
+        far = [abs(math.dist(points[i], points[j]) - scale * math.dist(expected[i], expected[j])) for i in range(8) for j in range(8)]
+        report.check("the map has the distances of PCA", max(far) < 1, max(far))
+        visit.ask("\n".join(reversed(lines)))
+        moved = max(math.dist(a, b) for a, b in zip(points, reversed(places(visit.page))))
+        report.check("the map does not depend on the order", moved < 0.5, moved)
+        visit.ask("Same.\nSame.\nSame.")
+        report.check("equal sentences are no trouble", "same vector" in visit.page.locator("figcaption").inner_text())
+        visit.looks_right("equal sentences")
+        visit.ask("\n".join(f"Sentence {i} about {'trains' if i % 3 else 'soup'} and {i * i}" for i in range(120)))
+        visit.looks_right("120 sentences")
+        visit.page.fill("#texts", "\n".join(f"Sentence {i}" for i in range(2000)))
+        begun = time.monotonic()
+        visit.ask()
+        # Not the time of the mock, which is slow.
+        waited = float(re.search(r"in ([\d,.]+) ms", visit.page.inner_text("#status"))[1].replace(",", "")) / 1e3
+        seconds = time.monotonic() - begun - waited
+        report.check("2,000 sentences: the first 150 are shown, within 3 s", visit.page.locator(".card").count() == 150 and seconds < 3, (seconds, waited))
+
+
+def places(page) -> list[tuple[float, float]]:
+    """The points of the map, in pixels, y upwards."""
+    return page.locator("#results svg circle").evaluate_all("all => all.map(e => [+e.getAttribute('cx'), -e.getAttribute('cy')])")
+
+
+def dot(a: list[float], b: list[float]) -> float:
+    return sum(x * y for x, y in zip(a, b))
+
+
+def components(vectors: list[list[float]]) -> list[tuple[float, float]]:
+    """The same as the page's by another way: power iteration."""
+    mean = [sum(column) / len(vectors) for column in zip(*vectors)]
+    rest = [[x - m for x, m in zip(v, mean)] for v in vectors]
+    axes = []
+    for _ in range(2):
+        axis = [math.sin(i + 1.0) for i in range(len(mean))]
+        for _ in range(3000):
+            weights = [dot(v, axis) for v in rest]
+            axis = [sum(w * v[i] for w, v in zip(weights, rest)) for i in range(len(mean))]
+            length = math.sqrt(dot(axis, axis))
+            axis = [x / length for x in axis]
+        at = [dot(v, axis) for v in rest]
+        axes.append(at)
+        rest = [[x - w * a for x, a in zip(v, axis)] for v, w in zip(rest, at)]
+    return list(zip(*axes))
+
+
+def keyboard(browser, url: str, report: Report) -> None:
+    """Everything without a mouse, with a focus that is seen."""
+    with Visit(browser, url, report) as visit:
+        page = visit.page
+        page.focus("#texts")
+        page.keyboard.press("Control+Enter")
+        page.wait_for_selector(".card")
+        report.check("Ctrl+Enter asks", "answered" in page.inner_text("#status"), page.inner_text("#status"))
+        report.check("the focus stays", page.evaluate("document.activeElement.id") == "texts")
+        page.evaluate("document.activeElement.blur(); window.getSelection().removeAllRanges(); document.body.tabIndex = -1; document.body.focus()")
+        reached, unseen = [], []
+        for _ in range(120):
+            page.keyboard.press("Tab")
+            found = page.evaluate("""() => { const e = document.activeElement; if (e === document.body) return null; const s = getComputedStyle(e), r = e.getBoundingClientRect();
+                return [e.tagName + ' ' + (e.id || e.textContent.slice(0, 24)), s.outlineStyle !== 'none' && parseFloat(s.outlineWidth) >= 2 && r.width > 0]; }""")
+            if found is None:
+                break
+            reached.append(found[0])
+            if not found[1]:
+                unseen.append(found[0])
+        focusable = page.locator("a[href], button, textarea, input, summary, [tabindex='0']").evaluate_all("all => all.filter(e => e.checkVisibility()).length")
+        report.check("Tab reaches every control", len(reached) >= focusable, (len(reached), focusable, reached))
+        report.check("the focus is seen everywhere", not unseen, unseen)
+        page.locator("summary").first.focus()
+        page.keyboard.press("Enter")
+        report.check("Enter unfolds", page.locator("details[open]").count() >= 1)
+        names = page.locator("button, input, textarea, summary, [role=group], [role=img], section").evaluate_all(
+            "all => all.filter(e => e.checkVisibility() && !(e.getAttribute('aria-label') || e.getAttribute('aria-labelledby') || e.labels?.length || e.textContent.trim())).map(e => e.outerHTML.slice(0, 80))")
+        report.check("every control has a name", not names, names)
+
+
+def command(browser, url: str, report: Report) -> None:
+    """The curl command gives the same answer in a shell."""
+    with Visit(browser, url, report) as visit:
+        visit.ask(EIGHT)
+        visit.page.get_by_role("button", name="Copy", exact=True).click()
+        visit.until("document.getElementById('status').textContent === 'Copied.'")
+        copied = visit.page.evaluate("navigator.clipboard.readText()")
+        report.check("the copied command is the one shown", copied == visit.page.evaluate("document.getElementById('curl').textContent"))
+        done = subprocess.run(["bash", "-c", copied], capture_output=True, text=True, timeout=30)
+        answer = json.loads(done.stdout or "{}").get("answers", [])
+        report.check("the command works in a shell", len(answer) == 8 and "embedding" in answer[0], done.stdout[:200] + done.stderr)
+
+
+def trouble(browser, url: str, report: Report) -> None:
+    """Errors are shown as the server words them, and the page works afterwards."""
+    with Visit(browser, url, report, expect_errors=True) as visit:
+        page = visit.page
+        for text, title, words in [
+            ("!429", "The server is busy", "the queue is full: 65536 of 65536 tokens are waiting"),
+            ("!500", "status 500", "text 0: the head `topic` gave a number"),
+            ("!html", "status 502", "<html><h1>Bad gateway</h1></html>"),
+            ("!drop", "cannot be reached", "Is it still running"),
+            ("too long " * 30, "status 400", "text 0: 62 tokens, the limit is 32"),
+        ]:
+            visit.ask(text, "#trouble:not([hidden])")
+            found = page.inner_text("#trouble")
+            report.check(f"{text[:12]} is told", title in found and words in found, found)
+            visit.looks_right(text[:12])
+            if text == "!429":
+                report.check("429 says how long to wait", "It asks to wait 2 seconds." in found, found)
+        page.fill("#texts", "Good again.")
+        page.get_by_role("button", name="Try again").click()
+        page.wait_for_selector(".card")
+        report.check("trying again works", page.locator("#trouble:visible").count() == 0)
+        for way in ("Escape", "click"):
+            page.fill("#texts", "!slow")
+            page.click("#run")
+            page.wait_for_selector("#cancel:not([hidden])")
+            page.click("#cancel") if way == "click" else page.keyboard.press(way)
+            visit.until("document.getElementById('status').textContent === 'Cancelled.'")
+            report.check(f"cancelled by {way}, the focus is on the button", page.evaluate("document.activeElement.id") == "run" and page.locator("#busy:visible").count() == 0)
+        visit.context.set_offline(True)
+        visit.ask("No network.", "#trouble:not([hidden])")
+        report.check("a lost network is told", "cannot be reached" in page.inner_text("#trouble"))
+        visit.context.set_offline(False)
+        visit.ask("Back.")
+        report.check("and it works when it is back", page.inner_text(".said") == "Back.")
+        page.fill("#texts", "  \n ")
+        page.click("#run")
+        report.check("nothing typed is told", page.inner_text("#status") == "Type a sentence first.")
+
+
+def key(browser, report: Report, shots: Path | None) -> None:
+    """A server with keys."""
+    mock = Mock(("topic",), key="open sesame")
+    with Visit(browser, mock.url, report, expect_errors=True) as visit:
+        page = visit.page
+        page.wait_for_selector("#key:not([hidden])")
+        report.check("401 asks for a key, the focus is there", page.evaluate("document.activeElement.id") == "bearer")
+        visit.shot(shots, "key")
+        visit.looks_right("key")
+        page.keyboard.type("wrong")
+        page.keyboard.press("Enter")
+        visit.until("document.getElementById('key-title').textContent === 'This key is not accepted'")
+        page.keyboard.type("open sesame")
+        page.keyboard.press("Enter")
+        visit.until("document.getElementById('facts').textContent.includes('mock')")
+        visit.ask()
+        shown = page.content() + json.dumps(page.evaluate("[{...localStorage}, {...sessionStorage}, document.cookie, document.getElementById('bearer').value]"))
+        report.check("the key is kept nowhere", "sesame" not in shown)
+        report.check("the command has a variable in its place", 'Bearer $POLYHEAD_KEY"' in page.inner_text("#curl"))
+
+
+def states(browser, url: str, report: Report, shots: Path | None) -> None:
+    """Pictures of what lasts a moment or is seldom seen."""
+    with Visit(browser, url, report, PHONE, motion="reduce", expect_errors=True) as visit:
+        visit.page.fill("#texts", "!slow")
+        visit.page.click("#run")
+        visit.shot(shots, "state-busy-phone")
+        report.check("reduced motion: the bar stands still", visit.page.evaluate("getComputedStyle(document.getElementById('busy'), '::after').animationName") == "none")
+        visit.page.wait_for_selector("#busy", state="hidden")
+        visit.ask("!429", "#trouble:not([hidden])")
+        visit.shot(shots, "state-429-phone")
+        visit.looks_right("429 on a phone")
+    for scheme in ("light", "dark"):
+        with Visit(browser, url, report, scheme=scheme, expect_errors=True) as visit:
+            visit.ask("!500", "#trouble:not([hidden])")
+            visit.shot(shots, f"state-500-{scheme}")
+            visit.looks_right(f"500 {scheme}")
+
+
+def pictures(browser, url: str, report: Report, shots: Path | None, name: str) -> None:
+    """One and eight sentences, light and dark, desk and phone."""
+    inputs: dict[str, Callable[[], str] | str] = {"1": EIGHT.split("\n")[1], "8": EIGHT, "word": f"{LONG_WORD}\nshort\nThe {LONG_WORD} again"}
+    for scheme in ("light", "dark"):
+        for place, viewport in {"desk": DESK, "phone": PHONE}.items():
+            with Visit(browser, url, report, viewport, scheme) as visit:
+                for label, text in inputs.items():
+                    visit.ask(text)
+                    visit.looks_right(f"{name} {label} {scheme} {place}")
+                    visit.shot(shots, f"{name}-{label}-{scheme}-{place}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,202 @@
+//! `polyhead serve`: the model behind HTTP.
+
+mod arguments;
+
+use std::future::Future;
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::process;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use polyhead_model::{LoadOptions, ModelFolder, MultiTaskModel};
+use polyhead_serve::{Engine, HttpSettings, Server};
+use tokio::net::TcpListener;
+use tokio::runtime;
+use tokio::task::spawn_blocking;
+use tracing::Level;
+
+use self::arguments::{AddressArgs, LimitArgs, LogFormat, MannerArgs};
+use crate::interrupt::INTERRUPTED;
+use crate::model::LoadArgs;
+
+const HELP: &str = "\
+Routes, in full in docs/guide/serving.md and at /openapi.json:
+  POST /v1/predict      {\"inputs\": \"…\" or […], \"tasks\": [\"topic\", \"embedding\"]}
+  GET  /v1/model        tasks, labels, dimensions, limits
+  POST /v1/embeddings, GET /v1/models                     for clients of OpenAI
+  POST /embed, /embed_all, /predict, /similarity, /tokenize, GET /info
+                                            for clients of text-embeddings-inference
+  GET  /                a page to try it; /livez, /readyz, /metrics
+
+Signals: SIGTERM or Ctrl-C ends in good order, a second one at once; SIGHUP
+loads the model again and keeps the old one if the new one does not load.
+
+Keys stand in a file, one a line, or in POLYHEAD_API_KEYS, with commas between.
+TLS is left to a proxy.
+
+Examples:
+  polyhead serve                                      the built-in model: vectors
+  polyhead serve runs/a --port 9000                   a model of yours: all its tasks
+  polyhead serve runs/a --host 0.0.0.0 --api-key-file keys.txt --log-format json
+  polyhead serve runs/a --check                       does it load? (starts nothing)";
+
+/// Serve a model over HTTP
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub(crate) struct ServeArgs {
+    /// A trained model, a folder or a hub name; without it, the built-in all-MiniLM-L6-v2
+    #[arg(value_name = "DIR|NAME", env = "POLYHEAD_MODEL")]
+    model: Option<String>,
+
+    /// Load the model, try it, say what it is, and exit
+    #[arg(long)]
+    check: bool,
+
+    #[command(flatten)]
+    address: AddressArgs,
+
+    #[command(flatten)]
+    limits: LimitArgs,
+
+    #[command(flatten)]
+    manners: MannerArgs,
+
+    #[command(flatten)]
+    load: LoadArgs,
+}
+
+/// Serves until told to stop.
+pub(crate) fn run(args: ServeArgs) -> Result<()> {
+    let settings = args.http_settings()?;
+    let engine_settings = args.engine_settings();
+    let model = args.model.filter(|model| model != "builtin");
+    let options = args.load.options();
+    let start = move || Engine::start(move || load(model.as_deref(), &options), engine_settings);
+    if args.check {
+        return check(&start()?, &settings);
+    }
+    log_to_stderr(args.manners.log_format, args.load.quiet)?;
+    let runtime = runtime::Builder::new_multi_thread()
+        .worker_threads(args.load.threads.expected().clamp(2, 4))
+        .enable_all()
+        .build()
+        .context("no threads to answer requests")?;
+    let address = (args.address.host, args.address.port);
+    let stopped = runtime.block_on(async {
+        // Before the model: a port that is taken is found out at once.
+        let listener = TcpListener::bind((address.0.as_str(), address.1))
+            .await
+            .with_context(|| format!("{}:{}", address.0, address.1))?;
+        let engine = spawn_blocking(start).await.context("the loader of the model has died")??;
+        note_exposure(&args.load, &settings, listener.local_addr()?);
+        engine.model().encoder().notices().iter().for_each(|notice| args.load.note(notice));
+        let server = Server::new(listener, engine.clone(), settings);
+        let told_to_stop = told_to_stop(engine)?;
+        announce(server.address()?)?;
+        anyhow::Ok(server.run(told_to_stop).await)
+    })?;
+    // A reload that is still on its way is not waited for.
+    runtime.shutdown_background();
+    match stopped.dropped_requests {
+        0 => Ok(()),
+        count => bail!("{count} requests were cut off at the drain timeout"),
+    }
+}
+
+fn load(
+    model: Option<&str>,
+    options: &LoadOptions,
+) -> Result<MultiTaskModel, polyhead_model::Error> {
+    match model {
+        Some(name) => MultiTaskModel::load_with(name, options),
+        None => MultiTaskModel::from_folder(ModelFolder::builtin()?, options),
+    }
+}
+
+fn announce(address: SocketAddr) -> Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "listening on http://{address}")?;
+    out.flush()?;
+    Ok(())
+}
+
+/// Who is reachable from elsewhere should know.
+fn note_exposure(load: &LoadArgs, settings: &HttpSettings, address: SocketAddr) {
+    if !address.ip().is_loopback() && settings.keys.is_empty() {
+        load.note("other machines may reach this address, and no key is needed");
+    }
+}
+
+/// Says what would be served.
+fn check(engine: &Engine, settings: &HttpSettings) -> Result<()> {
+    let model = engine.model();
+    let tasks: Vec<&str> = model.tasks().map(|task| task.name.as_str()).collect();
+    let tasks = if tasks.is_empty() { "none".to_owned() } else { tasks.join(", ") };
+    let mut out = io::stdout().lock();
+    writeln!(out, "model {}", settings.names.join(", "))?;
+    writeln!(out, "tasks {tasks}")?;
+    writeln!(out, "vectors of {} numbers", model.encoder().dimension())?;
+    writeln!(out, "texts of at most {} tokens", model.encoder().max_length())?;
+    Ok(())
+}
+
+fn log_to_stderr(format: LogFormat, quiet: bool) -> Result<()> {
+    let level = if quiet { Level::WARN } else { Level::INFO };
+    let log = tracing_subscriber::fmt().with_writer(io::stderr).with_max_level(level);
+    let done = match format {
+        LogFormat::Text => log.with_ansi(false).with_target(false).try_init(),
+        LogFormat::Json => log.json().flatten_event(true).with_target(false).try_init(),
+    };
+    done.map_err(|error| anyhow::anyhow!("log: {error}"))
+}
+
+/// Done at the first SIGTERM or Ctrl-C; until then, SIGHUP loads the model again. The second
+/// one ends the program on the spot.
+#[cfg(unix)]
+fn told_to_stop(engine: Engine) -> Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    Ok(async move {
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = hang_up.recv() => {
+                    let engine = engine.clone();
+                    spawn_blocking(move || reload(&engine));
+                }
+            }
+        }
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            process::exit(INTERRUPTED.into());
+        });
+    })
+}
+
+#[cfg(not(unix))]
+fn told_to_stop(_: Engine) -> Result<impl Future<Output = ()>> {
+    Ok(async {
+        let _ = tokio::signal::ctrl_c().await;
+        tokio::spawn(async {
+            let _ = tokio::signal::ctrl_c().await;
+            process::exit(INTERRUPTED.into());
+        });
+    })
+}
+
+#[cfg(unix)]
+fn reload(engine: &Engine) {
+    tracing::info!("loading the model again");
+    match engine.reload() {
+        Ok(()) => tracing::info!("the new model answers"),
+        Err(error) => tracing::error!("the model stays as it was: {error}"),
+    }
+}

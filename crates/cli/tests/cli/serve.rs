@@ -1,0 +1,206 @@
+//! `polyhead serve` as an operator runs it: started, asked, signalled.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::Folder;
+
+/// A server that listens; killed when dropped.
+struct Server {
+    child: Child,
+    address: String,
+    log: Arc<Mutex<String>>,
+}
+
+impl Server {
+    fn start(folder: &Folder, args: &[&str]) -> Self {
+        let mut command = folder.command();
+        command.args(["serve", "--port", "0", "--threads", "1"]).args(args);
+        Self::spawn(command)
+    }
+
+    fn spawn(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let address = line.trim_end().strip_prefix("listening on http://");
+        let log = Arc::new(Mutex::new(String::new()));
+        let (mut stderr, written) = (BufReader::new(child.stderr.take().unwrap()), log.clone());
+        thread::spawn(move || {
+            let mut line = String::new();
+            while stderr.read_line(&mut line).unwrap_or(0) > 0 {
+                written.lock().unwrap().push_str(&line);
+                line.clear();
+            }
+        });
+        let address = address.unwrap_or_else(|| panic!("{line} {}", log.lock().unwrap()));
+        Self { address: address.to_owned(), child, log }
+    }
+
+    /// Status and body.
+    fn ask(&self, method: &str, path: &str, headers: &str, body: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        let length = body.len();
+        write!(
+            stream,
+            "{method} {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\
+             content-type: application/json\r\n{headers}content-length: {length}\r\n\r\n{body}"
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, answer.split_once("\r\n\r\n").unwrap().1.to_owned())
+    }
+
+    fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
+    }
+
+    fn wait_for_log(&self, words: &str) {
+        let begin = Instant::now();
+        while !self.log.lock().unwrap().contains(words) {
+            let log = self.log.lock().unwrap().clone();
+            assert!(begin.elapsed() < Duration::from_secs(20), "no `{words}` in: {log}");
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Exit code after SIGTERM, and the whole log.
+    fn end(mut self) -> (Option<i32>, String) {
+        self.signal("TERM");
+        let code = self.child.wait().unwrap().code();
+        thread::sleep(Duration::from_millis(50));
+        let log = self.log.lock().unwrap().clone();
+        (code, log)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+const EMBED: &str = r#"{"input":"a secret text","model":"all-MiniLM-L6-v2"}"#;
+
+#[test]
+fn the_built_in_model_is_served_and_the_log_keeps_secrets() {
+    let folder = Folder::with("keys", "# mine\na-secret-key\n");
+    let server = Server::start(&folder, &["--api-key-file", "keys", "--log-format", "json"]);
+    assert_eq!(server.ask("GET", "/readyz", "", "").0, 200);
+    assert_eq!(server.ask("POST", "/v1/embeddings", "", EMBED).0, 401);
+    let key = "authorization: Bearer a-secret-key\r\nx-request-id: my-request\r\n";
+    let (status, body) = server.ask("POST", "/v1/embeddings", key, EMBED);
+    let answer: serde_json::Value = serde_json::from_str(&body).unwrap();
+    assert_eq!((status, answer["data"][0]["embedding"].as_array().unwrap().len()), (200, 384));
+    server.ask("POST", "/v1/predict", key, r#"{"inputs":"a","a secret field":1}"#);
+    server.ask("GET", "/a-secret-path", key, "");
+    let (code, log) = server.end();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(!log.contains("secret"), "{log}");
+    let line = log.lines().find(|line| line.contains("my-request")).expect(&log);
+    let line: serde_json::Value = serde_json::from_str(line).unwrap();
+    assert_eq!((&line["status"], &line["route"]), (&200.into(), &"/v1/embeddings".into()));
+    assert_eq!(line["texts"], 1);
+}
+
+#[test]
+fn a_model_that_does_not_load_again_leaves_the_old_one() {
+    let folder = Folder::new();
+    let tiny = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/models/tiny-bert");
+    fs::create_dir(folder.path("model")).unwrap();
+    for entry in fs::read_dir(tiny).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), folder.path("model").join(entry.file_name())).unwrap();
+    }
+    let server = Server::start(&folder, &["model"]);
+    let embed = || server.ask("POST", "/embed", "", r#"{"inputs":"the train"}"#);
+    let before = embed();
+    assert_eq!(before.0, 200);
+    let config = folder.path("model/config.json");
+    let good = fs::read(&config).unwrap();
+    fs::write(&config, "{").unwrap();
+    server.signal("HUP");
+    server.wait_for_log("the model stays as it was");
+    assert_eq!(embed(), before);
+    assert_eq!(server.ask("GET", "/readyz", "", "").0, 200);
+    fs::write(&config, good).unwrap();
+    server.signal("HUP");
+    server.wait_for_log("the new model answers");
+    assert_eq!(embed(), before);
+    assert_eq!(server.end().0, Some(0));
+}
+
+#[test]
+fn what_cannot_be_served_is_said_at_once() {
+    let folder = Folder::with("keys", "# none\n");
+    let check = folder.run(&["serve", "--check", "--threads", "1"]).ok();
+    assert_eq!(
+        check.out,
+        "model all-MiniLM-L6-v2\ntasks none\nvectors of 384 numbers\ntexts of at most 256 tokens\n"
+    );
+    folder.run(&["serve", "--check", "nowhere"]).fails(1, &["nowhere"]);
+    folder.run(&["serve", "--api-key-file", "keys"]).fails(2, &["keys", "at least one key"]);
+    folder.run(&["serve", "--api-key-file", "none"]).fails(1, &["none"]);
+    folder.run(&["serve", "--check", "--max-length", "1"]).fails(2, &["max"]);
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    folder.run(&["serve", "--port", &port]).fails(1, &[&format!("127.0.0.1:{port}")]);
+    let other = folder
+        .command()
+        .env("POLYHEAD_API_KEYS", "good,not good")
+        .args(["serve", "--check"])
+        .output()
+        .unwrap();
+    let error = String::from_utf8(other.stderr).unwrap();
+    assert_eq!(other.status.code(), Some(2));
+    assert!(error.contains("POLYHEAD_API_KEYS") && !error.contains("not good"), "{error}");
+}
+
+/// As the container file has it. Linked statically, the program does not find glibc's
+/// `getrandom` by name, and would look for /dev/urandom instead of asking the kernel.
+const STATIC: &str =
+    "-C target-feature=+crt-static --cfg getrandom_backend=\"linux_getrandom\"";
+
+/// "One binary" taken at its word: linked statically, in a root where nothing else is.
+///
+/// Takes minutes, and needs `unshare` to be allowed:
+/// `cargo test -p polyhead-cli --test cli -- --ignored empty_root`
+#[test]
+#[ignore = "builds the program once more, for minutes"]
+fn a_static_build_runs_in_an_empty_root() {
+    let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let built = Command::new(env!("CARGO"))
+        .args(["build", "--release", "-p", "polyhead-cli", "--target", &target])
+        .env("RUSTFLAGS", STATIC)
+        .current_dir(&workspace)
+        .status()
+        .unwrap();
+    assert!(built.success());
+    let output =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace.join("target"), Into::into);
+    let folder = Folder::new();
+    fs::copy(output.join(target).join("release/polyhead"), folder.path("polyhead")).unwrap();
+    assert_eq!(folder.names(), ["polyhead"]);
+    let mut command = Command::new("unshare");
+    command.args(["--map-root-user", "chroot"]).arg(folder.path(""));
+    command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+    let server = Server::spawn({
+        command.args(["/polyhead", "serve", "--port", "0"]);
+        command
+    });
+    let (status, body) = server.ask("POST", "/v1/embeddings", "", EMBED);
+    assert_eq!(status, 200, "{body}");
+    assert_eq!(server.ask("GET", "/", "", "").0, 200);
+    assert_eq!(server.end().0, Some(0));
+}

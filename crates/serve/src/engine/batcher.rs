@@ -1,0 +1,343 @@
+//! Which texts go into the next batch: a function of what waits, without a clock.
+//!
+//! - **Order.** Texts are taken by their deadline, which is their arrival and some
+//!   patience for each of their tokens. So a short text passes long ones, but only those
+//!   that came at most their own patience before it: long ones grow old like all others,
+//!   and each is the first of all one day. The first one is always taken.
+//! - **Length.** A batch is of texts about as long as its first, then of shorter ones
+//!   where there is room. A much longer one would keep the others waiting; batches are
+//!   packed, so a batch of few tokens wastes nothing.
+//! - **Lanes.** Where both wait, bulk gets a quarter of the tokens. Interactive batches
+//!   hold nothing of the bulk lane, so that they end soon; bulk batches take interactive
+//!   texts with them.
+//! - **Gaps.** A pass over a long text has a gap between each two layers, in which a few
+//!   short interactive texts are answered that would else wait for its end ([`gap_batch`]).
+
+use std::cmp::Reverse;
+use std::time::Duration;
+
+use super::ask::Lane;
+
+/// A text that waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Candidate {
+    /// At least 1.
+    pub(crate) tokens: usize,
+    pub(crate) lane: Lane,
+    /// Since some moment before all of them.
+    pub(crate) arrived: Duration,
+    /// Of which model it is asked: a batch has one.
+    pub(crate) model: u64,
+}
+
+/// How batches are made.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Policy {
+    /// Tokens of a batch; a longer text is a batch by itself.
+    pub(crate) batch_tokens: usize,
+    /// For each token of a text, how much later than one without it may be taken.
+    pub(crate) patience: Duration,
+}
+
+/// Of so many tokens, one is for the bulk lane while both lanes wait.
+const BULK_SHARE: i64 = 4;
+
+/// Of the tokens of a batch, so many go into one of its gaps.
+const GAP_SHARE: usize = 4;
+
+/// Up to so many tokens, all lengths are alike.
+const SHORT: usize = 32;
+
+/// What the lanes owe each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Turns {
+    /// In tokens times [`BULK_SHARE`]; below 0 bulk has had more than its share.
+    owed_to_bulk: i64,
+}
+
+/// Places in `waiting` of the texts of the next batch, and whose turn it is after it.
+/// Empty only if `waiting` is; of equal deadlines the first in `waiting` comes first.
+pub(crate) fn next_batch(
+    waiting: &[Candidate],
+    turns: Turns,
+    policy: &Policy,
+) -> (Vec<usize>, Turns) {
+    let waits = |lane| waiting.iter().any(|text| text.lane == lane);
+    let both = waits(Lane::Interactive) && waits(Lane::Bulk);
+    let lane = match both {
+        true if turns.owed_to_bulk > 0 => Lane::Bulk,
+        true => Lane::Interactive,
+        false => waiting.first().map_or(Lane::Interactive, |text| text.lane),
+    };
+    let deadline = |text: &Candidate| {
+        let tokens = u32::try_from(text.tokens).unwrap_or(u32::MAX);
+        text.arrived.saturating_add(policy.patience.saturating_mul(tokens))
+    };
+    let first = (0..waiting.len())
+        .filter(|i| waiting[*i].lane == lane)
+        .min_by_key(|i| (deadline(&waiting[*i]), *i));
+    let Some(first) = first else { return (Vec::new(), Turns::default()) };
+    let first_text = waiting[first];
+    let longest = SHORT.max(2 * first_text.tokens);
+    let shortest_alike = if longest == SHORT { 0 } else { first_text.tokens / 2 };
+    let may_join = |text: &Candidate| {
+        text.model == first_text.model
+            && text.tokens <= longest
+            && (text.lane == lane || lane == Lane::Bulk)
+    };
+    let mut others: Vec<usize> =
+        (0..waiting.len()).filter(|i| *i != first && may_join(&waiting[*i])).collect();
+    let order = |i: &usize| {
+        let text = &waiting[*i];
+        let alike = text.lane == lane && text.tokens >= shortest_alike;
+        (Reverse(alike), deadline(text), *i)
+    };
+    // No more can have room: each has a token. Of thousands, only these are sorted.
+    let most = policy.batch_tokens;
+    if others.len() > most {
+        others.select_nth_unstable_by_key(most, order);
+        others.truncate(most);
+    }
+    others.sort_unstable_by_key(order);
+    let mut batch = vec![first];
+    let mut room = policy.batch_tokens.saturating_sub(first_text.tokens);
+    for i in others {
+        if let Some(rest) = room.checked_sub(waiting[i].tokens) {
+            room = rest;
+            batch.push(i);
+        }
+    }
+    let turns = match both {
+        true => turns.after(batch.iter().map(|i| &waiting[*i])),
+        // Nobody saves up for later what nobody else wanted.
+        false => Turns::default(),
+    };
+    (batch, turns)
+}
+
+/// Places in `waiting` of the texts that are answered in a gap of another batch: short
+/// interactive ones of the same model, a quarter of its tokens at most, so that it goes on.
+///
+/// - `model`, `tokens`: of the batch that is being answered
+pub(crate) fn gap_batch(
+    waiting: &[Candidate],
+    model: u64,
+    tokens: usize,
+    policy: &Policy,
+) -> Vec<usize> {
+    let fits = |text: &Candidate| {
+        text.lane == Lane::Interactive && text.model == model && text.tokens <= tokens / GAP_SHARE
+    };
+    let places: Vec<usize> = (0..waiting.len()).filter(|i| fits(&waiting[*i])).collect();
+    let short: Vec<Candidate> = places.iter().map(|i| waiting[*i]).collect();
+    let policy = Policy { batch_tokens: tokens / GAP_SHARE, ..*policy };
+    next_batch(&short, Turns::default(), &policy).0.into_iter().map(|i| places[i]).collect()
+}
+
+impl Turns {
+    fn after<'c>(mut self, batch: impl Iterator<Item = &'c Candidate>) -> Self {
+        for text in batch {
+            let tokens = i64::try_from(text.tokens).unwrap_or(i64::MAX / (2 * BULK_SHARE));
+            self.owed_to_bulk = self.owed_to_bulk.saturating_add(match text.lane {
+                Lane::Interactive => tokens,
+                Lane::Bulk => tokens - BULK_SHARE * tokens,
+            });
+        }
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const POLICY: Policy = Policy { batch_tokens: 100, patience: Duration::from_millis(4) };
+
+    fn text(tokens: usize, arrived_ms: u64) -> Candidate {
+        let arrived = Duration::from_millis(arrived_ms);
+        Candidate { tokens, lane: Lane::Interactive, arrived, model: 0 }
+    }
+
+    fn bulk(tokens: usize, arrived_ms: u64) -> Candidate {
+        Candidate { lane: Lane::Bulk, ..text(tokens, arrived_ms) }
+    }
+
+    #[test]
+    fn cases() {
+        struct Case {
+            name: &'static str,
+            waiting: Vec<Candidate>,
+            expected: Vec<usize>,
+        }
+        let other_model = Candidate { model: 1, ..text(20, 0) };
+        let cases = [
+            Case { name: "nothing", waiting: vec![], expected: vec![] },
+            Case { name: "over budget, alone", waiting: vec![text(500, 0)], expected: vec![0] },
+            Case {
+                name: "in order, while there is room",
+                waiting: vec![text(40, 0), text(40, 1), text(40, 2), text(20, 85)],
+                expected: vec![0, 1, 3],
+            },
+            Case {
+                name: "a short one does not wait for a long one",
+                waiting: vec![text(90, 0), text(5, 1)],
+                expected: vec![1],
+            },
+            Case {
+                name: "a long one grows old, and takes short ones with it",
+                waiting: vec![text(5, 1000), text(90, 0)],
+                expected: vec![1, 0],
+            },
+            Case {
+                name: "those alike come first",
+                waiting: vec![text(60, 0), text(10, 250), text(40, 900)],
+                expected: vec![0, 2],
+            },
+            Case {
+                name: "interactive batches hold no bulk",
+                waiting: vec![bulk(5, 0), text(5, 1)],
+                expected: vec![1],
+            },
+            Case {
+                name: "one model a batch",
+                waiting: vec![text(20, 0), other_model, text(20, 1)],
+                expected: vec![0, 2],
+            },
+        ];
+        for case in cases {
+            let (found, _) = next_batch(&case.waiting, Turns::default(), &POLICY);
+            assert_eq!(found, case.expected, "{}", case.name);
+        }
+    }
+
+    #[test]
+    fn gaps_are_for_a_few_short_texts() {
+        let other_model = Candidate { model: 1, ..text(5, 0) };
+        let waiting = [bulk(5, 0), text(26, 0), other_model, text(10, 3), text(10, 2), text(10, 1)];
+        assert_eq!(gap_batch(&waiting, 0, 100, &POLICY), [5, 4]);
+        assert!(gap_batch(&waiting, 0, 12, &POLICY).is_empty());
+    }
+
+    #[test]
+    fn bulk_gets_its_quarter_and_no_more() {
+        let mut waiting: Vec<Candidate> = (0..400).map(|i| text(20, i)).collect();
+        waiting.extend((0..400).map(|i| bulk(20, i)));
+        let (mut turns, mut interactive, mut in_bulk) = (Turns::default(), 0, 0);
+        for _ in 0..80 {
+            let (batch, after) = next_batch(&waiting, turns, &POLICY);
+            turns = after;
+            let of_bulk = batch.iter().filter(|i| waiting[**i].lane == Lane::Bulk).count();
+            in_bulk += of_bulk;
+            interactive += batch.len() - of_bulk;
+            let mut index = 0..;
+            waiting.retain(|_| !batch.contains(&index.next().expect("endless")));
+        }
+        assert_eq!((interactive, in_bulk), (300, 100));
+    }
+
+    /// Arrivals at all the machine can do: everything is taken, the long ones too.
+    #[test]
+    fn long_texts_do_not_starve_under_endless_short_ones() {
+        let mut waiting = vec![text(90, 0)];
+        let mut batches = 0;
+        for now in (0..).step_by(10) {
+            waiting.extend((0..5).map(|_| text(20, now)));
+            let (batch, _) = next_batch(&waiting, Turns::default(), &POLICY);
+            batches += 1;
+            if batch.contains(&0) {
+                break;
+            }
+            let mut index = 0..;
+            waiting.retain(|_| !batch.contains(&index.next().expect("endless")));
+        }
+        // Its patience is 360 ms, a batch takes 10.
+        assert!(batches <= 40, "{batches} batches");
+    }
+
+    prop_compose! {
+        fn candidate()(
+            tokens in 1usize..300, ms in 0u64..5000, bulk in any::<bool>(), model in 0u64..2,
+        ) -> Candidate {
+            let lane = if bulk { Lane::Bulk } else { Lane::Interactive };
+            Candidate { lane, model, ..text(tokens, ms) }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_lost_doubled_or_over_budget(
+            all in prop::collection::vec(candidate(), 0..60),
+        ) {
+            let mut waiting: Vec<(usize, Candidate)> = all.iter().copied().enumerate().collect();
+            let mut taken = Vec::new();
+            let mut turns = Turns::default();
+            // Without arrivals each batch takes at least one.
+            for _ in 0..all.len() {
+                let candidates: Vec<Candidate> = waiting.iter().map(|(_, text)| *text).collect();
+                let (batch, after) = next_batch(&candidates, turns, &POLICY);
+                turns = after;
+                prop_assert_eq!(batch.is_empty(), waiting.is_empty());
+                let tokens: usize = batch.iter().map(|i| candidates[*i].tokens).sum();
+                prop_assert!(tokens <= POLICY.batch_tokens || batch.len() == 1);
+                prop_assert!(batch.iter().all(|i| candidates[*i].model == candidates[batch[0]].model));
+                taken.extend(batch.iter().map(|i| waiting[*i].0));
+                let mut index = 0..;
+                waiting.retain(|_| !batch.contains(&index.next().expect("endless")));
+            }
+            taken.sort_unstable();
+            prop_assert_eq!(taken, (0..all.len()).collect::<Vec<_>>());
+        }
+
+        /// However others arrive, only those that are due before it pass a text.
+        #[test]
+        fn every_text_is_taken_within_a_bounded_number_of_batches(
+            first in candidate(),
+            arrivals in prop::collection::vec(prop::collection::vec(candidate(), 0..6), 100),
+        ) {
+            let alike = |text: Candidate, ms: u64| Candidate {
+                lane: Lane::Interactive, arrived: Duration::from_millis(ms), ..text
+            };
+            let mut waiting = vec![alike(first, 0)];
+            let patience = u64::try_from(first.tokens).expect("small") * 4;
+            let (mut taken, mut passing) = (None, 0);
+            for (round, more) in (0u64..).zip(arrivals) {
+                let now = round * 20;
+                passing += if now <= patience { more.len() } else { 0 };
+                waiting.extend(more.into_iter().map(|text| alike(text, now)));
+                let (batch, _) = next_batch(&waiting, Turns::default(), &POLICY);
+                if batch.contains(&0) {
+                    taken = Some(round);
+                    break;
+                }
+                let mut index = 0..;
+                waiting.retain(|_| !batch.contains(&index.next().expect("endless")));
+            }
+            let bound = passing as u64;
+            prop_assert!(taken.map_or(bound >= 100, |round| round <= bound), "{taken:?} {bound}");
+        }
+
+        /// While both lanes wait, bulk has a quarter of the tokens, give or take two batches.
+        #[test]
+        fn lanes_have_their_shares(all in prop::collection::vec(candidate(), 0..200)) {
+            let mut waiting: Vec<Candidate> =
+                all.into_iter().map(|text| Candidate { model: 0, ..text }).collect();
+            let mut turns = Turns::default();
+            let (mut tokens, mut of_bulk) = (0i64, 0i64);
+            let waits = |waiting: &[Candidate], lane| waiting.iter().any(|text| text.lane == lane);
+            while waits(&waiting, Lane::Interactive) && waits(&waiting, Lane::Bulk) {
+                let (batch, after) = next_batch(&waiting, turns, &POLICY);
+                turns = after;
+                for text in batch.iter().map(|i| &waiting[*i]) {
+                    let count = i64::try_from(text.tokens).expect("small");
+                    tokens += count;
+                    of_bulk += if text.lane == Lane::Bulk { count } else { 0 };
+                }
+                prop_assert!((of_bulk - tokens / 4).abs() <= 300, "{of_bulk} of {tokens}");
+                let mut index = 0..;
+                waiting.retain(|_| !batch.contains(&index.next().expect("endless")));
+            }
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Limits of an engine.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::AskText;
+
+/// Limits of an engine. Tokens are counted after tokenizing and cutting; a text counts
+/// as at least one.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct EngineSettings {
+    /// Tokens of interactive requests that may wait or be answered at a time. A client
+    /// waits at most as long as they take.
+    pub queue_tokens: usize,
+    /// The same for bulk requests; no larger request can be asked.
+    pub bulk_queue_tokens: usize,
+    /// Tokens of a batch; a longer text has a batch of its own. Absent: 256 a thread of
+    /// the model, at which its products run at full speed.
+    pub batch_tokens: Option<usize>,
+    /// Bytes of a text; one with more is refused before it is tokenized. Absent: 1,000
+    /// for each token that the model reads.
+    pub text_bytes: Option<usize>,
+    /// Bytes of all requests that are being tokenized or wait for it.
+    pub tokenizing_bytes: usize,
+    /// A batch that takes longer is given up, and the model is loaded anew.
+    pub stuck_after: Duration,
+    /// Called with each text that is admitted: what shall go wrong with it, for tests.
+    #[doc(hidden)]
+    pub faults: Option<Faults>,
+}
+
+impl Default for EngineSettings {
+    fn default() -> Self {
+        Self {
+            queue_tokens: 8 * 1024,
+            bulk_queue_tokens: 64 * 1024,
+            batch_tokens: None,
+            text_bytes: None,
+            tokenizing_bytes: 32 * 1024 * 1024,
+            stuck_after: Duration::from_secs(30),
+            faults: None,
+        }
+    }
+}
+
+impl fmt::Debug for EngineSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EngineSettings")
+            .field("queue_tokens", &self.queue_tokens)
+            .field("bulk_queue_tokens", &self.bulk_queue_tokens)
+            .field("batch_tokens", &self.batch_tokens)
+            .field("text_bytes", &self.text_bytes)
+            .field("tokenizing_bytes", &self.tokenizing_bytes)
+            .field("stuck_after", &self.stuck_after)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Says what goes wrong with a text.
+#[doc(hidden)]
+pub type Faults = Arc<dyn Fn(&AskText) -> Option<Fault> + Send + Sync>;
+
+/// Something that goes wrong in a batch.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The pass panics whenever the text is in it.
+    Panic,
+    /// The answer to the text is not finite.
+    NotFinite,
+    /// The pass takes so much longer.
+    Sleep(Duration),
+    /// The thread that runs the batch dies.
+    Die,
+}

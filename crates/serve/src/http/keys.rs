@@ -1,0 +1,88 @@
+//! Bearer keys: who may ask.
+
+use std::fmt;
+
+use axum::http::{HeaderMap, header};
+use subtle::{Choice, ConstantTimeEq};
+
+/// A key; never shown.
+#[derive(Clone)]
+pub struct ApiKey(Box<[u8]>);
+
+impl ApiKey {
+    /// A key of visible ASCII characters, as fits into a header.
+    ///
+    /// # Errors
+    /// What is wrong with it, without the key.
+    pub fn new(key: &str) -> Result<Self, String> {
+        match key {
+            "" => Err("a key is empty".to_owned()),
+            _ if key.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(Self(key.as_bytes().into())),
+            _ => Err("a key has blanks or characters that are not ASCII".to_owned()),
+        }
+    }
+}
+
+impl fmt::Debug for ApiKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ApiKey(…)")
+    }
+}
+
+/// Whether a request with these headers has one of `keys`, or none is needed.
+///
+/// All keys are compared, each to its end, so that the time says nothing of
+/// them but their lengths.
+pub(crate) fn admits(keys: &[ApiKey], headers: &HeaderMap) -> bool {
+    if keys.is_empty() {
+        return true;
+    }
+    let Some(given) = headers.get(header::AUTHORIZATION).and_then(|value| bearer(value.as_bytes()))
+    else {
+        return false;
+    };
+    let found = keys.iter().fold(Choice::from(0), |found, key| found | key.0.ct_eq(given));
+    found.into()
+}
+
+/// What follows `Bearer `, in capitals or not (RFC 9110, section 11.1).
+fn bearer(value: &[u8]) -> Option<&[u8]> {
+    let (scheme, rest) = value.split_at_checked("bearer ".len())?;
+    scheme.eq_ignore_ascii_case(b"bearer ").then(|| rest.trim_ascii())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_whole_keys_are_let_through() {
+        let keys = [ApiKey::new("alpha-1").unwrap(), ApiKey::new("beta").unwrap()];
+        let cases = [
+            ("Bearer alpha-1", true),
+            ("bearer beta", true),
+            ("Bearer   beta ", true),
+            ("Bearer alpha-", false),
+            ("Bearer alpha-12", false),
+            ("Bearer ", false),
+            ("Basic beta", false),
+            ("beta", false),
+        ];
+        for (value, expected) in cases {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::AUTHORIZATION, value.parse().unwrap());
+            assert_eq!(admits(&keys, &headers), expected, "{value}");
+        }
+        assert!(!admits(&keys, &HeaderMap::new()));
+        assert!(admits(&[], &HeaderMap::new()));
+    }
+
+    #[test]
+    fn a_key_is_not_shown() {
+        assert!(!format!("{:?}", ApiKey::new("secret").unwrap()).contains("secret"));
+        for key in ["", "two words", "ключ", "line\n"] {
+            let problem = ApiKey::new(key).unwrap_err();
+            assert!(key.is_empty() || !problem.contains(key), "{problem}");
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! Routes that clients of OpenAI know: vectors and names of models.
+
+mod embeddings;
+mod models;
+
+pub(crate) use embeddings::{__path_embeddings, embeddings};
+pub(crate) use models::{__path_model, __path_models, model, models};

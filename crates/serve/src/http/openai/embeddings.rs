@@ -1,0 +1,166 @@
+//! `POST /v1/embeddings`
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use serde::{Deserialize, Serialize, Serializer};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
+
+use super::models::check_name;
+use crate::http::app::App;
+use crate::http::asking::{Answered, ask, nonempty_pieces, to_json};
+use crate::http::inputs::Inputs;
+use crate::http::openapi::V1Problems;
+use crate::http::problem::{ErrorEnvelope, Problem};
+use crate::http::read::JsonBody;
+use crate::{Ask, AskText, Lane, OnTruncate, Prompt, Vectors};
+
+/// Texts to vectors. Fields that are not listed are ignored: clients add their own.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(expecting = "an object")]
+pub(crate) struct EmbeddingsRequest {
+    input: Inputs,
+    /// One of the names of `/v1/models`; absent: the model.
+    model: Option<String>,
+    /// How vectors are written.
+    #[serde(default)]
+    encoding_format: Option<EncodingFormat>,
+    /// How many numbers of each vector are kept; what is kept gets unit length.
+    #[schema(minimum = 1)]
+    dimensions: Option<usize>,
+    /// Whether a text that is too long may be cut; else it is an error. Not OpenAI's.
+    #[serde(default)]
+    truncate: Option<bool>,
+    /// Taken and ignored.
+    #[allow(dead_code, reason = "clients send it, and its type is checked")]
+    user: Option<String>,
+}
+
+/// How vectors are written.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum EncodingFormat {
+    /// As numbers.
+    #[default]
+    Float,
+    /// As 32-bit floats, little-endian, in base64.
+    Base64,
+}
+
+/// Vectors, in order.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct EmbeddingsResponse<'a> {
+    /// `list`
+    #[schema(value_type = String)]
+    object: &'static str,
+    data: Vec<EmbeddingObject<'a>>,
+    model: &'a str,
+    usage: EmbeddingsUsage,
+}
+
+/// A vector.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct EmbeddingObject<'a> {
+    /// `embedding`
+    #[schema(value_type = String)]
+    object: &'static str,
+    index: usize,
+    embedding: Written<'a>,
+}
+
+/// Tokens that were computed, special tokens included.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct EmbeddingsUsage {
+    prompt_tokens: usize,
+    total_tokens: usize,
+}
+
+/// A vector as it is asked for.
+pub(crate) struct Written<'a> {
+    vector: &'a [f32],
+    format: EncodingFormat,
+}
+
+impl Serialize for Written<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.format {
+            EncodingFormat::Float => self.vector.serialize(serializer),
+            EncodingFormat::Base64 => {
+                let bytes: Vec<u8> = self.vector.iter().flat_map(|x| x.to_le_bytes()).collect();
+                serializer.serialize_str(&BASE64_STANDARD.encode(bytes))
+            }
+        }
+    }
+}
+
+impl PartialSchema for Written<'_> {
+    fn schema() -> RefOr<Schema> {
+        let string = ObjectBuilder::new().schema_type(Type::String);
+        OneOfBuilder::new()
+            .item(Vec::<f32>::schema())
+            .item(string.description(Some("32-bit floats, little-endian, in base64")))
+            .into()
+    }
+}
+
+impl ToSchema for Written<'_> {}
+
+/// Sentence vectors, as OpenAI's clients ask for them.
+#[utoipa::path(
+    post,
+    path = "/v1/embeddings",
+    tag = "openai",
+    request_body = EmbeddingsRequest,
+    responses(
+        (status = 200, description = "Vectors", body = EmbeddingsResponse),
+        (status = 404, description = "Another model is asked for", body = ErrorEnvelope),
+        V1Problems
+    )
+)]
+pub(crate) async fn embeddings(
+    State(app): State<Arc<App>>,
+    body: JsonBody<EmbeddingsRequest>,
+) -> Result<Answered, Problem> {
+    let request = body.value;
+    if let Some(name) = &request.model {
+        check_name(&app, name)?;
+    }
+    let texts = nonempty_pieces(&app, request.input.into_vec(), "input")?;
+    // Nothing can be put before ids.
+    let all_ids = texts.iter().all(|text| matches!(text, AskText::Ids(_)));
+    let asked = Ask {
+        texts,
+        tasks: Some(Vec::new()),
+        vectors: Some(Vectors {
+            normalize: request.dimensions.map(|_| true),
+            dim: request.dimensions,
+            per_token: false,
+        }),
+        prompt: if all_ids { Prompt::None } else { Prompt::Default },
+        on_truncate: match request.truncate {
+            Some(true) => OnTruncate::Cut,
+            _ => OnTruncate::Error,
+        },
+        lane: Lane::default(),
+    };
+    let (answers, facts) = ask(&app, asked, None, "input").await?;
+    let format = request.encoding_format.unwrap_or_default();
+    let usage = EmbeddingsUsage { prompt_tokens: facts.tokens, total_tokens: facts.tokens };
+    let write = move || {
+        let vectors = answers.texts.iter().map(|text| text.vector.as_deref().unwrap_or_default());
+        let data = vectors
+            .enumerate()
+            .map(|(index, vector)| EmbeddingObject {
+                object: "embedding",
+                index,
+                embedding: Written { vector, format },
+            })
+            .collect();
+        to_json(&EmbeddingsResponse { object: "list", data, model: app.name(), usage })
+    };
+    Answered::new(facts, write).await
+}

@@ -1,0 +1,137 @@
+//! Which path is whose, and what stands around all of them.
+
+use std::sync::{Arc, LazyLock};
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{HeaderName, HeaderValue, Method, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::{get, post};
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::cors::{AllowOrigin, CorsLayer};
+
+use super::app::App;
+use super::asking::{TRUNCATED_INPUTS, json_response};
+use super::openapi::openapi_json;
+use super::problem::{Family, Kind, Problem};
+use super::read::discard;
+use super::watch::{panicked, watch};
+use super::{keys, openai, own, probes, request_id, tei};
+
+/// Routes whose errors are told as text-embeddings-inference tells them.
+const TEI_ROUTES: [&str; 11] = [
+    "/",
+    "/embed",
+    "/embed_all",
+    "/embed_sparse",
+    "/predict",
+    "/rerank",
+    "/similarity",
+    "/tokenize",
+    "/decode",
+    "/info",
+    "/health",
+];
+
+/// Routes that need no key: an orchestrator has none, and documents hold no secrets.
+const OPEN_ROUTES: [&str; 6] = ["/", "/livez", "/readyz", "/health", "/metrics", "/openapi.json"];
+
+/// The page has no key of its own: it asks for one.
+const PAGE: &str = include_str!("../page/playground.html");
+
+/// The page may run what is in it and talk to this server, and nothing else.
+const PAGE_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; \
+                           style-src 'unsafe-inline'; img-src data:; connect-src 'self'; \
+                           base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// Whose rules the errors of a path follow.
+pub(crate) fn family(path: &str) -> Family {
+    match TEI_ROUTES.contains(&path) {
+        true => Family::Tei,
+        false => Family::V1,
+    }
+}
+
+/// All routes, from the inner layer to the outer one.
+pub(crate) fn router(app: &Arc<App>) -> Router {
+    let mut router = Router::new()
+        .route("/", get(page).post(tei::embed_root))
+        .route("/openapi.json", get(openapi))
+        .route("/v1/predict", post(own::predict))
+        .route("/v1/model", get(own::model))
+        .route("/v1/embeddings", post(openai::embeddings))
+        .route("/v1/models", get(openai::models))
+        // Names of the hub have a slash.
+        .route("/v1/models/{*id}", get(openai::model))
+        .route("/embed", post(tei::embed))
+        .route("/embed_all", post(tei::embed_all))
+        .route("/embed_sparse", post(tei::embed_sparse))
+        .route("/predict", post(tei::predict))
+        .route("/rerank", post(tei::rerank))
+        .route("/similarity", post(tei::similarity))
+        .route("/tokenize", post(tei::tokenize))
+        .route("/decode", post(tei::decode))
+        .route("/info", get(tei::info))
+        .route("/health", get(probes::health))
+        .route("/livez", get(probes::livez))
+        .route("/readyz", get(probes::readyz))
+        .route("/metrics", get(probes::metrics_page))
+        .fallback(nowhere)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn_with_state(app.clone(), check_key))
+        .layer(CatchPanicLayer::custom(panicked));
+    if let Some(cors) = cors(&app.settings.cors_origins) {
+        router = router.layer(cors);
+    }
+    router.layer(from_fn_with_state(app.clone(), watch)).with_state(app.clone())
+}
+
+async fn nowhere() -> Problem {
+    Problem::new(Kind::UnknownRoute, "path: no such route; /openapi.json lists them")
+}
+
+async fn wrong_method(method: Method) -> Problem {
+    let message = format!("method: expected one of the header `allow`, found {method}");
+    Problem::new(Kind::Method, message)
+}
+
+async fn check_key(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let is_open = OPEN_ROUTES.contains(&request.uri().path())
+        && matches!(*request.method(), Method::GET | Method::HEAD);
+    if is_open || keys::admits(&app.settings.keys, request.headers()) {
+        return next.run(request).await;
+    }
+    discard(request.into_body());
+    let message = "authorization: expected `Bearer` and a key that this server knows";
+    Problem::new(Kind::Key, message).into_response()
+}
+
+/// `*` or a list; none: browsers keep other pages away by themselves.
+fn cors(origins: &[String]) -> Option<CorsLayer> {
+    let origins = match origins {
+        [] => return None,
+        all if all.iter().any(|origin| origin == "*") => AllowOrigin::any(),
+        some => AllowOrigin::list(some.iter().filter_map(|origin| origin.parse().ok())),
+    };
+    let shown =
+        [request_id::HEADER, HeaderName::from_static(TRUNCATED_INPUTS), header::RETRY_AFTER];
+    Some(
+        CorsLayer::new()
+            .allow_origin(origins)
+            .allow_methods([Method::GET, Method::POST])
+            .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, request_id::HEADER])
+            .expose_headers(shown)
+            .max_age(std::time::Duration::from_secs(3600)),
+    )
+}
+
+async fn page() -> Response {
+    let policy = HeaderValue::from_static(PAGE_POLICY);
+    ([(header::CONTENT_SECURITY_POLICY, policy)], Html(PAGE)).into_response()
+}
+
+async fn openapi() -> Response {
+    static JSON: LazyLock<String> = LazyLock::new(openapi_json);
+    json_response(JSON.clone().into_bytes())
+}

@@ -1,0 +1,91 @@
+//! `GET /info`
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::Response;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::OnTruncate;
+use crate::http::app::App;
+use crate::http::asking::{json_response, to_json};
+use crate::http::openapi::TeiGetProblems;
+use crate::http::problem::Problem;
+
+/// The model and the server, in the words of text-embeddings-inference.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Info<'a> {
+    model_id: &'a str,
+    /// Not known.
+    #[schema(value_type = Option<String>)]
+    model_sha: Option<&'a str>,
+    /// `float32` or `int8`.
+    #[schema(value_type = String)]
+    model_dtype: &'static str,
+    served_model_name: &'a str,
+    model_type: ModelType,
+    /// Connections at a time: this server has no other count.
+    max_concurrent_requests: usize,
+    /// Tokens of a text, special tokens included.
+    max_input_length: usize,
+    max_batch_tokens: usize,
+    /// No limit.
+    max_batch_requests: Option<usize>,
+    /// Texts of a request.
+    max_client_batch_size: usize,
+    auto_truncate: bool,
+    tokenization_workers: usize,
+    #[schema(value_type = String)]
+    version: &'static str,
+    /// Not known.
+    #[schema(value_type = Option<String>)]
+    sha: Option<&'a str>,
+    /// Not known.
+    #[schema(value_type = Option<String>)]
+    docker_label: Option<&'a str>,
+}
+
+/// Always a model for vectors; tasks are listed by `/v1/model`.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ModelType {
+    Embedding {
+        /// Such as `mean`.
+        pooling: String,
+    },
+}
+
+/// The model, as text-embeddings-inference describes one.
+#[utoipa::path(
+    get,
+    path = "/info",
+    tag = "text-embeddings-inference",
+    responses((status = 200, description = "The model", body = Info), TeiGetProblems)
+)]
+pub(crate) async fn info(State(app): State<Arc<App>>) -> Result<Response, Problem> {
+    let model = app.engine.model();
+    let encoder = model.encoder();
+    let modes: Vec<&str> = encoder.pooling().modes.iter().map(|mode| mode.name()).collect();
+    let info = Info {
+        model_id: app.name(),
+        model_sha: None,
+        model_dtype: match encoder.precision() {
+            polyhead_model::Precision::F32 => "float32",
+            polyhead_model::Precision::Int8 => "int8",
+        },
+        served_model_name: app.name(),
+        model_type: ModelType::Embedding { pooling: modes.join("+") },
+        max_concurrent_requests: app.settings.max_connections,
+        max_input_length: encoder.max_length(),
+        max_batch_tokens: app.engine.batch_tokens(),
+        max_batch_requests: None,
+        max_client_batch_size: app.settings.max_inputs,
+        auto_truncate: app.settings.tei_on_truncate == OnTruncate::Cut,
+        tokenization_workers: encoder.threads(),
+        version: env!("CARGO_PKG_VERSION"),
+        sha: None,
+        docker_label: None,
+    };
+    Ok(json_response(to_json(&info)?))
+}

@@ -1,0 +1,147 @@
+//! What goes wrong in a batch ends with the text that is at fault.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use polyhead_model::{LoadOptions, MultiTaskModel};
+use polyhead_serve::{Ask, AskError, Engine, EngineSettings, EngineState};
+
+use crate::{ask, assert_idle, folder, load, occupy, start, texts, until, with_faults};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_is_isolated_to_its_text() {
+    let engine = start(with_faults());
+    let busy = occupy(&engine, 200).await;
+    let good: Vec<_> = texts(20).into_iter().map(|text| ask(&engine, Ask::texts([text]))).collect();
+    let bad = ask(&engine, Ask::texts(["the train", "panic now", "the leaves"]));
+    let other = ask(&engine, Ask::texts(["panic too"]));
+    until(|| engine.counters().queued_requests == 23).await;
+    assert_eq!(bad.await.unwrap().map(|_| ()), Err(AskError::Failed { index: 1 }));
+    assert_eq!(other.await.unwrap().map(|_| ()), Err(AskError::Failed { index: 0 }));
+    for asked in good.into_iter().chain([busy]) {
+        asked.await.unwrap().unwrap();
+    }
+    let counters = engine.counters();
+    assert_eq!((counters.panics, counters.restarts), (2, 0));
+    assert_eq!(engine.state(), EngineState::Ready);
+    assert_idle(&engine);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_number_that_is_not_finite_is_isolated_to_its_text() {
+    let engine = start(with_faults());
+    let busy = occupy(&engine, 200).await;
+    let good: Vec<_> = texts(20).into_iter().map(|text| ask(&engine, Ask::texts([text]))).collect();
+    let bad = ask(&engine, Ask::texts(["the train", "nan now"]));
+    let expected = AskError::NotFinite { index: 1, task: None };
+    assert_eq!(bad.await.unwrap().map(|_| ()), Err(expected));
+    for asked in good.into_iter().chain([busy]) {
+        asked.await.unwrap().unwrap();
+    }
+    assert_eq!(engine.counters().not_finite_vectors, 1);
+    assert_idle(&engine);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_worker_is_replaced() {
+    let engine = start(with_faults());
+    for round in 1..=3 {
+        let busy = occupy(&engine, 100).await;
+        let bad = ask(&engine, Ask::texts(["the train", "die now"]));
+        until(|| engine.counters().queued_requests == 2).await;
+        busy.await.unwrap().unwrap();
+        let lost = bad.await.unwrap().map(|_| ()).unwrap_err();
+        assert!(matches!(lost, AskError::Lost { .. }), "{lost}");
+        engine.ask(Ask::texts(["the train"])).await.unwrap();
+        assert_eq!(engine.counters().restarts, round);
+        assert_eq!(engine.state(), EngineState::Ready);
+    }
+    assert_idle(&engine);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stuck_worker_is_given_up_and_others_are_answered() {
+    let mut settings = with_faults();
+    settings.stuck_after = Duration::from_millis(300);
+    settings.batch_tokens = Some(1);
+    let loads = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&loads);
+    let engine = Engine::start(
+        move || {
+            counted.fetch_add(1, Ordering::Relaxed);
+            load()
+        },
+        settings,
+    )
+    .unwrap();
+    let begun = Instant::now();
+    let before = engine.model();
+    let stuck = occupy(&engine, 1500).await;
+    let waits: Vec<_> =
+        texts(10).into_iter().map(|text| ask(&engine, Ask::texts([text]))).collect();
+    let lost = stuck.await.unwrap().map(|_| ()).unwrap_err();
+    assert_eq!(lost, AskError::Lost { index: 0 });
+    for asked in waits {
+        asked.await.unwrap().unwrap();
+    }
+    assert!(begun.elapsed() < Duration::from_millis(1400), "waited for the stuck thread");
+    assert!(!Arc::ptr_eq(&before, &engine.model()), "its model may be stuck as well");
+    assert_eq!((loads.load(Ordering::Relaxed), engine.state()), (2, EngineState::Ready));
+    let counters = engine.counters();
+    assert_eq!((counters.restarts, counters.abandoned_threads), (1, 1));
+    // It ends when it can, and changes nothing.
+    until(|| engine.counters().abandoned_threads == 0).await;
+    engine.ask(Ask::texts(["the train"])).await.unwrap();
+    assert_eq!(engine.counters().restarts, 1);
+    assert_idle(&engine);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_that_does_not_load_again_is_said_and_tried_again() {
+    let mut settings = with_faults();
+    settings.stuck_after = Duration::from_millis(200);
+    let broken = Arc::new(AtomicBool::new(false));
+    let is_broken = Arc::clone(&broken);
+    let engine = Engine::start(
+        move || match is_broken.load(Ordering::Relaxed) {
+            true => MultiTaskModel::load("/no such folder"),
+            false => load(),
+        },
+        settings,
+    )
+    .unwrap();
+    let stuck = occupy(&engine, 1000).await;
+    let waits = ask(&engine, Ask::texts(["the train"]));
+    broken.store(true, Ordering::Relaxed);
+    assert!(matches!(stuck.await.unwrap(), Err(AskError::Lost { index: 0 })));
+    assert!(matches!(waits.await.unwrap(), Err(AskError::NotReady)));
+    assert_eq!(engine.state(), EngineState::Restarting);
+    let refused = engine.ask(Ask::texts(["a"])).await.map(|_| ());
+    assert_eq!(refused, Err(AskError::NotReady));
+    broken.store(false, Ordering::Relaxed);
+    until(|| engine.state() == EngineState::Ready).await;
+    engine.ask(Ask::texts(["a"])).await.unwrap();
+    assert_idle(&engine);
+}
+
+#[test]
+fn damaged_weights_do_not_start() {
+    let damaged = || {
+        let mut folder = folder();
+        folder.heads[0].output.1[1] = f32::NAN;
+        MultiTaskModel::from_folder(folder, &LoadOptions::default().threads(1))
+    };
+    let error = Engine::start(damaged, EngineSettings::default()).map(|_| ()).unwrap_err();
+    assert!(error.to_string().contains("task `topic` hold NaN"), "{error}");
+    let missing = || MultiTaskModel::load("/no such folder");
+    let error = Engine::start(missing, EngineSettings::default()).map(|_| ()).unwrap_err();
+    let source = std::error::Error::source(&error).unwrap();
+    assert!(source.is::<polyhead_model::Error>(), "{source}");
+    let named = || {
+        let mut folder = folder();
+        folder.heads[0].spec.name = "embedding".to_owned();
+        MultiTaskModel::from_folder(folder, &LoadOptions::default().threads(1))
+    };
+    assert!(Engine::start(named, EngineSettings::default()).is_err());
+}

@@ -1,0 +1,97 @@
+//! The engine as its callers see it: right answers, and an end to everything.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail the test")]
+
+mod admission;
+mod answers;
+mod faults;
+#[path = "../../../model/tests/folders/heads.rs"]
+mod heads;
+mod life;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use polyhead_model::{Error, LoadOptions, ModelFolder, MultiTaskModel};
+use polyhead_serve::{Answers, Ask, AskError, AskText, Engine, EngineSettings, Fault};
+
+/// A tiny folder of `testdata` with heads of every kind.
+fn folder() -> ModelFolder {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/models/tiny-bert");
+    let mut folder = ModelFolder::open(&path).unwrap();
+    folder.heads = heads::heads(&folder);
+    folder
+}
+
+fn load() -> Result<MultiTaskModel, Error> {
+    MultiTaskModel::from_folder(folder(), &LoadOptions::default().threads(2))
+}
+
+fn start(settings: EngineSettings) -> Engine {
+    Engine::start(load, settings).unwrap()
+}
+
+/// What a text says in its first word goes wrong with it: `panic`, `nan`, `die`,
+/// `sleep MILLISECONDS`.
+fn with_faults() -> EngineSettings {
+    let mut settings = EngineSettings::default();
+    settings.faults = Some(Arc::new(|text| match text {
+        AskText::Text(text) => match text.split_once(' ') {
+            Some(("sleep", rest)) => {
+                let time = rest.split(' ').next()?.parse().ok()?;
+                Some(Fault::Sleep(Duration::from_millis(time)))
+            }
+            Some(("panic", _)) => Some(Fault::Panic),
+            Some(("nan", _)) => Some(Fault::NotFinite),
+            Some(("die", _)) => Some(Fault::Die),
+            _ => None,
+        },
+        AskText::Ids(_) => None,
+    }));
+    settings
+}
+
+type Asked = tokio::task::JoinHandle<Result<Answers, AskError>>;
+
+/// Asks in a task of its own.
+fn ask(engine: &Engine, ask: Ask) -> Asked {
+    let engine = engine.clone();
+    tokio::spawn(async move { engine.ask(ask).await })
+}
+
+/// Keeps the worker busy for so long; returns once it is.
+async fn occupy(engine: &Engine, milliseconds: u64) -> Asked {
+    let asked = ask(engine, Ask::texts([format!("sleep {milliseconds}")]));
+    until(|| engine.counters().running_tokens > 0).await;
+    asked
+}
+
+/// Waits for something that has to come.
+async fn until(mut condition: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !condition() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "waited for too long");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// Nothing waits, nothing is held.
+fn assert_idle(engine: &Engine) {
+    let counters = engine.counters();
+    let held = [
+        counters.queued_tokens,
+        counters.queued_texts,
+        counters.queued_requests,
+        counters.running_tokens,
+        counters.tokenizing_bytes,
+    ];
+    assert_eq!(held, [0; 5]);
+}
+
+/// Texts of 1 to 30 words: always the same.
+fn texts(count: usize) -> Vec<String> {
+    const WORDS: [&str; 8] =
+        ["the", "train", "naïve", "electroencephalography", ",", "東京", "42", "leaves"];
+    let words = |i: usize| (0..1 + i * 7919 % 30).map(move |k| WORDS[(i * 31 + k * k) % 8]);
+    (0..count).map(|i| words(i).collect::<Vec<_>>().join(" ")).collect()
+}

@@ -1,0 +1,159 @@
+//! Keys, other origins, probes, metrics, request ids: what stands around the routes.
+
+use polyhead_serve::ApiKey;
+
+use crate::Fixture;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_key_only_open_routes_answer() {
+    let server = Fixture::with(|settings| {
+        settings.http.keys =
+            ["first-key", "second-key"].map(|key| ApiKey::new(key).unwrap()).to_vec();
+    })
+    .await;
+    let mut client = server.client().await;
+    for path in ["/", "/livez", "/readyz", "/health", "/metrics", "/openapi.json"] {
+        assert_eq!(client.get(path).await.status, 200, "{path}");
+    }
+    for path in ["/v1/model", "/v1/models", "/v1/models/tiny", "/nowhere"] {
+        let reply = client.get(path).await;
+        reply.fails(401, "invalid_api_key", "Bearer");
+        assert_eq!(reply.header("www-authenticate"), Some("Bearer"));
+    }
+    client.get("/info").await.fails_tei(401, "Validation", "Bearer");
+    client.post("/", r#"{"inputs":"a"}"#).await.fails_tei(401, "Validation", "Bearer");
+    for (header, status) in [
+        ("authorization: Bearer first-key", 200),
+        ("authorization: bearer second-key", 200),
+        ("authorization: Bearer third-key", 401),
+        ("authorization: Bearer first", 401),
+        ("authorization: Basic first-key", 401),
+        ("x-api-key: first-key", 401),
+    ] {
+        let reply = client.ask("GET", "/v1/model", &[header], b"").await;
+        assert_eq!(reply.status, status, "{header}");
+    }
+    let long = format!("authorization: Bearer {}", "k".repeat(10_000));
+    assert_eq!(client.ask("GET", "/v1/model", &[&long], b"").await.status, 401);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn other_origins_are_let_in_by_name_only() {
+    let ask = [
+        "origin: https://good.example",
+        "access-control-request-method: POST",
+        "access-control-request-headers: authorization,content-type",
+    ];
+    let server = Fixture::new().await;
+    let reply = server.client().await.ask("OPTIONS", "/v1/predict", &ask, b"").await;
+    assert_eq!(reply.header("access-control-allow-origin"), None);
+    reply.fails(405, "method_not_allowed", "OPTIONS");
+    server.stop().await;
+
+    for (allowed, expected) in [
+        ("https://good.example", Some("https://good.example")),
+        ("*", Some("*")),
+        ("https://other.example", None),
+    ] {
+        let server = Fixture::with(|settings| {
+            settings.http.cors_origins = vec![allowed.to_owned()];
+            settings.http.keys = vec![ApiKey::new("key").unwrap()];
+        })
+        .await;
+        let mut client = server.client().await;
+        let reply = client.ask("OPTIONS", "/v1/predict", &ask, b"").await;
+        assert_eq!((reply.status, reply.header("access-control-allow-origin")), (200, expected));
+        // A page must be able to read errors as well.
+        let reply = client.ask("GET", "/v1/model", &ask[..1], b"").await;
+        assert_eq!(reply.header("access-control-allow-origin"), expected);
+        reply.fails(401, "invalid_api_key", "");
+        server.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_wrong_door_says_which_is_right() {
+    let server = Fixture::new().await;
+    let mut client = server.client().await;
+    let reply = client.get("/v1/predict").await;
+    reply.fails(405, "method_not_allowed", "found GET");
+    assert_eq!(reply.header("allow"), Some("POST"));
+    let reply = client.get("/embed").await;
+    reply.fails_tei(405, "Validation", "found GET");
+    assert_eq!(reply.header("allow"), Some("POST"));
+    for path in ["/v1/nothing", "/v1/predict/", "/v1/tasks/../model", "/%2e%2e/etc/passwd"] {
+        client.get(path).await.fails(404, "unknown_route", "/openapi.json");
+    }
+    let reply = client.ask("HEAD", "/livez", &[], b"").await;
+    assert_eq!((reply.status, reply.header("content-length")), (200, Some("18")));
+    server.works().await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_have_ids() {
+    let server = Fixture::new().await;
+    let mut client = server.client().await;
+    let reply = client.ask("GET", "/livez", &["x-request-id: mine-1"], b"").await;
+    assert_eq!(reply.header("x-request-id"), Some("mine-1"));
+    let reply = client.ask("GET", "/livez", &["x-request-id: a b\t{}"], b"").await;
+    assert_eq!(reply.header("x-request-id").map(str::len), Some(24));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn metrics_have_no_labels_of_clients() {
+    let server = Fixture::new().await;
+    let mut client = server.client().await;
+    client
+        .post("/v1/predict", r#"{"inputs":"the train","tasks":["topic","embedding"]}"#)
+        .await
+        .ok();
+    client.post("/v1/predict", r#"{"inputs":"a","tasks":["invented"]}"#).await;
+    client.post("/v1/predict", r#"{"inputs":["a","NAN b"]}"#).await;
+    for path in ["/invented", "/v1/models/invented"] {
+        client.get(path).await;
+    }
+    client.ask("INVENTED", "/v1/model", &[], b"").await;
+    let reply = client.get("/metrics").await;
+    assert_eq!(
+        reply.header("content-type"),
+        Some("application/openmetrics-text; version=1.0.0; charset=utf-8")
+    );
+    let page = String::from_utf8(reply.body).unwrap();
+    assert!(!page.to_lowercase().contains("invented"), "{page}");
+    for line in [
+        "polyhead_requests_total{route=\"/v1/predict\",status=\"200\"} 1",
+        "polyhead_requests_total{route=\"unmatched\",status=\"404\"} 1",
+        "polyhead_rejected_total{reason=\"unknown_task\"} 1",
+        "polyhead_rejected_total{reason=\"not_finite\"} 1",
+        "polyhead_rejected_total{reason=\"queue_full\"} 0",
+        "polyhead_task_seconds_count{task=\"topic\"} 1",
+        "polyhead_task_seconds_count{task=\"embedding\"} 1",
+        // One batch had a good answer; the one with `NAN` ran all heads as well.
+        "polyhead_head_seconds_count{task=\"topic\"} 2",
+        "polyhead_queue_tokens 0",
+        "polyhead_requests_in_flight 1",
+        "polyhead_connections 1",
+        "polyhead_ready 1",
+        "polyhead_restarts_total 0",
+        "polyhead_truncated_inputs_total 0",
+        "# EOF",
+    ] {
+        assert!(page.lines().any(|found| found == line), "{line} in\n{page}");
+    }
+    assert!(server.metric("polyhead_resident_memory_bytes").await > 1e6);
+    assert!(server.metric("polyhead_batch_tokens_count").await >= 1.0);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_page_needs_nothing_from_elsewhere() {
+    let server = Fixture::new().await;
+    let reply = server.get("/").await;
+    assert_eq!(reply.header("content-type"), Some("text/html; charset=utf-8"));
+    let policy = reply.header("content-security-policy").unwrap();
+    assert!(policy.starts_with("default-src 'none'"), "{policy}");
+    server.stop().await;
+}

@@ -1,0 +1,78 @@
+//! Many clients at once: the same bits as alone, and faults stay with who brings them.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::Fixture;
+use crate::client::Client;
+
+const TEXTS: [&str; 6] = [
+    "the train",
+    "naïve 42 !! of leaves",
+    "a",
+    "is it not a train ,",
+    "東京 of the embedding",
+    "x",
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_under_load_have_the_bits_of_those_alone() {
+    let server = Fixture::new().await;
+    let tasks = json!(["topic", "moods", "urgency", "entities", "embedding"]);
+    let mut alone = Vec::new();
+    for text in TEXTS {
+        let body = json!({"inputs": text, "tasks": tasks}).to_string();
+        alone.push(server.post("/v1/predict", body).await.ok()["answers"][0].clone());
+    }
+    let alone = Arc::new(alone);
+    let clients: Vec<_> = (0..8)
+        .map(|seed: usize| {
+            let (address, alone, tasks) = (server.address, alone.clone(), tasks.clone());
+            tokio::spawn(async move {
+                let mut client = Client::connect(address).await;
+                for round in 0..25 {
+                    let chosen: Vec<usize> = (0..1 + (seed + round) % 5)
+                        .map(|i| (seed * 7 + round + i * i) % 6)
+                        .collect();
+                    let texts: Vec<&str> = chosen.iter().map(|i| TEXTS[*i]).collect();
+                    let body = json!({"inputs": texts, "tasks": tasks}).to_string();
+                    let answer = client.post("/v1/predict", body).await.ok();
+                    let expected: Vec<&Value> = chosen.iter().map(|i| &alone[*i]).collect();
+                    assert_eq!(answer["answers"], json!(expected));
+                }
+            })
+        })
+        .collect();
+    for client in clients {
+        client.await.unwrap();
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fault_is_told_to_who_brought_it() {
+    let server = Fixture::new().await;
+    let others: Vec<_> = (0..4)
+        .map(|_| {
+            let address = server.address;
+            tokio::spawn(async move {
+                let mut client = Client::connect(address).await;
+                for _ in 0..30 {
+                    client.post("/v1/predict", r#"{"inputs":["the train","a"]}"#).await.ok();
+                }
+            })
+        })
+        .collect();
+    for _ in 0..5 {
+        let reply = server.post("/v1/predict", r#"{"inputs":["a","PANIC b"]}"#).await;
+        reply.fails(500, "inference_failed", "text 1");
+        let reply = server.post("/v1/predict", r#"{"inputs":["NAN a","b"]}"#).await;
+        reply.fails(500, "not_finite", "text 0");
+        server.post("/embed", r#"{"inputs":"NAN a"}"#).await.fails_tei(424, "Backend", "text 0");
+    }
+    for other in others {
+        other.await.unwrap();
+    }
+    server.stop().await;
+}

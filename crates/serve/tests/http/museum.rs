@@ -1,0 +1,334 @@
+//! The museum: everything odd that was ever sent to such a server. Each piece has its status
+//! and JSON, and the next good request is answered.
+
+use std::cell::RefCell;
+
+use proptest::prelude::*;
+use proptest::sample::select;
+use proptest::test_runner::{Config, TestRunner};
+use serde_json::json;
+
+use crate::Fixture;
+use crate::client::{Client, request};
+
+const JSON: &str = "content-type: application/json";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn own_route() {
+    let server = Fixture::new().await;
+    let cases: Vec<(Vec<u8>, u16, &str, &str)> = [
+        ("", 400, "invalid_json", "EOF"),
+        ("{", 400, "invalid_json", "EOF"),
+        ("inputs=a", 400, "invalid_json", "expected value"),
+        ("[]", 400, "invalid_value", "expected an object, found a list"),
+        ("null", 400, "invalid_value", "invalid type: null, expected an object"),
+        ("{}", 400, "invalid_value", "missing field `inputs`"),
+        (r#"{"input":"a"}"#, 400, "invalid_value", "unknown field `input`"),
+        (r#"{"inputs":"a","truncated":true}"#, 400, "invalid_value", "unknown field `truncated`"),
+        (r#"{"inputs":"a","inputs":"b"}"#, 400, "invalid_value", "duplicate field `inputs`"),
+        (r#"{"inputs":"a"} {}"#, 400, "invalid_json", "trailing"),
+        (r#"{"inputs":NaN}"#, 400, "invalid_json", "expected value"),
+        (r#"{"inputs":[]}"#, 400, "empty_input", "at least one text"),
+        (r#"{"inputs":null}"#, 400, "invalid_value", "a text or a list of texts"),
+        (r#"{"inputs":5}"#, 400, "invalid_value", "a text or a list of texts"),
+        (r#"{"inputs":{"a":"b"}}"#, 400, "invalid_value", "a text or a list of texts"),
+        (r#"{"inputs":[["a"]]}"#, 400, "invalid_value", "expected a string"),
+        (r#"{"inputs":["a",null]}"#, 400, "invalid_value", "expected a string"),
+        (r#"{"inputs":[1,-1,99999999999999999999]}"#, 400, "invalid_value", "expected a string"),
+        (r#"{"inputs":"\ud800"}"#, 400, "invalid_json", "hex escape"),
+        (r#"{"inputs":"\udc00 \ud800x"}"#, 400, "invalid_json", "surrogate"),
+        ("{\"inputs\":\"a\u{0}b\"}", 400, "invalid_json", "control character"),
+        (r#"{"inputs":"a","truncate":"yes"}"#, 400, "invalid_value", "expected a boolean"),
+        (r#"{"inputs":"a","tasks":"topic"}"#, 400, "invalid_value", "expected a sequence"),
+        (r#"{"inputs":"a","tasks":[]}"#, 400, "invalid_value", "tasks: expected at least one"),
+        (r#"{"inputs":"a","tasks":["nope"]}"#, 400, "unknown_task", "it has: topic, moods"),
+        (r#"{"inputs":"a","abstain":1.5}"#, 400, "invalid_value", "expected 0 to 1"),
+        (r#"{"inputs":"a","abstain":-0.1}"#, 400, "invalid_value", "expected 0 to 1"),
+        (r#"{"inputs":"a","prompt_name":"nope"}"#, 400, "invalid_value", "prompt `nope`"),
+        (r#"{"inputs":"a","normalize":true}"#, 400, "invalid_value", "`embedding` among `tasks`"),
+        (r#"{"inputs":"a","dimensions":3}"#, 400, "invalid_value", "`embedding` among `tasks`"),
+        (r#"{"inputs":"a","tasks":["embedding"],"dimensions":0}"#, 400, "invalid_value", "dim"),
+        (r#"{"inputs":"a","tasks":["embedding"],"dimensions":-1}"#, 400, "invalid_value", "-1"),
+        (r#"{"inputs":"a","lane":"fast"}"#, 400, "invalid_value", "unknown variant `fast`"),
+    ]
+    .into_iter()
+    .map(|(body, status, code, words)| (body.as_bytes().to_vec(), status, code, words))
+    .chain([
+        (b"{\"inputs\":\"\xff\"}".to_vec(), 400, "invalid_json", "unicode"),
+        (b"\xef\xbb\xbf{\"inputs\":\"a\"}".to_vec(), 400, "invalid_json", "expected value"),
+        ("[".repeat(100_000).into_bytes(), 400, "invalid_value", "expected an object"),
+        (
+            format!("{{\"inputs\":{}", "[".repeat(100_000)).into_bytes(),
+            400,
+            "invalid_value",
+            "expected a string",
+        ),
+        (json!({"inputs": vec!["a"; 6000]}).to_string().into(), 400, "too_many_texts", "2048"),
+        (json!({"inputs": vec!["a"; 2049]}).to_string().into(), 400, "too_many_texts", "2049"),
+        (
+            json!({"inputs": "a".repeat(24_001)}).to_string().into(),
+            400,
+            "text_too_large",
+            "at most 24000 bytes, found 24001",
+        ),
+        (
+            json!({"inputs": "a".repeat(10_000_000)}).to_string().into(),
+            413,
+            "body_too_large",
+            "at most 2097152 bytes",
+        ),
+    ])
+    .collect();
+    for (body, status, code, words) in cases {
+        server.post("/v1/predict", &body).await.fails(status, code, words);
+        server.works().await;
+    }
+    server.stop().await;
+}
+
+/// Odd, and yet texts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn texts_of_every_kind_are_answered() {
+    let server = Fixture::new().await;
+    let mut client = server.client().await;
+    let texts = [
+        "".to_owned(),
+        " ".to_owned(),
+        "\u{0}".to_owned(),
+        "a\u{0}b".to_owned(),
+        "\t\r\n".to_owned(),
+        "👩‍👩‍👧‍👦 שלום \u{202e}abc".to_owned(),
+        format!("e{}", "\u{301}".repeat(5000)),
+        "\u{fffd}\u{ffff}\u{10ffff}".to_owned(),
+        "a".repeat(24_000),
+        " ".repeat(24_000),
+        "[CLS] [SEP] [MASK]".to_owned(),
+        "\"}],{\\".to_owned(),
+    ];
+    let body =
+        json!({"inputs": texts, "truncate": true, "tasks": ["topic", "entities", "embedding"]});
+    let answer = client.post("/v1/predict", body.to_string()).await.ok();
+    for (text, answer) in texts.iter().zip(answer["answers"].as_array().unwrap()) {
+        let vector = answer["embedding"].as_array().unwrap();
+        assert!(vector.iter().all(|x| x.is_number()), "{text:?}");
+    }
+    // A pair of surrogates is a character.
+    let answer = client.post("/v1/predict", r#"{"inputs":"\ud83d\ude00"}"#).await.ok();
+    assert_eq!(answer["usage"]["texts"], 1);
+    let most = json!({"inputs": vec!["a"; 2048]}).to_string();
+    assert_eq!(client.post("/v1/predict", most).await.ok()["usage"]["texts"], 2048);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn openai_route() {
+    let server = Fixture::new().await;
+    for (body, status, code, words) in [
+        ("", 400, "invalid_json", "EOF"),
+        ("{}", 400, "invalid_value", "missing field `input`"),
+        (r#"{"input":""}"#, 400, "empty_input", "found an empty one at 0"),
+        (r#"{"input":["a",""]}"#, 400, "empty_input", "found an empty one at 1"),
+        (r#"{"input":[]}"#, 400, "empty_input", "at least one text"),
+        (r#"{"input":[[]]}"#, 400, "token_ids_refused", "token ids"),
+        (r#"{"input":[-1]}"#, 400, "invalid_value", "token id -1"),
+        (r#"{"input":[99999999999]}"#, 400, "invalid_value", "token id 99999999999"),
+        (r#"{"input":[1,"a"]}"#, 400, "invalid_value", "expected u32"),
+        (r#"{"input":[[[1]]]}"#, 400, "invalid_value", "expected u32"),
+        (r#"{"input":"a","model":5}"#, 400, "invalid_value", "expected a string"),
+        (r#"{"input":"a","model":"gpt"}"#, 404, "model_not_found", "gpt"),
+        (r#"{"input":"a","encoding_format":"hex"}"#, 400, "invalid_value", "unknown variant"),
+        (r#"{"input":"a","dimensions":"3"}"#, 400, "invalid_value", "expected usize"),
+        (r#"{"input":"a","input":"b"}"#, 400, "invalid_value", "duplicate field"),
+    ] {
+        server.post("/v1/embeddings", body).await.fails(status, code, words);
+        server.works().await;
+    }
+    let body = r#"{"input":" ","model":null,"some_client_adds":{"this":[1]}}"#;
+    server.post("/v1/embeddings", body).await.ok();
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tei_routes() {
+    let server = Fixture::new().await;
+    for path in ["/embed", "/embed_all", "/predict", "/tokenize", "/"] {
+        for (body, status, error_type) in [
+            ("", 400, "Validation"),
+            ("{", 400, "Validation"),
+            ("{}", 422, "Validation"),
+            (r#"{"inputs":null}"#, 422, "Validation"),
+            (r#"{"inputs":{}}"#, 422, "Validation"),
+            (r#"{"inputs":""}"#, 400, "Empty"),
+            (r#"{"inputs":[-1]}"#, 422, "Validation"),
+            (r#"{"inputs":"\ud800"}"#, 400, "Validation"),
+            (r#"{"inputs":"a","truncate":5,"add_special_tokens":5}"#, 422, "Validation"),
+        ] {
+            server.post(path, body).await.fails_tei(status, error_type, "");
+        }
+        let many = match path {
+            "/predict" => json!({"inputs": vec![["a"]; 6000]}),
+            _ => json!({"inputs": vec!["a"; 6000]}),
+        };
+        server.post(path, many.to_string()).await.fails_tei(422, "Validation", "at most 2048");
+        let long = json!({"inputs": "a".repeat(24_001)}).to_string();
+        server.post(path, long).await.fails_tei(422, "Validation", "at most 24000 bytes");
+        // As that server has it: no text is empty, but no pair, text or class is wrong.
+        let (status, error_type) = match path {
+            "/predict" => (422, "Validation"),
+            _ => (400, "Empty"),
+        };
+        server.post(path, r#"{"inputs":[]}"#).await.fails_tei(status, error_type, "");
+        server.works().await;
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bodies_that_are_not_what_they_say() {
+    let server = Fixture::new().await;
+    let good = br#"{"inputs":"a"}"#;
+    for headers in [
+        &["content-type: text/plain"][..],
+        &["content-type: application/x-www-form-urlencoded"],
+        &["content-type: multipart/form-data; boundary=x"],
+        &["content-type: \u{80}"],
+        &[],
+    ] {
+        let mut client = server.client().await;
+        let reply = client.ask("POST", "/v1/predict", headers, good).await;
+        reply.fails(415, "unsupported_media_type", "application/json");
+        let reply = client.ask("POST", "/embed", headers, good).await;
+        reply.fails_tei(415, "Validation", "application/json");
+    }
+    for header in
+        ["content-type: application/json; charset=utf-8", "Content-Type: APPLICATION/JSON"]
+    {
+        server.client().await.ask("POST", "/v1/predict", &[header], good).await.ok();
+    }
+    // More than the limit, said or not said.
+    let mut client = server.client().await;
+    client.write(b"POST /embed HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 3000000\r\n\r\n").await;
+    client.read().await.unwrap().fails_tei(413, "Validation", "at most 2097152 bytes");
+    let mut client = server.client().await;
+    client.write(b"POST /v1/predict HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n").await;
+    for _ in 0..33 {
+        client.write(b"10000\r\n").await;
+        client.write(&[b' '; 0x10000]).await;
+        client.write(b"\r\n").await;
+    }
+    client.read().await.unwrap().fails(413, "body_too_large", "at most 2097152 bytes");
+    server.works().await;
+    // Chunks, and a client that asks whether it may send.
+    let mut client = server.client().await;
+    client.write(b"POST /v1/predict HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n6\r\n{\"inpu\r\n8\r\nts\":\"a\"}\r\n0\r\n\r\n").await;
+    client.read().await.unwrap().ok();
+    client.write(b"POST /v1/predict HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\nexpect: 100-continue\r\ncontent-length: 14\r\n\r\n").await;
+    assert_eq!(client.read().await.unwrap().status, 100);
+    client.write(good).await;
+    client.read().await.unwrap().ok();
+    // An old client.
+    let mut client = server.client().await;
+    client.write(b"POST /v1/predict HTTP/1.0\r\ncontent-type: application/json\r\ncontent-length: 14\r\n\r\n{\"inputs\":\"a\"}").await;
+    client.read().await.unwrap().ok();
+    // Not HTTP at all.
+    for bytes in
+        [&b"\x16\x03\x01\x02\x00\x01\x00\x01"[..], b"hello\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n"]
+    {
+        let mut client = server.client().await;
+        client.write(bytes).await;
+        let reply = client.read().await;
+        assert!(reply.as_ref().is_none_or(|reply| reply.status == 400), "{reply:?}");
+    }
+    let mut client = server.client().await;
+    let headers: Vec<String> = (0..200).map(|i| format!("x-{i}: a")).collect();
+    let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
+    client.write(&request("GET", "/livez", &headers, b"")).await;
+    assert_eq!(client.read().await.unwrap().status, 431);
+    server.works().await;
+    server.stop().await;
+}
+
+/// Any bytes, and any JSON that is nearly a request, have a status that fits and JSON in
+/// their answer, and the connection goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_is_sent_is_answered() {
+    let server = Fixture::new().await;
+    let address = server.address;
+    const ROUTES: [&str; 7] = [
+        "/v1/predict",
+        "/v1/embeddings",
+        "/embed",
+        "/embed_all",
+        "/predict",
+        "/tokenize",
+        "/similarity",
+    ];
+    let handle = tokio::runtime::Handle::current();
+    let run = move || {
+        let config = Config { failure_persistence: None, ..Config::with_cases(400) };
+        let client = RefCell::new(handle.block_on(Client::connect(address)));
+        let case = (select(&ROUTES[..]), bodies());
+        TestRunner::new(config).run(&case, |(route, body)| {
+            let reply = handle.block_on(client.borrow_mut().ask("POST", route, &[JSON], &body));
+            prop_assert!([200, 400, 404, 413, 422].contains(&reply.status), "{:?}", reply);
+            let answer = reply.json();
+            prop_assert!(reply.status == 200 || answer.get("error").is_some(), "{}", answer);
+            prop_assert!(reply.status != 200 || !answer.to_string().contains("null,null"));
+            Ok(())
+        })
+    };
+    tokio::task::spawn_blocking(run).await.unwrap().unwrap();
+    server.works().await;
+    server.stop().await;
+}
+
+fn bodies() -> impl Strategy<Value = Vec<u8>> {
+    let text = || prop_oneof![Just("the train".to_owned()), ".{0,20}".prop_map(String::from)];
+    let leaf = prop_oneof![
+        text().prop_map(|text| json!(text)),
+        any::<i64>().prop_map(|number| json!(number)),
+        any::<f32>().prop_map(|number| json!(number)),
+        any::<bool>().prop_map(|yes| json!(yes)),
+        Just(json!(null)),
+    ];
+    let value = leaf.prop_recursive(3, 12, 4, |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..4).prop_map(|list| json!(list)),
+            proptest::collection::vec((".{0,8}", inner), 0..3)
+                .prop_map(|fields| fields.into_iter().collect::<serde_json::Map<_, _>>().into()),
+        ]
+    });
+    const FIELDS: [&str; 12] = [
+        "inputs",
+        "input",
+        "tasks",
+        "truncate",
+        "abstain",
+        "normalize",
+        "dimensions",
+        "lane",
+        "prompt_name",
+        "task",
+        "raw_scores",
+        "encoding_format",
+    ];
+    let fields = proptest::collection::vec((select(&FIELDS[..]), value), 0..4);
+    let good = prop_oneof![
+        text().prop_map(|text| json!(text)),
+        proptest::collection::vec(text(), 0..4).prop_map(|texts| json!(texts)),
+    ];
+    let request = (proptest::option::of(good), fields).prop_map(|(good, fields)| {
+        let mut body = serde_json::Map::new();
+        body.extend(fields.into_iter().map(|(name, value)| (name.to_owned(), value)));
+        if let Some(good) = good {
+            body.insert("inputs".to_owned(), good.clone());
+            body.insert("input".to_owned(), good);
+        }
+        serde_json::Value::from(body).to_string().into_bytes()
+    });
+    let cut = (request.clone(), any::<prop::sample::Index>()).prop_map(|(mut body, at)| {
+        body.truncate(at.index(body.len() + 1));
+        body
+    });
+    prop_oneof![4 => request, 1 => cut, 1 => proptest::collection::vec(any::<u8>(), 0..200)]
+}

@@ -1,0 +1,127 @@
+//! `POST /v1/predict` and `GET /v1/model`
+
+use polyhead_model::PredictOptions;
+use serde_json::{Value, json};
+
+use crate::{Fixture, MAX_TOKENS, bare_model, long_text, model};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_head_answers_as_predict_does() {
+    let server = Fixture::new().await;
+    let text = "naïve trains in 東京, not leaves.";
+    let body = json!({"inputs": ["the train", text, ""]}).to_string();
+    let reply = server.post("/v1/predict", body).await;
+    let answer = reply.ok();
+    assert_eq!(answer["model"], "tiny");
+    assert_eq!(answer["answers"].as_array().unwrap().len(), 3);
+    assert_eq!(answer["usage"]["texts"], 3);
+    assert_eq!(answer["usage"]["truncated"], 0);
+    assert_eq!(reply.header("x-truncated-inputs"), Some("0"));
+    assert_eq!(reply.header("x-compute-characters"), Some("40"));
+    for part in ["tokenize_ms", "queue_ms", "inference_ms", "total_ms"] {
+        assert!(answer["timings"][part].as_f64().unwrap() >= 0.0, "{part}");
+    }
+
+    let expected = model().unwrap().predict_with(&[text], &PredictOptions::default()).unwrap();
+    let found = &answer["answers"][1];
+    assert_eq!(found["tokens"], expected.texts[0].total);
+    assert_eq!(found["truncated"], false);
+    assert!(found.get("embedding").is_none());
+    let tasks = found["tasks"].as_object().unwrap();
+    assert_eq!(tasks.len(), 4);
+    let topic = &tasks["topic"];
+    let probabilities = expected.tasks[0].probabilities.row(0);
+    for (label, probability) in expected.tasks[0].labels.iter().zip(probabilities) {
+        // Through text and back without a changed bit.
+        assert_eq!(topic["probabilities"][label].as_f64().unwrap() as f32, *probability);
+    }
+    assert_eq!(
+        topic["probability"].as_f64(),
+        topic["probabilities"][topic["label"].as_str().unwrap()].as_f64()
+    );
+    assert!(tasks["moods"]["labels"].is_array());
+    let urgency = tasks["urgency"]["value"].as_f64().unwrap() as f32;
+    assert_eq!(urgency, expected.tasks[2].logits.row(0)[0]);
+    for span in tasks["entities"]["spans"].as_array().unwrap() {
+        let (start, end) = (span["start"].as_u64().unwrap(), span["end"].as_u64().unwrap());
+        let inside: String =
+            text.chars().skip(start as usize).take((end - start) as usize).collect();
+        assert_eq!(span["text"], inside.as_str());
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn vectors_come_when_asked_for() {
+    let server = Fixture::new().await;
+    let mut client = server.client().await;
+    let only = client.post("/v1/predict", r#"{"inputs":"a","tasks":["embedding"]}"#).await.ok();
+    assert_eq!(only["answers"][0]["tasks"], json!({}));
+    let vector = only["answers"][0]["embedding"].as_array().unwrap();
+    let expected = model().unwrap().encoder().encode(&["a"]).unwrap();
+    let found: Vec<f32> = vector.iter().map(|x| x.as_f64().unwrap() as f32).collect();
+    assert_eq!(found, expected.row(0));
+
+    let body = r#"{"inputs":"a","tasks":["embedding","topic"],"dimensions":4,"normalize":true}"#;
+    let both = client.post("/v1/predict", body).await.ok();
+    let short = both["answers"][0]["embedding"].as_array().unwrap();
+    let square: f64 = short.iter().map(|x| x.as_f64().unwrap().powi(2)).sum();
+    assert!(short.len() == 4 && (square - 1.0).abs() < 1e-6, "{short:?}");
+    assert!(both["answers"][0]["tasks"]["topic"]["label"].is_string());
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_model_without_tasks_has_a_vector_to_give() {
+    let server = Fixture::with(|settings| settings.load = bare_model).await;
+    let answer = server.post("/v1/predict", r#"{"inputs":"a"}"#).await.ok();
+    assert_eq!(answer["answers"][0]["tasks"], json!({}));
+    assert_eq!(answer["answers"][0]["embedding"].as_array().map(Vec::len), Some(40));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cutting_is_asked_for_and_told() {
+    let server = Fixture::new().await;
+    let mut client = server.client().await;
+    let body = json!({"inputs": ["a", long_text()]}).to_string();
+    let refused = client.post("/v1/predict", &body).await;
+    refused.fails(400, "context_length_exceeded", "text 1: expected at most 24 tokens, found 5");
+    let body = json!({"inputs": ["a", long_text()], "truncate": true}).to_string();
+    let reply = client.post("/v1/predict", body).await;
+    let answer = reply.ok();
+    assert_eq!(reply.header("x-truncated-inputs"), Some("1"));
+    assert_eq!(answer["answers"][0]["truncated"], false);
+    assert_eq!(answer["answers"][1]["truncated"], true);
+    assert!(answer["answers"][1]["tokens"].as_u64().unwrap() > MAX_TOKENS as u64);
+    assert_eq!(answer["usage"]["truncated"], 1);
+    assert_eq!(server.metric("polyhead_truncated_inputs_total").await, 1.0);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_label_that_is_not_probable_is_withheld() {
+    let server = Fixture::new().await;
+    let body = r#"{"inputs":"a","tasks":["topic"],"abstain":1}"#;
+    let answer = server.post("/v1/predict", body).await.ok();
+    let topic = &answer["answers"][0]["tasks"]["topic"];
+    assert_eq!(topic["label"], Value::Null);
+    assert!(topic["probability"].as_f64().unwrap() > 0.3);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_model_says_what_it_is() {
+    let server = Fixture::new().await;
+    let card = server.get("/v1/model").await.ok();
+    assert_eq!((&card["model"], &card["names"]), (&json!("tiny"), &json!(["tiny"])));
+    let tasks = card["tasks"].as_array().unwrap();
+    let kinds: Vec<&str> = tasks.iter().map(|task| task["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["classification", "multilabel", "regression", "tokens"]);
+    assert_eq!(tasks[0]["labels"], json!(["sport", "politics", "ünïcode ☃"]));
+    assert_eq!(card["limits"]["tokens_per_text"], MAX_TOKENS);
+    assert_eq!(card["limits"]["texts_per_request"], 2048);
+    let dimension = model().unwrap().encoder().dimension();
+    assert_eq!(card["embedding"]["dimension"], dimension);
+    server.stop().await;
+}

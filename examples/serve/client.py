@@ -1,0 +1,60 @@
+"""Asks `polyhead serve` for all heads and for vectors, with nothing but Python's own library.
+
+    python client.py [URL] [TEXT ...]
+
+A key, if the server wants one, stands in POLYHEAD_API_KEY. When the queue is full, the server says
+how long to wait; this client does.
+"""
+
+import json
+import os
+import sys
+import time
+import urllib.error
+import urllib.request
+
+
+class Polyhead:
+    def __init__(self, url="http://127.0.0.1:8080", key=None, tries=5):
+        self.url, self.key, self.tries = url.rstrip("/"), key, tries
+
+    def model(self):
+        return self._ask("/v1/model")
+
+    def predict(self, texts, **options):
+        """Answers to texts; options are fields of `POST /v1/predict`, such as `tasks` or `truncate`."""
+        return self._ask("/v1/predict", {"inputs": texts, **options})["answers"]
+
+    def embed(self, texts, **options):
+        answers = self.predict(texts, tasks=["embedding"], **options)
+        return [answer["embedding"] for answer in answers]
+
+    def _ask(self, path, body=None):
+        headers = {"content-type": "application/json"}
+        if self.key:
+            headers["authorization"] = f"Bearer {self.key}"
+        data = None if body is None else json.dumps(body).encode()
+        for left in reversed(range(self.tries)):
+            request = urllib.request.Request(self.url + path, data, headers)
+            try:
+                with urllib.request.urlopen(request) as response:
+                    return json.load(response)
+            except urllib.error.HTTPError as error:
+                if error.code not in (429, 503) or left == 0:
+                    raise SystemExit(f"{error.code}: {json.load(error)['error']['message']}") from None
+                time.sleep(float(error.headers.get("retry-after", 1)))
+
+
+def main():
+    url, *texts = sys.argv[1:] or ["http://127.0.0.1:8080"]
+    texts = texts or ["The soup was cold.", "Anna moved to Berlin."]
+    client = Polyhead(url, os.environ.get("POLYHEAD_API_KEY"))
+    print("tasks:", ", ".join(task["name"] for task in client.model()["tasks"]) or "none")
+    for text, answer in zip(texts, client.predict(texts)):
+        print(text, json.dumps(answer["tasks"], ensure_ascii=False))
+    for text, vector in zip(texts, client.embed(texts, truncate=True)):
+        print(text, f"{len(vector)} numbers:", [round(x, 4) for x in vector[:4]], "…")
+
+
+if __name__ == "__main__":
+    main()
