@@ -37,7 +37,7 @@ use crate::simd::{Avx512, Simd, Tiles};
 use crate::team::{Team, share, share_in_steps};
 
 /// Most rows of `x` that are split together, and for which a panel is split once.
-const MOST_BLOCK_ROWS: usize = 256;
+const MOST_BLOCK_ROWS: usize = 320;
 /// Most inputs that are split together.
 const MOST_BLOCK_DEPTH: usize = 768;
 /// About how many numbers of `x` are split together: with two panels they stay in
@@ -141,8 +141,11 @@ impl TileProduct<'_> {
     #[inline(always)]
     fn blocks(&self, parts: &mut Parts) {
         let inputs = self.product.weight.inputs;
-        for first in self.rows.clone().step_by(self.size.rows) {
-            let rows = first..self.rows.end.min(first + self.size.rows);
+        // Blocks of equal size: a few rows alone would cost as much as many.
+        let count = self.rows.len().div_ceil(self.size.rows).max(1);
+        let block = self.rows.len().div_ceil(count).next_multiple_of(ROWS).max(ROWS);
+        for first in self.rows.clone().step_by(block) {
+            let rows = first..self.rows.end.min(first + block);
             for first_k in (0..inputs).step_by(self.size.depth) {
                 let depth = first_k..inputs.min(first_k + self.size.depth);
                 self.split_rows(&rows, &depth, &mut parts.left);
