@@ -126,13 +126,19 @@ impl ReadAhead {
     }
 }
 
+/// Texts of the first chunk: the encoder waits until they are tokenized, and only then. Each
+/// chunk may have twice as many as the one before, up to the limit.
+const FIRST_TEXTS: usize = 32;
+
 /// `input` in chunks; none of them is empty. Ends after the first error.
 fn chunks_of(input: Input, limits: ChunkLimits) -> impl Iterator<Item = Result<Chunk>> {
     let Input { mut texts, read, .. } = input;
+    let mut most = FIRST_TEXTS;
     std::iter::from_fn(move || {
         let mut chunk = Chunk::default();
-        let mut bytes = 0;
-        while chunk.texts.len() < limits.texts && bytes < limits.bytes {
+        let (mut bytes, limit) = (0, limits.texts.min(most));
+        most = most.saturating_mul(2);
+        while chunk.texts.len() < limit && bytes < limits.bytes {
             match texts.next() {
                 Some(Ok(text)) => {
                     bytes += text.text.len();
@@ -232,6 +238,18 @@ mod tests {
             found.push(chunk.lines);
         }
         assert_eq!(found, [vec![1, 2, 3], vec![4], vec![5], vec![6]]);
+    }
+
+    #[test]
+    fn chunks_begin_small_and_double() {
+        let limits = ChunkLimits { texts: 100, bytes: 1 << 20 };
+        let texts = (1..=500).map(|line| text("a", line)).collect();
+        let mut chunks = ReadAhead::start(input(texts), limits).unwrap();
+        let mut found = Vec::new();
+        while let Some(chunk) = chunks.next_chunk().unwrap() {
+            found.push(chunk.texts.len());
+        }
+        assert_eq!(found, [32, 64, 100, 100, 100, 100, 4]);
     }
 
     #[test]

@@ -22,6 +22,8 @@ unsafe impl Plain for f32 {}
 unsafe impl Plain for i32 {}
 // SAFETY: plain numbers.
 unsafe impl Plain for u8 {}
+// SAFETY: plain numbers.
+unsafe impl Plain for u16 {}
 
 /// A growable run of numbers that begins at a cache line, so that vectors do not
 /// straddle two.

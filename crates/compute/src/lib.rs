@@ -31,6 +31,8 @@ mod int8;
 mod layer_norm;
 mod linear;
 mod linear_gradient;
+#[cfg(target_arch = "x86_64")]
+mod linear_tiles;
 mod optimizer;
 mod packed_matrix;
 

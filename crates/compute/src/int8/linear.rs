@@ -37,7 +37,7 @@ pub fn int8_linear(
     assert_eq!(out.len(), x.rows() * weight.outputs, "length of the output");
     assert!(epilogue.residual.is_none_or(|r| r.len() == out.len()), "length of the residual");
     let out = SharedPointer(out.as_mut_ptr());
-    let (blocks, columns) = split(team.parts(), x.rows(), weight.panel_count());
+    let (blocks, columns) = split(team.parts(), x.rows(), BLOCK_ROWS, weight.panel_count());
     team.run(blocks * columns, &|part| {
         let (block, column) = (part / columns, part % columns);
         let panels = share(weight.panel_count(), columns, column);

@@ -6,8 +6,17 @@ use std::sync::OnceLock;
 pub const INSTRUCTION_LIMIT: &str = "POLYHEAD_MAX_ISA";
 
 /// All sets of all processors, each better than those before it.
-const SETS: [&str; 8] =
-    ["portable", "neon", "neon-dotprod", "avx2", "avx-vnni", "avx512", "avx512-vnni", "amx-int8"];
+const SETS: [&str; 9] = [
+    "portable",
+    "neon",
+    "neon-dotprod",
+    "avx2",
+    "avx-vnni",
+    "avx512",
+    "avx512-vnni",
+    "amx-bf16x3",
+    "amx-int8",
+];
 
 /// Whether set `name` may be chosen.
 ///

@@ -9,6 +9,8 @@ mod limit;
 mod portable;
 
 #[cfg(target_arch = "x86_64")]
+mod amx;
+#[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
@@ -20,7 +22,11 @@ pub use limit::{INSTRUCTION_LIMIT, check_instruction_limit};
 pub(crate) use portable::Portable;
 
 #[cfg(target_arch = "x86_64")]
-pub(crate) use {avx2::Avx2, avx512::Avx512};
+pub(crate) use {
+    amx::{TileNumbers, Tiles},
+    avx2::Avx2,
+    avx512::Avx512,
+};
 
 #[cfg(target_arch = "aarch64")]
 pub(crate) use neon::Neon;
@@ -130,6 +136,9 @@ pub(crate) enum Level {
     Avx2(Avx2),
     #[cfg(target_arch = "x86_64")]
     Avx512(Avx512),
+    /// As before, and tiles for the products of linear layers.
+    #[cfg(target_arch = "x86_64")]
+    Amx(Avx512, Tiles),
     #[cfg(target_arch = "aarch64")]
     Neon(Neon),
 }
@@ -148,13 +157,15 @@ impl Isa {
         {
             levels.extend(Avx2::new().map(Level::Avx2));
             levels.extend(Avx512::new().map(Level::Avx512));
+            let tiles = Tiles::new(TileNumbers::Bf16);
+            levels.extend(Avx512::new().zip(tiles).map(|(simd, tiles)| Level::Amx(simd, tiles)));
         }
         #[cfg(target_arch = "aarch64")]
         levels.extend(Neon::new().map(Level::Neon));
         levels.into_iter().map(Self).collect()
     }
 
-    /// As shown to users: `portable`, `avx2`, `avx512`, `neon`.
+    /// As shown to users: `portable`, `avx2`, `avx512`, `amx-bf16x3`, `neon`.
     pub fn name(self) -> &'static str {
         match self.0 {
             Level::Portable(_) => "portable",
@@ -162,6 +173,8 @@ impl Isa {
             Level::Avx2(_) => "avx2",
             #[cfg(target_arch = "x86_64")]
             Level::Avx512(_) => "avx512",
+            #[cfg(target_arch = "x86_64")]
+            Level::Amx(..) => "amx-bf16x3",
             #[cfg(target_arch = "aarch64")]
             Level::Neon(_) => "neon",
         }
@@ -187,7 +200,7 @@ impl Isa {
             #[cfg(target_arch = "x86_64")]
             Level::Avx2(simd) => simd.run(op),
             #[cfg(target_arch = "x86_64")]
-            Level::Avx512(simd) => simd.run(op),
+            Level::Avx512(simd) | Level::Amx(simd, _) => simd.run(op),
             #[cfg(target_arch = "aarch64")]
             Level::Neon(simd) => simd.run(op),
         }

@@ -1,82 +1,20 @@
 //! AMX: tiles of 16 rows of 64 bytes, multiplied whole (`tdpbusd`).
-//!
-//! Servers since 2023 (Sapphire Rapids). The instructions are written by hand,
-//! since their intrinsics are not stable yet; Linux has to be asked first
-//! whether this process may use the registers.
 
 use std::arch::asm;
 use std::arch::x86_64::*;
 
 use super::{Kernel, KernelOp, Sums, vnni};
-use crate::simd::Avx512;
+use crate::simd::{Avx512, TileNumbers, Tiles};
 
 /// A tile of 2 × 2 registers of 16 × 16 sums.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::int8) struct Amx(Avx512);
+pub(in crate::int8) struct Amx(Avx512, Tiles);
 
 impl Amx {
     pub(super) fn new() -> Option<Self> {
-        Avx512::new().filter(|_| has_int8_tiles() && may_use_tiles()).map(Self)
+        Some(Self(Avx512::new()?, Tiles::new(TileNumbers::Int8)?))
     }
 }
-
-/// Whether the processor has AMX-TILE and AMX-INT8.
-fn has_int8_tiles() -> bool {
-    const TILE: u32 = 1 << 24;
-    const INT8: u32 = 1 << 25;
-    __cpuid(0).eax >= 7 && __cpuid_count(7, 0).edx & (TILE | INT8) == TILE | INT8
-}
-
-/// Asks the operating system for the tile registers, once for all threads.
-#[cfg(target_os = "linux")]
-fn may_use_tiles() -> bool {
-    use std::sync::OnceLock;
-    static GRANTED: OnceLock<bool> = OnceLock::new();
-    *GRANTED.get_or_init(|| {
-        const ARCH_PRCTL: usize = 158;
-        const REQUEST_PERMISSION: usize = 0x1023;
-        const TILE_DATA: usize = 18;
-        let result: isize;
-        // SAFETY: a system call that takes two numbers and changes only what this process may
-        // use; the kernel overwrites `rcx` and `r11`.
-        unsafe {
-            asm!(
-                "syscall",
-                inlateout("rax") ARCH_PRCTL => result,
-                in("rdi") REQUEST_PERMISSION,
-                in("rsi") TILE_DATA,
-                lateout("rcx") _,
-                lateout("r11") _,
-                options(nostack),
-            );
-        }
-        result == 0
-    })
-}
-
-/// Other systems have other ways, which could not be tried.
-#[cfg(not(target_os = "linux"))]
-fn may_use_tiles() -> bool {
-    false
-}
-
-/// What `ldtilecfg` reads: all eight registers have 16 rows of 64 bytes.
-#[repr(C, align(64))]
-struct TileConfig {
-    palette: u8,
-    start_row: u8,
-    reserved: [u8; 14],
-    row_bytes: [u16; 16],
-    rows: [u8; 16],
-}
-
-static WHOLE_TILES: TileConfig = TileConfig {
-    palette: 1,
-    start_row: 0,
-    reserved: [0; 14],
-    row_bytes: [64, 64, 64, 64, 64, 64, 64, 64, 0, 0, 0, 0, 0, 0, 0, 0],
-    rows: [16, 16, 16, 16, 16, 16, 16, 16, 0, 0, 0, 0, 0, 0, 0, 0],
-};
 
 /// Bytes of a row, and so numbers, that one instruction multiplies.
 const STEP: usize = 64;
@@ -105,14 +43,10 @@ impl Kernel for Amx {
     fn run<O: KernelOp>(self, op: O) -> O::Output {
         #[target_feature(enable = "avx512f,avx2,fma")]
         fn compiled<O: KernelOp>(kernel: Amx, op: O) -> O::Output {
-            // SAFETY: see above; nothing else in this program uses the tile registers.
-            unsafe {
-                asm!("ldtilecfg [{}]", in(reg) &raw const WHOLE_TILES, options(nostack));
-                let output = op.run(kernel);
-                // The registers are kilobytes that a change of threads would have to save.
-                asm!("tilerelease", options(nostack));
-                output
-            }
+            kernel.1.configure();
+            let output = op.run(kernel);
+            kernel.1.release();
+            output
         }
         unsafe { compiled(self, op) }
     }
