@@ -66,6 +66,9 @@ pub(crate) struct ServeArgs {
     load: LoadArgs,
 }
 
+/// Threads that may block besides those that tokenize.
+const WRITERS: usize = 2;
+
 /// Serves until told to stop.
 pub(crate) fn run(args: ServeArgs) -> Result<()> {
     let settings = args.http_settings()?;
@@ -77,8 +80,12 @@ pub(crate) fn run(args: ServeArgs) -> Result<()> {
         return check(&start()?, &settings);
     }
     log_to_stderr(args.manners.log_format, args.load.quiet)?;
+    let threads = args.load.threads.expected();
     let runtime = runtime::Builder::new_multi_thread()
-        .worker_threads(args.load.threads.expected().clamp(2, 4))
+        .worker_threads(threads.clamp(2, 4))
+        // As many as tokenize at a time, and some that write answers. Of tokio's 512, each
+        // would keep memory of the largest request that it has ever seen.
+        .max_blocking_threads(threads + WRITERS)
         .enable_all()
         .build()
         .context("no threads to answer requests")?;
@@ -167,7 +174,11 @@ fn told_to_stop(engine: Engine) -> Result<impl Future<Output = ()>> {
                 _ = interrupt.recv() => break,
                 _ = hang_up.recv() => {
                     let engine = engine.clone();
-                    spawn_blocking(move || reload(&engine));
+                    // Not one of those that answer: several may wait for each other here.
+                    let thread = std::thread::Builder::new().name("polyhead-reload".to_owned());
+                    if let Err(error) = thread.spawn(move || reload(&engine)) {
+                        tracing::error!("no thread to load the model again: {error}");
+                    }
                 }
             }
         }

@@ -22,10 +22,6 @@ impl Server {
     fn start(folder: &Folder, args: &[&str]) -> Self {
         let mut command = folder.command();
         command.args(["serve", "--port", "0", "--threads", "1"]).args(args);
-        Self::spawn(command)
-    }
-
-    fn spawn(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
@@ -164,43 +160,4 @@ fn what_cannot_be_served_is_said_at_once() {
     let error = String::from_utf8(other.stderr).unwrap();
     assert_eq!(other.status.code(), Some(2));
     assert!(error.contains("POLYHEAD_API_KEYS") && !error.contains("not good"), "{error}");
-}
-
-/// As the container file has it. Linked statically, the program does not find glibc's
-/// `getrandom` by name, and would look for /dev/urandom instead of asking the kernel.
-const STATIC: &str =
-    "-C target-feature=+crt-static --cfg getrandom_backend=\"linux_getrandom\"";
-
-/// "One binary" taken at its word: linked statically, in a root where nothing else is.
-///
-/// Takes minutes, and needs `unshare` to be allowed:
-/// `cargo test -p polyhead-cli --test cli -- --ignored empty_root`
-#[test]
-#[ignore = "builds the program once more, for minutes"]
-fn a_static_build_runs_in_an_empty_root() {
-    let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let built = Command::new(env!("CARGO"))
-        .args(["build", "--release", "-p", "polyhead-cli", "--target", &target])
-        .env("RUSTFLAGS", STATIC)
-        .current_dir(&workspace)
-        .status()
-        .unwrap();
-    assert!(built.success());
-    let output =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace.join("target"), Into::into);
-    let folder = Folder::new();
-    fs::copy(output.join(target).join("release/polyhead"), folder.path("polyhead")).unwrap();
-    assert_eq!(folder.names(), ["polyhead"]);
-    let mut command = Command::new("unshare");
-    command.args(["--map-root-user", "chroot"]).arg(folder.path(""));
-    command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
-    let server = Server::spawn({
-        command.args(["/polyhead", "serve", "--port", "0"]);
-        command
-    });
-    let (status, body) = server.ask("POST", "/v1/embeddings", "", EMBED);
-    assert_eq!(status, 200, "{body}");
-    assert_eq!(server.ask("GET", "/", "", "").0, 200);
-    assert_eq!(server.end().0, Some(0));
 }

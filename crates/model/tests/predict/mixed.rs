@@ -1,8 +1,8 @@
 //! Texts of many callers in one batch: each gets what it asked for, as if alone.
 
 use polyhead_model::{
-    Answer, EncodeOptions, MultiTaskModel, PredictInput, PredictOptions, PreparedText, Prompt,
-    Question, QuestionOptions, TaskAnswers, TextAnswer, Vectors,
+    Answer, BatchAnswers, EncodeOptions, MultiTaskModel, PredictInput, PredictOptions,
+    PreparedText, Prompt, Question, QuestionOptions, TaskAnswers, TextAnswer, Vectors,
 };
 
 use crate::{head, model, texts, with_heads};
