@@ -168,8 +168,7 @@ fn what_cannot_be_served_is_said_at_once() {
 
 /// As the container file has it. Linked statically, the program does not find glibc's
 /// `getrandom` by name, and would look for /dev/urandom instead of asking the kernel.
-const STATIC: &str =
-    "-C target-feature=+crt-static --cfg getrandom_backend=\"linux_getrandom\"";
+const STATIC: &str = "-C target-feature=+crt-static --cfg getrandom_backend=\"linux_getrandom\"";
 
 /// "One binary" taken at its word: linked statically, in a root where nothing else is.
 ///
