@@ -83,8 +83,8 @@ pub(crate) fn run(args: ServeArgs) -> Result<()> {
     let threads = args.load.threads.expected();
     let runtime = runtime::Builder::new_multi_thread()
         .worker_threads(threads.clamp(2, 4))
-        // As many as tokenize at a time, and some that write answers. Of tokio's 512, each
-        // would keep memory of the largest request that it has ever seen.
+        // As many as tokenize at a time, and some that write answers: tokio's 512 would each
+        // have a stack, and memory that the allocator keeps for it.
         .max_blocking_threads(threads + WRITERS)
         .enable_all()
         .build()
