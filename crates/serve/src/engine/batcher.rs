@@ -42,8 +42,12 @@ pub(crate) struct Policy {
 /// Of so many tokens, one is for the bulk lane while both lanes wait.
 const BULK_SHARE: i64 = 4;
 
-/// Of the tokens of a batch, so many go into one of its gaps.
+/// Of the tokens of a long text, so many go into one of its gaps.
 const GAP_SHARE: usize = 4;
+
+/// From so many tokens on, a text has gaps. Where all are short, they are soon at an end, and
+/// gaps would only cut what waits into small batches, which are slow.
+const LONG: usize = 64;
 
 /// Up to so many tokens, all lengths are alike.
 const SHORT: usize = 32;
@@ -116,21 +120,26 @@ pub(crate) fn next_batch(
 }
 
 /// Places in `waiting` of the texts that are answered in a gap of another batch: short
-/// interactive ones of the same model, a quarter of its tokens at most, so that it goes on.
+/// interactive ones of the same model, a quarter of its longest text at most, so that it goes on.
 ///
-/// - `model`, `tokens`: of the batch that is being answered
+/// - `model`: of the batch that is being answered
+/// - `longest`: tokens of its longest text
 pub(crate) fn gap_batch(
     waiting: &[Candidate],
     model: u64,
-    tokens: usize,
+    longest: usize,
     policy: &Policy,
 ) -> Vec<usize> {
+    if longest < LONG {
+        return Vec::new();
+    }
+    let most = longest / GAP_SHARE;
     let fits = |text: &Candidate| {
-        text.lane == Lane::Interactive && text.model == model && text.tokens <= tokens / GAP_SHARE
+        text.lane == Lane::Interactive && text.model == model && text.tokens <= most
     };
     let places: Vec<usize> = (0..waiting.len()).filter(|i| fits(&waiting[*i])).collect();
     let short: Vec<Candidate> = places.iter().map(|i| waiting[*i]).collect();
-    let policy = Policy { batch_tokens: tokens / GAP_SHARE, ..*policy };
+    let policy = Policy { batch_tokens: most, ..*policy };
     next_batch(&short, Turns::default(), &policy).0.into_iter().map(|i| places[i]).collect()
 }
 
@@ -215,9 +224,9 @@ mod tests {
     #[test]
     fn gaps_are_for_a_few_short_texts() {
         let other_model = Candidate { model: 1, ..text(5, 0) };
-        let waiting = [bulk(5, 0), text(26, 0), other_model, text(10, 3), text(10, 2), text(10, 1)];
-        assert_eq!(gap_batch(&waiting, 0, 100, &POLICY), [5, 4]);
-        assert!(gap_batch(&waiting, 0, 12, &POLICY).is_empty());
+        let waiting = [bulk(5, 0), text(51, 0), other_model, text(20, 3), text(20, 2), text(20, 1)];
+        assert_eq!(gap_batch(&waiting, 0, 200, &POLICY), [5, 4]);
+        assert!(gap_batch(&waiting, 0, LONG - 1, &POLICY).is_empty());
     }
 
     #[test]

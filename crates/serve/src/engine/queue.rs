@@ -38,6 +38,8 @@ pub(crate) struct Queue {
     limits: PerLane,
     pub(crate) policy: Policy,
     held: PerLane,
+    /// Lanes that have refused something, and not had room for a batch since.
+    overfull: PerLane<bool>,
     open: HashMap<u64, Open>,
     /// In the order of arrival.
     waiting: Vec<Waiting>,
@@ -47,19 +49,21 @@ pub(crate) struct Queue {
 }
 
 #[derive(Clone, Copy, Default)]
-pub(crate) struct PerLane {
-    pub(crate) interactive: usize,
-    pub(crate) bulk: usize,
+pub(crate) struct PerLane<T = usize> {
+    pub(crate) interactive: T,
+    pub(crate) bulk: T,
 }
 
-impl PerLane {
-    fn of(&mut self, lane: Lane) -> &mut usize {
+impl<T> PerLane<T> {
+    fn of(&mut self, lane: Lane) -> &mut T {
         match lane {
             Lane::Interactive => &mut self.interactive,
             Lane::Bulk => &mut self.bulk,
         }
     }
+}
 
+impl PerLane {
     fn total(&self) -> usize {
         self.interactive + self.bulk
     }
@@ -115,6 +119,7 @@ impl Queue {
             limits,
             policy,
             held: PerLane::default(),
+            overfull: PerLane::default(),
             open: HashMap::new(),
             waiting: Vec::new(),
             turns: Turns::default(),
@@ -135,7 +140,24 @@ impl Queue {
         }
         match (held + tokens).checked_sub(limit) {
             None | Some(0) => Ok(lane),
-            Some(excess) => Err(self.full(lane, excess)),
+            Some(excess) => {
+                *self.overfull.of(lane) = true;
+                Err(self.full(lane, excess))
+            }
+        }
+    }
+
+    /// Refuses before anybody has counted tokens: a lane that is full stays so until a batch
+    /// has room, or an eighth of it is free. Under overload, counting tokens of what is refused
+    /// anyway would cost what the rest needs.
+    pub(crate) fn refuse_early(&mut self, lane: Lane) -> Result<(), AskError> {
+        let limit = *self.limits.of(lane);
+        let room = self.policy.batch_tokens.min(limit / 8);
+        let excess = self.held.of(lane).saturating_sub(limit - room);
+        *self.overfull.of(lane) &= excess > 0;
+        match *self.overfull.of(lane) {
+            true => Err(self.full(lane, excess)),
+            false => Ok(()),
         }
     }
 
@@ -197,7 +219,9 @@ impl Queue {
     /// What goes into a gap of another batch.
     pub(crate) fn take_for_gap(&mut self, number: u64, outer: &Batch) -> Option<Batch> {
         let candidates = self.candidates();
-        let places = gap_batch(&candidates, outer.served.number, outer.tokens, &self.policy);
+        let lengths = outer.texts.iter().map(|text| text.request.tokens(text.id.index));
+        let longest = lengths.max().unwrap_or(0);
+        let places = gap_batch(&candidates, outer.served.number, longest, &self.policy);
         self.remove(number, &candidates, &places)
     }
 

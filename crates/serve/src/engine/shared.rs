@@ -213,6 +213,7 @@ impl Shared {
         if texts > limit {
             return Err(AskError::TooLarge { tokens: texts, limit });
         }
+        state.queue.refuse_early(lane)?;
         let limit = self.settings.tokenizing_bytes;
         if state.entering_bytes > 0 && state.entering_bytes.saturating_add(bytes) > limit {
             return Err(state.queue.full(lane, texts));
