@@ -176,14 +176,16 @@ impl Head<'_> {
         let block_rows = BLOCK_ROWS.min(tokens);
         let (across, along) =
             (token_panels * size * panel_width, size_panels * tokens * panel_width);
-        self.scratch.resize(2 * across + 3 * along + (2 * block_rows + 1) * scores_row);
+        // Rows of scores are taken in whole groups.
+        let rows = block_rows.next_multiple_of(QUERY_ROWS);
+        self.scratch.resize(2 * across + 3 * along + (2 * rows + 1) * scores_row);
         let (keys_across, rest) = self.scratch.split_at_mut(across);
         let (values_across, rest) = rest.split_at_mut(across);
         let (queries, rest) = rest.split_at_mut(along);
         let (keys, rest) = rest.split_at_mut(along);
         let (douts, rest) = rest.split_at_mut(along);
-        let (weights, rest) = rest.split_at_mut(block_rows * scores_row);
-        let (slopes, factors) = rest.split_at_mut(block_rows * scores_row);
+        let (weights, rest) = rest.split_at_mut(rows * scores_row);
+        let (slopes, factors) = rest.split_at_mut(rows * scores_row);
 
         let shape = (tokens, size);
         // SAFETY: the rows have just been checked, the panels sized.
@@ -237,13 +239,17 @@ impl Head<'_> {
                 i += rows;
             }
 
+            let mut totals = [0.0; QUERY_ROWS];
             i = 0;
             while i < block {
                 // SAFETY: see above.
                 unsafe {
                     let weights = weights.as_mut_ptr().add(i * scores_row);
                     let slopes = slopes.as_mut_ptr().add(i * scores_row);
-                    let total = exponentials(simd, weights, tokens, scale);
+                    if i.is_multiple_of(QUERY_ROWS) {
+                        totals = exponentials(simd, weights, scores_row, tokens, scale);
+                    }
+                    let total = totals[i % QUERY_ROWS];
                     let at = (first + i) * width;
                     let mean = dot(simd, out.as_ptr().add(at), dout.as_ptr().add(at), size);
                     let row = SoftMaxRow { weights, slopes, tokens, total, mean, scale };

@@ -219,16 +219,12 @@ impl Head<'_> {
                     };
                     tile::<S, VECTORS>(simd, product);
                 }
-                let mut totals = [0.0; QUERY_ROWS];
+                let totals = exponentials(simd, scores.as_mut_ptr(), scores_row, tokens, scale);
                 let mut i = 0;
-                while i < rows {
-                    totals[i] =
-                        exponentials(simd, scores.as_mut_ptr().add(i * scores_row), tokens, scale);
-                    if !self.dropout.is_none() {
-                        // After the sum: what is dropped still counts in the other probabilities.
-                        let weights = &mut scores[i * scores_row..][..tokens];
-                        self.dropout.scale_row(self.rows[first + i], self.first_feature, weights);
-                    }
+                // After the sums: what is dropped still counts in the other probabilities.
+                while i < rows && !self.dropout.is_none() {
+                    let weights = &mut scores[i * scores_row..][..tokens];
+                    self.dropout.scale_row(self.rows[first + i], self.first_feature, weights);
                     i += 1;
                 }
                 let weights = Left { at: scores.as_ptr(), row: scores_row, step: 1 };
@@ -266,48 +262,61 @@ impl Head<'_> {
     }
 }
 
-/// Replaces `count` scores by `exp((score − largest) · scale)`; returns their sum.
+/// Replaces the first `count` scores of [`QUERY_ROWS`] rows by `exp((score − largest) · scale)`;
+/// returns the sum of each row.
 ///
-/// The scores lie in whole vectors; those beyond `count` are left as they are
-/// for the caller not to read.
+/// Rows together, since most texts are short: one alone would wait for itself. Those that are
+/// not used may hold anything. The scores lie in whole vectors; those beyond `count` become 0.
 ///
 /// # Safety
-/// Whole vectors that cover `count` numbers must be readable and writable at `scores`.
+/// Whole vectors that cover `count` numbers must be readable and writable in each of the rows,
+/// which begin `row` apart.
 #[inline(always)]
 pub(super) unsafe fn exponentials<S: Simd>(
     simd: S,
     scores: *mut f32,
+    row: usize,
     count: usize,
     scale: S::V,
-) -> f32 {
-    let whole = count - count % S::LANES;
+) -> [f32; QUERY_ROWS] {
+    let end = count.next_multiple_of(S::LANES);
     // SAFETY: as the caller promises.
     unsafe {
-        // The lanes beyond the last score must lose: they get −∞, whose exponential is 0.
-        if whole < count {
-            let mut at = count;
-            while at < whole + S::LANES {
+        let mut largest = [simd.splat(f32::NEG_INFINITY); QUERY_ROWS];
+        for (i, largest) in largest.iter_mut().enumerate() {
+            let scores = scores.add(i * row);
+            // The lanes beyond the last score must lose: they get −∞, whose exponential is 0.
+            for at in count..end {
                 *scores.add(at) = f32::NEG_INFINITY;
-                at += 1;
+            }
+            let mut at = 0;
+            while at < count {
+                *largest = simd.max(*largest, simd.load(scores.add(at)));
+                at += S::LANES;
             }
         }
-        let mut largest = simd.splat(f32::NEG_INFINITY);
+        for largest in &mut largest {
+            *largest = simd.splat(simd.maximum(*largest));
+        }
+        let mut sums = [simd.splat(0.0); QUERY_ROWS];
         let mut at = 0;
         while at < count {
-            largest = simd.max(largest, simd.load(scores.add(at)));
+            let mut i = 0;
+            while i < QUERY_ROWS {
+                let scores = scores.add(i * row + at);
+                let distance = simd.mul(simd.sub(simd.load(scores), largest[i]), scale);
+                let weight = functions::exp(simd, distance);
+                simd.store(weight, scores);
+                sums[i] = simd.add(sums[i], weight);
+                i += 1;
+            }
             at += S::LANES;
         }
-        let largest = simd.splat(simd.maximum(largest));
-        let mut total = simd.splat(0.0);
-        at = 0;
-        while at < count {
-            let distance = simd.mul(simd.sub(simd.load(scores.add(at)), largest), scale);
-            let weight = functions::exp(simd, distance);
-            simd.store(weight, scores.add(at));
-            total = simd.add(total, weight);
-            at += S::LANES;
+        let mut totals = [0.0; QUERY_ROWS];
+        for (total, sum) in totals.iter_mut().zip(sums) {
+            *total = simd.sum(sum);
         }
-        simd.sum(total)
+        totals
     }
 }
 
