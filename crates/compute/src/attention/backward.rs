@@ -193,10 +193,10 @@ impl Head<'_> {
             let (key, value) = (qkv.as_ptr().add(width), qkv.as_ptr().add(2 * width));
             pack_transposed(simd, key, 3 * width, shape, panel_width, keys_across);
             pack_transposed(simd, value, 3 * width, shape, panel_width, values_across);
+            pack_rows(simd, qkv.as_ptr(), 3 * width, shape, panel_width, queries);
+            pack_rows(simd, key, 3 * width, shape, panel_width, keys);
+            pack_rows(simd, dout.as_ptr(), width, shape, panel_width, douts);
         }
-        pack_rows(qkv, 3 * width, 0, shape, panel_width, queries);
-        pack_rows(qkv, 3 * width, width, shape, panel_width, keys);
-        pack_rows(dout, width, 0, shape, panel_width, douts);
 
         let scale = simd.splat(1.0 / (size as f32).sqrt());
         let rows_at_once = QUERY_ROWS.min(S::TILE_ROWS);

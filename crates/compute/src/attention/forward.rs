@@ -194,8 +194,9 @@ impl Head<'_> {
         unsafe {
             let from = self.q.as_ptr().add(self.key);
             pack_transposed(simd, from, self.row, (tokens, size), width, keys);
+            let from = self.q.as_ptr().add(self.value);
+            pack_rows(simd, from, self.row, (tokens, size), width, values);
         }
-        pack_rows(self.q, self.row, self.value, (tokens, size), width, values);
 
         let scale = simd.splat(1.0 / (size as f32).sqrt());
         let rows_at_once = QUERY_ROWS.min(S::TILE_ROWS);
@@ -348,21 +349,29 @@ pub(super) unsafe fn pack_transposed<S: Simd>(
 }
 
 /// Panels of `width` columns, each `[tokens, width]`; the last one is filled up with zeros.
+///
+/// # Safety
+/// As [`pack_transposed`].
 #[inline(always)]
-pub(super) fn pack_rows(
-    rows: &[f32],
+pub(super) unsafe fn pack_rows<S: Simd>(
+    simd: S,
+    from: *const f32,
     row: usize,
-    column: usize,
     (tokens, size): (usize, usize),
     width: usize,
     to: &mut [f32],
 ) {
     for (panel, to) in to.chunks_exact_mut(tokens * width).enumerate() {
-        let count = width.min(size - panel * width);
         for (token, to) in to.chunks_exact_mut(width).enumerate() {
-            let value = &rows[token * row + column + panel * width..][..count];
-            to[..count].copy_from_slice(value);
-            to[count..].fill(0.0);
+            for (vector, to) in to.chunks_exact_mut(S::LANES).enumerate() {
+                let column = panel * width + vector * S::LANES;
+                let count = S::LANES.min(size.saturating_sub(column));
+                // SAFETY: the caller's rows; `to` is a vector long.
+                unsafe {
+                    let values = from.wrapping_add(token * row + column);
+                    simd.store(simd.load_first(values, count), to.as_mut_ptr());
+                }
+            }
         }
     }
 }
