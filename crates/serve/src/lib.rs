@@ -24,6 +24,7 @@
 //! What it leaves out: TLS, which is a proxy's; several models in one process.
 #![forbid(unsafe_code)]
 
+pub mod answer_body;
 mod engine;
 mod http;
 

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use anyhow::{Result, anyhow};
 use polyhead_model::{Predictions, TaskAnswers, TaskPredictions, TextSpan, locate_words};
+use polyhead_serve::answer_body::{Probabilities, SpanBody, TaskAnswerBody, TaskBodies};
 use serde::Serialize;
-use serde::ser::{SerializeMap, Serializer};
 
 /// Keys of a line that are ours; columns of these names get [`PREFIX`].
 const OURS: [&str; 4] = ["text", "tokens", "truncated", "tasks"];
@@ -33,7 +33,7 @@ pub(super) fn answer_line(line: &mut Vec<u8>, row: &Row, answers: &Predictions) 
         line.push(b',');
     }
     let counts = &answers.texts[row.index];
-    let tasks = Tasks(
+    let tasks = TaskBodies(
         answers
             .tasks
             .iter()
@@ -68,89 +68,35 @@ struct Own<'a> {
     /// Of the whole text, also where `truncated` says that some were cut.
     tokens: usize,
     truncated: bool,
-    tasks: Tasks<'a>,
+    tasks: TaskBodies<'a>,
 }
 
-/// In the order of the model.
-struct Tasks<'a>(Vec<(&'a str, Answer<'a>)>);
-
-impl Serialize for Tasks<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().map(|(name, answer)| (name, answer)))
-    }
-}
-
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Answer<'a> {
-    Classification {
-        /// `null` where the answer is withheld.
-        label: Option<&'a str>,
-        probability: f32,
-        probabilities: Probabilities<'a>,
-    },
-    MultiLabel {
-        labels: Vec<&'a str>,
-        probabilities: Probabilities<'a>,
-    },
-    Regression {
-        value: f32,
-    },
-    Tokens {
-        spans: Vec<Span<'a>>,
-    },
-}
-
-/// By label, in the order of the head.
-struct Probabilities<'a> {
-    labels: &'a [String],
-    values: &'a [f32],
-}
-
-impl Serialize for Probabilities<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.labels.len()))?;
-        for (label, value) in self.labels.iter().zip(self.values) {
-            map.serialize_entry(label, value)?;
-        }
-        map.end()
-    }
-}
-
-/// Offsets are characters of the line's text.
-#[derive(Serialize)]
-struct Span<'a> {
-    label: &'a str,
-    start: usize,
-    end: usize,
-    text: String,
-    score: f32,
-}
-
-fn answer<'a>(task: &'a TaskPredictions, row: &Row) -> Result<Answer<'a>> {
+fn answer<'a>(task: &'a TaskPredictions, row: &Row) -> Result<TaskAnswerBody<'a>> {
     let probabilities =
         || Probabilities { labels: &task.labels, values: task.probabilities.row(row.index) };
     Ok(match &task.answers {
         TaskAnswers::Classification(all) => {
             let answer = &all[row.index];
-            Answer::Classification {
+            TaskAnswerBody::Classification {
                 label: answer.label(),
                 probability: answer.best.probability,
                 probabilities: probabilities(),
             }
         }
-        TaskAnswers::MultiLabel(all) => Answer::MultiLabel {
+        TaskAnswers::MultiLabel(all) => TaskAnswerBody::MultiLabel {
             labels: all[row.index].iter().map(|score| score.label.as_str()).collect(),
             probabilities: probabilities(),
         },
-        TaskAnswers::Regression(all) => Answer::Regression { value: all[row.index] },
-        TaskAnswers::Tokens(all) => Answer::Tokens { spans: spans(&all[row.index].spans, row)? },
+        TaskAnswers::Regression(all) => TaskAnswerBody::Regression { value: all[row.index] },
+        TaskAnswers::Tokens(all) => {
+            TaskAnswerBody::Tokens { spans: spans(&all[row.index].spans, row)? }
+        }
     })
 }
 
 /// The model's offsets count in the words joined by blanks; here they count in
 /// the text as it was given.
-fn spans<'a>(found: &'a [TextSpan], row: &Row) -> Result<Vec<Span<'a>>> {
+fn spans<'a>(found: &'a [TextSpan], row: &Row) -> Result<Vec<SpanBody<'a>>> {
     let places = match row.words {
         None => None,
         Some(words) => Some(locate_words(row.text, words).map_err(|index| {
@@ -168,8 +114,8 @@ fn spans<'a>(found: &'a [TextSpan], row: &Row) -> Result<Vec<Span<'a>>> {
                 Some(places) => (places[span.first_word].start, places[span.last_word].end),
                 None => (span.start, span.end),
             };
-            let text = row.text.chars().skip(start).take(end - start).collect();
-            Span { label: &span.label, start, end, text, score: span.score }
+            let text: String = row.text.chars().skip(start).take(end - start).collect();
+            SpanBody { label: &span.label, start, end, text: text.into(), score: span.score }
         })
         .collect())
 }
