@@ -4,8 +4,9 @@
 //! What a command computes comes from the libraries; here stand reading,
 //! writing and words. Results go to standard output, everything else to
 //! standard error.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
+mod allocator;
 mod arguments;
 mod model;
 mod summary;

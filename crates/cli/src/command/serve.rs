@@ -17,6 +17,7 @@ use tokio::task::spawn_blocking;
 use tracing::Level;
 
 use self::arguments::{AddressArgs, LimitArgs, LogFormat, MannerArgs};
+use crate::allocator;
 use crate::interrupt::INTERRUPTED;
 use crate::model::LoadArgs;
 
@@ -80,6 +81,7 @@ pub(crate) fn run(args: ServeArgs) -> Result<()> {
         return check(&start()?, &settings);
     }
     log_to_stderr(args.manners.log_format, args.load.quiet)?;
+    allocator::keep_little();
     let threads = args.load.threads.expected();
     let runtime = runtime::Builder::new_multi_thread()
         .worker_threads(threads.clamp(2, 4))
