@@ -2,7 +2,7 @@
 """Drives the playground in headless Chromium and checks what a person would see.
 
     python3 bench/serve/playground_check.py --shots DIR            # against a mock server: everything
-    python3 bench/serve/playground_check.py --url http://127.0.0.1:8080 --shots DIR   # against a real one
+    python3 bench/serve/playground_check.py --url http://127.0.0.1:8080 --shots DIR   # against a real one: less
     python3 bench/serve/playground_check.py --write-policy         # after a change of the page
 
 Needs the package `playwright` and a Chromium; see `README.md`.
@@ -17,6 +17,7 @@ import re
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -74,9 +75,9 @@ class Report:
 class Visit:
     """The page in a fresh browser context, and everything it fetched or complained of."""
 
-    def __init__(self, browser, url: str, report: Report, viewport: dict = DESK, scheme: str = "light", motion: str = "no-preference", expect_errors: bool = False) -> None:
+    def __init__(self, browser, url: str, report: Report, viewport: dict = DESK, scheme: str = "light", motion: str = "no-preference", expect_errors: bool = False, touch: bool = False) -> None:
         self.report, self.url, self.expect_errors = report, url, expect_errors
-        self.context = browser.new_context(viewport=viewport, color_scheme=scheme, reduced_motion=motion, permissions=["clipboard-read", "clipboard-write"])
+        self.context = browser.new_context(viewport=viewport, color_scheme=scheme, reduced_motion=motion, has_touch=touch, permissions=["clipboard-read", "clipboard-write"])
         self.page = self.context.new_page()
         self.console: list[str] = []
         self.foreign: list[str] = []
@@ -146,6 +147,9 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=arguments.chromium, args=["--no-sandbox"])
         if arguments.url:
             url = arguments.url.rstrip("/") + "/"
+            with urllib.request.urlopen(url, timeout=10) as response:
+                found = response.headers["content-security-policy"]
+            report.check("the server's page is the one here: its policy is the same", found == policy(), found)
             pictures(browser, url, report, arguments.shots, "real")
             keyboard(browser, url, report)
             command(browser, url, report)
@@ -235,6 +239,8 @@ def arithmetic(browser, url: str, report: Report, mock: Mock) -> None:
         visit.looks_right("equal sentences")
         visit.ask("\n".join(f"Sentence {i} about {'trains' if i % 3 else 'soup'} and {i * i}" for i in range(120)))
         visit.looks_right("120 sentences")
+        visit.page.fill("#texts", "\n".join(f"Sentence {i}" for i in range(2049)))
+        report.check("too many sentences are told while typing", visit.page.inner_text("#count") == "2,049 sentences, the server takes 2,048", visit.page.inner_text("#count"))
         visit.page.fill("#texts", "\n".join(f"Sentence {i}" for i in range(2000)))
         begun = time.monotonic()
         visit.ask()
@@ -324,7 +330,7 @@ def trouble(browser, url: str, report: Report) -> None:
             ("!500", "status 500", "text 0: the head `topic` gave a number"),
             ("!html", "status 502", "<html><h1>Bad gateway</h1></html>"),
             ("!drop", "cannot be reached", "Is it still running"),
-            ("too long " * 30, "status 400", "text 0: 62 tokens, the limit is 32"),
+            ("too long " * 30, "status 400", "text 0: expected at most 32 tokens, found 62; shorten it, or tick “Cut sentences that are too long”"),
         ]:
             visit.ask(text, "#trouble:not([hidden])")
             found = page.inner_text("#trouble")
@@ -356,7 +362,7 @@ def trouble(browser, url: str, report: Report) -> None:
 
 def key(browser, report: Report, shots: Path | None) -> None:
     """A server with keys."""
-    mock = Mock(("topic",), key="open sesame")
+    mock = Mock(("topic",), key="open-sesame")
     with Visit(browser, mock.url, report, expect_errors=True) as visit:
         page = visit.page
         page.wait_for_selector("#key:not([hidden])")
@@ -366,13 +372,21 @@ def key(browser, report: Report, shots: Path | None) -> None:
         page.keyboard.type("wrong")
         page.keyboard.press("Enter")
         visit.until("document.getElementById('key-title').textContent === 'This key is not accepted'")
-        page.keyboard.type("open sesame")
+        for typed in ("ключ", "open sesame"):
+            page.keyboard.type(typed)
+            page.keyboard.press("Enter")
+            visit.until("document.getElementById('status').textContent.includes('visible ASCII')")
+            report.check(f"the key {typed} is refused with a reason, the form stays", page.inner_text("#key-title") == "This key is not accepted"
+                         and page.locator("#trouble:visible").count() == 0 and page.evaluate("document.activeElement.id") == "bearer", page.inner_text("main"))
+            visit.shot(shots, "key-characters")
+            page.evaluate("document.getElementById('status').textContent = ''")
+        page.keyboard.type("open-sesame")
         page.keyboard.press("Enter")
         visit.until("document.getElementById('facts').textContent.includes('mock')")
         visit.ask()
         shown = page.content() + json.dumps(page.evaluate("[{...localStorage}, {...sessionStorage}, document.cookie, document.getElementById('bearer').value]"))
         report.check("the key is kept nowhere", "sesame" not in shown)
-        report.check("the command has a variable in its place", 'Bearer $POLYHEAD_KEY"' in page.inner_text("#curl"))
+        report.check("the command has a variable in its place", 'Bearer $POLYHEAD_API_KEY"' in page.inner_text("#curl"))
 
 
 def states(browser, url: str, report: Report, shots: Path | None) -> None:
@@ -386,6 +400,10 @@ def states(browser, url: str, report: Report, shots: Path | None) -> None:
         visit.ask("!429", "#trouble:not([hidden])")
         visit.shot(shots, "state-429-phone")
         visit.looks_right("429 on a phone")
+    # No pictures of these: one of a whole page is taken as if there were a mouse.
+    for touch in (False, True):
+        with Visit(browser, url, report, PHONE, touch=touch) as visit:
+            report.check(f"keys are {'not ' if touch else ''}explained {'without' if touch else 'with'} a mouse", visit.page.locator("#keys").is_visible() != touch)
     for scheme in ("light", "dark"):
         with Visit(browser, url, report, scheme=scheme, expect_errors=True) as visit:
             visit.ask("!500", "#trouble:not([hidden])")

@@ -111,7 +111,7 @@ class Handler(BaseHTTPRequestHandler):
         for index, text in enumerate(request["inputs"]):
             tokens = count_tokens(text)
             if tokens > LIMIT and not request["truncate"]:
-                return self.refuse(400, f"text {index}: {tokens} tokens, the limit is {LIMIT}; `truncate: true` cuts it")
+                return self.refuse(400, f'inputs: text {index}: expected at most {LIMIT} tokens, found {tokens}; shorten it, or ask with `"truncate": true`')
         answers = [answer(text, request["tasks"]) for text in request["inputs"]]
         usage = {"texts": len(answers), "tokens": sum(one["tokens"] for one in answers), "truncated": sum(one["truncated"] for one in answers)}
         timings = {"tokenize_ms": 0.08, "queue_ms": 0.31, "inference_ms": 1.9 * len(answers), "total_ms": 2.4 * len(answers)}

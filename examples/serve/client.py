@@ -8,6 +8,7 @@ how long to wait; this client does.
 
 import json
 import os
+import random
 import sys
 import time
 import urllib.error
@@ -15,8 +16,8 @@ import urllib.request
 
 
 class Polyhead:
-    def __init__(self, url="http://127.0.0.1:8080", key=None, tries=5):
-        self.url, self.key, self.tries = url.rstrip("/"), key, tries
+    def __init__(self, url="http://127.0.0.1:8080", key=None, tries=5, timeout=120):
+        self.url, self.key, self.tries, self.timeout = url.rstrip("/"), key, tries, timeout
 
     def model(self):
         return self._ask("/v1/model")
@@ -37,12 +38,30 @@ class Polyhead:
         for left in reversed(range(self.tries)):
             request = urllib.request.Request(self.url + path, data, headers)
             try:
-                with urllib.request.urlopen(request) as response:
+                with urllib.request.urlopen(request, timeout=self.timeout) as response:
                     return json.load(response)
             except urllib.error.HTTPError as error:
                 if error.code not in (429, 503) or left == 0:
-                    raise SystemExit(f"{error.code}: {json.load(error)['error']['message']}") from None
-                time.sleep(float(error.headers.get("retry-after", 1)))
+                    raise SystemExit(f"{error.code}: {message(error)}") from None
+                # Longer by chance, so that clients who were refused together do not all come back together.
+                time.sleep(seconds(error) * random.uniform(1, 2))
+            except OSError as error:
+                # URLError, and what happens later: a connection that is cut off, a timeout.
+                raise SystemExit(f"no answer from {self.url}: {getattr(error, 'reason', error)}") from None
+
+
+def message(error):
+    """What the server says of an error; a proxy in between may answer something else than JSON."""
+    try:
+        return json.load(error)["error"]["message"]
+    except (ValueError, LookupError, TypeError):
+        return error.reason
+
+
+def seconds(error):
+    """How long to wait. A proxy may say until when, which is not read here."""
+    wait = error.headers.get("retry-after", "")
+    return int(wait) if wait.isdecimal() else 1
 
 
 def main():

@@ -1,23 +1,30 @@
 #!/bin/sh
 # What the routes of `polyhead serve` answer: ./curl.sh [URL] (default http://127.0.0.1:8080)
-# A key, if the server wants one, stands in POLYHEAD_API_KEY.
+# A key, if the server wants one, stands in POLYHEAD_API_KEY. Needs curl 7.76 or later.
 set -eu
 url=${1:-http://127.0.0.1:8080}
 
-post() {
-    echo "POST $1 $2"
-    curl --silent --show-error --fail-with-body "$url$1" \
-        --header 'content-type: application/json' \
-        ${POLYHEAD_API_KEY:+--header "authorization: Bearer $POLYHEAD_API_KEY"} \
-        --data "$2" | cut -c 1-400
-    echo
+# ask PATH [CURL ARGUMENTS]: the beginning of the answer. An error ends the script.
+ask() {
+    path=$1
+    shift
+    # Not straight into `cut`: a pipe has the status of its last command.
+    answer=$(curl --silent --show-error --fail-with-body "$url$path" \
+        ${POLYHEAD_API_KEY:+--header "authorization: Bearer $POLYHEAD_API_KEY"} "$@") || {
+        [ -z "$answer" ] || printf '%s\n' "$answer" >&2
+        exit 1
+    }
+    printf '%s\n\n' "$answer" | cut -c 1-400
 }
 
 get() {
     echo "GET $1"
-    curl --silent --show-error --fail-with-body "$url$1" \
-        ${POLYHEAD_API_KEY:+--header "authorization: Bearer $POLYHEAD_API_KEY"} | cut -c 1-400
-    echo
+    ask "$1"
+}
+
+post() {
+    echo "POST $1 $2"
+    ask "$1" --header 'content-type: application/json' --data "$2"
 }
 
 get /readyz
