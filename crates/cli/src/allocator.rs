@@ -2,10 +2,9 @@
 
 /// What a server needs, which runs for weeks: memory goes back soon.
 ///
-/// By itself, glibc gives each of some threads a heap of its own, and raises the size from which
-/// memory is returned at once to that of the largest block so far: each large request makes all
-/// heaps keep more (20 minutes of good and bad requests: `bench/serve/soak.py`). Other C libraries
-/// are left as they are.
+/// By itself, glibc gives threads heaps of their own, and keeps as much at the end of each as twice
+/// the largest block that was freed so far: one large request, and all heaps keep more for ever.
+/// `bench/serve/soak.py` watches it. Other C libraries are left as they are.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[expect(unsafe_code, reason = "a call of the C library")]
 pub(crate) fn keep_little() {

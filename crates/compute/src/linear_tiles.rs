@@ -50,8 +50,9 @@ const MOST_BLOCK_DEPTH: usize = 768;
 const BLOCK_NUMBERS: usize = 128 * 1024;
 /// Rows before they are written that their lines are asked for.
 const ROWS_AHEAD: usize = 12;
-/// Inputs before they are split that numbers of a panel are asked for.
-const AHEAD: usize = 16;
+/// Inputs before they are split that numbers of a panel are asked for: only out of the second
+/// cache. Farther ahead, what is asked for takes the place of what tiles load.
+const AHEAD: usize = 4;
 /// Inputs that one instruction multiplies.
 const STEP: usize = 32;
 /// Rows of a register.
@@ -138,13 +139,12 @@ struct Sums([f32; ROWS * COLUMNS]);
 impl TileProduct<'_> {
     #[target_feature(enable = "avx512f,avx2,fma")]
     fn compiled(self, tiles: Tiles, parts: &mut Parts) {
-        tiles.configure();
-        self.blocks(parts);
+        self.blocks(tiles, parts);
         tiles.release();
     }
 
     #[inline(always)]
-    fn blocks(&self, parts: &mut Parts) {
+    fn blocks(&self, tiles: Tiles, parts: &mut Parts) {
         let inputs = self.product.weight.inputs;
         // Blocks of equal size: a few rows alone would cost as much as many.
         let count = self.rows.len().div_ceil(self.size.rows).max(1);
@@ -154,6 +154,7 @@ impl TileProduct<'_> {
             for first_k in (0..inputs).step_by(self.size.depth) {
                 let depth = first_k..inputs.min(first_k + self.size.depth);
                 self.split_rows(&rows, &depth, &mut parts.left);
+                tiles.configure_rows(registers::rows(rows.len()));
                 // SAFETY: `parts` have room for a block of this size; the lengths of the rest
                 // have been checked by the callers of `product`.
                 unsafe { self.block(&rows, &depth, parts) }

@@ -2,7 +2,19 @@
 
 use std::arch::asm;
 
-use super::{COLUMNS, STEP, Shares, Work};
+use super::{COLUMNS, STEP, Shares, TILE_ROWS, Work};
+
+/// Rows of the registers for a block of `rows`: where it is a lone tile, those that it has.
+///
+/// Of several tiles the last one is computed as if it were whole.
+pub(super) fn rows(rows: usize) -> [u8; 8] {
+    let upper = rows.clamp(1, TILE_ROWS) as u8;
+    let lower = match rows {
+        ..=TILE_ROWS => upper,
+        _ => (rows - TILE_ROWS).min(TILE_ROWS) as u8,
+    };
+    [upper, upper, lower, lower, upper, lower, TILE_ROWS as u8, TILE_ROWS as u8]
+}
 
 /// # Safety
 /// The registers must be configured, here and below.
