@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-/// Tokens that one thread takes through all layers at a time: enough for the
-/// matrix products to run at full speed, few enough for the caches.
+/// About how many tokens one thread takes through all layers at a time: enough for
+/// the matrix products to run at full speed, few enough for the caches.
 const GROUP_TOKENS: usize = 256;
 
 /// How a batch is spread over the threads. The vectors do not depend on it.
@@ -41,7 +41,8 @@ pub(crate) fn plan(offsets: &[usize], threads: usize) -> Plan {
 fn group(offsets: &[usize], threads: usize) -> Vec<Range<usize>> {
     let first = offsets[0];
     let total = offsets[offsets.len() - 1] - first;
-    let count = total.div_ceil(GROUP_TOKENS).max(1).next_multiple_of(threads);
+    let round = threads * GROUP_TOKENS;
+    let count = ((total + round / 2) / round).max(1) * threads;
     // Where the group that begins at `start` should end: at the next of `count` equal parts.
     let goal = |start: usize| {
         let passed = (2 * (offsets[start] - first) * count + total) / (2 * total.max(1));
@@ -93,8 +94,10 @@ mod tests {
             Case {
                 lengths: vec![200; 6],
                 threads: 2,
-                expected: Plan::Groups((0..6).map(|i| i..i + 1).collect()),
+                expected: Plan::Groups(vec![0..1, 1..3, 3..4, 4..6]),
             },
+            // Two large groups, not four small ones.
+            Case { lengths: vec![20; 32], threads: 2, expected: Plan::Groups(vec![0..16, 16..32]) },
             // No third group of one.
             Case { lengths: vec![20; 25], threads: 2, expected: Plan::Groups(vec![0..12, 12..25]) },
             Case {
@@ -122,7 +125,7 @@ mod tests {
                 // About as long as it should be, give or take the half of a sequence at each end.
                 for group in groups.iter().filter(|group| group.len() > 1) {
                     let tokens = offsets[group.end] - offsets[group.start];
-                    assert!(tokens <= GROUP_TOKENS + 400, "{group:?}: {tokens}");
+                    assert!(tokens <= GROUP_TOKENS * 3 / 2 + 400, "{group:?}: {tokens}");
                 }
             }
         }
