@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_millis(4);
 
 /// Tokens of a batch for each thread: at these, the matrix products run at full speed,
 /// and more would only make everybody wait longer.
-const TOKENS_PER_THREAD: usize = 256;
+const TOKENS_PER_THREAD: usize = 320;
 
 /// Bytes of a text for each token that the model reads, if nothing else is said: far more
 /// than any language needs, and few enough to be tokenized in milliseconds.
