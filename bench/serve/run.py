@@ -107,7 +107,7 @@ class Bench:
             self.closed(server, 16, self.seconds(2))
             return {clients: self.closed(server, clients, self.seconds(8)) for clients in CLIENTS}
 
-    @cached_property
+    @property
     def saturation(self) -> float:
         """Requests a second with 64 clients."""
         return self.saturations[64]["throughput"]

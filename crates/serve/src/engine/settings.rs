@@ -16,7 +16,7 @@ pub struct EngineSettings {
     pub queue_tokens: usize,
     /// The same for bulk requests; no larger request can be asked.
     pub bulk_queue_tokens: usize,
-    /// Tokens of a batch; a longer text has a batch of its own. Absent: 256 a thread of
+    /// Tokens of a batch; a longer text has a batch of its own. Absent: 320 a thread of
     /// the model, at which its products run at full speed.
     pub batch_tokens: Option<usize>,
     /// Bytes of a text; one with more is refused before it is tokenized. Absent: 1,000

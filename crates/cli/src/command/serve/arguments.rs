@@ -68,7 +68,7 @@ pub(super) struct LimitArgs {
     #[arg(long, value_name = "TOKENS")]
     bulk_queue_tokens: Option<NonZeroUsize>,
 
-    /// Tokens that are computed together [default: 256 a thread]
+    /// Tokens that are computed together [default: 320 a thread]
     #[arg(long, value_name = "TOKENS")]
     batch_tokens: Option<NonZeroUsize>,
 }
