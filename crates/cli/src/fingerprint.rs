@@ -34,7 +34,7 @@ pub(crate) fn fingerprint(folder: &ModelFolder, threads: usize) -> Result<String
     let tensors: Vec<_> =
         folder.parameters.iter().map(|parameter| (parameter, OnceLock::new())).collect();
     let threads = Threads::new(threads).context("no worker threads")?;
-    threads.for_each(tensors.len(), |i| {
+    threads.for_each(tensors.len(), |_, i| {
         let (parameter, digest) = &tensors[i];
         digest.get_or_init(|| numbers(parameter));
     });

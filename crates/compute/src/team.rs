@@ -6,6 +6,9 @@
 //! spin, since the next one is microseconds away; parts are claimed, not
 //! assigned, so a worker that arrives late, or not at all because another team
 //! has it, only costs speed. [`Team::solo`] is the team of one.
+//!
+//! [`Threads::for_each`] gives each thread a team of its own, and items of work. A
+//! thread for which none is left joins the team of another, so that all end together.
 
 use std::any::Any;
 use std::cell::{Cell, UnsafeCell};
@@ -13,7 +16,7 @@ use std::marker::PhantomData;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// Worker threads that wait for work; the thread that calls is one more.
 pub struct Threads {
@@ -60,46 +63,55 @@ impl Threads {
         }
     }
 
-    /// Runs `work(i)` once for each `i` below `items`, each on one thread, in
-    /// about the order of `i`.
+    /// Runs `work(team, i)` once for each `i` below `items`, each on one thread, in about the order
+    /// of `i`. The team grows while `work` runs, once other threads have no item any more.
     ///
     /// # Panics
     /// If `work` does.
-    pub fn for_each(&self, items: usize, work: impl Fn(usize) + Sync) {
+    pub fn for_each(&self, items: usize, work: impl Fn(&Team, usize) + Sync) {
         let next = AtomicUsize::new(0);
-        let take_turns = || {
+        let take_turns = |team: &Team| {
             loop {
                 let item = next.fetch_add(1, Ordering::Relaxed);
                 if item >= items {
                     return;
                 }
-                work(item);
+                work(team, item);
             }
         };
-        match &self.pool {
-            Some(pool) if items > 1 => pool.in_place_scope(|scope| {
-                for _ in 1..self.count.min(items) {
-                    scope.spawn(|_| take_turns());
-                }
-                take_turns();
-            }),
-            _ => take_turns(),
-        }
+        let Some(pool) = &self.pool else { return take_turns(&Team::solo()) };
+        let teams: Vec<Arc<Shared>> = (0..self.count).map(|_| Arc::new(Shared::new(1))).collect();
+        let take_part = |own: usize| {
+            let (before, after) = (&teams[..own], &teams[own + 1..]);
+            teams[own].open.store(true, Ordering::Release);
+            let close = Close(&teams[own]);
+            take_turns(&Team { shared: Some(Arc::clone(&teams[own])), owner: PhantomData });
+            drop(close);
+            after.iter().chain(before).for_each(|other| other.join());
+        };
+        pool.in_place_scope(|scope| {
+            let take_part = &take_part;
+            for own in 1..self.count {
+                scope.spawn(move |_| take_part(own));
+            }
+            take_part(0);
+        });
     }
 
     /// Gathers the threads for as long as `work` runs on the calling one.
     pub fn team<R>(&self, work: impl FnOnce(&Team) -> R) -> R {
         let Some(pool) = &self.pool else { return work(&Team::solo()) };
-        let team = Team { shared: Some(Shared::default()), parts: self.count, owner: PhantomData };
-        let shared = team.shared.as_ref().expect("just made");
+        let shared = Arc::new(Shared::new(self.count));
+        let team = Team { shared: Some(Arc::clone(&shared)), owner: PhantomData };
+        shared.open.store(true, Ordering::Release);
         pool.in_place_scope(|scope| {
             for _ in 1..self.count {
                 scope.spawn(|_| shared.serve());
             }
             // The scope waits for the workers even if `work` panics: send them home first.
-            let dismiss = Dismiss(shared);
+            let close = Close(&shared);
             let result = work(&team);
-            drop(dismiss);
+            drop(close);
             result
         })
     }
@@ -117,8 +129,7 @@ fn one_thread() -> &'static rayon::ThreadPool {
 
 /// Threads that work on one operation at a time.
 pub struct Team {
-    shared: Option<Shared>,
-    parts: usize,
+    shared: Option<Arc<Shared>>,
     /// Not `Sync`: one thread, the one that gathered the team, gives it work.
     owner: PhantomData<Cell<()>>,
 }
@@ -126,12 +137,12 @@ pub struct Team {
 impl Team {
     /// The calling thread alone.
     pub fn solo() -> Self {
-        Self { shared: None, parts: 1, owner: PhantomData }
+        Self { shared: None, owner: PhantomData }
     }
 
-    /// Into how many parts an operation is best cut.
+    /// Into how many parts an operation is best cut: it may be more the next time.
     pub fn parts(&self) -> usize {
-        self.parts
+        self.shared.as_ref().map_or(1, |shared| shared.members.load(Ordering::Relaxed))
     }
 
     /// Runs `work(part)` once for every `part` below `parts` and returns when all are done.
@@ -211,27 +222,41 @@ type Work = *const (dyn Fn(usize) + Sync);
 
 /// What the members share: a ticket that names the offered operation and its
 /// next unclaimed part, and a count of the parts that are done.
-#[derive(Default)]
 struct Shared {
+    /// Threads that work here, or are on their way.
+    members: AtomicUsize,
+    /// Whether there may be operations to come.
+    open: AtomicBool,
     /// Round (32 bits), parts of this round (16), next unclaimed part (16).
     ticket: AtomicU64,
     /// Written between two rounds only, when no part is claimed and not done.
     work: UnsafeCell<Option<Work>>,
     done: AtomicUsize,
-    dismissed: AtomicBool,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
 }
 
 // SAFETY: `work` is written by the one thread that owns the team, before the
 // ticket of a new round is published (release), and read only by a thread that
 // has claimed a part of that round (acquire); the writer starts a new round
-// only after every claimed part is done. Only `Team` calls `run`, and `Team` is
-// not `Sync`, so two rounds never overlap.
+// only after every claimed part is done. Only `Team` calls `run`, there is one
+// for each `Shared`, and `Team` is not `Sync`, so two rounds never overlap.
 unsafe impl Sync for Shared {}
 // SAFETY: as above; the pointer in `work` is never used after its round.
 unsafe impl Send for Shared {}
 
 impl Shared {
+    /// Closed, and without an operation.
+    fn new(members: usize) -> Self {
+        Self {
+            members: AtomicUsize::new(members),
+            open: AtomicBool::new(false),
+            ticket: AtomicU64::new(0),
+            work: UnsafeCell::new(None),
+            done: AtomicUsize::new(0),
+            panic: Mutex::new(None),
+        }
+    }
+
     fn run(&self, parts: usize, work: &(dyn Fn(usize) + Sync)) {
         // SAFETY: all parts of the last round are done (the loop at the end of
         // this function), so nobody reads `work`; the lifetime is erased, and
@@ -284,10 +309,19 @@ impl Shared {
         true
     }
 
+    /// Works here until the end, unless that was already, or nothing has begun: who waited for
+    /// that could be what keeps the thread from it.
+    fn join(&self) {
+        if self.open.load(Ordering::Acquire) {
+            self.members.fetch_add(1, Ordering::Relaxed);
+            self.serve();
+        }
+    }
+
     /// The life of a worker in a team.
     fn serve(&self) {
         let mut spins = 0;
-        while !self.dismissed.load(Ordering::Acquire) {
+        while self.open.load(Ordering::Acquire) {
             match self.claim_and_work() {
                 true => spins = 0,
                 false => pause(&mut spins),
@@ -306,11 +340,12 @@ fn pause(spins: &mut u32) {
     }
 }
 
-struct Dismiss<'a>(&'a Shared);
+/// Sends the members home.
+struct Close<'a>(&'a Shared);
 
-impl Drop for Dismiss<'_> {
+impl Drop for Close<'_> {
     fn drop(&mut self) {
-        self.0.dismissed.store(true, Ordering::Release);
+        self.0.open.store(false, Ordering::Release);
     }
 }
 
@@ -342,7 +377,7 @@ mod tests {
         for count in [1, 2, 5] {
             for items in [0, 1, 2, 100] {
                 let runs: Vec<AtomicUsize> = (0..items).map(|_| AtomicUsize::new(0)).collect();
-                threads(count).for_each(items, |i| {
+                threads(count).for_each(items, |_, i| {
                     runs[i].fetch_add(1, Ordering::Relaxed);
                 });
                 assert!(runs.iter().all(|r| r.load(Ordering::Relaxed) == 1));
@@ -366,6 +401,48 @@ mod tests {
             })
         });
         assert_eq!(sum.into_inner(), 45);
+    }
+
+    #[test]
+    fn who_has_no_item_helps_the_others() {
+        let threads = threads(3);
+        // The first item ends only when another thread has had a part of it.
+        let (short, helped) = (AtomicUsize::new(0), AtomicBool::new(false));
+        threads.for_each(200, |team, i| {
+            if i > 0 {
+                short.fetch_add(1, Ordering::Relaxed);
+                return;
+            }
+            let owner = std::thread::current().id();
+            while !helped.load(Ordering::Relaxed) {
+                team.run(team.parts(), &|_| {
+                    if std::thread::current().id() != owner {
+                        helped.store(true, Ordering::Relaxed);
+                    }
+                });
+            }
+        });
+        assert_eq!(short.into_inner(), 199);
+    }
+
+    #[test]
+    fn many_callers_of_for_each_do_not_wait_for_each_other() {
+        let threads = threads(4);
+        let sum = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for items in 0..100 {
+                        threads.for_each(items, |team, _| {
+                            team.run(team.parts(), &|part| {
+                                sum.fetch_add(usize::from(part == 0), Ordering::Relaxed);
+                            });
+                        });
+                    }
+                });
+            }
+        });
+        assert_eq!(sum.into_inner(), 8 * 99 * 100 / 2);
     }
 
     #[test]

@@ -90,9 +90,9 @@ impl Workspaces {
             }
             Plan::Groups(groups) => {
                 let outs: Vec<Mutex<O>> = outs(&groups).into_iter().map(Mutex::new).collect();
-                threads.for_each(groups.len(), |i| {
+                threads.for_each(groups.len(), |team, i| {
                     let mut out = outs[i].lock().unwrap_or_else(|e| e.into_inner());
-                    one(&Team::solo(), &groups[i], None, &mut out);
+                    one(team, &groups[i], None, &mut out);
                 });
                 outs.into_iter()
                     .map(|out| out.into_inner().unwrap_or_else(|e| e.into_inner()))

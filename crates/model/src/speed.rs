@@ -72,7 +72,7 @@ fn repeated(
 ) -> f64 {
     let count = std::sync::atomic::AtomicUsize::new(0);
     let start = Instant::now();
-    threads.for_each(threads.count(), |_| {
+    threads.for_each(threads.count(), |_, _| {
         let mut out = vec![0.0; ROWS * outputs];
         while start.elapsed() < time {
             product(&mut out);

@@ -74,7 +74,8 @@ impl Engine {
     /// Loads the model with `load`, tries it with a short text and the longest one, and
     /// starts to answer. `load` is kept for [`reload`](Self::reload) and restarts.
     ///
-    /// Blocks until then.
+    /// Blocks until then. Started in a tokio runtime, it sends replies from threads of that one,
+    /// and the thread that answers goes on meanwhile.
     ///
     /// # Errors
     /// If the model does not load, has a task with the name `embedding`, which asks for

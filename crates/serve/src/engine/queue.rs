@@ -33,6 +33,20 @@ pub(crate) struct Answered {
     pub(crate) inference: Duration,
 }
 
+/// A reply on its way to who asked.
+#[must_use]
+pub(crate) struct Delivery {
+    to: oneshot::Sender<Reply>,
+    reply: Reply,
+}
+
+impl Delivery {
+    pub(crate) fn send(self) {
+        // Who does not listen any more has dropped the request this moment.
+        let _ = self.to.send(self.reply);
+    }
+}
+
 pub(crate) struct Queue {
     /// Tokens that the lanes hold.
     limits: PerLane,
@@ -249,8 +263,8 @@ impl Queue {
         Some(Batch { number, served, texts, tokens })
     }
 
-    /// Takes the answer to a text. Nothing happens if its request is gone. A text without
-    /// an answer ends its request.
+    /// Takes the answer to a text; the last one of a request gives its reply. Nothing happens if
+    /// the request is gone. A text without an answer ends its request.
     ///
     /// - `batch`: the number of its batch, and how long it took
     pub(crate) fn finish(
@@ -259,15 +273,15 @@ impl Queue {
         answer: Result<TextAnswer, AskError>,
         batch: (u64, Duration),
         now: Duration,
-    ) {
+    ) -> Option<Delivery> {
         let answer = match answer {
             Ok(answer) => answer,
             Err(error) => {
-                self.fail(id.request, error);
-                return;
+                let open = self.close(id.request)?;
+                return Some(Delivery { to: open.reply, reply: Err(error) });
             }
         };
-        let Some(open) = self.open.get_mut(&id.request) else { return };
+        let open = self.open.get_mut(&id.request)?;
         if open.batch != batch.0 {
             open.batch = batch.0;
             open.inference += batch.1;
@@ -277,27 +291,25 @@ impl Queue {
         open.left -= 1;
         open.tokens -= tokens;
         *self.held.of(open.lane) -= tokens;
-        if open.left == 0
-            && let Some(open) = self.open.remove(&id.request)
-        {
-            let texts = open.answers.into_iter().flatten().collect();
-            let since = now.saturating_sub(open.admitted);
-            let answered = Answered {
-                texts,
-                model: open.served.model,
-                queue: since.saturating_sub(open.inference),
-                inference: open.inference,
-            };
-            // Who does not listen any more has dropped the request this moment.
-            let _ = open.reply.send(Ok(answered));
+        if open.left > 0 {
+            return None;
         }
+        let open = self.open.remove(&id.request)?;
+        let since = now.saturating_sub(open.admitted);
+        let answered = Answered {
+            texts: open.answers.into_iter().flatten().collect(),
+            model: open.served.model,
+            queue: since.saturating_sub(open.inference),
+            inference: open.inference,
+        };
+        Some(Delivery { to: open.reply, reply: Ok(answered) })
     }
 
     /// Ends a request without answers, if it is still there; returns how many texts had
     /// none.
     pub(crate) fn fail(&mut self, request: u64, error: AskError) -> usize {
         let Some(open) = self.close(request) else { return 0 };
-        let _ = open.reply.send(Err(error));
+        Delivery { to: open.reply, reply: Err(error) }.send();
         open.left
     }
 
@@ -468,7 +480,8 @@ mod tests {
                                     token_vectors: None,
                                 }),
                             };
-                            queue.finish(text.id, answer, (number, Duration::ZERO), now);
+                            let batch = (number, Duration::ZERO);
+                            queue.finish(text.id, answer, batch, now).into_iter().for_each(Delivery::send);
                         }
                     }
                     Step::FailAll => {

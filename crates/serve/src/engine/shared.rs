@@ -8,6 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use polyhead_model::{MultiTaskModel, NotFinite, TextAnswer};
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore, oneshot};
 
 use super::EngineState;
@@ -17,7 +18,7 @@ use super::counters::EngineCounters;
 use super::error::AskError;
 use super::load::{Load, Loaded};
 use super::prepare::Request;
-use super::queue::{Batch, BatchText, PerLane, Queue, Reply, Served};
+use super::queue::{Batch, BatchText, Delivery, PerLane, Queue, Reply, Served};
 use super::settings::EngineSettings;
 
 /// A text of 500 tokens is passed by short ones that come within two seconds after it.
@@ -45,6 +46,8 @@ pub(crate) struct Shared {
     pub(crate) drained: Notify,
     /// One permit a request that is being tokenized.
     pub(crate) tokenizers: Arc<Semaphore>,
+    /// Where replies are sent from, if the engine was started in one.
+    runtime: Option<Handle>,
     start: Instant,
 }
 
@@ -126,6 +129,16 @@ impl HeadTimes {
     }
 }
 
+/// Sent when dropped: so they are on their way also where a runtime ends.
+#[derive(Default)]
+struct Deliveries(Vec<Delivery>);
+
+impl Drop for Deliveries {
+    fn drop(&mut self) {
+        self.0.drain(..).for_each(Delivery::send);
+    }
+}
+
 /// What became of a text.
 pub(crate) enum Outcome {
     Answered(TextAnswer),
@@ -159,6 +172,7 @@ impl Shared {
             trouble: Condvar::new(),
             drained: Notify::new(),
             tokenizers: Arc::new(Semaphore::new(threads)),
+            runtime: Handle::try_current().ok(),
             start: Instant::now(),
             settings,
         };
@@ -326,6 +340,7 @@ impl Shared {
         for (task, time) in head_times.0 {
             state.counters.count_head(tasks[task], time);
         }
+        let mut deliveries = Deliveries::default();
         for (text, outcome) in batch.texts.iter().zip(outcomes) {
             let index = text.id.index;
             let answer = match outcome {
@@ -342,9 +357,20 @@ impl Shared {
                     Err(AskError::Failed { index })
                 }
             };
-            state.queue.finish(text.id, answer, (batch.number, took), now);
+            let reply = state.queue.finish(text.id, answer, (batch.number, took), now);
+            deliveries.0.extend(reply);
         }
         self.tell_if_drained(&guard);
+        drop(guard);
+        self.deliver(deliveries);
+    }
+
+    /// Sends replies from a thread of the runtime: from here, each would wake a thread that takes
+    /// this processor from the next batch.
+    fn deliver(&self, deliveries: Deliveries) {
+        if let Some(runtime) = &self.runtime {
+            runtime.spawn(async move { drop(deliveries) });
+        }
     }
 
     pub(crate) fn tell_if_drained(&self, state: &State) {
