@@ -20,7 +20,7 @@ from statistics import median
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
-sys.path.insert(0, str(HERE.parent / "encode"))
+sys.path.insert(0, str(HERE.parent / "peers"))
 import machine
 
 #: What each case is called: which parameters are frozen, and how PyTorch's batches are made.

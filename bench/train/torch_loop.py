@@ -16,7 +16,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "encode"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "peers"))
 import machine
 
 CLASSES = {"first": 3, "second": 2}
