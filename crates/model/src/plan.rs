@@ -9,7 +9,8 @@ const GROUP_TOKENS: usize = 256;
 /// How a batch is spread over the threads. The vectors do not depend on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Plan {
-    /// Ranges of sequences; each range runs on one thread through all layers.
+    /// Ranges of sequences; each range runs on one thread through all layers, which others help
+    /// when no range is left for them.
     Groups(Vec<Range<usize>>),
     /// All sequences at once, every operation split among the threads: for one
     /// text, or for one long text among few.
