@@ -14,7 +14,7 @@ use std::hint::black_box;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use polyhead_compute::{Isa, Team, Threads};
+use polyhead_compute::{Isa, Threads};
 use polyhead_model::{
     EncodeOptions, Encoder, EncoderConfig, ModelFolder, Precision, SentenceEncoder, Sequences,
     Workspace, product_rate,
@@ -98,12 +98,12 @@ fn forward(threads: &Threads, encoder: &Encoder, batch: &TokenBatch) {
     thread_local! {
         static WORKSPACE: std::cell::RefCell<Workspace> = Default::default();
     }
-    threads.for_each(groups.len(), |i| {
+    threads.for_each(groups.len(), |team, i| {
         let group = &groups[i];
         let input =
             Sequences { ids: &group.ids, type_ids: &group.type_ids, offsets: &group.offsets };
         WORKSPACE.with_borrow_mut(|workspace| {
-            black_box(encoder.forward(&Team::solo(), input, workspace));
+            black_box(encoder.forward(team, input, workspace));
         });
     });
 }

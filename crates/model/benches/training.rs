@@ -155,7 +155,7 @@ fn product_rate(threads: &Threads, isa: Isa, config: &EncoderConfig) -> f64 {
     let x = vec![0.5; 256 * inputs];
     let repeats = 400;
     let start = Instant::now();
-    threads.for_each(threads.count(), |_| {
+    threads.for_each(threads.count(), |_, _| {
         let mut out = vec![0.0; 256 * outputs];
         for _ in 0..repeats {
             linear(&Team::solo(), black_box(&x), &weight, Epilogue::default(), &mut out);
