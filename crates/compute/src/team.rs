@@ -351,7 +351,14 @@ impl Drop for Close<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use super::*;
+
+    /// Runs `work` on so many threads of its own at once.
+    fn side_by_side(callers: usize, work: impl Fn() + Sync) {
+        std::thread::scope(|scope| (0..callers).for_each(|_| drop(scope.spawn(&work))));
+    }
 
     fn threads(count: usize) -> Threads {
         Threads::new(count).expect("threads")
@@ -406,15 +413,15 @@ mod tests {
     #[test]
     fn who_has_no_item_helps_the_others() {
         let threads = threads(3);
-        // The first item ends only when another thread has had a part of it.
+        // The first item ends when another thread has had a part of it, or far too late.
         let (short, helped) = (AtomicUsize::new(0), AtomicBool::new(false));
         threads.for_each(200, |team, i| {
             if i > 0 {
                 short.fetch_add(1, Ordering::Relaxed);
                 return;
             }
-            let owner = std::thread::current().id();
-            while !helped.load(Ordering::Relaxed) {
+            let (owner, begun) = (std::thread::current().id(), Instant::now());
+            while !helped.load(Ordering::Relaxed) && begun.elapsed() < Duration::from_secs(60) {
                 team.run(team.parts(), &|_| {
                     if std::thread::current().id() != owner {
                         helped.store(true, Ordering::Relaxed);
@@ -422,23 +429,19 @@ mod tests {
                 });
             }
         });
-        assert_eq!(short.into_inner(), 199);
+        assert_eq!((short.into_inner(), helped.into_inner()), (199, true));
     }
 
     #[test]
     fn many_callers_of_for_each_do_not_wait_for_each_other() {
         let threads = threads(4);
         let sum = AtomicUsize::new(0);
-        std::thread::scope(|scope| {
-            for _ in 0..8 {
-                scope.spawn(|| {
-                    for items in 0..100 {
-                        threads.for_each(items, |team, _| {
-                            team.run(team.parts(), &|part| {
-                                sum.fetch_add(usize::from(part == 0), Ordering::Relaxed);
-                            });
-                        });
-                    }
+        side_by_side(8, || {
+            for items in 0..100 {
+                threads.for_each(items, |team, _| {
+                    team.run(team.parts(), &|part| {
+                        sum.fetch_add(usize::from(part == 0), Ordering::Relaxed);
+                    });
                 });
             }
         });
@@ -449,18 +452,14 @@ mod tests {
     fn teams_of_several_callers_do_not_block_each_other() {
         let threads = threads(2);
         let sum = AtomicUsize::new(0);
-        std::thread::scope(|scope| {
-            for _ in 0..4 {
-                scope.spawn(|| {
-                    threads.team(|team| {
-                        for _ in 0..100 {
-                            team.run(4, &|_| {
-                                sum.fetch_add(1, Ordering::Relaxed);
-                            });
-                        }
+        side_by_side(4, || {
+            threads.team(|team| {
+                for _ in 0..100 {
+                    team.run(4, &|_| {
+                        sum.fetch_add(1, Ordering::Relaxed);
                     });
-                });
-            }
+                }
+            });
         });
         assert_eq!(sum.into_inner(), 1600);
     }

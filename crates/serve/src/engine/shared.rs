@@ -368,8 +368,9 @@ impl Shared {
     /// Sends replies from a thread of the runtime: from here, each would wake a thread that takes
     /// this processor from the next batch.
     fn deliver(&self, deliveries: Deliveries) {
-        if let Some(runtime) = &self.runtime {
-            runtime.spawn(async move { drop(deliveries) });
+        match &self.runtime {
+            Some(runtime) => drop(runtime.spawn(async move { drop(deliveries) })),
+            None => drop(deliveries),
         }
     }
 
