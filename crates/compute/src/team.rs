@@ -16,12 +16,15 @@ use std::marker::PhantomData;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 
 /// Worker threads that wait for work; the thread that calls is one more.
 pub struct Threads {
-    /// `None` for one thread: then the caller does everything.
-    pool: Option<rayon::ThreadPool>,
+    /// All but the calling thread. `None` for one thread: then the caller does everything.
+    helpers: Option<rayon::ThreadPool>,
+    /// For parallel iterators, which wait without work: a pool with one thread more than an
+    /// operation needs would wake that one for nothing, each time.
+    iterators: rayon::ThreadPool,
     count: usize,
 }
 
@@ -32,17 +35,13 @@ impl Threads {
     /// If the operating system gives no thread.
     pub fn new(count: usize) -> std::io::Result<Self> {
         let count = count.clamp(1, MAX_PARTS);
-        let pool = match count {
-            1 => None,
-            _ => Some(
-                rayon::ThreadPoolBuilder::new()
-                    .num_threads(count)
-                    .thread_name(|i| format!("polyhead-{i}"))
-                    .build()
-                    .map_err(std::io::Error::other)?,
-            ),
+        let pool = |name: &'static str, count: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(count);
+            let pool = pool.thread_name(move |i| format!("{name}-{i}"));
+            pool.build().map_err(std::io::Error::other)
         };
-        Ok(Self { pool, count })
+        let helpers = (count > 1).then(|| pool("polyhead", count - 1)).transpose()?;
+        Ok(Self { helpers, iterators: pool("polyhead-iter", count)?, count })
     }
 
     /// What this process may use: affinity and cgroup quota count.
@@ -57,10 +56,7 @@ impl Threads {
 
     /// Runs `work` where rayon's parallel iterators use these threads.
     pub fn install<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
-        match &self.pool {
-            Some(pool) => pool.install(work),
-            None => one_thread().install(work),
-        }
+        self.iterators.install(work)
     }
 
     /// Runs `work(team, i)` once for each `i` below `items`, each on one thread, in about the order
@@ -79,8 +75,11 @@ impl Threads {
                 work(team, item);
             }
         };
-        let Some(pool) = &self.pool else { return take_turns(&Team::solo()) };
-        let teams: Vec<Arc<Shared>> = (0..self.count).map(|_| Arc::new(Shared::new(1))).collect();
+        if self.helpers.is_none() {
+            return take_turns(&Team::solo());
+        }
+        let team = |_| Arc::new(Shared::new(1, PARTS_WHEN_JOINED));
+        let teams: Vec<Arc<Shared>> = (0..self.count).map(team).collect();
         let take_part = |own: usize| {
             let (before, after) = (&teams[..own], &teams[own + 1..]);
             teams[own].open.store(true, Ordering::Release);
@@ -89,42 +88,23 @@ impl Threads {
             drop(close);
             after.iter().chain(before).for_each(|other| other.join());
         };
-        pool.in_place_scope(|scope| {
-            let take_part = &take_part;
-            for own in 1..self.count {
-                scope.spawn(move |_| take_part(own));
-            }
-            take_part(0);
-        });
+        self.team(|all| all.run(self.count, &take_part));
     }
 
     /// Gathers the threads for as long as `work` runs on the calling one.
     pub fn team<R>(&self, work: impl FnOnce(&Team) -> R) -> R {
-        let Some(pool) = &self.pool else { return work(&Team::solo()) };
-        let shared = Arc::new(Shared::new(self.count));
-        let team = Team { shared: Some(Arc::clone(&shared)), owner: PhantomData };
+        let Some(helpers) = &self.helpers else { return work(&Team::solo()) };
+        let shared = Arc::new(Shared::new(self.count, 1));
         shared.open.store(true, Ordering::Release);
-        pool.in_place_scope(|scope| {
-            for _ in 1..self.count {
-                scope.spawn(|_| shared.serve());
-            }
-            // The scope waits for the workers even if `work` panics: send them home first.
-            let close = Close(&shared);
-            let result = work(&team);
-            drop(close);
-            result
-        })
+        // Nobody waits for a helper that does not come, since another caller has it: `run` waits
+        // for parts that are claimed.
+        let _close = Close(&shared);
+        for _ in 1..self.count {
+            let shared = Arc::clone(&shared);
+            helpers.spawn(move || shared.serve());
+        }
+        work(&Team { shared: Some(Arc::clone(&shared)), owner: PhantomData })
     }
-}
-
-/// A pool of one thread for parallel iterators that are to have only one:
-/// outside of any pool they would use all cores.
-fn one_thread() -> &'static rayon::ThreadPool {
-    static POOL: OnceLock<rayon::ThreadPool> = OnceLock::new();
-    POOL.get_or_init(|| {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build();
-        pool.expect("the operating system gives a thread")
-    })
 }
 
 /// Threads that work on one operation at a time.
@@ -142,7 +122,11 @@ impl Team {
 
     /// Into how many parts an operation is best cut: it may be more the next time.
     pub fn parts(&self) -> usize {
-        self.shared.as_ref().map_or(1, |shared| shared.members.load(Ordering::Relaxed))
+        let Some(shared) = &self.shared else { return 1 };
+        match shared.members.load(Ordering::Relaxed) {
+            1 => 1,
+            members => members * shared.parts_each,
+        }
     }
 
     /// Runs `work(part)` once for every `part` below `parts` and returns when all are done.
@@ -217,6 +201,10 @@ impl<T> SharedPointer<T> {
 
 const MAX_PARTS: usize = 1 << 12;
 
+/// Who joins a team is the faster one: its processor may run at twice the speed, or do nothing
+/// else. It is to have more than half of the work, which with one part each it could not.
+const PARTS_WHEN_JOINED: usize = 2;
+
 /// An operation that is offered to the team.
 type Work = *const (dyn Fn(usize) + Sync);
 
@@ -225,6 +213,8 @@ type Work = *const (dyn Fn(usize) + Sync);
 struct Shared {
     /// Threads that work here, or are on their way.
     members: AtomicUsize,
+    /// Into how many parts for each of them an operation is best cut.
+    parts_each: usize,
     /// Whether there may be operations to come.
     open: AtomicBool,
     /// Round (32 bits), parts of this round (16), next unclaimed part (16).
@@ -246,9 +236,10 @@ unsafe impl Send for Shared {}
 
 impl Shared {
     /// Closed, and without an operation.
-    fn new(members: usize) -> Self {
+    fn new(members: usize, parts_each: usize) -> Self {
         Self {
             members: AtomicUsize::new(members),
+            parts_each,
             open: AtomicBool::new(false),
             ticket: AtomicU64::new(0),
             work: UnsafeCell::new(None),
@@ -446,6 +437,38 @@ mod tests {
             }
         });
         assert_eq!(sum.into_inner(), 8 * 99 * 100 / 2);
+    }
+
+    #[test]
+    fn nobody_waits_for_a_helper_that_another_caller_keeps() {
+        let threads = threads(2);
+        let (kept, ended) = (AtomicBool::new(false), AtomicBool::new(false));
+        let wait_until = |holds: &dyn Fn() -> bool| {
+            let begun = Instant::now();
+            while !holds() && begun.elapsed() < Duration::from_secs(60) {
+                std::thread::yield_now();
+            }
+            holds()
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                threads.team(|team| {
+                    // Both parts wait for each other: one is the helper's.
+                    let begun = AtomicUsize::new(0);
+                    team.run(2, &|_| {
+                        begun.fetch_add(1, Ordering::Relaxed);
+                        assert!(wait_until(&|| begun.load(Ordering::Relaxed) == 2), "no helper");
+                    });
+                    kept.store(true, Ordering::Relaxed);
+                    let ended = wait_until(&|| ended.load(Ordering::Relaxed));
+                    assert!(ended, "the other caller has waited");
+                })
+            });
+            assert!(wait_until(&|| kept.load(Ordering::Relaxed)));
+            threads.team(|team| team.run(2, &|_| {}));
+            threads.for_each(2, |_, _| {});
+            ended.store(true, Ordering::Relaxed);
+        });
     }
 
     #[test]

@@ -6,6 +6,10 @@ use std::ops::Range;
 /// the matrix products to run at full speed, few enough for the caches.
 const GROUP_TOKENS: usize = 256;
 
+/// About as fast still, and then not every thread has one group alone: a thread whose processor is
+/// slow for a while leaves the second one to another.
+const SMALL_GROUP_TOKENS: usize = 144;
+
 /// How a batch is spread over the threads. The vectors do not depend on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Plan {
@@ -43,7 +47,11 @@ fn group(offsets: &[usize], threads: usize) -> Vec<Range<usize>> {
     let first = offsets[0];
     let total = offsets[offsets.len() - 1] - first;
     let round = threads * GROUP_TOKENS;
-    let count = ((total + round / 2) / round).max(1) * threads;
+    let each = match (total + round / 2) / round {
+        0 | 1 if total >= threads * 2 * SMALL_GROUP_TOKENS => 2,
+        each => each.max(1),
+    };
+    let count = each * threads;
     // Where the group that begins at `start` should end: at the next of `count` equal parts.
     let goal = |start: usize| {
         let passed = (2 * (offsets[start] - first) * count + total) / (2 * total.max(1));
@@ -98,7 +106,13 @@ mod tests {
                 expected: Plan::Groups(vec![0..1, 1..3, 3..4, 4..6]),
             },
             // Two large groups, not four small ones.
-            Case { lengths: vec![20; 32], threads: 2, expected: Plan::Groups(vec![0..16, 16..32]) },
+            Case { lengths: vec![20; 28], threads: 2, expected: Plan::Groups(vec![0..14, 14..28]) },
+            // Four, so that a slow thread leaves one to the other.
+            Case {
+                lengths: vec![20; 32],
+                threads: 2,
+                expected: Plan::Groups((0..4).map(|i| 8 * i..8 * i + 8).collect()),
+            },
             // No third group of one.
             Case { lengths: vec![20; 25], threads: 2, expected: Plan::Groups(vec![0..12, 12..25]) },
             Case {
