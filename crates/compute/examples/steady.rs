@@ -22,9 +22,9 @@ const SLICE: f64 = 0.1;
 const SLOW: f64 = 1.3;
 
 fn main() {
-    let seconds = std::env::args().nth(1).map_or(Ok(30.0), |argument| argument.parse::<f64>());
-    let Some(seconds) = seconds.ok().filter(|seconds| *seconds >= 2.0 * SLICE) else {
-        eprintln!("steady: expected how many seconds, at least {}", 2.0 * SLICE);
+    let seconds = std::env::args().nth(1).unwrap_or_else(|| "30".to_owned());
+    let Some(seconds) = seconds.parse::<f64>().ok().filter(|seconds| *seconds >= SLICE) else {
+        eprintln!("steady: expected a number of seconds, at least {SLICE}, found {seconds:?}");
         std::process::exit(2);
     };
     let isa = Isa::detect();

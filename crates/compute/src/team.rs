@@ -22,8 +22,8 @@ use std::sync::{Arc, Mutex};
 pub struct Threads {
     /// All but the calling thread. `None` for one thread: then the caller does everything.
     helpers: Option<rayon::ThreadPool>,
-    /// For parallel iterators, which wait without work: a pool with one thread more than an
-    /// operation needs would wake that one for nothing, each time.
+    /// Parallel iterators need all threads besides the caller, who only waits. A pool apart: one
+    /// thread more among the helpers would be woken for nothing by each operation.
     iterators: rayon::ThreadPool,
     count: usize,
 }
@@ -88,6 +88,7 @@ impl Threads {
             drop(close);
             after.iter().chain(before).for_each(|other| other.join());
         };
+        // For a helper that comes late, another thread takes the part, and finds no item left.
         self.team(|all| all.run(self.count, &take_part));
     }
 

@@ -6,8 +6,9 @@ use std::ops::Range;
 /// the matrix products to run at full speed, few enough for the caches.
 const GROUP_TOKENS: usize = 256;
 
-/// About as fast still, and then not every thread has one group alone: a thread whose processor is
-/// slow for a while leaves the second one to another.
+/// With so many tokens, products are nearly as fast. A batch that would be one group for each thread
+/// is cut into two for each, if they are not smaller than that: a thread whose processor is slow for
+/// a while leaves its second one to another.
 const SMALL_GROUP_TOKENS: usize = 144;
 
 /// How a batch is spread over the threads. The vectors do not depend on it.
