@@ -137,7 +137,7 @@ impl Activation {
 
     /// The derivative at one vector; as for `vector`, the `match` is free.
     #[inline(always)]
-    fn derivative<S: Simd>(self, simd: S, x: S::V) -> S::V {
+    pub(crate) fn derivative<S: Simd>(self, simd: S, x: S::V) -> S::V {
         let (one, half) = (simd.splat(1.0), simd.splat(0.5));
         match self {
             Self::Identity => one,

@@ -3,6 +3,11 @@
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 
+use crate::team::{SharedPointer, Team};
+
+/// Numbers that one part of a team clears: long runs go past the caches.
+const NUMBERS_PER_PART: usize = 1 << 20;
+
 /// One cache line, and one AVX-512 vector.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
@@ -58,6 +63,17 @@ impl<T: Plain> Buffer<T> {
             self.lines.resize(lines, Line([0; LINE]));
         }
         self.len = len;
+    }
+}
+
+impl Buffer {
+    /// Sets all numbers to zero.
+    pub fn clear(&mut self, team: &Team) {
+        let to = SharedPointer(self.as_mut_ptr());
+        team.run_ranges(self.len, NUMBERS_PER_PART, &|range| {
+            // SAFETY: the numbers of this part, which no other part has; all bits 0 are 0.0.
+            unsafe { std::ptr::write_bytes(to.get().add(range.start), 0, range.len()) }
+        });
     }
 }
 

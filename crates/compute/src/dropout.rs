@@ -136,6 +136,34 @@ pub fn dropout(team: &Team, isa: Isa, dropout: &Dropout, rows: &[u64], x: &mut [
     });
 }
 
+/// [`dropout`] from `x` to `out`, both `[N, D]`.
+///
+/// # Panics
+/// If there are not whole rows, as many in both, each with its name in `rows`.
+pub fn dropout_to(
+    team: &Team,
+    isa: Isa,
+    dropout: &Dropout,
+    rows: &[u64],
+    x: &[f32],
+    out: &mut [f32],
+) {
+    assert_eq!(x.len(), out.len(), "length of the output");
+    assert!(x.is_empty() || !rows.is_empty() && x.len().is_multiple_of(rows.len()), "whole rows");
+    let width = x.len() / rows.len().max(1);
+    let out = SharedPointer(out.as_mut_ptr());
+    team.run_ranges(rows.len(), ROWS_PER_PART, &|range| {
+        let numbers = range.start * width..range.end * width;
+        // SAFETY: the rows of this part, which no other part has.
+        let out =
+            unsafe { std::slice::from_raw_parts_mut(out.get().add(numbers.start), numbers.len()) };
+        out.copy_from_slice(&x[numbers]);
+        if !dropout.is_none() {
+            isa.run(Scale { dropout: *dropout, rows: &rows[range], x: out, width });
+        }
+    });
+}
+
 struct Scale<'a> {
     dropout: Dropout,
     rows: &'a [u64],
@@ -171,9 +199,13 @@ mod tests {
                 let (x, rows) = (numbers(count * width, 1), rows(count));
                 let some = Dropout::new(0.3, 7, 1, 2, 3);
                 for threads in [1, 2, 3, 5] {
-                    let mut y = x.clone();
+                    let (mut y, mut z) = (x.clone(), vec![f32::NAN; x.len()]);
                     let threads = Threads::new(threads).expect("threads");
-                    threads.team(|team| dropout(team, isa, &some, &rows, &mut y));
+                    threads.team(|team| {
+                        dropout(team, isa, &some, &rows, &mut y);
+                        dropout_to(team, isa, &some, &rows, &x, &mut z);
+                    });
+                    assert_eq!(y, z, "{}", isa.name());
                     for (i, (x, y)) in x.iter().zip(&y).enumerate() {
                         let factor = some.factor(rows[i / width], (i % width) as u32);
                         assert_eq!((x * factor).to_bits(), y.to_bits(), "{}", isa.name());
@@ -184,6 +216,9 @@ mod tests {
         let mut x = numbers(10, 1);
         dropout(&Team::solo(), Isa::detect(), &Dropout::none(), &[], &mut x);
         assert_eq!(x, numbers(10, 1));
+        let mut y = vec![f32::NAN; 10];
+        dropout_to(&Team::solo(), Isa::detect(), &Dropout::none(), &rows(2), &x, &mut y);
+        assert_eq!(x, y);
     }
 
     /// Shares and dependences within five standard deviations of a fair coin with this weight.

@@ -45,7 +45,7 @@ pub use attention::{
     attention_reference, attention_training, attention_training_reference,
 };
 pub use buffer::Buffer;
-pub use dropout::{Dropout, dropout};
+pub use dropout::{Dropout, dropout, dropout_to};
 pub use embedding::{EmbeddingTables, WordTable, embed, embed_backward, embed_backward_reference};
 pub use int8::{
     Int8Isa, Int8Matrix, QuantizedRows, int8_linear, int8_linear_quantizing, int8_linear_reference,
@@ -55,7 +55,7 @@ pub use layer_norm::{
     Norm, layer_norm, layer_norm_backward, layer_norm_backward_reference, layer_norm_reference,
     residual_layer_norm, residual_layer_norm_reference,
 };
-pub use linear::{Epilogue, linear, linear_keeping, linear_reference};
+pub use linear::{Epilogue, input_gradient, linear, linear_keeping, linear_reference};
 pub use linear_gradient::{bias_gradient, linear_gradient_reference, weight_gradient};
 pub use optimizer::{AdamW, adamw, adamw_reference, sum_of_squares};
 pub use packed_matrix::PackedMatrix;

@@ -61,7 +61,7 @@ pub fn linear(team: &Team, x: &[f32], weight: &PackedMatrix, epilogue: Epilogue,
     assert!(epilogue.bias.is_none_or(|b| b.len() == weight.outputs), "length of the bias");
     assert!(epilogue.residual.is_none_or(|r| r.len() == out.len()), "length of the residual");
     let out = SharedPointer(out.as_mut_ptr());
-    product(team, Product { x, weight, epilogue, pre: out, out, rows });
+    product(team, Product { x, weight, epilogue, derivative: None, pre: out, out, rows });
 }
 
 /// [`linear`] for training: keeps what the activation is applied to.
@@ -91,7 +91,40 @@ pub fn linear_keeping(
     assert_eq!(bias.len(), weight.outputs, "length of the bias");
     let epilogue = Epilogue { bias: Some(bias), activation, residual: None };
     let (pre, out) = (SharedPointer(pre.as_mut_ptr()), SharedPointer(out.as_mut_ptr()));
-    product(team, Product { x, weight, epilogue, pre, out, rows });
+    product(team, Product { x, weight, epilogue, derivative: None, pre, out, rows });
+}
+
+/// The gradient of what goes into a linear layer: `dx = (dout · W (+ r)) (· f′(pre))`.
+///
+/// - `dout`: `[rows, outputs]`
+/// - `transposed`: `W`, packed by [`PackedMatrix::repack_transposed`]
+/// - `residual`: `[rows, inputs]`, the gradient from elsewhere
+/// - `derivative`: where the input was `f(pre)` the result is the gradient of `pre`,
+///   `[rows, inputs]`
+/// - `dx`: `[rows, inputs]`
+///
+/// The bits are those of [`linear`], then of [`activation_backward`](crate::activation_backward).
+///
+/// # Panics
+/// If the lengths do not fit.
+pub fn input_gradient(
+    team: &Team,
+    dout: &[f32],
+    transposed: &PackedMatrix,
+    residual: Option<&[f32]>,
+    derivative: Option<(Activation, &[f32])>,
+    dx: &mut [f32],
+) {
+    let PackedMatrix { inputs: outputs, outputs: inputs, .. } = *transposed;
+    let rows = dx.len() / inputs.max(1);
+    assert_eq!(dout.len(), rows * outputs, "length of dout: {rows} rows of {outputs}");
+    assert_eq!(dx.len(), rows * inputs, "length of dx");
+    assert!(residual.is_none_or(|r| r.len() == dx.len()), "length of the residual");
+    assert!(derivative.is_none_or(|(_, pre)| pre.len() == dx.len()), "length of pre");
+    let epilogue = Epilogue { residual, ..Epilogue::default() };
+    let out = SharedPointer(dx.as_mut_ptr());
+    let (x, weight, pre) = (dout, transposed, out);
+    product(team, Product { x, weight, epilogue, derivative, pre, out, rows });
 }
 
 /// A product whose lengths have been checked.
@@ -101,6 +134,8 @@ pub(crate) struct Product<'a> {
     pub(crate) x: &'a [f32],
     pub(crate) weight: &'a PackedMatrix,
     pub(crate) epilogue: Epilogue<'a>,
+    /// `[rows, outputs]`: the derivative of the function at these numbers multiplies last.
+    pub(crate) derivative: Option<(Activation, &'a [f32])>,
     /// `[rows, outputs]`: where the sums stand.
     pub(crate) pre: SharedPointer,
     /// Where the results stand: the same place, unless the sums are kept.
@@ -296,28 +331,34 @@ impl PartOfProduct<'_> {
         }
     }
 
-    /// Activation, and the residual after it, of a tile that has just been computed.
+    /// Activation, and what comes after it, of a tile that has just been computed.
     ///
     /// # Safety
     /// Rows and columns must lie in the output and belong to this part.
     #[inline(always)]
     unsafe fn finish<S: Simd>(&self, simd: S, rows: Range<usize>, columns: &Range<usize>) {
-        let Epilogue { activation, residual, .. } = self.product.epilogue;
-        if activation == Activation::Identity && self.product.pre.get() == self.product.out.get() {
+        let Product { epilogue, derivative, pre, out, .. } = self.product;
+        let activation = epilogue.activation;
+        if activation == Activation::Identity && derivative.is_none() && pre.get() == out.get() {
             return;
         }
+        // Without an activation it is what the sums began with.
+        let residual = epilogue.residual.filter(|_| activation != Activation::Identity);
         for row in rows {
             for column in columns.clone().step_by(S::LANES) {
                 let count = S::LANES.min(columns.end - column);
                 let at = row * self.product.weight.outputs + column;
-                // SAFETY: `count` numbers from `at` on lie in residual and output, whose
-                // lengths `linear` has checked.
+                // SAFETY: `count` numbers from `at` on lie in all of these, whose lengths have
+                // been checked.
                 unsafe {
-                    let (pre, out) =
-                        (self.product.pre.get().add(at), self.product.out.get().add(at));
+                    let (pre, out) = (pre.get().add(at), out.get().add(at));
                     let mut y = activation.vector(simd, simd.load_first(pre, count));
                     if let Some(residual) = residual {
                         y = simd.add(y, simd.load_first(residual.as_ptr().add(at), count));
+                    }
+                    if let Some((function, pre)) = derivative {
+                        let pre = simd.load_first(pre.as_ptr().add(at), count);
+                        y = simd.mul(y, function.derivative(simd, pre));
                     }
                     simd.store_first(y, out, count);
                 }
@@ -331,6 +372,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::activation::activation_backward;
     use crate::simd::Isa;
     use crate::storage::StoredTensor;
     use crate::team::Threads;
@@ -422,6 +464,34 @@ mod tests {
                     });
                     assert_eq!(pre, sums, "{}", isa.name());
                     assert_eq!(out, expected, "{}", isa.name());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_gradient_of_the_input_is_a_product_and_a_derivative() {
+        let (rows, inputs, outputs) = (150, 37, 390);
+        let dout = numbers(rows * outputs, 1);
+        let [residual, pre] = [2, 3].map(|seed| numbers(rows * inputs, seed));
+        let weight = numbers(outputs * inputs, 4);
+        for isa in Isa::available() {
+            let mut transposed = PackedMatrix::zeros(isa, inputs, outputs);
+            transposed.repack_transposed(&weight, &Team::solo());
+            for residual in [None, Some(&residual[..])] {
+                let mut expected = vec![f32::NAN; pre.len()];
+                let epilogue = Epilogue { residual, ..Epilogue::default() };
+                linear(&Team::solo(), &dout, &transposed, epilogue, &mut expected);
+                for function in [Activation::Identity, Activation::Gelu] {
+                    activation_backward(&Team::solo(), isa, function, &pre, &mut expected);
+                    for threads in [1, 2, 3, 5] {
+                        let mut dx = vec![f32::NAN; pre.len()];
+                        let derivative = Some((function, &pre[..]));
+                        Threads::new(threads).expect("threads").team(|team| {
+                            input_gradient(team, &dout, &transposed, residual, derivative, &mut dx);
+                        });
+                        assert_eq!(dx, expected, "{function:?} on {}", isa.name());
+                    }
                 }
             }
         }

@@ -19,27 +19,28 @@
 //! other rows: [`STEP`] inputs at a time, in each the small products first.
 //!
 //! Weights stand as for the other kernels and are split panel by panel: so a
-//! single text reads no more memory, and training packs no more. Vector units
+//! single text reads no more memory, and training packs no more. The gradient
+//! of a weight is such a product as well, with `x` as panels. Vector units
 //! work while the tiles do: between two steps of a tile they split some of the
 //! next panel and finish some rows of the tile before (bias, activation,
 //! residual).
 
+mod parts;
 mod registers;
 
 use std::arch::asm;
-use std::arch::x86_64::*;
 use std::cell::RefCell;
 use std::ops::Range;
 
+use self::parts::{Left, Right, Splitting};
 use self::registers::{
     clear_both, clear_upper, load_both, load_upper, step_both, step_upper, store_both, store_upper,
 };
 use crate::activation::Activation;
 use crate::buffer::Buffer;
 use crate::linear::{self, Epilogue, Product};
-use crate::packed_matrix::PackedMatrix;
 use crate::simd::{Avx512, Simd, Tiles};
-use crate::team::{Team, share, share_in_steps};
+use crate::team::{SharedPointer, Team, share, share_in_steps};
 
 /// Most rows of `x` that are split together, and for which a panel is split once.
 const MOST_BLOCK_ROWS: usize = 320;
@@ -50,9 +51,11 @@ const MOST_BLOCK_DEPTH: usize = 768;
 const BLOCK_NUMBERS: usize = 128 * 1024;
 /// Rows before they are written that their lines are asked for.
 const ROWS_AHEAD: usize = 12;
-/// Inputs before they are split that numbers of a panel are asked for: only out of the second
+/// Rows of a panel of a weight that are asked for before they are split: only out of the second
 /// cache. Farther ahead, what is asked for takes the place of what tiles load.
 const AHEAD: usize = 4;
+/// Rows of `x` that are asked for before they are split.
+const AHEAD_IN_ROWS: usize = 16;
 /// Inputs that one instruction multiplies.
 const STEP: usize = 32;
 /// Rows of a register.
@@ -60,7 +63,7 @@ const TILE_ROWS: usize = 16;
 /// Rows that are computed together: two registers.
 const ROWS: usize = 2 * TILE_ROWS;
 /// Columns that are computed together, and so of a packed panel.
-const COLUMNS: usize = 32;
+pub(crate) const COLUMNS: usize = 32;
 /// Numbers of a register in bf16.
 const TILE: usize = TILE_ROWS * STEP;
 /// Registers of a step of rows: `h`, `m`, `l`.
@@ -104,32 +107,85 @@ impl BlockSize {
 
 /// [`linear`](crate::linear), whose callers have checked the lengths.
 pub(crate) fn product(team: &Team, isa: (Avx512, Tiles), product: Product) {
-    let panels = product.weight.panel_count();
-    let (blocks, columns) = linear::split(team.parts(), product.rows, MOST_BLOCK_ROWS, panels);
+    let Product { x, weight, epilogue, derivative, pre, out, rows } = product;
+    let panel = weight.inputs * COLUMNS;
+    let right = Right { numbers: &weight.panels, panel, row: COLUMNS, ahead: AHEAD };
+    let residual = epilogue.residual.map(|r| SharedPointer(r.as_ptr().cast_mut()));
+    let Epilogue { bias, activation, .. } = epilogue;
+    let result = Output { bias, activation, residual, derivative, pre, out, width: weight.outputs };
+    let size = (rows, weight.inputs);
+    run(team, isa, TileProduct { simd: isa.0, left: Left::Rows(x), right, result, size });
+}
+
+/// [`weight_gradient`](crate::weight_gradient), whose caller has checked the lengths:
+/// `dweight += doutᵀ · x`.
+///
+/// - `dout`: `[N, outputs]`, `x`: `[N, inputs]`, `dweight`: `[outputs, inputs]`
+/// - `inputs`: a multiple of [`COLUMNS`], of which panels are
+pub(crate) fn weight_gradient(
+    team: &Team,
+    isa: (Avx512, Tiles),
+    (dout, x): (&[f32], &[f32]),
+    dweight: SharedPointer,
+    (outputs, inputs): (usize, usize),
+) {
+    assert!(inputs.is_multiple_of(COLUMNS), "whole panels");
+    let right = Right { numbers: x, panel: COLUMNS, row: inputs, ahead: AHEAD_IN_ROWS };
+    let result = Output {
+        bias: None,
+        activation: Activation::Identity,
+        residual: Some(dweight),
+        derivative: None,
+        pre: dweight,
+        out: dweight,
+        width: inputs,
+    };
+    let size = (outputs, x.len() / inputs);
+    run(team, isa, TileProduct { simd: isa.0, left: Left::Columns(dout), right, result, size });
+}
+
+fn run(team: &Team, (_, tiles): (Avx512, Tiles), product: TileProduct) {
+    let (rows, depth) = product.size;
+    let panels = product.result.width.div_ceil(COLUMNS);
+    let (blocks, columns) = linear::split(team.parts(), rows, MOST_BLOCK_ROWS, panels);
     team.run(blocks * columns, &|part| {
         let (block, column) = (part / columns, part % columns);
         PARTS.with_borrow_mut(|parts| {
-            let size = BlockSize::new(product.weight.inputs);
+            let size = BlockSize::new(depth);
             let panels = share(panels, columns, column);
             parts.left.resize(size.rows * size.depth * 3);
             parts.right.iter_mut().for_each(|right| right.resize(COLUMNS * size.depth * 3));
-            let kept = if product.weight.inputs > size.depth { panels.len() } else { 0 };
+            let kept = if depth > size.depth { panels.len() } else { 0 };
             parts.sums.resize(kept * size.rows * COLUMNS);
-            let rows = share_in_steps(product.rows, ROWS, (block, blocks));
-            let share = TileProduct { simd: isa.0, product, rows, panels, size };
-            // SAFETY: `isa` proves that the processor has AVX-512F and tiles.
-            unsafe { share.compiled(isa.1, parts) }
+            let rows = share_in_steps(rows, ROWS, (block, blocks));
+            // SAFETY: `Avx512` and `Tiles` prove that the processor has them.
+            unsafe { product.compiled(tiles, size, rows, panels, parts) }
         });
     });
 }
 
-/// Some rows and panels of a product.
+/// `result = left · right`
+#[derive(Clone, Copy)]
 struct TileProduct<'a> {
     simd: Avx512,
-    product: Product<'a>,
-    rows: Range<usize>,
-    panels: Range<usize>,
-    size: BlockSize,
+    left: Left<'a>,
+    right: Right<'a>,
+    result: Output<'a>,
+    /// Rows of the left operand, and its columns, of which sums are made.
+    size: (usize, usize),
+}
+
+/// What is done to the sums, and where they go: `[rows, width]`, as [`Epilogue`] says.
+#[derive(Clone, Copy)]
+struct Output<'a> {
+    bias: Option<&'a [f32]>,
+    activation: Activation,
+    /// May be `out`, to which the sums are added then.
+    residual: Option<SharedPointer>,
+    derivative: Option<(Activation, &'a [f32])>,
+    pre: SharedPointer,
+    out: SharedPointer,
+    width: usize,
 }
 
 /// Sums of 32 × 32, at a cache line.
@@ -137,29 +193,32 @@ struct TileProduct<'a> {
 struct Sums([f32; ROWS * COLUMNS]);
 
 impl TileProduct<'_> {
+    /// Some rows and panels.
     #[target_feature(enable = "avx512f,avx2,fma")]
-    fn compiled(self, tiles: Tiles, parts: &mut Parts) {
-        self.blocks(tiles, parts);
-        tiles.release();
-    }
-
-    #[inline(always)]
-    fn blocks(&self, tiles: Tiles, parts: &mut Parts) {
-        let inputs = self.product.weight.inputs;
+    fn compiled(
+        self,
+        tiles: Tiles,
+        size: BlockSize,
+        rows: Range<usize>,
+        panels: Range<usize>,
+        parts: &mut Parts,
+    ) {
         // Blocks of equal size: a few rows alone would cost as much as many.
-        let count = self.rows.len().div_ceil(self.size.rows).max(1);
-        let block = self.rows.len().div_ceil(count).next_multiple_of(ROWS).max(ROWS);
-        for first in self.rows.clone().step_by(block) {
-            let rows = first..self.rows.end.min(first + block);
-            for first_k in (0..inputs).step_by(self.size.depth) {
-                let depth = first_k..inputs.min(first_k + self.size.depth);
-                self.split_rows(&rows, &depth, &mut parts.left);
+        let count = rows.len().div_ceil(size.rows).max(1);
+        let block = rows.len().div_ceil(count).next_multiple_of(ROWS).max(ROWS);
+        let all = self.size.1;
+        for first in rows.clone().step_by(block) {
+            let rows = first..rows.end.min(first + block);
+            for first_k in (0..all).step_by(size.depth) {
+                let depth = first_k..all.min(first_k + size.depth);
+                self.left.split(self.simd, self.size, &rows, &depth, &mut parts.left);
                 tiles.configure_rows(registers::rows(rows.len()));
                 // SAFETY: `parts` have room for a block of this size; the lengths of the rest
-                // have been checked by the callers of `product`.
-                unsafe { self.block(&rows, &depth, parts) }
+                // have been checked by the callers.
+                unsafe { self.block(&rows, &depth, &panels, parts) }
             }
         }
+        tiles.release();
     }
 
     /// One block of rows and inputs against all panels.
@@ -167,27 +226,32 @@ impl TileProduct<'_> {
     /// # Safety
     /// `left` must hold the rows, split; the other parts must have room.
     #[inline(always)]
-    unsafe fn block(&self, rows: &Range<usize>, depth: &Range<usize>, parts: &mut Parts) {
-        let Self { simd, product, .. } = *self;
-        let weight = product.weight;
+    unsafe fn block(
+        &self,
+        rows: &Range<usize>,
+        depth: &Range<usize>,
+        panels: &Range<usize>,
+        parts: &mut Parts,
+    ) {
+        let Self { simd, right: operand, result, .. } = *self;
         let steps = depth.len().div_ceil(STEP);
         let tiles = rows.len().div_ceil(ROWS);
         // A lone tile reads what is split once: a step at a time stays in the first cache.
         let by_steps = tiles == 1;
         let chunk = if by_steps { STEP } else { depth.len() };
         let chunks = depth.len().div_ceil(chunk);
-        let count = self.panels.len() * chunks;
+        let count = panels.len() * chunks;
         let splitting = |chunk_at: usize, to: *mut u16| match chunk_at < count {
             true => {
-                let panel = self.panels.start + chunk_at / chunks;
+                let panel = panels.start + chunk_at / chunks;
                 let first = depth.start + chunk_at % chunks * chunk;
-                Splitting::new(weight, simd, panel, first..depth.end.min(first + chunk), to)
+                Splitting::new(operand, simd, panel, first..depth.end.min(first + chunk), to)
             }
             false => Splitting::nothing(simd),
         };
         // The same in every step, so that the processor foresees all branches.
         let shares = Shares::new(STEP_PAIRS.div_ceil(tiles), ROWS.div_ceil(steps));
-        let (first, last) = (depth.start == 0, depth.end == weight.inputs);
+        let (first, last) = (depth.start == 0, depth.end == self.size.1);
         let mut scratch = Sums([0.0; ROWS * COLUMNS]);
         let left = parts.left.as_ptr();
         let mut right = parts.right.each_mut().map(|right| right.as_mut_ptr());
@@ -197,15 +261,15 @@ impl TileProduct<'_> {
         // SAFETY: the caller's promise; every tile has its rows and columns, and the registers
         // are configured.
         unsafe {
-            let finishing = Finishing::nothing(product, simd);
+            let finishing = Finishing::nothing(result, simd);
             let mut work = Work { splitting: splitting(0, right[0]), finishing };
             work.splitting.some(usize::MAX);
             if by_steps {
                 work.splitting = splitting(1, right[1]);
                 work.splitting.some(usize::MAX);
             }
-            for (i, panel) in self.panels.clone().enumerate() {
-                let columns = panel * COLUMNS..weight.outputs.min((panel + 1) * COLUMNS);
+            for (i, panel) in panels.clone().enumerate() {
+                let columns = panel * COLUMNS..result.width.min((panel + 1) * COLUMNS);
                 for tile in 0..tiles {
                     let first_row = rows.start + tile * ROWS;
                     let tile_rows = first_row..rows.end.min(first_row + ROWS);
@@ -250,34 +314,6 @@ impl TileProduct<'_> {
             work.finishing.some(ROWS);
         }
     }
-
-    /// Splits rows of `x`. Rows beyond the last keep what was there: rows of a register do not
-    /// mix, and nobody reads their sums.
-    #[inline(always)]
-    fn split_rows(&self, rows: &Range<usize>, depth: &Range<usize>, left: &mut [u16]) {
-        let (simd, inputs) = (self.simd, self.product.weight.inputs);
-        let steps = depth.len().div_ceil(STEP);
-        for (i, row) in rows.clone().enumerate() {
-            let from = &self.product.x[row * inputs..][depth.clone()];
-            let first = (i / TILE_ROWS * steps * LEFT_STEP) + i % TILE_ROWS * STEP;
-            for step in 0..steps {
-                let (k, to) = (step * STEP, first + step * LEFT_STEP);
-                let to = &mut left[to..to + 2 * TILE + STEP];
-                let first = LANES.min(from.len() - k);
-                let second = LANES.min(from.len() - k - first);
-                // SAFETY: so many numbers lie in the row; three times 32 numbers lie in `to`.
-                unsafe {
-                    let from = from.as_ptr().add(k);
-                    let low = split(simd.load_first(from, first));
-                    let high = split(simd.load_first(from.add(first), second));
-                    let to = to.as_mut_ptr();
-                    store_512(upper_halves(low.0, high.0), to);
-                    store_512(upper_halves(low.1, high.1), to.add(TILE));
-                    store_512(upper_halves(low.2, high.2), to.add(2 * TILE));
-                }
-            }
-        }
-    }
 }
 
 /// What the vector units do in the six parts of a step.
@@ -315,77 +351,9 @@ impl Work<'_> {
     }
 }
 
-/// Splits some inputs of a panel of a weight, `[inputs, 32]`, a little at a time.
-struct Splitting {
-    simd: Avx512,
-    /// The first of the inputs.
-    from: *const f32,
-    inputs: usize,
-    to: *mut u16,
-    /// Pairs of inputs: the next one, and the end.
-    next: usize,
-    end: usize,
-}
-
-impl Splitting {
-    /// - `to`: room for these inputs of the panel
-    #[inline(always)]
-    fn new(
-        weight: &PackedMatrix,
-        simd: Avx512,
-        panel: usize,
-        depth: Range<usize>,
-        to: *mut u16,
-    ) -> Self {
-        let first = panel * weight.inputs + depth.start;
-        let from = weight.panels[first * COLUMNS..][..depth.len() * COLUMNS].as_ptr();
-        let end = depth.len().div_ceil(STEP) * STEP_PAIRS;
-        Self { simd, from, inputs: depth.len(), to, next: 0, end }
-    }
-
-    fn nothing(simd: Avx512) -> Self {
-        let (from, to) = (std::ptr::null(), std::ptr::null_mut());
-        Self { simd, from, inputs: 0, to, next: 0, end: 0 }
-    }
-
-    /// The next `count` pairs of inputs, if there are so many.
-    ///
-    /// # Safety
-    /// There must be room at `to`.
-    #[inline(always)]
-    unsafe fn some(&mut self, count: usize) {
-        let Self { simd, inputs, .. } = *self;
-        let end = self.end.min(self.next.saturating_add(count));
-        while self.next < end {
-            let (k, step, row) = (2 * self.next, self.next / STEP_PAIRS, self.next % STEP_PAIRS);
-            let from = self.from.wrapping_add(k * COLUMNS);
-            let ahead = from.wrapping_add(AHEAD * COLUMNS);
-            // SAFETY: 32 numbers lie in the panel where an input is one of it; three times
-            // 2 registers lie in the step of `to`.
-            unsafe {
-                let to = self.to.add(step * RIGHT_STEP + row * STEP);
-                for half in [0, LANES] {
-                    let zero = simd.splat(0.0);
-                    let even = if k < inputs { simd.load(from.add(half)) } else { zero };
-                    let odd =
-                        if k + 1 < inputs { simd.load(from.add(COLUMNS + half)) } else { zero };
-                    simd.prefetch(ahead.wrapping_add(half));
-                    simd.prefetch(ahead.wrapping_add(COLUMNS + half));
-                    let (even, odd) = (split(even), split(odd));
-                    let to = to.add(half / LANES * TILE);
-                    store_512(pair(even.0, odd.0), to);
-                    store_512(pair(even.1, odd.1), to.add(2 * TILE));
-                    store_512(pair(even.2, odd.2), to.add(4 * TILE));
-                }
-            }
-            self.next += 1;
-        }
-    }
-}
-
 /// Makes results of the sums of a tile (bias, activation, residual), a little at a time.
 struct Finishing<'a> {
-    product: Product<'a>,
+    result: Output<'a>,
     simd: Avx512,
     sums: *const f32,
     rows: Range<usize>,
@@ -395,8 +363,8 @@ struct Finishing<'a> {
 }
 
 impl<'a> Finishing<'a> {
-    fn nothing(product: Product<'a>, simd: Avx512) -> Self {
-        Self { product, simd, sums: std::ptr::null(), rows: 0..0, columns: 0..0, next: 0 }
+    fn nothing(result: Output<'a>, simd: Avx512) -> Self {
+        Self { result, simd, sums: std::ptr::null(), rows: 0..0, columns: 0..0, next: 0 }
     }
 
     /// The next tile; the one before must be finished.
@@ -412,15 +380,15 @@ impl<'a> Finishing<'a> {
     /// Rows and columns must lie in the output and belong to this part; the sums must be there.
     #[inline(always)]
     unsafe fn some(&mut self, count: usize) {
-        let (simd, Product { weight, epilogue, pre, out, .. }) = (self.simd, self.product);
-        let Epilogue { bias, activation, residual } = epilogue;
+        let simd = self.simd;
+        let Output { bias, activation, residual, derivative, pre, out, width } = self.result;
         let end = self.rows.len().min(self.next + count);
         while self.next < end {
             let (row, mut at) = (self.rows.start + self.next, 0);
             while at < self.columns.len() {
                 let count = LANES.min(self.columns.len() - at);
                 let column = self.columns.start + at;
-                let place = row * weight.outputs + column;
+                let place = row * width + column;
                 // SAFETY: `count` numbers from here on lie in all of these.
                 unsafe {
                     let mut y = simd.load(self.sums.add(self.next * COLUMNS + at));
@@ -434,71 +402,20 @@ impl<'a> Finishing<'a> {
                         y = activation.vector(simd, y);
                     }
                     if let Some(residual) = residual {
-                        y = simd.add(y, simd.load_first(residual.as_ptr().add(place), count));
+                        y = simd.add(y, simd.load_first(residual.get().add(place), count));
+                    }
+                    if let Some((function, pre)) = derivative {
+                        let pre = simd.load_first(pre.as_ptr().add(place), count);
+                        y = simd.mul(y, function.derivative(simd, pre));
                     }
                     simd.store_first(y, out.get().add(place), count);
-                    prefetch_to_write(out.get().wrapping_add(place + ROWS_AHEAD * weight.outputs));
+                    prefetch_to_write(out.get().wrapping_add(place + ROWS_AHEAD * width));
                 }
                 at += LANES;
             }
             self.next += 1;
         }
     }
-}
-
-/// The bits of single precision that are a number in bf16.
-const UPPER: i32 = 0xFFFF_0000_u32 as i32;
-
-/// `h`, `m`, `l` in the upper halves; what is in the lower ones is not part of them.
-///
-/// # Safety
-/// AVX-512F.
-#[inline(always)]
-unsafe fn split(x: __m512) -> (__m512i, __m512i, __m512i) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let mask = _mm512_set1_epi32(UPPER);
-        let bits = _mm512_castps_si512(x);
-        let rest = _mm512_sub_ps(x, _mm512_castsi512_ps(_mm512_and_si512(bits, mask)));
-        let rest_bits = _mm512_castps_si512(rest);
-        let last = _mm512_sub_ps(rest, _mm512_castsi512_ps(_mm512_and_si512(rest_bits, mask)));
-        (bits, rest_bits, _mm512_castps_si512(last))
-    }
-}
-
-/// The upper halves of both, number by number: those of `even` in even places.
-///
-/// # Safety
-/// AVX-512F.
-#[inline(always)]
-unsafe fn pair(even: __m512i, odd: __m512i) -> __m512i {
-    // SAFETY: the caller's promise. 0xEA: `(odd & UPPER) | even`.
-    unsafe {
-        let even = _mm512_srli_epi32::<16>(even);
-        _mm512_ternarylogic_epi32::<0xEA>(odd, _mm512_set1_epi32(UPPER), even)
-    }
-}
-
-/// The upper halves of `low`, then those of `high`.
-///
-/// # Safety
-/// AVX-512F.
-#[inline(always)]
-unsafe fn upper_halves(low: __m512i, high: __m512i) -> __m512i {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let low = _mm512_cvtepi32_epi16(_mm512_srli_epi32::<16>(low));
-        let high = _mm512_cvtepi32_epi16(_mm512_srli_epi32::<16>(high));
-        _mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high)
-    }
-}
-
-/// # Safety
-/// 32 numbers must be writable at `to`; AVX-512F.
-#[inline(always)]
-unsafe fn store_512(numbers: __m512i, to: *mut u16) {
-    // SAFETY: the caller's promise.
-    unsafe { _mm512_storeu_si512(to.cast(), numbers) }
 }
 
 /// Asks for the line at `at`, which is written soon; any address will do.

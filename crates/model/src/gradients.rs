@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use polyhead_compute::Buffer;
+use polyhead_compute::{Buffer, Team};
 
 use crate::parameter_store::TrainableLayout;
 
@@ -19,8 +19,8 @@ impl Gradients {
     }
 
     /// Sets all to zero, for the next step.
-    pub fn clear(&mut self) {
-        self.values.fill(0.0);
+    pub fn clear(&mut self, team: &Team) {
+        self.values.clear(team);
     }
 
     /// Which parameters have one, and where.

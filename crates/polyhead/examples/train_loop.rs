@@ -51,7 +51,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let mut losses = vec![0.0; objectives.len()];
 
         threads.team(|team| {
-            gradients.clear();
+            gradients.clear(team);
             network.forward(team, &input, mode, &depth, &active, &mut pass);
 
             // One loss per task; what is minimised is their sum (all weights are 1 here).

@@ -194,9 +194,9 @@ impl Learner {
         let mut accuracies = vec![RunningAccuracy::default(); wanted.len()];
         let mode = Mode::Train { seed: self.seed, step };
 
-        self.gradients.clear();
         let Self { network, objectives, gradients, depth, pass, forward_times, .. } = self;
         threads.team(|team| {
+            gradients.clear(team);
             // Something to do only in the first step of a new learner.
             network.prepare_backward(team, depth);
             for (index, part) in parts.iter().enumerate() {

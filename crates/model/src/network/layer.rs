@@ -4,8 +4,8 @@
 use std::ops::Range;
 
 use polyhead_compute::{
-    Activation, Buffer, Dropout, Isa, PackedMatrix, Team, activation_backward, attention_backward,
-    attention_training, bias_gradient, dropout, layer_norm_backward, linear_keeping,
+    Activation, Buffer, Dropout, Isa, PackedMatrix, Team, attention_backward, attention_training,
+    bias_gradient, dropout_to, input_gradient, layer_norm_backward, linear_keeping,
     residual_layer_norm, weight_gradient,
 };
 
@@ -294,13 +294,13 @@ impl TrainableLayer {
             dsum,
             places.output_norm.gradients(gradients),
         );
-        dbranch.copy_from_slice(dsum);
-        dropout(team, isa, &pass.output_dropout(index), tokens, dbranch);
+        dropout_to(team, isa, &pass.output_dropout(index), tokens, dsum, dbranch);
         places.output.gradients(team, isa, dbranch, &kept.intermediate, gradients);
-        gradient_of_input(team, dbranch, &transposed.output, None, dintermediate);
-        activation_backward(team, isa, config.activation, &kept.pre, dintermediate);
+        let derivative = Some((config.activation, &kept.pre[..]));
+        input_gradient(team, dbranch, &transposed.output, None, derivative, dintermediate);
         places.intermediate.gradients(team, isa, dintermediate, &kept.attended, gradients);
-        gradient_of_input(team, dintermediate, &transposed.intermediate, Some(dsum), dattended);
+        let weight = &transposed.intermediate;
+        input_gradient(team, dintermediate, weight, Some(dsum), None, dattended);
 
         // Attention: attended = norm(dropout(attention_output(context)) + x).
         layer_norm_backward(
@@ -313,11 +313,10 @@ impl TrainableLayer {
             dsum,
             places.attention_norm.gradients(gradients),
         );
-        dbranch.copy_from_slice(dsum);
-        dropout(team, isa, &pass.attention_output_dropout(index), tokens, dbranch);
+        dropout_to(team, isa, &pass.attention_output_dropout(index), tokens, dsum, dbranch);
         places.attention_output.gradients(team, isa, dbranch, &kept.context, gradients);
         let dcontext = dattended;
-        gradient_of_input(team, dbranch, &transposed.attention_output, None, dcontext);
+        input_gradient(team, dbranch, &transposed.attention_output, None, None, dcontext);
         attention_backward(
             team,
             isa,
@@ -333,21 +332,9 @@ impl TrainableLayer {
         places.query_key_value.gradients(team, isa, dquery_key_value, x, gradients);
         if below {
             let weight = &transposed.query_key_value;
-            gradient_of_input(team, dquery_key_value, weight, Some(dsum), dhidden);
+            input_gradient(team, dquery_key_value, weight, Some(dsum), None, dhidden);
         }
     }
-}
-
-/// `dx = dout · W (+ residual)`
-fn gradient_of_input(
-    team: &Team,
-    dout: &[f32],
-    transposed: &PackedMatrix,
-    residual: Option<&[f32]>,
-    dx: &mut [f32],
-) {
-    let epilogue = polyhead_compute::Epilogue { residual, ..Default::default() };
-    polyhead_compute::linear(team, dout, transposed, epilogue, dx);
 }
 
 impl LinearPlace {

@@ -5,8 +5,8 @@
 use std::ops::Range;
 
 use polyhead_compute::{
-    Activation, Dropout, Epilogue, Isa, PackedMatrix, Team, activation_backward, bias_gradient,
-    layer_norm_backward, linear, linear_keeping, residual_layer_norm, weight_gradient,
+    Activation, Dropout, Isa, PackedMatrix, Team, activation_backward, bias_gradient,
+    input_gradient, layer_norm_backward, linear_keeping, residual_layer_norm, weight_gradient,
 };
 
 use crate::gradients::Gradients;
@@ -91,7 +91,7 @@ impl TrainableLinear {
         residual: Option<&[f32]>,
         dx: &mut [f32],
     ) {
-        linear(team, dout, &self.transposed, Epilogue { residual, ..Epilogue::default() }, dx);
+        input_gradient(team, dout, &self.transposed, residual, None, dx);
     }
 }
 
