@@ -67,6 +67,15 @@ class Column:
         texts = ["–" if value is None else self.form.format(value) for value in values]
         return [f"**{text}**" if text == best else text for text in texts]
 
+    def ahead(self, rows: dict[str, dict], of: str) -> list[str]:
+        """Names of the rows that print a better number than this one."""
+        values = {name: self.value(row) for name, row in rows.items()}
+        own = values[of]
+        if not self.best or own is None:
+            return []
+        known = {name: value for name, value in values.items() if value is not None and self.form.format(value) != self.form.format(own)}
+        return [name for name, value in known.items() if self.best(value, own) == value]
+
 
 class Spread(Column):
     """The slowest and the fastest round."""
@@ -74,8 +83,11 @@ class Spread(Column):
     def cells(self, rows: list[dict]) -> list[str]:
         return ["{min:.1f}–{max:.1f}".format_map(self.value(row)) for row in rows]
 
+    def ahead(self, rows: dict[str, dict], of: str) -> list[str]:
+        return []
 
-def speed_table(rows: dict[str, dict]) -> str:
+
+def speed_columns() -> list[Column]:
     """Texts and tokens a second, memory, likeness to the base."""
     columns = []
     for name in CORPORA:
@@ -88,17 +100,17 @@ def speed_table(rows: dict[str, dict]) -> str:
     columns.append(Column("peak MB", lambda row: row["peak_memory_mb"], "{:,.0f}", min))
     for key in ("mean", "worst"):
         columns.append(Column(f"cosine, {key}", lambda row, key=key: row["cosine"] and row["cosine"][key], "{:.4f}"))
-    return table(rows, columns)
+    return columns
 
 
-def latency_table(rows: dict[str, dict]) -> str:
+def latency_columns(rows: dict[str, dict]) -> list[Column]:
     """Milliseconds for one text, by its tokens."""
     columns = []
     for tokens in next(iter(rows.values()))["latency"]:
         columns.append(Column(f"{tokens} tokens, p50 ms", lambda row, n=tokens: row["latency"][n]["p50_ms"], "{:.2f}", min))
         if tokens == P99_TOKENS:
             columns.append(Column("p99 ms", lambda row, n=tokens: row["latency"][n]["p99_ms"], "{:.2f}", min))
-    return table(rows, columns)
+    return columns
 
 
 def table(rows: dict[str, dict], columns: list[Column]) -> str:
@@ -107,6 +119,18 @@ def table(rows: dict[str, dict], columns: list[Column]) -> str:
     cells = zip(rows, *(column.cells(list(rows.values())) for column in columns))
     lines = [head, ["---", *["---:"] * len(columns)], *cells]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def ahead(rows: dict[str, dict], ours: list[str]) -> str:
+    """Where other rows have better numbers than ours, row by row."""
+    columns = [column for column in [*speed_columns(), *latency_columns(rows)] if column.title not in ("tokens/s", "ratio")]
+    lines = []
+    for own in ours:
+        others = {name: row for name, row in rows.items() if name == own or name not in ours}
+        better = [(column.title, column.ahead(others, own)) for column in columns]
+        places = "; ".join(f"{title}: {', '.join(names)}" for title, names in better if names)
+        lines.append(f"Others ahead of `{own}`: {places or 'nowhere'}.")
+    return "\n\n".join(lines)
 
 
 def disturbance(passes: list[dict]) -> str:

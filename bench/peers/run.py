@@ -268,9 +268,11 @@ def page(facts: dict, workers: list[Worker], rows: dict[str, dict]) -> str:
             f"Polyhead at {facts['commit'][:12]}{changes}, {facts['rustc']}; {versions}.",
             results.disturbance(list(chain(*(one for worker in workers for one in worker.passes.values())))),
             "",
-            results.speed_table(rows),
+            results.table(rows, results.speed_columns()),
             "",
-            results.latency_table(rows),
+            results.table(rows, results.latency_columns(rows)),
+            "",
+            results.ahead(rows, [name for name in backends.POLYHEAD if name in rows]),
         ]
     )
 
