@@ -1,12 +1,15 @@
 """What a server must live through. Each function gets a bench and returns what is wrong, and a line about what was found."""
 
+import json
 import signal
 import socket
+import threading
 import time
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from generator import embeddings, errors, finish, latency, texts
-from server import Server
+from server import Memory, Server
 
 if TYPE_CHECKING:
     from run import Bench
@@ -136,4 +139,70 @@ def idle_connections(bench: "Bench") -> Found:
     return wrong, f"others: {found['throughput']:.0f}/s, p99 {latency(found, 'short')['p99']:.0f} ms; {grown:.0f} MB more; gauges back at rest"
 
 
-FAULTS = (terminate_under_load, kill_and_restart, dropped_connections, slow_headers, idle_connections)
+def memory_limit(bench: "Bench") -> Found:
+    """A limit on the server's memory while 24 clients ask for its largest answers, half of them without reading."""
+    wrong, limit = [], 1536 << 20
+    with bench.server(wrapper=("prlimit", f"--data={limit}")) as server:
+        rest = server.gauges()
+        body = json.dumps({"inputs": ["the train to the coast leaves at seven " * 30] * 150}).encode()
+        head = f"POST /embed_all HTTP/1.1\r\nhost: greedy\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n".encode()
+        deaf = []
+        for _ in range(12):
+            one = socket.create_connection((server.host, server.port))
+            one.sendall(head + body)
+            deaf.append(one)
+        statuses = Counter()
+
+        def greedy() -> None:
+            end = time.monotonic() + max(20 * bench.scale, 5)
+            while time.monotonic() < end:
+                try:
+                    status, _ = server.ask("POST", "/embed_all", body, timeout=60)
+                except OSError as error:
+                    status = type(error).__name__
+                statuses[status] += 1
+                if status != 200:
+                    time.sleep(0.2)
+
+        clients = [threading.Thread(target=greedy) for _ in range(12)]
+        with Memory(server) as memory:
+            for client in clients:
+                client.start()
+            for client in clients:
+                client.join()
+        for one in deaf:
+            one.close()
+        if server.process.poll() is not None:
+            return [f"the server has ended with {server.process.returncode}"], f"statuses {dict(statuses)}"
+        if set(statuses) - {200, 429}:
+            wrong.append(f"statuses {dict(statuses)}")
+        differ = server.settles(rest)
+        if differ:
+            wrong.append(f"gauges: {differ}")
+        if not server.works():
+            wrong.append("the next request gets no answer")
+    return wrong, f"at most {memory.peak:.0f} MB with a limit of {limit >> 20}; statuses {dict(statuses)}; gauges back at rest"
+
+
+def reload_under_load(bench: "Bench") -> Found:
+    """SIGHUP five times while 16 clients ask: no request without its answer."""
+    wrong = []
+    with bench.server() as server:
+        rest, before = server.gauges(), server.metrics().get("reloads_total", 0)
+        load = bench.generator.start(server.address, embeddings(texts(200, 20), "short"), clients=16, seconds=6)
+        for _ in range(5):
+            time.sleep(1)
+            server.process.send_signal(signal.SIGHUP)
+        found = finish(load)
+        reloads = server.metrics().get("reloads_total", 0) - before
+        differ = server.settles(rest)
+        if reloads < 1:
+            wrong.append("no model was loaded again")
+        if errors(found):
+            wrong.append(f"requests without an answer: {errors(found)}")
+        if differ:
+            wrong.append(f"gauges: {differ}")
+    return wrong, f"{reloads:.0f} reloads, {found['statuses'].get('200', 0)} answers, p99 {latency(found, 'short')['p99']:.0f} ms"
+
+
+FAULTS = (terminate_under_load, kill_and_restart, dropped_connections, slow_headers, idle_connections, memory_limit, reload_under_load)

@@ -60,9 +60,10 @@ class Bench:
         self.generator = Generator(arguments.load, folder)
         self.requests = embeddings(texts(1000, 20), "short")
 
-    def server(self, *arguments: str, port: int = 0, model: str | None = None) -> Server:
+    def server(self, *arguments: str, port: int = 0, model: str | None = None, wrapper: tuple[str, ...] = ()) -> Server:
         """A fresh one; its log, a line for each request as by default, goes into a file."""
-        return Server.polyhead(self.binary, model or self.model, *self.server_arguments, *arguments, port=port, log=self.folder / "server.log")
+        log = self.folder / "server.log"
+        return Server.polyhead(self.binary, model or self.model, *self.server_arguments, *arguments, port=port, log=log, wrapper=wrapper)
 
     def seconds(self, full: float, least: float = 2.0) -> float:
         return max(full * self.scale, least)

@@ -31,9 +31,9 @@ class Server:
         self.start_seconds = time.monotonic() - begun
 
     @classmethod
-    def polyhead(cls, binary: Path, model: str | None, *arguments: str, port: int = 0, log: Path | None = None) -> "Server":
-        """`polyhead serve`; without a model, the built-in one."""
-        return cls([str(binary), "serve", *([model] if model else []), "--port", str(port), *arguments], log)
+    def polyhead(cls, binary: Path, model: str | None, *arguments: str, port: int = 0, log: Path | None = None, wrapper: tuple[str, ...] = ()) -> "Server":
+        """`polyhead serve`; without a model, the built-in one. `wrapper` is a command that becomes this one."""
+        return cls([*wrapper, str(binary), "serve", *([model] if model else []), "--port", str(port), *arguments], log)
 
     def __enter__(self) -> "Server":
         return self

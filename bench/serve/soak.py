@@ -98,7 +98,7 @@ def random_request(generator: random.Random, tasks: list[str]) -> tuple[str, dic
         return " ".join(generator.choices(WORDS, k=int(generator.paretovariate(0.8)) % 180 + 1))
 
     inputs = [text() for _ in range(min(int(generator.paretovariate(1.2)), 40))]
-    match generator.randrange(5):
+    match generator.randrange(6):
         case 0:
             return "/v1/embeddings", {"input": inputs, "encoding_format": generator.choice(["float", "base64"]), "truncate": True}
         case 1:
@@ -107,6 +107,8 @@ def random_request(generator: random.Random, tasks: list[str]) -> tuple[str, dic
             return "/embed", {"inputs": inputs, "truncate": True}
         case 3:
             return "/tokenize", {"inputs": inputs}
+        case 4:
+            return "/embed_all", {"inputs": inputs, "truncate": True}
         case _:
             return "/similarity", {"inputs": {"source_sentence": text(), "sentences": inputs}, "parameters": {"truncate": True}}
 

@@ -19,6 +19,7 @@ mod probes;
 mod problem;
 mod read;
 mod request_id;
+mod room;
 mod routes;
 mod server;
 mod settings;

@@ -27,6 +27,7 @@
 pub mod answer_body;
 mod engine;
 mod http;
+mod panics;
 
 pub use polyhead_model::{Answer, NotFinite, OnTruncate, Prompt, TaskAnswer, TextAnswer, Vectors};
 
@@ -37,3 +38,4 @@ pub use engine::{
 #[doc(hidden)]
 pub use engine::{Fault, Faults};
 pub use http::{ApiKey, HttpSettings, Server, Stopped, TokenIds, openapi_json};
+pub use panics::log_panics;

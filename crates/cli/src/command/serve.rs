@@ -81,6 +81,7 @@ pub(crate) fn run(args: ServeArgs) -> Result<()> {
         return check(&start()?, &settings);
     }
     log_to_stderr(args.manners.log_format, args.load.quiet)?;
+    polyhead_serve::log_panics();
     allocator::keep_little();
     let threads = args.load.threads.expected();
     let runtime = runtime::Builder::new_multi_thread()

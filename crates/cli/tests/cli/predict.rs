@@ -324,3 +324,26 @@ fn only_the_same_work_is_gone_on_with() {
     assert!(run.err.contains("note: a.jsonl: complete, but nothing says of which"), "{}", run.err);
     assert_eq!(fs::read_to_string(folder.path("a.jsonl")).unwrap(), lines);
 }
+
+#[test]
+fn heads_answer_from_a_folder_of_8_bits() {
+    let folder = every_kind();
+    folder.run(&["quantize", "run", "-o", "small"]).ok();
+    let answers = |model: &str, precision: &str| {
+        let texts = ["the soup", "the scene", "soup", "a scene"];
+        let args = ["predict", model, "--precision", precision];
+        folder.run(&[&args[..], &texts].concat()).ok().json_lines()
+    };
+    let exact = answers("run", "f32");
+    for (model, precision) in [("run", "int8"), ("small", "f32"), ("small", "int8")] {
+        let found = answers(model, precision);
+        assert_eq!(found.len(), exact.len());
+        for (found, exact) in found.iter().zip(&exact) {
+            assert_eq!(keys(&found["tasks"]), keys(&exact["tasks"]));
+            // The tiny model is sure of its topics, and 8 bits do not change its mind.
+            let label = |row: &Value| row["tasks"]["topic"]["label"].clone();
+            assert_eq!(label(found), label(exact), "{model}, {precision}: {found}");
+        }
+        assert_ne!(found, exact, "{model}, {precision}: 8 bits change probabilities a little");
+    }
+}

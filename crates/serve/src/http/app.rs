@@ -1,12 +1,9 @@
 //! What all handlers share.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tokio::sync::Semaphore;
-
 use super::metrics::Metrics;
-use super::read::ROOM_UNIT;
+use super::room::Room;
 use super::settings::HttpSettings;
 use crate::{Engine, EngineState};
 
@@ -15,18 +12,20 @@ pub(crate) struct App {
     pub(crate) engine: Engine,
     pub(crate) settings: HttpSettings,
     pub(crate) metrics: Metrics,
-    /// Room for bodies, in units of [`ROOM_UNIT`] bytes.
-    pub(crate) body_room: Arc<Semaphore>,
+    /// For bodies that are being read or worked on.
+    pub(crate) body_room: Room,
+    /// For answers that clients have not taken yet.
+    pub(crate) answer_room: Room,
     /// Whether the server has been told to stop.
     draining: AtomicBool,
 }
 
 impl App {
     pub(crate) fn new(engine: Engine, settings: HttpSettings) -> Self {
-        let units = settings.max_bodies.div_ceil(ROOM_UNIT).min(Semaphore::MAX_PERMITS);
         Self {
             metrics: Metrics::new(engine.clone()),
-            body_room: Arc::new(Semaphore::new(units)),
+            body_room: Room::new("bodies of all requests", settings.max_bodies),
+            answer_room: Room::new("answers to all requests", settings.max_answers),
             draining: AtomicBool::new(false),
             engine,
             settings,

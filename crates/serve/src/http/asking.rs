@@ -1,5 +1,6 @@
 //! What every route with a model does: ask the engine, count, and say what it took.
 
+use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -8,6 +9,7 @@ use tokio::task::spawn_blocking;
 use super::app::App;
 use super::inputs::Piece;
 use super::problem::{Kind, Problem};
+use super::room::Taken;
 use super::settings::TokenIds;
 use crate::{Answers, Ask, AskError, AskText, Lane, OnTruncate, Timing};
 
@@ -27,7 +29,7 @@ pub(crate) struct Facts {
 
 /// A good answer: JSON, and what it took.
 pub(crate) struct Answered {
-    json: Vec<u8>,
+    json: Bytes,
     facts: Facts,
 }
 
@@ -35,20 +37,38 @@ pub(crate) struct Answered {
 /// take milliseconds, and others would wait.
 const NUMBERS_AT_ONCE: usize = 64 << 10;
 
+/// About what a number of a vector takes as JSON.
+const BYTES_PER_NUMBER: usize = 12;
+
 impl Answered {
-    /// - `write`: the answer as JSON
+    /// - `write`: the answer as JSON, for which there is room
     pub(crate) async fn new(
+        app: &App,
         facts: Facts,
         write: impl FnOnce() -> Result<Vec<u8>, Problem> + Send + 'static,
     ) -> Result<Self, Problem> {
+        let room = room_for_answer(app, facts.numbers * BYTES_PER_NUMBER)?;
         let json = match facts.numbers > NUMBERS_AT_ONCE {
             true => spawn_blocking(write)
                 .await
                 .map_err(|_| Problem::new(Kind::Internal, "answer: writing it panicked"))??,
             false => write()?,
         };
-        Ok(Self { json, facts })
+        let room = app.answer_room.fit(room, json.len())?;
+        Ok(Self { json: room.hold(json), facts })
     }
+}
+
+/// Room for an answer of about so many bytes, before it is written.
+pub(crate) fn room_for_answer(app: &App, bytes: usize) -> Result<Taken, Problem> {
+    let limit = app.answer_room.limit();
+    if bytes > limit {
+        let message = format!(
+            "answer: expected at most {limit} bytes, found about {bytes}: ask for less at a time"
+        );
+        return Err(Problem::new(Kind::RequestTooLarge, message));
+    }
+    app.answer_room.take(bytes)
 }
 
 impl IntoResponse for Answered {
@@ -68,8 +88,9 @@ pub(crate) fn to_json(answer: &impl Serialize) -> Result<Vec<u8>, Problem> {
 }
 
 /// An answer of JSON bytes.
-pub(crate) fn json_response(json: Vec<u8>) -> Response {
-    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], json).into_response()
+pub(crate) fn json_response(json: impl Into<Body>) -> Response {
+    let headers = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+    (headers, json.into()).into_response()
 }
 
 /// Says how many inputs were cut.

@@ -89,7 +89,7 @@ impl IntoResponses for TeiProblems {
 
 impl IntoResponses for TeiTokenizeProblems {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        responses(Family::Tei, &[&BODY, &TEXTS])
+        responses(Family::Tei, &[&BODY, &TEXTS, &[Kind::RequestTooLarge]])
     }
 }
 

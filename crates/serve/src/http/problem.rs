@@ -45,7 +45,7 @@ pub(crate) enum Kind {
     UnknownTask,
     /// A model that is not served here.
     UnknownModel,
-    /// More tokens than the queue ever has room for.
+    /// More tokens than the queue ever has room for, or an answer of more bytes than there may be.
     RequestTooLarge,
     /// More bytes than a body may have.
     BodyTooLarge,
@@ -61,7 +61,7 @@ pub(crate) enum Kind {
     Key,
     /// The queue has no room now.
     QueueFull,
-    /// There is no room for another body now.
+    /// There is no room for another body, or another answer, now.
     MemoryFull,
     /// What this model cannot do, asked in the way of text-embeddings-inference.
     Unsupported,

@@ -9,20 +9,17 @@ use axum::http::{HeaderMap, header};
 use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::app::App;
 use super::problem::{Kind, Problem};
-
-/// Bytes of one permit of [`App::body_room`], which counts in 32 bits.
-pub(crate) const ROOM_UNIT: usize = 1024;
+use super::room::Taken;
 
 /// The body of a request as `T`, and its place among the bodies in memory.
 pub(crate) struct JsonBody<T> {
     pub(crate) value: T,
     /// Given back when the request has been answered, since texts live as long.
-    pub(crate) room: OwnedSemaphorePermit,
+    pub(crate) room: Taken,
 }
 
 impl<T: DeserializeOwned> FromRequest<Arc<App>> for JsonBody<T> {
@@ -43,13 +40,13 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for JsonBody<T> {
 }
 
 /// What can be said of a body before it is read.
-fn admit(app: &App, headers: &HeaderMap) -> Result<OwnedSemaphorePermit, Problem> {
+fn admit(app: &App, headers: &HeaderMap) -> Result<Taken, Problem> {
     expect_json(headers)?;
     let limit = app.settings.max_body;
     match content_length(headers) {
         Some(length) if length > limit as u64 => Err(too_large(limit)),
-        Some(length) => reserve(app, length as usize),
-        None => reserve(app, limit),
+        Some(length) => app.body_room.take(length as usize),
+        None => app.body_room.take(limit),
     }
 }
 
@@ -71,16 +68,6 @@ fn content_length(headers: &HeaderMap) -> Option<u64> {
 
 fn too_large(limit: usize) -> Problem {
     Problem::new(Kind::BodyTooLarge, format!("body: expected at most {limit} bytes"))
-}
-
-/// Room for a body, or none now: a request never waits with half of its body in memory.
-fn reserve(app: &App, bytes: usize) -> Result<OwnedSemaphorePermit, Problem> {
-    let units = u32::try_from(bytes.div_ceil(ROOM_UNIT)).unwrap_or(u32::MAX);
-    app.body_room.clone().try_acquire_many_owned(units).map_err(|_| {
-        let limit = app.settings.max_bodies;
-        let message = format!("bodies of all requests: expected at most {limit} bytes, try later");
-        Problem::new(Kind::MemoryFull, message).retry_after(Duration::from_secs(1))
-    })
 }
 
 async fn receive(mut body: Body, limit: usize, patience: Duration) -> Result<Vec<u8>, Problem> {

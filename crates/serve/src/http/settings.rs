@@ -23,6 +23,8 @@ pub struct HttpSettings {
     pub max_connections: usize,
     /// Bytes of all bodies that are being read or worked on.
     pub max_bodies: usize,
+    /// Bytes of all answers that clients have not taken yet, and so of one.
+    pub max_answers: usize,
     /// A request of more texts than this goes to the bulk lane by itself.
     pub interactive_texts: usize,
     /// Whether inputs may be token ids.
@@ -66,6 +68,7 @@ impl Default for HttpSettings {
             max_inputs: 2048,
             max_connections: 1024,
             max_bodies: 256 << 20,
+            max_answers: 512 << 20,
             interactive_texts: 8,
             token_ids: TokenIds::Refuse,
             tei_on_truncate: OnTruncate::Cut,

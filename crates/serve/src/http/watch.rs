@@ -82,7 +82,8 @@ fn method_name(method: &Method) -> &'static str {
     }
 }
 
-/// A panic of a handler: its message may hold a text, so it stays where it is.
+/// A panic of a handler: its message may hold a text, so it goes nowhere (nor to the log:
+/// [`log_panics`](crate::log_panics)).
 pub(crate) fn panicked(_: Box<dyn Any + Send>) -> Response {
     Problem::new(Kind::Internal, "internal error: please report it with the request id")
         .into_response()

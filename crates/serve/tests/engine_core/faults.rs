@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use polyhead_model::{LoadOptions, MultiTaskModel};
+use polyhead_compute::StoredTensor;
+use polyhead_model::{EncodeOptions, LoadOptions, MultiTaskModel};
 use polyhead_serve::{Ask, AskError, Engine, EngineSettings, EngineState};
 
 use crate::{ask, assert_idle, folder, load, occupy, start, texts, until, with_faults};
@@ -122,6 +123,38 @@ async fn a_model_that_does_not_load_again_is_said_and_tried_again() {
     broken.store(false, Ordering::Relaxed);
     until(|| engine.state() == EngineState::Ready).await;
     engine.ask(Ask::texts(["a"])).await.unwrap();
+    assert_idle(&engine);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_weight_of_the_encoder_is_isolated_to_the_texts_that_read_it() {
+    // One row of the table of words, which most texts do not read.
+    let damaged = || {
+        let mut folder = folder();
+        let word = Engine::start(load, EngineSettings::default()).unwrap().model();
+        let tokens = word.encoder().tokenize(&["leaves"], &EncodeOptions::default()).unwrap();
+        let id = tokens.sequence(0)[1] as usize;
+        let words = &mut folder.parameters[0];
+        assert!(words.name.ends_with("word_embeddings.weight"), "{}", words.name);
+        let mut values = words.tensor.to_vec();
+        let width = words.shape[1];
+        values[id * width..(id + 1) * width].fill(f32::NAN);
+        words.tensor = StoredTensor::from_f32(words.shape.clone(), &values);
+        MultiTaskModel::from_folder(folder, &LoadOptions::default().threads(2))
+    };
+    let engine = Engine::start(damaged, with_faults()).unwrap();
+    let healthy = start(with_faults());
+    let busy = occupy(&engine, 100).await;
+    let bad = ask(&engine, Ask::texts(["the train", "the leaves"]));
+    let good = ask(&engine, Ask::texts(["the train", "naïve 42"]));
+    until(|| engine.counters().queued_requests == 3).await;
+    busy.await.unwrap().unwrap();
+    let error = bad.await.unwrap().map(|_| ()).unwrap_err();
+    assert!(matches!(error, AskError::NotFinite { index: 1, .. }), "{error}");
+    let (good, expected) = (good.await.unwrap().unwrap(), Ask::texts(["the train", "naïve 42"]));
+    let expected = healthy.ask(expected).await.unwrap();
+    assert_eq!(format!("{:?}", good.texts), format!("{:?}", expected.texts));
+    assert_eq!((engine.state(), engine.counters().restarts), (EngineState::Ready, 0));
     assert_idle(&engine);
 }
 

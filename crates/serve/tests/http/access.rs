@@ -1,6 +1,8 @@
 //! Keys, other origins, probes, metrics, request ids: what stands around the routes.
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use polyhead_serve::ApiKey;
+use sha2::{Digest, Sha256};
 
 use crate::Fixture;
 
@@ -155,5 +157,16 @@ async fn the_page_needs_nothing_from_elsewhere() {
     assert_eq!(reply.header("content-type"), Some("text/html; charset=utf-8"));
     let policy = reply.header("content-security-policy").unwrap();
     assert!(policy.starts_with("default-src 'none'"), "{policy}");
+    // A browser runs nothing whose hash is not there.
+    let page = String::from_utf8(reply.body.clone()).unwrap();
+    for tag in ["script", "style"] {
+        let (_, from) = page.split_once(&format!("<{tag}")).unwrap();
+        let (_, inner) = from.split_once('>').unwrap();
+        let (inner, after) = inner.split_once(&format!("</{tag}>")).unwrap();
+        assert!(!after.contains(&format!("<{tag}")), "one {tag}");
+        let hash = BASE64_STANDARD.encode(Sha256::digest(inner));
+        let allowed = format!("{tag}-src 'sha256-{hash}'");
+        assert!(policy.contains(&allowed), "expected {allowed}, found {policy}");
+    }
     server.stop().await;
 }

@@ -1,11 +1,14 @@
 //! Many clients at once: the same bits as alone, and faults stay with who brings them.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use polyhead_model::MultiTaskModel;
 use serde_json::{Value, json};
 
-use crate::Fixture;
 use crate::client::Client;
+use crate::{Fixture, model, until};
 
 const TEXTS: [&str; 6] = [
     "the train",
@@ -74,5 +77,33 @@ async fn a_fault_is_told_to_who_brought_it() {
     for other in others {
         other.await.unwrap();
     }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readiness_tells_the_truth_while_a_model_is_loaded_anew() {
+    static IS_GONE: AtomicBool = AtomicBool::new(false);
+    let server = Fixture::with(|settings| {
+        settings.engine.stuck_after = Duration::from_millis(100);
+        settings.load = || match IS_GONE.load(Ordering::Relaxed) {
+            true => MultiTaskModel::load("/no such folder"),
+            false => model(),
+        };
+    })
+    .await;
+    server.get("/readyz").await.ok();
+    IS_GONE.store(true, Ordering::Relaxed);
+    // It takes 300 ms, so its worker is given up.
+    let reply = server.post("/v1/predict", r#"{"inputs":"SLOW a"}"#).await;
+    reply.fails(503, "not_ready", "");
+    until("not ready", async || server.get("/readyz").await.status == 503).await;
+    assert_eq!(server.get("/livez").await.status, 200);
+    assert_eq!(server.metric("polyhead_ready").await, 0.0);
+    let reply = server.post("/v1/predict", r#"{"inputs":"a"}"#).await;
+    reply.fails(503, "not_ready", "");
+    assert_eq!(reply.header("retry-after"), Some("1"));
+    IS_GONE.store(false, Ordering::Relaxed);
+    until("ready", async || server.get("/readyz").await.status == 200).await;
+    server.works().await;
     server.stop().await;
 }

@@ -9,6 +9,7 @@ mod drain;
 #[path = "../../../model/tests/folders/heads.rs"]
 mod heads;
 mod load;
+mod memory;
 mod museum;
 mod openai;
 mod own;

@@ -298,7 +298,7 @@ fn bodies() -> impl Strategy<Value = Vec<u8>> {
                 .prop_map(|fields| fields.into_iter().collect::<serde_json::Map<_, _>>().into()),
         ]
     });
-    const FIELDS: [&str; 12] = [
+    const FIELDS: [&str; 14] = [
         "inputs",
         "input",
         "tasks",
@@ -311,11 +311,15 @@ fn bodies() -> impl Strategy<Value = Vec<u8>> {
         "task",
         "raw_scores",
         "encoding_format",
+        "parameters",
+        "truncation_direction",
     ];
     let fields = proptest::collection::vec((select(&FIELDS[..]), value), 0..4);
     let good = prop_oneof![
         text().prop_map(|text| json!(text)),
         proptest::collection::vec(text(), 0..4).prop_map(|texts| json!(texts)),
+        (text(), proptest::collection::vec(text(), 0..4))
+            .prop_map(|(one, others)| json!({"source_sentence": one, "sentences": others})),
     ];
     let request = (proptest::option::of(good), fields).prop_map(|(good, fields)| {
         let mut body = serde_json::Map::new();

@@ -150,6 +150,7 @@ pub(crate) async fn embeddings(
     let (answers, facts) = ask(&app, asked, None, "input").await?;
     let format = request.encoding_format.unwrap_or_default();
     let usage = EmbeddingsUsage { prompt_tokens: facts.tokens, total_tokens: facts.tokens };
+    let server = Arc::clone(&app);
     let write = move || {
         let vectors = answers.texts.iter().map(|text| text.vector.as_deref().unwrap_or_default());
         let data = vectors
@@ -160,7 +161,7 @@ pub(crate) async fn embeddings(
                 embedding: Written { vector, format },
             })
             .collect();
-        to_json(&EmbeddingsResponse { object: "list", data, model: app.name(), usage })
+        to_json(&EmbeddingsResponse { object: "list", data, model: server.name(), usage })
     };
-    Answered::new(facts, write).await
+    Answered::new(&app, facts, write).await
 }

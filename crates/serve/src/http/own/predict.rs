@@ -103,11 +103,12 @@ pub(crate) async fn predict(
     let (answers, facts) = ask(&app, asked, lane.map(Lane::from), "inputs").await?;
     let usage = Usage { texts: facts.texts, tokens: facts.tokens, truncated: facts.truncated };
     let timings = Timings::new(facts.timing, begin.elapsed());
+    let server = Arc::clone(&app);
     let write = move || {
         let answers = bodies(&answers, abstain);
-        to_json(&PredictResponse { model: app.name(), answers, usage, timings })
+        to_json(&PredictResponse { model: server.name(), answers, usage, timings })
     };
-    Answered::new(facts, write).await
+    Answered::new(&app, facts, write).await
 }
 
 impl PredictRequest {

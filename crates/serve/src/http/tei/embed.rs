@@ -97,7 +97,7 @@ pub(crate) async fn embed(
             answers.texts.iter().map(|text| text.vector.as_deref().unwrap_or_default()).collect();
         to_json(&found)
     };
-    Answered::new(facts, write).await
+    Answered::new(&app, facts, write).await
 }
 
 /// The same as `/embed`, at the address that `huggingface_hub`'s client asks.
@@ -145,5 +145,5 @@ pub(crate) async fn embed_all(
             .collect();
         to_json(&found)
     };
-    Answered::new(facts, write).await
+    Answered::new(&app, facts, write).await
 }

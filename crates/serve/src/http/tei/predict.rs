@@ -110,7 +110,7 @@ pub(crate) async fn predict(
             false => Predictions::Many(found.collect()),
         })
     };
-    Answered::new(facts, write).await
+    Answered::new(&app, facts, write).await
 }
 
 /// The task that is asked for, or the first that has labels for a text.

@@ -76,5 +76,5 @@ pub(crate) async fn similarity(
         let others = Matrix::new(others.len(), source.columns(), others.concat());
         to_json(&cosine_similarity(&source, &others).as_slice())
     };
-    Answered::new(facts, write).await
+    Answered::new(&app, facts, write).await
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::http::app::App;
-use crate::http::asking::{check_count, empty_text, json_response, to_json};
+use crate::http::asking::{check_count, empty_text, json_response, room_for_answer};
 use crate::http::inputs::Texts;
 use crate::http::openapi::TeiTokenizeProblems;
 use crate::http::problem::{Kind, Problem};
@@ -27,6 +27,9 @@ pub(crate) struct TokenizeRequest {
     /// A prompt of the model; absent: its default one, if any.
     prompt_name: Option<String>,
 }
+
+/// About what the tokens of a text take as JSON, for each of its bytes.
+const JSON_BYTES_PER_BYTE: usize = 64;
 
 fn yes() -> bool {
     true
@@ -69,13 +72,15 @@ pub(crate) async fn tokenize(
         let message = format!("inputs: expected at most {limit} bytes, found {}", text.len());
         return Err(Problem::new(Kind::TextTooLarge, message));
     }
+    let bytes: usize = texts.iter().map(String::len).sum();
+    let answer_room = room_for_answer(&app, bytes * JSON_BYTES_PER_BYTE)?;
     let model = app.engine.model();
     let work = move || {
         let prompt = prompt(model.encoder(), request.prompt_name.as_deref())?;
-        let tokens = tokens(model.encoder(), prompt, &texts, request.add_special_tokens)?;
+        let json = tokens(model.encoder(), prompt, &texts, request.add_special_tokens)?;
         // The room goes with the work: a client that leaves does not make more of it.
         drop(room);
-        to_json(&tokens)
+        Ok(app.answer_room.fit(answer_room, json.len())?.hold(json))
     };
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|_| Problem::new(Kind::Internal, "tokenizing panicked"))?.map(json_response)
@@ -90,14 +95,15 @@ fn prompt<'a>(encoder: &'a SentenceEncoder, name: Option<&str>) -> Result<&'a st
     })
 }
 
+/// The answer as JSON, of which tokens take many times the bytes: those of one text at a time.
 fn tokens(
     encoder: &SentenceEncoder,
     prompt: &str,
     texts: &[String],
     special: bool,
-) -> Result<Vec<Vec<SimpleToken>>, Problem> {
+) -> Result<Vec<u8>, Problem> {
     let tokenizer = encoder.tokenizer();
-    let one = |text: &String| {
+    let one = |text: &String| -> Result<Vec<SimpleToken>, Problem> {
         let text = match encoder.lower_case() {
             true => format!("{prompt}{text}").to_lowercase(),
             false => format!("{prompt}{text}"),
@@ -128,5 +134,14 @@ fn tokens(
             })
             .collect())
     };
-    texts.iter().map(one).collect()
+    let mut json = vec![b'['];
+    for (index, text) in texts.iter().enumerate() {
+        if index > 0 {
+            json.push(b',');
+        }
+        serde_json::to_writer(&mut json, &one(text)?)
+            .map_err(|error| Problem::new(Kind::Internal, format!("answer: {error}")))?;
+    }
+    json.push(b']');
+    Ok(json)
 }
