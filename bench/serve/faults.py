@@ -164,6 +164,7 @@ def memory_limit(bench: "Bench") -> Found:
                 if status != 200:
                     time.sleep(0.2)
 
+        others = bench.generator.start(server.address, embeddings(texts(200, 20), "short"), rate=20, seconds=max(20 * bench.scale, 5))
         clients = [threading.Thread(target=greedy) for _ in range(12)]
         with Memory(server) as memory:
             for client in clients:
@@ -172,16 +173,19 @@ def memory_limit(bench: "Bench") -> Found:
                 client.join()
         for one in deaf:
             one.close()
+        found = finish(others)
         if server.process.poll() is not None:
             return [f"the server has ended with {server.process.returncode}"], f"statuses {dict(statuses)}"
         if set(statuses) - {200, 429}:
             wrong.append(f"statuses {dict(statuses)}")
+        if errors(found):
+            wrong.append(f"others: {errors(found)}")
         differ = server.settles(rest)
         if differ:
             wrong.append(f"gauges: {differ}")
         if not server.works():
             wrong.append("the next request gets no answer")
-    return wrong, f"at most {memory.peak:.0f} MB with a limit of {limit >> 20}; statuses {dict(statuses)}; gauges back at rest"
+    return wrong, f"at most {memory.peak:.0f} MB with a limit of {limit >> 20}; statuses {dict(statuses)}; others' p99 {latency(found, 'short')['p99']:.0f} ms; gauges back at rest"
 
 
 def reload_under_load(bench: "Bench") -> Found:

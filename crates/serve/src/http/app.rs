@@ -7,6 +7,10 @@ use super::room::Room;
 use super::settings::HttpSettings;
 use crate::{Engine, EngineState};
 
+/// Bytes of an answer that needs no room: there are no more of them than connections, and slow
+/// readers of large ones are not in their way.
+const SMALL_ANSWER: usize = 64 << 10;
+
 /// The state of a server.
 pub(crate) struct App {
     pub(crate) engine: Engine,
@@ -24,8 +28,8 @@ impl App {
     pub(crate) fn new(engine: Engine, settings: HttpSettings) -> Self {
         Self {
             metrics: Metrics::new(engine.clone()),
-            body_room: Room::new("bodies of all requests", settings.max_bodies),
-            answer_room: Room::new("answers to all requests", settings.max_answers),
+            body_room: Room::new("bodies of all requests", settings.max_bodies, 0),
+            answer_room: Room::new("answers to all requests", settings.max_answers, SMALL_ANSWER),
             draining: AtomicBool::new(false),
             engine,
             settings,

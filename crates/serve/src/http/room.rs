@@ -15,6 +15,8 @@ const UNIT: usize = 1024;
 pub(crate) struct Room {
     what: &'static str,
     limit: usize,
+    /// What is no larger needs none.
+    small: usize,
     free: Arc<Semaphore>,
 }
 
@@ -24,9 +26,10 @@ pub(crate) struct Taken(OwnedSemaphorePermit);
 
 impl Room {
     /// - `what`: stands there, for messages
-    pub(crate) fn new(what: &'static str, limit: usize) -> Self {
+    /// - `small`: what is no larger needs none
+    pub(crate) fn new(what: &'static str, limit: usize, small: usize) -> Self {
         let units = limit.div_ceil(UNIT).min(Semaphore::MAX_PERMITS);
-        Self { what, limit, free: Arc::new(Semaphore::new(units)) }
+        Self { what, limit, small, free: Arc::new(Semaphore::new(units)) }
     }
 
     pub(crate) fn limit(&self) -> usize {
@@ -35,23 +38,25 @@ impl Room {
 
     /// Room for `bytes`, or none now: nobody waits for it with half of his bytes in memory.
     pub(crate) fn take(&self, bytes: usize) -> Result<Taken, Problem> {
-        self.units(u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX))
+        self.take_units(self.units(bytes))
     }
 
     /// `taken`, made as large or as small as `bytes` are.
     pub(crate) fn fit(&self, mut taken: Taken, bytes: usize) -> Result<Taken, Problem> {
-        let (has, needs) = (taken.0.num_permits(), bytes.div_ceil(UNIT));
+        let (has, needs) = (taken.0.num_permits(), self.units(bytes));
         match needs.checked_sub(has) {
-            Some(more) => {
-                let more = self.units(u32::try_from(more).unwrap_or(u32::MAX))?;
-                taken.0.merge(more.0);
-            }
+            Some(more) => taken.0.merge(self.take_units(more)?.0),
             None => drop(taken.0.split(has - needs)),
         }
         Ok(taken)
     }
 
-    fn units(&self, count: u32) -> Result<Taken, Problem> {
+    fn units(&self, bytes: usize) -> usize {
+        if bytes <= self.small { 0 } else { bytes.div_ceil(UNIT) }
+    }
+
+    fn take_units(&self, count: usize) -> Result<Taken, Problem> {
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
         let free = Arc::clone(&self.free);
         free.try_acquire_many_owned(count).map(Taken).map_err(|_| {
             let Self { what, limit, .. } = self;
@@ -84,7 +89,7 @@ mod tests {
 
     #[test]
     fn what_is_taken_comes_back_with_the_last_byte() {
-        let room = Room::new("answers", 10 * UNIT);
+        let room = Room::new("answers", 10 * UNIT, 100);
         let taken = room.take(4 * UNIT).expect("room for four");
         assert!(room.take(7 * UNIT).is_err(), "six are left");
         let taken = room.fit(taken, 9 * UNIT).expect("nine of ten");
@@ -97,6 +102,12 @@ mod tests {
         assert_eq!((part.len(), room.free.available_permits()), (50, 8));
         drop(part);
         assert_eq!(room.free.available_permits(), 10);
+        let all = room.take(10 * UNIT).expect("all of it");
+        room.take(100).expect("none is needed");
+        room.take(101).expect_err("some is needed");
+        let none = room.fit(all, 100).expect("less");
+        assert_eq!(room.free.available_permits(), 10);
+        drop(none);
         let problem = room.take(11 * UNIT).expect_err("more than there is");
         assert_eq!(problem.kind, Kind::MemoryFull);
     }

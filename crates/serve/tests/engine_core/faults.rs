@@ -131,15 +131,13 @@ async fn a_damaged_weight_of_the_encoder_is_isolated_to_the_texts_that_read_it()
     // One row of the table of words, which most texts do not read.
     let damaged = || {
         let mut folder = folder();
-        let word = Engine::start(load, EngineSettings::default()).unwrap().model();
-        let tokens = word.encoder().tokenize(&["leaves"], &EncodeOptions::default()).unwrap();
-        let id = tokens.sequence(0)[1] as usize;
-        let words = &mut folder.parameters[0];
-        assert!(words.name.ends_with("word_embeddings.weight"), "{}", words.name);
-        let mut values = words.tensor.to_vec();
-        let width = words.shape[1];
-        values[id * width..(id + 1) * width].fill(f32::NAN);
-        words.tensor = StoredTensor::from_f32(words.shape.clone(), &values);
+        let healthy = load()?;
+        let tokens = healthy.encoder().tokenize(&["leaves"], &EncodeOptions::default())?;
+        let id = tokens.ids[tokens.sequence(0)][1] as usize;
+        let table = &mut folder.weights.word;
+        let (shape, mut values) = (table.shape().to_vec(), table.to_vec());
+        values[id * shape[1]..(id + 1) * shape[1]].fill(f32::NAN);
+        *table = StoredTensor::from_f32(shape, &values);
         MultiTaskModel::from_folder(folder, &LoadOptions::default().threads(2))
     };
     let engine = Engine::start(damaged, with_faults()).unwrap();
