@@ -71,9 +71,10 @@ pub(super) trait Kernel: Copy + Send + Sync + 'static {
         zero: i32,
         column_sums: *const i32,
     ) -> <Self::Float as Simd>::V;
-    /// Writes `LANES` numbers, rounded to the nearest whole one.
+    /// Writes `LANES` numbers, rounded to the nearest whole one, less [`OFFSET`](Self::OFFSET):
+    /// in this order, so that all kernels have the same levels.
     ///
-    /// - `levels`: such that what is rounded fits a [`Self::Left`]
+    /// - `levels`: 0 … 255
     ///
     /// # Safety
     /// `LANES` numbers must be writable at `to`.

@@ -147,9 +147,8 @@ impl Sink {
                 if inverse == 0.0 && range >= 0.0 { 0.0 } else { range / LEVELS };
             *self.zeros.get().add(row) = zero as i32 - K::OFFSET;
 
-            let (inverse, zero) = (simd.splat(inverse), simd.splat(zero - K::OFFSET as f32));
-            let lowest = simd.splat(-K::OFFSET as f32);
-            let highest = simd.splat(LEVELS - K::OFFSET as f32);
+            let (inverse, zero) = (simd.splat(inverse), simd.splat(zero));
+            let (lowest, highest) = (simd.splat(0.0), simd.splat(LEVELS));
             let to = self.levels.get().cast::<K::Left>().add(row * self.stride);
             at = 0;
             while at < self.width {

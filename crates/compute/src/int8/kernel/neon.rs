@@ -56,7 +56,8 @@ impl Kernel for NeonDot {
     #[inline(always)]
     unsafe fn store_levels(self, levels: float32x4_t, to: *mut i8) {
         unsafe {
-            let halves = vqmovn_s32(vcvtnq_s32_f32(levels));
+            let whole = vsubq_s32(vcvtnq_s32_f32(levels), vdupq_n_s32(Self::OFFSET));
+            let halves = vqmovn_s32(whole);
             let bytes = vqmovn_s16(vcombine_s16(halves, halves));
             let four = vget_lane_s32::<0>(vreinterpret_s32_s8(bytes));
             to.cast::<i32>().write_unaligned(four);
