@@ -79,6 +79,12 @@ class Server:
         _, body = self.ask("GET", "/metrics")
         return {name: float(value) for name, value in re.findall(r"^polyhead_(\w+) (\S+)$", body.decode(), re.M)}
 
+    def refused(self, reason: str) -> int:
+        """Requests that got no answer for this reason."""
+        _, body = self.ask("GET", "/metrics")
+        found = re.search(rf'^polyhead_rejected_total\{{reason="{reason}"\}} (\d+)$', body.decode(), re.M)
+        return int(found[1]) if found else 0
+
     def gauges(self) -> dict[str, float]:
         """Those of [`GAUGES`]."""
         found = self.metrics()

@@ -68,7 +68,7 @@ impl<T: Plain> Buffer<T> {
 
 impl Buffer {
     /// Sets all numbers to zero.
-    pub fn clear(&mut self, team: &Team) {
+    pub fn set_zero(&mut self, team: &Team) {
         let to = SharedPointer(self.as_mut_ptr());
         team.run_ranges(self.len, NUMBERS_PER_PART, &|range| {
             // SAFETY: the numbers of this part, which no other part has; all bits 0 are 0.0.
@@ -96,6 +96,18 @@ impl<T: Plain> DerefMut for Buffer<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::team::Threads;
+
+    #[test]
+    fn every_part_becomes_zero() {
+        let mut buffer = Buffer::zeros(3 * NUMBERS_PER_PART + 5);
+        for threads in [1, 2, 3] {
+            buffer.fill(1.0);
+            let threads = Threads::new(threads).expect("threads");
+            threads.team(|team| buffer.set_zero(team));
+            assert!(buffer.iter().all(|x| *x == 0.0));
+        }
+    }
 
     #[test]
     fn begins_at_a_cache_line_and_keeps_its_values() {

@@ -149,8 +149,11 @@ pub fn dropout_to(
     out: &mut [f32],
 ) {
     assert_eq!(x.len(), out.len(), "length of the output");
-    assert!(x.is_empty() || !rows.is_empty() && x.len().is_multiple_of(rows.len()), "whole rows");
-    let width = x.len() / rows.len().max(1);
+    if x.is_empty() {
+        return;
+    }
+    assert!(!rows.is_empty() && x.len().is_multiple_of(rows.len()), "whole rows");
+    let width = x.len() / rows.len();
     let out = SharedPointer(out.as_mut_ptr());
     team.run_ranges(rows.len(), ROWS_PER_PART, &|range| {
         let numbers = range.start * width..range.end * width;

@@ -23,7 +23,7 @@
 //! of a weight is such a product as well, with `x` as panels. Vector units
 //! work while the tiles do: between two steps of a tile they split some of the
 //! next panel and finish some rows of the tile before (bias, activation,
-//! residual).
+//! residual, derivative).
 
 mod parts;
 mod registers;
@@ -351,7 +351,8 @@ impl Work<'_> {
     }
 }
 
-/// Makes results of the sums of a tile (bias, activation, residual), a little at a time.
+/// Makes results of the sums of a tile, a little at a time: bias, activation, residual,
+/// derivative.
 struct Finishing<'a> {
     result: Output<'a>,
     simd: Avx512,

@@ -20,7 +20,7 @@ impl Gradients {
 
     /// Sets all to zero, for the next step.
     pub fn clear(&mut self, team: &Team) {
-        self.values.clear(team);
+        self.values.set_zero(team);
     }
 
     /// Which parameters have one, and where.

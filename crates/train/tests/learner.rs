@@ -161,13 +161,24 @@ fn five_steps(
     more: &str,
     trains: &dyn Fn(ParameterGroup) -> bool,
 ) -> (Trace, CacheCounts) {
+    five_steps_of("tiny-bert", way, more, trains)
+}
+
+/// - `model`: a tiny model, or the path of one
+fn five_steps_of(
+    model: &str,
+    way: Way,
+    more: &str,
+    trains: &dyn Fn(ParameterGroup) -> bool,
+) -> (Trace, CacheCounts) {
     let config = common::config(&format!("{}{more}{TRAIN}", common::RANDOM_TASKS));
     let mut split = common::random_split(96);
     if !more.is_empty() {
         split.labels.push(split.labels[0].clone());
     }
     let threads = Threads::new(way.threads).unwrap();
-    let network = common::network_of(&config, "tiny-bert", 0.1, &threads);
+    let network = common::network_of(&config, model, 0.1, &threads);
+    let width = network.config().hidden_size;
     let trainable: Vec<bool> =
         network.store().entries().iter().map(|entry| trains(entry.group)).collect();
     let objectives = common::objectives(&config, &split);
@@ -176,7 +187,7 @@ fn five_steps(
     learner.set_trainable(&threads, &trainable);
     let mut cache = way
         .cache
-        .map(|budget| StateCache::new(learner.depth().cached.clone(), 40, split.len(), budget));
+        .map(|budget| StateCache::new(learner.depth().cached.clone(), width, split.len(), budget));
     let tasks: Vec<usize> = (0..config.tasks.len()).collect();
     let mut trace = Trace { hash: String::new(), losses: Vec::new(), norms: Vec::new() };
     for number in 1..=5 {
@@ -250,6 +261,36 @@ fn kept_hidden_states_do_not_change_bits() {
     }
 }
 
+/// On AMX the gradients of such weights are summed part by part: parts have the last word there,
+/// and nothing else has.
+#[test]
+fn layers_as_wide_as_tiles_have_the_same_bits_in_the_same_parts() {
+    let folder = tempfile::tempdir().unwrap();
+    common::wide_model(folder.path());
+    let model = folder.path().to_str().unwrap();
+    let steps =
+        |way, trains: &dyn Fn(ParameterGroup) -> bool| five_steps_of(model, way, "", trains);
+    for accumulation in [1, 5] {
+        let plain = Way { accumulation, ..PLAIN };
+        let (all, _) = steps(plain, &|_| true);
+        let (upper, _) = steps(plain, &upper_half);
+        for threads in [1, 2, 3] {
+            let way = Way { threads, ..plain };
+            assert_same(&all, &steps(way, &|_| true).0, true, &format!("{way:?}"));
+            for cache in [None, Some(u64::MAX), Some(4000)] {
+                let way = Way { cache, ..way };
+                let (other, counts) = steps(way, &upper_half);
+                assert_same(&upper, &other, true, &format!("{way:?}"));
+                assert_eq!(counts.tokens_saved > 0, cache.is_some(), "{way:?}");
+            }
+        }
+        let (whole, _) = steps(PLAIN, &|_| true);
+        for (one, other) in whole.norms.iter().zip(&all.norms) {
+            assert!((one - other).abs() < 1e-5 * one, "gradient norm {one} and {other}");
+        }
+    }
+}
+
 #[test]
 fn a_mix_of_layers_reads_several_kept_states() {
     let more = "[[task]]\nname = \"mixed\"\nkind = \"classification\"\n\
@@ -261,7 +302,7 @@ fn a_mix_of_layers_reads_several_kept_states() {
         assert_same(&plain, &other, true, &format!("{way:?}"));
         assert_eq!(counts.tokens_saved > 0, cache.is_some(), "{way:?}");
     }
-    // The weights of the mix are the one gradient that is summed part by part.
+    // The weights of the mix have a gradient that is summed part by part.
     let (parts, _) = five_steps(Way { accumulation: 5, ..PLAIN }, more, &upper_half);
     for (one, other) in plain.norms.iter().zip(&parts.norms) {
         assert!((one - other).abs() < 1e-5 * one, "gradient norm {one} and {other}");

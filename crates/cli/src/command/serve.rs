@@ -153,7 +153,11 @@ fn check(engine: &Engine, settings: &HttpSettings) -> Result<()> {
 
 fn log_to_stderr(format: LogFormat, quiet: bool) -> Result<()> {
     let level = if quiet { Level::WARN } else { Level::INFO };
-    let log = tracing_subscriber::fmt().with_writer(io::stderr).with_max_level(level);
+    // Where stderr is closed, a complaint about that would be a panic.
+    let log = tracing_subscriber::fmt()
+        .with_writer(io::stderr)
+        .with_max_level(level)
+        .log_internal_errors(false);
     let done = match format {
         LogFormat::Text => log.with_ansi(false).with_target(false).try_init(),
         LogFormat::Json => log.json().flatten_event(true).with_target(false).try_init(),

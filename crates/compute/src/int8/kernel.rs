@@ -74,7 +74,7 @@ pub(super) trait Kernel: Copy + Send + Sync + 'static {
     /// Writes `LANES` numbers, rounded to the nearest whole one, less [`OFFSET`](Self::OFFSET):
     /// in this order, so that all kernels have the same levels.
     ///
-    /// - `levels`: 0 … 255
+    /// - `levels`: 0 … 255, or anything where the row is not finite, which its scale shows
     ///
     /// # Safety
     /// `LANES` numbers must be writable at `to`.

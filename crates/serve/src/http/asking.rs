@@ -1,5 +1,7 @@
 //! What every route with a model does: ask the engine, count, and say what it took.
 
+use std::sync::Arc;
+
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
@@ -23,7 +25,7 @@ pub(crate) struct Facts {
     /// Texts that were cut.
     pub(crate) truncated: usize,
     /// Of all vectors in the answer.
-    numbers: usize,
+    pub(crate) numbers: usize,
     pub(crate) timing: Timing,
 }
 
@@ -41,34 +43,63 @@ const NUMBERS_AT_ONCE: usize = 64 << 10;
 const BYTES_PER_NUMBER: usize = 12;
 
 impl Answered {
-    /// - `write`: the answer as JSON, for which there is room
+    /// - `room`: for the answer, as far as it is vectors; what else there is takes more, or less
+    /// - `write`: the answer as JSON
     pub(crate) async fn new(
-        app: &App,
+        app: Arc<App>,
+        room: Taken,
         facts: Facts,
         write: impl FnOnce() -> Result<Vec<u8>, Problem> + Send + 'static,
     ) -> Result<Self, Problem> {
-        let room = room_for_answer(app, facts.numbers * BYTES_PER_NUMBER)?;
+        // The room goes with the work: a client that leaves does not make more of it.
+        let write = move || {
+            let json = write()?;
+            Ok(fit_answer(&app, room, json.len())?.hold(json))
+        };
         let json = match facts.numbers > NUMBERS_AT_ONCE {
             true => spawn_blocking(write)
                 .await
                 .map_err(|_| Problem::new(Kind::Internal, "answer: writing it panicked"))??,
             false => write()?,
         };
-        let room = app.answer_room.fit(room, json.len())?;
-        Ok(Self { json: room.hold(json), facts })
+        Ok(Self { json, facts })
     }
 }
 
-/// Room for an answer of about so many bytes, before it is written.
-pub(crate) fn room_for_answer(app: &App, bytes: usize) -> Result<Taken, Problem> {
-    let limit = app.answer_room.limit();
-    if bytes > limit {
-        let message = format!(
-            "answer: expected at most {limit} bytes, found about {bytes}: ask for less at a time"
-        );
-        return Err(Problem::new(Kind::RequestTooLarge, message));
-    }
+/// Room for an answer of so many numbers, before anything is done for it.
+pub(crate) fn room_for_numbers(app: &App, numbers: usize) -> Result<Taken, Problem> {
+    let bytes = numbers * BYTES_PER_NUMBER;
+    check_answer(app, bytes)?;
     app.answer_room.take(bytes)
+}
+
+/// Room for a vector of each of `texts`.
+///
+/// - `dimensions`: how many numbers are asked for, if not all
+pub(crate) fn room_for_vectors(
+    app: &App,
+    texts: usize,
+    dimensions: Option<usize>,
+) -> Result<Taken, Problem> {
+    let all = app.engine.model().encoder().dimension();
+    room_for_numbers(app, texts * dimensions.map_or(all, |some| some.min(all)))
+}
+
+/// `room`, for an answer that has so many bytes by now.
+pub(crate) fn fit_answer(app: &App, room: Taken, bytes: usize) -> Result<Taken, Problem> {
+    check_answer(app, bytes)?;
+    app.answer_room.fit(room, bytes)
+}
+
+fn check_answer(app: &App, bytes: usize) -> Result<(), Problem> {
+    let limit = app.answer_room.limit();
+    if bytes <= limit {
+        return Ok(());
+    }
+    let message = format!(
+        "answer: expected at most {limit} bytes, found about {bytes}: ask for less at a time"
+    );
+    Err(Problem::new(Kind::RequestTooLarge, message))
 }
 
 impl IntoResponse for Answered {

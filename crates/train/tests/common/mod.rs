@@ -21,6 +21,7 @@ use polyhead_train::freeze::FreezePlan;
 use polyhead_train::optimizer::{AdamW, AdamWSettings};
 use polyhead_train::rates::RateTable;
 use polyhead_train::{Learner, Objective, RunConfig};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -268,6 +269,46 @@ pub(crate) fn network(
         ..NetworkOptions::default()
     };
     Network::new(&folder, heads, &options, threads).unwrap()
+}
+
+/// A folder like that of `tiny-bert`, but with layers of 64 and 96 numbers: as wide as tiles,
+/// of which other kernels are where processors have them.
+pub(crate) fn wide_model(folder: &Path) {
+    let tiny = testdata().join("models/tiny-bert");
+    for name in ["tokenizer.json", "tokenizer_config.json", "vocab.txt"] {
+        std::fs::copy(tiny.join(name), folder.join(name)).unwrap();
+    }
+    let config = std::fs::read_to_string(tiny.join("config.json")).unwrap();
+    let mut config: Value = serde_json::from_str(&config).unwrap();
+    config["hidden_size"] = 64.into();
+    config["intermediate_size"] = 96.into();
+    std::fs::write(folder.join("config.json"), config.to_string()).unwrap();
+
+    let bytes = std::fs::read(tiny.join("model.safetensors")).unwrap();
+    let mut state = 1u64;
+    let mut number = || {
+        state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+        ((state >> 40) as f32 / (1 << 24) as f32 - 0.5) * 0.3
+    };
+    let wider = |size: &usize| match size {
+        40 => 64,
+        72 => 96,
+        other => *other,
+    };
+    let tensors: Vec<(String, Vec<usize>, Vec<u8>)> = SafeTensors::deserialize(&bytes)
+        .unwrap()
+        .iter()
+        .map(|(name, tensor)| {
+            let shape: Vec<usize> = tensor.shape().iter().map(wider).collect();
+            let middle = if name.ends_with("LayerNorm.weight") { 1.0 } else { 0.0 };
+            let numbers = (0..shape.iter().product()).map(|_: usize| middle + number());
+            (name.to_owned(), shape, numbers.flat_map(f32::to_le_bytes).collect())
+        })
+        .collect();
+    let views = tensors.iter().map(|(name, shape, bytes)| {
+        (name.as_str(), TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap())
+    });
+    safetensors::serialize_to_file(views, None, &folder.join("model.safetensors")).unwrap();
 }
 
 /// A tiny model with new heads for all tasks of a configuration.

@@ -12,7 +12,7 @@ use utoipa::{PartialSchema, ToSchema};
 
 use super::models::check_name;
 use crate::http::app::App;
-use crate::http::asking::{Answered, ask, nonempty_pieces, to_json};
+use crate::http::asking::{Answered, ask, nonempty_pieces, room_for_vectors, to_json};
 use crate::http::inputs::Inputs;
 use crate::http::openapi::V1Problems;
 use crate::http::problem::{ErrorEnvelope, Problem};
@@ -147,6 +147,7 @@ pub(crate) async fn embeddings(
         },
         lane: Lane::default(),
     };
+    let room = room_for_vectors(&app, asked.texts.len(), request.dimensions)?;
     let (answers, facts) = ask(&app, asked, None, "input").await?;
     let format = request.encoding_format.unwrap_or_default();
     let usage = EmbeddingsUsage { prompt_tokens: facts.tokens, total_tokens: facts.tokens };
@@ -163,5 +164,5 @@ pub(crate) async fn embeddings(
             .collect();
         to_json(&EmbeddingsResponse { object: "list", data, model: server.name(), usage })
     };
-    Answered::new(&app, facts, write).await
+    Answered::new(app, room, facts, write).await
 }

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use super::answer::{TextAnswerBody, bodies};
 use crate::http::app::App;
-use crate::http::asking::{Answered, ask, to_json};
+use crate::http::asking::{Answered, ask, room_for_vectors, to_json};
 use crate::http::inputs::Texts;
 use crate::http::metrics::EMBEDDING;
 use crate::http::openapi::V1Problems;
@@ -100,6 +100,10 @@ pub(crate) async fn predict(
     let (abstain, lane) = (request.abstain, request.lane);
     let has_tasks = app.engine.model().tasks().len() > 0;
     let asked = request.into_ask(has_tasks)?;
+    let room = match &asked.vectors {
+        Some(vectors) => room_for_vectors(&app, asked.texts.len(), vectors.dim)?,
+        None => room_for_vectors(&app, 0, None)?,
+    };
     let (answers, facts) = ask(&app, asked, lane.map(Lane::from), "inputs").await?;
     let usage = Usage { texts: facts.texts, tokens: facts.tokens, truncated: facts.truncated };
     let timings = Timings::new(facts.timing, begin.elapsed());
@@ -108,7 +112,7 @@ pub(crate) async fn predict(
         let answers = bodies(&answers, abstain);
         to_json(&PredictResponse { model: server.name(), answers, usage, timings })
     };
-    Answered::new(&app, facts, write).await
+    Answered::new(app, room, facts, write).await
 }
 
 impl PredictRequest {

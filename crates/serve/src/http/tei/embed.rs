@@ -8,7 +8,9 @@ use utoipa::ToSchema;
 
 use super::{TruncationDirection, on_truncate, prompt};
 use crate::http::app::App;
-use crate::http::asking::{Answered, Facts, ask, nonempty_pieces, to_json};
+use crate::http::asking::{
+    Answered, Facts, ask, nonempty_pieces, room_for_numbers, room_for_vectors, to_json,
+};
 use crate::http::inputs::Inputs;
 use crate::http::openapi::TeiProblems;
 use crate::http::problem::Problem;
@@ -91,13 +93,14 @@ pub(crate) async fn embed(
     let wanted =
         Vectors { normalize: Some(request.normalize), dim: request.dimensions, per_token: false };
     let prompt = prompt(request.prompt_name);
+    let room = room_for_vectors(&app, texts.len(), request.dimensions)?;
     let (answers, facts) = vectors(&app, texts, wanted, prompt, on_truncate, "inputs").await?;
     let write = move || {
         let found: Vec<&[f32]> =
             answers.texts.iter().map(|text| text.vector.as_deref().unwrap_or_default()).collect();
         to_json(&found)
     };
-    Answered::new(&app, facts, write).await
+    Answered::new(app, room, facts, write).await
 }
 
 /// The same as `/embed`, at the address that `huggingface_hub`'s client asks.
@@ -136,6 +139,8 @@ pub(crate) async fn embed_all(
     let wanted = Vectors { normalize: None, dim: None, per_token: true };
     let prompt = prompt(request.prompt_name);
     let (answers, facts) = vectors(&app, texts, wanted, prompt, on_truncate, "inputs").await?;
+    // How many tokens there are is not known before.
+    let room = room_for_numbers(&app, facts.numbers)?;
     let write = move || {
         let matrices = answers.texts.iter().map(|text| text.token_vectors.as_ref());
         let found: Vec<Vec<&[f32]>> = matrices
@@ -145,5 +150,5 @@ pub(crate) async fn embed_all(
             .collect();
         to_json(&found)
     };
-    Answered::new(&app, facts, write).await
+    Answered::new(app, room, facts, write).await
 }

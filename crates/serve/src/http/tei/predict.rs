@@ -13,7 +13,7 @@ use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 use super::{TruncationDirection, on_truncate};
 use crate::http::app::App;
-use crate::http::asking::{Answered, ask, empty_text, to_json};
+use crate::http::asking::{Answered, ask, empty_text, room_for_numbers, to_json};
 use crate::http::openapi::TeiProblems;
 use crate::http::problem::{Kind, Problem};
 use crate::http::read::JsonBody;
@@ -98,6 +98,7 @@ pub(crate) async fn predict(
         lane: Lane::default(),
         ..Ask::texts(texts)
     };
+    let room = room_for_numbers(&app, 0)?;
     let (answers, facts) = ask(&app, asked, None, "inputs").await?;
     let write = move || {
         let spec = answers.tasks().next().expect("one task was asked for");
@@ -110,7 +111,7 @@ pub(crate) async fn predict(
             false => Predictions::Many(found.collect()),
         })
     };
-    Answered::new(&app, facts, write).await
+    Answered::new(app, room, facts, write).await
 }
 
 /// The task that is asked for, or the first that has labels for a text.

@@ -11,7 +11,7 @@ use super::embed::vectors;
 use super::{TruncationDirection, on_truncate, prompt};
 use crate::Vectors;
 use crate::http::app::App;
-use crate::http::asking::{Answered, check_count, nonempty_pieces, to_json};
+use crate::http::asking::{Answered, check_count, nonempty_pieces, room_for_numbers, to_json};
 use crate::http::inputs::Piece;
 use crate::http::openapi::TeiProblems;
 use crate::http::problem::{Kind, Problem};
@@ -67,6 +67,7 @@ pub(crate) async fn similarity(
     let texts = nonempty_pieces(&app, pieces, FIELD)?;
     let wanted = Vectors { normalize: Some(false), dim: None, per_token: false };
     let prompt = prompt(parameters.prompt_name);
+    let room = room_for_numbers(&app, texts.len())?;
     let (answers, facts) = vectors(&app, texts, wanted, prompt, on_truncate, FIELD).await?;
     let write = move || {
         let found: Vec<&[f32]> =
@@ -76,5 +77,5 @@ pub(crate) async fn similarity(
         let others = Matrix::new(others.len(), source.columns(), others.concat());
         to_json(&cosine_similarity(&source, &others).as_slice())
     };
-    Answered::new(&app, facts, write).await
+    Answered::new(app, room, facts, write).await
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::http::app::App;
-use crate::http::asking::{check_count, empty_text, json_response, room_for_answer};
+use crate::http::asking::{check_count, empty_text, fit_answer, json_response, room_for_numbers};
 use crate::http::inputs::Texts;
 use crate::http::openapi::TeiTokenizeProblems;
 use crate::http::problem::{Kind, Problem};
@@ -27,9 +27,6 @@ pub(crate) struct TokenizeRequest {
     /// A prompt of the model; absent: its default one, if any.
     prompt_name: Option<String>,
 }
-
-/// About what the tokens of a text take as JSON, for each of its bytes.
-const JSON_BYTES_PER_BYTE: usize = 64;
 
 fn yes() -> bool {
     true
@@ -72,15 +69,25 @@ pub(crate) async fn tokenize(
         let message = format!("inputs: expected at most {limit} bytes, found {}", text.len());
         return Err(Problem::new(Kind::TextTooLarge, message));
     }
-    let bytes: usize = texts.iter().map(String::len).sum();
-    let answer_room = room_for_answer(&app, bytes * JSON_BYTES_PER_BYTE)?;
     let model = app.engine.model();
     let work = move || {
         let prompt = prompt(model.encoder(), request.prompt_name.as_deref())?;
-        let json = tokens(model.encoder(), prompt, &texts, request.add_special_tokens)?;
+        let mut answer_room = room_for_numbers(&app, 0)?;
+        let mut json = vec![b'['];
+        for (index, text) in texts.iter().enumerate() {
+            if index > 0 {
+                json.push(b',');
+            }
+            let tokens = tokens(model.encoder(), prompt, text, request.add_special_tokens)?;
+            serde_json::to_writer(&mut json, &tokens)
+                .map_err(|error| Problem::new(Kind::Internal, format!("answer: {error}")))?;
+            // How much it will be is not known before.
+            answer_room = fit_answer(&app, answer_room, json.len())?;
+        }
+        json.push(b']');
         // The room goes with the work: a client that leaves does not make more of it.
         drop(room);
-        Ok(app.answer_room.fit(answer_room, json.len())?.hold(json))
+        Ok(answer_room.hold(json))
     };
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|_| Problem::new(Kind::Internal, "tokenizing panicked"))?.map(json_response)
@@ -95,53 +102,39 @@ fn prompt<'a>(encoder: &'a SentenceEncoder, name: Option<&str>) -> Result<&'a st
     })
 }
 
-/// The answer as JSON, of which tokens take many times the bytes: those of one text at a time.
 fn tokens(
     encoder: &SentenceEncoder,
     prompt: &str,
-    texts: &[String],
+    text: &str,
     special: bool,
-) -> Result<Vec<u8>, Problem> {
+) -> Result<Vec<SimpleToken>, Problem> {
     let tokenizer = encoder.tokenizer();
-    let one = |text: &String| -> Result<Vec<SimpleToken>, Problem> {
-        let text = match encoder.lower_case() {
-            true => format!("{prompt}{text}").to_lowercase(),
-            false => format!("{prompt}{text}"),
-        };
-        let batch = tokenizer
-            .encode(&[Input::Single(&text)], usize::MAX)
-            .map_err(|error| Problem::new(Kind::Value, format!("inputs: {error}")))?;
-        // Where each character begins, and where the last one ends.
-        let places: Vec<usize> =
-            text.char_indices().map(|(at, _)| at).chain([text.len()]).collect();
-        let all = batch.ids.iter().zip(&batch.spans);
-        Ok(all
-            .filter(|(_, span)| special || !span.is_empty())
-            .map(|(id, span)| match span.is_empty() {
-                true => SimpleToken {
-                    id: *id,
-                    text: tokenizer.token(*id).unwrap_or_default(),
-                    special: true,
-                    start: None,
-                    stop: None,
-                },
-                false => {
-                    let (start, stop) = (places[span.start as usize], places[span.end as usize]);
-                    let text = text[start..stop].to_owned();
-                    let (start, stop) = (Some(start), Some(stop));
-                    SimpleToken { id: *id, text, special: false, start, stop }
-                }
-            })
-            .collect())
+    let text = match encoder.lower_case() {
+        true => format!("{prompt}{text}").to_lowercase(),
+        false => format!("{prompt}{text}"),
     };
-    let mut json = vec![b'['];
-    for (index, text) in texts.iter().enumerate() {
-        if index > 0 {
-            json.push(b',');
-        }
-        serde_json::to_writer(&mut json, &one(text)?)
-            .map_err(|error| Problem::new(Kind::Internal, format!("answer: {error}")))?;
-    }
-    json.push(b']');
-    Ok(json)
+    let batch = tokenizer
+        .encode(&[Input::Single(&text)], usize::MAX)
+        .map_err(|error| Problem::new(Kind::Value, format!("inputs: {error}")))?;
+    // Where each character begins, and where the last one ends.
+    let places: Vec<usize> = text.char_indices().map(|(at, _)| at).chain([text.len()]).collect();
+    let all = batch.ids.iter().zip(&batch.spans);
+    Ok(all
+        .filter(|(_, span)| special || !span.is_empty())
+        .map(|(id, span)| match span.is_empty() {
+            true => SimpleToken {
+                id: *id,
+                text: tokenizer.token(*id).unwrap_or_default(),
+                special: true,
+                start: None,
+                stop: None,
+            },
+            false => {
+                let (start, stop) = (places[span.start as usize], places[span.end as usize]);
+                let text = text[start..stop].to_owned();
+                let (start, stop) = (Some(start), Some(stop));
+                SimpleToken { id: *id, text, special: false, start, stop }
+            }
+        })
+        .collect())
 }
