@@ -82,6 +82,8 @@ pub(crate) fn room_for_vectors(
     dimensions: Option<usize>,
 ) -> Result<Taken, Problem> {
     let all = app.engine.model().encoder().dimension();
+    // That there are too many is found, and said, by `ask`.
+    let texts = texts.min(app.settings.max_inputs);
     room_for_numbers(app, texts * dimensions.map_or(all, |some| some.min(all)))
 }
 

@@ -62,3 +62,11 @@ async fn an_answer_that_never_has_room_says_so() {
     server.works().await;
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn too_many_texts_are_that_and_not_too_large_an_answer() {
+    let server = Fixture::with(|settings| settings.http.max_answers = 1 << 20).await;
+    let many = json!({"input": vec!["a"; 100_000]}).to_string();
+    server.post("/v1/embeddings", many).await.fails(400, "too_many_texts", "at most 2048");
+    server.stop().await;
+}

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use super::answer::{TextAnswerBody, bodies};
 use crate::http::app::App;
-use crate::http::asking::{Answered, ask, room_for_vectors, to_json};
+use crate::http::asking::{Answered, ask, room_for_numbers, room_for_vectors, to_json};
 use crate::http::inputs::Texts;
 use crate::http::metrics::EMBEDDING;
 use crate::http::openapi::V1Problems;
@@ -102,7 +102,7 @@ pub(crate) async fn predict(
     let asked = request.into_ask(has_tasks)?;
     let room = match &asked.vectors {
         Some(vectors) => room_for_vectors(&app, asked.texts.len(), vectors.dim)?,
-        None => room_for_vectors(&app, 0, None)?,
+        None => room_for_numbers(&app, 0)?,
     };
     let (answers, facts) = ask(&app, asked, lane.map(Lane::from), "inputs").await?;
     let usage = Usage { texts: facts.texts, tokens: facts.tokens, truncated: facts.truncated };
