@@ -17,6 +17,17 @@ if TYPE_CHECKING:
 Found = tuple[list[str], str]
 
 
+def afterwards(server: Server, rest: dict[str, float], others: dict, allowed: tuple[str, ...] = ("200",)) -> list[str]:
+    """What is wrong once it is over: answers that others did not get, gauges that do not come back, no answer any more."""
+    differ = server.settles(rest)
+    checks = {
+        f"others: {errors(others, allowed)}": not errors(others, allowed),
+        f"gauges: {differ}": not differ,
+        "the next request gets no answer": server.works(),
+    }
+    return [what for what, holds in checks.items() if not holds]
+
+
 def terminate_under_load(bench: "Bench") -> Found:
     """SIGTERM while 32 clients ask: no request that was taken goes without its answer."""
     wrong = []
@@ -65,13 +76,7 @@ def dropped_connections(bench: "Bench") -> Found:
         dropping = bench.generator.start(server.address, requests, drop=count)
         others = bench.generator.run(server.address, requests, rate=20, seconds=max(5 * bench.scale, 2))
         dropped = finish(dropping)
-        differ = server.settles(rest)
-        if errors(others, ("200", "429")):
-            wrong.append(f"others: {errors(others)}")
-        if differ:
-            wrong.append(f"gauges: {differ}")
-        if not server.works():
-            wrong.append("the next request gets no answer")
+        wrong += afterwards(server, rest, others, ("200", "429"))
         cancelled = server.metrics().get("cancelled_requests_total", 0)
     return wrong, f"{sum(dropped['statuses'].values())} dropped, {cancelled:.0f} of them from the queue; others' p99 {latency(others, 'short')['p99']:.0f} ms; gauges back at rest"
 
@@ -106,11 +111,7 @@ def slow_headers(bench: "Bench") -> Found:
         found = finish(others)
         if slow:
             wrong.append(f"{len(slow)} of 200 are still open after {closed:.0f} s")
-        if errors(found):
-            wrong.append(f"others: {errors(found)}")
-        differ = server.settles(rest)
-        if differ:
-            wrong.append(f"gauges: {differ}")
+        wrong += afterwards(server, rest, found)
     return wrong, f"all closed after {closed:.0f} s; others' p99 {latency(found, 'short')['p99']:.1f} ms"
 
 
@@ -131,11 +132,7 @@ def idle_connections(bench: "Bench") -> Found:
         grown = server.rss_mb() - memory
         for one in idle:
             one.close()
-        differ = server.settles(rest)
-        if errors(found):
-            wrong.append(f"others: {errors(found)}")
-        if differ:
-            wrong.append(f"gauges: {differ}")
+        wrong += afterwards(server, rest, found)
     return wrong, f"others: {found['throughput']:.0f}/s, p99 {latency(found, 'short')['p99']:.0f} ms; {grown:.0f} MB more; gauges back at rest"
 
 
@@ -185,13 +182,7 @@ def memory_limit(bench: "Bench") -> Found:
             return [f"the server has ended with {server.process.returncode}"], f"statuses {dict(statuses)}"
         if set(statuses) - {200, 429} or not deaf or not refused:
             wrong.append(f"statuses {dict(statuses)}, {refused} for want of memory")
-        if errors(found):
-            wrong.append(f"others: {errors(found)}")
-        differ = server.settles(rest)
-        if differ:
-            wrong.append(f"gauges: {differ}")
-        if not server.works():
-            wrong.append("the next request gets no answer")
+        wrong += afterwards(server, rest, found)
     return wrong, f"at most {memory.peak:.0f} MB with a limit of {limit >> 20}; {len(deaf)} answers unread; {dict(statuses)}, {refused} for want of memory; others' p99 {latency(found, 'short')['p99']:.0f} ms; gauges back at rest"
 
 
@@ -206,16 +197,10 @@ def reload_under_load(bench: "Bench") -> Found:
             server.process.send_signal(signal.SIGHUP)
         found = finish(load)
         reloads = server.metrics().get("reloads_total", 0) - before
-        differ = server.settles(rest)
         # A signal that comes while a model is being loaded may be one with the next.
         if not 2 <= reloads <= 5:
             wrong.append("no model was loaded again")
-        if not server.works():
-            wrong.append("the next request gets no answer")
-        if errors(found):
-            wrong.append(f"requests without an answer: {errors(found)}")
-        if differ:
-            wrong.append(f"gauges: {differ}")
+        wrong += afterwards(server, rest, found)
     return wrong, f"{reloads:.0f} reloads, {found['statuses'].get('200', 0)} answers, p99 {latency(found, 'short')['p99']:.0f} ms"
 
 

@@ -106,7 +106,7 @@ impl BlockSize {
 }
 
 /// [`linear`](crate::linear), whose callers have checked the lengths.
-pub(crate) fn product(team: &Team, isa: (Avx512, Tiles), product: Product) {
+pub(crate) fn product(team: &Team, (simd, tiles): (Avx512, Tiles), product: Product) {
     let Product { x, weight, epilogue, derivative, pre, out, rows } = product;
     let panel = weight.inputs * COLUMNS;
     let right = Right { numbers: &weight.panels, panel, row: COLUMNS, ahead: AHEAD };
@@ -114,7 +114,7 @@ pub(crate) fn product(team: &Team, isa: (Avx512, Tiles), product: Product) {
     let Epilogue { bias, activation, .. } = epilogue;
     let result = Output { bias, activation, residual, derivative, pre, out, width: weight.outputs };
     let size = (rows, weight.inputs);
-    run(team, isa, TileProduct { simd: isa.0, left: Left::Rows(x), right, result, size });
+    run(team, tiles, TileProduct { simd, left: Left::Rows(x), right, result, size });
 }
 
 /// [`weight_gradient`](crate::weight_gradient), whose caller has checked the lengths:
@@ -124,7 +124,7 @@ pub(crate) fn product(team: &Team, isa: (Avx512, Tiles), product: Product) {
 /// - `inputs`: a multiple of [`COLUMNS`], of which panels are
 pub(crate) fn weight_gradient(
     team: &Team,
-    isa: (Avx512, Tiles),
+    (simd, tiles): (Avx512, Tiles),
     (dout, x): (&[f32], &[f32]),
     dweight: SharedPointer,
     (outputs, inputs): (usize, usize),
@@ -141,10 +141,10 @@ pub(crate) fn weight_gradient(
         width: inputs,
     };
     let size = (outputs, x.len() / inputs);
-    run(team, isa, TileProduct { simd: isa.0, left: Left::Columns(dout), right, result, size });
+    run(team, tiles, TileProduct { simd, left: Left::Columns(dout), right, result, size });
 }
 
-fn run(team: &Team, (_, tiles): (Avx512, Tiles), product: TileProduct) {
+fn run(team: &Team, tiles: Tiles, product: TileProduct) {
     let (rows, depth) = product.size;
     let panels = product.result.width.div_ceil(COLUMNS);
     let (blocks, columns) = linear::split(team.parts(), rows, MOST_BLOCK_ROWS, panels);
