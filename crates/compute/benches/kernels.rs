@@ -11,10 +11,10 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use polyhead_compute::{
-    Activation, AdamW, AttentionShape, Dropout, Epilogue, Isa, PackedMatrix, StoredTensor, Team,
-    Threads, activation_backward, adamw, attention, attention_backward, attention_training,
-    bias_gradient, dropout, embed_backward, layer_norm, layer_norm_backward, linear,
-    linear_keeping, residual_layer_norm, sum_of_squares, weight_gradient,
+    Activation, AdamW, AttentionShape, Dropout, Epilogue, Isa, OpenRows, PackedMatrix,
+    StoredTensor, Team, Threads, activation_backward, adamw, attention, attention_backward,
+    attention_training, bias_gradient, dropout, embed_backward, layer_norm, layer_norm_backward,
+    linear, linear_keeping, residual_layer_norm, sum_of_squares, weight_gradient,
 };
 
 const HIDDEN: usize = 384;
@@ -124,9 +124,11 @@ fn backward_products(criterion: &mut Criterion) {
                         });
                     });
                     group.bench_function(format!("weight, {suffix}"), |bench| {
+                        let mut open = OpenRows::default();
                         bench.iter(|| {
                             let x = black_box(&x);
-                            weight_gradient(team, isa, &dout, x, &mut dweight, outputs);
+                            weight_gradient(team, isa, &dout, x, &mut dweight, outputs, &mut open);
+                            open.close(team, isa, &mut dweight);
                         });
                     });
                 });

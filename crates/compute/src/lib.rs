@@ -56,7 +56,7 @@ pub use layer_norm::{
     residual_layer_norm, residual_layer_norm_reference,
 };
 pub use linear::{Epilogue, input_gradient, linear, linear_keeping, linear_reference};
-pub use linear_gradient::{bias_gradient, linear_gradient_reference, weight_gradient};
+pub use linear_gradient::{OpenRows, bias_gradient, linear_gradient_reference, weight_gradient};
 pub use optimizer::{AdamW, adamw, adamw_reference, sum_of_squares};
 pub use packed_matrix::PackedMatrix;
 pub use simd::{INSTRUCTION_LIMIT, Isa, check_instruction_limit};

@@ -51,6 +51,8 @@ const MOST_BLOCK_DEPTH: usize = 768;
 const BLOCK_NUMBERS: usize = 128 * 1024;
 /// Rows before they are written that their lines are asked for.
 const ROWS_AHEAD: usize = 12;
+/// And where sums begin with what stands there: in the tile after the one that is under way.
+const ROWS_AHEAD_OF_SUMS: usize = 2 * ROWS;
 /// Rows of a panel of a weight that are asked for before they are split: only out of the second
 /// cache. Farther ahead, what is asked for takes the place of what tiles load.
 const AHEAD: usize = 4;
@@ -112,13 +114,17 @@ pub(crate) fn product(team: &Team, (simd, tiles): (Avx512, Tiles), product: Prod
     let right = Right { numbers: &weight.panels, panel, row: COLUMNS, ahead: AHEAD };
     let residual = epilogue.residual.map(|r| SharedPointer(r.as_ptr().cast_mut()));
     let Epilogue { bias, activation, .. } = epilogue;
-    let result = Output { bias, activation, residual, derivative, pre, out, width: weight.outputs };
+    let width = weight.outputs;
+    let result =
+        Output { sums: Sums::New, bias, activation, residual, derivative, pre, out, width };
     let size = (rows, weight.inputs);
     run(team, tiles, TileProduct { simd, left: Left::Rows(x), right, result, size });
 }
 
 /// [`weight_gradient`](crate::weight_gradient), whose caller has checked the lengths:
 /// `dweight += doutᵀ · x`.
+///
+/// Each number is a chain of sums of [`STEP`] rows, which begins with what stands in `dweight`.
 ///
 /// - `dout`: `[N, outputs]`, `x`: `[N, inputs]`, `dweight`: `[outputs, inputs]`
 /// - `inputs`: a multiple of [`COLUMNS`], of which panels are
@@ -132,9 +138,10 @@ pub(crate) fn weight_gradient(
     assert!(inputs.is_multiple_of(COLUMNS), "whole panels");
     let right = Right { numbers: x, panel: COLUMNS, row: inputs, ahead: AHEAD_IN_ROWS };
     let result = Output {
+        sums: Sums::Added,
         bias: None,
         activation: Activation::Identity,
-        residual: Some(dweight),
+        residual: None,
         derivative: None,
         pre: dweight,
         out: dweight,
@@ -175,12 +182,22 @@ struct TileProduct<'a> {
     size: (usize, usize),
 }
 
+/// With what sums begin.
+#[derive(Clone, Copy)]
+enum Sums {
+    /// With zero.
+    New,
+    /// With what stands in the output.
+    Added,
+}
+
 /// What is done to the sums, and where they go: `[rows, width]`, as [`Epilogue`] says.
 #[derive(Clone, Copy)]
 struct Output<'a> {
+    sums: Sums,
     bias: Option<&'a [f32]>,
     activation: Activation,
-    /// May be `out`, to which the sums are added then.
+    /// May be `out`.
     residual: Option<SharedPointer>,
     derivative: Option<(Activation, &'a [f32])>,
     pre: SharedPointer,
@@ -188,9 +205,9 @@ struct Output<'a> {
     width: usize,
 }
 
-/// Sums of 32 × 32, at a cache line.
+/// Numbers of a tile, at a cache line.
 #[repr(align(64))]
-struct Sums([f32; ROWS * COLUMNS]);
+struct TileNumbers([f32; ROWS * COLUMNS]);
 
 impl TileProduct<'_> {
     /// Some rows and panels.
@@ -252,7 +269,7 @@ impl TileProduct<'_> {
         // The same in every step, so that the processor foresees all branches.
         let shares = Shares::new(STEP_PAIRS.div_ceil(tiles), ROWS.div_ceil(steps));
         let (first, last) = (depth.start == 0, depth.end == self.size.1);
-        let mut scratch = Sums([0.0; ROWS * COLUMNS]);
+        let mut scratch = TileNumbers([0.0; ROWS * COLUMNS]);
         let left = parts.left.as_ptr();
         let mut right = parts.right.each_mut().map(|right| right.as_mut_ptr());
         // What has just been written takes a while until tiles can load it.
@@ -281,10 +298,9 @@ impl TileProduct<'_> {
                         false => parts.sums.as_mut_ptr().add((i * tiles + tile) * ROWS * COLUMNS),
                     };
                     match (first, both) {
-                        (true, true) => clear_both(),
-                        (true, false) => clear_upper(),
-                        (false, true) => load_both(sums),
-                        (false, false) => load_upper(sums),
+                        (true, _) => self.begin(&tile_rows, columns.clone(), both),
+                        (false, true) => load_both(sums, COLUMNS),
+                        (false, false) => load_upper(sums, COLUMNS),
                     }
                     for step in 0..steps {
                         if by_steps || (tile == 0 && step == 0) {
@@ -312,6 +328,43 @@ impl TileProduct<'_> {
                 }
             }
             work.finishing.some(ROWS);
+        }
+    }
+
+    /// The sums of a tile before its first step.
+    ///
+    /// # Safety
+    /// The tile must lie in the output; the registers must be configured for it.
+    #[inline(always)]
+    unsafe fn begin(&self, rows: &Range<usize>, columns: Range<usize>, both: bool) {
+        let Self { simd, result, .. } = *self;
+        // SAFETY: the caller's promise; `all` holds as many rows as registers do.
+        unsafe {
+            match (result.sums, both) {
+                (Sums::New, true) => clear_both(),
+                (Sums::New, false) => clear_upper(),
+                (Sums::Added, _) => {
+                    let width = result.width;
+                    let out = result.out.get().add(rows.start * width + columns.start).cast_const();
+                    if rows.len() == ROWS && columns.len() == COLUMNS {
+                        return load_both(out, width);
+                    }
+                    // Registers may have more rows than the tile.
+                    let mut all = TileNumbers([0.0; ROWS * COLUMNS]);
+                    for row in 0..rows.len() {
+                        let to = all.0.as_mut_ptr().add(row * COLUMNS);
+                        let from = out.add(row * width);
+                        for at in (0..columns.len()).step_by(LANES) {
+                            let count = LANES.min(columns.len() - at);
+                            simd.store(simd.load_first(from.add(at), count), to.add(at));
+                        }
+                    }
+                    match both {
+                        true => load_both(all.0.as_ptr(), COLUMNS),
+                        false => load_upper(all.0.as_ptr(), COLUMNS),
+                    }
+                }
+            }
         }
     }
 }
@@ -382,7 +435,11 @@ impl<'a> Finishing<'a> {
     #[inline(always)]
     unsafe fn some(&mut self, count: usize) {
         let simd = self.simd;
-        let Output { bias, activation, residual, derivative, pre, out, width } = self.result;
+        let Output { bias, activation, residual, derivative, pre, out, width, sums } = self.result;
+        let rows_ahead = match sums {
+            Sums::New => ROWS_AHEAD,
+            Sums::Added => ROWS_AHEAD_OF_SUMS,
+        };
         let end = self.rows.len().min(self.next + count);
         while self.next < end {
             let (row, mut at) = (self.rows.start + self.next, 0);
@@ -410,7 +467,7 @@ impl<'a> Finishing<'a> {
                         y = simd.mul(y, function.derivative(simd, pre));
                     }
                     simd.store_first(y, out.get().add(place), count);
-                    prefetch_to_write(out.get().wrapping_add(place + ROWS_AHEAD * width));
+                    prefetch_to_write(out.get().wrapping_add(place + rows_ahead * width));
                 }
                 at += LANES;
             }

@@ -90,6 +90,7 @@ fn main() {
                 }
                 network.backward(team, &input, &depth, &mut pass, &mut gradients);
             }
+            gradients.close(team, network.isa());
         });
         // The first round takes the pages of the buffers from the system.
         if round > 0 {

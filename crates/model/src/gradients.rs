@@ -1,26 +1,40 @@
 //! Gradients of the trainable parameters, end to end.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
-use polyhead_compute::{Buffer, Team};
+use polyhead_compute::{Buffer, Isa, OpenRows, Team, bias_gradient, weight_gradient};
 
 use crate::parameter_store::TrainableLayout;
 
 /// One number for each number of a trainable parameter.
+///
+/// They are sums over the rows of a step, which may come in several parts: [`Self::clear`], any
+/// number of backward passes, [`Self::close`], and then they can be read.
 pub struct Gradients {
     layout: TrainableLayout,
     values: Buffer,
+    /// Rows of weights' gradients that are still to be added, by where these begin and end.
+    open: BTreeMap<(usize, usize), OpenRows>,
 }
 
 impl Gradients {
     /// Zeros.
     pub fn new(layout: TrainableLayout) -> Self {
-        Self { values: Buffer::zeros(layout.len()), layout }
+        Self { values: Buffer::zeros(layout.len()), layout, open: BTreeMap::new() }
     }
 
     /// Sets all to zero, for the next step.
     pub fn clear(&mut self, team: &Team) {
         self.values.set_zero(team);
+        self.open.values_mut().for_each(OpenRows::clear);
+    }
+
+    /// Ends the sums, after the last backward pass of a step.
+    pub fn close(&mut self, team: &Team, isa: Isa) {
+        for ((begin, end), open) in &mut self.open {
+            open.close(team, isa, &mut self.values[*begin..*end]);
+        }
     }
 
     /// Which parameters have one, and where.
@@ -29,13 +43,23 @@ impl Gradients {
     }
 
     /// All numbers, in the order of the layout.
+    ///
+    /// # Panics
+    /// If they are not closed.
     pub fn values(&self) -> &[f32] {
+        assert!(
+            self.open.values().all(OpenRows::is_empty),
+            "gradients are closed before they are read"
+        );
         &self.values
     }
 
     /// The gradient of entry `index`; `None` if it is frozen.
+    ///
+    /// # Panics
+    /// If they are not closed.
     pub fn get(&self, index: usize) -> Option<&[f32]> {
-        self.layout.range(index).map(|range| &self.values[range])
+        self.layout.range(index).map(|range| &self.values()[range])
     }
 
     /// The gradient of neighbouring entries; `None` if they are frozen.
@@ -57,6 +81,29 @@ impl Gradients {
         assert!(weight.end <= bias.start, "weights stand before biases");
         let (left, right) = self.values.split_at_mut(bias.start);
         Some((&mut left[weight], &mut right[..bias.len()]))
+    }
+
+    /// Adds the gradients of a linear layer, unless they are frozen.
+    ///
+    /// - `dout`: `[rows, outputs]`, `x`: `[rows, inputs]`
+    #[allow(clippy::too_many_arguments)] // Where to, and both operands.
+    pub(crate) fn add_linear(
+        &mut self,
+        team: &Team,
+        isa: Isa,
+        weight: Range<usize>,
+        bias: Option<Range<usize>>,
+        outputs: usize,
+        dout: &[f32],
+        x: &[f32],
+    ) {
+        if let Some(range) = self.range(weight) {
+            let open = self.open.entry((range.start, range.end)).or_default();
+            weight_gradient(team, isa, dout, x, &mut self.values[range], outputs, open);
+        }
+        if let Some(dbias) = bias.and_then(|bias| self.of(bias)) {
+            bias_gradient(team, isa, dout, dbias);
+        }
     }
 
     fn range(&self, entries: Range<usize>) -> Option<Range<usize>> {

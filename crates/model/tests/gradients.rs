@@ -228,6 +228,7 @@ fn gradients_of(
             network.backward(team, &input, &depth, &mut pass, &mut gradients);
             first = end;
         }
+        gradients.close(team, network.isa());
     });
     let entries = network.store().entries();
     (0..entries.len())

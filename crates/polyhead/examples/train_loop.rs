@@ -67,6 +67,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
             network.backward(team, &input, &depth, &mut pass, &mut gradients);
             let isa = network.isa();
+            gradients.close(team, isa);
             network.update(team, &|entry| reached[entry], |store| {
                 let update = Update {
                     gradients: gradients.values(),

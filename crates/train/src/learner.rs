@@ -235,6 +235,7 @@ impl Learner {
                 }
                 network.backward(team, &input, depth, pass, gradients);
             }
+            gradients.close(team, network.isa());
             Ok::<_, Error>(())
         })?;
 

@@ -261,32 +261,27 @@ fn kept_hidden_states_do_not_change_bits() {
     }
 }
 
-/// On AMX the gradients of such weights are summed part by part: parts have the last word there,
-/// and nothing else has.
+/// Weights that AMX sums in blocks of rows, wherever a step is cut.
 #[test]
-fn layers_as_wide_as_tiles_have_the_same_bits_in_the_same_parts() {
+fn layers_as_wide_as_tiles_have_the_same_bits() {
     let folder = tempfile::tempdir().unwrap();
     common::wide_model(folder.path());
     let model = folder.path().to_str().unwrap();
     let steps =
         |way, trains: &dyn Fn(ParameterGroup) -> bool| five_steps_of(model, way, "", trains);
-    for accumulation in [1, 5] {
-        let plain = Way { accumulation, ..PLAIN };
-        let (all, _) = steps(plain, &|_| true);
-        let (upper, _) = steps(plain, &upper_half);
-        for threads in [1, 2, 3] {
-            let way = Way { threads, ..plain };
-            assert_same(&all, &steps(way, &|_| true).0, true, &format!("{way:?}"));
+    let (all, _) = steps(PLAIN, &|_| true);
+    let (upper, _) = steps(PLAIN, &upper_half);
+    for threads in [1, 2, 3] {
+        for accumulation in [1, 2, 5] {
+            let way = Way { threads, accumulation, ..PLAIN };
+            let same_parts = accumulation == 1;
+            assert_same(&all, &steps(way, &|_| true).0, same_parts, &format!("{way:?}"));
             for cache in [None, Some(u64::MAX), Some(4000)] {
                 let way = Way { cache, ..way };
                 let (other, counts) = steps(way, &upper_half);
-                assert_same(&upper, &other, true, &format!("{way:?}"));
+                assert_same(&upper, &other, same_parts, &format!("{way:?}"));
                 assert_eq!(counts.tokens_saved > 0, cache.is_some(), "{way:?}");
             }
-        }
-        let (whole, _) = steps(PLAIN, &|_| true);
-        for (one, other) in whole.norms.iter().zip(&all.norms) {
-            assert!((one - other).abs() < 1e-5 * one, "gradient norm {one} and {other}");
         }
     }
 }

@@ -35,34 +35,38 @@ pub(super) unsafe fn clear_upper() {
     unsafe { asm!("tilezero tmm0", "tilezero tmm1", options(nostack, nomem, preserves_flags)) }
 }
 
+/// - `width`: numbers from a row to the next
+///
 /// # Safety
-/// 32 × 32 sums must be readable at `sums`.
+/// 32 rows of 32 sums must be readable at `sums`.
 #[inline(always)]
-pub(super) unsafe fn load_both(sums: *const f32) {
+pub(super) unsafe fn load_both(sums: *const f32, width: usize) {
     // SAFETY: the caller's promise.
     unsafe {
-        load_upper(sums);
+        load_upper(sums, width);
         asm!(
-            "tileloadd tmm2, [{sums} + {row} + 2048]",
-            "tileloadd tmm3, [{sums} + {row} + 2112]",
-            sums = in(reg) sums,
-            row = in(reg) COLUMNS * size_of::<f32>(),
+            "tileloadd tmm2, [{sums} + {row}]",
+            "tileloadd tmm3, [{sums} + {row} + 64]",
+            sums = in(reg) sums.add(TILE_ROWS * width),
+            row = in(reg) width * size_of::<f32>(),
             options(nostack, preserves_flags, readonly),
         );
     }
 }
 
+/// - `width`: numbers from a row to the next
+///
 /// # Safety
-/// 16 × 32 sums must be readable at `sums`.
+/// 16 rows of 32 sums must be readable at `sums`.
 #[inline(always)]
-pub(super) unsafe fn load_upper(sums: *const f32) {
+pub(super) unsafe fn load_upper(sums: *const f32, width: usize) {
     // SAFETY: the caller's promise.
     unsafe {
         asm!(
             "tileloadd tmm0, [{sums} + {row}]",
             "tileloadd tmm1, [{sums} + {row} + 64]",
             sums = in(reg) sums,
-            row = in(reg) COLUMNS * size_of::<f32>(),
+            row = in(reg) width * size_of::<f32>(),
             options(nostack, preserves_flags, readonly),
         );
     }

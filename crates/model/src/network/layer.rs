@@ -5,8 +5,7 @@ use std::ops::Range;
 
 use polyhead_compute::{
     Activation, Buffer, Dropout, Isa, PackedMatrix, Team, attention_backward, attention_training,
-    bias_gradient, dropout_to, input_gradient, layer_norm_backward, linear_keeping,
-    residual_layer_norm, weight_gradient,
+    dropout_to, input_gradient, layer_norm_backward, linear_keeping, residual_layer_norm,
 };
 
 use crate::config::{Architecture, EncoderConfig};
@@ -37,6 +36,7 @@ struct LayerPlaces {
 struct LinearPlace {
     weight: Range<usize>,
     bias: Range<usize>,
+    outputs: usize,
 }
 
 struct NormPlace {
@@ -127,14 +127,23 @@ impl TrainableLayer {
     /// - `first`: the entry of its query weight; the others follow in the order
     ///   of [`expected`](crate::layout::expected)
     pub(super) fn new(config: &EncoderConfig, isa: Isa, first: usize) -> Self {
-        let linear = |at: usize| LinearPlace { weight: at..at + 1, bias: at + 1..at + 2 };
+        let (hidden, intermediate) = (config.hidden_size, config.intermediate_size);
+        let linear = |at: usize, outputs: usize| LinearPlace {
+            weight: at..at + 1,
+            bias: at + 1..at + 2,
+            outputs,
+        };
         let norm = |at: usize| NormPlace { weight: at, bias: at + 1 };
         let places = LayerPlaces {
-            query_key_value: LinearPlace { weight: first..first + 3, bias: first + 3..first + 6 },
-            attention_output: linear(first + 6),
+            query_key_value: LinearPlace {
+                weight: first..first + 3,
+                bias: first + 3..first + 6,
+                outputs: 3 * hidden,
+            },
+            attention_output: linear(first + 6, hidden),
             attention_norm: norm(first + 8),
-            intermediate: linear(first + 10),
-            output: linear(first + 12),
+            intermediate: linear(first + 10, intermediate),
+            output: linear(first + 12, hidden),
             output_norm: norm(first + 14),
         };
         Self { layer: Layer::zeros(config, isa), places, transposed: None }
@@ -340,10 +349,8 @@ impl TrainableLayer {
 impl LinearPlace {
     /// Adds the gradients of weight and bias, unless they are frozen.
     fn gradients(&self, team: &Team, isa: Isa, dout: &[f32], x: &[f32], gradients: &mut Gradients) {
-        if let Some((dweight, dbias)) = gradients.pair(self.weight.clone(), self.bias.clone()) {
-            weight_gradient(team, isa, dout, x, dweight, dbias.len());
-            bias_gradient(team, isa, dout, dbias);
-        }
+        let (weight, bias) = (self.weight.clone(), Some(self.bias.clone()));
+        gradients.add_linear(team, isa, weight, bias, self.outputs, dout, x);
     }
 }
 

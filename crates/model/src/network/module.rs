@@ -5,8 +5,8 @@
 use std::ops::Range;
 
 use polyhead_compute::{
-    Activation, Dropout, Isa, PackedMatrix, Team, activation_backward, bias_gradient,
-    input_gradient, layer_norm_backward, linear_keeping, residual_layer_norm, weight_gradient,
+    Activation, Dropout, Isa, PackedMatrix, Team, activation_backward, input_gradient,
+    layer_norm_backward, linear_keeping, residual_layer_norm,
 };
 
 use crate::gradients::Gradients;
@@ -75,12 +75,8 @@ impl TrainableLinear {
         x: &[f32],
         gradients: &mut Gradients,
     ) {
-        if let Some(dweight) = gradients.of(self.weight.clone()) {
-            weight_gradient(team, isa, dout, x, dweight, self.packed.outputs());
-        }
-        if let Some(dbias) = self.bias.clone().and_then(|bias| gradients.of(bias)) {
-            bias_gradient(team, isa, dout, dbias);
-        }
+        let (weight, bias) = (self.weight.clone(), self.bias.clone());
+        gradients.add_linear(team, isa, weight, bias, self.packed.outputs(), dout, x);
     }
 
     /// `dx = dout · W (+ residual)`
