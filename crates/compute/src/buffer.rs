@@ -66,15 +66,13 @@ impl<T: Plain> Buffer<T> {
     }
 }
 
-impl Buffer {
-    /// Sets all numbers to zero.
-    pub fn set_zero(&mut self, team: &Team) {
-        let to = SharedPointer(self.as_mut_ptr());
-        team.run_ranges(self.len, NUMBERS_PER_PART, &|range| {
-            // SAFETY: the numbers of this part, which no other part has; all bits 0 are 0.0.
-            unsafe { std::ptr::write_bytes(to.get().add(range.start), 0, range.len()) }
-        });
-    }
+/// Sets all numbers to zero.
+pub fn set_zero(team: &Team, numbers: &mut [f32]) {
+    let to = SharedPointer(numbers.as_mut_ptr());
+    team.run_ranges(numbers.len(), NUMBERS_PER_PART, &|range| {
+        // SAFETY: the numbers of this part, which no other part has; all bits 0 are 0.0.
+        unsafe { std::ptr::write_bytes(to.get().add(range.start), 0, range.len()) }
+    });
 }
 
 impl<T: Plain> Deref for Buffer<T> {
@@ -100,11 +98,11 @@ mod tests {
 
     #[test]
     fn every_part_becomes_zero() {
-        let mut buffer = Buffer::zeros(3 * NUMBERS_PER_PART + 5);
+        let mut buffer: Buffer = Buffer::zeros(3 * NUMBERS_PER_PART + 5);
         for threads in [1, 2, 3] {
             buffer.fill(1.0);
             let threads = Threads::new(threads).expect("threads");
-            threads.team(|team| buffer.set_zero(team));
+            threads.team(|team| set_zero(team, &mut buffer));
             assert!(buffer.iter().all(|x| *x == 0.0));
         }
     }

@@ -44,7 +44,7 @@ pub use attention::{
     AttentionShape, attention, attention_backward, attention_backward_reference,
     attention_reference, attention_training, attention_training_reference,
 };
-pub use buffer::Buffer;
+pub use buffer::{Buffer, set_zero};
 pub use dropout::{Dropout, dropout, dropout_to};
 pub use embedding::{EmbeddingTables, WordTable, embed, embed_backward, embed_backward_reference};
 pub use int8::{
@@ -57,7 +57,7 @@ pub use layer_norm::{
 };
 pub use linear::{Epilogue, input_gradient, linear, linear_keeping, linear_reference};
 pub use linear_gradient::{OpenRows, bias_gradient, linear_gradient_reference, weight_gradient};
-pub use optimizer::{AdamW, adamw, adamw_reference, sum_of_squares};
+pub use optimizer::{AdamW, adamw, adamw_reference, adamw_rows, sum_of_squares};
 pub use packed_matrix::PackedMatrix;
 pub use simd::{INSTRUCTION_LIMIT, Isa, check_instruction_limit};
 pub use storage::{Bytes, StoredTensor, StoredType};

@@ -1,5 +1,7 @@
 //! AdamW (Loshchilov and Hutter, 2019), number by number, as PyTorch computes it.
 
+use std::ops::Range;
+
 use crate::simd::{Isa, Op, Simd};
 use crate::team::{SharedPointer, Team};
 
@@ -71,20 +73,52 @@ pub fn adamw(
     first: &mut [f32],
     second: &mut [f32],
 ) {
-    assert!(hyper.step > 0, "steps count from 1");
-    assert_eq!(gradients.len(), parameters.len(), "length of the gradients");
-    assert_eq!(first.len(), parameters.len(), "length of the first moments");
-    assert_eq!(second.len(), parameters.len(), "length of the second moments");
-    let factors = hyper.factors();
-    let [parameters, first, second] =
-        [parameters, first, second].map(|values| SharedPointer(values.as_mut_ptr()));
+    let tensor = Tensor::new(hyper, parameters, gradients, first, second);
     team.run_ranges(gradients.len(), NUMBERS_PER_PART, &|range| {
-        // SAFETY: the numbers of this part, which no other part has, in buffers of equal length.
-        let [parameters, first, second] = [parameters, first, second].map(|values| unsafe {
-            std::slice::from_raw_parts_mut(values.get().add(range.start), range.len())
-        });
-        let gradients = &gradients[range];
-        isa.run(Update { hyper: *hyper, factors, parameters, gradients, first, second });
+        // SAFETY: the numbers of this part, which no other part has.
+        unsafe { tensor.update(isa, range) }
+    });
+}
+
+/// [`adamw`] of a table of which few rows move: the bits of [`adamw`], and less to read and write.
+///
+/// - `moving`: for each row whether its gradient or its moments are other than zero; all the
+///   others only decay
+/// - `parameters`, `gradients`, `first`, `second`: `[moving.len(), width]`
+///
+/// # Panics
+/// If the lengths do not fit or the step is 0.
+#[allow(clippy::too_many_arguments)] // Those of `adamw`, and which rows.
+pub fn adamw_rows(
+    team: &Team,
+    isa: Isa,
+    hyper: &AdamW,
+    moving: &[bool],
+    parameters: &mut [f32],
+    gradients: &[f32],
+    first: &mut [f32],
+    second: &mut [f32],
+) {
+    if moving.is_empty() {
+        return;
+    }
+    let width = parameters.len() / moving.len();
+    assert_eq!(parameters.len(), moving.len() * width, "whole rows of {width}");
+    let tensor = Tensor::new(hyper, parameters, gradients, first, second);
+    let rows_per_part = (NUMBERS_PER_PART / width.max(1)).max(1);
+    team.run_ranges(moving.len(), rows_per_part, &|rows| {
+        let mut row = rows.start;
+        for alike in moving[rows].chunk_by(|one, next| one == next) {
+            let numbers = row * width..(row + alike.len()) * width;
+            row += alike.len();
+            // SAFETY: the rows of this part, which no other part has.
+            unsafe {
+                match alike[0] {
+                    true => tensor.update(isa, numbers),
+                    false => tensor.decay(isa, numbers),
+                }
+            }
+        }
     });
 }
 
@@ -121,6 +155,80 @@ pub fn sum_of_squares(team: &Team, isa: Isa, values: &[f32]) -> f64 {
         unsafe { *to.get().add(at) = sum }
     });
     partial.iter().sum()
+}
+
+/// What a step reads and writes, for all threads.
+struct Tensor<'a> {
+    hyper: AdamW,
+    factors: Factors,
+    parameters: SharedPointer,
+    gradients: &'a [f32],
+    first: SharedPointer,
+    second: SharedPointer,
+}
+
+impl<'a> Tensor<'a> {
+    fn new(
+        hyper: &AdamW,
+        parameters: &'a mut [f32],
+        gradients: &'a [f32],
+        first: &'a mut [f32],
+        second: &'a mut [f32],
+    ) -> Self {
+        assert!(hyper.step > 0, "steps count from 1");
+        assert_eq!(gradients.len(), parameters.len(), "length of the gradients");
+        assert_eq!(first.len(), parameters.len(), "length of the first moments");
+        assert_eq!(second.len(), parameters.len(), "length of the second moments");
+        let [parameters, first, second] =
+            [parameters, first, second].map(|values| SharedPointer(values.as_mut_ptr()));
+        Self { hyper: *hyper, factors: hyper.factors(), parameters, gradients, first, second }
+    }
+
+    /// # Safety
+    /// Nobody else may have these numbers.
+    unsafe fn update(&self, isa: Isa, range: Range<usize>) {
+        let gradients = &self.gradients[range.clone()];
+        // SAFETY: the numbers lie in buffers as long as `gradients`; the caller's promise.
+        let [parameters, first, second] =
+            [self.parameters, self.first, self.second].map(|values| unsafe {
+                std::slice::from_raw_parts_mut(values.get().add(range.start), range.len())
+            });
+        let Self { hyper, factors, .. } = *self;
+        isa.run(Update { hyper, factors, parameters, gradients, first, second });
+    }
+
+    /// Where gradients and moments are zero.
+    ///
+    /// # Safety
+    /// As of `update`.
+    unsafe fn decay(&self, isa: Isa, range: Range<usize>) {
+        let keep = self.factors.keep as f32;
+        if keep != 1.0 {
+            // SAFETY: as in `update`.
+            let parameters = unsafe {
+                let begin = self.parameters.get().add(range.start);
+                std::slice::from_raw_parts_mut(begin, range.len())
+            };
+            isa.run(Decay { keep, parameters });
+        }
+    }
+}
+
+/// `p = (1 − lr · decay) p`
+struct Decay<'a> {
+    keep: f32,
+    parameters: &'a mut [f32],
+}
+
+impl Op for Decay<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        // A plain loop: vectors of the set that this is compiled for.
+        for p in self.parameters {
+            *p *= self.keep;
+        }
+    }
 }
 
 struct Update<'a> {
@@ -242,6 +350,53 @@ mod tests {
                         assert!(error < 1e-6, "step {step} at {i} on {}: {error}", isa.name());
                         assert!((f64::from(first[i]) - exact.1[i]).abs() < 1e-6);
                         assert!((f64::from(second[i]) - exact.2[i]).abs() < 1e-8);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn rows_that_do_not_move_only_decay_and_all_have_the_bits_of_the_whole() {
+        for isa in Isa::available() {
+            // Several parts of a team in the last.
+            for (rows, width) in [(1, 1), (7, 5), (40, 33), (300, 128)] {
+                let moving: Vec<bool> = (0..rows).map(|row| row % 7 < 2 || row == 5).collect();
+                let of_rows = |seed| {
+                    let mut values = numbers(rows * width, seed);
+                    for (row, values) in values.chunks_exact_mut(width).enumerate() {
+                        if !moving[row] {
+                            values.fill(0.0);
+                        }
+                    }
+                    values
+                };
+                for (weight_decay, step) in [(0.1, 1), (0.0, 2)] {
+                    let hyper = AdamW {
+                        learning_rate: 1e-2,
+                        beta1: 0.9,
+                        beta2: 0.999,
+                        epsilon: 1e-8,
+                        weight_decay,
+                        step,
+                        gradient_factor: 0.7,
+                    };
+                    let gradients = of_rows(1);
+                    let start = [
+                        numbers(rows * width, 2),
+                        of_rows(3),
+                        of_rows(4).iter().map(|x| x * x).collect(),
+                    ];
+                    let [mut p, mut m, mut v] = start.clone();
+                    adamw(&Team::solo(), isa, &hyper, &mut p, &gradients, &mut m, &mut v);
+                    for threads in [1, 2, 3] {
+                        let [mut rows_p, mut rows_m, mut rows_v] = start.clone();
+                        Threads::new(threads).expect("threads").team(|team| {
+                            let (p, m, v) = (&mut rows_p, &mut rows_m, &mut rows_v);
+                            adamw_rows(team, isa, &hyper, &moving, p, &gradients, m, v);
+                        });
+                        let name = isa.name();
+                        assert!([&rows_p, &rows_m, &rows_v] == [&p, &m, &v], "{rows} on {name}");
                     }
                 }
             }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use polyhead_compute::{Buffer, Isa, OpenRows, Team, bias_gradient, weight_gradient};
+use polyhead_compute::{Buffer, Isa, OpenRows, Team, bias_gradient, set_zero, weight_gradient};
 
 use crate::parameter_store::TrainableLayout;
 
@@ -16,18 +16,39 @@ pub struct Gradients {
     values: Buffer,
     /// Rows of weights' gradients that are still to be added, by where these begin and end.
     open: BTreeMap<(usize, usize), OpenRows>,
+    reached: ReachedRows,
 }
+
+/// Of tables of which a step reaches few rows, by their entry: a flag for each row. All numbers of
+/// the other rows are zero.
+pub type ReachedRows = BTreeMap<usize, Vec<bool>>;
 
 impl Gradients {
     /// Zeros.
     pub fn new(layout: TrainableLayout) -> Self {
-        Self { values: Buffer::zeros(layout.len()), layout, open: BTreeMap::new() }
+        Self {
+            values: Buffer::zeros(layout.len()),
+            layout,
+            open: BTreeMap::new(),
+            reached: ReachedRows::new(),
+        }
     }
 
     /// Sets all to zero, for the next step.
     pub fn clear(&mut self, team: &Team) {
-        self.values.set_zero(team);
         self.open.values_mut().for_each(OpenRows::clear);
+        let mut begin = 0;
+        for (entry, rows) in &mut self.reached {
+            let table = self.layout.range(*entry).expect("what is reached is trained");
+            set_zero(team, &mut self.values[begin..table.start]);
+            let width = table.len() / rows.len();
+            for (row, reached) in rows.iter_mut().enumerate().filter(|(_, reached)| **reached) {
+                self.values[table.start + row * width..][..width].fill(0.0);
+                *reached = false;
+            }
+            begin = table.end;
+        }
+        set_zero(team, &mut self.values[begin..]);
     }
 
     /// Ends the sums, after the last backward pass of a step.
@@ -40,6 +61,11 @@ impl Gradients {
     /// Which parameters have one, and where.
     pub fn layout(&self) -> &TrainableLayout {
         &self.layout
+    }
+
+    /// Which rows of tables this step has reached.
+    pub fn reached_rows(&self) -> &ReachedRows {
+        &self.reached
     }
 
     /// All numbers, in the order of the layout.
@@ -104,6 +130,17 @@ impl Gradients {
         if let Some(dbias) = bias.and_then(|bias| self.of(bias)) {
             bias_gradient(team, isa, dout, dbias);
         }
+    }
+
+    /// The gradient of a table, of which `rows` are added to; `None` if it is frozen.
+    ///
+    /// - `width`: numbers of a row
+    pub(crate) fn table(&mut self, entry: usize, rows: &[u32], width: usize) -> Option<&mut [f32]> {
+        let range = self.layout.range(entry)?;
+        let count = range.len() / width;
+        let reached = self.reached.entry(entry).or_insert_with(|| vec![false; count]);
+        rows.iter().for_each(|row| reached[*row as usize] = true);
+        Some(&mut self.values[range])
     }
 
     fn range(&self, entries: Range<usize>) -> Option<Range<usize>> {

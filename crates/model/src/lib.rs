@@ -82,7 +82,7 @@ pub use encoder::{Encoder, Sequences};
 pub use error::{Error, ErrorKind};
 pub use folder::{ModelFolder, REFERENCE_FILE};
 pub use folder_write::TrainedModel;
-pub use gradients::Gradients;
+pub use gradients::{Gradients, ReachedRows};
 pub use head::{HeadSite, HeadWeights};
 pub use head_spec::{HeadInput, HeadLayer, HeadSpec, TaskKind};
 pub use hub::{Hub, resolve};

@@ -815,19 +815,18 @@ impl Network {
             &mut dsum,
             gradients.pair(norm.start..norm.start + 1, norm.start + 1..norm.end),
         );
-        let mut one = |entry: usize, which: usize| {
-            let Some(table) = gradients.of(entry..entry + 1) else { return };
+        let one = |table: Option<&mut [f32]>, which: usize| {
             let mut tables = [None, None, None];
-            tables[which] = Some(table);
+            tables[which] = table;
             let [word, position, token_type] = tables;
             embed_backward(
                 team, self.isa, ids, type_ids, offsets, &dsum, word, position, token_type,
             );
         };
-        one(*word, 0);
-        one(*position, 1);
+        one(gradients.table(*word, ids, self.config.hidden_size), 0);
+        one(gradients.of(*position..position + 1), 1);
         if let Some(token_type) = token_type {
-            one(*token_type, 2);
+            one(gradients.of(*token_type..token_type + 1), 2);
         }
     }
 

@@ -71,6 +71,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             network.update(team, &|entry| reached[entry], |store| {
                 let update = Update {
                     gradients: gradients.values(),
+                    reached: gradients.reached_rows(),
                     learning_rates: &course.rates.learning_rates,
                     weight_decays: &course.rates.weight_decays,
                     multiplier: course.schedule.multiplier(step - 1),

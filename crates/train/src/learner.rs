@@ -307,6 +307,7 @@ impl Learner {
                 network.update(team, &changed, |store| {
                     let update = Update {
                         gradients: gradients.values(),
+                        reached: gradients.reached_rows(),
                         learning_rates: &rates.learning_rates,
                         weight_decays: &rates.weight_decays,
                         multiplier,

@@ -5,10 +5,11 @@
 //! over a parameter without a gradient. The numbers themselves are changed by
 //! [`polyhead_compute::adamw`].
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
-use polyhead_compute::{AdamW as EntryStep, Buffer, Isa, Team, adamw, sum_of_squares};
-use polyhead_model::{ParameterStore, TrainableLayout};
+use polyhead_compute::{AdamW as EntryStep, Buffer, Isa, Team, adamw, adamw_rows, sum_of_squares};
+use polyhead_model::{ParameterStore, ReachedRows, TrainableLayout};
 
 use crate::config::TrainSettings;
 use crate::error::{Error, ErrorKind};
@@ -33,6 +34,9 @@ pub struct AdamW {
     second: Buffer,
     /// Updates of each entry of the index since it is trainable.
     counts: Vec<u64>,
+    /// Of tables, by their entry: rows whose moments may be other than zero. Made when it is
+    /// first needed, from the moments.
+    moving: BTreeMap<usize, Vec<bool>>,
 }
 
 /// One step's gradients, rates, and what they apply to.
@@ -40,6 +44,9 @@ pub struct AdamW {
 pub struct Update<'a> {
     /// `[layout.len()]`
     pub gradients: &'a [f32],
+    /// Of tables of which few rows have a gradient: which ones. What is not named here may have
+    /// one everywhere.
+    pub reached: &'a ReachedRows,
     /// Peak rate of each entry of the index.
     pub learning_rates: &'a [f32],
     /// Of each entry, in parts of its learning rate.
@@ -85,6 +92,7 @@ impl AdamW {
             first: Buffer::zeros(layout.len()),
             second: Buffer::zeros(layout.len()),
             counts: vec![0; layout.ranges().len()],
+            moving: BTreeMap::new(),
             layout,
         }
     }
@@ -134,7 +142,7 @@ impl AdamW {
             .filter(|index| update.touched[*index])
             .filter_map(|index| Some((index, self.layout.range(index)?)))
             .collect();
-        let norm = self.norm(team, isa, store, update.gradients, &moved)?;
+        let norm = self.norm(team, isa, store, update, &moved)?;
         let (beta1, beta2) = self.settings.betas;
         for (index, range) in moved {
             self.counts[index] += 1;
@@ -149,15 +157,23 @@ impl AdamW {
                 gradient_factor: norm.factor,
             };
             let at = store.entries()[index].range.clone();
-            adamw(
-                team,
-                isa,
-                &step,
-                &mut store.values_mut()[at],
-                &update.gradients[range.clone()],
-                &mut self.first[range.clone()],
-                &mut self.second[range],
-            );
+            let parameters = &mut store.values_mut()[at];
+            let gradients = &update.gradients[range.clone()];
+            let (first, second) = (&mut self.first[range.clone()], &mut self.second[range]);
+            match update.reached.get(&index) {
+                None => {
+                    self.moving.remove(&index);
+                    adamw(team, isa, &step, parameters, gradients, first, second);
+                }
+                Some(reached) => {
+                    let moving = self
+                        .moving
+                        .entry(index)
+                        .or_insert_with(|| rows_that_move(reached.len(), first, second));
+                    moving.iter_mut().zip(reached).for_each(|(moving, now)| *moving |= now);
+                    adamw_rows(team, isa, &step, moving, parameters, gradients, first, second);
+                }
+            }
         }
         Ok(norm)
     }
@@ -168,14 +184,20 @@ impl AdamW {
         team: &Team,
         isa: Isa,
         store: &ParameterStore,
-        gradients: &[f32],
+        update: &Update,
         moved: &[(usize, Range<usize>)],
     ) -> Result<GradientNorm, Error> {
         let mut sum = 0.0;
         let mut broken = Vec::new();
         for (index, range) in moved {
             // In double precision, where squares of finite numbers do not overflow.
-            let squares = sum_of_squares(team, isa, &gradients[range.clone()]);
+            let gradients = &update.gradients[range.clone()];
+            let squares = match update.reached.get(index) {
+                None => sum_of_squares(team, isa, gradients),
+                Some(rows) => reached_rows(rows, gradients)
+                    .map(|numbers| sum_of_squares(team, isa, numbers))
+                    .sum(),
+            };
             if !squares.is_finite() {
                 broken.push(store.entries()[*index].name.as_str());
             }
@@ -219,6 +241,7 @@ impl AdamW {
                 lengths[1]
             )));
         }
+        self.moving.remove(&index);
         self.first[range.clone()].copy_from_slice(moments.first);
         self.second[range].copy_from_slice(moments.second);
         self.counts[index] = moments.count;
@@ -229,6 +252,28 @@ impl AdamW {
     pub fn state_bytes(&self) -> usize {
         size_of_val(&self.first[..]) + size_of_val(&self.second[..])
     }
+}
+
+/// Which rows of a table have moments other than zero.
+fn rows_that_move(rows: usize, first: &[f32], second: &[f32]) -> Vec<bool> {
+    let width = first.len() / rows;
+    let moves = |row: &[f32]| row.iter().any(|x| *x != 0.0);
+    first
+        .chunks_exact(width)
+        .zip(second.chunks_exact(width))
+        .map(|(first, second)| moves(first) || moves(second))
+        .collect()
+}
+
+/// The numbers of the flagged rows of a table, neighbours together.
+fn reached_rows<'a>(rows: &'a [bool], table: &'a [f32]) -> impl Iterator<Item = &'a [f32]> {
+    let width = table.len() / rows.len();
+    let mut row = 0;
+    rows.chunk_by(|one, next| one == next).filter_map(move |alike| {
+        let begin = row * width;
+        row += alike.len();
+        alike[0].then(|| &table[begin..row * width])
+    })
 }
 
 fn not_finite(names: &[&str], of: usize) -> Error {
@@ -274,6 +319,7 @@ mod tests {
     ) -> Result<GradientNorm, Error> {
         let update = Update {
             gradients,
+            reached: &ReachedRows::new(),
             learning_rates: &[0.1, 0.01],
             weight_decays: &[0.5, 0.0],
             multiplier,
@@ -454,6 +500,7 @@ mod tests {
             let gradients: Vec<f32> = values.iter().map(|x| x * x - 0.3).collect();
             let update = Update {
                 gradients: &gradients,
+                reached: &ReachedRows::new(),
                 learning_rates: &[0.1],
                 weight_decays: &[0.01],
                 multiplier: 1.0,
@@ -468,5 +515,72 @@ mod tests {
             (norms, bits)
         };
         assert!(run(1) == run(2));
+    }
+
+    /// Six steps that reach some rows each, some never; in between moments are saved and taken
+    /// over, and the layout changes.
+    #[test]
+    fn a_table_has_the_same_bits_if_it_is_known_which_rows_are_reached() {
+        const ROWS: usize = 50;
+        const WIDTH: usize = 24;
+        let run = |named: bool, threads: usize| {
+            let mut store = ParameterStore::default();
+            let values: Vec<f32> = (0..ROWS * WIDTH).map(|i| (i as f32).sin()).collect();
+            store.push("table", vec![ROWS, WIDTH], ParameterGroup::Embeddings, true, &values);
+            store.push("bias", vec![3], ParameterGroup::Embeddings, false, &[1.0, 2.0, 3.0]);
+            let mut optimizer = optimizer(&store, &[true, true]);
+            let threads = Threads::new(threads).unwrap();
+            let mut norms = Vec::new();
+            for step in 0..6 {
+                let rows: Vec<bool> =
+                    (0..ROWS).map(|row| row < 40 && (row / 2 + step) % 5 == 0).collect();
+                let gradients: Vec<f32> = (0..ROWS * WIDTH)
+                    .map(|i| if rows[i / WIDTH] { (i as f32 + step as f32).cos() } else { 0.0 })
+                    .chain([0.1, -0.2, 0.3])
+                    .collect();
+                let mut reached = ReachedRows::new();
+                if named {
+                    reached.insert(0, rows);
+                }
+                let update = Update {
+                    gradients: &gradients,
+                    reached: &reached,
+                    learning_rates: &[0.1, 0.1],
+                    weight_decays: &[0.5, 0.0],
+                    multiplier: 1.0,
+                    touched: &[true, true],
+                };
+                let found = threads
+                    .team(|team| optimizer.step(team, Isa::detect(), &mut store, &update))
+                    .unwrap();
+                norms.push(found);
+                match step {
+                    2 => {
+                        let saved = optimizer;
+                        optimizer = self::tests::optimizer(&store, &[true, true]);
+                        for index in 0..2 {
+                            optimizer.set_moments(index, saved.moments(index).unwrap()).unwrap();
+                        }
+                    }
+                    4 => {
+                        optimizer.relayout(TrainableLayout::new(&store, &[true, false]));
+                        optimizer.relayout(TrainableLayout::new(&store, &[true, true]));
+                    }
+                    _ => (),
+                }
+            }
+            let bits = |values: &[f32]| values.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+            let moments = optimizer.moments(0).unwrap();
+            (norms, [store.values(), moments.first, moments.second].map(bits))
+        };
+        let (norms, bits) = run(true, 1);
+        assert_eq!((norms.clone(), bits.clone()), run(true, 3));
+        let (other_norms, other_bits) = run(false, 1);
+        for (one, other) in norms.iter().zip(&other_norms) {
+            // Summed in another order, in double precision.
+            assert!((one.norm - other.norm).abs() <= 1e-14 * one.norm, "{one:?} and {other:?}");
+            assert_eq!(one.factor, other.factor);
+        }
+        assert!(bits == other_bits);
     }
 }
