@@ -17,7 +17,6 @@ use tokio::task::spawn_blocking;
 use tracing::Level;
 
 use self::arguments::{AddressArgs, LimitArgs, LogFormat, MannerArgs};
-use crate::allocator;
 use crate::interrupt::INTERRUPTED;
 use crate::model::LoadArgs;
 
@@ -82,7 +81,6 @@ pub(crate) fn run(args: ServeArgs) -> Result<()> {
     }
     log_to_stderr(args.manners.log_format, args.load.quiet)?;
     polyhead_serve::log_panics();
-    allocator::keep_little();
     let threads = args.load.threads.expected();
     let runtime = runtime::Builder::new_multi_thread()
         .worker_threads(threads.clamp(2, 4))
