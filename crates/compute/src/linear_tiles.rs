@@ -59,7 +59,7 @@ const AHEAD: usize = 4;
 /// Rows of `x` that are asked for before they are split.
 const AHEAD_IN_ROWS: usize = 16;
 /// Inputs that one instruction multiplies.
-const STEP: usize = 32;
+pub(crate) const STEP: usize = 32;
 /// Rows of a register.
 const TILE_ROWS: usize = 16;
 /// Rows that are computed together: two registers.

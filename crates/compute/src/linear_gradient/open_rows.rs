@@ -5,6 +5,9 @@ use std::ops::Range;
 /// Rows of a block.
 const BLOCK: usize = 32;
 
+#[cfg(target_arch = "x86_64")]
+const _: () = assert!(BLOCK == crate::linear_tiles::STEP, "blocks are those of tiles");
+
 /// The rows of a weight's gradient that do not fill a block yet.
 ///
 /// With AMX, sums are made of blocks of 32 rows. So that they are the same wherever rows are cut
