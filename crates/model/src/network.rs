@@ -7,16 +7,12 @@
 //! far down a backward has to go, and what lies below runs as in answering,
 //! without dropout, keeping nothing.
 
+mod embeddings;
 mod head;
 mod layer;
 mod module;
 
-use std::ops::Range;
-
-use polyhead_compute::{
-    Buffer, Dropout, EmbeddingTables, Isa, Team, Threads, WordTable, dropout, embed,
-    embed_backward, layer_norm, layer_norm_backward, residual_layer_norm,
-};
+use polyhead_compute::{Buffer, Dropout, Isa, Team, Threads, embed, layer_norm};
 
 use crate::config::EncoderConfig;
 use crate::encoder::Sequences;
@@ -32,6 +28,7 @@ use crate::parameter::ParameterGroup;
 use crate::parameter_store::{ParameterStore, TrainableLayout};
 use crate::pooling::{pool, pool_backward};
 use crate::random::Random;
+use embeddings::{EmbeddingKept, EmbeddingPlaces};
 use head::{HeadKept, TrainableHead};
 use layer::{LayerKept, LayerPass, LayerScratch, TrainableLayer};
 use module::{ModuleKept, TrainableModule};
@@ -138,26 +135,10 @@ pub struct Pass {
 }
 
 #[derive(Default)]
-struct EmbeddingKept {
-    /// `[N, D]`: what the norm reads.
-    sum: Buffer,
-    /// `[N, 2]`
-    stats: Buffer,
-}
-
-#[derive(Default)]
 struct SentenceKept {
     modules: Vec<ModuleKept>,
     /// `[B, embedding]`
     vectors: Vec<f32>,
-}
-
-/// Entries of the index.
-struct EmbeddingPlaces {
-    word: usize,
-    position: usize,
-    token_type: Option<usize>,
-    norm: Range<usize>,
 }
 
 /// Where dropout falls; part of its key.
@@ -231,7 +212,7 @@ impl Network {
         let mut store = ParameterStore::default();
         push_encoder(&mut store, folder, &config, options.random);
         let embeddings = EmbeddingPlaces::new(&config);
-        let first = embeddings.norm.end;
+        let first = embeddings.end();
         let layers =
             (0..config.layers).map(|i| TrainableLayer::new(&config, isa, first + 16 * i)).collect();
         let mut trainable = Vec::new();
@@ -340,7 +321,7 @@ impl Network {
         read.dedup();
         let top = read.last().copied().unwrap_or(self.config.layers);
         let flags = |entry: usize| layout.is_trainable(entry);
-        let embeddings = (0..self.embeddings.norm.end).any(flags);
+        let embeddings = (0..self.embeddings.end()).any(flags);
         let lowest = self.layers.iter().position(|layer| layer.is_trainable(&flags));
         let start = if embeddings { 0 } else { lowest.unwrap_or(top).min(top) };
         let mut cached: Vec<usize> = Vec::new();
@@ -481,21 +462,6 @@ impl Network {
 
 /// Forward, piece by piece.
 impl Network {
-    fn tables(&self) -> EmbeddingTables<'_> {
-        let EmbeddingPlaces { word, position, token_type, .. } = self.embeddings;
-        EmbeddingTables {
-            width: self.config.hidden_size,
-            word: WordTable::Flat(self.store.get(word)),
-            position: self.store.get(position),
-            token_type: token_type.map_or(&[], |entry| self.store.get(entry)),
-        }
-    }
-
-    fn norm_of_embeddings(&self) -> (&[f32], &[f32]) {
-        let norm = &self.embeddings.norm;
-        (self.store.get(norm.start), self.store.get(norm.start + 1))
-    }
-
     /// Hidden states up to `end` as in answering; those that something reads are
     /// copied to `pass.states`.
     fn lower_part(
@@ -537,36 +503,6 @@ impl Network {
                 state.copy_from_slice(&workspace.hidden);
             }
         }
-    }
-
-    fn embed_keeping(&self, team: &Team, input: &NetworkInput, pass: &mut Pass) {
-        let Sequences { ids, type_ids, offsets } = input.sequences;
-        let size = ids.len() * self.config.hidden_size;
-        let EmbeddingKept { sum, stats } = &mut pass.embeddings;
-        sum.resize(size);
-        stats.resize(2 * ids.len());
-        let out = &mut pass.states[0];
-        out.resize(size);
-        embed(team, &self.tables(), ids, type_ids, offsets, sum);
-        let (weight, bias) = self.norm_of_embeddings();
-        residual_layer_norm(
-            team,
-            self.isa,
-            sum,
-            &Dropout::none(),
-            &pass.tokens,
-            None,
-            weight,
-            bias,
-            self.config.layer_norm_eps,
-            stats,
-            out,
-        );
-        dropout(team, self.isa, &self.embedding_dropout(pass.noise), &pass.tokens, out);
-    }
-
-    fn embedding_dropout(&self, noise: Noise) -> Dropout {
-        noise.dropout(self.config.hidden_dropout, 0, Site::Embeddings)
     }
 
     /// Fills `x` and `keys` of head `index`.
@@ -792,44 +728,6 @@ impl Network {
         }
     }
 
-    fn embeddings_backward(
-        &self,
-        team: &Team,
-        input: &NetworkInput,
-        pass: &mut Pass,
-        dhidden: &mut Buffer,
-        gradients: &mut Gradients,
-    ) {
-        let Sequences { ids, type_ids, offsets } = input.sequences;
-        let EmbeddingPlaces { word, position, token_type, norm } = &self.embeddings;
-        dropout(team, self.isa, &self.embedding_dropout(pass.noise), &pass.tokens, dhidden);
-        let mut dsum = Buffer::default();
-        dsum.resize(dhidden.len());
-        layer_norm_backward(
-            team,
-            self.isa,
-            &pass.embeddings.sum,
-            &pass.embeddings.stats,
-            self.norm_of_embeddings().0,
-            dhidden,
-            &mut dsum,
-            gradients.pair(norm.start..norm.start + 1, norm.start + 1..norm.end),
-        );
-        let one = |table: Option<&mut [f32]>, which: usize| {
-            let mut tables = [None, None, None];
-            tables[which] = table;
-            let [word, position, token_type] = tables;
-            embed_backward(
-                team, self.isa, ids, type_ids, offsets, &dsum, word, position, token_type,
-            );
-        };
-        one(gradients.table(*word, ids, self.config.hidden_size), 0);
-        one(gradients.of(*position..position + 1), 1);
-        if let Some(token_type) = token_type {
-            one(gradients.of(*token_type..token_type + 1), 2);
-        }
-    }
-
     /// Packed copies take the numbers of the entries that have changed.
     fn refresh(&mut self, team: &Team, changed: &dyn Fn(usize) -> bool) {
         let Self { layers, modules, heads, store, .. } = self;
@@ -888,18 +786,6 @@ impl Pass {
             self.live[state] = true;
             self.dstates[state].resize(size);
             self.dstates[state].fill(0.0);
-        }
-    }
-}
-
-impl EmbeddingPlaces {
-    fn new(config: &EncoderConfig) -> Self {
-        let types = usize::from(config.type_vocab_size > 0);
-        Self {
-            word: 0,
-            position: 1,
-            token_type: (types > 0).then_some(2),
-            norm: 2 + types..4 + types,
         }
     }
 }
