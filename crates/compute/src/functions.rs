@@ -60,6 +60,33 @@ pub(crate) fn erf<S: Simd>(simd: S, x: S::V) -> S::V {
     simd.div(simd.mul(x, p), q)
 }
 
+/// `x Φ(x)` with the normal distribution Φ: GELU, within 1e-4 of the value, for results that are
+/// kept in 8 bits, whose levels lie further apart.
+///
+/// `Φ(x) = 1/2 + x P(x²)` for |x| ≤ 4.2, where P makes it 0 and 1 at the ends: without the
+/// division of [`erf`], which takes as long as everything else together.
+#[inline(always)]
+pub(crate) fn coarse_gelu<S: Simd>(simd: S, x: S::V) -> S::V {
+    // Far below, a small number and not the product of a large one and an error.
+    let x = simd.max(simd.splat(-4.2), x);
+    let within = simd.min(simd.splat(4.2), x);
+    let p = polynomial!(
+        simd,
+        simd.mul(within, within),
+        [
+            -9.017_534_4e-10,
+            7.941_341e-8,
+            -3.037_932e-6,
+            6.689_07e-5,
+            -9.506_575_5e-4,
+            9.298_23e-3,
+            -6.552_82e-2,
+            3.984_658_7e-1
+        ]
+    );
+    simd.mul(x, simd.mul_add(within, p, simd.splat(0.5)))
+}
+
 /// The hyperbolic tangent, within 4e-7 of the value.
 ///
 /// `x P(x²) / Q(x²)` for |x| ≤ 9.02; beyond, single precision cannot tell it from ±1.
@@ -95,6 +122,7 @@ mod tests {
         Erf,
         Tanh,
         Sigmoid,
+        CoarseGelu,
     }
 
     struct Map<'a>(Function, &'a mut [f32]);
@@ -112,6 +140,7 @@ mod tests {
                         Function::Erf => erf(simd, x),
                         Function::Tanh => tanh(simd, x),
                         Function::Sigmoid => sigmoid(simd, x),
+                        Function::CoarseGelu => coarse_gelu(simd, x),
                     };
                     simd.store_first(y, chunk.as_mut_ptr(), chunk.len());
                 }
@@ -186,6 +215,26 @@ mod tests {
     }
 
     #[test]
+    fn coarse_gelu_is_near_the_formula() {
+        let mut x = singles(1e30);
+        x.push(f32::NEG_INFINITY);
+        for isa in Isa::available() {
+            let mut y = x.clone();
+            isa.run(Map(Function::CoarseGelu, &mut y));
+            for (x, y) in x.iter().zip(&y) {
+                let exact = match *x == f32::NEG_INFINITY {
+                    true => 0.0,
+                    false => f64::from(*x) / 2.0 * libm::erfc(-f64::from(*x) / f64::sqrt(2.0)),
+                };
+                let error = (f64::from(*y) - exact).abs();
+                // Of large numbers, some of their last bits.
+                let allowed = 1e-4f64.max(1e-5 * exact);
+                assert!(error <= allowed, "{x} on {}: {y}, not {exact}", isa.name());
+            }
+        }
+    }
+
+    #[test]
     fn extreme_arguments() {
         for isa in Isa::available() {
             let check = |function, x: f32, expected: f32| {
@@ -204,7 +253,14 @@ mod tests {
                 assert!((one - 1.0).abs() <= 1.2e-7, "{one} on {}", isa.name());
                 assert_eq!(ends, [one, one, one, -one, -one, -one]);
             }
-            for function in [Function::Exp, Function::Erf, Function::Tanh, Function::Sigmoid] {
+            check(Function::CoarseGelu, f32::INFINITY, f32::INFINITY);
+            for function in [
+                Function::Exp,
+                Function::Erf,
+                Function::Tanh,
+                Function::Sigmoid,
+                Function::CoarseGelu,
+            ] {
                 let mut y = [f32::NAN];
                 isa.run(Map(function, &mut y));
                 assert!(y[0].is_nan(), "a NaN must stay visible");

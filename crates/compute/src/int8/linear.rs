@@ -23,6 +23,7 @@ const MOST_SUMS: usize = 1024;
 /// - `out`: `[rows, outputs]`
 ///
 /// A row of `out` depends on its row of `x` alone: neither on the others, nor on the team.
+/// [`Activation::Gelu`](crate::Activation::Gelu) is computed within 1e-4.
 ///
 /// # Panics
 /// If the lengths do not fit, or `x` was made for other kernels.
@@ -278,7 +279,7 @@ impl Tiles<'_> {
                         weight.sums.as_ptr().add(column + at),
                     );
                     let scale = simd.mul(simd.splat(*x.scales.get_unchecked(row)), scales);
-                    let mut y = activation.vector(simd, simd.mul_add(sum, scale, bias));
+                    let mut y = activation.coarse_vector(simd, simd.mul_add(sum, scale, bias));
                     if let Some(residual) = residual {
                         let from = row * weight.outputs + column + at;
                         y = simd.add(y, simd.load_first(residual.as_ptr().add(from), count));

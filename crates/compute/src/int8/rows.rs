@@ -127,17 +127,22 @@ impl Sink {
         let lanes = <K::Float as Simd>::LANES;
         // SAFETY: `count` numbers from `at` on lie in the row, in the change, and in the sink.
         unsafe {
-            let (mut low, mut high) = (simd.splat(0.0), simd.splat(0.0));
-            let mut not_finite = simd.splat(0.0);
+            // Two of each, so that a vector does not wait for the one before.
+            let mut lows = [simd.splat(0.0); 2];
+            let (mut highs, mut not_finite) = (lows, lows);
             let mut at = 0;
             while at < self.width {
-                let count = lanes.min(self.width - at);
-                let v = load(simd, x, change, at, count);
-                (low, high) = (simd.min(v, low), simd.max(v, high));
-                // 0 · ∞ and 0 · NaN are NaN, everything else adds 0.
-                not_finite = simd.mul_add(v, simd.splat(0.0), not_finite);
-                at += lanes;
+                for i in 0..2 {
+                    let count = lanes.min(self.width.saturating_sub(at));
+                    let v = load(simd, x, change, at, count);
+                    (lows[i], highs[i]) = (simd.min(v, lows[i]), simd.max(v, highs[i]));
+                    // 0 · ∞ and 0 · NaN are NaN, everything else adds 0.
+                    not_finite[i] = simd.mul_add(v, simd.splat(0.0), not_finite[i]);
+                    at += lanes;
+                }
             }
+            let (low, high) = (simd.min(lows[0], lows[1]), simd.max(highs[0], highs[1]));
+            let not_finite = simd.add(not_finite[0], not_finite[1]);
             let (low, high) = (-simd.maximum(simd.sub(simd.splat(0.0), low)), simd.maximum(high));
             let range = high - low + simd.sum(not_finite);
             // Of a subnormal range the inverse would be infinite.
@@ -173,7 +178,7 @@ pub(super) struct Change {
     factor: *const f32,
 }
 
-/// `x`, changed, from `at` on.
+/// `x`, changed, from `at` on, which may lie behind the row where `count` is 0.
 ///
 /// # Safety
 /// `count` numbers must be readable from `at` on.
@@ -187,11 +192,11 @@ unsafe fn load<S: Simd>(
 ) -> S::V {
     // SAFETY: the caller's promise.
     unsafe {
-        let v = simd.load_first(x.add(at), count);
+        let v = simd.load_first(x.wrapping_add(at), count);
         match change {
             Some(Change { shift, factor }) => {
-                let shifted = simd.sub(v, simd.load_first(shift.add(at), count));
-                simd.mul(shifted, simd.load_first(factor.add(at), count))
+                let shifted = simd.sub(v, simd.load_first(shift.wrapping_add(at), count));
+                simd.mul(shifted, simd.load_first(factor.wrapping_add(at), count))
             }
             None => v,
         }
