@@ -1,4 +1,4 @@
-"""Fits the polynomials behind the vector exp, erf and tanh of `crates/compute/src/functions.rs`.
+"""Fits the polynomials behind the vector exp, erf, tanh and coarse GELU of `crates/compute/src/functions.rs`.
 
     python reference/fit_functions.py        (needs numpy and mpmath)
 
@@ -7,7 +7,8 @@ least-squares problem is solved again and again, with weights raised where the
 error is large (Lawson's algorithm); a rational fit is made linear by dividing
 by the denominator of the round before (Sanathanan and Koerner, 1963). The
 coefficients are printed as nearest singles, lowest power first, with the error
-of the rounded coefficients evaluated in double precision.
+of the rounded coefficients evaluated in double precision. That of GELU is the
+largest absolute one instead.
 """
 
 import mpmath
@@ -40,6 +41,27 @@ def fit(function, low, high, numerator, denominator, points=4001, rounds=400):
     return p_c, q_c, np.abs(value - f).max(), (np.abs(value - f) / np.abs(f)).max()
 
 
+def fit_gelu(end, degree, points=2001, rounds=4000):
+    """Coefficients of P in `x (1/2 + x P(x²)) ~ x Φ(x)`, `end · P(end²) = 1/2`, and the largest absolute error."""
+    x = end * (1 - np.cos(np.linspace(0, np.pi, points)[1:])) / 2
+    u = (x / end) ** 2
+    below = np.array([float(mpmath.ncdf(v)) for v in x])
+    # P = 1/2/end + (1 - u) S(u): whatever S is, it is right at the end.
+    rows = (x ** 2 * (1 - u))[:, None] * u[:, None] ** np.arange(degree)
+    wanted = x * (below - 0.5) - x ** 2 / (2 * end)
+    weight = np.ones(len(x))
+    for _ in range(rounds):
+        scale = np.sqrt(weight)
+        s = np.linalg.lstsq(rows * scale[:, None], wanted * scale, rcond=None)[0]
+        weight = np.maximum(weight * np.abs(rows @ s - wanted), 1e-14)
+        weight /= weight.sum()
+    in_u = np.append(s, 0) - np.append(0, s)
+    in_u[0] += 1 / (2 * end)
+    p = (in_u / end ** (2 * np.arange(degree + 1))).astype(np.float32)
+    value = x * (0.5 + x * np.polyval(p[::-1].astype(float), x ** 2))
+    return p, np.abs(value - x * below).max()
+
+
 def show(name, result):
     p, q, absolute, relative = result
     print(f"{name}: largest relative error {relative:.2e}")
@@ -64,3 +86,7 @@ if __name__ == "__main__":
     show("erf(x) / x by t = x^2, |x| <= 3.92", fit(odd(mpmath.erf), 1e-9, 3.92 ** 2, 5, 5))
     # 1 - tanh(9.02) likewise.
     show("tanh(x) / x by t = x^2, |x| <= 9.02", fit(odd(mpmath.tanh), 1e-9, 9.02 ** 2, 5, 4))
+    # Beyond 4.2, x and 0 are as near as that.
+    p, error = fit_gelu(4.2, 7)
+    print(f"GELU, P by t = x^2, |x| <= 4.2: largest absolute error {error:.2e}")
+    print("  numerator  ", ", ".join(f"{v:.9e}" for v in p))

@@ -60,8 +60,8 @@ pub(crate) fn erf<S: Simd>(simd: S, x: S::V) -> S::V {
     simd.div(simd.mul(x, p), q)
 }
 
-/// `x Φ(x)` with the normal distribution Φ: GELU, within 1e-4 of the value, for results that are
-/// kept in 8 bits, whose levels lie further apart.
+/// `x Φ(x)` with the normal distribution Φ: GELU, within 1e-4 of the value (3e-6 of it, where that
+/// is more), for results that are kept in 8 bits, whose levels lie further apart.
 ///
 /// `Φ(x) = 1/2 + x P(x²)` for |x| ≤ 4.2, where P makes it 0 and 1 at the ends: shorter than
 /// [`erf`], and without its division.
@@ -227,8 +227,9 @@ mod tests {
                     false => f64::from(*x) / 2.0 * libm::erfc(-f64::from(*x) / f64::sqrt(2.0)),
                 };
                 let error = (f64::from(*y) - exact).abs();
-                // Of large numbers, some of their last bits.
-                let allowed = 1e-4f64.max(1e-5 * exact);
+                // At 4.2 and beyond, Φ is 1 but for what rounding P makes of it: 1.6e-6, and 2.3e-6
+                // without fused multiply-add.
+                let allowed = 1e-4f64.max(3e-6 * exact);
                 assert!(error <= allowed, "{x} on {}: {y}, not {exact}", isa.name());
             }
         }
