@@ -11,8 +11,10 @@ mod embeddings;
 mod head;
 mod layer;
 mod module;
+mod noise;
+mod pass;
 
-use polyhead_compute::{Buffer, Dropout, Isa, Team, Threads, embed, layer_norm};
+use polyhead_compute::{Buffer, Isa, Team, Threads, embed, layer_norm};
 
 use crate::config::EncoderConfig;
 use crate::encoder::Sequences;
@@ -21,17 +23,19 @@ use crate::folder::ModelFolder;
 use crate::gradients::Gradients;
 use crate::head::{HeadSite, HeadWeights, INITIAL_DEVIATION};
 use crate::head_spec::{HeadLayer, HeadSpec, TaskKind};
-use crate::layer::Workspace;
 use crate::layout::{self, Role};
 use crate::module::{Module, PoolingSpec};
 use crate::parameter::ParameterGroup;
 use crate::parameter_store::{ParameterStore, TrainableLayout};
 use crate::pooling::{pool, pool_backward};
 use crate::random::Random;
-use embeddings::{EmbeddingKept, EmbeddingPlaces};
-use head::{HeadKept, TrainableHead};
-use layer::{LayerKept, LayerPass, LayerScratch, TrainableLayer};
-use module::{ModuleKept, TrainableModule};
+use embeddings::EmbeddingPlaces;
+use head::TrainableHead;
+use layer::{LayerPass, TrainableLayer};
+use module::TrainableModule;
+pub use noise::Mode;
+use noise::Noise;
+pub use pass::Pass;
 
 /// An encoder and its heads, with their numbers in one store.
 pub struct Network {
@@ -79,20 +83,6 @@ pub struct NetworkInput<'a> {
     pub known: Option<&'a [&'a [f32]]>,
 }
 
-/// Whether a pass is one of training.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// No dropout; nothing is kept.
-    Evaluate,
-    /// Dropout from this seed and step; what the backward needs is kept.
-    Train {
-        /// Of the run.
-        seed: u64,
-        /// Of the optimizer, counted from 1.
-        step: u64,
-    },
-}
-
 /// How far up the heads of a pass read, and how far down training reaches.
 ///
 /// Hidden states are counted as in `transformers`: 0 is the embeddings, `i` the
@@ -110,68 +100,6 @@ pub struct Depth {
     pub cached: Vec<usize>,
     /// All hidden states that heads read.
     read: Vec<usize>,
-}
-
-/// What one forward leaves: answers, and what the backward needs. Made once,
-/// grown to the largest batch, reused.
-#[derive(Default)]
-pub struct Pass {
-    /// Dropout keys of all tokens.
-    tokens: Vec<u64>,
-    workspace: Workspace,
-    /// Hidden states, `[N, D]` each; those that were not wanted are stale.
-    states: Vec<Buffer>,
-    embeddings: EmbeddingKept,
-    layers: Vec<LayerKept>,
-    scratch: LayerScratch,
-    heads: Vec<HeadKept>,
-    /// Sentence vectors by the model's own pooling, and after its modules.
-    sentence: SentenceKept,
-    /// Gradients of hidden states that came from heads.
-    dstates: Vec<Buffer>,
-    live: Vec<bool>,
-    active: Vec<bool>,
-    noise: Noise,
-}
-
-#[derive(Default)]
-struct SentenceKept {
-    modules: Vec<ModuleKept>,
-    /// `[B, embedding]`
-    vectors: Vec<f32>,
-}
-
-/// Where dropout falls; part of its key.
-#[derive(Clone, Copy)]
-enum Site {
-    Embeddings,
-    Attention,
-    AttentionOutput,
-    Output,
-    HeadInput,
-    HeadHidden,
-}
-
-/// The randomness of a pass.
-#[derive(Clone, Copy, Default)]
-struct Noise(Option<(u64, u64)>);
-
-impl Noise {
-    fn of(mode: Mode) -> Self {
-        match mode {
-            Mode::Evaluate => Self(None),
-            Mode::Train { seed, step } => Self(Some((seed, step))),
-        }
-    }
-
-    fn dropout(self, probability: f32, layer: usize, site: Site) -> Dropout {
-        match self.0 {
-            Some((seed, step)) if probability > 0.0 => {
-                Dropout::new(probability, seed, step, layer as u32, site as u32)
-            }
-            _ => Dropout::none(),
-        }
-    }
 }
 
 impl Network {
@@ -381,7 +309,7 @@ impl Network {
             Mode::Evaluate => depth.top,
             Mode::Train { .. } => depth.start,
         };
-        if depth.embeddings && noise.0.is_some() {
+        if depth.embeddings && noise.is_training() {
             self.embed_keeping(team, input, pass);
         } else {
             self.lower_part(team, input, depth, kept_from, pass);
@@ -736,57 +664,6 @@ impl Network {
         }
         modules.iter_mut().for_each(|module| module.refresh(store, team));
         heads.iter_mut().for_each(|head| head.refresh(store, team));
-    }
-}
-
-impl Pass {
-    /// Logits of head `head` in the last forward: `[B, outputs]`, for `tokens`
-    /// heads `[M, outputs]`.
-    pub fn logits(&self, head: usize) -> &[f32] {
-        &self.heads[head].logits
-    }
-
-    /// Logits, and where the gradient of the loss with respect to them goes; 0
-    /// until it is written.
-    pub fn logits_and_gradient(&mut self, head: usize) -> (&[f32], &mut [f32]) {
-        let kept = &mut self.heads[head];
-        (&kept.logits, &mut kept.dlogits)
-    }
-
-    /// Hidden state `state` of the last forward, `[N, D]`, if it is one of
-    /// [`Depth::cached`] or a head reads it.
-    pub fn state(&self, state: usize) -> &[f32] {
-        &self.states[state]
-    }
-
-    fn begin(&mut self, network: &Network, input: &NetworkInput, noise: Noise, active: &[bool]) {
-        self.tokens.clear();
-        for (ends, row) in input.sequences.offsets.windows(2).zip(input.rows) {
-            let row = u64::from(*row) << 32;
-            self.tokens.extend((0..(ends[1] - ends[0]) as u64).map(|position| row | position));
-        }
-        let layers = network.config.layers;
-        self.states.resize_with(layers + 1, Buffer::default);
-        self.dstates.resize_with(layers + 1, Buffer::default);
-        self.layers.resize_with(layers, LayerKept::default);
-        self.heads.resize_with(network.heads.len(), HeadKept::default);
-        self.active = active.to_vec();
-        self.noise = noise;
-    }
-
-    /// The dropout key of the sequence that begins at token `at`; a sequence
-    /// without tokens has that of its neighbour, and nothing to drop.
-    fn key_at(&self, at: usize) -> u64 {
-        self.tokens.get(at).copied().unwrap_or(0)
-    }
-
-    /// Makes the gradient of a hidden state zero, when it is first added to.
-    fn wake(&mut self, state: usize, size: usize) {
-        if !self.live[state] {
-            self.live[state] = true;
-            self.dstates[state].resize(size);
-            self.dstates[state].fill(0.0);
-        }
     }
 }
 

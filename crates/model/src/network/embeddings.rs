@@ -8,7 +8,8 @@ use polyhead_compute::{
     layer_norm_backward, residual_layer_norm,
 };
 
-use super::{Network, NetworkInput, Noise, Pass, Site};
+use super::noise::{Noise, Site};
+use super::{Network, NetworkInput, Pass};
 use crate::config::EncoderConfig;
 use crate::encoder::Sequences;
 use crate::gradients::Gradients;

@@ -2,11 +2,11 @@
 
 use polyhead_compute::{Activation, Isa, Team, activation_backward, dropout, linear_keeping};
 
+use super::noise::{Noise, Site};
 use crate::gradients::Gradients;
 use crate::head::{HeadSite, HeadWeights, soft_max};
 use crate::head_spec::{HeadInput, HeadSpec, TaskKind};
 use crate::network::module::TrainableLinear;
-use crate::network::{Noise, Site};
 use crate::parameter::ParameterGroup;
 use crate::parameter_store::ParameterStore;
 

@@ -8,10 +8,10 @@ use polyhead_compute::{
     dropout_to, input_gradient, layer_norm_backward, linear_keeping, residual_layer_norm,
 };
 
+use super::noise::{Noise, Site};
 use crate::config::{Architecture, EncoderConfig};
 use crate::gradients::Gradients;
 use crate::layer::Layer;
-use crate::network::{Noise, Site};
 use crate::packed_linear::PackedLinear;
 use crate::parameter_store::ParameterStore;
 
