@@ -1,8 +1,8 @@
 //! Element-wise functions that follow a linear layer, and their derivatives.
 
-use crate::functions;
+use crate::simd::functions;
 use crate::simd::{Isa, Op, Simd};
-use crate::team::{SharedPointer, Team};
+use crate::threads::{SharedPointer, Team};
 
 /// Numbers that one part of a team takes at a time.
 const NUMBERS_PER_PART: usize = 1 << 14;
@@ -255,8 +255,8 @@ impl Op for Apply<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::team::Threads;
     use crate::testing::numbers;
+    use crate::threads::Threads;
 
     const ALL: [Activation; 7] = [
         Activation::Identity,

@@ -6,7 +6,7 @@
 //! and neither packing nor micro-batches nor threads change a mask.
 
 use crate::simd::{Isa, Op, Simd};
-use crate::team::{SharedPointer, Team};
+use crate::threads::{SharedPointer, Team};
 
 /// Rows that one part of a team takes at a time.
 const ROWS_PER_PART: usize = 16;
@@ -187,8 +187,8 @@ impl Op for Scale<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::team::Threads;
     use crate::testing::numbers;
+    use crate::threads::Threads;
 
     /// Identities of `count` rows: two rows of a step, tokens in turn.
     fn rows(count: usize) -> Vec<u64> {

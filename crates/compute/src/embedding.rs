@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
+use crate::memory::StoredTensor;
 use crate::simd::{Isa, Op, Simd};
-use crate::storage::StoredTensor;
-use crate::team::{SharedPointer, Team};
+use crate::threads::{SharedPointer, Team};
 
 /// Columns of the tables whose gradients one part of a team sums.
 const COLUMNS_PER_PART: usize = 64;
@@ -202,8 +202,8 @@ impl Scatter<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::team::Threads;
     use crate::testing::{numbers, wide};
+    use crate::threads::Threads;
 
     #[test]
     fn sums_the_rows_of_three_tables() {

@@ -15,50 +15,50 @@
 //! formats (beyond [`StoredTensor`]) or text.
 #![deny(unsafe_op_in_unsafe_fn)]
 
-mod storage;
+mod threads;
 
-mod buffer;
-mod functions;
+mod memory;
 mod simd;
-mod team;
-mod tile;
+
+mod linear;
+
+mod attention;
+mod layer_norm;
+
+mod embedding;
 
 mod activation;
-mod attention;
 mod dropout;
-mod embedding;
-mod int8;
-mod layer_norm;
-mod linear;
-mod linear_gradient;
-#[cfg(target_arch = "x86_64")]
-mod linear_tiles;
-mod optimizer;
-mod packed_matrix;
+
+mod adamw;
 
 #[cfg(test)]
 mod testing;
 
-pub use activation::{Activation, activation_backward};
+pub use threads::{Team, Threads};
+
+pub use memory::{Buffer, Bytes, StoredTensor, StoredType, set_zero};
+pub use simd::{INSTRUCTION_LIMIT, Isa, check_instruction_limit};
+
+pub use linear::{
+    Epilogue, Int8Isa, Int8Matrix, OpenRows, PackedMatrix, QuantizedRows, bias_gradient,
+    input_gradient, int8_linear, int8_linear_quantizing, int8_linear_reference,
+    layer_norm_quantizing, linear, linear_gradient_reference, linear_keeping, linear_reference,
+    quantize_rows, quantize_rows_reference, quantize_weights, weight_gradient,
+};
+
 pub use attention::{
     AttentionShape, attention, attention_backward, attention_backward_reference,
     attention_reference, attention_training, attention_training_reference,
-};
-pub use buffer::{Buffer, set_zero};
-pub use dropout::{Dropout, dropout, dropout_to};
-pub use embedding::{EmbeddingTables, WordTable, embed, embed_backward, embed_backward_reference};
-pub use int8::{
-    Int8Isa, Int8Matrix, QuantizedRows, int8_linear, int8_linear_quantizing, int8_linear_reference,
-    layer_norm_quantizing, quantize_rows, quantize_rows_reference, quantize_weights,
 };
 pub use layer_norm::{
     Norm, layer_norm, layer_norm_backward, layer_norm_backward_reference, layer_norm_reference,
     residual_layer_norm, residual_layer_norm_reference,
 };
-pub use linear::{Epilogue, input_gradient, linear, linear_keeping, linear_reference};
-pub use linear_gradient::{OpenRows, bias_gradient, linear_gradient_reference, weight_gradient};
-pub use optimizer::{AdamW, adamw, adamw_reference, adamw_rows, sum_of_squares};
-pub use packed_matrix::PackedMatrix;
-pub use simd::{INSTRUCTION_LIMIT, Isa, check_instruction_limit};
-pub use storage::{Bytes, StoredTensor, StoredType};
-pub use team::{Team, Threads};
+
+pub use embedding::{EmbeddingTables, WordTable, embed, embed_backward, embed_backward_reference};
+
+pub use activation::{Activation, activation_backward};
+pub use dropout::{Dropout, dropout, dropout_to};
+
+pub use adamw::{AdamW, adamw, adamw_reference, adamw_rows, sum_of_squares};

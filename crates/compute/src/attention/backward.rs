@@ -8,11 +8,11 @@ use std::cell::RefCell;
 
 use super::forward::{QUERY_ROWS, exponentials, pack_rows, pack_transposed};
 use super::{AttentionShape, first_feature, probabilities_reference};
-use crate::buffer::Buffer;
 use crate::dropout::Dropout;
+use crate::linear::{Left, Start, Tile, ragged_tile, tile};
+use crate::memory::Buffer;
 use crate::simd::{Isa, Op, Simd};
-use crate::team::{SharedPointer, Team};
-use crate::tile::{Left, Start, Tile, ragged_tile, tile};
+use crate::threads::{SharedPointer, Team};
 
 /// Query rows at a time: the depth of the products for keys and values. A
 /// multiple of the rows of every register tile.
@@ -425,8 +425,8 @@ impl<V: Copy> SoftMaxRow<V> {
 mod tests {
     use super::*;
     use crate::attention::{attention_training, attention_training_reference};
-    use crate::team::Threads;
     use crate::testing::{check_gradient, numbers, wide};
+    use crate::threads::Threads;
 
     const OFFSETS: [usize; 7] = [0, 1, 1, 8, 41, 100, 210];
 

@@ -6,12 +6,12 @@
 use std::cell::RefCell;
 
 use super::{AttentionShape, first_feature, probabilities_reference};
-use crate::buffer::Buffer;
 use crate::dropout::Dropout;
-use crate::functions;
+use crate::linear::{Left, Start, Tile, tile, transpose};
+use crate::memory::Buffer;
+use crate::simd::functions;
 use crate::simd::{Isa, Op, Simd};
-use crate::team::{SharedPointer, Team};
-use crate::tile::{Left, Start, Tile, tile, transpose};
+use crate::threads::{SharedPointer, Team};
 
 /// Query rows at a time: enough to hide the latency of the arithmetic, few
 /// enough that their addresses fit the general registers.
@@ -379,8 +379,8 @@ pub(super) unsafe fn pack_rows<S: Simd>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::team::Threads;
     use crate::testing::numbers;
+    use crate::threads::Threads;
 
     #[test]
     fn follows_the_plain_loops_at_any_size() {

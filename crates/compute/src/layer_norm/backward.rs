@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use crate::simd::{Op, Simd};
-use crate::team::SharedPointer;
+use crate::threads::SharedPointer;
 
 /// Columns whose gradients one part sums over all rows: some vectors of any set.
 pub(super) const COLUMNS_PER_PART: usize = 64;

@@ -8,7 +8,7 @@ pub use self::forward::Norm;
 use self::forward::{Rows, TrainingRows};
 use crate::dropout::Dropout;
 use crate::simd::Isa;
-use crate::team::{SharedPointer, Team};
+use crate::threads::{SharedPointer, Team};
 
 /// Rows that one part of a team takes at a time.
 const ROWS_PER_PART: usize = 16;
@@ -239,8 +239,8 @@ mod tests {
     use std::ops::Range;
 
     use super::*;
-    use crate::team::Threads;
     use crate::testing::{check_gradient, numbers, wide};
+    use crate::threads::Threads;
 
     const SIZES: [(usize, usize); 8] =
         [(1, 1), (5, 2), (3, 7), (40, 16), (17, 33), (50, 70), (20, 133), (30, 384)];

@@ -5,6 +5,7 @@
 //! `new` checks. [`Isa`] holds the one that was chosen; [`dispatch`] enters a
 //! function compiled for it.
 
+pub(crate) mod functions;
 mod limit;
 mod portable;
 

@@ -1,10 +1,10 @@
 //! Rows of activations in 8 bits, and what makes them.
 
 use super::kernel::{Int8Isa, Kernel, KernelOp};
-use crate::buffer::Buffer;
 use crate::layer_norm::Norm;
+use crate::memory::Buffer;
 use crate::simd::Simd;
-use crate::team::{SharedPointer, Team};
+use crate::threads::{SharedPointer, Team};
 
 /// Levels of a row: 0 … 255.
 const LEVELS: f32 = 255.0;

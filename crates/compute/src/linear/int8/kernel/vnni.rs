@@ -8,7 +8,7 @@ use crate::simd::{Avx2, Avx512};
 
 /// AVX-VNNI: desktop processors since 2021 (Alder Lake), Zen 5. A tile of 6 × 2 vectors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::int8) struct AvxVnni(Avx2);
+pub(in crate::linear::int8) struct AvxVnni(Avx2);
 
 impl AvxVnni {
     pub(super) fn new() -> Option<Self> {
@@ -90,7 +90,7 @@ impl Dot for AvxVnni {
 
 /// AVX-512 VNNI: servers since 2019 (Cascade Lake), Zen 4. A tile of 12 × 2 vectors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::int8) struct Avx512Vnni(Avx512);
+pub(in crate::linear::int8) struct Avx512Vnni(Avx512);
 
 impl Avx512Vnni {
     pub(super) fn new() -> Option<Self> {

@@ -8,7 +8,7 @@ use crate::simd::Neon;
 
 /// A tile of 8 × 3 vectors, as in single precision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::int8) struct NeonDot(Neon);
+pub(in crate::linear::int8) struct NeonDot(Neon);
 
 impl NeonDot {
     pub(super) fn new() -> Option<Self> {

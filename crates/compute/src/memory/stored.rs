@@ -274,7 +274,7 @@ impl StoredTensor {
             assert_eq!(columns.len(), values.len(), "factors of columns");
             values.iter_mut().zip(columns).for_each(|(number, factor)| *number /= factor);
         }
-        crate::int8::quantize_weights(values, levels)
+        crate::linear::quantize_weights(values, levels)
     }
 
     /// The numbers as stored, row after row.

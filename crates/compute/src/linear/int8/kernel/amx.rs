@@ -8,7 +8,7 @@ use crate::simd::{Avx512, TileNumbers, Tiles};
 
 /// A tile of 2 × 2 registers of 16 × 16 sums.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::int8) struct Amx(Avx512, Tiles);
+pub(in crate::linear::int8) struct Amx(Avx512, Tiles);
 
 impl Amx {
     pub(super) fn new() -> Option<Self> {

@@ -8,7 +8,7 @@ const GROUP: usize = 4;
 
 /// Eight sums at a time, as the compiler sees fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::int8) struct Portable;
+pub(in crate::linear::int8) struct Portable;
 
 impl Kernel for Portable {
     type Float = crate::simd::Portable;

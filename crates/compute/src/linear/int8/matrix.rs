@@ -2,9 +2,9 @@
 
 use super::kernel::{Int8Isa, Kernel, KernelOp};
 use super::rows::WIDTH_STEP;
-use crate::buffer::Buffer;
-use crate::storage::StoredTensor;
-use crate::team::{SharedPointer, Team};
+use crate::memory::Buffer;
+use crate::memory::StoredTensor;
+use crate::threads::{SharedPointer, Team};
 
 /// The largest level of a weight: −127 … 127, so that its opposite is one too.
 const LEVELS: f32 = 127.0;

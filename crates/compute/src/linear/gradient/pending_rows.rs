@@ -6,7 +6,7 @@ use std::ops::Range;
 const BLOCK: usize = 32;
 
 #[cfg(target_arch = "x86_64")]
-const _: () = assert!(BLOCK == crate::linear_tiles::STEP, "blocks are those of tiles");
+const _: () = assert!(BLOCK == crate::linear::amx::STEP, "blocks are those of tiles");
 
 /// The rows of a weight's gradient that do not fill a block yet.
 ///

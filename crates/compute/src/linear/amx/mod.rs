@@ -37,10 +37,11 @@ use self::registers::{
     clear_both, clear_upper, load_both, load_upper, step_both, step_upper, store_both, store_upper,
 };
 use crate::activation::Activation;
-use crate::buffer::Buffer;
-use crate::linear::{self, Epilogue, Product};
+use crate::linear::Epilogue;
+use crate::linear::product::{self, Product};
+use crate::memory::Buffer;
 use crate::simd::{Avx512, Simd, Tiles};
-use crate::team::{SharedPointer, Team, share, share_in_steps};
+use crate::threads::{SharedPointer, Team, share, share_in_steps};
 
 /// Most rows of `x` that are split together, and for which a panel is split once.
 const MOST_BLOCK_ROWS: usize = 320;
@@ -154,7 +155,7 @@ pub(crate) fn weight_gradient(
 fn run(team: &Team, tiles: Tiles, product: TileProduct) {
     let (rows, depth) = product.size;
     let panels = product.result.width.div_ceil(COLUMNS);
-    let (blocks, columns) = linear::split(team.parts(), rows, MOST_BLOCK_ROWS, panels);
+    let (blocks, columns) = product::split(team.parts(), rows, MOST_BLOCK_ROWS, panels);
     team.run(blocks * columns, &|part| {
         let (block, column) = (part / columns, part % columns);
         PARTS.with_borrow_mut(|parts| {
@@ -487,11 +488,11 @@ fn prefetch_to_write(at: *mut f32) {
 mod tests {
     use super::*;
     use crate::linear;
-    use crate::packed_matrix::PackedMatrix;
+    use crate::linear::packed::PackedMatrix;
+    use crate::memory::StoredTensor;
     use crate::simd::{Isa, Level};
-    use crate::storage::StoredTensor;
-    use crate::team::Threads;
     use crate::testing::numbers;
+    use crate::threads::Threads;
 
     /// The largest error, in units of 2⁻²⁴ of `Σ |x w|`, and the root of its mean square.
     fn errors(isa: Isa, x: &[f32], weight: &[f32], inputs: usize) -> (f64, f64) {

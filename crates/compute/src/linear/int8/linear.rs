@@ -6,10 +6,11 @@ use std::ops::Range;
 use super::kernel::{Kernel, KernelOp, Sums};
 use super::matrix::Int8Matrix;
 use super::rows::{QuantizedRows, Sink, WIDTH_STEP};
-use crate::buffer::Buffer;
-use crate::linear::{BLOCK_ROWS, Epilogue, split};
+use crate::linear::Epilogue;
+use crate::linear::product::{BLOCK_ROWS, split};
+use crate::memory::Buffer;
 use crate::simd::Simd;
-use crate::team::{SharedPointer, Team, share, share_in_steps};
+use crate::threads::{SharedPointer, Team, share, share_in_steps};
 
 /// Rows that are computed before they are quantized: a multiple of every kernel's
 /// rows, few enough to stay in the second cache or near it.

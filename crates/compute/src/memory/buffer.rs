@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 
-use crate::team::{SharedPointer, Team};
+use crate::threads::{SharedPointer, Team};
 
 /// Numbers that one part of a team clears: long runs go past the caches.
 const NUMBERS_PER_PART: usize = 1 << 20;
@@ -94,7 +94,7 @@ impl<T: Plain> DerefMut for Buffer<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::team::Threads;
+    use crate::threads::Threads;
 
     #[test]
     fn every_part_becomes_zero() {

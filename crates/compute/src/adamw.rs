@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::simd::{Isa, Op, Simd};
-use crate::team::{SharedPointer, Team};
+use crate::threads::{SharedPointer, Team};
 
 /// Numbers that one part of a team updates at a time.
 const NUMBERS_PER_PART: usize = 1 << 14;
@@ -306,8 +306,8 @@ impl Op for SumOfSquares<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::team::Threads;
     use crate::testing::{numbers, wide};
+    use crate::threads::Threads;
 
     #[test]
     fn steps_follow_the_plain_loop_and_any_team_gives_the_same_bits() {

@@ -6,22 +6,22 @@
 //! The sums run over the rows of the batch. Many rows at a time, the team packs
 //! `x` into panels for all, then each thread takes outputs of its own, packs
 //! their columns of `dout` block by block and adds to its rows of the gradient.
-//! Processors with AMX have a way of their own, `linear_tiles`.
+//! Processors with AMX have a way of their own, `amx`.
 
-mod open_rows;
+mod pending_rows;
 
 use std::cell::RefCell;
 use std::ops::Range;
 
-pub use self::open_rows::OpenRows;
-use crate::buffer::Buffer;
+pub use self::pending_rows::OpenRows;
 #[cfg(target_arch = "x86_64")]
-use crate::linear_tiles;
+use crate::linear::amx;
+use crate::linear::tile::{Left, Start, Tile, TileWidth, ragged_tile, tile};
+use crate::memory::Buffer;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::Level;
 use crate::simd::{Isa, Op, Simd};
-use crate::team::{SharedPointer, Team, share, share_in_steps};
-use crate::tile::{Left, Start, Tile, TileWidth, ragged_tile, tile};
+use crate::threads::{SharedPointer, Team, share, share_in_steps};
 
 /// Numbers of `x` that are packed before the threads go on, or one block where
 /// rows are long: few meetings of the team, but no memory beyond the caches.
@@ -86,7 +86,7 @@ impl OpenRows {
 /// Whether sums are made of blocks of rows.
 fn in_blocks(isa: Isa, inputs: usize) -> bool {
     #[cfg(target_arch = "x86_64")]
-    return matches!(isa.0, Level::Amx(..)) && inputs.is_multiple_of(linear_tiles::COLUMNS);
+    return matches!(isa.0, Level::Amx(..)) && inputs.is_multiple_of(amx::COLUMNS);
     #[cfg(not(target_arch = "x86_64"))]
     return false;
 }
@@ -102,7 +102,7 @@ fn add_rows(team: &Team, isa: Isa, dout: &[f32], x: &[f32], dweight: &mut [f32],
         && in_blocks(isa, inputs)
     {
         let sizes = (outputs, inputs);
-        return linear_tiles::weight_gradient(team, (simd, tiles), (dout, x), dweight, sizes);
+        return amx::weight_gradient(team, (simd, tiles), (dout, x), dweight, sizes);
     }
     let sizes = Sizes { outputs, inputs, panels: inputs.div_ceil(isa.run(TileWidth)) };
     let (blocks, columns) = split(team.parts(), outputs, sizes.panels);
@@ -418,9 +418,9 @@ impl ColumnSums<'_> {
 mod tests {
     use super::*;
     use crate::linear::input_gradient;
-    use crate::packed_matrix::PackedMatrix;
-    use crate::team::Threads;
+    use crate::linear::packed::PackedMatrix;
     use crate::testing::{numbers, wide};
+    use crate::threads::Threads;
 
     /// Rows, inputs, outputs; more rows than a block, or than are packed at once, in some.
     const SIZES: [(usize, usize, usize); 11] = [

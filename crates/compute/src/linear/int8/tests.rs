@@ -6,9 +6,9 @@ use super::*;
 use crate::activation::Activation;
 use crate::layer_norm::Norm;
 use crate::linear::Epilogue;
-use crate::storage::StoredTensor;
-use crate::team::{Team, Threads};
+use crate::memory::StoredTensor;
 use crate::testing::numbers;
+use crate::threads::{Team, Threads};
 use crate::{Isa, layer_norm};
 
 fn packed(isa: Int8Isa, outputs: usize, inputs: usize, values: &[f32]) -> Int8Matrix {

@@ -11,7 +11,7 @@ use crate::simd::Avx2;
 
 /// A tile of 6 × 2 vectors, as in single precision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::int8) struct Avx2Madd(Avx2);
+pub(in crate::linear::int8) struct Avx2Madd(Avx2);
 
 impl Avx2Madd {
     pub(super) fn new() -> Option<Self> {

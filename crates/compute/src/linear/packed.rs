@@ -4,11 +4,11 @@
 //! again after each step, in place, twice: as it is for the forward product,
 //! and transposed for the gradient of the input.
 
-use crate::buffer::Buffer;
+use crate::linear::tile::{TileWidth, transpose};
+use crate::memory::Buffer;
+use crate::memory::StoredTensor;
 use crate::simd::{Isa, Op, Simd};
-use crate::storage::StoredTensor;
-use crate::team::{SharedPointer, Team};
-use crate::tile::{TileWidth, transpose};
+use crate::threads::{SharedPointer, Team};
 
 /// The weight of a linear layer in the order in which the kernel reads it.
 ///
@@ -160,8 +160,8 @@ impl Op for TransposePanel<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::team::Threads;
     use crate::testing::numbers;
+    use crate::threads::Threads;
 
     #[test]
     fn repacking_gives_what_packing_gives() {

@@ -1,0 +1,237 @@
+//! The product of a linear layer: blocks of rows, packed, against panels of the weight.
+
+use std::cell::RefCell;
+use std::ops::Range;
+
+#[cfg(target_arch = "x86_64")]
+use super::amx;
+use super::tile::{Left, Start, Tile, ragged_tile, tile, transpose};
+use super::{Epilogue, PackedMatrix};
+use crate::activation::Activation;
+use crate::memory::Buffer;
+#[cfg(target_arch = "x86_64")]
+use crate::simd::Level;
+use crate::simd::{Op, Simd};
+use crate::threads::{SharedPointer, Team, share, share_in_steps};
+
+/// Rows of `x` that are packed together: 144 × 384 numbers stay in the second cache.
+pub(super) const BLOCK_ROWS: usize = 144;
+/// Steps of the inner dimension that are packed together.
+pub(super) const BLOCK_DEPTH: usize = 384;
+/// Packing writes up to a vector behind the block.
+const MOST_LANES: usize = 16;
+
+/// A product whose lengths have been checked.
+#[derive(Clone, Copy)]
+pub(super) struct Product<'a> {
+    /// `[rows, inputs]`
+    pub(super) x: &'a [f32],
+    pub(super) weight: &'a PackedMatrix,
+    pub(super) epilogue: Epilogue<'a>,
+    /// `[rows, outputs]`: the derivative of the function at these numbers multiplies last.
+    pub(super) derivative: Option<(Activation, &'a [f32])>,
+    /// `[rows, outputs]`: where the sums stand.
+    pub(super) pre: SharedPointer,
+    /// Where the results stand: the same place, unless the sums are kept.
+    pub(super) out: SharedPointer,
+    pub(super) rows: usize,
+}
+
+pub(super) fn product(team: &Team, product: Product) {
+    let Product { weight, rows, .. } = product;
+    #[cfg(target_arch = "x86_64")]
+    if let Level::Amx(simd, tiles) = weight.isa.0 {
+        return amx::product(team, (simd, tiles), product);
+    }
+    let (blocks, columns) = split(team.parts(), rows, BLOCK_ROWS, weight.panel_count());
+    team.run(blocks * columns, &|part| {
+        let (block, column) = (part / columns, part % columns);
+        // Outside of the code compiled for the instruction set: closures are not part of it.
+        BLOCK.with_borrow_mut(|packed| {
+            packed.resize(BLOCK_ROWS * BLOCK_DEPTH + MOST_LANES);
+            let block = (block, blocks);
+            let panels = share(weight.panel_count(), columns, column);
+            weight.isa.run(PartOfProduct { product, block, panels, packed });
+        });
+    });
+}
+
+/// Into how many blocks of rows and groups of panels a product is cut, so that
+/// every thread has the same to do: rows first, since each block packs its rows
+/// once; columns where rows are few.
+///
+/// - `block`: rows that a thread takes at a time
+pub(super) fn split(parts: usize, rows: usize, block: usize, panels: usize) -> (usize, usize) {
+    if parts == 1 {
+        return (1, 1);
+    }
+    let blocks = rows.div_ceil(block).max(1);
+    if blocks >= parts {
+        return (blocks.next_multiple_of(parts), 1);
+    }
+    let blocks = (1..=blocks).rev().find(|blocks| parts.is_multiple_of(*blocks)).unwrap_or(1);
+    (blocks, (parts / blocks).min(panels).max(1))
+}
+
+struct PartOfProduct<'a> {
+    product: Product<'a>,
+    /// Which block of rows, of how many.
+    block: (usize, usize),
+    panels: Range<usize>,
+    /// Room for one block of rows.
+    packed: &'a mut [f32],
+}
+
+thread_local! {
+    /// The packed block of rows: reused by every product of this thread.
+    static BLOCK: RefCell<Buffer> = RefCell::new(Buffer::default());
+}
+
+impl Op for PartOfProduct<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(mut self, simd: S) {
+        match S::TILE_VECTORS {
+            1 => self.blocks::<S, 1>(simd),
+            2 => self.blocks::<S, 2>(simd),
+            3 => self.blocks::<S, 3>(simd),
+            other => unreachable!("a tile of {other} vectors"),
+        }
+    }
+}
+
+impl PartOfProduct<'_> {
+    #[inline(always)]
+    fn blocks<S: Simd, const VECTORS: usize>(&mut self, simd: S) {
+        let all = share_in_steps(self.product.rows, S::TILE_ROWS, self.block);
+        for first_row in all.clone().step_by(BLOCK_ROWS) {
+            let rows = first_row..all.end.min(first_row + BLOCK_ROWS);
+            for first_k in (0..self.product.weight.inputs).step_by(BLOCK_DEPTH) {
+                let depth = first_k..self.product.weight.inputs.min(first_k + BLOCK_DEPTH);
+                self.pack_rows(simd, &rows, &depth);
+                self.block::<S, VECTORS>(simd, &rows, &depth);
+            }
+        }
+    }
+
+    /// Slivers of up to `TILE_ROWS` rows, each `[depth, rows]`, end to end.
+    #[inline(always)]
+    fn pack_rows<S: Simd>(&mut self, simd: S, rows: &Range<usize>, depth: &Range<usize>) {
+        let inputs = self.product.weight.inputs;
+        let mut at = 0;
+        for first in rows.clone().step_by(S::TILE_ROWS) {
+            let count = S::TILE_ROWS.min(rows.end - first);
+            let from = &self.product.x[first * inputs + depth.start..]
+                [..(count - 1) * inputs + depth.len()];
+            let to = &mut self.packed[at..][..count * depth.len() + S::LANES];
+            // SAFETY: both slices have just been cut to the size that is read and written.
+            unsafe {
+                let size = (count, depth.len());
+                transpose(simd, from.as_ptr(), inputs, size, to.as_mut_ptr(), count);
+            }
+            at += count * depth.len();
+        }
+    }
+
+    /// One block of rows and of `k` against all panels of this part.
+    #[inline(always)]
+    fn block<S: Simd, const VECTORS: usize>(
+        &self,
+        simd: S,
+        rows: &Range<usize>,
+        depth: &Range<usize>,
+    ) {
+        let weight = self.product.weight;
+        let (first_k, last_k) = (depth.start == 0, depth.end == weight.inputs);
+        for panel in self.panels.clone() {
+            let columns = panel * weight.width..weight.outputs.min((panel + 1) * weight.width);
+            let right =
+                weight.panels[(panel * weight.inputs + depth.start) * weight.width..].as_ptr();
+            for first in rows.clone().step_by(S::TILE_ROWS) {
+                let count = S::TILE_ROWS.min(rows.end - first);
+                let sliver = self.packed[(first - rows.start) * depth.len()..]
+                    [..count * depth.len()]
+                    .as_ptr();
+                // SAFETY: `left` and `right` lie in the slices just taken; rows and columns of
+                // `out`, and of bias and residual, are within lengths that `linear` has checked,
+                // and no other part of the product has both this row and this panel.
+                unsafe {
+                    let at = first * weight.outputs + columns.start;
+                    let product = Tile {
+                        rows: count,
+                        depth: depth.len(),
+                        left: Left { at: sliver, row: 1, step: count },
+                        right,
+                        out: self.product.pre.get().add(at),
+                        out_row: weight.outputs,
+                        start: if first_k { self.start(at, columns.start) } else { Start::Out },
+                    };
+                    match columns.len() == weight.width {
+                        true => tile::<S, VECTORS>(simd, product),
+                        false => ragged_tile::<S, VECTORS>(simd, product, columns.len()),
+                    }
+                    if last_k {
+                        self.finish(simd, first..first + count, &columns);
+                    }
+                }
+            }
+        }
+    }
+
+    /// What the sums begin with.
+    ///
+    /// # Safety
+    /// `at` must lie in the output and `column` in its rows.
+    #[inline(always)]
+    unsafe fn start(&self, at: usize, column: usize) -> Start {
+        let Epilogue { bias, activation, residual } = self.product.epilogue;
+        let residual = residual.filter(|_| activation == Activation::Identity);
+        // SAFETY: `linear` has checked the lengths.
+        unsafe {
+            match (bias, residual) {
+                (None, None) => Start::Zero,
+                (Some(bias), None) => Start::Bias(bias.as_ptr().add(column)),
+                (Some(bias), Some(residual)) => {
+                    Start::BiasAndResidual(bias.as_ptr().add(column), residual.as_ptr().add(at))
+                }
+                (None, Some(residual)) => Start::Residual(residual.as_ptr().add(at)),
+            }
+        }
+    }
+
+    /// Activation, and what comes after it, of a tile that has just been computed.
+    ///
+    /// # Safety
+    /// Rows and columns must lie in the output and belong to this part.
+    #[inline(always)]
+    unsafe fn finish<S: Simd>(&self, simd: S, rows: Range<usize>, columns: &Range<usize>) {
+        let Product { epilogue, derivative, pre, out, .. } = self.product;
+        let activation = epilogue.activation;
+        if activation == Activation::Identity && derivative.is_none() && pre.get() == out.get() {
+            return;
+        }
+        // Without an activation it is what the sums began with.
+        let residual = epilogue.residual.filter(|_| activation != Activation::Identity);
+        for row in rows {
+            for column in columns.clone().step_by(S::LANES) {
+                let count = S::LANES.min(columns.end - column);
+                let at = row * self.product.weight.outputs + column;
+                // SAFETY: `count` numbers from `at` on lie in all of these, whose lengths have
+                // been checked.
+                unsafe {
+                    let (pre, out) = (pre.get().add(at), out.get().add(at));
+                    let mut y = activation.vector(simd, simd.load_first(pre, count));
+                    if let Some(residual) = residual {
+                        y = simd.add(y, simd.load_first(residual.as_ptr().add(at), count));
+                    }
+                    if let Some((function, pre)) = derivative {
+                        let pre = simd.load_first(pre.as_ptr().add(at), count);
+                        y = simd.mul(y, function.derivative(simd, pre));
+                    }
+                    simd.store_first(y, out, count);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! A team: threads that work on one operation at a time.
+
+use std::any::Any;
+use std::cell::{Cell, UnsafeCell};
+use std::marker::PhantomData;
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// Threads that work on one operation at a time.
+pub struct Team {
+    shared: Option<Arc<Shared>>,
+    /// Not `Sync`: one thread, the one that gathered the team, gives it work.
+    owner: PhantomData<Cell<()>>,
+}
+
+impl Team {
+    /// The calling thread alone.
+    pub fn solo() -> Self {
+        Self { shared: None, owner: PhantomData }
+    }
+
+    /// The calling thread and those that join `shared`.
+    pub(super) fn of(shared: &Arc<Shared>) -> Self {
+        Self { shared: Some(Arc::clone(shared)), owner: PhantomData }
+    }
+
+    /// Into how many parts an operation is best cut: it may be more the next time.
+    pub fn parts(&self) -> usize {
+        let Some(shared) = &self.shared else { return 1 };
+        match shared.members.load(Ordering::Relaxed) {
+            1 => 1,
+            members => members * shared.parts_each,
+        }
+    }
+
+    /// Runs `work(part)` once for every `part` below `parts` and returns when all are done.
+    ///
+    /// # Panics
+    /// If `work` does, after the other parts have ended.
+    pub fn run(&self, parts: usize, work: &(dyn Fn(usize) + Sync)) {
+        match &self.shared {
+            Some(shared) if parts > 1 => {
+                for first in (0..parts).step_by(MAX_PARTS) {
+                    let count = (parts - first).min(MAX_PARTS);
+                    shared.run(count, &|part| work(first + part));
+                }
+            }
+            _ => (0..parts).for_each(work),
+        }
+    }
+
+    /// Runs `work` on ranges that cover `0..total`, each `size` long but for the
+    /// last: always the same ones, whoever takes them.
+    pub(crate) fn run_ranges(
+        &self,
+        total: usize,
+        size: usize,
+        work: &(dyn Fn(Range<usize>) + Sync),
+    ) {
+        self.run(total.div_ceil(size), &|part| {
+            work(part * size..total.min((part + 1) * size));
+        });
+    }
+}
+
+pub(super) const MAX_PARTS: usize = 1 << 12;
+
+/// An operation that is offered to the team.
+type Work = *const (dyn Fn(usize) + Sync);
+
+/// What the members share: a ticket that names the offered operation and its
+/// next unclaimed part, and a count of the parts that are done.
+pub(super) struct Shared {
+    /// Threads that work here, or are on their way.
+    members: AtomicUsize,
+    /// Into how many parts for each of them an operation is best cut.
+    parts_each: usize,
+    /// Whether there may be operations to come.
+    open: AtomicBool,
+    /// Round (32 bits), parts of this round (16), next unclaimed part (16).
+    ticket: AtomicU64,
+    /// Written between two rounds only, when no part is claimed and not done.
+    work: UnsafeCell<Option<Work>>,
+    done: AtomicUsize,
+    panic: Mutex<Option<Box<dyn Any + Send>>>,
+}
+
+// SAFETY: `work` is written by the one thread that owns the team, before the
+// ticket of a new round is published (release), and read only by a thread that
+// has claimed a part of that round (acquire); the writer starts a new round
+// only after every claimed part is done. Only `Team` calls `run`, there is one
+// for each `Shared`, and `Team` is not `Sync`, so two rounds never overlap.
+unsafe impl Sync for Shared {}
+// SAFETY: as above; the pointer in `work` is never used after its round.
+unsafe impl Send for Shared {}
+
+impl Shared {
+    /// Closed, and without an operation.
+    pub(super) fn new(members: usize, parts_each: usize) -> Self {
+        Self {
+            members: AtomicUsize::new(members),
+            parts_each,
+            open: AtomicBool::new(false),
+            ticket: AtomicU64::new(0),
+            work: UnsafeCell::new(None),
+            done: AtomicUsize::new(0),
+            panic: Mutex::new(None),
+        }
+    }
+
+    /// From now on, until the guard is dropped, there may be operations.
+    pub(super) fn open(&self) -> Close<'_> {
+        self.open.store(true, Ordering::Release);
+        Close(self)
+    }
+
+    fn run(&self, parts: usize, work: &(dyn Fn(usize) + Sync)) {
+        // SAFETY: all parts of the last round are done (the loop at the end of
+        // this function), so nobody reads `work`; the lifetime is erased, and
+        // the pointer is not used after this function returns, since only a
+        // thread with a claimed part uses it and all parts are waited for.
+        unsafe {
+            *self.work.get() = Some(std::mem::transmute::<
+                &(dyn Fn(usize) + Sync),
+                &'static (dyn Fn(usize) + Sync),
+            >(work));
+        }
+        self.done.store(0, Ordering::Relaxed);
+        let round = (self.ticket.load(Ordering::Relaxed) >> 32).wrapping_add(1) & 0xffff_ffff;
+        self.ticket.store(round << 32 | (parts as u64) << 16, Ordering::Release);
+        while self.claim_and_work() {}
+        let mut spins = 0;
+        while self.done.load(Ordering::Acquire) < parts {
+            pause(&mut spins);
+        }
+        let panic = self.panic.lock().unwrap_or_else(|e| e.into_inner()).take();
+        if let Some(panic) = panic {
+            resume_unwind(panic);
+        }
+    }
+
+    /// Does one part of the offered operation, if one is left.
+    fn claim_and_work(&self) -> bool {
+        let ticket = self.ticket.load(Ordering::Acquire);
+        let (parts, next) = (ticket >> 16 & 0xffff, ticket & 0xffff);
+        if next >= parts {
+            return false;
+        }
+        if self
+            .ticket
+            .compare_exchange(ticket, ticket + 1, Ordering::AcqRel, Ordering::Relaxed)
+            .is_err()
+        {
+            return true;
+        }
+        // SAFETY: this thread has claimed a part of the current round, so the
+        // round cannot end, and `work` cannot change, before `done` counts it.
+        let result = unsafe {
+            let work = (*self.work.get()).expect("a round has work");
+            catch_unwind(AssertUnwindSafe(|| (*work)(next as usize)))
+        };
+        if let Err(panic) = result {
+            self.panic.lock().unwrap_or_else(|e| e.into_inner()).get_or_insert(panic);
+        }
+        self.done.fetch_add(1, Ordering::Release);
+        true
+    }
+
+    /// Works here until the end, unless that was already, or nothing has begun: who waited for
+    /// that could be what keeps the thread from it.
+    pub(super) fn join(&self) {
+        if self.open.load(Ordering::Acquire) {
+            self.members.fetch_add(1, Ordering::Relaxed);
+            self.serve();
+        }
+    }
+
+    /// The life of a worker in a team.
+    pub(super) fn serve(&self) {
+        let mut spins = 0;
+        while self.open.load(Ordering::Acquire) {
+            match self.claim_and_work() {
+                true => spins = 0,
+                false => pause(&mut spins),
+            }
+        }
+    }
+}
+
+/// Spins for some microseconds, then lets other threads run: with more threads
+/// than cores, the one that is waited for may need this very core.
+fn pause(spins: &mut u32) {
+    *spins += 1;
+    match *spins < 2000 {
+        true => std::hint::spin_loop(),
+        false => std::thread::yield_now(),
+    }
+}
+
+/// Closes the team on drop: helpers leave their spin loop.
+pub(super) struct Close<'a>(&'a Shared);
+
+impl Drop for Close<'_> {
+    fn drop(&mut self) {
+        self.0.open.store(false, Ordering::Release);
+    }
+}
