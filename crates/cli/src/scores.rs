@@ -1,6 +1,6 @@
 //! Metrics as people read them.
 
-use polyhead_train::metric::TaskMetrics;
+use polyhead_train::TaskMetrics;
 use polyhead_train::{Evaluated, RunSummary, TaskSummary};
 
 use crate::table::{Align, Table};
@@ -154,7 +154,7 @@ pub(crate) fn calibration(summary: &RunSummary) -> Option<Table> {
 
 #[cfg(test)]
 mod tests {
-    use polyhead_train::metric::{ClassificationCounter, RegressionCounter};
+    use polyhead_train::{ClassificationCounter, RegressionCounter};
 
     use super::*;
 

@@ -17,97 +17,44 @@
 //! - `ndarray`: [`Matrix`] to and from `ndarray::Array2`
 #![forbid(unsafe_code)]
 
-mod bio;
-mod checkpoint;
-mod config;
-mod config_json;
-mod doctor;
-mod encoder;
 mod error;
+
+mod encoder;
+mod modules;
+mod heads;
 mod folder;
-mod folder_files;
-mod folder_write;
-mod gradients;
-mod group_pass;
-mod head;
-mod head_pass;
-mod head_spec;
-mod heads_file;
 mod hub;
-mod layer;
-mod layer_int8;
-mod layout;
-mod matrix;
-mod max_length;
-mod module;
-mod module_files;
-mod modules_json;
-mod multi_task;
-mod network;
-mod options;
-mod packed_linear;
-mod parameter;
-mod parameter_store;
-mod pipeline;
-mod plan;
-mod polyhead_json;
-mod pooling;
-mod pooling_json;
-mod predictions;
-mod prompts;
-mod quantization;
-mod question;
-mod random;
-mod search;
 mod sentence;
-mod sentence_modules;
-mod shards;
-mod source;
-mod speed;
-mod store_int8;
-mod tensor_file;
-mod tensor_writer;
-mod text_answer;
-mod text_words;
-mod transformer_json;
-mod weights;
-mod words;
+mod predict;
+mod training;
+mod measure;
 
 pub use polyhead_compute::Activation;
 
-pub use bio::{Tag, TagSpan, tag_spans};
-pub use config::{Architecture, EncoderConfig};
-pub use doctor::Check;
-pub use encoder::{Encoder, Sequences};
-pub use error::{Error, ErrorKind};
-pub use folder::{ModelFolder, REFERENCE_FILE};
-pub use folder_write::TrainedModel;
-pub use gradients::{Gradients, ReachedRows};
-pub use head::{HeadSite, HeadWeights};
-pub use head_spec::{HeadInput, HeadLayer, HeadSpec, TaskKind};
-pub use hub::{Hub, resolve};
-pub use layer::Workspace;
-pub use matrix::Matrix;
-pub use max_length::decide_max_length;
-pub use module::{Module, PoolingMode, PoolingSpec, Residual, output_width};
-pub use multi_task::MultiTaskModel;
-pub use network::{Depth, Mode, Network, NetworkInput, NetworkOptions, Pass};
-pub use options::{EncodeOptions, LoadOptions, OnTruncate, Precision, Prompt, Vectors};
-pub use parameter::{Parameter, ParameterGroup};
-pub use parameter_store::{ParameterEntry, ParameterStore, TrainableLayout};
-pub use polyhead_json::{Provenance, check_task_name};
-pub use predictions::{
-    ClassAnswer, LabelScore, PredictInput, PredictOptions, Predictions, TaggedText, TaggedWord,
-    TaskAnswers, TaskPredictions, TextSpan,
+pub use encoder::{
+    Architecture, Encoder, EncoderConfig, EncoderWeights, LayerWeights, Linear, Norm, Parameter,
+    ParameterGroup, Sequences, Workspace,
 };
-pub use prompts::Similarity;
-pub use quantization::{Calibration, Likeness, Product, ProductRole};
-pub use question::{Gap, PreparedText, Question, QuestionOptions};
-pub use random::Random;
-pub use search::{Hit, cosine_similarity, semantic_search};
-pub use sentence::{Encoded, SentenceEncoder, TokenVectors};
-pub use speed::product_rate;
-pub use store_int8::{check_floating, store_int8};
-pub use text_answer::{Answer, BatchAnswers, NotFinite, TaskAnswer, TextAnswer};
-pub use weights::{EncoderWeights, LayerWeights, Linear, Norm};
-pub use words::{first_tokens, join_words, locate_words, spans_in_texts, split_words};
+pub use error::{Error, ErrorKind};
+pub use folder::{
+    ModelFolder, Provenance, REFERENCE_FILE, Similarity, TrainedModel, check_floating,
+    check_task_name, decide_max_length, store_int8,
+};
+pub use heads::{HeadInput, HeadLayer, HeadSite, HeadSpec, HeadWeights, TaskKind};
+pub use hub::{Hub, resolve};
+pub use measure::{Calibration, Check, Likeness, Product, ProductRole, product_rate};
+pub use modules::{Module, PoolingMode, PoolingSpec, Residual, output_width};
+pub use predict::{
+    Answer, BatchAnswers, ClassAnswer, Gap, LabelScore, MultiTaskModel, NotFinite, PredictInput,
+    PredictOptions, Predictions, PreparedText, Question, QuestionOptions, Tag, TagSpan, TaggedText,
+    TaggedWord, TaskAnswer, TaskAnswers, TaskPredictions, TextAnswer, TextSpan, first_tokens,
+    join_words, locate_words, spans_in_texts, split_words, tag_spans,
+};
+pub use sentence::{
+    EncodeOptions, Encoded, Hit, LoadOptions, Matrix, OnTruncate, Precision, Prompt,
+    SentenceEncoder, TokenVectors, Vectors, cosine_similarity, semantic_search,
+};
+pub use training::{
+    Depth, Gradients, Mode, Network, NetworkInput, NetworkOptions, ParameterEntry, ParameterStore,
+    Pass, Random, ReachedRows, TrainableLayout,
+};

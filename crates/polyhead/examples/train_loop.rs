@@ -9,8 +9,8 @@ use std::error::Error;
 use std::path::Path;
 
 use polyhead::train::Prepared;
-use polyhead::train::metric::RunningAccuracy;
-use polyhead::train::optimizer::{AdamW, AdamWSettings, Update};
+use polyhead::train::RunningAccuracy;
+use polyhead::train::{AdamW, AdamWSettings, Update};
 use polyhead::{Gradients, Mode, PackedRows, Pass, RunConfig, Targets, Threads, TrainableLayout};
 
 const CONFIG: &str = r#"

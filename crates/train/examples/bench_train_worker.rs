@@ -10,10 +10,10 @@ use polyhead_model::{
     EncodeOptions, HeadInput, HeadLayer, HeadSpec, HeadWeights, LoadOptions, ModelFolder, Network,
     NetworkOptions, PoolingMode, PoolingSpec, SentenceEncoder, TaskKind, TrainableLayout,
 };
+use polyhead_train::FreezePlan;
+use polyhead_train::RateTable;
 use polyhead_train::data::{Place, Split, SplitWords, TaskLabels};
-use polyhead_train::freeze::FreezePlan;
-use polyhead_train::optimizer::{AdamW, AdamWSettings};
-use polyhead_train::rates::RateTable;
+use polyhead_train::{AdamW, AdamWSettings};
 use polyhead_train::{Learner, Lesson, Objective, RunConfig, StateCache};
 
 const TASKS: [(&str, usize); 2] = [("first", 3), ("second", 2)];

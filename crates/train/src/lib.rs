@@ -1,10 +1,10 @@
 //! Training: many heads on one encoder.
 //!
-//! In the order of the data's way: a [`RunConfig`] says what is wanted,
-//! [`data`] reads and checks the rows, [`sampler`] decides which rows make a
-//! step, [`loss`] and [`metric`] judge what the network answers, [`freeze`] and
-//! [`rates`] say what may change and how fast, [`optimizer`] changes it,
-//! [`checkpoint`] keeps it, [`report`] shows it.
+//! In the order of the data's way: [`config`] says what is wanted, [`data`]
+//! reads and checks the rows, [`sampler`] decides which rows make a step, `step`
+//! computes losses, gradients and the update, `freeze` says what may change,
+//! `evaluate` computes the metrics, `checkpoint` saves the state, and `run` joins
+//! them to [`Trainer::train`].
 //!
 //! What it leaves out: the network itself (`polyhead-model`) and everything
 //! that is printed.
@@ -16,44 +16,33 @@ mod error;
 pub mod data;
 pub mod sampler;
 
-mod answers;
-pub mod calibration;
-mod criterion;
-mod evaluate;
-mod finish;
-mod kept_states;
-mod learner;
-pub mod loss;
-mod machine;
-pub mod metric;
-mod observer;
-
-pub mod checkpoint;
-pub mod freeze;
-mod objective;
-pub mod optimizer;
-mod packed_rows;
-mod prepare;
-pub mod rates;
 pub mod report;
-mod run;
-pub mod run_directory;
 mod run_report;
-pub mod schedule;
-mod state_cache;
-mod trainer;
-mod window;
 
-pub use answers::{Answers, Questions};
+mod step;
+mod freeze;
+mod evaluate;
+mod checkpoint;
+mod run;
+
 pub use config::RunConfig;
 pub use error::{Error, ErrorKind};
-pub use evaluate::{EvaluateOptions, Evaluation, evaluate};
-pub use finish::{RunSummary, TaskSummary};
-pub use learner::{ForwardTimes, Learner, Lesson, StepOutcome, TaskStep};
-pub use machine::{peak_memory, processor};
-pub use objective::Objective;
-pub use observer::{Evaluated, Event, Observer, Progress, TaskProgress};
-pub use packed_rows::{PackedRows, Targets, cut};
-pub use prepare::{Course, Prepared, check_data, open_model};
-pub use state_cache::{CacheCounts, StateCache};
-pub use trainer::{Ending, Trainer};
+pub use evaluate::{
+    Answers, Calibration, ClassificationCounter, ClassificationMetrics, EvaluateOptions,
+    Evaluation, LabelScores, MultiLabelCounter, MultiLabelMetrics, Questions, RegressionCounter,
+    RegressionMetrics, Reliability, ReliabilityBin, RunningAccuracy, Span, Tag, TaskMetrics,
+    TokensCounter, TokensMetrics, argmax, best_thresholds, calibrate_classes, calibrate_sets,
+    evaluate, given_labels, larger_is_better, main_metric, metric_names, pearson, spans, spearman,
+};
+pub use freeze::{FreezePlan, FreezeSpan, FrozenTensors};
+pub use run::{
+    Course, Ending, Evaluated, Event, Observer, Prepared, Progress, RunSummary, TaskProgress,
+    TaskSummary, Trainer, check_data, open_model, peak_memory, processor,
+};
+pub use step::{
+    AdamW, AdamWSettings, CacheCounts, CrossEntropy, DISTILLATION_TEMPERATURE, ForwardTimes,
+    GradientNorm, GroupRates, Learner, Lesson, Moments, Objective, PackedRows, RateTable, Schedule,
+    StateCache, StepOutcome, Targets, TaskStep, Update, binary_cross_entropy,
+    binary_cross_entropy_normaliser, cross_entropy, cut, distillation, distillation_normaliser,
+    mean_factor, squared_error, squared_error_normaliser,
+};

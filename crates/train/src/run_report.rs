@@ -4,22 +4,22 @@ use std::fs;
 
 use polyhead_model::{HeadSpec, TaskKind};
 
-use crate::answers::answered;
-use crate::calibration::given_labels;
 use crate::checkpoint::write_file_aside;
-use crate::criterion::metric_of;
 use crate::data::{Part, Split, TaskLabels};
 use crate::error::Error;
-use crate::finish::{FinalAnswers, RunSummary};
-use crate::loss::{Softmax, sigmoid};
-use crate::machine;
-use crate::metric::{argmax, spans};
-use crate::packed_rows::Targets;
+use crate::evaluate::answered;
+use crate::evaluate::given_labels;
+use crate::evaluate::metric_of;
+use crate::evaluate::{argmax, spans};
 use crate::report::{
     Answer, CacheReport, Cosines, Curves, GroupReport, MarkedSpan, Mistake, RunReport,
     SchedulePoint, TaskResult, TimePart,
 };
 use crate::run::Run;
+use crate::run::machine;
+use crate::run::{FinalAnswers, RunSummary};
+use crate::step::Targets;
+use crate::step::{Softmax, sigmoid};
 
 /// Mistakes that are shown of each task.
 const MISTAKES: usize = 10;

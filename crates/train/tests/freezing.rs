@@ -10,8 +10,8 @@ use polyhead_model::ParameterGroup::{self, Embeddings, Head, Layer, Module};
 use polyhead_model::{Pass, TrainableLayout};
 use polyhead_train::config::RunConfig;
 use polyhead_train::data::Split;
-use polyhead_train::freeze::{FreezePlan, FrozenTensors};
 use polyhead_train::{Answers, Learner, Lesson, Questions, StepOutcome};
+use polyhead_train::{FreezePlan, FrozenTensors};
 
 const STEPS: u64 = 6;
 const STEPS_PER_EPOCH: u64 = 2;

@@ -14,16 +14,16 @@
 use std::path::Path;
 
 use polyhead_model::TaskKind;
-use polyhead_train::calibration::{
-    Reliability, best_thresholds, calibrate_classes, calibrate_sets, given_labels,
+use polyhead_train::{
+    ClassificationCounter, LabelScores, MultiLabelCounter, RegressionCounter, TaskMetrics,
+    TokensCounter, metric_names, spans,
 };
-use polyhead_train::loss::{
+use polyhead_train::{
     CrossEntropy, binary_cross_entropy, binary_cross_entropy_normaliser, cross_entropy,
     distillation, distillation_normaliser, mean_factor, squared_error, squared_error_normaliser,
 };
-use polyhead_train::metric::{
-    ClassificationCounter, LabelScores, MultiLabelCounter, RegressionCounter, TaskMetrics,
-    TokensCounter, metric_names, spans,
+use polyhead_train::{
+    Reliability, best_thresholds, calibrate_classes, calibrate_sets, given_labels,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};

@@ -9,9 +9,9 @@ mod common;
 
 use common::{Golden, assert_close, bits, entry};
 use polyhead_compute::Threads;
+use polyhead_train::RateTable;
+use polyhead_train::Schedule;
 use polyhead_train::data::{Split, TaskLabels};
-use polyhead_train::rates::RateTable;
-use polyhead_train::schedule::Schedule;
 use polyhead_train::{Learner, Lesson, RunConfig};
 
 const STEPS: u64 = 10;

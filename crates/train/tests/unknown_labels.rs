@@ -6,8 +6,8 @@ mod common;
 
 use polyhead_compute::Threads;
 use polyhead_model::HeadSpec;
+use polyhead_train::TaskMetrics;
 use polyhead_train::data::{Part, UnknownLabels};
-use polyhead_train::metric::TaskMetrics;
 use polyhead_train::{Answers, Course, Prepared};
 
 /// A task that is ready to run, whose answers to dev are up to the test.

@@ -17,13 +17,13 @@ use super::Known;
 use super::cache::{CachedRepo, Snapshot};
 use super::client::{Client, Listing};
 use super::name::{RepoName, is_commit};
-use crate::checkpoint::{INDEX, INT8, SINGLE};
 use crate::error::{Error, ErrorKind};
-use crate::folder_files::{VOCABULARY, encoder_path, small_files};
-use crate::modules_json;
-use crate::shards;
-use crate::source::{Source, joined};
-use crate::tensor_file::TensorFile;
+use crate::folder::TensorFile;
+use crate::folder::modules_json;
+use crate::folder::shards;
+use crate::folder::{INDEX, INT8, SINGLE};
+use crate::folder::{Source, joined};
+use crate::folder::{VOCABULARY, encoder_path, small_files};
 
 /// Largest file of weights and largest other file, in bytes. A server that sends
 /// more is stopped there; vocabularies reach some 20 MB.

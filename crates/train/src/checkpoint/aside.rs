@@ -21,7 +21,7 @@ use crate::error::{Error, ErrorKind};
 /// # Errors
 /// What `write` returns, or [`ErrorKind::Io`]; then `target` is as it was, and
 /// nothing else is left.
-pub fn write_aside<T>(
+pub(crate) fn write_aside<T>(
     target: &Path,
     write: impl FnOnce(&Path) -> Result<T, Error>,
 ) -> Result<T, Error> {
@@ -44,7 +44,7 @@ pub fn write_aside<T>(
 ///
 /// # Errors
 /// [`ErrorKind::Io`]; then `target` is as it was.
-pub fn write_file_aside(target: &Path, bytes: &[u8]) -> Result<(), Error> {
+pub(crate) fn write_file_aside(target: &Path, bytes: &[u8]) -> Result<(), Error> {
     let aside = hidden(target, "partial")?;
     let write = || -> io::Result<()> {
         let mut file = File::create(&aside)?;
@@ -65,7 +65,7 @@ pub fn write_file_aside(target: &Path, bytes: &[u8]) -> Result<(), Error> {
 ///
 /// # Errors
 /// [`ErrorKind::Io`].
-pub fn recover(target: &Path) -> Result<(), Error> {
+pub(crate) fn recover(target: &Path) -> Result<(), Error> {
     let (aside, old) = (hidden(target, "partial")?, hidden(target, "old")?);
     if !target.exists() && old.exists() {
         fs::rename(&old, target).map_err(|error| io_error(target, error))?;

@@ -13,7 +13,7 @@ const LIMIT: u64 = 16 << 20;
 /// Where a run stands. A run that goes on from here is at the same place in its
 /// data, its dropout and its schedule, since these are functions of seed and step.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Progress {
+pub(crate) struct Progress {
     /// Optimizer steps that are done.
     pub step: u64,
     /// Epoch of the last of them, counted from 1.
@@ -41,7 +41,7 @@ pub struct Progress {
 
 /// The best evaluation of a run.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Best {
+pub(crate) struct Best {
     /// After this step.
     pub step: u64,
     /// Of the criterion.

@@ -3,7 +3,7 @@
 use super::manifest::full_disk;
 use super::*;
 use crate::freeze::tests::store;
-use crate::optimizer::Update;
+use crate::step::Update;
 use polyhead_compute::{Isa, Team};
 use polyhead_model::{ParameterGroup, ReachedRows};
 

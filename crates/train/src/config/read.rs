@@ -13,7 +13,7 @@ use super::{
     Schedule, TaskSettings, TrainSettings,
 };
 use crate::error::{Error, ErrorKind};
-use crate::metric::metric_names;
+use crate::evaluate::metric_names;
 
 /// Longest configuration that is read, in bytes; label lists of any size that can be trained fit.
 const FILE_LIMIT: u64 = 4 << 20;

@@ -9,7 +9,7 @@ use super::read::data;
 use super::section::{Range, Section};
 use super::{ClassWeights, DataFiles, Keep, TaskSettings};
 use crate::error::Error;
-use crate::metric::metric_names;
+use crate::evaluate::metric_names;
 
 /// Reads a task; `shared` are the files of the run.
 pub(super) fn task(section: &Section, shared: &DataFiles) -> Result<TaskSettings, Error> {

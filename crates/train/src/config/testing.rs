@@ -13,7 +13,7 @@ use super::{
     RunConfig, Sampler, TaskSettings, TrainSettings,
 };
 use crate::error::Error;
-use crate::metric::metric_names;
+use crate::evaluate::metric_names;
 
 /// A small configuration of seven lines; its last table is the task's.
 pub(super) const SMALL: &str = "\

@@ -7,7 +7,7 @@ use super::plot::{Axis, Chart, Ink, Layer};
 use super::record::TaskResult;
 use super::series::{finite, thinned};
 use super::{RunReport, curves, data, freezing, task};
-use crate::metric::TaskMetrics;
+use crate::evaluate::TaskMetrics;
 
 const STYLE: &str = include_str!("page.css");
 

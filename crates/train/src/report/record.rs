@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::calibration::Calibration;
-use crate::metric::TaskMetrics;
-use crate::rates::GroupRates;
-use crate::state_cache::CacheCounts;
+use crate::evaluate::Calibration;
+use crate::evaluate::TaskMetrics;
+use crate::step::CacheCounts;
+use crate::step::GroupRates;
 
 /// Bars of the histogram of [`Cosines`].
 const COSINE_BARS: usize = 20;
@@ -131,7 +131,7 @@ pub struct TaskResult {
     pub name: String,
     /// `classification`, `multilabel`, `regression`, `tokens`.
     pub kind: String,
-    /// The score that stands for it, as [`main_metric`](crate::metric::main_metric).
+    /// The score that stands for it, as [`main_metric`](crate::evaluate::main_metric).
     pub main_metric: String,
     /// Of its loss in the sum.
     pub weight: Option<f64>,

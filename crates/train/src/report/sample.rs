@@ -2,14 +2,14 @@
 
 use super::RunReport;
 use super::record::*;
-use crate::calibration::{best_thresholds, calibrate_classes, calibrate_sets};
 use crate::data::{
     BrokenTags, Conflicts, DataReport, Example, LabelRows, Lengths, NumberSummary, Overlap, Part,
     Repeats, SourceReport, SplitReport, TaskReport, TaskSplitReport, UnknownLabels,
 };
-use crate::metric::{
+use crate::evaluate::{
     ClassificationCounter, MultiLabelCounter, RegressionCounter, TaskMetrics, TokensCounter, argmax,
 };
+use crate::evaluate::{best_thresholds, calibrate_classes, calibrate_sets};
 
 /// Steps of the run.
 const STEPS: u64 = 567;

@@ -9,8 +9,8 @@ use super::plot::{Axis, Chart, Ink, Layer};
 use super::record::TaskResult;
 use super::series::sampled;
 use super::{confusion, mistakes};
-use crate::calibration::{Calibration, Reliability};
-use crate::metric::{LabelScores, TaskMetrics, metric_names};
+use crate::evaluate::{Calibration, Reliability};
+use crate::evaluate::{LabelScores, TaskMetrics, metric_names};
 
 /// With more labels, the table of all of them stands folded, the weakest above it.
 const FEW_LABELS: usize = 20;
@@ -232,7 +232,7 @@ fn course(reliability: &Reliability, ink: Ink) -> Vec<Layer> {
     // A line through bins of a few cases would be all that one sees.
     let full = bins().filter(|bin| bin.cases as f64 >= LINED * all as f64);
     let points: Vec<(f64, f64)> = full.map(|bin| (bin.confidence, bin.share)).collect();
-    let dot = |bin: &crate::calibration::ReliabilityBin| Layer::Dots {
+    let dot = |bin: &crate::evaluate::ReliabilityBin| Layer::Dots {
         points: vec![(bin.confidence, bin.share)],
         ink,
         radius: 3.0 + 9.0 * (bin.cases as f64 / all as f64).sqrt(),

@@ -15,11 +15,11 @@ use polyhead_model::{
     PoolingMode, PoolingSpec, TaskKind, TrainableLayout,
 };
 use polyhead_text::{TextTokens, TokenBatch, TokenSpan};
+use polyhead_train::FreezePlan;
+use polyhead_train::RateTable;
 use polyhead_train::config::TaskSettings;
 use polyhead_train::data::{LabelIssues, Place, Split, SplitWords, TaskLabels};
-use polyhead_train::freeze::FreezePlan;
-use polyhead_train::optimizer::{AdamW, AdamWSettings};
-use polyhead_train::rates::RateTable;
+use polyhead_train::{AdamW, AdamWSettings};
 use polyhead_train::{Learner, Objective, RunConfig};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde_json::Value;

@@ -1,0 +1,68 @@
+//! A linear layer in the form that the kernel reads.
+
+use polyhead_compute::{Activation, Epilogue, Isa, PackedMatrix, Team, linear};
+
+use crate::encoder::weights::Linear;
+
+/// `y = f(x Wᵀ + b)`, packed.
+pub(crate) struct PackedLinear {
+    pub(crate) matrix: PackedMatrix,
+    /// `[out]`
+    pub(crate) bias: Option<Vec<f32>>,
+}
+
+impl PackedLinear {
+    /// Packs layers with the same input on top of each other.
+    pub(crate) fn stacked(layers: &[Linear], isa: Isa, team: &Team) -> Self {
+        let weights: Vec<_> = layers.iter().map(|layer| &layer.weight).collect();
+        let bias = layers.iter().any(|layer| layer.bias.is_some()).then(|| {
+            let zeros = |layer: &Linear| vec![0.0; layer.weight.rows()];
+            layers
+                .iter()
+                .flat_map(|layer| layer.bias.clone().unwrap_or_else(|| zeros(layer)))
+                .collect()
+        });
+        Self { matrix: PackedMatrix::pack(isa, &weights, team), bias }
+    }
+
+    /// Room for a layer whose numbers come by [`refresh`](Self::refresh).
+    pub(crate) fn zeros(isa: Isa, outputs: usize, inputs: usize, bias: bool) -> Self {
+        let matrix = PackedMatrix::zeros(isa, outputs, inputs);
+        Self { matrix, bias: bias.then(|| vec![0.0; outputs]) }
+    }
+
+    /// Takes new numbers.
+    ///
+    /// - `weight`: `[out, in]`, `bias`: `[out]` where the layer has one
+    pub(crate) fn refresh(&mut self, weight: &[f32], bias: Option<&[f32]>, team: &Team) {
+        self.matrix.repack(weight, team);
+        if let (Some(to), Some(bias)) = (&mut self.bias, bias) {
+            to.copy_from_slice(bias);
+        }
+    }
+
+    /// Numbers of an input row.
+    pub(crate) fn inputs(&self) -> usize {
+        self.matrix.inputs()
+    }
+
+    /// Numbers of an output row.
+    pub(crate) fn outputs(&self) -> usize {
+        self.matrix.outputs()
+    }
+
+    /// `out = f(x Wᵀ + b) (+ residual)`
+    ///
+    /// - `x`: `[rows, in]`; `residual`, `out`: `[rows, out]`
+    pub(crate) fn forward(
+        &self,
+        team: &Team,
+        x: &[f32],
+        activation: Activation,
+        residual: Option<&[f32]>,
+        out: &mut [f32],
+    ) {
+        let epilogue = Epilogue { bias: self.bias.as_deref(), activation, residual };
+        linear(team, x, &self.matrix, epilogue, out);
+    }
+}

@@ -1,0 +1,237 @@
+//! Modules with files of their own: Dense, LayerNorm and Normalize.
+
+use std::collections::BTreeMap;
+
+use polyhead_compute::{Activation, StoredTensor};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::encoder::{Linear, Norm};
+use crate::encoder::{Parameter, ParameterGroup};
+use crate::error::{Error, ErrorKind};
+use crate::folder::checkpoint::{SINGLE, listed};
+use crate::folder::source::{Source, joined};
+use crate::folder::tensor_file::{FileTensor, TensorFile};
+use crate::modules::{Module, Residual, torch_activation};
+
+/// Widest vector between modules; beyond it a file is damaged.
+const WIDTH_LIMIT: usize = 1 << 17;
+
+/// The default of `torch.nn.LayerNorm`, which the module does not change.
+const LAYER_NORM_EPS: f32 = 1e-5;
+
+/// The one place in the data between modules that is read and written.
+const SENTENCE: &str = "sentence_embedding";
+
+/// A module's folder and what is known about it.
+pub(crate) struct ModuleFiles<'a> {
+    pub(crate) source: &'a Source,
+    /// Its folder inside the model folder.
+    pub(crate) path: &'a str,
+    /// Its place in [`ModelFolder::modules`](crate::ModelFolder).
+    pub(crate) index: usize,
+    /// Numbers per vector that come in.
+    pub(crate) width: usize,
+}
+
+/// Unknown keys are errors: a later version may have given them a meaning.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DenseJson {
+    in_features: u64,
+    out_features: u64,
+    #[serde(default = "yes")]
+    bias: bool,
+    #[serde(default = "tanh")]
+    activation_function: Value,
+    module_input_name: Option<String>,
+    module_output_name: Option<String>,
+    #[serde(default)]
+    use_residual: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn tanh() -> Value {
+    Value::from("torch.nn.modules.activation.Tanh")
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LayerNormJson {
+    dimension: u64,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct NormalizeJson {
+    module_input_name: Option<String>,
+    module_output_name: Option<String>,
+}
+
+impl ModuleFiles<'_> {
+    /// A Dense module and its parameters.
+    pub(crate) fn dense(&self) -> Result<(Module, Vec<Parameter>), Error> {
+        let json: DenseJson = self.config()?;
+        self.check_names(json.module_input_name, json.module_output_name)?;
+        let activation = self.activation(&json.activation_function)?;
+        let inputs = self.width_of("in_features", json.in_features)?;
+        let outputs = self.size("out_features", json.out_features)?;
+
+        let mut tensors = self.tensors()?;
+        let weight = tensors.take("linear.weight", &[outputs, inputs])?;
+        let bias = json.bias.then(|| tensors.take("linear.bias", &[outputs])).transpose()?;
+        // Equal widths need no projection, as in `Dense.__init__`.
+        let residual = match json.use_residual {
+            false => None,
+            true if inputs == outputs => Some(Residual::Identity),
+            true => {
+                let weight = tensors.take("residual.weight", &[outputs, inputs])?;
+                Some(Residual::Projection(Linear { weight, bias: None }))
+            }
+        };
+        let linear = Linear { weight, bias: bias.map(|bias| bias.to_vec()) };
+        Ok((Module::Dense { linear, activation, residual }, tensors.finish()?))
+    }
+
+    /// A LayerNorm module and its parameters.
+    pub(crate) fn layer_norm(&self) -> Result<(Module, Vec<Parameter>), Error> {
+        let json: LayerNormJson = self.config()?;
+        let width = self.width_of("dimension", json.dimension)?;
+        let mut tensors = self.tensors()?;
+        let weight = tensors.take("norm.weight", &[width])?.to_vec();
+        let bias = tensors.take("norm.bias", &[width])?.to_vec();
+        let module = Module::LayerNorm { norm: Norm { weight, bias }, eps: LAYER_NORM_EPS };
+        Ok((module, tensors.finish()?))
+    }
+
+    /// A Normalize module; its folder may be absent, and so may its file.
+    pub(crate) fn normalize(&self) -> Result<Module, Error> {
+        let json: NormalizeJson = self.source.json(&self.file("config.json"))?.unwrap_or_default();
+        self.check_names(json.module_input_name, json.module_output_name)?;
+        Ok(Module::Normalize)
+    }
+
+    fn file(&self, name: &str) -> String {
+        joined(self.path, name)
+    }
+
+    fn error(&self, kind: ErrorKind, problem: &str) -> Error {
+        let file = self.source.describe(&self.file("config.json"));
+        Error::new(kind, format!("{file}: {problem}"))
+    }
+
+    fn config<T: serde::de::DeserializeOwned>(&self) -> Result<T, Error> {
+        self.source
+            .json(&self.file("config.json"))?
+            .ok_or_else(|| self.error(ErrorKind::Format, "no such file"))
+    }
+
+    /// A size of the configuration that must equal the width of the input.
+    fn width_of(&self, key: &str, value: u64) -> Result<usize, Error> {
+        if value == self.width as u64 {
+            return Ok(self.width);
+        }
+        let problem = format!(
+            "`{key}`: expected {}, the width of what comes before, found {value}",
+            self.width
+        );
+        Err(self.error(ErrorKind::Format, &problem))
+    }
+
+    fn size(&self, key: &str, value: u64) -> Result<usize, Error> {
+        match usize::try_from(value) {
+            Ok(size) if (1..=WIDTH_LIMIT).contains(&size) => Ok(size),
+            _ => {
+                let problem = format!("`{key}`: expected 1 to {WIDTH_LIMIT}, found {value}");
+                Err(self.error(ErrorKind::Format, &problem))
+            }
+        }
+    }
+
+    fn check_names(&self, input: Option<String>, output: Option<String>) -> Result<(), Error> {
+        for (key, name) in [("module_input_name", input), ("module_output_name", output)] {
+            if let Some(name) = name.filter(|name| name != SENTENCE) {
+                let problem = format!("`{key}`: expected {SENTENCE}, found {name:?}");
+                return Err(self.error(ErrorKind::Unsupported, &problem));
+            }
+        }
+        Ok(())
+    }
+
+    fn activation(&self, class: &Value) -> Result<Activation, Error> {
+        class.as_str().and_then(torch_activation).ok_or_else(|| {
+            let problem = format!(
+                "`activation_function`: expected Tanh, Identity, ReLU, GELU, SiLU or Sigmoid of \
+                 torch.nn, found {class}"
+            );
+            self.error(ErrorKind::Unsupported, &problem)
+        })
+    }
+
+    fn tensors(&self) -> Result<ModuleTensors, Error> {
+        let name = self.file(SINGLE);
+        let file = self.source.describe(&name);
+        let Some(bytes) = self.source.bytes(&name)? else {
+            return Err(self.no_weights());
+        };
+        Ok(ModuleTensors {
+            found: TensorFile::open(&file, &bytes)?.tensors,
+            file,
+            path: self.path.to_owned(),
+            group: ParameterGroup::Module(self.index),
+            parameters: Vec::new(),
+        })
+    }
+
+    fn no_weights(&self) -> Error {
+        let place = self.source.describe(self.path);
+        if self.source.has(&self.file("pytorch_model.bin")) {
+            let model = self.source.describe("");
+            let message = format!(
+                "{place}: expected {SINGLE}, found pytorch_model.bin, which can run code when it is \
+                 opened; to convert it, in Python:\n    from sentence_transformers import \
+                 SentenceTransformer\n    SentenceTransformer({model:?}).save({:?})",
+                format!("{model}-safetensors")
+            );
+            return Error::new(ErrorKind::Unsupported, message);
+        }
+        Error::new(ErrorKind::Format, format!("{place}: no weights: expected {SINGLE}"))
+    }
+}
+
+/// The tensors of a module's file while they are handed out.
+struct ModuleTensors {
+    file: String,
+    path: String,
+    group: ParameterGroup,
+    found: BTreeMap<String, FileTensor>,
+    parameters: Vec<Parameter>,
+}
+
+impl ModuleTensors {
+    fn take(&mut self, name: &str, shape: &[usize]) -> Result<StoredTensor, Error> {
+        let Some(tensor) = self.found.remove(name) else {
+            let message = format!("{}: missing tensors: `{name}`", self.file);
+            return Err(Error::new(ErrorKind::Format, message));
+        };
+        tensor.expect_shape(name, shape)?;
+        let stored = tensor.float(name)?;
+        let full_name = joined(&self.path, name);
+        self.parameters.push(Parameter::new(full_name, self.group, stored.clone()));
+        Ok(stored)
+    }
+
+    /// The module's parameters. Tensors that are left over mean that the module
+    /// does more than its configuration says, so they are errors, as in Python.
+    fn finish(self) -> Result<Vec<Parameter>, Error> {
+        if self.found.is_empty() {
+            return Ok(self.parameters);
+        }
+        let names: Vec<String> = self.found.into_keys().collect();
+        let message = format!("{}: unexpected tensors: {}", self.file, listed(&names));
+        Err(Error::new(ErrorKind::Format, message))
+    }
+}

@@ -1,0 +1,256 @@
+//! `modules.json`: which modules a `sentence-transformers` folder has, in order.
+//!
+//! The type of a module is the path of a Python class. Versions up to 5.3 wrote
+//! `sentence_transformers.models.Pooling`; later ones
+//! `sentence_transformers.sentence_transformer.modules.pooling.Pooling` and, for
+//! what all kinds of models share, `sentence_transformers.base.modules.dense.Dense`
+//! (`util/deprecated_import.py` of version 6.2 has the table).
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::error::{Error, ErrorKind};
+use crate::folder::source::{Source, checked_path};
+
+/// The file's name.
+pub(crate) const FILE: &str = "modules.json";
+
+/// Most modules that a folder may list.
+const MODULE_LIMIT: usize = 64;
+
+/// A kind of module that is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ModuleKind {
+    Transformer,
+    Pooling,
+    Dense,
+    LayerNorm,
+    Normalize,
+    /// Does nothing when sentences are encoded.
+    Dropout,
+}
+
+/// One module of the list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ModuleEntry {
+    pub(crate) kind: ModuleKind,
+    /// Its folder inside the model folder; checked, may be absent on disk.
+    pub(crate) path: String,
+}
+
+/// A module as it stands in the file.
+#[derive(Deserialize)]
+struct ModuleJson {
+    path: String,
+    #[serde(rename = "type")]
+    class: String,
+    #[serde(default)]
+    kwargs: Vec<String>,
+}
+
+/// Reads the list; `None` where the folder has none.
+pub(crate) fn read(source: &Source) -> Result<Option<Vec<ModuleEntry>>, Error> {
+    let Some(list) = source.json::<Vec<ModuleJson>>(FILE)? else { return Ok(None) };
+    let file = source.describe(FILE);
+    check(list).map(Some).map_err(|(kind, problem)| Error::new(kind, format!("{file}: {problem}")))
+}
+
+fn check(list: Vec<ModuleJson>) -> Result<Vec<ModuleEntry>, (ErrorKind, String)> {
+    if list.len() > MODULE_LIMIT {
+        let problem = format!("expected at most {MODULE_LIMIT} modules, found {}", list.len());
+        return Err((ErrorKind::Format, problem));
+    }
+    let mut entries = Vec::with_capacity(list.len());
+    for (index, module) in list.into_iter().enumerate() {
+        let Some(kind) = kind(&module.class) else {
+            let shown: String = module.class.chars().take(120).collect();
+            let problem = format!(
+                "module {index}: expected Transformer, Pooling, Dense, LayerNorm, Normalize or \
+                 Dropout of sentence-transformers, found {shown:?}"
+            );
+            return Err((ErrorKind::Unsupported, problem));
+        };
+        if let Some(argument) = module.kwargs.first() {
+            let problem = format!(
+                "module {index}: arguments of `encode` are not passed on, found {argument:?}"
+            );
+            return Err((ErrorKind::Unsupported, problem));
+        }
+        checked_path(&module.path)
+            .map_err(|problem| (ErrorKind::Format, format!("module {index}: {problem}")))?;
+        entries.push(ModuleEntry { kind, path: module.path });
+    }
+    check_order(&entries)?;
+    Ok(entries)
+}
+
+/// The list as every version of `sentence-transformers` reads it.
+pub(crate) fn to_json(entries: &[ModuleEntry]) -> Value {
+    let list = entries.iter().enumerate().map(|(index, entry)| {
+        let class = match entry.kind {
+            ModuleKind::Transformer => "Transformer",
+            ModuleKind::Pooling => "Pooling",
+            ModuleKind::Dense => "Dense",
+            ModuleKind::LayerNorm => "LayerNorm",
+            ModuleKind::Normalize => "Normalize",
+            ModuleKind::Dropout => "Dropout",
+        };
+        json!({
+            "idx": index,
+            "name": index.to_string(),
+            "path": entry.path,
+            "type": format!("sentence_transformers.models.{class}"),
+        })
+    });
+    list.collect()
+}
+
+/// One transformer, then one pooling, then what works on sentence vectors.
+fn check_order(entries: &[ModuleEntry]) -> Result<(), (ErrorKind, String)> {
+    for (index, expected) in [ModuleKind::Transformer, ModuleKind::Pooling].into_iter().enumerate()
+    {
+        match entries.get(index) {
+            Some(entry) if entry.kind == expected => {}
+            found => {
+                let found = found.map_or("nothing".to_owned(), |entry| format!("{:?}", entry.kind));
+                let problem = format!("module {index}: expected {expected:?}, found {found}");
+                return Err((ErrorKind::Unsupported, problem));
+            }
+        }
+    }
+    for (index, entry) in entries.iter().enumerate().skip(2) {
+        if matches!(entry.kind, ModuleKind::Transformer | ModuleKind::Pooling) {
+            let problem =
+                format!("module {index}: expected a single {:?}, found another", entry.kind);
+            return Err((ErrorKind::Unsupported, problem));
+        }
+    }
+    Ok(())
+}
+
+/// The kind behind the path of a Python class.
+fn kind(class: &str) -> Option<ModuleKind> {
+    let path = class.strip_prefix("sentence_transformers.")?;
+    let places = ["models.", "base.modules.", "sentence_transformer.modules."];
+    let rest = places.iter().find_map(|place| path.strip_prefix(place))?;
+    // The class alone, or the file that it stands in before it.
+    let (file, class) = match rest.rsplit_once('.') {
+        Some((file, class)) => (Some(file), class),
+        None => (None, rest),
+    };
+    let (kind, home) = match class {
+        "Transformer" => (ModuleKind::Transformer, "transformer"),
+        "Pooling" => (ModuleKind::Pooling, "pooling"),
+        "Dense" => (ModuleKind::Dense, "dense"),
+        "LayerNorm" => (ModuleKind::LayerNorm, "layer_norm"),
+        "Normalize" => (ModuleKind::Normalize, "normalize"),
+        "Dropout" => (ModuleKind::Dropout, "dropout"),
+        _ => return None,
+    };
+    file.is_none_or(|file| file == home || file == class).then_some(kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(json: &str) -> Result<Vec<ModuleEntry>, (ErrorKind, String)> {
+        check(serde_json::from_str(json).unwrap())
+    }
+
+    #[test]
+    fn both_generations_of_type_names_are_read() {
+        let cases = [
+            ("sentence_transformers.models.Transformer", Some(ModuleKind::Transformer)),
+            ("sentence_transformers.models.Pooling", Some(ModuleKind::Pooling)),
+            ("sentence_transformers.models.Dense.Dense", Some(ModuleKind::Dense)),
+            (
+                "sentence_transformers.base.modules.transformer.Transformer",
+                Some(ModuleKind::Transformer),
+            ),
+            ("sentence_transformers.base.modules.dense.Dense", Some(ModuleKind::Dense)),
+            ("sentence_transformers.base.modules.normalize.Normalize", Some(ModuleKind::Normalize)),
+            (
+                "sentence_transformers.sentence_transformer.modules.pooling.Pooling",
+                Some(ModuleKind::Pooling),
+            ),
+            (
+                "sentence_transformers.sentence_transformer.modules.layer_norm.LayerNorm",
+                Some(ModuleKind::LayerNorm),
+            ),
+            ("sentence_transformers.models.Dropout", Some(ModuleKind::Dropout)),
+            ("sentence_transformers.models.WeightedLayerPooling", None),
+            ("sentence_transformers.sparse_encoder.models.Pooling", None),
+            ("sentence_transformers.models.other.Pooling", None),
+            ("custom.Pooling", None),
+        ];
+        for (class, expected) in cases {
+            assert_eq!(kind(class), expected, "{class}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let entry = |kind, path: &str| ModuleEntry { kind, path: path.to_owned() };
+        let entries = vec![
+            entry(ModuleKind::Transformer, ""),
+            entry(ModuleKind::Pooling, "1_Pooling"),
+            entry(ModuleKind::LayerNorm, "2_LayerNorm"),
+            entry(ModuleKind::Dense, "3_Dense"),
+            entry(ModuleKind::Dropout, "4_Dropout"),
+            entry(ModuleKind::Normalize, "5_Normalize"),
+        ];
+        assert_eq!(parse(&to_json(&entries).to_string()).unwrap(), entries);
+    }
+
+    #[test]
+    fn lists_that_cannot_be_run_are_errors() {
+        struct Case {
+            json: &'static str,
+            kind: ErrorKind,
+            message: &'static str,
+        }
+        let cases = [
+            Case {
+                json: "[]",
+                kind: ErrorKind::Unsupported,
+                message: "module 0: expected Transformer, found nothing",
+            },
+            Case {
+                json: r#"[{"path":"","type":"sentence_transformers.models.Transformer"}]"#,
+                kind: ErrorKind::Unsupported,
+                message: "module 1: expected Pooling, found nothing",
+            },
+            Case {
+                json: r#"[{"path":"","type":"sentence_transformers.models.Pooling"}]"#,
+                kind: ErrorKind::Unsupported,
+                message: "module 0: expected Transformer, found Pooling",
+            },
+            Case {
+                json: r#"[{"path":"","type":"sentence_transformers.models.CNN"}]"#,
+                kind: ErrorKind::Unsupported,
+                message: "found \"sentence_transformers.models.CNN\"",
+            },
+            Case {
+                json: r#"[{"path":"../x","type":"sentence_transformers.models.Transformer"}]"#,
+                kind: ErrorKind::Format,
+                message: "found \"../x\"",
+            },
+            Case {
+                json: r#"[{"path":"/x","type":"sentence_transformers.models.Transformer"}]"#,
+                kind: ErrorKind::Format,
+                message: "found \"/x\"",
+            },
+            Case {
+                json: r#"[{"path":"","type":"sentence_transformers.models.Transformer","kwargs":["task"]}]"#,
+                kind: ErrorKind::Unsupported,
+                message: "found \"task\"",
+            },
+        ];
+        for case in cases {
+            let (kind, message) = parse(case.json).unwrap_err();
+            assert_eq!(kind, case.kind, "{}", case.json);
+            assert!(message.contains(case.message), "{}: {message}", case.json);
+        }
+    }
+}

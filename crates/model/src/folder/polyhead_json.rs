@@ -1,0 +1,553 @@
+//! `polyhead.json`: which heads a model has, and where it comes from.
+//!
+//! The numbers of the heads stand beside it, in `heads.safetensors` (see
+//! [`heads_file`](crate::folder::heads_file)). The types of the file are a promise to
+//! folders that exist, so they are separate from those of the library; a file of
+//! another schema is refused, not guessed at.
+
+use std::collections::HashSet;
+
+use polyhead_compute::Activation;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::error::{Error, ErrorKind};
+use crate::folder::source::Source;
+use crate::heads::{HeadInput, HeadLayer, HeadSpec, TaskKind};
+use crate::modules::{PoolingMode, PoolingSpec};
+
+/// The file's name.
+pub(crate) const FILE: &str = "polyhead.json";
+
+/// The schema that is written, and the only one that is read.
+const SCHEMA: u64 = 1;
+
+/// Largest sizes that are believed; a file that says more is damaged or hostile.
+const TASK_LIMIT: usize = 1024;
+const NAME_LIMIT: usize = 64;
+const LABEL_LIMIT: usize = 1 << 16;
+const LABEL_LENGTH_LIMIT: usize = 1024;
+const HIDDEN_LIMIT: usize = 1 << 16;
+
+/// Where a trained model comes from. No clock times: the same run gives the same file.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Provenance {
+    /// The model that training began with, as it was named.
+    pub base_model: String,
+    /// SHA-256 of the training data.
+    pub data_hash: String,
+    /// SHA-256 of the resolved configuration.
+    pub config_hash: String,
+    /// The version of Polyhead that trained it.
+    pub polyhead_version: String,
+    /// The optimizer step that the weights are of.
+    pub step: u64,
+    /// The epoch that this step is in, counted from 1.
+    pub epoch: u64,
+    /// Metrics of these weights by split and task, as the run reported them.
+    pub metrics: Value,
+}
+
+/// What the file says, checked except for what needs the encoder:
+/// see [`HeadSpec::check`].
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct PolyheadConfig {
+    /// Tokens after which a text was cut in training.
+    pub(crate) max_length: usize,
+    /// The model's own pooling in training.
+    pub(crate) pooling: PoolingSpec,
+    pub(crate) heads: Vec<HeadSpec>,
+    pub(crate) provenance: Provenance,
+}
+
+/// All that is looked at before the schema is known.
+#[derive(Deserialize)]
+struct SchemaJson {
+    schema_version: Option<Value>,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct PolyheadJson {
+    schema_version: u64,
+    max_length: u64,
+    pooling: PoolingJson,
+    tasks: Vec<TaskJson>,
+    provenance: ProvenanceJson,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct PoolingJson {
+    modes: Vec<String>,
+    include_prompt: bool,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct TaskJson {
+    name: String,
+    kind: String,
+    labels: Vec<String>,
+    pooling: PoolingJson,
+    input: String,
+    /// `"last"`, `"mix"`, or the number of a hidden state.
+    layer: Value,
+    hidden: Option<u64>,
+    activation: String,
+    dropout: f64,
+    temperature: f64,
+    thresholds: Vec<f64>,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct ProvenanceJson {
+    base_model: String,
+    data_hash: String,
+    config_hash: String,
+    polyhead_version: String,
+    step: u64,
+    epoch: u64,
+    metrics: Value,
+}
+
+/// Reads the file; `None` where the folder has none.
+pub(crate) fn read(source: &Source) -> Result<Option<PolyheadConfig>, Error> {
+    let Some(SchemaJson { schema_version }) = source.json(FILE)? else { return Ok(None) };
+    let file = source.describe(FILE);
+    if schema_version != Some(Value::from(SCHEMA)) {
+        let found = schema_version.map_or("nothing".to_owned(), |value| shown(&value.to_string()));
+        let message = format!("{file}: `schema_version`: expected {SCHEMA}, found {found}");
+        return Err(Error::new(ErrorKind::Unsupported, message));
+    }
+    let Some(wire) = source.json::<PolyheadJson>(FILE)? else { return Ok(None) };
+    wire.check()
+        .map(Some)
+        .map_err(|problem| Error::new(ErrorKind::Format, format!("{file}: {problem}")))
+}
+
+/// The file's text. Heads have been checked.
+pub(crate) fn to_text(config: &PolyheadConfig) -> String {
+    let provenance = &config.provenance;
+    let wire = PolyheadJson {
+        schema_version: SCHEMA,
+        max_length: config.max_length as u64,
+        pooling: PoolingJson::of(&config.pooling),
+        tasks: config.heads.iter().map(TaskJson::of).collect(),
+        provenance: ProvenanceJson {
+            base_model: provenance.base_model.clone(),
+            data_hash: provenance.data_hash.clone(),
+            config_hash: provenance.config_hash.clone(),
+            polyhead_version: provenance.polyhead_version.clone(),
+            step: provenance.step,
+            epoch: provenance.epoch,
+            metrics: provenance.metrics.clone(),
+        },
+    };
+    let mut text = serde_json::to_string_pretty(&wire).expect("names, numbers and lists only");
+    text.push('\n');
+    text
+}
+
+/// Whether a task may have this name: it becomes part of tensor names
+/// (`heads.NAME.weight`), of freeze rules and of lists on the command line.
+///
+/// # Errors
+/// [`ErrorKind::Option`] if it is empty, longer than 64 characters, or has
+/// anything but letters, digits, `_` and `-`.
+pub fn check_task_name(name: &str) -> Result<(), Error> {
+    let plain = name.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-');
+    if plain && (1..=NAME_LIMIT).contains(&name.chars().count()) {
+        return Ok(());
+    }
+    let message = format!(
+        "task name: expected 1 to {NAME_LIMIT} letters, digits, `_` or `-`, found {:?}",
+        shown(name)
+    );
+    Err(Error::new(ErrorKind::Option, message))
+}
+
+/// What can be said of heads without the model that they stand on: what is
+/// written has to be readable.
+///
+/// # Errors
+/// What is wrong, beginning with the task.
+pub(crate) fn check_heads<'a>(heads: impl Iterator<Item = &'a HeadSpec>) -> Result<(), String> {
+    let mut names = HashSet::new();
+    for (index, head) in heads.enumerate() {
+        if index == TASK_LIMIT {
+            return Err(format!("expected at most {TASK_LIMIT} tasks, found more"));
+        }
+        check_task_name(&head.name).map_err(|error| format!("task {index}: {error}"))?;
+        let in_task = |problem: String| format!("task `{}`: {problem}", head.name);
+        if !names.insert(&head.name) {
+            return Err(in_task("found twice".to_owned()));
+        }
+        check_labels(head).map_err(in_task)?;
+        check_numbers(head).map_err(in_task)?;
+    }
+    Ok(())
+}
+
+fn check_labels(head: &HeadSpec) -> Result<(), String> {
+    let count = head.labels.len();
+    let expected = match head.kind {
+        TaskKind::Regression => 0..=0,
+        _ => 1..=LABEL_LIMIT,
+    };
+    if !expected.contains(&count) {
+        return Err(format!(
+            "labels: expected {} to {}, found {count}",
+            expected.start(),
+            expected.end()
+        ));
+    }
+    let mut seen = HashSet::new();
+    for label in &head.labels {
+        if label.len() > LABEL_LENGTH_LIMIT {
+            let found = label.len();
+            return Err(format!(
+                "label {:?}: expected at most {LABEL_LENGTH_LIMIT} bytes, found {found}",
+                shown(label)
+            ));
+        }
+        if !seen.insert(label) {
+            return Err(format!("label {:?}: found twice", shown(label)));
+        }
+    }
+    Ok(())
+}
+
+fn check_numbers(head: &HeadSpec) -> Result<(), String> {
+    let modes = head.pooling.modes.len();
+    if !(1..=PoolingMode::ALL.len()).contains(&modes) {
+        return Err(format!("pooling: expected 1 to 6 modes, found {modes}"));
+    }
+    if let Some(hidden) = head.hidden.filter(|hidden| !(1..=HIDDEN_LIMIT).contains(hidden)) {
+        return Err(format!("hidden: expected 1 to {HIDDEN_LIMIT}, found {hidden}"));
+    }
+    if !(0.0..1.0).contains(&head.dropout) {
+        return Err(format!("dropout: expected 0 or more and below 1, found {}", head.dropout));
+    }
+    if !(head.temperature.is_finite() && head.temperature > 0.0) {
+        let found = head.temperature;
+        return Err(format!("temperature: expected a number above 0, found {found}"));
+    }
+    let thresholds = &head.thresholds;
+    let wanted = if head.kind == TaskKind::MultiLabel { head.labels.len() } else { 0 };
+    if !thresholds.is_empty() && thresholds.len() != wanted {
+        let found = thresholds.len();
+        return Err(format!("thresholds: expected none or {wanted}, found {found}"));
+    }
+    match thresholds.iter().find(|threshold| !(0.0..=1.0).contains(*threshold)) {
+        Some(found) => Err(format!("thresholds: expected 0 to 1, found {found}")),
+        None => Ok(()),
+    }
+}
+
+impl PolyheadJson {
+    fn check(self) -> Result<PolyheadConfig, String> {
+        let max_length = match usize::try_from(self.max_length) {
+            Ok(length) if length > 0 => length,
+            _ => {
+                return Err(format!("`max_length`: expected 1 or more, found {}", self.max_length));
+            }
+        };
+        let pooling = self.pooling.check()?;
+        let heads = self
+            .tasks
+            .into_iter()
+            .map(|task| {
+                let name = shown(&task.name);
+                task.check().map_err(|problem| format!("task `{name}`: {problem}"))
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        check_heads(heads.iter())?;
+        let provenance = Provenance {
+            base_model: self.provenance.base_model,
+            data_hash: self.provenance.data_hash,
+            config_hash: self.provenance.config_hash,
+            polyhead_version: self.provenance.polyhead_version,
+            step: self.provenance.step,
+            epoch: self.provenance.epoch,
+            metrics: self.provenance.metrics,
+        };
+        Ok(PolyheadConfig { max_length, pooling, heads, provenance })
+    }
+}
+
+impl PoolingJson {
+    fn of(spec: &PoolingSpec) -> Self {
+        let modes = spec.modes.iter().map(|mode| mode.name().to_owned()).collect();
+        Self { modes, include_prompt: spec.include_prompt }
+    }
+
+    fn check(self) -> Result<PoolingSpec, String> {
+        let modes: Result<Vec<PoolingMode>, Error> =
+            self.modes.iter().map(|name| name.parse()).collect();
+        let modes = modes.map_err(|error| format!("`pooling`: {error}"))?;
+        if !(1..=PoolingMode::ALL.len()).contains(&modes.len()) {
+            return Err(format!("`pooling`: expected 1 to 6 modes, found {}", modes.len()));
+        }
+        Ok(PoolingSpec { modes, include_prompt: self.include_prompt })
+    }
+}
+
+impl TaskJson {
+    fn of(spec: &HeadSpec) -> Self {
+        Self {
+            name: spec.name.clone(),
+            kind: spec.kind.name().to_owned(),
+            labels: spec.labels.clone(),
+            pooling: PoolingJson::of(&spec.pooling),
+            input: match spec.input {
+                HeadInput::Pooled => "pooled".to_owned(),
+                HeadInput::Embedding => "embedding".to_owned(),
+            },
+            layer: match spec.layer {
+                HeadLayer::Last => Value::from("last"),
+                HeadLayer::Mix => Value::from("mix"),
+                HeadLayer::At(layer) => Value::from(layer),
+            },
+            hidden: spec.hidden.map(|hidden| hidden as u64),
+            activation: spec.activation.name().to_owned(),
+            dropout: shortest(spec.dropout),
+            temperature: shortest(spec.temperature),
+            thresholds: spec.thresholds.iter().copied().map(shortest).collect(),
+        }
+    }
+
+    fn check(self) -> Result<HeadSpec, String> {
+        Ok(HeadSpec {
+            kind: self.kind.parse().map_err(|error| format!("`kind`: {error}"))?,
+            labels: self.labels,
+            pooling: self.pooling.check()?,
+            input: match self.input.as_str() {
+                "pooled" => HeadInput::Pooled,
+                "embedding" => HeadInput::Embedding,
+                other => {
+                    let found = shown(other);
+                    return Err(format!("`input`: expected pooled or embedding, found {found:?}"));
+                }
+            },
+            layer: layer(&self.layer)?,
+            // What does not fit is too large for a hidden layer too.
+            hidden: self.hidden.map(|hidden| usize::try_from(hidden).unwrap_or(usize::MAX)),
+            activation: activation(&self.activation)?,
+            dropout: self.dropout as f32,
+            temperature: self.temperature as f32,
+            thresholds: self.thresholds.into_iter().map(|threshold| threshold as f32).collect(),
+            name: self.name,
+        })
+    }
+}
+
+fn layer(value: &Value) -> Result<HeadLayer, String> {
+    match (value.as_str(), value.as_u64().map(usize::try_from)) {
+        (Some("last"), _) => Ok(HeadLayer::Last),
+        (Some("mix"), _) => Ok(HeadLayer::Mix),
+        (_, Some(Ok(layer))) => Ok(HeadLayer::At(layer)),
+        _ => {
+            let found = shown(&value.to_string());
+            Err(format!("`layer`: expected \"last\", \"mix\" or a number, found {found}"))
+        }
+    }
+}
+
+fn activation(name: &str) -> Result<Activation, String> {
+    Activation::ALL.into_iter().find(|activation| activation.name() == name).ok_or_else(|| {
+        let known = Activation::ALL.map(Activation::name);
+        format!("`activation`: expected one of {}, found {:?}", known.join(", "), shown(name))
+    })
+}
+
+/// The number with the fewest digits that is read as `x` again: 0.1 stays `0.1`
+/// instead of `0.10000000149011612`. Reading goes by way of 64 bits, which
+/// rounds twice, so the short form is tried out.
+fn shortest(x: f32) -> f64 {
+    match x.to_string().parse::<f64>() {
+        Ok(short) if short as f32 == x => short,
+        _ => f64::from(x),
+    }
+}
+
+/// The beginning of what a file says, for messages.
+fn shown(text: &str) -> String {
+    text.chars().take(80).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    fn spec(name: &str, kind: TaskKind) -> HeadSpec {
+        let labels = match kind {
+            TaskKind::Regression => vec![],
+            _ => vec!["O".to_owned(), "B-x".to_owned()],
+        };
+        HeadSpec {
+            name: name.to_owned(),
+            kind,
+            thresholds: if kind == TaskKind::MultiLabel { vec![0.3, 0.55] } else { vec![] },
+            labels,
+            pooling: PoolingSpec { modes: vec![PoolingMode::Cls], include_prompt: false },
+            input: HeadInput::Pooled,
+            layer: HeadLayer::Mix,
+            hidden: Some(7),
+            activation: Activation::GeluTanh,
+            dropout: 0.1,
+            temperature: 1.7,
+        }
+    }
+
+    fn config() -> PolyheadConfig {
+        let mut heads: Vec<HeadSpec> =
+            TaskKind::ALL.iter().map(|kind| spec(kind.name(), *kind)).collect();
+        heads[1].layer = HeadLayer::At(3);
+        heads[2].layer = HeadLayer::Last;
+        heads[2].input = HeadInput::Embedding;
+        heads[2].hidden = None;
+        PolyheadConfig {
+            max_length: 128,
+            pooling: PoolingSpec {
+                modes: vec![PoolingMode::Mean, PoolingMode::Max],
+                include_prompt: true,
+            },
+            heads,
+            provenance: Provenance {
+                base_model: "builtin".into(),
+                data_hash: "ab".into(),
+                config_hash: "cd".into(),
+                polyhead_version: "0.1.0".into(),
+                step: 189,
+                epoch: 3,
+                metrics: json!({"dev": {"topic": {"accuracy": 0.9}}}),
+            },
+        }
+    }
+
+    fn parse(value: &Value) -> Result<PolyheadConfig, String> {
+        PolyheadJson::deserialize(value).map_err(|error| error.to_string())?.check()
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let text = to_text(&config());
+        assert!(text.contains("\"dropout\": 0.1,"), "{text}");
+        assert_eq!(parse(&serde_json::from_str(&text).unwrap()).unwrap(), config());
+    }
+
+    #[test]
+    fn activations_all_have_names() {
+        for (name, function) in Activation::ALL.map(|function| (function.name(), function)) {
+            assert_eq!(activation(name).unwrap(), function);
+        }
+    }
+
+    #[test]
+    fn every_rule_says_what_was_found() {
+        struct Case {
+            at: &'static str,
+            value: Value,
+            message: &'static str,
+        }
+        let long = "x".repeat(LABEL_LENGTH_LIMIT + 1);
+        let cases = [
+            Case {
+                at: "/max_length",
+                value: json!(0),
+                message: "`max_length`: expected 1 or more",
+            },
+            Case {
+                at: "/pooling/modes",
+                value: json!([]),
+                message: "expected 1 to 6 modes, found 0",
+            },
+            Case { at: "/pooling/modes/0", value: json!("median"), message: "found \"median\"" },
+            Case { at: "/tasks/0/name", value: json!("a.hidden"), message: "found \"a.hidden\"" },
+            Case { at: "/tasks/0/name", value: json!(""), message: "expected 1 to 64 letters" },
+            Case {
+                at: "/tasks/0/name",
+                value: json!("tokens"),
+                message: "task `tokens`: found twice",
+            },
+            Case { at: "/tasks/0/kind", value: json!("pairs"), message: "found \"pairs\"" },
+            Case {
+                at: "/tasks/0/labels",
+                value: json!([]),
+                message: "task `classification`: labels: expected 1 to 65536, found 0",
+            },
+            Case {
+                at: "/tasks/0/labels/1",
+                value: json!("O"),
+                message: "label \"O\": found twice",
+            },
+            Case {
+                at: "/tasks/0/labels/1",
+                value: json!(long),
+                message: "expected at most 1024 bytes, found 1025",
+            },
+            Case {
+                at: "/tasks/2/labels",
+                value: json!(["a"]),
+                message: "task `regression`: labels: expected 0 to 0, found 1",
+            },
+            Case { at: "/tasks/0/input", value: json!("cls"), message: "found \"cls\"" },
+            Case { at: "/tasks/0/layer", value: json!("first"), message: "found \"first\"" },
+            Case { at: "/tasks/0/layer", value: json!(-1), message: "found -1" },
+            Case { at: "/tasks/0/hidden", value: json!(0), message: "hidden: expected 1 to 65536" },
+            Case { at: "/tasks/0/hidden", value: json!(u64::MAX), message: "found 1844674407" },
+            Case { at: "/tasks/0/activation", value: json!("mish"), message: "found \"mish\"" },
+            Case {
+                at: "/tasks/0/dropout",
+                value: json!(1),
+                message: "dropout: expected 0 or more",
+            },
+            Case {
+                at: "/tasks/0/temperature",
+                value: json!(0),
+                message: "temperature: expected a",
+            },
+            Case { at: "/tasks/0/temperature", value: json!(1e300), message: "found inf" },
+            Case {
+                at: "/tasks/0/thresholds",
+                value: json!([0.5, 0.5]),
+                message: "thresholds: expected none or 0, found 2",
+            },
+            Case {
+                at: "/tasks/1/thresholds",
+                value: json!([0.5]),
+                message: "thresholds: expected none or 2, found 1",
+            },
+            Case { at: "/tasks/1/thresholds/0", value: json!(1.5), message: "found 1.5" },
+            Case { at: "/tasks", value: json!({}), message: "expected a sequence" },
+            Case { at: "/provenance/step", value: json!("x"), message: "expected u64" },
+        ];
+        for Case { at, value, message } in cases {
+            let mut json: Value = serde_json::from_str(&to_text(&config())).unwrap();
+            *json.pointer_mut(at).unwrap() = value.clone();
+            let error = parse(&json).unwrap_err();
+            assert!(error.contains(message), "{at} = {value}: {error}");
+        }
+        for place in ["", "/pooling", "/tasks/0", "/tasks/0/pooling", "/provenance"] {
+            let mut json: Value = serde_json::from_str(&to_text(&config())).unwrap();
+            json.pointer_mut(place).unwrap()["colour"] = json!("red");
+            let error = parse(&json).unwrap_err();
+            assert!(error.contains("unknown field `colour`"), "{place}: {error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn numbers_keep_their_bits(bits in any::<u32>()) {
+            let x = f32::from_bits(bits);
+            prop_assume!(x.is_finite());
+            let text = serde_json::to_string(&shortest(x)).unwrap();
+            let read: f64 = serde_json::from_str(&text).unwrap();
+            prop_assert_eq!((read as f32).to_bits(), bits, "{}", text);
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! `1_Pooling/config.json`, as flags or as names of modes.
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::error::{Error, ErrorKind};
+use crate::folder::source::{Source, joined};
+use crate::modules::{PoolingMode, PoolingSpec};
+
+/// The keys of all versions. An unknown one may change the result, so it is an error.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct PoolingJson {
+    word_embedding_dimension: Option<u64>,
+    embedding_dimension: Option<u64>,
+    pooling_mode: Option<ModesJson>,
+    pooling_mode_cls_token: bool,
+    pooling_mode_max_tokens: bool,
+    pooling_mode_mean_tokens: bool,
+    pooling_mode_mean_sqrt_len_tokens: bool,
+    pooling_mode_weightedmean_tokens: bool,
+    pooling_mode_lasttoken: bool,
+    include_prompt: Option<bool>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum ModesJson {
+    One(String),
+    Several(Vec<String>),
+}
+
+/// Reads the pooling module in `folder`; `hidden_size` is the width of its input.
+pub(crate) fn read(
+    source: &Source,
+    folder: &str,
+    hidden_size: usize,
+) -> Result<PoolingSpec, Error> {
+    let name = joined(folder, "config.json");
+    let file = source.describe(&name);
+    let Some(wire) = source.json::<PoolingJson>(&name)? else {
+        return Err(Error::new(ErrorKind::Format, format!("{file}: no such file")));
+    };
+    wire.check(hidden_size)
+        .map_err(|(kind, problem)| Error::new(kind, format!("{file}: {problem}")))
+}
+
+/// The file's content for `spec`: as flags, which every version reads, where
+/// they give the modes in this order; else as names, which 5.4 and later read.
+pub(crate) fn to_json(spec: &PoolingSpec, hidden_size: usize) -> Value {
+    let in_order: Vec<PoolingMode> =
+        PoolingMode::ALL.into_iter().filter(|mode| spec.modes.contains(mode)).collect();
+    if in_order != spec.modes {
+        let names: Vec<&str> = spec.modes.iter().map(|mode| mode.name()).collect();
+        return json!({
+            "embedding_dimension": hidden_size,
+            "pooling_mode": names,
+            "include_prompt": spec.include_prompt,
+        });
+    }
+    let has = |mode| spec.modes.contains(&mode);
+    let mut json = json!({
+        "word_embedding_dimension": hidden_size,
+        "pooling_mode_cls_token": has(PoolingMode::Cls),
+        "pooling_mode_mean_tokens": has(PoolingMode::Mean),
+        "pooling_mode_max_tokens": has(PoolingMode::Max),
+        "pooling_mode_mean_sqrt_len_tokens": has(PoolingMode::MeanSqrtLenTokens),
+    });
+    // The oldest versions do not know these keys.
+    if has(PoolingMode::WeightedMean) || has(PoolingMode::LastToken) {
+        json["pooling_mode_weightedmean_tokens"] = has(PoolingMode::WeightedMean).into();
+        json["pooling_mode_lasttoken"] = has(PoolingMode::LastToken).into();
+    }
+    if !spec.include_prompt {
+        json["include_prompt"] = false.into();
+    }
+    json
+}
+
+impl PoolingJson {
+    fn check(self, hidden_size: usize) -> Result<PoolingSpec, (ErrorKind, String)> {
+        let width = self.embedding_dimension.or(self.word_embedding_dimension);
+        match width {
+            Some(width) if width == hidden_size as u64 => {}
+            found => {
+                let found = found.map_or("nothing".to_owned(), |width| width.to_string());
+                let problem = format!(
+                    "`embedding_dimension` (`word_embedding_dimension`): expected {hidden_size}, the \
+                     width of the encoder, found {found}"
+                );
+                return Err((ErrorKind::Format, problem));
+            }
+        }
+        let modes = match &self.pooling_mode {
+            Some(ModesJson::One(name)) => vec![mode(name)?],
+            Some(ModesJson::Several(names)) => {
+                names.iter().map(|name| mode(name)).collect::<Result<_, _>>()?
+            }
+            None => self.flags(),
+        };
+        if modes.is_empty() || modes.len() > PoolingMode::ALL.len() {
+            let problem = format!("`pooling_mode`: expected 1 to 6 modes, found {}", modes.len());
+            return Err((ErrorKind::Format, problem));
+        }
+        Ok(PoolingSpec { modes, include_prompt: self.include_prompt.unwrap_or(true) })
+    }
+
+    /// The modes of a file with flags, in the order in which they are concatenated;
+    /// the mean where no flag is set. Both as `Pooling` of sentence-transformers has it.
+    fn flags(&self) -> Vec<PoolingMode> {
+        let flags = [
+            (self.pooling_mode_cls_token, PoolingMode::Cls),
+            (self.pooling_mode_max_tokens, PoolingMode::Max),
+            (self.pooling_mode_mean_tokens, PoolingMode::Mean),
+            (self.pooling_mode_mean_sqrt_len_tokens, PoolingMode::MeanSqrtLenTokens),
+            (self.pooling_mode_weightedmean_tokens, PoolingMode::WeightedMean),
+            (self.pooling_mode_lasttoken, PoolingMode::LastToken),
+        ];
+        let modes: Vec<_> =
+            flags.into_iter().filter(|(set, _)| *set).map(|(_, mode)| mode).collect();
+        if modes.is_empty() { vec![PoolingMode::Mean] } else { modes }
+    }
+}
+
+fn mode(name: &str) -> Result<PoolingMode, (ErrorKind, String)> {
+    name.parse::<PoolingMode>()
+        .map_err(|error| (ErrorKind::Unsupported, format!("`pooling_mode`: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(json: &str) -> Result<PoolingSpec, String> {
+        let wire: PoolingJson = serde_json::from_str(json).map_err(|error| error.to_string())?;
+        wire.check(40).map_err(|(_, problem)| problem)
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        use PoolingMode::{Cls, LastToken, Max, Mean, WeightedMean};
+        for modes in [vec![Cls], vec![Max, Mean], vec![Mean, Cls], vec![Mean, Mean]] {
+            check_written(PoolingSpec { modes, include_prompt: true });
+        }
+        for modes in [vec![WeightedMean], vec![Cls, LastToken], PoolingMode::ALL.to_vec()] {
+            check_written(PoolingSpec { modes, include_prompt: false });
+        }
+    }
+
+    #[track_caller]
+    fn check_written(spec: PoolingSpec) {
+        let json = to_json(&spec, 40).to_string();
+        assert_eq!(parse(&json).unwrap(), spec, "{json}");
+    }
+
+    #[test]
+    fn flags_and_names_give_modes_in_the_order_of_concatenation() {
+        use PoolingMode::{Cls, LastToken, Max, Mean};
+        struct Case {
+            json: &'static str,
+            modes: &'static [PoolingMode],
+            include_prompt: bool,
+        }
+        let cases = [
+            Case {
+                json: r#"{"word_embedding_dimension":40}"#,
+                modes: &[Mean],
+                include_prompt: true,
+            },
+            Case {
+                json: r#"{"word_embedding_dimension":40,"pooling_mode_mean_tokens":true,"pooling_mode_max_tokens":true,"pooling_mode_cls_token":true}"#,
+                modes: &[Cls, Max, Mean],
+                include_prompt: true,
+            },
+            Case {
+                json: r#"{"word_embedding_dimension":40,"pooling_mode_lasttoken":true,"include_prompt":false}"#,
+                modes: &[LastToken],
+                include_prompt: false,
+            },
+            Case {
+                json: r#"{"embedding_dimension":40,"pooling_mode":"cls"}"#,
+                modes: &[Cls],
+                include_prompt: true,
+            },
+            Case {
+                json: r#"{"embedding_dimension":40,"pooling_mode":["mean","cls"]}"#,
+                modes: &[Mean, Cls],
+                include_prompt: true,
+            },
+        ];
+        for case in cases {
+            let spec = parse(case.json).unwrap();
+            assert_eq!(spec.modes, case.modes, "{}", case.json);
+            assert_eq!(spec.include_prompt, case.include_prompt, "{}", case.json);
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named() {
+        let cases = [
+            (r#"{"pooling_mode":"mean"}"#, "found nothing"),
+            (
+                r#"{"word_embedding_dimension":41}"#,
+                "expected 40, the width of the encoder, found 41",
+            ),
+            (r#"{"embedding_dimension":40,"pooling_mode":"median"}"#, "\"median\""),
+            (r#"{"embedding_dimension":40,"pooling_mode":[]}"#, "found 0"),
+            (r#"{"embedding_dimension":40,"pooling_mode_median":true}"#, "pooling_mode_median"),
+        ];
+        for (json, message) in cases {
+            let error = parse(json).unwrap_err();
+            assert!(error.contains(message), "{json}: {error}");
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! `config_sentence_transformers.json`: prompts, similarity and what else concerns a whole model.
+
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{MapAccess, Visitor};
+
+use crate::error::{Error, ErrorKind};
+use crate::folder::source::Source;
+
+/// The file's name.
+pub(crate) const FILE: &str = "config_sentence_transformers.json";
+
+/// Most prompts, and longest prompt in bytes. Prompts are put before every text.
+const PROMPT_LIMIT: usize = 1024;
+const PROMPT_LENGTH_LIMIT: usize = 64 << 10;
+
+/// How two vectors of a model are compared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Similarity {
+    /// The cosine of the angle between them.
+    #[default]
+    Cosine,
+    /// Their dot product.
+    Dot,
+    /// The negative of their Euclidean distance.
+    Euclidean,
+    /// The negative of their Manhattan distance.
+    Manhattan,
+}
+
+impl fmt::Display for Similarity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Cosine => "cosine",
+            Self::Dot => "dot",
+            Self::Euclidean => "euclidean",
+            Self::Manhattan => "manhattan",
+        })
+    }
+}
+
+/// What the file says, checked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SentenceConfig {
+    /// Name and text, in the order of the file.
+    pub(crate) prompts: Vec<(String, String)>,
+    /// One of `prompts`.
+    pub(crate) default_prompt_name: Option<String>,
+    pub(crate) similarity: Similarity,
+    pub(crate) truncate_dim: Option<usize>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct SentenceConfigJson {
+    model_type: Option<String>,
+    prompts: Option<PromptsJson>,
+    default_prompt_name: Option<String>,
+    similarity_fn_name: Option<String>,
+    truncate_dim: Option<u64>,
+}
+
+/// Reads the file; where there is none, nothing is set.
+pub(crate) fn read(source: &Source) -> Result<SentenceConfig, Error> {
+    let Some(wire) = source.json::<SentenceConfigJson>(FILE)? else {
+        return Ok(SentenceConfig::default());
+    };
+    wire.check().map_err(|(kind, problem)| {
+        Error::new(kind, format!("{}: {problem}", source.describe(FILE)))
+    })
+}
+
+impl SentenceConfigJson {
+    fn check(self) -> Result<SentenceConfig, (ErrorKind, String)> {
+        // Other types (SparseEncoder, CrossEncoder, …) have modules of other meaning.
+        if let Some(found) = self.model_type.filter(|found| found != "SentenceTransformer") {
+            let problem = format!("`model_type`: expected SentenceTransformer, found {found:?}");
+            return Err((ErrorKind::Unsupported, problem));
+        }
+        let prompts = self.prompts.map(|prompts| prompts.0).unwrap_or_default();
+        if prompts.len() > PROMPT_LIMIT {
+            let problem =
+                format!("expected at most {PROMPT_LIMIT} prompts, found {}", prompts.len());
+            return Err((ErrorKind::Format, problem));
+        }
+        if let Some((name, text)) =
+            prompts.iter().find(|(_, text)| text.len() > PROMPT_LENGTH_LIMIT)
+        {
+            let problem = format!(
+                "prompt {name:?}: expected at most {PROMPT_LENGTH_LIMIT} bytes, found {}",
+                text.len()
+            );
+            return Err((ErrorKind::Format, problem));
+        }
+        if let Some(name) = &self.default_prompt_name
+            && !prompts.iter().any(|(known, _)| known == name)
+        {
+            let known: Vec<&str> = prompts.iter().map(|(name, _)| name.as_str()).collect();
+            let problem =
+                format!("`default_prompt_name`: expected one of {known:?}, found {name:?}");
+            return Err((ErrorKind::Format, problem));
+        }
+        Ok(SentenceConfig {
+            prompts,
+            default_prompt_name: self.default_prompt_name,
+            similarity: similarity(self.similarity_fn_name.as_deref())?,
+            truncate_dim: dimension(self.truncate_dim)?,
+        })
+    }
+}
+
+fn similarity(name: Option<&str>) -> Result<Similarity, (ErrorKind, String)> {
+    match name {
+        None | Some("cosine") => Ok(Similarity::Cosine),
+        Some("dot") => Ok(Similarity::Dot),
+        Some("euclidean") => Ok(Similarity::Euclidean),
+        Some("manhattan") => Ok(Similarity::Manhattan),
+        Some(other) => Err((
+            ErrorKind::Unsupported,
+            format!(
+                "`similarity_fn_name`: expected cosine, dot, euclidean or manhattan, found {other:?}"
+            ),
+        )),
+    }
+}
+
+fn dimension(value: Option<u64>) -> Result<Option<usize>, (ErrorKind, String)> {
+    match value.map(usize::try_from) {
+        None => Ok(None),
+        Some(Ok(size)) if size > 0 => Ok(Some(size)),
+        _ => Err((ErrorKind::Format, "`truncate_dim`: expected 1 or more".to_owned())),
+    }
+}
+
+/// A map that keeps the order of the file, which `inspect` shows; `null` is the
+/// empty prompt, as in Python.
+struct PromptsJson(Vec<(String, String)>);
+
+impl<'de> Deserialize<'de> for PromptsJson {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct InOrder;
+
+        impl<'de> Visitor<'de> for InOrder {
+            type Value = PromptsJson;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("prompts by name")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<PromptsJson, A::Error> {
+                let mut prompts: Vec<(String, String)> = Vec::new();
+                while let Some((name, text)) = map.next_entry::<String, Option<String>>()? {
+                    // A name that comes twice has its last text, as everywhere in JSON.
+                    prompts.retain(|(other, _)| *other != name);
+                    prompts.push((name, text.unwrap_or_default()));
+                    if prompts.len() > PROMPT_LIMIT {
+                        return Err(serde::de::Error::custom(format!(
+                            "expected at most {PROMPT_LIMIT} prompts"
+                        )));
+                    }
+                }
+                Ok(PromptsJson(prompts))
+            }
+        }
+
+        deserializer.deserialize_map(InOrder)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(json: &str) -> Result<SentenceConfig, (ErrorKind, String)> {
+        serde_json::from_str::<SentenceConfigJson>(json).unwrap().check()
+    }
+
+    #[test]
+    fn prompts_keep_the_order_of_the_file() {
+        let config = parse(
+            r#"{"prompts":{"query":"q: ","document":null,"a":"b"},"default_prompt_name":"document"}"#,
+        )
+        .unwrap();
+        let names: Vec<&str> = config.prompts.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["query", "document", "a"]);
+        assert_eq!(config.prompts[1].1, "");
+        assert_eq!(config.default_prompt_name.as_deref(), Some("document"));
+    }
+
+    #[test]
+    fn what_is_not_supported_is_named() {
+        let cases = [
+            (r#"{"model_type":"SparseEncoder"}"#, ErrorKind::Unsupported, "\"SparseEncoder\""),
+            (r#"{"similarity_fn_name":"maxsim"}"#, ErrorKind::Unsupported, "\"maxsim\""),
+            (
+                r#"{"prompts":{"a":"b"},"default_prompt_name":"c"}"#,
+                ErrorKind::Format,
+                "expected one of [\"a\"]",
+            ),
+            (r#"{"truncate_dim":0}"#, ErrorKind::Format, "`truncate_dim`"),
+        ];
+        for (json, kind, message) in cases {
+            let (found, problem) = parse(json).unwrap_err();
+            assert_eq!(found, kind, "{json}");
+            assert!(problem.contains(message), "{json}: {problem}");
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! `sentence_bert_config.json`: how `sentence-transformers` runs the encoder.
+//!
+//! Old versions keep the longest sequence here, later ones in
+//! `tokenizer_config.json`. The other keys either say what an encoder of
+//! sentences does anyway, or ask for something that it cannot do.
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::error::{Error, ErrorKind};
+use crate::folder::config_json::has_content;
+use crate::folder::source::{Source, joined};
+
+/// The names that the file had; the first that exists counts.
+pub(crate) const FILES: [&str; 7] = [
+    "sentence_bert_config.json",
+    "sentence_roberta_config.json",
+    "sentence_distilbert_config.json",
+    "sentence_camembert_config.json",
+    "sentence_albert_config.json",
+    "sentence_xlm-roberta_config.json",
+    "sentence_xlnet_config.json",
+];
+
+/// What the file says, checked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct TransformerConfig {
+    /// Tokens after which a text is cut.
+    pub(crate) max_length: Option<usize>,
+    /// Whether texts are lower-cased before the tokenizer sees them.
+    pub(crate) lower_case: bool,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct TransformerJson {
+    max_seq_length: Option<u64>,
+    do_lower_case: Option<bool>,
+    transformer_task: Option<String>,
+    module_output_name: Option<String>,
+    modality_config: Option<Map<String, Value>>,
+    processing_kwargs: Option<Map<String, Value>>,
+    processor_kwargs: Option<Map<String, Value>>,
+    tokenizer_args: Option<Map<String, Value>>,
+    config_kwargs: Option<Value>,
+    config_args: Option<Value>,
+}
+
+/// Reads the file in the transformer's `folder`; where there is none, nothing is set.
+pub(crate) fn read(source: &Source, folder: &str) -> Result<TransformerConfig, Error> {
+    let paths = FILES.iter().map(|file| joined(folder, file));
+    let Some(name) = paths.into_iter().find(|name| source.has(name)) else {
+        return Ok(TransformerConfig::default());
+    };
+    let wire = source.json::<TransformerJson>(&name)?.unwrap_or_default();
+    wire.check().map_err(|(kind, problem)| {
+        Error::new(kind, format!("{}: {problem}", source.describe(&name)))
+    })
+}
+
+impl TransformerJson {
+    fn check(self) -> Result<TransformerConfig, (ErrorKind, String)> {
+        expect("transformer_task", self.transformer_task.as_deref(), "feature-extraction")?;
+        expect("module_output_name", self.module_output_name.as_deref(), "token_embeddings")?;
+        if let Some(modalities) = &self.modality_config {
+            let text = modalities.get("text").unwrap_or(&Value::Null);
+            let entry = |key: &str| text.get(key).and_then(Value::as_str);
+            expect("modality_config.text.method", entry("method"), "forward")?;
+            let output = entry("method_output_name");
+            expect("modality_config.text.method_output_name", output, "last_hidden_state")?;
+        }
+        let mut max_length = self.max_seq_length;
+        for (key, arguments) in
+            [("processor_kwargs", &self.processor_kwargs), ("tokenizer_args", &self.tokenizer_args)]
+        {
+            for (name, value) in arguments.iter().flatten() {
+                match (name.as_str(), value.as_u64()) {
+                    // Has precedence over `max_seq_length`, as in `Transformer.__init__`.
+                    ("model_max_length", Some(length)) => max_length = Some(length),
+                    _ => return Err(unsupported(key, &format!("{name:?}: {value}"))),
+                }
+            }
+        }
+        for (key, value) in
+            [("config_kwargs", &self.config_kwargs), ("config_args", &self.config_args)]
+        {
+            if let Some(value) = value.as_ref().filter(|value| has_content(value)) {
+                return Err(unsupported(key, &value.to_string()));
+            }
+        }
+        if let Some(arguments) = self.processing_kwargs.filter(|map| map.values().any(has_content))
+        {
+            return Err(unsupported("processing_kwargs", &Value::Object(arguments).to_string()));
+        }
+        let max_length = match max_length.map(usize::try_from) {
+            None => None,
+            Some(Ok(length)) if length > 0 => Some(length),
+            Some(_) => {
+                return Err((ErrorKind::Format, "`max_seq_length`: expected 1 or more".to_owned()));
+            }
+        };
+        Ok(TransformerConfig { max_length, lower_case: self.do_lower_case.unwrap_or(false) })
+    }
+}
+
+fn expect(key: &str, found: Option<&str>, expected: &str) -> Result<(), (ErrorKind, String)> {
+    match found {
+        Some(found) if found != expected => {
+            Err((ErrorKind::Unsupported, format!("`{key}`: expected {expected}, found {found:?}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn unsupported(key: &str, found: &str) -> (ErrorKind, String) {
+    let shown: String = found.chars().take(200).collect();
+    (
+        ErrorKind::Unsupported,
+        format!("`{key}`: expected nothing that changes the model, found {shown}"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(json: &str) -> Result<TransformerConfig, (ErrorKind, String)> {
+        serde_json::from_str::<TransformerJson>(json).unwrap().check()
+    }
+
+    #[test]
+    fn both_generations_are_read() {
+        let cases = [
+            (r#"{"max_seq_length":256,"do_lower_case":false}"#, Some(256), false),
+            (r#"{"max_seq_length":null,"do_lower_case":true}"#, None, true),
+            (r#"{"max_seq_length":128,"tokenizer_args":{"model_max_length":64}}"#, Some(64), false),
+            (
+                r#"{"transformer_task":"feature-extraction","modality_config":{"text":{"method":"forward",
+                "method_output_name":"last_hidden_state"}},"module_output_name":"token_embeddings"}"#,
+                None,
+                false,
+            ),
+        ];
+        for (json, max_length, lower_case) in cases {
+            let expected = TransformerConfig { max_length, lower_case };
+            assert_eq!(parse(json).unwrap(), expected, "{json}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_supported_is_named() {
+        let cases = [
+            (r#"{"max_seq_length":0}"#, "`max_seq_length`"),
+            (r#"{"transformer_task":"fill-mask"}"#, "found \"fill-mask\""),
+            (r#"{"module_output_name":"sentence_embedding"}"#, "found \"sentence_embedding\""),
+            (
+                r#"{"modality_config":{"text":{"method":"forward","method_output_name":"pooler_output"}}}"#,
+                "found \"pooler_output\"",
+            ),
+            (r#"{"config_args":{"hidden_act":"relu"}}"#, "`config_args`"),
+            (r#"{"tokenizer_args":{"do_lower_case":true}}"#, "\"do_lower_case\": true"),
+            (r#"{"processing_kwargs":{"text":{"max_length":7}}}"#, "`processing_kwargs`"),
+        ];
+        for (json, message) in cases {
+            let (_, problem) = parse(json).unwrap_err();
+            assert!(problem.contains(message), "{json}: {problem}");
+        }
+    }
+}

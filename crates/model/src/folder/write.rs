@@ -1,0 +1,404 @@
+//! Writes what training leaves as a model folder.
+//!
+//! The folder is one of `sentence-transformers`, in the form that every version
+//! of it reads (type names of before 5.4, pooling as flags, the longest sequence
+//! in `sentence_bert_config.json`), and holds our own `polyhead.json` and
+//! `heads.safetensors` besides. Tensors have the names that they had in the
+//! checkpoint that training began with, and what does not change is copied from
+//! there. The same model gives the same bytes.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use polyhead_compute::Activation;
+use serde_json::{Value, json};
+
+use crate::encoder::Linear;
+use crate::encoder::ParameterGroup;
+use crate::encoder::{Architecture, EncoderConfig};
+use crate::error::{Error, ErrorKind};
+use crate::folder::ModelFolder;
+use crate::folder::checkpoint::SINGLE;
+use crate::folder::files::{VOCABULARY, encoder_path};
+use crate::folder::heads_file;
+use crate::folder::max_length::decide_max_length;
+use crate::folder::modules_json::{self, ModuleEntry, ModuleKind};
+use crate::folder::polyhead_json::{self, PolyheadConfig, Provenance};
+use crate::folder::pooling_json;
+use crate::folder::prompts;
+use crate::folder::sentence_bert_config_json;
+use crate::folder::source::joined;
+use crate::folder::tensor_names;
+use crate::folder::tensor_writer::{self, TensorToWrite};
+use crate::heads::{HeadSite, HeadWeights};
+use crate::modules::{Module, PoolingSpec, Residual, output_width, torch_class};
+use crate::training::Network;
+use crate::training::ParameterStore;
+
+/// What a tokenizer may be made of; all are copied, those that exist.
+const TOKENIZER: [&str; 5] = [
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    VOCABULARY,
+];
+
+/// Whoever passes a model on passes its licence on with it.
+const LICENSE: &str = "LICENSE";
+
+/// A model that has been trained, on its way to a folder.
+#[derive(Clone)]
+pub struct TrainedModel<'a> {
+    /// What training began with: names of tensors, tokenizer, prompts, modules.
+    pub start: &'a ModelFolder,
+    /// Layers that are left of the encoder of `start`, from the input upwards.
+    pub layers: usize,
+    /// Encoder and modules, with the names of [`Network::store`]; numbers of
+    /// heads in it are not looked at.
+    pub store: &'a ParameterStore,
+    /// The model's own pooling.
+    pub pooling: &'a PoolingSpec,
+    /// In the order of the tasks.
+    pub heads: Vec<HeadWeights>,
+    /// Tokens after which a text was cut.
+    pub max_length: usize,
+    /// Where the model comes from.
+    pub provenance: Provenance,
+}
+
+impl<'a> TrainedModel<'a> {
+    /// The numbers of `network` as they stand now.
+    pub fn new(
+        start: &'a ModelFolder,
+        network: &'a Network,
+        max_length: usize,
+        provenance: Provenance,
+    ) -> Self {
+        Self {
+            start,
+            layers: network.config().layers,
+            store: network.store(),
+            pooling: network.pooling(),
+            heads: (0..network.head_count()).map(|i| network.head_weights(i)).collect(),
+            max_length,
+            provenance,
+        }
+    }
+
+    /// Writes the model into `directory`, which is made if it is not there, and
+    /// syncs all of it. Making a whole folder appear at once, by writing it
+    /// aside and renaming it, is left to the caller.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`] if `directory` is not empty or cannot be written,
+    /// [`ErrorKind::NotFinite`] if a number is not finite,
+    /// [`ErrorKind::Option`] if the parts do not fit each other.
+    pub fn write(&self, directory: &Path) -> Result<(), Error> {
+        let config = self.config()?;
+        let modules = self.modules()?;
+        let site = HeadSite {
+            hidden_size: config.hidden_size,
+            layers: config.layers,
+            embedding: output_width(config.hidden_size, &modules)?,
+        };
+        self.check(&config, &site)?;
+        let entries = self.entries()?;
+        let encoder = encoder_path(Some(&entries)).to_owned();
+        let mut out = Out::new(directory)?;
+
+        out.tensors(&joined(&encoder, SINGLE), self.encoder_tensors(&config)?)?;
+        out.bytes(&joined(&encoder, "config.json"), &self.config_json(&encoder, &config)?)?;
+        let source = self.start.source();
+        let copied = TOKENIZER.map(|name| joined(&encoder, name));
+        for name in copied.iter().map(String::as_str).chain([LICENSE]) {
+            if let Some(bytes) = source.bytes(name)? {
+                out.bytes(name, bytes.as_slice())?;
+            }
+        }
+        let lengths =
+            json!({"max_seq_length": self.max_length, "do_lower_case": self.start.lower_case});
+        out.json(&joined(&encoder, sentence_bert_config_json::FILES[0]), &lengths)?;
+
+        out.json(modules_json::FILE, &modules_json::to_json(&entries))?;
+        for (index, (entry, module)) in entries[1..].iter().zip(&modules).enumerate() {
+            self.write_module(&mut out, entry, module, index)?;
+        }
+        match source.bytes(prompts::FILE)? {
+            Some(bytes) => out.bytes(prompts::FILE, bytes.as_slice())?,
+            None => out.json(
+                prompts::FILE,
+                &json!({"prompts": {}, "default_prompt_name": null, "similarity_fn_name": "cosine"}),
+            )?,
+        }
+        let polyhead = PolyheadConfig {
+            max_length: self.max_length,
+            pooling: self.pooling.clone(),
+            heads: self.heads.iter().map(|head| head.spec.clone()).collect(),
+            provenance: self.provenance.clone(),
+        };
+        out.bytes(polyhead_json::FILE, polyhead_json::to_text(&polyhead).as_bytes())?;
+        if !self.heads.is_empty() {
+            out.tensors(heads_file::FILE, heads_file::tensors(&self.heads, &site)?)?;
+        }
+        out.finish()
+    }
+
+    fn config(&self) -> Result<EncoderConfig, Error> {
+        let mut config = self.start.config.clone();
+        if !(1..=config.layers).contains(&self.layers) {
+            let message = format!("layers: expected 1 to {}, found {}", config.layers, self.layers);
+            return Err(Error::new(ErrorKind::Option, message));
+        }
+        config.layers = self.layers;
+        Ok(config)
+    }
+
+    /// The modules of the start, with the pooling as it is now.
+    fn modules(&self) -> Result<Vec<Module>, Error> {
+        let mut modules = self.start.modules.clone();
+        modules[0] = Module::Pooling(self.pooling.clone());
+        Ok(modules)
+    }
+
+    fn check(&self, config: &EncoderConfig, site: &HeadSite) -> Result<(), Error> {
+        decide_max_length(None, None, config.max_positions, Some(self.max_length))?;
+        let option = |message: String| Err(Error::new(ErrorKind::Option, message));
+        if let Some(dim) = self.start.truncate_dim.filter(|dim| *dim > site.embedding) {
+            let width = site.embedding;
+            return option(format!("`truncate_dim`: expected at most {width}, found {dim}"));
+        }
+        polyhead_json::check_heads(self.heads.iter().map(|head| &head.spec)).or_else(option)?;
+        self.heads.iter().try_for_each(|head| head.spec.check(site))
+    }
+
+    /// Where the parts stand, without what does nothing.
+    fn entries(&self) -> Result<Vec<ModuleEntry>, Error> {
+        let entry = |kind, path: &str| ModuleEntry { kind, path: path.to_owned() };
+        let read = modules_json::read(self.start.source())?.unwrap_or_else(|| {
+            vec![entry(ModuleKind::Transformer, ""), entry(ModuleKind::Pooling, "1_Pooling")]
+        });
+        Ok(read.into_iter().filter(|entry| entry.kind != ModuleKind::Dropout).collect())
+    }
+
+    /// Encoder and pooler under the names of the checkpoint.
+    fn encoder_tensors(&self, config: &EncoderConfig) -> Result<Vec<TensorToWrite<'a>>, Error> {
+        let start = self.start;
+        let originals: HashMap<String, &str> = tensor_names::expected(&start.config)
+            .into_iter()
+            .zip(&start.parameters)
+            .map(|(expected, parameter)| (expected.name, parameter.name.as_str()))
+            .collect();
+        let trained: HashMap<&str, usize> = self
+            .store
+            .entries()
+            .iter()
+            .enumerate()
+            .map(|(index, entry)| (entry.name.as_str(), index))
+            .collect();
+        let mut tensors = Vec::new();
+        for expected in tensor_names::expected(config) {
+            let name = &expected.name;
+            let found = trained.get(name.as_str()).copied();
+            let shape = found.map(|index| &self.store.entries()[index].shape);
+            let (Some(index), Some(original)) = (found, originals.get(name)) else {
+                return Err(Error::new(ErrorKind::Option, format!("store: no tensor `{name}`")));
+            };
+            if shape != Some(&expected.shape) {
+                let message = format!(
+                    "store: tensor `{name}`: expected {:?}, found {:?}",
+                    expected.shape,
+                    self.store.entries()[index].shape
+                );
+                return Err(Error::new(ErrorKind::Option, message));
+            }
+            tensors.push(TensorToWrite {
+                name: (*original).to_owned(),
+                shape: expected.shape,
+                values: self.store.get(index).into(),
+            });
+        }
+        // Not trained, because no sentence vector uses it.
+        let pooler = start.parameters.iter().filter(|p| p.group == ParameterGroup::Pooler);
+        tensors.extend(pooler.map(|parameter| TensorToWrite {
+            name: parameter.name.clone(),
+            shape: parameter.shape.clone(),
+            values: parameter.tensor.to_vec().into(),
+        }));
+        Ok(tensors)
+    }
+
+    /// `config.json` as it was, except for the number of layers and of bits.
+    fn config_json(&self, encoder: &str, config: &EncoderConfig) -> Result<Vec<u8>, Error> {
+        let name = joined(encoder, "config.json");
+        let source = self.start.source();
+        let (Some(text), Some(mut json)) = (source.bytes(&name)?, source.json::<Value>(&name)?)
+        else {
+            let message = format!("{}: no such file", source.describe(&name));
+            return Err(Error::new(ErrorKind::Io, message));
+        };
+        let before = json.clone();
+        if config.layers != self.start.config.layers {
+            let key = match config.architecture {
+                Architecture::Bert => "num_hidden_layers",
+                Architecture::DistilBert => "n_layers",
+            };
+            json[key] = Value::from(config.layers);
+            // The other family's name is understood as well, and must not say something else.
+            if let Some(other) = json.get_mut("num_hidden_layers") {
+                *other = Value::from(config.layers);
+            }
+        }
+        for key in ["dtype", "torch_dtype"] {
+            if let Some(value) = json.get_mut(key).filter(|value| value.is_string()) {
+                *value = Value::from("float32");
+            }
+        }
+        match json == before {
+            true => Ok(text.as_slice().to_vec()),
+            false => Ok(pretty(&json)),
+        }
+    }
+
+    /// - `index`: the module's place in [`ModelFolder::modules`]
+    fn write_module(
+        &self,
+        out: &mut Out,
+        entry: &ModuleEntry,
+        module: &Module,
+        index: usize,
+    ) -> Result<(), Error> {
+        let config = match module {
+            Module::Pooling(spec) => pooling_json::to_json(spec, self.start.config.hidden_size),
+            Module::Dense { linear, activation, residual } => {
+                dense_json(linear, *activation, residual.as_ref())
+            }
+            Module::LayerNorm { norm, .. } => json!({"dimension": norm.weight.len()}),
+            // It has nothing to say, and versions before 6 do not look for its folder.
+            Module::Normalize => return Ok(()),
+        };
+        out.json(&joined(&entry.path, "config.json"), &config)?;
+        let folder = joined(&entry.path, "");
+        let tensors: Vec<TensorToWrite> = self
+            .store
+            .entries()
+            .iter()
+            .enumerate()
+            .filter(|(_, parameter)| parameter.group == ParameterGroup::Module(index))
+            .map(|(at, parameter)| TensorToWrite {
+                name: parameter.name.strip_prefix(&folder).unwrap_or(&parameter.name).to_owned(),
+                shape: parameter.shape.clone(),
+                values: self.store.get(at).into(),
+            })
+            .collect();
+        match tensors.is_empty() {
+            true => Ok(()),
+            false => out.tensors(&joined(&entry.path, SINGLE), tensors),
+        }
+    }
+}
+
+/// Keys that old versions do not know stand only where they say something.
+fn dense_json(linear: &Linear, activation: Activation, residual: Option<&Residual>) -> Value {
+    let mut json = json!({
+        "in_features": linear.weight.columns(),
+        "out_features": linear.weight.rows(),
+        "bias": linear.bias.is_some(),
+        "activation_function": torch_class(activation),
+    });
+    if residual.is_some() {
+        json["use_residual"] = Value::from(true);
+    }
+    json
+}
+
+fn pretty(json: &Value) -> Vec<u8> {
+    let mut text = serde_json::to_vec_pretty(json).expect("a JSON value can be written");
+    text.push(b'\n');
+    text
+}
+
+/// The directory that is written into.
+struct Out<'a> {
+    directory: &'a Path,
+    /// Directories with new entries, to be synced at the end.
+    touched: BTreeSet<PathBuf>,
+}
+
+impl<'a> Out<'a> {
+    fn new(directory: &'a Path) -> Result<Self, Error> {
+        let out = Self { directory, touched: BTreeSet::new() };
+        let first = fs::create_dir_all(directory)
+            .and_then(|()| fs::read_dir(directory)?.next().transpose())
+            .map_err(|error| out.failed(directory, error))?;
+        match first {
+            None => Ok(out),
+            Some(entry) => {
+                let message = format!(
+                    "{}: expected an empty directory, found {}",
+                    directory.display(),
+                    entry.file_name().display()
+                );
+                Err(Error::new(ErrorKind::Io, message))
+            }
+        }
+    }
+
+    fn json(&mut self, name: &str, json: &Value) -> Result<(), Error> {
+        self.bytes(name, &pretty(json))
+    }
+
+    fn bytes(&mut self, name: &str, bytes: &[u8]) -> Result<(), Error> {
+        self.file(name, |path| {
+            let mut file = File::create(path)?;
+            file.write_all(bytes)?;
+            file.sync_all()
+        })
+    }
+
+    fn tensors(&mut self, name: &str, tensors: Vec<TensorToWrite>) -> Result<(), Error> {
+        for tensor in &tensors {
+            if let Some(number) = tensor.values.iter().find(|x| !x.is_finite()) {
+                let message =
+                    format!("tensor `{}`: expected finite numbers, found {number}", tensor.name);
+                return Err(Error::new(ErrorKind::NotFinite, message));
+            }
+        }
+        self.file(name, |path| tensor_writer::write(path, tensors))
+    }
+
+    fn file(
+        &mut self,
+        name: &str,
+        write: impl FnOnce(&Path) -> std::io::Result<()>,
+    ) -> Result<(), Error> {
+        let path = self.directory.join(name);
+        let parents = path.ancestors().skip(1).take_while(|p| p.starts_with(self.directory));
+        self.touched.extend(parents.map(Path::to_owned));
+        let made = path.parent().map_or(Ok(()), fs::create_dir_all);
+        made.and_then(|()| write(&path)).map_err(|error| self.failed(&path, error))
+    }
+
+    /// Syncs the directories; the files are already.
+    fn finish(self) -> Result<(), Error> {
+        for directory in &self.touched {
+            sync_directory(directory).map_err(|error| self.failed(directory, error))?;
+        }
+        Ok(())
+    }
+
+    fn failed(&self, path: &Path, error: std::io::Error) -> Error {
+        let message = format!("{}: could not be written: {error}", path.display());
+        Error::with_source(ErrorKind::Io, message, error)
+    }
+}
+
+/// Makes the names of new files last. Only Unix can, and needs it.
+fn sync_directory(path: &Path) -> std::io::Result<()> {
+    match cfg!(unix) {
+        true => File::open(path)?.sync_all(),
+        false => Ok(()),
+    }
+}

@@ -1,0 +1,236 @@
+//! Writes a model folder with 8-bit weights.
+//!
+//! Every matrix becomes bytes with one scale per row: `q = round(w / s)`,
+//! `s = max|w| / 127`, rounded to the nearest even. The largest weight of a row
+//! maps to ±127, so nothing is clipped and zero stays zero. Rows are output
+//! channels of linear layers and entries of embedding tables; vectors (biases,
+//! norms) stay `f32`, and so do the tables of positions and token types: they are
+//! small, and what is lost in them is lost in every text. BERT's pooler is left
+//! out, since no sentence vector uses it.
+//!
+//! Weights that read the output of a norm have a factor for each column besides:
+//! `w = q · s · c`. The columns that the norm makes large are divided by it, so
+//! that in 8 bits they do not take the levels of the others (see
+//! [`even_columns`]); whoever multiplies weights out sees the same numbers. Their
+//! biases take up what rounding changes on average: a norm's output has its bias
+//! for a mean, so `b + (w − q · s · c) · bias` is stored (Nagel et al., 2019,
+//! “Data-Free Quantization”, section 4.2, with that mean in place of an estimate).
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+
+use polyhead_compute::{StoredTensor, StoredType};
+use safetensors::Dtype;
+use safetensors::tensor::TensorView;
+
+use crate::encoder::Norm;
+use crate::encoder::even_columns;
+use crate::encoder::{Parameter, ParameterGroup};
+use crate::error::{Error, ErrorKind};
+use crate::folder::ModelFolder;
+use crate::folder::checkpoint::{INT8, INT8_FORMAT};
+use crate::folder::files::{VOCABULARY, encoder_path, small_files};
+use crate::folder::modules_json;
+use crate::folder::source::joined;
+use crate::folder::tensor_file::{COLUMNS_SUFFIX, SCALE_SUFFIX};
+use crate::folder::tensor_names::weights_of;
+use crate::measure::{Product, ProductRole};
+
+/// Writes `folder` to the new directory `out` with 8-bit weights.
+///
+/// - `keep`: products whose weights stay as they are; computed in 8 bits, the
+///   folder has them in single precision
+///
+/// The other files of the model are copied as they are, so modules and heads
+/// keep their precision. The same weights give the same bytes. The directory is written
+/// aside and renamed when it is complete.
+///
+/// # Errors
+/// [`ErrorKind::Io`] if `out` exists or cannot be written,
+/// [`ErrorKind::NotFinite`] if a weight is not finite,
+/// [`ErrorKind::Unsupported`] if the folder has 8-bit weights already.
+pub fn store_int8(folder: &ModelFolder, keep: &[Product], out: &Path) -> Result<(), Error> {
+    check_floating(folder)?;
+    let io = |error: std::io::Error| {
+        let message = format!("{}: could not be written: {error}", out.display());
+        Error::with_source(ErrorKind::Io, message, error)
+    };
+    if fs::symlink_metadata(out).is_ok() {
+        let message = format!("{}: expected a new directory, found one that exists", out.display());
+        return Err(Error::new(ErrorKind::Io, message));
+    }
+    let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let aside = tempfile::Builder::new()
+        .prefix(".polyhead-")
+        .tempdir_in(parent.unwrap_or(Path::new(".")))
+        .map_err(io)?;
+
+    let source = folder.source();
+    let modules = modules_json::read(source)?;
+    let encoder = encoder_path(modules.as_deref());
+    let mut files = small_files(modules.as_deref());
+    if !source.has(&joined(encoder, "tokenizer.json")) {
+        files.push(joined(encoder, VOCABULARY));
+    }
+    for name in files {
+        if let Some(bytes) = source.bytes(&name)? {
+            write(&aside.path().join(&name), bytes.as_slice()).map_err(io)?;
+        }
+    }
+    let weights = int8_file(folder, keep)?;
+    write(&aside.path().join(joined(encoder, INT8)), &weights).map_err(io)?;
+    fs::rename(aside.path(), out).map_err(io)?;
+    // The directory has another name now; removing the old one would only fail.
+    let _ = aside.keep();
+    Ok(())
+}
+
+/// Checks that a folder has weights that can be stored in 8 bits.
+///
+/// # Errors
+/// [`ErrorKind::Unsupported`] if some are in 8 bits already.
+pub fn check_floating(folder: &ModelFolder) -> Result<(), Error> {
+    let stored = |parameter: &&Parameter| parameter.stored_type == StoredType::I8;
+    match folder.parameters.iter().find(stored) {
+        None => Ok(()),
+        Some(Parameter { name, .. }) => {
+            let message = format!("tensor `{name}`: expected floating point, found 8 bits");
+            Err(Error::new(ErrorKind::Unsupported, message))
+        }
+    }
+}
+
+fn write(path: &Path, data: &[u8]) -> std::io::Result<()> {
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    let mut file = fs::File::create(path)?;
+    file.write_all(data)?;
+    file.sync_all()
+}
+
+/// One tensor of the file that is written.
+struct Entry {
+    dtype: Dtype,
+    shape: Vec<usize>,
+    data: Vec<u8>,
+}
+
+/// The encoder's weights as an 8-bit safetensors file.
+fn int8_file(folder: &ModelFolder, keep: &[Product]) -> Result<Vec<u8>, Error> {
+    let readers = readers_of_norms(folder);
+    let mut corrections: HashMap<String, Vec<f32>> = HashMap::new();
+    let kept: Vec<String> =
+        keep.iter().flat_map(|product| weights_of(&folder.config, *product)).collect();
+    let mut entries = BTreeMap::new();
+    for parameter in &folder.parameters {
+        // Modules and heads have files of their own, which are copied.
+        match parameter.group {
+            ParameterGroup::Embeddings | ParameterGroup::Layer(_) => {}
+            ParameterGroup::Pooler | ParameterGroup::Module(_) | ParameterGroup::Head(_) => {
+                continue;
+            }
+        }
+        let (name, tensor) = (&parameter.name, &parameter.tensor);
+        check_finite(name, tensor)?;
+        // Names of files may have a prefix.
+        let is = |weight: &String| name.ends_with(weight.as_str());
+        let mut add = |suffix: &str, dtype, shape: &[usize], data| {
+            let entry = Entry { dtype, shape: shape.to_vec(), data };
+            entries.insert(format!("{name}{suffix}"), entry);
+        };
+        let small = ["position_embeddings.weight", "token_type_embeddings.weight"];
+        let is_small = small.iter().any(|table| name.ends_with(table));
+        if parameter.shape.len() != 2 || is_small || kept.iter().any(is) {
+            let mut values = tensor.to_vec();
+            // Biases come after their weights in the index.
+            let correction = corrections.get(name).into_iter().flatten();
+            values.iter_mut().zip(correction).for_each(|(value, correction)| *value += correction);
+            add("", Dtype::F32, &parameter.shape, f32_bytes(&values));
+            continue;
+        }
+        let norm = readers.iter().find(|(weight, _)| is(weight)).map(|(_, norm)| *norm);
+        let columns = norm.map(|norm| even_columns(&norm.weight));
+        let int8 = tensor.to_int8(columns.as_deref());
+        add("", Dtype::I8, &parameter.shape, int8.bytes().to_vec());
+        add(SCALE_SUFFIX, Dtype::F32, &[int8.rows()], f32_bytes(int8.scales()));
+        if let (Some(columns), Some(norm)) = (columns, norm) {
+            add(COLUMNS_SUFFIX, Dtype::F32, &[int8.columns()], f32_bytes(&columns));
+            if let Some(layer) = name.strip_suffix(".weight") {
+                corrections.insert(format!("{layer}.bias"), lost(tensor, &int8, &norm.bias));
+            }
+        }
+    }
+    let metadata = HashMap::from([("format".to_owned(), INT8_FORMAT.to_owned())]);
+    let views = entries.iter().map(|(name, entry)| {
+        let view = TensorView::new(entry.dtype, entry.shape.clone(), &entry.data)
+            .expect("data were made for this shape");
+        (name, view)
+    });
+    safetensors::serialize(views, Some(metadata))
+        .map_err(|error| Error::with_source(ErrorKind::Format, format!("{INT8}: {error}"), error))
+}
+
+fn f32_bytes(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+}
+
+/// The weights that read the output of a norm, by name, with that norm.
+fn readers_of_norms(folder: &ModelFolder) -> Vec<(String, &Norm)> {
+    let mut all = Vec::new();
+    let mut before = &folder.weights.embedding_norm;
+    for (layer, weights) in folder.weights.layers.iter().enumerate() {
+        let of_layer = [
+            (before, ProductRole::QueryKeyValue),
+            (&weights.attention_norm, ProductRole::Intermediate),
+        ];
+        for (norm, role) in of_layer {
+            let names = weights_of(&folder.config, Product { layer, role });
+            all.extend(names.into_iter().map(|name| (name, norm)));
+        }
+        before = &weights.output_norm;
+    }
+    all
+}
+
+/// What rounding takes from the product with `x`: `(w − w') · x`, `[rows]`.
+fn lost(weight: &StoredTensor, rounded: &StoredTensor, x: &[f32]) -> Vec<f32> {
+    let (mut exact, mut near) = (vec![0.0; x.len()], vec![0.0; x.len()]);
+    let of_row = |row| {
+        weight.read_row(row, &mut exact);
+        rounded.read_row(row, &mut near);
+        let products = exact.iter().zip(&near).zip(x);
+        let sum: f64 = products.map(|((w, q), x)| f64::from(w - q) * f64::from(*x)).sum();
+        sum as f32
+    };
+    (0..weight.rows()).map(of_row).collect()
+}
+
+/// Says which number of which tensor is none.
+fn check_finite(name: &str, tensor: &StoredTensor) -> Result<(), Error> {
+    let mut row = vec![0.0; tensor.columns()];
+    for index in 0..tensor.rows() {
+        tensor.read_row(index, &mut row);
+        if let Some(value) = row.iter().find(|value| !value.is_finite()) {
+            let message =
+                format!("tensor `{name}`: expected finite numbers, found {value} in row {index}");
+            return Err(Error::new(ErrorKind::NotFinite, message));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_that_are_not_finite_are_refused() {
+        let tensor = StoredTensor::from_f32(vec![2, 1], &[1.0, f32::NAN]);
+        let error = check_finite("w", &tensor).err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::NotFinite);
+        assert!(error.to_string().contains("found NaN in row 1"), "{error}");
+    }
+}

@@ -1,0 +1,210 @@
+//! Heads: pooled vectors or token vectors to logits.
+//!
+//! One [`Head`] serves answering and training; what training keeps and what it
+//! gives back stands in [`network`](crate::training::network).
+
+use polyhead_compute::{Activation, Isa, Team};
+
+use crate::encoder::PackedLinear;
+use crate::error::{Error, ErrorKind};
+use crate::folder::polyhead_json;
+use crate::heads::spec::{HeadInput, HeadLayer, HeadSpec, TaskKind};
+use crate::training::Random;
+
+/// A head as numbers, row-major.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HeadWeights {
+    /// What it is.
+    pub spec: HeadSpec,
+    /// `[L + 1]` before the soft-max, for [`HeadLayer::Mix`].
+    pub mix: Option<Vec<f32>>,
+    /// `[hidden, in]` and `[hidden]`, where there is a hidden layer.
+    pub hidden: Option<(Vec<f32>, Vec<f32>)>,
+    /// `[outputs, in]` or `[outputs, hidden]`, and `[outputs]`.
+    pub output: (Vec<f32>, Vec<f32>),
+}
+
+/// What a head of a model is attached to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeadSite {
+    /// `D`: numbers per token vector.
+    pub hidden_size: usize,
+    /// `L`
+    pub layers: usize,
+    /// Numbers of the final sentence vector.
+    pub embedding: usize,
+}
+
+/// Standard deviation of new weights, that of BERT and its heads.
+pub(crate) const INITIAL_DEVIATION: f32 = 0.02;
+
+impl HeadSpec {
+    /// Numbers of the vectors that the head reads.
+    pub fn inputs(&self, site: &HeadSite) -> usize {
+        match (self.kind, self.input) {
+            (TaskKind::Tokens, _) => site.hidden_size,
+            (_, HeadInput::Embedding) => site.embedding,
+            (_, HeadInput::Pooled) => site.hidden_size * self.pooling.modes.len(),
+        }
+    }
+
+    /// The shapes of its tensors by role, in the order of the index: name after
+    /// `heads.NAME.`, shape, whether weight decay applies.
+    pub fn tensors(&self, site: &HeadSite) -> Vec<(&'static str, Vec<usize>, bool)> {
+        let mut tensors = Vec::new();
+        if self.layer == HeadLayer::Mix {
+            tensors.push(("mix", vec![site.layers + 1], false));
+        }
+        let mut inputs = self.inputs(site);
+        if let Some(hidden) = self.hidden {
+            tensors.push(("hidden.weight", vec![hidden, inputs], true));
+            tensors.push(("hidden.bias", vec![hidden], false));
+            inputs = hidden;
+        }
+        tensors.push(("weight", vec![self.outputs(), inputs], true));
+        tensors.push(("bias", vec![self.outputs()], false));
+        tensors
+    }
+
+    /// Whether the head can stand there, and can be written and read again.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Option`] naming the head and what does not fit.
+    pub fn check(&self, site: &HeadSite) -> Result<(), Error> {
+        polyhead_json::check_heads(std::iter::once(self))
+            .map_err(|problem| Error::new(ErrorKind::Option, problem))?;
+        let fail = |message: String| {
+            Err(Error::new(ErrorKind::Option, format!("head `{}`: {message}", self.name)))
+        };
+        match self.layer {
+            HeadLayer::At(layer) if layer > site.layers => {
+                return fail(format!("layer: expected 0 to {}, found {layer}", site.layers));
+            }
+            _ => (),
+        }
+        if self.input == HeadInput::Embedding
+            && (self.layer != HeadLayer::Last || self.kind == TaskKind::Tokens)
+        {
+            return fail(
+                "input = \"embedding\": expected a sentence task on the last layer".into(),
+            );
+        }
+        Ok(())
+    }
+}
+
+impl HeadWeights {
+    /// A new head: weights from a normal distribution, biases 0, all layers
+    /// mixed equally. The same for a seed and a name, whatever other heads there are.
+    pub fn random(spec: HeadSpec, site: &HeadSite, seed: u64) -> Self {
+        let mut random = Random::named(seed, &spec.name);
+        let mut normal = |count: usize| -> Vec<f32> {
+            (0..count).map(|_| INITIAL_DEVIATION * random.normal()).collect()
+        };
+        let inputs = spec.inputs(site);
+        let hidden = spec.hidden.map(|width| (normal(width * inputs), vec![0.0; width]));
+        let inputs = spec.hidden.unwrap_or(inputs);
+        let output = (normal(spec.outputs() * inputs), vec![0.0; spec.outputs()]);
+        let mix = (spec.layer == HeadLayer::Mix).then(|| vec![0.0; site.layers + 1]);
+        Self { mix, hidden, output, spec }
+    }
+
+    /// Whether the head can stand there with these numbers.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Option`] naming the head and what does not fit.
+    pub fn check(&self, site: &HeadSite) -> Result<(), Error> {
+        self.spec.check(site)?;
+        let shapes = self.spec.tensors(site);
+        let wanted: Vec<usize> =
+            shapes.iter().map(|(_, shape, _)| shape.iter().product()).collect();
+        let found: Vec<usize> = self.values().iter().map(|values| values.len()).collect();
+        if wanted != found {
+            let name = &self.spec.name;
+            let message = format!(
+                "head `{name}`: expected tensors of {wanted:?} numbers for {} layers of width {} \
+                 and sentence vectors of {}, found {found:?}",
+                site.layers, site.hidden_size, site.embedding
+            );
+            return Err(Error::new(ErrorKind::Option, message));
+        }
+        Ok(())
+    }
+
+    /// The numbers in the order of [`HeadSpec::tensors`].
+    pub fn values(&self) -> Vec<&[f32]> {
+        let mut values: Vec<&[f32]> = Vec::new();
+        values.extend(self.mix.as_deref());
+        if let Some((weight, bias)) = &self.hidden {
+            values.extend([&weight[..], &bias[..]]);
+        }
+        values.extend([&self.output.0[..], &self.output.1[..]]);
+        values
+    }
+
+    /// The opposite of [`values`](Self::values).
+    ///
+    /// # Panics
+    /// If there are fewer values than [`HeadSpec::tensors`].
+    pub fn from_values(spec: HeadSpec, values: impl IntoIterator<Item = Vec<f32>>) -> Self {
+        let mut values = values.into_iter();
+        let mut next = || values.next().expect("a list for each tensor of the head");
+        let mix = (spec.layer == HeadLayer::Mix).then(&mut next);
+        let hidden = spec.hidden.is_some().then(|| (next(), next()));
+        let output = (next(), next());
+        Self { spec, mix, hidden, output }
+    }
+}
+
+/// A head with its weights in the form that the kernels read.
+pub(crate) struct Head {
+    pub(crate) spec: HeadSpec,
+    /// `[L + 1]`, after the soft-max.
+    pub(crate) mix: Option<Vec<f32>>,
+    pub(crate) hidden: Option<PackedLinear>,
+    pub(crate) output: PackedLinear,
+}
+
+impl Head {
+    pub(crate) fn new(weights: &HeadWeights, isa: Isa, team: &Team) -> Self {
+        let pack = |(weight, bias): &(Vec<f32>, Vec<f32>)| {
+            let outputs = bias.len();
+            let mut packed = PackedLinear::zeros(isa, outputs, weight.len() / outputs.max(1), true);
+            packed.refresh(weight, Some(bias), team);
+            packed
+        };
+        Self {
+            spec: weights.spec.clone(),
+            mix: weights.mix.as_deref().map(soft_max),
+            hidden: weights.hidden.as_ref().map(pack),
+            output: pack(&weights.output),
+        }
+    }
+
+    /// Logits `[rows, outputs]` of `x`, `[rows, in]`.
+    pub(crate) fn forward(&self, team: &Team, x: &[f32]) -> Vec<f32> {
+        let rows = x.len() / self.inputs();
+        let mut logits = vec![0.0; rows * self.output.outputs()];
+        match &self.hidden {
+            None => self.output.forward(team, x, Activation::Identity, None, &mut logits),
+            Some(hidden) => {
+                let mut between = vec![0.0; rows * hidden.outputs()];
+                hidden.forward(team, x, self.spec.activation, None, &mut between);
+                self.output.forward(team, &between, Activation::Identity, None, &mut logits);
+            }
+        }
+        logits
+    }
+
+    pub(crate) fn inputs(&self) -> usize {
+        self.hidden.as_ref().unwrap_or(&self.output).inputs()
+    }
+}
+
+/// `eˣⁱ / Σ eˣʲ`
+pub(crate) fn soft_max(x: &[f32]) -> Vec<f32> {
+    let largest = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let powers: Vec<f32> = x.iter().map(|x| (x - largest).exp()).collect();
+    let sum: f32 = powers.iter().sum();
+    powers.iter().map(|p| p / sum).collect()
+}

@@ -1,0 +1,230 @@
+//! Model names to folders: a path, the Hugging Face cache, or a download.
+//!
+//! A name such as `sentence-transformers/all-MiniLM-L6-v2` is looked up in three
+//! places, the cheapest first: a folder of that name, the cache that Python's
+//! `huggingface_hub` keeps (`models--org--name/snapshots/<commit>`), and the hub
+//! itself. What is downloaded goes into the same cache, so that both sides find it.
+//!
+//! Why not the `hf-hub` crate: version 0.5.0 takes the headers `etag` and
+//! `x-repo-commit` as paths without looking (a server could write any file),
+//! passes the user's token on to wherever a redirect points, and panics or loops
+//! on odd redirects; 1.0.0 brings an async stack. What is needed is one question
+//! and some files, and those are asked here over `ureq`, with nothing that a
+//! server says ever becoming a path: see [`download`].
+
+mod cache;
+#[cfg(feature = "hub")]
+mod client;
+#[cfg(feature = "hub")]
+mod download;
+mod name;
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, ErrorKind};
+use crate::folder::missing_file;
+use crate::folder::source;
+
+use cache::{CachedRepo, Snapshot};
+use name::RepoName;
+
+/// Where models are looked for, and whether the network may be asked.
+#[derive(Clone)]
+pub struct Hub {
+    cache: Option<PathBuf>,
+    #[cfg_attr(not(feature = "hub"), allow(dead_code))]
+    endpoint: String,
+    #[cfg_attr(not(feature = "hub"), allow(dead_code))]
+    token: Option<String>,
+    offline: bool,
+}
+
+/// What the cache has of a model.
+struct Known<'a> {
+    snapshot: &'a Snapshot,
+    /// Whether it could be run as it is.
+    complete: bool,
+}
+
+/// The folder of a model: `name` is a path or the name of a model on the hub,
+/// with `@revision` after it if not `main`.
+///
+/// Settings come from the environment ([`Hub::from_env`]).
+///
+/// # Errors
+/// As [`Hub::resolve`].
+pub fn resolve(name: &str, offline: bool) -> Result<PathBuf, Error> {
+    let hub = Hub::from_env();
+    let offline = offline || hub.offline;
+    hub.with_offline(offline).resolve(name)
+}
+
+impl Hub {
+    /// Settings as Python's `huggingface_hub` has them:
+    ///
+    /// - the cache in `HF_HUB_CACHE`, else `$HF_HOME/hub`, else
+    ///   `~/.cache/huggingface/hub` (or under `XDG_CACHE_HOME`)
+    /// - `HF_ENDPOINT` instead of `https://huggingface.co`
+    /// - `HF_TOKEN`, else what `hf auth login` stored in `$HF_HOME/token`
+    /// - `HF_HUB_OFFLINE=1` (or `TRANSFORMERS_OFFLINE=1`): never the network
+    pub fn from_env() -> Self {
+        let home = directory_from("HF_HOME").or_else(|| {
+            let caches = directory_from("XDG_CACHE_HOME")
+                .or_else(|| env::home_dir().map(|home| home.join(".cache")));
+            caches.map(|caches| caches.join("huggingface"))
+        });
+        let stored_token = || {
+            let text = std::fs::read_to_string(home.as_ref()?.join("token")).ok()?;
+            Some(text.trim().to_owned()).filter(|token| !token.is_empty())
+        };
+        Self {
+            cache: directory_from("HF_HUB_CACHE").or_else(|| Some(home.as_ref()?.join("hub"))),
+            endpoint: text_from("HF_ENDPOINT")
+                .unwrap_or_else(|| "https://huggingface.co".to_owned()),
+            token: text_from("HF_TOKEN").or_else(stored_token),
+            offline: ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"].into_iter().any(is_set),
+        }
+    }
+
+    /// Another cache; it holds folders such as `models--org--name`.
+    pub fn with_cache(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.cache = Some(folder.into());
+        self
+    }
+
+    /// Another server, such as `http://127.0.0.1:8080`.
+    pub fn with_endpoint(mut self, url: impl Into<String>) -> Self {
+        self.endpoint = url.into();
+        self
+    }
+
+    /// A token for models that are not public.
+    pub fn with_token(mut self, token: Option<String>) -> Self {
+        self.token = token;
+        self
+    }
+
+    /// Whether the network is never asked.
+    pub fn with_offline(mut self, offline: bool) -> Self {
+        self.offline = offline;
+        self
+    }
+
+    /// The folder of a model.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Hub`] if there is no such model, the network fails, or it may
+    /// not be asked; the message has the places that were looked at.
+    /// [`ErrorKind::Io`] if the cache cannot be read or written, and what
+    /// [`ModelFolder::open`](crate::ModelFolder::open) reports if the model is
+    /// seen to be unsupported before its weights are fetched.
+    pub fn resolve(&self, name: &str) -> Result<PathBuf, Error> {
+        if Path::new(name).exists() {
+            return Ok(PathBuf::from(name));
+        }
+        let repo = RepoName::parse(name).map_err(|problem| {
+            Error::new(ErrorKind::Hub, format!("`{name}`: no such folder, and {problem}"))
+        })?;
+        let Some(cache) = &self.cache else {
+            let message = format!("`{repo}`: no such folder, and no cache: set HF_HOME");
+            return Err(Error::new(ErrorKind::Hub, message));
+        };
+        let cached = CachedRepo::new(cache, &repo);
+        let Some(snapshot) = cached.snapshot() else {
+            if self.offline {
+                let message = format!(
+                    "`{repo}`: not found: looked for a folder of that name and for {}; \
+                     offline, so the network was not asked",
+                    cached.folder().display()
+                );
+                return Err(Error::new(ErrorKind::Hub, message));
+            }
+            return self.download(&repo, &cached, None);
+        };
+        self.check_snapshot(&repo, &cached, snapshot)
+    }
+
+    /// Uses a snapshot if all of the model is there, and fetches the rest if not:
+    /// other programs cache only the files that they happened to need.
+    fn check_snapshot(
+        &self,
+        repo: &RepoName,
+        cached: &CachedRepo,
+        snapshot: Snapshot,
+    ) -> Result<PathBuf, Error> {
+        let missing = missing_file(&source::directory(&snapshot.folder)?)?;
+        // Without `modules.json` a model may be plain or half there, and would
+        // pool differently: only a record that the hub has none settles it.
+        let settled = snapshot.has("modules.json") || cached.is_absent(&snapshot, "modules.json");
+        match missing {
+            None if settled || self.offline => Ok(snapshot.folder),
+            Some(missing) if self.offline => {
+                let message = format!(
+                    "`{repo}`: not complete: {} lacks {missing}; offline, so the network was not asked",
+                    snapshot.folder.display()
+                );
+                Err(Error::new(ErrorKind::Hub, message))
+            }
+            missing => {
+                let known = Known { snapshot: &snapshot, complete: missing.is_none() };
+                self.download(repo, cached, Some(known))
+            }
+        }
+    }
+
+    #[cfg(feature = "hub")]
+    fn download(
+        &self,
+        repo: &RepoName,
+        cached: &CachedRepo,
+        known: Option<Known>,
+    ) -> Result<PathBuf, Error> {
+        let client = client::Client::new(&self.endpoint, self.token.as_deref());
+        download::Download { client, repo, cached }.run(known)
+    }
+
+    #[cfg(not(feature = "hub"))]
+    fn download(
+        &self,
+        repo: &RepoName,
+        cached: &CachedRepo,
+        known: Option<Known>,
+    ) -> Result<PathBuf, Error> {
+        if let Some(Known { snapshot, complete: true }) = known {
+            return Ok(snapshot.folder.clone());
+        }
+        let message = format!(
+            "`{repo}`: not found in {}, and this program was built without the feature `hub`, \
+             which downloads models",
+            cached.folder().display()
+        );
+        Err(Error::new(ErrorKind::Hub, message))
+    }
+}
+
+/// Without the token, which has no place in a log.
+impl std::fmt::Debug for Hub {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hub")
+            .field("cache", &self.cache)
+            .field("endpoint", &self.endpoint)
+            .field("offline", &self.offline)
+            .finish_non_exhaustive()
+    }
+}
+
+fn text_from(variable: &str) -> Option<String> {
+    let text = env::var(variable).ok()?;
+    Some(text.trim().to_owned()).filter(|text| !text.is_empty())
+}
+
+fn directory_from(variable: &str) -> Option<PathBuf> {
+    env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
+/// The words that `huggingface_hub` takes for yes.
+fn is_set(variable: &str) -> bool {
+    text_from(variable)
+        .is_some_and(|text| ["1", "ON", "YES", "TRUE"].contains(&text.to_uppercase().as_str()))
+}

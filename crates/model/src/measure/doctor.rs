@@ -1,0 +1,299 @@
+//! The promises of this crate, tried on the user's machine with the user's model.
+
+use polyhead_compute::{
+    Activation, AttentionShape, Epilogue, Int8Isa, Int8Matrix, Isa, PackedMatrix, QuantizedRows,
+    StoredTensor, Team, Threads, attention, attention_reference, int8_linear,
+    int8_linear_reference, layer_norm, layer_norm_reference, linear, linear_reference,
+    quantize_rows,
+};
+use polyhead_text::{TextTokens, TokenBatch, TokenSpan};
+use serde::Deserialize;
+
+use crate::error::{Error, ErrorKind};
+use crate::folder::REFERENCE_FILE;
+use crate::measure::precision::cosine;
+use crate::sentence::SentenceEncoder;
+use crate::sentence::{EncodeOptions, Precision};
+
+/// Reference vectors come from another program, which adds in another order.
+const REFERENCE_TOLERANCE: f32 = 1e-4;
+
+/// … and one that runs in 8 bits is only near them.
+const LEAST_COSINE: f64 = 0.98;
+
+/// Sequences of the invariance checks.
+const SEQUENCES: usize = 500;
+
+/// What one check found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Check {
+    /// What was checked.
+    pub name: String,
+    /// Whether it holds.
+    pub passed: bool,
+    /// What was compared, and how large the largest difference is.
+    pub detail: String,
+}
+
+impl SentenceEncoder {
+    /// Checks this machine and this model: fast kernels against plain loops at
+    /// the model's sizes; vectors alone, in any order and on any number of
+    /// threads, which must be equal to the bit; and, where the folder has a
+    /// [`REFERENCE_FILE`], vectors against those in it.
+    ///
+    /// # Errors
+    /// If encoding fails or the reference file is damaged. What is computed but
+    /// wrong is a [`Check`] that has not passed.
+    pub fn checks(&self) -> Result<Vec<Check>, Error> {
+        let mut checks = self.kernel_checks();
+        checks.extend(self.invariance_checks()?);
+        checks.extend(self.reference_check()?);
+        Ok(checks)
+    }
+
+    fn kernel_checks(&self) -> Vec<Check> {
+        let config = self.config();
+        let (d, f) = (config.hidden_size, config.intermediate_size);
+        let isa = self.isa();
+        let mut random = Random(1);
+        let mut checks = Vec::new();
+        for (inputs, outputs, activation) in [
+            (d, 3 * d, Activation::Identity),
+            (d, f, config.activation),
+            (f, d, Activation::Identity),
+        ] {
+            let difference = linear_difference(isa, None, &mut random, inputs, outputs, activation);
+            checks.push(within(
+                format!("linear {inputs} → {outputs} {activation:?}"),
+                "fast kernel and plain loops",
+                difference,
+                // Portable code rounds each product; the others differ in the activation alone.
+                1e-4,
+            ));
+            if let Some(int8) = self.int8_isa() {
+                checks.push(within(
+                    format!("8-bit linear {inputs} → {outputs} {activation:?}"),
+                    "fast kernel and plain loops",
+                    linear_difference(isa, Some(int8), &mut random, inputs, outputs, activation),
+                    // Sums are exact; then as above.
+                    1e-4,
+                ));
+            }
+        }
+        checks.push(within(
+            format!("attention, {} heads of {}", config.heads, d / config.heads),
+            "fast kernel and plain loops",
+            attention_difference(isa, &mut random, config.heads, d / config.heads),
+            1e-4,
+        ));
+        checks.push(within(
+            format!("layer norm of {d}"),
+            "fast kernel and plain loops",
+            norm_difference(isa, &mut random, d, config.layer_norm_eps),
+            1e-4,
+        ));
+        checks
+    }
+
+    fn invariance_checks(&self) -> Result<Vec<Check>, Error> {
+        let batch = self.random_batch();
+        let run = self.run(&EncodeOptions::default())?;
+        let encode =
+            |threads: &Threads, batch: &TokenBatch| self.encode_batch(threads, batch, &run);
+        let expected = encode(self.pool(), &batch)?.embeddings;
+
+        let mut wrong = [0; 3];
+        for i in 0..SEQUENCES {
+            let mut alone = TokenBatch::default();
+            alone.push(&batch, i);
+            let found = encode(self.pool(), &alone)?.embeddings;
+            wrong[0] += usize::from(!same_bits(found.row(0), expected.row(i)));
+        }
+        let mut reversed = TokenBatch::default();
+        (0..SEQUENCES).rev().for_each(|i| reversed.push(&batch, i));
+        let found = encode(self.pool(), &reversed)?.embeddings;
+        for i in 0..SEQUENCES {
+            wrong[1] += usize::from(!same_bits(found.row(SEQUENCES - 1 - i), expected.row(i)));
+        }
+        for count in [1, 2, 3] {
+            let threads = Threads::new(count)
+                .map_err(|e| Error::with_source(ErrorKind::Io, "no worker threads", e))?;
+            let found = encode(&threads, &batch)?.embeddings;
+            wrong[2] += usize::from(!same_bits(found.as_slice(), expected.as_slice()));
+        }
+        let tokens = batch.tokens();
+        Ok(vec![
+            equal(
+                "batch",
+                wrong[0],
+                format!("{SEQUENCES} sequences of {tokens} tokens, alone and together"),
+            ),
+            equal("order", wrong[1], format!("{SEQUENCES} sequences, forwards and backwards")),
+            equal("threads", wrong[2], format!("1, 2, 3 and {} threads", self.threads())),
+        ])
+    }
+
+    /// Many short sequences and some long ones, of any tokens.
+    fn random_batch(&self) -> TokenBatch {
+        let config = self.config();
+        let mut random = Random(2);
+        let mut batch = TokenBatch::default();
+        for i in 0..SEQUENCES {
+            let most = if i % 25 == 0 { self.max_length() } else { self.max_length().min(24) };
+            let length = 1 + random.below(most);
+            for _ in 0..length {
+                batch.ids.push(random.below(config.vocab_size) as u32);
+                batch.type_ids.push(random.below(config.type_vocab_size.max(1)) as u32);
+                batch.spans.push(TokenSpan::default());
+            }
+            batch.offsets.push(batch.ids.len());
+            batch.texts.push(TextTokens { total: length, kept: length });
+        }
+        batch
+    }
+
+    fn reference_check(&self) -> Result<Option<Check>, Error> {
+        #[derive(Deserialize)]
+        struct Reference {
+            texts: Vec<String>,
+            embeddings: Vec<Vec<f32>>,
+        }
+        let Some(bytes) = self.reference_vectors() else { return Ok(None) };
+        let reference: Reference = serde_json::from_slice(bytes.as_slice())
+            .map_err(|e| Error::with_source(ErrorKind::Format, REFERENCE_FILE, e))?;
+        let found = self.encode(&reference.texts)?;
+        if reference.embeddings.len() != found.rows()
+            || reference.embeddings.iter().any(|row| row.len() != found.columns())
+        {
+            let message = format!(
+                "{REFERENCE_FILE}: expected {} embeddings of {} numbers",
+                found.rows(),
+                found.columns()
+            );
+            return Err(Error::new(ErrorKind::Format, message));
+        }
+        if self.precision() == Precision::Int8 {
+            let cosines = reference.embeddings.iter().enumerate();
+            let worst = cosines.map(|(i, row)| cosine(found.row(i), row)).fold(1.0, f64::min);
+            let detail = format!(
+                "{} texts and {REFERENCE_FILE}: least cosine {worst:.4}, allowed {LEAST_COSINE}",
+                found.rows()
+            );
+            let name = "reference vectors".to_owned();
+            return Ok(Some(Check { name, passed: worst >= LEAST_COSINE, detail }));
+        }
+        let expected = reference.embeddings.concat();
+        Ok(Some(within(
+            "reference vectors".to_owned(),
+            &format!("{} texts and {REFERENCE_FILE}", found.rows()),
+            largest_difference(found.as_slice(), &expected),
+            REFERENCE_TOLERANCE,
+        )))
+    }
+}
+
+fn within(name: String, compared: &str, difference: f32, allowed: f32) -> Check {
+    let detail = format!("{compared}: largest difference {difference:.1e}, allowed {allowed:.0e}");
+    Check { name, passed: difference <= allowed, detail }
+}
+
+fn equal(name: &str, wrong: usize, compared: String) -> Check {
+    let result = if wrong == 0 { "equal to the bit".to_owned() } else { format!("{wrong} differ") };
+    Check {
+        name: format!("{name} invariance"),
+        passed: wrong == 0,
+        detail: format!("{compared}: {result}"),
+    }
+}
+
+fn same_bits(a: &[f32], b: &[f32]) -> bool {
+    a.iter().map(|x| x.to_bits()).eq(b.iter().map(|x| x.to_bits()))
+}
+
+/// Infinite where one is not a number.
+fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
+    let difference = |(a, b): (&f32, &f32)| {
+        let difference = (a - b).abs();
+        if difference.is_nan() { f32::INFINITY } else { difference }
+    };
+    a.iter().zip(b).map(difference).fold(0.0, f32::max)
+}
+
+/// Rows of the kernel checks: whole register tiles and a rest.
+const ROWS: usize = 29;
+
+/// - `int8`: in 8 bits with these kernels
+fn linear_difference(
+    isa: Isa,
+    int8: Option<Int8Isa>,
+    random: &mut Random,
+    inputs: usize,
+    outputs: usize,
+    activation: Activation,
+) -> f32 {
+    let team = Team::solo();
+    let x = random.numbers(ROWS * inputs, 1.0);
+    // As wide as trained weights: sums of some units.
+    let weight = random.numbers(outputs * inputs, 2.0 / (inputs as f32).sqrt());
+    let bias = random.numbers(outputs, 1.0);
+    let epilogue = Epilogue { bias: Some(&bias), activation, residual: None };
+    let (mut fast, mut plain) = (vec![0.0; ROWS * outputs], vec![0.0; ROWS * outputs]);
+    let stored = StoredTensor::from_f32(vec![outputs, inputs], &weight);
+    match int8 {
+        None => {
+            let packed = PackedMatrix::pack(isa, &[&stored], &team);
+            linear(&team, &x, &packed, epilogue, &mut fast);
+            linear_reference(&x, &weight, inputs, epilogue, &mut plain);
+        }
+        Some(int8) => {
+            let packed = Int8Matrix::pack(int8, &[&stored], None, &team);
+            let mut rows = QuantizedRows::default();
+            quantize_rows(&team, int8, &x, inputs, &mut rows);
+            int8_linear(&team, &rows, &packed, epilogue, &mut fast);
+            int8_linear_reference(&rows, &packed, epilogue, &mut plain);
+        }
+    }
+    largest_difference(&fast, &plain)
+}
+
+fn attention_difference(isa: Isa, random: &mut Random, heads: usize, head_size: usize) -> f32 {
+    let shape = AttentionShape { heads, head_size };
+    let width = heads * head_size;
+    let qkv = random.numbers(ROWS * 3 * width, 1.0);
+    let offsets = [0, 1, 8, ROWS];
+    let (mut fast, mut plain) = (vec![0.0; ROWS * width], vec![0.0; ROWS * width]);
+    attention(&Team::solo(), isa, shape, &qkv, &offsets, &mut fast);
+    attention_reference(shape, &qkv, &offsets, &mut plain);
+    largest_difference(&fast, &plain)
+}
+
+fn norm_difference(isa: Isa, random: &mut Random, width: usize, eps: f32) -> f32 {
+    let (weight, bias) = (random.numbers(width, 1.0), random.numbers(width, 1.0));
+    let mut fast = random.numbers(ROWS * width, 3.0);
+    let mut plain = fast.clone();
+    layer_norm(&Team::solo(), isa, &mut fast, &weight, &bias, eps);
+    layer_norm_reference(&mut plain, &weight, &bias, eps);
+    largest_difference(&fast, &plain)
+}
+
+/// The splitmix64 generator: always the same numbers.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut x = self.0;
+        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        x ^ (x >> 31)
+    }
+
+    fn below(&mut self, limit: usize) -> usize {
+        (self.next() % limit as u64) as usize
+    }
+
+    /// From −`limit` to `limit`.
+    fn numbers(&mut self, count: usize, limit: f32) -> Vec<f32> {
+        (0..count).map(|_| ((self.next() >> 40) as f32 / (1 << 23) as f32 - 1.0) * limit).collect()
+    }
+}

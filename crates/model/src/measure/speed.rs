@@ -1,0 +1,101 @@
+//! What the machine could do: so that a rate can be told as a share of it.
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use polyhead_compute::{
+    Epilogue, Int8Isa, Int8Matrix, Isa, PackedMatrix, QuantizedRows, StoredTensor, Team, Threads,
+    int8_linear, linear, quantize_rows,
+};
+
+use crate::encoder::EncoderConfig;
+use crate::sentence::SentenceEncoder;
+
+/// Rows of the product: as many tokens as are encoded together.
+const ROWS: usize = 256;
+
+impl EncoderConfig {
+    /// Operations of the products and of attention for a text of so many tokens,
+    /// a multiplication and an addition counted as two; everything else counts
+    /// as nothing: `T · 2 (4 D² + 2 D F) · L + 4 T² D · L`.
+    pub fn operations(&self, tokens: usize) -> f64 {
+        let (d, f, t) = (self.hidden_size as f64, self.intermediate_size as f64, tokens as f64);
+        let layer = t * 2.0 * (4.0 * d * d + 2.0 * d * f) + 4.0 * t * t * d;
+        layer * self.layers as f64
+    }
+}
+
+impl SentenceEncoder {
+    /// Operations a second of a bare product of the size of the feed-forward layer,
+    /// in the encoder's precision, on all its threads, measured now for `time`.
+    pub fn product_rate(&self, time: Duration) -> f64 {
+        product_rate(self.pool(), self.config(), self.isa(), self.int8_isa(), time)
+    }
+}
+
+/// [`SentenceEncoder::product_rate`] of an encoder of this shape; with `int8`, in 8 bits.
+pub fn product_rate(
+    threads: &Threads,
+    config: &EncoderConfig,
+    isa: Isa,
+    int8: Option<Int8Isa>,
+    time: Duration,
+) -> f64 {
+    let (inputs, outputs) = (config.hidden_size, config.intermediate_size);
+    let weight = StoredTensor::from_f32(vec![outputs, inputs], &vec![0.01; outputs * inputs]);
+    let x = vec![0.5; ROWS * inputs];
+    match int8 {
+        None => {
+            let weight = PackedMatrix::pack(isa, &[&weight], &Team::solo());
+            repeated(threads, inputs, outputs, time, |out| {
+                linear(&Team::solo(), black_box(&x), &weight, Epilogue::default(), out);
+            })
+        }
+        Some(int8) => {
+            let weight = Int8Matrix::pack(int8, &[&weight], None, &Team::solo());
+            let mut rows = QuantizedRows::default();
+            quantize_rows(&Team::solo(), int8, &x, inputs, &mut rows);
+            repeated(threads, inputs, outputs, time, |out| {
+                int8_linear(&Team::solo(), black_box(&rows), &weight, Epilogue::default(), out);
+            })
+        }
+    }
+}
+
+/// Each thread with an output of its own, over and over.
+fn repeated(
+    threads: &Threads,
+    inputs: usize,
+    outputs: usize,
+    time: Duration,
+    product: impl Fn(&mut [f32]) + Sync,
+) -> f64 {
+    let count = std::sync::atomic::AtomicUsize::new(0);
+    let start = Instant::now();
+    threads.for_each(threads.count(), |_, _| {
+        let mut out = vec![0.0; ROWS * outputs];
+        while start.elapsed() < time {
+            product(&mut out);
+            count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        }
+        black_box(&out);
+    });
+    let operations = count.into_inner() as f64 * (2 * ROWS * inputs * outputs) as f64;
+    operations / start.elapsed().as_secs_f64()
+}
+
+#[cfg(test)]
+mod tests {
+
+    #[test]
+    fn operations_are_those_of_the_paper_model() {
+        let folder = crate::folder::ModelFolder::open(std::path::Path::new(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../testdata/models/tiny-bert"
+        )));
+        let config = folder.expect("a folder").config;
+        let (d, f, l) = (config.hidden_size, config.intermediate_size, config.layers);
+        let expected = l * (10 * 2 * (4 * d * d + 2 * d * f) + 4 * 100 * d);
+        assert_eq!(config.operations(10), expected as f64);
+    }
+}

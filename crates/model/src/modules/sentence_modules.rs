@@ -1,0 +1,150 @@
+//! The modules after the encoder, ready to run: token vectors to embeddings.
+
+use std::ops::Range;
+
+use polyhead_compute::{Activation, Isa, Team, Threads, layer_norm};
+
+use crate::encoder::Norm;
+use crate::encoder::PackedLinear;
+use crate::error::Error;
+use crate::modules::pooling::pool;
+use crate::modules::spec::{Module, PoolingSpec, Residual, output_width};
+
+/// What stands behind the encoder. The first step is the pooling.
+pub(crate) struct SentenceModules {
+    pooling: PoolingSpec,
+    steps: Vec<Step>,
+    /// Numbers per token vector.
+    hidden_size: usize,
+    /// Numbers per sentence vector.
+    dimension: usize,
+}
+
+enum Step {
+    Dense { linear: PackedLinear, activation: Activation, residual: Option<Shortcut> },
+    LayerNorm { norm: Norm, eps: f32 },
+    Normalize,
+}
+
+enum Shortcut {
+    Identity,
+    Projection(PackedLinear),
+}
+
+impl SentenceModules {
+    /// # Errors
+    /// If the widths do not fit each other.
+    pub(crate) fn new(
+        modules: Vec<Module>,
+        hidden_size: usize,
+        isa: Isa,
+        threads: &Threads,
+    ) -> Result<Self, Error> {
+        let dimension = output_width(hidden_size, &modules)?;
+        let mut modules = modules.into_iter();
+        let Some(Module::Pooling(pooling)) = modules.next() else {
+            unreachable!("the pooling is the first module: see ModelFolder::modules")
+        };
+        let steps = threads.team(|team| modules.map(|m| Step::new(m, isa, team)).collect());
+        Ok(Self { pooling, steps, hidden_size, dimension })
+    }
+
+    /// Numbers per sentence vector.
+    pub(crate) fn dimension(&self) -> usize {
+        self.dimension
+    }
+
+    pub(crate) fn pooling(&self) -> &PoolingSpec {
+        &self.pooling
+    }
+
+    /// Sentence vectors, `[B, dimension]`, of the token vectors of `B` sequences.
+    ///
+    /// - `tokens`: `[N, D]`
+    /// - `sequences`: which of the tokens, and how many at the beginning are the prompt's
+    /// - `normalize`: whether Normalize modules run
+    pub(crate) fn forward(
+        &self,
+        team: &Team,
+        isa: Isa,
+        tokens: &[f32],
+        sequences: &[(Range<usize>, usize)],
+        normalize: bool,
+    ) -> Vec<f32> {
+        let width = self.hidden_size;
+        let pooled_width = self.pooling.modes.len() * width;
+        let mut vectors = vec![0.0; sequences.len() * pooled_width];
+        let outs = vectors.chunks_exact_mut(pooled_width);
+        for ((sequence, prompt_tokens), out) in sequences.iter().zip(outs) {
+            let tokens = &tokens[sequence.start * width..sequence.end * width];
+            pool(&self.pooling, tokens, width, *prompt_tokens, out);
+        }
+        for step in &self.steps {
+            vectors = match step {
+                Step::Normalize if !normalize => vectors,
+                step => step.forward(team, isa, vectors, sequences.len()),
+            };
+        }
+        vectors
+    }
+}
+
+impl Step {
+    fn new(module: Module, isa: Isa, team: &Team) -> Self {
+        match module {
+            Module::Pooling(_) => {
+                unreachable!("one pooling, in the first place: checked on reading")
+            }
+            Module::Dense { linear, activation, residual } => Self::Dense {
+                linear: PackedLinear::stacked(&[linear], isa, team),
+                activation,
+                residual: residual.map(|residual| match residual {
+                    Residual::Identity => Shortcut::Identity,
+                    Residual::Projection(linear) => {
+                        Shortcut::Projection(PackedLinear::stacked(&[linear], isa, team))
+                    }
+                }),
+            },
+            Module::LayerNorm { norm, eps } => Self::LayerNorm { norm, eps },
+            Module::Normalize => Self::Normalize,
+        }
+    }
+
+    /// - `x`: `[rows, in]`, returns `[rows, out]`
+    fn forward(&self, team: &Team, isa: Isa, mut x: Vec<f32>, rows: usize) -> Vec<f32> {
+        match self {
+            Self::Dense { linear, activation, residual } => {
+                let mut out = vec![0.0; rows * linear.outputs()];
+                let shortcut = residual.as_ref().map(|residual| match residual {
+                    Shortcut::Identity => x.clone(),
+                    Shortcut::Projection(projection) => {
+                        let mut projected = vec![0.0; rows * projection.outputs()];
+                        projection.forward(team, &x, Activation::Identity, None, &mut projected);
+                        projected
+                    }
+                });
+                linear.forward(team, &x, *activation, shortcut.as_deref(), &mut out);
+                out
+            }
+            Self::LayerNorm { norm, eps } => {
+                layer_norm(team, isa, &mut x, &norm.weight, &norm.bias, *eps);
+                x
+            }
+            Self::Normalize => {
+                let width = x.len() / rows.max(1);
+                x.chunks_exact_mut(width.max(1)).for_each(normalize);
+                x
+            }
+        }
+    }
+}
+
+/// Divides by the Euclidean length, as `torch.nn.functional.normalize`: a
+/// vector of zeros stays one.
+pub(crate) fn normalize(vector: &mut [f32]) {
+    let square: f64 = vector.iter().map(|x| f64::from(*x).powi(2)).sum();
+    let length = (square.sqrt() as f32).max(1e-12);
+    for x in vector {
+        *x /= length;
+    }
+}

@@ -1,0 +1,310 @@
+//! One pass of the encoder over texts, each with its own question: every head runs
+//! on those texts that ask for it.
+
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+use polyhead_compute::Team;
+use polyhead_text::TokenBatch;
+
+use crate::heads::Head;
+use crate::heads::{HeadInput, HeadLayer, HeadSpec, TaskKind};
+use crate::modules::pool;
+use crate::predict::multi_task::MultiTaskModel;
+use crate::predict::request::Question;
+use crate::predict::text_answer::NotFinite;
+use crate::predict::text_words::TextWords;
+use crate::sentence::{Group, Inner, PassInput};
+
+/// A text of a batch.
+pub(crate) struct PassText<'a> {
+    pub(crate) question: &'a Question,
+    /// If a task of the question tags them.
+    pub(crate) words: Option<&'a TextWords>,
+}
+
+/// What a pass gives for one text; what was not asked for is empty.
+#[derive(Default)]
+pub(crate) struct TextNumbers {
+    /// As the caller gets it.
+    pub(crate) vector: Vec<f32>,
+    /// `[T, D]`
+    pub(crate) token_vectors: Vec<f32>,
+    /// Of each task of the question.
+    pub(crate) logits: Vec<Vec<f32>>,
+}
+
+/// What a pass gives.
+#[derive(Default)]
+pub(crate) struct PassNumbers {
+    /// In order.
+    pub(crate) texts: Vec<TextNumbers>,
+    /// As [`BatchAnswers::head_times`](crate::BatchAnswers::head_times).
+    pub(crate) head_times: Vec<(usize, Duration)>,
+}
+
+impl PassNumbers {
+    /// Goes on with another part of the batch, in which the same heads ran.
+    fn append(&mut self, mut other: Self) {
+        self.texts.append(&mut other.texts);
+        match self.head_times.is_empty() {
+            true => self.head_times = other.head_times,
+            false => {
+                for ((_, all), (_, time)) in self.head_times.iter_mut().zip(other.head_times) {
+                    *all += time;
+                }
+            }
+        }
+    }
+}
+
+impl TextNumbers {
+    /// - `specs`: of all heads
+    pub(crate) fn check(&self, question: &Question, specs: &[&HeadSpec]) -> Result<(), NotFinite> {
+        let wrong = |values: &[f32]| values.iter().copied().find(|x| !x.is_finite());
+        for (task, logits) in question.tasks.iter().zip(&self.logits) {
+            if let Some(value) = wrong(logits) {
+                return Err(NotFinite { task: Some(specs[*task].name.clone()), value });
+            }
+        }
+        match wrong(&self.vector).or_else(|| wrong(&self.token_vectors)) {
+            Some(value) => Err(NotFinite { task: None, value }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What a head reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reads {
+    /// The last hidden state.
+    Last,
+    /// One of those that are kept besides.
+    Inner(usize),
+    /// The sentence vector.
+    Vector,
+}
+
+impl MultiTaskModel {
+    /// - `batch`: the tokens of `texts`
+    /// - `between`: as for [`Workspaces::run`](crate::sentence::Workspaces::run)
+    pub(crate) fn pass(
+        &self,
+        batch: &TokenBatch,
+        texts: &[PassText],
+        between: &mut dyn FnMut(&Team),
+    ) -> PassNumbers {
+        let (heads, inner) = self.heads_of(texts);
+        let groups = self.encoder().pass(
+            PassInput { batch, inner: &inner },
+            between,
+            |groups| groups.iter().map(|_| PassNumbers::default()).collect(),
+            |team, group, out| {
+                *out = self.answer_group(team, &heads, group, &texts[group.sequences.clone()]);
+            },
+        );
+        groups.into_iter().fold(PassNumbers::default(), |mut all, group| {
+            all.append(group);
+            all
+        })
+    }
+
+    /// [`pass`](Self::pass) with the threads of a team.
+    pub(crate) fn pass_within(
+        &self,
+        team: &Team,
+        batch: &TokenBatch,
+        texts: &[PassText],
+    ) -> PassNumbers {
+        let (heads, inner) = self.heads_of(texts);
+        let answer = |group: &Group| self.answer_group(team, &heads, group, texts);
+        self.encoder().pass_within(team, PassInput { batch, inner: &inner }, answer)
+    }
+
+    /// The heads that a text asks for, ascending, and what they read of the encoder
+    /// besides its last hidden state.
+    fn heads_of(&self, texts: &[PassText]) -> (Vec<(usize, Reads)>, Vec<Inner>) {
+        let layers = self.encoder().config().layers;
+        let mut asked = vec![false; self.heads().len()];
+        for text in texts {
+            text.question.tasks.iter().for_each(|task| asked[*task] = true);
+        }
+        let mut inner = Vec::new();
+        let mut place = |wanted: Inner| {
+            inner.iter().position(|other| *other == wanted).unwrap_or_else(|| {
+                inner.push(wanted);
+                inner.len() - 1
+            })
+        };
+        let heads = self
+            .heads()
+            .iter()
+            .enumerate()
+            .filter(|(task, _)| asked[*task])
+            .map(|(task, head)| {
+                let reads = match (head.spec.layer, &head.mix) {
+                    (HeadLayer::Mix, Some(shares)) => {
+                        Reads::Inner(place(Inner::Mix(shares.clone())))
+                    }
+                    (HeadLayer::At(layer), _) if layer < layers => {
+                        Reads::Inner(place(Inner::State(layer)))
+                    }
+                    _ if head.spec.kind == TaskKind::Tokens => Reads::Last,
+                    _ if head.spec.input == HeadInput::Embedding => Reads::Vector,
+                    _ => Reads::Last,
+                };
+                (task, reads)
+            })
+            .collect();
+        (heads, inner)
+    }
+
+    /// - `texts`: those of the group
+    fn answer_group(
+        &self,
+        team: &Team,
+        heads: &[(usize, Reads)],
+        group: &Group,
+        texts: &[PassText],
+    ) -> PassNumbers {
+        let mut found: Vec<TextNumbers> = texts.iter().map(|_| TextNumbers::default()).collect();
+        // Heads were trained on vectors with all modules, whatever the caller gets.
+        let whole = self.vectors_of(team, group, texts, true);
+        let bare = self.vectors_of(team, group, texts, false);
+        for (i, (text, found)) in texts.iter().zip(&mut found).enumerate() {
+            let run = &text.question.run;
+            if text.question.vector {
+                let vectors = if run.normalize_modules { &whole } else { &bare };
+                found.vector.resize(run.dim, 0.0);
+                self.encoder().cut(run, vectors.of(i), &mut found.vector);
+            }
+            if text.question.token_vectors {
+                found.token_vectors = self.states(group, group.hidden, i).to_vec();
+            }
+        }
+        let mut head_times = Vec::with_capacity(heads.len());
+        for (task, reads) in heads {
+            let begun = Instant::now();
+            let head = &self.heads()[*task];
+            let asked = || (0..texts.len()).filter(|i| texts[*i].question.tasks.contains(task));
+            let states = match reads {
+                Reads::Last | Reads::Vector => group.hidden,
+                Reads::Inner(place) => &group.inner[*place],
+            };
+            let mut x = Vec::new();
+            // Rows of each text that asks.
+            let mut rows = Vec::new();
+            for i in asked() {
+                let before = x.len();
+                match (head.spec.kind, reads) {
+                    (TaskKind::Tokens, _) => {
+                        self.first_tokens(self.states(group, states, i), texts[i].words, &mut x);
+                    }
+                    (_, Reads::Vector) => x.extend_from_slice(whole.of(i)),
+                    _ => {
+                        let prompt_tokens = texts[i].question.prompt_tokens;
+                        let states = self.states(group, states, i);
+                        self.pooled(&head.spec, states, prompt_tokens, &mut x);
+                    }
+                }
+                rows.push((x.len() - before) / head.inputs());
+            }
+            let logits = logits(team, head, &x);
+            let mut rest = &logits[..];
+            for (i, rows) in asked().zip(rows) {
+                let (mine, others) = rest.split_at(rows * head.spec.outputs());
+                found[i].logits.push(mine.to_vec());
+                rest = others;
+            }
+            head_times.push((*task, begun.elapsed()));
+        }
+        PassNumbers { texts: found, head_times }
+    }
+
+    /// `[T, D]` of the group's text `i`, of hidden states `[n, D]`.
+    fn states<'s>(&self, group: &Group, states: &'s [f32], i: usize) -> &'s [f32] {
+        let width = self.encoder().config().hidden_size;
+        &states[group.offsets[i] * width..group.offsets[i + 1] * width]
+    }
+
+    /// Sentence vectors of those texts that need them in this form.
+    ///
+    /// - `normalize`: whether Normalize modules run
+    fn vectors_of(
+        &self,
+        team: &Team,
+        group: &Group,
+        texts: &[PassText],
+        normalize: bool,
+    ) -> SomeVectors {
+        let needed = |question: &Question| {
+            question.vector && question.run.normalize_modules == normalize
+                || question.reads_vector && normalize
+        };
+        let mut sequences: Vec<(Range<usize>, usize)> = Vec::new();
+        let rows = texts
+            .iter()
+            .zip(group.offsets.windows(2))
+            .map(|(text, ends)| {
+                needed(text.question).then(|| {
+                    sequences.push((ends[0]..ends[1], text.question.run.prompt_tokens));
+                    sequences.len() - 1
+                })
+            })
+            .collect();
+        let values = match sequences.is_empty() {
+            true => Vec::new(),
+            false => self.encoder().vectors(team, group.hidden, &sequences, normalize),
+        };
+        SomeVectors { width: values.len() / sequences.len().max(1), values, rows }
+    }
+
+    /// Appends `[modes · D]` of a text's hidden states.
+    fn pooled(&self, spec: &HeadSpec, states: &[f32], prompt_tokens: usize, x: &mut Vec<f32>) {
+        let width = self.encoder().config().hidden_size;
+        let before = x.len();
+        x.resize(before + spec.pooling.modes.len() * width, 0.0);
+        pool(&spec.pooling, states, width, prompt_tokens, &mut x[before..]);
+    }
+
+    /// Appends `[words, D]`: the first token of every word that has one.
+    fn first_tokens(&self, states: &[f32], words: Option<&TextWords>, x: &mut Vec<f32>) {
+        let width = self.encoder().config().hidden_size;
+        for token in words.iter().flat_map(|words| words.tokens.iter().flatten()) {
+            let at = *token as usize;
+            x.extend_from_slice(&states[at * width..(at + 1) * width]);
+        }
+    }
+}
+
+/// Sentence vectors of some texts of a group.
+struct SomeVectors {
+    /// `[texts that have one, width]`
+    values: Vec<f32>,
+    width: usize,
+    /// The row of each text of the group.
+    rows: Vec<Option<usize>>,
+}
+
+impl SomeVectors {
+    fn of(&self, text: usize) -> &[f32] {
+        let row = self.rows[text].expect("the text's question needs this form");
+        &self.values[row * self.width..(row + 1) * self.width]
+    }
+}
+
+/// `[rows, outputs]`. Where the input of a row is not finite, so are the logits,
+/// also if an activation between would hide it.
+fn logits(team: &Team, head: &Head, x: &[f32]) -> Vec<f32> {
+    if x.is_empty() {
+        return Vec::new();
+    }
+    let mut logits = head.forward(team, x);
+    let outputs = head.spec.outputs();
+    for (x, logits) in x.chunks_exact(head.inputs()).zip(logits.chunks_exact_mut(outputs)) {
+        if x.iter().any(|x| !x.is_finite()) {
+            logits.fill(f32::NAN);
+        }
+    }
+    logits
+}

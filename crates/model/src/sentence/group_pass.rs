@@ -1,0 +1,194 @@
+//! One pass of the encoder over a batch, group by group.
+//!
+//! Whoever wants something of a batch (vectors, token vectors, logits) takes it
+//! from the hidden states of each group while they are warm, and only the
+//! hidden states that somebody reads are kept.
+
+use std::ops::Range;
+use std::sync::Mutex;
+
+use polyhead_compute::{Team, Threads};
+use polyhead_text::TokenBatch;
+
+use crate::encoder::Workspace;
+use crate::encoder::{Encoder, Sequences};
+use crate::sentence::plan::{Plan, plan};
+
+/// Something that is read of the encoder besides its last hidden state.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Inner {
+    /// A hidden state, counted as in [`Encoder::forward_observed`].
+    State(usize),
+    /// `Σ shareᵢ · stateᵢ`; `[L + 1]`
+    Mix(Vec<f32>),
+}
+
+/// Neighbouring sequences of a batch after the encoder.
+pub(crate) struct Group<'a> {
+    /// Which of the batch.
+    pub(crate) sequences: Range<usize>,
+    /// `[b + 1]`, from 0 to `n`.
+    pub(crate) offsets: &'a [usize],
+    /// `[n, D]`: the last hidden state.
+    pub(crate) hidden: &'a [f32],
+    /// `[n, D]` for each [`Inner`] that was asked for.
+    pub(crate) inner: &'a [Vec<f32>],
+}
+
+/// What the encoder runs over.
+#[derive(Clone, Copy)]
+pub(crate) struct PassInput<'a> {
+    pub(crate) batch: &'a TokenBatch,
+    /// What is wanted besides the last hidden state; nothing costs nothing.
+    pub(crate) inner: &'a [Inner],
+}
+
+/// Called between two layers; the threads of the team are free then.
+pub(crate) type Between<'a> = Option<&'a mut dyn FnMut(&Team)>;
+
+/// The memory of passes, kept from one to the next.
+#[derive(Default)]
+pub(crate) struct Workspaces(Mutex<Vec<GroupWorkspace>>);
+
+#[derive(Default)]
+struct GroupWorkspace {
+    encoder: Workspace,
+    inner: Vec<Vec<f32>>,
+}
+
+impl Workspaces {
+    /// Runs the encoder over all sequences. `finish(team, group, out)` gets each
+    /// group with its part of `outs`, on the thread that ran it.
+    ///
+    /// - `between(team)`: called between the layers of a pass that has all threads on one
+    ///   group, when they are free for something else
+    /// - `outs(groups)`: one for each range of sequences, in order
+    /// - returns what `finish` made of them
+    ///
+    /// The hidden states of a sequence do not depend on the groups.
+    pub(crate) fn run<O: Send>(
+        &self,
+        encoder: &Encoder,
+        threads: &Threads,
+        input: PassInput,
+        between: &mut dyn FnMut(&Team),
+        outs: impl FnOnce(&[Range<usize>]) -> Vec<O>,
+        finish: impl Fn(&Team, &Group, &mut O) + Sync,
+    ) -> Vec<O> {
+        let one = |team: &Team, sequences: &Range<usize>, between: Between, out: &mut O| {
+            self.group(encoder, team, input, sequences, between, |group| {
+                finish(team, group, out);
+            });
+        };
+        let batch = input.batch;
+        match plan(&batch.offsets, threads.count()) {
+            Plan::Together => {
+                let all = 0..batch.len();
+                let mut outs = outs(std::slice::from_ref(&all));
+                threads.team(|team| one(team, &all, Some(between), &mut outs[0]));
+                outs
+            }
+            Plan::Groups(groups) => {
+                let outs: Vec<Mutex<O>> = outs(&groups).into_iter().map(Mutex::new).collect();
+                threads.for_each(groups.len(), |team, i| {
+                    let mut out = outs[i].lock().unwrap_or_else(|e| e.into_inner());
+                    one(team, &groups[i], None, &mut out);
+                });
+                outs.into_iter()
+                    .map(|out| out.into_inner().unwrap_or_else(|e| e.into_inner()))
+                    .collect()
+            }
+        }
+    }
+
+    /// Runs the encoder over some sequences of a batch with the threads of `team`.
+    pub(crate) fn group<R>(
+        &self,
+        encoder: &Encoder,
+        team: &Team,
+        PassInput { batch, inner }: PassInput,
+        sequences: &Range<usize>,
+        between: Between,
+        finish: impl FnOnce(&Group) -> R,
+    ) -> R {
+        let mut workspace = self.take();
+        let tokens = batch.offsets[sequences.start]..batch.offsets[sequences.end];
+        let ends = &batch.offsets[sequences.start..=sequences.end];
+        let offsets: Vec<usize> = ends.iter().map(|offset| offset - tokens.start).collect();
+        let input = Sequences {
+            ids: &batch.ids[tokens.clone()],
+            type_ids: &batch.type_ids[tokens],
+            offsets: &offsets,
+        };
+        let (hidden, inner) = workspace.forward(encoder, team, input, inner, between);
+        let group = Group { sequences: sequences.clone(), offsets: &offsets, hidden, inner };
+        let result = finish(&group);
+        self.give_back(workspace);
+        result
+    }
+
+    fn take(&self) -> GroupWorkspace {
+        self.0.lock().unwrap_or_else(|e| e.into_inner()).pop().unwrap_or_default()
+    }
+
+    fn give_back(&self, workspace: GroupWorkspace) {
+        self.0.lock().unwrap_or_else(|e| e.into_inner()).push(workspace);
+    }
+}
+
+impl GroupWorkspace {
+    /// The last hidden state, and what is wanted besides.
+    fn forward(
+        &mut self,
+        encoder: &Encoder,
+        team: &Team,
+        input: Sequences,
+        wanted: &[Inner],
+        mut between: Between,
+    ) -> (&[f32], &[Vec<f32>]) {
+        let Self { encoder: workspace, inner } = self;
+        let layers = encoder.config().layers;
+        inner.resize_with(wanted.len(), Vec::new);
+        let hidden = encoder.forward_observed(team, input, workspace, &mut |state, values| {
+            for (wanted, kept) in wanted.iter().zip(inner.iter_mut()) {
+                match wanted {
+                    Inner::State(other) if *other == state => {
+                        kept.clear();
+                        kept.extend_from_slice(values);
+                    }
+                    Inner::State(_) => {}
+                    Inner::Mix(shares) => {
+                        if state == 0 {
+                            kept.clear();
+                            kept.resize(values.len(), 0.0);
+                        }
+                        for (kept, x) in kept.iter_mut().zip(values) {
+                            *kept += shares[state] * x;
+                        }
+                    }
+                }
+            }
+            if let Some(between) = between.as_mut().filter(|_| state < layers) {
+                between(team);
+            }
+        });
+        (hidden, inner)
+    }
+}
+
+/// Parts of `values` for the groups of a batch.
+///
+/// - `start(i)`: where in `values` sequence `i` begins; `start(B)` is the end
+pub(crate) fn parts<'v>(
+    mut values: &'v mut [f32],
+    groups: &[Range<usize>],
+    start: impl Fn(usize) -> usize,
+) -> Vec<&'v mut [f32]> {
+    let part = |group: &Range<usize>| {
+        let size = start(group.end) - start(group.start);
+        let (part, rest) = std::mem::take(&mut values).split_at_mut(size);
+        values = rest;
+        part
+    };
+    groups.iter().map(part).collect()
+}

@@ -1,0 +1,592 @@
+//! Sentences in, vectors out: tokenizer, encoder, pooling and what follows.
+
+mod matrix;
+mod options;
+mod plan;
+mod group_pass;
+mod pipeline;
+mod search;
+
+pub(crate) use group_pass::{Group, Inner, PassInput, Workspaces};
+pub use matrix::Matrix;
+pub use options::{EncodeOptions, LoadOptions, OnTruncate, Precision, Prompt, Vectors};
+pub(crate) use pipeline::{CHUNK_TEXTS, pipelined};
+pub use search::{Hit, cosine_similarity, semantic_search};
+
+use std::ops::Range;
+
+use polyhead_compute::{Bytes, Int8Isa, Isa, Team, Threads};
+use polyhead_text::{Input, TextTokens, TokenBatch, Tokenizer};
+
+use crate::encoder::Encoder;
+use crate::encoder::EncoderConfig;
+use crate::error::{Error, ErrorKind};
+use crate::folder::decide_max_length;
+use crate::folder::{ModelFolder, REFERENCE_FILE};
+use crate::hub::resolve;
+use crate::modules::{Module, PoolingSpec};
+use crate::modules::{SentenceModules, normalize};
+use group_pass::parts;
+
+/// Sentences to vectors, as `sentence-transformers` gives them.
+///
+/// The vector of a text has the same bits whatever else is encoded with it, in
+/// any order, on any number of threads.
+pub struct SentenceEncoder {
+    tokenizer: Tokenizer,
+    encoder: Encoder,
+    modules: SentenceModules,
+    threads: Threads,
+    workspaces: Workspaces,
+    max_length: usize,
+    lower_case: bool,
+    truncate_dim: Option<usize>,
+    prompts: Vec<(String, String)>,
+    default_prompt_name: Option<String>,
+    notices: Vec<String>,
+    reference_vectors: Option<Bytes>,
+}
+
+/// Vectors of some texts, and what tokenization did to each.
+#[derive(Clone, Debug, Default)]
+pub struct Encoded {
+    /// `[texts, dimension]`
+    pub embeddings: Matrix,
+    /// Token counts before and after cutting, one per text.
+    pub texts: Vec<TextTokens>,
+}
+
+/// Last hidden state of every token.
+#[derive(Clone, Debug, Default)]
+pub struct TokenVectors {
+    /// `[N, D]`, texts end to end.
+    pub vectors: Matrix,
+    /// `[texts + 1]`: where each text begins in `vectors`.
+    pub offsets: Vec<usize>,
+    /// Token counts before and after cutting, one per text.
+    pub texts: Vec<TextTokens>,
+}
+
+impl SentenceEncoder {
+    /// Loads a folder, or a model of the hub by name (feature `hub`).
+    ///
+    /// # Errors
+    /// If there is no such model, its files are damaged, or it needs something
+    /// that Polyhead does not have. The message names the file and the reason.
+    pub fn load(model: &str) -> Result<Self, Error> {
+        Self::load_with(model, &LoadOptions::default())
+    }
+
+    /// [`load`](Self::load) with options.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load); also if an option does not fit the model.
+    pub fn load_with(model: &str, options: &LoadOptions) -> Result<Self, Error> {
+        Self::from_folder(ModelFolder::open(&resolve(model, options.offline)?)?, options)
+    }
+
+    /// The model that is compiled into the program: all-MiniLM-L6-v2.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load), though none is expected.
+    #[cfg(feature = "builtin")]
+    pub fn builtin() -> Result<Self, Error> {
+        Self::builtin_with(&LoadOptions::default())
+    }
+
+    /// [`builtin`](Self::builtin) with options.
+    ///
+    /// # Errors
+    /// If an option does not fit the model.
+    #[cfg(feature = "builtin")]
+    pub fn builtin_with(options: &LoadOptions) -> Result<Self, Error> {
+        Self::from_folder(ModelFolder::builtin()?, options)
+    }
+
+    /// Makes a folder that has been read ready to run.
+    ///
+    /// # Errors
+    /// If the tokenizer cannot be loaded, does not fit the encoder, or an option
+    /// does not fit the model.
+    pub fn from_folder(folder: ModelFolder, options: &LoadOptions) -> Result<Self, Error> {
+        let threads = Threads::new(options.threads.unwrap_or_else(Threads::available))
+            .map_err(|e| Error::with_source(ErrorKind::Io, "no worker threads", e))?;
+        let isa = Isa::detect();
+        let mut modules = folder.modules.clone();
+        if let (Some(modes), Some(Module::Pooling(spec))) = (&options.pooling, modules.first_mut())
+        {
+            spec.modes.clone_from(modes);
+        }
+        let modules = SentenceModules::new(modules, folder.config.hidden_size, isa, &threads)?;
+        // Reading a vocabulary takes as long as packing the weights.
+        let (tokenizer, encoder) = std::thread::scope(|scope| {
+            let tokenizer = scope.spawn(|| load_tokenizer(&folder));
+            let (config, weights) = (folder.config.clone(), folder.weights.clone());
+            let products = options.int8_products.as_deref();
+            let encoder =
+                Encoder::with_products(config, weights, isa, options.precision, products, &threads);
+            (tokenizer.join().expect("the tokenizer's loader catches panics"), encoder)
+        });
+        let tokenizer = tokenizer?;
+        check_vocabulary(&tokenizer, &folder.config)?;
+        let max_length = decide_max_length(
+            folder.max_length,
+            tokenizer.model_max_length(),
+            folder.config.max_positions,
+            options.max_length,
+        )?;
+        Ok(Self {
+            reference_vectors: folder.file(REFERENCE_FILE)?,
+            tokenizer,
+            encoder,
+            modules,
+            threads,
+            workspaces: Workspaces::default(),
+            max_length,
+            lower_case: folder.lower_case,
+            truncate_dim: folder.truncate_dim,
+            prompts: folder.prompts,
+            default_prompt_name: folder.default_prompt_name,
+            notices: folder.notices,
+        })
+    }
+
+    /// Vectors of `texts`, one row each.
+    ///
+    /// # Errors
+    /// If a vector would hold a number that is not finite.
+    pub fn encode(&self, texts: &[impl AsRef<str> + Sync]) -> Result<Matrix, Error> {
+        Ok(self.encode_with(texts, &EncodeOptions::default())?.embeddings)
+    }
+
+    /// Vectors of `texts`, with options.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode); also if an option does not fit the model, or
+    /// a text is too long and must not be cut. [`Error::text`] tells which text.
+    pub fn encode_with(
+        &self,
+        texts: &[impl AsRef<str> + Sync],
+        options: &EncodeOptions,
+    ) -> Result<Encoded, Error> {
+        if texts.len() <= CHUNK_TEXTS {
+            let run = self.run(options)?;
+            return self.encode_batch(&self.threads, &self.tokenize_for(&run, texts)?, &run);
+        }
+        let mut all = Encoded::default();
+        let mut values = Vec::new();
+        let chunks = texts.chunks(CHUNK_TEXTS).map(Ok::<_, Error>);
+        self.encode_chunks(chunks, options, |_, part| {
+            all.texts.extend(part.texts);
+            values.extend(part.embeddings.into_vec());
+            Ok(())
+        })?;
+        all.embeddings = Matrix::new(texts.len(), values.len() / texts.len(), values);
+        Ok(all)
+    }
+
+    /// Encodes an endless supply of texts: while one chunk is encoded, the next
+    /// one is read and tokenized. Memory is that of a few chunks.
+    ///
+    /// `chunks` is asked for texts in a thread of its own; `sink` gets each
+    /// chunk with its vectors, in order, on the calling thread.
+    ///
+    /// # Errors
+    /// The first error of `chunks`, of encoding or of `sink`, which ends it.
+    /// [`Error::text`] counts from the first text of the first chunk.
+    pub fn encode_chunks<T, C, E>(
+        &self,
+        chunks: impl Iterator<Item = Result<C, E>> + Send,
+        options: &EncodeOptions,
+        mut sink: impl FnMut(C, Encoded) -> Result<(), E>,
+    ) -> Result<(), E>
+    where
+        T: AsRef<str> + Sync,
+        C: AsRef<[T]> + Send,
+        E: From<Error> + Send,
+    {
+        let run = self.run(options)?;
+        let (mut read, mut before) = (0, 0);
+        pipelined(
+            chunks,
+            |chunk| {
+                let batch = self.tokenize_for(&run, chunk.as_ref());
+                let batch = batch.map_err(|e| e.after_texts(read))?;
+                read += batch.len();
+                Ok(batch)
+            },
+            |chunk, batch| {
+                let encoded = self.encode_batch(&self.threads, &batch, &run);
+                let encoded = encoded.map_err(|e| e.after_texts(before))?;
+                before += batch.len();
+                sink(chunk, encoded)
+            },
+        )
+    }
+
+    /// Every token's last hidden state, before pooling. Of the options, those
+    /// about vectors (`normalize`, `dim`) have no effect.
+    ///
+    /// # Errors
+    /// As [`encode_with`](Self::encode_with).
+    pub fn encode_tokens(
+        &self,
+        texts: &[impl AsRef<str> + Sync],
+        options: &EncodeOptions,
+    ) -> Result<TokenVectors, Error> {
+        let run = self.run(options)?;
+        let batch = self.tokenize_for(&run, texts)?;
+        let width = self.encoder.config().hidden_size;
+        let mut values = vec![0.0; batch.tokens() * width];
+        self.workspaces.run(
+            &self.encoder,
+            &self.threads,
+            PassInput { batch: &batch, inner: &[] },
+            &mut |_| (),
+            |groups| parts(&mut values, groups, |sequence| batch.offsets[sequence] * width),
+            |_, group, out| out.copy_from_slice(group.hidden),
+        );
+        check_finite(&values, |at| {
+            batch.offsets.partition_point(|offset| offset * width <= at) - 1
+        })?;
+        let vectors = Matrix::new(batch.tokens(), width, values);
+        Ok(TokenVectors { vectors, offsets: batch.offsets, texts: batch.texts })
+    }
+
+    /// Tokens of `texts` as they are encoded: with the prompt, cut to
+    /// [`max_length`](Self::max_length).
+    ///
+    /// # Errors
+    /// As [`encode_with`](Self::encode_with).
+    pub fn tokenize(
+        &self,
+        texts: &[impl AsRef<str> + Sync],
+        options: &EncodeOptions,
+    ) -> Result<TokenBatch, Error> {
+        self.tokenize_for(&self.run(options)?, texts)
+    }
+
+    /// Tokens at the beginning of each text that are the prompt's and that
+    /// pooling leaves out.
+    ///
+    /// # Errors
+    /// As [`encode_with`](Self::encode_with).
+    pub fn prompt_tokens(&self, options: &EncodeOptions) -> Result<usize, Error> {
+        Ok(self.run(options)?.prompt_tokens)
+    }
+
+    /// Numbers per vector, without [`EncodeOptions::dim`].
+    pub fn dimension(&self) -> usize {
+        self.truncate_dim.unwrap_or(self.modules.dimension())
+    }
+
+    /// Tokens after which a text is cut, special tokens included.
+    pub fn max_length(&self) -> usize {
+        self.max_length
+    }
+
+    /// Threads used for encoding, the calling one included.
+    pub fn threads(&self) -> usize {
+        self.threads.count()
+    }
+
+    /// The instruction set of the kernels.
+    pub fn isa(&self) -> Isa {
+        self.encoder.isa()
+    }
+
+    /// In what its products are computed.
+    pub fn precision(&self) -> Precision {
+        match self.int8_isa() {
+            None => Precision::F32,
+            Some(_) => Precision::Int8,
+        }
+    }
+
+    /// The integer products that the encoder uses, where it runs in 8 bits.
+    pub fn int8_isa(&self) -> Option<Int8Isa> {
+        self.encoder.int8_isa()
+    }
+
+    /// Sizes and functions of the encoder.
+    pub fn config(&self) -> &EncoderConfig {
+        self.encoder.config()
+    }
+
+    /// How token vectors become one vector.
+    pub fn pooling(&self) -> &PoolingSpec {
+        self.modules.pooling()
+    }
+
+    /// The tokenizer.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// Remarks from loading that a user should see, one line each.
+    pub fn notices(&self) -> &[String] {
+        &self.notices
+    }
+
+    /// Settles `options` for this model.
+    pub(crate) fn run(&self, options: &EncodeOptions) -> Result<Run, Error> {
+        let prompt = self.prompt(&options.prompt)?;
+        let prompt_tokens = match self.modules.pooling().include_prompt || prompt.is_empty() {
+            true => 0,
+            false => self.tokenizer.count_prompt_tokens(&prompt)?,
+        };
+        let whole = self.modules.dimension();
+        let dim = options.dim.or(self.truncate_dim).unwrap_or(whole);
+        if !(1..=whole).contains(&dim) {
+            let message = format!("dimension: expected 1 to {whole}, found {dim}");
+            return Err(Error::new(ErrorKind::Option, message));
+        }
+        Ok(Run {
+            prompt,
+            prompt_tokens,
+            dim,
+            normalize_modules: options.normalize != Some(false),
+            normalize_last: options.normalize == Some(true),
+            on_truncate: options.on_truncate,
+        })
+    }
+
+    fn prompt(&self, prompt: &Prompt) -> Result<String, Error> {
+        let name = match prompt {
+            Prompt::None => return Ok(String::new()),
+            Prompt::Text(text) => return Ok(text.clone()),
+            Prompt::Named(name) => name,
+            Prompt::Default => match &self.default_prompt_name {
+                Some(name) => name,
+                None => return Ok(String::new()),
+            },
+        };
+        let found = self.prompts.iter().find(|(known, _)| known == name);
+        found.map(|(_, text)| text.clone()).ok_or_else(|| {
+            let known: Vec<&str> = self.prompts.iter().map(|(name, _)| name.as_str()).collect();
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            let message =
+                format!("prompt `{name}`: the model has no such prompt (it has: {known})");
+            Error::new(ErrorKind::Option, message)
+        })
+    }
+
+    pub(crate) fn tokenize_for(
+        &self,
+        run: &Run,
+        texts: &[impl AsRef<str> + Sync],
+    ) -> Result<TokenBatch, Error> {
+        let changed: Vec<String>;
+        let inputs: Vec<Input> = if run.prompt.is_empty() && !self.lower_case {
+            texts.iter().map(|text| Input::Single(text.as_ref())).collect()
+        } else {
+            let change = |text: &str| match self.lower_case {
+                true => format!("{}{text}", run.prompt).to_lowercase(),
+                false => format!("{}{text}", run.prompt),
+            };
+            changed = texts.iter().map(|text| change(text.as_ref())).collect();
+            changed.iter().map(|text| Input::Single(text)).collect()
+        };
+        // A single text is tokenized where it is: handing it over takes longer.
+        let batch = match inputs.len() {
+            0 | 1 => self.tokenizer.encode(&inputs, self.max_length),
+            _ => self.threads.install(|| self.tokenizer.encode(&inputs, self.max_length)),
+        }?;
+        self.check_tokens(run, &batch)?;
+        Ok(batch)
+    }
+
+    /// One sequence of tokens that are known already, without the special tokens.
+    pub(crate) fn batch_of_ids(&self, run: &Run, ids: &[u32]) -> Result<TokenBatch, Error> {
+        let batch = self.tokenizer.encode_ids(ids, self.max_length)?;
+        self.check_tokens(run, &batch)?;
+        Ok(batch)
+    }
+
+    fn check_tokens(&self, run: &Run, batch: &TokenBatch) -> Result<(), Error> {
+        if run.on_truncate == OnTruncate::Error
+            && let Some(index) = batch.texts.iter().position(|text| text.truncated())
+        {
+            let message = format!(
+                "{} tokens, expected at most {}",
+                batch.texts[index].total, self.max_length
+            );
+            return Err(Error::new(ErrorKind::TooLong, message).of_text(index));
+        }
+        // The template of a tokenizer may give types that the encoder does not have.
+        let types = self.encoder.config().type_vocab_size;
+        match batch.type_ids.iter().max() {
+            Some(highest) if types > 0 && *highest as usize >= types => {
+                let message =
+                    format!("token type {highest} of the tokenizer: the encoder has {types}");
+                Err(Error::new(ErrorKind::Format, message))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Prompts that the folder names, in its order: name and text.
+    pub fn prompts(&self) -> &[(String, String)] {
+        &self.prompts
+    }
+
+    /// The prompt that is put before texts by itself, if there is one.
+    pub fn default_prompt_name(&self) -> Option<&str> {
+        self.default_prompt_name.as_deref()
+    }
+
+    /// Whether texts are lower-cased whatever the tokenizer does.
+    pub fn lower_case(&self) -> bool {
+        self.lower_case
+    }
+
+    /// The threads it was loaded with.
+    pub(crate) fn pool(&self) -> &Threads {
+        &self.threads
+    }
+
+    /// Vectors with which [`checks`](Self::checks) compares, if the model has some.
+    pub(crate) fn reference_vectors(&self) -> Option<&Bytes> {
+        self.reference_vectors.as_ref()
+    }
+
+    pub(crate) fn encode_batch(
+        &self,
+        threads: &Threads,
+        batch: &TokenBatch,
+        run: &Run,
+    ) -> Result<Encoded, Error> {
+        let mut values = vec![0.0; batch.len() * run.dim];
+        self.workspaces.run(
+            &self.encoder,
+            threads,
+            PassInput { batch, inner: &[] },
+            &mut |_| (),
+            |groups| parts(&mut values, groups, |sequence| sequence * run.dim),
+            |team, group, out| {
+                let sequences: Vec<_> = group
+                    .offsets
+                    .windows(2)
+                    .map(|ends| (ends[0]..ends[1], run.prompt_tokens))
+                    .collect();
+                let normalize = run.normalize_modules;
+                self.cut(run, &self.vectors(team, group.hidden, &sequences, normalize), out);
+            },
+        );
+        check_finite(&values, |at| at / run.dim)?;
+        Ok(Encoded {
+            embeddings: Matrix::new(batch.len(), run.dim, values),
+            texts: batch.texts.clone(),
+        })
+    }
+
+    /// A pass that shows what else heads read: see [`Workspaces::run`].
+    pub(crate) fn pass<O: Send>(
+        &self,
+        input: PassInput,
+        between: &mut dyn FnMut(&Team),
+        outs: impl FnOnce(&[Range<usize>]) -> Vec<O>,
+        finish: impl Fn(&Team, &Group, &mut O) + Sync,
+    ) -> Vec<O> {
+        self.workspaces.run(&self.encoder, &self.threads, input, between, outs, finish)
+    }
+
+    /// A pass over a batch as one group: see [`Workspaces::group`].
+    pub(crate) fn pass_within<R>(
+        &self,
+        team: &Team,
+        input: PassInput,
+        finish: impl FnOnce(&Group) -> R,
+    ) -> R {
+        let all = 0..input.batch.len();
+        self.workspaces.group(&self.encoder, team, input, &all, None, finish)
+    }
+
+    /// Sentence vectors, `[sequences, dimension of the modules]`: see [`SentenceModules::forward`].
+    pub(crate) fn vectors(
+        &self,
+        team: &Team,
+        hidden: &[f32],
+        sequences: &[(Range<usize>, usize)],
+        normalize: bool,
+    ) -> Vec<f32> {
+        self.modules.forward(team, self.encoder.isa(), hidden, sequences, normalize)
+    }
+
+    /// Keeps what a caller gets of each vector.
+    ///
+    /// - `vectors`: `[b, dimension of the modules]`, `out`: `[b, run.dim]`
+    pub(crate) fn cut(&self, run: &Run, vectors: &[f32], out: &mut [f32]) {
+        let whole = self.modules.dimension();
+        for (vector, out) in vectors.chunks_exact(whole).zip(out.chunks_exact_mut(run.dim)) {
+            out.copy_from_slice(&vector[..run.dim]);
+            if run.normalize_last {
+                normalize(out);
+            }
+        }
+    }
+}
+
+/// [`EncodeOptions`] settled for a model.
+pub(crate) struct Run {
+    pub(crate) prompt: String,
+    /// Tokens at the beginning of each sequence that pooling leaves out.
+    pub(crate) prompt_tokens: usize,
+    /// Numbers of each vector that are kept.
+    pub(crate) dim: usize,
+    pub(crate) normalize_modules: bool,
+    normalize_last: bool,
+    on_truncate: OnTruncate,
+}
+
+fn load_tokenizer(folder: &ModelFolder) -> Result<Tokenizer, Error> {
+    let tokenizer = match folder.encoder_directory() {
+        Some(directory) => Tokenizer::from_folder(directory),
+        None => match folder.file("tokenizer.json")? {
+            Some(json) => Tokenizer::from_json(json.as_slice()),
+            None => {
+                let message = "tokenizer.json: the model in the program has none";
+                return Err(Error::new(ErrorKind::Format, message));
+            }
+        },
+    };
+    Ok(tokenizer?)
+}
+
+/// Every id that the tokenizer can give must be a row of the word table.
+fn check_vocabulary(tokenizer: &Tokenizer, config: &EncoderConfig) -> Result<(), Error> {
+    let highest = tokenizer.highest_id() as usize;
+    match highest < config.vocab_size {
+        true => Ok(()),
+        false => Err(Error::new(
+            ErrorKind::Format,
+            format!(
+                "vocabulary: the tokenizer gives ids up to {highest}, the encoder has {} rows",
+                config.vocab_size
+            ),
+        )),
+    }
+}
+
+/// - `text_of`: which text the number at an index belongs to
+fn check_finite(values: &[f32], text_of: impl Fn(usize) -> usize) -> Result<(), Error> {
+    match values.iter().position(|x| !x.is_finite()) {
+        None => Ok(()),
+        Some(at) => {
+            let message =
+                format!("the vector holds {}: the weights of this model are damaged", values[at]);
+            Err(Error::new(ErrorKind::NotFinite, message).of_text(text_of(at)))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn can_be_shared_between_threads() {
+        fn check<T: Send + Sync>() {}
+        check::<SentenceEncoder>();
+    }
+}

@@ -1,0 +1,11 @@
+//! The network as training sees it: one store of parameters, forward with caches, backward by hand.
+
+mod store;
+mod gradients;
+mod random;
+pub(crate) mod network;
+
+pub use gradients::{Gradients, ReachedRows};
+pub use network::{Depth, Mode, Network, NetworkInput, NetworkOptions, Pass};
+pub use random::Random;
+pub use store::{ParameterEntry, ParameterStore, TrainableLayout};

@@ -1,0 +1,134 @@
+//! The embeddings in training: words, positions and types, their norm and dropout, forward and
+//! backward.
+
+use std::ops::Range;
+
+use polyhead_compute::{
+    Buffer, Dropout, EmbeddingTables, Team, WordTable, dropout, embed, embed_backward,
+    layer_norm_backward, residual_layer_norm,
+};
+
+use super::noise::{Noise, Site};
+use super::{Network, NetworkInput, Pass};
+use crate::encoder::EncoderConfig;
+use crate::encoder::Sequences;
+use crate::training::gradients::Gradients;
+
+/// What they leave for their backward.
+#[derive(Default)]
+pub(super) struct EmbeddingKept {
+    /// `[N, D]`: what the norm reads.
+    sum: Buffer,
+    /// `[N, 2]`
+    stats: Buffer,
+}
+
+/// Entries of the index.
+pub(super) struct EmbeddingPlaces {
+    word: usize,
+    position: usize,
+    token_type: Option<usize>,
+    norm: Range<usize>,
+}
+
+impl EmbeddingPlaces {
+    pub(super) fn new(config: &EncoderConfig) -> Self {
+        let types = usize::from(config.type_vocab_size > 0);
+        Self {
+            word: 0,
+            position: 1,
+            token_type: (types > 0).then_some(2),
+            norm: 2 + types..4 + types,
+        }
+    }
+
+    /// The first entry behind them.
+    pub(super) fn end(&self) -> usize {
+        self.norm.end
+    }
+}
+
+impl Network {
+    pub(super) fn tables(&self) -> EmbeddingTables<'_> {
+        let EmbeddingPlaces { word, position, token_type, .. } = self.embeddings;
+        EmbeddingTables {
+            width: self.config.hidden_size,
+            word: WordTable::Flat(self.store.get(word)),
+            position: self.store.get(position),
+            token_type: token_type.map_or(&[], |entry| self.store.get(entry)),
+        }
+    }
+
+    pub(super) fn norm_of_embeddings(&self) -> (&[f32], &[f32]) {
+        let norm = &self.embeddings.norm;
+        (self.store.get(norm.start), self.store.get(norm.start + 1))
+    }
+
+    pub(super) fn embed_keeping(&self, team: &Team, input: &NetworkInput, pass: &mut Pass) {
+        let Sequences { ids, type_ids, offsets } = input.sequences;
+        let size = ids.len() * self.config.hidden_size;
+        let EmbeddingKept { sum, stats } = &mut pass.embeddings;
+        sum.resize(size);
+        stats.resize(2 * ids.len());
+        let out = &mut pass.states[0];
+        out.resize(size);
+        embed(team, &self.tables(), ids, type_ids, offsets, sum);
+        let (weight, bias) = self.norm_of_embeddings();
+        residual_layer_norm(
+            team,
+            self.isa,
+            sum,
+            &Dropout::none(),
+            &pass.tokens,
+            None,
+            weight,
+            bias,
+            self.config.layer_norm_eps,
+            stats,
+            out,
+        );
+        dropout(team, self.isa, &self.embedding_dropout(pass.noise), &pass.tokens, out);
+    }
+
+    fn embedding_dropout(&self, noise: Noise) -> Dropout {
+        noise.dropout(self.config.hidden_dropout, 0, Site::Embeddings)
+    }
+
+    pub(super) fn embeddings_backward(
+        &self,
+        team: &Team,
+        input: &NetworkInput,
+        pass: &mut Pass,
+        dhidden: &mut Buffer,
+        gradients: &mut Gradients,
+    ) {
+        let Sequences { ids, type_ids, offsets } = input.sequences;
+        let EmbeddingPlaces { word, position, token_type, norm } = &self.embeddings;
+        dropout(team, self.isa, &self.embedding_dropout(pass.noise), &pass.tokens, dhidden);
+        let mut dsum = Buffer::default();
+        dsum.resize(dhidden.len());
+        layer_norm_backward(
+            team,
+            self.isa,
+            &pass.embeddings.sum,
+            &pass.embeddings.stats,
+            self.norm_of_embeddings().0,
+            dhidden,
+            &mut dsum,
+            gradients.pair(norm.start..norm.start + 1, norm.start + 1..norm.end),
+        );
+        let one = |table: Option<&mut [f32]>, which: usize| {
+            let mut tables = [None, None, None];
+            tables[which] = table;
+            let [word, position, token_type] = tables;
+            embed_backward(
+                team, self.isa, ids, type_ids, offsets, &dsum, word, position, token_type,
+            );
+        };
+        one(gradients.table(*word, ids, self.config.hidden_size), 0);
+        one(gradients.of(*position..position + 1), 1);
+        if let Some(token_type) = token_type {
+            one(gradients.of(*token_type..token_type + 1), 2);
+        }
+    }
+}

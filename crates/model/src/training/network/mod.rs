@@ -1,0 +1,722 @@
+//! The multi-task network in training: one encoder, any number of heads, forward
+//! and backward by hand.
+//!
+//! [`Network`] owns the numbers ([`ParameterStore`]) and packed copies of them;
+//! a [`Pass`] holds what one forward leaves for its backward. What is trained is
+//! said by the [`Gradients`] that a caller brings: [`Network::depth`] tells how
+//! far down a backward has to go, and what lies below runs as in answering,
+//! without dropout, keeping nothing.
+
+mod embeddings;
+mod head;
+mod layer;
+mod module;
+mod noise;
+mod pass;
+
+use polyhead_compute::{Buffer, Isa, Team, Threads, embed, layer_norm};
+
+use crate::encoder::EncoderConfig;
+use crate::encoder::ParameterGroup;
+use crate::encoder::Sequences;
+use crate::error::Error;
+use crate::folder::ModelFolder;
+use crate::folder::tensor_names::{self, Role};
+use crate::heads::{HeadLayer, HeadSpec, TaskKind};
+use crate::heads::{HeadSite, HeadWeights, INITIAL_DEVIATION};
+use crate::modules::{Module, PoolingSpec};
+use crate::modules::{pool, pool_backward};
+use crate::training::gradients::Gradients;
+use crate::training::random::Random;
+use crate::training::store::{ParameterStore, TrainableLayout};
+use embeddings::EmbeddingPlaces;
+use head::TrainableHead;
+use layer::{LayerPass, TrainableLayer};
+use module::TrainableModule;
+pub use noise::Mode;
+use noise::Noise;
+pub use pass::Pass;
+
+/// An encoder and its heads, with their numbers in one store.
+pub struct Network {
+    isa: Isa,
+    config: EncoderConfig,
+    store: ParameterStore,
+    embeddings: EmbeddingPlaces,
+    layers: Vec<TrainableLayer>,
+    pooling: PoolingSpec,
+    modules: Vec<TrainableModule>,
+    heads: Vec<TrainableHead>,
+    site: HeadSite,
+}
+
+/// What a network is made with, besides the folder and the heads.
+#[derive(Clone, Debug, Default)]
+pub struct NetworkOptions {
+    /// Pooling instead of the folder's.
+    pub pooling: Option<PoolingSpec>,
+    /// Dropout of hidden states instead of `config.json`'s.
+    pub hidden_dropout: Option<f32>,
+    /// Dropout of attention probabilities instead of `config.json`'s.
+    pub attention_dropout: Option<f32>,
+    /// Only this many layers, from the input upwards.
+    pub layers: Option<usize>,
+    /// Random weights from this seed instead of the folder's, as BERT begins:
+    /// normal with deviation 0.02, biases 0, norms 1.
+    pub random: Option<u64>,
+}
+
+/// Sequences of a pass and what heads need to know about them.
+#[derive(Clone, Copy)]
+pub struct NetworkInput<'a> {
+    /// End to end.
+    pub sequences: Sequences<'a>,
+    /// `[B]`: the number of each sequence in its optimizer step. Dropout is
+    /// drawn by it, so it does not matter how a step is cut into passes.
+    pub rows: &'a [u32],
+    /// `[M]`: the tokens that heads of kind `tokens` read, as places in the batch.
+    pub words: &'a [usize],
+    /// Tokens at the beginning of each sequence that are the prompt's.
+    pub prompt_tokens: usize,
+    /// Hidden states that are known already, one `[N, D]` for each of
+    /// [`Depth::cached`]: the pass begins above them.
+    pub known: Option<&'a [&'a [f32]]>,
+}
+
+/// How far up the heads of a pass read, and how far down training reaches.
+///
+/// Hidden states are counted as in `transformers`: 0 is the embeddings, `i` the
+/// output of layer `i`, counted from 1.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Depth {
+    /// The hidden state below which everything is frozen.
+    pub start: usize,
+    /// Whether the embeddings are trained; then `start` is 0.
+    pub embeddings: bool,
+    /// The highest hidden state that a head reads.
+    pub top: usize,
+    /// Hidden states that do not change while this depth is in force and that
+    /// something above reads, ascending: worth keeping from epoch to epoch.
+    pub cached: Vec<usize>,
+    /// All hidden states that heads read.
+    read: Vec<usize>,
+}
+
+impl Network {
+    /// The encoder and modules of `folder`, with these heads.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Option`](crate::ErrorKind::Option) if a head or an option
+    /// does not fit the model.
+    pub fn new(
+        folder: &ModelFolder,
+        heads: &[HeadWeights],
+        options: &NetworkOptions,
+        threads: &Threads,
+    ) -> Result<Self, Error> {
+        let isa = Isa::detect();
+        let mut config = folder.config.clone();
+        config.layers = options.kept_layers(&config)?;
+        config.hidden_dropout = options.hidden_dropout.unwrap_or(config.hidden_dropout);
+        config.attention_dropout = options.attention_dropout.unwrap_or(config.attention_dropout);
+        let mut modules = folder.modules.clone();
+        if let (Some(pooling), Some(Module::Pooling(spec))) =
+            (&options.pooling, modules.first_mut())
+        {
+            spec.clone_from(pooling);
+        }
+        let Some(Module::Pooling(pooling)) = modules.first().cloned() else {
+            unreachable!("the pooling is the first module: see ModelFolder::modules")
+        };
+        let site = HeadSite {
+            hidden_size: config.hidden_size,
+            layers: config.layers,
+            embedding: crate::modules::output_width(config.hidden_size, &modules)?,
+        };
+        for head in heads {
+            head.check(&site)?;
+        }
+
+        let mut store = ParameterStore::default();
+        push_encoder(&mut store, folder, &config, options.random);
+        let embeddings = EmbeddingPlaces::new(&config);
+        let first = embeddings.end();
+        let layers =
+            (0..config.layers).map(|i| TrainableLayer::new(&config, isa, first + 16 * i)).collect();
+        let mut trainable = Vec::new();
+        for (index, module) in modules.iter().enumerate() {
+            let names: Vec<String> = folder
+                .parameters
+                .iter()
+                .filter(|parameter| parameter.group == ParameterGroup::Module(index))
+                .map(|parameter| parameter.name.clone())
+                .collect();
+            trainable.extend(TrainableModule::push(&mut store, module, &names, index, isa));
+        }
+        let heads = heads
+            .iter()
+            .enumerate()
+            .map(|(i, head)| TrainableHead::push(&mut store, head, i, &site, isa))
+            .collect();
+        let mut network = Self {
+            isa,
+            config,
+            store,
+            embeddings,
+            layers,
+            pooling,
+            modules: trainable,
+            heads,
+            site,
+        };
+        threads.team(|team| network.refresh(team, &|_| true));
+        Ok(network)
+    }
+
+    /// Sizes and functions of the encoder.
+    pub fn config(&self) -> &EncoderConfig {
+        &self.config
+    }
+
+    /// What the heads are attached to.
+    pub fn site(&self) -> &HeadSite {
+        &self.site
+    }
+
+    /// The model's own pooling.
+    pub fn pooling(&self) -> &PoolingSpec {
+        &self.pooling
+    }
+
+    /// The instruction set of its kernels.
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    /// All numbers, by name, shape and group.
+    pub fn store(&self) -> &ParameterStore {
+        &self.store
+    }
+
+    /// Changes numbers of the entries that `changed` names, and tells the packed copies.
+    pub fn update<R>(
+        &mut self,
+        team: &Team,
+        changed: &dyn Fn(usize) -> bool,
+        change: impl FnOnce(&mut ParameterStore) -> R,
+    ) -> R {
+        let result = change(&mut self.store);
+        self.refresh(team, changed);
+        result
+    }
+
+    /// Number of heads.
+    pub fn head_count(&self) -> usize {
+        self.heads.len()
+    }
+
+    /// What head `head` is.
+    pub fn head_spec(&self, head: usize) -> &HeadSpec {
+        &self.heads[head].spec
+    }
+
+    /// Temperature and thresholds of a head, found after training.
+    pub fn calibrate(&mut self, head: usize, temperature: f32, thresholds: Vec<f32>) {
+        let spec = &mut self.heads[head].spec;
+        spec.temperature = temperature;
+        spec.thresholds = thresholds;
+    }
+
+    /// Head `head` as it stands now.
+    pub fn head_weights(&self, head: usize) -> HeadWeights {
+        self.heads[head].weights(&self.store)
+    }
+
+    /// How far a pass with these heads goes up, and its backward down.
+    ///
+    /// - `layout`: what is trained
+    /// - `active`: one flag a head
+    pub fn depth(&self, layout: &TrainableLayout, active: &[bool]) -> Depth {
+        let mut read: Vec<usize> = Vec::new();
+        for (head, _) in self.heads.iter().zip(active).filter(|(_, active)| **active) {
+            match head.spec.layer {
+                HeadLayer::Last => read.push(self.config.layers),
+                HeadLayer::At(layer) => read.push(layer),
+                HeadLayer::Mix => read.extend(0..=self.config.layers),
+            }
+        }
+        read.sort_unstable();
+        read.dedup();
+        let top = read.last().copied().unwrap_or(self.config.layers);
+        let flags = |entry: usize| layout.is_trainable(entry);
+        let embeddings = (0..self.embeddings.end()).any(flags);
+        let lowest = self.layers.iter().position(|layer| layer.is_trainable(&flags));
+        let start = if embeddings { 0 } else { lowest.unwrap_or(top).min(top) };
+        let mut cached: Vec<usize> = Vec::new();
+        if !embeddings {
+            cached.extend(read.iter().filter(|state| **state <= start));
+            if cached.last() != Some(&start) {
+                cached.push(start);
+            }
+        }
+        Depth { start, embeddings, top, cached, read }
+    }
+
+    /// Which entries of the index the answers of these heads depend on. The
+    /// others have no gradient in a step of these heads, not even one of zero.
+    pub fn reached(&self, active: &[bool]) -> Vec<bool> {
+        let heads = || self.heads.iter().zip(active).filter(|(_, active)| **active);
+        let top = heads().map(|(head, _)| self.state_of(head)).max();
+        let modules = heads().any(|(head, _)| head.reads_embedding());
+        let reached = |group| match group {
+            ParameterGroup::Embeddings => top.is_some(),
+            ParameterGroup::Layer(layer) => top.is_some_and(|top| layer < top),
+            ParameterGroup::Pooler => false,
+            ParameterGroup::Module(_) => modules,
+            ParameterGroup::Head(head) => active[head],
+        };
+        self.store.entries().iter().map(|entry| reached(entry.group)).collect()
+    }
+
+    /// Makes what a backward of this depth needs, and drops what it does not.
+    pub fn prepare_backward(&mut self, team: &Team, depth: &Depth) {
+        let Self { layers, config, isa, store, .. } = self;
+        for (i, layer) in layers.iter_mut().enumerate() {
+            match (depth.start..depth.top).contains(&i) {
+                true => layer.prepare_backward(config, *isa, store, team),
+                false => layer.drop_backward(),
+            }
+        }
+    }
+
+    /// Runs the encoder and the heads that are `active`; answers are in `pass`.
+    ///
+    /// # Panics
+    /// If an id lies outside the vocabulary or a sequence is longer than the
+    /// position table: callers check both.
+    pub fn forward(
+        &self,
+        team: &Team,
+        input: &NetworkInput,
+        mode: Mode,
+        depth: &Depth,
+        active: &[bool],
+        pass: &mut Pass,
+    ) {
+        let noise = Noise::of(mode);
+        pass.begin(self, input, noise, active);
+        let kept_from = match mode {
+            Mode::Evaluate => depth.top,
+            Mode::Train { .. } => depth.start,
+        };
+        if depth.embeddings && noise.is_training() {
+            self.embed_keeping(team, input, pass);
+        } else {
+            self.lower_part(team, input, depth, kept_from, pass);
+        }
+        for index in kept_from..depth.top {
+            let (below, above) = pass.states.split_at_mut(index + 1);
+            above[0].resize(below[index].len());
+            let layer_pass = LayerPass {
+                team,
+                isa: self.isa,
+                config: &self.config,
+                offsets: input.sequences.offsets,
+                tokens: &pass.tokens,
+                noise,
+            };
+            let kept = &mut pass.layers[index];
+            self.layers[index].forward(layer_pass, index, &below[index], kept, &mut above[0]);
+        }
+        for (index, head) in self.heads.iter().enumerate() {
+            if active[index] {
+                self.head_input(team, head, input, index, pass);
+                head.forward(team, self.isa, noise, &mut pass.heads[index]);
+            }
+        }
+    }
+
+    /// Adds the gradients of what is trained, from the `dlogits` in `pass`.
+    ///
+    /// `depth` and `input` are those of the forward before, which was one of
+    /// training; `prepare_backward` was called for this depth.
+    pub fn backward(
+        &self,
+        team: &Team,
+        input: &NetworkInput,
+        depth: &Depth,
+        pass: &mut Pass,
+        gradients: &mut Gradients,
+    ) {
+        let noise = pass.noise;
+        let lowest = if depth.embeddings { 0 } else { depth.start + 1 };
+        pass.live = vec![false; self.config.layers + 1];
+        let mut dvectors = Vec::new();
+        for (index, head) in self.heads.iter().enumerate() {
+            if !pass.active[index] {
+                continue;
+            }
+            let mix_trained = head.shares().is_some() && head.is_trainable(gradients);
+            let wanted = mix_trained || self.reads_trainable(head, lowest, gradients);
+            if !wanted && !head.is_trainable(gradients) {
+                continue;
+            }
+            let kept = &pass.heads[index];
+            let dx = head.backward(team, self.isa, noise, kept, wanted, gradients);
+            if !wanted {
+                continue;
+            }
+            match head.reads_embedding() {
+                false => self.give_to_states(head, input, lowest, &dx, pass, gradients),
+                true if dvectors.is_empty() => dvectors = dx,
+                true => add(&mut dvectors, &dx),
+            }
+        }
+        if !dvectors.is_empty() {
+            self.modules_backward(team, input, lowest, dvectors, pass, gradients);
+        }
+        self.encoder_backward(team, input, depth, lowest, pass, gradients);
+    }
+
+    /// Sentence vectors `[B, embedding]` of the last pass: the model's pooling and modules.
+    ///
+    /// # Panics
+    /// If the pass did not reach the last layer.
+    pub fn sentence_vectors(&self, team: &Team, input: &NetworkInput, pass: &mut Pass) -> Vec<f32> {
+        self.fill_sentence_vectors(team, input, pass);
+        pass.sentence.vectors.clone()
+    }
+}
+
+/// Forward, piece by piece.
+impl Network {
+    /// Hidden states up to `end` as in answering; those that something reads are
+    /// copied to `pass.states`.
+    fn lower_part(
+        &self,
+        team: &Team,
+        input: &NetworkInput,
+        depth: &Depth,
+        end: usize,
+        pass: &mut Pass,
+    ) {
+        if let Some(known) = input.known {
+            for (state, values) in depth.cached.iter().zip(known) {
+                pass.states[*state].resize(values.len());
+                pass.states[*state].copy_from_slice(values);
+            }
+            if end == depth.start {
+                return;
+            }
+        }
+        let Sequences { ids, type_ids, offsets } = input.sequences;
+        let first = if input.known.is_some() { depth.start } else { 0 };
+        let Pass { workspace, states, .. } = pass;
+        workspace.resize(&self.config, ids.len());
+        if input.known.is_some() {
+            workspace.hidden.copy_from_slice(&states[first]);
+        } else {
+            embed(team, &self.tables(), ids, type_ids, offsets, &mut workspace.hidden);
+            let (weight, bias) = self.norm_of_embeddings();
+            let eps = self.config.layer_norm_eps;
+            layer_norm(team, self.isa, &mut workspace.hidden, weight, bias, eps);
+        }
+        for (index, state) in states.iter_mut().enumerate().take(end + 1).skip(first) {
+            if index > first {
+                let layer = &self.layers[index - 1].layer;
+                layer.forward(team, self.isa, &self.config, offsets, workspace);
+            }
+            if index == end || depth.read.contains(&index) || depth.cached.contains(&index) {
+                state.resize(workspace.hidden.len());
+                state.copy_from_slice(&workspace.hidden);
+            }
+        }
+    }
+
+    /// Fills `x` and `keys` of head `index`.
+    fn head_input(
+        &self,
+        team: &Team,
+        head: &TrainableHead,
+        input: &NetworkInput,
+        index: usize,
+        pass: &mut Pass,
+    ) {
+        let width = self.config.hidden_size;
+        let offsets = input.sequences.offsets;
+        let mut kept = std::mem::take(&mut pass.heads[index]);
+        kept.x.clear();
+        kept.keys.clear();
+        if head.reads_embedding() {
+            self.fill_sentence_vectors(team, input, pass);
+            kept.x.extend_from_slice(&pass.sentence.vectors);
+            kept.keys.extend(offsets[..offsets.len() - 1].iter().map(|at| pass.key_at(*at)));
+            pass.heads[index] = kept;
+            return;
+        }
+        let mixed;
+        let state: &[f32] = match head.shares() {
+            Some(shares) => {
+                mixed = mix(shares, &pass.states, offsets[offsets.len() - 1] * width);
+                &mixed
+            }
+            None => &pass.states[self.state_of(head)],
+        };
+        if head.spec.kind == TaskKind::Tokens {
+            for word in input.words {
+                kept.x.extend_from_slice(&state[word * width..(word + 1) * width]);
+                kept.keys.push(pass.tokens[*word]);
+            }
+        } else {
+            let spec = &head.spec.pooling;
+            let pooled = spec.modes.len() * width;
+            kept.x.resize((offsets.len() - 1) * pooled, 0.0);
+            for (ends, out) in offsets.windows(2).zip(kept.x.chunks_exact_mut(pooled)) {
+                let tokens = &state[ends[0] * width..ends[1] * width];
+                pool(spec, tokens, width, input.prompt_tokens, out);
+                kept.keys.push(pass.key_at(ends[0]));
+            }
+        }
+        pass.heads[index] = kept;
+    }
+
+    /// The hidden state that a head without a mix reads.
+    fn state_of(&self, head: &TrainableHead) -> usize {
+        match head.spec.layer {
+            HeadLayer::At(layer) => layer,
+            HeadLayer::Last | HeadLayer::Mix => self.config.layers,
+        }
+    }
+
+    fn fill_sentence_vectors(&self, team: &Team, input: &NetworkInput, pass: &mut Pass) {
+        let width = self.config.hidden_size;
+        let offsets = input.sequences.offsets;
+        let rows = offsets.len() - 1;
+        let pooled = self.pooling.modes.len() * width;
+        let mut vectors = vec![0.0; rows * pooled];
+        let state = &pass.states[self.config.layers];
+        for (ends, out) in offsets.windows(2).zip(vectors.chunks_exact_mut(pooled)) {
+            let tokens = &state[ends[0] * width..ends[1] * width];
+            pool(&self.pooling, tokens, width, input.prompt_tokens, out);
+        }
+        pass.sentence.modules.resize_with(self.modules.len(), Default::default);
+        for (module, kept) in self.modules.iter().zip(&mut pass.sentence.modules) {
+            vectors = module.forward(team, self.isa, &self.store, vectors, rows, kept);
+        }
+        pass.sentence.vectors = vectors;
+    }
+}
+
+/// Backward, piece by piece.
+impl Network {
+    /// Whether something that is trained lies below what this head reads.
+    fn reads_trainable(&self, head: &TrainableHead, lowest: usize, gradients: &Gradients) -> bool {
+        self.state_of(head) >= lowest
+            || (head.reads_embedding() && self.modules_trainable(gradients))
+    }
+
+    fn modules_trainable(&self, gradients: &Gradients) -> bool {
+        self.store.entries().iter().enumerate().any(|(i, entry)| {
+            matches!(entry.group, ParameterGroup::Module(_)) && gradients.layout().is_trainable(i)
+        })
+    }
+
+    /// Adds `dx` of a head to the hidden states that it reads.
+    fn give_to_states(
+        &self,
+        head: &TrainableHead,
+        input: &NetworkInput,
+        lowest: usize,
+        dx: &[f32],
+        pass: &mut Pass,
+        gradients: &mut Gradients,
+    ) {
+        let width = self.config.hidden_size;
+        let offsets = input.sequences.offsets;
+        let size = offsets[offsets.len() - 1] * width;
+        let spread = |state: &[f32], dstate: &mut [f32]| {
+            if head.spec.kind == TaskKind::Tokens {
+                for (word, dx) in input.words.iter().zip(dx.chunks_exact(width)) {
+                    add(&mut dstate[word * width..(word + 1) * width], dx);
+                }
+                return;
+            }
+            let spec = &head.spec.pooling;
+            for (ends, dx) in offsets.windows(2).zip(dx.chunks_exact(spec.modes.len() * width)) {
+                let range = ends[0] * width..ends[1] * width;
+                let dtokens = &mut dstate[range.clone()];
+                pool_backward(spec, &state[range], width, input.prompt_tokens, dx, dtokens);
+            }
+        };
+        let Some(shares) = head.shares() else {
+            let state = self.state_of(head);
+            if state >= lowest {
+                pass.wake(state, size);
+                let Pass { states, dstates, .. } = pass;
+                spread(&states[state], &mut dstates[state]);
+            }
+            return;
+        };
+        let mut dmixed = vec![0.0; size];
+        spread(&mix(shares, &pass.states, size), &mut dmixed);
+        let dots: Vec<f64> = pass.states[..shares.len()]
+            .iter()
+            .map(|state| {
+                state.iter().zip(&dmixed).map(|(x, d)| f64::from(*x) * f64::from(*d)).sum()
+            })
+            .collect();
+        head.mix_gradient(&dots, gradients);
+        for (state, share) in shares.iter().enumerate().skip(lowest) {
+            pass.wake(state, size);
+            for (dstate, d) in pass.dstates[state].iter_mut().zip(&dmixed) {
+                *dstate += share * d;
+            }
+        }
+    }
+
+    fn modules_backward(
+        &self,
+        team: &Team,
+        input: &NetworkInput,
+        lowest: usize,
+        mut dvectors: Vec<f32>,
+        pass: &mut Pass,
+        gradients: &mut Gradients,
+    ) {
+        let width = self.config.hidden_size;
+        let offsets = input.sequences.offsets;
+        let rows = offsets.len() - 1;
+        for (module, kept) in self.modules.iter().zip(&pass.sentence.modules).rev() {
+            dvectors = module.backward(team, self.isa, &self.store, kept, dvectors, gradients);
+        }
+        let last = self.config.layers;
+        if last < lowest {
+            return;
+        }
+        pass.wake(last, offsets[rows] * width);
+        let pooled = self.pooling.modes.len() * width;
+        for (ends, dout) in offsets.windows(2).zip(dvectors.chunks_exact(pooled)) {
+            let range = ends[0] * width..ends[1] * width;
+            let tokens = &pass.states[last][range.clone()];
+            let dtokens = &mut pass.dstates[last][range];
+            pool_backward(&self.pooling, tokens, width, input.prompt_tokens, dout, dtokens);
+        }
+    }
+
+    /// From the gradients of hidden states to those of layers and embeddings.
+    fn encoder_backward(
+        &self,
+        team: &Team,
+        input: &NetworkInput,
+        depth: &Depth,
+        lowest: usize,
+        pass: &mut Pass,
+        gradients: &mut Gradients,
+    ) {
+        let noise = pass.noise;
+        // The gradient that flows down; empty as long as no head has added to it.
+        let mut dhidden = Buffer::default();
+        for state in (lowest..=depth.top).rev() {
+            if pass.live[state] {
+                match dhidden.is_empty() {
+                    true => std::mem::swap(&mut dhidden, &mut pass.dstates[state]),
+                    false => add(&mut dhidden, &pass.dstates[state]),
+                }
+            }
+            if dhidden.is_empty() {
+                continue;
+            }
+            if state == 0 {
+                self.embeddings_backward(team, input, pass, &mut dhidden, gradients);
+                continue;
+            }
+            let index = state - 1;
+            let layer_pass = LayerPass {
+                team,
+                isa: self.isa,
+                config: &self.config,
+                offsets: input.sequences.offsets,
+                tokens: &pass.tokens,
+                noise,
+            };
+            self.layers[index].backward(
+                layer_pass,
+                index,
+                &pass.states[index],
+                &pass.layers[index],
+                &mut dhidden,
+                index >= lowest,
+                &mut pass.scratch,
+                gradients,
+            );
+        }
+        // The memory goes back to where it came from.
+        if let Some(state) = (lowest..=depth.top).rev().find(|state| pass.live[*state]) {
+            pass.dstates[state] = dhidden;
+        }
+    }
+
+    /// Packed copies take the numbers of the entries that have changed.
+    fn refresh(&mut self, team: &Team, changed: &dyn Fn(usize) -> bool) {
+        let Self { layers, modules, heads, store, .. } = self;
+        for layer in layers.iter_mut().filter(|layer| layer.is_trainable(changed)) {
+            layer.refresh(store, team);
+        }
+        modules.iter_mut().for_each(|module| module.refresh(store, team));
+        heads.iter_mut().for_each(|head| head.refresh(store, team));
+    }
+}
+
+impl NetworkOptions {
+    fn kept_layers(&self, config: &EncoderConfig) -> Result<usize, Error> {
+        match self.layers {
+            None => Ok(config.layers),
+            Some(layers) if (1..=config.layers).contains(&layers) => Ok(layers),
+            Some(layers) => {
+                let message = format!("layers: expected 1 to {}, found {layers}", config.layers);
+                Err(Error::new(crate::error::ErrorKind::Option, message))
+            }
+        }
+    }
+}
+
+/// The encoder's tensors in the order of the index.
+fn push_encoder(
+    store: &mut ParameterStore,
+    folder: &ModelFolder,
+    config: &EncoderConfig,
+    random: Option<u64>,
+) {
+    for (expected, parameter) in tensor_names::expected(config).into_iter().zip(&folder.parameters)
+    {
+        let count = parameter.count();
+        let values = match (random, expected.role) {
+            (None, _) => parameter.tensor.to_vec(),
+            (Some(_), Role::Scale) => vec![1.0; count],
+            (Some(_), Role::Bias) => vec![0.0; count],
+            (Some(seed), Role::Weight) => {
+                let mut random = Random::named(seed, &expected.name);
+                (0..count).map(|_| INITIAL_DEVIATION * random.normal()).collect()
+            }
+        };
+        let decays = expected.role == Role::Weight;
+        store.push(expected.name, expected.shape, expected.group, decays, &values);
+    }
+}
+
+/// `Σ shareᵢ · stateᵢ`
+fn mix(shares: &[f32], states: &[Buffer], size: usize) -> Vec<f32> {
+    let mut mixed = vec![0.0; size];
+    for (share, state) in shares.iter().zip(states) {
+        for (mixed, x) in mixed.iter_mut().zip(&state[..size]) {
+            *mixed += share * x;
+        }
+    }
+    mixed
+}
+
+fn add(to: &mut [f32], other: &[f32]) {
+    for (x, y) in to.iter_mut().zip(other) {
+        *x += y;
+    }
+}

@@ -1,0 +1,355 @@
+//! The modules behind the pooling in training: Dense, LayerNorm, Normalize.
+//!
+//! They see one row a sequence, so nothing here is on the hot path.
+
+use std::ops::Range;
+
+use polyhead_compute::{
+    Activation, Dropout, Isa, PackedMatrix, Team, activation_backward, input_gradient,
+    layer_norm_backward, linear_keeping, residual_layer_norm,
+};
+
+use crate::encoder::PackedLinear;
+use crate::encoder::ParameterGroup;
+use crate::modules::normalize;
+use crate::modules::{Module, Residual};
+use crate::training::gradients::Gradients;
+use crate::training::store::ParameterStore;
+
+/// A linear layer that can be trained: its packed weights both ways, and where
+/// its numbers stand in the index.
+pub(super) struct TrainableLinear {
+    pub(super) packed: PackedLinear,
+    /// Of `Wᵀ`, for the gradient of the input.
+    pub(super) transposed: PackedMatrix,
+    pub(super) weight: Range<usize>,
+    pub(super) bias: Option<Range<usize>>,
+}
+
+impl TrainableLinear {
+    /// Appends a layer to the store.
+    pub(super) fn push(
+        store: &mut ParameterStore,
+        name: &str,
+        group: ParameterGroup,
+        weight: &[f32],
+        bias: Option<&[f32]>,
+        outputs: usize,
+        isa: Isa,
+    ) -> Self {
+        let inputs = weight.len() / outputs.max(1);
+        let at = store.push(format!("{name}.weight"), vec![outputs, inputs], group, true, weight);
+        let bias = bias.map(|bias| {
+            let at = store.push(format!("{name}.bias"), vec![outputs], group, false, bias);
+            at..at + 1
+        });
+        Self {
+            packed: PackedLinear::zeros(isa, outputs, inputs, bias.is_some()),
+            transposed: PackedMatrix::zeros(isa, inputs, outputs),
+            weight: at..at + 1,
+            bias,
+        }
+    }
+
+    /// Takes the numbers of the store.
+    pub(super) fn refresh(&mut self, store: &ParameterStore, team: &Team) {
+        let weight = store.span(self.weight.clone());
+        let bias = self.bias.clone().map(|bias| store.span(bias));
+        self.packed.refresh(weight, bias, team);
+        self.transposed.repack_transposed(weight, team);
+    }
+
+    /// Whether the optimizer changes it.
+    pub(super) fn is_trainable(&self, gradients: &Gradients) -> bool {
+        gradients.layout().is_trainable(self.weight.start)
+    }
+
+    /// Adds the gradients of weight and bias.
+    ///
+    /// - `dout`: `[rows, out]`, `x`: `[rows, in]`
+    pub(super) fn parameter_gradients(
+        &self,
+        team: &Team,
+        isa: Isa,
+        dout: &[f32],
+        x: &[f32],
+        gradients: &mut Gradients,
+    ) {
+        let (weight, bias) = (self.weight.clone(), self.bias.clone());
+        gradients.add_linear(team, isa, weight, bias, self.packed.outputs(), dout, x);
+    }
+
+    /// `dx = dout · W (+ residual)`
+    pub(super) fn input_gradient(
+        &self,
+        team: &Team,
+        dout: &[f32],
+        residual: Option<&[f32]>,
+        dx: &mut [f32],
+    ) {
+        input_gradient(team, dout, &self.transposed, residual, None, dx);
+    }
+}
+
+/// A module with parameters in the store.
+pub(super) enum TrainableModule {
+    Dense { linear: TrainableLinear, activation: Activation, residual: Option<Shortcut> },
+    LayerNorm { weight: usize, bias: usize, eps: f32 },
+    Normalize,
+}
+
+pub(super) enum Shortcut {
+    Identity,
+    Projection(Box<TrainableLinear>),
+}
+
+/// What a module keeps for its backward.
+#[derive(Default)]
+pub(super) struct ModuleKept {
+    rows: usize,
+    /// `[rows, in]`; of a layer norm its sum, of Normalize its input.
+    x: Vec<f32>,
+    /// Dense: before the activation.
+    pre: Vec<f32>,
+    /// Layer norm: mean and 1 / deviation of each row.
+    stats: Vec<f32>,
+}
+
+impl TrainableModule {
+    /// Appends a module to the store. The name of its tensors is that in its
+    /// folder: `2_Dense/linear.weight`.
+    pub(super) fn push(
+        store: &mut ParameterStore,
+        module: &Module,
+        names: &[String],
+        index: usize,
+        isa: Isa,
+    ) -> Option<Self> {
+        let group = ParameterGroup::Module(index);
+        // The name of the first tensor without its last part.
+        let stem = |name: &String| name.trim_end_matches(".weight").to_owned();
+        match module {
+            Module::Pooling(_) => None,
+            Module::Normalize => Some(Self::Normalize),
+            Module::LayerNorm { norm, eps } => {
+                let name = stem(&names[0]);
+                let shape = vec![norm.weight.len()];
+                let weight =
+                    store.push(format!("{name}.weight"), shape.clone(), group, false, &norm.weight);
+                let bias = store.push(format!("{name}.bias"), shape, group, false, &norm.bias);
+                Some(Self::LayerNorm { weight, bias, eps: *eps })
+            }
+            Module::Dense { linear, activation, residual } => {
+                let outputs = linear.weight.rows();
+                let dense = TrainableLinear::push(
+                    store,
+                    &stem(&names[0]),
+                    group,
+                    &linear.weight.to_vec(),
+                    linear.bias.as_deref(),
+                    outputs,
+                    isa,
+                );
+                let residual = residual.as_ref().map(|residual| match residual {
+                    Residual::Identity => Shortcut::Identity,
+                    Residual::Projection(linear) => {
+                        let name = stem(names.last().expect("a projection has a name"));
+                        Shortcut::Projection(Box::new(TrainableLinear::push(
+                            store,
+                            &name,
+                            group,
+                            &linear.weight.to_vec(),
+                            linear.bias.as_deref(),
+                            outputs,
+                            isa,
+                        )))
+                    }
+                });
+                Some(Self::Dense { linear: dense, activation: *activation, residual })
+            }
+        }
+    }
+
+    pub(super) fn refresh(&mut self, store: &ParameterStore, team: &Team) {
+        if let Self::Dense { linear, residual, .. } = self {
+            linear.refresh(store, team);
+            if let Some(Shortcut::Projection(linear)) = residual {
+                linear.refresh(store, team);
+            }
+        }
+    }
+
+    /// - `x`: `[rows, in]`; returns `[rows, out]`
+    pub(super) fn forward(
+        &self,
+        team: &Team,
+        isa: Isa,
+        store: &ParameterStore,
+        x: Vec<f32>,
+        rows: usize,
+        kept: &mut ModuleKept,
+    ) -> Vec<f32> {
+        kept.rows = rows;
+        match self {
+            Self::Normalize => {
+                kept.x.clone_from(&x);
+                let mut out = x;
+                let width = out.len() / rows.max(1);
+                out.chunks_exact_mut(width.max(1)).for_each(normalize);
+                out
+            }
+            Self::LayerNorm { weight, bias, eps } => {
+                let mut out = vec![0.0; x.len()];
+                kept.x = x;
+                kept.stats = vec![0.0; 2 * rows];
+                residual_layer_norm(
+                    team,
+                    isa,
+                    &mut kept.x,
+                    &Dropout::none(),
+                    &[],
+                    None,
+                    store.get(*weight),
+                    store.get(*bias),
+                    *eps,
+                    &mut kept.stats,
+                    &mut out,
+                );
+                out
+            }
+            Self::Dense { linear: dense, activation, residual } => {
+                let mut out = vec![0.0; rows * dense.packed.outputs()];
+                kept.pre = vec![0.0; out.len()];
+                let zeros;
+                let bias = match &dense.packed.bias {
+                    Some(bias) => bias,
+                    None => {
+                        zeros = vec![0.0; dense.packed.outputs()];
+                        &zeros
+                    }
+                };
+                linear_keeping(
+                    team,
+                    &x,
+                    &dense.packed.matrix,
+                    bias,
+                    *activation,
+                    &mut kept.pre,
+                    &mut out,
+                );
+                match residual {
+                    None => (),
+                    Some(Shortcut::Identity) => add(&mut out, &x),
+                    Some(Shortcut::Projection(projection)) => {
+                        let mut projected = vec![0.0; out.len()];
+                        projection.packed.forward(
+                            team,
+                            &x,
+                            Activation::Identity,
+                            None,
+                            &mut projected,
+                        );
+                        add(&mut out, &projected);
+                    }
+                }
+                kept.x = x;
+                out
+            }
+        }
+    }
+
+    /// - `dout`: `[rows, out]`; returns `[rows, in]`
+    pub(super) fn backward(
+        &self,
+        team: &Team,
+        isa: Isa,
+        store: &ParameterStore,
+        kept: &ModuleKept,
+        dout: Vec<f32>,
+        gradients: &mut Gradients,
+    ) -> Vec<f32> {
+        match self {
+            Self::Normalize => normalize_backward(&kept.x, dout, kept.rows),
+            Self::LayerNorm { weight, bias, .. } => {
+                let mut dx = vec![0.0; dout.len()];
+                let pair = gradients.pair(*weight..*weight + 1, *bias..*bias + 1);
+                let weight = store.get(*weight);
+                layer_norm_backward(team, isa, &kept.x, &kept.stats, weight, &dout, &mut dx, pair);
+                dx
+            }
+            Self::Dense { linear: dense, activation, residual } => {
+                let mut dpre = dout.clone();
+                activation_backward(team, isa, *activation, &kept.pre, &mut dpre);
+                dense.parameter_gradients(team, isa, &dpre, &kept.x, gradients);
+                let shortcut = match residual {
+                    None => None,
+                    Some(Shortcut::Identity) => Some(dout),
+                    Some(Shortcut::Projection(projection)) => {
+                        projection.parameter_gradients(team, isa, &dout, &kept.x, gradients);
+                        let mut dx = vec![0.0; kept.x.len()];
+                        projection.input_gradient(team, &dout, None, &mut dx);
+                        Some(dx)
+                    }
+                };
+                let mut dx = vec![0.0; kept.x.len()];
+                dense.input_gradient(team, &dpre, shortcut.as_deref(), &mut dx);
+                dx
+            }
+        }
+    }
+}
+
+fn add(to: &mut [f32], other: &[f32]) {
+    for (x, y) in to.iter_mut().zip(other) {
+        *x += y;
+    }
+}
+
+/// Of `y = x / |x|`: `dx = (dy − y (y · dy)) / |x|`, row by row.
+///
+/// Shorter vectors than the 1e-12 that [`normalize`] divides by at least are
+/// only scaled: then the divisor does not depend on them.
+fn normalize_backward(x: &[f32], mut dout: Vec<f32>, rows: usize) -> Vec<f32> {
+    let width = (x.len() / rows.max(1)).max(1);
+    for (x, dout) in x.chunks_exact(width).zip(dout.chunks_exact_mut(width)) {
+        let square: f64 = x.iter().map(|x| f64::from(*x).powi(2)).sum();
+        let length = square.sqrt().max(1e-12);
+        let dot: f64 = x.iter().zip(&*dout).map(|(x, d)| f64::from(*x) * f64::from(*d)).sum();
+        let along = if square.sqrt() > 1e-12 { dot / (length * length) } else { 0.0 };
+        for (d, x) in dout.iter_mut().zip(x) {
+            *d = ((f64::from(*d) - f64::from(*x) * along) / length) as f32;
+        }
+    }
+    dout
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_gradient_of_normalize_is_its_slope() {
+        let x = [3.0f32, -4.0, 1.0, 0.5, 0.25, -0.125];
+        let dout = [0.5f32, 1.0, -2.0, 1.0, 1.0, 3.0];
+        let dx = normalize_backward(&x, dout.to_vec(), 2);
+        let loss = |x: &[f64]| -> f64 {
+            x.chunks_exact(3)
+                .zip(dout.chunks_exact(3))
+                .map(|(x, d)| {
+                    let length = x.iter().map(|x| x * x).sum::<f64>().sqrt();
+                    x.iter().zip(d).map(|(x, d)| x / length * f64::from(*d)).sum::<f64>()
+                })
+                .sum()
+        };
+        for (i, found) in dx.iter().enumerate() {
+            let moved = |by: f64| {
+                let mut x = x.map(f64::from);
+                x[i] += by;
+                loss(&x)
+            };
+            let slope = (moved(1e-5) - moved(-1e-5)) / 2e-5;
+            // The slope is exact to 1e-9, the gradient a single.
+            assert!((slope - f64::from(*found)).abs() < 1e-6, "{i}: {slope} {found}");
+        }
+    }
+}

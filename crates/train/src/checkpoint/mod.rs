@@ -1,0 +1,382 @@
+//! Train states that are complete or absent.
+//!
+//! A checkpoint is a folder `step-000200`: `parameters.safetensors` with every
+//! parameter that has been trained (the others are those of the starting model),
+//! `optimizer.safetensors` with both moments, `state.json`, and `manifest.json`
+//! with size and SHA-256 of each. It is written aside, synced and renamed; older
+//! ones go after that. What is damaged is passed over for the newest good one,
+//! with a [`Notice`].
+
+mod aside;
+mod manifest;
+mod state;
+mod tensors;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use aside::{recover, write_aside, write_file_aside};
+pub(crate) use state::{Best, Progress};
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use polyhead_model::{ParameterStore, TrainableLayout};
+
+use crate::error::{Error, ErrorKind};
+use crate::step::{AdamW, AdamWSettings, Moments};
+
+use aside::io_error;
+use manifest::Manifest;
+use tensors::{Tensor, TensorView};
+
+/// Of the files and their meaning; another number is another meaning.
+const FORMAT_VERSION: u64 = 2;
+
+const STATE: &str = "state.json";
+const PARAMETERS: &str = "parameters.safetensors";
+const OPTIMIZER: &str = "optimizer.safetensors";
+/// In the order of the manifest.
+const FILES: [&str; 3] = [PARAMETERS, OPTIMIZER, STATE];
+
+/// The checkpoints of a run.
+#[derive(Clone, Debug)]
+pub(crate) struct Checkpoints {
+    folder: PathBuf,
+    keep: usize,
+}
+
+/// What is kept of a run: borrowed, so that saving copies nothing large.
+#[derive(Clone, Copy)]
+pub(crate) struct Snapshot<'a> {
+    /// Where the run stands.
+    pub progress: &'a Progress,
+    /// All parameters.
+    pub store: &'a ParameterStore,
+    /// One flag per entry: whether it has been trained, and so may differ from the
+    /// starting model ([`FreezePlan::trained_until`](crate::freeze::FreezePlan::trained_until)).
+    pub trained: &'a [bool],
+    /// Moments and counts.
+    pub optimizer: &'a AdamW,
+}
+
+/// What was kept of a run.
+#[derive(Clone, Debug)]
+pub(crate) struct TrainState {
+    /// Where the run stands.
+    pub progress: Progress,
+    /// By parameter.
+    parameters: Vec<(String, Tensor)>,
+    moments: Vec<SavedMoments>,
+}
+
+#[derive(Clone, Debug)]
+struct SavedMoments {
+    parameter: String,
+    count: u64,
+    first: Tensor,
+    second: Tensor,
+}
+
+/// Something that the user should know, but that stops nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Notice {
+    /// Lower case, without a full stop.
+    pub message: String,
+}
+
+impl std::fmt::Display for Notice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+/// Why a checkpoint cannot be read.
+enum Unreadable {
+    /// Its bytes are not those that were written.
+    Damaged(String),
+    /// Another version of this program wrote it.
+    OtherVersion(String),
+}
+
+impl Checkpoints {
+    /// Checkpoints in `folder`, of which the newest `keep` are kept, at least one.
+    pub(crate) fn new(folder: impl Into<PathBuf>, keep: usize) -> Self {
+        Self { folder: folder.into(), keep: keep.max(1) }
+    }
+
+    /// Writes a checkpoint, then removes those that are too many.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`], as where the disk is full: then the older checkpoints are
+    /// as they were, and the message names the newest of them.
+    pub(crate) fn save(&self, snapshot: &Snapshot) -> Result<PathBuf, Error> {
+        let saved = self.add(snapshot).and_then(|target| {
+            let steps = self.steps()?;
+            let older = steps.iter().filter(|(step, _)| *step < snapshot.progress.step);
+            let surplus = older.clone().count().saturating_sub(self.keep - 1);
+            for (_, name) in older.take(surplus) {
+                aside::discard(&self.folder.join(name))?;
+            }
+            Ok(target)
+        });
+        saved.map_err(|error| {
+            let step = snapshot.progress.step;
+            let message = format!("checkpoint of step {step}: {error}; {}", self.what_stands());
+            Error::new(error.kind(), message)
+        })
+    }
+
+    /// Writes a checkpoint and removes none.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`].
+    pub(crate) fn add(&self, snapshot: &Snapshot) -> Result<PathBuf, Error> {
+        fs::create_dir_all(&self.folder).map_err(|error| io_error(&self.folder, error))?;
+        self.remove_leftovers()?;
+        let target = self.folder.join(name_of(snapshot.progress.step));
+        write_aside(&target, |folder| snapshot.write(folder))?;
+        Ok(target)
+    }
+
+    /// Removes the checkpoints of all steps that `unwanted` names.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`].
+    pub(crate) fn discard(&self, unwanted: impl Fn(u64) -> bool) -> Result<(), Error> {
+        for (_, name) in self.steps()?.iter().filter(|(step, _)| unwanted(*step)) {
+            aside::discard(&self.folder.join(name))?;
+        }
+        Ok(())
+    }
+
+    /// For messages: `the last good one is `step-000200``, or that there is none.
+    pub(crate) fn what_stands(&self) -> String {
+        match self.steps().unwrap_or_default().last() {
+            Some((_, name)) => format!("the last good one is `{name}`"),
+            None => "there is none yet".to_owned(),
+        }
+    }
+
+    /// The checkpoint of this step, or what is wrong with it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Run`] if it is not there or damaged, or of another version.
+    pub(crate) fn of_step(&self, step: u64) -> Result<TrainState, Error> {
+        let folder = self.folder.join(name_of(step));
+        TrainState::read(&folder).map_err(|error| {
+            let (Unreadable::Damaged(problem) | Unreadable::OtherVersion(problem)) = error;
+            Error::new(ErrorKind::Run, format!("{}: {problem}", folder.display()))
+        })
+    }
+
+    /// The newest good checkpoint, and what was wrong with newer ones. Those are
+    /// renamed to `….damaged`, so that they neither count nor come in the way.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Run`] if there are checkpoints, but no good one, or if another
+    /// version of this program wrote the newest; [`ErrorKind::Io`].
+    pub(crate) fn latest(&self) -> Result<Option<(TrainState, Vec<Notice>)>, Error> {
+        let steps = self.steps()?;
+        let mut damaged: Vec<(&str, String)> = Vec::new();
+        for (_, name) in steps.iter().rev() {
+            match TrainState::read(&self.folder.join(name)) {
+                Ok(state) => {
+                    let mut notices = Vec::new();
+                    for (other, problem) in damaged {
+                        self.put_aside(other)?;
+                        let message = format!(
+                            "checkpoint `{other}` is damaged ({problem}): going on from `{name}`"
+                        );
+                        notices.push(Notice { message });
+                    }
+                    self.remove_leftovers()?;
+                    return Ok(Some((state, notices)));
+                }
+                Err(Unreadable::Damaged(problem)) => damaged.push((name, problem)),
+                Err(Unreadable::OtherVersion(problem)) => {
+                    let path = self.folder.join(name);
+                    let message = format!("{}: {problem}", path.display());
+                    return Err(Error::new(ErrorKind::Run, message));
+                }
+            }
+        }
+        if damaged.is_empty() {
+            return Ok(None);
+        }
+        let all: Vec<String> =
+            damaged.iter().map(|(name, problem)| format!("`{name}` ({problem})")).collect();
+        let folder = self.folder.display();
+        let message =
+            format!("{folder}: expected a good checkpoint, found damage in {}", all.join(", "));
+        Err(Error::new(ErrorKind::Run, message))
+    }
+
+    /// Steps and names of what looks like a checkpoint, oldest first.
+    fn steps(&self) -> Result<Vec<(u64, String)>, Error> {
+        let mut steps: Vec<(u64, String)> =
+            self.names()?.into_iter().filter_map(|name| Some((step_of(&name)?, name))).collect();
+        steps.sort_unstable();
+        Ok(steps)
+    }
+
+    fn names(&self) -> Result<Vec<String>, Error> {
+        let list = || {
+            let entries = match fs::read_dir(&self.folder) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+                entries => entries?,
+            };
+            let names = entries.map(|entry| Ok(entry?.file_name().into_string().ok()));
+            names.filter_map(Result::transpose).collect()
+        };
+        list().map_err(|error| io_error(&self.folder, error))
+    }
+
+    /// Removes what a kill left half written or half removed.
+    fn remove_leftovers(&self) -> Result<(), Error> {
+        for name in self.names()?.iter().filter(|name| aside::is_hidden(name)) {
+            let path = self.folder.join(name);
+            fs::remove_dir_all(&path).map_err(|error| io_error(&path, error))?;
+        }
+        Ok(())
+    }
+
+    fn put_aside(&self, name: &str) -> Result<(), Error> {
+        let from = self.folder.join(name);
+        for attempt in 1.. {
+            let suffix = if attempt == 1 { String::new() } else { format!("-{attempt}") };
+            let to = self.folder.join(format!("{name}.damaged{suffix}"));
+            if !to.exists() {
+                return fs::rename(&from, &to).map_err(|error| io_error(&from, error));
+            }
+        }
+        unreachable!("some number is free");
+    }
+}
+
+fn name_of(step: u64) -> String {
+    format!("step-{step:06}")
+}
+
+/// `step-000200` is 200.
+fn step_of(name: &str) -> Option<u64> {
+    let digits = name.strip_prefix("step-")?;
+    digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
+}
+
+impl Snapshot<'_> {
+    fn write(&self, folder: &Path) -> Result<(), Error> {
+        let entries = || self.store.entries().iter().enumerate();
+        let parameters: Vec<TensorView> = entries()
+            .filter(|(index, _)| self.trained[*index])
+            .map(|(index, entry)| TensorView {
+                name: entry.name.clone(),
+                shape: &entry.shape,
+                values: self.store.get(index),
+            })
+            .collect();
+        let mut counts = Vec::new();
+        let mut moments = Vec::new();
+        for (index, entry) in entries() {
+            let Some(Moments { count, first, second }) = self.optimizer.moments(index) else {
+                continue;
+            };
+            counts.push((entry.name.as_str(), count));
+            for (part, values) in [("first", first), ("second", second)] {
+                let name = format!("{part}.{}", entry.name);
+                moments.push(TensorView { name, shape: &entry.shape, values });
+            }
+        }
+        let state = state::to_json(self.progress, &counts);
+        let files = vec![
+            manifest::write_file(folder, PARAMETERS, |file| tensors::write(file, &parameters))?,
+            manifest::write_file(folder, OPTIMIZER, |file| tensors::write(file, &moments))?,
+            manifest::write_file(folder, STATE, |file| file.write_all(&state))?,
+        ];
+        let code_version = env!("CARGO_PKG_VERSION").to_owned();
+        Manifest { format_version: FORMAT_VERSION, code_version, files }.write(folder)
+    }
+}
+
+impl TrainState {
+    fn read(folder: &Path) -> Result<Self, Unreadable> {
+        let manifest = Manifest::read(folder).map_err(Unreadable::Damaged)?;
+        if manifest.format_version != FORMAT_VERSION {
+            return Err(Unreadable::OtherVersion(format!(
+                "expected format version {FORMAT_VERSION}, found {} of polyhead {}",
+                manifest.format_version, manifest.code_version
+            )));
+        }
+        manifest.verify(folder, &FILES).map_err(Unreadable::Damaged)?;
+        Self::read_files(folder).map_err(Unreadable::Damaged)
+    }
+
+    fn read_files(folder: &Path) -> Result<Self, String> {
+        let named = |name: &'static str| move |problem| format!("{name}: {problem}");
+        let (progress, counts) = state::read(&folder.join(STATE)).map_err(named(STATE))?;
+        let parameters = tensors::read(&folder.join(PARAMETERS)).map_err(named(PARAMETERS))?;
+        let mut tensors = tensors::read(&folder.join(OPTIMIZER)).map_err(named(OPTIMIZER))?;
+        let mut take = |part: &str, parameter: &str| {
+            let name = format!("{part}.{parameter}");
+            tensors.remove(&name).ok_or_else(|| format!("{OPTIMIZER}: expected a tensor `{name}`"))
+        };
+        let moments = counts.into_iter().map(|(parameter, count)| {
+            let (first, second) = (take("first", &parameter)?, take("second", &parameter)?);
+            Ok(SavedMoments { parameter, count, first, second })
+        });
+        let moments = moments.collect::<Result<_, String>>()?;
+        Ok(Self { progress, parameters: parameters.into_iter().collect(), moments })
+    }
+
+    /// Puts the parameters into `store`, which holds the starting model, and makes
+    /// the optimizer that was saved; [`AdamW::relayout`] then leads to the layout of
+    /// the next step. Whoever holds packed copies of parameters renews them.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Run`] if the state is of another model.
+    pub(crate) fn restore(
+        &self,
+        store: &mut ParameterStore,
+        settings: AdamWSettings,
+    ) -> Result<AdamW, Error> {
+        let ranges = self
+            .parameters
+            .iter()
+            .map(|(name, tensor)| Ok(store.entries()[find(store, name, tensor)?].range.clone()))
+            .collect::<Result<Vec<_>, Error>>()?;
+        let mut trainable = vec![false; store.entries().len()];
+        let mut places = Vec::new();
+        for saved in &self.moments {
+            let index = find(store, &saved.parameter, &saved.first)?;
+            find(store, &saved.parameter, &saved.second)?;
+            trainable[index] = true;
+            places.push(index);
+        }
+        let mut optimizer = AdamW::new(settings, TrainableLayout::new(store, &trainable));
+        for (index, saved) in places.into_iter().zip(&self.moments) {
+            let (first, second) = (&saved.first.values, &saved.second.values);
+            optimizer.set_moments(index, Moments { count: saved.count, first, second })?;
+        }
+        // Only now, when nothing can go wrong any more.
+        for (range, (_, tensor)) in ranges.into_iter().zip(&self.parameters) {
+            store.values_mut()[range].copy_from_slice(&tensor.values);
+        }
+        Ok(optimizer)
+    }
+}
+
+/// The place of a parameter of this name and shape.
+fn find(store: &ParameterStore, name: &str, tensor: &Tensor) -> Result<usize, Error> {
+    let run = |message| Error::new(ErrorKind::Run, message);
+    let Some(index) = store.entries().iter().position(|entry| entry.name == name) else {
+        return Err(run(format!("checkpoint: expected parameters of this model, found `{name}`")));
+    };
+    let expected = &store.entries()[index].shape;
+    match tensor.shape == *expected {
+        true => Ok(index),
+        false => Err(run(format!(
+            "checkpoint: parameter `{name}`: expected {expected:?}, found {:?}",
+            tensor.shape
+        ))),
+    }
+}

@@ -1,0 +1,321 @@
+//! The network's answers to a whole split, and what they are worth.
+//!
+//! Rows go through the network sorted by length, so that parts are of like
+//! size; answers come back in the order of the rows. No number depends on how
+//! the rows were cut into parts.
+
+use polyhead_compute::{Team, Threads};
+use polyhead_model::{
+    Depth, Encoder, HeadSpec, Mode, Network, NetworkInput, Pass, TaskKind, Workspace,
+};
+
+use crate::data::{FIRST_UNKNOWN, Split, TaskLabels};
+use crate::error::{Error, ErrorKind};
+use crate::evaluate::calibration::given_labels;
+use crate::evaluate::metric::{
+    ClassificationCounter, MultiLabelCounter, RegressionCounter, TaskMetrics, TokensCounter, argmax,
+};
+use crate::step::Objective;
+use crate::step::StateCache;
+use crate::step::{PackedRows, Targets, cut};
+
+/// Tokens of a part.
+const PART_TOKENS: usize = 2048;
+
+/// Logits of every task, in the order of the rows.
+#[derive(Clone, Debug, Default)]
+pub struct Answers {
+    /// One per task: `[rows, outputs]`, for tagging `[words, outputs]` of all
+    /// words of the split (zeros for words without a token); empty for tasks that were not asked.
+    pub logits: Vec<Vec<f32>>,
+    /// `[rows, embedding]`, if they were wanted.
+    pub vectors: Vec<f32>,
+}
+
+/// How answers are asked for.
+pub struct Questions<'a> {
+    /// Which heads answer.
+    pub active: &'a [bool],
+    /// Whether sentence vectors are wanted too.
+    pub vectors: bool,
+    /// Tokens at the beginning of each row that are the prompt's.
+    pub prompt_tokens: usize,
+    /// The depth of training, whose `cached` states `cache` holds.
+    pub depth: &'a Depth,
+    /// Who computes these states in place of the network, which then trains
+    /// nothing: an encoder in another precision.
+    pub encoder: Option<&'a Encoder>,
+}
+
+impl Answers {
+    /// Runs all rows of `split`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFinite`] if an answer holds a number that is not finite.
+    pub fn of(
+        network: &Network,
+        threads: &Threads,
+        split: &Split,
+        questions: &Questions,
+        mut cache: Option<&mut StateCache>,
+        pass: &mut Pass,
+    ) -> Result<Self, Error> {
+        let width = network.site().embedding;
+        let mut answers = Self {
+            logits: (0..network.head_count())
+                .map(|head| {
+                    let spec = network.head_spec(head);
+                    let rows = match spec.kind {
+                        TaskKind::Tokens => split.words.places.len(),
+                        _ => split.len(),
+                    };
+                    vec![0.0; if questions.active[head] { rows * spec.outputs() } else { 0 }]
+                })
+                .collect(),
+            vectors: vec![0.0; if questions.vectors { split.len() * width } else { 0 }],
+        };
+        // Vectors need the last layer, whatever heads read.
+        let mut depth = questions.depth.clone();
+        if questions.vectors {
+            depth.top = network.config().layers;
+        }
+        let mut order: Vec<u32> = (0..split.len() as u32).collect();
+        order.sort_by_key(|row| split.tokens.sequence(*row as usize).len());
+        threads.team(|team| {
+            for range in cut(split, &order, 1, PART_TOKENS) {
+                let packed = PackedRows::new(split, &order[range], 0);
+                run_cached(network, team, &packed, questions, &depth, cache.as_deref_mut(), pass)?;
+                if questions.vectors {
+                    let input = packed.input(questions.prompt_tokens, None);
+                    let vectors = network.sentence_vectors(team, &input, pass);
+                    scatter(&packed.rows, width, &vectors, &mut answers.vectors);
+                }
+                for head in (0..network.head_count()).filter(|head| questions.active[*head]) {
+                    let spec = network.head_spec(head);
+                    let to = &mut answers.logits[head];
+                    match spec.kind {
+                        TaskKind::Tokens => {
+                            let words: Vec<u32> =
+                                packed.word_places().iter().map(|word| *word as u32).collect();
+                            scatter(&words, spec.outputs(), pass.logits(head), to);
+                        }
+                        _ => scatter(&packed.rows, spec.outputs(), pass.logits(head), to),
+                    }
+                }
+            }
+            Ok::<_, Error>(())
+        })?;
+        for (head, logits) in answers.logits.iter().enumerate() {
+            if let Some(at) = logits.iter().position(|x| !x.is_finite()) {
+                let name = &network.head_spec(head).name;
+                let message =
+                    format!("task `{name}`: an answer is {}: the run diverged", logits[at]);
+                return Err(Error::new(ErrorKind::NotFinite, message));
+            }
+        }
+        Ok(answers)
+    }
+
+    /// Metrics of each task that was asked and has a label in the split.
+    ///
+    /// - `objectives`: one a task, for the losses
+    pub fn judge(
+        &self,
+        split: &Split,
+        specs: &[HeadSpec],
+        objectives: &[Objective],
+    ) -> Vec<Option<TaskMetrics>> {
+        (0..specs.len())
+            .map(|task| {
+                let logits = &self.logits[task];
+                match logits.is_empty() {
+                    true => None,
+                    false => judge(logits, split, task, &specs[task], &objectives[task]),
+                }
+            })
+            .collect()
+    }
+}
+
+/// One evaluating forward; takes hidden states from the cache, or puts them there.
+fn run_cached(
+    network: &Network,
+    team: &Team,
+    packed: &PackedRows,
+    questions: &Questions,
+    depth: &Depth,
+    cache: Option<&mut StateCache>,
+    pass: &mut Pass,
+) -> Result<(), Error> {
+    if let Some(encoder) = questions.encoder {
+        let input = packed.input(questions.prompt_tokens, None);
+        let states = states_of(encoder, team, &input, &depth.cached);
+        let known: Vec<&[f32]> = states.iter().map(Vec::as_slice).collect();
+        let input = packed.input(questions.prompt_tokens, Some(&known));
+        network.forward(team, &input, Mode::Evaluate, depth, questions.active, pass);
+        return Ok(());
+    }
+    let Some(cache) = cache else {
+        let input = packed.input(questions.prompt_tokens, None);
+        network.forward(team, &input, Mode::Evaluate, depth, questions.active, pass);
+        return Ok(());
+    };
+    if cache.has(&packed.rows) {
+        let states = cache.get(&packed.rows)?;
+        let known: Vec<&[f32]> = states.iter().map(Vec::as_slice).collect();
+        let input = packed.input(questions.prompt_tokens, Some(&known));
+        network.forward(team, &input, Mode::Evaluate, depth, questions.active, pass);
+        return Ok(());
+    }
+    let input = packed.input(questions.prompt_tokens, None);
+    network.forward(team, &input, Mode::Evaluate, depth, questions.active, pass);
+    keep_states(network, packed, cache, pass);
+    Ok(())
+}
+
+/// Hidden states `wanted` of an encoder, `[N, D]` each.
+fn states_of(
+    encoder: &Encoder,
+    team: &Team,
+    input: &NetworkInput,
+    wanted: &[usize],
+) -> Vec<Vec<f32>> {
+    let mut states = vec![Vec::new(); wanted.len()];
+    let mut workspace = Workspace::default();
+    encoder.forward_observed(team, input.sequences, &mut workspace, &mut |state, values| {
+        if let Some(place) = wanted.iter().position(|wanted| *wanted == state) {
+            states[place] = values.to_vec();
+        }
+    });
+    states
+}
+
+/// Puts the hidden states of a pass into the cache.
+pub(crate) fn keep_states(
+    network: &Network,
+    packed: &PackedRows,
+    cache: &mut StateCache,
+    pass: &Pass,
+) {
+    let width = network.config().hidden_size;
+    let wanted = cache.states().to_vec();
+    for (row, ends) in packed.rows.iter().zip(packed.offsets().windows(2)) {
+        let states: Vec<&[f32]> = wanted
+            .iter()
+            .map(|state| &pass.state(*state)[ends[0] * width..ends[1] * width])
+            .collect();
+        cache.put(*row, &states);
+    }
+}
+
+/// Rows of `from` to their places in `to`.
+fn scatter(rows: &[u32], width: usize, from: &[f32], to: &mut [f32]) {
+    for (row, values) in rows.iter().zip(from.chunks_exact(width.max(1))) {
+        to[*row as usize * width..][..width].copy_from_slice(values);
+    }
+}
+
+fn judge(
+    logits: &[f32],
+    split: &Split,
+    task: usize,
+    spec: &HeadSpec,
+    objective: &Objective,
+) -> Option<TaskMetrics> {
+    let outputs = spec.outputs();
+    let loss = {
+        let (logits, targets) = answered(logits, split, task, objective);
+        let mut unused = vec![0.0; logits.len()];
+        let sum = objective.loss(&logits, &targets, 0.0, &mut unused);
+        (sum, objective.normaliser(&targets))
+    };
+    let rows = logits.chunks_exact(outputs.max(1));
+    match &split.labels[task] {
+        TaskLabels::Classes(labels) => {
+            let mut counter = ClassificationCounter::new(&spec.labels);
+            counter.add_loss(loss.0, loss.1);
+            for (logits, label) in rows.zip(labels) {
+                if let Some(label) = label {
+                    counter.add(argmax(logits) as u32, *label);
+                }
+            }
+            counter.finish().map(TaskMetrics::Classification)
+        }
+        TaskLabels::Sets(labels) => {
+            let mut counter = MultiLabelCounter::new(&spec.labels);
+            counter.add_loss(loss.0, loss.1);
+            for (logits, set) in rows.zip(labels) {
+                if let Some(set) = set {
+                    counter.add(&given_labels(logits, spec.temperature, &thresholds(spec)), set);
+                }
+            }
+            counter.finish().map(TaskMetrics::MultiLabel)
+        }
+        TaskLabels::Numbers(labels) => {
+            let mut counter = RegressionCounter::new();
+            counter.add_loss(loss.0, loss.1);
+            for (logits, label) in rows.zip(labels) {
+                if let Some(label) = label {
+                    counter.add(logits[0], *label);
+                }
+            }
+            counter.finish().map(TaskMetrics::Regression)
+        }
+        TaskLabels::Tags(labels) => {
+            let others = split.issues.get(task).map_or(&[][..], |issues| &issues.others);
+            let mut counter = TokensCounter::new(&spec.labels, others);
+            // The counter's numbers of other tags follow the head's.
+            let place = |tag: u32| match tag.checked_sub(FIRST_UNKNOWN) {
+                Some(other) => spec.labels.len() as u32 + other,
+                None => tag,
+            };
+            counter.add_loss(loss.0, loss.1);
+            for (row, tags) in labels.iter().enumerate() {
+                let Some(tags) = tags else { continue };
+                let given: Vec<Option<u32>> = split
+                    .words
+                    .row(row)
+                    .map(|word| {
+                        split.words.first_tokens[word]
+                            .map(|_| argmax(&logits[word * outputs..][..outputs]) as u32)
+                    })
+                    .collect();
+                let tags: Vec<u32> = tags.iter().map(|tag| place(*tag)).collect();
+                counter.add(&given, &tags);
+            }
+            counter.finish().map(TaskMetrics::Tokens)
+        }
+    }
+}
+
+/// The logits that have a target, in the order of the targets: all rows, or the
+/// words that have a token.
+pub(crate) fn answered(
+    logits: &[f32],
+    split: &Split,
+    task: usize,
+    objective: &Objective,
+) -> (Vec<f32>, Targets) {
+    let all: Vec<u32> = (0..split.len() as u32).collect();
+    let packed = PackedRows::new(split, &all, 0);
+    let targets = packed.targets(split, task);
+    let outputs = objective.outputs();
+    let logits = match objective.kind() {
+        TaskKind::Tokens => packed
+            .word_places()
+            .iter()
+            .flat_map(|word| &logits[word * outputs..(word + 1) * outputs])
+            .copied()
+            .collect(),
+        _ => logits.to_vec(),
+    };
+    (logits, targets)
+}
+
+/// One per label: 0.5 where none was found.
+fn thresholds(spec: &HeadSpec) -> Vec<f32> {
+    match spec.thresholds.is_empty() {
+        true => vec![0.5; spec.labels.len()],
+        false => spec.thresholds.clone(),
+    }
+}

@@ -1,0 +1,313 @@
+//! Metrics: how good the answers are, in the numbers that people compare.
+//!
+//! Per kind of task a counter is fed with answers and labels in the order of
+//! the rows; its `finish` gives a plain struct, whose JSON is part of what
+//! `eval --json` prints. Scores are fractions, not percent. What is counted:
+//!
+//! | kind | counter | counts as |
+//! | --- | --- | --- |
+//! | classification | [`ClassificationCounter`] | scikit-learn |
+//! | multilabel | [`MultiLabelCounter`] | scikit-learn |
+//! | regression | [`RegressionCounter`] | scipy, scikit-learn |
+//! | tokens | [`TokensCounter`] | seqeval in its default mode |
+//!
+//! Three rules hold for all:
+//!
+//! - **No row, no metrics**: `finish` gives `None`. With rows, a fraction of
+//!   nothing (precision of a label never given, recall of one that never
+//!   occurs) is 0, as scikit-learn has it with `zero_division=0`; what has no
+//!   sensible value at all (a correlation with a constant) is `None`, `null` in
+//!   JSON. Nothing is ever NaN.
+//! - **Unknown labels count as wrong.** Data for dev and test may hold labels
+//!   that the head does not have. Their indices lie beyond the head's labels.
+//!   Such a row can only be answered wrongly: it stands in the denominators of
+//!   accuracy, micro and weighted scores, and what was answered in its place is
+//!   a false positive. It is no class in a macro average: its recall would be a
+//!   0 that no model can change. Losses have no answer to them and panic: `None`
+//!   stands for such a target there.
+//! - **The loss is handed in** (`add_loss`), as sum and normaliser of the losses
+//!   in [`loss`](crate::step::loss), since it needs logits and the task's own options.
+//!
+//! What it leaves out: probabilities and how honest they are, see
+//! [`calibration`](crate::evaluate::calibration).
+
+mod classification;
+mod multi_label;
+mod regression;
+mod running;
+mod tokens;
+
+use polyhead_model::TaskKind;
+use serde::{Deserialize, Serialize};
+
+// Prediction needs them too, so they live with the model.
+pub use polyhead_model::{Tag, TagSpan as Span, tag_spans as spans};
+
+pub use classification::{ClassificationCounter, ClassificationMetrics};
+pub use multi_label::{MultiLabelCounter, MultiLabelMetrics};
+pub use regression::{RegressionCounter, RegressionMetrics, pearson, spearman};
+pub use running::RunningAccuracy;
+pub use tokens::{TokensCounter, TokensMetrics};
+
+/// Metrics of a task of any kind; in JSON just those of its kind.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum TaskMetrics {
+    /// Of one of several labels.
+    Classification(ClassificationMetrics),
+    /// Of any of several labels.
+    MultiLabel(MultiLabelMetrics),
+    /// Of a tag for every word.
+    Tokens(TokensMetrics),
+    /// Of a number. The last: reading tries one after the other, and this one has
+    /// no list that only it has.
+    Regression(RegressionMetrics),
+}
+
+/// How well one label (or one type of span) is found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LabelScores {
+    /// Its name.
+    pub label: String,
+    /// Of the rows that were given the label, the share that has it.
+    pub precision: f64,
+    /// Of the rows that have the label, the share that was given it.
+    pub recall: f64,
+    /// Harmonic mean of both.
+    pub f1: f64,
+    /// How many rows have it.
+    pub support: u64,
+}
+
+impl TaskMetrics {
+    /// The kind of task that these are metrics of.
+    pub fn kind(&self) -> TaskKind {
+        match self {
+            Self::Classification(_) => TaskKind::Classification,
+            Self::MultiLabel(_) => TaskKind::MultiLabel,
+            Self::Regression(_) => TaskKind::Regression,
+            Self::Tokens(_) => TaskKind::Tokens,
+        }
+    }
+
+    /// The score of that name; `None` if the kind has no such name (see
+    /// [`metric_names`]) or the score has no value here.
+    ///
+    /// A criterion that needs a number should take `None` as the worst.
+    pub fn get(&self, name: &str) -> Option<f64> {
+        match self {
+            Self::Classification(metrics) => metrics.get(name),
+            Self::MultiLabel(metrics) => metrics.get(name),
+            Self::Regression(metrics) => metrics.get(name),
+            Self::Tokens(metrics) => metrics.get(name),
+        }
+    }
+
+    /// Every score by name, in the order of [`metric_names`]: what a line of a
+    /// log can hold, without lists per label.
+    pub fn scores(&self) -> impl Iterator<Item = (&'static str, Option<f64>)> {
+        metric_names(self.kind()).iter().map(|name| (*name, self.get(name)))
+    }
+}
+
+/// Scores that a task of that kind has, as in `best = "TASK.METRIC"`.
+pub fn metric_names(kind: TaskKind) -> &'static [&'static str] {
+    match kind {
+        TaskKind::Classification => ClassificationMetrics::NAMES,
+        TaskKind::MultiLabel => MultiLabelMetrics::NAMES,
+        TaskKind::Regression => RegressionMetrics::NAMES,
+        TaskKind::Tokens => TokensMetrics::NAMES,
+    }
+}
+
+/// The score that stands for a task of that kind where none is chosen.
+pub fn main_metric(kind: TaskKind) -> &'static str {
+    match kind {
+        TaskKind::Classification => "accuracy",
+        TaskKind::MultiLabel => "f1_micro",
+        TaskKind::Regression => "spearman",
+        TaskKind::Tokens => "f1",
+    }
+}
+
+/// Whether more of that score is better: all but losses and errors.
+pub fn larger_is_better(name: &str) -> bool {
+    !matches!(name, "loss" | "mse" | "mae" | "hamming_loss")
+}
+
+/// Index of the largest logit, the first of equals.
+///
+/// # Panics
+/// If there is none.
+pub fn argmax(logits: &[f32]) -> usize {
+    let mut best = 0;
+    for (label, logit) in logits.iter().enumerate() {
+        if *logit > logits[best] {
+            best = label;
+        }
+    }
+    assert!(best < logits.len(), "a logit at least");
+    best
+}
+
+/// Right and wrong answers about one label, or several together.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Counts {
+    /// Given and there.
+    hits: u64,
+    /// Given.
+    given: u64,
+    /// There.
+    support: u64,
+}
+
+impl Counts {
+    fn precision(self) -> f64 {
+        ratio(self.hits, self.given)
+    }
+
+    fn recall(self) -> f64 {
+        ratio(self.hits, self.support)
+    }
+
+    /// `2 hits / (given + support)`, which is `2pr / (p + r)` without its
+    /// undefined corners.
+    fn f1(self) -> f64 {
+        ratio(2 * self.hits, self.given + self.support)
+    }
+
+    fn occurs(self) -> bool {
+        self.given + self.support > 0
+    }
+
+    fn scores(self, label: &str) -> LabelScores {
+        LabelScores {
+            label: label.to_string(),
+            precision: self.precision(),
+            recall: self.recall(),
+            f1: self.f1(),
+            support: self.support,
+        }
+    }
+}
+
+/// Sum and normaliser of a loss, over parts.
+#[derive(Clone, Copy, Debug, Default)]
+struct LossSum {
+    sum: f64,
+    normaliser: f64,
+}
+
+impl LossSum {
+    fn add(&mut self, sum: f64, normaliser: f64) {
+        self.sum += sum;
+        self.normaliser += normaliser;
+    }
+
+    fn mean(self) -> Option<f64> {
+        (self.normaliser > 0.0).then(|| self.sum / self.normaliser)
+    }
+}
+
+/// 0 where there is nothing to be a part of.
+fn ratio(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}
+
+/// Mean of a score over labels, 0 without labels.
+fn mean_over(counts: &[Counts], score: impl Fn(Counts) -> f64) -> f64 {
+    if counts.is_empty() {
+        return 0.0;
+    }
+    counts.iter().map(|counts| score(*counts)).sum::<f64>() / counts.len() as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn argmax_takes_the_first_of_equals() {
+        assert_eq!(argmax(&[1.0, 3.0, 3.0, 2.0]), 1);
+        assert_eq!(argmax(&[-5.0]), 0);
+    }
+
+    #[test]
+    fn a_fraction_of_nothing_is_zero() {
+        let none = Counts::default();
+        assert_eq!((none.precision(), none.recall(), none.f1()), (0.0, 0.0, 0.0));
+        assert!(!none.occurs());
+    }
+
+    #[test]
+    fn every_kind_has_its_main_metric_and_all_names_answer() {
+        let metrics = [
+            TaskMetrics::Classification(one_row_of_classification()),
+            TaskMetrics::MultiLabel(one_row_of_multi_label()),
+            TaskMetrics::Regression(two_rows_of_regression()),
+            TaskMetrics::Tokens(one_row_of_tokens()),
+        ];
+        for (metrics, kind) in metrics.into_iter().zip(TaskKind::ALL) {
+            assert_eq!(metrics.kind(), kind);
+            assert!(metric_names(kind).contains(&main_metric(kind)));
+            assert!(larger_is_better(main_metric(kind)));
+            for (name, score) in metrics.scores() {
+                assert!(score.is_some_and(f64::is_finite), "{kind} {name}");
+            }
+            assert_eq!(metrics.get("no such name"), None);
+            // Every name is a field of the JSON with the same value, in the same order.
+            let json = serde_json::to_string(&metrics).unwrap();
+            let value: serde_json::Value = serde_json::from_str(&json).unwrap();
+            let mut from = 0;
+            for (name, score) in metrics.scores() {
+                assert_eq!(value[name].as_f64(), score, "{kind} {name}");
+                from += json[from..].find(&format!("\"{name}\":")).expect("in order");
+            }
+            assert_eq!(serde_json::from_str::<TaskMetrics>(&json).unwrap(), metrics);
+        }
+    }
+
+    #[test]
+    fn losses_and_errors_are_better_small() {
+        for kind in TaskKind::ALL {
+            for name in metric_names(kind) {
+                let small = name.contains("loss") || name.starts_with('m') && name.len() == 3;
+                let small = small && *name != "mcc";
+                assert_eq!(larger_is_better(name), !small, "{name}");
+            }
+        }
+    }
+
+    fn names(labels: &[&str]) -> Vec<String> {
+        labels.iter().map(|label| label.to_string()).collect()
+    }
+
+    fn one_row_of_classification() -> ClassificationMetrics {
+        let mut counter = ClassificationCounter::new(&names(&["a", "b"]));
+        counter.add(0, 0);
+        counter.add_loss(1.0, 2.0);
+        counter.finish().unwrap()
+    }
+
+    fn one_row_of_multi_label() -> MultiLabelMetrics {
+        let mut counter = MultiLabelCounter::new(&names(&["a", "b"]));
+        counter.add(&[0], &[0, 1]);
+        counter.add_loss(1.0, 2.0);
+        counter.finish().unwrap()
+    }
+
+    fn two_rows_of_regression() -> RegressionMetrics {
+        let mut counter = RegressionCounter::new();
+        counter.add(0.5, 1.0);
+        counter.add(2.0, 3.0);
+        counter.add_loss(1.0, 2.0);
+        counter.finish().unwrap()
+    }
+
+    fn one_row_of_tokens() -> TokensMetrics {
+        let mut counter = TokensCounter::new(&names(&["O", "B-a", "I-a"]), &[]);
+        counter.add(&[Some(1), Some(0)], &[1, 2]);
+        counter.add_loss(1.0, 2.0);
+        counter.finish().unwrap()
+    }
+}

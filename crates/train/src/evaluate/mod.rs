@@ -1,0 +1,163 @@
+//! A finished model on data of its own: metrics of every task whose labels are there.
+
+mod answers;
+mod metric;
+mod criterion;
+mod calibration;
+
+pub use answers::{Answers, Questions};
+pub(crate) use answers::{answered, keep_states};
+pub use calibration::{
+    Calibration, Reliability, ReliabilityBin, best_thresholds, calibrate_classes, calibrate_sets,
+    given_labels,
+};
+pub(crate) use criterion::{Best, criterion, metric_of};
+pub use metric::{
+    ClassificationCounter, ClassificationMetrics, LabelScores, MultiLabelCounter,
+    MultiLabelMetrics, RegressionCounter, RegressionMetrics, RunningAccuracy, Span, Tag,
+    TaskMetrics, TokensCounter, TokensMetrics, argmax, larger_is_better, main_metric, metric_names,
+    pearson, spans, spearman,
+};
+
+use std::path::PathBuf;
+
+use polyhead_compute::Threads;
+use polyhead_model::{
+    Encoder, HeadSpec, ModelFolder, Network, NetworkOptions, Pass, Precision, TrainableLayout,
+};
+
+use crate::config::DataFiles;
+use crate::data::{self, DataReport, TaskFields};
+use crate::error::{Error, ErrorKind};
+use crate::run::{Tokenized, tokenize};
+use crate::step::Objective;
+
+/// What [`evaluate`] looks at.
+#[derive(Clone, Debug, Default)]
+pub struct EvaluateOptions {
+    /// JSON Lines or CSV; several are read one after the other.
+    pub files: Vec<PathBuf>,
+    /// The field with the text; absent: `text`.
+    pub text: Option<String>,
+    /// The field with the words; absent: `tokens`.
+    pub tokens: Option<String>,
+    /// The tasks to evaluate; absent: all that have labels in the files.
+    pub tasks: Option<Vec<String>>,
+    /// Task and field, where the field with the labels is not named as the task.
+    pub fields: Vec<(String, String)>,
+    /// Tokens after which a text is cut; absent: as the model was trained.
+    pub max_length: Option<usize>,
+    /// In what the products of the encoder are computed.
+    pub precision: Precision,
+}
+
+/// What [`evaluate`] has found.
+#[derive(Clone, Debug)]
+pub struct Evaluation {
+    /// Name and metrics of each task that has labels, in the order of the model.
+    pub tasks: Vec<(String, TaskMetrics)>,
+    /// The rows, all of them as the split `test`: unknown labels, what was cut.
+    pub report: DataReport,
+}
+
+/// Answers every row of the files with the model's heads, in one pass, and
+/// compares.
+///
+/// Losses are plain ones: the weights of labels and the smoothing that a run may
+/// have had are not part of a model. A label that the model does not know counts
+/// as wrong. Numbers have the same bits on any number of threads.
+///
+/// # Errors
+/// - [`ErrorKind::Config`] if a task is unknown
+/// - [`ErrorKind::Data`] if a row is not what it should be, or no row has a label
+/// - [`ErrorKind::Io`] if a file cannot be read, [`ErrorKind::NotFinite`] if an
+///   answer is not a number
+pub fn evaluate(
+    folder: &ModelFolder,
+    options: &EvaluateOptions,
+    threads: &Threads,
+) -> Result<Evaluation, Error> {
+    let specs: Vec<HeadSpec> = folder.heads.iter().map(|head| head.spec.clone()).collect();
+    let asked = asked(&specs, options)?;
+    let files = DataFiles {
+        test: options.files.clone(),
+        text: options.text.clone(),
+        tokens: options.tokens.clone(),
+        ..DataFiles::default()
+    };
+    let fields: Vec<TaskFields> = asked.iter().map(|(_, fields)| fields.clone()).collect();
+    let rows = data::read(&files, &fields)?;
+    let Tokenized { data, prompt_tokens, .. } =
+        tokenize(options.max_length, folder, threads, rows)?;
+    let report = data::check(&data);
+    let split = &data.sources[0].test;
+    for (task, fields) in fields.iter().enumerate() {
+        let named =
+            options.tasks.is_some() || options.fields.iter().any(|(t, _)| *t == fields.name);
+        if named && split.labels[task].labelled() == 0 {
+            return Err(no_labels(&fields.name, &fields.field));
+        }
+    }
+    if !split.labels.iter().any(|labels| labels.labelled() > 0) {
+        let names: Vec<&str> = fields.iter().map(|task| task.field.as_str()).collect();
+        return Err(Error::new(
+            ErrorKind::Data,
+            format!("no row has a label: expected one of the fields {}", names.join(", ")),
+        ));
+    }
+
+    let heads: Vec<_> = asked.iter().map(|(head, _)| folder.heads[*head].clone()).collect();
+    let specs: Vec<HeadSpec> = heads.iter().map(|head| head.spec.clone()).collect();
+    let network = Network::new(folder, &heads, &NetworkOptions::default(), threads)?;
+    let active: Vec<bool> = split.labels.iter().map(|labels| labels.labelled() > 0).collect();
+    let nothing = vec![false; network.store().entries().len()];
+    let depth = network.depth(&TrainableLayout::new(network.store(), &nothing), &active);
+    let encoder = (options.precision != Precision::F32).then(|| {
+        let (config, weights) = (folder.config.clone(), folder.weights.clone());
+        Encoder::new(config, weights, network.isa(), options.precision, threads)
+    });
+    let questions = Questions {
+        active: &active,
+        vectors: false,
+        prompt_tokens,
+        depth: &depth,
+        encoder: encoder.as_ref(),
+    };
+    let answers = Answers::of(&network, threads, split, &questions, None, &mut Pass::default())?;
+    let objectives: Vec<Objective> =
+        specs.iter().map(|spec| Objective::new(spec.kind, spec.outputs())).collect();
+    let found = answers.judge(split, &specs, &objectives);
+    let tasks = specs.into_iter().zip(found);
+    let tasks = tasks.filter_map(|(spec, metrics)| Some((spec.name, metrics?))).collect();
+    Ok(Evaluation { tasks, report })
+}
+
+/// Place and fields of the heads that are asked, in the order of the model.
+fn asked(specs: &[HeadSpec], options: &EvaluateOptions) -> Result<Vec<(usize, TaskFields)>, Error> {
+    if specs.is_empty() {
+        let message = "the model has no tasks: expected one that was trained";
+        return Err(Error::new(ErrorKind::Config, message));
+    }
+    let named = options.tasks.iter().flatten().chain(options.fields.iter().map(|(task, _)| task));
+    for name in named {
+        if !specs.iter().any(|spec| spec.name == *name) {
+            let known: Vec<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
+            let known = known.join(", ");
+            let message = format!("task `{name}`: the model has no such task (it has: {known})");
+            return Err(Error::new(ErrorKind::Config, message));
+        }
+    }
+    let wanted =
+        |spec: &HeadSpec| options.tasks.as_ref().is_none_or(|names| names.contains(&spec.name));
+    let fields = |spec: &HeadSpec| {
+        let field = options.fields.iter().rev().find(|(task, _)| *task == spec.name);
+        let field = field.map_or_else(|| spec.name.clone(), |(_, field)| field.clone());
+        TaskFields { field, ..TaskFields::from(spec) }
+    };
+    let all = specs.iter().enumerate().filter(|(_, spec)| wanted(spec));
+    Ok(all.map(|(head, spec)| (head, fields(spec))).collect())
+}
+
+fn no_labels(task: &str, field: &str) -> Error {
+    Error::new(ErrorKind::Data, format!("task `{task}`: no row has a label in field `{field}`"))
+}

@@ -1,0 +1,487 @@
+//! The folder of a run: what stands where, who may write, how a run goes on.
+//!
+//! `config.toml` (resolved, with a first line that makes a folder a run), `metrics.jsonl`,
+//! `timings.jsonl`, `checkpoints/`, `model/`, `rates.json`, `report.html`, and
+//! `finished.json` once the run has come to its end. A [`RunDirectory`] holds the
+//! folder's lock for as long as it lives.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::checkpoint::{recover, write_file_aside};
+use crate::config::RunConfig;
+use crate::error::{Error, ErrorKind};
+
+const CONFIG: &str = "config.toml";
+/// The first line of it. A user's own file of that name has another, and stays.
+const MARK: &str = "# The configuration of this run, with every default.";
+const METRICS: &str = "metrics.jsonl";
+const TIMINGS: &str = "timings.jsonl";
+const CHECKPOINTS: &str = "checkpoints";
+const MODEL: &str = "model";
+const RATES: &str = "rates.json";
+const REPORT: &str = "report.html";
+const FINISHED: &str = "finished.json";
+/// Hidden, and left there: the lock is the operating system's, not the file.
+const LOCK: &str = ".lock";
+
+/// All names that a run makes, in case they are of something else.
+const NAMES: [&str; 8] = [CONFIG, METRICS, TIMINGS, CHECKPOINTS, MODEL, RATES, REPORT, FINISHED];
+
+/// Whether a run that is there already may be gone on with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Existing {
+    /// It is an error.
+    Refuse,
+    /// `--resume`: it goes on; where there is none, one begins.
+    Resume,
+}
+
+/// What stands in the folder of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// No run.
+    Nothing,
+    /// A run that has not come to its end.
+    Run,
+    /// One that has.
+    FinishedRun,
+}
+
+/// A run's folder, locked.
+#[derive(Debug)]
+pub(crate) struct RunDirectory {
+    path: PathBuf,
+    /// Whether the run was there before.
+    resumed: bool,
+    /// Unlocked when it is closed, also by a kill.
+    _lock: File,
+}
+
+impl RunDirectory {
+    /// Makes or opens the folder of a run with this configuration, locks it and
+    /// writes `config.toml`.
+    ///
+    /// # Errors
+    /// - [`ErrorKind::Config`] if a run is there and `existing` refuses it, if its
+    ///   configuration differs in a key that must not change, if the folder holds
+    ///   something that is no run, or if another process trains in it
+    /// - [`ErrorKind::Run`] if its `config.toml` cannot be read
+    /// - [`ErrorKind::Io`]
+    pub(crate) fn open(path: &Path, config: &RunConfig, existing: Existing) -> Result<Self, Error> {
+        // A folder that is refused is left as it is.
+        Self::look(path, config, existing)?;
+        fs::create_dir_all(path).map_err(|error| io_error(path, error))?;
+        let lock = lock(path)?;
+        let resumed = Self::look(path, config, existing)? != Found::Nothing;
+        recover(&path.join(MODEL))?;
+        // The keys that may change are those of now.
+        let text = format!("{MARK}\n{}", config.to_toml());
+        write_file_aside(&path.join(CONFIG), text.as_bytes())?;
+        Ok(Self { path: path.to_owned(), resumed, _lock: lock })
+    }
+
+    /// What stands in a folder where a run with this configuration is to be;
+    /// changes nothing.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub(crate) fn look(
+        path: &Path,
+        config: &RunConfig,
+        existing: Existing,
+    ) -> Result<Found, Error> {
+        let own = path.join(CONFIG);
+        if !own.exists() {
+            if let Some(name) = NAMES.iter().find(|name| path.join(name).exists()) {
+                let problem =
+                    format!("expected a new folder or a run with `{CONFIG}`, found `{name}` alone");
+                return Err(config_error(path, &problem));
+            }
+            return Ok(Found::Nothing);
+        }
+        if !begins_with_mark(&own)? {
+            let problem = format!(
+                "expected a new folder or that of a run, found a `{CONFIG}` that no run has \
+                 written; choose another folder"
+            );
+            return Err(config_error(path, &problem));
+        }
+        if existing == Existing::Refuse {
+            let problem = "a run is there already; go on with --resume, or choose another folder";
+            return Err(config_error(path, problem));
+        }
+        check_same(&own, config)?;
+        let finished = path.join(FINISHED).exists();
+        Ok(if finished { Found::FinishedRun } else { Found::Run })
+    }
+
+    /// The folder.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether the run was there before, finished or not.
+    pub(crate) fn resumed(&self) -> bool {
+        self.resumed
+    }
+
+    /// Where checkpoints stand.
+    pub(crate) fn checkpoints(&self) -> PathBuf {
+        self.path.join(CHECKPOINTS)
+    }
+
+    /// Where the best model stands, once there is one.
+    pub(crate) fn model(&self) -> PathBuf {
+        self.path.join(MODEL)
+    }
+
+    /// The table of learning rates.
+    pub(crate) fn rates(&self) -> PathBuf {
+        self.path.join(RATES)
+    }
+
+    /// The page for people.
+    pub(crate) fn report(&self) -> PathBuf {
+        self.path.join(REPORT)
+    }
+
+    /// Opens `metrics.jsonl`, cut back to the `keep` bytes that the checkpoint
+    /// knows of; 0 without a checkpoint.
+    ///
+    /// # Errors
+    /// As [`LineLog::open`].
+    pub(crate) fn metrics(&self, keep: u64) -> Result<LineLog, Error> {
+        LineLog::open(&self.path.join(METRICS), keep)
+    }
+
+    /// Opens `timings.jsonl`: clock times, which no two runs have the same.
+    ///
+    /// # Errors
+    /// As [`LineLog::open`].
+    pub(crate) fn timings(&self, keep: u64) -> Result<LineLog, Error> {
+        LineLog::open(&self.path.join(TIMINGS), keep)
+    }
+
+    /// Whether the run has come to its end.
+    #[cfg(test)]
+    fn is_finished(&self) -> bool {
+        self.path.join(FINISHED).exists()
+    }
+
+    /// Notes that the run has come to its end, with a summary; last of all.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`].
+    pub(crate) fn finish(&self, summary: &impl Serialize) -> Result<(), Error> {
+        let path = self.path.join(FINISHED);
+        // On one line: what holds a confusion matrix is not read by eye.
+        let text = serde_json::to_vec(summary)
+            .map_err(|error| io_error(&path, io::Error::other(error)))?;
+        write_file_aside(&path, &text)
+    }
+}
+
+/// Locks the folder for this process.
+fn lock(path: &Path) -> Result<File, Error> {
+    let name = path.join(LOCK);
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&name)
+        .map_err(|error| io_error(&name, error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            Err(config_error(path, "another process is training in this folder"))
+        }
+        // Some network file systems know no locks; a run is worth more than the guard.
+        Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => Ok(file),
+        Err(TryLockError::Error(error)) => Err(io_error(&name, error)),
+    }
+}
+
+fn begins_with_mark(own: &Path) -> Result<bool, Error> {
+    let mut first = Vec::new();
+    File::open(own)
+        .and_then(|file| file.take(MARK.len() as u64).read_to_end(&mut first))
+        .map_err(|error| io_error(own, error))?;
+    Ok(first == MARK.as_bytes())
+}
+
+/// Compares the configuration of a run with what is asked of it now.
+fn check_same(own: &Path, config: &RunConfig) -> Result<(), Error> {
+    let before = RunConfig::from_file(own, &[])
+        .map_err(|error| Error::with_source(ErrorKind::Run, error.to_string(), error))?;
+    let differences = before.differences(config);
+    let fixed: Vec<String> = differences
+        .iter()
+        .filter(|difference| !difference.may_change)
+        .map(ToString::to_string)
+        .collect();
+    if fixed.is_empty() {
+        return Ok(());
+    }
+    let problem =
+        format!("a run goes on with its own configuration only; found {}", fixed.join("; "));
+    Err(config_error(own, &problem))
+}
+
+/// A file of JSON lines that grows while a run goes on.
+#[derive(Debug)]
+pub(crate) struct LineLog {
+    path: PathBuf,
+    file: File,
+    bytes: u64,
+}
+
+impl LineLog {
+    /// Opens the file for appending after its first `keep` bytes; what follows them
+    /// is of steps that will be done again, and goes.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Run`] if the file is shorter, or the kept part does not end a
+    /// line; [`ErrorKind::Io`].
+    pub(crate) fn open(path: &Path, keep: u64) -> Result<Self, Error> {
+        let open = || {
+            let file = OpenOptions::new()
+                .create(true)
+                .truncate(false)
+                .read(true)
+                .write(true)
+                .open(path)?;
+            let bytes = file.metadata()?.len();
+            Ok((file, bytes))
+        };
+        let io = |error| io_error(path, error);
+        let (mut file, found) = open().map_err(io)?;
+        if found < keep || !ends_line(&mut file, keep).map_err(io)? {
+            let message = format!(
+                "{}: expected whole lines of {keep} bytes, which the checkpoint knows of, found \
+                 {found} bytes",
+                path.display()
+            );
+            return Err(Error::new(ErrorKind::Run, message));
+        }
+        file.set_len(keep).map_err(io)?;
+        file.seek(SeekFrom::Start(keep)).map_err(io)?;
+        Ok(Self { path: path.to_owned(), file, bytes: keep })
+    }
+
+    /// Appends a line and hands it to the operating system.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`]; a part of the line may be in the file, and is cut off
+    /// when the run goes on.
+    pub(crate) fn append(&mut self, line: &impl Serialize) -> Result<(), Error> {
+        let mut write = || -> io::Result<u64> {
+            let mut text = serde_json::to_vec(line)?;
+            text.push(b'\n');
+            self.file.write_all(&text)?;
+            Ok(text.len() as u64)
+        };
+        self.bytes += write().map_err(|error| io_error(&self.path, error))?;
+        Ok(())
+    }
+
+    /// How long the file is: for the checkpoint.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Makes the file last. Before a checkpoint that knows of its length: after a
+    /// power cut the file is not shorter than the checkpoint says.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`].
+    pub(crate) fn sync(&self) -> Result<(), Error> {
+        self.file.sync_data().map_err(|error| io_error(&self.path, error))
+    }
+}
+
+/// Whether byte `end` begins a line.
+fn ends_line(file: &mut File, end: u64) -> io::Result<bool> {
+    if end == 0 {
+        return Ok(true);
+    }
+    let mut last = [0];
+    file.seek(SeekFrom::Start(end - 1))?;
+    file.read_exact(&mut last)?;
+    Ok(last == *b"\n")
+}
+
+fn config_error(path: &Path, problem: &str) -> Error {
+    Error::new(ErrorKind::Config, format!("{}: {problem}", path.display()))
+}
+
+fn io_error(path: &Path, error: io::Error) -> Error {
+    Error::with_source(ErrorKind::Io, format!("{}: {error}", path.display()), error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn config(set: &[&str]) -> RunConfig {
+        let text =
+            "[data]\ntrain = \"/d/a.jsonl\"\n[[task]]\nname = \"a\"\nkind = \"regression\"\n";
+        let set: Vec<String> = set.iter().map(|text| (*text).to_owned()).collect();
+        RunConfig::parse(text, Path::new("/c.toml"), &set).unwrap()
+    }
+
+    #[test]
+    fn a_run_begins_goes_on_and_ends() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("runs/a");
+        let run = RunDirectory::open(&path, &config(&[]), Existing::Refuse).unwrap();
+        assert!(!run.resumed() && !run.is_finished());
+        assert_eq!(RunConfig::from_file(&path.join("config.toml"), &[]).unwrap(), config(&[]));
+        drop(run);
+
+        let error = RunDirectory::open(&path, &config(&[]), Existing::Refuse).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(error.to_string().contains("go on with --resume"), "{error}");
+
+        let run = RunDirectory::open(&path, &config(&[]), Existing::Resume).unwrap();
+        assert!(run.resumed());
+        run.finish(&json!({"steps": 3})).unwrap();
+        assert!(run.is_finished());
+        drop(run);
+        assert!(RunDirectory::open(&path, &config(&[]), Existing::Resume).unwrap().is_finished());
+    }
+
+    #[test]
+    fn resuming_without_a_run_begins_one() {
+        let place = tempfile::tempdir().unwrap();
+        let run = RunDirectory::open(place.path(), &config(&[]), Existing::Resume).unwrap();
+        assert!(!run.resumed());
+    }
+
+    #[test]
+    fn another_configuration_is_refused_with_its_keys() {
+        let place = tempfile::tempdir().unwrap();
+        drop(RunDirectory::open(place.path(), &config(&[]), Existing::Refuse).unwrap());
+        let other = config(&["seed=2", "train.epochs=4", "train.log_every=1"]);
+        let error = RunDirectory::open(place.path(), &other, Existing::Resume).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        let text = error.to_string();
+        assert!(text.ends_with("only; found `seed`: 2, not 0; `train.epochs`: 4, not 3"), "{text}");
+
+        let other = config(&["checkpoint.every=7", "data.train=/moved.jsonl"]);
+        drop(RunDirectory::open(place.path(), &other, Existing::Resume).unwrap());
+        let kept = RunConfig::from_file(&place.path().join(CONFIG), &[]).unwrap();
+        assert_eq!(kept, other, "as it is now");
+    }
+
+    #[test]
+    fn a_broken_configuration_of_a_run_is_named() {
+        let place = tempfile::tempdir().unwrap();
+        fs::write(place.path().join(CONFIG), format!("{MARK}\nseed = ")).unwrap();
+        let error = RunDirectory::open(place.path(), &config(&[]), Existing::Resume).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Run);
+        assert!(error.to_string().contains("config.toml:2: not TOML"), "{error}");
+    }
+
+    #[test]
+    fn a_configuration_of_the_user_is_no_run() {
+        let place = tempfile::tempdir().unwrap();
+        let own = place.path().join(CONFIG);
+        fs::write(&own, "seed = 1 # mine\n").unwrap();
+        for existing in [Existing::Refuse, Existing::Resume] {
+            let error = RunDirectory::open(place.path(), &config(&[]), existing).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Config);
+            assert!(error.to_string().contains("that no run has written"), "{error}");
+        }
+        assert_eq!(fs::read(&own).unwrap(), b"seed = 1 # mine\n");
+        assert_eq!(fs::read_dir(place.path()).unwrap().count(), 1, "nothing beside it");
+    }
+
+    #[test]
+    fn a_folder_of_something_else_is_refused() {
+        let place = tempfile::tempdir().unwrap();
+        // A file of the user's own does not matter.
+        fs::write(place.path().join("notes.txt"), "").unwrap();
+        fs::create_dir(place.path().join(MODEL)).unwrap();
+        for existing in [Existing::Refuse, Existing::Resume] {
+            let error = RunDirectory::open(place.path(), &config(&[]), existing).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Config);
+            assert!(error.to_string().contains("found `model` alone"), "{error}");
+        }
+        fs::remove_dir(place.path().join(MODEL)).unwrap();
+        RunDirectory::open(place.path(), &config(&[]), Existing::Refuse).unwrap();
+        let file = place.path().join("notes.txt");
+        let error = RunDirectory::open(&file, &config(&[]), Existing::Refuse).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Io);
+    }
+
+    #[test]
+    fn two_runs_do_not_share_a_folder() {
+        let place = tempfile::tempdir().unwrap();
+        let first = RunDirectory::open(place.path(), &config(&[]), Existing::Refuse).unwrap();
+        let error = RunDirectory::open(place.path(), &config(&[]), Existing::Resume).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(error.to_string().contains("another process is training"), "{error}");
+        drop(first);
+        RunDirectory::open(place.path(), &config(&[]), Existing::Resume).unwrap();
+    }
+
+    #[test]
+    fn a_model_between_two_renames_comes_back() {
+        let place = tempfile::tempdir().unwrap();
+        let run = RunDirectory::open(place.path(), &config(&[]), Existing::Refuse).unwrap();
+        fs::create_dir(place.path().join(".model.old")).unwrap();
+        fs::create_dir(place.path().join(".model.partial")).unwrap();
+        drop(run);
+        let run = RunDirectory::open(place.path(), &config(&[]), Existing::Resume).unwrap();
+        assert!(run.model().is_dir());
+        assert!(!place.path().join(".model.old").exists());
+        assert!(!place.path().join(".model.partial").exists());
+    }
+
+    #[test]
+    fn lines_after_the_checkpoint_are_cut_off() {
+        let place = tempfile::tempdir().unwrap();
+        let run = RunDirectory::open(place.path(), &config(&[]), Existing::Refuse).unwrap();
+        let mut log = run.metrics(0).unwrap();
+        let mut lengths = vec![0];
+        for step in 0..4 {
+            log.append(&json!({"step": step, "loss": 0.1 * f64::from(step)})).unwrap();
+            lengths.push(log.bytes());
+        }
+        log.sync().unwrap();
+        drop(log);
+        let path = place.path().join(METRICS);
+        let whole = fs::read(&path).unwrap();
+        for keep in 0..4 {
+            // A kill in the middle of a line.
+            let mut file = OpenOptions::new().append(true).open(&path).unwrap();
+            file.write_all(b"{\"step\": 4, \"lo").unwrap();
+            let mut log = run.metrics(lengths[keep]).unwrap();
+            assert_eq!(log.bytes(), lengths[keep]);
+            assert_eq!(fs::read(&path).unwrap(), whole[..lengths[keep] as usize]);
+            for step in keep as u32..4 {
+                log.append(&json!({"step": step, "loss": 0.1 * f64::from(step)})).unwrap();
+            }
+            assert_eq!(fs::read(&path).unwrap(), whole, "{keep}");
+        }
+    }
+
+    #[test]
+    fn a_log_that_lacks_lines_is_an_error() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join(METRICS);
+        fs::write(&path, "{}\n{}\n").unwrap();
+        for keep in [1, 2, 5, 7] {
+            let error = LineLog::open(&path, keep).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Run);
+            assert!(error.to_string().contains("found 6 bytes"), "{error}");
+            assert_eq!(fs::read(&path).unwrap(), b"{}\n{}\n", "it stays");
+        }
+        assert_eq!(LineLog::open(&path, 3).unwrap().bytes(), 3);
+    }
+}

@@ -1,0 +1,262 @@
+//! What comes after the last step: the best weights, calibration, the final
+//! metrics, the model folder.
+
+use std::path::PathBuf;
+
+use polyhead_model::{Provenance, TrainedModel};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::checkpoint::write_aside;
+use crate::data::Part;
+use crate::error::Error;
+use crate::evaluate::TaskMetrics;
+use crate::evaluate::{Answers, answered};
+use crate::evaluate::{Calibration, best_thresholds, calibrate_classes, calibrate_sets};
+use crate::run::observer::Event;
+use crate::run::{Run, scores_by_task};
+use crate::step::AdamWSettings;
+use crate::step::CacheCounts;
+use crate::step::Targets;
+
+/// What a run has come to.
+#[derive(Clone, Debug, Serialize)]
+pub struct RunSummary {
+    /// Where the model stands.
+    pub model: PathBuf,
+    /// The page for people.
+    pub report: PathBuf,
+    /// Steps done.
+    pub steps: u64,
+    /// The step that the model is of.
+    pub best_step: u64,
+    /// In the order of the tasks.
+    pub tasks: Vec<TaskSummary>,
+    /// Mean cosine of the dev texts' vectors to those of the starting model; `None`
+    /// where nothing moved them, or without dev data.
+    pub vector_cosine: Option<f64>,
+    /// What was frozen for the whole run, checked number by number.
+    pub frozen: String,
+    /// Hidden states that were kept.
+    #[serde(skip)]
+    pub cache: CacheCounts,
+    /// Seconds of training, over all sittings.
+    #[serde(skip)]
+    pub seconds: f64,
+}
+
+/// What a task has come to.
+#[derive(Clone, Debug, Serialize)]
+pub struct TaskSummary {
+    /// The task's name.
+    pub name: String,
+    /// On dev, of the starting model, where it had the head.
+    pub before: Option<TaskMetrics>,
+    /// On dev, of the model.
+    pub dev: Option<TaskMetrics>,
+    /// On test.
+    pub test: Option<TaskMetrics>,
+    /// The temperature that dev gives, and what it does.
+    pub calibration: Option<Calibration>,
+    /// Multi-label: one per label.
+    pub thresholds: Vec<f32>,
+}
+
+/// Answers of the finished model to one part of a source's data.
+pub(crate) struct FinalAnswers {
+    pub(crate) source: usize,
+    pub(crate) part: Part,
+    pub(crate) answers: Answers,
+}
+
+impl Run<'_> {
+    /// Ends the run: best weights, temperatures and thresholds, metrics, model
+    /// folder, report.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`](crate::ErrorKind) if something cannot be written.
+    pub(crate) fn finish(mut self, tell: &mut dyn FnMut(Event)) -> Result<RunSummary, Error> {
+        let frozen = self.prove_frozen()?;
+        let best_step = self.take_best_weights(tell)?;
+        let mut all = Vec::new();
+        for source in 0..self.course.data.sources.len() {
+            for part in [Part::Dev, Part::Test] {
+                let vectors = part == Part::Dev && self.course.moves_vectors();
+                if let Some(answers) = self.answers(source, part, vectors)? {
+                    all.push(FinalAnswers { source, part, answers });
+                }
+            }
+        }
+        let calibrations = self.calibrate(&all);
+        let tasks = self.task_summaries(&all, calibrations);
+        let vector_cosine = self.vector_cosines(&all).map(|all| mean(&all));
+        let finals = |part: &dyn Fn(&TaskSummary) -> Option<TaskMetrics>| {
+            scores_by_task(&tasks.iter().map(|t| (t.name.clone(), part(t))).collect::<Vec<_>>())
+        };
+        let metrics = json!({
+            "dev": finals(&|task| task.dev.clone()),
+            "test": finals(&|task| task.test.clone()),
+        });
+        self.metrics.append(&json!({
+            "step": self.done,
+            "epoch": self.epoch_of(self.done),
+            "best_step": best_step,
+            "final": metrics,
+            "vector_cosine": vector_cosine,
+        }))?;
+        self.metrics.sync()?;
+        self.timings.sync()?;
+        self.write_model(best_step, metrics)?;
+        let summary = RunSummary {
+            model: self.directory.model(),
+            report: self.directory.report(),
+            steps: self.done,
+            best_step,
+            tasks,
+            vector_cosine,
+            frozen,
+            cache: self.cache_counts(),
+            seconds: self.times.total(),
+        };
+        self.write_report(&summary, &all)?;
+        self.directory.finish(&summary)?;
+        tell(Event::Finished(&summary));
+        Ok(summary)
+    }
+
+    /// Goes back to the best weights; says of which step they are.
+    fn take_best_weights(&mut self, tell: &mut dyn FnMut(Event)) -> Result<u64, Error> {
+        let judged = self.course.data.sources.iter().any(|source| !source.dev.is_empty());
+        if self.best.score.is_none() && judged && self.done > 0 {
+            tell(Event::Notice(
+                "on dev, `train.best` never had a value to choose by: the model is that of the \
+                 last step",
+            ));
+        }
+        let best = self.best.step;
+        if self.best.score.is_none() || best == self.done {
+            return Ok(self.done);
+        }
+        let state = match self.best_weights().of_step(best) {
+            Ok(state) => state,
+            Err(error) => {
+                let step = self.done;
+                tell(Event::Notice(&format!(
+                    "the best weights, of step {best}, cannot be read: {error}; the model is that \
+                     of the last step, {step}"
+                )));
+                return Ok(step);
+            }
+        };
+        let settings = AdamWSettings::new(&self.config.train);
+        let Self { learner, threads, .. } = self;
+        threads.team(|team| {
+            learner.network.update(team, &|_| true, |store| state.restore(store, settings))
+        })?;
+        self.kept.go_back_to(best);
+        Ok(best)
+    }
+
+    /// Temperatures and thresholds from dev, for every task that has labels there.
+    fn calibrate(&mut self, all: &[FinalAnswers]) -> Vec<Option<Calibration>> {
+        let mut calibrations = vec![None; self.course.objectives.len()];
+        for dev in all.iter().filter(|answers| answers.part == Part::Dev) {
+            let source = &self.course.data.sources[dev.source];
+            for task in source.tasks.clone() {
+                let objective = &self.learner.objectives[task];
+                let logits = &dev.answers.logits[task];
+                let (logits, targets) = answered(logits, &source.dev, task, objective);
+                let outputs = objective.outputs();
+                let found = match &targets {
+                    Targets::Classes(targets) => calibrate_classes(&logits, outputs, targets),
+                    Targets::Sets(targets) => calibrate_sets(&logits, outputs, targets),
+                    Targets::Numbers(_) => None,
+                };
+                let temperature = found.as_ref().map_or(1.0, |found| found.temperature);
+                let thresholds = match &targets {
+                    Targets::Sets(sets) if found.is_some() => {
+                        best_thresholds(&logits, outputs, sets, temperature)
+                    }
+                    _ => Vec::new(),
+                };
+                self.learner.network.calibrate(task, temperature, thresholds);
+                calibrations[task] = found;
+            }
+        }
+        calibrations
+    }
+
+    fn task_summaries(
+        &self,
+        all: &[FinalAnswers],
+        calibrations: Vec<Option<Calibration>>,
+    ) -> Vec<TaskSummary> {
+        let mut tasks: Vec<TaskSummary> = calibrations
+            .into_iter()
+            .enumerate()
+            .map(|(task, calibration)| {
+                let spec = self.learner.network.head_spec(task);
+                TaskSummary {
+                    name: spec.name.clone(),
+                    before: self.start.metrics[task].clone(),
+                    dev: None,
+                    test: None,
+                    calibration,
+                    thresholds: spec.thresholds.clone(),
+                }
+            })
+            .collect();
+        for FinalAnswers { source, part, answers } in all {
+            let (of, found) = self.judge_source(*source, *part, answers);
+            for (task, found) in of.into_iter().zip(found) {
+                match part {
+                    Part::Dev => tasks[task].dev = found,
+                    _ => tasks[task].test = found,
+                }
+            }
+        }
+        tasks
+    }
+
+    /// The cosine of each dev text's vector to that of the starting model.
+    pub(crate) fn vector_cosines(&self, all: &[FinalAnswers]) -> Option<Vec<f64>> {
+        let width = self.learner.network.site().embedding;
+        let mut cosines = Vec::new();
+        for dev in all.iter().filter(|answers| answers.part == Part::Dev) {
+            let start = &self.start.vectors[dev.source];
+            let now = &dev.answers.vectors;
+            if start.len() == now.len() {
+                let pairs = start.chunks_exact(width).zip(now.chunks_exact(width));
+                cosines.extend(pairs.map(|(a, b)| cosine(a, b)));
+            }
+        }
+        (!cosines.is_empty()).then_some(cosines)
+    }
+
+    fn write_model(&self, best_step: u64, metrics: Value) -> Result<(), Error> {
+        let provenance = Provenance {
+            base_model: self.config.encoder.model.clone(),
+            data_hash: self.course.data.sha256(),
+            config_hash: self.config.hash(),
+            polyhead_version: env!("CARGO_PKG_VERSION").to_owned(),
+            step: best_step,
+            epoch: self.epoch_of(best_step),
+            metrics,
+        };
+        let network = &self.learner.network;
+        let model =
+            TrainedModel::new(&self.course.folder, network, self.course.max_length, provenance);
+        write_aside(&self.directory.model(), |folder| Ok(model.write(folder)?))
+    }
+}
+
+fn cosine(a: &[f32], b: &[f32]) -> f64 {
+    let dot = |a: &[f32], b: &[f32]| -> f64 {
+        a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+    };
+    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt().max(1e-30)
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len().max(1) as f64
+}

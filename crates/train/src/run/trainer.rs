@@ -1,0 +1,164 @@
+//! The loop of a run.
+//!
+//! [`Trainer::train`] is the page that tells what a run does; what a step does
+//! is in [`learner`](crate::step::learner), what comes after the last step in
+//! `finish`, and what is kept between steps in `run`.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use polyhead_compute::Threads;
+
+use crate::config::RunConfig;
+use crate::data::DataReport;
+use crate::error::{Error, ErrorKind};
+use crate::run::Run;
+use crate::run::finish::RunSummary;
+use crate::run::observer::{Event, Observer};
+use crate::run::prepare::{self, Course};
+
+/// Trains what a configuration says.
+pub struct Trainer {
+    config: RunConfig,
+    threads: usize,
+    observers: Vec<Box<dyn Observer>>,
+    stop: Arc<AtomicBool>,
+}
+
+/// How a call of [`Trainer::train`] ended.
+#[derive(Debug)]
+pub enum Ending {
+    /// All steps are done, or as many as were worth it.
+    Finished(Box<RunSummary>),
+    /// The run was finished before; nothing was done.
+    AlreadyFinished,
+    /// Somebody asked to stop: a checkpoint of this many steps stands.
+    Stopped {
+        /// Steps done.
+        step: u64,
+    },
+}
+
+impl Trainer {
+    /// A trainer that uses every core this process may use.
+    pub fn new(config: RunConfig) -> Self {
+        Self {
+            config,
+            threads: Threads::available(),
+            observers: Vec::new(),
+            stop: Arc::new(AtomicBool::new(false)),
+        }
+    }
+
+    /// Uses this many threads. Results do not depend on it.
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = threads;
+        self
+    }
+
+    /// Tells `observer` what happens.
+    pub fn observe(mut self, observer: Box<dyn Observer>) -> Self {
+        self.observers.push(observer);
+        self
+    }
+
+    /// A flag that ends the run after the step that is being done, with a checkpoint.
+    pub fn stop_flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.stop)
+    }
+
+    /// Looks through the data, as `train` does before its first step.
+    ///
+    /// # Errors
+    /// If the configuration, the model or the data are not what they should be.
+    pub fn check_data(&self) -> Result<DataReport, Error> {
+        prepare::check_data(&self.config, &self.start_threads()?)
+    }
+
+    /// Trains, and leaves model, metrics and report in `directory`.
+    ///
+    /// - `resume`: goes on from the newest good checkpoint in `directory`, to the
+    ///   same bits as a run that was never stopped
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] and [`ErrorKind::Data`] before any step;
+    /// [`ErrorKind::NotFinite`] where a step breaks, and [`ErrorKind::Io`] where
+    /// something cannot be written: the last good checkpoint stands then.
+    pub fn train(&mut self, directory: &Path, resume: bool) -> Result<Ending, Error> {
+        let threads = self.start_threads()?;
+        let Self { config, observers, stop, .. } = self;
+        let mut tell = |event: Event| observers.iter_mut().for_each(|o| o.observe(&event));
+
+        let Some(mut run) = Run::open(config, &threads, directory, resume, &mut tell)? else {
+            return Ok(Ending::AlreadyFinished);
+        };
+        while let Some(step) = run.next_step() {
+            run.enter_phase(step, &mut tell)?;
+            run.step(step, &mut tell)?;
+            if run.evaluates_after(step) {
+                run.evaluate(&mut tell)?;
+            }
+            let stopped = stop.load(Ordering::Relaxed);
+            let late = run.is_late();
+            if late && !run.evaluates_after(step) {
+                run.evaluate(&mut tell)?;
+            }
+            if run.keeps_after(step) || stopped || late {
+                run.save(&mut tell)?;
+            }
+            if stopped {
+                return Ok(Ending::Stopped { step });
+            }
+            if late {
+                tell(Event::Notice(&format!("step {step}: the time limit ends the run")));
+                break;
+            }
+        }
+        Ok(Ending::Finished(Box::new(run.finish(&mut tell)?)))
+    }
+
+    fn start_threads(&self) -> Result<Threads, Error> {
+        Threads::new(self.threads)
+            .map_err(|e| Error::with_source(ErrorKind::Io, format!("no worker threads: {e}"), e))
+    }
+}
+
+impl Course {
+    /// Lines for people: tasks, rates, freezing.
+    pub(crate) fn lines(&self, config: &RunConfig) -> Vec<String> {
+        let mut lines = vec!["tasks:".to_owned()];
+        for (task, settings) in self.data.tasks.iter().zip(&config.tasks) {
+            let train = &self.data.sources[task.source].train;
+            let index = config.tasks.iter().position(|t| t.name == task.name).unwrap_or(0);
+            let labels = match task.labels.len() {
+                0 => String::new(),
+                count => format!(", {count} labels"),
+            };
+            lines.push(format!(
+                "  {}: {}{labels}, {} labelled training rows, weight {}",
+                task.name,
+                task.kind,
+                train.labels[index].labelled(),
+                settings.weight,
+            ));
+        }
+        lines.push("learning rates:".to_owned());
+        lines.extend(self.rates.lines().into_iter().map(|line| format!("  {line}")));
+        lines.push("what is trained:".to_owned());
+        lines.extend(self.freeze.lines().into_iter().map(|line| format!("  {line}")));
+        if self.data.sources.len() > 1 {
+            let epochs = self.plan.effective_epochs(self.total_steps);
+            for (source, epochs) in self.data.sources.iter().zip(epochs) {
+                let names: Vec<&str> =
+                    source.tasks.iter().map(|task| self.data.tasks[*task].name.as_str()).collect();
+                lines.push(format!(
+                    "  {}: {} rows are gone through {epochs:.2} times",
+                    names.join(", "),
+                    source.train.len()
+                ));
+            }
+        }
+        lines
+    }
+}

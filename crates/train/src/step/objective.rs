@@ -1,0 +1,231 @@
+//! What a task wants of its head: a loss with its options settled.
+
+use polyhead_model::TaskKind;
+
+use crate::config::{ClassWeights, Keep, TaskSettings};
+use crate::data::{FIRST_UNKNOWN, TaskLabels};
+use crate::error::{Error, ErrorKind};
+use crate::step::loss::{
+    CrossEntropy, binary_cross_entropy, binary_cross_entropy_normaliser, cross_entropy,
+    distillation, distillation_normaliser, squared_error, squared_error_normaliser,
+};
+use crate::step::packed_rows::Targets;
+
+/// The loss of one task.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Objective {
+    /// Of the task in the sum over tasks.
+    pub weight: f32,
+    kind: TaskKind,
+    /// Numbers per answer.
+    outputs: usize,
+    cross_entropy: CrossEntropy,
+    positive_weights: Option<Vec<f32>>,
+    /// Whether the starting model's answers stand in for labels.
+    pub distills: bool,
+}
+
+impl Objective {
+    /// A plain loss of this kind, without options.
+    ///
+    /// - `outputs`: labels, or 1 for regression
+    pub fn new(kind: TaskKind, outputs: usize) -> Self {
+        Self {
+            weight: 1.0,
+            kind,
+            outputs,
+            cross_entropy: CrossEntropy::default(),
+            positive_weights: None,
+            distills: false,
+        }
+    }
+
+    /// The loss that a configuration asks for.
+    ///
+    /// - `labels`: of the task, in order
+    /// - `train`: labels of the training rows, for balanced weights
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] if weights name a label that the task does not have.
+    pub fn from_settings(
+        settings: &TaskSettings,
+        labels: &[String],
+        train: &TaskLabels,
+    ) -> Result<Self, Error> {
+        let outputs = if settings.kind == TaskKind::Regression { 1 } else { labels.len() };
+        let resolve =
+            |key: &str, weights: &Option<ClassWeights>, balanced: &dyn Fn() -> Vec<f32>| {
+                weights
+                    .as_ref()
+                    .map(|weights| match weights {
+                        ClassWeights::Balanced => Ok(balanced()),
+                        ClassWeights::Given(given) => given_weights(settings, key, labels, given),
+                    })
+                    .transpose()
+            };
+        let counts = || label_counts(train, outputs);
+        let class_weights = resolve("class_weights", &settings.class_weights, &|| {
+            let (counts, total) = counts();
+            let share = |count: u64| total as f64 / (outputs as f64 * count.max(1) as f64);
+            counts.into_iter().map(|count| share(count) as f32).collect()
+        })?;
+        let positive_weights = resolve("positive_weights", &settings.positive_weights, &|| {
+            let (counts, total) = counts();
+            let ratio = |count: u64| (total - count) as f64 / count.max(1) as f64;
+            counts.into_iter().map(|count| ratio(count) as f32).collect()
+        })?;
+        Ok(Self {
+            weight: settings.weight,
+            cross_entropy: CrossEntropy {
+                class_weights,
+                label_smoothing: settings.label_smoothing,
+            },
+            positive_weights,
+            distills: settings.keep == Some(Keep::Distill),
+            ..Self::new(settings.kind, outputs)
+        })
+    }
+
+    /// What sort of answer.
+    pub fn kind(&self) -> TaskKind {
+        self.kind
+    }
+
+    /// Numbers per answer.
+    pub fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    /// What the sum of losses over these targets is divided by.
+    pub fn normaliser(&self, targets: &Targets) -> f64 {
+        match targets {
+            Targets::Classes(targets) => self.cross_entropy.normaliser(targets),
+            Targets::Sets(targets) => binary_cross_entropy_normaliser(targets, self.outputs),
+            Targets::Numbers(targets) => squared_error_normaliser(targets),
+        }
+    }
+
+    /// The sum of losses; `dlogits` becomes `factor` times its gradient.
+    ///
+    /// - `logits`, `dlogits`: `[rows, outputs]`
+    pub fn loss(&self, logits: &[f32], targets: &Targets, factor: f64, dlogits: &mut [f32]) -> f64 {
+        match targets {
+            Targets::Classes(targets) => {
+                let options = &self.cross_entropy;
+                cross_entropy(logits, self.outputs, targets, options, factor, dlogits)
+            }
+            Targets::Sets(targets) => {
+                let weights = self.positive_weights.as_deref();
+                binary_cross_entropy(logits, self.outputs, targets, weights, factor, dlogits)
+            }
+            Targets::Numbers(targets) => squared_error(logits, targets, factor, dlogits),
+        }
+    }
+
+    /// As [`normaliser`](Self::normaliser), for `rows` answers of the starting model.
+    pub fn teacher_normaliser(&self, rows: usize) -> f64 {
+        distillation_normaliser(self.kind, rows, self.outputs)
+    }
+
+    /// As [`loss`](Self::loss), against the logits of the starting model.
+    pub fn teacher_loss(
+        &self,
+        logits: &[f32],
+        teacher: &[f32],
+        factor: f64,
+        dlogits: &mut [f32],
+    ) -> f64 {
+        distillation(self.kind, logits, teacher, self.outputs, factor, dlogits)
+    }
+}
+
+/// Weights in the order of the labels; labels that are not named weigh 1.
+fn given_weights(
+    settings: &TaskSettings,
+    key: &str,
+    labels: &[String],
+    given: &[(String, f32)],
+) -> Result<Vec<f32>, Error> {
+    let mut weights = vec![1.0; labels.len()];
+    for (label, weight) in given {
+        let Some(at) = labels.iter().position(|known| known == label) else {
+            let message = format!(
+                "task `{}`: {key}: expected one of its labels ({}), found `{label}`",
+                settings.name,
+                labels.join(", ")
+            );
+            return Err(Error::new(ErrorKind::Config, message));
+        };
+        weights[at] = *weight;
+    }
+    if weights.iter().all(|weight| *weight == 0.0) {
+        let message =
+            format!("task `{}`: {key}: expected a weight above 0, found 0 for all", settings.name);
+        return Err(Error::new(ErrorKind::Config, message));
+    }
+    Ok(weights)
+}
+
+/// How often each label stands in the training data, and the number of labelled
+/// rows (of words, for tags).
+fn label_counts(labels: &TaskLabels, outputs: usize) -> (Vec<u64>, u64) {
+    let mut counts = vec![0; outputs];
+    let mut total = 0;
+    let mut add = |label: u32| {
+        if label < FIRST_UNKNOWN {
+            counts[label as usize] += 1;
+        }
+    };
+    match labels {
+        TaskLabels::Classes(rows) => rows.iter().flatten().for_each(|label| {
+            total += 1;
+            add(*label);
+        }),
+        TaskLabels::Sets(rows) => rows.iter().flatten().for_each(|set| {
+            total += 1;
+            set.iter().for_each(|label| add(*label));
+        }),
+        TaskLabels::Tags(rows) => rows.iter().flatten().flatten().for_each(|tag| {
+            total += 1;
+            add(*tag);
+        }),
+        TaskLabels::Numbers(_) => (),
+    }
+    (counts, total)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::RunConfig;
+
+    /// The loss of a task with labels `a` and `b`, without training rows.
+    fn objective(kind: TaskKind, weights: &str) -> Result<Objective, Error> {
+        let text = format!(
+            "[data]\ntrain = \"t.jsonl\"\n[[task]]\nname = \"t\"\nkind = \"{kind}\"\n{weights}"
+        );
+        let config = RunConfig::parse(&text, Path::new("t.toml"), &[]).unwrap();
+        let labels = ["a", "b"].map(str::to_owned);
+        Objective::from_settings(&config.tasks[0], &labels, &TaskLabels::unlabelled(kind, 0))
+    }
+
+    #[test]
+    fn some_label_has_a_weight_above_zero() {
+        for (kind, key) in [
+            (TaskKind::Classification, "class_weights"),
+            (TaskKind::Tokens, "class_weights"),
+            (TaskKind::MultiLabel, "positive_weights"),
+        ] {
+            let error = objective(kind, &format!("{key} = {{ a = 0, b = 0 }}")).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Config);
+            assert_eq!(
+                error.to_string(),
+                format!("task `t`: {key}: expected a weight above 0, found 0 for all")
+            );
+            // `b` is not named and weighs 1.
+            assert!(objective(kind, &format!("{key} = {{ a = 0 }}")).is_ok(), "{kind}");
+        }
+    }
+}
