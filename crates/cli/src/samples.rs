@@ -8,9 +8,6 @@ use serde::Deserialize;
 
 use crate::input::{InputArgs, InputFormat};
 
-/// Sentences of the demo data.
-const SENTENCES: &str = include_str!("../../../data/demo/dev.jsonl");
-
 /// Which texts.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Texts")]
@@ -61,7 +58,7 @@ fn sentences() -> Vec<String> {
         let row: Row = serde_json::from_str(line).expect("the demo data are rows with a text");
         row.text
     };
-    SENTENCES.lines().map(text).collect()
+    polyhead_builtin::DEMO_DEV.lines().map(text).collect()
 }
 
 #[cfg(test)]

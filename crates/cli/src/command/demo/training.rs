@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use polyhead_builtin::DEMO;
 use polyhead_model::{MultiTaskModel, TaskAnswers};
 use polyhead_train::{Ending, RunConfig, RunSummary};
 
@@ -15,14 +16,6 @@ use crate::model::ModelArgs;
 use crate::progress::duration;
 use crate::scores;
 use crate::table::{Align, Table, shorten, thousands};
-
-/// The files that the demo writes, with what it reads from them later.
-const FILES: [(&str, &str); 4] = [
-    ("README.md", include_str!("../../../../../data/demo/README.md")),
-    ("train.jsonl", include_str!("../../../../../data/demo/train.jsonl")),
-    ("dev.jsonl", include_str!("../../../../../data/demo/dev.jsonl")),
-    ("test.jsonl", include_str!("../../../../../data/demo/test.jsonl")),
-];
 
 const CONFIG: &str = "demo.toml";
 const RUN: &str = "run";
@@ -90,7 +83,7 @@ impl Demo {
         let (data, config) = (folder.join("data"), folder.join(CONFIG));
         let recipe = configuration(model);
         let mut files: Vec<(PathBuf, &str)> =
-            FILES.iter().map(|(name, text)| (data.join(name), *text)).collect();
+            DEMO.iter().map(|(name, text)| (data.join(name), *text)).collect();
         files.push((config.clone(), &recipe));
         for (path, text) in &files {
             check_own(path, text)?;
@@ -104,13 +97,13 @@ impl Demo {
 
     /// Says what is going to happen.
     pub(super) fn write_plan(&self, out: &mut impl Write) -> io::Result<()> {
-        let rows = FILES[1].1.lines().count();
+        let rows = DEMO[1].1.lines().count();
         writeln!(
             out,
             "\n4. Two tasks are trained on this encoder, one head each: topic and sentiment of\n   \
              {} sentences from reviews; then {} other ones are the test\n",
             thousands(rows as u64),
-            FILES[3].1.lines().count()
+            DEMO[3].1.lines().count()
         )
     }
 
