@@ -14,6 +14,7 @@ mod quantize;
 mod serve;
 pub(crate) mod train;
 mod usage;
+mod workspace;
 
 use std::fs;
 use std::io::Write;
