@@ -11,10 +11,10 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use polyhead_compute::{
-    Activation, AdamW, AttentionShape, Dropout, Epilogue, Isa, OpenRows, PackedMatrix,
+    Activation, AdamW, AttentionShape, Dropout, Epilogue, Isa, PackedMatrix, PendingRows,
     StoredTensor, Team, Threads, activation_backward, adamw, attention, attention_backward,
     attention_training, bias_gradient, dropout, embed_backward, layer_norm, layer_norm_backward,
-    linear, linear_keeping, residual_layer_norm, sum_of_squares, weight_gradient,
+    linear, linear_train, residual_layer_norm, sum_of_squares, weight_gradient,
 };
 
 const HIDDEN: usize = 384;
@@ -124,7 +124,7 @@ fn backward_products(criterion: &mut Criterion) {
                         });
                     });
                     group.bench_function(format!("weight, {suffix}"), |bench| {
-                        let mut open = OpenRows::default();
+                        let mut open = PendingRows::default();
                         bench.iter(|| {
                             let x = black_box(&x);
                             weight_gradient(team, isa, &dout, x, &mut dweight, outputs, &mut open);
@@ -167,7 +167,7 @@ fn training(criterion: &mut Criterion) {
         group.bench_function(format!("linear, kept, {name}"), |bench| {
             bench.iter(|| {
                 let (pre, out) = (&mut wide, &mut vec![0.0; TOKENS * INTERMEDIATE]);
-                linear_keeping(&team, black_box(&x), &packed, &dbias, Activation::Gelu, pre, out);
+                linear_train(&team, black_box(&x), &packed, &dbias, Activation::Gelu, pre, out);
             });
         });
         group.throughput(Throughput::Elements(weight.len() as u64));

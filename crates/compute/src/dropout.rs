@@ -5,6 +5,7 @@
 //! else. So backward recomputes what forward did, resuming needs no generator,
 //! and neither packing nor micro-batches nor threads change a mask.
 
+use crate::random::Random;
 use crate::simd::{Isa, Op, Simd};
 use crate::threads::{SharedPointer, Team};
 
@@ -102,14 +103,11 @@ impl Dropout {
     }
 }
 
-/// A permutation of 64-bit numbers in which every bit depends on all (the
-/// finalizer of SplitMix64: Steele, Lea and Flood, 2014).
+/// A permutation of 64-bit numbers in which every bit depends on all: the first number of the
+/// sequence that begins at `x`.
 #[inline(always)]
 fn mix(x: u64) -> u64 {
-    let x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ x >> 31
+    Random::from_state(x).at(0)
 }
 
 /// `x[n, c] *= factor(rows[n], c)`, forward and backward alike.

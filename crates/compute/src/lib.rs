@@ -18,6 +18,7 @@
 mod threads;
 
 mod memory;
+mod random;
 mod simd;
 
 mod linear;
@@ -38,12 +39,13 @@ mod testing;
 pub use threads::{Team, Threads};
 
 pub use memory::{Buffer, Bytes, StoredTensor, StoredType, set_zero};
+pub use random::Random;
 pub use simd::{INSTRUCTION_LIMIT, Isa, check_instruction_limit};
 
 pub use linear::{
-    Epilogue, Int8Isa, Int8Matrix, OpenRows, PackedMatrix, QuantizedRows, bias_gradient,
+    Epilogue, Int8Isa, Int8Matrix, PackedMatrix, PendingRows, QuantizedRows, bias_gradient,
     input_gradient, int8_linear, int8_linear_quantizing, int8_linear_reference,
-    layer_norm_quantizing, linear, linear_gradient_reference, linear_keeping, linear_reference,
+    layer_norm_quantizing, linear, linear_gradient_reference, linear_reference, linear_train,
     quantize_rows, quantize_rows_reference, quantize_weights, weight_gradient,
 };
 

@@ -56,5 +56,5 @@ pub use sentence::{
 };
 pub use training::{
     Depth, Gradients, Mode, Network, NetworkInput, NetworkOptions, ParameterEntry, ParameterStore,
-    Pass, Random, ReachedRows, TrainableLayout,
+    Pass, ReachedRows, TrainableLayout,
 };

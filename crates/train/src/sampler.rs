@@ -9,7 +9,6 @@
 
 mod order;
 mod plan;
-mod random;
 
 pub use order::epoch_order;
 pub use plan::{Batch, Plan};

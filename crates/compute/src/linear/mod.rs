@@ -16,7 +16,7 @@ mod tile;
 mod amx;
 mod int8;
 
-pub use gradient::{OpenRows, bias_gradient, linear_gradient_reference, weight_gradient};
+pub use gradient::{PendingRows, bias_gradient, linear_gradient_reference, weight_gradient};
 pub use int8::{
     Int8Isa, Int8Matrix, QuantizedRows, int8_linear, int8_linear_quantizing, int8_linear_reference,
     layer_norm_quantizing, quantize_rows, quantize_rows_reference, quantize_weights,
@@ -75,7 +75,7 @@ pub fn linear(team: &Team, x: &[f32], weight: &PackedMatrix, epilogue: Epilogue,
 ///
 /// # Panics
 /// If the lengths do not fit.
-pub fn linear_keeping(
+pub fn linear_train(
     team: &Team,
     x: &[f32],
     weight: &PackedMatrix,
@@ -246,7 +246,7 @@ mod tests {
                     let (mut pre, mut out) =
                         (vec![f32::NAN; sums.len()], vec![f32::NAN; sums.len()]);
                     Threads::new(threads).expect("threads").team(|team| {
-                        linear_keeping(team, &x, &packed, &bias, activation, &mut pre, &mut out);
+                        linear_train(team, &x, &packed, &bias, activation, &mut pre, &mut out);
                     });
                     assert_eq!(pre, sums, "{}", isa.name());
                     assert_eq!(out, expected, "{}", isa.name());

@@ -3,13 +3,12 @@
 //! One [`Head`] serves answering and training; what training keeps and what it
 //! gives back stands in [`network`](crate::training::network).
 
-use polyhead_compute::{Activation, Isa, Team};
+use polyhead_compute::{Activation, Isa, Random, Team};
 
 use crate::encoder::PackedLinear;
 use crate::error::{Error, ErrorKind};
 use crate::folder::polyhead_json;
 use crate::heads::spec::{HeadInput, HeadLayer, HeadSpec, TaskKind};
-use crate::training::Random;
 
 /// A head as numbers, row-major.
 #[derive(Clone, Debug, PartialEq)]

@@ -2,7 +2,7 @@
 
 use polyhead_compute::{
     Activation, AttentionShape, Epilogue, Int8Isa, Int8Matrix, Isa, PackedMatrix, QuantizedRows,
-    StoredTensor, Team, Threads, attention, attention_reference, int8_linear,
+    Random, StoredTensor, Team, Threads, attention, attention_reference, int8_linear,
     int8_linear_reference, layer_norm, layer_norm_reference, linear, linear_reference,
     quantize_rows,
 };
@@ -55,7 +55,7 @@ impl SentenceEncoder {
         let config = self.config();
         let (d, f) = (config.hidden_size, config.intermediate_size);
         let isa = self.isa();
-        let mut random = Random(1);
+        let mut random = Random::from_state(1);
         let mut checks = Vec::new();
         for (inputs, outputs, activation) in [
             (d, 3 * d, Activation::Identity),
@@ -136,14 +136,14 @@ impl SentenceEncoder {
     /// Many short sequences and some long ones, of any tokens.
     fn random_batch(&self) -> TokenBatch {
         let config = self.config();
-        let mut random = Random(2);
+        let mut random = Random::from_state(2);
         let mut batch = TokenBatch::default();
         for i in 0..SEQUENCES {
             let most = if i % 25 == 0 { self.max_length() } else { self.max_length().min(24) };
-            let length = 1 + random.below(most);
+            let length = 1 + below(&mut random, most);
             for _ in 0..length {
-                batch.ids.push(random.below(config.vocab_size) as u32);
-                batch.type_ids.push(random.below(config.type_vocab_size.max(1)) as u32);
+                batch.ids.push(below(&mut random, config.vocab_size) as u32);
+                batch.type_ids.push(below(&mut random, config.type_vocab_size.max(1)) as u32);
                 batch.spans.push(TokenSpan::default());
             }
             batch.offsets.push(batch.ids.len());
@@ -232,10 +232,10 @@ fn linear_difference(
     activation: Activation,
 ) -> f32 {
     let team = Team::solo();
-    let x = random.numbers(ROWS * inputs, 1.0);
+    let x = numbers(random, ROWS * inputs, 1.0);
     // As wide as trained weights: sums of some units.
-    let weight = random.numbers(outputs * inputs, 2.0 / (inputs as f32).sqrt());
-    let bias = random.numbers(outputs, 1.0);
+    let weight = numbers(random, outputs * inputs, 2.0 / (inputs as f32).sqrt());
+    let bias = numbers(random, outputs, 1.0);
     let epilogue = Epilogue { bias: Some(&bias), activation, residual: None };
     let (mut fast, mut plain) = (vec![0.0; ROWS * outputs], vec![0.0; ROWS * outputs]);
     let stored = StoredTensor::from_f32(vec![outputs, inputs], &weight);
@@ -259,7 +259,7 @@ fn linear_difference(
 fn attention_difference(isa: Isa, random: &mut Random, heads: usize, head_size: usize) -> f32 {
     let shape = AttentionShape { heads, head_size };
     let width = heads * head_size;
-    let qkv = random.numbers(ROWS * 3 * width, 1.0);
+    let qkv = numbers(random, ROWS * 3 * width, 1.0);
     let offsets = [0, 1, 8, ROWS];
     let (mut fast, mut plain) = (vec![0.0; ROWS * width], vec![0.0; ROWS * width]);
     attention(&Team::solo(), isa, shape, &qkv, &offsets, &mut fast);
@@ -268,32 +268,20 @@ fn attention_difference(isa: Isa, random: &mut Random, heads: usize, head_size: 
 }
 
 fn norm_difference(isa: Isa, random: &mut Random, width: usize, eps: f32) -> f32 {
-    let (weight, bias) = (random.numbers(width, 1.0), random.numbers(width, 1.0));
-    let mut fast = random.numbers(ROWS * width, 3.0);
+    let (weight, bias) = (numbers(random, width, 1.0), numbers(random, width, 1.0));
+    let mut fast = numbers(random, ROWS * width, 3.0);
     let mut plain = fast.clone();
     layer_norm(&Team::solo(), isa, &mut fast, &weight, &bias, eps);
     layer_norm_reference(&mut plain, &weight, &bias, eps);
     largest_difference(&fast, &plain)
 }
 
-/// The splitmix64 generator: always the same numbers.
-struct Random(u64);
+fn below(random: &mut Random, limit: usize) -> usize {
+    (random.bits() % limit as u64) as usize
+}
 
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut x = self.0;
-        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        x ^ (x >> 31)
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        (self.next() % limit as u64) as usize
-    }
-
-    /// From −`limit` to `limit`.
-    fn numbers(&mut self, count: usize, limit: f32) -> Vec<f32> {
-        (0..count).map(|_| ((self.next() >> 40) as f32 / (1 << 23) as f32 - 1.0) * limit).collect()
-    }
+/// Numbers from −`limit` to `limit`.
+fn numbers(random: &mut Random, count: usize, limit: f32) -> Vec<f32> {
+    let number = |bits: u64| ((bits >> 40) as f32 / (1 << 23) as f32 - 1.0) * limit;
+    (0..count).map(|_| number(random.bits())).collect()
 }

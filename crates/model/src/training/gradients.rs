@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use polyhead_compute::{Buffer, Isa, OpenRows, Team, bias_gradient, set_zero, weight_gradient};
+use polyhead_compute::{Buffer, Isa, PendingRows, Team, bias_gradient, set_zero, weight_gradient};
 
 use crate::training::store::TrainableLayout;
 
@@ -15,7 +15,7 @@ pub struct Gradients {
     layout: TrainableLayout,
     values: Buffer,
     /// Rows of weights' gradients that are still to be added, by where these begin and end.
-    open: BTreeMap<(usize, usize), OpenRows>,
+    open: BTreeMap<(usize, usize), PendingRows>,
     reached: ReachedRows,
 }
 
@@ -36,7 +36,7 @@ impl Gradients {
 
     /// Sets all to zero, for the next step.
     pub fn clear(&mut self, team: &Team) {
-        self.open.values_mut().for_each(OpenRows::clear);
+        self.open.values_mut().for_each(PendingRows::clear);
         let mut begin = 0;
         for (entry, rows) in &mut self.reached {
             let table = self.layout.range(*entry).expect("what is reached is trained");
@@ -74,7 +74,7 @@ impl Gradients {
     /// If they are not closed.
     pub fn values(&self) -> &[f32] {
         assert!(
-            self.open.values().all(OpenRows::is_empty),
+            self.open.values().all(PendingRows::is_empty),
             "gradients are closed before they are read"
         );
         &self.values

@@ -2,10 +2,8 @@
 
 mod store;
 mod gradients;
-mod random;
 pub(crate) mod network;
 
 pub use gradients::{Gradients, ReachedRows};
 pub use network::{Depth, Mode, Network, NetworkInput, NetworkOptions, Pass};
-pub use random::Random;
 pub use store::{ParameterEntry, ParameterStore, TrainableLayout};

@@ -1,6 +1,6 @@
 //! The order of rows in an epoch.
 
-use super::random::Numbers;
+use polyhead_compute::Random;
 
 /// Keeps these numbers apart from those that draw sources.
 const ORDER: u64 = 1;
@@ -23,10 +23,10 @@ pub fn epoch_order(seed: u64, epoch: u64, rows: usize) -> Vec<u32> {
 /// - `pass`: how often the source has been gone through before
 pub(super) fn source_order(seed: u64, source: usize, pass: u64, rows: usize) -> Vec<u32> {
     let rows = u32::try_from(rows).expect("rows are counted in 32 bits: checked in Plan::new");
-    let numbers = Numbers::new(&[seed, ORDER, source as u64, pass]);
+    let numbers = Random::keyed(&[seed, ORDER, source as u64, pass]);
     let mut order: Vec<u32> = (0..rows).collect();
     for last in (1..order.len()).rev() {
-        order.swap(last, numbers.below(last as u64, last as u64 + 1) as usize);
+        order.swap(last, numbers.below_at(last as u64, last as u64 + 1) as usize);
     }
     order
 }

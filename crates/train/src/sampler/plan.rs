@@ -1,7 +1,8 @@
 //! Batches of a run by the number of their step.
 
+use polyhead_compute::Random;
+
 use super::order::source_order;
-use super::random::Numbers;
 use crate::config::Sampler;
 use crate::error::{Error, ErrorKind};
 
@@ -199,7 +200,7 @@ impl Draw {
         match self {
             Self::InTurn(sources) => sources[(step % sources.len() as u64) as usize],
             Self::ByShare(shares) => {
-                let number = Numbers::new(&[seed, DRAW]).unit(step);
+                let number = Random::keyed(&[seed, DRAW]).unit_at(step);
                 shares[shares.partition_point(|&(_, up_to)| up_to <= number)].0
             }
         }

@@ -13,7 +13,7 @@ mod pending_rows;
 use std::cell::RefCell;
 use std::ops::Range;
 
-pub use self::pending_rows::OpenRows;
+pub use self::pending_rows::PendingRows;
 #[cfg(target_arch = "x86_64")]
 use crate::linear::amx;
 use crate::linear::tile::{Left, Start, Tile, TileWidth, ragged_tile, tile};
@@ -39,7 +39,7 @@ const COLUMNS_PER_PART: usize = 64;
 ///
 /// - `dout`: `[N, outputs]`, `x`: `[N, inputs]`
 /// - `dweight`: `[outputs, inputs]`
-/// - `open`: of this gradient alone; [`OpenRows::close`] ends the sum
+/// - `open`: of this gradient alone; [`PendingRows::close`] ends the sum
 ///
 /// Each number is one chain over the rows, in order, that begins with what stands
 /// in `dweight`: of fused multiply-adds or, with AMX and whole tiles of inputs (a
@@ -55,7 +55,7 @@ pub fn weight_gradient(
     x: &[f32],
     dweight: &mut [f32],
     outputs: usize,
-    open: &mut OpenRows,
+    open: &mut PendingRows,
 ) {
     if dweight.is_empty() {
         return;
@@ -71,7 +71,7 @@ pub fn weight_gradient(
     }
 }
 
-impl OpenRows {
+impl PendingRows {
     /// Ends the sum: adds what waits.
     ///
     /// - `dweight`: `[outputs, inputs]`, as in [`weight_gradient`]
@@ -446,7 +446,7 @@ mod tests {
         cuts: &[usize],
     ) -> (Vec<f32>, Vec<f32>) {
         let (mut dweight, mut dbias) = (numbers(outputs * inputs, 8), numbers(outputs, 9));
-        let mut open = OpenRows::default();
+        let mut open = PendingRows::default();
         for cut in cuts.windows(2) {
             let dout = &dout[cut[0] * outputs..cut[1] * outputs];
             let x = &x[cut[0] * inputs..cut[1] * inputs];

@@ -14,7 +14,7 @@ const _: () = assert!(BLOCK == crate::linear::amx::STEP, "blocks are those of ti
 /// into calls, the last rows of a call wait here for the next one. Other processors need no
 /// blocks; there nothing waits.
 #[derive(Default)]
-pub struct OpenRows {
+pub struct PendingRows {
     /// `[rows, outputs]`
     dout: Vec<f32>,
     /// `[rows, inputs]`
@@ -22,7 +22,7 @@ pub struct OpenRows {
     rows: usize,
 }
 
-impl OpenRows {
+impl PendingRows {
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.rows == 0

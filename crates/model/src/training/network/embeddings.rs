@@ -8,7 +8,7 @@ use polyhead_compute::{
     layer_norm_backward, residual_layer_norm,
 };
 
-use super::noise::{Noise, Site};
+use super::dropout_stream::{DropoutStream, Site};
 use super::{Network, NetworkInput, Pass};
 use crate::encoder::EncoderConfig;
 use crate::encoder::Sequences;
@@ -64,7 +64,7 @@ impl Network {
         (self.store.get(norm.start), self.store.get(norm.start + 1))
     }
 
-    pub(super) fn embed_keeping(&self, team: &Team, input: &NetworkInput, pass: &mut Pass) {
+    pub(super) fn embed_train(&self, team: &Team, input: &NetworkInput, pass: &mut Pass) {
         let Sequences { ids, type_ids, offsets } = input.sequences;
         let size = ids.len() * self.config.hidden_size;
         let EmbeddingKept { sum, stats } = &mut pass.embeddings;
@@ -87,11 +87,11 @@ impl Network {
             stats,
             out,
         );
-        dropout(team, self.isa, &self.embedding_dropout(pass.noise), &pass.tokens, out);
+        dropout(team, self.isa, &self.embedding_dropout(pass.stream), &pass.tokens, out);
     }
 
-    fn embedding_dropout(&self, noise: Noise) -> Dropout {
-        noise.dropout(self.config.hidden_dropout, 0, Site::Embeddings)
+    fn embedding_dropout(&self, stream: DropoutStream) -> Dropout {
+        stream.dropout(self.config.hidden_dropout, 0, Site::Embeddings)
     }
 
     pub(super) fn embeddings_backward(
@@ -104,7 +104,7 @@ impl Network {
     ) {
         let Sequences { ids, type_ids, offsets } = input.sequences;
         let EmbeddingPlaces { word, position, token_type, norm } = &self.embeddings;
-        dropout(team, self.isa, &self.embedding_dropout(pass.noise), &pass.tokens, dhidden);
+        dropout(team, self.isa, &self.embedding_dropout(pass.stream), &pass.tokens, dhidden);
         let mut dsum = Buffer::default();
         dsum.resize(dhidden.len());
         layer_norm_backward(

@@ -1,8 +1,8 @@
 //! A head in training.
 
-use polyhead_compute::{Activation, Isa, Team, activation_backward, dropout, linear_keeping};
+use polyhead_compute::{Activation, Isa, Team, activation_backward, dropout, linear_train};
 
-use super::noise::{Noise, Site};
+use super::dropout_stream::{DropoutStream, Site};
 use crate::encoder::ParameterGroup;
 use crate::heads::{HeadInput, HeadSpec, TaskKind};
 use crate::heads::{HeadSite, HeadWeights, soft_max};
@@ -102,9 +102,15 @@ impl TrainableHead {
     }
 
     /// Logits of `kept.x`, on which dropout has not been yet.
-    pub(super) fn forward(&self, team: &Team, isa: Isa, noise: Noise, kept: &mut HeadKept) {
+    pub(super) fn forward(
+        &self,
+        team: &Team,
+        isa: Isa,
+        stream: DropoutStream,
+        kept: &mut HeadKept,
+    ) {
         let rows = kept.keys.len();
-        let drop = |site| noise.dropout(self.spec.dropout, self.index, site);
+        let drop = |site| stream.dropout(self.spec.dropout, self.index, site);
         dropout(team, isa, &drop(Site::HeadInput), &kept.keys, &mut kept.x);
         kept.logits.resize(rows * self.output.packed.outputs(), 0.0);
         kept.dlogits.clear();
@@ -114,7 +120,7 @@ impl TrainableHead {
             Some(hidden) => {
                 kept.pre.resize(rows * hidden.packed.outputs(), 0.0);
                 kept.between.resize(kept.pre.len(), 0.0);
-                linear_keeping(
+                linear_train(
                     team,
                     &kept.x,
                     &hidden.packed.matrix,
@@ -135,12 +141,12 @@ impl TrainableHead {
         &self,
         team: &Team,
         isa: Isa,
-        noise: Noise,
+        stream: DropoutStream,
         kept: &HeadKept,
         input_wanted: bool,
         gradients: &mut Gradients,
     ) -> Vec<f32> {
-        let drop = |site| noise.dropout(self.spec.dropout, self.index, site);
+        let drop = |site| stream.dropout(self.spec.dropout, self.index, site);
         let mut dx = vec![0.0; if input_wanted { kept.x.len() } else { 0 }];
         match &self.hidden {
             None => {

@@ -5,10 +5,10 @@ use std::ops::Range;
 
 use polyhead_compute::{
     Activation, Buffer, Dropout, Isa, PackedMatrix, Team, attention_backward, attention_training,
-    dropout_to, input_gradient, layer_norm_backward, linear_keeping, residual_layer_norm,
+    dropout_to, input_gradient, layer_norm_backward, linear_train, residual_layer_norm,
 };
 
-use super::noise::{Noise, Site};
+use super::dropout_stream::{DropoutStream, Site};
 use crate::encoder::Layer;
 use crate::encoder::PackedLinear;
 use crate::encoder::{Architecture, EncoderConfig};
@@ -100,26 +100,26 @@ pub(super) struct LayerPass<'a> {
     pub(super) offsets: &'a [usize],
     /// `[N]`: who each token is, for dropout.
     pub(super) tokens: &'a [u64],
-    pub(super) noise: Noise,
+    pub(super) stream: DropoutStream,
 }
 
 impl LayerPass<'_> {
     fn attention_dropout(&self, layer: usize) -> Dropout {
-        self.noise.dropout(self.config.attention_dropout, layer, Site::Attention)
+        self.stream.dropout(self.config.attention_dropout, layer, Site::Attention)
     }
 
     /// DistilBERT has none here.
     fn attention_output_dropout(&self, layer: usize) -> Dropout {
         match self.config.architecture {
             Architecture::Bert => {
-                self.noise.dropout(self.config.hidden_dropout, layer, Site::AttentionOutput)
+                self.stream.dropout(self.config.hidden_dropout, layer, Site::AttentionOutput)
             }
             Architecture::DistilBert => Dropout::none(),
         }
     }
 
     fn output_dropout(&self, layer: usize) -> Dropout {
-        self.noise.dropout(self.config.hidden_dropout, layer, Site::Output)
+        self.stream.dropout(self.config.hidden_dropout, layer, Site::Output)
     }
 }
 
@@ -245,7 +245,7 @@ impl TrainableLayer {
             &mut kept.attention_stats,
             &mut kept.attended,
         );
-        linear_keeping(
+        linear_train(
             team,
             &kept.attended,
             &layer.intermediate.matrix,

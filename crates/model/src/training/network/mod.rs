@@ -11,10 +11,10 @@ mod embeddings;
 mod head;
 mod layer;
 mod module;
-mod noise;
+mod dropout_stream;
 mod pass;
 
-use polyhead_compute::{Buffer, Isa, Team, Threads, embed, layer_norm};
+use polyhead_compute::{Buffer, Isa, Random, Team, Threads, embed, layer_norm};
 
 use crate::encoder::EncoderConfig;
 use crate::encoder::ParameterGroup;
@@ -27,14 +27,13 @@ use crate::heads::{HeadSite, HeadWeights, INITIAL_DEVIATION};
 use crate::modules::{Module, PoolingSpec};
 use crate::modules::{pool, pool_backward};
 use crate::training::gradients::Gradients;
-use crate::training::random::Random;
 use crate::training::store::{ParameterStore, TrainableLayout};
+use dropout_stream::DropoutStream;
+pub use dropout_stream::Mode;
 use embeddings::EmbeddingPlaces;
 use head::TrainableHead;
 use layer::{LayerPass, TrainableLayer};
 use module::TrainableModule;
-pub use noise::Mode;
-use noise::Noise;
 pub use pass::Pass;
 
 /// An encoder and its heads, with their numbers in one store.
@@ -303,14 +302,14 @@ impl Network {
         active: &[bool],
         pass: &mut Pass,
     ) {
-        let noise = Noise::of(mode);
-        pass.begin(self, input, noise, active);
+        let stream = DropoutStream::of(mode);
+        pass.begin(self, input, stream, active);
         let kept_from = match mode {
             Mode::Evaluate => depth.top,
             Mode::Train { .. } => depth.start,
         };
-        if depth.embeddings && noise.is_training() {
-            self.embed_keeping(team, input, pass);
+        if depth.embeddings && stream.is_training() {
+            self.embed_train(team, input, pass);
         } else {
             self.lower_part(team, input, depth, kept_from, pass);
         }
@@ -323,7 +322,7 @@ impl Network {
                 config: &self.config,
                 offsets: input.sequences.offsets,
                 tokens: &pass.tokens,
-                noise,
+                stream,
             };
             let kept = &mut pass.layers[index];
             self.layers[index].forward(layer_pass, index, &below[index], kept, &mut above[0]);
@@ -331,7 +330,7 @@ impl Network {
         for (index, head) in self.heads.iter().enumerate() {
             if active[index] {
                 self.head_input(team, head, input, index, pass);
-                head.forward(team, self.isa, noise, &mut pass.heads[index]);
+                head.forward(team, self.isa, stream, &mut pass.heads[index]);
             }
         }
     }
@@ -348,7 +347,7 @@ impl Network {
         pass: &mut Pass,
         gradients: &mut Gradients,
     ) {
-        let noise = pass.noise;
+        let stream = pass.stream;
         let lowest = if depth.embeddings { 0 } else { depth.start + 1 };
         pass.live = vec![false; self.config.layers + 1];
         let mut dvectors = Vec::new();
@@ -362,7 +361,7 @@ impl Network {
                 continue;
             }
             let kept = &pass.heads[index];
-            let dx = head.backward(team, self.isa, noise, kept, wanted, gradients);
+            let dx = head.backward(team, self.isa, stream, kept, wanted, gradients);
             if !wanted {
                 continue;
             }
@@ -613,7 +612,7 @@ impl Network {
         pass: &mut Pass,
         gradients: &mut Gradients,
     ) {
-        let noise = pass.noise;
+        let stream = pass.stream;
         // The gradient that flows down; empty as long as no head has added to it.
         let mut dhidden = Buffer::default();
         for state in (lowest..=depth.top).rev() {
@@ -637,7 +636,7 @@ impl Network {
                 config: &self.config,
                 offsets: input.sequences.offsets,
                 tokens: &pass.tokens,
-                noise,
+                stream,
             };
             self.layers[index].backward(
                 layer_pass,

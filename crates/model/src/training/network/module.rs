@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use polyhead_compute::{
     Activation, Dropout, Isa, PackedMatrix, Team, activation_backward, input_gradient,
-    layer_norm_backward, linear_keeping, residual_layer_norm,
+    layer_norm_backward, linear_train, residual_layer_norm,
 };
 
 use crate::encoder::PackedLinear;
@@ -228,7 +228,7 @@ impl TrainableModule {
                         &zeros
                     }
                 };
-                linear_keeping(
+                linear_train(
                     team,
                     &x,
                     &dense.packed.matrix,

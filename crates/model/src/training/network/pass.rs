@@ -2,11 +2,11 @@
 
 use polyhead_compute::Buffer;
 
+use super::dropout_stream::DropoutStream;
 use super::embeddings::EmbeddingKept;
 use super::head::HeadKept;
 use super::layer::{LayerKept, LayerScratch};
 use super::module::ModuleKept;
-use super::noise::Noise;
 use super::{Network, NetworkInput};
 use crate::encoder::Workspace;
 
@@ -29,7 +29,7 @@ pub struct Pass {
     pub(super) dstates: Vec<Buffer>,
     pub(super) live: Vec<bool>,
     pub(super) active: Vec<bool>,
-    pub(super) noise: Noise,
+    pub(super) stream: DropoutStream,
 }
 
 #[derive(Default)]
@@ -63,7 +63,7 @@ impl Pass {
         &mut self,
         network: &Network,
         input: &NetworkInput,
-        noise: Noise,
+        stream: DropoutStream,
         active: &[bool],
     ) {
         self.tokens.clear();
@@ -77,7 +77,7 @@ impl Pass {
         self.layers.resize_with(layers, LayerKept::default);
         self.heads.resize_with(network.heads.len(), HeadKept::default);
         self.active = active.to_vec();
-        self.noise = noise;
+        self.stream = stream;
     }
 
     /// The dropout key of the sequence that begins at token `at`; a sequence

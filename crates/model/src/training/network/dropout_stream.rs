@@ -1,4 +1,4 @@
-//! Whether a pass drops something, and the masks of it.
+//! Dropout of a training pass: which masks its sites have.
 
 use polyhead_compute::Dropout;
 
@@ -9,9 +9,9 @@ pub enum Mode {
     Evaluate,
     /// Dropout from this seed and step; what the backward needs is kept.
     Train {
-        /// Of the run.
+        /// Seed of the training run.
         seed: u64,
-        /// Of the optimizer, counted from 1.
+        /// Number of the optimizer step, counted from 1.
         step: u64,
     },
 }
@@ -27,11 +27,12 @@ pub(super) enum Site {
     HeadHidden,
 }
 
-/// The randomness of a pass: seed and step, in training.
+/// Gives each site of a training pass its dropout mask, from the seed of the run and the
+/// number of the step; a pass that answers has none.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Noise(Option<(u64, u64)>);
+pub(super) struct DropoutStream(Option<(u64, u64)>);
 
-impl Noise {
+impl DropoutStream {
     pub(super) fn of(mode: Mode) -> Self {
         match mode {
             Mode::Evaluate => Self(None),
@@ -44,7 +45,7 @@ impl Noise {
         self.0.is_some()
     }
 
-    /// The mask of a place; none in a pass that answers.
+    /// The dropout of one site; none in a pass that answers.
     pub(super) fn dropout(self, probability: f32, layer: usize, site: Site) -> Dropout {
         match self.0 {
             Some((seed, step)) if probability > 0.0 => {
