@@ -1,6 +1,6 @@
 //! What there is to say of a model's tasks, and of where it comes from.
 
-use polyhead_model::{HeadInput, HeadLayer, HeadSite, HeadSpec, ModelFolder, Provenance, TaskKind};
+use polyhead_model::{HeadDims, HeadInput, HeadLayer, HeadSpec, ModelFolder, Provenance, TaskKind};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -48,7 +48,7 @@ pub(crate) fn tasks(folder: &ModelFolder) -> Vec<TaskSummary> {
 }
 
 impl TaskSummary {
-    fn new(spec: &HeadSpec, site: &HeadSite) -> Self {
+    fn new(spec: &HeadSpec, site: &HeadDims) -> Self {
         let modes: Vec<&str> = spec.pooling.modes.iter().map(|mode| mode.name()).collect();
         let tensors = spec.tensors(site);
         Self {
@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn heads_are_counted_and_shown() {
-        let site = HeadSite { hidden_size: 4, layers: 2, embedding: 4 };
+        let site = HeadDims { hidden_size: 4, layers: 2, embedding: 4 };
         let class = TaskSummary::new(&spec(TaskKind::Classification), &site);
         // The mix of 3 states, 8 × 5 + 5, 5 × 2 + 2.
         assert_eq!((class.tensors, class.parameters), (5, 3 + 45 + 12));

@@ -17,7 +17,7 @@ use polyhead_compute::{
     Activation, Epilogue, Isa, PackedMatrix, StoredTensor, Team, Threads, linear,
 };
 use polyhead_model::{
-    EncodeOptions, EncoderConfig, Gradients, HeadInput, HeadLayer, HeadSite, HeadSpec, HeadWeights,
+    EncodeOptions, EncoderConfig, Gradients, HeadDims, HeadInput, HeadLayer, HeadSpec, HeadWeights,
     LoadOptions, Mode, ModelFolder, Network, NetworkInput, NetworkOptions, Pass, PoolingMode,
     PoolingSpec, SentenceEncoder, Sequences, TaskKind, TrainableLayout,
 };
@@ -44,7 +44,7 @@ fn main() {
     drop(sentences);
     let threads = Threads::new(Threads::available()).expect("threads");
     let isa = Isa::detect();
-    let site = HeadSite {
+    let site = HeadDims {
         hidden_size: folder.config.hidden_size,
         layers: folder.config.layers,
         embedding: folder.dimension(),
@@ -106,7 +106,7 @@ fn main() {
     println!("share               {:.1} % (median of {ROUNDS} rounds)", 100.0 * share);
 }
 
-fn head(name: &str, labels: usize, site: &HeadSite) -> HeadWeights {
+fn head(name: &str, labels: usize, site: &HeadDims) -> HeadWeights {
     let spec = HeadSpec {
         name: name.to_owned(),
         kind: TaskKind::Classification,

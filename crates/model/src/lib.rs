@@ -40,15 +40,15 @@ pub use folder::{
     ModelFolder, Provenance, REFERENCE_FILE, Similarity, TrainedModel, check_floating,
     check_task_name, decide_max_length, store_int8,
 };
-pub use heads::{HeadInput, HeadLayer, HeadSite, HeadSpec, HeadWeights, TaskKind};
+pub use heads::{HeadDims, HeadInput, HeadLayer, HeadSpec, HeadWeights, TaskKind};
 pub use hub::{Hub, resolve};
-pub use measure::{Calibration, Check, Likeness, Product, ProductRole, product_rate};
+pub use measure::{Calibration, Check, CosineStats, Product, ProductRole, product_rate};
 pub use modules::{Module, PoolingMode, PoolingSpec, Residual, output_width};
 pub use predict::{
-    Answer, BatchAnswers, ClassAnswer, Gap, LabelScore, MultiTaskModel, NotFinite, PredictInput,
-    PredictOptions, Predictions, PreparedText, Question, QuestionOptions, Tag, TagSpan, TaggedText,
-    TaggedWord, TaskAnswer, TaskAnswers, TaskPredictions, TextAnswer, TextSpan, first_tokens,
-    join_words, locate_words, spans_in_texts, split_words, tag_spans,
+    Answer, BatchAnswers, ClassAnswer, LabelScore, LayerBreak, MultiTaskModel, NotFinite,
+    PredictInput, PredictOptions, Predictions, PreparedText, RequestOptions, ResolvedRequest, Tag,
+    TagSpan, TaggedText, TaggedWord, TaskAnswer, TaskAnswers, TaskPredictions, TextAnswer,
+    TextSpan, first_tokens, join_words, locate_words, spans_in_texts, split_words, tag_spans,
 };
 pub use sentence::{
     EncodeOptions, Encoded, Hit, LoadOptions, Matrix, OnTruncate, Precision, Prompt,
@@ -56,5 +56,5 @@ pub use sentence::{
 };
 pub use training::{
     Depth, Gradients, Mode, Network, NetworkInput, NetworkOptions, ParameterEntry, ParameterStore,
-    Pass, ReachedRows, TrainableLayout,
+    Pass, TouchedRows, TrainableLayout,
 };

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use polyhead_model::{
-    Calibration, Likeness, LoadOptions, ModelFolder, Precision, Product, SentenceEncoder,
+    Calibration, CosineStats, LoadOptions, ModelFolder, Precision, Product, SentenceEncoder,
     store_int8,
 };
 
@@ -22,7 +22,7 @@ fn sentences() -> Vec<String> {
     serde_json::from_value(file["texts"].clone()).expect("a list of texts")
 }
 
-fn assert_near(found: Likeness, mean: f64, worst: f64) {
+fn assert_near(found: CosineStats, mean: f64, worst: f64) {
     assert!(found.mean >= mean && found.worst >= worst, "{found:?}, not {mean} and {worst}");
 }
 

@@ -30,11 +30,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let threads = Threads::new(Threads::available())?;
 
     // All that stands before the first step: model, heads, tokenized rows, rates.
-    let Prepared { mut network, mut course } = Prepared::new(&config, &threads)?;
-    let split = &course.data.sources[0].train;
-    let objectives = &course.objectives;
+    let Prepared { mut network, mut plan } = Prepared::new(&config, &threads)?;
+    let split = &plan.data.sources[0].train;
+    let objectives = &plan.objectives;
 
-    let layout = TrainableLayout::new(network.store(), &course.freeze.trainable(1));
+    let layout = TrainableLayout::new(network.store(), &plan.freeze.trainable(1));
     let active = vec![true; objectives.len()];
     let depth = network.depth(&layout, &active);
     let reached = network.reached(&active);
@@ -44,9 +44,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut pass = Pass::default();
     threads.team(|team| network.prepare_backward(team, &depth));
 
-    for step in 1..=course.total_steps {
-        let batch = PackedRows::new(split, &course.plan.batch(step).rows, 0);
-        let input = batch.input(course.prompt_tokens, None);
+    for step in 1..=plan.total_steps {
+        let batch = PackedRows::new(split, &plan.sampler.batch(step).rows, 0);
+        let input = batch.input(plan.prompt_tokens, None);
         let mode = Mode::Train { seed: config.seed, step };
         let mut losses = vec![0.0; objectives.len()];
 
@@ -71,10 +71,10 @@ fn main() -> Result<(), Box<dyn Error>> {
             network.update(team, &|entry| reached[entry], |store| {
                 let update = Update {
                     gradients: gradients.values(),
-                    reached: gradients.reached_rows(),
-                    learning_rates: &course.rates.learning_rates,
-                    weight_decays: &course.rates.weight_decays,
-                    multiplier: course.schedule.multiplier(step - 1),
+                    reached: gradients.touched_rows(),
+                    learning_rates: &plan.rates.learning_rates,
+                    weight_decays: &plan.rates.weight_decays,
+                    multiplier: plan.schedule.multiplier(step),
                     touched: &reached,
                 };
                 optimizer.step(team, isa, store, &update)

@@ -103,6 +103,6 @@ pub use polyhead_model::{
 pub use polyhead_text::{TextTokens, TokenBatch, TokenSpan, Tokenizer};
 pub use polyhead_train as train;
 pub use polyhead_train::{
-    Ending, Evaluation, Event, Learner, Lesson, Objective, Observer, PackedRows, RunConfig,
-    RunSummary, Targets, Trainer, evaluate,
+    Ending, Evaluation, Event, Learner, Objective, Observer, PackedRows, RunConfig, RunSummary,
+    StepBatch, Targets, Trainer, evaluate,
 };

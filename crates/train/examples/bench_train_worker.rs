@@ -14,7 +14,7 @@ use polyhead_train::FreezePlan;
 use polyhead_train::RateTable;
 use polyhead_train::data::{Place, Split, SplitWords, TaskLabels};
 use polyhead_train::{AdamW, AdamWSettings};
-use polyhead_train::{Learner, Lesson, Objective, RunConfig, StateCache};
+use polyhead_train::{Learner, Objective, RunConfig, StateCache, StepBatch};
 
 const TASKS: [(&str, usize); 2] = [("first", 3), ("second", 2)];
 
@@ -75,9 +75,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut step = 0;
     let mut run = |rows: &[u32]| -> Result<(f64, f64), polyhead_train::Error> {
         step += 1;
-        let lesson = Lesson { split: &split, rows, tasks: &[0, 1], teachers: &[], accumulation: 1 };
+        let batch =
+            StepBatch { split: &split, rows, tasks: &[0, 1], teachers: &[], accumulation: 1 };
         let begin = Instant::now();
-        let outcome = learner.step(&threads, step, &lesson, &rates, 1.0, cache.as_mut())?;
+        let outcome = learner.step(&threads, step, &batch, &rates, 1.0, cache.as_mut())?;
         Ok((begin.elapsed().as_secs_f64(), outcome.loss))
     };
     for rows in batches(&split, grouped, batch_size, 0, warmup) {

@@ -28,21 +28,22 @@ mod run;
 pub use config::RunConfig;
 pub use error::{Error, ErrorKind};
 pub use evaluate::{
-    Answers, Calibration, ClassificationCounter, ClassificationMetrics, EvaluateOptions,
-    Evaluation, LabelScores, MultiLabelCounter, MultiLabelMetrics, Questions, RegressionCounter,
-    RegressionMetrics, Reliability, ReliabilityBin, RunningAccuracy, Span, Tag, TaskMetrics,
-    TokensCounter, TokensMetrics, argmax, best_thresholds, calibrate_classes, calibrate_sets,
-    evaluate, given_labels, larger_is_better, main_metric, metric_names, pearson, spans, spearman,
+    Answers, Calibration, ClassificationCounter, ClassificationMetrics, EvalRequest,
+    EvaluateOptions, Evaluation, LabelScores, MultiLabelCounter, MultiLabelMetrics,
+    RegressionCounter, RegressionMetrics, Reliability, ReliabilityBin, RunningAccuracy, Span, Tag,
+    TaskMetrics, TokensCounter, TokensMetrics, argmax, best_thresholds, calibrate_classes,
+    calibrate_sets, evaluate, given_labels, larger_is_better, main_metric, metric_names, pearson,
+    spans, spearman,
 };
 pub use freeze::{FreezePlan, FreezeSpan, FrozenTensors};
 pub use run::{
-    Course, Ending, Evaluated, Event, Observer, Prepared, Progress, RunSummary, TaskProgress,
+    Ending, Evaluated, Event, Observer, Prepared, Progress, RunPlan, RunSummary, TaskProgress,
     TaskSummary, Trainer, check_data, open_model, peak_memory, processor,
 };
 pub use step::{
     AdamW, AdamWSettings, CacheCounts, CrossEntropy, DISTILLATION_TEMPERATURE, ForwardTimes,
-    GradientNorm, GroupRates, Learner, Lesson, Moments, Objective, PackedRows, RateTable, Schedule,
-    StateCache, StepOutcome, Targets, TaskStep, Update, binary_cross_entropy,
+    GradientNorm, GroupRates, Learner, Moments, Objective, PackedRows, RateTable, Schedule,
+    StateCache, StepBatch, StepOutcome, Targets, TaskStep, Update, binary_cross_entropy,
     binary_cross_entropy_normaliser, cross_entropy, cut, distillation, distillation_normaliser,
     mean_factor, squared_error, squared_error_normaliser,
 };

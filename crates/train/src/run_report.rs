@@ -42,21 +42,21 @@ impl Run<'_> {
     }
 
     fn report(&self, summary: &RunSummary, all: &[FinalAnswers]) -> RunReport {
-        let Self { config, course, learner, times, .. } = self;
+        let Self { config, plan, learner, times, .. } = self;
         let names: Vec<String> = config.tasks.iter().map(|task| task.name.clone()).collect();
         let folder = self.directory.path();
         let metrics = fs::read_to_string(folder.join("metrics.jsonl")).unwrap_or_default();
-        let texts: usize = course.data.sources.iter().map(|source| source.train.len()).sum();
-        let passes = summary.steps as f64 / course.plan.steps_per_epoch().max(1) as f64;
+        let texts: usize = plan.data.sources.iter().map(|source| source.train.len()).sum();
+        let passes = summary.steps as f64 / plan.sampler.steps_per_epoch().max(1) as f64;
         let part = |name: &str, seconds| TimePart { name: name.to_owned(), seconds };
         RunReport {
             name: folder.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default(),
             model: config.encoder.model.clone(),
             ending: self.ending(summary),
-            notices: course.notices.clone(),
+            notices: plan.notices.clone(),
             steps: summary.steps,
-            planned_steps: course.total_steps,
-            steps_per_epoch: course.plan.steps_per_epoch(),
+            planned_steps: plan.total_steps,
+            steps_per_epoch: plan.sampler.steps_per_epoch(),
             best_step: summary.best_step,
             criterion: self.criterion_in_words(),
             best_score: self.best.score,
@@ -69,13 +69,13 @@ impl Run<'_> {
             seed: Some(config.seed),
             versions: vec![
                 ("polyhead".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
-                ("data".to_owned(), course.data.sha256()),
+                ("data".to_owned(), plan.data.sha256()),
                 ("configuration".to_owned(), config.hash()),
             ],
             curves: Curves::of_metrics(&metrics, &names),
             schedule: self.schedule_points(),
-            groups: course.rates.groups.iter().map(GroupReport::from).collect(),
-            phases: course.freeze.lines(),
+            groups: plan.rates.groups.iter().map(GroupReport::from).collect(),
+            phases: plan.freeze.lines(),
             frozen: summary.frozen.clone(),
             cosines: self.vector_cosines(all).as_deref().and_then(Cosines::of),
             cache: self.cache_report(summary),
@@ -86,13 +86,13 @@ impl Run<'_> {
                 part("checkpoints", times.checkpoints),
             ],
             tasks: (0..names.len()).map(|task| self.task_result(task, summary, all)).collect(),
-            data: Some(course.report.clone()),
+            data: Some(plan.report.clone()),
             config: config.to_toml(),
         }
     }
 
     fn ending(&self, summary: &RunSummary) -> String {
-        let planned = self.course.total_steps;
+        let planned = self.plan.total_steps;
         match summary.steps {
             0 => "Nothing is trained: everything is frozen, so this run only evaluates".to_owned(),
             steps if steps == planned => format!("All {planned} steps done"),
@@ -120,21 +120,21 @@ impl Run<'_> {
     }
 
     fn schedule_points(&self) -> Vec<SchedulePoint> {
-        let total = self.course.total_steps;
+        let total = self.plan.total_steps;
         let mut steps: Vec<u64> =
             (0..=SCHEDULE).map(|i| 1 + i * total.saturating_sub(1) / SCHEDULE).collect();
-        steps.push(self.course.schedule.warmup_steps() + 1);
+        steps.push(self.plan.schedule.warmup_steps() + 1);
         steps.retain(|step| (1..=total).contains(step));
         steps.sort_unstable();
         steps.dedup();
-        let multiplier = |step: u64| self.course.schedule.multiplier(step - 1);
+        let multiplier = |step: u64| self.plan.schedule.multiplier(step);
         steps.into_iter().map(|step| SchedulePoint { step, multiplier: multiplier(step) }).collect()
     }
 
     fn cache_report(&self, summary: &RunSummary) -> Option<CacheReport> {
         let counts = summary.cache;
         let entries = self.learner.network.store().entries();
-        let ever = self.course.freeze.ever_trainable();
+        let ever = self.plan.freeze.ever_trainable();
         let frozen: usize = entries
             .iter()
             .zip(&ever)
@@ -155,13 +155,13 @@ impl Run<'_> {
         let spec = self.learner.network.head_spec(task);
         let found = &summary.tasks[task];
         let mut remarks = Vec::new();
-        if self.course.known[task] {
+        if self.plan.known[task] {
             remarks.push("begins with the head of the starting model".to_owned());
         }
         if self.learner.objectives[task].distills {
             remarks.push("held to the starting model's answers".to_owned());
         }
-        let source = self.course.data.tasks[task].source;
+        let source = self.plan.data.tasks[task].source;
         let of = |part: Part| all.iter().find(|a| a.source == source && a.part == part);
         let shown = match found.test.is_some() {
             true => of(Part::Test),
@@ -169,7 +169,7 @@ impl Run<'_> {
         };
         let (mut scatter, mut mistakes) = (Vec::new(), Vec::new());
         if let Some(shown) = shown {
-            let split = self.course.data.sources[source].split(shown.part);
+            let split = self.plan.data.sources[source].split(shown.part);
             let logits = &shown.answers.logits[task];
             let (answers, targets) = answered(logits, split, task, &self.learner.objectives[task]);
             if let Targets::Numbers(targets) = &targets {

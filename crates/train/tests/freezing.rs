@@ -10,7 +10,7 @@ use polyhead_model::ParameterGroup::{self, Embeddings, Head, Layer, Module};
 use polyhead_model::{Pass, TrainableLayout};
 use polyhead_train::config::RunConfig;
 use polyhead_train::data::Split;
-use polyhead_train::{Answers, Learner, Lesson, Questions, StepOutcome};
+use polyhead_train::{Answers, EvalRequest, Learner, StepBatch, StepOutcome};
 use polyhead_train::{FreezePlan, FrozenTensors};
 
 const STEPS: u64 = 6;
@@ -202,10 +202,10 @@ fn step(
     threads: &Threads,
 ) -> StepOutcome {
     let rows: Vec<u32> = (0..ROWS as u32).collect();
-    let lesson =
-        Lesson { split, rows: &rows, tasks: &[0, 1, 2, 3], teachers: &[], accumulation: 2 };
+    let batch =
+        StepBatch { split, rows: &rows, tasks: &[0, 1, 2, 3], teachers: &[], accumulation: 2 };
     let rates = common::rates(config, &learner.network);
-    learner.step(threads, number, &lesson, &rates, 1.0, None).unwrap()
+    learner.step(threads, number, &batch, &rates, 1.0, None).unwrap()
 }
 
 /// Updates and moments of each entry of the index, as bits; `None` if it is frozen.
@@ -362,7 +362,7 @@ fn where_nothing_is_trained_a_step_is_an_evaluation() {
     let config = config(&["parameters = ['all']"]);
     let (mut learner, plan, split) = begin(&config, (0.1, 0.0), &threads);
     assert!(plan.trains_nothing());
-    let questions = Questions {
+    let questions = EvalRequest {
         active: &[true; 4],
         vectors: true,
         prompt_tokens: 0,
@@ -373,7 +373,7 @@ fn where_nothing_is_trained_a_step_is_an_evaluation() {
     let network = &learner.network;
     let answers =
         Answers::of(network, &threads, &split, &questions, None, &mut Pass::default()).unwrap();
-    let judged = answers.judge(&split, &specs, &learner.objectives);
+    let judged = answers.score(&split, &specs, &learner.objectives);
     let outcome = step(&mut learner, &config, &split, 1, &threads);
     for (task, judged) in outcome.tasks.iter().zip(judged) {
         let (found, expected) = (task.loss.unwrap(), judged.unwrap().get("loss").unwrap());

@@ -10,7 +10,7 @@ use polyhead_model::{Network, ParameterGroup, Pass, TaskKind};
 use polyhead_train::config::ClassWeights;
 use polyhead_train::data::{Split, TaskLabels};
 use polyhead_train::{
-    Answers, CacheCounts, Error, ErrorKind, Learner, Lesson, Questions, RunConfig, StateCache,
+    Answers, CacheCounts, Error, ErrorKind, EvalRequest, Learner, RunConfig, StateCache, StepBatch,
     StepOutcome,
 };
 
@@ -69,7 +69,7 @@ fn golden_learner(golden: &Golden, threads: &Threads) -> (Learner, RunConfig, Sp
 /// Logits of all rows, as evaluation gives them.
 fn answers(network: &Network, threads: &Threads, split: &Split, depth_of: &Learner) -> Answers {
     let active = vec![true; network.head_count()];
-    let questions = Questions {
+    let questions = EvalRequest {
         active: &active,
         vectors: false,
         prompt_tokens: 0,
@@ -84,10 +84,10 @@ fn step(
     config: &RunConfig,
     threads: &Threads,
     number: u64,
-    lesson: &Lesson,
+    batch: &StepBatch,
 ) -> Result<StepOutcome, Error> {
     let rates = common::rates(config, &learner.network);
-    learner.step(threads, number, lesson, &rates, 1.0, None)
+    learner.step(threads, number, batch, &rates, 1.0, None)
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn five_losses_and_their_gradient_are_those_of_pytorch() {
     let (mut learner, config, split) = golden_learner(&golden, &threads);
 
     let specs: Vec<_> = config.tasks.iter().map(common::spec).collect();
-    let judged = answers(&learner.network, &threads, &split, &learner).judge(
+    let judged = answers(&learner.network, &threads, &split, &learner).score(
         &split,
         &specs,
         &learner.objectives,
@@ -105,9 +105,9 @@ fn five_losses_and_their_gradient_are_those_of_pytorch() {
 
     let rows: Vec<u32> = (0..7).collect();
     let tasks = [0, 1, 2, 3, 4];
-    let lesson =
-        Lesson { split: &split, rows: &rows, tasks: &tasks, teachers: &[], accumulation: 3 };
-    let outcome = step(&mut learner, &config, &threads, 1, &lesson).unwrap();
+    let batch =
+        StepBatch { split: &split, rows: &rows, tasks: &tasks, teachers: &[], accumulation: 3 };
+    let outcome = step(&mut learner, &config, &threads, 1, &batch).unwrap();
 
     // PyTorch's single precision is off by up to 6e-7 from its double, of losses of 1 to 3.
     for ((task, found), judged) in config.tasks.iter().zip(&outcome.tasks).zip(judged) {
@@ -192,14 +192,14 @@ fn five_steps_of(
     let mut trace = Trace { hash: String::new(), losses: Vec::new(), norms: Vec::new() };
     for number in 1..=5 {
         let rows: Vec<u32> = (0..80).map(|k| (number as u32 * 37 + k * 5) % 96).collect();
-        let lesson = Lesson {
+        let batch = StepBatch {
             split: &split,
             rows: &rows,
             tasks: &tasks,
             teachers: &[],
             accumulation: way.accumulation,
         };
-        let outcome = learner.step(&threads, number, &lesson, &rates, 1.0, cache.as_mut()).unwrap();
+        let outcome = learner.step(&threads, number, &batch, &rates, 1.0, cache.as_mut()).unwrap();
         trace.losses.extend(outcome.tasks.iter().map(|task| task.loss));
         trace.norms.push(outcome.gradient_norm);
     }
@@ -318,7 +318,7 @@ fn evaluation_with_kept_states_gives_the_same_bits() {
         let mut cache = StateCache::new(depth.cached.clone(), 40, split.len(), 4000);
         let mut pass = Pass::default();
         for vectors in [true, false] {
-            let questions = Questions {
+            let questions = EvalRequest {
                 active: &[true; 4],
                 vectors,
                 prompt_tokens: 0,
@@ -368,9 +368,14 @@ fn a_head_without_a_labelled_row_is_left_alone() {
     let threads = Threads::new(2).unwrap();
     let (mut learner, config, split) = random_learner(&threads, 0.1);
     let all: Vec<u32> = (0..24).collect();
-    let lesson =
-        Lesson { split: &split, rows: &all, tasks: &[0, 1, 2, 3], teachers: &[], accumulation: 2 };
-    step(&mut learner, &config, &threads, 1, &lesson).unwrap();
+    let batch = StepBatch {
+        split: &split,
+        rows: &all,
+        tasks: &[0, 1, 2, 3],
+        teachers: &[],
+        accumulation: 2,
+    };
+    step(&mut learner, &config, &threads, 1, &batch).unwrap();
 
     for task in 0..4 {
         let without: Vec<u32> = (0..24u32)
@@ -388,8 +393,8 @@ fn a_head_without_a_labelled_row_is_left_alone() {
         };
         let entries = learner.network.store().entries().to_vec();
         let before: Vec<_> = (0..entries.len()).map(|i| state(&learner, i)).collect();
-        let lesson = Lesson { rows: &without, ..lesson };
-        let outcome = step(&mut learner, &config, &threads, 2, &lesson).unwrap();
+        let batch = StepBatch { rows: &without, ..batch };
+        let outcome = step(&mut learner, &config, &threads, 2, &batch).unwrap();
         assert_eq!(outcome.tasks[task].loss, None);
         for (index, (entry, before)) in entries.iter().zip(&before).enumerate() {
             let untouched = entry.group == ParameterGroup::Head(task);
@@ -400,8 +405,8 @@ fn a_head_without_a_labelled_row_is_left_alone() {
     // The rows are not for this task at all.
     let topic = entry(learner.network.store(), "heads.topic.weight");
     let before = bits(learner.network.store().get(topic));
-    let lesson = Lesson { tasks: &[1, 2, 3], ..lesson };
-    let outcome = step(&mut learner, &config, &threads, 3, &lesson).unwrap();
+    let batch = StepBatch { tasks: &[1, 2, 3], ..batch };
+    let outcome = step(&mut learner, &config, &threads, 3, &batch).unwrap();
     assert_eq!(outcome.tasks[0].loss, None);
     assert_eq!(bits(learner.network.store().get(topic)), before);
 }
@@ -413,10 +418,10 @@ fn a_head_that_no_task_names_stays_as_it_is() {
     // The last head of the network has no objective, as one of the starting model's.
     learner.objectives.pop();
     let rows: Vec<u32> = (0..24).collect();
-    let lesson =
-        Lesson { split: &split, rows: &rows, tasks: &[0, 1, 2], teachers: &[], accumulation: 1 };
+    let batch =
+        StepBatch { split: &split, rows: &rows, tasks: &[0, 1, 2], teachers: &[], accumulation: 1 };
     let before = learner.network.head_weights(3);
-    let outcome = step(&mut learner, &config, &threads, 1, &lesson).unwrap();
+    let outcome = step(&mut learner, &config, &threads, 1, &batch).unwrap();
     assert_eq!(outcome.tasks.len(), 3);
     assert_eq!(learner.network.head_weights(3).values(), before.values());
     let weight = entry(learner.network.store(), "heads.score.weight");
@@ -429,9 +434,9 @@ fn a_step_without_any_label_changes_nothing() {
     let (mut learner, config, split) = random_learner(&threads, 0.1);
     let before = bits(learner.network.store().values());
     for rows in [vec![0, 1, 2], vec![]] {
-        let lesson =
-            Lesson { split: &split, rows: &rows, tasks: &[], teachers: &[], accumulation: 1 };
-        let outcome = step(&mut learner, &config, &threads, 1, &lesson).unwrap();
+        let batch =
+            StepBatch { split: &split, rows: &rows, tasks: &[], teachers: &[], accumulation: 1 };
+        let outcome = step(&mut learner, &config, &threads, 1, &batch).unwrap();
         assert_eq!((outcome.loss, outcome.gradient_norm), (0.0, 0.0));
         assert!(bits(learner.network.store().values()) == before);
     }
@@ -448,15 +453,16 @@ fn labels_that_weigh_nothing_teach_nothing() {
     learner.objectives = common::objectives(&config, &split);
     let before = bits(learner.network.store().values());
     let rows: Vec<u32> = (0..24).collect();
-    let lesson = Lesson { split: &split, rows: &rows, tasks: &[0], teachers: &[], accumulation: 2 };
-    let outcome = step(&mut learner, &config, &threads, 1, &lesson).unwrap();
+    let batch =
+        StepBatch { split: &split, rows: &rows, tasks: &[0], teachers: &[], accumulation: 2 };
+    let outcome = step(&mut learner, &config, &threads, 1, &batch).unwrap();
     assert_eq!((outcome.tasks[0].loss, outcome.loss, outcome.gradient_norm), (None, 0.0, 0.0));
     assert!(bits(learner.network.store().values()) == before);
 
     // Answers are still right or wrong.
     let specs: Vec<_> = config.tasks.iter().map(common::spec).collect();
     let answers = answers(&learner.network, &threads, &split, &learner);
-    let judged = answers.judge(&split, &specs, &learner.objectives)[0].clone().unwrap();
+    let judged = answers.score(&split, &specs, &learner.objectives)[0].clone().unwrap();
     assert_eq!(judged.get("loss"), None);
     assert!(judged.get("accuracy").is_some());
 }
@@ -481,9 +487,9 @@ fn a_loss_that_is_not_finite_names_step_task_and_rows() {
         });
         let before = bits(learner.network.store().values());
         let rows: Vec<u32> = (3..24).collect();
-        let lesson =
-            Lesson { split: &split, rows: &rows, tasks: &tasks, teachers: &[], accumulation: 2 };
-        let error = step(&mut learner, &config, &threads, 17, &lesson).unwrap_err();
+        let batch =
+            StepBatch { split: &split, rows: &rows, tasks: &tasks, teachers: &[], accumulation: 2 };
+        let error = step(&mut learner, &config, &threads, 17, &batch).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotFinite, "{name}");
         let message = error.to_string();
         let start = format!("step 17, {expected}, rows rows.jsonl: line 4, rows.jsonl: line 5, ");
@@ -502,9 +508,9 @@ fn a_gradient_that_is_not_finite_names_step_tasks_and_rows() {
     // The square is a finite number in double precision, the slope not in single.
     split.labels[3] = TaskLabels::Numbers(vec![Some(3e38); 24]);
     let before = bits(learner.network.store().values());
-    let lesson =
-        Lesson { split: &split, rows: &[5], tasks: &[0, 3], teachers: &[], accumulation: 1 };
-    let error = step(&mut learner, &config, &threads, 2, &lesson).unwrap_err();
+    let batch =
+        StepBatch { split: &split, rows: &[5], tasks: &[0, 3], teachers: &[], accumulation: 1 };
+    let error = step(&mut learner, &config, &threads, 2, &batch).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFinite);
     let message = error.to_string();
     assert!(message.contains("`score`, rows rows.jsonl: line 6: "), "{message}");
@@ -515,9 +521,9 @@ fn a_gradient_that_is_not_finite_names_step_tasks_and_rows() {
 
     // The next step begins with clean gradients.
     let (mut fresh, ..) = random_learner(&threads, 0.0);
-    let lesson = Lesson { tasks: &[0, 1, 2], rows: &[5, 6, 7, 8], ..lesson };
-    let after = step(&mut learner, &config, &threads, 2, &lesson).unwrap();
-    assert_eq!(step(&mut fresh, &config, &threads, 2, &lesson).unwrap(), after);
+    let batch = StepBatch { tasks: &[0, 1, 2], rows: &[5, 6, 7, 8], ..batch };
+    let after = step(&mut learner, &config, &threads, 2, &batch).unwrap();
+    assert_eq!(step(&mut fresh, &config, &threads, 2, &batch).unwrap(), after);
     assert_eq!(common::hash(learner.network.store()), common::hash(fresh.network.store()));
 }
 
@@ -541,7 +547,7 @@ fn a_model_that_is_held_to_itself_has_no_gradient() {
                 .collect();
             learner.set_trainable(&threads, &trainable);
             let labelled = {
-                let lesson = Lesson {
+                let batch = StepBatch {
                     split: &split,
                     rows: &rows,
                     tasks: &[task],
@@ -549,18 +555,18 @@ fn a_model_that_is_held_to_itself_has_no_gradient() {
                     accumulation: 2,
                 };
                 let mut other = random_learner(&threads, 0.0).0;
-                step(&mut other, &config, &threads, 1, &lesson).unwrap()
+                step(&mut other, &config, &threads, 1, &batch).unwrap()
             };
             let teachers = answers(&learner.network, &threads, &split, &learner).logits;
             learner.objectives[task].distills = true;
-            let lesson = Lesson {
+            let batch = StepBatch {
                 split: &split,
                 rows: &rows,
                 tasks: &[task],
                 teachers: &teachers,
                 accumulation: 2,
             };
-            let outcome = step(&mut learner, &config, &threads, 1, &lesson).unwrap();
+            let outcome = step(&mut learner, &config, &threads, 1, &batch).unwrap();
             assert!(outcome.tasks[task].loss.is_some(), "{kind}");
             let norm = outcome.gradient_norm;
             if frozen_encoder {
@@ -591,11 +597,11 @@ fn teachers_answer_for_rows_without_labels_too() {
     let all: Vec<u32> = (0..24).collect();
     let tasks = [0, 1, 2, 3];
     let mut norm = |rows: &[u32]| {
-        let lesson =
-            Lesson { split: &bare, rows, tasks: &tasks, teachers: &teachers, accumulation: 1 };
+        let batch =
+            StepBatch { split: &bare, rows, tasks: &tasks, teachers: &teachers, accumulation: 1 };
         let rates = common::rates(&config, &learner.network);
         // Nothing is learned: the rate is zero.
-        let outcome = learner.step(&threads, 1, &lesson, &rates, 0.0, None).unwrap();
+        let outcome = learner.step(&threads, 1, &batch, &rates, 0.0, None).unwrap();
         let asked: Vec<bool> = outcome.tasks.iter().map(|task| task.loss.is_some()).collect();
         assert_eq!(asked, [true, false, true, false]);
         outcome.gradient_norm
@@ -617,11 +623,11 @@ fn rows_without_words_add_nothing_to_tags_that_are_held() {
         (0..24).partition(|row| !split.words.row(*row as usize).is_empty());
     assert!(worded.len() > 3 && wordless.len() > 3);
     let mut ask = |rows: &[u32]| {
-        let lesson =
-            Lesson { split: &split, rows, tasks: &[tags], teachers: &teachers, accumulation: 1 };
+        let batch =
+            StepBatch { split: &split, rows, tasks: &[tags], teachers: &teachers, accumulation: 1 };
         let rates = common::rates(&config, &learner.network);
         // Nothing is learned: the rate is zero.
-        let outcome = learner.step(&threads, 1, &lesson, &rates, 0.0, None).unwrap();
+        let outcome = learner.step(&threads, 1, &batch, &rates, 0.0, None).unwrap();
         (outcome.tasks[tags].loss, outcome.gradient_norm)
     };
     let (loss, norm) = ask(&worded);

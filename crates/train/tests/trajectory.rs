@@ -12,7 +12,7 @@ use polyhead_compute::Threads;
 use polyhead_train::RateTable;
 use polyhead_train::Schedule;
 use polyhead_train::data::{Split, TaskLabels};
-use polyhead_train::{Learner, Lesson, RunConfig};
+use polyhead_train::{Learner, RunConfig, StepBatch};
 
 const STEPS: u64 = 10;
 const PARTS: usize = 2;
@@ -81,9 +81,9 @@ fn follow(golden: &Golden, threads: usize, accumulation: usize) -> Trajectory {
     let (mut losses, mut norms) = ([const { Vec::new() }; 3], Vec::new());
     for (step, rows) in (1..).zip(&steps) {
         learner.set_trainable(&threads, &plan.trainable(step));
-        let lesson = Lesson { split: &split, rows, tasks: &[0, 1], teachers: &[], accumulation };
-        let multiplier = schedule.multiplier(step - 1);
-        let outcome = learner.step(&threads, step, &lesson, &rates, multiplier, None).unwrap();
+        let batch = StepBatch { split: &split, rows, tasks: &[0, 1], teachers: &[], accumulation };
+        let multiplier = schedule.multiplier(step);
+        let outcome = learner.step(&threads, step, &batch, &rates, multiplier, None).unwrap();
         let found = [outcome.tasks[0].loss, outcome.tasks[1].loss, Some(outcome.loss)];
         for (losses, loss) in losses.iter_mut().zip(found) {
             losses.push(loss.unwrap_or(0.0) as f32);
@@ -105,7 +105,7 @@ fn ten_steps_follow_pytorch() {
     }
     assert_close("gradient norms", &norms, golden.get("gradient_norms"), 2e-6);
     for (step, expected) in golden.get("learning_rates").chunks(4).enumerate() {
-        let multiplier = schedule.multiplier(step as u64);
+        let multiplier = schedule.multiplier(step as u64 + 1);
         for (group, expected) in
             ["embeddings", "layers.0", "layers.1", "head.topic"].iter().zip(expected)
         {

@@ -8,11 +8,11 @@ use polyhead_compute::Threads;
 use polyhead_model::HeadSpec;
 use polyhead_train::TaskMetrics;
 use polyhead_train::data::{Part, UnknownLabels};
-use polyhead_train::{Answers, Course, Prepared};
+use polyhead_train::{Answers, Prepared, RunPlan};
 
 /// A task that is ready to run, whose answers to dev are up to the test.
 struct Task {
-    course: Course,
+    plan: RunPlan,
     spec: HeadSpec,
 }
 
@@ -27,14 +27,13 @@ impl Task {
         config.data.dev = vec![folder.path().join("dev.jsonl")];
         std::fs::write(&config.data.train[0], train).unwrap();
         std::fs::write(&config.data.dev[0], dev).unwrap();
-        let Prepared { network, course } =
-            Prepared::new(&config, &Threads::new(1).unwrap()).unwrap();
-        Self { course, spec: network.head_spec(0).clone() }
+        let Prepared { network, plan } = Prepared::new(&config, &Threads::new(1).unwrap()).unwrap();
+        Self { plan, spec: network.head_spec(0).clone() }
     }
 
     /// What the check of the data says of dev.
     fn unknown(&self) -> &UnknownLabels {
-        let mut splits = self.course.report.tasks[0].splits.iter();
+        let mut splits = self.plan.report.tasks[0].splits.iter();
         &splits.find(|split| split.part == Part::Dev).unwrap().unknown
     }
 
@@ -44,7 +43,7 @@ impl Task {
     }
 
     /// Metrics if these labels are the answers to dev, row by row (word by word).
-    fn judge(&self, answers: &[&[&str]]) -> TaskMetrics {
+    fn score(&self, answers: &[&[&str]]) -> TaskMetrics {
         let logit =
             |given: &[&str], label: &String| if given.contains(&&**label) { 5.0 } else { -5.0 };
         let row = |given: &&[&str]| -> Vec<f32> {
@@ -52,9 +51,9 @@ impl Task {
         };
         let logits = vec![answers.iter().flat_map(row).collect()];
         let answers = Answers { logits, vectors: Vec::new() };
-        let dev = &self.course.data.sources[0].dev;
+        let dev = &self.plan.data.sources[0].dev;
         let specs = [self.spec.clone()];
-        answers.judge(dev, &specs, &self.course.objectives)[0].clone().unwrap()
+        answers.score(dev, &specs, &self.plan.objectives)[0].clone().unwrap()
     }
 }
 
@@ -71,7 +70,7 @@ fn spans_of_unknown_tags_are_missed_as_seqeval_counts() {
     assert_eq!(task.named(), [("B-y", 1), ("B-z", 1), ("I-y", 1), ("I-z", 1)]);
 
     let row = [&["B-x"][..], &["O"], &["O"], &["B-x"], &["O"], &["O"], &["O"]];
-    let TaskMetrics::Tokens(metrics) = task.judge(&row) else { panic!("tags") };
+    let TaskMetrics::Tokens(metrics) = task.score(&row) else { panic!("tags") };
     // There: x at 0, z at 1 to 2; y at 0 to 1, y at 2. Found: x at 0, x at 3.
     let types: Vec<_> = metrics.types.iter().map(|t| (t.label.as_str(), t.support)).collect();
     assert_eq!(types, [("x", 1), ("y", 2), ("z", 1)]);
@@ -91,7 +90,7 @@ fn each_unknown_label_of_a_set_is_missed() {
     assert_eq!((task.unknown().rows, task.unknown().labels), (2, 2));
     assert_eq!(task.named(), [("new", 2), ("newer", 1)]);
 
-    let TaskMetrics::MultiLabel(metrics) = task.judge(&[&["p"], &[], &["q"]]) else {
+    let TaskMetrics::MultiLabel(metrics) = task.score(&[&["p"], &[], &["q"]]) else {
         panic!("sets")
     };
     // Two of five labels are found, and nothing that is not there.

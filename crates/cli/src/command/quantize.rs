@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
-use polyhead_model::{Calibration, Likeness, ModelFolder, Product, check_floating, store_int8};
+use polyhead_model::{Calibration, CosineStats, ModelFolder, Product, check_floating, store_int8};
 use serde::Serialize;
 
 use crate::failure::usage;
@@ -100,8 +100,8 @@ struct ProductLine {
     kept: bool,
 }
 
-impl From<Likeness> for Cosines {
-    fn from(Likeness { mean, worst }: Likeness) -> Self {
+impl From<CosineStats> for Cosines {
+    fn from(CosineStats { mean, worst }: CosineStats) -> Self {
         Self { mean, worst }
     }
 }
@@ -165,7 +165,10 @@ pub(crate) fn run(args: QuantizeArgs) -> Result<()> {
 }
 
 /// What each product costs by itself.
-fn each_alone(calibration: &Calibration, products: &[Product]) -> Result<Vec<(Product, Likeness)>> {
+fn each_alone(
+    calibration: &Calibration,
+    products: &[Product],
+) -> Result<Vec<(Product, CosineStats)>> {
     let alone = |product: &Product| Ok((*product, calibration.with(&[*product])?));
     products.iter().map(alone).collect()
 }
@@ -173,8 +176,8 @@ fn each_alone(calibration: &Calibration, products: &[Product]) -> Result<Vec<(Pr
 /// The products to keep in single precision: those that cost most, as few as it takes.
 fn choose(
     calibration: &Calibration,
-    alone: &[(Product, Likeness)],
-    all: Likeness,
+    alone: &[(Product, CosineStats)],
+    all: CosineStats,
     least: f64,
 ) -> Result<Vec<Product>> {
     let mut by_cost = alone.to_vec();

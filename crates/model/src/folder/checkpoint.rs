@@ -17,7 +17,7 @@ use crate::error::{Error, ErrorKind};
 use crate::folder::shards;
 use crate::folder::source::{Source, joined};
 use crate::folder::tensor_file::{COLUMNS_SUFFIX, FileTensor, SCALE_SUFFIX, TensorFile};
-use crate::folder::tensor_names::{self, Expected, Layout};
+use crate::folder::tensor_names::{self, Layout, TensorSpec};
 
 /// The usual file.
 pub(crate) const SINGLE: &str = "model.safetensors";
@@ -45,7 +45,7 @@ pub(crate) fn read(
     config: &EncoderConfig,
 ) -> Result<Checkpoint, Error> {
     let opened = open(source, folder)?;
-    let mut found = Found::sort(&opened, tensor_names::layout(config.architecture))?;
+    let mut found = TensorTable::sort(&opened, tensor_names::layout(config.architecture))?;
     let file = opened.file;
 
     let mut parameters = found.take_all(&file, tensor_names::expected(config))?;
@@ -112,7 +112,7 @@ fn no_weights(source: &Source, folder: &str) -> Error {
 }
 
 /// A tensor under its name without prefix.
-struct Named {
+struct NamedTensor {
     /// The name in the file.
     original: String,
     tensor: FileTensor,
@@ -123,12 +123,12 @@ struct Named {
 }
 
 /// The tensors of a checkpoint, sorted into what may be needed and what is left out.
-struct Found {
-    candidates: BTreeMap<String, Named>,
+struct TensorTable {
+    candidates: BTreeMap<String, NamedTensor>,
     pretraining_heads: usize,
 }
 
-impl Found {
+impl TensorTable {
     fn sort(opened: &Opened, layout: &Layout) -> Result<Self, Error> {
         let mut found = Self { candidates: BTreeMap::new(), pretraining_heads: 0 };
         let beside = |name: &str, suffix: &str| opened.tensors.get(&format!("{name}{suffix}"));
@@ -150,7 +150,7 @@ impl Found {
                 continue;
             }
             let factors = |suffix| beside(original, suffix).filter(|_| is_int8(tensor)).cloned();
-            let named = Named {
+            let named = NamedTensor {
                 original: original.clone(),
                 tensor: tensor.clone(),
                 scales: factors(SCALE_SUFFIX),
@@ -168,7 +168,7 @@ impl Found {
     }
 
     /// Takes what must be there; names all that is not.
-    fn take_all(&mut self, file: &str, expected: Vec<Expected>) -> Result<Vec<Parameter>, Error> {
+    fn take_all(&mut self, file: &str, expected: Vec<TensorSpec>) -> Result<Vec<Parameter>, Error> {
         let mut parameters = Vec::with_capacity(expected.len());
         let mut missing = Vec::new();
         for entry in expected {
@@ -184,7 +184,7 @@ impl Found {
         Err(Error::new(ErrorKind::Format, message))
     }
 
-    fn take(&mut self, expected: &Expected) -> Result<Option<Parameter>, Error> {
+    fn take(&mut self, expected: &TensorSpec) -> Result<Option<Parameter>, Error> {
         let Some(named) = self.candidates.remove(&expected.name) else { return Ok(None) };
         named.tensor.expect_shape(&named.original, &expected.shape)?;
         let tensor = named.stored()?;
@@ -209,7 +209,7 @@ impl Found {
     }
 }
 
-impl Named {
+impl NamedTensor {
     fn stored(&self) -> Result<StoredTensor, Error> {
         match &self.scales {
             Some(scales) => self.tensor.int8(&self.original, scales, self.columns.as_ref()),

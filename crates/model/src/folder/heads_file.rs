@@ -12,7 +12,7 @@ use crate::folder::source::Source;
 use crate::folder::tensor_file::TensorFile;
 use crate::folder::tensor_writer::TensorToWrite;
 use crate::heads::HeadSpec;
-use crate::heads::{HeadSite, HeadWeights};
+use crate::heads::{HeadDims, HeadWeights};
 
 /// The file's name.
 pub(crate) const FILE: &str = "heads.safetensors";
@@ -26,7 +26,7 @@ pub(crate) struct Heads {
 }
 
 /// Reads the numbers of the heads that `polyhead.json` lists.
-pub(crate) fn read(source: &Source, specs: &[HeadSpec], site: &HeadSite) -> Result<Heads, Error> {
+pub(crate) fn read(source: &Source, specs: &[HeadSpec], site: &HeadDims) -> Result<Heads, Error> {
     let mut heads = Heads::default();
     let file = source.describe(FILE);
     let fail = |kind, problem: String| Err(Error::new(kind, format!("{file}: {problem}")));
@@ -79,7 +79,7 @@ pub(crate) fn read(source: &Source, specs: &[HeadSpec], site: &HeadSite) -> Resu
 /// [`ErrorKind::Option`] if numbers do not fit the head's specification.
 pub(crate) fn tensors<'a>(
     heads: &'a [HeadWeights],
-    site: &HeadSite,
+    site: &HeadDims,
 ) -> Result<Vec<TensorToWrite<'a>>, Error> {
     let mut tensors = Vec::new();
     for head in heads {

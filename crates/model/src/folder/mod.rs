@@ -41,7 +41,7 @@ use crate::encoder::EncoderConfig;
 use crate::encoder::EncoderWeights;
 use crate::encoder::{Parameter, ParameterGroup};
 use crate::error::{Error, ErrorKind};
-use crate::heads::{HeadSite, HeadWeights};
+use crate::heads::{HeadDims, HeadWeights};
 use crate::modules::{Module, PoolingMode, PoolingSpec, output_width};
 use heads_file::Heads;
 use module_files::ModuleFiles;
@@ -165,8 +165,8 @@ impl ModelFolder {
     }
 
     /// What heads are attached to.
-    pub fn site(&self) -> HeadSite {
-        HeadSite {
+    pub fn site(&self) -> HeadDims {
+        HeadDims {
             hidden_size: self.config.hidden_size,
             layers: self.config.layers,
             embedding: self.dimension(),
@@ -213,7 +213,7 @@ impl ModelFolder {
             None => (SentenceConfig::default(), TransformerConfig::default()),
         };
         let checkpoint = checkpoint::read(&source, &transformer_path, &config)?;
-        let site = HeadSite {
+        let site = HeadDims {
             hidden_size: config.hidden_size,
             layers: config.layers,
             embedding: output_width(config.hidden_size, &parts.modules)?,
@@ -307,7 +307,7 @@ impl Parts {
     fn heads(
         &mut self,
         source: &Source,
-        site: &HeadSite,
+        site: &HeadDims,
     ) -> Result<(Option<PolyheadConfig>, Heads), Error> {
         let Some(trained) = polyhead_json::read(source)? else {
             if source.has(heads_file::FILE) {

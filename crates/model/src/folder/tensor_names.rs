@@ -13,7 +13,7 @@ use crate::measure::{Product, ProductRole};
 
 /// A tensor that the configuration calls for.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Expected {
+pub(crate) struct TensorSpec {
     /// Without the model's prefix, with today's names of norms.
     pub(crate) name: String,
     pub(crate) shape: Vec<usize>,
@@ -86,7 +86,7 @@ pub(crate) fn layout(architecture: Architecture) -> &'static Layout {
 }
 
 /// Every tensor of the encoder, in the order of the index.
-pub(crate) fn expected(config: &EncoderConfig) -> Vec<Expected> {
+pub(crate) fn expected(config: &EncoderConfig) -> Vec<TensorSpec> {
     let layout = layout(config.architecture);
     let hidden = config.hidden_size;
     let mut list = List(Vec::new());
@@ -143,7 +143,7 @@ pub(crate) fn weights_of(config: &EncoderConfig, product: Product) -> Vec<String
 }
 
 /// The tensors of BERT's pooler: kept where they are, not missed where not.
-pub(crate) fn pooler(config: &EncoderConfig) -> Vec<Expected> {
+pub(crate) fn pooler(config: &EncoderConfig) -> Vec<TensorSpec> {
     let mut list = List(Vec::new());
     if config.architecture == Architecture::Bert {
         let hidden = config.hidden_size;
@@ -152,11 +152,11 @@ pub(crate) fn pooler(config: &EncoderConfig) -> Vec<Expected> {
     list.0
 }
 
-struct List(Vec<Expected>);
+struct List(Vec<TensorSpec>);
 
 impl List {
     fn add(&mut self, name: &str, shape: Vec<usize>, group: ParameterGroup, role: Role) {
-        self.0.push(Expected { name: name.to_owned(), shape, group, role });
+        self.0.push(TensorSpec { name: name.to_owned(), shape, group, role });
     }
 
     fn linear(&mut self, name: &str, outputs: usize, inputs: usize, group: ParameterGroup) {

@@ -32,7 +32,7 @@ use crate::folder::sentence_bert_config_json;
 use crate::folder::source::joined;
 use crate::folder::tensor_names;
 use crate::folder::tensor_writer::{self, TensorToWrite};
-use crate::heads::{HeadSite, HeadWeights};
+use crate::heads::{HeadDims, HeadWeights};
 use crate::modules::{Module, PoolingSpec, Residual, output_width, torch_class};
 use crate::training::Network;
 use crate::training::ParameterStore;
@@ -99,7 +99,7 @@ impl<'a> TrainedModel<'a> {
     pub fn write(&self, directory: &Path) -> Result<(), Error> {
         let config = self.config()?;
         let modules = self.modules()?;
-        let site = HeadSite {
+        let site = HeadDims {
             hidden_size: config.hidden_size,
             layers: config.layers,
             embedding: output_width(config.hidden_size, &modules)?,
@@ -163,7 +163,7 @@ impl<'a> TrainedModel<'a> {
         Ok(modules)
     }
 
-    fn check(&self, config: &EncoderConfig, site: &HeadSite) -> Result<(), Error> {
+    fn check(&self, config: &EncoderConfig, site: &HeadDims) -> Result<(), Error> {
         decide_max_length(None, None, config.max_positions, Some(self.max_length))?;
         let option = |message: String| Err(Error::new(ErrorKind::Option, message));
         if let Some(dim) = self.start.truncate_dim.filter(|dim| *dim > site.embedding) {

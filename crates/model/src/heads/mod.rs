@@ -5,4 +5,4 @@ mod weights;
 
 pub use spec::{HeadInput, HeadLayer, HeadSpec, TaskKind};
 pub(crate) use weights::{Head, INITIAL_DEVIATION, soft_max};
-pub use weights::{HeadSite, HeadWeights};
+pub use weights::{HeadDims, HeadWeights};

@@ -25,7 +25,7 @@ pub struct HeadWeights {
 
 /// What a head of a model is attached to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HeadSite {
+pub struct HeadDims {
     /// `D`: numbers per token vector.
     pub hidden_size: usize,
     /// `L`
@@ -39,7 +39,7 @@ pub(crate) const INITIAL_DEVIATION: f32 = 0.02;
 
 impl HeadSpec {
     /// Numbers of the vectors that the head reads.
-    pub fn inputs(&self, site: &HeadSite) -> usize {
+    pub fn inputs(&self, site: &HeadDims) -> usize {
         match (self.kind, self.input) {
             (TaskKind::Tokens, _) => site.hidden_size,
             (_, HeadInput::Embedding) => site.embedding,
@@ -49,7 +49,7 @@ impl HeadSpec {
 
     /// The shapes of its tensors by role, in the order of the index: name after
     /// `heads.NAME.`, shape, whether weight decay applies.
-    pub fn tensors(&self, site: &HeadSite) -> Vec<(&'static str, Vec<usize>, bool)> {
+    pub fn tensors(&self, site: &HeadDims) -> Vec<(&'static str, Vec<usize>, bool)> {
         let mut tensors = Vec::new();
         if self.layer == HeadLayer::Mix {
             tensors.push(("mix", vec![site.layers + 1], false));
@@ -69,7 +69,7 @@ impl HeadSpec {
     ///
     /// # Errors
     /// [`ErrorKind::Option`] naming the head and what does not fit.
-    pub fn check(&self, site: &HeadSite) -> Result<(), Error> {
+    pub fn check(&self, site: &HeadDims) -> Result<(), Error> {
         polyhead_json::check_heads(std::iter::once(self))
             .map_err(|problem| Error::new(ErrorKind::Option, problem))?;
         let fail = |message: String| {
@@ -95,7 +95,7 @@ impl HeadSpec {
 impl HeadWeights {
     /// A new head: weights from a normal distribution, biases 0, all layers
     /// mixed equally. The same for a seed and a name, whatever other heads there are.
-    pub fn random(spec: HeadSpec, site: &HeadSite, seed: u64) -> Self {
+    pub fn random(spec: HeadSpec, site: &HeadDims, seed: u64) -> Self {
         let mut random = Random::named(seed, &spec.name);
         let mut normal = |count: usize| -> Vec<f32> {
             (0..count).map(|_| INITIAL_DEVIATION * random.normal()).collect()
@@ -112,7 +112,7 @@ impl HeadWeights {
     ///
     /// # Errors
     /// [`ErrorKind::Option`] naming the head and what does not fit.
-    pub fn check(&self, site: &HeadSite) -> Result<(), Error> {
+    pub fn check(&self, site: &HeadDims) -> Result<(), Error> {
         self.spec.check(site)?;
         let shapes = self.spec.tensors(site);
         let wanted: Vec<usize> =

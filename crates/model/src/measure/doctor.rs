@@ -97,9 +97,9 @@ impl SentenceEncoder {
 
     fn invariance_checks(&self) -> Result<Vec<Check>, Error> {
         let batch = self.random_batch();
-        let run = self.run(&EncodeOptions::default())?;
+        let plan = self.resolve(&EncodeOptions::default())?;
         let encode =
-            |threads: &Threads, batch: &TokenBatch| self.encode_batch(threads, batch, &run);
+            |threads: &Threads, batch: &TokenBatch| self.encode_batch(threads, batch, &plan);
         let expected = encode(self.pool(), &batch)?.embeddings;
 
         let mut wrong = [0; 3];

@@ -5,5 +5,5 @@ mod precision;
 mod speed;
 
 pub use doctor::Check;
-pub use precision::{Calibration, Likeness, Product, ProductRole};
+pub use precision::{Calibration, CosineStats, Product, ProductRole};
 pub use speed::product_rate;

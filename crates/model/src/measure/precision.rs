@@ -62,7 +62,7 @@ impl fmt::Display for Product {
 
 /// How near sentence vectors are to those in single precision.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Likeness {
+pub struct CosineStats {
     /// Mean cosine.
     pub mean: f64,
     /// The least cosine.
@@ -101,7 +101,7 @@ impl<'a> Calibration<'a> {
     ///
     /// # Errors
     /// If a vector would hold a number that is not finite.
-    pub fn with(&self, products: &[Product]) -> Result<Likeness, Error> {
+    pub fn with(&self, products: &[Product]) -> Result<CosineStats, Error> {
         let mut options = self.options.clone().precision(Precision::Int8);
         options.int8_products = Some(products.to_vec());
         self.likeness(self.folder, &options)
@@ -111,15 +111,15 @@ impl<'a> Calibration<'a> {
     ///
     /// # Errors
     /// As [`new`](Self::new).
-    pub fn of_stored(&self, folder: &ModelFolder) -> Result<Likeness, Error> {
+    pub fn of_stored(&self, folder: &ModelFolder) -> Result<CosineStats, Error> {
         self.likeness(folder, &self.options.clone().precision(Precision::Int8))
     }
 
-    fn likeness(&self, folder: &ModelFolder, options: &LoadOptions) -> Result<Likeness, Error> {
+    fn likeness(&self, folder: &ModelFolder, options: &LoadOptions) -> Result<CosineStats, Error> {
         let found = SentenceEncoder::from_folder(folder.clone(), options)?.encode(self.texts)?;
         let cosines: Vec<f64> =
             (0..self.texts.len()).map(|i| cosine(found.row(i), self.reference.row(i))).collect();
-        Ok(Likeness {
+        Ok(CosineStats {
             mean: cosines.iter().sum::<f64>() / cosines.len() as f64,
             worst: cosines.iter().copied().fold(1.0, f64::min),
         })

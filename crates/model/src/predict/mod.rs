@@ -15,6 +15,6 @@ pub use predictions::{
     ClassAnswer, LabelScore, PredictInput, PredictOptions, Predictions, TaggedText, TaggedWord,
     TaskAnswers, TaskPredictions, TextSpan,
 };
-pub use request::{Gap, PreparedText, Question, QuestionOptions};
+pub use request::{LayerBreak, PreparedText, RequestOptions, ResolvedRequest};
 pub use text_answer::{Answer, BatchAnswers, NotFinite, TaskAnswer, TextAnswer};
 pub use words::{first_tokens, join_words, locate_words, spans_in_texts, split_words};

@@ -9,7 +9,7 @@ use crate::heads::{HeadInput, HeadSpec, TaskKind};
 use crate::hub::resolve;
 use crate::predict::pass::PassText;
 use crate::predict::predictions::{PredictInput, PredictOptions, Predictions, TaskPredictions};
-use crate::predict::request::{Question, QuestionOptions};
+use crate::predict::request::{RequestOptions, ResolvedRequest};
 use crate::predict::text_words::{TextWords, find_words};
 use crate::sentence::Matrix;
 use crate::sentence::SentenceEncoder;
@@ -140,7 +140,7 @@ impl MultiTaskModel {
     ) -> Result<Predictions, Error> {
         let asked = self.asked(options)?;
         if inputs.len() <= CHUNK_TEXTS {
-            return self.predictions(&asked, self.tokens_and_words(&asked.question, inputs)?);
+            return self.predictions(&asked, self.tokens_and_words(&asked.request, inputs)?);
         }
         let mut all = Predictions::default();
         let chunks = inputs.chunks(CHUNK_TEXTS).map(Ok::<_, Error>);
@@ -187,7 +187,7 @@ impl MultiTaskModel {
         pipelined(
             chunks,
             move |chunk| {
-                let prepared = self.tokens_and_words(&asked.question, &inputs(chunk));
+                let prepared = self.tokens_and_words(&asked.request, &inputs(chunk));
                 let prepared = prepared.map_err(|e| e.after_texts(read))?;
                 read += prepared.0.len();
                 Ok(prepared)
@@ -207,26 +207,26 @@ impl MultiTaskModel {
             let message = format!("abstain: expected 0 to 1, found {least}");
             return Err(Error::new(ErrorKind::Option, message));
         }
-        let question = self.question(&QuestionOptions {
+        let request = self.resolve_request(&RequestOptions {
             tasks: options.tasks.clone(),
             vectors: options.embeddings.then(Vectors::default),
             prompt: options.prompt.clone(),
             on_truncate: options.on_truncate,
         })?;
-        Ok(Asked { question, abstain: options.abstain })
+        Ok(Asked { request, abstain: options.abstain })
     }
 
     /// Tokens, and the words of each text if a task tags them.
     pub(crate) fn tokens_and_words(
         &self,
-        question: &Question,
+        request: &ResolvedRequest,
         inputs: &[PredictInput],
     ) -> Result<(TokenBatch, Vec<TextWords>), Error> {
         let texts: Vec<_> = inputs.iter().map(PredictInput::text).collect();
-        let mut batch = self.encoder.tokenize_for(&question.run, &texts)?;
+        let mut batch = self.encoder.tokenize_for(&request.plan, &texts)?;
         let lower_case = self.encoder.lower_case();
-        let words = match question.words {
-            true => find_words(inputs, &texts, &mut batch, &question.run.prompt, lower_case),
+        let words = match request.words {
+            true => find_words(inputs, &texts, &mut batch, &request.plan.prompt, lower_case),
             false => Vec::new(),
         };
         Ok((batch, words))
@@ -238,15 +238,15 @@ impl MultiTaskModel {
         asked: &Asked,
         (batch, words): (TokenBatch, Vec<TextWords>),
     ) -> Result<Predictions, Error> {
-        let question = &asked.question;
+        let request = &asked.request;
         let texts: Vec<PassText> =
-            (0..batch.len()).map(|i| PassText { question, words: words.get(i) }).collect();
+            (0..batch.len()).map(|i| PassText { request, words: words.get(i) }).collect();
         let specs: Vec<&HeadSpec> = self.tasks().collect();
         let mut vectors = Vec::new();
-        let mut logits = vec![Vec::new(); question.tasks.len()];
+        let mut logits = vec![Vec::new(); request.tasks.len()];
         let numbers = self.pass(&batch, &texts, &mut |_| ()).texts;
         for (index, numbers) in numbers.into_iter().enumerate() {
-            numbers.check(question, &specs).map_err(|wrong| {
+            numbers.check(request, &specs).map_err(|wrong| {
                 Error::new(ErrorKind::NotFinite, wrong.to_string()).of_text(index)
             })?;
             vectors.extend(numbers.vector);
@@ -254,20 +254,20 @@ impl MultiTaskModel {
                 all.extend(of_text);
             }
         }
-        let tasks = question
+        let tasks = request
             .tasks
             .iter()
             .zip(logits)
             .map(|(task, logits)| TaskPredictions::new(specs[*task], logits, &words, asked.abstain))
             .collect();
         let embeddings =
-            question.vector.then(|| Matrix::new(batch.len(), question.run.dim, vectors));
+            request.vector.then(|| Matrix::new(batch.len(), request.plan.dim, vectors));
         Ok(Predictions { texts: batch.texts, embeddings, tasks })
     }
 }
 
 /// [`PredictOptions`] settled for a model.
 struct Asked {
-    question: Question,
+    request: ResolvedRequest,
     abstain: Option<f32>,
 }

@@ -1,4 +1,4 @@
-//! One pass of the encoder over texts, each with its own question: every head runs
+//! One pass of the encoder over texts, each with its own request: every head runs
 //! on those texts that ask for it.
 
 use std::ops::Range;
@@ -11,39 +11,39 @@ use crate::heads::Head;
 use crate::heads::{HeadInput, HeadLayer, HeadSpec, TaskKind};
 use crate::modules::pool;
 use crate::predict::multi_task::MultiTaskModel;
-use crate::predict::request::Question;
+use crate::predict::request::ResolvedRequest;
 use crate::predict::text_answer::NotFinite;
 use crate::predict::text_words::TextWords;
-use crate::sentence::{Group, Inner, PassInput};
+use crate::sentence::{ExtraState, Group, PassInput};
 
 /// A text of a batch.
 pub(crate) struct PassText<'a> {
-    pub(crate) question: &'a Question,
-    /// If a task of the question tags them.
+    pub(crate) request: &'a ResolvedRequest,
+    /// If a task of the request tags them.
     pub(crate) words: Option<&'a TextWords>,
 }
 
 /// What a pass gives for one text; what was not asked for is empty.
 #[derive(Default)]
-pub(crate) struct TextNumbers {
+pub(crate) struct TextLogits {
     /// As the caller gets it.
     pub(crate) vector: Vec<f32>,
     /// `[T, D]`
     pub(crate) token_vectors: Vec<f32>,
-    /// Of each task of the question.
+    /// Of each task of the request.
     pub(crate) logits: Vec<Vec<f32>>,
 }
 
 /// What a pass gives.
 #[derive(Default)]
-pub(crate) struct PassNumbers {
+pub(crate) struct BatchLogits {
     /// In order.
-    pub(crate) texts: Vec<TextNumbers>,
+    pub(crate) texts: Vec<TextLogits>,
     /// As [`BatchAnswers::head_times`](crate::BatchAnswers::head_times).
     pub(crate) head_times: Vec<(usize, Duration)>,
 }
 
-impl PassNumbers {
+impl BatchLogits {
     /// Goes on with another part of the batch, in which the same heads ran.
     fn append(&mut self, mut other: Self) {
         self.texts.append(&mut other.texts);
@@ -58,11 +58,15 @@ impl PassNumbers {
     }
 }
 
-impl TextNumbers {
+impl TextLogits {
     /// - `specs`: of all heads
-    pub(crate) fn check(&self, question: &Question, specs: &[&HeadSpec]) -> Result<(), NotFinite> {
+    pub(crate) fn check(
+        &self,
+        request: &ResolvedRequest,
+        specs: &[&HeadSpec],
+    ) -> Result<(), NotFinite> {
         let wrong = |values: &[f32]| values.iter().copied().find(|x| !x.is_finite());
-        for (task, logits) in question.tasks.iter().zip(&self.logits) {
+        for (task, logits) in request.tasks.iter().zip(&self.logits) {
             if let Some(value) = wrong(logits) {
                 return Err(NotFinite { task: Some(specs[*task].name.clone()), value });
             }
@@ -76,34 +80,34 @@ impl TextNumbers {
 
 /// What a head reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reads {
+enum HeadInputSource {
     /// The last hidden state.
     Last,
     /// One of those that are kept besides.
-    Inner(usize),
+    ExtraState(usize),
     /// The sentence vector.
     Vector,
 }
 
 impl MultiTaskModel {
     /// - `batch`: the tokens of `texts`
-    /// - `between`: as for [`Workspaces::run`](crate::sentence::Workspaces::run)
+    /// - `between`: as for [`Workspaces::forward_groups`](crate::sentence::Workspaces::forward_groups)
     pub(crate) fn pass(
         &self,
         batch: &TokenBatch,
         texts: &[PassText],
         between: &mut dyn FnMut(&Team),
-    ) -> PassNumbers {
+    ) -> BatchLogits {
         let (heads, inner) = self.heads_of(texts);
         let groups = self.encoder().pass(
             PassInput { batch, inner: &inner },
             between,
-            |groups| groups.iter().map(|_| PassNumbers::default()).collect(),
+            |groups| groups.iter().map(|_| BatchLogits::default()).collect(),
             |team, group, out| {
                 *out = self.answer_group(team, &heads, group, &texts[group.sequences.clone()]);
             },
         );
-        groups.into_iter().fold(PassNumbers::default(), |mut all, group| {
+        groups.into_iter().fold(BatchLogits::default(), |mut all, group| {
             all.append(group);
             all
         })
@@ -115,7 +119,7 @@ impl MultiTaskModel {
         team: &Team,
         batch: &TokenBatch,
         texts: &[PassText],
-    ) -> PassNumbers {
+    ) -> BatchLogits {
         let (heads, inner) = self.heads_of(texts);
         let answer = |group: &Group| self.answer_group(team, &heads, group, texts);
         self.encoder().pass_within(team, PassInput { batch, inner: &inner }, answer)
@@ -123,14 +127,14 @@ impl MultiTaskModel {
 
     /// The heads that a text asks for, ascending, and what they read of the encoder
     /// besides its last hidden state.
-    fn heads_of(&self, texts: &[PassText]) -> (Vec<(usize, Reads)>, Vec<Inner>) {
+    fn heads_of(&self, texts: &[PassText]) -> (Vec<(usize, HeadInputSource)>, Vec<ExtraState>) {
         let layers = self.encoder().config().layers;
         let mut asked = vec![false; self.heads().len()];
         for text in texts {
-            text.question.tasks.iter().for_each(|task| asked[*task] = true);
+            text.request.tasks.iter().for_each(|task| asked[*task] = true);
         }
         let mut inner = Vec::new();
-        let mut place = |wanted: Inner| {
+        let mut place = |wanted: ExtraState| {
             inner.iter().position(|other| *other == wanted).unwrap_or_else(|| {
                 inner.push(wanted);
                 inner.len() - 1
@@ -144,14 +148,14 @@ impl MultiTaskModel {
             .map(|(task, head)| {
                 let reads = match (head.spec.layer, &head.mix) {
                     (HeadLayer::Mix, Some(shares)) => {
-                        Reads::Inner(place(Inner::Mix(shares.clone())))
+                        HeadInputSource::ExtraState(place(ExtraState::Mix(shares.clone())))
                     }
                     (HeadLayer::At(layer), _) if layer < layers => {
-                        Reads::Inner(place(Inner::State(layer)))
+                        HeadInputSource::ExtraState(place(ExtraState::State(layer)))
                     }
-                    _ if head.spec.kind == TaskKind::Tokens => Reads::Last,
-                    _ if head.spec.input == HeadInput::Embedding => Reads::Vector,
-                    _ => Reads::Last,
+                    _ if head.spec.kind == TaskKind::Tokens => HeadInputSource::Last,
+                    _ if head.spec.input == HeadInput::Embedding => HeadInputSource::Vector,
+                    _ => HeadInputSource::Last,
                 };
                 (task, reads)
             })
@@ -163,22 +167,22 @@ impl MultiTaskModel {
     fn answer_group(
         &self,
         team: &Team,
-        heads: &[(usize, Reads)],
+        heads: &[(usize, HeadInputSource)],
         group: &Group,
         texts: &[PassText],
-    ) -> PassNumbers {
-        let mut found: Vec<TextNumbers> = texts.iter().map(|_| TextNumbers::default()).collect();
+    ) -> BatchLogits {
+        let mut found: Vec<TextLogits> = texts.iter().map(|_| TextLogits::default()).collect();
         // Heads were trained on vectors with all modules, whatever the caller gets.
         let whole = self.vectors_of(team, group, texts, true);
         let bare = self.vectors_of(team, group, texts, false);
         for (i, (text, found)) in texts.iter().zip(&mut found).enumerate() {
-            let run = &text.question.run;
-            if text.question.vector {
-                let vectors = if run.normalize_modules { &whole } else { &bare };
-                found.vector.resize(run.dim, 0.0);
-                self.encoder().cut(run, vectors.of(i), &mut found.vector);
+            let plan = &text.request.plan;
+            if text.request.vector {
+                let vectors = if plan.normalize_modules { &whole } else { &bare };
+                found.vector.resize(plan.dim, 0.0);
+                self.encoder().cut(plan, vectors.of(i), &mut found.vector);
             }
-            if text.question.token_vectors {
+            if text.request.token_vectors {
                 found.token_vectors = self.states(group, group.hidden, i).to_vec();
             }
         }
@@ -186,10 +190,10 @@ impl MultiTaskModel {
         for (task, reads) in heads {
             let begun = Instant::now();
             let head = &self.heads()[*task];
-            let asked = || (0..texts.len()).filter(|i| texts[*i].question.tasks.contains(task));
+            let asked = || (0..texts.len()).filter(|i| texts[*i].request.tasks.contains(task));
             let states = match reads {
-                Reads::Last | Reads::Vector => group.hidden,
-                Reads::Inner(place) => &group.inner[*place],
+                HeadInputSource::Last | HeadInputSource::Vector => group.hidden,
+                HeadInputSource::ExtraState(place) => &group.inner[*place],
             };
             let mut x = Vec::new();
             // Rows of each text that asks.
@@ -200,9 +204,9 @@ impl MultiTaskModel {
                     (TaskKind::Tokens, _) => {
                         self.first_tokens(self.states(group, states, i), texts[i].words, &mut x);
                     }
-                    (_, Reads::Vector) => x.extend_from_slice(whole.of(i)),
+                    (_, HeadInputSource::Vector) => x.extend_from_slice(whole.of(i)),
                     _ => {
-                        let prompt_tokens = texts[i].question.prompt_tokens;
+                        let prompt_tokens = texts[i].request.prompt_tokens;
                         let states = self.states(group, states, i);
                         self.pooled(&head.spec, states, prompt_tokens, &mut x);
                     }
@@ -218,7 +222,7 @@ impl MultiTaskModel {
             }
             head_times.push((*task, begun.elapsed()));
         }
-        PassNumbers { texts: found, head_times }
+        BatchLogits { texts: found, head_times }
     }
 
     /// `[T, D]` of the group's text `i`, of hidden states `[n, D]`.
@@ -237,17 +241,17 @@ impl MultiTaskModel {
         texts: &[PassText],
         normalize: bool,
     ) -> SomeVectors {
-        let needed = |question: &Question| {
-            question.vector && question.run.normalize_modules == normalize
-                || question.reads_vector && normalize
+        let needed = |request: &ResolvedRequest| {
+            request.vector && request.plan.normalize_modules == normalize
+                || request.reads_vector && normalize
         };
         let mut sequences: Vec<(Range<usize>, usize)> = Vec::new();
         let rows = texts
             .iter()
             .zip(group.offsets.windows(2))
             .map(|(text, ends)| {
-                needed(text.question).then(|| {
-                    sequences.push((ends[0]..ends[1], text.question.run.prompt_tokens));
+                needed(text.request).then(|| {
+                    sequences.push((ends[0]..ends[1], text.request.plan.prompt_tokens));
                     sequences.len() - 1
                 })
             })
@@ -288,7 +292,7 @@ struct SomeVectors {
 
 impl SomeVectors {
     fn of(&self, text: usize) -> &[f32] {
-        let row = self.rows[text].expect("the text's question needs this form");
+        let row = self.rows[text].expect("the text's request needs this form");
         &self.values[row * self.width..(row + 1) * self.width]
     }
 }

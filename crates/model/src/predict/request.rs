@@ -1,7 +1,7 @@
 //! What is asked of texts that are answered in mixed batches.
 //!
 //! [`MultiTaskModel::predict`] asks the same of all its texts. A server has texts
-//! of many callers: each caller's options become a [`Question`] once, each text is
+//! of many callers: each caller's options become a [`ResolvedRequest`] once, each text is
 //! prepared for it, and [`MultiTaskModel::answer`] takes any texts together.
 
 use polyhead_compute::Team;
@@ -10,17 +10,17 @@ use polyhead_text::{TextTokens, TokenBatch};
 use crate::error::{Error, ErrorKind};
 use crate::heads::{HeadInput, HeadLayer, TaskKind};
 use crate::predict::multi_task::MultiTaskModel;
-use crate::predict::pass::{PassNumbers, PassText, TextNumbers};
+use crate::predict::pass::{BatchLogits, PassText, TextLogits};
 use crate::predict::predictions::PredictInput;
 use crate::predict::text_answer::{BatchAnswers, NotFinite, TaskAnswer, TextAnswer};
 use crate::predict::text_words::TextWords;
+use crate::sentence::EncodePlan;
 use crate::sentence::Matrix;
-use crate::sentence::Run;
 use crate::sentence::{EncodeOptions, OnTruncate, Prompt, Vectors};
 
 /// What is wanted of texts.
 #[derive(Clone, Debug, Default)]
-pub struct QuestionOptions {
+pub struct RequestOptions {
     /// The tasks that are answered; absent: all.
     pub tasks: Option<Vec<String>>,
     /// Whether vectors are given as well, and of which form.
@@ -31,9 +31,9 @@ pub struct QuestionOptions {
     pub on_truncate: OnTruncate,
 }
 
-/// [`QuestionOptions`] settled for a model.
-pub struct Question {
-    pub(crate) run: Run,
+/// [`RequestOptions`] settled for a model.
+pub struct ResolvedRequest {
+    pub(crate) plan: EncodePlan,
     /// Places of the heads that answer, ascending.
     pub(crate) tasks: Vec<usize>,
     /// Whether a head that answers tags words.
@@ -46,7 +46,7 @@ pub struct Question {
     pub(crate) prompt_tokens: usize,
 }
 
-impl Question {
+impl ResolvedRequest {
     /// The tasks that answer, as places among [`MultiTaskModel::tasks`], ascending.
     pub fn tasks(&self) -> &[usize] {
         &self.tasks
@@ -72,7 +72,7 @@ impl MultiTaskModel {
     ///
     /// # Errors
     /// If a task is unknown or an option does not fit the model.
-    pub fn question(&self, options: &QuestionOptions) -> Result<Question, Error> {
+    pub fn resolve_request(&self, options: &RequestOptions) -> Result<ResolvedRequest, Error> {
         for name in options.tasks.iter().flatten() {
             if !self.tasks().any(|spec| spec.name == *name) {
                 let known: Vec<&str> = self.tasks().map(|spec| spec.name.as_str()).collect();
@@ -83,7 +83,7 @@ impl MultiTaskModel {
             }
         }
         let vectors = options.vectors.unwrap_or_default();
-        let run = self.encoder().run(&EncodeOptions {
+        let plan = self.encoder().resolve(&EncodeOptions {
             normalize: vectors.normalize,
             dim: vectors.dim,
             prompt: options.prompt.clone(),
@@ -93,13 +93,13 @@ impl MultiTaskModel {
         let (tasks, specs): (Vec<usize>, Vec<_>) =
             self.tasks().enumerate().filter(|(_, spec)| asked(&spec.name)).unzip();
         let prompt_tokens = match specs.iter().any(|spec| !spec.pooling.include_prompt) {
-            true if !run.prompt.is_empty() => {
-                self.encoder().tokenizer().count_prompt_tokens(&run.prompt)?
+            true if !plan.prompt.is_empty() => {
+                self.encoder().tokenizer().count_prompt_tokens(&plan.prompt)?
             }
             _ => 0,
         };
         let per_token = options.vectors.is_some_and(|vectors| vectors.per_token);
-        Ok(Question {
+        Ok(ResolvedRequest {
             words: specs.iter().any(|spec| spec.kind == TaskKind::Tokens),
             reads_vector: specs.iter().any(|spec| {
                 spec.kind != TaskKind::Tokens
@@ -110,7 +110,7 @@ impl MultiTaskModel {
             token_vectors: per_token,
             tasks,
             prompt_tokens,
-            run,
+            plan,
         })
     }
 
@@ -118,8 +118,12 @@ impl MultiTaskModel {
     ///
     /// # Errors
     /// If the tokenizer breaks on the text, or it is too long and must not be cut.
-    pub fn prepare(&self, question: &Question, input: PredictInput) -> Result<PreparedText, Error> {
-        let (batch, mut words) = self.tokens_and_words(question, &[input])?;
+    pub fn prepare(
+        &self,
+        request: &ResolvedRequest,
+        input: PredictInput,
+    ) -> Result<PreparedText, Error> {
+        let (batch, mut words) = self.tokens_and_words(request, &[input])?;
         Ok(PreparedText { batch, words: words.pop() })
     }
 
@@ -127,21 +131,25 @@ impl MultiTaskModel {
     /// around them as around a text.
     ///
     /// # Errors
-    /// If an id is not of the vocabulary, the question has a prompt or a task that tags
+    /// If an id is not of the vocabulary, the request has a prompt or a task that tags
     /// words, or there are too many tokens and they must not be cut.
-    pub fn prepare_ids(&self, question: &Question, ids: &[u32]) -> Result<PreparedText, Error> {
+    pub fn prepare_ids(
+        &self,
+        request: &ResolvedRequest,
+        ids: &[u32],
+    ) -> Result<PreparedText, Error> {
         let option = |message: &str| Err(Error::new(ErrorKind::Option, message));
-        if !question.run.prompt.is_empty() {
+        if !request.plan.prompt.is_empty() {
             return option("prompt: expected none before token ids");
         }
-        if question.words {
+        if request.words {
             return option("tasks: expected none that tags words, for a text given as token ids");
         }
-        let batch = self.encoder().batch_of_ids(&question.run, ids)?;
+        let batch = self.encoder().batch_of_ids(&request.plan, ids)?;
         Ok(PreparedText { batch, words: None })
     }
 
-    /// Answers any texts in one pass of the encoder, each by its own question.
+    /// Answers any texts in one pass of the encoder, each by its own request.
     ///
     /// The answers to a text have the same bits whatever else is in the batch: those of
     /// [`predict_with`](Self::predict_with) and of
@@ -149,12 +157,12 @@ impl MultiTaskModel {
     /// whose numbers are not finite does not spoil those of others.
     ///
     /// # Panics
-    /// If a question or a text was made by a model that is not [alike](Self::is_like).
+    /// If a request or a text was made by a model that is not [alike](Self::is_compatible_with).
     pub fn answer(
         &self,
-        texts: &[(&Question, &PreparedText)],
+        texts: &[(&ResolvedRequest, &PreparedText)],
     ) -> Vec<Result<TextAnswer, NotFinite>> {
-        self.answer_with_gaps(texts, &mut |_| ()).texts
+        self.answer_preemptible(texts, &mut |_| ()).texts
     }
 
     /// [`answer`](Self::answer) that lets others in: `between` is called in the gaps
@@ -163,20 +171,20 @@ impl MultiTaskModel {
     ///
     /// # Panics
     /// As [`answer`](Self::answer); also if `between` does.
-    pub fn answer_with_gaps(
+    pub fn answer_preemptible(
         &self,
-        texts: &[(&Question, &PreparedText)],
-        between: &mut dyn FnMut(&Gap),
+        texts: &[(&ResolvedRequest, &PreparedText)],
+        between: &mut dyn FnMut(&LayerBreak),
     ) -> BatchAnswers {
         self.answer_by(texts, |batch, asked| {
-            self.pass(batch, asked, &mut |team| between(&Gap { model: self, team }))
+            self.pass(batch, asked, &mut |team| between(&LayerBreak { model: self, team }))
         })
     }
 
     fn answer_by(
         &self,
-        texts: &[(&Question, &PreparedText)],
-        pass: impl FnOnce(&TokenBatch, &[PassText]) -> PassNumbers,
+        texts: &[(&ResolvedRequest, &PreparedText)],
+        pass: impl FnOnce(&TokenBatch, &[PassText]) -> BatchLogits,
     ) -> BatchAnswers {
         let mut batch = TokenBatch::default();
         for (_, text) in texts {
@@ -184,33 +192,34 @@ impl MultiTaskModel {
         }
         let asked: Vec<PassText> = texts
             .iter()
-            .map(|(question, text)| PassText { question, words: text.words.as_ref() })
+            .map(|(request, text)| PassText { request, words: text.words.as_ref() })
             .collect();
         let specs: Vec<_> = self.tasks().collect();
         let width = self.encoder().config().hidden_size;
-        let answer = |(numbers, (question, text)): (TextNumbers, &(&Question, &PreparedText))| {
-            numbers.check(question, &specs)?;
-            let words = text.words.as_slice();
-            let answers = question.tasks.iter().zip(numbers.logits);
-            let tokens = text.tokens();
-            Ok(TextAnswer {
-                tokens,
-                tasks: answers
-                    .map(|(task, logits)| TaskAnswer::new(*task, specs[*task], logits, words))
-                    .collect(),
-                vector: question.vector.then_some(numbers.vector),
-                token_vectors: question
-                    .token_vectors
-                    .then(|| Matrix::new(tokens.kept, width, numbers.token_vectors)),
-            })
-        };
-        let PassNumbers { texts: numbers, head_times } = pass(&batch, &asked);
+        let answer =
+            |(numbers, (request, text)): (TextLogits, &(&ResolvedRequest, &PreparedText))| {
+                numbers.check(request, &specs)?;
+                let words = text.words.as_slice();
+                let answers = request.tasks.iter().zip(numbers.logits);
+                let tokens = text.tokens();
+                Ok(TextAnswer {
+                    tokens,
+                    tasks: answers
+                        .map(|(task, logits)| TaskAnswer::new(*task, specs[*task], logits, words))
+                        .collect(),
+                    vector: request.vector.then_some(numbers.vector),
+                    token_vectors: request
+                        .token_vectors
+                        .then(|| Matrix::new(tokens.kept, width, numbers.token_vectors)),
+                })
+            };
+        let BatchLogits { texts: numbers, head_times } = pass(&batch, &asked);
         BatchAnswers { texts: numbers.into_iter().zip(texts).map(answer).collect(), head_times }
     }
 
     /// Whether questions and texts that were prepared for one of the two can be answered
     /// by the other, as with the same model loaded twice.
-    pub fn is_like(&self, other: &Self) -> bool {
+    pub fn is_compatible_with(&self, other: &Self) -> bool {
         let (mine, others) = (self.encoder(), other.encoder());
         self.tasks().eq(other.tasks())
             && mine.config() == others.config()
@@ -221,17 +230,17 @@ impl MultiTaskModel {
 }
 
 /// A moment between two layers of a pass, with its threads.
-pub struct Gap<'a> {
+pub struct LayerBreak<'a> {
     model: &'a MultiTaskModel,
     team: &'a Team,
 }
 
-impl Gap<'_> {
+impl LayerBreak<'_> {
     /// As [`MultiTaskModel::answer`], by the same model, at once.
     ///
     /// # Panics
     /// As that.
-    pub fn answer(&self, texts: &[(&Question, &PreparedText)]) -> BatchAnswers {
+    pub fn answer(&self, texts: &[(&ResolvedRequest, &PreparedText)]) -> BatchAnswers {
         self.model.answer_by(texts, |batch, asked| self.model.pass_within(self.team, batch, asked))
     }
 }

@@ -16,7 +16,7 @@ use crate::sentence::plan::{Plan, plan};
 
 /// Something that is read of the encoder besides its last hidden state.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Inner {
+pub(crate) enum ExtraState {
     /// A hidden state, counted as in [`Encoder::forward_observed`].
     State(usize),
     /// `Σ shareᵢ · stateᵢ`; `[L + 1]`
@@ -31,7 +31,7 @@ pub(crate) struct Group<'a> {
     pub(crate) offsets: &'a [usize],
     /// `[n, D]`: the last hidden state.
     pub(crate) hidden: &'a [f32],
-    /// `[n, D]` for each [`Inner`] that was asked for.
+    /// `[n, D]` for each [`ExtraState`] that was asked for.
     pub(crate) inner: &'a [Vec<f32>],
 }
 
@@ -40,7 +40,7 @@ pub(crate) struct Group<'a> {
 pub(crate) struct PassInput<'a> {
     pub(crate) batch: &'a TokenBatch,
     /// What is wanted besides the last hidden state; nothing costs nothing.
-    pub(crate) inner: &'a [Inner],
+    pub(crate) inner: &'a [ExtraState],
 }
 
 /// Called between two layers; the threads of the team are free then.
@@ -66,7 +66,7 @@ impl Workspaces {
     /// - returns what `finish` made of them
     ///
     /// The hidden states of a sequence do not depend on the groups.
-    pub(crate) fn run<O: Send>(
+    pub(crate) fn forward_groups<O: Send>(
         &self,
         encoder: &Encoder,
         threads: &Threads,
@@ -143,7 +143,7 @@ impl GroupWorkspace {
         encoder: &Encoder,
         team: &Team,
         input: Sequences,
-        wanted: &[Inner],
+        wanted: &[ExtraState],
         mut between: Between,
     ) -> (&[f32], &[Vec<f32>]) {
         let Self { encoder: workspace, inner } = self;
@@ -152,12 +152,12 @@ impl GroupWorkspace {
         let hidden = encoder.forward_observed(team, input, workspace, &mut |state, values| {
             for (wanted, kept) in wanted.iter().zip(inner.iter_mut()) {
                 match wanted {
-                    Inner::State(other) if *other == state => {
+                    ExtraState::State(other) if *other == state => {
                         kept.clear();
                         kept.extend_from_slice(values);
                     }
-                    Inner::State(_) => {}
-                    Inner::Mix(shares) => {
+                    ExtraState::State(_) => {}
+                    ExtraState::Mix(shares) => {
                         if state == 0 {
                             kept.clear();
                             kept.resize(values.len(), 0.0);

@@ -7,7 +7,7 @@ mod group_pass;
 mod pipeline;
 mod search;
 
-pub(crate) use group_pass::{Group, Inner, PassInput, Workspaces};
+pub(crate) use group_pass::{ExtraState, Group, PassInput, Workspaces};
 pub use matrix::Matrix;
 pub use options::{EncodeOptions, LoadOptions, OnTruncate, Precision, Prompt, Vectors};
 pub(crate) use pipeline::{CHUNK_TEXTS, pipelined};
@@ -170,8 +170,8 @@ impl SentenceEncoder {
         options: &EncodeOptions,
     ) -> Result<Encoded, Error> {
         if texts.len() <= CHUNK_TEXTS {
-            let run = self.run(options)?;
-            return self.encode_batch(&self.threads, &self.tokenize_for(&run, texts)?, &run);
+            let plan = self.resolve(options)?;
+            return self.encode_batch(&self.threads, &self.tokenize_for(&plan, texts)?, &plan);
         }
         let mut all = Encoded::default();
         let mut values = Vec::new();
@@ -205,18 +205,18 @@ impl SentenceEncoder {
         C: AsRef<[T]> + Send,
         E: From<Error> + Send,
     {
-        let run = self.run(options)?;
+        let plan = self.resolve(options)?;
         let (mut read, mut before) = (0, 0);
         pipelined(
             chunks,
             |chunk| {
-                let batch = self.tokenize_for(&run, chunk.as_ref());
+                let batch = self.tokenize_for(&plan, chunk.as_ref());
                 let batch = batch.map_err(|e| e.after_texts(read))?;
                 read += batch.len();
                 Ok(batch)
             },
             |chunk, batch| {
-                let encoded = self.encode_batch(&self.threads, &batch, &run);
+                let encoded = self.encode_batch(&self.threads, &batch, &plan);
                 let encoded = encoded.map_err(|e| e.after_texts(before))?;
                 before += batch.len();
                 sink(chunk, encoded)
@@ -234,11 +234,11 @@ impl SentenceEncoder {
         texts: &[impl AsRef<str> + Sync],
         options: &EncodeOptions,
     ) -> Result<TokenVectors, Error> {
-        let run = self.run(options)?;
-        let batch = self.tokenize_for(&run, texts)?;
+        let plan = self.resolve(options)?;
+        let batch = self.tokenize_for(&plan, texts)?;
         let width = self.encoder.config().hidden_size;
         let mut values = vec![0.0; batch.tokens() * width];
-        self.workspaces.run(
+        self.workspaces.forward_groups(
             &self.encoder,
             &self.threads,
             PassInput { batch: &batch, inner: &[] },
@@ -263,7 +263,7 @@ impl SentenceEncoder {
         texts: &[impl AsRef<str> + Sync],
         options: &EncodeOptions,
     ) -> Result<TokenBatch, Error> {
-        self.tokenize_for(&self.run(options)?, texts)
+        self.tokenize_for(&self.resolve(options)?, texts)
     }
 
     /// Tokens at the beginning of each text that are the prompt's and that
@@ -272,7 +272,7 @@ impl SentenceEncoder {
     /// # Errors
     /// As [`encode_with`](Self::encode_with).
     pub fn prompt_tokens(&self, options: &EncodeOptions) -> Result<usize, Error> {
-        Ok(self.run(options)?.prompt_tokens)
+        Ok(self.resolve(options)?.prompt_tokens)
     }
 
     /// Numbers per vector, without [`EncodeOptions::dim`].
@@ -329,7 +329,7 @@ impl SentenceEncoder {
     }
 
     /// Settles `options` for this model.
-    pub(crate) fn run(&self, options: &EncodeOptions) -> Result<Run, Error> {
+    pub(crate) fn resolve(&self, options: &EncodeOptions) -> Result<EncodePlan, Error> {
         let prompt = self.prompt(&options.prompt)?;
         let prompt_tokens = match self.modules.pooling().include_prompt || prompt.is_empty() {
             true => 0,
@@ -341,7 +341,7 @@ impl SentenceEncoder {
             let message = format!("dimension: expected 1 to {whole}, found {dim}");
             return Err(Error::new(ErrorKind::Option, message));
         }
-        Ok(Run {
+        Ok(EncodePlan {
             prompt,
             prompt_tokens,
             dim,
@@ -373,16 +373,16 @@ impl SentenceEncoder {
 
     pub(crate) fn tokenize_for(
         &self,
-        run: &Run,
+        plan: &EncodePlan,
         texts: &[impl AsRef<str> + Sync],
     ) -> Result<TokenBatch, Error> {
         let changed: Vec<String>;
-        let inputs: Vec<Input> = if run.prompt.is_empty() && !self.lower_case {
+        let inputs: Vec<Input> = if plan.prompt.is_empty() && !self.lower_case {
             texts.iter().map(|text| Input::Single(text.as_ref())).collect()
         } else {
             let change = |text: &str| match self.lower_case {
-                true => format!("{}{text}", run.prompt).to_lowercase(),
-                false => format!("{}{text}", run.prompt),
+                true => format!("{}{text}", plan.prompt).to_lowercase(),
+                false => format!("{}{text}", plan.prompt),
             };
             changed = texts.iter().map(|text| change(text.as_ref())).collect();
             changed.iter().map(|text| Input::Single(text)).collect()
@@ -392,19 +392,19 @@ impl SentenceEncoder {
             0 | 1 => self.tokenizer.encode(&inputs, self.max_length),
             _ => self.threads.install(|| self.tokenizer.encode(&inputs, self.max_length)),
         }?;
-        self.check_tokens(run, &batch)?;
+        self.check_tokens(plan, &batch)?;
         Ok(batch)
     }
 
     /// One sequence of tokens that are known already, without the special tokens.
-    pub(crate) fn batch_of_ids(&self, run: &Run, ids: &[u32]) -> Result<TokenBatch, Error> {
+    pub(crate) fn batch_of_ids(&self, plan: &EncodePlan, ids: &[u32]) -> Result<TokenBatch, Error> {
         let batch = self.tokenizer.encode_ids(ids, self.max_length)?;
-        self.check_tokens(run, &batch)?;
+        self.check_tokens(plan, &batch)?;
         Ok(batch)
     }
 
-    fn check_tokens(&self, run: &Run, batch: &TokenBatch) -> Result<(), Error> {
-        if run.on_truncate == OnTruncate::Error
+    fn check_tokens(&self, plan: &EncodePlan, batch: &TokenBatch) -> Result<(), Error> {
+        if plan.on_truncate == OnTruncate::Error
             && let Some(index) = batch.texts.iter().position(|text| text.truncated())
         {
             let message = format!(
@@ -454,33 +454,33 @@ impl SentenceEncoder {
         &self,
         threads: &Threads,
         batch: &TokenBatch,
-        run: &Run,
+        plan: &EncodePlan,
     ) -> Result<Encoded, Error> {
-        let mut values = vec![0.0; batch.len() * run.dim];
-        self.workspaces.run(
+        let mut values = vec![0.0; batch.len() * plan.dim];
+        self.workspaces.forward_groups(
             &self.encoder,
             threads,
             PassInput { batch, inner: &[] },
             &mut |_| (),
-            |groups| parts(&mut values, groups, |sequence| sequence * run.dim),
+            |groups| parts(&mut values, groups, |sequence| sequence * plan.dim),
             |team, group, out| {
                 let sequences: Vec<_> = group
                     .offsets
                     .windows(2)
-                    .map(|ends| (ends[0]..ends[1], run.prompt_tokens))
+                    .map(|ends| (ends[0]..ends[1], plan.prompt_tokens))
                     .collect();
-                let normalize = run.normalize_modules;
-                self.cut(run, &self.vectors(team, group.hidden, &sequences, normalize), out);
+                let normalize = plan.normalize_modules;
+                self.cut(plan, &self.vectors(team, group.hidden, &sequences, normalize), out);
             },
         );
-        check_finite(&values, |at| at / run.dim)?;
+        check_finite(&values, |at| at / plan.dim)?;
         Ok(Encoded {
-            embeddings: Matrix::new(batch.len(), run.dim, values),
+            embeddings: Matrix::new(batch.len(), plan.dim, values),
             texts: batch.texts.clone(),
         })
     }
 
-    /// A pass that shows what else heads read: see [`Workspaces::run`].
+    /// A pass that shows what else heads read: see [`Workspaces::forward_groups`].
     pub(crate) fn pass<O: Send>(
         &self,
         input: PassInput,
@@ -488,7 +488,7 @@ impl SentenceEncoder {
         outs: impl FnOnce(&[Range<usize>]) -> Vec<O>,
         finish: impl Fn(&Team, &Group, &mut O) + Sync,
     ) -> Vec<O> {
-        self.workspaces.run(&self.encoder, &self.threads, input, between, outs, finish)
+        self.workspaces.forward_groups(&self.encoder, &self.threads, input, between, outs, finish)
     }
 
     /// A pass over a batch as one group: see [`Workspaces::group`].
@@ -515,12 +515,12 @@ impl SentenceEncoder {
 
     /// Keeps what a caller gets of each vector.
     ///
-    /// - `vectors`: `[b, dimension of the modules]`, `out`: `[b, run.dim]`
-    pub(crate) fn cut(&self, run: &Run, vectors: &[f32], out: &mut [f32]) {
+    /// - `vectors`: `[b, dimension of the modules]`, `out`: `[b, plan.dim]`
+    pub(crate) fn cut(&self, plan: &EncodePlan, vectors: &[f32], out: &mut [f32]) {
         let whole = self.modules.dimension();
-        for (vector, out) in vectors.chunks_exact(whole).zip(out.chunks_exact_mut(run.dim)) {
-            out.copy_from_slice(&vector[..run.dim]);
-            if run.normalize_last {
+        for (vector, out) in vectors.chunks_exact(whole).zip(out.chunks_exact_mut(plan.dim)) {
+            out.copy_from_slice(&vector[..plan.dim]);
+            if plan.normalize_last {
                 normalize(out);
             }
         }
@@ -528,7 +528,7 @@ impl SentenceEncoder {
 }
 
 /// [`EncodeOptions`] settled for a model.
-pub(crate) struct Run {
+pub(crate) struct EncodePlan {
     pub(crate) prompt: String,
     /// Tokens at the beginning of each sequence that pooling leaves out.
     pub(crate) prompt_tokens: usize,

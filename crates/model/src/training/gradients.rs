@@ -16,12 +16,12 @@ pub struct Gradients {
     values: Buffer,
     /// Rows of weights' gradients that are still to be added, by where these begin and end.
     open: BTreeMap<(usize, usize), PendingRows>,
-    reached: ReachedRows,
+    reached: TouchedRows,
 }
 
 /// Of tables of which a step reaches few rows, by their entry: a flag for each row. All numbers of
 /// the other rows are zero.
-pub type ReachedRows = BTreeMap<usize, Vec<bool>>;
+pub type TouchedRows = BTreeMap<usize, Vec<bool>>;
 
 impl Gradients {
     /// Zeros.
@@ -30,7 +30,7 @@ impl Gradients {
             values: Buffer::zeros(layout.len()),
             layout,
             open: BTreeMap::new(),
-            reached: ReachedRows::new(),
+            reached: TouchedRows::new(),
         }
     }
 
@@ -64,7 +64,7 @@ impl Gradients {
     }
 
     /// Which rows of tables this step has reached.
-    pub fn reached_rows(&self) -> &ReachedRows {
+    pub fn touched_rows(&self) -> &TouchedRows {
         &self.reached
     }
 

@@ -4,6 +4,6 @@ mod store;
 mod gradients;
 pub(crate) mod network;
 
-pub use gradients::{Gradients, ReachedRows};
+pub use gradients::{Gradients, TouchedRows};
 pub use network::{Depth, Mode, Network, NetworkInput, NetworkOptions, Pass};
 pub use store::{ParameterEntry, ParameterStore, TrainableLayout};

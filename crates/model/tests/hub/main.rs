@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use polyhead_model::{Error, ErrorKind, Hub, ModelFolder};
 use serde_json::json;
-use server::{Answer, COMMIT, Request, Server, tiny};
+use server::{Answer, COMMIT, ResolvedRequest, Server, tiny};
 
 /// An address where nobody answers.
 const NOBODY: &str = "http://127.0.0.1:9";
@@ -224,16 +224,20 @@ fn a_repository_with_pickles_alone_is_refused_before_anything_is_kept() {
 struct Lie {
     model: &'static str,
     /// Changes an answer, or leaves it.
-    tell: fn(&Request, Answer) -> Answer,
+    tell: fn(&ResolvedRequest, Answer) -> Answer,
     message: &'static str,
 }
 
 #[test]
 fn a_lying_server_gets_an_error_and_leaves_nothing_behind() {
-    fn for_path(request: &Request, end: &str) -> bool {
+    fn for_path(request: &ResolvedRequest, end: &str) -> bool {
         request.path.split('?').next().unwrap_or_default().ends_with(end)
     }
-    fn listing(request: &Request, answer: Answer, to: impl Fn(&mut serde_json::Value)) -> Answer {
+    fn listing(
+        request: &ResolvedRequest,
+        answer: Answer,
+        to: impl Fn(&mut serde_json::Value),
+    ) -> Answer {
         if !request.path.starts_with("/api/") {
             return answer;
         }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 pub(crate) const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
 /// A question, as far as a hub looks.
-pub(crate) struct Request {
+pub(crate) struct ResolvedRequest {
     pub(crate) path: String,
     pub(crate) token: Option<String>,
 }
@@ -52,7 +52,7 @@ pub(crate) fn tiny(name: &str) -> PathBuf {
 }
 
 /// What an honest hub answers about a tiny model.
-pub(crate) fn answer(model: &str, request: &Request) -> Answer {
+pub(crate) fn answer(model: &str, request: &ResolvedRequest) -> Answer {
     if request.path.starts_with("/api/") { listing(model) } else { file(model, request) }
 }
 
@@ -84,7 +84,7 @@ pub(crate) fn without_sizes(listing: &mut Value) {
 }
 
 /// A file of the one commit.
-pub(crate) fn file(model: &str, request: &Request) -> Answer {
+pub(crate) fn file(model: &str, request: &ResolvedRequest) -> Answer {
     let name = request.path.strip_prefix(&format!("/org/tiny/resolve/{COMMIT}/"));
     match name.map(|name| std::fs::read(tiny(model).join(name))) {
         Some(Ok(body)) => Answer::of(body),
@@ -95,7 +95,7 @@ pub(crate) fn file(model: &str, request: &Request) -> Answer {
 /// A server that runs until it is dropped.
 pub(crate) struct Server {
     port: u16,
-    seen: Arc<Mutex<Vec<Request>>>,
+    seen: Arc<Mutex<Vec<ResolvedRequest>>>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -106,7 +106,7 @@ impl Server {
         Self::new(move |request| answer(model, request))
     }
 
-    pub(crate) fn new(answer: impl Fn(&Request) -> Answer + Send + 'static) -> Self {
+    pub(crate) fn new(answer: impl Fn(&ResolvedRequest) -> Answer + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -156,8 +156,8 @@ impl Drop for Server {
 
 fn serve(
     mut stream: TcpStream,
-    answer: &impl Fn(&Request) -> Answer,
-    log: &Mutex<Vec<Request>>,
+    answer: &impl Fn(&ResolvedRequest) -> Answer,
+    log: &Mutex<Vec<ResolvedRequest>>,
 ) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut line = String::new();
@@ -175,7 +175,7 @@ fn serve(
             token = Some(value.trim().to_owned());
         }
     }
-    let request = Request { path, token };
+    let request = ResolvedRequest { path, token };
     let Answer { status, headers, body, announce } = answer(&request);
     log.lock().unwrap().push(request);
     let mut head = format!("HTTP/1.1 {status} Answer\r\nConnection: close\r\n");

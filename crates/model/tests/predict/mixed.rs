@@ -2,39 +2,39 @@
 
 use polyhead_model::{
     Answer, BatchAnswers, EncodeOptions, MultiTaskModel, PredictInput, PredictOptions,
-    PreparedText, Prompt, Question, QuestionOptions, TaskAnswers, TextAnswer, Vectors,
+    PreparedText, Prompt, RequestOptions, ResolvedRequest, TaskAnswers, TextAnswer, Vectors,
 };
 
 use crate::{head, model, texts, with_heads};
 
-fn wants() -> Vec<QuestionOptions> {
+fn wants() -> Vec<RequestOptions> {
     let tasks = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect());
     let vectors = |normalize, dim| Some(Vectors { normalize, dim, per_token: false });
     let prompt = Prompt::Text("the train: ".to_owned());
     vec![
-        QuestionOptions { vectors: vectors(None, None), ..QuestionOptions::default() },
-        QuestionOptions { tasks: tasks(&["entities"]), ..QuestionOptions::default() },
-        QuestionOptions { tasks: tasks(&["urgency"]), prompt, ..QuestionOptions::default() },
-        QuestionOptions {
+        RequestOptions { vectors: vectors(None, None), ..RequestOptions::default() },
+        RequestOptions { tasks: tasks(&["entities"]), ..RequestOptions::default() },
+        RequestOptions { tasks: tasks(&["urgency"]), prompt, ..RequestOptions::default() },
+        RequestOptions {
             tasks: tasks(&["moods", "topic"]),
             vectors: vectors(Some(true), Some(5)),
-            ..QuestionOptions::default()
+            ..RequestOptions::default()
         },
-        QuestionOptions {
+        RequestOptions {
             tasks: tasks(&["urgency"]),
             vectors: vectors(Some(false), None),
-            ..QuestionOptions::default()
+            ..RequestOptions::default()
         },
-        QuestionOptions {
+        RequestOptions {
             tasks: tasks(&[]),
             vectors: Some(Vectors { per_token: true, ..Vectors::default() }),
-            ..QuestionOptions::default()
+            ..RequestOptions::default()
         },
     ]
 }
 
 /// What the other ways of asking say of the text alone.
-fn check(model: &MultiTaskModel, want: &QuestionOptions, text: &str, found: &TextAnswer) {
+fn check(model: &MultiTaskModel, want: &RequestOptions, text: &str, found: &TextAnswer) {
     let predicted = model
         .predict_with(
             &[text],
@@ -83,8 +83,8 @@ fn every_text_is_answered_as_if_it_were_alone() {
         head(&mut folder, "topic").spec.pooling.include_prompt = false;
         let model = model(folder, 2);
         let wants = wants();
-        let questions: Vec<Question> =
-            wants.iter().map(|want| model.question(want).unwrap()).collect();
+        let questions: Vec<ResolvedRequest> =
+            wants.iter().map(|want| model.resolve_request(want).unwrap()).collect();
         let texts = texts(90);
         let prepared: Vec<PreparedText> = texts
             .iter()
@@ -109,37 +109,37 @@ fn every_text_is_answered_as_if_it_were_alone() {
 #[test]
 fn ids_are_answered_as_their_text() {
     let model = model(with_heads("tiny-bert"), 2);
-    let options = QuestionOptions {
+    let options = RequestOptions {
         tasks: Some(vec!["topic".to_owned()]),
         vectors: Some(Vectors::default()),
         prompt: Prompt::None,
-        ..QuestionOptions::default()
+        ..RequestOptions::default()
     };
-    let question = model.question(&options).unwrap();
+    let request = model.resolve_request(&options).unwrap();
     for text in texts(50) {
         let batch = model.encoder().tokenize(&[&text], &EncodeOptions::default()).unwrap();
         // Of a text that is cut, the tokens that are left.
         let ids = &batch.ids[1..batch.ids.len() - 1];
-        let from_ids = model.prepare_ids(&question, ids).unwrap();
-        let found = model.answer(&[(&question, &from_ids)]).remove(0).unwrap();
-        let from_text = model.prepare(&question, PredictInput::Text(&text)).unwrap();
-        let expected = model.answer(&[(&question, &from_text)]).remove(0).unwrap();
+        let from_ids = model.prepare_ids(&request, ids).unwrap();
+        let found = model.answer(&[(&request, &from_ids)]).remove(0).unwrap();
+        let from_text = model.prepare(&request, PredictInput::Text(&text)).unwrap();
+        let expected = model.answer(&[(&request, &from_text)]).remove(0).unwrap();
         assert_eq!(
             (found.tasks, found.vector, found.tokens.kept),
             (expected.tasks, expected.vector, expected.tokens.kept)
         );
     }
-    let long = model.prepare_ids(&question, &vec![5; 10_000]).unwrap().tokens();
+    let long = model.prepare_ids(&request, &vec![5; 10_000]).unwrap().tokens();
     assert_eq!((long.total, long.kept), (10_002, model.encoder().max_length()));
-    let none = model.prepare_ids(&question, &[]).unwrap().tokens();
+    let none = model.prepare_ids(&request, &[]).unwrap().tokens();
     assert_eq!(none.total, 2);
-    let foreign = model.prepare_ids(&question, &[u32::MAX]).err().unwrap().to_string();
+    let foreign = model.prepare_ids(&request, &[u32::MAX]).err().unwrap().to_string();
     assert!(foreign.contains("found 4294967295"), "{foreign}");
-    let all = model.question(&QuestionOptions::default()).unwrap();
+    let all = model.resolve_request(&RequestOptions::default()).unwrap();
     assert!(model.prepare_ids(&all, &[5]).is_err(), "words of ids are not known");
     let prompt = Prompt::Text("a".to_owned());
-    let prompted = QuestionOptions { prompt, ..options };
-    assert!(model.prepare_ids(&model.question(&prompted).unwrap(), &[5]).is_err());
+    let prompted = RequestOptions { prompt, ..options };
+    assert!(model.prepare_ids(&model.resolve_request(&prompted).unwrap(), &[5]).is_err());
 }
 
 #[test]
@@ -149,11 +149,11 @@ fn a_damaged_head_spoils_only_who_asks_it() {
     let model = model(folder, 2);
     let ask = |task: &str| {
         let options =
-            QuestionOptions { tasks: Some(vec![task.to_owned()]), ..QuestionOptions::default() };
-        model.question(&options).unwrap()
+            RequestOptions { tasks: Some(vec![task.to_owned()]), ..RequestOptions::default() };
+        model.resolve_request(&options).unwrap()
     };
     let (topic, moods) = (ask("topic"), ask("moods"));
-    let text = |question| model.prepare(question, PredictInput::Text("the train")).unwrap();
+    let text = |request| model.prepare(request, PredictInput::Text("the train")).unwrap();
     let (first, second) = (text(&topic), text(&moods));
     let found = model.answer(&[(&topic, &first), (&moods, &second), (&topic, &first)]);
     let wrong: Vec<Option<String>> =
@@ -164,26 +164,26 @@ fn a_damaged_head_spoils_only_who_asks_it() {
 #[test]
 fn short_texts_in_the_gaps_of_a_long_one() {
     let model = model(with_heads("tiny-bert"), 2);
-    let question = model
-        .question(&QuestionOptions {
+    let request = model
+        .resolve_request(&RequestOptions {
             vectors: Some(Vectors::default()),
-            ..QuestionOptions::default()
+            ..RequestOptions::default()
         })
         .unwrap();
-    let prepare = |text: &str| model.prepare(&question, PredictInput::Text(text)).unwrap();
+    let prepare = |text: &str| model.prepare(&request, PredictInput::Text(text)).unwrap();
     let (long, short) = (prepare(&"the train ".repeat(40)), prepare("the naïve train"));
-    let expected = model.answer(&[(&question, &long)]);
-    let alone = model.answer(&[(&question, &short), (&question, &long)]);
+    let expected = model.answer(&[(&request, &long)]);
+    let alone = model.answer(&[(&request, &short), (&request, &long)]);
     let mut gaps = 0;
-    let found = model.answer_with_gaps(&[(&question, &long)], &mut |gap| {
+    let found = model.answer_preemptible(&[(&request, &long)], &mut |gap| {
         gaps += 1;
-        let answered = gap.answer(&[(&question, &short), (&question, &long)]);
+        let answered = gap.answer(&[(&request, &short), (&request, &long)]);
         assert_eq!(answered.texts, alone);
         let timed: Vec<usize> = answered.head_times.iter().map(|(task, _)| *task).collect();
-        assert_eq!(timed, question.tasks());
+        assert_eq!(timed, request.tasks());
         assert_eq!(gap.answer(&[]), BatchAnswers::default());
     });
     assert_eq!(found.texts, expected);
-    assert_eq!(found.head_times.len(), question.tasks().len());
+    assert_eq!(found.head_times.len(), request.tasks().len());
     assert_eq!(gaps, model.encoder().config().layers);
 }

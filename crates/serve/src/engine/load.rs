@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use polyhead_model::{MultiTaskModel, OnTruncate, PredictInput, Prompt, QuestionOptions, Vectors};
+use polyhead_model::{MultiTaskModel, OnTruncate, PredictInput, Prompt, RequestOptions, Vectors};
 
 use super::error::EngineError;
 
@@ -44,7 +44,7 @@ pub(crate) fn load_and_try(load: &Load) -> Result<Loaded, EngineError> {
 
 /// Answers everything to one text; returns its number of tokens.
 fn try_out(model: &MultiTaskModel, text: &str) -> Result<usize, EngineError> {
-    let question = model.question(&QuestionOptions {
+    let question = model.resolve_request(&RequestOptions {
         tasks: None,
         vectors: Some(Vectors::default()),
         prompt: Prompt::None,

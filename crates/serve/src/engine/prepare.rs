@@ -1,7 +1,8 @@
 //! A request to tokens: runs on a thread that may block, and knows nothing of queues.
 
 use polyhead_model::{
-    ErrorKind, MultiTaskModel, OnTruncate, PredictInput, PreparedText, Question, QuestionOptions,
+    ErrorKind, MultiTaskModel, OnTruncate, PredictInput, PreparedText, RequestOptions,
+    ResolvedRequest,
 };
 
 use super::ask::{Ask, AskText};
@@ -10,7 +11,7 @@ use super::settings::{Fault, Faults};
 
 /// A request that is ready for the model.
 pub(crate) struct Request {
-    pub(crate) question: Question,
+    pub(crate) question: ResolvedRequest,
     pub(crate) texts: Vec<PreparedText>,
     /// What goes wrong with each, in tests.
     pub(crate) faults: Vec<Option<Fault>>,
@@ -38,7 +39,7 @@ pub(crate) fn prepare(
         let known = model.tasks().map(|spec| spec.name.clone()).collect();
         return Err(AskError::UnknownTask { task: task.clone(), known });
     }
-    let options = QuestionOptions {
+    let options = RequestOptions {
         tasks: ask.tasks.clone(),
         vectors: ask.vectors,
         prompt: ask.prompt.clone(),
@@ -46,7 +47,7 @@ pub(crate) fn prepare(
         on_truncate: OnTruncate::Cut,
     };
     let option = |error: polyhead_model::Error| AskError::Option { message: error.to_string() };
-    let question = model.question(&options).map_err(option)?;
+    let question = model.resolve_request(&options).map_err(option)?;
     let mut texts = Vec::with_capacity(ask.texts.len());
     let (mut tokens, mut truncated) = (0, 0);
     for (index, text) in ask.texts.iter().enumerate() {

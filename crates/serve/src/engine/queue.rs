@@ -336,7 +336,7 @@ impl Queue {
     pub(crate) fn move_to(&mut self, from: u64, served: &Served) {
         let mut lost = Vec::new();
         for (id, open) in self.open.iter_mut().filter(|(_, open)| open.served.number == from) {
-            match open.served.model.is_like(&served.model) {
+            match open.served.model.is_compatible_with(&served.model) {
                 true => open.served = served.clone(),
                 false => lost.push(*id),
             }

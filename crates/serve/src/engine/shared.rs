@@ -258,7 +258,7 @@ impl Shared {
         }
         if state.given_up == Some(served.number) && state.served.number != served.number {
             // It was tokenized while its model was replaced.
-            if !state.served.model.is_like(&served.model) {
+            if !state.served.model.is_compatible_with(&served.model) {
                 return Err(AskError::NotReady);
             }
             served = state.served.clone();

@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use polyhead_model::{BatchAnswers, NotFinite, PreparedText, Question};
+use polyhead_model::{BatchAnswers, NotFinite, PreparedText, ResolvedRequest};
 
 use super::isolate::isolate;
 use super::queue::{Batch, BatchText};
@@ -33,7 +33,7 @@ fn answer(shared: &Shared, number: u64, batch: &Batch) {
         panic!("a fault was asked for");
     }
     run(shared, number, batch, &|asked| {
-        batch.served.model.answer_with_gaps(asked, &mut |gap| {
+        batch.served.model.answer_preemptible(asked, &mut |gap| {
             if let Some(short) = shared.gap_batch(number, batch) {
                 run(shared, number, &short, &|asked| gap.answer(asked));
             }
@@ -42,7 +42,7 @@ fn answer(shared: &Shared, number: u64, batch: &Batch) {
 }
 
 /// What a pass is asked.
-type Asked<'a> = [(&'a Question, &'a PreparedText)];
+type Asked<'a> = [(&'a ResolvedRequest, &'a PreparedText)];
 
 /// Answers a batch with `pass`, and delivers the answers.
 fn run(shared: &Shared, number: u64, batch: &Batch, pass: &dyn Fn(&Asked) -> BatchAnswers) {

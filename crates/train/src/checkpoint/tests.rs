@@ -5,7 +5,7 @@ use super::*;
 use crate::freeze::tests::store;
 use crate::step::Update;
 use polyhead_compute::{Isa, Team};
-use polyhead_model::{ParameterGroup, ReachedRows};
+use polyhead_model::{ParameterGroup, TouchedRows};
 
 const SETTINGS: AdamWSettings =
     AdamWSettings { betas: (0.9, 0.999), epsilon: 1e-8, clip_norm: 1.0 };
@@ -38,7 +38,7 @@ impl Run {
         touched[entries - 1] = self.step.is_multiple_of(2);
         let update = Update {
             gradients: &gradients,
-            reached: &ReachedRows::new(),
+            reached: &TouchedRows::new(),
             learning_rates: &vec![0.01; entries],
             weight_decays: &vec![0.1; entries],
             multiplier: 1.0,

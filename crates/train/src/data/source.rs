@@ -51,7 +51,7 @@ impl Dataset {
         sha256_of(&self.files)
     }
 
-    /// Training rows of each source, as [`Plan`](crate::sampler::Plan) takes them.
+    /// Training rows of each source, as [`BatchSampler`](crate::sampler::BatchSampler) takes them.
     pub fn train_rows(&self) -> Vec<usize> {
         self.sources.iter().map(|source| source.train.len()).collect()
     }

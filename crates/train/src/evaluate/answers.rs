@@ -33,7 +33,7 @@ pub struct Answers {
 }
 
 /// How answers are asked for.
-pub struct Questions<'a> {
+pub struct EvalRequest<'a> {
     /// Which heads answer.
     pub active: &'a [bool],
     /// Whether sentence vectors are wanted too.
@@ -56,7 +56,7 @@ impl Answers {
         network: &Network,
         threads: &Threads,
         split: &Split,
-        questions: &Questions,
+        questions: &EvalRequest,
         mut cache: Option<&mut StateCache>,
         pass: &mut Pass,
     ) -> Result<Self, Error> {
@@ -119,7 +119,7 @@ impl Answers {
     /// Metrics of each task that was asked and has a label in the split.
     ///
     /// - `objectives`: one a task, for the losses
-    pub fn judge(
+    pub fn score(
         &self,
         split: &Split,
         specs: &[HeadSpec],
@@ -130,7 +130,7 @@ impl Answers {
                 let logits = &self.logits[task];
                 match logits.is_empty() {
                     true => None,
-                    false => judge(logits, split, task, &specs[task], &objectives[task]),
+                    false => score(logits, split, task, &specs[task], &objectives[task]),
                 }
             })
             .collect()
@@ -142,7 +142,7 @@ fn run_cached(
     network: &Network,
     team: &Team,
     packed: &PackedRows,
-    questions: &Questions,
+    questions: &EvalRequest,
     depth: &Depth,
     cache: Option<&mut StateCache>,
     pass: &mut Pass,
@@ -215,7 +215,7 @@ fn scatter(rows: &[u32], width: usize, from: &[f32], to: &mut [f32]) {
     }
 }
 
-fn judge(
+fn score(
     logits: &[f32],
     split: &Split,
     task: usize,

@@ -92,7 +92,7 @@ pub fn calibrate_classes(
         }
         sums
     };
-    let judge = |temperature: f64| {
+    let score = |temperature: f64| {
         let mut collector = Collector::default();
         for (logits, target) in &rows {
             let softmax = Softmax::new(logits, temperature);
@@ -105,7 +105,7 @@ pub fn calibrate_classes(
         }
         collector.finish()
     };
-    (!rows.is_empty()).then(|| calibration(some_wrong, slope, judge))
+    (!rows.is_empty()).then(|| calibration(some_wrong, slope, score))
 }
 
 /// The temperature of a multi-label head, one for all labels.
@@ -136,7 +136,7 @@ pub fn calibrate_sets(
         }
         sums
     };
-    let judge = |temperature: f64| {
+    let score = |temperature: f64| {
         let mut collector = Collector::default();
         for (logit, there) in &cases {
             let z = logit / temperature;
@@ -144,7 +144,7 @@ pub fn calibrate_sets(
         }
         collector.finish()
     };
-    (!cases.is_empty()).then(|| calibration(some_wrong, slope, judge))
+    (!cases.is_empty()).then(|| calibration(some_wrong, slope, score))
 }
 
 /// Per label, the probability from which it is given: the one with the largest F1
@@ -212,11 +212,11 @@ fn column<'a>(
 fn calibration(
     some_wrong: bool,
     slope: impl Fn(f64) -> Slope,
-    judge: impl Fn(f64) -> Reliability,
+    score: impl Fn(f64) -> Reliability,
 ) -> Calibration {
     let temperature = if some_wrong { best_temperature(slope) as f32 } else { 1.0 };
     // With the number that is kept, not the one before it was rounded to f32.
-    Calibration { temperature, before: judge(1.0), after: judge(f64::from(temperature)) }
+    Calibration { temperature, before: score(1.0), after: score(f64::from(temperature)) }
 }
 
 /// First and second derivative of the summed negative log-likelihood by the

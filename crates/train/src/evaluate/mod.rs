@@ -5,7 +5,7 @@ mod metric;
 mod criterion;
 mod calibration;
 
-pub use answers::{Answers, Questions};
+pub use answers::{Answers, EvalRequest};
 pub(crate) use answers::{answered, keep_states};
 pub use calibration::{
     Calibration, Reliability, ReliabilityBin, best_thresholds, calibrate_classes, calibrate_sets,
@@ -116,7 +116,7 @@ pub fn evaluate(
         let (config, weights) = (folder.config.clone(), folder.weights.clone());
         Encoder::new(config, weights, network.isa(), options.precision, threads)
     });
-    let questions = Questions {
+    let questions = EvalRequest {
         active: &active,
         vectors: false,
         prompt_tokens,
@@ -126,7 +126,7 @@ pub fn evaluate(
     let answers = Answers::of(&network, threads, split, &questions, None, &mut Pass::default())?;
     let objectives: Vec<Objective> =
         specs.iter().map(|spec| Objective::new(spec.kind, spec.outputs())).collect();
-    let found = answers.judge(split, &specs, &objectives);
+    let found = answers.score(split, &specs, &objectives);
     let tasks = specs.into_iter().zip(found);
     let tasks = tasks.filter_map(|(spec, metrics)| Some((spec.name, metrics?))).collect();
     Ok(Evaluation { tasks, report })

@@ -33,7 +33,7 @@ const NAMES: [&str; 8] = [CONFIG, METRICS, TIMINGS, CHECKPOINTS, MODEL, RATES, R
 
 /// Whether a run that is there already may be gone on with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Existing {
+pub(crate) enum ResumeMode {
     /// It is an error.
     Refuse,
     /// `--resume`: it goes on; where there is none, one begins.
@@ -42,7 +42,7 @@ pub(crate) enum Existing {
 
 /// What stands in the folder of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Found {
+pub(crate) enum RunState {
     /// No run.
     Nothing,
     /// A run that has not come to its end.
@@ -71,12 +71,16 @@ impl RunDirectory {
     ///   something that is no run, or if another process trains in it
     /// - [`ErrorKind::Run`] if its `config.toml` cannot be read
     /// - [`ErrorKind::Io`]
-    pub(crate) fn open(path: &Path, config: &RunConfig, existing: Existing) -> Result<Self, Error> {
+    pub(crate) fn open(
+        path: &Path,
+        config: &RunConfig,
+        existing: ResumeMode,
+    ) -> Result<Self, Error> {
         // A folder that is refused is left as it is.
         Self::look(path, config, existing)?;
         fs::create_dir_all(path).map_err(|error| io_error(path, error))?;
         let lock = lock(path)?;
-        let resumed = Self::look(path, config, existing)? != Found::Nothing;
+        let resumed = Self::look(path, config, existing)? != RunState::Nothing;
         recover(&path.join(MODEL))?;
         // The keys that may change are those of now.
         let text = format!("{MARK}\n{}", config.to_toml());
@@ -92,8 +96,8 @@ impl RunDirectory {
     pub(crate) fn look(
         path: &Path,
         config: &RunConfig,
-        existing: Existing,
-    ) -> Result<Found, Error> {
+        existing: ResumeMode,
+    ) -> Result<RunState, Error> {
         let own = path.join(CONFIG);
         if !own.exists() {
             if let Some(name) = NAMES.iter().find(|name| path.join(name).exists()) {
@@ -101,7 +105,7 @@ impl RunDirectory {
                     format!("expected a new folder or a run with `{CONFIG}`, found `{name}` alone");
                 return Err(config_error(path, &problem));
             }
-            return Ok(Found::Nothing);
+            return Ok(RunState::Nothing);
         }
         if !begins_with_mark(&own)? {
             let problem = format!(
@@ -110,13 +114,13 @@ impl RunDirectory {
             );
             return Err(config_error(path, &problem));
         }
-        if existing == Existing::Refuse {
+        if existing == ResumeMode::Refuse {
             let problem = "a run is there already; go on with --resume, or choose another folder";
             return Err(config_error(path, problem));
         }
         check_same(&own, config)?;
         let finished = path.join(FINISHED).exists();
-        Ok(if finished { Found::FinishedRun } else { Found::Run })
+        Ok(if finished { RunState::FinishedRun } else { RunState::Run })
     }
 
     /// The folder.
@@ -338,42 +342,42 @@ mod tests {
     fn a_run_begins_goes_on_and_ends() {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("runs/a");
-        let run = RunDirectory::open(&path, &config(&[]), Existing::Refuse).unwrap();
+        let run = RunDirectory::open(&path, &config(&[]), ResumeMode::Refuse).unwrap();
         assert!(!run.resumed() && !run.is_finished());
         assert_eq!(RunConfig::from_file(&path.join("config.toml"), &[]).unwrap(), config(&[]));
         drop(run);
 
-        let error = RunDirectory::open(&path, &config(&[]), Existing::Refuse).unwrap_err();
+        let error = RunDirectory::open(&path, &config(&[]), ResumeMode::Refuse).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config);
         assert!(error.to_string().contains("go on with --resume"), "{error}");
 
-        let run = RunDirectory::open(&path, &config(&[]), Existing::Resume).unwrap();
+        let run = RunDirectory::open(&path, &config(&[]), ResumeMode::Resume).unwrap();
         assert!(run.resumed());
         run.finish(&json!({"steps": 3})).unwrap();
         assert!(run.is_finished());
         drop(run);
-        assert!(RunDirectory::open(&path, &config(&[]), Existing::Resume).unwrap().is_finished());
+        assert!(RunDirectory::open(&path, &config(&[]), ResumeMode::Resume).unwrap().is_finished());
     }
 
     #[test]
     fn resuming_without_a_run_begins_one() {
         let place = tempfile::tempdir().unwrap();
-        let run = RunDirectory::open(place.path(), &config(&[]), Existing::Resume).unwrap();
+        let run = RunDirectory::open(place.path(), &config(&[]), ResumeMode::Resume).unwrap();
         assert!(!run.resumed());
     }
 
     #[test]
     fn another_configuration_is_refused_with_its_keys() {
         let place = tempfile::tempdir().unwrap();
-        drop(RunDirectory::open(place.path(), &config(&[]), Existing::Refuse).unwrap());
+        drop(RunDirectory::open(place.path(), &config(&[]), ResumeMode::Refuse).unwrap());
         let other = config(&["seed=2", "train.epochs=4", "train.log_every=1"]);
-        let error = RunDirectory::open(place.path(), &other, Existing::Resume).unwrap_err();
+        let error = RunDirectory::open(place.path(), &other, ResumeMode::Resume).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config);
         let text = error.to_string();
         assert!(text.ends_with("only; found `seed`: 2, not 0; `train.epochs`: 4, not 3"), "{text}");
 
         let other = config(&["checkpoint.every=7", "data.train=/moved.jsonl"]);
-        drop(RunDirectory::open(place.path(), &other, Existing::Resume).unwrap());
+        drop(RunDirectory::open(place.path(), &other, ResumeMode::Resume).unwrap());
         let kept = RunConfig::from_file(&place.path().join(CONFIG), &[]).unwrap();
         assert_eq!(kept, other, "as it is now");
     }
@@ -382,7 +386,7 @@ mod tests {
     fn a_broken_configuration_of_a_run_is_named() {
         let place = tempfile::tempdir().unwrap();
         fs::write(place.path().join(CONFIG), format!("{MARK}\nseed = ")).unwrap();
-        let error = RunDirectory::open(place.path(), &config(&[]), Existing::Resume).unwrap_err();
+        let error = RunDirectory::open(place.path(), &config(&[]), ResumeMode::Resume).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Run);
         assert!(error.to_string().contains("config.toml:2: not TOML"), "{error}");
     }
@@ -392,7 +396,7 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let own = place.path().join(CONFIG);
         fs::write(&own, "seed = 1 # mine\n").unwrap();
-        for existing in [Existing::Refuse, Existing::Resume] {
+        for existing in [ResumeMode::Refuse, ResumeMode::Resume] {
             let error = RunDirectory::open(place.path(), &config(&[]), existing).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Config);
             assert!(error.to_string().contains("that no run has written"), "{error}");
@@ -407,37 +411,37 @@ mod tests {
         // A file of the user's own does not matter.
         fs::write(place.path().join("notes.txt"), "").unwrap();
         fs::create_dir(place.path().join(MODEL)).unwrap();
-        for existing in [Existing::Refuse, Existing::Resume] {
+        for existing in [ResumeMode::Refuse, ResumeMode::Resume] {
             let error = RunDirectory::open(place.path(), &config(&[]), existing).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Config);
             assert!(error.to_string().contains("found `model` alone"), "{error}");
         }
         fs::remove_dir(place.path().join(MODEL)).unwrap();
-        RunDirectory::open(place.path(), &config(&[]), Existing::Refuse).unwrap();
+        RunDirectory::open(place.path(), &config(&[]), ResumeMode::Refuse).unwrap();
         let file = place.path().join("notes.txt");
-        let error = RunDirectory::open(&file, &config(&[]), Existing::Refuse).unwrap_err();
+        let error = RunDirectory::open(&file, &config(&[]), ResumeMode::Refuse).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Io);
     }
 
     #[test]
     fn two_runs_do_not_share_a_folder() {
         let place = tempfile::tempdir().unwrap();
-        let first = RunDirectory::open(place.path(), &config(&[]), Existing::Refuse).unwrap();
-        let error = RunDirectory::open(place.path(), &config(&[]), Existing::Resume).unwrap_err();
+        let first = RunDirectory::open(place.path(), &config(&[]), ResumeMode::Refuse).unwrap();
+        let error = RunDirectory::open(place.path(), &config(&[]), ResumeMode::Resume).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config);
         assert!(error.to_string().contains("another process is training"), "{error}");
         drop(first);
-        RunDirectory::open(place.path(), &config(&[]), Existing::Resume).unwrap();
+        RunDirectory::open(place.path(), &config(&[]), ResumeMode::Resume).unwrap();
     }
 
     #[test]
     fn a_model_between_two_renames_comes_back() {
         let place = tempfile::tempdir().unwrap();
-        let run = RunDirectory::open(place.path(), &config(&[]), Existing::Refuse).unwrap();
+        let run = RunDirectory::open(place.path(), &config(&[]), ResumeMode::Refuse).unwrap();
         fs::create_dir(place.path().join(".model.old")).unwrap();
         fs::create_dir(place.path().join(".model.partial")).unwrap();
         drop(run);
-        let run = RunDirectory::open(place.path(), &config(&[]), Existing::Resume).unwrap();
+        let run = RunDirectory::open(place.path(), &config(&[]), ResumeMode::Resume).unwrap();
         assert!(run.model().is_dir());
         assert!(!place.path().join(".model.old").exists());
         assert!(!place.path().join(".model.partial").exists());
@@ -446,7 +450,7 @@ mod tests {
     #[test]
     fn lines_after_the_checkpoint_are_cut_off() {
         let place = tempfile::tempdir().unwrap();
-        let run = RunDirectory::open(place.path(), &config(&[]), Existing::Refuse).unwrap();
+        let run = RunDirectory::open(place.path(), &config(&[]), ResumeMode::Refuse).unwrap();
         let mut log = run.metrics(0).unwrap();
         let mut lengths = vec![0];
         for step in 0..4 {

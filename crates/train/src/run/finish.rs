@@ -75,13 +75,13 @@ impl Run<'_> {
     ///
     /// # Errors
     /// [`ErrorKind::Io`](crate::ErrorKind) if something cannot be written.
-    pub(crate) fn finish(mut self, tell: &mut dyn FnMut(Event)) -> Result<RunSummary, Error> {
+    pub(crate) fn finish(mut self, emit: &mut dyn FnMut(Event)) -> Result<RunSummary, Error> {
         let frozen = self.prove_frozen()?;
-        let best_step = self.take_best_weights(tell)?;
+        let best_step = self.take_best_weights(emit)?;
         let mut all = Vec::new();
-        for source in 0..self.course.data.sources.len() {
+        for source in 0..self.plan.data.sources.len() {
             for part in [Part::Dev, Part::Test] {
-                let vectors = part == Part::Dev && self.course.moves_vectors();
+                let vectors = part == Part::Dev && self.plan.moves_vectors();
                 if let Some(answers) = self.answers(source, part, vectors)? {
                     all.push(FinalAnswers { source, part, answers });
                 }
@@ -120,15 +120,15 @@ impl Run<'_> {
         };
         self.write_report(&summary, &all)?;
         self.directory.finish(&summary)?;
-        tell(Event::Finished(&summary));
+        emit(Event::Finished(&summary));
         Ok(summary)
     }
 
     /// Goes back to the best weights; says of which step they are.
-    fn take_best_weights(&mut self, tell: &mut dyn FnMut(Event)) -> Result<u64, Error> {
-        let judged = self.course.data.sources.iter().any(|source| !source.dev.is_empty());
+    fn take_best_weights(&mut self, emit: &mut dyn FnMut(Event)) -> Result<u64, Error> {
+        let judged = self.plan.data.sources.iter().any(|source| !source.dev.is_empty());
         if self.best.score.is_none() && judged && self.done > 0 {
-            tell(Event::Notice(
+            emit(Event::Notice(
                 "on dev, `train.best` never had a value to choose by: the model is that of the \
                  last step",
             ));
@@ -141,7 +141,7 @@ impl Run<'_> {
             Ok(state) => state,
             Err(error) => {
                 let step = self.done;
-                tell(Event::Notice(&format!(
+                emit(Event::Notice(&format!(
                     "the best weights, of step {best}, cannot be read: {error}; the model is that \
                      of the last step, {step}"
                 )));
@@ -159,9 +159,9 @@ impl Run<'_> {
 
     /// Temperatures and thresholds from dev, for every task that has labels there.
     fn calibrate(&mut self, all: &[FinalAnswers]) -> Vec<Option<Calibration>> {
-        let mut calibrations = vec![None; self.course.objectives.len()];
+        let mut calibrations = vec![None; self.plan.objectives.len()];
         for dev in all.iter().filter(|answers| answers.part == Part::Dev) {
-            let source = &self.course.data.sources[dev.source];
+            let source = &self.plan.data.sources[dev.source];
             for task in source.tasks.clone() {
                 let objective = &self.learner.objectives[task];
                 let logits = &dev.answers.logits[task];
@@ -236,7 +236,7 @@ impl Run<'_> {
     fn write_model(&self, best_step: u64, metrics: Value) -> Result<(), Error> {
         let provenance = Provenance {
             base_model: self.config.encoder.model.clone(),
-            data_hash: self.course.data.sha256(),
+            data_hash: self.plan.data.sha256(),
             config_hash: self.config.hash(),
             polyhead_version: env!("CARGO_PKG_VERSION").to_owned(),
             step: best_step,
@@ -244,8 +244,7 @@ impl Run<'_> {
             metrics,
         };
         let network = &self.learner.network;
-        let model =
-            TrainedModel::new(&self.course.folder, network, self.course.max_length, provenance);
+        let model = TrainedModel::new(&self.plan.folder, network, self.plan.max_length, provenance);
         write_aside(&self.directory.model(), |folder| Ok(model.write(folder)?))
     }
 }

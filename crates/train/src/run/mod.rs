@@ -3,17 +3,17 @@
 mod observer;
 mod prepare;
 mod trainer;
-mod window;
+mod log_window;
 mod finish;
 mod directory;
 pub(crate) mod machine;
 
-pub(crate) use directory::{Existing, Found, LineLog, RunDirectory};
+pub(crate) use directory::{LineLog, ResumeMode, RunDirectory, RunState};
 pub(crate) use finish::FinalAnswers;
 pub use finish::{RunSummary, TaskSummary};
 pub use machine::{peak_memory, processor};
 pub use observer::{Evaluated, Event, Observer, Progress, TaskProgress};
-pub use prepare::{Course, Prepared, check_data, open_model};
+pub use prepare::{Prepared, RunPlan, check_data, open_model};
 pub(crate) use prepare::{Tokenized, tokenize};
 pub use trainer::{Ending, Trainer};
 
@@ -30,20 +30,20 @@ use crate::config::RunConfig;
 use crate::data::Part;
 use crate::error::{Error, ErrorKind};
 use crate::evaluate::TaskMetrics;
-use crate::evaluate::{Answers, Questions};
+use crate::evaluate::{Answers, EvalRequest};
 use crate::evaluate::{Best, criterion};
 use crate::freeze::FrozenTensors;
 use crate::step::CacheCounts;
 use crate::step::{AdamW, AdamWSettings};
-use crate::step::{KeptStates, Passes};
-use crate::step::{Learner, Lesson, StepOutcome};
-use window::Window;
+use crate::step::{Learner, StepBatch, StepOutcome};
+use crate::step::{Passes, StateCaches};
+use log_window::LogWindow;
 
 /// A run that is going on.
 pub(crate) struct Run<'a> {
     pub(crate) config: &'a RunConfig,
     pub(crate) threads: &'a Threads,
-    pub(crate) course: Course,
+    pub(crate) plan: RunPlan,
     pub(crate) learner: Learner,
     pub(crate) directory: RunDirectory,
     pub(crate) metrics: LineLog,
@@ -63,10 +63,10 @@ pub(crate) struct Run<'a> {
     /// The step of the best weights that the latest checkpoint knows of.
     best_kept: u64,
     pub(crate) times: Times,
-    window: Window,
+    window: LogWindow,
     /// Seconds in the steps of the window.
     window_seconds: f64,
-    pub(crate) kept: KeptStates,
+    pub(crate) kept: StateCaches,
     /// One per task: the starting model's logits for the training rows, where the
     /// task is held to them.
     teachers: Vec<Vec<f32>>,
@@ -94,7 +94,7 @@ pub(crate) struct Times {
     pub(crate) checkpoints: f64,
 }
 
-type Tell<'t> = dyn FnMut(Event) + 't;
+type Emit<'t> = dyn FnMut(Event) + 't;
 
 impl<'a> Run<'a> {
     /// Prepares a run, or goes on with one; `None` if it is finished.
@@ -103,40 +103,34 @@ impl<'a> Run<'a> {
         threads: &'a Threads,
         directory: &Path,
         resume: bool,
-        tell: &mut Tell,
+        emit: &mut Emit,
     ) -> Result<Option<Self>, Error> {
         let begin = Instant::now();
-        let existing = if resume { Existing::Resume } else { Existing::Refuse };
-        if RunDirectory::look(directory, config, existing)? == Found::FinishedRun {
+        let existing = if resume { ResumeMode::Resume } else { ResumeMode::Refuse };
+        if RunDirectory::look(directory, config, existing)? == RunState::FinishedRun {
             return Ok(None);
         }
         // Whatever is wrong with the configuration shows before a folder is made.
-        let Prepared { network, course } = Prepared::new(config, threads)?;
+        let Prepared { network, plan } = Prepared::new(config, threads)?;
         let directory = RunDirectory::open(directory, config, existing)?;
-        course.notices.iter().for_each(|notice| tell(Event::Notice(notice)));
-        tell(Event::DataChecked(&course.report));
-        tell(Event::Planned(&course.lines(config)));
-        write_file_aside(&directory.rates(), &pretty(&course.rates))?;
+        plan.notices.iter().for_each(|notice| emit(Event::Notice(notice)));
+        emit(Event::DataChecked(&plan.report));
+        emit(Event::Planned(&plan.lines(config)));
+        write_file_aside(&directory.rates(), &pretty(&plan.rates))?;
 
         let settings = AdamWSettings::new(&config.train);
         let nothing = vec![false; network.store().entries().len()];
         let optimizer = AdamW::new(settings, TrainableLayout::new(network.store(), &nothing));
         let frozen = FrozenTensors::new(
             network.store(),
-            &course.freeze.ever_trainable().iter().map(|ever| !ever).collect::<Vec<_>>(),
+            &plan.freeze.ever_trainable().iter().map(|ever| !ever).collect::<Vec<_>>(),
         );
         let all = vec![true; nothing.len()];
         let model_hash = FrozenTensors::new(network.store(), &all).digest();
-        let objectives = course.objectives.clone();
+        let objectives = plan.objectives.clone();
         let tasks = objectives.len();
-        let learner = Learner::new(
-            network,
-            optimizer,
-            objectives,
-            &nothing,
-            config.seed,
-            course.prompt_tokens,
-        );
+        let learner =
+            Learner::new(network, optimizer, objectives, &nothing, config.seed, plan.prompt_tokens);
         let checkpoints = Checkpoints::new(directory.checkpoints(), config.checkpoint.keep);
         let found = if directory.resumed() { checkpoints.latest()? } else { None };
         let (metrics_bytes, timings_bytes) = found.as_ref().map_or((0, 0), |(state, _)| {
@@ -157,19 +151,19 @@ impl<'a> Run<'a> {
             model_hash,
             best_kept: 0,
             times: Times::default(),
-            window: Window::new(tasks),
+            window: LogWindow::new(tasks),
             window_seconds: 0.0,
-            kept: KeptStates::default(),
+            kept: StateCaches::default(),
             teachers: vec![Vec::new(); tasks],
             trainable: nothing,
             gave_up: false,
-            course,
+            plan,
             learner,
         };
-        run.look_at_start(tell)?;
+        run.look_at_start(emit)?;
         if let Some((state, notices)) = found {
-            notices.iter().for_each(|notice| tell(Event::Notice(&notice.message)));
-            run.restore(&state, tell)?;
+            notices.iter().for_each(|notice| emit(Event::Notice(&notice.message)));
+            run.restore(&state, emit)?;
         }
         run.times.preparation += begin.elapsed().as_secs_f64();
         Ok(Some(run))
@@ -177,28 +171,28 @@ impl<'a> Run<'a> {
 
     /// The number of the next step, if there is one.
     pub(crate) fn next_step(&self) -> Option<u64> {
-        let more = self.done < self.course.total_steps && !self.gave_up;
-        (more && self.course.freeze.ever_trainable().contains(&true)).then_some(self.done + 1)
+        let more = self.done < self.plan.total_steps && !self.gave_up;
+        (more && self.plan.freeze.ever_trainable().contains(&true)).then_some(self.done + 1)
     }
 
     /// Trains what step `step` trains.
     ///
     /// # Errors
     /// As [`end_phase`](Self::end_phase).
-    pub(crate) fn enter_phase(&mut self, step: u64, tell: &mut Tell) -> Result<(), Error> {
-        let trainable = self.course.freeze.trainable(step);
+    pub(crate) fn enter_phase(&mut self, step: u64, emit: &mut Emit) -> Result<(), Error> {
+        let trainable = self.plan.freeze.trainable(step);
         if trainable != self.trainable {
             self.end_phase()?;
-            let later = self.course.freeze.ever_trainable();
+            let later = self.plan.freeze.ever_trainable();
             let only_now: Vec<bool> =
                 trainable.iter().zip(later).map(|(now, later)| !now && later).collect();
             let store = self.learner.network.store();
             self.frozen_in_phase = Some((step, FrozenTensors::new(store, &only_now)));
             self.set_trainable(step, trainable);
-            let spans = self.course.freeze.spans();
+            let spans = self.plan.freeze.spans();
             let at = spans.iter().position(|span| span.last >= step).unwrap_or(0);
-            if let Some(line) = self.course.freeze.lines().get(at) {
-                tell(Event::Phase { step, line });
+            if let Some(line) = self.plan.freeze.lines().get(at) {
+                emit(Event::Phase { step, line });
             }
         }
         Ok(())
@@ -237,7 +231,7 @@ impl<'a> Run<'a> {
             let passes = self.passes_from(step);
             let width = self.learner.network.config().hidden_size;
             let (depth, budget) = (self.learner.depth(), self.config.train.cache_bytes);
-            self.kept.renew(step, depth, width, &self.course.data, budget, &passes);
+            self.kept.renew(step, depth, width, &self.plan.data, budget, &passes);
         }
     }
 
@@ -245,25 +239,25 @@ impl<'a> Run<'a> {
     /// other hidden states become worth keeping.
     fn passes_from(&self, step: u64) -> Vec<Passes> {
         let cached = &self.learner.depth().cached;
-        let spans = self.course.freeze.spans();
+        let spans = self.plan.freeze.spans();
         let changes = spans.iter().map(|span| span.first).filter(|first| *first > step);
         let end = changes
             .into_iter()
             .find(|first| {
-                self.learner.depth_of(&self.course.freeze.trainable(*first)).cached != *cached
+                self.learner.depth_of(&self.plan.freeze.trainable(*first)).cached != *cached
             })
-            .map_or(self.course.total_steps, |first| first - 1);
+            .map_or(self.plan.total_steps, |first| first - 1);
         let every = match self.config.train.evaluate_every {
-            0 => self.course.plan.steps_per_epoch(),
+            0 => self.plan.sampler.steps_per_epoch(),
             every => every,
         };
         let mut looks = end / every - (step - 1) / every;
-        if end == self.course.total_steps {
+        if end == self.plan.total_steps {
             // The last step is followed by a look in any case, and the finished model by another.
             looks += 1 + u64::from(!end.is_multiple_of(every));
         }
-        let plan = &self.course.plan;
-        let (before, after) = (plan.effective_epochs(step - 1), plan.effective_epochs(end));
+        let sampler = &self.plan.sampler;
+        let (before, after) = (sampler.effective_epochs(step - 1), sampler.effective_epochs(end));
         let train = before.iter().zip(after).map(|(before, after)| after - before);
         train.map(|train| Passes { train, dev: looks as f64 }).collect()
     }
@@ -282,21 +276,21 @@ impl<'a> Run<'a> {
     ///
     /// # Errors
     /// As [`Learner::step`].
-    pub(crate) fn step(&mut self, step: u64, tell: &mut Tell) -> Result<(), Error> {
+    pub(crate) fn step(&mut self, step: u64, emit: &mut Emit) -> Result<(), Error> {
         let begin = Instant::now();
-        let batch = self.course.plan.batch(step - 1);
-        let source = &self.course.data.sources[batch.source];
-        let multiplier = self.course.schedule.multiplier(step - 1);
-        let lesson = Lesson {
+        let drawn = self.plan.sampler.batch(step);
+        let source = &self.plan.data.sources[drawn.source];
+        let multiplier = self.plan.schedule.multiplier(step);
+        let batch = StepBatch {
             split: &source.train,
-            rows: &batch.rows,
+            rows: &drawn.rows,
             tasks: &source.tasks,
             teachers: &self.teachers,
             accumulation: self.config.train.accumulation,
         };
-        let cache = self.kept.of(batch.source, Part::Train);
+        let cache = self.kept.of(drawn.source, Part::Train);
         let outcome =
-            self.learner.step(self.threads, step, &lesson, &self.course.rates, multiplier, cache);
+            self.learner.step(self.threads, step, &batch, &self.plan.rates, multiplier, cache);
         let outcome = outcome.map_err(|error| match error.kind() {
             ErrorKind::NotFinite => {
                 let stands = self.checkpoints().what_stands();
@@ -306,23 +300,23 @@ impl<'a> Run<'a> {
         })?;
         self.done = step;
         if let Some(problem) = self.kept.take_problem() {
-            tell(Event::Notice(&problem));
+            emit(Event::Notice(&problem));
         }
         self.window.add(&outcome);
         let seconds = begin.elapsed().as_secs_f64();
         self.times.steps += seconds;
         self.window_seconds += seconds;
-        tell(Event::Step(&self.progress(step, multiplier, &single(&outcome), seconds)));
-        if step.is_multiple_of(self.config.train.log_every) || step == self.course.total_steps {
-            self.log(step, multiplier, tell)?;
+        emit(Event::Step(&self.progress(step, multiplier, &single(&outcome), seconds)));
+        if step.is_multiple_of(self.config.train.log_every) || step == self.plan.total_steps {
+            self.log(step, multiplier, emit)?;
         }
         Ok(())
     }
 
     /// Writes a line, and begins to count anew.
-    fn log(&mut self, step: u64, multiplier: f64, tell: &mut Tell) -> Result<(), Error> {
-        let tasks = self.course.objectives.len();
-        let window = std::mem::replace(&mut self.window, Window::new(tasks));
+    fn log(&mut self, step: u64, multiplier: f64, emit: &mut Emit) -> Result<(), Error> {
+        let tasks = self.plan.objectives.len();
+        let window = std::mem::replace(&mut self.window, LogWindow::new(tasks));
         let seconds = std::mem::take(&mut self.window_seconds);
         let progress = self.progress(step, multiplier, &window, seconds);
         let mut of_tasks = Map::new();
@@ -343,19 +337,19 @@ impl<'a> Run<'a> {
             "seconds": seconds,
             "texts_per_second": progress.texts_per_second,
         }))?;
-        tell(Event::Logged(&progress));
+        emit(Event::Logged(&progress));
         Ok(())
     }
 
-    fn progress(&self, step: u64, multiplier: f64, window: &Window, seconds: f64) -> Progress {
-        let per_epoch = self.course.plan.steps_per_epoch();
+    fn progress(&self, step: u64, multiplier: f64, window: &LogWindow, seconds: f64) -> Progress {
+        let per_epoch = self.plan.sampler.steps_per_epoch();
         Progress {
             epoch: self.epoch_of(step),
-            epochs: self.course.total_steps.div_ceil(per_epoch),
+            epochs: self.plan.total_steps.div_ceil(per_epoch),
             step_in_epoch: (step - 1) % per_epoch + 1,
             steps_per_epoch: per_epoch,
             step,
-            total_steps: self.course.total_steps,
+            total_steps: self.plan.total_steps,
             loss: window.loss(),
             tasks: window.tasks(self.config.tasks.iter().map(|task| task.name.as_str())),
             gradient_norm: window.gradient_norm(),
@@ -372,18 +366,18 @@ impl<'a> Run<'a> {
 
     /// The epoch of a step, from 1; 0 before the first step.
     pub(crate) fn epoch_of(&self, step: u64) -> u64 {
-        step.div_ceil(self.course.plan.steps_per_epoch())
+        step.div_ceil(self.plan.sampler.steps_per_epoch())
     }
 
     fn ends_epoch(&self, step: u64) -> bool {
-        step.is_multiple_of(self.course.plan.steps_per_epoch()) || step == self.course.total_steps
+        step.is_multiple_of(self.plan.sampler.steps_per_epoch()) || step == self.plan.total_steps
     }
 
     /// Whether dev is looked at after step `step`.
     pub(crate) fn evaluates_after(&self, step: u64) -> bool {
         match self.config.train.evaluate_every {
             0 => self.ends_epoch(step),
-            every => step.is_multiple_of(every) || step == self.course.total_steps,
+            every => step.is_multiple_of(every) || step == self.plan.total_steps,
         }
     }
 
@@ -396,9 +390,9 @@ impl<'a> Run<'a> {
     }
 
     /// Looks at dev; keeps the weights if they are the best so far.
-    pub(crate) fn evaluate(&mut self, tell: &mut Tell) -> Result<(), Error> {
+    pub(crate) fn evaluate(&mut self, emit: &mut Emit) -> Result<(), Error> {
         let begin = Instant::now();
-        let metrics = self.judge(Part::Dev)?;
+        let metrics = self.score(Part::Dev)?;
         let score = criterion(self.config, &metrics);
         let best = self.best.update(score, self.done);
         let patience = self.config.train.patience as u64;
@@ -419,13 +413,13 @@ impl<'a> Run<'a> {
                 "score": score,
                 "best": best,
             }))?;
-            tell(Event::Evaluated(&evaluated));
+            emit(Event::Evaluated(&evaluated));
         }
         if best {
             self.keep_best()?;
         }
         if self.gave_up {
-            tell(Event::Notice(&format!(
+            emit(Event::Notice(&format!(
                 "step {}: {patience} evaluations without improvement end the run",
                 self.done
             )));
@@ -435,9 +429,9 @@ impl<'a> Run<'a> {
     }
 
     /// Metrics of every task on one part of its data.
-    pub(crate) fn judge(&mut self, part: Part) -> Result<Vec<Option<TaskMetrics>>, Error> {
-        let mut metrics = vec![None; self.course.objectives.len()];
-        for source in 0..self.course.data.sources.len() {
+    pub(crate) fn score(&mut self, part: Part) -> Result<Vec<Option<TaskMetrics>>, Error> {
+        let mut metrics = vec![None; self.plan.objectives.len()];
+        for source in 0..self.plan.data.sources.len() {
             if let Some(answers) = self.answers(source, part, false)? {
                 let (tasks, found) = self.judge_source(source, part, &answers);
                 for (task, found) in tasks.into_iter().zip(found) {
@@ -455,11 +449,11 @@ impl<'a> Run<'a> {
         part: Part,
         answers: &Answers,
     ) -> (Vec<usize>, Vec<Option<TaskMetrics>>) {
-        let specs: Vec<_> = (0..self.course.objectives.len())
+        let specs: Vec<_> = (0..self.plan.objectives.len())
             .map(|task| self.learner.network.head_spec(task).clone())
             .collect();
-        let source = &self.course.data.sources[source];
-        let all = answers.judge(source.split(part), &specs, &self.learner.objectives);
+        let source = &self.plan.data.sources[source];
+        let all = answers.score(source.split(part), &specs, &self.learner.objectives);
         let found = source.tasks.iter().map(|task| all[*task].clone()).collect();
         (source.tasks.clone(), found)
     }
@@ -471,43 +465,44 @@ impl<'a> Run<'a> {
         part: Part,
         vectors: bool,
     ) -> Result<Option<Answers>, Error> {
-        let Self { course, learner, kept, threads, .. } = self;
-        let split = course.data.sources[source].split(part);
+        let Self { plan, learner, kept, threads, .. } = self;
+        let split = plan.data.sources[source].split(part);
         if split.is_empty() {
             return Ok(None);
         }
-        let tasks = &course.data.sources[source].tasks;
-        let prompt_tokens = course.prompt_tokens;
+        let tasks = &plan.data.sources[source].tasks;
+        let prompt_tokens = plan.prompt_tokens;
         let (network, depth, pass) = learner.parts();
         let active: Vec<bool> =
             (0..network.head_count()).map(|head| tasks.contains(&head)).collect();
-        let questions = Questions { active: &active, vectors, prompt_tokens, depth, encoder: None };
+        let questions =
+            EvalRequest { active: &active, vectors, prompt_tokens, depth, encoder: None };
         let cache = kept.of(source, part);
         Answers::of(network, threads, split, &questions, cache, pass).map(Some)
     }
 
     /// What the starting model says, before anything is changed: answers that
     /// tasks are held to, metrics of heads that it has, vectors.
-    fn look_at_start(&mut self, tell: &mut Tell) -> Result<(), Error> {
-        let tasks = self.course.objectives.len();
+    fn look_at_start(&mut self, emit: &mut Emit) -> Result<(), Error> {
+        let tasks = self.plan.objectives.len();
         self.start.metrics = vec![None; tasks];
-        let moves = self.course.moves_vectors();
-        let some_known = self.course.known.contains(&true);
-        for source in 0..self.course.data.sources.len() {
+        let moves = self.plan.moves_vectors();
+        let some_known = self.plan.known.contains(&true);
+        for source in 0..self.plan.data.sources.len() {
             let mut vectors = Vec::new();
             if (moves || some_known)
                 && let Some(answers) = self.answers(source, Part::Dev, moves)?
             {
                 let (tasks, found) = self.judge_source(source, Part::Dev, &answers);
                 for (task, found) in tasks.into_iter().zip(found) {
-                    if self.course.known[task] {
+                    if self.plan.known[task] {
                         self.start.metrics[task] = found;
                     }
                 }
                 vectors = answers.vectors;
             }
             self.start.vectors.push(vectors);
-            let held: Vec<usize> = self.course.data.sources[source]
+            let held: Vec<usize> = self.plan.data.sources[source]
                 .tasks
                 .iter()
                 .copied()
@@ -524,7 +519,7 @@ impl<'a> Run<'a> {
         if some_known {
             let names = self.config.tasks.iter().map(|task| task.name.clone());
             let tasks = names.zip(self.start.metrics.clone()).collect();
-            tell(Event::Evaluated(&Evaluated {
+            emit(Event::Evaluated(&Evaluated {
                 step: 0,
                 epoch: 0,
                 tasks,
@@ -548,7 +543,7 @@ impl<'a> Run<'a> {
         let settings = AdamWSettings::new(&self.config.train);
         let no_moments = AdamW::new(settings, TrainableLayout::new(store, &nothing));
         // Also what is trained only later: at the end, all of it comes back.
-        let trained = self.course.freeze.ever_trainable();
+        let trained = self.plan.freeze.ever_trainable();
         let snapshot = Snapshot {
             progress: &self.progress_record(),
             store,
@@ -571,7 +566,7 @@ impl<'a> Run<'a> {
     }
 
     /// Writes a checkpoint.
-    pub(crate) fn save(&mut self, tell: &mut Tell) -> Result<(), Error> {
+    pub(crate) fn save(&mut self, emit: &mut Emit) -> Result<(), Error> {
         let begin = Instant::now();
         self.metrics.sync()?;
         self.timings.sync()?;
@@ -579,7 +574,7 @@ impl<'a> Run<'a> {
         let snapshot = Snapshot {
             progress: &record,
             store: self.learner.network.store(),
-            trained: &self.course.freeze.ever_trainable(),
+            trained: &self.plan.freeze.ever_trainable(),
             optimizer: &self.learner.optimizer,
         };
         self.checkpoints().save(&snapshot)?;
@@ -587,7 +582,7 @@ impl<'a> Run<'a> {
         let needed = self.best_kept.min(self.best.step);
         self.best_weights().discard(|step| step < needed)?;
         self.best_kept = self.best.step;
-        tell(Event::Checkpointed { step: self.done });
+        emit(Event::Checkpointed { step: self.done });
         self.times.checkpoints += begin.elapsed().as_secs_f64();
         Ok(())
     }
@@ -611,16 +606,16 @@ impl<'a> Run<'a> {
             timings_bytes: self.timings.bytes(),
             seconds: self.times.total(),
             config_hash: self.config.hash(),
-            data_hash: self.course.data.sha256(),
+            data_hash: self.plan.data.sha256(),
             model_hash: self.model_hash.clone(),
             sums,
         }
     }
 
     /// Goes on from a checkpoint.
-    fn restore(&mut self, state: &checkpoint::TrainState, tell: &mut Tell) -> Result<(), Error> {
+    fn restore(&mut self, state: &checkpoint::TrainState, emit: &mut Emit) -> Result<(), Error> {
         let progress = &state.progress;
-        let data = self.course.data.sha256();
+        let data = self.plan.data.sha256();
         if progress.data_hash != data {
             let message = format!(
                 "the data are not those that the run began with: expected SHA-256 {}, found {data}",
@@ -638,8 +633,8 @@ impl<'a> Run<'a> {
         }
         let words = progress.sums.iter().filter(|(name, _)| name.starts_with("window "));
         let words: Vec<u64> = words.map(|(_, sum)| sum.to_bits()).collect();
-        let tasks = self.course.objectives.len();
-        self.window = Window::from_words(&words, tasks).ok_or_else(|| {
+        let tasks = self.plan.objectives.len();
+        self.window = LogWindow::from_words(&words, tasks).ok_or_else(|| {
             let message = format!(
                 "checkpoint of step {}: expected sums of {tasks} tasks, found {} numbers",
                 progress.step,
@@ -669,7 +664,7 @@ impl<'a> Run<'a> {
         learner.optimizer = threads.team(|team| {
             learner.network.update(team, &|_| true, |store| state.restore(store, settings))
         })?;
-        tell(Event::Notice(&format!("going on after step {}", self.done)));
+        emit(Event::Notice(&format!("going on after step {}", self.done)));
         Ok(())
     }
 }
@@ -681,8 +676,8 @@ impl Times {
 }
 
 /// The sums of a single step.
-fn single(outcome: &StepOutcome) -> Window {
-    let mut window = Window::new(outcome.tasks.len());
+fn single(outcome: &StepOutcome) -> LogWindow {
+    let mut window = LogWindow::new(outcome.tasks.len());
     window.add(outcome);
     window
 }

@@ -14,7 +14,7 @@ use crate::config::{Keep, RunConfig, TaskSettings};
 use crate::data::{self, DataReport, Dataset, Rows, TaskFields};
 use crate::error::{Error, ErrorKind};
 use crate::freeze::FreezePlan;
-use crate::sampler::Plan;
+use crate::sampler::BatchSampler;
 use crate::step::Objective;
 use crate::step::RateTable;
 use crate::step::Schedule;
@@ -25,11 +25,11 @@ pub struct Prepared {
     /// task of this run names: they are kept as they are.
     pub network: Network,
     /// Everything else.
-    pub course: Course,
+    pub plan: RunPlan,
 }
 
 /// What a run is going to do, settled before its first step.
-pub struct Course {
+pub struct RunPlan {
     /// The model that training begins with.
     pub folder: ModelFolder,
     /// All rows.
@@ -41,7 +41,7 @@ pub struct Course {
     /// For each task, whether the starting model has its head.
     pub known: Vec<bool>,
     /// Which rows make a step.
-    pub plan: Plan,
+    pub sampler: BatchSampler,
     /// What is trained in each step.
     pub freeze: FreezePlan,
     /// How fast.
@@ -101,12 +101,16 @@ impl Prepared {
         };
         let network = Network::new(&folder, &heads, &options, threads)?;
         let objectives = objectives(config, &data)?;
-        let plan =
-            Plan::new(config.seed, config.sampler, config.train.batch_size, &data.train_rows())?;
+        let sampler = BatchSampler::new(
+            config.seed,
+            config.sampler,
+            config.train.batch_size,
+            &data.train_rows(),
+        )?;
         let total_steps = match (config.train.epochs, config.train.max_steps) {
             (0, steps) => steps,
-            (epochs, 0) => plan.total_steps(epochs),
-            (epochs, most) => plan.total_steps(epochs).min(most),
+            (epochs, 0) => sampler.total_steps(epochs),
+            (epochs, most) => sampler.total_steps(epochs).min(most),
         };
         let names: Vec<String> =
             (0..network.head_count()).map(|i| network.head_spec(i).name.clone()).collect();
@@ -114,7 +118,7 @@ impl Prepared {
             &config.freeze,
             network.store(),
             &names,
-            plan.steps_per_epoch(),
+            sampler.steps_per_epoch(),
             total_steps,
         )?
         .without_heads_from(config.tasks.len());
@@ -128,13 +132,13 @@ impl Prepared {
         notices.extend(config.tasks.iter().zip(&known).filter(|(_, known)| **known).map(
             |(task, _)| format!("task `{}` begins with the head of the starting model", task.name),
         ));
-        let mut course = Course {
+        let mut plan = RunPlan {
             folder,
             data,
             report,
             objectives,
             known,
-            plan,
+            sampler,
             freeze,
             rates,
             schedule,
@@ -144,12 +148,12 @@ impl Prepared {
             notices,
             groups,
         };
-        course.notices.extend(course.random_heads(config));
-        Ok(Self { network, course })
+        plan.notices.extend(plan.random_heads(config));
+        Ok(Self { network, plan })
     }
 }
 
-impl Course {
+impl RunPlan {
     /// A line for each new head that is frozen for the whole run.
     fn random_heads(&self, config: &RunConfig) -> Vec<String> {
         let ever = self.freeze.ever_trainable();

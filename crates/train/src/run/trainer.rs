@@ -16,7 +16,7 @@ use crate::error::{Error, ErrorKind};
 use crate::run::Run;
 use crate::run::finish::RunSummary;
 use crate::run::observer::{Event, Observer};
-use crate::run::prepare::{self, Course};
+use crate::run::prepare::{self, RunPlan};
 
 /// Trains what a configuration says.
 pub struct Trainer {
@@ -88,34 +88,34 @@ impl Trainer {
     pub fn train(&mut self, directory: &Path, resume: bool) -> Result<Ending, Error> {
         let threads = self.start_threads()?;
         let Self { config, observers, stop, .. } = self;
-        let mut tell = |event: Event| observers.iter_mut().for_each(|o| o.observe(&event));
+        let mut emit = |event: Event| observers.iter_mut().for_each(|o| o.observe(&event));
 
-        let Some(mut run) = Run::open(config, &threads, directory, resume, &mut tell)? else {
+        let Some(mut run) = Run::open(config, &threads, directory, resume, &mut emit)? else {
             return Ok(Ending::AlreadyFinished);
         };
         while let Some(step) = run.next_step() {
-            run.enter_phase(step, &mut tell)?;
-            run.step(step, &mut tell)?;
+            run.enter_phase(step, &mut emit)?;
+            run.step(step, &mut emit)?;
             if run.evaluates_after(step) {
-                run.evaluate(&mut tell)?;
+                run.evaluate(&mut emit)?;
             }
             let stopped = stop.load(Ordering::Relaxed);
             let late = run.is_late();
             if late && !run.evaluates_after(step) {
-                run.evaluate(&mut tell)?;
+                run.evaluate(&mut emit)?;
             }
             if run.keeps_after(step) || stopped || late {
-                run.save(&mut tell)?;
+                run.save(&mut emit)?;
             }
             if stopped {
                 return Ok(Ending::Stopped { step });
             }
             if late {
-                tell(Event::Notice(&format!("step {step}: the time limit ends the run")));
+                emit(Event::Notice(&format!("step {step}: the time limit ends the run")));
                 break;
             }
         }
-        Ok(Ending::Finished(Box::new(run.finish(&mut tell)?)))
+        Ok(Ending::Finished(Box::new(run.finish(&mut emit)?)))
     }
 
     fn start_threads(&self) -> Result<Threads, Error> {
@@ -124,7 +124,7 @@ impl Trainer {
     }
 }
 
-impl Course {
+impl RunPlan {
     /// Lines for people: tasks, rates, freezing.
     pub(crate) fn lines(&self, config: &RunConfig) -> Vec<String> {
         let mut lines = vec!["tasks:".to_owned()];
@@ -148,7 +148,7 @@ impl Course {
         lines.push("what is trained:".to_owned());
         lines.extend(self.freeze.lines().into_iter().map(|line| format!("  {line}")));
         if self.data.sources.len() > 1 {
-            let epochs = self.plan.effective_epochs(self.total_steps);
+            let epochs = self.sampler.effective_epochs(self.total_steps);
             for (source, epochs) in self.data.sources.iter().zip(epochs) {
                 let names: Vec<&str> =
                     source.tasks.iter().map(|task| self.data.tasks[*task].name.as_str()).collect();

@@ -12,7 +12,7 @@ const ORDER: u64 = 1;
 /// - `epoch`: from 0
 ///
 /// # Panics
-/// If there are more rows than 32 bits count; [`Plan::new`](super::Plan::new)
+/// If there are more rows than 32 bits count; [`BatchSampler::new`](super::BatchSampler::new)
 /// makes that an error.
 pub fn epoch_order(seed: u64, epoch: u64, rows: usize) -> Vec<u32> {
     source_order(seed, 0, epoch, rows)
@@ -22,7 +22,8 @@ pub fn epoch_order(seed: u64, epoch: u64, rows: usize) -> Vec<u32> {
 ///
 /// - `pass`: how often the source has been gone through before
 pub(super) fn source_order(seed: u64, source: usize, pass: u64, rows: usize) -> Vec<u32> {
-    let rows = u32::try_from(rows).expect("rows are counted in 32 bits: checked in Plan::new");
+    let rows =
+        u32::try_from(rows).expect("rows are counted in 32 bits: checked in BatchSampler::new");
     let numbers = Random::keyed(&[seed, ORDER, source as u64, pass]);
     let mut order: Vec<u32> = (0..rows).collect();
     for last in (1..order.len()).rev() {

@@ -8,7 +8,7 @@ use crate::step::state_cache::{CacheCounts, StateCache};
 /// A [`StateCache`] for the training and the dev rows of each source, where
 /// there is something to keep.
 #[derive(Default)]
-pub(crate) struct KeptStates {
+pub(crate) struct StateCaches {
     caches: Vec<[Option<StateCache>; 2]>,
     /// Which hidden states would be kept; `None` before the first phase.
     states: Option<Vec<usize>>,
@@ -25,7 +25,7 @@ pub(crate) struct Passes {
     pub(crate) dev: f64,
 }
 
-impl KeptStates {
+impl StateCaches {
     /// Whether it is what should be kept at this depth.
     pub(crate) fn fits(&self, depth: &Depth) -> bool {
         self.states.as_ref() == Some(&depth.cached)

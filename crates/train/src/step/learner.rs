@@ -63,7 +63,7 @@ impl ForwardTimes {
 }
 
 /// The rows of a step and what the losses are taken against.
-pub struct Lesson<'a> {
+pub struct StepBatch<'a> {
     /// Where the rows come from.
     pub split: &'a Split,
     /// Which rows.
@@ -173,19 +173,16 @@ impl Learner {
         &mut self,
         threads: &Threads,
         step: u64,
-        lesson: &Lesson,
+        batch: &StepBatch,
         rates: &RateTable,
         multiplier: f64,
         mut cache: Option<&mut StateCache>,
     ) -> Result<StepOutcome, Error> {
-        let parts: Vec<PackedRows> =
-            cut(lesson.split, lesson.rows, lesson.accumulation, PART_TOKENS)
-                .into_iter()
-                .map(|part| {
-                    PackedRows::new(lesson.split, &lesson.rows[part.clone()], part.start as u32)
-                })
-                .collect();
-        let wanted = self.wanted(lesson, &parts);
+        let parts: Vec<PackedRows> = cut(batch.split, batch.rows, batch.accumulation, PART_TOKENS)
+            .into_iter()
+            .map(|part| PackedRows::new(batch.split, &batch.rows[part.clone()], part.start as u32))
+            .collect();
+        let wanted = self.wanted(batch, &parts);
         let mut active = vec![false; self.network.head_count()];
         for (task, wanted) in wanted.iter().enumerate() {
             active[task] = wanted.normaliser > 0.0;
@@ -227,7 +224,7 @@ impl Learner {
                         }
                     };
                     if !sum.is_finite() {
-                        let place = place(step, &[task], &part.rows, network, lesson);
+                        let place = place(step, &[task], &part.rows, network, batch);
                         let message = format!("{place}: expected a finite loss, found {sum}");
                         return Err(Error::new(ErrorKind::NotFinite, message));
                     }
@@ -242,7 +239,7 @@ impl Learner {
         let touched = self.network.reached(&active);
         let gradient_norm = self.update(threads, rates, multiplier, &touched).map_err(|error| {
             let tasks: Vec<usize> = (0..wanted.len()).filter(|task| active[*task]).collect();
-            let place = place(step, &tasks, lesson.rows, &self.network, lesson);
+            let place = place(step, &tasks, batch.rows, &self.network, batch);
             Error::new(error.kind(), format!("{place}: {error}"))
         })?;
         let tasks: Vec<TaskStep> = (0..wanted.len())
@@ -260,28 +257,28 @@ impl Learner {
             loss,
             tasks,
             gradient_norm,
-            texts: lesson.rows.len(),
+            texts: batch.rows.len(),
             tokens: parts.iter().map(PackedRows::tokens).sum(),
         })
     }
 
     /// What each task's answers are compared with, part by part, and by what
     /// its sum of losses is divided: that of the whole step.
-    fn wanted(&self, lesson: &Lesson, parts: &[PackedRows]) -> Vec<TaskWanted> {
+    fn wanted(&self, batch: &StepBatch, parts: &[PackedRows]) -> Vec<TaskWanted> {
         (0..self.objectives.len())
             .map(|task| {
                 let mut wanted = TaskWanted::default();
-                if !lesson.tasks.contains(&task) {
+                if !batch.tasks.contains(&task) {
                     return wanted;
                 }
                 let objective = &self.objectives[task];
                 for part in parts {
                     if objective.distills {
-                        let (teacher, rows) = teacher_rows(lesson, task, objective, part);
+                        let (teacher, rows) = teacher_rows(batch, task, objective, part);
                         wanted.normaliser += objective.teacher_normaliser(rows);
                         wanted.parts.push(Wanted::Teacher(teacher));
                     } else {
-                        let targets = part.targets(lesson.split, task);
+                        let targets = part.targets(batch.split, task);
                         wanted.normaliser += objective.normaliser(&targets);
                         wanted.parts.push(Wanted::Labels(targets));
                     }
@@ -307,7 +304,7 @@ impl Learner {
                 network.update(team, &changed, |store| {
                     let update = Update {
                         gradients: gradients.values(),
-                        reached: gradients.reached_rows(),
+                        reached: gradients.touched_rows(),
                         learning_rates: &rates.learning_rates,
                         weight_decays: &rates.weight_decays,
                         multiplier,
@@ -340,7 +337,7 @@ enum Wanted {
 
 /// The starting model's logits for a part, and how many answers they are.
 fn teacher_rows(
-    lesson: &Lesson,
+    batch: &StepBatch,
     task: usize,
     objective: &Objective,
     part: &PackedRows,
@@ -350,7 +347,7 @@ fn teacher_rows(
         polyhead_model::TaskKind::Tokens => part.word_places().to_vec(),
         _ => part.rows.iter().map(|row| *row as usize).collect(),
     };
-    let teacher = &lesson.teachers[task];
+    let teacher = &batch.teachers[task];
     let logits = places.iter().flat_map(|at| &teacher[at * outputs..][..outputs]).copied();
     (logits.collect(), places.len())
 }
@@ -364,12 +361,12 @@ fn count(accuracy: &mut RunningAccuracy, objective: &Objective, logits: &[f32], 
 }
 
 /// Where a number is not finite: `step 7, task `topic`, rows train.jsonl: line 4, …`.
-fn place(step: u64, tasks: &[usize], rows: &[u32], network: &Network, lesson: &Lesson) -> String {
+fn place(step: u64, tasks: &[usize], rows: &[u32], network: &Network, batch: &StepBatch) -> String {
     const SHOWN: usize = 8;
     let names: Vec<String> =
         tasks.iter().map(|task| format!("`{}`", network.head_spec(*task).name)).collect();
     let mut places: Vec<String> =
-        rows.iter().take(SHOWN).map(|row| lesson.split.place(*row as usize)).collect();
+        rows.iter().take(SHOWN).map(|row| batch.split.place(*row as usize)).collect();
     if rows.len() > SHOWN {
         places.push(format!("and {} more", rows.len() - SHOWN));
     }

@@ -10,8 +10,8 @@ mod schedule;
 mod optimizer;
 mod learner;
 
-pub(crate) use kept_states::{KeptStates, Passes};
-pub use learner::{ForwardTimes, Learner, Lesson, StepOutcome, TaskStep};
+pub(crate) use kept_states::{Passes, StateCaches};
+pub use learner::{ForwardTimes, Learner, StepBatch, StepOutcome, TaskStep};
 #[cfg(test)]
 pub(crate) use loss::testing::some_logits;
 pub use loss::{

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use polyhead_compute::{AdamW as EntryStep, Buffer, Isa, Team, adamw, adamw_rows, sum_of_squares};
-use polyhead_model::{ParameterStore, ReachedRows, TrainableLayout};
+use polyhead_model::{ParameterStore, TouchedRows, TrainableLayout};
 
 use crate::config::TrainSettings;
 use crate::error::{Error, ErrorKind};
@@ -46,7 +46,7 @@ pub struct Update<'a> {
     pub gradients: &'a [f32],
     /// Of tables of which few rows have a gradient: which ones. What is not named here may have
     /// one everywhere.
-    pub reached: &'a ReachedRows,
+    pub reached: &'a TouchedRows,
     /// Peak rate of each entry of the index.
     pub learning_rates: &'a [f32],
     /// Of each entry, in parts of its learning rate.
@@ -194,7 +194,7 @@ impl AdamW {
             let gradients = &update.gradients[range.clone()];
             let squares = match update.reached.get(index) {
                 None => sum_of_squares(team, isa, gradients),
-                Some(rows) => reached_rows(rows, gradients)
+                Some(rows) => touched_rows(rows, gradients)
                     .map(|numbers| sum_of_squares(team, isa, numbers))
                     .sum(),
             };
@@ -266,7 +266,7 @@ fn rows_that_move(rows: usize, first: &[f32], second: &[f32]) -> Vec<bool> {
 }
 
 /// The numbers of the flagged rows of a table, neighbours together.
-fn reached_rows<'a>(rows: &'a [bool], table: &'a [f32]) -> impl Iterator<Item = &'a [f32]> {
+fn touched_rows<'a>(rows: &'a [bool], table: &'a [f32]) -> impl Iterator<Item = &'a [f32]> {
     let width = table.len() / rows.len();
     let mut row = 0;
     rows.chunk_by(|one, next| one == next).filter_map(move |alike| {
@@ -319,7 +319,7 @@ mod tests {
     ) -> Result<GradientNorm, Error> {
         let update = Update {
             gradients,
-            reached: &ReachedRows::new(),
+            reached: &TouchedRows::new(),
             learning_rates: &[0.1, 0.01],
             weight_decays: &[0.5, 0.0],
             multiplier,
@@ -500,7 +500,7 @@ mod tests {
             let gradients: Vec<f32> = values.iter().map(|x| x * x - 0.3).collect();
             let update = Update {
                 gradients: &gradients,
-                reached: &ReachedRows::new(),
+                reached: &TouchedRows::new(),
                 learning_rates: &[0.1],
                 weight_decays: &[0.01],
                 multiplier: 1.0,
@@ -538,7 +538,7 @@ mod tests {
                     .map(|i| if rows[i / WIDTH] { (i as f32 + step as f32).cos() } else { 0.0 })
                     .chain([0.1, -0.2, 0.3])
                     .collect();
-                let mut reached = ReachedRows::new();
+                let mut reached = TouchedRows::new();
                 if named {
                     reached.insert(0, rows);
                 }

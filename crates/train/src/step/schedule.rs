@@ -4,11 +4,10 @@ use crate::config::{self, TrainSettings};
 
 /// By what rates are multiplied in each step of a run.
 ///
-/// Steps are counted as the schedules of transformers count them
-/// (`optimization.py`: `get_constant_schedule_with_warmup`,
-/// `get_linear_schedule_with_warmup`, `get_cosine_schedule_with_warmup`): by the
-/// updates before this one. So with warm-up the first update has rate 0, and the
-/// last one not quite the lowest.
+/// The multipliers are those of the schedules of transformers (`optimization.py`:
+/// `get_constant_schedule_with_warmup`, `get_linear_schedule_with_warmup`,
+/// `get_cosine_schedule_with_warmup`), which count the updates before this one. So
+/// with warm-up the first update has rate 0, and the last one not quite the lowest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Schedule {
     kind: config::Schedule,
@@ -34,8 +33,12 @@ impl Schedule {
         self.warmup_steps
     }
 
-    /// The multiplier of the update after `done` others: 0 for the first.
-    pub fn multiplier(&self, done: u64) -> f64 {
+    /// The multiplier of a step; steps are counted from 1.
+    ///
+    /// # Panics
+    /// If `step` is 0.
+    pub fn multiplier(&self, step: u64) -> f64 {
+        let done = step.checked_sub(1).expect("steps are counted from 1");
         if done < self.warmup_steps {
             return done as f64 / self.warmup_steps as f64;
         }
@@ -102,7 +105,7 @@ mod tests {
         let check = |kind, warmup, total, expected: &[f64]| {
             let schedule = schedule(kind, warmup, total);
             for (done, expected) in expected.iter().enumerate() {
-                let found = schedule.multiplier(done as u64);
+                let found = schedule.multiplier(done as u64 + 1);
                 // The cosine is rounded.
                 assert!((found - expected).abs() < 1e-15, "{kind:?} {warmup} {done}: {found}");
             }

@@ -16,7 +16,7 @@ use crate::training::gradients::Gradients;
 
 /// What they leave for their backward.
 #[derive(Default)]
-pub(super) struct EmbeddingKept {
+pub(super) struct EmbeddingCache {
     /// `[N, D]`: what the norm reads.
     sum: Buffer,
     /// `[N, 2]`
@@ -67,7 +67,7 @@ impl Network {
     pub(super) fn embed_train(&self, team: &Team, input: &NetworkInput, pass: &mut Pass) {
         let Sequences { ids, type_ids, offsets } = input.sequences;
         let size = ids.len() * self.config.hidden_size;
-        let EmbeddingKept { sum, stats } = &mut pass.embeddings;
+        let EmbeddingCache { sum, stats } = &mut pass.embeddings;
         sum.resize(size);
         stats.resize(2 * ids.len());
         let out = &mut pass.states[0];

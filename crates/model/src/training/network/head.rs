@@ -4,8 +4,8 @@ use polyhead_compute::{Activation, Isa, Team, activation_backward, dropout, line
 
 use super::dropout_stream::{DropoutStream, Site};
 use crate::encoder::ParameterGroup;
+use crate::heads::{HeadDims, HeadWeights, soft_max};
 use crate::heads::{HeadInput, HeadSpec, TaskKind};
-use crate::heads::{HeadSite, HeadWeights, soft_max};
 use crate::training::gradients::Gradients;
 use crate::training::network::module::TrainableLinear;
 use crate::training::store::ParameterStore;
@@ -27,7 +27,7 @@ struct Mix {
 
 /// What a head keeps between forward and backward.
 #[derive(Default)]
-pub(super) struct HeadKept {
+pub(super) struct HeadCache {
     /// `[rows]`: who each row is, for dropout.
     pub(super) keys: Vec<u64>,
     /// `[rows, in]`: the input, after dropout.
@@ -48,7 +48,7 @@ impl TrainableHead {
         store: &mut ParameterStore,
         weights: &HeadWeights,
         index: usize,
-        site: &HeadSite,
+        site: &HeadDims,
         isa: Isa,
     ) -> Self {
         let spec = weights.spec.clone();
@@ -107,7 +107,7 @@ impl TrainableHead {
         team: &Team,
         isa: Isa,
         stream: DropoutStream,
-        kept: &mut HeadKept,
+        kept: &mut HeadCache,
     ) {
         let rows = kept.keys.len();
         let drop = |site| stream.dropout(self.spec.dropout, self.index, site);
@@ -142,7 +142,7 @@ impl TrainableHead {
         team: &Team,
         isa: Isa,
         stream: DropoutStream,
-        kept: &HeadKept,
+        kept: &HeadCache,
         input_wanted: bool,
         gradients: &mut Gradients,
     ) -> Vec<f32> {

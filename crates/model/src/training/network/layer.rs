@@ -25,21 +25,21 @@ pub(super) struct TrainableLayer {
 
 /// Entries of the index: query, key and value are neighbours, in this order.
 struct LayerPlaces {
-    query_key_value: LinearPlace,
-    attention_output: LinearPlace,
-    attention_norm: NormPlace,
-    intermediate: LinearPlace,
-    output: LinearPlace,
-    output_norm: NormPlace,
+    query_key_value: LinearEntries,
+    attention_output: LinearEntries,
+    attention_norm: NormEntries,
+    intermediate: LinearEntries,
+    output: LinearEntries,
+    output_norm: NormEntries,
 }
 
-struct LinearPlace {
+struct LinearEntries {
     weight: Range<usize>,
     bias: Range<usize>,
     outputs: usize,
 }
 
-struct NormPlace {
+struct NormEntries {
     weight: usize,
     bias: usize,
 }
@@ -55,7 +55,7 @@ struct Transposed {
 /// What the forward keeps: `16 · D` numbers a token for `F = 4 · D`, the
 /// layer's input and output (kept elsewhere) included.
 #[derive(Default)]
-pub(super) struct LayerKept {
+pub(super) struct LayerCache {
     /// `[N, 3·D]`
     query_key_value: Buffer,
     /// `[N, D]`: attention's answer, before its output layer.
@@ -128,14 +128,14 @@ impl TrainableLayer {
     ///   of [`expected`](crate::folder::expected)
     pub(super) fn new(config: &EncoderConfig, isa: Isa, first: usize) -> Self {
         let (hidden, intermediate) = (config.hidden_size, config.intermediate_size);
-        let linear = |at: usize, outputs: usize| LinearPlace {
+        let linear = |at: usize, outputs: usize| LinearEntries {
             weight: at..at + 1,
             bias: at + 1..at + 2,
             outputs,
         };
-        let norm = |at: usize| NormPlace { weight: at, bias: at + 1 };
+        let norm = |at: usize| NormEntries { weight: at, bias: at + 1 };
         let places = LayerPlaces {
-            query_key_value: LinearPlace {
+            query_key_value: LinearEntries {
                 weight: first..first + 3,
                 bias: first + 3..first + 6,
                 outputs: 3 * hidden,
@@ -158,7 +158,7 @@ impl TrainableLayer {
     /// Takes the numbers of the store.
     pub(super) fn refresh(&mut self, store: &ParameterStore, team: &Team) {
         let Self { layer, places, transposed } = self;
-        let linear = |packed: &mut PackedLinear, place: &LinearPlace| {
+        let linear = |packed: &mut PackedLinear, place: &LinearEntries| {
             packed.refresh(
                 store.span(place.weight.clone()),
                 Some(store.span(place.bias.clone())),
@@ -207,7 +207,7 @@ impl TrainableLayer {
         pass: LayerPass,
         index: usize,
         x: &[f32],
-        kept: &mut LayerKept,
+        kept: &mut LayerCache,
         out: &mut [f32],
     ) {
         let LayerPass { team, isa, config, offsets, tokens, .. } = pass;
@@ -280,7 +280,7 @@ impl TrainableLayer {
         pass: LayerPass,
         index: usize,
         x: &[f32],
-        kept: &LayerKept,
+        kept: &LayerCache,
         dhidden: &mut [f32],
         below: bool,
         scratch: &mut LayerScratch,
@@ -346,7 +346,7 @@ impl TrainableLayer {
     }
 }
 
-impl LinearPlace {
+impl LinearEntries {
     /// Adds the gradients of weight and bias, unless they are frozen.
     fn gradients(&self, team: &Team, isa: Isa, dout: &[f32], x: &[f32], gradients: &mut Gradients) {
         let (weight, bias) = (self.weight.clone(), Some(self.bias.clone()));
@@ -354,7 +354,7 @@ impl LinearPlace {
     }
 }
 
-impl NormPlace {
+impl NormEntries {
     fn gradients<'a>(
         &self,
         gradients: &'a mut Gradients,
@@ -375,7 +375,7 @@ impl Transposed {
     }
 
     fn refresh(&mut self, places: &LayerPlaces, store: &ParameterStore, team: &Team) {
-        let weight = |place: &LinearPlace| store.span(place.weight.clone());
+        let weight = |place: &LinearEntries| store.span(place.weight.clone());
         self.query_key_value.repack_transposed(weight(&places.query_key_value), team);
         self.attention_output.repack_transposed(weight(&places.attention_output), team);
         self.intermediate.repack_transposed(weight(&places.intermediate), team);
@@ -383,7 +383,7 @@ impl Transposed {
     }
 }
 
-impl LayerKept {
+impl LayerCache {
     fn resize(&mut self, config: &EncoderConfig, tokens: usize) {
         let (hidden, intermediate) =
             (tokens * config.hidden_size, tokens * config.intermediate_size);

@@ -22,8 +22,8 @@ use crate::encoder::Sequences;
 use crate::error::Error;
 use crate::folder::ModelFolder;
 use crate::folder::tensor_names::{self, Role};
+use crate::heads::{HeadDims, HeadWeights, INITIAL_DEVIATION};
 use crate::heads::{HeadLayer, HeadSpec, TaskKind};
-use crate::heads::{HeadSite, HeadWeights, INITIAL_DEVIATION};
 use crate::modules::{Module, PoolingSpec};
 use crate::modules::{pool, pool_backward};
 use crate::training::gradients::Gradients;
@@ -46,7 +46,7 @@ pub struct Network {
     pooling: PoolingSpec,
     modules: Vec<TrainableModule>,
     heads: Vec<TrainableHead>,
-    site: HeadSite,
+    site: HeadDims,
 }
 
 /// What a network is made with, besides the folder and the heads.
@@ -127,7 +127,7 @@ impl Network {
         let Some(Module::Pooling(pooling)) = modules.first().cloned() else {
             unreachable!("the pooling is the first module: see ModelFolder::modules")
         };
-        let site = HeadSite {
+        let site = HeadDims {
             hidden_size: config.hidden_size,
             layers: config.layers,
             embedding: crate::modules::output_width(config.hidden_size, &modules)?,
@@ -178,7 +178,7 @@ impl Network {
     }
 
     /// What the heads are attached to.
-    pub fn site(&self) -> &HeadSite {
+    pub fn site(&self) -> &HeadDims {
         &self.site
     }
 

@@ -105,7 +105,7 @@ pub(super) enum Shortcut {
 
 /// What a module keeps for its backward.
 #[derive(Default)]
-pub(super) struct ModuleKept {
+pub(super) struct ModuleCache {
     rows: usize,
     /// `[rows, in]`; of a layer norm its sum, of Normalize its input.
     x: Vec<f32>,
@@ -187,7 +187,7 @@ impl TrainableModule {
         store: &ParameterStore,
         x: Vec<f32>,
         rows: usize,
-        kept: &mut ModuleKept,
+        kept: &mut ModuleCache,
     ) -> Vec<f32> {
         kept.rows = rows;
         match self {
@@ -264,7 +264,7 @@ impl TrainableModule {
         team: &Team,
         isa: Isa,
         store: &ParameterStore,
-        kept: &ModuleKept,
+        kept: &ModuleCache,
         dout: Vec<f32>,
         gradients: &mut Gradients,
     ) -> Vec<f32> {

@@ -3,10 +3,10 @@
 use polyhead_compute::Buffer;
 
 use super::dropout_stream::DropoutStream;
-use super::embeddings::EmbeddingKept;
-use super::head::HeadKept;
-use super::layer::{LayerKept, LayerScratch};
-use super::module::ModuleKept;
+use super::embeddings::EmbeddingCache;
+use super::head::HeadCache;
+use super::layer::{LayerCache, LayerScratch};
+use super::module::ModuleCache;
 use super::{Network, NetworkInput};
 use crate::encoder::Workspace;
 
@@ -19,12 +19,12 @@ pub struct Pass {
     pub(super) workspace: Workspace,
     /// Hidden states, `[N, D]` each; those that were not wanted are stale.
     pub(super) states: Vec<Buffer>,
-    pub(super) embeddings: EmbeddingKept,
-    pub(super) layers: Vec<LayerKept>,
+    pub(super) embeddings: EmbeddingCache,
+    pub(super) layers: Vec<LayerCache>,
     pub(super) scratch: LayerScratch,
-    pub(super) heads: Vec<HeadKept>,
+    pub(super) heads: Vec<HeadCache>,
     /// Sentence vectors by the model's own pooling, and after its modules.
-    pub(super) sentence: SentenceKept,
+    pub(super) sentence: SentenceCache,
     /// Gradients of hidden states that came from heads.
     pub(super) dstates: Vec<Buffer>,
     pub(super) live: Vec<bool>,
@@ -33,8 +33,8 @@ pub struct Pass {
 }
 
 #[derive(Default)]
-pub(super) struct SentenceKept {
-    pub(super) modules: Vec<ModuleKept>,
+pub(super) struct SentenceCache {
+    pub(super) modules: Vec<ModuleCache>,
     /// `[B, embedding]`
     pub(super) vectors: Vec<f32>,
 }
@@ -74,8 +74,8 @@ impl Pass {
         let layers = network.config.layers;
         self.states.resize_with(layers + 1, Buffer::default);
         self.dstates.resize_with(layers + 1, Buffer::default);
-        self.layers.resize_with(layers, LayerKept::default);
-        self.heads.resize_with(network.heads.len(), HeadKept::default);
+        self.layers.resize_with(layers, LayerCache::default);
+        self.heads.resize_with(network.heads.len(), HeadCache::default);
         self.active = active.to_vec();
         self.stream = stream;
     }

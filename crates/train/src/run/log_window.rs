@@ -9,7 +9,7 @@ use crate::step::StepOutcome;
 
 /// Sums since the last line.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Window {
+pub(crate) struct LogWindow {
     steps: u64,
     loss: f64,
     gradient_norm: f64,
@@ -30,7 +30,7 @@ const TASK_WORDS: usize = 4;
 /// Numbers before those of the tasks.
 const HEAD_WORDS: usize = 4;
 
-impl Window {
+impl LogWindow {
     pub(crate) fn new(tasks: usize) -> Self {
         Self { tasks: vec![TaskWindow::default(); tasks], ..Self::default() }
     }
@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn saved_sums_are_the_same_to_the_bit() {
-        let mut window = Window::new(2);
+        let mut window = LogWindow::new(2);
         for loss in [0.1, 0.2, 0.7] {
             let task = TaskStep { loss: Some(loss), ..TaskStep::default() };
             window.add(&StepOutcome {
@@ -130,8 +130,8 @@ mod tests {
             });
         }
         let words = window.to_words();
-        assert_eq!(Window::from_words(&words, 2), Some(window.clone()));
-        assert_eq!(Window::from_words(&words, 1), None);
+        assert_eq!(LogWindow::from_words(&words, 2), Some(window.clone()));
+        assert_eq!(LogWindow::from_words(&words, 1), None);
         let tasks = window.tasks(["a", "b"].into_iter());
         assert!((tasks[0].loss.unwrap() - 1.0 / 3.0).abs() < 1e-15);
         assert_eq!(tasks[1].loss, None);

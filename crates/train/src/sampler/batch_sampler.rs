@@ -24,7 +24,7 @@ const COUNTED: u64 = 1 << 22;
 ///
 /// Sources without rows are never drawn.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub struct BatchSampler {
     seed: u64,
     batch_size: usize,
     /// Rows of each source, those without any included.
@@ -45,11 +45,7 @@ pub struct Batch {
     /// Rows of the source's training split: `batch_size` of them, or fewer at
     /// the end of a pass.
     pub rows: Vec<u32>,
-    /// Epoch of the run, from 0.
-    pub epoch: u64,
-    /// Step within the epoch, from 0.
-    pub step: u64,
-    /// How often the source has been gone through before.
+    /// Complete passes over the source before this one.
     pub pass: u64,
 }
 
@@ -68,7 +64,7 @@ struct Drawn {
     counts: Vec<u64>,
 }
 
-impl Plan {
+impl BatchSampler {
     /// - `rows`: training rows of each source
     ///
     /// # Errors
@@ -117,11 +113,15 @@ impl Plan {
         self.steps_per_epoch * epochs as u64
     }
 
-    /// The batch of a step, counted from 0 over the whole run.
+    /// The batch of a step; steps are counted from 1 over the whole run.
     ///
-    /// The result depends on the step alone. Steps in rising order are quick;
-    /// a step before the last one asked for counts draws from the beginning.
+    /// The result depends on the step alone. Steps in rising order are fast; a step
+    /// before the last requested one makes the sampler count from the beginning.
+    ///
+    /// # Panics
+    /// If `step` is 0.
     pub fn batch(&mut self, step: u64) -> Batch {
+        let step = step.checked_sub(1).expect("steps are counted from 1");
         self.count_to(step);
         let source = self.draw.source(self.seed, step);
         let nth = self.drawn.counts[source];
@@ -132,13 +132,7 @@ impl Plan {
         let (_, order) = self.orders[source]
             .insert(known.unwrap_or_else(|| (pass, source_order(self.seed, source, pass, rows))));
         let start = within * self.batch_size;
-        Batch {
-            source,
-            rows: order[start..rows.min(start + self.batch_size)].to_vec(),
-            epoch: step / self.steps_per_epoch,
-            step: step % self.steps_per_epoch,
-            pass,
-        }
+        Batch { source, rows: order[start..rows.min(start + self.batch_size)].to_vec(), pass }
     }
 
     /// How often each source has been gone through after so many steps; 0 for
@@ -220,15 +214,15 @@ impl Drawn {
 mod tests {
     use super::*;
 
-    fn plan(sampler: Sampler, rows: &[usize]) -> Plan {
-        Plan::new(7, sampler, 4, rows).unwrap()
+    fn plan(sampler: Sampler, rows: &[usize]) -> BatchSampler {
+        BatchSampler::new(7, sampler, 4, rows).unwrap()
     }
 
     /// How often each source is drawn in so many steps.
     fn draws(sampler: Sampler, rows: &[usize], steps: u64) -> Vec<u64> {
         let mut plan = plan(sampler, rows);
         let mut counts = vec![0; rows.len()];
-        (0..steps).for_each(|step| counts[plan.batch(step).source] += 1);
+        (1..=steps).for_each(|step| counts[plan.batch(step).source] += 1);
         counts
     }
 
@@ -243,11 +237,11 @@ mod tests {
             let mut plan = plan(sampler, &[10]);
             assert_eq!((plan.steps_per_epoch(), plan.total_steps(3)), (3, 9));
             for step in 0..9 {
-                let batch = plan.batch(step);
+                let batch = plan.batch(step + 1);
                 let order = super::super::epoch_order(7, step / 3, 10);
                 let start = step as usize % 3 * 4;
                 assert_eq!(batch.rows, order[start..10.min(start + 4)]);
-                assert_eq!((batch.epoch, batch.step, batch.pass), (step / 3, step % 3, step / 3));
+                assert_eq!(batch.pass, step / 3);
             }
             assert_eq!(plan.effective_epochs(9), [3.0]);
             assert_eq!(plan.effective_epochs(1), [0.4]);
@@ -268,10 +262,10 @@ mod tests {
         for sampler in [Sampler::Proportional, Sampler::Temperature(2.0), Sampler::RoundRobin] {
             let rows = [9, 0, 31, 4];
             let mut forward = plan(sampler, &rows);
-            let batches: Vec<Batch> = (0..60).map(|step| forward.batch(step)).collect();
+            let batches: Vec<Batch> = (1..=60).map(|step| forward.batch(step)).collect();
             let mut other = plan(sampler, &rows);
             for step in [59, 0, 30, 30, 29, 58] {
-                assert_eq!(other.batch(step), batches[step as usize], "{sampler:?} {step}");
+                assert_eq!(other.batch(step + 1), batches[step as usize], "{sampler:?} {step}");
             }
         }
     }
@@ -280,7 +274,7 @@ mod tests {
     fn each_source_goes_on_through_passes_of_its_own() {
         let rows = [9, 30];
         let mut plan = plan(Sampler::Uniform, &rows);
-        let batches: Vec<Batch> = (0..200).map(|step| plan.batch(step)).collect();
+        let batches: Vec<Batch> = (1..=200).map(|step| plan.batch(step)).collect();
         for (source, &rows) in rows.iter().enumerate() {
             let own: Vec<&Batch> = batches.iter().filter(|batch| batch.source == source).collect();
             for pass in 0..own.last().unwrap().pass {
@@ -331,9 +325,9 @@ mod tests {
         }
         // The shortest is gone through once an epoch, the other goes on.
         let mut in_turn = plan(Sampler::RoundRobin, &[9, 30]);
-        let batches: Vec<Batch> = (0..12).map(|step| in_turn.batch(step)).collect();
+        let batches: Vec<Batch> = (1..=12).map(|step| in_turn.batch(step)).collect();
         assert!(batches.iter().enumerate().all(|(step, batch)| batch.source == step % 2));
-        assert!(batches.iter().step_by(2).all(|batch| batch.pass == batch.epoch));
+
         assert_eq!(in_turn.effective_epochs(12), [2.0, 0.8]);
     }
 
@@ -357,7 +351,7 @@ mod tests {
             ),
             (Sampler::Uniform, 1, &[1 << 32], "expected at most 4294967295 rows, found 4294967296"),
         ] {
-            let error = Plan::new(7, sampler, batch_size, rows).unwrap_err();
+            let error = BatchSampler::new(7, sampler, batch_size, rows).unwrap_err();
             assert_eq!(error.to_string(), expected);
         }
     }
