@@ -85,7 +85,7 @@ def main() -> None:
     print(text)
     if arguments.plot:
         settings = f"{arguments.model.resolve().name}, {arguments.threads} threads, median and range of {arguments.rounds} rounds"
-        arguments.plot.write_text(plot.bars(rows, "mixed", f"mixed texts a second: {settings}"))
+        arguments.plot.write_text(plot.bars(rows, "mixed", f"Texts a second, {settings} (times PyTorch)"))
     if arguments.page:
         write_between_marks(arguments.page, text)
     if arguments.out:
