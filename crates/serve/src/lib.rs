@@ -24,18 +24,21 @@
 //! What it leaves out: TLS, which is a proxy's; several models in one process.
 #![forbid(unsafe_code)]
 
-pub mod answer_body;
+mod api;
 mod engine;
 mod http;
+mod net;
 mod panics;
 
 pub use polyhead_model::{Answer, NotFinite, OnTruncate, Prompt, TaskAnswer, TextAnswer, Vectors};
 
+pub use api::answer_body;
 pub use engine::{
     Answers, Ask, AskError, AskText, Engine, EngineCounters, EngineError, EngineSettings,
     EngineState, Histogram, Lane, RefusalCounts, Timing,
 };
 #[doc(hidden)]
 pub use engine::{Fault, Faults};
-pub use http::{ApiKey, HttpSettings, Server, Stopped, TokenIds, openapi_json};
+pub use http::{ApiKey, HttpSettings, TokenIds, openapi_json};
+pub use net::{Server, Stopped};
 pub use panics::log_panics;

@@ -16,7 +16,7 @@
 use std::cmp::Reverse;
 use std::time::Duration;
 
-use super::ask::Lane;
+use super::request::Lane;
 
 /// A text that waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

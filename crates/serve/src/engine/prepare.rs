@@ -5,8 +5,8 @@ use polyhead_model::{
     ResolvedRequest,
 };
 
-use super::ask::{Ask, AskText};
 use super::error::AskError;
+use super::request::{Ask, AskText};
 use super::settings::{Fault, Faults};
 
 /// A request that is ready for the model.

@@ -8,10 +8,10 @@ use std::time::Duration;
 use polyhead_model::{MultiTaskModel, TextAnswer};
 use tokio::sync::oneshot;
 
-use super::ask::Lane;
 use super::batcher::{Candidate, Policy, Turns, gap_batch, next_batch};
 use super::error::AskError;
 use super::prepare::Request;
+use super::request::Lane;
 
 /// A model and its number: each load gives the next one.
 #[derive(Clone)]
@@ -397,8 +397,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::engine::ask::Ask;
     use crate::engine::prepare::prepare;
+    use crate::engine::request::Ask;
 
     /// Something that happens to a queue.
     #[derive(Clone, Debug)]

@@ -12,13 +12,13 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore, oneshot};
 
 use super::EngineState;
-use super::ask::Lane;
 use super::batcher::Policy;
 use super::counters::EngineCounters;
 use super::error::AskError;
 use super::load::{Load, Loaded};
 use super::prepare::Request;
 use super::queue::{Batch, BatchText, Delivery, PerLane, Queue, Reply, Served};
+use super::request::Lane;
 use super::settings::EngineSettings;
 
 /// A text of 500 tokens is passed by short ones that come within two seconds after it.

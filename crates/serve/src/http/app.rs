@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::metrics::Metrics;
-use super::room::Room;
 use super::settings::HttpSettings;
+use crate::net::memory::Room;
 use crate::{Engine, EngineState};
 
 /// Bytes of an answer that needs no room: there are no more of them than connections, and slow

@@ -9,10 +9,10 @@ use serde::Serialize;
 use tokio::task::spawn_blocking;
 
 use super::app::App;
-use super::inputs::Piece;
-use super::problem::{Kind, Problem};
-use super::room::Taken;
+use super::errors::{Kind, Problem};
 use super::settings::TokenIds;
+use crate::api::inputs::Piece;
+use crate::net::memory::Taken;
 use crate::{Answers, Ask, AskError, AskText, Lane, OnTruncate, Timing};
 
 /// What a request took, for headers, logs and metrics.

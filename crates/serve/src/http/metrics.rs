@@ -18,7 +18,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use super::asking::Facts;
-use super::problem::Kind;
+use super::errors::Kind;
 use crate::{Answers, Engine, EngineState};
 
 /// What [`Metrics::encode`] writes.

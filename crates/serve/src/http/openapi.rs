@@ -6,8 +6,9 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response, ResponseBuilder, SecurityRequirement};
 use utoipa::{IntoResponses, Modify, OpenApi};
 
-use super::problem::{ErrorEnvelope, Family, Kind, TeiError};
-use super::{openai, own, probes, tei};
+use super::errors::{ErrorEnvelope, Family, Kind, TeiError};
+use super::probes;
+use crate::api::{openai, own, tei};
 
 /// What can be wrong with any request that has a body.
 const BODY: [Kind; 7] = [

@@ -9,8 +9,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::app::App;
+use super::errors::{ErrorEnvelope, Kind, Problem, TeiError};
 use super::metrics;
-use super::problem::{ErrorEnvelope, Kind, Problem, TeiError};
 
 /// What a probe answers.
 #[derive(Serialize, ToSchema)]

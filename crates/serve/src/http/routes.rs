@@ -13,11 +13,12 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use super::app::App;
 use super::asking::{TRUNCATED_INPUTS, json_response};
+use super::errors::{Family, Kind, Problem};
 use super::openapi::openapi_json;
-use super::problem::{Family, Kind, Problem};
-use super::read::discard;
 use super::watch::{panicked, watch};
-use super::{keys, openai, own, probes, request_id, tei};
+use super::{keys, probes, request_id};
+use crate::api::{openai, own, tei};
+use crate::net::body::discard;
 
 /// Routes whose errors are told as text-embeddings-inference tells them.
 const TEI_ROUTES: [&str; 11] = [

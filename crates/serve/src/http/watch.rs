@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::app::App;
 use super::asking::Facts;
-use super::problem::{Kind, Problem};
+use super::errors::{Kind, Problem};
 use super::request_id;
 use super::routes::family;
 

@@ -10,12 +10,12 @@ use utoipa::ToSchema;
 use super::embed::vectors;
 use super::{TruncationDirection, on_truncate, prompt};
 use crate::Vectors;
+use crate::api::inputs::Piece;
 use crate::http::app::App;
 use crate::http::asking::{Answered, check_count, nonempty_pieces, room_for_numbers, to_json};
-use crate::http::inputs::Piece;
+use crate::http::errors::{Kind, Problem};
 use crate::http::openapi::TeiProblems;
-use crate::http::problem::{Kind, Problem};
-use crate::http::read::JsonBody;
+use crate::net::body::JsonBody;
 
 const FIELD: &str = "inputs.sentences";
 

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::answer_body::{Probabilities, SpanBody, TaskAnswerBody, TaskBodies};
+use crate::api::answer_body::{Probabilities, SpanBody, TaskAnswerBody, TaskBodies};
 use crate::{Answer, Answers, TextAnswer};
 
 /// The answer to one text.

@@ -14,9 +14,9 @@ use utoipa::{IntoParams, PartialSchema, ToSchema};
 use super::{TruncationDirection, on_truncate};
 use crate::http::app::App;
 use crate::http::asking::{Answered, ask, empty_text, room_for_numbers, to_json};
+use crate::http::errors::{Kind, Problem};
 use crate::http::openapi::TeiProblems;
-use crate::http::problem::{Kind, Problem};
-use crate::http::read::JsonBody;
+use crate::net::body::JsonBody;
 use crate::{Ask, Lane, Prompt, TaskAnswer};
 
 /// Texts to labels.

@@ -10,8 +10,8 @@ use utoipa::ToSchema;
 use crate::OnTruncate;
 use crate::http::app::App;
 use crate::http::asking::{json_response, to_json};
+use crate::http::errors::Problem;
 use crate::http::openapi::V1GetProblems;
-use crate::http::problem::Problem;
 use crate::http::settings::TokenIds;
 
 /// What the model is and what it takes.

@@ -11,12 +11,12 @@ use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::models::check_name;
+use crate::api::inputs::Inputs;
 use crate::http::app::App;
 use crate::http::asking::{Answered, ask, nonempty_pieces, room_for_vectors, to_json};
-use crate::http::inputs::Inputs;
+use crate::http::errors::{ErrorEnvelope, Problem};
 use crate::http::openapi::V1Problems;
-use crate::http::problem::{ErrorEnvelope, Problem};
-use crate::http::read::JsonBody;
+use crate::net::body::JsonBody;
 use crate::{Ask, AskText, Lane, OnTruncate, Prompt, Vectors};
 
 /// Texts to vectors. Fields that are not listed are ignored: clients add their own.

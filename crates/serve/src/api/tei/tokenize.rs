@@ -9,12 +9,12 @@ use polyhead_text::Input;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::api::inputs::Texts;
 use crate::http::app::App;
 use crate::http::asking::{check_count, empty_text, fit_answer, json_response, room_for_numbers};
-use crate::http::inputs::Texts;
+use crate::http::errors::{Kind, Problem};
 use crate::http::openapi::TeiTokenizeProblems;
-use crate::http::problem::{Kind, Problem};
-use crate::http::read::JsonBody;
+use crate::net::body::JsonBody;
 
 /// Texts to tokens.
 #[derive(Debug, Deserialize, ToSchema)]

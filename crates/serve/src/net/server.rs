@@ -21,11 +21,11 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
 use tower::ServiceExt;
 
-use super::app::App;
-use super::guarded_stream::{GuardedStream, Lateness, Phase, PhaseCell};
-use super::routes::router;
-use super::settings::HttpSettings;
+use super::phases::{GuardedStream, Lateness, Phase, PhaseCell};
 use crate::Engine;
+use crate::http::app::App;
+use crate::http::routes::router;
+use crate::http::settings::HttpSettings;
 
 /// Most headers of a request, and most bytes of them.
 const HEADERS: usize = 64;

@@ -25,8 +25,8 @@ pub(crate) use unsupported::{
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::app::App;
-use super::problem::{Kind, Problem};
+use crate::http::app::App;
+use crate::http::errors::{Kind, Problem};
 use crate::{OnTruncate, Prompt};
 
 /// At which end a text that is too long loses tokens.

@@ -10,8 +10,8 @@ use utoipa::ToSchema;
 use crate::OnTruncate;
 use crate::http::app::App;
 use crate::http::asking::{json_response, to_json};
+use crate::http::errors::Problem;
 use crate::http::openapi::TeiGetProblems;
-use crate::http::problem::Problem;
 
 /// The model and the server, in the words of text-embeddings-inference.
 #[derive(Serialize, ToSchema)]

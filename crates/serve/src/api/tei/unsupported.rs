@@ -1,8 +1,8 @@
 //! Routes of text-embeddings-inference that no model here can answer: the same status as
 //! that server gives for a model of another type.
 
+use crate::http::errors::{Kind, Problem};
 use crate::http::openapi::TeiUnsupported;
-use crate::http::problem::{Kind, Problem};
 
 fn unsupported(what: &str) -> Problem {
     Problem::new(

@@ -7,7 +7,6 @@
 //! long one. What panics is isolated to its text
 //! (`isolate.rs`); a thread that dies or is stuck is replaced (`supervisor.rs`).
 
-mod ask;
 mod batcher;
 mod counters;
 mod error;
@@ -15,6 +14,7 @@ mod isolate;
 mod load;
 mod prepare;
 mod queue;
+mod request;
 mod settings;
 mod shared;
 mod supervisor;
@@ -26,11 +26,11 @@ use std::time::{Duration, Instant};
 
 use polyhead_model::{MultiTaskModel, Prompt};
 
-pub use ask::{Answers, Ask, AskText, Lane, Timing};
 pub use counters::{EngineCounters, Histogram, RefusalCounts};
 pub use error::{AskError, EngineError};
 use load::load_and_try;
 use queue::{Answered, Reply};
+pub use request::{Answers, Ask, AskText, Lane, Timing};
 pub use settings::{EngineSettings, Fault, Faults};
 use shared::{Phase, Place, Shared};
 use tokio::sync::oneshot;

@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::answer::{TextAnswerBody, bodies};
+use crate::api::inputs::Texts;
 use crate::http::app::App;
 use crate::http::asking::{Answered, ask, room_for_numbers, room_for_vectors, to_json};
-use crate::http::inputs::Texts;
+use crate::http::errors::{Kind, Problem};
 use crate::http::metrics::EMBEDDING;
 use crate::http::openapi::V1Problems;
-use crate::http::problem::{Kind, Problem};
-use crate::http::read::JsonBody;
+use crate::net::body::JsonBody;
 use crate::{Ask, AskText, Lane, OnTruncate, Prompt, Timing, Vectors};
 
 /// Texts, and what is wanted of each. Unknown fields are an error.

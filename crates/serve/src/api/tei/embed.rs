@@ -7,14 +7,14 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::{TruncationDirection, on_truncate, prompt};
+use crate::api::inputs::Inputs;
 use crate::http::app::App;
 use crate::http::asking::{
     Answered, Facts, ask, nonempty_pieces, room_for_numbers, room_for_vectors, to_json,
 };
-use crate::http::inputs::Inputs;
+use crate::http::errors::Problem;
 use crate::http::openapi::TeiProblems;
-use crate::http::problem::Problem;
-use crate::http::read::JsonBody;
+use crate::net::body::JsonBody;
 use crate::{Answers, Ask, AskText, Lane, OnTruncate, Prompt, Vectors};
 
 /// Texts to vectors.

@@ -9,8 +9,8 @@ use utoipa::ToSchema;
 
 use crate::http::app::App;
 use crate::http::asking::{json_response, to_json};
+use crate::http::errors::{ErrorEnvelope, Kind, Problem};
 use crate::http::openapi::V1GetProblems;
-use crate::http::problem::{ErrorEnvelope, Kind, Problem};
 
 /// A model as OpenAI lists it.
 #[derive(Serialize, ToSchema)]

@@ -11,9 +11,9 @@ use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::app::App;
-use super::problem::{Kind, Problem};
-use super::room::Taken;
+use super::memory::Taken;
+use crate::http::app::App;
+use crate::http::errors::{Kind, Problem};
 
 /// The body of a request as `T`, and its place among the bodies in memory.
 pub(crate) struct JsonBody<T> {

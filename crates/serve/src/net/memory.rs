@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::body::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::problem::{Kind, Problem};
+use crate::http::errors::{Kind, Problem};
 
 /// Bytes of one permit, which are counted in 32 bits.
 const UNIT: usize = 1024;
