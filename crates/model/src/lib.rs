@@ -46,9 +46,8 @@ pub use measure::{Calibration, Check, CosineStats, Product, ProductRole, product
 pub use modules::{Module, PoolingMode, PoolingSpec, Residual, output_width};
 pub use predict::{
     Answer, BatchAnswers, ClassAnswer, LabelScore, LayerBreak, MultiTaskModel, NotFinite,
-    PredictInput, PredictOptions, Predictions, PreparedText, RequestOptions, ResolvedRequest, Tag,
-    TagSpan, TaggedText, TaggedWord, TaskAnswer, TaskAnswers, TaskPredictions, TextAnswer,
-    TextSpan, first_tokens, join_words, locate_words, spans_in_texts, split_words, tag_spans,
+    PredictInput, PredictOptions, Predictions, PreparedText, RequestOptions, ResolvedRequest,
+    TaggedText, TaggedWord, TaskAnswer, TaskAnswers, TaskPredictions, TextAnswer, TextSpan,
 };
 pub use sentence::{
     EncodeOptions, Encoded, Hit, LoadOptions, Matrix, OnTruncate, Precision, Prompt,

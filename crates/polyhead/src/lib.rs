@@ -94,13 +94,13 @@ pub use polyhead_model::{
     ModelFolder, Module, MultiTaskModel, OnTruncate, Parameter, ParameterGroup, PoolingMode,
     PoolingSpec, Precision, PredictInput, PredictOptions, Predictions, Prompt, Provenance,
     SentenceEncoder, TaggedText, TaggedWord, TaskAnswers, TaskKind, TaskPredictions, TextSpan,
-    TokenVectors, cosine_similarity, join_words, semantic_search, split_words,
+    TokenVectors, cosine_similarity, semantic_search,
 };
 pub use polyhead_model::{
     Depth, Gradients, Mode, Network, NetworkInput, NetworkOptions, ParameterStore, Pass,
     TrainableLayout,
 };
-pub use polyhead_text::{TextTokens, TokenBatch, TokenSpan, Tokenizer};
+pub use polyhead_text::{TextTokens, TokenBatch, TokenSpan, Tokenizer, join_words, split_words};
 pub use polyhead_train as train;
 pub use polyhead_train::{
     Ending, Evaluation, Event, Learner, Objective, Observer, PackedRows, RunConfig, RunSummary,

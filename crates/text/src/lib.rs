@@ -39,18 +39,19 @@
 //!   read a text whole, at some hundred bytes of memory per byte of text.
 #![forbid(unsafe_code)]
 
-mod batch;
-mod config;
 mod error;
-mod guard;
-mod layout;
-mod long_text;
-mod spans;
+
 mod tokenizer;
-mod tokenizer_json;
+mod template;
 mod truncate;
-mod wordpiece;
+mod long_text;
+mod offsets;
+mod batch;
+mod words;
+mod bio;
 
 pub use batch::{TextTokens, TokenBatch, TokenSpan};
+pub use bio::{Tag, TagSpan, tag_spans};
 pub use error::{TokenizerError, TokenizerErrorKind};
 pub use tokenizer::{Input, Tokenizer};
+pub use words::{first_tokens, join_words, locate_words, spans_in_texts, split_words};

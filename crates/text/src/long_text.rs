@@ -371,9 +371,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::config::TokenizerConfig;
-    use crate::spans::Characters;
-    use crate::wordpiece;
+    use crate::offsets::Characters;
+    use crate::tokenizer::{TokenizerConfig, build_word_pieces};
 
     const VOCAB: &str = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\nb\n##a\n##b\nab\n[\n]\n.\n漢\n字\n##漢\né\ne\n##e\nx\n##x\n";
 
@@ -386,7 +385,7 @@ mod tests {
 
     fn tokenizer(config: &str) -> Tokenizer {
         let config = TokenizerConfig::parse(config.as_bytes()).unwrap();
-        let mut tokenizer = wordpiece::build(VOCAB.as_bytes(), &config).unwrap();
+        let mut tokenizer = build_word_pieces(VOCAB.as_bytes(), &config).unwrap();
         tokenizer.with_post_processor(None::<tokenizers::PostProcessorWrapper>);
         tokenizer
     }

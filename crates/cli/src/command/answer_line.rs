@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 
 use anyhow::{Result, anyhow};
-use polyhead_model::{Predictions, TaskAnswers, TaskPredictions, TextSpan, locate_words};
+use polyhead_model::{Predictions, TaskAnswers, TaskPredictions, TextSpan};
 use polyhead_serve::answer_body::{Probabilities, SpanBody, TaskAnswerBody, TaskBodies};
+use polyhead_text::locate_words;
 use serde::Serialize;
 
 /// Keys of a line that are ours; columns of these names get [`PREFIX`].

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 
 use anyhow::{Result, anyhow, bail};
 use csv::{ByteRecord, ErrorKind, Position, Reader};
-use polyhead_model::join_words;
+use polyhead_text::join_words;
 use sha2::{Digest, Sha256};
 
 use super::lines::utf8;

@@ -96,7 +96,7 @@ impl MultiTaskModel {
     ///
     /// The encoder reads each text as it is. Words that a task tags are runs
     /// without blanks and single punctuation characters
-    /// ([`split_words`](crate::split_words)), as BERT's tokenizer splits before
+    /// ([`split_words`](polyhead_text::split_words)), as BERT's tokenizer splits before
     /// it looks for tokens: so a text gives the same answers as its words, with
     /// which the task was trained, unless the tokenizer minds blanks.
     ///

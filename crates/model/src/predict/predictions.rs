@@ -1,10 +1,9 @@
 //! What heads answer: logits, probabilities, and what they mean.
 
-use polyhead_text::TextTokens;
+use polyhead_text::{TextTokens, tag_spans};
 
 use crate::heads::soft_max;
 use crate::heads::{HeadSpec, TaskKind};
-use crate::predict::bio::tag_spans;
 use crate::predict::text_answer::{Answer, TaskAnswer};
 use crate::predict::text_words::TextWords;
 use crate::sentence::Matrix;
@@ -35,10 +34,10 @@ pub struct PredictOptions {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PredictInput<'a> {
     /// A text as it is. Words to be tagged are found in it by
-    /// [`split_words`](crate::split_words).
+    /// [`split_words`](polyhead_text::split_words).
     Text(&'a str),
     /// Words; the text is these, joined by one blank
-    /// ([`join_words`](crate::join_words)), and offsets count in it.
+    /// ([`join_words`](polyhead_text::join_words)), and offsets count in it.
     Words(&'a [String]),
 }
 
@@ -115,7 +114,7 @@ impl ClassAnswer {
 pub struct TaggedText {
     /// In the order of the text.
     pub words: Vec<TaggedWord>,
-    /// In the order of the text, by the rules of [`tag_spans`](crate::tag_spans).
+    /// In the order of the text, by the rules of [`tag_spans`](polyhead_text::tag_spans).
     pub spans: Vec<TextSpan>,
 }
 

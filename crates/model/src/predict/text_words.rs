@@ -3,10 +3,9 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use polyhead_text::TokenBatch;
+use polyhead_text::{TokenBatch, first_tokens, join_words, spans_in_texts, split_words};
 
 use crate::predict::predictions::PredictInput;
-use crate::predict::words::{first_tokens, join_words, spans_in_texts, split_words};
 
 /// The words of one text.
 #[derive(Clone, Debug, PartialEq)]

@@ -4,8 +4,9 @@ use polyhead_compute::{Isa, Threads};
 use polyhead_model::{
     Encoder, HeadInput, HeadLayer, HeadWeights, Matrix, Mode, ModelFolder, Network, NetworkInput,
     NetworkOptions, Pass, Precision, PredictOptions, Sequences, TaskAnswers, TaskKind,
-    TrainableLayout, Workspace, first_tokens, spans_in_texts, split_words,
+    TrainableLayout, Workspace,
 };
+use polyhead_text::{first_tokens, spans_in_texts, split_words};
 
 use crate::{model, texts, with_heads};
 

@@ -1,8 +1,9 @@
 //! Words, spans and their offsets.
 
 use polyhead_model::{
-    MultiTaskModel, PredictInput, PredictOptions, Prompt, TaggedText, TaskAnswers, join_words,
+    MultiTaskModel, PredictInput, PredictOptions, Prompt, TaggedText, TaskAnswers,
 };
+use polyhead_text::join_words;
 
 use crate::{head, model, texts, with_heads};
 

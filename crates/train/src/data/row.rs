@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use polyhead_model::{TaskKind, join_words, locate_words};
+use polyhead_model::TaskKind;
+use polyhead_text::{join_words, locate_words};
 
 use super::bio::Tag;
 use super::cell::RawLabel;

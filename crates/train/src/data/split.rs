@@ -3,8 +3,7 @@
 use std::ops::Range;
 use std::path::PathBuf;
 
-use polyhead_model::first_tokens;
-use polyhead_text::TokenBatch;
+use polyhead_text::{TokenBatch, first_tokens};
 use serde::{Deserialize, Serialize};
 
 use super::issues::LabelIssues;
@@ -14,7 +13,7 @@ use crate::error::{Error, ErrorKind};
 
 /// Texts to tokens as the model reads them: with its prompt and lower-casing,
 /// cut to its length. Spans count characters of the texts as they are given
-/// here (`polyhead_model::spans_in_texts` makes them do so).
+/// here (`polyhead_text::spans_in_texts` makes them do so).
 pub type Tokenize<'a> = dyn Fn(&[&str]) -> Result<TokenBatch, polyhead_model::Error> + 'a;
 
 /// What a file is for.

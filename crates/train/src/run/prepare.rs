@@ -7,8 +7,8 @@ use polyhead_compute::Threads;
 use polyhead_model::{
     EncodeOptions, HeadInput, HeadLayer, HeadSpec, HeadWeights, LoadOptions, ModelFolder, Network,
     NetworkOptions, ParameterGroup, PoolingSpec, SentenceEncoder, TaskKind, resolve,
-    spans_in_texts,
 };
+use polyhead_text::spans_in_texts;
 
 use crate::config::{Keep, RunConfig, TaskSettings};
 use crate::data::{self, DataReport, Dataset, Rows, TaskFields};

@@ -41,7 +41,7 @@ use polyhead_model::TaskKind;
 use serde::{Deserialize, Serialize};
 
 // Prediction needs them too, so they live with the model.
-pub use polyhead_model::{Tag, TagSpan as Span, tag_spans as spans};
+pub use polyhead_text::{Tag, TagSpan as Span, tag_spans as spans};
 
 pub use classification::{ClassificationCounter, ClassificationMetrics};
 pub use multi_label::{MultiLabelCounter, MultiLabelMetrics};

@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use polyhead_text::{TokenBatch, TokenSpan};
+use crate::batch::{TokenBatch, TokenSpan};
 use unicode_categories::UnicodeCategories;
 
 /// Words of a raw text: runs without blanks, and every punctuation character
@@ -147,7 +147,7 @@ fn is_punctuation(character: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use polyhead_text::{Input, Tokenizer};
+    use crate::tokenizer::{Input, Tokenizer};
     use proptest::prelude::*;
 
     use super::*;

@@ -1,5 +1,14 @@
 //! Texts in, packed tokens out.
 
+mod json;
+mod vocab;
+mod config;
+mod catch_panic;
+
+pub(crate) use self::config::TokenizerConfig;
+#[cfg(test)]
+pub(crate) use self::vocab::build as build_word_pieces;
+
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
@@ -9,15 +18,18 @@ use rayon::prelude::*;
 use tokenizers::PostProcessorWrapper;
 
 use crate::batch::{TextTokens, TokenBatch, TokenSpan};
-use crate::config::{CONFIG_FILE, TokenizerConfig};
+
 use crate::error::{Cause, TokenizerError, TokenizerErrorKind};
-use crate::guard::fenced;
-use crate::layout::{Layout, Slot};
+
 use crate::long_text::CutRule;
-use crate::spans::Characters;
-use crate::tokenizer_json::{self, JSON_FILE};
+use crate::offsets::Characters;
+use crate::template::{Layout, Slot};
+
+use self::catch_panic::catch_panic;
+use self::config::CONFIG_FILE;
+use self::json::JSON_FILE;
+use self::vocab::VOCAB_FILE;
 use crate::truncate::longest_first;
-use crate::wordpiece::{self, VOCAB_FILE};
 
 /// Files of more bytes are not read. The largest vocabularies in use take some 35 MB.
 const LARGEST_FILE: u64 = 256 * 1024 * 1024;
@@ -79,7 +91,7 @@ impl Tokenizer {
     /// one that breaks on ordinary text; `Unsupported` if it is random (dropout).
     pub fn from_json(json: &[u8]) -> Result<Self, TokenizerError> {
         check_size(JSON_FILE, json.len() as u64)?;
-        Self::finish(tokenizer_json::parse(json)?, JSON_FILE)
+        Self::finish(json::parse(json)?, JSON_FILE)
     }
 
     /// Loads the bytes of a BERT `vocab.txt`, one token a line, and of the
@@ -96,7 +108,7 @@ impl Tokenizer {
     pub fn from_vocab(vocab: &[u8], config: Option<&[u8]>) -> Result<Self, TokenizerError> {
         check_size(VOCAB_FILE, vocab.len() as u64)?;
         let config = parse_config(config)?;
-        let mut tokenizer = Self::finish(wordpiece::build(vocab, &config)?, VOCAB_FILE)?;
+        let mut tokenizer = Self::finish(vocab::build(vocab, &config)?, VOCAB_FILE)?;
         tokenizer.model_max_length = config.model_max_length()?;
         Ok(tokenizer)
     }
@@ -118,8 +130,8 @@ impl Tokenizer {
         let stored_config = read(folder, CONFIG_FILE)?;
         let config = parse_config(stored_config.as_deref())?;
         let mut tokenizer = if let Some(json) = read(folder, JSON_FILE)? {
-            let mut inner = tokenizer_json::parse(&json)?;
-            wordpiece::follow_config(&mut inner, &config)?;
+            let mut inner = json::parse(&json)?;
+            vocab::follow_config(&mut inner, &config)?;
             Self::finish(inner, JSON_FILE)?
         } else if let Some(vocab) = read(folder, VOCAB_FILE)? {
             if !config.has("added_tokens_decoder") && read(folder, ADDED_FILE)?.is_some() {
@@ -128,7 +140,7 @@ impl Tokenizer {
                     format!("expected added tokens in {JSON_FILE} or {CONFIG_FILE}"),
                 ));
             }
-            Self::finish(wordpiece::build(&vocab, &config)?, VOCAB_FILE)?
+            Self::finish(vocab::build(&vocab, &config)?, VOCAB_FILE)?
         } else {
             return Err(TokenizerError::new(
                 TokenizerErrorKind::Read,
@@ -142,12 +154,12 @@ impl Tokenizer {
 
     /// Takes from the library's tokenizer what we do ourselves, and tries it out.
     fn finish(mut inner: tokenizers::Tokenizer, file: &str) -> Result<Self, TokenizerError> {
-        let single = fenced(|| Layout::probe(&inner, false)).map_err(|source| {
+        let single = catch_panic(|| Layout::probe(&inner, false)).map_err(|source| {
             TokenizerError::damaged(file, "expected a post-processor that places one text")
                 .with_source(source)
         })?;
         // Many a model never sees a pair, so a file without a template for one is fine.
-        let pair = fenced(|| Layout::probe(&inner, true)).ok();
+        let pair = catch_panic(|| Layout::probe(&inner, true)).ok();
         let library_spans = match inner.get_post_processor() {
             None | Some(PostProcessorWrapper::Bert(_) | PostProcessorWrapper::Template(_)) => false,
             // These trim blanks off the offsets.
@@ -164,7 +176,7 @@ impl Tokenizer {
         );
         let ids = inner.get_vocab(true).into_values().chain(special_ids.iter().copied());
         let highest_id = ids.max().unwrap_or(0);
-        let cut_rule = fenced(|| Ok(CutRule::of(&inner))).unwrap_or(None);
+        let cut_rule = catch_panic(|| Ok(CutRule::of(&inner))).unwrap_or(None);
         let tokenizer = Self {
             inner,
             library_spans,
@@ -306,7 +318,7 @@ impl Tokenizer {
 
     /// The first `keep` tokens of a text, and how many it has.
     fn tokens(&self, text: &str, keep: usize, spans: Spans) -> Result<Tokens, Cause> {
-        fenced(|| {
+        catch_panic(|| {
             let mut tokens = Tokens::default();
             match &self.cut_rule {
                 Some(rule) if text.len() > rule.piece_bytes => {

@@ -56,7 +56,7 @@ impl<'a> Tag<'a> {
 /// A tag that [`Tag::parse`] does not know is as `O`.
 ///
 /// ```
-/// use polyhead_model::{TagSpan, tag_spans};
+/// use polyhead_text::{TagSpan, tag_spans};
 ///
 /// let found = tag_spans(["I-city", "I-city", "I-time", "O", "B-time", "B-time"]);
 /// let expected = [("city", 0, 1), ("time", 2, 2), ("time", 4, 4), ("time", 5, 5)];

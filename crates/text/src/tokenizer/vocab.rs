@@ -6,9 +6,9 @@ use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::processors::bert::BertProcessing;
 use tokenizers::{AddedToken, Model, NormalizerWrapper};
 
-use crate::config::{CONFIG_FILE, TokenizerConfig};
+use super::catch_panic::catch_panic;
+use super::config::{CONFIG_FILE, TokenizerConfig};
 use crate::error::{Cause, TokenizerError};
-use crate::guard::fenced;
 
 /// The file's name, for messages.
 pub(crate) const VOCAB_FILE: &str = "vocab.txt";
@@ -69,7 +69,7 @@ pub(crate) fn build(
 
     let normalizer = bert_normalizer(config)?;
     let mut tokenizer = tokenizers::Tokenizer::new(model);
-    fenced(|| {
+    catch_panic(|| {
         tokenizer.with_normalizer(Some(normalizer))?;
         tokenizer.with_pre_tokenizer(Some(BertPreTokenizer));
         tokenizer.with_post_processor(Some(BertProcessing::new(
@@ -125,7 +125,7 @@ pub(crate) fn follow_config(
     );
     let switches = |n: &BertNormalizer| (n.handle_chinese_chars, n.strip_accents, n.lowercase);
     if switches(&wanted) != switches(stored) {
-        fenced(|| tokenizer.with_normalizer(Some(wanted)).map(|_| ())).map_err(|source| {
+        catch_panic(|| tokenizer.with_normalizer(Some(wanted)).map(|_| ())).map_err(|source| {
             TokenizerError::damaged(CONFIG_FILE, "expected switches that fit the added tokens")
                 .with_source(source)
         })?;
@@ -165,7 +165,7 @@ fn word_pieces(vocab: &[u8], unknown: &str) -> Result<WordPiece, TokenizerError>
             .max_input_chars_per_word(LONGEST_WORD)
             .build()
     };
-    fenced(build).map_err(|source| {
+    catch_panic(build).map_err(|source| {
         TokenizerError::damaged(VOCAB_FILE, "expected a vocabulary of word pieces")
             .with_source(source)
     })

@@ -2,7 +2,7 @@
 //!
 //! That crate indexes and unwraps what it reads from tokenizer.json in places,
 //! so a crafted file can make it panic while loading, or later on some text.
-//! The cases that we know are refused before (`tokenizer_json.rs`); the fence
+//! The cases that we know are refused before (`json.rs`); the fence
 //! is for those that we do not know.
 //!
 //! The default panic hook still prints a line to standard error. Replacing the
@@ -18,7 +18,7 @@ use crate::error::Cause;
 /// `AssertUnwindSafe` is sound to claim here: while loading, what panicked is
 /// dropped; while tokenizing, the tokenizer is only read, and its caches sit
 /// behind locks whose poisoning merely turns them off.
-pub(crate) fn fenced<T>(work: impl FnOnce() -> Result<T, Cause>) -> Result<T, Cause> {
+pub(crate) fn catch_panic<T>(work: impl FnOnce() -> Result<T, Cause>) -> Result<T, Cause> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| {
         let text = payload
             .downcast_ref::<String>()
@@ -35,13 +35,13 @@ mod tests {
 
     #[test]
     fn values_and_errors_pass() {
-        assert_eq!(fenced(|| Ok(3)).unwrap(), 3);
-        assert_eq!(fenced::<()>(|| Err("no".into())).unwrap_err().to_string(), "no");
+        assert_eq!(catch_panic(|| Ok(3)).unwrap(), 3);
+        assert_eq!(catch_panic::<()>(|| Err("no".into())).unwrap_err().to_string(), "no");
     }
 
     #[test]
     fn a_panic_becomes_an_error() {
-        let found = fenced::<()>(|| panic!("index {}", 7)).unwrap_err();
+        let found = catch_panic::<()>(|| panic!("index {}", 7)).unwrap_err();
         assert_eq!(found.to_string(), "the tokenizer library panicked: index 7");
     }
 }

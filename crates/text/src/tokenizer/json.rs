@@ -2,14 +2,14 @@
 //!
 //! The `tokenizers` crate parses it. What that crate would only notice by a
 //! panic on the first text is looked for here, so that the message can say
-//! what is wrong; see `guard.rs` for the rest.
+//! what is wrong; see `catch_panic.rs` for the rest.
 
 use serde::Deserialize;
 use serde_json::Value;
 use tokenizers::{Model, ModelWrapper};
 
+use super::catch_panic::catch_panic;
 use crate::error::TokenizerError;
-use crate::guard::fenced;
 
 /// The file's name, for messages.
 pub(crate) const JSON_FILE: &str = "tokenizer.json";
@@ -19,13 +19,13 @@ pub(crate) const JSON_FILE: &str = "tokenizer.json";
 /// all-MiniLM-L6-v2), not what the model reads.
 pub(crate) fn parse(json: &[u8]) -> Result<tokenizers::Tokenizer, TokenizerError> {
     check_header(json)?;
-    let mut tokenizer = fenced(|| Ok(serde_json::from_slice::<tokenizers::Tokenizer>(json)?))
+    let mut tokenizer = catch_panic(|| Ok(serde_json::from_slice::<tokenizers::Tokenizer>(json)?))
         .map_err(|source| {
             TokenizerError::damaged(JSON_FILE, "expected a tokenizer in the format of version 1.0")
                 .with_source(source)
         })?;
     tokenizer.with_padding(None);
-    fenced(|| tokenizer.with_truncation(None).map(|_| ())).map_err(|source| {
+    catch_panic(|| tokenizer.with_truncation(None).map(|_| ())).map_err(|source| {
         TokenizerError::damaged(JSON_FILE, "expected a truncation to drop").with_source(source)
     })?;
     check_vocabulary(&tokenizer)?;
