@@ -1,0 +1,110 @@
+//! Files and folders that are complete or absent.
+//!
+//! Everything is written under another name in the same folder, since a rename
+//! is atomic only within a file system, then synced and renamed. Names are
+//! fixed where one writer owns the target (its lock keeps others away), so that
+//! the next run finds and removes what a killed one left. Where several
+//! processes may write one target, each has a name of its own.
+
+mod file;
+mod folder;
+
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+pub use file::{AtomicFile, write_file, write_file_shared};
+pub use folder::{create_folder, discard_folder, recover_folder, write_folder};
+
+/// Error of the file system, with the path that it is about.
+#[derive(Debug)]
+pub struct FileError {
+    /// File or folder that could not be read or written.
+    pub path: PathBuf,
+    /// What went wrong.
+    pub source: io::Error,
+}
+
+impl FileError {
+    /// Adds the path to an error.
+    pub fn new(path: impl Into<PathBuf>, source: io::Error) -> Self {
+        Self { path: path.into(), source }
+    }
+
+    fn other(path: &Path, message: impl Into<String>) -> Self {
+        Self::new(path, io::Error::other(message.into()))
+    }
+}
+
+impl fmt::Display for FileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path.display(), self.source)
+    }
+}
+
+impl std::error::Error for FileError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
+/// Whether a name is that of an unfinished or discarded file or folder.
+pub fn is_leftover(name: &str) -> bool {
+    name.starts_with('.') && (name.ends_with(".partial") || name.ends_with(".old"))
+}
+
+/// Gives the hidden name `.NAME.SUFFIX` beside `target`.
+fn hidden(target: &Path, suffix: &str) -> Result<PathBuf, FileError> {
+    let Some(name) = target.file_name() else {
+        return Err(FileError::other(target, "expected a path that ends in a name"));
+    };
+    let mut hidden = std::ffi::OsString::from(".");
+    hidden.push(name);
+    hidden.push(".");
+    hidden.push(suffix);
+    Ok(target.with_file_name(hidden))
+}
+
+/// Creates something under a hidden name that no other process has.
+fn create_unique<T>(
+    target: &Path,
+    create: impl Fn(&Path) -> io::Result<T>,
+) -> Result<(PathBuf, T), FileError> {
+    let process = std::process::id();
+    for number in 0u32.. {
+        let path = hidden(target, &format!("{process}-{number}.partial"))?;
+        match create(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            created => {
+                return created
+                    .map(|created| (path.clone(), created))
+                    .map_err(|error| FileError::new(path, error));
+            }
+        }
+    }
+    unreachable!("one of four thousand million names is free")
+}
+
+/// Makes new names in a folder survive a power cut; where folders cannot be
+/// synced, the system does it in its own time.
+fn sync_folder_of(path: &Path) {
+    let _ = File::open(folder_of(path)).and_then(|folder| folder.sync_all());
+}
+
+/// Gives the folder of a path; that of a bare name is `.`, since the empty path cannot be opened.
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
+
+#[cfg(test)]
+fn names(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).unwrap();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}

@@ -1,0 +1,49 @@
+//! Rows in, files out. This crate reads the rows of data files and writes files that are complete or absent.
+//! It knows no model, no task and no tokenizer.
+//!
+//! - [`RowReader`] reads plain text, JSON Lines and CSV as a stream of [`Record`]s. Each record knows its
+//!   line, gives its fields by name and keeps their order.
+//! - [`AtomicFile`], [`write_file`], [`write_folder`] and [`create_folder`] write under another name, sync,
+//!   and rename. A crash leaves the old content or the new one, never half of it.
+//! - [`safetensors`] writes `f32` tensors without a copy of them, and reads them one by one.
+//! - [`Hashing`] takes the SHA-256 of what passes through it; [`hex`] shows it.
+//!
+//! ```
+//! use polyhead_files::{RowFormat, RowReader, hex};
+//!
+//! let source = "id,text\n7,\"soup, hot\"\n8,bread\n";
+//! let mut texts = Vec::new();
+//! for record in RowReader::new(source.as_bytes(), RowFormat::Csv)? {
+//!     let record = record?;
+//!     let text = record.text("text")?.ok_or_else(|| record.no_text("text", None))?;
+//!     texts.push((record.line(), text.to_owned(), record.other_fields("text")?));
+//! }
+//! let id = |id: &str| vec![("id".to_owned(), format!("{id:?}"))];
+//! assert_eq!(texts[0], (2, "soup, hot".to_owned(), id("7")));
+//! assert_eq!(texts[1], (3, "bread".to_owned(), id("8")));
+//! assert_eq!(hex([0xc0, 0x01]), "c001");
+//! # Ok::<(), polyhead_files::RowError>(())
+//! ```
+//!
+//! # What it leaves out
+//!
+//! - What a field means: labels belong to `polyhead-train`, options to `polyhead-cli`.
+//! - Parquet, compressed files and pairs of texts.
+//! - Safetensors of other types than `f32`: `polyhead-model` maps those files instead of reading them.
+
+#![forbid(unsafe_code)]
+
+mod quote;
+mod rows;
+
+mod atomic;
+pub mod safetensors;
+mod sha256;
+
+pub use atomic::{
+    AtomicFile, FileError, create_folder, discard_folder, is_leftover, recover_folder, write_file,
+    write_file_shared, write_folder,
+};
+pub use quote::{listed, quoted, shortened};
+pub use rows::{Cell, Record, RowError, RowFormat, RowReader, json_kind};
+pub use sha256::{Hashing, hex};

@@ -1,0 +1,111 @@
+//! Comma-separated values: a header row, then rows.
+
+use std::collections::{HashSet, VecDeque};
+use std::io::{self, Read};
+use std::sync::Arc;
+
+use csv::{ByteRecord, ErrorKind, Position, Reader};
+
+use super::record::Header;
+use super::{Record, RowError};
+use crate::quote::quoted;
+
+/// Rows of a CSV file. A row may span lines where a value is quoted; it counts
+/// from its first. Lines without anything are skipped, as in Python's `csv`.
+pub(super) struct CsvRows<R> {
+    reader: Reader<LineStarts<R>>,
+    header: Arc<Header>,
+}
+
+impl<R: Read> CsvRows<R> {
+    /// Reads the header.
+    pub(super) fn new(source: R) -> Result<Self, RowError> {
+        let mut reader = Reader::from_reader(LineStarts::new(source));
+        let header = match reader.byte_headers() {
+            Ok(header) => header.clone(),
+            Err(error) => return Err(explain(&mut reader, error)),
+        };
+        let header = Header::new(reader.get_mut().line_at(0), &header);
+        let mut seen = HashSet::new();
+        if let Some(name) = header.names.iter().find(|name| !seen.insert(*name)) {
+            let message = format!("two columns {}", quoted(name));
+            return Err(RowError::Row { line: header.line, message });
+        }
+        Ok(Self { reader, header: Arc::new(header) })
+    }
+
+    /// Reads the next row as a record.
+    pub(super) fn next(&mut self) -> Option<Result<Record, RowError>> {
+        let mut cells = ByteRecord::new();
+        match self.reader.read_byte_record(&mut cells) {
+            Ok(false) => None,
+            Ok(true) => {
+                let line = line_of(&mut self.reader, cells.position());
+                Some(Ok(Record::from_csv(line, self.header.clone(), cells)))
+            }
+            Err(error) => Some(Err(explain(&mut self.reader, error))),
+        }
+    }
+}
+
+fn line_of<R: Read>(reader: &mut Reader<LineStarts<R>>, position: Option<&Position>) -> u64 {
+    reader.get_mut().line_at(position.map_or(0, Position::byte))
+}
+
+fn explain<R: Read>(reader: &mut Reader<LineStarts<R>>, error: csv::Error) -> RowError {
+    let line = line_of(reader, error.position());
+    let message = error.to_string();
+    match error.into_kind() {
+        ErrorKind::Io(error) => error.into(),
+        ErrorKind::UnequalLengths { expected_len, len, .. } => {
+            RowError::Row { line, message: format!("expected {expected_len} columns, found {len}") }
+        }
+        _ => RowError::Row { line, message },
+    }
+}
+
+/// Reader that passes bytes on and remembers on which lines rows may begin.
+///
+/// The line numbers of the `csv` crate fall behind with `\r\n` and with empty
+/// lines: for it, a row begins right after the `\r` of the row before.
+struct LineStarts<R> {
+    source: R,
+    offset: u64,
+    line: u64,
+    /// Whether the byte before was neither `\r` nor `\n`.
+    in_line: bool,
+    /// First byte and line of each stretch without line ends. Those before the
+    /// current row are removed, so this grows no longer than a row and a buffer.
+    starts: VecDeque<(u64, u64)>,
+}
+
+impl<R> LineStarts<R> {
+    fn new(source: R) -> Self {
+        Self { source, offset: 0, line: 1, in_line: false, starts: VecDeque::new() }
+    }
+
+    /// Finds the line of a row that begins at byte `start` or after the line ends there.
+    fn line_at(&mut self, start: u64) -> u64 {
+        while self.starts.front().is_some_and(|&(first, _)| first < start) {
+            self.starts.pop_front();
+        }
+        self.starts.front().map_or(self.line, |&(_, line)| line)
+    }
+}
+
+impl<R: Read> Read for LineStarts<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.source.read(buffer)?;
+        for &byte in &buffer[..count] {
+            let ends = matches!(byte, b'\r' | b'\n');
+            if byte == b'\n' {
+                self.line += 1;
+            } else if !ends && !self.in_line {
+                self.starts.push_back((self.offset, self.line));
+            }
+            self.in_line = !ends;
+            self.offset += 1;
+        }
+        Ok(count)
+    }
+}

@@ -1,0 +1,320 @@
+//! One row of a file, whatever its format, and its values.
+
+use std::borrow::Cow;
+use std::ops::Range;
+use std::sync::Arc;
+
+use csv::ByteRecord;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::RowError;
+use super::lines::utf8;
+use crate::quote::{listed, quoted};
+
+/// Name of the only field of a row of plain text.
+const TEXT: &str = "text";
+
+/// One row of a file: its line, and its fields by name and in order.
+#[derive(Clone, Debug)]
+pub struct Record {
+    line: u64,
+    content: Content,
+}
+
+#[derive(Clone, Debug)]
+enum Content {
+    Text(String),
+    Json { source: String, fields: Vec<JsonField> },
+    Csv { header: Arc<Header>, cells: ByteRecord },
+}
+
+/// Field of a JSON object.
+#[derive(Clone, Debug)]
+pub(super) struct JsonField {
+    pub(super) name: String,
+    pub(super) value: Value,
+    /// Where the value stands in its line.
+    pub(super) place: Range<usize>,
+}
+
+/// Names of the columns of a CSV file.
+#[derive(Debug)]
+pub(super) struct Header {
+    pub(super) line: u64,
+    pub(super) names: Vec<String>,
+    /// Hash of the names, to which each row adds its values.
+    hash: Sha256,
+}
+
+/// One value of a row.
+#[derive(Clone, Copy, Debug)]
+pub enum Cell<'a> {
+    /// Value of a JSON object.
+    Json(&'a Value),
+    /// Cell of a CSV file or line of a plain text: it has no type.
+    Plain(&'a str),
+}
+
+impl Record {
+    pub(super) fn from_text(line: u64, text: String) -> Self {
+        Self { line, content: Content::Text(text) }
+    }
+
+    pub(super) fn from_json(line: u64, source: String, fields: Vec<JsonField>) -> Self {
+        Self { line, content: Content::Json { source, fields } }
+    }
+
+    /// - `cells`: as many as the header has; the reader checks that
+    pub(super) fn from_csv(line: u64, header: Arc<Header>, cells: ByteRecord) -> Self {
+        Self { line, content: Content::Csv { header, cells } }
+    }
+
+    /// Line of the file where the row begins, counted from 1.
+    pub fn line(&self) -> u64 {
+        self.line
+    }
+
+    /// Names of all fields, in their order.
+    pub fn names(&self) -> Vec<&str> {
+        match &self.content {
+            Content::Text(_) => vec![TEXT],
+            Content::Json { fields, .. } => fields.iter().map(|field| &*field.name).collect(),
+            Content::Csv { header, .. } => header.names.iter().map(String::as_str).collect(),
+        }
+    }
+
+    /// Finds the value of a field; `None` if the row has no such field.
+    ///
+    /// # Errors
+    /// A cell of CSV that is not UTF-8. Cells that are not asked for may hold anything.
+    pub fn field(&self, name: &str) -> Result<Option<Cell<'_>>, RowError> {
+        match &self.content {
+            Content::Text(text) => Ok((name == TEXT).then_some(Cell::Plain(text))),
+            Content::Json { fields, .. } => {
+                let field = fields.iter().find(|field| field.name == name);
+                Ok(field.map(|field| Cell::Json(&field.value)))
+            }
+            Content::Csv { header, .. } => {
+                let column = header.names.iter().position(|column| column == name);
+                column.map(|column| self.csv_cell(column).map(Cell::Plain)).transpose()
+            }
+        }
+    }
+
+    /// Reads a field as a text; `None` if it is missing or null.
+    ///
+    /// # Errors
+    /// The value is not a string.
+    pub fn text(&self, name: &str) -> Result<Option<&str>, RowError> {
+        let Some(cell) = self.field(name)? else { return Ok(None) };
+        cell.text().map_err(|message| self.field_error(name, &message))
+    }
+
+    /// Reads a field as the words of a text; `None` if it is missing or holds no words.
+    ///
+    /// # Errors
+    /// The value is not a list of strings.
+    pub fn words(&self, name: &str) -> Result<Option<Vec<String>>, RowError> {
+        let Some(cell) = self.field(name)? else { return Ok(None) };
+        let words = cell.strings().map_err(|message| self.field_error(name, &message))?;
+        Ok(words.filter(|words| !words.is_empty()))
+    }
+
+    /// Gives name and value of every field but `name`, in their order. Values are
+    /// JSON: those of a JSON object as they were written, cells of CSV as strings.
+    ///
+    /// # Errors
+    /// A cell that is not UTF-8.
+    pub fn other_fields(&self, name: &str) -> Result<Vec<(String, String)>, RowError> {
+        match &self.content {
+            Content::Text(_) => Ok(Vec::new()),
+            Content::Json { source, fields } => {
+                let others = fields.iter().filter(|field| field.name != name);
+                let written = |field: &JsonField| {
+                    (field.name.clone(), source[field.place.clone()].to_owned())
+                };
+                Ok(others.map(written).collect())
+            }
+            Content::Csv { header, .. } => {
+                let others = header.names.iter().enumerate().filter(|(_, column)| *column != name);
+                let string = |(index, column): (usize, &String)| {
+                    Ok((column.clone(), Value::from(self.csv_cell(index)?).to_string()))
+                };
+                others.map(string).collect()
+            }
+        }
+    }
+
+    /// Hashes the whole row, fields that are never read included. Names of CSV
+    /// columns count; spaces between the values of JSON do too.
+    pub fn sha256(&self) -> [u8; 32] {
+        match &self.content {
+            Content::Text(text) => Sha256::digest(text).into(),
+            Content::Json { source, .. } => Sha256::digest(source).into(),
+            Content::Csv { header, cells } => {
+                let mut hash = header.hash.clone();
+                add_pieces(&mut hash, cells);
+                hash.finalize().into()
+            }
+        }
+    }
+
+    /// Makes an error of this row's line.
+    pub fn error(&self, message: impl Into<String>) -> RowError {
+        RowError::Row { line: self.line, message: message.into() }
+    }
+
+    /// Makes an error of a field of this row.
+    pub fn field_error(&self, name: &str, message: &str) -> RowError {
+        self.error(in_field(name, message))
+    }
+
+    /// Makes the error of a row that has neither a text nor words.
+    ///
+    /// - `text`, `words`: names of the fields where they were looked for
+    pub fn no_text(&self, text: &str, words: Option<&str>) -> RowError {
+        let names = self.names();
+        let (field, fields) = (quoted(text), listed(&names));
+        if names.contains(&text) {
+            return self.field_error(text, "expected a string, found null");
+        }
+        if let Some(words) = words.filter(|words| names.contains(words)) {
+            let words = quoted(words);
+            return self.error(format!("no field {field}, and no words in field {words}"));
+        }
+        if names.contains(&"text_a") || names.contains(&"text_b") {
+            return self.error(format!("no field {field}, but a pair of texts: pairs come later"));
+        }
+        match &self.content {
+            // The fault is the header's, not the row's.
+            Content::Csv { header, .. } => RowError::Row {
+                line: header.line,
+                message: format!("no column {field}; the header has {fields}"),
+            },
+            _ => self.error(format!("no field {field}; the row has {fields}")),
+        }
+    }
+
+    /// Text of a CSV cell.
+    fn csv_cell(&self, column: usize) -> Result<&str, RowError> {
+        let Content::Csv { header, cells } = &self.content else {
+            unreachable!("only rows of CSV have columns")
+        };
+        let bytes = cells.get(column).expect("every row is as long as the header: csv checks");
+        utf8(bytes).map_err(|message| self.field_error(&header.names[column], &message))
+    }
+}
+
+fn in_field(name: &str, message: &str) -> String {
+    format!("field {}: {message}", quoted(name))
+}
+
+impl Header {
+    pub(super) fn new(line: u64, names: &ByteRecord) -> Self {
+        let mut hash = Sha256::new();
+        add_pieces(&mut hash, names);
+        let names = names.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
+        Self { line, names, hash }
+    }
+}
+
+/// Hashes pieces so that it counts where each of them ends.
+fn add_pieces(hash: &mut Sha256, pieces: &ByteRecord) {
+    for piece in pieces {
+        hash.update((piece.len() as u64).to_le_bytes());
+        hash.update(piece);
+    }
+}
+
+impl<'a> Cell<'a> {
+    /// Whether the value is null or an empty string.
+    pub fn is_empty(self) -> bool {
+        match self {
+            Self::Plain(text) => text.is_empty(),
+            Self::Json(Value::String(text)) => text.is_empty(),
+            Self::Json(value) => value.is_null(),
+        }
+    }
+
+    /// Reads the value as a text; `None` for null.
+    ///
+    /// # Errors
+    /// What was found in place of a string.
+    pub fn text(self) -> Result<Option<&'a str>, String> {
+        match self {
+            Self::Plain(text) => Ok(Some(text)),
+            Self::Json(Value::String(text)) => Ok(Some(text)),
+            Self::Json(Value::Null) => Ok(None),
+            Self::Json(other) => Err(format!("expected a string, found {}", json_kind(other))),
+        }
+    }
+
+    /// Reads the value as a list of strings; `None` for null and an empty string.
+    /// A cell of CSV holds a JSON array, or words with blanks between them.
+    ///
+    /// # Errors
+    /// What was found in place of an array, or of one of its strings.
+    pub fn strings(self) -> Result<Option<Vec<String>>, String> {
+        if self.is_empty() {
+            return Ok(None);
+        }
+        let Some(values) = self.array()? else {
+            return match self {
+                Self::Plain(text) => Ok(Some(text.split_whitespace().map(str::to_owned).collect())),
+                Self::Json(value) => {
+                    Err(format!("expected an array of strings, found {}", json_kind(value)))
+                }
+            };
+        };
+        let string = |(index, value): (usize, &Value)| match value {
+            Value::String(string) => Ok(string.clone()),
+            other => {
+                Err(format!("word {}: expected a string, found {}", index + 1, json_kind(other)))
+            }
+        };
+        values.iter().enumerate().map(string).collect::<Result<_, _>>().map(Some)
+    }
+
+    /// Reads the value as an array; `None` if it is something else. A cell of CSV
+    /// may begin with a bracket without being an array: only one with a quote or
+    /// the other bracket after it is taken for one.
+    ///
+    /// # Errors
+    /// What is wrong with the JSON in a cell of CSV.
+    pub fn array(self) -> Result<Option<Cow<'a, [Value]>>, String> {
+        match self {
+            Self::Json(Value::Array(values)) => Ok(Some(Cow::Borrowed(values))),
+            Self::Json(_) => Ok(None),
+            Self::Plain(cell) => {
+                let inside = cell.trim_start().strip_prefix('[').map(str::trim_start);
+                if !inside.is_some_and(|inside| inside.starts_with(['"', ']'])) {
+                    return Ok(None);
+                }
+                serde_json::from_str(cell)
+                    .map(|values| Some(Cow::Owned(values)))
+                    .map_err(|error| format!("expected a JSON array: {}", explain(&error, 0)))
+            }
+        }
+    }
+}
+
+/// Says what a JSON value is, with its article.
+pub fn json_kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "true or false",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}
+
+/// Says what is wrong with JSON that begins after `start` bytes of its line:
+/// serde_json counts lines within the string that it is given, which is always one.
+pub(super) fn explain(error: &serde_json::Error, start: usize) -> String {
+    let message = error.to_string();
+    let cause = message.split(" at line ").next().unwrap_or(&message);
+    format!("column {}: {cause}", start + error.column())
+}

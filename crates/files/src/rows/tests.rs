@@ -1,0 +1,313 @@
+//! Rows of all formats: what is read, what is wrong, and on which line.
+
+use std::io::BufReader;
+
+use proptest::prelude::*;
+
+use super::RowFormat::{Csv, JsonLines, Text};
+use super::*;
+
+fn records(format: RowFormat, source: &[u8]) -> Result<Vec<Record>, String> {
+    let read = || RowReader::new(source, format)?.collect::<Result<_, _>>();
+    read().map_err(|error: RowError| error.to_string())
+}
+
+/// Line and field `text` of every row.
+fn texts(format: RowFormat, source: &[u8]) -> Result<Vec<(u64, String)>, String> {
+    let text = |record: &Record| {
+        let text = record.text("text").map_err(|error| error.to_string())?;
+        Ok((record.line(), text.unwrap_or("nothing").to_owned()))
+    };
+    records(format, source)?.iter().map(text).collect()
+}
+
+fn owned<const N: usize>(rows: [(u64, &str); N]) -> Vec<(u64, String)> {
+    rows.map(|(line, text)| (line, text.to_owned())).to_vec()
+}
+
+#[test]
+fn the_suffix_decides_and_case_does_not_matter() {
+    for (name, expected) in [
+        ("a.txt", Some(Text)),
+        ("a.TXT", Some(Text)),
+        ("a.b.jsonl", Some(JsonLines)),
+        ("a/b.JSONL", Some(JsonLines)),
+        ("a.csv", Some(Csv)),
+        ("a.parquet", None),
+        ("a.json", None),
+        ("txt", None),
+        (".txt", None),
+    ] {
+        assert_eq!(RowFormat::from_path(Path::new(name)), expected, "{name}");
+    }
+}
+
+#[test]
+fn the_byte_order_mark_is_dropped_even_when_bytes_trickle() {
+    for (bytes, expected) in [
+        (&b"\xef\xbb\xbfab"[..], &b"ab"[..]),
+        (b"\xef\xbb", b"\xef\xbb"),
+        (b"ab", b"ab"),
+        (b"", b""),
+        (b"\xef\xbb\xbf", b""),
+    ] {
+        let mut found = Vec::new();
+        without_byte_order_mark(BufReader::with_capacity(1, bytes))
+            .unwrap()
+            .read_to_end(&mut found)
+            .unwrap();
+        assert_eq!(found, expected);
+    }
+    for (format, source) in [
+        (Text, &b"\xef\xbb\xbfa\n"[..]),
+        (JsonLines, b"\xef\xbb\xbf{\"text\": \"a\"}"),
+        (Csv, b"\xef\xbb\xbftext\na\n"),
+    ] {
+        assert_eq!(texts(format, source).unwrap()[0].1, "a");
+    }
+}
+
+#[test]
+fn nothing_in_nothing_out() {
+    for (format, source) in
+        [(Text, ""), (JsonLines, ""), (JsonLines, "\n \n"), (Csv, ""), (Csv, "id,text\n")]
+    {
+        assert_eq!(texts(format, source.as_bytes()).unwrap(), [], "{source:?}");
+    }
+}
+
+#[test]
+fn every_line_is_a_text() {
+    let found = texts(Text, "one\n\n\0 two\r\nüç".as_bytes()).unwrap();
+    assert_eq!(found, owned([(1, "one"), (2, ""), (3, "\0 two"), (4, "üç")]));
+    let long = "word ".repeat(1 << 18);
+    assert_eq!(texts(Text, long.as_bytes()).unwrap(), owned([(1, &long)]));
+}
+
+#[test]
+fn every_line_is_an_object_and_blank_lines_are_skipped() {
+    let source = b"{\"text\": \"a\\nb\", \"n\": 1}\r\n\n{\"text\":\"\"}\n  \n{\"n\": 2}";
+    let expected = owned([(1, "a\nb"), (3, ""), (5, "nothing")]);
+    assert_eq!(texts(JsonLines, source).unwrap(), expected);
+}
+
+#[test]
+fn rows_have_quotes_and_both_line_ends() {
+    let source = "id,text\n1,plain\n2,\"a, \"\"b\"\"\n\nc\"\n\n\n3,\n4,5\" pipe\n5,last";
+    let expected =
+        owned([(2, "plain"), (3, "a, \"b\"\n\nc"), (8, ""), (9, "5\" pipe"), (10, "last")]);
+    assert_eq!(texts(Csv, source.as_bytes()).unwrap(), expected);
+    let windows = texts(Csv, source.replace('\n', "\r\n").as_bytes()).unwrap();
+    let windows: Vec<_> =
+        windows.into_iter().map(|(line, text)| (line, text.replace('\r', ""))).collect();
+    assert_eq!(windows, expected);
+}
+
+#[test]
+fn a_carriage_return_alone_ends_a_row_but_no_line() {
+    let found = texts(Csv, b"text\ra\rb\nc\n\r\n\rd\n").unwrap();
+    assert_eq!(found, owned([(1, "a"), (1, "b"), (2, "c"), (4, "d")]));
+}
+
+#[test]
+fn lines_are_right_across_buffers() {
+    let rows: String = (0..20_000).map(|i| format!("{i},\"text\r\n{i}\"\r\n\r\n")).collect();
+    let source = format!("id,text\r\n{rows}");
+    for (index, record) in RowReader::new(source.as_bytes(), Csv).unwrap().enumerate() {
+        assert_eq!(record.unwrap().line(), 2 + 3 * index as u64);
+    }
+}
+
+#[test]
+fn what_is_wrong_and_where() {
+    for (format, source, expected) in [
+        (Text, &b"ok\nok\n\x80\n"[..], "line 3: expected UTF-8, found byte 0x80 at position 1"),
+        (JsonLines, b"{}\n[1]", "line 2: expected a JSON object, found an array"),
+        (JsonLines, b"{\"text\": }", "line 1: column 10: expected value"),
+        (JsonLines, b"{\"text\": \"a\"", "line 1: column 12: EOF while parsing an object"),
+        (JsonLines, b"{}\n{} {}", "line 2: column 4: trailing characters"),
+        (JsonLines, b"\na\0", "line 2: column 1: expected value"),
+        (JsonLines, b"{\"a\": 1, \"b\": 1e999}", "line 1: column 19: number out of range"),
+        (JsonLines, b"\n{\"text\": \"\xff\"}", "line 2: expected UTF-8, found byte 0xff at"),
+        (JsonLines, b"{\"text\": 5}", "line 1: field `text`: expected a string, found a number"),
+        (Csv, b"id,text\r\n1,a\r\n2\r\n", "line 3: expected 2 columns, found 1"),
+        (Csv, b"id,text\n1,a\n2,\xff\n", "line 3: field `text`: expected UTF-8, found byte 0xff"),
+    ] {
+        let error = texts(format, source).unwrap_err();
+        assert!(error.starts_with(expected), "{error}");
+    }
+    assert!(texts(Csv, b"id,text\n\xff,fine\n").is_ok(), "other columns may be anything");
+}
+
+#[test]
+fn a_name_that_stands_twice_is_an_error() {
+    for (format, source, expected) in [
+        (JsonLines, "{}\n{\"id\": 1, \"text\": \"a\", \"id\": 1}", "line 2: two fields `id`"),
+        (JsonLines, "{\"text\": \"a\", \"t\\u0065xt\": \"b\"}", "line 1: two fields `text`"),
+        (Csv, "\ntext,text\na,b\n", "line 2: two columns `text`"),
+        (Csv, "id,text,id\n", "line 1: two columns `id`"),
+        (Csv, "text,,\na,,\n", "line 1: two columns ``"),
+    ] {
+        assert_eq!(records(format, source.as_bytes()).unwrap_err(), expected, "{source}");
+    }
+}
+
+#[test]
+fn a_row_without_a_text_says_what_it_has() {
+    for (format, source, expected) in [
+        (JsonLines, r#"{"z": "x", "b": 1}"#, "line 1: no field `text`; the row has `z`, `b`"),
+        (JsonLines, "\n{}", "line 2: no field `text`; the row has nothing"),
+        (JsonLines, r#"{"text": null}"#, "line 1: field `text`: expected a string, found null"),
+        (JsonLines, r#"{"words": []}"#, "line 1: no field `text`, and no words in field `words`"),
+        (
+            JsonLines,
+            r#"{"text_a": "x", "text_b": "y"}"#,
+            "line 1: no field `text`, but a pair of texts: pairs come later",
+        ),
+        (Csv, "\nid,title\n1,a\n", "line 2: no column `text`; the header has `id`, `title`"),
+    ] {
+        let record = records(format, source.as_bytes()).unwrap().remove(0);
+        assert_eq!(record.no_text("text", Some("words")).to_string(), expected);
+    }
+}
+
+#[test]
+fn other_fields_keep_their_order_and_spelling() {
+    let others = |format, source: &str| {
+        let record = records(format, source.as_bytes()).unwrap().remove(0);
+        let others = record.other_fields("text").unwrap();
+        let others: Vec<String> =
+            others.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
+        (record.names().join(" "), others.join(" "))
+    };
+    let found = others(JsonLines, "{\"z\": 1.50, \"text\": \"a\", \"a\": {\"y\": [1, 2]}}");
+    assert_eq!(found, ("z text a".to_owned(), "z=1.50 a={\"y\": [1, 2]}".to_owned()));
+    let found = others(Csv, "id,text,n\n07,a,\"\"\"\"\n");
+    assert_eq!(found, ("id text n".to_owned(), "id=\"07\" n=\"\\\"\"".to_owned()));
+    assert_eq!(others(Text, "a b"), ("text".to_owned(), String::new()));
+    let record = records(Csv, b"id,text\na\xff,fine\n").unwrap().remove(0);
+    assert_eq!(
+        record.other_fields("text").unwrap_err().to_string(),
+        "line 2: field `id`: expected UTF-8, found byte 0xff at position 2"
+    );
+}
+
+#[test]
+fn words_come_as_an_array_or_with_blanks_between() {
+    let words = |source: &str| {
+        let format = if source.starts_with('{') { JsonLines } else { Csv };
+        let record = records(format, source.as_bytes()).unwrap().remove(0);
+        let words = record.words("w").map_err(|error| error.to_string());
+        words.map(|words| words.map(|words| words.join("+")))
+    };
+    for (source, expected) in [
+        (r#"{"w": ["a", "b c"]}"#, Ok(Some("a+b c"))),
+        (r#"{"w": []}"#, Ok(None)),
+        (r#"{"w": null}"#, Ok(None)),
+        (r#"{"v": ["a"]}"#, Ok(None)),
+        (r#"{"w": 5}"#, Err("line 1: field `w`: expected an array of strings, found a number")),
+        (r#"{"w": ["a", 1]}"#, Err("line 1: field `w`: word 2: expected a string, found a number")),
+        ("id,w\n1,a  b\n", Ok(Some("a+b"))),
+        ("id,w\n1,\n", Ok(None)),
+        ("id,w\n1,[ NAME ]\n", Ok(Some("[+NAME+]"))),
+        ("w\n\"[\"\"New York\"\", \"\"!\"\"]\"\n", Ok(Some("New York+!"))),
+        (
+            "w\n\"[\"\"a\"\"\"\n",
+            Err("line 2: field `w`: expected a JSON array: column 4: EOF while parsing a list"),
+        ),
+    ] {
+        let expected = expected.map(|words| words.map(str::to_owned)).map_err(str::to_owned);
+        assert_eq!(words(source), expected, "{source}");
+    }
+}
+
+#[test]
+fn the_whole_row_is_hashed() {
+    let hash = |format, source: &str| records(format, source.as_bytes()).unwrap()[0].sha256();
+    let json = "{\"text\": \"a\", \"id\": 1}";
+    assert_eq!(hash(JsonLines, json), hash(JsonLines, &format!("\n{json}\r\n")));
+    assert_ne!(hash(JsonLines, json), hash(JsonLines, &json.replace('1', "2")));
+    assert_eq!(hash(Text, "a\r\nb"), hash(Text, "a"));
+    let expected = hash(Csv, "id,text\n1,a\n2,b\n");
+    assert_eq!(hash(Csv, "id,text\r\n\r\n1,\"a\"\r\n"), expected);
+    for other in ["id,text\n2,a\n", "no,text\n1,a\n", "text,id\na,1\n", "id,text\n1a,\n"] {
+        assert_ne!(hash(Csv, other), expected, "{other}");
+    }
+}
+
+/// Results that an interrupted program left are continued only where rows have the hashes of then.
+#[test]
+fn hashes_of_rows_stay_what_they_were() {
+    let hash = |format, source: &[u8]| crate::hex(records(format, source).unwrap()[0].sha256());
+    // python: hashlib.sha256(b"abc").hexdigest()
+    let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    assert_eq!(hash(Text, b"abc\n"), abc);
+    // python: p = lambda b: len(b).to_bytes(8, "little") + b
+    // hashlib.sha256(p(b"id") + p(b"text") + p(b"1") + p(b"a")).hexdigest()
+    let csv = "179927afe13573dc69140da8bdaa469af5a1e656f265a6c0c43fa552f253aa6e";
+    assert_eq!(hash(Csv, b"id,text\n1,a\n"), csv);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(10_000))]
+
+    #[test]
+    fn no_file_makes_it_panic(bytes in near_rows(), format in 0..3) {
+        let format = [Text, JsonLines, Csv][format as usize];
+        let lines = 1 + bytes.iter().filter(|&&byte| byte == b'\n').count() as u64;
+        let at = |error: RowError| match error {
+            RowError::Row { line, .. } => line,
+            RowError::Io(error) => panic!("{error}"),
+        };
+        let reader = match RowReader::new(&bytes[..], format) {
+            Ok(reader) => reader,
+            Err(error) => {
+                prop_assert!((1..=lines).contains(&at(error)));
+                return Ok(());
+            }
+        };
+        // A `\r` alone ends a row of CSV, but no line.
+        let mut last = 1;
+        for record in reader {
+            let line = match record {
+                Err(error) => at(error),
+                Ok(record) => {
+                    let names: Vec<String> = record.names().iter().map(|n| n.to_string()).collect();
+                    for name in &names {
+                        let _ = (record.text(name), record.words(name), record.other_fields(name));
+                    }
+                    prop_assert_eq!(record.sha256().len(), 32);
+                    record.line()
+                }
+            };
+            prop_assert!((last..=lines).contains(&line), "{line} of {lines} after {last}");
+            last = line;
+        }
+    }
+}
+
+/// Bytes that look like rows more often than not.
+fn near_rows() -> impl Strategy<Value = Vec<u8>> {
+    let piece = proptest::sample::select(vec![
+        &b"text"[..],
+        b"tokens",
+        b"tokens,text,regression\n",
+        b"{\"text\": \"a b\", \"tokens\": [\"a\", \"b\"]}",
+        b"\"regression\": 1e999",
+        b"\\ud800",
+        b"[\"a\"]",
+        b"\xef\xbb\xbf",
+        b"\xff",
+        b"\"",
+        b",",
+        b":",
+        b"\n",
+        b"\r\n",
+        b"\r",
+        b" ",
+        b"{",
+        b"}",
+        b"[",
+    ]);
+    proptest::collection::vec(piece, 0..30).prop_map(|pieces| pieces.concat())
+}
