@@ -11,10 +11,8 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use polyhead_compute::{
-    Activation, AdamW, AttentionShape, Dropout, Epilogue, Isa, PackedMatrix, PendingRows,
-    StoredTensor, Team, Threads, activation_backward, adamw, attention, attention_backward,
-    attention_training, bias_gradient, dropout, embed_backward, layer_norm, layer_norm_backward,
-    linear, linear_train, residual_layer_norm, sum_of_squares, weight_gradient,
+    Activation, AdamW, AttentionShape, Cpu, Dropout, Epilogue, Isa, PackedMatrix, PendingRows,
+    StoredTensor, Team, Threads,
 };
 
 const HIDDEN: usize = 384;
@@ -32,7 +30,7 @@ fn products(criterion: &mut Criterion) {
         for (name, rows, inputs, outputs) in shapes {
             let weight =
                 StoredTensor::from_f32(vec![outputs, inputs], &vec![0.01; outputs * inputs]);
-            let weight = PackedMatrix::pack(isa, &[&weight], &Team::solo());
+            let weight = Cpu::new(&Team::solo(), isa).pack(&[&weight]);
             let x = vec![0.5; rows * inputs];
             let mut out = vec![0.0; rows * outputs];
             group.throughput(Throughput::Elements(2 * (rows * inputs * outputs) as u64));
@@ -43,7 +41,12 @@ fn products(criterion: &mut Criterion) {
                     |bench| {
                         pool.team(|team| {
                             bench.iter(|| {
-                                linear(team, black_box(&x), &weight, Epilogue::default(), &mut out)
+                                Cpu::new(team, isa).linear(
+                                    black_box(&x),
+                                    &weight,
+                                    Epilogue::default(),
+                                    &mut out,
+                                )
                             });
                         });
                     },
@@ -68,7 +71,9 @@ fn others(criterion: &mut Criterion) {
                 (4 * sequences * tokens * tokens * HIDDEN) as u64,
             ));
             group.bench_function(format!("{tokens} tokens, {}", isa.name()), |bench| {
-                bench.iter(|| attention(&team, isa, shape, black_box(&qkv), &offsets, &mut out));
+                bench.iter(|| {
+                    Cpu::new(&team, isa).attention(shape, black_box(&qkv), &offsets, &mut out)
+                });
             });
         }
         group.finish();
@@ -78,10 +83,11 @@ fn others(criterion: &mut Criterion) {
         let mut x: Vec<f32> = (0..256 * HIDDEN).map(|i| (i % 7) as f32).collect();
         group.throughput(Throughput::Elements(x.len() as u64));
         group.bench_function(format!("layer norm, {}", isa.name()), |bench| {
-            bench.iter(|| layer_norm(&team, isa, black_box(&mut x), &weight, &bias, 1e-12));
+            bench
+                .iter(|| Cpu::new(&team, isa).layer_norm(black_box(&mut x), &weight, &bias, 1e-12));
         });
         group.bench_function(format!("gelu, {}", isa.name()), |bench| {
-            bench.iter(|| Activation::Gelu.apply(isa, black_box(&mut x)));
+            bench.iter(|| Cpu::new(&team, isa).activation(Activation::Gelu, black_box(&mut x)));
         });
         group.finish();
     }
@@ -106,8 +112,8 @@ fn backward_products(criterion: &mut Criterion) {
             let mut dweight = vec![0.0; outputs * inputs];
             let mut packed = PackedMatrix::zeros(isa, outputs, inputs);
             let mut transposed = PackedMatrix::zeros(isa, inputs, outputs);
-            packed.repack(&weight, &Team::solo());
-            transposed.repack_transposed(&weight, &Team::solo());
+            Cpu::new(&Team::solo(), isa).repack(&mut packed, &weight);
+            Cpu::new(&Team::solo(), isa).repack_transposed(&mut transposed, &weight);
             group.throughput(Throughput::Elements(2 * (TOKENS * inputs * outputs) as u64));
             for threads in [1, Threads::available()] {
                 let pool = Threads::new(threads).expect("threads");
@@ -115,20 +121,33 @@ fn backward_products(criterion: &mut Criterion) {
                 pool.team(|team| {
                     group.bench_function(format!("forward, {suffix}"), |bench| {
                         let epilogue = Epilogue::default();
-                        bench.iter(|| linear(team, black_box(&x), &packed, epilogue, &mut out));
+                        bench.iter(|| {
+                            Cpu::new(team, isa).linear(black_box(&x), &packed, epilogue, &mut out)
+                        });
                     });
                     group.bench_function(format!("input, {suffix}"), |bench| {
                         let epilogue = Epilogue::default();
                         bench.iter(|| {
-                            linear(team, black_box(&dout), &transposed, epilogue, &mut dx)
+                            Cpu::new(team, isa).linear(
+                                black_box(&dout),
+                                &transposed,
+                                epilogue,
+                                &mut dx,
+                            )
                         });
                     });
                     group.bench_function(format!("weight, {suffix}"), |bench| {
                         let mut open = PendingRows::default();
                         bench.iter(|| {
                             let x = black_box(&x);
-                            weight_gradient(team, isa, &dout, x, &mut dweight, outputs, &mut open);
-                            open.close(team, isa, &mut dweight);
+                            Cpu::new(team, isa).weight_gradient(
+                                &dout,
+                                x,
+                                &mut dweight,
+                                outputs,
+                                &mut open,
+                            );
+                            Cpu::new(team, isa).close_weight_gradient(&mut dweight, &mut open);
                         });
                     });
                 });
@@ -154,11 +173,15 @@ fn training(criterion: &mut Criterion) {
         group.bench_function(format!("gelu backward, {name}"), |bench| {
             bench.iter(|| {
                 wide.fill(1.0);
-                activation_backward(&team, isa, Activation::Gelu, black_box(&pre), &mut wide);
+                Cpu::new(&team, isa).activation_backward(
+                    Activation::Gelu,
+                    black_box(&pre),
+                    &mut wide,
+                );
             });
         });
         group.bench_function(format!("bias gradient, {name}"), |bench| {
-            bench.iter(|| bias_gradient(&team, isa, black_box(&pre), &mut dbias));
+            bench.iter(|| Cpu::new(&team, isa).bias_gradient(black_box(&pre), &mut dbias));
         });
         let mut packed = PackedMatrix::zeros(isa, INTERMEDIATE, HIDDEN);
         let mut transposed = PackedMatrix::zeros(isa, HIDDEN, INTERMEDIATE);
@@ -167,15 +190,24 @@ fn training(criterion: &mut Criterion) {
         group.bench_function(format!("linear, kept, {name}"), |bench| {
             bench.iter(|| {
                 let (pre, out) = (&mut wide, &mut vec![0.0; TOKENS * INTERMEDIATE]);
-                linear_train(&team, black_box(&x), &packed, &dbias, Activation::Gelu, pre, out);
+                Cpu::new(&team, isa).linear_train(
+                    black_box(&x),
+                    &packed,
+                    &dbias,
+                    Activation::Gelu,
+                    pre,
+                    out,
+                );
             });
         });
         group.throughput(Throughput::Elements(weight.len() as u64));
         group.bench_function(format!("repack, {name}"), |bench| {
-            bench.iter(|| packed.repack(black_box(&weight), &team));
+            bench.iter(|| Cpu::new(&team, isa).repack(&mut packed, black_box(&weight)));
         });
         group.bench_function(format!("repack transposed, {name}"), |bench| {
-            bench.iter(|| transposed.repack_transposed(black_box(&weight), &team));
+            bench.iter(|| {
+                Cpu::new(&team, isa).repack_transposed(&mut transposed, black_box(&weight))
+            });
         });
 
         group.throughput(Throughput::Elements((TOKENS * HIDDEN) as u64));
@@ -184,14 +216,12 @@ fn training(criterion: &mut Criterion) {
         let mut stats = vec![0.0; 2 * TOKENS];
         let (mut dweight, mut dbias) = (zeros.clone(), zeros.clone());
         group.bench_function(format!("dropout, {name}"), |bench| {
-            bench.iter(|| dropout(&team, isa, &some, &rows, black_box(&mut sum)));
+            bench.iter(|| Cpu::new(&team, isa).dropout(&some, &rows, black_box(&mut sum)));
         });
         sum.copy_from_slice(&x);
         group.bench_function(format!("residual and layer norm, {name}"), |bench| {
             bench.iter(|| {
-                residual_layer_norm(
-                    &team,
-                    isa,
+                Cpu::new(&team, isa).residual_layer_norm(
                     black_box(&mut sum),
                     &some,
                     &rows,
@@ -209,7 +239,8 @@ fn training(criterion: &mut Criterion) {
             bench.iter(|| {
                 let gradients = Some((&mut dweight[..], &mut dbias[..]));
                 let sum = black_box(&sum);
-                layer_norm_backward(&team, isa, sum, &stats, &ones, &x, &mut dsum, gradients);
+                Cpu::new(&team, isa)
+                    .layer_norm_backward(sum, &stats, &ones, &x, &mut dsum, gradients);
             });
         });
         let ids: Vec<u32> = (0..TOKENS as u32).map(|n| n * n % 30_000).collect();
@@ -218,7 +249,7 @@ fn training(criterion: &mut Criterion) {
             bench.iter(|| {
                 let (zeros, offsets) = (&vec![0; TOKENS], [0, TOKENS]);
                 let dword = Some(&mut dword[..]);
-                embed_backward(&team, isa, &ids, zeros, &offsets, &x, dword, None, None);
+                Cpu::new(&team, isa).embed_backward(&ids, zeros, &offsets, &x, dword, None, None);
             });
         });
 
@@ -237,11 +268,11 @@ fn training(criterion: &mut Criterion) {
             };
             bench.iter(|| {
                 let [p, m, v] = &mut tensors;
-                adamw(&team, isa, &hyper, p, black_box(&gradients), m, v);
+                Cpu::new(&team, isa).adamw(&hyper, p, black_box(&gradients), m, v);
             });
         });
         group.bench_function(format!("sum of squares, {name}"), |bench| {
-            bench.iter(|| sum_of_squares(&team, isa, black_box(&gradients)));
+            bench.iter(|| Cpu::new(&team, isa).sum_of_squares(black_box(&gradients)));
         });
         group.finish();
 
@@ -262,18 +293,16 @@ fn training(criterion: &mut Criterion) {
                 group.bench_function(format!("forward, {suffix}"), |bench| {
                     bench.iter(|| {
                         let qkv = black_box(&qkv);
-                        attention_training(
-                            &team, isa, shape, qkv, &offsets, &dropout, rows, &mut out,
-                        );
+                        Cpu::new(&team, isa)
+                            .attention_train(shape, qkv, &offsets, &dropout, rows, &mut out);
                     });
                 });
                 group.throughput(Throughput::Elements(operations / 2 * 5));
                 group.bench_function(format!("backward, {suffix}"), |bench| {
                     bench.iter(|| {
                         let qkv = black_box(&qkv);
-                        attention_backward(
-                            &team, isa, shape, qkv, &offsets, &dropout, rows, &out, &dout,
-                            &mut dqkv,
+                        Cpu::new(&team, isa).attention_backward(
+                            shape, qkv, &offsets, &dropout, rows, &out, &dout, &mut dqkv,
                         );
                     });
                 });

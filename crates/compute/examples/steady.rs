@@ -11,7 +11,7 @@
 
 use std::time::Instant;
 
-use polyhead_compute::{Epilogue, Isa, PackedMatrix, StoredTensor, Team, linear};
+use polyhead_compute::{Cpu, Epilogue, Isa, StoredTensor, Team};
 
 const ROWS: usize = 256;
 const INPUTS: usize = 384;
@@ -56,7 +56,7 @@ fn times_of_products(isa: Isa, seconds: f64) -> Vec<f64> {
     let numbers = |count: usize| (0..count).map(|i| ((i * 7919 % 2003) as f32 - 1001.0) / 1001.0);
     let weight: Vec<f32> = numbers(OUTPUTS * INPUTS).collect();
     let weight = StoredTensor::from_f32(vec![OUTPUTS, INPUTS], &weight);
-    let weight = PackedMatrix::pack(isa, &[&weight], &Team::solo());
+    let weight = Cpu::new(&Team::solo(), isa).pack(&[&weight]);
     let x: Vec<f32> = numbers(ROWS * INPUTS).collect();
     let mut out = vec![0.0; ROWS * OUTPUTS];
     let mut slices = Vec::new();
@@ -64,7 +64,7 @@ fn times_of_products(isa: Isa, seconds: f64) -> Vec<f64> {
     while begun.elapsed().as_secs_f64() < seconds {
         let (slice, mut products) = (Instant::now(), 0);
         while slice.elapsed().as_secs_f64() < SLICE {
-            linear(&Team::solo(), &x, &weight, Epilogue::default(), &mut out);
+            Cpu::new(&Team::solo(), isa).linear(&x, &weight, Epilogue::default(), &mut out);
             products += 1;
         }
         std::hint::black_box(&out);

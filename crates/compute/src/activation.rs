@@ -1,8 +1,9 @@
 //! Element-wise functions that follow a linear layer, and their derivatives.
 
+use crate::cpu::Cpu;
 use crate::simd::functions;
-use crate::simd::{Isa, Op, Simd};
-use crate::threads::{SharedPointer, Team};
+use crate::simd::{Op, Simd};
+use crate::threads::SharedPointer;
 
 /// Numbers that one part of a team takes at a time.
 const NUMBERS_PER_PART: usize = 1 << 14;
@@ -52,11 +53,6 @@ impl Activation {
         }
     }
 
-    /// Replaces each number by its image.
-    pub fn apply(self, isa: Isa, values: &mut [f32]) {
-        isa.run(Apply { activation: self, values });
-    }
-
     /// The plain formula in double precision: the oracle of the fast versions.
     pub fn reference(self, x: f32) -> f32 {
         self.exact(f64::from(x)) as f32
@@ -78,7 +74,7 @@ impl Activation {
         }
     }
 
-    /// The derivative, in double precision: the oracle of [`activation_backward`].
+    /// The derivative, in double precision: the oracle of [`activation_backward`](Cpu::activation_backward).
     ///
     /// That of `Relu` is 0 at 0, as in PyTorch.
     pub fn derivative_reference(self, x: f64) -> f64 {
@@ -185,30 +181,33 @@ impl Activation {
     }
 }
 
-/// `dout *= f′(pre)`, in place: from the gradient of `f(pre)` to that of `pre`.
-///
-/// - `pre`, `dout`: as many numbers
-///
-/// # Panics
-/// If the lengths differ.
-pub fn activation_backward(
-    team: &Team,
-    isa: Isa,
-    activation: Activation,
-    pre: &[f32],
-    dout: &mut [f32],
-) {
-    assert_eq!(pre.len(), dout.len(), "length of the gradient");
-    if activation == Activation::Identity {
-        return;
+/// Activations.
+impl Cpu<'_> {
+    /// `x = f(x)`, in place, on the calling thread.
+    pub fn activation(self, activation: Activation, x: &mut [f32]) {
+        self.isa.run(Apply { activation, values: x });
     }
-    let to = SharedPointer(dout.as_mut_ptr());
-    team.run_ranges(pre.len(), NUMBERS_PER_PART, &|range| {
-        // SAFETY: the numbers of this part, which no other part has.
-        let dout =
-            unsafe { std::slice::from_raw_parts_mut(to.get().add(range.start), range.len()) };
-        isa.run(Backward { activation, pre: &pre[range], dout });
-    });
+
+    /// `dout *= f′(pre)`, in place: from the gradient of `f(pre)` to that of `pre`.
+    ///
+    /// - `pre`, `dout`: as many numbers
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    pub fn activation_backward(self, activation: Activation, pre: &[f32], dout: &mut [f32]) {
+        let Self { team, isa, .. } = self;
+        assert_eq!(pre.len(), dout.len(), "length of the gradient");
+        if activation == Activation::Identity {
+            return;
+        }
+        let to = SharedPointer(dout.as_mut_ptr());
+        team.run_ranges(pre.len(), NUMBERS_PER_PART, &|range| {
+            // SAFETY: the numbers of this part, which no other part has.
+            let dout =
+                unsafe { std::slice::from_raw_parts_mut(to.get().add(range.start), range.len()) };
+            isa.run(Backward { activation, pre: &pre[range], dout });
+        });
+    }
 }
 
 struct Backward<'a> {
@@ -255,8 +254,9 @@ impl Op for Apply<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::simd::Isa;
     use crate::testing::numbers;
-    use crate::threads::Threads;
+    use crate::threads::{Team, Threads};
 
     const ALL: [Activation; 7] = [
         Activation::Identity,
@@ -289,7 +289,7 @@ mod tests {
         for isa in Isa::available() {
             for activation in ALL {
                 let mut d = vec![2.0; pre.len()];
-                activation_backward(&Team::solo(), isa, activation, &pre, &mut d);
+                Cpu::new(&Team::solo(), isa).activation_backward(activation, &pre, &mut d);
                 for (x, d) in pre.iter().zip(&d) {
                     let exact = 2.0 * activation.derivative_reference(f64::from(*x));
                     // As for the functions: erf and tanh carry errors of 4e-7, times x (and, in
@@ -307,12 +307,12 @@ mod tests {
         let (pre, dout) = (numbers(50_000, 1), numbers(50_000, 2));
         for isa in Isa::available() {
             let mut alone = dout.clone();
-            activation_backward(&Team::solo(), isa, Activation::Gelu, &pre, &mut alone);
+            Cpu::new(&Team::solo(), isa).activation_backward(Activation::Gelu, &pre, &mut alone);
             for count in [2, 3, 5] {
                 let mut together = dout.clone();
                 let threads = Threads::new(count).expect("threads");
                 threads.team(|team| {
-                    activation_backward(team, isa, Activation::Gelu, &pre, &mut together);
+                    Cpu::new(team, isa).activation_backward(Activation::Gelu, &pre, &mut together);
                 });
                 assert_eq!(alone, together, "{}", isa.name());
             }
@@ -325,7 +325,7 @@ mod tests {
         for isa in Isa::available() {
             for activation in ALL {
                 let mut y = x.clone();
-                activation.apply(isa, &mut y);
+                Cpu::new(&Team::solo(), isa).activation(activation, &mut y);
                 for (x, y) in x.iter().zip(&y) {
                     // 1 + erf cancels for negative x, as in PyTorch: the error is one of the sum, times x.
                     let allowed = 4e-7 * x.abs().max(1.0);

@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
+use crate::cpu::Cpu;
 use crate::simd::{Isa, Op, Simd};
-use crate::threads::{SharedPointer, Team};
+use crate::threads::SharedPointer;
 
 /// Numbers that one part of a team updates at a time.
 const NUMBERS_PER_PART: usize = 1 << 14;
@@ -55,74 +56,94 @@ impl AdamW {
     }
 }
 
-/// One step, in place:
-///
-/// `g = factor · gradient`, `m += (1 − β₁)(g − m)`, `v = β₂ v + (1 − β₂) g²`,
-/// `p = (1 − lr · decay) p − lr / (1 − β₁ᵗ) · m / (√v / √(1 − β₂ᵗ) + ε)`
-///
-/// - `parameters`, `gradients`, `first` (`m`), `second` (`v`): as many numbers
-///
-/// # Panics
-/// If the lengths differ or the step is 0.
-pub fn adamw(
-    team: &Team,
-    isa: Isa,
-    hyper: &AdamW,
-    parameters: &mut [f32],
-    gradients: &[f32],
-    first: &mut [f32],
-    second: &mut [f32],
-) {
-    let tensor = Tensor::new(hyper, parameters, gradients, first, second);
-    team.run_ranges(gradients.len(), NUMBERS_PER_PART, &|range| {
-        // SAFETY: the numbers of this part, which no other part has.
-        unsafe { tensor.update(isa, range) }
-    });
-}
-
-/// [`adamw`] of a table of which few rows move: the bits of [`adamw`], and less to read and write.
-///
-/// - `moving`: for each row whether its gradient or its moments are other than zero; all the
-///   others only decay
-/// - `parameters`, `gradients`, `first`, `second`: `[moving.len(), width]`
-///
-/// # Panics
-/// If the lengths do not fit or the step is 0.
-#[allow(clippy::too_many_arguments)] // Those of `adamw`, and which rows.
-pub fn adamw_rows(
-    team: &Team,
-    isa: Isa,
-    hyper: &AdamW,
-    moving: &[bool],
-    parameters: &mut [f32],
-    gradients: &[f32],
-    first: &mut [f32],
-    second: &mut [f32],
-) {
-    if moving.is_empty() {
-        return;
+/// The optimizer.
+impl Cpu<'_> {
+    /// One step, in place:
+    ///
+    /// `g = factor · gradient`, `m += (1 − β₁)(g − m)`, `v = β₂ v + (1 − β₂) g²`,
+    /// `p = (1 − lr · decay) p − lr / (1 − β₁ᵗ) · m / (√v / √(1 − β₂ᵗ) + ε)`
+    ///
+    /// - `parameters`, `gradients`, `first` (`m`), `second` (`v`): as many numbers
+    ///
+    /// # Panics
+    /// If the lengths differ or the step is 0.
+    pub fn adamw(
+        self,
+        hyper: &AdamW,
+        parameters: &mut [f32],
+        gradients: &[f32],
+        first: &mut [f32],
+        second: &mut [f32],
+    ) {
+        let Self { team, isa, .. } = self;
+        let tensor = Tensor::new(hyper, parameters, gradients, first, second);
+        team.run_ranges(gradients.len(), NUMBERS_PER_PART, &|range| {
+            // SAFETY: the numbers of this part, which no other part has.
+            unsafe { tensor.update(isa, range) }
+        });
     }
-    let width = parameters.len() / moving.len();
-    assert_eq!(parameters.len(), moving.len() * width, "whole rows of {width}");
-    let tensor = Tensor::new(hyper, parameters, gradients, first, second);
-    let rows_per_part = (NUMBERS_PER_PART / width.max(1)).max(1);
-    team.run_ranges(moving.len(), rows_per_part, &|rows| {
-        let mut row = rows.start;
-        for alike in moving[rows].chunk_by(|one, next| one == next) {
-            let numbers = row * width..(row + alike.len()) * width;
-            row += alike.len();
-            // SAFETY: the rows of this part, which no other part has.
-            unsafe {
-                match alike[0] {
-                    true => tensor.update(isa, numbers),
-                    false => tensor.decay(isa, numbers),
+
+    /// [`adamw`] of a table of which few rows move: the bits of [`adamw`](Cpu::adamw), and less to read and write.
+    ///
+    /// - `moving`: for each row whether its gradient or its moments are other than zero; all the
+    ///   others only decay
+    /// - `parameters`, `gradients`, `first`, `second`: `[moving.len(), width]`
+    ///
+    /// # Panics
+    /// If the lengths do not fit or the step is 0.
+    #[allow(clippy::too_many_arguments)] // Those of `adamw`, and which rows.
+    pub fn adamw_rows(
+        self,
+        hyper: &AdamW,
+        moving: &[bool],
+        parameters: &mut [f32],
+        gradients: &[f32],
+        first: &mut [f32],
+        second: &mut [f32],
+    ) {
+        let Self { team, isa, .. } = self;
+        if moving.is_empty() {
+            return;
+        }
+        let width = parameters.len() / moving.len();
+        assert_eq!(parameters.len(), moving.len() * width, "whole rows of {width}");
+        let tensor = Tensor::new(hyper, parameters, gradients, first, second);
+        let rows_per_part = (NUMBERS_PER_PART / width.max(1)).max(1);
+        team.run_ranges(moving.len(), rows_per_part, &|rows| {
+            let mut row = rows.start;
+            for alike in moving[rows].chunk_by(|one, next| one == next) {
+                let numbers = row * width..(row + alike.len()) * width;
+                row += alike.len();
+                // SAFETY: the rows of this part, which no other part has.
+                unsafe {
+                    match alike[0] {
+                        true => tensor.update(isa, numbers),
+                        false => tensor.decay(isa, numbers),
+                    }
                 }
             }
-        }
-    });
+        });
+    }
+
+    /// `Σ x²`, in double precision.
+    ///
+    /// Partial sums are of fixed runs of numbers and are added in order: the same
+    /// bits on any team and any instruction set.
+    pub fn sum_of_squares(self, values: &[f32]) -> f64 {
+        let Self { team, isa, .. } = self;
+        let mut partial = vec![0.0; values.len().div_ceil(NUMBERS_PER_SUM)];
+        let to = SharedPointer(partial.as_mut_ptr());
+        team.run_ranges(values.len(), NUMBERS_PER_SUM, &|range| {
+            let at = range.start / NUMBERS_PER_SUM;
+            let sum = isa.run(SumOfSquares(&values[range]));
+            // SAFETY: one number for each part, which no other part writes.
+            unsafe { *to.get().add(at) = sum }
+        });
+        partial.iter().sum()
+    }
 }
 
-/// The plain loop in double precision: document and oracle of [`adamw`].
+/// The plain loop in double precision: document and oracle of [`adamw`](Cpu::adamw).
 pub fn adamw_reference(
     hyper: &AdamW,
     parameters: &mut [f64],
@@ -139,22 +160,6 @@ pub fn adamw_reference(
         let root = second[i].sqrt() / root_correction + f64::from(hyper.epsilon);
         *p = keep * *p - rate * first[i] / root;
     }
-}
-
-/// `Σ x²`, in double precision.
-///
-/// Partial sums are of fixed runs of numbers and are added in order: the same
-/// bits on any team and any instruction set.
-pub fn sum_of_squares(team: &Team, isa: Isa, values: &[f32]) -> f64 {
-    let mut partial = vec![0.0; values.len().div_ceil(NUMBERS_PER_SUM)];
-    let to = SharedPointer(partial.as_mut_ptr());
-    team.run_ranges(values.len(), NUMBERS_PER_SUM, &|range| {
-        let at = range.start / NUMBERS_PER_SUM;
-        let sum = isa.run(SumOfSquares(&values[range]));
-        // SAFETY: one number for each part, which no other part writes.
-        unsafe { *to.get().add(at) = sum }
-    });
-    partial.iter().sum()
 }
 
 /// What a step reads and writes, for all threads.
@@ -307,7 +312,7 @@ impl Op for SumOfSquares<'_> {
 mod tests {
     use super::*;
     use crate::testing::{numbers, wide};
-    use crate::threads::Threads;
+    use crate::threads::{Team, Threads};
 
     #[test]
     fn steps_follow_the_plain_loop_and_any_team_gives_the_same_bits() {
@@ -332,12 +337,12 @@ mod tests {
                         let mut other = (parameters.clone(), first.clone(), second.clone());
                         Threads::new(threads).expect("threads").team(|team| {
                             let (p, m, v) = (&mut other.0, &mut other.1, &mut other.2);
-                            adamw(team, isa, &hyper, p, &gradients, m, v);
+                            Cpu::new(team, isa).adamw(&hyper, p, &gradients, m, v);
                         });
                         others.push(other);
                     }
                     let (m, v) = (&mut first, &mut second);
-                    adamw(&Team::solo(), isa, &hyper, &mut parameters, &gradients, m, v);
+                    Cpu::new(&Team::solo(), isa).adamw(&hyper, &mut parameters, &gradients, m, v);
                     for other in others {
                         assert_eq!(other.0, parameters, "{}", isa.name());
                         assert_eq!((&other.1, &other.2), (&first, &second), "{}", isa.name());
@@ -388,12 +393,12 @@ mod tests {
                         of_rows(4).iter().map(|x| x * x).collect(),
                     ];
                     let [mut p, mut m, mut v] = start.clone();
-                    adamw(&Team::solo(), isa, &hyper, &mut p, &gradients, &mut m, &mut v);
+                    Cpu::new(&Team::solo(), isa).adamw(&hyper, &mut p, &gradients, &mut m, &mut v);
                     for threads in [1, 2, 3] {
                         let [mut rows_p, mut rows_m, mut rows_v] = start.clone();
                         Threads::new(threads).expect("threads").team(|team| {
                             let (p, m, v) = (&mut rows_p, &mut rows_m, &mut rows_v);
-                            adamw_rows(team, isa, &hyper, &moving, p, &gradients, m, v);
+                            Cpu::new(team, isa).adamw_rows(&hyper, &moving, p, &gradients, m, v);
                         });
                         let name = isa.name();
                         assert!([&rows_p, &rows_m, &rows_v] == [&p, &m, &v], "{rows} on {name}");
@@ -420,7 +425,13 @@ mod tests {
                 step,
                 gradient_factor: 1.0,
             };
-            adamw(&Team::solo(), Isa::detect(), &hyper, &mut p, &[gradient], &mut m, &mut v);
+            Cpu::new(&Team::solo(), Isa::detect()).adamw(
+                &hyper,
+                &mut p,
+                &[gradient],
+                &mut m,
+                &mut v,
+            );
             assert!((p[0] - expected).abs() < 1e-6, "step {step}: {}", p[0]);
         }
     }
@@ -430,18 +441,18 @@ mod tests {
         for count in [0, 1, 15, 16, 100, NUMBERS_PER_SUM, 3 * NUMBERS_PER_SUM + 77] {
             let values = numbers(count, 1);
             let exact: f64 = wide(&values).iter().map(|x| x * x).sum();
-            let portable = sum_of_squares(&Team::solo(), Isa::available()[0], &values);
+            let portable = Cpu::new(&Team::solo(), Isa::available()[0]).sum_of_squares(&values);
             // Another order of 2e5 additions in double precision.
             assert!((portable - exact).abs() <= 1e-12 * exact, "{portable}, not {exact}");
             for isa in Isa::available() {
                 for threads in [1, 2, 3, 5] {
                     let threads = Threads::new(threads).expect("threads");
-                    let sum = threads.team(|team| sum_of_squares(team, isa, &values));
+                    let sum = threads.team(|team| Cpu::new(team, isa).sum_of_squares(&values));
                     assert_eq!(sum.to_bits(), portable.to_bits(), "{} of {count}", isa.name());
                 }
             }
         }
         // Larger than any single: a gradient that explodes is not yet infinite.
-        assert!(sum_of_squares(&Team::solo(), Isa::detect(), &[1e30, 1e30]).is_finite());
+        assert!(Cpu::new(&Team::solo(), Isa::detect()).sum_of_squares(&[1e30, 1e30]).is_finite());
     }
 }

@@ -5,9 +5,10 @@
 //! else. So backward recomputes what forward did, resuming needs no generator,
 //! and neither packing nor micro-batches nor threads change a mask.
 
+use crate::cpu::Cpu;
 use crate::random::Random;
-use crate::simd::{Isa, Op, Simd};
-use crate::threads::{SharedPointer, Team};
+use crate::simd::{Op, Simd};
+use crate::threads::SharedPointer;
 
 /// Rows that one part of a team takes at a time.
 const ROWS_PER_PART: usize = 16;
@@ -110,59 +111,61 @@ fn mix(x: u64) -> u64 {
     Random::from_state(x).at(0)
 }
 
-/// `x[n, c] *= factor(rows[n], c)`, forward and backward alike.
-///
-/// - `rows`: `[N]`, what identifies each row in its step: (row of the step) · 2³²
-///   + position of the token
-/// - `x`: `[N, D]`
-///
-/// # Panics
-/// If there are not whole rows. `rows` may be empty where nothing is dropped.
-pub fn dropout(team: &Team, isa: Isa, dropout: &Dropout, rows: &[u64], x: &mut [f32]) {
-    if dropout.is_none() || x.is_empty() {
-        return;
-    }
-    assert!(!rows.is_empty() && x.len().is_multiple_of(rows.len()), "whole rows");
-    let width = x.len() / rows.len();
-    let x = SharedPointer(x.as_mut_ptr());
-    team.run_ranges(rows.len(), ROWS_PER_PART, &|range| {
-        // SAFETY: the rows of this part, which no other part has.
-        let x = unsafe {
-            std::slice::from_raw_parts_mut(x.get().add(range.start * width), range.len() * width)
-        };
-        isa.run(Scale { dropout: *dropout, rows: &rows[range], x, width });
-    });
-}
-
-/// [`dropout`] from `x` to `out`, both `[N, D]`.
-///
-/// # Panics
-/// If there are not whole rows, as many in both, each with its name in `rows`.
-pub fn dropout_to(
-    team: &Team,
-    isa: Isa,
-    dropout: &Dropout,
-    rows: &[u64],
-    x: &[f32],
-    out: &mut [f32],
-) {
-    assert_eq!(x.len(), out.len(), "length of the output");
-    if x.is_empty() {
-        return;
-    }
-    assert!(!rows.is_empty() && x.len().is_multiple_of(rows.len()), "whole rows");
-    let width = x.len() / rows.len();
-    let out = SharedPointer(out.as_mut_ptr());
-    team.run_ranges(rows.len(), ROWS_PER_PART, &|range| {
-        let numbers = range.start * width..range.end * width;
-        // SAFETY: the rows of this part, which no other part has.
-        let out =
-            unsafe { std::slice::from_raw_parts_mut(out.get().add(numbers.start), numbers.len()) };
-        out.copy_from_slice(&x[numbers]);
-        if !dropout.is_none() {
-            isa.run(Scale { dropout: *dropout, rows: &rows[range], x: out, width });
+/// Dropout.
+impl Cpu<'_> {
+    /// `x[n, c] *= factor(rows[n], c)`, forward and backward alike.
+    ///
+    /// - `rows`: `[N]`, what identifies each row in its step: (row of the step) · 2³²
+    ///   + position of the token
+    /// - `x`: `[N, D]`
+    ///
+    /// # Panics
+    /// If there are not whole rows. `rows` may be empty where nothing is dropped.
+    pub fn dropout(self, dropout: &Dropout, rows: &[u64], x: &mut [f32]) {
+        let Self { team, isa, .. } = self;
+        if dropout.is_none() || x.is_empty() {
+            return;
         }
-    });
+        assert!(!rows.is_empty() && x.len().is_multiple_of(rows.len()), "whole rows");
+        let width = x.len() / rows.len();
+        let x = SharedPointer(x.as_mut_ptr());
+        team.run_ranges(rows.len(), ROWS_PER_PART, &|range| {
+            // SAFETY: the rows of this part, which no other part has.
+            let x = unsafe {
+                std::slice::from_raw_parts_mut(
+                    x.get().add(range.start * width),
+                    range.len() * width,
+                )
+            };
+            isa.run(Scale { dropout: *dropout, rows: &rows[range], x, width });
+        });
+    }
+
+    /// [`dropout`](Cpu::dropout) from `x` to `out`, both `[N, D]`.
+    ///
+    /// # Panics
+    /// If there are not whole rows, as many in both, each with its name in `rows`.
+    pub fn dropout_to(self, dropout: &Dropout, rows: &[u64], x: &[f32], out: &mut [f32]) {
+        let Self { team, isa, .. } = self;
+        assert_eq!(x.len(), out.len(), "length of the output");
+        if x.is_empty() {
+            return;
+        }
+        assert!(!rows.is_empty() && x.len().is_multiple_of(rows.len()), "whole rows");
+        let width = x.len() / rows.len();
+        let out = SharedPointer(out.as_mut_ptr());
+        team.run_ranges(rows.len(), ROWS_PER_PART, &|range| {
+            let numbers = range.start * width..range.end * width;
+            // SAFETY: the rows of this part, which no other part has.
+            let out = unsafe {
+                std::slice::from_raw_parts_mut(out.get().add(numbers.start), numbers.len())
+            };
+            out.copy_from_slice(&x[numbers]);
+            if !dropout.is_none() {
+                isa.run(Scale { dropout: *dropout, rows: &rows[range], x: out, width });
+            }
+        });
+    }
 }
 
 struct Scale<'a> {
@@ -185,8 +188,9 @@ impl Op for Scale<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::simd::Isa;
     use crate::testing::numbers;
-    use crate::threads::Threads;
+    use crate::threads::{Team, Threads};
 
     /// Identities of `count` rows: two rows of a step, tokens in turn.
     fn rows(count: usize) -> Vec<u64> {
@@ -203,8 +207,8 @@ mod tests {
                     let (mut y, mut z) = (x.clone(), vec![f32::NAN; x.len()]);
                     let threads = Threads::new(threads).expect("threads");
                     threads.team(|team| {
-                        dropout(team, isa, &some, &rows, &mut y);
-                        dropout_to(team, isa, &some, &rows, &x, &mut z);
+                        Cpu::new(team, isa).dropout(&some, &rows, &mut y);
+                        Cpu::new(team, isa).dropout_to(&some, &rows, &x, &mut z);
                     });
                     assert_eq!(y, z, "{}", isa.name());
                     for (i, (x, y)) in x.iter().zip(&y).enumerate() {
@@ -215,10 +219,10 @@ mod tests {
             }
         }
         let mut x = numbers(10, 1);
-        dropout(&Team::solo(), Isa::detect(), &Dropout::none(), &[], &mut x);
+        Cpu::new(&Team::solo(), Isa::detect()).dropout(&Dropout::none(), &[], &mut x);
         assert_eq!(x, numbers(10, 1));
         let mut y = vec![f32::NAN; 10];
-        dropout_to(&Team::solo(), Isa::detect(), &Dropout::none(), &rows(2), &x, &mut y);
+        Cpu::new(&Team::solo(), Isa::detect()).dropout_to(&Dropout::none(), &rows(2), &x, &mut y);
         assert_eq!(x, y);
     }
 

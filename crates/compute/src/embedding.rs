@@ -2,9 +2,10 @@
 
 use std::ops::Range;
 
+use crate::cpu::Cpu;
 use crate::memory::StoredTensor;
-use crate::simd::{Isa, Op, Simd};
-use crate::threads::{SharedPointer, Team};
+use crate::simd::{Op, Simd};
+use crate::threads::SharedPointer;
 
 /// Columns of the tables whose gradients one part of a team sums.
 const COLUMNS_PER_PART: usize = 64;
@@ -32,90 +33,94 @@ pub struct EmbeddingTables<'a> {
     pub token_type: &'a [f32],
 }
 
-/// `out[n] = word[id] + token_type[type] + position[n − beginning of its sequence]`
-///
-/// - `ids`, `type_ids`: `[N]`
-/// - `offsets`: `[B + 1]`
-/// - `out`: `[N, D]`
-///
-/// # Panics
-/// If an id, a type or a position lies outside its table: callers check batches first.
-pub fn embed(
-    team: &Team,
-    tables: &EmbeddingTables,
-    ids: &[u32],
-    type_ids: &[u32],
-    offsets: &[usize],
-    out: &mut [f32],
-) {
-    let width = tables.width;
-    check_lengths(width, ids, type_ids, offsets, out);
-    let out = SharedPointer(out.as_mut_ptr());
-    team.run(offsets.len() - 1, &|sequence| {
-        let (start, end) = (offsets[sequence], offsets[sequence + 1]);
-        // SAFETY: the rows of this sequence, which no other part has: offsets grow (the slice
-        // creation below and `ids[n]` would panic otherwise), and end at the length of `out`.
-        let rows = unsafe {
-            assert!(start <= end && end <= ids.len(), "offsets {start} and {end}");
-            std::slice::from_raw_parts_mut(out.get().add(start * width), (end - start) * width)
-        };
-        for (position, row) in rows.chunks_exact_mut(width).enumerate() {
-            let n = start + position;
-            match tables.word {
-                WordTable::Stored(table) => table.read_row(ids[n] as usize, row),
-                WordTable::Flat(table) => row.copy_from_slice(table_row(table, ids[n], width)),
+/// Embedding tables.
+impl Cpu<'_> {
+    /// `out[n] = word[id] + token_type[type] + position[n − beginning of its sequence]`
+    ///
+    /// - `ids`, `type_ids`: `[N]`
+    /// - `offsets`: `[B + 1]`
+    /// - `out`: `[N, D]`
+    ///
+    /// # Panics
+    /// If an id, a type or a position lies outside its table: callers check batches first.
+    pub fn embed(
+        self,
+        tables: &EmbeddingTables,
+        ids: &[u32],
+        type_ids: &[u32],
+        offsets: &[usize],
+        out: &mut [f32],
+    ) {
+        let team = self.team;
+        let width = tables.width;
+        check_lengths(width, ids, type_ids, offsets, out);
+        let out = SharedPointer(out.as_mut_ptr());
+        team.run(offsets.len() - 1, &|sequence| {
+            let (start, end) = (offsets[sequence], offsets[sequence + 1]);
+            // SAFETY: the rows of this sequence, which no other part has: offsets grow (the slice
+            // creation below and `ids[n]` would panic otherwise), and end at the length of `out`.
+            let rows = unsafe {
+                assert!(start <= end && end <= ids.len(), "offsets {start} and {end}");
+                std::slice::from_raw_parts_mut(out.get().add(start * width), (end - start) * width)
+            };
+            for (position, row) in rows.chunks_exact_mut(width).enumerate() {
+                let n = start + position;
+                match tables.word {
+                    WordTable::Stored(table) => table.read_row(ids[n] as usize, row),
+                    WordTable::Flat(table) => row.copy_from_slice(table_row(table, ids[n], width)),
+                }
+                if !tables.token_type.is_empty() {
+                    add(row, table_row(tables.token_type, type_ids[n], width));
+                }
+                add(row, &tables.position[position * width..][..width]);
             }
-            if !tables.token_type.is_empty() {
-                add(row, table_row(tables.token_type, type_ids[n], width));
-            }
-            add(row, &tables.position[position * width..][..width]);
-        }
-    });
-}
-
-/// The backward of [`embed`]: `dword[id] += dout[n]`, and so on.
-///
-/// - `dout`: `[N, D]`
-/// - `dword`: `[V, D]`, `dposition`: `[positions, D]`, `dtoken_type`: `[types, D]`,
-///   each where it is wanted
-///
-/// Each gradient is summed token after token, beginning with what stands there:
-/// threads have columns of their own, not tokens.
-///
-/// # Panics
-/// If the lengths do not fit, or an id, a type or a position lies outside its table.
-#[expect(clippy::too_many_arguments, reason = "the batch, and where three gradients go")]
-pub fn embed_backward(
-    team: &Team,
-    isa: Isa,
-    ids: &[u32],
-    type_ids: &[u32],
-    offsets: &[usize],
-    dout: &[f32],
-    dword: Option<&mut [f32]>,
-    dposition: Option<&mut [f32]>,
-    dtoken_type: Option<&mut [f32]>,
-) {
-    if ids.is_empty() {
-        return;
+        });
     }
-    let width = dout.len() / ids.len();
-    check_lengths(width, ids, type_ids, offsets, dout);
-    let [dword, dposition, dtoken_type] = [dword, dposition, dtoken_type]
-        .map(|table| table.map(|t| (SharedPointer(t.as_mut_ptr()), t.len() / width)));
-    team.run_ranges(width, COLUMNS_PER_PART, &|columns| {
-        let scatter = |table: Option<(SharedPointer, usize)>, rows| {
-            if let Some((table, count)) = table {
-                isa.run(Scatter { dout, width, columns: columns.clone(), rows, table, count });
-            }
-        };
-        scatter(dword, TableRows::Of(ids));
-        scatter(dposition, TableRows::Positions(offsets));
-        scatter(dtoken_type, TableRows::Of(type_ids));
-    });
+
+    /// The backward of [`embed`](Cpu::embed): `dword[id] += dout[n]`, and so on.
+    ///
+    /// - `dout`: `[N, D]`
+    /// - `dword`: `[V, D]`, `dposition`: `[positions, D]`, `dtoken_type`: `[types, D]`,
+    ///   each where it is wanted
+    ///
+    /// Each gradient is summed token after token, beginning with what stands there:
+    /// threads have columns of their own, not tokens.
+    ///
+    /// # Panics
+    /// If the lengths do not fit, or an id, a type or a position lies outside its table.
+    #[allow(clippy::too_many_arguments, reason = "the batch, and where three gradients go")]
+    pub fn embed_backward(
+        self,
+        ids: &[u32],
+        type_ids: &[u32],
+        offsets: &[usize],
+        dout: &[f32],
+        dword: Option<&mut [f32]>,
+        dposition: Option<&mut [f32]>,
+        dtoken_type: Option<&mut [f32]>,
+    ) {
+        let Self { team, isa, .. } = self;
+        if ids.is_empty() {
+            return;
+        }
+        let width = dout.len() / ids.len();
+        check_lengths(width, ids, type_ids, offsets, dout);
+        let [dword, dposition, dtoken_type] = [dword, dposition, dtoken_type]
+            .map(|table| table.map(|t| (SharedPointer(t.as_mut_ptr()), t.len() / width)));
+        team.run_ranges(width, COLUMNS_PER_PART, &|columns| {
+            let scatter = |table: Option<(SharedPointer, usize)>, rows| {
+                if let Some((table, count)) = table {
+                    isa.run(Scatter { dout, width, columns: columns.clone(), rows, table, count });
+                }
+            };
+            scatter(dword, TableRows::Of(ids));
+            scatter(dposition, TableRows::Positions(offsets));
+            scatter(dtoken_type, TableRows::Of(type_ids));
+        });
+    }
 }
 
-/// The plain loops: document and oracle of [`embed_backward`], for one table.
+/// The plain loops: document and oracle of [`embed_backward`](Cpu::embed_backward), for one table.
 ///
 /// - `rows`: `[N]`, the row of the table that each token came from
 pub fn embed_backward_reference(dout: &[f64], rows: &[usize], width: usize, dtable: &mut [f64]) {
@@ -202,8 +207,9 @@ impl Scatter<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::simd::Isa;
     use crate::testing::{numbers, wide};
-    use crate::threads::Threads;
+    use crate::threads::{Team, Threads};
 
     #[test]
     fn sums_the_rows_of_three_tables() {
@@ -217,7 +223,13 @@ mod tests {
                 token_type: &[100.0, 200.0, 300.0, 400.0],
             };
             let mut out = vec![f32::NAN; 6];
-            embed(&Team::solo(), &tables, &[2, 0, 1], &[0, 1, 0], &[0, 2, 3], &mut out);
+            Cpu::new(&Team::solo(), Isa::detect()).embed(
+                &tables,
+                &[2, 0, 1],
+                &[0, 1, 0],
+                &[0, 2, 3],
+                &mut out,
+            );
             assert_eq!(out, [115.0, 226.0, 331.0, 442.0, 113.0, 224.0]);
         }
     }
@@ -248,9 +260,7 @@ mod tests {
             let offsets: Vec<usize> =
                 self.offsets[sequences.start..=sequences.end].iter().map(|o| o - first).collect();
             let [word, position, token_type] = tables;
-            embed_backward(
-                team,
-                isa,
+            Cpu::new(team, isa).embed_backward(
                 &self.ids[first..end],
                 &self.type_ids[first..end],
                 &offsets,
@@ -306,7 +316,8 @@ mod tests {
                 token_type: &tables[2],
             };
             let mut out = vec![0.0; 8];
-            embed(&Team::solo(), &tables, &ids, &type_ids, &offsets, &mut out);
+            Cpu::new(&Team::solo(), Isa::detect())
+                .embed(&tables, &ids, &type_ids, &offsets, &mut out);
             out.iter().zip(&dout).map(|(y, d)| y * d).sum()
         };
         for isa in Isa::available() {
@@ -314,9 +325,7 @@ mod tests {
             let [word, position, token_type] = &mut d;
             let (ids, types) = (&ids[..], &type_ids[..]);
             let solo = Team::solo();
-            embed_backward(
-                &solo,
-                isa,
+            Cpu::new(&solo, isa).embed_backward(
                 ids,
                 types,
                 &offsets,
@@ -360,9 +369,7 @@ mod tests {
     fn only_the_wanted_gradients_are_computed() {
         let batch = Batch::new(8);
         let mut position = vec![0.0; 20 * 8];
-        embed_backward(
-            &Team::solo(),
-            Isa::detect(),
+        Cpu::new(&Team::solo(), Isa::detect()).embed_backward(
             &batch.ids,
             &batch.type_ids,
             &batch.offsets,

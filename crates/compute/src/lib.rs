@@ -15,6 +15,7 @@
 //! formats (beyond [`StoredTensor`]) or text.
 #![deny(unsafe_op_in_unsafe_fn)]
 
+mod cpu;
 mod threads;
 
 mod memory;
@@ -36,31 +37,28 @@ mod adamw;
 #[cfg(test)]
 mod testing;
 
+pub use cpu::Cpu;
 pub use threads::{Team, Threads};
 
-pub use memory::{Buffer, Bytes, StoredTensor, StoredType, set_zero};
+pub use memory::{Buffer, Bytes, StoredTensor, StoredType};
 pub use random::Random;
 pub use simd::{INSTRUCTION_LIMIT, Isa, check_instruction_limit};
 
 pub use linear::{
-    Epilogue, Int8Isa, Int8Matrix, PackedMatrix, PendingRows, QuantizedRows, bias_gradient,
-    input_gradient, int8_linear, int8_linear_quantizing, int8_linear_reference,
-    layer_norm_quantizing, linear, linear_gradient_reference, linear_reference, linear_train,
-    quantize_rows, quantize_rows_reference, quantize_weights, weight_gradient,
+    Epilogue, Int8Isa, Int8Matrix, PackedMatrix, PendingRows, QuantizedRows, int8_linear_reference,
+    linear_gradient_reference, linear_reference, quantize_rows_reference, quantize_weights,
 };
 
 pub use attention::{
-    AttentionShape, attention, attention_backward, attention_backward_reference,
-    attention_reference, attention_training, attention_training_reference,
+    AttentionShape, attention_backward_reference, attention_reference, attention_train_reference,
 };
 pub use layer_norm::{
-    Norm, layer_norm, layer_norm_backward, layer_norm_backward_reference, layer_norm_reference,
-    residual_layer_norm, residual_layer_norm_reference,
+    Norm, layer_norm_backward_reference, layer_norm_reference, residual_layer_norm_reference,
 };
 
-pub use embedding::{EmbeddingTables, WordTable, embed, embed_backward, embed_backward_reference};
+pub use embedding::{EmbeddingTables, WordTable, embed_backward_reference};
 
-pub use activation::{Activation, activation_backward};
-pub use dropout::{Dropout, dropout, dropout_to};
+pub use activation::Activation;
+pub use dropout::Dropout;
 
-pub use adamw::{AdamW, adamw, adamw_reference, adamw_rows, sum_of_squares};
+pub use adamw::{AdamW, adamw_reference};

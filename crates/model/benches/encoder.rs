@@ -14,7 +14,7 @@ use std::hint::black_box;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use polyhead_compute::{Isa, Threads};
+use polyhead_compute::{Cpu, Isa, Threads};
 use polyhead_model::{
     EncodeOptions, Encoder, EncoderConfig, ModelFolder, Precision, SentenceEncoder, Sequences,
     Workspace, product_rate,
@@ -103,7 +103,7 @@ fn forward(threads: &Threads, encoder: &Encoder, batch: &TokenBatch) {
         let input =
             Sequences { ids: &group.ids, type_ids: &group.type_ids, offsets: &group.offsets };
         WORKSPACE.with_borrow_mut(|workspace| {
-            black_box(encoder.forward(team, input, workspace));
+            black_box(encoder.forward(Cpu::new(team, encoder.isa()), input, workspace));
         });
     });
 }

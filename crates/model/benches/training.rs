@@ -13,9 +13,7 @@ use std::hint::black_box;
 use std::path::Path;
 use std::time::Instant;
 
-use polyhead_compute::{
-    Activation, Epilogue, Isa, PackedMatrix, StoredTensor, Team, Threads, linear,
-};
+use polyhead_compute::{Activation, Cpu, Epilogue, Isa, StoredTensor, Team, Threads};
 use polyhead_model::{
     EncodeOptions, EncoderConfig, Gradients, HeadDims, HeadInput, HeadLayer, HeadSpec, HeadWeights,
     LoadOptions, Mode, ModelFolder, Network, NetworkInput, NetworkOptions, Pass, PoolingMode,
@@ -68,8 +66,8 @@ fn main() {
     for round in 0..=ROUNDS {
         let peak = product_rate(&threads, isa, &folder.config);
         let start = Instant::now();
-        threads.team(|team| {
-            network.prepare_backward(team, &depth);
+        threads.cpu(network.isa(), |cpu| {
+            network.prepare_backward(cpu, &depth);
             for part in &parts {
                 let rows: Vec<u32> = (0..part.len() as u32).collect();
                 let input = NetworkInput {
@@ -84,13 +82,13 @@ fn main() {
                     known: None,
                 };
                 let mode = Mode::Train { seed: 1, step: round as u64 + 1 };
-                network.forward(team, &input, mode, &depth, &[true; 2], &mut pass);
+                network.forward(cpu, &input, mode, &depth, &[true; 2], &mut pass);
                 for head in 0..2 {
                     pass.logits_and_gradient(head).1.fill(1e-3);
                 }
-                network.backward(team, &input, &depth, &mut pass, &mut gradients);
+                network.backward(cpu, &input, &depth, &mut pass, &mut gradients);
             }
-            gradients.close(team, network.isa());
+            gradients.close(cpu);
         });
         // The first round takes the pages of the buffers from the system.
         if round > 0 {
@@ -152,14 +150,19 @@ fn parts(batch: &TokenBatch) -> Vec<TokenBatch> {
 fn product_rate(threads: &Threads, isa: Isa, config: &EncoderConfig) -> f64 {
     let (inputs, outputs) = (config.hidden_size, config.intermediate_size);
     let weight = StoredTensor::from_f32(vec![outputs, inputs], &vec![0.01; outputs * inputs]);
-    let weight = PackedMatrix::pack(isa, &[&weight], &Team::solo());
+    let weight = Cpu::new(&Team::solo(), isa).pack(&[&weight]);
     let x = vec![0.5; 256 * inputs];
     let repeats = 400;
     let start = Instant::now();
     threads.for_each(threads.count(), |_, _| {
         let mut out = vec![0.0; 256 * outputs];
         for _ in 0..repeats {
-            linear(&Team::solo(), black_box(&x), &weight, Epilogue::default(), &mut out);
+            Cpu::new(&Team::solo(), isa).linear(
+                black_box(&x),
+                &weight,
+                Epilogue::default(),
+                &mut out,
+            );
         }
     });
     (threads.count() * repeats * 2 * 256 * inputs * outputs) as f64 / start.elapsed().as_secs_f64()

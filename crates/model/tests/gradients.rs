@@ -169,8 +169,8 @@ fn gradients_of(
     let type_ids: Vec<u32> = type_ids.iter().map(|x| *x as u32).collect();
     let offsets = golden.whole("offsets");
     let words = golden.whole("tags.positions");
-    threads.team(|team| {
-        network.prepare_backward(team, &depth);
+    threads.cpu(network.isa(), |cpu| {
+        network.prepare_backward(cpu, &depth);
         // The whole batch once, for the logits and their gradients.
         let all = NetworkInput {
             sequences: Sequences { ids: &ids, type_ids: &type_ids, offsets: &offsets },
@@ -180,7 +180,7 @@ fn gradients_of(
             known: None,
         };
         let mut pass = Pass::default();
-        network.forward(team, &all, Mode::Evaluate, &depth, &active, &mut pass);
+        network.forward(cpu, &all, Mode::Evaluate, &depth, &active, &mut pass);
         let slopes: Vec<Vec<f32>> = (0..5)
             .map(|head| {
                 let logits = pass.logits(head);
@@ -218,17 +218,17 @@ fn gradients_of(
                 ..all
             };
             let mode = Mode::Train { seed: 1, step: 1 };
-            network.forward(team, &input, mode, &depth, &active, &mut pass);
+            network.forward(cpu, &input, mode, &depth, &active, &mut pass);
             for (head, slope) in slopes.iter().enumerate() {
                 let rows = if head == 2 { places.clone() } else { first..end };
                 let outputs = slope.len() / if head == 2 { words.len() } else { offsets.len() - 1 };
                 let (_, gradient) = pass.logits_and_gradient(head);
                 gradient.copy_from_slice(&slope[rows.start * outputs..rows.end * outputs]);
             }
-            network.backward(team, &input, &depth, &mut pass, &mut gradients);
+            network.backward(cpu, &input, &depth, &mut pass, &mut gradients);
             first = end;
         }
-        gradients.close(team, network.isa());
+        gradients.close(cpu);
     });
     let entries = network.store().entries();
     (0..entries.len())

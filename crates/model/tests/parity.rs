@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use polyhead_compute::{Isa, Team, Threads};
+use polyhead_compute::{Cpu, Isa, Team, Threads};
 use polyhead_model::{
     EncodeOptions, Encoder, LoadOptions, ModelFolder, PoolingMode, Precision, Prompt,
     SentenceEncoder, Sequences, Workspace,
@@ -84,7 +84,12 @@ fn every_hidden_state_of_the_tiny_models() {
                     assert_close(hidden, &golden[&format!("{i}.hidden.{layer}")], &what);
                 };
                 let mut workspace = Workspace::default();
-                encoder.forward_observed(&Team::solo(), input, &mut workspace, &mut check);
+                encoder.forward_observed(
+                    Cpu::new(&Team::solo(), encoder.isa()),
+                    input,
+                    &mut workspace,
+                    &mut check,
+                );
             }
         }
     }

@@ -42,7 +42,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut optimizer = AdamW::new(AdamWSettings::new(&config.train), layout);
     let mut accuracies = vec![RunningAccuracy::default(); objectives.len()];
     let mut pass = Pass::default();
-    threads.team(|team| network.prepare_backward(team, &depth));
+    threads.cpu(network.isa(), |cpu| network.prepare_backward(cpu, &depth));
 
     for step in 1..=plan.total_steps {
         let batch = PackedRows::new(split, &plan.sampler.batch(step).rows, 0);
@@ -50,9 +50,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         let mode = Mode::Train { seed: config.seed, step };
         let mut losses = vec![0.0; objectives.len()];
 
-        threads.team(|team| {
-            gradients.clear(team);
-            network.forward(team, &input, mode, &depth, &active, &mut pass);
+        threads.cpu(network.isa(), |cpu| {
+            gradients.clear(cpu);
+            network.forward(cpu, &input, mode, &depth, &active, &mut pass);
 
             // One loss per task; what is minimised is their sum (all weights are 1 here).
             for (task, objective) in objectives.iter().enumerate() {
@@ -65,10 +65,9 @@ fn main() -> Result<(), Box<dyn Error>> {
                 losses[task] = objective.loss(logits, &targets, 1.0 / count, dlogits) / count;
             }
 
-            network.backward(team, &input, &depth, &mut pass, &mut gradients);
-            let isa = network.isa();
-            gradients.close(team, isa);
-            network.update(team, &|entry| reached[entry], |store| {
+            network.backward(cpu, &input, &depth, &mut pass, &mut gradients);
+            gradients.close(cpu);
+            network.update(cpu, &|entry| reached[entry], |store| {
                 let update = Update {
                     gradients: gradients.values(),
                     reached: gradients.touched_rows(),
@@ -77,7 +76,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                     multiplier: plan.schedule.multiplier(step),
                     touched: &reached,
                 };
-                optimizer.step(team, isa, store, &update)
+                optimizer.step(cpu, store, &update)
             })
         })?;
 

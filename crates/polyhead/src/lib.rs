@@ -87,7 +87,7 @@
 //!   some fifty times slower.
 #![forbid(unsafe_code)]
 
-pub use polyhead_compute::Threads;
+pub use polyhead_compute::{Cpu, Threads};
 pub use polyhead_model::{
     Activation, Architecture, Check, ClassAnswer, EncodeOptions, Encoded, EncoderConfig, Error,
     ErrorKind, HeadInput, HeadLayer, HeadSpec, HeadWeights, Hit, LabelScore, LoadOptions, Matrix,

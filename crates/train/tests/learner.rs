@@ -479,8 +479,8 @@ fn a_loss_that_is_not_finite_names_step_task_and_rows() {
     ] {
         let (mut learner, config, split) = random_learner(&threads, 0.0);
         let at = entry(learner.network.store(), name);
-        threads.team(|team| {
-            learner.network.update(team, &|_| true, |store| {
+        threads.cpu(learner.network.isa(), |cpu| {
+            learner.network.update(cpu, &|_| true, |store| {
                 let at = store.entries()[at].range.start;
                 store.values_mut()[at] = broken;
             });

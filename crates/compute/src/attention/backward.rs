@@ -8,11 +8,12 @@ use std::cell::RefCell;
 
 use super::forward::{QUERY_ROWS, exponentials, pack_rows, pack_transposed};
 use super::{AttentionShape, first_feature, probabilities_reference};
+use crate::cpu::Cpu;
 use crate::dropout::Dropout;
 use crate::linear::{Left, Start, Tile, ragged_tile, tile};
 use crate::memory::Buffer;
-use crate::simd::{Isa, Op, Simd};
-use crate::threads::{SharedPointer, Team};
+use crate::simd::{Op, Simd};
+use crate::threads::SharedPointer;
 
 /// Query rows at a time: the depth of the products for keys and values. A
 /// multiple of the rows of every register tile.
@@ -21,65 +22,69 @@ const BLOCK_ROWS: usize = 96;
 /// apart would share few places of the first cache.
 const GAP: usize = 16;
 
-/// The gradients of queries, keys and values.
-///
-/// - `qkv`: `[N, 3·D]`, `offsets`: `[B + 1]`, `dropout`, `rows`: `[N]`: what
-///   [`attention_training`](super::attention_training) was given
-/// - `out`: `[N, D]`, what it gave; `dout`: `[N, D]`
-/// - `dqkv`: `[N, 3·D]`, overwritten
-///
-/// # Panics
-/// If the lengths do not fit or the offsets do not grow.
-#[expect(clippy::too_many_arguments, reason = "what forward had, and two gradients")]
-pub fn attention_backward(
-    team: &Team,
-    isa: Isa,
-    shape: AttentionShape,
-    qkv: &[f32],
-    offsets: &[usize],
-    dropout: &Dropout,
-    rows: &[u64],
-    out: &[f32],
-    dout: &[f32],
-    dqkv: &mut [f32],
-) {
-    let (size, width) = (shape.head_size, shape.width());
-    shape.check_lengths(qkv.len(), offsets, dropout, rows, out.len());
-    assert_eq!(dout.len(), out.len(), "length of the gradient");
-    assert_eq!(dqkv.len(), qkv.len(), "length of the gradient of qkv");
-    let dqkv = SharedPointer(dqkv.as_mut_ptr());
-    let items = (offsets.len() - 1) * shape.heads;
-    let parts = if team.parts() == 1 { 1 } else { items.min(8 * team.parts()) };
-    team.run(parts, &|part| {
-        SCRATCH.with_borrow_mut(|scratch| {
-            for item in items * part / parts..items * (part + 1) / parts {
-                let (sequence, head) = (item / shape.heads, item % shape.heads);
-                let (start, end) = (offsets[sequence], offsets[sequence + 1]);
-                if start == end {
-                    continue;
+/// The backward of attention.
+impl Cpu<'_> {
+    /// The gradients of queries, keys and values.
+    ///
+    /// - `qkv`: `[N, 3·D]`, `offsets`: `[B + 1]`, `dropout`, `rows`: `[N]`: what
+    ///   [`attention_train`](super::attention_train) was given
+    /// - `out`: `[N, D]`, what it gave; `dout`: `[N, D]`
+    /// - `dqkv`: `[N, 3·D]`, overwritten
+    ///
+    /// # Panics
+    /// If the lengths do not fit or the offsets do not grow.
+    #[allow(clippy::too_many_arguments, reason = "what forward had, and two gradients")]
+    pub fn attention_backward(
+        self,
+        shape: AttentionShape,
+        qkv: &[f32],
+        offsets: &[usize],
+        dropout: &Dropout,
+        rows: &[u64],
+        out: &[f32],
+        dout: &[f32],
+        dqkv: &mut [f32],
+    ) {
+        let Self { team, isa, .. } = self;
+        let (size, width) = (shape.head_size, shape.width());
+        shape.check_lengths(qkv.len(), offsets, dropout, rows, out.len());
+        assert_eq!(dout.len(), out.len(), "length of the gradient");
+        assert_eq!(dqkv.len(), qkv.len(), "length of the gradient of qkv");
+        let dqkv = SharedPointer(dqkv.as_mut_ptr());
+        let items = (offsets.len() - 1) * shape.heads;
+        let parts = if team.parts() == 1 { 1 } else { items.min(8 * team.parts()) };
+        team.run(parts, &|part| {
+            SCRATCH.with_borrow_mut(|scratch| {
+                for item in items * part / parts..items * (part + 1) / parts {
+                    let (sequence, head) = (item / shape.heads, item % shape.heads);
+                    let (start, end) = (offsets[sequence], offsets[sequence + 1]);
+                    if start == end {
+                        continue;
+                    }
+                    // Columns of this head in the rows of this sequence.
+                    let (wide, narrow) =
+                        (start * 3 * width + head * size, start * width + head * size);
+                    isa.run(Head {
+                        size,
+                        width,
+                        tokens: end - start,
+                        qkv: &qkv[wide..],
+                        out: &out[narrow..],
+                        dout: &dout[narrow..],
+                        // SAFETY: within `dqkv`, whose length was checked.
+                        dqkv: SharedPointer(unsafe { dqkv.get().add(wide) }),
+                        dropout: *dropout,
+                        rows: if dropout.is_none() { &[] } else { &rows[start..end] },
+                        first_feature: first_feature(head),
+                        scratch,
+                    });
                 }
-                // Columns of this head in the rows of this sequence.
-                let (wide, narrow) = (start * 3 * width + head * size, start * width + head * size);
-                isa.run(Head {
-                    size,
-                    width,
-                    tokens: end - start,
-                    qkv: &qkv[wide..],
-                    out: &out[narrow..],
-                    dout: &dout[narrow..],
-                    // SAFETY: within `dqkv`, whose length was checked.
-                    dqkv: SharedPointer(unsafe { dqkv.get().add(wide) }),
-                    dropout: *dropout,
-                    rows: if dropout.is_none() { &[] } else { &rows[start..end] },
-                    first_feature: first_feature(head),
-                    scratch,
-                });
-            }
+            });
         });
-    });
+    }
 }
 
-/// The plain loops in double precision: document and oracle of [`attention_backward`].
+/// The plain loops in double precision: document and oracle of [`attention_backward`](Cpu::attention_backward).
 ///
 /// With the probabilities `P` of a query, their dropout factors `M` and scores
 /// `S = q kᵀ / √K`: `dP = M · (dout vᵀ)`, `dS = P · (dP − Σⱼ P dP)`,
@@ -424,9 +429,10 @@ impl<V: Copy> SoftMaxRow<V> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::attention::{attention_training, attention_training_reference};
+    use crate::attention::attention_train_reference;
+    use crate::simd::Isa;
     use crate::testing::{check_gradient, numbers, wide};
-    use crate::threads::Threads;
+    use crate::threads::{Team, Threads};
 
     const OFFSETS: [usize; 7] = [0, 1, 1, 8, 41, 100, 210];
 
@@ -464,11 +470,11 @@ mod tests {
             let qkv = &self.qkv[first * 3 * width..end * 3 * width];
             let (rows, dropout) = (&self.rows[first..end], &self.dropout);
             let mut out = vec![f32::NAN; (end - first) * width];
-            attention_training(team, isa, self.shape, qkv, &offsets, dropout, rows, &mut out);
+            Cpu::new(team, isa).attention_train(self.shape, qkv, &offsets, dropout, rows, &mut out);
             let dout = &self.dout[first * width..end * width];
             let mut dqkv = vec![f32::NAN; qkv.len()];
-            attention_backward(
-                team, isa, self.shape, qkv, &offsets, dropout, rows, &out, dout, &mut dqkv,
+            Cpu::new(team, isa).attention_backward(
+                self.shape, qkv, &offsets, dropout, rows, &out, dout, &mut dqkv,
             );
             (out, dqkv)
         }
@@ -485,7 +491,7 @@ mod tests {
                     let qkv = wide(&input.qkv);
                     let mut out = vec![0.0; fast.0.len()];
                     let mut dqkv = vec![0.0; fast.1.len()];
-                    attention_training_reference(*shape, &qkv, &OFFSETS, dropout, rows, &mut out);
+                    attention_train_reference(*shape, &qkv, &OFFSETS, dropout, rows, &mut out);
                     let dout = wide(&input.dout);
                     attention_backward_reference(
                         *shape, &qkv, &OFFSETS, dropout, rows, &dout, &mut dqkv,
@@ -515,7 +521,7 @@ mod tests {
             attention_backward_reference(shape, &qkv, &offsets, &dropout, &rows, &dout, &mut dqkv);
             check_gradient(&qkv, &dqkv, |qkv| {
                 let mut out = vec![0.0; dout.len()];
-                attention_training_reference(shape, qkv, &offsets, &dropout, &rows, &mut out);
+                attention_train_reference(shape, qkv, &offsets, &dropout, &rows, &mut out);
                 out.iter().zip(&dout).map(|(y, d)| y * d).sum()
             });
         }

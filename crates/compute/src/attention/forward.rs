@@ -6,104 +6,102 @@
 use std::cell::RefCell;
 
 use super::{AttentionShape, first_feature, probabilities_reference};
+use crate::cpu::Cpu;
 use crate::dropout::Dropout;
 use crate::linear::{Left, Start, Tile, tile, transpose};
 use crate::memory::Buffer;
 use crate::simd::functions;
-use crate::simd::{Isa, Op, Simd};
-use crate::threads::{SharedPointer, Team};
+use crate::simd::{Op, Simd};
+use crate::threads::SharedPointer;
 
 /// Query rows at a time: enough to hide the latency of the arithmetic, few
 /// enough that their addresses fit the general registers.
 pub(super) const QUERY_ROWS: usize = 6;
 
-/// `out = softmax(q kᵀ / √K) v` for every sequence and head.
-///
-/// - `qkv`: `[N, 3·D]`: queries, keys and values beside each other, `D = H·K`
-/// - `offsets`: `[B + 1]`, where each sequence begins; the last entry is `N`
-/// - `out`: `[N, D]`
-///
-/// # Panics
-/// If the lengths do not fit or the offsets do not grow.
-pub fn attention(
-    team: &Team,
-    isa: Isa,
-    shape: AttentionShape,
-    qkv: &[f32],
-    offsets: &[usize],
-    out: &mut [f32],
-) {
-    attention_training(team, isa, shape, qkv, offsets, &Dropout::none(), &[], out);
-}
+/// Attention.
+impl Cpu<'_> {
+    /// `out = softmax(q kᵀ / √K) v` for every sequence and head.
+    ///
+    /// - `qkv`: `[N, 3·D]`: queries, keys and values beside each other, `D = H·K`
+    /// - `offsets`: `[B + 1]`, where each sequence begins; the last entry is `N`
+    /// - `out`: `[N, D]`
+    ///
+    /// # Panics
+    /// If the lengths do not fit or the offsets do not grow.
+    pub fn attention(self, shape: AttentionShape, qkv: &[f32], offsets: &[usize], out: &mut [f32]) {
+        let Self { team, isa, .. } = self;
+        Cpu::new(team, isa).attention_train(shape, qkv, offsets, &Dropout::none(), &[], out);
+    }
 
-/// [`attention`] with dropout of its probabilities.
-///
-/// - `rows`: `[N]`, see [`dropout`](crate::dropout): a mask belongs to the row of
-///   the query, the features are head and position of the key; may be empty
-///   where nothing is dropped
-///
-/// # Panics
-/// As [`attention`].
-#[expect(clippy::too_many_arguments, reason = "those of attention, and the mask")]
-pub fn attention_training(
-    team: &Team,
-    isa: Isa,
-    shape: AttentionShape,
-    qkv: &[f32],
-    offsets: &[usize],
-    dropout: &Dropout,
-    rows: &[u64],
-    out: &mut [f32],
-) {
-    let width = shape.width();
-    let tokens = shape.check_lengths(qkv.len(), offsets, dropout, rows, out.len());
-    let out = SharedPointer(out.as_mut_ptr());
-    let items = (offsets.len() - 1) * shape.heads;
-    let parts = if team.parts() == 1 { 1 } else { items.min(8 * team.parts()) };
-    team.run(parts, &|part| {
-        SCRATCH.with_borrow_mut(|scratch| {
-            for item in items * part / parts..items * (part + 1) / parts {
-                let (sequence, head) = (item / shape.heads, item % shape.heads);
-                let (start, end) = (offsets[sequence], offsets[sequence + 1]);
-                debug_assert!(end <= tokens);
-                if start == end {
-                    continue;
+    /// [`attention`](Cpu::attention) with dropout of its probabilities.
+    ///
+    /// - `rows`: `[N]`, see [`dropout`](crate::Cpu::dropout): a mask belongs to the row of
+    ///   the query, the features are head and position of the key; may be empty
+    ///   where nothing is dropped
+    ///
+    /// # Panics
+    /// As [`attention`](Cpu::attention).
+    #[allow(clippy::too_many_arguments, reason = "those of attention, and the mask")]
+    pub fn attention_train(
+        self,
+        shape: AttentionShape,
+        qkv: &[f32],
+        offsets: &[usize],
+        dropout: &Dropout,
+        rows: &[u64],
+        out: &mut [f32],
+    ) {
+        let Self { team, isa, .. } = self;
+        let width = shape.width();
+        let tokens = shape.check_lengths(qkv.len(), offsets, dropout, rows, out.len());
+        let out = SharedPointer(out.as_mut_ptr());
+        let items = (offsets.len() - 1) * shape.heads;
+        let parts = if team.parts() == 1 { 1 } else { items.min(8 * team.parts()) };
+        team.run(parts, &|part| {
+            SCRATCH.with_borrow_mut(|scratch| {
+                for item in items * part / parts..items * (part + 1) / parts {
+                    let (sequence, head) = (item / shape.heads, item % shape.heads);
+                    let (start, end) = (offsets[sequence], offsets[sequence + 1]);
+                    debug_assert!(end <= tokens);
+                    if start == end {
+                        continue;
+                    }
+                    isa.run(Head {
+                        size: shape.head_size,
+                        // Columns of this head in the rows of this sequence.
+                        q: &qkv[start * 3 * width + head * shape.head_size..],
+                        row: 3 * width,
+                        key: width,
+                        value: 2 * width,
+                        tokens: end - start,
+                        // SAFETY: within `out`, whose length was checked.
+                        out: SharedPointer(unsafe {
+                            out.get().add(start * width + head * shape.head_size)
+                        }),
+                        out_row: width,
+                        dropout: *dropout,
+                        rows: if dropout.is_none() { &[] } else { &rows[start..end] },
+                        first_feature: first_feature(head),
+                        scratch,
+                    });
                 }
-                isa.run(Head {
-                    size: shape.head_size,
-                    // Columns of this head in the rows of this sequence.
-                    q: &qkv[start * 3 * width + head * shape.head_size..],
-                    row: 3 * width,
-                    key: width,
-                    value: 2 * width,
-                    tokens: end - start,
-                    // SAFETY: within `out`, whose length was checked.
-                    out: SharedPointer(unsafe {
-                        out.get().add(start * width + head * shape.head_size)
-                    }),
-                    out_row: width,
-                    dropout: *dropout,
-                    rows: if dropout.is_none() { &[] } else { &rows[start..end] },
-                    first_feature: first_feature(head),
-                    scratch,
-                });
-            }
+            });
         });
-    });
+    }
 }
 
-/// The plain loops in double precision: document and oracle of [`attention`].
+/// The plain loops in double precision: document and oracle of [`attention`](Cpu::attention).
 pub fn attention_reference(shape: AttentionShape, qkv: &[f32], offsets: &[usize], out: &mut [f32]) {
     let qkv: Vec<f64> = qkv.iter().map(|x| f64::from(*x)).collect();
     let mut exact = vec![0.0; out.len()];
-    attention_training_reference(shape, &qkv, offsets, &Dropout::none(), &[], &mut exact);
+    attention_train_reference(shape, &qkv, offsets, &Dropout::none(), &[], &mut exact);
     for (out, exact) in out.iter_mut().zip(exact) {
         *out = exact as f32;
     }
 }
 
-/// The plain loops in double precision: document and oracle of [`attention_training`].
-pub fn attention_training_reference(
+/// The plain loops in double precision: document and oracle of [`attention_train`](Cpu::attention_train).
+pub fn attention_train_reference(
     shape: AttentionShape,
     qkv: &[f64],
     offsets: &[usize],
@@ -379,8 +377,9 @@ pub(super) unsafe fn pack_rows<S: Simd>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::simd::Isa;
     use crate::testing::numbers;
-    use crate::threads::Threads;
+    use crate::threads::{Team, Threads};
 
     #[test]
     fn follows_the_plain_loops_at_any_size() {
@@ -392,7 +391,7 @@ mod tests {
                 // Spread out, so that some weights are near 1 and others near 0.
                 let qkv: Vec<f32> = numbers(200 * 3 * width, 1).iter().map(|x| 3.0 * x).collect();
                 let (mut fast, mut exact) = (vec![f32::NAN; 200 * width], vec![0.0; 200 * width]);
-                attention(&Team::solo(), isa, shape, &qkv, &offsets, &mut fast);
+                Cpu::new(&Team::solo(), isa).attention(shape, &qkv, &offsets, &mut fast);
                 attention_reference(shape, &qkv, &offsets, &mut exact);
                 for (i, (a, b)) in fast.iter().zip(&exact).enumerate() {
                     // Scores of up to 100 carry errors of some 1e-5, which the exponential keeps.
@@ -414,16 +413,17 @@ mod tests {
         let qkv = numbers(90 * 180, 2);
         for isa in Isa::available() {
             let mut whole = vec![0.0; 90 * 60];
-            attention(&Team::solo(), isa, shape, &qkv, &offsets, &mut whole);
+            Cpu::new(&Team::solo(), isa).attention(shape, &qkv, &offsets, &mut whole);
             for s in offsets.windows(2) {
                 let mut alone = vec![0.0; (s[1] - s[0]) * 60];
                 let part = &qkv[s[0] * 180..s[1] * 180];
-                attention(&Team::solo(), isa, shape, part, &[0, s[1] - s[0]], &mut alone);
+                Cpu::new(&Team::solo(), isa).attention(shape, part, &[0, s[1] - s[0]], &mut alone);
                 assert_eq!(alone, whole[s[0] * 60..s[1] * 60]);
             }
             let mut together = vec![0.0; 90 * 60];
             let threads = Threads::new(3).expect("threads");
-            threads.team(|team| attention(team, isa, shape, &qkv, &offsets, &mut together));
+            threads
+                .team(|team| Cpu::new(team, isa).attention(shape, &qkv, &offsets, &mut together));
             assert_eq!(whole, together);
         }
     }
@@ -434,7 +434,7 @@ mod tests {
         let mut qkv = numbers(3 * 12, 3);
         qkv[5] = f32::NAN;
         let mut out = vec![0.0; 12];
-        attention(&Team::solo(), Isa::detect(), shape, &qkv, &[0, 3], &mut out);
+        Cpu::new(&Team::solo(), Isa::detect()).attention(shape, &qkv, &[0, 3], &mut out);
         assert!(out.iter().any(|x| x.is_nan()));
     }
 }

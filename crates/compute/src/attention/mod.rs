@@ -7,10 +7,8 @@ mod forward;
 
 use crate::dropout::Dropout;
 
-pub use backward::{attention_backward, attention_backward_reference};
-pub use forward::{
-    attention, attention_reference, attention_training, attention_training_reference,
-};
+pub use backward::attention_backward_reference;
+pub use forward::{attention_reference, attention_train_reference};
 
 /// Sizes of an attention layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,41 +6,164 @@ mod forward;
 use self::backward::{BackwardColumns, BackwardRows, COLUMNS_PER_PART};
 pub use self::forward::Norm;
 use self::forward::{Rows, TrainingRows};
+use crate::cpu::Cpu;
 use crate::dropout::Dropout;
-use crate::simd::Isa;
-use crate::threads::{SharedPointer, Team};
+use crate::threads::SharedPointer;
 
 /// Rows that one part of a team takes at a time.
 const ROWS_PER_PART: usize = 16;
 
-/// `x = (x − mean) / √(variance + eps) · weight + bias` for each row, in place.
-///
-/// - `x`: `[rows, D]`
-/// - `weight`, `bias`: `[D]`
-///
-/// The variance is the mean of squares (not divided by `D − 1`), from a second
-/// pass over the row: the difference of large sums would lose its digits.
-///
-/// # Panics
-/// If the lengths do not fit.
-pub fn layer_norm(team: &Team, isa: Isa, x: &mut [f32], weight: &[f32], bias: &[f32], eps: f32) {
-    let width = weight.len();
-    assert_eq!(bias.len(), width, "length of the bias");
-    assert_eq!(x.len() % width, 0, "whole rows");
-    let rows = x.len() / width;
-    let x = SharedPointer(x.as_mut_ptr());
-    let parts = if team.parts() == 1 { 1 } else { rows.div_ceil(ROWS_PER_PART) };
-    team.run(parts, &|part| {
-        let (first, end) = (rows * part / parts, rows * (part + 1) / parts);
-        // SAFETY: the rows of this part, which no other part has.
-        let x = unsafe {
-            std::slice::from_raw_parts_mut(x.get().add(first * width), (end - first) * width)
-        };
-        isa.run(Rows { x, norm: Norm { weight, bias, eps } });
-    });
+/// Layer normalization.
+impl Cpu<'_> {
+    /// `x = (x − mean) / √(variance + eps) · weight + bias` for each row, in place.
+    ///
+    /// - `x`: `[rows, D]`
+    /// - `weight`, `bias`: `[D]`
+    ///
+    /// The variance is the mean of squares (not divided by `D − 1`), from a second
+    /// pass over the row: the difference of large sums would lose its digits.
+    ///
+    /// # Panics
+    /// If the lengths do not fit.
+    pub fn layer_norm(self, x: &mut [f32], weight: &[f32], bias: &[f32], eps: f32) {
+        let Self { team, isa, .. } = self;
+        let width = weight.len();
+        assert_eq!(bias.len(), width, "length of the bias");
+        assert_eq!(x.len() % width, 0, "whole rows");
+        let rows = x.len() / width;
+        let x = SharedPointer(x.as_mut_ptr());
+        let parts = if team.parts() == 1 { 1 } else { rows.div_ceil(ROWS_PER_PART) };
+        team.run(parts, &|part| {
+            let (first, end) = (rows * part / parts, rows * (part + 1) / parts);
+            // SAFETY: the rows of this part, which no other part has.
+            let x = unsafe {
+                std::slice::from_raw_parts_mut(x.get().add(first * width), (end - first) * width)
+            };
+            isa.run(Rows { x, norm: Norm { weight, bias, eps } });
+        });
+    }
+
+    /// A layer whose input is the sum of a residual and a dropped-out `x`, for training.
+    ///
+    /// `x` becomes `sum = dropout(x) + residual`, `out = layer_norm(sum)`; the
+    /// backward reads `sum` and `stats`.
+    ///
+    /// - `x`, `residual`, `out`: `[N, D]`
+    /// - `rows`: `[N]`, see [`dropout`](crate::Cpu::dropout); may be empty where nothing is dropped
+    /// - `weight`, `bias`: `[D]`
+    /// - `stats`: `[N, 2]`, mean and `1 / √(variance + eps)` of each row
+    ///
+    /// `out` has the bits that [`layer_norm`](Cpu::layer_norm) makes of `sum`.
+    ///
+    /// # Panics
+    /// If the lengths do not fit.
+    #[allow(clippy::too_many_arguments, reason = "one fused pass over the rows")]
+    pub fn residual_layer_norm(
+        self,
+        x: &mut [f32],
+        dropout: &Dropout,
+        rows: &[u64],
+        residual: Option<&[f32]>,
+        weight: &[f32],
+        bias: &[f32],
+        eps: f32,
+        stats: &mut [f32],
+        out: &mut [f32],
+    ) {
+        let Self { team, isa, .. } = self;
+        let width = weight.len();
+        let count = check_rows(x.len(), width);
+        assert_eq!(bias.len(), width, "length of the bias");
+        assert_eq!(out.len(), x.len(), "length of the output");
+        assert_eq!(stats.len(), 2 * count, "length of the statistics");
+        assert!(residual.is_none_or(|r| r.len() == x.len()), "length of the residual");
+        assert!(dropout.is_none() || rows.len() == count, "an identity for each row");
+        let (x, stats) = (SharedPointer(x.as_mut_ptr()), SharedPointer(stats.as_mut_ptr()));
+        let out = SharedPointer(out.as_mut_ptr());
+        team.run_ranges(count, ROWS_PER_PART, &|range| {
+            let numbers = range.start * width..range.end * width;
+            // SAFETY: the rows of this part, which no other part has, in buffers of checked lengths.
+            let (x, stats, out) = unsafe {
+                (
+                    std::slice::from_raw_parts_mut(x.get().add(numbers.start), numbers.len()),
+                    std::slice::from_raw_parts_mut(
+                        stats.get().add(2 * range.start),
+                        2 * range.len(),
+                    ),
+                    std::slice::from_raw_parts_mut(out.get().add(numbers.start), numbers.len()),
+                )
+            };
+            isa.run(TrainingRows {
+                x,
+                dropout: *dropout,
+                rows: if dropout.is_none() { &[] } else { &rows[range] },
+                residual: residual.map(|r| &r[numbers]),
+                norm: Norm { weight, bias, eps },
+                stats,
+                out,
+            });
+        });
+    }
+
+    /// The backward of [`residual_layer_norm`](Cpu::residual_layer_norm) down to the sum.
+    ///
+    /// With `y = (sum − mean) · scale` and `g = dout · weight`:
+    ///
+    /// `dsum = scale · (g − mean(g) − y · mean(g · y))`,
+    /// `dweight += Σₙ dout · y`, `dbias += Σₙ dout`
+    ///
+    /// - `sum`, `dout`, `dsum`: `[N, D]`; `stats`: `[N, 2]`, as forward left them
+    /// - `gradients`: `dweight` and `dbias`, `[D]` each, where they are wanted
+    ///
+    /// The gradient of the residual is `dsum`, that of `x` is `dsum` after the same
+    /// [`dropout`](crate::Cpu::dropout). Gradients are summed row after row, beginning
+    /// with what stands there.
+    ///
+    /// # Panics
+    /// If the lengths do not fit.
+    #[allow(clippy::too_many_arguments, reason = "what forward kept, and where gradients go")]
+    pub fn layer_norm_backward(
+        self,
+        sum: &[f32],
+        stats: &[f32],
+        weight: &[f32],
+        dout: &[f32],
+        dsum: &mut [f32],
+        gradients: Option<(&mut [f32], &mut [f32])>,
+    ) {
+        let Self { team, isa, .. } = self;
+        let width = weight.len();
+        let count = check_rows(sum.len(), width);
+        assert_eq!(stats.len(), 2 * count, "length of the statistics");
+        assert_eq!(dout.len(), sum.len(), "length of the gradient");
+        assert_eq!(dsum.len(), sum.len(), "length of the gradient of the sum");
+        let dsum = SharedPointer(dsum.as_mut_ptr());
+        team.run_ranges(count, ROWS_PER_PART, &|range| {
+            let numbers = range.start * width..range.end * width;
+            // SAFETY: the rows of this part, which no other part has.
+            let dsum = unsafe {
+                std::slice::from_raw_parts_mut(dsum.get().add(numbers.start), numbers.len())
+            };
+            isa.run(BackwardRows {
+                sum: &sum[numbers.clone()],
+                stats: &stats[2 * range.start..2 * range.end],
+                weight,
+                dout: &dout[numbers],
+                dsum,
+            });
+        });
+        if let Some((dweight, dbias)) = gradients {
+            assert_eq!((dweight.len(), dbias.len()), (width, width), "lengths of the gradients");
+            let (dweight, dbias) =
+                (SharedPointer(dweight.as_mut_ptr()), SharedPointer(dbias.as_mut_ptr()));
+            team.run_ranges(width, COLUMNS_PER_PART, &|columns| {
+                isa.run(BackwardColumns { sum, stats, dout, width, columns, dweight, dbias });
+            });
+        }
+    }
 }
 
-/// The plain loops in double precision: document and oracle of [`layer_norm`].
+/// The plain loops in double precision: document and oracle of [`layer_norm`](Cpu::layer_norm).
 pub fn layer_norm_reference(x: &mut [f32], weight: &[f32], bias: &[f32], eps: f32) {
     let wide = |values: &[f32]| values.iter().map(|x| f64::from(*x)).collect::<Vec<_>>();
     let (weight, bias, exact) = (wide(weight), wide(bias), wide(x));
@@ -52,122 +175,7 @@ pub fn layer_norm_reference(x: &mut [f32], weight: &[f32], bias: &[f32], eps: f3
     }
 }
 
-/// A layer whose input is the sum of a residual and a dropped-out `x`, for training.
-///
-/// `x` becomes `sum = dropout(x) + residual`, `out = layer_norm(sum)`; the
-/// backward reads `sum` and `stats`.
-///
-/// - `x`, `residual`, `out`: `[N, D]`
-/// - `rows`: `[N]`, see [`dropout`](crate::dropout); may be empty where nothing is dropped
-/// - `weight`, `bias`: `[D]`
-/// - `stats`: `[N, 2]`, mean and `1 / √(variance + eps)` of each row
-///
-/// `out` has the bits that [`layer_norm`] makes of `sum`.
-///
-/// # Panics
-/// If the lengths do not fit.
-#[expect(clippy::too_many_arguments, reason = "one fused pass over the rows")]
-pub fn residual_layer_norm(
-    team: &Team,
-    isa: Isa,
-    x: &mut [f32],
-    dropout: &Dropout,
-    rows: &[u64],
-    residual: Option<&[f32]>,
-    weight: &[f32],
-    bias: &[f32],
-    eps: f32,
-    stats: &mut [f32],
-    out: &mut [f32],
-) {
-    let width = weight.len();
-    let count = check_rows(x.len(), width);
-    assert_eq!(bias.len(), width, "length of the bias");
-    assert_eq!(out.len(), x.len(), "length of the output");
-    assert_eq!(stats.len(), 2 * count, "length of the statistics");
-    assert!(residual.is_none_or(|r| r.len() == x.len()), "length of the residual");
-    assert!(dropout.is_none() || rows.len() == count, "an identity for each row");
-    let (x, stats) = (SharedPointer(x.as_mut_ptr()), SharedPointer(stats.as_mut_ptr()));
-    let out = SharedPointer(out.as_mut_ptr());
-    team.run_ranges(count, ROWS_PER_PART, &|range| {
-        let numbers = range.start * width..range.end * width;
-        // SAFETY: the rows of this part, which no other part has, in buffers of checked lengths.
-        let (x, stats, out) = unsafe {
-            (
-                std::slice::from_raw_parts_mut(x.get().add(numbers.start), numbers.len()),
-                std::slice::from_raw_parts_mut(stats.get().add(2 * range.start), 2 * range.len()),
-                std::slice::from_raw_parts_mut(out.get().add(numbers.start), numbers.len()),
-            )
-        };
-        isa.run(TrainingRows {
-            x,
-            dropout: *dropout,
-            rows: if dropout.is_none() { &[] } else { &rows[range] },
-            residual: residual.map(|r| &r[numbers]),
-            norm: Norm { weight, bias, eps },
-            stats,
-            out,
-        });
-    });
-}
-
-/// The backward of [`residual_layer_norm`] down to the sum.
-///
-/// With `y = (sum − mean) · scale` and `g = dout · weight`:
-///
-/// `dsum = scale · (g − mean(g) − y · mean(g · y))`,
-/// `dweight += Σₙ dout · y`, `dbias += Σₙ dout`
-///
-/// - `sum`, `dout`, `dsum`: `[N, D]`; `stats`: `[N, 2]`, as forward left them
-/// - `gradients`: `dweight` and `dbias`, `[D]` each, where they are wanted
-///
-/// The gradient of the residual is `dsum`, that of `x` is `dsum` after the same
-/// [`dropout`](crate::dropout). Gradients are summed row after row, beginning
-/// with what stands there.
-///
-/// # Panics
-/// If the lengths do not fit.
-#[expect(clippy::too_many_arguments, reason = "what forward kept, and where gradients go")]
-pub fn layer_norm_backward(
-    team: &Team,
-    isa: Isa,
-    sum: &[f32],
-    stats: &[f32],
-    weight: &[f32],
-    dout: &[f32],
-    dsum: &mut [f32],
-    gradients: Option<(&mut [f32], &mut [f32])>,
-) {
-    let width = weight.len();
-    let count = check_rows(sum.len(), width);
-    assert_eq!(stats.len(), 2 * count, "length of the statistics");
-    assert_eq!(dout.len(), sum.len(), "length of the gradient");
-    assert_eq!(dsum.len(), sum.len(), "length of the gradient of the sum");
-    let dsum = SharedPointer(dsum.as_mut_ptr());
-    team.run_ranges(count, ROWS_PER_PART, &|range| {
-        let numbers = range.start * width..range.end * width;
-        // SAFETY: the rows of this part, which no other part has.
-        let dsum =
-            unsafe { std::slice::from_raw_parts_mut(dsum.get().add(numbers.start), numbers.len()) };
-        isa.run(BackwardRows {
-            sum: &sum[numbers.clone()],
-            stats: &stats[2 * range.start..2 * range.end],
-            weight,
-            dout: &dout[numbers],
-            dsum,
-        });
-    });
-    if let Some((dweight, dbias)) = gradients {
-        assert_eq!((dweight.len(), dbias.len()), (width, width), "lengths of the gradients");
-        let (dweight, dbias) =
-            (SharedPointer(dweight.as_mut_ptr()), SharedPointer(dbias.as_mut_ptr()));
-        team.run_ranges(width, COLUMNS_PER_PART, &|columns| {
-            isa.run(BackwardColumns { sum, stats, dout, width, columns, dweight, dbias });
-        });
-    }
-}
-
-/// The plain loops of [`residual_layer_norm`] in double precision: returns sum and output.
+/// The plain loops of [`residual_layer_norm`](Cpu::residual_layer_norm) in double precision: returns sum and output.
 pub fn residual_layer_norm_reference(
     x: &[f64],
     dropout: &Dropout,
@@ -195,7 +203,7 @@ pub fn residual_layer_norm_reference(
     (sum, out)
 }
 
-/// The plain loops of [`layer_norm_backward`] in double precision; the three gradients.
+/// The plain loops of [`layer_norm_backward`](Cpu::layer_norm_backward) in double precision; the three gradients.
 pub fn layer_norm_backward_reference(
     sum: &[f64],
     weight: &[f64],
@@ -239,8 +247,9 @@ mod tests {
     use std::ops::Range;
 
     use super::*;
+    use crate::simd::Isa;
     use crate::testing::{check_gradient, numbers, wide};
-    use crate::threads::Threads;
+    use crate::threads::{Team, Threads};
 
     const SIZES: [(usize, usize); 8] =
         [(1, 1), (5, 2), (3, 7), (40, 16), (17, 33), (50, 70), (20, 133), (30, 384)];
@@ -289,9 +298,7 @@ mod tests {
             let mut sum = self.x[numbers.clone()].to_vec();
             let mut stats = vec![f32::NAN; 2 * range.len()];
             let (mut out, mut dsum) = (vec![f32::NAN; sum.len()], vec![f32::NAN; sum.len()]);
-            residual_layer_norm(
-                team,
-                isa,
+            Cpu::new(team, isa).residual_layer_norm(
                 &mut sum,
                 dropout,
                 &self.rows[range],
@@ -304,7 +311,14 @@ mod tests {
             );
             let gradients = Some((&mut gradients.0[..], &mut gradients.1[..]));
             let dout = &self.dout[numbers];
-            layer_norm_backward(team, isa, &sum, &stats, &self.weight, dout, &mut dsum, gradients);
+            Cpu::new(team, isa).layer_norm_backward(
+                &sum,
+                &stats,
+                &self.weight,
+                dout,
+                &mut dsum,
+                gradients,
+            );
             Passes { sum, stats, out, dsum }
         }
 
@@ -421,7 +435,7 @@ mod tests {
                 let none = Dropout::none();
                 let passes = input.run(&Team::solo(), isa, &none, 0..count, &mut gradients);
                 let mut rows = passes.sum;
-                layer_norm(&Team::solo(), isa, &mut rows, &input.weight, &input.bias, EPS);
+                Cpu::new(&Team::solo(), isa).layer_norm(&mut rows, &input.weight, &input.bias, EPS);
                 assert_eq!(rows, passes.out, "{count} × {width} on {}", isa.name());
             }
         }
@@ -436,7 +450,7 @@ mod tests {
                 let x: Vec<f32> = numbers(rows * width, 1).iter().map(|x| x + 100.0).collect();
                 let (weight, bias) = (numbers(width, 2), numbers(width, 3));
                 let (mut fast, mut exact) = (x.clone(), x);
-                layer_norm(&Team::solo(), isa, &mut fast, &weight, &bias, 1e-12);
+                Cpu::new(&Team::solo(), isa).layer_norm(&mut fast, &weight, &bias, 1e-12);
                 layer_norm_reference(&mut exact, &weight, &bias, 1e-12);
                 for (a, b) in fast.iter().zip(&exact) {
                     // Inputs near 100 have steps of 8e-6, deviations are about 0.6.
@@ -451,11 +465,11 @@ mod tests {
         let (x, weight, bias) = (numbers(100 * 40, 1), numbers(40, 2), numbers(40, 3));
         let isa = Isa::detect();
         let mut alone = x.clone();
-        layer_norm(&Team::solo(), isa, &mut alone, &weight, &bias, 1e-5);
+        Cpu::new(&Team::solo(), isa).layer_norm(&mut alone, &weight, &bias, 1e-5);
         let mut together = x;
         Threads::new(3)
             .expect("threads")
-            .team(|team| layer_norm(team, isa, &mut together, &weight, &bias, 1e-5));
+            .team(|team| Cpu::new(team, isa).layer_norm(&mut together, &weight, &bias, 1e-5));
         assert_eq!(alone, together);
     }
 }

@@ -16,17 +16,18 @@ mod tile;
 mod amx;
 mod int8;
 
-pub use gradient::{PendingRows, bias_gradient, linear_gradient_reference, weight_gradient};
+pub use gradient::{PendingRows, linear_gradient_reference};
 pub use int8::{
-    Int8Isa, Int8Matrix, QuantizedRows, int8_linear, int8_linear_quantizing, int8_linear_reference,
-    layer_norm_quantizing, quantize_rows, quantize_rows_reference, quantize_weights,
+    Int8Isa, Int8Matrix, QuantizedRows, int8_linear_reference, quantize_rows_reference,
+    quantize_weights,
 };
 pub use packed::PackedMatrix;
 pub(crate) use tile::{Left, Start, Tile, ragged_tile, tile, transpose};
 
 use self::product::{Product, product};
 use crate::activation::Activation;
-use crate::threads::{SharedPointer, Team};
+use crate::cpu::Cpu;
+use crate::threads::SharedPointer;
 
 /// What is done to `x Wᵀ` before it is stored.
 ///
@@ -42,92 +43,95 @@ pub struct Epilogue<'a> {
     pub residual: Option<&'a [f32]>,
 }
 
-/// `out = f(x Wᵀ + b) (+ r)`
-///
-/// - `x`: `[rows, inputs]`
-/// - `out`: `[rows, outputs]`
-///
-/// Each number of `out` is one chain of fused multiply-adds over the inputs, in
-/// order, that begins with the bias (plus the residual, if there is no
-/// activation); with AMX it is a sum in another order, but in one. It does not
-/// depend on the other rows, nor on the team.
-///
-/// # Panics
-/// If the lengths do not fit.
-pub fn linear(team: &Team, x: &[f32], weight: &PackedMatrix, epilogue: Epilogue, out: &mut [f32]) {
-    let rows = out.len() / weight.outputs.max(1);
-    assert_eq!(x.len(), rows * weight.inputs, "length of x: {rows} rows of {}", weight.inputs);
-    assert_eq!(out.len(), rows * weight.outputs, "length of the output");
-    assert!(epilogue.bias.is_none_or(|b| b.len() == weight.outputs), "length of the bias");
-    assert!(epilogue.residual.is_none_or(|r| r.len() == out.len()), "length of the residual");
-    let out = SharedPointer(out.as_mut_ptr());
-    product(team, Product { x, weight, epilogue, derivative: None, pre: out, out, rows });
+/// Linear layers.
+impl Cpu<'_> {
+    /// `out = f(x Wᵀ + b) (+ r)`
+    ///
+    /// - `x`: `[rows, inputs]`
+    /// - `out`: `[rows, outputs]`
+    ///
+    /// Each number of `out` is one chain of fused multiply-adds over the inputs, in
+    /// order, that begins with the bias (plus the residual, if there is no
+    /// activation); with AMX it is a sum in another order, but in one. It does not
+    /// depend on the other rows, nor on the team.
+    ///
+    /// # Panics
+    /// If the lengths do not fit.
+    pub fn linear(self, x: &[f32], weight: &PackedMatrix, epilogue: Epilogue, out: &mut [f32]) {
+        let rows = out.len() / weight.outputs.max(1);
+        assert_eq!(x.len(), rows * weight.inputs, "length of x: {rows} rows of {}", weight.inputs);
+        assert_eq!(out.len(), rows * weight.outputs, "length of the output");
+        assert!(epilogue.bias.is_none_or(|b| b.len() == weight.outputs), "length of the bias");
+        assert!(epilogue.residual.is_none_or(|r| r.len() == out.len()), "length of the residual");
+        let out = SharedPointer(out.as_mut_ptr());
+        product(self, Product { x, weight, epilogue, derivative: None, pre: out, out, rows });
+    }
+
+    /// [`linear`](Cpu::linear) for training: keeps what the activation is applied to.
+    ///
+    /// `pre = x Wᵀ + b`, `out = f(pre)`; the backward of the activation reads `pre`.
+    ///
+    /// - `x`: `[rows, inputs]`, `bias`: `[outputs]`
+    /// - `pre`, `out`: `[rows, outputs]`
+    ///
+    /// `out` has the bits that `linear` gives.
+    ///
+    /// # Panics
+    /// If the lengths do not fit.
+    pub fn linear_train(
+        self,
+        x: &[f32],
+        weight: &PackedMatrix,
+        bias: &[f32],
+        activation: Activation,
+        pre: &mut [f32],
+        out: &mut [f32],
+    ) {
+        let rows = out.len() / weight.outputs.max(1);
+        assert_eq!(x.len(), rows * weight.inputs, "length of x: {rows} rows of {}", weight.inputs);
+        assert_eq!(out.len(), rows * weight.outputs, "length of the output");
+        assert_eq!(pre.len(), out.len(), "length of what is kept");
+        assert_eq!(bias.len(), weight.outputs, "length of the bias");
+        let epilogue = Epilogue { bias: Some(bias), activation, residual: None };
+        let (pre, out) = (SharedPointer(pre.as_mut_ptr()), SharedPointer(out.as_mut_ptr()));
+        product(self, Product { x, weight, epilogue, derivative: None, pre, out, rows });
+    }
+
+    /// The gradient of what goes into a linear layer: `dx = (dout · W (+ r)) (· f′(pre))`.
+    ///
+    /// - `dout`: `[rows, outputs]`
+    /// - `transposed`: `W`, packed by [`PackedMatrix::repack_transposed`]
+    /// - `residual`: `[rows, inputs]`, the gradient from elsewhere
+    /// - `derivative`: where the input was `f(pre)` the result is the gradient of `pre`,
+    ///   `[rows, inputs]`
+    /// - `dx`: `[rows, inputs]`
+    ///
+    /// The bits are those of [`linear`](Cpu::linear), then of [`activation_backward`](crate::Cpu::activation_backward).
+    ///
+    /// # Panics
+    /// If the lengths do not fit.
+    pub fn input_gradient(
+        self,
+        dout: &[f32],
+        transposed: &PackedMatrix,
+        residual: Option<&[f32]>,
+        derivative: Option<(Activation, &[f32])>,
+        dx: &mut [f32],
+    ) {
+        let PackedMatrix { inputs: outputs, outputs: inputs, .. } = *transposed;
+        let rows = dx.len() / inputs.max(1);
+        assert_eq!(dout.len(), rows * outputs, "length of dout: {rows} rows of {outputs}");
+        assert_eq!(dx.len(), rows * inputs, "length of dx");
+        assert!(residual.is_none_or(|r| r.len() == dx.len()), "length of the residual");
+        assert!(derivative.is_none_or(|(_, pre)| pre.len() == dx.len()), "length of pre");
+        let epilogue = Epilogue { residual, ..Epilogue::default() };
+        let out = SharedPointer(dx.as_mut_ptr());
+        let (x, weight, pre) = (dout, transposed, out);
+        product(self, Product { x, weight, epilogue, derivative, pre, out, rows });
+    }
 }
 
-/// [`linear`] for training: keeps what the activation is applied to.
-///
-/// `pre = x Wᵀ + b`, `out = f(pre)`; the backward of the activation reads `pre`.
-///
-/// - `x`: `[rows, inputs]`, `bias`: `[outputs]`
-/// - `pre`, `out`: `[rows, outputs]`
-///
-/// `out` has the bits that `linear` gives.
-///
-/// # Panics
-/// If the lengths do not fit.
-pub fn linear_train(
-    team: &Team,
-    x: &[f32],
-    weight: &PackedMatrix,
-    bias: &[f32],
-    activation: Activation,
-    pre: &mut [f32],
-    out: &mut [f32],
-) {
-    let rows = out.len() / weight.outputs.max(1);
-    assert_eq!(x.len(), rows * weight.inputs, "length of x: {rows} rows of {}", weight.inputs);
-    assert_eq!(out.len(), rows * weight.outputs, "length of the output");
-    assert_eq!(pre.len(), out.len(), "length of what is kept");
-    assert_eq!(bias.len(), weight.outputs, "length of the bias");
-    let epilogue = Epilogue { bias: Some(bias), activation, residual: None };
-    let (pre, out) = (SharedPointer(pre.as_mut_ptr()), SharedPointer(out.as_mut_ptr()));
-    product(team, Product { x, weight, epilogue, derivative: None, pre, out, rows });
-}
-
-/// The gradient of what goes into a linear layer: `dx = (dout · W (+ r)) (· f′(pre))`.
-///
-/// - `dout`: `[rows, outputs]`
-/// - `transposed`: `W`, packed by [`PackedMatrix::repack_transposed`]
-/// - `residual`: `[rows, inputs]`, the gradient from elsewhere
-/// - `derivative`: where the input was `f(pre)` the result is the gradient of `pre`,
-///   `[rows, inputs]`
-/// - `dx`: `[rows, inputs]`
-///
-/// The bits are those of [`linear`], then of [`activation_backward`](crate::activation_backward).
-///
-/// # Panics
-/// If the lengths do not fit.
-pub fn input_gradient(
-    team: &Team,
-    dout: &[f32],
-    transposed: &PackedMatrix,
-    residual: Option<&[f32]>,
-    derivative: Option<(Activation, &[f32])>,
-    dx: &mut [f32],
-) {
-    let PackedMatrix { inputs: outputs, outputs: inputs, .. } = *transposed;
-    let rows = dx.len() / inputs.max(1);
-    assert_eq!(dout.len(), rows * outputs, "length of dout: {rows} rows of {outputs}");
-    assert_eq!(dx.len(), rows * inputs, "length of dx");
-    assert!(residual.is_none_or(|r| r.len() == dx.len()), "length of the residual");
-    assert!(derivative.is_none_or(|(_, pre)| pre.len() == dx.len()), "length of pre");
-    let epilogue = Epilogue { residual, ..Epilogue::default() };
-    let out = SharedPointer(dx.as_mut_ptr());
-    let (x, weight, pre) = (dout, transposed, out);
-    product(team, Product { x, weight, epilogue, derivative, pre, out, rows });
-}
-
-/// The plain loops: document and oracle of [`linear`].
+/// The plain loops: document and oracle of [`linear`](Cpu::linear).
 ///
 /// - `x`: `[rows, inputs]`, `weight`: `[outputs, inputs]`, `out`: `[rows, outputs]`
 pub fn linear_reference(
@@ -158,11 +162,10 @@ mod tests {
 
     use super::product::BLOCK_DEPTH;
     use super::*;
-    use crate::activation::activation_backward;
     use crate::memory::StoredTensor;
     use crate::simd::Isa;
     use crate::testing::numbers;
-    use crate::threads::Threads;
+    use crate::threads::{Team, Threads};
 
     fn stored(rows: usize, columns: usize, values: &[f32]) -> StoredTensor {
         StoredTensor::from_f32(vec![rows, columns], values)
@@ -175,9 +178,9 @@ mod tests {
         weight: &StoredTensor,
         epilogue: Epilogue,
     ) -> Vec<f32> {
-        let packed = PackedMatrix::pack(isa, &[weight], team);
+        let packed = Cpu::new(team, isa).pack(&[weight]);
         let mut out = vec![f32::NAN; x.len() / weight.columns() * weight.rows()];
-        linear(team, x, &packed, epilogue, &mut out);
+        Cpu::new(team, isa).linear(x, &packed, epilogue, &mut out);
         out
     }
 
@@ -235,7 +238,7 @@ mod tests {
         let (x, weight) = (numbers(rows * inputs, 1), numbers(outputs * inputs, 2));
         let (bias, weight) = (numbers(outputs, 3), stored(outputs, inputs, &weight));
         for isa in Isa::available() {
-            let packed = PackedMatrix::pack(isa, &[&weight], &Team::solo());
+            let packed = Cpu::new(&Team::solo(), isa).pack(&[&weight]);
             for activation in [Activation::Identity, Activation::Gelu] {
                 let epilogue =
                     |activation| Epilogue { bias: Some(&bias), activation, residual: None };
@@ -246,7 +249,8 @@ mod tests {
                     let (mut pre, mut out) =
                         (vec![f32::NAN; sums.len()], vec![f32::NAN; sums.len()]);
                     Threads::new(threads).expect("threads").team(|team| {
-                        linear_train(team, &x, &packed, &bias, activation, &mut pre, &mut out);
+                        Cpu::new(team, isa)
+                            .linear_train(&x, &packed, &bias, activation, &mut pre, &mut out);
                     });
                     assert_eq!(pre, sums, "{}", isa.name());
                     assert_eq!(out, expected, "{}", isa.name());
@@ -263,18 +267,24 @@ mod tests {
         let weight = numbers(outputs * inputs, 4);
         for isa in Isa::available() {
             let mut transposed = PackedMatrix::zeros(isa, inputs, outputs);
-            transposed.repack_transposed(&weight, &Team::solo());
+            Cpu::new(&Team::solo(), isa).repack_transposed(&mut transposed, &weight);
             for residual in [None, Some(&residual[..])] {
                 let mut expected = vec![f32::NAN; pre.len()];
                 let epilogue = Epilogue { residual, ..Epilogue::default() };
-                linear(&Team::solo(), &dout, &transposed, epilogue, &mut expected);
+                Cpu::new(&Team::solo(), isa).linear(&dout, &transposed, epilogue, &mut expected);
                 for function in [Activation::Identity, Activation::Gelu] {
-                    activation_backward(&Team::solo(), isa, function, &pre, &mut expected);
+                    Cpu::new(&Team::solo(), isa).activation_backward(function, &pre, &mut expected);
                     for threads in [1, 2, 3, 5] {
                         let mut dx = vec![f32::NAN; pre.len()];
                         let derivative = Some((function, &pre[..]));
                         Threads::new(threads).expect("threads").team(|team| {
-                            input_gradient(team, &dout, &transposed, residual, derivative, &mut dx);
+                            Cpu::new(team, isa).input_gradient(
+                                &dout,
+                                &transposed,
+                                residual,
+                                derivative,
+                                &mut dx,
+                            );
                         });
                         assert_eq!(dx, expected, "{function:?} on {}", isa.name());
                     }
@@ -344,10 +354,9 @@ mod tests {
         let isa = Isa::detect();
         let both: Vec<f32> = a.iter().chain(&b).copied().collect();
         let whole = product(isa, &Team::solo(), &x, &stored(45, 7, &both), Epilogue::default());
-        let packed =
-            PackedMatrix::pack(isa, &[&stored(5, 7, &a), &stored(40, 7, &b)], &Team::solo());
+        let packed = Cpu::new(&Team::solo(), isa).pack(&[&stored(5, 7, &a), &stored(40, 7, &b)]);
         let mut out = vec![0.0; 3 * 45];
-        linear(&Team::solo(), &x, &packed, Epilogue::default(), &mut out);
+        Cpu::new(&Team::solo(), isa).linear(&x, &packed, Epilogue::default(), &mut out);
         assert_eq!(out, whole);
     }
 }

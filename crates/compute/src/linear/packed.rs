@@ -4,9 +4,9 @@
 //! again after each step, in place, twice: as it is for the forward product,
 //! and transposed for the gradient of the input.
 
+use crate::cpu::Cpu;
 use crate::linear::tile::{TileWidth, transpose};
-use crate::memory::Buffer;
-use crate::memory::StoredTensor;
+use crate::memory::{Buffer, StoredTensor};
 use crate::simd::{Isa, Op, Simd};
 use crate::threads::{SharedPointer, Team};
 
@@ -15,81 +15,19 @@ use crate::threads::{SharedPointer, Team};
 /// Panel `p` holds the outputs `p · width …`, as `[inputs, width]`; the last
 /// panel is filled up with zeros.
 pub struct PackedMatrix {
-    pub(crate) isa: Isa,
-    pub(crate) inputs: usize,
-    pub(crate) outputs: usize,
+    pub(super) inputs: usize,
+    pub(super) outputs: usize,
     /// Columns of a panel.
-    pub(crate) width: usize,
-    pub(crate) panels: Buffer,
+    pub(super) width: usize,
+    pub(super) panels: Buffer,
 }
 
 impl PackedMatrix {
-    /// Packs `weights`, each `[outputs, inputs]`, stacked on top of each other:
-    /// query, key and value become one product.
-    ///
-    /// # Panics
-    /// If their inputs differ; callers check the shapes of files before.
-    pub fn pack(isa: Isa, weights: &[&StoredTensor], team: &Team) -> Self {
-        let inputs = weights[0].columns();
-        assert!(
-            weights.iter().all(|w| w.columns() == inputs),
-            "stacked weights have the same inputs"
-        );
-        let outputs = weights.iter().map(|w| w.rows()).sum();
-        let mut packed = Self::zeros(isa, outputs, inputs);
-        let width = packed.width;
-        packed.fill_panels(team, &|panel, panel_values| {
-            let mut row = vec![0.0; inputs];
-            for column in 0..width.min(outputs - panel * width) {
-                let (weight, at) = locate(weights, panel * width + column);
-                weight.read_row(at, &mut row);
-                for (k, value) in row.iter().enumerate() {
-                    panel_values[k * width + column] = *value;
-                }
-            }
-        });
-        packed
-    }
-
-    /// A weight of zeros, to be filled by [`repack`](Self::repack).
+    /// A weight of zeros, to be filled by [`Cpu::repack`].
     pub fn zeros(isa: Isa, outputs: usize, inputs: usize) -> Self {
         let width = isa.run(TileWidth);
         let panels: Buffer = Buffer::zeros(outputs.div_ceil(width) * inputs * width);
-        Self { isa, inputs, outputs, width, panels }
-    }
-
-    /// Packs `weight`, `[outputs, inputs]`, in place of what was there.
-    ///
-    /// # Panics
-    /// If the length does not fit.
-    pub fn repack(&mut self, weight: &[f32], team: &Team) {
-        let Self { isa, inputs, outputs, width, .. } = *self;
-        assert_eq!(weight.len(), outputs * inputs, "length of the weight");
-        self.fill_panels(team, &|panel, to| {
-            let count = width.min(outputs - panel * width);
-            let rows = &weight[panel * width * inputs..][..count * inputs];
-            isa.run(TransposePanel { rows, inputs, to, width });
-        });
-    }
-
-    /// Packs the transpose of `weight`, `[inputs, outputs]`, in place of what was there.
-    ///
-    /// With `W` `[O, I]` so packed (`inputs = O`, `outputs = I`),
-    /// [`linear`](crate::linear) of `dout` is `dout · W`: the gradient of the
-    /// input of a layer with the weight `W`.
-    ///
-    /// # Panics
-    /// If the length does not fit.
-    pub fn repack_transposed(&mut self, weight: &[f32], team: &Team) {
-        let Self { inputs, outputs, width, .. } = *self;
-        assert_eq!(weight.len(), outputs * inputs, "length of the weight");
-        self.fill_panels(team, &|panel, to| {
-            let count = width.min(outputs - panel * width);
-            for (k, to) in to.chunks_exact_mut(width).enumerate() {
-                let from = &weight[k * outputs + panel * width..][..count];
-                to[..count].copy_from_slice(from);
-            }
-        });
+        Self { inputs, outputs, width, panels }
     }
 
     /// Hands each panel, `[inputs, width]`, to `fill`, spread over the team.
@@ -114,8 +52,72 @@ impl PackedMatrix {
         self.outputs
     }
 
-    pub(crate) fn panel_count(&self) -> usize {
+    pub(super) fn panel_count(&self) -> usize {
         self.outputs.div_ceil(self.width)
+    }
+}
+
+/// Packed weights.
+impl Cpu<'_> {
+    /// Packs `weights`, each `[outputs, inputs]`, stacked on top of each other:
+    /// query, key and value become one product.
+    ///
+    /// # Panics
+    /// If their inputs differ; callers check the shapes of files before.
+    pub fn pack(self, weights: &[&StoredTensor]) -> PackedMatrix {
+        let inputs = weights[0].columns();
+        assert!(
+            weights.iter().all(|w| w.columns() == inputs),
+            "stacked weights have the same inputs"
+        );
+        let outputs = weights.iter().map(|w| w.rows()).sum();
+        let mut packed = PackedMatrix::zeros(self.isa, outputs, inputs);
+        let width = packed.width;
+        packed.fill_panels(self.team, &|panel, panel_values| {
+            let mut row = vec![0.0; inputs];
+            for column in 0..width.min(outputs - panel * width) {
+                let (weight, at) = locate(weights, panel * width + column);
+                weight.read_row(at, &mut row);
+                for (k, value) in row.iter().enumerate() {
+                    panel_values[k * width + column] = *value;
+                }
+            }
+        });
+        packed
+    }
+
+    /// Packs `weight`, `[outputs, inputs]`, in place of what was in `packed`.
+    ///
+    /// # Panics
+    /// If the length does not fit.
+    pub fn repack(self, packed: &mut PackedMatrix, weight: &[f32]) {
+        let Self { team, isa, .. } = self;
+        let PackedMatrix { inputs, outputs, width, .. } = *packed;
+        assert_eq!(weight.len(), outputs * inputs, "length of the weight");
+        packed.fill_panels(team, &|panel, to| {
+            let count = width.min(outputs - panel * width);
+            let rows = &weight[panel * width * inputs..][..count * inputs];
+            isa.run(TransposePanel { rows, inputs, to, width });
+        });
+    }
+
+    /// Packs the transpose of `weight`, `[inputs, outputs]`, in place of what was in `packed`.
+    ///
+    /// With `W` `[O, I]` so packed (`inputs = O`, `outputs = I`), [`linear`](Self::linear) of
+    /// `dout` is `dout · W`: the gradient of the input of a layer with the weight `W`.
+    ///
+    /// # Panics
+    /// If the length does not fit.
+    pub fn repack_transposed(self, packed: &mut PackedMatrix, weight: &[f32]) {
+        let PackedMatrix { inputs, outputs, width, .. } = *packed;
+        assert_eq!(weight.len(), outputs * inputs, "length of the weight");
+        packed.fill_panels(self.team, &|panel, to| {
+            let count = width.min(outputs - panel * width);
+            for (k, to) in to.chunks_exact_mut(width).enumerate() {
+                let from = &weight[k * outputs + panel * width..][..count];
+                to[..count].copy_from_slice(from);
+            }
+        });
     }
 }
 
@@ -169,7 +171,8 @@ mod tests {
             for (outputs, inputs) in [(1, 1), (5, 7), (32, 16), (33, 50), (70, 19), (96, 384)] {
                 let weight = numbers(outputs * inputs, 1);
                 let stored = StoredTensor::from_f32(vec![outputs, inputs], &weight);
-                let expected = PackedMatrix::pack(isa, &[&stored], &Team::solo());
+                let solo = Team::solo();
+                let expected = Cpu::new(&solo, isa).pack(&[&stored]);
                 let transposed: Vec<f32> = (0..inputs * outputs)
                     .map(|i| weight[i % outputs * inputs + i / outputs])
                     .collect();
@@ -177,10 +180,12 @@ mod tests {
                 let mut packed = PackedMatrix::zeros(isa, outputs, inputs);
                 let threads = Threads::new(3).expect("threads");
                 for _ in 0..2 {
-                    packed.repack(&numbers(outputs * inputs, 2), &Team::solo());
-                    threads.team(|team| packed.repack(&weight, team));
+                    Cpu::new(&solo, isa).repack(&mut packed, &numbers(outputs * inputs, 2));
+                    threads.team(|team| Cpu::new(team, isa).repack(&mut packed, &weight));
                     assert_eq!(packed.panels[..], expected.panels[..], "{}", isa.name());
-                    threads.team(|team| packed.repack_transposed(&transposed, team));
+                    threads.team(|team| {
+                        Cpu::new(team, isa).repack_transposed(&mut packed, &transposed);
+                    });
                     assert_eq!(packed.panels[..], expected.panels[..], "{}", isa.name());
                 }
             }

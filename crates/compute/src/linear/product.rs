@@ -5,14 +5,15 @@ use std::ops::Range;
 
 #[cfg(target_arch = "x86_64")]
 use super::amx;
-use super::tile::{Left, Start, Tile, ragged_tile, tile, transpose};
+use super::tile::{Left, Start, Tile, TileWidth, ragged_tile, tile, transpose};
 use super::{Epilogue, PackedMatrix};
 use crate::activation::Activation;
+use crate::cpu::Cpu;
 use crate::memory::Buffer;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::Level;
 use crate::simd::{Op, Simd};
-use crate::threads::{SharedPointer, Team, share, share_in_steps};
+use crate::threads::{SharedPointer, share, share_in_steps};
 
 /// Rows of `x` that are packed together: 144 × 384 numbers stay in the second cache.
 pub(super) const BLOCK_ROWS: usize = 144;
@@ -37,10 +38,12 @@ pub(super) struct Product<'a> {
     pub(super) rows: usize,
 }
 
-pub(super) fn product(team: &Team, product: Product) {
+pub(super) fn product(cpu: Cpu, product: Product) {
+    let Cpu { team, isa, .. } = cpu;
     let Product { weight, rows, .. } = product;
+    assert_eq!(weight.width, isa.run(TileWidth), "panels of the weight are for this set");
     #[cfg(target_arch = "x86_64")]
-    if let Level::Amx(simd, tiles) = weight.isa.0 {
+    if let Level::Amx(simd, tiles) = isa.0 {
         return amx::product(team, (simd, tiles), product);
     }
     let (blocks, columns) = split(team.parts(), rows, BLOCK_ROWS, weight.panel_count());
@@ -51,7 +54,7 @@ pub(super) fn product(team: &Team, product: Product) {
             packed.resize(BLOCK_ROWS * BLOCK_DEPTH + MOST_LANES);
             let block = (block, blocks);
             let panels = share(weight.panel_count(), columns, column);
-            weight.isa.run(PartOfProduct { product, block, panels, packed });
+            isa.run(PartOfProduct { product, block, panels, packed });
         });
     });
 }

@@ -3,7 +3,8 @@
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 
-use crate::threads::{SharedPointer, Team};
+use crate::cpu::Cpu;
+use crate::threads::SharedPointer;
 
 /// Numbers that one part of a team clears: long runs go past the caches.
 const NUMBERS_PER_PART: usize = 1 << 20;
@@ -66,13 +67,17 @@ impl<T: Plain> Buffer<T> {
     }
 }
 
-/// Sets all numbers to zero.
-pub fn set_zero(team: &Team, numbers: &mut [f32]) {
-    let to = SharedPointer(numbers.as_mut_ptr());
-    team.run_ranges(numbers.len(), NUMBERS_PER_PART, &|range| {
-        // SAFETY: the numbers of this part, which no other part has; all bits 0 are 0.0.
-        unsafe { std::ptr::write_bytes(to.get().add(range.start), 0, range.len()) }
-    });
+/// Memory.
+impl Cpu<'_> {
+    /// Sets all numbers to zero.
+    pub fn set_zero(self, numbers: &mut [f32]) {
+        let team = self.team;
+        let to = SharedPointer(numbers.as_mut_ptr());
+        team.run_ranges(numbers.len(), NUMBERS_PER_PART, &|range| {
+            // SAFETY: the numbers of this part, which no other part has; all bits 0 are 0.0.
+            unsafe { std::ptr::write_bytes(to.get().add(range.start), 0, range.len()) }
+        });
+    }
 }
 
 impl<T: Plain> Deref for Buffer<T> {
@@ -94,6 +99,7 @@ impl<T: Plain> DerefMut for Buffer<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::simd::Isa;
     use crate::threads::Threads;
 
     #[test]
@@ -102,7 +108,7 @@ mod tests {
         for threads in [1, 2, 3] {
             buffer.fill(1.0);
             let threads = Threads::new(threads).expect("threads");
-            threads.team(|team| set_zero(team, &mut buffer));
+            threads.team(|team| Cpu::new(team, Isa::detect()).set_zero(&mut buffer));
             assert!(buffer.iter().all(|x| *x == 0.0));
         }
     }

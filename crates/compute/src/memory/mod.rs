@@ -3,5 +3,5 @@
 mod buffer;
 mod stored;
 
-pub use buffer::{Buffer, set_zero};
+pub use buffer::Buffer;
 pub use stored::{Bytes, StoredTensor, StoredType};

@@ -1,7 +1,7 @@
 //! One transformer layer (post-norm; Devlin et al., 2019, section 3), forward
 //! only. Training keeps more on its way: see [`network`](crate::training::network).
 
-use polyhead_compute::{Activation, AttentionShape, Buffer, Isa, Team, attention, layer_norm};
+use polyhead_compute::{Activation, AttentionShape, Buffer, Cpu, Isa};
 
 use crate::encoder::config::EncoderConfig;
 use crate::encoder::layer_int8::Int8Rows;
@@ -37,14 +37,14 @@ pub struct Workspace {
 }
 
 impl Layer {
-    pub(crate) fn new(weights: LayerWeights, isa: Isa, team: &Team) -> Self {
+    pub(crate) fn new(weights: LayerWeights, cpu: Cpu) -> Self {
         let LayerWeights { query, key, value, .. } = weights;
         Self {
-            query_key_value: PackedLinear::stacked(&[query, key, value], isa, team),
-            attention_output: PackedLinear::stacked(&[weights.attention_output], isa, team),
+            query_key_value: PackedLinear::stacked(&[query, key, value], cpu),
+            attention_output: PackedLinear::stacked(&[weights.attention_output], cpu),
             attention_norm: weights.attention_norm,
-            intermediate: PackedLinear::stacked(&[weights.intermediate], isa, team),
-            output: PackedLinear::stacked(&[weights.output], isa, team),
+            intermediate: PackedLinear::stacked(&[weights.intermediate], cpu),
+            output: PackedLinear::stacked(&[weights.output], cpu),
             output_norm: weights.output_norm,
         }
     }
@@ -69,23 +69,22 @@ impl Layer {
     /// - `offsets`: `[B + 1]`
     pub(crate) fn forward(
         &self,
-        team: &Team,
-        isa: Isa,
+        cpu: Cpu,
         config: &EncoderConfig,
         offsets: &[usize],
         workspace: &mut Workspace,
     ) {
         let Workspace { hidden, query_key_value, context, attended, intermediate, .. } = workspace;
         let norm = |rows: &mut [f32], norm: &Norm| {
-            layer_norm(team, isa, rows, &norm.weight, &norm.bias, config.layer_norm_eps);
+            cpu.layer_norm(rows, &norm.weight, &norm.bias, config.layer_norm_eps);
         };
         let identity = Activation::Identity;
-        self.query_key_value.forward(team, hidden, identity, None, query_key_value);
-        attention(team, isa, config.attention_shape(), query_key_value, offsets, context);
-        self.attention_output.forward(team, context, identity, Some(hidden), attended);
+        self.query_key_value.forward(cpu, hidden, identity, None, query_key_value);
+        cpu.attention(config.attention_shape(), query_key_value, offsets, context);
+        self.attention_output.forward(cpu, context, identity, Some(hidden), attended);
         norm(attended, &self.attention_norm);
-        self.intermediate.forward(team, attended, config.activation, None, intermediate);
-        self.output.forward(team, intermediate, identity, Some(attended), hidden);
+        self.intermediate.forward(cpu, attended, config.activation, None, intermediate);
+        self.output.forward(cpu, intermediate, identity, Some(attended), hidden);
         norm(hidden, &self.output_norm);
     }
 }

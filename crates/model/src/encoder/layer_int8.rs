@@ -5,9 +5,7 @@
 //! quantized where they are made: by the norm, or by the product before.
 
 use polyhead_compute::{
-    self as compute, Activation, Epilogue, Int8Isa, Int8Matrix, Isa, QuantizedRows, StoredTensor,
-    StoredType, Team, attention, int8_linear, int8_linear_quantizing, layer_norm,
-    layer_norm_quantizing, quantize_rows,
+    self as compute, Activation, Cpu, Epilogue, Int8Matrix, QuantizedRows, StoredTensor, StoredType,
 };
 
 use crate::encoder::config::EncoderConfig;
@@ -15,13 +13,6 @@ use crate::encoder::layer::Workspace;
 use crate::encoder::linear::PackedLinear;
 use crate::encoder::weights::{LayerWeights, Linear, Norm};
 use crate::measure::{Product, ProductRole};
-
-/// How the products of an encoder are computed, settled when it is loaded.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Int8Plan {
-    pub(crate) float: Isa,
-    pub(crate) int8: Int8Isa,
-}
 
 /// Which products are in 8 bits.
 pub(crate) enum Int8Choice<'a> {
@@ -70,16 +61,15 @@ impl Int8Layer {
         weights: LayerWeights,
         layer: usize,
         before: &Norm,
-        plan: Int8Plan,
         choice: &Int8Choice,
-        team: &Team,
+        cpu: Cpu,
     ) -> Self {
         let LayerWeights { query, key, value, attention_norm, output_norm, .. } = weights;
         let linear = |role, layers: &[Linear], norm: Option<&Norm>| {
             let stored = layers.iter().all(|layer| layer.weight.stored_type() == StoredType::I8);
             match choice.takes(Product { layer, role }, stored) {
-                true => MixedLinear::int8(layers, norm, plan, team),
-                false => MixedLinear::Float(PackedLinear::stacked(layers, plan.float, team)),
+                true => MixedLinear::int8(layers, norm, cpu),
+                false => MixedLinear::Float(PackedLinear::stacked(layers, cpu)),
             }
         };
         use ProductRole::{AttentionOutput, Intermediate, Output, QueryKeyValue};
@@ -105,8 +95,7 @@ impl Int8Layer {
     /// - `next`: the [`factors`](Self::factors) of the layer above, if there is one
     pub(crate) fn forward(
         &self,
-        team: &Team,
-        plan: Int8Plan,
+        cpu: Cpu,
         config: &EncoderConfig,
         offsets: &[usize],
         next: Option<&[f32]>,
@@ -116,36 +105,35 @@ impl Int8Layer {
             workspace;
         let Int8Rows { normed, between } = int8;
         let identity = Activation::Identity;
-        self.query_key_value.forward(team, hidden, normed, identity, None, query_key_value);
-        attention(team, plan.float, config.attention_shape(), query_key_value, offsets, context);
+        self.query_key_value.forward(cpu, hidden, normed, identity, None, query_key_value);
+        cpu.attention(config.attention_shape(), query_key_value, offsets, context);
         if self.attention_output.is_int8() {
-            quantize_rows(team, plan.int8, context, config.hidden_size, between);
+            cpu.quantize_rows(context, config.hidden_size, between);
         }
-        self.attention_output.forward(team, context, between, identity, Some(hidden), attended);
+        self.attention_output.forward(cpu, context, between, identity, Some(hidden), attended);
         let eps = config.layer_norm_eps;
-        norm(team, plan, attended, &self.attention_norm, eps, self.intermediate.factors(), normed);
+        norm(cpu, attended, &self.attention_norm, eps, self.intermediate.factors(), normed);
         match (&self.intermediate, &self.output) {
             (MixedLinear::Int8(first), MixedLinear::Int8(_)) => {
-                first.forward_quantizing(team, normed, config.activation, between);
+                first.forward_quantizing(cpu, normed, config.activation, between);
             }
             (first, second) => {
                 let activation = config.activation;
-                first.forward(team, attended, normed, activation, None, intermediate);
+                first.forward(cpu, attended, normed, activation, None, intermediate);
                 if second.is_int8() {
                     let width = config.intermediate_size;
-                    quantize_rows(team, plan.int8, intermediate, width, between);
+                    cpu.quantize_rows(intermediate, width, between);
                 }
             }
         }
-        self.output.forward(team, intermediate, between, identity, Some(attended), hidden);
-        norm(team, plan, hidden, &self.output_norm, eps, next, normed);
+        self.output.forward(cpu, intermediate, between, identity, Some(attended), hidden);
+        norm(cpu, hidden, &self.output_norm, eps, next, normed);
     }
 }
 
 /// Normalizes `rows` in place, and gives them in 8 bits where there are `factors`.
 pub(crate) fn norm(
-    team: &Team,
-    plan: Int8Plan,
+    cpu: Cpu,
     rows: &mut [f32],
     norm: &Norm,
     eps: f32,
@@ -156,9 +144,9 @@ pub(crate) fn norm(
     match factors {
         Some(factors) => {
             let norm = compute::Norm { weight, bias, eps };
-            layer_norm_quantizing(team, plan.int8, rows, norm, factors, bytes);
+            cpu.layer_norm_quantizing(rows, norm, factors, bytes);
         }
-        None => layer_norm(team, plan.float, rows, weight, bias, eps),
+        None => cpu.layer_norm(rows, weight, bias, eps),
     }
 }
 
@@ -187,9 +175,9 @@ impl MixedLinear {
     /// Stacks layers with the same input.
     ///
     /// - `before`: the norm that makes the input, if one does
-    fn int8(layers: &[Linear], before: Option<&Norm>, plan: Int8Plan, team: &Team) -> Self {
+    fn int8(layers: &[Linear], before: Option<&Norm>, cpu: Cpu) -> Self {
         if layers[0].weight.columns() > Int8Matrix::MOST_INPUTS {
-            return Self::Float(PackedLinear::stacked(layers, plan.float, team));
+            return Self::Float(PackedLinear::stacked(layers, cpu));
         }
         let even = before.map(|norm| even_columns(&norm.weight));
         let factors = |layer: &Linear| match layer.weight.stored_type() {
@@ -201,10 +189,10 @@ impl MixedLinear {
         // must do it. Other folders than ours may say something else; that is computed as said.
         let alike = layers.iter().all(|layer| factors(layer) == first);
         if !alike || (first.is_some() && before.is_none()) {
-            return Self::Float(PackedLinear::stacked(layers, plan.float, team));
+            return Self::Float(PackedLinear::stacked(layers, cpu));
         }
         let weights: Vec<&StoredTensor> = layers.iter().map(|layer| &layer.weight).collect();
-        let matrix = Int8Matrix::pack(plan.int8, &weights, first.as_deref(), team);
+        let matrix = cpu.pack_int8(&weights, first.as_deref());
         let bias = layers.iter().flat_map(|layer| bias_after(layer, before)).collect();
         let factors = first.unwrap_or_else(|| vec![1.0; matrix.inputs()]);
         Self::Int8(Int8Linear { matrix, factors, bias })
@@ -225,7 +213,7 @@ impl MixedLinear {
     /// `out = f(x Wᵀ + b) (+ residual)`, from `x` or its bytes, whichever the layer reads.
     fn forward(
         &self,
-        team: &Team,
+        cpu: Cpu,
         x: &[f32],
         bytes: &QuantizedRows,
         activation: Activation,
@@ -233,10 +221,10 @@ impl MixedLinear {
         out: &mut [f32],
     ) {
         match self {
-            Self::Float(linear) => linear.forward(team, x, activation, residual, out),
+            Self::Float(linear) => linear.forward(cpu, x, activation, residual, out),
             Self::Int8(Int8Linear { matrix, bias, .. }) => {
                 let epilogue = Epilogue { bias: Some(bias), activation, residual };
-                int8_linear(team, bytes, matrix, epilogue, out);
+                cpu.int8_linear(bytes, matrix, epilogue, out);
             }
         }
     }
@@ -245,13 +233,13 @@ impl MixedLinear {
 impl Int8Linear {
     fn forward_quantizing(
         &self,
-        team: &Team,
+        cpu: Cpu,
         x: &QuantizedRows,
         activation: Activation,
         out: &mut QuantizedRows,
     ) {
         let epilogue = Epilogue { bias: Some(&self.bias), activation, residual: None };
-        int8_linear_quantizing(team, x, &self.matrix, epilogue, out);
+        cpu.int8_linear_quantizing(x, &self.matrix, epilogue, out);
     }
 }
 

@@ -1,6 +1,6 @@
 //! A linear layer in the form that the kernel reads.
 
-use polyhead_compute::{Activation, Epilogue, Isa, PackedMatrix, Team, linear};
+use polyhead_compute::{Activation, Cpu, Epilogue, Isa, PackedMatrix};
 
 use crate::encoder::weights::Linear;
 
@@ -13,7 +13,7 @@ pub(crate) struct PackedLinear {
 
 impl PackedLinear {
     /// Packs layers with the same input on top of each other.
-    pub(crate) fn stacked(layers: &[Linear], isa: Isa, team: &Team) -> Self {
+    pub(crate) fn stacked(layers: &[Linear], cpu: Cpu) -> Self {
         let weights: Vec<_> = layers.iter().map(|layer| &layer.weight).collect();
         let bias = layers.iter().any(|layer| layer.bias.is_some()).then(|| {
             let zeros = |layer: &Linear| vec![0.0; layer.weight.rows()];
@@ -22,7 +22,7 @@ impl PackedLinear {
                 .flat_map(|layer| layer.bias.clone().unwrap_or_else(|| zeros(layer)))
                 .collect()
         });
-        Self { matrix: PackedMatrix::pack(isa, &weights, team), bias }
+        Self { matrix: cpu.pack(&weights), bias }
     }
 
     /// Room for a layer whose numbers come by [`refresh`](Self::refresh).
@@ -34,8 +34,8 @@ impl PackedLinear {
     /// Takes new numbers.
     ///
     /// - `weight`: `[out, in]`, `bias`: `[out]` where the layer has one
-    pub(crate) fn refresh(&mut self, weight: &[f32], bias: Option<&[f32]>, team: &Team) {
-        self.matrix.repack(weight, team);
+    pub(crate) fn refresh(&mut self, weight: &[f32], bias: Option<&[f32]>, cpu: Cpu) {
+        cpu.repack(&mut self.matrix, weight);
         if let (Some(to), Some(bias)) = (&mut self.bias, bias) {
             to.copy_from_slice(bias);
         }
@@ -56,13 +56,13 @@ impl PackedLinear {
     /// - `x`: `[rows, in]`; `residual`, `out`: `[rows, out]`
     pub(crate) fn forward(
         &self,
-        team: &Team,
+        cpu: Cpu,
         x: &[f32],
         activation: Activation,
         residual: Option<&[f32]>,
         out: &mut [f32],
     ) {
         let epilogue = Epilogue { bias: self.bias.as_deref(), activation, residual };
-        linear(team, x, &self.matrix, epilogue, out);
+        cpu.linear(x, &self.matrix, epilogue, out);
     }
 }

@@ -20,13 +20,12 @@ pub use parameter::{Parameter, ParameterGroup};
 pub use weights::{EncoderWeights, LayerWeights, Linear, Norm};
 
 use polyhead_compute::{
-    EmbeddingTables, Int8Isa, Isa, StoredTensor, StoredType, Team, Threads, WordTable, embed,
-    layer_norm,
+    Cpu, EmbeddingTables, Int8Isa, Isa, StoredTensor, StoredType, Threads, WordTable,
 };
 
 use crate::measure::Product;
 use crate::sentence::Precision;
-use layer_int8::{Int8Choice, Int8Layer, Int8Plan};
+use layer_int8::{Int8Choice, Int8Layer};
 
 /// An encoder with its weights in the form that the kernels read.
 pub struct Encoder {
@@ -40,7 +39,7 @@ pub struct Encoder {
 /// The layers, from the input upwards.
 enum Layers {
     F32(Vec<Layer>),
-    Int8(Int8Plan, Vec<Int8Layer>),
+    Int8(Vec<Int8Layer>),
 }
 
 /// The embedding tables.
@@ -94,7 +93,7 @@ impl Encoder {
         products: Option<&[Product]>,
         threads: &Threads,
     ) -> Self {
-        threads.team(|team| {
+        threads.cpu(isa, |cpu| {
             let EncoderWeights { word, position, token_type, embedding_norm, layers } = weights;
             let stored = word.stored_type() == StoredType::I8;
             Self {
@@ -104,15 +103,7 @@ impl Encoder {
                     token_type: token_type.map(|t| t.to_vec()).unwrap_or_default(),
                     word,
                 },
-                layers: Layers::new(
-                    layers,
-                    stored,
-                    &embedding_norm,
-                    isa,
-                    precision,
-                    products,
-                    team,
-                ),
+                layers: Layers::new(layers, stored, &embedding_norm, precision, products, cpu),
                 embedding_norm,
                 config,
             }
@@ -133,7 +124,7 @@ impl Encoder {
     pub fn int8_isa(&self) -> Option<Int8Isa> {
         match &self.layers {
             Layers::F32(_) => None,
-            Layers::Int8(plan, _) => Some(plan.int8),
+            Layers::Int8(_) => Some(Int8Isa::detect()),
         }
     }
 
@@ -144,43 +135,43 @@ impl Encoder {
     /// position table: callers check both.
     pub fn forward<'w>(
         &self,
-        team: &Team,
+        cpu: Cpu,
         input: Sequences,
         workspace: &'w mut Workspace,
     ) -> &'w [f32] {
-        self.forward_observed(team, input, workspace, &mut |_, _| ())
+        self.forward_observed(cpu, input, workspace, &mut |_, _| ())
     }
 
     /// [`forward`](Self::forward) that shows every hidden state `[N, D]` on the
     /// way: 0 is the sum of embeddings after its norm, `i` the output of layer `i`.
     pub fn forward_observed<'w>(
         &self,
-        team: &Team,
+        cpu: Cpu,
         input: Sequences,
         workspace: &'w mut Workspace,
         observe: &mut dyn FnMut(usize, &[f32]),
     ) -> &'w [f32] {
         workspace.resize(&self.config, input.ids.len());
         let Workspace { hidden, .. } = workspace;
-        embed(team, &self.tables.view(), input.ids, input.type_ids, input.offsets, hidden);
+        cpu.embed(&self.tables.view(), input.ids, input.type_ids, input.offsets, hidden);
         let (norm, eps) = (&self.embedding_norm, self.config.layer_norm_eps);
         match &self.layers {
             Layers::F32(layers) => {
-                layer_norm(team, self.isa, hidden, &norm.weight, &norm.bias, eps);
+                cpu.layer_norm(hidden, &norm.weight, &norm.bias, eps);
                 observe(0, hidden);
                 for (i, layer) in layers.iter().enumerate() {
-                    layer.forward(team, self.isa, &self.config, input.offsets, workspace);
+                    layer.forward(cpu, &self.config, input.offsets, workspace);
                     observe(i + 1, &workspace.hidden);
                 }
             }
-            Layers::Int8(plan, layers) => {
+            Layers::Int8(layers) => {
                 let factors = |i: usize| layers.get(i).and_then(Int8Layer::factors);
                 let bytes = workspace.int8.normed();
-                layer_int8::norm(team, *plan, hidden, norm, eps, factors(0), bytes);
+                layer_int8::norm(cpu, hidden, norm, eps, factors(0), bytes);
                 observe(0, hidden);
                 for (i, layer) in layers.iter().enumerate() {
                     let (config, next) = (&self.config, factors(i + 1));
-                    layer.forward(team, *plan, config, input.offsets, next, workspace);
+                    layer.forward(cpu, config, input.offsets, next, workspace);
                     observe(i + 1, &workspace.hidden);
                 }
             }
@@ -195,13 +186,12 @@ impl Layers {
         weights: Vec<LayerWeights>,
         stored: bool,
         embedding_norm: &Norm,
-        isa: Isa,
         precision: Precision,
         products: Option<&[Product]>,
-        team: &Team,
+        cpu: Cpu,
     ) -> Self {
         if precision == Precision::F32 {
-            let pack = |layer| Layer::new(layer, isa, team);
+            let pack = |layer| Layer::new(layer, cpu);
             return Self::F32(weights.into_iter().map(pack).collect());
         }
         let choice = match products {
@@ -209,14 +199,13 @@ impl Layers {
             None if stored => Int8Choice::Stored,
             None => Int8Choice::All,
         };
-        let plan = Int8Plan { float: isa, int8: Int8Isa::detect() };
         let mut before = embedding_norm.clone();
         let pack = |(i, layer): (usize, LayerWeights)| {
             let next = layer.output_norm.clone();
-            let layer = Int8Layer::new(layer, i, &before, plan, &choice, team);
+            let layer = Int8Layer::new(layer, i, &before, &choice, cpu);
             before = next;
             layer
         };
-        Self::Int8(plan, weights.into_iter().enumerate().map(pack).collect())
+        Self::Int8(weights.into_iter().enumerate().map(pack).collect())
     }
 }

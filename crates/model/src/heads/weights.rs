@@ -3,7 +3,7 @@
 //! One [`Head`] serves answering and training; what training keeps and what it
 //! gives back stands in [`network`](crate::training::network).
 
-use polyhead_compute::{Activation, Isa, Random, Team};
+use polyhead_compute::{Activation, Cpu, Random};
 
 use crate::encoder::PackedLinear;
 use crate::error::{Error, ErrorKind};
@@ -165,11 +165,12 @@ pub(crate) struct Head {
 }
 
 impl Head {
-    pub(crate) fn new(weights: &HeadWeights, isa: Isa, team: &Team) -> Self {
+    pub(crate) fn new(weights: &HeadWeights, cpu: Cpu) -> Self {
         let pack = |(weight, bias): &(Vec<f32>, Vec<f32>)| {
             let outputs = bias.len();
-            let mut packed = PackedLinear::zeros(isa, outputs, weight.len() / outputs.max(1), true);
-            packed.refresh(weight, Some(bias), team);
+            let mut packed =
+                PackedLinear::zeros(cpu.isa(), outputs, weight.len() / outputs.max(1), true);
+            packed.refresh(weight, Some(bias), cpu);
             packed
         };
         Self {
@@ -181,15 +182,15 @@ impl Head {
     }
 
     /// Logits `[rows, outputs]` of `x`, `[rows, in]`.
-    pub(crate) fn forward(&self, team: &Team, x: &[f32]) -> Vec<f32> {
+    pub(crate) fn forward(&self, cpu: Cpu, x: &[f32]) -> Vec<f32> {
         let rows = x.len() / self.inputs();
         let mut logits = vec![0.0; rows * self.output.outputs()];
         match &self.hidden {
-            None => self.output.forward(team, x, Activation::Identity, None, &mut logits),
+            None => self.output.forward(cpu, x, Activation::Identity, None, &mut logits),
             Some(hidden) => {
                 let mut between = vec![0.0; rows * hidden.outputs()];
-                hidden.forward(team, x, self.spec.activation, None, &mut between);
-                self.output.forward(team, &between, Activation::Identity, None, &mut logits);
+                hidden.forward(cpu, x, self.spec.activation, None, &mut between);
+                self.output.forward(cpu, &between, Activation::Identity, None, &mut logits);
             }
         }
         logits

@@ -1,10 +1,9 @@
 //! The promises of this crate, tried on the user's machine with the user's model.
 
 use polyhead_compute::{
-    Activation, AttentionShape, Epilogue, Int8Isa, Int8Matrix, Isa, PackedMatrix, QuantizedRows,
-    Random, StoredTensor, Team, Threads, attention, attention_reference, int8_linear,
-    int8_linear_reference, layer_norm, layer_norm_reference, linear, linear_reference,
-    quantize_rows,
+    Activation, AttentionShape, Cpu, Epilogue, Int8Isa, Isa, QuantizedRows, Random, StoredTensor,
+    Team, Threads, attention_reference, int8_linear_reference, layer_norm_reference,
+    linear_reference,
 };
 use polyhead_text::{TextTokens, TokenBatch, TokenSpan};
 use serde::Deserialize;
@@ -232,6 +231,7 @@ fn linear_difference(
     activation: Activation,
 ) -> f32 {
     let team = Team::solo();
+    let cpu = Cpu::new(&team, isa);
     let x = numbers(random, ROWS * inputs, 1.0);
     // As wide as trained weights: sums of some units.
     let weight = numbers(random, outputs * inputs, 2.0 / (inputs as f32).sqrt());
@@ -241,15 +241,16 @@ fn linear_difference(
     let stored = StoredTensor::from_f32(vec![outputs, inputs], &weight);
     match int8 {
         None => {
-            let packed = PackedMatrix::pack(isa, &[&stored], &team);
-            linear(&team, &x, &packed, epilogue, &mut fast);
+            let packed = cpu.pack(&[&stored]);
+            cpu.linear(&x, &packed, epilogue, &mut fast);
             linear_reference(&x, &weight, inputs, epilogue, &mut plain);
         }
         Some(int8) => {
-            let packed = Int8Matrix::pack(int8, &[&stored], None, &team);
+            let cpu = cpu.with_int8(int8);
+            let packed = cpu.pack_int8(&[&stored], None);
             let mut rows = QuantizedRows::default();
-            quantize_rows(&team, int8, &x, inputs, &mut rows);
-            int8_linear(&team, &rows, &packed, epilogue, &mut fast);
+            cpu.quantize_rows(&x, inputs, &mut rows);
+            cpu.int8_linear(&rows, &packed, epilogue, &mut fast);
             int8_linear_reference(&rows, &packed, epilogue, &mut plain);
         }
     }
@@ -262,7 +263,7 @@ fn attention_difference(isa: Isa, random: &mut Random, heads: usize, head_size: 
     let qkv = numbers(random, ROWS * 3 * width, 1.0);
     let offsets = [0, 1, 8, ROWS];
     let (mut fast, mut plain) = (vec![0.0; ROWS * width], vec![0.0; ROWS * width]);
-    attention(&Team::solo(), isa, shape, &qkv, &offsets, &mut fast);
+    Cpu::new(&Team::solo(), isa).attention(shape, &qkv, &offsets, &mut fast);
     attention_reference(shape, &qkv, &offsets, &mut plain);
     largest_difference(&fast, &plain)
 }
@@ -271,7 +272,7 @@ fn norm_difference(isa: Isa, random: &mut Random, width: usize, eps: f32) -> f32
     let (weight, bias) = (numbers(random, width, 1.0), numbers(random, width, 1.0));
     let mut fast = numbers(random, ROWS * width, 3.0);
     let mut plain = fast.clone();
-    layer_norm(&Team::solo(), isa, &mut fast, &weight, &bias, eps);
+    Cpu::new(&Team::solo(), isa).layer_norm(&mut fast, &weight, &bias, eps);
     layer_norm_reference(&mut plain, &weight, &bias, eps);
     largest_difference(&fast, &plain)
 }

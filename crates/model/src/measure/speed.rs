@@ -3,10 +3,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use polyhead_compute::{
-    Epilogue, Int8Isa, Int8Matrix, Isa, PackedMatrix, QuantizedRows, StoredTensor, Team, Threads,
-    int8_linear, linear, quantize_rows,
-};
+use polyhead_compute::{Cpu, Epilogue, Int8Isa, Isa, QuantizedRows, StoredTensor, Team, Threads};
 
 use crate::encoder::EncoderConfig;
 use crate::sentence::SentenceEncoder;
@@ -46,17 +43,29 @@ pub fn product_rate(
     let x = vec![0.5; ROWS * inputs];
     match int8 {
         None => {
-            let weight = PackedMatrix::pack(isa, &[&weight], &Team::solo());
+            let weight = Cpu::new(&Team::solo(), isa).pack(&[&weight]);
             repeated(threads, inputs, outputs, time, |out| {
-                linear(&Team::solo(), black_box(&x), &weight, Epilogue::default(), out);
+                Cpu::new(&Team::solo(), isa).linear(
+                    black_box(&x),
+                    &weight,
+                    Epilogue::default(),
+                    out,
+                );
             })
         }
         Some(int8) => {
-            let weight = Int8Matrix::pack(int8, &[&weight], None, &Team::solo());
+            let team = Team::solo();
+            let cpu = Cpu::new(&team, isa).with_int8(int8);
+            let weight = cpu.pack_int8(&[&weight], None);
             let mut rows = QuantizedRows::default();
-            quantize_rows(&Team::solo(), int8, &x, inputs, &mut rows);
+            cpu.quantize_rows(&x, inputs, &mut rows);
             repeated(threads, inputs, outputs, time, |out| {
-                int8_linear(&Team::solo(), black_box(&rows), &weight, Epilogue::default(), out);
+                Cpu::new(&Team::solo(), isa).with_int8(int8).int8_linear(
+                    black_box(&rows),
+                    &weight,
+                    Epilogue::default(),
+                    out,
+                );
             })
         }
     }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use polyhead_compute::{Activation, Isa, Team, Threads, layer_norm};
+use polyhead_compute::{Activation, Cpu, Isa, Threads};
 
 use crate::encoder::Norm;
 use crate::encoder::PackedLinear;
@@ -45,7 +45,7 @@ impl SentenceModules {
         let Some(Module::Pooling(pooling)) = modules.next() else {
             unreachable!("the pooling is the first module: see ModelFolder::modules")
         };
-        let steps = threads.team(|team| modules.map(|m| Step::new(m, isa, team)).collect());
+        let steps = threads.cpu(isa, |cpu| modules.map(|m| Step::new(m, cpu)).collect());
         Ok(Self { pooling, steps, hidden_size, dimension })
     }
 
@@ -65,8 +65,7 @@ impl SentenceModules {
     /// - `normalize`: whether Normalize modules run
     pub(crate) fn forward(
         &self,
-        team: &Team,
-        isa: Isa,
+        cpu: Cpu,
         tokens: &[f32],
         sequences: &[(Range<usize>, usize)],
         normalize: bool,
@@ -82,7 +81,7 @@ impl SentenceModules {
         for step in &self.steps {
             vectors = match step {
                 Step::Normalize if !normalize => vectors,
-                step => step.forward(team, isa, vectors, sequences.len()),
+                step => step.forward(cpu, vectors, sequences.len()),
             };
         }
         vectors
@@ -90,18 +89,18 @@ impl SentenceModules {
 }
 
 impl Step {
-    fn new(module: Module, isa: Isa, team: &Team) -> Self {
+    fn new(module: Module, cpu: Cpu) -> Self {
         match module {
             Module::Pooling(_) => {
                 unreachable!("one pooling, in the first place: checked on reading")
             }
             Module::Dense { linear, activation, residual } => Self::Dense {
-                linear: PackedLinear::stacked(&[linear], isa, team),
+                linear: PackedLinear::stacked(&[linear], cpu),
                 activation,
                 residual: residual.map(|residual| match residual {
                     Residual::Identity => Shortcut::Identity,
                     Residual::Projection(linear) => {
-                        Shortcut::Projection(PackedLinear::stacked(&[linear], isa, team))
+                        Shortcut::Projection(PackedLinear::stacked(&[linear], cpu))
                     }
                 }),
             },
@@ -111,7 +110,7 @@ impl Step {
     }
 
     /// - `x`: `[rows, in]`, returns `[rows, out]`
-    fn forward(&self, team: &Team, isa: Isa, mut x: Vec<f32>, rows: usize) -> Vec<f32> {
+    fn forward(&self, cpu: Cpu, mut x: Vec<f32>, rows: usize) -> Vec<f32> {
         match self {
             Self::Dense { linear, activation, residual } => {
                 let mut out = vec![0.0; rows * linear.outputs()];
@@ -119,15 +118,15 @@ impl Step {
                     Shortcut::Identity => x.clone(),
                     Shortcut::Projection(projection) => {
                         let mut projected = vec![0.0; rows * projection.outputs()];
-                        projection.forward(team, &x, Activation::Identity, None, &mut projected);
+                        projection.forward(cpu, &x, Activation::Identity, None, &mut projected);
                         projected
                     }
                 });
-                linear.forward(team, &x, *activation, shortcut.as_deref(), &mut out);
+                linear.forward(cpu, &x, *activation, shortcut.as_deref(), &mut out);
                 out
             }
             Self::LayerNorm { norm, eps } => {
-                layer_norm(team, isa, &mut x, &norm.weight, &norm.bias, *eps);
+                cpu.layer_norm(&mut x, &norm.weight, &norm.bias, *eps);
                 x
             }
             Self::Normalize => {

@@ -65,7 +65,7 @@ impl MultiTaskModel {
         let isa = encoder.isa();
         let heads = encoder
             .pool()
-            .team(|team| weights.iter().map(|head| Head::new(head, isa, team)).collect());
+            .cpu(isa, |cpu| weights.iter().map(|head| Head::new(head, cpu)).collect());
         Ok(Self { encoder, heads })
     }
 

@@ -4,7 +4,7 @@
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use polyhead_compute::Team;
+use polyhead_compute::Cpu;
 use polyhead_text::TokenBatch;
 
 use crate::heads::Head;
@@ -96,15 +96,15 @@ impl MultiTaskModel {
         &self,
         batch: &TokenBatch,
         texts: &[PassText],
-        between: &mut dyn FnMut(&Team),
+        between: &mut dyn FnMut(Cpu),
     ) -> BatchLogits {
         let (heads, inner) = self.heads_of(texts);
         let groups = self.encoder().pass(
             PassInput { batch, inner: &inner },
             between,
             |groups| groups.iter().map(|_| BatchLogits::default()).collect(),
-            |team, group, out| {
-                *out = self.answer_group(team, &heads, group, &texts[group.sequences.clone()]);
+            |cpu, group, out| {
+                *out = self.answer_group(cpu, &heads, group, &texts[group.sequences.clone()]);
             },
         );
         groups.into_iter().fold(BatchLogits::default(), |mut all, group| {
@@ -113,16 +113,16 @@ impl MultiTaskModel {
         })
     }
 
-    /// [`pass`](Self::pass) with the threads of a team.
+    /// [`pass`](Self::pass) with the threads of a cpu.
     pub(crate) fn pass_within(
         &self,
-        team: &Team,
+        cpu: Cpu,
         batch: &TokenBatch,
         texts: &[PassText],
     ) -> BatchLogits {
         let (heads, inner) = self.heads_of(texts);
-        let answer = |group: &Group| self.answer_group(team, &heads, group, texts);
-        self.encoder().pass_within(team, PassInput { batch, inner: &inner }, answer)
+        let answer = |group: &Group| self.answer_group(cpu, &heads, group, texts);
+        self.encoder().pass_within(cpu, PassInput { batch, inner: &inner }, answer)
     }
 
     /// The heads that a text asks for, ascending, and what they read of the encoder
@@ -166,15 +166,15 @@ impl MultiTaskModel {
     /// - `texts`: those of the group
     fn answer_group(
         &self,
-        team: &Team,
+        cpu: Cpu,
         heads: &[(usize, HeadInputSource)],
         group: &Group,
         texts: &[PassText],
     ) -> BatchLogits {
         let mut found: Vec<TextLogits> = texts.iter().map(|_| TextLogits::default()).collect();
         // Heads were trained on vectors with all modules, whatever the caller gets.
-        let whole = self.vectors_of(team, group, texts, true);
-        let bare = self.vectors_of(team, group, texts, false);
+        let whole = self.vectors_of(cpu, group, texts, true);
+        let bare = self.vectors_of(cpu, group, texts, false);
         for (i, (text, found)) in texts.iter().zip(&mut found).enumerate() {
             let plan = &text.request.plan;
             if text.request.vector {
@@ -213,7 +213,7 @@ impl MultiTaskModel {
                 }
                 rows.push((x.len() - before) / head.inputs());
             }
-            let logits = logits(team, head, &x);
+            let logits = logits(cpu, head, &x);
             let mut rest = &logits[..];
             for (i, rows) in asked().zip(rows) {
                 let (mine, others) = rest.split_at(rows * head.spec.outputs());
@@ -236,7 +236,7 @@ impl MultiTaskModel {
     /// - `normalize`: whether Normalize modules run
     fn vectors_of(
         &self,
-        team: &Team,
+        cpu: Cpu,
         group: &Group,
         texts: &[PassText],
         normalize: bool,
@@ -258,7 +258,7 @@ impl MultiTaskModel {
             .collect();
         let values = match sequences.is_empty() {
             true => Vec::new(),
-            false => self.encoder().vectors(team, group.hidden, &sequences, normalize),
+            false => self.encoder().vectors(cpu, group.hidden, &sequences, normalize),
         };
         SomeVectors { width: values.len() / sequences.len().max(1), values, rows }
     }
@@ -299,11 +299,11 @@ impl SomeVectors {
 
 /// `[rows, outputs]`. Where the input of a row is not finite, so are the logits,
 /// also if an activation between would hide it.
-fn logits(team: &Team, head: &Head, x: &[f32]) -> Vec<f32> {
+fn logits(cpu: Cpu, head: &Head, x: &[f32]) -> Vec<f32> {
     if x.is_empty() {
         return Vec::new();
     }
-    let mut logits = head.forward(team, x);
+    let mut logits = head.forward(cpu, x);
     let outputs = head.spec.outputs();
     for (x, logits) in x.chunks_exact(head.inputs()).zip(logits.chunks_exact_mut(outputs)) {
         if x.iter().any(|x| !x.is_finite()) {

@@ -4,7 +4,7 @@
 //! of many callers: each caller's options become a [`ResolvedRequest`] once, each text is
 //! prepared for it, and [`MultiTaskModel::answer`] takes any texts together.
 
-use polyhead_compute::Team;
+use polyhead_compute::Cpu;
 use polyhead_text::{TextTokens, TokenBatch};
 
 use crate::error::{Error, ErrorKind};
@@ -177,7 +177,7 @@ impl MultiTaskModel {
         between: &mut dyn FnMut(&LayerBreak),
     ) -> BatchAnswers {
         self.answer_by(texts, |batch, asked| {
-            self.pass(batch, asked, &mut |team| between(&LayerBreak { model: self, team }))
+            self.pass(batch, asked, &mut |cpu| between(&LayerBreak { model: self, cpu }))
         })
     }
 
@@ -232,7 +232,7 @@ impl MultiTaskModel {
 /// A moment between two layers of a pass, with its threads.
 pub struct LayerBreak<'a> {
     model: &'a MultiTaskModel,
-    team: &'a Team,
+    cpu: Cpu<'a>,
 }
 
 impl LayerBreak<'_> {
@@ -241,6 +241,6 @@ impl LayerBreak<'_> {
     /// # Panics
     /// As that.
     pub fn answer(&self, texts: &[(&ResolvedRequest, &PreparedText)]) -> BatchAnswers {
-        self.model.answer_by(texts, |batch, asked| self.model.pass_within(self.team, batch, asked))
+        self.model.answer_by(texts, |batch, asked| self.model.pass_within(self.cpu, batch, asked))
     }
 }

@@ -7,7 +7,7 @@
 use std::ops::Range;
 use std::sync::Mutex;
 
-use polyhead_compute::{Team, Threads};
+use polyhead_compute::{Cpu, Threads};
 use polyhead_text::TokenBatch;
 
 use crate::encoder::Workspace;
@@ -43,8 +43,8 @@ pub(crate) struct PassInput<'a> {
     pub(crate) inner: &'a [ExtraState],
 }
 
-/// Called between two layers; the threads of the team are free then.
-pub(crate) type Between<'a> = Option<&'a mut dyn FnMut(&Team)>;
+/// Called between two layers; the threads of the cpu are free then.
+pub(crate) type Between<'a> = Option<&'a mut dyn FnMut(Cpu)>;
 
 /// The memory of passes, kept from one to the next.
 #[derive(Default)]
@@ -57,10 +57,10 @@ struct GroupWorkspace {
 }
 
 impl Workspaces {
-    /// Runs the encoder over all sequences. `finish(team, group, out)` gets each
+    /// Runs the encoder over all sequences. `finish(cpu, group, out)` gets each
     /// group with its part of `outs`, on the thread that ran it.
     ///
-    /// - `between(team)`: called between the layers of a pass that has all threads on one
+    /// - `between(cpu)`: called between the layers of a pass that has all threads on one
     ///   group, when they are free for something else
     /// - `outs(groups)`: one for each range of sequences, in order
     /// - returns what `finish` made of them
@@ -71,13 +71,13 @@ impl Workspaces {
         encoder: &Encoder,
         threads: &Threads,
         input: PassInput,
-        between: &mut dyn FnMut(&Team),
+        between: &mut dyn FnMut(Cpu),
         outs: impl FnOnce(&[Range<usize>]) -> Vec<O>,
-        finish: impl Fn(&Team, &Group, &mut O) + Sync,
+        finish: impl Fn(Cpu, &Group, &mut O) + Sync,
     ) -> Vec<O> {
-        let one = |team: &Team, sequences: &Range<usize>, between: Between, out: &mut O| {
-            self.group(encoder, team, input, sequences, between, |group| {
-                finish(team, group, out);
+        let one = |cpu: Cpu, sequences: &Range<usize>, between: Between, out: &mut O| {
+            self.group(encoder, cpu, input, sequences, between, |group| {
+                finish(cpu, group, out);
             });
         };
         let batch = input.batch;
@@ -85,14 +85,14 @@ impl Workspaces {
             Plan::Together => {
                 let all = 0..batch.len();
                 let mut outs = outs(std::slice::from_ref(&all));
-                threads.team(|team| one(team, &all, Some(between), &mut outs[0]));
+                threads.cpu(encoder.isa(), |cpu| one(cpu, &all, Some(between), &mut outs[0]));
                 outs
             }
             Plan::Groups(groups) => {
                 let outs: Vec<Mutex<O>> = outs(&groups).into_iter().map(Mutex::new).collect();
                 threads.for_each(groups.len(), |team, i| {
                     let mut out = outs[i].lock().unwrap_or_else(|e| e.into_inner());
-                    one(team, &groups[i], None, &mut out);
+                    one(Cpu::new(team, encoder.isa()), &groups[i], None, &mut out);
                 });
                 outs.into_iter()
                     .map(|out| out.into_inner().unwrap_or_else(|e| e.into_inner()))
@@ -101,11 +101,11 @@ impl Workspaces {
         }
     }
 
-    /// Runs the encoder over some sequences of a batch with the threads of `team`.
+    /// Runs the encoder over some sequences of a batch with the threads of `cpu`.
     pub(crate) fn group<R>(
         &self,
         encoder: &Encoder,
-        team: &Team,
+        cpu: Cpu,
         PassInput { batch, inner }: PassInput,
         sequences: &Range<usize>,
         between: Between,
@@ -120,7 +120,7 @@ impl Workspaces {
             type_ids: &batch.type_ids[tokens],
             offsets: &offsets,
         };
-        let (hidden, inner) = workspace.forward(encoder, team, input, inner, between);
+        let (hidden, inner) = workspace.forward(encoder, cpu, input, inner, between);
         let group = Group { sequences: sequences.clone(), offsets: &offsets, hidden, inner };
         let result = finish(&group);
         self.give_back(workspace);
@@ -141,7 +141,7 @@ impl GroupWorkspace {
     fn forward(
         &mut self,
         encoder: &Encoder,
-        team: &Team,
+        cpu: Cpu,
         input: Sequences,
         wanted: &[ExtraState],
         mut between: Between,
@@ -149,7 +149,7 @@ impl GroupWorkspace {
         let Self { encoder: workspace, inner } = self;
         let layers = encoder.config().layers;
         inner.resize_with(wanted.len(), Vec::new);
-        let hidden = encoder.forward_observed(team, input, workspace, &mut |state, values| {
+        let hidden = encoder.forward_observed(cpu, input, workspace, &mut |state, values| {
             for (wanted, kept) in wanted.iter().zip(inner.iter_mut()) {
                 match wanted {
                     ExtraState::State(other) if *other == state => {
@@ -169,7 +169,7 @@ impl GroupWorkspace {
                 }
             }
             if let Some(between) = between.as_mut().filter(|_| state < layers) {
-                between(team);
+                between(cpu);
             }
         });
         (hidden, inner)

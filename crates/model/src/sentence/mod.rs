@@ -15,7 +15,7 @@ pub use search::{Hit, cosine_similarity, semantic_search};
 
 use std::ops::Range;
 
-use polyhead_compute::{Bytes, Int8Isa, Isa, Team, Threads};
+use polyhead_compute::{Bytes, Cpu, Int8Isa, Isa, Threads};
 use polyhead_text::{Input, TextTokens, TokenBatch, Tokenizer};
 
 use crate::encoder::Encoder;
@@ -463,14 +463,14 @@ impl SentenceEncoder {
             PassInput { batch, inner: &[] },
             &mut |_| (),
             |groups| parts(&mut values, groups, |sequence| sequence * plan.dim),
-            |team, group, out| {
+            |cpu, group, out| {
                 let sequences: Vec<_> = group
                     .offsets
                     .windows(2)
                     .map(|ends| (ends[0]..ends[1], plan.prompt_tokens))
                     .collect();
                 let normalize = plan.normalize_modules;
-                self.cut(plan, &self.vectors(team, group.hidden, &sequences, normalize), out);
+                self.cut(plan, &self.vectors(cpu, group.hidden, &sequences, normalize), out);
             },
         );
         check_finite(&values, |at| at / plan.dim)?;
@@ -484,9 +484,9 @@ impl SentenceEncoder {
     pub(crate) fn pass<O: Send>(
         &self,
         input: PassInput,
-        between: &mut dyn FnMut(&Team),
+        between: &mut dyn FnMut(Cpu),
         outs: impl FnOnce(&[Range<usize>]) -> Vec<O>,
-        finish: impl Fn(&Team, &Group, &mut O) + Sync,
+        finish: impl Fn(Cpu, &Group, &mut O) + Sync,
     ) -> Vec<O> {
         self.workspaces.forward_groups(&self.encoder, &self.threads, input, between, outs, finish)
     }
@@ -494,23 +494,23 @@ impl SentenceEncoder {
     /// A pass over a batch as one group: see [`Workspaces::group`].
     pub(crate) fn pass_within<R>(
         &self,
-        team: &Team,
+        cpu: Cpu,
         input: PassInput,
         finish: impl FnOnce(&Group) -> R,
     ) -> R {
         let all = 0..input.batch.len();
-        self.workspaces.group(&self.encoder, team, input, &all, None, finish)
+        self.workspaces.group(&self.encoder, cpu, input, &all, None, finish)
     }
 
     /// Sentence vectors, `[sequences, dimension of the modules]`: see [`SentenceModules::forward`].
     pub(crate) fn vectors(
         &self,
-        team: &Team,
+        cpu: Cpu,
         hidden: &[f32],
         sequences: &[(Range<usize>, usize)],
         normalize: bool,
     ) -> Vec<f32> {
-        self.modules.forward(team, self.encoder.isa(), hidden, sequences, normalize)
+        self.modules.forward(cpu, hidden, sequences, normalize)
     }
 
     /// Keeps what a caller gets of each vector.

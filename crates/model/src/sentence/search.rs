@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use polyhead_compute::{Epilogue, Isa, PackedMatrix, StoredTensor, Threads, linear};
+use polyhead_compute::{Epilogue, Isa, StoredTensor, Threads};
 
 use crate::modules::normalize;
 use crate::sentence::matrix::Matrix;
@@ -96,13 +96,13 @@ fn score_blocks(few: &Matrix, many: &Matrix, mut take: impl FnMut(usize, &[f32])
         rows.chunks_exact_mut(width).for_each(normalize);
         rows
     };
-    threads.team(|team| {
+    threads.cpu(Isa::detect(), |cpu| {
         let few_unit = StoredTensor::from_f32(vec![few.rows(), width], &unit(few.as_slice()));
-        let packed = PackedMatrix::pack(Isa::detect(), &[&few_unit], team);
+        let packed = cpu.pack(&[&few_unit]);
         let mut scores = Vec::new();
         for (block, rows) in many.as_slice().chunks(BLOCK_ROWS * width).enumerate() {
             scores.resize(rows.len() / width * few.rows(), 0.0);
-            linear(team, &unit(rows), &packed, Epilogue::default(), &mut scores);
+            cpu.linear(&unit(rows), &packed, Epilogue::default(), &mut scores);
             take(block * BLOCK_ROWS, &scores);
         }
     });

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use polyhead_compute::{Buffer, Isa, PendingRows, Team, bias_gradient, set_zero, weight_gradient};
+use polyhead_compute::{Buffer, Cpu, PendingRows};
 
 use crate::training::store::TrainableLayout;
 
@@ -35,12 +35,12 @@ impl Gradients {
     }
 
     /// Sets all to zero, for the next step.
-    pub fn clear(&mut self, team: &Team) {
+    pub fn clear(&mut self, cpu: Cpu) {
         self.open.values_mut().for_each(PendingRows::clear);
         let mut begin = 0;
         for (entry, rows) in &mut self.reached {
             let table = self.layout.range(*entry).expect("what is reached is trained");
-            set_zero(team, &mut self.values[begin..table.start]);
+            cpu.set_zero(&mut self.values[begin..table.start]);
             let width = table.len() / rows.len();
             for (row, reached) in rows.iter_mut().enumerate().filter(|(_, reached)| **reached) {
                 self.values[table.start + row * width..][..width].fill(0.0);
@@ -48,13 +48,13 @@ impl Gradients {
             }
             begin = table.end;
         }
-        set_zero(team, &mut self.values[begin..]);
+        cpu.set_zero(&mut self.values[begin..]);
     }
 
     /// Ends the sums, after the last backward pass of a step.
-    pub fn close(&mut self, team: &Team, isa: Isa) {
-        for ((begin, end), open) in &mut self.open {
-            open.close(team, isa, &mut self.values[*begin..*end]);
+    pub fn close(&mut self, cpu: Cpu) {
+        for ((begin, end), pending) in &mut self.open {
+            cpu.close_weight_gradient(&mut self.values[*begin..*end], pending);
         }
     }
 
@@ -115,8 +115,7 @@ impl Gradients {
     #[allow(clippy::too_many_arguments)] // Where to, and both operands.
     pub(crate) fn add_linear(
         &mut self,
-        team: &Team,
-        isa: Isa,
+        cpu: Cpu,
         weight: Range<usize>,
         bias: Option<Range<usize>>,
         outputs: usize,
@@ -125,10 +124,10 @@ impl Gradients {
     ) {
         if let Some(range) = self.range(weight) {
             let open = self.open.entry((range.start, range.end)).or_default();
-            weight_gradient(team, isa, dout, x, &mut self.values[range], outputs, open);
+            cpu.weight_gradient(dout, x, &mut self.values[range], outputs, open);
         }
         if let Some(dbias) = bias.and_then(|bias| self.of(bias)) {
-            bias_gradient(team, isa, dout, dbias);
+            cpu.bias_gradient(dout, dbias);
         }
     }
 

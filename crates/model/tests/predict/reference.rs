@@ -42,8 +42,8 @@ fn states(folder: &ModelFolder, ids: &[u32], type_ids: &[u32]) -> Vec<Vec<f64>> 
     );
     let mut states = Vec::new();
     let input = Sequences { ids, type_ids, offsets: &[0, ids.len()] };
-    threads.team(|team| {
-        encoder.forward_observed(team, input, &mut Workspace::default(), &mut |_, state| {
+    threads.cpu(encoder.isa(), |cpu| {
+        encoder.forward_observed(cpu, input, &mut Workspace::default(), &mut |_, state| {
             states.push(state.iter().map(|x| f64::from(*x)).collect());
         });
     });
@@ -178,7 +178,9 @@ fn logits_are_those_of_the_network_that_trains() {
     let active = [true; 4];
     let depth = network.depth(&layout, &active);
     let mut pass = Pass::default();
-    threads.team(|team| network.forward(team, &input, Mode::Evaluate, &depth, &active, &mut pass));
+    threads.cpu(network.isa(), |cpu| {
+        network.forward(cpu, &input, Mode::Evaluate, &depth, &active, &mut pass)
+    });
     for (index, task) in found.tasks.iter().enumerate() {
         let columns = task.logits.columns();
         let trained = pass.logits(index);

@@ -4,7 +4,7 @@ use super::manifest::full_disk;
 use super::*;
 use crate::freeze::tests::store;
 use crate::step::Update;
-use polyhead_compute::{Isa, Team};
+use polyhead_compute::{Cpu, Isa, Team};
 use polyhead_model::{ParameterGroup, TouchedRows};
 
 const SETTINGS: AdamWSettings =
@@ -44,7 +44,9 @@ impl Run {
             multiplier: 1.0,
             touched: &touched,
         };
-        self.optimizer.step(&Team::solo(), Isa::detect(), &mut self.store, &update).unwrap();
+        self.optimizer
+            .step(Cpu::new(&Team::solo(), Isa::detect()), &mut self.store, &update)
+            .unwrap();
     }
 
     fn progress(&self) -> Progress {

@@ -4,7 +4,7 @@
 //! size; answers come back in the order of the rows. No number depends on how
 //! the rows were cut into parts.
 
-use polyhead_compute::{Team, Threads};
+use polyhead_compute::{Cpu, Threads};
 use polyhead_model::{
     Depth, Encoder, HeadSpec, Mode, Network, NetworkInput, Pass, TaskKind, Workspace,
 };
@@ -81,13 +81,13 @@ impl Answers {
         }
         let mut order: Vec<u32> = (0..split.len() as u32).collect();
         order.sort_by_key(|row| split.tokens.sequence(*row as usize).len());
-        threads.team(|team| {
+        threads.cpu(network.isa(), |cpu| {
             for range in cut(split, &order, 1, PART_TOKENS) {
                 let packed = PackedRows::new(split, &order[range], 0);
-                run_cached(network, team, &packed, questions, &depth, cache.as_deref_mut(), pass)?;
+                run_cached(network, cpu, &packed, questions, &depth, cache.as_deref_mut(), pass)?;
                 if questions.vectors {
                     let input = packed.input(questions.prompt_tokens, None);
-                    let vectors = network.sentence_vectors(team, &input, pass);
+                    let vectors = network.sentence_vectors(cpu, &input, pass);
                     scatter(&packed.rows, width, &vectors, &mut answers.vectors);
                 }
                 for head in (0..network.head_count()).filter(|head| questions.active[*head]) {
@@ -140,7 +140,7 @@ impl Answers {
 /// One evaluating forward; takes hidden states from the cache, or puts them there.
 fn run_cached(
     network: &Network,
-    team: &Team,
+    cpu: Cpu,
     packed: &PackedRows,
     questions: &EvalRequest,
     depth: &Depth,
@@ -149,40 +149,35 @@ fn run_cached(
 ) -> Result<(), Error> {
     if let Some(encoder) = questions.encoder {
         let input = packed.input(questions.prompt_tokens, None);
-        let states = states_of(encoder, team, &input, &depth.cached);
+        let states = states_of(encoder, cpu, &input, &depth.cached);
         let known: Vec<&[f32]> = states.iter().map(Vec::as_slice).collect();
         let input = packed.input(questions.prompt_tokens, Some(&known));
-        network.forward(team, &input, Mode::Evaluate, depth, questions.active, pass);
+        network.forward(cpu, &input, Mode::Evaluate, depth, questions.active, pass);
         return Ok(());
     }
     let Some(cache) = cache else {
         let input = packed.input(questions.prompt_tokens, None);
-        network.forward(team, &input, Mode::Evaluate, depth, questions.active, pass);
+        network.forward(cpu, &input, Mode::Evaluate, depth, questions.active, pass);
         return Ok(());
     };
     if cache.has(&packed.rows) {
         let states = cache.get(&packed.rows)?;
         let known: Vec<&[f32]> = states.iter().map(Vec::as_slice).collect();
         let input = packed.input(questions.prompt_tokens, Some(&known));
-        network.forward(team, &input, Mode::Evaluate, depth, questions.active, pass);
+        network.forward(cpu, &input, Mode::Evaluate, depth, questions.active, pass);
         return Ok(());
     }
     let input = packed.input(questions.prompt_tokens, None);
-    network.forward(team, &input, Mode::Evaluate, depth, questions.active, pass);
+    network.forward(cpu, &input, Mode::Evaluate, depth, questions.active, pass);
     keep_states(network, packed, cache, pass);
     Ok(())
 }
 
 /// Hidden states `wanted` of an encoder, `[N, D]` each.
-fn states_of(
-    encoder: &Encoder,
-    team: &Team,
-    input: &NetworkInput,
-    wanted: &[usize],
-) -> Vec<Vec<f32>> {
+fn states_of(encoder: &Encoder, cpu: Cpu, input: &NetworkInput, wanted: &[usize]) -> Vec<Vec<f32>> {
     let mut states = vec![Vec::new(); wanted.len()];
     let mut workspace = Workspace::default();
-    encoder.forward_observed(team, input.sequences, &mut workspace, &mut |state, values| {
+    encoder.forward_observed(cpu, input.sequences, &mut workspace, &mut |state, values| {
         if let Some(place) = wanted.iter().position(|wanted| *wanted == state) {
             states[place] = values.to_vec();
         }

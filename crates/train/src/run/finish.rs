@@ -150,8 +150,8 @@ impl Run<'_> {
         };
         let settings = AdamWSettings::new(&self.config.train);
         let Self { learner, threads, .. } = self;
-        threads.team(|team| {
-            learner.network.update(team, &|_| true, |store| state.restore(store, settings))
+        threads.cpu(learner.network.isa(), |cpu| {
+            learner.network.update(cpu, &|_| true, |store| state.restore(store, settings))
         })?;
         self.kept.go_back_to(best);
         Ok(best)

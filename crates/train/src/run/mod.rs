@@ -661,8 +661,8 @@ impl<'a> Run<'a> {
         self.best_weights().discard(|step| step > self.done)?;
         let settings = AdamWSettings::new(&self.config.train);
         let Self { learner, threads, .. } = self;
-        learner.optimizer = threads.team(|team| {
-            learner.network.update(team, &|_| true, |store| state.restore(store, settings))
+        learner.optimizer = threads.cpu(learner.network.isa(), |cpu| {
+            learner.network.update(cpu, &|_| true, |store| state.restore(store, settings))
         })?;
         emit(Event::Notice(&format!("going on after step {}", self.done)));
         Ok(())

@@ -138,7 +138,7 @@ impl Learner {
             self.gradients = Gradients::new(layout.clone());
             self.optimizer.relayout(layout);
         }
-        threads.team(|team| self.network.prepare_backward(team, &self.depth));
+        threads.cpu(self.network.isa(), |cpu| self.network.prepare_backward(cpu, &self.depth));
     }
 
     /// How far down training reaches now.
@@ -192,10 +192,10 @@ impl Learner {
         let mode = Mode::Train { seed: self.seed, step };
 
         let Self { network, objectives, gradients, depth, pass, forward_times, .. } = self;
-        threads.team(|team| {
-            gradients.clear(team);
+        threads.cpu(network.isa(), |cpu| {
+            gradients.clear(cpu);
             // Something to do only in the first step of a new learner.
-            network.prepare_backward(team, depth);
+            network.prepare_backward(cpu, depth);
             for (index, part) in parts.iter().enumerate() {
                 let states = match &mut cache {
                     Some(cache) if cache.has(&part.rows) => Some(cache.get(&part.rows)?),
@@ -205,7 +205,7 @@ impl Learner {
                     states.as_ref().map(|states| states.iter().map(Vec::as_slice).collect());
                 let input = part.input(self.prompt_tokens, known.as_deref());
                 let begin = Instant::now();
-                network.forward(team, &input, mode, depth, &active, pass);
+                network.forward(cpu, &input, mode, depth, &active, pass);
                 let seconds = begin.elapsed().as_secs_f64();
                 forward_times.add(known.is_some(), seconds, part.tokens());
                 if let (Some(cache), None) = (&mut cache, &known) {
@@ -230,9 +230,9 @@ impl Learner {
                     }
                     sums[task] += sum;
                 }
-                network.backward(team, &input, depth, pass, gradients);
+                network.backward(cpu, &input, depth, pass, gradients);
             }
-            gradients.close(team, network.isa());
+            gradients.close(cpu);
             Ok::<_, Error>(())
         })?;
 
@@ -296,12 +296,11 @@ impl Learner {
         touched: &[bool],
     ) -> Result<f64, Error> {
         let Self { network, optimizer, gradients, .. } = self;
-        let isa = network.isa();
         let layout = gradients.layout().clone();
         let changed = |entry: usize| touched[entry] && layout.is_trainable(entry);
         threads
-            .team(|team| {
-                network.update(team, &changed, |store| {
+            .cpu(network.isa(), |cpu| {
+                network.update(cpu, &changed, |store| {
                     let update = Update {
                         gradients: gradients.values(),
                         reached: gradients.touched_rows(),
@@ -310,7 +309,7 @@ impl Learner {
                         multiplier,
                         touched,
                     };
-                    optimizer.step(team, isa, store, &update)
+                    optimizer.step(cpu, store, &update)
                 })
             })
             .map(|norm| norm.norm)

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use polyhead_compute::{AdamW as EntryStep, Buffer, Isa, Team, adamw, adamw_rows, sum_of_squares};
+use polyhead_compute::{AdamW as EntryStep, Buffer, Cpu};
 use polyhead_model::{ParameterStore, TouchedRows, TrainableLayout};
 
 use crate::config::TrainSettings;
@@ -130,8 +130,7 @@ impl AdamW {
     /// If gradients or flags are not of this layout and index.
     pub fn step(
         &mut self,
-        team: &Team,
-        isa: Isa,
+        cpu: Cpu,
         store: &mut ParameterStore,
         update: &Update,
     ) -> Result<GradientNorm, Error> {
@@ -142,7 +141,7 @@ impl AdamW {
             .filter(|index| update.touched[*index])
             .filter_map(|index| Some((index, self.layout.range(index)?)))
             .collect();
-        let norm = self.norm(team, isa, store, update, &moved)?;
+        let norm = self.norm(cpu, store, update, &moved)?;
         let (beta1, beta2) = self.settings.betas;
         for (index, range) in moved {
             self.counts[index] += 1;
@@ -163,7 +162,7 @@ impl AdamW {
             match update.reached.get(&index) {
                 None => {
                     self.moving.remove(&index);
-                    adamw(team, isa, &step, parameters, gradients, first, second);
+                    cpu.adamw(&step, parameters, gradients, first, second);
                 }
                 Some(reached) => {
                     let moving = self
@@ -171,7 +170,7 @@ impl AdamW {
                         .entry(index)
                         .or_insert_with(|| rows_that_move(reached.len(), first, second));
                     moving.iter_mut().zip(reached).for_each(|(moving, now)| *moving |= now);
-                    adamw_rows(team, isa, &step, moving, parameters, gradients, first, second);
+                    cpu.adamw_rows(&step, moving, parameters, gradients, first, second);
                 }
             }
         }
@@ -181,8 +180,7 @@ impl AdamW {
     /// The global norm, and the factor that clips it.
     fn norm(
         &self,
-        team: &Team,
-        isa: Isa,
+        cpu: Cpu,
         store: &ParameterStore,
         update: &Update,
         moved: &[(usize, Range<usize>)],
@@ -193,10 +191,10 @@ impl AdamW {
             // In double precision, where squares of finite numbers do not overflow.
             let gradients = &update.gradients[range.clone()];
             let squares = match update.reached.get(index) {
-                None => sum_of_squares(team, isa, gradients),
-                Some(rows) => touched_rows(rows, gradients)
-                    .map(|numbers| sum_of_squares(team, isa, numbers))
-                    .sum(),
+                None => cpu.sum_of_squares(gradients),
+                Some(rows) => {
+                    touched_rows(rows, gradients).map(|numbers| cpu.sum_of_squares(numbers)).sum()
+                }
             };
             if !squares.is_finite() {
                 broken.push(store.entries()[*index].name.as_str());
@@ -292,7 +290,7 @@ fn not_finite(names: &[&str], of: usize) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use polyhead_compute::Threads;
+    use polyhead_compute::{Isa, Team, Threads};
     use polyhead_model::ParameterGroup;
 
     const PLAIN: AdamWSettings =
@@ -325,7 +323,7 @@ mod tests {
             multiplier,
             touched,
         };
-        optimizer.step(&Team::solo(), Isa::detect(), store, &update)
+        optimizer.step(Cpu::new(&Team::solo(), Isa::detect()), store, &update)
     }
 
     #[test]
@@ -506,10 +504,8 @@ mod tests {
                 multiplier: 1.0,
                 touched: &[true],
             };
-            let norms: Vec<f64> = Threads::new(threads).unwrap().team(|team| {
-                (0..3)
-                    .map(|_| optimizer.step(team, Isa::detect(), &mut store, &update).unwrap().norm)
-                    .collect()
+            let norms: Vec<f64> = Threads::new(threads).unwrap().cpu(Isa::detect(), |cpu| {
+                (0..3).map(|_| optimizer.step(cpu, &mut store, &update).unwrap().norm).collect()
             });
             let bits: Vec<u32> = store.values().iter().map(|value| value.to_bits()).collect();
             (norms, bits)
@@ -551,7 +547,7 @@ mod tests {
                     touched: &[true, true],
                 };
                 let found = threads
-                    .team(|team| optimizer.step(team, Isa::detect(), &mut store, &update))
+                    .cpu(Isa::detect(), |cpu| optimizer.step(cpu, &mut store, &update))
                     .unwrap();
                 norms.push(found);
                 match step {

@@ -108,7 +108,7 @@ impl BlockSize {
     }
 }
 
-/// [`linear`](crate::linear), whose callers have checked the lengths.
+/// [`linear`](crate::Cpu::linear), whose callers have checked the lengths.
 pub(crate) fn product(team: &Team, (simd, tiles): (Avx512, Tiles), product: Product) {
     let Product { x, weight, epilogue, derivative, pre, out, rows } = product;
     let panel = weight.inputs * COLUMNS;
@@ -122,7 +122,7 @@ pub(crate) fn product(team: &Team, (simd, tiles): (Avx512, Tiles), product: Prod
     run(team, tiles, TileProduct { simd, left: Left::Rows(x), right, result, size });
 }
 
-/// [`weight_gradient`](crate::weight_gradient), whose caller has checked the lengths:
+/// [`weight_gradient`](crate::Cpu::weight_gradient), whose caller has checked the lengths:
 /// `dweight += doutᵀ · x`.
 ///
 /// Each number is a chain of sums of [`STEP`] rows, which begins with what stands in `dweight`.
@@ -487,8 +487,7 @@ fn prefetch_to_write(at: *mut f32) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::linear;
-    use crate::linear::packed::PackedMatrix;
+    use crate::cpu::Cpu;
     use crate::memory::StoredTensor;
     use crate::simd::{Isa, Level};
     use crate::testing::numbers;
@@ -498,9 +497,9 @@ mod tests {
     fn errors(isa: Isa, x: &[f32], weight: &[f32], inputs: usize) -> (f64, f64) {
         let outputs = weight.len() / inputs;
         let stored = StoredTensor::from_f32(vec![outputs, inputs], weight);
-        let packed = PackedMatrix::pack(isa, &[&stored], &Team::solo());
+        let packed = Cpu::new(&Team::solo(), isa).pack(&[&stored]);
         let mut out = vec![f32::NAN; x.len() / inputs * outputs];
-        linear(&Team::solo(), x, &packed, Epilogue::default(), &mut out);
+        Cpu::new(&Team::solo(), isa).linear(x, &packed, Epilogue::default(), &mut out);
         let (mut worst, mut squares) = (0.0f64, 0.0);
         for (x, out) in x.chunks_exact(inputs).zip(out.chunks_exact(outputs)) {
             for (weight, out) in weight.chunks_exact(inputs).zip(out) {
@@ -561,12 +560,12 @@ mod tests {
         let (rows, inputs, outputs) = (420, 2 * MOST_BLOCK_DEPTH + 33, 70);
         let x = numbers(rows * inputs, 7);
         let weight = StoredTensor::from_f32(vec![outputs, inputs], &numbers(outputs * inputs, 8));
-        let packed = PackedMatrix::pack(isa, &[&weight], &Team::solo());
+        let packed = Cpu::new(&Team::solo(), isa).pack(&[&weight]);
         let bias = numbers(outputs, 9);
         let run = |team: &Team, x: &[f32]| {
             let epilogue = Epilogue { bias: Some(&bias), ..Epilogue::default() };
             let mut out = vec![f32::NAN; x.len() / inputs * outputs];
-            linear(team, x, &packed, epilogue, &mut out);
+            Cpu::new(team, isa).linear(x, &packed, epilogue, &mut out);
             out
         };
         let whole = run(&Team::solo(), &x);
@@ -587,12 +586,12 @@ mod tests {
     fn what_is_not_finite_stays_not_finite() {
         let Some(isa) = tiles() else { return };
         let weight = StoredTensor::from_f32(vec![33, 40], &numbers(33 * 40, 5));
-        let packed = PackedMatrix::pack(isa, &[&weight], &Team::solo());
+        let packed = Cpu::new(&Team::solo(), isa).pack(&[&weight]);
         for bad in [f32::INFINITY, f32::NEG_INFINITY, f32::NAN] {
             let mut x = numbers(18 * 40, 6);
             x[3 * 40 + 39] = bad;
             let mut out = vec![0.0; 18 * 33];
-            linear(&Team::solo(), &x, &packed, Epilogue::default(), &mut out);
+            Cpu::new(&Team::solo(), isa).linear(&x, &packed, Epilogue::default(), &mut out);
             for (row, out) in out.chunks_exact(33).enumerate() {
                 assert!(out.iter().all(|y| y.is_finite() != (row == 3)), "{bad} in row {row}");
             }

@@ -1,7 +1,7 @@
 //! Gradients of the weight and bias of a linear layer.
 //!
 //! The third gradient, that of the input, is a product like the forward one:
-//! see [`input_gradient`](crate::input_gradient).
+//! see [`input_gradient`](crate::Cpu::input_gradient).
 //!
 //! The sums run over the rows of the batch. Many rows at a time, the team packs
 //! `x` into panels for all, then each thread takes outputs of its own, packs
@@ -15,6 +15,7 @@ use std::ops::Range;
 
 pub use self::pending_rows::PendingRows;
 #[cfg(target_arch = "x86_64")]
+use crate::cpu::Cpu;
 use crate::linear::amx;
 use crate::linear::tile::{Left, Start, Tile, TileWidth, ragged_tile, tile};
 use crate::memory::Buffer;
@@ -35,51 +36,79 @@ const PANELS_PER_PART: usize = 4;
 /// Columns that one part of a team sums up: some vectors of any set.
 const COLUMNS_PER_PART: usize = 64;
 
-/// `dweight[o, i] += Σₙ dout[n, o] · x[n, i]`
-///
-/// - `dout`: `[N, outputs]`, `x`: `[N, inputs]`
-/// - `dweight`: `[outputs, inputs]`
-/// - `open`: of this gradient alone; [`PendingRows::close`] ends the sum
-///
-/// Each number is one chain over the rows, in order, that begins with what stands
-/// in `dweight`: of fused multiply-adds or, with AMX and whole tiles of inputs (a
-/// multiple of 32), of sums of 32 rows. Threads have outputs of their own, and
-/// rows may come in several calls, cut anywhere.
-///
-/// # Panics
-/// If the lengths do not fit.
-pub fn weight_gradient(
-    team: &Team,
-    isa: Isa,
-    dout: &[f32],
-    x: &[f32],
-    dweight: &mut [f32],
-    outputs: usize,
-    open: &mut PendingRows,
-) {
-    if dweight.is_empty() {
-        return;
-    }
-    let (inputs, rows) = (dweight.len() / outputs, dout.len() / outputs);
-    assert_eq!(dweight.len(), outputs * inputs, "length of the gradient of the weight");
-    assert_eq!(dout.len(), rows * outputs, "length of the gradient: rows of {outputs}");
-    assert_eq!(x.len(), rows * inputs, "length of x: {rows} rows of {inputs}");
-    let mut add = |dout: &[f32], x: &[f32]| add_rows(team, isa, dout, x, dweight, outputs);
-    match in_blocks(isa, inputs) {
-        true => open.take((outputs, inputs), dout, x, add),
-        false => add(dout, x),
-    }
-}
-
-impl PendingRows {
-    /// Ends the sum: adds what waits.
+/// Gradients of linear layers.
+impl Cpu<'_> {
+    /// `dweight[o, i] += Σₙ dout[n, o] · x[n, i]`
     ///
-    /// - `dweight`: `[outputs, inputs]`, as in [`weight_gradient`]
+    /// - `dout`: `[N, outputs]`, `x`: `[N, inputs]`
+    /// - `dweight`: `[outputs, inputs]`
+    /// - `pending`: rows of this gradient alone; [`close_weight_gradient`](Self::close_weight_gradient)
+    ///   ends the sum
+    ///
+    /// Each number is one chain over the rows, in order, that begins with what stands
+    /// in `dweight`: of fused multiply-adds or, with AMX and whole tiles of inputs (a
+    /// multiple of 32), of sums of 32 rows. Threads have outputs of their own, and
+    /// rows may come in several calls, cut anywhere.
+    ///
+    /// # Panics
+    /// If the lengths do not fit.
+    pub fn weight_gradient(
+        self,
+        dout: &[f32],
+        x: &[f32],
+        dweight: &mut [f32],
+        outputs: usize,
+        pending: &mut PendingRows,
+    ) {
+        let Self { team, isa, .. } = self;
+        if dweight.is_empty() {
+            return;
+        }
+        let (inputs, rows) = (dweight.len() / outputs, dout.len() / outputs);
+        assert_eq!(dweight.len(), outputs * inputs, "length of the gradient of the weight");
+        assert_eq!(dout.len(), rows * outputs, "length of the gradient: rows of {outputs}");
+        assert_eq!(x.len(), rows * inputs, "length of x: {rows} rows of {inputs}");
+        let mut add = |dout: &[f32], x: &[f32]| add_rows(team, isa, dout, x, dweight, outputs);
+        match in_blocks(isa, inputs) {
+            true => pending.take((outputs, inputs), dout, x, add),
+            false => add(dout, x),
+        }
+    }
+
+    /// Ends the sum of [`weight_gradient`](Self::weight_gradient): adds the rows that are pending.
+    ///
+    /// - `dweight`: `[outputs, inputs]`, as there
     ///
     /// # Panics
     /// If the length does not fit.
-    pub fn close(&mut self, team: &Team, isa: Isa, dweight: &mut [f32]) {
-        self.give(|rows, dout, x| add_rows(team, isa, dout, x, dweight, dout.len() / rows));
+    pub fn close_weight_gradient(self, dweight: &mut [f32], pending: &mut PendingRows) {
+        let Self { team, isa, .. } = self;
+        pending.give(|rows, dout, x| add_rows(team, isa, dout, x, dweight, dout.len() / rows));
+    }
+
+    /// `dbias[o] += Σₙ dout[n, o]`
+    ///
+    /// - `dout`: `[N, outputs]`, `dbias`: `[outputs]`
+    ///
+    /// Summed row after row, beginning with what stands in `dbias`.
+    ///
+    /// # Panics
+    /// If there are not whole rows.
+    pub fn bias_gradient(self, dout: &[f32], dbias: &mut [f32]) {
+        let Self { team, isa, .. } = self;
+        if dbias.is_empty() {
+            return;
+        }
+        let width = dbias.len();
+        assert!(dout.len().is_multiple_of(width), "whole rows of {width}");
+        let to = SharedPointer(dbias.as_mut_ptr());
+        team.run_ranges(width, COLUMNS_PER_PART, &|columns| {
+            // SAFETY: the columns of this part, which no other part has.
+            let dbias = unsafe {
+                std::slice::from_raw_parts_mut(to.get().add(columns.start), columns.len())
+            };
+            isa.run(ColumnSums { rows: dout, width, first: columns.start, sums: dbias });
+        });
     }
 }
 
@@ -91,7 +120,7 @@ fn in_blocks(isa: Isa, inputs: usize) -> bool {
     return false;
 }
 
-/// [`weight_gradient`] of rows that fill blocks, or are the last.
+/// [`weight_gradient`](Cpu::weight_gradient) of rows that fill blocks, or are the last.
 fn add_rows(team: &Team, isa: Isa, dout: &[f32], x: &[f32], dweight: &mut [f32], outputs: usize) {
     let inputs = dweight.len() / outputs;
     let rows = dout.len() / outputs;
@@ -139,31 +168,8 @@ fn add_rows(team: &Team, isa: Isa, dout: &[f32], x: &[f32], dweight: &mut [f32],
     });
 }
 
-/// `dbias[o] += Σₙ dout[n, o]`
-///
-/// - `dout`: `[N, outputs]`, `dbias`: `[outputs]`
-///
-/// Summed row after row, beginning with what stands in `dbias`.
-///
-/// # Panics
-/// If there are not whole rows.
-pub fn bias_gradient(team: &Team, isa: Isa, dout: &[f32], dbias: &mut [f32]) {
-    if dbias.is_empty() {
-        return;
-    }
-    let width = dbias.len();
-    assert!(dout.len().is_multiple_of(width), "whole rows of {width}");
-    let to = SharedPointer(dbias.as_mut_ptr());
-    team.run_ranges(width, COLUMNS_PER_PART, &|columns| {
-        // SAFETY: the columns of this part, which no other part has.
-        let dbias =
-            unsafe { std::slice::from_raw_parts_mut(to.get().add(columns.start), columns.len()) };
-        isa.run(ColumnSums { rows: dout, width, first: columns.start, sums: dbias });
-    });
-}
-
-/// The plain loops in double precision: document and oracle of [`weight_gradient`]
-/// and [`bias_gradient`].
+/// The plain loops in double precision: document and oracle of [`weight_gradient`](Cpu::weight_gradient)
+/// and [`bias_gradient`](Cpu::bias_gradient).
 ///
 /// - `dout`: `[N, outputs]`, `x`: `[N, inputs]`
 /// - `dweight`: `[outputs, inputs]`, `dbias`: `[outputs]`, both added to
@@ -417,7 +423,6 @@ impl ColumnSums<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::linear::input_gradient;
     use crate::linear::packed::PackedMatrix;
     use crate::testing::{numbers, wide};
     use crate::threads::Threads;
@@ -446,15 +451,15 @@ mod tests {
         cuts: &[usize],
     ) -> (Vec<f32>, Vec<f32>) {
         let (mut dweight, mut dbias) = (numbers(outputs * inputs, 8), numbers(outputs, 9));
-        let mut open = PendingRows::default();
+        let mut pending = PendingRows::default();
         for cut in cuts.windows(2) {
             let dout = &dout[cut[0] * outputs..cut[1] * outputs];
             let x = &x[cut[0] * inputs..cut[1] * inputs];
-            weight_gradient(team, isa, dout, x, &mut dweight, outputs, &mut open);
-            bias_gradient(team, isa, dout, &mut dbias);
+            Cpu::new(team, isa).weight_gradient(dout, x, &mut dweight, outputs, &mut pending);
+            Cpu::new(team, isa).bias_gradient(dout, &mut dbias);
         }
-        open.close(team, isa, &mut dweight);
-        assert!(open.is_empty(), "what is closed waits no more");
+        Cpu::new(team, isa).close_weight_gradient(&mut dweight, &mut pending);
+        assert!(pending.is_empty(), "what is closed waits no more");
         (dweight, dbias)
     }
 
@@ -534,11 +539,11 @@ mod tests {
         let narrow = |values: &[f64]| values.iter().map(|x| *x as f32).collect::<Vec<_>>();
         for isa in Isa::available() {
             let mut transposed = PackedMatrix::zeros(isa, inputs, outputs);
-            transposed.repack_transposed(&narrow(&weight), &Team::solo());
+            Cpu::new(&Team::solo(), isa).repack_transposed(&mut transposed, &narrow(&weight));
             let before = numbers(rows * inputs, 5);
             let mut dx = vec![0.0; rows * inputs];
             let (solo, dout) = (Team::solo(), narrow(&dout));
-            input_gradient(&solo, &dout, &transposed, Some(&before), None, &mut dx);
+            Cpu::new(&solo, isa).input_gradient(&dout, &transposed, Some(&before), None, &mut dx);
             let dx: Vec<f64> =
                 dx.iter().zip(&before).map(|(d, b)| f64::from(*d) - f64::from(*b)).collect();
             for (i, dx) in dx.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! The last rows of a gradient that is summed in blocks of rows.
+//! Rows of a weight's gradient that wait for the next call.
 
 use std::ops::Range;
 
@@ -8,11 +8,10 @@ const BLOCK: usize = 32;
 #[cfg(target_arch = "x86_64")]
 const _: () = assert!(BLOCK == crate::linear::amx::STEP, "blocks are those of tiles");
 
-/// The rows of a weight's gradient that do not fill a block yet.
+/// Rows that do not fill a 32-row AMX block yet; carried over to the next call so that the sum is
+/// the same however a step is split.
 ///
-/// With AMX, sums are made of blocks of 32 rows. So that they are the same wherever rows are cut
-/// into calls, the last rows of a call wait here for the next one. Other processors need no
-/// blocks; there nothing waits.
+/// Other instruction sets need no blocks and leave it empty.
 #[derive(Default)]
 pub struct PendingRows {
     /// `[rows, outputs]`
@@ -23,12 +22,12 @@ pub struct PendingRows {
 }
 
 impl PendingRows {
-    /// Whether nothing waits.
+    /// Whether no row is pending.
     pub fn is_empty(&self) -> bool {
         self.rows == 0
     }
 
-    /// Forgets what waits; the room stays.
+    /// Drops the pending rows and keeps the memory.
     pub fn clear(&mut self) {
         self.dout.clear();
         self.x.clear();
@@ -67,7 +66,7 @@ impl PendingRows {
         self.keep(part(end..rows), rows - end);
     }
 
-    /// Gives what waits, if something does.
+    /// Gives the pending rows to `sum`, if there are any.
     ///
     /// - `sum`: gets the number of rows too
     pub(super) fn give(&mut self, sum: impl FnOnce(usize, &[f32], &[f32])) {

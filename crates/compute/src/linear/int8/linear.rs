@@ -3,14 +3,15 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
-use super::kernel::{Kernel, KernelOp, Sums};
+use super::kernel::{Int8Isa, Kernel, KernelOp, Sums};
 use super::matrix::Int8Matrix;
 use super::rows::{QuantizedRows, Sink, WIDTH_STEP};
+use crate::cpu::Cpu;
 use crate::linear::Epilogue;
 use crate::linear::product::{BLOCK_ROWS, split};
 use crate::memory::Buffer;
 use crate::simd::Simd;
-use crate::threads::{SharedPointer, Team, share, share_in_steps};
+use crate::threads::{SharedPointer, share, share_in_steps};
 
 /// Rows that are computed before they are quantized: a multiple of every kernel's
 /// rows, few enough to stay in the second cache or near it.
@@ -18,88 +19,89 @@ const QUANTIZED_ROWS: usize = 96;
 /// Sums of a tile: 32 × 32 at most.
 const MOST_SUMS: usize = 1024;
 
-/// `out = f(x Wᵀ + b) (+ r)`
-///
-/// - `x`: `[rows, inputs]`
-/// - `out`: `[rows, outputs]`
-///
-/// A row of `out` depends on its row of `x` alone: neither on the others, nor on the team.
-/// [`Activation::Gelu`](crate::Activation::Gelu) is computed within 1e-4.
-///
-/// # Panics
-/// If the lengths do not fit, or `x` was made for other kernels.
-pub fn int8_linear(
-    team: &Team,
-    x: &QuantizedRows,
-    weight: &Int8Matrix,
-    epilogue: Epilogue,
-    out: &mut [f32],
-) {
-    check(x, weight, &epilogue);
-    assert_eq!(out.len(), x.rows() * weight.outputs, "length of the output");
-    assert!(epilogue.residual.is_none_or(|r| r.len() == out.len()), "length of the residual");
-    let out = SharedPointer(out.as_mut_ptr());
-    let (blocks, columns) = split(team.parts(), x.rows(), BLOCK_ROWS, weight.panel_count());
-    team.run(blocks * columns, &|part| {
-        let (block, column) = (part / columns, part % columns);
-        let panels = share(weight.panel_count(), columns, column);
-        weight.isa.run(Product { x, weight, epilogue, out, block: (block, blocks), panels });
-    });
-}
-
-/// [`int8_linear`] whose result is wanted in 8 bits: `out = f(x Wᵀ + b)`.
-///
-/// Rows are quantized as [`quantize_rows`](super::quantize_rows) would, while
-/// they are in the caches.
-///
-/// - `x`: `[rows, inputs]`; `out` takes the shape `[rows, outputs]`
-///
-/// # Panics
-/// If the lengths do not fit, or `x` was made for other kernels.
-pub fn int8_linear_quantizing(
-    team: &Team,
-    x: &QuantizedRows,
-    weight: &Int8Matrix,
-    epilogue: Epilogue,
-    out: &mut QuantizedRows,
-) {
-    check(x, weight, &epilogue);
-    assert!(epilogue.residual.is_none(), "a residual stays in single precision");
-    let (rows, outputs) = (x.rows(), weight.outputs);
-    out.resize(weight.isa, rows, outputs);
-    let sink = out.sink();
-    let blocks = rows.div_ceil(QUANTIZED_ROWS);
-    if blocks >= team.parts() {
-        // Whole rows for each thread: no waiting between product and quantization.
-        team.run(blocks, &|part| {
-            let rows = share_in_steps(rows, QUANTIZED_ROWS, (part, blocks));
-            ROWS.with_borrow_mut(|block| {
-                block.resize(rows.len() * outputs);
-                weight.isa.run(BlockOfRows { x, weight, epilogue, rows, block, sink });
-            });
+/// Linear layers in 8 bits.
+impl Cpu<'_> {
+    /// `out = f(x Wᵀ + b) (+ r)`
+    ///
+    /// - `x`: `[rows, inputs]`
+    /// - `out`: `[rows, outputs]`
+    ///
+    /// A row of `out` depends on its row of `x` alone: neither on the others, nor on the team.
+    /// [`Activation::Gelu`](crate::Activation::Gelu) is computed within 1e-4.
+    ///
+    /// # Panics
+    /// If the lengths do not fit, or `x` was made for other kernels.
+    pub fn int8_linear(
+        self,
+        x: &QuantizedRows,
+        weight: &Int8Matrix,
+        epilogue: Epilogue,
+        out: &mut [f32],
+    ) {
+        let (team, isa) = (self.team, self.int8);
+        check(isa, x, weight, &epilogue);
+        assert_eq!(out.len(), x.rows() * weight.outputs, "length of the output");
+        assert!(epilogue.residual.is_none_or(|r| r.len() == out.len()), "length of the residual");
+        let out = SharedPointer(out.as_mut_ptr());
+        let (blocks, columns) = split(team.parts(), x.rows(), BLOCK_ROWS, weight.panel_count());
+        team.run(blocks * columns, &|part| {
+            let (block, column) = (part / columns, part % columns);
+            let panels = share(weight.panel_count(), columns, column);
+            isa.run(Product { x, weight, epilogue, out, block: (block, blocks), panels });
         });
-        return;
     }
-    ROWS.with_borrow_mut(|whole| {
-        whole.resize(rows * outputs);
-        int8_linear(team, x, weight, epilogue, whole);
-        let whole: &[f32] = whole;
-        team.run(rows.div_ceil(QUANTIZE_AT_ONCE), &|part| {
-            let first = part * QUANTIZE_AT_ONCE;
-            let end = rows.min(first + QUANTIZE_AT_ONCE);
-            weight.isa.run(QuantizeBlock {
-                x: &whole[first * outputs..end * outputs],
-                first,
-                sink,
+
+    /// [`int8_linear`](Cpu::int8_linear) whose result is wanted in 8 bits: `out = f(x Wᵀ + b)`.
+    ///
+    /// Rows are quantized as [`quantize_rows`](super::quantize_rows) would, while
+    /// they are in the caches.
+    ///
+    /// - `x`: `[rows, inputs]`; `out` takes the shape `[rows, outputs]`
+    ///
+    /// # Panics
+    /// If the lengths do not fit, or `x` was made for other kernels.
+    pub fn int8_linear_quantizing(
+        self,
+        x: &QuantizedRows,
+        weight: &Int8Matrix,
+        epilogue: Epilogue,
+        out: &mut QuantizedRows,
+    ) {
+        let (team, isa) = (self.team, self.int8);
+        check(isa, x, weight, &epilogue);
+        assert!(epilogue.residual.is_none(), "a residual stays in single precision");
+        let (rows, outputs) = (x.rows(), weight.outputs);
+        out.resize(isa, rows, outputs);
+        let sink = out.sink();
+        let blocks = rows.div_ceil(QUANTIZED_ROWS);
+        if blocks >= team.parts() {
+            // Whole rows for each thread: no waiting between product and quantization.
+            team.run(blocks, &|part| {
+                let rows = share_in_steps(rows, QUANTIZED_ROWS, (part, blocks));
+                ROWS.with_borrow_mut(|block| {
+                    block.resize(rows.len() * outputs);
+                    isa.run(BlockOfRows { x, weight, epilogue, rows, block, sink });
+                });
+            });
+            return;
+        }
+        ROWS.with_borrow_mut(|whole| {
+            whole.resize(rows * outputs);
+            self.int8_linear(x, weight, epilogue, whole);
+            let whole: &[f32] = whole;
+            team.run(rows.div_ceil(QUANTIZE_AT_ONCE), &|part| {
+                let first = part * QUANTIZE_AT_ONCE;
+                let end = rows.min(first + QUANTIZE_AT_ONCE);
+                isa.run(QuantizeBlock { x: &whole[first * outputs..end * outputs], first, sink });
             });
         });
-    });
+    }
 }
 
 /// Rows that one part of a team quantizes at a time, where there are few.
 const QUANTIZE_AT_ONCE: usize = 4;
 
-/// The plain loops: document and oracle of [`int8_linear`].
+/// The plain loops: document and oracle of [`int8_linear`](Cpu::int8_linear).
 pub fn int8_linear_reference(
     x: &QuantizedRows,
     weight: &Int8Matrix,
@@ -123,8 +125,8 @@ pub fn int8_linear_reference(
     }
 }
 
-fn check(x: &QuantizedRows, weight: &Int8Matrix, epilogue: &Epilogue) {
-    assert_eq!(x.isa(), weight.isa, "kernels of rows and weight");
+fn check(isa: Int8Isa, x: &QuantizedRows, weight: &Int8Matrix, epilogue: &Epilogue) {
+    assert_eq!((x.isa(), weight.isa), (isa, isa), "kernels of rows and weight");
     assert_eq!(x.width(), weight.inputs, "numbers of a row");
     assert!(epilogue.bias.is_none_or(|b| b.len() == weight.outputs), "length of the bias");
 }

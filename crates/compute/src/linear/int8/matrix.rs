@@ -2,9 +2,9 @@
 
 use super::kernel::{Int8Isa, Kernel, KernelOp};
 use super::rows::WIDTH_STEP;
-use crate::memory::Buffer;
-use crate::memory::StoredTensor;
-use crate::threads::{SharedPointer, Team};
+use crate::cpu::Cpu;
+use crate::memory::{Buffer, StoredTensor};
+use crate::threads::SharedPointer;
 
 /// The largest level of a weight: −127 … 127, so that its opposite is one too.
 const LEVELS: f32 = 127.0;
@@ -32,6 +32,30 @@ impl Int8Matrix {
     /// With more inputs, sums could overflow.
     pub const MOST_INPUTS: usize = 1 << 16;
 
+    /// Numbers of an input row.
+    pub fn inputs(&self) -> usize {
+        self.inputs
+    }
+
+    /// Numbers of an output row.
+    pub fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    pub(super) fn panel_count(&self) -> usize {
+        self.outputs.div_ceil(self.columns)
+    }
+
+    /// Level of input `k` for output `output`.
+    pub(super) fn level(&self, output: usize, k: usize) -> i32 {
+        let (panel, column) = (output / self.columns, output % self.columns);
+        let panel = &self.panels[panel * self.panel_size..][..self.panel_size];
+        self.isa.run(ReadLevel { panel, column, k })
+    }
+}
+
+/// Packed weights in 8 bits.
+impl Cpu<'_> {
     /// Packs `weights`, each `[outputs, inputs]`, stacked on top of each other: those
     /// in 8 bits as they are, others by [`StoredTensor::to_int8`].
     ///
@@ -40,15 +64,11 @@ impl Int8Matrix {
     ///   belong to the rows that it is multiplied with.
     ///
     /// # Panics
-    /// If the inputs differ, or are more than [`MOST_INPUTS`](Self::MOST_INPUTS).
-    pub fn pack(
-        isa: Int8Isa,
-        weights: &[&StoredTensor],
-        columns: Option<&[f32]>,
-        team: &Team,
-    ) -> Self {
+    /// If the inputs differ, or are more than [`Int8Matrix::MOST_INPUTS`].
+    pub fn pack_int8(self, weights: &[&StoredTensor], columns: Option<&[f32]>) -> Int8Matrix {
+        let (team, isa) = (self.team, self.int8);
         let inputs = weights[0].columns();
-        assert!(inputs <= Self::MOST_INPUTS, "{inputs} inputs");
+        assert!(inputs <= Int8Matrix::MOST_INPUTS, "{inputs} inputs");
         assert!(
             weights.iter().all(|w| w.columns() == inputs),
             "stacked weights have the same inputs"
@@ -56,7 +76,7 @@ impl Int8Matrix {
         let outputs: usize = weights.iter().map(|w| w.rows()).sum();
         let (width, panel_size) = isa.run(PanelShape { inputs });
         let count = outputs.div_ceil(width);
-        let mut matrix = Self {
+        let mut matrix = Int8Matrix {
             isa,
             inputs,
             outputs,
@@ -87,27 +107,6 @@ impl Int8Matrix {
             }
         });
         matrix
-    }
-
-    /// Numbers of an input row.
-    pub fn inputs(&self) -> usize {
-        self.inputs
-    }
-
-    /// Numbers of an output row.
-    pub fn outputs(&self) -> usize {
-        self.outputs
-    }
-
-    pub(super) fn panel_count(&self) -> usize {
-        self.outputs.div_ceil(self.columns)
-    }
-
-    /// Level of input `k` for output `output`.
-    pub(super) fn level(&self, output: usize, k: usize) -> i32 {
-        let (panel, column) = (output / self.columns, output % self.columns);
-        let panel = &self.panels[panel * self.panel_size..][..self.panel_size];
-        self.isa.run(ReadLevel { panel, column, k })
     }
 }
 

@@ -23,6 +23,6 @@ mod rows;
 mod tests;
 
 pub use kernel::Int8Isa;
-pub use linear::{int8_linear, int8_linear_quantizing, int8_linear_reference};
+pub use linear::int8_linear_reference;
 pub use matrix::{Int8Matrix, quantize_weights};
-pub use rows::{QuantizedRows, layer_norm_quantizing, quantize_rows, quantize_rows_reference};
+pub use rows::{QuantizedRows, quantize_rows_reference};

@@ -1,6 +1,7 @@
 //! Rows of activations in 8 bits, and what makes them.
 
 use super::kernel::{Int8Isa, Kernel, KernelOp};
+use crate::cpu::Cpu;
 use crate::layer_norm::Norm;
 use crate::memory::Buffer;
 use crate::simd::Simd;
@@ -236,25 +237,66 @@ impl KernelOp for Centered<'_> {
     }
 }
 
-/// `x` in 8 bits, a scale and a zero point for each row.
-///
-/// - `x`: `[rows, width]`; `out` takes this shape
-///
-/// With `low = min(x, 0)`, `high = max(x, 0)` of a row, `scale = (high − low) /
-/// 255`, `zero = round(−low / scale)` and `p = round(x / scale + zero)`: the
-/// ends are kept, and 0 is a level of its own.
-///
-/// # Panics
-/// If the lengths do not fit.
-pub fn quantize_rows(team: &Team, isa: Int8Isa, x: &[f32], width: usize, out: &mut QuantizedRows) {
-    assert!(width > 0 && x.len().is_multiple_of(width), "whole rows");
-    let rows = x.len() / width;
-    out.resize(isa, rows, width);
-    let sink = out.sink();
-    run_rows(team, rows, &|first, end| isa.run(Quantize { x, first, end, sink }));
+/// Rows of activations in 8 bits.
+impl Cpu<'_> {
+    /// `x` in 8 bits, a scale and a zero point for each row.
+    ///
+    /// - `x`: `[rows, width]`; `out` takes this shape
+    ///
+    /// With `low = min(x, 0)`, `high = max(x, 0)` of a row, `scale = (high − low) /
+    /// 255`, `zero = round(−low / scale)` and `p = round(x / scale + zero)`: the
+    /// ends are kept, and 0 is a level of its own.
+    ///
+    /// # Panics
+    /// If the lengths do not fit.
+    pub fn quantize_rows(self, x: &[f32], width: usize, out: &mut QuantizedRows) {
+        let (team, isa) = (self.team, self.int8);
+        assert!(width > 0 && x.len().is_multiple_of(width), "whole rows");
+        let rows = x.len() / width;
+        out.resize(isa, rows, width);
+        let sink = out.sink();
+        run_rows(team, rows, &|first, end| isa.run(Quantize { x, first, end, sink }));
+    }
+
+    /// [`layer_norm`](crate::Cpu::layer_norm) that also gives its rows in 8 bits, as
+    /// `(x − bias) · factors`.
+    ///
+    /// The bias of the norm is the same in every row, so the layer that reads the
+    /// rows can have it in its own bias (`b + W · bias`), and the levels are spent on
+    /// what differs. With factors below 1, a few large columns do not take the
+    /// levels of all others: the weights of the layer have been divided by them
+    /// (Xiao et al., 2023, SmoothQuant, equation 3, where they are 1 / s).
+    ///
+    /// - `x`: `[rows, D]`, replaced by the norm; `factors`: `[D]`
+    ///
+    /// # Panics
+    /// If the lengths do not fit.
+    pub fn layer_norm_quantizing(
+        self,
+        x: &mut [f32],
+        norm: Norm,
+        factors: &[f32],
+        out: &mut QuantizedRows,
+    ) {
+        let (team, isa) = (self.team, self.int8);
+        let width = norm.weight.len();
+        assert_eq!(norm.bias.len(), width, "length of the bias");
+        assert_eq!(factors.len(), width, "length of the factors");
+        assert!(width > 0 && x.len().is_multiple_of(width), "whole rows");
+        let rows = x.len() / width;
+        out.resize(isa, rows, width);
+        let (sink, x) = (out.sink(), SharedPointer(x.as_mut_ptr()));
+        run_rows(team, rows, &|first, end| {
+            // SAFETY: the rows of this part, which no other part has.
+            let x = unsafe {
+                std::slice::from_raw_parts_mut(x.get().add(first * width), (end - first) * width)
+            };
+            isa.run(NormAndQuantize { x, first, norm, factors, sink });
+        });
+    }
 }
 
-/// The plain loops: document and oracle of [`quantize_rows`]. Levels, scales and zero points.
+/// The plain loops: document and oracle of [`quantize_rows`](Cpu::quantize_rows). Levels, scales and zero points.
 pub fn quantize_rows_reference(x: &[f32], width: usize) -> (Vec<u8>, Vec<f32>, Vec<i32>) {
     let (mut levels, mut scales, mut zeros) = (Vec::new(), Vec::new(), Vec::new());
     for row in x.chunks_exact(width) {
@@ -271,43 +313,6 @@ pub fn quantize_rows_reference(x: &[f32], width: usize) -> (Vec<u8>, Vec<f32>, V
         zeros.push(zero as i32);
     }
     (levels, scales, zeros)
-}
-
-/// [`layer_norm`](crate::layer_norm) that also gives its rows in 8 bits, as
-/// `(x − bias) · factors`.
-///
-/// The bias of the norm is the same in every row, so the layer that reads the
-/// rows can have it in its own bias (`b + W · bias`), and the levels are spent on
-/// what differs. With factors below 1, a few large columns do not take the
-/// levels of all others: the weights of the layer have been divided by them
-/// (Xiao et al., 2023, SmoothQuant, equation 3, where they are 1 / s).
-///
-/// - `x`: `[rows, D]`, replaced by the norm; `factors`: `[D]`
-///
-/// # Panics
-/// If the lengths do not fit.
-pub fn layer_norm_quantizing(
-    team: &Team,
-    isa: Int8Isa,
-    x: &mut [f32],
-    norm: Norm,
-    factors: &[f32],
-    out: &mut QuantizedRows,
-) {
-    let width = norm.weight.len();
-    assert_eq!(norm.bias.len(), width, "length of the bias");
-    assert_eq!(factors.len(), width, "length of the factors");
-    assert!(width > 0 && x.len().is_multiple_of(width), "whole rows");
-    let rows = x.len() / width;
-    out.resize(isa, rows, width);
-    let (sink, x) = (out.sink(), SharedPointer(x.as_mut_ptr()));
-    run_rows(team, rows, &|first, end| {
-        // SAFETY: the rows of this part, which no other part has.
-        let x = unsafe {
-            std::slice::from_raw_parts_mut(x.get().add(first * width), (end - first) * width)
-        };
-        isa.run(NormAndQuantize { x, first, norm, factors, sink });
-    });
 }
 
 /// Cuts rows into parts for a team.

@@ -4,27 +4,28 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::activation::Activation;
+use crate::cpu::Cpu;
 use crate::layer_norm::Norm;
 use crate::linear::Epilogue;
 use crate::memory::StoredTensor;
+use crate::simd::Isa;
 use crate::testing::numbers;
 use crate::threads::{Team, Threads};
-use crate::{Isa, layer_norm};
 
 fn packed(isa: Int8Isa, outputs: usize, inputs: usize, values: &[f32]) -> Int8Matrix {
     let tensor = StoredTensor::from_f32(vec![outputs, inputs], values);
-    Int8Matrix::pack(isa, &[&tensor], None, &Team::solo())
+    Cpu::new(&Team::solo(), Isa::detect()).with_int8(isa).pack_int8(&[&tensor], None)
 }
 
 fn quantized(isa: Int8Isa, x: &[f32], width: usize) -> QuantizedRows {
     let mut rows = QuantizedRows::default();
-    quantize_rows(&Team::solo(), isa, x, width, &mut rows);
+    Cpu::new(&Team::solo(), Isa::detect()).with_int8(isa).quantize_rows(x, width, &mut rows);
     rows
 }
 
 fn product(team: &Team, x: &QuantizedRows, weight: &Int8Matrix, epilogue: Epilogue) -> Vec<f32> {
     let mut out = vec![f32::NAN; x.rows() * weight.outputs()];
-    int8_linear(team, x, weight, epilogue, &mut out);
+    Cpu::new(team, Isa::detect()).with_int8(x.isa()).int8_linear(x, weight, epilogue, &mut out);
     out
 }
 
@@ -162,7 +163,12 @@ fn a_row_has_the_same_bits_in_any_batch_and_team() {
         }
         let mut solo_levels = QuantizedRows::default();
         let all = quantized(isa, &x, inputs);
-        int8_linear_quantizing(&Team::solo(), &all, &weight, epilogue, &mut solo_levels);
+        Cpu::new(&Team::solo(), Isa::detect()).with_int8(isa).int8_linear_quantizing(
+            &all,
+            &weight,
+            epilogue,
+            &mut solo_levels,
+        );
         assert_eq!(
             levels(&solo_levels),
             levels(&quantized(isa, &whole, outputs)),
@@ -174,12 +180,13 @@ fn a_row_has_the_same_bits_in_any_batch_and_team() {
             for rows in [1, 20, 300] {
                 let x = &x[..rows * inputs];
                 threads.team(|team| {
+                    let cpu = Cpu::new(team, Isa::detect()).with_int8(isa);
                     let mut quantized = QuantizedRows::default();
-                    quantize_rows(team, isa, x, inputs, &mut quantized);
+                    cpu.quantize_rows(x, inputs, &mut quantized);
                     let out = product(team, &quantized, &weight, epilogue);
                     assert_eq!(out, whole[..rows * outputs], "{rows} rows on {}", isa.name());
                     let mut found = QuantizedRows::default();
-                    int8_linear_quantizing(team, &quantized, &weight, epilogue, &mut found);
+                    cpu.int8_linear_quantizing(&quantized, &weight, epilogue, &mut found);
                     let (levels, scales) = levels(&found);
                     let (expected, expected_scales) = self::levels(&solo_levels);
                     assert_eq!(levels, expected[..rows * outputs], "{rows} on {}", isa.name());
@@ -201,11 +208,16 @@ fn the_norm_gives_its_rows_without_its_bias() {
         let mut found = QuantizedRows::default();
         let mut normed = x.clone();
         threads.team(|team| {
-            layer_norm_quantizing(team, isa, &mut normed, norm, &factors, &mut found);
+            Cpu::new(team, Isa::detect()).with_int8(isa).layer_norm_quantizing(
+                &mut normed,
+                norm,
+                &factors,
+                &mut found,
+            );
         });
         let expected = Isa::available().into_iter().any(|float| {
             let mut expected = x.clone();
-            layer_norm(&Team::solo(), float, &mut expected, &weight, &bias, 1e-12);
+            Cpu::new(&Team::solo(), float).layer_norm(&mut expected, &weight, &bias, 1e-12);
             expected == normed
         });
         assert!(expected, "the norm of one of the instruction sets on {}", isa.name());
@@ -227,7 +239,9 @@ fn stored_bytes_are_taken_as_they_are() {
     let stored =
         StoredTensor::new(bytes.clone().into(), kind, vec![outputs, inputs], scales.clone());
     for isa in Int8Isa::available() {
-        let weight = Int8Matrix::pack(isa, &[&stored, &stored], None, &Team::solo());
+        let weight = Cpu::new(&Team::solo(), Isa::detect())
+            .with_int8(isa)
+            .pack_int8(&[&stored, &stored], None);
         for output in 0..2 * outputs {
             assert_eq!(weight.scales[output], scales[output % outputs]);
             for k in 0..inputs {

@@ -3,10 +3,7 @@
 
 use std::ops::Range;
 
-use polyhead_compute::{
-    Buffer, Dropout, EmbeddingTables, Team, WordTable, dropout, embed, embed_backward,
-    layer_norm_backward, residual_layer_norm,
-};
+use polyhead_compute::{Buffer, Cpu, Dropout, EmbeddingTables, WordTable};
 
 use super::dropout_stream::{DropoutStream, Site};
 use super::{Network, NetworkInput, Pass};
@@ -64,7 +61,7 @@ impl Network {
         (self.store.get(norm.start), self.store.get(norm.start + 1))
     }
 
-    pub(super) fn embed_train(&self, team: &Team, input: &NetworkInput, pass: &mut Pass) {
+    pub(super) fn embed_train(&self, cpu: Cpu, input: &NetworkInput, pass: &mut Pass) {
         let Sequences { ids, type_ids, offsets } = input.sequences;
         let size = ids.len() * self.config.hidden_size;
         let EmbeddingCache { sum, stats } = &mut pass.embeddings;
@@ -72,11 +69,9 @@ impl Network {
         stats.resize(2 * ids.len());
         let out = &mut pass.states[0];
         out.resize(size);
-        embed(team, &self.tables(), ids, type_ids, offsets, sum);
+        cpu.embed(&self.tables(), ids, type_ids, offsets, sum);
         let (weight, bias) = self.norm_of_embeddings();
-        residual_layer_norm(
-            team,
-            self.isa,
+        cpu.residual_layer_norm(
             sum,
             &Dropout::none(),
             &pass.tokens,
@@ -87,7 +82,7 @@ impl Network {
             stats,
             out,
         );
-        dropout(team, self.isa, &self.embedding_dropout(pass.stream), &pass.tokens, out);
+        cpu.dropout(&self.embedding_dropout(pass.stream), &pass.tokens, out);
     }
 
     fn embedding_dropout(&self, stream: DropoutStream) -> Dropout {
@@ -96,7 +91,7 @@ impl Network {
 
     pub(super) fn embeddings_backward(
         &self,
-        team: &Team,
+        cpu: Cpu,
         input: &NetworkInput,
         pass: &mut Pass,
         dhidden: &mut Buffer,
@@ -104,12 +99,10 @@ impl Network {
     ) {
         let Sequences { ids, type_ids, offsets } = input.sequences;
         let EmbeddingPlaces { word, position, token_type, norm } = &self.embeddings;
-        dropout(team, self.isa, &self.embedding_dropout(pass.stream), &pass.tokens, dhidden);
+        cpu.dropout(&self.embedding_dropout(pass.stream), &pass.tokens, dhidden);
         let mut dsum = Buffer::default();
         dsum.resize(dhidden.len());
-        layer_norm_backward(
-            team,
-            self.isa,
+        cpu.layer_norm_backward(
             &pass.embeddings.sum,
             &pass.embeddings.stats,
             self.norm_of_embeddings().0,
@@ -121,9 +114,7 @@ impl Network {
             let mut tables = [None, None, None];
             tables[which] = table;
             let [word, position, token_type] = tables;
-            embed_backward(
-                team, self.isa, ids, type_ids, offsets, &dsum, word, position, token_type,
-            );
+            cpu.embed_backward(ids, type_ids, offsets, &dsum, word, position, token_type);
         };
         one(gradients.table(*word, ids, self.config.hidden_size), 0);
         one(gradients.of(*position..position + 1), 1);

@@ -1,6 +1,6 @@
 //! A head in training.
 
-use polyhead_compute::{Activation, Isa, Team, activation_backward, dropout, linear_train};
+use polyhead_compute::{Activation, Cpu, Isa};
 
 use super::dropout_stream::{DropoutStream, Site};
 use crate::encoder::ParameterGroup;
@@ -67,14 +67,14 @@ impl TrainableHead {
     }
 
     /// Takes the numbers of the store.
-    pub(super) fn refresh(&mut self, store: &ParameterStore, team: &Team) {
+    pub(super) fn refresh(&mut self, store: &ParameterStore, cpu: Cpu) {
         if let Some(mix) = &mut self.mix {
             mix.shares = soft_max(store.get(mix.entry));
         }
         if let Some(hidden) = &mut self.hidden {
-            hidden.refresh(store, team);
+            hidden.refresh(store, cpu);
         }
-        self.output.refresh(store, team);
+        self.output.refresh(store, cpu);
     }
 
     /// Its weights as they stand in the store.
@@ -102,16 +102,10 @@ impl TrainableHead {
     }
 
     /// Logits of `kept.x`, on which dropout has not been yet.
-    pub(super) fn forward(
-        &self,
-        team: &Team,
-        isa: Isa,
-        stream: DropoutStream,
-        kept: &mut HeadCache,
-    ) {
+    pub(super) fn forward(&self, cpu: Cpu, stream: DropoutStream, kept: &mut HeadCache) {
         let rows = kept.keys.len();
         let drop = |site| stream.dropout(self.spec.dropout, self.index, site);
-        dropout(team, isa, &drop(Site::HeadInput), &kept.keys, &mut kept.x);
+        cpu.dropout(&drop(Site::HeadInput), &kept.keys, &mut kept.x);
         kept.logits.resize(rows * self.output.packed.outputs(), 0.0);
         kept.dlogits.clear();
         kept.dlogits.resize(kept.logits.len(), 0.0);
@@ -120,8 +114,7 @@ impl TrainableHead {
             Some(hidden) => {
                 kept.pre.resize(rows * hidden.packed.outputs(), 0.0);
                 kept.between.resize(kept.pre.len(), 0.0);
-                linear_train(
-                    team,
+                cpu.linear_train(
                     &kept.x,
                     &hidden.packed.matrix,
                     hidden.packed.bias.as_deref().expect("layers of a head have biases"),
@@ -129,18 +122,17 @@ impl TrainableHead {
                     &mut kept.pre,
                     &mut kept.between,
                 );
-                dropout(team, isa, &drop(Site::HeadHidden), &kept.keys, &mut kept.between);
+                cpu.dropout(&drop(Site::HeadHidden), &kept.keys, &mut kept.between);
                 &kept.between
             }
         };
-        self.output.packed.forward(team, input, Activation::Identity, None, &mut kept.logits);
+        self.output.packed.forward(cpu, input, Activation::Identity, None, &mut kept.logits);
     }
 
     /// The gradient of the input, `[rows, in]`, from `kept.dlogits`.
     pub(super) fn backward(
         &self,
-        team: &Team,
-        isa: Isa,
+        cpu: Cpu,
         stream: DropoutStream,
         kept: &HeadCache,
         input_wanted: bool,
@@ -150,27 +142,27 @@ impl TrainableHead {
         let mut dx = vec![0.0; if input_wanted { kept.x.len() } else { 0 }];
         match &self.hidden {
             None => {
-                self.output.parameter_gradients(team, isa, &kept.dlogits, &kept.x, gradients);
+                self.output.parameter_gradients(cpu, &kept.dlogits, &kept.x, gradients);
                 if input_wanted {
-                    self.output.input_gradient(team, &kept.dlogits, None, &mut dx);
+                    self.output.input_gradient(cpu, &kept.dlogits, None, &mut dx);
                 }
             }
             Some(hidden) => {
-                self.output.parameter_gradients(team, isa, &kept.dlogits, &kept.between, gradients);
+                self.output.parameter_gradients(cpu, &kept.dlogits, &kept.between, gradients);
                 let mut dbetween = vec![0.0; kept.between.len()];
                 if input_wanted || hidden.is_trainable(gradients) {
-                    self.output.input_gradient(team, &kept.dlogits, None, &mut dbetween);
-                    dropout(team, isa, &drop(Site::HeadHidden), &kept.keys, &mut dbetween);
-                    activation_backward(team, isa, self.spec.activation, &kept.pre, &mut dbetween);
-                    hidden.parameter_gradients(team, isa, &dbetween, &kept.x, gradients);
+                    self.output.input_gradient(cpu, &kept.dlogits, None, &mut dbetween);
+                    cpu.dropout(&drop(Site::HeadHidden), &kept.keys, &mut dbetween);
+                    cpu.activation_backward(self.spec.activation, &kept.pre, &mut dbetween);
+                    hidden.parameter_gradients(cpu, &dbetween, &kept.x, gradients);
                 }
                 if input_wanted {
-                    hidden.input_gradient(team, &dbetween, None, &mut dx);
+                    hidden.input_gradient(cpu, &dbetween, None, &mut dx);
                 }
             }
         }
         if input_wanted {
-            dropout(team, isa, &drop(Site::HeadInput), &kept.keys, &mut dx);
+            cpu.dropout(&drop(Site::HeadInput), &kept.keys, &mut dx);
         }
         dx
     }

@@ -3,10 +3,7 @@
 
 use std::ops::Range;
 
-use polyhead_compute::{
-    Activation, Buffer, Dropout, Isa, PackedMatrix, Team, attention_backward, attention_training,
-    dropout_to, input_gradient, layer_norm_backward, linear_train, residual_layer_norm,
-};
+use polyhead_compute::{Activation, Buffer, Cpu, Dropout, Isa, PackedMatrix};
 
 use super::dropout_stream::{DropoutStream, Site};
 use crate::encoder::Layer;
@@ -94,8 +91,7 @@ pub(super) struct LayerScratch {
 /// What is the same for every layer of a pass.
 #[derive(Clone, Copy)]
 pub(super) struct LayerPass<'a> {
-    pub(super) team: &'a Team,
-    pub(super) isa: Isa,
+    pub(super) cpu: Cpu<'a>,
     pub(super) config: &'a EncoderConfig,
     pub(super) offsets: &'a [usize],
     /// `[N]`: who each token is, for dropout.
@@ -156,13 +152,13 @@ impl TrainableLayer {
     }
 
     /// Takes the numbers of the store.
-    pub(super) fn refresh(&mut self, store: &ParameterStore, team: &Team) {
+    pub(super) fn refresh(&mut self, store: &ParameterStore, cpu: Cpu) {
         let Self { layer, places, transposed } = self;
         let linear = |packed: &mut PackedLinear, place: &LinearEntries| {
             packed.refresh(
                 store.span(place.weight.clone()),
                 Some(store.span(place.bias.clone())),
-                team,
+                cpu,
             );
         };
         linear(&mut layer.query_key_value, &places.query_key_value);
@@ -177,7 +173,7 @@ impl TrainableLayer {
             norm.bias.copy_from_slice(store.get(place.bias));
         }
         if let Some(transposed) = transposed {
-            transposed.refresh(places, store, team);
+            transposed.refresh(places, store, cpu);
         }
     }
 
@@ -185,13 +181,12 @@ impl TrainableLayer {
     pub(super) fn prepare_backward(
         &mut self,
         config: &EncoderConfig,
-        isa: Isa,
         store: &ParameterStore,
-        team: &Team,
+        cpu: Cpu,
     ) {
         if self.transposed.is_none() {
-            let mut transposed = Transposed::zeros(config, isa);
-            transposed.refresh(&self.places, store, team);
+            let mut transposed = Transposed::zeros(config, cpu.isa());
+            transposed.refresh(&self.places, store, cpu);
             self.transposed = Some(transposed);
         }
     }
@@ -210,14 +205,12 @@ impl TrainableLayer {
         kept: &mut LayerCache,
         out: &mut [f32],
     ) {
-        let LayerPass { team, isa, config, offsets, tokens, .. } = pass;
+        let LayerPass { cpu, config, offsets, tokens, .. } = pass;
         let layer = &self.layer;
         kept.resize(config, tokens.len());
         let identity = Activation::Identity;
-        layer.query_key_value.forward(team, x, identity, None, &mut kept.query_key_value);
-        attention_training(
-            team,
-            isa,
+        layer.query_key_value.forward(cpu, x, identity, None, &mut kept.query_key_value);
+        cpu.attention_train(
             config.attention_shape(),
             &kept.query_key_value,
             offsets,
@@ -225,16 +218,8 @@ impl TrainableLayer {
             tokens,
             &mut kept.context,
         );
-        layer.attention_output.forward(
-            team,
-            &kept.context,
-            identity,
-            None,
-            &mut kept.attention_sum,
-        );
-        residual_layer_norm(
-            team,
-            isa,
+        layer.attention_output.forward(cpu, &kept.context, identity, None, &mut kept.attention_sum);
+        cpu.residual_layer_norm(
             &mut kept.attention_sum,
             &pass.attention_output_dropout(index),
             tokens,
@@ -245,8 +230,7 @@ impl TrainableLayer {
             &mut kept.attention_stats,
             &mut kept.attended,
         );
-        linear_train(
-            team,
+        cpu.linear_train(
             &kept.attended,
             &layer.intermediate.matrix,
             layer.intermediate.bias.as_deref().expect("layers of an encoder have biases"),
@@ -254,10 +238,8 @@ impl TrainableLayer {
             &mut kept.pre,
             &mut kept.intermediate,
         );
-        layer.output.forward(team, &kept.intermediate, identity, None, &mut kept.output_sum);
-        residual_layer_norm(
-            team,
-            isa,
+        layer.output.forward(cpu, &kept.intermediate, identity, None, &mut kept.output_sum);
+        cpu.residual_layer_norm(
             &mut kept.output_sum,
             &pass.output_dropout(index),
             tokens,
@@ -286,16 +268,14 @@ impl TrainableLayer {
         scratch: &mut LayerScratch,
         gradients: &mut Gradients,
     ) {
-        let LayerPass { team, isa, config, offsets, tokens, .. } = pass;
+        let LayerPass { cpu, config, offsets, tokens, .. } = pass;
         let Self { layer, places, transposed } = self;
         let transposed = transposed.as_ref().expect("prepared before the backward");
         scratch.resize(config, tokens.len());
         let LayerScratch { dsum, dbranch, dattended, dintermediate, dquery_key_value } = scratch;
 
         // Feed-forward: out = norm(dropout(output(act(intermediate(attended)))) + attended).
-        layer_norm_backward(
-            team,
-            isa,
+        cpu.layer_norm_backward(
             &kept.output_sum,
             &kept.output_stats,
             &layer.output_norm.weight,
@@ -303,18 +283,16 @@ impl TrainableLayer {
             dsum,
             places.output_norm.gradients(gradients),
         );
-        dropout_to(team, isa, &pass.output_dropout(index), tokens, dsum, dbranch);
-        places.output.gradients(team, isa, dbranch, &kept.intermediate, gradients);
+        cpu.dropout_to(&pass.output_dropout(index), tokens, dsum, dbranch);
+        places.output.gradients(cpu, dbranch, &kept.intermediate, gradients);
         let derivative = Some((config.activation, &kept.pre[..]));
-        input_gradient(team, dbranch, &transposed.output, None, derivative, dintermediate);
-        places.intermediate.gradients(team, isa, dintermediate, &kept.attended, gradients);
+        cpu.input_gradient(dbranch, &transposed.output, None, derivative, dintermediate);
+        places.intermediate.gradients(cpu, dintermediate, &kept.attended, gradients);
         let weight = &transposed.intermediate;
-        input_gradient(team, dintermediate, weight, Some(dsum), None, dattended);
+        cpu.input_gradient(dintermediate, weight, Some(dsum), None, dattended);
 
         // Attention: attended = norm(dropout(attention_output(context)) + x).
-        layer_norm_backward(
-            team,
-            isa,
+        cpu.layer_norm_backward(
             &kept.attention_sum,
             &kept.attention_stats,
             &layer.attention_norm.weight,
@@ -322,13 +300,11 @@ impl TrainableLayer {
             dsum,
             places.attention_norm.gradients(gradients),
         );
-        dropout_to(team, isa, &pass.attention_output_dropout(index), tokens, dsum, dbranch);
-        places.attention_output.gradients(team, isa, dbranch, &kept.context, gradients);
+        cpu.dropout_to(&pass.attention_output_dropout(index), tokens, dsum, dbranch);
+        places.attention_output.gradients(cpu, dbranch, &kept.context, gradients);
         let dcontext = dattended;
-        input_gradient(team, dbranch, &transposed.attention_output, None, None, dcontext);
-        attention_backward(
-            team,
-            isa,
+        cpu.input_gradient(dbranch, &transposed.attention_output, None, None, dcontext);
+        cpu.attention_backward(
             config.attention_shape(),
             &kept.query_key_value,
             offsets,
@@ -338,19 +314,19 @@ impl TrainableLayer {
             dcontext,
             dquery_key_value,
         );
-        places.query_key_value.gradients(team, isa, dquery_key_value, x, gradients);
+        places.query_key_value.gradients(cpu, dquery_key_value, x, gradients);
         if below {
             let weight = &transposed.query_key_value;
-            input_gradient(team, dquery_key_value, weight, Some(dsum), None, dhidden);
+            cpu.input_gradient(dquery_key_value, weight, Some(dsum), None, dhidden);
         }
     }
 }
 
 impl LinearEntries {
     /// Adds the gradients of weight and bias, unless they are frozen.
-    fn gradients(&self, team: &Team, isa: Isa, dout: &[f32], x: &[f32], gradients: &mut Gradients) {
+    fn gradients(&self, cpu: Cpu, dout: &[f32], x: &[f32], gradients: &mut Gradients) {
         let (weight, bias) = (self.weight.clone(), Some(self.bias.clone()));
-        gradients.add_linear(team, isa, weight, bias, self.outputs, dout, x);
+        gradients.add_linear(cpu, weight, bias, self.outputs, dout, x);
     }
 }
 
@@ -374,12 +350,12 @@ impl Transposed {
         }
     }
 
-    fn refresh(&mut self, places: &LayerPlaces, store: &ParameterStore, team: &Team) {
+    fn refresh(&mut self, places: &LayerPlaces, store: &ParameterStore, cpu: Cpu) {
         let weight = |place: &LinearEntries| store.span(place.weight.clone());
-        self.query_key_value.repack_transposed(weight(&places.query_key_value), team);
-        self.attention_output.repack_transposed(weight(&places.attention_output), team);
-        self.intermediate.repack_transposed(weight(&places.intermediate), team);
-        self.output.repack_transposed(weight(&places.output), team);
+        cpu.repack_transposed(&mut self.query_key_value, weight(&places.query_key_value));
+        cpu.repack_transposed(&mut self.attention_output, weight(&places.attention_output));
+        cpu.repack_transposed(&mut self.intermediate, weight(&places.intermediate));
+        cpu.repack_transposed(&mut self.output, weight(&places.output));
     }
 }
 

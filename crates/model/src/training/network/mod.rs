@@ -14,7 +14,7 @@ mod module;
 mod dropout_stream;
 mod pass;
 
-use polyhead_compute::{Buffer, Isa, Random, Team, Threads, embed, layer_norm};
+use polyhead_compute::{Buffer, Cpu, Isa, Random, Threads};
 
 use crate::encoder::EncoderConfig;
 use crate::encoder::ParameterGroup;
@@ -168,7 +168,7 @@ impl Network {
             heads,
             site,
         };
-        threads.team(|team| network.refresh(team, &|_| true));
+        threads.cpu(isa, |cpu| network.refresh(cpu, &|_| true));
         Ok(network)
     }
 
@@ -200,12 +200,12 @@ impl Network {
     /// Changes numbers of the entries that `changed` names, and tells the packed copies.
     pub fn update<R>(
         &mut self,
-        team: &Team,
+        cpu: Cpu,
         changed: &dyn Fn(usize) -> bool,
         change: impl FnOnce(&mut ParameterStore) -> R,
     ) -> R {
         let result = change(&mut self.store);
-        self.refresh(team, changed);
+        self.refresh(cpu, changed);
         result
     }
 
@@ -278,11 +278,11 @@ impl Network {
     }
 
     /// Makes what a backward of this depth needs, and drops what it does not.
-    pub fn prepare_backward(&mut self, team: &Team, depth: &Depth) {
-        let Self { layers, config, isa, store, .. } = self;
+    pub fn prepare_backward(&mut self, cpu: Cpu, depth: &Depth) {
+        let Self { layers, config, store, .. } = self;
         for (i, layer) in layers.iter_mut().enumerate() {
             match (depth.start..depth.top).contains(&i) {
-                true => layer.prepare_backward(config, *isa, store, team),
+                true => layer.prepare_backward(config, store, cpu),
                 false => layer.drop_backward(),
             }
         }
@@ -295,7 +295,7 @@ impl Network {
     /// position table: callers check both.
     pub fn forward(
         &self,
-        team: &Team,
+        cpu: Cpu,
         input: &NetworkInput,
         mode: Mode,
         depth: &Depth,
@@ -309,16 +309,15 @@ impl Network {
             Mode::Train { .. } => depth.start,
         };
         if depth.embeddings && stream.is_training() {
-            self.embed_train(team, input, pass);
+            self.embed_train(cpu, input, pass);
         } else {
-            self.lower_part(team, input, depth, kept_from, pass);
+            self.lower_part(cpu, input, depth, kept_from, pass);
         }
         for index in kept_from..depth.top {
             let (below, above) = pass.states.split_at_mut(index + 1);
             above[0].resize(below[index].len());
             let layer_pass = LayerPass {
-                team,
-                isa: self.isa,
+                cpu,
                 config: &self.config,
                 offsets: input.sequences.offsets,
                 tokens: &pass.tokens,
@@ -329,8 +328,8 @@ impl Network {
         }
         for (index, head) in self.heads.iter().enumerate() {
             if active[index] {
-                self.head_input(team, head, input, index, pass);
-                head.forward(team, self.isa, stream, &mut pass.heads[index]);
+                self.head_input(cpu, head, input, index, pass);
+                head.forward(cpu, stream, &mut pass.heads[index]);
             }
         }
     }
@@ -341,7 +340,7 @@ impl Network {
     /// training; `prepare_backward` was called for this depth.
     pub fn backward(
         &self,
-        team: &Team,
+        cpu: Cpu,
         input: &NetworkInput,
         depth: &Depth,
         pass: &mut Pass,
@@ -361,7 +360,7 @@ impl Network {
                 continue;
             }
             let kept = &pass.heads[index];
-            let dx = head.backward(team, self.isa, stream, kept, wanted, gradients);
+            let dx = head.backward(cpu, stream, kept, wanted, gradients);
             if !wanted {
                 continue;
             }
@@ -372,17 +371,17 @@ impl Network {
             }
         }
         if !dvectors.is_empty() {
-            self.modules_backward(team, input, lowest, dvectors, pass, gradients);
+            self.modules_backward(cpu, input, lowest, dvectors, pass, gradients);
         }
-        self.encoder_backward(team, input, depth, lowest, pass, gradients);
+        self.encoder_backward(cpu, input, depth, lowest, pass, gradients);
     }
 
     /// Sentence vectors `[B, embedding]` of the last pass: the model's pooling and modules.
     ///
     /// # Panics
     /// If the pass did not reach the last layer.
-    pub fn sentence_vectors(&self, team: &Team, input: &NetworkInput, pass: &mut Pass) -> Vec<f32> {
-        self.fill_sentence_vectors(team, input, pass);
+    pub fn sentence_vectors(&self, cpu: Cpu, input: &NetworkInput, pass: &mut Pass) -> Vec<f32> {
+        self.fill_sentence_vectors(cpu, input, pass);
         pass.sentence.vectors.clone()
     }
 }
@@ -393,7 +392,7 @@ impl Network {
     /// copied to `pass.states`.
     fn lower_part(
         &self,
-        team: &Team,
+        cpu: Cpu,
         input: &NetworkInput,
         depth: &Depth,
         end: usize,
@@ -415,15 +414,15 @@ impl Network {
         if input.known.is_some() {
             workspace.hidden.copy_from_slice(&states[first]);
         } else {
-            embed(team, &self.tables(), ids, type_ids, offsets, &mut workspace.hidden);
+            cpu.embed(&self.tables(), ids, type_ids, offsets, &mut workspace.hidden);
             let (weight, bias) = self.norm_of_embeddings();
             let eps = self.config.layer_norm_eps;
-            layer_norm(team, self.isa, &mut workspace.hidden, weight, bias, eps);
+            cpu.layer_norm(&mut workspace.hidden, weight, bias, eps);
         }
         for (index, state) in states.iter_mut().enumerate().take(end + 1).skip(first) {
             if index > first {
                 let layer = &self.layers[index - 1].layer;
-                layer.forward(team, self.isa, &self.config, offsets, workspace);
+                layer.forward(cpu, &self.config, offsets, workspace);
             }
             if index == end || depth.read.contains(&index) || depth.cached.contains(&index) {
                 state.resize(workspace.hidden.len());
@@ -435,7 +434,7 @@ impl Network {
     /// Fills `x` and `keys` of head `index`.
     fn head_input(
         &self,
-        team: &Team,
+        cpu: Cpu,
         head: &TrainableHead,
         input: &NetworkInput,
         index: usize,
@@ -447,7 +446,7 @@ impl Network {
         kept.x.clear();
         kept.keys.clear();
         if head.reads_embedding() {
-            self.fill_sentence_vectors(team, input, pass);
+            self.fill_sentence_vectors(cpu, input, pass);
             kept.x.extend_from_slice(&pass.sentence.vectors);
             kept.keys.extend(offsets[..offsets.len() - 1].iter().map(|at| pass.key_at(*at)));
             pass.heads[index] = kept;
@@ -487,7 +486,7 @@ impl Network {
         }
     }
 
-    fn fill_sentence_vectors(&self, team: &Team, input: &NetworkInput, pass: &mut Pass) {
+    fn fill_sentence_vectors(&self, cpu: Cpu, input: &NetworkInput, pass: &mut Pass) {
         let width = self.config.hidden_size;
         let offsets = input.sequences.offsets;
         let rows = offsets.len() - 1;
@@ -500,7 +499,7 @@ impl Network {
         }
         pass.sentence.modules.resize_with(self.modules.len(), Default::default);
         for (module, kept) in self.modules.iter().zip(&mut pass.sentence.modules) {
-            vectors = module.forward(team, self.isa, &self.store, vectors, rows, kept);
+            vectors = module.forward(cpu, &self.store, vectors, rows, kept);
         }
         pass.sentence.vectors = vectors;
     }
@@ -575,7 +574,7 @@ impl Network {
 
     fn modules_backward(
         &self,
-        team: &Team,
+        cpu: Cpu,
         input: &NetworkInput,
         lowest: usize,
         mut dvectors: Vec<f32>,
@@ -586,7 +585,7 @@ impl Network {
         let offsets = input.sequences.offsets;
         let rows = offsets.len() - 1;
         for (module, kept) in self.modules.iter().zip(&pass.sentence.modules).rev() {
-            dvectors = module.backward(team, self.isa, &self.store, kept, dvectors, gradients);
+            dvectors = module.backward(cpu, &self.store, kept, dvectors, gradients);
         }
         let last = self.config.layers;
         if last < lowest {
@@ -605,7 +604,7 @@ impl Network {
     /// From the gradients of hidden states to those of layers and embeddings.
     fn encoder_backward(
         &self,
-        team: &Team,
+        cpu: Cpu,
         input: &NetworkInput,
         depth: &Depth,
         lowest: usize,
@@ -626,13 +625,12 @@ impl Network {
                 continue;
             }
             if state == 0 {
-                self.embeddings_backward(team, input, pass, &mut dhidden, gradients);
+                self.embeddings_backward(cpu, input, pass, &mut dhidden, gradients);
                 continue;
             }
             let index = state - 1;
             let layer_pass = LayerPass {
-                team,
-                isa: self.isa,
+                cpu,
                 config: &self.config,
                 offsets: input.sequences.offsets,
                 tokens: &pass.tokens,
@@ -656,13 +654,13 @@ impl Network {
     }
 
     /// Packed copies take the numbers of the entries that have changed.
-    fn refresh(&mut self, team: &Team, changed: &dyn Fn(usize) -> bool) {
+    fn refresh(&mut self, cpu: Cpu, changed: &dyn Fn(usize) -> bool) {
         let Self { layers, modules, heads, store, .. } = self;
         for layer in layers.iter_mut().filter(|layer| layer.is_trainable(changed)) {
-            layer.refresh(store, team);
+            layer.refresh(store, cpu);
         }
-        modules.iter_mut().for_each(|module| module.refresh(store, team));
-        heads.iter_mut().for_each(|head| head.refresh(store, team));
+        modules.iter_mut().for_each(|module| module.refresh(store, cpu));
+        heads.iter_mut().for_each(|head| head.refresh(store, cpu));
     }
 }
 

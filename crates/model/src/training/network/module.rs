@@ -4,10 +4,7 @@
 
 use std::ops::Range;
 
-use polyhead_compute::{
-    Activation, Dropout, Isa, PackedMatrix, Team, activation_backward, input_gradient,
-    layer_norm_backward, linear_train, residual_layer_norm,
-};
+use polyhead_compute::{Activation, Cpu, Dropout, Isa, PackedMatrix};
 
 use crate::encoder::PackedLinear;
 use crate::encoder::ParameterGroup;
@@ -52,11 +49,11 @@ impl TrainableLinear {
     }
 
     /// Takes the numbers of the store.
-    pub(super) fn refresh(&mut self, store: &ParameterStore, team: &Team) {
+    pub(super) fn refresh(&mut self, store: &ParameterStore, cpu: Cpu) {
         let weight = store.span(self.weight.clone());
         let bias = self.bias.clone().map(|bias| store.span(bias));
-        self.packed.refresh(weight, bias, team);
-        self.transposed.repack_transposed(weight, team);
+        self.packed.refresh(weight, bias, cpu);
+        cpu.repack_transposed(&mut self.transposed, weight);
     }
 
     /// Whether the optimizer changes it.
@@ -69,25 +66,24 @@ impl TrainableLinear {
     /// - `dout`: `[rows, out]`, `x`: `[rows, in]`
     pub(super) fn parameter_gradients(
         &self,
-        team: &Team,
-        isa: Isa,
+        cpu: Cpu,
         dout: &[f32],
         x: &[f32],
         gradients: &mut Gradients,
     ) {
         let (weight, bias) = (self.weight.clone(), self.bias.clone());
-        gradients.add_linear(team, isa, weight, bias, self.packed.outputs(), dout, x);
+        gradients.add_linear(cpu, weight, bias, self.packed.outputs(), dout, x);
     }
 
     /// `dx = dout · W (+ residual)`
     pub(super) fn input_gradient(
         &self,
-        team: &Team,
+        cpu: Cpu,
         dout: &[f32],
         residual: Option<&[f32]>,
         dx: &mut [f32],
     ) {
-        input_gradient(team, dout, &self.transposed, residual, None, dx);
+        cpu.input_gradient(dout, &self.transposed, residual, None, dx);
     }
 }
 
@@ -170,11 +166,11 @@ impl TrainableModule {
         }
     }
 
-    pub(super) fn refresh(&mut self, store: &ParameterStore, team: &Team) {
+    pub(super) fn refresh(&mut self, store: &ParameterStore, cpu: Cpu) {
         if let Self::Dense { linear, residual, .. } = self {
-            linear.refresh(store, team);
+            linear.refresh(store, cpu);
             if let Some(Shortcut::Projection(linear)) = residual {
-                linear.refresh(store, team);
+                linear.refresh(store, cpu);
             }
         }
     }
@@ -182,8 +178,7 @@ impl TrainableModule {
     /// - `x`: `[rows, in]`; returns `[rows, out]`
     pub(super) fn forward(
         &self,
-        team: &Team,
-        isa: Isa,
+        cpu: Cpu,
         store: &ParameterStore,
         x: Vec<f32>,
         rows: usize,
@@ -202,9 +197,7 @@ impl TrainableModule {
                 let mut out = vec![0.0; x.len()];
                 kept.x = x;
                 kept.stats = vec![0.0; 2 * rows];
-                residual_layer_norm(
-                    team,
-                    isa,
+                cpu.residual_layer_norm(
                     &mut kept.x,
                     &Dropout::none(),
                     &[],
@@ -228,8 +221,7 @@ impl TrainableModule {
                         &zeros
                     }
                 };
-                linear_train(
-                    team,
+                cpu.linear_train(
                     &x,
                     &dense.packed.matrix,
                     bias,
@@ -243,7 +235,7 @@ impl TrainableModule {
                     Some(Shortcut::Projection(projection)) => {
                         let mut projected = vec![0.0; out.len()];
                         projection.packed.forward(
-                            team,
+                            cpu,
                             &x,
                             Activation::Identity,
                             None,
@@ -261,8 +253,7 @@ impl TrainableModule {
     /// - `dout`: `[rows, out]`; returns `[rows, in]`
     pub(super) fn backward(
         &self,
-        team: &Team,
-        isa: Isa,
+        cpu: Cpu,
         store: &ParameterStore,
         kept: &ModuleCache,
         dout: Vec<f32>,
@@ -274,25 +265,25 @@ impl TrainableModule {
                 let mut dx = vec![0.0; dout.len()];
                 let pair = gradients.pair(*weight..*weight + 1, *bias..*bias + 1);
                 let weight = store.get(*weight);
-                layer_norm_backward(team, isa, &kept.x, &kept.stats, weight, &dout, &mut dx, pair);
+                cpu.layer_norm_backward(&kept.x, &kept.stats, weight, &dout, &mut dx, pair);
                 dx
             }
             Self::Dense { linear: dense, activation, residual } => {
                 let mut dpre = dout.clone();
-                activation_backward(team, isa, *activation, &kept.pre, &mut dpre);
-                dense.parameter_gradients(team, isa, &dpre, &kept.x, gradients);
+                cpu.activation_backward(*activation, &kept.pre, &mut dpre);
+                dense.parameter_gradients(cpu, &dpre, &kept.x, gradients);
                 let shortcut = match residual {
                     None => None,
                     Some(Shortcut::Identity) => Some(dout),
                     Some(Shortcut::Projection(projection)) => {
-                        projection.parameter_gradients(team, isa, &dout, &kept.x, gradients);
+                        projection.parameter_gradients(cpu, &dout, &kept.x, gradients);
                         let mut dx = vec![0.0; kept.x.len()];
-                        projection.input_gradient(team, &dout, None, &mut dx);
+                        projection.input_gradient(cpu, &dout, None, &mut dx);
                         Some(dx)
                     }
                 };
                 let mut dx = vec![0.0; kept.x.len()];
-                dense.input_gradient(team, &dpre, shortcut.as_deref(), &mut dx);
+                dense.input_gradient(cpu, &dpre, shortcut.as_deref(), &mut dx);
                 dx
             }
         }

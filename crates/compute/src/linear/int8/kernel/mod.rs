@@ -16,6 +16,8 @@ mod vnni;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 
+use std::sync::OnceLock;
+
 use crate::simd::{Simd, allows};
 
 /// A tile of integer sums: `out[i, j] = Σₖ left[i, k] · right[k, j]`.
@@ -111,10 +113,12 @@ impl Int8Isa {
     /// The fastest that this processor has, within
     /// [`INSTRUCTION_LIMIT`](crate::INSTRUCTION_LIMIT).
     pub fn detect() -> Self {
-        let mut best_first = Self::available().into_iter().rev();
-        best_first
-            .find(|isa| allows(isa.name()))
-            .unwrap_or(Self(Level::Portable(portable::Portable)))
+        static BEST: OnceLock<Int8Isa> = OnceLock::new();
+        *BEST.get_or_init(|| {
+            let mut best_first = Self::available().into_iter().rev();
+            let portable = Self(Level::Portable(portable::Portable));
+            best_first.find(|isa| allows(isa.name())).unwrap_or(portable)
+        })
     }
 
     /// All that this processor has, slowest first.
