@@ -8,10 +8,9 @@ use std::sync::OnceLock;
 
 use anyhow::{Context, Result};
 use polyhead_compute::Threads;
+use polyhead_files::{add_pieces, hex};
 use polyhead_model::{ModelFolder, Parameter};
 use sha2::{Digest, Sha256};
-
-use crate::hash::{add_pieces, hexadecimal};
 
 /// All files that may have a say in how a text is divided.
 const TOKENIZER: [&str; 4] =
@@ -22,7 +21,7 @@ pub(crate) fn fingerprint(folder: &ModelFolder, threads: usize) -> Result<String
     let mut hash = Sha256::new();
     for name in TOKENIZER {
         if let Some(bytes) = folder.file(name)? {
-            add_pieces(&mut hash, [name.as_bytes(), bytes.as_slice()].into_iter());
+            add_pieces(&mut hash, [name.as_bytes(), bytes.as_slice()]);
         }
     }
     for head in &folder.heads {
@@ -41,7 +40,7 @@ pub(crate) fn fingerprint(folder: &ModelFolder, threads: usize) -> Result<String
     for (_, digest) in &tensors {
         hash.update(digest.get().expect("every tensor had its turn"));
     }
-    Ok(hexadecimal(&hash.finalize()))
+    Ok(hex(hash.finalize()))
 }
 
 /// The hash of a tensor: name, shape and what it counts as in arithmetic.

@@ -1,21 +1,19 @@
-//! Texts to work on: from arguments, a file or standard input.
+//! Texts to encode or predict: from arguments, a file or standard input.
 //!
 //! Everything here streams: an input of any size is read a text at a time.
-//! Each text keeps the line where it began, so that a message can point at it.
-
-mod csv;
-mod jsonl;
-mod lines;
-mod txt;
+//! Each text keeps the line where it begins, so that a message can point at it.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::{Args, ValueEnum};
+use polyhead_files::{Record, RowError, RowFormat, RowReader};
+use polyhead_text::join_words;
+use sha2::{Digest, Sha256};
 
 use crate::failure::usage;
 use crate::hash::{RowHash, RowsHash};
@@ -53,33 +51,33 @@ pub(crate) enum InputFormat {
     Csv,
 }
 
-/// A text, and where it stood.
+/// A text of the input, and where it stands.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Text {
     pub(crate) text: String,
-    /// The line where it began, or its number among the arguments; from 1.
+    /// Line where the row begins, or number of the argument; counted from 1.
     pub(crate) line: u64,
-    /// All of its row.
+    /// SHA-256 of the whole row.
     pub(crate) row: RowHash,
-    /// What else stood in its row, if it was asked for.
-    pub(crate) rest: Rest,
+    /// Other fields of the row; empty unless [`InputArgs::open_rows`] asks for them.
+    pub(crate) others: OtherFields,
 }
 
-/// A row without its text.
+/// What a row holds beside its text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Rest {
+pub(crate) struct OtherFields {
     /// Name and value of every other field, in their order; values are JSON.
     pub(crate) columns: Vec<(String, String)>,
-    /// The words of the text, where the row has them.
+    /// Words of the text, where the row has them.
     pub(crate) words: Option<Vec<String>>,
 }
 
-/// What is read of a row.
+/// Names of the fields that are read of a row.
 #[derive(Clone, Debug)]
 struct Fields {
-    /// The one that holds the text.
+    /// Field that holds the text.
     text: String,
-    /// The one that holds the words, where all other fields are kept too.
+    /// Field that holds the words; where it is given, all other fields are kept too.
     words: Option<String>,
 }
 
@@ -87,9 +85,9 @@ struct Fields {
 pub(crate) struct Input {
     pub(crate) texts: Box<dyn Iterator<Item = Result<Text>> + Send>,
     pub(crate) place: Place,
-    /// How rows become texts: read in another way, the same rows are others.
+    /// Format and fields in words: read in another way, the same rows are other texts.
     pub(crate) reading: String,
-    /// Bytes in all, where that is known.
+    /// Size of the input in bytes, where it is known.
     pub(crate) size: Option<u64>,
     /// Bytes read so far, which is ahead of the texts by a buffer at most.
     pub(crate) read: Arc<AtomicU64>,
@@ -104,7 +102,7 @@ pub(crate) enum Place {
 }
 
 impl InputArgs {
-    /// A file as `--input` names it; without one, nothing can be opened.
+    /// Arguments that name a file as `--input` does; without one, nothing can be opened.
     pub(crate) fn of_file(
         input: Option<PathBuf>,
         input_format: Option<InputFormat>,
@@ -113,14 +111,15 @@ impl InputArgs {
         Self { texts: Vec::new(), input, input_format, field }
     }
 
-    /// Finds what is wrong with the flags, then opens the input.
+    /// Checks the flags, then opens the input.
     pub(crate) fn open(self) -> Result<Input> {
         self.open_fields(None)
     }
 
-    /// As [`Self::open`]; each text comes with the rest of its row, and its words.
+    /// Opens the input as [`Self::open`] does; each text comes with the words and
+    /// the other fields of its row.
     ///
-    /// - `tokens_field`: the field that holds the words, if the user says which
+    /// - `tokens_field`: field that holds the words, if the user names it
     pub(crate) fn open_rows(self, tokens_field: Option<String>) -> Result<Input> {
         if tokens_field.is_some() {
             self.check_fields("--tokens-field")?;
@@ -133,7 +132,7 @@ impl InputArgs {
             self.check_fields("--field")?;
         }
         let Some((place, format)) = self.source()? else {
-            // clap's `requires` gives way where texts exclude --input.
+            // Clap does not apply `requires` where texts exclude --input.
             if self.input_format.is_some() {
                 return Err(usage("--input-format needs --input"));
             }
@@ -146,7 +145,7 @@ impl InputArgs {
         Input::from_place(place, format, Fields { text, words })
     }
 
-    /// Refuses `flag`, which names a field, where there are none.
+    /// Refuses `flag`, which names a field, for an input without fields.
     fn check_fields(&self, flag: &str) -> Result<()> {
         match self.source()? {
             None => Err(usage(format!("{flag} needs --input"))),
@@ -157,7 +156,7 @@ impl InputArgs {
         }
     }
 
-    /// What `--input` names, and its format.
+    /// Place and format of the file that `--input` names.
     fn source(&self) -> Result<Option<(Place, InputFormat)>> {
         let Some(path) = &self.input else { return Ok(None) };
         let place = if path == Path::new("-") { Place::Stdin } else { Place::File(path.clone()) };
@@ -172,17 +171,42 @@ impl InputArgs {
 impl InputFormat {
     fn of(place: &Place) -> Result<Self> {
         let Place::File(path) = place else { return Ok(Self::Txt) };
-        let suffix = path.extension().map(|s| s.to_string_lossy().to_ascii_lowercase());
-        match suffix.as_deref() {
-            Some("txt") => Ok(Self::Txt),
-            Some("jsonl") => Ok(Self::Jsonl),
-            Some("csv") => Ok(Self::Csv),
-            Some("parquet") => {
-                Err(usage(format!("{place}: Parquet input comes later; use .jsonl or .csv")))
+        match RowFormat::from_path(path) {
+            Some(RowFormat::Text) => Ok(Self::Txt),
+            Some(RowFormat::JsonLines) => Ok(Self::Jsonl),
+            Some(RowFormat::Csv) => Ok(Self::Csv),
+            None if path
+                .extension()
+                .is_some_and(|suffix| suffix.eq_ignore_ascii_case("parquet")) =>
+            {
+                Err(usage(format!("{place}: Parquet files come later; use .jsonl or .csv")))
             }
-            _ => Err(usage(format!(
+            None => Err(usage(format!(
                 "{place}: expected .txt, .jsonl or .csv, or --input-format with one of them"
             ))),
+        }
+    }
+
+    /// Format and fields in words, as far as they decide what a row says.
+    fn reading(self, fields: &Fields) -> String {
+        let name = match self {
+            Self::Txt => return "texts".to_owned(),
+            Self::Jsonl => "jsonl",
+            Self::Csv => "csv",
+        };
+        match fields {
+            Fields { text, words: None } => format!("{name}: `{text}`"),
+            Fields { text, words: Some(words) } => format!("{name}: `{text}` and `{words}`"),
+        }
+    }
+}
+
+impl From<InputFormat> for RowFormat {
+    fn from(format: InputFormat) -> Self {
+        match format {
+            InputFormat::Txt => Self::Text,
+            InputFormat::Jsonl => Self::JsonLines,
+            InputFormat::Csv => Self::Csv,
         }
     }
 }
@@ -190,7 +214,7 @@ impl InputFormat {
 impl Input {
     fn from_texts(texts: Vec<String>) -> Self {
         let texts = texts.into_iter().zip(1..).map(|(text, line)| {
-            let row = RowHash::of(&text);
+            let row = Sha256::digest(&text).into();
             Ok(Text { text, line, row, ..Text::default() })
         });
         Self {
@@ -213,19 +237,17 @@ impl Input {
         let read = Arc::<AtomicU64>::default();
         let source = BufReader::with_capacity(1 << 16, Counted { source, read: read.clone() });
         let reading = format.reading(&fields);
-        let texts = format.texts(source, fields).with_context(|| place.to_string())?;
         let name = place.to_string();
-        let texts = texts.map(move |text| text.with_context(|| name.clone()));
+        let records = RowReader::new(source, format.into()).with_context(|| name.clone())?;
+        let texts = records.map(move |record| {
+            record.and_then(|record| text_of(&record, &fields)).with_context(|| name.clone())
+        });
         Ok(Self { texts: Box::new(texts), place, reading, size, read })
     }
-}
 
-impl Input {
-    /// Passes over texts whose results exist already.
-    ///
-    /// They must be of the same rows: the results of others would come before
-    /// those of this input.
-    pub(crate) fn pass_over(&mut self, done: &Done) -> Result<()> {
+    /// Skips texts whose results exist already, and checks that those results are of
+    /// the same rows.
+    pub(crate) fn skip(&mut self, done: &Done) -> Result<()> {
         let mut hash = RowsHash::default();
         for passed in 0..done.texts {
             let Some(text) = self.texts.next() else {
@@ -240,44 +262,41 @@ impl Input {
         if hash != done.sha256 {
             let (place, count) = (&self.place, done.texts);
             return Err(usage(format!(
-                "{place}: its first {count} rows are not those whose results exist already; begin \
-                 anew without --resume"
+                "{place}: its first {count} rows are not those whose results exist already; start \
+                 over without --resume"
             )));
         }
         Ok(())
     }
 }
 
-impl InputFormat {
-    /// In words, as far as it decides what a row says.
-    fn reading(self, fields: &Fields) -> String {
-        let name = match self {
-            Self::Txt => return "texts".to_owned(),
-            Self::Jsonl => "jsonl",
-            Self::Csv => "csv",
-        };
-        match fields {
-            Fields { text, words: None } => format!("{name}: `{text}`"),
-            Fields { text, words: Some(words) } => format!("{name}: `{text}` and `{words}`"),
-        }
-    }
-
-    fn texts(
-        self,
-        source: impl BufRead + Send + 'static,
-        fields: Fields,
-    ) -> Result<Box<dyn Iterator<Item = Result<Text>> + Send>> {
-        let source = without_byte_order_mark(source)?;
-        Ok(match self {
-            Self::Txt => Box::new(txt::texts(source)),
-            Self::Jsonl => Box::new(jsonl::texts(source, fields)),
-            Self::Csv => Box::new(csv::texts(source, fields)?),
-        })
-    }
+/// Reads the text of a row, and what else was asked for.
+///
+/// Words stand in for a text that is missing or empty, as in training. Beside a
+/// text, a field named as that of the words may hold something else.
+fn text_of(record: &Record, fields: &Fields) -> Result<Text, RowError> {
+    let Fields { text: field, words: words_field } = fields;
+    let text = record.text(field)?;
+    let words = match words_field {
+        None => None,
+        Some(words) if text.is_none() => record.words(words)?,
+        Some(words) => record.words(words).unwrap_or_default(),
+    };
+    let text = match (text, &words) {
+        (None | Some(""), Some(words)) => join_words(words).0,
+        (Some(text), _) => text.to_owned(),
+        (None, None) => return Err(record.no_text(field, words_field.as_deref())),
+    };
+    let columns = match words_field {
+        None => Vec::new(),
+        Some(_) => record.other_fields(field)?,
+    };
+    let others = OtherFields { columns, words };
+    Ok(Text { text, line: record.line(), row: record.sha256(), others })
 }
 
 impl Place {
-    /// `texts.txt: line 3`, or `text 3` for arguments.
+    /// Names a line in messages: `texts.txt: line 3`, or `text 3` for arguments.
     pub(crate) fn of_line(&self, line: u64) -> String {
         match self {
             Self::Arguments => format!("text {line}"),
@@ -285,7 +304,7 @@ impl Place {
         }
     }
 
-    /// The input has nothing in it.
+    /// Makes the error of an input without texts.
     pub(crate) fn no_texts(&self) -> anyhow::Error {
         anyhow!("{self}: no texts")
     }
@@ -311,19 +330,7 @@ fn open_file(path: &Path) -> Result<(File, Option<u64>)> {
     Ok((file, metadata.is_file().then_some(metadata.len())))
 }
 
-/// Windows programs put this mark at the start of UTF-8 files; it is no part
-/// of the first text.
-fn without_byte_order_mark(mut source: impl BufRead) -> io::Result<impl BufRead> {
-    const MARK: [u8; 3] = [0xef, 0xbb, 0xbf];
-    let mut start = Vec::new();
-    source.by_ref().take(MARK.len() as u64).read_to_end(&mut start)?;
-    if start == MARK {
-        start.clear();
-    }
-    Ok(io::Cursor::new(start).chain(source))
-}
-
-/// Counts the bytes that go through.
+/// Reader that counts the bytes that pass through it.
 struct Counted<R> {
     source: R,
     read: Arc<AtomicU64>,
@@ -403,21 +410,46 @@ mod tests {
         }
     }
 
+    fn text_in(format: RowFormat, source: &str, words: Option<&str>) -> Result<Text, String> {
+        let fields = Fields { text: "text".into(), words: words.map(str::to_owned) };
+        let record = RowReader::new(source.as_bytes(), format).unwrap().next().unwrap();
+        record.and_then(|record| text_of(&record, &fields)).map_err(|error| error.to_string())
+    }
+
     #[test]
-    fn the_byte_order_mark_is_dropped_even_when_bytes_trickle() {
-        for (bytes, expected) in [
-            (&b"\xef\xbb\xbfab"[..], &b"ab"[..]),
-            (b"\xef\xbb", b"\xef\xbb"),
-            (b"ab", b"ab"),
-            (b"", b""),
-            (b"\xef\xbb\xbf", b""),
+    fn words_stand_in_for_a_text_that_is_missing_or_empty() {
+        for (source, text, words) in [
+            (r#"{"text": "a b", "w": ["a", "b"]}"#, "a b", Some("a+b")),
+            (r#"{"text": null, "w": ["c", "d"]}"#, "c d", Some("c+d")),
+            (r#"{"text": "", "w": ["c", "d"]}"#, "c d", Some("c+d")),
+            (r#"{"text": "", "w": []}"#, "", None),
+            (r#"{"text": "e", "w": 5}"#, "e", None),
+            ("text,w\nc d,e  f\n", "c d", Some("e+f")),
+            ("text,w\n,e  f\n", "e f", Some("e+f")),
+            ("text,w\n[e,[e\n", "[e", Some("[e")),
+            ("w\ne f\n", "e f", Some("e+f")),
         ] {
-            let mut found = Vec::new();
-            without_byte_order_mark(BufReader::with_capacity(1, bytes))
-                .unwrap()
-                .read_to_end(&mut found)
-                .unwrap();
-            assert_eq!(found, expected);
+            let format =
+                if source.starts_with('{') { RowFormat::JsonLines } else { RowFormat::Csv };
+            let found = text_in(format, source, Some("w")).unwrap();
+            let found_words = found.others.words.map(|words| words.join("+"));
+            assert_eq!((&*found.text, found_words.as_deref()), (text, words), "{source}");
         }
+        for (source, expected) in [
+            (r#"{"w": 5}"#, "line 1: field `w`: expected an array of strings, found a number"),
+            (r#"{"w": []}"#, "line 1: no field `text`, and no words in field `w`"),
+        ] {
+            assert_eq!(text_in(RowFormat::JsonLines, source, Some("w")).unwrap_err(), expected);
+        }
+    }
+
+    #[test]
+    fn other_fields_are_kept_where_they_are_asked_for() {
+        let source = "{\"z\": 1.50, \"text\": \"a\", \"w\": [\"a\"]}";
+        let found = text_in(RowFormat::JsonLines, source, Some("w")).unwrap();
+        let columns = [("z", "1.50"), ("w", "[\"a\"]")].map(|(n, v)| (n.to_owned(), v.to_owned()));
+        assert_eq!(found.others.columns, columns);
+        let found = text_in(RowFormat::JsonLines, source, None).unwrap();
+        assert_eq!((&*found.text, found.others), ("a", OtherFields::default()));
     }
 }

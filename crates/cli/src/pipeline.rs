@@ -13,7 +13,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::hash::RowHash;
-use crate::input::{Input, Place, Rest};
+use crate::input::{Input, OtherFields, Place};
 
 /// When a chunk is full: at either limit.
 #[derive(Clone, Copy, Debug)]
@@ -30,8 +30,8 @@ pub(crate) struct Chunk {
     pub(crate) lines: Vec<u64>,
     /// `[texts]` the whole row of each.
     pub(crate) rows: Vec<RowHash>,
-    /// `[texts]` what else stood in the row of each.
-    pub(crate) rests: Vec<Rest>,
+    /// `[texts]` what else stands in the row of each.
+    pub(crate) others: Vec<OtherFields>,
     /// Bytes of the input up to here, for the progress bar.
     pub(crate) read: u64,
 }
@@ -145,7 +145,7 @@ fn chunks_of(input: Input, limits: ChunkLimits) -> impl Iterator<Item = Result<C
                     chunk.texts.push(text.text);
                     chunk.lines.push(text.line);
                     chunk.rows.push(text.row);
-                    chunk.rests.push(text.rest);
+                    chunk.others.push(text.others);
                 }
                 Some(Err(error)) => return Some(Err(error)),
                 None => break,

@@ -46,4 +46,4 @@ pub use atomic::{
 };
 pub use quote::{listed, quoted, shortened};
 pub use rows::{Cell, Record, RowError, RowFormat, RowReader, json_kind};
-pub use sha256::{Hashing, hex};
+pub use sha256::{Hashing, add_pieces, hex};

@@ -13,6 +13,14 @@ pub fn hex(bytes: impl AsRef<[u8]>) -> String {
     })
 }
 
+/// Adds pieces to a hash so that it also depends on where each of them ends.
+pub fn add_pieces<'a>(hash: &mut Sha256, pieces: impl IntoIterator<Item = &'a [u8]>) {
+    for piece in pieces {
+        hash.update((piece.len() as u64).to_le_bytes());
+        hash.update(piece);
+    }
+}
+
 /// Reader or writer that hashes and counts the bytes that pass through it.
 #[derive(Debug)]
 pub struct Hashing<T> {
@@ -75,6 +83,17 @@ mod tests {
         writer.write_all(b"a").unwrap();
         writer.write_all(b"bc").unwrap();
         assert_eq!(writer.finish(), (b"abc".to_vec(), 3, ABC.to_owned()));
+    }
+
+    #[test]
+    fn it_counts_where_pieces_end() {
+        let of = |pieces: &[&str]| {
+            let mut hash = Sha256::new();
+            add_pieces(&mut hash, pieces.iter().map(|piece| piece.as_bytes()));
+            hex(hash.finalize())
+        };
+        assert_eq!(of(&["a", "b"]), of(&["a", "b"]));
+        assert_ne!(of(&["a", "b"]), of(&["ab", ""]));
     }
 
     #[test]

@@ -138,7 +138,7 @@ pub(super) fn chunk_limits(kind: ResultKind, threads: usize) -> ChunkLimits {
 /// Starts the reader, behind the texts whose results exist already.
 pub(super) fn begin(mut input: Input, output: &Output, limits: ChunkLimits) -> Result<ReadAhead> {
     let Some(done) = output.done() else { return ReadAhead::start(input, limits) };
-    input.pass_over(done)?;
+    input.skip(done)?;
     Ok(ReadAhead::go_on(input, limits))
 }
 

@@ -174,8 +174,8 @@ impl Job<'_> {
 
     /// As training reads rows: words in place of the text where a task tags them.
     fn inputs<'c>(&self, chunk: &'c Chunk) -> Vec<PredictInput<'c>> {
-        let rows = chunk.texts.iter().zip(&chunk.rests);
-        rows.map(|(text, rest)| match &rest.words {
+        let rows = chunk.texts.iter().zip(&chunk.others);
+        rows.map(|(text, others)| match &others.words {
             Some(words) if self.tags => PredictInput::Words(words),
             _ => PredictInput::Text(text),
         })
@@ -185,9 +185,9 @@ impl Job<'_> {
     fn lines(&self, chunk: &Chunk, answers: &Predictions) -> Result<Vec<u8>> {
         let mut lines = Vec::new();
         for (index, text) in chunk.texts.iter().enumerate() {
-            let rest = &chunk.rests[index];
-            let words = rest.words.as_deref().filter(|_| self.tags);
-            let row = Row { index, text, columns: &rest.columns, words };
+            let others = &chunk.others[index];
+            let words = others.words.as_deref().filter(|_| self.tags);
+            let row = Row { index, text, columns: &others.columns, words };
             answer_line(&mut lines, &row, answers)
                 .map_err(|error| anyhow!("{}: {error}", self.place.of_line(chunk.lines[index])))?;
         }

@@ -5,12 +5,12 @@ use std::fmt::Display;
 
 use anyhow::Result;
 use polyhead_compute::Int8Isa;
+use polyhead_files::hex;
 use polyhead_model::{ModelFolder, SentenceEncoder};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::fingerprint::fingerprint;
-use crate::hash::hexadecimal;
 
 /// Longest value that a message shows.
 const SHOWN: usize = 60;
@@ -60,7 +60,7 @@ impl Asked {
     /// always the same: settings of the model that have no name here show in it.
     pub(crate) fn with_answer(self, answer: impl Serialize) -> Result<Self> {
         let answer = serde_json::to_vec(&answer)?;
-        Ok(self.with("setting of the model", hexadecimal(&Sha256::digest(answer))))
+        Ok(self.with("setting of the model", hex(Sha256::digest(answer))))
     }
 
     /// What is not as it was `before`, for messages.

@@ -21,9 +21,11 @@ fn faults_of_the_input_are_found_before_the_model_is_loaded() {
         ("a.jsonl", b"{\"text\": 1}\n", &["line 1", "expected a string, found a number"]),
         ("a.jsonl", b"{\"text\": \"a\"\n", &["line 1"]),
         ("a.jsonl", b"{\"text\": \"\xc3\"}\n", &["line 1", "UTF-8"]),
+        ("a.jsonl", b"{\"text\": \"a\", \"id\": 1, \"id\": 2}\n", &["line 1: two fields `id`"]),
         ("a.csv", b"", &["a.csv: no texts"]),
         ("a.csv", b"text\n", &["a.csv: no texts"]),
         ("a.csv", b"id,title\n1,b\n", &["line 1", "no column `text`", "`title`"]),
+        ("a.csv", b"id,text,id\n1,b,2\n", &["line 1: two columns `id`"]),
         ("a.csv", b"id,text\n1,b\n2\n", &["line 3", "expected 2 columns, found 1"]),
         ("a.csv", b"id,text\n1,\xff\n", &["line 2", "UTF-8"]),
     ] {

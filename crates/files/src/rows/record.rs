@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use super::RowError;
 use super::lines::utf8;
 use crate::quote::{listed, quoted};
+use crate::sha256::add_pieces;
 
 /// Name of the only field of a row of plain text.
 const TEXT: &str = "text";
@@ -216,14 +217,6 @@ impl Header {
         add_pieces(&mut hash, names);
         let names = names.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
         Self { line, names, hash }
-    }
-}
-
-/// Hashes pieces so that it counts where each of them ends.
-fn add_pieces(hash: &mut Sha256, pieces: &ByteRecord) {
-    for piece in pieces {
-        hash.update((piece.len() as u64).to_le_bytes());
-        hash.update(piece);
     }
 }
 
