@@ -4,9 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use polyhead_compute::{Int8Isa, StoredType};
-use polyhead_model::{
-    Architecture, ModelFolder, Module, Parameter, ParameterGroup, Residual, SentenceEncoder,
-};
+use polyhead_model::{ModelFolder, Module, Parameter, ParameterGroup, Residual, SentenceEncoder};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -86,10 +84,7 @@ impl Summary {
         let prompts = folder.prompts.iter().map(|(name, text)| (name.clone(), text.clone().into()));
         Self {
             model: String::new(),
-            architecture: match config.architecture {
-                Architecture::Bert => "BERT",
-                Architecture::DistilBert => "DistilBERT",
-            },
+            architecture: config.family.name,
             layers: config.layers,
             hidden_size: config.hidden_size,
             heads: config.heads,

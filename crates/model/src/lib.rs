@@ -32,8 +32,8 @@ mod measure;
 pub use polyhead_compute::Activation;
 
 pub use encoder::{
-    Architecture, Encoder, EncoderConfig, EncoderWeights, LayerWeights, Linear, Norm, Parameter,
-    ParameterGroup, Sequences, Workspace,
+    Encoder, EncoderConfig, EncoderWeights, Family, LayerWeights, Linear, Norm, Parameter,
+    ParameterGroup, Precision, Product, ProductRole, Sequences, Workspace,
 };
 pub use error::{Error, ErrorKind};
 pub use folder::{
@@ -42,7 +42,7 @@ pub use folder::{
 };
 pub use heads::{HeadDims, HeadInput, HeadLayer, HeadSpec, HeadWeights, TaskKind};
 pub use hub::{Hub, resolve};
-pub use measure::{Calibration, Check, CosineStats, Product, ProductRole, product_rate};
+pub use measure::{Calibration, Check, CosineStats, product_rate};
 pub use modules::{Module, PoolingMode, PoolingSpec, Residual, output_width};
 pub use predict::{
     Answer, BatchAnswers, ClassAnswer, LabelScore, LayerBreak, MultiTaskModel, NotFinite,
@@ -50,8 +50,8 @@ pub use predict::{
     TaggedText, TaggedWord, TaskAnswer, TaskAnswers, TaskPredictions, TextAnswer, TextSpan,
 };
 pub use sentence::{
-    EncodeOptions, Encoded, Hit, LoadOptions, Matrix, OnTruncate, Precision, Prompt,
-    SentenceEncoder, TokenVectors, Vectors, cosine_similarity, semantic_search,
+    EncodeOptions, Encoded, Hit, LoadOptions, Matrix, OnTruncate, Prompt, SentenceEncoder,
+    TokenVectors, Vectors, cosine_similarity, semantic_search,
 };
 pub use training::{
     Depth, Gradients, Mode, Network, NetworkInput, NetworkOptions, ParameterEntry, ParameterStore,

@@ -89,8 +89,8 @@
 
 pub use polyhead_compute::{Cpu, Threads};
 pub use polyhead_model::{
-    Activation, Architecture, Check, ClassAnswer, EncodeOptions, Encoded, EncoderConfig, Error,
-    ErrorKind, HeadInput, HeadLayer, HeadSpec, HeadWeights, Hit, LabelScore, LoadOptions, Matrix,
+    Activation, Check, ClassAnswer, EncodeOptions, Encoded, EncoderConfig, Error, ErrorKind,
+    Family, HeadInput, HeadLayer, HeadSpec, HeadWeights, Hit, LabelScore, LoadOptions, Matrix,
     ModelFolder, Module, MultiTaskModel, OnTruncate, Parameter, ParameterGroup, PoolingMode,
     PoolingSpec, Precision, PredictInput, PredictOptions, Predictions, Prompt, Provenance,
     SentenceEncoder, TaggedText, TaggedWord, TaskAnswers, TaskKind, TaskPredictions, TextSpan,

@@ -5,20 +5,13 @@
 
 use polyhead_compute::Activation;
 
-/// Families of checkpoints that the one encoder reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Architecture {
-    /// BERT and what has its layout (MiniLM, …).
-    Bert,
-    /// DistilBERT: no token types, no pooler, other names.
-    DistilBert,
-}
+use crate::encoder::Family;
 
 /// What `config.json` says of the encoder, within sane limits.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EncoderConfig {
-    /// Which family the names follow.
-    pub architecture: Architecture,
+    /// The family of the checkpoint.
+    pub family: &'static Family,
     /// `V`: rows of the word embedding table.
     pub vocab_size: usize,
     /// `D`: numbers per token vector.
@@ -60,7 +53,7 @@ impl EncoderConfig {
 
     /// Says what is wrong with the sizes, if anything is.
     pub(crate) fn check_sizes(&self) -> Result<(), String> {
-        let least_types = usize::from(self.architecture == Architecture::Bert);
+        let least_types = usize::from(self.family.token_types);
         let sizes = [
             ("vocab_size", self.vocab_size, 1, MAX_VOCAB),
             ("hidden_size", self.hidden_size, 1, MAX_HIDDEN),

@@ -1,56 +1,110 @@
-//! One transformer layer (post-norm; Devlin et al., 2019, section 3), forward
-//! only. Training keeps more on its way: see [`network`](crate::training::network).
+//! One transformer layer (post-norm; Devlin et al., 2019, section 3), forward only.
+//!
+//! The order of its operations stands here once for every precision: a product in
+//! 8 bits reads rows that are quantized where they are made, by the norm or by the
+//! product before; attention, soft-max, norms and residuals stay in single precision.
+//! Training stores more on its way: see [`network`](crate::training::network).
 
-use polyhead_compute::{Activation, AttentionShape, Buffer, Cpu, Isa};
+use polyhead_compute::{self as compute, Activation, AttentionShape, Cpu, QuantizedRows};
 
-use crate::encoder::config::EncoderConfig;
-use crate::encoder::layer_int8::Int8Rows;
+use crate::encoder::int8_linear::Int8Linear;
 use crate::encoder::linear::PackedLinear;
-use crate::encoder::weights::{LayerWeights, Norm};
+use crate::encoder::mixed_linear::{Int8Choice, MixedLinear};
+use crate::encoder::{EncoderConfig, LayerWeights, Linear, Norm, Product, ProductRole, Workspace};
 
 /// A layer with its weights in the form that the kernels read.
-pub(crate) struct Layer {
+///
+/// `L` is [`PackedLinear`] in training and [`MixedLinear`] otherwise.
+pub(crate) struct Layer<L> {
     /// Query, key and value stacked: one product.
-    pub(crate) query_key_value: PackedLinear,
-    pub(crate) attention_output: PackedLinear,
+    pub(crate) query_key_value: L,
+    pub(crate) attention_output: L,
     pub(crate) attention_norm: Norm,
-    pub(crate) intermediate: PackedLinear,
-    pub(crate) output: PackedLinear,
+    pub(crate) intermediate: L,
+    pub(crate) output: L,
     pub(crate) output_norm: Norm,
 }
 
-/// Activations of one forward pass: made once, grown to the largest batch, reused.
-#[derive(Default)]
-pub struct Workspace {
-    /// `[N, D]`
-    pub(crate) hidden: Buffer,
-    /// `[N, 3·D]`
-    pub(crate) query_key_value: Buffer,
-    /// `[N, D]`: what attention gives, before its output layer.
-    pub(crate) context: Buffer,
-    /// `[N, D]`: after attention and its norm.
-    pub(crate) attended: Buffer,
-    /// `[N, F]`
-    pub(crate) intermediate: Buffer,
-    /// What products in 8 bits read.
-    pub(crate) int8: Int8Rows,
+/// A linear layer whose product may be in 8 bits.
+pub(crate) trait LayerLinear {
+    /// The layer in 8 bits, if it is.
+    fn as_int8(&self) -> Option<&Int8Linear>;
+
+    /// `out = f(x Wᵀ + b) (+ residual)`, from `x` or from `bytes`, whichever the layer reads.
+    ///
+    /// - `x`, `bytes`: `[rows, in]`; `residual`, `out`: `[rows, out]`
+    fn forward(
+        &self,
+        cpu: Cpu,
+        x: &[f32],
+        bytes: &QuantizedRows,
+        activation: Activation,
+        residual: Option<&[f32]>,
+        out: &mut [f32],
+    );
+
+    /// The factors of the norm before, where that norm quantizes its rows for this layer.
+    fn factors(&self) -> Option<&[f32]> {
+        self.as_int8().map(Int8Linear::factors)
+    }
 }
 
-impl Layer {
-    pub(crate) fn new(weights: LayerWeights, cpu: Cpu) -> Self {
-        let LayerWeights { query, key, value, .. } = weights;
+impl LayerLinear for PackedLinear {
+    fn as_int8(&self) -> Option<&Int8Linear> {
+        None
+    }
+
+    fn forward(
+        &self,
+        cpu: Cpu,
+        x: &[f32],
+        _: &QuantizedRows,
+        activation: Activation,
+        residual: Option<&[f32]>,
+        out: &mut [f32],
+    ) {
+        self.forward(cpu, x, activation, residual, out);
+    }
+}
+
+impl Layer<MixedLinear> {
+    /// Packs the weights of layer `layer`.
+    ///
+    /// - `before`: the norm whose output the layer reads
+    pub(crate) fn new(
+        weights: LayerWeights,
+        layer: usize,
+        before: &Norm,
+        choice: &Int8Choice,
+        cpu: Cpu,
+    ) -> Self {
+        let LayerWeights { query, key, value, attention_norm, output_norm, .. } = weights;
+        let linear = |role, layers: &[Linear], norm: Option<&Norm>| {
+            MixedLinear::stacked(Product { layer, role }, layers, norm, choice, cpu)
+        };
+        use ProductRole::{AttentionOutput, Intermediate, Output, QueryKeyValue};
         Self {
-            query_key_value: PackedLinear::stacked(&[query, key, value], cpu),
-            attention_output: PackedLinear::stacked(&[weights.attention_output], cpu),
-            attention_norm: weights.attention_norm,
-            intermediate: PackedLinear::stacked(&[weights.intermediate], cpu),
-            output: PackedLinear::stacked(&[weights.output], cpu),
-            output_norm: weights.output_norm,
+            query_key_value: linear(QueryKeyValue, &[query, key, value], Some(before)),
+            attention_output: linear(AttentionOutput, &[weights.attention_output], None),
+            intermediate: linear(Intermediate, &[weights.intermediate], Some(&attention_norm)),
+            output: linear(Output, &[weights.output], None),
+            attention_norm,
+            output_norm,
         }
     }
 
-    /// Room for a layer of this shape, to be filled later.
-    pub(crate) fn zeros(config: &EncoderConfig, isa: Isa) -> Self {
+    /// Whether any of its products is in 8 bits.
+    pub(crate) fn has_int8(&self) -> bool {
+        let Self { query_key_value, attention_output, intermediate, output, .. } = self;
+        [query_key_value, attention_output, intermediate, output]
+            .into_iter()
+            .any(|linear| linear.as_int8().is_some())
+    }
+}
+
+impl Layer<PackedLinear> {
+    /// A layer of this shape whose weights are set later.
+    pub(crate) fn zeros(config: &EncoderConfig, isa: compute::Isa) -> Self {
         let (hidden, intermediate) = (config.hidden_size, config.intermediate_size);
         let linear = |outputs, inputs| PackedLinear::zeros(isa, outputs, inputs, true);
         let norm = || Norm { weight: vec![0.0; hidden], bias: vec![0.0; hidden] };
@@ -63,44 +117,78 @@ impl Layer {
             output_norm: norm(),
         }
     }
+}
 
-    /// `workspace.hidden`, `[N, D]`, becomes the output of this layer.
+impl<L: LayerLinear> Layer<L> {
+    /// Replaces `workspace.hidden`, `[N, D]`, by the output of this layer.
     ///
     /// - `offsets`: `[B + 1]`
+    /// - `next`: the factors with which the next layer reads this one's output in 8 bits
     pub(crate) fn forward(
         &self,
         cpu: Cpu,
         config: &EncoderConfig,
         offsets: &[usize],
+        next: Option<&[f32]>,
         workspace: &mut Workspace,
     ) {
-        let Workspace { hidden, query_key_value, context, attended, intermediate, .. } = workspace;
-        let norm = |rows: &mut [f32], norm: &Norm| {
-            cpu.layer_norm(rows, &norm.weight, &norm.bias, config.layer_norm_eps);
-        };
-        let identity = Activation::Identity;
-        self.query_key_value.forward(cpu, hidden, identity, None, query_key_value);
+        let Workspace {
+            hidden,
+            query_key_value,
+            context,
+            attended,
+            intermediate,
+            normed_bytes: normed,
+            inner_bytes: inner,
+        } = workspace;
+        let (eps, identity) = (config.layer_norm_eps, Activation::Identity);
+        self.query_key_value.forward(cpu, hidden, normed, identity, None, query_key_value);
         cpu.attention(config.attention_shape(), query_key_value, offsets, context);
-        self.attention_output.forward(cpu, context, identity, Some(hidden), attended);
-        norm(attended, &self.attention_norm);
-        self.intermediate.forward(cpu, attended, config.activation, None, intermediate);
-        self.output.forward(cpu, intermediate, identity, Some(attended), hidden);
-        norm(hidden, &self.output_norm);
+        if self.attention_output.as_int8().is_some() {
+            cpu.quantize_rows(context, config.hidden_size, inner);
+        }
+        self.attention_output.forward(cpu, context, inner, identity, Some(hidden), attended);
+        let factors = self.intermediate.factors();
+        norm(cpu, attended, &self.attention_norm, eps, factors, normed);
+        match (self.intermediate.as_int8(), self.output.as_int8()) {
+            (Some(first), Some(_)) => {
+                first.forward_quantizing(cpu, normed, config.activation, inner);
+            }
+            (_, second) => {
+                let activation = config.activation;
+                self.intermediate.forward(cpu, attended, normed, activation, None, intermediate);
+                if second.is_some() {
+                    let width = config.intermediate_size;
+                    cpu.quantize_rows(intermediate, width, inner);
+                }
+            }
+        }
+        self.output.forward(cpu, intermediate, inner, identity, Some(attended), hidden);
+        norm(cpu, hidden, &self.output_norm, eps, next, normed);
+    }
+}
+
+/// Normalizes `rows` in place; with `factors` also writes them in 8 bits to `bytes`.
+pub(crate) fn norm(
+    cpu: Cpu,
+    rows: &mut [f32],
+    norm: &Norm,
+    eps: f32,
+    factors: Option<&[f32]>,
+    bytes: &mut QuantizedRows,
+) {
+    let Norm { weight, bias } = norm;
+    match factors {
+        Some(factors) => {
+            let norm = compute::Norm { weight, bias, eps };
+            cpu.layer_norm_quantizing(rows, norm, factors, bytes);
+        }
+        None => cpu.layer_norm(rows, weight, bias, eps),
     }
 }
 
 impl EncoderConfig {
     pub(crate) fn attention_shape(&self) -> AttentionShape {
         AttentionShape { heads: self.heads, head_size: self.head_size() }
-    }
-}
-
-impl Workspace {
-    pub(crate) fn resize(&mut self, config: &EncoderConfig, tokens: usize) {
-        self.hidden.resize(tokens * config.hidden_size);
-        self.query_key_value.resize(tokens * 3 * config.hidden_size);
-        self.context.resize(tokens * config.hidden_size);
-        self.attended.resize(tokens * config.hidden_size);
-        self.intermediate.resize(tokens * config.intermediate_size);
     }
 }

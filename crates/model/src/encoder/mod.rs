@@ -1,31 +1,41 @@
 //! The transformer: token ids to token vectors.
 //!
-//! One encoder for the BERT family: what differs between its members is in
-//! [`EncoderConfig`] and in the reader of checkpoints. Post-norm layers of
-//! Devlin et al. (2019), section 3, as `transformers` computes them.
+//! One encoder for every [`Family`] of checkpoints. Its layers are those of Devlin et
+//! al. (2019), section 3, with the norms after the residuals, as `transformers` computes
+//! them.
 
+mod families;
 mod config;
 mod parameter;
 mod weights;
+mod product;
+mod tensors;
 mod linear;
+mod int8_linear;
+mod mixed_linear;
+mod workspace;
 mod layer;
-mod layer_int8;
 
-pub use config::{Architecture, EncoderConfig};
+pub use config::EncoderConfig;
+pub use families::Family;
+pub(crate) use families::{ConfigKeys, Key, TensorNames};
+pub(crate) use int8_linear::even_columns;
 pub(crate) use layer::Layer;
-pub use layer::Workspace;
-pub(crate) use layer_int8::even_columns;
 pub(crate) use linear::PackedLinear;
 pub use parameter::{Parameter, ParameterGroup};
+pub use product::{Precision, Product, ProductRole};
+pub(crate) use tensors::{
+    EncoderTensors, LayerTensors, Pair, TensorKind, TensorSpec, pooler_specs,
+};
 pub use weights::{EncoderWeights, LayerWeights, Linear, Norm};
+pub use workspace::Workspace;
 
 use polyhead_compute::{
     Cpu, EmbeddingTables, Int8Isa, Isa, StoredTensor, StoredType, Threads, WordTable,
 };
 
-use crate::measure::Product;
-use crate::sentence::Precision;
-use layer_int8::{Int8Choice, Int8Layer};
+use layer::LayerLinear;
+use mixed_linear::{Int8Choice, MixedLinear};
 
 /// An encoder with its weights in the form that the kernels read.
 pub struct Encoder {
@@ -33,13 +43,8 @@ pub struct Encoder {
     config: EncoderConfig,
     tables: Tables,
     embedding_norm: Norm,
-    layers: Layers,
-}
-
-/// The layers, from the input upwards.
-enum Layers {
-    F32(Vec<Layer>),
-    Int8(Vec<Int8Layer>),
+    /// The layers from the input upwards.
+    layers: Vec<Layer<MixedLinear>>,
 }
 
 /// The embedding tables.
@@ -93,21 +98,34 @@ impl Encoder {
         products: Option<&[Product]>,
         threads: &Threads,
     ) -> Self {
-        threads.cpu(isa, |cpu| {
-            let EncoderWeights { word, position, token_type, embedding_norm, layers } = weights;
-            let stored = word.stored_type() == StoredType::I8;
-            Self {
-                isa,
-                tables: Tables {
-                    position: position.to_vec(),
-                    token_type: token_type.map(|t| t.to_vec()).unwrap_or_default(),
-                    word,
-                },
-                layers: Layers::new(layers, stored, &embedding_norm, precision, products, cpu),
-                embedding_norm,
-                config,
-            }
-        })
+        let EncoderWeights { word, position, token_type, embedding_norm, layers } = weights;
+        let choice = match (precision, products) {
+            (Precision::F32, _) => Int8Choice::Nothing,
+            (Precision::Int8, Some(products)) => Int8Choice::Only(products),
+            (Precision::Int8, None) if word.stored_type() == StoredType::I8 => Int8Choice::Stored,
+            (Precision::Int8, None) => Int8Choice::All,
+        };
+        let mut before = embedding_norm.clone();
+        let layers = threads.cpu(isa, |cpu| {
+            let pack = |(i, layer): (usize, LayerWeights)| {
+                let next = layer.output_norm.clone();
+                let layer = Layer::new(layer, i, &before, &choice, cpu);
+                before = next;
+                layer
+            };
+            layers.into_iter().enumerate().map(pack).collect()
+        });
+        Self {
+            isa,
+            config,
+            tables: Tables {
+                position: position.to_vec(),
+                token_type: token_type.map(|t| t.to_vec()).unwrap_or_default(),
+                word,
+            },
+            embedding_norm,
+            layers,
+        }
     }
 
     /// Sizes and functions.
@@ -120,12 +138,9 @@ impl Encoder {
         self.isa
     }
 
-    /// The integer products, where it uses any.
+    /// The instruction set of its products in 8 bits, if it has any.
     pub fn int8_isa(&self) -> Option<Int8Isa> {
-        match &self.layers {
-            Layers::F32(_) => None,
-            Layers::Int8(_) => Some(Int8Isa::detect()),
-        }
+        self.layers.iter().any(Layer::has_int8).then(Int8Isa::detect)
     }
 
     /// The last hidden state, `[N, D]`, in `workspace`.
@@ -152,60 +167,17 @@ impl Encoder {
         observe: &mut dyn FnMut(usize, &[f32]),
     ) -> &'w [f32] {
         workspace.resize(&self.config, input.ids.len());
-        let Workspace { hidden, .. } = workspace;
+        let Workspace { hidden, normed_bytes, .. } = workspace;
         cpu.embed(&self.tables.view(), input.ids, input.type_ids, input.offsets, hidden);
-        let (norm, eps) = (&self.embedding_norm, self.config.layer_norm_eps);
-        match &self.layers {
-            Layers::F32(layers) => {
-                cpu.layer_norm(hidden, &norm.weight, &norm.bias, eps);
-                observe(0, hidden);
-                for (i, layer) in layers.iter().enumerate() {
-                    layer.forward(cpu, &self.config, input.offsets, workspace);
-                    observe(i + 1, &workspace.hidden);
-                }
-            }
-            Layers::Int8(layers) => {
-                let factors = |i: usize| layers.get(i).and_then(Int8Layer::factors);
-                let bytes = workspace.int8.normed();
-                layer_int8::norm(cpu, hidden, norm, eps, factors(0), bytes);
-                observe(0, hidden);
-                for (i, layer) in layers.iter().enumerate() {
-                    let (config, next) = (&self.config, factors(i + 1));
-                    layer.forward(cpu, config, input.offsets, next, workspace);
-                    observe(i + 1, &workspace.hidden);
-                }
-            }
+        let factors = |i: usize| self.layers.get(i).and_then(|l| l.query_key_value.factors());
+        let eps = self.config.layer_norm_eps;
+        layer::norm(cpu, hidden, &self.embedding_norm, eps, factors(0), normed_bytes);
+        observe(0, hidden);
+        for (i, layer) in self.layers.iter().enumerate() {
+            let next = factors(i + 1);
+            layer.forward(cpu, &self.config, input.offsets, next, workspace);
+            observe(i + 1, &workspace.hidden);
         }
         &workspace.hidden
-    }
-}
-
-impl Layers {
-    /// - `stored`: whether the weights come from an 8-bit folder
-    fn new(
-        weights: Vec<LayerWeights>,
-        stored: bool,
-        embedding_norm: &Norm,
-        precision: Precision,
-        products: Option<&[Product]>,
-        cpu: Cpu,
-    ) -> Self {
-        if precision == Precision::F32 {
-            let pack = |layer| Layer::new(layer, cpu);
-            return Self::F32(weights.into_iter().map(pack).collect());
-        }
-        let choice = match products {
-            Some(products) => Int8Choice::Only(products),
-            None if stored => Int8Choice::Stored,
-            None => Int8Choice::All,
-        };
-        let mut before = embedding_norm.clone();
-        let pack = |(i, layer): (usize, LayerWeights)| {
-            let next = layer.output_norm.clone();
-            let layer = Int8Layer::new(layer, i, &before, &choice, cpu);
-            before = next;
-            layer
-        };
-        Self::Int8(weights.into_iter().enumerate().map(pack).collect())
     }
 }

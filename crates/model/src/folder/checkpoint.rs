@@ -10,14 +10,13 @@ use std::collections::BTreeMap;
 use polyhead_compute::StoredTensor;
 use safetensors::Dtype;
 
-use crate::encoder::EncoderConfig;
-use crate::encoder::EncoderWeights;
-use crate::encoder::Parameter;
+use crate::encoder::{
+    EncoderConfig, EncoderTensors, EncoderWeights, Parameter, TensorNames, TensorSpec, pooler_specs,
+};
 use crate::error::{Error, ErrorKind};
 use crate::folder::shards;
 use crate::folder::source::{Source, joined};
 use crate::folder::tensor_file::{COLUMNS_SUFFIX, FileTensor, SCALE_SUFFIX, TensorFile};
-use crate::folder::tensor_names::{self, Layout, TensorSpec};
 
 /// The usual file.
 pub(crate) const SINGLE: &str = "model.safetensors";
@@ -45,14 +44,14 @@ pub(crate) fn read(
     config: &EncoderConfig,
 ) -> Result<Checkpoint, Error> {
     let opened = open(source, folder)?;
-    let mut found = TensorTable::sort(&opened, tensor_names::layout(config.architecture))?;
+    let mut found = TensorTable::sort(&opened, &config.family.tensors)?;
     let file = opened.file;
 
-    let mut parameters = found.take_all(&file, tensor_names::expected(config))?;
-    let weights =
-        tensor_names::assemble(config, parameters.iter().map(|parameter| &parameter.tensor));
-    for entry in tensor_names::pooler(config) {
-        parameters.extend(found.take(&entry)?);
+    let tensors = found.take_all(&file, EncoderTensors::specs(config))?;
+    let weights = tensors.weights();
+    let mut parameters = tensors.into_index();
+    for spec in pooler_specs(config) {
+        parameters.extend(found.take(&spec)?);
     }
     let notices = found.notices(&file);
     Ok(Checkpoint { weights, parameters, notices })
@@ -129,15 +128,15 @@ struct TensorTable {
 }
 
 impl TensorTable {
-    fn sort(opened: &Opened, layout: &Layout) -> Result<Self, Error> {
+    fn sort(opened: &Opened, names: &TensorNames) -> Result<Self, Error> {
         let mut found = Self { candidates: BTreeMap::new(), pretraining_heads: 0 };
         let beside = |name: &str, suffix: &str| opened.tensors.get(&format!("{name}{suffix}"));
         for (original, tensor) in &opened.tensors {
-            if layout.pretraining_heads.iter().any(|head| original.starts_with(head)) {
+            if names.pretraining_heads.iter().any(|head| original.starts_with(head)) {
                 found.pretraining_heads += 1;
                 continue;
             }
-            let name = canonical(original, layout);
+            let name = canonical(original, names);
             // 0, 1, 2, …, saved as a buffer by older versions of transformers: no parameter.
             if name.ends_with(".position_ids") {
                 continue;
@@ -159,7 +158,7 @@ impl TensorTable {
             if let Some(other) = found.candidates.insert(name, named) {
                 let message = format!(
                     "{}: tensor `{}`: found twice, with and without `{}` or under an old name",
-                    opened.file, other.original, layout.prefix
+                    opened.file, other.original, names.prefix
                 );
                 return Err(Error::new(ErrorKind::Format, message));
             }
@@ -168,17 +167,21 @@ impl TensorTable {
     }
 
     /// Takes what must be there; names all that is not.
-    fn take_all(&mut self, file: &str, expected: Vec<TensorSpec>) -> Result<Vec<Parameter>, Error> {
-        let mut parameters = Vec::with_capacity(expected.len());
+    fn take_all(
+        &mut self,
+        file: &str,
+        specs: EncoderTensors<TensorSpec>,
+    ) -> Result<EncoderTensors<Parameter>, Error> {
         let mut missing = Vec::new();
-        for entry in expected {
-            match self.take(&entry)? {
-                Some(parameter) => parameters.push(parameter),
-                None => missing.push(entry.name),
+        let tensors = specs.try_map(&mut |spec| {
+            let parameter = self.take(&spec)?;
+            if parameter.is_none() {
+                missing.push(spec.name);
             }
-        }
+            Ok::<_, Error>(parameter)
+        })?;
         if missing.is_empty() {
-            return Ok(parameters);
+            return Ok(tensors.map(|parameter| parameter.expect("no tensor is missing")));
         }
         let message = format!("{file}: missing tensors: {}", listed(&missing));
         Err(Error::new(ErrorKind::Format, message))
@@ -220,8 +223,8 @@ impl NamedTensor {
 }
 
 /// A name without the model's prefix and with today's names of norms.
-fn canonical(name: &str, layout: &Layout) -> String {
-    let name = name.strip_prefix(layout.prefix).unwrap_or(name);
+fn canonical(name: &str, names: &TensorNames) -> String {
+    let name = name.strip_prefix(names.prefix).unwrap_or(name);
     // TensorFlow called the two vectors of a layer norm gamma and beta, and the
     // first checkpoints that were converted kept it.
     let renamed = [("LayerNorm.gamma", "weight"), ("LayerNorm.beta", "bias")]
@@ -243,7 +246,7 @@ pub(crate) fn listed(names: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::encoder::Architecture;
+    use crate::encoder::Family;
 
     #[test]
     fn names_lose_prefix_and_old_spelling() {
@@ -254,8 +257,9 @@ mod tests {
             ("classifier.weight", "classifier.weight"),
             ("adapter.gamma", "adapter.gamma"),
         ];
+        let names = &Family::of_model_type("bert").unwrap().tensors;
         for (name, expected) in cases {
-            assert_eq!(canonical(name, tensor_names::layout(Architecture::Bert)), expected);
+            assert_eq!(canonical(name, names), expected);
         }
     }
 

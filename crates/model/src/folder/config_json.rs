@@ -5,10 +5,9 @@
 //! bearing on it (token ids, versions, `use_cache`, …) are passed over.
 
 use polyhead_compute::Activation;
-use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use crate::encoder::{Architecture, EncoderConfig};
+use crate::encoder::{ConfigKeys, EncoderConfig, Family, Key};
 use crate::error::{Error, ErrorKind};
 use crate::folder::source::{Source, joined};
 
@@ -16,137 +15,99 @@ use crate::folder::source::{Source, joined};
 pub(crate) fn read(source: &Source, folder: &str) -> Result<EncoderConfig, Error> {
     let name = joined(folder, "config.json");
     let file = source.describe(&name);
-    let Some(wire) = source.json::<ConfigJson>(&name)? else {
+    let Some(json) = source.json::<Map<String, Value>>(&name)? else {
         let message =
             format!("{file}: no such file, so {} is no model folder", source.describe(folder));
         return Err(Error::new(ErrorKind::Format, message));
     };
-    wire.check().map_err(|(kind, problem)| Error::new(kind, format!("{file}: {problem}")))
-}
-
-/// The keys of BERT and DistilBERT that matter, as they stand in the file.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct ConfigJson {
-    model_type: Option<String>,
-    vocab_size: Option<u64>,
-    max_position_embeddings: Option<u64>,
-    // BERT's names; transformers takes the first three for DistilBERT as well.
-    hidden_size: Option<u64>,
-    num_hidden_layers: Option<u64>,
-    num_attention_heads: Option<u64>,
-    intermediate_size: Option<u64>,
-    type_vocab_size: Option<u64>,
-    hidden_act: Option<Value>,
-    hidden_dropout_prob: Option<f64>,
-    attention_probs_dropout_prob: Option<f64>,
-    layer_norm_eps: Option<f64>,
-    position_embedding_type: Option<String>,
-    is_decoder: Option<bool>,
-    add_cross_attention: Option<bool>,
-    // DistilBERT's names.
-    dim: Option<u64>,
-    n_layers: Option<u64>,
-    n_heads: Option<u64>,
-    hidden_dim: Option<u64>,
-    activation: Option<Value>,
-    dropout: Option<f64>,
-    attention_dropout: Option<f64>,
-    // What changes the tensors themselves.
-    pruned_heads: Option<Value>,
-    quantization_config: Option<Value>,
+    parse(&json).map_err(|(kind, problem)| Error::new(kind, format!("{file}: {problem}")))
 }
 
 type Problem = (ErrorKind, String);
 
-impl ConfigJson {
-    fn check(self) -> Result<EncoderConfig, Problem> {
-        self.check_unsupported()?;
-        let config = match self.model_type.as_deref() {
-            Some("bert") => self.bert()?,
-            Some("distilbert") => self.distilbert()?,
-            Some(other) => {
-                let shown: String = other.chars().take(80).collect();
-                let problem = format!("`model_type`: expected bert or distilbert, found {shown:?}");
-                return Err((ErrorKind::Unsupported, problem));
-            }
-            None => {
-                let problem = "`model_type`: expected bert or distilbert, found nothing";
-                return Err((ErrorKind::Format, problem.to_owned()));
-            }
-        };
-        config.check_sizes().map_err(|problem| (ErrorKind::Format, problem))?;
-        Ok(config)
-    }
+fn parse(json: &Map<String, Value>) -> Result<EncoderConfig, Problem> {
+    check_unsupported(json)?;
+    let family = family(json.get("model_type"))?;
+    let ConfigKeys { vocab_size, hidden_size, layers, heads, intermediate_size, .. } = &family.keys;
+    let ConfigKeys { max_positions, type_vocab_size, layer_norm_eps, .. } = &family.keys;
+    let config = EncoderConfig {
+        family,
+        vocab_size: size(json, vocab_size)?,
+        hidden_size: size(json, hidden_size)?,
+        layers: size(json, layers)?,
+        heads: size(json, heads)?,
+        intermediate_size: size(json, intermediate_size)?,
+        max_positions: size(json, max_positions)?,
+        type_vocab_size: size(json, type_vocab_size)?,
+        activation: activation(json, &family.keys.activation)?,
+        layer_norm_eps: share(json, layer_norm_eps)?,
+        hidden_dropout: share(json, &family.keys.hidden_dropout)?,
+        attention_dropout: share(json, &family.keys.attention_dropout)?,
+    };
+    config.check_sizes().map_err(|problem| (ErrorKind::Format, problem))?;
+    Ok(config)
+}
 
-    fn bert(&self) -> Result<EncoderConfig, Problem> {
-        Ok(EncoderConfig {
-            architecture: Architecture::Bert,
-            vocab_size: size("vocab_size", self.vocab_size, 30522)?,
-            hidden_size: size("hidden_size", self.hidden_size, 768)?,
-            layers: size("num_hidden_layers", self.num_hidden_layers, 12)?,
-            heads: size("num_attention_heads", self.num_attention_heads, 12)?,
-            intermediate_size: size("intermediate_size", self.intermediate_size, 3072)?,
-            max_positions: size("max_position_embeddings", self.max_position_embeddings, 512)?,
-            type_vocab_size: size("type_vocab_size", self.type_vocab_size, 2)?,
-            activation: activation("hidden_act", self.hidden_act.as_ref())?,
-            layer_norm_eps: epsilon("layer_norm_eps", self.layer_norm_eps)?,
-            hidden_dropout: dropout("hidden_dropout_prob", self.hidden_dropout_prob)?,
-            attention_dropout: dropout(
-                "attention_probs_dropout_prob",
-                self.attention_probs_dropout_prob,
-            )?,
-        })
+fn family(model_type: Option<&Value>) -> Result<&'static Family, Problem> {
+    let known: Vec<&str> =
+        Family::ALL.iter().flat_map(|family| family.model_types).copied().collect();
+    let expected = format!("`model_type`: expected {}", known.join(" or "));
+    match model_type {
+        None | Some(Value::Null) => Err((ErrorKind::Format, format!("{expected}, found nothing"))),
+        Some(Value::String(name)) => Family::of_model_type(name)
+            .ok_or_else(|| unsupported(format!("{expected}, found {:?}", shown(name)))),
+        Some(other) => Err((ErrorKind::Format, format!("{expected}, found {}", kind_of(other)))),
     }
+}
 
-    fn distilbert(&self) -> Result<EncoderConfig, Problem> {
-        // `sinusoidal_pos_embds` needs no reading: it only says how the table was
-        // first filled, and the checkpoint holds the table either way.
-        Ok(EncoderConfig {
-            architecture: Architecture::DistilBert,
-            vocab_size: size("vocab_size", self.vocab_size, 30522)?,
-            hidden_size: size("dim", self.dim.or(self.hidden_size), 768)?,
-            layers: size("n_layers", self.n_layers.or(self.num_hidden_layers), 6)?,
-            heads: size("n_heads", self.n_heads.or(self.num_attention_heads), 12)?,
-            intermediate_size: size("hidden_dim", self.hidden_dim, 3072)?,
-            max_positions: size("max_position_embeddings", self.max_position_embeddings, 512)?,
-            type_vocab_size: 0,
-            activation: activation("activation", self.activation.as_ref())?,
-            // Fixed in the code of transformers, `DistilBertModel` and its layers.
-            layer_norm_eps: 1e-12,
-            hidden_dropout: dropout("dropout", self.dropout)?,
-            attention_dropout: dropout("attention_dropout", self.attention_dropout)?,
-        })
-    }
-
-    fn check_unsupported(&self) -> Result<(), Problem> {
-        let position = self.position_embedding_type.as_deref().unwrap_or("absolute");
-        if position != "absolute" {
-            let shown: String = position.chars().take(80).collect();
+/// Refuses the keys that change the arithmetic or the tensors themselves.
+fn check_unsupported(json: &Map<String, Value>) -> Result<(), Problem> {
+    match json.get("position_embedding_type") {
+        None | Some(Value::Null) => {}
+        Some(Value::String(name)) if name == "absolute" => {}
+        Some(Value::String(name)) => {
             return Err(unsupported(format!(
-                "`position_embedding_type`: expected absolute, found {shown:?}"
+                "`position_embedding_type`: expected absolute, found {:?}",
+                shown(name)
             )));
         }
-        if self.is_decoder == Some(true) {
-            return Err(unsupported("`is_decoder`: expected false, found true".to_owned()));
+        Some(other) => {
+            let found = kind_of(other);
+            let problem = format!("`position_embedding_type`: expected a name, found {found}");
+            return Err((ErrorKind::Format, problem));
         }
-        if self.add_cross_attention == Some(true) {
-            return Err(unsupported(
-                "`add_cross_attention`: expected false, found true".to_owned(),
-            ));
-        }
-        if self.pruned_heads.as_ref().is_some_and(has_content) {
-            return Err(unsupported("`pruned_heads`: expected none, found some".to_owned()));
-        }
-        if self.quantization_config.as_ref().is_some_and(has_content) {
-            return Err(unsupported(
-                "`quantization_config`: expected none, found one; only plain f32, f16 and bf16 \
-                 weights are read"
-                    .to_owned(),
-            ));
-        }
-        Ok(())
     }
+    for key in ["is_decoder", "add_cross_attention"] {
+        match json.get(key) {
+            None | Some(Value::Null | Value::Bool(false)) => {}
+            Some(Value::Bool(true)) => {
+                return Err(unsupported(format!("`{key}`: expected false, found true")));
+            }
+            Some(other) => {
+                let problem = format!("`{key}`: expected false, found {}", kind_of(other));
+                return Err((ErrorKind::Format, problem));
+            }
+        }
+    }
+    if json.get("pruned_heads").is_some_and(has_content) {
+        return Err(unsupported("`pruned_heads`: expected none, found some".to_owned()));
+    }
+    if json.get("quantization_config").is_some_and(has_content) {
+        return Err(unsupported(
+            "`quantization_config`: expected none, found one; only plain f32, f16 and bf16 \
+             weights are read"
+                .to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+/// The value of `key` and the name under which it stands.
+fn lookup<'a, T>(json: &'a Map<String, Value>, key: &Key<T>) -> Option<(&'static str, &'a Value)> {
+    key.names
+        .iter()
+        .filter_map(|name| Some((*name, json.get(*name)?)))
+        .find(|(_, value)| !value.is_null())
 }
 
 fn unsupported(problem: String) -> Problem {
@@ -163,19 +124,19 @@ pub(crate) fn has_content(value: &Value) -> bool {
     }
 }
 
-fn size(key: &str, value: Option<u64>, default: usize) -> Result<usize, Problem> {
-    match value {
-        None => Ok(default),
-        Some(value) => usize::try_from(value)
-            .map_err(|_| (ErrorKind::Format, format!("`{key}`: {value} is beyond any model"))),
-    }
+fn size(json: &Map<String, Value>, key: &Key<usize>) -> Result<usize, Problem> {
+    let Some((name, value)) = lookup(json, key) else { return Ok(key.default) };
+    value.as_u64().and_then(|value| usize::try_from(value).ok()).ok_or_else(|| {
+        let found = kind_of(value);
+        (ErrorKind::Format, format!("`{name}`: expected a whole number from 0 on, found {found}"))
+    })
 }
 
-fn activation(key: &str, value: Option<&Value>) -> Result<Activation, Problem> {
-    let name = match value {
-        None => "gelu",
-        Some(Value::String(name)) => name,
-        Some(other) => {
+fn activation(json: &Map<String, Value>, key: &Key<&'static str>) -> Result<Activation, Problem> {
+    let (key, name) = match lookup(json, key) {
+        None => ("", key.default),
+        Some((key, Value::String(name))) => (key, name.as_str()),
+        Some((key, other)) => {
             return Err((ErrorKind::Format, format!("`{key}`: expected a name, found {other}")));
         }
     };
@@ -192,7 +153,7 @@ fn activation(key: &str, value: Option<&Value>) -> Result<Activation, Problem> {
         "sigmoid" => Ok(Activation::Sigmoid),
         "linear" => Ok(Activation::Identity),
         other => {
-            let shown: String = other.chars().take(80).collect();
+            let shown = shown(other);
             Err(unsupported(format!(
                 "`{key}`: expected gelu, gelu_new, gelu_pytorch_tanh, relu, silu, swish, tanh, \
                  sigmoid or linear, found {shown:?}"
@@ -201,22 +162,34 @@ fn activation(key: &str, value: Option<&Value>) -> Result<Activation, Problem> {
     }
 }
 
-fn epsilon(key: &str, value: Option<f64>) -> Result<f32, Problem> {
-    number(key, value, 1e-12)
-}
-
-fn dropout(key: &str, value: Option<f64>) -> Result<f32, Problem> {
-    number(key, value, 0.1)
-}
-
 /// A share: at least 0 and below 1.
-fn number(key: &str, value: Option<f64>, default: f64) -> Result<f32, Problem> {
-    let value = value.unwrap_or(default);
-    if (0.0..1.0).contains(&value) {
-        Ok(value as f32)
-    } else {
-        Err((ErrorKind::Format, format!("`{key}`: expected 0 or more and below 1, found {value}")))
+fn share(json: &Map<String, Value>, key: &Key<f64>) -> Result<f32, Problem> {
+    let Some((name, value)) = lookup(json, key) else { return Ok(key.default as f32) };
+    match value.as_f64() {
+        Some(number) if (0.0..1.0).contains(&number) => Ok(number as f32),
+        _ => {
+            let found = kind_of(value);
+            let problem = format!("`{name}`: expected 0 or more and below 1, found {found}");
+            Err((ErrorKind::Format, problem))
+        }
     }
+}
+
+/// A number as it is, and of anything else what it is.
+fn kind_of(value: &Value) -> String {
+    match value {
+        Value::Null => "nothing".to_owned(),
+        Value::Bool(value) => value.to_string(),
+        Value::Number(number) => number.to_string(),
+        Value::String(text) => format!("{:?}", shown(text)),
+        Value::Array(_) => "a list".to_owned(),
+        Value::Object(_) => "an object".to_owned(),
+    }
+}
+
+/// The beginning of a text of a file, for a message.
+fn shown(text: &str) -> String {
+    text.chars().take(80).collect()
 }
 
 #[cfg(test)]
@@ -225,7 +198,7 @@ mod tests {
     use serde_json::json;
 
     fn parse(value: Value) -> Result<EncoderConfig, Problem> {
-        serde_json::from_value::<ConfigJson>(value).unwrap().check()
+        super::parse(value.as_object().unwrap())
     }
 
     #[test]

@@ -15,7 +15,6 @@ mod prompts;
 mod max_length;
 pub(crate) mod polyhead_json;
 mod checkpoint;
-pub(crate) mod tensor_names;
 pub(crate) mod shards;
 mod tensor_file;
 mod tensor_writer;

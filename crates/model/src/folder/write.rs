@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use crate::encoder::Linear;
 use crate::encoder::ParameterGroup;
-use crate::encoder::{Architecture, EncoderConfig};
+use crate::encoder::{EncoderConfig, EncoderTensors};
 use crate::error::{Error, ErrorKind};
 use crate::folder::ModelFolder;
 use crate::folder::checkpoint::SINGLE;
@@ -30,7 +30,6 @@ use crate::folder::pooling_json;
 use crate::folder::prompts;
 use crate::folder::sentence_bert_config_json;
 use crate::folder::source::joined;
-use crate::folder::tensor_names;
 use crate::folder::tensor_writer::{self, TensorToWrite};
 use crate::heads::{HeadDims, HeadWeights};
 use crate::modules::{Module, PoolingSpec, Residual, output_width, torch_class};
@@ -186,7 +185,8 @@ impl<'a> TrainedModel<'a> {
     /// Encoder and pooler under the names of the checkpoint.
     fn encoder_tensors(&self, config: &EncoderConfig) -> Result<Vec<TensorToWrite<'a>>, Error> {
         let start = self.start;
-        let originals: HashMap<String, &str> = tensor_names::expected(&start.config)
+        let originals: HashMap<String, &str> = EncoderTensors::specs(&start.config)
+            .into_index()
             .into_iter()
             .zip(&start.parameters)
             .map(|(expected, parameter)| (expected.name, parameter.name.as_str()))
@@ -199,7 +199,7 @@ impl<'a> TrainedModel<'a> {
             .map(|(index, entry)| (entry.name.as_str(), index))
             .collect();
         let mut tensors = Vec::new();
-        for expected in tensor_names::expected(config) {
+        for expected in EncoderTensors::specs(config).into_index() {
             let name = &expected.name;
             let found = trained.get(name.as_str()).copied();
             let shape = found.map(|index| &self.store.entries()[index].shape);
@@ -241,14 +241,13 @@ impl<'a> TrainedModel<'a> {
         };
         let before = json.clone();
         if config.layers != self.start.config.layers {
-            let key = match config.architecture {
-                Architecture::Bert => "num_hidden_layers",
-                Architecture::DistilBert => "n_layers",
-            };
-            json[key] = Value::from(config.layers);
-            // The other family's name is understood as well, and must not say something else.
-            if let Some(other) = json.get_mut("num_hidden_layers") {
-                *other = Value::from(config.layers);
+            let names = config.family.keys.layers.names;
+            json[names[0]] = Value::from(config.layers);
+            // The other names are understood as well and must not say something else.
+            for name in &names[1..] {
+                if let Some(other) = json.get_mut(name) {
+                    *other = Value::from(config.layers);
+                }
             }
         }
         for key in ["dtype", "torch_dtype"] {

@@ -25,9 +25,9 @@ use polyhead_compute::{StoredTensor, StoredType};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 
-use crate::encoder::Norm;
-use crate::encoder::even_columns;
-use crate::encoder::{Parameter, ParameterGroup};
+use crate::encoder::{
+    EncoderTensors, Norm, Parameter, ParameterGroup, Product, ProductRole, TensorSpec, even_columns,
+};
 use crate::error::{Error, ErrorKind};
 use crate::folder::ModelFolder;
 use crate::folder::checkpoint::{INT8, INT8_FORMAT};
@@ -35,8 +35,6 @@ use crate::folder::files::{VOCABULARY, encoder_path, small_files};
 use crate::folder::modules_json;
 use crate::folder::source::joined;
 use crate::folder::tensor_file::{COLUMNS_SUFFIX, SCALE_SUFFIX};
-use crate::folder::tensor_names::weights_of;
-use crate::measure::{Product, ProductRole};
 
 /// Writes `folder` to the new directory `out` with 8-bit weights.
 ///
@@ -120,10 +118,10 @@ struct Entry {
 
 /// The encoder's weights as an 8-bit safetensors file.
 fn int8_file(folder: &ModelFolder, keep: &[Product]) -> Result<Vec<u8>, Error> {
-    let readers = readers_of_norms(folder);
+    let specs = EncoderTensors::specs(&folder.config);
+    let readers = readers_of_norms(folder, &specs);
     let mut corrections: HashMap<String, Vec<f32>> = HashMap::new();
-    let kept: Vec<String> =
-        keep.iter().flat_map(|product| weights_of(&folder.config, *product)).collect();
+    let kept: Vec<&str> = keep.iter().flat_map(|product| specs.weights_of(*product)).collect();
     let mut entries = BTreeMap::new();
     for parameter in &folder.parameters {
         // Modules and heads have files of their own, which are copied.
@@ -136,7 +134,7 @@ fn int8_file(folder: &ModelFolder, keep: &[Product]) -> Result<Vec<u8>, Error> {
         let (name, tensor) = (&parameter.name, &parameter.tensor);
         check_finite(name, tensor)?;
         // Names of files may have a prefix.
-        let is = |weight: &String| name.ends_with(weight.as_str());
+        let is = |weight: &&str| name.ends_with(weight);
         let mut add = |suffix: &str, dtype, shape: &[usize], data| {
             let entry = Entry { dtype, shape: shape.to_vec(), data };
             entries.insert(format!("{name}{suffix}"), entry);
@@ -178,7 +176,10 @@ fn f32_bytes(values: &[f32]) -> Vec<u8> {
 }
 
 /// The weights that read the output of a norm, by name, with that norm.
-fn readers_of_norms(folder: &ModelFolder) -> Vec<(String, &Norm)> {
+fn readers_of_norms<'a>(
+    folder: &'a ModelFolder,
+    specs: &'a EncoderTensors<TensorSpec>,
+) -> Vec<(&'a str, &'a Norm)> {
     let mut all = Vec::new();
     let mut before = &folder.weights.embedding_norm;
     for (layer, weights) in folder.weights.layers.iter().enumerate() {
@@ -187,7 +188,7 @@ fn readers_of_norms(folder: &ModelFolder) -> Vec<(String, &Norm)> {
             (&weights.attention_norm, ProductRole::Intermediate),
         ];
         for (norm, role) in of_layer {
-            let names = weights_of(&folder.config, Product { layer, role });
+            let names = specs.weights_of(Product { layer, role });
             all.extend(names.into_iter().map(|name| (name, norm)));
         }
         before = &weights.output_norm;

@@ -8,11 +8,12 @@ use polyhead_compute::{
 use polyhead_text::{TextTokens, TokenBatch, TokenSpan};
 use serde::Deserialize;
 
+use crate::encoder::Precision;
 use crate::error::{Error, ErrorKind};
 use crate::folder::REFERENCE_FILE;
 use crate::measure::precision::cosine;
+use crate::sentence::EncodeOptions;
 use crate::sentence::SentenceEncoder;
-use crate::sentence::{EncodeOptions, Precision};
 
 /// Reference vectors come from another program, which adds in another order.
 const REFERENCE_TOLERANCE: f32 = 1e-4;

@@ -5,5 +5,5 @@ mod precision;
 mod speed;
 
 pub use doctor::Check;
-pub use precision::{Calibration, CosineStats, Product, ProductRole};
+pub use precision::{Calibration, CosineStats};
 pub use speed::product_rate;

@@ -1,64 +1,11 @@
 //! What 8 bits cost: product by product, and all together.
 
-use std::fmt;
-
-use crate::encoder::EncoderConfig;
+use crate::encoder::{Precision, Product};
 use crate::error::{Error, ErrorKind};
 use crate::folder::ModelFolder;
+use crate::sentence::LoadOptions;
 use crate::sentence::Matrix;
 use crate::sentence::SentenceEncoder;
-use crate::sentence::{LoadOptions, Precision};
-
-/// A matrix product of a layer, of which each can be in 8 bits or not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Product {
-    /// Counted from the input, from 0.
-    pub layer: usize,
-    /// Which of the layer.
-    pub role: ProductRole,
-}
-
-/// The products of a layer, in the order in which they are computed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ProductRole {
-    /// Queries, keys and values: one product.
-    QueryKeyValue,
-    /// After attention.
-    AttentionOutput,
-    /// Into the feed-forward layer.
-    Intermediate,
-    /// Out of it.
-    Output,
-}
-
-impl Product {
-    /// All of an encoder, in the order in which they are computed.
-    pub fn all(config: &EncoderConfig) -> Vec<Self> {
-        let of_layer = |layer| ProductRole::ALL.map(|role| Self { layer, role });
-        (0..config.layers).flat_map(of_layer).collect()
-    }
-}
-
-impl ProductRole {
-    const ALL: [Self; 4] =
-        [Self::QueryKeyValue, Self::AttentionOutput, Self::Intermediate, Self::Output];
-
-    /// As shown to users.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::QueryKeyValue => "query, key, value",
-            Self::AttentionOutput => "attention output",
-            Self::Intermediate => "intermediate",
-            Self::Output => "output",
-        }
-    }
-}
-
-impl fmt::Display for Product {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "layer {}, {}", self.layer, self.role.name())
-    }
-}
 
 /// How near sentence vectors are to those in single precision.
 #[derive(Clone, Copy, Debug, PartialEq)]

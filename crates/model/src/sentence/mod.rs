@@ -9,7 +9,7 @@ mod search;
 
 pub(crate) use group_pass::{ExtraState, Group, PassInput, Workspaces};
 pub use matrix::Matrix;
-pub use options::{EncodeOptions, LoadOptions, OnTruncate, Precision, Prompt, Vectors};
+pub use options::{EncodeOptions, LoadOptions, OnTruncate, Prompt, Vectors};
 pub(crate) use pipeline::{CHUNK_TEXTS, pipelined};
 pub use search::{Hit, cosine_similarity, semantic_search};
 
@@ -18,8 +18,7 @@ use std::ops::Range;
 use polyhead_compute::{Bytes, Cpu, Int8Isa, Isa, Threads};
 use polyhead_text::{Input, TextTokens, TokenBatch, Tokenizer};
 
-use crate::encoder::Encoder;
-use crate::encoder::EncoderConfig;
+use crate::encoder::{Encoder, EncoderConfig, Precision};
 use crate::error::{Error, ErrorKind};
 use crate::folder::decide_max_length;
 use crate::folder::{ModelFolder, REFERENCE_FILE};

@@ -1,28 +1,7 @@
 //! What a caller may choose when loading and encoding.
 
-use crate::measure::Product;
+use crate::encoder::{Precision, Product};
 use crate::modules::PoolingMode;
-
-/// In what the products of an encoder are computed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Precision {
-    /// Single precision: the reference.
-    #[default]
-    F32,
-    /// 8 bits: faster, and near the reference (`docs/performance.md` says how near). What is
-    /// not a product of a layer stays in single precision.
-    Int8,
-}
-
-impl Precision {
-    /// As users write it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::F32 => "f32",
-            Self::Int8 => "int8",
-        }
-    }
-}
 
 /// How a model is loaded.
 #[derive(Clone, Debug, Default)]

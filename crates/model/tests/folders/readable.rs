@@ -4,9 +4,7 @@ use std::fs;
 
 use crate::tiny_models::{Copy, copy_tree, tiny};
 use polyhead_compute::{Activation, StoredType};
-use polyhead_model::{
-    Architecture, ModelFolder, Module, ParameterGroup, PoolingMode, Residual, Similarity,
-};
+use polyhead_model::{ModelFolder, Module, ParameterGroup, PoolingMode, Residual, Similarity};
 use serde_json::json;
 
 fn open(name: &str) -> ModelFolder {
@@ -16,7 +14,7 @@ fn open(name: &str) -> ModelFolder {
 #[test]
 fn a_plain_bert_folder_has_roles_index_and_mean_pooling() {
     let folder = open("tiny-bert");
-    assert_eq!(folder.config.architecture, Architecture::Bert);
+    assert_eq!(folder.config.family.name, "BERT");
     assert_eq!((folder.config.hidden_size, folder.config.layers, folder.config.heads), (40, 2, 4));
     assert_eq!(folder.weights.word.shape(), [156, 40]);
     assert_eq!(folder.weights.position.shape(), [64, 40]);

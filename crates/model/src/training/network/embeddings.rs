@@ -1,14 +1,11 @@
 //! The embeddings in training: words, positions and types, their norm and dropout, forward and
 //! backward.
 
-use std::ops::Range;
-
 use polyhead_compute::{Buffer, Cpu, Dropout, EmbeddingTables, WordTable};
 
 use super::dropout_stream::{DropoutStream, Site};
 use super::{Network, NetworkInput, Pass};
-use crate::encoder::EncoderConfig;
-use crate::encoder::Sequences;
+use crate::encoder::{EncoderTensors, Sequences};
 use crate::training::gradients::Gradients;
 
 /// What they leave for their backward.
@@ -20,34 +17,9 @@ pub(super) struct EmbeddingCache {
     stats: Buffer,
 }
 
-/// Entries of the index.
-pub(super) struct EmbeddingPlaces {
-    word: usize,
-    position: usize,
-    token_type: Option<usize>,
-    norm: Range<usize>,
-}
-
-impl EmbeddingPlaces {
-    pub(super) fn new(config: &EncoderConfig) -> Self {
-        let types = usize::from(config.type_vocab_size > 0);
-        Self {
-            word: 0,
-            position: 1,
-            token_type: (types > 0).then_some(2),
-            norm: 2 + types..4 + types,
-        }
-    }
-
-    /// The first entry behind them.
-    pub(super) fn end(&self) -> usize {
-        self.norm.end
-    }
-}
-
 impl Network {
     pub(super) fn tables(&self) -> EmbeddingTables<'_> {
-        let EmbeddingPlaces { word, position, token_type, .. } = self.embeddings;
+        let EncoderTensors { word, position, token_type, .. } = self.entries;
         EmbeddingTables {
             width: self.config.hidden_size,
             word: WordTable::Flat(self.store.get(word)),
@@ -57,8 +29,8 @@ impl Network {
     }
 
     pub(super) fn norm_of_embeddings(&self) -> (&[f32], &[f32]) {
-        let norm = &self.embeddings.norm;
-        (self.store.get(norm.start), self.store.get(norm.start + 1))
+        let norm = &self.entries.norm;
+        (self.store.get(norm.weight), self.store.get(norm.bias))
     }
 
     pub(super) fn embed_train(&self, cpu: Cpu, input: &NetworkInput, pass: &mut Pass) {
@@ -98,7 +70,7 @@ impl Network {
         gradients: &mut Gradients,
     ) {
         let Sequences { ids, type_ids, offsets } = input.sequences;
-        let EmbeddingPlaces { word, position, token_type, norm } = &self.embeddings;
+        let EncoderTensors { word, position, token_type, norm, .. } = &self.entries;
         cpu.dropout(&self.embedding_dropout(pass.stream), &pass.tokens, dhidden);
         let mut dsum = Buffer::default();
         dsum.resize(dhidden.len());
@@ -108,7 +80,7 @@ impl Network {
             self.norm_of_embeddings().0,
             dhidden,
             &mut dsum,
-            gradients.pair(norm.start..norm.start + 1, norm.start + 1..norm.end),
+            gradients.pair(norm.weight..norm.weight + 1, norm.bias..norm.bias + 1),
         );
         let one = |table: Option<&mut [f32]>, which: usize| {
             let mut tables = [None, None, None];

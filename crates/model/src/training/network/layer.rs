@@ -6,15 +6,13 @@ use std::ops::Range;
 use polyhead_compute::{Activation, Buffer, Cpu, Dropout, Isa, PackedMatrix};
 
 use super::dropout_stream::{DropoutStream, Site};
-use crate::encoder::Layer;
-use crate::encoder::PackedLinear;
-use crate::encoder::{Architecture, EncoderConfig};
+use crate::encoder::{EncoderConfig, Layer, LayerTensors, PackedLinear, Pair};
 use crate::training::gradients::Gradients;
 use crate::training::store::ParameterStore;
 
 /// A layer, where its numbers stand in the index, and its weights transposed.
 pub(super) struct TrainableLayer {
-    pub(super) layer: Layer,
+    pub(super) layer: Layer<PackedLinear>,
     places: LayerPlaces,
     /// Made when the backward first comes here.
     transposed: Option<Transposed>,
@@ -104,13 +102,11 @@ impl LayerPass<'_> {
         self.stream.dropout(self.config.attention_dropout, layer, Site::Attention)
     }
 
-    /// DistilBERT has none here.
     fn attention_output_dropout(&self, layer: usize) -> Dropout {
-        match self.config.architecture {
-            Architecture::Bert => {
-                self.stream.dropout(self.config.hidden_dropout, layer, Site::AttentionOutput)
-            }
-            Architecture::DistilBert => Dropout::none(),
+        if self.config.family.attention_output_dropout {
+            self.stream.dropout(self.config.hidden_dropout, layer, Site::AttentionOutput)
+        } else {
+            Dropout::none()
         }
     }
 
@@ -120,27 +116,24 @@ impl LayerPass<'_> {
 }
 
 impl TrainableLayer {
-    /// - `first`: the entry of its query weight; the others follow in the order
-    ///   of [`expected`](crate::folder::expected)
-    pub(super) fn new(config: &EncoderConfig, isa: Isa, first: usize) -> Self {
-        let (hidden, intermediate) = (config.hidden_size, config.intermediate_size);
-        let linear = |at: usize, outputs: usize| LinearEntries {
-            weight: at..at + 1,
-            bias: at + 1..at + 2,
-            outputs,
-        };
-        let norm = |at: usize| NormEntries { weight: at, bias: at + 1 };
+    /// - `entries`: the entries of its tensors in the store
+    pub(super) fn new(config: &EncoderConfig, isa: Isa, entries: &LayerTensors<usize>) -> Self {
+        let LayerTensors { query, value, .. } = entries;
+        let hidden = config.hidden_size;
+        let linear = LinearEntries::new;
+        let norm = |pair: &Pair<usize>| NormEntries { weight: pair.weight, bias: pair.bias };
         let places = LayerPlaces {
+            // Query, key and value are neighbours in the store, in this order.
             query_key_value: LinearEntries {
-                weight: first..first + 3,
-                bias: first + 3..first + 6,
+                weight: query.weight..value.weight + 1,
+                bias: query.bias..value.bias + 1,
                 outputs: 3 * hidden,
             },
-            attention_output: linear(first + 6, hidden),
-            attention_norm: norm(first + 8),
-            intermediate: linear(first + 10, intermediate),
-            output: linear(first + 12, hidden),
-            output_norm: norm(first + 14),
+            attention_output: linear(&entries.attention_output, hidden),
+            attention_norm: norm(&entries.attention_norm),
+            intermediate: linear(&entries.intermediate, config.intermediate_size),
+            output: linear(&entries.output, hidden),
+            output_norm: norm(&entries.output_norm),
         };
         Self { layer: Layer::zeros(config, isa), places, transposed: None }
     }
@@ -323,6 +316,10 @@ impl TrainableLayer {
 }
 
 impl LinearEntries {
+    fn new(pair: &Pair<usize>, outputs: usize) -> Self {
+        Self { weight: pair.weight..pair.weight + 1, bias: pair.bias..pair.bias + 1, outputs }
+    }
+
     /// Adds the gradients of weight and bias, unless they are frozen.
     fn gradients(&self, cpu: Cpu, dout: &[f32], x: &[f32], gradients: &mut Gradients) {
         let (weight, bias) = (self.weight.clone(), Some(self.bias.clone()));

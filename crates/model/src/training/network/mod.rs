@@ -16,12 +16,9 @@ mod pass;
 
 use polyhead_compute::{Buffer, Cpu, Isa, Random, Threads};
 
-use crate::encoder::EncoderConfig;
-use crate::encoder::ParameterGroup;
-use crate::encoder::Sequences;
+use crate::encoder::{EncoderConfig, EncoderTensors, ParameterGroup, Sequences, TensorKind};
 use crate::error::Error;
 use crate::folder::ModelFolder;
-use crate::folder::tensor_names::{self, Role};
 use crate::heads::{HeadDims, HeadWeights, INITIAL_DEVIATION};
 use crate::heads::{HeadLayer, HeadSpec, TaskKind};
 use crate::modules::{Module, PoolingSpec};
@@ -30,7 +27,6 @@ use crate::training::gradients::Gradients;
 use crate::training::store::{ParameterStore, TrainableLayout};
 use dropout_stream::DropoutStream;
 pub use dropout_stream::Mode;
-use embeddings::EmbeddingPlaces;
 use head::TrainableHead;
 use layer::{LayerPass, TrainableLayer};
 use module::TrainableModule;
@@ -41,7 +37,8 @@ pub struct Network {
     isa: Isa,
     config: EncoderConfig,
     store: ParameterStore,
-    embeddings: EmbeddingPlaces,
+    /// The entries of the encoder's tensors in the store.
+    entries: EncoderTensors<usize>,
     layers: Vec<TrainableLayer>,
     pooling: PoolingSpec,
     modules: Vec<TrainableModule>,
@@ -137,11 +134,12 @@ impl Network {
         }
 
         let mut store = ParameterStore::default();
-        push_encoder(&mut store, folder, &config, options.random);
-        let embeddings = EmbeddingPlaces::new(&config);
-        let first = embeddings.end();
-        let layers =
-            (0..config.layers).map(|i| TrainableLayer::new(&config, isa, first + 16 * i)).collect();
+        let entries = push_encoder(&mut store, folder, &config, options.random);
+        let layers = entries
+            .layers
+            .iter()
+            .map(|entries| TrainableLayer::new(&config, isa, entries))
+            .collect();
         let mut trainable = Vec::new();
         for (index, module) in modules.iter().enumerate() {
             let names: Vec<String> = folder
@@ -157,17 +155,8 @@ impl Network {
             .enumerate()
             .map(|(i, head)| TrainableHead::push(&mut store, head, i, &site, isa))
             .collect();
-        let mut network = Self {
-            isa,
-            config,
-            store,
-            embeddings,
-            layers,
-            pooling,
-            modules: trainable,
-            heads,
-            site,
-        };
+        let mut network =
+            Self { isa, config, store, entries, layers, pooling, modules: trainable, heads, site };
         threads.cpu(isa, |cpu| network.refresh(cpu, &|_| true));
         Ok(network)
     }
@@ -248,7 +237,7 @@ impl Network {
         read.dedup();
         let top = read.last().copied().unwrap_or(self.config.layers);
         let flags = |entry: usize| layout.is_trainable(entry);
-        let embeddings = (0..self.embeddings.end()).any(flags);
+        let embeddings = (self.entries.word..=self.entries.norm.bias).any(flags);
         let lowest = self.layers.iter().position(|layer| layer.is_trainable(&flags));
         let start = if embeddings { 0 } else { lowest.unwrap_or(top).min(top) };
         let mut cached: Vec<usize> = Vec::new();
@@ -422,7 +411,7 @@ impl Network {
         for (index, state) in states.iter_mut().enumerate().take(end + 1).skip(first) {
             if index > first {
                 let layer = &self.layers[index - 1].layer;
-                layer.forward(cpu, &self.config, offsets, workspace);
+                layer.forward(cpu, &self.config, offsets, None, workspace);
             }
             if index == end || depth.read.contains(&index) || depth.cached.contains(&index) {
                 state.resize(workspace.hidden.len());
@@ -677,28 +666,32 @@ impl NetworkOptions {
     }
 }
 
-/// The encoder's tensors in the order of the index.
+/// Adds the tensors of the encoder to `store`; returns their entries by role.
 fn push_encoder(
     store: &mut ParameterStore,
     folder: &ModelFolder,
     config: &EncoderConfig,
     random: Option<u64>,
-) {
-    for (expected, parameter) in tensor_names::expected(config).into_iter().zip(&folder.parameters)
-    {
+) -> EncoderTensors<usize> {
+    let mut stored = folder.parameters.iter();
+    EncoderTensors::specs(config).map(|spec| {
+        // A folder lists its tensors in the order of the index, which is that of this map.
+        let parameter = stored.next().expect("the folder has every tensor: see `checkpoint`");
         let count = parameter.count();
-        let values = match (random, expected.role) {
+        let values = match (random, spec.kind) {
             (None, _) => parameter.tensor.to_vec(),
-            (Some(_), Role::Scale) => vec![1.0; count],
-            (Some(_), Role::Bias) => vec![0.0; count],
-            (Some(seed), Role::Weight) => {
-                let mut random = Random::named(seed, &expected.name);
+            (Some(_), TensorKind::Scale) => vec![1.0; count],
+            (Some(_), TensorKind::Bias) => vec![0.0; count],
+            (Some(seed), TensorKind::Weight) => {
+                let mut random = Random::named(seed, &spec.name);
                 (0..count).map(|_| INITIAL_DEVIATION * random.normal()).collect()
             }
         };
-        let decays = expected.role == Role::Weight;
-        store.push(expected.name, expected.shape, expected.group, decays, &values);
-    }
+        let entry = store.entries().len();
+        let decays = spec.kind == TensorKind::Weight;
+        store.push(spec.name, spec.shape, spec.group, decays, &values);
+        entry
+    })
 }
 
 /// `Σ shareᵢ · stateᵢ`

@@ -1,0 +1,82 @@
+//! A linear layer in 8 bits or in single precision: whichever its product is for.
+
+use polyhead_compute::{Activation, Cpu, QuantizedRows, StoredType};
+
+use crate::encoder::int8_linear::Int8Linear;
+use crate::encoder::layer::LayerLinear;
+use crate::encoder::linear::PackedLinear;
+use crate::encoder::{Linear, Norm, Product};
+
+/// Which products are in 8 bits.
+pub(crate) enum Int8Choice<'a> {
+    /// No product.
+    Nothing,
+    /// Every product: weights in floating point are quantized on loading.
+    All,
+    /// The products whose weights are stored in 8 bits, as the folder's writer chose.
+    Stored,
+    /// These products.
+    Only(&'a [Product]),
+}
+
+impl Int8Choice<'_> {
+    /// Whether `product` is in 8 bits, given whether its weights are `stored` so.
+    fn contains(&self, product: Product, stored: bool) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::All => true,
+            Self::Stored => stored,
+            Self::Only(products) => products.contains(&product),
+        }
+    }
+}
+
+/// A linear layer of an encoder that answers.
+pub(crate) enum MixedLinear {
+    Float(PackedLinear),
+    Int8(Int8Linear),
+}
+
+impl MixedLinear {
+    /// Stacks layers with the same input.
+    ///
+    /// - `before`: the norm that makes the input, if one does
+    pub(crate) fn stacked(
+        product: Product,
+        layers: &[Linear],
+        before: Option<&Norm>,
+        choice: &Int8Choice,
+        cpu: Cpu,
+    ) -> Self {
+        let stored = layers.iter().all(|layer| layer.weight.stored_type() == StoredType::I8);
+        choice
+            .contains(product, stored)
+            .then(|| Int8Linear::stacked(layers, before, cpu))
+            .flatten()
+            .map_or_else(|| Self::Float(PackedLinear::stacked(layers, cpu)), Self::Int8)
+    }
+}
+
+impl LayerLinear for MixedLinear {
+    fn as_int8(&self) -> Option<&Int8Linear> {
+        match self {
+            Self::Float(_) => None,
+            Self::Int8(linear) => Some(linear),
+        }
+    }
+
+    fn forward(
+        &self,
+        cpu: Cpu,
+        x: &[f32],
+        bytes: &QuantizedRows,
+        activation: Activation,
+        residual: Option<&[f32]>,
+        out: &mut [f32],
+    ) {
+        match self {
+            Self::Float(linear) => linear.forward(cpu, x, activation, residual, out),
+            Self::Int8(linear) => linear.forward(cpu, bytes, activation, residual, out),
+        }
+    }
+}

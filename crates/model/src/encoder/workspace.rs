@@ -1,0 +1,35 @@
+//! Buffers of a forward pass.
+
+use polyhead_compute::{Buffer, QuantizedRows};
+
+use crate::encoder::EncoderConfig;
+
+/// Activations of one forward pass: allocated once, grown to the largest batch, reused.
+#[derive(Default)]
+pub struct Workspace {
+    /// `[N, D]`
+    pub(crate) hidden: Buffer,
+    /// `[N, 3·D]`
+    pub(crate) query_key_value: Buffer,
+    /// `[N, D]`: the output of attention, before its output layer.
+    pub(crate) context: Buffer,
+    /// `[N, D]`: after attention and its norm.
+    pub(crate) attended: Buffer,
+    /// `[N, F]`
+    pub(crate) intermediate: Buffer,
+    /// `[N, D]`: the output of the last norm without its bias, for products in 8 bits.
+    pub(crate) normed_bytes: QuantizedRows,
+    /// `[N, D]` or `[N, F]`: the output of attention or of the first feed-forward
+    /// product, for products in 8 bits.
+    pub(crate) inner_bytes: QuantizedRows,
+}
+
+impl Workspace {
+    pub(crate) fn resize(&mut self, config: &EncoderConfig, tokens: usize) {
+        self.hidden.resize(tokens * config.hidden_size);
+        self.query_key_value.resize(tokens * 3 * config.hidden_size);
+        self.context.resize(tokens * config.hidden_size);
+        self.attended.resize(tokens * config.hidden_size);
+        self.intermediate.resize(tokens * config.intermediate_size);
+    }
+}
