@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 pub mod config;
+mod nearest;
 mod error;
 
 pub mod data;

@@ -185,7 +185,8 @@ fn begin(
     threads: &Threads,
 ) -> (Learner, FreezePlan, Split) {
     let mut config = config.clone();
-    config.tasks.iter_mut().for_each(|task| task.dropout = dropout.1);
+    let head_dropout = dropout.1.try_into().unwrap();
+    config.tasks.iter_mut().for_each(|task| task.dropout = head_dropout);
     let split = common::random_split(ROWS);
     let network = common::network_of(&config, "st6-dense", dropout.0, threads);
     let plan = common::plan(&config, &network, STEPS_PER_EPOCH, STEPS);

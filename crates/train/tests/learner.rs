@@ -355,7 +355,8 @@ fn with_everything_below_the_heads_kept_no_layer_runs() {
 /// A network with the tasks of [`common::RANDOM_TASKS`], all trained.
 fn random_learner(threads: &Threads, dropout: f32) -> (Learner, RunConfig, Split) {
     let mut config = common::config(&format!("{}{TRAIN}", common::RANDOM_TASKS));
-    config.tasks.iter_mut().for_each(|task| task.dropout = dropout);
+    let of_heads = dropout.try_into().unwrap();
+    config.tasks.iter_mut().for_each(|task| task.dropout = of_heads);
     let split = common::random_split(24);
     let network = common::network_of(&config, "tiny-bert", dropout, threads);
     let all = vec![true; network.store().entries().len()];
@@ -448,7 +449,7 @@ fn labels_that_weigh_nothing_teach_nothing() {
     let (mut learner, mut config, mut split) = random_learner(&threads, 0.1);
     config.tasks[0].class_weights = Some(ClassWeights::Given(vec![("c".to_owned(), 0.0)]));
     // It spreads the target over labels that do have a weight.
-    config.tasks[0].label_smoothing = 0.1;
+    config.tasks[0].label_smoothing = 0.1.try_into().unwrap();
     split.labels[0] = TaskLabels::Classes(vec![Some(2); 24]);
     learner.objectives = common::objectives(&config, &split);
     let before = bits(learner.network.store().values());

@@ -173,7 +173,7 @@ fn final_metrics_are_those_of_the_best_weights() {
     let mut config = place.config(more);
     config.freeze.drain(..2);
     config.train.best = "topic.loss".into();
-    config.train.learning_rate = 3e-2;
+    config.train.learning_rate = 3e-2.try_into().unwrap();
     let run = place.path("run");
     let summary = finished(config, &run, false);
     assert!(summary.best_step < 19, "{}: the test needs an early best step", summary.best_step);
@@ -245,7 +245,7 @@ fn damaged_best_weights_are_told_of() {
     let place = Place::new();
     let mut config = place.config("");
     config.train.best = "topic.loss".into();
-    config.train.learning_rate = 3e-2;
+    config.train.learning_rate = 3e-2.try_into().unwrap();
     let run = place.path("run");
     let best = finished(config.clone(), &run, false).best_step;
     assert!(best < 30, "the test needs a best step before the last");
@@ -302,7 +302,7 @@ fn heads_that_do_not_fit_a_changed_encoder_are_refused() {
     config.tasks[0].layer = polyhead_model::HeadLayer::Mix;
     finished(config.clone(), &first, false);
     config.encoder.model = first.join("model").display().to_string();
-    config.encoder.layers = Some(1);
+    config.encoder.layers = Some(1.try_into().unwrap());
     config.freeze.clear();
     // Named by a task or not.
     for tasks in [3, 2] {
@@ -329,13 +329,13 @@ fn a_wholly_frozen_run_only_evaluates() {
 fn a_run_that_is_there_is_refused_and_a_finished_one_says_so() {
     let place = Place::new();
     let mut config = place.config("");
-    config.train.epochs = 1;
+    config.train.epochs = 1.try_into().unwrap();
     let run = place.path("run");
     train(&config, &run, 2, &[]);
     let error = Trainer::new(config.clone()).train(&run, false).expect_err("refused");
     assert!(error.to_string().contains("--resume"), "{error}");
     assert!(matches!(Trainer::new(config.clone()).train(&run, true), Ok(Ending::AlreadyFinished)));
-    config.train.learning_rate = 2e-3;
+    config.train.learning_rate = 2e-3.try_into().unwrap();
     let error = Trainer::new(config).train(&run, true).expect_err("refused");
     assert!(error.to_string().contains("learning_rate"), "{error}");
 }
@@ -435,8 +435,9 @@ fn held_tags_need_words_but_not_in_every_row() {
     let mut config = place.config("[[task]]\nname = \"tags\"\nkind = \"tokens\"");
     config.tasks.drain(1..3);
     config.freeze.clear();
-    config.train.epochs = 1;
-    (config.train.batch_size, config.train.accumulation) = (1, 1);
+    config.train.epochs = 1.try_into().unwrap();
+    config.train.batch_size = 1.try_into().unwrap();
+    config.train.accumulation = 1.try_into().unwrap();
     write(&[&plain[..], &tagged].concat());
     let start = finished(config.clone(), &place.path("start"), false);
 

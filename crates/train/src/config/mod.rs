@@ -2,92 +2,139 @@
 //!
 //! [`RunConfig::parse`] reads the TOML that users write, with the values of
 //! `--set` in it; [`RunConfig::to_toml`] writes it back with every default
-//! filled in; [`RunConfig::differences`] says what two runs do differently.
+//! filled in; [`RunConfig::differences`] says what two runs do differently;
+//! [`keys`] lists everything that can be written.
 //!
-//! The keys are the fields of the types here, in tables named as each type's
-//! documentation says. Paths in the file are relative to its folder, paths in
-//! `--set` to the working folder. Numbers, labels of weights and options are
+//! The types here are the configuration: a field is a key, its type says which
+//! values it takes, and its documentation is what users read. Paths in the file
+//! are relative to its folder, paths in `--set` to the working folder. Keys are
 //! checked against each other here; against the model, its data and its tasks'
 //! labels later, where those are known.
 
-mod difference;
 mod document;
-mod names;
-mod read;
-mod read_task;
-mod section;
+mod reader;
+mod number;
+mod words;
+mod keys;
+mod check;
+mod difference;
 #[cfg(test)]
-mod testing;
-mod write;
+mod tests;
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
 use polyhead_compute::Activation;
 use polyhead_model::{HeadInput, HeadLayer, PoolingMode, TaskKind};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, ErrorKind};
+use document::Document;
+use keys::settings;
 
 pub use difference::Difference;
+pub use keys::{Key, keys};
+pub use number::{
+    BelowOne, Factor, NonNegative, Positive, PositiveCount, PositiveSize, Share, Size,
+};
 
-/// A whole run, every default filled in.
-#[derive(Clone, Debug, PartialEq)]
-pub struct RunConfig {
-    /// Seeds data order, dropout and new heads.
-    pub seed: u64,
-    /// What is trained.
-    pub encoder: EncoderSettings,
-    /// Files that all tasks share; a task with files of its own does not use them.
-    pub data: DataFiles,
-    /// How batches are drawn when tasks have files of their own.
-    pub sampler: Sampler,
-    /// In order; at least one.
-    pub tasks: Vec<TaskSettings>,
-    /// Steps, rates and batches.
-    pub train: TrainSettings,
-    /// When train states are kept.
-    pub checkpoint: CheckpointSettings,
-    /// Freeze phases; they apply independently of each other.
-    pub freeze: Vec<FreezePhase>,
+/// The longest configuration that is read, in bytes; label lists of any size
+/// that can be trained fit.
+const FILE_LIMIT: u64 = 4 << 20;
+
+settings! {
+    /// A whole run, every default filled in.
+    pub struct RunConfig {
+        /// The seed of the order of the data, of dropout and of new heads.
+        seed: u64 = 0,
+        /// What is trained.
+        encoder: EncoderSettings = EncoderSettings::default(),
+        /// Files that all tasks share; a task with files of its own does not use them.
+        data: DataFiles = DataFiles::default(),
+        /// How batches are drawn when tasks have files of their own.
+        sampler: SamplerSettings = SamplerSettings::default(),
+        /// Steps, rates and batches.
+        train: TrainSettings = TrainSettings::default(),
+        /// When train states are kept.
+        checkpoint: CheckpointSettings = CheckpointSettings::default(),
+        /// The tasks, in order; at least one.
+        #[serde(rename = "task")]
+        tasks: Vec<TaskSettings> = Vec::new(),
+        /// Freeze phases; they apply independently of each other.
+        freeze: Vec<FreezePhase> = Vec::new(),
+    }
 }
 
-/// `[encoder]`
-#[derive(Clone, Debug, PartialEq)]
-pub struct EncoderSettings {
-    /// A folder, a run, a hub name, or `builtin`.
-    pub model: String,
-    /// Instead of the folder's; several are concatenated.
-    pub pooling: Option<Vec<PoolingMode>>,
-    /// Tokens after which a text is cut; absent: as the folder says.
-    pub max_length: Option<usize>,
-    /// Dropout of hidden states; absent: as `config.json` says.
-    pub dropout: Option<f32>,
-    /// Dropout of attention probabilities; absent: as `config.json` says.
-    pub attention_dropout: Option<f32>,
-    /// Keep only the embeddings and this many layers from the input upwards.
-    pub layers: Option<usize>,
-    /// Start from random weights instead of the model's (its shape and vocabulary stay).
-    pub random: bool,
+settings! {
+    /// `[encoder]`: the model that is trained.
+    pub struct EncoderSettings {
+        /// A folder, a run, a model of the hub by name, or `builtin`; a folder of that name comes before the hub.
+        model: String = BUILTIN.to_owned(),
+        /// How token vectors become one vector; several modes are joined end to end. Absent: as the model does.
+        #[serde(with = "words::poolings")]
+        pooling: Option<Vec<PoolingMode>> = None,
+        /// Tokens after which a text is cut, the special ones included. Absent: as the model does.
+        max_length: Option<PositiveSize> = None,
+        /// Dropout of hidden states. Absent: as `config.json` says.
+        dropout: Option<BelowOne> = None,
+        /// Dropout of attention probabilities. Absent: as `config.json` says.
+        attention_dropout: Option<BelowOne> = None,
+        /// Keep only the embeddings and this many layers from the input upwards. Absent: all.
+        layers: Option<PositiveSize> = None,
+        /// Start from random weights in the model's shape and with its vocabulary.
+        random: bool = false,
+    }
 }
 
-/// Data files: of the whole run, or of one task.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct DataFiles {
-    /// JSON Lines or CSV; several are read one after the other.
-    pub train: Vec<PathBuf>,
-    /// For choosing the best model, calibration and thresholds.
-    pub dev: Vec<PathBuf>,
-    /// Looked at once, at the end.
-    pub test: Vec<PathBuf>,
-    /// The field with the text; `text` unless the run says otherwise, of a task
-    /// as the run has it. A run that was read has a name here.
-    pub text: Option<String>,
-    /// The field with the words, for `tokens` tasks; `tokens` unless the run says
-    /// otherwise, of a task as the run has it. A run that was read has a name here.
-    pub tokens: Option<String>,
+/// The model inside the program.
+const BUILTIN: &str = "builtin";
+
+settings! {
+    /// `[data]`: files that tasks share.
+    pub struct DataFiles {
+        /// Rows to train on: a JSON Lines or CSV file, or several that are read one after the other.
+        #[serde(deserialize_with = "words::paths")]
+        train: Vec<PathBuf> = Vec::new(),
+        /// Rows that choose the best model, calibrate it and set its thresholds.
+        #[serde(deserialize_with = "words::paths")]
+        dev: Vec<PathBuf> = Vec::new(),
+        /// Rows that are looked at once, at the end.
+        #[serde(deserialize_with = "words::paths")]
+        test: Vec<PathBuf> = Vec::new(),
+        /// The field with the text.
+        text: Option<String> = Some("text".to_owned()),
+        /// The field with the words, for tasks of kind `tokens`.
+        tokens: Option<String> = Some("tokens".to_owned()),
+    }
 }
 
-/// `[sampler]`: how the next batch's task is chosen when tasks have files of their own.
-///
-/// `kind = "temperature"` takes `temperature` besides; it is never a plain name
-/// at the top, so that there is one way to write it.
+settings! {
+    /// `[sampler]`: how the next batch's task is chosen when tasks have files of their own.
+    #[derive(Copy)]
+    pub struct SamplerSettings {
+        /// How the task of the next batch is chosen.
+        kind: SamplerKind = SamplerKind::Proportional,
+        /// With `kind = "temperature"` alone: 1 is proportional, large is uniform.
+        temperature: Option<Positive> = None,
+    }
+}
+
+/// How the task of the next batch is chosen, as `[sampler]` writes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SamplerKind {
+    /// By the number of rows.
+    Proportional,
+    /// Each task equally often.
+    Uniform,
+    /// By the number of rows to the power `1 / temperature`.
+    Temperature,
+    /// In turn; an epoch ends with the task that has the fewest rows.
+    RoundRobin,
+}
+
+/// How the task of the next batch is chosen.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Sampler {
     /// By the number of rows.
@@ -100,110 +147,151 @@ pub enum Sampler {
     RoundRobin,
 }
 
-/// `[[task]]`
-#[derive(Clone, Debug, PartialEq)]
-pub struct TaskSettings {
-    /// Also the field in the data unless `field` says otherwise.
-    pub name: String,
-    /// What sort of answer.
-    pub kind: TaskKind,
-    /// The field with the label.
-    pub field: String,
-    /// Given labels, in order; absent: those of the training data, sorted.
-    pub labels: Option<Vec<String>>,
-    /// Of its loss in the sum.
-    pub weight: f32,
-    /// Files of its own: `train`, `dev`, `test`, `text` and `tokens` in the task's table.
-    pub data: Option<DataFiles>,
-    /// The head's pooling; absent: the encoder's.
-    pub pooling: Option<Vec<PoolingMode>>,
-    /// What the head reads; absent: the pooled vector.
-    pub input: HeadInput,
-    /// Which hidden states the head reads: a number, `"last"` or `"mix"`.
-    pub layer: HeadLayer,
-    /// Width of a hidden layer in the head.
-    pub hidden: Option<usize>,
-    /// After the hidden layer; of no meaning without one.
-    pub activation: Activation,
-    /// Before each linear layer of the head.
-    pub dropout: f32,
-    /// The head's own rate; absent: `head_learning_rate`.
-    pub learning_rate: Option<f32>,
-    /// Classification and tokens: weight of each label in the loss.
-    pub class_weights: Option<ClassWeights>,
-    /// Classification and tokens.
-    pub label_smoothing: f32,
-    /// Multi-label: weight of the positive rows of each label.
-    pub positive_weights: Option<ClassWeights>,
-    /// Hold the task to the outputs of the model that the run starts from.
-    pub keep: Option<Keep>,
-    /// The metric that stands for the task in the criterion; absent: the kind's main one.
-    pub metric: Option<String>,
+impl From<SamplerSettings> for Sampler {
+    fn from(settings: SamplerSettings) -> Self {
+        match settings.kind {
+            SamplerKind::Proportional => Self::Proportional,
+            SamplerKind::Uniform => Self::Uniform,
+            SamplerKind::RoundRobin => Self::RoundRobin,
+            SamplerKind::Temperature => Self::Temperature(
+                settings.temperature.map_or(1.0, |temperature| number::exact(temperature.get())),
+            ),
+        }
+    }
 }
 
-/// Weights per label.
+settings! {
+    /// `[[task]]`: a task and its head.
+    pub struct TaskSettings {
+        /// The task's name: 1 to 64 letters, digits, `_` and `-`.
+        name: String = String::new(),
+        /// What sort of answer the task gives.
+        #[serde(with = "words::word")]
+        kind: TaskKind = TaskKind::Classification,
+        /// The field with the label. Absent: the task's name.
+        field: String = String::new(),
+        /// The labels, in order. Absent: those of the training data, sorted.
+        labels: Option<Vec<String>> = None,
+        /// The weight of the task's loss in the sum over tasks.
+        weight: NonNegative = NonNegative(1.0),
+        /// The task's own rows to train on. Absent: all files are those of `[data]`.
+        #[serde(deserialize_with = "words::paths")]
+        train: Vec<PathBuf> = Vec::new(),
+        /// The task's own rows that choose the best model; only with `train`.
+        #[serde(deserialize_with = "words::paths")]
+        dev: Vec<PathBuf> = Vec::new(),
+        /// The task's own rows that are looked at once; only with `train`.
+        #[serde(deserialize_with = "words::paths")]
+        test: Vec<PathBuf> = Vec::new(),
+        /// The field with the text in the task's own files. Absent: as `[data]` says.
+        text: Option<String> = None,
+        /// The field with the words in the task's own files. Absent: as `[data]` says.
+        tokens: Option<String> = None,
+        /// The head's own pooling. Absent: the encoder's.
+        #[serde(with = "words::poolings")]
+        pooling: Option<Vec<PoolingMode>> = None,
+        /// What the head reads: the pooled vector, or the final embedding after the model's other modules.
+        #[serde(with = "words::word")]
+        input: HeadInput = HeadInput::Pooled,
+        /// Which hidden states the head reads: a number (0: the embeddings), `"last"`, or `"mix"`, a learned mix of all.
+        #[serde(with = "words::head_layer")]
+        layer: HeadLayer = HeadLayer::Last,
+        /// The width of a hidden layer in the head. Absent: no hidden layer.
+        hidden: Option<PositiveSize> = None,
+        /// The function after the hidden layer; only with `hidden`.
+        #[serde(with = "words::word")]
+        activation: Activation = Activation::Gelu,
+        /// Dropout before each linear layer of the head.
+        dropout: BelowOne = BelowOne(0.1),
+        /// The head's own learning rate. Absent: `head_learning_rate`.
+        learning_rate: Option<NonNegative> = None,
+        /// The weight of each label in the loss, for classification and tokens.
+        class_weights: Option<ClassWeights> = None,
+        /// Label smoothing, for classification and tokens.
+        label_smoothing: BelowOne = BelowOne(0.0),
+        /// The weight of each label's positive rows in the loss, for multilabel.
+        positive_weights: Option<ClassWeights> = None,
+        /// `"distill"`: hold the task to the answers of the model that the run starts from.
+        keep: Option<Keep> = None,
+        /// The metric that stands for the task where `best` is `mean`. Absent: the kind's main one.
+        metric: Option<String> = None,
+    }
+}
+
+impl TaskSettings {
+    /// The task's own files; `None` if it uses those of the run.
+    pub fn files(&self) -> Option<DataFiles> {
+        let Self { train, dev, test, text, tokens, .. } = self.clone();
+        (!train.is_empty()).then_some(DataFiles { train, dev, test, text, tokens })
+    }
+}
+
+/// Weights of labels.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ClassWeights {
     /// From the training data: rows / (labels · rows of the label), as scikit-learn's
     /// `balanced`; for positive weights: negative rows / positive rows.
     Balanced,
-    /// By label name.
+    /// By the name of the label.
     Given(Vec<(String, f32)>),
 }
 
 /// How a task is kept while others train.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Keep {
     /// Learning without forgetting (Li and Hoiem, 2016): the loss is the distance
     /// to the answers of the starting model, on every row.
     Distill,
 }
 
-/// `[train]`
-#[derive(Clone, Debug, PartialEq)]
-pub struct TrainSettings {
-    /// Times that the data is gone through; 0, with `max_steps`: as often as that takes.
-    pub epochs: usize,
-    /// Rows of an optimizer step, over all its parts.
-    pub batch_size: usize,
-    /// Into how many parts of rows a step is cut at least; memory, not results.
-    pub accumulation: usize,
-    /// Of the encoder.
-    pub learning_rate: f32,
-    /// Of the heads that have none of their own.
-    pub head_learning_rate: f32,
-    /// Each layer below learns this much slower.
-    pub layer_decay: f32,
-    /// How rates change over the steps.
-    pub schedule: Schedule,
-    /// Share of all steps.
-    pub warmup: f32,
-    /// Decoupled; not on biases and layer norms.
-    pub weight_decay: f32,
-    /// Largest global norm of the gradient; 0: no clipping.
-    pub clip_norm: f32,
-    /// Adam's β₁, β₂.
-    pub betas: (f32, f32),
-    /// Adam's ε.
-    pub epsilon: f32,
-    /// 0: no limit.
-    pub max_steps: u64,
-    /// Stop after this many seconds; 0: no limit.
-    pub max_seconds: u64,
-    /// Stop after this many evaluations without improvement; 0: never.
-    pub patience: usize,
-    /// Steps between two lines of progress and of `metrics.jsonl`.
-    pub log_every: u64,
-    /// Steps between two evaluations on dev; 0: once an epoch.
-    pub evaluate_every: u64,
-    /// What is best: `mean` over tasks, or `TASK.METRIC`.
-    pub best: String,
-    /// Bytes of memory for hidden states below a frozen boundary; more go to a file.
-    pub cache_bytes: u64,
+settings! {
+    /// `[train]`: steps, rates and batches.
+    pub struct TrainSettings {
+        /// Passes over the data; 0 together with `max_steps`: as many as those steps take.
+        epochs: Size = Size(3),
+        /// Rows of an optimizer step.
+        batch_size: PositiveSize = PositiveSize(32),
+        /// Parts into which a step is cut at least: less memory, the same step, to the bit.
+        accumulation: PositiveSize = PositiveSize(1),
+        /// The learning rate of the encoder.
+        learning_rate: NonNegative = NonNegative(5e-5),
+        /// The learning rate of heads without one of their own.
+        head_learning_rate: NonNegative = NonNegative(1e-3),
+        /// Each layer learns at the rate of the layer above it times this.
+        layer_decay: Factor = Factor(1.0),
+        /// How rates change after the warm-up.
+        schedule: Schedule = Schedule::Linear,
+        /// The share of all steps in which rates rise from 0.
+        warmup: Share = Share(0.1),
+        /// Decoupled weight decay; not on biases and layer norms.
+        weight_decay: NonNegative = NonNegative(0.01),
+        /// The largest global norm of the gradient; 0: no clipping.
+        clip_norm: NonNegative = NonNegative(1.0),
+        /// Adam's β₁ and β₂.
+        betas: (BelowOne, BelowOne) = (BelowOne(0.9), BelowOne(0.999)),
+        /// Adam's ε.
+        epsilon: Positive = Positive(1e-8),
+        /// Stop after this many steps; 0: no limit.
+        max_steps: u64 = 0,
+        /// Stop after this many seconds, those before a resume included; 0: no limit.
+        max_seconds: u64 = 0,
+        /// Stop after this many evaluations without improvement; 0: never.
+        patience: Size = Size(0),
+        /// Steps between two lines of progress and of `metrics.jsonl`.
+        log_every: PositiveCount = PositiveCount(10),
+        /// Steps between two evaluations on dev; 0: once an epoch.
+        evaluate_every: u64 = 0,
+        /// What chooses the best model: `mean` over tasks, or `TASK.METRIC`.
+        best: String = "mean".to_owned(),
+        /// Bytes of memory for hidden states below a frozen boundary; more go to a file.
+        cache_bytes: u64 = 256 << 20,
+    }
 }
 
 /// How rates change after the warm-up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Schedule {
     /// They stay.
     Constant,
@@ -213,25 +301,27 @@ pub enum Schedule {
     Cosine,
 }
 
-/// `[checkpoint]`
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CheckpointSettings {
-    /// Steps between two; 0: at the end of each epoch only.
-    pub every: u64,
-    /// How many of the newest are kept.
-    pub keep: usize,
+settings! {
+    /// `[checkpoint]`: when train states are kept.
+    pub struct CheckpointSettings {
+        /// Steps between two train states; 0: at the end of each epoch only.
+        every: u64 = 200,
+        /// How many of the newest train states are kept.
+        keep: PositiveSize = PositiveSize(2),
+    }
 }
 
-/// `[[freeze]]`
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FreezePhase {
-    /// Groups: `all`, `encoder`, `embeddings`, `layers.A-B`, `layers.I`, `pooler`, `modules`,
-    /// `heads`, `head.NAME`.
-    pub parameters: Vec<String>,
-    /// The first step; absent: from the start.
-    pub from: Option<Moment>,
-    /// The last step; absent: for the whole run.
-    pub until: Option<Moment>,
+settings! {
+    /// `[[freeze]]`: parameters that do not change for a while.
+    pub struct FreezePhase {
+        /// Groups of parameters: `all`, `encoder`, `embeddings`, `layers.A-B`, `layers.I`, `pooler`, `modules`, `heads`, `head.NAME`.
+        #[serde(deserialize_with = "words::strings")]
+        parameters: Vec<String> = Vec::new(),
+        /// The first step. Absent: the first of the run.
+        from: Option<Moment> = None,
+        /// The last step. Absent: the last of the run.
+        until: Option<Moment> = None,
+    }
 }
 
 /// A point in a run, counted from 1: `"epoch 2"`, `"step 500"`.
@@ -241,4 +331,62 @@ pub enum Moment {
     Epoch(u64),
     /// This step, included.
     Step(u64),
+}
+
+impl RunConfig {
+    /// Reads and checks the file at `path`; `set` as in [`Self::parse`].
+    ///
+    /// # Errors
+    /// As [`Self::parse`]; [`ErrorKind::Config`] if the file cannot be read.
+    pub fn from_file(path: &Path, set: &[String]) -> Result<Self, Error> {
+        let read = || {
+            let mut text = String::new();
+            let length = File::open(path)?.take(FILE_LIMIT + 1).read_to_string(&mut text)?;
+            Ok((text, length as u64))
+        };
+        let (text, length) = read().map_err(|error: std::io::Error| {
+            let message = format!("{}: {error}", path.display());
+            Error::with_source(ErrorKind::Config, message, error)
+        })?;
+        if length > FILE_LIMIT {
+            let message = format!("{}: expected at most {FILE_LIMIT} bytes", path.display());
+            return Err(Error::new(ErrorKind::Config, message));
+        }
+        Self::parse(&text, path, set)
+    }
+
+    /// Reads and checks `text`.
+    ///
+    /// - `file`: its name in messages; paths in it are relative to its folder
+    /// - `set`: `key=value`, laid over the text before anything is checked:
+    ///   `seed=7`, `train.epochs=5`, `task.topic.weight=2` (tasks by name). A
+    ///   value that is not TOML is a string
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] with the file, the line and the key.
+    pub fn parse(text: &str, file: &Path, set: &[String]) -> Result<Self, Error> {
+        let document = Document::parse(text, file, set)?;
+        let mut config = document.read()?;
+        check::complete(&mut config, &document)?;
+        check::check(&config, &document)?;
+        Ok(config)
+    }
+
+    /// The configuration as a file that [`Self::parse`] reads back as the same.
+    ///
+    /// What is absent is left to the model or the data: pooling and dropouts of
+    /// the encoder, labels, main metrics. Paths are absolute.
+    ///
+    /// # Panics
+    /// If a whole number is above `i64::MAX`, more than TOML holds.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(&self.table()).expect("a table can be written")
+    }
+
+    /// The configuration as a table of the keys that apply.
+    fn table(&self) -> toml::Table {
+        let mut table = toml::Table::try_from(self).expect("whole numbers are up to i64::MAX");
+        check::keep_what_applies(&mut table);
+        table
+    }
 }

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use polyhead_model::TaskKind;
-use strsim::normalized_damerau_levenshtein;
 
 use super::bio::Tag;
 use super::cell::RawLabel;
@@ -13,6 +12,7 @@ use super::quote::{listed, quoted};
 use super::split::Part;
 use super::task::TaskFields;
 use crate::error::{Error, ErrorKind};
+use crate::nearest::nearest;
 
 /// Lists of labels up to this length are shown whole in messages.
 const SHORT_LIST: usize = 12;
@@ -102,9 +102,8 @@ impl LabelList {
         if self.names.len() <= SHORT_LIST {
             return format!("{start}; known are {}", listed(&self.names));
         }
-        let closeness = |name: &&String| normalized_damerau_levenshtein(name, label);
-        let nearest = self.names.iter().max_by(|a, b| closeness(a).total_cmp(&closeness(b)));
-        let nearest = nearest.expect("the list is longer than a short one");
+        let nearest = nearest(label, self.names.iter().map(String::as_str));
+        let (nearest, _) = nearest.expect("the list is longer than a short one");
         format!("{start}; the nearest of its {} labels is {}", self.names.len(), quoted(nearest))
     }
 }

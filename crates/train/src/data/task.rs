@@ -33,7 +33,7 @@ impl From<&TaskSettings> for TaskFields {
             field: task.field.clone(),
             labels: task.labels.clone(),
             fixed_labels: None,
-            files: task.data.clone(),
+            files: task.files(),
             may_lack_labels: task.keep.is_some(),
         }
     }

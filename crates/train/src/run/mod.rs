@@ -131,7 +131,7 @@ impl<'a> Run<'a> {
         let tasks = objectives.len();
         let learner =
             Learner::new(network, optimizer, objectives, &nothing, config.seed, plan.prompt_tokens);
-        let checkpoints = Checkpoints::new(directory.checkpoints(), config.checkpoint.keep);
+        let checkpoints = Checkpoints::new(directory.checkpoints(), config.checkpoint.keep.get());
         let found = if directory.resumed() { checkpoints.latest()? } else { None };
         let (metrics_bytes, timings_bytes) = found.as_ref().map_or((0, 0), |(state, _)| {
             (state.progress.metrics_bytes, state.progress.timings_bytes)
@@ -286,7 +286,7 @@ impl<'a> Run<'a> {
             rows: &drawn.rows,
             tasks: &source.tasks,
             teachers: &self.teachers,
-            accumulation: self.config.train.accumulation,
+            accumulation: self.config.train.accumulation.get(),
         };
         let cache = self.kept.of(drawn.source, Part::Train);
         let outcome =
@@ -307,7 +307,7 @@ impl<'a> Run<'a> {
         self.times.steps += seconds;
         self.window_seconds += seconds;
         emit(Event::Step(&self.progress(step, multiplier, &single(&outcome), seconds)));
-        if step.is_multiple_of(self.config.train.log_every) || step == self.plan.total_steps {
+        if step.is_multiple_of(self.config.train.log_every.get()) || step == self.plan.total_steps {
             self.log(step, multiplier, emit)?;
         }
         Ok(())
@@ -353,7 +353,7 @@ impl<'a> Run<'a> {
             loss: window.loss(),
             tasks: window.tasks(self.config.tasks.iter().map(|task| task.name.as_str())),
             gradient_norm: window.gradient_norm(),
-            learning_rate: f64::from(self.config.train.learning_rate) * multiplier,
+            learning_rate: f64::from(self.config.train.learning_rate.get()) * multiplier,
             texts_per_second: window.texts() as f64 / seconds.max(1e-9),
         }
     }
@@ -395,7 +395,7 @@ impl<'a> Run<'a> {
         let metrics = self.score(Part::Dev)?;
         let score = criterion(self.config, &metrics);
         let best = self.best.update(score, self.done);
-        let patience = self.config.train.patience as u64;
+        let patience = self.config.train.patience.get() as u64;
         self.gave_up = patience > 0 && self.best.since >= patience && self.best.score.is_some();
         let names = self.config.tasks.iter().map(|task| task.name.clone());
         let evaluated = Evaluated {
@@ -562,7 +562,7 @@ impl<'a> Run<'a> {
     }
 
     fn checkpoints(&self) -> Checkpoints {
-        Checkpoints::new(self.directory.checkpoints(), self.config.checkpoint.keep)
+        Checkpoints::new(self.directory.checkpoints(), self.config.checkpoint.keep.get())
     }
 
     /// Writes a checkpoint.

@@ -80,34 +80,35 @@ impl Prepared {
     pub fn new(config: &RunConfig, threads: &Threads) -> Result<Self, Error> {
         let folder = open_model(&config.encoder.model)?;
         let rows = read_rows(config, &folder)?;
-        let tokenized = tokenize(config.encoder.max_length, &folder, threads, rows)?;
+        let tokenized =
+            tokenize(config.encoder.max_length.map(Into::into), &folder, threads, rows)?;
         let Tokenized { data, max_length, prompt_tokens } = tokenized;
         let report = data::check(&data);
         check_teachers(config, &data)?;
 
         let (heads, known) = heads(config, &folder, &data)?;
-        if let Some(layers) = config.encoder.layers.filter(|layers| *layers > folder.config.layers)
-        {
+        let layers = config.encoder.layers.map(usize::from);
+        if let Some(layers) = layers.filter(|layers| *layers > folder.config.layers) {
             let message =
                 format!("encoder.layers: expected 1 to {}, found {layers}", folder.config.layers);
             return Err(Error::new(ErrorKind::Config, message));
         }
         let options = NetworkOptions {
             pooling: config.encoder.pooling.as_ref().map(|modes| pooling(&folder, modes)),
-            hidden_dropout: config.encoder.dropout,
-            attention_dropout: config.encoder.attention_dropout,
-            layers: config.encoder.layers,
+            hidden_dropout: config.encoder.dropout.map(f32::from),
+            attention_dropout: config.encoder.attention_dropout.map(f32::from),
+            layers,
             random: config.encoder.random.then_some(config.seed),
         };
         let network = Network::new(&folder, &heads, &options, threads)?;
         let objectives = objectives(config, &data)?;
         let sampler = BatchSampler::new(
             config.seed,
-            config.sampler,
-            config.train.batch_size,
+            config.sampler.into(),
+            config.train.batch_size.get(),
             &data.train_rows(),
         )?;
-        let total_steps = match (config.train.epochs, config.train.max_steps) {
+        let total_steps = match (config.train.epochs.get(), config.train.max_steps) {
             (0, steps) => steps,
             (epochs, 0) => sampler.total_steps(epochs),
             (epochs, most) => sampler.total_steps(epochs).min(most),
@@ -199,7 +200,7 @@ fn read_rows(config: &RunConfig, folder: &ModelFolder) -> Result<Rows, Error> {
                 field: task.field.clone(),
                 labels: task.labels.clone(),
                 fixed_labels: start.map(|head| head.spec.labels.clone()),
-                files: task.data.clone(),
+                files: task.files(),
                 may_lack_labels: task.keep == Some(Keep::Distill) || start.is_some(),
             })
         })
@@ -260,7 +261,7 @@ fn heads(
     data: &Dataset,
 ) -> Result<(Vec<HeadWeights>, Vec<bool>), Error> {
     let mut site = folder.site();
-    site.layers = config.encoder.layers.unwrap_or(site.layers);
+    site.layers = config.encoder.layers.map_or(site.layers, usize::from);
     let model_pooling = match (&config.encoder.pooling, folder.modules.first()) {
         (Some(modes), _) => pooling(folder, modes),
         (None, Some(polyhead_model::Module::Pooling(spec))) => spec.clone(),
@@ -286,9 +287,9 @@ fn heads(
                 .map_or_else(|| model_pooling.clone(), |modes| pooling(folder, modes)),
             input: task.input,
             layer: task.layer,
-            hidden: task.hidden,
+            hidden: task.hidden.map(usize::from),
             activation: task.activation,
-            dropout: task.dropout,
+            dropout: task.dropout.get(),
             temperature: 1.0,
             thresholds: Vec::new(),
         };
@@ -415,5 +416,7 @@ fn objectives(config: &RunConfig, data: &Dataset) -> Result<Vec<Objective>, Erro
 pub fn check_data(config: &RunConfig, threads: &Threads) -> Result<DataReport, Error> {
     let folder = open_model(&config.encoder.model)?;
     let rows = read_rows(config, &folder)?;
-    Ok(data::check(&tokenize(config.encoder.max_length, &folder, threads, rows)?.data))
+    Ok(data::check(
+        &tokenize(config.encoder.max_length.map(Into::into), &folder, threads, rows)?.data,
+    ))
 }

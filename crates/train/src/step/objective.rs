@@ -75,10 +75,10 @@ impl Objective {
             counts.into_iter().map(|count| ratio(count) as f32).collect()
         })?;
         Ok(Self {
-            weight: settings.weight,
+            weight: settings.weight.get(),
             cross_entropy: CrossEntropy {
                 class_weights,
-                label_smoothing: settings.label_smoothing,
+                label_smoothing: settings.label_smoothing.get(),
             },
             positive_weights,
             distills: settings.keep == Some(Keep::Distill),

@@ -80,7 +80,12 @@ pub struct Moments<'a> {
 impl AdamWSettings {
     /// As the run has them.
     pub fn new(train: &TrainSettings) -> Self {
-        Self { betas: train.betas, epsilon: train.epsilon, clip_norm: train.clip_norm }
+        let (beta1, beta2) = train.betas;
+        Self {
+            betas: (beta1.get(), beta2.get()),
+            epsilon: train.epsilon.get(),
+            clip_norm: train.clip_norm.get(),
+        }
     }
 }
 

@@ -59,8 +59,8 @@ impl RateTable {
         });
         let layers = layers.max().unwrap_or(0);
         let below = |steps: usize| {
-            let decay = f64::from(settings.layer_decay).powi(steps as i32);
-            (f64::from(settings.learning_rate) * decay) as f32
+            let decay = f64::from(settings.layer_decay.get()).powi(steps as i32);
+            (f64::from(settings.learning_rate.get()) * decay) as f32
         };
         let rate = |group| match group {
             ParameterGroup::Embeddings => below(layers),
@@ -68,8 +68,9 @@ impl RateTable {
             ParameterGroup::Head(head) => tasks
                 .get(head)
                 .and_then(|task| task.learning_rate)
-                .unwrap_or(settings.head_learning_rate),
-            _ => settings.learning_rate,
+                .unwrap_or(settings.head_learning_rate)
+                .get(),
+            _ => settings.learning_rate.get(),
         };
         let spans = plan.spans();
         let total_steps = spans.last().map_or(0, |span| span.last);
@@ -81,7 +82,7 @@ impl RateTable {
                 groups.push(GroupRates {
                     group: name,
                     learning_rate: rate(entry.group),
-                    weight_decay: settings.weight_decay,
+                    weight_decay: settings.weight_decay.get(),
                     tensors: 0,
                     parameters: 0,
                     trained: joined(trained.map(|span| (span.first, span.last))),
@@ -97,7 +98,7 @@ impl RateTable {
             groups,
             learning_rates: entries.clone().map(|entry| rate(entry.group)).collect(),
             weight_decays: entries
-                .map(|entry| if entry.decays { settings.weight_decay } else { 0.0 })
+                .map(|entry| if entry.decays { settings.weight_decay.get() } else { 0.0 })
                 .collect(),
         }
     }

@@ -63,6 +63,7 @@ mod tests {
     fn schedule(kind: config::Schedule, warmup: f32, total: u64) -> Schedule {
         let text = "[data]\ntrain = \"a\"\n[[task]]\nname = \"a\"\nkind = \"regression\"\n";
         let config = crate::RunConfig::parse(text, std::path::Path::new("c.toml"), &[]).unwrap();
+        let warmup = warmup.try_into().unwrap();
         Schedule::new(&TrainSettings { schedule: kind, warmup, ..config.train }, total)
     }
 

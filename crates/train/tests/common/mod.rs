@@ -245,9 +245,9 @@ pub(crate) fn spec(task: &TaskSettings) -> HeadSpec {
         },
         input: task.input,
         layer: task.layer,
-        hidden: task.hidden,
+        hidden: task.hidden.map(usize::from),
         activation: task.activation,
-        dropout: task.dropout,
+        dropout: task.dropout.get(),
         temperature: 1.0,
         thresholds: Vec::new(),
     }

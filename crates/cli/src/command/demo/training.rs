@@ -251,7 +251,7 @@ mod tests {
             let text = configuration(&model(line));
             let config = RunConfig::parse(&text, Path::new("/x/demo.toml"), &[]).unwrap();
             assert_eq!(config.encoder.model, name);
-            assert_eq!(config.encoder.max_length, max_length);
+            assert_eq!(config.encoder.max_length.map(usize::from), max_length);
             assert_eq!(config.data.test, [PathBuf::from("/x/data/test.jsonl")]);
         }
     }

@@ -1,0 +1,261 @@
+//! Rules over more than one key, and the keys that others complete.
+
+use std::path::{Path, PathBuf};
+
+use polyhead_model::{TaskKind, check_task_name};
+use toml::{Table, Value};
+
+use super::document::{Document, Section};
+use super::keys::{REQUIRED, expected};
+use super::{
+    BUILTIN, ClassWeights, DataFiles, FreezePhase, Moment, RunConfig, SamplerKind, SamplerSettings,
+    TaskSettings, TrainSettings,
+};
+use crate::error::Error;
+use crate::evaluate::metric_names;
+
+/// The keys of tasks that do not apply to every kind.
+const KINDS: [(&str, &[TaskKind]); 6] = {
+    use TaskKind::{Classification, MultiLabel, Regression, Tokens};
+    [
+        ("labels", &[Classification, MultiLabel, Tokens]),
+        ("class_weights", &[Classification, Tokens]),
+        ("label_smoothing", &[Classification, Tokens]),
+        ("positive_weights", &[MultiLabel]),
+        ("pooling", &[Classification, MultiLabel, Regression]),
+        ("input", &[Classification, MultiLabel, Regression]),
+    ]
+};
+
+/// The keys of a task's own files.
+const OWN_FILES: [&str; 5] = ["train", "dev", "test", "text", "tokens"];
+
+/// Fills in what follows from other keys and from where the file is.
+pub(super) fn complete(config: &mut RunConfig, document: &Document) -> Result<(), Error> {
+    let encoder = &mut config.encoder;
+    if encoder.model != BUILTIN {
+        // A name is of a folder if there is one, else of the hub.
+        let folder = document.section("encoder").absolute("model", Path::new(&encoder.model))?;
+        if folder.is_dir() {
+            encoder.model = folder.into_os_string().into_string().expect("checked to be UTF-8");
+        }
+    }
+    let DataFiles { train, dev, test, text, tokens } = &mut config.data;
+    make_absolute(&document.section("data"), [train, dev, test])?;
+    for (task, section) in config.tasks.iter_mut().zip(document.sections("task")) {
+        if !section.has("field") {
+            task.field.clone_from(&task.name);
+        }
+        make_absolute(&section, [&mut task.train, &mut task.dev, &mut task.test])?;
+        if let Some(first) = OWN_FILES.iter().find(|key| section.has(key)) {
+            if task.train.is_empty() {
+                let problem = "applies to a task with files of its own, found no `train`";
+                return Err(section.error(first, problem));
+            }
+            task.text = task.text.take().or_else(|| text.clone());
+            task.tokens = task.tokens.take().or_else(|| tokens.clone());
+        }
+    }
+    Ok(())
+}
+
+fn make_absolute(section: &Section, lists: [&mut Vec<PathBuf>; 3]) -> Result<(), Error> {
+    for (key, paths) in ["train", "dev", "test"].into_iter().zip(lists) {
+        for path in paths {
+            *path = section.absolute(key, path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Checks what the types of single keys cannot.
+pub(super) fn check(config: &RunConfig, document: &Document) -> Result<(), Error> {
+    let root = document.root();
+    if config.tasks.is_empty() {
+        return Err(root.error("task", "expected at least one `[[task]]`, found none"));
+    }
+    for (index, (task, section)) in config.tasks.iter().zip(document.sections("task")).enumerate() {
+        check_task(task, &section)?;
+        if config.tasks[..index].iter().any(|other| other.name == task.name) {
+            let problem = format!("expected names that differ, found `{}` twice", task.name);
+            return Err(root.error("task", &problem));
+        }
+        if task.train.is_empty() && config.data.train.is_empty() {
+            let problem = format!(
+                "no training data: expected `train` in `[data]` or in the task `{}`",
+                task.name
+            );
+            return Err(root.error("data", &problem));
+        }
+    }
+    check_sampler(config.sampler, &document.section("sampler"))?;
+    check_train(&config.train, &document.section("train"))?;
+    check_best(config, &document.section("train"))?;
+    let phases = config.freeze.iter().zip(document.sections("freeze"));
+    phases.into_iter().try_for_each(|(phase, section)| check_phase(phase, &section))
+}
+
+fn check_task(task: &TaskSettings, section: &Section) -> Result<(), Error> {
+    if let Some((table, key)) = REQUIRED.into_iter().find(|(_, key)| !section.has(key)) {
+        let expected = expected(table, key);
+        return Err(section.error(key, &format!("missing; expected {expected}")));
+    }
+    check_task_name(&task.name).map_err(|error| section.error("name", &error.to_string()))?;
+    check_applies(task, section)?;
+    check_labels(task, section)?;
+    let metrics = metric_names(task.kind);
+    if let Some(metric) = task.metric.as_ref().filter(|name| !metrics.contains(&name.as_str())) {
+        let problem = format!("expected one of {}, found {metric:?}", metrics.join(", "));
+        return Err(section.error("metric", &problem));
+    }
+    Ok(())
+}
+
+/// Keys that mean nothing for a kind, or beside each other, are mistakes.
+fn check_applies(task: &TaskSettings, section: &Section) -> Result<(), Error> {
+    for (key, kinds) in KINDS {
+        if section.has(key) && !kinds.contains(&task.kind) {
+            let kinds: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
+            let (kinds, found) = (kinds.join(", "), task.kind);
+            let problem = format!("applies to {kinds}, found a task of kind {found}");
+            return Err(section.error(key, &problem));
+        }
+    }
+    if section.has("activation") && task.hidden.is_none() {
+        let problem = "applies after a hidden layer, found no `hidden`";
+        return Err(section.error("activation", problem));
+    }
+    if task.input != Default::default()
+        && let Some(key) = ["pooling", "layer"].into_iter().find(|key| section.has(key))
+    {
+        let problem = "applies to `input = \"pooled\"`: the embedding is the encoder's own";
+        return Err(section.error(key, problem));
+    }
+    Ok(())
+}
+
+fn check_labels(task: &TaskSettings, section: &Section) -> Result<(), Error> {
+    let Some(labels) = &task.labels else { return Ok(()) };
+    let least = if task.kind == TaskKind::MultiLabel { 1 } else { 2 };
+    if labels.len() < least {
+        let (kind, found) = (task.kind, labels.len());
+        let problem = format!("expected at least {least} for {kind}, found {found}");
+        return Err(section.error("labels", &problem));
+    }
+    let mut sorted: Vec<&str> = labels.iter().map(String::as_str).collect();
+    sorted.sort_unstable();
+    if sorted[0].is_empty() {
+        return Err(section.error("labels", "expected labels, found an empty one"));
+    }
+    if let Some(twice) = sorted.windows(2).find(|two| two[0] == two[1]) {
+        let problem = format!("expected each label once, found {:?} twice", twice[0]);
+        return Err(section.error("labels", &problem));
+    }
+    let weights =
+        [("class_weights", &task.class_weights), ("positive_weights", &task.positive_weights)];
+    for (key, weights) in weights {
+        let Some(ClassWeights::Given(given)) = weights else { continue };
+        if let Some((label, _)) = given.iter().find(|(label, _)| !labels.contains(label)) {
+            let problem = format!("expected labels of the task, found {label:?}");
+            return Err(section.error(key, &problem));
+        }
+    }
+    Ok(())
+}
+
+fn check_sampler(sampler: SamplerSettings, section: &Section) -> Result<(), Error> {
+    match (sampler.kind == SamplerKind::Temperature, sampler.temperature) {
+        (true, None) => {
+            let problem = "missing; expected a number above 0: 1 is proportional, large is uniform";
+            Err(section.error("temperature", problem))
+        }
+        (false, Some(_)) => {
+            let problem = "applies to `kind = \"temperature\"` alone";
+            Err(section.error("temperature", problem))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_train(train: &TrainSettings, section: &Section) -> Result<(), Error> {
+    if train.epochs.get() == 0 && train.max_steps == 0 {
+        let problem = "expected at least 1, or `max_steps`, found 0";
+        return Err(section.error("epochs", problem));
+    }
+    let (parts, rows) = (train.accumulation.get(), train.batch_size.get());
+    if parts > rows {
+        let problem = format!("expected a whole number from 1 to {rows}, found {parts}");
+        return Err(section.error("accumulation", &problem));
+    }
+    Ok(())
+}
+
+/// `mean`, or `TASK.METRIC` of a task that there is.
+fn check_best(config: &RunConfig, section: &Section) -> Result<(), Error> {
+    let best = &config.train.best;
+    if best == "mean" {
+        return Ok(());
+    }
+    let (name, metric) = best.split_once('.').unwrap_or((best, ""));
+    let problem = match config.tasks.iter().find(|task| task.name == name) {
+        Some(task) if metric_names(task.kind).contains(&metric) => return Ok(()),
+        Some(task) => {
+            let names = metric_names(task.kind).join(", ");
+            format!("expected a metric of {name} ({names}), found {best:?}")
+        }
+        None => {
+            let names: Vec<&str> = config.tasks.iter().map(|task| task.name.as_str()).collect();
+            let names = names.join(", ");
+            format!("expected \"mean\" or TASK.METRIC with a task of {names}, found {best:?}")
+        }
+    };
+    Err(section.error("best", &problem))
+}
+
+fn check_phase(phase: &FreezePhase, section: &Section) -> Result<(), Error> {
+    if phase.parameters.is_empty() {
+        let problem = "expected groups such as \"embeddings\", \"layers.0-3\" or \"head.NAME\", \
+                       found none";
+        return Err(section.error("parameters", problem));
+    }
+    let backwards = match (phase.from, phase.until) {
+        (Some(Moment::Epoch(from)), Some(Moment::Epoch(until)))
+        | (Some(Moment::Step(from)), Some(Moment::Step(until))) => from > until,
+        _ => false,
+    };
+    if backwards {
+        return Err(section.error("until", "expected a moment that is not before `from`"));
+    }
+    Ok(())
+}
+
+/// Takes keys out of a written configuration that [`check`] would refuse, and
+/// empty lists.
+pub(super) fn keep_what_applies(table: &mut Table) {
+    table.retain(|_, value| value.as_array().is_none_or(|items| !items.is_empty()));
+    for (_, value) in table.iter_mut() {
+        match value {
+            Value::Table(inner) => keep_what_applies(inner),
+            Value::Array(items) => {
+                items.iter_mut().filter_map(Value::as_table_mut).for_each(keep_what_applies);
+            }
+            _ => {}
+        }
+    }
+    // Only tasks have an input.
+    if !table.contains_key("input") {
+        return;
+    }
+    let is = |table: &Table, key, word| table.get(key).and_then(Value::as_str) == Some(word);
+    for (key, kinds) in KINDS {
+        if !kinds.iter().any(|kind| is(table, "kind", kind.name())) {
+            table.remove(key);
+        }
+    }
+    if !table.contains_key("hidden") {
+        table.remove("activation");
+    }
+    if is(table, "input", "embedding") && is(table, "layer", "last") {
+        table.remove("layer");
+    }
+}

@@ -1,0 +1,533 @@
+//! Reading, messages, the list of keys, and the way back to a file.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// A small configuration of seven lines; its last table is the task's.
+pub(super) const SMALL: &str = "\
+[data]
+train = \"data/train.jsonl\"
+
+[[task]]
+name = \"topic\"
+kind = \"classification\"
+
+";
+
+/// A configuration in which every key is written.
+const FULL: &str = r#"
+    seed = 7
+    [encoder]
+    model = "sentence-transformers/all-MiniLM-L6-v2"
+    pooling = ["mean", "cls"]
+    max_length = 128
+    dropout = 0
+    attention_dropout = 0.2
+    layers = 3
+    random = true
+    [data]
+    train = ["a.jsonl", "/b.csv"]
+    dev = "dev.jsonl"
+    test = "test.jsonl"
+    text = "sentence"
+    [sampler]
+    kind = "temperature"
+    temperature = 2.5
+    [[task]]
+    name = "topic"
+    kind = "classification"
+    field = "label"
+    labels = ["x", "y"]
+    weight = 0.5
+    pooling = "max"
+    layer = 4
+    hidden = 64
+    activation = "tanh"
+    dropout = 0.3
+    learning_rate = 2e-3
+    class_weights = { y = 2, x = 0.25 }
+    label_smoothing = 0.1
+    keep = "distill"
+    metric = "f1_macro"
+    [[task]]
+    name = "tags"
+    kind = "multilabel"
+    train = "own.jsonl"
+    dev = "own.jsonl"
+    test = "own.jsonl"
+    tokens = "words"
+    input = "embedding"
+    positive_weights = "balanced"
+    [[task]]
+    name = "entities"
+    kind = "tokens"
+    layer = "mix"
+    [train]
+    best = "topic.accuracy"
+    betas = [0.8, 0.95]
+    schedule = "cosine"
+    [checkpoint]
+    every = 0
+    keep = 5
+    [[freeze]]
+    parameters = "encoder"
+    until = "epoch 1"
+    [[freeze]]
+    parameters = ["embeddings", "layers.0-3"]
+    from = "step 20"
+    until = "epoch 2"
+"#;
+
+/// `text` as the file `/runs/c.toml`.
+pub(super) fn parse(text: &str, set: &[&str]) -> Result<RunConfig, Error> {
+    let set: Vec<String> = set.iter().map(|text| (*text).to_owned()).collect();
+    RunConfig::parse(text, Path::new("/runs/c.toml"), &set)
+}
+
+fn paths(names: &[&str]) -> Vec<PathBuf> {
+    names.iter().map(PathBuf::from).collect()
+}
+
+#[test]
+fn defaults_are_those_of_the_design() {
+    let config = parse(SMALL, &[]).unwrap();
+    assert_eq!((config.seed, config.encoder.model.as_str()), (0, "builtin"));
+    assert_eq!(Sampler::from(config.sampler), Sampler::Proportional);
+    assert_eq!(config.freeze, []);
+    let written = "accumulation = 1\nbatch_size = 32\nbest = 'mean'\nbetas = [0.9, 0.999]\n\
+                   cache_bytes = 268435456\nclip_norm = 1\nepochs = 3\nepsilon = 1e-8\n\
+                   evaluate_every = 0\nhead_learning_rate = 1e-3\nlayer_decay = 1\n\
+                   learning_rate = 5e-5\nlog_every = 10\nmax_seconds = 0\nmax_steps = 0\n\
+                   patience = 0\nschedule = 'linear'\nwarmup = 0.1\nweight_decay = 0.01\n";
+    assert_eq!(parse(&format!("{SMALL}[train]\n{written}"), &[]).unwrap().train, config.train);
+    assert_eq!(
+        written.lines().count(),
+        keys().iter().filter(|k| k.path.starts_with("train.")).count()
+    );
+    assert_eq!((config.checkpoint.every, config.checkpoint.keep.get()), (200, 2));
+    let task = &config.tasks[0];
+    assert_eq!((task.field.as_str(), task.weight.get(), task.dropout.get()), ("topic", 1.0, 0.1));
+    assert_eq!((task.input, task.layer), (HeadInput::Pooled, HeadLayer::Last));
+    assert_eq!(config.data.train, paths(&["/runs/data/train.jsonl"]));
+    assert_eq!(config.data.text.as_deref(), Some("text"));
+    assert_eq!(config.data.tokens.as_deref(), Some("tokens"));
+}
+
+#[test]
+fn every_key_is_read() {
+    let config = parse(FULL, &[]).unwrap();
+    assert_eq!(config.seed, 7);
+    let encoder = EncoderSettings {
+        model: "sentence-transformers/all-MiniLM-L6-v2".to_owned(),
+        pooling: Some(vec![PoolingMode::Mean, PoolingMode::Cls]),
+        max_length: Some(PositiveSize(128)),
+        dropout: Some(BelowOne(0.0)),
+        attention_dropout: Some(BelowOne(0.2)),
+        layers: Some(PositiveSize(3)),
+        random: true,
+    };
+    assert_eq!(config.encoder, encoder);
+    assert_eq!(config.data.train, paths(&["/runs/a.jsonl", "/b.csv"]));
+    assert_eq!(Sampler::from(config.sampler), Sampler::Temperature(2.5));
+    let weights = [("x".to_owned(), 0.25), ("y".to_owned(), 2.0)];
+    let topic = TaskSettings {
+        name: "topic".to_owned(),
+        kind: TaskKind::Classification,
+        field: "label".to_owned(),
+        labels: Some(vec!["x".to_owned(), "y".to_owned()]),
+        weight: NonNegative(0.5),
+        pooling: Some(vec![PoolingMode::Max]),
+        layer: HeadLayer::At(4),
+        hidden: Some(PositiveSize(64)),
+        activation: Activation::Tanh,
+        dropout: BelowOne(0.3),
+        learning_rate: Some(NonNegative(2e-3)),
+        class_weights: Some(ClassWeights::Given(weights.to_vec())),
+        label_smoothing: BelowOne(0.1),
+        keep: Some(Keep::Distill),
+        metric: Some("f1_macro".to_owned()),
+        ..TaskSettings::default()
+    };
+    assert_eq!(config.tasks[0], topic);
+    assert_eq!(config.tasks[0].files(), None);
+    let own = config.tasks[1].files().unwrap();
+    assert_eq!(own.train, paths(&["/runs/own.jsonl"]));
+    assert_eq!(own.text.as_deref(), Some("sentence"), "as the run has it");
+    assert_eq!(own.tokens.as_deref(), Some("words"));
+    assert_eq!(config.tasks[1].input, HeadInput::Embedding);
+    assert_eq!(config.tasks[1].positive_weights, Some(ClassWeights::Balanced));
+    assert_eq!(config.tasks[2].layer, HeadLayer::Mix);
+    assert_eq!(config.train.betas, (BelowOne(0.8), BelowOne(0.95)));
+    assert_eq!(config.train.schedule, Schedule::Cosine);
+    assert_eq!((config.checkpoint.every, config.checkpoint.keep.get()), (0, 5));
+    let phase = |parameters: &[&str], from, until| FreezePhase {
+        parameters: parameters.iter().map(|&name| name.to_owned()).collect(),
+        from,
+        until,
+    };
+    let phases = [
+        phase(&["encoder"], None, Some(Moment::Epoch(1))),
+        phase(&["embeddings", "layers.0-3"], Some(Moment::Step(20)), Some(Moment::Epoch(2))),
+    ];
+    assert_eq!(config.freeze, phases);
+}
+
+#[test]
+fn keys_lists_every_key_of_the_configuration() {
+    // What is written has all keys: those of FULL, and those with a default.
+    let mut written = BTreeSet::from(["seed".to_owned()]);
+    for (table, value) in &parse(FULL, &[]).unwrap().table() {
+        let items = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
+        let tables = items.iter().filter_map(toml::Value::as_table);
+        written
+            .extend(tables.flat_map(|keys| keys.iter()).map(|(key, _)| format!("{table}.{key}")));
+    }
+    let keys = keys();
+    let listed: BTreeSet<String> = keys.iter().map(|key| key.path.clone()).collect();
+    assert_eq!(listed, written);
+    assert_eq!(listed.len(), keys.len());
+    for Key { path, expected, doc, .. } in &keys {
+        assert!(!expected.is_empty() && doc.ends_with('.'), "{path}: {expected}: {doc}");
+    }
+    let key = |path: &str| {
+        let key = keys.iter().find(|key| key.path == path).expect(path);
+        (key.expected.as_str(), key.default.as_deref())
+    };
+    for (path, expected, default) in [
+        ("seed", "a whole number of at least 0", Some("0")),
+        ("encoder.random", "true or false", Some("false")),
+        ("encoder.max_length", "a whole number from 1 to 2147483647", None),
+        ("data.train", "a string or an array of strings", None),
+        ("data.text", "a string", Some("\"text\"")),
+        ("train.betas", "an array of 2 values", Some("[0.9, 0.999]")),
+        ("task.name", "a string", None),
+        ("task.field", "a string", None),
+        ("task.kind", "\"classification\", \"multilabel\", \"regression\" or \"tokens\"", None),
+        ("train.learning_rate", "a number of at least 0", Some("0.00005")),
+        ("train.schedule", "\"constant\", \"linear\" or \"cosine\"", Some("\"linear\"")),
+        ("freeze.until", "\"epoch N\" or \"step N\", counted from 1", None),
+    ] {
+        assert_eq!(key(path), (expected, default), "{path}");
+    }
+}
+
+#[test]
+fn the_example_of_the_guide_is_read() {
+    let text = r#"
+        seed = 7
+        encoder = { model = "builtin", pooling = "cls", max_length = 128 }
+        [data]
+        train = "data/demo/train.jsonl"
+        dev   = "data/demo/dev.jsonl"
+        [[task]]
+        name = "topic"
+        kind = "classification"
+        weight = 1.0
+        [[task]]
+        name = "sentiment"
+        kind = "classification"
+        [train]
+        layer_decay = 0.95
+        [[freeze]]
+        parameters = ["embeddings", "layers.0-3"]
+        until = "epoch 1"
+    "#;
+    let config = parse(text, &[]).unwrap();
+    let names: Vec<&str> = config.tasks.iter().map(|task| task.name.as_str()).collect();
+    assert_eq!(names, ["topic", "sentiment"]);
+    assert_eq!(config.train.layer_decay, Factor(0.95));
+    assert_eq!(config.data.dev, paths(&["/runs/data/demo/dev.jsonl"]));
+    assert_eq!(config.freeze[0].until, Some(Moment::Epoch(1)));
+}
+
+#[test]
+fn set_applies_before_the_checks() {
+    let set = ["train.epochs=0", "train.max_steps=5", "task.topic.weight=2", "seed=3"];
+    let config = parse(SMALL, &set).unwrap();
+    assert_eq!((config.train.epochs.get(), config.train.max_steps), (0, 5));
+    assert_eq!((config.tasks[0].weight.get(), config.seed), (2.0, 3));
+    let here = std::path::absolute("other.jsonl").unwrap();
+    assert_eq!(parse(SMALL, &["data.train=other.jsonl"]).unwrap().data.train, [here]);
+}
+
+#[test]
+fn task_names_are_of_any_script() {
+    let long = "ß".repeat(65);
+    for name in ["größe", "主题", "a_b-3", &"ß".repeat(64)] {
+        let config = parse(&SMALL.replace("topic", name), &["train.epochs=5"]).unwrap();
+        assert_eq!(config.tasks[0].name, name);
+        assert_eq!(parse(&config.to_toml(), &[]).unwrap(), config);
+        let set = format!("task.{name}.weight=2");
+        assert_eq!(parse(&config.to_toml(), &[&set]).unwrap().tasks[0].weight.get(), 2.0);
+    }
+    for name in ["a b", "", "a.b", &long] {
+        let error = parse(&SMALL.replace("topic", name), &[]).unwrap_err().to_string();
+        assert!(error.starts_with("/runs/c.toml:5: `task."), "{error}");
+        assert!(error.contains("expected 1 to 64 letters, digits, `_` or `-`, found "), "{error}");
+    }
+}
+
+#[test]
+fn a_model_folder_is_found_beside_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(folder.path().join("runs/a")).unwrap();
+    let file = folder.path().join("c.toml");
+    for (name, found) in [
+        ("runs/a", folder.path().join("runs/a")),
+        ("runs/b", "runs/b".into()),
+        ("builtin", "builtin".into()),
+    ] {
+        std::fs::write(&file, format!("{SMALL}\n[encoder]\nmodel = {name:?}\n")).unwrap();
+        let config = RunConfig::from_file(&file, &[]).unwrap();
+        assert_eq!(Path::new(&config.encoder.model), found);
+    }
+    let error = RunConfig::from_file(&folder.path().join("no.toml"), &[]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert!(error.to_string().contains("no.toml"), "{error}");
+}
+
+#[test]
+fn what_cannot_be_is_named_with_its_line_and_key() {
+    // After the small configuration, which has seven lines.
+    let cases = [
+        (
+            "[train]\nepoch = 3",
+            "/runs/c.toml:9: `train.epoch`: no such key; the nearest is `epochs`",
+        ),
+        ("weigth = 3", "/runs/c.toml:8: `task.topic.weigth`: no such key; the nearest is `weight`"),
+        ("[trian]", "/runs/c.toml:8: `trian`: no such key; the nearest is `train`"),
+        (
+            "epochs = 3",
+            "`task.topic.epochs`: no such key; it belongs to `[train]`; the nearest here",
+        ),
+        (
+            "[train]\nepochs = \"3\"",
+            "c.toml:9: `train.epochs`: expected a whole number from 0 to 2147483647, found the \
+             string \"3\"",
+        ),
+        ("[train]\nepochs = 1.5", "expected a whole number from 0 to 2147483647, found 1.5"),
+        ("[train]\nepochs = 2147483648", "from 0 to 2147483647, found 2147483648"),
+        ("[train]\nepochs = 0", "`train.epochs`: expected at least 1, or `max_steps`, found 0"),
+        ("[train]\nepochs = -1", "found -1"),
+        ("[train]\nbatch_size = 0", "a whole number from 1 to 2147483647, found 0"),
+        (
+            "[train]\naccumulation = 33",
+            "`train.accumulation`: expected a whole number from 1 to 32, found 33",
+        ),
+        ("[train]\nlog_every = 0", "a whole number of at least 1, found 0"),
+        ("[train]\nmax_steps = -1", "expected a whole number of at least 0, found -1"),
+        ("[train]\nmax_steps = \"1\"", "a whole number of at least 0, found the string \"1\""),
+        ("[train]\nmax_steps = 99999999999999999999", "found 99999999999999999999"),
+        ("[train]\nwarmup = 1.1", "`train.warmup`: expected a number from 0 to 1, found 1.1"),
+        ("[train]\nlearning_rate = nan", "at least 0, found nan"),
+        ("[train]\nlearning_rate = 1e99", "at least 0, found 1e99"),
+        ("[train]\nlearning_rate = 2000-01-01", "at least 0, found a date"),
+        (
+            "[train]\nbetas = [0.9, 1.0]",
+            "`train.betas`: expected a number from 0 to below 1, found 1.0",
+        ),
+        (
+            "[train]\nbetas = [0.9]",
+            "`train.betas`: expected an array of 2 values, found an array of 1 value",
+        ),
+        ("[train]\nlayer_decay = 0", "above 0, up to 1, found 0"),
+        (
+            "[train]\nschedule = \"linaer\"",
+            "expected \"constant\", \"linear\" or \"cosine\", found the string \"linaer\"",
+        ),
+        ("[train]\nschedule = 1", "expected \"constant\", \"linear\" or \"cosine\", found 1"),
+        (
+            "[train]\nbest = \"accuracy\"",
+            "expected \"mean\" or TASK.METRIC with a task of topic, found \"accuracy\"",
+        ),
+        ("[train]\nbest = \"b.accuracy\"", "found \"b.accuracy\""),
+        ("[train]\nbest = \"topic.f1\"", "expected a metric of topic (loss, accuracy, "),
+        ("[encoder]\npooling = \"avg\"", "`encoder.pooling`: expected \"cls\", \"max\""),
+        (
+            "[encoder]\npooling = [\"cls\",\n\"avg\"]",
+            "c.toml:10: `encoder.pooling`: expected \"cls\", \"max\"",
+        ),
+        ("[encoder]\npooling = [\"cls\", \"cls\"]", "expected each once, found `cls` twice"),
+        ("[encoder]\npooling = []", "expected one or more of \"cls\", \"max\""),
+        ("[encoder]\nrandom = 1", "expected true or false, found 1"),
+        ("[encoder]\ndropout = 1.0", "from 0 to below 1, found 1.0"),
+        ("[sampler]\nkind = \"temperature\"", "c.toml:8: `sampler.temperature`: missing"),
+        (
+            "[sampler]\nkind = \"temperature\"\ntemperature = 0",
+            "expected a number above 0, found 0",
+        ),
+        (
+            "[sampler]\nkind = \"uniform\"\ntemperature = 2",
+            "applies to `kind = \"temperature\"` alone",
+        ),
+        ("[sampler]\nkind = \"random\"", "or \"round-robin\", found the string \"random\""),
+        ("weight = -1", "a number of at least 0, found -1"),
+        ("dropout = 1", "`task.topic.dropout`: expected a number from 0"),
+        ("metric = \"f1\"", "`task.topic.metric`: expected one of loss, accuracy, "),
+        ("labels = [\"a\"]", "at least 2 for classification, found 1"),
+        ("labels = \"a\"", "`task.topic.labels`: expected an array, found the string"),
+        ("labels = [\"a\", 1]", "`task.topic.labels`: expected a string, found 1"),
+        ("labels = [\"a\", \"b\", \"a\"]", "found \"a\" twice"),
+        ("labels = [\"a\", \"\"]", "found an empty one"),
+        (
+            "labels = [\"a\", \"b\"]\nclass_weights = { c = 1 }",
+            "expected labels of the task, found \"c\"",
+        ),
+        (
+            "class_weights = \"even\"",
+            "expected \"balanced\" or a table with a number of at least 0 for each label",
+        ),
+        (
+            "class_weights = { c = -1 }",
+            "`task.topic.class_weights.c`: expected a number of at least 0",
+        ),
+        (
+            "positive_weights = \"balanced\"",
+            "`task.topic.positive_weights`: applies to multilabel, found a task of kind \
+             classification",
+        ),
+        ("activation = \"relu\"", "found no `hidden`"),
+        ("input = \"embedding\"\nlayer = 2", "the embedding is the encoder's"),
+        ("layer = \"first\"", "expected \"last\", \"mix\" or the number"),
+        ("layer = -1", "or the number of a layer (0: the embeddings)"),
+        ("keep = \"replay\"", "expected \"distill\", found the string"),
+        (
+            "dev = \"d.jsonl\"",
+            "`task.topic.dev`: applies to a task with files of its own, found no `train`",
+        ),
+        (
+            "train = \"d.jsonl\"\ntext = [\"a\", \"b\"]",
+            "expected a string, found an array of 2 values",
+        ),
+        (
+            "[[task]]\nname = \"topic\"\nkind = \"tokens\"",
+            "expected names that differ, found `topic` twice",
+        ),
+        ("[[task]]\nkind = \"tokens\"", "c.toml:8: `task.2.name`: missing; expected a string"),
+        (
+            "[[task]]\nname = \"a\"",
+            "`task.a.kind`: missing; expected \"classification\", \"multilabel\"",
+        ),
+        (
+            "[[task]]\nname = \"a\"\nkind = \"pairs\"",
+            "`task.a.kind`: expected \"classification\", ",
+        ),
+        (
+            "[[task]]\nname = \"a\"\nkind = \"regression\"\nlabels = [\"a\", \"b\"]",
+            "applies to classification, multilabel, tokens, found a task of kind regression",
+        ),
+        (
+            "[[task]]\nname = \"a\"\nkind = \"tokens\"\npooling = \"cls\"",
+            "found a task of kind tokens",
+        ),
+        ("[freeze]\nparameters = \"all\"", "expected tables `[[freeze]]`"),
+        ("[[freeze]]", "`freeze.1.parameters`: expected groups such as"),
+        ("[[freeze]]\nparameter = \"all\"", "`freeze.1.parameter`: no such key"),
+        (
+            "[[freeze]]\nparameters = \"all\"\nuntil = \"epoch 0\"",
+            "`freeze.1.until`: expected \"epoch N\" or \"step N\", counted from 1, found the \
+             string \"epoch 0\"",
+        ),
+        ("[[freeze]]\nparameters = \"all\"\nuntil = 3", "found 3"),
+        (
+            "[[freeze]]\nparameters = \"all\"\nfrom = \"step 9\"\nuntil = \"step 8\"",
+            "not before `from`",
+        ),
+        ("[checkpoint]\nkeep = 0", "a whole number from 1 to 2147483647, found 0"),
+    ];
+    for (more, expected) in cases {
+        let error = parse(&format!("{SMALL}{more}\n"), &[]).expect_err(more);
+        assert_eq!(error.kind(), ErrorKind::Config, "{more}");
+        let message = error.to_string();
+        assert!(message.contains(expected), "{more}: {message}");
+        assert!(message.starts_with("/runs/c.toml:"), "{message}");
+    }
+    for (text, expected) in [
+        ("", "c.toml:1: `task`: expected at least one `[[task]]`, found none"),
+        ("train = 3", "`train`: expected a table `[train]`, found 3"),
+        ("sampler = \"uniform\"", "expected a table `[sampler]` with a `kind`, found the string"),
+        ("[task]\nname = \"a\"", "`task`: expected tables `[[task]]`, found a table"),
+        ("task = [1]", "`task`: expected tables `[[task]]`, found 1"),
+        ("[[task]]\nname = \"a\"\nkind = \"tokens\"", "in `[data]` or in the task `a`"),
+        ("[data]\ntrain = \"\"", "expected a file, found an empty name"),
+    ] {
+        let message = parse(text, &[]).expect_err(text).to_string();
+        assert!(message.contains(expected), "{text}: {message}");
+    }
+}
+
+#[test]
+fn what_set_breaks_is_named_by_the_argument() {
+    for (set, message) in [
+        ("train.epoch=5", "`train.epoch`: no such key; the nearest is `epochs`"),
+        ("train.epochs=many", "`train.epochs`: expected a whole number"),
+        ("seed=007", "`seed`: expected a whole number of at least 0, found the string \"007\""),
+        ("task=[{kind='tokens'}]", "`task.1.name`: missing"),
+        ("task.tpic.weight=2", "expected one of topic after `task.`, found `tpic`"),
+        ("train=3", "`train`: expected a table `[train]`, found 3"),
+    ] {
+        let error = parse(SMALL, &[set]).expect_err(set).to_string();
+        assert!(error.starts_with(&format!("--set {set}: {message}")), "{error}");
+    }
+}
+
+#[test]
+fn the_resolved_file_has_every_default() {
+    let written = parse(SMALL, &[]).unwrap().to_toml();
+    for line in [
+        "seed = 0",
+        "train = [\"/runs/data/train.jsonl\"]",
+        "kind = \"proportional\"",
+        "field = \"topic\"",
+        "learning_rate = 0.00005",
+        "betas = [0.9, 0.999]",
+        "every = 200",
+        "layer = \"last\"",
+    ] {
+        assert!(written.lines().any(|found| found == line), "{line} in\n{written}");
+    }
+    assert!(written.starts_with("seed"), "in the order of the keys");
+}
+
+/// A run directory of version 0.1.0 can be resumed: its `config.toml`, written by
+/// that version, means the same, and so does its hash, which stands in reports.
+#[test]
+fn a_run_of_version_0_1_0_is_the_same_run() {
+    let file =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/config/run_of_0_1_0.toml");
+    let old = RunConfig::from_file(&file, &[]).unwrap();
+    assert_eq!(old.hash(), "ce22686ccbe185166aeb71950dd670a9268d3f017713ff3b0f069eed09dc7ee6");
+    let again = parse(&old.to_toml(), &[]).unwrap();
+    assert_eq!(old.differences(&again), []);
+    assert_eq!((again.hash(), again), (old.hash(), old));
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_reads_back_as_the_same(
+        rate in any::<u32>().prop_map(|bits| f32::from_bits(bits >> 1)),
+        seed in 0..=i64::MAX as u64,
+        path in "/[a-zäö \"\\\\']{1,8}/[a-z.]{1,8}x",
+        texts in proptest::collection::btree_set("\\PC{1,6}|[a-z\t\n\u{7f}\"']{1,6}", 2..5),
+    ) {
+        let mut config = parse(FULL, &[]).unwrap();
+        config.seed = seed;
+        config.data.train = vec![path.into()];
+        if let Ok(rate) = NonNegative::try_from(rate) {
+            config.train.learning_rate = rate;
+        }
+        config.data.text = texts.first().cloned();
+        let weights = texts.iter().map(|label| (label.clone(), config.train.learning_rate.get()));
+        config.tasks[0].class_weights = Some(ClassWeights::Given(weights.collect()));
+        config.tasks[0].labels = Some(texts.into_iter().collect());
+        let written = config.to_toml();
+        // In another folder: the paths are absolute.
+        let read = RunConfig::parse(&written, Path::new("/other/config.toml"), &[]);
+        let read = read.map_err(|error| TestCaseError::fail(format!("{error}\n{written}")))?;
+        prop_assert!(config.differences(&read).is_empty());
+        prop_assert_eq!(read, config);
+    }
+}
