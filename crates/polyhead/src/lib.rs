@@ -100,6 +100,8 @@ pub use polyhead_model::{
     Depth, Gradients, Mode, Network, NetworkInput, NetworkOptions, ParameterStore, Pass,
     TrainableLayout,
 };
+#[cfg(feature = "report")]
+pub use polyhead_report as report;
 pub use polyhead_text::{TextTokens, TokenBatch, TokenSpan, Tokenizer, join_words, split_words};
 pub use polyhead_train as train;
 pub use polyhead_train::{

@@ -18,7 +18,6 @@ pub mod data;
 pub mod sampler;
 
 pub mod report;
-mod run_report;
 
 mod step;
 mod freeze;

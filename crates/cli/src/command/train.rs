@@ -83,6 +83,9 @@ pub(crate) fn run(args: TrainArgs) -> Result<ExitCode> {
     let ending = trainer.train(&args.out, args.resume)?;
     // Takes its bar away before anything is printed where that stood.
     drop(trainer);
+    if needs_page(&args.out, &ending) {
+        polyhead_report::write_page(&args.out)?;
+    }
     match ending {
         Ending::Finished(summary) if args.json => {
             let mut out = io::stdout().lock();
@@ -115,6 +118,17 @@ pub(crate) fn run(args: TrainArgs) -> Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether the page of the run in `folder` is to be drawn: a run that was killed between its end and
+/// its page gets the page when it is resumed.
+fn needs_page(folder: &Path, ending: &Ending) -> bool {
+    let has = |name: &str| folder.join(name).exists();
+    match ending {
+        Ending::Finished(_) => true,
+        Ending::AlreadyFinished => has("report.json") && !has("report.html"),
+        Ending::Stopped { .. } => false,
+    }
 }
 
 /// What of a run is shown besides its progress.

@@ -1,150 +1,144 @@
-//! The worst mistakes, with their texts: what a user learns most from.
+//! The worst mistakes of a task, with their texts: they teach a user more than any score.
 
-use super::html::{Html, cut, plain};
-use super::number::{percent, short};
-use super::record::{Answer, MarkedSpan, Mistake};
+use polyhead_model::{HeadSpec, TaskKind};
 
-/// Mistakes that are shown.
+use crate::data::{Split, TaskLabels};
+use crate::evaluate::{argmax, given_labels, spans};
+use crate::report::{Answer, MarkedSpan, Mistake};
+use crate::step::{Softmax, sigmoid};
+
+/// Mistakes that are kept of each task.
 const MOST: usize = 10;
 
-/// Characters of a text that are shown.
-const LONGEST: usize = 600;
-
-/// Labels of one answer that are shown.
-const LABELS: usize = 12;
-
-/// The list; nothing if there are none.
-pub(super) fn show(html: &mut Html, mistakes: &[Mistake]) {
-    if mistakes.is_empty() {
-        return;
-    }
-    let sure = mistakes.iter().any(|mistake| mistake.confidence.is_some());
-    let title = if sure { "Worst mistakes: sure and wrong" } else { "Farthest from right" };
-    html.leaf("h3", &[], title);
-    html.element("ol", &[("class", "mistakes")], |html| {
-        for mistake in mistakes.iter().take(MOST) {
-            html.element("li", &[], |html| one(html, mistake));
+/// The wrong answers that the model was most certain of, the worst first.
+pub(super) fn worst_mistakes(
+    split: &Split,
+    task: usize,
+    spec: &HeadSpec,
+    logits: &[f32],
+) -> Vec<Mistake> {
+    let outputs = spec.outputs();
+    let mut found: Vec<(f64, usize)> = Vec::new();
+    for row in 0..split.len() {
+        if let Some(badness) = badness(split, task, spec, logits, row) {
+            found.push((badness, row));
         }
-    });
-}
-
-fn one(html: &mut Html, mistake: &Mistake) {
-    match (&mistake.expected, &mistake.given) {
-        (Answer::Spans(expected), Answer::Spans(given)) => {
-            // The same text twice: once as it should be marked, once as it was.
-            for (word, class, spans) in [("right", "right", expected), ("answered", "wrong", given)]
-            {
-                html.element("p", &[("class", "text"), ("dir", "auto")], |html| {
-                    html.leaf("span", &[("class", "tag")], word);
-                    marked(html, &mistake.text, spans, class);
-                });
+    }
+    found.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+    found
+        .into_iter()
+        .take(MOST)
+        .map(|(badness, row)| {
+            let (expected, given) = both_answers(split, task, spec, logits, row, outputs);
+            Mistake {
+                place: split.place(row),
+                text: split.texts[row].clone(),
+                expected,
+                given,
+                confidence: (spec.kind != TaskKind::Regression).then_some(badness),
             }
-            html.element("p", &[("class", "answer")], |html| tail(html, mistake));
+        })
+        .collect()
+}
+
+/// Probability of a wrong answer, or distance of a number from the right one; `None` if the answer
+/// is right or the row has no label.
+fn badness(split: &Split, task: usize, spec: &HeadSpec, logits: &[f32], row: usize) -> Option<f64> {
+    let outputs = spec.outputs();
+    let temperature = f64::from(spec.temperature);
+    let of_row = || &logits[row * outputs..][..outputs];
+    match &split.labels[task] {
+        TaskLabels::Classes(labels) => {
+            let label = labels[row]?;
+            let given = argmax(of_row());
+            (given != label as usize)
+                .then(|| Softmax::new(of_row(), temperature).probability(given))
         }
-        (expected, given) => {
-            html.element("p", &[("class", "text"), ("dir", "auto")], |html| {
-                html.text(&cut(&mistake.text, LONGEST));
+        TaskLabels::Sets(labels) => {
+            let wanted = labels[row].as_ref()?;
+            let given = given_of(of_row(), spec);
+            let wrong = |label: &u32| wanted.contains(label) != given.contains(label);
+            (0..outputs as u32)
+                .filter(wrong)
+                .map(|label| {
+                    let p = sigmoid(f64::from(of_row()[label as usize]) / temperature);
+                    if given.contains(&label) { p } else { 1.0 - p }
+                })
+                .max_by(f64::total_cmp)
+        }
+        TaskLabels::Numbers(labels) => {
+            let off = (f64::from(labels[row]?) - f64::from(of_row()[0])).abs();
+            (off > 0.0).then_some(off)
+        }
+        TaskLabels::Tags(labels) => {
+            let tags = labels[row].as_ref()?;
+            let wrong = split.words.row(row).zip(tags).filter_map(|(word, tag)| {
+                split.words.first_tokens[word]?;
+                let logits = &logits[word * outputs..][..outputs];
+                let given = argmax(logits);
+                (given != *tag as usize)
+                    .then(|| Softmax::new(logits, temperature).probability(given))
             });
-            html.element("p", &[("class", "answer")], |html| {
-                html.leaf("span", &[("class", "tag")], "right");
-                answer(html, expected, "right");
-                html.leaf("span", &[("class", "tag")], "answered");
-                answer(html, given, "wrong");
-                tail(html, mistake);
-            });
+            wrong.max_by(f64::total_cmp)
         }
     }
 }
 
-/// How sure, and where it stands.
-fn tail(html: &mut Html, mistake: &Mistake) {
-    if mistake.confidence.is_some() {
-        html.leaf("span", &[("class", "sure")], &format!("{} sure", percent(mistake.confidence)));
-    }
-    if !mistake.place.is_empty() {
-        html.element("span", &[("class", "place")], |html| html.user(&plain(&mistake.place)));
-    }
-}
-
-fn answer(html: &mut Html, answer: &Answer, class: &'static str) {
-    let label = |html: &mut Html, text: &str| {
-        html.element("span", &[("class", class)], |html| html.user(&plain(text)));
-        html.text(" ");
+/// The right answer of a row and the model's.
+fn both_answers(
+    split: &Split,
+    task: usize,
+    spec: &HeadSpec,
+    logits: &[f32],
+    row: usize,
+    outputs: usize,
+) -> (Answer, Answer) {
+    let of_row = || &logits[row * outputs..][..outputs];
+    let name = |label: u32| {
+        spec.labels.get(label as usize).cloned().unwrap_or_else(|| "(unknown label)".to_owned())
     };
-    match answer {
-        Answer::Labels(labels) if labels.is_empty() => html.text("no label "),
-        Answer::Labels(labels) => {
-            labels.iter().take(LABELS).for_each(|text| label(html, text));
-            if labels.len() > LABELS {
-                html.text(&format!("and {} more ", labels.len() - LABELS));
-            }
-        }
-        Answer::Number(value) => label(html, &short(Some(*value))),
-        Answer::Spans(spans) if spans.is_empty() => html.text("no span "),
-        Answer::Spans(spans) => {
-            spans.iter().take(LABELS).for_each(|span| label(html, &span.label));
+    match &split.labels[task] {
+        TaskLabels::Classes(labels) => (
+            Answer::Labels(labels[row].map(name).into_iter().collect()),
+            Answer::Labels(vec![name(argmax(of_row()) as u32)]),
+        ),
+        TaskLabels::Sets(labels) => (
+            Answer::Labels(labels[row].iter().flatten().map(|label| name(*label)).collect()),
+            Answer::Labels(given_of(of_row(), spec).into_iter().map(name).collect()),
+        ),
+        TaskLabels::Numbers(labels) => (
+            Answer::Number(f64::from(labels[row].unwrap_or_default())),
+            Answer::Number(f64::from(of_row()[0])),
+        ),
+        TaskLabels::Tags(labels) => {
+            let words = split.words.row(row);
+            let given = words.clone().map(|word| match split.words.first_tokens[word] {
+                Some(_) => name(argmax(&logits[word * outputs..][..outputs]) as u32),
+                None => "O".to_owned(),
+            });
+            let wanted = labels[row].iter().flatten().map(|tag| name(*tag));
+            (marked(split, row, wanted.collect()), marked(split, row, given.collect()))
         }
     }
 }
 
-/// The text with its spans marked. Spans that lie outside of it, are empty, or
-/// begin within another one, are not: a record may have been changed by hand.
-fn marked(html: &mut Html, text: &str, spans: &[MarkedSpan], class: &'static str) {
-    let characters: Vec<char> = text.chars().collect();
-    let shown = characters.len().min(LONGEST);
-    let piece = |from: usize, to: usize| characters[from..to].iter().collect::<String>();
-    let mut ordered: Vec<&MarkedSpan> = spans.iter().collect();
-    ordered.sort_by_key(|span| (span.start, span.end));
-    let mut at = 0;
-    for span in ordered {
-        let (start, end) = (span.start, span.end.min(shown));
-        if start < at || start >= end {
-            continue;
-        }
-        html.text(&piece(at, start));
-        html.element("mark", &[("class", class)], |html| {
-            html.user(&piece(start, end));
-            html.element("span", &[("class", "type")], |html| html.user(&plain(&span.label)));
-        });
-        at = end;
-    }
-    html.text(&piece(at, shown));
-    if characters.len() > shown {
-        html.text("…");
-    }
+/// The spans that a row's tags mark, in characters of the text.
+fn marked(split: &Split, row: usize, tags: Vec<String>) -> Answer {
+    let places = &split.words.places[split.words.row(row)];
+    let spans = spans(tags.iter().map(String::as_str)).into_iter().map(|span| MarkedSpan {
+        start: places[span.first].start,
+        end: places[span.last].end,
+        label: span.label.to_owned(),
+    });
+    Answer::Spans(spans.collect())
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn mark(text: &str, spans: &[(usize, usize, &str)]) -> String {
-        let span = |(start, end, label): &(usize, usize, &str)| MarkedSpan {
-            start: *start,
-            end: *end,
-            label: (*label).to_owned(),
-        };
-        let mut html = Html::default();
-        marked(&mut html, text, &spans.iter().map(span).collect::<Vec<_>>(), "right");
-        html.finish()
-    }
-
-    #[test]
-    fn spans_are_marked_by_characters() {
-        assert_eq!(
-            mark("Zoë met <b>.", &[(8, 11, "X"), (0, 3, "PER")]),
-            "<mark class=\"right\"><bdi>Zoë</bdi><span class=\"type\"><bdi>PER</bdi></span></mark> \
-             met <mark class=\"right\"><bdi>&lt;b&gt;</bdi><span class=\"type\"><bdi>X</bdi></span></mark>."
-        );
-    }
-
-    #[test]
-    fn spans_that_cannot_be_are_passed_over() {
-        let odd =
-            [(2, 2, "empty"), (5, 1, "backwards"), (90, 99, "outside"), (usize::MAX, 0, "far")];
-        assert_eq!(mark("plain text", &odd), "plain text");
-        let crossing = mark("abcdef", &[(0, 4, "A"), (2, 6, "B"), (4, usize::MAX, "C")]);
-        assert!(!crossing.contains('B') && crossing.contains("<bdi>ef</bdi>"), "{crossing}");
-        assert_eq!(mark("", &[(0, 1, "A")]), "");
+/// The labels of a multi-label answer: without thresholds, those with a probability of at least
+/// one half.
+fn given_of(logits: &[f32], spec: &HeadSpec) -> Vec<u32> {
+    if spec.thresholds.is_empty() {
+        given_labels(logits, spec.temperature, &vec![0.5; logits.len()])
+    } else {
+        given_labels(logits, spec.temperature, &spec.thresholds)
     }
 }

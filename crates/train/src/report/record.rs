@@ -1,203 +1,271 @@
-//! The parts of a record: what can be told of a run, in plain numbers and words.
+//! The parts of a record, in plain numbers and words.
 //!
-//! Whatever may be missing or not finite is an `Option`: JSON has no NaN, and
-//! reads what it wrote for one as `None`.
+//! A number that may be missing or not finite is an `Option`: JSON has no NaN, and a NaN that was
+//! written is read back as `None`.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::evaluate::Calibration;
-use crate::evaluate::TaskMetrics;
-use crate::step::CacheCounts;
-use crate::step::GroupRates;
+use crate::data::DataReport;
+use crate::evaluate::{Calibration, TaskMetrics};
+use crate::step::{CacheCounts, GroupRates};
 
 /// Bars of the histogram of [`Cosines`].
 const COSINE_BARS: usize = 20;
 
-/// Numbers over the steps.
+/// The record of a run: everything that its page shows. Each part may be missing.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RunReport {
+    /// Name of the run: that of its folder.
+    pub name: String,
+    /// The model that training started from, as the configuration names it.
+    pub model: String,
+    /// How the run ended, in a sentence: `All 567 steps done`.
+    pub ending: String,
+    /// Remarks about the data and the configuration.
+    pub notices: Vec<String>,
+    /// Number of steps done; 0 if nothing was trained.
+    pub steps: u64,
+    /// Number of steps planned.
+    pub planned_steps: u64,
+    /// Number of steps in an epoch; 0 if there are none.
+    pub steps_per_epoch: u64,
+    /// The step whose weights the model has.
+    pub best_step: u64,
+    /// The score that chose the best step: `mean of topic accuracy, urgency spearman`.
+    pub criterion: String,
+    /// Value of the criterion at the best step.
+    pub best_score: Option<f64>,
+
+    /// Seconds of training, over all sessions of the run.
+    pub seconds: Option<f64>,
+    /// Mean speed of the training steps, in texts per second.
+    pub texts_per_second: Option<f64>,
+    /// Largest resident memory of the process, in bytes.
+    pub peak_memory: Option<u64>,
+    /// Number of threads that computed.
+    pub threads: Option<usize>,
+    /// Instruction set of the kernels: `AVX2`.
+    pub instructions: String,
+    /// Name of the processor.
+    pub processor: String,
+    /// Seed of the run's random numbers.
+    pub seed: Option<u64>,
+    /// What else is needed to repeat the run: `polyhead` → `0.1.0`, `data` → SHA-256.
+    pub versions: Vec<(String, String)>,
+
+    /// Losses and metrics over the steps.
+    pub curves: Curves,
+    /// Factor of the learning rates over the steps: the corners of the schedule are enough.
+    pub schedule: Vec<SchedulePoint>,
+    /// Groups of tensors with their rates, in the order of the tensor index.
+    pub groups: Vec<GroupReport>,
+    /// What each phase of the freeze plan trains, a line per phase.
+    pub phases: Vec<String>,
+    /// Proof of freezing, in a sentence: `frozen parameters unchanged: 4 tensors…`.
+    pub frozen: String,
+    /// How far the vectors of the dev texts have moved from those of the starting model; `None`
+    /// if nothing moves them or there is no dev data.
+    pub cosines: Option<Cosines>,
+    /// What caching hidden states cost and saved; `None` if nothing was frozen or cached.
+    pub cache: Option<CacheReport>,
+    /// Where the time went, in display order.
+    pub times: Vec<TimePart>,
+
+    /// Results of the tasks, in the order of the configuration.
+    pub tasks: Vec<TaskResult>,
+    /// Statistics and problems of the data.
+    pub data: Option<DataReport>,
+    /// The resolved configuration, as TOML.
+    pub config: String,
+}
+
+/// Losses and metrics over the steps.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Curves {
-    /// One a logged line, in the order of the steps.
+    /// One point per logged line, in step order.
     pub train: Vec<TrainPoint>,
-    /// One an evaluation, in the order of the steps.
+    /// One point per evaluation, in step order.
     pub dev: Vec<DevPoint>,
 }
 
-/// Means over the steps of a logged line.
+/// Means over the steps of one logged line.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TrainPoint {
-    /// The last step of them.
+    /// The last of these steps.
     pub step: u64,
-    /// Weighted sum over tasks.
+    /// Weighted sum of the losses of all tasks.
     pub loss: Option<f64>,
-    /// The loss of each task, in their order; `None` without a labelled row.
+    /// Loss of each task, in task order; `None` without a labelled row.
     pub tasks: Vec<Option<f64>>,
-    /// Of the gradient before clipping.
+    /// Norm of the gradient before clipping.
     pub gradient_norm: Option<f64>,
 }
 
-/// Metrics on dev.
+/// Metrics of one evaluation on dev.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct DevPoint {
-    /// Steps done before.
+    /// Number of steps done before the evaluation.
     pub step: u64,
-    /// In the order of the tasks: every score that has a value, by name; none
-    /// without labels there. Not whole metrics: a confusion matrix an evaluation
-    /// would make a large record, and only the last one is shown.
+    /// Scores of each task by name, in task order; empty without labelled dev rows.
+    ///
+    /// Only scores: a confusion matrix per evaluation would make a large record, and only the
+    /// last one is shown.
     pub tasks: Vec<BTreeMap<String, f64>>,
-    /// What the best step is chosen by.
+    /// Value of the criterion that chooses the best step.
     pub score: Option<f64>,
 }
 
-/// A corner of the schedule.
+/// A point of the learning-rate schedule.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SchedulePoint {
-    /// From 1.
+    /// Step, counted from 1.
     pub step: u64,
-    /// By what peak rates are multiplied in this step.
+    /// Factor of the peak rates in this step.
     pub multiplier: f64,
 }
 
-/// A group of tensors: how fast it learns, and when.
+/// A group of tensors: its learning rate, and when it is trained.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct GroupReport {
-    /// `embeddings`, `layers.3`, `head.topic`.
+    /// Name of the group: `embeddings`, `layers.3`, `head.topic`.
     pub group: String,
-    /// At the peak of the schedule.
+    /// Learning rate at the peak of the schedule.
     pub learning_rate: Option<f64>,
-    /// Of the tensors that decay.
+    /// Weight decay of the tensors that decay.
     pub weight_decay: Option<f64>,
-    /// How many tensors.
+    /// Number of tensors.
     pub tensors: u64,
-    /// How many numbers.
+    /// Number of parameters.
     pub parameters: u64,
-    /// First and last steps, both included, of the stretches that train it.
+    /// First and last step, both included, of each range of steps that trains the group.
     pub trained: Vec<(u64, u64)>,
 }
 
-/// How far sentence vectors have moved.
+/// How far sentence vectors have moved from those of the starting model.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Cosines {
-    /// How many texts.
+    /// Number of texts.
     pub texts: u64,
-    /// Mean cosine of a text's vector to the one before.
+    /// Mean cosine of a text's vector to the one of the starting model.
     pub mean: Option<f64>,
-    /// The smallest of them.
+    /// Smallest cosine.
     pub least: Option<f64>,
-    /// Where the histogram begins; it ends at 1.
+    /// Lower bound of the histogram; the upper bound is 1.
     pub from: f64,
-    /// Texts in each of its bars, which are equally wide.
+    /// Number of texts in each bar of the histogram; all bars are equally wide.
     pub bars: Vec<u64>,
 }
 
-/// What keeping hidden states has cost and saved.
+/// What caching hidden states cost and saved.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct CacheReport {
-    /// Bytes in memory.
+    /// Bytes of cached states in memory.
     pub memory: u64,
-    /// Bytes in a file.
+    /// Bytes of cached states in a file.
     pub file: u64,
-    /// Tokens whose frozen layers were not computed again.
+    /// Number of tokens whose frozen layers were not computed again.
     pub tokens_saved: u64,
-    /// What computing them would have taken, if it was estimated.
+    /// Estimated seconds that computing these tokens would have taken.
     pub seconds_saved: Option<f64>,
     /// Bytes of gradients and moments that frozen tensors did not need.
     pub optimizer_bytes_saved: Option<u64>,
 }
 
-/// Time spent on one thing.
+/// Time spent on one kind of work.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TimePart {
-    /// `data`, `forward and backward`, `optimizer`, `evaluation`, `checkpoints`.
+    /// Name of the work: `model and data`, `evaluation`, `checkpoints`.
     pub name: String,
-    /// Over all sittings.
+    /// Seconds over all sessions of the run.
     pub seconds: f64,
 }
 
-/// What a task has come to.
+/// Results of a task.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TaskResult {
-    /// The task's name.
+    /// Name of the task.
     pub name: String,
-    /// `classification`, `multilabel`, `regression`, `tokens`.
+    /// Kind of the task: `classification`, `multilabel`, `regression` or `tokens`.
     pub kind: String,
     /// The score that stands for it, as [`main_metric`](crate::evaluate::main_metric).
     pub main_metric: String,
-    /// Of its loss in the sum.
+    /// Weight of the task's loss in the sum.
     pub weight: Option<f64>,
-    /// What is special about it: `held to the starting model's answers`.
+    /// What is special about the task: `held to the starting model's answers`.
     pub remarks: Vec<String>,
-    /// Labels (tags) in the order of the logits; none for regression.
+    /// Labels or tags in the order of the logits; none for regression.
     pub labels: Vec<String>,
-    /// On dev, of the starting model, where it had the head.
+    /// Metrics of the starting model on dev, if it had the head.
     pub before: Option<TaskMetrics>,
-    /// On dev, of the model.
+    /// Metrics of the trained model on dev.
     pub dev: Option<TaskMetrics>,
-    /// On test.
+    /// Metrics of the trained model on test.
     pub test: Option<TaskMetrics>,
-    /// The temperature that dev gives, and what it does.
+    /// The temperature fitted on dev, and its effect.
     pub calibration: Option<Calibration>,
-    /// Multi-label: probability from which a label is given, one per label.
+    /// Multi-label: for each label the probability from which it is predicted.
     pub thresholds: Vec<f32>,
-    /// Regression: true and predicted, of test, or of dev where there is no test.
+    /// Regression: true and predicted numbers of test, or of dev without test data.
     pub scatter: Vec<(f64, f64)>,
-    /// The worst first; ten are enough.
+    /// Mistakes, the worst first; ten are enough.
     pub mistakes: Vec<Mistake>,
 }
 
 /// An answer that is wrong although the model was sure, or far from right.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Mistake {
-    /// Where the row stands: `test.jsonl:12`.
+    /// Location of the row: `test.jsonl:12`.
     pub place: String,
-    /// The text as the model was given it.
+    /// The text that the model was given.
     pub text: String,
-    /// What is right.
+    /// The right answer.
     pub expected: Answer,
-    /// What was answered.
+    /// The model's answer.
     pub given: Answer,
-    /// How sure the model was; none for regression.
+    /// Probability that the model gave its answer; none for regression.
     pub confidence: Option<f64>,
 }
 
-/// An answer of any kind of task.
+/// An answer to a task of any kind.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Answer {
-    /// One label, or any number of them.
+    /// Labels: one of a classification, any number of a multi-label task.
     Labels(Vec<String>),
-    /// Of a regression.
+    /// The number of a regression.
     Number(f64),
-    /// Of tagging.
+    /// The spans of a tagging task.
     Spans(Vec<MarkedSpan>),
 }
 
-/// A stretch of a text.
+/// A labelled span of a text, in characters.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MarkedSpan {
-    /// Its first character.
+    /// Index of the first character.
     pub start: usize,
-    /// The character after its last.
+    /// Index after the last character.
     pub end: usize,
-    /// What it is.
+    /// Label of the span.
     pub label: String,
 }
 
 impl Curves {
-    /// The lines of a `metrics.jsonl`, of which those of other kinds, or which
-    /// cannot be read, are passed over: a page with a gap is better than none.
+    /// Reads the lines of a `metrics.jsonl`. Lines of other kinds and lines that cannot be read
+    /// are skipped: a page with a gap is better than no page.
     ///
-    /// - `tasks`: their names, in order
+    /// - `tasks`: names of the tasks, in order
     pub fn of_metrics(lines: &str, tasks: &[String]) -> Self {
         let mut curves = Self::default();
         for line in lines.lines() {
@@ -223,14 +291,14 @@ impl Curves {
 }
 
 impl DevPoint {
-    /// A score of a task.
+    /// The score `metric` of a task, if it has a value.
     pub fn get(&self, task: usize, metric: &str) -> Option<f64> {
         self.tasks.get(task)?.get(metric).copied()
     }
 }
 
 impl Cosines {
-    /// Of each text's cosine; `None` without texts, or if one is not finite.
+    /// Summarizes the cosine of each text; `None` without texts or if a cosine is not finite.
     pub fn of(cosines: &[f64]) -> Option<Self> {
         if cosines.is_empty() || !cosines.iter().all(|cosine| cosine.is_finite()) {
             return None;
@@ -257,7 +325,7 @@ impl From<&GroupRates> for GroupReport {
     fn from(rates: &GroupRates) -> Self {
         Self {
             group: rates.group.clone(),
-            // As people wrote it: 5e-5, not the 4.999999873689376e-5 of its f32.
+            // As it is written in the configuration: 5e-5, not the 4.999999873689376e-5 of its f32.
             learning_rate: rates.learning_rate.to_string().parse().ok(),
             weight_decay: rates.weight_decay.to_string().parse().ok(),
             tensors: rates.tensors as u64,
@@ -274,7 +342,7 @@ impl From<CacheCounts> for CacheReport {
     }
 }
 
-/// The numbers of an object; none of anything else.
+/// The numeric fields of an object; nothing for any other value.
 fn scores(metrics: &Value) -> BTreeMap<String, f64> {
     let all = metrics.as_object().into_iter().flatten();
     all.filter_map(|(name, value)| Some((name.clone(), value.as_f64()?))).collect()
@@ -285,7 +353,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn curves_are_read_from_the_log_and_gaps_passed_over() {
+    fn curves_are_read_from_the_log_and_bad_lines_skipped() {
         let lines = concat!(
             r#"{"step":20,"epoch":1,"loss":1.5,"tasks":{"b":{"loss":null},"a":{"loss":0.5}},"gradient_norm":2.0}"#,
             "\nnot json\n",

@@ -1,7 +1,7 @@
 //! The folder of a run: what stands where, who may write, how a run goes on.
 //!
 //! `config.toml` (resolved, with a first line that makes a folder a run), `metrics.jsonl`,
-//! `timings.jsonl`, `checkpoints/`, `model/`, `rates.json`, `report.html`, and
+//! `timings.jsonl`, `checkpoints/`, `model/`, `rates.json`, `report.json`, and
 //! `finished.json` once the run has come to its end. A [`RunDirectory`] holds the
 //! folder's lock for as long as it lives.
 
@@ -23,6 +23,9 @@ const TIMINGS: &str = "timings.jsonl";
 const CHECKPOINTS: &str = "checkpoints";
 const MODEL: &str = "model";
 const RATES: &str = "rates.json";
+/// What there is to show of the run, as data.
+const RECORD: &str = "report.json";
+/// The page that `polyhead-report` draws from the record.
 const REPORT: &str = "report.html";
 const FINISHED: &str = "finished.json";
 /// Hidden, and left there: the lock is the operating system's, not the file.
@@ -148,7 +151,12 @@ impl RunDirectory {
         self.path.join(RATES)
     }
 
-    /// The page for people.
+    /// The record of the run, as data.
+    pub(crate) fn record(&self) -> PathBuf {
+        self.path.join(RECORD)
+    }
+
+    /// Where the page of the run belongs.
     pub(crate) fn report(&self) -> PathBuf {
         self.path.join(REPORT)
     }

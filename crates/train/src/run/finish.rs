@@ -24,7 +24,7 @@ use crate::step::Targets;
 pub struct RunSummary {
     /// Where the model stands.
     pub model: PathBuf,
-    /// The page for people.
+    /// Path of the run's page, `report.html`, which `polyhead-report` draws from `report.json`.
     pub report: PathBuf,
     /// Steps done.
     pub steps: u64,
@@ -71,7 +71,7 @@ pub(crate) struct FinalAnswers {
 
 impl Run<'_> {
     /// Ends the run: best weights, temperatures and thresholds, metrics, model
-    /// folder, report.
+    /// folder, `report.json`.
     ///
     /// # Errors
     /// [`ErrorKind::Io`](crate::ErrorKind) if something cannot be written.

@@ -76,7 +76,7 @@ impl Trainer {
         prepare::check_data(&self.config, &self.start_threads()?)
     }
 
-    /// Trains, and leaves model, metrics and report in `directory`.
+    /// Trains, and writes model, metrics and the record of the run into `directory`.
     ///
     /// - `resume`: goes on from the newest good checkpoint in `directory`, to the
     ///   same bits as a run that was never stopped

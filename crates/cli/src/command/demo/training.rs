@@ -112,7 +112,10 @@ impl Demo {
         let details = (!model.load.quiet).then_some(Details::Hidden);
         let mut trainer = trainer(self.config.clone(), model.load.threads, details)?;
         match trainer.train(&self.run(), true)? {
-            Ending::Finished(summary) => Ok(Trained::Finished(summary)),
+            Ending::Finished(summary) => {
+                polyhead_report::write_page(&self.run())?;
+                Ok(Trained::Finished(summary))
+            }
             Ending::Stopped { .. } => Ok(Trained::Stopped),
             // Finished by another process since `prepare` looked.
             Ending::AlreadyFinished => {

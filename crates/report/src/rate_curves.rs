@@ -1,14 +1,14 @@
 //! Learning rates over the steps, drawn from the schedule and from the stretches
 //! that train each group.
 
-use super::RunReport;
 use super::curves::{chart, logarithmic_ticks, phase_rules};
 use super::html::Html;
 use super::number::rate;
 use super::parts::{self, Key};
 use super::plot::{Axis, Ink, Layer, SERIES};
-use super::record::GroupReport;
 use super::series::sampled;
+use polyhead_train::report::GroupReport;
+use polyhead_train::report::RunReport;
 
 /// From this ratio of the largest to the smallest peak on, the scale is
 /// logarithmic: on a linear one an encoder at 5e-5 beside heads at 1e-3 is flat.

@@ -1,6 +1,6 @@
 //! Numbers as people read them.
 
-use crate::evaluate::larger_is_better;
+use polyhead_train::larger_is_better;
 
 /// What stands for a number that is missing or not finite.
 pub(super) const MISSING: &str = "–";

@@ -4,10 +4,11 @@ use super::html::{Html, cut, plain};
 use super::number::{bytes, change, counted, duration, grouped, metric_name, number, score};
 use super::parts::{Key, details, facts, framed, key};
 use super::plot::{Axis, Chart, Ink, Layer};
-use super::record::TaskResult;
 use super::series::{finite, thinned};
-use super::{RunReport, curves, data, freezing, task};
-use crate::evaluate::TaskMetrics;
+use super::{curves, data, freezing, task};
+use polyhead_train::TaskMetrics;
+use polyhead_train::report::RunReport;
+use polyhead_train::report::TaskResult;
 
 const STYLE: &str = include_str!("page.css");
 
@@ -15,8 +16,8 @@ const STYLE: &str = include_str!("page.css");
 const POLICY: &str =
     "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
 
-/// The whole page.
-pub(super) fn page(report: &RunReport) -> String {
+/// Draws the page of a run. The same record gives the same bytes.
+pub fn draw_page(report: &RunReport) -> String {
     let mut html = Html::default();
     html.trusted("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n");
     html.trusted("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n");

@@ -6,11 +6,11 @@ use super::number::{counted, grouped, metric_name, number, percent, score, total
 use super::page::task_id;
 use super::parts::{Cell, Column, Key, details, figure, table};
 use super::plot::{Axis, Chart, Ink, Layer};
-use super::record::TaskResult;
 use super::series::sampled;
 use super::{confusion, mistakes};
-use crate::evaluate::{Calibration, Reliability};
-use crate::evaluate::{LabelScores, TaskMetrics, metric_names};
+use polyhead_train::report::TaskResult;
+use polyhead_train::{Calibration, Reliability};
+use polyhead_train::{LabelScores, TaskMetrics, metric_names};
 
 /// With more labels, the table of all of them stands folded, the weakest above it.
 const FEW_LABELS: usize = 20;
@@ -232,7 +232,7 @@ fn course(reliability: &Reliability, ink: Ink) -> Vec<Layer> {
     // A line through bins of a few cases would be all that one sees.
     let full = bins().filter(|bin| bin.cases as f64 >= LINED * all as f64);
     let points: Vec<(f64, f64)> = full.map(|bin| (bin.confidence, bin.share)).collect();
-    let dot = |bin: &crate::evaluate::ReliabilityBin| Layer::Dots {
+    let dot = |bin: &polyhead_train::ReliabilityBin| Layer::Dots {
         points: vec![(bin.confidence, bin.share)],
         ink,
         radius: 3.0 + 9.0 * (bin.cases as f64 / all as f64).sqrt(),

@@ -4,7 +4,7 @@ use super::html::{Html, cut};
 use super::number::{counted, grouped, number, percent, total};
 use super::parts::{Cell, Column, Key, details, figure, table};
 use super::plot::{Axis, Chart, Ink, Layer};
-use crate::data::{DataReport, Example, Part, SourceReport, TaskReport};
+use polyhead_train::data::{DataReport, Example, Part, SourceReport, TaskReport};
 
 /// Labels of a task that are shown without being asked for.
 const FEW_LABELS: usize = 20;
@@ -285,7 +285,7 @@ fn numbers(html: &mut Html, task: &TaskReport) {
         .splits
         .iter()
         .map(|split| {
-            let of = |pick: fn(&crate::data::NumberSummary) -> f64| {
+            let of = |pick: fn(&polyhead_train::data::NumberSummary) -> f64| {
                 Cell::Text(number(split.numbers.as_ref().map(pick)))
             };
             vec![

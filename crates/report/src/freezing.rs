@@ -1,12 +1,12 @@
 //! Who learned when and how fast, the proof that frozen meant frozen, how far
 //! sentence vectors have moved, and what freezing has saved.
 
-use super::RunReport;
 use super::html::Html;
 use super::number::{bytes, counted, duration, grouped, number, rate, short};
 use super::parts::{Cell, Column, Key, facts, figure, table};
 use super::plot::{Axis, Chart, Ink, Layer};
-use super::record::{CacheReport, Cosines, GroupReport};
+use polyhead_train::report::RunReport;
+use polyhead_train::report::{CacheReport, Cosines, GroupReport};
 
 /// Height of a group's row in the plot.
 const ROW: u32 = 24;

@@ -5,7 +5,7 @@ use super::html::{Html, cut, plain};
 use super::number::{counted, grouped, percent, total};
 use super::parts::{Cell, Column, Key, framed, table};
 use super::plot::Ink;
-use crate::evaluate::ClassificationMetrics;
+use polyhead_train::ClassificationMetrics;
 
 /// Up to so many labels the map is large, with every count written in it.
 const ROOMY: usize = 20;

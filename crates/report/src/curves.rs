@@ -6,8 +6,9 @@ use super::html::Html;
 use super::number::{is_share, metric_name, number, rate, score};
 use super::parts::{Key, figure};
 use super::plot::{Axis, Chart, Ink, Layer, SERIES, ticks as ticks_between};
+use super::rate_curves;
 use super::series::{finite, smoothed, thinned};
-use super::{RunReport, rate_curves};
+use polyhead_train::report::RunReport;
 
 /// Size of a chart, of which two stand beside each other.
 const SIZE: (u32, u32) = (520, 290);

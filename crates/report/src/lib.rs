@@ -1,0 +1,60 @@
+//! The page of a run: HTML and SVG from its [`RunReport`].
+//!
+//! [`draw_page`] draws a record, [`write_page`] draws the record in a run's folder. The same record
+//! gives the same bytes. The page stands alone: no scripts, no fonts, nothing is fetched. Plots
+//! are SVG inside the page, and colours follow the reader's light or dark theme.
+//!
+//! The trainer writes the record, but its words come from users: texts, labels, names and paths.
+//! All of them are escaped, shortened, and kept from changing the direction of the text around
+//! them. Numbers that are missing or not finite are shown as “–”. Every record gives a page.
+#![forbid(unsafe_code)]
+
+mod page;
+mod curves;
+mod rate_curves;
+mod task;
+mod confusion;
+mod mistakes;
+mod freezing;
+mod data;
+mod parts;
+mod plot;
+mod series;
+mod number;
+mod html;
+
+use std::fs;
+use std::io::{self, Error, Write};
+use std::path::{Path, PathBuf};
+
+use polyhead_train::report::RunReport;
+
+pub use page::draw_page;
+
+/// Draws the page `report.html` in the folder of a run from the `report.json` there, and returns
+/// the page's path.
+///
+/// The page appears complete or not at all.
+///
+/// # Errors
+/// An I/O error that names the file which could not be read or written.
+pub fn write_page(run: &Path) -> io::Result<PathBuf> {
+    let (record, page) = (run.join("report.json"), run.join("report.html"));
+    let at = |path: &Path, error: Error| {
+        Error::new(error.kind(), format!("{}: {error}", path.display()))
+    };
+    let json = fs::read(&record).map_err(|error| at(&record, error))?;
+    let report: RunReport =
+        serde_json::from_slice(&json).map_err(|error| at(&record, error.into()))?;
+    write_atomic(&page, draw_page(&report).as_bytes()).map_err(|error| at(&page, error))?;
+    Ok(page)
+}
+
+/// Writes a file that appears complete or not at all.
+fn write_atomic(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let partial = path.with_file_name(".report.html.partial");
+    let mut file = fs::File::create(&partial)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&partial, path)
+}
