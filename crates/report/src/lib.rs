@@ -24,12 +24,13 @@ mod number;
 mod html;
 
 use std::fs;
-use std::io::{self, Error, Write};
 use std::path::{Path, PathBuf};
 
+use polyhead_files::write_file;
 use polyhead_train::report::RunReport;
 
 pub use page::draw_page;
+pub use polyhead_files::FileError;
 
 /// Draws the page `report.html` in the folder of a run from the `report.json` there, and returns
 /// the page's path.
@@ -37,24 +38,12 @@ pub use page::draw_page;
 /// The page appears complete or not at all.
 ///
 /// # Errors
-/// An I/O error that names the file which could not be read or written.
-pub fn write_page(run: &Path) -> io::Result<PathBuf> {
+/// The file that could not be read or written, and why.
+pub fn write_page(run: &Path) -> Result<PathBuf, FileError> {
     let (record, page) = (run.join("report.json"), run.join("report.html"));
-    let at = |path: &Path, error: Error| {
-        Error::new(error.kind(), format!("{}: {error}", path.display()))
-    };
-    let json = fs::read(&record).map_err(|error| at(&record, error))?;
+    let json = fs::read(&record).map_err(|error| FileError::new(&record, error))?;
     let report: RunReport =
-        serde_json::from_slice(&json).map_err(|error| at(&record, error.into()))?;
-    write_atomic(&page, draw_page(&report).as_bytes()).map_err(|error| at(&page, error))?;
+        serde_json::from_slice(&json).map_err(|error| FileError::new(&record, error.into()))?;
+    write_file(&page, draw_page(&report).as_bytes())?;
     Ok(page)
-}
-
-/// Writes a file that appears complete or not at all.
-fn write_atomic(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let partial = path.with_file_name(".report.html.partial");
-    let mut file = fs::File::create(&partial)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&partial, path)
 }

@@ -12,7 +12,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("builtin", &[]),
     ("model", &["text", "files", "compute", "builtin"]),
     ("train", &["text", "files", "compute", "model"]),
-    ("report", &["train"]),
+    ("report", &["files", "train"]),
     ("serve", &["text", "model"]),
     ("polyhead", &["text", "compute", "model", "train", "report"]),
     ("cli", &["text", "files", "compute", "builtin", "model", "train", "report", "serve"]),
