@@ -19,6 +19,8 @@ use crate::threads::{Team, Threads};
 /// | attention | [`attention`](Self::attention), [`attention_train`](Self::attention_train), [`attention_backward`](Self::attention_backward) |
 /// | layer normalization | [`layer_norm`](Self::layer_norm), [`residual_layer_norm`](Self::residual_layer_norm), [`layer_norm_backward`](Self::layer_norm_backward) |
 /// | embeddings | [`embed`](Self::embed), [`embed_backward`](Self::embed_backward) |
+/// | pooling | [`pool`](Self::pool), [`pool_backward`](Self::pool_backward) |
+/// | row vectors | [`gather_rows`](Self::gather_rows), [`gather_rows_backward`](Self::gather_rows_backward), [`add`](Self::add), [`add_scaled`](Self::add_scaled), [`dot`](Self::dot), [`normalize`](Self::normalize), [`normalize_backward`](Self::normalize_backward) |
 /// | activations | [`activation`](Self::activation), [`activation_backward`](Self::activation_backward) |
 /// | dropout | [`dropout`](Self::dropout), [`dropout_to`](Self::dropout_to) |
 /// | optimizer | [`adamw`](Self::adamw), [`adamw_rows`](Self::adamw_rows), [`sum_of_squares`](Self::sum_of_squares) |

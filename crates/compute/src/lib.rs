@@ -28,6 +28,8 @@ mod attention;
 mod layer_norm;
 
 mod embedding;
+mod pooling;
+mod vectors;
 
 mod activation;
 mod dropout;
@@ -57,6 +59,8 @@ pub use layer_norm::{
 };
 
 pub use embedding::{EmbeddingTables, WordTable, embed_backward_reference};
+pub use pooling::{PooledSequence, PoolingMode, pool_reference};
+pub use vectors::normalize_reference;
 
 pub use activation::Activation;
 pub use dropout::Dropout;

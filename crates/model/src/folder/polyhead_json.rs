@@ -284,7 +284,7 @@ impl PoolingJson {
     }
 
     fn check(self) -> Result<PoolingSpec, String> {
-        let modes: Result<Vec<PoolingMode>, Error> =
+        let modes: Result<Vec<PoolingMode>, String> =
             self.modes.iter().map(|name| name.parse()).collect();
         let modes = modes.map_err(|error| format!("`pooling`: {error}"))?;
         if !(1..=PoolingMode::ALL.len()).contains(&modes.len()) {

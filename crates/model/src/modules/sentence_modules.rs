@@ -2,12 +2,11 @@
 
 use std::ops::Range;
 
-use polyhead_compute::{Activation, Cpu, Isa, Threads};
+use polyhead_compute::{Activation, Cpu, Isa, PooledSequence, Threads};
 
 use crate::encoder::Norm;
 use crate::encoder::PackedLinear;
 use crate::error::Error;
-use crate::modules::pooling::pool;
 use crate::modules::spec::{Module, PoolingSpec, Residual, output_width};
 
 /// What stands behind the encoder. The first step is the pooling.
@@ -71,13 +70,12 @@ impl SentenceModules {
         normalize: bool,
     ) -> Vec<f32> {
         let width = self.hidden_size;
-        let pooled_width = self.pooling.modes.len() * width;
-        let mut vectors = vec![0.0; sequences.len() * pooled_width];
-        let outs = vectors.chunks_exact_mut(pooled_width);
-        for ((sequence, prompt_tokens), out) in sequences.iter().zip(outs) {
-            let tokens = &tokens[sequence.start * width..sequence.end * width];
-            pool(&self.pooling, tokens, width, *prompt_tokens, out);
-        }
+        let mut vectors = vec![0.0; sequences.len() * self.pooling.modes.len() * width];
+        let sequences: Vec<PooledSequence> = sequences
+            .iter()
+            .map(|(tokens, prompt_tokens)| self.pooling.sequence(tokens.clone(), *prompt_tokens))
+            .collect();
+        cpu.pool(&self.pooling.modes, tokens, width, &sequences, &mut vectors);
         for step in &self.steps {
             vectors = match step {
                 Step::Normalize if !normalize => vectors,
@@ -131,19 +129,9 @@ impl Step {
             }
             Self::Normalize => {
                 let width = x.len() / rows.max(1);
-                x.chunks_exact_mut(width.max(1)).for_each(normalize);
+                cpu.normalize(&mut x, width.max(1));
                 x
             }
         }
-    }
-}
-
-/// Divides by the Euclidean length, as `torch.nn.functional.normalize`: a
-/// vector of zeros stays one.
-pub(crate) fn normalize(vector: &mut [f32]) {
-    let square: f64 = vector.iter().map(|x| f64::from(*x).powi(2)).sum();
-    let length = (square.sqrt() as f32).max(1e-12);
-    for x in vector {
-        *x /= length;
     }
 }

@@ -1,26 +1,11 @@
 //! What follows the transformer in a `sentence-transformers` folder.
 
-use polyhead_compute::Activation;
+use std::ops::Range;
+
+use polyhead_compute::{Activation, PooledSequence, PoolingMode};
 
 use crate::encoder::{Linear, Norm};
 use crate::error::{Error, ErrorKind};
-
-/// How token vectors become one vector, as `sentence-transformers` names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum PoolingMode {
-    /// The first token.
-    Cls,
-    /// The mean of all tokens.
-    Mean,
-    /// The largest value of each feature.
-    Max,
-    /// The sum divided by the square root of the token count.
-    MeanSqrtLenTokens,
-    /// The mean with weights 1, 2, … by position.
-    WeightedMean,
-    /// The last token.
-    LastToken,
-}
 
 /// A pooling module.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,47 +50,17 @@ pub enum Residual {
     Projection(Linear),
 }
 
-impl PoolingMode {
-    /// All modes, in the order in which `sentence-transformers` concatenates
-    /// those that are given as flags.
-    pub const ALL: [Self; 6] = [
-        Self::Cls,
-        Self::Max,
-        Self::Mean,
-        Self::MeanSqrtLenTokens,
-        Self::WeightedMean,
-        Self::LastToken,
-    ];
-
-    /// The name in `sentence-transformers` and on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Cls => "cls",
-            Self::Mean => "mean",
-            Self::Max => "max",
-            Self::MeanSqrtLenTokens => "mean_sqrt_len_tokens",
-            Self::WeightedMean => "weightedmean",
-            Self::LastToken => "lasttoken",
-        }
+impl PoolingSpec {
+    /// What is pooled of a sequence.
+    ///
+    /// - `tokens`: its rows in the hidden state, of which the first `prompt_tokens` are the prompt's
+    pub(crate) fn sequence(&self, tokens: Range<usize>, prompt_tokens: usize) -> PooledSequence {
+        PooledSequence { tokens, skip: if self.include_prompt { 0 } else { prompt_tokens } }
     }
-}
 
-impl std::fmt::Display for PoolingMode {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl std::str::FromStr for PoolingMode {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self, Error> {
-        Self::ALL.into_iter().find(|mode| mode.name() == name).ok_or_else(|| {
-            let known: Vec<&str> = Self::ALL.iter().map(|mode| mode.name()).collect();
-            let shown: String = name.chars().take(80).collect();
-            let message = format!("expected one of {}, found {shown:?}", known.join(", "));
-            Error::new(ErrorKind::Option, message)
-        })
+    /// [`sequence`](Self::sequence) of each sequence of a batch with the same prompt.
+    pub(crate) fn sequences(&self, offsets: &[usize], prompt_tokens: usize) -> Vec<PooledSequence> {
+        offsets.windows(2).map(|ends| self.sequence(ends[0]..ends[1], prompt_tokens)).collect()
     }
 }
 

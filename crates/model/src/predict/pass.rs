@@ -9,7 +9,6 @@ use polyhead_text::TokenBatch;
 
 use crate::heads::Head;
 use crate::heads::{HeadInput, HeadLayer, HeadSpec, TaskKind};
-use crate::modules::pool;
 use crate::predict::multi_task::MultiTaskModel;
 use crate::predict::request::ResolvedRequest;
 use crate::predict::text_answer::NotFinite;
@@ -180,7 +179,7 @@ impl MultiTaskModel {
             if text.request.vector {
                 let vectors = if plan.normalize_modules { &whole } else { &bare };
                 found.vector.resize(plan.dim, 0.0);
-                self.encoder().cut(plan, vectors.of(i), &mut found.vector);
+                self.encoder().cut(cpu, plan, vectors.of(i), &mut found.vector);
             }
             if text.request.token_vectors {
                 found.token_vectors = self.states(group, group.hidden, i).to_vec();
@@ -202,13 +201,18 @@ impl MultiTaskModel {
                 let before = x.len();
                 match (head.spec.kind, reads) {
                     (TaskKind::Tokens, _) => {
-                        self.first_tokens(self.states(group, states, i), texts[i].words, &mut x);
+                        self.first_tokens(
+                            cpu,
+                            self.states(group, states, i),
+                            texts[i].words,
+                            &mut x,
+                        );
                     }
                     (_, HeadInputSource::Vector) => x.extend_from_slice(whole.of(i)),
                     _ => {
                         let prompt_tokens = texts[i].request.prompt_tokens;
                         let states = self.states(group, states, i);
-                        self.pooled(&head.spec, states, prompt_tokens, &mut x);
+                        self.pooled(cpu, &head.spec, states, prompt_tokens, &mut x);
                     }
                 }
                 rows.push((x.len() - before) / head.inputs());
@@ -264,20 +268,29 @@ impl MultiTaskModel {
     }
 
     /// Appends `[modes · D]` of a text's hidden states.
-    fn pooled(&self, spec: &HeadSpec, states: &[f32], prompt_tokens: usize, x: &mut Vec<f32>) {
+    fn pooled(
+        &self,
+        cpu: Cpu,
+        spec: &HeadSpec,
+        states: &[f32],
+        prompt_tokens: usize,
+        x: &mut Vec<f32>,
+    ) {
         let width = self.encoder().config().hidden_size;
         let before = x.len();
         x.resize(before + spec.pooling.modes.len() * width, 0.0);
-        pool(&spec.pooling, states, width, prompt_tokens, &mut x[before..]);
+        let sequence = spec.pooling.sequence(0..states.len() / width, prompt_tokens);
+        cpu.pool(&spec.pooling.modes, states, width, &[sequence], &mut x[before..]);
     }
 
     /// Appends `[words, D]`: the first token of every word that has one.
-    fn first_tokens(&self, states: &[f32], words: Option<&TextWords>, x: &mut Vec<f32>) {
+    fn first_tokens(&self, cpu: Cpu, states: &[f32], words: Option<&TextWords>, x: &mut Vec<f32>) {
         let width = self.encoder().config().hidden_size;
-        for token in words.iter().flat_map(|words| words.tokens.iter().flatten()) {
-            let at = *token as usize;
-            x.extend_from_slice(&states[at * width..(at + 1) * width]);
-        }
+        let tokens = words.iter().flat_map(|words| words.tokens.iter().flatten());
+        let tokens: Vec<usize> = tokens.map(|token| *token as usize).collect();
+        let before = x.len();
+        x.resize(before + tokens.len() * width, 0.0);
+        cpu.gather_rows(states, width, &tokens, &mut x[before..]);
     }
 }
 

@@ -162,9 +162,7 @@ impl GroupWorkspace {
                             kept.clear();
                             kept.resize(values.len(), 0.0);
                         }
-                        for (kept, x) in kept.iter_mut().zip(values) {
-                            *kept += shares[state] * x;
-                        }
+                        cpu.add_scaled(shares[state], values, kept);
                     }
                 }
             }

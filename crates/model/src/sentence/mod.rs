@@ -23,8 +23,8 @@ use crate::error::{Error, ErrorKind};
 use crate::folder::decide_max_length;
 use crate::folder::{ModelFolder, REFERENCE_FILE};
 use crate::hub::resolve;
+use crate::modules::SentenceModules;
 use crate::modules::{Module, PoolingSpec};
-use crate::modules::{SentenceModules, normalize};
 use group_pass::parts;
 
 /// Sentences to vectors, as `sentence-transformers` gives them.
@@ -469,7 +469,8 @@ impl SentenceEncoder {
                     .map(|ends| (ends[0]..ends[1], plan.prompt_tokens))
                     .collect();
                 let normalize = plan.normalize_modules;
-                self.cut(plan, &self.vectors(cpu, group.hidden, &sequences, normalize), out);
+                let vectors = self.vectors(cpu, group.hidden, &sequences, normalize);
+                self.cut(cpu, plan, &vectors, out);
             },
         );
         check_finite(&values, |at| at / plan.dim)?;
@@ -515,13 +516,13 @@ impl SentenceEncoder {
     /// Keeps what a caller gets of each vector.
     ///
     /// - `vectors`: `[b, dimension of the modules]`, `out`: `[b, plan.dim]`
-    pub(crate) fn cut(&self, plan: &EncodePlan, vectors: &[f32], out: &mut [f32]) {
+    pub(crate) fn cut(&self, cpu: Cpu, plan: &EncodePlan, vectors: &[f32], out: &mut [f32]) {
         let whole = self.modules.dimension();
         for (vector, out) in vectors.chunks_exact(whole).zip(out.chunks_exact_mut(plan.dim)) {
             out.copy_from_slice(&vector[..plan.dim]);
-            if plan.normalize_last {
-                normalize(out);
-            }
+        }
+        if plan.normalize_last {
+            cpu.normalize(out, plan.dim);
         }
     }
 }

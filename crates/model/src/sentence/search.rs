@@ -4,7 +4,6 @@ use std::cmp::Ordering;
 
 use polyhead_compute::{Epilogue, Isa, StoredTensor, Threads};
 
-use crate::modules::normalize;
 use crate::sentence::matrix::Matrix;
 
 /// Rows of the corpus that are scored at a time: scores of a block stay in the caches.
@@ -91,12 +90,12 @@ fn score_blocks(few: &Matrix, many: &Matrix, mut take: impl FnMut(usize, &[f32])
     assert_eq!(few.columns(), many.columns(), "vectors of the same length");
     let width = few.columns();
     let threads = Threads::new(Threads::available()).expect("the operating system gives threads");
-    let unit = |rows: &[f32]| {
-        let mut rows = rows.to_vec();
-        rows.chunks_exact_mut(width).for_each(normalize);
-        rows
-    };
     threads.cpu(Isa::detect(), |cpu| {
+        let unit = |rows: &[f32]| {
+            let mut rows = rows.to_vec();
+            cpu.normalize(&mut rows, width);
+            rows
+        };
         let few_unit = StoredTensor::from_f32(vec![few.rows(), width], &unit(few.as_slice()));
         let packed = cpu.pack(&[&few_unit]);
         let mut scores = Vec::new();

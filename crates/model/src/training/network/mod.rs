@@ -22,7 +22,6 @@ use crate::folder::ModelFolder;
 use crate::heads::{HeadDims, HeadWeights, INITIAL_DEVIATION};
 use crate::heads::{HeadLayer, HeadSpec, TaskKind};
 use crate::modules::{Module, PoolingSpec};
-use crate::modules::{pool, pool_backward};
 use crate::training::gradients::Gradients;
 use crate::training::store::{ParameterStore, TrainableLayout};
 use dropout_stream::DropoutStream;
@@ -354,9 +353,9 @@ impl Network {
                 continue;
             }
             match head.reads_embedding() {
-                false => self.give_to_states(head, input, lowest, &dx, pass, gradients),
+                false => self.give_to_states(cpu, head, input, lowest, &dx, pass, gradients),
                 true if dvectors.is_empty() => dvectors = dx,
-                true => add(&mut dvectors, &dx),
+                true => cpu.add(&dx, &mut dvectors),
             }
         }
         if !dvectors.is_empty() {
@@ -444,25 +443,21 @@ impl Network {
         let mixed;
         let state: &[f32] = match head.shares() {
             Some(shares) => {
-                mixed = mix(shares, &pass.states, offsets[offsets.len() - 1] * width);
+                mixed = mix(cpu, shares, &pass.states, offsets[offsets.len() - 1] * width);
                 &mixed
             }
             None => &pass.states[self.state_of(head)],
         };
         if head.spec.kind == TaskKind::Tokens {
-            for word in input.words {
-                kept.x.extend_from_slice(&state[word * width..(word + 1) * width]);
-                kept.keys.push(pass.tokens[*word]);
-            }
+            kept.x.resize(input.words.len() * width, 0.0);
+            cpu.gather_rows(state, width, input.words, &mut kept.x);
+            kept.keys.extend(input.words.iter().map(|word| pass.tokens[*word]));
         } else {
             let spec = &head.spec.pooling;
-            let pooled = spec.modes.len() * width;
-            kept.x.resize((offsets.len() - 1) * pooled, 0.0);
-            for (ends, out) in offsets.windows(2).zip(kept.x.chunks_exact_mut(pooled)) {
-                let tokens = &state[ends[0] * width..ends[1] * width];
-                pool(spec, tokens, width, input.prompt_tokens, out);
-                kept.keys.push(pass.key_at(ends[0]));
-            }
+            let sequences = spec.sequences(offsets, input.prompt_tokens);
+            kept.x.resize(sequences.len() * spec.modes.len() * width, 0.0);
+            cpu.pool(&spec.modes, state, width, &sequences, &mut kept.x);
+            kept.keys.extend(offsets[..sequences.len()].iter().map(|at| pass.key_at(*at)));
         }
         pass.heads[index] = kept;
     }
@@ -479,13 +474,10 @@ impl Network {
         let width = self.config.hidden_size;
         let offsets = input.sequences.offsets;
         let rows = offsets.len() - 1;
-        let pooled = self.pooling.modes.len() * width;
-        let mut vectors = vec![0.0; rows * pooled];
-        let state = &pass.states[self.config.layers];
-        for (ends, out) in offsets.windows(2).zip(vectors.chunks_exact_mut(pooled)) {
-            let tokens = &state[ends[0] * width..ends[1] * width];
-            pool(&self.pooling, tokens, width, input.prompt_tokens, out);
-        }
+        let PoolingSpec { modes, .. } = &self.pooling;
+        let sequences = self.pooling.sequences(offsets, input.prompt_tokens);
+        let mut vectors = vec![0.0; rows * modes.len() * width];
+        cpu.pool(modes, &pass.states[self.config.layers], width, &sequences, &mut vectors);
         pass.sentence.modules.resize_with(self.modules.len(), Default::default);
         for (module, kept) in self.modules.iter().zip(&mut pass.sentence.modules) {
             vectors = module.forward(cpu, &self.store, vectors, rows, kept);
@@ -511,6 +503,7 @@ impl Network {
     /// Adds `dx` of a head to the hidden states that it reads.
     fn give_to_states(
         &self,
+        cpu: Cpu,
         head: &TrainableHead,
         input: &NetworkInput,
         lowest: usize,
@@ -523,17 +516,11 @@ impl Network {
         let size = offsets[offsets.len() - 1] * width;
         let spread = |state: &[f32], dstate: &mut [f32]| {
             if head.spec.kind == TaskKind::Tokens {
-                for (word, dx) in input.words.iter().zip(dx.chunks_exact(width)) {
-                    add(&mut dstate[word * width..(word + 1) * width], dx);
-                }
-                return;
+                return cpu.gather_rows_backward(dx, width, input.words, dstate);
             }
             let spec = &head.spec.pooling;
-            for (ends, dx) in offsets.windows(2).zip(dx.chunks_exact(spec.modes.len() * width)) {
-                let range = ends[0] * width..ends[1] * width;
-                let dtokens = &mut dstate[range.clone()];
-                pool_backward(spec, &state[range], width, input.prompt_tokens, dx, dtokens);
-            }
+            let sequences = spec.sequences(offsets, input.prompt_tokens);
+            cpu.pool_backward(&spec.modes, state, width, &sequences, dx, dstate);
         };
         let Some(shares) = head.shares() else {
             let state = self.state_of(head);
@@ -545,19 +532,15 @@ impl Network {
             return;
         };
         let mut dmixed = vec![0.0; size];
-        spread(&mix(shares, &pass.states, size), &mut dmixed);
+        spread(&mix(cpu, shares, &pass.states, size), &mut dmixed);
         let dots: Vec<f64> = pass.states[..shares.len()]
             .iter()
-            .map(|state| {
-                state.iter().zip(&dmixed).map(|(x, d)| f64::from(*x) * f64::from(*d)).sum()
-            })
+            .map(|state| cpu.dot(&state[..size], &dmixed))
             .collect();
         head.mix_gradient(&dots, gradients);
         for (state, share) in shares.iter().enumerate().skip(lowest) {
             pass.wake(state, size);
-            for (dstate, d) in pass.dstates[state].iter_mut().zip(&dmixed) {
-                *dstate += share * d;
-            }
+            cpu.add_scaled(*share, &dmixed, &mut pass.dstates[state]);
         }
     }
 
@@ -581,13 +564,10 @@ impl Network {
             return;
         }
         pass.wake(last, offsets[rows] * width);
-        let pooled = self.pooling.modes.len() * width;
-        for (ends, dout) in offsets.windows(2).zip(dvectors.chunks_exact(pooled)) {
-            let range = ends[0] * width..ends[1] * width;
-            let tokens = &pass.states[last][range.clone()];
-            let dtokens = &mut pass.dstates[last][range];
-            pool_backward(&self.pooling, tokens, width, input.prompt_tokens, dout, dtokens);
-        }
+        let PoolingSpec { modes, .. } = &self.pooling;
+        let sequences = self.pooling.sequences(offsets, input.prompt_tokens);
+        let (states, dstates) = (&pass.states[last], &mut pass.dstates[last]);
+        cpu.pool_backward(modes, states, width, &sequences, &dvectors, dstates);
     }
 
     /// From the gradients of hidden states to those of layers and embeddings.
@@ -607,7 +587,7 @@ impl Network {
             if pass.live[state] {
                 match dhidden.is_empty() {
                     true => std::mem::swap(&mut dhidden, &mut pass.dstates[state]),
-                    false => add(&mut dhidden, &pass.dstates[state]),
+                    false => cpu.add(&pass.dstates[state], &mut dhidden),
                 }
             }
             if dhidden.is_empty() {
@@ -695,18 +675,10 @@ fn push_encoder(
 }
 
 /// `Σ shareᵢ · stateᵢ`
-fn mix(shares: &[f32], states: &[Buffer], size: usize) -> Vec<f32> {
+fn mix(cpu: Cpu, shares: &[f32], states: &[Buffer], size: usize) -> Vec<f32> {
     let mut mixed = vec![0.0; size];
     for (share, state) in shares.iter().zip(states) {
-        for (mixed, x) in mixed.iter_mut().zip(&state[..size]) {
-            *mixed += share * x;
-        }
+        cpu.add_scaled(*share, &state[..size], &mut mixed);
     }
     mixed
-}
-
-fn add(to: &mut [f32], other: &[f32]) {
-    for (x, y) in to.iter_mut().zip(other) {
-        *x += y;
-    }
 }

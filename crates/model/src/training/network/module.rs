@@ -8,7 +8,6 @@ use polyhead_compute::{Activation, Cpu, Dropout, Isa, PackedMatrix};
 
 use crate::encoder::PackedLinear;
 use crate::encoder::ParameterGroup;
-use crate::modules::normalize;
 use crate::modules::{Module, Residual};
 use crate::training::gradients::Gradients;
 use crate::training::store::ParameterStore;
@@ -190,7 +189,7 @@ impl TrainableModule {
                 kept.x.clone_from(&x);
                 let mut out = x;
                 let width = out.len() / rows.max(1);
-                out.chunks_exact_mut(width.max(1)).for_each(normalize);
+                cpu.normalize(&mut out, width.max(1));
                 out
             }
             Self::LayerNorm { weight, bias, eps } => {
@@ -231,7 +230,7 @@ impl TrainableModule {
                 );
                 match residual {
                     None => (),
-                    Some(Shortcut::Identity) => add(&mut out, &x),
+                    Some(Shortcut::Identity) => cpu.add(&x, &mut out),
                     Some(Shortcut::Projection(projection)) => {
                         let mut projected = vec![0.0; out.len()];
                         projection.packed.forward(
@@ -241,7 +240,7 @@ impl TrainableModule {
                             None,
                             &mut projected,
                         );
-                        add(&mut out, &projected);
+                        cpu.add(&projected, &mut out);
                     }
                 }
                 kept.x = x;
@@ -256,11 +255,15 @@ impl TrainableModule {
         cpu: Cpu,
         store: &ParameterStore,
         kept: &ModuleCache,
-        dout: Vec<f32>,
+        mut dout: Vec<f32>,
         gradients: &mut Gradients,
     ) -> Vec<f32> {
         match self {
-            Self::Normalize => normalize_backward(&kept.x, dout, kept.rows),
+            Self::Normalize => {
+                let width = kept.x.len() / kept.rows.max(1);
+                cpu.normalize_backward(&kept.x, width.max(1), &mut dout);
+                dout
+            }
             Self::LayerNorm { weight, bias, .. } => {
                 let mut dx = vec![0.0; dout.len()];
                 let pair = gradients.pair(*weight..*weight + 1, *bias..*bias + 1);
@@ -286,61 +289,6 @@ impl TrainableModule {
                 dense.input_gradient(cpu, &dpre, shortcut.as_deref(), &mut dx);
                 dx
             }
-        }
-    }
-}
-
-fn add(to: &mut [f32], other: &[f32]) {
-    for (x, y) in to.iter_mut().zip(other) {
-        *x += y;
-    }
-}
-
-/// Of `y = x / |x|`: `dx = (dy − y (y · dy)) / |x|`, row by row.
-///
-/// Shorter vectors than the 1e-12 that [`normalize`] divides by at least are
-/// only scaled: then the divisor does not depend on them.
-fn normalize_backward(x: &[f32], mut dout: Vec<f32>, rows: usize) -> Vec<f32> {
-    let width = (x.len() / rows.max(1)).max(1);
-    for (x, dout) in x.chunks_exact(width).zip(dout.chunks_exact_mut(width)) {
-        let square: f64 = x.iter().map(|x| f64::from(*x).powi(2)).sum();
-        let length = square.sqrt().max(1e-12);
-        let dot: f64 = x.iter().zip(&*dout).map(|(x, d)| f64::from(*x) * f64::from(*d)).sum();
-        let along = if square.sqrt() > 1e-12 { dot / (length * length) } else { 0.0 };
-        for (d, x) in dout.iter_mut().zip(x) {
-            *d = ((f64::from(*d) - f64::from(*x) * along) / length) as f32;
-        }
-    }
-    dout
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_gradient_of_normalize_is_its_slope() {
-        let x = [3.0f32, -4.0, 1.0, 0.5, 0.25, -0.125];
-        let dout = [0.5f32, 1.0, -2.0, 1.0, 1.0, 3.0];
-        let dx = normalize_backward(&x, dout.to_vec(), 2);
-        let loss = |x: &[f64]| -> f64 {
-            x.chunks_exact(3)
-                .zip(dout.chunks_exact(3))
-                .map(|(x, d)| {
-                    let length = x.iter().map(|x| x * x).sum::<f64>().sqrt();
-                    x.iter().zip(d).map(|(x, d)| x / length * f64::from(*d)).sum::<f64>()
-                })
-                .sum()
-        };
-        for (i, found) in dx.iter().enumerate() {
-            let moved = |by: f64| {
-                let mut x = x.map(f64::from);
-                x[i] += by;
-                loss(&x)
-            };
-            let slope = (moved(1e-5) - moved(-1e-5)) / 2e-5;
-            // The slope is exact to 1e-9, the gradient a single.
-            assert!((slope - f64::from(*found)).abs() < 1e-6, "{i}: {slope} {found}");
         }
     }
 }
