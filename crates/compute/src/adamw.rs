@@ -83,7 +83,8 @@ impl Cpu<'_> {
         });
     }
 
-    /// [`adamw`] of a table of which few rows move: the bits of [`adamw`](Cpu::adamw), and less to read and write.
+    /// [`adamw`](Self::adamw) of a table of which few rows move: the same bits, and less to read
+    /// and write.
     ///
     /// - `moving`: for each row whether its gradient or its moments are other than zero; all the
     ///   others only decay

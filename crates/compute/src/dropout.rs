@@ -141,7 +141,7 @@ impl Cpu<'_> {
         });
     }
 
-    /// [`dropout`](Cpu::dropout) from `x` to `out`, both `[N, D]`.
+    /// [`dropout`](Self::dropout) from `x` to `out`, both `[N, D]`.
     ///
     /// # Panics
     /// If there are not whole rows, as many in both, each with its name in `rows`.

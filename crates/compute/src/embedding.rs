@@ -77,7 +77,7 @@ impl Cpu<'_> {
         });
     }
 
-    /// The backward of [`embed`](Cpu::embed): `dword[id] += dout[n]`, and so on.
+    /// The backward of [`embed`](Self::embed): `dword[id] += dout[n]`, and so on.
     ///
     /// - `dout`: `[N, D]`
     /// - `dword`: `[V, D]`, `dposition`: `[positions, D]`, `dtoken_type`: `[types, D]`,

@@ -27,7 +27,7 @@ impl Cpu<'_> {
     /// The gradients of queries, keys and values.
     ///
     /// - `qkv`: `[N, 3·D]`, `offsets`: `[B + 1]`, `dropout`, `rows`: `[N]`: what
-    ///   [`attention_train`](super::attention_train) was given
+    ///   [`attention_train`](Self::attention_train) was given
     /// - `out`: `[N, D]`, what it gave; `dout`: `[N, D]`
     /// - `dqkv`: `[N, 3·D]`, overwritten
     ///

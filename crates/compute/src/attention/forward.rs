@@ -33,14 +33,14 @@ impl Cpu<'_> {
         Cpu::new(team, isa).attention_train(shape, qkv, offsets, &Dropout::none(), &[], out);
     }
 
-    /// [`attention`](Cpu::attention) with dropout of its probabilities.
+    /// [`attention`](Self::attention) with dropout of its probabilities.
     ///
     /// - `rows`: `[N]`, see [`dropout`](crate::Cpu::dropout): a mask belongs to the row of
     ///   the query, the features are head and position of the key; may be empty
     ///   where nothing is dropped
     ///
     /// # Panics
-    /// As [`attention`](Cpu::attention).
+    /// As [`attention`](Self::attention).
     #[allow(clippy::too_many_arguments, reason = "those of attention, and the mask")]
     pub fn attention_train(
         self,
@@ -290,6 +290,7 @@ pub(super) unsafe fn exponentials<S: Simd>(
             }
             let mut at = 0;
             while at < count {
+                // A NaN may be lost here, but not its exponential.
                 *largest = simd.max(*largest, simd.load(scores.add(at)));
                 at += S::LANES;
             }

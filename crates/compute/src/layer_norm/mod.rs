@@ -53,7 +53,7 @@ impl Cpu<'_> {
     /// - `weight`, `bias`: `[D]`
     /// - `stats`: `[N, 2]`, mean and `1 / √(variance + eps)` of each row
     ///
-    /// `out` has the bits that [`layer_norm`](Cpu::layer_norm) makes of `sum`.
+    /// `out` has the bits that [`layer_norm`](Self::layer_norm) makes of `sum`.
     ///
     /// # Panics
     /// If the lengths do not fit.
@@ -105,7 +105,7 @@ impl Cpu<'_> {
         });
     }
 
-    /// The backward of [`residual_layer_norm`](Cpu::residual_layer_norm) down to the sum.
+    /// The backward of [`residual_layer_norm`](Self::residual_layer_norm) down to the sum.
     ///
     /// With `y = (sum − mean) · scale` and `g = dout · weight`:
     ///

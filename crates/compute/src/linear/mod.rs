@@ -67,7 +67,7 @@ impl Cpu<'_> {
         product(self, Product { x, weight, epilogue, derivative: None, pre: out, out, rows });
     }
 
-    /// [`linear`](Cpu::linear) for training: keeps what the activation is applied to.
+    /// [`linear`](Self::linear) for training: keeps what the activation is applied to.
     ///
     /// `pre = x Wᵀ + b`, `out = f(pre)`; the backward of the activation reads `pre`.
     ///
@@ -100,13 +100,13 @@ impl Cpu<'_> {
     /// The gradient of what goes into a linear layer: `dx = (dout · W (+ r)) (· f′(pre))`.
     ///
     /// - `dout`: `[rows, outputs]`
-    /// - `transposed`: `W`, packed by [`PackedMatrix::repack_transposed`]
+    /// - `transposed`: `W`, packed by [`repack_transposed`](Self::repack_transposed)
     /// - `residual`: `[rows, inputs]`, the gradient from elsewhere
     /// - `derivative`: where the input was `f(pre)` the result is the gradient of `pre`,
     ///   `[rows, inputs]`
     /// - `dx`: `[rows, inputs]`
     ///
-    /// The bits are those of [`linear`](Cpu::linear), then of [`activation_backward`](crate::Cpu::activation_backward).
+    /// The bits are those of [`linear`](Self::linear), then of [`activation_backward`](crate::Cpu::activation_backward).
     ///
     /// # Panics
     /// If the lengths do not fit.

@@ -2,7 +2,7 @@
 //!
 //! Kernels are written once, generic over [`Simd`], and compiled for each set.
 //! A value of an instruction set exists only where the processor has it: its
-//! `new` checks. [`Isa`] holds the one that was chosen; [`dispatch`] enters a
+//! `new` checks. [`Isa`] holds the one that was chosen; [`Isa::run`] enters a
 //! function compiled for it.
 
 pub(crate) mod functions;
@@ -37,9 +37,8 @@ pub(crate) use neon::Neon;
 /// Every method must be `#[inline(always)]`: it becomes machine code only
 /// inside a function compiled for the set (see [`Simd::run`]). Closures are not
 /// part of that function and would call each operation by address: hot loops
-/// have none. `mul_add`
-/// rounds once in every set but the portable one, so that sums have the same
-/// bits in all of these.
+/// have none. `mul_add` rounds once in every set but the portable one, so that
+/// sums have the same bits in all others.
 pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// Numbers per vector.
     const LANES: usize;
@@ -83,14 +82,17 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn div(self, a: Self::V, b: Self::V) -> Self::V;
     /// `a · b + c`, rounded once (portable: twice).
     fn mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
-    /// The smaller; `b` where one is not a number.
+    /// The smaller number of each lane; `b` where one of them is NaN.
+    ///
+    /// So a NaN is kept in the second place and dropped in the first: a bound comes first, the
+    /// number that it bounds second.
     fn min(self, a: Self::V, b: Self::V) -> Self::V;
-    /// The larger; `b` where one is not a number.
+    /// The larger number of each lane; `b` where one of them is NaN: see [`min`](Self::min).
     fn max(self, a: Self::V, b: Self::V) -> Self::V;
     /// `√a`, correctly rounded.
     fn sqrt(self, a: Self::V) -> Self::V;
-    /// Asks for the line at `at`, which is read soon; any address will do. Does
-    /// nothing where it was not measured.
+    /// Fetches the cache line at `at`, which is read soon; any address will do. Does
+    /// nothing on sets where no gain was measured.
     #[inline(always)]
     fn prefetch(self, _at: *const f32) {}
     /// `a` where `x > 0`, else 0.
@@ -137,7 +139,7 @@ pub(crate) enum Level {
     Avx2(Avx2),
     #[cfg(target_arch = "x86_64")]
     Avx512(Avx512),
-    /// As before, and tiles for the products of linear layers.
+    /// AVX-512, and AMX tiles for the products of linear layers.
     #[cfg(target_arch = "x86_64")]
     Amx(Avx512, Tiles),
     #[cfg(target_arch = "aarch64")]
@@ -145,13 +147,13 @@ pub(crate) enum Level {
 }
 
 impl Isa {
-    /// The best that this processor has, within [`INSTRUCTION_LIMIT`].
+    /// The fastest instruction set of this processor, within [`INSTRUCTION_LIMIT`].
     pub fn detect() -> Self {
         let mut best_first = Self::available().into_iter().rev();
         best_first.find(|isa| allows(isa.name())).unwrap_or(Self(Level::Portable(Portable)))
     }
 
-    /// All that this processor has, slowest first.
+    /// All instruction sets of this processor, slowest first.
     pub fn available() -> Vec<Self> {
         let mut levels = vec![Level::Portable(Portable)];
         #[cfg(target_arch = "x86_64")]
@@ -166,7 +168,7 @@ impl Isa {
         levels.into_iter().map(Self).collect()
     }
 
-    /// As shown to users: `portable`, `avx2`, `avx512`, `amx-bf16x3`, `neon`.
+    /// The name that users see: `portable`, `avx2`, `avx512`, `amx-bf16x3`, `neon`.
     pub fn name(self) -> &'static str {
         match self.0 {
             Level::Portable(_) => "portable",
@@ -181,7 +183,7 @@ impl Isa {
         }
     }
 
-    /// Numbers per vector.
+    /// Numbers of a vector of this set.
     pub fn lanes(self) -> usize {
         struct Lanes;
         impl Op for Lanes {
@@ -194,7 +196,7 @@ impl Isa {
         self.run(Lanes)
     }
 
-    /// Runs `op` compiled for this set.
+    /// Runs `op` in a function compiled for this set.
     pub(crate) fn run<O: Op>(self, op: O) -> O::Output {
         match self.0 {
             Level::Portable(simd) => simd.run(op),
@@ -204,6 +206,39 @@ impl Isa {
             Level::Avx512(simd) | Level::Amx(simd, _) => simd.run(op),
             #[cfg(target_arch = "aarch64")]
             Level::Neon(simd) => simd.run(op),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `min` and `max` of a number in the first place and NaN in the second, and the other way round.
+    struct NaNs;
+
+    impl Op for NaNs {
+        type Output = [f32; 4];
+        #[inline(always)]
+        fn run<S: Simd>(self, simd: S) -> [f32; 4] {
+            let (one, nan) = (simd.splat(1.0), simd.splat(f32::NAN));
+            let pairs =
+                [simd.min(one, nan), simd.max(one, nan), simd.min(nan, one), simd.max(nan, one)];
+            let mut first = [0.0; 4];
+            for (first, vector) in first.iter_mut().zip(pairs) {
+                // SAFETY: one number is writable.
+                unsafe { simd.store_first(vector, first, 1) }
+            }
+            first
+        }
+    }
+
+    #[test]
+    fn a_nan_is_kept_in_the_second_place_and_dropped_in_the_first() {
+        for isa in Isa::available() {
+            let [min, max, min_dropped, max_dropped] = isa.run(NaNs);
+            assert!(min.is_nan() && max.is_nan(), "{}", isa.name());
+            assert_eq!([min_dropped, max_dropped], [1.0; 2], "{}", isa.name());
         }
     }
 }

@@ -51,9 +51,9 @@ impl Cpu<'_> {
         });
     }
 
-    /// [`int8_linear`](Cpu::int8_linear) whose result is wanted in 8 bits: `out = f(x Wᵀ + b)`.
+    /// [`int8_linear`](Self::int8_linear) whose result is wanted in 8 bits: `out = f(x Wᵀ + b)`.
     ///
-    /// Rows are quantized as [`quantize_rows`](super::quantize_rows) would, while
+    /// Rows are quantized as [`quantize_rows`](Self::quantize_rows) would, while
     /// they are in the caches.
     ///
     /// - `x`: `[rows, inputs]`; `out` takes the shape `[rows, outputs]`

@@ -136,6 +136,7 @@ impl Sink {
                 for i in 0..2 {
                     let count = lanes.min(self.width.saturating_sub(at));
                     let v = load(simd, x, change, at, count);
+                    // A NaN is dropped here and found below.
                     (lows[i], highs[i]) = (simd.min(v, lows[i]), simd.max(v, highs[i]));
                     // 0 · ∞ and 0 · NaN are NaN, everything else adds 0.
                     not_finite[i] = simd.mul_add(v, simd.splat(0.0), not_finite[i]);
