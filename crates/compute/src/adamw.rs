@@ -117,10 +117,7 @@ impl Cpu<'_> {
                 row += alike.len();
                 // SAFETY: the rows of this part, which no other part has.
                 unsafe {
-                    match alike[0] {
-                        true => tensor.update(isa, numbers),
-                        false => tensor.decay(isa, numbers),
-                    }
+                    if alike[0] { tensor.update(isa, numbers) } else { tensor.decay(isa, numbers) }
                 }
             }
         });

@@ -254,7 +254,13 @@ mod tests {
         }
 
         /// Adds the gradients of some sequences.
-        fn run(&self, team: &Team, isa: Isa, sequences: Range<usize>, tables: &mut [Vec<f32>; 3]) {
+        fn gradients(
+            &self,
+            team: &Team,
+            isa: Isa,
+            sequences: Range<usize>,
+            tables: &mut [Vec<f32>; 3],
+        ) {
             let width = self.dout.len() / self.ids.len();
             let (first, end) = (self.offsets[sequences.start], self.offsets[sequences.end]);
             let offsets: Vec<usize> =
@@ -282,7 +288,7 @@ mod tests {
             for width in [1, 5, 64, 70, 384] {
                 let batch = Batch::new(width);
                 let mut tables = gradients(width);
-                batch.run(&Team::solo(), isa, 0..4, &mut tables);
+                batch.gradients(&Team::solo(), isa, 0..4, &mut tables);
                 let positions = (0..5).chain(0..13).chain(0..19).collect::<Vec<usize>>();
                 let index = |ids: &[u32]| ids.iter().map(|id| *id as usize).collect::<Vec<_>>();
                 let rows = [index(&batch.ids), positions, index(&batch.type_ids)];
@@ -349,17 +355,17 @@ mod tests {
         for isa in Isa::available() {
             let batch = Batch::new(150);
             let mut whole = gradients(150);
-            batch.run(&Team::solo(), isa, 0..4, &mut whole);
+            batch.gradients(&Team::solo(), isa, 0..4, &mut whole);
             for threads in [2, 3, 5] {
                 let mut other = gradients(150);
                 let threads = Threads::new(threads).expect("threads");
-                threads.team(|team| batch.run(team, isa, 0..4, &mut other));
+                threads.team(|team| batch.gradients(team, isa, 0..4, &mut other));
                 assert_eq!(whole, other, "{}", isa.name());
             }
             for cut in 0..=4 {
                 let mut other = gradients(150);
-                batch.run(&Team::solo(), isa, 0..cut, &mut other);
-                batch.run(&Team::solo(), isa, cut..4, &mut other);
+                batch.gradients(&Team::solo(), isa, 0..cut, &mut other);
+                batch.gradients(&Team::solo(), isa, cut..4, &mut other);
                 assert_eq!(whole, other, "{}", isa.name());
             }
         }
@@ -379,7 +385,7 @@ mod tests {
             None,
         );
         let mut all = [vec![0.0; 11 * 8], vec![0.0; 20 * 8], vec![0.0; 2 * 8]];
-        batch.run(&Team::solo(), Isa::detect(), 0..4, &mut all);
+        batch.gradients(&Team::solo(), Isa::detect(), 0..4, &mut all);
         assert_eq!(position, all[1]);
     }
 }

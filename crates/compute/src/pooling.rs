@@ -314,9 +314,10 @@ mod tests {
             let (rows, first) = sequence.counted();
             let tokens = wide(&hidden[rows.start * width..rows.end * width]);
             for (mode, out) in modes.iter().zip(out.chunks_exact(width)) {
-                let expected = match tokens.is_empty() {
-                    true => vec![0.0; width],
-                    false => pool_reference(*mode, &tokens, first, width),
+                let expected = if tokens.is_empty() {
+                    vec![0.0; width]
+                } else {
+                    pool_reference(*mode, &tokens, first, width)
                 };
                 for (a, b) in out.iter().zip(expected) {
                     // Sums of at most 5 numbers below 1, in single precision.

@@ -338,9 +338,10 @@ impl Head<'_> {
 unsafe fn put<S: Simd, const VECTORS: usize>(simd: S, product: Tile, columns: usize) {
     // SAFETY: the caller's promise.
     unsafe {
-        match columns == VECTORS * S::LANES {
-            true => tile::<S, VECTORS>(simd, product),
-            false => ragged_tile::<S, VECTORS>(simd, product, columns),
+        if columns == VECTORS * S::LANES {
+            tile::<S, VECTORS>(simd, product)
+        } else {
+            ragged_tile::<S, VECTORS>(simd, product, columns)
         }
     }
 }
@@ -457,7 +458,7 @@ mod tests {
         }
 
         /// Forward and backward of some sequences: `out` and `dqkv`.
-        fn run(
+        fn gradients(
             &self,
             team: &Team,
             isa: Isa,
@@ -487,7 +488,7 @@ mod tests {
                 for probability in [0.0, 0.3] {
                     let input = Input::new(heads, head_size, probability);
                     let Input { shape, rows, dropout, .. } = &input;
-                    let fast = input.run(&Team::solo(), isa, 0..6);
+                    let fast = input.gradients(&Team::solo(), isa, 0..6);
                     let qkv = wide(&input.qkv);
                     let mut out = vec![0.0; fast.0.len()];
                     let mut dqkv = vec![0.0; fast.1.len()];
@@ -532,15 +533,15 @@ mod tests {
         for isa in Isa::available() {
             for probability in [0.0, 0.3] {
                 let input = Input::new(3, 20, probability);
-                let whole = input.run(&Team::solo(), isa, 0..6);
+                let whole = input.gradients(&Team::solo(), isa, 0..6);
                 for threads in [2, 3, 5] {
                     let threads = Threads::new(threads).expect("threads");
-                    let other = threads.team(|team| input.run(team, isa, 0..6));
+                    let other = threads.team(|team| input.gradients(team, isa, 0..6));
                     assert_eq!(whole, other, "{}", isa.name());
                 }
                 for cut in 0..=6 {
-                    let a = input.run(&Team::solo(), isa, 0..cut);
-                    let b = input.run(&Team::solo(), isa, cut..6);
+                    let a = input.gradients(&Team::solo(), isa, 0..cut);
+                    let b = input.gradients(&Team::solo(), isa, cut..6);
                     assert_eq!([a.0, b.0].concat(), whole.0, "{}", isa.name());
                     assert_eq!([a.1, b.1].concat(), whole.1, "{}", isa.name());
                 }

@@ -70,9 +70,12 @@ fn probabilities_reference(
     let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let weights: Vec<f64> = scores.iter().map(|s| (s - largest).exp()).collect();
     let total: f64 = weights.iter().sum();
-    let factor = |j: usize| match dropout.is_none() {
-        true => 1.0,
-        false => f64::from(dropout.factor(rows[i], first_feature(head).wrapping_add(j as u32))),
+    let factor = |j: usize| {
+        if dropout.is_none() {
+            1.0
+        } else {
+            f64::from(dropout.factor(rows[i], first_feature(head).wrapping_add(j as u32)))
+        }
     };
     (
         weights.iter().map(|w| w / total).collect(),

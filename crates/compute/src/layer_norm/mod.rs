@@ -286,7 +286,7 @@ mod tests {
         }
 
         /// Both passes over some of the rows, adding to `gradients`.
-        fn run(
+        fn passes(
             &self,
             team: &Team,
             isa: Isa,
@@ -336,7 +336,7 @@ mod tests {
                 let input = Input::new(count, width);
                 let dropout = Dropout::new(0.2, 1, 2, 3, 4);
                 let mut gradients = input.gradients();
-                let fast = input.run(&Team::solo(), isa, &dropout, 0..count, &mut gradients);
+                let fast = input.passes(&Team::solo(), isa, &dropout, 0..count, &mut gradients);
                 let (sum, out) = residual_layer_norm_reference(
                     &wide(&input.x),
                     &dropout,
@@ -406,20 +406,21 @@ mod tests {
                 let input = Input::new(count, width);
                 let dropout = Dropout::new(0.2, 1, 2, 3, 4);
                 let mut whole_gradients = input.gradients();
-                let whole = input.run(&Team::solo(), isa, &dropout, 0..count, &mut whole_gradients);
+                let whole =
+                    input.passes(&Team::solo(), isa, &dropout, 0..count, &mut whole_gradients);
                 for threads in [2, 3, 5] {
                     let mut gradients = input.gradients();
                     let other = Threads::new(threads)
                         .expect("threads")
-                        .team(|team| input.run(team, isa, &dropout, 0..count, &mut gradients));
+                        .team(|team| input.passes(team, isa, &dropout, 0..count, &mut gradients));
                     assert_eq!(gradients, whole_gradients, "{}", isa.name());
                     assert_eq!((&other.sum, &other.stats), (&whole.sum, &whole.stats));
                     assert_eq!((&other.out, &other.dsum), (&whole.out, &whole.dsum));
                 }
                 let mut gradients = input.gradients();
                 let cut = count / 3;
-                let a = input.run(&Team::solo(), isa, &dropout, 0..cut, &mut gradients);
-                let b = input.run(&Team::solo(), isa, &dropout, cut..count, &mut gradients);
+                let a = input.passes(&Team::solo(), isa, &dropout, 0..cut, &mut gradients);
+                let b = input.passes(&Team::solo(), isa, &dropout, cut..count, &mut gradients);
                 assert_eq!(gradients, whole_gradients, "{count} × {width} on {}", isa.name());
                 assert_eq!([a.dsum, b.dsum].concat(), whole.dsum);
             }
@@ -433,7 +434,7 @@ mod tests {
                 let input = Input::new(count, width);
                 let mut gradients = input.gradients();
                 let none = Dropout::none();
-                let passes = input.run(&Team::solo(), isa, &none, 0..count, &mut gradients);
+                let passes = input.passes(&Team::solo(), isa, &none, 0..count, &mut gradients);
                 let mut rows = passes.sum;
                 Cpu::new(&Team::solo(), isa).layer_norm(&mut rows, &input.weight, &input.bias, EPS);
                 assert_eq!(rows, passes.out, "{count} × {width} on {}", isa.name());

@@ -170,9 +170,10 @@ impl PartOfProduct<'_> {
                         out_row: weight.outputs,
                         start: if first_k { self.start(at, columns.start) } else { Start::Out },
                     };
-                    match columns.len() == weight.width {
-                        true => tile::<S, VECTORS>(simd, product),
-                        false => ragged_tile::<S, VECTORS>(simd, product, columns.len()),
+                    if columns.len() == weight.width {
+                        tile::<S, VECTORS>(simd, product)
+                    } else {
+                        ragged_tile::<S, VECTORS>(simd, product, columns.len())
                     }
                     if last_k {
                         self.finish(simd, first..first + count, &columns);

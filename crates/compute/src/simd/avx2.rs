@@ -35,7 +35,7 @@ impl Simd for Avx2 {
     type V = __m256;
 
     #[inline(always)]
-    fn run<O: Op>(self, op: O) -> O::Output {
+    fn enter<O: Op>(self, op: O) -> O::Output {
         #[target_feature(enable = "avx2,fma")]
         fn compiled<O: Op>(simd: Avx2, op: O) -> O::Output {
             op.run(simd)

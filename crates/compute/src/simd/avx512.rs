@@ -30,7 +30,7 @@ impl Simd for Avx512 {
     type V = __m512;
 
     #[inline(always)]
-    fn run<O: Op>(self, op: O) -> O::Output {
+    fn enter<O: Op>(self, op: O) -> O::Output {
         #[target_feature(enable = "avx512f,avx2,fma")]
         fn compiled<O: Op>(simd: Avx512, op: O) -> O::Output {
             op.run(simd)

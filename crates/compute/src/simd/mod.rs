@@ -35,7 +35,7 @@ pub(crate) use neon::Neon;
 /// Vectors of `f32` and what kernels do with them.
 ///
 /// Every method must be `#[inline(always)]`: it becomes machine code only
-/// inside a function compiled for the set (see [`Simd::run`]). Closures are not
+/// inside a function compiled for the set (see [`Simd::enter`]). Closures are not
 /// part of that function and would call each operation by address: hot loops
 /// have none. `mul_add` rounds once in every set but the portable one, so that
 /// sums have the same bits in all others.
@@ -51,7 +51,7 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     type V: Copy;
 
     /// Runs `op` in a function compiled for this instruction set.
-    fn run<O: Op>(self, op: O) -> O::Output;
+    fn enter<O: Op>(self, op: O) -> O::Output;
 
     /// All lanes `x`.
     fn splat(self, x: f32) -> Self::V;
@@ -199,13 +199,13 @@ impl Isa {
     /// Runs `op` in a function compiled for this set.
     pub(crate) fn run<O: Op>(self, op: O) -> O::Output {
         match self.0 {
-            Level::Portable(simd) => simd.run(op),
+            Level::Portable(simd) => simd.enter(op),
             #[cfg(target_arch = "x86_64")]
-            Level::Avx2(simd) => simd.run(op),
+            Level::Avx2(simd) => simd.enter(op),
             #[cfg(target_arch = "x86_64")]
-            Level::Avx512(simd) | Level::Amx(simd, _) => simd.run(op),
+            Level::Avx512(simd) | Level::Amx(simd, _) => simd.enter(op),
             #[cfg(target_arch = "aarch64")]
-            Level::Neon(simd) => simd.run(op),
+            Level::Neon(simd) => simd.enter(op),
         }
     }
 }

@@ -26,7 +26,7 @@ impl Simd for Neon {
     type V = float32x4_t;
 
     #[inline(always)]
-    fn run<O: Op>(self, op: O) -> O::Output {
+    fn enter<O: Op>(self, op: O) -> O::Output {
         #[target_feature(enable = "neon")]
         fn compiled<O: Op>(simd: Neon, op: O) -> O::Output {
             op.run(simd)

@@ -22,7 +22,7 @@ impl Simd for Portable {
     type V = [f32; LANES];
 
     #[inline(always)]
-    fn run<O: Op>(self, op: O) -> O::Output {
+    fn enter<O: Op>(self, op: O) -> O::Output {
         op.run(self)
     }
     #[inline(always)]

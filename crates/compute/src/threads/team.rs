@@ -44,7 +44,7 @@ impl Team {
             Some(shared) if parts > 1 => {
                 for first in (0..parts).step_by(MAX_PARTS) {
                     let count = (parts - first).min(MAX_PARTS);
-                    shared.run(count, &|part| work(first + part));
+                    shared.run_round(count, &|part| work(first + part));
                 }
             }
             _ => (0..parts).for_each(work),
@@ -116,7 +116,7 @@ impl Shared {
         Close(self)
     }
 
-    fn run(&self, parts: usize, work: &(dyn Fn(usize) + Sync)) {
+    fn run_round(&self, parts: usize, work: &(dyn Fn(usize) + Sync)) {
         // SAFETY: all parts of the last round are done (the loop at the end of
         // this function), so nobody reads `work`; the lifetime is erased, and
         // the pointer is not used after this function returns, since only a
@@ -181,10 +181,7 @@ impl Shared {
     pub(super) fn serve(&self) {
         let mut spins = 0;
         while self.open.load(Ordering::Acquire) {
-            match self.claim_and_work() {
-                true => spins = 0,
-                false => pause(&mut spins),
-            }
+            if self.claim_and_work() { spins = 0 } else { pause(&mut spins) }
         }
     }
 }
@@ -193,10 +190,7 @@ impl Shared {
 /// than cores, the one that is waited for may need this very core.
 fn pause(spins: &mut u32) {
     *spins += 1;
-    match *spins < 2000 {
-        true => std::hint::spin_loop(),
-        false => std::thread::yield_now(),
-    }
+    if *spins < 2000 { std::hint::spin_loop() } else { std::thread::yield_now() }
 }
 
 /// Closes the team on drop: helpers leave their spin loop.

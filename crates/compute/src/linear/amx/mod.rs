@@ -119,7 +119,7 @@ pub(crate) fn product(team: &Team, (simd, tiles): (Avx512, Tiles), product: Prod
     let result =
         Output { sums: Sums::New, bias, activation, residual, derivative, pre, out, width };
     let size = (rows, weight.inputs);
-    run(team, tiles, TileProduct { simd, left: Left::Rows(x), right, result, size });
+    compute(team, tiles, TileProduct { simd, left: Left::Rows(x), right, result, size });
 }
 
 /// [`weight_gradient`](crate::Cpu::weight_gradient), whose caller has checked the lengths:
@@ -149,10 +149,10 @@ pub(crate) fn weight_gradient(
         width: inputs,
     };
     let size = (outputs, x.len() / inputs);
-    run(team, tiles, TileProduct { simd, left: Left::Columns(dout), right, result, size });
+    compute(team, tiles, TileProduct { simd, left: Left::Columns(dout), right, result, size });
 }
 
-fn run(team: &Team, tiles: Tiles, product: TileProduct) {
+fn compute(team: &Team, tiles: Tiles, product: TileProduct) {
     let (rows, depth) = product.size;
     let panels = product.result.width.div_ceil(COLUMNS);
     let (blocks, columns) = product::split(team.parts(), rows, MOST_BLOCK_ROWS, panels);
@@ -259,13 +259,14 @@ impl TileProduct<'_> {
         let chunk = if by_steps { STEP } else { depth.len() };
         let chunks = depth.len().div_ceil(chunk);
         let count = panels.len() * chunks;
-        let splitting = |chunk_at: usize, to: *mut u16| match chunk_at < count {
-            true => {
+        let splitting = |chunk_at: usize, to: *mut u16| {
+            if chunk_at < count {
                 let panel = panels.start + chunk_at / chunks;
                 let first = depth.start + chunk_at % chunks * chunk;
                 Splitting::new(operand, simd, panel, first..depth.end.min(first + chunk), to)
+            } else {
+                Splitting::nothing(simd)
             }
-            false => Splitting::nothing(simd),
         };
         // The same in every step, so that the processor foresees all branches.
         let shares = Shares::new(STEP_PAIRS.div_ceil(tiles), ROWS.div_ceil(steps));
@@ -294,9 +295,10 @@ impl TileProduct<'_> {
                     let upper = left.add(2 * tile * steps * LEFT_STEP);
                     let lower = upper.add(steps * LEFT_STEP);
                     let both = tile_rows.len() > TILE_ROWS;
-                    let sums = match first && last {
-                        true => scratch.0.as_mut_ptr(),
-                        false => parts.sums.as_mut_ptr().add((i * tiles + tile) * ROWS * COLUMNS),
+                    let sums = if first && last {
+                        scratch.0.as_mut_ptr()
+                    } else {
+                        parts.sums.as_mut_ptr().add((i * tiles + tile) * ROWS * COLUMNS)
                     };
                     match (first, both) {
                         (true, _) => self.begin(&tile_rows, columns.clone(), both),
@@ -311,17 +313,19 @@ impl TileProduct<'_> {
                         let right_step = right[0].add(if by_steps { 0 } else { step * RIGHT_STEP });
                         let (upper, lower) =
                             (upper.add(step * LEFT_STEP), lower.add(step * LEFT_STEP));
-                        match both {
-                            true => step_both(upper, lower, right_step, &mut work, &shares),
-                            false => step_upper(upper, right_step, &mut work, &shares),
+                        if both {
+                            step_both(upper, lower, right_step, &mut work, &shares)
+                        } else {
+                            step_upper(upper, right_step, &mut work, &shares)
                         }
                         if by_steps || (tile + 1 == tiles && step + 1 == steps) {
                             right[..=lead].rotate_left(1);
                         }
                     }
-                    match both {
-                        true => store_both(sums),
-                        false => store_upper(sums),
+                    if both {
+                        store_both(sums)
+                    } else {
+                        store_upper(sums)
                     }
                     if last {
                         work.finishing.begin(sums, tile_rows, columns.clone());
@@ -360,9 +364,10 @@ impl TileProduct<'_> {
                             simd.store(simd.load_first(from.add(at), count), to.add(at));
                         }
                     }
-                    match both {
-                        true => load_both(all.0.as_ptr(), COLUMNS),
-                        false => load_upper(all.0.as_ptr(), COLUMNS),
+                    if both {
+                        load_both(all.0.as_ptr(), COLUMNS)
+                    } else {
+                        load_upper(all.0.as_ptr(), COLUMNS)
                     }
                 }
             }

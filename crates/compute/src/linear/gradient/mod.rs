@@ -69,9 +69,10 @@ impl Cpu<'_> {
         assert_eq!(dout.len(), rows * outputs, "length of the gradient: rows of {outputs}");
         assert_eq!(x.len(), rows * inputs, "length of x: {rows} rows of {inputs}");
         let mut add = |dout: &[f32], x: &[f32]| add_rows(team, isa, dout, x, dweight, outputs);
-        match in_blocks(isa, inputs) {
-            true => pending.take((outputs, inputs), dout, x, add),
-            false => add(dout, x),
+        if in_blocks(isa, inputs) {
+            pending.take((outputs, inputs), dout, x, add)
+        } else {
+            add(dout, x)
         }
     }
 
@@ -354,9 +355,10 @@ impl Block<'_> {
                         out_row: inputs,
                         start: Start::Out,
                     };
-                    match columns == width {
-                        true => tile::<S, VECTORS>(simd, product),
-                        false => ragged_tile::<S, VECTORS>(simd, product, columns),
+                    if columns == width {
+                        tile::<S, VECTORS>(simd, product)
+                    } else {
+                        ragged_tile::<S, VECTORS>(simd, product, columns)
                     }
                 }
                 first += count;

@@ -121,10 +121,7 @@ impl Cpu<'_> {
 pub fn quantize_weights(row: &[f32], levels: &mut [i8]) -> f32 {
     assert_eq!(row.len(), levels.len(), "length of a row");
     let largest = row.iter().fold(0.0f32, |largest, w| largest.max(w.abs()));
-    let scale = match row.iter().all(|w| w.is_finite()) {
-        true => largest / LEVELS,
-        false => f32::NAN,
-    };
+    let scale = if row.iter().all(|w| w.is_finite()) { largest / LEVELS } else { f32::NAN };
     if !scale.is_normal() {
         // Zeros, or as good as that: of a subnormal scale the quotients have no digits.
         levels.fill(0);

@@ -40,7 +40,7 @@ impl Kernel for Amx {
         self.0
     }
     #[inline(always)]
-    fn run<O: KernelOp>(self, op: O) -> O::Output {
+    fn enter<O: KernelOp>(self, op: O) -> O::Output {
         #[target_feature(enable = "avx512f,avx2,fma")]
         fn compiled<O: KernelOp>(kernel: Amx, op: O) -> O::Output {
             kernel.1.configure();
@@ -53,12 +53,7 @@ impl Kernel for Amx {
     #[inline(always)]
     unsafe fn sums(self, sums: Sums<Self>) {
         debug_assert!(sums.groups.is_multiple_of(STEP_GROUPS) && sums.groups > 0);
-        unsafe {
-            match sums.rows > 16 {
-                true => upper_and_lower(sums),
-                false => upper(sums),
-            }
-        }
+        unsafe { if sums.rows > 16 { upper_and_lower(sums) } else { upper(sums) } }
     }
     #[inline(always)]
     unsafe fn centered(self, sums: *const i32, zero: i32, column_sums: *const i32) -> __m512 {

@@ -36,7 +36,7 @@ impl Kernel for Avx2Madd {
         self.0
     }
     #[inline(always)]
-    fn run<O: KernelOp>(self, op: O) -> O::Output {
+    fn enter<O: KernelOp>(self, op: O) -> O::Output {
         #[target_feature(enable = "avx2,fma")]
         fn compiled<O: KernelOp>(kernel: Avx2Madd, op: O) -> O::Output {
             op.run(kernel)

@@ -57,7 +57,7 @@ pub(super) trait Kernel: Copy + Send + Sync + 'static {
     /// The vectors.
     fn float(self) -> Self::Float;
     /// Runs `op` in a function compiled for this set.
-    fn run<O: KernelOp>(self, op: O) -> O::Output;
+    fn enter<O: KernelOp>(self, op: O) -> O::Output;
     /// Computes a tile.
     ///
     /// # Safety
@@ -156,17 +156,17 @@ impl Int8Isa {
     /// Runs `op` compiled for this set.
     pub(super) fn run<O: KernelOp>(self, op: O) -> O::Output {
         match self.0 {
-            Level::Portable(kernel) => kernel.run(op),
+            Level::Portable(kernel) => kernel.enter(op),
             #[cfg(target_arch = "x86_64")]
-            Level::Avx2(kernel) => kernel.run(op),
+            Level::Avx2(kernel) => kernel.enter(op),
             #[cfg(target_arch = "x86_64")]
-            Level::AvxVnni(kernel) => kernel.run(op),
+            Level::AvxVnni(kernel) => kernel.enter(op),
             #[cfg(target_arch = "x86_64")]
-            Level::Avx512Vnni(kernel) => kernel.run(op),
+            Level::Avx512Vnni(kernel) => kernel.enter(op),
             #[cfg(target_arch = "x86_64")]
-            Level::Amx(kernel) => kernel.run(op),
+            Level::Amx(kernel) => kernel.enter(op),
             #[cfg(target_arch = "aarch64")]
-            Level::NeonDot(kernel) => kernel.run(op),
+            Level::NeonDot(kernel) => kernel.enter(op),
         }
     }
 }

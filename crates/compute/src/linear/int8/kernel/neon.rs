@@ -35,7 +35,7 @@ impl Kernel for NeonDot {
         self.0
     }
     #[inline(always)]
-    fn run<O: KernelOp>(self, op: O) -> O::Output {
+    fn enter<O: KernelOp>(self, op: O) -> O::Output {
         #[target_feature(enable = "neon,dotprod")]
         fn compiled<O: KernelOp>(kernel: NeonDot, op: O) -> O::Output {
             op.run(kernel)

@@ -24,7 +24,7 @@ impl Kernel for Portable {
         crate::simd::Portable
     }
     #[inline(always)]
-    fn run<O: KernelOp>(self, op: O) -> O::Output {
+    fn enter<O: KernelOp>(self, op: O) -> O::Output {
         op.run(self)
     }
     #[inline(always)]

@@ -33,7 +33,7 @@ impl Kernel for AvxVnni {
         self.0
     }
     #[inline(always)]
-    fn run<O: KernelOp>(self, op: O) -> O::Output {
+    fn enter<O: KernelOp>(self, op: O) -> O::Output {
         #[target_feature(enable = "avx2,fma,avxvnni")]
         fn compiled<O: KernelOp>(kernel: AvxVnni, op: O) -> O::Output {
             op.run(kernel)
@@ -115,7 +115,7 @@ impl Kernel for Avx512Vnni {
         self.0
     }
     #[inline(always)]
-    fn run<O: KernelOp>(self, op: O) -> O::Output {
+    fn enter<O: KernelOp>(self, op: O) -> O::Output {
         #[target_feature(enable = "avx512f,avx512vnni,avx2,fma")]
         fn compiled<O: KernelOp>(kernel: Avx512Vnni, op: O) -> O::Output {
             op.run(kernel)
