@@ -76,7 +76,7 @@ impl Activation {
 
     /// The derivative, in double precision: the oracle of [`activation_backward`](Cpu::activation_backward).
     ///
-    /// That of `Relu` is 0 at 0, as in PyTorch.
+    /// The derivative of `Relu` at 0 is 0, as in PyTorch.
     pub fn derivative_reference(self, x: f64) -> f64 {
         match self {
             Self::Identity => 1.0,

@@ -13,22 +13,22 @@ const NUMBERS_PER_SUM: usize = 1 << 16;
 /// Sums of squares that grow side by side, on every instruction set the same.
 const SUMS: usize = 16;
 
-/// One step of one tensor.
+/// The numbers of one AdamW step of one tensor.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdamW {
-    /// Of this step and tensor.
+    /// Learning rate of this step and tensor.
     pub learning_rate: f32,
-    /// How much of the first moment stays.
+    /// Share of the first moment that stays, β₁.
     pub beta1: f32,
-    /// How much of the second moment stays.
+    /// Share of the second moment that stays, β₂.
     pub beta2: f32,
-    /// Added to the root of the second moment.
+    /// ε, added to the root of the second moment.
     pub epsilon: f32,
-    /// Decay, in parts of the learning rate.
+    /// Weight decay, as a multiple of the learning rate.
     pub weight_decay: f32,
-    /// Which step of this tensor it is, from 1.
+    /// Number of the step of this tensor, from 1.
     pub step: u64,
-    /// What gradients are multiplied by first, to clip their norm; 1 for nothing.
+    /// Factor that gradients are multiplied with first, to clip their norm; 1 changes nothing.
     pub gradient_factor: f32,
 }
 
@@ -44,7 +44,7 @@ struct Factors {
 }
 
 impl AdamW {
-    /// In double precision, as Python would.
+    /// The factors, computed in double precision, as PyTorch does.
     fn factors(&self) -> Factors {
         let rate = f64::from(self.learning_rate);
         let correction = |beta: f32| 1.0 - f64::from(beta).powf(self.step as f64);
@@ -92,7 +92,6 @@ impl Cpu<'_> {
     ///
     /// # Panics
     /// If the lengths do not fit or the step is 0.
-    #[allow(clippy::too_many_arguments)] // Those of `adamw`, and which rows.
     pub fn adamw_rows(
         self,
         hyper: &AdamW,
@@ -112,12 +111,12 @@ impl Cpu<'_> {
         let rows_per_part = (NUMBERS_PER_PART / width.max(1)).max(1);
         team.run_ranges(moving.len(), rows_per_part, &|rows| {
             let mut row = rows.start;
-            for alike in moving[rows].chunk_by(|one, next| one == next) {
-                let numbers = row * width..(row + alike.len()) * width;
-                row += alike.len();
+            for run in moving[rows].chunk_by(|one, next| one == next) {
+                let numbers = row * width..(row + run.len()) * width;
+                row += run.len();
                 // SAFETY: the rows of this part, which no other part has.
                 unsafe {
-                    if alike[0] { tensor.update(isa, numbers) } else { tensor.decay(isa, numbers) }
+                    if run[0] { tensor.update(isa, numbers) } else { tensor.decay(isa, numbers) }
                 }
             }
         });
@@ -188,7 +187,7 @@ impl<'a> Tensor<'a> {
     }
 
     /// # Safety
-    /// Nobody else may have these numbers.
+    /// No other thread may use these numbers.
     unsafe fn update(&self, isa: Isa, range: Range<usize>) {
         let gradients = &self.gradients[range.clone()];
         // SAFETY: the numbers lie in buffers as long as `gradients`; the caller's promise.
@@ -200,10 +199,10 @@ impl<'a> Tensor<'a> {
         isa.run(Update { hyper, factors, parameters, gradients, first, second });
     }
 
-    /// Where gradients and moments are zero.
+    /// Only decays numbers whose gradients and moments are zero.
     ///
     /// # Safety
-    /// As of `update`.
+    /// No other thread may use these numbers.
     unsafe fn decay(&self, isa: Isa, range: Range<usize>) {
         let keep = self.factors.keep as f32;
         if keep != 1.0 {

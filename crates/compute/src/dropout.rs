@@ -16,9 +16,9 @@ const ROWS_PER_PART: usize = 16;
 /// What is dropped at one site of one step.
 #[derive(Clone, Copy, Debug)]
 pub struct Dropout {
-    /// Of seed, step, layer and site.
+    /// Hash of seed, step, layer and site.
     key: u64,
-    /// Of 2²⁴: numbers whose 24 random bits are below it are dropped.
+    /// Numbers whose 24 random bits are below this are dropped.
     threshold: u32,
     /// `1 / (1 − p)`
     scale: f32,
@@ -43,7 +43,7 @@ impl Dropout {
         }
     }
 
-    /// Drops nothing.
+    /// A dropout that drops nothing.
     pub fn none() -> Self {
         Self::new(0.0, 0, 0, 0, 0)
     }
@@ -59,7 +59,7 @@ impl Dropout {
         self.factor_in(self.row_key(row), feature)
     }
 
-    /// What the numbers of a row share.
+    /// The key of a row.
     #[inline(always)]
     fn row_key(&self, row: u64) -> (u32, u32) {
         let key = mix(self.key ^ mix(row));
@@ -113,7 +113,7 @@ fn mix(x: u64) -> u64 {
 
 /// Dropout.
 impl Cpu<'_> {
-    /// `x[n, c] *= factor(rows[n], c)`, forward and backward alike.
+    /// `x[n, c] *= factor(rows[n], c)`, in the forward and in the backward.
     ///
     /// - `rows`: `[N]`, what identifies each row in its step: (row of the step) · 2³²
     ///   + position of the token

@@ -13,10 +13,10 @@ const COLUMNS_PER_PART: usize = 64;
 /// The word embeddings, `[V, D]`.
 #[derive(Clone, Copy)]
 pub enum WordTable<'a> {
-    /// As a file stores them: only the rows that occur are converted, since the
+    /// The table as a file stores it: only the rows that occur are converted, since the
     /// table is half of a small model.
     Stored(&'a StoredTensor),
-    /// As training keeps them.
+    /// The table of a training store, in single precision.
     Flat(&'a [f32]),
 }
 
@@ -81,14 +81,14 @@ impl Cpu<'_> {
     ///
     /// - `dout`: `[N, D]`
     /// - `dword`: `[V, D]`, `dposition`: `[positions, D]`, `dtoken_type`: `[types, D]`,
-    ///   each where it is wanted
+    ///   `None` for a table that is frozen
     ///
     /// Each gradient is summed token after token, beginning with what stands there:
     /// threads have columns of their own, not tokens.
     ///
     /// # Panics
     /// If the lengths do not fit, or an id, a type or a position lies outside its table.
-    #[allow(clippy::too_many_arguments, reason = "the batch, and where three gradients go")]
+    #[expect(clippy::too_many_arguments, reason = "the batch, and where three gradients go")]
     pub fn embed_backward(
         self,
         ids: &[u32],

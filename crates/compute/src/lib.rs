@@ -1,15 +1,29 @@
 //! The numeric core of Polyhead: what an encoder computes, on the processor.
 //!
-//! Every operation stands in a place of its own, forward and backward side by
-//! side, as plain loops (`…_reference`: the document and the oracle) and as
-//! vector code over [`Isa`], and works on *packed* batches: the tokens of all
-//! sequences end to end, `[N, D]`, and `offsets` `[B + 1]`. No result depends on
-//! what else is in the batch, on its order, or on the number of threads.
+//! Every operation is a method of one handle, [`Cpu`], and has a file or folder of
+//! its own with forward and backward side by side, as plain loops (`…_reference`:
+//! document and oracle) and as vector code over [`Isa`]. Operations work on
+//! *packed* batches: the tokens of all sequences end to end, `[N, D]`, and
+//! `offsets` `[B + 1]`. No result depends on the rest of the batch, on its order,
+//! or on the number of threads.
 //!
-//! A gradient that is summed over rows is one chain of additions in their order,
-//! which begins with what stands in the buffer: threads share out outputs or
-//! columns, never the rows of a sum. So its bits depend neither on the number of
-//! threads nor on how a step's sequences are cut into several calls.
+//! ```
+//! use polyhead_compute::{Cpu, Epilogue, Isa, StoredTensor, Threads};
+//!
+//! let weight = StoredTensor::from_f32(vec![2, 3], &[1.0, 0.0, 0.0, 0.0, 1.0, 1.0]);
+//! let mut out = [0.0; 2];
+//! Threads::new(2)?.cpu(Isa::detect(), |cpu: Cpu| {
+//!     let packed = cpu.pack(&[&weight]);
+//!     cpu.linear(&[1.0, 2.0, 3.0], &packed, Epilogue::default(), &mut out);
+//! });
+//! assert_eq!(out, [1.0, 5.0]);
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
+//! A gradient that is summed over rows is one chain of additions in the order of
+//! the rows, which begins with the number in the buffer: threads divide outputs or
+//! columns among them, never the rows of a sum. So its bits depend neither on the
+//! number of threads nor on how a step's sequences are cut into several calls.
 //!
 //! This is the only crate with unsafe code. It knows nothing of models, files'
 //! formats (beyond [`StoredTensor`]) or text.

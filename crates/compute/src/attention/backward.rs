@@ -33,7 +33,7 @@ impl Cpu<'_> {
     ///
     /// # Panics
     /// If the lengths do not fit or the offsets do not grow.
-    #[allow(clippy::too_many_arguments, reason = "what forward had, and two gradients")]
+    #[expect(clippy::too_many_arguments, reason = "what forward had, and two gradients")]
     pub fn attention_backward(
         self,
         shape: AttentionShape,

@@ -41,7 +41,6 @@ impl Cpu<'_> {
     ///
     /// # Panics
     /// As [`attention`](Self::attention).
-    #[allow(clippy::too_many_arguments, reason = "those of attention, and the mask")]
     pub fn attention_train(
         self,
         shape: AttentionShape,

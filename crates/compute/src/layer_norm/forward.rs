@@ -3,7 +3,7 @@
 use crate::dropout::Dropout;
 use crate::simd::{Op, Simd};
 
-/// What the rows are normalized to.
+/// Scale and shift of a layer norm.
 #[derive(Clone, Copy, Debug)]
 pub struct Norm<'a> {
     /// `[D]`
@@ -114,7 +114,7 @@ impl Op for Rows<'_> {
     }
 }
 
-/// Rows that are summed first, and kept.
+/// Rows that a residual is added to before they are normalized; the sum is kept for the backward.
 pub(super) struct TrainingRows<'a> {
     pub(super) x: &'a mut [f32],
     pub(super) dropout: Dropout,

@@ -57,7 +57,7 @@ impl Cpu<'_> {
     ///
     /// # Panics
     /// If the lengths do not fit.
-    #[allow(clippy::too_many_arguments, reason = "one fused pass over the rows")]
+    #[expect(clippy::too_many_arguments, reason = "one fused pass over the rows")]
     pub fn residual_layer_norm(
         self,
         x: &mut [f32],
@@ -113,15 +113,14 @@ impl Cpu<'_> {
     /// `dweight += Σₙ dout · y`, `dbias += Σₙ dout`
     ///
     /// - `sum`, `dout`, `dsum`: `[N, D]`; `stats`: `[N, 2]`, as forward left them
-    /// - `gradients`: `dweight` and `dbias`, `[D]` each, where they are wanted
+    /// - `gradients`: `dweight` and `dbias`, `[D]` each; `None` where they are frozen
     ///
     /// The gradient of the residual is `dsum`, that of `x` is `dsum` after the same
     /// [`dropout`](crate::Cpu::dropout). Gradients are summed row after row, beginning
-    /// with what stands there.
+    /// with what the buffers hold.
     ///
     /// # Panics
     /// If the lengths do not fit.
-    #[allow(clippy::too_many_arguments, reason = "what forward kept, and where gradients go")]
     pub fn layer_norm_backward(
         self,
         sum: &[f32],

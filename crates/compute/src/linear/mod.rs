@@ -67,7 +67,7 @@ impl Cpu<'_> {
         product(self, Product { x, weight, epilogue, derivative: None, pre: out, out, rows });
     }
 
-    /// [`linear`](Self::linear) for training: keeps what the activation is applied to.
+    /// [`linear`](Self::linear) for training: also returns the input of the activation.
     ///
     /// `pre = x Wᵀ + b`, `out = f(pre)`; the backward of the activation reads `pre`.
     ///

@@ -31,9 +31,9 @@ pub(super) struct Product<'a> {
     pub(super) epilogue: Epilogue<'a>,
     /// `[rows, outputs]`: the derivative of the function at these numbers multiplies last.
     pub(super) derivative: Option<(Activation, &'a [f32])>,
-    /// `[rows, outputs]`: where the sums stand.
+    /// `[rows, outputs]`: where the sums are written.
     pub(super) pre: SharedPointer,
-    /// Where the results stand: the same place, unless the sums are kept.
+    /// Where the results are written: in place of the sums, unless those are kept.
     pub(super) out: SharedPointer,
     pub(super) rows: usize,
 }

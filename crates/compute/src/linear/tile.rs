@@ -29,8 +29,7 @@ pub(crate) struct Tile {
     pub(crate) start: Start,
 }
 
-/// Steps of the inner loop before a panel's numbers are read that they are asked
-/// for. A panel is about as large as the first cache, so each tile reads it from
+/// Distance in steps of the inner loop at which a panel's numbers are fetched. A panel is about as large as the first cache, so each tile reads it from
 /// the second one, and what the processor fetches by itself comes late: 4 to 9 %
 /// of a training step.
 const AHEAD: usize = 16;
@@ -39,7 +38,7 @@ const AHEAD: usize = 16;
 #[derive(Clone, Copy)]
 pub(crate) enum Start {
     Zero,
-    /// What stands in `out`: the sums of earlier `k`.
+    /// The numbers in `out`: the sums of earlier `k`.
     Out,
     /// A number for each column.
     Bias(*const f32),

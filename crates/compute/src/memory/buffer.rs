@@ -16,7 +16,7 @@ struct Line([u8; LINE]);
 
 const LINE: usize = 64;
 
-/// Numbers of which every bit pattern is one, zeros among them.
+/// Numbers for which every bit pattern is valid.
 ///
 /// # Safety
 /// No padding, no invalid bit pattern, at most a line long and dividing it.
@@ -56,8 +56,8 @@ impl<T: Plain> Buffer<T> {
         Self { lines, len, numbers: PhantomData }
     }
 
-    /// Makes it `len` long. What was there stays where it fits; only memory
-    /// that is used for the first time is cleared.
+    /// Sets the length. Old numbers stay as far as they fit; only memory that is
+    /// used for the first time is cleared.
     pub fn resize(&mut self, len: usize) {
         let lines = len.div_ceil(Self::PER_LINE);
         if lines > self.lines.len() {

@@ -1,4 +1,4 @@
-//! Bytes of a model file and the tensors that stand in them.
+//! Bytes of a model file, and the tensors in them.
 //!
 //! A checkpoint is megabytes of numbers that most code only passes on: the
 //! reader finds them, the packer or the embedding gather converts them. So a
@@ -123,7 +123,7 @@ impl StoredType {
     }
 }
 
-/// A tensor as it stands in a file: converted to `f32` row by row on use.
+/// A tensor as a file stores it: converted to `f32` row by row where it is used.
 #[derive(Clone, Debug)]
 pub struct StoredTensor {
     bytes: Bytes,

@@ -35,7 +35,7 @@ impl Tiles {
         self.load(&TileConfig::WHOLE);
     }
 
-    /// As [`configure`](Self::configure), with fewer rows: what is not there takes no time.
+    /// [`configure`](Self::configure) with fewer rows: rows that are left out take no time.
     ///
     /// - `rows`: of each register, 1 to 16
     #[inline(always)]

@@ -18,7 +18,7 @@ const SETS: [&str; 9] = [
     "amx-int8",
 ];
 
-/// Whether set `name` may be chosen.
+/// Whether the instruction set `name` may be chosen.
 ///
 /// What the variable says is read once; a name that is not one is no limit, and
 /// an error of [`check_instruction_limit`].

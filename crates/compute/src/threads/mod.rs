@@ -1,14 +1,15 @@
-//! Threads: many texts side by side, or one text with all hands.
+//! Threads: many texts in parallel, or one operation split across all threads.
 //!
 //! [`Threads`] owns the worker threads. [`Threads::team`] gathers them around
 //! the calling thread for as long as a closure runs; inside, [`Team::run`]
-//! splits one operation into parts. Workers that wait for the next operation
-//! spin, since the next one is microseconds away; parts are claimed, not
-//! assigned, so a worker that arrives late, or not at all because another team
-//! has it, only costs speed. [`Team::solo`] is the team of one.
+//! splits one operation into parts. Workers spin while they wait for the next
+//! operation, which is microseconds away. Parts are claimed, not assigned: a
+//! worker that arrives late, or never because another team has it, only costs
+//! speed. [`Team::solo`] is the team of one.
 //!
-//! [`Threads::for_each`] gives each thread a team of its own, and items of work. A
-//! thread for which none is left joins the team of another, so that all end together.
+//! [`Threads::for_each`] gives each thread a team of its own and items of work. A
+//! thread that finds no item left joins the team of another thread, so that all
+//! threads finish together.
 
 mod share;
 mod team;
@@ -22,7 +23,7 @@ use self::team::{MAX_PARTS, Shared};
 
 /// Worker threads that wait for work; the thread that calls is one more.
 pub struct Threads {
-    /// All but the calling thread. `None` for one thread: then the caller does everything.
+    /// All threads but the calling one. `None` for one thread: then the caller does everything.
     helpers: Option<rayon::ThreadPool>,
     /// Parallel iterators need all threads besides the caller, who only waits. A pool apart: one
     /// thread more among the helpers would be woken for nothing by each operation.
@@ -31,7 +32,7 @@ pub struct Threads {
 }
 
 impl Threads {
-    /// `count` threads, the calling one included; 0 means one.
+    /// Starts threads: `count` with the calling one, at least one.
     ///
     /// # Errors
     /// If the operating system gives no thread.
@@ -46,12 +47,12 @@ impl Threads {
         Ok(Self { helpers, iterators: pool("polyhead-iter", count)?, count })
     }
 
-    /// What this process may use: affinity and cgroup quota count.
+    /// Number of threads that this process may use, by affinity and cgroup quota.
     pub fn available() -> usize {
         std::thread::available_parallelism().map_or(1, usize::from)
     }
 
-    /// How many, the calling thread included.
+    /// Number of threads, the calling one included.
     pub fn count(&self) -> usize {
         self.count
     }
@@ -89,7 +90,7 @@ impl Threads {
             drop(close);
             after.iter().chain(before).for_each(|other| other.join());
         };
-        // For a helper that comes late, another thread takes the part, and finds no item left.
+        // If a helper comes late, another thread takes its part and finds no item left.
         self.team(|all| all.run(self.count, &take_part));
     }
 
@@ -97,8 +98,7 @@ impl Threads {
     pub fn team<R>(&self, work: impl FnOnce(&Team) -> R) -> R {
         let Some(helpers) = &self.helpers else { return work(&Team::solo()) };
         let shared = Arc::new(Shared::new(self.count, 1));
-        // Nobody waits for a helper that does not come, since another caller has it: `run` waits
-        // for parts that are claimed.
+        // A helper that another caller has is not waited for: `run` waits for claimed parts only.
         let _close = shared.open();
         for _ in 1..self.count {
             let shared = Arc::clone(&shared);
@@ -108,8 +108,8 @@ impl Threads {
     }
 }
 
-/// Who joins a team is the faster one: its processor may run at twice the speed, or do nothing
-/// else. It is to have more than half of the work, which with one part each it could not.
+/// Parts for each thread of a team that others join. The thread that joins is often the faster
+/// one: it should get more than half of the work, which is impossible with one part for each.
 const PARTS_WHEN_JOINED: usize = 2;
 
 #[cfg(test)]

@@ -36,7 +36,7 @@ unsafe impl<T> Send for SharedPointer<T> {}
 unsafe impl<T> Sync for SharedPointer<T> {}
 
 impl<T> SharedPointer<T> {
-    /// By method, so that closures capture the wrapper and not its field.
+    /// The pointer. A method, so that closures capture the wrapper and not its field.
     pub(crate) fn get(self) -> *mut T {
         self.0
     }

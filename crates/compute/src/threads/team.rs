@@ -26,7 +26,7 @@ impl Team {
         Self { shared: Some(Arc::clone(shared)), owner: PhantomData }
     }
 
-    /// Into how many parts an operation is best cut: it may be more the next time.
+    /// Number of parts that an operation is best cut into; it may grow from call to call.
     pub fn parts(&self) -> usize {
         let Some(shared) = &self.shared else { return 1 };
         match shared.members.load(Ordering::Relaxed) {
@@ -51,8 +51,8 @@ impl Team {
         }
     }
 
-    /// Runs `work` on ranges that cover `0..total`, each `size` long but for the
-    /// last: always the same ones, whoever takes them.
+    /// Runs `work` on ranges that cover `0..total`, each `size` long but for the last. The ranges
+    /// do not depend on the threads.
     pub(crate) fn run_ranges(
         &self,
         total: usize,
@@ -73,15 +73,15 @@ type Work = *const (dyn Fn(usize) + Sync);
 /// What the members share: a ticket that names the offered operation and its
 /// next unclaimed part, and a count of the parts that are done.
 pub(super) struct Shared {
-    /// Threads that work here, or are on their way.
+    /// Threads that work here or have been called.
     members: AtomicUsize,
-    /// Into how many parts for each of them an operation is best cut.
+    /// Parts for each member that an operation is best cut into.
     parts_each: usize,
-    /// Whether there may be operations to come.
+    /// Whether more operations may come.
     open: AtomicBool,
     /// Round (32 bits), parts of this round (16), next unclaimed part (16).
     ticket: AtomicU64,
-    /// Written between two rounds only, when no part is claimed and not done.
+    /// The operation of the round. Written only between two rounds, when every claimed part is done.
     work: UnsafeCell<Option<Work>>,
     done: AtomicUsize,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
@@ -97,7 +97,7 @@ unsafe impl Sync for Shared {}
 unsafe impl Send for Shared {}
 
 impl Shared {
-    /// Closed, and without an operation.
+    /// A closed team without an operation.
     pub(super) fn new(members: usize, parts_each: usize) -> Self {
         Self {
             members: AtomicUsize::new(members),
@@ -110,7 +110,7 @@ impl Shared {
         }
     }
 
-    /// From now on, until the guard is dropped, there may be operations.
+    /// Opens the team for operations until the guard is dropped.
     pub(super) fn open(&self) -> Close<'_> {
         self.open.store(true, Ordering::Release);
         Close(self)
@@ -118,7 +118,7 @@ impl Shared {
 
     fn run_round(&self, parts: usize, work: &(dyn Fn(usize) + Sync)) {
         // SAFETY: all parts of the last round are done (the loop at the end of
-        // this function), so nobody reads `work`; the lifetime is erased, and
+        // this function), so no thread reads `work`; the lifetime is erased, and
         // the pointer is not used after this function returns, since only a
         // thread with a claimed part uses it and all parts are waited for.
         unsafe {
@@ -168,8 +168,8 @@ impl Shared {
         true
     }
 
-    /// Works here until the end, unless that was already, or nothing has begun: who waited for
-    /// that could be what keeps the thread from it.
+    /// Works here until the team closes. Returns at once if it is not open: the thread that will
+    /// open it may be waiting for this one.
     pub(super) fn join(&self) {
         if self.open.load(Ordering::Acquire) {
             self.members.fetch_add(1, Ordering::Relaxed);
@@ -177,7 +177,7 @@ impl Shared {
         }
     }
 
-    /// The life of a worker in a team.
+    /// Works on parts until the team closes.
     pub(super) fn serve(&self) {
         let mut spins = 0;
         while self.open.load(Ordering::Acquire) {

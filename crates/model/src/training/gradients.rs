@@ -112,7 +112,6 @@ impl Gradients {
     /// Adds the gradients of a linear layer, unless they are frozen.
     ///
     /// - `dout`: `[rows, outputs]`, `x`: `[rows, inputs]`
-    #[allow(clippy::too_many_arguments)] // Where to, and both operands.
     pub(crate) fn add_linear(
         &mut self,
         cpu: Cpu,

@@ -50,14 +50,14 @@ const MOST_BLOCK_DEPTH: usize = 768;
 /// About how many numbers of `x` are split together: with two panels they stay in
 /// the second cache.
 const BLOCK_NUMBERS: usize = 128 * 1024;
-/// Rows before they are written that their lines are asked for.
+/// Distance in rows at which lines are fetched before they are written.
 const ROWS_AHEAD: usize = 12;
-/// And where sums begin with what stands there: in the tile after the one that is under way.
+/// The same distance where sums begin with the output: the tile after the current one.
 const ROWS_AHEAD_OF_SUMS: usize = 2 * ROWS;
-/// Rows of a panel of a weight that are asked for before they are split: only out of the second
-/// cache. Farther ahead, what is asked for takes the place of what tiles load.
+/// Distance in rows at which a panel of a weight is fetched before it is split, from the second
+/// cache. Farther ahead, the fetched lines push out what tiles load.
 const AHEAD: usize = 4;
-/// Rows of `x` that are asked for before they are split.
+/// Distance in rows at which `x` is fetched before it is split.
 const AHEAD_IN_ROWS: usize = 16;
 /// Inputs that one instruction multiplies.
 pub(crate) const STEP: usize = 32;
@@ -108,7 +108,7 @@ impl BlockSize {
     }
 }
 
-/// [`linear`](crate::Cpu::linear), whose callers have checked the lengths.
+/// The product of [`linear`](crate::Cpu::linear); its callers have checked the lengths.
 pub(crate) fn product(team: &Team, (simd, tiles): (Avx512, Tiles), product: Product) {
     let Product { x, weight, epilogue, derivative, pre, out, rows } = product;
     let panel = weight.inputs * COLUMNS;
@@ -125,7 +125,7 @@ pub(crate) fn product(team: &Team, (simd, tiles): (Avx512, Tiles), product: Prod
 /// [`weight_gradient`](crate::Cpu::weight_gradient), whose caller has checked the lengths:
 /// `dweight += doutᵀ · x`.
 ///
-/// Each number is a chain of sums of [`STEP`] rows, which begins with what stands in `dweight`.
+/// Each number is a chain of sums of [`STEP`] rows, which begins with the number in `dweight`.
 ///
 /// - `dout`: `[N, outputs]`, `x`: `[N, inputs]`, `dweight`: `[outputs, inputs]`
 /// - `inputs`: a multiple of [`COLUMNS`], of which panels are
@@ -183,12 +183,12 @@ struct TileProduct<'a> {
     size: (usize, usize),
 }
 
-/// With what sums begin.
+/// What sums begin with.
 #[derive(Clone, Copy)]
 enum Sums {
-    /// With zero.
+    /// Zero.
     New,
-    /// With what stands in the output.
+    /// The numbers of the output.
     Added,
 }
 

@@ -18,8 +18,8 @@ pub(super) enum Left<'a> {
 impl Left<'_> {
     /// Splits some rows and some of their depth to `to`, `[rows / 16, steps, 3, 16, 32]`.
     ///
-    /// Rows of a register beyond the last may keep what was there: rows do not mix, and nobody
-    /// reads their sums. Behind the depth stand zeros.
+    /// Rows of a register beyond the last may hold old numbers: rows do not mix, and their sums
+    /// are not read. Behind the depth there are zeros.
     ///
     /// - `size`: rows and depth of the whole operand
     #[inline(always)]
@@ -142,7 +142,7 @@ pub(super) struct Right<'a> {
     pub(super) panel: usize,
     /// Numbers from a row of a panel to the next.
     pub(super) row: usize,
-    /// Rows before they are split that numbers are asked for.
+    /// Distance in rows at which numbers are fetched before they are split.
     pub(super) ahead: usize,
 }
 

@@ -45,7 +45,7 @@ impl Cpu<'_> {
     /// - `pending`: rows of this gradient alone; [`close_weight_gradient`](Self::close_weight_gradient)
     ///   ends the sum
     ///
-    /// Each number is one chain over the rows, in order, that begins with what stands
+    /// Each number is one chain over the rows, in order, that begins with the number
     /// in `dweight`: of fused multiply-adds or, with AMX and whole tiles of inputs (a
     /// multiple of 32), of sums of 32 rows. Threads have outputs of their own, and
     /// rows may come in several calls, cut anywhere.
@@ -91,7 +91,7 @@ impl Cpu<'_> {
     ///
     /// - `dout`: `[N, outputs]`, `dbias`: `[outputs]`
     ///
-    /// Summed row after row, beginning with what stands in `dbias`.
+    /// Summed row after row, beginning with the numbers in `dbias`.
     ///
     /// # Panics
     /// If there are not whole rows.

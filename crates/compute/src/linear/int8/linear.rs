@@ -51,7 +51,7 @@ impl Cpu<'_> {
         });
     }
 
-    /// [`int8_linear`](Self::int8_linear) whose result is wanted in 8 bits: `out = f(x Wᵀ + b)`.
+    /// [`int8_linear`](Self::int8_linear) with its result in 8 bits: `out = f(x Wᵀ + b)`.
     ///
     /// Rows are quantized as [`quantize_rows`](Self::quantize_rows) would, while
     /// they are in the caches.
@@ -210,14 +210,14 @@ struct Tiles<'a> {
     weight: &'a Int8Matrix,
     epilogue: Epilogue<'a>,
     out: SharedPointer,
-    /// The row that stands at the beginning of `out`.
+    /// The row at the beginning of `out`.
     first_out: usize,
 }
 
 impl Tiles<'_> {
     /// # Safety
     /// Rows and panels must exist, `out` must have room for the rows from
-    /// `first_out` on, and nobody else may use these rows and columns of it.
+    /// `first_out` on, and no other thread may use these rows and columns of it.
     #[inline(always)]
     unsafe fn compute<K: Kernel>(&self, kernel: K, rows: &Range<usize>, panels: Range<usize>) {
         let Self { x, weight, .. } = self;

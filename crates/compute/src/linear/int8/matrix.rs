@@ -29,7 +29,7 @@ pub struct Int8Matrix {
 }
 
 impl Int8Matrix {
-    /// With more inputs, sums could overflow.
+    /// Largest number of inputs: with more, sums could overflow.
     pub const MOST_INPUTS: usize = 1 << 16;
 
     /// Numbers of an input row.

@@ -19,7 +19,7 @@ const ROWS_PER_PART: usize = 16;
 /// `[rows, width]` numbers in 8 bits, each row with a scale and a zero point:
 /// number `p` of a row stands for `scale · (p − zero)`.
 ///
-/// Made once, grown to the largest batch, reused.
+/// Made once, grown to the largest batch, and reused.
 #[derive(Default)]
 pub struct QuantizedRows {
     isa: Option<Int8Isa>,
@@ -34,7 +34,7 @@ pub struct QuantizedRows {
 }
 
 impl QuantizedRows {
-    /// Takes the shape `[rows, width]`; what was there is lost.
+    /// Takes the shape `[rows, width]`; the old numbers are lost.
     pub fn resize(&mut self, isa: Int8Isa, rows: usize, width: usize) {
         (self.isa, self.rows, self.width) = (Some(isa), rows, width);
         let row = width.next_multiple_of(WIDTH_STEP) * isa.run(LeftSize);
@@ -53,7 +53,7 @@ impl QuantizedRows {
         self.width
     }
 
-    /// The kernels that read them.
+    /// The integer products that read these rows.
     ///
     /// # Panics
     /// If they never had a shape.
@@ -80,7 +80,7 @@ impl QuantizedRows {
         self.isa().run(Centered { rows: self, row })
     }
 
-    /// Places to write rows to, for parts of an operation that have different rows.
+    /// Writes rows, for parts of an operation that have different rows.
     pub(super) fn sink(&mut self) -> Sink {
         Sink {
             width: self.width,
@@ -115,7 +115,7 @@ impl Sink {
     ///
     /// # Safety
     /// The width must be readable at `x` and, where there are any, shift and
-    /// factor; the row must exist, and nobody else may use it.
+    /// factor; the row must exist, and no other thread may use it.
     #[inline(always)]
     pub(super) unsafe fn put<K: Kernel>(
         self,

@@ -501,6 +501,7 @@ impl Network {
     }
 
     /// Adds `dx` of a head to the hidden states that it reads.
+    #[expect(clippy::too_many_arguments, reason = "the pass, and where gradients go")]
     fn give_to_states(
         &self,
         cpu: Cpu,

@@ -110,7 +110,7 @@ enum Level {
 }
 
 impl Int8Isa {
-    /// The fastest that this processor has, within
+    /// The fastest integer products of this processor, within
     /// [`INSTRUCTION_LIMIT`](crate::INSTRUCTION_LIMIT).
     pub fn detect() -> Self {
         static BEST: OnceLock<Int8Isa> = OnceLock::new();
@@ -121,7 +121,7 @@ impl Int8Isa {
         })
     }
 
-    /// All that this processor has, slowest first.
+    /// All integer products of this processor, slowest first.
     pub fn available() -> Vec<Self> {
         let mut levels = vec![Level::Portable(portable::Portable)];
         #[cfg(target_arch = "x86_64")]
@@ -136,7 +136,7 @@ impl Int8Isa {
         levels.into_iter().map(Self).collect()
     }
 
-    /// As shown to users.
+    /// The name that users see.
     pub fn name(self) -> &'static str {
         match self.0 {
             Level::Portable(_) => "portable",
@@ -190,7 +190,7 @@ pub(super) trait Dot: Kernel {
     /// # Safety
     /// `LANES` numbers must be writable at `to`.
     unsafe fn store_sums(self, sums: Self::I, to: *mut i32);
-    /// Asks for the line at `at`, which is read soon.
+    /// Fetches the cache line at `at`, which is read soon.
     #[inline(always)]
     fn prefetch_groups(self, _at: *const Self::Right) {}
 }
@@ -214,7 +214,7 @@ unsafe fn dot_sums<D: Dot, const VECTORS: usize>(dot: D, sums: Sums<D>) {
     rows!(1 2 3 4 5 6 7 8 9 10 11 12)
 }
 
-/// Groups before they are read that they are asked for.
+/// Distance in groups at which weights are fetched before they are read.
 const AHEAD: usize = 16;
 
 #[inline(always)]

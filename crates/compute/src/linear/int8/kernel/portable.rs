@@ -51,7 +51,7 @@ impl Kernel for Portable {
     }
 }
 
-/// Four bytes a lane, signed or not: kept apart only by who reads them.
+/// Four bytes in a lane, signed or unsigned: the reader decides.
 impl Dot for Portable {
     type I = [[i32; GROUP]; LANES];
     const LANES: usize = LANES;
