@@ -172,7 +172,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--url", help="a running server; otherwise a mock")
     parser.add_argument("--shots", type=Path, help="folder for pictures")
     parser.add_argument("--chromium", default="/usr/bin/chromium", help="the browser")
-    parser.add_argument("--write-policy", action="store_true", help="write content-security-policy.txt anew and end")
+    parser.add_argument("--write-policy", action="store_true", help="write content-security-policy.txt again and end")
     return parser.parse_args()
 
 
@@ -327,10 +327,10 @@ def trouble(browser, url: str, report: Report) -> None:
         page = visit.page
         for text, title, words in [
             ("!429", "The server is busy", "the queue is full: 65536 of 65536 tokens are waiting"),
-            ("!500", "status 500", "text 0: the head `topic` gave a number"),
+            ("!500", "status 500", "text 1: the head `topic` gave a number"),
             ("!html", "status 502", "<html><h1>Bad gateway</h1></html>"),
             ("!drop", "cannot be reached", "Is it still running"),
-            ("too long " * 30, "status 400", "text 0: expected at most 32 tokens, found 62; shorten it, or tick “Cut sentences that are too long”"),
+            ("too long " * 30, "status 400", "text 1: expected at most 32 tokens, found 62; shorten it, or tick “Truncate sentences that are too long”"),
         ]:
             visit.ask(text, "#trouble:not([hidden])")
             found = page.inner_text("#trouble")

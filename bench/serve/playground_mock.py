@@ -102,7 +102,7 @@ class Handler(BaseHTTPRequestHandler):
         if "!429" in every:
             return self.refuse(429, "the queue is full: 65536 of 65536 tokens are waiting", retry_after="2")
         if "!500" in every:
-            return self.refuse(500, "text 0: the head `topic` gave a number that is not finite")
+            return self.refuse(500, "text 1: the head `topic` gave a number that is not finite")
         if "!html" in every:
             return self.send(502, b"<html><h1>Bad gateway</h1></html>", "text/html")
         if "!drop" in every:
@@ -111,7 +111,7 @@ class Handler(BaseHTTPRequestHandler):
         for index, text in enumerate(request["inputs"]):
             tokens = count_tokens(text)
             if tokens > LIMIT and not request["truncate"]:
-                return self.refuse(400, f'inputs: text {index}: expected at most {LIMIT} tokens, found {tokens}; shorten it, or ask with `"truncate": true`')
+                return self.refuse(400, f'inputs: text {index + 1}: expected at most {LIMIT} tokens, found {tokens}; shorten it, or ask with `"truncate": true`')
         answers = [answer(text, request["tasks"]) for text in request["inputs"]]
         usage = {"texts": len(answers), "tokens": sum(one["tokens"] for one in answers), "truncated": sum(one["truncated"] for one in answers)}
         timings = {"tokenize_ms": 0.08, "queue_ms": 0.31, "inference_ms": 1.9 * len(answers), "total_ms": 2.4 * len(answers)}

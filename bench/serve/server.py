@@ -10,7 +10,7 @@ import threading
 import time
 from pathlib import Path
 
-#: Gauges that stand at rest when nobody asks; a look at them may itself be the one request in flight.
+#: Gauges that are at rest without requests; a look at them may itself be the one request in flight.
 GAUGES = ("queue_tokens", "queue_texts", "queue_requests", "running_tokens", "tokenizing_bytes", "requests_in_flight", "connections", "abandoned_threads")
 
 

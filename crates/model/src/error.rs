@@ -27,8 +27,15 @@ pub enum ErrorKind {
     Unsupported,
     /// An option that does not fit the model.
     Option,
+    /// A task that the model does not have.
+    UnknownTask,
     /// A text is longer than the model reads, and cutting was not allowed.
-    TooLong,
+    TooLong {
+        /// Tokens of the text, special tokens included.
+        tokens: usize,
+        /// Tokens that the model reads at most.
+        limit: usize,
+    },
     /// A name could not be found on, or fetched from, the hub.
     Hub,
     /// The result holds a number that is not finite: the weights are damaged.
@@ -54,7 +61,7 @@ impl Error {
         self
     }
 
-    /// The same error, seen by somebody who has passed `count` texts before.
+    /// Shifts the text's index by `count`, for errors from a later chunk.
     pub(crate) fn after_texts(mut self, count: usize) -> Self {
         self.text = self.text.map(|index| index + count);
         self
@@ -63,6 +70,11 @@ impl Error {
     /// The text that the error is about, counted from 0 in the order given.
     pub fn text(&self) -> Option<usize> {
         self.text
+    }
+
+    /// What was expected and what was found, without the number of the text.
+    pub fn message(&self) -> &str {
+        &self.message
     }
 
     /// What sort of failure this is.

@@ -9,7 +9,7 @@
 //! "body": "{\"input\": …}"}`; they are sent in turn, over and over. One line of JSON is
 //! printed: throughput, statuses, and latency in milliseconds by class and status.
 //!
-//! - `--clients N`: closed loop, each client asks again when it has its answer.
+//! - `--clients N`: closed loop, each client sends its next request when it has its answer.
 //! - `--rate R`: open loop, R requests a second arrive as a Poisson process, whether or not
 //!   the server keeps up. Latency counts from the moment at which a request should have
 //!   been sent, so that a slow server cannot slow the clock (no coordinated omission).
@@ -27,6 +27,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use polyhead_compute::Random;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -35,7 +36,7 @@ use tokio::task::LocalSet;
 use tokio::time::timeout;
 
 fn main() -> ExitCode {
-    match Options::parse(std::env::args().skip(1)).and_then(run) {
+    match Options::parse(std::env::args().skip(1)).and_then(run_load) {
         Ok(found) => {
             println!("{found}");
             ExitCode::SUCCESS
@@ -104,7 +105,7 @@ impl Options {
     }
 }
 
-/// Says where an error was.
+/// Prefixes an error with its place.
 fn at<E: Display>(place: &str) -> impl FnOnce(E) -> String {
     let place = place.to_owned();
     move |error| format!("{place}: {error}")
@@ -129,7 +130,7 @@ struct Request {
     class: String,
     texts: usize,
     bytes: Vec<u8>,
-    /// Of the first good answer.
+    /// Hash of the first successful answer.
     hash: Cell<Option<u64>>,
 }
 
@@ -149,7 +150,7 @@ fn read_requests(path: &str, address: SocketAddr) -> Result<Vec<Request>, String
 }
 
 /// How a request ended.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Outcome {
     Status(u16),
     Refused,
@@ -162,10 +163,7 @@ impl Display for Outcome {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Status(status) => write!(f, "{status}"),
-            Self::Refused => f.write_str("refused"),
-            Self::Cut => f.write_str("cut"),
-            Self::None => f.write_str("none"),
-            Self::Malformed => f.write_str("malformed"),
+            other => f.write_str(&format!("{other:?}").to_lowercase()),
         }
     }
 }
@@ -176,12 +174,12 @@ struct Sample {
     outcome: Outcome,
     /// When it should have been sent.
     due: Duration,
-    /// When it was.
+    /// When it was sent.
     sent: Duration,
     end: Duration,
 }
 
-/// What all tasks of the run share.
+/// State that all tasks of a run share.
 struct Run {
     options: Options,
     requests: Vec<Request>,
@@ -194,7 +192,7 @@ struct Run {
     idle: RefCell<Vec<Connection>>,
 }
 
-fn run(options: Options) -> Result<Value, String> {
+fn run_load(options: Options) -> Result<Value, String> {
     let requests = read_requests(&options.requests, options.address)?;
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_io().enable_time().build().map_err(at("runtime"))?;
@@ -222,14 +220,21 @@ async fn closed(run: &Rc<Run>, clients: usize) {
         let end = Duration::from_secs_f64(run.options.seconds);
         while run.start.elapsed() < end {
             let outcome = run.ask(run.start.elapsed()).await;
-            // A server that is gone would be asked millions of times.
+            // Without a pause, a server that is gone would get millions of connections.
             if outcome == Outcome::Refused {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         }
     };
-    let tasks: Vec<_> =
-        (0..clients).map(|_| tokio::task::spawn_local(client(run.clone()))).collect();
+    join(0..clients, |_| client(run.clone())).await;
+}
+
+/// Runs one task for each item, and waits for all of them.
+async fn join<T, F: Future<Output = ()> + 'static>(
+    items: impl Iterator<Item = T>,
+    task: impl Fn(T) -> F,
+) {
+    let tasks: Vec<_> = items.map(|item| tokio::task::spawn_local(task(item))).collect();
     for task in tasks {
         let _ = task.await;
     }
@@ -240,7 +245,7 @@ async fn open(run: &Rc<Run>, rate: f64) {
     let (start, seconds) = (run.start, run.options.seconds);
     // A thread of its own: the runtime's timer counts whole milliseconds.
     std::thread::spawn(move || {
-        let (mut random, mut at) = (Random(7), 0.0);
+        let (mut random, mut at) = (Random::new(7), 0.0);
         while at < seconds {
             let moment = Duration::from_secs_f64(at);
             std::thread::sleep(moment.saturating_sub(start.elapsed()));
@@ -263,7 +268,7 @@ async fn open(run: &Rc<Run>, rate: f64) {
 async fn drop_all(run: &Rc<Run>, total: usize) {
     let left = Rc::new(Cell::new(total));
     let client = |run: Rc<Run>, left: Rc<Cell<usize>>, number: u64| async move {
-        let mut random = Random(number);
+        let mut random = Random::new(number);
         while left.get() > 0 {
             left.set(left.get() - 1);
             let due = run.start.elapsed();
@@ -272,7 +277,7 @@ async fn drop_all(run: &Rc<Run>, total: usize) {
                 run.keep(request, Outcome::Refused, due, due);
                 continue;
             };
-            // A part of the request, or all of it; then it may get as far as it gets.
+            // Sends a part of the request or all of it, and goes away a little later.
             let bytes = &run.requests[request].bytes;
             let part = if random.uniform() < 0.3 { bytes.len() / 2 } else { bytes.len() };
             let _ = stream.write_all(&bytes[..part]).await;
@@ -281,16 +286,11 @@ async fn drop_all(run: &Rc<Run>, total: usize) {
             run.keep(request, Outcome::Cut, due, due);
         }
     };
-    let tasks: Vec<_> = (0..50)
-        .map(|number| tokio::task::spawn_local(client(run.clone(), left.clone(), number)))
-        .collect();
-    for task in tasks {
-        let _ = task.await;
-    }
+    join(0..50, |number| client(run.clone(), left.clone(), number)).await;
 }
 
 impl Run {
-    /// Whose turn it is.
+    /// Index of the next request.
     fn turn(&self) -> usize {
         let next = self.next.get();
         self.next.set(next + 1);
@@ -302,7 +302,7 @@ impl Run {
         self.samples.borrow_mut().push(Sample { request, outcome, due, sent, end });
     }
 
-    /// Asks the next request, which should have been sent at `due`.
+    /// Sends the next request, which should have been sent at `due`.
     async fn ask(&self, due: Duration) -> Outcome {
         let request = self.turn();
         let sent = Cell::new(self.start.elapsed());
@@ -402,25 +402,11 @@ impl Connection {
     }
 }
 
-/// FNV-1a: enough to tell answers apart.
+/// FNV-1a, which is enough to compare answers.
 fn fnv(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
     })
-}
-
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
-    /// In (0, 1].
-    fn uniform(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (((z ^ (z >> 31)) >> 11) + 1) as f64 / (1_u64 << 53) as f64
-    }
 }
 
 fn report(run: &Run) -> Value {
@@ -429,7 +415,7 @@ fn report(run: &Run) -> Value {
     let (from, to) = (options.warmup, options.seconds);
     let counted: Vec<&Sample> =
         samples.iter().filter(|sample| sample.due.as_secs_f64() >= from).collect();
-    // What ends in the window, so that neither its ends nor a backlog flatter the rate.
+    // Only requests that end in the window count, so that a backlog does not flatter the rate.
     let good = samples.iter().filter(|sample| {
         sample.outcome == Outcome::Status(200) && (from..to).contains(&sample.end.as_secs_f64())
     });
@@ -448,8 +434,8 @@ fn report(run: &Run) -> Value {
     let classes: BTreeMap<&str, BTreeMap<String, Value>> = classes
         .into_iter()
         .map(|(class, outcomes)| {
-            let told = outcomes.iter().map(|(outcome, all)| (outcome.to_string(), times(all)));
-            (class, told.collect())
+            let written = outcomes.iter().map(|(outcome, all)| (outcome.to_string(), times(all)));
+            (class, written.collect())
         })
         .collect();
     let mut found = json!({
@@ -481,7 +467,7 @@ fn times(samples: &[&Sample]) -> Value {
     })
 }
 
-/// Good answers by the time at which they were due.
+/// Successful answers by the time at which they were due.
 fn slices(samples: &[Sample], length: f64, to: f64) -> Value {
     let count = (to / length).ceil() as usize;
     let mut slices: Vec<(Vec<Duration>, usize)> = vec![Default::default(); count];
@@ -492,13 +478,13 @@ fn slices(samples: &[Sample], length: f64, to: f64) -> Value {
             _ => slices[index].1 += 1,
         }
     }
-    let told = slices.into_iter().map(|(good, others)| {
+    let written = slices.into_iter().map(|(good, others)| {
         json!({ "good": good.len(), "others": others, "latency": percentiles(good.into_iter()) })
     });
-    told.collect()
+    written.collect()
 }
 
-/// In milliseconds, by the nearest rank; `null` of nothing.
+/// Percentiles in milliseconds, by the nearest rank; `null` without times.
 fn percentiles(times: impl Iterator<Item = Duration>) -> Value {
     let mut times: Vec<f64> = times.map(|time| time.as_secs_f64() * 1e3).collect();
     times.sort_by(f64::total_cmp);

@@ -1,4 +1,4 @@
-//! Throughput of 64 askers, each with one text of 20 tokens at a time, beside the offline
+//! Throughput of 64 clients, each with one text of 20 tokens at a time, beside the offline
 //! encoder's on batches of as many texts as the engine makes, and on 1,024 at a time.
 //!
 //! `cargo run --release -p polyhead-serve --example saturation -- MODEL [SECONDS [BATCH_TOKENS]]`
@@ -10,11 +10,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use polyhead_model::{EncodeOptions, MultiTaskModel};
-use polyhead_serve::{Ask, Engine, EngineSettings, Vectors};
+use polyhead_serve::{Engine, EngineRequest, EngineSettings, Vectors};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-const ASKERS: usize = 64;
+const CLIENTS: usize = 64;
 const ROUNDS: usize = 8;
 const LARGE: usize = 1024;
 
@@ -33,13 +33,12 @@ fn main() -> Result<(), Failure> {
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build()?;
     let mut all = [0.0; 3];
     for round in 1..=ROUNDS {
-        let (before, begun) = (engine.counters(), Instant::now());
+        let (before, begun) = (totals(&engine), Instant::now());
         let mut latencies = runtime.block_on(load(&engine, &text, time))?;
         let elapsed = begun.elapsed().as_secs_f64();
-        let after = engine.counters();
-        let batches = (after.batch_texts.count() - before.batch_texts.count()) as f64;
-        let per_batch = (after.batch_texts.sum - before.batch_texts.sum) / batches;
-        let inside = (after.batch_seconds.sum - before.batch_seconds.sum) / elapsed;
+        let after = totals(&engine);
+        let [batches, texts, seconds] = [0, 1, 2].map(|i| after[i] - before[i]);
+        let (per_batch, inside) = (texts / batches, seconds / elapsed);
         let served = latencies.len() as f64 / elapsed;
         let alike = offline(&engine.model(), &text, per_batch.round() as usize, time)?;
         let large = offline(&engine.model(), &text, LARGE, time)?;
@@ -66,6 +65,13 @@ fn main() -> Result<(), Failure> {
     Ok(())
 }
 
+/// Batches so far, their texts and their seconds.
+fn totals(engine: &Engine) -> [f64; 3] {
+    let metrics = engine.metrics();
+    let (batches, texts) = (metrics.batches.get(), metrics.batched_texts.get());
+    [batches as f64, texts as f64, metrics.busy_seconds.get()]
+}
+
 fn text_of_20_tokens(model: &MultiTaskModel) -> Result<String, Failure> {
     let mut text = "the".to_owned();
     while model.encoder().tokenize(&[&text], &EncodeOptions::default())?.tokens() < 20 {
@@ -76,30 +82,30 @@ fn text_of_20_tokens(model: &MultiTaskModel) -> Result<String, Failure> {
 
 async fn load(engine: &Engine, text: &str, time: Duration) -> Result<Vec<Duration>, Failure> {
     let stop = Arc::new(AtomicBool::new(false));
-    let askers: Vec<_> = (0..ASKERS)
+    let clients: Vec<_> = (0..CLIENTS)
         .map(|_| {
             let (engine, stop) = (engine.clone(), Arc::clone(&stop));
-            let ask = Ask {
+            let request = EngineRequest {
                 tasks: Some(Vec::new()),
                 vectors: Some(Vectors::default()),
-                ..Ask::texts([text])
+                ..EngineRequest::texts([text])
             };
             tokio::spawn(async move {
                 let mut latencies = Vec::new();
                 while !stop.load(Ordering::Relaxed) {
                     let begun = Instant::now();
-                    engine.ask(ask.clone()).await?;
+                    engine.answer(request.clone()).await?;
                     latencies.push(begun.elapsed());
                 }
-                Ok::<_, polyhead_serve::AskError>(latencies)
+                Ok::<_, polyhead_serve::RequestError>(latencies)
             })
         })
         .collect();
     tokio::time::sleep(time).await;
     stop.store(true, Ordering::Relaxed);
     let mut all = Vec::new();
-    for asker in askers {
-        all.extend(asker.await??);
+    for client in clients {
+        all.extend(client.await??);
     }
     Ok(all)
 }

@@ -102,7 +102,7 @@ pub(crate) fn run(args: ServeArgs) -> Result<()> {
         let server = Server::new(listener, engine.clone(), settings);
         let told_to_stop = told_to_stop(engine)?;
         announce(server.address()?)?;
-        anyhow::Ok(server.run(told_to_stop).await)
+        anyhow::Ok(server.serve_until(told_to_stop).await)
     })?;
     // A reload that is still on its way is not waited for.
     runtime.shutdown_background();

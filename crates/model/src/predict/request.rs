@@ -79,7 +79,7 @@ impl MultiTaskModel {
                 let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
                 let message =
                     format!("task `{name}`: the model has no such task (it has: {known})");
-                return Err(Error::new(ErrorKind::Option, message));
+                return Err(Error::new(ErrorKind::UnknownTask, message));
             }
         }
         let vectors = options.vectors.unwrap_or_default();

@@ -406,11 +406,9 @@ impl SentenceEncoder {
         if plan.on_truncate == OnTruncate::Error
             && let Some(index) = batch.texts.iter().position(|text| text.truncated())
         {
-            let message = format!(
-                "{} tokens, expected at most {}",
-                batch.texts[index].total, self.max_length
-            );
-            return Err(Error::new(ErrorKind::TooLong, message).of_text(index));
+            let (tokens, limit) = (batch.texts[index].total, self.max_length);
+            let message = format!("expected at most {limit} tokens, found {tokens}");
+            return Err(Error::new(ErrorKind::TooLong { tokens, limit }, message).of_text(index));
         }
         // The template of a tokenizer may give types that the encoder does not have.
         let types = self.encoder.config().type_vocab_size;

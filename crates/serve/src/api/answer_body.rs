@@ -1,4 +1,4 @@
-//! The JSON of a task's answer, as `POST /v1/predict` gives it and `polyhead predict` prints it.
+//! The JSON of a task's answer, for `POST /v1/predict` and `polyhead predict`.
 
 use std::borrow::Cow;
 
@@ -6,36 +6,36 @@ use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 use utoipa::ToSchema;
 
-/// The answer of a task, by its kind.
+/// The answer of a task; its fields depend on the task's kind.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
 pub enum TaskAnswerBody<'a> {
     /// One of several labels.
     Classification {
-        /// The most probable one; `null` if it is less probable than `abstain`.
+        /// The most probable label; `null` if it is less probable than `abstain`.
         label: Option<&'a str>,
-        /// Of the most probable label.
+        /// Probability of the most probable label.
         probability: f32,
-        /// By label, in the order of the head.
+        /// Probabilities by label, in the order of the head.
         #[schema(value_type = std::collections::BTreeMap<String, f32>)]
         probabilities: Probabilities<'a>,
     },
     /// Any of several labels.
     MultiLabel {
-        /// Those that reach their thresholds.
+        /// The labels that reach their thresholds.
         labels: Vec<&'a str>,
-        /// By label, in the order of the head.
+        /// Probabilities by label, in the order of the head.
         #[schema(value_type = std::collections::BTreeMap<String, f32>)]
         probabilities: Probabilities<'a>,
     },
     /// A number.
     Regression {
-        /// It.
+        /// The predicted number.
         value: f32,
     },
     /// Spans of the text.
     Tokens {
-        /// In the order of the text.
+        /// Spans in the order of the text.
         spans: Vec<SpanBody<'a>>,
     },
 }
@@ -43,20 +43,20 @@ pub enum TaskAnswerBody<'a> {
 /// A span of the text.
 #[derive(Serialize, ToSchema)]
 pub struct SpanBody<'a> {
-    /// Its label.
+    /// Label of the span.
     pub label: &'a str,
-    /// Its first character (Unicode scalar value).
+    /// Index of the first character (Unicode scalar value).
     pub start: usize,
-    /// One past its last character.
+    /// Index after the last character.
     pub end: usize,
-    /// What stands there.
+    /// The characters of the span.
     #[schema(value_type = String)]
     pub text: Cow<'a, str>,
-    /// Mean probability of its words' tags.
+    /// Mean probability of the tags of its words.
     pub score: f32,
 }
 
-/// In the order of the model.
+/// Answers of tasks as a JSON object, in the order of the model.
 pub struct TaskBodies<'a>(pub Vec<(&'a str, TaskAnswerBody<'a>)>);
 
 impl Serialize for TaskBodies<'_> {
@@ -65,11 +65,11 @@ impl Serialize for TaskBodies<'_> {
     }
 }
 
-/// By label, in the order of the head.
+/// Probabilities as a JSON object by label, in the order of the head.
 pub struct Probabilities<'a> {
-    /// One for each of `values`.
+    /// Labels, one for each of `values`.
     pub labels: &'a [String],
-    /// Probabilities.
+    /// Probabilities of the labels.
     pub values: &'a [f32],
 }
 

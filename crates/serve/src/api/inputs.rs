@@ -1,172 +1,153 @@
-//! What a request is about: a text or several, or token ids in place of texts.
+//! Texts of a request: one or several, or token ids in their place.
 
-use std::fmt;
-
-use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, SeqAccess};
 use utoipa::openapi::schema::{ArrayBuilder, OneOfBuilder, Schema, SchemaType, Type};
 use utoipa::openapi::{ObjectBuilder, RefOr};
 use utoipa::{PartialSchema, ToSchema};
 
-/// One text or several; whether it was a list is kept, because some routes answer differently.
+use super::one_or_many::{FromTextOrList, OneOrMany, read_rest, read_text_or_list};
+use crate::InputText;
+use crate::http::app::App;
+use crate::http::errors::{ApiError, ApiErrorKind};
+use crate::http::settings::TokenIds;
+
+/// One text or several.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Texts {
-    One(String),
-    Many(Vec<String>),
-}
+pub(crate) struct Texts(pub(crate) OneOrMany<String>);
 
-/// As [`Texts`], where token ids may take the place of a text.
-///
-/// Not an untagged enum of serde: its errors say nothing but that no variant fits, and it
-/// keeps a second copy of everything.
+/// One text or several, where token ids may take the place of a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Inputs {
-    One(Piece),
-    Many(Vec<Piece>),
-}
-
-/// A text, or ids in its place.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Piece {
-    Text(String),
-    Ids(Vec<u32>),
-}
-
-impl Texts {
-    pub(crate) fn into_vec(self) -> Vec<String> {
-        match self {
-            Self::One(text) => vec![text],
-            Self::Many(texts) => texts,
-        }
-    }
-}
-
-impl Inputs {
-    pub(crate) fn into_vec(self) -> Vec<Piece> {
-        match self {
-            Self::One(piece) => vec![piece],
-            Self::Many(pieces) => pieces,
-        }
-    }
-}
+pub(crate) struct Inputs(pub(crate) OneOrMany<InputText>);
 
 impl<'de> Deserialize<'de> for Texts {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct OneOrMany;
-
-        impl<'de> Visitor<'de> for OneOrMany {
-            type Value = Texts;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text or a list of texts")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Texts, E> {
-                Ok(Texts::One(text.to_owned()))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Texts, A::Error> {
-                let mut texts = Vec::new();
-                while let Some(text) = list.next_element()? {
-                    texts.push(text);
-                }
-                Ok(Texts::Many(texts))
-            }
-        }
-
-        deserializer.deserialize_any(OneOrMany)
+        read_text_or_list(deserializer)
     }
 }
 
-/// What stands in a list of [`Inputs`].
-enum Element {
-    Text(String),
-    Id(u32),
-    Ids(Vec<u32>),
-}
+impl FromTextOrList for Texts {
+    const EXPECTED: &'static str = "a text or a list of texts";
 
-impl<'de> Deserialize<'de> for Element {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct AnyElement;
+    fn from_text<E: Error>(text: &str) -> Result<Self, E> {
+        Ok(Self(OneOrMany::One(text.to_owned())))
+    }
 
-        impl<'de> Visitor<'de> for AnyElement {
-            type Value = Element;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text, a token id or a list of token ids")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Element, E> {
-                Ok(Element::Text(text.to_owned()))
-            }
-
-            fn visit_u64<E: de::Error>(self, id: u64) -> Result<Element, E> {
-                u32::try_from(id)
-                    .map(Element::Id)
-                    .map_err(|_| E::custom(format!("token id {id}: expected at most {}", u32::MAX)))
-            }
-
-            fn visit_i64<E: de::Error>(self, id: i64) -> Result<Element, E> {
-                Err(E::custom(format!("token id {id}: expected 0 or more")))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Element, A::Error> {
-                let mut ids = Vec::new();
-                while let Some(id) = list.next_element()? {
-                    ids.push(id);
-                }
-                Ok(Element::Ids(ids))
-            }
-        }
-
-        deserializer.deserialize_any(AnyElement)
+    fn from_list<'de, A: SeqAccess<'de>>(list: A) -> Result<Self, A::Error> {
+        read_rest(None, list).map(|texts| Self(OneOrMany::Many(texts)))
     }
 }
 
 impl<'de> Deserialize<'de> for Inputs {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct AnyInputs;
-
-        impl<'de> Visitor<'de> for AnyInputs {
-            type Value = Inputs;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text, a list of texts, or token ids in place of texts")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Inputs, E> {
-                Ok(Inputs::One(Piece::Text(text.to_owned())))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Inputs, A::Error> {
-                let mut pieces = Vec::new();
-                while let Some(element) = list.next_element()? {
-                    match element {
-                        Element::Text(text) => pieces.push(Piece::Text(text)),
-                        Element::Ids(ids) => pieces.push(Piece::Ids(ids)),
-                        // A list of ids is one text.
-                        Element::Id(id) if pieces.is_empty() => return ids(id, list),
-                        Element::Id(id) => {
-                            let problem = format!(
-                                "token id {id}: expected a text or a list of token ids, as before it"
-                            );
-                            return Err(de::Error::custom(problem));
-                        }
-                    }
-                }
-                Ok(Inputs::Many(pieces))
-            }
-        }
-
-        fn ids<'de, A: SeqAccess<'de>>(first: u32, mut list: A) -> Result<Inputs, A::Error> {
-            let mut ids = vec![first];
-            while let Some(id) = list.next_element()? {
-                ids.push(id);
-            }
-            Ok(Inputs::One(Piece::Ids(ids)))
-        }
-
-        deserializer.deserialize_any(AnyInputs)
+        read_text_or_list(deserializer)
     }
+}
+
+impl FromTextOrList for Inputs {
+    const EXPECTED: &'static str = "a text, a list of texts, or token ids in place of texts";
+
+    fn from_text<E: Error>(text: &str) -> Result<Self, E> {
+        Ok(Self(OneOrMany::One(InputText::Text(text.to_owned()))))
+    }
+
+    fn from_list<'de, A: SeqAccess<'de>>(mut list: A) -> Result<Self, A::Error> {
+        let mut texts = Vec::new();
+        while let Some(element) = list.next_element()? {
+            match element {
+                InputElement::Text(text) => texts.push(text),
+                // A list of ids is one text.
+                InputElement::Id(id) if texts.is_empty() => {
+                    let ids = read_rest(Some(id), list)?;
+                    return Ok(Self(OneOrMany::One(InputText::Ids(ids))));
+                }
+                InputElement::Id(id) => {
+                    return Err(A::Error::custom(format!(
+                        "token id {id}: expected a text or a list of token ids, as before it"
+                    )));
+                }
+            }
+        }
+        Ok(Self(OneOrMany::Many(texts)))
+    }
+}
+
+/// An element of a list of [`Inputs`].
+enum InputElement {
+    Text(InputText),
+    Id(u32),
+}
+
+impl<'de> Deserialize<'de> for InputElement {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        read_text_or_list(deserializer)
+    }
+}
+
+impl FromTextOrList for InputElement {
+    const EXPECTED: &'static str = "a text, a token id or a list of token ids";
+
+    fn from_text<E: Error>(text: &str) -> Result<Self, E> {
+        Ok(Self::Text(InputText::Text(text.to_owned())))
+    }
+
+    fn from_list<'de, A: SeqAccess<'de>>(list: A) -> Result<Self, A::Error> {
+        read_rest(None, list).map(|ids| Self::Text(InputText::Ids(ids)))
+    }
+
+    fn from_number<E: Error>(id: i128) -> Result<Self, E> {
+        let limit = if id < 0 { "0 or more".to_owned() } else { format!("at most {}", u32::MAX) };
+        u32::try_from(id)
+            .map(Self::Id)
+            .map_err(|_| E::custom(format!("token id {id}: expected {limit}")))
+    }
+}
+
+/// Refuses empty texts, and token ids unless they are accepted.
+pub(crate) fn check_texts(
+    app: &App,
+    texts: Vec<InputText>,
+    field: &'static str,
+) -> Result<Vec<InputText>, ApiError> {
+    for (index, text) in texts.iter().enumerate() {
+        let is_empty = match text {
+            InputText::Ids(_) if app.settings.token_ids == TokenIds::Refuse => {
+                return Err(token_ids(field));
+            }
+            InputText::Ids(ids) => ids.is_empty(),
+            InputText::Text(text) => text.is_empty(),
+        };
+        if is_empty {
+            return Err(empty_text(index, field));
+        }
+    }
+    Ok(texts)
+}
+
+/// Refuses more texts than a request may have.
+pub(crate) fn check_count(app: &App, count: usize, field: &'static str) -> Result<(), ApiError> {
+    let limit = app.settings.max_inputs;
+    if count <= limit {
+        return Ok(());
+    }
+    let message = format!("{field}: expected at most {limit} texts, found {count}");
+    Err(ApiError::new(ApiErrorKind::TooManyTexts, message).about(field))
+}
+
+/// - `index`: of the text, counted from 0
+pub(crate) fn empty_text(index: usize, field: &'static str) -> ApiError {
+    let message = format!("{field}: text {}: expected a text, found an empty one", index + 1);
+    ApiError::new(ApiErrorKind::Empty, message).about(field)
+}
+
+/// The message names the switch of the client that sends ids without being asked to.
+fn token_ids(field: &'static str) -> ApiError {
+    let message = format!(
+        "{field}: expected text, found token ids, which clients take from another model's \
+         tokenizer unless told otherwise (LangChain: \
+         OpenAIEmbeddings(check_embedding_ctx_length=False)); a server that is started with \
+         --allow-token-ids takes ids of its own model's vocabulary"
+    );
+    ApiError::new(ApiErrorKind::TokenIds, message).about(field)
 }
 
 fn string() -> ObjectBuilder {
@@ -191,13 +172,13 @@ impl ToSchema for Texts {}
 
 impl PartialSchema for Inputs {
     fn schema() -> RefOr<Schema> {
-        let piece = OneOfBuilder::new().item(string()).item(ids());
+        let text = OneOfBuilder::new().item(string()).item(ids());
         OneOfBuilder::new()
             .item(string().description(Some("One text")))
             .item(ids())
             .item(
                 ArrayBuilder::new()
-                    .items(piece)
+                    .items(text)
                     .description(Some("Several texts, or token ids in their place")),
             )
             .into()
@@ -208,27 +189,29 @@ impl ToSchema for Inputs {}
 
 #[cfg(test)]
 mod tests {
+    use super::OneOrMany::{Many, One};
     use super::*;
 
-    fn text(text: &str) -> Piece {
-        Piece::Text(text.to_owned())
+    fn text(text: &str) -> InputText {
+        InputText::Text(text.to_owned())
     }
 
     #[test]
     fn every_form_is_read() {
+        let ids = InputText::Ids;
         let cases = [
-            (r#""a""#, Inputs::One(text("a"))),
-            ("[]", Inputs::Many(vec![])),
-            (r#"["a","b"]"#, Inputs::Many(vec![text("a"), text("b")])),
-            ("[1,2]", Inputs::One(Piece::Ids(vec![1, 2]))),
-            ("[[1],[]]", Inputs::Many(vec![Piece::Ids(vec![1]), Piece::Ids(vec![])])),
-            (r#"["a",[4294967295]]"#, Inputs::Many(vec![text("a"), Piece::Ids(vec![u32::MAX])])),
+            (r#""a""#, One(text("a"))),
+            ("[]", Many(vec![])),
+            (r#"["a","b"]"#, Many(vec![text("a"), text("b")])),
+            ("[1,2]", One(ids(vec![1, 2]))),
+            ("[[1],[]]", Many(vec![ids(vec![1]), ids(vec![])])),
+            (r#"["a",[4294967295]]"#, Many(vec![text("a"), ids(vec![u32::MAX])])),
         ];
         for (json, expected) in cases {
-            assert_eq!(serde_json::from_str::<Inputs>(json).unwrap(), expected, "{json}");
+            assert_eq!(serde_json::from_str::<Inputs>(json).unwrap().0, expected, "{json}");
         }
-        assert_eq!(serde_json::from_str::<Texts>(r#""a""#).unwrap(), Texts::One("a".into()));
-        assert_eq!(serde_json::from_str::<Texts>("[]").unwrap(), Texts::Many(vec![]));
+        assert_eq!(serde_json::from_str::<Texts>(r#""a""#).unwrap().0, One("a".into()));
+        assert_eq!(serde_json::from_str::<Texts>("[]").unwrap().0, Many(vec![]));
     }
 
     #[test]
@@ -246,6 +229,12 @@ mod tests {
         ];
         for (json, expected) in cases {
             let error = serde_json::from_str::<Inputs>(json).unwrap_err().to_string();
+            assert!(error.contains(expected), "{json}: {error}");
+        }
+        for (json, expected) in
+            [("5", "integer `5`, expected a text or a list of texts"), ("-5", "`-5`")]
+        {
+            let error = serde_json::from_str::<Texts>(json).unwrap_err().to_string();
             assert!(error.contains(expected), "{json}: {error}");
         }
         let error = serde_json::from_str::<Texts>("[1]").unwrap_err().to_string();

@@ -1,7 +1,12 @@
 //! Routes by protocol: our own, OpenAI's, and those of text-embeddings-inference.
+//!
+//! A handler turns the body of a request into an [`EngineRequest`](crate::EngineRequest), and the
+//! engine's reply into JSON.
 
+mod one_or_many;
+mod inputs;
+mod engine_call;
 pub mod answer_body;
-pub(crate) mod inputs;
-pub(crate) mod openai;
 pub(crate) mod own;
+pub(crate) mod openai;
 pub(crate) mod tei;

@@ -1,17 +1,17 @@
-//! Which texts go into the next batch: a function of what waits, without a clock.
+//! Which texts go into the next batch: a function of the texts that wait, without a clock.
 //!
-//! - **Order.** Texts are taken by their deadline, which is their arrival and some
-//!   patience for each of their tokens. So a short text passes long ones, but only those
-//!   that came at most their own patience before it: long ones grow old like all others,
-//!   and each is the first of all one day. The first one is always taken.
-//! - **Length.** A batch is of texts about as long as its first, then of shorter ones
-//!   where there is room. A much longer one would keep the others waiting; batches are
-//!   packed, so a batch of few tokens wastes nothing.
-//! - **Lanes.** Where both wait, bulk gets a quarter of the tokens. Interactive batches
-//!   hold nothing of the bulk lane, so that they end soon; bulk batches take interactive
-//!   texts with them.
-//! - **Gaps.** A pass over a long text has a gap between each two layers, in which a few
-//!   short interactive texts are answered that would else wait for its end ([`gap_batch`]).
+//! - **Order.** Texts are taken by their deadline, which is their arrival plus some patience for
+//!   each of their tokens. So a short text overtakes long ones, but only those that came at most
+//!   their own patience before it: a long text becomes the first in time. The first text is
+//!   always taken.
+//! - **Length.** A batch has texts about as long as its first, then shorter ones while there is
+//!   space. A much longer text would delay the others; batches are packed, so a batch of few
+//!   tokens wastes nothing.
+//! - **Lanes.** While texts of both lanes wait, bulk gets a quarter of the tokens. Interactive
+//!   batches have no bulk texts, so that they end soon; bulk batches take interactive texts with
+//!   them.
+//! - **Layer breaks.** Between two layers of a pass over a long text, a few short interactive texts
+//!   are answered that would otherwise wait for its end ([`layer_break_batch`]).
 
 use std::cmp::Reverse;
 use std::time::Duration;
@@ -24,54 +24,56 @@ pub(crate) struct Candidate {
     /// At least 1.
     pub(crate) tokens: usize,
     pub(crate) lane: Lane,
-    /// Since some moment before all of them.
+    /// Time of arrival since the start of the engine.
     pub(crate) arrived: Duration,
-    /// Of which model it is asked: a batch has one.
+    /// Number of the model that answers it; a batch has one model.
     pub(crate) model: u64,
 }
 
-/// How batches are made.
+/// Limits of batches.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Policy {
     /// Tokens of a batch; a longer text is a batch by itself.
     pub(crate) batch_tokens: usize,
-    /// For each token of a text, how much later than one without it may be taken.
+    /// How much later a text may be taken for each of its tokens.
     pub(crate) patience: Duration,
 }
 
-/// Of so many tokens, one is for the bulk lane while both lanes wait.
+/// While both lanes wait, one of this many tokens is for the bulk lane.
 const BULK_SHARE: i64 = 4;
 
-/// Of the tokens of a long text, so many go into one of its gaps.
-const GAP_SHARE: usize = 4;
+/// A layer break may have as many tokens as the long text, divided by this.
+const BREAK_SHARE: usize = 4;
 
-/// From so many tokens on, a text has gaps. Where all are short, they are soon at an end, and
-/// gaps would only cut what waits into small batches, which are slow.
+/// From this many tokens on, a text has layer breaks. A batch of short texts ends soon, and breaks
+/// would only split the waiting texts into small batches, which are slow.
 const LONG: usize = 64;
 
-/// Up to so many tokens, all lengths are alike.
+/// Up to this many tokens, texts count as equally long.
 const SHORT: usize = 32;
 
-/// What the lanes owe each other.
+/// How many tokens the bulk lane has had less than its share, over the batches so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Turns {
-    /// In tokens times [`BULK_SHARE`]; below 0 bulk has had more than its share.
+pub(crate) struct LaneBalance {
+    /// In tokens times [`BULK_SHARE`]; below 0, the bulk lane has had more than its share.
     owed_to_bulk: i64,
 }
 
-/// Places in `waiting` of the texts of the next batch, and whose turn it is after it.
-/// Empty only if `waiting` is; of equal deadlines the first in `waiting` comes first.
+/// Indices in `waiting` of the texts of the next batch, and the balance after it. The batch is empty
+/// only if `waiting` is; of texts with equal deadlines, the first in `waiting` comes first.
 pub(crate) fn next_batch(
     waiting: &[Candidate],
-    turns: Turns,
+    balance: LaneBalance,
     policy: &Policy,
-) -> (Vec<usize>, Turns) {
+) -> (Vec<usize>, LaneBalance) {
     let waits = |lane| waiting.iter().any(|text| text.lane == lane);
     let both = waits(Lane::Interactive) && waits(Lane::Bulk);
-    let lane = match both {
-        true if turns.owed_to_bulk > 0 => Lane::Bulk,
-        true => Lane::Interactive,
-        false => waiting.first().map_or(Lane::Interactive, |text| text.lane),
+    let lane = if !both {
+        waiting.first().map_or(Lane::Interactive, |text| text.lane)
+    } else if balance.owed_to_bulk > 0 {
+        Lane::Bulk
+    } else {
+        Lane::Interactive
     };
     let deadline = |text: &Candidate| {
         let tokens = u32::try_from(text.tokens).unwrap_or(u32::MAX);
@@ -80,7 +82,7 @@ pub(crate) fn next_batch(
     let first = (0..waiting.len())
         .filter(|i| waiting[*i].lane == lane)
         .min_by_key(|i| (deadline(&waiting[*i]), *i));
-    let Some(first) = first else { return (Vec::new(), Turns::default()) };
+    let Some(first) = first else { return (Vec::new(), LaneBalance::default()) };
     let first_text = waiting[first];
     let longest = SHORT.max(2 * first_text.tokens);
     let shortest_alike = if longest == SHORT { 0 } else { first_text.tokens / 2 };
@@ -96,7 +98,7 @@ pub(crate) fn next_batch(
         let alike = text.lane == lane && text.tokens >= shortest_alike;
         (Reverse(alike), deadline(text), *i)
     };
-    // No more can have room: each has a token. Of thousands, only these are sorted.
+    // More cannot fit, because each has a token. Of thousands of texts, only these are sorted.
     let most = policy.batch_tokens;
     if others.len() > most {
         others.select_nth_unstable_by_key(most, order);
@@ -104,27 +106,29 @@ pub(crate) fn next_batch(
     }
     others.sort_unstable_by_key(order);
     let mut batch = vec![first];
-    let mut room = policy.batch_tokens.saturating_sub(first_text.tokens);
+    let mut space = policy.batch_tokens.saturating_sub(first_text.tokens);
     for i in others {
-        if let Some(rest) = room.checked_sub(waiting[i].tokens) {
-            room = rest;
+        if let Some(rest) = space.checked_sub(waiting[i].tokens) {
+            space = rest;
             batch.push(i);
         }
     }
-    let turns = match both {
-        true => turns.after(batch.iter().map(|i| &waiting[*i])),
-        // Nobody saves up for later what nobody else wanted.
-        false => Turns::default(),
+    let balance = if both {
+        balance.after(batch.iter().map(|i| &waiting[*i]))
+    } else {
+        // A lane that did not wait gains no claim for later.
+        LaneBalance::default()
     };
-    (batch, turns)
+    (batch, balance)
 }
 
-/// Places in `waiting` of the texts that are answered in a gap of another batch: short
-/// interactive ones of the same model, a quarter of its longest text at most, so that it goes on.
+/// Indices in `waiting` of the texts that are answered between two layers of another batch: short
+/// interactive texts of the same model, together at most a quarter of its longest text, so that it
+/// progresses.
 ///
 /// - `model`: of the batch that is being answered
-/// - `longest`: tokens of its longest text
-pub(crate) fn gap_batch(
+/// - `longest`: tokens of the longest text of that batch
+pub(crate) fn layer_break_batch(
     waiting: &[Candidate],
     model: u64,
     longest: usize,
@@ -133,17 +137,17 @@ pub(crate) fn gap_batch(
     if longest < LONG {
         return Vec::new();
     }
-    let most = longest / GAP_SHARE;
+    let most = longest / BREAK_SHARE;
     let fits = |text: &Candidate| {
         text.lane == Lane::Interactive && text.model == model && text.tokens <= most
     };
-    let places: Vec<usize> = (0..waiting.len()).filter(|i| fits(&waiting[*i])).collect();
-    let short: Vec<Candidate> = places.iter().map(|i| waiting[*i]).collect();
+    let fitting: Vec<usize> = (0..waiting.len()).filter(|i| fits(&waiting[*i])).collect();
+    let short: Vec<Candidate> = fitting.iter().map(|i| waiting[*i]).collect();
     let policy = Policy { batch_tokens: most, ..*policy };
-    next_batch(&short, Turns::default(), &policy).0.into_iter().map(|i| places[i]).collect()
+    next_batch(&short, LaneBalance::default(), &policy).0.into_iter().map(|i| fitting[i]).collect()
 }
 
-impl Turns {
+impl LaneBalance {
     fn after<'c>(mut self, batch: impl Iterator<Item = &'c Candidate>) -> Self {
         for text in batch {
             let tokens = i64::try_from(text.tokens).unwrap_or(i64::MAX / (2 * BULK_SHARE));
@@ -185,7 +189,7 @@ mod tests {
             Case { name: "nothing", waiting: vec![], expected: vec![] },
             Case { name: "over budget, alone", waiting: vec![text(500, 0)], expected: vec![0] },
             Case {
-                name: "in order, while there is room",
+                name: "in order, while there is space",
                 waiting: vec![text(40, 0), text(40, 1), text(40, 2), text(20, 85)],
                 expected: vec![0, 1, 3],
             },
@@ -216,27 +220,27 @@ mod tests {
             },
         ];
         for case in cases {
-            let (found, _) = next_batch(&case.waiting, Turns::default(), &POLICY);
+            let (found, _) = next_batch(&case.waiting, LaneBalance::default(), &POLICY);
             assert_eq!(found, case.expected, "{}", case.name);
         }
     }
 
     #[test]
-    fn gaps_are_for_a_few_short_texts() {
+    fn layer_breaks_are_for_a_few_short_texts() {
         let other_model = Candidate { model: 1, ..text(5, 0) };
         let waiting = [bulk(5, 0), text(51, 0), other_model, text(20, 3), text(20, 2), text(20, 1)];
-        assert_eq!(gap_batch(&waiting, 0, 200, &POLICY), [5, 4]);
-        assert!(gap_batch(&waiting, 0, LONG - 1, &POLICY).is_empty());
+        assert_eq!(layer_break_batch(&waiting, 0, 200, &POLICY), [5, 4]);
+        assert!(layer_break_batch(&waiting, 0, LONG - 1, &POLICY).is_empty());
     }
 
     #[test]
     fn bulk_gets_its_quarter_and_no_more() {
         let mut waiting: Vec<Candidate> = (0..400).map(|i| text(20, i)).collect();
         waiting.extend((0..400).map(|i| bulk(20, i)));
-        let (mut turns, mut interactive, mut in_bulk) = (Turns::default(), 0, 0);
+        let (mut balance, mut interactive, mut in_bulk) = (LaneBalance::default(), 0, 0);
         for _ in 0..80 {
-            let (batch, after) = next_batch(&waiting, turns, &POLICY);
-            turns = after;
+            let (batch, after) = next_batch(&waiting, balance, &POLICY);
+            balance = after;
             let of_bulk = batch.iter().filter(|i| waiting[**i].lane == Lane::Bulk).count();
             in_bulk += of_bulk;
             interactive += batch.len() - of_bulk;
@@ -246,14 +250,14 @@ mod tests {
         assert_eq!((interactive, in_bulk), (300, 100));
     }
 
-    /// Arrivals at all the machine can do: everything is taken, the long ones too.
+    /// With arrivals at the limit of the machine, every text is taken, the long ones too.
     #[test]
     fn long_texts_do_not_starve_under_endless_short_ones() {
         let mut waiting = vec![text(90, 0)];
         let mut batches = 0;
         for now in (0..).step_by(10) {
             waiting.extend((0..5).map(|_| text(20, now)));
-            let (batch, _) = next_batch(&waiting, Turns::default(), &POLICY);
+            let (batch, _) = next_batch(&waiting, LaneBalance::default(), &POLICY);
             batches += 1;
             if batch.contains(&0) {
                 break;
@@ -281,12 +285,12 @@ mod tests {
         ) {
             let mut waiting: Vec<(usize, Candidate)> = all.iter().copied().enumerate().collect();
             let mut taken = Vec::new();
-            let mut turns = Turns::default();
+            let mut balance = LaneBalance::default();
             // Without arrivals each batch takes at least one.
             for _ in 0..all.len() {
                 let candidates: Vec<Candidate> = waiting.iter().map(|(_, text)| *text).collect();
-                let (batch, after) = next_batch(&candidates, turns, &POLICY);
-                turns = after;
+                let (batch, after) = next_batch(&candidates, balance, &POLICY);
+                balance = after;
                 prop_assert_eq!(batch.is_empty(), waiting.is_empty());
                 let tokens: usize = batch.iter().map(|i| candidates[*i].tokens).sum();
                 prop_assert!(tokens <= POLICY.batch_tokens || batch.len() == 1);
@@ -299,7 +303,7 @@ mod tests {
             prop_assert_eq!(taken, (0..all.len()).collect::<Vec<_>>());
         }
 
-        /// However others arrive, only those that are due before it pass a text.
+        /// In any order of arrivals, a text is overtaken only by those with an earlier deadline.
         #[test]
         fn every_text_is_taken_within_a_bounded_number_of_batches(
             first in candidate(),
@@ -315,7 +319,7 @@ mod tests {
                 let now = round * 20;
                 passing += if now <= patience { more.len() } else { 0 };
                 waiting.extend(more.into_iter().map(|text| alike(text, now)));
-                let (batch, _) = next_batch(&waiting, Turns::default(), &POLICY);
+                let (batch, _) = next_batch(&waiting, LaneBalance::default(), &POLICY);
                 if batch.contains(&0) {
                     taken = Some(round);
                     break;
@@ -327,17 +331,17 @@ mod tests {
             prop_assert!(taken.map_or(bound >= 100, |round| round <= bound), "{taken:?} {bound}");
         }
 
-        /// While both lanes wait, bulk has a quarter of the tokens, give or take two batches.
+        /// While both lanes wait, bulk has a quarter of the tokens, to within two batches.
         #[test]
         fn lanes_have_their_shares(all in prop::collection::vec(candidate(), 0..200)) {
             let mut waiting: Vec<Candidate> =
                 all.into_iter().map(|text| Candidate { model: 0, ..text }).collect();
-            let mut turns = Turns::default();
+            let mut balance = LaneBalance::default();
             let (mut tokens, mut of_bulk) = (0i64, 0i64);
             let waits = |waiting: &[Candidate], lane| waiting.iter().any(|text| text.lane == lane);
             while waits(&waiting, Lane::Interactive) && waits(&waiting, Lane::Bulk) {
-                let (batch, after) = next_batch(&waiting, turns, &POLICY);
-                turns = after;
+                let (batch, after) = next_batch(&waiting, balance, &POLICY);
+                balance = after;
                 for text in batch.iter().map(|i| &waiting[*i]) {
                     let count = i64::try_from(text.tokens).expect("small");
                     tokens += count;

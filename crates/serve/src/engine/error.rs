@@ -1,132 +1,130 @@
-//! Why a request gets no answer, and why an engine does not start.
+//! Why a request has no answer, and why an engine does not start.
 
 use std::fmt;
 use std::time::Duration;
 
-/// Why a request gets no answer. Texts are counted from 0 in the order asked.
+/// Why a request has no answer. `index` is the index of a text of the request, from 0; messages
+/// count texts from 1.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
-pub enum AskError {
-    /// No texts.
+pub enum RequestError {
+    /// The request has no texts.
     Empty,
-    /// The model has no such task.
+    /// The model does not have a task of the request.
     UnknownTask {
-        /// As asked.
-        task: String,
-        /// Those it has.
-        known: Vec<String>,
-    },
-    /// An option that does not fit the model: the message names it.
-    Option {
-        /// The thing, the expected, the found.
+        /// Name of the task, and those that the model has.
         message: String,
     },
-    /// A text that cannot be tokenized, or ids that are not of the vocabulary.
+    /// An option does not fit the model.
+    Option {
+        /// Name of the option, what was expected and what was found.
+        message: String,
+    },
+    /// A text cannot be tokenized, or its ids are not of the vocabulary.
     Text {
-        /// Which.
+        /// Index of the text.
         index: usize,
-        /// The expected and the found.
+        /// What was expected and what was found.
         message: String,
     },
     /// A text has more bytes than are tokenized.
     TooManyBytes {
-        /// Which.
+        /// Index of the text.
         index: usize,
-        /// What it has.
+        /// Bytes of the text, with its prompt.
         bytes: usize,
-        /// [`EngineSettings::text_bytes`](crate::EngineSettings::text_bytes), or the model's.
+        /// [`EngineSettings::text_bytes`](crate::EngineSettings::text_bytes), or the default for
+        /// the model.
         limit: usize,
     },
-    /// A text is longer than the model reads, and must not be cut.
+    /// A text is longer than the model reads, and must not be truncated.
     TooLong {
-        /// Which.
+        /// Index of the text.
         index: usize,
-        /// What it has, special tokens included.
+        /// Tokens of the text, special tokens included.
         tokens: usize,
-        /// What the model reads.
+        /// Tokens that the model reads.
         limit: usize,
     },
     /// The request would not fit an empty queue.
     TooLarge {
-        /// Of all its texts.
+        /// Tokens of all its texts.
         tokens: usize,
         /// [`EngineSettings::bulk_queue_tokens`](crate::EngineSettings::bulk_queue_tokens).
         limit: usize,
     },
-    /// There is no place in the queue now.
+    /// The queue is too full for the request.
     Full {
         /// Tokens that wait or are being answered.
         queued_tokens: usize,
-        /// What the queue holds.
+        /// Tokens that the queue holds.
         limit: usize,
-        /// When there should be place for this request, at the speed of the last batches.
+        /// When the queue should have space for this request, at the speed of the last batches.
         retry_after: Duration,
     },
-    /// The model is being loaded again after a fault, and that has not succeeded yet.
+    /// The model is being loaded again after a failure.
     NotReady,
-    /// The engine is being stopped.
+    /// The engine is stopping.
     Stopping,
     /// The answer would hold a number that is not finite: the weights are damaged.
     NotFinite {
-        /// Which text.
+        /// Index of the text.
         index: usize,
         /// The task, or `None` for a vector.
         task: Option<String>,
     },
-    /// Answering this text panicked; the fault was isolated to it.
+    /// The forward pass panicked on this text, and was isolated to it.
     Failed {
-        /// Which.
+        /// Index of the text.
         index: usize,
     },
-    /// The batch that a text was in did not end in time, or its thread died.
+    /// The batch of a text did not end in time, or its thread died.
     Lost {
-        /// Which text.
+        /// Index of the text.
         index: usize,
     },
 }
 
-impl fmt::Display for AskError {
+impl fmt::Display for RequestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // People count from 1.
+        let mut text = |index, message: fmt::Arguments| write!(f, "text {}: {message}", index + 1);
         match self {
-            Self::Empty => f.write_str("texts: expected at least one, found none"),
-            Self::UnknownTask { task, known } => {
-                let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-                write!(f, "task `{task}`: the model has no such task (it has: {known})")
-            }
-            Self::Option { message } => f.write_str(message),
-            Self::Text { index, message } => write!(f, "text {index}: {message}"),
+            Self::Text { index, message } => text(*index, format_args!("{message}")),
             Self::TooManyBytes { index, bytes, limit } => {
-                write!(f, "text {index}: expected at most {limit} bytes, found {bytes}")
+                text(*index, format_args!("expected at most {limit} bytes, found {bytes}"))
             }
             Self::TooLong { index, tokens, limit } => {
-                write!(f, "text {index}: expected at most {limit} tokens, found {tokens}")
+                text(*index, format_args!("expected at most {limit} tokens, found {tokens}"))
             }
+            Self::NotFinite { index, task: Some(task) } => {
+                text(*index, format_args!("the answer of task `{task}` is not a finite number"))
+            }
+            Self::NotFinite { index, task: None } => {
+                text(*index, format_args!("the vector is not made of finite numbers"))
+            }
+            Self::Failed { index } => text(*index, format_args!("answering it panicked")),
+            Self::Lost { index } => {
+                text(*index, format_args!("the batch it was in did not come to an end"))
+            }
+            Self::Empty => f.write_str("expected at least one text, found none"),
+            Self::UnknownTask { message } | Self::Option { message } => f.write_str(message),
             Self::TooLarge { tokens, limit } => {
                 write!(f, "request: expected at most {limit} tokens, found {tokens}")
             }
             Self::Full { queued_tokens, limit, .. } => write!(
                 f,
-                "queue: {queued_tokens} of {limit} tokens are taken, no place for this request"
+                "queue: {queued_tokens} of {limit} tokens are taken, no space for this request"
             ),
             Self::NotReady => f.write_str("the model is being loaded"),
             Self::Stopping => f.write_str("the server is stopping"),
-            Self::NotFinite { index, task: Some(task) } => {
-                write!(f, "text {index}: the answer of task `{task}` is not a finite number")
-            }
-            Self::NotFinite { index, task: None } => {
-                write!(f, "text {index}: the vector is not made of finite numbers")
-            }
-            Self::Failed { index } => write!(f, "text {index}: answering it panicked"),
-            Self::Lost { index } => {
-                write!(f, "text {index}: the batch it was in did not come to an end")
-            }
         }
     }
 }
 
-impl std::error::Error for AskError {}
+impl std::error::Error for RequestError {}
 
-/// Why an engine does not start, or a model is not taken.
+/// Why an engine does not start, or a model is not taken into use.
 #[derive(Debug)]
 pub struct EngineError {
     message: String,

@@ -1,11 +1,11 @@
-//! A pass that panics on one text gives answers to all others.
+//! Isolates a panic in a batch to the text that causes it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Runs `pass` over `texts`. If it panics, it runs again over each half, down to the
-/// texts that are at fault: those have no answer.
+/// Runs `pass` over `texts`. If it panics, it runs again over each half, down to the texts that cause
+/// the panic: those have no answer.
 ///
-/// - `pass`: gives one answer a text, in order; what it works with must bear an unwinding
+/// - `pass`: returns one answer per text, in order; its data must stay valid when it panics
 pub(crate) fn isolate<T, A>(texts: &[T], pass: &dyn Fn(&[T]) -> Vec<A>) -> Vec<Option<A>> {
     match catch_unwind(AssertUnwindSafe(|| pass(texts))) {
         Ok(answers) => answers.into_iter().map(Some).collect(),
@@ -26,7 +26,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_those_at_fault_have_no_answer() {
+    fn only_texts_at_fault_have_no_answer() {
         for bad in [vec![], vec![0], vec![7], vec![3, 12], (0..13).collect()] {
             let passes = Cell::new(0);
             let texts: Vec<usize> = (0..13).collect();
@@ -37,7 +37,7 @@ mod tests {
             });
             let expected: Vec<_> = texts.iter().map(|i| (!bad.contains(i)).then_some(*i)).collect();
             assert_eq!(found, expected);
-            // Halving: two passes a level for each that is at fault.
+            // Halving takes two passes a level for each text that is at fault.
             assert!(passes.get() <= 1 + 2 * 4 * bad.len(), "{} passes", passes.get());
         }
     }

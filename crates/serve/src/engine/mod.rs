@@ -1,53 +1,58 @@
-//! The core: what is asked goes in, answers come out, and nothing hangs.
+//! The core of serving: requests go in, replies come out, and no caller waits for ever.
 //!
-//! A request is tokenized (`prepare.rs`), gets a place for all its texts or none
-//! (`queue.rs`), and its texts wait. The worker (`worker.rs`) takes what the batcher
-//! (`batcher.rs`) chooses as soon as it is free, so a lone text never waits for company
-//! and batches form by themselves under load; short texts slip in between the layers of a
-//! long one. What panics is isolated to its text
-//! (`isolate.rs`); a thread that dies or is stuck is replaced (`supervisor.rs`).
+//! A request is tokenized (`prepare.rs`), gets space for all its texts or is refused (`queue.rs`),
+//! and its texts wait. The worker (`worker.rs`) takes the texts that the batcher (`batcher.rs`)
+//! chooses as soon as it is free, so a lone text never waits for others, and batches form under
+//! load by themselves; short texts are answered between the layers of a long one. A panic is
+//! isolated to its text (`isolate.rs`); a thread that dies or is stuck is replaced
+//! (`supervisor.rs`).
 
-mod batcher;
-mod counters;
+mod settings;
+mod request;
 mod error;
-mod isolate;
 mod load;
 mod prepare;
 mod queue;
-mod request;
-mod settings;
+mod batcher;
 mod shared;
-mod supervisor;
 mod worker;
+mod isolate;
+mod supervisor;
+mod metrics;
 
 use std::pin::pin;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use polyhead_model::{MultiTaskModel, Prompt};
-
-pub use counters::{EngineCounters, Histogram, RefusalCounts};
-pub use error::{AskError, EngineError};
-use load::load_and_try;
-use queue::{Answered, Reply};
-pub use request::{Answers, Ask, AskText, Lane, Timing};
-pub use settings::{EngineSettings, Fault, Faults};
-use shared::{Phase, Place, Shared};
 use tokio::sync::oneshot;
 
-/// Requests of so few bytes are tokenized where they are, in some 0.1 ms: to hand them to
-/// another thread takes as long, and the model's threads lose the processor more often.
-const AT_ONCE_BYTES: usize = 512;
-const AT_ONCE_TEXTS: usize = 8;
+pub use error::{EngineError, RequestError};
+pub use metrics::{EngineMetrics, RefusalCounters};
+pub use request::{Backlog, EngineReply, EngineRequest, InputText, Lane, Timing};
+pub use settings::{EngineSettings, Fault, Faults};
 
-/// A model that answers many askers at once. A handle: clones share the engine, which
-/// ends with the last of them.
+pub(crate) use metrics::TaskLabel;
+pub(crate) use request::EMBEDDING;
+
+use load::load_and_try;
+use queue::Reply;
+use shared::{Lifecycle, Reservation, Shared};
+
+/// Requests of at most so many bytes are tokenized on the calling thread, in some 0.1 ms: handing
+/// them to another thread takes as long, and takes processor time from the model's threads.
+const INLINE_BYTES: usize = 512;
+/// Requests of at most so many texts are tokenized on the calling thread.
+const INLINE_TEXTS: usize = 8;
+
+/// A model that answers many callers at once. Clones are handles to the same engine, which ends
+/// with the last of them.
 #[derive(Clone)]
 pub struct Engine {
     owner: Arc<Owner>,
 }
 
-/// Ends the threads when the last handle is gone.
+/// Ends the threads when the last handle is dropped.
 struct Owner(Arc<Shared>);
 
 impl Drop for Owner {
@@ -56,35 +61,35 @@ impl Drop for Owner {
     }
 }
 
-/// What an engine can do now.
+/// Whether an engine answers requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EngineState {
-    /// It answers.
+    /// Requests are answered.
     Ready,
-    /// The thread that answers has died or is stuck, and is being replaced: requests
-    /// wait, or are refused with [`AskError::NotReady`] if the model cannot be loaded.
+    /// The worker thread has died or is stuck, and is being replaced: requests wait, or are
+    /// refused with [`RequestError::NotReady`] if the model cannot be loaded.
     Restarting,
-    /// It answers what it has, and refuses what is new.
+    /// Admitted requests are answered, and new ones are refused.
     Stopping,
-    /// It answers nothing any more.
+    /// No request is answered any more.
     Stopped,
 }
 
 impl Engine {
-    /// Loads the model with `load`, tries it with a short text and the longest one, and
-    /// starts to answer. `load` is kept for [`reload`](Self::reload) and restarts.
+    /// Loads the model with `load`, tries it with a short text and the longest one, and starts to
+    /// answer. [`reload`](Self::reload) and restarts call `load` again.
     ///
-    /// Blocks until then. Started in a tokio runtime, it sends replies from threads of that one,
-    /// and the thread that answers goes on meanwhile.
+    /// Blocks until the model has been tried. An engine that is started in a tokio runtime sends
+    /// replies from the threads of that runtime, while the worker thread begins the next batch.
     ///
     /// # Errors
-    /// If the model does not load, has a task with the name `embedding`, which asks for
-    /// vectors, or gives numbers that are not finite; if there are no threads.
+    /// If the model does not load, has a task with the name `embedding`, which stands for vectors,
+    /// or gives numbers that are not finite; if threads cannot be started.
     pub fn start(
         load: impl Fn() -> Result<MultiTaskModel, polyhead_model::Error> + Send + Sync + 'static,
         settings: EngineSettings,
     ) -> Result<Self, EngineError> {
-        let load: load::Load = Box::new(load);
+        let load: load::ModelLoader = Box::new(load);
         let loaded = load_and_try(&load)?;
         let shared = Arc::new(Shared::new(settings, load, loaded));
         let owner = Arc::new(Owner(Arc::clone(&shared)));
@@ -93,144 +98,165 @@ impl Engine {
         Ok(Self { owner })
     }
 
-    /// The model that the next request will be asked of.
+    /// The model that will answer the next request.
     pub fn model(&self) -> Arc<MultiTaskModel> {
         self.shared().served().model
     }
 
-    /// Answers a request as a whole, or refuses it as a whole. Dropping the future gives
-    /// its place back. Must be called in a tokio runtime.
+    /// Answers a request as a whole, or refuses it as a whole. Dropping the future removes the
+    /// request from the queue. Must be called in a tokio runtime.
     ///
     /// # Errors
-    /// See [`AskError`].
-    pub async fn ask(&self, ask: Ask) -> Result<Answers, AskError> {
+    /// See [`RequestError`].
+    pub async fn answer(&self, request: EngineRequest) -> Result<EngineReply, RequestError> {
         let begun = Instant::now();
-        let admitted = self.admit(ask).await;
-        let (place, receiver, tasks) = admitted.inspect_err(|error| {
-            self.shared().lock().counters.refused.count(error);
+        let admitted = self.admit(request).await;
+        let (reservation, receiver) = admitted.inspect_err(|error| {
+            self.shared().metrics.refused.count(error);
         })?;
         let tokenize = begun.elapsed();
         // A reply is sent before its sender is dropped, whatever happens to the threads.
-        let reply = receiver.await.unwrap_or(Err(AskError::Stopping));
-        drop(place);
-        let Answered { texts, model, queue, inference } = reply?;
-        Ok(Answers { texts, model, tasks, timing: Timing { tokenize, queue, inference } })
+        let reply = receiver.await.unwrap_or(Err(RequestError::Stopping));
+        drop(reservation);
+        let mut reply = reply?;
+        reply.timing.tokenize = tokenize;
+        Ok(reply)
     }
 
-    /// Tokenizes a request and gives it its place.
+    /// Tokenizes a request and puts it into the queue.
     async fn admit(
         &self,
-        ask: Ask,
-    ) -> Result<(Place, oneshot::Receiver<Reply>, Vec<usize>), AskError> {
+        request: EngineRequest,
+    ) -> Result<(Reservation, oneshot::Receiver<Reply>), RequestError> {
         let shared = self.shared();
         let limit = shared.text_bytes(&self.model());
-        let (mut bytes, lane) = (0usize, ask.lane);
-        // It is tokenized with every text.
-        let prompt = match &ask.prompt {
+        let (mut bytes, lane) = (0usize, request.lane);
+        // The prompt is tokenized with every text.
+        let prompt = match &request.prompt {
             Prompt::Text(prompt) => prompt.len(),
             _ => 0,
         };
-        for (index, text) in ask.texts.iter().enumerate() {
-            let of_text = text.bytes().saturating_add(prompt);
-            if of_text > limit {
-                return Err(AskError::TooManyBytes { index, bytes: of_text, limit });
+        for (index, text) in request.texts.iter().enumerate() {
+            let with_prompt = text.bytes().saturating_add(prompt);
+            if with_prompt > limit {
+                return Err(RequestError::TooManyBytes { index, bytes: with_prompt, limit });
             }
-            bytes = bytes.saturating_add(of_text);
+            bytes = bytes.saturating_add(with_prompt);
         }
-        if ask.texts.is_empty() {
-            return Err(AskError::Empty);
+        if request.texts.is_empty() {
+            return Err(RequestError::Empty);
         }
-        let entering = shared.enter(ask.texts.len(), bytes, lane)?;
+        let ticket = shared.begin_admission(request.texts.len(), bytes, lane)?;
         let (served, faults) = (shared.served(), shared.settings.faults.clone());
-        let most = shared.settings.bulk_queue_tokens;
+        let max_tokens = shared.settings.bulk_queue_tokens;
         let model = Arc::clone(&served.model);
-        let at_once = bytes <= AT_ONCE_BYTES && ask.texts.len() <= AT_ONCE_TEXTS;
-        let prepare = move || prepare::prepare(&model, &ask, most, faults.as_ref());
-        let (request, entering) = match at_once {
-            true => (prepare(), entering),
-            false => {
-                let permit = Arc::clone(&shared.tokenizers).acquire_owned().await;
-                let permit = permit.expect("the semaphore is never closed");
-                let tokenizing = tokio::task::spawn_blocking(move || {
-                    let prepared = prepare();
-                    drop(permit);
-                    // Whoever asked may be gone: then these bytes are held until here.
-                    (prepared, entering)
-                });
-                tokenizing.await.map_err(|error| match error.is_panic() {
-                    true => AskError::Failed { index: 0 },
-                    // Nobody aborts it but a runtime that ends.
-                    false => AskError::Stopping,
-                })?
-            }
+        let inline = bytes <= INLINE_BYTES && request.texts.len() <= INLINE_TEXTS;
+        let prepare = move || prepare::prepare(&model, &request, max_tokens, faults.as_ref());
+        let (prepared, ticket) = if inline {
+            (prepare(), ticket)
+        } else {
+            let permit = Arc::clone(&shared.tokenizers).acquire_owned().await;
+            let permit = permit.expect("the semaphore is never closed");
+            let tokenizing = tokio::task::spawn_blocking(move || {
+                let prepared = prepare();
+                drop(permit);
+                // The caller may have stopped waiting: its bytes stay counted until here.
+                (prepared, ticket)
+            });
+            tokenizing.await.map_err(|error| {
+                // Only a runtime that ends cancels the task.
+                if error.is_panic() {
+                    RequestError::Failed { index: 0 }
+                } else {
+                    RequestError::Stopping
+                }
+            })?
         };
-        let request = request?;
-        let tasks = request.question.tasks().to_vec();
-        let (place, receiver) = shared.admit(request, served, lane)?;
-        drop(entering);
-        Ok((place, receiver, tasks))
+        let admitted = shared.admit(prepared?, served, lane)?;
+        drop(ticket);
+        Ok(admitted)
     }
 
-    /// Loads the model again, as [`start`](Self::start) does, and takes it for all
-    /// requests from then on; those before are answered by the model they were asked of.
-    /// Blocks until then; others are answered meanwhile.
+    /// Loads the model again, as [`start`](Self::start) does, and takes it into use for all later
+    /// requests; earlier requests are answered by the model that they were tokenized for. Blocks
+    /// until then, while other requests are answered.
     ///
     /// # Errors
-    /// As [`start`](Self::start); then everything stays as it was.
+    /// The same as [`start`](Self::start); the engine then keeps its model.
     pub fn reload(&self) -> Result<(), EngineError> {
         let shared = self.shared();
         let _one_at_a_time = shared.loading.lock().unwrap_or_else(PoisonError::into_inner);
         let loaded = load_and_try(&shared.load)?;
-        let mut state = shared.lock();
-        shared.install(&mut state, loaded);
-        state.counters.reloads += 1;
+        shared.install(&mut shared.lock(), loaded);
+        shared.metrics.reloads.inc();
         Ok(())
     }
 
-    /// What the engine can do now.
+    /// Whether the engine answers requests now.
     pub fn state(&self) -> EngineState {
-        self.shared().lock().public()
+        self.shared().lock().engine_state()
     }
 
-    /// Refuses new requests and waits until the old ones are answered, at most for as long
-    /// as `deadline`. Those that are left then get [`AskError::Stopping`].
+    /// Refuses new requests and waits until the admitted ones are answered, for at most `deadline`.
+    /// Those that are left then fail with [`RequestError::Stopping`].
     ///
-    /// Returns how many texts those had that were not answered. Must be called in a tokio
-    /// runtime with a timer.
+    /// Returns how many texts were not answered. Must be called in a tokio runtime with a timer.
     pub async fn stop(&self, deadline: Duration) -> usize {
         let shared = self.shared();
         let drained = async {
             loop {
-                let mut told = pin!(shared.drained.notified());
-                told.as_mut().enable();
+                let mut notified = pin!(shared.drained.notified());
+                notified.as_mut().enable();
                 {
                     let mut state = shared.lock();
-                    if state.phase == Phase::Running {
-                        state.phase = Phase::Stopping;
+                    if state.lifecycle == Lifecycle::Running {
+                        state.lifecycle = Lifecycle::Stopping;
                     }
                     if state.is_drained() {
                         return;
                     }
                 }
-                told.await;
+                notified.await;
             }
         };
-        // Too late or not: what is left is ended.
+        // After the deadline as well, the requests that are left are ended.
         let _ = tokio::time::timeout(deadline, drained).await;
         shared.shut_down()
     }
 
-    /// What it has done, and what it has to do.
-    pub fn counters(&self) -> EngineCounters {
-        self.shared().counters()
+    /// Counters and histograms since the start.
+    pub fn metrics(&self) -> &EngineMetrics {
+        &self.owner.0.metrics
     }
 
-    /// Tokens of a batch, as settled with the model.
+    /// What the engine has to do now.
+    pub fn backlog(&self) -> Backlog {
+        self.shared().backlog()
+    }
+
+    /// Sets the gauges of [`metrics`](Self::metrics) to their current values.
+    pub(crate) fn update_gauges(&self) {
+        let backlog = self.backlog();
+        let gauges = self.metrics().gauges();
+        for (gauge, value) in [
+            (&gauges.ready, usize::from(self.state() == EngineState::Ready)),
+            (&gauges.queue_tokens, backlog.tokens),
+            (&gauges.queue_texts, backlog.texts),
+            (&gauges.queue_requests, backlog.requests),
+            (&gauges.running_tokens, backlog.running_tokens),
+            (&gauges.tokenizing_bytes, backlog.tokenizing_bytes),
+            (&gauges.batch_token_budget, self.batch_tokens()),
+        ] {
+            gauge.set(value as i64);
+        }
+    }
+
+    /// Most tokens of a batch, from the settings and the model.
     pub fn batch_tokens(&self) -> usize {
         self.shared().batch_tokens(&self.model())
     }
 
-    /// Bytes of the longest text that is tokenized, as settled with the model.
+    /// Most bytes of a text, from the settings and the model.
     pub fn text_bytes(&self) -> usize {
         self.shared().text_bytes(&self.model())
     }

@@ -1,83 +1,71 @@
-//! A request to tokens: runs on a thread that may block, and knows nothing of queues.
+//! From a request to tokens: runs on a thread that may block, and knows nothing of queues.
 
 use polyhead_model::{
-    ErrorKind, MultiTaskModel, OnTruncate, PredictInput, PreparedText, RequestOptions,
-    ResolvedRequest,
+    ErrorKind, MultiTaskModel, PredictInput, PreparedText, RequestOptions, ResolvedRequest,
 };
 
-use super::error::AskError;
-use super::request::{Ask, AskText};
+use super::error::RequestError;
+use super::request::{EngineRequest, InputText};
 use super::settings::{Fault, Faults};
 
 /// A request that is ready for the model.
-pub(crate) struct Request {
-    pub(crate) question: ResolvedRequest,
+pub(crate) struct PreparedRequest {
+    pub(crate) resolved: ResolvedRequest,
     pub(crate) texts: Vec<PreparedText>,
-    /// What goes wrong with each, in tests.
+    /// What goes wrong with each text, in tests.
     pub(crate) faults: Vec<Option<Fault>>,
-    /// Texts that were cut.
+    /// Number of texts that were truncated.
     pub(crate) truncated: usize,
 }
 
-impl Request {
-    /// Tokens that text `index` counts as: at least 1, so that texts of none are
-    /// bounded as well.
+impl PreparedRequest {
+    /// Tokens that text `index` counts as: at least 1, so that texts without tokens are bounded
+    /// as well.
     pub(crate) fn tokens(&self, index: usize) -> usize {
         self.texts[index].tokens().kept.max(1)
     }
 }
 
-/// - `most`: tokens that a request may have
+/// - `max_tokens`: tokens that a request may have
 pub(crate) fn prepare(
     model: &MultiTaskModel,
-    ask: &Ask,
-    most: usize,
+    request: &EngineRequest,
+    max_tokens: usize,
     faults: Option<&Faults>,
-) -> Result<Request, AskError> {
-    let unknown = |task: &&String| !model.tasks().any(|spec| spec.name == **task);
-    if let Some(task) = ask.tasks.iter().flatten().find(unknown) {
-        let known = model.tasks().map(|spec| spec.name.clone()).collect();
-        return Err(AskError::UnknownTask { task: task.clone(), known });
-    }
+) -> Result<PreparedRequest, RequestError> {
     let options = RequestOptions {
-        tasks: ask.tasks.clone(),
-        vectors: ask.vectors,
-        prompt: ask.prompt.clone(),
-        // Whether cutting is an error is decided below, where the counts are.
-        on_truncate: OnTruncate::Cut,
+        tasks: request.tasks.clone(),
+        vectors: request.vectors,
+        prompt: request.prompt.clone(),
+        on_truncate: request.on_truncate,
     };
-    let option = |error: polyhead_model::Error| AskError::Option { message: error.to_string() };
-    let question = model.resolve_request(&options).map_err(option)?;
-    let mut texts = Vec::with_capacity(ask.texts.len());
+    let resolved = model.resolve_request(&options).map_err(|error| request_error(&error, 0))?;
+    let mut texts = Vec::with_capacity(request.texts.len());
     let (mut tokens, mut truncated) = (0, 0);
-    for (index, text) in ask.texts.iter().enumerate() {
+    for (index, text) in request.texts.iter().enumerate() {
         let prepared = match text {
-            AskText::Text(text) => model.prepare(&question, PredictInput::Text(text)),
-            AskText::Ids(ids) => model.prepare_ids(&question, ids),
+            InputText::Text(text) => model.prepare(&resolved, PredictInput::Text(text)),
+            InputText::Ids(ids) => model.prepare_ids(&resolved, ids),
         };
-        let prepared = prepared.map_err(|error| match error.kind() {
-            ErrorKind::Option => option(error),
-            _ => {
-                let message = error.to_string();
-                // It was alone when it was tokenized.
-                let message = message.strip_prefix("text 0: ").unwrap_or(&message).to_owned();
-                AskError::Text { index, message }
-            }
-        })?;
-        let counts = prepared.tokens();
-        if counts.truncated() {
-            if ask.on_truncate == OnTruncate::Error {
-                let (tokens, limit) = (counts.total, model.encoder().max_length());
-                return Err(AskError::TooLong { index, tokens, limit });
-            }
-            truncated += 1;
-        }
-        tokens += counts.kept.max(1);
-        if tokens > most {
-            return Err(AskError::TooLarge { tokens, limit: most });
+        let prepared = prepared.map_err(|error| request_error(&error, index))?;
+        truncated += usize::from(prepared.tokens().truncated());
+        tokens += prepared.tokens().kept.max(1);
+        if tokens > max_tokens {
+            return Err(RequestError::TooLarge { tokens, limit: max_tokens });
         }
         texts.push(prepared);
     }
-    let faults = ask.texts.iter().map(|text| faults.and_then(|fault| fault(text))).collect();
-    Ok(Request { question, texts, faults, truncated })
+    let faults = request.texts.iter().map(|text| faults.and_then(|fault| fault(text))).collect();
+    Ok(PreparedRequest { resolved, texts, faults, truncated })
+}
+
+/// - `index`: of the text, which the model has seen alone
+fn request_error(error: &polyhead_model::Error, index: usize) -> RequestError {
+    let message = error.message().to_owned();
+    match error.kind() {
+        ErrorKind::UnknownTask => RequestError::UnknownTask { message },
+        ErrorKind::Option => RequestError::Option { message },
+        ErrorKind::TooLong { tokens, limit } => RequestError::TooLong { index, tokens, limit },
+        _ => RequestError::Text { index, message },
+    }
 }

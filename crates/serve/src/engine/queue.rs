@@ -1,5 +1,5 @@
-//! Requests that have a place, and their texts that wait: a state without threads or
-//! clock. Times count from the start of the engine.
+//! Admitted requests, and their texts that wait: a state without threads or clock. Times count from
+//! the start of the engine.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,58 +8,49 @@ use std::time::Duration;
 use polyhead_model::{MultiTaskModel, TextAnswer};
 use tokio::sync::oneshot;
 
-use super::batcher::{Candidate, Policy, Turns, gap_batch, next_batch};
-use super::error::AskError;
-use super::prepare::Request;
-use super::request::Lane;
+use super::batcher::{Candidate, LaneBalance, Policy, layer_break_batch, next_batch};
+use super::error::RequestError;
+use super::prepare::PreparedRequest;
+use super::request::{EngineReply, Lane, Timing};
 
-/// A model and its number: each load gives the next one.
+/// A model and its number; each load has the next number.
 #[derive(Clone)]
-pub(crate) struct Served {
+pub(crate) struct ServedModel {
     pub(crate) model: Arc<MultiTaskModel>,
     pub(crate) number: u64,
 }
 
-/// What a request gets in the end.
-pub(crate) type Reply = Result<Answered, AskError>;
+/// What the caller of a request gets.
+pub(crate) type Reply = Result<EngineReply, RequestError>;
 
-/// A request with all its answers.
-pub(crate) struct Answered {
-    pub(crate) texts: Vec<TextAnswer>,
-    pub(crate) model: Arc<MultiTaskModel>,
-    /// From admission to the end, without `inference`.
-    pub(crate) queue: Duration,
-    /// Of all batches that it was in.
-    pub(crate) inference: Duration,
-}
-
-/// A reply on its way to who asked.
+/// A reply on its way to the caller.
 #[must_use]
-pub(crate) struct Delivery {
+pub(crate) struct PendingReply {
     to: oneshot::Sender<Reply>,
     reply: Reply,
 }
 
-impl Delivery {
+impl PendingReply {
     pub(crate) fn send(self) {
-        // Who does not listen any more has dropped the request this moment.
+        // A caller that has stopped waiting has dropped its receiver.
         let _ = self.to.send(self.reply);
     }
 }
 
 pub(crate) struct Queue {
-    /// Tokens that the lanes hold.
+    /// Most tokens of each lane.
     limits: PerLane,
     pub(crate) policy: Policy,
+    /// Tokens that each lane holds now.
     held: PerLane,
-    /// Lanes that have refused something, and not had room for a batch since.
+    /// Lanes that have refused a request, and not had space for a batch since.
     overfull: PerLane<bool>,
-    open: HashMap<u64, Open>,
+    open: HashMap<u64, OpenRequest>,
     /// In the order of arrival.
-    waiting: Vec<Waiting>,
-    turns: Turns,
+    waiting: Vec<WaitingText>,
+    balance: LaneBalance,
     next_request: u64,
-    speed: Speed,
+    speed: Throughput,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -84,31 +75,32 @@ impl PerLane {
 }
 
 /// A request that is not answered yet.
-struct Open {
-    request: Arc<Request>,
-    served: Served,
+struct OpenRequest {
+    request: Arc<PreparedRequest>,
+    served: ServedModel,
     lane: Lane,
     answers: Vec<Option<TextAnswer>>,
-    left: usize,
-    /// Of the texts that are left.
+    /// Number of texts that have no answer yet.
+    unanswered: usize,
+    /// Tokens of the texts that have no answer yet.
     tokens: usize,
     admitted: Duration,
     inference: Duration,
-    /// The last batch that a text of it was in.
+    /// Number of the last batch that had a text of the request.
     batch: u64,
     reply: oneshot::Sender<Reply>,
 }
 
-struct Waiting {
+struct WaitingText {
     request: u64,
     index: usize,
     candidate: Candidate,
 }
 
-/// Texts that the model gets together.
+/// Texts that the model answers together.
 pub(crate) struct Batch {
     pub(crate) number: u64,
-    pub(crate) served: Served,
+    pub(crate) served: ServedModel,
     pub(crate) texts: Vec<BatchText>,
     pub(crate) tokens: usize,
 }
@@ -117,10 +109,10 @@ pub(crate) struct Batch {
 #[derive(Clone)]
 pub(crate) struct BatchText {
     pub(crate) id: TextId,
-    pub(crate) request: Arc<Request>,
+    pub(crate) request: Arc<PreparedRequest>,
 }
 
-/// Which text of which request.
+/// A text, by its request and its index there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TextId {
     pub(crate) request: u64,
@@ -136,21 +128,18 @@ impl Queue {
             overfull: PerLane::default(),
             open: HashMap::new(),
             waiting: Vec::new(),
-            turns: Turns::default(),
+            balance: LaneBalance::default(),
             next_request: 0,
-            speed: Speed::default(),
+            speed: Throughput::default(),
         }
     }
 
-    /// The lane in which a request of so many tokens would wait, if there is place.
-    pub(crate) fn place(&mut self, lane: Lane, tokens: usize) -> Result<Lane, AskError> {
-        let lane = match tokens > self.limits.interactive {
-            true => Lane::Bulk,
-            false => lane,
-        };
+    /// The lane that a request of so many tokens would wait in, if there is space.
+    fn lane_with_space(&mut self, lane: Lane, tokens: usize) -> Result<Lane, RequestError> {
+        let lane = if tokens > self.limits.interactive { Lane::Bulk } else { lane };
         let (held, limit) = (*self.held.of(lane), *self.limits.of(lane));
         if tokens > limit {
-            return Err(AskError::TooLarge { tokens, limit });
+            return Err(RequestError::TooLarge { tokens, limit });
         }
         match (held + tokens).checked_sub(limit) {
             None | Some(0) => Ok(lane),
@@ -161,43 +150,40 @@ impl Queue {
         }
     }
 
-    /// Refuses before anybody has counted tokens: a lane that is full stays so until a batch
-    /// has room, or an eighth of it is free. Under overload, counting tokens of what is refused
-    /// anyway would cost what the rest needs.
-    pub(crate) fn refuse_early(&mut self, lane: Lane) -> Result<(), AskError> {
+    /// Refuses a request before its tokens are counted: a lane that was full counts as full until it
+    /// has space for a batch, or an eighth of it is free. Under overload, tokenizing requests that
+    /// are refused anyway would take the time that the others need.
+    pub(crate) fn refuse_early(&mut self, lane: Lane) -> Result<(), RequestError> {
         let limit = *self.limits.of(lane);
-        let room = self.policy.batch_tokens.min(limit / 8);
-        let excess = self.held.of(lane).saturating_sub(limit - room);
+        let space = self.policy.batch_tokens.min(limit / 8);
+        let excess = self.held.of(lane).saturating_sub(limit - space);
         *self.overfull.of(lane) &= excess > 0;
-        match *self.overfull.of(lane) {
-            true => Err(self.full(lane, excess)),
-            false => Ok(()),
-        }
+        if *self.overfull.of(lane) { Err(self.full(lane, excess)) } else { Ok(()) }
     }
 
-    /// - `excess`: tokens that have to be answered before there is place
-    pub(crate) fn full(&mut self, lane: Lane, excess: usize) -> AskError {
+    /// - `excess`: tokens that have to be answered before there is space
+    pub(crate) fn full(&mut self, lane: Lane, excess: usize) -> RequestError {
         let (queued_tokens, limit) = (*self.held.of(lane), *self.limits.of(lane));
-        AskError::Full { queued_tokens, limit, retry_after: self.speed.time_for(excess) }
+        RequestError::Full { queued_tokens, limit, retry_after: self.speed.time_for(excess) }
     }
 
-    /// Gives a request its place, all of it or nothing.
+    /// Reserves space for a whole request, or refuses it.
     pub(crate) fn admit(
         &mut self,
-        request: Request,
-        served: Served,
+        request: PreparedRequest,
+        served: ServedModel,
         lane: Lane,
         now: Duration,
-    ) -> Result<(u64, oneshot::Receiver<Reply>), AskError> {
+    ) -> Result<(u64, oneshot::Receiver<Reply>), RequestError> {
         let count = request.texts.len();
         let tokens = (0..count).map(|index| request.tokens(index)).sum();
-        let lane = self.place(lane, tokens)?;
+        let lane = self.lane_with_space(lane, tokens)?;
         *self.held.of(lane) += tokens;
         let id = self.next_request;
         self.next_request += 1;
         self.waiting.extend((0..count).map(|index| {
             let (tokens, model) = (request.tokens(index), served.number);
-            Waiting {
+            WaitingText {
                 request: id,
                 index,
                 candidate: Candidate { tokens, lane, arrived: now, model },
@@ -206,12 +192,12 @@ impl Queue {
         let (reply, receiver) = oneshot::channel();
         self.open.insert(
             id,
-            Open {
+            OpenRequest {
                 request: Arc::new(request),
                 served,
                 lane,
                 answers: (0..count).map(|_| None).collect(),
-                left: count,
+                unanswered: count,
                 tokens,
                 admitted: now,
                 inference: Duration::ZERO,
@@ -222,36 +208,39 @@ impl Queue {
         Ok((id, receiver))
     }
 
-    /// The next batch, if anything waits; they are counted from 1.
+    /// The next batch, if texts wait.
+    ///
+    /// - `number`: of the batch, from 1
     pub(crate) fn take(&mut self, number: u64) -> Option<Batch> {
         let candidates = self.candidates();
-        let (places, turns) = next_batch(&candidates, self.turns, &self.policy);
-        self.turns = turns;
-        self.remove(number, &candidates, &places)
+        let (chosen, balance) = next_batch(&candidates, self.balance, &self.policy);
+        self.balance = balance;
+        self.remove(number, &candidates, &chosen)
     }
 
-    /// What goes into a gap of another batch.
-    pub(crate) fn take_for_gap(&mut self, number: u64, outer: &Batch) -> Option<Batch> {
+    /// A batch that is answered between two layers of another one.
+    pub(crate) fn take_for_layer_break(&mut self, number: u64, outer: &Batch) -> Option<Batch> {
         let candidates = self.candidates();
         let lengths = outer.texts.iter().map(|text| text.request.tokens(text.id.index));
         let longest = lengths.max().unwrap_or(0);
-        let places = gap_batch(&candidates, outer.served.number, longest, &self.policy);
-        self.remove(number, &candidates, &places)
+        let chosen = layer_break_batch(&candidates, outer.served.number, longest, &self.policy);
+        self.remove(number, &candidates, &chosen)
     }
 
     fn candidates(&self) -> Vec<Candidate> {
         self.waiting.iter().map(|text| text.candidate).collect()
     }
 
-    /// - `places`: in `waiting`
-    fn remove(&mut self, number: u64, candidates: &[Candidate], places: &[usize]) -> Option<Batch> {
+    /// - `chosen`: indices of `waiting`
+    fn remove(&mut self, number: u64, candidates: &[Candidate], chosen: &[usize]) -> Option<Batch> {
         let mut is_taken = vec![false; candidates.len()];
-        places.iter().for_each(|place| is_taken[*place] = true);
+        chosen.iter().for_each(|i| is_taken[*i] = true);
         let mut served = None;
-        let mut texts = Vec::with_capacity(places.len());
-        for place in places {
-            let Waiting { request, index, .. } = self.waiting[*place];
-            let open = self.open.get(&request).expect("what waits belongs to an open request");
+        let mut texts = Vec::with_capacity(chosen.len());
+        for i in chosen {
+            let WaitingText { request, index, .. } = self.waiting[*i];
+            let open =
+                self.open.get(&request).expect("a text that waits belongs to an open request");
             served.get_or_insert_with(|| open.served.clone());
             let id = TextId { request, index };
             texts.push(BatchText { id, request: Arc::clone(&open.request) });
@@ -259,26 +248,26 @@ impl Queue {
         let served = served?;
         let mut is_taken = is_taken.into_iter();
         self.waiting.retain(|_| is_taken.next() != Some(true));
-        let tokens = places.iter().map(|place| candidates[*place].tokens).sum();
+        let tokens = chosen.iter().map(|i| candidates[*i].tokens).sum();
         Some(Batch { number, served, texts, tokens })
     }
 
-    /// Takes the answer to a text; the last one of a request gives its reply. Nothing happens if
-    /// the request is gone. A text without an answer ends its request.
+    /// Takes the answer to a text; the last answer of a request completes its reply. An error ends
+    /// the request. Nothing happens if the request is gone.
     ///
-    /// - `batch`: the number of its batch, and how long it took
+    /// - `batch`: number of the text's batch, and how long it took
     pub(crate) fn finish(
         &mut self,
         id: TextId,
-        answer: Result<TextAnswer, AskError>,
+        answer: Result<TextAnswer, RequestError>,
         batch: (u64, Duration),
         now: Duration,
-    ) -> Option<Delivery> {
+    ) -> Option<PendingReply> {
         let answer = match answer {
             Ok(answer) => answer,
             Err(error) => {
                 let open = self.close(id.request)?;
-                return Some(Delivery { to: open.reply, reply: Err(error) });
+                return Some(PendingReply { to: open.reply, reply: Err(error) });
             }
         };
         let open = self.open.get_mut(&id.request)?;
@@ -288,37 +277,42 @@ impl Queue {
         }
         let tokens = open.request.tokens(id.index);
         open.answers[id.index] = Some(answer);
-        open.left -= 1;
+        open.unanswered -= 1;
         open.tokens -= tokens;
         *self.held.of(open.lane) -= tokens;
-        if open.left > 0 {
+        if open.unanswered > 0 {
             return None;
         }
         let open = self.open.remove(&id.request)?;
         let since = now.saturating_sub(open.admitted);
-        let answered = Answered {
-            texts: open.answers.into_iter().flatten().collect(),
-            model: open.served.model,
+        let timing = Timing {
+            tokenize: Duration::ZERO,
             queue: since.saturating_sub(open.inference),
             inference: open.inference,
         };
-        Some(Delivery { to: open.reply, reply: Ok(answered) })
+        let reply = EngineReply {
+            texts: open.answers.into_iter().flatten().collect(),
+            model: open.served.model,
+            timing,
+            tasks: open.request.resolved.tasks().to_vec(),
+        };
+        Some(PendingReply { to: open.reply, reply: Ok(reply) })
     }
 
-    /// Ends a request without answers, if it is still there; returns how many texts had
-    /// none.
-    pub(crate) fn fail(&mut self, request: u64, error: AskError) -> usize {
+    /// Ends a request with an error, if it is still there; returns how many of its texts had no
+    /// answer.
+    pub(crate) fn fail(&mut self, request: u64, error: RequestError) -> usize {
         let Some(open) = self.close(request) else { return 0 };
-        Delivery { to: open.reply, reply: Err(error) }.send();
-        open.left
+        PendingReply { to: open.reply, reply: Err(error) }.send();
+        open.unanswered
     }
 
-    /// Gives back the place of a request whose asker is gone; whether it was still there.
+    /// Removes a request whose caller has stopped waiting; returns whether it was still there.
     pub(crate) fn cancel(&mut self, request: u64) -> bool {
         self.close(request).is_some()
     }
 
-    fn close(&mut self, request: u64) -> Option<Open> {
+    fn close(&mut self, request: u64) -> Option<OpenRequest> {
         let open = self.open.remove(&request)?;
         *self.held.of(open.lane) -= open.tokens;
         self.waiting.retain(|text| text.request != request);
@@ -326,31 +320,32 @@ impl Queue {
     }
 
     /// Ends all requests; returns how many of their texts had no answer.
-    pub(crate) fn fail_all(&mut self, error: &AskError) -> usize {
+    pub(crate) fn fail_all(&mut self, error: &RequestError) -> usize {
         let requests: Vec<u64> = self.open.keys().copied().collect();
         requests.into_iter().map(|request| self.fail(request, error.clone())).sum()
     }
 
-    /// Requests that wait for a model that is given up are answered by another one. If
-    /// that is not alike, they are lost.
-    pub(crate) fn move_to(&mut self, from: u64, served: &Served) {
+    /// Moves requests from an abandoned model to another one. If that is not compatible, they are
+    /// lost.
+    pub(crate) fn move_to(&mut self, from: u64, served: &ServedModel) {
         let mut lost = Vec::new();
         for (id, open) in self.open.iter_mut().filter(|(_, open)| open.served.number == from) {
-            match open.served.model.is_compatible_with(&served.model) {
-                true => open.served = served.clone(),
-                false => lost.push(*id),
+            if open.served.model.is_compatible_with(&served.model) {
+                open.served = served.clone();
+            } else {
+                lost.push(*id);
             }
         }
         for id in lost {
             let index = self.waiting.iter().find(|text| text.request == id).map_or(0, |t| t.index);
-            self.fail(id, AskError::Lost { index });
+            self.fail(id, RequestError::Lost { index });
         }
         for text in self.waiting.iter_mut().filter(|text| text.candidate.model == from) {
             text.candidate.model = served.number;
         }
     }
 
-    /// Notes how long a batch took, for guesses.
+    /// Notes how long a batch took, for estimates.
     pub(crate) fn learn_speed(&mut self, tokens: usize, took: Duration) {
         self.speed.learn(tokens, took);
     }
@@ -364,22 +359,22 @@ impl Queue {
     }
 
     pub(crate) fn texts(&self) -> usize {
-        self.open.values().map(|open| open.left).sum()
+        self.open.values().map(|open| open.unanswered).sum()
     }
 }
 
 /// Tokens per second of the last batches.
 #[derive(Default)]
-struct Speed {
+struct Throughput {
     tokens: f64,
     seconds: f64,
 }
 
-impl Speed {
+impl Throughput {
     fn learn(&mut self, tokens: usize, took: Duration) {
-        const KEPT: f64 = 0.9;
-        self.tokens = KEPT * self.tokens + tokens as f64;
-        self.seconds = KEPT * self.seconds + took.as_secs_f64();
+        const DECAY: f64 = 0.9;
+        self.tokens = DECAY * self.tokens + tokens as f64;
+        self.seconds = DECAY * self.seconds + took.as_secs_f64();
     }
 
     fn time_for(&self, tokens: usize) -> Duration {
@@ -398,7 +393,7 @@ mod tests {
 
     use super::*;
     use crate::engine::prepare::prepare;
-    use crate::engine::request::Ask;
+    use crate::engine::request::EngineRequest;
 
     /// Something that happens to a queue.
     #[derive(Clone, Debug)]
@@ -410,7 +405,7 @@ mod tests {
         Cancel {
             which: usize,
         },
-        /// A batch is taken and answered, but for every n-th text.
+        /// A batch is taken and answered, except every n-th text.
         Batch {
             failing: Option<usize>,
         },
@@ -430,15 +425,14 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
-        /// Whatever happens in whatever order: no place is lost, and everybody who waits
-        /// hears once.
+        /// In any order of events, no space is lost, and every caller gets one reply.
         #[test]
-        fn places_and_replies_add_up(steps in prop::collection::vec(step(), 1..40)) {
+        fn space_and_replies_add_up(steps in prop::collection::vec(step(), 1..40)) {
             let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/models/tiny-bert");
             let folder = polyhead_model::ModelFolder::open(&path).unwrap();
             let model =
                 MultiTaskModel::from_folder(folder, &LoadOptions::default().threads(1)).unwrap();
-            let served = Served { model: Arc::new(model), number: 1 };
+            let served = ServedModel { model: Arc::new(model), number: 1 };
             let limits = PerLane { interactive: 40, bulk: 60 };
             let policy = Policy { batch_tokens: 20, patience: Duration::from_millis(4) };
             let mut queue = Queue::new(limits, policy);
@@ -450,8 +444,8 @@ mod tests {
                 now += Duration::from_millis(7);
                 match step {
                     Step::Admit { texts, lane } => {
-                        let ask = Ask::texts(vec!["the train"; texts]);
-                        let request = prepare(&served.model, &ask, 1000, None).unwrap();
+                        let request = EngineRequest::texts(vec!["the train"; texts]);
+                        let request = prepare(&served.model, &request, 1000, None).unwrap();
                         let before = queue.tokens();
                         match queue.admit(request, served.clone(), lane, now) {
                             Ok((id, receiver)) => {
@@ -471,21 +465,22 @@ mod tests {
                         let Some(batch) = queue.take(number) else { continue };
                         for (i, text) in batch.texts.iter().enumerate() {
                             let fails = failing.is_some_and(|n| i % n == 0);
-                            let answer = match fails {
-                                true => Err(AskError::Failed { index: text.id.index }),
-                                false => Ok(TextAnswer {
+                            let answer = if fails {
+                                Err(RequestError::Failed { index: text.id.index })
+                            } else {
+                                Ok(TextAnswer {
                                     tokens: TextTokens::default(),
                                     tasks: Vec::new(),
                                     vector: None,
                                     token_vectors: None,
-                                }),
+                                })
                             };
                             let batch = (number, Duration::ZERO);
-                            queue.finish(text.id, answer, batch, now).into_iter().for_each(Delivery::send);
+                            queue.finish(text.id, answer, batch, now).into_iter().for_each(PendingReply::send);
                         }
                     }
                     Step::FailAll => {
-                        queue.fail_all(&AskError::NotReady);
+                        queue.fail_all(&RequestError::NotReady);
                         prop_assert_eq!(queue.tokens(), 0);
                     }
                 }
@@ -495,9 +490,9 @@ mod tests {
             prop_assert_eq!((queue.tokens(), queue.requests(), queue.waiting.len()), (0, 0, 0));
             for (_, texts, mut receiver) in listening {
                 match receiver.try_recv() {
-                    Ok(Ok(answered)) => prop_assert_eq!(answered.texts.len(), texts),
+                    Ok(Ok(reply)) => prop_assert_eq!(reply.texts.len(), texts),
                     Ok(Err(_)) => {}
-                    Err(_) => prop_assert!(false, "somebody waits for ever"),
+                    Err(_) => prop_assert!(false, "a caller waits for ever"),
                 }
             }
         }

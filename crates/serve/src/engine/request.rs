@@ -1,46 +1,49 @@
-//! What is asked of the engine, and what it answers.
+//! Requests to the engine, and its replies.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use polyhead_model::{HeadSpec, MultiTaskModel, OnTruncate, Prompt, TextAnswer, Vectors};
 
-/// One request: some texts, and what is wanted of each.
+/// The name by which clients ask for sentence vectors; no task may have it.
+pub(crate) const EMBEDDING: &str = "embedding";
+
+/// Some texts, and what is wanted of each.
 #[derive(Clone, Debug, Default)]
-pub struct Ask {
-    /// At least one.
-    pub texts: Vec<AskText>,
-    /// The tasks that are answered; absent: all.
+pub struct EngineRequest {
+    /// The texts, at least one.
+    pub texts: Vec<InputText>,
+    /// Tasks that answer; without a list, all tasks.
     pub tasks: Option<Vec<String>>,
-    /// Whether vectors are given as well, and of which form.
+    /// Form of the vectors that are wanted as well, if any.
     pub vectors: Option<Vectors>,
-    /// Put before each text. Before token ids only nothing can be put.
+    /// Prompt that is put before each text. Token ids allow none.
     pub prompt: Prompt,
-    /// For texts that are too long.
+    /// What happens to texts that are too long.
     pub on_truncate: OnTruncate,
-    /// Which queue the request waits in.
+    /// Lane of the queue that the request waits in.
     pub lane: Lane,
 }
 
-impl Ask {
-    /// All tasks of the model for these texts, and no vectors.
+impl EngineRequest {
+    /// A request for all tasks of the model, and no vectors.
     pub fn texts<T: Into<String>>(texts: impl IntoIterator<Item = T>) -> Self {
-        let texts = texts.into_iter().map(|text| AskText::Text(text.into())).collect();
+        let texts = texts.into_iter().map(|text| InputText::Text(text.into())).collect();
         Self { texts, ..Self::default() }
     }
 }
 
 /// One text of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AskText {
-    /// As a person wrote it.
+pub enum InputText {
+    /// Plain text, as a person wrote it.
     Text(String),
-    /// Tokens of the model's own vocabulary, without special tokens, which are put
-    /// around them as around a text. No task can tag its words.
+    /// Token ids of the model's own vocabulary, without special tokens, which are added as they
+    /// are for a text. No task can tag the words of such a text.
     Ids(Vec<u32>),
 }
 
-impl AskText {
+impl InputText {
     /// Bytes of memory.
     pub(crate) fn bytes(&self) -> usize {
         match self {
@@ -50,32 +53,34 @@ impl AskText {
     }
 }
 
-/// Two queues: a person who waits is not stuck behind a job of thousands of texts,
-/// and the job goes on under whatever load of the others.
+/// Lanes of the queue. Interactive requests do not wait behind a job of thousands of texts, and
+/// the job progresses however many interactive requests there are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Lane {
-    /// Somebody waits for a few texts.
+    /// For a few texts that a person waits for.
     #[default]
     Interactive,
-    /// Many texts, and no hurry. A request that does not fit the interactive queue
-    /// waits here as well.
+    /// For many texts without hurry. A request that does not fit the interactive lane waits here
+    /// as well.
     Bulk,
 }
 
-/// The answers to a request.
+/// The answers to all texts of a request.
 #[derive(Clone)]
-pub struct Answers {
-    /// One per text, in the order asked.
+pub struct EngineReply {
+    /// One answer per text, in the order of the request.
     pub texts: Vec<TextAnswer>,
-    /// The model that answered: by its tasks [`TaskAnswer::task`](polyhead_model::TaskAnswer) counts.
+    /// The model that answered. [`TaskAnswer::task`](polyhead_model::TaskAnswer) is an index
+    /// among its tasks.
     pub model: Arc<MultiTaskModel>,
-    /// Where the time went.
+    /// Where the time of the request went.
     pub timing: Timing,
+    /// Indices of the tasks that answered, ascending.
     pub(crate) tasks: Vec<usize>,
 }
 
-impl Answers {
-    /// The tasks that were answered, in the order of each text's answers.
+impl EngineReply {
+    /// The tasks that answered, in the order of each text's answers.
     pub fn tasks(&self) -> impl Iterator<Item = &HeadSpec> {
         self.model.tasks().enumerate().filter(|(i, _)| self.tasks.contains(i)).map(|(_, task)| task)
     }
@@ -84,10 +89,26 @@ impl Answers {
 /// Where the time of a request went.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Timing {
-    /// Until it was tokenized, waiting for a free thread included.
+    /// Time until the request was tokenized, with the wait for a free thread.
     pub tokenize: Duration,
-    /// From admission to its last batch, without `inference`.
+    /// Time from admission to the end of the last batch, without `inference`.
     pub queue: Duration,
-    /// Of the batches that its texts were in.
+    /// Time of all batches that had texts of the request.
     pub inference: Duration,
+}
+
+/// What an engine has to do at the moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Backlog {
+    /// Requests that are admitted and not answered yet.
+    pub requests: usize,
+    /// Texts that are admitted and not answered yet.
+    pub texts: usize,
+    /// Tokens that are admitted and not answered yet.
+    pub tokens: usize,
+    /// Tokens of the batch that is being answered.
+    pub running_tokens: usize,
+    /// Bytes that are being tokenized or wait for it.
+    pub tokenizing_bytes: usize,
 }

@@ -4,29 +4,29 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::AskText;
+use crate::InputText;
 
 /// Limits of an engine. Tokens are counted after tokenizing and cutting; a text counts
 /// as at least one.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct EngineSettings {
-    /// Tokens of interactive requests that may wait or be answered at a time. A client
-    /// waits at most as long as they take.
+    /// Most tokens of interactive requests that wait or are being answered. A client waits at most
+    /// as long as these take.
     pub queue_tokens: usize,
-    /// The same for bulk requests; no larger request can be asked.
+    /// Most tokens of bulk requests that wait or are being answered, and so of one request.
     pub bulk_queue_tokens: usize,
-    /// Tokens of a batch; a longer text has a batch of its own. Absent: 320 a thread of
-    /// the model, at which its products run at full speed.
+    /// Most tokens of a batch; a longer text has a batch of its own. By default 320 for each thread of
+    /// the model, with which its products run at full speed.
     pub batch_tokens: Option<usize>,
-    /// Bytes of a text; one with more is refused before it is tokenized. Absent: 1,000
-    /// for each token that the model reads.
+    /// Most bytes of a text; one with more is refused before it is tokenized. By default 1,000 for
+    /// each token that the model reads.
     pub text_bytes: Option<usize>,
-    /// Bytes of all requests that are being tokenized or wait for it.
+    /// Most bytes of all requests that are being tokenized or wait for it.
     pub tokenizing_bytes: usize,
-    /// A batch that takes longer is given up, and the model is loaded anew.
+    /// A batch that takes longer than this is abandoned, and the model is loaded again.
     pub stuck_after: Duration,
-    /// Called with each text that is admitted: what shall go wrong with it, for tests.
+    /// Called with each text that is admitted: returns the fault to inject, for tests.
     #[doc(hidden)]
     pub faults: Option<Faults>,
 }
@@ -58,11 +58,11 @@ impl fmt::Debug for EngineSettings {
     }
 }
 
-/// Says what goes wrong with a text.
+/// Returns the fault to inject for a text.
 #[doc(hidden)]
-pub type Faults = Arc<dyn Fn(&AskText) -> Option<Fault> + Send + Sync>;
+pub type Faults = Arc<dyn Fn(&InputText) -> Option<Fault> + Send + Sync>;
 
-/// Something that goes wrong in a batch.
+/// A fault that a test injects into a batch.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -70,7 +70,7 @@ pub enum Fault {
     Panic,
     /// The answer to the text is not finite.
     NotFinite,
-    /// The pass takes so much longer.
+    /// The pass takes this much longer.
     Sleep(Duration),
     /// The thread that runs the batch dies.
     Die,

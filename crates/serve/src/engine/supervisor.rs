@@ -1,27 +1,28 @@
 //! The thread that replaces the worker when it dies or is stuck.
 //!
-//! A dead worker has left its model in order: another thread goes on with it. A stuck
-//! one may hold threads of the model for ever, so it is given up with the model, which
-//! is loaded anew. The texts of its batch are lost, all others wait and are answered.
+//! A dead worker leaves its model intact: another thread continues with it. A stuck worker may
+//! occupy threads of the model for ever, so both are abandoned and the model is loaded again. The
+//! texts of its batch are lost; all others wait and are answered.
 
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::error::AskError;
+use super::error::RequestError;
 use super::load::load_and_try;
-use super::shared::{Health, Phase, Shared, State};
+use super::shared::{Lifecycle, Shared, State, WorkerHealth};
 use super::worker;
 
-/// How long after a failure the model is loaded again; doubled each time.
+/// Pause before the second try to load the model; it doubles with each try.
 const FIRST_RETRY: Duration = Duration::from_millis(500);
+/// Longest pause between two tries.
 const LAST_RETRY: Duration = Duration::from_secs(30);
 
 /// Starts the supervisor, which ends when the engine does.
 pub(crate) fn start(shared: &Arc<Shared>) -> std::io::Result<()> {
     let shared = Arc::clone(shared);
     let supervise = move || {
-        while let Some((state, trouble)) = trouble(&shared) {
-            if replace(&shared, state, trouble).is_none() {
+        while let Some((state, failure)) = next_failure(&shared) {
+            if replace_worker(&shared, state, failure).is_none() {
                 return;
             }
         }
@@ -30,30 +31,31 @@ pub(crate) fn start(shared: &Arc<Shared>) -> std::io::Result<()> {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Trouble {
-    Dead,
+enum WorkerFailure {
+    Died,
     Stuck,
 }
 
-/// Waits until something is wrong; None: the engine has ended.
-fn trouble(shared: &Shared) -> Option<(MutexGuard<'_, State>, Trouble)> {
+/// Waits for a failure of the worker; `None` means that the engine has ended.
+fn next_failure(shared: &Shared) -> Option<(MutexGuard<'_, State>, WorkerFailure)> {
     let mut state = shared.lock();
     loop {
-        if state.phase == Phase::Stopped {
+        if state.lifecycle == Lifecycle::Stopped {
             return None;
         }
-        if state.worker.health == Health::Dead {
-            return Some((state, Trouble::Dead));
+        if state.worker.health == WorkerHealth::Dead {
+            return Some((state, WorkerFailure::Died));
         }
         let since = state.running.last().map(|running| running.since);
         state = match since.map(|since| shared.settings.stuck_after.saturating_sub(since.elapsed()))
         {
-            Some(Duration::ZERO) => return Some((state, Trouble::Stuck)),
+            Some(Duration::ZERO) => return Some((state, WorkerFailure::Stuck)),
             Some(left) => wait(shared, state, left),
             None => {
-                state.supervisor_rests = true;
-                let mut state = shared.trouble.wait(state).unwrap_or_else(PoisonError::into_inner);
-                state.supervisor_rests = false;
+                state.supervisor_is_idle = true;
+                let mut state =
+                    shared.supervisor_wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state.supervisor_is_idle = false;
                 state
             }
         };
@@ -65,27 +67,31 @@ fn wait<'s>(
     state: MutexGuard<'s, State>,
     time: Duration,
 ) -> MutexGuard<'s, State> {
-    shared.trouble.wait_timeout(state, time).unwrap_or_else(PoisonError::into_inner).0
+    shared.supervisor_wake.wait_timeout(state, time).unwrap_or_else(PoisonError::into_inner).0
 }
 
-/// Puts another worker in the place of the one in trouble; None: the engine has ended.
-fn replace(shared: &Arc<Shared>, mut guard: MutexGuard<'_, State>, trouble: Trouble) -> Option<()> {
+/// Replaces a worker that failed; `None` means that the engine has ended.
+fn replace_worker(
+    shared: &Arc<Shared>,
+    mut guard: MutexGuard<'_, State>,
+    failure: WorkerFailure,
+) -> Option<()> {
     let state = &mut *guard;
-    state.counters.restarts += 1;
+    shared.metrics.restarts.inc();
     state.worker.number += 1;
-    state.worker.health = Health::Replacing;
+    state.worker.health = WorkerHealth::Replacing;
     let batches = std::mem::take(&mut state.running);
     for text in batches.iter().flat_map(|batch| &batch.texts) {
-        state.queue.fail(text.id.request, AskError::Lost { index: text.id.index });
+        state.queue.fail(text.id.request, RequestError::Lost { index: text.id.index });
     }
-    shared.tell_if_drained(state);
-    if let (Trouble::Stuck, Some(batch)) = (trouble, batches.first()) {
-        state.counters.abandoned_threads += 1;
-        state.given_up = Some(batch.model);
+    shared.notify_if_drained(state);
+    if let (WorkerFailure::Stuck, Some(batch)) = (failure, batches.first()) {
+        shared.metrics.abandoned_threads.inc();
+        state.abandoned_model = Some(batch.model);
         let is_current = batch.model == state.served.number;
         drop(guard);
         if is_current {
-            load_anew(shared)?;
+            reload_model(shared)?;
         }
         let state = &mut *shared.lock();
         let served = state.served.clone();
@@ -96,8 +102,8 @@ fn replace(shared: &Arc<Shared>, mut guard: MutexGuard<'_, State>, trouble: Trou
     start_worker(shared)
 }
 
-/// Loads the model until that succeeds.
-fn load_anew(shared: &Shared) -> Option<()> {
+/// Loads the model, until that succeeds.
+fn reload_model(shared: &Shared) -> Option<()> {
     retry(shared, || {
         let _one_at_a_time = shared.loading.lock().unwrap_or_else(PoisonError::into_inner);
         let loaded = load_and_try(&shared.load).ok()?;
@@ -110,15 +116,15 @@ fn start_worker(shared: &Arc<Shared>) -> Option<()> {
     retry(shared, || {
         let number = {
             let worker = &mut shared.lock().worker;
-            worker.health = Health::Well;
+            worker.health = WorkerHealth::Healthy;
             worker.number
         };
         worker::start(shared, number).ok()
     })
 }
 
-/// Tries until it succeeds, less and less often. Meanwhile nobody waits for an answer that
-/// may not come. None: the engine has ended.
+/// Tries until it succeeds, less and less often. Meanwhile all requests fail at once, because their
+/// answers may never come. `None` means that the engine has ended.
 fn retry(shared: &Shared, attempt: impl Fn() -> Option<()>) -> Option<()> {
     let mut pause = FIRST_RETRY;
     loop {
@@ -126,12 +132,12 @@ fn retry(shared: &Shared, attempt: impl Fn() -> Option<()>) -> Option<()> {
             return Some(());
         }
         let mut state = shared.lock();
-        state.worker.health = Health::Unloadable;
-        state.queue.fail_all(&AskError::NotReady);
-        shared.tell_if_drained(&state);
+        state.worker.health = WorkerHealth::Unloadable;
+        state.queue.fail_all(&RequestError::NotReady);
+        shared.notify_if_drained(&state);
         let until = Instant::now() + pause;
         while let Some(left) = until.checked_duration_since(Instant::now()) {
-            if state.phase == Phase::Stopped {
+            if state.lifecycle == Lifecycle::Stopped {
                 return None;
             }
             state = wait(shared, state, left);

@@ -1,7 +1,7 @@
-//! The thread that owns the pass.
+//! The thread that runs forward passes.
 //!
-//! A batch of few long texts takes long. Between its layers, short texts that came in the
-//! meantime are answered: then a lone long text keeps nobody waiting for more than a layer.
+//! A batch of few long texts takes long. Between its layers, the worker answers short texts that
+//! came in the meantime: so a long text delays others by one layer at most.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use polyhead_model::{BatchAnswers, NotFinite, PreparedText, ResolvedRequest};
 use super::isolate::isolate;
 use super::queue::{Batch, BatchText};
 use super::settings::Fault;
-use super::shared::{Finished, HeadTimes, Health, Outcome, Shared};
+use super::shared::{FinishedBatch, HeadTimes, Outcome, Shared, WorkerHealth};
 
 /// Starts worker `number`.
 pub(crate) fn start(shared: &Arc<Shared>, number: u64) -> std::io::Result<()> {
@@ -20,37 +20,43 @@ pub(crate) fn start(shared: &Arc<Shared>, number: u64) -> std::io::Result<()> {
     std::thread::Builder::new()
         .name(format!("polyhead-worker-{number}"))
         .spawn(move || {
-            let obituary = Obituary { shared, number };
-            while let Some(batch) = obituary.shared.next_batch(number) {
-                answer(&obituary.shared, number, &batch);
+            let guard = WorkerGuard { shared, number };
+            while let Some(batch) = guard.shared.next_batch(number) {
+                answer_preemptible(&guard.shared, number, &batch);
             }
         })
         .map(drop)
 }
 
-fn answer(shared: &Shared, number: u64, batch: &Batch) {
+/// Answers a batch, and short texts between its layers.
+fn answer_preemptible(shared: &Shared, number: u64, batch: &Batch) {
     if batch.texts.iter().any(|text| fault(text) == Some(Fault::Die)) {
-        panic!("a fault was asked for");
+        panic!("a test injected this fault");
     }
-    run(shared, number, batch, &|asked| {
-        batch.served.model.answer_preemptible(asked, &mut |gap| {
-            if let Some(short) = shared.gap_batch(number, batch) {
-                run(shared, number, &short, &|asked| gap.answer(asked));
+    answer_batch(shared, number, batch, &|texts| {
+        batch.served.model.answer_preemptible(texts, &mut |layer_break| {
+            if let Some(short) = shared.layer_break_batch(number, batch) {
+                answer_batch(shared, number, &short, &|texts| layer_break.answer(texts));
             }
         })
     });
 }
 
-/// What a pass is asked.
-type Asked<'a> = [(&'a ResolvedRequest, &'a PreparedText)];
+/// The texts of one forward pass.
+type PassInput<'a> = [(&'a ResolvedRequest, &'a PreparedText)];
 
-/// Answers a batch with `pass`, and delivers the answers.
-fn run(shared: &Shared, number: u64, batch: &Batch, pass: &dyn Fn(&Asked) -> BatchAnswers) {
+/// Answers a batch by `pass`, and gives the outcomes back.
+fn answer_batch(
+    shared: &Shared,
+    number: u64,
+    batch: &Batch,
+    pass: &dyn Fn(&PassInput) -> BatchAnswers,
+) {
     let begun = Instant::now();
     let head_times = RefCell::new(HeadTimes::default());
     let answers = isolate(&batch.texts, &|texts: &[BatchText]| {
-        if !shared.pass_begins(number) {
-            // Nobody waits for these answers any more.
+        if !shared.begin_pass(number) {
+            // This worker has been abandoned: no request waits for these answers any more.
             return texts.iter().map(|_| Outcome::Panicked).collect();
         }
         let (outcomes, times) = outcomes(texts, pass);
@@ -59,31 +65,31 @@ fn run(shared: &Shared, number: u64, batch: &Batch, pass: &dyn Fn(&Asked) -> Bat
     });
     let outcomes = answers.into_iter().map(|answer| answer.unwrap_or(Outcome::Panicked)).collect();
     let (took, head_times) = (begun.elapsed(), head_times.into_inner());
-    shared.finish(number, batch, Finished { outcomes, took, head_times });
+    shared.finish(number, batch, FinishedBatch { outcomes, took, head_times });
 }
 
 fn outcomes(
     texts: &[BatchText],
-    pass: &dyn Fn(&Asked) -> BatchAnswers,
+    pass: &dyn Fn(&PassInput) -> BatchAnswers,
 ) -> (Vec<Outcome>, Vec<(usize, Duration)>) {
     for text in texts {
         match fault(text) {
-            // In a gap, nothing is at hand that could die.
-            Some(Fault::Panic | Fault::Die) => panic!("a fault was asked for"),
+            // Between layers, a thread cannot die alone: the fault is a panic there.
+            Some(Fault::Panic | Fault::Die) => panic!("a test injected this fault"),
             Some(Fault::Sleep(time)) => std::thread::sleep(time),
             _ => {}
         }
     }
-    let asked: Vec<_> = texts
+    let input: Vec<_> = texts
         .iter()
-        .map(|text| (&text.request.question, &text.request.texts[text.id.index]))
+        .map(|text| (&text.request.resolved, &text.request.texts[text.id.index]))
         .collect();
-    let BatchAnswers { texts: answers, head_times } = pass(&asked);
+    let BatchAnswers { texts: answers, head_times } = pass(&input);
     let outcomes = answers.into_iter().zip(texts).map(|(answer, text)| match answer {
         Ok(_) if fault(text) == Some(Fault::NotFinite) => {
             Outcome::NotFinite(NotFinite { task: None, value: f32::NAN })
         }
-        Ok(answer) => Outcome::Answered(answer),
+        Ok(answer) => Outcome::Answer(answer),
         Err(wrong) => Outcome::NotFinite(wrong),
     });
     (outcomes.collect(), head_times)
@@ -93,20 +99,20 @@ fn fault(text: &BatchText) -> Option<Fault> {
     text.request.faults[text.id.index]
 }
 
-/// Tells of the end of a worker, however it comes.
-struct Obituary {
+/// Reports the worker's exit to the supervisor, on return and on panic.
+struct WorkerGuard {
     shared: Arc<Shared>,
     number: u64,
 }
 
-impl Drop for Obituary {
+impl Drop for WorkerGuard {
     fn drop(&mut self) {
         let mut state = self.shared.lock();
         if state.worker.number != self.number {
-            state.counters.abandoned_threads -= 1;
+            self.shared.metrics.abandoned_threads.dec();
         } else if std::thread::panicking() {
-            state.worker.health = Health::Dead;
-            self.shared.trouble.notify_one();
+            state.worker.health = WorkerHealth::Dead;
+            self.shared.supervisor_wake.notify_one();
         }
     }
 }

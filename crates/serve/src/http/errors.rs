@@ -1,7 +1,7 @@
-//! What can go wrong with a request: one sort of error, told in two ways.
+//! Errors of the API: one type, and a table of how each kind looks in the two formats of errors.
 //!
-//! A handler answers with a [`Problem`]; [`watch`](super::watch) writes its body once the
-//! family of the route is known. Own and OpenAI routes have OpenAI's envelope, routes of
+//! A handler returns an [`ApiError`]; [`watch`](super::watch) writes its body, in the format of
+//! the route. Own and OpenAI routes have OpenAI's envelope, routes of
 //! text-embeddings-inference have that server's, with the status codes that its source
 //! gives (its documentation differs: a batch that is too large is 422, not 413).
 
@@ -12,28 +12,50 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// Longest message in characters. Parsers repeat what they found, and that may be a whole body.
+/// Longest message in characters. Parsers quote what they found, and that may be a whole body.
 const MESSAGE_LIMIT: usize = 500;
 
-/// Whose rules a route follows.
+/// Format of a route's errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Family {
-    /// `/v1/*`, and everything that is nowhere.
+pub(crate) enum ErrorFormat {
+    /// OpenAI's envelope: routes under `/v1`, and unknown routes.
     V1,
-    /// Routes of text-embeddings-inference.
+    /// The envelope of text-embeddings-inference: its routes.
     Tei,
 }
 
-/// Sorts of [`Problem`].
+/// Routes whose errors have the format of text-embeddings-inference.
+const TEI_ROUTES: [&str; 11] = [
+    "/",
+    "/embed",
+    "/embed_all",
+    "/embed_sparse",
+    "/predict",
+    "/rerank",
+    "/similarity",
+    "/tokenize",
+    "/decode",
+    "/info",
+    "/health",
+];
+
+impl ErrorFormat {
+    /// Format of the errors of a path.
+    pub(crate) fn of_path(path: &str) -> Self {
+        if TEI_ROUTES.contains(&path) { Self::Tei } else { Self::V1 }
+    }
+}
+
+/// Kind of an [`ApiError`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum ApiErrorKind {
     /// The body is not JSON.
     Syntax,
     /// A field is missing, unknown, of another type or out of range.
     Value,
-    /// Nothing to work on.
+    /// No text, or a text without characters.
     Empty,
-    /// A text has more tokens than the model reads, and must not be cut.
+    /// A text has more tokens than the model reads, and must not be truncated.
     TooLong,
     /// More texts than a request may have.
     TooManyTexts,
@@ -45,45 +67,45 @@ pub(crate) enum Kind {
     UnknownTask,
     /// A model that is not served here.
     UnknownModel,
-    /// More tokens than the queue ever has room for, or an answer of more bytes than there may be.
+    /// More tokens than the queue can hold, or a response of more bytes than are allowed.
     RequestTooLarge,
     /// More bytes than a body may have.
     BodyTooLarge,
-    /// The body has not come in time.
+    /// The body did not arrive in time.
     BodyTimeout,
-    /// The body is not said to be JSON.
+    /// The content type of the body is not JSON.
     MediaType,
     /// There is no such route.
     UnknownRoute,
-    /// There is, but not with this method.
+    /// The route does not have this method.
     Method,
-    /// No key, or a wrong one.
+    /// No API key, or an unknown one.
     Key,
-    /// The queue has no room now.
+    /// The queue is full now.
     QueueFull,
-    /// There is no room for another body, or another answer, now.
+    /// The memory for bodies or for responses is used up now.
     MemoryFull,
-    /// What this model cannot do, asked in the way of text-embeddings-inference.
+    /// A route of text-embeddings-inference that this model cannot answer.
     Unsupported,
     /// The answer holds a number that is not finite.
     NotFinite,
     /// Inference failed for this text.
     Failed,
-    /// The model is not loaded, or is loaded anew.
+    /// The model is being loaded.
     NotReady,
-    /// The server is about to end.
+    /// The server is shutting down.
     Stopping,
-    /// A mistake of ours.
+    /// A fault of the server.
     Internal,
 }
 
-/// How a kind is told.
-struct Telling {
+/// HTTP status, OpenAI `type` and `code`, and TEI `error_type` of an error kind.
+struct ErrorResponse {
     /// Status on `/v1/*` and on routes of text-embeddings-inference.
     status: (u16, u16),
-    /// OpenAI's `type`.
+    /// `type` of OpenAI's envelope.
     of_type: &'static str,
-    /// OpenAI's `code`, also the label in metrics.
+    /// `code` of OpenAI's envelope, also the label in metrics and the log.
     code: &'static str,
     tei: TeiErrorType,
 }
@@ -98,8 +120,8 @@ pub(crate) enum TeiErrorType {
     Empty,
 }
 
-impl Kind {
-    /// All kinds.
+impl ApiErrorKind {
+    /// All kinds, for metrics.
     pub(crate) const ALL: [Self; 24] = [
         Self::Syntax,
         Self::Value,
@@ -127,11 +149,16 @@ impl Kind {
         Self::Internal,
     ];
 
-    fn telling(self) -> Telling {
+    fn describe(self) -> ErrorResponse {
         use TeiErrorType::{Backend, Empty, Overloaded, Unhealthy, Validation};
-        let request =
-            |status, code, tei| Telling { status, of_type: "invalid_request_error", code, tei };
-        let server = |status, code, tei| Telling { status, of_type: "server_error", code, tei };
+        let request = |status, code, tei| ErrorResponse {
+            status,
+            of_type: "invalid_request_error",
+            code,
+            tei,
+        };
+        let server =
+            |status, code, tei| ErrorResponse { status, of_type: "server_error", code, tei };
         match self {
             Self::Syntax => request((400, 400), "invalid_json", Validation),
             Self::Value => request((400, 422), "invalid_value", Validation),
@@ -149,11 +176,11 @@ impl Kind {
             Self::UnknownRoute => request((404, 404), "unknown_route", Validation),
             Self::Method => request((405, 405), "method_not_allowed", Validation),
             Self::Key => request((401, 401), "invalid_api_key", Validation),
-            Self::QueueFull => Telling {
+            Self::QueueFull => ErrorResponse {
                 of_type: "rate_limit_error",
                 ..request((429, 429), "queue_full", Overloaded)
             },
-            Self::MemoryFull => Telling {
+            Self::MemoryFull => ErrorResponse {
                 of_type: "rate_limit_error",
                 ..request((429, 429), "memory_full", Overloaded)
             },
@@ -166,27 +193,27 @@ impl Kind {
         }
     }
 
-    /// As metrics and logs have it.
+    /// Name of the kind in metrics and the log.
     pub(crate) fn name(self) -> &'static str {
-        self.telling().code
+        self.describe().code
     }
 
-    pub(crate) fn status(self, family: Family) -> StatusCode {
-        let (v1, tei) = self.telling().status;
-        let status = match family {
-            Family::V1 => v1,
-            Family::Tei => tei,
+    pub(crate) fn status(self, format: ErrorFormat) -> StatusCode {
+        let (v1, tei) = self.describe().status;
+        let status = match format {
+            ErrorFormat::V1 => v1,
+            ErrorFormat::Tei => tei,
         };
         StatusCode::from_u16(status).expect("every status of the table has three digits")
     }
 }
 
-/// Why a request gets no answer.
+/// Why a request has no successful response.
 #[derive(Clone, Debug)]
-pub(crate) struct Problem {
-    pub(crate) kind: Kind,
+pub(crate) struct ApiError {
+    pub(crate) kind: ApiErrorKind,
     message: String,
-    /// The field it is about.
+    /// The field that the error is about.
     param: Option<&'static str>,
     retry_after: Option<Duration>,
 }
@@ -222,8 +249,8 @@ pub(crate) struct TeiError {
     error_type: TeiErrorType,
 }
 
-impl Problem {
-    pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
+impl ApiError {
+    pub(crate) fn new(kind: ApiErrorKind, message: impl Into<String>) -> Self {
         let mut message = message.into();
         if let Some((end, _)) = message.char_indices().nth(MESSAGE_LIMIT) {
             message.truncate(end);
@@ -232,47 +259,54 @@ impl Problem {
         Self { kind, message, param: None, retry_after: None }
     }
 
-    /// The same, about this field.
+    /// A fault of the server.
+    pub(crate) fn internal(message: impl Into<String>) -> Self {
+        Self::new(ApiErrorKind::Internal, message)
+    }
+
+    /// Names the field that the error is about.
     pub(crate) fn about(mut self, field: &'static str) -> Self {
         self.param = Some(field);
         self
     }
 
-    /// The same, gone in a while.
+    /// Sets when clients should try again.
     pub(crate) fn retry_after(mut self, time: Duration) -> Self {
         self.retry_after = Some(time);
         self
     }
 
-    /// The answer, in the words of `family`.
-    pub(crate) fn render(&self, family: Family) -> Response {
-        let Telling { of_type, code, tei, .. } = self.kind.telling();
+    /// The response in the given format.
+    pub(crate) fn render(&self, format: ErrorFormat) -> Response {
+        let ErrorResponse { of_type, code, tei, .. } = self.kind.describe();
         let message = self.message.clone();
-        let mut response = match family {
-            Family::V1 => axum::Json(ErrorEnvelope {
+        let mut response = match format {
+            ErrorFormat::V1 => axum::Json(ErrorEnvelope {
                 error: ErrorBody { message, r#type: of_type, param: self.param, code },
             })
             .into_response(),
-            Family::Tei => axum::Json(TeiError { error: message, error_type: tei }).into_response(),
+            ErrorFormat::Tei => {
+                axum::Json(TeiError { error: message, error_type: tei }).into_response()
+            }
         };
-        *response.status_mut() = self.kind.status(family);
+        *response.status_mut() = self.kind.status(format);
         let headers = response.headers_mut();
         if let Some(time) = self.retry_after {
             // Whole seconds, and never 0: clients take that for "at once".
             let seconds = time.as_secs_f64().ceil().max(1.0) as u64;
             headers.insert(header::RETRY_AFTER, seconds.into());
         }
-        if self.kind == Kind::Key {
+        if self.kind == ApiErrorKind::Key {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
     }
 }
 
-impl IntoResponse for Problem {
-    /// Without a body: that is written where the family is known.
+impl IntoResponse for ApiError {
+    /// A response without a body, which [`watch`](super::watch) writes where the route is known.
     fn into_response(self) -> Response {
-        let mut response = self.kind.status(Family::V1).into_response();
+        let mut response = self.kind.status(ErrorFormat::V1).into_response();
         response.extensions_mut().insert(self);
         response
     }

@@ -1,19 +1,19 @@
-//! Bearer keys: who may ask.
+//! API keys, which requests carry as bearer tokens.
 
 use std::fmt;
 
 use axum::http::{HeaderMap, header};
 use subtle::{Choice, ConstantTimeEq};
 
-/// A key; never shown.
+/// An API key, which is never shown.
 #[derive(Clone)]
 pub struct ApiKey(Box<[u8]>);
 
 impl ApiKey {
-    /// A key of visible ASCII characters, as fits into a header.
+    /// Makes a key of visible ASCII characters, which fit into a header.
     ///
     /// # Errors
-    /// What is wrong with it, without the key.
+    /// If the key is empty or has other characters; the message does not hold the key.
     pub fn new(key: &str) -> Result<Self, String> {
         match key {
             "" => Err("a key is empty".to_owned()),
@@ -29,10 +29,10 @@ impl fmt::Debug for ApiKey {
     }
 }
 
-/// Whether a request with these headers has one of `keys`, or none is needed.
+/// Whether a request with these headers carries one of `keys`, or needs none.
 ///
-/// All keys are compared, each to its end, so that the time says nothing of
-/// them but their lengths.
+/// All keys are compared, each to its end, so that the time tells nothing about them but their
+/// lengths.
 pub(crate) fn admits(keys: &[ApiKey], headers: &HeaderMap) -> bool {
     if keys.is_empty() {
         return true;
@@ -45,7 +45,7 @@ pub(crate) fn admits(keys: &[ApiKey], headers: &HeaderMap) -> bool {
     found.into()
 }
 
-/// What follows `Bearer `, in capitals or not (RFC 9110, section 11.1).
+/// The token after `Bearer `, in capitals or not (RFC 9110, section 11.1).
 fn bearer(value: &[u8]) -> Option<&[u8]> {
     let (scheme, rest) = value.split_at_checked("bearer ".len())?;
     scheme.eq_ignore_ascii_case(b"bearer ").then(|| rest.trim_ascii())
@@ -81,8 +81,8 @@ mod tests {
     fn a_key_is_not_shown() {
         assert!(!format!("{:?}", ApiKey::new("secret").unwrap()).contains("secret"));
         for key in ["", "two words", "ключ", "line\n"] {
-            let problem = ApiKey::new(key).unwrap_err();
-            assert!(key.is_empty() || !problem.contains(key), "{problem}");
+            let error = ApiKey::new(key).unwrap_err();
+            assert!(key.is_empty() || !error.contains(key), "{error}");
         }
     }
 }

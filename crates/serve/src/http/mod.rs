@@ -1,22 +1,23 @@
-//! HTTP: routes of our own, and those that clients of OpenAI and of
-//! text-embeddings-inference know, on one engine.
+//! HTTP: what all routes share.
 //!
-//! A request's way: [`server`](crate::net::server) accepts and limits connections; [`watch`] names the request and
-//! tells how it went; [`routes`] finds its handler behind keys and CORS; [`body`](crate::net::body) takes the
-//! body; a handler of [`api`](crate::api) turns it into an [`Ask`](crate::Ask) and
-//! the answers into JSON with [`asking`]. Whatever goes wrong is a [problem](errors).
+//! A request's way: [`net`](crate::net) accepts the connection; `watch` gives the request an id and
+//! logs how it was answered; `routes` finds its handler behind keys and CORS; the handler, one of
+//! [`api`](crate::api), reads the body, calls the engine and writes the reply as a
+//! [`JsonAnswer`](answer::JsonAnswer). Every error is an [`ApiError`](errors::ApiError).
 
-pub(crate) mod app;
-pub(crate) mod asking;
-pub(crate) mod errors;
+pub(crate) mod settings;
 mod keys;
-pub(crate) mod metrics;
-pub(crate) mod openapi;
-mod probes;
+pub(crate) mod app;
+mod watch;
 mod request_id;
 pub(crate) mod routes;
-pub(crate) mod settings;
-mod watch;
+mod probes;
+pub(crate) mod answer;
+pub(crate) mod stats;
+pub(crate) mod errors;
+pub(crate) mod error_responses;
+mod metrics;
+mod openapi;
 
 pub use keys::ApiKey;
 pub use openapi::openapi_json;

@@ -1,110 +1,12 @@
 //! The description of all routes, made from the types that they read and write.
 
-use std::collections::BTreeMap;
-
+use utoipa::openapi::SecurityRequirement;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response, ResponseBuilder, SecurityRequirement};
-use utoipa::{IntoResponses, Modify, OpenApi};
+use utoipa::{Modify, OpenApi};
 
-use super::errors::{ErrorEnvelope, Family, Kind, TeiError};
+use super::errors::{ErrorEnvelope, TeiError};
 use super::probes;
 use crate::api::{openai, own, tei};
-
-/// What can be wrong with any request that has a body.
-const BODY: [Kind; 7] = [
-    Kind::Syntax,
-    Kind::Value,
-    Kind::BodyTimeout,
-    Kind::BodyTooLarge,
-    Kind::MediaType,
-    Kind::MemoryFull,
-    Kind::Key,
-];
-
-/// What can be wrong with any request that is about texts.
-const TEXTS: [Kind; 3] = [Kind::Empty, Kind::TooManyTexts, Kind::TextTooLarge];
-
-/// What can be wrong with any request that is answered by the model. A mistake of ours
-/// (`internal_error`) is not promised.
-const MODEL: [Kind; 7] = [
-    Kind::TooLong,
-    Kind::RequestTooLarge,
-    Kind::QueueFull,
-    Kind::NotFinite,
-    Kind::Failed,
-    Kind::NotReady,
-    Kind::Stopping,
-];
-
-/// By status, all kinds that have it.
-fn responses(family: Family, kinds: &[&[Kind]]) -> BTreeMap<String, RefOr<Response>> {
-    let mut names: BTreeMap<String, Vec<&str>> = BTreeMap::new();
-    for kind in kinds.concat() {
-        let status = kind.status(family).as_u16().to_string();
-        names.entry(status).or_default().push(kind.name());
-    }
-    let envelope = match family {
-        Family::V1 => "ErrorEnvelope",
-        Family::Tei => "TeiError",
-    };
-    let response = |names: Vec<&str>| {
-        let content = ContentBuilder::new().schema(Some(Ref::from_schema_name(envelope))).build();
-        ResponseBuilder::new()
-            .description(names.join(", "))
-            .content("application/json", content)
-            .build()
-    };
-    names.into_iter().map(|(status, names)| (status, response(names).into())).collect()
-}
-
-/// Errors of routes under `/v1` that ask the model.
-pub(crate) struct V1Problems;
-/// Errors of routes under `/v1` without a body.
-pub(crate) struct V1GetProblems;
-/// Errors of routes of text-embeddings-inference that ask the model.
-pub(crate) struct TeiProblems;
-/// Errors of its `/tokenize`.
-pub(crate) struct TeiTokenizeProblems;
-/// Errors of its routes without a body.
-pub(crate) struct TeiGetProblems;
-/// Errors of its routes that are not there.
-pub(crate) struct TeiUnsupported;
-
-impl IntoResponses for V1Problems {
-    fn responses() -> BTreeMap<String, RefOr<Response>> {
-        responses(Family::V1, &[&BODY, &TEXTS, &MODEL])
-    }
-}
-
-impl IntoResponses for V1GetProblems {
-    fn responses() -> BTreeMap<String, RefOr<Response>> {
-        responses(Family::V1, &[&[Kind::Key]])
-    }
-}
-
-impl IntoResponses for TeiProblems {
-    fn responses() -> BTreeMap<String, RefOr<Response>> {
-        responses(Family::Tei, &[&BODY, &TEXTS, &MODEL])
-    }
-}
-
-impl IntoResponses for TeiTokenizeProblems {
-    fn responses() -> BTreeMap<String, RefOr<Response>> {
-        responses(Family::Tei, &[&BODY, &TEXTS, &[Kind::RequestTooLarge]])
-    }
-}
-
-impl IntoResponses for TeiGetProblems {
-    fn responses() -> BTreeMap<String, RefOr<Response>> {
-        responses(Family::Tei, &[&[Kind::Key]])
-    }
-}
-
-impl IntoResponses for TeiUnsupported {
-    fn responses() -> BTreeMap<String, RefOr<Response>> {
-        responses(Family::Tei, &[&[Kind::Key, Kind::Unsupported]])
-    }
-}
 
 /// Keys are the operator's choice, so a document can only say that they are possible.
 struct Keys;

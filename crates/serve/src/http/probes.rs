@@ -1,4 +1,4 @@
-//! Whether the server lives, and whether it wants requests; never behind a key.
+//! Liveness, readiness and metrics; these routes need no API key.
 
 use std::sync::Arc;
 
@@ -9,10 +9,10 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::app::App;
-use super::errors::{ErrorEnvelope, Kind, Problem, TeiError};
+use super::errors::{ApiError, ApiErrorKind, ErrorEnvelope, TeiError};
 use super::metrics;
 
-/// What a probe answers.
+/// Response of a probe.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ProbeBody {
     /// `alive` or `ready`.
@@ -20,54 +20,48 @@ pub(crate) struct ProbeBody {
     status: &'static str,
 }
 
-/// Whether the process answers. An orchestrator restarts it if not.
+/// Whether the process answers. If it does not, an orchestrator restarts it.
 #[utoipa::path(
     get,
     path = "/livez",
     tag = "operations",
-    responses((status = 200, description = "It does", body = ProbeBody))
+    responses((status = 200, description = "The process answers", body = ProbeBody))
 )]
 pub(crate) async fn livez() -> axum::Json<ProbeBody> {
     axum::Json(ProbeBody { status: "alive" })
 }
 
-/// Whether requests should come here: not while the model is loaded anew, nor while the server
-/// is stopping.
+/// Whether the server wants requests: not while its model is being loaded again, nor while it is
+/// stopping.
 #[utoipa::path(
     get,
     path = "/readyz",
     tag = "operations",
     responses(
-        (status = 200, description = "They should", body = ProbeBody),
-        (status = 503, description = "They should not", body = ErrorEnvelope)
+        (status = 200, description = "The server wants requests", body = ProbeBody),
+        (status = 503, description = "The server does not want requests", body = ErrorEnvelope)
     )
 )]
-pub(crate) async fn readyz(State(app): State<Arc<App>>) -> Result<axum::Json<ProbeBody>, Problem> {
-    match app.is_ready() {
-        true => Ok(axum::Json(ProbeBody { status: "ready" })),
-        false => Err(not_ready()),
-    }
+pub(crate) async fn readyz(State(app): State<Arc<App>>) -> Result<axum::Json<ProbeBody>, ApiError> {
+    if app.is_ready() { Ok(axum::Json(ProbeBody { status: "ready" })) } else { Err(not_ready()) }
 }
 
-/// The same as `/readyz`, in the words of text-embeddings-inference: an empty answer.
+/// The same as `/readyz`, with the empty response of text-embeddings-inference.
 #[utoipa::path(
     get,
     path = "/health",
     tag = "text-embeddings-inference",
     responses(
-        (status = 200, description = "All is well"),
-        (status = 503, description = "It is not", body = TeiError)
+        (status = 200, description = "The server wants requests"),
+        (status = 503, description = "The server does not want requests", body = TeiError)
     )
 )]
-pub(crate) async fn health(State(app): State<Arc<App>>) -> Result<StatusCode, Problem> {
-    match app.is_ready() {
-        true => Ok(StatusCode::OK),
-        false => Err(not_ready()),
-    }
+pub(crate) async fn health(State(app): State<Arc<App>>) -> Result<StatusCode, ApiError> {
+    if app.is_ready() { Ok(StatusCode::OK) } else { Err(not_ready()) }
 }
 
-fn not_ready() -> Problem {
-    Problem::new(Kind::NotReady, "unhealthy: the server is stopping or loads its model")
+fn not_ready() -> ApiError {
+    ApiError::new(ApiErrorKind::NotReady, "unhealthy: the server is stopping or loads its model")
 }
 
 /// Counters for Prometheus, in the OpenMetrics format.
@@ -82,8 +76,8 @@ fn not_ready() -> Problem {
         body = String
     ))
 )]
-pub(crate) async fn metrics_page(State(app): State<Arc<App>>) -> Result<Response, Problem> {
+pub(crate) async fn metrics_page(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
     let page = app.metrics.encode();
-    let page = page.map_err(|_| Problem::new(Kind::Internal, "metrics: not to be written"))?;
+    let page = page.map_err(|_| ApiError::internal("metrics: they cannot be written"))?;
     Ok(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], page).into_response())
 }

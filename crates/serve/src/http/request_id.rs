@@ -1,4 +1,4 @@
-//! A name for each request, by which its log line is found.
+//! Ids of requests, by which their log lines are found.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::LazyLock;
@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
-/// In requests and answers.
+/// Header with the id, in requests and responses.
 pub(crate) const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 
+/// Longest id of a client that is used.
 const LONGEST: usize = 64;
 
-/// The client's own, if it can stand in a log as it is; else a new one.
+/// The id that the client sent, if it can be logged as it is; otherwise a new one.
 pub(crate) fn of(headers: &HeaderMap) -> HeaderValue {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
     match headers.get(HEADER) {
@@ -22,7 +23,7 @@ pub(crate) fn of(headers: &HeaderMap) -> HeaderValue {
     }
 }
 
-/// Not to be guessed from others, and never twice in a process.
+/// A new id, which cannot be guessed from others and is unique in this process.
 fn fresh() -> HeaderValue {
     static SEED: LazyLock<RandomState> = LazyLock::new(RandomState::new);
     static COUNT: AtomicU64 = AtomicU64::new(0);

@@ -1,4 +1,4 @@
-//! Which path is whose, and what stands around all of them.
+//! Paths, their handlers, and the layers around all of them.
 
 use std::sync::{Arc, LazyLock};
 
@@ -11,47 +11,25 @@ use axum::routing::{get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
+use super::answer::json_response;
 use super::app::App;
-use super::asking::{TRUNCATED_INPUTS, json_response};
-use super::errors::{Family, Kind, Problem};
+use super::errors::{ApiError, ApiErrorKind};
 use super::openapi::openapi_json;
+use super::stats::TRUNCATED_INPUTS;
 use super::watch::{panicked, watch};
 use super::{keys, probes, request_id};
 use crate::api::{openai, own, tei};
 use crate::net::body::discard;
 
-/// Routes whose errors are told as text-embeddings-inference tells them.
-const TEI_ROUTES: [&str; 11] = [
-    "/",
-    "/embed",
-    "/embed_all",
-    "/embed_sparse",
-    "/predict",
-    "/rerank",
-    "/similarity",
-    "/tokenize",
-    "/decode",
-    "/info",
-    "/health",
-];
-
-/// Routes that need no key: an orchestrator has none, and documents hold no secrets.
+/// Routes that need no API key: an orchestrator has none, and documents hold no secrets.
 const OPEN_ROUTES: [&str; 6] = ["/", "/livez", "/readyz", "/health", "/metrics", "/openapi.json"];
 
-/// The page has no key of its own: it asks for one.
+/// The playground page, which asks its user for an API key.
 const PAGE: &str = include_str!("../page/playground.html");
 
-/// The page may run the script that is in it, known by its hash, talk to this server, and nothing
-/// else. `bench/serve/playground_check.py --write-policy` makes it anew after a change.
+/// The page may run its own script, known by its hash, and talk to this server, and nothing else.
+/// After a change of the page, `bench/serve/playground_check.py --write-policy` writes the policy.
 const PAGE_POLICY: &str = include_str!("../page/content-security-policy.txt");
-
-/// Whose rules the errors of a path follow.
-pub(crate) fn family(path: &str) -> Family {
-    match TEI_ROUTES.contains(&path) {
-        true => Family::Tei,
-        false => Family::V1,
-    }
-}
 
 /// All routes, from the inner layer to the outer one.
 pub(crate) fn router(app: &Arc<App>) -> Router {
@@ -62,7 +40,7 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
         .route("/v1/model", get(own::model))
         .route("/v1/embeddings", post(openai::embeddings))
         .route("/v1/models", get(openai::models))
-        // Names of the hub have a slash.
+        // Names of models on the hub have a slash.
         .route("/v1/models/{*id}", get(openai::model))
         .route("/embed", post(tei::embed))
         .route("/embed_all", post(tei::embed_all))
@@ -77,7 +55,7 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
         .route("/livez", get(probes::livez))
         .route("/readyz", get(probes::readyz))
         .route("/metrics", get(probes::metrics_page))
-        .fallback(nowhere)
+        .fallback(unknown_route)
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn_with_state(app.clone(), check_key))
         .layer(CatchPanicLayer::custom(panicked));
@@ -87,13 +65,13 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
     router.layer(from_fn_with_state(app.clone(), watch)).with_state(app.clone())
 }
 
-async fn nowhere() -> Problem {
-    Problem::new(Kind::UnknownRoute, "path: no such route; /openapi.json lists them")
+async fn unknown_route() -> ApiError {
+    ApiError::new(ApiErrorKind::UnknownRoute, "path: no such route; /openapi.json lists them")
 }
 
-async fn wrong_method(method: Method) -> Problem {
+async fn wrong_method(method: Method) -> ApiError {
     let message = format!("method: expected one of the header `allow`, found {method}");
-    Problem::new(Kind::Method, message)
+    ApiError::new(ApiErrorKind::Method, message)
 }
 
 async fn check_key(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
@@ -104,24 +82,24 @@ async fn check_key(State(app): State<Arc<App>>, request: Request, next: Next) ->
     }
     discard(request.into_body());
     let message = "authorization: expected `Bearer` and a key that this server knows";
-    Problem::new(Kind::Key, message).into_response()
+    ApiError::new(ApiErrorKind::Key, message).into_response()
 }
 
-/// `*` or a list; none: browsers keep other pages away by themselves.
+/// Allows all origins for `*`, or those of a list. Without any, browsers keep other pages away.
 fn cors(origins: &[String]) -> Option<CorsLayer> {
     let origins = match origins {
         [] => return None,
         all if all.iter().any(|origin| origin == "*") => AllowOrigin::any(),
         some => AllowOrigin::list(some.iter().filter_map(|origin| origin.parse().ok())),
     };
-    let shown =
+    let exposed_headers =
         [request_id::HEADER, HeaderName::from_static(TRUNCATED_INPUTS), header::RETRY_AFTER];
     Some(
         CorsLayer::new()
             .allow_origin(origins)
             .allow_methods([Method::GET, Method::POST])
             .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, request_id::HEADER])
-            .expose_headers(shown)
+            .expose_headers(exposed_headers)
             .max_age(std::time::Duration::from_secs(3600)),
     )
 }

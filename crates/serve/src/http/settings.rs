@@ -1,4 +1,4 @@
-//! What a server lets through, and how long it waits.
+//! Limits, timeouts and compatibility options of HTTP.
 
 use std::time::Duration;
 
@@ -6,54 +6,57 @@ use polyhead_model::OnTruncate;
 
 use super::keys::ApiKey;
 
-/// Limits and manners of the HTTP side.
+/// HTTP limits, timeouts and compatibility options.
 #[derive(Clone, Debug)]
 pub struct HttpSettings {
-    /// What the model is called; the first name is the one in answers.
+    /// Names that requests may call the model by; the first one is its name in responses.
     pub names: Vec<String>,
-    /// Bearer keys, one of which a request must have; none: everybody may ask.
+    /// API keys, one of which a request must carry as a bearer token. Without any, every client is
+    /// served.
     pub keys: Vec<ApiKey>,
-    /// Origins whose pages may ask, such as `https://example.org`, or `*`; none: no other origin.
+    /// Origins whose pages may send requests, such as `https://example.org`, or `*` for all. Without
+    /// any, only pages of this server may.
     pub cors_origins: Vec<String>,
-    /// Bytes of a request's body.
+    /// Most bytes of the body of a request.
     pub max_body: usize,
-    /// Texts of a request.
+    /// Most texts of a request.
     pub max_inputs: usize,
-    /// Connections at a time.
+    /// Most open connections.
     pub max_connections: usize,
-    /// Bytes of all bodies that are being read or worked on.
+    /// Most bytes of all bodies that are being read or answered.
     pub max_bodies: usize,
-    /// Bytes of all answers that clients have not taken yet, and so of one.
+    /// Most bytes of all responses that clients have not received yet, and so of one response.
     pub max_answers: usize,
-    /// A request of more texts than this goes to the bulk lane by itself.
+    /// Requests of more texts than this wait in the bulk lane, unless they choose a lane.
     pub interactive_texts: usize,
     /// Whether inputs may be token ids.
     pub token_ids: TokenIds,
-    /// What routes of text-embeddings-inference do with a text that is too long,
-    /// unless the request says so. That server's default is to cut.
+    /// What routes of text-embeddings-inference do with a text that is too long, unless the request
+    /// decides. That server truncates by default.
     pub tei_on_truncate: OnTruncate,
-    /// From a connection to its first byte, and from a request's first byte to the end of its
-    /// headers.
+    /// Time limit from the opening of a connection to its first byte, and from the first byte of a
+    /// request to the end of its headers.
     pub header_timeout: Duration,
-    /// From the end of the headers to the end of the body.
+    /// Time limit from the end of the headers to the end of the body.
     pub body_timeout: Duration,
-    /// How long a client may not take any byte of its answer.
+    /// How long a client may read nothing of its response.
     pub write_timeout: Duration,
     /// How long a connection may be idle between two requests.
     pub idle_timeout: Duration,
-    /// Between being told to stop (`/readyz` says no) and no longer accepting.
+    /// Time between the order to stop, from which on `/readyz` answers 503, and the end of accepting
+    /// connections.
     pub drain_delay: Duration,
-    /// How long requests in flight have to finish after that.
+    /// How long requests in flight have to finish after the drain delay.
     pub drain_timeout: Duration,
 }
 
 /// Whether inputs may be token ids.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TokenIds {
-    /// They are an error: clients that send them unasked send those of another tokenizer.
+    /// Token ids are an error: clients that send them by default use another model's tokenizer.
     #[default]
     Refuse,
-    /// They are taken as ids of this model's vocabulary.
+    /// Token ids are read as ids of this model's vocabulary.
     Accept,
 }
 

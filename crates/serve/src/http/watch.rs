@@ -1,4 +1,4 @@
-//! Around every request: its id, what it took, and the body of an error.
+//! The outermost layer: ids of requests, the log line, metrics, and the bodies of errors.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -10,30 +10,29 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::app::App;
-use super::asking::Facts;
-use super::errors::{Kind, Problem};
+use super::errors::{ApiError, ApiErrorKind, ErrorFormat};
 use super::request_id;
-use super::routes::family;
+use super::stats::RequestStats;
 
-/// Label of what is nowhere: paths are the client's, and would fill metrics and logs.
-const NOWHERE: &str = "unmatched";
+/// Label of unknown routes: their paths come from clients, and would fill metrics and logs.
+const UNMATCHED: &str = "unmatched";
 
-/// The outermost layer.
+/// Gives a request its id, and counts and logs how it was answered.
 pub(crate) async fn watch(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let begin = Instant::now();
     let id = request_id::of(request.headers());
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let route = route.as_ref().map_or(NOWHERE, MatchedPath::as_str);
+    let route = route.as_ref().map_or(UNMATCHED, MatchedPath::as_str);
     let method = method_name(request.method());
-    let family = family(request.uri().path());
+    let error_format = ErrorFormat::of_path(request.uri().path());
     let in_flight = app.metrics.begin_request();
 
     let mut response = next.run(request).await;
 
-    let problem = response.extensions_mut().remove::<Problem>();
-    if let Some(problem) = &problem {
-        let mut rendered = problem.render(family);
-        // Headers of layers, such as those of CORS and `allow`.
+    let error = response.extensions_mut().remove::<ApiError>();
+    if let Some(error) = &error {
+        let mut rendered = error.render(error_format);
+        // Keep the headers of inner layers, such as those of CORS and `allow`.
         let headers = std::mem::take(response.headers_mut());
         for (name, value) in &headers {
             if !rendered.headers().contains_key(name) {
@@ -42,16 +41,16 @@ pub(crate) async fn watch(State(app): State<Arc<App>>, request: Request, next: N
         }
         response = rendered;
     }
-    let facts = response.extensions_mut().remove::<Facts>();
+    let stats = response.extensions_mut().remove::<RequestStats>();
     let (status, total) = (response.status().as_u16(), begin.elapsed());
-    if facts.is_some() {
+    if stats.is_some() {
         let milliseconds = u64::try_from(total.as_millis()).unwrap_or(u64::MAX);
         response.headers_mut().insert("x-total-time", HeaderValue::from(milliseconds));
     }
-    let kind = problem.map(|problem| problem.kind);
+    let kind = error.map(|error| error.kind);
     in_flight.end(route, status, total, kind);
-    let Facts { texts, tokens, truncated, .. } = facts.unwrap_or_default();
-    // Never the message: it repeats what the client has sent.
+    let RequestStats { texts, tokens, truncated, .. } = stats.unwrap_or_default();
+    // The message of an error is not logged: it quotes what the client has sent.
     tracing::info!(
         id = id.to_str().unwrap_or_default(),
         method,
@@ -61,14 +60,14 @@ pub(crate) async fn watch(State(app): State<Arc<App>>, request: Request, next: N
         texts,
         tokens,
         truncated,
-        reason = kind.map(Kind::name),
+        reason = kind.map(ApiErrorKind::name),
         "request"
     );
     response.headers_mut().insert(request_id::HEADER, id);
     response
 }
 
-/// A method may be any word.
+/// Name of a method for the log; a client may send any word as a method.
 fn method_name(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
@@ -82,9 +81,8 @@ fn method_name(method: &Method) -> &'static str {
     }
 }
 
-/// A panic of a handler: its message may hold a text, so it goes nowhere (nor to the log:
-/// [`log_panics`](crate::log_panics)).
+/// The response after a panic of a handler. The message of the panic is dropped, because it may
+/// hold a text; [`log_panics`](crate::log_panics) does not log it either.
 pub(crate) fn panicked(_: Box<dyn Any + Send>) -> Response {
-    Problem::new(Kind::Internal, "internal error: please report it with the request id")
-        .into_response()
+    ApiError::internal("internal error: please report it with the request id").into_response()
 }

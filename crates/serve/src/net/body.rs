@@ -1,4 +1,4 @@
-//! A request's body: how large it may be, how long it may take, and what it says.
+//! The body of a request: its size limit, its time limit, and its JSON.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,47 +11,47 @@ use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::memory::Taken;
+use super::memory::ReservedMemory;
 use crate::http::app::App;
-use crate::http::errors::{Kind, Problem};
+use crate::http::errors::{ApiError, ApiErrorKind};
 
-/// The body of a request as `T`, and its place among the bodies in memory.
+/// The body of a request as `T`, and the memory reserved for it.
 pub(crate) struct JsonBody<T> {
     pub(crate) value: T,
-    /// Given back when the request has been answered, since texts live as long.
-    pub(crate) room: Taken,
+    /// Reserved until the request has been answered, because its texts live as long.
+    pub(crate) memory: ReservedMemory,
 }
 
 impl<T: DeserializeOwned> FromRequest<Arc<App>> for JsonBody<T> {
-    type Rejection = Problem;
+    type Rejection = ApiError;
 
-    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Problem> {
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, ApiError> {
         let (head, body) = request.into_parts();
-        let room = match admit(app, &head.headers) {
-            Ok(room) => room,
-            Err(problem) => {
+        let memory = match reserve(app, &head.headers) {
+            Ok(memory) => memory,
+            Err(error) => {
                 discard(body);
-                return Err(problem);
+                return Err(error);
             }
         };
         let bytes = receive(body, app.settings.max_body, app.settings.body_timeout).await?;
-        Ok(Self { value: parse(&bytes)?, room })
+        Ok(Self { value: parse(&bytes)?, memory })
     }
 }
 
-/// What can be said of a body before it is read.
-fn admit(app: &App, headers: &HeaderMap) -> Result<Taken, Problem> {
+/// Checks what the headers tell of a body, and reserves memory for it.
+fn reserve(app: &App, headers: &HeaderMap) -> Result<ReservedMemory, ApiError> {
     expect_json(headers)?;
     let limit = app.settings.max_body;
     match content_length(headers) {
         Some(length) if length > limit as u64 => Err(too_large(limit)),
-        Some(length) => app.body_room.take(length as usize),
-        None => app.body_room.take(limit),
+        Some(length) => app.body_budget.try_reserve(length as usize),
+        None => app.body_budget.try_reserve(limit),
     }
 }
 
-/// Whether the body is said to be JSON.
-fn expect_json(headers: &HeaderMap) -> Result<(), Problem> {
+/// Refuses a body whose content type is not JSON.
+fn expect_json(headers: &HeaderMap) -> Result<(), ApiError> {
     let found = headers.get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or("?"));
     let essence = found.and_then(|found| found.split(';').next()).unwrap_or_default().trim();
     if essence.eq_ignore_ascii_case("application/json") || essence.ends_with("+json") {
@@ -59,30 +59,30 @@ fn expect_json(headers: &HeaderMap) -> Result<(), Problem> {
     }
     let found = found.map_or_else(|| "none".to_owned(), |found| format!("`{found}`"));
     let message = format!("content-type: expected `application/json`, found {found}");
-    Err(Problem::new(Kind::MediaType, message))
+    Err(ApiError::new(ApiErrorKind::MediaType, message))
 }
 
 fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-fn too_large(limit: usize) -> Problem {
-    Problem::new(Kind::BodyTooLarge, format!("body: expected at most {limit} bytes"))
+fn too_large(limit: usize) -> ApiError {
+    ApiError::new(ApiErrorKind::BodyTooLarge, format!("body: expected at most {limit} bytes"))
 }
 
-async fn receive(mut body: Body, limit: usize, patience: Duration) -> Result<Vec<u8>, Problem> {
-    let deadline = Instant::now() + patience;
+async fn receive(mut body: Body, limit: usize, time_limit: Duration) -> Result<Vec<u8>, ApiError> {
+    let deadline = Instant::now() + time_limit;
     let mut bytes = Vec::new();
     loop {
         let frame = timeout_at(deadline, body.frame()).await.map_err(|_| {
-            let message = format!("body: expected its end within {} s", patience.as_secs_f64());
-            Problem::new(Kind::BodyTimeout, message)
+            let message = format!("body: expected its end within {} s", time_limit.as_secs_f64());
+            ApiError::new(ApiErrorKind::BodyTimeout, message)
         })?;
         let Some(frame) = frame else { return Ok(bytes) };
         let frame = frame.map_err(|_| {
-            Problem::new(Kind::Syntax, "body: expected its end, found a broken transfer")
+            ApiError::new(ApiErrorKind::Syntax, "body: expected its end, found a broken transfer")
         })?;
-        // What is not data is a trailer.
+        // A frame without data is a trailer.
         let Ok(data) = frame.into_data() else { continue };
         if bytes.len() + data.len() > limit {
             discard(body);
@@ -92,11 +92,11 @@ async fn receive(mut body: Body, limit: usize, patience: Duration) -> Result<Vec
     }
 }
 
-/// Takes in what will not be read, while the answer is on its way: a client that is still
-/// sending when the connection closes loses the answer with it.
+/// Receives the rest of a refused body while the response is sent: a client that is still sending
+/// when the connection closes would lose the response.
 pub(crate) fn discard(mut body: Body) {
     tokio::spawn(async move {
-        let mut rest = DISCARDED;
+        let mut rest = DISCARD_LIMIT;
         while let Ok(Some(Ok(frame))) = timeout(DISCARD_WAIT, body.frame()).await {
             let length = frame.data_ref().map_or(0, |data| data.len());
             match rest.checked_sub(length) {
@@ -107,23 +107,23 @@ pub(crate) fn discard(mut body: Body) {
     });
 }
 
-/// How long a client that is not sending is waited for.
+/// How long to wait for the next bytes of a refused body.
 const DISCARD_WAIT: Duration = Duration::from_secs(1);
 
-/// Most bytes that are read for nothing.
-const DISCARDED: usize = 64 << 20;
+/// Most bytes of a refused body that are received.
+const DISCARD_LIMIT: usize = 64 << 20;
 
-/// What the body says; an empty one is not JSON either.
-pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
-    // serde takes a list for the fields of a structure in order.
+/// The JSON of a body; an empty body is not JSON.
+pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    // serde would read a list as the fields of a structure, in order.
     if bytes.trim_ascii_start().starts_with(b"[") {
-        return Err(Problem::new(Kind::Value, "body: expected an object, found a list"));
+        return Err(ApiError::new(ApiErrorKind::Value, "body: expected an object, found a list"));
     }
     serde_json::from_slice(bytes).map_err(|error| {
         let kind = match error.classify() {
-            Category::Data => Kind::Value,
-            Category::Syntax | Category::Eof | Category::Io => Kind::Syntax,
+            Category::Data => ApiErrorKind::Value,
+            Category::Syntax | Category::Eof | Category::Io => ApiErrorKind::Syntax,
         };
-        Problem::new(kind, format!("body: {error}"))
+        ApiError::new(kind, format!("body: {error}"))
     })
 }

@@ -1,8 +1,8 @@
 //! The network: connections, slow clients, the memory that requests share, and reading bodies.
 
-pub(crate) mod body;
+mod server;
+mod phases;
 pub(crate) mod memory;
-pub(crate) mod phases;
-pub(crate) mod server;
+pub(crate) mod body;
 
-pub use server::{Server, Stopped};
+pub use server::{Server, ShutdownReport};

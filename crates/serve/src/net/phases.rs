@@ -1,8 +1,8 @@
-//! A connection that does not wait for ever.
+//! Time limits for each phase of a connection.
 //!
 //! hyper's own header timeout also runs while a connection is idle between two requests, so
 //! it cannot be short for the one and long for the other. Here a stream notes in which phase
-//! its connection is, and [`Lateness`] says when the client has taken too long for it.
+//! its connection is, and [`PhaseTimeout`] says when the client is too slow for it.
 
 use std::future::poll_fn;
 use std::io;
@@ -17,97 +17,97 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use crate::http::settings::HttpSettings;
 
-/// What a connection is doing.
+/// Phase of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub(crate) enum Phase {
-    /// Nothing has come yet.
+pub(crate) enum ConnectionPhase {
+    /// No byte has arrived yet.
     New = 0,
-    /// The headers of a request are coming.
+    /// The headers of a request are arriving.
     Head = 1,
     /// A request is being answered.
     Busy = 2,
-    /// A request has been answered, and no other has begun.
+    /// A request has been answered, and the next one has not begun.
     Idle = 3,
 }
 
-/// The phase of a connection, seen by its stream and by those who answer.
+/// The phase of a connection, shared by its stream and its request handler.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct PhaseCell(Arc<AtomicU8>);
+pub(crate) struct SharedPhase(Arc<AtomicU8>);
 
-impl PhaseCell {
-    pub(crate) fn get(&self) -> Phase {
+impl SharedPhase {
+    pub(crate) fn get(&self) -> ConnectionPhase {
         match self.0.load(Ordering::Relaxed) {
-            0 => Phase::New,
-            1 => Phase::Head,
-            2 => Phase::Busy,
-            _ => Phase::Idle,
+            0 => ConnectionPhase::New,
+            1 => ConnectionPhase::Head,
+            2 => ConnectionPhase::Busy,
+            _ => ConnectionPhase::Idle,
         }
     }
 
-    pub(crate) fn set(&self, phase: Phase) {
+    pub(crate) fn set(&self, phase: ConnectionPhase) {
         self.0.store(phase as u8, Ordering::Relaxed);
     }
 }
 
-/// When a client has taken too long to send what its connection's phase is about.
-pub(crate) struct Lateness {
-    phase: PhaseCell,
-    /// The phase that `end` was set for.
-    seen: Phase,
+/// Ends the wait for a client that is too slow for the phase of its connection.
+pub(crate) struct PhaseTimeout {
+    phase: SharedPhase,
+    /// The phase that `end` was computed for.
+    seen: ConnectionPhase,
     end: Pin<Box<Sleep>>,
     header: Duration,
     idle: Duration,
 }
 
-impl Lateness {
-    pub(crate) fn new(phase: PhaseCell, settings: &HttpSettings) -> Self {
+impl PhaseTimeout {
+    pub(crate) fn new(phase: SharedPhase, settings: &HttpSettings) -> Self {
         let (header, idle) = (settings.header_timeout, settings.idle_timeout);
         Self { seen: phase.get(), phase, end: Box::pin(sleep(header)), header, idle }
     }
 
-    /// Waits until the client is late.
+    /// Waits until the client has exceeded the time limit of a phase.
     ///
-    /// A change of the phase wakes nobody: this must be polled after the connection, in the
-    /// same task, which every change is made in.
+    /// A change of the phase does not wake this future: it must be polled after the connection and
+    /// in the same task, because every change is made in that task.
     pub(crate) async fn wait(&mut self) {
         poll_fn(|cx| self.poll(cx)).await;
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let phase = self.phase.get();
-        let patience = match phase {
-            Phase::New | Phase::Head => self.header,
-            Phase::Idle => self.idle,
-            // The body has a limit of its own, and the answer takes what it takes.
-            Phase::Busy => {
+        let time_limit = match phase {
+            ConnectionPhase::New | ConnectionPhase::Head => self.header,
+            ConnectionPhase::Idle => self.idle,
+            // The body has its own limit, and the answer of the model takes as long as it takes.
+            ConnectionPhase::Busy => {
                 self.seen = phase;
                 return Poll::Pending;
             }
         };
         if self.seen != phase {
             self.seen = phase;
-            self.end.as_mut().reset(Instant::now() + patience);
+            self.end.as_mut().reset(Instant::now() + time_limit);
         }
         self.end.as_mut().poll(cx)
     }
 }
 
-/// `S`, noting the phase, and with an end to waiting for a client that does not read.
+/// A stream that updates the phase, and fails when the client does not read for too long.
 pub(crate) struct GuardedStream<S> {
     inner: S,
-    phase: PhaseCell,
-    patience: Duration,
-    /// When the client has had time enough, while it does not read.
+    phase: SharedPhase,
+    write_timeout: Duration,
+    /// When to give up on the client, while it does not read.
     end: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> GuardedStream<S> {
-    pub(crate) fn new(inner: S, phase: PhaseCell, settings: &HttpSettings) -> Self {
-        Self { inner, phase, patience: settings.write_timeout, end: None }
+    pub(crate) fn new(inner: S, phase: SharedPhase, settings: &HttpSettings) -> Self {
+        Self { inner, phase, write_timeout: settings.write_timeout, end: None }
     }
 
-    fn waited<T>(
+    fn limit_write<T>(
         &mut self,
         cx: &mut Context<'_>,
         written: Poll<io::Result<T>>,
@@ -116,8 +116,8 @@ impl<S> GuardedStream<S> {
             self.end = None;
             return written;
         }
-        let patience = self.patience;
-        let end = self.end.get_or_insert_with(|| Box::pin(sleep(patience)));
+        let time_limit = self.write_timeout;
+        let end = self.end.get_or_insert_with(|| Box::pin(sleep(time_limit)));
         ready!(end.as_mut().poll(cx));
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read")))
     }
@@ -132,8 +132,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for GuardedStream<S> {
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.inner).poll_read(cx, buffer);
         let more = buffer.filled().len() > before;
-        if more && matches!(self.phase.get(), Phase::New | Phase::Idle) {
-            self.phase.set(Phase::Head);
+        if more && matches!(self.phase.get(), ConnectionPhase::New | ConnectionPhase::Idle) {
+            self.phase.set(ConnectionPhase::Head);
         }
         read
     }
@@ -146,7 +146,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for GuardedStream<S> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.inner).poll_write(cx, bytes);
-        self.waited(cx, written)
+        self.limit_write(cx, written)
     }
 
     fn poll_write_vectored(
@@ -155,7 +155,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for GuardedStream<S> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.inner).poll_write_vectored(cx, slices);
-        self.waited(cx, written)
+        self.limit_write(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -164,12 +164,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for GuardedStream<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.inner).poll_flush(cx);
-        self.waited(cx, flushed)
+        self.limit_write(cx, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let shut = Pin::new(&mut self.inner).poll_shutdown(cx);
-        self.waited(cx, shut)
+        self.limit_write(cx, shut)
     }
 }
 
@@ -179,10 +179,10 @@ mod tests {
 
     use super::*;
 
-    /// Seconds until a client is late whose connection goes through these phases.
-    async fn late_after(phases: &[(u64, Phase)]) -> Option<u64> {
-        let phase = PhaseCell::default();
-        let mut lateness = Lateness::new(phase.clone(), &HttpSettings::default());
+    /// Seconds until a client is too slow, for a connection that goes through these phases.
+    async fn timed_out_after(phases: &[(u64, ConnectionPhase)]) -> Option<u64> {
+        let phase = SharedPhase::default();
+        let mut phase_timeout = PhaseTimeout::new(phase.clone(), &HttpSettings::default());
         let begin = Instant::now();
         let connection = async {
             for (seconds, next) in phases {
@@ -194,29 +194,36 @@ mod tests {
         tokio::select! {
             biased;
             () = connection => None,
-            () = lateness.wait() => Some(begin.elapsed().as_secs()),
+            () = phase_timeout.wait() => Some(begin.elapsed().as_secs()),
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn every_phase_has_its_patience() {
-        assert_eq!(late_after(&[]).await, Some(10), "no byte at all");
-        assert_eq!(late_after(&[(8, Phase::Head)]).await, Some(18), "headers");
-        assert_eq!(late_after(&[(8, Phase::Head), (1, Phase::Busy)]).await, None, "answering");
-        let answered = [(1, Phase::Busy), (100, Phase::Idle)];
-        assert_eq!(late_after(&answered).await, Some(176), "between two requests");
-        let again = [(1, Phase::Busy), (1, Phase::Idle), (70, Phase::Head)];
-        assert_eq!(late_after(&again).await, Some(82), "headers of the second request");
+    async fn every_phase_has_its_time_limit() {
+        assert_eq!(timed_out_after(&[]).await, Some(10), "no byte at all");
+        assert_eq!(timed_out_after(&[(8, ConnectionPhase::Head)]).await, Some(18), "headers");
+        assert_eq!(
+            timed_out_after(&[(8, ConnectionPhase::Head), (1, ConnectionPhase::Busy)]).await,
+            None,
+            "answering"
+        );
+        let answered = [(1, ConnectionPhase::Busy), (100, ConnectionPhase::Idle)];
+        assert_eq!(timed_out_after(&answered).await, Some(176), "between two requests");
+        let again =
+            [(1, ConnectionPhase::Busy), (1, ConnectionPhase::Idle), (70, ConnectionPhase::Head)];
+        assert_eq!(timed_out_after(&again).await, Some(82), "headers of the second request");
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_first_byte_begins_a_request() {
         let (inner, mut client) = duplex(64);
-        let phase = PhaseCell::default();
+        let phase = SharedPhase::default();
         let mut stream = GuardedStream::new(inner, phase.clone(), &HttpSettings::default());
-        for (before, after) in
-            [(Phase::New, Phase::Head), (Phase::Busy, Phase::Busy), (Phase::Idle, Phase::Head)]
-        {
+        for (before, after) in [
+            (ConnectionPhase::New, ConnectionPhase::Head),
+            (ConnectionPhase::Busy, ConnectionPhase::Busy),
+            (ConnectionPhase::Idle, ConnectionPhase::Head),
+        ] {
             phase.set(before);
             client.write_all(b"G").await.unwrap();
             assert_eq!(stream.read_u8().await.unwrap(), b'G');
@@ -225,10 +232,10 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_does_not_read_is_left() {
+    async fn a_client_that_does_not_read_is_given_up() {
         let (inner, mut client) = duplex(4);
         let settings = HttpSettings::default();
-        let mut stream = GuardedStream::new(inner, PhaseCell::default(), &settings);
+        let mut stream = GuardedStream::new(inner, SharedPhase::default(), &settings);
         let begin = Instant::now();
         let error = stream.write_all(b"12345678").await.unwrap_err();
         assert_eq!((error.kind(), begin.elapsed().as_secs()), (io::ErrorKind::TimedOut, 30));

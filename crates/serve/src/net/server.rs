@@ -1,4 +1,4 @@
-//! Connections: accepted, limited, and ended in good order.
+//! Connections: accepting, limiting and closing them.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -21,15 +21,16 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
 use tower::ServiceExt;
 
-use super::phases::{GuardedStream, Lateness, Phase, PhaseCell};
+use super::phases::{ConnectionPhase, GuardedStream, PhaseTimeout, SharedPhase};
 use crate::Engine;
 use crate::http::app::App;
 use crate::http::routes::router;
 use crate::http::settings::HttpSettings;
 
-/// Most headers of a request, and most bytes of them.
-const HEADERS: usize = 64;
-const HEADER_BYTES: usize = 64 << 10;
+/// Most headers of a request.
+const MAX_HEADERS: usize = 64;
+/// Most bytes of the headers of a request.
+const MAX_HEADER_BYTES: usize = 64 << 10;
 
 /// An engine behind a listening socket.
 pub struct Server {
@@ -38,32 +39,33 @@ pub struct Server {
     router: Router,
 }
 
-/// How a server has ended.
+/// What a server left undone when it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stopped {
+pub struct ShutdownReport {
     /// Requests that were cut off at the end of [`HttpSettings::drain_timeout`].
     pub dropped_requests: usize,
 }
 
 impl Server {
-    /// Answers what comes to `listener` with `engine`, once [`run`](Self::run) is called.
+    /// Makes a server that answers the connections of `listener` with `engine`, once
+    /// [`serve_until`](Self::serve_until) is called.
     pub fn new(listener: TcpListener, engine: Engine, settings: HttpSettings) -> Self {
         let app = Arc::new(App::new(engine, settings));
         Self { listener, router: router(&app), app }
     }
 
-    /// Where it listens.
+    /// The address that the server listens on.
     ///
     /// # Errors
-    /// If the system does not say.
+    /// If the system does not tell the address.
     pub fn address(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 
-    /// Answers until `stop` is done, and then ends in good order: `/readyz` says no, after
-    /// [`HttpSettings::drain_delay`] nothing more is accepted, and what is in flight has
+    /// Serves until `stop` completes, and then shuts down gracefully: `/readyz` answers 503, after
+    /// [`HttpSettings::drain_delay`] no connection is accepted, and requests in flight have
     /// [`HttpSettings::drain_timeout`] to finish.
-    pub async fn run(self, stop: impl Future<Output = ()>) -> Stopped {
+    pub async fn serve_until(self, stop: impl Future<Output = ()>) -> ShutdownReport {
         let (closing, watched) = watch::channel(false);
         let mut connections = JoinSet::new();
         self.accept(&mut connections, &watched, stop).await;
@@ -79,12 +81,12 @@ impl Server {
             tracing::warn!(requests = dropped_requests, "drain timeout: requests are cut off");
             connections.shutdown().await;
         }
-        // Nobody asks any more.
+        // No connection is left to send requests.
         app.engine.stop(Duration::from_secs(1)).await;
-        Stopped { dropped_requests }
+        ShutdownReport { dropped_requests }
     }
 
-    /// Until `stop` is done and the drain delay after it.
+    /// Accepts connections until `stop` has completed and the drain delay has passed.
     async fn accept(
         &self,
         connections: &mut JoinSet<()>,
@@ -103,10 +105,10 @@ impl Server {
                 () = &mut stop => return,
                 Some(_) = connections.join_next() => {}
                 accepted = self.listener.accept() => match accepted {
-                    Ok((stream, _)) => self.take(stream, connections, closing),
+                    Ok((stream, _)) => self.spawn_connection(stream, connections, closing),
                     Err(error) if is_about_one_connection(&error) => {}
                     Err(error) => {
-                        // No file descriptors, as a rule: some come back when others close.
+                        // Usually file descriptors are used up: some come back when connections close.
                         tracing::warn!(%error, "no connection is accepted");
                         sleep(Duration::from_millis(50)).await;
                     }
@@ -115,7 +117,7 @@ impl Server {
         }
     }
 
-    fn take(
+    fn spawn_connection(
         &self,
         stream: TcpStream,
         connections: &mut JoinSet<()>,
@@ -127,23 +129,23 @@ impl Server {
             refuse(&stream, self.app.settings.max_connections);
             return;
         }
-        // Answers are written as a whole: there is nothing to wait for.
+        // Responses are written as a whole, so that waiting for more bytes gains nothing.
         let _ = stream.set_nodelay(true);
         let (app, router, closing) = (self.app.clone(), self.router.clone(), closing.clone());
         connections.spawn(async move {
             let _open = app.metrics.open_connection();
-            serve(stream, router, &app.settings, closing).await;
+            serve_connection(stream, router, &app.settings, closing).await;
         });
     }
 }
 
-/// The client gave up before it was accepted.
+/// Whether an error means that a client gave up before it was accepted.
 fn is_about_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-/// As much of an answer as goes out at once: waiting would be a connection more.
+/// Sends as much of a 503 as can be sent without waiting, which would be one more connection.
 fn refuse(stream: &TcpStream, limit: usize) {
     let body = format!(
         r#"{{"error":{{"message":"connections: expected at most {limit}, try later","type":"server_error","param":null,"code":"too_many_connections"}}}}"#
@@ -156,49 +158,48 @@ fn refuse(stream: &TcpStream, limit: usize) {
     let _ = stream.try_write(answer.as_bytes());
 }
 
-/// One connection, from its first byte to its end.
-async fn serve(
+/// Serves one connection, from its first byte to its end.
+async fn serve_connection(
     stream: TcpStream,
     router: Router,
     settings: &HttpSettings,
     mut closing: watch::Receiver<bool>,
 ) {
-    let phase = PhaseCell::default();
-    let mut lateness = Lateness::new(phase.clone(), settings);
+    let phase = SharedPhase::default();
+    let mut phase_timeout = PhaseTimeout::new(phase.clone(), settings);
     let stream = GuardedStream::new(stream, phase.clone(), settings);
     let service = service_fn(|request: Request<Incoming>| {
-        phase.set(Phase::Busy);
+        phase.set(ConnectionPhase::Busy);
         let (answer, phase) = (router.clone().oneshot(request.map(Body::new)), phase.clone());
         async move {
             let answer = answer.await;
-            phase.set(Phase::Idle);
+            phase.set(ConnectionPhase::Idle);
             answer.map_err(|never: Infallible| never)
         }
     });
     let mut connection = pin!(
         http1::Builder::new()
-            // `Lateness` has better ones.
+            // `PhaseTimeout` treats a slow client and an idle connection differently.
             .header_read_timeout(None)
-            .max_headers(HEADERS)
-            .max_buf_size(HEADER_BYTES)
+            .max_headers(MAX_HEADERS)
+            .max_buf_size(MAX_HEADER_BYTES)
             .serve_connection(TokioIo::new(stream), service)
     );
-    // How a connection ends is the client's affair: an error here is a client that went
-    // away or does not speak HTTP.
+    // Errors are ignored: they are clients that went away or do not speak HTTP.
     tokio::select! {
         biased;
         _ = connection.as_mut() => return,
-        () = lateness.wait() => return,
+        () = phase_timeout.wait() => return,
         _ = closing.wait_for(|closing| *closing) => {}
     }
-    // hyper takes a connection without a byte for one with a request on its way.
-    if phase.get() == Phase::New {
+    // hyper would wait for a request on a connection that has not sent a byte.
+    if phase.get() == ConnectionPhase::New {
         return;
     }
     connection.as_mut().graceful_shutdown();
     tokio::select! {
         biased;
         _ = connection => {}
-        () = lateness.wait() => {}
+        () = phase_timeout.wait() => {}
     }
 }

@@ -1,8 +1,9 @@
-//! A place for the whole request or none, and back with it when nobody waits any more.
+//! The queue has space for a whole request or refuses it, and gets it back when the caller stops
+//! waiting.
 
 use std::time::Duration;
 
-use polyhead_serve::{Ask, AskError, EngineSettings, Lane};
+use polyhead_serve::{EngineRequest, EngineSettings, Lane, RequestError};
 
 use crate::{ask, assert_idle, occupy, start, texts, until, with_faults};
 
@@ -18,64 +19,70 @@ async fn admission_is_of_the_whole_request() {
     settings.bulk_queue_tokens = 128;
     let engine = start(settings);
     let busy = occupy(&engine, 400).await;
-    let held = engine.counters().queued_tokens;
-    let first = ask(&engine, Ask::texts(six_tokens(5)));
-    until(|| engine.counters().queued_requests == 2).await;
-    assert_eq!(engine.counters().queued_tokens, held + 30);
+    let held = engine.backlog().tokens;
+    let first = ask(&engine, EngineRequest::texts(six_tokens(5)));
+    until(|| engine.backlog().requests == 2).await;
+    assert_eq!(engine.backlog().tokens, held + 30);
 
     let fit = (100 - 30 - held) / 6;
-    let refused = engine.ask(Ask::texts(six_tokens(fit + 1))).await.map(|_| ()).unwrap_err();
-    let AskError::Full { queued_tokens, limit, retry_after } = refused else { panic!("{refused}") };
+    let refused =
+        engine.answer(EngineRequest::texts(six_tokens(fit + 1))).await.map(|_| ()).unwrap_err();
+    let RequestError::Full { queued_tokens, limit, retry_after } = refused else {
+        panic!("{refused}")
+    };
     assert_eq!((queued_tokens, limit), (held + 30, 100));
     assert!(retry_after > Duration::ZERO);
-    assert_eq!(engine.counters().queued_tokens, held + 30);
-    let second = ask(&engine, Ask::texts(six_tokens(fit)));
-    until(|| engine.counters().queued_requests == 3).await;
+    assert_eq!(engine.backlog().tokens, held + 30);
+    let second = ask(&engine, EngineRequest::texts(six_tokens(fit)));
+    until(|| engine.backlog().requests == 3).await;
 
-    // More than the interactive queue ever holds: a bulk request, whatever it says.
-    let bulk = ask(&engine, Ask::texts(six_tokens(17)));
-    until(|| engine.counters().queued_requests == 4).await;
-    let refused = engine.ask(Ask { lane: Lane::Bulk, ..Ask::texts(six_tokens(10)) }).await;
-    assert!(matches!(refused, Err(AskError::Full { queued_tokens: 102, limit: 128, .. })));
-    let refused = engine.ask(Ask::texts(six_tokens(22))).await.map(|_| ()).unwrap_err();
-    assert_eq!(refused, AskError::TooLarge { tokens: 132, limit: 128 });
+    // More than the interactive lane can hold: a bulk request, whatever its lane.
+    let bulk = ask(&engine, EngineRequest::texts(six_tokens(17)));
+    until(|| engine.backlog().requests == 4).await;
+    let refused = engine
+        .answer(EngineRequest { lane: Lane::Bulk, ..EngineRequest::texts(six_tokens(10)) })
+        .await;
+    assert!(matches!(refused, Err(RequestError::Full { queued_tokens: 102, limit: 128, .. })));
+    let refused =
+        engine.answer(EngineRequest::texts(six_tokens(22))).await.map(|_| ()).unwrap_err();
+    assert_eq!(refused, RequestError::TooLarge { tokens: 132, limit: 128 });
 
     for asked in [busy, first, second, bulk] {
         asked.await.unwrap().unwrap();
     }
-    let counters = engine.counters();
-    assert_eq!((counters.refused.full, counters.refused.unfit), (2, 1));
-    assert_eq!(counters.admitted_requests, 4);
+    let metrics = engine.metrics();
+    assert_eq!((metrics.refused.full.get(), metrics.refused.unfit.get()), (2, 1));
+    assert_eq!(metrics.admitted_requests.get(), 4);
     assert_idle(&engine);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_goes_away_gives_the_place_back() {
+async fn a_cancelled_request_gives_its_space_back() {
     let engine = start(with_faults());
     let busy = occupy(&engine, 400).await;
-    let (batches, held) = (engine.counters().batch_texts.count(), engine.counters().queued_tokens);
-    let gone: Vec<_> = (0..50).map(|_| ask(&engine, Ask::texts(texts(3)))).collect();
-    until(|| engine.counters().queued_requests == 51).await;
+    let (batches, held) = (engine.metrics().batches.get(), engine.backlog().tokens);
+    let gone: Vec<_> = (0..50).map(|_| ask(&engine, EngineRequest::texts(texts(3)))).collect();
+    until(|| engine.backlog().requests == 51).await;
     gone.iter().for_each(|asked| asked.abort());
-    until(|| engine.counters().queued_requests == 1).await;
-    assert_eq!(engine.counters().queued_tokens, held);
-    assert_eq!(engine.counters().cancelled, 50);
+    until(|| engine.backlog().requests == 1).await;
+    assert_eq!(engine.backlog().tokens, held);
+    assert_eq!(engine.metrics().cancelled_requests.get(), 50);
     busy.abort();
-    until(|| engine.counters().queued_requests == 0).await;
-    engine.ask(Ask::texts(["a"])).await.unwrap();
-    // Of those who went away, only the text that was running cost anything.
-    assert_eq!(engine.counters().batch_texts.count() - batches, 2);
+    until(|| engine.backlog().requests == 0).await;
+    engine.answer(EngineRequest::texts(["a"])).await.unwrap();
+    // Of the cancelled requests, only the text that was running was computed.
+    assert_eq!(engine.metrics().batches.get() - batches, 2);
     assert_idle(&engine);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ten_thousand_who_go_away_at_any_moment() {
+async fn ten_thousand_requests_are_cancelled_at_any_moment() {
     let engine = start(EngineSettings::default());
     let texts = texts(4);
     let mut random = 7u64;
     for _ in 0..100 {
         let asked: Vec<_> =
-            (0..100).map(|i| ask(&engine, Ask::texts([texts[i % 4].as_str()]))).collect();
+            (0..100).map(|i| ask(&engine, EngineRequest::texts([texts[i % 4].as_str()]))).collect();
         for asked in asked {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             if random >> 63 == 0 {
@@ -84,9 +91,9 @@ async fn ten_thousand_who_go_away_at_any_moment() {
             asked.abort();
         }
     }
-    until(|| engine.counters().tokenizing_bytes == 0 && engine.counters().queued_texts == 0).await;
-    until(|| engine.counters().running_tokens == 0).await;
-    engine.ask(Ask::texts(["a"])).await.unwrap();
+    until(|| engine.backlog().tokenizing_bytes == 0 && engine.backlog().texts == 0).await;
+    until(|| engine.backlog().running_tokens == 0).await;
+    engine.answer(EngineRequest::texts(["a"])).await.unwrap();
     assert_idle(&engine);
 }
 
@@ -95,11 +102,12 @@ async fn ten_megabytes_are_refused_before_they_are_tokenized() {
     let engine = start(EngineSettings::default());
     let begun = std::time::Instant::now();
     let huge = "a ".repeat(5_000_000);
-    let refused = engine.ask(Ask::texts(["a", &huge])).await.map(|_| ()).unwrap_err();
+    let refused = engine.answer(EngineRequest::texts(["a", &huge])).await.map(|_| ()).unwrap_err();
     let limit = engine.text_bytes();
-    assert_eq!(refused, AskError::TooManyBytes { index: 1, bytes: 10_000_000, limit });
-    let many = engine.ask(Ask::texts(vec![""; 100_000])).await.map(|_| ()).unwrap_err();
-    assert!(matches!(many, AskError::TooLarge { .. }), "{many}");
+    assert_eq!(refused, RequestError::TooManyBytes { index: 1, bytes: 10_000_000, limit });
+    let many =
+        engine.answer(EngineRequest::texts(vec![""; 100_000])).await.map(|_| ()).unwrap_err();
+    assert!(matches!(many, RequestError::TooLarge { .. }), "{many}");
     assert!(begun.elapsed() < Duration::from_secs(2));
     assert_idle(&engine);
 }
@@ -110,10 +118,11 @@ async fn an_interactive_text_does_not_wait_for_a_bulk_request() {
     settings.batch_tokens = Some(64);
     let engine = start(settings);
     let busy = occupy(&engine, 300).await;
-    let bulk = ask(&engine, Ask { lane: Lane::Bulk, ..Ask::texts(six_tokens(2000)) });
-    until(|| engine.counters().queued_requests == 2).await;
+    let bulk =
+        ask(&engine, EngineRequest { lane: Lane::Bulk, ..EngineRequest::texts(six_tokens(2000)) });
+    until(|| engine.backlog().requests == 2).await;
     busy.await.unwrap().unwrap();
-    engine.ask(Ask::texts(["the train"])).await.unwrap();
+    engine.answer(EngineRequest::texts(["the train"])).await.unwrap();
     assert!(!bulk.is_finished(), "two hundred batches took less time than one");
     assert_eq!(bulk.await.unwrap().unwrap().texts.len(), 2000);
     assert_idle(&engine);

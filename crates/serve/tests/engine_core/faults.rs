@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use polyhead_compute::StoredTensor;
 use polyhead_model::{EncodeOptions, LoadOptions, MultiTaskModel};
-use polyhead_serve::{Ask, AskError, Engine, EngineSettings, EngineState};
+use polyhead_serve::{Engine, EngineRequest, EngineSettings, EngineState, RequestError};
 
 use crate::{ask, assert_idle, folder, load, occupy, start, texts, until, with_faults};
 
@@ -14,17 +14,18 @@ use crate::{ask, assert_idle, folder, load, occupy, start, texts, until, with_fa
 async fn a_panic_is_isolated_to_its_text() {
     let engine = start(with_faults());
     let busy = occupy(&engine, 200).await;
-    let good: Vec<_> = texts(20).into_iter().map(|text| ask(&engine, Ask::texts([text]))).collect();
-    let bad = ask(&engine, Ask::texts(["the train", "panic now", "the leaves"]));
-    let other = ask(&engine, Ask::texts(["panic too"]));
-    until(|| engine.counters().queued_requests == 23).await;
-    assert_eq!(bad.await.unwrap().map(|_| ()), Err(AskError::Failed { index: 1 }));
-    assert_eq!(other.await.unwrap().map(|_| ()), Err(AskError::Failed { index: 0 }));
+    let good: Vec<_> =
+        texts(20).into_iter().map(|text| ask(&engine, EngineRequest::texts([text]))).collect();
+    let bad = ask(&engine, EngineRequest::texts(["the train", "panic now", "the leaves"]));
+    let other = ask(&engine, EngineRequest::texts(["panic too"]));
+    until(|| engine.backlog().requests == 23).await;
+    assert_eq!(bad.await.unwrap().map(|_| ()), Err(RequestError::Failed { index: 1 }));
+    assert_eq!(other.await.unwrap().map(|_| ()), Err(RequestError::Failed { index: 0 }));
     for asked in good.into_iter().chain([busy]) {
         asked.await.unwrap().unwrap();
     }
-    let counters = engine.counters();
-    assert_eq!((counters.panics, counters.restarts), (2, 0));
+    let metrics = engine.metrics();
+    assert_eq!((metrics.panics.get(), metrics.restarts.get()), (2, 0));
     assert_eq!(engine.state(), EngineState::Ready);
     assert_idle(&engine);
 }
@@ -33,14 +34,15 @@ async fn a_panic_is_isolated_to_its_text() {
 async fn a_number_that_is_not_finite_is_isolated_to_its_text() {
     let engine = start(with_faults());
     let busy = occupy(&engine, 200).await;
-    let good: Vec<_> = texts(20).into_iter().map(|text| ask(&engine, Ask::texts([text]))).collect();
-    let bad = ask(&engine, Ask::texts(["the train", "nan now"]));
-    let expected = AskError::NotFinite { index: 1, task: None };
+    let good: Vec<_> =
+        texts(20).into_iter().map(|text| ask(&engine, EngineRequest::texts([text]))).collect();
+    let bad = ask(&engine, EngineRequest::texts(["the train", "nan now"]));
+    let expected = RequestError::NotFinite { index: 1, task: None };
     assert_eq!(bad.await.unwrap().map(|_| ()), Err(expected));
     for asked in good.into_iter().chain([busy]) {
         asked.await.unwrap().unwrap();
     }
-    assert_eq!(engine.counters().not_finite_vectors, 1);
+    assert_eq!(engine.metrics().not_finite_vectors(), 1);
     assert_idle(&engine);
 }
 
@@ -49,13 +51,13 @@ async fn a_dead_worker_is_replaced() {
     let engine = start(with_faults());
     for round in 1..=3 {
         let busy = occupy(&engine, 100).await;
-        let bad = ask(&engine, Ask::texts(["the train", "die now"]));
-        until(|| engine.counters().queued_requests == 2).await;
+        let bad = ask(&engine, EngineRequest::texts(["the train", "die now"]));
+        until(|| engine.backlog().requests == 2).await;
         busy.await.unwrap().unwrap();
         let lost = bad.await.unwrap().map(|_| ()).unwrap_err();
-        assert!(matches!(lost, AskError::Lost { .. }), "{lost}");
-        engine.ask(Ask::texts(["the train"])).await.unwrap();
-        assert_eq!(engine.counters().restarts, round);
+        assert!(matches!(lost, RequestError::Lost { .. }), "{lost}");
+        engine.answer(EngineRequest::texts(["the train"])).await.unwrap();
+        assert_eq!(engine.metrics().restarts.get(), round);
         assert_eq!(engine.state(), EngineState::Ready);
     }
     assert_idle(&engine);
@@ -80,21 +82,21 @@ async fn a_stuck_worker_is_given_up_and_others_are_answered() {
     let before = engine.model();
     let stuck = occupy(&engine, 1500).await;
     let waits: Vec<_> =
-        texts(10).into_iter().map(|text| ask(&engine, Ask::texts([text]))).collect();
+        texts(10).into_iter().map(|text| ask(&engine, EngineRequest::texts([text]))).collect();
     let lost = stuck.await.unwrap().map(|_| ()).unwrap_err();
-    assert_eq!(lost, AskError::Lost { index: 0 });
+    assert_eq!(lost, RequestError::Lost { index: 0 });
     for asked in waits {
         asked.await.unwrap().unwrap();
     }
     assert!(begun.elapsed() < Duration::from_millis(1400), "waited for the stuck thread");
     assert!(!Arc::ptr_eq(&before, &engine.model()), "its model may be stuck as well");
     assert_eq!((loads.load(Ordering::Relaxed), engine.state()), (2, EngineState::Ready));
-    let counters = engine.counters();
-    assert_eq!((counters.restarts, counters.abandoned_threads), (1, 1));
+    let metrics = engine.metrics();
+    assert_eq!((metrics.restarts.get(), metrics.abandoned_threads.get()), (1, 1));
     // It ends when it can, and changes nothing.
-    until(|| engine.counters().abandoned_threads == 0).await;
-    engine.ask(Ask::texts(["the train"])).await.unwrap();
-    assert_eq!(engine.counters().restarts, 1);
+    until(|| engine.metrics().abandoned_threads.get() == 0).await;
+    engine.answer(EngineRequest::texts(["the train"])).await.unwrap();
+    assert_eq!(engine.metrics().restarts.get(), 1);
     assert_idle(&engine);
 }
 
@@ -105,24 +107,27 @@ async fn a_model_that_does_not_load_again_is_said_and_tried_again() {
     let broken = Arc::new(AtomicBool::new(false));
     let is_broken = Arc::clone(&broken);
     let engine = Engine::start(
-        move || match is_broken.load(Ordering::Relaxed) {
-            true => MultiTaskModel::load("/no such folder"),
-            false => load(),
+        move || {
+            if is_broken.load(Ordering::Relaxed) {
+                MultiTaskModel::load("/no such folder")
+            } else {
+                load()
+            }
         },
         settings,
     )
     .unwrap();
     let stuck = occupy(&engine, 1000).await;
-    let waits = ask(&engine, Ask::texts(["the train"]));
+    let waits = ask(&engine, EngineRequest::texts(["the train"]));
     broken.store(true, Ordering::Relaxed);
-    assert!(matches!(stuck.await.unwrap(), Err(AskError::Lost { index: 0 })));
-    assert!(matches!(waits.await.unwrap(), Err(AskError::NotReady)));
+    assert!(matches!(stuck.await.unwrap(), Err(RequestError::Lost { index: 0 })));
+    assert!(matches!(waits.await.unwrap(), Err(RequestError::NotReady)));
     assert_eq!(engine.state(), EngineState::Restarting);
-    let refused = engine.ask(Ask::texts(["a"])).await.map(|_| ());
-    assert_eq!(refused, Err(AskError::NotReady));
+    let refused = engine.answer(EngineRequest::texts(["a"])).await.map(|_| ());
+    assert_eq!(refused, Err(RequestError::NotReady));
     broken.store(false, Ordering::Relaxed);
     until(|| engine.state() == EngineState::Ready).await;
-    engine.ask(Ask::texts(["a"])).await.unwrap();
+    engine.answer(EngineRequest::texts(["a"])).await.unwrap();
     assert_idle(&engine);
 }
 
@@ -143,16 +148,17 @@ async fn a_damaged_weight_of_the_encoder_is_isolated_to_the_texts_that_read_it()
     let engine = Engine::start(damaged, with_faults()).unwrap();
     let healthy = start(with_faults());
     let busy = occupy(&engine, 100).await;
-    let bad = ask(&engine, Ask::texts(["the train", "the leaves"]));
-    let good = ask(&engine, Ask::texts(["the train", "naïve 42"]));
-    until(|| engine.counters().queued_requests == 3).await;
+    let bad = ask(&engine, EngineRequest::texts(["the train", "the leaves"]));
+    let good = ask(&engine, EngineRequest::texts(["the train", "naïve 42"]));
+    until(|| engine.backlog().requests == 3).await;
     busy.await.unwrap().unwrap();
     let error = bad.await.unwrap().map(|_| ()).unwrap_err();
-    assert!(matches!(error, AskError::NotFinite { index: 1, .. }), "{error}");
-    let (good, expected) = (good.await.unwrap().unwrap(), Ask::texts(["the train", "naïve 42"]));
-    let expected = healthy.ask(expected).await.unwrap();
+    assert!(matches!(error, RequestError::NotFinite { index: 1, .. }), "{error}");
+    let (good, expected) =
+        (good.await.unwrap().unwrap(), EngineRequest::texts(["the train", "naïve 42"]));
+    let expected = healthy.answer(expected).await.unwrap();
     assert_eq!(format!("{:?}", good.texts), format!("{:?}", expected.texts));
-    assert_eq!((engine.state(), engine.counters().restarts), (EngineState::Ready, 0));
+    assert_eq!((engine.state(), engine.metrics().restarts.get()), (EngineState::Ready, 0));
     assert_idle(&engine);
 }
 

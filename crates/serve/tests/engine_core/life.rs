@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use polyhead_model::{LoadOptions, MultiTaskModel};
-use polyhead_serve::{Answer, Ask, AskError, Engine, EngineSettings, EngineState};
+use polyhead_serve::{Answer, Engine, EngineRequest, EngineSettings, EngineState, RequestError};
 
 use crate::{ask, assert_idle, folder, occupy, start, texts, until, with_faults};
 
@@ -26,11 +26,11 @@ fn versioned(settings: EngineSettings) -> (Engine, Arc<AtomicUsize>) {
     (Engine::start(load, settings).unwrap(), version)
 }
 
-fn urgency() -> Ask {
-    Ask { tasks: Some(vec!["urgency".to_owned()]), ..Ask::texts(["the train"]) }
+fn urgency() -> EngineRequest {
+    EngineRequest { tasks: Some(vec!["urgency".to_owned()]), ..EngineRequest::texts(["the train"]) }
 }
 
-fn version(answers: &polyhead_serve::Answers) -> usize {
+fn version(answers: &polyhead_serve::EngineReply) -> usize {
     let Answer::Regression(x) = answers.texts[0].tasks[0].answer else { panic!() };
     (x / 1000.0).round() as usize
 }
@@ -40,7 +40,7 @@ async fn a_reload_swaps_between_batches_and_drops_nothing() {
     let (engine, versions) = versioned(with_faults());
     let busy = occupy(&engine, 300).await;
     let before: Vec<_> = (0..20).map(|_| ask(&engine, urgency())).collect();
-    until(|| engine.counters().queued_requests == 21).await;
+    until(|| engine.backlog().requests == 21).await;
     versions.store(2, Ordering::Relaxed);
     let reloading = engine.clone();
     tokio::task::spawn_blocking(move || reloading.reload()).await.unwrap().unwrap();
@@ -53,7 +53,7 @@ async fn a_reload_swaps_between_batches_and_drops_nothing() {
         assert_eq!(version(&asked.await.unwrap().unwrap()), 2);
     }
     busy.await.unwrap().unwrap();
-    assert_eq!(engine.counters().reloads, 1);
+    assert_eq!(engine.metrics().reloads.get(), 1);
     assert_idle(&engine);
 }
 
@@ -62,8 +62,8 @@ async fn a_reload_that_does_not_load_changes_nothing() {
     let (engine, versions) = versioned(EngineSettings::default());
     versions.store(0, Ordering::Relaxed);
     assert!(engine.reload().is_err());
-    assert_eq!(version(&engine.ask(urgency()).await.unwrap()), 1);
-    assert_eq!((engine.state(), engine.counters().reloads), (EngineState::Ready, 0));
+    assert_eq!(version(&engine.answer(urgency()).await.unwrap()), 1);
+    assert_eq!((engine.state(), engine.metrics().reloads.get()), (EngineState::Ready, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -71,19 +71,19 @@ async fn stopping_answers_what_there_is_and_refuses_what_is_new() {
     let engine = start(with_faults());
     let busy = occupy(&engine, 300).await;
     let waits: Vec<_> =
-        texts(30).into_iter().map(|text| ask(&engine, Ask::texts([text]))).collect();
-    until(|| engine.counters().queued_requests == 31).await;
+        texts(30).into_iter().map(|text| ask(&engine, EngineRequest::texts([text]))).collect();
+    until(|| engine.backlog().requests == 31).await;
     let stopping = engine.clone();
     let stopped = tokio::spawn(async move { stopping.stop(Duration::from_secs(10)).await });
     until(|| engine.state() == EngineState::Stopping).await;
-    let refused = engine.ask(Ask::texts(["a"])).await.map(|_| ());
-    assert_eq!(refused, Err(AskError::Stopping));
+    let refused = engine.answer(EngineRequest::texts(["a"])).await.map(|_| ());
+    assert_eq!(refused, Err(RequestError::Stopping));
     for asked in waits.into_iter().chain([busy]) {
         asked.await.unwrap().unwrap();
     }
     assert_eq!(stopped.await.unwrap(), 0);
     assert_eq!(engine.state(), EngineState::Stopped);
-    assert_eq!(engine.counters().refused.not_ready, 1);
+    assert_eq!(engine.metrics().refused.not_ready.get(), 1);
     // Once more does no harm.
     assert_eq!(engine.stop(Duration::from_secs(10)).await, 0);
 }
@@ -92,13 +92,13 @@ async fn stopping_answers_what_there_is_and_refuses_what_is_new() {
 async fn a_deadline_ends_the_waiting() {
     let engine = start(with_faults());
     let busy = occupy(&engine, 1000).await;
-    let waits = ask(&engine, Ask::texts(["a", "b"]));
-    until(|| engine.counters().queued_requests == 2).await;
+    let waits = ask(&engine, EngineRequest::texts(["a", "b"]));
+    until(|| engine.backlog().requests == 2).await;
     let begun = Instant::now();
     assert_eq!(engine.stop(Duration::from_millis(100)).await, 3);
     assert!(begun.elapsed() < Duration::from_millis(600));
     for asked in [busy, waits] {
-        assert_eq!(asked.await.unwrap().map(|_| ()), Err(AskError::Stopping));
+        assert_eq!(asked.await.unwrap().map(|_| ()), Err(RequestError::Stopping));
     }
 }
 
@@ -106,7 +106,7 @@ async fn a_deadline_ends_the_waiting() {
 async fn the_last_handle_ends_the_threads() {
     let engine = start(EngineSettings::default());
     let model = Arc::downgrade(&engine.model());
-    engine.ask(Ask::texts(["a"])).await.unwrap();
+    engine.answer(EngineRequest::texts(["a"])).await.unwrap();
     drop(engine);
     until(|| model.upgrade().is_none()).await;
 }

@@ -13,7 +13,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use polyhead_model::{Error, LoadOptions, ModelFolder, MultiTaskModel};
-use polyhead_serve::{Answers, Ask, AskError, AskText, Engine, EngineSettings, Fault};
+use polyhead_serve::{
+    Backlog, Engine, EngineReply, EngineRequest, EngineSettings, Fault, InputText, RequestError,
+};
 
 /// A tiny folder of `testdata` with heads of every kind.
 fn folder() -> ModelFolder {
@@ -36,7 +38,7 @@ fn start(settings: EngineSettings) -> Engine {
 fn with_faults() -> EngineSettings {
     let mut settings = EngineSettings::default();
     settings.faults = Some(Arc::new(|text| match text {
-        AskText::Text(text) => match text.split_once(' ') {
+        InputText::Text(text) => match text.split_once(' ') {
             Some(("sleep", rest)) => {
                 let time = rest.split(' ').next()?.parse().ok()?;
                 Some(Fault::Sleep(Duration::from_millis(time)))
@@ -46,23 +48,23 @@ fn with_faults() -> EngineSettings {
             Some(("die", _)) => Some(Fault::Die),
             _ => None,
         },
-        AskText::Ids(_) => None,
+        InputText::Ids(_) => None,
     }));
     settings
 }
 
-type Asked = tokio::task::JoinHandle<Result<Answers, AskError>>;
+type Asked = tokio::task::JoinHandle<Result<EngineReply, RequestError>>;
 
-/// Asks in a task of its own.
-fn ask(engine: &Engine, ask: Ask) -> Asked {
+/// Sends a request from a task of its own.
+fn ask(engine: &Engine, ask: EngineRequest) -> Asked {
     let engine = engine.clone();
-    tokio::spawn(async move { engine.ask(ask).await })
+    tokio::spawn(async move { engine.answer(ask).await })
 }
 
 /// Keeps the worker busy for so long; returns once it is.
 async fn occupy(engine: &Engine, milliseconds: u64) -> Asked {
-    let asked = ask(engine, Ask::texts([format!("sleep {milliseconds}")]));
-    until(|| engine.counters().running_tokens > 0).await;
+    let asked = ask(engine, EngineRequest::texts([format!("sleep {milliseconds}")]));
+    until(|| engine.backlog().running_tokens > 0).await;
     asked
 }
 
@@ -77,15 +79,7 @@ async fn until(mut condition: impl FnMut() -> bool) {
 
 /// Nothing waits, nothing is held.
 fn assert_idle(engine: &Engine) {
-    let counters = engine.counters();
-    let held = [
-        counters.queued_tokens,
-        counters.queued_texts,
-        counters.queued_requests,
-        counters.running_tokens,
-        counters.tokenizing_bytes,
-    ];
-    assert_eq!(held, [0; 5]);
+    assert_eq!(engine.backlog(), Backlog::default());
 }
 
 /// Texts of 1 to 30 words: always the same.

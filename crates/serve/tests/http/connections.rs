@@ -93,10 +93,10 @@ async fn who_goes_away_frees_the_place() {
         client.write(&whole[..sent]).await;
     }
     until("gauges at zero", async || {
-        let counters = server.engine.counters();
-        counters.queued_tokens == 0
-            && counters.queued_requests == 0
-            && counters.tokenizing_bytes == 0
+        let backlog = server.engine.backlog();
+        backlog.tokens == 0
+            && backlog.requests == 0
+            && backlog.tokenizing_bytes == 0
             && server.metric("polyhead_requests_in_flight").await == 1.0
             && server.metric("polyhead_connections").await == 1.0
     })

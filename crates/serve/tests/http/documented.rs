@@ -18,6 +18,19 @@ fn the_committed_document_is_that_of_the_code() {
     );
 }
 
+/// Two routes with bodies of one type name would share one schema.
+#[test]
+fn every_route_has_the_schema_of_its_own_body() {
+    let document: Value = serde_json::from_str(&openapi_json()).unwrap();
+    let fields = |path: &str| {
+        let body = &document["paths"][path]["post"]["requestBody"]["content"]["application/json"];
+        let name = body["schema"]["$ref"].as_str().unwrap().rsplit('/').next().unwrap();
+        document["components"]["schemas"][name]["properties"].clone()
+    };
+    assert!(fields("/v1/predict").get("abstain").is_some());
+    assert!(fields("/predict").get("raw_scores").is_some());
+}
+
 /// A good body of a route that takes one.
 fn good(path: &str) -> Value {
     body(path, "the train")
@@ -115,7 +128,7 @@ async fn reach(routes: &[(String, String)]) -> Reached {
     }
     server.stop().await;
     guarded.stop().await;
-    // While the server drains, probes say so; once the engine has stopped, nobody is answered.
+    // While the server drains, probes say so; once the engine has stopped, no request is answered.
     let stopped = Fixture::new().await;
     stopped.engine.stop(Duration::ZERO).await;
     for (method, path) in posts() {
@@ -151,7 +164,7 @@ async fn a_full_queue_says_when_to_come_again() {
         body.as_bytes(),
     ))
     .await;
-    until("the slow request waits", async || server.engine.counters().queued_tokens > 0).await;
+    until("the slow request waits", async || server.engine.backlog().tokens > 0).await;
     let body = r#"{"inputs":"a a a a a a"}"#;
     let reply = server.post("/v1/predict", body).await;
     reply.fails(429, "queue_full", "of 12 tokens are taken");

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use polyhead_serve::Stopped;
+use polyhead_serve::ShutdownReport;
 use tokio::net::TcpStream;
 
 use crate::Fixture;
@@ -60,7 +60,7 @@ async fn ending_under_load_loses_nothing() {
     probe.get("/livez").await.ok();
     probe.post("/v1/predict", r#"{"inputs":"a"}"#).await.ok();
     let begin = Instant::now();
-    assert_eq!(server.done.await.unwrap(), Stopped { dropped_requests: 0 });
+    assert_eq!(server.done.await.unwrap(), ShutdownReport { dropped_requests: 0 });
     assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
     for client in clients {
         assert!(client.await.unwrap() > 0);
@@ -82,7 +82,7 @@ async fn a_request_in_flight_is_answered_and_idle_connections_are_closed() {
     let reply = busy.read().await.unwrap();
     reply.ok();
     assert!(idle.read().await.is_none() && silent.read().await.is_none());
-    assert_eq!(stopped.await.unwrap(), Stopped { dropped_requests: 0 });
+    assert_eq!(stopped.await.unwrap(), ShutdownReport { dropped_requests: 0 });
     assert!(begin.elapsed() < Duration::from_secs(2));
 }
 
@@ -94,7 +94,7 @@ async fn a_client_that_hangs_does_not_hold_the_end() {
     half.write(b"POST /v1/predict HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{").await;
     tokio::time::sleep(Duration::from_millis(100)).await;
     let begin = Instant::now();
-    assert_eq!(server.stop().await, Stopped { dropped_requests: 1 });
+    assert_eq!(server.stop().await, ShutdownReport { dropped_requests: 1 });
     assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
     assert!(half.read().await.is_none());
 }

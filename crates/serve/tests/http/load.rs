@@ -1,4 +1,4 @@
-//! Many clients at once: the same bits as alone, and faults stay with who brings them.
+//! Many clients at once: the same bits as alone, and a fault fails its own request only.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -54,7 +54,7 @@ async fn answers_under_load_have_the_bits_of_those_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_fault_is_told_to_who_brought_it() {
+async fn a_fault_fails_its_own_request_only() {
     let server = Fixture::new().await;
     let others: Vec<_> = (0..4)
         .map(|_| {
@@ -69,10 +69,14 @@ async fn a_fault_is_told_to_who_brought_it() {
         .collect();
     for _ in 0..5 {
         let reply = server.post("/v1/predict", r#"{"inputs":["a","PANIC b"]}"#).await;
-        reply.fails(500, "inference_failed", "text 1");
+        reply.fails(500, "inference_failed", "inputs: text 2:");
         let reply = server.post("/v1/predict", r#"{"inputs":["NAN a","b"]}"#).await;
-        reply.fails(500, "not_finite", "text 0");
-        server.post("/embed", r#"{"inputs":"NAN a"}"#).await.fails_tei(424, "Backend", "text 0");
+        reply.fails(500, "not_finite", "inputs: text 1:");
+        server.post("/embed", r#"{"inputs":"NAN a"}"#).await.fails_tei(
+            424,
+            "Backend",
+            "inputs: text 1:",
+        );
     }
     for other in others {
         other.await.unwrap();
@@ -81,13 +85,16 @@ async fn a_fault_is_told_to_who_brought_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn readiness_tells_the_truth_while_a_model_is_loaded_anew() {
+async fn readiness_tells_the_truth_while_a_model_is_loaded_again() {
     static IS_GONE: AtomicBool = AtomicBool::new(false);
     let server = Fixture::with(|settings| {
         settings.engine.stuck_after = Duration::from_millis(100);
-        settings.load = || match IS_GONE.load(Ordering::Relaxed) {
-            true => MultiTaskModel::load("/no such folder"),
-            false => model(),
+        settings.load = || {
+            if IS_GONE.load(Ordering::Relaxed) {
+                MultiTaskModel::load("/no such folder")
+            } else {
+                model()
+            }
         };
     })
     .await;

@@ -1,4 +1,4 @@
-//! A server on a port of its own, asked over connections as its clients ask.
+//! A server on a port of its own, tested over connections, as its clients use it.
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
 mod access;
@@ -21,7 +21,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use polyhead_model::{LoadOptions, ModelFolder, MultiTaskModel};
-use polyhead_serve::{AskText, Engine, EngineSettings, Fault, HttpSettings, Server, Stopped};
+use polyhead_serve::{
+    Engine, EngineSettings, Fault, HttpSettings, InputText, Server, ShutdownReport,
+};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -59,13 +61,13 @@ impl Default for Settings {
         let mut engine = EngineSettings::default();
         // Words that make something go wrong.
         engine.faults = Some(Arc::new(|text| match text {
-            AskText::Text(text) => match text.split_whitespace().next()? {
+            InputText::Text(text) => match text.split_whitespace().next()? {
                 "PANIC" => Some(Fault::Panic),
                 "NAN" => Some(Fault::NotFinite),
                 "SLOW" => Some(Fault::Sleep(Duration::from_millis(300))),
                 _ => None,
             },
-            AskText::Ids(_) => None,
+            InputText::Ids(_) => None,
         }));
         Self { http, engine, load: model }
     }
@@ -76,7 +78,7 @@ struct Fixture {
     address: SocketAddr,
     engine: Engine,
     stop: oneshot::Sender<()>,
-    done: JoinHandle<Stopped>,
+    done: JoinHandle<ShutdownReport>,
 }
 
 impl Fixture {
@@ -93,7 +95,7 @@ impl Fixture {
         let server = Server::new(listener, engine.clone(), settings.http);
         let address = server.address().unwrap();
         let (stop, stopped) = oneshot::channel();
-        let done = tokio::spawn(server.run(async {
+        let done = tokio::spawn(server.serve_until(async {
             let _ = stopped.await;
         }));
         Self { address, engine, stop, done }
@@ -116,7 +118,7 @@ impl Fixture {
         self.post("/v1/predict", r#"{"inputs":"the train"}"#).await.ok();
     }
 
-    async fn stop(self) -> Stopped {
+    async fn stop(self) -> ShutdownReport {
         let _ = self.stop.send(());
         self.done.await.unwrap()
     }

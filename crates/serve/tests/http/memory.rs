@@ -1,4 +1,4 @@
-//! Answers take room until their clients have taken them.
+//! Responses hold their memory until their clients have received them.
 
 use serde_json::json;
 use tokio::net::TcpSocket;
@@ -14,7 +14,7 @@ fn large() -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_answer_that_nobody_reads_keeps_its_room_and_no_more() {
+async fn an_answer_that_is_not_read_keeps_its_memory_and_no_more() {
     let size = {
         let server = Fixture::new().await;
         let reply = server.post("/embed_all", large()).await;
@@ -24,7 +24,7 @@ async fn an_answer_that_nobody_reads_keeps_its_room_and_no_more() {
     };
     assert!(size > 4 << 20, "{size} bytes do not fit into the buffers of a connection");
     let server = Fixture::with(|settings| settings.http.max_answers = size * 3 / 2).await;
-    // It asks, and reads nothing.
+    // A client that sends a request and reads nothing.
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     let mut deaf = Client::of(socket.connect(server.address).await.unwrap());
@@ -48,7 +48,7 @@ async fn an_answer_that_nobody_reads_keeps_its_room_and_no_more() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_answer_that_never_has_room_says_so() {
+async fn an_answer_that_never_fits_says_so() {
     let server = Fixture::with(|settings| settings.http.max_answers = 100 << 10).await;
     let reply = server.post("/embed_all", large()).await;
     reply.fails_tei(422, "Validation", "expected at most 102400 bytes, found about");

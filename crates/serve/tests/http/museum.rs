@@ -126,8 +126,13 @@ async fn openai_route() {
     for (body, status, code, words) in [
         ("", 400, "invalid_json", "EOF"),
         ("{}", 400, "invalid_value", "missing field `input`"),
-        (r#"{"input":""}"#, 400, "empty_input", "found an empty one at 0"),
-        (r#"{"input":["a",""]}"#, 400, "empty_input", "found an empty one at 1"),
+        (r#"{"input":""}"#, 400, "empty_input", "text 1: expected a text, found an empty one"),
+        (
+            r#"{"input":["a",""]}"#,
+            400,
+            "empty_input",
+            "text 2: expected a text, found an empty one",
+        ),
         (r#"{"input":[]}"#, 400, "empty_input", "at least one text"),
         (r#"{"input":[[]]}"#, 400, "token_ids_refused", "token ids"),
         (r#"{"input":[-1]}"#, 400, "invalid_value", "token id -1"),

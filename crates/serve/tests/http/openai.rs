@@ -1,4 +1,4 @@
-//! `/v1/embeddings` and `/v1/models`, as OpenAI's clients ask.
+//! `/v1/embeddings` and `/v1/models`, as OpenAI's clients use them.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;

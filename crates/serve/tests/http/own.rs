@@ -86,7 +86,7 @@ async fn cutting_is_asked_for_and_told() {
     let mut client = server.client().await;
     let body = json!({"inputs": ["a", long_text()]}).to_string();
     let refused = client.post("/v1/predict", &body).await;
-    refused.fails(400, "context_length_exceeded", "text 1: expected at most 24 tokens, found 5");
+    refused.fails(400, "context_length_exceeded", "text 2: expected at most 24 tokens, found 5");
     let body = json!({"inputs": ["a", long_text()], "truncate": true}).to_string();
     let reply = client.post("/v1/predict", body).await;
     let answer = reply.ok();

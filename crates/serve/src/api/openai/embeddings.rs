@@ -11,31 +11,33 @@ use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::models::check_name;
-use crate::api::inputs::Inputs;
+use crate::api::engine_call::call_engine;
+use crate::api::inputs::{Inputs, check_texts};
+use crate::http::answer::{JsonAnswer, reserve_vectors, to_json};
 use crate::http::app::App;
-use crate::http::asking::{Answered, ask, nonempty_pieces, room_for_vectors, to_json};
-use crate::http::errors::{ErrorEnvelope, Problem};
-use crate::http::openapi::V1Problems;
+use crate::http::error_responses::V1Errors;
+use crate::http::errors::{ApiError, ErrorEnvelope};
 use crate::net::body::JsonBody;
-use crate::{Ask, AskText, Lane, OnTruncate, Prompt, Vectors};
+use crate::{EngineRequest, InputText, Lane, OnTruncate, Prompt, Vectors};
 
 /// Texts to vectors. Fields that are not listed are ignored: clients add their own.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(expecting = "an object")]
 pub(crate) struct EmbeddingsRequest {
     input: Inputs,
-    /// One of the names of `/v1/models`; absent: the model.
+    /// One of the names of `/v1/models`. Without this field, it is the only model.
     model: Option<String>,
     /// How vectors are written.
     #[serde(default)]
     encoding_format: Option<EncodingFormat>,
-    /// How many numbers of each vector are kept; what is kept gets unit length.
+    /// How many numbers of each vector to keep; the shortened vector gets unit length.
     #[schema(minimum = 1)]
     dimensions: Option<usize>,
-    /// Whether a text that is too long may be cut; else it is an error. Not OpenAI's.
+    /// Whether a text that is too long may be truncated; otherwise it is an error. OpenAI does not
+    /// have this field.
     #[serde(default)]
     truncate: Option<bool>,
-    /// Taken and ignored.
+    /// Accepted and ignored.
     #[allow(dead_code, reason = "clients send it, and its type is checked")]
     user: Option<String>,
 }
@@ -51,7 +53,7 @@ pub(crate) enum EncodingFormat {
     Base64,
 }
 
-/// Vectors, in order.
+/// Vectors, in the order of the texts.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct EmbeddingsResponse<'a> {
     /// `list`
@@ -79,7 +81,7 @@ pub(crate) struct EmbeddingsUsage {
     total_tokens: usize,
 }
 
-/// A vector as it is asked for.
+/// A vector in the format of the request.
 pub(crate) struct Written<'a> {
     vector: &'a [f32],
     format: EncodingFormat,
@@ -109,7 +111,7 @@ impl PartialSchema for Written<'_> {
 
 impl ToSchema for Written<'_> {}
 
-/// Sentence vectors, as OpenAI's clients ask for them.
+/// Sentence vectors, in OpenAI's format.
 #[utoipa::path(
     post,
     path = "/v1/embeddings",
@@ -117,22 +119,22 @@ impl ToSchema for Written<'_> {}
     request_body = EmbeddingsRequest,
     responses(
         (status = 200, description = "Vectors", body = EmbeddingsResponse),
-        (status = 404, description = "Another model is asked for", body = ErrorEnvelope),
-        V1Problems
+        (status = 404, description = "The request names a model that is not served", body = ErrorEnvelope),
+        V1Errors
     )
 )]
 pub(crate) async fn embeddings(
     State(app): State<Arc<App>>,
     body: JsonBody<EmbeddingsRequest>,
-) -> Result<Answered, Problem> {
+) -> Result<JsonAnswer, ApiError> {
     let request = body.value;
     if let Some(name) = &request.model {
         check_name(&app, name)?;
     }
-    let texts = nonempty_pieces(&app, request.input.into_vec(), "input")?;
-    // Nothing can be put before ids.
-    let all_ids = texts.iter().all(|text| matches!(text, AskText::Ids(_)));
-    let asked = Ask {
+    let texts = check_texts(&app, request.input.0.into_vec(), "input")?;
+    // No prompt can be put before token ids.
+    let all_ids = texts.iter().all(|text| matches!(text, InputText::Ids(_)));
+    let engine_request = EngineRequest {
         texts,
         tasks: Some(Vec::new()),
         vectors: Some(Vectors {
@@ -147,13 +149,13 @@ pub(crate) async fn embeddings(
         },
         lane: Lane::default(),
     };
-    let room = room_for_vectors(&app, asked.texts.len(), request.dimensions)?;
-    let (answers, facts) = ask(&app, asked, None, "input").await?;
+    let memory = reserve_vectors(&app, engine_request.texts.len(), request.dimensions)?;
+    let (reply, stats) = call_engine(&app, engine_request, None, "input").await?;
     let format = request.encoding_format.unwrap_or_default();
-    let usage = EmbeddingsUsage { prompt_tokens: facts.tokens, total_tokens: facts.tokens };
+    let usage = EmbeddingsUsage { prompt_tokens: stats.tokens, total_tokens: stats.tokens };
     let server = Arc::clone(&app);
     let write = move || {
-        let vectors = answers.texts.iter().map(|text| text.vector.as_deref().unwrap_or_default());
+        let vectors = reply.texts.iter().map(|text| text.vector.as_deref().unwrap_or_default());
         let data = vectors
             .enumerate()
             .map(|(index, vector)| EmbeddingObject {
@@ -164,5 +166,5 @@ pub(crate) async fn embeddings(
             .collect();
         to_json(&EmbeddingsResponse { object: "list", data, model: server.name(), usage })
     };
-    Answered::new(app, room, facts, write).await
+    JsonAnswer::new(app, memory, stats, write).await
 }

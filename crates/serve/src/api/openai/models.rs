@@ -7,26 +7,26 @@ use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::http::answer::{json_response, to_json};
 use crate::http::app::App;
-use crate::http::asking::{json_response, to_json};
-use crate::http::errors::{ErrorEnvelope, Kind, Problem};
-use crate::http::openapi::V1GetProblems;
+use crate::http::error_responses::V1GetErrors;
+use crate::http::errors::{ApiError, ApiErrorKind, ErrorEnvelope};
 
-/// A model as OpenAI lists it.
+/// A model in OpenAI's format.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ModelObject<'a> {
     id: &'a str,
     /// `model`
     #[schema(value_type = String)]
     object: &'static str,
-    /// 0: a folder does not say.
+    /// Always 0, because a model folder does not tell.
     created: u64,
     /// `polyhead`
     #[schema(value_type = String)]
     owned_by: &'static str,
 }
 
-/// All names of the model.
+/// List of all names of the model.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ModelList<'a> {
     /// `list`
@@ -39,8 +39,8 @@ fn object(id: &str) -> ModelObject<'_> {
     ModelObject { id, object: "model", created: 0, owned_by: "polyhead" }
 }
 
-/// Whether requests may call the model so.
-pub(crate) fn check_name(app: &App, name: &str) -> Result<(), Problem> {
+/// Refuses a name that the model does not have.
+pub(crate) fn check_name(app: &App, name: &str) -> Result<(), ApiError> {
     let names = &app.settings.names;
     if names.iter().any(|known| known == name) {
         return Ok(());
@@ -49,7 +49,7 @@ pub(crate) fn check_name(app: &App, name: &str) -> Result<(), Problem> {
         "model `{name}`: not served here (served: {}; --served-name gives names)",
         names.join(", ")
     );
-    Err(Problem::new(Kind::UnknownModel, message).about("model"))
+    Err(ApiError::new(ApiErrorKind::UnknownModel, message).about("model"))
 }
 
 /// Names of the model.
@@ -57,9 +57,9 @@ pub(crate) fn check_name(app: &App, name: &str) -> Result<(), Problem> {
     get,
     path = "/v1/models",
     tag = "openai",
-    responses((status = 200, description = "Names", body = ModelList), V1GetProblems)
+    responses((status = 200, description = "Names", body = ModelList), V1GetErrors)
 )]
-pub(crate) async fn models(State(app): State<Arc<App>>) -> Result<Response, Problem> {
+pub(crate) async fn models(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
     let data = app.settings.names.iter().map(|name| object(name)).collect();
     Ok(json_response(to_json(&ModelList { object: "list", data })?))
 }
@@ -73,13 +73,13 @@ pub(crate) async fn models(State(app): State<Arc<App>>) -> Result<Response, Prob
     responses(
         (status = 200, description = "The model", body = ModelObject),
         (status = 404, description = "Not served here", body = ErrorEnvelope),
-        V1GetProblems
+        V1GetErrors
     )
 )]
 pub(crate) async fn model(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
-) -> Result<Response, Problem> {
+) -> Result<Response, ApiError> {
     check_name(&app, &id)?;
     Ok(json_response(to_json(&object(&id))?))
 }

@@ -4,19 +4,19 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::api::answer_body::{Probabilities, SpanBody, TaskAnswerBody, TaskBodies};
-use crate::{Answer, Answers, TextAnswer};
+use crate::{Answer, EngineReply, TextAnswer};
 
 /// The answer to one text.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct TextAnswerBody<'a> {
-    /// Of the whole text, special tokens included, also where some were cut.
+    /// Tokens of the whole text before truncation, special tokens included.
     tokens: usize,
-    /// Whether the model saw only its beginning.
+    /// Whether the text was truncated.
     truncated: bool,
-    /// By task, in the order of the model.
+    /// Answers by task, in the order of the model.
     #[schema(value_type = std::collections::BTreeMap<String, TaskAnswerBody>)]
     tasks: TaskBodies<'a>,
-    /// If `tasks` asked for it.
+    /// The sentence vector, if `tasks` has `embedding`.
     #[serde(skip_serializing_if = "Option::is_none")]
     embedding: Option<&'a [f32]>,
 }
@@ -24,17 +24,17 @@ pub(crate) struct TextAnswerBody<'a> {
 /// The answers to all texts.
 ///
 /// - `abstain`: least probability of a label
-pub(crate) fn bodies(answers: &Answers, abstain: Option<f32>) -> Vec<TextAnswerBody<'_>> {
+pub(crate) fn bodies(answers: &EngineReply, abstain: Option<f32>) -> Vec<TextAnswerBody<'_>> {
     answers.texts.iter().map(|text| body(answers, text, abstain)).collect()
 }
 
 fn body<'a>(
-    answers: &'a Answers,
+    answers: &'a EngineReply,
     text: &'a TextAnswer,
     abstain: Option<f32>,
 ) -> TextAnswerBody<'a> {
     let tasks = answers.tasks().zip(&text.tasks).map(|(spec, found)| {
-        // One row, but for tagging, which has one a word.
+        // One row, except for tagging, which has one per word.
         let probabilities =
             || Probabilities { labels: &spec.labels, values: found.probabilities.as_slice() };
         let answer = match &found.answer {

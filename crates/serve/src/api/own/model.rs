@@ -8,23 +8,23 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::OnTruncate;
+use crate::http::answer::{json_response, to_json};
 use crate::http::app::App;
-use crate::http::asking::{json_response, to_json};
-use crate::http::errors::Problem;
-use crate::http::openapi::V1GetProblems;
+use crate::http::error_responses::V1GetErrors;
+use crate::http::errors::ApiError;
 use crate::http::settings::TokenIds;
 
-/// What the model is and what it takes.
+/// Description of the model and its limits.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ModelCard<'a> {
-    /// As answers call it.
+    /// Name of the model in responses.
     model: &'a str,
-    /// All names that requests may use.
+    /// All names of the model.
     names: &'a [String],
-    /// Of the server.
+    /// Version of the server.
     #[schema(value_type = String)]
     version: &'static str,
-    /// In order.
+    /// Tasks, in the order of the model.
     tasks: Vec<TaskCard<'a>>,
     embedding: EmbeddingCard,
     /// Names of prompts.
@@ -41,14 +41,14 @@ pub(crate) struct ModelCard<'a> {
     limits: Limits,
 }
 
-/// A task.
+/// A task of the model.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct TaskCard<'a> {
     name: &'a str,
     /// `classification`, `multilabel`, `regression` or `tokens`.
     #[schema(value_type = String)]
     kind: &'static str,
-    /// In the order of the head; empty for regression.
+    /// Labels in the order of the head; empty for regression.
     labels: &'a [String],
 }
 
@@ -62,19 +62,19 @@ pub(crate) struct EmbeddingCard {
     pooling: Vec<&'static str>,
 }
 
-/// What a request may have.
+/// Limits of a request.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Limits {
-    /// Special tokens included.
+    /// Tokens of a text, special tokens included.
     tokens_per_text: usize,
     texts_per_request: usize,
     bytes_per_text: usize,
     bytes_per_request: usize,
-    /// Of one batch.
+    /// Tokens of a batch.
     batch_tokens: usize,
-    /// Whether token ids are taken in place of texts.
+    /// Whether token ids are accepted in place of texts.
     token_ids: bool,
-    /// Whether routes of text-embeddings-inference cut texts that are too long.
+    /// Whether routes of text-embeddings-inference truncate texts that are too long by default.
     auto_truncate: bool,
 }
 
@@ -83,9 +83,9 @@ pub(crate) struct Limits {
     get,
     path = "/v1/model",
     tag = "polyhead",
-    responses((status = 200, description = "The model", body = ModelCard), V1GetProblems)
+    responses((status = 200, description = "The model", body = ModelCard), V1GetErrors)
 )]
-pub(crate) async fn model(State(app): State<Arc<App>>) -> Result<Response, Problem> {
+pub(crate) async fn model(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
     let model = app.engine.model();
     let (encoder, settings) = (model.encoder(), &app.settings);
     let card = ModelCard {

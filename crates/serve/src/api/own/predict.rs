@@ -8,68 +8,70 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::answer::{TextAnswerBody, bodies};
+use crate::api::engine_call::call_engine;
 use crate::api::inputs::Texts;
+use crate::engine::EMBEDDING;
+use crate::http::answer::{JsonAnswer, reserve_numbers, reserve_vectors, to_json};
 use crate::http::app::App;
-use crate::http::asking::{Answered, ask, room_for_numbers, room_for_vectors, to_json};
-use crate::http::errors::{Kind, Problem};
-use crate::http::metrics::EMBEDDING;
-use crate::http::openapi::V1Problems;
+use crate::http::error_responses::V1Errors;
+use crate::http::errors::{ApiError, ApiErrorKind};
 use crate::net::body::JsonBody;
-use crate::{Ask, AskText, Lane, OnTruncate, Prompt, Timing, Vectors};
+use crate::{EngineRequest, InputText, Lane, OnTruncate, Prompt, Timing, Vectors};
 
 /// Texts, and what is wanted of each. Unknown fields are an error.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object")]
 pub(crate) struct PredictRequest {
     inputs: Texts,
-    /// Names of tasks, and `embedding` for the sentence vector; absent: all tasks and no
-    /// vector, but for a model without tasks, which has nothing else.
+    /// Names of tasks, and `embedding` for the sentence vector. Without this field, all tasks answer
+    /// and there is no vector; a model without tasks gives the vector.
     #[schema(example = json!(["topic", "embedding"]))]
     tasks: Option<Vec<String>>,
-    /// Whether a text that is too long may be cut; else it is an error.
+    /// Whether a text that is too long may be truncated; otherwise it is an error.
     #[serde(default)]
     truncate: bool,
-    /// A classification gives no label where the best one is less probable than this.
+    /// A classification has no label where the best one is less probable than this.
     #[schema(minimum = 0, maximum = 1)]
     abstain: Option<f32>,
-    /// A prompt of the model that is put before each text; absent: its default one, if any.
+    /// Name of the prompt that is put before each text. Without this field, it is the model's
+    /// default prompt, if any.
     prompt_name: Option<String>,
-    /// Whether the vector has unit length; absent: as the model says. Needs `embedding`.
+    /// Whether the vector has unit length. Without this field, the model decides. Needs `embedding`.
     normalize: Option<bool>,
-    /// How many numbers of the vector are kept. Needs `embedding`.
+    /// How many numbers of the vector to keep. Needs `embedding`.
     #[schema(minimum = 1)]
     dimensions: Option<usize>,
-    /// Which queue to wait in; absent: by the number of texts.
+    /// Lane of the queue. Without this field, the number of texts decides.
     lane: Option<LaneName>,
 }
 
-/// Which queue a request waits in.
+/// Lane of the queue that a request waits in.
 #[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum LaneName {
-    /// Somebody waits.
+    /// For texts that a person waits for.
     Interactive,
-    /// No hurry.
+    /// For texts without hurry.
     Bulk,
 }
 
-/// Answers, and what they took.
+/// Answers, with their size and timings.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct PredictResponse<'a> {
     model: &'a str,
-    /// One per text, in order.
+    /// One answer per text, in order.
     answers: Vec<TextAnswerBody<'a>>,
     usage: Usage,
     timings: Timings,
 }
 
-/// How much was asked.
+/// Size of the request.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Usage {
     texts: usize,
     /// Tokens that were computed, special tokens included.
     tokens: usize,
-    /// Texts that were cut.
+    /// Texts that were truncated.
     truncated: usize,
 }
 
@@ -83,43 +85,43 @@ pub(crate) struct Timings {
     total_ms: f64,
 }
 
-/// Answers of all tasks, or some, and sentence vectors, from one pass of the encoder.
+/// Answers of all tasks or some, and sentence vectors, from one pass of the encoder.
 #[utoipa::path(
     post,
     path = "/v1/predict",
     tag = "polyhead",
     request_body = PredictRequest,
-    responses((status = 200, description = "Answers", body = PredictResponse), V1Problems)
+    responses((status = 200, description = "Answers", body = PredictResponse), V1Errors)
 )]
 pub(crate) async fn predict(
     State(app): State<Arc<App>>,
     body: JsonBody<PredictRequest>,
-) -> Result<Answered, Problem> {
+) -> Result<JsonAnswer, ApiError> {
     let begin = Instant::now();
     let request = body.value;
     let (abstain, lane) = (request.abstain, request.lane);
     let has_tasks = app.engine.model().tasks().len() > 0;
-    let asked = request.into_ask(has_tasks)?;
-    let room = match &asked.vectors {
-        Some(vectors) => room_for_vectors(&app, asked.texts.len(), vectors.dim)?,
-        None => room_for_numbers(&app, 0)?,
+    let engine_request = request.into_engine_request(has_tasks)?;
+    let memory = match &engine_request.vectors {
+        Some(vectors) => reserve_vectors(&app, engine_request.texts.len(), vectors.dim)?,
+        None => reserve_numbers(&app, 0)?,
     };
-    let (answers, facts) = ask(&app, asked, lane.map(Lane::from), "inputs").await?;
-    let usage = Usage { texts: facts.texts, tokens: facts.tokens, truncated: facts.truncated };
-    let timings = Timings::new(facts.timing, begin.elapsed());
+    let (reply, stats) = call_engine(&app, engine_request, lane.map(Lane::from), "inputs").await?;
+    let usage = Usage { texts: stats.texts, tokens: stats.tokens, truncated: stats.truncated };
+    let timings = Timings::new(stats.timing, begin.elapsed());
     let server = Arc::clone(&app);
     let write = move || {
-        let answers = bodies(&answers, abstain);
+        let answers = bodies(&reply, abstain);
         to_json(&PredictResponse { model: server.name(), answers, usage, timings })
     };
-    Answered::new(app, room, facts, write).await
+    JsonAnswer::new(app, memory, stats, write).await
 }
 
 impl PredictRequest {
-    /// An empty text is one like others: it has the special tokens, and `polyhead predict`
-    /// answers it as well.
-    fn into_ask(self, has_tasks: bool) -> Result<Ask, Problem> {
-        let value = |field, message: String| Problem::new(Kind::Value, message).about(field);
+    /// Empty texts are allowed, as in `polyhead predict`: they still have the special tokens.
+    fn into_engine_request(self, has_tasks: bool) -> Result<EngineRequest, ApiError> {
+        let value =
+            |field, message: String| ApiError::new(ApiErrorKind::Value, message).about(field);
         if let Some(least) = self.abstain.filter(|least| !(0.0..=1.0).contains(least)) {
             return Err(value("abstain", format!("abstain: expected 0 to 1, found {least}")));
         }
@@ -136,14 +138,15 @@ impl PredictRequest {
             [("normalize", self.normalize.is_some()), ("dimensions", self.dimensions.is_some())]
         {
             if is_given && !embedding {
-                let message =
-                    format!("{field}: expected `{EMBEDDING}` among `tasks`, which it is about");
+                let message = format!(
+                    "{field}: expected `{EMBEDDING}` among `tasks`, because this field is about vectors"
+                );
                 return Err(value(field, message));
             }
         }
         let vectors = Vectors { normalize: self.normalize, dim: self.dimensions, per_token: false };
-        Ok(Ask {
-            texts: self.inputs.into_vec().into_iter().map(AskText::Text).collect(),
+        Ok(EngineRequest {
+            texts: self.inputs.0.into_vec().into_iter().map(InputText::Text).collect(),
             tasks,
             vectors: embedding.then_some(vectors),
             prompt: self.prompt_name.map_or(Prompt::Default, Prompt::Named),
@@ -164,7 +167,7 @@ impl From<LaneName> for Lane {
 
 impl Timings {
     fn new(timing: Timing, total: Duration) -> Self {
-        // Microseconds are enough.
+        // Rounded to microseconds.
         let milliseconds = |time: Duration| (time.as_secs_f64() * 1e6).round() / 1e3;
         Self {
             tokenize_ms: milliseconds(timing.tokenize),

@@ -7,44 +7,46 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::{TruncationDirection, on_truncate, prompt};
-use crate::api::inputs::Inputs;
+use crate::api::engine_call::call_engine;
+use crate::api::inputs::{Inputs, check_texts};
+use crate::http::answer::{JsonAnswer, reserve_numbers, reserve_vectors, to_json};
 use crate::http::app::App;
-use crate::http::asking::{
-    Answered, Facts, ask, nonempty_pieces, room_for_numbers, room_for_vectors, to_json,
-};
-use crate::http::errors::Problem;
-use crate::http::openapi::TeiProblems;
+use crate::http::error_responses::TeiErrors;
+use crate::http::errors::ApiError;
+use crate::http::stats::RequestStats;
 use crate::net::body::JsonBody;
-use crate::{Answers, Ask, AskText, Lane, OnTruncate, Prompt, Vectors};
+use crate::{EngineReply, EngineRequest, InputText, Lane, OnTruncate, Prompt, Vectors};
 
 /// Texts to vectors.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(expecting = "an object")]
 pub(crate) struct EmbedRequest {
     inputs: Inputs,
-    /// Whether a text that is too long is cut; absent: as the server is started.
+    /// Whether a text that is too long is truncated. Without this field, the server's setting
+    /// decides.
     truncate: Option<bool>,
     truncation_direction: Option<TruncationDirection>,
-    /// A prompt of the model; absent: its default one, if any.
+    /// Name of a prompt of the model. Without this field, it is the model's default prompt, if any.
     prompt_name: Option<String>,
-    /// Whether vectors have unit length; `false`: as they are before any Normalize module.
+    /// Whether vectors have unit length; with `false`, they are as before any Normalize module.
     #[serde(default = "yes")]
     #[schema(default = true)]
     normalize: bool,
-    /// How many numbers of each vector are kept.
+    /// How many numbers of each vector to keep.
     #[schema(minimum = 1)]
     dimensions: Option<usize>,
 }
 
-/// Texts to a vector for every token.
+/// Texts to a vector for each token.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(expecting = "an object")]
 pub(crate) struct EmbedAllRequest {
     inputs: Inputs,
-    /// Whether a text that is too long is cut; absent: as the server is started.
+    /// Whether a text that is too long is truncated. Without this field, the server's setting
+    /// decides.
     truncate: Option<bool>,
     truncation_direction: Option<TruncationDirection>,
-    /// A prompt of the model; absent: its default one, if any.
+    /// Name of a prompt of the model. Without this field, it is the model's default prompt, if any.
     prompt_name: Option<String>,
 }
 
@@ -55,16 +57,16 @@ fn yes() -> bool {
 /// Vectors without tasks.
 pub(super) async fn vectors(
     app: &App,
-    texts: Vec<AskText>,
+    texts: Vec<InputText>,
     vectors: Vectors,
     prompt: Prompt,
     on_truncate: OnTruncate,
     field: &'static str,
-) -> Result<(Answers, Facts), Problem> {
-    // Nothing can be put before ids.
-    let all_ids = texts.iter().all(|text| matches!(text, AskText::Ids(_)));
+) -> Result<(EngineReply, RequestStats), ApiError> {
+    // No prompt can be put before token ids.
+    let all_ids = texts.iter().all(|text| matches!(text, InputText::Ids(_)));
     let prompt = if all_ids && prompt == Prompt::Default { Prompt::None } else { prompt };
-    let asked = Ask {
+    let engine_request = EngineRequest {
         texts,
         tasks: Some(Vec::new()),
         vectors: Some(vectors),
@@ -72,7 +74,7 @@ pub(super) async fn vectors(
         on_truncate,
         lane: Lane::default(),
     };
-    ask(app, asked, None, field).await
+    call_engine(app, engine_request, None, field).await
 }
 
 /// Sentence vectors.
@@ -81,40 +83,40 @@ pub(super) async fn vectors(
     path = "/embed",
     tag = "text-embeddings-inference",
     request_body = EmbedRequest,
-    responses((status = 200, description = "A vector a text", body = Vec<Vec<f32>>), TeiProblems)
+    responses((status = 200, description = "A vector a text", body = Vec<Vec<f32>>), TeiErrors)
 )]
 pub(crate) async fn embed(
     State(app): State<Arc<App>>,
     body: JsonBody<EmbedRequest>,
-) -> Result<Answered, Problem> {
+) -> Result<JsonAnswer, ApiError> {
     let request = body.value;
     let on_truncate = on_truncate(&app, request.truncate, request.truncation_direction)?;
-    let texts = nonempty_pieces(&app, request.inputs.into_vec(), "inputs")?;
+    let texts = check_texts(&app, request.inputs.0.into_vec(), "inputs")?;
     let wanted =
         Vectors { normalize: Some(request.normalize), dim: request.dimensions, per_token: false };
     let prompt = prompt(request.prompt_name);
-    let room = room_for_vectors(&app, texts.len(), request.dimensions)?;
-    let (answers, facts) = vectors(&app, texts, wanted, prompt, on_truncate, "inputs").await?;
+    let memory = reserve_vectors(&app, texts.len(), request.dimensions)?;
+    let (reply, stats) = vectors(&app, texts, wanted, prompt, on_truncate, "inputs").await?;
     let write = move || {
         let found: Vec<&[f32]> =
-            answers.texts.iter().map(|text| text.vector.as_deref().unwrap_or_default()).collect();
+            reply.texts.iter().map(|text| text.vector.as_deref().unwrap_or_default()).collect();
         to_json(&found)
     };
-    Answered::new(app, room, facts, write).await
+    JsonAnswer::new(app, memory, stats, write).await
 }
 
-/// The same as `/embed`, at the address that `huggingface_hub`'s client asks.
+/// The same as `/embed`, at the path that `huggingface_hub`'s client uses.
 #[utoipa::path(
     post,
     path = "/",
     tag = "text-embeddings-inference",
     request_body = EmbedRequest,
-    responses((status = 200, description = "A vector a text", body = Vec<Vec<f32>>), TeiProblems)
+    responses((status = 200, description = "A vector a text", body = Vec<Vec<f32>>), TeiErrors)
 )]
 pub(crate) async fn embed_root(
     state: State<Arc<App>>,
     body: JsonBody<EmbedRequest>,
-) -> Result<Answered, Problem> {
+) -> Result<JsonAnswer, ApiError> {
     embed(state, body).await
 }
 
@@ -126,23 +128,23 @@ pub(crate) async fn embed_root(
     request_body = EmbedAllRequest,
     responses(
         (status = 200, description = "A vector a token, a list a text", body = Vec<Vec<Vec<f32>>>),
-        TeiProblems
+        TeiErrors
     )
 )]
 pub(crate) async fn embed_all(
     State(app): State<Arc<App>>,
     body: JsonBody<EmbedAllRequest>,
-) -> Result<Answered, Problem> {
+) -> Result<JsonAnswer, ApiError> {
     let request = body.value;
     let on_truncate = on_truncate(&app, request.truncate, request.truncation_direction)?;
-    let texts = nonempty_pieces(&app, request.inputs.into_vec(), "inputs")?;
+    let texts = check_texts(&app, request.inputs.0.into_vec(), "inputs")?;
     let wanted = Vectors { normalize: None, dim: None, per_token: true };
     let prompt = prompt(request.prompt_name);
-    let (answers, facts) = vectors(&app, texts, wanted, prompt, on_truncate, "inputs").await?;
-    // How many tokens there are is not known before.
-    let room = room_for_numbers(&app, facts.numbers)?;
+    let (reply, stats) = vectors(&app, texts, wanted, prompt, on_truncate, "inputs").await?;
+    // The number of tokens is not known before.
+    let memory = reserve_numbers(&app, stats.numbers)?;
     let write = move || {
-        let matrices = answers.texts.iter().map(|text| text.token_vectors.as_ref());
+        let matrices = reply.texts.iter().map(|text| text.token_vectors.as_ref());
         let found: Vec<Vec<&[f32]>> = matrices
             .map(|all| {
                 all.map_or_else(Vec::new, |all| (0..all.rows()).map(|i| all.row(i)).collect())
@@ -150,5 +152,5 @@ pub(crate) async fn embed_all(
             .collect();
         to_json(&found)
     };
-    Answered::new(app, room, facts, write).await
+    JsonAnswer::new(app, memory, stats, write).await
 }

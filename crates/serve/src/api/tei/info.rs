@@ -8,16 +8,16 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::OnTruncate;
+use crate::http::answer::{json_response, to_json};
 use crate::http::app::App;
-use crate::http::asking::{json_response, to_json};
-use crate::http::errors::Problem;
-use crate::http::openapi::TeiGetProblems;
+use crate::http::error_responses::TeiGetErrors;
+use crate::http::errors::ApiError;
 
-/// The model and the server, in the words of text-embeddings-inference.
+/// The model and the server, in the format of text-embeddings-inference.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Info<'a> {
     model_id: &'a str,
-    /// Not known.
+    /// Always null, because it is not known.
     #[schema(value_type = Option<String>)]
     model_sha: Option<&'a str>,
     /// `float32` or `int8`.
@@ -25,45 +25,45 @@ pub(crate) struct Info<'a> {
     model_dtype: &'static str,
     served_model_name: &'a str,
     model_type: ModelType,
-    /// Connections at a time: this server has no other count.
+    /// Most open connections: this server has no limit on requests.
     max_concurrent_requests: usize,
     /// Tokens of a text, special tokens included.
     max_input_length: usize,
     max_batch_tokens: usize,
-    /// No limit.
+    /// Always null: there is no limit.
     max_batch_requests: Option<usize>,
-    /// Texts of a request.
+    /// Most texts of a request.
     max_client_batch_size: usize,
     auto_truncate: bool,
     tokenization_workers: usize,
     #[schema(value_type = String)]
     version: &'static str,
-    /// Not known.
+    /// Always null, because it is not known.
     #[schema(value_type = Option<String>)]
     sha: Option<&'a str>,
-    /// Not known.
+    /// Always null, because it is not known.
     #[schema(value_type = Option<String>)]
     docker_label: Option<&'a str>,
 }
 
-/// Always a model for vectors; tasks are listed by `/v1/model`.
+/// Type of the model: always one for vectors; `/v1/model` lists its tasks.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum ModelType {
     Embedding {
-        /// Such as `mean`.
+        /// Pooling mode, such as `mean`.
         pooling: String,
     },
 }
 
-/// The model, as text-embeddings-inference describes one.
+/// The model, in the format of text-embeddings-inference.
 #[utoipa::path(
     get,
     path = "/info",
     tag = "text-embeddings-inference",
-    responses((status = 200, description = "The model", body = Info), TeiGetProblems)
+    responses((status = 200, description = "The model", body = Info), TeiGetErrors)
 )]
-pub(crate) async fn info(State(app): State<Arc<App>>) -> Result<Response, Problem> {
+pub(crate) async fn info(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
     let model = app.engine.model();
     let encoder = model.encoder();
     let modes: Vec<&str> = encoder.pooling().modes.iter().map(|mode| mode.name()).collect();

@@ -1,8 +1,8 @@
-//! Routes of text-embeddings-inference, for clients that speak to it: the same requests,
-//! answers and status codes as its source has (version 1.9.3).
+//! Routes of text-embeddings-inference, for its clients: the same requests, responses and status
+//! codes as in its source (version 1.9.3).
 //!
-//! Where this server is stricter or has less, it says so with an error: no cutting at the
-//! left, no pairs of texts, no token ids unless they are allowed, nothing sparse, no reranking.
+//! What this server does not support is an error: truncation at the left, pairs of texts, token ids
+//! unless they are allowed, sparse vectors, reranking.
 
 mod embed;
 mod info;
@@ -26,31 +26,31 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use crate::http::app::App;
-use crate::http::errors::{Kind, Problem};
+use crate::http::errors::{ApiError, ApiErrorKind};
 use crate::{OnTruncate, Prompt};
 
-/// At which end a text that is too long loses tokens.
+/// End at which a text that is too long loses tokens.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, ToSchema)]
 pub(crate) enum TruncationDirection {
-    /// Refused: this server cuts at the right.
+    /// An error: this server truncates at the right.
     #[serde(alias = "left")]
     Left,
-    /// At its end.
+    /// The end of the text.
     #[default]
     #[serde(alias = "right")]
     Right,
 }
 
-/// How texts of a request may be cut.
+/// Whether texts of a request are truncated.
 fn on_truncate(
     app: &App,
     truncate: Option<bool>,
     direction: Option<TruncationDirection>,
-) -> Result<OnTruncate, Problem> {
+) -> Result<OnTruncate, ApiError> {
     if direction == Some(TruncationDirection::Left) {
         let message = "truncation_direction: expected `right`, found `left`, which this server \
                        does not do";
-        return Err(Problem::new(Kind::Value, message));
+        return Err(ApiError::new(ApiErrorKind::Value, message));
     }
     Ok(match truncate {
         Some(true) => OnTruncate::Cut,

@@ -1,53 +1,53 @@
-//! `POST /predict`: one classification of the model, as if it were all it has
+//! `POST /predict`: one classification task of the model, for clients that expect a single one
 
-use std::fmt;
 use std::sync::Arc;
 
 use axum::extract::{Query, State};
 use polyhead_model::{HeadSpec, MultiTaskModel, TaskKind};
-use serde::de::{self, Deserializer, SeqAccess, Visitor};
+use serde::de::{Deserializer, Error, IgnoredAny, SeqAccess};
 use serde::{Deserialize, Serialize};
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, OneOfBuilder, Schema, Type};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 use super::{TruncationDirection, on_truncate};
+use crate::api::engine_call::call_engine;
+use crate::api::inputs::empty_text;
+use crate::api::one_or_many::{FromTextOrList, OneOrMany, read_rest, read_text_or_list};
+use crate::http::answer::{JsonAnswer, reserve_numbers, to_json};
 use crate::http::app::App;
-use crate::http::asking::{Answered, ask, empty_text, room_for_numbers, to_json};
-use crate::http::errors::{Kind, Problem};
-use crate::http::openapi::TeiProblems;
+use crate::http::error_responses::TeiErrors;
+use crate::http::errors::{ApiError, ApiErrorKind};
 use crate::net::body::JsonBody;
-use crate::{Ask, Lane, Prompt, TaskAnswer};
+use crate::{EngineRequest, Lane, Prompt, TaskAnswer};
 
 /// Texts to labels.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(expecting = "an object")]
-pub(crate) struct PredictRequest {
+pub(crate) struct TeiPredictRequest {
     inputs: PredictInputs,
-    /// Whether a text that is too long is cut; absent: as the server is started.
+    /// Whether a text that is too long is truncated. Without this field, the server's setting
+    /// decides.
     truncate: Option<bool>,
     truncation_direction: Option<TruncationDirection>,
-    /// Logits in place of probabilities.
+    /// Whether scores are logits instead of probabilities.
     #[serde(default)]
     raw_scores: bool,
-    /// Which task answers; absent: the first classification or multi-label task. Not
-    /// text-embeddings-inference's, whose models have one.
+    /// Task that answers. Without this field, it is the first classification or multi-label task.
+    /// text-embeddings-inference does not have this field, because its models have one task.
     task: Option<String>,
 }
 
-/// A task in the address, for clients whose body is fixed.
+/// A task in the query, for clients that cannot change the body.
 #[derive(Debug, Deserialize, IntoParams)]
 pub(crate) struct PredictQuery {
-    /// Which task answers, unless the body names one.
+    /// Which task reply, unless the body names one.
     task: Option<String>,
 }
 
 /// A text, or a list of lists of one text. A list of two texts is a pair, which no head reads.
 #[derive(Debug)]
-enum PredictInputs {
-    One(String),
-    Many(Vec<String>),
-}
+struct PredictInputs(OneOrMany<String>);
 
 /// A label and its score.
 #[derive(Serialize, ToSchema)]
@@ -56,7 +56,7 @@ pub(crate) struct Prediction<'a> {
     label: &'a str,
 }
 
-/// All labels, best first: of one text, or of each.
+/// All labels of one text or of each text, best first.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
 pub(crate) enum Predictions<'a> {
@@ -64,65 +64,65 @@ pub(crate) enum Predictions<'a> {
     Many(Vec<Vec<Prediction<'a>>>),
 }
 
-/// Scores of all labels of one task. Those of a classification are a softmax, those of a
-/// multi-label task stand each by itself.
+/// Scores of all labels of one task. Those of a classification sum to 1, those of a multi-label task
+/// are independent.
 #[utoipa::path(
     post,
     path = "/predict",
     tag = "text-embeddings-inference",
     params(PredictQuery),
-    request_body = PredictRequest,
-    responses((status = 200, description = "Labels, best first", body = Predictions), TeiProblems)
+    request_body = TeiPredictRequest,
+    responses((status = 200, description = "Labels, best first", body = Predictions), TeiErrors)
 )]
 pub(crate) async fn predict(
     State(app): State<Arc<App>>,
     query: Result<Query<PredictQuery>, axum::extract::rejection::QueryRejection>,
-    body: JsonBody<PredictRequest>,
-) -> Result<Answered, Problem> {
-    let Query(query) = query
-        .map_err(|error| Problem::new(Kind::Value, format!("query: {}", error.body_text())))?;
+    body: JsonBody<TeiPredictRequest>,
+) -> Result<JsonAnswer, ApiError> {
+    let Query(query) = query.map_err(|error| {
+        ApiError::new(ApiErrorKind::Value, format!("query: {}", error.body_text()))
+    })?;
     let request = body.value;
     let on_truncate = on_truncate(&app, request.truncate, request.truncation_direction)?;
     let task = choose(&app.engine.model(), request.task.or(query.task))?;
-    let (is_one, texts) = match request.inputs {
-        PredictInputs::One(text) => (true, vec![text]),
-        PredictInputs::Many(texts) => (false, texts),
-    };
+    let is_one = matches!(request.inputs.0, OneOrMany::One(_));
+    let texts = request.inputs.0.into_vec();
     if let Some(index) = texts.iter().position(String::is_empty) {
         return Err(empty_text(index, "inputs"));
     }
-    let asked = Ask {
+    let engine_request = EngineRequest {
         tasks: Some(vec![task]),
         prompt: Prompt::Default,
         on_truncate,
         lane: Lane::default(),
-        ..Ask::texts(texts)
+        ..EngineRequest::texts(texts)
     };
-    let room = room_for_numbers(&app, 0)?;
-    let (answers, facts) = ask(&app, asked, None, "inputs").await?;
+    let memory = reserve_numbers(&app, 0)?;
+    let (reply, stats) = call_engine(&app, engine_request, None, "inputs").await?;
     let write = move || {
-        let spec = answers.tasks().next().expect("one task was asked for");
-        let mut found = answers.texts.iter().map(|text| {
+        let spec = reply.tasks().next().expect("one task was asked for");
+        let mut found = reply.texts.iter().map(|text| {
             let answer = text.tasks.first().expect("one task was asked for");
             scores(spec, answer, request.raw_scores)
         });
-        to_json(&match is_one {
-            true => Predictions::One(found.next().unwrap_or_default()),
-            false => Predictions::Many(found.collect()),
+        to_json(&if is_one {
+            Predictions::One(found.next().unwrap_or_default())
+        } else {
+            Predictions::Many(found.collect())
         })
     };
-    Answered::new(app, room, facts, write).await
+    JsonAnswer::new(app, memory, stats, write).await
 }
 
-/// The task that is asked for, or the first that has labels for a text.
-fn choose(model: &MultiTaskModel, asked: Option<String>) -> Result<String, Problem> {
+/// The task of the request, or the first that has labels for a text.
+fn choose(model: &MultiTaskModel, asked: Option<String>) -> Result<String, ApiError> {
     let fits =
         |spec: &HeadSpec| matches!(spec.kind, TaskKind::Classification | TaskKind::MultiLabel);
     let Some(name) = asked else {
         let first = model.tasks().find(|spec| fits(spec));
         return first.map(|spec| spec.name.clone()).ok_or_else(|| {
             let message = "model: expected a classification or multi-label task, it has none";
-            Problem::new(Kind::Unsupported, message)
+            ApiError::new(ApiErrorKind::Unsupported, message)
         });
     };
     match model.tasks().find(|spec| spec.name == name) {
@@ -131,9 +131,9 @@ fn choose(model: &MultiTaskModel, asked: Option<String>) -> Result<String, Probl
                 "task `{name}`: expected classification or multilabel, found {}; ask /v1/predict",
                 spec.kind
             );
-            Err(Problem::new(Kind::Value, message))
+            Err(ApiError::new(ApiErrorKind::Value, message))
         }
-        // One that is not there is the engine's to refuse, which names those that are.
+        // The engine refuses an unknown task, and names the known ones.
         _ => Ok(name),
     }
 }
@@ -149,85 +149,63 @@ fn scores<'a>(spec: &'a HeadSpec, answer: &TaskAnswer, raw: bool) -> Vec<Predict
 
 impl<'de> Deserialize<'de> for PredictInputs {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct AnyInputs;
-
-        impl<'de> Visitor<'de> for AnyInputs {
-            type Value = PredictInputs;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text or a list of lists of one text")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<PredictInputs, E> {
-                Ok(PredictInputs::One(text.to_owned()))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<PredictInputs, A::Error> {
-                let mut texts = Vec::new();
-                let mut is_batch = None;
-                while let Some(element) = list.next_element()? {
-                    let (text, batch) = match element {
-                        Element::Text(text) => (text, false),
-                        Element::List(text) => (text, true),
-                    };
-                    texts.push(text);
-                    if *is_batch.get_or_insert(batch) != batch || (!batch && texts.len() > 1) {
-                        return Err(de::Error::custom(PAIR));
-                    }
-                }
-                match (is_batch, texts.pop()) {
-                    (Some(true), Some(last)) => {
-                        texts.push(last);
-                        Ok(PredictInputs::Many(texts))
-                    }
-                    (Some(false), Some(text)) => Ok(PredictInputs::One(text)),
-                    _ => Err(de::Error::invalid_length(0, &self)),
-                }
-            }
-        }
-
-        deserializer.deserialize_any(AnyInputs)
+        read_text_or_list(deserializer)
     }
 }
 
-/// What those who mean a batch should hear.
+/// The error for clients that write a batch as a pair.
 const PAIR: &str = "inputs: a list of texts is a pair, which no head reads; several texts are \
                     written [[\"a\"], [\"b\"]]";
 
-/// What stands in a list.
-enum Element {
-    Text(String),
-    /// A list of one.
-    List(String),
+impl FromTextOrList for PredictInputs {
+    const EXPECTED: &'static str = "a text or a list of lists of one text";
+
+    fn from_text<E: Error>(text: &str) -> Result<Self, E> {
+        Ok(Self(OneOrMany::One(text.to_owned())))
+    }
+
+    fn from_list<'de, A: SeqAccess<'de>>(list: A) -> Result<Self, A::Error> {
+        let mut elements: Vec<PredictElement> = read_rest(None, list)?;
+        let lists = elements.iter().filter(|element| element.is_list).count();
+        if lists == elements.len() && lists > 0 {
+            let texts = elements.into_iter().map(|element| element.text).collect();
+            return Ok(Self(OneOrMany::Many(texts)));
+        }
+        match elements.pop() {
+            None => Err(A::Error::invalid_length(0, &Self::EXPECTED)),
+            Some(one) if elements.is_empty() => Ok(Self(OneOrMany::One(one.text))),
+            Some(_) => Err(A::Error::custom(PAIR)),
+        }
+    }
 }
 
-impl<'de> Deserialize<'de> for Element {
+/// An element of a list of [`PredictInputs`]: a text or a list of one text.
+struct PredictElement {
+    text: String,
+    is_list: bool,
+}
+
+impl<'de> Deserialize<'de> for PredictElement {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct AnyElement;
+        read_text_or_list(deserializer)
+    }
+}
 
-        impl<'de> Visitor<'de> for AnyElement {
-            type Value = Element;
+impl FromTextOrList for PredictElement {
+    const EXPECTED: &'static str = "a text or a list of one text";
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text or a list of one text")
-            }
+    fn from_text<E: Error>(text: &str) -> Result<Self, E> {
+        Ok(Self { text: text.to_owned(), is_list: false })
+    }
 
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Element, E> {
-                Ok(Element::Text(text.to_owned()))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Element, A::Error> {
-                let Some(text) = list.next_element()? else {
-                    return Err(de::Error::invalid_length(0, &self));
-                };
-                match list.next_element::<de::IgnoredAny>()? {
-                    None => Ok(Element::List(text)),
-                    Some(_) => Err(de::Error::custom(PAIR)),
-                }
-            }
+    fn from_list<'de, A: SeqAccess<'de>>(mut list: A) -> Result<Self, A::Error> {
+        let Some(text) = list.next_element()? else {
+            return Err(A::Error::invalid_length(0, &Self::EXPECTED));
+        };
+        match list.next_element::<IgnoredAny>()? {
+            None => Ok(Self { text, is_list: true }),
+            Some(_) => Err(A::Error::custom(PAIR)),
         }
-
-        deserializer.deserialize_any(AnyElement)
     }
 }
 
@@ -246,22 +224,18 @@ impl ToSchema for PredictInputs {}
 
 #[cfg(test)]
 mod tests {
+    use super::OneOrMany::{Many, One};
     use super::*;
 
     #[test]
     fn every_form_is_read_as_that_server_reads_it() {
-        let read = |json: &str| {
-            serde_json::from_str::<PredictInputs>(json).map(|inputs| match inputs {
-                PredictInputs::One(text) => (true, vec![text]),
-                PredictInputs::Many(texts) => (false, texts),
-            })
-        };
-        let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        let read = |json: &str| serde_json::from_str::<PredictInputs>(json).map(|inputs| inputs.0);
+        let many = |texts: &[&str]| Many(texts.iter().map(|text| (*text).to_owned()).collect());
         for (json, expected) in [
-            (r#""a""#, (true, texts(&["a"]))),
-            (r#"["a"]"#, (true, texts(&["a"]))),
-            (r#"[["a"]]"#, (false, texts(&["a"]))),
-            (r#"[["a"],["b"]]"#, (false, texts(&["a", "b"]))),
+            (r#""a""#, One("a".to_owned())),
+            (r#"["a"]"#, One("a".to_owned())),
+            (r#"[["a"]]"#, many(&["a"])),
+            (r#"[["a"],["b"]]"#, many(&["a", "b"])),
         ] {
             assert_eq!(read(json).unwrap(), expected, "{json}");
         }

@@ -9,17 +9,17 @@ use utoipa::ToSchema;
 
 use super::embed::vectors;
 use super::{TruncationDirection, on_truncate, prompt};
-use crate::Vectors;
-use crate::api::inputs::Piece;
+use crate::api::inputs::check_texts;
+use crate::http::answer::{JsonAnswer, reserve_numbers, to_json};
 use crate::http::app::App;
-use crate::http::asking::{Answered, check_count, nonempty_pieces, room_for_numbers, to_json};
-use crate::http::errors::{Kind, Problem};
-use crate::http::openapi::TeiProblems;
+use crate::http::error_responses::TeiErrors;
+use crate::http::errors::{ApiError, ApiErrorKind};
 use crate::net::body::JsonBody;
+use crate::{InputText, Vectors};
 
 const FIELD: &str = "inputs.sentences";
 
-/// How alike one text and others are.
+/// A text, and others to compare it with.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(expecting = "an object")]
 pub(crate) struct SimilarityRequest {
@@ -27,20 +27,21 @@ pub(crate) struct SimilarityRequest {
     parameters: Option<SimilarityParameters>,
 }
 
-/// One text and others.
+/// A text, and others to compare it with.
 #[derive(Debug, Deserialize, ToSchema)]
 struct SimilarityInputs {
     source_sentence: String,
     sentences: Vec<String>,
 }
 
-/// How texts are read.
+/// How texts are tokenized.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 struct SimilarityParameters {
-    /// Whether a text that is too long is cut; absent: as the server is started.
+    /// Whether a text that is too long is truncated. Without this field, the server's setting
+    /// decides.
     truncate: Option<bool>,
     truncation_direction: Option<TruncationDirection>,
-    /// A prompt of the model; absent: its default one, if any.
+    /// Name of a prompt of the model. Without this field, it is the model's default prompt, if any.
     prompt_name: Option<String>,
 }
 
@@ -50,32 +51,34 @@ struct SimilarityParameters {
     path = "/similarity",
     tag = "text-embeddings-inference",
     request_body = SimilarityRequest,
-    responses((status = 200, description = "A cosine a sentence", body = Vec<f32>), TeiProblems)
+    responses((status = 200, description = "A cosine a sentence", body = Vec<f32>), TeiErrors)
 )]
 pub(crate) async fn similarity(
     State(app): State<Arc<App>>,
     body: JsonBody<SimilarityRequest>,
-) -> Result<Answered, Problem> {
+) -> Result<JsonAnswer, ApiError> {
     let SimilarityInputs { source_sentence, sentences } = body.value.inputs;
     let parameters = body.value.parameters.unwrap_or_default();
     let on_truncate = on_truncate(&app, parameters.truncate, parameters.truncation_direction)?;
     if sentences.is_empty() {
-        return Err(Problem::new(Kind::Empty, format!("{FIELD}: expected at least one text")));
+        return Err(ApiError::new(
+            ApiErrorKind::Empty,
+            format!("{FIELD}: expected at least one text"),
+        ));
     }
-    check_count(&app, sentences.len() + 1, FIELD)?;
-    let pieces = [source_sentence].into_iter().chain(sentences).map(Piece::Text).collect();
-    let texts = nonempty_pieces(&app, pieces, FIELD)?;
+    let texts = [source_sentence].into_iter().chain(sentences).map(InputText::Text).collect();
+    let texts = check_texts(&app, texts, FIELD)?;
     let wanted = Vectors { normalize: Some(false), dim: None, per_token: false };
     let prompt = prompt(parameters.prompt_name);
-    let room = room_for_numbers(&app, texts.len())?;
-    let (answers, facts) = vectors(&app, texts, wanted, prompt, on_truncate, FIELD).await?;
+    let memory = reserve_numbers(&app, texts.len())?;
+    let (reply, stats) = vectors(&app, texts, wanted, prompt, on_truncate, FIELD).await?;
     let write = move || {
         let found: Vec<&[f32]> =
-            answers.texts.iter().map(|text| text.vector.as_deref().unwrap_or_default()).collect();
+            reply.texts.iter().map(|text| text.vector.as_deref().unwrap_or_default()).collect();
         let (source, others) = found.split_first().expect("a source and at least one sentence");
         let source = Matrix::new(1, source.len(), source.to_vec());
         let others = Matrix::new(others.len(), source.columns(), others.concat());
         to_json(&cosine_similarity(&source, &others).as_slice())
     };
-    Answered::new(app, room, facts, write).await
+    JsonAnswer::new(app, memory, stats, write).await
 }

@@ -1,45 +1,45 @@
-//! Routes of text-embeddings-inference that no model here can answer: the same status as
+//! Routes of text-embeddings-inference that no model here can answer: they have the status that
 //! that server gives for a model of another type.
 
-use crate::http::errors::{Kind, Problem};
-use crate::http::openapi::TeiUnsupported;
+use crate::http::error_responses::TeiUnsupported;
+use crate::http::errors::{ApiError, ApiErrorKind};
 
-fn unsupported(what: &str) -> Problem {
-    Problem::new(
-        Kind::Unsupported,
+fn unsupported(what: &str) -> ApiError {
+    ApiError::new(
+        ApiErrorKind::Unsupported,
         format!("model: expected {what}, which this server does not have"),
     )
 }
 
-/// Not there: vectors are dense.
+/// Not supported: vectors are dense.
 #[utoipa::path(
     post,
     path = "/embed_sparse",
     tag = "text-embeddings-inference",
     responses(TeiUnsupported)
 )]
-pub(crate) async fn embed_sparse() -> Problem {
+pub(crate) async fn embed_sparse() -> ApiError {
     unsupported("a SPLADE model")
 }
 
-/// Not there: heads read one text.
+/// Not supported: heads read one text.
 #[utoipa::path(
     post,
     path = "/rerank",
     tag = "text-embeddings-inference",
     responses(TeiUnsupported)
 )]
-pub(crate) async fn rerank() -> Problem {
+pub(crate) async fn rerank() -> ApiError {
     unsupported("a re-ranker model")
 }
 
-/// Not there: tokens are not turned back into texts.
+/// Not supported: tokens are not decoded to texts.
 #[utoipa::path(
     post,
     path = "/decode",
     tag = "text-embeddings-inference",
     responses(TeiUnsupported)
 )]
-pub(crate) async fn decode() -> Problem {
+pub(crate) async fn decode() -> ApiError {
     unsupported("a decoder of tokens")
 }

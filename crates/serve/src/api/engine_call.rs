@@ -1,0 +1,73 @@
+//! What every route that needs the model does: send a request to the engine, and count it.
+
+use std::time::Duration;
+
+use crate::http::app::App;
+use crate::http::errors::{ApiError, ApiErrorKind};
+use crate::http::stats::{RequestStats, characters};
+use crate::{EngineReply, EngineRequest, Lane, OnTruncate, RequestError};
+
+use super::inputs::check_count;
+
+/// Sends a request to the engine; without `lane`, the number of texts decides.
+///
+/// - `field`: the field of the request with the texts, for messages
+pub(crate) async fn call_engine(
+    app: &App,
+    mut request: EngineRequest,
+    lane: Option<Lane>,
+    field: &'static str,
+) -> Result<(EngineReply, RequestStats), ApiError> {
+    check_count(app, request.texts.len(), field)?;
+    let is_bulk = request.texts.len() > app.settings.interactive_texts;
+    request.lane = lane.unwrap_or(if is_bulk { Lane::Bulk } else { Lane::Interactive });
+    let characters = request.texts.iter().map(characters).sum();
+    let may_truncate = request.on_truncate == OnTruncate::Cut;
+    let reply = app.engine.answer(request).await;
+    let reply = reply.map_err(|error| engine_error(&error, field, may_truncate))?;
+    let stats = RequestStats::new(&reply, characters);
+    app.metrics.count_reply(&reply, &stats);
+    Ok((reply, stats))
+}
+
+/// Why the engine refuses a request, or has no answer to it, as an error of the API.
+///
+/// - `may_truncate`: whether texts may be truncated; otherwise the message says how to allow it
+pub(crate) fn engine_error(
+    error: &RequestError,
+    field: &'static str,
+    may_truncate: bool,
+) -> ApiError {
+    let message = error.to_string();
+    let about_field =
+        |kind, message: String| ApiError::new(kind, format!("{field}: {message}")).about(field);
+    let other = |kind, message: String| ApiError::new(kind, message);
+    match error {
+        RequestError::Empty => about_field(ApiErrorKind::Empty, message),
+        RequestError::UnknownTask { .. } => {
+            other(ApiErrorKind::UnknownTask, message).about("tasks")
+        }
+        RequestError::Option { .. } => other(ApiErrorKind::Value, message),
+        RequestError::Text { .. } => about_field(ApiErrorKind::Value, message),
+        RequestError::TooManyBytes { .. } => about_field(ApiErrorKind::TextTooLarge, message),
+        RequestError::TooLong { .. } if may_truncate => about_field(ApiErrorKind::TooLong, message),
+        RequestError::TooLong { .. } => about_field(
+            ApiErrorKind::TooLong,
+            format!("{message}; shorten it, or ask with `\"truncate\": true`"),
+        ),
+        RequestError::TooLarge { .. } => other(ApiErrorKind::RequestTooLarge, message).about(field),
+        RequestError::Full { retry_after, .. } => {
+            other(ApiErrorKind::QueueFull, message).retry_after(*retry_after)
+        }
+        RequestError::NotReady => other(ApiErrorKind::NotReady, message).retry_after(RESTART_TIME),
+        RequestError::Stopping => other(ApiErrorKind::Stopping, message).retry_after(RESTART_TIME),
+        RequestError::NotFinite { .. } => about_field(ApiErrorKind::NotFinite, message),
+        RequestError::Failed { .. } => about_field(ApiErrorKind::Failed, message),
+        RequestError::Lost { .. } => {
+            about_field(ApiErrorKind::NotReady, message).retry_after(RESTART_TIME)
+        }
+    }
+}
+
+/// A restart takes less than this.
+const RESTART_TIME: Duration = Duration::from_secs(1);

@@ -1,0 +1,88 @@
+//! One value or a list of values: how requests give their texts.
+//!
+//! Not an untagged enum of serde: its errors say only that no variant fits, and it keeps a second
+//! copy of everything.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::{Deserializer, Error, SeqAccess, Unexpected, Visitor};
+
+/// One value or a list; which of the two it was is kept, because some routes answer differently.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum OneOrMany<T> {
+    One(T),
+    Many(Vec<T>),
+}
+
+impl<T> OneOrMany<T> {
+    pub(crate) fn into_vec(self) -> Vec<T> {
+        match self {
+            Self::One(value) => vec![value],
+            Self::Many(values) => values,
+        }
+    }
+}
+
+/// What is read from a JSON string, a list, or a number where numbers are allowed.
+pub(crate) trait FromTextOrList: Sized {
+    /// What should stand there, for errors.
+    const EXPECTED: &'static str;
+
+    fn from_text<E: Error>(text: &str) -> Result<Self, E>;
+
+    fn from_list<'de, A: SeqAccess<'de>>(list: A) -> Result<Self, A::Error>;
+
+    fn from_number<E: Error>(number: i128) -> Result<Self, E> {
+        let found = match u64::try_from(number) {
+            Ok(number) => Unexpected::Unsigned(number),
+            Err(_) => Unexpected::Signed(i64::try_from(number).unwrap_or(i64::MIN)),
+        };
+        Err(E::invalid_type(found, &Self::EXPECTED))
+    }
+}
+
+/// Reads a value in the one way that all inputs of requests share.
+pub(crate) fn read_text_or_list<'de, T: FromTextOrList, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    deserializer.deserialize_any(TextOrList(PhantomData))
+}
+
+struct TextOrList<T>(PhantomData<T>);
+
+impl<'de, T: FromTextOrList> Visitor<'de> for TextOrList<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(T::EXPECTED)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
+        T::from_text(text)
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<T, E> {
+        T::from_number(number.into())
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<T, E> {
+        T::from_number(number.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<T, A::Error> {
+        T::from_list(list)
+    }
+}
+
+/// All values of a list, or of the rest of one that begins with `first`.
+pub(crate) fn read_rest<'de, T: serde::Deserialize<'de>, A: SeqAccess<'de>>(
+    first: Option<T>,
+    mut list: A,
+) -> Result<Vec<T>, A::Error> {
+    let mut values = Vec::from_iter(first);
+    while let Some(value) = list.next_element()? {
+        values.push(value);
+    }
+    Ok(values)
+}

@@ -1,0 +1,284 @@
+//! What the engine counts, in the types that `/metrics` is written from: of bounded size,
+//! whatever clients send.
+
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use polyhead_model::{NotFinite, TextAnswer};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+use super::error::RequestError;
+use super::request::EMBEDDING;
+
+/// Counters and histograms of an engine since its start.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct EngineMetrics {
+    /// Requests that were admitted to the queue.
+    pub admitted_requests: Counter,
+    /// Texts of all admitted requests.
+    pub admitted_texts: Counter,
+    /// Tokens of all admitted requests.
+    pub admitted_tokens: Counter,
+    /// Texts of admitted requests that were truncated.
+    pub truncated_texts: Counter,
+    /// Requests that were refused, by reason.
+    pub refused: RefusalCounters,
+    /// Admitted requests whose caller stopped waiting.
+    pub cancelled_requests: Counter,
+    /// Texts that were answered.
+    pub answered_texts: Counter,
+    /// Batches that were answered.
+    pub batches: Counter,
+    /// Texts of all batches.
+    pub batched_texts: Counter,
+    /// Seconds that all batches took.
+    pub busy_seconds: Counter<f64, AtomicU64>,
+    /// Texts whose forward pass panicked.
+    pub panics: Counter,
+    /// How often a worker thread was replaced because it had died or was stuck.
+    pub restarts: Counter,
+    /// Worker threads that were abandoned and have not ended.
+    pub abandoned_threads: Gauge,
+    /// Models that were taken into use by a reload.
+    pub reloads: Counter,
+    batch_tokens: Histogram,
+    batch_texts: Histogram,
+    batch_seconds: Histogram,
+    /// Seconds that each head took of a batch, without the encoder, which all heads share. Where
+    /// several threads had a part of the batch, it is the sum of their times.
+    head_seconds: Family<TaskLabel, Histogram, fn() -> Histogram>,
+    task_texts: Family<TaskLabel, Counter>,
+    not_finite: Family<TaskLabel, Counter>,
+    gauges: EngineGauges,
+}
+
+/// Gauges that are set when `/metrics` is asked for.
+#[derive(Debug, Default)]
+pub(crate) struct EngineGauges {
+    pub(crate) ready: Gauge,
+    pub(crate) queue_tokens: Gauge,
+    pub(crate) queue_texts: Gauge,
+    pub(crate) queue_requests: Gauge,
+    pub(crate) running_tokens: Gauge,
+    pub(crate) tokenizing_bytes: Gauge,
+    pub(crate) batch_token_budget: Gauge,
+}
+
+/// Requests that were refused, by reason.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct RefusalCounters {
+    /// Requests that do not fit the model or the engine: no later try would succeed.
+    pub unfit: Counter,
+    /// Requests with a text that is too long and must not be truncated.
+    pub too_long: Counter,
+    /// Requests that found the queue or the memory for tokenizing full.
+    pub full: Counter,
+    /// Requests that came while the engine was restarting, stopping or stopped.
+    pub not_ready: Counter,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub(crate) struct TaskLabel {
+    task: String,
+}
+
+impl TaskLabel {
+    pub(crate) fn new(task: &str) -> Self {
+        Self { task: task.to_owned() }
+    }
+}
+
+/// Bounds of tokens and texts of a batch.
+const SIZES: [f64; 14] =
+    [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0];
+
+/// Bounds of the seconds of a batch.
+const SECONDS: [f64; 13] =
+    [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0];
+
+/// Bounds of the seconds of a head, which takes far less than the encoder.
+const HEAD_SECONDS: [f64; 14] =
+    [1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 1.0];
+
+impl EngineMetrics {
+    pub(crate) fn new() -> Self {
+        Self {
+            admitted_requests: Counter::default(),
+            admitted_texts: Counter::default(),
+            admitted_tokens: Counter::default(),
+            truncated_texts: Counter::default(),
+            refused: RefusalCounters::default(),
+            cancelled_requests: Counter::default(),
+            answered_texts: Counter::default(),
+            batches: Counter::default(),
+            batched_texts: Counter::default(),
+            busy_seconds: Counter::default(),
+            batch_tokens: Histogram::new(SIZES),
+            batch_texts: Histogram::new(SIZES),
+            batch_seconds: Histogram::new(SECONDS),
+            panics: Counter::default(),
+            restarts: Counter::default(),
+            abandoned_threads: Gauge::default(),
+            reloads: Counter::default(),
+            head_seconds: Family::new_with_constructor(|| Histogram::new(HEAD_SECONDS)),
+            task_texts: Family::default(),
+            not_finite: Family::default(),
+            gauges: EngineGauges::default(),
+        }
+    }
+
+    /// Texts that a task of the current model answered.
+    pub fn task_texts(&self, task: &str) -> Option<u64> {
+        self.task_texts.get(&TaskLabel::new(task)).map(|count| count.get())
+    }
+
+    /// Vectors that were not finite.
+    pub fn not_finite_vectors(&self) -> u64 {
+        self.not_finite.get(&TaskLabel::new(EMBEDDING)).map_or(0, |count| count.get())
+    }
+
+    pub(crate) fn gauges(&self) -> &EngineGauges {
+        &self.gauges
+    }
+
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        let g = &self.gauges;
+        registry.register("ready", "1 if the engine answers", g.ready.clone());
+        for (name, help, gauge) in [
+            ("queue_tokens", "Tokens admitted and not answered", &g.queue_tokens),
+            ("queue_texts", "Texts admitted and not answered", &g.queue_texts),
+            ("queue_requests", "Requests admitted and not answered", &g.queue_requests),
+            ("running_tokens", "Tokens of the running batch", &g.running_tokens),
+            ("tokenizing_bytes", "Bytes being tokenized or waiting for it", &g.tokenizing_bytes),
+            ("batch_token_budget", "Tokens that a batch may have", &g.batch_token_budget),
+        ] {
+            registry.register(name, help, gauge.clone());
+        }
+        for (name, help, counter) in [
+            ("admitted_requests", "Requests admitted to the queue", &self.admitted_requests),
+            ("admitted_texts", "Texts admitted to the queue", &self.admitted_texts),
+            ("admitted_tokens", "Tokens admitted to the queue", &self.admitted_tokens),
+            ("cancelled_requests", "Admitted requests that were dropped", &self.cancelled_requests),
+            ("answered_texts", "Texts that were answered", &self.answered_texts),
+        ] {
+            registry.register(name, help, counter.clone());
+        }
+        for (name, help, histogram) in [
+            ("batch_tokens", "Tokens of each batch", &self.batch_tokens),
+            ("batch_texts", "Texts of each batch", &self.batch_texts),
+            ("batch_seconds", "Seconds of each batch", &self.batch_seconds),
+        ] {
+            registry.register(name, help, histogram.clone());
+        }
+        let help = "Seconds that each head took of a batch, without the encoder";
+        registry.register("head_seconds", help, self.head_seconds.clone());
+        registry.register("task_texts", "Texts that each task answered", self.task_texts.clone());
+        registry.register("not_finite", "Answers that were not finite", self.not_finite.clone());
+        registry.register("panics", "Texts whose forward pass panicked", self.panics.clone());
+        registry.register("restarts", "Threads that were replaced", self.restarts.clone());
+        let help = "Threads that were abandoned and have not ended";
+        registry.register("abandoned_threads", help, self.abandoned_threads.clone());
+        registry.register("reloads", "Models taken into use by a reload", self.reloads.clone());
+    }
+
+    /// Counts for the tasks of another model: tasks of the same name keep their counts.
+    pub(crate) fn follow_tasks(&self, before: &[&str], now: &[&str]) {
+        for task in before.iter().filter(|task| !now.contains(task)) {
+            let label = TaskLabel::new(task);
+            self.head_seconds.remove(&label);
+            self.task_texts.remove(&label);
+            self.not_finite.remove(&label);
+        }
+        // Counters are there before the first event of each, so that a rate has a beginning.
+        for task in now {
+            let label = TaskLabel::new(task);
+            self.head_seconds.get_or_create_owned(&label);
+            self.task_texts.get_or_create_owned(&label);
+            self.not_finite.get_or_create_owned(&label);
+        }
+        self.not_finite.get_or_create_owned(&TaskLabel::new(EMBEDDING));
+    }
+
+    pub(crate) fn count_batch(&self, tokens: usize, texts: usize, took: Duration) {
+        let seconds = took.as_secs_f64();
+        self.batches.inc();
+        self.batched_texts.inc_by(texts as u64);
+        self.busy_seconds.inc_by(seconds);
+        self.batch_tokens.observe(tokens as f64);
+        self.batch_texts.observe(texts as f64);
+        self.batch_seconds.observe(seconds);
+    }
+
+    pub(crate) fn count_answer(&self, answer: &TextAnswer, tasks: &[&str]) {
+        self.answered_texts.inc();
+        for task in &answer.tasks {
+            count(&self.task_texts, tasks[task.task]);
+        }
+    }
+
+    pub(crate) fn count_head(&self, task: &str, took: Duration) {
+        if let Some(seconds) = self.head_seconds.get(&TaskLabel::new(task)) {
+            seconds.observe(took.as_secs_f64());
+        }
+    }
+
+    pub(crate) fn count_not_finite(&self, wrong: &NotFinite) {
+        count(&self.not_finite, wrong.task.as_deref().unwrap_or(EMBEDDING));
+    }
+}
+
+/// Counts for `task`, unless it was a task of a model that has been replaced.
+fn count(counts: &Family<TaskLabel, Counter>, task: &str) {
+    if let Some(count) = counts.get(&TaskLabel::new(task)) {
+        count.inc();
+    }
+}
+
+impl RefusalCounters {
+    pub(crate) fn count(&self, error: &RequestError) {
+        let counter = match error {
+            RequestError::TooLong { .. } => &self.too_long,
+            RequestError::Full { .. } => &self.full,
+            RequestError::NotReady | RequestError::Stopping => &self.not_ready,
+            _ => &self.unfit,
+        };
+        counter.inc();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::encoding::text;
+
+    use super::*;
+
+    #[test]
+    fn tasks_keep_their_counts_over_a_reload() {
+        let metrics = EngineMetrics::new();
+        metrics.follow_tasks(&[], &["a", "b"]);
+        count(&metrics.task_texts, "b");
+        count(&metrics.task_texts, "no such task");
+        for task in ["a", "b", "no such task"] {
+            metrics.count_head(task, Duration::from_micros(30));
+        }
+        metrics.follow_tasks(&["a", "b"], &["b", "c"]);
+        let texts = ["a", "b", "c", "no such task"].map(|task| metrics.task_texts(task));
+        assert_eq!(texts, [None, Some(1), Some(0), None]);
+        let mut registry = Registry::default();
+        metrics.register(&mut registry);
+        let mut page = String::new();
+        text::encode(&mut page, &registry).unwrap();
+        let mut heads: Vec<&str> =
+            page.lines().filter(|line| line.starts_with("head_seconds_count")).collect();
+        heads.sort_unstable();
+        let expected = ["head_seconds_count{task=\"b\"} 1", "head_seconds_count{task=\"c\"} 0"];
+        assert_eq!(heads, expected);
+    }
+}

@@ -1,0 +1,113 @@
+//! Responses with JSON, and the memory that they take until clients have received them.
+
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use tokio::task::spawn_blocking;
+
+use super::app::App;
+use super::errors::{ApiError, ApiErrorKind};
+use super::stats::RequestStats;
+use crate::net::memory::ReservedMemory;
+
+/// A successful response of the model: JSON, and what it took.
+pub(crate) struct JsonAnswer {
+    json: Bytes,
+    stats: RequestStats,
+}
+
+/// Responses with more numbers than this are not written on the threads that serve connections:
+/// that takes milliseconds, in which other clients would wait.
+const INLINE_NUMBERS: usize = 64 << 10;
+
+/// About how many bytes a number of a vector takes as JSON.
+const BYTES_PER_NUMBER: usize = 12;
+
+impl JsonAnswer {
+    /// - `memory`: reserved for the vectors of the response; it is resized to the JSON
+    /// - `write`: writes the JSON
+    pub(crate) async fn new(
+        app: Arc<App>,
+        memory: ReservedMemory,
+        stats: RequestStats,
+        write: impl FnOnce() -> Result<Vec<u8>, ApiError> + Send + 'static,
+    ) -> Result<Self, ApiError> {
+        // The reservation moves with the work: a client that goes away does not free it early.
+        let write = move || {
+            let json = write()?;
+            Ok(resize_answer(&app, memory, json.len())?.hold(json))
+        };
+        let json = if stats.numbers > INLINE_NUMBERS {
+            let written = spawn_blocking(write).await;
+            written.map_err(|_| ApiError::internal("answer: writing it panicked"))??
+        } else {
+            write()?
+        };
+        Ok(Self { json, stats })
+    }
+}
+
+impl IntoResponse for JsonAnswer {
+    fn into_response(self) -> Response {
+        let mut response = json_response(self.json);
+        self.stats.write_headers(response.headers_mut());
+        response.extensions_mut().insert(self.stats);
+        response
+    }
+}
+
+/// Reserves memory for a response of so many numbers, before any work is done for it.
+pub(crate) fn reserve_numbers(app: &App, numbers: usize) -> Result<ReservedMemory, ApiError> {
+    let bytes = numbers * BYTES_PER_NUMBER;
+    check_answer(app, bytes)?;
+    app.answer_budget.try_reserve(bytes)
+}
+
+/// Reserves memory for a vector of each of `texts`.
+///
+/// - `dimensions`: how many numbers of each vector are asked for, if not all
+pub(crate) fn reserve_vectors(
+    app: &App,
+    texts: usize,
+    dimensions: Option<usize>,
+) -> Result<ReservedMemory, ApiError> {
+    let all = app.engine.model().encoder().dimension();
+    // More texts than these are refused later, with a better message.
+    let texts = texts.min(app.settings.max_inputs);
+    reserve_numbers(app, texts * dimensions.map_or(all, |some| some.min(all)))
+}
+
+/// Resizes a reservation to a response that has so many bytes by now.
+pub(crate) fn resize_answer(
+    app: &App,
+    memory: ReservedMemory,
+    bytes: usize,
+) -> Result<ReservedMemory, ApiError> {
+    check_answer(app, bytes)?;
+    app.answer_budget.resize(memory, bytes)
+}
+
+fn check_answer(app: &App, bytes: usize) -> Result<(), ApiError> {
+    let limit = app.answer_budget.limit();
+    if bytes <= limit {
+        return Ok(());
+    }
+    let message = format!(
+        "answer: expected at most {limit} bytes, found about {bytes}: ask for less at a time"
+    );
+    Err(ApiError::new(ApiErrorKind::RequestTooLarge, message))
+}
+
+/// `answer` as JSON; only a fault of the server can make this fail.
+pub(crate) fn to_json(answer: &impl Serialize) -> Result<Vec<u8>, ApiError> {
+    serde_json::to_vec(answer).map_err(|error| ApiError::internal(format!("answer: {error}")))
+}
+
+/// A response with JSON bytes.
+pub(crate) fn json_response(json: impl Into<Body>) -> Response {
+    let headers = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+    (headers, json.into()).into_response()
+}

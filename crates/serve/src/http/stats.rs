@@ -1,0 +1,79 @@
+//! What a request took, for response headers, the log and metrics.
+
+use std::time::Duration;
+
+use axum::http::{HeaderMap, HeaderValue};
+
+use crate::{EngineReply, InputText, Timing};
+
+/// Sizes and times of a request that the model has answered.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RequestStats {
+    pub(crate) texts: usize,
+    pub(crate) characters: usize,
+    /// Tokens that were computed, special tokens included.
+    pub(crate) tokens: usize,
+    /// Texts that were truncated.
+    pub(crate) truncated: usize,
+    /// Numbers of all vectors in the response.
+    pub(crate) numbers: usize,
+    pub(crate) timing: Timing,
+}
+
+/// Response header with the number of texts that were truncated.
+pub(crate) const TRUNCATED_INPUTS: &str = "x-truncated-inputs";
+
+impl RequestStats {
+    /// - `characters`: of all texts of the request
+    pub(crate) fn new(reply: &EngineReply, characters: usize) -> Self {
+        let counts = || reply.texts.iter().map(|text| text.tokens);
+        Self {
+            texts: reply.texts.len(),
+            characters,
+            tokens: counts().map(|tokens| tokens.kept).sum(),
+            truncated: counts().filter(|tokens| tokens.truncated()).count(),
+            numbers: reply
+                .texts
+                .iter()
+                .map(|text| {
+                    let token_vectors = text.token_vectors.as_ref();
+                    text.vector.as_ref().map_or(0, Vec::len)
+                        + token_vectors.map_or(0, |all| all.as_slice().len())
+                })
+                .sum(),
+            timing: reply.timing,
+        }
+    }
+
+    /// From the end of the request's body to the answers of the model.
+    pub(crate) fn compute_time(&self) -> Duration {
+        let Timing { tokenize, queue, inference } = self.timing;
+        tokenize.saturating_add(queue).saturating_add(inference)
+    }
+
+    /// Writes the headers of text-embeddings-inference (times in whole milliseconds), and one of
+    /// ours. `x-total-time` is written by [`watch`](super::watch), which knows it.
+    pub(crate) fn write_headers(&self, headers: &mut HeaderMap) {
+        let Timing { tokenize, queue, inference } = self.timing;
+        headers.insert("x-compute-type", HeaderValue::from_static("cpu"));
+        for (name, value) in [
+            (TRUNCATED_INPUTS, self.truncated as u128),
+            ("x-compute-characters", self.characters as u128),
+            ("x-compute-tokens", self.tokens as u128),
+            ("x-compute-time", self.compute_time().as_millis()),
+            ("x-tokenization-time", tokenize.as_millis()),
+            ("x-queue-time", queue.as_millis()),
+            ("x-inference-time", inference.as_millis()),
+        ] {
+            headers.insert(name, HeaderValue::from(u64::try_from(value).unwrap_or(u64::MAX)));
+        }
+    }
+}
+
+/// Characters of a text, or token ids in its place.
+pub(crate) fn characters(text: &InputText) -> usize {
+    match text {
+        InputText::Text(text) => text.chars().count(),
+        InputText::Ids(ids) => ids.len(),
+    }
+}
