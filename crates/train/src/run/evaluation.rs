@@ -1,0 +1,179 @@
+//! A run's looks at its data: what the starting model says, and metrics on dev between steps.
+
+use std::time::Instant;
+
+use serde_json::{Map, Value, json};
+
+use crate::data::Part;
+use crate::error::Error;
+use crate::evaluate::TaskMetrics;
+use crate::evaluate::criterion;
+use crate::evaluate::{Answers, EvalRequest};
+use crate::run::observer::{Evaluated, Event};
+use crate::run::{Emit, Run};
+
+/// What the starting model says about dev.
+#[derive(Default)]
+pub(crate) struct Start {
+    /// One per task; `None` where the head is new.
+    pub(crate) metrics: Vec<Option<TaskMetrics>>,
+    /// One per source: sentence vectors, where training moves them.
+    pub(crate) vectors: Vec<Vec<f32>>,
+}
+
+impl Run<'_> {
+    /// What the starting model says, before anything is changed: answers that
+    /// tasks are held to, metrics of heads that it has, vectors.
+    pub(super) fn look_at_start(&mut self, emit: &mut Emit) -> Result<(), Error> {
+        let tasks = self.plan.objectives.len();
+        self.start.metrics = vec![None; tasks];
+        let moves = self.plan.moves_vectors();
+        let some_known = self.plan.known.contains(&true);
+        for source in 0..self.plan.data.sources.len() {
+            let mut vectors = Vec::new();
+            if (moves || some_known)
+                && let Some(answers) = self.answers(source, Part::Dev, moves)?
+            {
+                let (tasks, found) = self.judge_source(source, Part::Dev, &answers);
+                for (task, found) in tasks.into_iter().zip(found) {
+                    if self.plan.known[task] {
+                        self.start.metrics[task] = found;
+                    }
+                }
+                vectors = answers.vectors;
+            }
+            self.start.vectors.push(vectors);
+            let held: Vec<usize> = self.plan.data.sources[source]
+                .tasks
+                .iter()
+                .copied()
+                .filter(|task| self.learner.objectives[*task].distills)
+                .collect();
+            if !held.is_empty()
+                && let Some(mut answers) = self.answers(source, Part::Train, false)?
+            {
+                for task in held {
+                    self.teachers[task] = std::mem::take(&mut answers.logits[task]);
+                }
+            }
+        }
+        if some_known {
+            let names = self.config.tasks.iter().map(|task| task.name.clone());
+            let tasks = names.zip(self.start.metrics.clone()).collect();
+            emit(Event::Evaluated(&Evaluated {
+                step: 0,
+                epoch: 0,
+                tasks,
+                score: None,
+                best: false,
+            }));
+        }
+        Ok(())
+    }
+
+    /// Looks at dev; keeps the weights if they are the best so far.
+    pub(crate) fn evaluate(&mut self, emit: &mut Emit) -> Result<(), Error> {
+        let begin = Instant::now();
+        let metrics = self.score(Part::Dev)?;
+        let score = criterion(self.config, &metrics);
+        let best = self.best.update(score, self.done);
+        let patience = self.config.train.patience.get() as u64;
+        self.gave_up = patience > 0 && self.best.since >= patience && self.best.score.is_some();
+        let names = self.config.tasks.iter().map(|task| task.name.clone());
+        let evaluated = Evaluated {
+            step: self.done,
+            epoch: self.epoch_of(self.done),
+            tasks: names.zip(metrics).collect(),
+            score,
+            best,
+        };
+        if evaluated.tasks.iter().any(|(_, metrics)| metrics.is_some()) {
+            self.metrics.append(&json!({
+                "step": evaluated.step,
+                "epoch": evaluated.epoch,
+                "dev": scores_by_task(&evaluated.tasks),
+                "score": score,
+                "best": best,
+            }))?;
+            emit(Event::Evaluated(&evaluated));
+        }
+        if best {
+            self.keep_best()?;
+        }
+        if self.gave_up {
+            emit(Event::Notice(&format!(
+                "step {}: {patience} evaluations without improvement end the run",
+                self.done
+            )));
+        }
+        self.times.evaluation += begin.elapsed().as_secs_f64();
+        Ok(())
+    }
+
+    /// Metrics of every task on one part of its data.
+    pub(crate) fn score(&mut self, part: Part) -> Result<Vec<Option<TaskMetrics>>, Error> {
+        let mut metrics = vec![None; self.plan.objectives.len()];
+        for source in 0..self.plan.data.sources.len() {
+            if let Some(answers) = self.answers(source, part, false)? {
+                let (tasks, found) = self.judge_source(source, part, &answers);
+                for (task, found) in tasks.into_iter().zip(found) {
+                    metrics[task] = found;
+                }
+            }
+        }
+        Ok(metrics)
+    }
+
+    /// Tasks of a source, and their metrics.
+    pub(crate) fn judge_source(
+        &self,
+        source: usize,
+        part: Part,
+        answers: &Answers,
+    ) -> (Vec<usize>, Vec<Option<TaskMetrics>>) {
+        let specs: Vec<_> = (0..self.plan.objectives.len())
+            .map(|task| self.learner.network.head_spec(task).clone())
+            .collect();
+        let source = &self.plan.data.sources[source];
+        let all = answers.score(source.split(part), &specs, &self.learner.objectives);
+        let found = source.tasks.iter().map(|task| all[*task].clone()).collect();
+        (source.tasks.clone(), found)
+    }
+
+    /// Answers of a source's tasks to one part of it; `None` if it has no rows.
+    pub(crate) fn answers(
+        &mut self,
+        source: usize,
+        part: Part,
+        vectors: bool,
+    ) -> Result<Option<Answers>, Error> {
+        let Self { plan, learner, kept, threads, .. } = self;
+        let split = plan.data.sources[source].split(part);
+        if split.is_empty() {
+            return Ok(None);
+        }
+        let tasks = &plan.data.sources[source].tasks;
+        let prompt_tokens = plan.prompt_tokens;
+        let (network, depth, pass) = learner.parts();
+        let active: Vec<bool> =
+            (0..network.head_count()).map(|head| tasks.contains(&head)).collect();
+        let questions =
+            EvalRequest { active: &active, vectors, prompt_tokens, depth, encoder: None };
+        let cache = kept.of(source, part);
+        Answers::of(network, threads, split, &questions, cache, pass).map(Some)
+    }
+}
+
+/// Scores by task, without tasks that have none, and without what grows with the
+/// square of the labels: lines are many, and what a model's folder holds is read
+/// at every start.
+pub(crate) fn scores_by_task(tasks: &[(String, Option<TaskMetrics>)]) -> Value {
+    let mut object = Map::new();
+    for (name, metrics) in tasks {
+        if let Some(metrics) = metrics {
+            let scores = metrics.scores().map(|(score, value)| (score.to_owned(), json!(value)));
+            object.insert(name.clone(), Value::Object(scores.collect()));
+        }
+    }
+    Value::Object(object)
+}

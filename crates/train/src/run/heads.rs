@@ -1,0 +1,152 @@
+//! The heads of a run's tasks: new ones, and those of the starting model.
+
+use polyhead_model::{
+    HeadInput, HeadLayer, HeadSpec, HeadWeights, ModelFolder, PoolingSpec, TaskKind,
+};
+
+use crate::config::{Keep, RunConfig, TaskSettings};
+use crate::data::Dataset;
+use crate::error::{Error, ErrorKind};
+
+/// The heads of the tasks, those of the starting model where it has them, and
+/// its other heads behind them.
+pub(super) fn heads(
+    config: &RunConfig,
+    folder: &ModelFolder,
+    data: &Dataset,
+) -> Result<(Vec<HeadWeights>, Vec<bool>), Error> {
+    let mut site = folder.site();
+    site.layers = config.encoder.layers.map_or(site.layers, usize::from);
+    let model_pooling = match (&config.encoder.pooling, folder.modules.first()) {
+        (Some(modes), _) => pooling(folder, modes),
+        (None, Some(polyhead_model::Module::Pooling(spec))) => spec.clone(),
+        (None, _) => unreachable!("the pooling is the first module: see ModelFolder::modules"),
+    };
+    if let Some(modes) = &config.encoder.pooling {
+        let mut modules = folder.modules.clone();
+        if let Some(polyhead_model::Module::Pooling(spec)) = modules.first_mut() {
+            *spec = pooling(folder, modes);
+        }
+        site.embedding = polyhead_model::output_width(site.hidden_size, &modules)?;
+    }
+    let mut heads = Vec::new();
+    let mut known = Vec::new();
+    for (task, fields) in config.tasks.iter().zip(&data.tasks) {
+        let spec = HeadSpec {
+            name: task.name.clone(),
+            kind: task.kind,
+            labels: fields.labels.clone(),
+            pooling: task
+                .pooling
+                .as_ref()
+                .map_or_else(|| model_pooling.clone(), |modes| pooling(folder, modes)),
+            input: task.input,
+            layer: task.layer,
+            hidden: task.hidden.map(usize::from),
+            activation: task.activation,
+            dropout: task.dropout.get(),
+            temperature: 1.0,
+            thresholds: Vec::new(),
+        };
+        spec.check(&site)?;
+        let start = folder.heads.iter().find(|head| head.spec.name == task.name);
+        if task.keep == Some(Keep::Distill) && start.is_none() {
+            let message = format!(
+                "task `{}`: keep = \"distill\": expected a head of this name in the starting \
+                 model {}, found none",
+                task.name, config.encoder.model
+            );
+            return Err(Error::new(ErrorKind::Config, message));
+        }
+        known.push(start.is_some());
+        heads.push(match start {
+            Some(head) => start_from(head, spec, task)?,
+            None => HeadWeights::random(spec, &site, config.seed),
+        });
+    }
+    let named = |head: &&HeadWeights| config.tasks.iter().any(|task| task.name == head.spec.name);
+    heads.extend(folder.heads.iter().filter(|head| !named(head)).cloned());
+    Ok((heads, known))
+}
+
+/// A tagging task is held to the answers for words, so there have to be some.
+pub(super) fn check_teachers(config: &RunConfig, data: &Dataset) -> Result<(), Error> {
+    for (task, fields) in config.tasks.iter().zip(&data.tasks) {
+        let words = &data.sources[fields.source].train.words;
+        let tagged = task.kind == TaskKind::Tokens && task.keep == Some(Keep::Distill);
+        if tagged && words.first_tokens.iter().flatten().next().is_none() {
+            let message = format!(
+                "task `{}`: keep = \"distill\": expected training rows with words in the field of \
+                 `tokens`, found none",
+                task.name
+            );
+            return Err(Error::new(ErrorKind::Data, message));
+        }
+    }
+    Ok(())
+}
+
+/// The head of the starting model with its pooling, temperature and thresholds, if
+/// it is what the task asks for.
+fn start_from(
+    head: &HeadWeights,
+    wanted: HeadSpec,
+    task: &TaskSettings,
+) -> Result<HeadWeights, Error> {
+    let found = &head.spec;
+    let hidden = |spec: &HeadSpec| match spec.hidden {
+        None => "no hidden layer".to_owned(),
+        Some(width) => format!("a hidden layer of {width}, {}", spec.activation.name()),
+    };
+    let input = |spec: &HeadSpec| match spec.input {
+        HeadInput::Pooled => "the pooled vector".to_owned(),
+        HeadInput::Embedding => "the embedding".to_owned(),
+    };
+    let layer = |spec: &HeadSpec| match spec.layer {
+        HeadLayer::Last => "the last".to_owned(),
+        HeadLayer::At(layer) => layer.to_string(),
+        HeadLayer::Mix => "a mix".to_owned(),
+    };
+    let modes = |spec: &HeadSpec| {
+        let names: Vec<&str> = spec.pooling.modes.iter().map(|mode| mode.name()).collect();
+        names.join(" + ")
+    };
+    let own_pooling = task.pooling.is_some();
+    type Shown<'a> = &'a dyn Fn(&HeadSpec) -> String;
+    let aspects: [(&str, bool, Shown); 6] = [
+        ("kind", true, &|spec| spec.kind.to_string()),
+        ("labels", true, &|spec| spec.labels.join(", ")),
+        ("hidden", true, &hidden),
+        ("layer", true, &layer),
+        ("input", true, &input),
+        ("pooling", own_pooling, &modes),
+    ];
+    let differs =
+        |(_, counts, shown): &(&str, bool, Shown)| *counts && shown(found) != shown(&wanted);
+    if let Some((key, _, shown)) = aspects.iter().find(|aspect| differs(aspect)) {
+        let message = format!(
+            "task `{}`: {key}: expected that of the head of this name in the starting model, {}, \
+             found {}; give the task another name to begin anew",
+            task.name,
+            shown(found),
+            shown(&wanted)
+        );
+        return Err(Error::new(ErrorKind::Config, message));
+    }
+    let spec = HeadSpec {
+        pooling: found.pooling.clone(),
+        temperature: found.temperature,
+        thresholds: found.thresholds.clone(),
+        ..wanted
+    };
+    Ok(HeadWeights { spec, ..head.clone() })
+}
+
+/// These modes; whether the prompt counts is the folder's to say.
+pub(super) fn pooling(folder: &ModelFolder, modes: &[polyhead_model::PoolingMode]) -> PoolingSpec {
+    let include_prompt = match folder.modules.first() {
+        Some(polyhead_model::Module::Pooling(spec)) => spec.include_prompt,
+        _ => true,
+    };
+    PoolingSpec { modes: modes.to_vec(), include_prompt }
+}

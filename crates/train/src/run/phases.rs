@@ -1,0 +1,96 @@
+//! Phases of freezing: what is trained from a step on, and the proof that the rest stayed the same.
+
+use crate::error::Error;
+use crate::freeze::FrozenTensors;
+use crate::run::observer::Event;
+use crate::run::{Emit, Run};
+use crate::step::Passes;
+
+impl Run<'_> {
+    /// Trains what step `step` trains.
+    ///
+    /// # Errors
+    /// As [`end_phase`](Self::end_phase).
+    pub(crate) fn enter_phase(&mut self, step: u64, emit: &mut Emit) -> Result<(), Error> {
+        let trainable = self.plan.freeze.trainable(step);
+        if trainable != self.trainable {
+            self.end_phase()?;
+            let later = self.plan.freeze.ever_trainable();
+            let only_now: Vec<bool> =
+                trainable.iter().zip(later).map(|(now, later)| !now && later).collect();
+            let store = self.learner.network.store();
+            self.frozen_in_phase = Some((step, FrozenTensors::new(store, &only_now)));
+            self.set_trainable(step, trainable);
+            let spans = self.plan.freeze.spans();
+            let at = spans.iter().position(|span| span.last >= step).unwrap_or(0);
+            if let Some(line) = self.plan.freeze.lines().get(at) {
+                emit(Event::Phase { step, line });
+            }
+        }
+        Ok(())
+    }
+
+    /// Proves that what the phase froze is unchanged.
+    ///
+    /// # Errors
+    /// As [`FrozenTensors::verify`].
+    pub(super) fn end_phase(&mut self) -> Result<(), Error> {
+        if let Some((first, frozen)) = self.frozen_in_phase.take() {
+            let line = frozen.verify_steps(self.learner.network.store(), first, self.done)?;
+            self.frozen_phases.extend(line);
+        }
+        Ok(())
+    }
+
+    /// Proves that what was frozen is unchanged, after the last step; a line for people.
+    ///
+    /// # Errors
+    /// As [`FrozenTensors::verify`].
+    pub(crate) fn prove_frozen(&mut self) -> Result<String, Error> {
+        self.end_phase()?;
+        let whole = self.frozen.verify(self.learner.network.store())?;
+        Ok(match &self.frozen_phases[..] {
+            [] => whole,
+            phases => format!("{whole}; unchanged while they were frozen: {}", phases.join(", ")),
+        })
+    }
+
+    /// Trains these parameters from step `step` on.
+    pub(super) fn set_trainable(&mut self, step: u64, trainable: Vec<bool>) {
+        self.learner.set_trainable(self.threads, &trainable);
+        self.trainable = trainable;
+        if !self.kept.fits(self.learner.depth()) {
+            let passes = self.passes_from(step);
+            let width = self.learner.network.config().hidden_size;
+            let (depth, budget) = (self.learner.depth(), self.config.train.cache_bytes);
+            self.kept.renew(step, depth, width, &self.plan.data, budget, &passes);
+        }
+    }
+
+    /// How often each source is gone through from step `step` on, before
+    /// other hidden states become worth keeping.
+    pub(super) fn passes_from(&self, step: u64) -> Vec<Passes> {
+        let cached = &self.learner.depth().cached;
+        let spans = self.plan.freeze.spans();
+        let changes = spans.iter().map(|span| span.first).filter(|first| *first > step);
+        let end = changes
+            .into_iter()
+            .find(|first| {
+                self.learner.depth_of(&self.plan.freeze.trainable(*first)).cached != *cached
+            })
+            .map_or(self.plan.total_steps, |first| first - 1);
+        let every = match self.config.train.evaluate_every {
+            0 => self.plan.sampler.steps_per_epoch(),
+            every => every,
+        };
+        let mut looks = end / every - (step - 1) / every;
+        if end == self.plan.total_steps {
+            // The last step is followed by a look in any case, and the finished model by another.
+            looks += 1 + u64::from(!end.is_multiple_of(every));
+        }
+        let sampler = &self.plan.sampler;
+        let (before, after) = (sampler.effective_epochs(step - 1), sampler.effective_epochs(end));
+        let train = before.iter().zip(after).map(|(before, after)| after - before);
+        train.map(|train| Passes { train, dev: looks as f64 }).collect()
+    }
+}

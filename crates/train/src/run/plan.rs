@@ -1,0 +1,76 @@
+//! What a run is going to do, settled before its first step.
+
+use polyhead_model::{ModelFolder, ParameterGroup};
+
+use crate::config::RunConfig;
+use crate::data::{DataReport, Dataset};
+use crate::freeze::FreezePlan;
+use crate::sampler::BatchSampler;
+use crate::step::Objective;
+use crate::step::RateTable;
+use crate::step::Schedule;
+
+/// What a run is going to do, settled before its first step.
+pub struct RunPlan {
+    /// The model that training begins with.
+    pub folder: ModelFolder,
+    /// All rows.
+    pub data: Dataset,
+    /// What was noticed about them.
+    pub report: DataReport,
+    /// One per task.
+    pub objectives: Vec<Objective>,
+    /// For each task, whether the starting model has its head.
+    pub known: Vec<bool>,
+    /// Which rows make a step.
+    pub sampler: BatchSampler,
+    /// What is trained in each step.
+    pub freeze: FreezePlan,
+    /// How fast.
+    pub rates: RateTable,
+    /// What the schedule makes of the rates.
+    pub schedule: Schedule,
+    /// Steps of the run.
+    pub total_steps: u64,
+    /// Tokens after which a text is cut.
+    pub max_length: usize,
+    /// Tokens at the beginning of each row that pooling leaves out.
+    pub prompt_tokens: usize,
+    /// Remarks for the user.
+    pub notices: Vec<String>,
+    /// Of each entry of the index.
+    pub(super) groups: Vec<ParameterGroup>,
+}
+
+impl RunPlan {
+    /// A line for each new head that is frozen for the whole run.
+    pub(super) fn random_heads(&self, config: &RunConfig) -> Vec<String> {
+        let ever = self.freeze.ever_trainable();
+        let trains = |head| {
+            let mut entries = self.groups.iter().zip(&ever);
+            entries.any(|(group, ever)| *group == ParameterGroup::Head(head) && *ever)
+        };
+        let tasks = config.tasks.iter().zip(&self.known).enumerate();
+        tasks
+            .filter(|(head, (_, known))| !**known && !trains(*head))
+            .map(|(_, (task, _))| {
+                format!(
+                    "task `{}`: its head is new and frozen for the whole run: it stays the random \
+                     numbers that it begins with",
+                    task.name
+                )
+            })
+            .collect()
+    }
+
+    /// Whether any step trains the encoder or its modules, so that sentence
+    /// vectors move.
+    pub fn moves_vectors(&self) -> bool {
+        let is_head = |group: &ParameterGroup| matches!(group, ParameterGroup::Head(_));
+        self.freeze
+            .ever_trainable()
+            .iter()
+            .zip(&self.groups)
+            .any(|(ever, group)| *ever && !is_head(group))
+    }
+}

@@ -1,0 +1,173 @@
+//! What a run writes to go on from: checkpoints, the best weights, and the sums between them.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use polyhead_model::TrainableLayout;
+
+use crate::checkpoint::{self, Checkpoints, Snapshot};
+use crate::error::{Error, ErrorKind};
+use crate::evaluate::Best;
+use crate::run::log_window::LogWindow;
+use crate::run::observer::Event;
+use crate::run::{Emit, Run};
+use crate::step::{AdamW, AdamWSettings};
+
+/// Seconds spent, in this sitting and those before.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Times {
+    pub(crate) preparation: f64,
+    pub(crate) steps: f64,
+    pub(crate) evaluation: f64,
+    pub(crate) checkpoints: f64,
+}
+
+impl Run<'_> {
+    /// Writes a checkpoint.
+    pub(crate) fn save(&mut self, emit: &mut Emit) -> Result<(), Error> {
+        let begin = Instant::now();
+        self.metrics.sync()?;
+        self.timings.sync()?;
+        let record = self.progress_record();
+        let snapshot = Snapshot {
+            progress: &record,
+            store: self.learner.network.store(),
+            trained: &self.plan.freeze.ever_trainable(),
+            optimizer: &self.learner.optimizer,
+        };
+        self.checkpoints().save(&snapshot)?;
+        // If this checkpoint is damaged one day, the one before it is gone on from.
+        let needed = self.best_kept.min(self.best.step);
+        self.best_weights().discard(|step| step < needed)?;
+        self.best_kept = self.best.step;
+        emit(Event::Checkpointed { step: self.done });
+        self.times.checkpoints += begin.elapsed().as_secs_f64();
+        Ok(())
+    }
+
+    /// Keeps the weights of now as the best ones.
+    pub(super) fn keep_best(&mut self) -> Result<(), Error> {
+        let store = self.learner.network.store();
+        let nothing = vec![false; store.entries().len()];
+        let settings = AdamWSettings::new(&self.config.train);
+        let no_moments = AdamW::new(settings, TrainableLayout::new(store, &nothing));
+        // Also what is trained only later: at the end, all of it comes back.
+        let trained = self.plan.freeze.ever_trainable();
+        let snapshot = Snapshot {
+            progress: &self.progress_record(),
+            store,
+            trained: &trained,
+            optimizer: &no_moments,
+        };
+        let saved = self.best_weights().add(&snapshot).map(|_| ());
+        saved.map_err(|error| {
+            let stands = self.checkpoints().what_stands();
+            let message = format!(
+                "best weights, of step {}: {error}; of the checkpoints, {stands}",
+                self.done
+            );
+            Error::new(error.kind(), message)
+        })
+    }
+
+    /// Where the best weights so far stand. Those that checkpoints know of stay
+    /// beside newer ones, since a run may go on from any of these checkpoints.
+    pub(crate) fn best_weights(&self) -> Checkpoints {
+        Checkpoints::new(self.directory.checkpoints().join("best"), 1)
+    }
+
+    pub(super) fn checkpoints(&self) -> Checkpoints {
+        Checkpoints::new(self.directory.checkpoints(), self.config.checkpoint.keep.get())
+    }
+
+    pub(super) fn progress_record(&self) -> checkpoint::Progress {
+        let mut sums = BTreeMap::new();
+        for (i, word) in self.window.to_words().into_iter().enumerate() {
+            sums.insert(format!("window {i:03}"), f64::from_bits(word));
+        }
+        sums.insert("gave up".to_owned(), f64::from(u8::from(self.gave_up)));
+        sums.insert("seconds in preparation".to_owned(), self.times.preparation);
+        sums.insert("seconds in steps".to_owned(), self.times.steps);
+        sums.insert("seconds in evaluation".to_owned(), self.times.evaluation);
+        sums.insert("seconds in checkpoints".to_owned(), self.times.checkpoints);
+        checkpoint::Progress {
+            step: self.done,
+            epoch: self.epoch_of(self.done),
+            best: self.best.score.map(|value| checkpoint::Best { step: self.best.step, value }),
+            evaluations_without_improvement: self.best.since as usize,
+            metrics_bytes: self.metrics.bytes(),
+            timings_bytes: self.timings.bytes(),
+            seconds: self.times.total(),
+            config_hash: self.config.hash(),
+            data_hash: self.plan.data.sha256(),
+            model_hash: self.model_hash.clone(),
+            sums,
+        }
+    }
+
+    /// Goes on from a checkpoint.
+    pub(super) fn restore(
+        &mut self,
+        state: &checkpoint::TrainState,
+        emit: &mut Emit,
+    ) -> Result<(), Error> {
+        let progress = &state.progress;
+        let data = self.plan.data.sha256();
+        if progress.data_hash != data {
+            let message = format!(
+                "the data are not those that the run began with: expected SHA-256 {}, found {data}",
+                progress.data_hash
+            );
+            return Err(Error::new(ErrorKind::Config, message));
+        }
+        if progress.model_hash != self.model_hash {
+            let message = format!(
+                "{} is not the model that the run began with: expected numbers of SHA-256 {}, \
+                 found {}",
+                self.config.encoder.model, progress.model_hash, self.model_hash
+            );
+            return Err(Error::new(ErrorKind::Config, message));
+        }
+        let words = progress.sums.iter().filter(|(name, _)| name.starts_with("window "));
+        let words: Vec<u64> = words.map(|(_, sum)| sum.to_bits()).collect();
+        let tasks = self.plan.objectives.len();
+        self.window = LogWindow::from_words(&words, tasks).ok_or_else(|| {
+            let message = format!(
+                "checkpoint of step {}: expected sums of {tasks} tasks, found {} numbers",
+                progress.step,
+                words.len()
+            );
+            Error::new(ErrorKind::Run, message)
+        })?;
+        let sum = |name: &str| progress.sums.get(name).copied().unwrap_or(0.0);
+        self.gave_up = sum("gave up") != 0.0;
+        self.times = Times {
+            preparation: sum("seconds in preparation"),
+            steps: sum("seconds in steps"),
+            evaluation: sum("seconds in evaluation"),
+            checkpoints: sum("seconds in checkpoints"),
+        };
+        self.done = progress.step;
+        self.best = Best {
+            score: progress.best.map(|best| best.value),
+            step: progress.best.map_or(0, |best| best.step),
+            since: progress.evaluations_without_improvement as u64,
+        };
+        self.best_kept = self.best.step;
+        // Those of steps that are done again come again.
+        self.best_weights().discard(|step| step > self.done)?;
+        let settings = AdamWSettings::new(&self.config.train);
+        let Self { learner, threads, .. } = self;
+        learner.optimizer = threads.cpu(learner.network.isa(), |cpu| {
+            learner.network.update(cpu, &|_| true, |store| state.restore(store, settings))
+        })?;
+        emit(Event::Notice(&format!("going on after step {}", self.done)));
+        Ok(())
+    }
+}
+
+impl Times {
+    pub(crate) fn total(&self) -> f64 {
+        self.preparation + self.steps + self.evaluation + self.checkpoints
+    }
+}
