@@ -1,9 +1,9 @@
-"""Asks `polyhead serve` for all heads and for vectors, with nothing but Python's own library.
+"""Requests all heads and vectors from `polyhead serve`, with Python's standard library only.
 
     python client.py [URL] [TEXT ...]
 
-A key, if the server wants one, stands in POLYHEAD_API_KEY. When the queue is full, the server says
-how long to wait; this client does.
+POLYHEAD_API_KEY holds a key, if the server needs one. When the queue is full, the server says how
+long to wait, and this client waits.
 """
 
 import json
@@ -43,7 +43,7 @@ class Polyhead:
             except urllib.error.HTTPError as error:
                 if error.code not in (429, 503) or left == 0:
                     raise SystemExit(f"{error.code}: {message(error)}") from None
-                # Longer by chance, so that clients who were refused together do not all come back together.
+                # A random factor, so that clients that were refused together do not all return together.
                 time.sleep(seconds(error) * random.uniform(1, 2))
             except OSError as error:
                 # URLError, and what happens later: a connection that is cut off, a timeout.
@@ -51,7 +51,7 @@ class Polyhead:
 
 
 def message(error):
-    """What the server says of an error; a proxy in between may answer something else than JSON."""
+    """The message of an error; a proxy in between may answer something other than JSON."""
     try:
         return json.load(error)["error"]["message"]
     except (ValueError, LookupError, TypeError):
@@ -59,7 +59,7 @@ def message(error):
 
 
 def seconds(error):
-    """How long to wait. A proxy may say until when, which is not read here."""
+    """Seconds to wait. A proxy may send a date, which is not read here."""
     wait = error.headers.get("retry-after", "")
     return int(wait) if wait.isdecimal() else 1
 

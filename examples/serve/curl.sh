@@ -1,6 +1,6 @@
 #!/bin/sh
-# What the routes of `polyhead serve` answer: ./curl.sh [URL] (default http://127.0.0.1:8080)
-# A key, if the server wants one, stands in POLYHEAD_API_KEY. Needs curl 7.76 or later.
+# Shows the responses of `polyhead serve`: ./curl.sh [URL] (default http://127.0.0.1:8080)
+# POLYHEAD_API_KEY holds a key, if the server needs one. Needs curl 7.76 or later.
 set -eu
 url=${1:-http://127.0.0.1:8080}
 
@@ -8,7 +8,7 @@ url=${1:-http://127.0.0.1:8080}
 ask() {
     path=$1
     shift
-    # Not straight into `cut`: a pipe has the status of its last command.
+    # Not directly into `cut`: a pipe has the status of its last command.
     answer=$(curl --silent --show-error --fail-with-body "$url$path" \
         ${POLYHEAD_API_KEY:+--header "authorization: Bearer $POLYHEAD_API_KEY"} "$@") || {
         [ -z "$answer" ] || printf '%s\n' "$answer" >&2
@@ -32,11 +32,11 @@ get /v1/model
 
 # Every head of the model.
 post /v1/predict '{"inputs": ["The soup was cold.", "Anna moved to Berlin."]}'
-# The vector, of which the first 8 numbers.
+# The first 8 numbers of the vector.
 post /v1/predict '{"inputs": "The soup was cold.", "tasks": ["embedding"], "dimensions": 8}'
 
-# As clients of OpenAI ask.
+# The route for clients of OpenAI.
 post /v1/embeddings '{"input": "The soup was cold.", "dimensions": 4}'
-# As clients of text-embeddings-inference ask.
+# The routes for clients of text-embeddings-inference.
 post /embed '{"inputs": "The soup was cold.", "dimensions": 4}'
 post /similarity '{"inputs": {"source_sentence": "I like trains.", "sentences": ["Railways are great.", "It rains."]}}'
