@@ -254,7 +254,7 @@ fn check(scenario: &Scenario) {
         let embeddings = trains[0];
         assert_eq!(learner.depth().embeddings, embeddings, "{name}");
 
-        // What stays trainable goes on with its moments, what thaws begins anew.
+        // Trainable tensors keep their moments; tensors that are trained again start with fresh ones.
         for (index, (before, now)) in before.iter().zip(moments(&learner)).enumerate() {
             assert_eq!(now.is_some(), trains[index], "{}", what(index));
             let Some(now) = now else {

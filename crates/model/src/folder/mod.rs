@@ -75,8 +75,8 @@ pub struct ModelFolder {
     /// The prompt that is put before every text unless another is asked for; one of `prompts`.
     pub default_prompt_name: Option<String>,
     /// The longest sequence in tokens, if `sentence_bert_config.json` or
-    /// `polyhead.json` says; else the tokenizer has a say: see
-    /// [`decide_max_length`](crate::decide_max_length).
+    /// `polyhead.json` gives it; otherwise the tokenizer decides:
+    /// [`decide_max_length`].
     pub max_length: Option<usize>,
     /// Whether texts are lower-cased whatever the tokenizer does.
     pub lower_case: bool,

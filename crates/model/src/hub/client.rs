@@ -158,7 +158,7 @@ impl Client {
         }
         match request.call() {
             Ok(response) => Ok(response.into_body()),
-            // The hub also answers 401 where there is nothing, lest names of private models be guessed.
+            // The hub also answers 401 where there is nothing, to keep names of private models from being guessed.
             Err(ureq::Error::StatusCode(status @ (401 | 403 | 404))) => {
                 let hint = match &self.token {
                     Some(_) => "no such model, or the token has no access to it",

@@ -114,7 +114,7 @@ impl ClassAnswer {
 pub struct TaggedText {
     /// In the order of the text.
     pub words: Vec<TaggedWord>,
-    /// In the order of the text, by the rules of [`tag_spans`](polyhead_text::tag_spans).
+    /// In the order of the text, by the rules of [`tag_spans`].
     pub spans: Vec<TextSpan>,
 }
 

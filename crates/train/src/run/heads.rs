@@ -126,7 +126,7 @@ fn start_from(
     if let Some((key, _, shown)) = aspects.iter().find(|aspect| differs(aspect)) {
         let message = format!(
             "task `{}`: {key}: expected that of the head of this name in the starting model, {}, \
-             found {}; give the task another name to begin anew",
+             found {}; give the task another name to start fresh",
             task.name,
             shown(found),
             shown(&wanted)

@@ -213,7 +213,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Writes a line, and begins to count anew.
+    /// Writes a line and resets the counts.
     fn log(&mut self, step: u64, multiplier: f64, emit: &mut Emit) -> Result<(), Error> {
         let tasks = self.plan.objectives.len();
         let window = std::mem::replace(&mut self.window, LogWindow::new(tasks));

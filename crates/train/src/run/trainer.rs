@@ -1,7 +1,7 @@
 //! The loop of a run.
 //!
 //! [`Trainer::train`] is the page that tells what a run does; what a step does
-//! is in [`learner`](crate::step::learner), what comes after the last step in
+//! is in [`Learner`](crate::Learner), what comes after the last step in
 //! `finish`, and what is kept between steps in `run`.
 
 use std::path::Path;

@@ -1,7 +1,7 @@
 //! One optimizer step: forward, losses, backward, update.
 //!
 //! A [`Learner`] holds what changes from step to step. Which rows a step has,
-//! what is logged and when it is stopped, is the [`trainer`](crate::run::trainer)'s.
+//! what is logged and when it is stopped, is decided by [`Trainer`](crate::Trainer).
 
 use std::time::Instant;
 

@@ -1,9 +1,9 @@
 //! AdamW over the flat parameter store.
 //!
 //! A loop over the entries of the index: what is frozen has no moments here, and
-//! a head without a labelled row in a step is passed over, as PyTorch passes
-//! over a parameter without a gradient. The numbers themselves are changed by
-//! [`polyhead_compute::adamw`].
+//! a head without a labelled row in a step is skipped, as PyTorch skips a
+//! parameter without a gradient. `Cpu::adamw` of `polyhead_compute` changes the
+//! numbers.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

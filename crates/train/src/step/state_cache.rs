@@ -118,7 +118,7 @@ impl StateCache {
                 (self.memory, self.file) = (Vec::new(), None);
                 self.gave_up = true;
                 self.problem = Some(format!(
-                    "hidden states cannot be kept in {} ({error}): they are computed anew each \
+                    "hidden states cannot be kept in {} ({error}): they are computed again each \
                      time",
                     std::env::temp_dir().display()
                 ));

@@ -26,7 +26,7 @@
 //!   0 that no model can change. Losses have no answer to them and panic: `None`
 //!   stands for such a target there.
 //! - **The loss is handed in** (`add_loss`), as sum and normaliser of the losses
-//!   in [`loss`](crate::step::loss), since it needs logits and the task's own options.
+//!   in `step/loss`, since it needs logits and the task's own options.
 //!
 //! What it leaves out: probabilities and how honest they are, see
 //! [`calibration`](crate::evaluate::calibration).
