@@ -137,7 +137,7 @@ fn backward_products(criterion: &mut Criterion) {
                         });
                     });
                     group.bench_function(format!("weight, {suffix}"), |bench| {
-                        let mut open = PendingRows::default();
+                        let mut pending = PendingRows::default();
                         bench.iter(|| {
                             let x = black_box(&x);
                             Cpu::new(team, isa).weight_gradient(
@@ -145,9 +145,9 @@ fn backward_products(criterion: &mut Criterion) {
                                 x,
                                 &mut dweight,
                                 outputs,
-                                &mut open,
+                                &mut pending,
                             );
-                            Cpu::new(team, isa).close_weight_gradient(&mut dweight, &mut open);
+                            Cpu::new(team, isa).close_weight_gradient(&mut dweight, &mut pending);
                         });
                     });
                 });

@@ -64,7 +64,7 @@ impl Cpu<'_> {
                     // Columns of this head in the rows of this sequence.
                     let (wide, narrow) =
                         (start * 3 * width + head * size, start * width + head * size);
-                    isa.run(Head {
+                    isa.run(BackwardHead {
                         size,
                         width,
                         tokens: end - start,
@@ -134,7 +134,7 @@ thread_local! {
 }
 
 /// One head of one sequence.
-struct Head<'a> {
+struct BackwardHead<'a> {
     /// `K`
     size: usize,
     /// `D`: rows of `qkv` and `dqkv` are `3·D` apart, those of `out` and `dout` `D`;
@@ -153,7 +153,7 @@ struct Head<'a> {
     scratch: &'a mut Buffer,
 }
 
-impl Op for Head<'_> {
+impl Op for BackwardHead<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -167,7 +167,7 @@ impl Op for Head<'_> {
     }
 }
 
-impl Head<'_> {
+impl BackwardHead<'_> {
     #[inline(always)]
     fn gradients<S: Simd, const VECTORS: usize>(self, simd: S) {
         let panel_width = VECTORS * S::LANES;

@@ -65,7 +65,7 @@ impl Cpu<'_> {
                     if start == end {
                         continue;
                     }
-                    isa.run(Head {
+                    isa.run(ForwardHead {
                         size: shape.head_size,
                         // Columns of this head in the rows of this sequence.
                         q: &qkv[start * 3 * width + head * shape.head_size..],
@@ -130,7 +130,7 @@ thread_local! {
 }
 
 /// One head of one sequence.
-struct Head<'a> {
+struct ForwardHead<'a> {
     /// `K`
     size: usize,
     /// The first query; each next token's stands `row` further.
@@ -151,7 +151,7 @@ struct Head<'a> {
     scratch: &'a mut Buffer,
 }
 
-impl Op for Head<'_> {
+impl Op for ForwardHead<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -165,7 +165,7 @@ impl Op for Head<'_> {
     }
 }
 
-impl Head<'_> {
+impl ForwardHead<'_> {
     #[inline(always)]
     fn attend<S: Simd, const VECTORS: usize>(self, simd: S) {
         let width = VECTORS * S::LANES;

@@ -68,7 +68,7 @@ impl Team {
 pub(super) const MAX_PARTS: usize = 1 << 12;
 
 /// An operation that is offered to the team.
-type Work = *const (dyn Fn(usize) + Sync);
+type Operation = *const (dyn Fn(usize) + Sync);
 
 /// What the members share: a ticket that names the offered operation and its
 /// next unclaimed part, and a count of the parts that are done.
@@ -82,7 +82,7 @@ pub(super) struct Shared {
     /// Round (32 bits), parts of this round (16), next unclaimed part (16).
     ticket: AtomicU64,
     /// The operation of the round. Written only between two rounds, when every claimed part is done.
-    work: UnsafeCell<Option<Work>>,
+    work: UnsafeCell<Option<Operation>>,
     done: AtomicUsize,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
 }

@@ -32,7 +32,7 @@ use std::arch::asm;
 use std::cell::RefCell;
 use std::ops::Range;
 
-use self::parts::{Left, Right, Splitting};
+use self::parts::{LeftOperand, RightOperand, Splitting};
 use self::registers::{
     clear_both, clear_upper, load_both, load_upper, step_both, step_upper, store_both, store_upper,
 };
@@ -112,14 +112,14 @@ impl BlockSize {
 pub(crate) fn product(team: &Team, (simd, tiles): (Avx512, Tiles), product: Product) {
     let Product { x, weight, epilogue, derivative, pre, out, rows } = product;
     let panel = weight.inputs * COLUMNS;
-    let right = Right { numbers: &weight.panels, panel, row: COLUMNS, ahead: AHEAD };
+    let right = RightOperand { numbers: &weight.panels, panel, row: COLUMNS, ahead: AHEAD };
     let residual = epilogue.residual.map(|r| SharedPointer(r.as_ptr().cast_mut()));
     let Epilogue { bias, activation, .. } = epilogue;
     let width = weight.outputs;
     let result =
-        Output { sums: Sums::New, bias, activation, residual, derivative, pre, out, width };
+        TileOutput { sums: SumStart::New, bias, activation, residual, derivative, pre, out, width };
     let size = (rows, weight.inputs);
-    compute(team, tiles, TileProduct { simd, left: Left::Rows(x), right, result, size });
+    compute(team, tiles, TileProduct { simd, left: LeftOperand::Rows(x), right, result, size });
 }
 
 /// [`weight_gradient`](crate::Cpu::weight_gradient), whose caller has checked the lengths:
@@ -137,9 +137,9 @@ pub(crate) fn weight_gradient(
     (outputs, inputs): (usize, usize),
 ) {
     assert!(inputs.is_multiple_of(COLUMNS), "whole panels");
-    let right = Right { numbers: x, panel: COLUMNS, row: inputs, ahead: AHEAD_IN_ROWS };
-    let result = Output {
-        sums: Sums::Added,
+    let right = RightOperand { numbers: x, panel: COLUMNS, row: inputs, ahead: AHEAD_IN_ROWS };
+    let result = TileOutput {
+        sums: SumStart::Added,
         bias: None,
         activation: Activation::Identity,
         residual: None,
@@ -149,7 +149,11 @@ pub(crate) fn weight_gradient(
         width: inputs,
     };
     let size = (outputs, x.len() / inputs);
-    compute(team, tiles, TileProduct { simd, left: Left::Columns(dout), right, result, size });
+    compute(
+        team,
+        tiles,
+        TileProduct { simd, left: LeftOperand::Columns(dout), right, result, size },
+    );
 }
 
 fn compute(team: &Team, tiles: Tiles, product: TileProduct) {
@@ -176,16 +180,16 @@ fn compute(team: &Team, tiles: Tiles, product: TileProduct) {
 #[derive(Clone, Copy)]
 struct TileProduct<'a> {
     simd: Avx512,
-    left: Left<'a>,
-    right: Right<'a>,
-    result: Output<'a>,
+    left: LeftOperand<'a>,
+    right: RightOperand<'a>,
+    result: TileOutput<'a>,
     /// Rows of the left operand, and its columns, of which sums are made.
     size: (usize, usize),
 }
 
 /// What sums begin with.
 #[derive(Clone, Copy)]
-enum Sums {
+enum SumStart {
     /// Zero.
     New,
     /// The numbers of the output.
@@ -194,8 +198,8 @@ enum Sums {
 
 /// What is done to the sums, and where they go: `[rows, width]`, as [`Epilogue`] says.
 #[derive(Clone, Copy)]
-struct Output<'a> {
-    sums: Sums,
+struct TileOutput<'a> {
+    sums: SumStart,
     bias: Option<&'a [f32]>,
     activation: Activation,
     /// May be `out`.
@@ -208,7 +212,7 @@ struct Output<'a> {
 
 /// Numbers of a tile, at a cache line.
 #[repr(align(64))]
-struct TileNumbers([f32; ROWS * COLUMNS]);
+struct ScratchTile([f32; ROWS * COLUMNS]);
 
 impl TileProduct<'_> {
     /// Some rows and panels.
@@ -271,7 +275,7 @@ impl TileProduct<'_> {
         // The same in every step, so that the processor foresees all branches.
         let shares = Shares::new(STEP_PAIRS.div_ceil(tiles), ROWS.div_ceil(steps));
         let (first, last) = (depth.start == 0, depth.end == self.size.1);
-        let mut scratch = TileNumbers([0.0; ROWS * COLUMNS]);
+        let mut scratch = ScratchTile([0.0; ROWS * COLUMNS]);
         let left = parts.left.as_ptr();
         let mut right = parts.right.each_mut().map(|right| right.as_mut_ptr());
         // What has just been written takes a while until tiles can load it.
@@ -281,7 +285,7 @@ impl TileProduct<'_> {
         // are configured.
         unsafe {
             let finishing = Finishing::nothing(result, simd);
-            let mut work = Work { splitting: splitting(0, right[0]), finishing };
+            let mut work = VectorWork { splitting: splitting(0, right[0]), finishing };
             work.splitting.some(usize::MAX);
             if by_steps {
                 work.splitting = splitting(1, right[1]);
@@ -346,16 +350,16 @@ impl TileProduct<'_> {
         // SAFETY: the caller's promise; `all` holds as many rows as registers do.
         unsafe {
             match (result.sums, both) {
-                (Sums::New, true) => clear_both(),
-                (Sums::New, false) => clear_upper(),
-                (Sums::Added, _) => {
+                (SumStart::New, true) => clear_both(),
+                (SumStart::New, false) => clear_upper(),
+                (SumStart::Added, _) => {
                     let width = result.width;
                     let out = result.out.get().add(rows.start * width + columns.start).cast_const();
                     if rows.len() == ROWS && columns.len() == COLUMNS {
                         return load_both(out, width);
                     }
                     // Registers may have more rows than the tile.
-                    let mut all = TileNumbers([0.0; ROWS * COLUMNS]);
+                    let mut all = ScratchTile([0.0; ROWS * COLUMNS]);
                     for row in 0..rows.len() {
                         let to = all.0.as_mut_ptr().add(row * COLUMNS);
                         let from = out.add(row * width);
@@ -392,12 +396,12 @@ impl Shares {
 }
 
 /// The work of the vector units beside the tiles.
-struct Work<'a> {
+struct VectorWork<'a> {
     splitting: Splitting,
     finishing: Finishing<'a>,
 }
 
-impl Work<'_> {
+impl VectorWork<'_> {
     /// # Safety
     /// As of both.
     #[inline(always)]
@@ -413,7 +417,7 @@ impl Work<'_> {
 /// Makes results of the sums of a tile, a little at a time: bias, activation, residual,
 /// derivative.
 struct Finishing<'a> {
-    result: Output<'a>,
+    result: TileOutput<'a>,
     simd: Avx512,
     sums: *const f32,
     rows: Range<usize>,
@@ -423,7 +427,7 @@ struct Finishing<'a> {
 }
 
 impl<'a> Finishing<'a> {
-    fn nothing(result: Output<'a>, simd: Avx512) -> Self {
+    fn nothing(result: TileOutput<'a>, simd: Avx512) -> Self {
         Self { result, simd, sums: std::ptr::null(), rows: 0..0, columns: 0..0, next: 0 }
     }
 
@@ -441,10 +445,11 @@ impl<'a> Finishing<'a> {
     #[inline(always)]
     unsafe fn some(&mut self, count: usize) {
         let simd = self.simd;
-        let Output { bias, activation, residual, derivative, pre, out, width, sums } = self.result;
+        let TileOutput { bias, activation, residual, derivative, pre, out, width, sums } =
+            self.result;
         let rows_ahead = match sums {
-            Sums::New => ROWS_AHEAD,
-            Sums::Added => ROWS_AHEAD_OF_SUMS,
+            SumStart::New => ROWS_AHEAD,
+            SumStart::Added => ROWS_AHEAD_OF_SUMS,
         };
         let end = self.rows.len().min(self.next + count);
         while self.next < end {

@@ -8,14 +8,14 @@ use crate::simd::{Avx512, Simd};
 
 /// The left operand of a product, `[rows, depth]`.
 #[derive(Clone, Copy)]
-pub(super) enum Left<'a> {
+pub(super) enum LeftOperand<'a> {
     /// As it stands: `[rows, depth]`.
     Rows(&'a [f32]),
     /// Its transpose: `[depth, rows]`.
     Columns(&'a [f32]),
 }
 
-impl Left<'_> {
+impl LeftOperand<'_> {
     /// Splits some rows and some of their depth to `to`, `[rows / 16, steps, 3, 16, 32]`.
     ///
     /// Rows of a register beyond the last may hold old numbers: rows do not mix, and their sums
@@ -136,7 +136,7 @@ fn columns(
 
 /// The right operand of a product, `[depth, columns]`, in panels of 32 columns.
 #[derive(Clone, Copy)]
-pub(super) struct Right<'a> {
+pub(super) struct RightOperand<'a> {
     pub(super) numbers: &'a [f32],
     /// Numbers from a panel to the next.
     pub(super) panel: usize,
@@ -164,13 +164,13 @@ impl Splitting {
     /// - `to`: room for these rows of the panel
     #[inline(always)]
     pub(super) fn new(
-        right: Right,
+        right: RightOperand,
         simd: Avx512,
         panel: usize,
         depth: Range<usize>,
         to: *mut u16,
     ) -> Self {
-        let Right { numbers, row, ahead, .. } = right;
+        let RightOperand { numbers, row, ahead, .. } = right;
         let from = &numbers[panel * right.panel + depth.start * row..];
         let from = from[..(depth.len() - 1) * row + COLUMNS].as_ptr();
         let end = depth.len().div_ceil(STEP) * STEP_PAIRS;

@@ -2,7 +2,7 @@
 
 use std::arch::asm;
 
-use super::{COLUMNS, STEP, Shares, TILE_ROWS, Work};
+use super::{COLUMNS, STEP, Shares, TILE_ROWS, VectorWork};
 
 /// Rows of the registers for a block of `rows`: where it is a lone tile, those that it has.
 ///
@@ -146,7 +146,7 @@ pub(super) unsafe fn step_both(
     upper: *const u16,
     lower: *const u16,
     right: *const u16,
-    work: &mut Work,
+    work: &mut VectorWork,
     shares: &Shares,
 ) {
     // SAFETY: the caller's promise.
@@ -188,7 +188,7 @@ pub(super) unsafe fn step_both(
 pub(super) unsafe fn step_upper(
     upper: *const u16,
     right: *const u16,
-    work: &mut Work,
+    work: &mut VectorWork,
     shares: &Shares,
 ) {
     // SAFETY: the caller's promise.

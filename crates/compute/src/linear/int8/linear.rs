@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
-use super::kernel::{Int8Isa, Kernel, KernelOp, Sums};
+use super::kernel::{Int8Isa, Kernel, KernelOp, TileSums};
 use super::matrix::Int8Matrix;
 use super::rows::{QuantizedRows, Sink, WIDTH_STEP};
 use crate::cpu::Cpu;
@@ -47,7 +47,7 @@ impl Cpu<'_> {
         team.run(blocks * columns, &|part| {
             let (block, column) = (part / columns, part % columns);
             let panels = share(weight.panel_count(), columns, column);
-            isa.run(Product { x, weight, epilogue, out, block: (block, blocks), panels });
+            isa.run(Int8Product { x, weight, epilogue, out, block: (block, blocks), panels });
         });
     }
 
@@ -136,7 +136,7 @@ thread_local! {
     static ROWS: RefCell<Buffer> = RefCell::new(Buffer::default());
 }
 
-struct Product<'a> {
+struct Int8Product<'a> {
     x: &'a QuantizedRows,
     weight: &'a Int8Matrix,
     epilogue: Epilogue<'a>,
@@ -147,7 +147,7 @@ struct Product<'a> {
     panels: Range<usize>,
 }
 
-impl KernelOp for Product<'_> {
+impl KernelOp for Int8Product<'_> {
     type Output = ();
     #[inline(always)]
     fn run<K: Kernel>(self, kernel: K) {
@@ -155,7 +155,7 @@ impl KernelOp for Product<'_> {
         let all = share_in_steps(x.rows(), K::ROWS, block);
         for first in all.clone().step_by(BLOCK_ROWS) {
             let rows = first..all.end.min(first + BLOCK_ROWS);
-            let tiles = Tiles { x, weight, epilogue, out, first_out: 0 };
+            let tiles = Int8Tiles { x, weight, epilogue, out, first_out: 0 };
             // SAFETY: `int8_linear` has checked the lengths, and no other part of it has
             // both these rows and these panels.
             unsafe { tiles.compute(kernel, &rows, panels.clone()) }
@@ -179,7 +179,7 @@ impl KernelOp for BlockOfRows<'_> {
     fn run<K: Kernel>(self, kernel: K) {
         let Self { x, weight, epilogue, rows, block, sink } = self;
         let out = SharedPointer(block.as_mut_ptr());
-        let tiles = Tiles { x, weight, epilogue, out, first_out: rows.start };
+        let tiles = Int8Tiles { x, weight, epilogue, out, first_out: rows.start };
         // SAFETY: the block has room for these rows, and this part alone has them.
         unsafe { tiles.compute(kernel, &rows, 0..weight.panel_count()) }
         QuantizeBlock { x: block, first: rows.start, sink }.run(kernel);
@@ -205,7 +205,7 @@ impl KernelOp for QuantizeBlock<'_> {
 }
 
 /// A block of rows against some panels.
-struct Tiles<'a> {
+struct Int8Tiles<'a> {
     x: &'a QuantizedRows,
     weight: &'a Int8Matrix,
     epilogue: Epilogue<'a>,
@@ -214,7 +214,7 @@ struct Tiles<'a> {
     first_out: usize,
 }
 
-impl Tiles<'_> {
+impl Int8Tiles<'_> {
     /// # Safety
     /// Rows and panels must exist, `out` must have room for the rows from
     /// `first_out` on, and no other thread may use these rows and columns of it.
@@ -231,7 +231,7 @@ impl Tiles<'_> {
                 // SAFETY: rows of `x` are readable in whole tiles, panels are whole; the
                 // rest is the caller's promise.
                 unsafe {
-                    kernel.sums(Sums {
+                    kernel.sums(TileSums {
                         rows: count,
                         groups: weight.inputs.next_multiple_of(WIDTH_STEP) / K::GROUP,
                         left: x.levels.as_ptr().cast::<K::Left>().add(first * x.stride()),

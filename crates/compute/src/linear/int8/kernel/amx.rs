@@ -3,7 +3,7 @@
 use std::arch::asm;
 use std::arch::x86_64::*;
 
-use super::{Kernel, KernelOp, Sums, vnni};
+use super::{Kernel, KernelOp, TileSums, vnni};
 use crate::simd::{Avx512, TileNumbers, Tiles};
 
 /// A tile of 2 × 2 registers of 16 × 16 sums.
@@ -51,7 +51,7 @@ impl Kernel for Amx {
         unsafe { compiled(self, op) }
     }
     #[inline(always)]
-    unsafe fn sums(self, sums: Sums<Self>) {
+    unsafe fn sums(self, sums: TileSums<Self>) {
         debug_assert!(sums.groups.is_multiple_of(STEP_GROUPS) && sums.groups > 0);
         unsafe { if sums.rows > 16 { upper_and_lower(sums) } else { upper(sums) } }
     }
@@ -70,7 +70,7 @@ impl Kernel for Amx {
 /// # Safety
 /// As [`Kernel::sums`]; the tile registers must be configured.
 #[inline(always)]
-unsafe fn upper_and_lower(sums: Sums<Amx>) {
+unsafe fn upper_and_lower(sums: TileSums<Amx>) {
     // SAFETY: the caller's promise; the loop reads `groups / 16` blocks of 64 bytes of each row
     // and as many of the panel, and writes 32 rows of 32 sums.
     unsafe {
@@ -114,7 +114,7 @@ unsafe fn upper_and_lower(sums: Sums<Amx>) {
 /// # Safety
 /// As [`upper_and_lower`].
 #[inline(always)]
-unsafe fn upper(sums: Sums<Amx>) {
+unsafe fn upper(sums: TileSums<Amx>) {
     // SAFETY: as in `upper_and_lower`, with 16 rows.
     unsafe {
         asm!(

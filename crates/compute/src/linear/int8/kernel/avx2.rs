@@ -6,7 +6,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Dot, Kernel, KernelOp, Sums, dot_sums};
+use super::{Dot, Kernel, KernelOp, TileSums, dot_sums};
 use crate::simd::Avx2;
 
 /// A tile of 6 × 2 vectors, as in single precision.
@@ -44,7 +44,7 @@ impl Kernel for Avx2Madd {
         unsafe { compiled(self, op) }
     }
     #[inline(always)]
-    unsafe fn sums(self, sums: Sums<Self>) {
+    unsafe fn sums(self, sums: TileSums<Self>) {
         unsafe { dot_sums::<Self, 2>(self, sums) }
     }
     #[inline(always)]

@@ -21,7 +21,7 @@ use std::sync::OnceLock;
 use crate::simd::{Simd, allows};
 
 /// A tile of integer sums: `out[i, j] = Σₖ left[i, k] · right[k, j]`.
-pub(super) struct Sums<K: Kernel> {
+pub(super) struct TileSums<K: Kernel> {
     /// At most [`Kernel::ROWS`].
     pub(super) rows: usize,
     /// Groups of `k`.
@@ -62,7 +62,7 @@ pub(super) trait Kernel: Copy + Send + Sync + 'static {
     ///
     /// # Safety
     /// All that `sums` names must be readable, or writable.
-    unsafe fn sums(self, sums: Sums<Self>);
+    unsafe fn sums(self, sums: TileSums<Self>);
     /// `sums − zero · column_sums`, exact, as `f32`: `LANES` of them.
     ///
     /// # Safety
@@ -92,11 +92,11 @@ pub(super) trait KernelOp {
 
 /// The integer products that an 8-bit layer uses, proven to be there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Int8Isa(Level);
+pub struct Int8Isa(Int8Level);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Level {
-    Portable(portable::Portable),
+enum Int8Level {
+    Portable(portable::PortableDot),
     #[cfg(target_arch = "x86_64")]
     Avx2(avx2::Avx2Madd),
     #[cfg(target_arch = "x86_64")]
@@ -116,57 +116,57 @@ impl Int8Isa {
         static BEST: OnceLock<Int8Isa> = OnceLock::new();
         *BEST.get_or_init(|| {
             let mut best_first = Self::available().into_iter().rev();
-            let portable = Self(Level::Portable(portable::Portable));
+            let portable = Self(Int8Level::Portable(portable::PortableDot));
             best_first.find(|isa| allows(isa.name())).unwrap_or(portable)
         })
     }
 
     /// All integer products of this processor, slowest first.
     pub fn available() -> Vec<Self> {
-        let mut levels = vec![Level::Portable(portable::Portable)];
+        let mut levels = vec![Int8Level::Portable(portable::PortableDot)];
         #[cfg(target_arch = "x86_64")]
         {
-            levels.extend(avx2::Avx2Madd::new().map(Level::Avx2));
-            levels.extend(vnni::AvxVnni::new().map(Level::AvxVnni));
-            levels.extend(vnni::Avx512Vnni::new().map(Level::Avx512Vnni));
-            levels.extend(amx::Amx::new().map(Level::Amx));
+            levels.extend(avx2::Avx2Madd::new().map(Int8Level::Avx2));
+            levels.extend(vnni::AvxVnni::new().map(Int8Level::AvxVnni));
+            levels.extend(vnni::Avx512Vnni::new().map(Int8Level::Avx512Vnni));
+            levels.extend(amx::Amx::new().map(Int8Level::Amx));
         }
         #[cfg(target_arch = "aarch64")]
-        levels.extend(neon::NeonDot::new().map(Level::NeonDot));
+        levels.extend(neon::NeonDot::new().map(Int8Level::NeonDot));
         levels.into_iter().map(Self).collect()
     }
 
     /// The name that users see.
     pub fn name(self) -> &'static str {
         match self.0 {
-            Level::Portable(_) => "portable",
+            Int8Level::Portable(_) => "portable",
             #[cfg(target_arch = "x86_64")]
-            Level::Avx2(_) => "avx2",
+            Int8Level::Avx2(_) => "avx2",
             #[cfg(target_arch = "x86_64")]
-            Level::AvxVnni(_) => "avx-vnni",
+            Int8Level::AvxVnni(_) => "avx-vnni",
             #[cfg(target_arch = "x86_64")]
-            Level::Avx512Vnni(_) => "avx512-vnni",
+            Int8Level::Avx512Vnni(_) => "avx512-vnni",
             #[cfg(target_arch = "x86_64")]
-            Level::Amx(_) => "amx-int8",
+            Int8Level::Amx(_) => "amx-int8",
             #[cfg(target_arch = "aarch64")]
-            Level::NeonDot(_) => "neon-dotprod",
+            Int8Level::NeonDot(_) => "neon-dotprod",
         }
     }
 
     /// Runs `op` compiled for this set.
     pub(super) fn run<O: KernelOp>(self, op: O) -> O::Output {
         match self.0 {
-            Level::Portable(kernel) => kernel.enter(op),
+            Int8Level::Portable(kernel) => kernel.enter(op),
             #[cfg(target_arch = "x86_64")]
-            Level::Avx2(kernel) => kernel.enter(op),
+            Int8Level::Avx2(kernel) => kernel.enter(op),
             #[cfg(target_arch = "x86_64")]
-            Level::AvxVnni(kernel) => kernel.enter(op),
+            Int8Level::AvxVnni(kernel) => kernel.enter(op),
             #[cfg(target_arch = "x86_64")]
-            Level::Avx512Vnni(kernel) => kernel.enter(op),
+            Int8Level::Avx512Vnni(kernel) => kernel.enter(op),
             #[cfg(target_arch = "x86_64")]
-            Level::Amx(kernel) => kernel.enter(op),
+            Int8Level::Amx(kernel) => kernel.enter(op),
             #[cfg(target_arch = "aarch64")]
-            Level::NeonDot(kernel) => kernel.enter(op),
+            Int8Level::NeonDot(kernel) => kernel.enter(op),
         }
     }
 }
@@ -195,12 +195,12 @@ pub(super) trait Dot: Kernel {
     fn prefetch_groups(self, _at: *const Self::Right) {}
 }
 
-/// Computes [`Sums`] with the accumulators in registers; `VECTORS · LANES` columns.
+/// Computes [`TileSums`] with the accumulators in registers; `VECTORS · LANES` columns.
 ///
 /// # Safety
 /// As [`Kernel::sums`].
 #[inline(always)]
-unsafe fn dot_sums<D: Dot, const VECTORS: usize>(dot: D, sums: Sums<D>) {
+unsafe fn dot_sums<D: Dot, const VECTORS: usize>(dot: D, sums: TileSums<D>) {
     macro_rules! rows {
         ($($n:literal)*) => {
             match sums.rows {
@@ -218,8 +218,8 @@ unsafe fn dot_sums<D: Dot, const VECTORS: usize>(dot: D, sums: Sums<D>) {
 const AHEAD: usize = 16;
 
 #[inline(always)]
-unsafe fn fixed<D: Dot, const ROWS: usize, const VECTORS: usize>(dot: D, sums: Sums<D>) {
-    let Sums { groups, left, left_row, right, out, .. } = sums;
+unsafe fn fixed<D: Dot, const ROWS: usize, const VECTORS: usize>(dot: D, sums: TileSums<D>) {
+    let TileSums { groups, left, left_row, right, out, .. } = sums;
     let mut tile = [[dot.zero(); VECTORS]; ROWS];
     // SAFETY: every access is within what the caller of `sums` promises.
     unsafe {

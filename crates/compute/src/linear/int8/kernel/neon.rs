@@ -3,7 +3,7 @@
 use std::arch::aarch64::*;
 use std::arch::asm;
 
-use super::{Dot, Kernel, KernelOp, Sums, dot_sums};
+use super::{Dot, Kernel, KernelOp, TileSums, dot_sums};
 use crate::simd::Neon;
 
 /// A tile of 8 × 3 vectors, as in single precision.
@@ -43,7 +43,7 @@ impl Kernel for NeonDot {
         unsafe { compiled(self, op) }
     }
     #[inline(always)]
-    unsafe fn sums(self, sums: Sums<Self>) {
+    unsafe fn sums(self, sums: TileSums<Self>) {
         unsafe { dot_sums::<Self, 3>(self, sums) }
     }
     #[inline(always)]

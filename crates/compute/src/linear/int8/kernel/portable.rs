@@ -1,6 +1,6 @@
 //! Plain Rust, for every processor.
 
-use super::{Dot, Kernel, KernelOp, Sums, dot_sums};
+use super::{Dot, Kernel, KernelOp, TileSums, dot_sums};
 use crate::simd::Simd;
 
 const LANES: usize = 8;
@@ -8,9 +8,9 @@ const GROUP: usize = 4;
 
 /// Eight sums at a time, as the compiler sees fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::linear::int8) struct Portable;
+pub(in crate::linear::int8) struct PortableDot;
 
-impl Kernel for Portable {
+impl Kernel for PortableDot {
     type Float = crate::simd::Portable;
     type Left = u8;
     type Right = i8;
@@ -28,7 +28,7 @@ impl Kernel for Portable {
         op.run(self)
     }
     #[inline(always)]
-    unsafe fn sums(self, sums: Sums<Self>) {
+    unsafe fn sums(self, sums: TileSums<Self>) {
         // SAFETY: the caller's promise.
         unsafe { dot_sums::<Self, 1>(self, sums) }
     }
@@ -52,7 +52,7 @@ impl Kernel for Portable {
 }
 
 /// Four bytes in a lane, signed or unsigned: the reader decides.
-impl Dot for Portable {
+impl Dot for PortableDot {
     type I = [[i32; GROUP]; LANES];
     const LANES: usize = LANES;
 

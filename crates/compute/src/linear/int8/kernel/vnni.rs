@@ -3,7 +3,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Dot, Kernel, KernelOp, Sums, avx2, dot_sums};
+use super::{Dot, Kernel, KernelOp, TileSums, avx2, dot_sums};
 use crate::simd::{Avx2, Avx512};
 
 /// AVX-VNNI: desktop processors since 2021 (Alder Lake), Zen 5. A tile of 6 × 2 vectors.
@@ -41,7 +41,7 @@ impl Kernel for AvxVnni {
         unsafe { compiled(self, op) }
     }
     #[inline(always)]
-    unsafe fn sums(self, sums: Sums<Self>) {
+    unsafe fn sums(self, sums: TileSums<Self>) {
         unsafe { dot_sums::<Self, 2>(self, sums) }
     }
     #[inline(always)]
@@ -123,7 +123,7 @@ impl Kernel for Avx512Vnni {
         unsafe { compiled(self, op) }
     }
     #[inline(always)]
-    unsafe fn sums(self, sums: Sums<Self>) {
+    unsafe fn sums(self, sums: TileSums<Self>) {
         unsafe { dot_sums::<Self, 2>(self, sums) }
     }
     #[inline(always)]
