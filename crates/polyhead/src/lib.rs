@@ -81,6 +81,8 @@
 //!   [`Encoded::texts`] says so; [`OnTruncate::Error`] refuses it.
 //! - Everything of training stands in [`train`], with an error type of its own;
 //!   what most programs need stands here too.
+//! - A run leaves `report.json`; `report::write_page` draws `report.html` from it
+//!   (feature `report`, which adds the library for plots).
 //! - All calls are safe from several threads at once; they share the threads
 //!   that the encoder was loaded with ([`LoadOptions::threads`]).
 //! - Compile with optimization: in a `dev` profile without it everything is

@@ -1,61 +1,64 @@
-//! Numbers over the steps: losses, metrics, rates, gradients.
+//! Curves over the steps: losses, metrics, rates, gradients.
 
 use std::ops::Range;
 
-use super::html::Html;
-use super::number::{is_share, metric_name, number, rate, score};
-use super::parts::{Key, figure};
-use super::plot::{Axis, Chart, Ink, Layer, SERIES, ticks as ticks_between};
-use super::rate_curves;
-use super::series::{finite, smoothed, thinned};
+use maud::{Markup, html};
 use polyhead_train::report::RunReport;
 
-/// Size of a chart, of which two stand beside each other.
+use crate::number::{is_share, metric_name, number, rate, score};
+use crate::parts::{Key, figure};
+use crate::plot::{Axis, Chart, Ink, Layer, SERIES, ticks as ticks_between};
+use crate::rate_curves;
+use crate::series::{finite, smoothed, thinned};
+
+/// Size of a chart that shares a row with another one.
 const SIZE: (u32, u32) = (520, 290);
 
-/// Size of a chart, of which three stand beside each other.
+/// Size of a chart that shares a row with two others.
 const SMALL: (u32, u32) = (340, 220);
 
-/// With more phases of freezing, lines where they begin would cover the curves.
+/// Most lines for phases of freezing; more would cover the curves.
 const MOST_RULES: usize = 40;
 
-/// Points that are dots of their own; more would be a smear.
+/// Most points that are drawn as dots.
 const DOTS: usize = 60;
 
 /// Whether there is anything to draw.
-pub(super) fn has_any(report: &RunReport) -> bool {
+pub(crate) fn has_any(report: &RunReport) -> bool {
     !report.curves.train.is_empty() || report.curves.dev.iter().any(|point| point.step > 0)
 }
 
-/// All curves.
-pub(super) fn section(html: &mut Html, report: &RunReport) {
-    if !has_any(report) {
-        return;
+/// The section with all curves.
+pub(crate) fn section(report: &RunReport) -> Markup {
+    html! {
+        @if has_any(report) {
+            section id="curves" {
+                h2 { "Training curves" }
+                @if !phase_rules(report).is_empty() {
+                    p.soft {
+                        "Dashed lines mark the best step and the steps at which groups start or stop "
+                        "training."
+                    }
+                }
+                div.pair {
+                    (total_loss(report))
+                    (main_metrics(report))
+                    (rate_curves::rate_curves(report))
+                    (gradient_norm(report))
+                }
+                @if report.tasks.len() > 1 {
+                    div.small-ones {
+                        @for task in 0..report.tasks.len() { (task_loss(report, task)) }
+                    }
+                }
+            }
+        }
     }
-    html.element("section", &[("id", "curves")], |html| {
-        html.leaf("h2", &[], "How it learned");
-        if !phase_rules(report).is_empty() {
-            let lines =
-                "Dashed lines: where other groups begin or end to train, and the best step.";
-            html.leaf("p", &[("class", "soft")], lines);
-        }
-        html.element("div", &[("class", "pair")], |html| {
-            total_loss(html, report);
-            main_metrics(html, report);
-            rate_curves::figure(html, report);
-            gradient_norm(html, report);
-        });
-        if report.tasks.len() > 1 {
-            html.element("div", &[("class", "small-ones")], |html| {
-                (0..report.tasks.len()).for_each(|task| task_loss(html, report, task));
-            });
-        }
-    });
 }
 
-fn total_loss(html: &mut Html, report: &RunReport) {
+fn total_loss(report: &RunReport) -> Markup {
     let train = finite(report.curves.train.iter().map(|point| (point.step, point.loss)));
-    // The weighted sum again, where every task that has a weight was measured.
+    // The same weighted sum, if every task was measured.
     let dev = report.curves.dev.iter().map(|point| {
         let losses = report
             .tasks
@@ -66,19 +69,19 @@ fn total_loss(html: &mut Html, report: &RunReport) {
     });
     let title = if report.tasks.len() == 1 { "Loss" } else { "Loss, weighted sum over tasks" };
     let (title, dev) = (title.to_owned(), finite(dev));
-    loss(html, report, &Losses { title, ink: Ink::series(0), train, dev, size: SIZE });
+    loss(report, &Losses { title, ink: Ink::Series(0), train, dev, size: SIZE })
 }
 
-fn task_loss(html: &mut Html, report: &RunReport, task: usize) {
+fn task_loss(report: &RunReport, task: usize) -> Markup {
     let of = |losses: &[Option<f64>]| losses.get(task).copied().flatten();
     let train = report.curves.train.iter().map(|point| (point.step, of(&point.tasks)));
     let dev = report.curves.dev.iter().map(|point| (point.step, point.get(task, "loss")));
     let title = format!("Loss of {}", report.tasks[task].name);
-    let (ink, train, dev) = (Ink::series(task), finite(train), finite(dev));
-    loss(html, report, &Losses { title, ink, train, dev, size: SMALL });
+    let (ink, train, dev) = (Ink::Series(task), finite(train), finite(dev));
+    loss(report, &Losses { title, ink, train, dev, size: SMALL })
 }
 
-/// A curve of losses.
+/// What a plot of losses shows.
 struct Losses {
     title: String,
     ink: Ink,
@@ -87,22 +90,18 @@ struct Losses {
     size: (u32, u32),
 }
 
-/// Noise, its course, and dev.
-fn loss(html: &mut Html, report: &RunReport, losses: &Losses) {
+/// The losses of train as they are and smoothed, and those of dev.
+fn loss(report: &RunReport, losses: &Losses) -> Markup {
     let Losses { title, ink, train, dev, size } = losses;
     let ink = *ink;
     if train.is_empty() && dev.is_empty() {
-        return;
+        return html! {};
     }
     let mut keys = Vec::new();
     let mut layers = rules(report);
-    if let Some(smooth) = smoothed(train) {
-        layers.push(Layer::Line { points: thinned(train), ink, width: 1, opacity: 0.35 });
-        layers.push(Layer::Line { points: smooth, ink, width: 2, opacity: 1.0 });
-        keys.push(Key::line(ink, "train, smoothed"));
-    } else if !train.is_empty() {
-        layers.push(Layer::Line { points: thinned(train), ink, width: 2, opacity: 1.0 });
-        keys.push(Key::line(ink, "train"));
+    if !train.is_empty() {
+        let smooth = noisy(train, ink, &mut layers);
+        keys.push(Key::line(ink, if smooth { "train, smoothed" } else { "train" }));
     }
     if !dev.is_empty() {
         let dots = Ink::Label;
@@ -115,22 +114,25 @@ fn loss(html: &mut Html, report: &RunReport, losses: &Losses) {
     let alt = format!(
         "{title} over {} steps.{}{}",
         report.steps,
-        course("Train", train, |value| number(Some(value))),
-        course("Dev", dev, |value| number(Some(value))),
+        from_to("Train", train, |value| number(Some(value))),
+        from_to("Dev", dev, |value| number(Some(value))),
     );
     let (width, height) = *size;
     let chart = Chart { width, height, ..chart(report, y, layers) };
-    figure(html, title, &keys, &alt, &chart);
+    figure(title, &keys, &alt, &chart)
 }
 
-/// As many tasks in a chart as there are colours.
-fn main_metrics(html: &mut Html, report: &RunReport) {
-    for first in (0..report.tasks.len()).step_by(SERIES) {
-        some_main_metrics(html, report, first..(first + SERIES).min(report.tasks.len()));
+/// Main metrics of all tasks: as many in a chart as there are colours.
+fn main_metrics(report: &RunReport) -> Markup {
+    let count = report.tasks.len();
+    html! {
+        @for first in (0..count).step_by(SERIES) {
+            (main_metrics_of(report, first..(first + SERIES).min(count)))
+        }
     }
 }
 
-fn some_main_metrics(html: &mut Html, report: &RunReport, tasks: Range<usize>) {
+fn main_metrics_of(report: &RunReport, tasks: Range<usize>) -> Markup {
     let mut keys = Vec::new();
     let mut layers = rules(report);
     let mut alt = String::new();
@@ -147,63 +149,53 @@ fn some_main_metrics(html: &mut Html, report: &RunReport, tasks: Range<usize>) {
         }
         let name = format!("{}: {}", task.name, metric_name(&task.main_metric));
         let show = |value| score(&task.main_metric, Some(value));
-        alt.push_str(&course(&name, &points, show));
+        alt.push_str(&from_to(&name, &points, show));
         values.extend(points.iter().map(|point| point.1));
-        let ink = Ink::series(index);
-        layers.push(Layer::Line { points: thinned(&points), ink, width: 2, opacity: 1.0 });
+        let ink = Ink::Series(index);
+        layers.push(Layer::line(thinned(&points), ink, 2));
         layers.extend(dotted(&points, ink));
         keys.push(Key::line(ink, name));
     }
     if keys.is_empty() {
-        return;
+        return html! {};
     }
     let y = Axis::around(values.into_iter(), (f64::NEG_INFINITY, f64::INFINITY));
-    let y = match shares {
-        true => {
-            let y = Axis::new(y.low.max(0.0), y.high.min(1.0), 5);
-            y.labelled(|at| format!("{}%", (1000.0 * at).round() / 10.0))
-        }
-        false => y,
+    let y = if shares {
+        let y = Axis::new(y.low.max(0.0), y.high.min(1.0), 5);
+        y.labelled(|at| format!("{}%", (1000.0 * at).round() / 10.0))
+    } else {
+        y
     };
     let alt = format!("Main metric of each task on dev over {} steps.{alt}", report.steps);
-    figure(html, "Main metric on dev", &keys, &alt, &chart(report, y, layers));
+    figure("Main metric on dev", &keys, &alt, &chart(report, y, layers))
 }
 
-fn gradient_norm(html: &mut Html, report: &RunReport) {
+fn gradient_norm(report: &RunReport) -> Markup {
     let norms = report.curves.train.iter().map(|point| (point.step, point.gradient_norm));
     let mut points = finite(norms);
-    // Only what has a logarithm.
+    // Zero has no logarithm.
     points.retain(|point| point.1 > 0.0);
     if points.is_empty() {
-        return;
+        return html! {};
     }
     let logarithms: Vec<(f64, f64)> = points.iter().map(|(step, y)| (*step, y.log10())).collect();
-    let ink = Ink::series(0);
     let mut layers = rules(report);
-    match smoothed(&logarithms) {
-        Some(smooth) => {
-            layers.push(Layer::Line { points: thinned(&logarithms), ink, width: 1, opacity: 0.35 });
-            layers.push(Layer::Line { points: smooth, ink, width: 2, opacity: 1.0 });
-        }
-        None => {
-            layers.push(Layer::Line { points: logarithms.clone(), ink, width: 2, opacity: 1.0 })
-        }
-    }
+    noisy(&logarithms, Ink::Series(0), &mut layers);
     let values = logarithms.iter().map(|point| point.1);
     let mut y = Axis::around(values, (f64::NEG_INFINITY, f64::INFINITY));
     y.ticks = logarithmic_ticks(y.low, y.high);
     let alt = format!(
         "Norm of the gradient before clipping over {} steps, on a logarithmic scale.{}",
         report.steps,
-        course("Norm", &points, |value| number(Some(value))),
+        from_to("Norm", &points, |value| number(Some(value))),
     );
     let title = "Gradient norm before clipping (logarithmic)";
-    figure(html, title, &[], &alt, &chart(report, y, layers));
+    figure(title, &[], &alt, &chart(report, y, layers))
 }
 
-/// 1, 2 and 5 times powers of ten; the powers alone where these are many; other
-/// round numbers where there are not two of these.
-pub(super) fn logarithmic_ticks(low: f64, high: f64) -> Vec<(f64, String)> {
+/// Ticks of a logarithmic axis: 1, 2 and 5 times powers of ten, over a wide range the powers
+/// alone, and over a narrow range other round numbers.
+pub(crate) fn logarithmic_ticks(low: f64, high: f64) -> Vec<(f64, String)> {
     let factors: &[f64] = if high - low < 2.5 { &[1.0, 2.0, 5.0] } else { &[1.0] };
     let every = ((high - low) / 8.0).ceil().max(1.0) as i32;
     let powers = low.floor() as i32..=high.ceil() as i32;
@@ -224,8 +216,8 @@ pub(super) fn logarithmic_ticks(low: f64, high: f64) -> Vec<(f64, String)> {
     linear.filter(|(value, _)| *value > 0.0).map(|(value, text)| (value.log10(), text)).collect()
 }
 
-/// ` Train: from 2.1 to 0.4.`
-fn course(name: &str, points: &[(f64, f64)], show: impl Fn(f64) -> String) -> String {
+/// First and last value in words: ` Train: from 2.1 to 0.4.`
+fn from_to(name: &str, points: &[(f64, f64)], show: impl Fn(f64) -> String) -> String {
     match (points.first(), points.last()) {
         (Some((_, first)), Some((_, last))) => {
             format!(" {name}: from {} to {}.", show(*first), show(*last))
@@ -234,11 +226,12 @@ fn course(name: &str, points: &[(f64, f64)], show: impl Fn(f64) -> String) -> St
     }
 }
 
-pub(super) fn chart(report: &RunReport, y: Axis, layers: Vec<Layer>) -> Chart {
+/// A chart over the steps of the run.
+pub(crate) fn chart(report: &RunReport, y: Axis, layers: Vec<Layer>) -> Chart {
     Chart { width: SIZE.0, height: SIZE.1, x: Axis::steps(report.steps), y, layers }
 }
 
-/// A line, and dots where there are few points.
+/// A line, with dots if there are few points.
 fn dotted(points: &[(f64, f64)], ink: Ink) -> Vec<Layer> {
     let mut layers = vec![Layer::Line { points: thinned(points), ink, width: 1, opacity: 0.6 }];
     if points.len() <= DOTS {
@@ -247,7 +240,18 @@ fn dotted(points: &[(f64, f64)], ink: Ink) -> Vec<Layer> {
     layers
 }
 
-/// The best step, and where phases of freezing begin.
+/// Adds the line of noisy values, behind a smooth one if there are enough points; tells whether
+/// there are.
+fn noisy(points: &[(f64, f64)], ink: Ink, layers: &mut Vec<Layer>) -> bool {
+    let smooth = smoothed(points);
+    let (width, opacity) = if smooth.is_some() { (1, 0.35) } else { (2, 1.0) };
+    layers.push(Layer::Line { points: thinned(points), ink, width, opacity });
+    let is_smooth = smooth.is_some();
+    layers.extend(smooth.map(|points| Layer::line(points, ink, 2)));
+    is_smooth
+}
+
+/// Dashed lines at the best step and where phases of freezing begin.
 fn rules(report: &RunReport) -> Vec<Layer> {
     let mut layers = phase_rules(report);
     if report.best_step > 0 {
@@ -256,7 +260,8 @@ fn rules(report: &RunReport) -> Vec<Layer> {
     layers
 }
 
-pub(super) fn phase_rules(report: &RunReport) -> Vec<Layer> {
+/// Dashed lines where groups start or stop training.
+pub(crate) fn phase_rules(report: &RunReport) -> Vec<Layer> {
     let stretches = report.groups.iter().flat_map(|group| &group.trained);
     let mut begins: Vec<u64> = stretches
         .flat_map(|(first, last)| [*first, last.saturating_add(1)])

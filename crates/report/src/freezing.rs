@@ -1,61 +1,47 @@
-//! Who learned when and how fast, the proof that frozen meant frozen, how far
-//! sentence vectors have moved, and what freezing has saved.
+//! When each group of tensors is trained and how fast, the proof that frozen parameters did not
+//! change, how far sentence vectors have moved, and what freezing saved.
 
-use super::html::Html;
-use super::number::{bytes, counted, duration, grouped, number, rate, short};
-use super::parts::{Cell, Column, Key, facts, figure, table};
-use super::plot::{Axis, Chart, Ink, Layer};
-use polyhead_train::report::RunReport;
-use polyhead_train::report::{CacheReport, Cosines, GroupReport};
+use maud::{Markup, html};
+use polyhead_train::report::{CacheReport, Cosines, GroupReport, RunReport};
+
+use crate::number::{bytes, counted, duration, grouped, number, rate, short};
+use crate::parts::{Column, Key, cell, facts, figure, framed, list, table};
+use crate::plot::{Axis, Chart, Ink, Layer};
+use crate::text::{name, user};
 
 /// Height of a group's row in the plot.
 const ROW: u32 = 24;
 
 /// Whether there is anything to show.
-pub(super) fn has_any(report: &RunReport) -> bool {
+pub(crate) fn has_any(report: &RunReport) -> bool {
     !report.groups.is_empty()
         || !report.frozen.is_empty()
         || report.cosines.is_some()
         || report.cache.is_some()
 }
 
-/// The section.
-pub(super) fn section(html: &mut Html, report: &RunReport) {
-    if !has_any(report) {
-        return;
-    }
-    html.element("section", &[("id", "freezing")], |html| {
-        html.leaf("h2", &[], "What was trained when");
-        if !report.groups.is_empty() {
-            bands(html, report);
-        }
-        if !report.phases.is_empty() {
-            html.element("ul", &[], |html| {
-                for line in &report.phases {
-                    html.element("li", &[], |html| html.user(line));
+/// The section about freezing and learning rates.
+pub(crate) fn section(report: &RunReport) -> Markup {
+    let any_groups = !report.groups.is_empty();
+    html! {
+        @if has_any(report) {
+            section id="freezing" {
+                h2 { "Freezing and learning rates" }
+                @if any_groups { (bands(report)) }
+                (list(None, &report.phases))
+                @if !report.frozen.is_empty() { p.proof { (user(&report.frozen)) } }
+                @if any_groups { (rates(report)) }
+                div.pair {
+                    @if let Some(cosines) = &report.cosines { (vectors(cosines)) }
+                    @if let Some(cache) = &report.cache { (savings(cache)) }
                 }
-            });
-        }
-        if !report.frozen.is_empty() {
-            html.element("p", &[("class", "proof")], |html| html.user(&report.frozen));
-        }
-        if !report.groups.is_empty() {
-            rates(html, report);
-        }
-        html.element("div", &[("class", "pair")], |html| {
-            if let Some(cosines) = &report.cosines {
-                vectors(html, cosines);
             }
-            if let Some(cache) = &report.cache {
-                savings(html, cache);
-            }
-        });
-    });
+        }
+    }
 }
 
-/// A band per group, the network's output above its input: filled in the steps
-/// that train it.
-fn bands(html: &mut Html, report: &RunReport) {
+/// A band per group, the network's output above its input: filled in the steps that train the group.
+fn bands(report: &RunReport) -> Markup {
     let last = report.steps.max(1);
     let count = report.groups.len();
     let mut rest = Vec::new();
@@ -68,14 +54,14 @@ fn bands(html: &mut Html, report: &RunReport) {
         let bar = |from: f64, to: f64| [(from, middle - 0.34), (to, middle + 0.34)];
         rest.push(bar(0.0, last as f64));
         let begun = group.trained.iter().filter(|(first, _)| *first <= report.steps);
-        // A step fills the way from the one before it.
+        // A step fills the space since the step before.
         let filled =
             begun.map(|(first, end)| bar(first.saturating_sub(1) as f64, (*end).min(last) as f64));
-        let ink = Ink::Series(if group.group.starts_with("head.") { 1 } else { 0 });
-        layers.push(Layer::Bars { corners: filled.collect(), ink, opacity: 1.0 });
+        let ink = Ink::Series(usize::from(group.group.starts_with("head.")));
+        layers.push(Layer::Bars { corners: filled.collect(), ink });
         alt.push_str(&format!(" {}: {}.", group.group, when(group, report)));
     }
-    layers.insert(0, Layer::Bars { corners: rest, ink: Ink::Rest, opacity: 1.0 });
+    layers.insert(0, Layer::Bars { corners: rest, ink: Ink::Rest });
     let per_epoch = report.steps_per_epoch;
     if per_epoch > 0 && report.steps / per_epoch <= 40 {
         let ends = (1..)
@@ -83,25 +69,22 @@ fn bands(html: &mut Html, report: &RunReport) {
             .take_while(|step| *step < report.steps);
         layers.extend(ends.map(|step| Layer::Rule { x: step as f64, word: String::new() }));
     }
-    let y = Axis { low: 0.0, high: count as f64, ticks, ..Axis::default() };
     let keys = [
-        Key::area(Ink::Series(0), "encoder trains"),
-        Key::area(Ink::Series(1), "head trains"),
+        Key::area(Ink::Series(0), "encoder, trained"),
+        Key::area(Ink::Series(1), "head, trained"),
         Key::area(Ink::Rest, "frozen"),
     ];
     let chart = Chart {
         width: 1080,
         height: 48 + ROW * count as u32,
         x: Axis::steps(report.steps),
-        y,
+        y: Axis { low: 0.0, high: count as f64, ticks, ..Axis::default() },
         layers,
     };
-    html.element("div", &[("class", "wide")], |html| {
-        figure(html, "Groups over the steps (dashed: epochs)", &keys, &alt, &chart);
-    });
+    html! { div.wide { (figure("Trained groups by step (dashed: epochs)", &keys, &alt, &chart)) } }
 }
 
-fn rates(html: &mut Html, report: &RunReport) {
+fn rates(report: &RunReport) -> Markup {
     let columns = [
         Column::words("group"),
         Column::number("learning rate"),
@@ -112,35 +95,35 @@ fn rates(html: &mut Html, report: &RunReport) {
     ];
     let row = |group: &GroupReport| {
         vec![
-            Cell::User(group.group.clone()),
-            Cell::Text(rate(group.learning_rate)),
-            Cell::Text(short(group.weight_decay)),
-            Cell::Text(grouped(group.tensors)),
-            Cell::Text(grouped(group.parameters)),
-            Cell::Text(when(group, report)),
+            name(&group.group),
+            cell(rate(group.learning_rate)),
+            cell(short(group.weight_decay)),
+            cell(grouped(group.tensors)),
+            cell(grouped(group.parameters)),
+            cell(when(group, report)),
         ]
     };
     // As in the plot: the output above the input.
     let rows: Vec<_> = report.groups.iter().rev().map(row).collect();
-    table(html, "Learning rates at the peak of the schedule", &columns, &rows);
+    table("Learning rates at the peak of the schedule", &columns, &rows)
 }
 
-/// In which steps a group is trained, in words.
+/// The steps in which a group is trained, in words.
 fn when(group: &GroupReport, report: &RunReport) -> String {
+    if group.trained.is_empty() {
+        return "never".to_owned();
+    }
     let end = report.planned_steps.max(report.steps);
-    let stretch = |(first, last): &(u64, u64)| match (*first, *last) {
+    let range = |(first, last): &(u64, u64)| match (*first, *last) {
         (1, last) if last >= end => "always".to_owned(),
         (first, last) if last >= end => format!("from step {}", grouped(first)),
         (1, last) => format!("until step {}", grouped(last)),
         (first, last) => format!("steps {}–{}", grouped(first), grouped(last)),
     };
-    match group.trained.is_empty() {
-        true => "never".to_owned(),
-        false => group.trained.iter().map(stretch).collect::<Vec<_>>().join(", "),
-    }
+    group.trained.iter().map(range).collect::<Vec<_>>().join(", ")
 }
 
-fn vectors(html: &mut Html, cosines: &Cosines) {
+fn vectors(cosines: &Cosines) -> Markup {
     let count = cosines.bars.len().max(1) as f64;
     let most = cosines.bars.iter().copied().max().unwrap_or(0);
     let from = if cosines.from.is_finite() { cosines.from.clamp(-1.0, 0.99) } else { -1.0 };
@@ -151,16 +134,12 @@ fn vectors(html: &mut Html, cosines: &Cosines) {
     };
     let mut y = Axis::new(0.0, most.max(1) as f64 * 1.08, 4);
     y.ticks.retain(|(at, _)| at.fract() == 0.0);
-    let mut layers = vec![Layer::Bars {
-        corners: cosines.bars.iter().enumerate().map(bar).collect(),
-        ink: Ink::Series(0),
-        opacity: 1.0,
-    }];
+    let corners = cosines.bars.iter().enumerate().map(bar).collect();
+    let mut layers = vec![Layer::Bars { corners, ink: Ink::Series(0) }];
     if let Some(mean) = cosines.mean.filter(|mean| mean.is_finite()) {
         layers.push(Layer::Rule { x: mean, word: format!("mean {mean:.3}") });
     }
-    let mut x = Axis::new(from, 1.0, 5).named("cosine");
-    x.lines = false;
+    let x = Axis { lines: false, ..Axis::new(from, 1.0, 5).named("cosine") };
     let chart = Chart { width: 520, height: 260, x, y, layers };
     let alt = format!(
         "Cosine of the vectors of {} dev texts to those of the starting model: mean {}, least {}.",
@@ -168,30 +147,27 @@ fn vectors(html: &mut Html, cosines: &Cosines) {
         number(cosines.mean),
         number(cosines.least),
     );
-    figure(html, "Dev vectors against the starting model's", &[], &alt, &chart);
+    figure("Dev vectors: cosine to those of the starting model", &[], &alt, &chart)
 }
 
-fn savings(html: &mut Html, cache: &CacheReport) {
-    html.element("figure", &[], |html| {
-        html.element("figcaption", &[], |html| html.leaf("b", &[], "Saved by freezing"));
-        let mut all = Vec::new();
-        let kept = cache.memory.saturating_add(cache.file);
-        if kept > 0 {
-            all.push(("Kept hidden states", bytes(Some(kept))));
-        }
-        if cache.file > 0 {
-            all.push(("Of them in a file", bytes(Some(cache.file))));
-        }
-        if cache.tokens_saved > 0 {
-            let tokens = counted(cache.tokens_saved, "token", "tokens");
-            all.push(("Not computed again", format!("{tokens} in frozen layers")));
-        }
-        if cache.seconds_saved.is_some() {
-            all.push(("Time saved", format!("about {}", duration(cache.seconds_saved))));
-        }
-        if cache.optimizer_bytes_saved.is_some() {
-            all.push(("Gradients and moments saved", bytes(cache.optimizer_bytes_saved)));
-        }
-        facts(html, &all);
-    });
+fn savings(cache: &CacheReport) -> Markup {
+    let mut all = Vec::new();
+    let cached = cache.memory.saturating_add(cache.file);
+    if cached > 0 {
+        all.push(("Cached hidden states", bytes(Some(cached))));
+    }
+    if cache.file > 0 {
+        all.push(("Of these in a file", bytes(Some(cache.file))));
+    }
+    if cache.tokens_saved > 0 {
+        let tokens = counted(cache.tokens_saved, "token", "tokens");
+        all.push(("Not computed again", format!("{tokens} in frozen layers")));
+    }
+    if cache.seconds_saved.is_some() {
+        all.push(("Time saved", format!("about {}", duration(cache.seconds_saved))));
+    }
+    if cache.optimizer_bytes_saved.is_some() {
+        all.push(("Memory saved for gradients and moments", bytes(cache.optimizer_bytes_saved)));
+    }
+    framed("Saved by freezing", &[], facts(&all))
 }

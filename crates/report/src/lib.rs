@@ -21,7 +21,7 @@ mod parts;
 mod plot;
 mod series;
 mod number;
-mod html;
+mod text;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,116 +1,95 @@
-//! The worst mistakes, with their texts: what a user learns most from.
+//! The worst mistakes of a task, with their texts.
 
-use super::html::{Html, cut, plain};
-use super::number::{percent, short};
+use maud::{Markup, html};
 use polyhead_train::report::{Answer, MarkedSpan, Mistake};
 
-/// Mistakes that are shown.
+use crate::number::{percent, short};
+use crate::text::{cut, name, user};
+
+/// Most mistakes that are shown.
 const MOST: usize = 10;
 
-/// Characters of a text that are shown.
+/// Most characters of a text that are shown.
 const LONGEST: usize = 600;
 
-/// Labels of one answer that are shown.
+/// Most labels of one answer that are shown.
 const LABELS: usize = 12;
 
-/// The list; nothing if there are none.
-pub(super) fn show(html: &mut Html, mistakes: &[Mistake]) {
-    if mistakes.is_empty() {
-        return;
-    }
-    let sure = mistakes.iter().any(|mistake| mistake.confidence.is_some());
-    let title = if sure { "Worst mistakes: sure and wrong" } else { "Farthest from right" };
-    html.leaf("h3", &[], title);
-    html.element("ol", &[("class", "mistakes")], |html| {
-        for mistake in mistakes.iter().take(MOST) {
-            html.element("li", &[], |html| one(html, mistake));
+/// The list of mistakes; nothing if there are none.
+pub(crate) fn mistakes(mistakes: &[Mistake]) -> Markup {
+    let confident = mistakes.iter().any(|mistake| mistake.confidence.is_some());
+    html! {
+        @if !mistakes.is_empty() {
+            h3 { @if confident { "Worst mistakes: confident and wrong" } @else { "Largest errors" } }
+            ol.mistakes { @for mistake in mistakes.iter().take(MOST) { li { (one(mistake)) } } }
         }
-    });
+    }
 }
 
-fn one(html: &mut Html, mistake: &Mistake) {
-    match (&mistake.expected, &mistake.given) {
-        (Answer::Spans(expected), Answer::Spans(given)) => {
-            // The same text twice: once as it should be marked, once as it was.
-            for (word, class, spans) in [("right", "right", expected), ("answered", "wrong", given)]
-            {
-                html.element("p", &[("class", "text"), ("dir", "auto")], |html| {
-                    html.leaf("span", &[("class", "tag")], word);
-                    marked(html, &mistake.text, spans, class);
-                });
+fn one(mistake: &Mistake) -> Markup {
+    let Mistake { text, expected, given, .. } = mistake;
+    html! {
+        @if let (Answer::Spans(expected), Answer::Spans(given)) = (expected, given) {
+            // The text twice: once with the right spans, once with the predicted ones.
+            p.text dir="auto" { span.tag { "expected" } (marked(text, expected, "right")) }
+            p.text dir="auto" { span.tag { "predicted" } (marked(text, given, "wrong")) }
+            p.answer { (tail(mistake)) }
+        } @else {
+            p.text dir="auto" { (cut(text, LONGEST)) }
+            p.answer {
+                span.tag { "expected" } (answer(expected, "right"))
+                span.tag { "predicted" } (answer(given, "wrong"))
+                (tail(mistake))
             }
-            html.element("p", &[("class", "answer")], |html| tail(html, mistake));
-        }
-        (expected, given) => {
-            html.element("p", &[("class", "text"), ("dir", "auto")], |html| {
-                html.text(&cut(&mistake.text, LONGEST));
-            });
-            html.element("p", &[("class", "answer")], |html| {
-                html.leaf("span", &[("class", "tag")], "right");
-                answer(html, expected, "right");
-                html.leaf("span", &[("class", "tag")], "answered");
-                answer(html, given, "wrong");
-                tail(html, mistake);
-            });
         }
     }
 }
 
-/// How sure, and where it stands.
-fn tail(html: &mut Html, mistake: &Mistake) {
-    if mistake.confidence.is_some() {
-        html.leaf("span", &[("class", "sure")], &format!("{} sure", percent(mistake.confidence)));
-    }
-    if !mistake.place.is_empty() {
-        html.element("span", &[("class", "place")], |html| html.user(&plain(&mistake.place)));
+/// The confidence, and the location of the row.
+fn tail(mistake: &Mistake) -> Markup {
+    html! {
+        @if mistake.confidence.is_some() { span.sure { (percent(mistake.confidence)) " confident" } }
+        @if !mistake.place.is_empty() { span.place { (name(&mistake.place)) } }
     }
 }
 
-fn answer(html: &mut Html, answer: &Answer, class: &'static str) {
-    let label = |html: &mut Html, text: &str| {
-        html.element("span", &[("class", class)], |html| html.user(&plain(text)));
-        html.text(" ");
+fn answer(answer: &Answer, class: &str) -> Markup {
+    let labels: Vec<String> = match answer {
+        Answer::Labels(labels) => labels.clone(),
+        Answer::Number(value) => vec![short(Some(*value))],
+        Answer::Spans(spans) => spans.iter().map(|span| span.label.clone()).collect(),
     };
-    match answer {
-        Answer::Labels(labels) if labels.is_empty() => html.text("no label "),
-        Answer::Labels(labels) => {
-            labels.iter().take(LABELS).for_each(|text| label(html, text));
-            if labels.len() > LABELS {
-                html.text(&format!("and {} more ", labels.len() - LABELS));
-            }
-        }
-        Answer::Number(value) => label(html, &short(Some(*value))),
-        Answer::Spans(spans) if spans.is_empty() => html.text("no span "),
-        Answer::Spans(spans) => {
-            spans.iter().take(LABELS).for_each(|span| label(html, &span.label));
-        }
+    html! {
+        @if labels.is_empty() { "nothing " }
+        @for label in labels.iter().take(LABELS) { span class=(class) { (name(label)) } " " }
+        @if labels.len() > LABELS { "and " (labels.len() - LABELS) " more " }
     }
 }
 
-/// The text with its spans marked. Spans that lie outside of it, are empty, or
-/// begin within another one, are not: a record may have been changed by hand.
-fn marked(html: &mut Html, text: &str, spans: &[MarkedSpan], class: &'static str) {
+/// The text with its spans marked. Spans that are empty, lie outside of the text or overlap an
+/// earlier one are skipped: a record may have been edited by hand.
+fn marked(text: &str, spans: &[MarkedSpan], class: &str) -> Markup {
     let characters: Vec<char> = text.chars().collect();
     let shown = characters.len().min(LONGEST);
     let piece = |from: usize, to: usize| characters[from..to].iter().collect::<String>();
     let mut ordered: Vec<&MarkedSpan> = spans.iter().collect();
     ordered.sort_by_key(|span| (span.start, span.end));
+    let mut pieces = Vec::new();
     let mut at = 0;
     for span in ordered {
         let (start, end) = (span.start, span.end.min(shown));
-        if start < at || start >= end {
-            continue;
+        if start >= at && start < end {
+            pieces.push((piece(at, start), piece(start, end), &span.label));
+            at = end;
         }
-        html.text(&piece(at, start));
-        html.element("mark", &[("class", class)], |html| {
-            html.user(&piece(start, end));
-            html.element("span", &[("class", "type")], |html| html.user(&plain(&span.label)));
-        });
-        at = end;
     }
-    html.text(&piece(at, shown));
-    if characters.len() > shown {
-        html.text("…");
+    html! {
+        @for (before, marked, label) in &pieces {
+            (before)
+            mark class=(class) { (user(marked)) span.type { (name(label)) } }
+        }
+        (piece(at, shown))
+        @if characters.len() > shown { "…" }
     }
 }
 
@@ -124,9 +103,7 @@ mod tests {
             end: *end,
             label: (*label).to_owned(),
         };
-        let mut html = Html::default();
-        marked(&mut html, text, &spans.iter().map(span).collect::<Vec<_>>(), "right");
-        html.finish()
+        marked(text, &spans.iter().map(span).collect::<Vec<_>>(), "right").into_string()
     }
 
     #[test]
@@ -139,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn spans_that_cannot_be_are_passed_over() {
+    fn impossible_spans_are_skipped() {
         let odd =
             [(2, 2, "empty"), (5, 1, "backwards"), (90, 99, "outside"), (usize::MAX, 0, "far")];
         assert_eq!(mark("plain text", &odd), "plain text");

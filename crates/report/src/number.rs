@@ -1,12 +1,12 @@
-//! Numbers as people read them.
+//! Numbers in readable form.
 
 use polyhead_train::larger_is_better;
 
-/// What stands for a number that is missing or not finite.
-pub(super) const MISSING: &str = "–";
+/// Shown for a number that is missing or not finite.
+const MISSING: &str = "–";
 
-/// About four digits that matter.
-pub(super) fn number(value: Option<f64>) -> String {
+/// A number with about four significant digits.
+pub(crate) fn number(value: Option<f64>) -> String {
     let Some(value) = value.filter(|value| value.is_finite()) else { return MISSING.to_owned() };
     let text = match value.abs() {
         0.0 => "0".to_owned(),
@@ -23,51 +23,50 @@ pub(super) fn number(value: Option<f64>) -> String {
     text.replace('-', "−")
 }
 
-/// The same without zeros at the end: what people gave as `0.01` or `5`.
-pub(super) fn short(value: Option<f64>) -> String {
+/// A number without zeros at its end, as it is written in a configuration: `0.01` or `5`.
+pub(crate) fn short(value: Option<f64>) -> String {
     let text = number(value);
-    match text.contains('.') && !text.contains('e') {
-        true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
-        false => text,
+    if text.contains('.') && !text.contains('e') {
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    } else {
+        text
     }
 }
 
 /// A fraction in percent.
-pub(super) fn percent(value: Option<f64>) -> String {
+pub(crate) fn percent(value: Option<f64>) -> String {
     match value.map(|value| 100.0 * value).filter(|value| value.is_finite()) {
         Some(value) if value.abs() < 1e6 => format!("{value:.1}%").replace('-', "−"),
-        // No share, but it has to be shown somehow.
+        // Not a share, but it must be shown somehow.
         Some(value) => format!("{}%", number(Some(value))),
         None => MISSING.to_owned(),
     }
 }
 
-/// Whether a score is a share, which people read in percent.
-pub(super) fn is_share(metric: &str) -> bool {
+/// Whether a score is a share, which is shown in percent.
+pub(crate) fn is_share(metric: &str) -> bool {
     larger_is_better(metric) && !matches!(metric, "pearson" | "spearman" | "mcc" | "r2")
         || metric == "hamming_loss"
 }
 
-/// A score as people read it.
-pub(super) fn score(metric: &str, value: Option<f64>) -> String {
-    match is_share(metric) {
-        true => percent(value),
-        false => number(value),
-    }
+/// A score in its usual unit.
+pub(crate) fn score(metric: &str, value: Option<f64>) -> String {
+    if is_share(metric) { percent(value) } else { number(value) }
 }
 
-/// By how much a score has changed; `None` if one of both is missing.
-pub(super) fn change(metric: &str, from: Option<f64>, to: Option<f64>) -> Option<String> {
+/// The change of a score; `None` if one of the two values is missing.
+pub(crate) fn change(metric: &str, from: Option<f64>, to: Option<f64>) -> Option<String> {
     let change = Some(to? - from?).filter(|change| change.abs() < 1e6)?;
-    let text = match is_share(metric) {
-        true => format!("{:+.1} points", 100.0 * change),
-        false => format!("{change:+.3}"),
+    let text = if is_share(metric) {
+        format!("{:+.1} points", 100.0 * change)
+    } else {
+        format!("{change:+.3}")
     };
     Some(text.replace('-', "−"))
 }
 
 /// The name of a score in words.
-pub(super) fn metric_name(metric: &str) -> String {
+pub(crate) fn metric_name(metric: &str) -> String {
     match metric {
         "mcc" => "Matthews correlation".to_owned(),
         "mse" => "mean squared error".to_owned(),
@@ -82,8 +81,8 @@ pub(super) fn metric_name(metric: &str) -> String {
     }
 }
 
-/// `12,345`
-pub(super) fn grouped(count: u64) -> String {
+/// A count with separators: `12,345`.
+pub(crate) fn grouped(count: u64) -> String {
     let digits = count.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
@@ -95,14 +94,14 @@ pub(super) fn grouped(count: u64) -> String {
     text
 }
 
-/// A sum that stays at the largest number rather than overflow: a record may have
-/// been changed by hand.
-pub(super) fn total(counts: impl Iterator<Item = u64>) -> u64 {
+/// A sum that stops at the largest number instead of overflowing: a record may have been edited
+/// by hand.
+pub(crate) fn total(counts: impl Iterator<Item = u64>) -> u64 {
     counts.fold(0, u64::saturating_add)
 }
 
-/// `5e-5`, `4.5e-5`, `0`
-pub(super) fn rate(value: Option<f64>) -> String {
+/// A learning rate: `5e-5`, `4.5e-5`, `0`.
+pub(crate) fn rate(value: Option<f64>) -> String {
     match value.filter(|value| value.is_finite()) {
         None => MISSING.to_owned(),
         Some(0.0) => "0".to_owned(),
@@ -114,8 +113,8 @@ pub(super) fn rate(value: Option<f64>) -> String {
     }
 }
 
-/// `3.1 MB`, in powers of ten.
-pub(super) fn bytes(count: Option<u64>) -> String {
+/// A size in units of powers of ten: `3.1 MB`.
+pub(crate) fn bytes(count: Option<u64>) -> String {
     let Some(count) = count else { return MISSING.to_owned() };
     let size = count as f64;
     match size {
@@ -126,8 +125,8 @@ pub(super) fn bytes(count: Option<u64>) -> String {
     }
 }
 
-/// `8.4 s`, `3 min 12 s`, `2 h 5 min`
-pub(super) fn duration(seconds: Option<f64>) -> String {
+/// A duration: `8.4 s`, `3 min 12 s`, `2 h 5 min`.
+pub(crate) fn duration(seconds: Option<f64>) -> String {
     let Some(seconds) = seconds.filter(|s| s.is_finite() && *s >= 0.0) else {
         return MISSING.to_owned();
     };
@@ -140,8 +139,8 @@ pub(super) fn duration(seconds: Option<f64>) -> String {
     }
 }
 
-/// `1 row`, `12,345 rows`
-pub(super) fn counted(count: u64, one: &str, many: &str) -> String {
+/// A count with its noun: `1 row`, `12,345 rows`.
+pub(crate) fn counted(count: u64, one: &str, many: &str) -> String {
     format!("{} {}", grouped(count), if count == 1 { one } else { many })
 }
 

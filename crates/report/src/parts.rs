@@ -1,182 +1,155 @@
-//! Parts that several sections are made of: figures with their keys, tables,
-//! lists of facts.
+//! Parts that several sections share: figures with their keys, tables, lists of facts.
 
-use super::html::{Attributes, Html, plain};
-use super::plot::{Chart, Ink};
+use maud::{Markup, html};
 
-/// What a colour or a shape in a plot stands for.
+use crate::plot::{Chart, Ink};
+use crate::text::{name, plain, user};
+
+/// What a colour or a mark in a plot stands for.
 #[derive(Clone, Debug)]
-pub(super) struct Key {
-    pub(super) ink: Ink,
-    pub(super) mark: Mark,
-    pub(super) name: String,
-}
-
-/// How it looks in the key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mark {
-    Line,
-    Dot,
-    Box,
+pub(crate) struct Key {
+    ink: Ink,
+    /// Class of the mark in the style sheet.
+    mark: &'static str,
+    name: String,
 }
 
 impl Key {
-    pub(super) fn line(ink: Ink, name: impl Into<String>) -> Self {
-        Self { ink, mark: Mark::Line, name: name.into() }
+    pub(crate) fn line(ink: Ink, name: impl Into<String>) -> Self {
+        Self { ink, mark: "line", name: name.into() }
     }
 
-    pub(super) fn dot(ink: Ink, name: impl Into<String>) -> Self {
-        Self { ink, mark: Mark::Dot, name: name.into() }
+    pub(crate) fn dot(ink: Ink, name: impl Into<String>) -> Self {
+        Self { ink, mark: "dot", name: name.into() }
     }
 
-    pub(super) fn area(ink: Ink, name: impl Into<String>) -> Self {
-        Self { ink, mark: Mark::Box, name: name.into() }
+    pub(crate) fn area(ink: Ink, name: impl Into<String>) -> Self {
+        Self { ink, mark: "box", name: name.into() }
     }
 }
 
 /// A plot with its title and key.
 ///
-/// - `alt`: what can be seen, for those who cannot
-pub(super) fn figure(html: &mut Html, title: &str, keys: &[Key], alt: &str, chart: &Chart) {
-    framed(html, title, keys, |html| html.trusted(&chart.to_svg(alt)));
+/// - `alt`: what the plot shows, in words
+pub(crate) fn figure(title: &str, keys: &[Key], alt: &str, chart: &Chart) -> Markup {
+    framed(title, keys, chart.to_svg(alt))
 }
 
-/// A figure around anything.
-pub(super) fn framed(html: &mut Html, title: &str, keys: &[Key], inside: impl FnOnce(&mut Html)) {
-    html.element("figure", &[], |html| {
-        html.element("figcaption", &[], |html| {
-            html.leaf("b", &[], &plain(title));
-            key(html, keys);
-        });
-        inside(html);
-    });
-}
-
-/// What colours stand for.
-pub(super) fn key(html: &mut Html, keys: &[Key]) {
-    if keys.is_empty() {
-        return;
-    }
-    html.element("span", &[("class", "key")], |html| {
-        for Key { ink, mark, name } in keys {
-            html.element("span", &[], |html| {
-                let class = match mark {
-                    Mark::Line => "line",
-                    Mark::Dot => "dot",
-                    Mark::Box => "box",
-                };
-                let style = format!("background:var({})", ink.variable());
-                html.leaf("i", &[("class", class), ("style", &style)], "");
-                html.user(&plain(name));
-            });
+/// A frame with a title and a key around anything.
+pub(crate) fn framed(title: &str, keys: &[Key], inside: Markup) -> Markup {
+    html! {
+        figure {
+            figcaption { b { (plain(title)) } (key(keys)) }
+            (inside)
         }
-    });
-}
-
-/// A column of a table.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Column<'a> {
-    pub(super) name: &'a str,
-    /// Numbers stand to the right.
-    pub(super) number: bool,
-}
-
-impl<'a> Column<'a> {
-    pub(super) fn words(name: &'a str) -> Self {
-        Self { name, number: false }
-    }
-
-    pub(super) fn number(name: &'a str) -> Self {
-        Self { name, number: true }
-    }
-
-    fn class(self) -> Attributes<'static> {
-        if self.number { &[("class", "n")] } else { &[] }
     }
 }
 
-/// A table that scrolls by itself where the page is narrow; the first cell of a
-/// row is its heading.
-///
-/// - `caption`: read out, and shown above
-pub(super) fn table(html: &mut Html, caption: &str, columns: &[Column], rows: &[Vec<Cell>]) {
-    let region =
-        [("class", "scroll"), ("role", "region"), ("aria-label", caption), ("tabindex", "0")];
-    html.element("div", &region, |html| {
-        html.element("table", &[], |html| {
-            html.leaf("caption", &[], caption);
-            html.element("thead", &[], |html| {
-                html.element("tr", &[], |html| {
-                    for column in columns {
-                        let mut attributes = column.class().to_vec();
-                        attributes.push(("scope", "col"));
-                        html.leaf("th", &attributes, column.name);
-                    }
-                });
-            });
-            html.element("tbody", &[], |html| {
-                for row in rows {
-                    html.element("tr", &[], |html| {
-                        for (index, (cell, column)) in row.iter().zip(columns).enumerate() {
-                            let mut attributes = column.class().to_vec();
-                            if index == 0 {
-                                attributes.push(("scope", "row"));
-                            }
-                            let tag = if index == 0 { "th" } else { "td" };
-                            html.element(tag, &attributes, |html| cell.write(html));
-                        }
-                    });
+/// The key of a figure: what its colours stand for.
+pub(crate) fn key(keys: &[Key]) -> Markup {
+    html! {
+        @if !keys.is_empty() {
+            span.key {
+                @for key in keys {
+                    span { i class=(key.mark) style=(background(key.ink)) {} (name(&key.name)) }
                 }
-            });
-        });
-    });
-}
-
-/// What stands in a table.
-#[derive(Clone, Debug)]
-pub(super) enum Cell {
-    /// Our words, or a number.
-    Text(String),
-    /// A user's words.
-    User(String),
-    /// A number, and how large it is between 0 and 1, as a bar.
-    Bar(String, f64, Ink),
-}
-
-impl Cell {
-    fn write(&self, html: &mut Html) {
-        match self {
-            Self::Text(text) => html.text(text),
-            Self::User(text) => html.user(&plain(text)),
-            Self::Bar(text, share, ink) => {
-                let share = if share.is_finite() { share.clamp(0.0, 1.0) } else { 0.0 };
-                let style =
-                    format!("width:{:.1}%;background:var({})", 100.0 * share, ink.variable());
-                html.element("span", &[("class", "bar")], |html| {
-                    html.leaf("span", &[("style", &style)], "");
-                });
-                html.leaf("span", &[("class", "of")], text);
             }
         }
     }
 }
 
-/// Names and values.
-pub(super) fn facts(html: &mut Html, facts: &[(&str, String)]) {
-    html.element("dl", &[("class", "facts")], |html| {
-        for (name, value) in facts {
-            html.element("div", &[], |html| {
-                html.leaf("dt", &[], &plain(name));
-                html.element("dd", &[], |html| html.user(value));
-            });
-        }
-    });
+/// The dot in the colour of a task, before its name.
+pub(crate) fn task_dot(index: usize) -> Markup {
+    html! { i.dot style=(background(Ink::Series(index))) {} }
 }
 
-/// Something that opens when it is asked for.
-pub(super) fn details(html: &mut Html, summary: &str, inside: impl FnOnce(&mut Html)) {
-    html.element("details", &[], |html| {
-        html.element("summary", &[], |html| html.text(summary));
-        inside(html);
-    });
+/// A CSS declaration: the background in a colour of the palette.
+pub(crate) fn background(ink: Ink) -> String {
+    format!("background:var({})", ink.variable())
+}
+
+/// A column of a table.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Column<'a> {
+    name: &'a str,
+    /// Class of the cells: numbers are aligned to the right.
+    class: Option<&'static str>,
+}
+
+impl<'a> Column<'a> {
+    pub(crate) fn words(name: &'a str) -> Self {
+        Self { name, class: None }
+    }
+
+    pub(crate) fn number(name: &'a str) -> Self {
+        Self { name, class: Some("n") }
+    }
+}
+
+/// A table that scrolls by itself on a narrow page; the first cell of a row is its heading.
+///
+/// - `caption`: shown above, and read out by screen readers
+pub(crate) fn table(caption: &str, columns: &[Column], rows: &[Vec<Markup>]) -> Markup {
+    html! {
+        div.scroll role="region" aria-label=(caption) tabindex="0" {
+            table {
+                caption { (caption) }
+                thead {
+                    tr { @for column in columns { th class=[column.class] scope="col" { (column.name) } } }
+                }
+                tbody {
+                    @for row in rows {
+                        tr {
+                            @for (index, (cell, column)) in row.iter().zip(columns).enumerate() {
+                                @if index == 0 {
+                                    th class=[column.class] scope="row" { (cell) }
+                                } @else {
+                                    td class=[column.class] { (cell) }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A cell with our own words or a number.
+pub(crate) fn cell(text: impl AsRef<str>) -> Markup {
+    html! { (text.as_ref()) }
+}
+
+/// A cell with a number and a bar.
+///
+/// - `share`: length of the bar, from 0 to 1
+pub(crate) fn bar(text: &str, share: f64, ink: Ink) -> Markup {
+    let share = if share.is_finite() { share.clamp(0.0, 1.0) } else { 0.0 };
+    html! {
+        span.bar { span style={ "width:" (format!("{:.1}", 100.0 * share)) "%;" (background(ink)) } {} }
+        span.of { (text) }
+    }
+}
+
+/// Names and values.
+pub(crate) fn facts(facts: &[(&str, String)]) -> Markup {
+    html! {
+        dl.facts {
+            @for (name, value) in facts { div { dt { (plain(name)) } dd { (user(value)) } } }
+        }
+    }
+}
+
+/// Lines of a list.
+pub(crate) fn list(class: Option<&str>, lines: &[String]) -> Markup {
+    html! {
+        @if !lines.is_empty() {
+            ul class=[class] { @for line in lines { li { (user(line)) } } }
+        }
+    }
+}
+
+/// Something that is folded until the reader opens it.
+pub(crate) fn details(summary: &str, inside: Markup) -> Markup {
+    html! { details { summary { (summary) } (inside) } }
 }

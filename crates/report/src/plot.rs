@@ -1,20 +1,21 @@
-//! Plots: a chart is said in data, drawn by `plotters`, and given colours that
-//! follow the reader's theme.
+//! Plots: a chart is described as data, drawn by `plotters`, and gets colours that follow the
+//! reader's theme.
 //!
-//! `plotters` writes colours as numbers and whole pixels. So it draws on a canvas
-//! that is [`SCALE`] times as large as the chart, with colours that stand for
-//! places in the palette; afterwards each is replaced by its CSS variable. Texts
-//! cannot be hit by that: what is replaced holds a quote, which is escaped in text.
+//! `plotters` writes colours as numbers and positions in whole pixels. So it draws on a canvas
+//! [`SCALE`] times as large as the chart, with one number per colour of the palette; afterwards
+//! each number is replaced by its CSS variable. This cannot change a text: the replaced string
+//! holds a quote, and quotes in texts are escaped.
 
 use std::ops::Range;
 
+use maud::{Markup, PreEscaped, html};
 use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, ValueFormatter};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::html::{cut, escape, plain};
+use crate::text::{cut, plain};
 
-/// Pixels of the canvas for one of the chart.
+/// Pixels of the canvas per pixel of the chart.
 const SCALE: i32 = 4;
 
 /// Size of labels, in pixels of the chart.
@@ -23,68 +24,75 @@ const LABEL: i32 = 12;
 /// Longest label of an axis, in characters.
 const LONGEST_LABEL: usize = 26;
 
-/// Number of colours for series; more than that differ by their dashes too.
-pub(super) const SERIES: usize = 8;
+/// Number of colours for series; after the last colour comes the first one again.
+pub(crate) const SERIES: usize = 8;
 
-/// What a colour is for; each is a CSS variable of the page.
+/// Use of a colour; each is a CSS variable of the page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ink {
+pub(crate) enum Ink {
     /// Labels.
     Label,
     /// Lines of the grid.
     Grid,
-    /// Lines that say where something is.
+    /// Lines that mark a place.
     Rule,
-    /// What rests: frozen groups.
+    /// Frozen groups.
     Rest,
-    /// The n-th of several, for any n.
+    /// The n-th of several series, for any n.
     Series(usize),
 }
 
 /// A chart of any kind.
 #[derive(Clone, Debug)]
-pub(super) struct Chart {
-    /// In pixels, at the size that it is made for.
-    pub(super) width: u32,
-    /// In pixels.
-    pub(super) height: u32,
-    /// From left to right.
-    pub(super) x: Axis,
-    /// From bottom to top.
-    pub(super) y: Axis,
-    /// In the order in which they are drawn.
-    pub(super) layers: Vec<Layer>,
+pub(crate) struct Chart {
+    /// Width in pixels, at its intended size.
+    pub(crate) width: u32,
+    /// Height in pixels.
+    pub(crate) height: u32,
+    /// The axis from left to right.
+    pub(crate) x: Axis,
+    /// The axis from bottom to top.
+    pub(crate) y: Axis,
+    /// What is drawn, in drawing order.
+    pub(crate) layers: Vec<Layer>,
 }
 
-/// One direction.
+/// An axis of a chart.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Axis {
-    pub(super) low: f64,
-    pub(super) high: f64,
-    /// Where labels stand.
-    pub(super) ticks: Vec<(f64, String)>,
+pub(crate) struct Axis {
+    pub(crate) low: f64,
+    pub(crate) high: f64,
+    /// Positions of the labels, and the labels.
+    pub(crate) ticks: Vec<(f64, String)>,
     /// Whether lines cross the chart at the ticks.
-    pub(super) lines: bool,
-    /// What it measures; may be empty.
-    pub(super) name: String,
+    pub(crate) lines: bool,
+    /// What the axis measures; may be empty.
+    pub(crate) name: String,
 }
 
-/// Something that is drawn.
+/// A part of a drawing.
 #[derive(Clone, Debug)]
-pub(super) enum Layer {
-    /// Through all points.
+pub(crate) enum Layer {
+    /// A line through all points.
     Line { points: Vec<(f64, f64)>, ink: Ink, width: u32, opacity: f64 },
     /// A dot for each point, with its radius in pixels.
     Dots { points: Vec<(f64, f64)>, ink: Ink, radius: f64, opacity: f64 },
-    /// Rectangles between two corners each.
-    Bars { corners: Vec<[(f64, f64); 2]>, ink: Ink, opacity: f64 },
-    /// From bottom to top, with a word at its upper end.
+    /// Rectangles, each between two corners.
+    Bars { corners: Vec<[(f64, f64); 2]>, ink: Ink },
+    /// A dashed line from bottom to top, with a word at its upper end.
     Rule { x: f64, word: String },
 }
 
+impl Layer {
+    /// A line in full colour.
+    pub(crate) fn line(points: Vec<(f64, f64)>, ink: Ink, width: u32) -> Self {
+        Self::Line { points, ink, width, opacity: 1.0 }
+    }
+}
+
 impl Axis {
-    /// With about `count` round ticks between the bounds, which are kept.
-    pub(super) fn new(low: f64, high: f64, count: usize) -> Self {
+    /// An axis between the bounds, with about `count` round ticks.
+    pub(crate) fn new(low: f64, high: f64, count: usize) -> Self {
         let (low, high) = match high - low {
             range if range > 0.0 && range.is_finite() => (low, high),
             0.0 if low.abs() < 1e15 => (low - 0.5, low + 0.5),
@@ -93,8 +101,8 @@ impl Axis {
         Self { low, high, ticks: ticks(low, high, count), lines: true, name: String::new() }
     }
 
-    /// Around all finite values, with some air, and no further than `bounds`.
-    pub(super) fn around(values: impl Iterator<Item = f64>, bounds: (f64, f64)) -> Self {
+    /// An axis around all finite values, with some margin inside `bounds`.
+    pub(crate) fn around(values: impl Iterator<Item = f64>, bounds: (f64, f64)) -> Self {
         let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
         for value in values.filter(|value| value.is_finite()) {
             (low, high) = (low.min(value), high.max(value));
@@ -102,15 +110,15 @@ impl Axis {
         if low > high {
             (low, high) = (0.0, 1.0);
         }
-        let air = match (high - low) * 0.08 {
+        let margin = match (high - low) * 0.08 {
             0.0 => (low.abs() * 0.1).max(0.05),
-            air => air,
+            margin => margin,
         };
-        Self::new((low - air).max(bounds.0), (high + air).min(bounds.1), 5)
+        Self::new((low - margin).max(bounds.0), (high + margin).min(bounds.1), 5)
     }
 
-    /// Steps from 0 to the last one.
-    pub(super) fn steps(last: u64) -> Self {
+    /// An axis of the steps from 0 to the last one.
+    pub(crate) fn steps(last: u64) -> Self {
         let last = last.max(1) as f64;
         let mut axis = Self::new(0.0, last, 6);
         axis.ticks.retain(|(at, _)| at.fract() == 0.0);
@@ -119,22 +127,22 @@ impl Axis {
         axis
     }
 
-    /// The same with labels made by `label`.
-    pub(super) fn labelled(mut self, label: impl Fn(f64) -> String) -> Self {
+    /// The axis with labels made by `label`.
+    pub(crate) fn labelled(mut self, label: impl Fn(f64) -> String) -> Self {
         for (at, text) in &mut self.ticks {
             *text = label(*at);
         }
         self
     }
 
-    /// The same with a name.
-    pub(super) fn named(mut self, name: &str) -> Self {
+    /// The axis with a name.
+    pub(crate) fn named(mut self, name: &str) -> Self {
         self.name = name.to_owned();
         self
     }
 
     fn label(&self, value: f64) -> String {
-        // The labels come back as the numbers that were handed in.
+        // `plotters` asks for the labels by the positions that it was given.
         let found = self.ticks.iter().find(|(at, _)| *at == value);
         found.map_or_else(String::new, |(_, text)| cut(&plain(text), LONGEST_LABEL))
     }
@@ -147,26 +155,27 @@ impl Axis {
 impl Chart {
     /// The chart as an SVG element.
     ///
-    /// - `alt`: what it shows, in a sentence, for those who cannot see it
-    pub(super) fn to_svg(&self, alt: &str) -> String {
+    /// - `alt`: what the chart shows, in a sentence, for screen readers
+    pub(crate) fn to_svg(&self, alt: &str) -> Markup {
         let mut drawn = String::new();
-        // Writing to a string cannot go wrong; should it ever, a page without one
-        // plot is better than no page.
+        // Writing to a string cannot fail; if it ever does, a page without one plot is better
+        // than no page.
         let inside = match self.draw(&mut drawn) {
             Ok(()) => themed(&drawn),
             Err(_) => String::new(),
         };
         let (width, height) = (self.width as i32 * SCALE, self.height as i32 * SCALE);
-        format!(
-            "<svg viewBox=\"0 0 {width} {height}\" role=\"img\" aria-label=\"{}\">\n{inside}</svg>\n",
-            escape(alt)
-        )
+        html! {
+            svg viewBox={ "0 0 " (width) " " (height) } role="img" aria-label=(alt) {
+                (PreEscaped(inside))
+            }
+        }
     }
 
     fn draw(&self, into: &mut String) -> Result<(), Box<dyn std::error::Error>> {
         let size = (self.width * SCALE as u32, self.height * SCALE as u32);
         let root = SVGBackend::with_string(into, size).into_drawing_area();
-        // Wider than they are: on a narrow page the style makes labels larger.
+        // More than the labels need: on a narrow page the style sheet makes them larger.
         let label_width = self.y.widest_label() as f64 * f64::from(LABEL) * 0.68 + 12.0;
         let mut builder = ChartBuilder::on(&root);
         builder
@@ -228,8 +237,8 @@ impl Chart {
                 let points = points.iter().copied().filter(finite);
                 chart.draw_series(points.map(|point| Circle::new(point, radius, style)))?;
             }
-            Layer::Bars { corners, ink, opacity } => {
-                let style = ink.number().mix(*opacity).filled();
+            Layer::Bars { corners, ink } => {
+                let style = ink.number().filled();
                 let corners = corners.iter().filter(|corners| corners.iter().all(finite));
                 chart.draw_series(corners.map(|corners| Rectangle::new(*corners, style)))?;
             }
@@ -240,7 +249,7 @@ impl Chart {
                 let dashes = (4 * SCALE, 4 * SCALE);
                 chart.draw_series(DashedLineSeries::new(points, dashes.0, dashes.1, style))?;
                 if !word.is_empty() {
-                    // Beside the line, on the side that has room.
+                    // Beside the line, on the side with more space.
                     let left = *x > (self.x.low + self.x.high) / 2.0;
                     let side = if left { HPos::Right } else { HPos::Left };
                     let label = label.pos(Pos::new(side, VPos::Top));
@@ -255,7 +264,7 @@ impl Chart {
     }
 }
 
-/// An axis as `plotters` wants it: with our ticks, and their labels.
+/// An axis as `plotters` needs it, with our ticks and labels.
 struct Scale<'a>(&'a Axis);
 
 impl Ranged for Scale<'_> {
@@ -264,7 +273,7 @@ impl Ranged for Scale<'_> {
 
     fn map(&self, value: &f64, (from, to): (i32, i32)) -> i32 {
         let share = (value - self.0.low) / (self.0.high - self.0.low);
-        // What lies far outside need not lie farther.
+        // Points far outside need not lie farther.
         from + (share.clamp(-4.0, 4.0) * f64::from(to - from)).round() as i32
     }
 
@@ -284,13 +293,8 @@ impl ValueFormatter<f64> for Scale<'_> {
 }
 
 impl Ink {
-    /// The n-th colour; whoever comes after the last begins again.
-    pub(super) fn series(index: usize) -> Self {
-        Self::Series(index % SERIES)
-    }
-
-    /// Its CSS variable.
-    pub(super) fn variable(self) -> String {
+    /// The CSS variable of the colour.
+    pub(crate) fn variable(self) -> String {
         match self {
             Self::Label => "--label".to_owned(),
             Self::Grid => "--grid".to_owned(),
@@ -300,19 +304,16 @@ impl Ink {
         }
     }
 
-    /// The colour that stands for it on the canvas.
+    /// The number of the colour on the canvas.
     fn number(self) -> RGBColor {
-        RGBColor(
-            0,
-            0,
-            match self {
-                Self::Label => 1,
-                Self::Grid => 2,
-                Self::Rule => 3,
-                Self::Rest => 4,
-                Self::Series(index) => 16 + (index % SERIES) as u8,
-            },
-        )
+        let blue = match self {
+            Self::Label => 1,
+            Self::Grid => 2,
+            Self::Rule => 3,
+            Self::Rest => 4,
+            Self::Series(index) => 16 + (index % SERIES) as u8,
+        };
+        RGBColor(0, 0, blue)
     }
 
     fn all() -> impl Iterator<Item = Self> {
@@ -322,7 +323,7 @@ impl Ink {
     }
 }
 
-/// The elements inside the drawn one, with variables for colours.
+/// What is inside the drawn SVG element, with CSS variables for colours.
 fn themed(drawn: &str) -> String {
     let inside = drawn.split_once(">\n").map_or("", |(_, inside)| inside);
     let inside = inside.trim_end().strip_suffix("</svg>").unwrap_or(inside);
@@ -340,8 +341,8 @@ fn themed(drawn: &str) -> String {
     themed
 }
 
-/// About `count` round numbers between two, both included.
-pub(super) fn ticks(low: f64, high: f64, count: usize) -> Vec<(f64, String)> {
+/// About `count` round numbers between two bounds, both included.
+pub(crate) fn ticks(low: f64, high: f64, count: usize) -> Vec<(f64, String)> {
     let rough = (high - low) / count.max(1) as f64;
     if !(rough.is_finite() && rough > 0.0) {
         return Vec::new();
@@ -354,12 +355,15 @@ pub(super) fn ticks(low: f64, high: f64, count: usize) -> Vec<(f64, String)> {
     if (last - first).is_nan() || last - first > 100.0 {
         return Vec::new();
     }
-    let label = |at: f64| match at.abs() >= 1e6 || at != 0.0 && decimals > 6 {
-        true => format!("{at:.1e}"),
-        false => format!("{at:.decimals$}"),
+    let label = |at: f64| {
+        if at.abs() >= 1e6 || at != 0.0 && decimals > 6 {
+            format!("{at:.1e}")
+        } else {
+            format!("{at:.decimals$}")
+        }
     };
     let numbers = (0..=(last - first) as i64).map(|index| (first + index as f64) * step);
-    // Not −0.
+    // Zero without a sign.
     numbers
         .map(|at| if at == 0.0 { 0.0 } else { at })
         .map(|at| (at, label(at).replace('-', "−")))

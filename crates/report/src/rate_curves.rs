@@ -1,36 +1,35 @@
-//! Learning rates over the steps, drawn from the schedule and from the stretches
-//! that train each group.
+//! Learning rates over the steps, from the schedule and the steps that train each group.
 
-use super::curves::{chart, logarithmic_ticks, phase_rules};
-use super::html::Html;
-use super::number::rate;
-use super::parts::{self, Key};
-use super::plot::{Axis, Ink, Layer, SERIES};
-use super::series::sampled;
-use polyhead_train::report::GroupReport;
-use polyhead_train::report::RunReport;
+use maud::{Markup, html};
+use polyhead_train::report::{GroupReport, RunReport};
 
-/// From this ratio of the largest to the smallest peak on, the scale is
-/// logarithmic: on a linear one an encoder at 5e-5 beside heads at 1e-3 is flat.
+use crate::curves::{chart, logarithmic_ticks, phase_rules};
+use crate::number::rate;
+use crate::parts::{Key, figure};
+use crate::plot::{Axis, Ink, Layer, SERIES};
+use crate::series::sampled;
+
+/// Above this ratio of the largest to the smallest peak the scale is logarithmic: on a linear
+/// one, an encoder at 5e-5 is flat beside heads at 1e-3.
 const FAR_APART: f64 = 8.0;
 
-/// A logarithmic scale begins this far below the smallest peak.
+/// A logarithmic scale starts at the smallest peak divided by this.
 const BELOW: f64 = 50.0;
 
-/// Points of a stretch.
+/// Points of a range of steps.
 const POINTS: usize = 120;
 
-/// Groups that learn at the same rate in the same steps, and share a line.
+/// Groups with the same rate in the same steps, which share a line.
 struct Line<'a> {
     names: Vec<&'a str>,
     group: &'a GroupReport,
 }
 
-/// The plot, if anything was trained.
-pub(super) fn figure(html: &mut Html, report: &RunReport) {
+/// The plot of the rates, if anything was trained.
+pub(crate) fn rate_curves(report: &RunReport) -> Markup {
     let lines = lines(report);
     if lines.is_empty() || report.schedule.is_empty() || report.steps == 0 {
-        return;
+        return html! {};
     }
     let peaks = lines.iter().filter_map(|line| line.group.learning_rate);
     let peaks: Vec<f64> = peaks.filter(|peak| peak.is_finite() && *peak > 0.0).collect();
@@ -44,44 +43,38 @@ pub(super) fn figure(html: &mut Html, report: &RunReport) {
     for (index, line) in lines.iter().enumerate() {
         let name = joined(&line.names);
         alt.push_str(&format!(" {name} {};", rate(line.group.learning_rate)));
-        // More lines than colours: two colours for two sorts.
-        let ink = match lines.len() <= SERIES {
-            true => Ink::series(index),
-            false => Ink::series(usize::from(line.names[0].starts_with("head."))),
+        // With more lines than colours, one colour for the encoder and one for the heads.
+        let ink = if lines.len() <= SERIES {
+            keys.push(Key::line(Ink::Series(index), name));
+            Ink::Series(index)
+        } else {
+            Ink::Series(usize::from(line.names[0].starts_with("head.")))
         };
-        if lines.len() <= SERIES {
-            keys.push(Key::line(ink, name));
-        }
-        for mut points in stretches(report, line.group) {
+        for mut points in rates(report, line.group) {
             if logarithmic {
-                // What lies below the floor is not drawn: 0 has no logarithm.
+                // Rates below the floor are not drawn: 0 has no logarithm.
                 points.retain(|point| point.1 >= floor);
                 points.iter_mut().for_each(|point| point.1 = point.1.log10());
             }
-            layers.push(Layer::Line { points: sampled(&points), ink, width: 2, opacity: 1.0 });
+            layers.push(Layer::line(sampled(&points), ink, 2));
         }
     }
     if keys.is_empty() {
-        keys = vec![Key::line(Ink::series(0), "encoder"), Key::line(Ink::series(1), "heads")];
+        keys = vec![Key::line(Ink::Series(0), "encoder"), Key::line(Ink::Series(1), "heads")];
     }
-    let (title, y) = match logarithmic {
-        true => {
-            let (low, high) = (floor.log10(), highest.log10() + 0.1);
-            let ticks = logarithmic_ticks(low, high)
-                .into_iter()
-                .map(|(at, _)| (at, rate(Some(exactly(10f64.powf(at))))))
-                .collect();
-            ("Learning rates (logarithmic)", Axis { ticks, ..Axis::new(low, high, 1) })
-        }
-        false => {
-            let y = Axis::around([0.0, highest].into_iter(), (0.0, f64::INFINITY));
-            ("Learning rates", y.labelled(|at| rate(Some(exactly(at)))))
-        }
+    let (title, y) = if logarithmic {
+        let (low, high) = (floor.log10(), highest.log10() + 0.1);
+        let ticks = logarithmic_ticks(low, high);
+        let y = Axis { ticks, ..Axis::new(low, high, 1) };
+        ("Learning rates (logarithmic)", y.labelled(|at| rate(Some(exactly(10f64.powf(at))))))
+    } else {
+        let y = Axis::around([0.0, highest].into_iter(), (0.0, f64::INFINITY));
+        ("Learning rates", y.labelled(|at| rate(Some(exactly(at)))))
     };
-    parts::figure(html, title, &keys, &alt, &chart(report, y, layers));
+    figure(title, &keys, &alt, &chart(report, y, layers))
 }
 
-/// Without what rounding has left behind the digits that were meant.
+/// The value without the digits that rounding has added.
 fn exactly(value: f64) -> f64 {
     format!("{value:.6e}").parse().unwrap_or(value)
 }
@@ -100,12 +93,12 @@ fn lines(report: &RunReport) -> Vec<Line<'_>> {
     lines
 }
 
-/// A group's rate within each stretch that trains it.
-fn stretches(report: &RunReport, group: &GroupReport) -> Vec<Vec<(f64, f64)>> {
+/// The rate of a group over each range of steps that trains it.
+fn rates(report: &RunReport, group: &GroupReport) -> Vec<Vec<(f64, f64)>> {
     let peak = group.learning_rate.unwrap_or(f64::NAN);
     let corners: Vec<(f64, f64)> =
         report.schedule.iter().map(|point| (point.step as f64, point.multiplier)).collect();
-    let stretch = |&(first, last): &(u64, u64)| {
+    let range = |&(first, last): &(u64, u64)| {
         let (first, last) = (first as f64, last.min(report.steps) as f64);
         let even = (0..=POINTS).map(|index| first + (last - first) * index as f64 / POINTS as f64);
         let within = corners.iter().map(|corner| corner.0).filter(|at| first < *at && *at < last);
@@ -115,10 +108,10 @@ fn stretches(report: &RunReport, group: &GroupReport) -> Vec<Vec<(f64, f64)>> {
         steps.into_iter().map(|step| (step, peak * multiplier(&corners, step))).collect::<Vec<_>>()
     };
     let begun = group.trained.iter().filter(|(first, _)| *first <= report.steps);
-    begun.map(stretch).filter(|points| points.iter().all(|point| point.1.is_finite())).collect()
+    begun.map(range).filter(|points| points.iter().all(|point| point.1.is_finite())).collect()
 }
 
-/// Between the corners, on a straight line; there is one corner at least.
+/// The factor of the schedule at a step, on straight lines between the corners.
 fn multiplier(corners: &[(f64, f64)], step: f64) -> f64 {
     let next = corners.partition_point(|(at, _)| *at < step);
     match (next.checked_sub(1).map(|index| corners[index]), corners.get(next).copied()) {
@@ -128,7 +121,7 @@ fn multiplier(corners: &[(f64, f64)], step: f64) -> f64 {
     }
 }
 
-/// `embeddings`, `layers.0, layers.1`, `layers.0 … layers.5 (6)`
+/// Names of a line: `embeddings`, `layers.0, layers.1`, `layers.0 … layers.5 (6)`.
 fn joined(names: &[&str]) -> String {
     match names {
         [] => String::new(),
@@ -152,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn groups_that_learn_alike_share_a_line() {
+    fn groups_with_the_same_rates_share_a_line() {
         let group = |name: &str, rate: f64, trained: &[(u64, u64)]| GroupReport {
             group: name.to_owned(),
             learning_rate: Some(rate),

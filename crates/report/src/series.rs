@@ -1,20 +1,20 @@
 //! Long curves made short enough to draw, without losing what they show.
 
-/// Most points of a drawn curve.
-pub(super) const MOST: usize = 500;
+/// Most points of a curve that is drawn.
+pub(crate) const MOST: usize = 500;
 
-/// Curves with fewer points are shown as they are, not smoothed.
+/// Curves with fewer points are not smoothed.
 const FEW: usize = 16;
 
-/// Steps and values that can be drawn.
-pub(super) fn finite(points: impl Iterator<Item = (u64, Option<f64>)>) -> Vec<(f64, f64)> {
+/// The points that can be drawn.
+pub(crate) fn finite(points: impl Iterator<Item = (u64, Option<f64>)>) -> Vec<(f64, f64)> {
     let points = points.filter_map(|(step, value)| Some((step as f64, value?)));
     points.filter(|(_, value)| value.is_finite()).collect()
 }
 
-/// At most [`MOST`] of the points: from each stretch the lowest and the highest,
-/// so that a single peak in a long run still shows.
-pub(super) fn thinned(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+/// At most [`MOST`] of the points: the lowest and the highest of each stretch, so that a single
+/// peak in a long run can still be seen.
+pub(crate) fn thinned(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     if points.len() <= MOST {
         return points.to_vec();
     }
@@ -28,13 +28,12 @@ pub(super) fn thinned(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     kept
 }
 
-/// The course of a noisy curve, in at most [`MOST`] points; `None` where there are
-/// too few points to speak of noise.
+/// The moving average of a noisy curve, in at most [`MOST`] points; `None` if there are too few
+/// points.
 ///
-/// Each point is the mean of its neighbours, a fortieth of the curve to either
-/// side and fewer at the ends, the same number on both: so the curve starts and
-/// ends where the points do.
-pub(super) fn smoothed(points: &[(f64, f64)]) -> Option<Vec<(f64, f64)>> {
+/// Each point is the mean of its neighbours, a fortieth of the curve to either side. Near the ends
+/// it is fewer on both sides, so that the curve starts and ends where the points do.
+pub(crate) fn smoothed(points: &[(f64, f64)]) -> Option<Vec<(f64, f64)>> {
     if points.len() < FEW {
         return None;
     }
@@ -55,22 +54,20 @@ pub(super) fn smoothed(points: &[(f64, f64)]) -> Option<Vec<(f64, f64)>> {
     if smooth.len() <= MOST {
         return Some(smooth);
     }
-    // Neighbours hardly differ any more: the middle of each stretch stands for it.
+    // Neighbours hardly differ now, so the middle of each stretch is enough.
     let middles = stretches(&smooth, MOST).map(|stretch| stretch[stretch.len() / 2]);
     Some(middles.collect())
 }
 
-/// At most [`MOST`] values of a list, evenly taken, the first and the last among them.
-pub(super) fn sampled<T: Clone>(values: &[T]) -> Vec<T> {
-    match values.len() <= MOST {
-        true => values.to_vec(),
-        false => {
-            (0..MOST).map(|index| values[index * (values.len() - 1) / (MOST - 1)].clone()).collect()
-        }
+/// At most [`MOST`] values of a list at even distances, with the first and the last.
+pub(crate) fn sampled<T: Clone>(values: &[T]) -> Vec<T> {
+    if values.len() <= MOST {
+        return values.to_vec();
     }
+    (0..MOST).map(|index| values[index * (values.len() - 1) / (MOST - 1)].clone()).collect()
 }
 
-/// `count` stretches, none of them empty as long as there are so many points.
+/// `count` stretches of the points; none is empty if there are that many points.
 fn stretches(points: &[(f64, f64)], count: usize) -> impl Iterator<Item = &[(f64, f64)]> {
     let bound = move |index: usize| index * points.len() / count;
     (0..count).map(move |index| &points[bound(index)..bound(index + 1)])
@@ -110,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_drawn_is_left_out() {
+    fn points_that_cannot_be_drawn_are_left_out() {
         let values = [Some(1.0), None, Some(f64::NAN), Some(f64::INFINITY), Some(2.0)];
         let points = finite((0..5).zip(values));
         assert_eq!(points, [(0.0, 1.0), (4.0, 2.0)]);

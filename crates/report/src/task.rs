@@ -1,215 +1,173 @@
-//! What a task has come to: its scores, where it errs, how far its probabilities
-//! can be believed.
+//! Results of a task: its scores, its confusions and mistakes, and how reliable its probabilities are.
 
-use super::html::Html;
-use super::number::{counted, grouped, metric_name, number, percent, score, total};
-use super::page::task_id;
-use super::parts::{Cell, Column, Key, details, figure, table};
-use super::plot::{Axis, Chart, Ink, Layer};
-use super::series::sampled;
-use super::{confusion, mistakes};
+use maud::{Markup, html};
 use polyhead_train::report::TaskResult;
-use polyhead_train::{Calibration, Reliability};
-use polyhead_train::{LabelScores, TaskMetrics, metric_names};
+use polyhead_train::{
+    Calibration, LabelScores, Reliability, ReliabilityBin, TaskMetrics, metric_names,
+};
 
-/// With more labels, the table of all of them stands folded, the weakest above it.
+use crate::confusion::confusion;
+use crate::mistakes::mistakes;
+use crate::number::{counted, grouped, metric_name, number, percent, score, total};
+use crate::page::task_id;
+use crate::parts::{Column, Key, bar, cell, details, figure, list, table, task_dot};
+use crate::plot::{Axis, Chart, Ink, Layer};
+use crate::series::sampled;
+use crate::text::{name, user};
+
+/// With more labels the table of all labels is folded, and the weakest are shown above it.
 const FEW_LABELS: usize = 20;
 
-/// Up to so many labels, map and table stand side by side.
+/// With at most this many labels the heat map and the table stand side by side.
 const BESIDE: usize = 7;
 
-/// A line goes through the bins that hold this share of the cases.
+/// The line of a reliability plot goes through the bins that hold this share of the cases.
 const LINED: f64 = 0.01;
 
-/// Labels in a table; the others stand in the record.
+/// Most labels in a table; the record has the others.
 const MOST_LABELS: usize = 500;
 
-/// The weakest labels that are shown by themselves.
+/// Number of weakest labels that are shown by themselves.
 const WEAKEST: usize = 10;
 
 /// The section of a task.
-pub(super) fn section(html: &mut Html, index: usize, task: &TaskResult) {
-    html.element("section", &[("id", &task_id(index))], |html| {
-        html.element("h2", &[], |html| {
-            let dot = format!("background:var({})", Ink::series(index).variable());
-            html.leaf("i", &[("class", "dot"), ("style", &dot)], "");
-            html.user(&super::html::plain(&task.name));
-            if !task.kind.is_empty() {
-                html.element("span", &[("class", "kind")], |html| html.user(&task.kind));
+pub(crate) fn section(index: usize, task: &TaskResult) -> Markup {
+    let (split, metrics) = match (&task.test, &task.dev) {
+        (Some(metrics), _) => ("test", Some(metrics)),
+        (None, dev) => ("dev", dev.as_ref()),
+    };
+    let labels = |labels, one| html! { div.cell { (label_scores(task, labels, one, split)) } };
+    html! {
+        section id=(task_id(index)) {
+            h2 {
+                (task_dot(index)) (name(&task.name))
+                @if !task.kind.is_empty() { span.kind { (user(&task.kind)) } }
             }
-        });
-        if !task.remarks.is_empty() {
-            html.element("ul", &[], |html| {
-                for remark in &task.remarks {
-                    html.element("li", &[], |html| html.user(remark));
+            (list(None, &task.remarks))
+            div.pair {
+                (scores(task))
+                @if let Some(calibration) = &task.calibration { (reliability(calibration)) }
+                @if !task.scatter.is_empty() { (scatter(task, split)) }
+            }
+            @match metrics {
+                Some(TaskMetrics::Classification(metrics)) => {
+                    // A small map leaves space beside it.
+                    div class=[(metrics.labels.len() <= BESIDE).then_some("pair")] {
+                        (confusion(metrics, split)) (labels(&metrics.labels, "label"))
+                    }
                 }
-            });
+                Some(TaskMetrics::MultiLabel(metrics)) => (labels(&metrics.labels, "label")),
+                Some(TaskMetrics::Tokens(metrics)) => (labels(&metrics.types, "type of span")),
+                Some(TaskMetrics::Regression(_)) | None => {}
+            }
+            (mistakes(&task.mistakes))
         }
-        let (split, metrics) = match (&task.test, &task.dev) {
-            (Some(metrics), _) => ("test", Some(metrics)),
-            (None, dev) => ("dev", dev.as_ref()),
-        };
-        html.element("div", &[("class", "pair")], |html| {
-            scores(html, task);
-            if let Some(calibration) = &task.calibration {
-                reliability(html, calibration);
-            }
-            if !task.scatter.is_empty() {
-                scatter(html, task, split);
-            }
-        });
-        match metrics {
-            // A small map leaves room beside it.
-            Some(TaskMetrics::Classification(metrics)) if metrics.labels.len() <= BESIDE => {
-                html.element("div", &[("class", "pair")], |html| {
-                    confusion::show(html, metrics, split);
-                    html.element("div", &[("class", "cell")], |html| {
-                        labels(html, task, &metrics.labels, "label", split);
-                    });
-                });
-            }
-            Some(TaskMetrics::Classification(metrics)) => {
-                confusion::show(html, metrics, split);
-                html.element("div", &[("class", "cell")], |html| {
-                    labels(html, task, &metrics.labels, "label", split);
-                });
-            }
-            Some(TaskMetrics::MultiLabel(metrics)) => {
-                html.element("div", &[("class", "cell")], |html| {
-                    labels(html, task, &metrics.labels, "label", split);
-                });
-            }
-            Some(TaskMetrics::Tokens(metrics)) => {
-                html.element("div", &[("class", "cell")], |html| {
-                    labels(html, task, &metrics.types, "type of span", split);
-                });
-            }
-            Some(TaskMetrics::Regression(_)) | None => {}
-        }
-        mistakes::show(html, &task.mistakes);
-    });
+    }
 }
 
-/// Every score, before and after.
-fn scores(html: &mut Html, task: &TaskResult) {
+/// Every score, before and after training.
+fn scores(task: &TaskResult) -> Markup {
     let all =
         [("start, dev", &task.before), ("model, dev", &task.dev), ("model, test", &task.test)];
     let there: Vec<(&str, &TaskMetrics)> =
         all.into_iter().filter_map(|(name, metrics)| Some((name, metrics.as_ref()?))).collect();
     let Some((_, first)) = there.first() else {
-        html.leaf("p", &[], "This task was not measured: no data with its labels.");
-        return;
+        return html! { p { "Not measured: there are no rows with labels of this task." } };
     };
     let mut columns = vec![Column::words("score")];
     columns.extend(there.iter().map(|(name, _)| Column::number(name)));
-    let mut names = metric_names(first.kind()).to_vec();
-    // With one answer a row they are the accuracy.
-    if matches!(first, TaskMetrics::Classification(_)) {
-        names.retain(|name| !name.ends_with("_micro"));
-    }
-    let mut rows: Vec<Vec<Cell>> = names
-        .into_iter()
+    let row = |title: String, value: &dyn Fn(&TaskMetrics) -> String| {
+        let values = there.iter().map(|(_, metrics)| cell(value(metrics)));
+        std::iter::once(cell(title)).chain(values).collect::<Vec<_>>()
+    };
+    // With one answer per row, the micro averages are the accuracy.
+    let classification = matches!(first, TaskMetrics::Classification(_));
+    let names = metric_names(first.kind()).iter();
+    let mut rows: Vec<_> = names
+        .filter(|name| !(classification && name.ends_with("_micro")))
         .map(|name| {
-            let star = if name == task.main_metric { " ★" } else { "" };
-            let mut row = vec![Cell::Text(format!("{}{star}", metric_name(name)))];
-            row.extend(there.iter().map(|(_, m)| Cell::Text(score(name, m.get(name)))));
-            row
+            let star = if *name == task.main_metric { " ★" } else { "" };
+            row(format!("{}{star}", metric_name(name)), &|m| score(name, m.get(name)))
         })
         .collect();
-    let mut counts = vec![Cell::Text("rows".to_owned())];
-    counts.extend(there.iter().map(|(_, metrics)| Cell::Text(grouped(rows_of(metrics)))));
-    rows.push(counts);
-    if there.iter().any(|(_, metrics)| unknown_of(metrics) > 0) {
-        let mut unknown = vec![Cell::Text("labels that the head lacks".to_owned())];
-        unknown.extend(there.iter().map(|(_, metrics)| Cell::Text(grouped(unknown_of(metrics)))));
-        rows.push(unknown);
+    rows.push(row("rows".to_owned(), &|metrics| grouped(counts(metrics).0)));
+    if there.iter().any(|(_, metrics)| counts(metrics).1 > 0) {
+        let title = "labels unknown to the head".to_owned();
+        rows.push(row(title, &|metrics| grouped(counts(metrics).1)));
     }
-    html.element("div", &[("class", "cell")], |html| {
-        table(html, "Scores (★ stands for the task)", &columns, &rows);
-    });
+    html! { div.cell { (table("Scores (★: main metric)", &columns, &rows)) } }
 }
 
-fn rows_of(metrics: &TaskMetrics) -> u64 {
+/// Number of rows, and of labels that the head does not have.
+fn counts(metrics: &TaskMetrics) -> (u64, u64) {
     match metrics {
-        TaskMetrics::Classification(metrics) => metrics.rows,
-        TaskMetrics::MultiLabel(metrics) => metrics.rows,
-        TaskMetrics::Regression(metrics) => metrics.rows,
-        TaskMetrics::Tokens(metrics) => metrics.rows,
+        TaskMetrics::Classification(metrics) => (metrics.rows, metrics.unknown),
+        TaskMetrics::MultiLabel(metrics) => (metrics.rows, metrics.unknown),
+        TaskMetrics::Regression(metrics) => (metrics.rows, 0),
+        TaskMetrics::Tokens(metrics) => (metrics.rows, metrics.unknown),
     }
 }
 
-fn unknown_of(metrics: &TaskMetrics) -> u64 {
-    match metrics {
-        TaskMetrics::Classification(metrics) => metrics.unknown,
-        TaskMetrics::MultiLabel(metrics) => metrics.unknown,
-        TaskMetrics::Tokens(metrics) => metrics.unknown,
-        TaskMetrics::Regression(_) => 0,
-    }
-}
-
-/// Scores of each label; thresholds where there are some.
-fn labels(html: &mut Html, task: &TaskResult, labels: &[LabelScores], one: &str, split: &str) {
+/// Scores of each label, with thresholds if the task has them.
+fn label_scores(task: &TaskResult, labels: &[LabelScores], one: &str, split: &str) -> Markup {
     if labels.is_empty() {
-        return;
+        return html! {};
     }
-    let with_thresholds = !task.thresholds.is_empty();
     let mut columns = vec![
         Column::words(one),
         Column::number("precision"),
         Column::number("recall"),
         Column::number("F1"),
-        Column::number("there"),
+        Column::number("support"),
     ];
-    if with_thresholds {
-        columns.push(Column::number("given from"));
+    if !task.thresholds.is_empty() {
+        columns.push(Column::number("threshold"));
     }
     let row = |(index, label): (usize, &LabelScores)| {
-        let mut row = vec![
-            Cell::User(label.label.clone()),
-            Cell::Text(percent(Some(label.precision))),
-            Cell::Text(percent(Some(label.recall))),
-            Cell::Bar(percent(Some(label.f1)), label.f1, Ink::Series(0)),
-            Cell::Text(grouped(label.support)),
-        ];
-        if with_thresholds {
-            let threshold = task.thresholds.get(index).copied().map(f64::from);
-            row.push(Cell::Text(percent(threshold)));
-        }
-        row
+        // A table leaves out a cell that has no column.
+        let threshold = task.thresholds.get(index).copied().map(f64::from);
+        vec![
+            name(&label.label),
+            cell(percent(Some(label.precision))),
+            cell(percent(Some(label.recall))),
+            bar(&percent(Some(label.f1)), label.f1, Ink::Series(0)),
+            cell(grouped(label.support)),
+            cell(percent(threshold)),
+        ]
     };
     let rows: Vec<_> = labels.iter().enumerate().map(row).collect();
     if labels.len() <= FEW_LABELS {
-        table(html, &format!("Each {one} on {split}"), &columns, &rows);
-        return;
+        return table(&format!("Each {one} on {split}"), &columns, &rows);
     }
     let mut weakest: Vec<usize> =
         (0..labels.len()).filter(|index| labels[*index].support > 0).collect();
     weakest.sort_by(|a, b| labels[*a].f1.total_cmp(&labels[*b].f1).then(a.cmp(b)));
-    let shown: Vec<_> =
+    let weakest: Vec<_> =
         weakest.into_iter().take(WEAKEST).map(|index| rows[index].clone()).collect();
-    table(html, &format!("The weakest on {split}"), &columns, &shown);
     let count = grouped(labels.len() as u64);
-    let summary = match labels.len() > MOST_LABELS {
-        true => format!("The first {MOST_LABELS} of {count} on {split}"),
-        false => format!("All {count} on {split}"),
+    let summary = if labels.len() > MOST_LABELS {
+        format!("The first {MOST_LABELS} of {count} on {split}")
+    } else {
+        format!("All {count} on {split}")
     };
-    details(html, &summary, |html| {
-        table(html, &summary, &columns, &rows[..rows.len().min(MOST_LABELS)]);
-    });
+    let all = table(&summary, &columns, &rows[..rows.len().min(MOST_LABELS)]);
+    html! {
+        (table(&format!("The weakest on {split}"), &columns, &weakest))
+        (details(&summary, all))
+    }
 }
 
-/// How often answers are right that are so and so sure.
-fn reliability(html: &mut Html, calibration: &Calibration) {
+/// How often answers of a given confidence are right.
+fn reliability(calibration: &Calibration) -> Markup {
     let (before, after) = (Ink::Series(1), Ink::Series(0));
-    let diagonal = vec![(0.0, 0.0), (1.0, 1.0)];
-    let mut layers = vec![Layer::Line { points: diagonal, ink: Ink::Rule, width: 1, opacity: 1.0 }];
-    layers.extend(course(&calibration.before, before));
-    layers.extend(course(&calibration.after, after));
-    // A little wider than what can be, for the dots at its ends.
+    let mut layers = vec![Layer::line(vec![(0.0, 0.0), (1.0, 1.0)], Ink::Rule, 1)];
+    layers.extend(reliability_curve(&calibration.before, before));
+    layers.extend(reliability_curve(&calibration.after, after));
+    // A little wider than the range of a share, for the dots at its ends.
     let axis = |name: &str| {
         Axis::new(-0.04, 1.04, 6).labelled(|at| format!("{:.0}%", 100.0 * at)).named(name)
     };
-    let chart = Chart { width: 520, height: 360, x: axis("how sure"), y: axis(""), layers };
+    let chart = Chart { width: 520, height: 360, x: axis("confidence"), y: axis(""), layers };
     let temperature = number(Some(f64::from(calibration.temperature)));
     let error = |reliability: &Reliability| percent(Some(reliability.ece));
     let keys = [
@@ -217,22 +175,22 @@ fn reliability(html: &mut Html, calibration: &Calibration) {
         Key::dot(after, format!("temperature {temperature}, ECE {}", error(&calibration.after))),
     ];
     let alt = format!(
-        "How often answers are right, by how sure the model is, on dev. Expected calibration \
+        "How often answers are right, by the model's confidence, on dev. Expected calibration \
          error {} before and {} after a temperature of {temperature}.",
         error(&calibration.before),
         error(&calibration.after),
     );
-    figure(html, "How often it is right when it is so sure, dev", &keys, &alt, &chart);
+    figure("Right answers by confidence, on dev", &keys, &alt, &chart)
 }
 
-/// A dot for each bin, the larger the more cases; a line through them.
-fn course(reliability: &Reliability, ink: Ink) -> Vec<Layer> {
+/// A dot for each bin, larger for more cases, and a line through the dots.
+fn reliability_curve(reliability: &Reliability, ink: Ink) -> Vec<Layer> {
     let all = total(reliability.bins.iter().map(|bin| bin.cases));
     let bins = || reliability.bins.iter().filter(|bin| bin.cases > 0);
-    // A line through bins of a few cases would be all that one sees.
+    // A line through bins of a few cases would hide the rest.
     let full = bins().filter(|bin| bin.cases as f64 >= LINED * all as f64);
     let points: Vec<(f64, f64)> = full.map(|bin| (bin.confidence, bin.share)).collect();
-    let dot = |bin: &polyhead_train::ReliabilityBin| Layer::Dots {
+    let dot = |bin: &ReliabilityBin| Layer::Dots {
         points: vec![(bin.confidence, bin.share)],
         ink,
         radius: 3.0 + 9.0 * (bin.cases as f64 / all as f64).sqrt(),
@@ -242,22 +200,20 @@ fn course(reliability: &Reliability, ink: Ink) -> Vec<Layer> {
     std::iter::once(line).chain(bins().map(dot)).collect()
 }
 
-/// True against predicted numbers.
-fn scatter(html: &mut Html, task: &TaskResult, split: &str) {
+/// Predicted against true numbers.
+fn scatter(task: &TaskResult, split: &str) -> Markup {
     let finite = |(x, y): &&(f64, f64)| x.is_finite() && y.is_finite();
     let points: Vec<(f64, f64)> = task.scatter.iter().filter(finite).copied().collect();
     let values = points.iter().flat_map(|(truth, given)| [*truth, *given]);
     let y = Axis::around(values, (f64::NEG_INFINITY, f64::INFINITY));
     let x = y.clone().named("true");
-    let diagonal = vec![(x.low, x.low), (x.high, x.high)];
-    let count = points.len();
     let layers = vec![
-        Layer::Line { points: diagonal, ink: Ink::Rule, width: 1, opacity: 1.0 },
+        Layer::line(vec![(x.low, x.low), (x.high, x.high)], Ink::Rule, 1),
         Layer::Dots { points: sampled(&points), ink: Ink::Series(0), radius: 3.0, opacity: 0.5 },
     ];
     let chart = Chart { width: 520, height: 400, x, y, layers };
-    let rows = counted(count as u64, "row", "rows");
-    let title = format!("Predicted (upwards) against true numbers, {rows} of {split}");
+    let rows = counted(points.len() as u64, "row", "rows");
+    let title = format!("Predicted (vertical) against true numbers, {rows} of {split}");
     let metrics = match task.test.as_ref().or(task.dev.as_ref()) {
         Some(TaskMetrics::Regression(metrics)) => format!(
             " Pearson correlation {}, mean absolute error {}.",
@@ -266,5 +222,5 @@ fn scatter(html: &mut Html, task: &TaskResult, split: &str) {
         ),
         _ => String::new(),
     };
-    figure(html, &title, &[], &format!("{title}.{metrics}"), &chart);
+    figure(&title, &[], &format!("{title}.{metrics}"), &chart)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use polyhead_report::draw_page;
+use polyhead_report::{draw_page, write_page};
 use polyhead_train::report::{Curves, DevPoint, RunReport, TrainPoint};
 use serde_json::Value;
 
@@ -49,22 +49,22 @@ fn every_section_is_there() {
         "Most confused on test: 4 of 4 pairs",
         "The weakest on test",
         "All 26 on test",
-        "How often it is right when it is so sure",
-        "given from",
-        "Predicted (upwards) against true numbers, 31 rows of test",
+        "Right answers by confidence",
+        "threshold",
+        "Predicted (vertical) against true numbers, 31 rows of test",
         "Each type of span on test",
-        "Worst mistakes: sure and wrong",
-        "Farthest from right",
+        "Worst mistakes: confident and wrong",
+        "Largest errors",
         "frozen parameters unchanged: 37 tensors",
-        "Dev vectors against the starting model",
+        "Dev vectors: cosine to those of the starting model",
         "Saved by freezing",
         "Where the time went",
-        "What is odd",
-        "2 texts stand in both train and test",
+        "Problems found",
+        "2 texts are in both train and test",
         "Lengths of texts",
         "Labels of marks",
         "The other 6 labels",
-        "config.toml as it was resolved",
+        "The resolved config.toml",
     ] {
         assert!(page.contains(words), "{words}");
     }
@@ -100,7 +100,7 @@ fn every_plot_says_in_words_what_it_shows() {
         let (_, label) = head.split_once("aria-label=\"").expect("every plot has a label");
         assert!(label.len() > 20, "{head}");
     }
-    // No colour that does not follow the theme.
+    // Every colour follows the theme.
     assert!(!page.contains("=\"#0"), "a colour of the canvas is left");
 }
 
@@ -111,7 +111,7 @@ fn nothing_gives_a_page_too() {
     assert!(page.contains("Nothing was trained"), "{page}");
     assert!(tags.ids.is_empty(), "{:?}", tags.ids);
 
-    // A wholly frozen network: metrics, and no steps.
+    // A network that is frozen as a whole: metrics, and no steps.
     let mut frozen = sample();
     (frozen.steps, frozen.planned_steps, frozen.best_step) = (0, 0, 0);
     frozen.curves = Curves::default();
@@ -123,7 +123,7 @@ fn nothing_gives_a_page_too() {
     assert!(!tags.ids.contains("curves") && tags.ids.contains("freezing"));
     assert!(page.contains("never") && !page.contains("NaN"));
 
-    // Tasks that nobody measured.
+    // Tasks without metrics.
     let mut bare = sample();
     for task in &mut bare.tasks {
         (task.before, task.dev, task.test, task.calibration) = (None, None, None, None);
@@ -226,7 +226,7 @@ fn a_long_run_gives_a_short_page() {
     }
 }
 
-/// WCAG asks 4.5 for text and 3 for what must be told apart in a plot.
+/// WCAG requires a contrast of 4.5 for text and of 3 for the parts of a plot.
 #[test]
 fn colours_can_be_seen_in_both_themes() {
     let style = include_str!("../src/page.css");
@@ -299,7 +299,7 @@ fn changed(
 ) -> RunReport {
     fn walk(value: &mut Value, text: &dyn Fn(&str) -> String, number: &dyn Fn(Value) -> Value) {
         match value {
-            // A word of the format, not of a user.
+            // A word of the format, not a user's.
             Value::String(old) if ["train", "dev", "test"].contains(&old.as_str()) => {}
             Value::String(old) => *old = text(old),
             Value::Number(_) => *value = number(value.take()),
@@ -318,7 +318,7 @@ fn changed(
     changed
 }
 
-/// What a page is made of.
+/// The tags and attributes of a page.
 struct Tags {
     names: HashSet<String>,
     attributes: Vec<(String, String)>,
@@ -389,4 +389,19 @@ fn check_text(text: &str) {
         let known = ["amp;", "lt;", "gt;", "quot;", "apos;", "#39;"];
         assert!(known.iter().any(|entity| after.starts_with(entity)), "a stray `&`: {after:?}");
     }
+}
+
+#[test]
+fn the_page_is_written_into_the_folder_of_the_run() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let error = write_page(folder.path()).expect_err("no record");
+    assert!(error.to_string().contains("report.json"), "{error}");
+    std::fs::write(folder.path().join("report.json"), "{").expect("a file");
+    assert!(write_page(folder.path()).is_err());
+    let json = serde_json::to_vec(&sample()).expect("plain structures are JSON");
+    std::fs::write(folder.path().join("report.json"), json).expect("a file");
+    let page = write_page(folder.path()).expect("a page");
+    assert_eq!(page, folder.path().join("report.html"));
+    assert!(std::fs::read_to_string(page).expect("a file") == draw_page(&sample()));
+    assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 2);
 }
