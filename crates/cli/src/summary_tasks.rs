@@ -1,6 +1,6 @@
 //! What there is to say of a model's tasks, and of where it comes from.
 
-use polyhead_model::{HeadDims, HeadInput, HeadLayer, HeadSpec, ModelFolder, Provenance, TaskKind};
+use polyhead_model::{HeadDims, HeadInput, HeadLayer, HeadSpec, ModelFolder, Provenance};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -55,10 +55,10 @@ impl TaskSummary {
             name: spec.name.clone(),
             kind: spec.kind.name(),
             labels: spec.labels.clone(),
-            reads: match (spec.kind, spec.input) {
-                (TaskKind::Tokens, _) => "first token of each word".to_owned(),
-                (_, HeadInput::Embedding) => "sentence vector".to_owned(),
-                (_, HeadInput::Pooled) => format!("{} pooling", modes.join(" + ")),
+            reads: match spec.input {
+                _ if spec.kind.reads_words() => "first token of each word".to_owned(),
+                HeadInput::Embedding => "sentence vector".to_owned(),
+                HeadInput::Pooled => format!("{} pooling", modes.join(" + ")),
             },
             layer: match spec.layer {
                 HeadLayer::Last => "last".to_owned(),
@@ -141,10 +141,10 @@ mod tests {
 
     use super::*;
 
-    fn spec(kind: TaskKind) -> HeadSpec {
+    fn spec(kind: &str) -> HeadSpec {
         HeadSpec {
             name: "topic".into(),
-            kind,
+            kind: kind.parse().unwrap(),
             labels: vec!["a".into(), "b".into()],
             pooling: PoolingSpec {
                 modes: vec![PoolingMode::Cls, PoolingMode::Mean],
@@ -163,7 +163,7 @@ mod tests {
     #[test]
     fn heads_are_counted_and_shown() {
         let site = HeadDims { hidden_size: 4, layers: 2, embedding: 4 };
-        let class = TaskSummary::new(&spec(TaskKind::Classification), &site);
+        let class = TaskSummary::new(&spec("classification"), &site);
         // The mix of 3 states, 8 × 5 + 5, 5 × 2 + 2.
         assert_eq!((class.tensors, class.parameters), (5, 3 + 45 + 12));
         assert_eq!((&*class.reads, &*class.layer), ("cls + mean pooling", "mix"));
@@ -173,7 +173,7 @@ mod tests {
             thresholds: vec![0.25, 0.5],
             layer: HeadLayer::At(1),
             hidden: None,
-            ..spec(TaskKind::MultiLabel)
+            ..spec("multilabel")
         };
         let several = TaskSummary::new(&several, &site);
         assert_eq!(several.activation, None, "nothing is activated");

@@ -40,14 +40,16 @@ pub use folder::{
     ModelFolder, Provenance, REFERENCE_FILE, Similarity, TrainedModel, check_floating,
     check_task_name, decide_max_length, store_int8,
 };
-pub use heads::{HeadDims, HeadInput, HeadLayer, HeadSpec, HeadWeights, TaskKind};
+pub use heads::{
+    Answer, ClassAnswer, HeadDims, HeadInput, HeadLayer, HeadSpec, HeadWeights, LabelScore,
+    TaggedText, TaggedWord, TaskKind, TextSpan,
+};
 pub use hub::{Hub, resolve};
 pub use measure::{Calibration, Check, CosineStats, product_rate};
 pub use modules::{Module, PoolingMode, PoolingSpec, Residual, output_width};
 pub use predict::{
-    Answer, BatchAnswers, ClassAnswer, LabelScore, LayerBreak, MultiTaskModel, NotFinite,
-    PredictInput, PredictOptions, Predictions, PreparedText, RequestOptions, ResolvedRequest,
-    TaggedText, TaggedWord, TaskAnswer, TaskAnswers, TaskPredictions, TextAnswer, TextSpan,
+    BatchAnswers, LayerBreak, MultiTaskModel, NotFinite, PredictInput, Predictions, PreparedText,
+    RequestOptions, ResolvedRequest, TaskAnswer, TextAnswer,
 };
 pub use sentence::{
     EncodeOptions, Encoded, Hit, LoadOptions, Matrix, OnTruncate, Prompt, SentenceEncoder,

@@ -4,7 +4,7 @@
 
 use std::process::ExitCode;
 
-use polyhead::{Error, MultiTaskModel, TaskAnswers, TaskPredictions};
+use polyhead::{Answer, Error, MultiTaskModel};
 
 fn main() -> Result<ExitCode, Error> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -14,32 +14,30 @@ fn main() -> Result<ExitCode, Error> {
     };
     let model = MultiTaskModel::load(model)?;
     let found = model.predict(texts)?;
-    for (i, text) in texts.iter().enumerate() {
-        println!("{text}  ({} tokens)", found.texts[i].total);
-        if let Some(vectors) = &found.embeddings {
-            println!("  vector: {:.3?} …", &vectors.row(i)[..3]);
+    for (text, answer) in texts.iter().zip(&found.texts) {
+        println!("{text}  ({} tokens)", answer.tokens.total);
+        if let Some(vector) = &answer.vector {
+            println!("  vector: {:.3?} …", &vector[..3]);
         }
-        for task in &found.tasks {
-            println!("  {}: {}", task.name, answer(task, i));
+        for (head, task) in found.tasks.iter().zip(&answer.tasks) {
+            println!("  {}: {}", head.name, in_words(&task.answer));
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// The answer of a task to text `i`, in words.
-fn answer(task: &TaskPredictions, i: usize) -> String {
-    match &task.answers {
-        TaskAnswers::Classification(answers) => {
-            let best = &answers[i].best;
-            format!("{} {:.1} %", best.label, 100.0 * best.probability)
+fn in_words(answer: &Answer) -> String {
+    match answer {
+        Answer::Classification(class) => {
+            format!("{} {:.1} %", class.best.label, 100.0 * class.best.probability)
         }
-        TaskAnswers::MultiLabel(answers) => {
-            let labels: Vec<&str> = answers[i].iter().map(|score| score.label.as_str()).collect();
+        Answer::MultiLabel(scores) => {
+            let labels: Vec<&str> = scores.iter().map(|score| score.label.as_str()).collect();
             format!("{labels:?}")
         }
-        TaskAnswers::Regression(answers) => format!("{:.3}", answers[i]),
-        TaskAnswers::Tokens(answers) => {
-            let spans = answers[i].spans.iter();
+        Answer::Regression(value) => format!("{value:.3}"),
+        Answer::Tokens(tagged) => {
+            let spans = tagged.spans.iter();
             let spans: Vec<String> =
                 spans.map(|span| format!("{}: {:?}", span.label, span.text)).collect();
             spans.join(", ")

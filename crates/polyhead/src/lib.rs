@@ -16,23 +16,21 @@
 //! A model that was trained with heads answers all of them in one pass:
 //!
 //! ```no_run
-//! use polyhead::{MultiTaskModel, PredictOptions, TaskAnswers};
+//! use polyhead::{Answer, MultiTaskModel};
 //!
 //! // A run of `polyhead train`, with a task that classifies and one that tags.
 //! let model = MultiTaskModel::load("runs/news")?;
-//! let options = PredictOptions { embeddings: true, ..PredictOptions::default() };
-//! let texts = ["Anna moved to Berlin.", "The match was lost."];
-//! let found = model.predict_with(&texts, &options)?;
-//! for task in &found.tasks {
-//!     match &task.answers {
-//!         TaskAnswers::Classification(answers) => {
-//!             println!("{}: {:?}", task.name, answers[0].label());
+//! let found = model.predict(&["Anna moved to Berlin.", "The match was lost."])?;
+//! for text in &found.texts {
+//!     for (head, task) in found.tasks.iter().zip(&text.tasks) {
+//!         match &task.answer {
+//!             Answer::Classification(class) => println!("{}: {:?}", head.name, class.label()),
+//!             Answer::Tokens(tagged) => println!("{}: {:?}", head.name, tagged.spans),
+//!             Answer::MultiLabel(_) | Answer::Regression(_) => {}
 //!         }
-//!         TaskAnswers::Tokens(texts) => println!("{}: {:?}", task.name, texts[0].spans),
-//!         TaskAnswers::MultiLabel(_) | TaskAnswers::Regression(_) => {}
 //!     }
 //! }
-//! let vectors = found.embeddings.expect("asked for");
+//! let vectors = found.vectors().expect("`predict` gives them");
 //! assert_eq!(vectors.rows(), 2);
 //! # Ok::<(), polyhead::Error>(())
 //! ```
@@ -91,12 +89,12 @@
 
 pub use polyhead_compute::{Cpu, Threads};
 pub use polyhead_model::{
-    Activation, Check, ClassAnswer, EncodeOptions, Encoded, EncoderConfig, Error, ErrorKind,
-    Family, HeadInput, HeadLayer, HeadSpec, HeadWeights, Hit, LabelScore, LoadOptions, Matrix,
-    ModelFolder, Module, MultiTaskModel, OnTruncate, Parameter, ParameterGroup, PoolingMode,
-    PoolingSpec, Precision, PredictInput, PredictOptions, Predictions, Prompt, Provenance,
-    SentenceEncoder, TaggedText, TaggedWord, TaskAnswers, TaskKind, TaskPredictions, TextSpan,
-    TokenVectors, cosine_similarity, semantic_search,
+    Activation, Answer, Check, ClassAnswer, EncodeOptions, Encoded, EncoderConfig, Error,
+    ErrorKind, Family, HeadInput, HeadLayer, HeadSpec, HeadWeights, Hit, LabelScore, LoadOptions,
+    Matrix, ModelFolder, Module, MultiTaskModel, OnTruncate, Parameter, ParameterGroup,
+    PoolingMode, PoolingSpec, Precision, PredictInput, Predictions, Prompt, Provenance,
+    RequestOptions, SentenceEncoder, TaggedText, TaggedWord, TaskAnswer, TaskKind, TextAnswer,
+    TextSpan, TokenVectors, Vectors, cosine_similarity, semantic_search,
 };
 pub use polyhead_model::{
     Depth, Gradients, Mode, Network, NetworkInput, NetworkOptions, ParameterStore, Pass,

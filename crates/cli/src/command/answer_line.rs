@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use anyhow::{Result, anyhow};
-use polyhead_model::{Predictions, TaskAnswers, TaskPredictions, TextSpan};
-use polyhead_serve::answer_body::{Probabilities, SpanBody, TaskAnswerBody, TaskBodies};
+use polyhead_model::{Answer, HeadSpec, TaskAnswer, TextAnswer};
+use polyhead_serve::answer_body::{TaskAnswerBody, TaskBodies};
 use polyhead_text::locate_words;
 use serde::Serialize;
 
@@ -13,19 +13,24 @@ const OURS: [&str; 4] = ["text", "tokens", "truncated", "tasks"];
 
 const PREFIX: &str = "input_";
 
-/// A text that was asked about.
+/// A row of the input.
 pub(super) struct Row<'a> {
-    /// Its place among the predictions.
-    pub(super) index: usize,
     pub(super) text: &'a str,
     /// Names and JSON values of the row's other fields; no name comes twice.
     pub(super) columns: &'a [(String, String)],
-    /// The words that the model was asked about in place of the text.
+    /// The words that the model read in place of the text.
     pub(super) words: Option<&'a [String]>,
 }
 
 /// Appends the line of `row`.
-pub(super) fn answer_line(line: &mut Vec<u8>, row: &Row, answers: &Predictions) -> Result<()> {
+///
+/// - `heads`: of the tasks in `found`
+pub(super) fn answer_line(
+    line: &mut Vec<u8>,
+    row: &Row,
+    heads: &[HeadSpec],
+    found: &TextAnswer,
+) -> Result<()> {
     line.push(b'{');
     for (name, value) in row.columns {
         serde_json::to_writer(&mut *line, &*key(name, row.columns))?;
@@ -33,15 +38,14 @@ pub(super) fn answer_line(line: &mut Vec<u8>, row: &Row, answers: &Predictions) 
         line.extend_from_slice(value.as_bytes());
         line.push(b',');
     }
-    let counts = &answers.texts[row.index];
-    let tasks = TaskBodies(
-        answers
-            .tasks
-            .iter()
-            .map(|task| Ok((task.name.as_str(), answer(task, row)?)))
-            .collect::<Result<_>>()?,
-    );
-    let own = Own { text: row.text, tokens: counts.total, truncated: counts.truncated(), tasks };
+    let tasks = heads.iter().zip(&found.tasks);
+    let tasks = tasks.map(|(head, task)| Ok((head.name.as_str(), body(head, task, row)?)));
+    let own = Own {
+        text: row.text,
+        tokens: found.tokens.total,
+        truncated: found.tokens.truncated(),
+        tasks: TaskBodies(tasks.collect::<Result<_>>()?),
+    };
     let own = serde_json::to_vec(&own)?;
     // Without its own opening brace.
     line.extend_from_slice(&own[1..]);
@@ -72,77 +76,66 @@ struct Own<'a> {
     tasks: TaskBodies<'a>,
 }
 
-fn answer<'a>(task: &'a TaskPredictions, row: &Row) -> Result<TaskAnswerBody<'a>> {
-    let probabilities =
-        || Probabilities { labels: &task.labels, values: task.probabilities.row(row.index) };
-    Ok(match &task.answers {
-        TaskAnswers::Classification(all) => {
-            let answer = &all[row.index];
-            TaskAnswerBody::Classification {
-                label: answer.label(),
-                probability: answer.best.probability,
-                probabilities: probabilities(),
-            }
+/// The model's offsets count in the words joined by blanks; here they count in the text
+/// of the row.
+fn body<'a>(head: &'a HeadSpec, found: &'a TaskAnswer, row: &Row) -> Result<TaskAnswerBody<'a>> {
+    let mut body = TaskAnswerBody::new(head, found);
+    if let (TaskAnswerBody::Tokens { spans }, Answer::Tokens(tagged), Some(words)) =
+        (&mut body, &found.answer, row.words)
+    {
+        let places = locate_words(row.text, words).map_err(|index| {
+            let word = &words[index];
+            anyhow!("word {} `{word}`: not in the text after the words before it", index + 1)
+        })?;
+        for (body, span) in spans.iter_mut().zip(&tagged.spans) {
+            (body.start, body.end) = (places[span.first_word].start, places[span.last_word].end);
+            let text = row.text.chars().skip(body.start).take(body.end - body.start);
+            body.text = Cow::Owned(text.collect());
         }
-        TaskAnswers::MultiLabel(all) => TaskAnswerBody::MultiLabel {
-            labels: all[row.index].iter().map(|score| score.label.as_str()).collect(),
-            probabilities: probabilities(),
-        },
-        TaskAnswers::Regression(all) => TaskAnswerBody::Regression { value: all[row.index] },
-        TaskAnswers::Tokens(all) => {
-            TaskAnswerBody::Tokens { spans: spans(&all[row.index].spans, row)? }
-        }
-    })
-}
-
-/// The model's offsets count in the words joined by blanks; here they count in
-/// the text as it was given.
-fn spans<'a>(found: &'a [TextSpan], row: &Row) -> Result<Vec<SpanBody<'a>>> {
-    let places = match row.words {
-        None => None,
-        Some(words) => Some(locate_words(row.text, words).map_err(|index| {
-            anyhow!(
-                "word {} `{}`: not in the text after the words before it",
-                index + 1,
-                words[index]
-            )
-        })?),
-    };
-    Ok(found
-        .iter()
-        .map(|span| {
-            let (start, end) = match &places {
-                Some(places) => (places[span.first_word].start, places[span.last_word].end),
-                None => (span.start, span.end),
-            };
-            let text: String = row.text.chars().skip(start).take(end - start).collect();
-            SpanBody { label: &span.label, start, end, text: text.into(), score: span.score }
-        })
-        .collect())
+    }
+    Ok(body)
 }
 
 #[cfg(test)]
 mod tests {
-    use polyhead_model::{ClassAnswer, LabelScore, Matrix, TaggedText};
+    use polyhead_model::{
+        Activation, ClassAnswer, HeadInput, HeadLayer, LabelScore, Matrix, PoolingMode,
+        PoolingSpec, TaggedText, TextSpan,
+    };
     use polyhead_text::TextTokens;
 
     use super::*;
 
-    fn predictions() -> Predictions {
-        let labels = |labels: &[&str]| labels.iter().map(|label| (*label).to_owned()).collect();
+    fn predictions() -> (Vec<HeadSpec>, TextAnswer) {
         let score = |index, label: &str, probability| LabelScore {
             index,
             label: label.into(),
             probability,
         };
-        let task =
-            |name: &str, labels: Vec<String>, probabilities: &[f32], answers| TaskPredictions {
-                name: name.into(),
-                logits: Matrix::new(1, probabilities.len(), probabilities.to_vec()),
-                probabilities: Matrix::new(1, probabilities.len(), probabilities.to_vec()),
-                labels,
-                answers,
+        let task = |name: &str, labels: &[&str], probabilities: &[f32], answer: Answer| {
+            let kind = match &answer {
+                Answer::Classification(_) => "classification",
+                Answer::MultiLabel(_) => "multilabel",
+                Answer::Regression(_) => "regression",
+                Answer::Tokens(_) => "tokens",
             };
+            let head = HeadSpec {
+                name: name.into(),
+                kind: kind.parse().unwrap(),
+                labels: labels.iter().map(|label| (*label).to_owned()).collect(),
+                pooling: PoolingSpec { modes: vec![PoolingMode::Mean], include_prompt: true },
+                input: HeadInput::Pooled,
+                layer: HeadLayer::Last,
+                hidden: None,
+                activation: Activation::Gelu,
+                dropout: 0.0,
+                temperature: 1.0,
+                thresholds: vec![],
+            };
+            let numbers = Matrix::new(1, probabilities.len(), probabilities.to_vec());
+            let (logits, probabilities) = (numbers.clone(), numbers);
+            (head, TaskAnswer { task: 0, logits, probabilities, answer })
+        };
         let span = TextSpan {
             label: "dish".into(),
             start: 4,
@@ -154,41 +147,28 @@ mod tests {
         };
         let class = ClassAnswer { best: score(1, "food", 0.75), abstained: false };
         let withheld = ClassAnswer { best: score(0, "bad", 0.5), abstained: true };
-        Predictions {
-            texts: vec![TextTokens { total: 9, kept: 6 }],
-            embeddings: None,
-            tasks: vec![
-                task(
-                    "topic",
-                    labels(&["film", "food"]),
-                    &[0.25, 0.75],
-                    TaskAnswers::Classification(vec![class]),
-                ),
-                task("mood", labels(&["bad"]), &[0.5], TaskAnswers::Classification(vec![withheld])),
-                task(
-                    "tags",
-                    labels(&["a", "b"]),
-                    &[0.1, 0.9],
-                    TaskAnswers::MultiLabel(vec![vec![score(1, "b", 0.9)]]),
-                ),
-                task("urgency", vec![], &[1.5], TaskAnswers::Regression(vec![1.5])),
-                task(
-                    "dishes",
-                    labels(&["O", "B-dish"]),
-                    &[0.5, 0.5],
-                    TaskAnswers::Tokens(vec![TaggedText { words: vec![], spans: vec![span] }]),
-                ),
-            ],
-        }
+        let tagged = TaggedText { words: vec![], spans: vec![span] };
+        let (heads, tasks) = [
+            task("topic", &["film", "food"], &[0.25, 0.75], Answer::Classification(class)),
+            task("mood", &["bad"], &[0.5], Answer::Classification(withheld)),
+            task("tags", &["a", "b"], &[0.1, 0.9], Answer::MultiLabel(vec![score(1, "b", 0.9)])),
+            task("urgency", &[], &[1.5], Answer::Regression(1.5)),
+            task("dishes", &["O", "B-dish"], &[0.5, 0.5], Answer::Tokens(tagged)),
+        ]
+        .into_iter()
+        .unzip();
+        let tokens = TextTokens { total: 9, kept: 6 };
+        (heads, TextAnswer { tokens, tasks, vector: None, token_vectors: None })
     }
 
     #[test]
     fn columns_then_ours_then_every_task() {
         let columns = [("id".to_owned(), "07.50".to_owned()), ("tokens".into(), "[1]".into())];
         let words = ["the", "soup"].map(str::to_owned);
-        let row = Row { index: 0, text: "the  soup", columns: &columns, words: Some(&words) };
+        let row = Row { text: "the  soup", columns: &columns, words: Some(&words) };
         let mut line = Vec::new();
-        answer_line(&mut line, &row, &predictions()).unwrap();
+        let (heads, found) = predictions();
+        answer_line(&mut line, &row, &heads, &found).unwrap();
         assert_eq!(
             String::from_utf8(line).unwrap(),
             "{\"id\":07.50,\"input_tokens\":[1],\"text\":\"the  soup\",\"tokens\":9,\
@@ -227,8 +207,9 @@ mod tests {
     #[test]
     fn words_that_are_not_in_the_text_are_named() {
         let words = ["the", "soap"].map(str::to_owned);
-        let row = Row { index: 0, text: "the soup", columns: &[], words: Some(&words) };
-        let error = answer_line(&mut Vec::new(), &row, &predictions()).unwrap_err();
+        let row = Row { text: "the soup", columns: &[], words: Some(&words) };
+        let (heads, found) = predictions();
+        let error = answer_line(&mut Vec::new(), &row, &heads, &found).unwrap_err();
         assert!(error.to_string().starts_with("word 2 `soap`: not in the text"), "{error}");
     }
 }

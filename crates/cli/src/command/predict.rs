@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context, Result, anyhow};
 use clap::Args;
 use polyhead_model::{
-    ModelFolder, MultiTaskModel, PredictInput, PredictOptions, Predictions, TaskKind, resolve,
+    ModelFolder, MultiTaskModel, PredictInput, Predictions, RequestOptions, resolve,
 };
 
 use super::answer_line::{Row, answer_line};
@@ -87,10 +87,10 @@ pub(crate) fn run(args: PredictArgs) -> Result<()> {
         return Err(usage(format!("{}: expected a model with tasks, found none", args.model)));
     }
     let options =
-        PredictOptions { tasks: args.tasks, abstain: args.abstain, ..PredictOptions::default() };
+        RequestOptions { tasks: args.tasks, abstain: args.abstain, ..RequestOptions::default() };
     let asked = |name: &String| options.tasks.as_ref().is_none_or(|names| names.contains(name));
     let job = Job {
-        tags: model.tasks().any(|task| task.kind == TaskKind::Tokens && asked(&task.name)),
+        tags: model.tasks().any(|task| task.kind.reads_words() && asked(&task.name)),
         model: &model,
         options: &options,
         place,
@@ -114,7 +114,7 @@ pub(crate) fn run(args: PredictArgs) -> Result<()> {
 /// A run with everything decided.
 struct Job<'a> {
     model: &'a MultiTaskModel,
-    options: &'a PredictOptions,
+    options: &'a RequestOptions,
     /// Whether a task tags words, so that the words of rows matter.
     tags: bool,
     place: Place,
@@ -124,12 +124,16 @@ impl Job<'_> {
     /// What an answer depends on besides its row: an unfinished output is gone on
     /// with only if all of it is as before.
     fn all_asked(&self, folder: &ModelFolder, reading: &str) -> Result<Asked> {
-        let answers = self.model.predict_with(&PROBE, self.options)?;
-        let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect();
+        let found = self.model.predict_with(&PROBE, self.options)?;
+        let bits = |task: usize| {
+            let logits = found.texts.iter().flat_map(|text| text.tasks[task].logits.as_slice());
+            logits.map(|logit| logit.to_bits()).collect()
+        };
+        let tasks = found.tasks.iter().enumerate();
         let answers: Vec<(&String, Vec<u32>)> =
-            answers.tasks.iter().map(|task| (&task.name, bits(task.logits.as_slice()))).collect();
+            tasks.map(|(index, task)| (&task.name, bits(index))).collect();
         // Field by field, so that an option which is added is not forgotten here.
-        let PredictOptions { tasks, prompt, on_truncate, embeddings: _, abstain } = self.options;
+        let RequestOptions { tasks, prompt, on_truncate, vectors: _, abstain } = self.options;
         Asked::new("predict", folder, self.model.encoder(), reading)?
             .with_option("--tasks", tasks.as_ref().map(|names| names.join(",")))
             .with_option("--abstain", *abstain)
@@ -187,8 +191,8 @@ impl Job<'_> {
         for (index, text) in chunk.texts.iter().enumerate() {
             let others = &chunk.others[index];
             let words = others.words.as_deref().filter(|_| self.tags);
-            let row = Row { index, text, columns: &others.columns, words };
-            answer_line(&mut lines, &row, answers)
+            let row = Row { text, columns: &others.columns, words };
+            answer_line(&mut lines, &row, &answers.tasks, &answers.texts[index])
                 .map_err(|error| anyhow!("{}: {error}", self.place.of_line(chunk.lines[index])))?;
         }
         Ok(lines)
@@ -198,8 +202,8 @@ impl Job<'_> {
 fn count(answers: &Predictions) -> Counts {
     Counts {
         texts: answers.texts.len() as u64,
-        tokens: answers.texts.iter().map(|text| text.kept as u64).sum(),
-        truncated: answers.texts.iter().filter(|text| text.truncated()).count() as u64,
+        tokens: answers.texts.iter().map(|text| text.tokens.kept as u64).sum(),
+        truncated: answers.texts.iter().filter(|text| text.tokens.truncated()).count() as u64,
     }
 }
 

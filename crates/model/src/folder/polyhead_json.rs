@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::error::{Error, ErrorKind};
 use crate::folder::source::Source;
-use crate::heads::{HeadInput, HeadLayer, HeadSpec, TaskKind};
+use crate::heads::{HeadInput, HeadLayer, HeadSpec};
 use crate::modules::{PoolingMode, PoolingSpec};
 
 /// The file's name.
@@ -192,10 +192,7 @@ pub(crate) fn check_heads<'a>(heads: impl Iterator<Item = &'a HeadSpec>) -> Resu
 
 fn check_labels(head: &HeadSpec) -> Result<(), String> {
     let count = head.labels.len();
-    let expected = match head.kind {
-        TaskKind::Regression => 0..=0,
-        _ => 1..=LABEL_LIMIT,
-    };
+    let expected = if head.kind.has_labels() { 1..=LABEL_LIMIT } else { 0..=0 };
     if !expected.contains(&count) {
         return Err(format!(
             "labels: expected {} to {}, found {count}",
@@ -235,7 +232,7 @@ fn check_numbers(head: &HeadSpec) -> Result<(), String> {
         return Err(format!("temperature: expected a number above 0, found {found}"));
     }
     let thresholds = &head.thresholds;
-    let wanted = if head.kind == TaskKind::MultiLabel { head.labels.len() } else { 0 };
+    let wanted = if head.kind.has_thresholds() { head.labels.len() } else { 0 };
     if !thresholds.is_empty() && thresholds.len() != wanted {
         let found = thresholds.len();
         return Err(format!("thresholds: expected none or {wanted}, found {found}"));
@@ -380,18 +377,17 @@ fn shown(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::heads::TaskKind;
     use proptest::prelude::*;
     use serde_json::json;
 
     fn spec(name: &str, kind: TaskKind) -> HeadSpec {
-        let labels = match kind {
-            TaskKind::Regression => vec![],
-            _ => vec!["O".to_owned(), "B-x".to_owned()],
-        };
+        let labels: &[&str] = if kind.has_labels() { &["O", "B-x"] } else { &[] };
+        let labels = labels.iter().map(|label| (*label).to_owned()).collect();
         HeadSpec {
             name: name.to_owned(),
             kind,
-            thresholds: if kind == TaskKind::MultiLabel { vec![0.3, 0.55] } else { vec![] },
+            thresholds: if kind.has_thresholds() { vec![0.3, 0.55] } else { vec![] },
             labels,
             pooling: PoolingSpec { modes: vec![PoolingMode::Cls], include_prompt: false },
             input: HeadInput::Pooled,

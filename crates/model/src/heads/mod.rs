@@ -1,8 +1,11 @@
-//! Heads: what a task's layers are, and their weights.
+//! Heads: what a task's layers are, their weights, and what their logits mean.
 
 mod spec;
+mod kinds;
 mod weights;
 
-pub use spec::{HeadInput, HeadLayer, HeadSpec, TaskKind};
-pub(crate) use weights::{Head, INITIAL_DEVIATION, soft_max};
+pub use kinds::{Answer, ClassAnswer, LabelScore, TaggedText, TaggedWord, TaskKind, TextSpan};
+pub(crate) use kinds::{TextNumbers, TextWords, soft_max};
+pub use spec::{HeadInput, HeadLayer, HeadSpec};
+pub(crate) use weights::{Head, INITIAL_DEVIATION};
 pub use weights::{HeadDims, HeadWeights};

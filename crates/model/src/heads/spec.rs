@@ -2,46 +2,33 @@
 
 use polyhead_compute::Activation;
 
-use crate::error::{Error, ErrorKind};
+use crate::heads::TaskKind;
 use crate::modules::PoolingSpec;
 
-/// What sort of answer a task gives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum TaskKind {
-    /// One of several labels.
-    Classification,
-    /// Any of several labels.
-    MultiLabel,
-    /// A number.
-    Regression,
-    /// A label for every word, in BIO form for spans.
-    Tokens,
-}
-
-/// A task's head: dropout and a linear layer, perhaps with a hidden layer before.
+/// A task's head: dropout and a linear layer, with or without a hidden layer before.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HeadSpec {
-    /// The task's name.
+    /// Name of the task.
     pub name: String,
-    /// What sort of answer.
+    /// Kind of the task.
     pub kind: TaskKind,
-    /// In the order of the logits; empty for regression.
+    /// Labels in the order of the logits; empty for regression.
     pub labels: Vec<String>,
     /// How token vectors become the head's input; unused for `tokens`.
     pub pooling: PoolingSpec,
-    /// Before or after the modules that follow the pooling.
+    /// Whether the head reads vectors before or after the modules that follow the pooling.
     pub input: HeadInput,
-    /// Which hidden states are read.
+    /// Which hidden states the head reads.
     pub layer: HeadLayer,
     /// Width of the hidden layer, if there is one.
     pub hidden: Option<usize>,
-    /// After the hidden layer.
+    /// Activation after the hidden layer.
     pub activation: Activation,
-    /// In training, before each linear layer.
+    /// Dropout before each linear layer, in training.
     pub dropout: f32,
-    /// Logits are divided by it before they become probabilities.
+    /// Logits are divided by the temperature before they become probabilities.
     pub temperature: f32,
-    /// Multi-label: probability from which a label is given, one each.
+    /// Multi-label: the probability from which each label is given; empty: ½ for all.
     pub thresholds: Vec<f32>,
 }
 
@@ -68,47 +55,14 @@ pub enum HeadLayer {
     Mix,
 }
 
-impl TaskKind {
-    /// All kinds.
-    pub const ALL: [Self; 4] =
-        [Self::Classification, Self::MultiLabel, Self::Regression, Self::Tokens];
-
-    /// The name in configurations and files.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Classification => "classification",
-            Self::MultiLabel => "multilabel",
-            Self::Regression => "regression",
-            Self::Tokens => "tokens",
-        }
-    }
-}
-
-impl std::fmt::Display for TaskKind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl std::str::FromStr for TaskKind {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self, Error> {
-        Self::ALL.into_iter().find(|kind| kind.name() == name).ok_or_else(|| {
-            let known: Vec<&str> = Self::ALL.iter().map(|kind| kind.name()).collect();
-            let shown: String = name.chars().take(80).collect();
-            let message = format!("expected one of {}, found {shown:?}", known.join(", "));
-            Error::new(ErrorKind::Option, message)
-        })
-    }
-}
-
 impl HeadSpec {
-    /// Numbers per answer: one for regression, else one a label.
+    /// Numbers per answer: one a label, or one where the kind has no labels.
     pub fn outputs(&self) -> usize {
-        match self.kind {
-            TaskKind::Regression => 1,
-            _ => self.labels.len(),
-        }
+        if self.kind.has_labels() { self.labels.len() } else { 1 }
+    }
+
+    /// Whether the head reads the final sentence vector.
+    pub fn reads_sentence_vector(&self) -> bool {
+        self.input == HeadInput::Embedding && !self.kind.reads_words()
     }
 }

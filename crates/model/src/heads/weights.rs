@@ -8,7 +8,8 @@ use polyhead_compute::{Activation, Cpu, Random};
 use crate::encoder::PackedLinear;
 use crate::error::{Error, ErrorKind};
 use crate::folder::polyhead_json;
-use crate::heads::spec::{HeadInput, HeadLayer, HeadSpec, TaskKind};
+use crate::heads::kinds::soft_max;
+use crate::heads::spec::{HeadInput, HeadLayer, HeadSpec};
 
 /// A head as numbers, row-major.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,10 +41,10 @@ pub(crate) const INITIAL_DEVIATION: f32 = 0.02;
 impl HeadSpec {
     /// Numbers of the vectors that the head reads.
     pub fn inputs(&self, site: &HeadDims) -> usize {
-        match (self.kind, self.input) {
-            (TaskKind::Tokens, _) => site.hidden_size,
-            (_, HeadInput::Embedding) => site.embedding,
-            (_, HeadInput::Pooled) => site.hidden_size * self.pooling.modes.len(),
+        match self.input {
+            _ if self.kind.reads_words() => site.hidden_size,
+            HeadInput::Embedding => site.embedding,
+            HeadInput::Pooled => site.hidden_size * self.pooling.modes.len(),
         }
     }
 
@@ -82,7 +83,7 @@ impl HeadSpec {
             _ => (),
         }
         if self.input == HeadInput::Embedding
-            && (self.layer != HeadLayer::Last || self.kind == TaskKind::Tokens)
+            && (self.layer != HeadLayer::Last || self.kind.reads_words())
         {
             return fail(
                 "input = \"embedding\": expected a sentence task on the last layer".into(),
@@ -199,12 +200,4 @@ impl Head {
     pub(crate) fn inputs(&self) -> usize {
         self.hidden.as_ref().unwrap_or(&self.output).inputs()
     }
-}
-
-/// `eˣⁱ / Σ eˣʲ`
-pub(crate) fn soft_max(x: &[f32]) -> Vec<f32> {
-    let largest = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let powers: Vec<f32> = x.iter().map(|x| (x - largest).exp()).collect();
-    let sum: f32 = powers.iter().sum();
-    powers.iter().map(|p| p / sum).collect()
 }

@@ -3,14 +3,9 @@
 mod multi_task;
 mod request;
 mod pass;
-mod predictions;
-mod text_answer;
 mod text_words;
+mod answers;
 
+pub use answers::{BatchAnswers, NotFinite, Predictions, TaskAnswer, TextAnswer};
 pub use multi_task::MultiTaskModel;
-pub use predictions::{
-    ClassAnswer, LabelScore, PredictInput, PredictOptions, Predictions, TaggedText, TaggedWord,
-    TaskAnswers, TaskPredictions, TextSpan,
-};
-pub use request::{LayerBreak, PreparedText, RequestOptions, ResolvedRequest};
-pub use text_answer::{Answer, BatchAnswers, NotFinite, TaskAnswer, TextAnswer};
+pub use request::{LayerBreak, PredictInput, PreparedText, RequestOptions, ResolvedRequest};

@@ -4,14 +4,12 @@ use polyhead_text::TokenBatch;
 
 use crate::error::{Error, ErrorKind};
 use crate::folder::ModelFolder;
-use crate::heads::Head;
-use crate::heads::{HeadInput, HeadSpec, TaskKind};
+use crate::heads::{Head, HeadSpec, TextWords};
 use crate::hub::resolve;
+use crate::predict::answers::Predictions;
 use crate::predict::pass::PassText;
-use crate::predict::predictions::{PredictInput, PredictOptions, Predictions, TaskPredictions};
-use crate::predict::request::{RequestOptions, ResolvedRequest};
-use crate::predict::text_words::{TextWords, find_words};
-use crate::sentence::Matrix;
+use crate::predict::request::{PredictInput, RequestOptions, ResolvedRequest};
+use crate::predict::text_words::find_words;
 use crate::sentence::SentenceEncoder;
 use crate::sentence::{CHUNK_TEXTS, pipelined};
 use crate::sentence::{LoadOptions, Vectors};
@@ -50,9 +48,7 @@ impl MultiTaskModel {
     /// and a head reads the sentence vector, which would no longer be what it
     /// was trained on.
     pub fn from_folder(folder: ModelFolder, options: &LoadOptions) -> Result<Self, Error> {
-        let reader = folder.heads.iter().find(|head| {
-            head.spec.input == HeadInput::Embedding && head.spec.kind != TaskKind::Tokens
-        });
+        let reader = folder.heads.iter().find(|head| head.spec.reads_sentence_vector());
         if let (Some(head), true) = (reader, options.pooling.is_some()) {
             let message = format!(
                 "pooling: expected the model's own, on whose vectors head `{}` was trained",
@@ -89,7 +85,8 @@ impl MultiTaskModel {
     /// # Errors
     /// If an answer would hold a number that is not finite.
     pub fn predict(&self, texts: &[impl AsRef<str>]) -> Result<Predictions, Error> {
-        self.predict_with(texts, &PredictOptions { embeddings: true, ..PredictOptions::default() })
+        let vectors = Some(Vectors::default());
+        self.predict_with(texts, &RequestOptions { vectors, ..RequestOptions::default() })
     }
 
     /// Answers to `texts`, with options.
@@ -107,7 +104,7 @@ impl MultiTaskModel {
     pub fn predict_with(
         &self,
         texts: &[impl AsRef<str>],
-        options: &PredictOptions,
+        options: &RequestOptions,
     ) -> Result<Predictions, Error> {
         let inputs: Vec<PredictInput> =
             texts.iter().map(|text| PredictInput::Text(text.as_ref())).collect();
@@ -122,7 +119,7 @@ impl MultiTaskModel {
     pub fn predict_words(
         &self,
         texts: &[impl AsRef<[String]>],
-        options: &PredictOptions,
+        options: &RequestOptions,
     ) -> Result<Predictions, Error> {
         let inputs: Vec<PredictInput> =
             texts.iter().map(|words| PredictInput::Words(words.as_ref())).collect();
@@ -136,20 +133,21 @@ impl MultiTaskModel {
     pub fn predict_inputs(
         &self,
         inputs: &[PredictInput],
-        options: &PredictOptions,
+        options: &RequestOptions,
     ) -> Result<Predictions, Error> {
-        let asked = self.asked(options)?;
+        let request = self.resolve_request(options)?;
         if inputs.len() <= CHUNK_TEXTS {
-            return self.predictions(&asked, self.tokens_and_words(&asked.request, inputs)?);
+            return self.predictions(&request, self.tokens_and_words(&request, inputs)?);
         }
         let mut all = Predictions::default();
         let chunks = inputs.chunks(CHUNK_TEXTS).map(Ok::<_, Error>);
         self.stream(
-            &asked,
+            &request,
             chunks,
             |chunk| chunk.to_vec(),
             |_, part| {
-                all.append(part);
+                all.tasks = part.tasks;
+                all.texts.extend(part.texts);
                 Ok(())
             },
         )?;
@@ -170,15 +168,15 @@ impl MultiTaskModel {
         &self,
         chunks: impl Iterator<Item = Result<C, E>> + Send,
         inputs: impl for<'c> Fn(&'c C) -> Vec<PredictInput<'c>> + Send,
-        options: &PredictOptions,
+        options: &RequestOptions,
         sink: impl FnMut(C, Predictions) -> Result<(), E>,
     ) -> Result<(), E> {
-        self.stream(&self.asked(options)?, chunks, inputs, sink)
+        self.stream(&self.resolve_request(options)?, chunks, inputs, sink)
     }
 
     fn stream<C: Send, E: From<Error> + Send>(
         &self,
-        asked: &Asked,
+        request: &ResolvedRequest,
         chunks: impl Iterator<Item = Result<C, E>> + Send,
         inputs: impl for<'c> Fn(&'c C) -> Vec<PredictInput<'c>> + Send,
         mut sink: impl FnMut(C, Predictions) -> Result<(), E>,
@@ -187,33 +185,18 @@ impl MultiTaskModel {
         pipelined(
             chunks,
             move |chunk| {
-                let prepared = self.tokens_and_words(&asked.request, &inputs(chunk));
+                let prepared = self.tokens_and_words(request, &inputs(chunk));
                 let prepared = prepared.map_err(|e| e.after_texts(read))?;
                 read += prepared.0.len();
                 Ok(prepared)
             },
             |chunk, prepared| {
-                let answers = self.predictions(asked, prepared);
+                let answers = self.predictions(request, prepared);
                 let answers = answers.map_err(|e| e.after_texts(before))?;
                 before += answers.texts.len();
                 sink(chunk, answers)
             },
         )
-    }
-
-    /// Settles `options` for this model.
-    fn asked(&self, options: &PredictOptions) -> Result<Asked, Error> {
-        if let Some(least) = options.abstain.filter(|least| !(0.0..=1.0).contains(least)) {
-            let message = format!("abstain: expected 0 to 1, found {least}");
-            return Err(Error::new(ErrorKind::Option, message));
-        }
-        let request = self.resolve_request(&RequestOptions {
-            tasks: options.tasks.clone(),
-            vectors: options.embeddings.then(Vectors::default),
-            prompt: options.prompt.clone(),
-            on_truncate: options.on_truncate,
-        })?;
-        Ok(Asked { request, abstain: options.abstain })
     }
 
     /// Tokens, and the words of each text if a task tags them.
@@ -225,49 +208,31 @@ impl MultiTaskModel {
         let texts: Vec<_> = inputs.iter().map(PredictInput::text).collect();
         let mut batch = self.encoder.tokenize_for(&request.plan, &texts)?;
         let lower_case = self.encoder.lower_case();
-        let words = match request.words {
-            true => find_words(inputs, &texts, &mut batch, &request.plan.prompt, lower_case),
-            false => Vec::new(),
+        let words = if request.words {
+            find_words(inputs, &texts, &mut batch, &request.plan.prompt, lower_case)
+        } else {
+            Vec::new()
         };
         Ok((batch, words))
     }
 
-    /// Answers to texts that are all asked the same.
+    /// Answers to texts with the same request.
     fn predictions(
         &self,
-        asked: &Asked,
+        request: &ResolvedRequest,
         (batch, words): (TokenBatch, Vec<TextWords>),
     ) -> Result<Predictions, Error> {
-        let request = &asked.request;
         let texts: Vec<PassText> =
             (0..batch.len()).map(|i| PassText { request, words: words.get(i) }).collect();
-        let specs: Vec<&HeadSpec> = self.tasks().collect();
-        let mut vectors = Vec::new();
-        let mut logits = vec![Vec::new(); request.tasks.len()];
-        let numbers = self.pass(&batch, &texts, &mut |_| ()).texts;
-        for (index, numbers) in numbers.into_iter().enumerate() {
-            numbers.check(request, &specs).map_err(|wrong| {
-                Error::new(ErrorKind::NotFinite, wrong.to_string()).of_text(index)
-            })?;
-            vectors.extend(numbers.vector);
-            for (all, of_text) in logits.iter_mut().zip(numbers.logits) {
-                all.extend(of_text);
-            }
-        }
-        let tasks = request
-            .tasks
-            .iter()
-            .zip(logits)
-            .map(|(task, logits)| TaskPredictions::new(specs[*task], logits, &words, asked.abstain))
-            .collect();
-        let embeddings =
-            request.vector.then(|| Matrix::new(batch.len(), request.plan.dim, vectors));
-        Ok(Predictions { texts: batch.texts, embeddings, tasks })
+        let found = self.pass(&batch, &texts, &mut |_| ()).texts;
+        let answers = found.into_iter().zip(&texts).zip(&batch.texts).enumerate();
+        let texts = answers.map(|(index, ((found, text), tokens))| {
+            self.text_answer(text, *tokens, found)
+                .map_err(|wrong| Error::new(ErrorKind::NotFinite, wrong.to_string()).of_text(index))
+        });
+        Ok(Predictions {
+            texts: texts.collect::<Result<_, _>>()?,
+            tasks: request.tasks.iter().map(|task| self.heads[*task].spec.clone()).collect(),
+        })
     }
-}
-
-/// [`PredictOptions`] settled for a model.
-struct Asked {
-    request: ResolvedRequest,
-    abstain: Option<f32>,
 }

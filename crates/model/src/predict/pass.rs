@@ -7,12 +7,10 @@ use std::time::{Duration, Instant};
 use polyhead_compute::Cpu;
 use polyhead_text::TokenBatch;
 
-use crate::heads::Head;
-use crate::heads::{HeadInput, HeadLayer, HeadSpec, TaskKind};
+use crate::heads::{Head, HeadLayer, HeadSpec, TextWords};
+use crate::predict::answers::NotFinite;
 use crate::predict::multi_task::MultiTaskModel;
 use crate::predict::request::ResolvedRequest;
-use crate::predict::text_answer::NotFinite;
-use crate::predict::text_words::TextWords;
 use crate::sentence::{ExtraState, Group, PassInput};
 
 /// A text of a batch.
@@ -58,16 +56,14 @@ impl BatchLogits {
 }
 
 impl TextLogits {
-    /// - `specs`: of all heads
-    pub(crate) fn check(
-        &self,
-        request: &ResolvedRequest,
-        specs: &[&HeadSpec],
-    ) -> Result<(), NotFinite> {
+    /// Whether all numbers are finite.
+    ///
+    /// - `heads`: all heads of the model
+    pub(crate) fn check(&self, request: &ResolvedRequest, heads: &[Head]) -> Result<(), NotFinite> {
         let wrong = |values: &[f32]| values.iter().copied().find(|x| !x.is_finite());
         for (task, logits) in request.tasks.iter().zip(&self.logits) {
             if let Some(value) = wrong(logits) {
-                return Err(NotFinite { task: Some(specs[*task].name.clone()), value });
+                return Err(NotFinite { task: Some(heads[*task].spec.name.clone()), value });
             }
         }
         match wrong(&self.vector).or_else(|| wrong(&self.token_vectors)) {
@@ -152,8 +148,7 @@ impl MultiTaskModel {
                     (HeadLayer::At(layer), _) if layer < layers => {
                         HeadInputSource::ExtraState(place(ExtraState::State(layer)))
                     }
-                    _ if head.spec.kind == TaskKind::Tokens => HeadInputSource::Last,
-                    _ if head.spec.input == HeadInput::Embedding => HeadInputSource::Vector,
+                    _ if head.spec.reads_sentence_vector() => HeadInputSource::Vector,
                     _ => HeadInputSource::Last,
                 };
                 (task, reads)
@@ -199,8 +194,8 @@ impl MultiTaskModel {
             let mut rows = Vec::new();
             for i in asked() {
                 let before = x.len();
-                match (head.spec.kind, reads) {
-                    (TaskKind::Tokens, _) => {
+                match reads {
+                    _ if head.spec.kind.reads_words() => {
                         self.first_tokens(
                             cpu,
                             self.states(group, states, i),
@@ -208,7 +203,7 @@ impl MultiTaskModel {
                             &mut x,
                         );
                     }
-                    (_, HeadInputSource::Vector) => x.extend_from_slice(whole.of(i)),
+                    HeadInputSource::Vector => x.extend_from_slice(whole.of(i)),
                     _ => {
                         let prompt_tokens = texts[i].request.prompt_tokens;
                         let states = self.states(group, states, i);

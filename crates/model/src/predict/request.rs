@@ -8,34 +8,47 @@ use polyhead_compute::Cpu;
 use polyhead_text::{TextTokens, TokenBatch};
 
 use crate::error::{Error, ErrorKind};
-use crate::heads::{HeadInput, HeadLayer, TaskKind};
+use crate::heads::{HeadLayer, TextWords};
+use crate::predict::answers::{BatchAnswers, NotFinite, TaskAnswer, TextAnswer};
 use crate::predict::multi_task::MultiTaskModel;
 use crate::predict::pass::{BatchLogits, PassText, TextLogits};
-use crate::predict::predictions::PredictInput;
-use crate::predict::text_answer::{BatchAnswers, NotFinite, TaskAnswer, TextAnswer};
-use crate::predict::text_words::TextWords;
 use crate::sentence::EncodePlan;
 use crate::sentence::Matrix;
 use crate::sentence::{EncodeOptions, OnTruncate, Prompt, Vectors};
 
-/// What is wanted of texts.
+/// What is requested about texts.
 #[derive(Clone, Debug, Default)]
 pub struct RequestOptions {
-    /// The tasks that are answered; absent: all.
+    /// The tasks that answer; absent: all.
     pub tasks: Option<Vec<String>>,
-    /// Whether vectors are given as well, and of which form.
+    /// The form of the vectors that are given as well; absent: no vectors.
     pub vectors: Option<Vectors>,
-    /// Put before each text.
+    /// The prompt in front of each text.
     pub prompt: Prompt,
-    /// For texts that are too long.
+    /// What happens to texts that are too long.
     pub on_truncate: OnTruncate,
+    /// Classification: an answer less probable than this is withheld.
+    pub abstain: Option<f32>,
 }
 
-/// [`RequestOptions`] settled for a model.
+/// A text to answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PredictInput<'a> {
+    /// A text as it is. Words to be tagged are found in it by
+    /// [`split_words`](polyhead_text::split_words).
+    Text(&'a str),
+    /// Words; the text is these, joined by one blank
+    /// ([`join_words`](polyhead_text::join_words)), and offsets count in it.
+    Words(&'a [String]),
+}
+
+/// [`RequestOptions`] resolved for a model.
 pub struct ResolvedRequest {
     pub(crate) plan: EncodePlan,
-    /// Places of the heads that answer, ascending.
+    /// Indices of the heads that answer, ascending.
     pub(crate) tasks: Vec<usize>,
+    /// As [`RequestOptions::abstain`].
+    pub(crate) abstain: Option<f32>,
     /// Whether a head that answers tags words.
     pub(crate) words: bool,
     /// Whether a head that answers reads the sentence vector.
@@ -47,7 +60,7 @@ pub struct ResolvedRequest {
 }
 
 impl ResolvedRequest {
-    /// The tasks that answer, as places among [`MultiTaskModel::tasks`], ascending.
+    /// The tasks that answer, as indices in [`MultiTaskModel::tasks`], ascending.
     pub fn tasks(&self) -> &[usize] {
         &self.tasks
     }
@@ -68,11 +81,15 @@ impl PreparedText {
 }
 
 impl MultiTaskModel {
-    /// Settles what is asked for this model.
+    /// Resolves a request for this model.
     ///
     /// # Errors
     /// If a task is unknown or an option does not fit the model.
     pub fn resolve_request(&self, options: &RequestOptions) -> Result<ResolvedRequest, Error> {
+        if let Some(least) = options.abstain.filter(|least| !(0.0..=1.0).contains(least)) {
+            let message = format!("abstain: expected 0 to 1, found {least}");
+            return Err(Error::new(ErrorKind::Option, message));
+        }
         for name in options.tasks.iter().flatten() {
             if !self.tasks().any(|spec| spec.name == *name) {
                 let known: Vec<&str> = self.tasks().map(|spec| spec.name.as_str()).collect();
@@ -100,12 +117,11 @@ impl MultiTaskModel {
         };
         let per_token = options.vectors.is_some_and(|vectors| vectors.per_token);
         Ok(ResolvedRequest {
-            words: specs.iter().any(|spec| spec.kind == TaskKind::Tokens),
-            reads_vector: specs.iter().any(|spec| {
-                spec.kind != TaskKind::Tokens
-                    && spec.input == HeadInput::Embedding
-                    && spec.layer == HeadLayer::Last
-            }),
+            words: specs.iter().any(|spec| spec.kind.reads_words()),
+            reads_vector: specs
+                .iter()
+                .any(|spec| spec.reads_sentence_vector() && spec.layer == HeadLayer::Last),
+            abstain: options.abstain,
             vector: options.vectors.is_some() && !per_token,
             token_vectors: per_token,
             tasks,
@@ -194,31 +210,39 @@ impl MultiTaskModel {
             .iter()
             .map(|(request, text)| PassText { request, words: text.words.as_ref() })
             .collect();
-        let specs: Vec<_> = self.tasks().collect();
-        let width = self.encoder().config().hidden_size;
-        let answer =
-            |(numbers, (request, text)): (TextLogits, &(&ResolvedRequest, &PreparedText))| {
-                numbers.check(request, &specs)?;
-                let words = text.words.as_slice();
-                let answers = request.tasks.iter().zip(numbers.logits);
-                let tokens = text.tokens();
-                Ok(TextAnswer {
-                    tokens,
-                    tasks: answers
-                        .map(|(task, logits)| TaskAnswer::new(*task, specs[*task], logits, words))
-                        .collect(),
-                    vector: request.vector.then_some(numbers.vector),
-                    token_vectors: request
-                        .token_vectors
-                        .then(|| Matrix::new(tokens.kept, width, numbers.token_vectors)),
-                })
-            };
-        let BatchLogits { texts: numbers, head_times } = pass(&batch, &asked);
-        BatchAnswers { texts: numbers.into_iter().zip(texts).map(answer).collect(), head_times }
+        let BatchLogits { texts: found, head_times } = pass(&batch, &asked);
+        let found = found.into_iter().zip(&asked).zip(&batch.texts);
+        let texts =
+            found.map(|((found, text), tokens)| self.text_answer(text, *tokens, found)).collect();
+        BatchAnswers { texts, head_times }
     }
 
-    /// Whether questions and texts that were prepared for one of the two can be answered
-    /// by the other, as with the same model loaded twice.
+    /// What the logits and vectors of one text mean.
+    pub(crate) fn text_answer(
+        &self,
+        text: &PassText,
+        tokens: TextTokens,
+        found: TextLogits,
+    ) -> Result<TextAnswer, NotFinite> {
+        let request = text.request;
+        found.check(request, self.heads())?;
+        let width = self.encoder().config().hidden_size;
+        let task = |(task, logits): (&usize, Vec<f32>)| {
+            let spec = &self.heads()[*task].spec;
+            TaskAnswer::new(*task, spec, logits, text.words, request.abstain)
+        };
+        Ok(TextAnswer {
+            tokens,
+            tasks: request.tasks.iter().zip(found.logits).map(task).collect(),
+            vector: request.vector.then_some(found.vector),
+            token_vectors: request
+                .token_vectors
+                .then(|| Matrix::new(tokens.kept, width, found.token_vectors)),
+        })
+    }
+
+    /// Whether requests and texts that were prepared for one of the two models can be
+    /// answered by the other, as with the same model loaded twice.
     pub fn is_compatible_with(&self, other: &Self) -> bool {
         let (mine, others) = (self.encoder(), other.encoder());
         self.tasks().eq(other.tasks())

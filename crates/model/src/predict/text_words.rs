@@ -1,21 +1,11 @@
 //! The words of texts that heads tag, and the tokens that stand for them.
 
 use std::borrow::Cow;
-use std::ops::Range;
 
 use polyhead_text::{TokenBatch, first_tokens, join_words, spans_in_texts, split_words};
 
-use crate::predict::predictions::PredictInput;
-
-/// The words of one text.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct TextWords {
-    pub(crate) text: String,
-    /// In characters of `text`.
-    pub(crate) places: Vec<Range<usize>>,
-    /// The first token of each word, counted in its sequence; `None` where it has none.
-    pub(crate) tokens: Vec<Option<u32>>,
-}
+use crate::heads::TextWords;
+use crate::predict::request::PredictInput;
 
 impl PredictInput<'_> {
     /// The text that is encoded.

@@ -1,29 +1,22 @@
 //! The answers to a text have the same bits alone, in any batch, in any order
 //! and on any number of threads.
 
-use polyhead_model::{MultiTaskModel, PredictOptions, Predictions, TaskAnswers};
+use polyhead_model::{Answer, MultiTaskModel, Predictions, RequestOptions, TextAnswer};
 
 use crate::{model, texts, with_heads};
 
-/// Everything that is said of text `i`, as bits.
-fn bits(predictions: &Predictions, i: usize) -> Vec<u32> {
-    let mut found: Vec<f32> = predictions.embeddings.as_ref().unwrap().row(i).to_vec();
-    for task in &predictions.tasks {
-        let rows: Vec<usize> = match &task.answers {
-            TaskAnswers::Tokens(texts) => texts[i].words.iter().filter_map(|w| w.row).collect(),
-            _ => vec![i],
-        };
-        for row in rows {
-            found.extend_from_slice(task.logits.row(row));
-            found.extend_from_slice(task.probabilities.row(row));
-        }
+/// Everything that is said of a text, as bits.
+fn bits(text: &TextAnswer) -> Vec<u32> {
+    let mut found: Vec<f32> = text.vector.clone().unwrap();
+    for task in &text.tasks {
+        found.extend_from_slice(task.logits.as_slice());
+        found.extend_from_slice(task.probabilities.as_slice());
     }
     found.into_iter().map(f32::to_bits).collect()
 }
 
 fn ask(model: &MultiTaskModel, texts: &[impl AsRef<str>]) -> Predictions {
-    let options = PredictOptions { embeddings: true, ..PredictOptions::default() };
-    model.predict_with(texts, &options).unwrap()
+    model.predict(texts).unwrap()
 }
 
 #[test]
@@ -34,7 +27,7 @@ fn answers_do_not_depend_on_the_batch() {
         let expected = ask(&two, &texts);
         let check = |what: &str, found: &Predictions, rows: &mut dyn Iterator<Item = usize>| {
             for (row, i) in rows.enumerate() {
-                let (found, expected) = (bits(found, row), bits(&expected, i));
+                let (found, expected) = (bits(&found.texts[row]), bits(&expected.texts[i]));
                 assert_eq!(found, expected, "{name}: {what}: text {i}: {:?}", texts[i]);
             }
         };
@@ -58,12 +51,15 @@ fn other_tasks_do_not_change_an_answer() {
     let texts = texts(40);
     let model = model(with_heads("st6-multi"), 2);
     let all = model.predict(&texts).unwrap();
-    for task in &all.tasks {
+    for (index, task) in all.tasks.iter().enumerate() {
         let options =
-            PredictOptions { tasks: Some(vec![task.name.clone()]), ..PredictOptions::default() };
+            RequestOptions { tasks: Some(vec![task.name.clone()]), ..RequestOptions::default() };
         let alone = model.predict_with(&texts, &options).unwrap();
         assert_eq!(alone.tasks, std::slice::from_ref(task));
-        assert_eq!((alone.texts, alone.embeddings), (all.texts.clone(), None));
+        for (alone, all) in alone.texts.iter().zip(&all.texts) {
+            assert_eq!(alone.tasks, std::slice::from_ref(&all.tasks[index]));
+            assert_eq!((alone.tokens, &alone.vector), (all.tokens, &None));
+        }
     }
 }
 
@@ -74,10 +70,11 @@ fn more_texts_than_are_tokenized_at_a_time() {
     let all = ask(&model, &texts);
     assert_eq!(all.texts.len(), texts.len());
     for (i, text) in texts.iter().enumerate().skip(900).step_by(97) {
-        assert_eq!(bits(&all, i), bits(&ask(&model, &[text]), 0), "{text:?}");
+        assert_eq!(bits(&all.texts[i]), bits(&ask(&model, &[text]).texts[0]), "{text:?}");
     }
-    let TaskAnswers::Tokens(tagged) = &all.tasks[3].answers else { panic!() };
-    let rows: Vec<usize> =
-        tagged.iter().flat_map(|text| text.words.iter().filter_map(|word| word.row)).collect();
-    assert_eq!(rows, (0..all.tasks[3].logits.rows()).collect::<Vec<_>>());
+    for text in &all.texts {
+        let Answer::Tokens(tagged) = &text.tasks[3].answer else { panic!() };
+        let rows: Vec<usize> = tagged.words.iter().filter_map(|word| word.row).collect();
+        assert_eq!(rows, (0..text.tasks[3].logits.rows()).collect::<Vec<_>>());
+    }
 }

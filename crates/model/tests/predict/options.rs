@@ -1,14 +1,14 @@
 //! Options, errors and streams.
 
 use polyhead_model::{
-    Error, ErrorKind, LoadOptions, MultiTaskModel, OnTruncate, PoolingMode, PredictInput,
-    PredictOptions, TaskAnswers,
+    Answer, Error, ErrorKind, LoadOptions, MultiTaskModel, OnTruncate, PoolingMode, PredictInput,
+    RequestOptions, Vectors,
 };
 
 use crate::{folder, head, model, texts, with_heads};
 
-fn options() -> PredictOptions {
-    PredictOptions::default()
+fn options() -> RequestOptions {
+    RequestOptions::default()
 }
 
 #[test]
@@ -17,34 +17,36 @@ fn tasks_are_answered_in_the_order_of_the_model() {
     let names: Vec<&str> = model.tasks().map(|spec| spec.name.as_str()).collect();
     assert_eq!(names, ["topic", "moods", "urgency", "entities"]);
     let tasks = Some(vec!["urgency".to_owned(), "topic".to_owned(), "urgency".to_owned()]);
-    let found = model.predict_with(&["a train"], &PredictOptions { tasks, ..options() }).unwrap();
+    let found = model.predict_with(&["a train"], &RequestOptions { tasks, ..options() }).unwrap();
     let names: Vec<&str> = found.tasks.iter().map(|task| task.name.as_str()).collect();
     assert_eq!(names, ["topic", "urgency"]);
-    let TaskAnswers::Regression(numbers) = &found.tasks[1].answers else { panic!() };
-    assert_eq!(numbers, found.tasks[1].logits.as_slice());
+    let task = &found.texts[0].tasks[1];
+    let Answer::Regression(number) = &task.answer else { panic!() };
+    assert_eq!((&[*number][..], task.task), (task.logits.as_slice(), 2));
     let tasks = Some(vec![]);
-    let found = model.predict_with(&["a train"], &PredictOptions { tasks, ..options() }).unwrap();
+    let found = model.predict_with(&["a train"], &RequestOptions { tasks, ..options() }).unwrap();
     assert!(found.tasks.is_empty());
 }
 
 #[test]
 fn a_model_without_heads_gives_vectors() {
     let model = model(folder("st3-dense"), 1);
-    let options = PredictOptions { embeddings: true, ..options() };
+    let options = RequestOptions { vectors: Some(Vectors::default()), ..options() };
     let found = model.predict_with(&["the train", "42"], &options).unwrap();
     assert!(found.tasks.is_empty());
-    assert_eq!(found.embeddings.unwrap(), model.encoder().encode(&["the train", "42"]).unwrap());
+    assert_eq!(found.vectors().unwrap(), model.encoder().encode(&["the train", "42"]).unwrap());
 }
 
 #[test]
 fn improbable_answers_are_withheld() {
     let model = model(with_heads("tiny-bert"), 1);
     for (abstain, withheld) in [(None, false), (Some(0.0), false), (Some(0.99), true)] {
-        let options = PredictOptions { abstain, ..options() };
+        let options = RequestOptions { abstain, ..options() };
         let found = model.predict_with(&["the train"], &options).unwrap();
-        let TaskAnswers::Classification(answers) = &found.tasks[0].answers else { panic!() };
-        assert_eq!((answers[0].abstained, answers[0].label().is_none()), (withheld, withheld));
-        let sum: f32 = found.tasks[0].probabilities.row(0).iter().sum();
+        let task = &found.texts[0].tasks[0];
+        let Answer::Classification(answer) = &task.answer else { panic!() };
+        assert_eq!((answer.abstained, answer.label().is_none()), (withheld, withheld));
+        let sum: f32 = task.probabilities.row(0).iter().sum();
         assert!((sum - 1.0).abs() < 1e-6, "{sum}");
     }
 }
@@ -55,25 +57,25 @@ fn what_does_not_fit_is_named() {
     let long = "the ".repeat(80);
     let cases = [
         (
-            PredictOptions { tasks: Some(vec!["colour".into()]), ..options() },
+            RequestOptions { tasks: Some(vec!["colour".into()]), ..options() },
             ErrorKind::UnknownTask,
             "task `colour`: the model has no such task (it has: topic, moods, urgency, entities)",
             None,
         ),
         (
-            PredictOptions { abstain: Some(1.5), ..options() },
+            RequestOptions { abstain: Some(1.5), ..options() },
             ErrorKind::Option,
             "abstain: expected 0 to 1, found 1.5",
             None,
         ),
         (
-            PredictOptions { abstain: Some(f32::NAN), ..options() },
+            RequestOptions { abstain: Some(f32::NAN), ..options() },
             ErrorKind::Option,
             "abstain: expected 0 to 1, found NaN",
             None,
         ),
         (
-            PredictOptions { on_truncate: OnTruncate::Error, ..options() },
+            RequestOptions { on_truncate: OnTruncate::Error, ..options() },
             ErrorKind::TooLong { tokens: 82, limit: 64 },
             "text 2: expected at most 64 tokens, found 82",
             Some(1),
@@ -99,8 +101,10 @@ fn another_pooling_is_refused_where_a_head_reads_the_vector() {
     let texts = texts(3);
     let (found, expected) =
         (other.predict(&texts).unwrap(), model(folder, 1).predict(&texts).unwrap());
-    assert_eq!(found.tasks, expected.tasks);
-    assert_ne!(found.embeddings, expected.embeddings);
+    for (found, expected) in found.texts.iter().zip(&expected.texts) {
+        assert_eq!(found.tasks, expected.tasks);
+    }
+    assert_ne!(found.vectors(), expected.vectors());
 }
 
 #[test]
@@ -117,7 +121,7 @@ fn logits_that_are_not_finite_name_the_text() {
         }
         let tasks = Some(vec![name.to_owned()]);
         let texts = ["", "  ", "the train"];
-        let options = PredictOptions { tasks, ..options() };
+        let options = RequestOptions { tasks, ..options() };
         let error = model(folder, 1).predict_with(&texts, &options).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotFinite, "{error}");
         let expected = format!("the logits of task `{name}` hold");
@@ -141,8 +145,8 @@ fn chunks_come_in_order_and_errors_count_from_the_first_text() {
             &options(),
             |chunk, part| {
                 assert_eq!(chunk, texts[before..before + chunk.len()]);
-                for i in 0..chunk.len() {
-                    assert_eq!(part.tasks[0].logits.row(i), all.tasks[0].logits.row(before + i));
+                for (found, all) in part.texts.iter().zip(&all.texts[before..]) {
+                    assert_eq!(found.tasks, all.tasks);
                 }
                 before += chunk.len();
                 Ok(())
@@ -153,9 +157,14 @@ fn chunks_come_in_order_and_errors_count_from_the_first_text() {
 
     let long = "the ".repeat(80);
     let chunks = chunks().chain(std::iter::once(Ok(vec!["a".to_owned(), long])));
-    let options = PredictOptions { on_truncate: OnTruncate::Error, ..options() };
-    let short: Vec<usize> =
-        all.texts.iter().enumerate().filter(|(_, t)| t.truncated()).map(|(i, _)| i).collect();
+    let options = RequestOptions { on_truncate: OnTruncate::Error, ..options() };
+    let short: Vec<usize> = all
+        .texts
+        .iter()
+        .enumerate()
+        .filter(|(_, t)| t.tokens.truncated())
+        .map(|(i, _)| i)
+        .collect();
     let expected = short.first().copied().unwrap_or(texts.len() + 1);
     let error = model
         .predict_chunks(

@@ -2,9 +2,8 @@
 
 use polyhead_compute::{Isa, Threads};
 use polyhead_model::{
-    Encoder, HeadInput, HeadLayer, HeadWeights, Matrix, Mode, ModelFolder, Network, NetworkInput,
-    NetworkOptions, Pass, Precision, PredictOptions, Sequences, TaskAnswers, TaskKind,
-    TrainableLayout, Workspace,
+    Answer, Encoder, HeadInput, HeadLayer, HeadWeights, Mode, ModelFolder, Network, NetworkInput,
+    NetworkOptions, Pass, Precision, Sequences, TaskKind, TrainableLayout, Workspace,
 };
 use polyhead_text::{first_tokens, spans_in_texts, split_words};
 
@@ -84,8 +83,7 @@ fn logits_are_those_of_plain_loops() {
         let folder = with_heads(name);
         let model = model(folder.clone(), 2);
         let texts = texts(30);
-        let options = PredictOptions { embeddings: true, ..PredictOptions::default() };
-        let found = model.predict_with(&texts, &options).unwrap();
+        let found = model.predict(&texts).unwrap();
         let prompt = match &folder.default_prompt_name {
             Some(name) => folder.prompt(name).unwrap(),
             None => "",
@@ -94,23 +92,24 @@ fn logits_are_those_of_plain_loops() {
         let plain: Vec<&str> = texts.iter().map(String::as_str).collect();
         spans_in_texts(&mut batch, &plain, prompt, folder.lower_case);
         let vectors = model.encoder().encode(&texts).unwrap();
-        assert_eq!(found.embeddings.as_ref(), Some(&vectors), "{name}");
-        assert_eq!(found.texts, batch.texts, "{name}");
+        assert_eq!(found.vectors().as_ref(), Some(&vectors), "{name}");
+        let tokens: Vec<_> = found.texts.iter().map(|text| text.tokens).collect();
+        assert_eq!(tokens, batch.texts, "{name}");
 
-        let mut rows_before = 0;
         for (i, text) in texts.iter().enumerate() {
             let at = batch.sequence(i);
             let states = states(&folder, &batch.ids[at.clone()], &batch.type_ids[at.clone()]);
-            for (head, task) in folder.heads.iter().zip(&found.tasks) {
+            for (head, task) in folder.heads.iter().zip(&found.texts[i].tasks) {
                 let what = format!("{name}: {}: {text:?}", head.spec.name);
                 let state = read(head, &states);
                 let width = folder.config.hidden_size;
                 if head.spec.kind == TaskKind::Tokens {
                     let words = split_words(text);
                     let tokens = first_tokens(&batch.spans[at.clone()], &words);
-                    let TaskAnswers::Tokens(tagged) = &task.answers else { panic!("{what}") };
-                    assert_eq!(tagged[i].words.len(), words.len(), "{what}");
-                    for (word, token) in tagged[i].words.iter().zip(tokens) {
+                    let Answer::Tokens(tagged) = &task.answer else { panic!("{what}") };
+                    assert_eq!(tagged.words.len(), words.len(), "{what}");
+                    let mut rows_before = 0;
+                    for (word, token) in tagged.words.iter().zip(tokens) {
                         assert_eq!(word.row.is_some(), token.is_some(), "{what}");
                         let (Some(row), Some(token)) = (word.row, token) else { continue };
                         let start = token as usize * width;
@@ -119,6 +118,7 @@ fn logits_are_those_of_plain_loops() {
                         assert_eq!(row, rows_before, "{what}");
                         rows_before += 1;
                     }
+                    assert_eq!(task.logits.rows(), rows_before, "{what}");
                     continue;
                 }
                 let x: Vec<f64> = match head.spec.input {
@@ -131,10 +131,9 @@ fn logits_are_those_of_plain_loops() {
                         })
                         .collect(),
                 };
-                check_row(task.logits.row(i), &logits(head, &x), &what);
+                check_row(task.logits.row(0), &logits(head, &x), &what);
             }
         }
-        assert_eq!(found.tasks[3].logits.rows(), rows_before, "{name}");
     }
 }
 
@@ -181,14 +180,14 @@ fn logits_are_those_of_the_network_that_trains() {
     threads.cpu(network.isa(), |cpu| {
         network.forward(cpu, &input, Mode::Evaluate, &depth, &active, &mut pass)
     });
-    for (index, task) in found.tasks.iter().enumerate() {
-        let columns = task.logits.columns();
-        let trained = pass.logits(index);
-        let trained = Matrix::new(trained.len() / columns, columns, trained.to_vec());
-        assert_eq!(trained.rows(), task.logits.rows(), "{}", task.name);
-        for row in 0..trained.rows() {
-            let expected: Vec<f64> = trained.row(row).iter().map(|x| f64::from(*x)).collect();
-            check_row(task.logits.row(row), &expected, &task.name);
+    for (index, head) in found.tasks.iter().enumerate() {
+        let logits = found.texts.iter().flat_map(|text| text.tasks[index].logits.as_slice());
+        let logits: Vec<f32> = logits.copied().collect();
+        assert_eq!(logits.len(), pass.logits(index).len(), "{}", head.name);
+        let rows = logits.chunks_exact(head.outputs());
+        for (row, trained) in rows.zip(pass.logits(index).chunks_exact(head.outputs())) {
+            let expected: Vec<f64> = trained.iter().map(|x| f64::from(*x)).collect();
+            check_row(row, &expected, &head.name);
         }
     }
 }

@@ -1,17 +1,17 @@
 //! Words, spans and their offsets.
 
 use polyhead_model::{
-    MultiTaskModel, PredictInput, PredictOptions, Prompt, TaggedText, TaskAnswers,
+    Answer, MultiTaskModel, PredictInput, Prompt, RequestOptions, TaggedText, Vectors,
 };
 use polyhead_text::join_words;
 
 use crate::{head, model, texts, with_heads};
 
-fn tagged(model: &MultiTaskModel, input: PredictInput, options: &PredictOptions) -> TaggedText {
-    let found = model.predict_inputs(&[input], options).unwrap();
-    let task = found.tasks.into_iter().find(|task| task.name == "entities").unwrap();
-    let TaskAnswers::Tokens(mut texts) = task.answers else { panic!() };
-    texts.remove(0)
+fn tagged(model: &MultiTaskModel, input: PredictInput, options: &RequestOptions) -> TaggedText {
+    let mut found = model.predict_inputs(&[input], options).unwrap();
+    let task = found.tasks.iter().position(|task| task.name == "entities").unwrap();
+    let Answer::Tokens(tagged) = found.texts.remove(0).tasks.remove(task).answer else { panic!() };
+    tagged
 }
 
 #[test]
@@ -27,7 +27,7 @@ fn offsets_are_characters_of_the_text_that_was_given() {
         // Everything is a `B-x`: every word a span.
         head(&mut folder, "entities").output.1 = vec![0.0, 1e3, 0.0];
         let model = model(folder, 1);
-        let options = PredictOptions { prompt, ..PredictOptions::default() };
+        let options = RequestOptions { prompt, ..RequestOptions::default() };
         let found = tagged(&model, PredictInput::Text(text), &options);
         let spans: Vec<&str> = found.spans.iter().map(|span| span.text.as_str()).collect();
         assert_eq!(spans, expected, "{name}");
@@ -46,7 +46,7 @@ fn spans_of_several_words_have_the_text_between() {
     let mut folder = with_heads("tiny-bert");
     head(&mut folder, "entities").output.1 = vec![0.0, 0.0, 1e3];
     let model = model(folder, 1);
-    let found = tagged(&model, PredictInput::Text("the  train, 東京"), &PredictOptions::default());
+    let found = tagged(&model, PredictInput::Text("the  train, 東京"), &RequestOptions::default());
     let [span] = &found.spans[..] else { panic!("{:?}", found.spans) };
     assert_eq!((span.start, span.end, span.text.as_str()), (0, 14, "the  train, 東京"));
     assert_eq!((span.first_word, span.last_word), (0, 3));
@@ -60,14 +60,15 @@ fn words_and_their_text_have_the_same_answers() {
         .map(|text| text.replace("!!", "!").split_whitespace().map(str::to_owned).collect())
         .collect();
     let joined: Vec<String> = words.iter().map(|words| join_words(words).0).collect();
-    let options = PredictOptions { embeddings: true, ..PredictOptions::default() };
+    let options = RequestOptions { vectors: Some(Vectors::default()), ..RequestOptions::default() };
     let found = model.predict_words(&words, &options).unwrap();
-    assert!(found.embeddings.is_some());
+    assert!(found.vectors().is_some());
     assert_eq!(found, model.predict(&joined).unwrap());
     // One blank or several, of whatever sort: BERT's tokenizer does not mind.
     let spread: Vec<String> = joined.iter().map(|text| text.replace(' ', " \u{3000}\n")).collect();
     let spread = model.predict(&spread).unwrap();
-    for (found, spread) in found.tasks.iter().zip(&spread.tasks) {
+    let tasks = found.texts.iter().flat_map(|text| &text.tasks);
+    for (found, spread) in tasks.zip(spread.texts.iter().flat_map(|text| &text.tasks)) {
         assert_eq!((&found.logits, &found.probabilities), (&spread.logits, &spread.probabilities));
     }
 }
@@ -78,17 +79,16 @@ fn words_that_are_cut_off_are_outside() {
     head(&mut folder, "entities").output.1 = vec![0.0, 0.0, 1e3];
     let model = model(folder, 1);
     let words: Vec<String> = vec!["the".to_owned(); 80];
-    let found = model.predict_words(&[&words], &PredictOptions::default()).unwrap();
-    assert!(found.texts[0].truncated());
-    let TaskAnswers::Tokens(texts) = &found.tasks[3].answers else { panic!() };
-    assert_eq!(texts[0].words.len(), 80);
-    let seen = texts[0].words.iter().take_while(|word| word.row.is_some()).count();
+    let found = model.predict_words(&[&words], &RequestOptions::default()).unwrap();
+    assert!(found.texts[0].tokens.truncated());
+    let task = &found.texts[0].tasks[3];
+    let Answer::Tokens(text) = &task.answer else { panic!() };
+    assert_eq!(text.words.len(), 80);
+    let seen = text.words.iter().take_while(|word| word.row.is_some()).count();
     // 64 positions, two of which are special tokens.
-    assert_eq!((seen, found.tasks[3].logits.rows()), (62, 62));
-    assert!(
-        texts[0].words[seen..].iter().all(|word| word.tag == "O" && word.probability.is_none())
-    );
-    assert_eq!((texts[0].spans.len(), texts[0].spans[0].last_word), (1, 61));
+    assert_eq!((seen, task.logits.rows()), (62, 62));
+    assert!(text.words[seen..].iter().all(|word| word.tag == "O" && word.probability.is_none()));
+    assert_eq!((text.spans.len(), text.spans[0].last_word), (1, 61));
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn no_words_are_no_trouble() {
     let none: [&str; 0] = [];
     assert_eq!(model.predict(&none).unwrap().texts.len(), 0);
     for input in [PredictInput::Text(""), PredictInput::Text(" \t"), PredictInput::Words(&[])] {
-        let found = tagged(&model, input, &PredictOptions::default());
+        let found = tagged(&model, input, &RequestOptions::default());
         assert_eq!(found, TaggedText::default(), "{input:?}");
     }
 }

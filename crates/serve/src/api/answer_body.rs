@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use polyhead_model::{Answer, HeadSpec, TaskAnswer, TextSpan};
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 use utoipa::ToSchema;
@@ -38,6 +39,36 @@ pub enum TaskAnswerBody<'a> {
         /// Spans in the order of the text.
         spans: Vec<SpanBody<'a>>,
     },
+}
+
+impl<'a> TaskAnswerBody<'a> {
+    /// The answer of `head` to one text.
+    pub fn new(head: &'a HeadSpec, found: &'a TaskAnswer) -> Self {
+        let probabilities =
+            || Probabilities { labels: &head.labels, values: found.probabilities.as_slice() };
+        match &found.answer {
+            Answer::Classification(class) => Self::Classification {
+                label: class.label(),
+                probability: class.best.probability,
+                probabilities: probabilities(),
+            },
+            Answer::MultiLabel(scores) => Self::MultiLabel {
+                labels: scores.iter().map(|score| score.label.as_str()).collect(),
+                probabilities: probabilities(),
+            },
+            Answer::Regression(value) => Self::Regression { value: *value },
+            Answer::Tokens(tagged) => {
+                let span = |span: &'a TextSpan| SpanBody {
+                    label: &span.label,
+                    start: span.start,
+                    end: span.end,
+                    text: span.text.as_str().into(),
+                    score: span.score,
+                };
+                Self::Tokens { spans: tagged.spans.iter().map(span).collect() }
+            }
+        }
+    }
 }
 
 /// A span of the text.

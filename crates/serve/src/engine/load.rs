@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use polyhead_model::{MultiTaskModel, OnTruncate, PredictInput, Prompt, RequestOptions, Vectors};
+use polyhead_model::{MultiTaskModel, PredictInput, Prompt, RequestOptions, Vectors};
 
 use super::error::EngineError;
 use super::request::EMBEDDING;
@@ -45,10 +45,9 @@ pub(crate) fn load_and_try(load: &ModelLoader) -> Result<LoadedModel, EngineErro
 /// Answers all tasks for one text; returns its number of tokens.
 fn try_out(model: &MultiTaskModel, text: &str) -> Result<usize, EngineError> {
     let request = model.resolve_request(&RequestOptions {
-        tasks: None,
         vectors: Some(Vectors::default()),
         prompt: Prompt::None,
-        on_truncate: OnTruncate::Cut,
+        ..RequestOptions::default()
     })?;
     let text = model.prepare(&request, PredictInput::Text(text))?;
     let tokens = text.tokens().kept;

@@ -38,6 +38,7 @@ pub(crate) fn prepare(
         vectors: request.vectors,
         prompt: request.prompt.clone(),
         on_truncate: request.on_truncate,
+        abstain: request.abstain,
     };
     let resolved = model.resolve_request(&options).map_err(|error| request_error(&error, 0))?;
     let mut texts = Vec::with_capacity(request.texts.len());

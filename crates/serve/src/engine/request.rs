@@ -21,6 +21,8 @@ pub struct EngineRequest {
     pub prompt: Prompt,
     /// What happens to texts that are too long.
     pub on_truncate: OnTruncate,
+    /// Classification: an answer less probable than this is withheld.
+    pub abstain: Option<f32>,
     /// Lane of the queue that the request waits in.
     pub lane: Lane,
 }

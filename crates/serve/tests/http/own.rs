@@ -1,6 +1,6 @@
 //! `POST /v1/predict` and `GET /v1/model`
 
-use polyhead_model::PredictOptions;
+use polyhead_model::RequestOptions;
 use serde_json::{Value, json};
 
 use crate::{Fixture, MAX_TOKENS, bare_model, long_text, model};
@@ -22,15 +22,16 @@ async fn every_head_answers_as_predict_does() {
         assert!(answer["timings"][part].as_f64().unwrap() >= 0.0, "{part}");
     }
 
-    let expected = model().unwrap().predict_with(&[text], &PredictOptions::default()).unwrap();
+    let expected = model().unwrap().predict_with(&[text], &RequestOptions::default()).unwrap();
     let found = &answer["answers"][1];
-    assert_eq!(found["tokens"], expected.texts[0].total);
+    assert_eq!(found["tokens"], expected.texts[0].tokens.total);
     assert_eq!(found["truncated"], false);
     assert!(found.get("embedding").is_none());
     let tasks = found["tasks"].as_object().unwrap();
     assert_eq!(tasks.len(), 4);
     let topic = &tasks["topic"];
-    let probabilities = expected.tasks[0].probabilities.row(0);
+    let answers = &expected.texts[0].tasks;
+    let probabilities = answers[0].probabilities.row(0);
     for (label, probability) in expected.tasks[0].labels.iter().zip(probabilities) {
         // Through text and back without a changed bit.
         assert_eq!(topic["probabilities"][label].as_f64().unwrap() as f32, *probability);
@@ -41,7 +42,7 @@ async fn every_head_answers_as_predict_does() {
     );
     assert!(tasks["moods"]["labels"].is_array());
     let urgency = tasks["urgency"]["value"].as_f64().unwrap() as f32;
-    assert_eq!(urgency, expected.tasks[2].logits.row(0)[0]);
+    assert_eq!(urgency, answers[2].logits.row(0)[0]);
     for span in tasks["entities"]["spans"].as_array().unwrap() {
         let (start, end) = (span["start"].as_u64().unwrap(), span["end"].as_u64().unwrap());
         let inside: String =

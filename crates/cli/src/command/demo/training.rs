@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use polyhead_builtin::DEMO;
-use polyhead_model::{MultiTaskModel, TaskAnswers};
+use polyhead_model::{Answer, MultiTaskModel};
 use polyhead_train::{Ending, RunConfig, RunSummary};
 
 use crate::command::train::{Details, trainer};
@@ -149,21 +149,19 @@ impl Demo {
         table.row(
             std::iter::once("sentence").chain(answers.tasks.iter().map(|task| task.name.as_str())),
         );
-        for (row, text) in texts.iter().enumerate() {
-            let cells = answers.tasks.iter().map(|task| match &task.answers {
-                TaskAnswers::Classification(answers) => {
-                    let best = &answers[row].best;
-                    let others = task.labels.iter().zip(task.probabilities.row(row)).enumerate();
-                    let others: Vec<String> = others
-                        .filter(|(index, _)| *index != best.index)
-                        .map(|(_, (label, probability))| {
-                            format!("{label} {:.0}", 100.0 * probability)
-                        })
-                        .collect();
-                    let (label, percent) = (&best.label, 100.0 * best.probability);
-                    format!("{label} {percent:.0} % ({})", others.join(", "))
-                }
-                _ => unreachable!("the demo's tasks are classifications"),
+        for (text, found) in texts.iter().zip(&answers.texts) {
+            let cells = answers.tasks.iter().zip(&found.tasks).map(|(head, task)| {
+                let Answer::Classification(class) = &task.answer else {
+                    unreachable!("the demo's tasks are classifications")
+                };
+                let best = &class.best;
+                let others = head.labels.iter().zip(task.probabilities.as_slice()).enumerate();
+                let others: Vec<String> = others
+                    .filter(|(index, _)| *index != best.index)
+                    .map(|(_, (label, probability))| format!("{label} {:.0}", 100.0 * probability))
+                    .collect();
+                let (label, percent) = (&best.label, 100.0 * best.probability);
+                format!("{label} {percent:.0} % ({})", others.join(", "))
             });
             table.row(std::iter::once(shorten(text, 26)).chain(cells));
         }

@@ -4,8 +4,8 @@ use polyhead_compute::{Activation, Cpu, Isa};
 
 use super::dropout_stream::{DropoutStream, Site};
 use crate::encoder::ParameterGroup;
+use crate::heads::HeadSpec;
 use crate::heads::{HeadDims, HeadWeights, soft_max};
-use crate::heads::{HeadInput, HeadSpec, TaskKind};
 use crate::training::gradients::Gradients;
 use crate::training::network::module::TrainableLinear;
 use crate::training::store::ParameterStore;
@@ -93,7 +93,7 @@ impl TrainableHead {
 
     /// Whether it reads the final sentence vector, not token vectors or their pooling.
     pub(super) fn reads_embedding(&self) -> bool {
-        self.spec.input == HeadInput::Embedding && self.spec.kind != TaskKind::Tokens
+        self.spec.reads_sentence_vector()
     }
 
     /// How much of each hidden state it reads, if it mixes them.

@@ -20,7 +20,7 @@ use crate::encoder::{EncoderConfig, EncoderTensors, ParameterGroup, Sequences, T
 use crate::error::Error;
 use crate::folder::ModelFolder;
 use crate::heads::{HeadDims, HeadWeights, INITIAL_DEVIATION};
-use crate::heads::{HeadLayer, HeadSpec, TaskKind};
+use crate::heads::{HeadLayer, HeadSpec};
 use crate::modules::{Module, PoolingSpec};
 use crate::training::gradients::Gradients;
 use crate::training::store::{ParameterStore, TrainableLayout};
@@ -448,7 +448,7 @@ impl Network {
             }
             None => &pass.states[self.state_of(head)],
         };
-        if head.spec.kind == TaskKind::Tokens {
+        if head.spec.kind.reads_words() {
             kept.x.resize(input.words.len() * width, 0.0);
             cpu.gather_rows(state, width, input.words, &mut kept.x);
             kept.keys.extend(input.words.iter().map(|word| pass.tokens[*word]));
@@ -516,7 +516,7 @@ impl Network {
         let offsets = input.sequences.offsets;
         let size = offsets[offsets.len() - 1] * width;
         let spread = |state: &[f32], dstate: &mut [f32]| {
-            if head.spec.kind == TaskKind::Tokens {
+            if head.spec.kind.reads_words() {
                 return cpu.gather_rows_backward(dx, width, input.words, dstate);
             }
             let spec = &head.spec.pooling;

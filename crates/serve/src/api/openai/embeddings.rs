@@ -147,6 +147,7 @@ pub(crate) async fn embeddings(
             Some(true) => OnTruncate::Cut,
             _ => OnTruncate::Error,
         },
+        abstain: None,
         lane: Lane::default(),
     };
     let memory = reserve_vectors(&app, engine_request.texts.len(), request.dimensions)?;

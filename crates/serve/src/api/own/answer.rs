@@ -1,10 +1,11 @@
 //! The answer to a text, as `polyhead predict` prints it.
 
+use polyhead_model::TextAnswer;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::api::answer_body::{Probabilities, SpanBody, TaskAnswerBody, TaskBodies};
-use crate::{Answer, EngineReply, TextAnswer};
+use crate::EngineReply;
+use crate::api::answer_body::{TaskAnswerBody, TaskBodies};
 
 /// The answer to one text.
 #[derive(Serialize, ToSchema)]
@@ -22,53 +23,18 @@ pub(crate) struct TextAnswerBody<'a> {
 }
 
 /// The answers to all texts.
-///
-/// - `abstain`: least probability of a label
-pub(crate) fn bodies(answers: &EngineReply, abstain: Option<f32>) -> Vec<TextAnswerBody<'_>> {
-    answers.texts.iter().map(|text| body(answers, text, abstain)).collect()
+pub(crate) fn bodies(answers: &EngineReply) -> Vec<TextAnswerBody<'_>> {
+    answers.texts.iter().map(|text| body(answers, text)).collect()
 }
 
-fn body<'a>(
-    answers: &'a EngineReply,
-    text: &'a TextAnswer,
-    abstain: Option<f32>,
-) -> TextAnswerBody<'a> {
-    let tasks = answers.tasks().zip(&text.tasks).map(|(spec, found)| {
-        // One row, except for tagging, which has one per word.
-        let probabilities =
-            || Probabilities { labels: &spec.labels, values: found.probabilities.as_slice() };
-        let answer = match &found.answer {
-            Answer::Classification(class) => TaskAnswerBody::Classification {
-                label: Some(class.best.label.as_str())
-                    .filter(|_| abstain.is_none_or(|least| class.best.probability >= least)),
-                probability: class.best.probability,
-                probabilities: probabilities(),
-            },
-            Answer::MultiLabel(scores) => TaskAnswerBody::MultiLabel {
-                labels: scores.iter().map(|score| score.label.as_str()).collect(),
-                probabilities: probabilities(),
-            },
-            Answer::Regression(value) => TaskAnswerBody::Regression { value: *value },
-            Answer::Tokens(tagged) => TaskAnswerBody::Tokens {
-                spans: tagged
-                    .spans
-                    .iter()
-                    .map(|span| SpanBody {
-                        label: &span.label,
-                        start: span.start,
-                        end: span.end,
-                        text: span.text.as_str().into(),
-                        score: span.score,
-                    })
-                    .collect(),
-            },
-        };
-        (spec.name.as_str(), answer)
-    });
+fn body<'a>(answers: &'a EngineReply, text: &'a TextAnswer) -> TextAnswerBody<'a> {
+    let tasks = answers.tasks().zip(&text.tasks);
     TextAnswerBody {
         tokens: text.tokens.total,
         truncated: text.tokens.truncated(),
-        tasks: TaskBodies(tasks.collect()),
+        tasks: TaskBodies(
+            tasks.map(|(head, found)| (&*head.name, TaskAnswerBody::new(head, found))).collect(),
+        ),
         embedding: text.vector.as_deref(),
     }
 }

@@ -99,7 +99,7 @@ pub(crate) async fn predict(
 ) -> Result<JsonAnswer, ApiError> {
     let begin = Instant::now();
     let request = body.value;
-    let (abstain, lane) = (request.abstain, request.lane);
+    let lane = request.lane;
     let has_tasks = app.engine.model().tasks().len() > 0;
     let engine_request = request.into_engine_request(has_tasks)?;
     let memory = match &engine_request.vectors {
@@ -111,7 +111,7 @@ pub(crate) async fn predict(
     let timings = Timings::new(stats.timing, begin.elapsed());
     let server = Arc::clone(&app);
     let write = move || {
-        let answers = bodies(&reply, abstain);
+        let answers = bodies(&reply);
         to_json(&PredictResponse { model: server.name(), answers, usage, timings })
     };
     JsonAnswer::new(app, memory, stats, write).await
@@ -151,6 +151,7 @@ impl PredictRequest {
             vectors: embedding.then_some(vectors),
             prompt: self.prompt_name.map_or(Prompt::Default, Prompt::Named),
             on_truncate: if self.truncate { OnTruncate::Cut } else { OnTruncate::Error },
+            abstain: self.abstain,
             lane: Lane::default(),
         })
     }

@@ -72,6 +72,7 @@ pub(super) async fn vectors(
         vectors: Some(vectors),
         prompt,
         on_truncate,
+        abstain: None,
         lane: Lane::default(),
     };
     call_engine(app, engine_request, None, field).await

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::{Query, State};
-use polyhead_model::{HeadSpec, MultiTaskModel, TaskKind};
+use polyhead_model::{HeadSpec, MultiTaskModel};
 use serde::de::{Deserializer, Error, IgnoredAny, SeqAccess};
 use serde::{Deserialize, Serialize};
 use utoipa::openapi::RefOr;
@@ -116,8 +116,7 @@ pub(crate) async fn predict(
 
 /// The task of the request, or the first that has labels for a text.
 fn choose(model: &MultiTaskModel, asked: Option<String>) -> Result<String, ApiError> {
-    let fits =
-        |spec: &HeadSpec| matches!(spec.kind, TaskKind::Classification | TaskKind::MultiLabel);
+    let fits = |spec: &HeadSpec| spec.kind.has_labels() && !spec.kind.reads_words();
     let Some(name) = asked else {
         let first = model.tasks().find(|spec| fits(spec));
         return first.map(|spec| spec.name.clone()).ok_or_else(|| {

@@ -1,0 +1,68 @@
+//! One of several labels.
+
+use super::{Answer, KindRules, LabelScore, TextNumbers, best, softmax_rows};
+use crate::heads::HeadSpec;
+
+/// The answer of a classification.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClassAnswer {
+    /// The most probable label; of equal ones the first.
+    pub best: LabelScore,
+    /// Whether the label is less probable than
+    /// [`RequestOptions::abstain`](crate::RequestOptions::abstain) demands.
+    pub abstained: bool,
+}
+
+impl ClassAnswer {
+    /// The label, unless it is withheld.
+    pub fn label(&self) -> Option<&str> {
+        (!self.abstained).then_some(&self.best.label)
+    }
+}
+
+pub(super) struct Classification;
+
+impl KindRules for Classification {
+    fn name(&self) -> &'static str {
+        "classification"
+    }
+
+    fn least_labels(&self) -> usize {
+        2
+    }
+
+    fn probabilities(&self, head: &HeadSpec, logits: &[f32]) -> Vec<f32> {
+        softmax_rows(head, logits)
+    }
+
+    fn answer(&self, numbers: &TextNumbers) -> Answer {
+        let best = best(&numbers.head.labels, numbers.probabilities);
+        let abstained = numbers.abstain.is_some_and(|least| best.probability < least);
+        Answer::Classification(ClassAnswer { best, abstained })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::TaskKind;
+    use super::super::testing::{answer, head};
+    use super::*;
+
+    #[test]
+    fn temperature_softmax_and_abstaining() {
+        let head = head(TaskKind::Classification, &["a", "b"]);
+        let answer = |logits: [f32; 2], expected: [f32; 2]| {
+            let (found, answer) = answer(&head, &logits, None, Some(0.6));
+            for (found, expected) in found.iter().zip(expected) {
+                assert!((found - expected).abs() < 1e-6, "{found} {expected}");
+            }
+            let Answer::Classification(answer) = answer else { panic!("{answer:?}") };
+            answer
+        };
+        let sure = answer([0.0, 2.0 * 3f32.ln()], [0.25, 0.75]);
+        assert_eq!((sure.label(), sure.best.index), (Some("b"), 1));
+        // Of equal ones the first, and 0.5 is below 0.6.
+        let unsure = answer([5.0, 5.0], [0.5, 0.5]);
+        assert_eq!((unsure.label(), unsure.best.label.as_str()), (None, "a"));
+    }
+}

@@ -1,0 +1,234 @@
+//! Kinds of tasks: what the logits of a head mean, one file a kind.
+//!
+//! Everything else asks a [`TaskKind`] for what it needs to know and never lists the
+//! kinds itself. How a kind is trained stands in `polyhead-train`, in `tasks/`.
+
+mod classification;
+mod multi_label;
+mod regression;
+mod tokens;
+
+pub use classification::ClassAnswer;
+pub(crate) use tokens::TextWords;
+pub use tokens::{TaggedText, TaggedWord, TextSpan};
+
+use crate::error::{Error, ErrorKind};
+use crate::heads::HeadSpec;
+
+/// What sort of answer a task gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TaskKind {
+    /// One of several labels.
+    Classification,
+    /// Any of several labels.
+    MultiLabel,
+    /// A number.
+    Regression,
+    /// A label for every word, in BIO form for spans.
+    Tokens,
+}
+
+/// What a task answers about one text.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// One of several labels.
+    Classification(ClassAnswer),
+    /// The labels whose probability reaches their threshold, in the order of the head's labels.
+    MultiLabel(Vec<LabelScore>),
+    /// A number.
+    Regression(f32),
+    /// Words with their tags, and the spans that they form.
+    Tokens(TaggedText),
+}
+
+/// A label and its probability.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LabelScore {
+    /// Index of the label in [`HeadSpec::labels`].
+    pub index: usize,
+    /// Name of the label.
+    pub label: String,
+    /// Probability of the label, between 0 and 1.
+    pub probability: f32,
+}
+
+/// What a kind does in its own way.
+pub(crate) trait KindRules {
+    /// Name in configurations and files.
+    fn name(&self) -> &'static str;
+
+    /// Fewest labels that a task of this kind can have; 0: it has no labels.
+    fn least_labels(&self) -> usize;
+
+    /// Whether the head reads the first token of every word, not the pooled vector.
+    fn reads_words(&self) -> bool {
+        false
+    }
+
+    /// Whether every label has a threshold.
+    fn has_thresholds(&self) -> bool {
+        false
+    }
+
+    /// Probabilities of `logits`, `[rows, outputs]`. They are never NaN: logits are
+    /// finite and the head's temperature is above 0.
+    fn probabilities(&self, head: &HeadSpec, logits: &[f32]) -> Vec<f32>;
+
+    /// What the numbers of one text mean.
+    fn answer(&self, numbers: &TextNumbers) -> Answer;
+}
+
+/// The numbers that a head gives for one text: one row, or one for each word that the
+/// model saw.
+pub(crate) struct TextNumbers<'a> {
+    pub(crate) head: &'a HeadSpec,
+    /// `[rows, outputs]`, all finite.
+    pub(crate) logits: &'a [f32],
+    /// `[rows, labels]`
+    pub(crate) probabilities: &'a [f32],
+    /// Words of the text, for kinds that read them.
+    pub(crate) words: Option<&'a TextWords>,
+    /// A single label less probable than this is withheld.
+    pub(crate) abstain: Option<f32>,
+}
+
+impl TaskKind {
+    /// All kinds.
+    pub const ALL: [Self; 4] =
+        [Self::Classification, Self::MultiLabel, Self::Regression, Self::Tokens];
+
+    pub(crate) fn rules(self) -> &'static dyn KindRules {
+        match self {
+            Self::Classification => &classification::Classification,
+            Self::MultiLabel => &multi_label::MultiLabel,
+            Self::Regression => &regression::Regression,
+            Self::Tokens => &tokens::Tokens,
+        }
+    }
+
+    /// Name in configurations and files.
+    pub fn name(self) -> &'static str {
+        self.rules().name()
+    }
+
+    /// Fewest labels that a task of this kind can have; 0: it has no labels.
+    pub fn least_labels(self) -> usize {
+        self.rules().least_labels()
+    }
+
+    /// Whether a task of this kind has labels.
+    pub fn has_labels(self) -> bool {
+        self.least_labels() > 0
+    }
+
+    /// Whether the head reads the first token of every word, not the pooled vector.
+    pub fn reads_words(self) -> bool {
+        self.rules().reads_words()
+    }
+
+    /// Whether every label has a threshold.
+    pub fn has_thresholds(self) -> bool {
+        self.rules().has_thresholds()
+    }
+}
+
+impl std::fmt::Display for TaskKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl std::str::FromStr for TaskKind {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self, Error> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name).ok_or_else(|| {
+            let known: Vec<&str> = Self::ALL.iter().map(|kind| kind.name()).collect();
+            let shown: String = name.chars().take(80).collect();
+            let message = format!("expected one of {}, found {shown:?}", known.join(", "));
+            Error::new(ErrorKind::Option, message)
+        })
+    }
+}
+
+/// Softmax of every row of `logits`, `[rows, labels]`, over the head's temperature.
+fn softmax_rows(head: &HeadSpec, logits: &[f32]) -> Vec<f32> {
+    let rows = logits.chunks_exact(head.outputs());
+    rows.flat_map(|row| {
+        let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        // The largest becomes 0 before the division, which may overflow.
+        let scaled: Vec<f32> = row.iter().map(|x| (x - largest) / head.temperature).collect();
+        soft_max(&scaled)
+    })
+    .collect()
+}
+
+/// The most probable label; of equal ones the first.
+fn best(labels: &[String], probabilities: &[f32]) -> LabelScore {
+    let mut index = 0;
+    for (other, probability) in probabilities.iter().enumerate() {
+        if *probability > probabilities[index] {
+            index = other;
+        }
+    }
+    LabelScore { index, label: labels[index].clone(), probability: probabilities[index] }
+}
+
+/// `eˣⁱ / Σ eˣʲ` in single precision, as everything that answers; losses and metrics
+/// have their own in double precision.
+pub(crate) fn soft_max(x: &[f32]) -> Vec<f32> {
+    let largest = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let powers: Vec<f32> = x.iter().map(|x| (x - largest).exp()).collect();
+    let sum: f32 = powers.iter().sum();
+    powers.iter().map(|p| p / sum).collect()
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use polyhead_compute::Activation;
+
+    use super::*;
+    use crate::heads::{HeadInput, HeadLayer};
+    use crate::modules::{PoolingMode, PoolingSpec};
+
+    /// A head of temperature 2.
+    pub(crate) fn head(kind: TaskKind, labels: &[&str]) -> HeadSpec {
+        HeadSpec {
+            name: "task".into(),
+            kind,
+            labels: labels.iter().map(|label| (*label).to_owned()).collect(),
+            pooling: PoolingSpec { modes: vec![PoolingMode::Mean], include_prompt: true },
+            input: HeadInput::Pooled,
+            layer: HeadLayer::Last,
+            hidden: None,
+            activation: Activation::Gelu,
+            dropout: 0.0,
+            temperature: 2.0,
+            thresholds: vec![],
+        }
+    }
+
+    /// Probabilities and answer of a head to one text.
+    pub(crate) fn answer(
+        head: &HeadSpec,
+        logits: &[f32],
+        words: Option<&TextWords>,
+        abstain: Option<f32>,
+    ) -> (Vec<f32>, Answer) {
+        let probabilities = head.kind.rules().probabilities(head, logits);
+        let numbers = TextNumbers { head, logits, probabilities: &probabilities, words, abstain };
+        let answer = head.kind.rules().answer(&numbers);
+        (probabilities, answer)
+    }
+
+    #[test]
+    fn probabilities_of_extreme_logits_are_numbers() {
+        for kind in [TaskKind::Classification, TaskKind::MultiLabel] {
+            let mut head = head(kind, &["a", "b"]);
+            head.temperature = f32::from_bits(1);
+            let logits = [f32::MAX, f32::MIN, 0.0, -0.0];
+            let found = kind.rules().probabilities(&head, &logits);
+            assert_eq!(found, [1.0, 0.0, 0.5, 0.5], "{kind}");
+        }
+    }
+}

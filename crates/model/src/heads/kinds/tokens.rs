@@ -1,0 +1,158 @@
+//! A label for every word, and spans of words.
+
+use std::ops::Range;
+
+use polyhead_text::tag_spans;
+
+use super::{Answer, KindRules, TextNumbers, best, softmax_rows};
+use crate::heads::HeadSpec;
+
+/// The tag of words that the model does not see.
+const OUTSIDE: &str = "O";
+
+/// A text with tags.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TaggedText {
+    /// Words in the order of the text.
+    pub words: Vec<TaggedWord>,
+    /// Spans in the order of the text, by the rules of [`tag_spans`](polyhead_text::tag_spans).
+    pub spans: Vec<TextSpan>,
+}
+
+/// A word with its tag. Offsets are characters (Unicode scalar values).
+#[derive(Clone, Debug, PartialEq)]
+pub struct TaggedWord {
+    /// First character of the word.
+    pub start: usize,
+    /// One past the last character of the word.
+    pub end: usize,
+    /// The most probable tag; `O` for a word that the model did not see.
+    pub tag: String,
+    /// Probability of the tag.
+    pub probability: Option<f32>,
+    /// Row of the word in [`TaskAnswer::logits`](crate::TaskAnswer::logits); `None` if the
+    /// model did not see it: it was cut off, or the tokenizer has no token for it.
+    pub row: Option<usize>,
+}
+
+/// Neighbouring words that belong together. Offsets are characters.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TextSpan {
+    /// Type of the span, without `B-` and `I-`.
+    pub label: String,
+    /// First character of the span.
+    pub start: usize,
+    /// One past the last character of the span.
+    pub end: usize,
+    /// The text between the two.
+    pub text: String,
+    /// Index of the first word, counted from 0.
+    pub first_word: usize,
+    /// Index of the last word.
+    pub last_word: usize,
+    /// Mean probability of the tags of its words.
+    pub score: f32,
+}
+
+/// The words of one text, and the tokens that stand for them.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct TextWords {
+    pub(crate) text: String,
+    /// Where each word stands, in characters of `text`.
+    pub(crate) places: Vec<Range<usize>>,
+    /// The first token of each word, counted in its sequence; `None` where it has none.
+    pub(crate) tokens: Vec<Option<u32>>,
+}
+
+pub(super) struct Tokens;
+
+impl KindRules for Tokens {
+    fn name(&self) -> &'static str {
+        "tokens"
+    }
+
+    fn least_labels(&self) -> usize {
+        2
+    }
+
+    fn reads_words(&self) -> bool {
+        true
+    }
+
+    fn probabilities(&self, head: &HeadSpec, logits: &[f32]) -> Vec<f32> {
+        softmax_rows(head, logits)
+    }
+
+    fn answer(&self, numbers: &TextNumbers) -> Answer {
+        let text = numbers.words.expect("words are found where a task reads them");
+        Answer::Tokens(tag(&numbers.head.labels, text, numbers.probabilities))
+    }
+}
+
+/// - `probabilities`: `[words that have a token, labels]`
+fn tag(labels: &[String], text: &TextWords, probabilities: &[f32]) -> TaggedText {
+    let mut rows = probabilities.chunks_exact(labels.len()).enumerate();
+    let words: Vec<TaggedWord> = text
+        .places
+        .iter()
+        .zip(&text.tokens)
+        .map(|(place, token)| {
+            let seen = token.and_then(|_| rows.next());
+            let seen = seen.map(|(row, probabilities)| (row, best(labels, probabilities)));
+            TaggedWord {
+                start: place.start,
+                end: place.end,
+                row: seen.as_ref().map(|(row, _)| *row),
+                probability: seen.as_ref().map(|(_, best)| best.probability),
+                tag: seen.map_or_else(|| OUTSIDE.to_owned(), |(_, best)| best.label),
+            }
+        })
+        .collect();
+    let spans = tag_spans(words.iter().map(|word| word.tag.as_str()))
+        .into_iter()
+        .map(|span| {
+            let inside = &words[span.first..=span.last];
+            let (start, end) = (inside[0].start, inside[inside.len() - 1].end);
+            let scores = inside.iter().filter_map(|word| word.probability);
+            TextSpan {
+                label: span.label.to_owned(),
+                start,
+                end,
+                text: text.text.chars().skip(start).take(end - start).collect(),
+                first_word: span.first,
+                last_word: span.last,
+                score: scores.sum::<f32>() / inside.len() as f32,
+            }
+        })
+        .collect();
+    TaggedText { words, spans }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::TaskKind;
+    use super::super::testing::{answer, head};
+    use super::*;
+
+    #[test]
+    fn words_that_were_not_seen_are_outside() {
+        let head = head(TaskKind::Tokens, &["O", "B-x", "I-x"]);
+        let words = TextWords {
+            text: "é fünf sechs zwölf".into(),
+            places: vec![0..1, 2..6, 7..12, 13..18],
+            tokens: vec![Some(1), Some(2), Some(3), None],
+        };
+        let logits = [4.0, 0.0, 0.0, 0.0, 4.0, 0.0, 0.0, 0.0, 8.0];
+        let (probabilities, answer) = answer(&head, &logits, Some(&words), None);
+        let Answer::Tokens(text) = answer else { panic!("{answer:?}") };
+        let tags: Vec<&str> = text.words.iter().map(|word| word.tag.as_str()).collect();
+        assert_eq!(tags, ["O", "B-x", "I-x", "O"]);
+        let rows: Vec<Option<usize>> = text.words.iter().map(|word| word.row).collect();
+        assert_eq!(rows, [Some(0), Some(1), Some(2), None]);
+        assert_eq!(text.words[3].probability, None);
+        let [span] = &text.spans[..] else { panic!("{:?}", text.spans) };
+        assert_eq!((span.start, span.end, span.text.as_str()), (2, 12, "fünf sechs"));
+        let mean = (probabilities[4] + probabilities[8]) / 2.0;
+        assert_eq!((span.label.as_str(), span.score), ("x", mean));
+    }
+}
