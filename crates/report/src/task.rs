@@ -2,9 +2,7 @@
 
 use maud::{Markup, html};
 use polyhead_train::report::TaskResult;
-use polyhead_train::{
-    Calibration, LabelScores, Reliability, ReliabilityBin, TaskMetrics, metric_names,
-};
+use polyhead_train::{Calibration, LabelScores, Reliability, ReliabilityBin, TaskMetrics};
 
 use crate::confusion::confusion;
 use crate::mistakes::mistakes;
@@ -82,7 +80,7 @@ fn scores(task: &TaskResult) -> Markup {
     };
     // With one answer per row, the micro averages are the accuracy.
     let classification = matches!(first, TaskMetrics::Classification(_));
-    let names = metric_names(first.kind()).iter();
+    let names = first.names().iter();
     let mut rows: Vec<_> = names
         .filter(|name| !(classification && name.ends_with("_micro")))
         .map(|name| {

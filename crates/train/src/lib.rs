@@ -19,6 +19,7 @@ pub mod sampler;
 
 pub mod report;
 
+mod tasks;
 mod step;
 mod freeze;
 mod evaluate;
@@ -27,23 +28,23 @@ mod run;
 
 pub use config::RunConfig;
 pub use error::{Error, ErrorKind};
-pub use evaluate::{
-    Answers, Calibration, ClassificationCounter, ClassificationMetrics, EvalRequest,
-    EvaluateOptions, Evaluation, LabelScores, MultiLabelCounter, MultiLabelMetrics,
-    RegressionCounter, RegressionMetrics, Reliability, ReliabilityBin, RunningAccuracy, Span, Tag,
-    TaskMetrics, TokensCounter, TokensMetrics, argmax, best_thresholds, calibrate_classes,
-    calibrate_sets, evaluate, given_labels, larger_is_better, main_metric, metric_names, pearson,
-    spans, spearman,
-};
+pub use evaluate::{Answers, EvalRequest, EvaluateOptions, Evaluation, evaluate};
 pub use freeze::{FreezePlan, FreezeSpan, FrozenTensors};
 pub use run::{
     Ending, Evaluated, Event, Observer, Prepared, Progress, RunPlan, RunSummary, TaskProgress,
     TaskSummary, Trainer, check_data, open_model, peak_memory, processor,
 };
 pub use step::{
-    AdamW, AdamWSettings, CacheCounts, CrossEntropy, DISTILLATION_TEMPERATURE, ForwardTimes,
-    GradientNorm, GroupRates, Learner, Moments, Objective, PackedRows, RateTable, Schedule,
-    StateCache, StepBatch, StepOutcome, Targets, TaskStep, Update, binary_cross_entropy,
-    binary_cross_entropy_normaliser, cross_entropy, cut, distillation, distillation_normaliser,
-    mean_factor, squared_error, squared_error_normaliser,
+    AdamW, AdamWSettings, CacheCounts, ForwardTimes, GradientNorm, GroupRates, Learner, Moments,
+    PackedRows, RateTable, Schedule, StateCache, StepBatch, StepOutcome, TaskStep, Update, cut,
+};
+pub use tasks::{
+    Calibration, ClassificationCounter, ClassificationMetrics, CrossEntropy,
+    DISTILLATION_TEMPERATURE, LabelScores, MultiLabelCounter, MultiLabelMetrics, Objective,
+    RegressionCounter, RegressionMetrics, Reliability, ReliabilityBin, RunningAccuracy, Span, Tag,
+    Targets, TaskMetrics, TokensCounter, TokensMetrics, argmax, best_thresholds,
+    binary_cross_entropy, binary_cross_entropy_normaliser, calibrate_classes, calibrate_sets,
+    cross_entropy, distillation, distillation_normaliser, given_labels, larger_is_better,
+    main_metric, mean_factor, metric_names, pearson, spans, spearman, squared_error,
+    squared_error_normaliser,
 };

@@ -16,7 +16,7 @@ use std::path::Path;
 use polyhead_model::TaskKind;
 use polyhead_train::{
     ClassificationCounter, LabelScores, MultiLabelCounter, RegressionCounter, TaskMetrics,
-    TokensCounter, metric_names, spans,
+    TokensCounter, spans,
 };
 use polyhead_train::{
     CrossEntropy, binary_cross_entropy, binary_cross_entropy_normaliser, cross_entropy,
@@ -59,7 +59,7 @@ fn assert_near(what: &str, found: f64, expected: f64, tolerance: f64) {
 #[track_caller]
 fn check_scores(case: &Value, metrics: &TaskMetrics, tolerance: f64) {
     let expected = case["scores"].as_object().unwrap();
-    let names: Vec<&str> = metric_names(metrics.kind()).iter().copied().skip(1).collect();
+    let names: Vec<&str> = metrics.names().iter().copied().skip(1).collect();
     assert_eq!(names.len(), expected.len(), "{names:?}");
     for name in names {
         let what = format!("{} {name}", case["name"]);

@@ -12,7 +12,7 @@ use super::{
     TaskSettings, TrainSettings,
 };
 use crate::error::Error;
-use crate::evaluate::metric_names;
+use crate::tasks::metric_names;
 
 /// The keys of tasks that do not apply to every kind.
 const KINDS: [(&str, &[TaskKind]); 6] = {

@@ -33,6 +33,41 @@ impl TaskLabels {
         }
     }
 
+    /// One label a row.
+    ///
+    /// # Panics
+    /// As all four: if the labels are of another form, which is the kind's to know.
+    pub(crate) fn classes(&self) -> &[Option<u32>] {
+        match self {
+            Self::Classes(rows) => rows,
+            _ => panic!("expected one label a row"),
+        }
+    }
+
+    /// A set of labels a row.
+    pub(crate) fn sets(&self) -> &[Option<Vec<u32>>] {
+        match self {
+            Self::Sets(rows) => rows,
+            _ => panic!("expected a set of labels a row"),
+        }
+    }
+
+    /// A number a row.
+    pub(crate) fn numbers(&self) -> &[Option<f32>] {
+        match self {
+            Self::Numbers(rows) => rows,
+            _ => panic!("expected a number a row"),
+        }
+    }
+
+    /// A label for each word of a row.
+    pub(crate) fn tags(&self) -> &[Option<Vec<u32>>] {
+        match self {
+            Self::Tags(rows) => rows,
+            _ => panic!("expected a label for each word of a row"),
+        }
+    }
+
     /// Number of rows, with and without a label.
     pub fn len(&self) -> usize {
         match self {

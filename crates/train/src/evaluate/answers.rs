@@ -5,22 +5,12 @@
 //! the rows were cut into parts.
 
 use polyhead_compute::{Cpu, Threads};
-use polyhead_model::{
-    Depth, Encoder, HeadSpec, Mode, Network, NetworkInput, Pass, TaskKind, Workspace,
-};
+use polyhead_model::{Depth, Encoder, HeadSpec, Mode, Network, NetworkInput, Pass, Workspace};
 
-use crate::data::{FIRST_UNKNOWN, Split, TaskLabels};
+use crate::data::Split;
 use crate::error::{Error, ErrorKind};
-use crate::evaluate::calibration::given_labels;
-use crate::evaluate::metric::{
-    ClassificationCounter, MultiLabelCounter, RegressionCounter, TaskMetrics, TokensCounter, argmax,
-};
-use crate::step::Objective;
-use crate::step::StateCache;
-use crate::step::{PackedRows, Targets, cut};
-
-/// Tokens of a part.
-const PART_TOKENS: usize = 2048;
+use crate::step::{PART_TOKENS, PackedRows, StateCache, cut};
+use crate::tasks::{Objective, SplitAnswers, TaskMetrics, answered, rules};
 
 /// Logits of every task, in the order of the rows.
 #[derive(Clone, Debug, Default)]
@@ -65,10 +55,8 @@ impl Answers {
             logits: (0..network.head_count())
                 .map(|head| {
                     let spec = network.head_spec(head);
-                    let rows = match spec.kind {
-                        TaskKind::Tokens => split.words.places.len(),
-                        _ => split.len(),
-                    };
+                    let reads_words = spec.kind.reads_words();
+                    let rows = if reads_words { split.words.places.len() } else { split.len() };
                     vec![0.0; if questions.active[head] { rows * spec.outputs() } else { 0 }]
                 })
                 .collect(),
@@ -93,14 +81,14 @@ impl Answers {
                 for head in (0..network.head_count()).filter(|head| questions.active[*head]) {
                     let spec = network.head_spec(head);
                     let to = &mut answers.logits[head];
-                    match spec.kind {
-                        TaskKind::Tokens => {
-                            let words: Vec<u32> =
-                                packed.word_places().iter().map(|word| *word as u32).collect();
-                            scatter(&words, spec.outputs(), pass.logits(head), to);
-                        }
-                        _ => scatter(&packed.rows, spec.outputs(), pass.logits(head), to),
-                    }
+                    let words: Vec<u32>;
+                    let rows = if spec.kind.reads_words() {
+                        words = packed.word_places().iter().map(|word| *word as u32).collect();
+                        &words
+                    } else {
+                        &packed.rows
+                    };
+                    scatter(rows, spec.outputs(), pass.logits(head), to);
                 }
             }
             Ok::<_, Error>(())
@@ -128,10 +116,10 @@ impl Answers {
         (0..specs.len())
             .map(|task| {
                 let logits = &self.logits[task];
-                match logits.is_empty() {
-                    true => None,
-                    false => score(logits, split, task, &specs[task], &objectives[task]),
+                if logits.is_empty() {
+                    return None;
                 }
+                score(logits, split, task, &specs[task], &objectives[task])
             })
             .collect()
     }
@@ -214,103 +202,14 @@ fn score(
     logits: &[f32],
     split: &Split,
     task: usize,
-    spec: &HeadSpec,
+    head: &HeadSpec,
     objective: &Objective,
 ) -> Option<TaskMetrics> {
-    let outputs = spec.outputs();
     let loss = {
         let (logits, targets) = answered(logits, split, task, objective);
         let mut unused = vec![0.0; logits.len()];
         let sum = objective.loss(&logits, &targets, 0.0, &mut unused);
         (sum, objective.normaliser(&targets))
     };
-    let rows = logits.chunks_exact(outputs.max(1));
-    match &split.labels[task] {
-        TaskLabels::Classes(labels) => {
-            let mut counter = ClassificationCounter::new(&spec.labels);
-            counter.add_loss(loss.0, loss.1);
-            for (logits, label) in rows.zip(labels) {
-                if let Some(label) = label {
-                    counter.add(argmax(logits) as u32, *label);
-                }
-            }
-            counter.finish().map(TaskMetrics::Classification)
-        }
-        TaskLabels::Sets(labels) => {
-            let mut counter = MultiLabelCounter::new(&spec.labels);
-            counter.add_loss(loss.0, loss.1);
-            for (logits, set) in rows.zip(labels) {
-                if let Some(set) = set {
-                    counter.add(&given_labels(logits, spec.temperature, &thresholds(spec)), set);
-                }
-            }
-            counter.finish().map(TaskMetrics::MultiLabel)
-        }
-        TaskLabels::Numbers(labels) => {
-            let mut counter = RegressionCounter::new();
-            counter.add_loss(loss.0, loss.1);
-            for (logits, label) in rows.zip(labels) {
-                if let Some(label) = label {
-                    counter.add(logits[0], *label);
-                }
-            }
-            counter.finish().map(TaskMetrics::Regression)
-        }
-        TaskLabels::Tags(labels) => {
-            let others = split.issues.get(task).map_or(&[][..], |issues| &issues.others);
-            let mut counter = TokensCounter::new(&spec.labels, others);
-            // The counter's numbers of other tags follow the head's.
-            let place = |tag: u32| match tag.checked_sub(FIRST_UNKNOWN) {
-                Some(other) => spec.labels.len() as u32 + other,
-                None => tag,
-            };
-            counter.add_loss(loss.0, loss.1);
-            for (row, tags) in labels.iter().enumerate() {
-                let Some(tags) = tags else { continue };
-                let given: Vec<Option<u32>> = split
-                    .words
-                    .row(row)
-                    .map(|word| {
-                        split.words.first_tokens[word]
-                            .map(|_| argmax(&logits[word * outputs..][..outputs]) as u32)
-                    })
-                    .collect();
-                let tags: Vec<u32> = tags.iter().map(|tag| place(*tag)).collect();
-                counter.add(&given, &tags);
-            }
-            counter.finish().map(TaskMetrics::Tokens)
-        }
-    }
-}
-
-/// The logits that have a target, in the order of the targets: all rows, or the
-/// words that have a token.
-pub(crate) fn answered(
-    logits: &[f32],
-    split: &Split,
-    task: usize,
-    objective: &Objective,
-) -> (Vec<f32>, Targets) {
-    let all: Vec<u32> = (0..split.len() as u32).collect();
-    let packed = PackedRows::new(split, &all, 0);
-    let targets = packed.targets(split, task);
-    let outputs = objective.outputs();
-    let logits = match objective.kind() {
-        TaskKind::Tokens => packed
-            .word_places()
-            .iter()
-            .flat_map(|word| &logits[word * outputs..(word + 1) * outputs])
-            .copied()
-            .collect(),
-        _ => logits.to_vec(),
-    };
-    (logits, targets)
-}
-
-/// One per label: 0.5 where none was found.
-fn thresholds(spec: &HeadSpec) -> Vec<f32> {
-    match spec.thresholds.is_empty() {
-        true => vec![0.5; spec.labels.len()],
-        false => spec.thresholds.clone(),
-    }
+    rules(head.kind).score(&SplitAnswers { logits, head, split, task, loss })
 }

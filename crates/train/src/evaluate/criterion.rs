@@ -1,7 +1,7 @@
 //! What the best model is chosen by.
 
 use crate::config::{RunConfig, TaskSettings};
-use crate::evaluate::metric::{TaskMetrics, larger_is_better, main_metric};
+use crate::tasks::{TaskMetrics, larger_is_better, main_metric};
 
 /// The metric that stands for a task.
 pub(crate) fn metric_of(task: &TaskSettings) -> &str {
@@ -69,7 +69,7 @@ mod tests {
 
     /// Of answers 1 and 2 to these targets.
     fn metrics(targets: [f32; 2]) -> Option<TaskMetrics> {
-        let mut counter = crate::evaluate::metric::RegressionCounter::new();
+        let mut counter = crate::tasks::RegressionCounter::new();
         counter.add(1.0, targets[0]);
         counter.add(2.0, targets[1]);
         counter.finish().map(TaskMetrics::Regression)

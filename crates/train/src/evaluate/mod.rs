@@ -1,23 +1,11 @@
 //! A finished model on data of its own: metrics of every task whose labels are there.
 
 mod answers;
-mod metric;
 mod criterion;
-mod calibration;
 
+pub(crate) use answers::keep_states;
 pub use answers::{Answers, EvalRequest};
-pub(crate) use answers::{answered, keep_states};
-pub use calibration::{
-    Calibration, Reliability, ReliabilityBin, best_thresholds, calibrate_classes, calibrate_sets,
-    given_labels,
-};
 pub(crate) use criterion::{Best, criterion, metric_of};
-pub use metric::{
-    ClassificationCounter, ClassificationMetrics, LabelScores, MultiLabelCounter,
-    MultiLabelMetrics, RegressionCounter, RegressionMetrics, RunningAccuracy, Span, Tag,
-    TaskMetrics, TokensCounter, TokensMetrics, argmax, larger_is_better, main_metric, metric_names,
-    pearson, spans, spearman,
-};
 
 use std::path::PathBuf;
 
@@ -30,7 +18,7 @@ use crate::config::DataFiles;
 use crate::data::{self, DataReport, TaskFields};
 use crate::error::{Error, ErrorKind};
 use crate::run::{Tokenized, tokenize};
-use crate::step::Objective;
+use crate::tasks::{Objective, TaskMetrics};
 
 /// What [`evaluate`] looks at.
 #[derive(Clone, Debug, Default)]

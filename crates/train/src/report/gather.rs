@@ -5,13 +5,13 @@ use std::fs;
 use crate::checkpoint::write_file_aside;
 use crate::data::Part;
 use crate::error::Error;
-use crate::evaluate::{answered, metric_of};
+use crate::evaluate::metric_of;
 use crate::report::mistakes::worst_mistakes;
 use crate::report::{
     CacheReport, Cosines, Curves, GroupReport, RunReport, SchedulePoint, TaskResult, TimePart,
 };
 use crate::run::{FinalAnswers, Run, RunSummary, machine};
-use crate::step::Targets;
+use crate::tasks::{Targets, answered};
 
 /// Most points of a scatter plot.
 const SCATTER: usize = 2000;

@@ -1,11 +1,10 @@
 //! The worst mistakes of a task, with their texts: they teach a user more than any score.
 
-use polyhead_model::{HeadSpec, TaskKind};
+use polyhead_model::HeadSpec;
 
 use crate::data::{Split, TaskLabels};
-use crate::evaluate::{argmax, given_labels, spans};
 use crate::report::{Answer, MarkedSpan, Mistake};
-use crate::step::{Softmax, sigmoid};
+use crate::tasks::{Softmax, argmax, given_labels, sigmoid, spans};
 
 /// Mistakes that are kept of each task.
 const MOST: usize = 10;
@@ -35,7 +34,7 @@ pub(super) fn worst_mistakes(
                 text: split.texts[row].clone(),
                 expected,
                 given,
-                confidence: (spec.kind != TaskKind::Regression).then_some(badness),
+                confidence: spec.kind.has_labels().then_some(badness),
             }
         })
         .collect()

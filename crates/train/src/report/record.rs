@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::data::DataReport;
-use crate::evaluate::{Calibration, TaskMetrics};
 use crate::step::{CacheCounts, GroupRates};
+use crate::tasks::{Calibration, TaskMetrics};
 
 /// Bars of the histogram of [`Cosines`].
 const COSINE_BARS: usize = 20;
@@ -199,7 +199,7 @@ pub struct TaskResult {
     pub name: String,
     /// Kind of the task: `classification`, `multilabel`, `regression` or `tokens`.
     pub kind: String,
-    /// The score that stands for it, as [`main_metric`](crate::evaluate::main_metric).
+    /// The score that stands for it, as [`main_metric`](crate::tasks::main_metric).
     pub main_metric: String,
     /// Weight of the task's loss in the sum.
     pub weight: Option<f64>,

@@ -6,11 +6,11 @@ use serde_json::{Map, Value, json};
 
 use crate::data::Part;
 use crate::error::Error;
-use crate::evaluate::TaskMetrics;
 use crate::evaluate::criterion;
 use crate::evaluate::{Answers, EvalRequest};
 use crate::run::observer::{Evaluated, Event};
 use crate::run::{Emit, Run};
+use crate::tasks::TaskMetrics;
 
 /// What the starting model says about dev.
 #[derive(Default)]

@@ -10,15 +10,13 @@ use serde_json::{Value, json};
 use crate::checkpoint::write_aside;
 use crate::data::Part;
 use crate::error::Error;
-use crate::evaluate::TaskMetrics;
-use crate::evaluate::{Answers, answered};
-use crate::evaluate::{Calibration, best_thresholds, calibrate_classes, calibrate_sets};
+use crate::evaluate::Answers;
 use crate::run::Run;
 use crate::run::evaluation::scores_by_task;
 use crate::run::observer::Event;
 use crate::step::AdamWSettings;
 use crate::step::CacheCounts;
-use crate::step::Targets;
+use crate::tasks::{Calibration, TaskMetrics, answered, rules};
 
 /// What a run has come to.
 #[derive(Clone, Debug, Serialize)]
@@ -168,17 +166,13 @@ impl Run<'_> {
                 let logits = &dev.answers.logits[task];
                 let (logits, targets) = answered(logits, &source.dev, task, objective);
                 let outputs = objective.outputs();
-                let found = match &targets {
-                    Targets::Classes(targets) => calibrate_classes(&logits, outputs, targets),
-                    Targets::Sets(targets) => calibrate_sets(&logits, outputs, targets),
-                    Targets::Numbers(_) => None,
-                };
+                let rules = rules(objective.kind());
+                let found = rules.calibrate(&logits, outputs, &targets);
                 let temperature = found.as_ref().map_or(1.0, |found| found.temperature);
-                let thresholds = match &targets {
-                    Targets::Sets(sets) if found.is_some() => {
-                        best_thresholds(&logits, outputs, sets, temperature)
-                    }
-                    _ => Vec::new(),
+                let thresholds = if found.is_some() {
+                    rules.thresholds(&logits, outputs, &targets, temperature)
+                } else {
+                    Vec::new()
                 };
                 self.learner.network.calibrate(task, temperature, thresholds);
                 calibrations[task] = found;

@@ -1,8 +1,6 @@
 //! The heads of a run's tasks: new ones, and those of the starting model.
 
-use polyhead_model::{
-    HeadInput, HeadLayer, HeadSpec, HeadWeights, ModelFolder, PoolingSpec, TaskKind,
-};
+use polyhead_model::{HeadInput, HeadLayer, HeadSpec, HeadWeights, ModelFolder, PoolingSpec};
 
 use crate::config::{Keep, RunConfig, TaskSettings};
 use crate::data::Dataset;
@@ -73,7 +71,7 @@ pub(super) fn heads(
 pub(super) fn check_teachers(config: &RunConfig, data: &Dataset) -> Result<(), Error> {
     for (task, fields) in config.tasks.iter().zip(&data.tasks) {
         let words = &data.sources[fields.source].train.words;
-        let tagged = task.kind == TaskKind::Tokens && task.keep == Some(Keep::Distill);
+        let tagged = task.kind.reads_words() && task.keep == Some(Keep::Distill);
         if tagged && words.first_tokens.iter().flatten().next().is_none() {
             let message = format!(
                 "task `{}`: keep = \"distill\": expected training rows with words in the field of \

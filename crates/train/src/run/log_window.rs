@@ -3,9 +3,9 @@
 //! They are part of the train state, bit by bit: a run that is resumed between
 //! two lines writes the line that the uninterrupted run writes.
 
-use crate::evaluate::RunningAccuracy;
 use crate::run::observer::TaskProgress;
 use crate::step::StepOutcome;
+use crate::tasks::RunningAccuracy;
 
 /// Sums since the last line.
 #[derive(Clone, Debug, Default, PartialEq)]

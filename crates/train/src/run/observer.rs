@@ -1,8 +1,8 @@
 //! What a run tells while it goes on.
 
 use crate::data::DataReport;
-use crate::evaluate::TaskMetrics;
 use crate::run::finish::RunSummary;
+use crate::tasks::TaskMetrics;
 
 /// Listens to a run: prints, draws a bar, sends numbers elsewhere.
 pub trait Observer {

@@ -6,9 +6,9 @@ use crate::config::RunConfig;
 use crate::data::{DataReport, Dataset};
 use crate::freeze::FreezePlan;
 use crate::sampler::BatchSampler;
-use crate::step::Objective;
 use crate::step::RateTable;
 use crate::step::Schedule;
+use crate::tasks::Objective;
 
 /// What a run is going to do, settled before its first step.
 pub struct RunPlan {

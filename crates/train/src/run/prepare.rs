@@ -16,7 +16,8 @@ use crate::freeze::FreezePlan;
 use crate::run::heads::{check_teachers, heads, pooling};
 use crate::run::plan::RunPlan;
 use crate::sampler::BatchSampler;
-use crate::step::{Objective, RateTable, Schedule};
+use crate::step::{RateTable, Schedule};
+use crate::tasks::Objective;
 
 /// A run that is ready to begin.
 pub struct Prepared {

@@ -10,18 +10,12 @@ use polyhead_model::{Depth, Gradients, Mode, Network, Pass, TrainableLayout};
 
 use crate::data::Split;
 use crate::error::{Error, ErrorKind};
-use crate::evaluate::RunningAccuracy;
 use crate::evaluate::keep_states;
-use crate::step::loss::mean_factor;
-use crate::step::objective::Objective;
 use crate::step::optimizer::{AdamW, Update};
-use crate::step::packed_rows::{PackedRows, Targets, cut};
+use crate::step::packed_rows::{PART_TOKENS, PackedRows, cut};
 use crate::step::rates::RateTable;
 use crate::step::state_cache::StateCache;
-
-/// Tokens of a part of a step: what is kept for the backward grows with them.
-/// Results do not depend on it, except those of a learned mix of layers.
-pub(crate) const PART_TOKENS: usize = 2048;
+use crate::tasks::{Objective, RunningAccuracy, Targets, mean_factor};
 
 /// The network and everything that a step changes.
 pub struct Learner {
@@ -216,7 +210,7 @@ impl Learner {
                     let factor = mean_factor(objectives[task].weight, wanted.normaliser);
                     let sum = match &wanted.parts[index] {
                         Wanted::Labels(targets) => {
-                            count(&mut accuracies[task], &objectives[task], logits, targets);
+                            objectives[task].count(&mut accuracies[task], logits, targets);
                             objectives[task].loss(logits, targets, factor, dlogits)
                         }
                         Wanted::Teacher(teacher) => {
@@ -342,21 +336,14 @@ fn teacher_rows(
     part: &PackedRows,
 ) -> (Vec<f32>, usize) {
     let outputs = objective.outputs();
-    let places: Vec<usize> = match objective.kind() {
-        polyhead_model::TaskKind::Tokens => part.word_places().to_vec(),
-        _ => part.rows.iter().map(|row| *row as usize).collect(),
+    let places: Vec<usize> = if objective.kind().reads_words() {
+        part.word_places().to_vec()
+    } else {
+        part.rows.iter().map(|row| *row as usize).collect()
     };
     let teacher = &batch.teachers[task];
     let logits = places.iter().flat_map(|at| &teacher[at * outputs..][..outputs]).copied();
     (logits.collect(), places.len())
-}
-
-fn count(accuracy: &mut RunningAccuracy, objective: &Objective, logits: &[f32], targets: &Targets) {
-    match targets {
-        Targets::Classes(targets) => accuracy.add_classes(logits, objective.outputs(), targets),
-        Targets::Sets(targets) => accuracy.add_sets(logits, objective.outputs(), targets),
-        Targets::Numbers(_) => (),
-    }
 }
 
 /// Where a number is not finite: `step 7, task `topic`, rows train.jsonl: line 4, …`.

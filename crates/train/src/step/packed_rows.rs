@@ -5,7 +5,13 @@ use std::ops::Range;
 
 use polyhead_model::{NetworkInput, Sequences};
 
-use crate::data::{FIRST_UNKNOWN, Split, TaskLabels};
+use crate::data::Split;
+use crate::tasks::Targets;
+
+/// Most tokens that go through the network at once, as a part of a step or of a split:
+/// what is kept for the backward grows with them. Results do not depend on it, except
+/// those of a learned mix of layers.
+pub(crate) const PART_TOKENS: usize = 2048;
 
 /// Some rows of a split, end to end.
 #[derive(Clone, Debug, Default)]
@@ -21,28 +27,6 @@ pub struct PackedRows {
     words: Vec<usize>,
     /// `[M]`: the word's index in the split.
     word_places: Vec<usize>,
-}
-
-/// What the answers of a task to some rows should have been.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Targets {
-    /// Classification: one a row; tokens: one a word that has a token.
-    Classes(Vec<Option<u32>>),
-    /// Multi-label, one a row.
-    Sets(Vec<Option<Vec<u32>>>),
-    /// Regression, one a row.
-    Numbers(Vec<Option<f32>>),
-}
-
-impl Targets {
-    /// How many have a label.
-    pub fn labelled(&self) -> usize {
-        match self {
-            Self::Classes(targets) => targets.iter().flatten().count(),
-            Self::Sets(targets) => targets.iter().flatten().count(),
-            Self::Numbers(targets) => targets.iter().flatten().count(),
-        }
-    }
 }
 
 impl PackedRows {
@@ -118,37 +102,7 @@ impl PackedRows {
     /// The labels of task `task` for the answers to these rows; an unknown
     /// label is none.
     pub fn targets(&self, split: &Split, task: usize) -> Targets {
-        let rows = || self.rows.iter().map(|row| *row as usize);
-        let known = |label: u32| (label < FIRST_UNKNOWN).then_some(label);
-        match &split.labels[task] {
-            TaskLabels::Classes(labels) => {
-                Targets::Classes(rows().map(|row| labels[row].and_then(known)).collect())
-            }
-            TaskLabels::Sets(labels) => Targets::Sets(
-                rows()
-                    .map(|row| {
-                        let set = labels[row].as_ref()?;
-                        Some(set.iter().copied().filter_map(known).collect())
-                    })
-                    .collect(),
-            ),
-            TaskLabels::Numbers(labels) => {
-                Targets::Numbers(rows().map(|row| labels[row]).collect())
-            }
-            TaskLabels::Tags(labels) => {
-                let mut targets = Vec::with_capacity(self.words.len());
-                for row in rows() {
-                    let words = split.words.row(row);
-                    for word in words.clone() {
-                        if split.words.first_tokens[word].is_some() {
-                            let tags = labels[row].as_ref();
-                            targets.push(tags.and_then(|tags| known(tags[word - words.start])));
-                        }
-                    }
-                }
-                Targets::Classes(targets)
-            }
-        }
+        Targets::of(split, task, self.rows.iter().map(|row| *row as usize))
     }
 }
 

@@ -44,13 +44,12 @@ impl KindRules for Classification {
 
 #[cfg(test)]
 mod tests {
-    use super::super::TaskKind;
     use super::super::testing::{answer, head};
     use super::*;
 
     #[test]
     fn temperature_softmax_and_abstaining() {
-        let head = head(TaskKind::Classification, &["a", "b"]);
+        let head = head("classification", &["a", "b"]);
         let answer = |logits: [f32; 2], expected: [f32; 2]| {
             let (found, answer) = answer(&head, &logits, None, Some(0.6));
             for (found, expected) in found.iter().zip(expected) {

@@ -48,13 +48,12 @@ fn sigmoid(x: f32) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::TaskKind;
     use super::super::testing::{answer, head};
     use super::*;
 
     #[test]
     fn every_label_has_its_threshold() {
-        let mut head = head(TaskKind::MultiLabel, &["a", "b", "c"]);
+        let mut head = head("multilabel", &["a", "b", "c"]);
         let labels = |head: &HeadSpec| {
             let (_, answer) = answer(head, &[0.0, -0.1, 9.0], None, None);
             let Answer::MultiLabel(scores) = answer else { panic!("{answer:?}") };

@@ -130,13 +130,12 @@ fn tag(labels: &[String], text: &TextWords, probabilities: &[f32]) -> TaggedText
 
 #[cfg(test)]
 mod tests {
-    use super::super::TaskKind;
     use super::super::testing::{answer, head};
     use super::*;
 
     #[test]
     fn words_that_were_not_seen_are_outside() {
-        let head = head(TaskKind::Tokens, &["O", "B-x", "I-x"]);
+        let head = head("tokens", &["O", "B-x", "I-x"]);
         let words = TextWords {
             text: "é fünf sechs zwölf".into(),
             places: vec![0..1, 2..6, 7..12, 13..18],

@@ -26,10 +26,10 @@
 //!   0 that no model can change. Losses have no answer to them and panic: `None`
 //!   stands for such a target there.
 //! - **The loss is handed in** (`add_loss`), as sum and normaliser of the losses
-//!   in `step/loss`, since it needs logits and the task's own options.
+//!   in `tasks/loss`, since it needs logits and the task's own options.
 //!
 //! What it leaves out: probabilities and how honest they are, see
-//! [`calibration`](crate::evaluate::calibration).
+//! [`calibration`](crate::tasks::calibration).
 
 mod classification;
 mod multi_label;
@@ -39,6 +39,8 @@ mod tokens;
 
 use polyhead_model::TaskKind;
 use serde::{Deserialize, Serialize};
+
+use crate::tasks::rules;
 
 // Prediction needs them too, so they live with the model.
 pub use polyhead_text::{Tag, TagSpan as Span, tag_spans as spans};
@@ -80,13 +82,13 @@ pub struct LabelScores {
 }
 
 impl TaskMetrics {
-    /// The kind of task that these are metrics of.
-    pub fn kind(&self) -> TaskKind {
+    /// Names of the scores, in the order of the JSON.
+    pub fn names(&self) -> &'static [&'static str] {
         match self {
-            Self::Classification(_) => TaskKind::Classification,
-            Self::MultiLabel(_) => TaskKind::MultiLabel,
-            Self::Regression(_) => TaskKind::Regression,
-            Self::Tokens(_) => TaskKind::Tokens,
+            Self::Classification(_) => ClassificationMetrics::NAMES,
+            Self::MultiLabel(_) => MultiLabelMetrics::NAMES,
+            Self::Regression(_) => RegressionMetrics::NAMES,
+            Self::Tokens(_) => TokensMetrics::NAMES,
         }
     }
 
@@ -106,28 +108,18 @@ impl TaskMetrics {
     /// Every score by name, in the order of [`metric_names`]: what a line of a
     /// log can hold, without lists per label.
     pub fn scores(&self) -> impl Iterator<Item = (&'static str, Option<f64>)> {
-        metric_names(self.kind()).iter().map(|name| (*name, self.get(name)))
+        self.names().iter().map(|name| (*name, self.get(name)))
     }
 }
 
 /// Scores that a task of that kind has, as in `best = "TASK.METRIC"`.
 pub fn metric_names(kind: TaskKind) -> &'static [&'static str] {
-    match kind {
-        TaskKind::Classification => ClassificationMetrics::NAMES,
-        TaskKind::MultiLabel => MultiLabelMetrics::NAMES,
-        TaskKind::Regression => RegressionMetrics::NAMES,
-        TaskKind::Tokens => TokensMetrics::NAMES,
-    }
+    rules(kind).metric_names()
 }
 
 /// The score that stands for a task of that kind where none is chosen.
 pub fn main_metric(kind: TaskKind) -> &'static str {
-    match kind {
-        TaskKind::Classification => "accuracy",
-        TaskKind::MultiLabel => "f1_micro",
-        TaskKind::Regression => "spearman",
-        TaskKind::Tokens => "f1",
-    }
+    rules(kind).main_metric()
 }
 
 /// Whether more of that score is better: all but losses and errors.
@@ -248,7 +240,7 @@ mod tests {
             TaskMetrics::Tokens(one_row_of_tokens()),
         ];
         for (metrics, kind) in metrics.into_iter().zip(TaskKind::ALL) {
-            assert_eq!(metrics.kind(), kind);
+            assert_eq!(metrics.names(), metric_names(kind));
             assert!(metric_names(kind).contains(&main_metric(kind)));
             assert!(larger_is_better(main_metric(kind)));
             for (name, score) in metrics.scores() {

@@ -1,20 +1,19 @@
-//! What a task wants of its head: a loss with its options settled.
+//! The loss of a task, with its options resolved.
 
 use polyhead_model::TaskKind;
 
 use crate::config::{ClassWeights, Keep, TaskSettings};
 use crate::data::{FIRST_UNKNOWN, TaskLabels};
 use crate::error::{Error, ErrorKind};
-use crate::step::loss::{
-    CrossEntropy, binary_cross_entropy, binary_cross_entropy_normaliser, cross_entropy,
-    distillation, distillation_normaliser, squared_error, squared_error_normaliser,
-};
-use crate::step::packed_rows::Targets;
+use crate::tasks::loss::{CrossEntropy, distillation, distillation_normaliser};
+use crate::tasks::metric::RunningAccuracy;
+use crate::tasks::rules;
+use crate::tasks::targets::Targets;
 
 /// The loss of one task.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Objective {
-    /// Of the task in the sum over tasks.
+    /// Weight of the task in the sum over tasks.
     pub weight: f32,
     kind: TaskKind,
     /// Numbers per answer.
@@ -52,7 +51,7 @@ impl Objective {
         labels: &[String],
         train: &TaskLabels,
     ) -> Result<Self, Error> {
-        let outputs = if settings.kind == TaskKind::Regression { 1 } else { labels.len() };
+        let outputs = if settings.kind.has_labels() { labels.len() } else { 1 };
         let resolve =
             |key: &str, weights: &Option<ClassWeights>, balanced: &dyn Fn() -> Vec<f32>| {
                 weights
@@ -86,9 +85,19 @@ impl Objective {
         })
     }
 
-    /// What sort of answer.
+    /// Kind of the task.
     pub fn kind(&self) -> TaskKind {
         self.kind
+    }
+
+    /// Options of a cross-entropy.
+    pub(super) fn cross_entropy(&self) -> &CrossEntropy {
+        &self.cross_entropy
+    }
+
+    /// The weight of each label where a row has it.
+    pub(super) fn positive_weights(&self) -> Option<&[f32]> {
+        self.positive_weights.as_deref()
     }
 
     /// Numbers per answer.
@@ -98,28 +107,19 @@ impl Objective {
 
     /// What the sum of losses over these targets is divided by.
     pub fn normaliser(&self, targets: &Targets) -> f64 {
-        match targets {
-            Targets::Classes(targets) => self.cross_entropy.normaliser(targets),
-            Targets::Sets(targets) => binary_cross_entropy_normaliser(targets, self.outputs),
-            Targets::Numbers(targets) => squared_error_normaliser(targets),
-        }
+        rules(self.kind).normaliser(self, targets)
     }
 
     /// The sum of losses; `dlogits` becomes `factor` times its gradient.
     ///
     /// - `logits`, `dlogits`: `[rows, outputs]`
     pub fn loss(&self, logits: &[f32], targets: &Targets, factor: f64, dlogits: &mut [f32]) -> f64 {
-        match targets {
-            Targets::Classes(targets) => {
-                let options = &self.cross_entropy;
-                cross_entropy(logits, self.outputs, targets, options, factor, dlogits)
-            }
-            Targets::Sets(targets) => {
-                let weights = self.positive_weights.as_deref();
-                binary_cross_entropy(logits, self.outputs, targets, weights, factor, dlogits)
-            }
-            Targets::Numbers(targets) => squared_error(logits, targets, factor, dlogits),
-        }
+        rules(self.kind).loss(self, logits, targets, factor, dlogits)
+    }
+
+    /// Counts right answers while training.
+    pub(crate) fn count(&self, accuracy: &mut RunningAccuracy, logits: &[f32], targets: &Targets) {
+        rules(self.kind).count(accuracy, logits, self.outputs, targets);
     }
 
     /// As [`normaliser`](Self::normaliser), for `rows` answers of the starting model.
@@ -214,10 +214,11 @@ mod tests {
     #[test]
     fn some_label_has_a_weight_above_zero() {
         for (kind, key) in [
-            (TaskKind::Classification, "class_weights"),
-            (TaskKind::Tokens, "class_weights"),
-            (TaskKind::MultiLabel, "positive_weights"),
+            ("classification", "class_weights"),
+            ("tokens", "class_weights"),
+            ("multilabel", "positive_weights"),
         ] {
+            let kind = kind.parse().unwrap();
             let error = objective(kind, &format!("{key} = {{ a = 0, b = 0 }}")).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Config);
             assert_eq!(

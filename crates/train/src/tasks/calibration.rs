@@ -13,8 +13,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::evaluate::metric::argmax;
-use crate::step::{Softmax, sigmoid, softplus};
+use crate::tasks::loss::{Softmax, sigmoid, softplus};
+use crate::tasks::metric::argmax;
 
 /// Bins of the expected calibration error, as many as Guo et al. use.
 pub(crate) const BINS: usize = 15;
@@ -400,7 +400,7 @@ mod tests {
     #[test]
     fn no_temperature_near_is_better() {
         // Every fourth row is answered wrongly.
-        let logits = crate::step::some_logits(90);
+        let logits = crate::tasks::some_logits(90);
         let targets: Vec<Option<u32>> = (0..30)
             .map(|row| {
                 Some((argmax(&logits[row * 3..][..3]) + usize::from(row % 4 == 0)) as u32 % 3)

@@ -7,6 +7,7 @@
 use polyhead_model::TaskKind;
 
 use super::{Softmax, sigmoid, softplus};
+use crate::tasks::rules;
 
 /// The temperature of both softmaxes, 2, which Li and Hoiem chose on held-out data.
 pub const DISTILLATION_TEMPERATURE: f64 = 2.0;
@@ -46,28 +47,26 @@ pub fn distillation(
         return 0.0;
     }
     assert_eq!(logits.len() % outputs, 0, "whole rows");
-    let loss = match kind {
-        TaskKind::Classification | TaskKind::Tokens => softened_cross_entropy,
-        TaskKind::MultiLabel => sigmoid_cross_entropy,
-        TaskKind::Regression => squared_distance,
-    };
+    let rules = rules(kind);
     let mut sum = 0.0;
     let rows = logits.chunks_exact(outputs).zip(teacher.chunks_exact(outputs));
     for ((logits, teacher), dlogits) in rows.zip(dlogits.chunks_exact_mut(outputs)) {
-        sum += loss(logits, teacher, factor, dlogits);
+        sum += rules.distillation(logits, teacher, factor, dlogits);
     }
     sum
 }
 
 /// What the sum is divided by: rows, and for multilabel rows times labels.
 pub fn distillation_normaliser(kind: TaskKind, rows: usize, outputs: usize) -> f64 {
-    match kind {
-        TaskKind::MultiLabel => (rows * outputs) as f64,
-        _ => rows as f64,
-    }
+    rules(kind).distillation_normaliser(rows, outputs)
 }
 
-fn softened_cross_entropy(logits: &[f32], teacher: &[f32], factor: f64, out: &mut [f32]) -> f64 {
+pub(crate) fn softened_cross_entropy(
+    logits: &[f32],
+    teacher: &[f32],
+    factor: f64,
+    out: &mut [f32],
+) -> f64 {
     const T: f64 = DISTILLATION_TEMPERATURE;
     let (given, wanted) = (Softmax::new(logits, T), Softmax::new(teacher, T));
     let mut loss = 0.0;
@@ -80,7 +79,12 @@ fn softened_cross_entropy(logits: &[f32], teacher: &[f32], factor: f64, out: &mu
     T * T * loss
 }
 
-fn sigmoid_cross_entropy(logits: &[f32], teacher: &[f32], factor: f64, out: &mut [f32]) -> f64 {
+pub(crate) fn sigmoid_cross_entropy(
+    logits: &[f32],
+    teacher: &[f32],
+    factor: f64,
+    out: &mut [f32],
+) -> f64 {
     let mut loss = 0.0;
     for ((z, t), out) in logits.iter().zip(teacher).zip(out) {
         let (z, t) = (f64::from(*z), f64::from(*t));
@@ -91,7 +95,12 @@ fn sigmoid_cross_entropy(logits: &[f32], teacher: &[f32], factor: f64, out: &mut
     loss
 }
 
-fn squared_distance(logits: &[f32], teacher: &[f32], factor: f64, out: &mut [f32]) -> f64 {
+pub(crate) fn squared_distance(
+    logits: &[f32],
+    teacher: &[f32],
+    factor: f64,
+    out: &mut [f32],
+) -> f64 {
     let mut loss = 0.0;
     for ((z, t), out) in logits.iter().zip(teacher).zip(out) {
         let difference = f64::from(*z) - f64::from(*t);
@@ -142,7 +151,7 @@ mod tests {
     fn empty_batches_cost_nothing_and_normalisers_count() {
         for kind in TaskKind::ALL {
             assert_eq!(distillation(kind, &[], &[], 3, 1.0, &mut []), 0.0);
-            let expected = if kind == TaskKind::MultiLabel { 12.0 } else { 4.0 };
+            let expected = if kind.has_thresholds() { 12.0 } else { 4.0 };
             assert_eq!(distillation_normaliser(kind, 4, 3), expected);
         }
     }

@@ -1,0 +1,128 @@
+//! Tasks by kind: how a task is trained, judged and calibrated, one file a kind.
+//!
+//! Everything else asks the [`rules`] of a kind and never lists the kinds itself. What a kind
+//! answers stands in `polyhead-model`, in `heads/kinds/`; labels are read in [`data`](crate::data).
+//! The losses in `loss`, the counters in `metric` and the temperatures in `calibration` know no
+//! kind: a kind chooses among them.
+
+mod classification;
+mod multi_label;
+mod regression;
+mod tokens;
+
+mod targets;
+mod loss;
+mod objective;
+mod metric;
+mod calibration;
+
+pub use calibration::{
+    Calibration, Reliability, ReliabilityBin, best_thresholds, calibrate_classes, calibrate_sets,
+    given_labels,
+};
+#[cfg(test)]
+pub(crate) use loss::testing::some_logits;
+pub use loss::{
+    CrossEntropy, DISTILLATION_TEMPERATURE, binary_cross_entropy, binary_cross_entropy_normaliser,
+    cross_entropy, distillation, distillation_normaliser, mean_factor, squared_error,
+    squared_error_normaliser,
+};
+pub(crate) use loss::{Softmax, sigmoid};
+pub use metric::{
+    ClassificationCounter, ClassificationMetrics, LabelScores, MultiLabelCounter,
+    MultiLabelMetrics, RegressionCounter, RegressionMetrics, RunningAccuracy, Span, Tag,
+    TaskMetrics, TokensCounter, TokensMetrics, argmax, larger_is_better, main_metric, metric_names,
+    pearson, spans, spearman,
+};
+pub use objective::Objective;
+pub use targets::Targets;
+pub(crate) use targets::answered;
+
+use polyhead_model::{HeadSpec, TaskKind};
+
+use crate::data::{Split, TaskLabels};
+
+/// What a kind does in its own way while training.
+pub(crate) trait TaskRules {
+    /// The sum of losses; `dlogits` becomes `factor` times its gradient.
+    fn loss(
+        &self,
+        objective: &Objective,
+        logits: &[f32],
+        targets: &Targets,
+        factor: f64,
+        dlogits: &mut [f32],
+    ) -> f64;
+
+    /// What the sum of losses over these targets is divided by.
+    fn normaliser(&self, objective: &Objective, targets: &Targets) -> f64;
+
+    /// The distance of one row of logits to those of the starting model; `dlogits` becomes
+    /// `factor` times its gradient.
+    fn distillation(
+        &self,
+        logits: &[f32],
+        teacher: &[f32],
+        factor: f64,
+        dlogits: &mut [f32],
+    ) -> f64;
+
+    /// What the sum of distances over `rows` rows is divided by.
+    fn distillation_normaliser(&self, rows: usize, _outputs: usize) -> f64 {
+        rows as f64
+    }
+
+    /// Counts right answers while training; kinds without right and wrong count nothing.
+    fn count(&self, _: &mut RunningAccuracy, _logits: &[f32], _outputs: usize, _: &Targets) {}
+
+    /// Names of the scores, as in `best = "TASK.METRIC"`.
+    fn metric_names(&self) -> &'static [&'static str];
+
+    /// The score that stands for the task where none is chosen.
+    fn main_metric(&self) -> &'static str;
+
+    /// Metrics of a split; `None` if no row has a label.
+    fn score(&self, answers: &SplitAnswers) -> Option<TaskMetrics>;
+
+    /// The temperature that these answers give; `None` if the kind has none, or no row is left.
+    fn calibrate(&self, _logits: &[f32], _outputs: usize, _: &Targets) -> Option<Calibration> {
+        None
+    }
+
+    /// The threshold of every label at this temperature; empty if the kind has none.
+    fn thresholds(&self, _logits: &[f32], _outputs: usize, _: &Targets, _: f32) -> Vec<f32> {
+        Vec::new()
+    }
+}
+
+/// The answers of a head to a whole split, and what they should have been.
+pub(crate) struct SplitAnswers<'a> {
+    /// `[rows, outputs]`; `[words, outputs]` where the kind reads words.
+    pub(crate) logits: &'a [f32],
+    pub(crate) head: &'a HeadSpec,
+    pub(crate) split: &'a Split,
+    /// Index of the task.
+    pub(crate) task: usize,
+    /// Sum and normaliser of the loss.
+    pub(crate) loss: (f64, f64),
+}
+
+impl SplitAnswers<'_> {
+    fn labels(&self) -> &TaskLabels {
+        &self.split.labels[self.task]
+    }
+
+    fn rows(&self) -> std::slice::ChunksExact<'_, f32> {
+        self.logits.chunks_exact(self.head.outputs().max(1))
+    }
+}
+
+/// The rules of a kind.
+pub(crate) fn rules(kind: TaskKind) -> &'static dyn TaskRules {
+    match kind {
+        TaskKind::Classification => &classification::Classification,
+        TaskKind::MultiLabel => &multi_label::MultiLabel,
+        TaskKind::Regression => &regression::Regression,
+        TaskKind::Tokens => &tokens::Tokens,
+    }
+}

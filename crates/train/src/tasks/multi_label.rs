@@ -1,0 +1,83 @@
+//! Any of several labels.
+
+use super::loss::sigmoid_cross_entropy;
+use super::{
+    Calibration, MultiLabelCounter, MultiLabelMetrics, Objective, RunningAccuracy, SplitAnswers,
+    Targets, TaskMetrics, TaskRules, best_thresholds, binary_cross_entropy,
+    binary_cross_entropy_normaliser, calibrate_sets, given_labels,
+};
+
+pub(super) struct MultiLabel;
+
+impl TaskRules for MultiLabel {
+    fn loss(
+        &self,
+        objective: &Objective,
+        logits: &[f32],
+        targets: &Targets,
+        factor: f64,
+        dlogits: &mut [f32],
+    ) -> f64 {
+        let (outputs, weights) = (objective.outputs(), objective.positive_weights());
+        binary_cross_entropy(logits, outputs, targets.sets(), weights, factor, dlogits)
+    }
+
+    fn normaliser(&self, objective: &Objective, targets: &Targets) -> f64 {
+        binary_cross_entropy_normaliser(targets.sets(), objective.outputs())
+    }
+
+    fn distillation(&self, logits: &[f32], teacher: &[f32], factor: f64, out: &mut [f32]) -> f64 {
+        sigmoid_cross_entropy(logits, teacher, factor, out)
+    }
+
+    fn distillation_normaliser(&self, rows: usize, outputs: usize) -> f64 {
+        (rows * outputs) as f64
+    }
+
+    fn count(
+        &self,
+        accuracy: &mut RunningAccuracy,
+        logits: &[f32],
+        outputs: usize,
+        targets: &Targets,
+    ) {
+        accuracy.add_sets(logits, outputs, targets.sets());
+    }
+
+    fn metric_names(&self) -> &'static [&'static str] {
+        MultiLabelMetrics::NAMES
+    }
+
+    fn main_metric(&self) -> &'static str {
+        "f1_micro"
+    }
+
+    fn score(&self, answers: &SplitAnswers) -> Option<TaskMetrics> {
+        let head = answers.head;
+        // ½ for every label where calibration has not found thresholds.
+        let half = vec![0.5; head.labels.len()];
+        let thresholds = if head.thresholds.is_empty() { &half } else { &head.thresholds };
+        let mut counter = MultiLabelCounter::new(&head.labels);
+        counter.add_loss(answers.loss.0, answers.loss.1);
+        for (logits, set) in answers.rows().zip(answers.labels().sets()) {
+            if let Some(set) = set {
+                counter.add(&given_labels(logits, head.temperature, thresholds), set);
+            }
+        }
+        counter.finish().map(TaskMetrics::MultiLabel)
+    }
+
+    fn calibrate(&self, logits: &[f32], outputs: usize, targets: &Targets) -> Option<Calibration> {
+        calibrate_sets(logits, outputs, targets.sets())
+    }
+
+    fn thresholds(
+        &self,
+        logits: &[f32],
+        outputs: usize,
+        targets: &Targets,
+        temperature: f32,
+    ) -> Vec<f32> {
+        best_thresholds(logits, outputs, targets.sets(), temperature)
+    }
+}

@@ -1,0 +1,49 @@
+//! A number.
+
+use super::loss::squared_distance;
+use super::{
+    Objective, RegressionCounter, RegressionMetrics, SplitAnswers, Targets, TaskMetrics, TaskRules,
+    squared_error, squared_error_normaliser,
+};
+
+pub(super) struct Regression;
+
+impl TaskRules for Regression {
+    fn loss(
+        &self,
+        _: &Objective,
+        logits: &[f32],
+        targets: &Targets,
+        factor: f64,
+        dlogits: &mut [f32],
+    ) -> f64 {
+        squared_error(logits, targets.numbers(), factor, dlogits)
+    }
+
+    fn normaliser(&self, _: &Objective, targets: &Targets) -> f64 {
+        squared_error_normaliser(targets.numbers())
+    }
+
+    fn distillation(&self, logits: &[f32], teacher: &[f32], factor: f64, out: &mut [f32]) -> f64 {
+        squared_distance(logits, teacher, factor, out)
+    }
+
+    fn metric_names(&self) -> &'static [&'static str] {
+        RegressionMetrics::NAMES
+    }
+
+    fn main_metric(&self) -> &'static str {
+        "spearman"
+    }
+
+    fn score(&self, answers: &SplitAnswers) -> Option<TaskMetrics> {
+        let mut counter = RegressionCounter::new();
+        counter.add_loss(answers.loss.0, answers.loss.1);
+        for (logits, label) in answers.rows().zip(answers.labels().numbers()) {
+            if let Some(label) = label {
+                counter.add(logits[0], *label);
+            }
+        }
+        counter.finish().map(TaskMetrics::Regression)
+    }
+}

@@ -1,0 +1,78 @@
+//! A tag for every word, spans in BIO form.
+
+use super::classification::Classification;
+use super::{
+    Calibration, Objective, RunningAccuracy, SplitAnswers, Targets, TaskMetrics, TaskRules,
+    TokensCounter, TokensMetrics, argmax,
+};
+use crate::data::FIRST_UNKNOWN;
+
+/// Words are trained and calibrated as the rows of a classification, and judged by spans.
+pub(super) struct Tokens;
+
+impl TaskRules for Tokens {
+    fn loss(
+        &self,
+        objective: &Objective,
+        logits: &[f32],
+        targets: &Targets,
+        factor: f64,
+        dlogits: &mut [f32],
+    ) -> f64 {
+        Classification.loss(objective, logits, targets, factor, dlogits)
+    }
+
+    fn normaliser(&self, objective: &Objective, targets: &Targets) -> f64 {
+        Classification.normaliser(objective, targets)
+    }
+
+    fn distillation(&self, logits: &[f32], teacher: &[f32], factor: f64, out: &mut [f32]) -> f64 {
+        Classification.distillation(logits, teacher, factor, out)
+    }
+
+    fn count(
+        &self,
+        accuracy: &mut RunningAccuracy,
+        logits: &[f32],
+        outputs: usize,
+        targets: &Targets,
+    ) {
+        Classification.count(accuracy, logits, outputs, targets);
+    }
+
+    fn metric_names(&self) -> &'static [&'static str] {
+        TokensMetrics::NAMES
+    }
+
+    fn main_metric(&self) -> &'static str {
+        "f1"
+    }
+
+    fn score(&self, answers: &SplitAnswers) -> Option<TaskMetrics> {
+        let SplitAnswers { logits, head, split, task, .. } = *answers;
+        let outputs = head.outputs();
+        let others = split.issues.get(task).map_or(&[][..], |issues| &issues.others);
+        let mut counter = TokensCounter::new(&head.labels, others);
+        // The counter's numbers of other tags follow the head's.
+        let number = |tag: u32| match tag.checked_sub(FIRST_UNKNOWN) {
+            Some(other) => head.labels.len() as u32 + other,
+            None => tag,
+        };
+        counter.add_loss(answers.loss.0, answers.loss.1);
+        for (row, tags) in answers.labels().tags().iter().enumerate() {
+            let Some(tags) = tags else { continue };
+            let given = |word: usize| {
+                let seen = split.words.first_tokens[word];
+                seen.map(|_| argmax(&logits[word * outputs..][..outputs]) as u32)
+            };
+            let given: Vec<Option<u32>> = split.words.row(row).map(given).collect();
+            let tags: Vec<u32> = tags.iter().map(|tag| number(*tag)).collect();
+            counter.add(&given, &tags);
+        }
+        counter.finish().map(TaskMetrics::Tokens)
+    }
+
+    fn calibrate(&self, logits: &[f32], outputs: usize, targets: &Targets) -> Option<Calibration> {
+        Classification.calibrate(logits, outputs, targets)
+    }
+}
