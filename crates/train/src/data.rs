@@ -26,6 +26,8 @@ mod source;
 mod split;
 mod task;
 
+pub(crate) use bio::Tag as BioTag;
+pub(crate) use cell::{Cell, RawLabel};
 pub use check::{
     BrokenTags, Conflicts, DataReport, Example, LabelRows, Lengths, NumberSummary, Overlap,
     Repeats, SourceReport, SplitReport, TaskReport, TaskSplitReport, UnknownLabels, check,
@@ -33,6 +35,7 @@ pub use check::{
 pub use fingerprint::DataFile;
 pub use issues::{BrokenTag, LabelIssues, UnknownLabel};
 pub use labels::{FIRST_UNKNOWN, TaskLabels};
+pub(crate) use quote::quoted;
 pub use read::{Rows, load, read};
 pub use source::{DataTask, Dataset, Source};
 pub use split::{Part, Place, Split, SplitWords, Tokenize};

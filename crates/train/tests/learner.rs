@@ -587,7 +587,12 @@ fn teachers_answer_for_rows_without_labels_too() {
     let (mut learner, config, split) = random_learner(&threads, 0.0);
     // Labelled for no task.
     let mut bare = split.clone();
-    bare.labels = TaskKind::ALL.map(|kind| TaskLabels::unlabelled(kind, 24)).to_vec();
+    bare.labels = vec![
+        TaskLabels::Classes(vec![None; 24]),
+        TaskLabels::Sets(vec![None; 24]),
+        TaskLabels::Numbers(vec![None; 24]),
+        TaskLabels::Tags(vec![None; 24]),
+    ];
     bare.labels.swap(2, 3);
     let mut teachers = answers(&learner.network, &threads, &split, &learner).logits;
     for task in [0, 2] {

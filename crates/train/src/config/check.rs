@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use polyhead_model::{TaskKind, check_task_name};
+use polyhead_model::check_task_name;
 use toml::{Table, Value};
 
 use super::document::{Document, Section};
@@ -12,20 +12,11 @@ use super::{
     TaskSettings, TrainSettings,
 };
 use crate::error::Error;
-use crate::tasks::metric_names;
+use crate::tasks::{kinds_with_key, metric_names};
 
 /// The keys of tasks that do not apply to every kind.
-const KINDS: [(&str, &[TaskKind]); 6] = {
-    use TaskKind::{Classification, MultiLabel, Regression, Tokens};
-    [
-        ("labels", &[Classification, MultiLabel, Tokens]),
-        ("class_weights", &[Classification, Tokens]),
-        ("label_smoothing", &[Classification, Tokens]),
-        ("positive_weights", &[MultiLabel]),
-        ("pooling", &[Classification, MultiLabel, Regression]),
-        ("input", &[Classification, MultiLabel, Regression]),
-    ]
-};
+const OF_SOME_KINDS: [&str; 6] =
+    ["labels", "class_weights", "label_smoothing", "positive_weights", "pooling", "input"];
 
 /// The keys of a task's own files.
 const OWN_FILES: [&str; 5] = ["train", "dev", "test", "text", "tokens"];
@@ -113,7 +104,8 @@ fn check_task(task: &TaskSettings, section: &Section) -> Result<(), Error> {
 
 /// Keys that mean nothing for a kind, or beside each other, are mistakes.
 fn check_applies(task: &TaskSettings, section: &Section) -> Result<(), Error> {
-    for (key, kinds) in KINDS {
+    for key in OF_SOME_KINDS {
+        let kinds = kinds_with_key(key);
         if section.has(key) && !kinds.contains(&task.kind) {
             let kinds: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
             let (kinds, found) = (kinds.join(", "), task.kind);
@@ -136,7 +128,7 @@ fn check_applies(task: &TaskSettings, section: &Section) -> Result<(), Error> {
 
 fn check_labels(task: &TaskSettings, section: &Section) -> Result<(), Error> {
     let Some(labels) = &task.labels else { return Ok(()) };
-    let least = if task.kind == TaskKind::MultiLabel { 1 } else { 2 };
+    let least = task.kind.least_labels();
     if labels.len() < least {
         let (kind, found) = (task.kind, labels.len());
         let problem = format!("expected at least {least} for {kind}, found {found}");
@@ -247,8 +239,8 @@ pub(super) fn keep_what_applies(table: &mut Table) {
         return;
     }
     let is = |table: &Table, key, word| table.get(key).and_then(Value::as_str) == Some(word);
-    for (key, kinds) in KINDS {
-        if !kinds.iter().any(|kind| is(table, "kind", kind.name())) {
+    for key in OF_SOME_KINDS {
+        if !kinds_with_key(key).iter().any(|kind| is(table, "kind", kind.name())) {
             table.remove(key);
         }
     }

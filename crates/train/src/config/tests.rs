@@ -131,7 +131,7 @@ fn every_key_is_read() {
     let weights = [("x".to_owned(), 0.25), ("y".to_owned(), 2.0)];
     let topic = TaskSettings {
         name: "topic".to_owned(),
-        kind: TaskKind::Classification,
+        kind: "classification".parse().unwrap(),
         field: "label".to_owned(),
         labels: Some(vec!["x".to_owned(), "y".to_owned()]),
         weight: NonNegative(0.5),

@@ -2,7 +2,7 @@
 
 /// What a tag says of its word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Tag<'a> {
+pub(crate) enum Tag<'a> {
     /// In no span.
     Outside,
     /// The first word of a span of this type.
@@ -13,7 +13,7 @@ pub(super) enum Tag<'a> {
 
 impl<'a> Tag<'a> {
     /// None if `tag` is none of the three.
-    pub(super) fn parse(tag: &'a str) -> Option<Self> {
+    pub(crate) fn parse(tag: &'a str) -> Option<Self> {
         if tag == "O" {
             return Some(Self::Outside);
         }
@@ -26,7 +26,7 @@ impl<'a> Tag<'a> {
     }
 
     /// The type of the span that the word is in.
-    pub(super) fn kind(self) -> Option<&'a str> {
+    pub(crate) fn kind(self) -> Option<&'a str> {
         match self {
             Self::Outside => None,
             Self::Begin(kind) | Self::Inside(kind) => Some(kind),

@@ -4,20 +4,21 @@ use polyhead_model::TaskKind;
 use serde_json::Value;
 
 use super::quote::quoted;
+use crate::tasks::rules;
 
 /// Of targets of regression, in size.
 const LARGEST: f64 = 1e15;
 
 /// A value as it stands in the file.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Cell<'a> {
+pub(crate) enum Cell<'a> {
     Json(&'a Value),
     Csv(&'a str),
 }
 
 /// A row's label before labels have numbers.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum RawLabel {
+pub(crate) enum RawLabel {
     Class(String),
     Set(Vec<String>),
     Number(f32),
@@ -36,7 +37,7 @@ impl<'a> Cell<'a> {
     }
 
     /// A list of strings, one a word; None for null and an empty cell.
-    pub(super) fn words(self) -> Result<Option<Vec<String>>, String> {
+    pub(crate) fn words(self) -> Result<Option<Vec<String>>, String> {
         if self.is_nothing() {
             return Ok(None);
         }
@@ -54,13 +55,7 @@ impl<'a> Cell<'a> {
         if self.is_nothing() {
             return Ok(None);
         }
-        match kind {
-            TaskKind::Classification => self.class().map(RawLabel::Class),
-            TaskKind::MultiLabel => self.set().map(RawLabel::Set),
-            TaskKind::Regression => self.number().map(RawLabel::Number),
-            TaskKind::Tokens => return Ok(self.words()?.map(RawLabel::Tags)),
-        }
-        .map(Some)
+        rules(kind).read_label(self)
     }
 
     fn is_nothing(self) -> bool {
@@ -71,14 +66,14 @@ impl<'a> Cell<'a> {
         }
     }
 
-    fn class(self) -> Result<String, String> {
+    pub(crate) fn class(self) -> Result<String, String> {
         match self {
             Self::Csv(text) => Ok(text.to_owned()),
             Self::Json(value) => class(value),
         }
     }
 
-    fn set(self) -> Result<Vec<String>, String> {
+    pub(crate) fn set(self) -> Result<Vec<String>, String> {
         let array = match self {
             Self::Csv(text) => match array_in(text)? {
                 Some(array) => array,
@@ -98,7 +93,7 @@ impl<'a> Cell<'a> {
         }
     }
 
-    fn number(self) -> Result<f32, String> {
+    pub(crate) fn number(self) -> Result<f32, String> {
         let number: f64 = match self {
             Self::Csv(text) => text
                 .trim()
@@ -183,7 +178,7 @@ mod tests {
 
     #[test]
     fn labels_of_every_kind_from_json() {
-        use TaskKind::{Classification, MultiLabel, Regression, Tokens};
+        use crate::tasks::kinds::{Classification, MultiLabel, Regression, Tokens};
         let class = |label: &str| Ok(Some(RawLabel::Class(label.to_owned())));
         let set = |labels: &[&str]| Ok(Some(RawLabel::Set(owned(labels))));
         for (kind, value, expected) in [
@@ -219,7 +214,7 @@ mod tests {
 
     #[test]
     fn labels_of_every_kind_from_csv() {
-        use TaskKind::{Classification, MultiLabel, Regression, Tokens};
+        use crate::tasks::kinds::{Classification, MultiLabel, Regression, Tokens};
         let set = |labels: &[&str]| Ok(Some(RawLabel::Set(owned(labels))));
         let tags = |labels: &[&str]| Ok(Some(RawLabel::Tags(owned(labels))));
         for (kind, cell, expected) in [

@@ -141,9 +141,8 @@ fn counts(labels: &TaskLabels, number: usize) -> Vec<usize> {
 
 #[cfg(test)]
 mod tests {
+    use crate::tasks::kinds::*;
     use std::time::Instant;
-
-    use polyhead_model::TaskKind;
 
     use super::*;
     use crate::data::load;
@@ -173,11 +172,7 @@ mod tests {
             ("dev.jsonl", &dev.join("\n")),
             ("test.csv", "text,n\nB,5\ncc,\n"),
         ]);
-        let tasks = [
-            task("c", TaskKind::Classification),
-            task("n", TaskKind::Regression),
-            task("t", TaskKind::Tokens),
-        ];
+        let tasks = [task("c", Classification), task("n", Regression), task("t", Tokens)];
         let files = folder.files(&["train.jsonl", "dev.jsonl", "test.csv"]);
         let report = check(&load(&files, &tasks, &tokenize).unwrap());
         (folder, report)
@@ -246,7 +241,7 @@ mod tests {
     #[test]
     fn nothing_odd_is_nothing_to_warn_of() {
         let folder = Folder::new(&[("train.csv", "text,c\na,x\nb,y\n")]);
-        let tasks = [task("c", TaskKind::Classification)];
+        let tasks = [task("c", Classification)];
         let data = load(&folder.files(&["train.csv"]), &tasks, &tokenize).unwrap();
         let report = check(&data);
         assert_eq!(report.warnings(), [""; 0]);
@@ -267,7 +262,7 @@ mod tests {
             csv.push_str(&format!("a b c {},{}\n", row / 3, row % 2000));
         }
         let folder = Folder::new(&[("train.csv", &csv), ("dev.csv", &csv.replace(",1", ",u1"))]);
-        let tasks = [task("c", TaskKind::Classification)];
+        let tasks = [task("c", Classification)];
         let data = load(&folder.files(&["train.csv", "dev.csv"]), &tasks, &tokenize).unwrap();
         let start = Instant::now();
         let report = check(&data);

@@ -13,6 +13,7 @@ use super::split::Part;
 use super::task::TaskFields;
 use crate::error::{Error, ErrorKind};
 use crate::nearest::nearest;
+use crate::tasks::rules;
 
 /// Lists of labels up to this length are shown whole in messages.
 const SHORT_LIST: usize = 12;
@@ -57,9 +58,7 @@ impl LabelList {
             }
             (None, None) => found(task.kind, train),
         };
-        if task.kind != TaskKind::Regression {
-            check_enough(task, &names)?;
-        }
+        check_enough(task, &names)?;
         let numbers = names.iter().cloned().zip(0..).collect();
         Ok(Self { task: task.name.clone(), kind: task.kind, names, numbers })
     }
@@ -82,7 +81,7 @@ impl LabelList {
         place_of: impl Fn(usize) -> String,
     ) -> Result<(TaskLabels, LabelIssues), Error> {
         let mut numbering = Numbering { list: self, issues: Issues::default() };
-        let mut labels = TaskLabels::unlabelled(self.kind, rows.len());
+        let mut labels = rules(self.kind).unlabelled(rows.len());
         for (row, label) in rows.iter().enumerate() {
             let Some(label) = label else { continue };
             numbering.number(row, label, &mut labels);
@@ -207,25 +206,20 @@ fn found<'a>(kind: TaskKind, train: impl Iterator<Item = &'a RawLabel>) -> Vec<S
             RawLabel::Class(label) => {
                 names.insert(label.as_str());
             }
-            RawLabel::Set(labels) => names.extend(labels.iter().map(String::as_str)),
-            RawLabel::Tags(tags) => {
-                names.extend(tags.iter().filter_map(|tag| Tag::parse(tag)?.kind()));
+            RawLabel::Set(labels) | RawLabel::Tags(labels) => {
+                names.extend(labels.iter().map(String::as_str));
             }
             RawLabel::Number(_) => {}
         }
     }
-    if kind != TaskKind::Tokens {
-        return names.into_iter().map(str::to_owned).collect();
-    }
-    let of_type = |kind| [format!("B-{kind}"), format!("I-{kind}")];
-    std::iter::once("O".to_owned()).chain(names.into_iter().flat_map(of_type)).collect()
+    rules(kind).order_labels(names)
 }
 
 fn check_given(kind: TaskKind, labels: &[String]) -> Result<(), String> {
-    if kind == TaskKind::Regression {
+    if !kind.has_labels() {
         return match labels {
             [] => Ok(()),
-            _ => Err(format!("labels: expected none for regression, found {}", listed(labels))),
+            _ => Err(format!("labels: expected none for {kind}, found {}", listed(labels))),
         };
     }
     let mut seen = BTreeSet::new();
@@ -237,42 +231,16 @@ fn check_given(kind: TaskKind, labels: &[String]) -> Result<(), String> {
             return Err(format!("labels: {} stands twice", quoted(label)));
         }
     }
-    if kind != TaskKind::Tokens {
-        return Ok(());
-    }
-    let lacks = |tag: &str| match seen.contains(tag) {
-        true => Ok(()),
-        false => Err(format!("labels: expected {} among them", quoted(tag))),
-    };
-    lacks("O")?;
-    for label in labels {
-        match Tag::parse(label) {
-            None => {
-                let label = quoted(label);
-                return Err(format!("labels: expected `O`, `B-TYPE` and `I-TYPE`, found {label}"));
-            }
-            Some(tag) => {
-                let Some(kind) = tag.kind() else { continue };
-                lacks(&format!("B-{kind}"))?;
-                lacks(&format!("I-{kind}"))?;
-            }
-        }
-    }
-    Ok(())
+    rules(kind).check_labels(labels)
 }
 
 fn check_enough(task: &TaskFields, names: &[String]) -> Result<(), Error> {
     let given = task.labels.is_some() || task.fixed_labels.is_some();
     let kind = if given { ErrorKind::Config } else { ErrorKind::Data };
-    let enough = if task.kind == TaskKind::MultiLabel { 1 } else { 2 };
-    if names.len() >= enough {
+    if names.len() >= task.kind.least_labels() {
         return Ok(());
     }
-    let expected = match task.kind {
-        TaskKind::MultiLabel => "a label",
-        TaskKind::Tokens => "tags other than `O`",
-        _ => "two labels or more",
-    };
+    let expected = rules(task.kind).expected_labels();
     let place = if given { "" } else { " in the training data" };
     let message = format!(
         "task `{}`: expected {expected}, found {}{place}",
@@ -288,6 +256,7 @@ fn check_enough(task: &TaskFields, names: &[String]) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tasks::kinds::*;
 
     fn task(kind: TaskKind) -> TaskFields {
         TaskFields {
@@ -327,14 +296,10 @@ mod tests {
         let set = |labels: &[&str]| RawLabel::Set(owned(labels));
         let tags = |labels: &[&str]| RawLabel::Tags(owned(labels));
         for (kind, train, expected) in [
-            (TaskKind::Classification, classes(&["b", "a", "b", "B"]), &["B", "a", "b"][..]),
-            (TaskKind::MultiLabel, vec![set(&["z", "a"]), set(&[]), set(&["m"])], &["a", "m", "z"]),
-            (TaskKind::Regression, vec![RawLabel::Number(1.0)], &[]),
-            (
-                TaskKind::Tokens,
-                vec![tags(&["I-z", "O"]), tags(&["B-a"])],
-                &["O", "B-a", "I-a", "B-z", "I-z"],
-            ),
+            (Classification, classes(&["b", "a", "b", "B"]), &["B", "a", "b"][..]),
+            (MultiLabel, vec![set(&["z", "a"]), set(&[]), set(&["m"])], &["a", "m", "z"]),
+            (Regression, vec![RawLabel::Number(1.0)], &[]),
+            (Tokens, vec![tags(&["I-z", "O"]), tags(&["B-a"])], &["O", "B-a", "I-a", "B-z", "I-z"]),
         ] {
             assert_eq!(list(&task(kind), &train).unwrap().into_names(), expected, "{kind}");
         }
@@ -342,7 +307,7 @@ mod tests {
 
     #[test]
     fn given_labels_keep_their_order() {
-        let mut given = task(TaskKind::Classification);
+        let mut given = task(Classification);
         given.labels = Some(owned(&["z", "a"]));
         assert_eq!(list(&given, &classes(&["a"])).unwrap().into_names(), ["z", "a"]);
         given.fixed_labels = Some(owned(&["z", "a"]));
@@ -357,7 +322,6 @@ mod tests {
 
     #[test]
     fn what_labels_cannot_be() {
-        use TaskKind::{Classification, MultiLabel, Regression, Tokens};
         for (kind, given, train, expected) in [
             (
                 Classification,
@@ -409,7 +373,7 @@ mod tests {
 
     #[test]
     fn an_unknown_label_is_an_error_in_training_only() {
-        let mut few = task(TaskKind::Classification);
+        let mut few = task(Classification);
         few.labels = Some(owned(&["a", "b"]));
         let few = list(&few, &[]).unwrap();
         let labels = classes(&["a", "x", "b", "w", "x"]);
@@ -426,7 +390,7 @@ mod tests {
         assert_eq!(issues.unknown_rows, 3);
         assert_eq!(issues.others, ["x", "w"]);
 
-        let mut many = task(TaskKind::Classification);
+        let mut many = task(Classification);
         many.labels = Some((0..20).map(|i| format!("label_{i}")).collect());
         let many = list(&many, &[]).unwrap();
         assert_eq!(
@@ -437,7 +401,7 @@ mod tests {
 
     #[test]
     fn sets_are_sorted_without_repeats() {
-        let mut sets = task(TaskKind::MultiLabel);
+        let mut sets = task(MultiLabel);
         sets.labels = Some(owned(&["a", "b"]));
         let sets = list(&sets, &[]).unwrap();
         let rows = [&["b", "a", "b"][..], &[], &["x", "b", "y", "x"]];
@@ -454,7 +418,7 @@ mod tests {
     fn broken_tags_are_counted_and_kept() {
         let rows = [&["I-a", "I-a", "O"][..], &["B-a", "I-b", "I-b", "I-a"]];
         let rows = rows.map(|tags| RawLabel::Tags(owned(tags)));
-        let tags = list(&task(TaskKind::Tokens), &rows).unwrap();
+        let tags = list(&task(Tokens), &rows).unwrap();
         let (numbers, issues) = number(&tags, Part::Train, &rows).unwrap();
         let expected = [vec![2, 2, 0], vec![1, 4, 4, 2]].map(Some).to_vec();
         assert_eq!(numbers, TaskLabels::Tags(expected));

@@ -1,7 +1,5 @@
 //! Labels of rows as numbers.
 
-use polyhead_model::TaskKind;
-
 /// Numbers from this one on are labels in dev or test that the task does not
 /// have, in the order in which they occur: no answer equals them, so they count
 /// as wrong. Their names are [`LabelIssues::others`](super::LabelIssues::others).
@@ -23,16 +21,6 @@ pub enum TaskLabels {
 }
 
 impl TaskLabels {
-    /// `rows` rows without a label.
-    pub fn unlabelled(kind: TaskKind, rows: usize) -> Self {
-        match kind {
-            TaskKind::Classification => Self::Classes(vec![None; rows]),
-            TaskKind::MultiLabel => Self::Sets(vec![None; rows]),
-            TaskKind::Regression => Self::Numbers(vec![None; rows]),
-            TaskKind::Tokens => Self::Tags(vec![None; rows]),
-        }
-    }
-
     /// One label a row.
     ///
     /// # Panics

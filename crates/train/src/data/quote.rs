@@ -7,7 +7,7 @@ const LONGEST: usize = 60;
 const MOST_NAMES: usize = 12;
 
 /// `` `text` ``, cut after 60 characters.
-pub(super) fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     format!("`{}`", shortened(text))
 }
 

@@ -2,8 +2,6 @@
 
 use std::path::PathBuf;
 
-use polyhead_model::TaskKind;
-
 use super::cell::RawLabel;
 use super::file::{Format, read_bytes};
 use super::fingerprint::{DataFile, sha256};
@@ -92,9 +90,8 @@ impl RawSplit {
     /// A task without data.
     fn check_may_lack_labels(&self, task: &TaskFields) -> Result<(), Error> {
         let start = format!("task {}", quoted(&task.name));
-        let needs_labels = task.kind != TaskKind::Regression
-            && task.labels.is_none()
-            && task.fixed_labels.is_none();
+        let needs_labels =
+            task.kind.has_labels() && task.labels.is_none() && task.fixed_labels.is_none();
         match task.may_lack_labels {
             true if needs_labels => {
                 let message = format!("{start}: expected its labels or rows that have them");

@@ -10,6 +10,7 @@ use super::split::{Part, SplitRows, Tokenize};
 use super::task::TaskFields;
 use crate::config::DataFiles;
 use crate::error::Error;
+use crate::tasks::rules;
 
 /// Rows with numbered labels, not yet tokenized.
 #[derive(Debug)]
@@ -138,6 +139,6 @@ fn same(a: &DataFiles, b: &DataFiles) -> bool {
 
 /// Rows without labels of any task.
 fn nothing(tasks: &[TaskFields], rows: usize) -> (Vec<TaskLabels>, Vec<LabelIssues>) {
-    let labels = |task: &TaskFields| TaskLabels::unlabelled(task.kind, rows);
+    let labels = |task: &TaskFields| rules(task.kind).unlabelled(rows);
     (tasks.iter().map(labels).collect(), vec![LabelIssues::default(); tasks.len()])
 }

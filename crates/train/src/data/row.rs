@@ -53,7 +53,7 @@ impl Schema {
     /// # Errors
     /// The field, what was expected and what was found; the caller knows where.
     pub(super) fn row(&self, record: &dyn Record) -> Result<Row, String> {
-        let tagged = self.tasks.iter().any(|(_, kind)| *kind == TaskKind::Tokens);
+        let tagged = self.tasks.iter().any(|(_, kind)| kind.reads_words());
         let text = match record.cell(&self.text)? {
             Some(cell) => cell.text().map_err(|error| in_field(&self.text, error))?,
             None => None,
@@ -168,6 +168,7 @@ mod tests {
 
     use super::super::file::Format;
     use super::*;
+    use crate::tasks::kinds::{Classification, MultiLabel, Regression, Tokens};
 
     fn read(tasks: &[(&str, TaskKind)], line: &str) -> Result<Row, String> {
         let schema = Schema {
@@ -184,7 +185,7 @@ mod tests {
         row
     }
 
-    const BOTH: &[(&str, TaskKind)] = &[("a", TaskKind::Classification), ("t", TaskKind::Tokens)];
+    const BOTH: &[(&str, TaskKind)] = &[("a", Classification), ("t", Tokens)];
 
     #[test]
     fn text_and_words_stand_for_each_other() {
@@ -300,7 +301,9 @@ mod tests {
             let schema = Schema {
                 text: "text".into(),
                 tokens: "tokens".into(),
-                tasks: TaskKind::ALL.iter().map(|kind| (kind.to_string(), *kind)).collect(),
+                tasks: [Classification, MultiLabel, Regression, Tokens]
+                    .map(|kind| (kind.to_string(), kind))
+                    .to_vec(),
             };
             let format = if csv { Format::Csv } else { Format::JsonLines };
             let lines = 1 + bytes.iter().filter(|&&byte| byte == b'\n').count() as u64;

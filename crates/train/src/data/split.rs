@@ -140,12 +140,12 @@ impl SplitRows {
     /// Tokenizes all rows at once.
     pub(super) fn tokenize(self, tokenize: &Tokenize<'_>) -> Result<Split, Error> {
         let Self { mut split, words } = self;
-        let encoded = |(text, words): (&'_ String, &'_ Option<RowWords>)| match words {
-            Some(words) => words.joined.clone(),
-            None => text.clone(),
-        };
-        let encoded: Vec<String> = split.texts.iter().zip(&words).map(encoded).collect();
-        let encoded: Vec<&str> = encoded.iter().map(String::as_str).collect();
+        let encoded: Vec<&str> = split
+            .texts
+            .iter()
+            .zip(&words)
+            .map(|(text, words)| words.as_ref().map_or(text, |words| &words.joined).as_str())
+            .collect();
         split.tokens = tokenize(&encoded).map_err(|error| match error.text() {
             Some(row) if row < split.len() => {
                 let message = format!("{}: {error}", split.place(row));

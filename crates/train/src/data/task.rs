@@ -47,7 +47,7 @@ impl From<&HeadSpec> for TaskFields {
             kind: head.kind,
             field: head.name.clone(),
             labels: None,
-            fixed_labels: (head.kind != TaskKind::Regression).then(|| head.labels.clone()),
+            fixed_labels: head.kind.has_labels().then(|| head.labels.clone()),
             files: None,
             may_lack_labels: true,
         }

@@ -8,6 +8,7 @@ use polyhead_text::{Input, TokenBatch, Tokenizer};
 use super::*;
 use crate::config::DataFiles;
 use crate::error::ErrorKind;
+use crate::tasks::kinds::*;
 
 /// Files in a folder of their own.
 pub(super) struct Folder(tempfile::TempDir);
@@ -63,7 +64,7 @@ fn rows_of_several_files_in_both_formats() {
         ("train2.csv", "c,n,text\ny,,\"a b\"\n,2.5,c\n"),
         ("dev.jsonl", "{\"text\": \"c\", \"c\": \"z\"}\n"),
     ]);
-    let tasks = [task("c", TaskKind::Classification), task("n", TaskKind::Regression)];
+    let tasks = [task("c", Classification), task("n", Regression)];
     let shared = folder.files(&["train.jsonl", "train2.csv", "dev.jsonl"]);
     let data = load(&shared, &tasks, &tokenize).unwrap();
     assert_eq!((data.tasks[0].labels.as_slice(), data.sources.len()), (&owned(["x", "y"])[..], 1));
@@ -96,7 +97,7 @@ fn words_meet_their_first_tokens() {
         r#"{"tokens": ["a", "\u0001", "b"]}"#,
     ];
     let folder = Folder::new(&[("train.jsonl", &rows.join("\n"))]);
-    let tasks = [task("c", TaskKind::Classification), task("t", TaskKind::Tokens)];
+    let tasks = [task("c", Classification), task("t", Tokens)];
     let data = load(&folder.files(&["train.jsonl"]), &tasks, &tokenize).unwrap();
     let Split { texts, words, labels, tokens, .. } = &data.sources[0].train;
     assert_eq!(texts[0], "ab!c");
@@ -118,11 +119,7 @@ fn tasks_share_batches_where_they_share_files() {
         ("train.jsonl", "{\"text\": \"a\", \"a\": 1, \"b\": 2}\n{\"text\": \"b\", \"a\": 2}\n"),
         ("train-b.jsonl", "{\"text\": \"c\", \"a\": \"no\", \"b\": 5}\n"),
     ]);
-    let mut tasks = [
-        task("a", TaskKind::Classification),
-        task("b", TaskKind::Regression),
-        task("c", TaskKind::Classification),
-    ];
+    let mut tasks = [task("a", Classification), task("b", Regression), task("c", Classification)];
     tasks[1].files = Some(folder.files(&["train-b.jsonl"]));
     tasks[2].field = "a".into();
     // The same files by other words: the field is the default one.
@@ -154,7 +151,6 @@ fn what_cannot_be_trained_on() {
         ("dev-bad.jsonl", "{\"text\": \"a\"}\n{\"text\": 1}\n"),
         ("train.parquet", ""),
     ]);
-    use TaskKind::{Classification, Regression};
     struct Case {
         files: &'static [&'static str],
         task: TaskFields,
@@ -224,7 +220,7 @@ fn what_cannot_be_trained_on() {
 #[test]
 fn a_frozen_task_needs_labels_but_no_data() {
     let folder = Folder::new(&[("test.jsonl", "{\"text\": \"a\", \"c\": \"x\"}\n")]);
-    let mut frozen = task("c", TaskKind::Classification);
+    let mut frozen = task("c", Classification);
     frozen.may_lack_labels = true;
     let error = read(&folder.files(&["test.jsonl"]), &[frozen.clone()]).unwrap_err();
     assert_eq!(error.to_string(), "task `c`: expected its labels or rows that have them");
@@ -237,7 +233,7 @@ fn a_frozen_task_needs_labels_but_no_data() {
 fn an_error_of_the_tokenizer_names_the_row() {
     let long = "a ".repeat(600);
     let folder = Folder::new(&[("train.csv", &format!("text,c\na,x\n\n{long},y\n"))]);
-    let tasks = [task("c", TaskKind::Classification)];
+    let tasks = [task("c", Classification)];
     let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/models/st6-multi");
     let encoder = SentenceEncoder::load(model.to_str().unwrap()).unwrap();
     let options = EncodeOptions { on_truncate: OnTruncate::Error, ..EncodeOptions::default() };

@@ -6,9 +6,23 @@ use super::{
     SplitAnswers, Targets, TaskMetrics, TaskRules, argmax, calibrate_classes, cross_entropy,
 };
 
+use crate::data::{Cell, RawLabel, TaskLabels};
+
 pub(super) struct Classification;
 
 impl TaskRules for Classification {
+    fn read_label(&self, cell: Cell) -> Result<Option<RawLabel>, String> {
+        cell.class().map(|label| Some(RawLabel::Class(label)))
+    }
+
+    fn unlabelled(&self, rows: usize) -> TaskLabels {
+        TaskLabels::Classes(vec![None; rows])
+    }
+
+    fn loss_keys(&self) -> &'static [&'static str] {
+        &["class_weights", "label_smoothing"]
+    }
+
     fn loss(
         &self,
         objective: &Objective,

@@ -1,7 +1,7 @@
-//! Tasks by kind: how a task is trained, judged and calibrated, one file a kind.
+//! Tasks by kind: how a task is labelled, trained, judged and calibrated, one file a kind.
 //!
 //! Everything else asks the [`rules`] of a kind and never lists the kinds itself. What a kind
-//! answers stands in `polyhead-model`, in `heads/kinds/`; labels are read in [`data`](crate::data).
+//! answers stands in `polyhead-model`, in `heads/kinds/`.
 //! The losses in `loss`, the counters in `metric` and the temperatures in `calibration` know no
 //! kind: a kind chooses among them.
 
@@ -38,12 +38,43 @@ pub use objective::Objective;
 pub use targets::Targets;
 pub(crate) use targets::answered;
 
+use std::collections::BTreeSet;
+
 use polyhead_model::{HeadSpec, TaskKind};
 
-use crate::data::{Split, TaskLabels};
+use crate::data::{Cell, RawLabel, Split, TaskLabels};
 
-/// What a kind does in its own way while training.
+/// What a kind does in its own way before, while and after it is trained.
 pub(crate) trait TaskRules {
+    /// The label in a cell that is not empty; `None` where the row counts as unlabelled.
+    fn read_label(&self, cell: Cell) -> Result<Option<RawLabel>, String>;
+
+    /// `rows` rows without a label.
+    fn unlabelled(&self, rows: usize) -> TaskLabels;
+
+    /// The names of labels among those of the training rows, in the order of the head.
+    fn order_labels(&self, names: BTreeSet<&str>) -> Vec<String> {
+        names.into_iter().map(str::to_owned).collect()
+    }
+
+    /// Whether given labels, which are neither empty nor repeated, can be a head's.
+    ///
+    /// # Errors
+    /// What was expected and found.
+    fn check_labels(&self, _labels: &[String]) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// What a message expects where a task has too few labels.
+    fn expected_labels(&self) -> &'static str {
+        "two labels or more"
+    }
+
+    /// Keys of a task's configuration that the loss has.
+    fn loss_keys(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// The sum of losses; `dlogits` becomes `factor` times its gradient.
     fn loss(
         &self,
@@ -117,6 +148,16 @@ impl SplitAnswers<'_> {
     }
 }
 
+/// The kinds that a key of a task's configuration applies to, of keys that not all kinds have.
+pub(crate) fn kinds_with_key(key: &str) -> Vec<TaskKind> {
+    let applies = |kind: &TaskKind| match key {
+        "labels" => kind.has_labels(),
+        "pooling" | "input" => !kind.reads_words(),
+        key => rules(*kind).loss_keys().contains(&key),
+    };
+    TaskKind::ALL.into_iter().filter(applies).collect()
+}
+
 /// The rules of a kind.
 pub(crate) fn rules(kind: TaskKind) -> &'static dyn TaskRules {
     match kind {
@@ -125,4 +166,9 @@ pub(crate) fn rules(kind: TaskKind) -> &'static dyn TaskRules {
         TaskKind::Regression => &regression::Regression,
         TaskKind::Tokens => &tokens::Tokens,
     }
+}
+
+#[cfg(test)]
+pub(crate) mod kinds {
+    pub(crate) use polyhead_model::TaskKind::{Classification, MultiLabel, Regression, Tokens};
 }

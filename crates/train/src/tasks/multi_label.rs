@@ -7,9 +7,27 @@ use super::{
     binary_cross_entropy_normaliser, calibrate_sets, given_labels,
 };
 
+use crate::data::{Cell, RawLabel, TaskLabels};
+
 pub(super) struct MultiLabel;
 
 impl TaskRules for MultiLabel {
+    fn read_label(&self, cell: Cell) -> Result<Option<RawLabel>, String> {
+        cell.set().map(|labels| Some(RawLabel::Set(labels)))
+    }
+
+    fn unlabelled(&self, rows: usize) -> TaskLabels {
+        TaskLabels::Sets(vec![None; rows])
+    }
+
+    fn expected_labels(&self) -> &'static str {
+        "a label"
+    }
+
+    fn loss_keys(&self) -> &'static [&'static str] {
+        &["positive_weights"]
+    }
+
     fn loss(
         &self,
         objective: &Objective,

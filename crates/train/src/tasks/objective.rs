@@ -208,7 +208,7 @@ mod tests {
         );
         let config = RunConfig::parse(&text, Path::new("t.toml"), &[]).unwrap();
         let labels = ["a", "b"].map(str::to_owned);
-        Objective::from_settings(&config.tasks[0], &labels, &TaskLabels::unlabelled(kind, 0))
+        Objective::from_settings(&config.tasks[0], &labels, &rules(kind).unlabelled(0))
     }
 
     #[test]

@@ -6,9 +6,19 @@ use super::{
     squared_error, squared_error_normaliser,
 };
 
+use crate::data::{Cell, RawLabel, TaskLabels};
+
 pub(super) struct Regression;
 
 impl TaskRules for Regression {
+    fn read_label(&self, cell: Cell) -> Result<Option<RawLabel>, String> {
+        cell.number().map(|number| Some(RawLabel::Number(number)))
+    }
+
+    fn unlabelled(&self, rows: usize) -> TaskLabels {
+        TaskLabels::Numbers(vec![None; rows])
+    }
+
     fn loss(
         &self,
         _: &Objective,

@@ -1,16 +1,63 @@
 //! A tag for every word, spans in BIO form.
 
+use std::collections::BTreeSet;
+
 use super::classification::Classification;
 use super::{
     Calibration, Objective, RunningAccuracy, SplitAnswers, Targets, TaskMetrics, TaskRules,
     TokensCounter, TokensMetrics, argmax,
 };
-use crate::data::FIRST_UNKNOWN;
+use crate::data::{BioTag, Cell, FIRST_UNKNOWN, RawLabel, TaskLabels, quoted};
 
 /// Words are trained and calibrated as the rows of a classification, and judged by spans.
 pub(super) struct Tokens;
 
 impl TaskRules for Tokens {
+    fn read_label(&self, cell: Cell) -> Result<Option<RawLabel>, String> {
+        Ok(cell.words()?.map(RawLabel::Tags))
+    }
+
+    fn unlabelled(&self, rows: usize) -> TaskLabels {
+        TaskLabels::Tags(vec![None; rows])
+    }
+
+    /// `O` first, then `B-` and `I-` of each type, whatever tags of it occur.
+    fn order_labels(&self, names: BTreeSet<&str>) -> Vec<String> {
+        let types: BTreeSet<&str> =
+            names.into_iter().filter_map(|tag| BioTag::parse(tag)?.kind()).collect();
+        let of_type = |kind| [format!("B-{kind}"), format!("I-{kind}")];
+        std::iter::once("O".to_owned()).chain(types.into_iter().flat_map(of_type)).collect()
+    }
+
+    fn check_labels(&self, labels: &[String]) -> Result<(), String> {
+        let need = |tag: &str| {
+            if labels.iter().any(|label| label == tag) {
+                return Ok(());
+            }
+            Err(format!("labels: expected {} among them", quoted(tag)))
+        };
+        need("O")?;
+        for label in labels {
+            let Some(tag) = BioTag::parse(label) else {
+                let label = quoted(label);
+                return Err(format!("labels: expected `O`, `B-TYPE` and `I-TYPE`, found {label}"));
+            };
+            if let Some(kind) = tag.kind() {
+                need(&format!("B-{kind}"))?;
+                need(&format!("I-{kind}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn expected_labels(&self) -> &'static str {
+        "tags other than `O`"
+    }
+
+    fn loss_keys(&self) -> &'static [&'static str] {
+        Classification.loss_keys()
+    }
+
     fn loss(
         &self,
         objective: &Objective,
