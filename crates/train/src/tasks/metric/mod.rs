@@ -29,7 +29,7 @@
 //!   in `tasks/loss`, since it needs logits and the task's own options.
 //!
 //! What it leaves out: probabilities and how honest they are, see
-//! [`calibration`](crate::tasks::calibration).
+//! `tasks/calibration`.
 
 mod classification;
 mod multi_label;
