@@ -254,7 +254,7 @@ impl Input {
                 let (place, expected) = (&self.place, done.texts);
                 return Err(usage(format!(
                     "{place}: expected the {expected} texts whose results exist already, found \
-                     {passed}; begin anew without --resume"
+                     {passed}; start over without --resume"
                 )));
             };
             hash.add(&text?.row);

@@ -63,8 +63,8 @@ pub(crate) struct Output {
     format: Format,
     /// Of files.
     journal: Option<Journal>,
-    /// The complete file that is made anew though it was asked to go on: its
-    /// record went when it was complete.
+    /// A complete file that is written again under `--resume`: its record was removed
+    /// when it was complete.
     remade: Option<PathBuf>,
 }
 
@@ -111,7 +111,7 @@ impl Output {
         match (self.done(), &self.remade) {
             (Some(done), _) => Some(format!("going on after {} texts", thousands(done.texts))),
             (None, Some(path)) => Some(format!(
-                "{}: complete, but nothing says of which input, model and options: it is made anew",
+                "{}: complete, but without a record of input, model and options: it is written again",
                 path.display()
             )),
             (None, None) => None,
