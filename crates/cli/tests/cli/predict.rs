@@ -321,7 +321,11 @@ fn only_the_same_work_is_gone_on_with() {
     assert!(!partial.exists());
 
     let run = folder.run(&resume).ok();
-    assert!(run.err.contains("note: a.jsonl: complete, but nothing says of which"), "{}", run.err);
+    assert!(
+        run.err.contains("note: a.jsonl: complete, but without a record of input"),
+        "{}",
+        run.err
+    );
     assert_eq!(fs::read_to_string(folder.path("a.jsonl")).unwrap(), lines);
 }
 
