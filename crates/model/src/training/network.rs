@@ -7,13 +7,6 @@
 //! far down a backward has to go, and what lies below runs as in answering,
 //! without dropout, keeping nothing.
 
-mod embeddings;
-mod head;
-mod layer;
-mod module;
-mod dropout_stream;
-mod pass;
-
 use polyhead_compute::{Buffer, Cpu, Isa, Random, Threads};
 
 use crate::encoder::{EncoderConfig, EncoderTensors, ParameterGroup, Sequences, TensorKind};
@@ -22,27 +15,26 @@ use crate::folder::ModelFolder;
 use crate::heads::{HeadDims, HeadWeights, INITIAL_DEVIATION};
 use crate::heads::{HeadLayer, HeadSpec};
 use crate::modules::{Module, PoolingSpec};
+use crate::training::dropout::{DropoutStream, Mode};
 use crate::training::gradients::Gradients;
+use crate::training::head::TrainableHead;
+use crate::training::layer::{LayerPass, TrainableLayer};
+use crate::training::module::TrainableModule;
+use crate::training::pass::Pass;
 use crate::training::store::{ParameterStore, TrainableLayout};
-use dropout_stream::DropoutStream;
-pub use dropout_stream::Mode;
-use head::TrainableHead;
-use layer::{LayerPass, TrainableLayer};
-use module::TrainableModule;
-pub use pass::Pass;
 
 /// An encoder and its heads, with their numbers in one store.
 pub struct Network {
-    isa: Isa,
-    config: EncoderConfig,
-    store: ParameterStore,
+    pub(super) isa: Isa,
+    pub(super) config: EncoderConfig,
+    pub(super) store: ParameterStore,
     /// The entries of the encoder's tensors in the store.
-    entries: EncoderTensors<usize>,
-    layers: Vec<TrainableLayer>,
-    pooling: PoolingSpec,
-    modules: Vec<TrainableModule>,
-    heads: Vec<TrainableHead>,
-    site: HeadDims,
+    pub(super) entries: EncoderTensors<usize>,
+    pub(super) layers: Vec<TrainableLayer>,
+    pub(super) pooling: PoolingSpec,
+    pub(super) modules: Vec<TrainableModule>,
+    pub(super) heads: Vec<TrainableHead>,
+    pub(super) site: HeadDims,
 }
 
 /// What a network is made with, besides the folder and the heads.

@@ -3,10 +3,11 @@
 
 use polyhead_compute::{Buffer, Cpu, Dropout, EmbeddingTables, WordTable};
 
-use super::dropout_stream::{DropoutStream, Site};
-use super::{Network, NetworkInput, Pass};
 use crate::encoder::{EncoderTensors, Sequences};
+use crate::training::dropout::{DropoutStream, Site};
 use crate::training::gradients::Gradients;
+use crate::training::network::{Network, NetworkInput};
+use crate::training::pass::Pass;
 
 /// What they leave for their backward.
 #[derive(Default)]

@@ -5,8 +5,8 @@ use std::ops::Range;
 
 use polyhead_compute::{Activation, Buffer, Cpu, Dropout, Isa, PackedMatrix};
 
-use super::dropout_stream::{DropoutStream, Site};
 use crate::encoder::{EncoderConfig, Layer, LayerTensors, PackedLinear, Pair};
+use crate::training::dropout::{DropoutStream, Site};
 use crate::training::gradients::Gradients;
 use crate::training::store::ParameterStore;
 

@@ -2,12 +2,12 @@
 
 use polyhead_compute::{Activation, Cpu, Isa};
 
-use super::dropout_stream::{DropoutStream, Site};
 use crate::encoder::ParameterGroup;
 use crate::heads::HeadSpec;
 use crate::heads::{HeadDims, HeadWeights, soft_max};
+use crate::training::dropout::{DropoutStream, Site};
 use crate::training::gradients::Gradients;
-use crate::training::network::module::TrainableLinear;
+use crate::training::module::TrainableLinear;
 use crate::training::store::ParameterStore;
 
 /// A head and where its numbers stand in the index.

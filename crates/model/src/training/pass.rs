@@ -2,13 +2,13 @@
 
 use polyhead_compute::Buffer;
 
-use super::dropout_stream::DropoutStream;
-use super::embeddings::EmbeddingCache;
-use super::head::HeadCache;
-use super::layer::{LayerCache, LayerScratch};
-use super::module::ModuleCache;
-use super::{Network, NetworkInput};
 use crate::encoder::Workspace;
+use crate::training::dropout::DropoutStream;
+use crate::training::embeddings::EmbeddingCache;
+use crate::training::head::HeadCache;
+use crate::training::layer::{LayerCache, LayerScratch};
+use crate::training::module::ModuleCache;
+use crate::training::network::{Network, NetworkInput};
 
 /// What one forward leaves: answers, and what the backward needs. Made once,
 /// grown to the largest batch, reused.
@@ -54,7 +54,7 @@ impl Pass {
     }
 
     /// Hidden state `state` of the last forward, `[N, D]`, if it is one of
-    /// [`Depth::cached`](super::Depth::cached) or a head reads it.
+    /// [`Depth::cached`](crate::training::Depth::cached) or a head reads it.
     pub fn state(&self, state: usize) -> &[f32] {
         &self.states[state]
     }
