@@ -9,9 +9,13 @@ mod module;
 mod head;
 mod pass;
 pub(crate) mod network;
+mod encoder_pass;
+mod head_input;
+mod depth;
 
+pub use depth::Depth;
 pub use dropout::Mode;
 pub use gradients::{Gradients, TouchedRows};
-pub use network::{Depth, Network, NetworkInput, NetworkOptions};
+pub use network::{Network, NetworkInput, NetworkOptions};
 pub use pass::Pass;
 pub use store::{ParameterEntry, ParameterStore, TrainableLayout};

@@ -7,21 +7,21 @@
 //! far down a backward has to go, and what lies below runs as in answering,
 //! without dropout, keeping nothing.
 
-use polyhead_compute::{Buffer, Cpu, Isa, Random, Threads};
+use polyhead_compute::{Cpu, Isa, Random, Threads};
 
 use crate::encoder::{EncoderConfig, EncoderTensors, ParameterGroup, Sequences, TensorKind};
 use crate::error::Error;
 use crate::folder::ModelFolder;
-use crate::heads::{HeadDims, HeadWeights, INITIAL_DEVIATION};
-use crate::heads::{HeadLayer, HeadSpec};
+use crate::heads::{HeadDims, HeadSpec, HeadWeights, INITIAL_DEVIATION};
 use crate::modules::{Module, PoolingSpec};
+use crate::training::depth::Depth;
 use crate::training::dropout::{DropoutStream, Mode};
 use crate::training::gradients::Gradients;
 use crate::training::head::TrainableHead;
 use crate::training::layer::{LayerPass, TrainableLayer};
 use crate::training::module::TrainableModule;
 use crate::training::pass::Pass;
-use crate::training::store::{ParameterStore, TrainableLayout};
+use crate::training::store::ParameterStore;
 
 /// An encoder and its heads, with their numbers in one store.
 pub struct Network {
@@ -68,25 +68,6 @@ pub struct NetworkInput<'a> {
     /// Hidden states that are known already, one `[N, D]` for each of
     /// [`Depth::cached`]: the pass begins above them.
     pub known: Option<&'a [&'a [f32]]>,
-}
-
-/// How far up the heads of a pass read, and how far down training reaches.
-///
-/// Hidden states are counted as in `transformers`: 0 is the embeddings, `i` the
-/// output of layer `i`, counted from 1.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Depth {
-    /// The hidden state below which everything is frozen.
-    pub start: usize,
-    /// Whether the embeddings are trained; then `start` is 0.
-    pub embeddings: bool,
-    /// The highest hidden state that a head reads.
-    pub top: usize,
-    /// Hidden states that do not change while this depth is in force and that
-    /// something above reads, ascending: worth keeping from epoch to epoch.
-    pub cached: Vec<usize>,
-    /// All hidden states that heads read.
-    read: Vec<usize>,
 }
 
 impl Network {
@@ -211,63 +192,6 @@ impl Network {
         self.heads[head].weights(&self.store)
     }
 
-    /// How far a pass with these heads goes up, and its backward down.
-    ///
-    /// - `layout`: what is trained
-    /// - `active`: one flag a head
-    pub fn depth(&self, layout: &TrainableLayout, active: &[bool]) -> Depth {
-        let mut read: Vec<usize> = Vec::new();
-        for (head, _) in self.heads.iter().zip(active).filter(|(_, active)| **active) {
-            match head.spec.layer {
-                HeadLayer::Last => read.push(self.config.layers),
-                HeadLayer::At(layer) => read.push(layer),
-                HeadLayer::Mix => read.extend(0..=self.config.layers),
-            }
-        }
-        read.sort_unstable();
-        read.dedup();
-        let top = read.last().copied().unwrap_or(self.config.layers);
-        let flags = |entry: usize| layout.is_trainable(entry);
-        let embeddings = (self.entries.word..=self.entries.norm.bias).any(flags);
-        let lowest = self.layers.iter().position(|layer| layer.is_trainable(&flags));
-        let start = if embeddings { 0 } else { lowest.unwrap_or(top).min(top) };
-        let mut cached: Vec<usize> = Vec::new();
-        if !embeddings {
-            cached.extend(read.iter().filter(|state| **state <= start));
-            if cached.last() != Some(&start) {
-                cached.push(start);
-            }
-        }
-        Depth { start, embeddings, top, cached, read }
-    }
-
-    /// Which entries of the index the answers of these heads depend on. The
-    /// others have no gradient in a step of these heads, not even one of zero.
-    pub fn reached(&self, active: &[bool]) -> Vec<bool> {
-        let heads = || self.heads.iter().zip(active).filter(|(_, active)| **active);
-        let top = heads().map(|(head, _)| self.state_of(head)).max();
-        let modules = heads().any(|(head, _)| head.reads_embedding());
-        let reached = |group| match group {
-            ParameterGroup::Embeddings => top.is_some(),
-            ParameterGroup::Layer(layer) => top.is_some_and(|top| layer < top),
-            ParameterGroup::Pooler => false,
-            ParameterGroup::Module(_) => modules,
-            ParameterGroup::Head(head) => active[head],
-        };
-        self.store.entries().iter().map(|entry| reached(entry.group)).collect()
-    }
-
-    /// Makes what a backward of this depth needs, and drops what it does not.
-    pub fn prepare_backward(&mut self, cpu: Cpu, depth: &Depth) {
-        let Self { layers, config, store, .. } = self;
-        for (i, layer) in layers.iter_mut().enumerate() {
-            match (depth.start..depth.top).contains(&i) {
-                true => layer.prepare_backward(config, store, cpu),
-                false => layer.drop_backward(),
-            }
-        }
-    }
-
     /// Runs the encoder and the heads that are `active`; answers are in `pass`.
     ///
     /// # Panics
@@ -366,255 +290,7 @@ impl Network {
     }
 }
 
-/// Forward, piece by piece.
 impl Network {
-    /// Hidden states up to `end` as in answering; those that something reads are
-    /// copied to `pass.states`.
-    fn lower_part(
-        &self,
-        cpu: Cpu,
-        input: &NetworkInput,
-        depth: &Depth,
-        end: usize,
-        pass: &mut Pass,
-    ) {
-        if let Some(known) = input.known {
-            for (state, values) in depth.cached.iter().zip(known) {
-                pass.states[*state].resize(values.len());
-                pass.states[*state].copy_from_slice(values);
-            }
-            if end == depth.start {
-                return;
-            }
-        }
-        let Sequences { ids, type_ids, offsets } = input.sequences;
-        let first = if input.known.is_some() { depth.start } else { 0 };
-        let Pass { workspace, states, .. } = pass;
-        workspace.resize(&self.config, ids.len());
-        if input.known.is_some() {
-            workspace.hidden.copy_from_slice(&states[first]);
-        } else {
-            cpu.embed(&self.tables(), ids, type_ids, offsets, &mut workspace.hidden);
-            let (weight, bias) = self.norm_of_embeddings();
-            let eps = self.config.layer_norm_eps;
-            cpu.layer_norm(&mut workspace.hidden, weight, bias, eps);
-        }
-        for (index, state) in states.iter_mut().enumerate().take(end + 1).skip(first) {
-            if index > first {
-                let layer = &self.layers[index - 1].layer;
-                layer.forward(cpu, &self.config, offsets, None, workspace);
-            }
-            if index == end || depth.read.contains(&index) || depth.cached.contains(&index) {
-                state.resize(workspace.hidden.len());
-                state.copy_from_slice(&workspace.hidden);
-            }
-        }
-    }
-
-    /// Fills `x` and `keys` of head `index`.
-    fn head_input(
-        &self,
-        cpu: Cpu,
-        head: &TrainableHead,
-        input: &NetworkInput,
-        index: usize,
-        pass: &mut Pass,
-    ) {
-        let width = self.config.hidden_size;
-        let offsets = input.sequences.offsets;
-        let mut kept = std::mem::take(&mut pass.heads[index]);
-        kept.x.clear();
-        kept.keys.clear();
-        if head.reads_embedding() {
-            self.fill_sentence_vectors(cpu, input, pass);
-            kept.x.extend_from_slice(&pass.sentence.vectors);
-            kept.keys.extend(offsets[..offsets.len() - 1].iter().map(|at| pass.key_at(*at)));
-            pass.heads[index] = kept;
-            return;
-        }
-        let mixed;
-        let state: &[f32] = match head.shares() {
-            Some(shares) => {
-                mixed = mix(cpu, shares, &pass.states, offsets[offsets.len() - 1] * width);
-                &mixed
-            }
-            None => &pass.states[self.state_of(head)],
-        };
-        if head.spec.kind.reads_words() {
-            kept.x.resize(input.words.len() * width, 0.0);
-            cpu.gather_rows(state, width, input.words, &mut kept.x);
-            kept.keys.extend(input.words.iter().map(|word| pass.tokens[*word]));
-        } else {
-            let spec = &head.spec.pooling;
-            let sequences = spec.sequences(offsets, input.prompt_tokens);
-            kept.x.resize(sequences.len() * spec.modes.len() * width, 0.0);
-            cpu.pool(&spec.modes, state, width, &sequences, &mut kept.x);
-            kept.keys.extend(offsets[..sequences.len()].iter().map(|at| pass.key_at(*at)));
-        }
-        pass.heads[index] = kept;
-    }
-
-    /// The hidden state that a head without a mix reads.
-    fn state_of(&self, head: &TrainableHead) -> usize {
-        match head.spec.layer {
-            HeadLayer::At(layer) => layer,
-            HeadLayer::Last | HeadLayer::Mix => self.config.layers,
-        }
-    }
-
-    fn fill_sentence_vectors(&self, cpu: Cpu, input: &NetworkInput, pass: &mut Pass) {
-        let width = self.config.hidden_size;
-        let offsets = input.sequences.offsets;
-        let rows = offsets.len() - 1;
-        let PoolingSpec { modes, .. } = &self.pooling;
-        let sequences = self.pooling.sequences(offsets, input.prompt_tokens);
-        let mut vectors = vec![0.0; rows * modes.len() * width];
-        cpu.pool(modes, &pass.states[self.config.layers], width, &sequences, &mut vectors);
-        pass.sentence.modules.resize_with(self.modules.len(), Default::default);
-        for (module, kept) in self.modules.iter().zip(&mut pass.sentence.modules) {
-            vectors = module.forward(cpu, &self.store, vectors, rows, kept);
-        }
-        pass.sentence.vectors = vectors;
-    }
-}
-
-/// Backward, piece by piece.
-impl Network {
-    /// Whether something that is trained lies below what this head reads.
-    fn reads_trainable(&self, head: &TrainableHead, lowest: usize, gradients: &Gradients) -> bool {
-        self.state_of(head) >= lowest
-            || (head.reads_embedding() && self.modules_trainable(gradients))
-    }
-
-    fn modules_trainable(&self, gradients: &Gradients) -> bool {
-        self.store.entries().iter().enumerate().any(|(i, entry)| {
-            matches!(entry.group, ParameterGroup::Module(_)) && gradients.layout().is_trainable(i)
-        })
-    }
-
-    /// Adds `dx` of a head to the hidden states that it reads.
-    #[expect(clippy::too_many_arguments, reason = "the pass, and where gradients go")]
-    fn give_to_states(
-        &self,
-        cpu: Cpu,
-        head: &TrainableHead,
-        input: &NetworkInput,
-        lowest: usize,
-        dx: &[f32],
-        pass: &mut Pass,
-        gradients: &mut Gradients,
-    ) {
-        let width = self.config.hidden_size;
-        let offsets = input.sequences.offsets;
-        let size = offsets[offsets.len() - 1] * width;
-        let spread = |state: &[f32], dstate: &mut [f32]| {
-            if head.spec.kind.reads_words() {
-                return cpu.gather_rows_backward(dx, width, input.words, dstate);
-            }
-            let spec = &head.spec.pooling;
-            let sequences = spec.sequences(offsets, input.prompt_tokens);
-            cpu.pool_backward(&spec.modes, state, width, &sequences, dx, dstate);
-        };
-        let Some(shares) = head.shares() else {
-            let state = self.state_of(head);
-            if state >= lowest {
-                pass.wake(state, size);
-                let Pass { states, dstates, .. } = pass;
-                spread(&states[state], &mut dstates[state]);
-            }
-            return;
-        };
-        let mut dmixed = vec![0.0; size];
-        spread(&mix(cpu, shares, &pass.states, size), &mut dmixed);
-        let dots: Vec<f64> = pass.states[..shares.len()]
-            .iter()
-            .map(|state| cpu.dot(&state[..size], &dmixed))
-            .collect();
-        head.mix_gradient(&dots, gradients);
-        for (state, share) in shares.iter().enumerate().skip(lowest) {
-            pass.wake(state, size);
-            cpu.add_scaled(*share, &dmixed, &mut pass.dstates[state]);
-        }
-    }
-
-    fn modules_backward(
-        &self,
-        cpu: Cpu,
-        input: &NetworkInput,
-        lowest: usize,
-        mut dvectors: Vec<f32>,
-        pass: &mut Pass,
-        gradients: &mut Gradients,
-    ) {
-        let width = self.config.hidden_size;
-        let offsets = input.sequences.offsets;
-        let rows = offsets.len() - 1;
-        for (module, kept) in self.modules.iter().zip(&pass.sentence.modules).rev() {
-            dvectors = module.backward(cpu, &self.store, kept, dvectors, gradients);
-        }
-        let last = self.config.layers;
-        if last < lowest {
-            return;
-        }
-        pass.wake(last, offsets[rows] * width);
-        let PoolingSpec { modes, .. } = &self.pooling;
-        let sequences = self.pooling.sequences(offsets, input.prompt_tokens);
-        let (states, dstates) = (&pass.states[last], &mut pass.dstates[last]);
-        cpu.pool_backward(modes, states, width, &sequences, &dvectors, dstates);
-    }
-
-    /// From the gradients of hidden states to those of layers and embeddings.
-    fn encoder_backward(
-        &self,
-        cpu: Cpu,
-        input: &NetworkInput,
-        depth: &Depth,
-        lowest: usize,
-        pass: &mut Pass,
-        gradients: &mut Gradients,
-    ) {
-        let stream = pass.stream;
-        // The gradient that flows down; empty as long as no head has added to it.
-        let mut dhidden = Buffer::default();
-        for state in (lowest..=depth.top).rev() {
-            if pass.live[state] {
-                match dhidden.is_empty() {
-                    true => std::mem::swap(&mut dhidden, &mut pass.dstates[state]),
-                    false => cpu.add(&pass.dstates[state], &mut dhidden),
-                }
-            }
-            if dhidden.is_empty() {
-                continue;
-            }
-            if state == 0 {
-                self.embeddings_backward(cpu, input, pass, &mut dhidden, gradients);
-                continue;
-            }
-            let index = state - 1;
-            let layer_pass = LayerPass {
-                cpu,
-                config: &self.config,
-                offsets: input.sequences.offsets,
-                tokens: &pass.tokens,
-                stream,
-            };
-            self.layers[index].backward(
-                layer_pass,
-                index,
-                &pass.states[index],
-                &pass.layers[index],
-                &mut dhidden,
-                index >= lowest,
-                &mut pass.scratch,
-                gradients,
-            );
-        }
-        // The memory goes back to where it came from.
-        if let Some(state) = (lowest..=depth.top).rev().find(|state| pass.live[*state]) {
-            pass.dstates[state] = dhidden;
-        }
-    }
-
     /// Packed copies take the numbers of the entries that have changed.
     fn refresh(&mut self, cpu: Cpu, changed: &dyn Fn(usize) -> bool) {
         let Self { layers, modules, heads, store, .. } = self;
@@ -665,13 +341,4 @@ fn push_encoder(
         store.push(spec.name, spec.shape, spec.group, decays, &values);
         entry
     })
-}
-
-/// `Σ shareᵢ · stateᵢ`
-fn mix(cpu: Cpu, shares: &[f32], states: &[Buffer], size: usize) -> Vec<f32> {
-    let mut mixed = vec![0.0; size];
-    for (share, state) in shares.iter().zip(states) {
-        cpu.add_scaled(*share, &state[..size], &mut mixed);
-    }
-    mixed
 }
