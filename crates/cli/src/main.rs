@@ -8,8 +8,6 @@
 
 mod arguments;
 mod model;
-mod summary;
-mod summary_tasks;
 mod tokens;
 mod vector;
 

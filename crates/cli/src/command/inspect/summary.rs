@@ -8,7 +8,7 @@ use polyhead_model::{ModelFolder, Module, Parameter, ParameterGroup, Residual, S
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::summary_tasks::{self, Origin, TaskSummary};
+use super::tasks::{self, Origin, TaskSummary};
 
 /// As `inspect --json` prints it.
 #[derive(Serialize)]
@@ -78,7 +78,7 @@ impl Summary {
             _ => "the position table",
         };
         let config = &folder.config;
-        let tasks = summary_tasks::tasks(folder);
+        let tasks = tasks::tasks(folder);
         let heads: Vec<&str> = tasks.iter().map(|task| task.name.as_str()).collect();
         let groups = groups(&folder.parameters, &folder.modules, &heads);
         let prompts = folder.prompts.iter().map(|(name, text)| (name.clone(), text.clone().into()));

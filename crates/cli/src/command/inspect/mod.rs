@@ -1,13 +1,15 @@
 //! `polyhead inspect`: what is in a model folder.
 
+mod summary;
+mod tasks;
+
 use std::io::{self, BufWriter, Write};
 
 use anyhow::Result;
 use clap::Args;
 
+use self::summary::Summary;
 use crate::model::ModelArgs;
-use crate::summary::Summary;
-use crate::summary_tasks;
 use crate::table::{Align, Table, shorten, thousands};
 
 const HELP: &str = "\
@@ -81,7 +83,7 @@ fn write(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
     facts.write(out, 0)?;
     writeln!(out)?;
     if !summary.tasks.is_empty() {
-        summary_tasks::table(&summary.tasks).write(out, 0)?;
+        tasks::table(&summary.tasks).write(out, 0)?;
         writeln!(out)?;
     }
     parameters(summary).write(out, 0)?;
