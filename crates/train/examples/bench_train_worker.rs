@@ -44,7 +44,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let limit = number("limit", "1000000000")?;
     let split = read(&folder, text("texts", ""), number("max-length", "128")?, limit)?;
 
-    let site = folder.site();
+    let site = folder.head_dims();
     let heads = TASKS.map(|(name, labels)| HeadWeights::random(spec(name, labels), &site, 7));
     let options = NetworkOptions {
         hidden_dropout: Some(0.1),

@@ -164,7 +164,7 @@ impl ModelFolder {
     }
 
     /// What heads are attached to.
-    pub fn site(&self) -> HeadDims {
+    pub fn head_dims(&self) -> HeadDims {
         HeadDims {
             hidden_size: self.config.hidden_size,
             layers: self.config.layers,

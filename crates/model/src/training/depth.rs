@@ -8,30 +8,30 @@ use crate::training::head::TrainableHead;
 use crate::training::network::Network;
 use crate::training::store::TrainableLayout;
 
-/// How far up the heads of a pass read, and how far down training reaches.
+/// The hidden states that the heads of a pass read, and those that training changes.
 ///
-/// Hidden states are counted as in `transformers`: 0 is the embeddings, `i` the
-/// output of layer `i`, counted from 1.
+/// Hidden states are numbered as in `transformers`: state 0 is the output of the embeddings,
+/// state `i` the output of layer `i`, counted from 1.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Depth {
-    /// The hidden state below which everything is frozen.
+    /// Everything below this hidden state is frozen.
     pub start: usize,
-    /// Whether the embeddings are trained; then `start` is 0.
+    /// Whether the embeddings are trained. If they are, `start` is 0.
     pub embeddings: bool,
     /// The highest hidden state that a head reads.
     pub top: usize,
-    /// Hidden states that do not change while this depth is in force and that
-    /// something above reads, ascending: worth keeping from epoch to epoch.
+    /// Hidden states, ascending, that do not change while this depth holds and that a layer or a
+    /// head reads: a caller may cache them across epochs.
     pub cached: Vec<usize>,
-    /// All hidden states that heads read.
+    /// All hidden states that heads read, ascending.
     pub(super) read: Vec<usize>,
 }
 
 impl Network {
-    /// How far a pass with these heads goes up, and its backward down.
+    /// How far up a pass with these heads goes, and how far down its backward.
     ///
-    /// - `layout`: what is trained
-    /// - `active`: one flag a head
+    /// - `layout`: which parameters are trained
+    /// - `active`: one flag per head
     pub fn depth(&self, layout: &TrainableLayout, active: &[bool]) -> Depth {
         let mut read: Vec<usize> = Vec::new();
         for (head, _) in self.heads.iter().zip(active).filter(|(_, active)| **active) {
@@ -44,9 +44,9 @@ impl Network {
         read.sort_unstable();
         read.dedup();
         let top = read.last().copied().unwrap_or(self.config.layers);
-        let flags = |entry: usize| layout.is_trainable(entry);
-        let embeddings = (self.entries.word..=self.entries.norm.bias).any(flags);
-        let lowest = self.layers.iter().position(|layer| layer.is_trainable(&flags));
+        let is_trained = |entry: usize| layout.is_trainable(entry);
+        let embeddings = (self.entries.word..=self.entries.norm.bias).any(is_trained);
+        let lowest = self.layers.iter().position(|layer| layer.is_trainable(&is_trained));
         let start = if embeddings { 0 } else { lowest.unwrap_or(top).min(top) };
         let mut cached: Vec<usize> = Vec::new();
         if !embeddings {
@@ -58,12 +58,14 @@ impl Network {
         Depth { start, embeddings, top, cached, read }
     }
 
-    /// Which entries of the index the answers of these heads depend on. The
-    /// others have no gradient in a step of these heads, not even one of zero.
+    /// One flag per entry of the store: whether the logits of the active heads depend on it.
+    /// The other entries have no gradient in a step of these heads, not even one of zero.
+    ///
+    /// - `active`: one flag per head
     pub fn reached(&self, active: &[bool]) -> Vec<bool> {
-        let heads = || self.heads.iter().zip(active).filter(|(_, active)| **active);
-        let top = heads().map(|(head, _)| self.state_of(head)).max();
-        let modules = heads().any(|(head, _)| head.reads_embedding());
+        let active_heads = || self.heads.iter().zip(active).filter(|(_, active)| **active);
+        let top = active_heads().map(|(head, _)| self.state_of(head)).max();
+        let modules = active_heads().any(|(head, _)| head.reads_sentence_vector());
         let reached = |group| match group {
             ParameterGroup::Embeddings => top.is_some(),
             ParameterGroup::Layer(layer) => top.is_some_and(|top| layer < top),
@@ -74,18 +76,19 @@ impl Network {
         self.store.entries().iter().map(|entry| reached(entry.group)).collect()
     }
 
-    /// Makes what a backward of this depth needs, and drops what it does not.
+    /// Makes the transposed weights that a backward of this depth reads, and drops all others.
     pub fn prepare_backward(&mut self, cpu: Cpu, depth: &Depth) {
         let Self { layers, config, store, .. } = self;
         for (i, layer) in layers.iter_mut().enumerate() {
-            match (depth.start..depth.top).contains(&i) {
-                true => layer.prepare_backward(config, store, cpu),
-                false => layer.drop_backward(),
+            if (depth.start..depth.top).contains(&i) {
+                layer.prepare_backward(config, store, cpu);
+            } else {
+                layer.drop_backward();
             }
         }
     }
 
-    /// The hidden state that a head without a mix reads.
+    /// The highest hidden state that a head reads.
     pub(super) fn state_of(&self, head: &TrainableHead) -> usize {
         match head.spec.layer {
             HeadLayer::At(layer) => layer,

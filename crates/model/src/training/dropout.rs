@@ -1,24 +1,24 @@
-//! Dropout of a training pass: which masks its sites have.
+//! Dropout in a training pass: which mask each of its sites has.
 
 use polyhead_compute::Dropout;
 
-/// Whether a pass is one of training.
+/// Whether a pass trains or evaluates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// No dropout; nothing is kept.
+    /// Without dropout and without caches for a backward.
     Evaluate,
-    /// Dropout from this seed and step; what the backward needs is kept.
+    /// With dropout, and with the caches that the backward reads.
     Train {
-        /// Seed of the training run.
+        /// Seed of the training run; dropout masks depend on it.
         seed: u64,
-        /// Number of the optimizer step, counted from 1.
+        /// Number of the optimizer step, counted from 1; dropout masks depend on it.
         step: u64,
     },
 }
 
-/// Where dropout falls; part of its key.
+/// The site of a dropout in the network; part of the key of its mask.
 #[derive(Clone, Copy)]
-pub(super) enum Site {
+pub(super) enum DropoutSite {
     Embeddings,
     Attention,
     AttentionOutput,
@@ -28,25 +28,25 @@ pub(super) enum Site {
 }
 
 /// Gives each site of a training pass its dropout mask, from the seed of the run and the
-/// number of the step; a pass that answers has none.
+/// number of the step. A pass that evaluates has no dropout.
 #[derive(Clone, Copy, Default)]
 pub(super) struct DropoutStream(Option<(u64, u64)>);
 
 impl DropoutStream {
-    pub(super) fn of(mode: Mode) -> Self {
+    pub(super) fn from_mode(mode: Mode) -> Self {
         match mode {
             Mode::Evaluate => Self(None),
             Mode::Train { seed, step } => Self(Some((seed, step))),
         }
     }
 
-    /// Whether this is a pass of training.
+    /// Whether the pass trains.
     pub(super) fn is_training(self) -> bool {
         self.0.is_some()
     }
 
-    /// The dropout of one site; none in a pass that answers.
-    pub(super) fn dropout(self, probability: f32, layer: usize, site: Site) -> Dropout {
+    /// The dropout of one site; none in a pass that evaluates.
+    pub(super) fn dropout(self, probability: f32, layer: usize, site: DropoutSite) -> Dropout {
         match self.0 {
             Some((seed, step)) if probability > 0.0 => {
                 Dropout::new(probability, seed, step, layer as u32, site as u32)

@@ -1,25 +1,26 @@
-//! The embeddings in training: words, positions and types, their norm and dropout, forward and
-//! backward.
+//! The embeddings in training: the tables of words, positions and token types, their norm and
+//! dropout, forward and backward.
 
 use polyhead_compute::{Buffer, Cpu, Dropout, EmbeddingTables, WordTable};
 
 use crate::encoder::{EncoderTensors, Sequences};
-use crate::training::dropout::{DropoutStream, Site};
+use crate::training::dropout::{DropoutSite, DropoutStream};
 use crate::training::gradients::Gradients;
 use crate::training::network::{Network, NetworkInput};
 use crate::training::pass::Pass;
 
-/// What they leave for their backward.
+/// Activations of the embeddings that their backward reads.
 #[derive(Default)]
 pub(super) struct EmbeddingCache {
-    /// `[N, D]`: what the norm reads.
+    /// `[N, D]`: the input of the norm.
     sum: Buffer,
-    /// `[N, 2]`
+    /// `[N, 2]`: mean and 1 / deviation of each row of the norm.
     stats: Buffer,
 }
 
 impl Network {
-    pub(super) fn tables(&self) -> EmbeddingTables<'_> {
+    /// The embedding tables, from the store.
+    pub(super) fn embedding_tables(&self) -> EmbeddingTables<'_> {
         let EncoderTensors { word, position, token_type, .. } = self.entries;
         EmbeddingTables {
             width: self.config.hidden_size,
@@ -29,11 +30,13 @@ impl Network {
         }
     }
 
-    pub(super) fn norm_of_embeddings(&self) -> (&[f32], &[f32]) {
+    /// Weight and bias of the norm after the sum of the tables.
+    pub(super) fn embedding_norm(&self) -> (&[f32], &[f32]) {
         let norm = &self.entries.norm;
         (self.store.get(norm.weight), self.store.get(norm.bias))
     }
 
+    /// Computes hidden state 0 with dropout and stores what the backward reads.
     pub(super) fn embed_train(&self, cpu: Cpu, input: &NetworkInput, pass: &mut Pass) {
         let Sequences { ids, type_ids, offsets } = input.sequences;
         let size = ids.len() * self.config.hidden_size;
@@ -42,8 +45,8 @@ impl Network {
         stats.resize(2 * ids.len());
         let out = &mut pass.states[0];
         out.resize(size);
-        cpu.embed(&self.tables(), ids, type_ids, offsets, sum);
-        let (weight, bias) = self.norm_of_embeddings();
+        cpu.embed(&self.embedding_tables(), ids, type_ids, offsets, sum);
+        let (weight, bias) = self.embedding_norm();
         cpu.residual_layer_norm(
             sum,
             &Dropout::none(),
@@ -59,9 +62,12 @@ impl Network {
     }
 
     fn embedding_dropout(&self, stream: DropoutStream) -> Dropout {
-        stream.dropout(self.config.hidden_dropout, 0, Site::Embeddings)
+        stream.dropout(self.config.hidden_dropout, 0, DropoutSite::Embeddings)
     }
 
+    /// Adds the gradients of tables and norm.
+    ///
+    /// - `dhidden`: `[N, D]`, the gradient of hidden state 0; overwritten
     pub(super) fn embeddings_backward(
         &self,
         cpu: Cpu,
@@ -78,21 +84,21 @@ impl Network {
         cpu.layer_norm_backward(
             &pass.embeddings.sum,
             &pass.embeddings.stats,
-            self.norm_of_embeddings().0,
+            self.embedding_norm().0,
             dhidden,
             &mut dsum,
-            gradients.pair(norm.weight..norm.weight + 1, norm.bias..norm.bias + 1),
+            gradients.pair_mut(norm.weight..norm.weight + 1, norm.bias..norm.bias + 1),
         );
-        let one = |table: Option<&mut [f32]>, which: usize| {
+        let add_to_table = |table: Option<&mut [f32]>, which: usize| {
             let mut tables = [None, None, None];
             tables[which] = table;
             let [word, position, token_type] = tables;
             cpu.embed_backward(ids, type_ids, offsets, &dsum, word, position, token_type);
         };
-        one(gradients.table(*word, ids, self.config.hidden_size), 0);
-        one(gradients.of(*position..position + 1), 1);
+        add_to_table(gradients.table_mut(*word, ids, self.config.hidden_size), 0);
+        add_to_table(gradients.span_mut(*position..position + 1), 1);
         if let Some(token_type) = token_type {
-            one(gradients.of(*token_type..token_type + 1), 2);
+            add_to_table(gradients.span_mut(*token_type..token_type + 1), 2);
         }
     }
 }

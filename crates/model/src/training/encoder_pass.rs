@@ -1,18 +1,30 @@
-//! The encoder in training: its frozen part as in answering, and the backward through its layers.
+//! The encoder in training: the forward of its frozen part, and the backward through its layers.
 
 use polyhead_compute::{Buffer, Cpu};
 
 use crate::encoder::Sequences;
 use crate::training::depth::Depth;
+use crate::training::dropout::DropoutStream;
 use crate::training::gradients::Gradients;
 use crate::training::layer::LayerPass;
 use crate::training::network::{Network, NetworkInput};
 use crate::training::pass::Pass;
 
 impl Network {
-    /// Hidden states up to `end` as in answering; those that something reads are
-    /// copied to `pass.states`.
-    pub(super) fn lower_part(
+    /// The inputs that all layers of a pass share.
+    pub(super) fn layer_pass<'a>(
+        &'a self,
+        cpu: Cpu<'a>,
+        input: &NetworkInput<'a>,
+        tokens: &'a [u64],
+        stream: DropoutStream,
+    ) -> LayerPass<'a> {
+        LayerPass { cpu, config: &self.config, offsets: input.sequences.offsets, tokens, stream }
+    }
+
+    /// Computes the hidden states up to `end` as in answering, and copies those to `pass.states`
+    /// that a layer above, a head or a cache reads.
+    pub(super) fn frozen_layers(
         &self,
         cpu: Cpu,
         input: &NetworkInput,
@@ -36,8 +48,8 @@ impl Network {
         if input.known.is_some() {
             workspace.hidden.copy_from_slice(&states[first]);
         } else {
-            cpu.embed(&self.tables(), ids, type_ids, offsets, &mut workspace.hidden);
-            let (weight, bias) = self.norm_of_embeddings();
+            cpu.embed(&self.embedding_tables(), ids, type_ids, offsets, &mut workspace.hidden);
+            let (weight, bias) = self.embedding_norm();
             let eps = self.config.layer_norm_eps;
             cpu.layer_norm(&mut workspace.hidden, weight, bias, eps);
         }
@@ -53,7 +65,9 @@ impl Network {
         }
     }
 
-    /// From the gradients of hidden states to those of layers and embeddings.
+    /// Adds the gradients of layers and embeddings, from the gradients of hidden states in `pass`.
+    ///
+    /// - `lowest`: the lowest hidden state that needs a gradient
     pub(super) fn encoder_backward(
         &self,
         cpu: Cpu,
@@ -64,13 +78,14 @@ impl Network {
         gradients: &mut Gradients,
     ) {
         let stream = pass.stream;
-        // The gradient that flows down; empty as long as no head has added to it.
+        // The gradient that flows down; empty above the highest state that a head reads.
         let mut dhidden = Buffer::default();
         for state in (lowest..=depth.top).rev() {
             if pass.live[state] {
-                match dhidden.is_empty() {
-                    true => std::mem::swap(&mut dhidden, &mut pass.dstates[state]),
-                    false => cpu.add(&pass.dstates[state], &mut dhidden),
+                if dhidden.is_empty() {
+                    std::mem::swap(&mut dhidden, &mut pass.dstates[state]);
+                } else {
+                    cpu.add(&pass.dstates[state], &mut dhidden);
                 }
             }
             if dhidden.is_empty() {
@@ -81,13 +96,7 @@ impl Network {
                 continue;
             }
             let index = state - 1;
-            let layer_pass = LayerPass {
-                cpu,
-                config: &self.config,
-                offsets: input.sequences.offsets,
-                tokens: &pass.tokens,
-                stream,
-            };
+            let layer_pass = self.layer_pass(cpu, input, &pass.tokens, stream);
             self.layers[index].backward(
                 layer_pass,
                 index,
@@ -99,7 +108,7 @@ impl Network {
                 gradients,
             );
         }
-        // The memory goes back to where it came from.
+        // Return the buffer to the pass for reuse.
         if let Some(state) = (lowest..=depth.top).rev().find(|state| pass.live[*state]) {
             pass.dstates[state] = dhidden;
         }

@@ -1,72 +1,74 @@
-//! A head in training.
+//! One head in training: its layers, forward and backward.
 
 use polyhead_compute::{Activation, Cpu, Isa};
 
 use crate::encoder::ParameterGroup;
-use crate::heads::HeadSpec;
-use crate::heads::{HeadDims, HeadWeights, soft_max};
-use crate::training::dropout::{DropoutStream, Site};
+use crate::heads::{HeadDims, HeadSpec, HeadWeights, soft_max};
+use crate::training::dropout::{DropoutSite, DropoutStream};
 use crate::training::gradients::Gradients;
 use crate::training::module::TrainableLinear;
 use crate::training::store::ParameterStore;
 
-/// A head and where its numbers stand in the index.
+/// A head: its specification, its linear layers, and the entries of its parameters in the store.
 pub(super) struct TrainableHead {
     pub(super) spec: HeadSpec,
     index: usize,
-    mix: Option<Mix>,
+    mix: Option<MixWeights>,
     hidden: Option<TrainableLinear>,
     output: TrainableLinear,
 }
 
-struct Mix {
+/// How much a head reads of each hidden state.
+struct MixWeights {
+    /// The entry of the weights in the store.
     entry: usize,
     /// `[L + 1]`, after the soft-max.
     shares: Vec<f32>,
 }
 
-/// What a head keeps between forward and backward.
+/// Activations of a head that its backward reads.
 #[derive(Default)]
 pub(super) struct HeadCache {
-    /// `[rows]`: who each row is, for dropout.
+    /// `[rows]`: the dropout key of each row.
     pub(super) keys: Vec<u64>,
-    /// `[rows, in]`: the input, after dropout.
+    /// `[rows, in]`: the input; after the forward with dropout applied.
     pub(super) x: Vec<f32>,
-    /// `[rows, hidden]`: before the activation.
+    /// `[rows, hidden]`: the hidden layer before its activation.
     pre: Vec<f32>,
-    /// `[rows, hidden]`: after activation and dropout.
-    between: Vec<f32>,
-    /// `[rows, outputs]`
+    /// `[rows, hidden]`: the hidden layer after activation and dropout.
+    post: Vec<f32>,
+    /// `[rows, outputs]`: the output of the head.
     pub(super) logits: Vec<f32>,
-    /// `[rows, outputs]`: filled by the losses.
+    /// `[rows, outputs]`: the gradient of the loss with respect to `logits`, which the loss writes.
     pub(super) dlogits: Vec<f32>,
 }
 
 impl TrainableHead {
-    /// Appends a head to the store.
+    /// Appends the parameters of a head to the store.
     pub(super) fn push(
         store: &mut ParameterStore,
         weights: &HeadWeights,
         index: usize,
-        site: &HeadDims,
+        dims: &HeadDims,
         isa: Isa,
     ) -> Self {
         let spec = weights.spec.clone();
         let group = ParameterGroup::Head(index);
         let name = format!("heads.{}", spec.name);
-        let mix = weights.mix.as_ref().map(|mix| Mix {
-            entry: store.push(format!("{name}.mix"), vec![site.layers + 1], group, false, mix),
+        let mix = weights.mix.as_ref().map(|mix| MixWeights {
+            entry: store.push(format!("{name}.mix"), vec![dims.layers + 1], group, false, mix),
             shares: soft_max(mix),
         });
-        let mut linear = |name: String, (weight, bias): &(Vec<f32>, Vec<f32>)| {
+        let mut push_linear = |name: String, (weight, bias): &(Vec<f32>, Vec<f32>)| {
             TrainableLinear::push(store, &name, group, weight, Some(bias), bias.len(), isa)
         };
-        let hidden = weights.hidden.as_ref().map(|hidden| linear(format!("{name}.hidden"), hidden));
-        let output = linear(name, &weights.output);
+        let hidden =
+            weights.hidden.as_ref().map(|hidden| push_linear(format!("{name}.hidden"), hidden));
+        let output = push_linear(name, &weights.output);
         Self { spec, index, mix, hidden, output }
     }
 
-    /// Takes the numbers of the store.
+    /// Copies the parameters from the store into the packed layers.
     pub(super) fn refresh(&mut self, store: &ParameterStore, cpu: Cpu) {
         if let Some(mix) = &mut self.mix {
             mix.shares = soft_max(store.get(mix.entry));
@@ -77,108 +79,110 @@ impl TrainableHead {
         self.output.refresh(store, cpu);
     }
 
-    /// Its weights as they stand in the store.
+    /// The current weights, from the store.
     pub(super) fn weights(&self, store: &ParameterStore) -> HeadWeights {
-        let pair = |linear: &TrainableLinear| {
+        let values_of = |linear: &TrainableLinear| {
             let bias = linear.bias.clone().expect("layers of a head have biases");
             (store.span(linear.weight.clone()).to_vec(), store.span(bias).to_vec())
         };
         HeadWeights {
             spec: self.spec.clone(),
             mix: self.mix.as_ref().map(|mix| store.get(mix.entry).to_vec()),
-            hidden: self.hidden.as_ref().map(pair),
-            output: pair(&self.output),
+            hidden: self.hidden.as_ref().map(values_of),
+            output: values_of(&self.output),
         }
     }
 
-    /// Whether it reads the final sentence vector, not token vectors or their pooling.
-    pub(super) fn reads_embedding(&self) -> bool {
+    /// Whether the head reads the final sentence vector instead of token vectors or their pooling.
+    pub(super) fn reads_sentence_vector(&self) -> bool {
         self.spec.reads_sentence_vector()
     }
 
-    /// How much of each hidden state it reads, if it mixes them.
+    /// `[L + 1]`: the share of each hidden state in the mix; `None` if the head reads a single state.
     pub(super) fn shares(&self) -> Option<&[f32]> {
         self.mix.as_ref().map(|mix| &mix.shares[..])
     }
 
-    /// Logits of `kept.x`, on which dropout has not been yet.
-    pub(super) fn forward(&self, cpu: Cpu, stream: DropoutStream, kept: &mut HeadCache) {
-        let rows = kept.keys.len();
-        let drop = |site| stream.dropout(self.spec.dropout, self.index, site);
-        cpu.dropout(&drop(Site::HeadInput), &kept.keys, &mut kept.x);
-        kept.logits.resize(rows * self.output.packed.outputs(), 0.0);
-        kept.dlogits.clear();
-        kept.dlogits.resize(kept.logits.len(), 0.0);
+    /// Computes the logits of `cache.x`. Applies dropout to `cache.x` first.
+    pub(super) fn forward(&self, cpu: Cpu, stream: DropoutStream, cache: &mut HeadCache) {
+        let rows = cache.keys.len();
+        let dropout_at = |site| stream.dropout(self.spec.dropout, self.index, site);
+        cpu.dropout(&dropout_at(DropoutSite::HeadInput), &cache.keys, &mut cache.x);
+        cache.logits.resize(rows * self.output.packed.outputs(), 0.0);
+        cache.dlogits.clear();
+        cache.dlogits.resize(cache.logits.len(), 0.0);
         let input = match &self.hidden {
-            None => &kept.x,
+            None => &cache.x,
             Some(hidden) => {
-                kept.pre.resize(rows * hidden.packed.outputs(), 0.0);
-                kept.between.resize(kept.pre.len(), 0.0);
+                cache.pre.resize(rows * hidden.packed.outputs(), 0.0);
+                cache.post.resize(cache.pre.len(), 0.0);
                 cpu.linear_train(
-                    &kept.x,
+                    &cache.x,
                     &hidden.packed.matrix,
                     hidden.packed.bias.as_deref().expect("layers of a head have biases"),
                     self.spec.activation,
-                    &mut kept.pre,
-                    &mut kept.between,
+                    &mut cache.pre,
+                    &mut cache.post,
                 );
-                cpu.dropout(&drop(Site::HeadHidden), &kept.keys, &mut kept.between);
-                &kept.between
+                cpu.dropout(&dropout_at(DropoutSite::HeadHidden), &cache.keys, &mut cache.post);
+                &cache.post
             }
         };
-        self.output.packed.forward(cpu, input, Activation::Identity, None, &mut kept.logits);
+        self.output.packed.forward(cpu, input, Activation::Identity, None, &mut cache.logits);
     }
 
-    /// The gradient of the input, `[rows, in]`, from `kept.dlogits`.
+    /// Adds the gradients of the parameters, from `cache.dlogits`. Returns the gradient of the
+    /// input, `[rows, in]`; empty unless `input_wanted`.
     pub(super) fn backward(
         &self,
         cpu: Cpu,
         stream: DropoutStream,
-        kept: &HeadCache,
+        cache: &HeadCache,
         input_wanted: bool,
         gradients: &mut Gradients,
     ) -> Vec<f32> {
-        let drop = |site| stream.dropout(self.spec.dropout, self.index, site);
-        let mut dx = vec![0.0; if input_wanted { kept.x.len() } else { 0 }];
+        let dropout_at = |site| stream.dropout(self.spec.dropout, self.index, site);
+        let mut dx = vec![0.0; if input_wanted { cache.x.len() } else { 0 }];
         match &self.hidden {
             None => {
-                self.output.parameter_gradients(cpu, &kept.dlogits, &kept.x, gradients);
+                self.output.parameter_gradients(cpu, &cache.dlogits, &cache.x, gradients);
                 if input_wanted {
-                    self.output.input_gradient(cpu, &kept.dlogits, None, &mut dx);
+                    self.output.input_gradient(cpu, &cache.dlogits, None, &mut dx);
                 }
             }
             Some(hidden) => {
-                self.output.parameter_gradients(cpu, &kept.dlogits, &kept.between, gradients);
-                let mut dbetween = vec![0.0; kept.between.len()];
+                self.output.parameter_gradients(cpu, &cache.dlogits, &cache.post, gradients);
+                let mut dhidden = vec![0.0; cache.post.len()];
                 if input_wanted || hidden.is_trainable(gradients) {
-                    self.output.input_gradient(cpu, &kept.dlogits, None, &mut dbetween);
-                    cpu.dropout(&drop(Site::HeadHidden), &kept.keys, &mut dbetween);
-                    cpu.activation_backward(self.spec.activation, &kept.pre, &mut dbetween);
-                    hidden.parameter_gradients(cpu, &dbetween, &kept.x, gradients);
+                    self.output.input_gradient(cpu, &cache.dlogits, None, &mut dhidden);
+                    cpu.dropout(&dropout_at(DropoutSite::HeadHidden), &cache.keys, &mut dhidden);
+                    cpu.activation_backward(self.spec.activation, &cache.pre, &mut dhidden);
+                    hidden.parameter_gradients(cpu, &dhidden, &cache.x, gradients);
                 }
                 if input_wanted {
-                    hidden.input_gradient(cpu, &dbetween, None, &mut dx);
+                    hidden.input_gradient(cpu, &dhidden, None, &mut dx);
                 }
             }
         }
         if input_wanted {
-            cpu.dropout(&drop(Site::HeadInput), &kept.keys, &mut dx);
+            cpu.dropout(&dropout_at(DropoutSite::HeadInput), &cache.keys, &mut dx);
         }
         dx
     }
 
-    /// Adds the gradient of the mix, from the dot product of the gradient of
-    /// what it read with each hidden state: `dwⱼ = pⱼ (gⱼ − Σ pᵢ gᵢ)`.
+    /// Adds the gradient of the mix weights: `dwⱼ = pⱼ (gⱼ − Σ pᵢ gᵢ)`.
+    ///
+    /// - `dots`: `[L + 1]`, `gᵢ`: the dot product of hidden state `i` with the gradient of the mix
     pub(super) fn mix_gradient(&self, dots: &[f64], gradients: &mut Gradients) {
         let Some(mix) = &self.mix else { return };
-        let Some(dmix) = gradients.of(mix.entry..mix.entry + 1) else { return };
+        let Some(dmix) = gradients.span_mut(mix.entry..mix.entry + 1) else { return };
         let mean: f64 = mix.shares.iter().zip(dots).map(|(p, g)| f64::from(*p) * g).sum();
         for ((dmix, p), g) in dmix.iter_mut().zip(&mix.shares).zip(dots) {
             *dmix += (f64::from(*p) * (g - mean)) as f32;
         }
     }
 
-    /// Whether the optimizer changes any of it.
+    /// Whether any parameter of the head is trained.
     pub(super) fn is_trainable(&self, gradients: &Gradients) -> bool {
         let mix = self.mix.as_ref().is_some_and(|m| gradients.layout().is_trainable(m.entry));
         mix || self.output.is_trainable(gradients)

@@ -1,4 +1,4 @@
-//! What heads read of the hidden states, and the way of its gradient back to them.
+//! The inputs of heads: from hidden states to vectors, and the gradients back to hidden states.
 
 use polyhead_compute::{Buffer, Cpu};
 
@@ -11,7 +11,7 @@ use crate::training::pass::Pass;
 
 /// Forward: from hidden states to the inputs of heads.
 impl Network {
-    /// Fills `x` and `keys` of head `index`.
+    /// Fills `x` and `keys` in the cache of head `index`.
     pub(super) fn head_input(
         &self,
         cpu: Cpu,
@@ -22,14 +22,14 @@ impl Network {
     ) {
         let width = self.config.hidden_size;
         let offsets = input.sequences.offsets;
-        let mut kept = std::mem::take(&mut pass.heads[index]);
-        kept.x.clear();
-        kept.keys.clear();
-        if head.reads_embedding() {
+        let mut cache = std::mem::take(&mut pass.heads[index]);
+        cache.x.clear();
+        cache.keys.clear();
+        if head.reads_sentence_vector() {
             self.fill_sentence_vectors(cpu, input, pass);
-            kept.x.extend_from_slice(&pass.sentence.vectors);
-            kept.keys.extend(offsets[..offsets.len() - 1].iter().map(|at| pass.key_at(*at)));
-            pass.heads[index] = kept;
+            cache.x.extend_from_slice(&pass.sentence.vectors);
+            cache.keys.extend(offsets[..offsets.len() - 1].iter().map(|at| pass.key_at(*at)));
+            pass.heads[index] = cache;
             return;
         }
         let mixed;
@@ -41,19 +41,20 @@ impl Network {
             None => &pass.states[self.state_of(head)],
         };
         if head.spec.kind.reads_words() {
-            kept.x.resize(input.words.len() * width, 0.0);
-            cpu.gather_rows(state, width, input.words, &mut kept.x);
-            kept.keys.extend(input.words.iter().map(|word| pass.tokens[*word]));
+            cache.x.resize(input.words.len() * width, 0.0);
+            cpu.gather_rows(state, width, input.words, &mut cache.x);
+            cache.keys.extend(input.words.iter().map(|word| pass.tokens[*word]));
         } else {
             let spec = &head.spec.pooling;
             let sequences = spec.sequences(offsets, input.prompt_tokens);
-            kept.x.resize(sequences.len() * spec.modes.len() * width, 0.0);
-            cpu.pool(&spec.modes, state, width, &sequences, &mut kept.x);
-            kept.keys.extend(offsets[..sequences.len()].iter().map(|at| pass.key_at(*at)));
+            cache.x.resize(sequences.len() * spec.modes.len() * width, 0.0);
+            cpu.pool(&spec.modes, state, width, &sequences, &mut cache.x);
+            cache.keys.extend(offsets[..sequences.len()].iter().map(|at| pass.key_at(*at)));
         }
-        pass.heads[index] = kept;
+        pass.heads[index] = cache;
     }
 
+    /// Computes the sentence vectors of the pass, and the caches of the modules.
     pub(super) fn fill_sentence_vectors(&self, cpu: Cpu, input: &NetworkInput, pass: &mut Pass) {
         let width = self.config.hidden_size;
         let offsets = input.sequences.offsets;
@@ -63,8 +64,8 @@ impl Network {
         let mut vectors = vec![0.0; rows * modes.len() * width];
         cpu.pool(modes, &pass.states[self.config.layers], width, &sequences, &mut vectors);
         pass.sentence.modules.resize_with(self.modules.len(), Default::default);
-        for (module, kept) in self.modules.iter().zip(&mut pass.sentence.modules) {
-            vectors = module.forward(cpu, &self.store, vectors, rows, kept);
+        for (module, cache) in self.modules.iter().zip(&mut pass.sentence.modules) {
+            vectors = module.forward(cpu, &self.store, vectors, rows, cache);
         }
         pass.sentence.vectors = vectors;
     }
@@ -72,7 +73,7 @@ impl Network {
 
 /// Backward: from the gradients of those inputs to those of hidden states.
 impl Network {
-    /// Whether something that is trained lies below what this head reads.
+    /// Whether trained parameters lie below the input of this head.
     pub(super) fn reads_trainable(
         &self,
         head: &TrainableHead,
@@ -80,18 +81,22 @@ impl Network {
         gradients: &Gradients,
     ) -> bool {
         self.state_of(head) >= lowest
-            || (head.reads_embedding() && self.modules_trainable(gradients))
+            || (head.reads_sentence_vector() && self.modules_trainable(gradients))
     }
 
+    /// Whether the modules after the pooling are trained.
     fn modules_trainable(&self, gradients: &Gradients) -> bool {
         self.store.entries().iter().enumerate().any(|(i, entry)| {
             matches!(entry.group, ParameterGroup::Module(_)) && gradients.layout().is_trainable(i)
         })
     }
 
-    /// Adds `dx` of a head to the hidden states that it reads.
-    #[expect(clippy::too_many_arguments, reason = "the pass, and where gradients go")]
-    pub(super) fn give_to_states(
+    /// Adds `dx`, the gradient of the input of a head, to the gradients of the hidden states that
+    /// the head reads, and adds the gradient of its mix.
+    ///
+    /// - `lowest`: the lowest hidden state that needs a gradient
+    #[expect(clippy::too_many_arguments, reason = "the pass, and the gradients")]
+    pub(super) fn add_to_states(
         &self,
         cpu: Cpu,
         head: &TrainableHead,
@@ -115,7 +120,7 @@ impl Network {
         let Some(shares) = head.shares() else {
             let state = self.state_of(head);
             if state >= lowest {
-                pass.wake(state, size);
+                pass.begin_gradient(state, size);
                 let Pass { states, dstates, .. } = pass;
                 spread(&states[state], &mut dstates[state]);
             }
@@ -129,11 +134,14 @@ impl Network {
             .collect();
         head.mix_gradient(&dots, gradients);
         for (state, share) in shares.iter().enumerate().skip(lowest) {
-            pass.wake(state, size);
+            pass.begin_gradient(state, size);
             cpu.add_scaled(*share, &dmixed, &mut pass.dstates[state]);
         }
     }
 
+    /// From the gradient of the sentence vectors to those of the modules and of the last state.
+    ///
+    /// - `dvectors`: `[B, embedding]`
     pub(super) fn modules_backward(
         &self,
         cpu: Cpu,
@@ -146,14 +154,14 @@ impl Network {
         let width = self.config.hidden_size;
         let offsets = input.sequences.offsets;
         let rows = offsets.len() - 1;
-        for (module, kept) in self.modules.iter().zip(&pass.sentence.modules).rev() {
-            dvectors = module.backward(cpu, &self.store, kept, dvectors, gradients);
+        for (module, cache) in self.modules.iter().zip(&pass.sentence.modules).rev() {
+            dvectors = module.backward(cpu, &self.store, cache, dvectors, gradients);
         }
         let last = self.config.layers;
         if last < lowest {
             return;
         }
-        pass.wake(last, offsets[rows] * width);
+        pass.begin_gradient(last, offsets[rows] * width);
         let PoolingSpec { modes, .. } = &self.pooling;
         let sequences = self.pooling.sequences(offsets, input.prompt_tokens);
         let (states, dstates) = (&pass.states[last], &mut pass.dstates[last]);
@@ -161,7 +169,7 @@ impl Network {
     }
 }
 
-/// `Σ shareᵢ · stateᵢ`
+/// The mix of hidden states that a head reads, `Σ shareᵢ · stateᵢ`.
 fn mix(cpu: Cpu, shares: &[f32], states: &[Buffer], size: usize) -> Vec<f32> {
     let mut mixed = vec![0.0; size];
     for (share, state) in shares.iter().zip(states) {

@@ -5,13 +5,13 @@ mod gradients;
 mod dropout;
 mod embeddings;
 mod layer;
+mod encoder_pass;
 mod module;
+mod head_input;
 mod head;
 mod pass;
-pub(crate) mod network;
-mod encoder_pass;
-mod head_input;
 mod depth;
+pub(crate) mod network;
 
 pub use depth::Depth;
 pub use dropout::Mode;

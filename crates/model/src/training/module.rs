@@ -1,29 +1,28 @@
-//! The modules behind the pooling in training: Dense, LayerNorm, Normalize.
+//! The modules after the pooling in training: Dense, LayerNorm, Normalize.
 //!
-//! They see one row a sequence, so nothing here is on the hot path.
+//! They read one row per sequence, so nothing here is on the hot path.
 
 use std::ops::Range;
 
 use polyhead_compute::{Activation, Cpu, Dropout, Isa, PackedMatrix};
 
-use crate::encoder::PackedLinear;
-use crate::encoder::ParameterGroup;
+use crate::encoder::{PackedLinear, ParameterGroup};
 use crate::modules::{Module, Residual};
 use crate::training::gradients::Gradients;
 use crate::training::store::ParameterStore;
 
-/// A linear layer that can be trained: its packed weights both ways, and where
-/// its numbers stand in the index.
+/// A linear layer that can be trained: its packed weights in both directions, and the
+/// entries of its parameters in the store.
 pub(super) struct TrainableLinear {
     pub(super) packed: PackedLinear,
-    /// Of `Wᵀ`, for the gradient of the input.
+    /// `Wᵀ`, which the gradient of the input needs.
     pub(super) transposed: PackedMatrix,
     pub(super) weight: Range<usize>,
     pub(super) bias: Option<Range<usize>>,
 }
 
 impl TrainableLinear {
-    /// Appends a layer to the store.
+    /// Appends the parameters of a layer to the store.
     pub(super) fn push(
         store: &mut ParameterStore,
         name: &str,
@@ -47,7 +46,7 @@ impl TrainableLinear {
         }
     }
 
-    /// Takes the numbers of the store.
+    /// Copies the parameters from the store into the packed weights.
     pub(super) fn refresh(&mut self, store: &ParameterStore, cpu: Cpu) {
         let weight = store.span(self.weight.clone());
         let bias = self.bias.clone().map(|bias| store.span(bias));
@@ -55,12 +54,12 @@ impl TrainableLinear {
         cpu.repack_transposed(&mut self.transposed, weight);
     }
 
-    /// Whether the optimizer changes it.
+    /// Whether the layer is trained.
     pub(super) fn is_trainable(&self, gradients: &Gradients) -> bool {
         gradients.layout().is_trainable(self.weight.start)
     }
 
-    /// Adds the gradients of weight and bias.
+    /// Adds the gradients of weight and bias, unless they are frozen.
     ///
     /// - `dout`: `[rows, out]`, `x`: `[rows, in]`
     pub(super) fn parameter_gradients(
@@ -74,7 +73,9 @@ impl TrainableLinear {
         gradients.add_linear(cpu, weight, bias, self.packed.outputs(), dout, x);
     }
 
-    /// `dx = dout · W (+ residual)`
+    /// Computes the gradient of the input, `dx = dout · W (+ residual)`.
+    ///
+    /// - `dout`: `[rows, out]`; `residual`, `dx`: `[rows, in]`
     pub(super) fn input_gradient(
         &self,
         cpu: Cpu,
@@ -86,33 +87,35 @@ impl TrainableLinear {
     }
 }
 
-/// A module with parameters in the store.
+/// A module after the pooling, with its parameters in the store.
 pub(super) enum TrainableModule {
-    Dense { linear: TrainableLinear, activation: Activation, residual: Option<Shortcut> },
+    Dense { linear: TrainableLinear, activation: Activation, residual: Option<TrainableResidual> },
     LayerNorm { weight: usize, bias: usize, eps: f32 },
     Normalize,
 }
 
-pub(super) enum Shortcut {
+/// The shortcut around a Dense module.
+pub(super) enum TrainableResidual {
     Identity,
     Projection(Box<TrainableLinear>),
 }
 
-/// What a module keeps for its backward.
+/// Activations of a module that its backward reads.
 #[derive(Default)]
 pub(super) struct ModuleCache {
     rows: usize,
-    /// `[rows, in]`; of a layer norm its sum, of Normalize its input.
+    /// `[rows, in]`: the input.
     x: Vec<f32>,
-    /// Dense: before the activation.
+    /// `[rows, out]`: the output of a Dense module before its activation.
     pre: Vec<f32>,
-    /// Layer norm: mean and 1 / deviation of each row.
+    /// `[rows, 2]`: mean and 1 / deviation of each row of a layer norm.
     stats: Vec<f32>,
 }
 
 impl TrainableModule {
-    /// Appends a module to the store. The name of its tensors is that in its
-    /// folder: `2_Dense/linear.weight`.
+    /// Appends the parameters of a module to the store; `None` for the pooling, which has none.
+    ///
+    /// - `names`: the names of its tensors in the folder, such as `2_Dense/linear.weight`
     pub(super) fn push(
         store: &mut ParameterStore,
         module: &Module,
@@ -121,13 +124,13 @@ impl TrainableModule {
         isa: Isa,
     ) -> Option<Self> {
         let group = ParameterGroup::Module(index);
-        // The name of the first tensor without its last part.
-        let stem = |name: &String| name.trim_end_matches(".weight").to_owned();
+        // The name of a layer is that of its weight without the last part.
+        let layer_name = |name: &String| name.trim_end_matches(".weight").to_owned();
         match module {
             Module::Pooling(_) => None,
             Module::Normalize => Some(Self::Normalize),
             Module::LayerNorm { norm, eps } => {
-                let name = stem(&names[0]);
+                let name = layer_name(&names[0]);
                 let shape = vec![norm.weight.len()];
                 let weight =
                     store.push(format!("{name}.weight"), shape.clone(), group, false, &norm.weight);
@@ -138,7 +141,7 @@ impl TrainableModule {
                 let outputs = linear.weight.rows();
                 let dense = TrainableLinear::push(
                     store,
-                    &stem(&names[0]),
+                    &layer_name(&names[0]),
                     group,
                     &linear.weight.to_vec(),
                     linear.bias.as_deref(),
@@ -146,10 +149,10 @@ impl TrainableModule {
                     isa,
                 );
                 let residual = residual.as_ref().map(|residual| match residual {
-                    Residual::Identity => Shortcut::Identity,
+                    Residual::Identity => TrainableResidual::Identity,
                     Residual::Projection(linear) => {
-                        let name = stem(names.last().expect("a projection has a name"));
-                        Shortcut::Projection(Box::new(TrainableLinear::push(
+                        let name = layer_name(names.last().expect("a projection has a name"));
+                        TrainableResidual::Projection(Box::new(TrainableLinear::push(
                             store,
                             &name,
                             group,
@@ -165,15 +168,18 @@ impl TrainableModule {
         }
     }
 
+    /// Copies the parameters from the store into packed weights.
     pub(super) fn refresh(&mut self, store: &ParameterStore, cpu: Cpu) {
         if let Self::Dense { linear, residual, .. } = self {
             linear.refresh(store, cpu);
-            if let Some(Shortcut::Projection(linear)) = residual {
+            if let Some(TrainableResidual::Projection(linear)) = residual {
                 linear.refresh(store, cpu);
             }
         }
     }
 
+    /// Computes the output and stores in `cache` what the backward reads.
+    ///
     /// - `x`: `[rows, in]`; returns `[rows, out]`
     pub(super) fn forward(
         &self,
@@ -181,12 +187,12 @@ impl TrainableModule {
         store: &ParameterStore,
         x: Vec<f32>,
         rows: usize,
-        kept: &mut ModuleCache,
+        cache: &mut ModuleCache,
     ) -> Vec<f32> {
-        kept.rows = rows;
+        cache.rows = rows;
         match self {
             Self::Normalize => {
-                kept.x.clone_from(&x);
+                cache.x.clone_from(&x);
                 let mut out = x;
                 let width = out.len() / rows.max(1);
                 cpu.normalize(&mut out, width.max(1));
@@ -194,24 +200,24 @@ impl TrainableModule {
             }
             Self::LayerNorm { weight, bias, eps } => {
                 let mut out = vec![0.0; x.len()];
-                kept.x = x;
-                kept.stats = vec![0.0; 2 * rows];
+                cache.x = x;
+                cache.stats = vec![0.0; 2 * rows];
                 cpu.residual_layer_norm(
-                    &mut kept.x,
+                    &mut cache.x,
                     &Dropout::none(),
                     &[],
                     None,
                     store.get(*weight),
                     store.get(*bias),
                     *eps,
-                    &mut kept.stats,
+                    &mut cache.stats,
                     &mut out,
                 );
                 out
             }
             Self::Dense { linear: dense, activation, residual } => {
                 let mut out = vec![0.0; rows * dense.packed.outputs()];
-                kept.pre = vec![0.0; out.len()];
+                cache.pre = vec![0.0; out.len()];
                 let zeros;
                 let bias = match &dense.packed.bias {
                     Some(bias) => bias,
@@ -225,13 +231,13 @@ impl TrainableModule {
                     &dense.packed.matrix,
                     bias,
                     *activation,
-                    &mut kept.pre,
+                    &mut cache.pre,
                     &mut out,
                 );
                 match residual {
                     None => (),
-                    Some(Shortcut::Identity) => cpu.add(&x, &mut out),
-                    Some(Shortcut::Projection(projection)) => {
+                    Some(TrainableResidual::Identity) => cpu.add(&x, &mut out),
+                    Some(TrainableResidual::Projection(projection)) => {
                         let mut projected = vec![0.0; out.len()];
                         projection.packed.forward(
                             cpu,
@@ -243,49 +249,51 @@ impl TrainableModule {
                         cpu.add(&projected, &mut out);
                     }
                 }
-                kept.x = x;
+                cache.x = x;
                 out
             }
         }
     }
 
+    /// Adds the gradients of the parameters and returns the gradient of the input.
+    ///
     /// - `dout`: `[rows, out]`; returns `[rows, in]`
     pub(super) fn backward(
         &self,
         cpu: Cpu,
         store: &ParameterStore,
-        kept: &ModuleCache,
+        cache: &ModuleCache,
         mut dout: Vec<f32>,
         gradients: &mut Gradients,
     ) -> Vec<f32> {
         match self {
             Self::Normalize => {
-                let width = kept.x.len() / kept.rows.max(1);
-                cpu.normalize_backward(&kept.x, width.max(1), &mut dout);
+                let width = cache.x.len() / cache.rows.max(1);
+                cpu.normalize_backward(&cache.x, width.max(1), &mut dout);
                 dout
             }
             Self::LayerNorm { weight, bias, .. } => {
                 let mut dx = vec![0.0; dout.len()];
-                let pair = gradients.pair(*weight..*weight + 1, *bias..*bias + 1);
+                let pair = gradients.pair_mut(*weight..*weight + 1, *bias..*bias + 1);
                 let weight = store.get(*weight);
-                cpu.layer_norm_backward(&kept.x, &kept.stats, weight, &dout, &mut dx, pair);
+                cpu.layer_norm_backward(&cache.x, &cache.stats, weight, &dout, &mut dx, pair);
                 dx
             }
             Self::Dense { linear: dense, activation, residual } => {
                 let mut dpre = dout.clone();
-                cpu.activation_backward(*activation, &kept.pre, &mut dpre);
-                dense.parameter_gradients(cpu, &dpre, &kept.x, gradients);
+                cpu.activation_backward(*activation, &cache.pre, &mut dpre);
+                dense.parameter_gradients(cpu, &dpre, &cache.x, gradients);
                 let shortcut = match residual {
                     None => None,
-                    Some(Shortcut::Identity) => Some(dout),
-                    Some(Shortcut::Projection(projection)) => {
-                        projection.parameter_gradients(cpu, &dout, &kept.x, gradients);
-                        let mut dx = vec![0.0; kept.x.len()];
+                    Some(TrainableResidual::Identity) => Some(dout),
+                    Some(TrainableResidual::Projection(projection)) => {
+                        projection.parameter_gradients(cpu, &dout, &cache.x, gradients);
+                        let mut dx = vec![0.0; cache.x.len()];
                         projection.input_gradient(cpu, &dout, None, &mut dx);
                         Some(dx)
                     }
                 };
-                let mut dx = vec![0.0; kept.x.len()];
+                let mut dx = vec![0.0; cache.x.len()];
                 dense.input_gradient(cpu, &dpre, shortcut.as_deref(), &mut dx);
                 dx
             }

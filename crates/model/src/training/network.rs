@@ -1,29 +1,29 @@
 //! The multi-task network in training: one encoder, any number of heads, forward
 //! and backward by hand.
 //!
-//! [`Network`] owns the numbers ([`ParameterStore`]) and packed copies of them;
-//! a [`Pass`] holds what one forward leaves for its backward. What is trained is
-//! said by the [`Gradients`] that a caller brings: [`Network::depth`] tells how
-//! far down a backward has to go, and what lies below runs as in answering,
-//! without dropout, keeping nothing.
+//! [`Network`] owns the parameters ([`ParameterStore`]) and packed copies of them;
+//! a [`Pass`] holds the activations of one forward that its backward reads. The
+//! [`Gradients`] of the caller decide which parameters are trained, and
+//! [`Network::depth`] how far down a backward has to go. The layers below that depth
+//! run as in answering, without dropout and without caches.
 
 use polyhead_compute::{Cpu, Isa, Random, Threads};
 
 use crate::encoder::{EncoderConfig, EncoderTensors, ParameterGroup, Sequences, TensorKind};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::folder::ModelFolder;
 use crate::heads::{HeadDims, HeadSpec, HeadWeights, INITIAL_DEVIATION};
-use crate::modules::{Module, PoolingSpec};
+use crate::modules::{Module, PoolingSpec, output_width};
 use crate::training::depth::Depth;
 use crate::training::dropout::{DropoutStream, Mode};
 use crate::training::gradients::Gradients;
 use crate::training::head::TrainableHead;
-use crate::training::layer::{LayerPass, TrainableLayer};
+use crate::training::layer::TrainableLayer;
 use crate::training::module::TrainableModule;
 use crate::training::pass::Pass;
 use crate::training::store::ParameterStore;
 
-/// An encoder and its heads, with their numbers in one store.
+/// An encoder and its heads, with all parameters in one store.
 pub struct Network {
     pub(super) isa: Isa,
     pub(super) config: EncoderConfig,
@@ -34,44 +34,44 @@ pub struct Network {
     pub(super) pooling: PoolingSpec,
     pub(super) modules: Vec<TrainableModule>,
     pub(super) heads: Vec<TrainableHead>,
-    pub(super) site: HeadDims,
+    pub(super) dims: HeadDims,
 }
 
-/// What a network is made with, besides the folder and the heads.
+/// Settings of a network that replace those of the model folder.
 #[derive(Clone, Debug, Default)]
 pub struct NetworkOptions {
-    /// Pooling instead of the folder's.
+    /// Pooling of the model; `None`: as in the folder.
     pub pooling: Option<PoolingSpec>,
-    /// Dropout of hidden states instead of `config.json`'s.
+    /// Dropout of hidden states; `None`: as in `config.json`.
     pub hidden_dropout: Option<f32>,
-    /// Dropout of attention probabilities instead of `config.json`'s.
+    /// Dropout of attention probabilities; `None`: as in `config.json`.
     pub attention_dropout: Option<f32>,
-    /// Only this many layers, from the input upwards.
+    /// Number of encoder layers, counted from the input; `None`: all.
     pub layers: Option<usize>,
-    /// Random weights from this seed instead of the folder's, as BERT begins:
-    /// normal with deviation 0.02, biases 0, norms 1.
+    /// Seed of random encoder weights, distributed as before BERT's pre-training (normal with
+    /// deviation 0.02, biases 0, norms 1); `None`: the weights of the folder.
     pub random: Option<u64>,
 }
 
-/// Sequences of a pass and what heads need to know about them.
+/// The sequences of a pass, and which of their tokens the heads read.
 #[derive(Clone, Copy)]
 pub struct NetworkInput<'a> {
-    /// End to end.
+    /// The token ids of all sequences in one list.
     pub sequences: Sequences<'a>,
-    /// `[B]`: the number of each sequence in its optimizer step. Dropout is
-    /// drawn by it, so it does not matter how a step is cut into passes.
+    /// `[B]`: the index of each sequence in its optimizer step. The dropout masks depend on
+    /// it, so they are the same however a step is split into passes.
     pub rows: &'a [u32],
-    /// `[M]`: the tokens that heads of kind `tokens` read, as places in the batch.
+    /// `[M]`: the tokens that heads of kind `tokens` read, as indices into the batch.
     pub words: &'a [usize],
-    /// Tokens at the beginning of each sequence that are the prompt's.
+    /// Number of tokens at the beginning of each sequence that belong to the prompt.
     pub prompt_tokens: usize,
-    /// Hidden states that are known already, one `[N, D]` for each of
-    /// [`Depth::cached`]: the pass begins above them.
+    /// Cached hidden states, one `[N, D]` for each of [`Depth::cached`]; `None` if there are
+    /// none. With them the pass begins above [`Depth::start`].
     pub known: Option<&'a [&'a [f32]]>,
 }
 
 impl Network {
-    /// The encoder and modules of `folder`, with these heads.
+    /// Builds the network from the encoder and the modules of `folder`, and `heads`.
     ///
     /// # Errors
     /// [`ErrorKind::Option`](crate::ErrorKind::Option) if a head or an option
@@ -84,7 +84,7 @@ impl Network {
     ) -> Result<Self, Error> {
         let isa = Isa::detect();
         let mut config = folder.config.clone();
-        config.layers = options.kept_layers(&config)?;
+        config.layers = options.layer_count(&config)?;
         config.hidden_dropout = options.hidden_dropout.unwrap_or(config.hidden_dropout);
         config.attention_dropout = options.attention_dropout.unwrap_or(config.attention_dropout);
         let mut modules = folder.modules.clone();
@@ -96,13 +96,13 @@ impl Network {
         let Some(Module::Pooling(pooling)) = modules.first().cloned() else {
             unreachable!("the pooling is the first module: see ModelFolder::modules")
         };
-        let site = HeadDims {
+        let dims = HeadDims {
             hidden_size: config.hidden_size,
             layers: config.layers,
-            embedding: crate::modules::output_width(config.hidden_size, &modules)?,
+            embedding: output_width(config.hidden_size, &modules)?,
         };
         for head in heads {
-            head.check(&site)?;
+            head.check(&dims)?;
         }
 
         let mut store = ParameterStore::default();
@@ -125,40 +125,41 @@ impl Network {
         let heads = heads
             .iter()
             .enumerate()
-            .map(|(i, head)| TrainableHead::push(&mut store, head, i, &site, isa))
+            .map(|(i, head)| TrainableHead::push(&mut store, head, i, &dims, isa))
             .collect();
         let mut network =
-            Self { isa, config, store, entries, layers, pooling, modules: trainable, heads, site };
+            Self { isa, config, store, entries, layers, pooling, modules: trainable, heads, dims };
         threads.cpu(isa, |cpu| network.refresh(cpu, &|_| true));
         Ok(network)
     }
 
-    /// Sizes and functions of the encoder.
+    /// The configuration of the encoder, with the settings of [`NetworkOptions`].
     pub fn config(&self) -> &EncoderConfig {
         &self.config
     }
 
-    /// What the heads are attached to.
-    pub fn site(&self) -> &HeadDims {
-        &self.site
+    /// The sizes that the shapes of heads depend on.
+    pub fn head_dims(&self) -> &HeadDims {
+        &self.dims
     }
 
-    /// The model's own pooling.
+    /// The pooling of the model; a head may have another.
     pub fn pooling(&self) -> &PoolingSpec {
         &self.pooling
     }
 
-    /// The instruction set of its kernels.
+    /// The instruction set that the kernels of the network use.
     pub fn isa(&self) -> Isa {
         self.isa
     }
 
-    /// All numbers, by name, shape and group.
+    /// All parameters, by name, shape and group.
     pub fn store(&self) -> &ParameterStore {
         &self.store
     }
 
-    /// Changes numbers of the entries that `changed` names, and tells the packed copies.
+    /// Changes parameters by `change`, and then the packed copies of those entries for which
+    /// `changed` is true. Returns the result of `change`.
     pub fn update<R>(
         &mut self,
         cpu: Cpu,
@@ -175,28 +176,30 @@ impl Network {
         self.heads.len()
     }
 
-    /// What head `head` is.
+    /// The specification of head `head`.
     pub fn head_spec(&self, head: usize) -> &HeadSpec {
         &self.heads[head].spec
     }
 
-    /// Temperature and thresholds of a head, found after training.
+    /// Sets temperature and thresholds of a head, which are found after training.
     pub fn calibrate(&mut self, head: usize, temperature: f32, thresholds: Vec<f32>) {
         let spec = &mut self.heads[head].spec;
         spec.temperature = temperature;
         spec.thresholds = thresholds;
     }
 
-    /// Head `head` as it stands now.
+    /// The current weights of head `head`.
     pub fn head_weights(&self, head: usize) -> HeadWeights {
         self.heads[head].weights(&self.store)
     }
 
-    /// Runs the encoder and the heads that are `active`; answers are in `pass`.
+    /// Runs the encoder and the active heads. The logits are in `pass`.
+    ///
+    /// - `active`: one flag per head
     ///
     /// # Panics
     /// If an id lies outside the vocabulary or a sequence is longer than the
-    /// position table: callers check both.
+    /// position table. Callers check both.
     pub fn forward(
         &self,
         cpu: Cpu,
@@ -206,29 +209,23 @@ impl Network {
         active: &[bool],
         pass: &mut Pass,
     ) {
-        let stream = DropoutStream::of(mode);
+        let stream = DropoutStream::from_mode(mode);
         pass.begin(self, input, stream, active);
-        let kept_from = match mode {
+        let cached_from = match mode {
             Mode::Evaluate => depth.top,
             Mode::Train { .. } => depth.start,
         };
         if depth.embeddings && stream.is_training() {
             self.embed_train(cpu, input, pass);
         } else {
-            self.lower_part(cpu, input, depth, kept_from, pass);
+            self.frozen_layers(cpu, input, depth, cached_from, pass);
         }
-        for index in kept_from..depth.top {
+        for index in cached_from..depth.top {
             let (below, above) = pass.states.split_at_mut(index + 1);
             above[0].resize(below[index].len());
-            let layer_pass = LayerPass {
-                cpu,
-                config: &self.config,
-                offsets: input.sequences.offsets,
-                tokens: &pass.tokens,
-                stream,
-            };
-            let kept = &mut pass.layers[index];
-            self.layers[index].forward(layer_pass, index, &below[index], kept, &mut above[0]);
+            let layer_pass = self.layer_pass(cpu, input, &pass.tokens, stream);
+            let cache = &mut pass.layers[index];
+            self.layers[index].forward(layer_pass, index, &below[index], cache, &mut above[0]);
         }
         for (index, head) in self.heads.iter().enumerate() {
             if active[index] {
@@ -238,10 +235,10 @@ impl Network {
         }
     }
 
-    /// Adds the gradients of what is trained, from the `dlogits` in `pass`.
+    /// Adds the gradients of the trained parameters, from the gradients of the logits in `pass`.
     ///
-    /// `depth` and `input` are those of the forward before, which was one of
-    /// training; `prepare_backward` was called for this depth.
+    /// `depth` and `input` are those of the forward before, which ran in [`Mode::Train`];
+    /// [`prepare_backward`](Self::prepare_backward) was called for this depth.
     pub fn backward(
         &self,
         cpu: Cpu,
@@ -263,15 +260,17 @@ impl Network {
             if !wanted && !head.is_trainable(gradients) {
                 continue;
             }
-            let kept = &pass.heads[index];
-            let dx = head.backward(cpu, stream, kept, wanted, gradients);
+            let cache = &pass.heads[index];
+            let dx = head.backward(cpu, stream, cache, wanted, gradients);
             if !wanted {
                 continue;
             }
-            match head.reads_embedding() {
-                false => self.give_to_states(cpu, head, input, lowest, &dx, pass, gradients),
-                true if dvectors.is_empty() => dvectors = dx,
-                true => cpu.add(&dx, &mut dvectors),
+            if !head.reads_sentence_vector() {
+                self.add_to_states(cpu, head, input, lowest, &dx, pass, gradients);
+            } else if dvectors.is_empty() {
+                dvectors = dx;
+            } else {
+                cpu.add(&dx, &mut dvectors);
             }
         }
         if !dvectors.is_empty() {
@@ -280,7 +279,8 @@ impl Network {
         self.encoder_backward(cpu, input, depth, lowest, pass, gradients);
     }
 
-    /// Sentence vectors `[B, embedding]` of the last pass: the model's pooling and modules.
+    /// The sentence vectors of the last pass, `[B, embedding]`, by the pooling and the modules of
+    /// the model.
     ///
     /// # Panics
     /// If the pass did not reach the last layer.
@@ -291,7 +291,7 @@ impl Network {
 }
 
 impl Network {
-    /// Packed copies take the numbers of the entries that have changed.
+    /// Copies the parameters for which `changed` is true from the store into the packed weights.
     fn refresh(&mut self, cpu: Cpu, changed: &dyn Fn(usize) -> bool) {
         let Self { layers, modules, heads, store, .. } = self;
         for layer in layers.iter_mut().filter(|layer| layer.is_trainable(changed)) {
@@ -303,19 +303,20 @@ impl Network {
 }
 
 impl NetworkOptions {
-    fn kept_layers(&self, config: &EncoderConfig) -> Result<usize, Error> {
+    /// The number of encoder layers, checked.
+    fn layer_count(&self, config: &EncoderConfig) -> Result<usize, Error> {
         match self.layers {
             None => Ok(config.layers),
             Some(layers) if (1..=config.layers).contains(&layers) => Ok(layers),
             Some(layers) => {
                 let message = format!("layers: expected 1 to {}, found {layers}", config.layers);
-                Err(Error::new(crate::error::ErrorKind::Option, message))
+                Err(Error::new(ErrorKind::Option, message))
             }
         }
     }
 }
 
-/// Adds the tensors of the encoder to `store`; returns their entries by role.
+/// Appends the tensors of the encoder to `store` and returns their entries by role.
 fn push_encoder(
     store: &mut ParameterStore,
     folder: &ModelFolder,
@@ -324,7 +325,7 @@ fn push_encoder(
 ) -> EncoderTensors<usize> {
     let mut stored = folder.parameters.iter();
     EncoderTensors::specs(config).map(|spec| {
-        // A folder lists its tensors in the order of the index, which is that of this map.
+        // The folder lists its tensors in the order in which this map visits them.
         let parameter = stored.next().expect("the folder has every tensor: see `checkpoint`");
         let count = parameter.count();
         let values = match (random, spec.kind) {

@@ -1,4 +1,4 @@
-//! What a pass through the network leaves.
+//! The activations of a pass through the network.
 
 use polyhead_compute::Buffer;
 
@@ -10,55 +10,59 @@ use crate::training::layer::{LayerCache, LayerScratch};
 use crate::training::module::ModuleCache;
 use crate::training::network::{Network, NetworkInput};
 
-/// What one forward leaves: answers, and what the backward needs. Made once,
-/// grown to the largest batch, reused.
+/// The logits of one forward, and the activations that its backward reads. Allocated once,
+/// grown to the largest batch, and reused.
 #[derive(Default)]
 pub struct Pass {
-    /// Dropout keys of all tokens.
+    /// `[N]`: the dropout key of each token.
     pub(super) tokens: Vec<u64>,
     pub(super) workspace: Workspace,
-    /// Hidden states, `[N, D]` each; those that were not wanted are stale.
+    /// Hidden states, `[N, D]` each. States that the last forward did not store are stale.
     pub(super) states: Vec<Buffer>,
     pub(super) embeddings: EmbeddingCache,
     pub(super) layers: Vec<LayerCache>,
     pub(super) scratch: LayerScratch,
     pub(super) heads: Vec<HeadCache>,
-    /// Sentence vectors by the model's own pooling, and after its modules.
+    /// The sentence vectors, and the caches of the modules that made them.
     pub(super) sentence: SentenceCache,
-    /// Gradients of hidden states that came from heads.
+    /// Gradients of hidden states, `[N, D]` each, as far as heads have added to them.
     pub(super) dstates: Vec<Buffer>,
+    /// One flag per hidden state: whether `dstates` holds its gradient.
     pub(super) live: Vec<bool>,
+    /// One flag per head.
     pub(super) active: Vec<bool>,
     pub(super) stream: DropoutStream,
 }
 
+/// Activations of the pooling of the model and of its modules.
 #[derive(Default)]
 pub(super) struct SentenceCache {
     pub(super) modules: Vec<ModuleCache>,
-    /// `[B, embedding]`
+    /// `[B, embedding]`: the sentence vectors.
     pub(super) vectors: Vec<f32>,
 }
 
 impl Pass {
-    /// Logits of head `head` in the last forward: `[B, outputs]`, for `tokens`
-    /// heads `[M, outputs]`.
+    /// The logits of head `head` in the last forward: `[B, outputs]`, or `[M, outputs]` for a
+    /// head of kind `tokens`.
     pub fn logits(&self, head: usize) -> &[f32] {
         &self.heads[head].logits
     }
 
-    /// Logits, and where the gradient of the loss with respect to them goes; 0
-    /// until it is written.
+    /// The logits of head `head`, and the gradient of the loss with respect to them. The caller
+    /// writes the gradient; it is 0 after a forward.
     pub fn logits_and_gradient(&mut self, head: usize) -> (&[f32], &mut [f32]) {
-        let kept = &mut self.heads[head];
-        (&kept.logits, &mut kept.dlogits)
+        let cache = &mut self.heads[head];
+        (&cache.logits, &mut cache.dlogits)
     }
 
-    /// Hidden state `state` of the last forward, `[N, D]`, if it is one of
-    /// [`Depth::cached`](crate::training::Depth::cached) or a head reads it.
+    /// Hidden state `state` of the last forward, `[N, D]`. It is valid if it is one of
+    /// [`Depth::cached`](crate::Depth::cached) or if a head reads it.
     pub fn state(&self, state: usize) -> &[f32] {
         &self.states[state]
     }
 
+    /// Prepares the pass for a forward with this input.
     pub(super) fn begin(
         &mut self,
         network: &Network,
@@ -80,14 +84,16 @@ impl Pass {
         self.stream = stream;
     }
 
-    /// The dropout key of the sequence that begins at token `at`; a sequence
-    /// without tokens has that of its neighbour, and nothing to drop.
+    /// The dropout key of the sequence that begins at token `at`. A sequence without tokens has
+    /// the key of the next one, which does no harm: it has no values to drop.
     pub(super) fn key_at(&self, at: usize) -> u64 {
         self.tokens.get(at).copied().unwrap_or(0)
     }
 
-    /// Makes the gradient of a hidden state zero, when it is first added to.
-    pub(super) fn wake(&mut self, state: usize, size: usize) {
+    /// Sets the gradient of a hidden state to zero, unless a head has added to it already.
+    ///
+    /// - `size`: `N · D`
+    pub(super) fn begin_gradient(&mut self, state: usize, size: usize) {
         if !self.live[state] {
             self.live[state] = true;
             self.dstates[state].resize(size);

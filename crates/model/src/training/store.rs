@@ -1,8 +1,7 @@
-//! The training store: every parameter in one buffer, in the order of the index.
+//! The parameter store of training: every parameter in one buffer, in a fixed order.
 //!
-//! Optimizer, clipping, freezing and checkpoints are loops over its entries;
-//! what exists for trainable entries only (gradients, moments) has a
-//! [`TrainableLayout`].
+//! Optimizer, clipping, freezing and checkpoints are loops over its entries. Data that
+//! exist for trainable entries only (gradients, moments) have a [`TrainableLayout`].
 
 use std::ops::Range;
 
@@ -10,22 +9,22 @@ use polyhead_compute::Buffer;
 
 use crate::encoder::ParameterGroup;
 
-/// One parameter of a [`ParameterStore`].
+/// Description of one parameter of a [`ParameterStore`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct ParameterEntry {
-    /// `encoder.layer.3.output.dense.weight`, `heads.topic.bias`.
+    /// Name of the parameter, such as `encoder.layer.3.output.dense.weight` or `heads.topic.bias`.
     pub name: String,
-    /// `[out, in]` for linear layers, `[rows, D]` for tables, `[n]` for vectors.
+    /// Shape: `[out, in]` for linear layers, `[rows, D]` for tables, `[n]` for vectors.
     pub shape: Vec<usize>,
-    /// The part of the model.
+    /// The part of the model that the parameter belongs to.
     pub group: ParameterGroup,
-    /// Whether weight decay applies: not to biases and layer norms.
+    /// Whether weight decay applies. It does not apply to biases and layer norms.
     pub decays: bool,
-    /// Where its numbers stand in the buffer.
+    /// Range of its values in the buffer of the store.
     pub range: Range<usize>,
 }
 
-/// All parameters end to end: embeddings, layers, modules, heads.
+/// All parameters in one buffer: embeddings, layers, modules, heads.
 #[derive(Clone, Default)]
 pub struct ParameterStore {
     entries: Vec<ParameterEntry>,
@@ -33,7 +32,7 @@ pub struct ParameterStore {
 }
 
 impl ParameterStore {
-    /// Appends a parameter of `values` with this shape; returns its place in the index.
+    /// Appends a parameter and returns the index of its entry.
     ///
     /// # Panics
     /// If shape and values differ in size.
@@ -45,7 +44,7 @@ impl ParameterStore {
         decays: bool,
         values: &[f32],
     ) -> usize {
-        assert_eq!(shape.iter().product::<usize>(), values.len(), "numbers of a {shape:?} tensor");
+        assert_eq!(shape.iter().product::<usize>(), values.len(), "values of a {shape:?} tensor");
         let start = self.values.len();
         let range = start..start + values.len();
         self.values.resize(range.end);
@@ -54,46 +53,50 @@ impl ParameterStore {
         self.entries.len() - 1
     }
 
-    /// The index, in order.
+    /// The entries, in the order of the buffer.
     pub fn entries(&self) -> &[ParameterEntry] {
         &self.entries
     }
 
-    /// All numbers, in the order of the index.
+    /// All values, in the order of the entries.
     pub fn values(&self) -> &[f32] {
         &self.values
     }
 
-    /// All numbers, for the optimizer. Whoever changes them tells the network:
-    /// it holds packed copies.
+    /// All values, for the optimizer.
+    ///
+    /// A network holds packed copies of them: change its values through
+    /// [`Network::update`](crate::Network::update).
     pub fn values_mut(&mut self) -> &mut [f32] {
         &mut self.values
     }
 
-    /// The numbers of neighbouring entries.
+    /// The values of neighbouring entries.
     pub fn span(&self, entries: Range<usize>) -> &[f32] {
         let start = self.entries[entries.start].range.start;
         &self.values[start..self.entries[entries.end - 1].range.end]
     }
 
-    /// The numbers of entry `index`.
+    /// The values of entry `index`.
     pub fn get(&self, index: usize) -> &[f32] {
         &self.values[self.entries[index].range.clone()]
     }
 }
 
-/// Where the numbers of trainable entries stand in a buffer that has only those.
+/// Where the values of trainable entries are stored in a buffer that holds only those.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct TrainableLayout {
-    /// One per entry of the index; `None` is frozen.
+    /// One range per entry of the store; `None` for frozen entries.
     ranges: Vec<Option<Range<usize>>>,
     len: usize,
 }
 
 impl TrainableLayout {
+    /// The layout of a buffer for the trainable entries of `store`.
+    ///
     /// - `trainable`: one flag per entry of `store`
     pub fn new(store: &ParameterStore, trainable: &[bool]) -> Self {
-        assert_eq!(trainable.len(), store.entries.len(), "a flag for each entry");
+        assert_eq!(trainable.len(), store.entries.len(), "one flag per entry");
         let mut len = 0;
         let ranges = store
             .entries
@@ -109,12 +112,12 @@ impl TrainableLayout {
         Self { ranges, len }
     }
 
-    /// Numbers of all trainable entries.
+    /// Number of values of all trainable entries.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether nothing is trained.
+    /// Whether every entry is frozen.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -124,12 +127,13 @@ impl TrainableLayout {
         self.ranges[index].is_some()
     }
 
-    /// Where entry `index` stands; `None` if it is frozen.
+    /// Range of entry `index` in the buffer; `None` if the entry is frozen.
     pub fn range(&self, index: usize) -> Option<Range<usize>> {
         self.ranges[index].clone()
     }
 
-    /// Where the trainable ones among neighbouring entries stand: they are neighbours here too.
+    /// The range of every entry in the buffer; `None` for frozen entries. Neighbours in the store
+    /// are neighbours in the buffer.
     pub fn ranges(&self) -> &[Option<Range<usize>>] {
         &self.ranges
     }

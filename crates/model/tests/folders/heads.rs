@@ -30,7 +30,7 @@ pub(crate) fn heads(folder: &ModelFolder) -> Vec<HeadWeights> {
     urgency.input = HeadInput::Embedding;
     let mut entities = spec("entities", TaskKind::Tokens, &["O", "B-x", "I-x"]);
     entities.layer = HeadLayer::At(1);
-    let site = folder.site();
+    let site = folder.head_dims();
     let mut heads: Vec<HeadWeights> = [topic, moods, urgency, entities]
         .into_iter()
         .map(|spec| HeadWeights::random(spec, &site, 7))

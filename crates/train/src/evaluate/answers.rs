@@ -50,7 +50,7 @@ impl Answers {
         mut cache: Option<&mut StateCache>,
         pass: &mut Pass,
     ) -> Result<Self, Error> {
-        let width = network.site().embedding;
+        let width = network.head_dims().embedding;
         let mut answers = Self {
             logits: (0..network.head_count())
                 .map(|head| {

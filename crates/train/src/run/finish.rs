@@ -215,7 +215,7 @@ impl Run<'_> {
 
     /// The cosine of each dev text's vector to that of the starting model.
     pub(crate) fn vector_cosines(&self, all: &[FinalAnswers]) -> Option<Vec<f64>> {
-        let width = self.learner.network.site().embedding;
+        let width = self.learner.network.head_dims().embedding;
         let mut cosines = Vec::new();
         for dev in all.iter().filter(|answers| answers.part == Part::Dev) {
             let start = &self.start.vectors[dev.source];

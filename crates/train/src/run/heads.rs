@@ -13,7 +13,7 @@ pub(super) fn heads(
     folder: &ModelFolder,
     data: &Dataset,
 ) -> Result<(Vec<HeadWeights>, Vec<bool>), Error> {
-    let mut site = folder.site();
+    let mut site = folder.head_dims();
     site.layers = config.encoder.layers.map_or(site.layers, usize::from);
     let model_pooling = match (&config.encoder.pooling, folder.modules.first()) {
         (Some(modes), _) => pooling(folder, modes),

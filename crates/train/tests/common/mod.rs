@@ -319,7 +319,7 @@ pub(crate) fn network_of(
     threads: &Threads,
 ) -> Network {
     let bare = network(model, &[], 0.0, threads);
-    let new = |task| HeadWeights::random(spec(task), bare.site(), 3);
+    let new = |task| HeadWeights::random(spec(task), bare.head_dims(), 3);
     network(model, &config.tasks.iter().map(new).collect::<Vec<_>>(), dropout, threads)
 }
 

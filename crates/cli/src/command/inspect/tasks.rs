@@ -43,7 +43,7 @@ pub(crate) struct Origin {
 
 /// The tasks of a model, in order.
 pub(crate) fn tasks(folder: &ModelFolder) -> Vec<TaskSummary> {
-    let site = folder.site();
+    let site = folder.head_dims();
     folder.heads.iter().map(|head| TaskSummary::new(&head.spec, &site)).collect()
 }
 
