@@ -1,43 +1,43 @@
-//! The shape of an encoder, checked.
+//! The sizes and functions of an encoder, checked.
 //!
-//! `config_json` fills it from `config.json`; what stands here is within limits
-//! that keep every later product of sizes from overflowing.
+//! `config_json` fills them from `config.json`. All sizes are within limits, so that no
+//! later product of sizes can overflow.
 
 use polyhead_compute::Activation;
 
 use crate::encoder::Family;
 
-/// What `config.json` says of the encoder, within sane limits.
+/// The sizes and functions of an encoder, as in `config.json`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EncoderConfig {
     /// The family of the checkpoint.
     pub family: &'static Family,
-    /// `V`: rows of the word embedding table.
+    /// `V`: the number of rows of the word embedding table.
     pub vocab_size: usize,
-    /// `D`: numbers per token vector.
+    /// `D`: the width of a token vector.
     pub hidden_size: usize,
-    /// `L`: transformer layers.
+    /// `L`: the number of transformer layers.
     pub layers: usize,
-    /// `H`: attention heads; divides `D`.
+    /// `H`: the number of attention heads, a divisor of `D`.
     pub heads: usize,
-    /// `F`: width of the feed-forward layer.
+    /// `F`: the width of the feed-forward layer.
     pub intermediate_size: usize,
-    /// Rows of the position table: the longest sequence.
+    /// The number of rows of the position table: the longest sequence in tokens.
     pub max_positions: usize,
-    /// Rows of the token type table; 0 where there is none.
+    /// The number of rows of the token type table; 0 if there is no table.
     pub type_vocab_size: usize,
-    /// Between the two feed-forward layers.
+    /// The activation function between the two feed-forward layers.
     pub activation: Activation,
-    /// Added to the variance in layer norms.
+    /// The number that layer norms add to the variance.
     pub layer_norm_eps: f32,
-    /// Dropout of hidden states in training.
+    /// The dropout probability of hidden states in training.
     pub hidden_dropout: f32,
-    /// Dropout of attention probabilities in training.
+    /// The dropout probability of attention probabilities in training.
     pub attention_dropout: f32,
 }
 
-/// Largest sizes that are believed. No published encoder comes near; a file that
-/// says more is damaged or hostile, and is refused before memory is taken.
+/// The largest sizes that are accepted. No published encoder comes near them. A file with larger
+/// sizes is damaged or hostile, and is refused before memory is allocated.
 const MAX_VOCAB: usize = 1 << 23;
 const MAX_HIDDEN: usize = 1 << 14;
 const MAX_LAYERS: usize = 512;
@@ -46,12 +46,12 @@ const MAX_POSITIONS: usize = 1 << 20;
 const MAX_TYPES: usize = 1 << 10;
 
 impl EncoderConfig {
-    /// Numbers per head, `K = D / H`.
+    /// The width of an attention head, `K = D / H`.
     pub fn head_size(&self) -> usize {
         self.hidden_size / self.heads
     }
 
-    /// Says what is wrong with the sizes, if anything is.
+    /// Checks the sizes. The error names the key, what was expected and what was found.
     pub(crate) fn check_sizes(&self) -> Result<(), String> {
         let least_types = usize::from(self.family.token_types);
         let sizes = [
@@ -74,7 +74,7 @@ impl EncoderConfig {
                 self.heads, self.hidden_size
             ));
         }
-        // The largest tensor in bytes; on a 32-bit machine the limits above do not suffice.
+        // The largest tensor in bytes: on a 32-bit machine the limits above are not enough.
         let rows = self.vocab_size.max(self.intermediate_size).max(self.max_positions);
         match rows.checked_mul(self.hidden_size).and_then(|count| count.checked_mul(4)) {
             Some(bytes) if isize::try_from(bytes).is_ok() => Ok(()),

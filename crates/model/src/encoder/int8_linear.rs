@@ -6,20 +6,20 @@ use polyhead_compute::{
 
 use crate::encoder::{Linear, Norm};
 
-/// `y = f(x Wᵀ + b)` on rows in 8 bits.
+/// A linear layer `y = x Wᵀ + b` with weights and input rows in 8 bits.
 pub(crate) struct Int8Linear {
     matrix: Int8Matrix,
-    /// `[in]`: the norm before multiplies its rows by them as it quantizes them; all 1
-    /// where no norm precedes.
+    /// `[in]`: the factors by which the norm before multiplies its rows before it quantizes
+    /// them; all 1 if no norm precedes.
     factors: Vec<f32>,
-    /// `[out]`, with what the bias of the norm before contributes.
+    /// `[out]`: the bias, including the contribution of the bias of the norm before.
     bias: Vec<f32>,
 }
 
 impl Int8Linear {
-    /// Stacks layers with the same input; `None` if they cannot be computed in 8 bits.
+    /// Packs layers with the same input as one layer; `None` if they cannot be computed in 8 bits.
     ///
-    /// - `before`: the norm that makes the input, if one does
+    /// - `before`: the norm whose output is the input, if there is one
     pub(crate) fn stacked(layers: &[Linear], before: Option<&Norm>, cpu: Cpu) -> Option<Self> {
         if layers[0].weight.columns() > Int8Matrix::MOST_INPUTS {
             return None;
@@ -29,8 +29,8 @@ impl Int8Linear {
             StoredType::I8 => layer.weight.column_factors().map(<[f32]>::to_vec),
             _ => even.clone(),
         };
-        // Stacked layers must agree on one scaling of the columns, and a preceding norm must
-        // apply it. The folder of another program may violate this: then single precision.
+        // Stacked layers must agree on one column scaling, and a preceding norm must apply it.
+        // If a folder of another program violates this, fall back to single precision.
         let factors = factors_of(&layers[0]);
         let agree = layers.iter().all(|layer| factors_of(layer) == factors);
         if !agree || (factors.is_some() && before.is_none()) {
@@ -48,7 +48,7 @@ impl Int8Linear {
         &self.factors
     }
 
-    /// `out = f(x Wᵀ + b) (+ residual)`
+    /// Computes `out = f(x Wᵀ + b) (+ residual)`.
     ///
     /// - `x`: `[rows, in]`; `residual`, `out`: `[rows, out]`
     pub(crate) fn forward(
@@ -63,7 +63,7 @@ impl Int8Linear {
         cpu.int8_linear(x, &self.matrix, epilogue, out);
     }
 
-    /// `out = f(x Wᵀ + b)`, quantized for the next product.
+    /// Computes `out = f(x Wᵀ + b)`, quantized for the next product.
     pub(crate) fn forward_quantizing(
         &self,
         cpu: Cpu,
@@ -76,16 +76,16 @@ impl Int8Linear {
     }
 }
 
-/// The weight of a norm, as a multiple of their median, above which its column is
-/// scaled down. On all-MiniLM-L6-v2 it raises the cosine of the worst of a thousand
-/// texts from 0.9948 to 0.9956; 1, 1.25 and 2 were tried as well
+/// A column is scaled down if the weight of its norm exceeds this multiple of the median
+/// weight. On all-MiniLM-L6-v2 this raises the cosine of the worst of a thousand texts from
+/// 0.9948 to 0.9956; 1, 1.25 and 2 were tried as well
 /// (`docs/decisions/0007-eight-bits.md`).
 const MOST_OF_MEDIAN: f32 = 1.5;
-/// The smallest factor: weights are divided by factors and must not overflow.
+/// The smallest factor. Weights are divided by factors and must not overflow.
 const LEAST_FACTOR: f32 = 1.0 / 64.0;
 
-/// Factors for the columns of a norm's output that make no column much larger than
-/// the others. The rows are multiplied by them, and the weights that read the rows are
+/// Factors for the columns of the output of a norm, so that no column is much larger than
+/// the others. Rows are multiplied by the factors, and the weights that read the rows are
 /// divided by them.
 ///
 /// - `norm`: `[D]`, the weight of the norm
@@ -103,16 +103,17 @@ pub(crate) fn even_columns(norm: &[f32]) -> Vec<f32> {
     norm.iter().map(factor).collect()
 }
 
-/// `b + W · bias` with the bias of the norm before, which its quantized rows do not contain.
+/// The bias of a layer plus `W · bias` with the bias of the norm before, which its quantized rows
+/// do not contain.
 fn bias_after(layer: &Linear, before: Option<&Norm>) -> Vec<f32> {
     let rows = layer.weight.rows();
     let bias = layer.bias.clone().unwrap_or_else(|| vec![0.0; rows]);
     let Some(norm) = before else { return bias };
     let mut row = vec![0.0; layer.weight.columns()];
-    let of_norm = |(output, bias): (usize, f32)| {
+    let add_product = |(output, bias): (usize, f32)| {
         layer.weight.read_row(output, &mut row);
         let products = row.iter().zip(&norm.bias).map(|(w, b)| f64::from(*w) * f64::from(*b));
         (f64::from(bias) + products.sum::<f64>()) as f32
     };
-    bias.into_iter().enumerate().map(of_norm).collect()
+    bias.into_iter().enumerate().map(add_product).collect()
 }

@@ -1,22 +1,22 @@
 //! One transformer layer (post-norm; Devlin et al., 2019, section 3), forward only.
 //!
-//! The order of its operations stands here once for every precision: a product in
-//! 8 bits reads rows that are quantized where they are made, by the norm or by the
-//! product before; attention, soft-max, norms and residuals stay in single precision.
-//! Training stores more on its way: see [`network`](crate::training::network).
+//! One function computes a layer in every precision. A product in 8 bits reads rows that
+//! the norm or the product before it has quantized; attention, soft-max, norms and
+//! residuals stay in single precision. Training also stores activations for its backward:
+//! see [`network`](crate::training::network).
 
-use polyhead_compute::{self as compute, Activation, AttentionShape, Cpu, QuantizedRows};
+use polyhead_compute::{self as compute, Activation, AttentionShape, Cpu, Isa, QuantizedRows};
 
 use crate::encoder::int8_linear::Int8Linear;
 use crate::encoder::linear::PackedLinear;
 use crate::encoder::mixed_linear::{Int8Choice, MixedLinear};
 use crate::encoder::{EncoderConfig, LayerWeights, Linear, Norm, Product, ProductRole, Workspace};
 
-/// A layer with its weights in the form that the kernels read.
+/// A transformer layer with packed weights, the form that the kernels read.
 ///
 /// `L` is [`PackedLinear`] in training and [`MixedLinear`] otherwise.
 pub(crate) struct Layer<L> {
-    /// Query, key and value stacked: one product.
+    /// Queries, keys and values: three stacked layers, one product.
     pub(crate) query_key_value: L,
     pub(crate) attention_output: L,
     pub(crate) attention_norm: Norm,
@@ -27,10 +27,11 @@ pub(crate) struct Layer<L> {
 
 /// A linear layer whose product may be in 8 bits.
 pub(crate) trait LayerLinear {
-    /// The layer in 8 bits, if it is.
+    /// The layer in 8 bits; `None` if it is in single precision.
     fn as_int8(&self) -> Option<&Int8Linear>;
 
-    /// `out = f(x Wᵀ + b) (+ residual)`, from `x` or from `bytes`, whichever the layer reads.
+    /// Computes `out = f(x Wᵀ + b) (+ residual)`. A layer in 8 bits reads `bytes`, another one
+    /// reads `x`.
     ///
     /// - `x`, `bytes`: `[rows, in]`; `residual`, `out`: `[rows, out]`
     fn forward(
@@ -43,7 +44,8 @@ pub(crate) trait LayerLinear {
         out: &mut [f32],
     );
 
-    /// The factors of the norm before, where that norm quantizes its rows for this layer.
+    /// The column factors by which the norm before this layer quantizes its output; `None` if the
+    /// layer is in single precision.
     fn factors(&self) -> Option<&[f32]> {
         self.as_int8().map(Int8Linear::factors)
     }
@@ -79,21 +81,25 @@ impl Layer<MixedLinear> {
         cpu: Cpu,
     ) -> Self {
         let LayerWeights { query, key, value, attention_norm, output_norm, .. } = weights;
-        let linear = |role, layers: &[Linear], norm: Option<&Norm>| {
+        let pack_product = |role, layers: &[Linear], norm: Option<&Norm>| {
             MixedLinear::stacked(Product { layer, role }, layers, norm, choice, cpu)
         };
         use ProductRole::{AttentionOutput, Intermediate, Output, QueryKeyValue};
         Self {
-            query_key_value: linear(QueryKeyValue, &[query, key, value], Some(before)),
-            attention_output: linear(AttentionOutput, &[weights.attention_output], None),
-            intermediate: linear(Intermediate, &[weights.intermediate], Some(&attention_norm)),
-            output: linear(Output, &[weights.output], None),
+            query_key_value: pack_product(QueryKeyValue, &[query, key, value], Some(before)),
+            attention_output: pack_product(AttentionOutput, &[weights.attention_output], None),
+            intermediate: pack_product(
+                Intermediate,
+                &[weights.intermediate],
+                Some(&attention_norm),
+            ),
+            output: pack_product(Output, &[weights.output], None),
             attention_norm,
             output_norm,
         }
     }
 
-    /// Whether any of its products is in 8 bits.
+    /// Whether a product of the layer is in 8 bits.
     pub(crate) fn has_int8(&self) -> bool {
         let Self { query_key_value, attention_output, intermediate, output, .. } = self;
         [query_key_value, attention_output, intermediate, output]
@@ -104,7 +110,7 @@ impl Layer<MixedLinear> {
 
 impl Layer<PackedLinear> {
     /// A layer of this shape whose weights are set later.
-    pub(crate) fn zeros(config: &EncoderConfig, isa: compute::Isa) -> Self {
+    pub(crate) fn zeros(config: &EncoderConfig, isa: Isa) -> Self {
         let (hidden, intermediate) = (config.hidden_size, config.intermediate_size);
         let linear = |outputs, inputs| PackedLinear::zeros(isa, outputs, inputs, true);
         let norm = || Norm { weight: vec![0.0; hidden], bias: vec![0.0; hidden] };
@@ -123,7 +129,7 @@ impl<L: LayerLinear> Layer<L> {
     /// Replaces `workspace.hidden`, `[N, D]`, by the output of this layer.
     ///
     /// - `offsets`: `[B + 1]`
-    /// - `next`: the factors with which the next layer reads this one's output in 8 bits
+    /// - `next`: the column factors for the next layer; `None` if that layer does not read 8 bits
     pub(crate) fn forward(
         &self,
         cpu: Cpu,
@@ -168,7 +174,7 @@ impl<L: LayerLinear> Layer<L> {
     }
 }
 
-/// Normalizes `rows` in place; with `factors` also writes them in 8 bits to `bytes`.
+/// Normalizes `rows` in place. With `factors`, also writes them in 8 bits to `bytes`.
 pub(crate) fn norm(
     cpu: Cpu,
     rows: &mut [f32],
@@ -188,6 +194,7 @@ pub(crate) fn norm(
 }
 
 impl EncoderConfig {
+    /// The number and the width of the attention heads.
     pub(crate) fn attention_shape(&self) -> AttentionShape {
         AttentionShape { heads: self.heads, head_size: self.head_size() }
     }

@@ -1,18 +1,18 @@
-//! A linear layer in the form that the kernel reads.
+//! A linear layer in single precision, packed for the kernels.
 
 use polyhead_compute::{Activation, Cpu, Epilogue, Isa, PackedMatrix};
 
 use crate::encoder::weights::Linear;
 
-/// `y = f(x Wᵀ + b)`, packed.
+/// A linear layer `y = x Wᵀ + b` with packed weights.
 pub(crate) struct PackedLinear {
     pub(crate) matrix: PackedMatrix,
-    /// `[out]`
+    /// `[out]`: the bias; `None` for a layer without one.
     pub(crate) bias: Option<Vec<f32>>,
 }
 
 impl PackedLinear {
-    /// Packs layers with the same input on top of each other.
+    /// Packs layers with the same input as one layer with all their outputs.
     pub(crate) fn stacked(layers: &[Linear], cpu: Cpu) -> Self {
         let weights: Vec<_> = layers.iter().map(|layer| &layer.weight).collect();
         let bias = layers.iter().any(|layer| layer.bias.is_some()).then(|| {
@@ -25,13 +25,13 @@ impl PackedLinear {
         Self { matrix: cpu.pack(&weights), bias }
     }
 
-    /// Room for a layer whose numbers come by [`refresh`](Self::refresh).
+    /// A layer of this shape whose weights are set by [`refresh`](Self::refresh).
     pub(crate) fn zeros(isa: Isa, outputs: usize, inputs: usize, bias: bool) -> Self {
         let matrix = PackedMatrix::zeros(isa, outputs, inputs);
         Self { matrix, bias: bias.then(|| vec![0.0; outputs]) }
     }
 
-    /// Takes new numbers.
+    /// Replaces weight and bias.
     ///
     /// - `weight`: `[out, in]`, `bias`: `[out]` where the layer has one
     pub(crate) fn refresh(&mut self, weight: &[f32], bias: Option<&[f32]>, cpu: Cpu) {
@@ -41,17 +41,17 @@ impl PackedLinear {
         }
     }
 
-    /// Numbers of an input row.
+    /// The width of an input row.
     pub(crate) fn inputs(&self) -> usize {
         self.matrix.inputs()
     }
 
-    /// Numbers of an output row.
+    /// The width of an output row.
     pub(crate) fn outputs(&self) -> usize {
         self.matrix.outputs()
     }
 
-    /// `out = f(x Wᵀ + b) (+ residual)`
+    /// Computes `out = f(x Wᵀ + b) (+ residual)`.
     ///
     /// - `x`: `[rows, in]`; `residual`, `out`: `[rows, out]`
     pub(crate) fn forward(

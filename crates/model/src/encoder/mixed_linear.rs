@@ -1,4 +1,4 @@
-//! A linear layer in 8 bits or in single precision: whichever its product is for.
+//! A linear layer in 8 bits or in single precision, as chosen for its product.
 
 use polyhead_compute::{Activation, Cpu, QuantizedRows, StoredType};
 
@@ -7,20 +7,20 @@ use crate::encoder::layer::LayerLinear;
 use crate::encoder::linear::PackedLinear;
 use crate::encoder::{Linear, Norm, Product};
 
-/// Which products are in 8 bits.
+/// Which products are computed in 8 bits.
 pub(crate) enum Int8Choice<'a> {
     /// No product.
     Nothing,
-    /// Every product: weights in floating point are quantized on loading.
+    /// Every product. Floating-point weights are quantized on loading.
     All,
-    /// The products whose weights are stored in 8 bits, as the folder's writer chose.
+    /// The products whose weights the folder stores in 8 bits.
     Stored,
-    /// These products.
+    /// The products of this list.
     Only(&'a [Product]),
 }
 
 impl Int8Choice<'_> {
-    /// Whether `product` is in 8 bits, given whether its weights are `stored` so.
+    /// Whether `product` is computed in 8 bits. `stored` says whether its weights are in 8 bits.
     fn contains(&self, product: Product, stored: bool) -> bool {
         match self {
             Self::Nothing => false,
@@ -38,9 +38,9 @@ pub(crate) enum MixedLinear {
 }
 
 impl MixedLinear {
-    /// Stacks layers with the same input.
+    /// Packs layers with the same input as one layer.
     ///
-    /// - `before`: the norm that makes the input, if one does
+    /// - `before`: the norm whose output is the input, if there is one
     pub(crate) fn stacked(
         product: Product,
         layers: &[Linear],

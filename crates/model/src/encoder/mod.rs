@@ -1,8 +1,8 @@
-//! The transformer: token ids to token vectors.
+//! The transformer encoder: from token ids to token vectors.
 //!
-//! One encoder for every [`Family`] of checkpoints. Its layers are those of Devlin et
-//! al. (2019), section 3, with the norms after the residuals, as `transformers` computes
-//! them.
+//! There is one encoder for every [`Family`] of checkpoints. Its layers are those of
+//! Devlin et al. (2019), section 3, with the norms after the residuals, as `transformers`
+//! computes them.
 
 mod families;
 mod config;
@@ -37,7 +37,7 @@ use polyhead_compute::{
 use layer::LayerLinear;
 use mixed_linear::{Int8Choice, MixedLinear};
 
-/// An encoder with its weights in the form that the kernels read.
+/// An encoder with packed weights, the form that the kernels read.
 pub struct Encoder {
     isa: Isa,
     config: EncoderConfig,
@@ -66,19 +66,19 @@ impl Tables {
     }
 }
 
-/// Sequences end to end, as [`Encoder::forward`] reads them.
+/// A batch of token sequences, one after the other, as [`Encoder::forward`] reads them.
 #[derive(Clone, Copy)]
 pub struct Sequences<'a> {
-    /// `[N]`
+    /// `[N]`: the token ids of all sequences.
     pub ids: &'a [u32],
-    /// `[N]`
+    /// `[N]`: the token types of all sequences.
     pub type_ids: &'a [u32],
-    /// `[B + 1]`, from 0 to `N`.
+    /// `[B + 1]`: the first token of each sequence; the last entry is `N`.
     pub offsets: &'a [usize],
 }
 
 impl Encoder {
-    /// Packs `weights` for this processor.
+    /// Builds an encoder: packs `weights` for this processor.
     pub fn new(
         config: EncoderConfig,
         weights: EncoderWeights,
@@ -89,7 +89,7 @@ impl Encoder {
         Self::with_products(config, weights, isa, precision, None, threads)
     }
 
-    /// [`new`](Self::new), with a choice of the products that 8 bits are for.
+    /// [`new`](Self::new) with a choice of the products that are computed in 8 bits.
     pub(crate) fn with_products(
         config: EncoderConfig,
         weights: EncoderWeights,
@@ -107,13 +107,13 @@ impl Encoder {
         };
         let mut before = embedding_norm.clone();
         let layers = threads.cpu(isa, |cpu| {
-            let pack = |(i, layer): (usize, LayerWeights)| {
+            let pack_layer = |(i, layer): (usize, LayerWeights)| {
                 let next = layer.output_norm.clone();
                 let layer = Layer::new(layer, i, &before, &choice, cpu);
                 before = next;
                 layer
             };
-            layers.into_iter().enumerate().map(pack).collect()
+            layers.into_iter().enumerate().map(pack_layer).collect()
         });
         Self {
             isa,
@@ -128,7 +128,7 @@ impl Encoder {
         }
     }
 
-    /// Sizes and functions.
+    /// The sizes and functions of the encoder.
     pub fn config(&self) -> &EncoderConfig {
         &self.config
     }
@@ -138,16 +138,16 @@ impl Encoder {
         self.isa
     }
 
-    /// The instruction set of its products in 8 bits, if it has any.
+    /// The instruction set of the products in 8 bits; `None` if all are in single precision.
     pub fn int8_isa(&self) -> Option<Int8Isa> {
         self.layers.iter().any(Layer::has_int8).then(Int8Isa::detect)
     }
 
-    /// The last hidden state, `[N, D]`, in `workspace`.
+    /// Computes the last hidden state, `[N, D]`, in `workspace`.
     ///
     /// # Panics
     /// If an id lies outside the vocabulary or a sequence is longer than the
-    /// position table: callers check both.
+    /// position table. Callers check both.
     pub fn forward<'w>(
         &self,
         cpu: Cpu,
@@ -157,8 +157,8 @@ impl Encoder {
         self.forward_observed(cpu, input, workspace, &mut |_, _| ())
     }
 
-    /// [`forward`](Self::forward) that shows every hidden state `[N, D]` on the
-    /// way: 0 is the sum of embeddings after its norm, `i` the output of layer `i`.
+    /// [`forward`](Self::forward) that passes every hidden state, `[N, D]`, to `observe`:
+    /// state 0 is the sum of the embeddings after its norm, `i` the output of layer `i`.
     pub fn forward_observed<'w>(
         &self,
         cpu: Cpu,
@@ -169,12 +169,12 @@ impl Encoder {
         workspace.resize(&self.config, input.ids.len());
         let Workspace { hidden, normed_bytes, .. } = workspace;
         cpu.embed(&self.tables.view(), input.ids, input.type_ids, input.offsets, hidden);
-        let factors = |i: usize| self.layers.get(i).and_then(|l| l.query_key_value.factors());
+        let factors_of = |i: usize| self.layers.get(i).and_then(|l| l.query_key_value.factors());
         let eps = self.config.layer_norm_eps;
-        layer::norm(cpu, hidden, &self.embedding_norm, eps, factors(0), normed_bytes);
+        layer::norm(cpu, hidden, &self.embedding_norm, eps, factors_of(0), normed_bytes);
         observe(0, hidden);
         for (i, layer) in self.layers.iter().enumerate() {
-            let next = factors(i + 1);
+            let next = factors_of(i + 1);
             layer.forward(cpu, &self.config, input.offsets, next, workspace);
             observe(i + 1, &workspace.hidden);
         }

@@ -1,22 +1,22 @@
-//! The tensor index: every parameter of a model by name, shape and group.
+//! The tensor index: the list of all parameters of a model, with name, shape and group.
 
 use polyhead_compute::{StoredTensor, StoredType};
 
-/// Which part of a model a parameter belongs to.
+/// The part of a model that a parameter belongs to.
 ///
-/// Freezing, learning rates per layer and reports go by this, never by names.
+/// Freezing, learning rates per layer and reports use the group, never the name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum ParameterGroup {
-    /// Tables of words, positions and token types, and the norm after them.
+    /// The tables of words, positions and token types, and the norm after their sum.
     Embeddings,
-    /// Transformer layer `i`, counted from the input.
+    /// Transformer layer `i`, counted from the input, from 0.
     Layer(usize),
-    /// BERT's pooler. It takes no part in sentence vectors, but is kept.
+    /// The pooler of BERT. No sentence vector uses it; it is only passed on.
     Pooler,
-    /// The module at this place in [`ModelFolder::modules`](crate::ModelFolder).
+    /// The module with this index in [`ModelFolder::modules`](crate::ModelFolder::modules).
     Module(usize),
-    /// The head of the task at this place.
+    /// The head of the task with this index.
     Head(usize),
 }
 
@@ -34,21 +34,21 @@ impl std::fmt::Display for ParameterGroup {
 
 /// One entry of the tensor index.
 ///
-/// The order of the index is fixed: embeddings, layers from the input upwards,
-/// pooler, modules; inside a layer the way of the data. It does not depend on
-/// the order of the file.
+/// The order of the index is fixed: embeddings, layers from the input upwards, pooler,
+/// modules, heads; inside a layer the order of the data flow. It does not depend on the
+/// order in the file.
 #[derive(Clone, Debug)]
 pub struct Parameter {
-    /// As in the checkpoint; of a module's file with the folder before it,
-    /// `2_Dense/linear.weight`.
+    /// Name of the tensor as in the checkpoint. The tensor of a module has the folder of the
+    /// module before its name: `2_Dense/linear.weight`.
     pub name: String,
-    /// As stored: `[out, in]` for linear layers, `[rows, D]` for tables.
+    /// Shape as stored: `[out, in]` for linear layers, `[rows, D]` for tables.
     pub shape: Vec<usize>,
-    /// The part of the model.
+    /// The part of the model that the tensor belongs to.
     pub group: ParameterGroup,
-    /// How the numbers are stored.
+    /// The number type in which the values are stored.
     pub stored_type: StoredType,
-    /// The numbers: a cheap handle on the bytes of the file.
+    /// The values: a handle to the bytes of the file that is cheap to clone.
     pub tensor: StoredTensor,
 }
 
@@ -63,7 +63,7 @@ impl Parameter {
         }
     }
 
-    /// How many numbers it has.
+    /// The number of values.
     pub fn count(&self) -> usize {
         self.shape.iter().product()
     }

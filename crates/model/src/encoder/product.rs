@@ -4,19 +4,19 @@ use std::fmt;
 
 use crate::encoder::EncoderConfig;
 
-/// Precision of the matrix products of an encoder.
+/// The precision of the matrix products of an encoder.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Precision {
     /// Single precision: the reference.
     #[default]
     F32,
-    /// 8 bits: faster, and close to the reference (`docs/performance.md` has the cosines).
-    /// Everything but the products of the layers stays in single precision.
+    /// 8 bits in the products of the layers, single precision everywhere else. Faster, and close
+    /// to the reference: `docs/performance.md` has the cosines.
     Int8,
 }
 
 impl Precision {
-    /// The name in options and messages.
+    /// The name of the precision in options and messages.
     pub fn name(self) -> &'static str {
         match self {
             Self::F32 => "f32",
@@ -28,16 +28,16 @@ impl Precision {
 /// One matrix product of a layer; each can be in 8 bits or in single precision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Product {
-    /// Counted from the input, from 0.
+    /// The layer, counted from the input, from 0.
     pub layer: usize,
-    /// The product within the layer.
+    /// Which product of the layer it is.
     pub role: ProductRole,
 }
 
 /// The products of a layer, in the order in which they are computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ProductRole {
-    /// Queries, keys and values: one product.
+    /// The product that makes queries, keys and values.
     QueryKeyValue,
     /// The output layer of attention.
     AttentionOutput,
@@ -50,8 +50,8 @@ pub enum ProductRole {
 impl Product {
     /// All products of an encoder, in the order in which they are computed.
     pub fn all(config: &EncoderConfig) -> Vec<Self> {
-        let of_layer = |layer| ProductRole::ALL.map(|role| Self { layer, role });
-        (0..config.layers).flat_map(of_layer).collect()
+        let products_of = |layer| ProductRole::ALL.map(|role| Self { layer, role });
+        (0..config.layers).flat_map(products_of).collect()
     }
 }
 
@@ -59,7 +59,7 @@ impl ProductRole {
     const ALL: [Self; 4] =
         [Self::QueryKeyValue, Self::AttentionOutput, Self::Intermediate, Self::Output];
 
-    /// The name shown to users.
+    /// The name of the product in messages.
     pub fn name(self) -> &'static str {
         match self {
             Self::QueryKeyValue => "query, key, value",

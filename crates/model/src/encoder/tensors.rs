@@ -1,8 +1,8 @@
-//! The tensors of an encoder by role, whatever stands for each of them.
+//! The tensors of an encoder by role, generic over what is held for each of them.
 //!
-//! [`EncoderTensors`] holds a [`TensorSpec`] for each tensor when a checkpoint is
-//! read, a [`Parameter`] once it has been read, and its entry in the store while it
-//! is trained. [`try_map`](EncoderTensors::try_map) visits the tensors in the order
+//! [`EncoderTensors`] holds a [`TensorSpec`] per tensor before a checkpoint is read, a
+//! [`Parameter`] after it has been read, and the index of an entry of the store in
+//! training. [`try_map`](EncoderTensors::try_map) visits the tensors in the order
 //! of the tensor index; no other code depends on that order.
 
 use std::convert::Infallible;
@@ -15,25 +15,25 @@ use crate::encoder::{
 /// A tensor that the configuration calls for.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct TensorSpec {
-    /// The name without the model's prefix, norms by today's names.
+    /// The name without the prefix of the model, with the current names of norms.
     pub(crate) name: String,
     pub(crate) shape: Vec<usize>,
     pub(crate) group: ParameterGroup,
     pub(crate) kind: TensorKind,
 }
 
-/// What a tensor is for its layer: weight decay and the first values depend on it.
+/// The role of a tensor in its layer. Weight decay and initial values depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TensorKind {
     /// A matrix or an embedding table: weight decay applies.
     Weight,
-    /// A vector that is added: begins as 0.
+    /// A vector that is added; initially 0.
     Bias,
-    /// The factor of a layer norm: begins as 1.
+    /// The factor of a layer norm; initially 1.
     Scale,
 }
 
-/// One `T` for each tensor of an encoder.
+/// One `T` per tensor of an encoder.
 pub(crate) struct EncoderTensors<T> {
     pub(crate) word: T,
     pub(crate) position: T,
@@ -42,7 +42,7 @@ pub(crate) struct EncoderTensors<T> {
     pub(crate) layers: Vec<LayerTensors<T>>,
 }
 
-/// One `T` for each tensor of a transformer layer.
+/// One `T` per tensor of a transformer layer.
 pub(crate) struct LayerTensors<T> {
     pub(crate) query: Pair<T>,
     pub(crate) key: Pair<T>,
@@ -54,7 +54,7 @@ pub(crate) struct LayerTensors<T> {
     pub(crate) output_norm: Pair<T>,
 }
 
-/// Weight and bias of a linear layer or of a norm.
+/// One `T` for the weight and one for the bias of a linear layer or of a norm.
 pub(crate) struct Pair<T> {
     pub(crate) weight: T,
     pub(crate) bias: T,
@@ -96,8 +96,8 @@ impl<T> EncoderTensors<T> {
 impl<T> LayerTensors<T> {
     fn try_map<U, E>(self, f: &mut impl FnMut(T) -> Result<U, E>) -> Result<LayerTensors<U>, E> {
         let Self { query, key, value, .. } = self;
-        // All three weights, then all three biases: in a flat buffer each three are one
-        // matrix and one vector, which the stacked product reads as they stand.
+        // All three weights, then all three biases: in a flat buffer the weights are one matrix
+        // and the biases one vector, which the stacked product reads without a copy.
         let weights = [f(query.weight)?, f(key.weight)?, f(value.weight)?];
         let biases = [f(query.bias)?, f(key.bias)?, f(value.bias)?];
         let ([query, key, value], [query_bias, key_bias, value_bias]) = (weights, biases);
@@ -113,8 +113,8 @@ impl<T> LayerTensors<T> {
         })
     }
 
-    /// The linear layers that a product reads, stacked.
-    pub(crate) fn of_product(&self, role: ProductRole) -> Vec<&Pair<T>> {
+    /// The linear layers whose stacked weights a product reads.
+    pub(crate) fn linears_of(&self, role: ProductRole) -> Vec<&Pair<T>> {
         match role {
             ProductRole::QueryKeyValue => vec![&self.query, &self.key, &self.value],
             ProductRole::AttentionOutput => vec![&self.attention_output],
@@ -173,7 +173,7 @@ impl EncoderTensors<TensorSpec> {
 
     /// The names of the weights that `product` reads, without the model's prefix.
     pub(crate) fn weights_of(&self, product: Product) -> Vec<&str> {
-        let linears = self.layers[product.layer].of_product(product.role);
+        let linears = self.layers[product.layer].linears_of(product.role);
         linears.into_iter().map(|linear| linear.weight.name.as_str()).collect()
     }
 }
@@ -199,7 +199,7 @@ impl Pair<TensorSpec> {
     }
 }
 
-/// The pooler of `config`'s family: kept where a checkpoint has it, not missed where not.
+/// The tensors of the pooler, if the family has one. A checkpoint may lack them.
 pub(crate) fn pooler_specs(config: &EncoderConfig) -> Vec<TensorSpec> {
     if !config.family.pooler {
         return Vec::new();
@@ -211,7 +211,7 @@ pub(crate) fn pooler_specs(config: &EncoderConfig) -> Vec<TensorSpec> {
 }
 
 impl EncoderTensors<Parameter> {
-    /// The weights by role, as stored; biases and norms are converted.
+    /// The weights by role. Matrices stay as stored; biases and norms are converted to f32.
     pub(crate) fn weights(&self) -> EncoderWeights {
         EncoderWeights {
             word: self.word.tensor.clone(),

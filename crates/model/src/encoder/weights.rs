@@ -1,57 +1,57 @@
-//! The tensors of an encoder by their role, still as stored.
+//! The weights of an encoder by role, as stored.
 
 use polyhead_compute::StoredTensor;
 
 /// A linear layer `y = x Wᵀ + b`.
 #[derive(Clone, Debug)]
 pub struct Linear {
-    /// `[out, in]`
+    /// `[out, in]`: the weight matrix.
     pub weight: StoredTensor,
-    /// `[out]`
+    /// `[out]`: the bias; `None` for a layer without one.
     pub bias: Option<Vec<f32>>,
 }
 
-/// A layer norm.
+/// The weights of a layer norm.
 #[derive(Clone, Debug)]
 pub struct Norm {
-    /// `[D]`
+    /// `[D]`: the factor of each column.
     pub weight: Vec<f32>,
-    /// `[D]`
+    /// `[D]`: the shift of each column.
     pub bias: Vec<f32>,
 }
 
-/// One transformer layer.
+/// The weights of one transformer layer.
 #[derive(Clone, Debug)]
 pub struct LayerWeights {
-    /// `[D, D]`
+    /// `[D, D]`: the layer that makes queries.
     pub query: Linear,
-    /// `[D, D]`
+    /// `[D, D]`: the layer that makes keys.
     pub key: Linear,
-    /// `[D, D]`
+    /// `[D, D]`: the layer that makes values.
     pub value: Linear,
-    /// `[D, D]`
+    /// `[D, D]`: the output layer of attention.
     pub attention_output: Linear,
-    /// After attention.
+    /// The norm after attention.
     pub attention_norm: Norm,
-    /// `[F, D]`
+    /// `[F, D]`: the first feed-forward layer.
     pub intermediate: Linear,
-    /// `[D, F]`
+    /// `[D, F]`: the second feed-forward layer.
     pub output: Linear,
-    /// After the feed-forward layer.
+    /// The norm after the second feed-forward layer.
     pub output_norm: Norm,
 }
 
-/// All of an encoder.
+/// All weights of an encoder.
 #[derive(Clone, Debug)]
 pub struct EncoderWeights {
-    /// `[V, D]`
+    /// `[V, D]`: the table of words.
     pub word: StoredTensor,
-    /// `[max_positions, D]`
+    /// `[max_positions, D]`: the table of positions.
     pub position: StoredTensor,
-    /// `[type_vocab_size, D]`
+    /// `[type_vocab_size, D]`: the table of token types; `None` if the encoder has none.
     pub token_type: Option<StoredTensor>,
-    /// After the sum of embeddings.
+    /// The norm after the sum of the embeddings.
     pub embedding_norm: Norm,
-    /// From the input upwards.
+    /// The layers from the input upwards.
     pub layers: Vec<LayerWeights>,
 }

@@ -1,21 +1,21 @@
-//! Buffers of a forward pass.
+//! The buffers of a forward pass.
 
 use polyhead_compute::{Buffer, QuantizedRows};
 
 use crate::encoder::EncoderConfig;
 
-/// Activations of one forward pass: allocated once, grown to the largest batch, reused.
+/// The activations of one forward pass. Allocated once, grown to the largest batch, and reused.
 #[derive(Default)]
 pub struct Workspace {
-    /// `[N, D]`
+    /// `[N, D]`: the hidden state.
     pub(crate) hidden: Buffer,
-    /// `[N, 3·D]`
+    /// `[N, 3·D]`: queries, keys and values.
     pub(crate) query_key_value: Buffer,
     /// `[N, D]`: the output of attention, before its output layer.
     pub(crate) context: Buffer,
-    /// `[N, D]`: after attention and its norm.
+    /// `[N, D]`: the output of the norm after attention.
     pub(crate) attended: Buffer,
-    /// `[N, F]`
+    /// `[N, F]`: the output of the first feed-forward layer.
     pub(crate) intermediate: Buffer,
     /// `[N, D]`: the output of the last norm without its bias, for products in 8 bits.
     pub(crate) normed_bytes: QuantizedRows,
@@ -25,6 +25,7 @@ pub struct Workspace {
 }
 
 impl Workspace {
+    /// Resizes the single-precision buffers for `tokens` tokens.
     pub(crate) fn resize(&mut self, config: &EncoderConfig, tokens: usize) {
         self.hidden.resize(tokens * config.hidden_size);
         self.query_key_value.resize(tokens * 3 * config.hidden_size);

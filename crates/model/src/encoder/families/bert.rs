@@ -1,4 +1,4 @@
-//! BERT and what has its layout: MiniLM, BGE, E5, GTE, … (`transformers`, `modeling_bert.py`).
+//! BERT and models with its layout: MiniLM, BGE, E5, GTE, … (`transformers`, `modeling_bert.py`).
 
 use super::{ConfigKeys, Family, Key, TensorNames};
 

@@ -1,4 +1,4 @@
-//! DistilBERT: BERT without token types and pooler, with other names (`transformers`,
+//! DistilBERT: BERT without token types and pooler, under other names (`transformers`,
 //! `modeling_distilbert.py`).
 
 use super::{ConfigKeys, Family, Key, TensorNames};
@@ -7,10 +7,10 @@ pub(super) const DISTILBERT: Family = Family {
     name: "DistilBERT",
     model_types: &["distilbert"],
     // `sinusoidal_pos_embds` is not read: it only says how the table of positions was
-    // first filled, and the checkpoint holds the table either way.
+    // initialized, and the checkpoint holds the table in both cases.
     keys: ConfigKeys {
         vocab_size: Key::named(&["vocab_size"], 30522),
-        // `transformers` also takes the names of BERT for the first three.
+        // For these three keys `transformers` also accepts the names of BERT.
         hidden_size: Key::named(&["dim", "hidden_size"], 768),
         layers: Key::named(&["n_layers", "num_hidden_layers"], 6),
         heads: Key::named(&["n_heads", "num_attention_heads"], 12),

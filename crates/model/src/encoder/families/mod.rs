@@ -1,8 +1,8 @@
-//! Families of checkpoints, as data: one file a family, one encoder for all.
+//! Families of checkpoints, as data: one file per family, one encoder for all.
 //!
-//! A family says how its `config.json` and its tensors are named and in which
-//! parts it differs from the others. [`Family::ALL`] is the list that readers,
-//! writers and messages go by; `docs/design/adding-a-family.md` adds one.
+//! A family says how the keys of its `config.json` and its tensors are named, and in
+//! which parts it differs from other families. Readers, writers and messages use the
+//! list [`Family::ALL`]. `docs/design/adding-a-family.md` shows how to add one.
 
 mod bert;
 mod distilbert;
@@ -14,17 +14,17 @@ use distilbert::DISTILBERT;
 
 /// A family of checkpoints that the encoder reads.
 pub struct Family {
-    /// The name shown to users.
+    /// The name of the family, as shown to users.
     pub name: &'static str,
-    /// The values of `model_type` in `config.json`.
+    /// The values of `model_type` in `config.json` that mean this family.
     pub model_types: &'static [&'static str],
     pub(crate) keys: ConfigKeys,
     pub(crate) tensors: TensorNames,
-    /// Whether there must be a table of token types.
+    /// Whether the encoder must have a table of token types.
     pub(crate) token_types: bool,
     /// Whether checkpoints may hold a pooler, `pooler.dense`.
     pub(crate) pooler: bool,
-    /// Whether training drops out what attention's output layer gives.
+    /// Whether training applies dropout to the output layer of attention.
     pub(crate) attention_output_dropout: bool,
 }
 
@@ -32,7 +32,7 @@ impl Family {
     /// All families.
     pub const ALL: [&'static Self; 2] = [&BERT, &DISTILBERT];
 
-    /// The family of a `model_type`.
+    /// The family with this `model_type` in `config.json`.
     pub fn of_model_type(model_type: &str) -> Option<&'static Self> {
         Self::ALL.into_iter().find(|family| family.model_types.contains(&model_type))
     }
@@ -50,7 +50,7 @@ impl fmt::Debug for Family {
     }
 }
 
-/// Where `config.json` has the sizes and functions of an encoder.
+/// The keys of `config.json` for the sizes and functions of an encoder.
 pub(crate) struct ConfigKeys {
     pub(crate) vocab_size: Key<usize>,
     pub(crate) hidden_size: Key<usize>,
@@ -65,19 +65,19 @@ pub(crate) struct ConfigKeys {
     pub(crate) attention_dropout: Key<f64>,
 }
 
-/// A value of `config.json`.
+/// A key of `config.json`.
 pub(crate) struct Key<T> {
-    /// Names of the key; the first one that is present counts. Without any, the
-    /// family has the default in its code and no key.
+    /// Names of the key; the first one that is present counts. Empty if the family fixes the
+    /// value.
     pub(crate) names: &'static [&'static str],
-    /// The value of an absent key, as in the configuration class of `transformers`.
+    /// The value if the key is absent, as in the configuration class of `transformers`.
     pub(crate) default: T,
 }
 
 impl<T> Key<T> {
-    /// A key with one name.
-    const fn named(name: &'static [&'static str], default: T) -> Self {
-        Self { names: name, default }
+    /// A key with these names.
+    const fn named(names: &'static [&'static str], default: T) -> Self {
+        Self { names, default }
     }
 
     /// A value that the family fixes.
@@ -88,11 +88,11 @@ impl<T> Key<T> {
 
 /// How a family names its tensors.
 pub(crate) struct TensorNames {
-    /// What precedes every name when the checkpoint was saved with heads.
+    /// The prefix of every name in a checkpoint that was saved with heads.
     pub(crate) prefix: &'static str,
-    /// Prefixes of pre-training heads: in published checkpoints, not in the encoder.
+    /// Prefixes of pre-training heads, which published checkpoints hold and the encoder does not.
     pub(crate) pretraining_heads: &'static [&'static str],
-    /// What precedes the number of a layer.
+    /// The prefix of a layer, before its number.
     pub(crate) layers: &'static str,
     pub(crate) query: &'static str,
     pub(crate) key: &'static str,
