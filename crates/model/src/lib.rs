@@ -45,7 +45,7 @@ pub use heads::{
     TaggedText, TaggedWord, TaskKind, TextSpan,
 };
 pub use hub::{Hub, resolve};
-pub use measure::{Calibration, Check, CosineStats, product_rate};
+pub use measure::{Check, CosineStats, PrecisionStudy, product_rate};
 pub use modules::{Module, PoolingMode, PoolingSpec, Residual, output_width};
 pub use predict::{
     BatchAnswers, LayerBreak, MultiTaskModel, NotFinite, PredictInput, Predictions, PreparedText,

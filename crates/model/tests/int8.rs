@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use polyhead_model::{
-    Calibration, CosineStats, LoadOptions, ModelFolder, Precision, Product, SentenceEncoder,
+    CosineStats, LoadOptions, ModelFolder, Precision, PrecisionStudy, Product, SentenceEncoder,
     store_int8,
 };
 
@@ -31,8 +31,8 @@ fn assert_near(found: CosineStats, mean: f64, worst: f64) {
 fn without_a_product_in_8_bits_nothing_changes() {
     for name in ["tiny-bert", "tiny-distilbert", "st6-multi"] {
         let (folder, texts) = (tiny(name), sentences());
-        let calibration = Calibration::new(&folder, &texts, &LoadOptions::default()).expect(name);
-        let nothing = calibration.with(&[]).expect(name);
+        let study = PrecisionStudy::new(&folder, &texts, &LoadOptions::default()).expect(name);
+        let nothing = study.with_products(&[]).expect(name);
         assert_near(nothing, 1.0 - 1e-12, 1.0 - 1e-12);
     }
 }
@@ -41,28 +41,28 @@ fn without_a_product_in_8_bits_nothing_changes() {
 fn every_product_can_be_in_8_bits_alone_or_with_the_others() {
     for name in ["tiny-bert", "tiny-distilbert", "st6-multi"] {
         let (folder, texts) = (tiny(name), sentences());
-        let calibration = Calibration::new(&folder, &texts, &LoadOptions::default()).expect(name);
+        let study = PrecisionStudy::new(&folder, &texts, &LoadOptions::default()).expect(name);
         let products = Product::all(&folder.config);
         for product in &products {
-            let alone = calibration.with(&[*product]).expect(name);
+            let alone = study.with_products(&[*product]).expect(name);
             assert!(alone.mean < 1.0 - 1e-9, "{name}, {product}: it has changed nothing");
             assert_near(alone, 0.9995, 0.99);
         }
-        assert_near(calibration.with(&products).expect(name), 0.999, 0.98);
+        assert_near(study.with_products(&products).expect(name), 0.999, 0.98);
     }
 }
 
 #[test]
 fn a_stored_folder_computes_what_it_stores() {
     let (folder, texts) = (tiny("tiny-bert"), sentences());
-    let calibration = Calibration::new(&folder, &texts, &LoadOptions::default()).expect("texts");
+    let study = PrecisionStudy::new(&folder, &texts, &LoadOptions::default()).expect("texts");
     let place = tempfile::tempdir().expect("a folder");
     let products = Product::all(&folder.config);
     let vectors = |keep: &[Product], name: &str| {
         let out = place.path().join(name);
         store_int8(&folder, keep, &out).expect("written");
         let stored = ModelFolder::open(&out).expect("a folder");
-        let found = calibration.of_stored(&stored).expect("vectors");
+        let found = study.with_folder(&stored).expect("vectors");
         let options = LoadOptions::default();
         let exact = SentenceEncoder::from_folder(stored.clone(), &options).expect("a model");
         let int8 = SentenceEncoder::from_folder(stored, &options.precision(Precision::Int8));
@@ -84,8 +84,8 @@ fn a_stored_folder_computes_what_it_stores() {
 fn the_builtin_model_is_near_and_passes_its_checks() {
     let folder = ModelFolder::builtin().expect("the model");
     let texts = sentences();
-    let calibration = Calibration::new(&folder, &texts, &LoadOptions::default()).expect("texts");
-    assert_near(calibration.of_stored(&folder).expect("vectors"), 0.998, 0.99);
+    let study = PrecisionStudy::new(&folder, &texts, &LoadOptions::default()).expect("texts");
+    assert_near(study.with_folder(&folder).expect("vectors"), 0.998, 0.99);
     let options = LoadOptions::default().precision(Precision::Int8);
     let encoder = SentenceEncoder::from_folder(folder, &options).expect("the model");
     for check in encoder.checks().expect("checks") {
@@ -100,12 +100,12 @@ fn all_minilm_on_a_thousand_real_texts() {
     let folder = ModelFolder::open(&shared.join("models/all-MiniLM-L6-v2")).expect("the model");
     let text = std::fs::read_to_string(shared.join("corpus/mixed.txt")).expect("texts");
     let texts: Vec<String> = text.lines().take(1000).map(str::to_owned).collect();
-    let calibration = Calibration::new(&folder, &texts, &LoadOptions::default()).expect("texts");
+    let study = PrecisionStudy::new(&folder, &texts, &LoadOptions::default()).expect("texts");
     let products = Product::all(&folder.config);
-    assert_near(calibration.with(&products).expect("vectors"), 0.999, 0.995);
+    assert_near(study.with_products(&products).expect("vectors"), 0.999, 0.995);
     let place = tempfile::tempdir().expect("a folder");
     let out = place.path().join("int8");
     store_int8(&folder, &[], &out).expect("written");
     let stored = ModelFolder::open(&out).expect("a folder");
-    assert_near(calibration.of_stored(&stored).expect("vectors"), 0.999, 0.995);
+    assert_near(study.with_folder(&stored).expect("vectors"), 0.999, 0.995);
 }

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
-use polyhead_model::{Calibration, CosineStats, ModelFolder, Product, check_floating, store_int8};
+use polyhead_model::{
+    CosineStats, ModelFolder, PrecisionStudy, Product, check_floating, store_int8,
+};
 use serde::Serialize;
 
 use crate::failure::usage;
@@ -121,17 +123,17 @@ pub(crate) fn run(args: QuantizeArgs) -> Result<()> {
     check_floating(&folder)?;
     let (texts, texts_from) = args.samples.texts(MOST_TEXTS, |sentences| sentences)?;
     let options = model.load.options();
-    let calibration = Calibration::new(&folder, &texts, &options)?;
+    let study = PrecisionStudy::new(&folder, &texts, &options)?;
     let products = Product::all(&folder.config);
-    let all = calibration.with(&products)?;
+    let all = study.with_products(&products)?;
 
     let alone = match args.report || all.mean < args.min_cosine {
-        true => each_alone(&calibration, &products)?,
+        true => each_alone(&study, &products)?,
         false => Vec::new(),
     };
-    let kept = choose(&calibration, &alone, all, args.min_cosine)?;
+    let kept = choose(&study, &alone, all, args.min_cosine)?;
     store_int8(&folder, &kept, &args.out)?;
-    let stored = calibration.of_stored(&ModelFolder::open(&args.out)?)?;
+    let stored = study.with_folder(&ModelFolder::open(&args.out)?)?;
 
     let report = Report {
         model: model.name().to_owned(),
@@ -165,17 +167,14 @@ pub(crate) fn run(args: QuantizeArgs) -> Result<()> {
 }
 
 /// What each product costs by itself.
-fn each_alone(
-    calibration: &Calibration,
-    products: &[Product],
-) -> Result<Vec<(Product, CosineStats)>> {
-    let alone = |product: &Product| Ok((*product, calibration.with(&[*product])?));
+fn each_alone(study: &PrecisionStudy, products: &[Product]) -> Result<Vec<(Product, CosineStats)>> {
+    let alone = |product: &Product| Ok((*product, study.with_products(&[*product])?));
     products.iter().map(alone).collect()
 }
 
 /// The products to keep in single precision: those that cost most, as few as it takes.
 fn choose(
-    calibration: &Calibration,
+    study: &PrecisionStudy,
     alone: &[(Product, CosineStats)],
     all: CosineStats,
     least: f64,
@@ -188,7 +187,7 @@ fn choose(
         let Some(worst) = rest.next() else { break };
         kept.push(worst);
         let others: Vec<Product> = rest.clone().collect();
-        now = calibration.with(&others)?;
+        now = study.with_products(&others)?;
     }
     kept.sort();
     Ok(kept)

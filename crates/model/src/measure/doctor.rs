@@ -1,4 +1,4 @@
-//! The promises of this crate, tried on the user's machine with the user's model.
+//! The doctor: tests the promises of this crate on the machine and with the model of the user.
 
 use polyhead_compute::{
     Activation, AttentionShape, Cpu, Epilogue, Int8Isa, Isa, QuantizedRows, Random, StoredTensor,
@@ -12,38 +12,39 @@ use crate::encoder::Precision;
 use crate::error::{Error, ErrorKind};
 use crate::folder::REFERENCE_FILE;
 use crate::measure::precision::cosine;
-use crate::sentence::EncodeOptions;
-use crate::sentence::SentenceEncoder;
+use crate::sentence::{EncodeOptions, SentenceEncoder};
 
-/// Reference vectors come from another program, which adds in another order.
+/// Largest difference from reference vectors, which another program has summed in another order.
 const REFERENCE_TOLERANCE: f32 = 1e-4;
 
-/// … and one that runs in 8 bits is only near them.
+/// Lowest cosine with reference vectors for a model in 8 bits.
 const LEAST_COSINE: f64 = 0.98;
 
-/// Sequences of the invariance checks.
+/// Number of sequences in the invariance checks.
 const SEQUENCES: usize = 500;
 
-/// What one check found.
+/// The result of one check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Check {
     /// What was checked.
     pub name: String,
-    /// Whether it holds.
+    /// Whether the check has passed.
     pub passed: bool,
     /// What was compared, and how large the largest difference is.
     pub detail: String,
 }
 
 impl SentenceEncoder {
-    /// Checks this machine and this model: fast kernels against plain loops at
-    /// the model's sizes; vectors alone, in any order and on any number of
-    /// threads, which must be equal to the bit; and, where the folder has a
-    /// [`REFERENCE_FILE`], vectors against those in it.
+    /// Checks this model on this machine:
+    ///
+    /// - fast kernels against plain loops, at the sizes of the model
+    /// - vectors of sequences alone, in another order and on other numbers of threads, which
+    ///   must be equal to the bit
+    /// - vectors against those of the [`REFERENCE_FILE`], if the folder has one
     ///
     /// # Errors
-    /// If encoding fails or the reference file is damaged. What is computed but
-    /// wrong is a [`Check`] that has not passed.
+    /// If encoding fails or the reference file is damaged. Wrong numbers are no error, but a
+    /// [`Check`] that has not passed.
     pub fn checks(&self) -> Result<Vec<Check>, Error> {
         let mut checks = self.kernel_checks();
         checks.extend(self.invariance_checks()?);
@@ -63,30 +64,30 @@ impl SentenceEncoder {
             (f, d, Activation::Identity),
         ] {
             let difference = linear_difference(isa, None, &mut random, inputs, outputs, activation);
-            checks.push(within(
+            checks.push(check_difference(
                 format!("linear {inputs} → {outputs} {activation:?}"),
                 "fast kernel and plain loops",
                 difference,
-                // Portable code rounds each product; the others differ in the activation alone.
+                // Portable code rounds each product; other code differs in the activation only.
                 1e-4,
             ));
             if let Some(int8) = self.int8_isa() {
-                checks.push(within(
+                checks.push(check_difference(
                     format!("8-bit linear {inputs} → {outputs} {activation:?}"),
                     "fast kernel and plain loops",
                     linear_difference(isa, Some(int8), &mut random, inputs, outputs, activation),
-                    // Sums are exact; then as above.
+                    // Sums are exact; the activation may differ, as above.
                     1e-4,
                 ));
             }
         }
-        checks.push(within(
+        checks.push(check_difference(
             format!("attention, {} heads of {}", config.heads, d / config.heads),
             "fast kernel and plain loops",
             attention_difference(isa, &mut random, config.heads, d / config.heads),
             1e-4,
         ));
-        checks.push(within(
+        checks.push(check_difference(
             format!("layer norm of {d}"),
             "fast kernel and plain loops",
             norm_difference(isa, &mut random, d, config.layer_norm_eps),
@@ -98,52 +99,60 @@ impl SentenceEncoder {
     fn invariance_checks(&self) -> Result<Vec<Check>, Error> {
         let batch = self.random_batch();
         let plan = self.resolve(&EncodeOptions::default())?;
-        let encode =
+        let encode_on =
             |threads: &Threads, batch: &TokenBatch| self.encode_batch(threads, batch, &plan);
-        let expected = encode(self.pool(), &batch)?.embeddings;
+        let expected = encode_on(self.pool(), &batch)?.embeddings;
 
         let mut wrong = [0; 3];
         for i in 0..SEQUENCES {
             let mut alone = TokenBatch::default();
             alone.push(&batch, i);
-            let found = encode(self.pool(), &alone)?.embeddings;
+            let found = encode_on(self.pool(), &alone)?.embeddings;
             wrong[0] += usize::from(!same_bits(found.row(0), expected.row(i)));
         }
         let mut reversed = TokenBatch::default();
         (0..SEQUENCES).rev().for_each(|i| reversed.push(&batch, i));
-        let found = encode(self.pool(), &reversed)?.embeddings;
+        let found = encode_on(self.pool(), &reversed)?.embeddings;
         for i in 0..SEQUENCES {
             wrong[1] += usize::from(!same_bits(found.row(SEQUENCES - 1 - i), expected.row(i)));
         }
         for count in [1, 2, 3] {
-            let threads = Threads::new(count)
-                .map_err(|e| Error::with_source(ErrorKind::Io, "no worker threads", e))?;
-            let found = encode(&threads, &batch)?.embeddings;
+            let threads = Threads::new(count).map_err(|error| {
+                let message = format!("worker threads: could not be started: {error}");
+                Error::with_source(ErrorKind::Io, message, error)
+            })?;
+            let found = encode_on(&threads, &batch)?.embeddings;
             wrong[2] += usize::from(!same_bits(found.as_slice(), expected.as_slice()));
         }
         let tokens = batch.tokens();
         Ok(vec![
-            equal(
+            check_equal(
                 "batch",
                 wrong[0],
                 format!("{SEQUENCES} sequences of {tokens} tokens, alone and together"),
             ),
-            equal("order", wrong[1], format!("{SEQUENCES} sequences, forwards and backwards")),
-            equal("threads", wrong[2], format!("1, 2, 3 and {} threads", self.threads())),
+            check_equal(
+                "order",
+                wrong[1],
+                format!("{SEQUENCES} sequences, forwards and backwards"),
+            ),
+            check_equal("threads", wrong[2], format!("1, 2, 3 and {} threads", self.threads())),
         ])
     }
 
-    /// Many short sequences and some long ones, of any tokens.
+    /// Many short sequences and some long ones, of random tokens.
     fn random_batch(&self) -> TokenBatch {
         let config = self.config();
         let mut random = Random::from_state(2);
         let mut batch = TokenBatch::default();
         for i in 0..SEQUENCES {
             let most = if i % 25 == 0 { self.max_length() } else { self.max_length().min(24) };
-            let length = 1 + below(&mut random, most);
+            let length = 1 + random_below(&mut random, most);
             for _ in 0..length {
-                batch.ids.push(below(&mut random, config.vocab_size) as u32);
-                batch.type_ids.push(below(&mut random, config.type_vocab_size.max(1)) as u32);
+                batch.ids.push(random_below(&mut random, config.vocab_size) as u32);
+                batch
+                    .type_ids
+                    .push(random_below(&mut random, config.type_vocab_size.max(1)) as u32);
                 batch.spans.push(TokenSpan::default());
             }
             batch.offsets.push(batch.ids.len());
@@ -152,6 +161,7 @@ impl SentenceEncoder {
         batch
     }
 
+    /// Compares with the reference vectors of the folder; `None` if it has none.
     fn reference_check(&self) -> Result<Option<Check>, Error> {
         #[derive(Deserialize)]
         struct Reference {
@@ -162,28 +172,35 @@ impl SentenceEncoder {
         let reference: Reference = serde_json::from_slice(bytes.as_slice())
             .map_err(|e| Error::with_source(ErrorKind::Format, REFERENCE_FILE, e))?;
         let found = self.encode(&reference.texts)?;
-        if reference.embeddings.len() != found.rows()
-            || reference.embeddings.iter().any(|row| row.len() != found.columns())
-        {
+        let vectors = &reference.embeddings;
+        if vectors.len() != found.rows() {
             let message = format!(
-                "{REFERENCE_FILE}: expected {} embeddings of {} numbers",
+                "{REFERENCE_FILE}: `embeddings`: expected {}, one per text, found {}",
                 found.rows(),
-                found.columns()
+                vectors.len()
+            );
+            return Err(Error::new(ErrorKind::Format, message));
+        }
+        if let Some(vector) = vectors.iter().find(|vector| vector.len() != found.columns()) {
+            let message = format!(
+                "{REFERENCE_FILE}: `embeddings`: expected vectors of {} numbers, found {}",
+                found.columns(),
+                vector.len()
             );
             return Err(Error::new(ErrorKind::Format, message));
         }
         if self.precision() == Precision::Int8 {
-            let cosines = reference.embeddings.iter().enumerate();
+            let cosines = vectors.iter().enumerate();
             let worst = cosines.map(|(i, row)| cosine(found.row(i), row)).fold(1.0, f64::min);
             let detail = format!(
-                "{} texts and {REFERENCE_FILE}: least cosine {worst:.4}, allowed {LEAST_COSINE}",
+                "{} texts and {REFERENCE_FILE}: lowest cosine {worst:.4}, required {LEAST_COSINE}",
                 found.rows()
             );
             let name = "reference vectors".to_owned();
             return Ok(Some(Check { name, passed: worst >= LEAST_COSINE, detail }));
         }
-        let expected = reference.embeddings.concat();
-        Ok(Some(within(
+        let expected = vectors.concat();
+        Ok(Some(check_difference(
             "reference vectors".to_owned(),
             &format!("{} texts and {REFERENCE_FILE}", found.rows()),
             largest_difference(found.as_slice(), &expected),
@@ -192,12 +209,14 @@ impl SentenceEncoder {
     }
 }
 
-fn within(name: String, compared: &str, difference: f32, allowed: f32) -> Check {
+/// A check that passes if `difference` is at most `allowed`.
+fn check_difference(name: String, compared: &str, difference: f32, allowed: f32) -> Check {
     let detail = format!("{compared}: largest difference {difference:.1e}, allowed {allowed:.0e}");
     Check { name, passed: difference <= allowed, detail }
 }
 
-fn equal(name: &str, wrong: usize, compared: String) -> Check {
+/// A check that passes if no vector is wrong.
+fn check_equal(name: &str, wrong: usize, compared: String) -> Check {
     let result = if wrong == 0 { "equal to the bit".to_owned() } else { format!("{wrong} differ") };
     Check {
         name: format!("{name} invariance"),
@@ -210,7 +229,7 @@ fn same_bits(a: &[f32], b: &[f32]) -> bool {
     a.iter().map(|x| x.to_bits()).eq(b.iter().map(|x| x.to_bits()))
 }
 
-/// Infinite where one is not a number.
+/// The largest difference of two numbers; infinite if one of them is NaN.
 fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
     let difference = |(a, b): (&f32, &f32)| {
         let difference = (a - b).abs();
@@ -219,10 +238,12 @@ fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(difference).fold(0.0, f32::max)
 }
 
-/// Rows of the kernel checks: whole register tiles and a rest.
+/// Rows in the kernel checks: several register tiles and an incomplete one.
 const ROWS: usize = 29;
 
-/// - `int8`: in 8 bits with these kernels
+/// The largest difference of a linear layer from its reference.
+///
+/// - `int8`: the kernels to test in 8 bits; `None`: single precision
 fn linear_difference(
     isa: Isa,
     int8: Option<Int8Isa>,
@@ -233,10 +254,10 @@ fn linear_difference(
 ) -> f32 {
     let team = Team::solo();
     let cpu = Cpu::new(&team, isa);
-    let x = numbers(random, ROWS * inputs, 1.0);
-    // As wide as trained weights: sums of some units.
-    let weight = numbers(random, outputs * inputs, 2.0 / (inputs as f32).sqrt());
-    let bias = numbers(random, outputs, 1.0);
+    let x = random_numbers(random, ROWS * inputs, 1.0);
+    // As large as trained weights, so that sums have an absolute value of a few units.
+    let weight = random_numbers(random, outputs * inputs, 2.0 / (inputs as f32).sqrt());
+    let bias = random_numbers(random, outputs, 1.0);
     let epilogue = Epilogue { bias: Some(&bias), activation, residual: None };
     let (mut fast, mut plain) = (vec![0.0; ROWS * outputs], vec![0.0; ROWS * outputs]);
     let stored = StoredTensor::from_f32(vec![outputs, inputs], &weight);
@@ -258,10 +279,11 @@ fn linear_difference(
     largest_difference(&fast, &plain)
 }
 
+/// The largest difference of attention from its reference.
 fn attention_difference(isa: Isa, random: &mut Random, heads: usize, head_size: usize) -> f32 {
     let shape = AttentionShape { heads, head_size };
     let width = heads * head_size;
-    let qkv = numbers(random, ROWS * 3 * width, 1.0);
+    let qkv = random_numbers(random, ROWS * 3 * width, 1.0);
     let offsets = [0, 1, 8, ROWS];
     let (mut fast, mut plain) = (vec![0.0; ROWS * width], vec![0.0; ROWS * width]);
     Cpu::new(&Team::solo(), isa).attention(shape, &qkv, &offsets, &mut fast);
@@ -269,21 +291,23 @@ fn attention_difference(isa: Isa, random: &mut Random, heads: usize, head_size: 
     largest_difference(&fast, &plain)
 }
 
+/// The largest difference of a layer norm from its reference.
 fn norm_difference(isa: Isa, random: &mut Random, width: usize, eps: f32) -> f32 {
-    let (weight, bias) = (numbers(random, width, 1.0), numbers(random, width, 1.0));
-    let mut fast = numbers(random, ROWS * width, 3.0);
+    let (weight, bias) = (random_numbers(random, width, 1.0), random_numbers(random, width, 1.0));
+    let mut fast = random_numbers(random, ROWS * width, 3.0);
     let mut plain = fast.clone();
     Cpu::new(&Team::solo(), isa).layer_norm(&mut fast, &weight, &bias, eps);
     layer_norm_reference(&mut plain, &weight, &bias, eps);
     largest_difference(&fast, &plain)
 }
 
-fn below(random: &mut Random, limit: usize) -> usize {
+/// A number from 0 to `limit - 1`.
+fn random_below(random: &mut Random, limit: usize) -> usize {
     (random.bits() % limit as u64) as usize
 }
 
-/// Numbers from −`limit` to `limit`.
-fn numbers(random: &mut Random, count: usize, limit: f32) -> Vec<f32> {
+/// `count` numbers from −`limit` to `limit`.
+fn random_numbers(random: &mut Random, count: usize, limit: f32) -> Vec<f32> {
     let number = |bits: u64| ((bits >> 40) as f32 / (1 << 23) as f32 - 1.0) * limit;
     (0..count).map(|_| number(random.bits())).collect()
 }

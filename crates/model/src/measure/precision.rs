@@ -1,35 +1,33 @@
-//! What 8 bits cost: product by product, and all together.
+//! How much accuracy products in 8 bits cost, one by one and together.
 
 use crate::encoder::{Precision, Product};
 use crate::error::{Error, ErrorKind};
 use crate::folder::ModelFolder;
-use crate::sentence::LoadOptions;
-use crate::sentence::Matrix;
-use crate::sentence::SentenceEncoder;
+use crate::sentence::{LoadOptions, Matrix, SentenceEncoder};
 
-/// How near sentence vectors are to those in single precision.
+/// How close sentence vectors are to those in single precision.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CosineStats {
-    /// Mean cosine.
+    /// The mean cosine over all texts.
     pub mean: f64,
-    /// The least cosine.
+    /// The lowest cosine of any text.
     pub worst: f64,
 }
 
-/// Texts, and a model whose precision is tried on them.
-pub struct Calibration<'a> {
+/// Compares sentence vectors of a model in 8 bits with those in single precision, on given texts.
+pub struct PrecisionStudy<'a> {
     folder: &'a ModelFolder,
     texts: &'a [String],
     options: LoadOptions,
-    /// In single precision.
+    /// The sentence vectors in single precision.
     reference: Matrix,
 }
 
-impl<'a> Calibration<'a> {
-    /// Encodes `texts` in single precision.
+impl<'a> PrecisionStudy<'a> {
+    /// Encodes `texts` in single precision, as the reference.
     ///
     /// # Errors
-    /// As [`SentenceEncoder::from_folder`] and `encode`;
+    /// As [`SentenceEncoder::from_folder`] and [`SentenceEncoder::encode`];
     /// [`ErrorKind::Option`] if there are no texts.
     pub fn new(
         folder: &'a ModelFolder,
@@ -44,25 +42,25 @@ impl<'a> Calibration<'a> {
         Ok(Self { folder, texts, options, reference })
     }
 
-    /// With only these products in 8 bits.
+    /// Encodes the texts with only these products in 8 bits.
     ///
     /// # Errors
-    /// If a vector would hold a number that is not finite.
-    pub fn with(&self, products: &[Product]) -> Result<CosineStats, Error> {
+    /// If a vector holds a number that is not finite.
+    pub fn with_products(&self, products: &[Product]) -> Result<CosineStats, Error> {
         let mut options = self.options.clone().precision(Precision::Int8);
         options.int8_products = Some(products.to_vec());
-        self.likeness(self.folder, &options)
+        self.compare(self.folder, &options)
     }
 
-    /// Of another folder, computed in 8 bits as it is stored.
+    /// Encodes the texts by another folder, in 8 bits as its weights are stored.
     ///
     /// # Errors
     /// As [`new`](Self::new).
-    pub fn of_stored(&self, folder: &ModelFolder) -> Result<CosineStats, Error> {
-        self.likeness(folder, &self.options.clone().precision(Precision::Int8))
+    pub fn with_folder(&self, folder: &ModelFolder) -> Result<CosineStats, Error> {
+        self.compare(folder, &self.options.clone().precision(Precision::Int8))
     }
 
-    fn likeness(&self, folder: &ModelFolder, options: &LoadOptions) -> Result<CosineStats, Error> {
+    fn compare(&self, folder: &ModelFolder, options: &LoadOptions) -> Result<CosineStats, Error> {
         let found = SentenceEncoder::from_folder(folder.clone(), options)?.encode(self.texts)?;
         let cosines: Vec<f64> =
             (0..self.texts.len()).map(|i| cosine(found.row(i), self.reference.row(i))).collect();
@@ -73,14 +71,11 @@ impl<'a> Calibration<'a> {
     }
 }
 
-/// Two vectors of zeros are alike; one of zeros is like no other.
+/// The cosine of two vectors. It is 1 for two vectors of zeros, and 0 if only one is of zeros.
 pub(crate) fn cosine(a: &[f32], b: &[f32]) -> f64 {
     let dot = |a: &[f32], b: &[f32]| -> f64 {
         a.iter().zip(b).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum()
     };
     let size = (dot(a, a) * dot(b, b)).sqrt();
-    match size > 0.0 {
-        true => dot(a, b) / size,
-        false => f64::from(u8::from(a == b)),
-    }
+    if size > 0.0 { dot(a, b) / size } else { f64::from(u8::from(a == b)) }
 }

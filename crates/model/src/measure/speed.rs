@@ -1,4 +1,4 @@
-//! What the machine could do: so that a rate can be told as a share of it.
+//! The peak rate of this machine, so that a measured rate can be reported as a share of it.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -8,13 +8,13 @@ use polyhead_compute::{Cpu, Epilogue, Int8Isa, Isa, QuantizedRows, StoredTensor,
 use crate::encoder::EncoderConfig;
 use crate::sentence::SentenceEncoder;
 
-/// Rows of the product: as many tokens as are encoded together.
+/// Rows of the product: the number of tokens that are encoded together.
 const ROWS: usize = 256;
 
 impl EncoderConfig {
-    /// Operations of the products and of attention for a text of so many tokens,
-    /// a multiplication and an addition counted as two; everything else counts
-    /// as nothing: `T · 2 (4 D² + 2 D F) · L + 4 T² D · L`.
+    /// The number of operations in products and attention for a text of this many tokens:
+    /// `T · 2 (4 D² + 2 D F) · L + 4 T² D · L`. A multiplication and an addition count as
+    /// two; all other operations are not counted.
     pub fn operations(&self, tokens: usize) -> f64 {
         let (d, f, t) = (self.hidden_size as f64, self.intermediate_size as f64, tokens as f64);
         let layer = t * 2.0 * (4.0 * d * d + 2.0 * d * f) + 4.0 * t * t * d;
@@ -23,14 +23,14 @@ impl EncoderConfig {
 }
 
 impl SentenceEncoder {
-    /// Operations a second of a bare product of the size of the feed-forward layer,
-    /// in the encoder's precision, on all its threads, measured now for `time`.
+    /// Measures for `time` how many operations per second a product of the size of the
+    /// feed-forward layer reaches alone, in the precision and on all threads of the encoder.
     pub fn product_rate(&self, time: Duration) -> f64 {
         product_rate(self.pool(), self.config(), self.isa(), self.int8_isa(), time)
     }
 }
 
-/// [`SentenceEncoder::product_rate`] of an encoder of this shape; with `int8`, in 8 bits.
+/// [`SentenceEncoder::product_rate`] for an encoder of these sizes; in 8 bits if `int8` is given.
 pub fn product_rate(
     threads: &Threads,
     config: &EncoderConfig,
@@ -71,7 +71,8 @@ pub fn product_rate(
     }
 }
 
-/// Each thread with an output of its own, over and over.
+/// Repeats `product` on each thread for `time`, with one output per thread. Returns operations
+/// per second.
 fn repeated(
     threads: &Threads,
     inputs: usize,
@@ -95,7 +96,6 @@ fn repeated(
 
 #[cfg(test)]
 mod tests {
-
     #[test]
     fn operations_are_those_of_the_paper_model() {
         let folder = crate::folder::ModelFolder::open(std::path::Path::new(concat!(

@@ -1,4 +1,4 @@
-//! What follows the encoder: pooling and the modules after it, as `sentence-transformers` calls them.
+//! Pooling and the modules after it, under the names of `sentence-transformers`.
 
 mod spec;
 mod sentence_modules;

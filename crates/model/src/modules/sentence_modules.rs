@@ -1,36 +1,39 @@
-//! The modules after the encoder, ready to run: token vectors to embeddings.
+//! The modules after the encoder, with packed weights: from token vectors to sentence vectors.
 
 use std::ops::Range;
 
 use polyhead_compute::{Activation, Cpu, Isa, PooledSequence, Threads};
 
-use crate::encoder::Norm;
-use crate::encoder::PackedLinear;
+use crate::encoder::{Norm, PackedLinear};
 use crate::error::Error;
 use crate::modules::spec::{Module, PoolingSpec, Residual, output_width};
 
-/// What stands behind the encoder. The first step is the pooling.
+/// The pooling and the modules after it, with packed weights.
 pub(crate) struct SentenceModules {
     pooling: PoolingSpec,
     steps: Vec<Step>,
-    /// Numbers per token vector.
+    /// The width of a token vector.
     hidden_size: usize,
-    /// Numbers per sentence vector.
+    /// The width of a sentence vector.
     dimension: usize,
 }
 
+/// A module after the pooling.
 enum Step {
     Dense { linear: PackedLinear, activation: Activation, residual: Option<Shortcut> },
     LayerNorm { norm: Norm, eps: f32 },
     Normalize,
 }
 
+/// The shortcut around a Dense module.
 enum Shortcut {
     Identity,
     Projection(PackedLinear),
 }
 
 impl SentenceModules {
+    /// Packs the weights of `modules`, of which the first is the pooling.
+    ///
     /// # Errors
     /// If the widths do not fit each other.
     pub(crate) fn new(
@@ -48,20 +51,21 @@ impl SentenceModules {
         Ok(Self { pooling, steps, hidden_size, dimension })
     }
 
-    /// Numbers per sentence vector.
+    /// The width of a sentence vector.
     pub(crate) fn dimension(&self) -> usize {
         self.dimension
     }
 
+    /// The pooling of the model.
     pub(crate) fn pooling(&self) -> &PoolingSpec {
         &self.pooling
     }
 
-    /// Sentence vectors, `[B, dimension]`, of the token vectors of `B` sequences.
+    /// Computes the sentence vectors, `[B, dimension]`, of `B` sequences.
     ///
     /// - `tokens`: `[N, D]`
-    /// - `sequences`: which of the tokens, and how many at the beginning are the prompt's
-    /// - `normalize`: whether Normalize modules run
+    /// - `sequences`: the tokens of each sequence, and how many of them belong to the prompt
+    /// - `normalize`: whether to run Normalize modules
     pub(crate) fn forward(
         &self,
         cpu: Cpu,
@@ -107,6 +111,8 @@ impl Step {
         }
     }
 
+    /// Computes the module.
+    ///
     /// - `x`: `[rows, in]`, returns `[rows, out]`
     fn forward(&self, cpu: Cpu, mut x: Vec<f32>, rows: usize) -> Vec<f32> {
         match self {

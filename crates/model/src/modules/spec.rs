@@ -1,4 +1,4 @@
-//! What follows the transformer in a `sentence-transformers` folder.
+//! The modules that a model folder may have after the encoder.
 
 use std::ops::Range;
 
@@ -7,53 +7,53 @@ use polyhead_compute::{Activation, PooledSequence, PoolingMode};
 use crate::encoder::{Linear, Norm};
 use crate::error::{Error, ErrorKind};
 
-/// A pooling module.
+/// How token vectors become one vector.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PoolingSpec {
-    /// Concatenated in this order, which is the order of `sentence-transformers`.
+    /// The pooling modes; their vectors are concatenated in this order.
     pub modes: Vec<PoolingMode>,
-    /// Whether the tokens of the prompt count.
+    /// Whether the tokens of the prompt are pooled as well.
     pub include_prompt: bool,
 }
 
-/// A step after the transformer, in the order of `modules.json`.
+/// A module after the encoder.
 #[derive(Clone, Debug)]
 pub enum Module {
-    /// Token vectors to one vector.
+    /// Turns token vectors into one vector.
     Pooling(PoolingSpec),
-    /// A linear layer with an activation.
+    /// A linear layer with an activation function.
     Dense {
-        /// `[out, in]`
+        /// The linear layer, `[out, in]`.
         linear: Linear,
-        /// After the bias.
+        /// The activation function after the bias.
         activation: Activation,
-        /// Whether the input is added to the output.
+        /// The shortcut from input to output; `None` if the module has none.
         residual: Option<Residual>,
     },
     /// A layer norm over the vector.
     LayerNorm {
-        /// Scale and shift.
+        /// The factors and shifts of the columns.
         norm: Norm,
-        /// Added to the variance.
+        /// The number that is added to the variance.
         eps: f32,
     },
-    /// Divides by the Euclidean length.
+    /// Divides the vector by its Euclidean length.
     Normalize,
 }
 
 /// The shortcut around a Dense module.
 #[derive(Clone, Debug)]
 pub enum Residual {
-    /// Input and output are equally wide.
+    /// Adds the input itself, which is as wide as the output.
     Identity,
-    /// A bias-free linear layer makes the widths equal.
+    /// Adds the input after a linear layer without bias, which makes the widths equal.
     Projection(Linear),
 }
 
 impl PoolingSpec {
-    /// What is pooled of a sequence.
+    /// The tokens of a sequence that are pooled.
     ///
-    /// - `tokens`: its rows in the hidden state, of which the first `prompt_tokens` are the prompt's
+    /// - `tokens`: its rows in the hidden state; the first `prompt_tokens` belong to the prompt
     pub(crate) fn sequence(&self, tokens: Range<usize>, prompt_tokens: usize) -> PooledSequence {
         PooledSequence { tokens, skip: if self.include_prompt { 0 } else { prompt_tokens } }
     }
@@ -64,7 +64,7 @@ impl PoolingSpec {
     }
 }
 
-/// The functions that a Dense module may have, by class of `torch.nn`.
+/// The activation functions that a Dense module may have, by class of `torch.nn`.
 const TORCH_CLASSES: [(&str, &str, Activation); 6] = [
     ("activation", "Tanh", Activation::Tanh),
     ("linear", "Identity", Activation::Identity),
@@ -74,10 +74,10 @@ const TORCH_CLASSES: [(&str, &str, Activation); 6] = [
     ("activation", "Sigmoid", Activation::Sigmoid),
 ];
 
-/// The path of the class with this function; what [`torch_activation`] reads.
+/// The path of the class with this function, as [`torch_activation`] reads it.
 ///
 /// # Panics
-/// For `GeluTanh`, which no module has: its class needs an argument.
+/// If `activation` is `GeluTanh`, which no module has: its class needs an argument.
 pub(crate) fn torch_class(activation: Activation) -> String {
     let (file, class, _) = TORCH_CLASSES
         .iter()
@@ -86,19 +86,19 @@ pub(crate) fn torch_class(activation: Activation) -> String {
     format!("torch.nn.modules.{file}.{class}")
 }
 
-/// The function behind the path of a class, with that class's defaults.
+/// The activation function of the class with this path, with the default arguments.
 pub(crate) fn torch_activation(path: &str) -> Option<Activation> {
     let path = path.strip_prefix("torch.nn.")?;
     let name = path.rsplit_once('.').map_or(path, |(_, class)| class);
     TORCH_CLASSES.iter().find(|(_, class, _)| *class == name).map(|(_, _, function)| *function)
 }
 
-/// Numbers per vector after `modules`, for an encoder of width `hidden_size`.
+/// The width of a vector after `modules`, for an encoder of width `hidden_size`.
 ///
 /// # Errors
-/// [`ErrorKind::Format`] if a module expects another width than it gets; the
-/// message has its place in the list. A folder that was opened fits; exchanging
-/// its pooling may make it not fit.
+/// [`ErrorKind::Format`] if a module expects another width than that of its input. The
+/// message names the index of the module. The modules of an opened folder always fit,
+/// until their pooling is replaced.
 pub fn output_width(hidden_size: usize, modules: &[Module]) -> Result<usize, Error> {
     let mut width = hidden_size;
     for (index, module) in modules.iter().enumerate() {
