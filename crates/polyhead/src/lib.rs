@@ -62,8 +62,8 @@
 //! ```
 //!
 //! The loop itself can be written by hand, from the parts that [`Trainer`] is made
-//! of: `examples/train_loop.rs` does so with [`Network`] and [`Objective`], and a
-//! [`Learner`] does a whole step.
+//! of: `examples/train_loop.rs` does so with a [`TrainingSession`], and a [`Learner`]
+//! does a whole step.
 //!
 //! # What to know
 //!
@@ -106,5 +106,5 @@ pub use polyhead_text::{TextTokens, TokenBatch, TokenSpan, Tokenizer, join_words
 pub use polyhead_train as train;
 pub use polyhead_train::{
     Ending, Evaluation, Event, Learner, Objective, Observer, PackedRows, RunConfig, RunSummary,
-    StepBatch, Targets, Trainer, evaluate,
+    StepBatch, Targets, Trainer, TrainingSession, evaluate,
 };

@@ -32,7 +32,8 @@ pub use evaluate::{Answers, EvalRequest, EvaluateOptions, Evaluation, evaluate};
 pub use freeze::{FreezePlan, FreezeSpan, FrozenTensors};
 pub use run::{
     Ending, Evaluated, Event, Observer, Prepared, Progress, RunPlan, RunSummary, TaskProgress,
-    TaskSummary, Trainer, check_data, open_model, peak_memory, processor,
+    TaskSummary, Trainer, TrainingBatch, TrainingSession, check_data, open_model, peak_memory,
+    processor,
 };
 pub use step::{
     AdamW, AdamWSettings, CacheCounts, ForwardTimes, GradientNorm, GroupRates, Learner, Moments,

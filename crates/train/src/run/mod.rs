@@ -4,6 +4,7 @@ mod plan;
 mod heads;
 mod prepare;
 mod plan_table;
+mod session;
 mod trainer;
 mod phases;
 mod evaluation;
@@ -22,13 +23,13 @@ pub use observer::{Evaluated, Event, Observer, Progress, TaskProgress};
 pub use plan::RunPlan;
 pub use prepare::{Prepared, check_data, open_model};
 pub(crate) use prepare::{Tokenized, tokenize};
+pub use session::{TrainingBatch, TrainingSession};
 pub use trainer::{Ending, Trainer};
 
 use std::path::Path;
 use std::time::Instant;
 
 use polyhead_compute::Threads;
-use polyhead_model::TrainableLayout;
 use serde_json::{Map, json};
 
 use crate::checkpoint::{Checkpoints, write_file_aside};
@@ -37,9 +38,7 @@ use crate::data::Part;
 use crate::error::{Error, ErrorKind};
 use crate::evaluate::Best;
 use crate::freeze::FrozenTensors;
-use crate::step::{
-    AdamW, AdamWSettings, CacheCounts, Learner, StateCaches, StepBatch, StepOutcome,
-};
+use crate::step::{CacheCounts, Learner, StateCaches, StepBatch, StepOutcome};
 use evaluation::Start;
 use log_window::LogWindow;
 use record::Times;
@@ -98,26 +97,18 @@ impl<'a> Run<'a> {
             return Ok(None);
         }
         // Whatever is wrong with the configuration shows before a folder is made.
-        let Prepared { network, plan } = Prepared::new(config, threads)?;
+        let (learner, plan) = Prepared::new(config, threads)?.into_learner(config);
         let directory = RunDirectory::open(directory, config, existing)?;
         plan.notices.iter().for_each(|notice| emit(Event::Notice(notice)));
         emit(Event::DataChecked(&plan.report));
         emit(Event::Planned(&plan.lines(config)));
         write_file_aside(&directory.rates(), &pretty(&plan.rates))?;
 
-        let settings = AdamWSettings::new(&config.train);
-        let nothing = vec![false; network.store().entries().len()];
-        let optimizer = AdamW::new(settings, TrainableLayout::new(network.store(), &nothing));
-        let frozen = FrozenTensors::new(
-            network.store(),
-            &plan.freeze.ever_trainable().iter().map(|ever| !ever).collect::<Vec<_>>(),
-        );
-        let all = vec![true; nothing.len()];
-        let model_hash = FrozenTensors::new(network.store(), &all).digest();
-        let objectives = plan.objectives.clone();
-        let tasks = objectives.len();
-        let learner =
-            Learner::new(network, optimizer, objectives, &nothing, config.seed, plan.prompt_tokens);
+        let store = learner.network.store();
+        let frozen = FrozenTensors::new(store, &plan.freeze.always_frozen());
+        let entries = store.entries().len();
+        let model_hash = FrozenTensors::new(store, &vec![true; entries]).digest();
+        let tasks = plan.objectives.len();
         let checkpoints = Checkpoints::new(directory.checkpoints(), config.checkpoint.keep.get());
         let found = if directory.resumed() { checkpoints.latest()? } else { None };
         let (metrics_bytes, timings_bytes) = found.as_ref().map_or((0, 0), |(state, _)| {
@@ -142,7 +133,7 @@ impl<'a> Run<'a> {
             window_seconds: 0.0,
             kept: StateCaches::default(),
             teachers: vec![Vec::new(); tasks],
-            trainable: nothing,
+            trainable: vec![false; entries],
             gave_up: false,
             plan,
             learner,

@@ -5,7 +5,8 @@
 
 use polyhead_compute::Threads;
 use polyhead_model::{
-    EncodeOptions, LoadOptions, ModelFolder, Network, NetworkOptions, SentenceEncoder, resolve,
+    EncodeOptions, LoadOptions, ModelFolder, Network, NetworkOptions, SentenceEncoder,
+    TrainableLayout, resolve,
 };
 use polyhead_text::spans_in_texts;
 
@@ -16,7 +17,7 @@ use crate::freeze::FreezePlan;
 use crate::run::heads::{check_teachers, heads, pooling};
 use crate::run::plan::RunPlan;
 use crate::sampler::BatchSampler;
-use crate::step::{RateTable, Schedule};
+use crate::step::{AdamW, AdamWSettings, Learner, RateTable, Schedule};
 use crate::tasks::Objective;
 
 /// A run that is ready to begin.
@@ -119,6 +120,18 @@ impl Prepared {
         };
         plan.notices.extend(plan.random_heads(config));
         Ok(Self { network, plan })
+    }
+
+    /// The network with its optimizer; no parameter trains yet.
+    pub fn into_learner(self, config: &RunConfig) -> (Learner, RunPlan) {
+        let Self { network, plan } = self;
+        let nothing = vec![false; network.store().entries().len()];
+        let layout = TrainableLayout::new(network.store(), &nothing);
+        let optimizer = AdamW::new(AdamWSettings::new(&config.train), layout);
+        let (objectives, prompt_tokens) = (plan.objectives.clone(), plan.prompt_tokens);
+        let learner =
+            Learner::new(network, optimizer, objectives, &nothing, config.seed, prompt_tokens);
+        (learner, plan)
     }
 }
 

@@ -5,17 +5,18 @@
 
 use std::time::Instant;
 
-use polyhead_compute::Threads;
+use polyhead_compute::{Cpu, Threads};
 use polyhead_model::{Depth, Gradients, Mode, Network, Pass, TrainableLayout};
 
 use crate::data::Split;
 use crate::error::{Error, ErrorKind};
 use crate::evaluate::keep_states;
+use crate::step::batch::{PackedStep, PartTargets, StepBatch};
 use crate::step::optimizer::{AdamW, Update};
-use crate::step::packed_rows::{PART_TOKENS, PackedRows, cut};
+use crate::step::packed_rows::{PART_TOKENS, PackedRows};
 use crate::step::rates::RateTable;
 use crate::step::state_cache::StateCache;
-use crate::tasks::{Objective, RunningAccuracy, Targets, mean_factor};
+use crate::tasks::{Objective, RunningAccuracy, mean_factor};
 
 /// The network and everything that a step changes.
 pub struct Learner {
@@ -54,21 +55,6 @@ impl ForwardTimes {
         let (whole, kept) = (self.whole, self.from_kept);
         (whole.1 > 0 && kept.1 > 0).then(|| whole.0 / whole.1 as f64 * kept.1 as f64 - kept.0)
     }
-}
-
-/// The rows of a step and what the losses are taken against.
-pub struct StepBatch<'a> {
-    /// Where the rows come from.
-    pub split: &'a Split,
-    /// Which rows.
-    pub rows: &'a [u32],
-    /// Which tasks the rows are for.
-    pub tasks: &'a [usize],
-    /// One per task: the starting model's logits for all rows (words) of the
-    /// split, where the task is held to them; else empty.
-    pub teachers: &'a [Vec<f32>],
-    /// Into how many parts the step is cut at least.
-    pub accumulation: usize,
 }
 
 /// What a step says of a task.
@@ -156,13 +142,15 @@ impl Learner {
         (&self.network, &self.depth, &mut self.pass)
     }
 
-    /// Does step `step`, counted from 1.
+    /// Does one optimizer step: forward, losses and backward part by part, then the update.
     ///
-    /// - `multiplier`: of all learning rates, from the schedule
+    /// - `step`: number of the step, counted from 1
+    /// - `multiplier`: the schedule's factor of all learning rates
+    /// - `cache`: hidden states of rows of `batch.split` below the frozen boundary
     ///
     /// # Errors
-    /// [`ErrorKind::NotFinite`] if a loss or the gradient is not finite: nothing
-    /// has been changed then.
+    /// [`ErrorKind::NotFinite`] if a loss or the gradient is not finite; no parameter has changed
+    /// then.
     pub fn step(
         &mut self,
         threads: &Threads,
@@ -172,73 +160,30 @@ impl Learner {
         multiplier: f64,
         mut cache: Option<&mut StateCache>,
     ) -> Result<StepOutcome, Error> {
-        let parts: Vec<PackedRows> = cut(batch.split, batch.rows, batch.accumulation, PART_TOKENS)
-            .into_iter()
-            .map(|part| PackedRows::new(batch.split, &batch.rows[part.clone()], part.start as u32))
-            .collect();
-        let wanted = self.wanted(batch, &parts);
-        let mut active = vec![false; self.network.head_count()];
-        for (task, wanted) in wanted.iter().enumerate() {
-            active[task] = wanted.normaliser > 0.0;
-        }
-        let mut sums = vec![0.0; wanted.len()];
-        let mut accuracies = vec![RunningAccuracy::default(); wanted.len()];
-        let mode = Mode::Train { seed: self.seed, step };
-
-        let Self { network, objectives, gradients, depth, pass, forward_times, .. } = self;
-        threads.cpu(network.isa(), |cpu| {
-            gradients.clear(cpu);
-            // Something to do only in the first step of a new learner.
-            network.prepare_backward(cpu, depth);
-            for (index, part) in parts.iter().enumerate() {
-                let states = match &mut cache {
-                    Some(cache) if cache.has(&part.rows) => Some(cache.get(&part.rows)?),
-                    _ => None,
-                };
-                let known: Option<Vec<&[f32]>> =
-                    states.as_ref().map(|states| states.iter().map(Vec::as_slice).collect());
-                let input = part.input(self.prompt_tokens, known.as_deref());
-                let begin = Instant::now();
-                network.forward(cpu, &input, mode, depth, &active, pass);
-                let seconds = begin.elapsed().as_secs_f64();
-                forward_times.add(known.is_some(), seconds, part.tokens());
-                if let (Some(cache), None) = (&mut cache, &known) {
-                    keep_states(network, part, cache, pass);
-                }
-                for (task, wanted) in wanted.iter().enumerate().filter(|(task, _)| active[*task]) {
-                    let (logits, dlogits) = pass.logits_and_gradient(task);
-                    let factor = mean_factor(objectives[task].weight, wanted.normaliser);
-                    let sum = match &wanted.parts[index] {
-                        Wanted::Labels(targets) => {
-                            objectives[task].count(&mut accuracies[task], logits, targets);
-                            objectives[task].loss(logits, targets, factor, dlogits)
-                        }
-                        Wanted::Teacher(teacher) => {
-                            objectives[task].teacher_loss(logits, teacher, factor, dlogits)
-                        }
-                    };
-                    if !sum.is_finite() {
-                        let place = place(step, &[task], &part.rows, network, batch);
-                        let message = format!("{place}: expected a finite loss, found {sum}");
-                        return Err(Error::new(ErrorKind::NotFinite, message));
-                    }
+        let packed = self.pack(batch, PART_TOKENS);
+        let mut sums = vec![0.0; self.objectives.len()];
+        let mut accuracies = vec![RunningAccuracy::default(); sums.len()];
+        let gradient_norm = threads.cpu(self.network.isa(), |cpu| {
+            self.clear_gradients(cpu);
+            for part in 0..packed.parts.len() {
+                self.forward(cpu, step, &packed, part, cache.as_deref_mut())?;
+                for task in packed.active_tasks() {
+                    let (sum, accuracy) = self.loss(&packed, part, task).map_err(|error| {
+                        self.locate(error, step, &[task], &packed.parts[part].rows, batch.split)
+                    })?;
                     sums[task] += sum;
+                    accuracies[task].merge(accuracy);
                 }
-                network.backward(cpu, &input, depth, pass, gradients);
+                self.backward(cpu, &packed, part);
             }
-            gradients.close(cpu);
-            Ok::<_, Error>(())
+            self.update(cpu, &packed, rates, multiplier).map_err(|error| {
+                let tasks: Vec<usize> = packed.active_tasks().collect();
+                self.locate(error, step, &tasks, batch.rows, batch.split)
+            })
         })?;
-
-        let touched = self.network.reached(&active);
-        let gradient_norm = self.update(threads, rates, multiplier, &touched).map_err(|error| {
-            let tasks: Vec<usize> = (0..wanted.len()).filter(|task| active[*task]).collect();
-            let place = place(step, &tasks, batch.rows, &self.network, batch);
-            Error::new(error.kind(), format!("{place}: {error}"))
-        })?;
-        let tasks: Vec<TaskStep> = (0..wanted.len())
+        let tasks: Vec<TaskStep> = (0..sums.len())
             .map(|task| TaskStep {
-                loss: active[task].then(|| sums[task] / wanted[task].normaliser),
+                loss: packed.active[task].then(|| sums[task] / packed.normaliser(task)),
                 accuracy: accuracies[task],
             })
             .collect();
@@ -252,61 +197,143 @@ impl Learner {
             tasks,
             gradient_norm,
             texts: batch.rows.len(),
-            tokens: parts.iter().map(PackedRows::tokens).sum(),
+            tokens: packed.parts.iter().map(PackedRows::tokens).sum(),
         })
     }
 
-    /// What each task's answers are compared with, part by part, and by what
-    /// its sum of losses is divided: that of the whole step.
-    fn wanted(&self, batch: &StepBatch, parts: &[PackedRows]) -> Vec<TaskWanted> {
-        (0..self.objectives.len())
-            .map(|task| {
-                let mut wanted = TaskWanted::default();
-                if !batch.tasks.contains(&task) {
-                    return wanted;
-                }
-                let objective = &self.objectives[task];
-                for part in parts {
-                    if objective.distills {
-                        let (teacher, rows) = teacher_rows(batch, task, objective, part);
-                        wanted.normaliser += objective.teacher_normaliser(rows);
-                        wanted.parts.push(Wanted::Teacher(teacher));
-                    } else {
-                        let targets = part.targets(batch.split, task);
-                        wanted.normaliser += objective.normaliser(&targets);
-                        wanted.parts.push(Wanted::Labels(targets));
-                    }
-                }
-                wanted
-            })
-            .collect()
+    /// Packs a batch in parts of at most `part_tokens` tokens.
+    pub(crate) fn pack(&self, batch: &StepBatch, part_tokens: usize) -> PackedStep {
+        PackedStep::new(batch, &self.objectives, self.network.head_count(), part_tokens)
     }
 
-    fn update(
+    /// Sets the gradients to zero before the first part of a step.
+    pub(crate) fn clear_gradients(&mut self, cpu: Cpu) {
+        self.gradients.clear(cpu);
+        // Has work to do only in the first step of a new learner.
+        self.network.prepare_backward(cpu, &self.depth);
+    }
+
+    /// The forward pass of a part: all heads that have a label in the step.
+    ///
+    /// # Errors
+    /// As [`StateCache::get`].
+    pub(crate) fn forward(
         &mut self,
-        threads: &Threads,
+        cpu: Cpu,
+        step: u64,
+        packed: &PackedStep,
+        part: usize,
+        cache: Option<&mut StateCache>,
+    ) -> Result<(), Error> {
+        let Self { network, depth, pass, forward_times, .. } = self;
+        let rows = &packed.parts[part];
+        let mut cache = cache;
+        let states = match &mut cache {
+            Some(cache) if cache.has(&rows.rows) => Some(cache.get(&rows.rows)?),
+            _ => None,
+        };
+        let known: Option<Vec<&[f32]>> =
+            states.as_ref().map(|states| states.iter().map(Vec::as_slice).collect());
+        let input = rows.input(self.prompt_tokens, known.as_deref());
+        let mode = Mode::Train { seed: self.seed, step };
+        let begin = Instant::now();
+        network.forward(cpu, &input, mode, depth, &packed.active, pass);
+        forward_times.add(known.is_some(), begin.elapsed().as_secs_f64(), rows.tokens());
+        if let (Some(cache), None) = (cache, &known) {
+            keep_states(network, rows, cache, pass);
+        }
+        Ok(())
+    }
+
+    /// The loss of an active task after the [`forward`](Self::forward) of a part: its sum over
+    /// the rows and the accuracy of the answers. Leaves the gradient of the logits in the pass.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFinite`] if the loss is not finite.
+    pub(crate) fn loss(
+        &mut self,
+        packed: &PackedStep,
+        part: usize,
+        task: usize,
+    ) -> Result<(f64, RunningAccuracy), Error> {
+        let objective = &self.objectives[task];
+        let (logits, dlogits) = self.pass.logits_and_gradient(task);
+        let factor = mean_factor(objective.weight, packed.normaliser(task));
+        let mut accuracy = RunningAccuracy::default();
+        let sum = match packed.targets(part, task) {
+            PartTargets::Labels(targets) => {
+                objective.count(&mut accuracy, logits, targets);
+                objective.loss(logits, targets, factor, dlogits)
+            }
+            PartTargets::Teacher(teacher) => {
+                objective.teacher_loss(logits, teacher, factor, dlogits)
+            }
+        };
+        if !sum.is_finite() {
+            let message = format!("expected a finite loss, found {sum}");
+            return Err(Error::new(ErrorKind::NotFinite, message));
+        }
+        Ok((sum, accuracy))
+    }
+
+    /// The backward pass of a part, after the losses of all active tasks: adds to the gradients.
+    pub(crate) fn backward(&mut self, cpu: Cpu, packed: &PackedStep, part: usize) {
+        let Self { network, depth, pass, gradients, .. } = self;
+        let input = packed.parts[part].input(self.prompt_tokens, None);
+        network.backward(cpu, &input, depth, pass, gradients);
+    }
+
+    /// Updates the parameters after the last part of a step; returns the gradient's norm before
+    /// clipping.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFinite`] if the gradient is not finite; no parameter has changed then.
+    pub(crate) fn update(
+        &mut self,
+        cpu: Cpu,
+        packed: &PackedStep,
         rates: &RateTable,
         multiplier: f64,
-        touched: &[bool],
     ) -> Result<f64, Error> {
         let Self { network, optimizer, gradients, .. } = self;
+        gradients.close(cpu);
+        let touched = network.reached(&packed.active);
         let layout = gradients.layout().clone();
         let changed = |entry: usize| touched[entry] && layout.is_trainable(entry);
-        threads
-            .cpu(network.isa(), |cpu| {
-                network.update(cpu, &changed, |store| {
-                    let update = Update {
-                        gradients: gradients.values(),
-                        reached: gradients.touched_rows(),
-                        learning_rates: &rates.learning_rates,
-                        weight_decays: &rates.weight_decays,
-                        multiplier,
-                        touched,
-                    };
-                    optimizer.step(cpu, store, &update)
-                })
-            })
-            .map(|norm| norm.norm)
+        let norm = network.update(cpu, &changed, |store| {
+            let update = Update {
+                gradients: gradients.values(),
+                reached: gradients.touched_rows(),
+                learning_rates: &rates.learning_rates,
+                weight_decays: &rates.weight_decays,
+                multiplier,
+                touched: &touched,
+            };
+            optimizer.step(cpu, store, &update)
+        })?;
+        Ok(norm.norm)
+    }
+
+    /// The error with the step, tasks and rows that it occurred in: `step 7, task `topic`, rows
+    /// train.jsonl: line 4, …`.
+    pub(crate) fn locate(
+        &self,
+        error: Error,
+        step: u64,
+        tasks: &[usize],
+        rows: &[u32],
+        split: &Split,
+    ) -> Error {
+        const SHOWN: usize = 8;
+        let names: Vec<String> =
+            tasks.iter().map(|task| format!("`{}`", self.network.head_spec(*task).name)).collect();
+        let mut lines: Vec<String> =
+            rows.iter().take(SHOWN).map(|row| split.place(*row as usize)).collect();
+        if rows.len() > SHOWN {
+            lines.push(format!("and {} more", rows.len() - SHOWN));
+        }
+        let (names, lines) = (names.join(", "), lines.join(", "));
+        Error::new(error.kind(), format!("step {step}, task {names}, rows {lines}: {error}"))
     }
 }
 
@@ -315,47 +342,4 @@ impl Learner {
 fn depth_of(network: &Network, tasks: usize, layout: &TrainableLayout) -> Depth {
     let heads: Vec<bool> = (0..network.head_count()).map(|head| head < tasks).collect();
     network.depth(layout, &heads)
-}
-
-#[derive(Default)]
-struct TaskWanted {
-    parts: Vec<Wanted>,
-    normaliser: f64,
-}
-
-enum Wanted {
-    Labels(Targets),
-    Teacher(Vec<f32>),
-}
-
-/// The starting model's logits for a part, and how many answers they are.
-fn teacher_rows(
-    batch: &StepBatch,
-    task: usize,
-    objective: &Objective,
-    part: &PackedRows,
-) -> (Vec<f32>, usize) {
-    let outputs = objective.outputs();
-    let places: Vec<usize> = if objective.kind().reads_words() {
-        part.word_places().to_vec()
-    } else {
-        part.rows.iter().map(|row| *row as usize).collect()
-    };
-    let teacher = &batch.teachers[task];
-    let logits = places.iter().flat_map(|at| &teacher[at * outputs..][..outputs]).copied();
-    (logits.collect(), places.len())
-}
-
-/// Where a number is not finite: `step 7, task `topic`, rows train.jsonl: line 4, …`.
-fn place(step: u64, tasks: &[usize], rows: &[u32], network: &Network, batch: &StepBatch) -> String {
-    const SHOWN: usize = 8;
-    let names: Vec<String> =
-        tasks.iter().map(|task| format!("`{}`", network.head_spec(*task).name)).collect();
-    let mut places: Vec<String> =
-        rows.iter().take(SHOWN).map(|row| batch.split.place(*row as usize)).collect();
-    if rows.len() > SHOWN {
-        places.push(format!("and {} more", rows.len() - SHOWN));
-    }
-    let (names, places) = (names.join(", "), places.join(", "));
-    format!("step {step}, task {names}, rows {places}")
 }

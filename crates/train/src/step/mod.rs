@@ -1,6 +1,7 @@
 //! One optimizer step: its rows, its losses, what changes and how fast.
 
 mod packed_rows;
+mod batch;
 mod kept_states;
 mod state_cache;
 mod rates;
@@ -8,8 +9,10 @@ mod schedule;
 mod optimizer;
 mod learner;
 
+pub(crate) use batch::PackedStep;
+pub use batch::StepBatch;
 pub(crate) use kept_states::{Passes, StateCaches};
-pub use learner::{ForwardTimes, Learner, StepBatch, StepOutcome, TaskStep};
+pub use learner::{ForwardTimes, Learner, StepOutcome, TaskStep};
 pub use optimizer::{AdamW, AdamWSettings, GradientNorm, Moments, Update};
 pub(crate) use packed_rows::PART_TOKENS;
 pub use packed_rows::{PackedRows, cut};

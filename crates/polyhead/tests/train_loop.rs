@@ -1,0 +1,74 @@
+//! The loop of the example gives the weights of the trainer's own steps.
+#![allow(clippy::unwrap_used)] // Helpers of tests are outside of `#[test]` functions.
+
+#[allow(dead_code)] // Its `main`.
+#[path = "../examples/train_loop.rs"]
+mod train_loop;
+
+use std::path::Path;
+
+use polyhead::train::Prepared;
+use polyhead::{RunConfig, StepBatch, Threads, TrainingSession};
+
+/// Five kinds of heads, dropout, a freeze phase, a schedule; 12 steps.
+const CONFIG: &str = r#"
+seed = 5
+encoder = { model = "../models/tiny-bert", dropout = 0.1 }
+data.train = "train.jsonl"
+train = { max_steps = 12, batch_size = 9, accumulation = 3, learning_rate = 1e-3, layer_decay = 0.9 }
+task = [
+    { name = "topic", kind = "classification", weight = 0.5 },
+    { name = "sentiment", kind = "classification" },
+    { name = "marks", kind = "multilabel" },
+    { name = "words", kind = "regression" },
+    { name = "caps", kind = "tokens" },
+]
+freeze = [{ parameters = ["embeddings", "layers.0"], until = "step 4" }]
+"#;
+
+fn config() -> RunConfig {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/bits");
+    RunConfig::parse(CONFIG, &folder.join("train_loop.toml"), &[]).unwrap()
+}
+
+fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|value| value.to_bits()).collect()
+}
+
+#[test]
+fn the_loop_gives_the_weights_of_the_learner() {
+    let (config, threads) = (config(), Threads::new(2).unwrap());
+    let mut session = TrainingSession::new(&config, &threads).unwrap();
+    let before = bits(session.network().store().values());
+    train_loop::train(&mut session, &config).unwrap();
+    let found = bits(session.network().store().values());
+
+    let (mut learner, mut plan) = Prepared::new(&config, &threads).unwrap().into_learner(&config);
+    for step in 1..=plan.total_steps {
+        let drawn = plan.sampler.batch(step);
+        let source = &plan.data.sources[drawn.source];
+        let batch = StepBatch {
+            split: &source.train,
+            rows: &drawn.rows,
+            tasks: &source.tasks,
+            teachers: &[],
+            accumulation: config.train.accumulation.get(),
+        };
+        learner.set_trainable(&threads, &plan.freeze.trainable(step));
+        let multiplier = plan.schedule.multiplier(step);
+        learner.step(&threads, step, &batch, &plan.rates, multiplier, None).unwrap();
+    }
+    assert_eq!(plan.total_steps, 12);
+    assert!(found == bits(learner.network.store().values()), "the same bits");
+    assert!(found != before);
+}
+
+#[test]
+fn the_first_step_trains_on_the_first_batch() {
+    let (config, threads) = (config(), Threads::new(1).unwrap());
+    let mut session = TrainingSession::new(&config, &threads).unwrap();
+    let order = polyhead::train::sampler::epoch_order(config.seed, 0, 48);
+    for (step, rows) in (1..).zip(order.chunks(9)) {
+        assert_eq!(session.batch(step).rows(), rows, "step {step}");
+    }
+}

@@ -1,0 +1,115 @@
+//! The rows of a step: packed for the network, with the targets of every task.
+
+use crate::data::Split;
+use crate::step::packed_rows::{PackedRows, cut};
+use crate::tasks::{Objective, Targets};
+
+/// The rows of a step and what the losses are taken against.
+pub struct StepBatch<'a> {
+    /// The split that the rows are taken from.
+    pub split: &'a Split,
+    /// Indices of the rows in the split.
+    pub rows: &'a [u32],
+    /// Indices of the tasks that the rows have labels for.
+    pub tasks: &'a [usize],
+    /// One per task: the starting model's logits for all rows (words) of the split if the task
+    /// is distilled from them; else empty.
+    pub teachers: &'a [Vec<f32>],
+    /// Smallest number of parts (micro-batches) that the step is cut into.
+    pub accumulation: usize,
+}
+
+/// A [`StepBatch`] as the network reads it: one packed batch and its targets per part.
+pub(crate) struct PackedStep {
+    pub(crate) parts: Vec<PackedRows>,
+    /// One per head of the network: whether it has a label in this step.
+    pub(crate) active: Vec<bool>,
+    tasks: Vec<TaskTargets>,
+}
+
+/// Targets of a task in a step.
+#[derive(Default)]
+struct TaskTargets {
+    parts: Vec<PartTargets>,
+    normaliser: f64,
+}
+
+/// Targets of a task in one part of a step.
+pub(crate) enum PartTargets {
+    /// Labels of the data.
+    Labels(Targets),
+    /// Logits of the starting model.
+    Teacher(Vec<f32>),
+}
+
+impl PackedStep {
+    /// Packs the rows in parts of at most `part_tokens` tokens.
+    ///
+    /// - `objectives`: one per task
+    /// - `heads`: number of heads of the network
+    pub(crate) fn new(
+        batch: &StepBatch,
+        objectives: &[Objective],
+        heads: usize,
+        part_tokens: usize,
+    ) -> Self {
+        let parts: Vec<PackedRows> = cut(batch.split, batch.rows, batch.accumulation, part_tokens)
+            .into_iter()
+            .map(|part| PackedRows::new(batch.split, &batch.rows[part.clone()], part.start as u32))
+            .collect();
+        let tasks: Vec<TaskTargets> = (0..objectives.len())
+            .map(|task| TaskTargets::new(batch, task, &objectives[task], &parts))
+            .collect();
+        let has_labels = |head: usize| tasks.get(head).is_some_and(|task| task.normaliser > 0.0);
+        let active = (0..heads).map(has_labels).collect();
+        Self { parts, active, tasks }
+    }
+
+    /// Indices of the tasks that have a label in this step.
+    pub(crate) fn active_tasks(&self) -> impl Iterator<Item = usize> + use<'_> {
+        (0..self.tasks.len()).filter(|task| self.active[*task])
+    }
+
+    /// The number that the task's sum of losses over all parts is divided by.
+    pub(crate) fn normaliser(&self, task: usize) -> f64 {
+        self.tasks[task].normaliser
+    }
+
+    /// Targets of an active task in one part.
+    pub(crate) fn targets(&self, part: usize, task: usize) -> &PartTargets {
+        &self.tasks[task].parts[part]
+    }
+}
+
+impl TaskTargets {
+    fn new(batch: &StepBatch, task: usize, objective: &Objective, parts: &[PackedRows]) -> Self {
+        let mut targets = Self::default();
+        if !batch.tasks.contains(&task) {
+            return targets;
+        }
+        for part in parts {
+            if objective.distills {
+                let (logits, rows) = teacher_logits(&batch.teachers[task], objective, part);
+                targets.normaliser += objective.teacher_normaliser(rows);
+                targets.parts.push(PartTargets::Teacher(logits));
+            } else {
+                let labels = part.targets(batch.split, task);
+                targets.normaliser += objective.normaliser(&labels);
+                targets.parts.push(PartTargets::Labels(labels));
+            }
+        }
+        targets
+    }
+}
+
+/// The starting model's logits for a part, and for how many rows (words) they are.
+fn teacher_logits(teacher: &[f32], objective: &Objective, part: &PackedRows) -> (Vec<f32>, usize) {
+    let outputs = objective.outputs();
+    let rows: Vec<usize> = if objective.kind().reads_words() {
+        part.word_places().to_vec()
+    } else {
+        part.rows.iter().map(|row| *row as usize).collect()
+    };
+    let logits = rows.iter().flat_map(|row| &teacher[row * outputs..][..outputs]).copied();
+    (logits.collect(), rows.len())
+}
