@@ -1,4 +1,4 @@
-//! The command line as a whole; each command's own arguments stand in its file.
+//! The command line as a whole; the arguments of each command stand in its file.
 
 use clap::{Parser, Subcommand};
 
@@ -9,9 +9,9 @@ use crate::command::{
 
 const EXAMPLES: &str = "\
 Examples:
-  polyhead demo                                     the whole story, offline
+  polyhead demo                                     everything in two minutes, offline
   polyhead encode \"Good morning\"                    one vector as JSON
-  polyhead encode -i texts.txt -o vectors.npy       a text a line to a NumPy file
+  polyhead encode -i texts.txt -o vectors.npy       lines of text to a NumPy file
   polyhead similarity \"a cat\" \"a kitten\" \"a train\"
   polyhead train config.toml -o runs/a              tasks of your own
   polyhead predict runs/a \"The soup was cold.\"     all of them in one pass
@@ -32,7 +32,7 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-/// In the order in which a newcomer meets them.
+/// The commands, in the order in which a newcomer meets them.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Demo(demo::DemoArgs),

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use polyhead_model::ErrorKind;
 use polyhead_train::ErrorKind as TrainErrorKind;
 
-/// The command line asks for something that cannot be: exit code 2.
+/// An error in the command line: exit code 2.
 ///
 /// clap finds most of these; this is for the rest, such as an unknown suffix.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ pub(crate) fn chain(error: &anyhow::Error) -> String {
     line
 }
 
-/// 2 where the user has to change the command, 1 for everything else.
+/// The exit code of an error: 2 where the user has to change the command, else 1.
 pub(crate) fn exit_code(error: &anyhow::Error) -> ExitCode {
     ExitCode::from(if is_usage(error) { 2 } else { 1 })
 }
@@ -58,7 +58,7 @@ fn is_usage(error: &anyhow::Error) -> bool {
     })
 }
 
-/// Whether whoever reads our output has closed it.
+/// Whether the reader of our output has closed the pipe.
 ///
 /// A pipe that breaks below the libraries is a lost connection to the hub or a
 /// file of the user's, which is a failure.

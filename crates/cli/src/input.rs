@@ -19,39 +19,39 @@ use crate::failure::usage;
 use crate::hash::{RowHash, RowsHash};
 use crate::output::Done;
 
-/// Where the texts come from.
+/// The source of the texts.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Input")]
 pub(crate) struct InputArgs {
-    /// Texts; in place of them, --input
+    /// Texts; to read them from a file, use --input
     #[arg(value_name = "TEXT", conflicts_with = "input", help_heading = None)]
     texts: Vec<String>,
 
-    /// Read texts from a .txt (a text a line), .jsonl or .csv file; - is standard input
+    /// Read texts from a .txt (one text per line), .jsonl or .csv file; - is standard input
     #[arg(short, long, value_name = "FILE|-")]
     input: Option<PathBuf>,
 
-    /// Format of the input, whatever its name says; standard input is txt without this
+    /// Format of the input [default: by the file name; txt for standard input]
     #[arg(long, value_name = "FORMAT")]
     input_format: Option<InputFormat>,
 
-    /// The field or column that holds the text [default: text]
+    /// Field or column that holds the text [default: text]
     #[arg(long, value_name = "NAME")]
     field: Option<String>,
 }
 
-/// How texts stand in a file.
+/// The format of an input file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum InputFormat {
-    /// A text a line.
+    /// One text per line.
     Txt,
-    /// A JSON object a line.
+    /// One JSON object per line.
     Jsonl,
     /// Comma-separated values under a header row.
     Csv,
 }
 
-/// A text of the input, and where it stands.
+/// A text of the input and its line.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Text {
     pub(crate) text: String,
@@ -63,7 +63,7 @@ pub(crate) struct Text {
     pub(crate) others: OtherFields,
 }
 
-/// What a row holds beside its text.
+/// The fields of a row beside its text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct OtherFields {
     /// Name and value of every other field, in their order; values are JSON.
@@ -93,7 +93,7 @@ pub(crate) struct Input {
     pub(crate) read: Arc<AtomicU64>,
 }
 
-/// What a message calls the input and the places in it.
+/// The source of an input, as messages name it.
 #[derive(Clone, Debug)]
 pub(crate) enum Place {
     Arguments,
@@ -134,10 +134,12 @@ impl InputArgs {
         let Some((place, format)) = self.source()? else {
             // Clap does not apply `requires` where texts exclude --input.
             if self.input_format.is_some() {
-                return Err(usage("--input-format needs --input"));
+                return Err(usage("--input-format needs an input file: pass --input FILE"));
             }
             if self.texts.is_empty() {
-                return Err(usage("no texts: give some, or --input FILE, or --input -"));
+                return Err(usage(
+                    "no texts: give texts as arguments, or pass --input FILE (- for standard input)",
+                ));
             }
             return Ok(Input::from_texts(self.texts));
         };
@@ -148,9 +150,9 @@ impl InputArgs {
     /// Refuses `flag`, which names a field, for an input without fields.
     fn check_fields(&self, flag: &str) -> Result<()> {
         match self.source()? {
-            None => Err(usage(format!("{flag} needs --input"))),
+            None => Err(usage(format!("{flag} needs an input file: pass --input FILE"))),
             Some((_, InputFormat::Txt)) => {
-                Err(usage(format!("{flag}: a txt input has lines, no fields")))
+                Err(usage(format!("{flag}: a txt input has no fields; use .jsonl or .csv")))
             }
             Some(_) => Ok(()),
         }
@@ -179,10 +181,12 @@ impl InputFormat {
                 .extension()
                 .is_some_and(|suffix| suffix.eq_ignore_ascii_case("parquet")) =>
             {
-                Err(usage(format!("{place}: Parquet files come later; use .jsonl or .csv")))
+                Err(usage(format!(
+                    "{place}: Parquet files are not supported yet; use .jsonl or .csv"
+                )))
             }
             None => Err(usage(format!(
-                "{place}: expected .txt, .jsonl or .csv, or --input-format with one of them"
+                "{place}: expected .txt, .jsonl or .csv; for another name, pass --input-format"
             ))),
         }
     }
@@ -245,15 +249,14 @@ impl Input {
         Ok(Self { texts: Box::new(texts), place, reading, size, read })
     }
 
-    /// Skips texts whose results exist already, and checks that those results are of
-    /// the same rows.
+    /// Skips the texts whose results exist already, and checks that they are the same rows.
     pub(crate) fn skip(&mut self, done: &Done) -> Result<()> {
         let mut hash = RowsHash::default();
         for passed in 0..done.texts {
             let Some(text) = self.texts.next() else {
                 let (place, expected) = (&self.place, done.texts);
                 return Err(usage(format!(
-                    "{place}: expected the {expected} texts whose results exist already, found \
+                    "{place}: the unfinished output has results of {expected} texts, but the input has only \
                      {passed}; start over without --resume"
                 )));
             };
@@ -262,15 +265,15 @@ impl Input {
         if hash != done.sha256 {
             let (place, count) = (&self.place, done.texts);
             return Err(usage(format!(
-                "{place}: its first {count} rows are not those whose results exist already; start \
-                 over without --resume"
+                "{place}: the unfinished output has results of other rows than the first {count} of this \
+                 input; start over without --resume"
             )));
         }
         Ok(())
     }
 }
 
-/// Reads the text of a row, and what else was asked for.
+/// Reads the text of a row, and its words and other fields if `fields` names them.
 ///
 /// Words stand in for a text that is missing or empty, as in training. Beside a
 /// text, a field named as that of the words may hold something else.
@@ -401,8 +404,8 @@ mod tests {
             assert!(open(line).is_err(), "{line:?}");
         }
         for (line, expected) in [
-            (&["a"][..], "--tokens-field needs --input"),
-            (&["--input", "-"], "--tokens-field: a txt input has lines, no fields"),
+            (&["a"][..], "--tokens-field needs an input file: pass --input FILE"),
+            (&["--input", "-"], "--tokens-field: a txt input has no fields; use .jsonl or .csv"),
         ] {
             let input = Line::try_parse_from(["test"].iter().chain(line)).unwrap().input;
             let error = input.open_rows(Some("words".into())).err().unwrap();

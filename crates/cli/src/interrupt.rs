@@ -1,4 +1,4 @@
-//! Ctrl-C, once to end in good order and once more to end at once.
+//! Ctrl-C: the first ends the command in good order, the second at once.
 
 use std::io::{self, Write};
 use std::process;
@@ -7,13 +7,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result};
 
-/// The exit code of a command that Ctrl-C has ended, as shells have it: 128 + SIGINT.
+/// The exit code of a command that was ended by Ctrl-C, as in shells: 128 + SIGINT.
 pub(crate) const INTERRUPTED: u8 = 130;
 
 /// Sets `stop` at the first Ctrl-C (or SIGTERM, or a closed terminal); the
-/// second one ends the program on the spot.
+/// second one ends the program at once.
 ///
-/// To be called once in a program.
+/// A program may call this once.
 pub(crate) fn on_interrupt(stop: Arc<AtomicBool>, what_happens: &'static str) -> Result<()> {
     let handler = move || {
         if stop.swap(true, Ordering::Relaxed) {
@@ -21,5 +21,5 @@ pub(crate) fn on_interrupt(stop: Arc<AtomicBool>, what_happens: &'static str) ->
         }
         let _ = writeln!(io::stderr(), "\n{what_happens}; Ctrl-C again to end at once");
     };
-    ctrlc::set_handler(handler).context("Ctrl-C cannot be listened to")
+    ctrlc::set_handler(handler).context("cannot handle Ctrl-C")
 }

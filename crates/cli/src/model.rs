@@ -9,11 +9,11 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 use polyhead_model::{LoadOptions, ModelFolder, PoolingMode, Precision, SentenceEncoder, resolve};
 
-/// Which model, and how it runs.
+/// The model of a command, and how it runs.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Model")]
 pub(crate) struct ModelArgs {
-    /// Folder or hub name; without it, the built-in all-MiniLM-L6-v2
+    /// Folder or hub name of the model; without it, the built-in all-MiniLM-L6-v2
     #[arg(short, long, value_name = "DIR|NAME", env = "POLYHEAD_MODEL")]
     model: Option<String>,
 
@@ -21,7 +21,7 @@ pub(crate) struct ModelArgs {
     pub(crate) load: LoadArgs,
 }
 
-/// How a model runs, whichever it is.
+/// How a model is loaded and run.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Model")]
 pub(crate) struct LoadArgs {
@@ -32,11 +32,11 @@ pub(crate) struct LoadArgs {
     #[arg(long, value_name = "TOKENS")]
     max_length: Option<NonZeroUsize>,
 
-    /// Compute the encoder's products in single precision, or faster in 8 bits [default: f32]
+    /// Compute the encoder's matrix products in single precision or, faster, in 8 bits [default: f32]
     #[arg(long, value_enum, value_name = "f32|int8", hide_possible_values = true)]
     precision: Option<PrecisionArg>,
 
-    /// Never ask the network for a model (also: HF_HUB_OFFLINE=1)
+    /// Never download a model (also: HF_HUB_OFFLINE=1)
     #[arg(long)]
     pub(crate) offline: bool,
 
@@ -45,23 +45,23 @@ pub(crate) struct LoadArgs {
     pub(crate) quiet: bool,
 }
 
-/// As users write a [`Precision`].
+/// A [`Precision`] as users write it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum PrecisionArg {
     F32,
     Int8,
 }
 
-/// On how many threads.
+/// The number of threads.
 #[derive(Clone, Copy, Debug, Args)]
 #[command(next_help_heading = "Model")]
 pub(crate) struct ThreadsArgs {
-    /// Threads to use; without it, every core this process may use
+    /// Number of threads; without it, one for each core that this process may use
     #[arg(long, value_name = "N", env = "POLYHEAD_THREADS", value_parser = thread_count)]
     threads: Option<NonZeroUsize>,
 }
 
-/// Far more threads than cores wait for each other without end.
+/// Most threads that can be asked for: far more than there are cores only wait for each other.
 const MOST_THREADS: usize = 1024;
 
 fn thread_count(text: &str) -> Result<NonZeroUsize, String> {
@@ -70,37 +70,37 @@ fn thread_count(text: &str) -> Result<NonZeroUsize, String> {
 }
 
 impl ThreadsArgs {
-    /// As many as the user says, if anything.
+    /// The number that the user has given, if any.
     pub(crate) fn given(self) -> Option<usize> {
         self.threads.map(NonZeroUsize::get)
     }
 
-    /// Threads that will be used, known before anything is loaded.
+    /// The number of threads that will be used, known before anything is loaded.
     pub(crate) fn expected(self) -> usize {
         self.threads.or(available_parallelism().ok()).map_or(1, NonZeroUsize::get)
     }
 }
 
-/// A remark on standard error.
+/// Prints a remark on standard error.
 pub(crate) fn note(remark: &str) {
-    // Nobody reads standard error? Then nobody misses the remark.
+    // Standard error may be closed: the remark is lost then.
     let _ = writeln!(io::stderr(), "note: {remark}");
 }
 
 impl LoadArgs {
-    /// A remark on standard error, unless `--quiet`.
+    /// Prints a remark on standard error, unless `--quiet` is given.
     pub(crate) fn note(&self, remark: &str) {
         if !self.quiet {
             note(remark);
         }
     }
 
-    /// How long texts may be, if the user says so.
+    /// The most tokens of a text, if the user has given it.
     pub(crate) fn max_length(&self) -> Option<usize> {
         self.max_length.map(NonZeroUsize::get)
     }
 
-    /// The precision, if the user has named one.
+    /// The precision, if the user has given one.
     pub(crate) fn given_precision(&self) -> Option<Precision> {
         self.precision.map(|precision| match precision {
             PrecisionArg::F32 => Precision::F32,
@@ -108,7 +108,7 @@ impl LoadArgs {
         })
     }
 
-    /// As the libraries take them.
+    /// The options with which the libraries load a model.
     pub(crate) fn options(&self) -> LoadOptions {
         let precision = self.given_precision().unwrap_or_default();
         let mut options = LoadOptions::default().offline(self.offline).precision(precision);
@@ -123,25 +123,25 @@ impl LoadArgs {
 }
 
 impl ModelArgs {
-    /// The same arguments, with another model unless it is absent.
+    /// The same arguments with `model`, if that is given.
     pub(crate) fn with_model(mut self, model: Option<String>) -> Self {
         self.model = model.or(self.model);
         self
     }
 
-    /// Loads the model and prints what a user should know of it.
+    /// Loads the model and prints its notices.
     pub(crate) fn load(&self, pooling: Option<Vec<PoolingMode>>) -> Result<SentenceEncoder> {
         self.prepare(self.open()?.0, pooling)
     }
 
-    /// Opens the model without loading its weights, and says where it stands on disk.
+    /// Opens the model without loading its weights; also returns its path, unless it is built in.
     pub(crate) fn open(&self) -> Result<(ModelFolder, Option<PathBuf>)> {
         let Some(model) = self.named() else { return Ok((ModelFolder::builtin()?, None)) };
         let path = resolve(model, self.load.offline)?;
         Ok((ModelFolder::open(&path)?, Some(path)))
     }
 
-    /// The second half of [`Self::load`].
+    /// Makes the encoder of an open `folder` and prints its notices.
     pub(crate) fn prepare(
         &self,
         folder: ModelFolder,
@@ -154,7 +154,7 @@ impl ModelArgs {
         Ok(encoder)
     }
 
-    /// The same model in the same way, but for precision, as another process is told.
+    /// The arguments that load the same model in another process; all but the precision.
     pub(crate) fn arguments(&self) -> Vec<String> {
         let mut words = Vec::new();
         let mut add = |flag: &str, value: Option<String>| {
@@ -167,17 +167,17 @@ impl ModelArgs {
         words
     }
 
-    /// For messages: the folder or name, or `built-in`.
+    /// What messages call the model: its folder or name, or `built-in`.
     pub(crate) fn name(&self) -> &str {
         self.named().unwrap_or("built-in")
     }
 
-    /// Whether the user says how long texts may be.
+    /// Whether the user has given `--max-length`.
     pub(crate) fn has_max_length(&self) -> bool {
         self.load.max_length().is_some()
     }
 
-    /// `builtin` is the name that training configurations use for the default.
+    /// The model that the user has named; `builtin` names the default, as in configurations.
     pub(crate) fn named(&self) -> Option<&str> {
         self.model.as_deref().filter(|model| *model != "builtin")
     }

@@ -1,4 +1,4 @@
-//! How far an encoding run is, on standard error.
+//! Progress of an encoding run, on standard error.
 
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::table::thousands;
 
-/// Between two lines where there is no terminal.
+/// Time between two lines where there is no terminal.
 const BETWEEN_LINES: Duration = Duration::from_secs(10);
 
 /// Counts what was encoded, and shows it.
@@ -71,7 +71,7 @@ impl Progress {
         }
     }
 
-    /// Takes the bar away, and says what was encoded in what time.
+    /// Removes the bar; returns the counts, and a line with time and rates.
     pub(crate) fn finish(self) -> (Counts, String) {
         if let Display::Bar(bar) = &self.display {
             bar.finish_and_clear();

@@ -9,14 +9,14 @@ use polyhead_train::{Evaluated, Event, Observer, Progress};
 
 use crate::scores;
 
-/// Shows what a run tells.
+/// Shows the events of a training run.
 pub(crate) struct RunDisplay {
     /// Whether the data check and the plan are shown too.
     details: bool,
-    /// On a terminal, from the first step on.
+    /// The progress bar: only on a terminal, from the first step on.
     bar: Option<ProgressBar>,
     on_terminal: bool,
-    /// The latest means over some steps, which say more than those of a single one.
+    /// Latest means over several steps, which say more than the numbers of one step.
     means: Option<Progress>,
 }
 
@@ -26,11 +26,11 @@ impl RunDisplay {
         Self { details, bar: None, on_terminal: io::stderr().is_terminal(), means: None }
     }
 
-    /// A line above the bar, if there is one.
+    /// Prints a line, above the bar if there is one.
     fn line(&self, line: &dyn Show) {
         match &self.bar {
             Some(bar) => bar.println(line.to_string()),
-            // Nobody reads standard error? Then nobody misses the line.
+            // Standard error may be closed: the line is lost then.
             None => drop(writeln!(io::stderr(), "{line}")),
         }
     }
@@ -56,9 +56,10 @@ impl RunDisplay {
     }
 
     fn logged(&mut self, progress: &Progress) {
-        match self.on_terminal {
-            true => self.means = Some(progress.clone()),
-            false => self.line(progress),
+        if self.on_terminal {
+            self.means = Some(progress.clone());
+        } else {
+            self.line(progress);
         }
     }
 
@@ -95,14 +96,14 @@ impl Observer for RunDisplay {
                     bar.finish_and_clear();
                 }
             }
-            // A checkpoint is no news unless the run ends with it.
+            // A checkpoint is no news, unless the run is stopped with it.
             _ => {}
         }
     }
 }
 
 impl Drop for RunDisplay {
-    /// A run that was stopped, or has failed, leaves no half a bar.
+    /// Removes the bar of a run that was stopped or has failed.
     fn drop(&mut self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
@@ -112,7 +113,7 @@ impl Drop for RunDisplay {
 
 fn bar(steps: u64) -> ProgressBar {
     let bar = ProgressBar::new(steps);
-    // Cut at the terminal's edge: a line that wraps is drawn again below.
+    // The message is cut at the edge of the terminal: a line that wraps would be drawn twice.
     let template = "{bar:16} {percent:>3} % {eta} left · {wide_msg}";
     bar.set_style(ProgressStyle::with_template(template).expect("the template is a constant"));
     bar.enable_steady_tick(Duration::from_millis(500));

@@ -1,4 +1,4 @@
-//! Texts to try a model on: the user's, or some that are compiled in.
+//! The flags for sample texts: a file of the user's, or the built-in texts.
 
 use std::path::PathBuf;
 
@@ -8,26 +8,25 @@ use serde::Deserialize;
 
 use crate::input::{InputArgs, InputFormat};
 
-/// Which texts.
+/// The texts on which a model is tried.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Texts")]
 pub(crate) struct SampleArgs {
-    /// Try it on these texts, a .txt, .jsonl or .csv file; without it, on built-in ones
+    /// Use the texts of this .txt, .jsonl or .csv file; without it, built-in texts
     #[arg(short, long, value_name = "FILE|-")]
     input: Option<PathBuf>,
 
-    /// Format of the input, whatever its name says; standard input is txt without this
+    /// Format of the input [default: by the file name; txt for standard input]
     #[arg(long, value_name = "FORMAT", requires = "input")]
     input_format: Option<InputFormat>,
 
-    /// The field or column that holds the text [default: text]
+    /// Field or column that holds the text [default: text]
     #[arg(long, value_name = "NAME", requires = "input")]
     field: Option<String>,
 }
 
 impl SampleArgs {
-    /// The first `most` texts of the user's, or `builtin(sentences)`; and what they are
-    /// called in messages.
+    /// The first `most` texts of the file, or `builtin(sentences)`; and their name in messages.
     pub(crate) fn texts(
         self,
         most: usize,
@@ -41,10 +40,10 @@ impl SampleArgs {
         let place = input.place.clone();
         let texts = input.texts.take(most).map(|text| Ok(text?.text));
         let texts = texts.collect::<Result<Vec<String>>>()?;
-        match texts.is_empty() {
-            true => Err(place.no_texts()),
-            false => Ok((texts, place.to_string())),
+        if texts.is_empty() {
+            return Err(place.no_texts());
         }
+        Ok((texts, place.to_string()))
     }
 }
 

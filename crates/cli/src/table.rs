@@ -1,10 +1,10 @@
-//! Plain tables and numbers for people.
+//! Aligned tables and readable numbers for the terminal.
 
 use std::io::{self, Write};
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-/// Which side of a column is straight.
+/// The side on which the cells of a column line up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Align {
     Left,

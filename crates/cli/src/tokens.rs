@@ -1,4 +1,4 @@
-//! Texts to tokens with their spelling.
+//! The tokens of texts with their spelling.
 
 use anyhow::Result;
 use polyhead_model::{EncodeOptions, Prompt, SentenceEncoder};

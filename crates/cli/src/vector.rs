@@ -1,4 +1,4 @@
-//! The flags that say which vector a text gets.
+//! The flags for the vector of a text: pooling, scaling, prompt.
 
 use std::num::NonZeroUsize;
 
@@ -10,7 +10,7 @@ use polyhead_model::{EncodeOptions, OnTruncate, PoolingMode, Prompt};
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Vectors")]
 pub(crate) struct VectorArgs {
-    /// Pooling instead of the model's own; several, with commas, are joined end to end
+    /// Pooling to use in place of the model's own; the vectors of several are joined
     #[arg(long, value_name = "MODE,…", value_delimiter = ',', value_parser = pooling_mode())]
     pooling: Vec<PoolingMode>,
 
@@ -18,7 +18,7 @@ pub(crate) struct VectorArgs {
     #[arg(long, overrides_with = "no_normalize")]
     normalize: bool,
 
-    /// Leave out the model's own scaling to length 1
+    /// Do not scale vectors to length 1, even if the model does
     #[arg(long, overrides_with = "normalize")]
     no_normalize: bool,
 
@@ -30,22 +30,22 @@ pub(crate) struct VectorArgs {
     #[arg(long, value_name = "TEXT", group = "the prompt")]
     prompt: Option<String>,
 
-    /// Put the model's prompt of this name before each text
+    /// Put the model's prompt with this name before each text
     #[arg(long, value_name = "NAME", group = "the prompt")]
     prompt_name: Option<String>,
 
-    /// No prompt, even if the model has a default one
+    /// Use no prompt, even if the model has a default prompt
     #[arg(long, group = "the prompt")]
     no_prompt: bool,
 }
 
 impl VectorArgs {
-    /// The pooling asked for, if any.
+    /// The pooling that the user has given, if any.
     pub(crate) fn pooling(&self) -> Option<Vec<PoolingMode>> {
         (!self.pooling.is_empty()).then(|| self.pooling.clone())
     }
 
-    /// What to do at each text.
+    /// The options for encoding a text.
     pub(crate) fn options(&self) -> EncodeOptions {
         EncodeOptions {
             normalize: self.normalize(),
@@ -55,7 +55,7 @@ impl VectorArgs {
         }
     }
 
-    /// The first flag given that has no meaning for token vectors.
+    /// The first given flag that has no meaning for token vectors, if any.
     pub(crate) fn only_for_sentences(&self) -> Option<&'static str> {
         [
             (!self.pooling.is_empty(), "--pooling"),
@@ -85,7 +85,7 @@ impl VectorArgs {
     }
 }
 
-/// Spelled as `sentence-transformers` does, with the choices shown in the help.
+/// Reads a pooling mode, spelled as in `sentence-transformers`; the help lists the choices.
 fn pooling_mode() -> impl TypedValueParser<Value = PoolingMode> {
     PossibleValuesParser::new(PoolingMode::ALL.map(PoolingMode::name))
         .try_map(|name| name.parse::<PoolingMode>())

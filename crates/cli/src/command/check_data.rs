@@ -1,4 +1,4 @@
-//! `polyhead check-data`: what is odd about the data of a run, before it runs.
+//! `polyhead check-data`: problems in the data of a run, before it runs.
 
 use std::io::{self, BufWriter, Write};
 
@@ -11,10 +11,10 @@ use crate::model::ThreadsArgs;
 
 const HELP: &str = "\
 Counts labels in every split, and finds unknown labels, broken BIO tags, texts
-that stand in two splits, equal texts with different labels, and texts that are
-cut. `train` does the same before its first step.";
+that are in two splits, equal texts with different labels, and texts that are
+too long for the model. `train` makes the same checks before its first step.";
 
-/// Look through the data of a configuration
+/// Check the data of a configuration
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(crate) struct CheckDataArgs {
@@ -28,12 +28,12 @@ pub(crate) struct CheckDataArgs {
     #[command(flatten)]
     threads: ThreadsArgs,
 
-    /// Print only what there is to look at, and nothing if all is well
+    /// Print only warnings; nothing if there are none
     #[arg(short, long, help_heading = "Output")]
     quiet: bool,
 }
 
-/// Prints the findings; what is an error, not an oddity, fails.
+/// Prints the findings; data that cannot be trained on is an error.
 pub(crate) fn run(args: CheckDataArgs) -> Result<()> {
     let mut trainer = Trainer::new(args.config.read()?);
     if let Some(threads) = args.threads.given() {

@@ -1,4 +1,4 @@
-//! `polyhead completions`: what makes the Tab key work.
+//! `polyhead completions`: scripts that complete commands and flags in a shell.
 
 use std::io::{self, Write};
 
@@ -16,13 +16,13 @@ Example, for bash:
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(crate) struct CompletionsArgs {
-    /// The shell
+    /// Shell for which to print the script
     shell: Shell,
 }
 
 /// Prints the script.
 pub(crate) fn run(args: CompletionsArgs) -> Result<()> {
-    // By way of memory: clap_complete panics where a pipe breaks.
+    // To memory first: clap_complete panics when a pipe breaks.
     let mut script = Vec::new();
     generate(args.shell, &mut Cli::command(), "polyhead", &mut script);
     Ok(io::stdout().write_all(&script)?)

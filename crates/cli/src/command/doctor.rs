@@ -1,4 +1,4 @@
-//! `polyhead doctor`: the encoder's promises, tried on this machine.
+//! `polyhead doctor`: checks that results are right on this machine.
 
 use std::io::{self, Write};
 use std::time::Instant;
@@ -14,12 +14,12 @@ use crate::progress::duration;
 use crate::table::{Align, Table};
 
 const HELP: &str = "\
-Checks that the fast kernels agree with plain ones, that the vector of a text
-has the same bits in any batch, in any order, on any number of threads, and
-that the model gives its reference vectors, where its folder has some
-(reference_vectors.json). Exit code 1 when a check does not pass.";
+Checks that the fast kernels agree with plain ones; that the vector of a text
+has the same bits in any batch, in any order, on any number of threads; and
+that the model gives its reference vectors, if its folder has some
+(reference_vectors.json). The exit code is 1 if a check fails.";
 
-/// Check that the results are right on this machine
+/// Check that results are right on this machine
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(crate) struct DoctorArgs {
@@ -60,7 +60,7 @@ fn as_objects<S: Serializer>(checks: &&[Check], serializer: S) -> Result<S::Ok, 
     }))
 }
 
-/// Runs all checks, also after one that does not pass.
+/// Runs all checks, also after one that fails.
 pub(crate) fn run(args: DoctorArgs) -> Result<()> {
     let encoder = args.model.load(None)?;
     let start = Instant::now();
@@ -87,7 +87,7 @@ pub(crate) fn run(args: DoctorArgs) -> Result<()> {
     }
     match broken {
         0 => Ok(()),
-        n => bail!("{n} of {} checks did not pass", checks.len()),
+        n => bail!("{n} of {} checks failed", checks.len()),
     }
 }
 

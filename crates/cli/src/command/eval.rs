@@ -1,4 +1,4 @@
-//! `polyhead eval`: how good a trained model is on labelled data.
+//! `polyhead eval`: the scores of a trained model on labelled data.
 
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -16,9 +16,9 @@ use crate::scores;
 use crate::table::thousands;
 
 const HELP: &str = "\
-Every task of the model whose field is in the file is evaluated; the field has
-the name of the task unless --label-field says otherwise. Labels that the model
-does not know count as wrong. In JSON, shares are fractions.
+Evaluates every task of the model whose field is in the file. The field of a task
+has the name of the task; --label-field names another one. Labels that the model
+does not know count as wrong. In JSON, percentages are fractions.
 
 Examples:
   polyhead eval runs/a -i test.jsonl
@@ -28,27 +28,27 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(crate) struct EvalArgs {
-    /// A trained model: a run, or its model folder
+    /// Trained model: the folder of a run or of a model, or a hub name
     #[arg(value_name = "DIR|NAME")]
     model: String,
 
-    /// Labelled rows, .jsonl or .csv; may be repeated
+    /// Labelled rows, a .jsonl or .csv file; may be repeated
     #[arg(short, long, value_name = "FILE", required = true, help_heading = "Input")]
     input: Vec<PathBuf>,
 
-    /// The field or column that holds the text [default: text]
+    /// Field or column that holds the text [default: text]
     #[arg(long, visible_alias = "text", value_name = "NAME", help_heading = "Input")]
     field: Option<String>,
 
-    /// The field that holds the words, for tasks that tag them [default: tokens]
+    /// Field that holds the words, for tasks that tag words [default: tokens]
     #[arg(long, value_name = "NAME", help_heading = "Input")]
     tokens_field: Option<String>,
 
-    /// The field that holds a task's labels; may be repeated
+    /// Field that holds the labels of a task; may be repeated
     #[arg(long, value_name = "TASK=FIELD", value_parser = pair, help_heading = "Input")]
     label_field: Vec<(String, String)>,
 
-    /// Only these tasks
+    /// Evaluate only these tasks
     #[arg(long, value_name = "TASK,…", value_delimiter = ',')]
     tasks: Option<Vec<String>>,
 
@@ -60,27 +60,27 @@ pub(crate) struct EvalArgs {
     load: LoadArgs,
 }
 
-/// `a=b`
+/// Reads `TASK=FIELD`.
 fn pair(text: &str) -> Result<(String, String), String> {
     let (task, field) = text.split_once('=').ok_or("expected TASK=FIELD")?;
     Ok((task.to_owned(), field.to_owned()))
 }
 
-/// A name that says nothing of rows with labels is a wrong command; in a
-/// configuration, the library finds it.
+/// Refuses a file name without a known suffix as wrong usage; for the files of a
+/// configuration, the library does so.
 fn check_suffix(path: &Path) -> Result<()> {
     let name = path.display();
     let suffix = path.extension().map(|suffix| suffix.to_string_lossy().to_ascii_lowercase());
     match suffix.as_deref() {
         Some("jsonl" | "csv") => Ok(()),
         Some("parquet") => {
-            Err(usage(format!("{name}: Parquet input comes later; use .jsonl or .csv")))
+            Err(usage(format!("{name}: Parquet files are not supported yet; use .jsonl or .csv")))
         }
         _ => Err(usage(format!("{name}: expected .jsonl or .csv"))),
     }
 }
 
-/// Answers all rows and compares.
+/// Predicts all rows and prints the scores.
 pub(crate) fn run(args: EvalArgs) -> Result<()> {
     args.input.iter().try_for_each(|path| check_suffix(path))?;
     let folder = ModelFolder::open(&resolve(&args.model, args.load.offline)?)?;

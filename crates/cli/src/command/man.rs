@@ -18,7 +18,7 @@ pub(crate) struct ManArgs {
     folder: Option<PathBuf>,
 }
 
-/// Prints or writes.
+/// Prints the page of the program, or writes the pages of all commands.
 pub(crate) fn run(args: ManArgs) -> Result<()> {
     let mut cli = Cli::command();
     // Gives every subcommand its full name.

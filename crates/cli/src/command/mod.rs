@@ -30,11 +30,11 @@ use polyhead_compute::check_instruction_limit;
 use crate::arguments::Command;
 use crate::failure::usage;
 
-/// Runs what the user asked for.
+/// Runs the command that the user has given.
 pub(crate) fn run(command: Command) -> Result<ExitCode> {
     check_instruction_limit().map_err(usage)?;
     match command {
-        // Those that can end otherwise than well or badly: by Ctrl-C.
+        // These two can also end by Ctrl-C, with an exit code of its own.
         Command::Demo(args) => return demo::run(args),
         Command::Train(args) => return train::run(args),
         Command::Encode(args) => encode::run(args),

@@ -1,4 +1,4 @@
-//! `polyhead quantize`: a model in 8 bits, and what that costs.
+//! `polyhead quantize`: a model with 8-bit weights, and the accuracy that this costs.
 
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -16,34 +16,35 @@ use crate::samples::SampleArgs;
 use crate::table::{Align, Table};
 
 const HELP: &str = "\
-The new folder is a quarter of the size, and every command reads it. Computing in
-8 bits is another choice: --precision int8, with this folder or with the original.
+The new folder has a quarter of the size, and every command reads it. Storing in
+8 bits does not mean computing in 8 bits: that is --precision int8, with either
+folder.
 
-Vectors of some texts are compared with those in single precision. If their mean
-cosine is below --min-cosine, the products that lose most are kept in single
-precision until it is not, and named.
+The vectors of some texts are compared with those in single precision. While their
+mean cosine is below --min-cosine, the matrix product that loses most is kept in
+single precision. The result names these products.
 
 Examples:
   polyhead quantize my-model/ -o my-model-int8/
   polyhead quantize runs/a -o runs/a-int8 --report -i texts.txt
   polyhead encode -m my-model-int8/ --precision int8 \"Good morning\"";
 
-/// Texts that are tried, at most.
+/// Most texts for the comparison.
 const MOST_TEXTS: usize = 1000;
 
 /// Store a model with 8-bit weights
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(crate) struct QuantizeArgs {
-    /// Folder or hub name, the same as --model
+    /// Folder or hub name of the model, the same as --model
     #[arg(value_name = "DIR|NAME", conflicts_with = "model")]
     folder: Option<String>,
 
-    /// The new folder
+    /// New folder for the 8-bit model
     #[arg(short, long, value_name = "DIR", help_heading = "Output")]
     out: PathBuf,
 
-    /// Show for each product what it costs by itself
+    /// Show for each matrix product what it costs by itself
     #[arg(long, help_heading = "Output")]
     report: bool,
 
@@ -51,7 +52,7 @@ pub(crate) struct QuantizeArgs {
     #[arg(long, help_heading = "Output")]
     json: bool,
 
-    /// Least mean cosine to the vectors in single precision
+    /// Lowest mean cosine to the vectors in single precision
     #[arg(long, value_name = "COSINE", default_value_t = 0.995, value_parser = cosine)]
     min_cosine: f64,
 
@@ -67,18 +68,18 @@ fn cosine(text: &str) -> Result<f64, String> {
     value.ok_or_else(|| "expected a number from 0 to 1".to_owned())
 }
 
-/// As `--json` prints it.
+/// The report that `quantize --json` prints.
 #[derive(Serialize)]
 struct Report {
     model: String,
     out: PathBuf,
     texts: usize,
     texts_from: String,
-    /// All products in 8 bits, nothing stored yet.
+    /// Cosines with all products in 8 bits, before anything is stored.
     all: Cosines,
-    /// The new folder, read again.
+    /// Cosines of the new folder, read again.
     stored: Cosines,
-    /// Products in single precision, by name.
+    /// Names of the products that are kept in single precision.
     kept: Vec<String>,
     /// Each product by itself in 8 bits; only if it was measured.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -112,14 +113,14 @@ impl From<CosineStats> for Cosines {
 pub(crate) fn run(args: QuantizeArgs) -> Result<()> {
     if args.out.symlink_metadata().is_ok() {
         let out = args.out.display();
-        return Err(usage(format!("{out}: expected a new folder, found one that exists")));
+        return Err(usage(format!("{out}: exists already; choose a new folder with --out")));
     }
     let model = args.model.with_model(args.folder);
     if model.load.given_precision().is_some() {
-        return Err(usage("--precision: quantize always compares both"));
+        return Err(usage("--precision: quantize always compares both; leave the flag out"));
     }
     let (folder, path) = model.open()?;
-    // Before any time is spent on comparing.
+    // First, before time is spent on comparing.
     check_floating(&folder)?;
     let (texts, texts_from) = args.samples.texts(MOST_TEXTS, |sentences| sentences)?;
     let options = model.load.options();
@@ -127,9 +128,10 @@ pub(crate) fn run(args: QuantizeArgs) -> Result<()> {
     let products = Product::all(&folder.config);
     let all = study.with_products(&products)?;
 
-    let alone = match args.report || all.mean < args.min_cosine {
-        true => each_alone(&study, &products)?,
-        false => Vec::new(),
+    let alone = if args.report || all.mean < args.min_cosine {
+        each_alone(&study, &products)?
+    } else {
+        Vec::new()
     };
     let kept = choose(&study, &alone, all, args.min_cosine)?;
     store_int8(&folder, &kept, &args.out)?;
@@ -166,13 +168,13 @@ pub(crate) fn run(args: QuantizeArgs) -> Result<()> {
     Ok(())
 }
 
-/// What each product costs by itself.
+/// Cosines with each product by itself in 8 bits.
 fn each_alone(study: &PrecisionStudy, products: &[Product]) -> Result<Vec<(Product, CosineStats)>> {
     let alone = |product: &Product| Ok((*product, study.with_products(&[*product])?));
     products.iter().map(alone).collect()
 }
 
-/// The products to keep in single precision: those that cost most, as few as it takes.
+/// Chooses the products to keep in single precision: as few as possible, the costliest first.
 fn choose(
     study: &PrecisionStudy,
     alone: &[(Product, CosineStats)],
@@ -193,7 +195,7 @@ fn choose(
     Ok(kept)
 }
 
-/// Bytes of all files of a folder; 0 where it cannot be read.
+/// Bytes of all files of a folder; a folder that cannot be read counts as 0.
 fn size(folder: &Path) -> u64 {
     let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
     let of = |entry: std::fs::DirEntry| match std::fs::metadata(entry.path()) {

@@ -1,4 +1,4 @@
-//! `polyhead similarity`: how alike some texts are.
+//! `polyhead similarity`: the similarity of every two texts.
 
 use std::io::{self, BufWriter, Write};
 
@@ -18,7 +18,7 @@ Examples:
   polyhead similarity \"a cat\" \"a kitten\" \"a train\"
   polyhead similarity -i texts.txt --json";
 
-/// Compare texts: the cosine of every pair, 1 for the same meaning
+/// Compare texts: the cosine similarity of every pair, 1 for the same meaning
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(crate) struct SimilarityArgs {
@@ -42,7 +42,7 @@ struct Report<'a> {
     similarity: Vec<&'a [f32]>,
 }
 
-/// Reads all texts: a matrix of every pair has no use for streams.
+/// Reads all texts at once, since the matrix has every pair of them.
 pub(crate) fn run(args: SimilarityArgs) -> Result<()> {
     let input = args.input.open()?;
     let place = input.place.clone();
@@ -56,9 +56,7 @@ pub(crate) fn run(args: SimilarityArgs) -> Result<()> {
     let encoded = encoder.encode_with(&texts, &args.vector.options())?;
     let cut = encoded.texts.iter().filter(|text| text.truncated()).count();
     if cut > 0 {
-        args.model
-            .load
-            .note(&format!("cut to {} tokens: {cut} of the texts", encoder.max_length()));
+        args.model.load.note(&format!("{cut} of the texts cut to {} tokens", encoder.max_length()));
     }
     let similarity = cosine_similarity(&encoded.embeddings, &encoded.embeddings);
 

@@ -18,12 +18,12 @@ use crate::scores;
 use crate::table::thousands;
 
 const HELP: &str = "\
-The folder DIR gets `model/` (every command takes DIR for it), `report.html`,
-`metrics.jsonl`, `config.toml` as it was understood, and `checkpoints/`.
+The folder DIR gets `model/` (every command takes DIR in its place), `report.html`,
+`metrics.jsonl`, the resolved `config.toml`, and `checkpoints/`.
 
-Ctrl-C finishes the step and writes a checkpoint; --resume goes on from the
-newest checkpoint, also after a kill, to the same bits as a run that was never
-stopped. Exit code 130 after Ctrl-C.
+Ctrl-C finishes the step and writes a checkpoint. --resume continues from the
+newest checkpoint, also after a kill; the result has the same bits as that of a
+run that was never stopped. The exit code after Ctrl-C is 130.
 
 Examples:
   polyhead train config.toml -o runs/a
@@ -37,11 +37,11 @@ pub(crate) struct TrainArgs {
     #[command(flatten)]
     config: ConfigArgs,
 
-    /// The folder of the run
+    /// Folder of the run
     #[arg(short, long, value_name = "DIR", help_heading = "Output")]
     out: PathBuf,
 
-    /// Go on with the run in DIR; begin it if there is none
+    /// Continue the run in DIR; start it if there is none
     #[arg(long)]
     resume: bool,
 
@@ -57,10 +57,10 @@ pub(crate) struct TrainArgs {
     quiet: bool,
 }
 
-/// Which configuration, and what is changed in it.
+/// The configuration and the keys that are changed in it.
 #[derive(Debug, Args)]
 pub(crate) struct ConfigArgs {
-    /// The configuration, a TOML file
+    /// Configuration, a TOML file
     #[arg(value_name = "CONFIG.toml")]
     config: PathBuf,
 
@@ -70,18 +70,18 @@ pub(crate) struct ConfigArgs {
 }
 
 impl ConfigArgs {
-    /// Reads and checks it.
+    /// Reads and checks the configuration.
     pub(crate) fn read(&self) -> Result<RunConfig> {
         Ok(RunConfig::from_file(&self.config, &self.set)?)
     }
 }
 
-/// Trains until the end, or until somebody asks to stop.
+/// Trains until the end, or until Ctrl-C.
 pub(crate) fn run(args: TrainArgs) -> Result<ExitCode> {
     let config = args.config.read()?;
     let mut trainer = trainer(config, args.threads, (!args.quiet).then_some(Details::Shown))?;
     let ending = trainer.train(&args.out, args.resume)?;
-    // Takes its bar away before anything is printed where that stood.
+    // Removes the progress bar before anything is printed in its place.
     drop(trainer);
     if needs_page(&args.out, &ending) {
         polyhead_report::write_page(&args.out)?;
@@ -99,20 +99,20 @@ pub(crate) fn run(args: TrainArgs) -> Result<ExitCode> {
             out.flush()?;
         }
         Ending::AlreadyFinished if args.json => {
-            // The same bytes that the run has printed when it came to its end.
+            // The same bytes as the run has printed at its end.
             let summary = args.out.join("finished.json");
             let text = fs::read_to_string(&summary).with_context(|| summary.display().to_string());
             writeln!(io::stdout().lock(), "{}", text?.trim_end())?;
         }
         Ending::AlreadyFinished => {
             let mut out = io::stdout().lock();
-            writeln!(out, "{}: the run is finished, nothing is left to do", args.out.display())?;
+            writeln!(out, "{}: the run is finished, there is nothing to do", args.out.display())?;
         }
         Ending::Stopped { step } => {
             let _ = writeln!(
                 io::stderr(),
-                "stopped after step {step}, which stands in a checkpoint; go on with:\n  {}",
-                going_on(&args)
+                "stopped after step {step} with a checkpoint; to continue, run:\n  {}",
+                resume_command(&args)
             );
             return Ok(INTERRUPTED.into());
         }
@@ -120,8 +120,8 @@ pub(crate) fn run(args: TrainArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Whether the page of the run in `folder` is to be drawn: a run that was killed between its end and
-/// its page gets the page when it is resumed.
+/// Whether to write the page of the run in `folder`: when the run ends, or when it is resumed after
+/// a kill between its end and its page.
 fn needs_page(folder: &Path, ending: &Ending) -> bool {
     let has = |name: &str| folder.join(name).exists();
     match ending {
@@ -131,16 +131,16 @@ fn needs_page(folder: &Path, ending: &Ending) -> bool {
     }
 }
 
-/// What of a run is shown besides its progress.
+/// Whether more of a run is shown than its progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Details {
-    /// The data check and the plan.
+    /// Show the data check and the plan too.
     Shown,
-    /// For whom they would be too much.
+    /// Show progress only.
     Hidden,
 }
 
-/// A trainer that shows what it does, unless `details` is `None`, and that Ctrl-C stops.
+/// Makes a trainer that shows its progress, unless `details` is `None`, and that Ctrl-C stops.
 pub(crate) fn trainer(
     config: RunConfig,
     threads: ThreadsArgs,
@@ -157,8 +157,8 @@ pub(crate) fn trainer(
     Ok(trainer)
 }
 
-/// The command that goes on with the run.
-fn going_on(args: &TrainArgs) -> String {
+/// The command that resumes the run.
+fn resume_command(args: &TrainArgs) -> String {
     let path = |path: &Path| quoted(&path.display().to_string());
     let mut line = format!("polyhead train {} -o {}", path(&args.config.config), path(&args.out));
     for set in &args.config.set {
@@ -168,33 +168,36 @@ fn going_on(args: &TrainArgs) -> String {
     line
 }
 
-/// As a shell reads it as one word.
+/// Quotes `word` where a shell would not read it as one word.
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "_-./=,:+@%".contains(c);
-    match !word.is_empty() && word.chars().all(plain) {
-        true => word.to_owned(),
-        false => format!("'{}'", word.replace('\'', "'\\''")),
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
     }
 }
 
-/// What the run has come to, for people.
+/// Writes the results of a run for people.
 pub(crate) fn write(out: &mut impl Write, summary: &RunSummary) -> io::Result<()> {
     let RunSummary { steps, best_step, seconds, cache, .. } = summary;
     match steps {
         0 => writeln!(out, "nothing is trained: the model was evaluated as it is")?,
         _ => {
             let took = duration(Duration::from_secs_f64(*seconds));
-            let best = match best_step == steps {
-                true => String::new(),
-                false => format!(", the model is that of step {best_step}"),
+            let best = if best_step == steps {
+                String::new()
+            } else {
+                format!(", the model is that of step {best_step}")
             };
             writeln!(out, "{} steps in {took}{best}", thousands(*steps))?;
         }
     }
     writeln!(out)?;
-    match summary.tasks.iter().any(|task| task.dev.is_some() || task.test.is_some()) {
-        true => scores::of_run(summary).write(out, 2)?,
-        false => writeln!(out, "no metrics: there are no dev and no test rows with labels")?,
+    if summary.tasks.iter().any(|task| task.dev.is_some() || task.test.is_some()) {
+        scores::of_run(summary).write(out, 2)?;
+    } else {
+        writeln!(out, "no metrics: there are no dev or test rows with labels")?;
     }
     if let Some(table) = scores::calibration(summary) {
         writeln!(out, "\ncalibration on dev (expected error of probabilities)")?;
@@ -251,11 +254,11 @@ mod tests {
     }
 
     #[test]
-    fn the_way_on_can_be_pasted_into_a_shell() {
+    fn the_command_that_resumes_can_be_pasted_into_a_shell() {
         let args =
             ["my config.toml", "-o", "runs/a", "--set", "seed=2", "--set", "encoder.model=it's"];
         assert_eq!(
-            going_on(&parse(&args).unwrap()),
+            resume_command(&parse(&args).unwrap()),
             "polyhead train 'my config.toml' -o runs/a --set seed=2 \
              --set 'encoder.model=it'\\''s' --resume"
         );

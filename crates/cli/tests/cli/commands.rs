@@ -95,7 +95,7 @@ fn the_demo_tells_the_whole_story() {
     assert_eq!(folder.names(), ["polyhead-demo"]);
 
     let again = folder.run(&["demo", "-m", &model]);
-    again.fails(2, &["a finished demo is there", "--out"]);
+    again.fails(2, &["holds a finished demo", "--out"]);
     let readme = std::fs::read_to_string(folder.path("polyhead-demo/data/README.md")).unwrap();
     assert!(readme.contains("CC BY 4.0"), "the data go with their licence");
     // The configuration it leaves can be used as it is.

@@ -124,8 +124,8 @@ fn what_cannot_be_asked_is_named() {
         (&["run", "a", "--abstain", "7"], 2, &["abstain", "0 to 1"]),
         (&["run", "a", "-o", "b.npy"], 2, &["b.npy: expected .jsonl"]),
         (&["run", "a", "--resume"], 2, &["--resume", "--out"]),
-        (&["run", "a", "--field", "x"], 2, &["--field needs --input"]),
-        (&["run", "a", "--tokens-field", "x"], 2, &["--tokens-field needs --input"]),
+        (&["run", "a", "--field", "x"], 2, &["--field needs an input file"]),
+        (&["run", "a", "--tokens-field", "x"], 2, &["--tokens-field needs an input file"]),
         (&["run", "-i", "a.jsonl"], 1, &["a.jsonl: line 1", "`text`", "a number"]),
         (&["run", "-i", "a.jsonl", "-o", "b.jsonl"], 1, &["a.jsonl: line 1"]),
         (&["no/model", "a"], 1, &["no/model"]),
@@ -269,7 +269,7 @@ fn vectors_of_something_else_are_not_gone_on_with() {
         (&["--dim", "8"], "another --dim (not given, now 8)"),
         (&["--prompt", "q: "], "another prompt"),
         (&["--output", "tokens"], "another --output (Sentences, now Tokens)"),
-        (&["--input-format", "csv", "--field", "soup 0"], "are not those"),
+        (&["--input-format", "csv", "--field", "soup 0"], "of other rows"),
     ] {
         folder.run(&[&resume[..], other].concat()).fails(2, &[words]);
     }
@@ -307,10 +307,10 @@ fn only_the_same_work_is_gone_on_with() {
         [("soup 3\"", "soap 3\""), ("\"id\": 3,", "\"id\": 33,"), ("[\"soup3\"]", "[\"soap3\"]")]
     {
         fs::write(folder.path("rows.jsonl"), rows.replacen(from, to, 1)).unwrap();
-        folder.run(&resume).fails(2, &["rows.jsonl: its first", "rows are not those"]);
+        folder.run(&resume).fails(2, &["rows.jsonl: the unfinished output", "of other rows"]);
     }
     fs::write(folder.path("rows.jsonl"), "{\"text\": \"soup 0\"}\n").unwrap();
-    folder.run(&resume).fails(2, &["rows.jsonl: expected the", "found 1"]);
+    folder.run(&resume).fails(2, &["rows.jsonl: the unfinished output", "has only 1;"]);
     assert!(partial.exists(), "a refusal costs nothing");
 
     fs::write(folder.path("rows.jsonl"), &rows).unwrap();

@@ -126,12 +126,12 @@ fn a_model_that_does_not_load_again_leaves_the_old_one() {
     let good = fs::read(&config).unwrap();
     fs::write(&config, "{").unwrap();
     server.signal("HUP");
-    server.wait_for_log("the model stays as it was");
+    server.wait_for_log("the old model stays in use");
     assert_eq!(embed(), before);
     assert_eq!(server.ask("GET", "/readyz", "", "").0, 200);
     fs::write(&config, good).unwrap();
     server.signal("HUP");
-    server.wait_for_log("the new model answers");
+    server.wait_for_log("the new model is in use");
     assert_eq!(embed(), before);
     assert_eq!(server.end().0, Some(0));
 }

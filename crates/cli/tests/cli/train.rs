@@ -149,6 +149,10 @@ fn a_run_says_what_it_does_and_leaves_a_model() {
 
     let again = train(&folder, "run", &["--resume"]).ok();
     assert!(again.out.contains("run: the run is finished"), "{again:?}");
+    // As a kill between the end of a run and its page leaves it.
+    fs::remove_file(folder.path("run/report.html")).unwrap();
+    train(&folder, "run", &["--resume"]).ok();
+    assert!(folder.path("run/report.html").exists(), "the page is written when it is missing");
     train(&folder, "run", &[]).fails(2, &["run: a run is there already", "--resume"]);
 }
 

@@ -1,11 +1,11 @@
-//! Two results of `bench` beside each other.
+//! The comparison of two results of `bench`.
 
 use std::io::{self, Write};
 
 use super::report::{Measured, Report};
 use crate::table::{Align, Table};
 
-/// A table of what both have, with the second over the first.
+/// Writes a table of what both reports have, with the ratio of the second to the first.
 pub(super) fn write(out: &mut impl Write, a: &Report, b: &Report) -> io::Result<()> {
     let mut facts = Table::new([Align::Left, Align::Left, Align::Left]);
     let fact = |name: &str, of: &dyn Fn(&Report) -> String| [name.to_owned(), of(a), of(b)];
@@ -17,7 +17,7 @@ pub(super) fn write(out: &mut impl Write, a: &Report, b: &Report) -> io::Result<
     facts.row(fact("texts", &|r| format!("{} {}, {} tokens", r.texts, r.texts_from, r.tokens)));
     facts.write(out, 0)?;
     if (a.texts, a.tokens) != (b.texts, b.tokens) {
-        writeln!(out, "note: these are not the same texts")?;
+        writeln!(out, "note: the two results are of different texts")?;
     }
     for result in &a.results {
         let Some(other) = b.results.iter().find(|other| other.precision == result.precision) else {
@@ -43,7 +43,7 @@ pub(super) fn write(out: &mut impl Write, a: &Report, b: &Report) -> io::Result<
     Ok(())
 }
 
-/// Name and both values.
+/// Name and both values of each line of the table.
 fn lines(a: &Measured, b: &Measured) -> Vec<(String, f64, f64)> {
     let mut lines = vec![
         ("texts a second".to_owned(), a.texts_per_second.median, b.texts_per_second.median),

@@ -17,13 +17,13 @@ const LENGTHS: [usize; 6] = [3, 8, 20, 64, 256, 512];
 /// Fewest passes over all texts.
 const PASSES: usize = 3;
 
-/// What is to be measured.
+/// The measurements to make.
 pub(super) struct Job<'a> {
     pub(super) model: &'a ModelArgs,
     pub(super) texts: Vec<String>,
     pub(super) texts_from: String,
     pub(super) precisions: Vec<Precision>,
-    /// For all of it, about.
+    /// Approximate time for all measurements.
     pub(super) time: Duration,
 }
 
@@ -38,7 +38,7 @@ struct Subject {
     latency: Vec<Latency>,
 }
 
-/// What a process of its own has found.
+/// The measurements of a separate process.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Probe {
     load_ms: f64,
@@ -56,7 +56,7 @@ pub(super) fn probe(model: &ModelArgs) -> Result<Probe> {
     Ok(Probe { load_ms, first_vector_ms, peak_memory: peak_memory() })
 }
 
-/// Measures all precisions in turns: what slows the machine slows them all.
+/// Measures all precisions in turns, so that what slows the machine slows them all.
 pub(super) fn measure(job: Job) -> Result<Report> {
     let mut subjects = Vec::new();
     for precision in &job.precisions {
@@ -136,17 +136,21 @@ pub(super) fn measure(job: Job) -> Result<Report> {
     })
 }
 
-/// Load time and memory would mix with what this process has done before.
+/// Measures load time and memory in a new process: in this one, earlier work would count too.
 fn probe_in_a_process(model: &ModelArgs, precision: Precision) -> Result<Probe> {
-    let program = std::env::current_exe().context("the program's own file")?;
+    let program = std::env::current_exe().context("cannot find the file of this program")?;
     let mut command = Command::new(program);
     command.args(["bench", "--probe", "--quiet", "--precision", precision.name()]);
     command.args(model.arguments());
-    let output = command.stderr(Stdio::piped()).output().context("a process of its own")?;
+    let output = command
+        .stderr(Stdio::piped())
+        .output()
+        .context("cannot start a process to measure the load time")?;
     if !output.status.success() {
         bail!("{}", String::from_utf8_lossy(&output.stderr).trim().trim_start_matches("error: "));
     }
-    serde_json::from_slice(&output.stdout).context("what a process of its own has found")
+    serde_json::from_slice(&output.stdout)
+        .context("result of the process that measures the load time")
 }
 
 /// A text of `length` tokens, special ones included.

@@ -1,4 +1,4 @@
-//! `polyhead bench`: how fast this model is on this machine, in a minute.
+//! `polyhead bench`: the speed of a model on this machine, in under a minute.
 
 mod compare;
 mod measure;
@@ -19,33 +19,33 @@ use crate::model::ModelArgs;
 use crate::samples::SampleArgs;
 
 const HELP: &str = "\
-Measures, in turns, encoding of many texts in single precision and in 8 bits, and
-the time that one text takes, by its length. Products: what a bare matrix product
-of the model's size does on all threads, and which share of that the encoder
-reaches. Load and memory: of a process of its own that loads the model and
-encodes one text.
+Measures the encoding of many texts in single precision and in 8 bits, in turns,
+and the time for one text, by its length. Products: the speed of a bare matrix
+product of the model's size on all threads, and the share of it that the encoder
+reaches. Load time and memory are those of a separate process that loads the
+model and encodes one text.
 
-The machine should have nothing else to do. Two results can be compared:
+Run it on an idle machine. --compare shows two results beside each other.
 
 Examples:
   polyhead bench
   polyhead bench -m my-model/ -i texts.txt --json > a.json
   polyhead bench --compare a.json b.json";
 
-/// Texts of a file that are encoded in a pass, at most.
+/// Most texts of a file that are encoded in a pass.
 const MOST_TEXTS: usize = 1000;
-/// Built-in texts of a pass.
+/// Number of built-in texts of a pass.
 const TEXTS: usize = 256;
 
 /// Measure the speed of a model on this machine
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(crate) struct BenchArgs {
-    /// Seconds that all measurements take, about
+    /// Approximate seconds for all measurements
     #[arg(long, value_name = "N", default_value_t = 40, value_parser = clap::value_parser!(u64).range(1..=3600))]
     seconds: u64,
 
-    /// Compare two results of `bench --json`; measures nothing
+    /// Compare two results of `bench --json` without measuring
     #[arg(long, num_args = 2, value_names = ["A.json", "B.json"], help_heading = "Output")]
     compare: Vec<PathBuf>,
 
@@ -53,7 +53,7 @@ pub(crate) struct BenchArgs {
     #[arg(long, help_heading = "Output")]
     json: bool,
 
-    /// Load the model, encode one text and say what that took
+    /// Load the model, encode one text and print the time and memory of that
     #[arg(long, hide = true)]
     probe: bool,
 
@@ -64,7 +64,7 @@ pub(crate) struct BenchArgs {
     model: ModelArgs,
 }
 
-/// Measures, or compares what was measured.
+/// Measures, or compares two earlier measurements.
 pub(crate) fn run(args: BenchArgs) -> Result<()> {
     let mut out = BufWriter::new(io::stdout().lock());
     if let [a, b] = &args.compare[..] {

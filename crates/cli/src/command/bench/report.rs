@@ -1,4 +1,4 @@
-//! What `bench` has measured, for people and for programs.
+//! The results of `bench`, for people and for programs.
 
 use std::io::{self, Write};
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::table::{Align, Table, thousands};
 
-/// As `bench --json` prints it.
+/// The report that `bench --json` prints.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Report {
     pub(super) version: String,
@@ -16,31 +16,31 @@ pub(super) struct Report {
     pub(super) threads: usize,
     pub(super) texts: usize,
     pub(super) texts_from: String,
-    /// Of one pass.
+    /// Tokens of one pass.
     pub(super) tokens: usize,
     pub(super) results: Vec<Measured>,
 }
 
-/// What was measured in one precision.
+/// The measurements in one precision.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Measured {
     pub(super) precision: String,
-    /// Of products in 8 bits.
+    /// Kernels of the 8-bit products, if products are computed in 8 bits.
     pub(super) kernels: Option<String>,
     pub(super) texts_per_second: Spread,
     pub(super) tokens_per_second: Spread,
     /// Rate in each pass over that of the first precision in the pass before it.
     pub(super) times_as_fast: Option<f64>,
-    /// Of a bare product, in thousand millions a second.
+    /// Operations of a bare matrix product, in 10⁹ per second.
     pub(super) product_gops: f64,
-    /// Of the encoder, of its products and attention.
+    /// Operations of the encoder's products and attention, in 10⁹ per second.
     pub(super) encoder_gops: f64,
-    /// Of all passes, the median one.
+    /// Median over the passes of `encoder_gops` divided by `product_gops`.
     pub(super) share_of_product: f64,
     pub(super) latency: Vec<Latency>,
-    /// From the start of the program to a model that is ready.
+    /// Milliseconds from the start of the program until the model is ready.
     pub(super) load_ms: f64,
-    /// … to the first vector.
+    /// Milliseconds from the start of the program until the first vector.
     pub(super) first_vector_ms: f64,
     pub(super) peak_memory: Option<u64>,
 }
@@ -53,7 +53,7 @@ pub(super) struct Spread {
     pub(super) max: f64,
 }
 
-/// What one text takes.
+/// The time for one text.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct Latency {
     pub(super) tokens: usize,
@@ -73,7 +73,7 @@ impl Spread {
 }
 
 impl Report {
-    /// Tables for people.
+    /// Writes the report as tables for people.
     pub(super) fn write(&self, out: &mut impl Write) -> io::Result<()> {
         let mut facts = Table::new([Align::Left, Align::Left]);
         facts.row(["version", &self.version]);

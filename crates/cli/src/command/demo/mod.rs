@@ -1,4 +1,4 @@
-//! `polyhead demo`: the whole story, offline, in under two minutes.
+//! `polyhead demo`: from a text to a trained model, offline, in under two minutes.
 
 mod training;
 
@@ -19,7 +19,7 @@ use crate::table::{Align, Table, shorten};
 use crate::tokens::tokens;
 use training::{Demo, Trained};
 
-/// Misspelt as users write.
+/// Example sentences with the spelling mistakes of real users.
 const SENTENCES: [&str; 4] = [
     "This is the assessement for sentence transformer implementation. \
      Let's embed this sentence and check the length",
@@ -28,20 +28,20 @@ const SENTENCES: [&str; 4] = [
     "I wish to be a AI engineer and make AI products.",
 ];
 
-/// Like those that the demo trains on.
+/// Sentences like those that the demo trains on.
 const REVIEWS: [&str; 2] =
     ["The soup was cold and nobody cared.", "A moving story, and the actors are superb."];
 
 const HELP: &str = "\
-The data are 2,978 sentences from reviews (UCI Sentiment Labelled Sentences,
-Kotzias et al. 2015, CC BY 4.0). They are written into DIR, with the
+The data is 2,978 sentences from reviews (UCI Sentiment Labelled Sentences,
+Kotzias et al. 2015, CC BY 4.0). It is written to DIR, together with the
 configuration, the trained model and its report.";
 
-/// See it work: tokens, vectors, similarities, then train two tasks and ask them
+/// Show how it works: tokens, vectors, similarities, then train two tasks and use them
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(crate) struct DemoArgs {
-    /// Where data, model and report go
+    /// Folder for the data, the model and the report
     #[arg(short, long, value_name = "DIR", default_value = "polyhead-demo")]
     #[arg(help_heading = "Output")]
     out: PathBuf,
@@ -50,10 +50,10 @@ pub(crate) struct DemoArgs {
     model: ModelArgs,
 }
 
-/// Text, tokens, vectors, similarities; then training, metrics, answers.
+/// Shows tokens, vectors and similarities; then trains, and shows metrics and answers.
 pub(crate) fn run(args: DemoArgs) -> Result<ExitCode> {
     let begin = Instant::now();
-    // What is wrong with the folder shows first.
+    // First, so that a problem with the folder shows at once.
     let demo = Demo::prepare(&args.out, &args.model)?;
     let start = Instant::now();
     let encoder = args.model.load(None)?;
@@ -78,7 +78,7 @@ pub(crate) fn run(args: DemoArgs) -> Result<ExitCode> {
     drop(encoder);
 
     let Trained::Finished(summary) = demo.train(&args.model)? else {
-        let _ = writeln!(io::stderr(), "stopped; the same command goes on where it was");
+        let _ = writeln!(io::stderr(), "stopped; run the same command again to continue");
         return Ok(INTERRUPTED.into());
     };
     demo.write_scores(&mut out, &summary)?;

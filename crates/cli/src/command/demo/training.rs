@@ -20,7 +20,7 @@ use crate::table::{Align, Table, shorten, thousands};
 const CONFIG: &str = "demo.toml";
 const RUN: &str = "run";
 
-/// One epoch is enough, and fits the time that a first look may take.
+/// One epoch: enough for good scores, and done in about a minute.
 const RECIPE: &str = r#"
 [data]
 train = "data/train.jsonl"
@@ -67,7 +67,7 @@ impl Demo {
         let name = folder.display();
         if folder.join(RUN).join("finished.json").exists() {
             return Err(usage(format!(
-                "{name}: a finished demo is there; ask it with `polyhead predict {name}/{RUN} \
+                "{name}: holds a finished demo; try it with `polyhead predict {name}/{RUN} \
                  \"your text\"`, or remove the folder, or choose another one with --out"
             )));
         }
@@ -95,7 +95,7 @@ impl Demo {
         Ok(Self { folder: folder.to_owned(), config: RunConfig::from_file(&config, &[])? })
     }
 
-    /// Says what is going to happen.
+    /// Writes what is trained, and on how much data.
     pub(super) fn write_plan(&self, out: &mut impl Write) -> io::Result<()> {
         let rows = DEMO[1].1.lines().count();
         writeln!(
@@ -107,7 +107,7 @@ impl Demo {
         )
     }
 
-    /// Trains, or goes on.
+    /// Trains from the start, or from the checkpoint of a demo that was stopped.
     pub(super) fn train(&self, model: &ModelArgs) -> Result<Trained> {
         let details = (!model.load.quiet).then_some(Details::Hidden);
         let mut trainer = trainer(self.config.clone(), model.load.threads, details)?;
@@ -119,12 +119,12 @@ impl Demo {
             Ending::Stopped { .. } => Ok(Trained::Stopped),
             // Finished by another process since `prepare` looked.
             Ending::AlreadyFinished => {
-                Err(usage(format!("{}: a finished demo is there", self.folder.display())))
+                Err(usage(format!("{}: holds a finished demo", self.folder.display())))
             }
         }
     }
 
-    /// Metrics of both tasks.
+    /// Writes the metrics of both tasks.
     pub(super) fn write_scores(
         &self,
         out: &mut impl Write,
@@ -135,7 +135,7 @@ impl Demo {
         writeln!(out, "\n   {} steps in {took}", summary.steps)
     }
 
-    /// What the model says of `texts`.
+    /// Writes the model's answers to `texts`.
     pub(super) fn write_answers(
         &self,
         out: &mut impl Write,
@@ -169,7 +169,7 @@ impl Demo {
         Ok(())
     }
 
-    /// Where everything lies, and what to do next.
+    /// Writes where the results are, and what to do next.
     pub(super) fn write_end(&self, out: &mut impl Write, took: Duration) -> io::Result<()> {
         let (folder, run) = (self.folder.display(), self.run());
         let report = run.join("report.html");

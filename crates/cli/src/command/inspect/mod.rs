@@ -1,4 +1,4 @@
-//! `polyhead inspect`: what is in a model folder.
+//! `polyhead inspect`: the contents of a model folder.
 
 mod summary;
 mod tasks;
@@ -18,11 +18,11 @@ Examples:
   polyhead inspect my-model/ --json
   polyhead inspect runs/a";
 
-/// Show what a model is made of
+/// Show the layers, settings, tasks and files of a model
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(crate) struct InspectArgs {
-    /// Folder or hub name, the same as --model
+    /// Folder or hub name of the model, the same as --model
     #[arg(value_name = "DIR|NAME", conflicts_with = "model")]
     folder: Option<String>,
 

@@ -1,4 +1,4 @@
-//! What there is to say of a model.
+//! The summary of a model.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::tasks::{self, Origin, TaskSummary};
 
-/// As `inspect --json` prints it.
+/// The summary that `inspect --json` prints.
 #[derive(Serialize)]
 pub(crate) struct Summary {
     pub(crate) model: String,
@@ -27,26 +27,26 @@ pub(crate) struct Summary {
     pub(crate) max_length: usize,
     pub(crate) max_length_from: &'static str,
     pub(crate) similarity: String,
-    /// In what products are computed.
+    /// Precision of the matrix products.
     pub(crate) precision: &'static str,
-    /// Kernels of the products in 8 bits.
+    /// Kernels of the 8-bit products, if products are computed in 8 bits.
     pub(crate) int8_products: Option<&'static str>,
     pub(crate) pooling: Vec<&'static str>,
     pub(crate) modules: Vec<String>,
-    /// Name and text, in the order of the file.
+    /// Name and text of each prompt, in the order of the file.
     pub(crate) prompts: Map<String, Value>,
     pub(crate) default_prompt_name: Option<String>,
-    /// In order; none without training.
+    /// Tasks in order; none for a model without heads.
     pub(crate) tasks: Vec<TaskSummary>,
     pub(crate) provenance: Option<Origin>,
-    /// Of all groups.
+    /// Parameters of all groups.
     pub(crate) parameters: usize,
     pub(crate) groups: Vec<Group>,
     pub(crate) files: Vec<FileSize>,
     pub(crate) notices: Vec<String>,
 }
 
-/// Parameters that belong together.
+/// A group of parameters, such as a layer.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Group {
     pub(crate) name: String,
@@ -64,7 +64,7 @@ pub(crate) struct FileSize {
 }
 
 impl Summary {
-    /// `encoder`: made of `folder`; `path`: where that stands, unless it is built in.
+    /// Summarizes `folder`; `encoder` is made of it, `path` is its place unless it is built in.
     pub(crate) fn new(
         folder: &ModelFolder,
         encoder: &SentenceEncoder,
@@ -154,9 +154,7 @@ fn module(module: &Module) -> String {
     }
 }
 
-/// In the order of the index, in which groups stand together.
-///
-/// - `heads`: their names
+/// The groups of `parameters`, in which each group is contiguous; `heads` are the heads' names.
 fn groups(parameters: &[Parameter], modules: &[Module], heads: &[&str]) -> Vec<Group> {
     parameters
         .chunk_by(|a, b| a.group == b.group)
@@ -193,8 +191,8 @@ fn stored_as(stored: StoredType) -> &'static str {
 }
 
 /// Weights, settings and vocabularies in `folder` and in the folders of its
-/// modules. Whatever cannot be looked at is left out: it was good enough to
-/// open the model.
+/// modules. Entries that cannot be read are left out: the model has been opened
+/// without them.
 fn files(folder: &Path) -> Vec<FileSize> {
     let mut found = Vec::new();
     collect(folder, "", &mut found);

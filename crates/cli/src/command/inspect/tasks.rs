@@ -1,4 +1,4 @@
-//! What there is to say of a model's tasks, and of where it comes from.
+//! The summary of a model's tasks and of its origin.
 
 use polyhead_model::{HeadDims, HeadInput, HeadLayer, HeadSpec, ModelFolder, Provenance};
 use serde::Serialize;
@@ -14,15 +14,15 @@ pub(crate) struct TaskSummary {
     pub(crate) labels: Vec<String>,
     /// What the head reads: pooled vector, sentence vector or words.
     pub(crate) reads: String,
-    /// Which hidden states.
+    /// The hidden states that the head reads.
     pub(crate) layer: String,
     /// Width of the hidden layer.
     pub(crate) hidden: Option<usize>,
-    /// After the hidden layer.
+    /// Activation after the hidden layer, if there is one.
     pub(crate) activation: Option<&'static str>,
     pub(crate) dropout: f32,
     pub(crate) temperature: f32,
-    /// Multi-label: one per label.
+    /// Thresholds, one per label; only for multi-label tasks.
     pub(crate) thresholds: Vec<f32>,
     pub(crate) tensors: usize,
     pub(crate) parameters: usize,
@@ -37,7 +37,7 @@ pub(crate) struct Origin {
     pub(crate) polyhead_version: String,
     pub(crate) data_sha256: String,
     pub(crate) config_sha256: String,
-    /// By split and task.
+    /// Metrics by split and task.
     pub(crate) metrics: Value,
 }
 

@@ -1,4 +1,4 @@
-//! The arguments of `polyhead serve`, and what they mean to the libraries.
+//! The arguments of `polyhead serve`, and the settings of the libraries that they give.
 
 use std::fs;
 use std::num::NonZeroUsize;
@@ -13,7 +13,7 @@ use polyhead_serve::{ApiKey, EngineSettings, HttpSettings, TokenIds};
 use super::ServeArgs;
 use crate::failure::usage;
 
-/// Where, and who may ask.
+/// The address of the server and access to it.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Address and access")]
 pub(super) struct AddressArgs {
@@ -21,67 +21,67 @@ pub(super) struct AddressArgs {
     #[arg(long, value_name = "HOST", default_value = "127.0.0.1")]
     pub(super) host: String,
 
-    /// Port to listen on; 0 picks a free one
+    /// Port to listen on; 0 for any free port
     #[arg(long, value_name = "PORT", default_value_t = 8080)]
     pub(super) port: u16,
 
-    /// What clients call the model; may be repeated, the first is the one in
-    /// answers [default: the name of its folder or on the hub]
+    /// Name of the model for clients; may be repeated, responses have the first one
+    /// [default: the name of its folder or on the hub]
     #[arg(long, value_name = "NAME")]
     served_name: Vec<String>,
 
-    /// Keys that clients may have, one a line; lines with # in front are remarks
+    /// File with the keys of clients, one per line; lines that start with # are comments
     #[arg(long, value_name = "FILE")]
     api_key_file: Option<PathBuf>,
 
-    /// Let pages of this origin ask, such as https://example.org, or * for all;
-    /// may be repeated
+    /// Allow requests from web pages of this origin, such as https://example.org, or * for
+    /// all; may be repeated
     #[arg(long, value_name = "ORIGIN", value_parser = origin)]
     cors_origin: Vec<String>,
 }
 
-/// How much.
+/// The limits of requests, connections and queues.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Limits")]
 pub(super) struct LimitArgs {
-    /// Bytes of a request's body [default: 2097152]
+    /// Most bytes of a request body [default: 2097152]
     #[arg(long, value_name = "BYTES")]
     max_body: Option<NonZeroUsize>,
 
-    /// Texts of a request [default: 2048]
+    /// Most texts of a request [default: 2048]
     #[arg(long, value_name = "N")]
     max_inputs: Option<NonZeroUsize>,
 
-    /// Bytes of a text [default: 1000 for each token that the model reads]
+    /// Most bytes of a text [default: 1000 for each token that the model reads]
     #[arg(long, value_name = "BYTES")]
     max_text_bytes: Option<NonZeroUsize>,
 
-    /// Connections at a time [default: 1024]
+    /// Most open connections [default: 1024]
     #[arg(long, value_name = "N")]
     max_connections: Option<NonZeroUsize>,
 
-    /// Tokens of small requests that may wait; more get status 429 [default: 8192]
+    /// Most tokens of small requests that wait; more get status 429 [default: 8192]
     #[arg(long, value_name = "TOKENS")]
     queue_tokens: Option<NonZeroUsize>,
 
-    /// Tokens of large requests that may wait, and of one request [default: 65536]
+    /// Most tokens of large requests that wait, and of one request [default: 65536]
     #[arg(long, value_name = "TOKENS")]
     bulk_queue_tokens: Option<NonZeroUsize>,
 
-    /// Tokens that are computed together [default: 320 a thread]
+    /// Tokens of a batch [default: 320 per thread]
     #[arg(long, value_name = "TOKENS")]
     batch_tokens: Option<NonZeroUsize>,
 }
 
-/// How.
+/// How the server treats requests, its end and its log.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Manners")]
+#[command(next_help_heading = "Behaviour")]
 pub(super) struct MannerArgs {
-    /// Take token ids of the model's own vocabulary in place of texts
+    /// Accept token ids of the model's vocabulary in place of texts
     #[arg(long)]
     allow_token_ids: bool,
 
-    /// Whether routes of text-embeddings-inference cut texts that are too long
+    /// Whether routes of text-embeddings-inference cut texts that are too long for the model
     #[arg(
         long,
         value_name = "true|false",
@@ -91,15 +91,15 @@ pub(super) struct MannerArgs {
     )]
     auto_truncate: bool,
 
-    /// When told to stop: seconds of saying so at /readyz before connections are refused
+    /// On SIGTERM: seconds for which /readyz reports the stop before connections are refused
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "0")]
     drain_delay: Duration,
 
-    /// When told to stop: seconds that requests in flight have to finish
+    /// On SIGTERM: seconds that running requests have to finish
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "25")]
     drain_timeout: Duration,
 
-    /// Form of the log on standard error: a line for each request, never with texts or keys
+    /// Format of the log on standard error: one line per request, without texts or keys
     #[arg(
         long,
         value_enum,
@@ -116,26 +116,27 @@ pub(super) enum LogFormat {
     Json,
 }
 
-/// A number of seconds that a clock can add.
+/// Reads a number of seconds, up to a day.
 fn seconds(text: &str) -> Result<Duration, String> {
     const MOST: f64 = 86_400.0;
     let found = text.parse().ok().filter(|seconds| (0.0..=MOST).contains(seconds));
     found.map(Duration::from_secs_f64).ok_or_else(|| format!("expected 0 to {MOST} seconds"))
 }
 
-/// As browsers send it: with a scheme and without a path.
+/// Reads an origin as browsers send it: with a scheme and without a path.
 fn origin(text: &str) -> Result<String, String> {
     let host = text.split_once("://").map(|(_, host)| host);
     let is_origin = host.is_some_and(|host| {
         !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'/')
     });
-    match is_origin || text == "*" {
-        true => Ok(text.to_owned()),
-        false => Err("expected * or an origin such as https://example.org".to_owned()),
+    if is_origin || text == "*" {
+        Ok(text.to_owned())
+    } else {
+        Err("expected * or an origin such as https://example.org".to_owned())
     }
 }
 
-/// Keys of the environment: not on the command line, where everybody sees them.
+/// The variable with keys: other users can see a command line, but not the environment.
 const KEYS_VARIABLE: &str = "POLYHEAD_API_KEYS";
 
 impl ServeArgs {
@@ -152,13 +153,11 @@ impl ServeArgs {
             max_bodies: default.max_bodies.max(given(limits.max_body, 0)),
             max_inputs: given(limits.max_inputs, default.max_inputs),
             max_connections: given(limits.max_connections, default.max_connections),
-            token_ids: match manners.allow_token_ids {
-                true => TokenIds::Accept,
-                false => TokenIds::Refuse,
-            },
-            tei_on_truncate: match manners.auto_truncate {
-                true => OnTruncate::Cut,
-                false => OnTruncate::Error,
+            token_ids: if manners.allow_token_ids { TokenIds::Accept } else { TokenIds::Refuse },
+            tei_on_truncate: if manners.auto_truncate {
+                OnTruncate::Cut
+            } else {
+                OnTruncate::Error
             },
             drain_delay: manners.drain_delay,
             drain_timeout: manners.drain_timeout,
@@ -179,7 +178,7 @@ impl ServeArgs {
         settings
     }
 
-    /// As the user says; else the last part of a path, or the whole name of the hub.
+    /// The names that the user has given; else the last part of a path, or the whole hub name.
     fn names(&self) -> Vec<String> {
         if !self.address.served_name.is_empty() {
             return self.address.served_name.clone();
@@ -193,7 +192,7 @@ impl ServeArgs {
     }
 }
 
-/// Those of the file and those of the environment.
+/// The keys of the file and of the environment.
 fn keys(file: Option<&Path>) -> Result<Vec<ApiKey>> {
     let mut keys = Vec::new();
     if let Some(path) = file {
@@ -206,7 +205,7 @@ fn keys(file: Option<&Path>) -> Result<Vec<ApiKey>> {
                 keys.push(key.map_err(|e| usage(format!("{name}: line {}: {e}", index + 1)))?);
             }
         }
-        // Who names a file wants a lock: an empty one must not open the door.
+        // A user who names a file wants keys to be required: an empty one must not allow everyone.
         if keys.is_empty() {
             return Err(usage(format!("{name}: expected at least one key, found none")));
         }

@@ -1,4 +1,4 @@
-//! `polyhead serve`: the model behind HTTP.
+//! `polyhead serve`: a model over HTTP.
 
 mod arguments;
 
@@ -21,35 +21,36 @@ use crate::interrupt::INTERRUPTED;
 use crate::model::LoadArgs;
 
 const HELP: &str = "\
-Routes, in full in docs/guide/serving.md and at /openapi.json:
+Routes (all of them: docs/guide/serving.md and /openapi.json):
   POST /v1/predict      {\"inputs\": \"…\" or […], \"tasks\": [\"topic\", \"embedding\"]}
   GET  /v1/model        tasks, labels, dimensions, limits
   POST /v1/embeddings, GET /v1/models                     for clients of OpenAI
   POST /embed, /embed_all, /predict, /similarity, /tokenize, GET /info
                                             for clients of text-embeddings-inference
-  GET  /                a page to try it; /livez, /readyz, /metrics
+  GET  /                a page to try it; also /livez, /readyz, /metrics
 
-Signals: SIGTERM or Ctrl-C ends in good order, a second one at once; SIGHUP
-loads the model again and keeps the old one if the new one does not load.
+Signals: the first SIGTERM or Ctrl-C finishes running requests and exits, a
+second one exits at once. SIGHUP reloads the model and keeps the old one if
+the new one does not load.
 
-Keys stand in a file, one a line, or in POLYHEAD_API_KEYS, with commas between.
-TLS is left to a proxy.
+Keys are in a file, one per line, or in POLYHEAD_API_KEYS, separated by commas.
+For TLS, use a proxy.
 
 Examples:
   polyhead serve                                      the built-in model: vectors
   polyhead serve runs/a --port 9000                   a model of yours: all its tasks
   polyhead serve runs/a --host 0.0.0.0 --api-key-file keys.txt --log-format json
-  polyhead serve runs/a --check                       does it load? (starts nothing)";
+  polyhead serve runs/a --check                       only try whether it loads";
 
 /// Serve a model over HTTP
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(crate) struct ServeArgs {
-    /// A trained model, a folder or a hub name; without it, the built-in all-MiniLM-L6-v2
+    /// Model: a run, a folder or a hub name; without it, the built-in all-MiniLM-L6-v2
     #[arg(value_name = "DIR|NAME", env = "POLYHEAD_MODEL")]
     model: Option<String>,
 
-    /// Load the model, try it, say what it is, and exit
+    /// Load the model, try it, print what it is, and exit
     #[arg(long)]
     check: bool,
 
@@ -66,7 +67,7 @@ pub(crate) struct ServeArgs {
     load: LoadArgs,
 }
 
-/// Threads that may block besides those that tokenize.
+/// Blocking threads in addition to those that tokenize: they write answers.
 const WRITERS: usize = 2;
 
 /// Serves until told to stop.
@@ -84,19 +85,21 @@ pub(crate) fn run(args: ServeArgs) -> Result<()> {
     let threads = args.load.threads.expected();
     let runtime = runtime::Builder::new_multi_thread()
         .worker_threads(threads.clamp(2, 4))
-        // As many as tokenize at a time, and some that write answers: tokio's 512 would each
-        // have a stack, and memory that the allocator keeps for it.
+        // As many as tokenize at a time, and some that write answers. Each of tokio's 512 would
+        // have a stack and memory in the allocator.
         .max_blocking_threads(threads + WRITERS)
         .enable_all()
         .build()
         .context("no threads to answer requests")?;
     let address = (args.address.host, args.address.port);
     let stopped = runtime.block_on(async {
-        // Before the model: a port that is taken is found out at once.
+        // Before the model is loaded: a port that is in use shows at once.
         let listener = TcpListener::bind((address.0.as_str(), address.1))
             .await
             .with_context(|| format!("{}:{}", address.0, address.1))?;
-        let engine = spawn_blocking(start).await.context("the loader of the model has died")??;
+        let engine = spawn_blocking(start)
+            .await
+            .context("the thread that loads the model has panicked")??;
         note_exposure(&args.load, &settings, listener.local_addr()?);
         engine.model().encoder().notices().iter().for_each(|notice| args.load.note(notice));
         let server = Server::new(listener, engine.clone(), settings);
@@ -104,11 +107,11 @@ pub(crate) fn run(args: ServeArgs) -> Result<()> {
         announce(server.address()?)?;
         anyhow::Ok(server.serve_until(told_to_stop).await)
     })?;
-    // A reload that is still on its way is not waited for.
+    // Does not wait for a reload that is still running.
     runtime.shutdown_background();
     match stopped.dropped_requests {
         0 => Ok(()),
-        count => bail!("{count} requests were cut off at the drain timeout"),
+        count => bail!("{count} requests were cut off at the drain timeout; raise --drain-timeout"),
     }
 }
 
@@ -129,14 +132,14 @@ fn announce(address: SocketAddr) -> Result<()> {
     Ok(())
 }
 
-/// Who is reachable from elsewhere should know.
+/// Warns when other machines can reach a server that has no keys.
 fn note_exposure(load: &LoadArgs, settings: &HttpSettings, address: SocketAddr) {
     if !address.ip().is_loopback() && settings.keys.is_empty() {
-        load.note("other machines may reach this address, and no key is needed");
+        load.note("other machines can reach this address without a key; pass --api-key-file to require one");
     }
 }
 
-/// Says what would be served.
+/// Prints what would be served.
 fn check(engine: &Engine, settings: &HttpSettings) -> Result<()> {
     let model = engine.model();
     let tasks: Vec<&str> = model.tasks().map(|task| task.name.as_str()).collect();
@@ -151,7 +154,7 @@ fn check(engine: &Engine, settings: &HttpSettings) -> Result<()> {
 
 fn log_to_stderr(format: LogFormat, quiet: bool) -> Result<()> {
     let level = if quiet { Level::WARN } else { Level::INFO };
-    // Where stderr is closed, a complaint about that would be a panic.
+    // Where stderr is closed, reporting that on stderr would panic.
     let log = tracing_subscriber::fmt()
         .with_writer(io::stderr)
         .with_max_level(level)
@@ -163,8 +166,8 @@ fn log_to_stderr(format: LogFormat, quiet: bool) -> Result<()> {
     done.map_err(|error| anyhow::anyhow!("log: {error}"))
 }
 
-/// Done at the first SIGTERM or Ctrl-C; until then, SIGHUP loads the model again. The second
-/// one ends the program on the spot.
+/// Resolves at the first SIGTERM or Ctrl-C; until then, SIGHUP reloads the model. The second
+/// signal ends the program at once.
 #[cfg(unix)]
 fn told_to_stop(engine: Engine) -> Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
@@ -179,10 +182,10 @@ fn told_to_stop(engine: Engine) -> Result<impl Future<Output = ()>> {
                 _ = interrupt.recv() => break,
                 _ = hang_up.recv() => {
                     let engine = engine.clone();
-                    // Not one of those that answer: several may wait for each other here.
+                    // A thread of its own: on one that answers requests, reloading could wait for itself.
                     let thread = std::thread::Builder::new().name("polyhead-reload".to_owned());
                     if let Err(error) = thread.spawn(move || reload(&engine)) {
-                        tracing::error!("no thread to load the model again: {error}");
+                        tracing::error!("cannot start a thread to reload the model: {error}");
                     }
                 }
             }
@@ -210,9 +213,9 @@ fn told_to_stop(_: Engine) -> Result<impl Future<Output = ()>> {
 
 #[cfg(unix)]
 fn reload(engine: &Engine) {
-    tracing::info!("loading the model again");
+    tracing::info!("reloading the model");
     match engine.reload() {
-        Ok(()) => tracing::info!("the new model answers"),
-        Err(error) => tracing::error!("the model stays as it was: {error}"),
+        Ok(()) => tracing::info!("the new model is in use"),
+        Err(error) => tracing::error!("reload failed, the old model stays in use: {error}"),
     }
 }
