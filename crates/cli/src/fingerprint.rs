@@ -65,30 +65,20 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
-    use super::*;
+    use polyhead_testing::copy_folder;
 
-    /// Copies a model, so that it can be changed.
-    fn copy(from: &Path, to: &Path) {
-        fs::create_dir_all(to).unwrap();
-        for entry in fs::read_dir(from).unwrap() {
-            let (path, to) = entry.map(|e| (e.path(), to.join(e.file_name()))).unwrap();
-            match path.is_dir() {
-                true => copy(&path, &to),
-                false => drop(fs::copy(&path, &to).unwrap()),
-            }
-        }
-    }
+    use super::*;
 
     #[test]
     fn a_number_or_a_word_makes_another_model() {
-        let tiny = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/models/tiny-bert");
+        let tiny = polyhead_testing::tiny_model("tiny-bert");
         let folder = tempfile::tempdir().unwrap();
         let of = |path: &Path| fingerprint(&ModelFolder::open(path).unwrap(), 2).unwrap();
         let expected = of(&tiny);
         assert_eq!(of(&tiny), expected);
 
         let changed = folder.path().join("number");
-        copy(&tiny, &changed);
+        copy_folder(&tiny, &changed);
         assert_eq!(of(&changed), expected, "where it stands does not count");
         let weights = changed.join("model.safetensors");
         let mut bytes = fs::read(&weights).unwrap();
@@ -99,7 +89,7 @@ mod tests {
         assert_ne!(of(&changed), expected);
 
         let changed = folder.path().join("word");
-        copy(&tiny, &changed);
+        copy_folder(&tiny, &changed);
         let tokenizer = changed.join("tokenizer_config.json");
         fs::write(&tokenizer, fs::read_to_string(&tokenizer).unwrap() + "\n").unwrap();
         assert_ne!(of(&changed), expected);

@@ -173,13 +173,8 @@ mod tests {
         let loss = |x: &[f64]| -> f64 {
             normalize_reference(x, 3).iter().zip(dout).map(|(y, d)| y * f64::from(d)).sum()
         };
-        let (mut moved, step) = (wide(&x), 1e-5);
-        for (i, found) in dx.iter().enumerate() {
-            moved[i] += step;
-            let above = loss(&moved);
-            moved[i] -= 2.0 * step;
-            let slope = (above - loss(&moved)) / (2.0 * step);
-            moved[i] += step;
+        let slopes = polyhead_testing::slopes(&wide(&x), 1e-5, loss);
+        for (i, (found, slope)) in dx.iter().zip(slopes).enumerate() {
             // The gradient is rounded to single precision; its numbers are below 10.
             assert!((slope - f64::from(*found)).abs() < 1e-6, "at {i}: {found}, not {slope}");
         }

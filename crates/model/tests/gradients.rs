@@ -2,7 +2,6 @@
 //! PyTorch's (`reference/make_training_goldens.py`).
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
 
 use polyhead_compute::{Activation, Threads};
 use polyhead_model::{
@@ -10,39 +9,10 @@ use polyhead_model::{
     NetworkInput, NetworkOptions, Pass, PoolingMode, PoolingSpec, Sequences, TaskKind,
     TrainableLayout,
 };
+use polyhead_testing::{Golden, assert_close, largest, tiny_model};
 
-fn testdata() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata")
-}
-
-/// The tensors of a golden file, as f32.
-struct Golden(HashMap<String, Vec<f32>>);
-
-impl Golden {
-    fn read(name: &str) -> Self {
-        let path = testdata().join("golden").join(format!("{name}.safetensors"));
-        let bytes = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-        let file = safetensors::SafeTensors::deserialize(&bytes).expect("a golden file");
-        let values = |view: &safetensors::tensor::TensorView| -> Vec<f32> {
-            let four = view.data().as_chunks::<4>().0;
-            match view.dtype() {
-                safetensors::Dtype::F32 => four.iter().map(|b| f32::from_le_bytes(*b)).collect(),
-                safetensors::Dtype::I32 => {
-                    four.iter().map(|b| i32::from_le_bytes(*b) as f32).collect()
-                }
-                other => panic!("{other:?}"),
-            }
-        };
-        Self(file.tensors().into_iter().map(|(name, view)| (name, values(&view))).collect())
-    }
-
-    fn get(&self, name: &str) -> &[f32] {
-        self.0.get(name).unwrap_or_else(|| panic!("no tensor {name}"))
-    }
-
-    fn whole(&self, name: &str) -> Vec<usize> {
-        self.get(name).iter().map(|x| *x as usize).collect()
-    }
+fn whole(golden: &Golden, name: &str) -> Vec<usize> {
+    golden.get(name).iter().map(|x| *x as usize).collect()
 }
 
 fn spec(name: &str, kind: TaskKind, outputs: usize, pooling: PoolingMode) -> HeadSpec {
@@ -150,7 +120,7 @@ fn gradients_of(
     parts: &[usize],
     trainable: &dyn Fn(&str) -> bool,
 ) -> HashMap<String, Option<Vec<f32>>> {
-    let folder = ModelFolder::open(&testdata().join("models").join(model)).expect("a model");
+    let folder = ModelFolder::open(&tiny_model(model)).expect("a model");
     let threads = Threads::new(threads).expect("threads");
     let options = NetworkOptions {
         hidden_dropout: Some(0.0),
@@ -164,11 +134,11 @@ fn gradients_of(
     let mut gradients = Gradients::new(layout.clone());
     let active = [true; 5];
     let depth = network.depth(&layout, &active);
-    let (ids, type_ids) = (golden.whole("ids"), golden.whole("type_ids"));
+    let (ids, type_ids) = (whole(golden, "ids"), whole(golden, "type_ids"));
     let ids: Vec<u32> = ids.iter().map(|x| *x as u32).collect();
     let type_ids: Vec<u32> = type_ids.iter().map(|x| *x as u32).collect();
-    let offsets = golden.whole("offsets");
-    let words = golden.whole("tags.positions");
+    let offsets = whole(golden, "offsets");
+    let words = whole(golden, "tags.positions");
     threads.cpu(network.isa(), |cpu| {
         network.prepare_backward(cpu, &depth);
         // The whole batch once, for the logits and their gradients.
@@ -236,13 +206,10 @@ fn gradients_of(
         .collect()
 }
 
-/// Fails with the worst element; `tolerance` is relative to the largest one, or to 1.
+/// `tolerance` is relative to the largest number expected, or to 1.
+#[track_caller]
 fn close(found: &[f32], expected: &[f32], tolerance: f32, what: &str) {
-    assert_eq!(found.len(), expected.len(), "{what}: number of values");
-    let largest = expected.iter().fold(1.0f32, |m, x| m.max(x.abs()));
-    for (i, (f, e)) in found.iter().zip(expected).enumerate() {
-        assert!((f - e).abs() <= tolerance * largest, "{what}: at {i}: {f} instead of {e}");
-    }
+    assert_close(what, found, expected, tolerance * largest(expected).max(1.0));
 }
 
 #[test]
@@ -258,7 +225,7 @@ fn every_gradient_follows_pytorch() {
             close(gradient, golden.get(&format!("grad.{name}")), 5e-6, &format!("{model} {name}"));
             compared += 1;
         }
-        let expected = golden.0.keys().filter(|name| name.starts_with("grad.")).count();
+        let expected = golden.names("grad.").len();
         assert_eq!(compared, expected, "{model}: gradients in the golden file");
     }
 }

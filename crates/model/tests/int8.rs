@@ -1,24 +1,18 @@
 //! Vectors in 8 bits: how near they are, and which products are in 8 bits.
 
-use std::path::{Path, PathBuf};
-
 use polyhead_model::{
     CosineStats, LoadOptions, ModelFolder, Precision, PrecisionStudy, Product, SentenceEncoder,
     store_int8,
 };
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
-}
+use polyhead_testing::{golden_json, shared, tiny_model};
 
 fn tiny(name: &str) -> ModelFolder {
-    ModelFolder::open(&root().join("testdata/models").join(name)).expect("a folder")
+    ModelFolder::open(&tiny_model(name)).expect("a folder")
 }
 
 /// Sentences of many kinds and lengths.
 fn sentences() -> Vec<String> {
-    let text = std::fs::read_to_string(root().join("testdata/golden/minilm_texts.json"));
-    let file: serde_json::Value = serde_json::from_str(&text.expect("texts")).expect("an object");
+    let file: serde_json::Value = golden_json("minilm_texts.json");
     serde_json::from_value(file["texts"].clone()).expect("a list of texts")
 }
 
@@ -96,7 +90,7 @@ fn the_builtin_model_is_near_and_passes_its_checks() {
 #[test]
 #[ignore = "needs ../shared: run with --ignored"]
 fn all_minilm_on_a_thousand_real_texts() {
-    let shared = root().join("../shared");
+    let shared = shared();
     let folder = ModelFolder::open(&shared.join("models/all-MiniLM-L6-v2")).expect("the model");
     let text = std::fs::read_to_string(shared.join("corpus/mixed.txt")).expect("texts");
     let texts: Vec<String> = text.lines().take(1000).map(str::to_owned).collect();

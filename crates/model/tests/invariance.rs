@@ -1,45 +1,11 @@
 //! The vector of a text has the same bits alone, in any batch, in any order and
 //! on any number of threads.
 
-use std::path::Path;
-
 use polyhead_model::{LoadOptions, Matrix, Precision, SentenceEncoder};
 
-/// Words whose pieces and lengths differ.
-const WORDS: [&str; 16] = [
-    "the",
-    "a",
-    "train",
-    "Assessement",
-    "42",
-    "naïve",
-    "electroencephalography",
-    ",",
-    "is",
-    "not",
-    "東京",
-    "leaves",
-    "x",
-    "embedding",
-    "!!",
-    "of",
-];
-
-/// 500 texts of 0 to 40 words, some of 300: always the same.
+/// 500 texts of fewer than 20 words, some of fewer than 300: always the same.
 fn texts() -> Vec<String> {
-    let mut state = 7u64;
-    let mut below = |limit: usize| {
-        state =
-            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 33) as usize % limit
-    };
-    (0..500)
-        .map(|i| {
-            let most = if i % 50 == 0 { 300 } else { 20 };
-            let words: Vec<&str> = (0..below(most)).map(|_| WORDS[below(WORDS.len())]).collect();
-            words.join(" ")
-        })
-        .collect()
+    polyhead_testing::texts(500, |i| if i % 50 == 0 { 300 } else { 20 })
 }
 
 fn bits(vector: &[f32]) -> Vec<u32> {
@@ -95,21 +61,17 @@ fn the_built_in_model() {
 
 #[test]
 fn a_model_with_ragged_sizes_and_many_modules() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/models/st6-multi");
+    let folder = polyhead_testing::tiny_model("st6-multi");
     let folder = folder.to_str().expect("a path");
     assert_invariant(|options| SentenceEncoder::load_with(folder, options).expect("the model"));
 }
 
 #[test]
 fn more_texts_than_are_tokenized_at_a_time() {
-    let encoder = SentenceEncoder::load_with(
-        Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("../../testdata/models/tiny-bert")
-            .to_str()
-            .expect("a path"),
-        &LoadOptions::default().threads(2),
-    )
-    .expect("the model");
+    let folder = polyhead_testing::tiny_model("tiny-bert");
+    let options = LoadOptions::default().threads(2);
+    let encoder = SentenceEncoder::load_with(folder.to_str().expect("a path"), &options);
+    let encoder = encoder.expect("the model");
     let texts: Vec<String> = (0..5).flat_map(|_| texts()).collect();
     let all = encoder.encode(&texts).expect("vectors");
     for (i, text) in texts.iter().enumerate().skip(900).step_by(97) {

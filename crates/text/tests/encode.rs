@@ -2,16 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::path::Path;
-
 use polyhead_text::{Input, TextTokens, TokenBatch, Tokenizer, TokenizerErrorKind};
 use proptest::prelude::*;
 use serde_json::json;
 
 /// The vocabulary of the tiny models: letters, some words, no accents.
 fn tiny() -> Tokenizer {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/models");
-    Tokenizer::from_folder(folder.join("tiny-bert-vocab-only")).unwrap()
+    Tokenizer::from_folder(polyhead_testing::tiny_model("tiny-bert-vocab-only")).unwrap()
 }
 
 fn singles<'a>(texts: &'a [String]) -> Vec<Input<'a>> {

@@ -4,8 +4,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::path::{Path, PathBuf};
-
+use polyhead_testing::{golden_json, shared, tiny_model};
 use polyhead_text::{Input, TokenBatch, Tokenizer};
 use serde::Deserialize;
 
@@ -31,18 +30,13 @@ struct Tokens {
     special: Vec<u8>,
 }
 
-fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
-}
-
 fn minilm() -> Tokenizer {
-    Tokenizer::from_folder(workspace().join("../shared/models/all-MiniLM-L6-v2")).unwrap()
+    Tokenizer::from_folder(shared().join("models/all-MiniLM-L6-v2")).unwrap()
 }
 
 /// Compares all texts of `model`, first one by one, then packed into one batch.
 fn check(model: &str, tokenizer: &Tokenizer) {
-    let file = std::fs::read(workspace().join("testdata/golden/tokenizer.json")).unwrap();
-    let goldens: Goldens = serde_json::from_slice(&file).unwrap();
+    let goldens: Goldens = golden_json("tokenizer.json");
     let entries = &goldens.models[model];
     assert!(entries.len() > 40, "{} entries", entries.len());
     let inputs: Vec<Input> = entries
@@ -78,8 +72,7 @@ fn compare(batch: &TokenBatch, index: usize, expected: &Tokens, case: &str) {
 
 #[test]
 fn a_vocabulary_file_gives_the_tokens_of_transformers() {
-    let folder = workspace().join("testdata/models/tiny-bert-vocab-only");
-    let tokenizer = Tokenizer::from_folder(folder).unwrap();
+    let tokenizer = Tokenizer::from_folder(tiny_model("tiny-bert-vocab-only")).unwrap();
     assert_eq!(tokenizer.model_max_length(), Some(64));
     check("tiny-bert-vocab-only", &tokenizer);
 }
@@ -111,7 +104,7 @@ fn minilm_counts_24_tokens_in_the_example_sentence() {
 #[test]
 #[ignore = "needs ../shared: run with --ignored"]
 fn minilm_from_its_vocabulary_file_is_the_same_tokenizer() {
-    let folder = workspace().join("../shared/models/all-MiniLM-L6-v2");
+    let folder = shared().join("models/all-MiniLM-L6-v2");
     let read = |name: &str| std::fs::read(folder.join(name)).unwrap();
     let config = read("tokenizer_config.json");
     let from_vocab = Tokenizer::from_vocab(&read("vocab.txt"), Some(&config)).unwrap();

@@ -4,9 +4,10 @@
 
 mod common;
 
-use common::{Golden, assert_close, bits, entry};
+use common::{assert_close, bits, entry};
 use polyhead_compute::Threads;
 use polyhead_model::{Network, ParameterGroup, Pass, TaskKind};
+use polyhead_testing::{Golden, largest};
 use polyhead_train::config::ClassWeights;
 use polyhead_train::data::{Split, TaskLabels};
 use polyhead_train::{
@@ -19,10 +20,10 @@ const TRAIN: &str = "[train]\nlearning_rate = 1e-3\nhead_learning_rate = 1e-2\n"
 
 /// The seven rows of `train-bert` with the labels of its five tasks.
 fn golden_split(golden: &Golden) -> Split {
-    let mut sequences = golden.sequences("");
+    let mut sequences = common::sequences(golden, "");
     let mut first = 0;
     let positions = golden.get("tags.positions");
-    let words = golden.labels("", "tags", 1);
+    let words = common::labels(golden, "", "tags", 1);
     let mut tags = Vec::new();
     for sequence in &mut sequences {
         let end = first + sequence.ids.len() as u32;
@@ -38,12 +39,13 @@ fn golden_split(golden: &Golden) -> Split {
         first = end;
     }
     let classes = |task: &str| {
-        let labels = golden.labels("", task, 1).into_iter();
+        let labels = common::labels(golden, "", task, 1).into_iter();
         TaskLabels::Classes(labels.map(|label| label.map(|label| label[0] as u32)).collect())
     };
     let set = |label: Vec<f32>| (0..4).filter(|i| label[*i as usize] > 0.5).collect();
-    let mood = golden.labels("", "mood", 4).into_iter().map(|label| label.map(set)).collect();
-    let score = golden.labels("", "score", 1).into_iter();
+    let mood =
+        common::labels(golden, "", "mood", 4).into_iter().map(|label| label.map(set)).collect();
+    let score = common::labels(golden, "", "score", 1).into_iter();
     let labels = vec![
         classes("topic"),
         TaskLabels::Sets(mood),
@@ -59,7 +61,7 @@ fn golden_learner(golden: &Golden, threads: &Threads) -> (Learner, RunConfig, Sp
     let config = common::config(&(common::golden_tasks(golden) + TRAIN));
     let split = golden_split(golden);
     let heads: Vec<_> =
-        config.tasks.iter().map(|task| golden.head("", common::spec(task))).collect();
+        config.tasks.iter().map(|task| common::head(golden, "", common::spec(task))).collect();
     let network = common::network("tiny-bert", &heads, 0.0, threads);
     let all = vec![true; network.store().entries().len()];
     let objectives = common::objectives(&config, &split);
@@ -128,9 +130,8 @@ fn five_losses_and_their_gradient_are_those_of_pytorch() {
         let found = learner.gradients().get(index).unwrap();
         let expected = golden.get(&format!("grad.{}", entry.name));
         // As in the model's own test: relative to the tensor's largest, or to 1.
-        let largest = expected.iter().fold(0.0f32, |largest, x| largest.max(x.abs()));
-        let tolerance = 5e-6 * largest.max(1.0) / largest;
-        assert_close(&entry.name, found, expected, tolerance);
+        let tolerance = 5e-6 * largest(expected).max(1.0);
+        polyhead_testing::assert_close(&entry.name, found, expected, tolerance);
     }
 }
 

@@ -11,8 +11,6 @@
 //!   near 65,536 is off by 1e-11, and what is summed is of size 1
 #![allow(clippy::unwrap_used)] // helpers of tests are outside of `#[test]` functions
 
-use std::path::Path;
-
 use polyhead_model::TaskKind;
 use polyhead_train::{
     ClassificationCounter, LabelScores, MultiLabelCounter, RegressionCounter, TaskMetrics,
@@ -36,8 +34,7 @@ const TAGS: [&str; 5] = ["O", "B-a", "I-a", "B-b", "I-b"];
 
 /// All cases of a section; at least one.
 fn cases(section: &str) -> Vec<Value> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/golden/metrics.json");
-    let goldens: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let goldens: Value = polyhead_testing::golden_json("metrics.json");
     let cases = goldens[section].as_array().unwrap().clone();
     assert!(!cases.is_empty());
     cases

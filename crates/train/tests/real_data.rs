@@ -1,12 +1,12 @@
 //! Data sets as people have them: counts are those of the README beside them.
 
-use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use polyhead_model::{
     EncodeOptions, SentenceEncoder,
     TaskKind::{self, Classification, MultiLabel, Regression, Tokens},
 };
+use polyhead_testing::shared;
 use polyhead_text::{TextTokens, TokenBatch};
 use polyhead_train::config::DataFiles;
 use polyhead_train::data::{DataReport, Dataset, Part, TaskFields, check, load};
@@ -134,10 +134,6 @@ fn no_tokens(texts: &[&str]) -> Result<TokenBatch, polyhead_model::Error> {
         texts: vec![TextTokens::default(); texts.len()],
         ..TokenBatch::default()
     })
-}
-
-fn shared() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared")
 }
 
 fn files(set: &str) -> DataFiles {

@@ -7,8 +7,9 @@
 
 mod common;
 
-use common::{Golden, assert_close, bits, entry};
+use common::{assert_close, bits, entry, head, spec};
 use polyhead_compute::Threads;
+use polyhead_testing::Golden;
 use polyhead_train::RateTable;
 use polyhead_train::Schedule;
 use polyhead_train::data::{Split, TaskLabels};
@@ -45,10 +46,10 @@ fn data(golden: &Golden) -> (Split, Vec<Vec<u32>>) {
         let first = sequences.len() as u32;
         for part in 0..PARTS {
             let prefix = format!("step.{step}.part.{part}.");
-            sequences.extend(golden.sequences(&prefix));
-            let labels = golden.labels(&prefix, "topic", 1).into_iter();
+            sequences.extend(common::sequences(golden, &prefix));
+            let labels = common::labels(golden, &prefix, "topic", 1).into_iter();
             topic.extend(labels.map(|label| label.map(|label| label[0] as u32)));
-            let labels = golden.labels(&prefix, "score", 1).into_iter();
+            let labels = common::labels(golden, &prefix, "score", 1).into_iter();
             score.extend(labels.map(|label| label.map(|label| label[0])));
         }
         steps.push((first..sequences.len() as u32).collect());
@@ -71,7 +72,7 @@ fn follow(golden: &Golden, threads: usize, accumulation: usize) -> Trajectory {
     let (split, steps) = data(golden);
     let threads = Threads::new(threads).unwrap();
     let heads: Vec<_> =
-        config.tasks.iter().map(|task| golden.head("initial.", common::spec(task))).collect();
+        config.tasks.iter().map(|task| head(golden, "initial.", spec(task))).collect();
     let network = common::network("tiny-bert", &heads, 0.0, &threads);
     let plan = common::plan(&config, &network, STEPS, STEPS);
     let rates = RateTable::new(network.store(), &config.train, &config.tasks, &plan);

@@ -21,7 +21,7 @@ impl Task {
     fn new(kind: &str, train: &str, dev: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut config = common::config(&format!("[[task]]\nname = \"t\"\nkind = \"{kind}\""));
-        let model = common::testdata().join("models/tiny-bert");
+        let model = polyhead_testing::tiny_model("tiny-bert");
         config.encoder.model = model.display().to_string();
         config.data.train = vec![folder.path().join("train.jsonl")];
         config.data.dev = vec![folder.path().join("dev.jsonl")];

@@ -3,7 +3,6 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -112,12 +111,8 @@ fn the_built_in_model_is_served_and_the_log_keeps_secrets() {
 #[test]
 fn a_model_that_does_not_load_again_leaves_the_old_one() {
     let folder = Folder::new();
-    let tiny = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/models/tiny-bert");
-    fs::create_dir(folder.path("model")).unwrap();
-    for entry in fs::read_dir(tiny).unwrap() {
-        let entry = entry.unwrap();
-        fs::copy(entry.path(), folder.path("model").join(entry.file_name())).unwrap();
-    }
+    let tiny = polyhead_testing::tiny_model("tiny-bert");
+    polyhead_testing::copy_folder(&tiny, &folder.path("model"));
     let server = Server::start(&folder, &["model"]);
     let embed = || server.ask("POST", "/embed", "", r#"{"inputs":"the train"}"#);
     let before = embed();

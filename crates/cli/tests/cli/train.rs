@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::Path;
 use std::process::{Child, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
@@ -64,8 +63,7 @@ until = "epoch 2"
 "#;
 
 pub(crate) fn tiny_model() -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/models/tiny-bert");
-    path.canonicalize().unwrap().display().to_string()
+    polyhead_testing::tiny_model("tiny-bert").display().to_string()
 }
 
 /// Texts whose words tell their labels; every third row lacks the second one.

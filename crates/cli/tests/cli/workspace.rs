@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+
+use polyhead_testing::root;
 
 /// What a crate may depend on, directly. In the order of the data's way.
 const EDGES: &[(&str, &[&str])] = &[
@@ -20,10 +21,6 @@ const EDGES: &[(&str, &[&str])] = &[
 
 /// A crate for tests alone: `[dev-dependencies]` may name it.
 const TESTING: &str = "testing";
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
-}
 
 /// The crates of the workspace that each section of a manifest names.
 fn sections(manifest: &str) -> BTreeMap<String, Vec<String>> {

@@ -98,10 +98,7 @@ fn repeated(
 mod tests {
     #[test]
     fn operations_are_those_of_the_paper_model() {
-        let folder = crate::folder::ModelFolder::open(std::path::Path::new(concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/../../testdata/models/tiny-bert"
-        )));
+        let folder = crate::folder::ModelFolder::open(&polyhead_testing::tiny_model("tiny-bert"));
         let config = folder.expect("a folder").config;
         let (d, f, l) = (config.hidden_size, config.intermediate_size, config.layers);
         let expected = l * (10 * 2 * (4 * d * d + 2 * d * f) + 4 * 100 * d);

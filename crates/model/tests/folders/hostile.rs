@@ -3,8 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use crate::tiny_models::{Copy, tiny};
+use crate::tiny_models::Copy;
 use polyhead_model::{ErrorKind, ModelFolder};
+use polyhead_testing::tiny_model;
 use serde_json::json;
 
 /// One thing wrong with a folder, and what must be said about it.
@@ -71,7 +72,7 @@ fn a_folder_without_what_it_needs_is_refused() {
     let error = ModelFolder::open(Path::new("does/not/exist")).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Io);
     assert!(error.to_string().contains("does/not/exist"), "{error}");
-    let error = ModelFolder::open(&tiny("tiny-bert").join("config.json")).unwrap_err();
+    let error = ModelFolder::open(&tiny_model("tiny-bert").join("config.json")).unwrap_err();
     assert!(error.to_string().contains("expected a model folder, found a file"), "{error}");
 }
 

@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use polyhead_model::{Error, ErrorKind, ModelFolder, NetworkOptions};
 use serde_json::{Value, json};
 
-use crate::tiny_models::{Tensor, file_of, read_tensors, tiny};
+use crate::tiny_models::{Tensor, file_of, read_tensors};
 use crate::trained::write;
+use polyhead_testing::tiny_model;
 
 /// A folder with four heads, to spoil.
 struct Spoiled(tempfile::TempDir);
@@ -16,7 +17,7 @@ struct Spoiled(tempfile::TempDir);
 impl Spoiled {
     fn new() -> Self {
         let place = tempfile::tempdir().unwrap();
-        let start = ModelFolder::open(&tiny("tiny-bert")).unwrap();
+        let start = ModelFolder::open(&tiny_model("tiny-bert")).unwrap();
         write(&start, &NetworkOptions::default(), place.path());
         Self(place)
     }

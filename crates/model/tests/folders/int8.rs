@@ -7,7 +7,7 @@ use polyhead_model::{
     ErrorKind, Linear, ModelFolder, ParameterGroup, Product, ProductRole, store_int8,
 };
 
-use crate::tiny_models::tiny;
+use polyhead_testing::tiny_model;
 
 #[test]
 #[cfg(feature = "builtin")]
@@ -31,7 +31,7 @@ fn the_builtin_model_opens_from_memory() {
 #[test]
 fn an_8_bit_folder_is_near_its_original_and_the_same_every_time() {
     for name in ["tiny-bert", "tiny-distilbert-prefixed", "st6-multi", "tiny-bert-sharded"] {
-        let original = ModelFolder::open(&tiny(name)).unwrap();
+        let original = ModelFolder::open(&tiny_model(name)).unwrap();
         let place = tempfile::tempdir().unwrap();
         let (first, second) = (place.path().join("first"), place.path().join("second"));
         store_int8(&original, &[], &first).unwrap();
@@ -131,7 +131,7 @@ fn a_damaged_8_bit_file_is_refused() {
             message: "expected [156], found [1, 156]",
         },
     ];
-    let original = ModelFolder::open(&tiny("tiny-bert")).unwrap();
+    let original = ModelFolder::open(&tiny_model("tiny-bert")).unwrap();
     for case in cases {
         let place = tempfile::tempdir().unwrap();
         let folder = place.path().join("model");
@@ -153,7 +153,7 @@ fn a_damaged_8_bit_file_is_refused() {
 
 #[test]
 fn products_that_are_kept_stay_in_single_precision() {
-    let original = ModelFolder::open(&tiny("tiny-bert")).unwrap();
+    let original = ModelFolder::open(&tiny_model("tiny-bert")).unwrap();
     let place = tempfile::tempdir().unwrap();
     let folder = place.path().join("model");
     let kept = [
@@ -187,7 +187,7 @@ fn products_that_are_kept_stay_in_single_precision() {
 
 #[test]
 fn a_norm_with_large_weights_is_evened_out() {
-    let mut original = ModelFolder::open(&tiny("tiny-bert")).unwrap();
+    let mut original = ModelFolder::open(&tiny_model("tiny-bert")).unwrap();
     original.weights.layers[0].attention_norm.weight[3] = 50.0;
     let place = tempfile::tempdir().unwrap();
     let folder = place.path().join("model");

@@ -1,7 +1,6 @@
 //! Model folders: as users have them, with 8-bit weights, and as nobody should have them.
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
-mod heads;
 mod hostile;
 mod hostile_heads;
 mod int8;

@@ -2,13 +2,14 @@
 
 use std::fs;
 
-use crate::tiny_models::{Copy, copy_tree, tiny};
+use crate::tiny_models::Copy;
 use polyhead_compute::{Activation, StoredType};
 use polyhead_model::{ModelFolder, Module, ParameterGroup, PoolingMode, Residual, Similarity};
+use polyhead_testing::{copy_folder, tiny_model};
 use serde_json::json;
 
 fn open(name: &str) -> ModelFolder {
-    ModelFolder::open(&tiny(name)).unwrap()
+    ModelFolder::open(&tiny_model(name)).unwrap()
 }
 
 #[test]
@@ -236,7 +237,7 @@ fn the_encoder_may_stand_in_a_sub_folder() {
 #[test]
 fn the_directory_of_a_run_opens_its_model() {
     let run = tempfile::tempdir().unwrap();
-    copy_tree(&tiny("st6-dense"), &run.path().join("model"));
+    copy_folder(&tiny_model("st6-dense"), &run.path().join("model"));
     assert_eq!(ModelFolder::open(run.path()).unwrap().dimension(), 24);
 }
 

@@ -4,12 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use polyhead_model::{Error, ErrorKind, ModelFolder};
+use polyhead_testing::{copy_folder, tiny_model};
 use serde_json::{Value, json};
-
-/// The folder of a tiny model.
-pub(crate) fn tiny(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/models").join(name)
-}
 
 /// A copy of a tiny folder that a test may spoil.
 pub(crate) struct Copy {
@@ -19,7 +15,7 @@ pub(crate) struct Copy {
 impl Copy {
     pub(crate) fn of(name: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        copy_tree(&tiny(name), folder.path());
+        copy_folder(&tiny_model(name), folder.path());
         Self { folder }
     }
 
@@ -56,19 +52,6 @@ impl Copy {
     pub(crate) fn error(&self) -> (ErrorKind, String) {
         let error = self.open().unwrap_err();
         (error.kind(), error.to_string())
-    }
-}
-
-pub(crate) fn copy_tree(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy_tree(&entry.path(), &target);
-        } else {
-            fs::write(target, fs::read(entry.path()).unwrap()).unwrap();
-        }
     }
 }
 

@@ -6,7 +6,7 @@ use polyhead_compute::Threads;
 use polyhead_model::{ModelFolder, Network, NetworkOptions, Provenance, TrainedModel};
 use serde_json::json;
 
-use crate::heads::heads;
+use polyhead_testing::heads;
 
 pub(crate) fn provenance() -> Provenance {
     Provenance {

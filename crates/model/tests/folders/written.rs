@@ -11,9 +11,10 @@ use polyhead_model::{
 };
 use serde_json::{Value, json};
 
-use crate::heads::heads;
-use crate::tiny_models::{read_tensors, tiny};
+use crate::tiny_models::read_tensors;
 use crate::trained::{provenance, write};
+use polyhead_testing::heads;
+use polyhead_testing::tiny_model;
 
 /// All files below `place` by name.
 fn files(place: &Path) -> BTreeMap<String, Vec<u8>> {
@@ -55,7 +56,7 @@ const FOLDERS: [&str; 10] = [
 #[test]
 fn a_written_folder_is_the_model_that_was_written() {
     for name in FOLDERS {
-        let start = ModelFolder::open(&tiny(name)).unwrap();
+        let start = ModelFolder::open(&tiny_model(name)).unwrap();
         let place = tempfile::tempdir().unwrap();
         let (first, second) = (place.path().join("a"), place.path().join("b"));
         write(&start, &NetworkOptions::default(), &first);
@@ -89,7 +90,7 @@ fn a_written_folder_is_the_model_that_was_written() {
 
 #[test]
 fn a_run_answers_as_the_network_that_it_was_written_from() {
-    let mut start = ModelFolder::open(&tiny("st6-multi")).unwrap();
+    let mut start = ModelFolder::open(&tiny_model("st6-multi")).unwrap();
     let place = tempfile::tempdir().unwrap();
     write(&start, &NetworkOptions::default(), &place.path().join("model"));
     let options = LoadOptions::default().threads(1).max_length(40);
@@ -103,7 +104,7 @@ fn a_run_answers_as_the_network_that_it_was_written_from() {
 
 #[test]
 fn files_say_what_other_readers_look_for() {
-    let start = ModelFolder::open(&tiny("tiny-bert-f16")).unwrap();
+    let start = ModelFolder::open(&tiny_model("tiny-bert-f16")).unwrap();
     let place = tempfile::tempdir().unwrap();
     write(&start, &NetworkOptions::default(), place.path());
     let files = files(place.path());
@@ -119,23 +120,23 @@ fn files_say_what_other_readers_look_for() {
     assert!(files["model.safetensors"][8..].starts_with(b"{\"__metadata__\":{\"format\":\"pt\"},"));
     assert_eq!(
         files["tokenizer.json"],
-        fs::read(tiny("tiny-bert-f16").join("tokenizer.json")).unwrap()
+        fs::read(tiny_model("tiny-bert-f16").join("tokenizer.json")).unwrap()
     );
     assert!(read_tensors(&place.path().join("model.safetensors")).iter().all(|t| t.dtype == "F32"));
     // What does not change is copied to the byte.
-    let start = ModelFolder::open(&tiny("st3-dense")).unwrap();
+    let start = ModelFolder::open(&tiny_model("st3-dense")).unwrap();
     let place = tempfile::tempdir().unwrap();
     write(&start, &NetworkOptions::default(), place.path());
     let found = self::files(place.path());
     for name in ["config.json", "config_sentence_transformers.json", "vocab.txt"] {
-        assert_eq!(found[name], fs::read(tiny("st3-dense").join(name)).unwrap(), "{name}");
+        assert_eq!(found[name], fs::read(tiny_model("st3-dense").join(name)).unwrap(), "{name}");
     }
 }
 
 #[test]
 fn fewer_layers_and_another_pooling_are_written() {
     for (name, key) in [("tiny-bert-prefixed", "num_hidden_layers"), ("st3-distil", "n_layers")] {
-        let start = ModelFolder::open(&tiny(name)).unwrap();
+        let start = ModelFolder::open(&tiny_model(name)).unwrap();
         let place = tempfile::tempdir().unwrap();
         let pooling = PoolingSpec { modes: vec![PoolingMode::Cls], include_prompt: true };
         let options = NetworkOptions {
@@ -161,7 +162,7 @@ fn fewer_layers_and_another_pooling_are_written() {
 
 #[test]
 fn heads_stay_f32_in_a_folder_of_8_bits() {
-    let start = ModelFolder::open(&tiny("st6-multi")).unwrap();
+    let start = ModelFolder::open(&tiny_model("st6-multi")).unwrap();
     let place = tempfile::tempdir().unwrap();
     write(&start, &NetworkOptions::default(), &place.path().join("model"));
     // A run directory stands for the model in it.
@@ -173,7 +174,7 @@ fn heads_stay_f32_in_a_folder_of_8_bits() {
 
 #[test]
 fn a_plain_run_without_heads_is_a_model_too() {
-    let start = ModelFolder::open(&tiny("tiny-bert")).unwrap();
+    let start = ModelFolder::open(&tiny_model("tiny-bert")).unwrap();
     let place = tempfile::tempdir().unwrap();
     let network =
         Network::new(&start, &[], &NetworkOptions::default(), &Threads::new(1).unwrap()).unwrap();
@@ -185,7 +186,7 @@ fn a_plain_run_without_heads_is_a_model_too() {
 
 #[test]
 fn what_cannot_be_written_is_refused() {
-    let start = ModelFolder::open(&tiny("st6-dense")).unwrap();
+    let start = ModelFolder::open(&tiny_model("st6-dense")).unwrap();
     let threads = Threads::new(1).unwrap();
     let network =
         Network::new(&start, &heads(&start), &NetworkOptions::default(), &threads).unwrap();

@@ -8,8 +8,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use polyhead_model::{Error, ErrorKind, Hub, ModelFolder};
+use polyhead_testing::tiny_model;
 use serde_json::json;
-use server::{Answer, COMMIT, ResolvedRequest, Server, tiny};
+use server::{Answer, COMMIT, ResolvedRequest, Server};
 
 /// An address where nobody answers.
 const NOBODY: &str = "http://127.0.0.1:9";
@@ -57,7 +58,7 @@ impl Cache {
     fn put(&self, model: &str, names: &[&str]) {
         fs::create_dir_all(self.snapshot()).unwrap();
         for name in names {
-            fs::copy(tiny(model).join(name), self.snapshot().join(name)).unwrap();
+            fs::copy(tiny_model(model).join(name), self.snapshot().join(name)).unwrap();
         }
         let references = self.0.path().join("models--org--tiny/refs");
         fs::create_dir_all(&references).unwrap();
@@ -68,7 +69,7 @@ impl Cache {
 #[test]
 fn a_folder_comes_before_all_else() {
     let cache = Cache::new();
-    let folder = tiny("tiny-bert");
+    let folder = tiny_model("tiny-bert");
     let name = folder.to_str().unwrap();
     assert_eq!(cache.hub(NOBODY).resolve(name).unwrap(), folder);
 }
@@ -82,7 +83,7 @@ fn a_model_is_downloaded_once_and_only_what_it_needs() {
         let server = Server::of(model);
         let folder = cache.hub(&server.url()).resolve("org/tiny").unwrap();
         assert_eq!(folder, cache.snapshot());
-        let expected = ModelFolder::open(&tiny(model)).unwrap();
+        let expected = ModelFolder::open(&tiny_model(model)).unwrap();
         let found = ModelFolder::open(&folder).unwrap();
         assert_eq!(found.modules.len(), expected.modules.len(), "{model}");
         assert_eq!(found.parameters.len(), expected.parameters.len(), "{model}");

@@ -2,11 +2,12 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
+use polyhead_testing::tiny_model;
 use serde_json::{Value, json};
 
 /// The commit that every revision is at.
@@ -47,10 +48,6 @@ impl Answer {
     }
 }
 
-pub(crate) fn tiny(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/models").join(name)
-}
-
 /// What an honest hub answers about a tiny model.
 pub(crate) fn answer(model: &str, request: &ResolvedRequest) -> Answer {
     if request.path.starts_with("/api/") { listing(model) } else { file(model, request) }
@@ -62,7 +59,7 @@ pub(crate) fn listing(model: &str) -> Answer {
         vec![json!({"rfilename": "README.md"}), json!({"rfilename": "onnx/model.onnx"})];
     let mut folders = vec![PathBuf::new()];
     while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(tiny(model).join(&folder)).unwrap() {
+        for entry in std::fs::read_dir(tiny_model(model).join(&folder)).unwrap() {
             let entry = entry.unwrap();
             let path = folder.join(entry.file_name());
             if entry.file_type().unwrap().is_dir() {
@@ -86,7 +83,7 @@ pub(crate) fn without_sizes(listing: &mut Value) {
 /// A file of the one commit.
 pub(crate) fn file(model: &str, request: &ResolvedRequest) -> Answer {
     let name = request.path.strip_prefix(&format!("/org/tiny/resolve/{COMMIT}/"));
-    match name.map(|name| std::fs::read(tiny(model).join(name))) {
+    match name.map(|name| std::fs::read(tiny_model(model).join(name))) {
         Some(Ok(body)) => Answer::of(body),
         _ => Answer::status(404),
     }

@@ -385,7 +385,6 @@ impl Throughput {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
 
     use polyhead_model::LoadOptions;
     use polyhead_text::TextTokens;
@@ -428,7 +427,7 @@ mod tests {
         /// In any order of events, no space is lost, and every caller gets one reply.
         #[test]
         fn space_and_replies_add_up(steps in prop::collection::vec(step(), 1..40)) {
-            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/models/tiny-bert");
+            let path = polyhead_testing::tiny_model("tiny-bert");
             let folder = polyhead_model::ModelFolder::open(&path).unwrap();
             let model =
                 MultiTaskModel::from_folder(folder, &LoadOptions::default().threads(1)).unwrap();

@@ -4,11 +4,8 @@
 mod admission;
 mod answers;
 mod faults;
-#[path = "../../../model/tests/folders/heads.rs"]
-mod heads;
 mod life;
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,9 +16,8 @@ use polyhead_serve::{
 
 /// A tiny folder of `testdata` with heads of every kind.
 fn folder() -> ModelFolder {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/models/tiny-bert");
-    let mut folder = ModelFolder::open(&path).unwrap();
-    folder.heads = heads::heads(&folder);
+    let mut folder = ModelFolder::open(&polyhead_testing::tiny_model("tiny-bert")).unwrap();
+    folder.heads = polyhead_testing::heads(&folder);
     folder
 }
 

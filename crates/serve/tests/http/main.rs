@@ -6,8 +6,6 @@ mod client;
 mod connections;
 mod documented;
 mod drain;
-#[path = "../../../model/tests/folders/heads.rs"]
-mod heads;
 mod load;
 mod memory;
 mod museum;
@@ -16,7 +14,6 @@ mod own;
 mod tei;
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +21,7 @@ use polyhead_model::{LoadOptions, ModelFolder, MultiTaskModel};
 use polyhead_serve::{
     Engine, EngineSettings, Fault, HttpSettings, InputText, Server, ShutdownReport,
 };
+use polyhead_testing::tiny_model;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -35,16 +33,14 @@ const MAX_TOKENS: usize = 24;
 
 /// A tiny folder with heads of every kind.
 fn model() -> Result<MultiTaskModel, polyhead_model::Error> {
-    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/models");
-    let mut folder = ModelFolder::open(&models.join("st6-dense"))?;
-    folder.heads = heads::heads(&folder);
+    let mut folder = ModelFolder::open(&tiny_model("st6-dense"))?;
+    folder.heads = polyhead_testing::heads(&folder);
     MultiTaskModel::from_folder(folder, &LoadOptions::default().threads(1).max_length(MAX_TOKENS))
 }
 
 /// A tiny folder without heads.
 fn bare_model() -> Result<MultiTaskModel, polyhead_model::Error> {
-    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/models");
-    MultiTaskModel::load(&models.join("tiny-bert").display().to_string())
+    MultiTaskModel::load(&tiny_model("tiny-bert").display().to_string())
 }
 
 /// Settings of a server under test.

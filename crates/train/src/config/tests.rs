@@ -492,8 +492,7 @@ fn the_resolved_file_has_every_default() {
 /// that version, means the same, and so does its hash, which stands in reports.
 #[test]
 fn a_run_of_version_0_1_0_is_the_same_run() {
-    let file =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/config/run_of_0_1_0.toml");
+    let file = polyhead_testing::testdata().join("config/run_of_0_1_0.toml");
     let old = RunConfig::from_file(&file, &[]).unwrap();
     assert_eq!(old.hash(), "ce22686ccbe185166aeb71950dd670a9268d3f017713ff3b0f069eed09dc7ee6");
     let again = parse(&old.to_toml(), &[]).unwrap();

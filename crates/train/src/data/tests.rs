@@ -1,6 +1,6 @@
 //! Whole runs' data, from files to tokens.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use polyhead_model::{EncodeOptions, OnTruncate, SentenceEncoder, TaskKind};
 use polyhead_text::{Input, TokenBatch, Tokenizer};
@@ -234,7 +234,7 @@ fn an_error_of_the_tokenizer_names_the_row() {
     let long = "a ".repeat(600);
     let folder = Folder::new(&[("train.csv", &format!("text,c\na,x\n\n{long},y\n"))]);
     let tasks = [task("c", Classification)];
-    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/models/st6-multi");
+    let model = polyhead_testing::tiny_model("st6-multi");
     let encoder = SentenceEncoder::load(model.to_str().unwrap()).unwrap();
     let options = EncodeOptions { on_truncate: OnTruncate::Error, ..EncodeOptions::default() };
     let tokenize = |texts: &[&str]| encoder.tokenize(texts, &options);

@@ -5,7 +5,6 @@
 
 pub(crate) mod place;
 
-use std::collections::HashMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
@@ -14,6 +13,7 @@ use polyhead_model::{
     HeadLayer, HeadSpec, HeadWeights, ModelFolder, Network, NetworkOptions, ParameterStore,
     PoolingMode, PoolingSpec, TaskKind, TrainableLayout,
 };
+use polyhead_testing::{Golden, largest, tiny_model};
 use polyhead_text::{TextTokens, TokenBatch, TokenSpan};
 use polyhead_train::FreezePlan;
 use polyhead_train::RateTable;
@@ -25,85 +25,49 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-pub(crate) fn testdata() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata")
+/// The head that a task begins with.
+///
+/// - `prefix`: of the names: `initial.` or nothing
+pub(crate) fn head(golden: &Golden, prefix: &str, spec: HeadSpec) -> HeadWeights {
+    let tensor = |part: &str| golden.get(&format!("{prefix}heads.{}.{part}", spec.name)).to_vec();
+    HeadWeights {
+        mix: (spec.layer == HeadLayer::Mix).then(|| tensor("mix")),
+        hidden: spec.hidden.map(|_| (tensor("hidden.weight"), tensor("hidden.bias"))),
+        output: (tensor("weight"), tensor("bias")),
+        spec,
+    }
 }
 
-/// The tensors of a golden file, as f32, and what its JSON says of them.
-pub(crate) struct Golden {
-    tensors: HashMap<String, Vec<f32>>,
-    pub(crate) json: Value,
+/// The packed sequences whose tensors begin with `prefix`, without words.
+pub(crate) fn sequences(golden: &Golden, prefix: &str) -> Vec<Sequence> {
+    let whole = |name: &str| -> Vec<u32> {
+        golden.get(&format!("{prefix}{name}")).iter().map(|x| *x as u32).collect()
+    };
+    let (ids, type_ids) = (whole("ids"), whole("type_ids"));
+    whole("offsets")
+        .windows(2)
+        .map(|ends| ends[0] as usize..ends[1] as usize)
+        .map(|range| Sequence {
+            ids: ids[range.clone()].to_vec(),
+            type_ids: type_ids[range].to_vec(),
+            words: Vec::new(),
+        })
+        .collect()
 }
 
-impl Golden {
-    pub(crate) fn read(name: &str) -> Self {
-        let read = |ending: &str| {
-            let path = testdata().join("golden").join(format!("{name}.{ending}"));
-            std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
-        };
-        let bytes = read("safetensors");
-        let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
-        let values = |view: &safetensors::tensor::TensorView| -> Vec<f32> {
-            let four = view.data().as_chunks::<4>().0;
-            match view.dtype() {
-                safetensors::Dtype::F32 => four.iter().map(|b| f32::from_le_bytes(*b)).collect(),
-                safetensors::Dtype::I32 => {
-                    four.iter().map(|b| i32::from_le_bytes(*b) as f32).collect()
-                }
-                other => panic!("{other:?}"),
-            }
-        };
-        let tensors = file.tensors().into_iter().map(|(name, view)| (name, values(&view)));
-        Self { tensors: tensors.collect(), json: serde_json::from_slice(&read("json")).unwrap() }
-    }
-
-    pub(crate) fn get(&self, name: &str) -> &[f32] {
-        self.tensors.get(name).unwrap_or_else(|| panic!("no tensor {name}"))
-    }
-
-    /// Names that begin with `start`, without it.
-    pub(crate) fn names(&self, start: &str) -> Vec<&str> {
-        self.tensors.keys().filter_map(|name| name.strip_prefix(start)).collect()
-    }
-
-    /// The head that a task begins with.
-    ///
-    /// - `prefix`: of the names: `initial.` or nothing
-    pub(crate) fn head(&self, prefix: &str, spec: HeadSpec) -> HeadWeights {
-        let tensor = |part: &str| self.get(&format!("{prefix}heads.{}.{part}", spec.name)).to_vec();
-        HeadWeights {
-            mix: (spec.layer == HeadLayer::Mix).then(|| tensor("mix")),
-            hidden: spec.hidden.map(|_| (tensor("hidden.weight"), tensor("hidden.bias"))),
-            output: (tensor("weight"), tensor("bias")),
-            spec,
-        }
-    }
-
-    /// The packed sequences whose tensors begin with `prefix`, without words.
-    pub(crate) fn sequences(&self, prefix: &str) -> Vec<Sequence> {
-        let whole = |name: &str| -> Vec<u32> {
-            self.get(&format!("{prefix}{name}")).iter().map(|x| *x as u32).collect()
-        };
-        let (ids, type_ids) = (whole("ids"), whole("type_ids"));
-        whole("offsets")
-            .windows(2)
-            .map(|ends| ends[0] as usize..ends[1] as usize)
-            .map(|range| Sequence {
-                ids: ids[range.clone()].to_vec(),
-                type_ids: type_ids[range].to_vec(),
-                words: Vec::new(),
-            })
-            .collect()
-    }
-
-    /// Labels of `task`, `None` where there is none: `width` numbers each.
-    pub(crate) fn labels(&self, prefix: &str, task: &str, width: usize) -> Vec<Option<Vec<f32>>> {
-        self.get(&format!("{prefix}labels.{task}"))
-            .chunks(width)
-            .zip(self.get(&format!("{prefix}present.{task}")))
-            .map(|(label, present)| (*present != 0.0).then(|| label.to_vec()))
-            .collect()
-    }
+/// Labels of `task`, `None` where there is none: `width` numbers each.
+pub(crate) fn labels(
+    golden: &Golden,
+    prefix: &str,
+    task: &str,
+    width: usize,
+) -> Vec<Option<Vec<f32>>> {
+    golden
+        .get(&format!("{prefix}labels.{task}"))
+        .chunks(width)
+        .zip(golden.get(&format!("{prefix}present.{task}")))
+        .map(|(label, present)| (*present != 0.0).then(|| label.to_vec()))
+        .collect()
 }
 
 /// A row as the encoder reads it.
@@ -262,7 +226,7 @@ pub(crate) fn network(
     dropout: f32,
     threads: &Threads,
 ) -> Network {
-    let folder = ModelFolder::open(&testdata().join("models").join(model)).unwrap();
+    let folder = ModelFolder::open(&tiny_model(model)).unwrap();
     let options = NetworkOptions {
         hidden_dropout: Some(dropout),
         attention_dropout: Some(dropout),
@@ -274,7 +238,7 @@ pub(crate) fn network(
 /// A folder like that of `tiny-bert`, but with layers of 64 and 96 numbers: as wide as tiles,
 /// of which other kernels are where processors have them.
 pub(crate) fn wide_model(folder: &Path) {
-    let tiny = testdata().join("models/tiny-bert");
+    let tiny = tiny_model("tiny-bert");
     for name in ["tokenizer.json", "tokenizer_config.json", "vocab.txt"] {
         std::fs::copy(tiny.join(name), folder.join(name)).unwrap();
     }
@@ -375,19 +339,8 @@ pub(crate) fn hash(store: &ParameterStore) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Fails with the worst number; `tolerance` is relative to the largest one expected.
+/// `tolerance` is relative to the largest number expected.
 #[track_caller]
 pub(crate) fn assert_close(what: &str, found: &[f32], expected: &[f32], tolerance: f32) {
-    assert_eq!(found.len(), expected.len(), "{what}: how many numbers");
-    let largest = expected.iter().fold(0.0f32, |largest, x| largest.max(x.abs()));
-    let difference = |at: &usize| (found[*at] - expected[*at]).abs();
-    let worst = (0..found.len()).max_by(|a, b| difference(a).total_cmp(&difference(b)));
-    let Some(at) = worst else { return };
-    assert!(
-        difference(&at) <= tolerance * largest,
-        "{what}: at {at}: expected {}, found {}, off by {:e} of the largest, {largest}",
-        expected[at],
-        found[at],
-        difference(&at) / largest
-    );
+    polyhead_testing::assert_close(what, found, expected, tolerance * largest(expected));
 }

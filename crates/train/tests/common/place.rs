@@ -43,7 +43,7 @@ impl Place {
 
     /// 30 steps of 6 rows in 3 parts, dropout, two phases of freezing.
     pub(crate) fn config(&self, more: &str) -> RunConfig {
-        let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/models/tiny-bert");
+        let model = polyhead_testing::tiny_model("tiny-bert");
         let text = format!(
             r#"
             seed = 3

@@ -117,21 +117,20 @@ pub(crate) mod testing {
     /// for derivatives below 1) and the gradient was rounded to f32 (6e-8 of
     /// itself): 1e-6 holds both for the gradients here, which are below 10.
     pub(crate) fn check_gradient(logits: &[f32], loss: impl Fn(&[f32], f64, &mut [f32]) -> f64) {
-        const STEP: f32 = 1.0 / 1024.0;
         let factor = 0.75;
         // Not zeros: the gradient is to be overwritten.
         let mut gradient = vec![f32::NAN; logits.len()];
         let sum = loss(logits, factor, &mut gradient);
         assert!(sum.is_finite());
         let mut scratch = vec![0.0; logits.len()];
-        for i in 0..logits.len() {
-            let mut at = |delta: f32| {
-                let mut moved = logits.to_vec();
-                moved[i] += delta;
-                assert_eq!(moved[i] - delta, logits[i], "the step must be exact");
-                loss(&moved, 0.0, &mut scratch)
-            };
-            let expected = factor * (at(STEP) - at(-STEP)) / (2.0 * f64::from(STEP));
+        let point: Vec<f64> = logits.iter().copied().map(f64::from).collect();
+        let slopes = polyhead_testing::slopes(&point, 1.0 / 1024.0, |moved| {
+            let narrow: Vec<f32> = moved.iter().map(|x| *x as f32).collect();
+            assert!(narrow.iter().zip(moved).all(|(a, b)| f64::from(*a) == *b), "exact steps");
+            loss(&narrow, 0.0, &mut scratch)
+        });
+        for (i, slope) in slopes.iter().enumerate() {
+            let expected = factor * slope;
             let error = (f64::from(gradient[i]) - expected).abs();
             assert!(error < 1e-6, "logit {i}: expected {expected}, found {}", gradient[i]);
         }

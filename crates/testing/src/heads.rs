@@ -6,7 +6,7 @@ use polyhead_model::{
 };
 
 /// Heads of every kind, with everything that a head can have.
-pub(crate) fn heads(folder: &ModelFolder) -> Vec<HeadWeights> {
+pub fn heads(folder: &ModelFolder) -> Vec<HeadWeights> {
     let spec = |name: &str, kind: TaskKind, labels: &[&str]| HeadSpec {
         name: name.to_owned(),
         kind,

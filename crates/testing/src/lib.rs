@@ -1,0 +1,18 @@
+//! What the tests of several crates share. It panics where a test has to fail.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail the test")]
+
+mod close;
+mod folders;
+mod golden;
+#[cfg(feature = "heads")]
+mod heads;
+mod slopes;
+mod texts;
+
+pub use close::{assert_close, largest};
+pub use folders::{copy_folder, root, shared, testdata, tiny_model};
+pub use golden::{Golden, golden_json};
+#[cfg(feature = "heads")]
+pub use heads::heads;
+pub use slopes::slopes;
+pub use texts::texts;
