@@ -42,6 +42,11 @@ pub enum ErrorKind {
     NotFinite,
 }
 
+/// The beginning of a text that comes from a file or a server, for a message.
+pub(crate) fn excerpt(text: &str) -> String {
+    text.chars().take(80).collect()
+}
+
 impl Error {
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into(), text: None, source: None }

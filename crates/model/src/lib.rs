@@ -38,11 +38,11 @@ pub use encoder::{
 pub use error::{Error, ErrorKind};
 pub use folder::{
     ModelFolder, Provenance, REFERENCE_FILE, Similarity, TrainedModel, check_floating,
-    check_task_name, decide_max_length, store_int8,
+    decide_max_length, store_int8,
 };
 pub use heads::{
     Answer, ClassAnswer, HeadDims, HeadInput, HeadLayer, HeadSpec, HeadWeights, LabelScore,
-    TaggedText, TaggedWord, TaskKind, TextSpan,
+    TaggedText, TaggedWord, TaskKind, TextSpan, check_task_name,
 };
 pub use hub::{Hub, resolve};
 pub use measure::{Check, CosineStats, PrecisionStudy, product_rate};

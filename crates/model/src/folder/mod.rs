@@ -25,7 +25,7 @@ mod write_int8;
 pub(crate) use checkpoint::{INDEX, INT8, SINGLE};
 pub(crate) use files::{VOCABULARY, encoder_path, missing_file, small_files};
 pub use max_length::decide_max_length;
-pub use polyhead_json::{Provenance, check_task_name};
+pub use polyhead_json::Provenance;
 pub use prompts::Similarity;
 pub(crate) use source::{Source, joined};
 pub(crate) use tensor_file::TensorFile;

@@ -5,15 +5,13 @@
 //! folders that exist, so they are separate from those of the library; a file of
 //! another schema is refused, not guessed at.
 
-use std::collections::HashSet;
-
 use polyhead_compute::Activation;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, excerpt};
 use crate::folder::source::Source;
-use crate::heads::{HeadInput, HeadLayer, HeadSpec};
+use crate::heads::{HeadInput, HeadLayer, HeadSpec, check_heads};
 use crate::modules::{PoolingMode, PoolingSpec};
 
 /// The file's name.
@@ -21,13 +19,6 @@ pub(crate) const FILE: &str = "polyhead.json";
 
 /// The schema that is written, and the only one that is read.
 const SCHEMA: u64 = 1;
-
-/// Largest sizes that are believed; a file that says more is damaged or hostile.
-const TASK_LIMIT: usize = 1024;
-const NAME_LIMIT: usize = 64;
-const LABEL_LIMIT: usize = 1 << 16;
-const LABEL_LENGTH_LIMIT: usize = 1024;
-const HIDDEN_LIMIT: usize = 1 << 16;
 
 /// Where a trained model comes from. No clock times: the same run gives the same file.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -117,7 +108,8 @@ pub(crate) fn read(source: &Source) -> Result<Option<PolyheadConfig>, Error> {
     let Some(SchemaJson { schema_version }) = source.json(FILE)? else { return Ok(None) };
     let file = source.describe(FILE);
     if schema_version != Some(Value::from(SCHEMA)) {
-        let found = schema_version.map_or("nothing".to_owned(), |value| shown(&value.to_string()));
+        let found =
+            schema_version.map_or("nothing".to_owned(), |value| excerpt(&value.to_string()));
         let message = format!("{file}: `schema_version`: expected {SCHEMA}, found {found}");
         return Err(Error::new(ErrorKind::Unsupported, message));
     }
@@ -150,99 +142,6 @@ pub(crate) fn to_text(config: &PolyheadConfig) -> String {
     text
 }
 
-/// Whether a task may have this name: it becomes part of tensor names
-/// (`heads.NAME.weight`), of freeze rules and of lists on the command line.
-///
-/// # Errors
-/// [`ErrorKind::Option`] if it is empty, longer than 64 characters, or has
-/// anything but letters, digits, `_` and `-`.
-pub fn check_task_name(name: &str) -> Result<(), Error> {
-    let plain = name.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-');
-    if plain && (1..=NAME_LIMIT).contains(&name.chars().count()) {
-        return Ok(());
-    }
-    let message = format!(
-        "task name: expected 1 to {NAME_LIMIT} letters, digits, `_` or `-`, found {:?}",
-        shown(name)
-    );
-    Err(Error::new(ErrorKind::Option, message))
-}
-
-/// What can be said of heads without the model that they stand on: what is
-/// written has to be readable.
-///
-/// # Errors
-/// What is wrong, beginning with the task.
-pub(crate) fn check_heads<'a>(heads: impl Iterator<Item = &'a HeadSpec>) -> Result<(), String> {
-    let mut names = HashSet::new();
-    for (index, head) in heads.enumerate() {
-        if index == TASK_LIMIT {
-            return Err(format!("expected at most {TASK_LIMIT} tasks, found more"));
-        }
-        check_task_name(&head.name).map_err(|error| format!("task {index}: {error}"))?;
-        let in_task = |problem: String| format!("task `{}`: {problem}", head.name);
-        if !names.insert(&head.name) {
-            return Err(in_task("found twice".to_owned()));
-        }
-        check_labels(head).map_err(in_task)?;
-        check_numbers(head).map_err(in_task)?;
-    }
-    Ok(())
-}
-
-fn check_labels(head: &HeadSpec) -> Result<(), String> {
-    let count = head.labels.len();
-    let expected = if head.kind.has_labels() { 1..=LABEL_LIMIT } else { 0..=0 };
-    if !expected.contains(&count) {
-        return Err(format!(
-            "labels: expected {} to {}, found {count}",
-            expected.start(),
-            expected.end()
-        ));
-    }
-    let mut seen = HashSet::new();
-    for label in &head.labels {
-        if label.len() > LABEL_LENGTH_LIMIT {
-            let found = label.len();
-            return Err(format!(
-                "label {:?}: expected at most {LABEL_LENGTH_LIMIT} bytes, found {found}",
-                shown(label)
-            ));
-        }
-        if !seen.insert(label) {
-            return Err(format!("label {:?}: found twice", shown(label)));
-        }
-    }
-    Ok(())
-}
-
-fn check_numbers(head: &HeadSpec) -> Result<(), String> {
-    let modes = head.pooling.modes.len();
-    if !(1..=PoolingMode::ALL.len()).contains(&modes) {
-        return Err(format!("pooling: expected 1 to 6 modes, found {modes}"));
-    }
-    if let Some(hidden) = head.hidden.filter(|hidden| !(1..=HIDDEN_LIMIT).contains(hidden)) {
-        return Err(format!("hidden: expected 1 to {HIDDEN_LIMIT}, found {hidden}"));
-    }
-    if !(0.0..1.0).contains(&head.dropout) {
-        return Err(format!("dropout: expected 0 or more and below 1, found {}", head.dropout));
-    }
-    if !(head.temperature.is_finite() && head.temperature > 0.0) {
-        let found = head.temperature;
-        return Err(format!("temperature: expected a number above 0, found {found}"));
-    }
-    let thresholds = &head.thresholds;
-    let wanted = if head.kind.has_thresholds() { head.labels.len() } else { 0 };
-    if !thresholds.is_empty() && thresholds.len() != wanted {
-        let found = thresholds.len();
-        return Err(format!("thresholds: expected none or {wanted}, found {found}"));
-    }
-    match thresholds.iter().find(|threshold| !(0.0..=1.0).contains(*threshold)) {
-        Some(found) => Err(format!("thresholds: expected 0 to 1, found {found}")),
-        None => Ok(()),
-    }
-}
-
 impl PolyheadJson {
     fn check(self) -> Result<PolyheadConfig, String> {
         let max_length = match usize::try_from(self.max_length) {
@@ -256,7 +155,7 @@ impl PolyheadJson {
             .tasks
             .into_iter()
             .map(|task| {
-                let name = shown(&task.name);
+                let name = excerpt(&task.name);
                 task.check().map_err(|problem| format!("task `{name}`: {problem}"))
             })
             .collect::<Result<Vec<_>, _>>()?;
@@ -324,7 +223,7 @@ impl TaskJson {
                 "pooled" => HeadInput::Pooled,
                 "embedding" => HeadInput::Embedding,
                 other => {
-                    let found = shown(other);
+                    let found = excerpt(other);
                     return Err(format!("`input`: expected pooled or embedding, found {found:?}"));
                 }
             },
@@ -346,7 +245,7 @@ fn layer(value: &Value) -> Result<HeadLayer, String> {
         (Some("mix"), _) => Ok(HeadLayer::Mix),
         (_, Some(Ok(layer))) => Ok(HeadLayer::At(layer)),
         _ => {
-            let found = shown(&value.to_string());
+            let found = excerpt(&value.to_string());
             Err(format!("`layer`: expected \"last\", \"mix\" or a number, found {found}"))
         }
     }
@@ -355,7 +254,7 @@ fn layer(value: &Value) -> Result<HeadLayer, String> {
 fn activation(name: &str) -> Result<Activation, String> {
     Activation::ALL.into_iter().find(|activation| activation.name() == name).ok_or_else(|| {
         let known = Activation::ALL.map(Activation::name);
-        format!("`activation`: expected one of {}, found {:?}", known.join(", "), shown(name))
+        format!("`activation`: expected one of {}, found {:?}", known.join(", "), excerpt(name))
     })
 }
 
@@ -367,11 +266,6 @@ fn shortest(x: f32) -> f64 {
         Ok(short) if short as f32 == x => short,
         _ => f64::from(x),
     }
-}
-
-/// The beginning of what a file says, for messages.
-fn shown(text: &str) -> String {
-    text.chars().take(80).collect()
 }
 
 #[cfg(test)]
@@ -450,7 +344,7 @@ mod tests {
             value: Value,
             message: &'static str,
         }
-        let long = "x".repeat(LABEL_LENGTH_LIMIT + 1);
+        let long = "x".repeat(1025);
         let cases = [
             Case {
                 at: "/max_length",

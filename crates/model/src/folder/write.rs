@@ -31,7 +31,7 @@ use crate::folder::prompts;
 use crate::folder::sentence_bert_config_json;
 use crate::folder::source::joined;
 use crate::folder::tensor_writer::{self, TensorToWrite};
-use crate::heads::{HeadDims, HeadWeights};
+use crate::heads::{HeadDims, HeadWeights, check_heads};
 use crate::modules::{Module, PoolingSpec, Residual, output_width, torch_class};
 use crate::training::Network;
 use crate::training::ParameterStore;
@@ -169,7 +169,7 @@ impl<'a> TrainedModel<'a> {
             let width = site.embedding;
             return option(format!("`truncate_dim`: expected at most {width}, found {dim}"));
         }
-        polyhead_json::check_heads(self.heads.iter().map(|head| &head.spec)).or_else(option)?;
+        check_heads(self.heads.iter().map(|head| &head.spec)).or_else(option)?;
         self.heads.iter().try_for_each(|head| head.spec.check(site))
     }
 

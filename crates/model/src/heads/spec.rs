@@ -1,9 +1,19 @@
 //! What a head is: the part of a task that is kept with the model.
 
+use std::collections::HashSet;
+
 use polyhead_compute::Activation;
 
+use crate::error::{Error, ErrorKind, excerpt};
 use crate::heads::TaskKind;
-use crate::modules::PoolingSpec;
+use crate::modules::{PoolingMode, PoolingSpec};
+
+/// The largest sizes that are accepted. A file with larger sizes is damaged or hostile.
+const TASK_LIMIT: usize = 1024;
+const NAME_LIMIT: usize = 64;
+const LABEL_LIMIT: usize = 1 << 16;
+const LABEL_LENGTH_LIMIT: usize = 1024;
+const HIDDEN_LIMIT: usize = 1 << 16;
 
 /// A task's head: dropout and a linear layer, with or without a hidden layer before.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,5 +74,100 @@ impl HeadSpec {
     /// Whether the head reads the final sentence vector.
     pub fn reads_sentence_vector(&self) -> bool {
         self.input == HeadInput::Embedding && !self.kind.reads_words()
+    }
+}
+
+/// Checks the name of a task, which becomes part of tensor names (`heads.NAME.weight`), of
+/// freeze rules and of lists on the command line.
+///
+/// # Errors
+/// [`ErrorKind::Option`] if the name is empty, longer than 64 characters, or has a
+/// character that is no letter, digit, `_` or `-`.
+pub fn check_task_name(name: &str) -> Result<(), Error> {
+    let plain = name.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-');
+    if plain && (1..=NAME_LIMIT).contains(&name.chars().count()) {
+        return Ok(());
+    }
+    let message = format!(
+        "task name: expected 1 to {NAME_LIMIT} letters, digits, `_` or `-`, found {:?}",
+        excerpt(name)
+    );
+    Err(Error::new(ErrorKind::Option, message))
+}
+
+/// Checks the heads of a model as far as that needs no model. Readers and writers of folders
+/// both call it, so that every folder that is written can be read.
+///
+/// # Errors
+/// The message begins with the task.
+pub(crate) fn check_heads<'a>(heads: impl Iterator<Item = &'a HeadSpec>) -> Result<(), String> {
+    let mut names = HashSet::new();
+    for (index, head) in heads.enumerate() {
+        if index == TASK_LIMIT {
+            return Err(format!("expected at most {TASK_LIMIT} tasks, found more"));
+        }
+        check_task_name(&head.name).map_err(|error| format!("task {index}: {error}"))?;
+        let in_task = |problem: String| format!("task `{}`: {problem}", head.name);
+        if !names.insert(&head.name) {
+            return Err(in_task("found twice".to_owned()));
+        }
+        check_labels(head).map_err(in_task)?;
+        check_numbers(head).map_err(in_task)?;
+    }
+    Ok(())
+}
+
+/// Checks the number and the length of the labels, and that they differ.
+fn check_labels(head: &HeadSpec) -> Result<(), String> {
+    let count = head.labels.len();
+    let expected = if head.kind.has_labels() { 1..=LABEL_LIMIT } else { 0..=0 };
+    if !expected.contains(&count) {
+        return Err(format!(
+            "labels: expected {} to {}, found {count}",
+            expected.start(),
+            expected.end()
+        ));
+    }
+    let mut seen = HashSet::new();
+    for label in &head.labels {
+        if label.len() > LABEL_LENGTH_LIMIT {
+            let found = label.len();
+            return Err(format!(
+                "label {:?}: expected at most {LABEL_LENGTH_LIMIT} bytes, found {found}",
+                excerpt(label)
+            ));
+        }
+        if !seen.insert(label) {
+            return Err(format!("label {:?}: found twice", excerpt(label)));
+        }
+    }
+    Ok(())
+}
+
+/// Checks the sizes, probabilities and thresholds of a head.
+fn check_numbers(head: &HeadSpec) -> Result<(), String> {
+    let modes = head.pooling.modes.len();
+    if !(1..=PoolingMode::ALL.len()).contains(&modes) {
+        return Err(format!("pooling: expected 1 to 6 modes, found {modes}"));
+    }
+    if let Some(hidden) = head.hidden.filter(|hidden| !(1..=HIDDEN_LIMIT).contains(hidden)) {
+        return Err(format!("hidden: expected 1 to {HIDDEN_LIMIT}, found {hidden}"));
+    }
+    if !(0.0..1.0).contains(&head.dropout) {
+        return Err(format!("dropout: expected 0 or more and below 1, found {}", head.dropout));
+    }
+    if !(head.temperature.is_finite() && head.temperature > 0.0) {
+        let found = head.temperature;
+        return Err(format!("temperature: expected a number above 0, found {found}"));
+    }
+    let thresholds = &head.thresholds;
+    let wanted = if head.kind.has_thresholds() { head.labels.len() } else { 0 };
+    if !thresholds.is_empty() && thresholds.len() != wanted {
+        let found = thresholds.len();
+        return Err(format!("thresholds: expected none or {wanted}, found {found}"));
+    }
+    match thresholds.iter().find(|threshold| !(0.0..=1.0).contains(*threshold)) {
+        Some(found) => Err(format!("thresholds: expected 0 to 1, found {found}")),
+        None => Ok(()),
     }
 }

@@ -7,9 +7,8 @@ use polyhead_compute::{Activation, Cpu, Random};
 
 use crate::encoder::PackedLinear;
 use crate::error::{Error, ErrorKind};
-use crate::folder::polyhead_json;
 use crate::heads::kinds::soft_max;
-use crate::heads::spec::{HeadInput, HeadLayer, HeadSpec};
+use crate::heads::spec::{HeadInput, HeadLayer, HeadSpec, check_heads};
 
 /// A head as numbers, row-major.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,7 +70,7 @@ impl HeadSpec {
     /// # Errors
     /// [`ErrorKind::Option`] naming the head and what does not fit.
     pub fn check(&self, site: &HeadDims) -> Result<(), Error> {
-        polyhead_json::check_heads(std::iter::once(self))
+        check_heads(std::iter::once(self))
             .map_err(|problem| Error::new(ErrorKind::Option, problem))?;
         let fail = |message: String| {
             Err(Error::new(ErrorKind::Option, format!("head `{}`: {message}", self.name)))
