@@ -15,7 +15,7 @@ mod tensors;
 mod tests;
 
 pub(crate) use aside::{recover, write_aside, write_file_aside};
-pub(crate) use state::{Best, Progress};
+pub(crate) use state::{SavedBest, SavedProgress};
 
 use std::fs;
 use std::io;
@@ -50,7 +50,7 @@ pub(crate) struct Checkpoints {
 #[derive(Clone, Copy)]
 pub(crate) struct Snapshot<'a> {
     /// Where the run stands.
-    pub progress: &'a Progress,
+    pub progress: &'a SavedProgress,
     /// All parameters.
     pub store: &'a ParameterStore,
     /// One flag per entry: whether it has been trained, and so may differ from the
@@ -64,7 +64,7 @@ pub(crate) struct Snapshot<'a> {
 #[derive(Clone, Debug)]
 pub(crate) struct TrainState {
     /// Where the run stands.
-    pub progress: Progress,
+    pub progress: SavedProgress,
     /// By parameter.
     parameters: Vec<(String, Tensor)>,
     moments: Vec<SavedMoments>,
@@ -330,7 +330,7 @@ impl TrainState {
 
     /// Puts the parameters into `store`, which holds the starting model, and makes
     /// the optimizer that was saved; [`AdamW::relayout`] then leads to the layout of
-    /// the next step. Whoever holds packed copies of parameters renews them.
+    /// the next step. The caller renews packed copies of parameters.
     ///
     /// # Errors
     /// [`ErrorKind::Run`] if the state is of another model.

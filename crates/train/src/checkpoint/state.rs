@@ -13,20 +13,20 @@ const LIMIT: u64 = 16 << 20;
 /// Where a run stands. A run that goes on from here is at the same place in its
 /// data, its dropout and its schedule, since these are functions of seed and step.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Progress {
+pub(crate) struct SavedProgress {
     /// Optimizer steps that are done.
     pub step: u64,
     /// Epoch of the last of them, counted from 1.
     pub epoch: u64,
     /// The best model so far.
-    pub best: Option<Best>,
+    pub best: Option<SavedBest>,
     /// Evaluations since the best one.
     pub evaluations_without_improvement: usize,
     /// Length of `metrics.jsonl`; the file is cut back to it.
     pub metrics_bytes: u64,
     /// Length of `timings.jsonl`.
     pub timings_bytes: u64,
-    /// Time spent in training up to here, over all sittings.
+    /// Time spent in training up to here, over all sessions.
     pub seconds: f64,
     /// [`RunConfig::hash`](crate::RunConfig::hash).
     pub config_hash: String,
@@ -41,7 +41,7 @@ pub(crate) struct Progress {
 
 /// The best evaluation of a run.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Best {
+pub(crate) struct SavedBest {
     /// After this step.
     pub step: u64,
     /// Of the criterion.
@@ -85,7 +85,7 @@ struct CountJson {
 /// The text of `state.json`.
 ///
 /// - `counts`: updates of each parameter that the optimizer has, in the order of the index
-pub(super) fn to_json(progress: &Progress, counts: &[(&str, u64)]) -> Vec<u8> {
+pub(super) fn to_json(progress: &SavedProgress, counts: &[(&str, u64)]) -> Vec<u8> {
     let counts = counts
         .iter()
         .map(|(name, updates)| CountJson { parameter: (*name).to_owned(), updates: *updates });
@@ -109,15 +109,16 @@ pub(super) fn to_json(progress: &Progress, counts: &[(&str, u64)]) -> Vec<u8> {
 }
 
 /// Reads the file; counts as in [`to_json`].
-pub(super) fn read(path: &Path) -> Result<(Progress, Vec<(String, u64)>), String> {
+pub(super) fn read(path: &Path) -> Result<(SavedProgress, Vec<(String, u64)>), String> {
     let mut text = String::new();
     let file = File::open(path).map_err(|error| error.to_string())?;
     file.take(LIMIT).read_to_string(&mut text).map_err(|error| error.to_string())?;
     let wire: StateJson = serde_json::from_str(&text).map_err(|error| error.to_string())?;
-    let read =
-        |best: BestJson| Ok::<_, String>(Best { step: best.step, value: number(&best.value)? });
+    let read = |best: BestJson| {
+        Ok::<_, String>(SavedBest { step: best.step, value: number(&best.value)? })
+    };
     let sums = wire.sums.into_iter().map(|(name, sum)| Ok((name, number(&sum)?)));
-    let progress = Progress {
+    let progress = SavedProgress {
         step: wire.step,
         epoch: wire.epoch,
         best: wire.best.map(read).transpose()?,
@@ -150,10 +151,10 @@ mod tests {
     #[test]
     fn every_bit_of_the_state_comes_back() {
         let sums = [0.1 + 0.2, f64::MIN_POSITIVE, -0.0, f64::INFINITY, 1e300, 5e-324, 1.0 / 3.0];
-        let progress = Progress {
+        let progress = SavedProgress {
             step: 201,
             epoch: 2,
-            best: Some(Best { step: 189, value: 0.841_234_567_890_123_4 }),
+            best: Some(SavedBest { step: 189, value: 0.841_234_567_890_123_4 }),
             evaluations_without_improvement: 1,
             metrics_bytes: 12_345,
             timings_bytes: 678,
@@ -175,7 +176,7 @@ mod tests {
 
     #[test]
     fn what_is_no_state_is_an_error() {
-        let good = String::from_utf8(to_json(&Progress::default(), &[])).unwrap();
+        let good = String::from_utf8(to_json(&SavedProgress::default(), &[])).unwrap();
         for (from, to, message) in [
             ("\"step\": 0", "\"step\": -1", "invalid value"),
             ("\"0.0\"", "\"zero\"", "expected a number, found \"zero\""),

@@ -49,9 +49,15 @@ impl Run {
             .unwrap();
     }
 
-    fn progress(&self) -> Progress {
+    fn progress(&self) -> SavedProgress {
         let sums = [("loss".to_owned(), 0.1 * self.step as f64)].into();
-        Progress { step: self.step, epoch: 1, metrics_bytes: 40, sums, ..Progress::default() }
+        SavedProgress {
+            step: self.step,
+            epoch: 1,
+            metrics_bytes: 40,
+            sums,
+            ..SavedProgress::default()
+        }
     }
 
     fn save(&self, checkpoints: &Checkpoints) -> Result<PathBuf, Error> {

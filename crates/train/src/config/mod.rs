@@ -261,7 +261,7 @@ settings! {
         /// Each layer learns at the rate of the layer above it times this.
         layer_decay: Factor = Factor(1.0),
         /// How rates change after the warm-up.
-        schedule: Schedule = Schedule::Linear,
+        schedule: ScheduleKind = ScheduleKind::Linear,
         /// The share of all steps in which rates rise from 0.
         warmup: Share = Share(0.1),
         /// Decoupled weight decay; not on biases and layer norms.
@@ -292,7 +292,7 @@ settings! {
 /// How rates change after the warm-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Schedule {
+pub enum ScheduleKind {
     /// They stay.
     Constant,
     /// They fall to 0 on a line.

@@ -157,7 +157,7 @@ fn every_key_is_read() {
     assert_eq!(config.tasks[1].positive_weights, Some(ClassWeights::Balanced));
     assert_eq!(config.tasks[2].layer, HeadLayer::Mix);
     assert_eq!(config.train.betas, (BelowOne(0.8), BelowOne(0.95)));
-    assert_eq!(config.train.schedule, Schedule::Cosine);
+    assert_eq!(config.train.schedule, ScheduleKind::Cosine);
     assert_eq!((config.checkpoint.every, config.checkpoint.keep.get()), (0, 5));
     let phase = |parameters: &[&str], from, until| FreezePhase {
         parameters: parameters.iter().map(|&name| name.to_owned()).collect(),

@@ -7,13 +7,13 @@ use polyhead_model::{ParameterGroup, ParameterStore};
 use crate::error::{Error, ErrorKind};
 
 /// The parts of a model by the names that configurations use.
-pub(super) struct Groups<'a> {
+pub(super) struct GroupNames<'a> {
     /// The group of each entry of the index.
     index: Vec<ParameterGroup>,
     heads: &'a [String],
 }
 
-impl<'a> Groups<'a> {
+impl<'a> GroupNames<'a> {
     pub(super) fn new(store: &ParameterStore, heads: &'a [String]) -> Self {
         Self { index: store.entries().iter().map(|entry| entry.group).collect(), heads }
     }
@@ -24,9 +24,10 @@ impl<'a> Groups<'a> {
         for pattern in patterns {
             let found = self.resolve(pattern).and_then(|holds| {
                 let found: Vec<bool> = self.index.iter().map(|group| holds.holds(*group)).collect();
-                match found.contains(&true) {
-                    true => Ok(found),
-                    false => Err("the model has no such part".to_owned()),
+                if found.contains(&true) {
+                    Ok(found)
+                } else {
+                    Err("the model has no such part".to_owned())
                 }
             });
             let found = found.map_err(|problem| {
@@ -41,7 +42,7 @@ impl<'a> Groups<'a> {
         Ok(matches)
     }
 
-    fn resolve(&self, pattern: &str) -> Result<Part, String> {
+    fn resolve(&self, pattern: &str) -> Result<GroupPattern, String> {
         if let Some(range) = pattern.strip_prefix("layers.") {
             return self.layers(range);
         }
@@ -55,23 +56,23 @@ impl<'a> Groups<'a> {
                 .heads
                 .iter()
                 .position(|head| head == name)
-                .map(Part::Head)
+                .map(GroupPattern::Head)
                 .ok_or_else(known);
         }
         match pattern {
-            "all" => Ok(Part::All),
-            "encoder" => Ok(Part::Encoder),
-            "embeddings" => Ok(Part::Embeddings),
-            "pooler" => Ok(Part::Pooler),
-            "modules" => Ok(Part::Modules),
-            "heads" => Ok(Part::Heads),
+            "all" => Ok(GroupPattern::All),
+            "encoder" => Ok(GroupPattern::Encoder),
+            "embeddings" => Ok(GroupPattern::Embeddings),
+            "pooler" => Ok(GroupPattern::Pooler),
+            "modules" => Ok(GroupPattern::Modules),
+            "heads" => Ok(GroupPattern::Heads),
             _ => Err("no such group".to_owned()),
         }
     }
 
     /// `A-B` or `I`; all of them must be there, since a range that reaches too
     /// far was meant for another model.
-    fn layers(&self, range: &str) -> Result<Part, String> {
+    fn layers(&self, range: &str) -> Result<GroupPattern, String> {
         // Not `parse` alone: it takes a sign.
         let number = |text: &str| {
             text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse::<usize>().ok())?
@@ -87,7 +88,7 @@ impl<'a> Groups<'a> {
             0 => Err("the encoder has no layers".to_owned()),
             1 if last > 0 => Err("the encoder has layers.0 alone".to_owned()),
             count if last >= count => Err(format!("the encoder has layers.0-{}", count - 1)),
-            _ => Ok(Part::Layers(first, last)),
+            _ => Ok(GroupPattern::Layers(first, last)),
         }
     }
 
@@ -111,8 +112,8 @@ impl<'a> Groups<'a> {
     }
 }
 
-/// What a pattern stands for.
-enum Part {
+/// The parameters that a pattern of a freeze rule matches.
+enum GroupPattern {
     All,
     /// Embeddings and pooler too.
     Encoder,
@@ -124,7 +125,7 @@ enum Part {
     Head(usize),
 }
 
-impl Part {
+impl GroupPattern {
     fn holds(&self, group: ParameterGroup) -> bool {
         use ParameterGroup as G;
         match (self, group) {
@@ -159,9 +160,8 @@ pub(super) fn names(groups: impl Iterator<Item = ParameterGroup>, heads: &[Strin
     if marked(|group| *group == ParameterGroup::Embeddings) {
         names.push("embeddings".to_owned());
     }
-    names.extend(layers.into_iter().map(|(first, last)| match first == last {
-        true => format!("layers.{first}"),
-        false => format!("layers.{first}-{last}"),
+    names.extend(layers.into_iter().map(|(first, last)| {
+        if first == last { format!("layers.{first}") } else { format!("layers.{first}-{last}") }
     }));
     if marked(|group| *group == ParameterGroup::Pooler) {
         names.push("pooler".to_owned());
@@ -177,12 +177,13 @@ pub(super) fn names(groups: impl Iterator<Item = ParameterGroup>, heads: &[Strin
         })
         .collect();
     let every = of_heads.len() >= heads.len() && heads.len() != 1;
-    match every && !of_heads.is_empty() {
-        true => names.push("heads".to_owned()),
-        false => names.extend(of_heads.iter().map(|head| match heads.get(*head) {
+    if every && !of_heads.is_empty() {
+        names.push("heads".to_owned());
+    } else {
+        names.extend(of_heads.iter().map(|head| match heads.get(*head) {
             Some(name) => format!("head.{name}"),
             None => format!("head.{head}"),
-        })),
+        }));
     }
     names
 }

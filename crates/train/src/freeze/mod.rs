@@ -15,9 +15,9 @@ use polyhead_model::{ParameterGroup, ParameterStore};
 use crate::config::{FreezePhase, Moment};
 use crate::error::{Error, ErrorKind};
 
-use groups::Groups;
+use groups::GroupNames;
 
-/// What is trainable at each step of a run.
+/// The parameters that each step of a run trains.
 #[derive(Clone, Debug)]
 pub struct FreezePlan {
     rules: Vec<Rule>,
@@ -63,7 +63,7 @@ impl FreezePlan {
         steps_per_epoch: u64,
         total_steps: u64,
     ) -> Result<Self, Error> {
-        let groups = Groups::new(store, heads);
+        let groups = GroupNames::new(store, heads);
         let rules = phases.iter().map(|phase| {
             let first = match phase.from {
                 None => 1,
@@ -107,7 +107,7 @@ impl FreezePlan {
         self
     }
 
-    /// What head `head` is called.
+    /// Name of head `head`.
     pub(crate) fn head_name(&self, head: usize) -> String {
         self.heads.get(head).map_or_else(|| head.to_string(), String::clone)
     }
@@ -207,9 +207,10 @@ impl FreezePlan {
         let (tensors, numbers) = trained
             .fold((0, 0), |(tensors, numbers), ((_, count), _)| (tensors + 1, numbers + count));
         let total = self.index.iter().map(|(_, count)| count).sum();
-        let steps = match span.first == span.last {
-            true => format!("step {}", span.first),
-            false => format!("steps {}–{}", span.first, span.last),
+        let steps = if span.first == span.last {
+            format!("step {}", span.first)
+        } else {
+            format!("steps {}–{}", span.first, span.last)
         };
         let frozen: Vec<bool> = span.trainable.iter().map(|trainable| !trainable).collect();
         format!(

@@ -8,7 +8,7 @@ use crate::data::Part;
 use crate::error::Error;
 use crate::evaluate::criterion;
 use crate::evaluate::{Answers, EvalRequest};
-use crate::run::observer::{Evaluated, Event};
+use crate::run::events::{Evaluated, Event};
 use crate::run::{Emit, Run};
 use crate::tasks::TaskMetrics;
 
@@ -34,7 +34,7 @@ impl Run<'_> {
             if (moves || some_known)
                 && let Some(answers) = self.answers(source, Part::Dev, moves)?
             {
-                let (tasks, found) = self.judge_source(source, Part::Dev, &answers);
+                let (tasks, found) = self.score_source(source, Part::Dev, &answers);
                 for (task, found) in tasks.into_iter().zip(found) {
                     if self.plan.known[task] {
                         self.start.metrics[task] = found;
@@ -115,7 +115,7 @@ impl Run<'_> {
         let mut metrics = vec![None; self.plan.objectives.len()];
         for source in 0..self.plan.data.sources.len() {
             if let Some(answers) = self.answers(source, part, false)? {
-                let (tasks, found) = self.judge_source(source, part, &answers);
+                let (tasks, found) = self.score_source(source, part, &answers);
                 for (task, found) in tasks.into_iter().zip(found) {
                     metrics[task] = found;
                 }
@@ -125,7 +125,7 @@ impl Run<'_> {
     }
 
     /// Tasks of a source, and their metrics.
-    pub(crate) fn judge_source(
+    pub(crate) fn score_source(
         &self,
         source: usize,
         part: Part,
@@ -147,7 +147,7 @@ impl Run<'_> {
         part: Part,
         vectors: bool,
     ) -> Result<Option<Answers>, Error> {
-        let Self { plan, learner, kept, threads, .. } = self;
+        let Self { plan, learner, caches, threads, .. } = self;
         let split = plan.data.sources[source].split(part);
         if split.is_empty() {
             return Ok(None);
@@ -159,7 +159,7 @@ impl Run<'_> {
             (0..network.head_count()).map(|head| tasks.contains(&head)).collect();
         let questions =
             EvalRequest { active: &active, vectors, prompt_tokens, depth, encoder: None };
-        let cache = kept.of(source, part);
+        let cache = caches.of(source, part);
         Answers::of(network, threads, split, &questions, cache, pass).map(Some)
     }
 }

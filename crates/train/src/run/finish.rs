@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::evaluate::Answers;
 use crate::run::Run;
 use crate::run::evaluation::scores_by_task;
-use crate::run::observer::Event;
+use crate::run::events::Event;
 use crate::step::AdamWSettings;
 use crate::step::CacheCounts;
 use crate::tasks::{Calibration, TaskMetrics, answered, rules};
@@ -39,7 +39,7 @@ pub struct RunSummary {
     /// Hidden states that were kept.
     #[serde(skip)]
     pub cache: CacheCounts,
-    /// Seconds of training, over all sittings.
+    /// Seconds of training, over all sessions.
     #[serde(skip)]
     pub seconds: f64,
 }
@@ -152,7 +152,7 @@ impl Run<'_> {
         threads.cpu(learner.network.isa(), |cpu| {
             learner.network.update(cpu, &|_| true, |store| state.restore(store, settings))
         })?;
-        self.kept.go_back_to(best);
+        self.caches.go_back_to(best);
         Ok(best)
     }
 
@@ -202,7 +202,7 @@ impl Run<'_> {
             })
             .collect();
         for FinalAnswers { source, part, answers } in all {
-            let (of, found) = self.judge_source(*source, *part, answers);
+            let (of, found) = self.score_source(*source, *part, answers);
             for (task, found) in of.into_iter().zip(found) {
                 match part {
                     Part::Dev => tasks[task].dev = found,

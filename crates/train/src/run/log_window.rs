@@ -3,7 +3,7 @@
 //! They are part of the train state, bit by bit: a run that is resumed between
 //! two lines writes the line that the uninterrupted run writes.
 
-use crate::run::observer::TaskProgress;
+use crate::run::events::TaskProgress;
 use crate::step::StepOutcome;
 use crate::tasks::RunningAccuracy;
 

@@ -10,16 +10,16 @@ mod phases;
 mod evaluation;
 mod record;
 mod log_window;
-mod observer;
+mod events;
 mod finish;
 mod directory;
 pub(crate) mod machine;
 
 pub(crate) use directory::{LineLog, ResumeMode, RunDirectory, RunState};
+pub use events::{Evaluated, Event, Observer, Progress, TaskProgress};
 pub(crate) use finish::FinalAnswers;
 pub use finish::{RunSummary, TaskSummary};
 pub use machine::{peak_memory, processor};
-pub use observer::{Evaluated, Event, Observer, Progress, TaskProgress};
 pub use plan::RunPlan;
 pub use prepare::{Prepared, check_data, open_model};
 pub(crate) use prepare::{Tokenized, tokenize};
@@ -60,7 +60,7 @@ pub(crate) struct Run<'a> {
     pub(crate) frozen: FrozenTensors,
     /// What only the phase in force freezes, as it was before this step.
     frozen_in_phase: Option<(u64, FrozenTensors)>,
-    /// A line for each phase that has ended in this sitting.
+    /// A line for each phase that has ended in this session.
     frozen_phases: Vec<String>,
     /// SHA-256 of the model that the run began with.
     model_hash: String,
@@ -70,7 +70,7 @@ pub(crate) struct Run<'a> {
     window: LogWindow,
     /// Seconds in the steps of the window.
     window_seconds: f64,
-    pub(crate) kept: StateCaches,
+    pub(crate) caches: StateCaches,
     /// One per task: the starting model's logits for the training rows, where the
     /// task is held to them.
     teachers: Vec<Vec<f32>>,
@@ -131,7 +131,7 @@ impl<'a> Run<'a> {
             times: Times::default(),
             window: LogWindow::new(tasks),
             window_seconds: 0.0,
-            kept: StateCaches::default(),
+            caches: StateCaches::default(),
             teachers: vec![Vec::new(); tasks],
             trainable: vec![false; entries],
             gave_up: false,
@@ -160,7 +160,7 @@ impl<'a> Run<'a> {
 
     /// What was kept, and what that has saved.
     pub(crate) fn cache_counts(&self) -> CacheCounts {
-        self.kept.counts()
+        self.caches.counts()
     }
 
     /// Does step `step` and tells of it.
@@ -179,7 +179,7 @@ impl<'a> Run<'a> {
             teachers: &self.teachers,
             accumulation: self.config.train.accumulation.get(),
         };
-        let cache = self.kept.of(drawn.source, Part::Train);
+        let cache = self.caches.of(drawn.source, Part::Train);
         let outcome =
             self.learner.step(self.threads, step, &batch, &self.plan.rates, multiplier, cache);
         let outcome = outcome.map_err(|error| match error.kind() {
@@ -190,7 +190,7 @@ impl<'a> Run<'a> {
             _ => error,
         })?;
         self.done = step;
-        if let Some(problem) = self.kept.take_problem() {
+        if let Some(problem) = self.caches.take_problem() {
             emit(Event::Notice(&problem));
         }
         self.window.add(&outcome);
@@ -249,7 +249,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Whether the time limit, over all sittings, is reached.
+    /// Whether the time limit, over all sessions, is reached.
     pub(crate) fn is_late(&self) -> bool {
         let limit = self.config.train.max_seconds;
         limit > 0 && self.times.total() >= limit as f64
@@ -273,7 +273,7 @@ impl<'a> Run<'a> {
     }
 
     /// Whether a checkpoint is written after step `step`.
-    pub(crate) fn keeps_after(&self, step: u64) -> bool {
+    pub(crate) fn saves_after(&self, step: u64) -> bool {
         match self.config.checkpoint.every {
             0 => self.ends_epoch(step),
             every => step.is_multiple_of(every),

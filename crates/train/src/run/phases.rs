@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use crate::freeze::FrozenTensors;
-use crate::run::observer::Event;
+use crate::run::events::Event;
 use crate::run::{Emit, Run};
 use crate::step::Passes;
 
@@ -59,11 +59,11 @@ impl Run<'_> {
     pub(super) fn set_trainable(&mut self, step: u64, trainable: Vec<bool>) {
         self.learner.set_trainable(self.threads, &trainable);
         self.trainable = trainable;
-        if !self.kept.fits(self.learner.depth()) {
+        if !self.caches.fits(self.learner.depth()) {
             let passes = self.passes_from(step);
             let width = self.learner.network.config().hidden_size;
             let (depth, budget) = (self.learner.depth(), self.config.train.cache_bytes);
-            self.kept.renew(step, depth, width, &self.plan.data, budget, &passes);
+            self.caches.renew(step, depth, width, &self.plan.data, budget, &passes);
         }
     }
 

@@ -8,12 +8,12 @@ use polyhead_model::TrainableLayout;
 use crate::checkpoint::{self, Checkpoints, Snapshot};
 use crate::error::{Error, ErrorKind};
 use crate::evaluate::Best;
+use crate::run::events::Event;
 use crate::run::log_window::LogWindow;
-use crate::run::observer::Event;
 use crate::run::{Emit, Run};
 use crate::step::{AdamW, AdamWSettings};
 
-/// Seconds spent, in this sitting and those before.
+/// Seconds spent, in this session and those before.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Times {
     pub(crate) preparation: f64,
@@ -80,7 +80,7 @@ impl Run<'_> {
         Checkpoints::new(self.directory.checkpoints(), self.config.checkpoint.keep.get())
     }
 
-    pub(super) fn progress_record(&self) -> checkpoint::Progress {
+    pub(super) fn progress_record(&self) -> checkpoint::SavedProgress {
         let mut sums = BTreeMap::new();
         for (i, word) in self.window.to_words().into_iter().enumerate() {
             sums.insert(format!("window {i:03}"), f64::from_bits(word));
@@ -90,10 +90,13 @@ impl Run<'_> {
         sums.insert("seconds in steps".to_owned(), self.times.steps);
         sums.insert("seconds in evaluation".to_owned(), self.times.evaluation);
         sums.insert("seconds in checkpoints".to_owned(), self.times.checkpoints);
-        checkpoint::Progress {
+        checkpoint::SavedProgress {
             step: self.done,
             epoch: self.epoch_of(self.done),
-            best: self.best.score.map(|value| checkpoint::Best { step: self.best.step, value }),
+            best: self
+                .best
+                .score
+                .map(|value| checkpoint::SavedBest { step: self.best.step, value }),
             evaluations_without_improvement: self.best.since as usize,
             metrics_bytes: self.metrics.bytes(),
             timings_bytes: self.timings.bytes(),

@@ -14,8 +14,8 @@ use crate::config::RunConfig;
 use crate::data::DataReport;
 use crate::error::{Error, ErrorKind};
 use crate::run::Run;
+use crate::run::events::{Event, Observer};
 use crate::run::finish::RunSummary;
-use crate::run::observer::{Event, Observer};
 use crate::run::prepare;
 
 /// Trains what a configuration says.
@@ -33,7 +33,7 @@ pub enum Ending {
     Finished(Box<RunSummary>),
     /// The run was finished before; nothing was done.
     AlreadyFinished,
-    /// Somebody asked to stop: a checkpoint of this many steps stands.
+    /// The stop flag was set; a checkpoint of this step was written.
     Stopped {
         /// Steps done.
         step: u64,
@@ -104,7 +104,7 @@ impl Trainer {
             if late && !run.evaluates_after(step) {
                 run.evaluate(&mut emit)?;
             }
-            if run.keeps_after(step) || stopped || late {
+            if run.saves_after(step) || stopped || late {
                 run.save(&mut emit)?;
             }
             if stopped {

@@ -2,7 +2,7 @@
 
 mod packed_rows;
 mod batch;
-mod kept_states;
+mod state_caches;
 mod state_cache;
 mod rates;
 mod schedule;
@@ -11,7 +11,6 @@ mod learner;
 
 pub(crate) use batch::PackedStep;
 pub use batch::StepBatch;
-pub(crate) use kept_states::{Passes, StateCaches};
 pub use learner::{ForwardTimes, Learner, StepOutcome, TaskStep};
 pub use optimizer::{AdamW, AdamWSettings, GradientNorm, Moments, Update};
 pub(crate) use packed_rows::PART_TOKENS;
@@ -19,3 +18,4 @@ pub use packed_rows::{PackedRows, cut};
 pub use rates::{GroupRates, RateTable};
 pub use schedule::Schedule;
 pub use state_cache::{CacheCounts, StateCache};
+pub(crate) use state_caches::{Passes, StateCaches};

@@ -1,8 +1,8 @@
 //! Learning rates over the steps: a function of the step, without any state.
 
-use crate::config::{self, TrainSettings};
+use crate::config::{ScheduleKind, TrainSettings};
 
-/// By what rates are multiplied in each step of a run.
+/// The factor of all learning rates in each step of a run.
 ///
 /// The multipliers are those of the schedules of transformers (`optimization.py`:
 /// `get_constant_schedule_with_warmup`, `get_linear_schedule_with_warmup`,
@@ -10,7 +10,7 @@ use crate::config::{self, TrainSettings};
 /// with warm-up the first update has rate 0, and the last one not quite the lowest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Schedule {
-    kind: config::Schedule,
+    kind: ScheduleKind,
     warmup_steps: u64,
     total_steps: u64,
 }
@@ -28,7 +28,7 @@ impl Schedule {
         Self { kind: settings.schedule, warmup_steps, total_steps }
     }
 
-    /// How many updates warm up.
+    /// Number of updates that warm up.
     pub fn warmup_steps(&self) -> u64 {
         self.warmup_steps
     }
@@ -44,9 +44,9 @@ impl Schedule {
         }
         let falling = self.total_steps.saturating_sub(self.warmup_steps).max(1) as f64;
         match self.kind {
-            config::Schedule::Constant => 1.0,
-            config::Schedule::Linear => self.total_steps.saturating_sub(done) as f64 / falling,
-            config::Schedule::Cosine => {
+            ScheduleKind::Constant => 1.0,
+            ScheduleKind::Linear => self.total_steps.saturating_sub(done) as f64 / falling,
+            ScheduleKind::Cosine => {
                 // Beyond the end the cosine would rise again.
                 let progress = ((done - self.warmup_steps) as f64 / falling).min(1.0);
                 (0.5 * (1.0 + (std::f64::consts::PI * progress).cos())).max(0.0)
@@ -58,9 +58,9 @@ impl Schedule {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Schedule::{Constant, Cosine, Linear};
+    use crate::config::ScheduleKind::{Constant, Cosine, Linear};
 
-    fn schedule(kind: config::Schedule, warmup: f32, total: u64) -> Schedule {
+    fn schedule(kind: ScheduleKind, warmup: f32, total: u64) -> Schedule {
         let text = "[data]\ntrain = \"a\"\n[[task]]\nname = \"a\"\nkind = \"regression\"\n";
         let config = crate::RunConfig::parse(text, std::path::Path::new("c.toml"), &[]).unwrap();
         let warmup = warmup.try_into().unwrap();
@@ -70,7 +70,7 @@ mod tests {
     #[test]
     fn multipliers_computed_by_hand() {
         struct Case {
-            kind: config::Schedule,
+            kind: ScheduleKind,
             warmup: f32,
             total: u64,
             /// From the first update on.

@@ -2,25 +2,25 @@
 //!
 //! Where everything up to a hidden state is frozen, that state is a function of
 //! the text alone (dropout is off there), with the same bits whatever batch it
-//! is computed in. So it is kept: in memory up to a budget, beyond that in a
-//! file without a name that goes away with the process. Where that file cannot
-//! be written, nothing is kept any more: it is only time that is lost.
+//! is computed in. So it is cached: in memory up to a budget, beyond that in an
+//! unnamed file that disappears with the process. If that file cannot be written,
+//! caching ends: this costs time and changes no result.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 
 use crate::error::{Error, ErrorKind};
 
-/// The kept hidden states of the rows of one data set.
+/// The cached hidden states of the rows of one split.
 pub struct StateCache {
-    /// Which hidden states are kept, ascending.
+    /// Indices of the cached hidden states, ascending.
     states: Vec<usize>,
     /// `D`
     width: usize,
     /// Bytes of memory that may be used.
     budget: u64,
-    /// Where each row's numbers stand: all its states one after the other.
-    places: Vec<Option<Place>>,
+    /// Location of the numbers of each row: all its states one after the other.
+    rows: Vec<Option<CachedRow>>,
     memory: Vec<Vec<f32>>,
     file: Option<File>,
     file_end: u64,
@@ -31,14 +31,14 @@ pub struct StateCache {
 }
 
 #[derive(Clone, Copy)]
-enum Place {
+enum CachedRow {
     /// A vector in `memory`.
     Memory(usize),
     /// Where it begins, and how many numbers it has.
     File(u64, usize),
 }
 
-/// What a cache holds and has saved.
+/// Sizes of a cache and the work that it saved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CacheCounts {
     /// Bytes in memory.
@@ -58,7 +58,7 @@ impl StateCache {
             states,
             width,
             budget,
-            places: vec![None; rows],
+            rows: vec![None; rows],
             memory: Vec::new(),
             file: None,
             file_end: 0,
@@ -68,34 +68,33 @@ impl StateCache {
         }
     }
 
-    /// Which hidden states are kept.
+    /// Indices of the cached hidden states.
     pub fn states(&self) -> &[usize] {
         &self.states
     }
 
-    /// What it holds and has saved.
+    /// Sizes of this cache and the work that it saved.
     pub fn counts(&self) -> CacheCounts {
         self.counts
     }
 
-    /// Whether all of these rows are there.
+    /// Whether all of these rows are cached.
     pub fn has(&self, rows: &[u32]) -> bool {
-        !self.states.is_empty() && rows.iter().all(|row| self.places[*row as usize].is_some())
+        !self.states.is_empty() && rows.iter().all(|row| self.rows[*row as usize].is_some())
     }
 
-    /// Why nothing is kept any more, the first time this is asked after it happened.
+    /// Why caching ended; `None` if it did not, or if this was reported before.
     pub fn take_problem(&mut self) -> Option<String> {
         self.problem.take()
     }
 
-    /// Keeps the states of row `row`.
+    /// Caches the states of row `row`.
     ///
     /// - `states`: for each of [`states`](Self::states), `[T, D]`
     ///
-    /// If the file cannot be written, all that was kept goes, and nothing is kept
-    /// from then on: see [`take_problem`](Self::take_problem).
+    /// If the file cannot be written, all cached states are dropped and caching ends: see [`take_problem`](Self::take_problem).
     pub fn put(&mut self, row: u32, states: &[&[f32]]) {
-        if self.places[row as usize].is_some() || self.states.is_empty() || self.gave_up {
+        if self.rows[row as usize].is_some() || self.states.is_empty() || self.gave_up {
             return;
         }
         let values: Vec<f32> = states.concat();
@@ -103,18 +102,18 @@ impl StateCache {
         if self.counts.memory + bytes <= self.budget {
             self.counts.memory += bytes;
             self.memory.push(values);
-            self.places[row as usize] = Some(Place::Memory(self.memory.len() - 1));
+            self.rows[row as usize] = Some(CachedRow::Memory(self.memory.len() - 1));
             return;
         }
         match self.write(&values) {
             Ok(()) => {
-                self.places[row as usize] = Some(Place::File(self.file_end, values.len()));
+                self.rows[row as usize] = Some(CachedRow::File(self.file_end, values.len()));
                 self.file_end += bytes;
                 self.counts.file += bytes;
             }
             Err(error) => {
                 // A batch is only of use if all of its rows are there.
-                self.places.fill(None);
+                self.rows.fill(None);
                 (self.memory, self.file) = (Vec::new(), None);
                 self.gave_up = true;
                 self.problem = Some(format!(
@@ -126,7 +125,7 @@ impl StateCache {
         }
     }
 
-    /// Appends to the file, which is made if there is none yet.
+    /// Appends to the file; creates it first if there is none.
     fn write(&mut self, values: &[f32]) -> std::io::Result<()> {
         let file = match &mut self.file {
             Some(file) => file,
@@ -149,9 +148,9 @@ impl StateCache {
         let mut states = vec![Vec::new(); self.states.len()];
         let mut from_file = Vec::new();
         for row in rows {
-            let values = match self.places[*row as usize].expect("asked for rows that are kept") {
-                Place::Memory(at) => &self.memory[at],
-                Place::File(at, count) => {
+            let values = match self.rows[*row as usize].expect("asked for rows that are kept") {
+                CachedRow::Memory(at) => &self.memory[at],
+                CachedRow::File(at, count) => {
                     self.read(at, count, &mut from_file)?;
                     &from_file
                 }

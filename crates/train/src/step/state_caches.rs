@@ -1,24 +1,24 @@
-//! The hidden states that a run keeps, and whether it pays to keep them.
+//! The cached hidden states of a run, and the decision whether caching them is worth its memory.
 
 use polyhead_model::Depth;
 
 use crate::data::{Dataset, Part};
 use crate::step::state_cache::{CacheCounts, StateCache};
 
-/// A [`StateCache`] for the training and the dev rows of each source, where
-/// there is something to keep.
+/// The caches of a run: a [`StateCache`] for the training rows and one for the dev rows of each
+/// source, as far as rows are read more than once.
 #[derive(Default)]
 pub(crate) struct StateCaches {
     caches: Vec<[Option<StateCache>; 2]>,
-    /// Which hidden states would be kept; `None` before the first phase.
+    /// Indices of the cached hidden states; `None` before the first phase.
     states: Option<Vec<usize>>,
-    /// The step from which on the layers below have not changed.
+    /// First step since which the layers below the cached states have not changed.
     since: u64,
-    /// What caches that are gone have held and saved.
+    /// Counts of caches of earlier phases.
     before: CacheCounts,
 }
 
-/// How often the rows of a source are gone through while a boundary stays where it is.
+/// How often the rows of a source are read while the frozen boundary stays where it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Passes {
     pub(crate) train: f64,
@@ -26,24 +26,24 @@ pub(crate) struct Passes {
 }
 
 impl StateCaches {
-    /// Whether it is what should be kept at this depth.
+    /// Whether these caches hold exactly the states that `depth` reads.
     pub(crate) fn fits(&self, depth: &Depth) -> bool {
         self.states.as_ref() == Some(&depth.cached)
     }
 
-    /// Forgets what is kept if the weights after step `step` come back, and layers
-    /// below the boundary were others then.
+    /// Drops all cached states if the weights after step `step` are restored and layers below the
+    /// boundary have changed since.
     pub(crate) fn go_back_to(&mut self, step: u64) {
         if step + 1 < self.since {
             *self = Self { before: self.counts(), ..Self::default() };
         }
     }
 
-    /// Empty caches for this depth, for rows that are read more than once.
+    /// Replaces all caches by empty ones for this depth, for rows that are read more than once.
     ///
     /// - `step`: the first one in which the layers below do not change
     /// - `width`: `D`
-    /// - `budget`: bytes of memory for all of them; 0: nothing is kept
+    /// - `budget`: bytes of memory for all caches; 0 caches nothing
     /// - `passes`: one per source
     pub(crate) fn renew(
         &mut self,
@@ -58,27 +58,27 @@ impl StateCaches {
         self.states = Some(depth.cached.clone());
         self.since = step;
         let useful = !depth.embeddings && depth.start > 0 && budget > 0;
-        let kept = |passes: f64| useful && passes > 1.0;
+        let pays = |passes: f64| useful && passes > 1.0;
         let splits = || {
             data.sources
                 .iter()
                 .zip(passes)
                 .map(|(source, passes)| [(&source.train, passes.train), (&source.dev, passes.dev)])
         };
-        let tokens = splits().flatten().filter(|(_, passes)| kept(*passes));
+        let tokens = splits().flatten().filter(|(_, passes)| pays(*passes));
         let all: usize = tokens.map(|(split, _)| split.tokens.tokens()).sum();
         let caches = splits().map(|source| {
             source.map(|(split, passes)| {
                 let share = split.tokens.tokens() as f64 / all.max(1) as f64;
                 let share = (budget as f64 * share) as u64;
                 let states = depth.cached.clone();
-                kept(passes).then(|| StateCache::new(states, width, split.len(), share))
+                pays(passes).then(|| StateCache::new(states, width, split.len(), share))
             })
         });
         self.caches = caches.collect();
     }
 
-    /// Where states of this part of a source are kept.
+    /// The cache of this part of a source, if it has one.
     pub(crate) fn of(&mut self, source: usize, part: Part) -> Option<&mut StateCache> {
         let [train, dev] = self.caches.get_mut(source)?;
         match part {
@@ -88,12 +88,12 @@ impl StateCaches {
         }
     }
 
-    /// Why no more states are kept, where that is news.
+    /// Why a cache gave up, if that was not reported yet.
     pub(crate) fn take_problem(&mut self) -> Option<String> {
         self.caches.iter_mut().flatten().flatten().find_map(StateCache::take_problem)
     }
 
-    /// What all of them hold, at most, and have saved.
+    /// Peak sizes and saved tokens of all caches of the run.
     pub(crate) fn counts(&self) -> CacheCounts {
         let mut counts = self.before;
         let now = self.caches.iter().flatten().flatten().map(StateCache::counts);
