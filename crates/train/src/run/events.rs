@@ -1,97 +1,97 @@
-//! What a run tells while it goes on.
+//! The events of a run, and who receives them.
 
 use crate::data::DataReport;
 use crate::run::finish::RunSummary;
 use crate::tasks::TaskMetrics;
 
-/// Listens to a run: prints, draws a bar, sends numbers elsewhere.
+/// Receives the events of a run, for example to print them or to draw a progress bar.
 pub trait Observer {
-    /// Something has happened.
+    /// Receives one event.
     fn observe(&mut self, event: &Event);
 }
 
-/// What can happen.
+/// An event of a run.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
     /// A remark that a user should see.
     Notice(&'a str),
-    /// The data were read and looked through.
+    /// The data were read and checked.
     DataChecked(&'a DataReport),
-    /// Everything is settled: lines for people on tasks, rates and freezing.
+    /// The plan is complete: lines of text on tasks, learning rates and freezing.
     Planned(&'a [String]),
-    /// Another phase of freezing begins; the line says what trains from this step on.
+    /// A phase of freezing begins; the line says what trains from this step on.
     Phase {
-        /// The first step of it.
+        /// First step of the phase.
         step: u64,
-        /// As in the plan.
+        /// The phase's line of the plan.
         line: &'a str,
     },
     /// A step was done.
     Step(&'a Progress),
-    /// It is time for a line: means over the steps since the last one.
+    /// A line of progress is due: means over the steps since the previous line.
     Logged(&'a Progress),
-    /// Metrics on dev.
+    /// The model was evaluated on dev.
     Evaluated(&'a Evaluated),
-    /// A checkpoint stands.
+    /// A checkpoint was written.
     Checkpointed {
-        /// The steps in it.
+        /// Number of steps done before the checkpoint.
         step: u64,
     },
-    /// The run has come to its end.
+    /// The run has ended.
     Finished(&'a RunSummary),
 }
 
-/// Where a run stands.
+/// Progress of a run, averaged over one or more steps.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Progress {
-    /// From 1.
+    /// Current epoch, counted from 1.
     pub epoch: u64,
-    /// Of the run.
+    /// Number of epochs of the run.
     pub epochs: u64,
-    /// In the epoch, from 1.
+    /// Current step in the epoch, counted from 1.
     pub step_in_epoch: u64,
-    /// Of an epoch.
+    /// Number of steps of an epoch.
     pub steps_per_epoch: u64,
-    /// Of the run, from 1.
+    /// Current step of the run, counted from 1.
     pub step: u64,
-    /// Of the run.
+    /// Number of steps of the run.
     pub total_steps: u64,
-    /// Weighted sum over tasks.
+    /// Weighted sum of the tasks' losses.
     pub loss: f64,
-    /// In the order of the tasks.
+    /// Progress of each task, in the order of the configuration.
     pub tasks: Vec<TaskProgress>,
-    /// Of the gradient before clipping.
+    /// Norm of the gradient before clipping.
     pub gradient_norm: f64,
-    /// Of the encoder's top.
+    /// Learning rate of the encoder's top layer.
     pub learning_rate: f64,
-    /// Without evaluations and checkpoints.
+    /// Training texts per second, without the time of evaluations and checkpoints.
     pub texts_per_second: f64,
 }
 
-/// Where a task stands.
+/// Progress of one task.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TaskProgress {
     /// The task's name.
     pub name: String,
-    /// `None` if no row had its label.
+    /// Mean loss; `None` if no row had a label for the task.
     pub loss: Option<f64>,
-    /// `None` for regression, and if no row had its label.
+    /// Share of right answers; `None` for regression and if no row had a label for the task.
     pub accuracy: Option<f64>,
 }
 
-/// Metrics on dev.
+/// The result of an evaluation on dev.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Evaluated {
-    /// Steps done before.
+    /// Number of steps done before the evaluation.
     pub step: u64,
-    /// From 1; 0 before the first step.
+    /// Current epoch, counted from 1; 0 before the first step.
     pub epoch: u64,
-    /// Name, metrics and main metric of each task that has labels there.
+    /// Name of each task, and its metrics if it has labels in dev.
     pub tasks: Vec<(String, Option<TaskMetrics>)>,
-    /// What the best model is chosen by, larger is better; `None` without dev data.
+    /// The score that selects the best model, larger is better; `None` without dev data.
     pub score: Option<f64>,
-    /// Whether it is the best so far.
+    /// Whether the score is the best so far.
     pub best: bool,
 }
 

@@ -1,4 +1,4 @@
-//! A run between its steps: what is counted, kept and told.
+//! A run: its steps, what it counts between them, and what it reports.
 
 mod plan;
 mod heads;
@@ -43,7 +43,7 @@ use evaluation::Start;
 use log_window::LogWindow;
 use record::Times;
 
-/// A run that is going on.
+/// A run in progress.
 pub(crate) struct Run<'a> {
     pub(crate) config: &'a RunConfig,
     pub(crate) threads: &'a Threads,
@@ -83,7 +83,7 @@ pub(crate) struct Run<'a> {
 type Emit<'t> = dyn FnMut(Event) + 't;
 
 impl<'a> Run<'a> {
-    /// Prepares a run, or goes on with one; `None` if it is finished.
+    /// Prepares a new run or resumes one; `None` if the run is finished.
     pub(crate) fn open(
         config: &'a RunConfig,
         threads: &'a Threads,
@@ -163,7 +163,7 @@ impl<'a> Run<'a> {
         self.caches.counts()
     }
 
-    /// Does step `step` and tells of it.
+    /// Does step `step` and emits its events.
     ///
     /// # Errors
     /// As [`Learner::step`].
