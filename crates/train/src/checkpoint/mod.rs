@@ -365,18 +365,18 @@ impl TrainState {
     }
 }
 
-/// The place of a parameter of this name and shape.
+/// Index of the parameter of this name and shape.
 fn find(store: &ParameterStore, name: &str, tensor: &Tensor) -> Result<usize, Error> {
     let run = |message| Error::new(ErrorKind::Run, message);
     let Some(index) = store.entries().iter().position(|entry| entry.name == name) else {
         return Err(run(format!("checkpoint: expected parameters of this model, found `{name}`")));
     };
     let expected = &store.entries()[index].shape;
-    match tensor.shape == *expected {
-        true => Ok(index),
-        false => Err(run(format!(
+    if tensor.shape != *expected {
+        return Err(run(format!(
             "checkpoint: parameter `{name}`: expected {expected:?}, found {:?}",
             tensor.shape
-        ))),
+        )));
     }
+    Ok(index)
 }

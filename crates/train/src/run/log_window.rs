@@ -7,7 +7,7 @@ use crate::run::events::TaskProgress;
 use crate::step::StepOutcome;
 use crate::tasks::RunningAccuracy;
 
-/// Sums since the last line.
+/// Sums since the last line of progress.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct LogWindow {
     steps: u64,
@@ -54,17 +54,17 @@ impl LogWindow {
         self.loss / self.steps.max(1) as f64
     }
 
-    /// Mean norm of their gradients.
+    /// Mean norm of the gradients.
     pub(crate) fn gradient_norm(&self) -> f64 {
         self.gradient_norm / self.steps.max(1) as f64
     }
 
-    /// Texts in them.
+    /// Number of texts in the steps.
     pub(crate) fn texts(&self) -> u64 {
         self.texts
     }
 
-    /// Means of the tasks.
+    /// Mean loss and accuracy of each task.
     pub(crate) fn tasks<'a>(&self, names: impl Iterator<Item = &'a str>) -> Vec<TaskProgress> {
         self.tasks
             .iter()

@@ -14,31 +14,31 @@ use crate::tasks::Objective;
 pub struct RunPlan {
     /// The model that training begins with.
     pub folder: ModelFolder,
-    /// All rows.
+    /// The rows of all sources.
     pub data: Dataset,
-    /// What was noticed about them.
+    /// Remarks on the data.
     pub report: DataReport,
-    /// One per task.
+    /// The loss of each task.
     pub objectives: Vec<Objective>,
     /// For each task, whether the starting model has its head.
     pub known: Vec<bool>,
-    /// Which rows make a step.
+    /// The rows of each step.
     pub sampler: BatchSampler,
-    /// What is trained in each step.
+    /// The parameters that each step trains.
     pub freeze: FreezePlan,
-    /// How fast.
+    /// Learning rate and weight decay of each parameter.
     pub rates: RateTable,
-    /// What the schedule makes of the rates.
+    /// The schedule's factor of all learning rates.
     pub schedule: Schedule,
-    /// Steps of the run.
+    /// Number of steps of the run.
     pub total_steps: u64,
     /// Tokens after which a text is cut.
     pub max_length: usize,
     /// Tokens at the beginning of each row that pooling leaves out.
     pub prompt_tokens: usize,
-    /// Remarks for the user.
+    /// Remarks on the plan for the user.
     pub notices: Vec<String>,
-    /// Of each entry of the index.
+    /// Parameter group of each entry of the index.
     pub(super) groups: Vec<ParameterGroup>,
 }
 

@@ -22,11 +22,11 @@ use crate::tasks::{Objective, RunningAccuracy, mean_factor};
 pub struct Learner {
     /// The network.
     pub network: Network,
-    /// Moments and step counts.
+    /// Optimizer with its moments and step counts.
     pub optimizer: AdamW,
-    /// One per task.
+    /// The loss of each task.
     pub objectives: Vec<Objective>,
-    /// What forward passes have taken, with and without kept hidden states.
+    /// Time of forward passes with and without cached hidden states.
     pub forward_times: ForwardTimes,
     gradients: Gradients,
     depth: Depth,
@@ -49,39 +49,41 @@ impl ForwardTimes {
         sum.1 += tokens as u64;
     }
 
-    /// Seconds that kept hidden states have saved, by the speed of the passes
-    /// without them; `None` where there were none of either sort.
+    /// Seconds that cached hidden states have saved, estimated from the speed of the passes
+    /// without them; `None` if there were no passes of one of the two sorts.
     pub fn saved(&self) -> Option<f64> {
         let (whole, kept) = (self.whole, self.from_kept);
         (whole.1 > 0 && kept.1 > 0).then(|| whole.0 / whole.1 as f64 * kept.1 as f64 - kept.0)
     }
 }
 
-/// What a step says of a task.
+/// Loss and accuracy of a task in a step.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct TaskStep {
     /// Mean over the labelled rows; `None` if there was none.
     pub loss: Option<f64>,
-    /// Of the answers while training; regression has none.
+    /// Accuracy of the answers while training; regression has none.
     pub accuracy: RunningAccuracy,
 }
 
-/// What a step says.
+/// Loss, accuracies and sizes of a step.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StepOutcome {
     /// The weighted sum of the tasks' losses.
     pub loss: f64,
-    /// One per task.
+    /// Loss and accuracy of each task.
     pub tasks: Vec<TaskStep>,
-    /// Of the gradient, before clipping.
+    /// Norm of the gradient before clipping.
     pub gradient_norm: f64,
-    /// Rows.
+    /// Number of rows.
     pub texts: usize,
-    /// Tokens of these rows.
+    /// Number of tokens of these rows.
     pub tokens: usize,
 }
 
 impl Learner {
+    /// A learner that trains the flagged parameters.
+    ///
     /// - `trainable`: one flag per entry of the network's index
     pub fn new(
         network: Network,
@@ -108,7 +110,7 @@ impl Learner {
         }
     }
 
-    /// Trains other parameters from now on. Moments of what stays trainable stay.
+    /// Changes which parameters train. Parameters that stay trainable keep their moments.
     pub fn set_trainable(&mut self, threads: &Threads, trainable: &[bool]) {
         let layout = TrainableLayout::new(self.network.store(), trainable);
         self.depth = depth_of(&self.network, self.objectives.len(), &layout);
@@ -121,23 +123,23 @@ impl Learner {
         threads.cpu(self.network.isa(), |cpu| self.network.prepare_backward(cpu, &self.depth));
     }
 
-    /// How far down training reaches now.
+    /// The depth that gradients reach now.
     pub fn depth(&self) -> &Depth {
         &self.depth
     }
 
-    /// How far down it would reach with these flags.
+    /// The depth that gradients would reach with these flags.
     pub(crate) fn depth_of(&self, trainable: &[bool]) -> Depth {
         let layout = TrainableLayout::new(self.network.store(), trainable);
         depth_of(&self.network, self.objectives.len(), &layout)
     }
 
-    /// Those of the last step, before clipping; what was not reached in it has zeros.
+    /// Gradients of the last step, before clipping; zero for parameters that it did not reach.
     pub fn gradients(&self) -> &Gradients {
         &self.gradients
     }
 
-    /// The workspace, for evaluating between steps.
+    /// Network, depth and workspace, for evaluating between steps.
     pub fn parts(&mut self) -> (&Network, &Depth, &mut Pass) {
         (&self.network, &self.depth, &mut self.pass)
     }
