@@ -5,8 +5,6 @@
 #[path = "../examples/train_loop.rs"]
 mod train_loop;
 
-use std::path::Path;
-
 use polyhead::train::Prepared;
 use polyhead::{RunConfig, StepBatch, Threads, TrainingSession};
 
@@ -27,8 +25,8 @@ freeze = [{ parameters = ["embeddings", "layers.0"], until = "step 4" }]
 "#;
 
 fn config() -> RunConfig {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/bits");
-    RunConfig::parse(CONFIG, &folder.join("train_loop.toml"), &[]).unwrap()
+    let file = polyhead_testing::testdata().join("bits/train_loop.toml");
+    RunConfig::parse(CONFIG, &file, &[]).unwrap()
 }
 
 fn bits(values: &[f32]) -> Vec<u32> {
