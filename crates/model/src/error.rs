@@ -44,7 +44,7 @@ pub enum ErrorKind {
 
 /// The beginning of a text that comes from a file or a server, for a message.
 pub(crate) fn excerpt(text: &str) -> String {
-    text.chars().take(80).collect()
+    text.chars().take(120).collect()
 }
 
 impl Error {

@@ -1,9 +1,9 @@
-//! The weights of an encoder, from the files of a folder to their roles.
+//! The weights of an encoder, read from the files of a folder and sorted by role.
 //!
 //! Reads `model.safetensors`, a sharded checkpoint with its index, or the 8-bit
-//! `model.polyhead-int8.safetensors`. Names are brought to one form, compared
-//! with what the configuration calls for, and what is left over is reported.
-//! No number is converted here except norms and biases.
+//! `model.polyhead-int8.safetensors`. Names are brought to one form and compared with
+//! those that the configuration calls for; tensors that are not used are reported. Only
+//! norms and biases are converted here.
 
 use std::collections::BTreeMap;
 
@@ -18,22 +18,22 @@ use crate::folder::shards;
 use crate::folder::source::{Source, joined};
 use crate::folder::tensor_file::{COLUMNS_SUFFIX, FileTensor, SCALE_SUFFIX, TensorFile};
 
-/// The usual file.
+/// The file of a checkpoint that is stored in one file.
 pub(crate) const SINGLE: &str = "model.safetensors";
-/// Names the shards of a checkpoint that is stored in several files.
+/// The list of the shards of a checkpoint that is stored in several files.
 pub(crate) const INDEX: &str = "model.safetensors.index.json";
-/// Our 8-bit form: other loaders do not find it and say so, instead of reading
-/// numbers without their scales.
+/// The 8-bit file of Polyhead. Other programs look for other names, so they report that the
+/// weights are missing instead of reading them without their scales.
 pub(crate) const INT8: &str = "model.polyhead-int8.safetensors";
-/// The metadata entry `format` of an 8-bit file.
+/// The value of `format` in the metadata of an 8-bit file.
 pub(crate) const INT8_FORMAT: &str = "polyhead-int8";
 
-/// An encoder as read.
+/// The weights of an encoder as read from a folder.
 pub(crate) struct Checkpoint {
     pub(crate) weights: EncoderWeights,
     /// The encoder's and the pooler's part of the tensor index.
     pub(crate) parameters: Vec<Parameter>,
-    /// Lines for the user.
+    /// Remarks for the user, one line each.
     pub(crate) notices: Vec<String>,
 }
 
@@ -44,25 +44,25 @@ pub(crate) fn read(
     config: &EncoderConfig,
 ) -> Result<Checkpoint, Error> {
     let opened = open(source, folder)?;
-    let mut found = TensorTable::sort(&opened, &config.family.tensors)?;
+    let mut table = TensorTable::sort(&opened, &config.family.tensors)?;
     let file = opened.file;
 
-    let tensors = found.take_all(&file, EncoderTensors::specs(config))?;
+    let tensors = table.take_all(&file, EncoderTensors::specs(config))?;
     let weights = tensors.weights();
     let mut parameters = tensors.into_index();
     for spec in pooler_specs(config) {
-        parameters.extend(found.take(&spec)?);
+        parameters.extend(table.take(&spec)?);
     }
-    let notices = found.notices(&file);
+    let notices = table.notices(&file);
     Ok(Checkpoint { weights, parameters, notices })
 }
 
-/// The tensors of a checkpoint by the name in the file.
+/// The tensors of a checkpoint by their names in the file.
 struct Opened {
-    /// The file to name in messages.
+    /// Name of the file in messages.
     file: String,
     tensors: BTreeMap<String, FileTensor>,
-    /// Whether 8-bit tensors with scales may occur.
+    /// Whether the file may hold 8-bit tensors with scales.
     int8: bool,
 }
 
@@ -92,36 +92,36 @@ fn open(source: &Source, folder: &str) -> Result<Opened, Error> {
     Err(no_weights(source, folder))
 }
 
-/// Says which files were looked for; where only a pickle stands, how to convert it.
+/// The error for a folder without weights. If it has a pickle, the message says how to convert it.
 fn no_weights(source: &Source, folder: &str) -> Error {
-    let place = source.describe(folder);
+    let path = source.describe(folder);
     for pickle in ["pytorch_model.bin", "pytorch_model.bin.index.json"] {
         if source.has(&joined(folder, pickle)) {
-            // Opening a pickle runs the code in it, so that is left to the user's own Python.
+            // Opening a pickle can run code, so Polyhead leaves that to the Python of the user.
             let message = format!(
-                "{place}: expected {SINGLE}, found {pickle}, which can run code when it is opened; \
+                "{path}: expected {SINGLE}, found {pickle}, which can run code when it is opened; \
                  to convert it, in Python:\n    from transformers import AutoModel\n    \
-                 AutoModel.from_pretrained({place:?}).save_pretrained({place:?}, safe_serialization=True)"
+                 AutoModel.from_pretrained({path:?}).save_pretrained({path:?}, safe_serialization=True)"
             );
             return Error::new(ErrorKind::Unsupported, message);
         }
     }
-    let message = format!("{place}: no weights: expected {SINGLE}, {INDEX} or {INT8}");
+    let message = format!("{path}: no weights: expected {SINGLE}, {INDEX} or {INT8}");
     Error::new(ErrorKind::Format, message)
 }
 
-/// A tensor under its name without prefix.
+/// A tensor of the checkpoint, with the scales and factors that belong to it.
 struct NamedTensor {
-    /// The name in the file.
+    /// Name of the tensor in the file.
     original: String,
     tensor: FileTensor,
-    /// For 8-bit tensors of our own format.
+    /// The scales of the rows, for 8-bit tensors.
     scales: Option<FileTensor>,
-    /// … and not even for all of these.
+    /// The factors of the columns, for 8-bit tensors that read the output of a norm.
     columns: Option<FileTensor>,
 }
 
-/// The tensors of a checkpoint, sorted into what may be needed and what is left out.
+/// The tensors of a checkpoint that may be needed, by name without prefix.
 struct TensorTable {
     candidates: BTreeMap<String, NamedTensor>,
     pretraining_heads: usize,
@@ -129,15 +129,15 @@ struct TensorTable {
 
 impl TensorTable {
     fn sort(opened: &Opened, names: &TensorNames) -> Result<Self, Error> {
-        let mut found = Self { candidates: BTreeMap::new(), pretraining_heads: 0 };
-        let beside = |name: &str, suffix: &str| opened.tensors.get(&format!("{name}{suffix}"));
+        let mut table = Self { candidates: BTreeMap::new(), pretraining_heads: 0 };
+        let companion = |name: &str, suffix: &str| opened.tensors.get(&format!("{name}{suffix}"));
         for (original, tensor) in &opened.tensors {
             if names.pretraining_heads.iter().any(|head| original.starts_with(head)) {
-                found.pretraining_heads += 1;
+                table.pretraining_heads += 1;
                 continue;
             }
             let name = canonical(original, names);
-            // 0, 1, 2, …, saved as a buffer by older versions of transformers: no parameter.
+            // The numbers 0, 1, 2, … that older versions of transformers saved: no parameter.
             if name.ends_with(".position_ids") {
                 continue;
             }
@@ -148,14 +148,14 @@ impl TensorTable {
             if owner.is_some_and(is_int8) {
                 continue;
             }
-            let factors = |suffix| beside(original, suffix).filter(|_| is_int8(tensor)).cloned();
+            let factors = |suffix| companion(original, suffix).filter(|_| is_int8(tensor)).cloned();
             let named = NamedTensor {
                 original: original.clone(),
                 tensor: tensor.clone(),
                 scales: factors(SCALE_SUFFIX),
                 columns: factors(COLUMNS_SUFFIX),
             };
-            if let Some(other) = found.candidates.insert(name, named) {
+            if let Some(other) = table.candidates.insert(name, named) {
                 let message = format!(
                     "{}: tensor `{}`: found twice, with and without `{}` or under an old name",
                     opened.file, other.original, names.prefix
@@ -163,10 +163,10 @@ impl TensorTable {
                 return Err(Error::new(ErrorKind::Format, message));
             }
         }
-        Ok(found)
+        Ok(table)
     }
 
-    /// Takes what must be there; names all that is not.
+    /// Takes the tensors of the encoder. The error names all that are missing.
     fn take_all(
         &mut self,
         file: &str,
@@ -187,6 +187,7 @@ impl TensorTable {
         Err(Error::new(ErrorKind::Format, message))
     }
 
+    /// Takes a tensor and checks its shape; `None` if the checkpoint does not have it.
     fn take(&mut self, expected: &TensorSpec) -> Result<Option<Parameter>, Error> {
         let Some(named) = self.candidates.remove(&expected.name) else { return Ok(None) };
         named.tensor.expect_shape(&named.original, &expected.shape)?;
@@ -194,7 +195,7 @@ impl TensorTable {
         Ok(Some(Parameter::new(named.original, expected.group, tensor)))
     }
 
-    /// What is left over, in words.
+    /// Remarks about the tensors that nothing has taken.
     fn notices(self, file: &str) -> Vec<String> {
         let mut notices = Vec::new();
         if self.pretraining_heads > 0 {
@@ -216,24 +217,24 @@ impl NamedTensor {
     fn stored(&self) -> Result<StoredTensor, Error> {
         match &self.scales {
             Some(scales) => self.tensor.int8(&self.original, scales, self.columns.as_ref()),
-            // An 8-bit tensor without scales has no meaning: refused as any other type.
+            // An 8-bit tensor without scales has no meaning, so its type is refused.
             None => self.tensor.float(&self.original),
         }
     }
 }
 
-/// A name without the model's prefix and with today's names of norms.
+/// The name without the prefix of the model, with the current names of norms.
 fn canonical(name: &str, names: &TensorNames) -> String {
     let name = name.strip_prefix(names.prefix).unwrap_or(name);
-    // TensorFlow called the two vectors of a layer norm gamma and beta, and the
-    // first checkpoints that were converted kept it.
+    // TensorFlow called the two vectors of a layer norm gamma and beta. The first checkpoints
+    // that were converted still have these names.
     let renamed = [("LayerNorm.gamma", "weight"), ("LayerNorm.beta", "bias")]
         .into_iter()
         .find_map(|(old, new)| Some(format!("{}LayerNorm.{new}", name.strip_suffix(old)?)));
     renamed.unwrap_or_else(|| name.to_owned())
 }
 
-/// The first names of a list, and how many more there are.
+/// The first names of a list for a message, and the number of the others.
 pub(crate) fn listed(names: &[String]) -> String {
     const SHOWN: usize = 20;
     let mut text: Vec<String> = names.iter().take(SHOWN).map(|name| format!("`{name}`")).collect();

@@ -1,14 +1,14 @@
-//! `config.json` of transformers, from the wire to an [`EncoderConfig`].
+//! `config.json` of `transformers`: reads and checks an [`EncoderConfig`].
 //!
-//! Keys that are absent have the defaults of transformers. Keys that change the
-//! arithmetic in a way the encoder does not know are errors; keys without a
-//! bearing on it (token ids, versions, `use_cache`, …) are passed over.
+//! Absent keys have the defaults of `transformers`. A key that changes the arithmetic in a
+//! way that the encoder does not support is an error. Keys that do not change it (token
+//! ids, versions, `use_cache`, …) are ignored.
 
 use polyhead_compute::Activation;
 use serde_json::{Map, Value};
 
 use crate::encoder::{ConfigKeys, EncoderConfig, Family, Key};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, excerpt};
 use crate::folder::source::{Source, joined};
 
 /// Reads and checks `config.json` in `folder` of `source`.
@@ -27,40 +27,41 @@ type Problem = (ErrorKind, String);
 
 fn parse(json: &Map<String, Value>) -> Result<EncoderConfig, Problem> {
     check_unsupported(json)?;
-    let family = family(json.get("model_type"))?;
+    let family = read_family(json.get("model_type"))?;
     let ConfigKeys { vocab_size, hidden_size, layers, heads, intermediate_size, .. } = &family.keys;
     let ConfigKeys { max_positions, type_vocab_size, layer_norm_eps, .. } = &family.keys;
     let config = EncoderConfig {
         family,
-        vocab_size: size(json, vocab_size)?,
-        hidden_size: size(json, hidden_size)?,
-        layers: size(json, layers)?,
-        heads: size(json, heads)?,
-        intermediate_size: size(json, intermediate_size)?,
-        max_positions: size(json, max_positions)?,
-        type_vocab_size: size(json, type_vocab_size)?,
-        activation: activation(json, &family.keys.activation)?,
-        layer_norm_eps: share(json, layer_norm_eps)?,
-        hidden_dropout: share(json, &family.keys.hidden_dropout)?,
-        attention_dropout: share(json, &family.keys.attention_dropout)?,
+        vocab_size: read_size(json, vocab_size)?,
+        hidden_size: read_size(json, hidden_size)?,
+        layers: read_size(json, layers)?,
+        heads: read_size(json, heads)?,
+        intermediate_size: read_size(json, intermediate_size)?,
+        max_positions: read_size(json, max_positions)?,
+        type_vocab_size: read_size(json, type_vocab_size)?,
+        activation: read_activation(json, &family.keys.activation)?,
+        layer_norm_eps: read_fraction(json, layer_norm_eps)?,
+        hidden_dropout: read_fraction(json, &family.keys.hidden_dropout)?,
+        attention_dropout: read_fraction(json, &family.keys.attention_dropout)?,
     };
     config.check_sizes().map_err(|problem| (ErrorKind::Format, problem))?;
     Ok(config)
 }
 
-fn family(model_type: Option<&Value>) -> Result<&'static Family, Problem> {
+/// The family that `model_type` names.
+fn read_family(model_type: Option<&Value>) -> Result<&'static Family, Problem> {
     let known: Vec<&str> =
         Family::ALL.iter().flat_map(|family| family.model_types).copied().collect();
     let expected = format!("`model_type`: expected {}", known.join(" or "));
     match model_type {
         None | Some(Value::Null) => Err((ErrorKind::Format, format!("{expected}, found nothing"))),
         Some(Value::String(name)) => Family::of_model_type(name)
-            .ok_or_else(|| unsupported(format!("{expected}, found {:?}", shown(name)))),
-        Some(other) => Err((ErrorKind::Format, format!("{expected}, found {}", kind_of(other)))),
+            .ok_or_else(|| unsupported(format!("{expected}, found {:?}", excerpt(name)))),
+        Some(other) => Err((ErrorKind::Format, format!("{expected}, found {}", describe(other)))),
     }
 }
 
-/// Refuses the keys that change the arithmetic or the tensors themselves.
+/// Refuses keys that change the arithmetic or the tensors.
 fn check_unsupported(json: &Map<String, Value>) -> Result<(), Problem> {
     match json.get("position_embedding_type") {
         None | Some(Value::Null) => {}
@@ -68,11 +69,11 @@ fn check_unsupported(json: &Map<String, Value>) -> Result<(), Problem> {
         Some(Value::String(name)) => {
             return Err(unsupported(format!(
                 "`position_embedding_type`: expected absolute, found {:?}",
-                shown(name)
+                excerpt(name)
             )));
         }
         Some(other) => {
-            let found = kind_of(other);
+            let found = describe(other);
             let problem = format!("`position_embedding_type`: expected a name, found {found}");
             return Err((ErrorKind::Format, problem));
         }
@@ -84,7 +85,7 @@ fn check_unsupported(json: &Map<String, Value>) -> Result<(), Problem> {
                 return Err(unsupported(format!("`{key}`: expected false, found true")));
             }
             Some(other) => {
-                let problem = format!("`{key}`: expected false, found {}", kind_of(other));
+                let problem = format!("`{key}`: expected false, found {}", describe(other));
                 return Err((ErrorKind::Format, problem));
             }
         }
@@ -102,7 +103,7 @@ fn check_unsupported(json: &Map<String, Value>) -> Result<(), Problem> {
     Ok(())
 }
 
-/// The value of `key` and the name under which it stands.
+/// The value of `key` and the name under which the file has it; `None` if it is absent.
 fn lookup<'a, T>(json: &'a Map<String, Value>, key: &Key<T>) -> Option<(&'static str, &'a Value)> {
     key.names
         .iter()
@@ -124,15 +125,18 @@ pub(crate) fn has_content(value: &Value) -> bool {
     }
 }
 
-fn size(json: &Map<String, Value>, key: &Key<usize>) -> Result<usize, Problem> {
+fn read_size(json: &Map<String, Value>, key: &Key<usize>) -> Result<usize, Problem> {
     let Some((name, value)) = lookup(json, key) else { return Ok(key.default) };
     value.as_u64().and_then(|value| usize::try_from(value).ok()).ok_or_else(|| {
-        let found = kind_of(value);
-        (ErrorKind::Format, format!("`{name}`: expected a whole number from 0 on, found {found}"))
+        let found = describe(value);
+        (ErrorKind::Format, format!("`{name}`: expected a whole number, 0 or more, found {found}"))
     })
 }
 
-fn activation(json: &Map<String, Value>, key: &Key<&'static str>) -> Result<Activation, Problem> {
+fn read_activation(
+    json: &Map<String, Value>,
+    key: &Key<&'static str>,
+) -> Result<Activation, Problem> {
     let (key, name) = match lookup(json, key) {
         None => ("", key.default),
         Some((key, Value::String(name))) => (key, name.as_str()),
@@ -153,43 +157,38 @@ fn activation(json: &Map<String, Value>, key: &Key<&'static str>) -> Result<Acti
         "sigmoid" => Ok(Activation::Sigmoid),
         "linear" => Ok(Activation::Identity),
         other => {
-            let shown = shown(other);
+            let found = excerpt(other);
             Err(unsupported(format!(
                 "`{key}`: expected gelu, gelu_new, gelu_pytorch_tanh, relu, silu, swish, tanh, \
-                 sigmoid or linear, found {shown:?}"
+                 sigmoid or linear, found {found:?}"
             )))
         }
     }
 }
 
-/// A share: at least 0 and below 1.
-fn share(json: &Map<String, Value>, key: &Key<f64>) -> Result<f32, Problem> {
+/// Reads a number that is 0 or more and below 1.
+fn read_fraction(json: &Map<String, Value>, key: &Key<f64>) -> Result<f32, Problem> {
     let Some((name, value)) = lookup(json, key) else { return Ok(key.default as f32) };
     match value.as_f64() {
         Some(number) if (0.0..1.0).contains(&number) => Ok(number as f32),
         _ => {
-            let found = kind_of(value);
+            let found = describe(value);
             let problem = format!("`{name}`: expected 0 or more and below 1, found {found}");
             Err((ErrorKind::Format, problem))
         }
     }
 }
 
-/// A number as it is, and of anything else what it is.
-fn kind_of(value: &Value) -> String {
+/// A description of a value for messages: numbers and texts as they are, else the type.
+fn describe(value: &Value) -> String {
     match value {
         Value::Null => "nothing".to_owned(),
         Value::Bool(value) => value.to_string(),
         Value::Number(number) => number.to_string(),
-        Value::String(text) => format!("{:?}", shown(text)),
+        Value::String(text) => format!("{:?}", excerpt(text)),
         Value::Array(_) => "a list".to_owned(),
         Value::Object(_) => "an object".to_owned(),
     }
-}
-
-/// The beginning of a text of a file, for a message.
-fn shown(text: &str) -> String {
-    text.chars().take(80).collect()
 }
 
 #[cfg(test)]

@@ -1,33 +1,31 @@
-//! Which files of a folder a model is made of.
+//! The files of a folder that belong to a model.
 //!
-//! The one list behind reading, copying and downloading: whatever else stands in
-//! a folder (other formats, training state, pictures) is never touched.
+//! Reading, copying and downloading use the same list. Other files of a folder (other
+//! formats, training state, pictures) are never read.
 
 use crate::error::Error;
 use crate::folder::checkpoint::{INT8, SINGLE};
 use crate::folder::modules_json::{self, ModuleEntry, ModuleKind};
-use crate::folder::prompts;
-use crate::folder::sentence_bert_config_json;
-use crate::folder::shards;
 use crate::folder::source::{Source, joined};
+use crate::folder::{prompts, sentence_bert_config_json, shards};
 
-/// In the model folder itself. The last two are Polyhead's own.
+/// Files in the model folder itself. The last two are written by Polyhead only.
 const ROOT: [&str; 4] = [modules_json::FILE, prompts::FILE, "polyhead.json", "heads.safetensors"];
 
-/// Beside the encoder's weights, apart from the names that its settings ever had.
+/// Files beside the weights of the encoder, except the settings, which have had several names.
 const ENCODER: [&str; 4] =
     ["config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"];
 
-/// The vocabulary for folders without `tokenizer.json`.
+/// The vocabulary of a folder without `tokenizer.json`.
 pub(crate) const VOCABULARY: &str = "vocab.txt";
 
-/// Where the encoder stands in a folder with these modules.
+/// The folder of the encoder inside a model folder with these modules.
 pub(crate) fn encoder_path(modules: Option<&[ModuleEntry]>) -> &str {
     modules.and_then(|modules| modules.first()).map_or("", |module| module.path.as_str())
 }
 
-/// Every file that a model may have besides the encoder's weights and
-/// vocabulary, in a fixed order. Most are optional: the caller looks.
+/// All files that a model may have besides the weights and the vocabulary of the encoder, in a
+/// fixed order. Most of them are optional.
 pub(crate) fn small_files(modules: Option<&[ModuleEntry]>) -> Vec<String> {
     let encoder = encoder_path(modules);
     let mut files: Vec<String> = ROOT.map(str::to_owned).to_vec();
@@ -41,14 +39,13 @@ pub(crate) fn small_files(modules: Option<&[ModuleEntry]>) -> Vec<String> {
             files.push(joined(&module.path, SINGLE));
         }
     }
-    // A module in the folder itself would bring names that are there already.
+    // A module in the model folder itself repeats names.
     let mut seen = std::collections::BTreeSet::new();
     files.retain(|file| seen.insert(file.clone()));
     files
 }
 
-/// The first file that the model in `source` cannot do without and that is not
-/// there; `None` where all are.
+/// The first required file that the model in `source` lacks; `None` if the model is complete.
 pub(crate) fn missing_file(source: &Source) -> Result<Option<String>, Error> {
     let modules = modules_json::read(source)?;
     let encoder = encoder_path(modules.as_deref());

@@ -1,22 +1,22 @@
-//! How many tokens of a text are read.
+//! The longest sequence: how many tokens of a text a model reads.
 
 use crate::error::{Error, ErrorKind};
 
 /// Decides the longest sequence, special tokens included, as `sentence-transformers` does.
 ///
-/// - `folder_says`: `max_seq_length` of `sentence_bert_config.json`
-/// - `tokenizer_says`: `model_max_length` of `tokenizer_config.json`; "no limit"
-///   is written as a very large number there
-/// - `positions`: rows of the position table, which nothing can exceed
-/// - `user_says`: wins, up to the position table
+/// - `folder`: `max_seq_length` of `sentence_bert_config.json`
+/// - `tokenizer`: `model_max_length` of `tokenizer_config.json`, where "no limit" is a very
+///   large number
+/// - `positions`: the number of rows of the position table, which is the upper limit
+/// - `user`: the choice of the user, which takes precedence
 ///
-/// Without the user the folder decides; where it is silent, the smaller of the
-/// tokenizer's number and the position table (`Transformer.__init__`, version 6.2).
-/// Python takes a folder's number above the position table as it is and fails on
-/// the first text that long; here the table is the limit.
+/// Without a choice of the user the folder decides; without one of the folder, the smaller of
+/// the tokenizer's number and the position table (`Transformer.__init__`, version 6.2).
+/// Python accepts a number of the folder above the position table and fails on the first
+/// text of that length; here the table is the limit.
 ///
 /// # Errors
-/// [`ErrorKind::Option`] if the user's number is 0 or above the position table.
+/// [`ErrorKind::Option`] if the choice of the user is 0 or above the position table.
 ///
 /// ```
 /// use polyhead_model::decide_max_length;
@@ -27,12 +27,12 @@ use crate::error::{Error, ErrorKind};
 /// # Ok::<(), polyhead_model::Error>(())
 /// ```
 pub fn decide_max_length(
-    folder_says: Option<usize>,
-    tokenizer_says: Option<usize>,
+    folder: Option<usize>,
+    tokenizer: Option<usize>,
     positions: usize,
-    user_says: Option<usize>,
+    user: Option<usize>,
 ) -> Result<usize, Error> {
-    match user_says {
+    match user {
         Some(length) if (1..=positions).contains(&length) => Ok(length),
         Some(length) => Err(Error::new(
             ErrorKind::Option,
@@ -40,7 +40,7 @@ pub fn decide_max_length(
                 "maximum length: expected 1 to {positions}, the positions of the model, found {length}"
             ),
         )),
-        None => Ok(folder_says.or(tokenizer_says).unwrap_or(positions).clamp(1, positions)),
+        None => Ok(folder.or(tokenizer).unwrap_or(positions).clamp(1, positions)),
     }
 }
 

@@ -1,8 +1,8 @@
-//! A model folder: what is needed to run a model, read and checked once.
+//! A model folder: everything that is needed to run a model, read and checked once.
 //!
-//! [`ModelFolder`] stands between files and the encoder: it knows both layouts
-//! (Hugging Face and `sentence-transformers`), and whoever holds one needs no file
-//! any more except the tokenizer's.
+//! [`ModelFolder`] reads both layouts, that of Hugging Face and that of
+//! `sentence-transformers`. Once it is open, only the files of the tokenizer are still
+//! to be read.
 
 mod files;
 pub(crate) mod source;
@@ -36,9 +36,7 @@ use std::path::{Path, PathBuf};
 
 use polyhead_compute::Bytes;
 
-use crate::encoder::EncoderConfig;
-use crate::encoder::EncoderWeights;
-use crate::encoder::{Parameter, ParameterGroup};
+use crate::encoder::{EncoderConfig, EncoderWeights, Parameter, ParameterGroup};
 use crate::error::{Error, ErrorKind};
 use crate::heads::{HeadDims, HeadWeights};
 use crate::modules::{Module, PoolingMode, PoolingSpec, output_width};
@@ -50,50 +48,49 @@ use prompts::SentenceConfig;
 use sentence_bert_config_json::TransformerConfig;
 use source::directory;
 
-/// A file of a model folder with texts and the vectors that they should have:
+/// The file of a model folder with texts and their expected vectors:
 /// `{"texts": ["…"], "embeddings": [[…]]}`.
 pub const REFERENCE_FILE: &str = "reference_vectors.json";
 
-/// Where a training run keeps its model.
+/// The folder of the model inside the directory of a training run.
 const RUN_MODEL: &str = "model";
 
-/// A model as its files describe it, checked: sizes agree with each other and
-/// with the tensors, and everything that is asked for is supported.
+/// A model as its files describe it. It has been checked: the sizes agree with each other and
+/// with the tensors, and every setting is supported.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ModelFolder {
-    /// Sizes and functions of the encoder.
+    /// The sizes and functions of the encoder.
     pub config: EncoderConfig,
-    /// The encoder's tensors by role.
+    /// The weights of the encoder by role.
     pub weights: EncoderWeights,
     /// The tensor index: encoder, pooler, modules, heads, in a fixed order.
     pub parameters: Vec<Parameter>,
-    /// What follows the encoder. The first is always the pooling.
+    /// The modules after the encoder. The first one is always the pooling.
     pub modules: Vec<Module>,
-    /// Prompts by name, in the order of the file.
+    /// The prompts, as pairs of name and text, in the order of the file.
     pub prompts: Vec<(String, String)>,
-    /// The prompt that is put before every text unless another is asked for; one of `prompts`.
+    /// Name of the prompt that precedes every text by default; one of `prompts`.
     pub default_prompt_name: Option<String>,
-    /// The longest sequence in tokens, if `sentence_bert_config.json` or
-    /// `polyhead.json` gives it; otherwise the tokenizer decides:
-    /// [`decide_max_length`].
+    /// The longest sequence in tokens, as in `sentence_bert_config.json` or `polyhead.json`;
+    /// `None` if the tokenizer decides, see [`decide_max_length`].
     pub max_length: Option<usize>,
-    /// Whether texts are lower-cased whatever the tokenizer does.
+    /// Whether texts are lower-cased before they are tokenized.
     pub lower_case: bool,
-    /// How vectors of this model are compared.
+    /// How to compare two vectors of this model.
     pub similarity: Similarity,
-    /// Keep only the first numbers of each vector, after all modules and without
-    /// normalising again.
+    /// The number of dimensions to which vectors are truncated, after all modules and without
+    /// another normalization; `None` for all.
     pub truncate_dim: Option<usize>,
-    /// The heads of a trained model, in the order of its tasks; their numbers are
-    /// f32 even where the encoder's have 8 bits.
+    /// The heads of a trained model, in the order of its tasks. Their weights are f32, even if
+    /// those of the encoder are in 8 bits.
     pub heads: Vec<HeadWeights>,
-    /// Where a trained model comes from; `None` for a folder without `polyhead.json`.
+    /// The origin of a trained model; `None` for a folder without `polyhead.json`.
     pub provenance: Option<Provenance>,
     /// Remarks for the user, one line each.
     pub notices: Vec<String>,
     source: Source,
-    /// Inside `source`: where `config.json`, weights and tokenizer stand.
+    /// The folder inside `source` that has `config.json`, weights and tokenizer.
     transformer_path: String,
 }
 
@@ -101,13 +98,13 @@ impl ModelFolder {
     /// Opens a Hugging Face folder, a `sentence-transformers` folder, or the
     /// directory of a training run.
     ///
-    /// Weights are mapped, not read; only norms and biases are converted.
+    /// Weights are mapped into memory, not read. Only norms and biases are converted.
     ///
     /// # Errors
-    /// [`ErrorKind::Io`] if files cannot be read, [`ErrorKind::Format`] if they
-    /// are damaged or contradict each other, or the run has not come to its end,
-    /// [`ErrorKind::Unsupported`] if they ask for something that Polyhead does not
-    /// have. The message names the file.
+    /// [`ErrorKind::Io`] if a file cannot be read, [`ErrorKind::Format`] if files are damaged
+    /// or contradict each other, or if the training run is unfinished,
+    /// [`ErrorKind::Unsupported`] if a file asks for something that Polyhead does not
+    /// support. The message names the file.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let is_model =
             |source: &Source| source.has(modules_json::FILE) || source.has("config.json");
@@ -132,14 +129,14 @@ impl ModelFolder {
     /// The model that is compiled into the program, all-MiniLM-L6-v2 with 8-bit weights.
     ///
     /// # Errors
-    /// None, unless the build was damaged.
+    /// No error, unless the program is damaged.
     #[cfg(feature = "builtin")]
     pub fn builtin() -> Result<Self, Error> {
         Self::from_source(Source::Memory(polyhead_builtin::FILES))
     }
 
-    /// A file beside the encoder's `config.json`, such as `tokenizer.json`;
-    /// `None` where it does not exist.
+    /// The bytes of a file beside the `config.json` of the encoder, such as `tokenizer.json`;
+    /// `None` if it does not exist.
     ///
     /// # Errors
     /// [`ErrorKind::Io`] if it exists and cannot be read.
@@ -147,8 +144,8 @@ impl ModelFolder {
         self.source.bytes(&joined(&self.transformer_path, name))
     }
 
-    /// Where `config.json` and the tokenizer's files stand; `None` for a model
-    /// that is not on disk.
+    /// The directory of `config.json` and of the files of the tokenizer; `None` for the built-in
+    /// model.
     pub fn encoder_directory(&self) -> Option<PathBuf> {
         match &self.source {
             Source::Directory(folder) if self.transformer_path.is_empty() => Some(folder.clone()),
@@ -157,13 +154,13 @@ impl ModelFolder {
         }
     }
 
-    /// Numbers per vector after all modules, before [`truncate_dim`](Self::truncate_dim).
+    /// The width of a vector after all modules, before [`truncate_dim`](Self::truncate_dim) applies.
     pub fn dimension(&self) -> usize {
         output_width(self.config.hidden_size, &self.modules)
             .expect("widths fit each other: checked on opening")
     }
 
-    /// What heads are attached to.
+    /// The sizes that the shapes of heads depend on.
     pub fn head_dims(&self) -> HeadDims {
         HeadDims {
             hidden_size: self.config.hidden_size,
@@ -172,8 +169,8 @@ impl ModelFolder {
         }
     }
 
-    /// What a group is called in reports: as the group displays itself, but heads
-    /// by the names of their tasks, `heads.topic`.
+    /// The name of a group in reports: as the group displays itself, except that a head has the
+    /// name of its task, such as `heads.topic`.
     pub fn group_name(&self, group: ParameterGroup) -> String {
         match group {
             ParameterGroup::Head(head) if head < self.heads.len() => {
@@ -183,12 +180,12 @@ impl ModelFolder {
         }
     }
 
-    /// The text of a prompt.
+    /// The text of the prompt with this name; `None` if the model has no such prompt.
     pub fn prompt(&self, name: &str) -> Option<&str> {
         self.prompts.iter().find(|(known, _)| known == name).map(|(_, text)| text.as_str())
     }
 
-    /// The files that the model was read from.
+    /// The source of the files of the model.
     pub(crate) fn source(&self) -> &Source {
         &self.source
     }
@@ -201,9 +198,9 @@ impl ModelFolder {
         let mut parts = Parts::default();
         match &entries {
             Some(entries) => parts.read(&source, &entries[1..], config.hidden_size)?,
-            None => parts.plain(&source),
+            None => parts.set_default_pooling(&source),
         }
-        // `sentence-transformers` reads these two only where it finds `modules.json`.
+        // `sentence-transformers` reads these two files only if there is a `modules.json`.
         let (sentence, transformer) = match &entries {
             Some(_) => (
                 prompts::read(&source)?,
@@ -212,12 +209,12 @@ impl ModelFolder {
             None => (SentenceConfig::default(), TransformerConfig::default()),
         };
         let checkpoint = checkpoint::read(&source, &transformer_path, &config)?;
-        let site = HeadDims {
+        let dims = HeadDims {
             hidden_size: config.hidden_size,
             layers: config.layers,
             embedding: output_width(config.hidden_size, &parts.modules)?,
         };
-        let (trained, heads) = parts.heads(&source, &site)?;
+        let (trained, heads) = parts.heads(&source, &dims)?;
         let mut parameters = checkpoint.parameters;
         parameters.extend(parts.parameters);
         parameters.extend(heads.parameters);
@@ -260,7 +257,7 @@ impl ModelFolder {
     }
 }
 
-/// What follows the transformer, while it is read.
+/// The modules after the encoder, while they are read.
 #[derive(Default)]
 struct Parts {
     modules: Vec<Module>,
@@ -269,7 +266,7 @@ struct Parts {
 }
 
 impl Parts {
-    /// Reads the modules behind the transformer; each checks its input's width.
+    /// Reads the modules after the encoder, and checks that their widths fit each other.
     fn read(
         &mut self,
         source: &Source,
@@ -302,11 +299,11 @@ impl Parts {
         Ok(())
     }
 
-    /// Reads what is Polyhead's own: the list of heads, and their numbers.
+    /// Reads the files of Polyhead: the list of heads, and their weights.
     fn heads(
         &mut self,
         source: &Source,
-        site: &HeadDims,
+        dims: &HeadDims,
     ) -> Result<(Option<PolyheadConfig>, Heads), Error> {
         let Some(trained) = polyhead_json::read(source)? else {
             if source.has(heads_file::FILE) {
@@ -316,7 +313,7 @@ impl Parts {
             return Ok((None, Heads::default()));
         };
         for head in &trained.heads {
-            head.check(site).map_err(|error| {
+            head.check(dims).map_err(|error| {
                 let file = source.describe(polyhead_json::FILE);
                 Error::new(ErrorKind::Format, format!("{file}: {error}"))
             })?;
@@ -327,17 +324,17 @@ impl Parts {
             self.notices.push(format!(
                 "{}: the model was trained with {}, the folder now says {}",
                 source.describe(polyhead_json::FILE),
-                in_words(&trained.pooling),
-                in_words(pooling)
+                describe_pooling(&trained.pooling),
+                describe_pooling(pooling)
             ));
         }
-        let heads = heads_file::read(source, &trained.heads, site)?;
+        let heads = heads_file::read(source, &trained.heads, dims)?;
         Ok((Some(trained), heads))
     }
 
-    /// A folder of transformers says nothing about sentences: the mean of all
-    /// tokens is what `sentence-transformers` makes of it.
-    fn plain(&mut self, source: &Source) {
+    /// Sets the modules of a folder of `transformers`, which lists none: the mean of all tokens,
+    /// as in `sentence-transformers`.
+    fn set_default_pooling(&mut self, source: &Source) {
         let spec = PoolingSpec { modes: vec![PoolingMode::Mean], include_prompt: true };
         self.modules.push(Module::Pooling(spec));
         self.notices.push(format!(
@@ -347,15 +344,16 @@ impl Parts {
     }
 }
 
-/// Whether a run was begun here that has not come to its end. Without a
-/// checkpoint it counts too: the first one may be an epoch away.
+/// Whether `path` is the directory of a training run that has not finished. A run without a
+/// checkpoint counts as well: the first one may be written after an epoch only.
 fn is_unfinished_run(path: &Path) -> bool {
     path.join("config.toml").is_file()
         && (path.join("checkpoints").is_dir() || path.join("metrics.jsonl").is_file())
         && !path.join("finished.json").exists()
 }
 
-fn in_words(pooling: &PoolingSpec) -> String {
+/// The pooling in words, for a message.
+fn describe_pooling(pooling: &PoolingSpec) -> String {
     let modes: Vec<&str> = pooling.modes.iter().map(|mode| mode.name()).collect();
     let prompt = if pooling.include_prompt { "" } else { " without the prompt" };
     format!("pooling {}{prompt}", modes.join(" + "))

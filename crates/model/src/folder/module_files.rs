@@ -1,4 +1,4 @@
-//! Modules with files of their own: Dense, LayerNorm and Normalize.
+//! The folders of modules after the pooling: Dense, LayerNorm and Normalize.
 
 use std::collections::BTreeMap;
 
@@ -6,43 +6,42 @@ use polyhead_compute::{Activation, StoredTensor};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::encoder::{Linear, Norm};
-use crate::encoder::{Parameter, ParameterGroup};
+use crate::encoder::{Linear, Norm, Parameter, ParameterGroup};
 use crate::error::{Error, ErrorKind};
 use crate::folder::checkpoint::{SINGLE, listed};
 use crate::folder::source::{Source, joined};
 use crate::folder::tensor_file::{FileTensor, TensorFile};
 use crate::modules::{Module, Residual, torch_activation};
 
-/// Widest vector between modules; beyond it a file is damaged.
+/// The largest width of a vector between modules. A file with a larger one is damaged.
 const WIDTH_LIMIT: usize = 1 << 17;
 
-/// The default of `torch.nn.LayerNorm`, which the module does not change.
+/// The `eps` of a LayerNorm module: the default of `torch.nn.LayerNorm`, which it does not change.
 const LAYER_NORM_EPS: f32 = 1e-5;
 
-/// The one place in the data between modules that is read and written.
+/// The name of the vector that modules read and write. No other name is supported.
 const SENTENCE: &str = "sentence_embedding";
 
-/// A module's folder and what is known about it.
+/// The folder of a module, and what its files are checked against.
 pub(crate) struct ModuleFiles<'a> {
     pub(crate) source: &'a Source,
-    /// Its folder inside the model folder.
+    /// Folder of the module inside the model folder.
     pub(crate) path: &'a str,
-    /// Its place in [`ModelFolder::modules`](crate::ModelFolder).
+    /// Index of the module in [`ModelFolder::modules`](crate::ModelFolder::modules).
     pub(crate) index: usize,
-    /// Numbers per vector that come in.
+    /// Width of the input of the module.
     pub(crate) width: usize,
 }
 
-/// Unknown keys are errors: a later version may have given them a meaning.
+/// `config.json` of a Dense module. Unknown keys are errors: they may change the result.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct DenseJson {
     in_features: u64,
     out_features: u64,
-    #[serde(default = "yes")]
+    #[serde(default = "default_bias")]
     bias: bool,
-    #[serde(default = "tanh")]
+    #[serde(default = "default_activation")]
     activation_function: Value,
     module_input_name: Option<String>,
     module_output_name: Option<String>,
@@ -50,11 +49,11 @@ struct DenseJson {
     use_residual: bool,
 }
 
-fn yes() -> bool {
+fn default_bias() -> bool {
     true
 }
 
-fn tanh() -> Value {
+fn default_activation() -> Value {
     Value::from("torch.nn.modules.activation.Tanh")
 }
 
@@ -72,34 +71,34 @@ struct NormalizeJson {
 }
 
 impl ModuleFiles<'_> {
-    /// A Dense module and its parameters.
+    /// Reads a Dense module and its parameters.
     pub(crate) fn dense(&self) -> Result<(Module, Vec<Parameter>), Error> {
         let json: DenseJson = self.config()?;
         self.check_names(json.module_input_name, json.module_output_name)?;
         let activation = self.activation(&json.activation_function)?;
-        let inputs = self.width_of("in_features", json.in_features)?;
-        let outputs = self.size("out_features", json.out_features)?;
+        let inputs = self.check_width("in_features", json.in_features)?;
+        let outputs = self.check_size("out_features", json.out_features)?;
 
         let mut tensors = self.tensors()?;
         let weight = tensors.take("linear.weight", &[outputs, inputs])?;
         let bias = json.bias.then(|| tensors.take("linear.bias", &[outputs])).transpose()?;
         // Equal widths need no projection, as in `Dense.__init__`.
-        let residual = match json.use_residual {
-            false => None,
-            true if inputs == outputs => Some(Residual::Identity),
-            true => {
-                let weight = tensors.take("residual.weight", &[outputs, inputs])?;
-                Some(Residual::Projection(Linear { weight, bias: None }))
-            }
+        let residual = if !json.use_residual {
+            None
+        } else if inputs == outputs {
+            Some(Residual::Identity)
+        } else {
+            let weight = tensors.take("residual.weight", &[outputs, inputs])?;
+            Some(Residual::Projection(Linear { weight, bias: None }))
         };
         let linear = Linear { weight, bias: bias.map(|bias| bias.to_vec()) };
         Ok((Module::Dense { linear, activation, residual }, tensors.finish()?))
     }
 
-    /// A LayerNorm module and its parameters.
+    /// Reads a LayerNorm module and its parameters.
     pub(crate) fn layer_norm(&self) -> Result<(Module, Vec<Parameter>), Error> {
         let json: LayerNormJson = self.config()?;
-        let width = self.width_of("dimension", json.dimension)?;
+        let width = self.check_width("dimension", json.dimension)?;
         let mut tensors = self.tensors()?;
         let weight = tensors.take("norm.weight", &[width])?.to_vec();
         let bias = tensors.take("norm.bias", &[width])?.to_vec();
@@ -107,7 +106,7 @@ impl ModuleFiles<'_> {
         Ok((module, tensors.finish()?))
     }
 
-    /// A Normalize module; its folder may be absent, and so may its file.
+    /// Reads a Normalize module. Its folder and its file may be absent.
     pub(crate) fn normalize(&self) -> Result<Module, Error> {
         let json: NormalizeJson = self.source.json(&self.file("config.json"))?.unwrap_or_default();
         self.check_names(json.module_input_name, json.module_output_name)?;
@@ -129,19 +128,20 @@ impl ModuleFiles<'_> {
             .ok_or_else(|| self.error(ErrorKind::Format, "no such file"))
     }
 
-    /// A size of the configuration that must equal the width of the input.
-    fn width_of(&self, key: &str, value: u64) -> Result<usize, Error> {
+    /// Checks that a size of the configuration equals the width of the input.
+    fn check_width(&self, key: &str, value: u64) -> Result<usize, Error> {
         if value == self.width as u64 {
             return Ok(self.width);
         }
         let problem = format!(
-            "`{key}`: expected {}, the width of what comes before, found {value}",
+            "`{key}`: expected {}, the width of the module before, found {value}",
             self.width
         );
         Err(self.error(ErrorKind::Format, &problem))
     }
 
-    fn size(&self, key: &str, value: u64) -> Result<usize, Error> {
+    /// Checks that a size of the configuration is within its limit.
+    fn check_size(&self, key: &str, value: u64) -> Result<usize, Error> {
         match usize::try_from(value) {
             Ok(size) if (1..=WIDTH_LIMIT).contains(&size) => Ok(size),
             _ => {
@@ -187,22 +187,22 @@ impl ModuleFiles<'_> {
     }
 
     fn no_weights(&self) -> Error {
-        let place = self.source.describe(self.path);
+        let folder = self.source.describe(self.path);
         if self.source.has(&self.file("pytorch_model.bin")) {
             let model = self.source.describe("");
             let message = format!(
-                "{place}: expected {SINGLE}, found pytorch_model.bin, which can run code when it is \
+                "{folder}: expected {SINGLE}, found pytorch_model.bin, which can run code when it is \
                  opened; to convert it, in Python:\n    from sentence_transformers import \
                  SentenceTransformer\n    SentenceTransformer({model:?}).save({:?})",
                 format!("{model}-safetensors")
             );
             return Error::new(ErrorKind::Unsupported, message);
         }
-        Error::new(ErrorKind::Format, format!("{place}: no weights: expected {SINGLE}"))
+        Error::new(ErrorKind::Format, format!("{folder}: no weights: expected {SINGLE}"))
     }
 }
 
-/// The tensors of a module's file while they are handed out.
+/// The tensors of a module that have not been taken yet, and the parameters made of the others.
 struct ModuleTensors {
     file: String,
     path: String,
@@ -224,8 +224,8 @@ impl ModuleTensors {
         Ok(stored)
     }
 
-    /// The module's parameters. Tensors that are left over mean that the module
-    /// does more than its configuration says, so they are errors, as in Python.
+    /// The parameters of the module. Tensors that nothing has taken are an error, as in Python:
+    /// the module does more than its configuration says.
     fn finish(self) -> Result<Vec<Parameter>, Error> {
         if self.found.is_empty() {
             return Ok(self.parameters);

@@ -1,24 +1,24 @@
-//! `modules.json`: which modules a `sentence-transformers` folder has, in order.
+//! `modules.json`: the list of the modules of a `sentence-transformers` folder.
 //!
 //! The type of a module is the path of a Python class. Versions up to 5.3 wrote
-//! `sentence_transformers.models.Pooling`; later ones
-//! `sentence_transformers.sentence_transformer.modules.pooling.Pooling` and, for
-//! what all kinds of models share, `sentence_transformers.base.modules.dense.Dense`
+//! `sentence_transformers.models.Pooling`. Later versions write
+//! `sentence_transformers.sentence_transformer.modules.pooling.Pooling` and, for modules
+//! that all kinds of models share, `sentence_transformers.base.modules.dense.Dense`
 //! (`util/deprecated_import.py` of version 6.2 has the table).
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, excerpt};
 use crate::folder::source::{Source, checked_path};
 
 /// The file's name.
 pub(crate) const FILE: &str = "modules.json";
 
-/// Most modules that a folder may list.
+/// The largest number of modules that a folder may list.
 const MODULE_LIMIT: usize = 64;
 
-/// A kind of module that is read.
+/// The kind of a module that Polyhead reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ModuleKind {
     Transformer,
@@ -26,19 +26,20 @@ pub(crate) enum ModuleKind {
     Dense,
     LayerNorm,
     Normalize,
-    /// Does nothing when sentences are encoded.
+    /// Has no effect when sentences are encoded.
     Dropout,
 }
 
-/// One module of the list.
+/// One entry of the list of modules.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ModuleEntry {
     pub(crate) kind: ModuleKind,
-    /// Its folder inside the model folder; checked, may be absent on disk.
+    /// Folder of the module inside the model folder. Its text has been checked; the folder may
+    /// be absent.
     pub(crate) path: String,
 }
 
-/// A module as it stands in the file.
+/// One entry of the list as the file has it.
 #[derive(Deserialize)]
 struct ModuleJson {
     path: String,
@@ -62,11 +63,11 @@ fn check(list: Vec<ModuleJson>) -> Result<Vec<ModuleEntry>, (ErrorKind, String)>
     }
     let mut entries = Vec::with_capacity(list.len());
     for (index, module) in list.into_iter().enumerate() {
-        let Some(kind) = kind(&module.class) else {
-            let shown: String = module.class.chars().take(120).collect();
+        let Some(kind) = kind_of_class(&module.class) else {
+            let found = excerpt(&module.class);
             let problem = format!(
                 "module {index}: expected Transformer, Pooling, Dense, LayerNorm, Normalize or \
-                 Dropout of sentence-transformers, found {shown:?}"
+                 Dropout of sentence-transformers, found {found:?}"
             );
             return Err((ErrorKind::Unsupported, problem));
         };
@@ -84,7 +85,8 @@ fn check(list: Vec<ModuleJson>) -> Result<Vec<ModuleEntry>, (ErrorKind, String)>
     Ok(entries)
 }
 
-/// The list as every version of `sentence-transformers` reads it.
+/// The content of the file for this list, in the form that every version of
+/// `sentence-transformers` reads.
 pub(crate) fn to_json(entries: &[ModuleEntry]) -> Value {
     let list = entries.iter().enumerate().map(|(index, entry)| {
         let class = match entry.kind {
@@ -105,7 +107,7 @@ pub(crate) fn to_json(entries: &[ModuleEntry]) -> Value {
     list.collect()
 }
 
-/// One transformer, then one pooling, then what works on sentence vectors.
+/// Checks the order: one transformer, then one pooling, then modules for sentence vectors.
 fn check_order(entries: &[ModuleEntry]) -> Result<(), (ErrorKind, String)> {
     for (index, expected) in [ModuleKind::Transformer, ModuleKind::Pooling].into_iter().enumerate()
     {
@@ -128,12 +130,12 @@ fn check_order(entries: &[ModuleEntry]) -> Result<(), (ErrorKind, String)> {
     Ok(())
 }
 
-/// The kind behind the path of a Python class.
-fn kind(class: &str) -> Option<ModuleKind> {
+/// The kind of the module with this Python class; `None` if Polyhead does not read it.
+fn kind_of_class(class: &str) -> Option<ModuleKind> {
     let path = class.strip_prefix("sentence_transformers.")?;
-    let places = ["models.", "base.modules.", "sentence_transformer.modules."];
-    let rest = places.iter().find_map(|place| path.strip_prefix(place))?;
-    // The class alone, or the file that it stands in before it.
+    let packages = ["models.", "base.modules.", "sentence_transformer.modules."];
+    let rest = packages.iter().find_map(|package| path.strip_prefix(package))?;
+    // The class alone, or its file and the class.
     let (file, class) = match rest.rsplit_once('.') {
         Some((file, class)) => (Some(file), class),
         None => (None, rest),
@@ -185,7 +187,7 @@ mod tests {
             ("custom.Pooling", None),
         ];
         for (class, expected) in cases {
-            assert_eq!(kind(class), expected, "{class}");
+            assert_eq!(kind_of_class(class), expected, "{class}");
         }
     }
 

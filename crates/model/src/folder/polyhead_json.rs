@@ -1,9 +1,9 @@
-//! `polyhead.json`: which heads a model has, and where it comes from.
+//! `polyhead.json`: the heads of a model, and the origin of the model.
 //!
-//! The numbers of the heads stand beside it, in `heads.safetensors` (see
-//! [`heads_file`](crate::folder::heads_file)). The types of the file are a promise to
-//! folders that exist, so they are separate from those of the library; a file of
-//! another schema is refused, not guessed at.
+//! The weights of the heads are in `heads.safetensors`: see
+//! [`heads_file`](crate::folder::heads_file). The types of the file are a promise to folders
+//! that exist, so they are separate from the types of the library. A file of another schema
+//! is refused.
 
 use polyhead_compute::Activation;
 use serde::{Deserialize, Serialize};
@@ -17,41 +17,41 @@ use crate::modules::{PoolingMode, PoolingSpec};
 /// The file's name.
 pub(crate) const FILE: &str = "polyhead.json";
 
-/// The schema that is written, and the only one that is read.
+/// The version of the schema that is written. No other version is read.
 const SCHEMA: u64 = 1;
 
-/// Where a trained model comes from. No clock times: the same run gives the same file.
+/// The origin of a trained model. It holds no clock times: the same run gives the same file.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Provenance {
-    /// The model that training began with, as it was named.
+    /// Name of the model that training began with, as the configuration had it.
     pub base_model: String,
-    /// SHA-256 of the training data.
+    /// SHA-256 hash of the training data.
     pub data_hash: String,
-    /// SHA-256 of the resolved configuration.
+    /// SHA-256 hash of the resolved configuration.
     pub config_hash: String,
-    /// The version of Polyhead that trained it.
+    /// Version of Polyhead that trained the model.
     pub polyhead_version: String,
-    /// The optimizer step that the weights are of.
+    /// The optimizer step after which the weights were saved.
     pub step: u64,
-    /// The epoch that this step is in, counted from 1.
+    /// The epoch of that step, counted from 1.
     pub epoch: u64,
     /// Metrics of these weights by split and task, as the run reported them.
     pub metrics: Value,
 }
 
-/// What the file says, checked except for what needs the encoder:
-/// see [`HeadSpec::check`].
+/// The content of the file, checked as far as that needs no encoder. [`HeadSpec::check`]
+/// checks the rest.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct PolyheadConfig {
-    /// Tokens after which a text was cut in training.
+    /// The length in tokens to which training truncated texts.
     pub(crate) max_length: usize,
-    /// The model's own pooling in training.
+    /// The pooling of the model in training.
     pub(crate) pooling: PoolingSpec,
     pub(crate) heads: Vec<HeadSpec>,
     pub(crate) provenance: Provenance,
 }
 
-/// All that is looked at before the schema is known.
+/// The one key that is read before the version of the schema is known.
 #[derive(Deserialize)]
 struct SchemaJson {
     schema_version: Option<Value>,
@@ -103,7 +103,7 @@ struct ProvenanceJson {
     metrics: Value,
 }
 
-/// Reads the file; `None` where the folder has none.
+/// Reads the file; `None` if the folder has none.
 pub(crate) fn read(source: &Source) -> Result<Option<PolyheadConfig>, Error> {
     let Some(SchemaJson { schema_version }) = source.json(FILE)? else { return Ok(None) };
     let file = source.describe(FILE);
@@ -119,14 +119,14 @@ pub(crate) fn read(source: &Source) -> Result<Option<PolyheadConfig>, Error> {
         .map_err(|problem| Error::new(ErrorKind::Format, format!("{file}: {problem}")))
 }
 
-/// The file's text. Heads have been checked.
+/// The text of the file. The caller has checked the heads.
 pub(crate) fn to_text(config: &PolyheadConfig) -> String {
     let provenance = &config.provenance;
     let wire = PolyheadJson {
         schema_version: SCHEMA,
         max_length: config.max_length as u64,
-        pooling: PoolingJson::of(&config.pooling),
-        tasks: config.heads.iter().map(TaskJson::of).collect(),
+        pooling: PoolingJson::from_spec(&config.pooling),
+        tasks: config.heads.iter().map(TaskJson::from_spec).collect(),
         provenance: ProvenanceJson {
             base_model: provenance.base_model.clone(),
             data_hash: provenance.data_hash.clone(),
@@ -174,7 +174,7 @@ impl PolyheadJson {
 }
 
 impl PoolingJson {
-    fn of(spec: &PoolingSpec) -> Self {
+    fn from_spec(spec: &PoolingSpec) -> Self {
         let modes = spec.modes.iter().map(|mode| mode.name().to_owned()).collect();
         Self { modes, include_prompt: spec.include_prompt }
     }
@@ -191,12 +191,12 @@ impl PoolingJson {
 }
 
 impl TaskJson {
-    fn of(spec: &HeadSpec) -> Self {
+    fn from_spec(spec: &HeadSpec) -> Self {
         Self {
             name: spec.name.clone(),
             kind: spec.kind.name().to_owned(),
             labels: spec.labels.clone(),
-            pooling: PoolingJson::of(&spec.pooling),
+            pooling: PoolingJson::from_spec(&spec.pooling),
             input: match spec.input {
                 HeadInput::Pooled => "pooled".to_owned(),
                 HeadInput::Embedding => "embedding".to_owned(),
@@ -227,10 +227,10 @@ impl TaskJson {
                     return Err(format!("`input`: expected pooled or embedding, found {found:?}"));
                 }
             },
-            layer: layer(&self.layer)?,
-            // What does not fit is too large for a hidden layer too.
+            layer: parse_layer(&self.layer)?,
+            // A number that does not fit `usize` is above the limit of hidden layers as well.
             hidden: self.hidden.map(|hidden| usize::try_from(hidden).unwrap_or(usize::MAX)),
-            activation: activation(&self.activation)?,
+            activation: parse_activation(&self.activation)?,
             dropout: self.dropout as f32,
             temperature: self.temperature as f32,
             thresholds: self.thresholds.into_iter().map(|threshold| threshold as f32).collect(),
@@ -239,7 +239,7 @@ impl TaskJson {
     }
 }
 
-fn layer(value: &Value) -> Result<HeadLayer, String> {
+fn parse_layer(value: &Value) -> Result<HeadLayer, String> {
     match (value.as_str(), value.as_u64().map(usize::try_from)) {
         (Some("last"), _) => Ok(HeadLayer::Last),
         (Some("mix"), _) => Ok(HeadLayer::Mix),
@@ -251,16 +251,16 @@ fn layer(value: &Value) -> Result<HeadLayer, String> {
     }
 }
 
-fn activation(name: &str) -> Result<Activation, String> {
+fn parse_activation(name: &str) -> Result<Activation, String> {
     Activation::ALL.into_iter().find(|activation| activation.name() == name).ok_or_else(|| {
         let known = Activation::ALL.map(Activation::name);
         format!("`activation`: expected one of {}, found {:?}", known.join(", "), excerpt(name))
     })
 }
 
-/// The number with the fewest digits that is read as `x` again: 0.1 stays `0.1`
-/// instead of `0.10000000149011612`. Reading goes by way of 64 bits, which
-/// rounds twice, so the short form is tried out.
+/// The number with the fewest digits that is read back as `x`: 0.1 is written as `0.1`, not as
+/// `0.10000000149011612`. Numbers are read as 64 bits and then rounded to 32, so the short
+/// form is tested before it is used.
 fn shortest(x: f32) -> f64 {
     match x.to_string().parse::<f64>() {
         Ok(short) if short as f32 == x => short,
@@ -333,7 +333,7 @@ mod tests {
     #[test]
     fn activations_all_have_names() {
         for (name, function) in Activation::ALL.map(|function| (function.name(), function)) {
-            assert_eq!(activation(name).unwrap(), function);
+            assert_eq!(parse_activation(name).unwrap(), function);
         }
     }
 

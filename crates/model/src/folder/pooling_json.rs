@@ -1,4 +1,4 @@
-//! `1_Pooling/config.json`, as flags or as names of modes.
+//! `1_Pooling/config.json`: the pooling, as flags or as names of modes.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -7,10 +7,10 @@ use crate::error::{Error, ErrorKind};
 use crate::folder::source::{Source, joined};
 use crate::modules::{PoolingMode, PoolingSpec};
 
-/// The keys of all versions. An unknown one may change the result, so it is an error.
+/// The keys of all versions. An unknown key is an error: it may change the result.
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct PoolingJson {
+struct PoolingModuleJson {
     word_embedding_dimension: Option<u64>,
     embedding_dimension: Option<u64>,
     pooling_mode: Option<ModesJson>,
@@ -23,6 +23,7 @@ struct PoolingJson {
     include_prompt: Option<bool>,
 }
 
+/// The value of `pooling_mode`.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum ModesJson {
@@ -38,15 +39,15 @@ pub(crate) fn read(
 ) -> Result<PoolingSpec, Error> {
     let name = joined(folder, "config.json");
     let file = source.describe(&name);
-    let Some(wire) = source.json::<PoolingJson>(&name)? else {
+    let Some(wire) = source.json::<PoolingModuleJson>(&name)? else {
         return Err(Error::new(ErrorKind::Format, format!("{file}: no such file")));
     };
     wire.check(hidden_size)
         .map_err(|(kind, problem)| Error::new(kind, format!("{file}: {problem}")))
 }
 
-/// The file's content for `spec`: as flags, which every version reads, where
-/// they give the modes in this order; else as names, which 5.4 and later read.
+/// The content of the file for `spec`. Flags, which every version reads, if they give the modes
+/// in this order; otherwise names, which versions from 5.4 on read.
 pub(crate) fn to_json(spec: &PoolingSpec, hidden_size: usize) -> Value {
     let in_order: Vec<PoolingMode> =
         PoolingMode::ALL.into_iter().filter(|mode| spec.modes.contains(mode)).collect();
@@ -66,7 +67,7 @@ pub(crate) fn to_json(spec: &PoolingSpec, hidden_size: usize) -> Value {
         "pooling_mode_max_tokens": has(PoolingMode::Max),
         "pooling_mode_mean_sqrt_len_tokens": has(PoolingMode::MeanSqrtLenTokens),
     });
-    // The oldest versions do not know these keys.
+    // The oldest versions do not know these keys, so they are written only if they are set.
     if has(PoolingMode::WeightedMean) || has(PoolingMode::LastToken) {
         json["pooling_mode_weightedmean_tokens"] = has(PoolingMode::WeightedMean).into();
         json["pooling_mode_lasttoken"] = has(PoolingMode::LastToken).into();
@@ -77,7 +78,7 @@ pub(crate) fn to_json(spec: &PoolingSpec, hidden_size: usize) -> Value {
     json
 }
 
-impl PoolingJson {
+impl PoolingModuleJson {
     fn check(self, hidden_size: usize) -> Result<PoolingSpec, (ErrorKind, String)> {
         let width = self.embedding_dimension.or(self.word_embedding_dimension);
         match width {
@@ -92,9 +93,9 @@ impl PoolingJson {
             }
         }
         let modes = match &self.pooling_mode {
-            Some(ModesJson::One(name)) => vec![mode(name)?],
+            Some(ModesJson::One(name)) => vec![parse_mode(name)?],
             Some(ModesJson::Several(names)) => {
-                names.iter().map(|name| mode(name)).collect::<Result<_, _>>()?
+                names.iter().map(|name| parse_mode(name)).collect::<Result<_, _>>()?
             }
             None => self.flags(),
         };
@@ -105,8 +106,8 @@ impl PoolingJson {
         Ok(PoolingSpec { modes, include_prompt: self.include_prompt.unwrap_or(true) })
     }
 
-    /// The modes of a file with flags, in the order in which they are concatenated;
-    /// the mean where no flag is set. Both as `Pooling` of sentence-transformers has it.
+    /// The modes of a file with flags, in the order in which they are concatenated; the mean if
+    /// no flag is set. Both are as in `Pooling` of `sentence-transformers`.
     fn flags(&self) -> Vec<PoolingMode> {
         let flags = [
             (self.pooling_mode_cls_token, PoolingMode::Cls),
@@ -122,7 +123,7 @@ impl PoolingJson {
     }
 }
 
-fn mode(name: &str) -> Result<PoolingMode, (ErrorKind, String)> {
+fn parse_mode(name: &str) -> Result<PoolingMode, (ErrorKind, String)> {
     name.parse::<PoolingMode>()
         .map_err(|error| (ErrorKind::Unsupported, format!("`pooling_mode`: {error}")))
 }
@@ -132,7 +133,8 @@ mod tests {
     use super::*;
 
     fn parse(json: &str) -> Result<PoolingSpec, String> {
-        let wire: PoolingJson = serde_json::from_str(json).map_err(|error| error.to_string())?;
+        let wire: PoolingModuleJson =
+            serde_json::from_str(json).map_err(|error| error.to_string())?;
         wire.check(40).map_err(|(_, problem)| problem)
     }
 

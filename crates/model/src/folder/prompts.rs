@@ -1,4 +1,4 @@
-//! `config_sentence_transformers.json`: prompts, similarity and what else concerns a whole model.
+//! `config_sentence_transformers.json`: prompts, similarity and other settings of a whole model.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use crate::folder::source::Source;
 /// The file's name.
 pub(crate) const FILE: &str = "config_sentence_transformers.json";
 
-/// Most prompts, and longest prompt in bytes. Prompts are put before every text.
+/// The largest number of prompts, and the largest length of a prompt in bytes.
 const PROMPT_LIMIT: usize = 1024;
 const PROMPT_LENGTH_LIMIT: usize = 64 << 10;
 
@@ -19,14 +19,14 @@ const PROMPT_LENGTH_LIMIT: usize = 64 << 10;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Similarity {
-    /// The cosine of the angle between them.
+    /// The cosine of the angle between the vectors.
     #[default]
     Cosine,
-    /// Their dot product.
+    /// The dot product of the vectors.
     Dot,
-    /// The negative of their Euclidean distance.
+    /// The negative Euclidean distance of the vectors.
     Euclidean,
-    /// The negative of their Manhattan distance.
+    /// The negative Manhattan distance of the vectors.
     Manhattan,
 }
 
@@ -41,12 +41,12 @@ impl fmt::Display for Similarity {
     }
 }
 
-/// What the file says, checked.
+/// The settings of the file, checked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SentenceConfig {
-    /// Name and text, in the order of the file.
+    /// Name and text of each prompt, in the order of the file.
     pub(crate) prompts: Vec<(String, String)>,
-    /// One of `prompts`.
+    /// Name of the prompt that is used by default; one of `prompts`.
     pub(crate) default_prompt_name: Option<String>,
     pub(crate) similarity: Similarity,
     pub(crate) truncate_dim: Option<usize>,
@@ -62,7 +62,7 @@ struct SentenceConfigJson {
     truncate_dim: Option<u64>,
 }
 
-/// Reads the file; where there is none, nothing is set.
+/// Reads the file. Without the file nothing is set.
 pub(crate) fn read(source: &Source) -> Result<SentenceConfig, Error> {
     let Some(wire) = source.json::<SentenceConfigJson>(FILE)? else {
         return Ok(SentenceConfig::default());
@@ -74,7 +74,7 @@ pub(crate) fn read(source: &Source) -> Result<SentenceConfig, Error> {
 
 impl SentenceConfigJson {
     fn check(self) -> Result<SentenceConfig, (ErrorKind, String)> {
-        // Other types (SparseEncoder, CrossEncoder, …) have modules of other meaning.
+        // In other types (SparseEncoder, CrossEncoder, …) modules have another meaning.
         if let Some(found) = self.model_type.filter(|found| found != "SentenceTransformer") {
             let problem = format!("`model_type`: expected SentenceTransformer, found {found:?}");
             return Err((ErrorKind::Unsupported, problem));
@@ -105,13 +105,13 @@ impl SentenceConfigJson {
         Ok(SentenceConfig {
             prompts,
             default_prompt_name: self.default_prompt_name,
-            similarity: similarity(self.similarity_fn_name.as_deref())?,
-            truncate_dim: dimension(self.truncate_dim)?,
+            similarity: parse_similarity(self.similarity_fn_name.as_deref())?,
+            truncate_dim: check_dimension(self.truncate_dim)?,
         })
     }
 }
 
-fn similarity(name: Option<&str>) -> Result<Similarity, (ErrorKind, String)> {
+fn parse_similarity(name: Option<&str>) -> Result<Similarity, (ErrorKind, String)> {
     match name {
         None | Some("cosine") => Ok(Similarity::Cosine),
         Some("dot") => Ok(Similarity::Dot),
@@ -126,7 +126,7 @@ fn similarity(name: Option<&str>) -> Result<Similarity, (ErrorKind, String)> {
     }
 }
 
-fn dimension(value: Option<u64>) -> Result<Option<usize>, (ErrorKind, String)> {
+fn check_dimension(value: Option<u64>) -> Result<Option<usize>, (ErrorKind, String)> {
     match value.map(usize::try_from) {
         None => Ok(None),
         Some(Ok(size)) if size > 0 => Ok(Some(size)),
@@ -134,8 +134,8 @@ fn dimension(value: Option<u64>) -> Result<Option<usize>, (ErrorKind, String)> {
     }
 }
 
-/// A map that keeps the order of the file, which `inspect` shows; `null` is the
-/// empty prompt, as in Python.
+/// A map in the order of the file, in which `inspect` lists the prompts. `null` is the empty
+/// prompt, as in Python.
 struct PromptsJson(Vec<(String, String)>);
 
 impl<'de> Deserialize<'de> for PromptsJson {
@@ -152,7 +152,7 @@ impl<'de> Deserialize<'de> for PromptsJson {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<PromptsJson, A::Error> {
                 let mut prompts: Vec<(String, String)> = Vec::new();
                 while let Some((name, text)) = map.next_entry::<String, Option<String>>()? {
-                    // A name that comes twice has its last text, as everywhere in JSON.
+                    // If a name occurs twice, the last text counts, as usual in JSON.
                     prompts.retain(|(other, _)| *other != name);
                     prompts.push((name, text.unwrap_or_default()));
                     if prompts.len() > PROMPT_LIMIT {

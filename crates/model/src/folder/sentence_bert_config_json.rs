@@ -1,8 +1,8 @@
-//! `sentence_bert_config.json`: how `sentence-transformers` runs the encoder.
+//! `sentence_bert_config.json`: settings with which `sentence-transformers` runs the encoder.
 //!
-//! Old versions keep the longest sequence here, later ones in
-//! `tokenizer_config.json`. The other keys either say what an encoder of
-//! sentences does anyway, or ask for something that it cannot do.
+//! Old versions store the longest sequence here, later versions in
+//! `tokenizer_config.json`. The other keys either describe what an encoder of sentences
+//! always does, or ask for something that Polyhead does not support.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -11,7 +11,7 @@ use crate::error::{Error, ErrorKind};
 use crate::folder::config_json::has_content;
 use crate::folder::source::{Source, joined};
 
-/// The names that the file had; the first that exists counts.
+/// The names that versions gave to the file. The first one that exists is read.
 pub(crate) const FILES: [&str; 7] = [
     "sentence_bert_config.json",
     "sentence_roberta_config.json",
@@ -22,12 +22,12 @@ pub(crate) const FILES: [&str; 7] = [
     "sentence_xlnet_config.json",
 ];
 
-/// What the file says, checked.
+/// The settings of the file, checked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct TransformerConfig {
-    /// Tokens after which a text is cut.
+    /// The length in tokens to which texts are truncated.
     pub(crate) max_length: Option<usize>,
-    /// Whether texts are lower-cased before the tokenizer sees them.
+    /// Whether texts are lower-cased before they are tokenized.
     pub(crate) lower_case: bool,
 }
 
@@ -46,7 +46,7 @@ struct TransformerJson {
     config_args: Option<Value>,
 }
 
-/// Reads the file in the transformer's `folder`; where there is none, nothing is set.
+/// Reads the file in the `folder` of the encoder. Without the file nothing is set.
 pub(crate) fn read(source: &Source, folder: &str) -> Result<TransformerConfig, Error> {
     let paths = FILES.iter().map(|file| joined(folder, file));
     let Some(name) = paths.into_iter().find(|name| source.has(name)) else {
@@ -75,7 +75,7 @@ impl TransformerJson {
         {
             for (name, value) in arguments.iter().flatten() {
                 match (name.as_str(), value.as_u64()) {
-                    // Has precedence over `max_seq_length`, as in `Transformer.__init__`.
+                    // It takes precedence over `max_seq_length`, as in `Transformer.__init__`.
                     ("model_max_length", Some(length)) => max_length = Some(length),
                     _ => return Err(unsupported(key, &format!("{name:?}: {value}"))),
                 }
@@ -103,6 +103,7 @@ impl TransformerJson {
     }
 }
 
+/// Checks that `key` is absent or has the expected value.
 fn expect(key: &str, found: Option<&str>, expected: &str) -> Result<(), (ErrorKind, String)> {
     match found {
         Some(found) if found != expected => {

@@ -1,24 +1,24 @@
-//! A checkpoint in several files, found through `model.safetensors.index.json`.
+//! A checkpoint in several files, which `model.safetensors.index.json` lists.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, excerpt};
 use crate::folder::checkpoint::INDEX;
 use crate::folder::source::{Source, checked_path, joined};
 use crate::folder::tensor_file::{FileTensor, TensorFile};
 
-/// Most files that one checkpoint may be spread over: each is opened and mapped.
+/// The largest number of files of one checkpoint. Each of them is opened and mapped.
 const SHARD_LIMIT: usize = 1024;
 
-/// The index as it stands in the file. Its `metadata` (sizes) is not needed.
+/// The index of the shards as the file has it. Its `metadata` (sizes) is not read.
 #[derive(Deserialize)]
 struct IndexJson {
     weight_map: BTreeMap<String, String>,
 }
 
-/// Opens every shard; `None` where there is no index.
+/// Opens every shard and returns their tensors by name; `None` if there is no index.
 pub(crate) fn open(
     source: &Source,
     folder: &str,
@@ -51,7 +51,7 @@ pub(crate) fn open(
     Ok(Some(tensors))
 }
 
-/// The names of the shards, checked; none where there is no index.
+/// The names of the shards, checked; empty if there is no index.
 pub(crate) fn listed(source: &Source, folder: &str) -> Result<Vec<String>, Error> {
     let name = joined(folder, INDEX);
     let Some(index) = source.json::<IndexJson>(&name)? else { return Ok(Vec::new()) };
@@ -61,8 +61,8 @@ pub(crate) fn listed(source: &Source, folder: &str) -> Result<Vec<String>, Error
     Ok(shards.into_iter().map(str::to_owned).collect())
 }
 
-/// The distinct file names of the index. Only plain names of safetensors files
-/// pass: whoever wrote the index must not choose what else is opened.
+/// The distinct file names of the index. Only plain names of safetensors files are accepted:
+/// a hostile index must not open any other file.
 fn shard_names(weight_map: &BTreeMap<String, String>) -> Result<BTreeSet<&str>, String> {
     let shards: BTreeSet<&str> = weight_map.values().map(String::as_str).collect();
     if shards.len() > SHARD_LIMIT {
@@ -71,8 +71,8 @@ fn shard_names(weight_map: &BTreeMap<String, String>) -> Result<BTreeSet<&str>, 
     for shard in &shards {
         let plain = checked_path(shard).is_ok_and(|path| !path.contains('/'));
         if !plain || !shard.ends_with(".safetensors") {
-            let shown: String = shard.chars().take(80).collect();
-            return Err(format!("expected the name of a safetensors file, found {shown:?}"));
+            let found = excerpt(shard);
+            return Err(format!("expected the name of a safetensors file, found {found:?}"));
         }
     }
     Ok(shards)

@@ -1,8 +1,8 @@
-//! Where the files of a model come from: a folder, or the program itself.
+//! The source of the files of a model: a folder on disk, or the program itself.
 //!
-//! Everything above reads `name/of/file` through [`Source`], so a folder on disk
-//! and the built-in model take the same way. Names are checked before they come
-//! here where they stem from a file ([`checked_path`]).
+//! All other code reads files by name through [`Source`], so a folder on disk and the
+//! built-in model are read by the same code. Names that come from a file are checked
+//! before they are used here: [`checked_path`].
 
 use std::fs::File;
 use std::io::Read;
@@ -11,24 +11,24 @@ use std::path::{Path, PathBuf};
 use polyhead_compute::Bytes;
 use serde::de::DeserializeOwned;
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, excerpt};
 
-/// Files by name; names have `/` between their parts.
+/// Files by name. The parts of a name are separated by `/`.
 #[derive(Clone, Debug)]
 pub(crate) enum Source {
     /// A directory on disk.
     Directory(PathBuf),
-    /// Files that are compiled in.
+    /// Files that are compiled into the program.
     #[cfg_attr(not(any(feature = "builtin", test)), allow(dead_code))]
     Memory(&'static [(&'static str, &'static [u8])]),
 }
 
-/// Longest JSON file that is read, in bytes. Configurations have a few hundred;
-/// only the index of a sharded checkpoint grows with the model.
+/// The largest JSON file that is read, in bytes. Configurations have some hundred bytes; only
+/// the index of a sharded checkpoint grows with the model.
 const JSON_LIMIT: u64 = 8 << 20;
 
 impl Source {
-    /// How `name` is called in messages.
+    /// The name of file `name` in messages.
     pub(crate) fn describe(&self, name: &str) -> String {
         match self {
             Self::Directory(folder) if name.is_empty() => folder.display().to_string(),
@@ -37,7 +37,7 @@ impl Source {
         }
     }
 
-    /// Whether there is such a file.
+    /// Whether file `name` exists.
     pub(crate) fn has(&self, name: &str) -> bool {
         match self {
             Self::Directory(folder) => folder.join(name).is_file(),
@@ -45,7 +45,7 @@ impl Source {
         }
     }
 
-    /// The whole file, mapped; `None` where it does not exist.
+    /// The bytes of a file, mapped into memory; `None` if it does not exist.
     pub(crate) fn bytes(&self, name: &str) -> Result<Option<Bytes>, Error> {
         match self {
             Self::Directory(_) if !self.has(name) => Ok(None),
@@ -59,7 +59,7 @@ impl Source {
         }
     }
 
-    /// Reads a JSON file into its wire type; `None` where it does not exist.
+    /// Reads a JSON file into its wire type; `None` if it does not exist.
     pub(crate) fn json<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, Error> {
         let Some(text) = self.small_file(name)? else { return Ok(None) };
         serde_json::from_slice(&text).map(Some).map_err(|error| {
@@ -68,7 +68,7 @@ impl Source {
         })
     }
 
-    /// A file of at most [`JSON_LIMIT`] bytes.
+    /// Reads a file of at most [`JSON_LIMIT`] bytes; `None` if it does not exist.
     fn small_file(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
         if !self.has(name) {
             return Ok(None);
@@ -76,7 +76,7 @@ impl Source {
         let mut text = Vec::new();
         match self {
             Self::Directory(folder) => File::open(folder.join(name))
-                // One byte more than allowed, so that a file which grows while it is read is caught too.
+                // One byte above the limit, so that a file which grows while it is read is noticed.
                 .and_then(|file| file.take(JSON_LIMIT + 1).read_to_end(&mut text))
                 .map_err(|error| self.unreadable(name, error))?,
             Self::Memory(files) => {
@@ -114,11 +114,11 @@ pub(crate) fn directory(path: &Path) -> Result<Source, Error> {
     }
 }
 
-/// Passes a path that a file names and that stays inside the model folder.
+/// Checks that a path from a file stays inside the model folder, and returns it.
 ///
-/// Parts are plain names with `/` between them; the empty path is the folder
-/// itself. Whoever wrote the file chose this text, so nothing that could leave
-/// the folder on any system is let through: no root, no drive, no `..`.
+/// The parts of a path are plain names, separated by `/`; the empty path is the folder
+/// itself. The file may be hostile, so everything that could leave the folder on any
+/// system is refused: a root, a drive, `..`.
 pub(crate) fn checked_path(path: &str) -> Result<&str, String> {
     if path.is_empty() {
         return Ok(path);
@@ -134,12 +134,11 @@ pub(crate) fn checked_path(path: &str) -> Result<&str, String> {
     if plain && path.len() <= 1024 {
         Ok(path)
     } else {
-        let shown: String = path.chars().take(80).collect();
-        Err(format!("expected a path inside the model folder, found {shown:?}"))
+        Err(format!("expected a path inside the model folder, found {:?}", excerpt(path)))
     }
 }
 
-/// `folder/name`, or `name` in the folder itself.
+/// `folder/name`, or `name` if `folder` is empty.
 pub(crate) fn joined(folder: &str, name: &str) -> String {
     if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") }
 }

@@ -1,10 +1,9 @@
-//! One safetensors file: its header checked, its tensors found.
+//! One safetensors file: checks its header and lists its tensors.
 //!
-//! The format is eight bytes of header length, a JSON header and the numbers
-//! (<https://huggingface.co/docs/safetensors>). The `safetensors` crate proves
-//! that the tensors of the header fill the file exactly, without gap or overlap;
-//! what is added here is that a message says which file, which tensor, what was
-//! expected and what was found.
+//! The format is the length of the header in eight bytes, a JSON header, and the numbers
+//! (<https://huggingface.co/docs/safetensors>). The `safetensors` crate checks that the
+//! tensors of the header fill the file exactly, without gap or overlap. This module adds
+//! messages that name the file, the tensor, what was expected and what was found.
 
 use std::collections::BTreeMap;
 
@@ -15,14 +14,14 @@ use serde::Deserialize;
 
 use crate::error::{Error, ErrorKind};
 
-/// Longest header that is read, in bytes; thousands of tensors fit. The crate's
-/// own limit of 100 MB would let a small hostile file take a gigabyte.
+/// The largest header that is read, in bytes; thousands of tensors fit. The limit of the crate,
+/// 100 MB, would let a small hostile file allocate a gigabyte.
 const HEADER_LIMIT: usize = 16 << 20;
 
-/// A tensor in a file, not yet known to be of use.
+/// A tensor in a file: its type and shape, and its bytes, not yet converted.
 #[derive(Clone, Debug)]
 pub(crate) struct FileTensor {
-    /// What the file is called in messages.
+    /// Name of the file in messages.
     pub(crate) file: String,
     pub(crate) dtype: Dtype,
     pub(crate) shape: Vec<usize>,
@@ -33,11 +32,12 @@ pub(crate) struct FileTensor {
 #[derive(Debug)]
 pub(crate) struct TensorFile {
     pub(crate) tensors: BTreeMap<String, FileTensor>,
+    /// The value of `format` in the metadata.
     pub(crate) format: Option<String>,
 }
 
 impl TensorFile {
-    /// Checks the header of `bytes`; `file` is its name in messages.
+    /// Opens a file: checks the header of its `bytes`. `file` is its name in messages.
     pub(crate) fn open(file: &str, bytes: &Bytes) -> Result<Self, Error> {
         check_header_length(file, bytes.as_slice())?;
         let (header_length, metadata) = SafeTensors::read_metadata(bytes.as_slice())
@@ -62,7 +62,7 @@ impl TensorFile {
 }
 
 impl FileTensor {
-    /// The tensor as the kernels read it: f32, f16 or bf16.
+    /// The tensor in the form that the kernels read: f32, f16 or bf16.
     pub(crate) fn float(&self, name: &str) -> Result<StoredTensor, Error> {
         let kind = match self.dtype {
             Dtype::F32 => StoredType::F32,
@@ -79,8 +79,10 @@ impl FileTensor {
         Ok(StoredTensor::new(self.bytes.clone(), kind, self.shape.clone(), Vec::new()))
     }
 
-    /// The tensor as 8-bit rows with `scales`, `[rows]`, and factors of `columns`, if
-    /// it has any.
+    /// The tensor as rows in 8 bits.
+    ///
+    /// - `scales`: `[rows]`, the scale of each row
+    /// - `columns`: the factor of each column; `None` if there are none
     pub(crate) fn int8(
         &self,
         name: &str,
@@ -107,14 +109,14 @@ impl FileTensor {
         Ok(tensor.with_columns(columns.factors(&name)?))
     }
 
-    /// Finite numbers, none of them negative.
+    /// The values of a tensor of scales or factors: finite and not negative.
     fn factors(&self, name: &str) -> Result<Vec<f32>, Error> {
         let values = self.float(name)?.to_vec();
         match values.iter().position(|factor| !factor.is_finite() || *factor < 0.0) {
             None => Ok(values),
             Some(at) => {
                 let message = format!(
-                    "{}: tensor `{name}`: expected finite numbers from 0, found {} at {at}",
+                    "{}: tensor `{name}`: expected finite numbers, 0 or more, found {} at {at}",
                     self.file, values[at]
                 );
                 Err(Error::new(ErrorKind::Format, message))
@@ -122,7 +124,7 @@ impl FileTensor {
         }
     }
 
-    /// Complains if the shape is another.
+    /// Checks the shape.
     pub(crate) fn expect_shape(&self, name: &str, expected: &[usize]) -> Result<(), Error> {
         if self.shape == expected {
             return Ok(());
@@ -135,10 +137,10 @@ impl FileTensor {
     }
 }
 
-/// What the name of an 8-bit tensor's scales ends with.
+/// The suffix of the name of the scales of an 8-bit tensor.
 pub(crate) const SCALE_SUFFIX: &str = ".scale";
 
-/// What the name of the factors of its columns ends with.
+/// The suffix of the name of the column factors of an 8-bit tensor.
 pub(crate) const COLUMNS_SUFFIX: &str = ".columns";
 
 fn check_header_length(file: &str, data: &[u8]) -> Result<(), Error> {
@@ -165,13 +167,13 @@ fn check_header_length(file: &str, data: &[u8]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Puts file, tensor, expected and found around what the crate reports.
+/// The error for a header that the crate refuses, with the tensor at fault if it can be found.
 fn header_error(file: &str, data: &[u8], error: SafeTensorError) -> Error {
     let problem = diagnose(data).unwrap_or_else(|| error.to_string());
     Error::with_source(ErrorKind::Format, format!("{file}: {problem}"), error)
 }
 
-/// A tensor as a header describes it, without any check.
+/// A tensor as the header describes it, unchecked.
 #[derive(Deserialize)]
 struct HeaderEntry {
     dtype: Dtype,
@@ -179,7 +181,7 @@ struct HeaderEntry {
     data_offsets: (u64, u64),
 }
 
-/// Looks for the first tensor that does not fit, once the crate has refused the header.
+/// Finds the first tensor that does not fit, after the crate has refused the header.
 fn diagnose(data: &[u8]) -> Option<String> {
     let (length, rest) = data.split_first_chunk::<8>()?;
     let header = rest.get(..usize::try_from(u64::from_le_bytes(*length)).ok()?)?;

@@ -275,7 +275,7 @@ fn modules_that_do_not_fit_are_named() {
             of: "st6-dense",
             spoil: |copy| copy.edit("2_Dense/config.json", |c| c["in_features"] = json!(41)),
             kind: ErrorKind::Format,
-            message: "`in_features`: expected 40, the width of what comes before, found 41",
+            message: "`in_features`: expected 40, the width of the module before, found 41",
         },
         Case {
             of: "st6-dense",
@@ -349,7 +349,7 @@ fn modules_that_do_not_fit_are_named() {
             of: "st6-multi",
             spoil: |copy| copy.edit("2_LayerNorm/config.json", |c| c["dimension"] = json!(40)),
             kind: ErrorKind::Format,
-            message: "`dimension`: expected 120, the width of what comes before, found 40",
+            message: "`dimension`: expected 120, the width of the module before, found 40",
         },
         Case {
             of: "st6-multi",
