@@ -53,7 +53,7 @@ pub use predict::{
 };
 pub use sentence::{
     EncodeOptions, Encoded, Hit, LoadOptions, Matrix, OnTruncate, Prompt, SentenceEncoder,
-    TokenVectors, Vectors, cosine_similarity, semantic_search,
+    TextReader, TokenVectors, Vectors, cosine_similarity, semantic_search,
 };
 pub use training::{
     Depth, Gradients, Mode, Network, NetworkInput, NetworkOptions, ParameterEntry, ParameterStore,

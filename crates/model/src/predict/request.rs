@@ -109,11 +109,10 @@ impl MultiTaskModel {
         let asked = |name: &String| options.tasks.as_ref().is_none_or(|tasks| tasks.contains(name));
         let (tasks, specs): (Vec<usize>, Vec<_>) =
             self.tasks().enumerate().filter(|(_, spec)| asked(&spec.name)).unzip();
-        let prompt_tokens = match specs.iter().any(|spec| !spec.pooling.include_prompt) {
-            true if !plan.prompt.is_empty() => {
-                self.encoder().tokenizer().count_prompt_tokens(&plan.prompt)?
-            }
-            _ => 0,
+        let prompt_tokens = if specs.iter().all(|spec| spec.pooling.include_prompt) {
+            0
+        } else {
+            self.encoder().reader().prompt_tokens(&plan.prompt)?
         };
         let per_token = options.vectors.is_some_and(|vectors| vectors.per_token);
         Ok(ResolvedRequest {

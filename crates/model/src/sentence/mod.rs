@@ -1,6 +1,7 @@
 //! Sentences in, vectors out: tokenizer, encoder, pooling and what follows.
 
 mod matrix;
+mod text_reader;
 mod options;
 mod plan;
 mod group_pass;
@@ -12,15 +13,15 @@ pub use matrix::Matrix;
 pub use options::{EncodeOptions, LoadOptions, OnTruncate, Prompt, Vectors};
 pub(crate) use pipeline::{CHUNK_TEXTS, pipelined};
 pub use search::{Hit, cosine_similarity, semantic_search};
+pub use text_reader::TextReader;
 
 use std::ops::Range;
 
 use polyhead_compute::{Bytes, Cpu, Int8Isa, Isa, Threads};
-use polyhead_text::{Input, TextTokens, TokenBatch, Tokenizer};
+use polyhead_text::{TextTokens, TokenBatch, Tokenizer};
 
 use crate::encoder::{Encoder, EncoderConfig, Precision};
 use crate::error::{Error, ErrorKind};
-use crate::folder::decide_max_length;
 use crate::folder::{ModelFolder, REFERENCE_FILE};
 use crate::hub::resolve;
 use crate::modules::SentenceModules;
@@ -32,16 +33,12 @@ use group_pass::parts;
 /// The vector of a text has the same bits whatever else is encoded with it, in
 /// any order, on any number of threads.
 pub struct SentenceEncoder {
-    tokenizer: Tokenizer,
+    reader: TextReader,
     encoder: Encoder,
     modules: SentenceModules,
     threads: Threads,
     workspaces: Workspaces,
-    max_length: usize,
-    lower_case: bool,
     truncate_dim: Option<usize>,
-    prompts: Vec<(String, String)>,
-    default_prompt_name: Option<String>,
     notices: Vec<String>,
     reference_vectors: Option<Bytes>,
 }
@@ -118,34 +115,22 @@ impl SentenceEncoder {
         }
         let modules = SentenceModules::new(modules, folder.config.hidden_size, isa, &threads)?;
         // Reading a vocabulary takes as long as packing the weights.
-        let (tokenizer, encoder) = std::thread::scope(|scope| {
-            let tokenizer = scope.spawn(|| load_tokenizer(&folder));
+        let (reader, encoder) = std::thread::scope(|scope| {
+            let reader = scope.spawn(|| TextReader::from_folder(&folder, options.max_length));
             let (config, weights) = (folder.config.clone(), folder.weights.clone());
             let products = options.int8_products.as_deref();
             let encoder =
                 Encoder::with_products(config, weights, isa, options.precision, products, &threads);
-            (tokenizer.join().expect("the tokenizer's loader catches panics"), encoder)
+            (reader.join().expect("the tokenizer's loader catches panics"), encoder)
         });
-        let tokenizer = tokenizer?;
-        check_vocabulary(&tokenizer, &folder.config)?;
-        let max_length = decide_max_length(
-            folder.max_length,
-            tokenizer.model_max_length(),
-            folder.config.max_positions,
-            options.max_length,
-        )?;
         Ok(Self {
             reference_vectors: folder.file(REFERENCE_FILE)?,
-            tokenizer,
+            reader: reader?,
             encoder,
             modules,
             threads,
             workspaces: Workspaces::default(),
-            max_length,
-            lower_case: folder.lower_case,
             truncate_dim: folder.truncate_dim,
-            prompts: folder.prompts,
-            default_prompt_name: folder.default_prompt_name,
             notices: folder.notices,
         })
     }
@@ -281,7 +266,7 @@ impl SentenceEncoder {
 
     /// Tokens after which a text is cut, special tokens included.
     pub fn max_length(&self) -> usize {
-        self.max_length
+        self.reader.max_length()
     }
 
     /// Threads used for encoding, the calling one included.
@@ -317,9 +302,14 @@ impl SentenceEncoder {
         self.modules.pooling()
     }
 
+    /// How texts become tokens: prompt, case, tokenizer, maximum length.
+    pub fn reader(&self) -> &TextReader {
+        &self.reader
+    }
+
     /// The tokenizer.
     pub fn tokenizer(&self) -> &Tokenizer {
-        &self.tokenizer
+        self.reader.tokenizer()
     }
 
     /// Remarks from loading that a user should see, one line each.
@@ -329,10 +319,11 @@ impl SentenceEncoder {
 
     /// Settles `options` for this model.
     pub(crate) fn resolve(&self, options: &EncodeOptions) -> Result<EncodePlan, Error> {
-        let prompt = self.prompt(&options.prompt)?;
-        let prompt_tokens = match self.modules.pooling().include_prompt || prompt.is_empty() {
-            true => 0,
-            false => self.tokenizer.count_prompt_tokens(&prompt)?,
+        let prompt = self.reader.prompt(&options.prompt)?;
+        let prompt_tokens = if self.modules.pooling().include_prompt {
+            0
+        } else {
+            self.reader.prompt_tokens(&prompt)?
         };
         let whole = self.modules.dimension();
         let dim = options.dim.or(self.truncate_dim).unwrap_or(whole);
@@ -350,91 +341,32 @@ impl SentenceEncoder {
         })
     }
 
-    fn prompt(&self, prompt: &Prompt) -> Result<String, Error> {
-        let name = match prompt {
-            Prompt::None => return Ok(String::new()),
-            Prompt::Text(text) => return Ok(text.clone()),
-            Prompt::Named(name) => name,
-            Prompt::Default => match &self.default_prompt_name {
-                Some(name) => name,
-                None => return Ok(String::new()),
-            },
-        };
-        let found = self.prompts.iter().find(|(known, _)| known == name);
-        found.map(|(_, text)| text.clone()).ok_or_else(|| {
-            let known: Vec<&str> = self.prompts.iter().map(|(name, _)| name.as_str()).collect();
-            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-            let message =
-                format!("prompt `{name}`: the model has no such prompt (it has: {known})");
-            Error::new(ErrorKind::Option, message)
-        })
-    }
-
     pub(crate) fn tokenize_for(
         &self,
         plan: &EncodePlan,
         texts: &[impl AsRef<str> + Sync],
     ) -> Result<TokenBatch, Error> {
-        let changed: Vec<String>;
-        let inputs: Vec<Input> = if plan.prompt.is_empty() && !self.lower_case {
-            texts.iter().map(|text| Input::Single(text.as_ref())).collect()
-        } else {
-            let change = |text: &str| match self.lower_case {
-                true => format!("{}{text}", plan.prompt).to_lowercase(),
-                false => format!("{}{text}", plan.prompt),
-            };
-            changed = texts.iter().map(|text| change(text.as_ref())).collect();
-            changed.iter().map(|text| Input::Single(text)).collect()
-        };
-        // A single text is tokenized where it is: handing it over takes longer.
-        let batch = match inputs.len() {
-            0 | 1 => self.tokenizer.encode(&inputs, self.max_length),
-            _ => self.threads.install(|| self.tokenizer.encode(&inputs, self.max_length)),
-        }?;
-        self.check_tokens(plan, &batch)?;
-        Ok(batch)
+        self.reader.tokenize(&self.threads, texts, &plan.prompt, plan.on_truncate)
     }
 
     /// One sequence of tokens that are known already, without the special tokens.
     pub(crate) fn batch_of_ids(&self, plan: &EncodePlan, ids: &[u32]) -> Result<TokenBatch, Error> {
-        let batch = self.tokenizer.encode_ids(ids, self.max_length)?;
-        self.check_tokens(plan, &batch)?;
-        Ok(batch)
-    }
-
-    fn check_tokens(&self, plan: &EncodePlan, batch: &TokenBatch) -> Result<(), Error> {
-        if plan.on_truncate == OnTruncate::Error
-            && let Some(index) = batch.texts.iter().position(|text| text.truncated())
-        {
-            let (tokens, limit) = (batch.texts[index].total, self.max_length);
-            let message = format!("expected at most {limit} tokens, found {tokens}");
-            return Err(Error::new(ErrorKind::TooLong { tokens, limit }, message).of_text(index));
-        }
-        // The template of a tokenizer may give types that the encoder does not have.
-        let types = self.encoder.config().type_vocab_size;
-        match batch.type_ids.iter().max() {
-            Some(highest) if types > 0 && *highest as usize >= types => {
-                let message =
-                    format!("token type {highest} of the tokenizer: the encoder has {types}");
-                Err(Error::new(ErrorKind::Format, message))
-            }
-            _ => Ok(()),
-        }
+        self.reader.batch_of_ids(ids, plan.on_truncate)
     }
 
     /// Prompts that the folder names, in its order: name and text.
     pub fn prompts(&self) -> &[(String, String)] {
-        &self.prompts
+        self.reader.prompts()
     }
 
     /// The prompt that is put before texts by itself, if there is one.
     pub fn default_prompt_name(&self) -> Option<&str> {
-        self.default_prompt_name.as_deref()
+        self.reader.default_prompt_name()
     }
 
     /// Whether texts are lower-cased whatever the tokenizer does.
     pub fn lower_case(&self) -> bool {
-        self.lower_case
+        self.reader.lower_case()
     }
 
     /// The threads it was loaded with.
@@ -535,35 +467,6 @@ pub(crate) struct EncodePlan {
     pub(crate) normalize_modules: bool,
     normalize_last: bool,
     on_truncate: OnTruncate,
-}
-
-fn load_tokenizer(folder: &ModelFolder) -> Result<Tokenizer, Error> {
-    let tokenizer = match folder.encoder_directory() {
-        Some(directory) => Tokenizer::from_folder(directory),
-        None => match folder.file("tokenizer.json")? {
-            Some(json) => Tokenizer::from_json(json.as_slice()),
-            None => {
-                let message = "tokenizer.json: the model in the program has none";
-                return Err(Error::new(ErrorKind::Format, message));
-            }
-        },
-    };
-    Ok(tokenizer?)
-}
-
-/// Every id that the tokenizer can give must be a row of the word table.
-fn check_vocabulary(tokenizer: &Tokenizer, config: &EncoderConfig) -> Result<(), Error> {
-    let highest = tokenizer.highest_id() as usize;
-    match highest < config.vocab_size {
-        true => Ok(()),
-        false => Err(Error::new(
-            ErrorKind::Format,
-            format!(
-                "vocabulary: the tokenizer gives ids up to {highest}, the encoder has {} rows",
-                config.vocab_size
-            ),
-        )),
-    }
 }
 
 /// - `text_of`: which text the number at an index belongs to

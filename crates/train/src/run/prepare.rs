@@ -5,8 +5,7 @@
 
 use polyhead_compute::Threads;
 use polyhead_model::{
-    EncodeOptions, LoadOptions, ModelFolder, Network, NetworkOptions, SentenceEncoder,
-    TrainableLayout, resolve,
+    ModelFolder, Network, NetworkOptions, OnTruncate, Prompt, TextReader, TrainableLayout, resolve,
 };
 use polyhead_text::spans_in_texts;
 
@@ -174,31 +173,24 @@ pub(crate) fn tokenize(
     threads: &Threads,
     rows: Rows,
 ) -> Result<Tokenized, Error> {
-    let mut options = LoadOptions::default().threads(threads.count());
-    if let Some(tokens) = max_length {
-        options = options.max_length(tokens);
-    }
-    let sentences = SentenceEncoder::from_folder(folder.clone(), &options).map_err(|error| {
-        match error.kind() {
-            polyhead_model::ErrorKind::Option if max_length.is_some() => {
+    let reader =
+        TextReader::from_folder(folder, max_length).map_err(|error| match error.kind() {
+            polyhead_model::ErrorKind::Option => {
                 Error::new(ErrorKind::Config, format!("encoder.max_length: {error}"))
             }
             _ => Error::from(error),
-        }
-    })?;
-    let encode = EncodeOptions::default();
-    let prompt_name = folder.default_prompt_name.as_deref();
-    let prompt = prompt_name.and_then(|name| folder.prompt(name)).unwrap_or_default();
+        })?;
+    let prompt = reader.prompt(&Prompt::Default)?;
     let data = rows.tokenize(&|texts: &[&str]| {
-        let mut batch = sentences.tokenize(texts, &encode)?;
-        spans_in_texts(&mut batch, texts, prompt, folder.lower_case);
+        let mut batch = reader.tokenize(threads, texts, &prompt, OnTruncate::Cut)?;
+        spans_in_texts(&mut batch, texts, &prompt, folder.lower_case);
         Ok(batch)
     })?;
-    Ok(Tokenized {
-        data,
-        max_length: sentences.max_length(),
-        prompt_tokens: sentences.prompt_tokens(&encode)?,
-    })
+    let include_prompt = folder.modules.iter().any(
+        |module| matches!(module, polyhead_model::Module::Pooling(spec) if spec.include_prompt),
+    );
+    let prompt_tokens = if include_prompt { 0 } else { reader.prompt_tokens(&prompt)? };
+    Ok(Tokenized { data, max_length: reader.max_length(), prompt_tokens })
 }
 
 fn objectives(config: &RunConfig, data: &Dataset) -> Result<Vec<Objective>, Error> {
