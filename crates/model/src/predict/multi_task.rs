@@ -139,13 +139,18 @@ impl MultiTaskModel {
         if inputs.len() <= CHUNK_TEXTS {
             return self.predictions(&request, self.tokens_and_words(&request, inputs)?);
         }
+        let chunk = |start: usize| &inputs[start..inputs.len().min(start + CHUNK_TEXTS)];
         let mut all = Predictions::default();
-        let chunks = inputs.chunks(CHUNK_TEXTS).map(Ok::<_, Error>);
-        self.stream(
-            &request,
-            chunks,
-            |chunk| chunk.to_vec(),
-            |_, part| {
+        pipelined(
+            (0..inputs.len()).step_by(CHUNK_TEXTS).map(Ok::<_, Error>),
+            |start| {
+                let prepared = self.tokens_and_words(&request, chunk(*start));
+                prepared.map_err(|e| e.after_texts(*start))
+            },
+            |start, prepared| {
+                self.predictions(&request, prepared).map_err(|e| e.after_texts(start))
+            },
+            |part| {
                 all.tasks = part.tasks;
                 all.texts.extend(part.texts);
                 Ok(())
@@ -154,33 +159,24 @@ impl MultiTaskModel {
         Ok(all)
     }
 
-    /// Answers to an endless supply of texts: while one chunk is answered, the
-    /// next one is read and tokenized. Memory is that of a few chunks.
+    /// Answers any number of texts as a stream: while one chunk is answered, the next is
+    /// read and tokenized and the one before is written. Memory is that of a few chunks.
     ///
-    /// `chunks` is asked in a thread of its own, and so is `inputs` for the texts
-    /// of a chunk; `sink` gets each chunk with its answers, in order, on the
-    /// calling thread.
+    /// - `chunks`: the input, read in a thread of its own
+    /// - `inputs`: the texts of a chunk
+    /// - `sink`: receives each chunk with its answers, in order, in another thread
     ///
     /// # Errors
-    /// The first error of `chunks`, of answering or of `sink`, which ends it.
+    /// The first error of `chunks`, of answering or of `sink`, which ends the stream.
     /// [`Error::text`] counts from the first text of the first chunk.
-    pub fn predict_chunks<C: Send, E: From<Error> + Send>(
+    pub fn predict_stream<C: Send + 'static, E: From<Error> + Send + 'static>(
         &self,
-        chunks: impl Iterator<Item = Result<C, E>> + Send,
+        chunks: impl Iterator<Item = Result<C, E>> + Send + 'static,
         inputs: impl for<'c> Fn(&'c C) -> Vec<PredictInput<'c>> + Send,
         options: &RequestOptions,
-        sink: impl FnMut(C, Predictions) -> Result<(), E>,
+        mut sink: impl FnMut(C, Predictions) -> Result<(), E> + Send,
     ) -> Result<(), E> {
-        self.stream(&self.resolve_request(options)?, chunks, inputs, sink)
-    }
-
-    fn stream<C: Send, E: From<Error> + Send>(
-        &self,
-        request: &ResolvedRequest,
-        chunks: impl Iterator<Item = Result<C, E>> + Send,
-        inputs: impl for<'c> Fn(&'c C) -> Vec<PredictInput<'c>> + Send,
-        mut sink: impl FnMut(C, Predictions) -> Result<(), E>,
-    ) -> Result<(), E> {
+        let request = &self.resolve_request(options)?;
         let (mut read, mut before) = (0, 0);
         pipelined(
             chunks,
@@ -194,8 +190,9 @@ impl MultiTaskModel {
                 let answers = self.predictions(request, prepared);
                 let answers = answers.map_err(|e| e.after_texts(before))?;
                 before += answers.texts.len();
-                sink(chunk, answers)
+                Ok((chunk, answers))
             },
+            |(chunk, answers)| sink(chunk, answers),
         )
     }
 

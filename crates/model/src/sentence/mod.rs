@@ -157,54 +157,102 @@ impl SentenceEncoder {
             let plan = self.resolve(options)?;
             return self.encode_batch(&self.threads, &self.tokenize_for(&plan, texts)?, &plan);
         }
+        let count = texts.len();
+        let chunk = |start: usize| &texts[start..count.min(start + CHUNK_TEXTS)];
+        let plan = self.resolve(options)?;
         let mut all = Encoded::default();
         let mut values = Vec::new();
-        let chunks = texts.chunks(CHUNK_TEXTS).map(Ok::<_, Error>);
-        self.encode_chunks(chunks, options, |_, part| {
-            all.texts.extend(part.texts);
-            values.extend(part.embeddings.into_vec());
-            Ok(())
-        })?;
-        all.embeddings = Matrix::new(texts.len(), values.len() / texts.len(), values);
+        pipelined(
+            (0..count).step_by(CHUNK_TEXTS).map(Ok::<_, Error>),
+            |start| self.tokenize_for(&plan, chunk(*start)).map_err(|e| e.after_texts(*start)),
+            |start, batch| {
+                let encoded = self.encode_batch(&self.threads, &batch, &plan);
+                encoded.map_err(|e| e.after_texts(start))
+            },
+            |part| {
+                all.texts.extend(part.texts);
+                values.extend(part.embeddings.into_vec());
+                Ok(())
+            },
+        )?;
+        all.embeddings = Matrix::new(count, values.len() / count, values);
         Ok(all)
     }
 
-    /// Encodes an endless supply of texts: while one chunk is encoded, the next
-    /// one is read and tokenized. Memory is that of a few chunks.
+    /// Encodes any number of texts as a stream: while one chunk is encoded, the next is
+    /// read and tokenized and the one before is written. Memory is that of a few chunks.
     ///
-    /// `chunks` is asked for texts in a thread of its own; `sink` gets each
-    /// chunk with its vectors, in order, on the calling thread.
+    /// - `chunks`: the input, read in a thread of its own
+    /// - `sink`: receives each chunk with its vectors, in order, in another thread
     ///
     /// # Errors
-    /// The first error of `chunks`, of encoding or of `sink`, which ends it.
+    /// The first error of `chunks`, of encoding or of `sink`, which ends the stream.
     /// [`Error::text`] counts from the first text of the first chunk.
-    pub fn encode_chunks<T, C, E>(
+    pub fn encode_stream<T, C, E>(
         &self,
-        chunks: impl Iterator<Item = Result<C, E>> + Send,
+        chunks: impl Iterator<Item = Result<C, E>> + Send + 'static,
         options: &EncodeOptions,
-        mut sink: impl FnMut(C, Encoded) -> Result<(), E>,
+        sink: impl FnMut(C, Encoded) -> Result<(), E> + Send,
     ) -> Result<(), E>
     where
         T: AsRef<str> + Sync,
-        C: AsRef<[T]> + Send,
-        E: From<Error> + Send,
+        C: AsRef<[T]> + Send + 'static,
+        E: From<Error> + Send + 'static,
     {
         let plan = self.resolve(options)?;
+        self.stream(chunks, &plan, |batch| self.encode_batch(&self.threads, &batch, &plan), sink)
+    }
+
+    /// [`encode_stream`](Self::encode_stream) of the last hidden states of all tokens:
+    /// see [`encode_tokens`](Self::encode_tokens).
+    ///
+    /// # Errors
+    /// As [`encode_stream`](Self::encode_stream).
+    pub fn encode_tokens_stream<T, C, E>(
+        &self,
+        chunks: impl Iterator<Item = Result<C, E>> + Send + 'static,
+        options: &EncodeOptions,
+        sink: impl FnMut(C, TokenVectors) -> Result<(), E> + Send,
+    ) -> Result<(), E>
+    where
+        T: AsRef<str> + Sync,
+        C: AsRef<[T]> + Send + 'static,
+        E: From<Error> + Send + 'static,
+    {
+        let plan = self.resolve(options)?;
+        self.stream(chunks, &plan, |batch| self.token_vectors(batch), sink)
+    }
+
+    /// - `encode`: tokens of a chunk to its results
+    fn stream<T, C, R, E>(
+        &self,
+        chunks: impl Iterator<Item = Result<C, E>> + Send + 'static,
+        plan: &EncodePlan,
+        encode: impl Fn(TokenBatch) -> Result<R, Error>,
+        mut sink: impl FnMut(C, R) -> Result<(), E> + Send,
+    ) -> Result<(), E>
+    where
+        T: AsRef<str> + Sync,
+        C: AsRef<[T]> + Send + 'static,
+        R: Send,
+        E: From<Error> + Send + 'static,
+    {
         let (mut read, mut before) = (0, 0);
         pipelined(
             chunks,
             |chunk| {
-                let batch = self.tokenize_for(&plan, chunk.as_ref());
+                let batch = self.tokenize_for(plan, chunk.as_ref());
                 let batch = batch.map_err(|e| e.after_texts(read))?;
                 read += batch.len();
                 Ok(batch)
             },
             |chunk, batch| {
-                let encoded = self.encode_batch(&self.threads, &batch, &plan);
-                let encoded = encoded.map_err(|e| e.after_texts(before))?;
-                before += batch.len();
-                sink(chunk, encoded)
+                let texts = batch.len();
+                let results = encode(batch).map_err(|e| e.after_texts(before))?;
+                before += texts;
+                Ok((chunk, results))
             },
+            |(chunk, results)| sink(chunk, results),
         )
     }
 
@@ -218,8 +266,10 @@ impl SentenceEncoder {
         texts: &[impl AsRef<str> + Sync],
         options: &EncodeOptions,
     ) -> Result<TokenVectors, Error> {
-        let plan = self.resolve(options)?;
-        let batch = self.tokenize_for(&plan, texts)?;
+        self.token_vectors(self.tokenize(texts, options)?)
+    }
+
+    fn token_vectors(&self, batch: TokenBatch) -> Result<TokenVectors, Error> {
         let width = self.encoder.config().hidden_size;
         let mut values = vec![0.0; batch.tokens() * width];
         self.workspaces.forward_groups(

@@ -136,10 +136,11 @@ fn chunks_come_in_order_and_errors_count_from_the_first_text() {
     let model = model(with_heads("tiny-bert"), 2);
     let texts = texts(23);
     let all = model.predict(&texts).unwrap();
-    let chunks = || texts.chunks(5).map(|chunk| Ok::<_, Error>(chunk.to_vec()));
+    let owned: Vec<Vec<String>> = texts.chunks(5).map(<[String]>::to_vec).collect();
+    let chunks = || owned.clone().into_iter().map(Ok::<_, Error>);
     let mut before = 0;
     model
-        .predict_chunks(
+        .predict_stream(
             chunks(),
             |chunk| chunk.iter().map(|text| PredictInput::Text(text)).collect(),
             &options(),
@@ -167,7 +168,7 @@ fn chunks_come_in_order_and_errors_count_from_the_first_text() {
         .collect();
     let expected = short.first().copied().unwrap_or(texts.len() + 1);
     let error = model
-        .predict_chunks(
+        .predict_stream(
             chunks,
             |chunk| chunk.iter().map(|text| PredictInput::Text(text)).collect(),
             &options,
