@@ -15,7 +15,6 @@ use polyhead_text::TextTokens;
 
 use crate::failure::usage;
 use crate::hash::RowHash;
-use crate::pipeline::Sink;
 use crate::table::thousands;
 use aside::FileAside;
 use journal::Journal;
@@ -77,7 +76,7 @@ enum Format {
 impl Output {
     /// Finds what is wrong with `path` before any work is done.
     ///
-    /// A file appears under its name only when [`Sink::finish`] has succeeded.
+    /// A file appears under its name only when [`finish`](Self::finish) has succeeded.
     ///
     /// - `resume`: go on with what a program that was killed has left, if anything
     pub(crate) fn create(path: Option<&Path>, kind: ResultKind, resume: bool) -> Result<Self> {
@@ -134,8 +133,9 @@ impl Output {
     }
 }
 
-impl Sink<Batch> for Output {
-    fn write(&mut self, batch: Batch) -> Result<()> {
+impl Output {
+    /// Adds the results of a batch.
+    pub(crate) fn write(&mut self, batch: Batch) -> Result<()> {
         let Batch { texts, rows, results } = batch;
         match &mut self.format {
             Format::Stdout(out) => {
@@ -154,7 +154,8 @@ impl Sink<Batch> for Output {
         }
     }
 
-    fn finish(self) -> Result<()> {
+    /// Makes the output complete. An output that is dropped instead leaves no file.
+    pub(crate) fn finish(self) -> Result<()> {
         let Self { format, journal, .. } = self;
         match format {
             Format::Stdout(mut out) => io::Write::flush(&mut out).context("standard output")?,

@@ -2,9 +2,8 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use polyhead_model::{EncodeOptions, ModelFolder, SentenceEncoder};
 use polyhead_text::TextTokens;
@@ -13,7 +12,7 @@ use crate::failure::usage;
 use crate::input::{Input, InputArgs, Place};
 use crate::model::{ModelArgs, note};
 use crate::output::{Asked, Batch, Output, ResultKind, Results};
-use crate::pipeline::{Chunk, ChunkLimits, ReadAhead, WriteBehind};
+use crate::pipeline::{Chunk, ChunkLimits, chunks_of, first_read};
 use crate::progress::{Counts, Progress};
 use crate::table::thousands;
 use crate::vector::VectorArgs;
@@ -106,7 +105,7 @@ pub(crate) fn run(args: EncodeArgs) -> Result<()> {
     note_resumed(&output, args.model.load.quiet);
     let on_terminal = args.out.is_none() && io::stdout().is_terminal();
     let progress = Progress::start(size, args.model.load.quiet, on_terminal);
-    let (counts, rates) = job.run(chunks, output, progress)?;
+    let (counts, rates) = job.encode(chunks, output, progress)?;
 
     if !args.model.load.quiet {
         let mut err = io::stderr();
@@ -135,11 +134,14 @@ pub(super) fn chunk_limits(kind: ResultKind, threads: usize) -> ChunkLimits {
     }
 }
 
-/// Starts the reader, behind the texts whose results exist already.
-pub(super) fn begin(mut input: Input, output: &Output, limits: ChunkLimits) -> Result<ReadAhead> {
-    let Some(done) = output.done() else { return ReadAhead::start(input, limits) };
+/// The input in chunks.
+pub(super) type Chunks = Box<dyn Iterator<Item = Result<Chunk>> + Send>;
+
+/// The chunks of `input` behind the texts whose results exist already.
+pub(super) fn begin(mut input: Input, output: &Output, limits: ChunkLimits) -> Result<Chunks> {
+    let Some(done) = output.done() else { return Ok(Box::new(first_read(input, limits)?)) };
     input.skip(done)?;
-    Ok(ReadAhead::go_on(input, limits))
+    Ok(Box::new(chunks_of(input, limits)))
 }
 
 /// Says what becomes of an earlier output, once it is clear that it does.
@@ -185,59 +187,37 @@ impl Job<'_> {
             .with_answer(bits)
     }
 
-    /// Until the input ends; a failure leaves no output file.
-    fn run(
+    /// Encodes until the input ends; a failure leaves no output file.
+    fn encode(
         &self,
-        chunks: ReadAhead,
-        output: Output,
+        chunks: Chunks,
+        mut output: Output,
         mut progress: Progress,
     ) -> Result<(Counts, String)> {
-        let writer = WriteBehind::start(output);
-        let write = |chunk: Chunk, results: Results| {
+        let mut write = |chunk: Chunk, results: Results| {
             if self.on_truncate == TooLong::Error {
                 self.check_length(&chunk, &results)?;
             }
             let counts = count(results.counts());
-            let batch = Batch { texts: chunk.texts, rows: chunk.rows, results };
-            writer.send(batch).context("the writer has stopped")?;
-            progress.advance(chunk.read, counts);
+            let Chunk { texts, rows, read, .. } = chunk;
+            output.write(Batch { texts, rows, results })?;
+            progress.advance(read, counts);
             Ok(())
         };
-        let done = match self.kind {
-            ResultKind::Tokens => self.tokens(chunks, write),
-            _ => self.sentences(chunks, write),
-        };
-        match done {
-            Ok(()) => writer.finish()?,
-            // Where the writer has failed, that was the first error.
-            Err(error) => return Err(writer.abandon().err().unwrap_or(error)),
+        match self.kind {
+            ResultKind::Tokens => {
+                self.encoder.encode_tokens_stream(chunks, &self.options, |chunk, tokens| {
+                    write(chunk, Results::Tokens(tokens))
+                })?;
+            }
+            _ => {
+                self.encoder.encode_stream(chunks, &self.options, |chunk, encoded| {
+                    write(chunk, Results::Sentences(encoded))
+                })?;
+            }
         }
+        output.finish()?;
         Ok(progress.finish())
-    }
-
-    fn sentences(
-        &self,
-        chunks: ReadAhead,
-        mut write: impl FnMut(Chunk, Results) -> Result<()>,
-    ) -> Result<()> {
-        let stop = AtomicBool::new(false);
-        self.encoder.encode_chunks(chunks.until(&stop), &self.options, |chunk, encoded| {
-            let written = write(chunk, Results::Sentences(encoded));
-            stop.store(written.is_err(), Ordering::Relaxed);
-            written
-        })
-    }
-
-    fn tokens(
-        &self,
-        mut chunks: ReadAhead,
-        mut write: impl FnMut(Chunk, Results) -> Result<()>,
-    ) -> Result<()> {
-        while let Some(chunk) = chunks.next_chunk()? {
-            let vectors = self.encoder.encode_tokens(&chunk.texts, &self.options)?;
-            write(chunk, Results::Tokens(vectors))?;
-        }
-        Ok(())
     }
 
     /// Not left to the library, which knows the text but not its line.

@@ -2,21 +2,20 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
 use clap::Args;
 use polyhead_model::{
     ModelFolder, MultiTaskModel, PredictInput, Predictions, RequestOptions, resolve,
 };
 
 use super::answer_line::{Row, answer_line};
-use super::encode::{PROBE, begin, chunk_limits, note_resumed};
+use super::encode::{Chunks, PROBE, begin, chunk_limits, note_resumed};
 use crate::failure::usage;
 use crate::input::{InputArgs, Place};
 use crate::model::LoadArgs;
 use crate::output::{Asked, Batch, Output, ResultKind, Results};
-use crate::pipeline::{Chunk, ReadAhead, WriteBehind};
+use crate::pipeline::Chunk;
 use crate::progress::{Counts, Progress};
 use crate::table::thousands;
 
@@ -99,7 +98,7 @@ pub(crate) fn run(args: PredictArgs) -> Result<()> {
     note_resumed(&output, args.load.quiet);
     let on_terminal = args.out.is_none() && io::stdout().is_terminal();
     let progress = Progress::start(size, args.load.quiet, on_terminal);
-    let (counts, rates) = job.run(chunks, output, progress)?;
+    let (counts, rates) = job.predict(chunks, output, progress)?;
     if !args.load.quiet {
         let _ = writeln!(io::stderr(), "{rates}");
         if counts.truncated > 0 {
@@ -142,37 +141,26 @@ impl Job<'_> {
             .with_answer(answers)
     }
 
-    /// Until the input ends.
-    fn run(
+    /// Answers until the input ends; a failure leaves no output file.
+    fn predict(
         &self,
-        chunks: ReadAhead,
-        output: Output,
+        chunks: Chunks,
+        mut output: Output,
         mut progress: Progress,
     ) -> Result<(Counts, String)> {
-        let writer = WriteBehind::start(output);
-        let stop = AtomicBool::new(false);
-        let done = self.model.predict_chunks(
-            chunks.until(&stop),
+        self.model.predict_stream(
+            chunks,
             |chunk: &Chunk| self.inputs(chunk),
             self.options,
             |chunk, answers| {
-                let written = self.lines(&chunk, &answers).and_then(|lines| {
-                    let (read, counts) = (chunk.read, count(&answers));
-                    let Chunk { texts, rows, .. } = chunk;
-                    let batch = Batch { texts, rows, results: Results::Lines(lines) };
-                    writer.send(batch).context("the writer has stopped")?;
-                    progress.advance(read, counts);
-                    Ok(())
-                });
-                stop.store(written.is_err(), Ordering::Relaxed);
-                written
+                let lines = self.lines(&chunk, &answers)?;
+                let Chunk { texts, rows, read, .. } = chunk;
+                output.write(Batch { texts, rows, results: Results::Lines(lines) })?;
+                progress.advance(read, count(&answers));
+                Ok(())
             },
-        );
-        match done {
-            Ok(()) => writer.finish()?,
-            // Where the writer has failed, that was the first error.
-            Err(error) => return Err(writer.abandon().err().unwrap_or(error)),
-        }
+        )?;
+        output.finish()?;
         Ok(progress.finish())
     }
 

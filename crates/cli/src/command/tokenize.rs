@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::input::InputArgs;
 use crate::model::ModelArgs;
-use crate::pipeline::{ChunkLimits, ReadAhead};
+use crate::pipeline::{ChunkLimits, first_read};
 use crate::table::{Align, Table, shorten};
 use crate::tokens::{Tokens, tokens};
 
@@ -52,11 +52,12 @@ struct Line<'a> {
 
 /// Tokenizes and prints chunk by chunk.
 pub(crate) fn run(args: TokenizeArgs) -> Result<()> {
-    let mut chunks = ReadAhead::start(args.input.open()?, CHUNK)?;
+    let chunks = first_read(args.input.open()?, CHUNK)?;
     let encoder = args.model.load(None)?;
     let mut out = BufWriter::new(io::stdout().lock());
     let mut number = 0;
-    while let Some(chunk) = chunks.next_chunk()? {
+    for chunk in chunks {
+        let chunk = chunk?;
         for (text, tokens) in chunk.texts.iter().zip(tokens(&encoder, &chunk.texts)?) {
             number += 1;
             if args.json {
