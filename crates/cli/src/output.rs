@@ -1,6 +1,5 @@
 //! Results to a file or to standard output.
 
-mod aside;
 mod asked;
 mod journal;
 mod json_lines;
@@ -10,13 +9,13 @@ use std::io::{self, BufWriter, Stdout};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use polyhead_files::AtomicFile;
 use polyhead_model::{Encoded, TokenVectors};
 use polyhead_text::TextTokens;
 
 use crate::failure::usage;
 use crate::hash::RowHash;
 use crate::table::thousands;
-use aside::FileAside;
 use journal::Journal;
 use npy::{NpyType, NpyWriter};
 
@@ -69,7 +68,7 @@ pub(crate) struct Output {
 
 enum Format {
     Stdout(BufWriter<Stdout>),
-    JsonLines(FileAside),
+    JsonLines(AtomicFile),
     Npy(NpyFile),
 }
 
@@ -82,15 +81,15 @@ impl Output {
     pub(crate) fn create(path: Option<&Path>, kind: ResultKind, resume: bool) -> Result<Self> {
         let Some(path) = path else {
             if resume {
-                return Err(usage("--resume: only a file can be gone on with: name it by --out"));
+                return Err(usage("--resume needs an output file: pass --out FILE"));
             }
             let out = BufWriter::with_capacity(1 << 16, io::stdout());
             return Ok(Self { format: Format::Stdout(out), journal: None, remade: None });
         };
         let suffix = path.extension().map(|s| s.to_string_lossy().to_ascii_lowercase());
-        let mut journal = Journal::open(&aside::real(path), resume);
+        let mut journal = Journal::open(&AtomicFile::real_path(path), resume);
         let format = match (suffix.as_deref(), kind) {
-            (Some("jsonl"), _) => Format::JsonLines(FileAside::open(path, journal.bytes(0))?),
+            (Some("jsonl"), _) => Format::JsonLines(AtomicFile::open(path, journal.bytes(0))?),
             (Some("npy"), ResultKind::Sentences | ResultKind::Tokens) => {
                 Format::Npy(NpyFile::open(path, kind, &journal)?)
             }
@@ -149,7 +148,7 @@ impl Output {
         let Some(journal) = &mut self.journal else { return Ok(()) };
         match &mut self.format {
             Format::Stdout(_) => Ok(()),
-            Format::JsonLines(file) => journal.add(&rows, None, vec![file.flushed_bytes()?]),
+            Format::JsonLines(file) => journal.add(&rows, None, vec![file.flushed_len()?]),
             Format::Npy(file) => journal.add(&rows, file.columns, file.flushed_bytes()?),
         }
     }
@@ -172,10 +171,10 @@ impl Output {
 /// A float matrix; with token vectors also a second file, which says where in
 /// it each text begins.
 pub(crate) struct NpyFile {
-    matrix: NpyWriter<FileAside>,
+    matrix: NpyWriter<AtomicFile>,
     columns: Option<usize>,
     /// `[texts + 1]`, in the file `NAME.offsets.npy`.
-    offsets: Option<NpyWriter<FileAside>>,
+    offsets: Option<NpyWriter<AtomicFile>>,
     name: String,
 }
 
@@ -183,11 +182,11 @@ impl NpyFile {
     fn open(path: &Path, kind: ResultKind, journal: &Journal) -> Result<Self> {
         let name = path.display().to_string();
         let writer = |path: &Path, kind, keep: Option<u64>| {
-            let file = FileAside::open(path, keep)?;
+            let file = AtomicFile::open(path, keep)?;
             match keep {
                 None => NpyWriter::new(file, kind).with_context(|| name.clone()),
                 Some(bytes) => {
-                    let values = NpyWriter::<FileAside>::values_in(kind, bytes);
+                    let values = NpyWriter::<AtomicFile>::values_in(kind, bytes);
                     Ok(NpyWriter::resume(file, kind, values))
                 }
             }
@@ -208,9 +207,9 @@ impl NpyFile {
     }
 
     fn flushed_bytes(&mut self) -> Result<Vec<u64>> {
-        let mut bytes = vec![self.matrix.out().flushed_bytes()?];
+        let mut bytes = vec![self.matrix.out().flushed_len()?];
         if let Some(offsets) = &mut self.offsets {
-            bytes.push(offsets.out().flushed_bytes()?);
+            bytes.push(offsets.out().flushed_len()?);
         }
         Ok(bytes)
     }
@@ -242,7 +241,7 @@ impl NpyFile {
             // First, so that a matrix is never without its offsets.
             offsets.finish(&[count])?.commit()?;
         }
-        matrix.commit()
+        Ok(matrix.commit()?)
     }
 }
 

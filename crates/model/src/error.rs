@@ -104,6 +104,12 @@ impl std::error::Error for Error {
     }
 }
 
+impl From<polyhead_files::FileError> for Error {
+    fn from(error: polyhead_files::FileError) -> Self {
+        Self::with_source(ErrorKind::Io, error.to_string(), error)
+    }
+}
+
 impl From<TokenizerError> for Error {
     fn from(error: TokenizerError) -> Self {
         let kind = match error.kind() {

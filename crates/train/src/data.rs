@@ -11,14 +11,11 @@
 mod bio;
 mod cell;
 mod check;
-mod csv;
 mod file;
 mod fingerprint;
 mod issues;
-mod jsonl;
 mod label_list;
 mod labels;
-mod quote;
 mod raw;
 mod read;
 mod row;
@@ -27,7 +24,7 @@ mod split;
 mod task;
 
 pub(crate) use bio::Tag as BioTag;
-pub(crate) use cell::{Cell, RawLabel};
+pub(crate) use cell::{RawLabel, class, number, set};
 pub use check::{
     BrokenTags, Conflicts, DataReport, Example, LabelRows, Lengths, NumberSummary, Overlap,
     Repeats, SourceReport, SplitReport, TaskReport, TaskSplitReport, UnknownLabels, check,
@@ -35,7 +32,6 @@ pub use check::{
 pub use fingerprint::DataFile;
 pub use issues::{BrokenTag, LabelIssues, UnknownLabel};
 pub use labels::{FIRST_UNKNOWN, TaskLabels};
-pub(crate) use quote::quoted;
 pub use read::{Rows, load, read};
 pub use source::{DataTask, Dataset, Source};
 pub use split::{Part, Place, Split, SplitWords, Tokenize};

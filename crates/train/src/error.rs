@@ -64,6 +64,12 @@ impl std::error::Error for Error {
     }
 }
 
+impl From<polyhead_files::FileError> for Error {
+    fn from(error: polyhead_files::FileError) -> Self {
+        Self::with_source(ErrorKind::Io, error.to_string(), error)
+    }
+}
+
 impl From<polyhead_model::Error> for Error {
     fn from(error: polyhead_model::Error) -> Self {
         Self::with_source(ErrorKind::Model, error.to_string(), error)

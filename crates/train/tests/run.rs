@@ -351,7 +351,7 @@ fn pretend_seconds(run: &Path, step: u64, seconds: f64) {
         state["sums"][format!("seconds in {part}")] = format!("{seconds:?}").into();
     }
     let text = state.to_string();
-    let hash: String = Sha256::digest(&text).iter().map(|byte| format!("{byte:02x}")).collect();
+    let hash = polyhead_files::hex(Sha256::digest(&text));
     let mut manifest = read("manifest.json");
     let files = manifest["files"].as_array_mut().expect("a list");
     let record = files.iter_mut().find(|file| file["name"] == "state.json").expect("is listed");

@@ -25,8 +25,8 @@ pub(super) struct Journal {
     record: Record,
     /// Whether it was there before.
     resumed: bool,
-    /// Whether it goes when it is dropped: an output that is given up leaves nothing.
-    forsaken: bool,
+    /// Remove the record on drop: an output that is abandoned leaves nothing.
+    delete_on_drop: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,20 +63,20 @@ impl Journal {
         let found = if resume { read() } else { None };
         let resumed = found.is_some();
         let fresh = Record { version: VERSION, ..Record::default() };
-        Self { path, record: found.unwrap_or(fresh), resumed, forsaken: false }
+        Self { path, record: found.unwrap_or(fresh), resumed, delete_on_drop: false }
     }
 
-    /// What is done already; `None` for an output that begins anew.
+    /// What is done already; `None` for an output that starts over.
     pub(super) fn done(&self) -> Option<&Done> {
         self.resumed.then_some(&self.record.done)
     }
 
-    /// The files are open, and nobody else's: from now on the record is ours.
+    /// Takes over the record, now that the output files are open and locked.
     pub(super) fn begin(&mut self) {
         if !self.resumed {
             // What it would go on with is gone.
             let _ = fs::remove_file(&self.path);
-            self.forsaken = true;
+            self.delete_on_drop = true;
         }
     }
 
@@ -96,8 +96,8 @@ impl Journal {
             let path = self.path.display();
             let different = asked.differences(&self.record.asked).join(", another ");
             return Err(usage(format!(
-                "{path}: the unfinished results are of another {different}; go on as before, or \
-                 begin anew without --resume"
+                "{path}: the unfinished results are of another {different}; continue as before, \
+                 or start over without --resume"
             )));
         }
         self.record.asked = asked;
@@ -120,24 +120,26 @@ impl Journal {
     }
 
     fn write(&self) -> io::Result<()> {
-        let aside = self.path.with_extension("json.new");
-        let written = fs::write(&aside, serde_json::to_vec(&self.record)?)
-            .and_then(|()| fs::rename(&aside, &self.path));
+        // Not synced, since it is replaced after every chunk: a power cut may lose the record, and
+        // then the output starts over.
+        let new = self.path.with_extension("json.new");
+        let written = fs::write(&new, serde_json::to_vec(&self.record)?)
+            .and_then(|()| fs::rename(&new, &self.path));
         if written.is_err() {
-            let _ = fs::remove_file(aside);
+            let _ = fs::remove_file(new);
         }
         written
     }
 
     /// The output is complete: there is nothing to go on with.
     pub(super) fn finish(mut self) {
-        self.forsaken = true;
+        self.delete_on_drop = true;
     }
 }
 
 impl Drop for Journal {
     fn drop(&mut self) {
-        if self.forsaken {
+        if self.delete_on_drop {
             let _ = fs::remove_file(&self.path);
         }
     }

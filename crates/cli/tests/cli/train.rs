@@ -96,7 +96,7 @@ fn fingerprint(folder: &Folder, run: &str) -> String {
         hash.update(format!("{name} {}\n", bytes.len()));
         hash.update(bytes);
     }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    polyhead_files::hex(hash.finalize())
 }
 
 fn train(folder: &Folder, out: &str, more: &[&str]) -> Run {

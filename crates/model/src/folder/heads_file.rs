@@ -4,13 +4,14 @@
 //! `.mix`; which of them a head has is said by its [`HeadSpec`]. Shapes are
 //! compared with the specification before a number is read.
 
+use polyhead_files::safetensors::Tensor;
+
 use crate::encoder::{Parameter, ParameterGroup};
 use crate::error::{Error, ErrorKind};
 use crate::folder::checkpoint::listed;
 use crate::folder::polyhead_json;
 use crate::folder::source::Source;
 use crate::folder::tensor_file::TensorFile;
-use crate::folder::tensor_writer::TensorToWrite;
 use crate::heads::HeadSpec;
 use crate::heads::{HeadDims, HeadWeights};
 
@@ -80,13 +81,13 @@ pub(crate) fn read(source: &Source, specs: &[HeadSpec], site: &HeadDims) -> Resu
 pub(crate) fn tensors<'a>(
     heads: &'a [HeadWeights],
     site: &HeadDims,
-) -> Result<Vec<TensorToWrite<'a>>, Error> {
+) -> Result<Vec<(String, Tensor<'a>)>, Error> {
     let mut tensors = Vec::new();
     for head in heads {
         head.check(site)?;
         for ((part, shape, _), values) in head.spec.tensors(site).into_iter().zip(head.values()) {
             let name = format!("heads.{}.{part}", head.spec.name);
-            tensors.push(TensorToWrite { name, shape, values: values.into() });
+            tensors.push((name, Tensor { shape, values: values.into() }));
         }
     }
     Ok(tensors)

@@ -17,7 +17,6 @@ pub(crate) mod polyhead_json;
 mod checkpoint;
 pub(crate) mod shards;
 mod tensor_file;
-mod tensor_writer;
 mod heads_file;
 mod write;
 mod write_int8;

@@ -9,10 +9,11 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use polyhead_compute::Activation;
+use polyhead_files::safetensors::{self, Tensor};
 use serde_json::{Value, json};
 
 use crate::encoder::Linear;
@@ -30,7 +31,6 @@ use crate::folder::pooling_json;
 use crate::folder::prompts;
 use crate::folder::sentence_bert_config_json;
 use crate::folder::source::joined;
-use crate::folder::tensor_writer::{self, TensorToWrite};
 use crate::heads::{HeadDims, HeadWeights, check_heads};
 use crate::modules::{Module, PoolingSpec, Residual, output_width, torch_class};
 use crate::training::Network;
@@ -183,7 +183,7 @@ impl<'a> TrainedModel<'a> {
     }
 
     /// Encoder and pooler under the names of the checkpoint.
-    fn encoder_tensors(&self, config: &EncoderConfig) -> Result<Vec<TensorToWrite<'a>>, Error> {
+    fn encoder_tensors(&self, config: &EncoderConfig) -> Result<Vec<(String, Tensor<'a>)>, Error> {
         let start = self.start;
         let originals: HashMap<String, &str> = EncoderTensors::specs(&start.config)
             .into_index()
@@ -214,18 +214,14 @@ impl<'a> TrainedModel<'a> {
                 );
                 return Err(Error::new(ErrorKind::Option, message));
             }
-            tensors.push(TensorToWrite {
-                name: (*original).to_owned(),
-                shape: expected.shape,
-                values: self.store.get(index).into(),
-            });
+            let values = self.store.get(index).into();
+            tensors.push(((*original).to_owned(), Tensor { shape: expected.shape, values }));
         }
         // Not trained, because no sentence vector uses it.
         let pooler = start.parameters.iter().filter(|p| p.group == ParameterGroup::Pooler);
-        tensors.extend(pooler.map(|parameter| TensorToWrite {
-            name: parameter.name.clone(),
-            shape: parameter.shape.clone(),
-            values: parameter.tensor.to_vec().into(),
+        tensors.extend(pooler.map(|parameter| {
+            let values = parameter.tensor.to_vec().into();
+            (parameter.name.clone(), Tensor { shape: parameter.shape.clone(), values })
         }));
         Ok(tensors)
     }
@@ -280,16 +276,16 @@ impl<'a> TrainedModel<'a> {
         };
         out.json(&joined(&entry.path, "config.json"), &config)?;
         let folder = joined(&entry.path, "");
-        let tensors: Vec<TensorToWrite> = self
+        let tensors: Vec<(String, Tensor)> = self
             .store
             .entries()
             .iter()
             .enumerate()
             .filter(|(_, parameter)| parameter.group == ParameterGroup::Module(index))
-            .map(|(at, parameter)| TensorToWrite {
-                name: parameter.name.strip_prefix(&folder).unwrap_or(&parameter.name).to_owned(),
-                shape: parameter.shape.clone(),
-                values: self.store.get(at).into(),
+            .map(|(at, parameter)| {
+                let name = parameter.name.strip_prefix(&folder).unwrap_or(&parameter.name);
+                let values = self.store.get(at).into();
+                (name.to_owned(), Tensor { shape: parameter.shape.clone(), values })
             })
             .collect();
         match tensors.is_empty() {
@@ -357,15 +353,21 @@ impl<'a> Out<'a> {
         })
     }
 
-    fn tensors(&mut self, name: &str, tensors: Vec<TensorToWrite>) -> Result<(), Error> {
-        for tensor in &tensors {
+    /// Writes tensors sorted by name: the same tensors give the same bytes, in whatever order
+    /// they come.
+    fn tensors(&mut self, file: &str, mut tensors: Vec<(String, Tensor)>) -> Result<(), Error> {
+        tensors.sort_by(|(a, _), (b, _)| a.cmp(b));
+        for (name, tensor) in &tensors {
             if let Some(number) = tensor.values.iter().find(|x| !x.is_finite()) {
-                let message =
-                    format!("tensor `{}`: expected finite numbers, found {number}", tensor.name);
+                let message = format!("tensor `{name}`: expected finite numbers, found {number}");
                 return Err(Error::new(ErrorKind::NotFinite, message));
             }
         }
-        self.file(name, |path| tensor_writer::write(path, tensors))
+        self.file(file, |path| {
+            let mut out = BufWriter::with_capacity(1 << 20, File::create(path)?);
+            safetensors::write(&mut out, Some("pt"), &tensors)?;
+            out.into_inner().map_err(std::io::IntoInnerError::into_error)?.sync_all()
+        })
     }
 
     fn file(

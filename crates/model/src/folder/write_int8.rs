@@ -18,10 +18,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
-use std::io::Write;
 use std::path::Path;
 
 use polyhead_compute::{StoredTensor, StoredType};
+use polyhead_files::{FileError, create_folder};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 
@@ -42,8 +42,8 @@ use crate::folder::tensor_file::{COLUMNS_SUFFIX, SCALE_SUFFIX};
 ///   folder has them in single precision
 ///
 /// The other files of the model are copied as they are, so modules and heads
-/// keep their precision. The same weights give the same bytes. The directory is written
-/// aside and renamed when it is complete.
+/// keep their precision. The same weights give the same bytes. The directory is written under
+/// another name and renamed when it is complete.
 ///
 /// # Errors
 /// [`ErrorKind::Io`] if `out` exists or cannot be written,
@@ -51,20 +51,11 @@ use crate::folder::tensor_file::{COLUMNS_SUFFIX, SCALE_SUFFIX};
 /// [`ErrorKind::Unsupported`] if the folder has 8-bit weights already.
 pub fn store_int8(folder: &ModelFolder, keep: &[Product], out: &Path) -> Result<(), Error> {
     check_floating(folder)?;
-    let io = |error: std::io::Error| {
-        let message = format!("{}: could not be written: {error}", out.display());
-        Error::with_source(ErrorKind::Io, message, error)
-    };
-    if fs::symlink_metadata(out).is_ok() {
-        let message = format!("{}: expected a new directory, found one that exists", out.display());
-        return Err(Error::new(ErrorKind::Io, message));
-    }
-    let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let aside = tempfile::Builder::new()
-        .prefix(".polyhead-")
-        .tempdir_in(parent.unwrap_or(Path::new(".")))
-        .map_err(io)?;
+    create_folder(out, |partial| write_files(folder, keep, partial))
+}
 
+/// Writes the files into the folder `out`, which is empty.
+fn write_files(folder: &ModelFolder, keep: &[Product], out: &Path) -> Result<(), Error> {
     let source = folder.source();
     let modules = modules_json::read(source)?;
     let encoder = encoder_path(modules.as_deref());
@@ -74,14 +65,11 @@ pub fn store_int8(folder: &ModelFolder, keep: &[Product], out: &Path) -> Result<
     }
     for name in files {
         if let Some(bytes) = source.bytes(&name)? {
-            write(&aside.path().join(&name), bytes.as_slice()).map_err(io)?;
+            write(&out.join(&name), bytes.as_slice())?;
         }
     }
     let weights = int8_file(folder, keep)?;
-    write(&aside.path().join(joined(encoder, INT8)), &weights).map_err(io)?;
-    fs::rename(aside.path(), out).map_err(io)?;
-    // The directory has another name now; removing the old one would only fail.
-    let _ = aside.keep();
+    write(&out.join(joined(encoder, INT8)), &weights)?;
     Ok(())
 }
 
@@ -100,13 +88,11 @@ pub fn check_floating(folder: &ModelFolder) -> Result<(), Error> {
     }
 }
 
-fn write(path: &Path, data: &[u8]) -> std::io::Result<()> {
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent)?;
-    }
-    let mut file = fs::File::create(path)?;
-    file.write_all(data)?;
-    file.sync_all()
+fn write(path: &Path, data: &[u8]) -> Result<(), FileError> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(folder)
+        .and_then(|()| fs::write(path, data))
+        .map_err(|error| FileError::new(path, error))
 }
 
 /// One tensor of the file that is written.

@@ -11,6 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use polyhead_compute::Bytes;
+use polyhead_files::write_file_shared;
 use tempfile::TempDir;
 
 use super::Known;
@@ -222,15 +223,9 @@ fn look_through(name: &str, path: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Writes a small file aside and renames it.
+/// Writes a small file and the folders above it.
 fn write_new(path: &Path, text: &str) -> std::io::Result<()> {
-    use std::io::Write;
-
-    let parent = path.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(parent)?;
-    let mut file = tempfile::NamedTempFile::new_in(parent)?;
-    file.write_all(text.as_bytes())?;
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
-    Ok(())
+    fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
+    // Another process may download the same model.
+    write_file_shared(path, text.as_bytes()).map_err(|error| error.source)
 }

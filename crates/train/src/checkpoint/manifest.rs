@@ -4,10 +4,9 @@ use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 use std::path::Path;
 
+use polyhead_files::{FileError, Hashing};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
-use super::aside::io_error;
 use crate::error::Error;
 
 /// The manifest's own name; it is written last.
@@ -45,14 +44,14 @@ pub(super) fn write_file(
     let path = folder.join(name);
     let write = || {
         let file = BufWriter::with_capacity(1 << 16, Disk(File::create(&path)?));
-        let mut file = Hashing { file, hash: Sha256::new(), bytes: 0 };
+        let mut file = Hashing::new(file);
         write(&mut file)?;
         file.flush()?;
-        file.file.get_ref().0.sync_all()?;
-        let Hashing { hash, bytes, .. } = file;
-        Ok(FileRecord { name: name.to_owned(), bytes, sha256: hexadecimal(hash) })
+        let (file, bytes, sha256) = file.finish();
+        file.get_ref().0.sync_all()?;
+        Ok(FileRecord { name: name.to_owned(), bytes, sha256 })
     };
-    write().map_err(|error: io::Error| io_error(&path, error))
+    write().map_err(|error: io::Error| FileError::new(&path, error).into())
 }
 
 impl Manifest {
@@ -86,47 +85,18 @@ impl Manifest {
 
 fn verify_file(path: &Path, record: &FileRecord) -> Result<(), String> {
     let text = |error: io::Error| error.to_string();
-    let mut file = File::open(path).map_err(text)?;
+    let file = File::open(path).map_err(text)?;
     let bytes = file.metadata().map_err(text)?.len();
     if bytes != record.bytes {
         return Err(format!("expected {} bytes, found {bytes}", record.bytes));
     }
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        match file.read(&mut buffer).map_err(text)? {
-            0 => break,
-            count => hash.update(&buffer[..count]),
-        }
+    let mut file = Hashing::new(file);
+    io::copy(&mut file, &mut io::sink()).map_err(text)?;
+    let (_, _, found) = file.finish();
+    if found != record.sha256 {
+        return Err(format!("expected SHA-256 {}, found {found}", record.sha256));
     }
-    let found = hexadecimal(hash);
-    match found == record.sha256 {
-        true => Ok(()),
-        false => Err(format!("expected SHA-256 {}, found {found}", record.sha256)),
-    }
-}
-
-fn hexadecimal(hash: Sha256) -> String {
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-struct Hashing {
-    file: BufWriter<Disk>,
-    hash: Sha256,
-    bytes: u64,
-}
-
-impl Write for Hashing {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.file.write(bytes)?;
-        self.hash.update(&bytes[..count]);
-        self.bytes += count as u64;
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
-    }
+    Ok(())
 }
 
 /// A file that tests can let run full.

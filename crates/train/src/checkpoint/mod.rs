@@ -3,32 +3,29 @@
 //! A checkpoint is a folder `step-000200`: `parameters.safetensors` with every
 //! parameter that has been trained (the others are those of the starting model),
 //! `optimizer.safetensors` with both moments, `state.json`, and `manifest.json`
-//! with size and SHA-256 of each. It is written aside, synced and renamed; older
+//! with size and SHA-256 of each. It is written under a hidden name, synced and renamed; older
 //! ones go after that. What is damaged is passed over for the newest good one,
 //! with a [`Notice`].
 
-mod aside;
 mod manifest;
 mod state;
-mod tensors;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use aside::{recover, write_aside, write_file_aside};
 pub(crate) use state::{SavedBest, SavedProgress};
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use polyhead_files::safetensors::{self, Tensor};
+use polyhead_files::{FileError, discard_folder, is_leftover, write_folder};
 use polyhead_model::{ParameterStore, TrainableLayout};
 
 use crate::error::{Error, ErrorKind};
 use crate::step::{AdamW, AdamWSettings, Moments};
 
-use aside::io_error;
 use manifest::Manifest;
-use tensors::{Tensor, TensorView};
 
 /// Of the files and their meaning; another number is another meaning.
 const FORMAT_VERSION: u64 = 2;
@@ -66,7 +63,7 @@ pub(crate) struct TrainState {
     /// Where the run stands.
     pub progress: SavedProgress,
     /// By parameter.
-    parameters: Vec<(String, Tensor)>,
+    parameters: Vec<(String, Tensor<'static>)>,
     moments: Vec<SavedMoments>,
 }
 
@@ -74,8 +71,8 @@ pub(crate) struct TrainState {
 struct SavedMoments {
     parameter: String,
     count: u64,
-    first: Tensor,
-    second: Tensor,
+    first: Tensor<'static>,
+    second: Tensor<'static>,
 }
 
 /// Something that the user should know, but that stops nothing.
@@ -116,7 +113,7 @@ impl Checkpoints {
             let older = steps.iter().filter(|(step, _)| *step < snapshot.progress.step);
             let surplus = older.clone().count().saturating_sub(self.keep - 1);
             for (_, name) in older.take(surplus) {
-                aside::discard(&self.folder.join(name))?;
+                discard_folder(&self.folder.join(name))?;
             }
             Ok(target)
         });
@@ -132,10 +129,10 @@ impl Checkpoints {
     /// # Errors
     /// [`ErrorKind::Io`].
     pub(crate) fn add(&self, snapshot: &Snapshot) -> Result<PathBuf, Error> {
-        fs::create_dir_all(&self.folder).map_err(|error| io_error(&self.folder, error))?;
+        fs::create_dir_all(&self.folder).map_err(|error| FileError::new(&self.folder, error))?;
         self.remove_leftovers()?;
         let target = self.folder.join(name_of(snapshot.progress.step));
-        write_aside(&target, |folder| snapshot.write(folder))?;
+        write_folder(&target, |folder| snapshot.write(folder))?;
         Ok(target)
     }
 
@@ -145,7 +142,7 @@ impl Checkpoints {
     /// [`ErrorKind::Io`].
     pub(crate) fn discard(&self, unwanted: impl Fn(u64) -> bool) -> Result<(), Error> {
         for (_, name) in self.steps()?.iter().filter(|(step, _)| unwanted(*step)) {
-            aside::discard(&self.folder.join(name))?;
+            discard_folder(&self.folder.join(name))?;
         }
         Ok(())
     }
@@ -184,7 +181,7 @@ impl Checkpoints {
                 Ok(state) => {
                     let mut notices = Vec::new();
                     for (other, problem) in damaged {
-                        self.put_aside(other)?;
+                        self.rename_damaged(other)?;
                         let message = format!(
                             "checkpoint `{other}` is damaged ({problem}): going on from `{name}`"
                         );
@@ -229,25 +226,25 @@ impl Checkpoints {
             let names = entries.map(|entry| Ok(entry?.file_name().into_string().ok()));
             names.filter_map(Result::transpose).collect()
         };
-        list().map_err(|error| io_error(&self.folder, error))
+        list().map_err(|error| FileError::new(&self.folder, error).into())
     }
 
     /// Removes what a kill left half written or half removed.
     fn remove_leftovers(&self) -> Result<(), Error> {
-        for name in self.names()?.iter().filter(|name| aside::is_hidden(name)) {
+        for name in self.names()?.iter().filter(|name| is_leftover(name)) {
             let path = self.folder.join(name);
-            fs::remove_dir_all(&path).map_err(|error| io_error(&path, error))?;
+            fs::remove_dir_all(&path).map_err(|error| FileError::new(&path, error))?;
         }
         Ok(())
     }
 
-    fn put_aside(&self, name: &str) -> Result<(), Error> {
+    fn rename_damaged(&self, name: &str) -> Result<(), Error> {
         let from = self.folder.join(name);
         for attempt in 1.. {
             let suffix = if attempt == 1 { String::new() } else { format!("-{attempt}") };
             let to = self.folder.join(format!("{name}.damaged{suffix}"));
             if !to.exists() {
-                return fs::rename(&from, &to).map_err(|error| io_error(&from, error));
+                return fs::rename(&from, &to).map_err(|error| FileError::new(&from, error).into());
             }
         }
         unreachable!("some number is free");
@@ -267,12 +264,11 @@ fn step_of(name: &str) -> Option<u64> {
 impl Snapshot<'_> {
     fn write(&self, folder: &Path) -> Result<(), Error> {
         let entries = || self.store.entries().iter().enumerate();
-        let parameters: Vec<TensorView> = entries()
+        let parameters: Vec<(String, Tensor)> = entries()
             .filter(|(index, _)| self.trained[*index])
-            .map(|(index, entry)| TensorView {
-                name: entry.name.clone(),
-                shape: &entry.shape,
-                values: self.store.get(index),
+            .map(|(index, entry)| {
+                let values = self.store.get(index).into();
+                (entry.name.clone(), Tensor { shape: entry.shape.clone(), values })
             })
             .collect();
         let mut counts = Vec::new();
@@ -284,13 +280,17 @@ impl Snapshot<'_> {
             counts.push((entry.name.as_str(), count));
             for (part, values) in [("first", first), ("second", second)] {
                 let name = format!("{part}.{}", entry.name);
-                moments.push(TensorView { name, shape: &entry.shape, values });
+                moments.push((name, Tensor { shape: entry.shape.clone(), values: values.into() }));
             }
         }
         let state = state::to_json(self.progress, &counts);
         let files = vec![
-            manifest::write_file(folder, PARAMETERS, |file| tensors::write(file, &parameters))?,
-            manifest::write_file(folder, OPTIMIZER, |file| tensors::write(file, &moments))?,
+            manifest::write_file(folder, PARAMETERS, |file| {
+                safetensors::write(file, None, &parameters)
+            })?,
+            manifest::write_file(folder, OPTIMIZER, |file| {
+                safetensors::write(file, None, &moments)
+            })?,
             manifest::write_file(folder, STATE, |file| file.write_all(&state))?,
         ];
         let code_version = env!("CARGO_PKG_VERSION").to_owned();
@@ -314,8 +314,8 @@ impl TrainState {
     fn read_files(folder: &Path) -> Result<Self, String> {
         let named = |name: &'static str| move |problem| format!("{name}: {problem}");
         let (progress, counts) = state::read(&folder.join(STATE)).map_err(named(STATE))?;
-        let parameters = tensors::read(&folder.join(PARAMETERS)).map_err(named(PARAMETERS))?;
-        let mut tensors = tensors::read(&folder.join(OPTIMIZER)).map_err(named(OPTIMIZER))?;
+        let parameters = safetensors::read(&folder.join(PARAMETERS)).map_err(named(PARAMETERS))?;
+        let mut tensors = safetensors::read(&folder.join(OPTIMIZER)).map_err(named(OPTIMIZER))?;
         let mut take = |part: &str, parameter: &str| {
             let name = format!("{part}.{parameter}");
             tensors.remove(&name).ok_or_else(|| format!("{OPTIMIZER}: expected a tensor `{name}`"))

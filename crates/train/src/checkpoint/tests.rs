@@ -126,7 +126,7 @@ fn a_run_goes_on_to_the_same_bits() {
 fn frozen_parameters_are_not_written() {
     let folder = tempfile::tempdir().unwrap();
     let (_, runs) = saved(folder.path(), 1);
-    let read = tensors::read(&folder.path().join("checkpoints/step-000001").join(PARAMETERS));
+    let read = safetensors::read(&folder.path().join("checkpoints/step-000001").join(PARAMETERS));
     let names: Vec<String> = read.unwrap().into_keys().collect();
     assert_eq!(names.len(), runs[0].store.entries().len() - 2);
     assert!(names.iter().all(|name| !name.starts_with("embeddings")), "{names:?}");
@@ -321,7 +321,7 @@ fn a_full_disk_leaves_the_last_good_one() {
         let result = full_disk::with(left, || next.save(&checkpoints));
         let Err(error) = result else {
             assert_eq!(left, whole as usize);
-            aside::discard(&checkpoints.folder.join("step-000002")).unwrap();
+            discard_folder(&checkpoints.folder.join("step-000002")).unwrap();
             continue;
         };
         failures += 1;

@@ -52,7 +52,7 @@ impl RunConfig {
         for (key, value) in self.flat().iter().filter(|(key, _)| !may_change(key)) {
             hash.update(format!("{key} = {value}\n"));
         }
-        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        polyhead_files::hex(hash.finalize())
     }
 
     /// Every key of the resolved file with its value.

@@ -1,20 +1,13 @@
-//! One value of a row, from JSON or CSV, and what it may stand for.
+//! Labels in the cells of a row, before they have numbers.
 
+use polyhead_files::{Cell, json_kind, quoted};
 use polyhead_model::TaskKind;
 use serde_json::Value;
 
-use super::quote::quoted;
 use crate::tasks::rules;
 
-/// Of targets of regression, in size.
+/// Largest absolute value of a regression target.
 const LARGEST: f64 = 1e15;
-
-/// A value as it stands in the file.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Cell<'a> {
-    Json(&'a Value),
-    Csv(&'a str),
-}
 
 /// A row's label before labels have numbers.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,144 +18,59 @@ pub(crate) enum RawLabel {
     Tags(Vec<String>),
 }
 
-impl<'a> Cell<'a> {
-    /// A text; None for null.
-    pub(super) fn text(self) -> Result<Option<&'a str>, String> {
-        match self {
-            Self::Csv(text) => Ok(Some(text)),
-            Self::Json(Value::String(text)) => Ok(Some(text)),
-            Self::Json(Value::Null) => Ok(None),
-            Self::Json(other) => Err(format!("expected a string, found {}", kind_of(other))),
-        }
+/// Reads a label of a task of this kind; `None` for null and an empty string.
+///
+/// # Errors
+/// What was expected and what was found; the caller knows where.
+pub(super) fn label_of(cell: Cell, kind: TaskKind) -> Result<Option<RawLabel>, String> {
+    if cell.is_empty() {
+        return Ok(None);
     }
-
-    /// A list of strings, one a word; None for null and an empty cell.
-    pub(crate) fn words(self) -> Result<Option<Vec<String>>, String> {
-        if self.is_nothing() {
-            return Ok(None);
-        }
-        match self {
-            Self::Json(value) => strings(value).map(Some),
-            Self::Csv(text) => match array_in(text)? {
-                Some(array) => strings(&array).map(Some),
-                None => Ok(Some(text.split_whitespace().map(str::to_owned).collect())),
-            },
-        }
-    }
-
-    /// A label of a task of this kind; None for null and an empty string.
-    pub(super) fn label(self, kind: TaskKind) -> Result<Option<RawLabel>, String> {
-        if self.is_nothing() {
-            return Ok(None);
-        }
-        rules(kind).read_label(self)
-    }
-
-    fn is_nothing(self) -> bool {
-        match self {
-            Self::Csv(text) => text.is_empty(),
-            Self::Json(Value::String(text)) => text.is_empty(),
-            Self::Json(value) => value.is_null(),
-        }
-    }
-
-    pub(crate) fn class(self) -> Result<String, String> {
-        match self {
-            Self::Csv(text) => Ok(text.to_owned()),
-            Self::Json(value) => class(value),
-        }
-    }
-
-    pub(crate) fn set(self) -> Result<Vec<String>, String> {
-        let array = match self {
-            Self::Csv(text) => match array_in(text)? {
-                Some(array) => array,
-                None => {
-                    let labels = text.split('|').map(str::trim);
-                    return Ok(labels
-                        .filter(|label| !label.is_empty())
-                        .map(str::to_owned)
-                        .collect());
-                }
-            },
-            Self::Json(value) => value.clone(),
-        };
-        match array {
-            Value::Array(labels) => labels.iter().map(class).collect(),
-            single => class(&single).map(|label| vec![label]),
-        }
-    }
-
-    pub(crate) fn number(self) -> Result<f32, String> {
-        let number: f64 = match self {
-            Self::Csv(text) => text
-                .trim()
-                .parse()
-                .map_err(|_| format!("expected a number, found {}", quoted(text)))?,
-            Self::Json(Value::Number(number)) => number.as_f64().unwrap_or(f64::INFINITY),
-            Self::Json(other) => {
-                return Err(format!("expected a number, found {}", kind_of(other)));
-            }
-        };
-        // Squares of errors, and their sums over a step, have to stay finite numbers of 32 bits.
-        match number.abs() <= LARGEST {
-            true => Ok(number as f32),
-            false => Err(format!("expected a number from -1e15 to 1e15, found {number}")),
-        }
-    }
+    rules(kind).read_label(cell)
 }
 
-/// What a JSON value is, with its article.
-pub(super) fn kind_of(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "true or false",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "an array",
-        Value::Object(_) => "an object",
-    }
-}
-
-/// serde_json counts lines within the string it is given, which is always one.
-pub(super) fn explain(error: &serde_json::Error) -> String {
-    let message = error.to_string();
-    let cause = message.split(" at line ").next().unwrap_or(&message);
-    format!("column {}: {cause}", error.column())
-}
-
-fn class(value: &Value) -> Result<String, String> {
-    match value {
-        Value::String(label) if label.is_empty() => {
+/// One label as a class.
+pub(crate) fn class(cell: Cell) -> Result<String, String> {
+    match cell {
+        Cell::Plain(text) => Ok(text.to_owned()),
+        Cell::Json(Value::String(label)) if label.is_empty() => {
             Err("expected a label, found an empty string".to_owned())
         }
-        Value::String(label) => Ok(label.clone()),
-        Value::Number(number) => Ok(number.to_string()),
-        Value::Bool(truth) => Ok(truth.to_string()),
-        other => Err(format!("expected a label, found {}", kind_of(other))),
+        Cell::Json(Value::String(label)) => Ok(label.clone()),
+        Cell::Json(Value::Number(number)) => Ok(number.to_string()),
+        Cell::Json(Value::Bool(truth)) => Ok(truth.to_string()),
+        Cell::Json(other) => Err(format!("expected a label, found {}", json_kind(other))),
     }
 }
 
-fn strings(value: &Value) -> Result<Vec<String>, String> {
-    let Value::Array(values) = value else {
-        return Err(format!("expected an array of strings, found {}", kind_of(value)));
-    };
-    let string = |(index, value): (usize, &Value)| match value {
-        Value::String(string) => Ok(string.clone()),
-        other => Err(format!("word {}: expected a string, found {}", index + 1, kind_of(other))),
-    };
-    values.iter().enumerate().map(string).collect()
+/// A set of labels: a list, or names between `|`.
+pub(crate) fn set(cell: Cell) -> Result<Vec<String>, String> {
+    if let Some(labels) = cell.array()? {
+        return labels.iter().map(|label| class(Cell::Json(label))).collect();
+    }
+    match cell {
+        Cell::Plain(text) => {
+            let labels = text.split('|').map(str::trim).filter(|label| !label.is_empty());
+            Ok(labels.map(str::to_owned).collect())
+        }
+        single => class(single).map(|label| vec![label]),
+    }
 }
 
-/// A JSON array in a CSV cell. Other cells may begin with a bracket, too: only
-/// one with a quote or another bracket after it is taken for an array.
-fn array_in(cell: &str) -> Result<Option<Value>, String> {
-    let inside = cell.trim_start().strip_prefix('[').map(str::trim_start);
-    match inside.is_some_and(|inside| inside.starts_with(['"', ']'])) {
-        false => Ok(None),
-        true => serde_json::from_str(cell)
-            .map(Some)
-            .map_err(|error| format!("expected a JSON array: {}", explain(&error))),
+/// A target of regression.
+pub(crate) fn number(cell: Cell) -> Result<f32, String> {
+    let number: f64 = match cell {
+        Cell::Plain(text) => {
+            text.trim().parse().map_err(|_| format!("expected a number, found {}", quoted(text)))?
+        }
+        Cell::Json(Value::Number(number)) => number.as_f64().unwrap_or(f64::INFINITY),
+        Cell::Json(other) => return Err(format!("expected a number, found {}", json_kind(other))),
+    };
+    // Squares of errors, and their sums over a step, have to stay finite numbers of 32 bits.
+    if number.abs() <= LARGEST {
+        Ok(number as f32)
+    } else {
+        Err(format!("expected a number from -1e15 to 1e15, found {number}"))
     }
 }
 
@@ -205,7 +113,7 @@ mod tests {
             (Tokens, json!("O O"), Err("expected an array of strings, found a string")),
             (Tokens, json!(["O", 1]), Err("word 2: expected a string, found a number")),
         ] {
-            match (Cell::Json(&value).label(kind), expected) {
+            match (label_of(Cell::Json(&value), kind), expected) {
                 (Err(found), Err(expected)) => assert!(found.starts_with(expected), "{found}"),
                 (found, expected) => assert_eq!(found, expected.map_err(str::to_owned), "{value}"),
             }
@@ -237,7 +145,7 @@ mod tests {
             (Tokens, "[ NAME ]", tags(&["[", "NAME", "]"])),
             (Tokens, "", Ok(None)),
         ] {
-            match (Cell::Csv(cell).label(kind), expected) {
+            match (label_of(Cell::Plain(cell), kind), expected) {
                 (Err(found), Err(expected)) => assert!(found.starts_with(expected), "{found}"),
                 (found, expected) => assert_eq!(found, expected.map_err(str::to_owned), "{cell}"),
             }

@@ -9,8 +9,9 @@ mod lines;
 mod repeats;
 mod report;
 
+use polyhead_files::shortened;
+
 use super::labels::{FIRST_UNKNOWN, TaskLabels};
-use super::quote::shortened;
 use super::source::{DataTask, Dataset, Source};
 use super::split::{Part, Split};
 

@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use polyhead_files::{listed, quoted};
 use polyhead_model::TaskKind;
 
 use super::bio::Tag;
 use super::cell::RawLabel;
 use super::issues::{BrokenTag, LabelIssues, UnknownLabel};
 use super::labels::{FIRST_UNKNOWN, TaskLabels};
-use super::quote::{listed, quoted};
 use super::split::Part;
 use super::task::TaskFields;
 use crate::error::{Error, ErrorKind};

@@ -1,14 +1,16 @@
 //! The rows of one source as they stand in its files.
 
+use std::io::BufReader;
 use std::path::PathBuf;
 
+use polyhead_files::{Hashing, RowReader, listed, quoted};
+
 use super::cell::RawLabel;
-use super::file::{Format, read_bytes};
-use super::fingerprint::{DataFile, sha256};
+use super::file::{error_in, format_of, open};
+use super::fingerprint::DataFile;
 use super::issues::LabelIssues;
 use super::label_list::LabelList;
 use super::labels::TaskLabels;
-use super::quote::{listed, quoted};
 use super::row::{Row, Schema};
 use super::split::{Part, Place, Split, SplitRows};
 use super::task::TaskFields;
@@ -52,26 +54,26 @@ impl RawSplit {
             fields: Vec::new(),
         };
         for (file, path) in files.iter().enumerate() {
-            let format = Format::of(path)?;
-            let bytes = read_bytes(path)?;
+            let format = format_of(path)?;
+            let mut source = Hashing::new(open(path)?);
+            let reader = BufReader::with_capacity(1 << 16, &mut source);
+            let in_file = |error| error_in(path, error);
             let before = split.rows.len();
-            let read = format.records(&bytes, |line, record| {
-                split.rows.push(schema.row(record)?);
-                split.places.push(Place { file, line });
+            for record in RowReader::new(reader, format).map_err(in_file)? {
+                let record = record.map_err(in_file)?;
+                split.rows.push(schema.row(&record).map_err(in_file)?);
+                split.places.push(Place { file, line: record.line() });
                 if split.fields.is_empty() {
-                    split.fields = record.fields();
+                    split.fields = record.names().into_iter().map(str::to_owned).collect();
                 }
-                Ok(())
-            });
-            let in_file = |message: String| {
-                Error::new(ErrorKind::Data, format!("{}: {message}", path.display()))
-            };
-            read.map_err(in_file)?;
+            }
             let rows = split.rows.len() - before;
             if rows == 0 {
-                return Err(in_file("expected rows, found none".to_owned()));
+                let message = format!("{}: expected rows, found none", path.display());
+                return Err(Error::new(ErrorKind::Data, message));
             }
-            all.push(DataFile { path: path.clone(), part, rows, sha256: sha256(&bytes) });
+            let (_, _, sha256) = source.finish();
+            all.push(DataFile { path: path.clone(), part, rows, sha256 });
         }
         Ok(split)
     }

@@ -2,13 +2,12 @@
 
 use std::ops::Range;
 
+use polyhead_files::{Record, RowError, quoted};
 use polyhead_model::TaskKind;
 use polyhead_text::{join_words, locate_words};
 
 use super::bio::Tag;
-use super::cell::RawLabel;
-use super::file::Record;
-use super::quote::{listed, quoted};
+use super::cell::{RawLabel, label_of};
 
 /// Which fields of a source's files hold what.
 #[derive(Clone, Debug)]
@@ -51,21 +50,12 @@ impl Schema {
     /// Reads one row.
     ///
     /// # Errors
-    /// The field, what was expected and what was found; the caller knows where.
-    pub(super) fn row(&self, record: &dyn Record) -> Result<Row, String> {
+    /// Line, field, what was expected and what was found.
+    pub(super) fn row(&self, record: &Record) -> Result<Row, RowError> {
         let tagged = self.tasks.iter().any(|(_, kind)| kind.reads_words());
-        let text = match record.cell(&self.text)? {
-            Some(cell) => cell.text().map_err(|error| in_field(&self.text, error))?,
-            None => None,
-        };
-        // Without a task that tags, the field may hold anything: it is not ours.
-        let words = match record.cell(&self.tokens)? {
-            Some(cell) if tagged || text.is_none() => {
-                cell.words().map_err(|error| in_field(&self.tokens, error))?
-            }
-            _ => None,
-        };
-        let words = words.filter(|words| !words.is_empty());
+        let text = record.text(&self.text)?;
+        // Beside a text, and without a task that tags, the field may hold anything.
+        let words = if tagged || text.is_none() { record.words(&self.tokens)? } else { None };
         let labels = self.labels(record, words.as_deref())?;
         let (text, words) = match (text, words) {
             (None | Some(""), Some(words)) => {
@@ -74,31 +64,33 @@ impl Schema {
                 (joined.clone(), Some(RowWords { joined, in_joined: places, in_text }))
             }
             (Some(text), Some(words)) => {
-                let in_text = self.locate(text, &words)?;
+                let in_text = self
+                    .locate(text, &words)
+                    .map_err(|message| record.field_error(&self.tokens, &message))?;
                 let (joined, in_joined) = join_words(&words);
                 (text.to_owned(), Some(RowWords { joined, in_joined, in_text }))
             }
             (Some(text), None) => (text.to_owned(), None),
-            (None, None) => return Err(self.no_text(record)),
+            (None, None) => return Err(record.no_text(&self.text, Some(&self.tokens))),
         };
         Ok(Row { text, words: words.filter(|_| tagged), labels })
     }
 
     fn labels(
         &self,
-        record: &dyn Record,
+        record: &Record,
         words: Option<&[String]>,
-    ) -> Result<Vec<Option<RawLabel>>, String> {
+    ) -> Result<Vec<Option<RawLabel>>, RowError> {
         let label = |(field, kind): &(String, TaskKind)| {
-            let Some(cell) = record.cell(field)? else { return Ok(None) };
-            let label = cell.label(*kind).map_err(|error| in_field(field, error))?;
-            match label {
+            let Some(cell) = record.field(field)? else { return Ok(None) };
+            let label = label_of(cell, *kind).and_then(|label| match label {
                 Some(RawLabel::Tags(tags)) => {
-                    self.check_tags(&tags, words).map_err(|error| in_field(field, error))?;
+                    self.check_tags(&tags, words)?;
                     Ok((!tags.is_empty()).then_some(RawLabel::Tags(tags)))
                 }
                 label => Ok(label),
-            }
+            });
+            label.map_err(|message| record.field_error(field, &message))
         };
         self.tasks.iter().map(label).collect()
     }
@@ -135,38 +127,21 @@ impl Schema {
 
     fn locate(&self, text: &str, words: &[String]) -> Result<Vec<Range<usize>>, String> {
         locate_words(text, words).map_err(|index| {
-            let error = format!(
+            format!(
                 "word {} {}: not in field {} after the words before it",
                 index + 1,
                 quoted(&words[index]),
                 quoted(&self.text)
-            );
-            in_field(&self.tokens, error)
+            )
         })
     }
-
-    fn no_text(&self, record: &dyn Record) -> String {
-        let fields = record.fields();
-        let field = quoted(&self.text);
-        if fields.iter().any(|name| name == "text_a" || name == "text_b") {
-            return format!("no field {field}, but a pair of texts: pairs come later");
-        }
-        match fields.contains(&self.text) {
-            true => format!("field {field}: expected a string, found null"),
-            false => format!("no field {field}; the row has {}", listed(&fields)),
-        }
-    }
-}
-
-fn in_field(field: &str, error: String) -> String {
-    format!("field {}: {error}", quoted(field))
 }
 
 #[cfg(test)]
 mod tests {
+    use polyhead_files::{RowFormat, RowReader};
     use proptest::prelude::*;
 
-    use super::super::file::Format;
     use super::*;
     use crate::tasks::kinds::{Classification, MultiLabel, Regression, Tokens};
 
@@ -176,13 +151,12 @@ mod tests {
             tokens: "tokens".into(),
             tasks: tasks.iter().map(|(field, kind)| (field.to_string(), *kind)).collect(),
         };
-        let format = if line.starts_with('{') { Format::JsonLines } else { Format::Csv };
-        let mut row = Err("no row".to_owned());
-        format.records(line.as_bytes(), |_, record| {
-            row = Ok(schema.row(record)?);
-            Ok(())
-        })?;
-        row
+        let format = if line.starts_with('{') { RowFormat::JsonLines } else { RowFormat::Csv };
+        let read = || {
+            let mut records = RowReader::new(line.as_bytes(), format)?;
+            schema.row(&records.next().expect("there is a row")?)
+        };
+        read().map_err(|error: RowError| error.to_string())
     }
 
     const BOTH: &[(&str, TaskKind)] = &[("a", Classification), ("t", Tokens)];
@@ -305,19 +279,10 @@ mod tests {
                     .map(|kind| (kind.to_string(), kind))
                     .to_vec(),
             };
-            let format = if csv { Format::Csv } else { Format::JsonLines };
-            let lines = 1 + bytes.iter().filter(|&&byte| byte == b'\n').count() as u64;
-            // A `\r` alone ends a row of CSV, but no line.
-            let mut last = 1;
-            let read = format.records(&bytes, |line, record| {
-                assert!((last..=lines).contains(&line), "{line} of {lines} after {last}");
-                last = line;
-                let row = schema.row(record)?;
-                assert_eq!(row.labels.len(), 4);
-                Ok(())
-            });
-            if let Err(error) = read {
-                prop_assert!(error.starts_with("line "), "{}", error);
+            let format = if csv { RowFormat::Csv } else { RowFormat::JsonLines };
+            let Ok(records) = RowReader::new(&bytes[..], format) else { return Ok(()) };
+            for row in records.filter_map(|record| schema.row(&record.ok()?).ok()) {
+                prop_assert_eq!(row.labels.len(), 4);
             }
         }
     }

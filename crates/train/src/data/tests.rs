@@ -148,6 +148,7 @@ fn what_cannot_be_trained_on() {
         ("train-one.jsonl", "{\"text\": \"a\", \"c\": \"x\"}\n"),
         ("train-empty.csv", "text,c\n"),
         ("train-bad.csv", "text,c,n\na,x,1\n\"b\nc\",y,2\nd,x,many\n"),
+        ("train-twice.jsonl", "{\"text\": \"a\", \"c\": \"x\", \"c\": \"y\"}\n"),
         ("dev-bad.jsonl", "{\"text\": \"a\"}\n{\"text\": 1}\n"),
         ("train.parquet", ""),
     ]);
@@ -171,7 +172,7 @@ fn what_cannot_be_trained_on() {
             task: task("topic", Classification),
             kind: ErrorKind::Data,
             expected: "task `topic`: no row of its training data has a label in field `topic` \
-                       (the first row has `c`, `text`)",
+                       (the first row has `text`, `c`)",
         },
         Case {
             files: &[],
@@ -196,6 +197,12 @@ fn what_cannot_be_trained_on() {
             task: task("c", Classification),
             kind: ErrorKind::Data,
             expected: "dev-bad.jsonl: line 2: field `text`: expected a string, found a number",
+        },
+        Case {
+            files: &["train-twice.jsonl"],
+            task: task("c", Classification),
+            kind: ErrorKind::Data,
+            expected: "train-twice.jsonl: line 1: two fields `c`",
         },
         Case {
             files: &["train.parquet"],

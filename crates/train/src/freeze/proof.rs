@@ -84,7 +84,7 @@ impl FrozenTensors {
         for (_, hash) in &self.hashes {
             all.update(hash);
         }
-        all.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        polyhead_files::hex(all.finalize())
     }
 }
 
@@ -152,7 +152,7 @@ mod tests {
     fn the_hash_is_of_the_bytes() {
         // python: hashlib.sha256(struct.pack("<2f", 1, -2)).hexdigest()
         let expected = "ee4ac73c2bd27756ab82780f27c73a7bc4d3f0bb6acb37e008bc27eccd7e588b";
-        let found: String = hash(&[1.0, -2.0]).iter().map(|byte| format!("{byte:02x}")).collect();
+        let found = polyhead_files::hex(hash(&[1.0, -2.0]));
         assert_eq!(found, expected);
     }
 

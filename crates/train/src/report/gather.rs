@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use crate::checkpoint::write_file_aside;
+use polyhead_files::write_file;
+
 use crate::data::Part;
 use crate::error::Error;
 use crate::evaluate::metric_of;
@@ -27,7 +28,7 @@ impl Run<'_> {
     ) -> Result<(), Error> {
         let report = self.report(summary, all);
         let json = serde_json::to_vec(&report).expect("plain structures are JSON");
-        write_file_aside(&self.directory.record(), &json)
+        Ok(write_file(&self.directory.record(), &json)?)
     }
 
     fn report(&self, summary: &RunSummary, all: &[FinalAnswers]) -> RunReport {

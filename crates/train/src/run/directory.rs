@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::checkpoint::{recover, write_file_aside};
+use polyhead_files::{recover_folder, write_file};
+
 use crate::config::RunConfig;
 use crate::error::{Error, ErrorKind};
 
@@ -84,10 +85,10 @@ impl RunDirectory {
         fs::create_dir_all(path).map_err(|error| io_error(path, error))?;
         let lock = lock(path)?;
         let resumed = Self::look(path, config, existing)? != RunState::Nothing;
-        recover(&path.join(MODEL))?;
+        recover_folder(&path.join(MODEL))?;
         // The keys that may change are those of now.
         let text = format!("{MARK}\n{}", config.to_toml());
-        write_file_aside(&path.join(CONFIG), text.as_bytes())?;
+        write_file(&path.join(CONFIG), text.as_bytes())?;
         Ok(Self { path: path.to_owned(), resumed, _lock: lock })
     }
 
@@ -193,7 +194,7 @@ impl RunDirectory {
         // On one line: what holds a confusion matrix is not read by eye.
         let text = serde_json::to_vec(summary)
             .map_err(|error| io_error(&path, io::Error::other(error)))?;
-        write_file_aside(&path, &text)
+        Ok(write_file(&path, &text)?)
     }
 }
 

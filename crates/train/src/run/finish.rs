@@ -3,11 +3,11 @@
 
 use std::path::PathBuf;
 
+use polyhead_files::write_folder;
 use polyhead_model::{Provenance, TrainedModel};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::checkpoint::write_aside;
 use crate::data::Part;
 use crate::error::Error;
 use crate::evaluate::Answers;
@@ -240,7 +240,7 @@ impl Run<'_> {
         };
         let network = &self.learner.network;
         let model = TrainedModel::new(&self.plan.folder, network, self.plan.max_length, provenance);
-        write_aside(&self.directory.model(), |folder| Ok(model.write(folder)?))
+        write_folder(&self.directory.model(), |folder| Ok(model.write(folder)?))
     }
 }
 

@@ -30,9 +30,10 @@ use std::path::Path;
 use std::time::Instant;
 
 use polyhead_compute::Threads;
+use polyhead_files::write_file;
 use serde_json::{Map, json};
 
-use crate::checkpoint::{Checkpoints, write_file_aside};
+use crate::checkpoint::Checkpoints;
 use crate::config::RunConfig;
 use crate::data::Part;
 use crate::error::{Error, ErrorKind};
@@ -102,7 +103,7 @@ impl<'a> Run<'a> {
         plan.notices.iter().for_each(|notice| emit(Event::Notice(notice)));
         emit(Event::DataChecked(&plan.report));
         emit(Event::Planned(&plan.lines(config)));
-        write_file_aside(&directory.rates(), &pretty(&plan.rates))?;
+        write_file(&directory.rates(), &pretty(&plan.rates))?;
 
         let store = learner.network.store();
         let frozen = FrozenTensors::new(store, &plan.freeze.always_frozen());

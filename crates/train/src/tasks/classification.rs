@@ -6,13 +6,15 @@ use super::{
     SplitAnswers, Targets, TaskMetrics, TaskRules, argmax, calibrate_classes, cross_entropy,
 };
 
-use crate::data::{Cell, RawLabel, TaskLabels};
+use polyhead_files::Cell;
+
+use crate::data::{RawLabel, TaskLabels, class};
 
 pub(super) struct Classification;
 
 impl TaskRules for Classification {
     fn read_label(&self, cell: Cell) -> Result<Option<RawLabel>, String> {
-        cell.class().map(|label| Some(RawLabel::Class(label)))
+        class(cell).map(|label| Some(RawLabel::Class(label)))
     }
 
     fn unlabelled(&self, rows: usize) -> TaskLabels {

@@ -42,7 +42,9 @@ use std::collections::BTreeSet;
 
 use polyhead_model::{HeadSpec, TaskKind};
 
-use crate::data::{Cell, RawLabel, Split, TaskLabels};
+use polyhead_files::Cell;
+
+use crate::data::{RawLabel, Split, TaskLabels};
 
 /// What a kind does in its own way before, while and after it is trained.
 pub(crate) trait TaskRules {

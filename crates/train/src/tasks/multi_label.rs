@@ -7,13 +7,15 @@ use super::{
     binary_cross_entropy_normaliser, calibrate_sets, given_labels,
 };
 
-use crate::data::{Cell, RawLabel, TaskLabels};
+use polyhead_files::Cell;
+
+use crate::data::{RawLabel, TaskLabels, set};
 
 pub(super) struct MultiLabel;
 
 impl TaskRules for MultiLabel {
     fn read_label(&self, cell: Cell) -> Result<Option<RawLabel>, String> {
-        cell.set().map(|labels| Some(RawLabel::Set(labels)))
+        set(cell).map(|labels| Some(RawLabel::Set(labels)))
     }
 
     fn unlabelled(&self, rows: usize) -> TaskLabels {

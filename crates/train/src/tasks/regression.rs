@@ -6,13 +6,15 @@ use super::{
     squared_error, squared_error_normaliser,
 };
 
-use crate::data::{Cell, RawLabel, TaskLabels};
+use polyhead_files::Cell;
+
+use crate::data::{RawLabel, TaskLabels, number};
 
 pub(super) struct Regression;
 
 impl TaskRules for Regression {
     fn read_label(&self, cell: Cell) -> Result<Option<RawLabel>, String> {
-        cell.number().map(|number| Some(RawLabel::Number(number)))
+        number(cell).map(|number| Some(RawLabel::Number(number)))
     }
 
     fn unlabelled(&self, rows: usize) -> TaskLabels {

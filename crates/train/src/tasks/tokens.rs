@@ -7,14 +7,16 @@ use super::{
     Calibration, Objective, RunningAccuracy, SplitAnswers, Targets, TaskMetrics, TaskRules,
     TokensCounter, TokensMetrics, argmax,
 };
-use crate::data::{BioTag, Cell, FIRST_UNKNOWN, RawLabel, TaskLabels, quoted};
+use polyhead_files::{Cell, quoted};
+
+use crate::data::{BioTag, FIRST_UNKNOWN, RawLabel, TaskLabels};
 
 /// Words are trained and calibrated as the rows of a classification, and judged by spans.
 pub(super) struct Tokens;
 
 impl TaskRules for Tokens {
     fn read_label(&self, cell: Cell) -> Result<Option<RawLabel>, String> {
-        Ok(cell.words()?.map(RawLabel::Tags))
+        Ok(cell.strings()?.map(RawLabel::Tags))
     }
 
     fn unlabelled(&self, rows: usize) -> TaskLabels {

@@ -336,7 +336,7 @@ pub(crate) fn bits(values: &[f32]) -> Vec<u32> {
 /// SHA-256 of all numbers, in hexadecimal.
 pub(crate) fn hash(store: &ParameterStore) -> String {
     let bytes: Vec<u8> = store.values().iter().flat_map(|value| value.to_le_bytes()).collect();
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    polyhead_files::hex(Sha256::digest(bytes))
 }
 
 /// `tolerance` is relative to the largest number expected.

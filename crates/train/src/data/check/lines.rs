@@ -1,7 +1,8 @@
 //! A report in lines for people.
 
+use polyhead_files::{listed, quoted, shortened};
+
 use super::report::{DataReport, Example, SourceReport, SplitReport, TaskReport, TaskSplitReport};
-use crate::data::quote::{listed, quoted, shortened};
 use crate::data::split::Part;
 
 /// Labels whose counts are shown one by one.

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
+use polyhead_files::shortened;
+
 use super::EXAMPLES;
 use super::report::{Conflicts, Example, Overlap, Repeats};
 use crate::data::labels::RowLabel;
-use crate::data::quote::shortened;
 use crate::data::source::Dataset;
 use crate::data::split::Part;
 
