@@ -8,7 +8,7 @@ use crate::training::head::TrainableHead;
 use crate::training::network::Network;
 use crate::training::store::TrainableLayout;
 
-/// The hidden states that the heads of a pass read, and those that training changes.
+/// The hidden states that the heads and losses of a pass read, and those that training changes.
 ///
 /// Hidden states are numbered as in `transformers`: state 0 is the output of the embeddings,
 /// state `i` the output of layer `i`, counted from 1.
@@ -18,12 +18,15 @@ pub struct Depth {
     pub start: usize,
     /// Whether the embeddings are trained. If they are, `start` is 0.
     pub embeddings: bool,
-    /// The highest hidden state that a head reads.
+    /// The highest hidden state that a head or a loss reads.
     pub top: usize,
-    /// Hidden states, ascending, that do not change while this depth holds and that a layer or a
-    /// head reads: a caller may cache them across epochs.
+    /// Whether a loss reads the sentence vectors, through
+    /// [`Pass::vectors_and_gradient`](crate::Pass::vectors_and_gradient).
+    pub vectors: bool,
+    /// Hidden states, ascending, that do not change while this depth holds and that a layer, a
+    /// head or a loss reads: a caller may cache them across epochs.
     pub cached: Vec<usize>,
-    /// All hidden states that heads read, ascending.
+    /// All hidden states that heads and losses read, ascending.
     pub(super) read: Vec<usize>,
 }
 
@@ -33,7 +36,21 @@ impl Network {
     /// - `layout`: which parameters are trained
     /// - `active`: one flag per head
     pub fn depth(&self, layout: &TrainableLayout, active: &[bool]) -> Depth {
+        self.depth_of(layout, active, false)
+    }
+
+    /// [`depth`](Self::depth) of passes whose loss reads the sentence vectors too, through
+    /// [`Pass::vectors_and_gradient`](crate::Pass::vectors_and_gradient); such a pass needs
+    /// no head.
+    pub fn depth_with_vectors(&self, layout: &TrainableLayout, active: &[bool]) -> Depth {
+        self.depth_of(layout, active, true)
+    }
+
+    fn depth_of(&self, layout: &TrainableLayout, active: &[bool], vectors: bool) -> Depth {
         let mut read: Vec<usize> = Vec::new();
+        if vectors {
+            read.push(self.config.layers);
+        }
         for (head, _) in self.heads.iter().zip(active).filter(|(_, active)| **active) {
             match head.spec.layer {
                 HeadLayer::Last => read.push(self.config.layers),
@@ -55,7 +72,7 @@ impl Network {
                 cached.push(start);
             }
         }
-        Depth { start, embeddings, top, cached, read }
+        Depth { start, embeddings, top, vectors, cached, read }
     }
 
     /// One flag per entry of the store: whether the logits of the active heads depend on it.
@@ -74,6 +91,15 @@ impl Network {
             ParameterGroup::Head(head) => active[head],
         };
         self.store.entries().iter().map(|entry| reached(entry.group)).collect()
+    }
+
+    /// One flag per entry of the store: whether the sentence vectors depend on it. A loss that
+    /// reads them adds these entries to [`reached`](Self::reached).
+    pub fn reached_by_vectors(&self) -> Vec<bool> {
+        let entries = self.store.entries().iter();
+        entries
+            .map(|entry| !matches!(entry.group, ParameterGroup::Pooler | ParameterGroup::Head(_)))
+            .collect()
     }
 
     /// Makes the transposed weights that a backward of this depth reads, and drops all others.

@@ -85,7 +85,7 @@ impl Network {
     }
 
     /// Whether the modules after the pooling are trained.
-    fn modules_trainable(&self, gradients: &Gradients) -> bool {
+    pub(super) fn modules_trainable(&self, gradients: &Gradients) -> bool {
         self.store.entries().iter().enumerate().any(|(i, entry)| {
             matches!(entry.group, ParameterGroup::Module(_)) && gradients.layout().is_trainable(i)
         })

@@ -20,7 +20,7 @@ use crate::training::gradients::Gradients;
 use crate::training::head::TrainableHead;
 use crate::training::layer::TrainableLayer;
 use crate::training::module::TrainableModule;
-use crate::training::pass::Pass;
+use crate::training::pass::{Pass, SentenceCache};
 use crate::training::store::ParameterStore;
 
 /// An encoder and its heads, with all parameters in one store.
@@ -233,9 +233,16 @@ impl Network {
                 head.forward(cpu, stream, &mut pass.heads[index]);
             }
         }
+        if depth.vectors {
+            self.fill_sentence_vectors(cpu, input, pass);
+        }
+        let SentenceCache { vectors, dvectors, .. } = &mut pass.sentence;
+        dvectors.clear();
+        dvectors.resize(if depth.vectors { vectors.len() } else { 0 }, 0.0);
     }
 
-    /// Adds the gradients of the trained parameters, from the gradients of the logits in `pass`.
+    /// Adds the gradients of the trained parameters, from the gradients of logits and of sentence
+    /// vectors in `pass`.
     ///
     /// `depth` and `input` are those of the forward before, which ran in [`Mode::Train`];
     /// [`prepare_backward`](Self::prepare_backward) was called for this depth.
@@ -251,6 +258,9 @@ impl Network {
         let lowest = if depth.embeddings { 0 } else { depth.start + 1 };
         pass.live = vec![false; self.config.layers + 1];
         let mut dvectors = Vec::new();
+        if depth.vectors && (self.config.layers >= lowest || self.modules_trainable(gradients)) {
+            dvectors = std::mem::take(&mut pass.sentence.dvectors);
+        }
         for (index, head) in self.heads.iter().enumerate() {
             if !pass.active[index] {
                 continue;

@@ -40,6 +40,8 @@ pub(super) struct SentenceCache {
     pub(super) modules: Vec<ModuleCache>,
     /// `[B, embedding]`: the sentence vectors.
     pub(super) vectors: Vec<f32>,
+    /// `[B, embedding]`, where a loss reads the vectors.
+    pub(super) dvectors: Vec<f32>,
 }
 
 impl Pass {
@@ -56,8 +58,17 @@ impl Pass {
         (&cache.logits, &mut cache.dlogits)
     }
 
+    /// The sentence vectors `[B, embedding]`, and the gradient of the loss with respect to them.
+    /// The caller writes the gradient; it is 0 after a forward. Both are empty unless the
+    /// forward was one of [`Network::depth_with_vectors`].
+    pub fn vectors_and_gradient(&mut self) -> (&[f32], &mut [f32]) {
+        let SentenceCache { vectors, dvectors, .. } = &mut self.sentence;
+        let count = dvectors.len();
+        (&vectors[..count], dvectors)
+    }
+
     /// Hidden state `state` of the last forward, `[N, D]`. It is valid if it is one of
-    /// [`Depth::cached`](crate::Depth::cached) or if a head reads it.
+    /// [`Depth::cached`](crate::Depth::cached) or if a head or a loss reads it.
     pub fn state(&self, state: usize) -> &[f32] {
         &self.states[state]
     }
