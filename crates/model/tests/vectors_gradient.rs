@@ -58,7 +58,7 @@ fn check(model: &str, trainable: &dyn Fn(&str) -> bool) {
         network.prepare_backward(cpu, &depth);
         network.forward(cpu, &input, mode, &depth, &[], &mut pass);
         let (vectors, gradient) = pass.vectors_and_gradient();
-        assert_eq!(vectors.len(), 3 * network.site().embedding, "{model}");
+        assert_eq!(vectors.len(), 3 * network.head_dims().embedding, "{model}");
         loss(vectors, Some(gradient));
         network.backward(cpu, &input, &depth, &mut pass, &mut gradients);
         gradients.close(cpu);

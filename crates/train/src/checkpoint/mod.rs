@@ -12,7 +12,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use state::{SavedBest, SavedProgress};
+pub(crate) use state::{SavedBest, SavedProgress, Times};
 
 use std::fs;
 use std::io;

@@ -34,9 +34,28 @@ pub(crate) struct SavedProgress {
     pub data_hash: String,
     /// Of the numbers of the model that the run began with.
     pub model_hash: String,
-    /// What the trainer has summed up and not yet written, by name; each number
-    /// comes back with every bit.
-    pub sums: BTreeMap<String, f64>,
+    /// Sums since the last line of the log, to the bit.
+    pub window: Vec<u64>,
+    /// Whether the latest evaluation was the one that exhausted patience.
+    pub gave_up: bool,
+    /// Where the time of the run went.
+    pub times: Times,
+}
+
+/// Seconds spent in this process and those before.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Times {
+    pub preparation: f64,
+    pub steps: f64,
+    pub evaluation: f64,
+    pub checkpoints: f64,
+}
+
+impl Times {
+    /// The sum of all four.
+    pub(crate) fn total(&self) -> f64 {
+        self.preparation + self.steps + self.evaluation + self.checkpoints
+    }
 }
 
 /// The best evaluation of a run.
@@ -89,7 +108,6 @@ pub(super) fn to_json(progress: &SavedProgress, counts: &[(&str, u64)]) -> Vec<u
     let counts = counts
         .iter()
         .map(|(name, updates)| CountJson { parameter: (*name).to_owned(), updates: *updates });
-    let sums = progress.sums.iter().map(|(name, sum)| (name.clone(), exact(*sum)));
     let best = progress.best.map(|best| BestJson { step: best.step, value: exact(best.value) });
     let wire = StateJson {
         step: progress.step,
@@ -102,7 +120,7 @@ pub(super) fn to_json(progress: &SavedProgress, counts: &[(&str, u64)]) -> Vec<u
         config_hash: progress.config_hash.clone(),
         data_hash: progress.data_hash.clone(),
         model_hash: progress.model_hash.clone(),
-        sums: sums.collect(),
+        sums: sums(progress),
         optimizer: counts.collect(),
     };
     serde_json::to_vec_pretty(&wire).expect("numbers and strings are JSON")
@@ -117,8 +135,7 @@ pub(super) fn read(path: &Path) -> Result<(SavedProgress, Vec<(String, u64)>), S
     let read = |best: BestJson| {
         Ok::<_, String>(SavedBest { step: best.step, value: number(&best.value)? })
     };
-    let sums = wire.sums.into_iter().map(|(name, sum)| Ok((name, number(&sum)?)));
-    let progress = SavedProgress {
+    let mut progress = SavedProgress {
         step: wire.step,
         epoch: wire.epoch,
         best: wire.best.map(read).transpose()?,
@@ -129,10 +146,55 @@ pub(super) fn read(path: &Path) -> Result<(SavedProgress, Vec<(String, u64)>), S
         config_hash: wire.config_hash,
         data_hash: wire.data_hash,
         model_hash: wire.model_hash,
-        sums: sums.collect::<Result<_, String>>()?,
+        ..SavedProgress::default()
     };
+    read_sums(&wire.sums, &mut progress)?;
     let counts = wire.optimizer.into_iter().map(|count| (count.parameter, count.updates));
     Ok((progress, counts.collect()))
+}
+
+/// The names under which the file holds the times.
+const TIMES: [&str; 4] = [
+    "seconds in preparation",
+    "seconds in steps",
+    "seconds in evaluation",
+    "seconds in checkpoints",
+];
+
+/// Window, patience and times by name, in the form of all checkpoints so far: each number
+/// of the window is written as the f64 with its bits.
+fn sums(progress: &SavedProgress) -> BTreeMap<String, String> {
+    let Times { preparation, steps, evaluation, checkpoints } = progress.times;
+    let window = progress.window.iter().enumerate();
+    let window = window.map(|(i, word)| (format!("window {i:03}"), f64::from_bits(*word)));
+    let times = TIMES.into_iter().zip([preparation, steps, evaluation, checkpoints]);
+    let gave_up = ("gave up".to_owned(), f64::from(u8::from(progress.gave_up)));
+    window
+        .chain([gave_up])
+        .chain(times.map(|(name, seconds)| (name.to_owned(), seconds)))
+        .map(|(name, sum)| (name, exact(sum)))
+        .collect()
+}
+
+fn read_sums(sums: &BTreeMap<String, String>, progress: &mut SavedProgress) -> Result<(), String> {
+    let Times { preparation, steps, evaluation, checkpoints } = &mut progress.times;
+    let times = [preparation, steps, evaluation, checkpoints];
+    // By number: from 1000 on, names are not in its order.
+    let mut window: BTreeMap<usize, u64> = BTreeMap::new();
+    for (name, sum) in sums {
+        let sum = number(sum)?;
+        if let Some(at) = TIMES.iter().position(|time| time == name) {
+            *times[at] = sum;
+        } else if name == "gave up" {
+            progress.gave_up = sum != 0.0;
+        } else if let Some(Ok(at)) = name.strip_prefix("window ").map(str::parse) {
+            window.insert(at, sum.to_bits());
+        } else {
+            return Err(format!("sums: expected a window, patience and times, found {name:?}"));
+        }
+    }
+    progress.window = window.into_values().collect();
+    Ok(())
 }
 
 /// The fewest digits that read back as the same number.
@@ -151,6 +213,9 @@ mod tests {
     #[test]
     fn every_bit_of_the_state_comes_back() {
         let sums = [0.1 + 0.2, f64::MIN_POSITIVE, -0.0, f64::INFINITY, 1e300, 5e-324, 1.0 / 3.0];
+        // More than 1000, so that names are not in the order of numbers.
+        let window: Vec<u64> =
+            sums.iter().map(|sum| sum.to_bits()).chain((0..1200).map(|count| count * 3)).collect();
         let progress = SavedProgress {
             step: 201,
             epoch: 2,
@@ -162,16 +227,40 @@ mod tests {
             config_hash: "c".to_owned(),
             data_hash: "d".to_owned(),
             model_hash: "m".to_owned(),
-            sums: sums.iter().enumerate().map(|(i, sum)| (format!("s{i}"), *sum)).collect(),
+            window: window.clone(),
+            gave_up: true,
+            times: Times { preparation: 1.0 / 3.0, steps: 60.0, evaluation: 0.7, checkpoints: 0.1 },
         };
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), to_json(&progress, &[("b", 3), ("a", 0)])).unwrap();
         let (read, counts) = read(file.path()).unwrap();
         assert_eq!(read, progress);
-        for (read, sum) in read.sums.values().zip(sums) {
-            assert_eq!(read.to_bits(), sum.to_bits());
-        }
+        assert_eq!(read.window, window);
         assert_eq!(counts, [("b".to_owned(), 3), ("a".to_owned(), 0)]);
+    }
+
+    /// `state.json` as version 0.1.0 wrote it, before the sums had a type.
+    #[test]
+    fn a_state_of_version_0_1_0_is_read() {
+        let text = r#"{
+            "step": 4, "epoch": 1, "best": {"step": 3, "value": "0.5"},
+            "evaluations_without_improvement": 1, "metrics_bytes": 10, "timings_bytes": 5,
+            "seconds": "3.5", "config_hash": "c", "data_hash": "d", "model_hash": "m",
+            "sums": {
+                "gave up": "1.0", "seconds in checkpoints": "0.25", "seconds in evaluation": "0.5",
+                "seconds in preparation": "1.0", "seconds in steps": "1.75",
+                "window 000": "1e-323", "window 001": "1.25"
+            },
+            "optimizer": [{"parameter": "a", "updates": 4}]
+        }"#;
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        let (progress, counts) = read(file.path()).unwrap();
+        assert_eq!(progress.window, [2, 1.25f64.to_bits()]);
+        assert!(progress.gave_up);
+        let times = Times { preparation: 1.0, steps: 1.75, evaluation: 0.5, checkpoints: 0.25 };
+        assert_eq!((progress.times, progress.times.total()), (times, 3.5));
+        assert_eq!(counts, [("a".to_owned(), 4)]);
     }
 
     #[test]

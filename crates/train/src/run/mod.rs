@@ -33,7 +33,7 @@ use polyhead_compute::Threads;
 use polyhead_files::write_file;
 use serde_json::{Map, json};
 
-use crate::checkpoint::Checkpoints;
+use crate::checkpoint::{Checkpoints, Times};
 use crate::config::RunConfig;
 use crate::data::Part;
 use crate::error::{Error, ErrorKind};
@@ -42,7 +42,6 @@ use crate::freeze::FrozenTensors;
 use crate::step::{CacheCounts, Learner, StateCaches, StepBatch, StepOutcome};
 use evaluation::Start;
 use log_window::LogWindow;
-use record::Times;
 
 /// A run in progress.
 pub(crate) struct Run<'a> {

@@ -1,6 +1,5 @@
 //! What a run writes to go on from: checkpoints, the best weights, and the sums between them.
 
-use std::collections::BTreeMap;
 use std::time::Instant;
 
 use polyhead_model::TrainableLayout;
@@ -12,15 +11,6 @@ use crate::run::events::Event;
 use crate::run::log_window::LogWindow;
 use crate::run::{Emit, Run};
 use crate::step::{AdamW, AdamWSettings};
-
-/// Seconds spent, in this session and those before.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct Times {
-    pub(crate) preparation: f64,
-    pub(crate) steps: f64,
-    pub(crate) evaluation: f64,
-    pub(crate) checkpoints: f64,
-}
 
 impl Run<'_> {
     /// Writes a checkpoint.
@@ -81,15 +71,6 @@ impl Run<'_> {
     }
 
     pub(super) fn progress_record(&self) -> checkpoint::SavedProgress {
-        let mut sums = BTreeMap::new();
-        for (i, word) in self.window.to_words().into_iter().enumerate() {
-            sums.insert(format!("window {i:03}"), f64::from_bits(word));
-        }
-        sums.insert("gave up".to_owned(), f64::from(u8::from(self.gave_up)));
-        sums.insert("seconds in preparation".to_owned(), self.times.preparation);
-        sums.insert("seconds in steps".to_owned(), self.times.steps);
-        sums.insert("seconds in evaluation".to_owned(), self.times.evaluation);
-        sums.insert("seconds in checkpoints".to_owned(), self.times.checkpoints);
         checkpoint::SavedProgress {
             step: self.done,
             epoch: self.epoch_of(self.done),
@@ -104,7 +85,9 @@ impl Run<'_> {
             config_hash: self.config.hash(),
             data_hash: self.plan.data.sha256(),
             model_hash: self.model_hash.clone(),
-            sums,
+            window: self.window.to_words(),
+            gave_up: self.gave_up,
+            times: self.times,
         }
     }
 
@@ -131,25 +114,17 @@ impl Run<'_> {
             );
             return Err(Error::new(ErrorKind::Config, message));
         }
-        let words = progress.sums.iter().filter(|(name, _)| name.starts_with("window "));
-        let words: Vec<u64> = words.map(|(_, sum)| sum.to_bits()).collect();
         let tasks = self.plan.objectives.len();
-        self.window = LogWindow::from_words(&words, tasks).ok_or_else(|| {
+        self.window = LogWindow::from_words(&progress.window, tasks).ok_or_else(|| {
             let message = format!(
                 "checkpoint of step {}: expected sums of {tasks} tasks, found {} numbers",
                 progress.step,
-                words.len()
+                progress.window.len()
             );
             Error::new(ErrorKind::Run, message)
         })?;
-        let sum = |name: &str| progress.sums.get(name).copied().unwrap_or(0.0);
-        self.gave_up = sum("gave up") != 0.0;
-        self.times = Times {
-            preparation: sum("seconds in preparation"),
-            steps: sum("seconds in steps"),
-            evaluation: sum("seconds in evaluation"),
-            checkpoints: sum("seconds in checkpoints"),
-        };
+        self.gave_up = progress.gave_up;
+        self.times = progress.times;
         self.done = progress.step;
         self.best = Best {
             score: progress.best.map(|best| best.value),
@@ -166,11 +141,5 @@ impl Run<'_> {
         })?;
         emit(Event::Notice(&format!("going on after step {}", self.done)));
         Ok(())
-    }
-}
-
-impl Times {
-    pub(crate) fn total(&self) -> f64 {
-        self.preparation + self.steps + self.evaluation + self.checkpoints
     }
 }
