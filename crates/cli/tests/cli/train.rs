@@ -165,11 +165,11 @@ fn a_run_that_was_stopped_is_no_model_yet() {
         &["encode", "a", "-m", "c1"],
         &["inspect", "c1"],
     ] {
-        let words = ["c1: a run that has not come to its end", "train CONFIG -o c1 --resume"];
+        let words = ["c1: this training run has not finished", "train CONFIG -o c1 --resume"];
         folder.run(args).fails(1, &words);
     }
     let other = ["--set", "encoder.model=c1", "-q"];
-    train(&folder, "c2", &other).fails(1, &["a run that has not come to its end"]);
+    train(&folder, "c2", &other).fails(1, &["this training run has not finished"]);
 }
 
 #[test]

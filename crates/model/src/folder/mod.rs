@@ -116,8 +116,8 @@ impl ModelFolder {
             _ if is_unfinished_run(path) => {
                 let name = path.display();
                 let message = format!(
-                    "{name}: a run that has not come to its end, so it has no model yet; \
-                     `polyhead train CONFIG -o {name} --resume` goes on with it"
+                    "{name}: this training run has not finished, so it has no model yet; continue it \
+                     with `polyhead train CONFIG -o {name} --resume`"
                 );
                 Err(Error::new(ErrorKind::Format, message))
             }

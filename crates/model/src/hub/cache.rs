@@ -1,14 +1,14 @@
-//! The cache of `huggingface_hub`: where a model's files stand.
+//! The cache of `huggingface_hub`: the paths of the files of a model.
 //!
 //! ```text
 //! models--org--name/
 //!   refs/main                      a commit
 //!   snapshots/<commit>/…           the files of that commit (links into blobs/, or files)
-//!   .no_exist/<commit>/<file>      empty: the hub is known to have no such file
+//!   .no_exist/<commit>/<file>      empty: records that the hub has no such file
 //! ```
 //!
-//! Our own files are put into `snapshots` as they are. `blobs`, where Python
-//! keeps contents by the server's `etag`, is only ever read through links.
+//! Polyhead writes files into `snapshots` directly. It never writes to `blobs`, where Python
+//! stores contents by the `etag` of the server, and reads it only through links.
 
 use std::fs;
 use std::io::Read;
@@ -16,14 +16,14 @@ use std::path::{Path, PathBuf};
 
 use super::name::{RepoName, is_commit};
 
-/// A model's part of the cache; it need not exist.
+/// The folder of a model in the cache; it may not exist.
 #[derive(Debug)]
 pub(crate) struct CachedRepo {
     folder: PathBuf,
     revision: String,
 }
 
-/// One commit of a model in the cache; the folder exists, unless it is about to be filled.
+/// One commit of a model in the cache. Its folder exists, except before a download.
 #[derive(Clone, Debug)]
 pub(crate) struct Snapshot {
     pub(crate) commit: String,
@@ -39,7 +39,7 @@ impl CachedRepo {
         &self.folder
     }
 
-    /// What the revision last pointed to, if that is in the cache.
+    /// The snapshot of the revision; `None` if the cache does not have it.
     pub(crate) fn snapshot(&self) -> Option<Snapshot> {
         let commit =
             if is_commit(&self.revision) { self.revision.clone() } else { self.read_reference()? };
@@ -47,24 +47,24 @@ impl CachedRepo {
         snapshot.folder.is_dir().then_some(snapshot)
     }
 
-    /// The place of a commit, which the caller has checked to be one.
+    /// The snapshot of `commit`. The caller has checked the text by [`is_commit`].
     pub(crate) fn snapshot_of(&self, commit: &str) -> Snapshot {
         debug_assert!(is_commit(commit), "{commit:?} becomes part of a path");
         let folder = self.folder.join("snapshots").join(commit);
         Snapshot { commit: commit.to_owned(), folder }
     }
 
-    /// Whether it is on record that the hub has no such file.
+    /// Whether the cache has a record that the hub has no file `name`.
     pub(crate) fn is_absent(&self, snapshot: &Snapshot, name: &str) -> bool {
         self.absence(snapshot, name).exists()
     }
 
-    /// The file whose existence says that the hub has no file `name`.
+    /// The path of the record that the hub has no file `name`.
     pub(crate) fn absence(&self, snapshot: &Snapshot, name: &str) -> PathBuf {
         self.folder.join(".no_exist").join(&snapshot.commit).join(name)
     }
 
-    /// The file that holds the revision's commit.
+    /// The path of the file that holds the commit of the revision.
     pub(crate) fn reference(&self) -> PathBuf {
         self.folder.join("refs").join(&self.revision)
     }

@@ -1,7 +1,7 @@
-//! Questions to a hub over HTTP.
+//! The HTTP client of the hub.
 //!
-//! Answers are limited in size and time, and are data: names in them are only
-//! compared with names that we know.
+//! Responses are limited in size and time. Names in them are only compared with names that
+//! Polyhead knows.
 
 use std::fs::File;
 use std::io::Read;
@@ -13,15 +13,15 @@ use ureq::Agent;
 use ureq::config::RedirectAuthHeaders;
 
 use super::name::{RepoName, is_commit};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, excerpt};
 
-/// Longest list of files that is read, in bytes.
+/// The largest list of files that is read, in bytes.
 const LISTING_LIMIT: u64 = 16 << 20;
 
-/// A stalled server is given up after this.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// The time after which a request to a stalled server fails.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Speaks with one server.
+/// A client of one server.
 pub(crate) struct Client {
     agent: Agent,
     endpoint: String,
@@ -53,7 +53,7 @@ impl Listing {
         self.files.iter().any(|file| file.rfilename == name)
     }
 
-    /// Its size, if the server says.
+    /// The size of a file in bytes; `None` if the server does not list it.
     pub(crate) fn size(&self, name: &str) -> Option<u64> {
         self.files.iter().find(|file| file.rfilename == name)?.size
     }
@@ -65,22 +65,22 @@ impl Client {
         let mut config = Agent::config_builder()
             // A server with TLS must not lead to one without.
             .https_only(endpoint.starts_with("https://"))
-            // The token is for this server; storage that it redirects to has signed addresses.
+            // The token is for this server only. It redirects to storage with signed addresses.
             .redirect_auth_headers(RedirectAuthHeaders::SameHost)
-            // Sizes are compared, so bodies come as they are.
+            // The size of a body is compared with the listed one, so it must not be compressed.
             .accept_encoding("identity")
             .user_agent(concat!("polyhead/", env!("CARGO_PKG_VERSION")))
-            .timeout_connect(Some(PATIENCE))
-            .timeout_recv_response(Some(PATIENCE))
-            .timeout_per_read(Some(PATIENCE));
-        // A proxy of the environment cannot reach a server on this machine.
+            .timeout_connect(Some(TIMEOUT))
+            .timeout_recv_response(Some(TIMEOUT))
+            .timeout_per_read(Some(TIMEOUT));
+        // A proxy from the environment cannot reach a server on this machine.
         if is_local(&endpoint) {
             config = config.proxy(None);
         }
         Self { agent: config.build().into(), endpoint, token: token.map(str::to_owned) }
     }
 
-    /// Which commit a revision is, and which files it has.
+    /// Requests the commit of a revision, and the list of its files.
     pub(crate) fn list(&self, repo: &RepoName, revision: &str) -> Result<Listing, Error> {
         let url = format!(
             "{}/api/models/{}/revision/{}?blobs=true",
@@ -90,9 +90,9 @@ impl Client {
         );
         let mut text = Vec::new();
         let mut body = self.get(repo, &url)?.into_reader().take(LISTING_LIMIT + 1);
-        body.read_to_end(&mut text).map_err(|error| broken(repo, &url, error))?;
+        body.read_to_end(&mut text).map_err(|error| request_error(repo, &url, error))?;
         let problem = |problem: String| {
-            Error::new(ErrorKind::Hub, format!("`{repo}`: answer of {url}: {problem}"))
+            Error::new(ErrorKind::Hub, format!("`{repo}`: response of {url}: {problem}"))
         };
         if text.len() as u64 > LISTING_LIMIT {
             return Err(problem(format!("expected at most {LISTING_LIMIT} bytes, found more")));
@@ -102,15 +102,16 @@ impl Client {
         match wire.sha {
             Some(commit) if is_commit(&commit) => Ok(Listing { commit, files: wire.siblings }),
             found => {
-                let shown: String = found.unwrap_or_default().chars().take(80).collect();
+                let found = excerpt(&found.unwrap_or_default());
                 Err(problem(format!(
-                    "`sha`: expected a commit of 40 hexadecimal digits, found {shown:?}"
+                    "`sha`: expected a commit of 40 hexadecimal digits, found {found:?}"
                 )))
             }
         }
     }
 
-    /// Fetches one file of a commit to `to`; `size` is what it must have, if known.
+    /// Downloads one file of a commit to `to`. It must have the listed size, if there is one, and at
+    /// most `limit` bytes.
     pub(crate) fn fetch(
         &self,
         repo: &RepoName,
@@ -133,8 +134,8 @@ impl Client {
                 return Err(problem(format!("at most {limit}"), length.to_string()));
             }
         }
-        let written = write(body, limit, to).map_err(|error| match error {
-            Failure::Read(error) => broken(repo, &url, error),
+        let written = write_body(body, limit, to).map_err(|error| match error {
+            Failure::Read(error) => request_error(repo, &url, error),
             Failure::Write(error) => {
                 let message = format!("{}: could not be written: {error}", to.display());
                 Error::with_source(ErrorKind::Io, message, error)
@@ -158,7 +159,7 @@ impl Client {
         }
         match request.call() {
             Ok(response) => Ok(response.into_body()),
-            // The hub also answers 401 where there is nothing, to keep names of private models from being guessed.
+            // The hub answers 401 also if there is no model, so that names of private models cannot be guessed.
             Err(ureq::Error::StatusCode(status @ (401 | 403 | 404))) => {
                 let hint = match &self.token {
                     Some(_) => "no such model, or the token has no access to it",
@@ -171,12 +172,12 @@ impl Client {
                 let message = format!("`{repo}`: {url}: expected status 200, found {status}");
                 Err(Error::new(ErrorKind::Hub, message))
             }
-            Err(error) => Err(broken(repo, url, error)),
+            Err(error) => Err(request_error(repo, url, error)),
         }
     }
 }
 
-/// Whether the server of an address is this machine.
+/// Whether the server of an address runs on this machine.
 fn is_local(endpoint: &str) -> bool {
     let rest = endpoint.split_once("://").map_or(endpoint, |(_, rest)| rest);
     let authority = rest.split('/').next().unwrap_or_default();
@@ -185,7 +186,8 @@ fn is_local(endpoint: &str) -> bool {
     })
 }
 
-fn broken(
+/// The error for a request that failed.
+fn request_error(
     repo: &RepoName,
     url: &str,
     error: impl std::error::Error + Send + Sync + 'static,
@@ -193,14 +195,14 @@ fn broken(
     Error::with_source(ErrorKind::Hub, format!("`{repo}`: {url}: {error}"), error)
 }
 
-/// Which side of a copy failed.
+/// The side of a copy that failed.
 enum Failure {
     Read(std::io::Error),
     Write(std::io::Error),
 }
 
-/// Copies at most `limit` bytes and one more, and gives their number.
-fn write(body: ureq::Body, limit: u64, to: &Path) -> Result<u64, Failure> {
+/// Writes the body to a file and returns the number of bytes. It stops one byte above `limit`.
+fn write_body(body: ureq::Body, limit: u64, to: &Path) -> Result<u64, Failure> {
     use std::io::Write;
 
     let mut reader = body.into_reader().take(limit.saturating_add(1));
@@ -220,7 +222,7 @@ fn write(body: ureq::Body, limit: u64, to: &Path) -> Result<u64, Failure> {
     Ok(written)
 }
 
-/// A path with everything escaped that means something in a URL.
+/// A path in which every character with a meaning in URLs is escaped.
 fn escaped(path: &str) -> String {
     let mut text = String::with_capacity(path.len());
     for byte in path.bytes() {

@@ -1,11 +1,11 @@
-//! Fetches what a model needs into the cache.
+//! Downloads the files of a model into the cache.
 //!
-//! Nothing that the server says becomes a path. File names are ours, or stand in
-//! `modules.json` and the index of shards and have been checked there; the list
-//! of the server only says which of them exist; a commit is forty hexadecimal
-//! digits or refused. Files arrive in a directory aside, are looked through, and
-//! are then renamed one by one, `modules.json` first and the reference last, so
-//! that a model is found in the cache only when all of it is there.
+//! No text of the server becomes a path. File names are constants, or come from
+//! `modules.json` and the index of shards, where they are checked; the list of the server
+//! only says which of them exist; a commit that is not 40 hexadecimal digits is refused.
+//! Files are written to a temporary directory, checked, and then renamed one by one,
+//! `modules.json` first and the reference last, so that a model is found in the cache
+//! only when it is complete.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,15 +19,13 @@ use super::cache::{CachedRepo, Snapshot};
 use super::client::{Client, Listing};
 use super::name::{RepoName, is_commit};
 use crate::error::{Error, ErrorKind};
-use crate::folder::TensorFile;
-use crate::folder::modules_json;
-use crate::folder::shards;
-use crate::folder::{INDEX, INT8, SINGLE};
-use crate::folder::{Source, joined};
-use crate::folder::{VOCABULARY, encoder_path, small_files};
+use crate::folder::{
+    INDEX, INT8, SINGLE, Source, TensorFile, VOCABULARY, encoder_path, joined, modules_json,
+    shards, small_files,
+};
 
-/// Largest file of weights and largest other file, in bytes. A server that sends
-/// more is stopped there; vocabularies reach some 20 MB.
+/// The largest file of weights and the largest other file, in bytes. A download that exceeds
+/// its limit fails; vocabularies reach some 20 MB.
 const WEIGHTS_LIMIT: u64 = 64 << 30;
 const FILE_LIMIT: u64 = 256 << 20;
 
@@ -39,14 +37,14 @@ pub(crate) struct Download<'a> {
 }
 
 impl Download<'_> {
-    /// Fetches the model, or what a snapshot lacks, and gives its folder.
-    pub(crate) fn run(&self, known: Option<Known>) -> Result<PathBuf, Error> {
+    /// Downloads the model, or the files that a snapshot lacks, and returns its folder.
+    pub(crate) fn fetch_model(&self, known: Option<Known>) -> Result<PathBuf, Error> {
         let revision = known.as_ref().map_or(&self.repo.revision, |known| &known.snapshot.commit);
         let complete = known.filter(|known| known.complete).map(|known| known.snapshot);
         let listing = match (self.client.list(self.repo, revision), complete) {
-            // Nobody can be asked, and what is there can be run.
+            // The server cannot be reached, and the snapshot is complete.
             (Err(_), Some(snapshot)) => return Ok(snapshot.folder.clone()),
-            // It is a plain model indeed. Where the cache is read-only, that is asked again next time.
+            // The model is plain. If the cache is read-only, the next call asks the server again.
             (Ok(listing), Some(snapshot)) if !listing.has(modules_json::FILE) => {
                 let _ = self.record_absence(snapshot);
                 return Ok(snapshot.folder.clone());
@@ -54,8 +52,12 @@ impl Download<'_> {
             (listing, _) => listing?,
         };
         let target = self.cached.snapshot_of(&listing.commit);
-        let mut files =
-            Files { download: self, listing: &listing, target: &target, aside: self.aside()? };
+        let mut files = CommitFiles {
+            download: self,
+            listing: &listing,
+            target: &target,
+            temporary: self.temporary_folder()?,
+        };
 
         files.fetch_if_listed(modules_json::FILE)?;
         let modules = modules_json::read(&files.source(modules_json::FILE))?;
@@ -79,13 +81,13 @@ impl Download<'_> {
         Ok(target.folder)
     }
 
-    /// Puts on record that the hub has no `modules.json` for this commit.
+    /// Records in the cache that the hub has no `modules.json` for this commit.
     fn record_absence(&self, snapshot: &Snapshot) -> std::io::Result<()> {
         write_new(&self.cached.absence(snapshot, modules_json::FILE), "")
     }
 
-    /// A directory in the model's own part of the cache, so that renaming works.
-    fn aside(&self) -> Result<TempDir, Error> {
+    /// A temporary directory in the folder of the model, so that files can be renamed.
+    fn temporary_folder(&self) -> Result<TempDir, Error> {
         let folder = self.cached.folder();
         fs::create_dir_all(folder)
             .and_then(|()| tempfile::Builder::new().prefix(".polyhead-").tempdir_in(folder))
@@ -98,19 +100,20 @@ impl Download<'_> {
     }
 }
 
-/// The files of one commit while they arrive.
-struct Files<'a> {
+/// The files of one commit while they are downloaded.
+struct CommitFiles<'a> {
     download: &'a Download<'a>,
     listing: &'a Listing,
     target: &'a Snapshot,
-    /// Removed with all that is in it when this goes, whatever happened.
-    aside: TempDir,
+    /// Removed with all its files when this value is dropped.
+    temporary: TempDir,
 }
 
-impl Files<'_> {
-    /// Where `name` is now: in the snapshot, or aside.
+impl CommitFiles<'_> {
+    /// The source that has `name` now: the snapshot, or the temporary directory.
     fn source(&self, name: &str) -> Source {
-        let folder = if self.target.has(name) { &self.target.folder } else { self.aside.path() };
+        let folder =
+            if self.target.has(name) { &self.target.folder } else { self.temporary.path() };
         Source::Directory(folder.to_owned())
     }
 
@@ -123,7 +126,7 @@ impl Files<'_> {
     }
 
     fn fetch(&mut self, name: &str) -> Result<(), Error> {
-        let to = self.aside.path().join(name);
+        let to = self.temporary.path().join(name);
         if let Some(parent) = to.parent() {
             fs::create_dir_all(parent).map_err(|error| self.download.unwritable(error))?;
         }
@@ -131,7 +134,7 @@ impl Files<'_> {
         let limit = if weights { WEIGHTS_LIMIT } else { FILE_LIMIT };
         let Download { client, repo, .. } = self.download;
         client.fetch(repo, self.listing, name, limit, &to)?;
-        look_through(name, &to).map_err(|problem| {
+        check_file(name, &to).map_err(|problem| {
             let message = format!("`{repo}`: {name} as downloaded: {problem}");
             Error::new(ErrorKind::Hub, message)
         })
@@ -174,11 +177,11 @@ impl Files<'_> {
         Error::new(ErrorKind::Hub, message)
     }
 
-    /// Moves every file to its place. Files that another process has put there
-    /// meanwhile are the same, and stay.
+    /// Moves every file to the snapshot. A file that another process has put there in the
+    /// meantime is the same, and stays.
     fn publish(&self) -> std::io::Result<()> {
         let mut names = Vec::new();
-        collect(self.aside.path(), "", &mut names)?;
+        collect(self.temporary.path(), "", &mut names)?;
         // `modules.json` first: without it the rest would look like a plain model.
         names.sort_by_key(|name| (name != modules_json::FILE, name.clone()));
         for name in names {
@@ -187,14 +190,14 @@ impl Files<'_> {
                 fs::create_dir_all(parent)?;
             }
             if !to.exists() {
-                fs::rename(self.aside.path().join(&name), &to)?;
+                fs::rename(self.temporary.path().join(&name), &to)?;
             }
         }
         Ok(())
     }
 }
 
-/// The files under `folder`, by their path in it.
+/// Collects the files under `folder`, by their paths inside it.
 fn collect(folder: &Path, path: &str, names: &mut Vec<String>) -> std::io::Result<()> {
     for entry in fs::read_dir(folder.join(path))? {
         let entry = entry?;
@@ -208,9 +211,9 @@ fn collect(folder: &Path, path: &str, names: &mut Vec<String>) -> std::io::Resul
     Ok(())
 }
 
-/// Whether a file is whole as far as its own form tells: a server that announces
-/// no length may stop anywhere.
-fn look_through(name: &str, path: &Path) -> Result<(), String> {
+/// Checks that a file is complete, as far as its format shows it: a server that sends no length
+/// may stop anywhere.
+fn check_file(name: &str, path: &Path) -> Result<(), String> {
     let text = |error: std::io::Error| error.to_string();
     if name.ends_with(".safetensors") {
         let bytes = Bytes::map(path).map_err(text)?;

@@ -1,16 +1,15 @@
-//! Model names to folders: a path, the Hugging Face cache, or a download.
+//! The folder of a model by its name: a path, the Hugging Face cache, or a download.
 //!
 //! A name such as `sentence-transformers/all-MiniLM-L6-v2` is looked up in three
 //! places, the cheapest first: a folder of that name, the cache that Python's
 //! `huggingface_hub` keeps (`models--org--name/snapshots/<commit>`), and the hub
 //! itself. What is downloaded goes into the same cache, so that both sides find it.
 //!
-//! Why not the `hf-hub` crate: version 0.5.0 takes the headers `etag` and
-//! `x-repo-commit` as paths without looking (a server could write any file),
-//! passes the user's token on to wherever a redirect points, and panics or loops
-//! on odd redirects; 1.0.0 brings an async stack. What is needed is one question
-//! and some files, and those are asked here over `ureq`, with nothing that a
-//! server says ever becoming a path: see [`download`].
+//! Why not the `hf-hub` crate: version 0.5.0 uses the headers `etag` and `x-repo-commit`
+//! as paths without a check (a server could write any file), sends the token of the user
+//! to every target of a redirect, and panics or loops on unusual redirects; 1.0.0 brings
+//! an async stack. Polyhead needs one request for the list of files and one per file. It
+//! sends them by `ureq`, and no text of the server becomes a path: see [`download`].
 
 mod cache;
 #[cfg(feature = "hub")]
@@ -23,13 +22,12 @@ use std::env;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, ErrorKind};
-use crate::folder::missing_file;
-use crate::folder::source;
+use crate::folder::{missing_file, source};
 
 use cache::{CachedRepo, Snapshot};
 use name::RepoName;
 
-/// Where models are looked for, and whether the network may be asked.
+/// Finds and downloads models: the cache, the server, and whether the network may be used.
 #[derive(Clone)]
 pub struct Hub {
     cache: Option<PathBuf>,
@@ -40,17 +38,17 @@ pub struct Hub {
     offline: bool,
 }
 
-/// What the cache has of a model.
+/// A snapshot of a model in the cache.
 struct Known<'a> {
     snapshot: &'a Snapshot,
-    /// Whether it could be run as it is.
+    /// Whether the snapshot has all files that the model needs.
     complete: bool,
 }
 
-/// The folder of a model: `name` is a path or the name of a model on the hub,
-/// with `@revision` after it if not `main`.
+/// The folder of the model `name`, which is downloaded if necessary.
 ///
-/// Settings come from the environment ([`Hub::from_env`]).
+/// `name` is a path or the name of a model on the hub, followed by `@revision` for a revision
+/// other than `main`. The settings come from the environment: see [`Hub::from_env`].
 ///
 /// # Errors
 /// As [`Hub::resolve`].
@@ -67,7 +65,7 @@ impl Hub {
     ///   `~/.cache/huggingface/hub` (or under `XDG_CACHE_HOME`)
     /// - `HF_ENDPOINT` instead of `https://huggingface.co`
     /// - `HF_TOKEN`, else what `hf auth login` stored in `$HF_HOME/token`
-    /// - `HF_HUB_OFFLINE=1` (or `TRANSFORMERS_OFFLINE=1`): never the network
+    /// - `HF_HUB_OFFLINE=1` (or `TRANSFORMERS_OFFLINE=1`): the network is not used
     pub fn from_env() -> Self {
         let home = directory_from("HF_HOME").or_else(|| {
             let caches = directory_from("XDG_CACHE_HOME")
@@ -87,38 +85,38 @@ impl Hub {
         }
     }
 
-    /// Another cache; it holds folders such as `models--org--name`.
+    /// Sets the cache, a folder with subfolders such as `models--org--name`.
     pub fn with_cache(mut self, folder: impl Into<PathBuf>) -> Self {
         self.cache = Some(folder.into());
         self
     }
 
-    /// Another server, such as `http://127.0.0.1:8080`.
+    /// Sets the server, such as `http://127.0.0.1:8080`.
     pub fn with_endpoint(mut self, url: impl Into<String>) -> Self {
         self.endpoint = url.into();
         self
     }
 
-    /// A token for models that are not public.
+    /// Sets the token, which models that are not public need.
     pub fn with_token(mut self, token: Option<String>) -> Self {
         self.token = token;
         self
     }
 
-    /// Whether the network is never asked.
+    /// Sets whether to work offline, without the network.
     pub fn with_offline(mut self, offline: bool) -> Self {
         self.offline = offline;
         self
     }
 
-    /// The folder of a model.
+    /// The folder of the model `name`, which is downloaded if necessary.
     ///
     /// # Errors
-    /// [`ErrorKind::Hub`] if there is no such model, the network fails, or it may
-    /// not be asked; the message has the places that were looked at.
-    /// [`ErrorKind::Io`] if the cache cannot be read or written, and what
-    /// [`ModelFolder::open`](crate::ModelFolder::open) reports if the model is
-    /// seen to be unsupported before its weights are fetched.
+    /// [`ErrorKind::Hub`] if there is no such model, if the network fails, or if the model is
+    /// not in the cache and the network may not be used; the message names the folders that
+    /// were searched. [`ErrorKind::Io`] if the cache cannot be read or written, and the errors
+    /// of [`ModelFolder::open`](crate::ModelFolder::open) if the model turns out to be
+    /// unsupported before its weights are downloaded.
     pub fn resolve(&self, name: &str) -> Result<PathBuf, Error> {
         if Path::new(name).exists() {
             return Ok(PathBuf::from(name));
@@ -134,8 +132,8 @@ impl Hub {
         let Some(snapshot) = cached.snapshot() else {
             if self.offline {
                 let message = format!(
-                    "`{repo}`: not found: looked for a folder of that name and for {}; \
-                     offline, so the network was not asked",
+                    "`{repo}`: not found: searched for a folder of that name and for {}; \
+                     offline, so the network was not used",
                     cached.folder().display()
                 );
                 return Err(Error::new(ErrorKind::Hub, message));
@@ -145,8 +143,8 @@ impl Hub {
         self.check_snapshot(&repo, &cached, snapshot)
     }
 
-    /// Uses a snapshot if all of the model is there, and fetches the rest if not:
-    /// other programs cache only the files that they happened to need.
+    /// Returns the folder of a snapshot if it is complete, and downloads the missing files
+    /// otherwise: other programs cache only the files that they need.
     fn check_snapshot(
         &self,
         repo: &RepoName,
@@ -154,14 +152,14 @@ impl Hub {
         snapshot: Snapshot,
     ) -> Result<PathBuf, Error> {
         let missing = missing_file(&source::directory(&snapshot.folder)?)?;
-        // Without `modules.json` a model may be plain or half there, and would
-        // pool differently: only a record that the hub has none settles it.
+        // Without `modules.json` a model is either plain or incomplete, and the two pool
+        // differently. Only a record that the hub has no such file decides it.
         let settled = snapshot.has("modules.json") || cached.is_absent(&snapshot, "modules.json");
         match missing {
             None if settled || self.offline => Ok(snapshot.folder),
             Some(missing) if self.offline => {
                 let message = format!(
-                    "`{repo}`: not complete: {} lacks {missing}; offline, so the network was not asked",
+                    "`{repo}`: not complete: {} lacks {missing}; offline, so the network was not used",
                     snapshot.folder.display()
                 );
                 Err(Error::new(ErrorKind::Hub, message))
@@ -181,7 +179,7 @@ impl Hub {
         known: Option<Known>,
     ) -> Result<PathBuf, Error> {
         let client = client::Client::new(&self.endpoint, self.token.as_deref());
-        download::Download { client, repo, cached }.run(known)
+        download::Download { client, repo, cached }.fetch_model(known)
     }
 
     #[cfg(not(feature = "hub"))]
@@ -203,7 +201,7 @@ impl Hub {
     }
 }
 
-/// Without the token, which has no place in a log.
+/// Leaves out the token, which must not appear in a log.
 impl std::fmt::Debug for Hub {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Hub")
@@ -214,16 +212,18 @@ impl std::fmt::Debug for Hub {
     }
 }
 
+/// The text of an environment variable; `None` if it is absent or blank.
 fn text_from(variable: &str) -> Option<String> {
     let text = env::var(variable).ok()?;
     Some(text.trim().to_owned()).filter(|text| !text.is_empty())
 }
 
+/// The path in an environment variable; `None` if it is absent or empty.
 fn directory_from(variable: &str) -> Option<PathBuf> {
     env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
-/// The words that `huggingface_hub` takes for yes.
+/// Whether a variable has one of the values that mean yes in `huggingface_hub`.
 fn is_set(variable: &str) -> bool {
     text_from(variable)
         .is_some_and(|text| ["1", "ON", "YES", "TRUE"].contains(&text.to_uppercase().as_str()))

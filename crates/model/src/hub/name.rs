@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// `org/name` or `name`, and a revision; every character is harmless in paths and URLs.
+/// `org/name` or `name`, and a revision. Every character is safe in paths and URLs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RepoName {
     pub(crate) id: String,
@@ -10,21 +10,21 @@ pub(crate) struct RepoName {
 }
 
 impl RepoName {
-    /// Parses `org/name@revision`; without a revision, `main`.
+    /// Parses `org/name@revision`. The default revision is `main`.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let (id, revision) = text.split_once('@').unwrap_or((text, "main"));
         let parts: Vec<&str> = id.split('/').collect();
         if parts.len() > 2 || !parts.iter().all(|part| is_plain(part)) {
             return Err("no name of the form org/name".to_owned());
         }
-        // Branches may have a slash in them, as `refs/pr/1`.
+        // A revision may contain slashes, such as `refs/pr/1`.
         if revision.len() > 200 || !revision.split('/').all(is_plain) {
             return Err(format!("{revision:?} is no revision"));
         }
         Ok(Self { id: id.to_owned(), revision: revision.to_owned() })
     }
 
-    /// The name of its folder in a cache.
+    /// The name of the folder of the model in a cache.
     pub(crate) fn folder_name(&self) -> String {
         format!("models--{}", self.id.replace('/', "--"))
     }
@@ -37,7 +37,8 @@ impl fmt::Display for RepoName {
     }
 }
 
-/// What the hub allows: letters, digits, `.`, `_` and `-`, not beginning with `.` or `-`, no `..`.
+/// Whether the hub allows this part of a name: letters, digits, `.`, `_` and `-`, without `.` or `-`
+/// at the beginning and without `..`.
 fn is_plain(part: &str) -> bool {
     (1..=96).contains(&part.len())
         && !part.starts_with(['.', '-'])
@@ -45,7 +46,7 @@ fn is_plain(part: &str) -> bool {
         && part.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
 }
 
-/// Whether `text` names a commit, as the hub writes it.
+/// Whether `text` is a commit as the hub writes it: 40 hexadecimal digits.
 pub(crate) fn is_commit(text: &str) -> bool {
     text.len() == 40 && text.chars().all(|c| c.is_ascii_digit() || ('a'..='f').contains(&c))
 }

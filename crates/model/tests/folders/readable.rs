@@ -253,8 +253,8 @@ fn a_run_without_a_model_says_how_it_comes_to_one() {
     assert_eq!(
         error(),
         format!(
-            "{name}: a run that has not come to its end, so it has no model yet; `polyhead train \
-             CONFIG -o {name} --resume` goes on with it"
+            "{name}: this training run has not finished, so it has no model yet; continue it with \
+             `polyhead train CONFIG -o {name} --resume`"
         )
     );
     fs::write(run.join("finished.json"), "{}").unwrap();
