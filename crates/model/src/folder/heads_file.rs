@@ -1,8 +1,8 @@
-//! `heads.safetensors`: the numbers of the heads, always f32.
+//! `heads.safetensors`: the weights of the heads, always f32.
 //!
 //! Names are `heads.NAME.weight`, `.bias`, `.hidden.weight`, `.hidden.bias` and
-//! `.mix`; which of them a head has is said by its [`HeadSpec`]. Shapes are
-//! compared with the specification before a number is read.
+//! `.mix`; the [`HeadSpec`] of a head says which of them it has. Shapes are checked
+//! against it before numbers are read.
 
 use polyhead_files::safetensors::Tensor;
 
@@ -18,16 +18,16 @@ use crate::heads::{HeadDims, HeadWeights};
 /// The file's name.
 pub(crate) const FILE: &str = "heads.safetensors";
 
-/// Heads as read.
+/// The heads of a model, as read from the file.
 #[derive(Default)]
 pub(crate) struct Heads {
     pub(crate) heads: Vec<HeadWeights>,
-    /// Their part of the tensor index.
+    /// The entries of the tensor index for the heads.
     pub(crate) parameters: Vec<Parameter>,
 }
 
-/// Reads the numbers of the heads that `polyhead.json` lists.
-pub(crate) fn read(source: &Source, specs: &[HeadSpec], site: &HeadDims) -> Result<Heads, Error> {
+/// Reads the weights of the heads that `polyhead.json` lists.
+pub(crate) fn read(source: &Source, specs: &[HeadSpec], dims: &HeadDims) -> Result<Heads, Error> {
     let mut heads = Heads::default();
     let file = source.describe(FILE);
     let fail = |kind, problem: String| Err(Error::new(kind, format!("{file}: {problem}")));
@@ -43,7 +43,7 @@ pub(crate) fn read(source: &Source, specs: &[HeadSpec], site: &HeadDims) -> Resu
     let mut missing = Vec::new();
     for (index, spec) in specs.iter().enumerate() {
         let mut values = Vec::new();
-        for (part, shape, _) in spec.tensors(site) {
+        for (part, shape, _) in spec.tensors(dims) {
             let name = format!("heads.{}.{part}", spec.name);
             let Some(tensor) = found.remove(&name) else {
                 missing.push(name);
@@ -66,7 +66,7 @@ pub(crate) fn read(source: &Source, specs: &[HeadSpec], site: &HeadDims) -> Resu
     if !missing.is_empty() {
         return fail(ErrorKind::Format, format!("missing tensors: {}", listed(&missing)));
     }
-    // A tensor without a task means that the two files are not of the same model.
+    // A tensor without a task means that the two files belong to different models.
     if !found.is_empty() {
         let names: Vec<String> = found.into_keys().collect();
         return fail(ErrorKind::Format, format!("unexpected tensors: {}", listed(&names)));
@@ -74,18 +74,18 @@ pub(crate) fn read(source: &Source, specs: &[HeadSpec], site: &HeadDims) -> Resu
     Ok(heads)
 }
 
-/// The tensors of `heads` under their names in the file.
+/// The tensors of `heads`, with their names in the file.
 ///
 /// # Errors
-/// [`ErrorKind::Option`] if numbers do not fit the head's specification.
+/// [`ErrorKind::Option`] if weights do not fit the specification of a head.
 pub(crate) fn tensors<'a>(
     heads: &'a [HeadWeights],
-    site: &HeadDims,
+    dims: &HeadDims,
 ) -> Result<Vec<(String, Tensor<'a>)>, Error> {
     let mut tensors = Vec::new();
     for head in heads {
-        head.check(site)?;
-        for ((part, shape, _), values) in head.spec.tensors(site).into_iter().zip(head.values()) {
+        head.check(dims)?;
+        for ((part, shape, _), values) in head.spec.tensors(dims).into_iter().zip(head.values()) {
             let name = format!("heads.{}.{part}", head.spec.name);
             tensors.push((name, Tensor { shape, values: values.into() }));
         }

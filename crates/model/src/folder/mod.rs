@@ -21,12 +21,16 @@ mod heads_file;
 mod write;
 mod write_int8;
 
+#[cfg(feature = "hub")]
 pub(crate) use checkpoint::{INDEX, INT8, SINGLE};
-pub(crate) use files::{VOCABULARY, encoder_path, missing_file, small_files};
+pub(crate) use files::missing_file;
+#[cfg(feature = "hub")]
+pub(crate) use files::{VOCABULARY, encoder_path, small_files};
 pub use max_length::decide_max_length;
 pub use polyhead_json::Provenance;
 pub use prompts::Similarity;
 pub(crate) use source::{Source, joined};
+#[cfg(feature = "hub")]
 pub(crate) use tensor_file::TensorFile;
 pub use write::TrainedModel;
 pub use write_int8::{check_floating, store_int8};

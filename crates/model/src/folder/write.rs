@@ -1,11 +1,10 @@
-//! Writes what training leaves as a model folder.
+//! Writes a trained model as a model folder.
 //!
-//! The folder is one of `sentence-transformers`, in the form that every version
-//! of it reads (type names of before 5.4, pooling as flags, the longest sequence
-//! in `sentence_bert_config.json`), and holds our own `polyhead.json` and
-//! `heads.safetensors` besides. Tensors have the names that they had in the
-//! checkpoint that training began with, and what does not change is copied from
-//! there. The same model gives the same bytes.
+//! The folder has the layout of `sentence-transformers`, in the form that every version
+//! reads (type names from before 5.4, pooling as flags, the longest sequence in
+//! `sentence_bert_config.json`), and also `polyhead.json` and `heads.safetensors` of
+//! Polyhead. Tensors have the same names as in the checkpoint that training began with,
+//! and files that training does not change are copied. The same model gives the same bytes.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File};
@@ -16,9 +15,7 @@ use polyhead_compute::Activation;
 use polyhead_files::safetensors::{self, Tensor};
 use serde_json::{Value, json};
 
-use crate::encoder::Linear;
-use crate::encoder::ParameterGroup;
-use crate::encoder::{EncoderConfig, EncoderTensors};
+use crate::encoder::{EncoderConfig, EncoderTensors, Linear, ParameterGroup};
 use crate::error::{Error, ErrorKind};
 use crate::folder::ModelFolder;
 use crate::folder::checkpoint::SINGLE;
@@ -33,10 +30,9 @@ use crate::folder::sentence_bert_config_json;
 use crate::folder::source::joined;
 use crate::heads::{HeadDims, HeadWeights, check_heads};
 use crate::modules::{Module, PoolingSpec, Residual, output_width, torch_class};
-use crate::training::Network;
-use crate::training::ParameterStore;
+use crate::training::{Network, ParameterStore};
 
-/// What a tokenizer may be made of; all are copied, those that exist.
+/// The files that a tokenizer may have. Those that exist are copied.
 const TOKENIZER: [&str; 5] = [
     "tokenizer.json",
     "tokenizer_config.json",
@@ -45,31 +41,31 @@ const TOKENIZER: [&str; 5] = [
     VOCABULARY,
 ];
 
-/// Whoever passes a model on passes its licence on with it.
+/// The licence of the model that training began with, which is copied as well.
 const LICENSE: &str = "LICENSE";
 
-/// A model that has been trained, on its way to a folder.
+/// A trained model that can be written as a folder.
 #[derive(Clone)]
 pub struct TrainedModel<'a> {
-    /// What training began with: names of tensors, tokenizer, prompts, modules.
+    /// The model that training began with: names of tensors, tokenizer, prompts, modules.
     pub start: &'a ModelFolder,
-    /// Layers that are left of the encoder of `start`, from the input upwards.
+    /// The number of layers of the encoder of `start` that are used, from the input upwards.
     pub layers: usize,
-    /// Encoder and modules, with the names of [`Network::store`]; numbers of
-    /// heads in it are not looked at.
+    /// The parameters of encoder and modules, under the names of [`Network::store`]. Parameters
+    /// of heads in it are ignored.
     pub store: &'a ParameterStore,
-    /// The model's own pooling.
+    /// The pooling of the model.
     pub pooling: &'a PoolingSpec,
-    /// In the order of the tasks.
+    /// The heads, in the order of the tasks.
     pub heads: Vec<HeadWeights>,
-    /// Tokens after which a text was cut.
+    /// The length in tokens to which training truncated texts.
     pub max_length: usize,
-    /// Where the model comes from.
+    /// The origin of the model.
     pub provenance: Provenance,
 }
 
 impl<'a> TrainedModel<'a> {
-    /// The numbers of `network` as they stand now.
+    /// The model with the current parameters of `network`.
     pub fn new(
         start: &'a ModelFolder,
         network: &'a Network,
@@ -87,9 +83,8 @@ impl<'a> TrainedModel<'a> {
         }
     }
 
-    /// Writes the model into `directory`, which is made if it is not there, and
-    /// syncs all of it. Making a whole folder appear at once, by writing it
-    /// aside and renaming it, is left to the caller.
+    /// Writes the model into `directory`, which is created if necessary, and syncs all files. The
+    /// directory is not written atomically: a caller that needs that renames it afterwards.
     ///
     /// # Errors
     /// [`ErrorKind::Io`] if `directory` is not empty or cannot be written,
@@ -98,12 +93,12 @@ impl<'a> TrainedModel<'a> {
     pub fn write(&self, directory: &Path) -> Result<(), Error> {
         let config = self.config()?;
         let modules = self.modules()?;
-        let site = HeadDims {
+        let dims = HeadDims {
             hidden_size: config.hidden_size,
             layers: config.layers,
             embedding: output_width(config.hidden_size, &modules)?,
         };
-        self.check(&config, &site)?;
+        self.check(&config, &dims)?;
         let entries = self.entries()?;
         let encoder = encoder_path(Some(&entries)).to_owned();
         let mut out = Out::new(directory)?;
@@ -140,7 +135,7 @@ impl<'a> TrainedModel<'a> {
         };
         out.bytes(polyhead_json::FILE, polyhead_json::to_text(&polyhead).as_bytes())?;
         if !self.heads.is_empty() {
-            out.tensors(heads_file::FILE, heads_file::tensors(&self.heads, &site)?)?;
+            out.tensors(heads_file::FILE, heads_file::tensors(&self.heads, &dims)?)?;
         }
         out.finish()
     }
@@ -155,25 +150,25 @@ impl<'a> TrainedModel<'a> {
         Ok(config)
     }
 
-    /// The modules of the start, with the pooling as it is now.
+    /// The modules of `start` with the current pooling.
     fn modules(&self) -> Result<Vec<Module>, Error> {
         let mut modules = self.start.modules.clone();
         modules[0] = Module::Pooling(self.pooling.clone());
         Ok(modules)
     }
 
-    fn check(&self, config: &EncoderConfig, site: &HeadDims) -> Result<(), Error> {
+    fn check(&self, config: &EncoderConfig, dims: &HeadDims) -> Result<(), Error> {
         decide_max_length(None, None, config.max_positions, Some(self.max_length))?;
         let option = |message: String| Err(Error::new(ErrorKind::Option, message));
-        if let Some(dim) = self.start.truncate_dim.filter(|dim| *dim > site.embedding) {
-            let width = site.embedding;
+        if let Some(dim) = self.start.truncate_dim.filter(|dim| *dim > dims.embedding) {
+            let width = dims.embedding;
             return option(format!("`truncate_dim`: expected at most {width}, found {dim}"));
         }
         check_heads(self.heads.iter().map(|head| &head.spec)).or_else(option)?;
-        self.heads.iter().try_for_each(|head| head.spec.check(site))
+        self.heads.iter().try_for_each(|head| head.spec.check(dims))
     }
 
-    /// Where the parts stand, without what does nothing.
+    /// The list of modules, without those that have no effect.
     fn entries(&self) -> Result<Vec<ModuleEntry>, Error> {
         let entry = |kind, path: &str| ModuleEntry { kind, path: path.to_owned() };
         let read = modules_json::read(self.start.source())?.unwrap_or_else(|| {
@@ -217,7 +212,7 @@ impl<'a> TrainedModel<'a> {
             let values = self.store.get(index).into();
             tensors.push(((*original).to_owned(), Tensor { shape: expected.shape, values }));
         }
-        // Not trained, because no sentence vector uses it.
+        // The pooler is not trained, because no sentence vector uses it.
         let pooler = start.parameters.iter().filter(|p| p.group == ParameterGroup::Pooler);
         tensors.extend(pooler.map(|parameter| {
             let values = parameter.tensor.to_vec().into();
@@ -226,7 +221,7 @@ impl<'a> TrainedModel<'a> {
         Ok(tensors)
     }
 
-    /// `config.json` as it was, except for the number of layers and of bits.
+    /// The `config.json` of `start` with the number of layers and the number type changed.
     fn config_json(&self, encoder: &str, config: &EncoderConfig) -> Result<Vec<u8>, Error> {
         let name = joined(encoder, "config.json");
         let source = self.start.source();
@@ -239,7 +234,7 @@ impl<'a> TrainedModel<'a> {
         if config.layers != self.start.config.layers {
             let names = config.family.keys.layers.names;
             json[names[0]] = Value::from(config.layers);
-            // The other names are understood as well and must not say something else.
+            // Readers accept the other names as well, so they must have the same value.
             for name in &names[1..] {
                 if let Some(other) = json.get_mut(name) {
                     *other = Value::from(config.layers);
@@ -251,13 +246,12 @@ impl<'a> TrainedModel<'a> {
                 *value = Value::from("float32");
             }
         }
-        match json == before {
-            true => Ok(text.as_slice().to_vec()),
-            false => Ok(pretty(&json)),
-        }
+        Ok(if json == before { text.as_slice().to_vec() } else { pretty(&json) })
     }
 
-    /// - `index`: the module's place in [`ModelFolder::modules`]
+    /// Writes the files of a module.
+    ///
+    /// - `index`: index of the module in [`ModelFolder::modules`]
     fn write_module(
         &self,
         out: &mut Out,
@@ -271,7 +265,7 @@ impl<'a> TrainedModel<'a> {
                 dense_json(linear, *activation, residual.as_ref())
             }
             Module::LayerNorm { norm, .. } => json!({"dimension": norm.weight.len()}),
-            // It has nothing to say, and versions before 6 do not look for its folder.
+            // It has no settings, and versions before 6 do not read its folder.
             Module::Normalize => return Ok(()),
         };
         out.json(&joined(&entry.path, "config.json"), &config)?;
@@ -295,7 +289,8 @@ impl<'a> TrainedModel<'a> {
     }
 }
 
-/// Keys that old versions do not know stand only where they say something.
+/// The `config.json` of a Dense module. Keys that old versions do not know are written only if
+/// they are set.
 fn dense_json(linear: &Linear, activation: Activation, residual: Option<&Residual>) -> Value {
     let mut json = json!({
         "in_features": linear.weight.columns(),
@@ -396,10 +391,7 @@ impl<'a> Out<'a> {
     }
 }
 
-/// Makes the names of new files last. Only Unix can, and needs it.
+/// Makes the names of new files durable. Only Unix supports and needs it.
 fn sync_directory(path: &Path) -> std::io::Result<()> {
-    match cfg!(unix) {
-        true => File::open(path)?.sync_all(),
-        false => Ok(()),
-    }
+    if cfg!(unix) { File::open(path)?.sync_all() } else { Ok(()) }
 }

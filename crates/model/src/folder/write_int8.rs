@@ -5,16 +5,16 @@
 //! maps to ±127, so nothing is clipped and zero stays zero. Rows are output
 //! channels of linear layers and entries of embedding tables; vectors (biases,
 //! norms) stay `f32`, and so do the tables of positions and token types: they are
-//! small, and what is lost in them is lost in every text. BERT's pooler is left
-//! out, since no sentence vector uses it.
+//! small, and their rounding errors would affect every text. The pooler of BERT is left
+//! out, because no sentence vector uses it.
 //!
-//! Weights that read the output of a norm have a factor for each column besides:
-//! `w = q · s · c`. The columns that the norm makes large are divided by it, so
-//! that in 8 bits they do not take the levels of the others (see
-//! [`even_columns`]); whoever multiplies weights out sees the same numbers. Their
-//! biases take up what rounding changes on average: a norm's output has its bias
-//! for a mean, so `b + (w − q · s · c) · bias` is stored (Nagel et al., 2019,
-//! “Data-Free Quantization”, section 4.2, with that mean in place of an estimate).
+//! Weights that read the output of a norm also have a factor for each column:
+//! `w = q · s · c`. The columns that the norm makes large are divided by their factor, so
+//! that they do not use up the levels of 8 bits for the others: see [`even_columns`]. The
+//! product of bytes, scales and factors is the same weight. The biases of these weights
+//! correct the mean error of rounding: the mean output of a norm is its bias, so
+//! `b + (w − q · s · c) · bias` is stored (Nagel et al., 2019, “Data-Free Quantization”,
+//! section 4.2, with that mean in place of an estimate).
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -38,8 +38,7 @@ use crate::folder::tensor_file::{COLUMNS_SUFFIX, SCALE_SUFFIX};
 
 /// Writes `folder` to the new directory `out` with 8-bit weights.
 ///
-/// - `keep`: products whose weights stay as they are; computed in 8 bits, the
-///   folder has them in single precision
+/// - `keep`: products whose weights are stored in single precision, and computed in it
 ///
 /// The other files of the model are copied as they are, so modules and heads
 /// keep their precision. The same weights give the same bytes. The directory is written under
@@ -95,8 +94,8 @@ fn write(path: &Path, data: &[u8]) -> Result<(), FileError> {
         .map_err(|error| FileError::new(path, error))
 }
 
-/// One tensor of the file that is written.
-struct Entry {
+/// One tensor of the 8-bit file.
+struct Int8Entry {
     dtype: Dtype,
     shape: Vec<usize>,
     data: Vec<u8>,
@@ -107,7 +106,7 @@ fn int8_file(folder: &ModelFolder, keep: &[Product]) -> Result<Vec<u8>, Error> {
     let specs = EncoderTensors::specs(&folder.config);
     let readers = readers_of_norms(folder, &specs);
     let mut corrections: HashMap<String, Vec<f32>> = HashMap::new();
-    let kept: Vec<&str> = keep.iter().flat_map(|product| specs.weights_of(*product)).collect();
+    let floating: Vec<&str> = keep.iter().flat_map(|product| specs.weights_of(*product)).collect();
     let mut entries = BTreeMap::new();
     for parameter in &folder.parameters {
         // Modules and heads have files of their own, which are copied.
@@ -119,23 +118,23 @@ fn int8_file(folder: &ModelFolder, keep: &[Product]) -> Result<Vec<u8>, Error> {
         }
         let (name, tensor) = (&parameter.name, &parameter.tensor);
         check_finite(name, tensor)?;
-        // Names of files may have a prefix.
-        let is = |weight: &&str| name.ends_with(weight);
+        // A name in the file may have a prefix.
+        let is_named = |weight: &&str| name.ends_with(weight);
         let mut add = |suffix: &str, dtype, shape: &[usize], data| {
-            let entry = Entry { dtype, shape: shape.to_vec(), data };
+            let entry = Int8Entry { dtype, shape: shape.to_vec(), data };
             entries.insert(format!("{name}{suffix}"), entry);
         };
         let small = ["position_embeddings.weight", "token_type_embeddings.weight"];
         let is_small = small.iter().any(|table| name.ends_with(table));
-        if parameter.shape.len() != 2 || is_small || kept.iter().any(is) {
+        if parameter.shape.len() != 2 || is_small || floating.iter().any(is_named) {
             let mut values = tensor.to_vec();
-            // Biases come after their weights in the index.
+            // Biases follow their weights in the index, so the correction is known.
             let correction = corrections.get(name).into_iter().flatten();
             values.iter_mut().zip(correction).for_each(|(value, correction)| *value += correction);
             add("", Dtype::F32, &parameter.shape, f32_bytes(&values));
             continue;
         }
-        let norm = readers.iter().find(|(weight, _)| is(weight)).map(|(_, norm)| *norm);
+        let norm = readers.iter().find(|(weight, _)| is_named(weight)).map(|(_, norm)| *norm);
         let columns = norm.map(|norm| even_columns(&norm.weight));
         let int8 = tensor.to_int8(columns.as_deref());
         add("", Dtype::I8, &parameter.shape, int8.bytes().to_vec());
@@ -143,7 +142,8 @@ fn int8_file(folder: &ModelFolder, keep: &[Product]) -> Result<Vec<u8>, Error> {
         if let (Some(columns), Some(norm)) = (columns, norm) {
             add(COLUMNS_SUFFIX, Dtype::F32, &[int8.columns()], f32_bytes(&columns));
             if let Some(layer) = name.strip_suffix(".weight") {
-                corrections.insert(format!("{layer}.bias"), lost(tensor, &int8, &norm.bias));
+                corrections
+                    .insert(format!("{layer}.bias"), rounding_error(tensor, &int8, &norm.bias));
             }
         }
     }
@@ -169,11 +169,11 @@ fn readers_of_norms<'a>(
     let mut all = Vec::new();
     let mut before = &folder.weights.embedding_norm;
     for (layer, weights) in folder.weights.layers.iter().enumerate() {
-        let of_layer = [
+        let norms = [
             (before, ProductRole::QueryKeyValue),
             (&weights.attention_norm, ProductRole::Intermediate),
         ];
-        for (norm, role) in of_layer {
+        for (norm, role) in norms {
             let names = specs.weights_of(Product { layer, role });
             all.extend(names.into_iter().map(|name| (name, norm)));
         }
@@ -182,20 +182,20 @@ fn readers_of_norms<'a>(
     all
 }
 
-/// What rounding takes from the product with `x`: `(w − w') · x`, `[rows]`.
-fn lost(weight: &StoredTensor, rounded: &StoredTensor, x: &[f32]) -> Vec<f32> {
+/// The error of rounding in the product with `x`, `(w − w') · x`: `[rows]`.
+fn rounding_error(weight: &StoredTensor, rounded: &StoredTensor, x: &[f32]) -> Vec<f32> {
     let (mut exact, mut near) = (vec![0.0; x.len()], vec![0.0; x.len()]);
-    let of_row = |row| {
+    let add_row = |row| {
         weight.read_row(row, &mut exact);
         rounded.read_row(row, &mut near);
         let products = exact.iter().zip(&near).zip(x);
         let sum: f64 = products.map(|((w, q), x)| f64::from(w - q) * f64::from(*x)).sum();
         sum as f32
     };
-    (0..weight.rows()).map(of_row).collect()
+    (0..weight.rows()).map(add_row).collect()
 }
 
-/// Says which number of which tensor is none.
+/// Checks that all values are finite. The error names the tensor, the row and the value.
 fn check_finite(name: &str, tensor: &StoredTensor) -> Result<(), Error> {
     let mut row = vec![0.0; tensor.columns()];
     for index in 0..tensor.rows() {
