@@ -51,7 +51,7 @@ fn is_usage(error: &anyhow::Error) -> bool {
         cause.is::<Usage>()
             || cause
                 .downcast_ref::<polyhead_model::Error>()
-                .is_some_and(|e| e.kind() == ErrorKind::Option)
+                .is_some_and(|e| matches!(e.kind(), ErrorKind::Option | ErrorKind::UnknownTask))
             || cause
                 .downcast_ref::<polyhead_train::Error>()
                 .is_some_and(|e| e.kind() == TrainErrorKind::Config)
