@@ -16,8 +16,7 @@ use polyhead_text::join_words;
 use sha2::{Digest, Sha256};
 
 use crate::failure::usage;
-use crate::hash::{RowHash, RowsHash};
-use crate::output::Done;
+use crate::resume::{Done, RowHash, RowsHash};
 
 /// The source of the texts.
 #[derive(Debug, Args)]

@@ -7,21 +7,18 @@
 #![deny(unsafe_code)]
 
 mod arguments;
-mod model;
-mod tokens;
-mod vector;
+mod flags;
 
-mod hash;
 mod input;
 mod pipeline;
-mod progress;
-mod samples;
+mod resume;
+mod tokens;
 
 mod interrupt;
+mod progress;
 mod run_display;
 mod scores;
 
-mod fingerprint;
 mod output;
 mod table;
 

@@ -4,8 +4,8 @@ use std::sync::atomic::Ordering;
 
 use anyhow::Result;
 
-use crate::hash::RowHash;
 use crate::input::{Input, OtherFields, Place};
+use crate::resume::RowHash;
 
 /// When a chunk is full: at either limit.
 #[derive(Clone, Copy, Debug)]

@@ -7,7 +7,7 @@ use clap::Args;
 use polyhead_train::Trainer;
 
 use super::train::ConfigArgs;
-use crate::model::ThreadsArgs;
+use crate::flags::ThreadsArgs;
 
 const HELP: &str = "\
 Counts labels in every split, and finds unknown labels, broken BIO tags, texts

@@ -9,7 +9,7 @@ use polyhead_compute::Int8Isa;
 use polyhead_model::Check;
 use serde::{Serialize, Serializer};
 
-use crate::model::ModelArgs;
+use crate::flags::ModelArgs;
 use crate::progress::duration;
 use crate::table::{Align, Table};
 

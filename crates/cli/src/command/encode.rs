@@ -9,13 +9,13 @@ use polyhead_model::{EncodeOptions, ModelFolder, SentenceEncoder};
 use polyhead_text::TextTokens;
 
 use crate::failure::usage;
+use crate::flags::{ModelArgs, VectorArgs, note};
 use crate::input::{Input, InputArgs, Place};
-use crate::model::{ModelArgs, note};
-use crate::output::{Asked, Batch, Output, ResultKind, Results};
+use crate::output::{Batch, Output, ResultKind, Results};
 use crate::pipeline::{Chunk, ChunkLimits, chunks_of, first_read};
 use crate::progress::{Counts, Progress};
+use crate::resume::Asked;
 use crate::table::thousands;
-use crate::vector::VectorArgs;
 
 const HELP: &str = "\
 Without --out, a JSON object a line is printed:

@@ -11,7 +11,7 @@ use polyhead_train::{EvaluateOptions, evaluate};
 use serde_json::{Map, Value, json};
 
 use crate::failure::usage;
-use crate::model::LoadArgs;
+use crate::flags::LoadArgs;
 use crate::scores;
 use crate::table::thousands;
 

@@ -12,11 +12,12 @@ use polyhead_model::{
 use super::answer_line::{Row, answer_line};
 use super::encode::{Chunks, PROBE, begin, chunk_limits, note_resumed};
 use crate::failure::usage;
+use crate::flags::LoadArgs;
 use crate::input::{InputArgs, Place};
-use crate::model::LoadArgs;
-use crate::output::{Asked, Batch, Output, ResultKind, Results};
+use crate::output::{Batch, Output, ResultKind, Results};
 use crate::pipeline::Chunk;
 use crate::progress::{Counts, Progress};
+use crate::resume::Asked;
 use crate::table::thousands;
 
 const HELP: &str = "\

@@ -11,8 +11,7 @@ use polyhead_model::{
 use serde::Serialize;
 
 use crate::failure::usage;
-use crate::model::ModelArgs;
-use crate::samples::SampleArgs;
+use crate::flags::{ModelArgs, SampleArgs};
 use crate::table::{Align, Table};
 
 const HELP: &str = "\

@@ -8,10 +8,9 @@ use polyhead_model::{Matrix, cosine_similarity};
 use serde::Serialize;
 
 use crate::failure::usage;
+use crate::flags::{ModelArgs, VectorArgs};
 use crate::input::InputArgs;
-use crate::model::ModelArgs;
 use crate::table::{Align, Table, shorten};
-use crate::vector::VectorArgs;
 
 const HELP: &str = "\
 Examples:

@@ -7,8 +7,8 @@ use clap::Args;
 use polyhead_text::TokenSpan;
 use serde::Serialize;
 
+use crate::flags::ModelArgs;
 use crate::input::InputArgs;
-use crate::model::ModelArgs;
 use crate::pipeline::{ChunkLimits, first_read};
 use crate::table::{Align, Table, shorten};
 use crate::tokens::{Tokens, tokens};

@@ -10,8 +10,8 @@ use anyhow::{Context, Result};
 use clap::Args;
 use polyhead_train::{Ending, RunConfig, RunSummary, Trainer};
 
+use crate::flags::ThreadsArgs;
 use crate::interrupt::{INTERRUPTED, on_interrupt};
-use crate::model::ThreadsArgs;
 use crate::progress::duration;
 use crate::run_display::RunDisplay;
 use crate::scores;

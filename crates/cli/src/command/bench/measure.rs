@@ -10,7 +10,7 @@ use polyhead_train::{peak_memory, processor};
 use serde::{Deserialize, Serialize};
 
 use super::report::{Latency, Measured, Report, Spread};
-use crate::model::ModelArgs;
+use crate::flags::ModelArgs;
 
 /// Lengths of the single texts, in tokens with the special ones.
 const LENGTHS: [usize; 6] = [3, 8, 20, 64, 256, 512];

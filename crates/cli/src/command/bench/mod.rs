@@ -15,8 +15,7 @@ use polyhead_model::Precision;
 
 use self::measure::{Job, measure};
 use self::report::Report;
-use crate::model::ModelArgs;
-use crate::samples::SampleArgs;
+use crate::flags::{ModelArgs, SampleArgs};
 
 const HELP: &str = "\
 Measures the encoding of many texts in single precision and in 8 bits, in turns,

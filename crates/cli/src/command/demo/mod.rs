@@ -12,8 +12,8 @@ use clap::Args;
 use polyhead_model::{EncodeOptions, Encoded, SentenceEncoder, cosine_similarity};
 
 use super::similarity::table;
+use crate::flags::ModelArgs;
 use crate::interrupt::INTERRUPTED;
-use crate::model::ModelArgs;
 use crate::progress::duration;
 use crate::table::{Align, Table, shorten};
 use crate::tokens::tokens;

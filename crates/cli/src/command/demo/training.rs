@@ -12,7 +12,7 @@ use polyhead_train::{Ending, RunConfig, RunSummary};
 
 use crate::command::train::{Details, trainer};
 use crate::failure::usage;
-use crate::model::ModelArgs;
+use crate::flags::ModelArgs;
 use crate::progress::duration;
 use crate::scores;
 use crate::table::{Align, Table, shorten, thousands};

@@ -9,7 +9,7 @@ use anyhow::Result;
 use clap::Args;
 
 use self::summary::Summary;
-use crate::model::ModelArgs;
+use crate::flags::ModelArgs;
 use crate::table::{Align, Table, shorten, thousands};
 
 const HELP: &str = "\

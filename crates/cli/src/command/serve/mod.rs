@@ -17,8 +17,8 @@ use tokio::task::spawn_blocking;
 use tracing::Level;
 
 use self::arguments::{AddressArgs, LimitArgs, LogFormat, MannerArgs};
+use crate::flags::LoadArgs;
 use crate::interrupt::INTERRUPTED;
-use crate::model::LoadArgs;
 
 const HELP: &str = "\
 Routes (all of them: docs/guide/serving.md and /openapi.json):

@@ -17,7 +17,7 @@ const TOKENIZER: [&str; 4] =
     ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt"];
 
 /// The hash of the model in `folder`, in hexadecimal.
-pub(crate) fn fingerprint(folder: &ModelFolder, threads: usize) -> Result<String> {
+pub(super) fn fingerprint(folder: &ModelFolder, threads: usize) -> Result<String> {
     let mut hash = Sha256::new();
     for name in TOKENIZER {
         if let Some(bytes) = folder.file(name)? {

@@ -1,7 +1,5 @@
 //! Results to a file or to standard output.
 
-mod asked;
-mod journal;
 mod json_lines;
 mod npy;
 
@@ -14,13 +12,9 @@ use polyhead_model::{Encoded, TokenVectors};
 use polyhead_text::TextTokens;
 
 use crate::failure::usage;
-use crate::hash::RowHash;
+use crate::resume::{Asked, Done, Journal, RowHash};
 use crate::table::thousands;
-use journal::Journal;
 use npy::{NpyType, NpyWriter};
-
-pub(crate) use asked::Asked;
-pub(crate) use journal::Done;
 
 /// Texts and what the model made of them.
 pub(crate) struct Batch {

@@ -10,7 +10,7 @@ use polyhead_model::{ModelFolder, SentenceEncoder};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::fingerprint::fingerprint;
+use super::model_fingerprint::fingerprint;
 
 /// Longest value that a message shows.
 const SHOWN: usize = 60;

@@ -12,15 +12,14 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use super::asked::Asked;
+use super::{Asked, RowHash, RowsHash};
 use crate::failure::usage;
-use crate::hash::{RowHash, RowsHash};
 
 /// Of the layout of the file. Another one is not gone on with.
 const VERSION: u32 = 2;
 
 /// The file, and what stands in it.
-pub(super) struct Journal {
+pub(crate) struct Journal {
     path: PathBuf,
     record: Record,
     /// Whether it was there before.
@@ -52,7 +51,7 @@ pub(crate) struct Done {
 impl Journal {
     /// Finds the record of an unfinished `target`, if `resume` asks for it, or
     /// begins one.
-    pub(super) fn open(target: &Path, resume: bool) -> Self {
+    pub(crate) fn open(target: &Path, resume: bool) -> Self {
         let mut name = target.as_os_str().to_owned();
         name.push(".partial.json");
         let path = PathBuf::from(name);
@@ -67,12 +66,12 @@ impl Journal {
     }
 
     /// What is done already; `None` for an output that starts over.
-    pub(super) fn done(&self) -> Option<&Done> {
+    pub(crate) fn done(&self) -> Option<&Done> {
         self.resumed.then_some(&self.record.done)
     }
 
     /// Takes over the record, now that the output files are open and locked.
-    pub(super) fn begin(&mut self) {
+    pub(crate) fn begin(&mut self) {
         if !self.resumed {
             // What it would go on with is gone.
             let _ = fs::remove_file(&self.path);
@@ -81,17 +80,17 @@ impl Journal {
     }
 
     /// Bytes of output file `file` that are worth keeping; `None` for a fresh one.
-    pub(super) fn bytes(&self, file: usize) -> Option<u64> {
+    pub(crate) fn bytes(&self, file: usize) -> Option<u64> {
         self.record.bytes.get(file).copied()
     }
 
     /// Numbers per vector in the results before.
-    pub(super) fn columns(&self) -> Option<usize> {
+    pub(crate) fn columns(&self) -> Option<usize> {
         self.record.columns
     }
 
     /// Says what is asked of the model now; refuses to mix it with something else.
-    pub(super) fn ask(&mut self, asked: Asked) -> Result<()> {
+    pub(crate) fn ask(&mut self, asked: Asked) -> Result<()> {
         if self.resumed && self.record.asked != asked {
             let path = self.path.display();
             let different = asked.differences(&self.record.asked).join(", another ");
@@ -105,7 +104,7 @@ impl Journal {
     }
 
     /// Records that the results of `rows` are in the files, which are `bytes` long.
-    pub(super) fn add(
+    pub(crate) fn add(
         &mut self,
         rows: &[RowHash],
         columns: Option<usize>,
@@ -132,7 +131,7 @@ impl Journal {
     }
 
     /// The output is complete: there is nothing to go on with.
-    pub(super) fn finish(mut self) {
+    pub(crate) fn finish(mut self) {
         self.delete_on_drop = true;
     }
 }

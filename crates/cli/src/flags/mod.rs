@@ -1,0 +1,9 @@
+//! Flags that several commands share.
+
+mod model;
+mod samples;
+mod vector;
+
+pub(crate) use model::{LoadArgs, ModelArgs, ThreadsArgs, note};
+pub(crate) use samples::SampleArgs;
+pub(crate) use vector::VectorArgs;

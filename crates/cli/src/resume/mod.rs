@@ -1,0 +1,11 @@
+//! Resuming an output: which rows have results, and whether those are the results that are wanted
+//! now.
+
+mod journal;
+mod model_fingerprint;
+mod output_fingerprint;
+mod row_hash;
+
+pub(crate) use journal::{Done, Journal};
+pub(crate) use output_fingerprint::Asked;
+pub(crate) use row_hash::{RowHash, RowsHash};
