@@ -7,7 +7,7 @@ use anyhow::Result;
 use crate::input::{Input, OtherFields, Place};
 use crate::resume::RowHash;
 
-/// When a chunk is full: at either limit.
+/// The limits of a chunk: it is full at either of them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ChunkLimits {
     pub(crate) texts: usize,
@@ -18,11 +18,11 @@ pub(crate) struct ChunkLimits {
 #[derive(Debug, Default)]
 pub(crate) struct Chunk {
     pub(crate) texts: Vec<String>,
-    /// `[texts]` the line of each.
+    /// `[texts]` line of each text.
     pub(crate) lines: Vec<u64>,
-    /// `[texts]` the whole row of each.
+    /// `[texts]` hash of the whole row of each text.
     pub(crate) rows: Vec<RowHash>,
-    /// `[texts]` what else stands in the row of each.
+    /// `[texts]` other fields of the row of each text.
     pub(crate) others: Vec<OtherFields>,
     /// Bytes of the input up to here, for the progress bar.
     pub(crate) read: u64,

@@ -32,7 +32,7 @@ pub(crate) struct DoctorArgs {
 }
 
 #[derive(Serialize)]
-struct Report<'a> {
+struct DoctorReport<'a> {
     version: &'a str,
     simd: &'a str,
     precision: &'a str,
@@ -67,7 +67,7 @@ pub(crate) fn run(args: DoctorArgs) -> Result<()> {
     let checks = encoder.checks()?;
     let elapsed = start.elapsed();
     let broken = checks.iter().filter(|check| !check.passed).count();
-    let report = Report {
+    let report = DoctorReport {
         version: env!("CARGO_PKG_VERSION"),
         simd: encoder.isa().name(),
         precision: encoder.precision().name(),
@@ -91,7 +91,7 @@ pub(crate) fn run(args: DoctorArgs) -> Result<()> {
     }
 }
 
-fn write(out: &mut impl Write, report: &Report) -> io::Result<()> {
+fn write(out: &mut impl Write, report: &DoctorReport) -> io::Result<()> {
     let mut facts = Table::new([Align::Left, Align::Left]);
     facts.row(["version", report.version]);
     facts.row(["instructions", report.simd]);
@@ -122,7 +122,7 @@ mod tests {
             passed,
             detail: detail.into(),
         };
-        let report = Report {
+        let report = DoctorReport {
             version: "1.2.3",
             simd: "AVX2",
             precision: "int8",

@@ -1,4 +1,4 @@
-//! `polyhead encode`: texts in, vectors out, of any number of texts.
+//! `polyhead encode`: any number of texts in, their vectors out.
 
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
@@ -14,13 +14,13 @@ use crate::input::{Input, InputArgs, Place};
 use crate::output::{Batch, Output, ResultKind, Results};
 use crate::pipeline::{Chunk, ChunkLimits, chunks_of, first_read};
 use crate::progress::{Counts, Progress};
-use crate::resume::Asked;
+use crate::resume::OutputFingerprint;
 use crate::table::thousands;
 
 const HELP: &str = "\
-Without --out, a JSON object a line is printed:
+Without --out, prints one JSON object per line:
   {\"text\": …, \"embedding\": […], \"tokens\": 24, \"truncated\": false}
-`tokens` counts the whole text, also where it was cut.
+`tokens` counts the whole text, even if it was cut.
 
 Examples:
   polyhead encode \"Good morning\" \"Good evening\"
@@ -36,24 +36,24 @@ pub(crate) struct EncodeArgs {
     #[command(flatten)]
     input: InputArgs,
 
-    /// Write to a .npy (float32 matrix) or .jsonl file, complete or not at all
+    /// Write to this .npy (float32 matrix) or .jsonl file; it appears when it is complete
     #[arg(short, long, value_name = "FILE", help_heading = "Output")]
     out: Option<PathBuf>,
 
-    /// Go on where a program that was killed has stopped; begin if nothing is unfinished
+    /// Continue an unfinished output after a kill; start from the beginning if there is none
     #[arg(long, help_heading = "Output")]
     resume: bool,
 
-    /// One vector a text, or the last hidden state of every token
+    /// One vector per text, or the last hidden state of every token
     ///
-    /// Tokens in a .npy file come with a second file, NAME.offsets.npy: where
-    /// in the matrix each text begins, and one number more for the end.
+    /// With tokens, a .npy file has a second file beside it, NAME.offsets.npy: the row of
+    /// the matrix at which each text begins, and at last the number of rows.
     #[arg(long, value_name = "WHAT", default_value = "embedding", help_heading = "Output")]
-    output: What,
+    output: EncodeOutput,
 
-    /// Cut a text that is too long for the model, or stop there
+    /// What to do with a text that is too long for the model: cut it, or fail
     #[arg(long, value_name = "ACTION", default_value = "cut", help_heading = "Input")]
-    on_truncate: TooLong,
+    on_truncate: OnTruncateArg,
 
     #[command(flatten)]
     vector: VectorArgs,
@@ -63,28 +63,30 @@ pub(crate) struct EncodeArgs {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum What {
+enum EncodeOutput {
     Embedding,
     Tokens,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum TooLong {
+enum OnTruncateArg {
     Cut,
     Error,
 }
 
 /// Encodes the input chunk by chunk.
 ///
-/// The order of the first lines matters: whatever is wrong with the command,
-/// the input or the output shows before the model is loaded.
+/// The order of the first lines matters: errors in the command, the input and the output
+/// show before the model is loaded.
 pub(crate) fn run(args: EncodeArgs) -> Result<()> {
     let kind = match args.output {
-        What::Embedding => ResultKind::Sentences,
-        What::Tokens => ResultKind::Tokens,
+        EncodeOutput::Embedding => ResultKind::Sentences,
+        EncodeOutput::Tokens => ResultKind::Tokens,
     };
     if let (ResultKind::Tokens, Some(flag)) = (kind, args.vector.only_for_sentences()) {
-        return Err(usage(format!("{flag}: token vectors are neither pooled, scaled nor cut")));
+        return Err(usage(format!(
+            "{flag}: has no meaning for token vectors; leave it out or use --output embedding"
+        )));
     }
     let mut output = Output::create(args.out.as_deref(), kind, args.resume)?;
     let input = args.input.open()?;
@@ -94,14 +96,14 @@ pub(crate) fn run(args: EncodeArgs) -> Result<()> {
 
     let (folder, _) = args.model.open()?;
     let encoder = args.model.prepare(folder.clone(), args.vector.pooling())?;
-    let job = Job {
+    let job = EncodeJob {
         encoder: &encoder,
         options: args.vector.options(),
         kind,
         on_truncate: args.on_truncate,
         place,
     };
-    output.ask(|| job.asked(&folder, &reading))?;
+    output.check_fingerprint(|| job.fingerprint(&folder, &reading))?;
     note_resumed(&output, args.model.load.quiet);
     let on_terminal = args.out.is_none() && io::stdout().is_terminal();
     let progress = Progress::start(size, args.model.load.quiet, on_terminal);
@@ -119,10 +121,10 @@ pub(crate) fn run(args: EncodeArgs) -> Result<()> {
     Ok(())
 }
 
-/// Large enough to keep every thread busy, small enough for a lively progress
-/// bar: about two seconds of work.
+/// The limits of a chunk: large enough to keep every thread busy, small enough for a lively
+/// progress bar (about two seconds of work).
 ///
-/// Token vectors take a thousand times the room of their text (at 384 floats a
+/// Token vectors take a thousand times the memory of their text (at 384 floats a
 /// token), so their chunks are smaller: some 50 MB of vectors.
 pub(super) fn chunk_limits(kind: ResultKind, threads: usize) -> ChunkLimits {
     let threads = threads.clamp(2, 32);
@@ -144,29 +146,29 @@ pub(super) fn begin(mut input: Input, output: &Output, limits: ChunkLimits) -> R
     Ok(Box::new(chunks_of(input, limits)))
 }
 
-/// Says what becomes of an earlier output, once it is clear that it does.
+/// Prints what happens to an earlier output, once all checks have passed.
 pub(super) fn note_resumed(output: &Output, quiet: bool) {
     if let (Some(remark), false) = (output.resumption(), quiet) {
         note(&remark);
     }
 }
 
-/// What a model is asked so that its settings show.
+/// The text whose result stands for the settings of a model in the fingerprint of an output.
 pub(super) const PROBE: [&str; 1] = ["A text that is always the same."];
 
 /// An encoding run with everything decided.
-struct Job<'a> {
+struct EncodeJob<'a> {
     encoder: &'a SentenceEncoder,
     options: EncodeOptions,
     kind: ResultKind,
-    on_truncate: TooLong,
+    on_truncate: OnTruncateArg,
     place: Place,
 }
 
-impl Job<'_> {
-    /// What a vector depends on besides its row: an unfinished output is gone on
-    /// with only if all of it is as before.
-    fn asked(&self, folder: &ModelFolder, reading: &str) -> Result<Asked> {
+impl EncodeJob<'_> {
+    /// All that a vector depends on besides its row: an unfinished output is continued only if
+    /// it has the same fingerprint.
+    fn fingerprint(&self, folder: &ModelFolder, reading: &str) -> Result<OutputFingerprint> {
         let encoder = self.encoder;
         let vector = match self.kind {
             ResultKind::Tokens => encoder.encode_tokens(&PROBE, &self.options)?.vectors,
@@ -177,7 +179,7 @@ impl Job<'_> {
         // Field by field, so that an option which is added is not forgotten here;
         // long texts are always cut by the model, and refused in `check_length`.
         let EncodeOptions { normalize, dim, prompt, on_truncate: _ } = &self.options;
-        Asked::new("encode", folder, encoder, reading)?
+        OutputFingerprint::new("encode", folder, encoder, reading)?
             .with("--output", format_args!("{:?}", self.kind))
             .with("pooling", pooling.join(" + "))
             .with_option("--normalize", *normalize)
@@ -195,7 +197,7 @@ impl Job<'_> {
         mut progress: Progress,
     ) -> Result<(Counts, String)> {
         let mut write = |chunk: Chunk, results: Results| {
-            if self.on_truncate == TooLong::Error {
+            if self.on_truncate == OnTruncateArg::Error {
                 self.check_length(&chunk, &results)?;
             }
             let counts = count(results.counts());
@@ -264,9 +266,9 @@ mod tests {
     fn every_flag_is_read() {
         let args = parse("a b -o v.npy --output tokens --on-truncate error").unwrap();
         assert_eq!(args.out, Some("v.npy".into()));
-        assert_eq!((args.output, args.on_truncate), (What::Tokens, TooLong::Error));
+        assert_eq!((args.output, args.on_truncate), (EncodeOutput::Tokens, OnTruncateArg::Error));
         let args = parse("a").unwrap();
-        assert_eq!((args.output, args.on_truncate), (What::Embedding, TooLong::Cut));
+        assert_eq!((args.output, args.on_truncate), (EncodeOutput::Embedding, OnTruncateArg::Cut));
         assert!(parse("a --output words").is_err());
         assert!(parse("a --on-truncate ignore").is_err());
     }

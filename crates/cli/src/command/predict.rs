@@ -1,4 +1,4 @@
-//! `polyhead predict`: texts in, the answers of every task out.
+//! `polyhead predict`: texts in, the answers of all tasks out.
 
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
@@ -17,18 +17,18 @@ use crate::input::{InputArgs, Place};
 use crate::output::{Batch, Output, ResultKind, Results};
 use crate::pipeline::Chunk;
 use crate::progress::{Counts, Progress};
-use crate::resume::Asked;
+use crate::resume::OutputFingerprint;
 use crate::table::thousands;
 
 const HELP: &str = "\
-A JSON object a line is printed:
+Prints one JSON object per line:
   {\"text\": …, \"tokens\": 9, \"truncated\": false, \"tasks\": {
      \"topic\":    {\"label\": …, \"probability\": …, \"probabilities\": {…}},
      \"emotions\": {\"labels\": […], \"probabilities\": {…}},
      \"urgency\":  {\"value\": …},
      \"entities\": {\"spans\": [{\"label\", \"start\", \"end\", \"text\", \"score\"}]}}}
-Offsets are characters. Rows of a .jsonl or .csv file keep all their other
-columns, in front; one that is named like ours (such as `tokens`) becomes
+Offsets count characters. Rows of a .jsonl or .csv file keep their other columns,
+in front; a column with the name of an output field (such as `tokens`) becomes
 `input_NAME`, or `input_input_NAME` if that is taken. With --abstain, a label
 that is not probable enough is null.
 
@@ -37,34 +37,34 @@ Examples:
   polyhead predict runs/a -i rows.csv --field review -o answers.jsonl
   polyhead predict runs/a -i rows.csv --field review -o answers.jsonl --resume";
 
-/// Ask every task of a trained model
+/// Predict all tasks of a trained model
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(crate) struct PredictArgs {
-    /// A trained model: a run, or its model folder
+    /// Trained model: the folder of a run or of a model, or a hub name
     #[arg(value_name = "DIR|NAME")]
     model: String,
 
     #[command(flatten)]
     input: InputArgs,
 
-    /// The field that holds a row's words, for tasks that tag them [default: tokens]
+    /// Field that holds the words of a row, for tasks that tag words [default: tokens]
     #[arg(long, value_name = "NAME", help_heading = "Input")]
     tokens_field: Option<String>,
 
-    /// Write to a .jsonl file, complete or not at all
+    /// Write to this .jsonl file; it appears when it is complete
     #[arg(short, long, value_name = "FILE", help_heading = "Output")]
     out: Option<PathBuf>,
 
-    /// Go on where a program that was killed has stopped; begin if nothing is unfinished
+    /// Continue an unfinished output after a kill; start from the beginning if there is none
     #[arg(long, help_heading = "Output")]
     resume: bool,
 
-    /// Only these tasks
+    /// Predict only these tasks
     #[arg(long, value_name = "TASK,…", value_delimiter = ',')]
     tasks: Option<Vec<String>>,
 
-    /// Give no label where the best one is less probable than this
+    /// Give no label if the best one is less probable than this
     #[arg(long, value_name = "PROBABILITY")]
     abstain: Option<f32>,
 
@@ -88,14 +88,14 @@ pub(crate) fn run(args: PredictArgs) -> Result<()> {
     }
     let options =
         RequestOptions { tasks: args.tasks, abstain: args.abstain, ..RequestOptions::default() };
-    let asked = |name: &String| options.tasks.as_ref().is_none_or(|names| names.contains(name));
-    let job = Job {
-        tags: model.tasks().any(|task| task.kind.reads_words() && asked(&task.name)),
+    let wanted = |name: &String| options.tasks.as_ref().is_none_or(|names| names.contains(name));
+    let job = PredictJob {
+        tags: model.tasks().any(|task| task.kind.reads_words() && wanted(&task.name)),
         model: &model,
         options: &options,
         place,
     };
-    output.ask(|| job.all_asked(&folder, &reading))?;
+    output.check_fingerprint(|| job.fingerprint(&folder, &reading))?;
     note_resumed(&output, args.load.quiet);
     let on_terminal = args.out.is_none() && io::stdout().is_terminal();
     let progress = Progress::start(size, args.load.quiet, on_terminal);
@@ -112,7 +112,7 @@ pub(crate) fn run(args: PredictArgs) -> Result<()> {
 }
 
 /// A run with everything decided.
-struct Job<'a> {
+struct PredictJob<'a> {
     model: &'a MultiTaskModel,
     options: &'a RequestOptions,
     /// Whether a task tags words, so that the words of rows matter.
@@ -120,10 +120,10 @@ struct Job<'a> {
     place: Place,
 }
 
-impl Job<'_> {
-    /// What an answer depends on besides its row: an unfinished output is gone on
-    /// with only if all of it is as before.
-    fn all_asked(&self, folder: &ModelFolder, reading: &str) -> Result<Asked> {
+impl PredictJob<'_> {
+    /// All that an answer depends on besides its row: an unfinished output is continued only if
+    /// it has the same fingerprint.
+    fn fingerprint(&self, folder: &ModelFolder, reading: &str) -> Result<OutputFingerprint> {
         let found = self.model.predict_with(&PROBE, self.options)?;
         let bits = |task: usize| {
             let logits = found.texts.iter().flat_map(|text| text.tasks[task].logits.as_slice());
@@ -134,7 +134,7 @@ impl Job<'_> {
             tasks.map(|(index, task)| (&task.name, bits(index))).collect();
         // Field by field, so that an option which is added is not forgotten here.
         let RequestOptions { tasks, prompt, on_truncate, vectors: _, abstain } = self.options;
-        Asked::new("predict", folder, self.model.encoder(), reading)?
+        OutputFingerprint::new("predict", folder, self.model.encoder(), reading)?
             .with_option("--tasks", tasks.as_ref().map(|names| names.join(",")))
             .with_option("--abstain", *abstain)
             .with("prompt", format_args!("{prompt:?}"))

@@ -69,7 +69,7 @@ fn cosine(text: &str) -> Result<f64, String> {
 
 /// The report that `quantize --json` prints.
 #[derive(Serialize)]
-struct Report {
+struct QuantizeReport {
     model: String,
     out: PathBuf,
     texts: usize,
@@ -136,7 +136,7 @@ pub(crate) fn run(args: QuantizeArgs) -> Result<()> {
     store_int8(&folder, &kept, &args.out)?;
     let stored = study.with_folder(&ModelFolder::open(&args.out)?)?;
 
-    let report = Report {
+    let report = QuantizeReport {
         model: model.name().to_owned(),
         texts: texts.len(),
         texts_from,
@@ -205,7 +205,7 @@ fn size(folder: &Path) -> u64 {
     entries.flatten().map(of).sum()
 }
 
-fn write(out: &mut impl Write, report: &Report) -> io::Result<()> {
+fn write(out: &mut impl Write, report: &QuantizeReport) -> io::Result<()> {
     if !report.products.is_empty() {
         let mut table =
             Table::new([Align::Right, Align::Left, Align::Right, Align::Right, Align::Left]);

@@ -36,7 +36,7 @@ pub(crate) struct SimilarityArgs {
 }
 
 #[derive(Serialize)]
-struct Report<'a> {
+struct SimilarityReport<'a> {
     texts: &'a [String],
     similarity: Vec<&'a [f32]>,
 }
@@ -62,7 +62,7 @@ pub(crate) fn run(args: SimilarityArgs) -> Result<()> {
     let mut out = BufWriter::new(io::stdout().lock());
     if args.json {
         let rows = (0..texts.len()).map(|i| similarity.row(i)).collect();
-        let report = Report { texts: &texts, similarity: rows };
+        let report = SimilarityReport { texts: &texts, similarity: rows };
         serde_json::to_writer(&mut out, &report).map_err(io::Error::from)?;
         writeln!(out)?;
     } else {

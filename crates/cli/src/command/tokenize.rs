@@ -1,4 +1,4 @@
-//! `polyhead tokenize`: what the encoder sees of a text.
+//! `polyhead tokenize`: the tokens that the encoder reads.
 
 use std::io::{self, BufWriter, Write};
 
@@ -14,24 +14,24 @@ use crate::table::{Align, Table, shorten};
 use crate::tokens::{Tokens, tokens};
 
 const HELP: &str = "\
-Positions are characters (not bytes), from 0; the end is one past the last.
+Positions count characters (not bytes) from 0; the end is one past the last.
 Prompts are left out.
 
 Examples:
   polyhead tokenize \"I like doing assesements.\"
   polyhead tokenize --json -i texts.txt";
 
-/// Tokens take some fifty times the room of their text.
+/// Tokens take some fifty times the memory of their text.
 const CHUNK: ChunkLimits = ChunkLimits { texts: 512, bytes: 1 << 18 };
 
-/// Show the tokens of texts: spelling, number and place
+/// Show the tokens of texts: spelling, id and position
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(crate) struct TokenizeArgs {
     #[command(flatten)]
     input: InputArgs,
 
-    /// Print a JSON object a line: {"text", "tokens", "ids", "offsets", "count", "truncated"}
+    /// Print one JSON object per line: {"text", "tokens", "ids", "offsets", "count", "truncated"}
     #[arg(long, help_heading = "Output")]
     json: bool,
 
@@ -39,9 +39,9 @@ pub(crate) struct TokenizeArgs {
     model: ModelArgs,
 }
 
-/// `count` is of the whole text, the lists hold what is kept of it.
+/// A text as `--json` prints it: `count` is of the whole text, the lists hold the tokens that are kept.
 #[derive(Serialize)]
-struct Line<'a> {
+struct TokenizedLine<'a> {
     text: &'a str,
     tokens: &'a [String],
     ids: &'a [u32],
@@ -72,7 +72,7 @@ pub(crate) fn run(args: TokenizeArgs) -> Result<()> {
 }
 
 fn write_json(out: &mut impl Write, text: &str, tokens: &Tokens) -> Result<()> {
-    let line = Line {
+    let line = TokenizedLine {
         text,
         tokens: &tokens.spelling,
         ids: &tokens.ids,
@@ -104,7 +104,7 @@ fn write_table(out: &mut impl Write, number: usize, text: &str, tokens: &Tokens)
     Ok(())
 }
 
-/// Special tokens stand nowhere in the text.
+/// The characters of a token; special tokens have none.
 fn place(span: TokenSpan) -> String {
     if span.start == span.end { "-".to_owned() } else { format!("{}..{}", span.start, span.end) }
 }

@@ -50,11 +50,11 @@ impl SampleArgs {
 /// The built-in sentences.
 fn sentences() -> Vec<String> {
     #[derive(Deserialize)]
-    struct Row {
+    struct DemoRow {
         text: String,
     }
     let text = |line: &str| {
-        let row: Row = serde_json::from_str(line).expect("the demo data are rows with a text");
+        let row: DemoRow = serde_json::from_str(line).expect("the demo data are rows with a text");
         row.text
     };
     polyhead_builtin::DEMO_DEV.lines().map(text).collect()

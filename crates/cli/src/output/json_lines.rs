@@ -24,19 +24,19 @@ struct SentenceLine<'a> {
 #[derive(Serialize)]
 struct TokensLine<'a> {
     text: &'a str,
-    vectors: Rows<'a>,
+    vectors: TokenRows<'a>,
     tokens: usize,
     truncated: bool,
 }
 
-/// Rows `start..end` of the token vectors, as an array of arrays.
-struct Rows<'a> {
+/// TokenRows `start..end` of the token vectors, as an array of arrays.
+struct TokenRows<'a> {
     tokens: &'a TokenVectors,
     start: usize,
     end: usize,
 }
 
-impl Serialize for Rows<'_> {
+impl Serialize for TokenRows<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut rows = serializer.serialize_seq(Some(self.end - self.start))?;
         for row in self.start..self.end {
@@ -60,7 +60,7 @@ pub(super) fn write(out: &mut impl Write, texts: &[String], results: &Results) -
             }
             Results::Tokens(all) => {
                 let (start, end) = (all.offsets[i], all.offsets[i + 1]);
-                let vectors = Rows { tokens: all, start, end };
+                let vectors = TokenRows { tokens: all, start, end };
                 line(out, &TokensLine { text, vectors, tokens, truncated })?;
             }
             Results::Lines(_) => unreachable!("written above"),

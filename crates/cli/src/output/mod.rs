@@ -12,19 +12,19 @@ use polyhead_model::{Encoded, TokenVectors};
 use polyhead_text::TextTokens;
 
 use crate::failure::usage;
-use crate::resume::{Asked, Done, Journal, RowHash};
+use crate::resume::{Done, Journal, OutputFingerprint, RowHash};
 use crate::table::thousands;
 use npy::{NpyType, NpyWriter};
 
-/// Texts and what the model made of them.
+/// Texts and their results.
 pub(crate) struct Batch {
     pub(crate) texts: Vec<String>,
-    /// `[texts]` the row of each.
+    /// `[texts]` hash of the row of each text.
     pub(crate) rows: Vec<RowHash>,
     pub(crate) results: Results,
 }
 
-/// A vector for each text, or one for each token, or lines that are made already.
+/// The results of a batch: a vector for each text, one for each token, or finished lines.
 pub(crate) enum Results {
     Sentences(Encoded),
     Tokens(TokenVectors),
@@ -42,7 +42,7 @@ impl Results {
     }
 }
 
-/// Which of [`Results`] comes.
+/// The kind of [`Results`] that an output takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ResultKind {
     Sentences,
@@ -53,7 +53,7 @@ pub(crate) enum ResultKind {
 /// Takes batches in order and writes them in one of the formats.
 pub(crate) struct Output {
     format: Format,
-    /// Of files.
+    /// The record for `--resume`; only for files.
     journal: Option<Journal>,
     /// A complete file that is written again under `--resume`: its record was removed
     /// when it was complete.
@@ -67,11 +67,11 @@ enum Format {
 }
 
 impl Output {
-    /// Finds what is wrong with `path` before any work is done.
+    /// Opens the output, so that errors of `path` show before any work is done.
     ///
     /// A file appears under its name only when [`finish`](Self::finish) has succeeded.
     ///
-    /// - `resume`: go on with what a program that was killed has left, if anything
+    /// - `resume`: continue the unfinished output of a program that was killed, if there is one
     pub(crate) fn create(path: Option<&Path>, kind: ResultKind, resume: bool) -> Result<Self> {
         let Some(path) = path else {
             if resume {
@@ -98,12 +98,12 @@ impl Output {
         Ok(Self { format, journal: Some(journal), remade })
     }
 
-    /// What a user who has asked to go on should know, if anything.
+    /// A note for users of `--resume`: what happens to an earlier output, if there is one.
     pub(crate) fn resumption(&self) -> Option<String> {
         match (self.done(), &self.remade) {
-            (Some(done), _) => Some(format!("going on after {} texts", thousands(done.texts))),
+            (Some(done), _) => Some(format!("resuming after {} texts", thousands(done.texts))),
             (None, Some(path)) => Some(format!(
-                "{}: complete, but without a record of input, model and options: it is written again",
+                "{}: is complete, but there is no record of its input, model and options; writing it again",
                 path.display()
             )),
             (None, None) => None,
@@ -115,18 +115,19 @@ impl Output {
         self.journal.as_ref().and_then(Journal::done)
     }
 
-    /// Says what is asked: results of something else are not gone on with.
+    /// Refuses to continue an unfinished output that has another fingerprint.
     ///
-    /// - `asked`: called for files only, since it takes time
-    pub(crate) fn ask(&mut self, asked: impl FnOnce() -> Result<Asked>) -> Result<()> {
+    /// - `fingerprint`: called for files only, since it takes time
+    pub(crate) fn check_fingerprint(
+        &mut self,
+        fingerprint: impl FnOnce() -> Result<OutputFingerprint>,
+    ) -> Result<()> {
         match &mut self.journal {
-            Some(journal) => journal.ask(asked()?),
+            Some(journal) => journal.check_fingerprint(fingerprint()?),
             None => Ok(()),
         }
     }
-}
 
-impl Output {
     /// Adds the results of a batch.
     pub(crate) fn write(&mut self, batch: Batch) -> Result<()> {
         let Batch { texts, rows, results } = batch;
@@ -162,8 +163,7 @@ impl Output {
     }
 }
 
-/// A float matrix; with token vectors also a second file, which says where in
-/// it each text begins.
+/// A float matrix; token vectors also have a second file with the row at which each text begins.
 pub(crate) struct NpyFile {
     matrix: NpyWriter<AtomicFile>,
     columns: Option<usize>,
@@ -330,8 +330,12 @@ mod tests {
         };
         assert_eq!(note(true), None, "there is nothing: it begins");
         std::fs::write(&path, "complete").unwrap();
-        assert!(note(true).unwrap().contains("v.jsonl: complete, but nothing says of which input"));
-        assert_eq!(note(false), None, "nobody has asked to go on");
+        assert!(
+            note(true)
+                .unwrap()
+                .contains("v.jsonl: is complete, but there is no record of its input")
+        );
+        assert_eq!(note(false), None, "without --resume there is no note");
     }
 
     #[test]

@@ -8,14 +8,14 @@ use std::io::{self, Seek, SeekFrom, Write};
 /// and one of any shape can be patched in.
 const HEADER_LEN: usize = 128;
 
-/// What the values are.
+/// The type of the values.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum NpyType {
     F32,
     I64,
 }
 
-/// Writes values while nobody knows yet how many there will be.
+/// Writes an array whose length is not known yet.
 ///
 /// The header is blank until [`Self::finish`].
 pub(crate) struct NpyWriter<W> {
@@ -31,8 +31,8 @@ impl<W: Write + Seek> NpyWriter<W> {
         Ok(Self { out, kind, values: 0 })
     }
 
-    /// Goes on with an array of which the header and `values` values are there;
-    /// `out` stands behind them.
+    /// Continues an array whose header and first `values` values are written; `out` is at
+    /// their end.
     pub(crate) fn resume(out: W, kind: NpyType, values: u64) -> Self {
         Self { out, kind, values }
     }
@@ -46,7 +46,7 @@ impl<W: Write + Seek> NpyWriter<W> {
         bytes.saturating_sub(HEADER_LEN as u64) / size
     }
 
-    /// Where the array is written to.
+    /// The output to which the array is written.
     pub(crate) fn out(&mut self) -> &mut W {
         &mut self.out
     }

@@ -1,4 +1,4 @@
-//! How far an unfinished output is: what going on with it needs to know.
+//! The record of an unfinished output: which rows have results, and how long the files are.
 //!
 //! Beside the unfinished `NAME.partial` stands `NAME.partial.json`. It is
 //! replaced after every chunk, when the chunk's results are in the file, so that
@@ -12,17 +12,17 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use super::{Asked, RowHash, RowsHash};
+use super::{OutputFingerprint, RowHash, RowsHash};
 use crate::failure::usage;
 
-/// Of the layout of the file. Another one is not gone on with.
+/// Version of the record's layout. A record of another version is ignored.
 const VERSION: u32 = 2;
 
-/// The file, and what stands in it.
+/// The record and its file.
 pub(crate) struct Journal {
     path: PathBuf,
     record: Record,
-    /// Whether it was there before.
+    /// Whether the record is that of an earlier run.
     resumed: bool,
     /// Remove the record on drop: an output that is abandoned leaves nothing.
     delete_on_drop: bool,
@@ -31,12 +31,13 @@ pub(crate) struct Journal {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Record {
     version: u32,
-    /// Of what, apart from the rows, they are the results.
-    asked: Asked,
+    /// All that the results depend on, apart from the rows.
+    #[serde(rename = "asked")]
+    fingerprint: OutputFingerprint,
     done: Done,
     /// Numbers per vector, if vectors were written.
     columns: Option<usize>,
-    /// Of the output files in the order in which they are opened.
+    /// Length of each output file, in the order in which they are opened.
     bytes: Vec<u64>,
 }
 
@@ -44,7 +45,7 @@ struct Record {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Done {
     pub(crate) texts: u64,
-    /// Of all their rows in order.
+    /// Hash of all their rows in order.
     pub(crate) sha256: RowsHash,
 }
 
@@ -73,33 +74,33 @@ impl Journal {
     /// Takes over the record, now that the output files are open and locked.
     pub(crate) fn begin(&mut self) {
         if !self.resumed {
-            // What it would go on with is gone.
+            // The files start over, so an old record is wrong.
             let _ = fs::remove_file(&self.path);
             self.delete_on_drop = true;
         }
     }
 
-    /// Bytes of output file `file` that are worth keeping; `None` for a fresh one.
+    /// Bytes of output file `file` to keep; `None` for a new file.
     pub(crate) fn bytes(&self, file: usize) -> Option<u64> {
         self.record.bytes.get(file).copied()
     }
 
-    /// Numbers per vector in the results before.
+    /// Numbers per vector in the earlier results, if they are vectors.
     pub(crate) fn columns(&self) -> Option<usize> {
         self.record.columns
     }
 
-    /// Says what is asked of the model now; refuses to mix it with something else.
-    pub(crate) fn ask(&mut self, asked: Asked) -> Result<()> {
-        if self.resumed && self.record.asked != asked {
+    /// Sets the fingerprint; refuses another one than that of the earlier results.
+    pub(crate) fn check_fingerprint(&mut self, fingerprint: OutputFingerprint) -> Result<()> {
+        if self.resumed && self.record.fingerprint != fingerprint {
             let path = self.path.display();
-            let different = asked.differences(&self.record.asked).join(", another ");
+            let different = fingerprint.differences(&self.record.fingerprint).join(", another ");
             return Err(usage(format!(
                 "{path}: the unfinished results are of another {different}; continue as before, \
                  or start over without --resume"
             )));
         }
-        self.record.asked = asked;
+        self.record.fingerprint = fingerprint;
         Ok(())
     }
 
@@ -130,7 +131,7 @@ impl Journal {
         written
     }
 
-    /// The output is complete: there is nothing to go on with.
+    /// Removes the record: the output is complete.
     pub(crate) fn finish(mut self) {
         self.delete_on_drop = true;
     }
@@ -156,8 +157,8 @@ mod tests {
         let target = folder.path().join("v.npy");
         let mut journal = Journal::open(&target, true);
         assert_eq!((journal.done(), journal.bytes(0)), (None, None));
-        let asked = |length: usize| Asked::default().with("max length", length);
-        journal.ask(asked(64)).unwrap();
+        let fingerprint = |length: usize| OutputFingerprint::default().with("max length", length);
+        journal.check_fingerprint(fingerprint(64)).unwrap();
         let rows = ["a", "b"].map(|row| Sha256::digest(row).into());
         journal.add(&rows, Some(3), vec![152]).unwrap();
 
@@ -166,11 +167,11 @@ mod tests {
         rows.iter().for_each(|row| hash.add(row));
         assert_eq!(again.done(), Some(&Done { texts: 2, sha256: hash }));
         assert_eq!((again.bytes(0), again.columns()), (Some(152), Some(3)));
-        let refused = again.ask(asked(28)).unwrap_err().to_string();
+        let refused = again.check_fingerprint(fingerprint(28)).unwrap_err().to_string();
         assert!(refused.contains("are of another max length (64, now 28);"), "{refused}");
-        again.ask(asked(64)).unwrap();
+        again.check_fingerprint(fingerprint(64)).unwrap();
 
-        assert_eq!(Journal::open(&target, false).done(), None, "only if asked to go on");
+        assert_eq!(Journal::open(&target, false).done(), None, "only with --resume");
         again.finish();
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }

@@ -7,5 +7,5 @@ mod output_fingerprint;
 mod row_hash;
 
 pub(crate) use journal::{Done, Journal};
-pub(crate) use output_fingerprint::Asked;
+pub(crate) use output_fingerprint::OutputFingerprint;
 pub(crate) use row_hash::{RowHash, RowsHash};

@@ -1,8 +1,8 @@
-//! A model in one hash: its tokenizer, its heads, every number.
+//! The hash of a model: its tokenizer, its heads, every number.
 //!
-//! What a model answers to one text shows its settings and nearly all of its
-//! weights, but few rows of its tables and few words of its vocabulary. Settings
-//! are not in the hash.
+//! The result of one text depends on the model's settings and nearly all of its weights, but on
+//! few rows of its tables and few words of its vocabulary. So this hash is needed too; settings
+//! are not in it.
 
 use std::sync::OnceLock;
 
@@ -12,7 +12,7 @@ use polyhead_files::{add_pieces, hex};
 use polyhead_model::{ModelFolder, Parameter};
 use sha2::{Digest, Sha256};
 
-/// All files that may have a say in how a text is divided.
+/// All files that can change how a text is tokenized.
 const TOKENIZER: [&str; 4] =
     ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt"];
 

@@ -1,4 +1,4 @@
-//! What the results in an output are of, besides the rows of the input.
+//! The fingerprint of an output: all that its results depend on besides the rows of the input.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
@@ -15,15 +15,15 @@ use super::model_fingerprint::fingerprint;
 /// Longest value that a message shows.
 const SHOWN: usize = 60;
 
-/// Everything that decides how the answer to a row reads, by name. Results of
-/// something else are not gone on with.
+/// All that decides the result of a row, by name. An output with another fingerprint is not
+/// continued.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Asked(BTreeMap<String, String>);
+pub(crate) struct OutputFingerprint(BTreeMap<String, String>);
 
-impl Asked {
-    /// What counts for every command.
+impl OutputFingerprint {
+    /// The entries that every command has.
     ///
-    /// - `folder`: that `encoder` was made of
+    /// - `folder`: the folder of which `encoder` was made
     /// - `reading`: how rows become texts
     pub(crate) fn new(
         command: &str,
@@ -42,7 +42,7 @@ impl Asked {
             .with("way to read the input", reading))
     }
 
-    /// Adds a thing that has a say.
+    /// Adds an entry.
     pub(crate) fn with(mut self, name: &str, value: impl Display) -> Self {
         self.0.insert(name.to_owned(), value.to_string());
         self
@@ -56,14 +56,14 @@ impl Asked {
         }
     }
 
-    /// Adds what the model answers, with the options of now, to a text that is
-    /// always the same: settings of the model that have no name here show in it.
+    /// Adds the model's result for a text that is always the same, with the current options:
+    /// settings of the model that have no entry of their own show in it.
     pub(crate) fn with_answer(self, answer: impl Serialize) -> Result<Self> {
         let answer = serde_json::to_vec(&answer)?;
         Ok(self.with("setting of the model", hex(Sha256::digest(answer))))
     }
 
-    /// What is not as it was `before`, for messages.
+    /// The entries that differ from those `before`, for messages.
     pub(super) fn differences(&self, before: &Self) -> Vec<String> {
         let names: BTreeSet<&String> = before.0.keys().chain(self.0.keys()).collect();
         let values = names.into_iter().map(|name| (name, before.0.get(name), self.0.get(name)));
@@ -86,7 +86,7 @@ mod tests {
     #[test]
     fn what_differs_is_named_and_shown_if_it_is_short() {
         let of = |length: usize, model: &str| {
-            Asked::default().with("max length", length).with("model", model)
+            OutputFingerprint::default().with("max length", length).with("model", model)
         };
         let before = of(64, &"a".repeat(64));
         assert_eq!(of(64, &"a".repeat(64)).differences(&before), [""; 0]);
@@ -101,7 +101,9 @@ mod tests {
 
     #[test]
     fn an_answer_counts_to_the_last_bit() {
-        let of = |bits: u32| Asked::default().with_answer(("embedding", vec![bits])).unwrap();
+        let of = |bits: u32| {
+            OutputFingerprint::default().with_answer(("embedding", vec![bits])).unwrap()
+        };
         assert_eq!(of(1), of(1));
         assert_ne!(of(1), of(2));
     }

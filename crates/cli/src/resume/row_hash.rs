@@ -1,13 +1,13 @@
-//! Hashes of rows: whether an input begins with those whose results exist already.
+//! Hashes of rows, which tell whether an input begins with the rows that have results.
 
 use polyhead_files::hex;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// SHA-256 of a row as it stands in the input, fields that are never read included.
+/// SHA-256 of a row of the input, including the fields that are not read.
 pub(crate) type RowHash = [u8; 32];
 
-/// Chained hash of many rows, which survives being stored between two of them.
+/// Hash of a sequence of rows, which can be stored and continued after any row.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RowsHash(String);
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{Folder, read_npy, read_npy_i64};
 
-// Vectors are compared with `assert!`: 384 numbers printed twice help nobody.
+// Vectors are compared with `assert!`: 384 numbers printed twice do not help.
 const DIMENSION: usize = 384;
 
 fn embedding(line: &Value) -> Vec<f32> {

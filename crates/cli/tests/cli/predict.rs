@@ -1,4 +1,4 @@
-//! `predict` and `inspect` of a trained model, and going on after a kill.
+//! `predict` and `inspect` of a trained model, and resuming after a kill.
 
 use std::fs;
 use std::path::PathBuf;
@@ -315,14 +315,14 @@ fn only_the_same_work_is_gone_on_with() {
 
     fs::write(folder.path("rows.jsonl"), &rows).unwrap();
     let run = folder.run(&resume).ok();
-    assert!(run.err.contains("going on after "), "{}", run.err);
+    assert!(run.err.contains("resuming after "), "{}", run.err);
     let lines = fs::read_to_string(folder.path("a.jsonl")).unwrap();
     assert_eq!(lines.lines().count(), 4_000);
     assert!(!partial.exists());
 
     let run = folder.run(&resume).ok();
     assert!(
-        run.err.contains("note: a.jsonl: complete, but without a record of input"),
+        run.err.contains("note: a.jsonl: is complete, but there is no record of its input"),
         "{}",
         run.err
     );

@@ -2,13 +2,13 @@
 
 use std::io::{self, Write};
 
-use super::report::{Measured, Report};
+use super::report::{BenchReport, Measured};
 use crate::table::{Align, Table};
 
 /// Writes a table of what both reports have, with the ratio of the second to the first.
-pub(super) fn write(out: &mut impl Write, a: &Report, b: &Report) -> io::Result<()> {
+pub(super) fn write(out: &mut impl Write, a: &BenchReport, b: &BenchReport) -> io::Result<()> {
     let mut facts = Table::new([Align::Left, Align::Left, Align::Left]);
-    let fact = |name: &str, of: &dyn Fn(&Report) -> String| [name.to_owned(), of(a), of(b)];
+    let fact = |name: &str, of: &dyn Fn(&BenchReport) -> String| [name.to_owned(), of(a), of(b)];
     facts.row(fact("", &|report| format!("polyhead {}", report.version)));
     facts.row(fact("model", &|report| report.model.clone()));
     facts.row(fact("machine", &|r| {

@@ -9,7 +9,7 @@ use polyhead_model::{EncodeOptions, Precision, SentenceEncoder};
 use polyhead_train::{peak_memory, processor};
 use serde::{Deserialize, Serialize};
 
-use super::report::{Latency, Measured, Report, Spread};
+use super::report::{BenchReport, Latency, Measured, Spread};
 use crate::flags::ModelArgs;
 
 /// Lengths of the single texts, in tokens with the special ones.
@@ -18,7 +18,7 @@ const LENGTHS: [usize; 6] = [3, 8, 20, 64, 256, 512];
 const PASSES: usize = 3;
 
 /// The measurements to make.
-pub(super) struct Job<'a> {
+pub(super) struct BenchJob<'a> {
     pub(super) model: &'a ModelArgs,
     pub(super) texts: Vec<String>,
     pub(super) texts_from: String,
@@ -57,7 +57,7 @@ pub(super) fn probe(model: &ModelArgs) -> Result<Probe> {
 }
 
 /// Measures all precisions in turns, so that what slows the machine slows them all.
-pub(super) fn measure(job: Job) -> Result<Report> {
+pub(super) fn measure(job: BenchJob) -> Result<BenchReport> {
     let mut subjects = Vec::new();
     for precision in &job.precisions {
         let probe = probe_in_a_process(job.model, *precision)?;
@@ -123,7 +123,7 @@ pub(super) fn measure(job: Job) -> Result<Report> {
             peak_memory: probe.peak_memory,
         }
     });
-    Ok(Report {
+    Ok(BenchReport {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         model: job.model.name().to_owned(),
         processor: processor(),

@@ -13,8 +13,8 @@ use anyhow::{Context, Result};
 use clap::Args;
 use polyhead_model::Precision;
 
-use self::measure::{Job, measure};
-use self::report::Report;
+use self::measure::{BenchJob, measure};
+use self::report::BenchReport;
 use crate::flags::{ModelArgs, SampleArgs};
 
 const HELP: &str = "\
@@ -80,7 +80,7 @@ pub(crate) fn run(args: BenchArgs) -> Result<()> {
         None => vec![Precision::F32, Precision::Int8],
     };
     let time = Duration::from_secs(args.seconds);
-    let report = measure(Job { model: &args.model, texts, texts_from, precisions, time })?;
+    let report = measure(BenchJob { model: &args.model, texts, texts_from, precisions, time })?;
     if args.json {
         serde_json::to_writer_pretty(&mut out, &report).map_err(io::Error::from)?;
         writeln!(out)?;
@@ -90,7 +90,7 @@ pub(crate) fn run(args: BenchArgs) -> Result<()> {
     Ok(out.flush()?)
 }
 
-fn read(path: &Path) -> Result<Report> {
+fn read(path: &Path) -> Result<BenchReport> {
     let place = || path.display().to_string();
     let text = fs::read_to_string(path).with_context(place)?;
     serde_json::from_str(&text).with_context(place)

@@ -8,7 +8,7 @@ use crate::table::{Align, Table, thousands};
 
 /// The report that `bench --json` prints.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Report {
+pub(super) struct BenchReport {
     pub(super) version: String,
     pub(super) model: String,
     pub(super) processor: String,
@@ -72,7 +72,7 @@ impl Spread {
     }
 }
 
-impl Report {
+impl BenchReport {
     /// Writes the report as tables for people.
     pub(super) fn write(&self, out: &mut impl Write) -> io::Result<()> {
         let mut facts = Table::new([Align::Left, Align::Left]);
