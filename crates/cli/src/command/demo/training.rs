@@ -111,9 +111,9 @@ impl Demo {
     pub(super) fn train(&self, model: &ModelArgs) -> Result<Trained> {
         let details = (!model.load.quiet).then_some(Details::Hidden);
         let mut trainer = trainer(self.config.clone(), model.load.threads, details)?;
-        match trainer.train(&self.run(), true)? {
+        match trainer.train(&self.run_folder(), true)? {
             Ending::Finished(summary) => {
-                polyhead_report::write_page(&self.run())?;
+                polyhead_report::write_page(&self.run_folder())?;
                 Ok(Trained::Finished(summary))
             }
             Ending::Stopped { .. } => Ok(Trained::Stopped),
@@ -142,7 +142,7 @@ impl Demo {
         texts: &[&str],
         args: &ModelArgs,
     ) -> Result<()> {
-        let run = self.run().display().to_string();
+        let run = self.run_folder().display().to_string();
         let answers = MultiTaskModel::load_with(&run, &args.load.options())?.predict(texts)?;
         writeln!(out, "\n5. One pass of the encoder answers both tasks\n")?;
         let mut table = Table::new([Align::Left; 3]);
@@ -171,7 +171,7 @@ impl Demo {
 
     /// Writes where the results are, and what to do next.
     pub(super) fn write_end(&self, out: &mut impl Write, took: Duration) -> io::Result<()> {
-        let (folder, run) = (self.folder.display(), self.run());
+        let (folder, run) = (self.folder.display(), self.run_folder());
         let report = run.join("report.html");
         writeln!(out, "\nDone in {}.\n", duration(took))?;
         writeln!(out, "model   {}", run.join("model").display())?;
@@ -183,7 +183,7 @@ impl Demo {
         writeln!(out, "      polyhead --help")
     }
 
-    fn run(&self) -> PathBuf {
+    fn run_folder(&self) -> PathBuf {
         self.folder.join(RUN)
     }
 }
