@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn offsets_go_on_from_batch_to_batch() {
+    fn offsets_continue_from_batch_to_batch() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("v.npy");
         let mut output = Output::create(Some(&path), ResultKind::Tokens, false).unwrap();
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn offsets_go_on_after_a_kill() {
+    fn offsets_continue_after_a_kill() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("v.npy");
         let create = |resume| Output::create(Some(&path), ResultKind::Tokens, resume).unwrap();
@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn a_complete_file_is_made_anew_and_said_so() {
+    fn a_complete_file_is_written_again_with_a_note() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("v.jsonl");
         let note = |resume| {
