@@ -4,9 +4,10 @@ use std::fmt;
 
 use polyhead_text::{TokenizerError, TokenizerErrorKind};
 
-/// Why a model could not be loaded or a text not be encoded.
+/// Why a model could not be loaded, or a text not encoded.
 ///
-/// The message names the thing, what was expected and what was found.
+/// The message names the thing, what was expected and what was found. As text,
+/// an error about a text begins with its number, counted from 1.
 #[derive(Debug)]
 pub struct Error {
     kind: ErrorKind,
@@ -15,13 +16,13 @@ pub struct Error {
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
-/// Sorts of [`Error`], for callers that act on them.
+/// Kinds of [`Error`], for callers that treat them differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// A file or folder could not be read.
     Io,
-    /// A model folder is not what it says it is, or is damaged.
+    /// A model folder is damaged, or is not what it says it is.
     Format,
     /// The model needs something that Polyhead does not have.
     Unsupported,
@@ -36,9 +37,11 @@ pub enum ErrorKind {
         /// Tokens that the model reads at most.
         limit: usize,
     },
+    /// A text or a prompt that cannot be tokenized.
+    Text,
     /// A name could not be found on, or fetched from, the hub.
     Hub,
-    /// The result holds a number that is not finite: the weights are damaged.
+    /// An answer holds a number that is not finite: the weights are damaged.
     NotFinite,
 }
 
@@ -77,12 +80,12 @@ impl Error {
         self.text
     }
 
-    /// What was expected and what was found, without the number of the text.
+    /// The message without the text's number, for callers that number texts themselves.
     pub fn message(&self) -> &str {
         &self.message
     }
 
-    /// What sort of failure this is.
+    /// The kind of the error.
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
@@ -114,11 +117,37 @@ impl From<TokenizerError> for Error {
     fn from(error: TokenizerError) -> Self {
         let kind = match error.kind() {
             TokenizerErrorKind::Read => ErrorKind::Io,
-            TokenizerErrorKind::Unsupported => ErrorKind::Unsupported,
+            TokenizerErrorKind::Unsupported | TokenizerErrorKind::TooLarge => {
+                ErrorKind::Unsupported
+            }
             TokenizerErrorKind::MaxLength => ErrorKind::Option,
+            TokenizerErrorKind::Text | TokenizerErrorKind::TextTooLarge => ErrorKind::Text,
             _ => ErrorKind::Format,
         };
-        let message = error.to_string();
-        Self { kind, message, text: None, source: error.into_source() }
+        let (message, text) = (error.message(), error.text());
+        Self { kind, message, text, source: error.into_source() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use polyhead_text::{TextInput, Tokenizer};
+
+    use super::*;
+
+    #[test]
+    fn errors_of_the_tokenizer_keep_their_text() {
+        let tokenizer = Tokenizer::from_vocab(b"[UNK]\n[CLS]\n[SEP]\n", None).unwrap();
+        let inputs = [TextInput::One("a"), TextInput::Pair("a", "b")];
+        let found = Error::from(tokenizer.encode(&inputs, 2).unwrap_err()).after_texts(5);
+        assert_eq!((found.kind(), found.text()), (ErrorKind::Option, Some(6)));
+        assert!(found.to_string().starts_with("text 7: expected a maximum length"), "{found}");
+
+        let found = Error::from(tokenizer.encode_ids(&[9], 9).unwrap_err());
+        assert_eq!((found.kind(), found.text()), (ErrorKind::Text, Some(0)));
+        assert_eq!(found.message(), "token ids: expected 0 to 2, found 9");
+
+        let found = Error::from(Tokenizer::from_vocab(b"", None).unwrap_err());
+        assert_eq!((found.kind(), found.text()), (ErrorKind::Format, None));
     }
 }

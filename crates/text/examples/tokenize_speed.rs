@@ -5,9 +5,11 @@
 //! Each line of the file is a text. Prints the fastest and slowest of some rounds.
 
 use std::error::Error;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Instant;
+use std::{iter, thread};
 
-use polyhead_text::{Input, Tokenizer, TokenizerError};
+use polyhead_text::{TextInput, Tokenizer, TokenizerError};
 
 const ROUNDS: usize = 7;
 
@@ -21,24 +23,36 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("load: {:.1} ms", started.elapsed().as_secs_f64() * 1e3);
 
     let text = std::fs::read_to_string(file)?;
-    let lines: Vec<Input> = text.lines().map(Input::Single).collect();
-    for threads in [1, 0] {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
-        let name = format!("{} lines, {} threads", lines.len(), pool.current_num_threads());
-        measure(&name, || pool.install(|| tokens(&tokenizer, &lines)))?;
+    let lines: Vec<TextInput> = text.lines().map(TextInput::One).collect();
+    for threads in [1, thread::available_parallelism()?.get()] {
+        let name = format!("{} lines, {threads} threads", lines.len());
+        measure(&name, || tokens(&tokenizer, &lines, threads))?;
     }
 
     let line = text.replace('\n', " ");
     let line = line.repeat(10_000_000 / line.len().max(1) + 1);
     measure(&format!("one line of {} bytes", line.len()), || {
-        tokens(&tokenizer, &[Input::Single(&line)])
+        tokens(&tokenizer, &[TextInput::One(&line)], 1)
     })?;
     Ok(())
 }
 
-/// Tokens of all inputs before cutting.
-fn tokens(tokenizer: &Tokenizer, inputs: &[Input]) -> Result<usize, TokenizerError> {
-    Ok(tokenizer.encode(inputs, 512)?.texts.iter().map(|text| text.total).sum())
+/// Number of tokens of all inputs before cutting.
+fn tokens(
+    tokenizer: &Tokenizer,
+    inputs: &[TextInput],
+    threads: usize,
+) -> Result<usize, TokenizerError> {
+    let next = AtomicUsize::new(0);
+    let batch = tokenizer.encode_with(inputs, 512, |count, work| {
+        let take_turns = || {
+            iter::repeat_with(|| next.fetch_add(1, Relaxed))
+                .take_while(|i| *i < count)
+                .for_each(work)
+        };
+        thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(take_turns))));
+    })?;
+    Ok(batch.texts.iter().map(|text| text.total).sum())
 }
 
 fn measure(

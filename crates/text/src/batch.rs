@@ -2,34 +2,39 @@
 
 use std::ops::Range;
 
-/// How many tokens a sequence has, and how many were kept.
+/// Token counts of a sequence, before and after cutting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct TextTokens {
     /// Tokens of the whole text (of a pair: of both), special tokens included.
     pub total: usize,
-    /// Tokens that are encoded, special tokens included.
+    /// Tokens of the sequence in the batch, special tokens included.
     pub kept: usize,
 }
 
 impl TextTokens {
-    /// Whether something was cut.
+    /// Whether tokens were cut.
     pub fn truncated(self) -> bool {
         self.kept < self.total
     }
 }
 
-/// Where a token stands in its text.
+/// Where a token stands in its text, in characters (Unicode scalar values, not bytes).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct TokenSpan {
-    /// First character (Unicode scalar value, not byte).
+    /// Index of the first character.
     pub start: u32,
-    /// One past the last character; equal to `start` for special tokens.
+    /// Index after the last character; equal to `start` for special tokens.
     pub end: u32,
 }
 
 impl TokenSpan {
     /// The span of special tokens, which stand nowhere in the text.
     pub const NOWHERE: Self = Self { start: 0, end: 0 };
+
+    /// The span from `start` to `end`, empty if `end` comes first.
+    pub(crate) fn between(start: u32, end: u32) -> Self {
+        Self { start, end: end.max(start) }
+    }
 
     /// Whether the token covers no character, as special tokens do.
     pub fn is_empty(self) -> bool {
@@ -46,8 +51,8 @@ impl TokenSpan {
 pub struct TokenBatch {
     /// `[N]` rows of the word embedding table.
     pub ids: Vec<u32>,
-    /// `[N]` 0 for the first text of a pair and single texts, 1 for the second
-    /// (or whatever else the tokenizer's template says).
+    /// `[N]` token types of the tokenizer's template: mostly 0 for a single text and
+    /// the first text of a pair, 1 for the second.
     pub type_ids: Vec<u32>,
     /// `[N]` where each token stands in its text (of a pair: in its own text).
     pub spans: Vec<TokenSpan>,
@@ -55,10 +60,13 @@ pub struct TokenBatch {
     pub offsets: Vec<usize>,
     /// `[B]` token counts before and after cutting.
     pub texts: Vec<TextTokens>,
+    /// `[B]` where the tokens of a pair's second text stand, counted from the
+    /// first token of their sequence; empty for other inputs.
+    pub second_texts: Vec<Range<usize>>,
 }
 
 impl Default for TokenBatch {
-    /// No sequence: `B` = 0, `N` = 0, and the one offset 0.
+    /// A batch without sequences: `B` = 0, `N` = 0, `offsets` = `[0]`.
     fn default() -> Self {
         Self {
             ids: Vec::new(),
@@ -66,6 +74,7 @@ impl Default for TokenBatch {
             spans: Vec::new(),
             offsets: vec![0],
             texts: Vec::new(),
+            second_texts: Vec::new(),
         }
     }
 }
@@ -86,12 +95,12 @@ impl TokenBatch {
         self.ids.len()
     }
 
-    /// Number of tokens of the longest sequence; 0 without one.
+    /// Number of tokens of the longest sequence; 0 if there is no sequence.
     pub fn longest(&self) -> usize {
         self.offsets.windows(2).map(|ends| ends[1] - ends[0]).max().unwrap_or(0)
     }
 
-    /// Where sequence `index` stands in the arrays of length `N`.
+    /// Range of sequence `index` in the arrays of length `N`.
     ///
     /// # Panics
     /// If there is no such sequence.
@@ -109,7 +118,7 @@ impl TokenBatch {
         self.ids.extend_from_slice(&other.ids[range.clone()]);
         self.type_ids.extend_from_slice(&other.type_ids[range.clone()]);
         self.spans.extend_from_slice(&other.spans[range]);
-        self.close_sequence(other.texts[index]);
+        self.close_sequence(other.texts[index], other.second_texts[index].clone());
     }
 
     /// Appends all sequences of `other`.
@@ -120,12 +129,14 @@ impl TokenBatch {
         self.spans.extend_from_slice(&other.spans);
         self.offsets.extend(other.offsets.iter().skip(1).map(|offset| before + offset));
         self.texts.extend_from_slice(&other.texts);
+        self.second_texts.extend_from_slice(&other.second_texts);
     }
 
-    /// Ends the sequence whose tokens were put at the end of the arrays.
-    pub(crate) fn close_sequence(&mut self, tokens: TextTokens) {
+    /// Ends the sequence whose tokens were appended to the arrays.
+    pub(crate) fn close_sequence(&mut self, tokens: TextTokens, second_text: Range<usize>) {
         self.offsets.push(self.ids.len());
         self.texts.push(tokens);
+        self.second_texts.push(second_text);
     }
 }
 
@@ -139,7 +150,8 @@ mod tests {
             batch.ids.extend((0..length).map(|token| (10 * sequence + token) as u32));
             batch.type_ids.resize(batch.ids.len(), sequence as u32);
             batch.spans.resize(batch.ids.len(), TokenSpan { start: 0, end: sequence as u32 });
-            batch.close_sequence(TextTokens { total: length + sequence, kept: length });
+            let counts = TextTokens { total: length + sequence, kept: length };
+            batch.close_sequence(counts, 0..sequence.min(length));
         }
         batch
     }

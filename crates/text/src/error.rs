@@ -1,18 +1,21 @@
-//! What can go wrong between a tokenizer file and a packed batch.
+//! What can go wrong between a tokenizer's files and a packed batch.
 
 use std::error::Error;
 use std::fmt;
 use std::path::Path;
 
-/// A cause from below, forwarded by [`Error::source`].
+/// A cause from a library, forwarded by [`Error::source`].
 pub(crate) type Cause = Box<dyn Error + Send + Sync>;
 
 /// Why a tokenizer was not loaded, or a text not tokenized.
 ///
-/// The message begins with where: a file, or the number of an input.
+/// As text it begins with the file, or with the text's number, counted from 1.
 #[derive(Debug)]
 pub struct TokenizerError {
     kind: TokenizerErrorKind,
+    /// Index of the text.
+    text: Option<usize>,
+    /// The file, or another thing that is not a text; may be empty.
     place: String,
     message: String,
     source: Option<Cause>,
@@ -24,15 +27,17 @@ pub struct TokenizerError {
 pub enum TokenizerErrorKind {
     /// A file is absent or cannot be read.
     Read,
-    /// A file, or a text, is larger than the limit.
+    /// A file is larger than the limit.
     TooLarge,
-    /// A file is not what it should be.
+    /// A file does not hold what it should.
     Damaged,
-    /// A file asks for something that this crate does not do.
+    /// A file, or a pair of texts, needs something that this crate or the tokenizer does not have.
     Unsupported,
-    /// The maximum length leaves no room for the special tokens.
+    /// The maximum length leaves no place for the special tokens.
     MaxLength,
-    /// The tokenizer broke on a text.
+    /// A text or a prompt has 4 GiB or more.
+    TextTooLarge,
+    /// A text or a prompt on which the tokenizer breaks, or an id outside its vocabulary.
     Text,
 }
 
@@ -42,7 +47,7 @@ impl TokenizerError {
         place: impl Into<String>,
         message: impl Into<String>,
     ) -> Self {
-        Self { kind, place: place.into(), message: message.into(), source: None }
+        Self { kind, text: None, place: place.into(), message: message.into(), source: None }
     }
 
     pub(crate) fn damaged(place: impl Into<String>, message: impl Into<String>) -> Self {
@@ -58,26 +63,56 @@ impl TokenizerError {
         self
     }
 
-    /// The same error with the path: parsers only know the file's name.
+    /// Adds the folder: parsers only know the file's name.
     pub(crate) fn within(mut self, folder: &Path) -> Self {
         self.place = folder.join(self.place).display().to_string();
         self
     }
 
-    /// The cause from below, for errors of other crates that take this one's place.
-    pub fn into_source(self) -> Option<Box<dyn Error + Send + Sync>> {
-        self.source
+    /// Adds the index of the text.
+    pub(crate) fn of_text(mut self, index: usize) -> Self {
+        self.text = Some(index);
+        self
     }
 
-    /// What kind of error this is.
+    /// Says that the error is about the prompt.
+    pub(crate) fn of_prompt(mut self) -> Self {
+        self.place = "prompt".to_owned();
+        self
+    }
+
+    /// The kind of the error.
     pub fn kind(&self) -> TokenizerErrorKind {
         self.kind
+    }
+
+    /// The text that the error is about, counted from 0 in the order given;
+    /// `None` for errors of files and prompts.
+    pub fn text(&self) -> Option<usize> {
+        self.text
+    }
+
+    /// The message without the text's number, for callers that number texts themselves.
+    pub fn message(&self) -> String {
+        match &*self.place {
+            "" => self.message.clone(),
+            place => format!("{place}: {}", self.message),
+        }
+    }
+
+    /// The cause, for errors of other crates that take this one's place.
+    pub fn into_source(self) -> Option<Box<dyn Error + Send + Sync>> {
+        self.source
     }
 }
 
 impl fmt::Display for TokenizerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.place, self.message)
+        if let Some(index) = self.text {
+            // People count from 1.
+            write!(f, "text {}: ", index + 1)?;
+        }
+        f.write_str(&self.message())
     }
 }
 

@@ -3,21 +3,24 @@
 //! A [`Tokenizer`] is loaded from a model folder (`tokenizer.json`, or
 //! `vocab.txt` of a BERT) and gives the tokens that transformers' fast
 //! tokenizers give. A [`TokenBatch`] holds the tokens of all texts end to end,
-//! without padding. Cutting is data, not silence: [`TextTokens`] says of each
-//! text how many tokens it has and how many were kept.
+//! without padding. [`TextTokens`] says of each text how many tokens it has and
+//! how many of them were kept. [`split_words`] and [`first_tokens`] find the words
+//! of a text and their tokens; [`tag_spans`] joins the words whose tags belong
+//! together.
 //!
 //! ```
-//! use polyhead_text::{Input, Tokenizer};
+//! use polyhead_text::{TextInput, Tokenizer};
 //!
 //! let vocab = b"[PAD]\n[UNK]\n[CLS]\n[SEP]\nlong\nthe\nroad\n##er\n";
 //! let tokenizer = Tokenizer::from_vocab(vocab, None)?;
 //!
-//! let inputs = [Input::Single("The LONGER road"), Input::Single(""), Input::Pair("the", "road")];
+//! let inputs = [TextInput::One("The LONGER road"), TextInput::One(""), TextInput::Pair("the", "road")];
 //! let batch = tokenizer.encode(&inputs, 5)?;
 //!
 //! assert_eq!(batch.ids, [2, 5, 4, 7, 3, 2, 3, 2, 5, 3, 6, 3]);
 //! assert_eq!(batch.offsets, [0, 5, 7, 12]);
 //! assert_eq!(batch.type_ids[batch.sequence(2)], [0, 0, 0, 1, 1]);
+//! assert_eq!(batch.second_texts[2], 3..4);
 //! assert_eq!((batch.texts[0].total, batch.texts[0].kept), (6, 5));
 //! assert!(batch.texts[0].truncated());
 //! // `##er` is characters 8 to 10 of the first text.
@@ -28,8 +31,9 @@
 //! # What it leaves out
 //!
 //! - Padding, attention masks, strides, cutting at the left: packed batches
-//!   need none of them.
-//! - Decoding, training of tokenizers, chat templates: encoders need none.
+//!   do not need them.
+//! - Decoding, training of tokenizers, chat templates: encoders do not need them.
+//! - Threads: [`Tokenizer::encode_with`] takes those of its caller.
 //! - Tokenizers as `sentencepiece.bpe.model`, `vocab.json` + `merges.txt` or
 //!   Python code: save the model once with transformers to get a tokenizer.json.
 //! - `special_tokens_map.json`: the names in tokenizer_config.json count.
@@ -41,6 +45,7 @@
 
 mod error;
 
+mod input;
 mod tokenizer;
 mod template;
 mod truncate;
@@ -53,5 +58,6 @@ mod bio;
 pub use batch::{TextTokens, TokenBatch, TokenSpan};
 pub use bio::{Tag, TagSpan, tag_spans};
 pub use error::{TokenizerError, TokenizerErrorKind};
-pub use tokenizer::{Input, Tokenizer};
+pub use input::TextInput;
+pub use tokenizer::Tokenizer;
 pub use words::{first_tokens, join_words, locate_words, spans_in_texts, split_words};

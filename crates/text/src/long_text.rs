@@ -161,7 +161,7 @@ struct Gap {
 
 impl Piece<'_> {
     /// A span of the piece, in the whole text.
-    pub(crate) fn place(&self, span: TokenSpan) -> TokenSpan {
+    pub(crate) fn span_in_text(&self, span: TokenSpan) -> TokenSpan {
         let place = |position: u32| {
             let before = self.gaps.iter().take_while(|gap| gap.at <= position as usize);
             let left_out: usize = before.map(|gap| gap.characters).sum();
@@ -407,7 +407,8 @@ mod tests {
     fn both(tokenizer: &Tokenizer, rule: &CutRule, text: &str) -> (Found, Found) {
         let whole = piece_tokens(tokenizer, text, |span| span);
         let pieces = rule.pieces(tokenizer, text);
-        let cut = pieces.flat_map(|p| piece_tokens(tokenizer, &p.text, |span| p.place(span)));
+        let cut =
+            pieces.flat_map(|p| piece_tokens(tokenizer, &p.text, |span| p.span_in_text(span)));
         (whole, cut.collect())
     }
 

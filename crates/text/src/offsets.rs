@@ -1,8 +1,8 @@
 //! Byte positions to character positions.
 //!
-//! The `tokenizers` crate can count characters itself, but builds a hash map
-//! with an entry per byte for it; that was a third of the time of tokenizing.
-//! A table does the same, and ASCII texts need none.
+//! The `tokenizers` crate can count characters itself, but builds a hash map with
+//! an entry per byte, which took a third of the time of tokenizing. A table does
+//! the same, and ASCII texts need none.
 
 use crate::batch::TokenSpan;
 
@@ -40,8 +40,7 @@ impl Characters {
             Self::Ascii(bytes) => byte.min(*bytes) as u32,
             Self::Table(table) => table[byte.min(table.len() - 1)],
         };
-        let start = position(start);
-        TokenSpan { start, end: position(end).max(start) }
+        TokenSpan::between(position(start), position(end))
     }
 }
 

@@ -1,8 +1,8 @@
 //! Where special tokens stand around the texts: `[CLS] A [SEP] B [SEP]`.
 //!
-//! The post-processor of a tokenizer is asked once, with a marked token for
-//! each text, and its answer is kept as data. So cutting needs no library call
-//! and cannot lose a special token.
+//! The post-processor of a tokenizer runs once, on a marked token for each text;
+//! its result is kept as data. So cutting needs no library call and cannot lose
+//! a special token.
 
 use tokenizers::{Encoding, Token};
 
@@ -29,16 +29,16 @@ pub(crate) enum Slot {
 
 /// The order of special tokens and texts in a sequence.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Layout {
+pub(crate) struct Template {
     slots: Vec<Slot>,
 }
 
-/// Ids that mark the texts; a vocabulary of four thousand million tokens does not exist.
+/// Ids that mark the texts: no vocabulary has four thousand million tokens.
 const FIRST: u32 = u32::MAX;
 const SECOND: u32 = u32::MAX - 1;
 
-impl Layout {
-    /// Asks the post-processor of `tokenizer` for the layout of a single text or a pair.
+impl Template {
+    /// Runs the post-processor of `tokenizer` on a single text or a pair.
     ///
     /// Each text must appear exactly once.
     pub(crate) fn probe(tokenizer: &tokenizers::Tokenizer, pair: bool) -> Result<Self, Cause> {
@@ -100,14 +100,14 @@ mod tests {
 
     use super::*;
 
-    /// A layout in one line: `101:0 A:0 102:0`.
-    fn shown(layout: &Layout) -> String {
+    /// A template in one line: `101:0 A:0 102:0`.
+    fn shown(template: &Template) -> String {
         let slot = |slot: &Slot| match slot {
             Slot::Special { id, type_id } => format!("{id}:{type_id}"),
             Slot::Text { second: false, type_id } => format!("A:{type_id}"),
             Slot::Text { second: true, type_id } => format!("B:{type_id}"),
         };
-        layout.slots.iter().map(slot).collect::<Vec<_>>().join(" ")
+        template.slots.iter().map(slot).collect::<Vec<_>>().join(" ")
     }
 
     fn template(single: &str, pair: &str) -> PostProcessorWrapper {
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn layouts_of_the_common_post_processors() {
+    fn templates_of_the_common_post_processors() {
         struct Case {
             name: &'static str,
             processor: Option<PostProcessorWrapper>,
@@ -156,8 +156,8 @@ mod tests {
         for Case { name, processor, single, pair } in cases {
             let mut tokenizer = Tokenizer::new(WordPiece::default());
             tokenizer.with_post_processor(processor);
-            assert_eq!(shown(&Layout::probe(&tokenizer, false).unwrap()), single, "{name}");
-            assert_eq!(shown(&Layout::probe(&tokenizer, true).unwrap()), pair, "{name}");
+            assert_eq!(shown(&Template::probe(&tokenizer, false).unwrap()), single, "{name}");
+            assert_eq!(shown(&Template::probe(&tokenizer, true).unwrap()), pair, "{name}");
         }
     }
 
@@ -165,7 +165,7 @@ mod tests {
     fn a_text_that_stands_twice_is_refused() {
         let mut tokenizer = Tokenizer::new(WordPiece::default());
         tokenizer.with_post_processor(Some(template("$A <s> $A", "$A $B")));
-        let found = Layout::probe(&tokenizer, false).unwrap_err();
+        let found = Template::probe(&tokenizer, false).unwrap_err();
         assert!(found.to_string().contains("first text 2 times"), "{found}");
     }
 }

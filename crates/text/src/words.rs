@@ -147,7 +147,7 @@ fn is_punctuation(character: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::tokenizer::{Input, Tokenizer};
+    use crate::{TextInput, Tokenizer};
     use proptest::prelude::*;
 
     use super::*;
@@ -270,7 +270,7 @@ mod tests {
                 if lower_case {
                     given = given.to_lowercase();
                 }
-                let mut batch = tokenizer.encode(&[Input::Single(&given)], 20).unwrap();
+                let mut batch = tokenizer.encode(&[TextInput::One(&given)], 20).unwrap();
                 spans_in_texts(&mut batch, &[text], prompt, lower_case);
                 let words = locate_words(text, &["old", "roads"]).unwrap();
                 let tokens: Vec<_> = first_tokens(&batch.spans, &words)

@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use polyhead_text::{Input, TextTokens, TokenBatch, Tokenizer, TokenizerErrorKind};
+use polyhead_text::{
+    TextInput, TextTokens, TokenBatch, Tokenizer, TokenizerErrorKind, first_tokens,
+};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -11,8 +13,8 @@ fn tiny() -> Tokenizer {
     Tokenizer::from_folder(polyhead_testing::tiny_model("tiny-bert-vocab-only")).unwrap()
 }
 
-fn singles<'a>(texts: &'a [String]) -> Vec<Input<'a>> {
-    texts.iter().map(|text| Input::Single(text)).collect()
+fn singles<'a>(texts: &'a [String]) -> Vec<TextInput<'a>> {
+    texts.iter().map(|text| TextInput::One(text)).collect()
 }
 
 fn any_text() -> impl Strategy<Value = String> {
@@ -26,7 +28,7 @@ fn any_text() -> impl Strategy<Value = String> {
 #[test]
 fn an_empty_text_is_its_special_tokens() {
     let tokenizer = tiny();
-    let batch = tokenizer.encode(&[Input::Single(""), Input::Pair("", "")], 8).unwrap();
+    let batch = tokenizer.encode(&[TextInput::One(""), TextInput::Pair("", "")], 8).unwrap();
     assert_eq!(batch.offsets, [0, 2, 5]);
     assert_eq!(batch.texts[0], TextTokens { total: 2, kept: 2 });
     assert_eq!(tokenizer.encode(&[], 8).unwrap(), TokenBatch::default());
@@ -36,7 +38,7 @@ fn an_empty_text_is_its_special_tokens() {
 fn special_tokens_survive_any_cut() {
     let tokenizer = tiny();
     let (cls, sep) = (tokenizer.id("[CLS]").unwrap(), tokenizer.id("[SEP]").unwrap());
-    let inputs = [Input::Single("hello world"), Input::Single("")];
+    let inputs = [TextInput::One("hello world"), TextInput::One("")];
     let batch = tokenizer.encode(&inputs, 2).unwrap();
     assert_eq!(batch.ids, [cls, sep, cls, sep]);
     assert!(batch.texts[0].truncated() && !batch.texts[1].truncated());
@@ -45,10 +47,10 @@ fn special_tokens_survive_any_cut() {
 #[test]
 fn ids_are_a_batch_as_their_text_is() {
     let tokenizer = tiny();
-    let whole = tokenizer.encode(&[Input::Single("hello world the")], 99).unwrap();
+    let whole = tokenizer.encode(&[TextInput::One("hello world the")], 99).unwrap();
     let ids = &whole.ids[1..whole.tokens() - 1];
     for max_length in [2, 3, whole.tokens(), 99] {
-        let expected = tokenizer.encode(&[Input::Single("hello world the")], max_length).unwrap();
+        let expected = tokenizer.encode(&[TextInput::One("hello world the")], max_length).unwrap();
         let found = tokenizer.encode_ids(ids, max_length).unwrap();
         assert_eq!((&found.ids, &found.type_ids), (&expected.ids, &expected.type_ids));
         assert_eq!((found.offsets, found.texts), (expected.offsets, expected.texts));
@@ -65,23 +67,72 @@ fn ids_are_a_batch_as_their_text_is() {
 #[test]
 fn the_first_error_in_input_order_is_reported() {
     let tokenizer = tiny();
-    let mut inputs = vec![Input::Single("hello"); 50];
-    inputs[20] = Input::Pair("a", "b");
-    inputs[40] = Input::Pair("c", "d");
+    let mut inputs = vec![TextInput::One("hello"); 50];
+    inputs[20] = TextInput::Pair("a", "b");
+    inputs[40] = TextInput::Pair("c", "d");
     let found = tokenizer.encode(&inputs, 2).unwrap_err();
     assert_eq!(found.kind(), TokenizerErrorKind::MaxLength);
     assert_eq!(
         found.to_string(),
-        "text 20: expected a maximum length of at least 3 special tokens, found 2"
+        "text 21: expected a maximum length of at least 3 special tokens, found 2"
     );
+    assert_eq!(found.text(), Some(20));
     let found = tokenizer.encode(&inputs, 0).unwrap_err();
-    assert!(found.to_string().starts_with("text 0: "), "{found}");
+    assert_eq!(found.text(), Some(0), "{found}");
+    let backwards = |count: usize, work: &(dyn Fn(usize) + Sync)| (0..count).rev().for_each(work);
+    let found = tokenizer.encode_with(&inputs, 2, backwards).unwrap_err();
+    assert_eq!(found.text(), Some(20), "{found}");
+}
+
+#[test]
+fn a_text_on_which_the_tokenizer_breaks_is_named() {
+    let tokenizer = Tokenizer::from_json(breaks_on_q().to_string().as_bytes()).unwrap();
+    let words = ["w".to_owned(), "q".to_owned()];
+    for (bad, inputs) in [
+        (1, [TextInput::One("world"), TextInput::One("q"), TextInput::One("q")]),
+        (2, [TextInput::One("world"), TextInput::Words(&words[..1]), TextInput::Words(&words)]),
+    ] {
+        let found = tokenizer.encode(&inputs, 9).unwrap_err();
+        assert_eq!((found.kind(), found.text()), (TokenizerErrorKind::Text, Some(bad)));
+        assert!(found.to_string().starts_with(&format!("text {}: expected tokens", bad + 1)));
+        assert!(std::error::Error::source(&found).is_some());
+    }
+    let found = tokenizer.count_prompt_tokens("q: ").unwrap_err();
+    assert_eq!((found.kind(), found.text()), (TokenizerErrorKind::Text, None));
+    assert_eq!(found.to_string(), "prompt: expected tokens of a text of 3 bytes");
+}
+
+#[test]
+fn words_are_a_text_of_words() {
+    let tokenizer = tiny();
+    let words: Vec<String> = ["hello", "the world", "é"].map(str::to_owned).into();
+    let joined = TextInput::Words(&words).text();
+    let expected = tokenizer.encode(&[TextInput::One(&joined)], 20).unwrap();
+    let found = tokenizer.encode(&[TextInput::Words(&words)], 20).unwrap();
+    assert_eq!(found, expected);
+    let tokens = first_tokens(&found.spans, &TextInput::Words(&words).words());
+    assert_eq!(tokens[0], Some(1));
+    assert!(tokens[0] < tokens[1] && tokens[1] < tokens[2]);
+}
+
+#[test]
+fn the_second_text_of_a_pair_can_be_found() {
+    let tokenizer = tiny();
+    let inputs = [TextInput::One("hello"), TextInput::Pair("the world", "hello world")];
+    for max_length in [5, 6, 99] {
+        let batch = tokenizer.encode(&inputs, max_length).unwrap();
+        assert_eq!(batch.second_texts[0], 0..0);
+        let types = &batch.type_ids[batch.sequence(1)];
+        // In a BERT, its separator has the same type.
+        let first = types.iter().position(|&type_id| type_id == 1).unwrap();
+        assert_eq!(batch.second_texts[1], first..types.len() - 1);
+    }
 }
 
 #[test]
 fn prompts_count_all_but_the_last_special_token() {
     let tokenizer = tiny();
-    let words = tokenizer.encode(&[Input::Single("hello world")], 99).unwrap().tokens() - 2;
+    let words = tokenizer.encode(&[TextInput::One("hello world")], 99).unwrap().tokens() - 2;
     assert_eq!(tokenizer.count_prompt_tokens("hello world").unwrap(), words + 1);
     assert_eq!(tokenizer.count_prompt_tokens("").unwrap(), 1);
 }
@@ -110,11 +161,20 @@ fn every_character_has_tokens_or_none() {
 fn threads_do_not_change_a_batch() {
     let tokenizer = tiny();
     let texts: Vec<String> = (0..200).map(|i| "hello the world ".repeat(i % 17)).collect();
+    let inputs = singles(&texts);
     let on = |threads: usize| {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| tokenizer.encode(&singles(&texts), 20).unwrap())
+        let for_each = |count: usize, work: &(dyn Fn(usize) + Sync)| {
+            std::thread::scope(|scope| {
+                for thread in 0..threads {
+                    scope.spawn(move || (thread..count).step_by(threads).for_each(work));
+                }
+            });
+        };
+        tokenizer.encode_with(&inputs, 20, for_each).unwrap()
     };
     assert_eq!(on(1), on(3));
+    assert_eq!(on(1), tokenizer.encode(&inputs, 20).unwrap());
+    assert_eq!(on(1), tokenizer.encode_with(&inputs, 20, |_, _| ()).unwrap());
 }
 
 #[test]
@@ -122,13 +182,24 @@ fn a_long_line_is_counted_and_cut() {
     let tokenizer = tiny();
     let words = 60_000;
     let line = "hello world ".repeat(words / 2);
-    let batch = tokenizer.encode(&[Input::Single(&line), Input::Pair("hello", &line)], 16).unwrap();
-    let per_pair = tokenizer.encode(&[Input::Single("hello world")], 99).unwrap().tokens() - 2;
+    let batch =
+        tokenizer.encode(&[TextInput::One(&line), TextInput::Pair("hello", &line)], 16).unwrap();
+    let per_pair = tokenizer.encode(&[TextInput::One("hello world")], 99).unwrap().tokens() - 2;
     assert_eq!(batch.texts[0], TextTokens { total: words / 2 * per_pair + 2, kept: 16 });
     assert_eq!(batch.texts[1].kept, 16);
-    let head = tokenizer.encode(&[Input::Single(&line[..1200])], 16).unwrap();
+    let head = tokenizer.encode(&[TextInput::One(&line[..1200])], 16).unwrap();
     assert_eq!(batch.ids[batch.sequence(0)], head.ids[..]);
     assert_eq!(batch.spans[batch.sequence(0)], head.spans[..]);
+}
+
+/// A tokenizer that knows the characters on which tokenizers are tried, and no others.
+fn breaks_on_q() -> serde_json::Value {
+    let known = "Helo, wrd\0\u{301}é漢🙂\u{fffd}[]x<y>▁e";
+    let mut pieces: Vec<String> = known.chars().map(String::from).collect();
+    pieces.dedup();
+    let vocab: Vec<_> = pieces.iter().map(|piece| json!([piece, -1.0])).collect();
+    json!({"version": "1.0", "added_tokens": [],
+           "model": {"type": "Unigram", "unk_id": null, "byte_fallback": false, "vocab": vocab}})
 }
 
 /// Tokenizers of each kind, as tokenizer.json.
@@ -186,12 +257,12 @@ proptest! {
         for pair in [false, true] {
             let (batch, expected) = if pair {
                 (
-                    ours.encode(&[Input::Pair(&text, "ab é")], 999).unwrap(),
+                    ours.encode(&[TextInput::Pair(&text, "ab é")], 999).unwrap(),
                     library.encode_char_offsets((text.as_str(), "ab é"), true).unwrap(),
                 )
             } else {
                 (
-                    ours.encode(&[Input::Single(&text)], 999).unwrap(),
+                    ours.encode(&[TextInput::One(&text)], 999).unwrap(),
                     library.encode_char_offsets(text.as_str(), true).unwrap(),
                 )
             };
@@ -209,11 +280,11 @@ proptest! {
         max_length in 3usize..24,
     ) {
         let tokenizer = tiny();
-        let inputs: Vec<Input> = texts
+        let inputs: Vec<TextInput> = texts
             .iter()
             .map(|(first, second)| match second {
-                None => Input::Single(first),
-                Some(second) => Input::Pair(first, second),
+                None => TextInput::One(first),
+                Some(second) => TextInput::Pair(first, second),
             })
             .collect();
         let batch = tokenizer.encode(&inputs, max_length).unwrap();
@@ -234,8 +305,8 @@ proptest! {
 
             // Within each text of the sequence, tokens go from left to right and inside of it.
             let longest = match input {
-                Input::Single(text) => text.chars().count(),
-                Input::Pair(first, second) => first.chars().count().max(second.chars().count()),
+                TextInput::One(_) | TextInput::Words(_) => input.text().chars().count(),
+                TextInput::Pair(first, second) => first.chars().count().max(second.chars().count()),
             };
             for type_id in [0, 1] {
                 let mut last = 0;

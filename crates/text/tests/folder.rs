@@ -4,7 +4,7 @@
 
 use std::fs;
 
-use polyhead_text::{Input, Tokenizer, TokenizerErrorKind};
+use polyhead_text::{TextInput, Tokenizer, TokenizerErrorKind};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -34,7 +34,7 @@ fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
 }
 
 fn ids(tokenizer: &Tokenizer, text: &str) -> Vec<u32> {
-    tokenizer.encode(&[Input::Single(text)], 64).unwrap().ids
+    tokenizer.encode(&[TextInput::One(text)], 64).unwrap().ids
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn a_pair_without_a_template_is_refused() {
         "pair": [{"Sequence": {"id": "A", "type_id": 0}}]});
     let tokenizer = Tokenizer::from_json(json.to_string().as_bytes()).unwrap();
     assert_eq!(ids(&tokenizer, "cafe"), [4]);
-    let found = tokenizer.encode(&[Input::Pair("cafe", "cafe")], 9).unwrap_err();
+    let found = tokenizer.encode(&[TextInput::Pair("cafe", "cafe")], 9).unwrap_err();
     assert_eq!(found.kind(), TokenizerErrorKind::Unsupported, "{found}");
     // Without a special token at the end, the whole prompt counts.
     assert_eq!(tokenizer.count_prompt_tokens("cafe cafe").unwrap(), 2);
@@ -198,7 +198,7 @@ fn paths(value: &Value, path: String, found: &mut Vec<String>) {
 fn try_out(json: &str) {
     if let Ok(tokenizer) = Tokenizer::from_json(json.as_bytes()) {
         for text in ["", "Café cafe [SEP] x", "\0", "漢字🙂 \u{301}"] {
-            let inputs = [Input::Single(text), Input::Pair(text, "cafe")];
+            let inputs = [TextInput::One(text), TextInput::Pair(text, "cafe")];
             let _ = tokenizer.encode(&inputs[..1], 8);
             let _ = tokenizer.encode(&inputs, 8);
             let _ = tokenizer.count_prompt_tokens(text);

@@ -5,7 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use polyhead_testing::{golden_json, shared, tiny_model};
-use polyhead_text::{Input, TokenBatch, Tokenizer};
+use polyhead_text::{TextInput, TokenBatch, Tokenizer};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -39,11 +39,11 @@ fn check(model: &str, tokenizer: &Tokenizer) {
     let goldens: Goldens = golden_json("tokenizer.json");
     let entries = &goldens.models[model];
     assert!(entries.len() > 40, "{} entries", entries.len());
-    let inputs: Vec<Input> = entries
+    let inputs: Vec<TextInput> = entries
         .iter()
         .map(|entry| match &entry.pair {
-            None => Input::Single(&entry.text),
-            Some(pair) => Input::Pair(&entry.text, pair),
+            None => TextInput::One(&entry.text),
+            Some(pair) => TextInput::Pair(&entry.text, pair),
         })
         .collect();
     for (length, cut) in [(usize::MAX, false), (goldens.cut_length, true)] {
@@ -97,7 +97,7 @@ fn minilm_gives_the_tokens_of_transformers() {
 fn minilm_counts_24_tokens_in_the_example_sentence() {
     let sentence = "This is the assessement for sentence transformer implementation. \
                     Let's embed this sentence and check the length";
-    let batch = minilm().encode(&[Input::Single(sentence)], 512).unwrap();
+    let batch = minilm().encode(&[TextInput::One(sentence)], 512).unwrap();
     assert_eq!((batch.texts[0].total, batch.texts[0].kept), (24, 24));
 }
 

@@ -132,6 +132,7 @@ fn no_tokens(texts: &[&str]) -> Result<TokenBatch, polyhead_model::Error> {
     Ok(TokenBatch {
         offsets: vec![0; texts.len() + 1],
         texts: vec![TextTokens::default(); texts.len()],
+        second_texts: vec![0..0; texts.len()],
         ..TokenBatch::default()
     })
 }

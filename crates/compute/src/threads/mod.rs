@@ -25,9 +25,6 @@ use self::team::{MAX_PARTS, Shared};
 pub struct Threads {
     /// All threads but the calling one. `None` for one thread: then the caller does everything.
     helpers: Option<rayon::ThreadPool>,
-    /// Parallel iterators need all threads besides the caller, who only waits. A pool apart: one
-    /// thread more among the helpers would be woken for nothing by each operation.
-    iterators: rayon::ThreadPool,
     count: usize,
 }
 
@@ -38,13 +35,11 @@ impl Threads {
     /// If the operating system gives no thread.
     pub fn new(count: usize) -> std::io::Result<Self> {
         let count = count.clamp(1, MAX_PARTS);
-        let pool = |name: &'static str, count: usize| {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(count);
-            let pool = pool.thread_name(move |i| format!("{name}-{i}"));
-            pool.build().map_err(std::io::Error::other)
-        };
-        let helpers = (count > 1).then(|| pool("polyhead", count - 1)).transpose()?;
-        Ok(Self { helpers, iterators: pool("polyhead-iter", count)?, count })
+        let helpers = (count > 1).then(|| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(count - 1);
+            pool.thread_name(|i| format!("polyhead-{i}")).build().map_err(std::io::Error::other)
+        });
+        Ok(Self { helpers: helpers.transpose()?, count })
     }
 
     /// Number of threads that this process may use, by affinity and cgroup quota.
@@ -55,11 +50,6 @@ impl Threads {
     /// Number of threads, the calling one included.
     pub fn count(&self) -> usize {
         self.count
-    }
-
-    /// Runs `work` where rayon's parallel iterators use these threads.
-    pub fn install<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
-        self.iterators.install(work)
     }
 
     /// Runs `work(team, i)` once for each `i` below `items`, each on one thread, in about the order

@@ -157,6 +157,7 @@ impl SentenceEncoder {
             }
             batch.offsets.push(batch.ids.len());
             batch.texts.push(TextTokens { total: length, kept: length });
+            batch.second_texts.push(0..0);
         }
         batch
     }

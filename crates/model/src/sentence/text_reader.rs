@@ -1,7 +1,7 @@
 //! Texts to tokens, as one model reads them: prompt, case, tokenizer, maximum length.
 
 use polyhead_compute::Threads;
-use polyhead_text::{Input, TokenBatch, Tokenizer};
+use polyhead_text::{TextInput, TokenBatch, Tokenizer};
 
 use crate::encoder::EncoderConfig;
 use crate::error::{Error, ErrorKind};
@@ -63,20 +63,23 @@ impl TextReader {
         on_truncate: OnTruncate,
     ) -> Result<TokenBatch, Error> {
         let changed: Vec<String>;
-        let inputs: Vec<Input> = if prompt.is_empty() && !self.lower_case {
-            texts.iter().map(|text| Input::Single(text.as_ref())).collect()
+        let inputs: Vec<TextInput> = if prompt.is_empty() && !self.lower_case {
+            texts.iter().map(|text| TextInput::One(text.as_ref())).collect()
         } else {
             let change = |text: &str| {
                 let text = format!("{prompt}{text}");
                 if self.lower_case { text.to_lowercase() } else { text }
             };
             changed = texts.iter().map(|text| change(text.as_ref())).collect();
-            changed.iter().map(|text| Input::Single(text)).collect()
+            changed.iter().map(|text| TextInput::One(text)).collect()
         };
-        // A single text is tokenized on the calling thread: handing it over takes longer.
-        let batch = match inputs.len() {
-            0 | 1 => self.tokenizer.encode(&inputs, self.max_length),
-            _ => threads.install(|| self.tokenizer.encode(&inputs, self.max_length)),
+        // Waking other threads for a single text takes longer than tokenizing it.
+        let batch = if inputs.len() < 2 {
+            self.tokenizer.encode(&inputs, self.max_length)
+        } else {
+            self.tokenizer.encode_with(&inputs, self.max_length, |count, work| {
+                threads.for_each(count, |_, index| work(index));
+            })
         }?;
         self.check(batch, on_truncate)
     }

@@ -74,7 +74,7 @@ async fn token_ids_are_refused_unless_allowed() {
         .unwrap()
         .encoder()
         .tokenizer()
-        .encode(&[polyhead_text::Input::Single("the train")], usize::MAX);
+        .encode(&[polyhead_text::TextInput::One("the train")], usize::MAX);
     let ids = tokenizer.unwrap().ids;
     // Without [CLS] and [SEP], which are put around them.
     let body = json!({"input": [&ids[1..ids.len() - 1], "the train"]}).to_string();

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use polyhead_model::{EncodeOptions, OnTruncate, SentenceEncoder, TaskKind};
-use polyhead_text::{Input, TokenBatch, Tokenizer};
+use polyhead_text::{TextInput, TokenBatch, Tokenizer};
 
 use super::*;
 use crate::config::DataFiles;
@@ -53,7 +53,7 @@ pub(super) fn task(name: &str, kind: TaskKind) -> TaskFields {
 pub(super) fn tokenize(texts: &[&str]) -> Result<TokenBatch, polyhead_model::Error> {
     let vocab = b"[PAD]\n[UNK]\n[CLS]\n[SEP]\na\nb\nc\n##a\n##b\n##c\n!\n";
     let tokenizer = Tokenizer::from_vocab(vocab, None)?;
-    let inputs: Vec<Input> = texts.iter().map(|text| Input::Single(text)).collect();
+    let inputs: Vec<TextInput> = texts.iter().map(|text| TextInput::One(text)).collect();
     Ok(tokenizer.encode(&inputs, 8)?)
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::Response;
 use polyhead_model::SentenceEncoder;
-use polyhead_text::Input;
+use polyhead_text::TextInput;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -120,7 +120,7 @@ fn tokens(
     let tokenizer = encoder.tokenizer();
     let text = format!("{prompt}{text}");
     let text = if encoder.lower_case() { text.to_lowercase() } else { text };
-    let batch = tokenizer.encode(&[Input::Single(&text)], usize::MAX)?;
+    let batch = tokenizer.encode(&[TextInput::One(&text)], usize::MAX)?;
     // Byte offsets of all characters, and of the end.
     let offsets: Vec<usize> = text.char_indices().map(|(at, _)| at).chain([text.len()]).collect();
     let all = batch.ids.iter().zip(&batch.spans);
