@@ -74,7 +74,7 @@ impl Network {
     /// Builds the network from the encoder and the modules of `folder`, and `heads`.
     ///
     /// # Errors
-    /// [`ErrorKind::Option`](crate::ErrorKind::Option) if a head or an option
+    /// [`ErrorKind::Option`] if a head or an option
     /// does not fit the model.
     pub fn new(
         folder: &ModelFolder,

@@ -15,7 +15,7 @@ const OUTSIDE: &str = "O";
 pub struct TaggedText {
     /// Words in the order of the text.
     pub words: Vec<TaggedWord>,
-    /// Spans in the order of the text, by the rules of [`tag_spans`](polyhead_text::tag_spans).
+    /// Spans in the order of the text, by the rules of [`tag_spans`].
     pub spans: Vec<TextSpan>,
 }
 
