@@ -22,7 +22,7 @@ fn wrong_usage_is_exit_code_2() {
         (&["encode", "a", "-o", "a.txt"], &["a.txt", ".npy", ".jsonl"]),
         (&["encode", "a", "-o", "a"], &["expected .npy or .jsonl"]),
         (&["encode", "-i", "texts.md"], &["texts.md", ".txt, .jsonl or .csv"]),
-        (&["encode", "-i", "texts.parquet"], &["texts.parquet", "come later"]),
+        (&["encode", "-i", "texts.parquet"], &["texts.parquet", "not supported yet"]),
         (&["encode", "-i", "texts.txt", "--field", "title"], &["--field"]),
         (&["encode", "a", "--output", "tokens", "--dim", "3"], &["--dim"]),
         (&["inspect", "a", "-m", "b"], &["cannot be used with"]),

@@ -60,7 +60,7 @@ fn a_folder_without_what_it_needs_is_refused() {
             of: "tiny-bert",
             spoil: |copy| copy.edit("config.json", |config| config["hidden_size"] = json!(-40)),
             kind: ErrorKind::Format,
-            message: "config.json: `hidden_size`: expected a whole number from 0 on, found -40",
+            message: "config.json: `hidden_size`: expected a whole number, 0 or more, found -40",
         },
         Case {
             of: "tiny-bert",
