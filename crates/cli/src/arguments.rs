@@ -1,4 +1,4 @@
-//! The command line as a whole; the arguments of each command stand in its file.
+//! Defines the command line; each command's file defines its own arguments.
 
 use clap::{Parser, Subcommand};
 

@@ -58,7 +58,7 @@ fn is_usage(error: &anyhow::Error) -> bool {
     })
 }
 
-/// Whether the reader of our output has closed the pipe.
+/// Returns true if the reader of our output has closed the pipe.
 ///
 /// A pipe that breaks below the libraries is a lost connection to the hub or a
 /// file of the user's, which is a failure.

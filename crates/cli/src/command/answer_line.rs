@@ -76,8 +76,7 @@ struct Own<'a> {
     tasks: TaskBodies<'a>,
 }
 
-/// The model's offsets count in the words joined by blanks; here they count in the text
-/// of the row.
+/// Builds the JSON body of an answer and moves its offsets from the joined words to the row's text.
 fn body<'a>(head: &'a HeadSpec, found: &'a TaskAnswer, row: &Row) -> Result<TaskAnswerBody<'a>> {
     let mut body = TaskAnswerBody::new(head, found);
     if let (TaskAnswerBody::Tokens { spans }, Answer::Tokens(tagged), Some(words)) =

@@ -51,7 +51,7 @@ pub(crate) struct EncodeArgs {
     #[arg(long, value_name = "WHAT", default_value = "embedding", help_heading = "Output")]
     output: EncodeOutput,
 
-    /// What to do with a text that is too long for the model: cut it, or fail
+    /// Cut a text that is too long for the model, or fail
     #[arg(long, value_name = "ACTION", default_value = "cut", help_heading = "Input")]
     on_truncate: OnTruncateArg,
 
@@ -153,7 +153,7 @@ pub(super) fn note_resumed(output: &Output, quiet: bool) {
     }
 }
 
-/// The text whose result stands for the settings of a model in the fingerprint of an output.
+/// The output fingerprint contains the model's result for this text, which shows its settings.
 pub(super) const PROBE: [&str; 1] = ["A text that is always the same."];
 
 /// An encoding run with everything decided.

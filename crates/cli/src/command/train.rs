@@ -120,8 +120,8 @@ pub(crate) fn run(args: TrainArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Whether to write the page of the run in `folder`: when the run ends, or when it is resumed after
-/// a kill between its end and its page.
+/// Returns true if the command must write the page of the run in `folder`: the run has just ended,
+/// or a kill between its end and its page left it without one.
 fn needs_page(folder: &Path, ending: &Ending) -> bool {
     let has = |name: &str| folder.join(name).exists();
     match ending {
@@ -131,7 +131,7 @@ fn needs_page(folder: &Path, ending: &Ending) -> bool {
     }
 }
 
-/// Whether more of a run is shown than its progress.
+/// Selects what `train` shows besides its progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Details {
     /// Show the data check and the plan too.

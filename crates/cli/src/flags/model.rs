@@ -167,12 +167,12 @@ impl ModelArgs {
         words
     }
 
-    /// What messages call the model: its folder or name, or `built-in`.
+    /// Returns the model's name for messages: its folder or name, or `built-in`.
     pub(crate) fn name(&self) -> &str {
         self.named().unwrap_or("built-in")
     }
 
-    /// Whether the user has given `--max-length`.
+    /// Returns true if the user has given `--max-length`.
     pub(crate) fn has_max_length(&self) -> bool {
         self.load.max_length().is_some()
     }

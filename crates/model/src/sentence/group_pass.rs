@@ -1,8 +1,7 @@
 //! One pass of the encoder over a batch, group by group.
 //!
-//! Whoever wants something of a batch (vectors, token vectors, logits) takes it
-//! from the hidden states of each group while they are warm, and only the
-//! hidden states that somebody reads are kept.
+//! Callers compute vectors, token vectors or logits from the hidden states of each
+//! group while these are in the processor's cache; the pass stores no other states.
 
 use std::ops::Range;
 use std::sync::Mutex;

@@ -153,13 +153,12 @@ impl SentenceEncoder {
         texts: &[impl AsRef<str> + Sync],
         options: &EncodeOptions,
     ) -> Result<Encoded, Error> {
+        let plan = self.resolve(options)?;
         if texts.len() <= CHUNK_TEXTS {
-            let plan = self.resolve(options)?;
             return self.encode_batch(&self.threads, &self.tokenize_for(&plan, texts)?, &plan);
         }
         let count = texts.len();
         let chunk = |start: usize| &texts[start..count.min(start + CHUNK_TEXTS)];
-        let plan = self.resolve(options)?;
         let mut all = Encoded::default();
         let mut values = Vec::new();
         pipelined(

@@ -81,7 +81,7 @@ pub(super) struct MannerArgs {
     #[arg(long)]
     allow_token_ids: bool,
 
-    /// Whether routes of text-embeddings-inference cut texts that are too long for the model
+    /// Let the routes of text-embeddings-inference cut texts that are too long for the model
     #[arg(
         long,
         value_name = "true|false",
