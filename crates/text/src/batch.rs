@@ -5,9 +5,9 @@ use std::ops::Range;
 /// Token counts of a sequence, before and after cutting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct TextTokens {
-    /// Tokens of the whole text (of a pair: of both), special tokens included.
+    /// Number of tokens of the whole text, or of both texts of a pair, with special tokens.
     pub total: usize,
-    /// Tokens of the sequence in the batch, special tokens included.
+    /// Number of tokens of the sequence in the batch, with special tokens.
     pub kept: usize,
 }
 
@@ -18,7 +18,7 @@ impl TextTokens {
     }
 }
 
-/// Where a token stands in its text, in characters (Unicode scalar values, not bytes).
+/// The span of a token in its text, in characters (Unicode scalar values, not bytes).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct TokenSpan {
     /// Index of the first character.
@@ -28,7 +28,7 @@ pub struct TokenSpan {
 }
 
 impl TokenSpan {
-    /// The span of special tokens, which stand nowhere in the text.
+    /// The span of special tokens, which cover no character of the text.
     pub const NOWHERE: Self = Self { start: 0, end: 0 };
 
     /// The span from `start` to `end`, empty if `end` comes first.
@@ -44,24 +44,24 @@ impl TokenSpan {
 
 /// Tokens of `B` sequences end to end, `N` in all.
 ///
-/// The fields fit each other when the batch comes from
-/// [`Tokenizer::encode`](crate::Tokenizer::encode) or is built with
-/// [`push`](Self::push) and [`append`](Self::append).
+/// The fields are consistent if the batch comes from
+/// [`Tokenizer::encode`](crate::Tokenizer::encode) or is built with [`push`](Self::push) and
+/// [`append`](Self::append).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenBatch {
-    /// `[N]` rows of the word embedding table.
+    /// `[N]`: the row of each token in the word embedding table.
     pub ids: Vec<u32>,
-    /// `[N]` token types of the tokenizer's template: mostly 0 for a single text and
-    /// the first text of a pair, 1 for the second.
+    /// `[N]`: the token type of each token in the tokenizer's template, mostly 0 for a single text
+    /// and the first text of a pair, 1 for the second.
     pub type_ids: Vec<u32>,
-    /// `[N]` where each token stands in its text (of a pair: in its own text).
+    /// `[N]`: the span of each token in its text (in a pair, in its own text).
     pub spans: Vec<TokenSpan>,
-    /// `[B + 1]` where each sequence begins; the last entry is `N`.
+    /// `[B + 1]`: the first token of each sequence; the last entry is `N`.
     pub offsets: Vec<usize>,
-    /// `[B]` token counts before and after cutting.
+    /// `[B]`: token counts before and after cutting.
     pub texts: Vec<TextTokens>,
-    /// `[B]` where the tokens of a pair's second text stand, counted from the
-    /// first token of their sequence; empty for other inputs.
+    /// `[B]`: the tokens of a pair's second text, counted from the first token of their sequence;
+    /// empty for other inputs.
     pub second_texts: Vec<Range<usize>>,
 }
 
@@ -85,7 +85,7 @@ impl TokenBatch {
         self.texts.len()
     }
 
-    /// Whether there is no sequence.
+    /// Whether the batch has no sequence.
     pub fn is_empty(&self) -> bool {
         self.texts.is_empty()
     }
@@ -108,8 +108,7 @@ impl TokenBatch {
         self.offsets[index]..self.offsets[index + 1]
     }
 
-    /// Appends sequence `index` of `other`: for sorting by length, and for
-    /// cutting a large batch into small ones.
+    /// Appends sequence `index` of `other`. Sorts a batch by length, or splits a large one.
     ///
     /// # Panics
     /// If `other` has no such sequence.

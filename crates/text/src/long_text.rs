@@ -1,26 +1,22 @@
-//! Long texts in pieces, with the tokens that the whole text has.
+//! Cuts a long text into pieces that together have the tokens of the whole text.
 //!
-//! The `tokenizers` crate takes some hundred bytes of memory per byte of text,
-//! so a line of 10 MB would take a gigabyte. BERT tokenizers can do better:
-//! they treat words one by one, so a text may be cut wherever two words meet
-//! for certain. This file finds such places. Two ideas:
+//! The `tokenizers` crate takes some hundred bytes of memory per byte of text, so a line of 10 MB
+//! would take a gigabyte. BERT tokenizers treat words one by one, so their texts may be cut
+//! between two words. Two ideas:
 //!
-//! - **Cuts.** What a character does is asked of the tokenizer itself: `c`
-//!   *splits* if the normalizer and pre-tokenizer take `aca` apart on both
-//!   sides of `c` (blanks, punctuation, ideographs). The text may be cut before
-//!   and after such a character, unless the two characters at the cut stand
-//!   side by side in an added token (`[C` in `[CLS]`): those are searched for
-//!   in the raw text. No other step looks across a splitting character: they
-//!   are starters for Unicode's decomposition, which reorders marks only
-//!   between starters.
-//! - **Gaps.** A stretch without a cut is one word, or none. A word of more
-//!   than `max_input_chars_per_word` characters is the unknown token however
-//!   long it is, so the rest of it is left out, as are characters that the
-//!   normalizer removes. The positions of what was left out are kept, and spans
-//!   are moved by them.
+//! - **Cuts.** A character `c` *splits* if the normalizer and the pre-tokenizer separate `aca` on
+//!   both sides of `c` (blanks, punctuation, ideographs); the tokenizer itself is tried. The text
+//!   may be cut before and after such a character, unless the two characters at the cut are
+//!   neighbours in an added token (`[C` in `[CLS]`), because added tokens are searched for in the
+//!   raw text. No other step looks across a splitting character: such characters are starters for
+//!   Unicode's decomposition, which reorders marks only between starters.
+//! - **Gaps.** The text between two cuts is at most one word. A word of more than
+//!   `max_input_chars_per_word` characters becomes the unknown token whatever its length, so its
+//!   middle is left out, as are characters that the normalizer removes. The positions of these
+//!   gaps are stored, and spans are shifted by them.
 //!
-//! Tokenizers of other kinds (byte-level BPE, Unigram) and those whose added
-//! tokens look at their neighbourhood are not cut; they read the whole text.
+//! Tokenizers of other kinds (byte-level BPE, Unigram) and those whose added tokens depend on
+//! their neighbours are not cut; they read the whole text.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -32,13 +28,14 @@ use tokenizers::{
 
 use crate::batch::TokenSpan;
 
-/// Texts of more bytes are cut, into pieces of about as many bytes.
+/// Longer texts are cut into pieces of about this many bytes.
 ///
-/// Large enough that cutting costs nothing, small enough that a piece, at some
-/// hundred bytes of memory per byte, stays in the cache: 64 KiB was slower.
+/// Cutting into such pieces costs no measurable time, and a piece, at some hundred bytes of memory
+/// per byte, stays in the processor's cache: 64 KiB was slower.
 pub(crate) const PIECE_BYTES: usize = 16 * 1024;
 
-/// Added tokens of more characters than this make a tokenizer uncut: `PIECE_BYTES` must dwarf them.
+/// A tokenizer with a longer added token (in characters) is not cut: `PIECE_BYTES` must be much
+/// larger.
 const LONGEST_ADDED: usize = 256;
 
 /// What a character does to the word around it.
@@ -46,11 +43,11 @@ const LONGEST_ADDED: usize = 256;
 enum Kind {
     /// Separates the words on its two sides.
     Splits,
-    /// Stays part of the word, as at least one character.
+    /// The character stays part of the word, as at least one character.
     Plain,
-    /// Is removed; the word closes over it.
+    /// The character is removed, and the word closes over it.
     Vanishes,
-    /// Anything else.
+    /// The character does anything else.
     Other,
 }
 
@@ -64,22 +61,22 @@ impl Kind {
 /// How texts are cut for one tokenizer.
 #[derive(Clone, Debug)]
 pub(crate) struct CutRule {
-    /// Longer words are the unknown token.
+    /// Words of more characters than this become the unknown token.
     longest_word: usize,
-    /// Characters of the longest added token.
+    /// Number of characters of the longest added token.
     longest_added: usize,
-    /// Neighbours within added tokens.
+    /// Pairs of neighbouring characters in added tokens.
     joined: HashSet<(char, char)>,
-    /// Whether the inside of a long word may be left out.
+    /// Whether the middle of a long word may be left out.
     gaps: bool,
-    /// Kinds of the ASCII characters: nearly all lookups.
+    /// Kinds of the ASCII characters, which are nearly all lookups.
     ascii: Vec<Kind>,
-    /// Target size; smaller only in tests.
+    /// Target size of a piece; smaller only in tests.
     pub(crate) piece_bytes: usize,
 }
 
 impl CutRule {
-    /// The rule for `tokenizer`, if it is of a kind that can be cut.
+    /// The rule for `tokenizer`; `None` if tokenizers of its kind are not cut.
     pub(crate) fn of(tokenizer: &Tokenizer) -> Option<Self> {
         let ModelWrapper::WordPiece(model) = tokenizer.get_model() else { return None };
         let Some(PreTokenizerWrapper::BertPreTokenizer(_)) = tokenizer.get_pre_tokenizer() else {
@@ -98,8 +95,8 @@ impl CutRule {
         };
         for token in tokenizer.get_added_tokens_decoder().values() {
             let content: Vec<char> = token.content.chars().collect();
-            // Such tokens look at, or take in, characters beside them, or are
-            // searched for in the normalized text.
+            // Such tokens depend on the characters beside them or include them, or are searched
+            // for in the normalized text.
             let looks_around =
                 token.single_word || token.lstrip || token.rstrip || token.normalized;
             if looks_around || content.len() > LONGEST_ADDED {
@@ -107,19 +104,19 @@ impl CutRule {
             }
             rule.longest_added = rule.longest_added.max(content.len());
             rule.joined.extend(content.windows(2).map(|pair| (pair[0], pair[1])));
-            // Then it cannot match inside of a word, only at its ends.
+            // Then an added token can match only at the ends of a word, not inside.
             rule.gaps &= content.iter().any(|&c| !kind_of(tokenizer, c).within_word());
         }
         Some(rule)
     }
 
-    /// The pieces of `text` in order.
+    /// Iterates over the pieces of `text` in order.
     pub(crate) fn pieces<'a>(&'a self, tokenizer: &'a Tokenizer, text: &'a str) -> Pieces<'a> {
         Pieces { rule: self, tokenizer, text, character: 0, kinds: HashMap::new() }
     }
 }
 
-/// Asks the normalizer and the pre-tokenizer what they do with `c` between two letters.
+/// Tries on the normalizer and the pre-tokenizer what they do with `c` between two letters.
 fn kind_of(tokenizer: &Tokenizer, c: char) -> Kind {
     let mut normalized = NormalizedString::from(format!("a{c}a"));
     if tokenizer.get_normalizer().is_some_and(|n| n.normalize(&mut normalized).is_err()) {
@@ -142,25 +139,25 @@ fn kind_of(tokenizer: &Tokenizer, c: char) -> Kind {
 /// A part of a text that can be tokenized by itself.
 #[derive(Debug)]
 pub(crate) struct Piece<'a> {
-    /// What to tokenize.
+    /// The text to tokenize.
     pub(crate) text: Cow<'a, str>,
-    /// The character of the whole text that the piece begins with.
+    /// Index of the piece's first character in the whole text.
     first: usize,
-    /// Characters left out of `text`, by position.
+    /// Places where characters were left out of `text`, in order.
     gaps: Vec<Gap>,
 }
 
-/// Characters left out.
+/// A place where characters were left out.
 #[derive(Clone, Copy, Debug)]
 struct Gap {
-    /// The character of the piece that follows.
+    /// Index in the piece of the character that follows the gap.
     at: usize,
-    /// How many were left out there.
+    /// Number of characters that were left out.
     characters: usize,
 }
 
 impl Piece<'_> {
-    /// A span of the piece, in the whole text.
+    /// Converts a span of the piece to a span of the whole text.
     pub(crate) fn span_in_text(&self, span: TokenSpan) -> TokenSpan {
         let place = |position: u32| {
             let before = self.gaps.iter().take_while(|gap| gap.at <= position as usize);
@@ -169,7 +166,7 @@ impl Piece<'_> {
             (self.first + left_out) as u32 + position
         };
         let start = place(span.start);
-        // One past the last character, not the character after the gap.
+        // The end is one past the last character, not the character after the gap.
         let end = if span.is_empty() { start } else { place(span.end - 1) + 1 };
         TokenSpan { start, end }
     }
@@ -179,11 +176,11 @@ impl Piece<'_> {
 pub(crate) struct Pieces<'a> {
     rule: &'a CutRule,
     tokenizer: &'a Tokenizer,
-    /// What is left.
+    /// The rest of the text.
     text: &'a str,
-    /// Characters before `text`.
+    /// Number of characters before `text`.
     character: usize,
-    /// Kinds asked for so far.
+    /// Kinds of the other characters that were looked up.
     kinds: HashMap<char, Kind>,
 }
 
@@ -219,7 +216,7 @@ impl<'a> Pieces<'a> {
             && !self.rule.joined.contains(&(left, right))
     }
 
-    /// The last byte of `..=window` where the text may be cut, but not its beginning.
+    /// The last position in `1..=window` where the text may be cut, in bytes.
     fn last_cut(&mut self, window: usize) -> Option<usize> {
         let text = self.text;
         let mut right = text[window..].chars().next()?;
@@ -232,7 +229,7 @@ impl<'a> Pieces<'a> {
         None
     }
 
-    /// The first `bytes` as they are.
+    /// Takes the first `bytes` of the text unchanged.
     fn take(&mut self, bytes: usize) -> Piece<'a> {
         let (piece, rest) = self.text.split_at(bytes);
         let first = self.character;
@@ -241,11 +238,11 @@ impl<'a> Pieces<'a> {
         Piece { text: Cow::Borrowed(piece), first, gaps: Vec::new() }
     }
 
-    /// A stretch without a cut in its first `window` bytes, up to the first cut, shortened.
+    /// Takes the text up to its first cut, which is not in the first `window` bytes, and shortens
+    /// it.
     ///
-    /// Added tokens match only at the ends of a run of word characters (see
-    /// `CutRule::of`), so the first and last `longest_added` characters of each
-    /// run stay.
+    /// Added tokens match only at the ends of a run of word characters (see `CutRule::of`), so the
+    /// first and last `longest_added` characters of each run stay.
     fn take_with_gaps(&mut self, window: usize) -> Piece<'a> {
         let text = self.text;
         let mut kept = Shortened::default();
@@ -284,33 +281,33 @@ impl<'a> Pieces<'a> {
     }
 }
 
-/// Word characters in a row.
+/// Consecutive word characters.
 #[derive(Default)]
 struct Run {
-    /// How many so far.
+    /// Number of characters so far.
     length: usize,
-    /// Of these, plain ones.
+    /// Number of plain characters among them.
     plain: usize,
-    /// The last ones, not yet decided on: the character, whether it is plain,
-    /// whether it is kept even inside of the run.
+    /// The last characters, not yet decided on: the character, whether it is plain, whether it is
+    /// kept even inside the run.
     tail: VecDeque<(char, bool, bool)>,
 }
 
-/// A text being shortened.
+/// A text while it is shortened.
 #[derive(Default)]
 struct Shortened {
     text: String,
-    /// Characters in `text`.
+    /// Number of characters in `text`.
     characters: usize,
     gaps: Vec<Gap>,
-    /// Characters put in `text` or in a gap.
+    /// Number of characters put in `text` or in a gap.
     read: usize,
-    /// Left out since the last kept character, up to `word_end`.
+    /// Number of characters left out since the last kept one, up to `word_end`.
     before: usize,
-    /// The last plain character left out. It may be the last of its word, where
-    /// the span of the unknown token ends, and is kept then.
+    /// The last plain character that was left out. If it is the last of its word, the span of the
+    /// unknown token ends there, so it is kept.
     word_end: Option<char>,
-    /// Left out after `word_end`.
+    /// Number of characters left out after `word_end`.
     after: usize,
 }
 
@@ -335,7 +332,7 @@ impl Shortened {
         }
     }
 
-    /// Ends the run; its undecided characters stay.
+    /// Ends the run and keeps its undecided characters.
     fn close(&mut self, run: &mut Run) {
         for (c, _, _) in std::mem::take(run).tail {
             self.keep(c);

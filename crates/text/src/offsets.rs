@@ -1,16 +1,15 @@
-//! Byte positions to character positions.
+//! Converts byte positions to character positions.
 //!
-//! The `tokenizers` crate can count characters itself, but builds a hash map with
-//! an entry per byte, which took a third of the time of tokenizing. A table does
-//! the same, and ASCII texts need none.
+//! The `tokenizers` crate can count characters, but builds a hash map with an entry per byte,
+//! which took a third of the tokenizing time. A table does the same, and ASCII texts need none.
 
 use crate::batch::TokenSpan;
 
 /// The characters of one text, by byte.
 pub(crate) enum Characters {
-    /// Byte `i` is character `i`; the number of bytes.
+    /// Byte `i` is character `i`. Holds the number of bytes.
     Ascii(usize),
-    /// `[bytes + 1]`: the character that each byte belongs to, then their number.
+    /// `[bytes + 1]`: the character of each byte, then the number of characters.
     Table(Vec<u32>),
 }
 
@@ -32,9 +31,9 @@ impl Characters {
 
     /// The character span of the bytes `start..end`.
     ///
-    /// A position inside a character stands for that character, as in Hugging
-    /// Face's offsets: of a character that is cut into byte tokens, only the
-    /// token with its last byte covers it. Positions past the end are the end.
+    /// A position inside a character counts as that character, as in Hugging Face's offsets: if a
+    /// character is cut into byte tokens, only the token with its last byte covers it. Positions
+    /// past the end count as the end.
     pub(crate) fn span(&self, (start, end): (usize, usize)) -> TokenSpan {
         let position = |byte: usize| match self {
             Self::Ascii(bytes) => byte.min(*bytes) as u32,

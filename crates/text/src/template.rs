@@ -1,8 +1,7 @@
-//! Where special tokens stand around the texts: `[CLS] A [SEP] B [SEP]`.
+//! Positions of the special tokens around the texts: `[CLS] A [SEP] B [SEP]`.
 //!
-//! The post-processor of a tokenizer runs once, on a marked token for each text;
-//! its result is kept as data. So cutting needs no library call and cannot lose
-//! a special token.
+//! The post-processor of a tokenizer runs once, on a marker token for each text, and its result is
+//! kept as data. Truncation then needs no library call and cannot lose a special token.
 
 use tokenizers::{Encoding, Token};
 
@@ -33,7 +32,7 @@ pub(crate) struct Template {
     slots: Vec<Slot>,
 }
 
-/// Ids that mark the texts: no vocabulary has four thousand million tokens.
+/// Ids that mark the texts; no vocabulary reaches them.
 const FIRST: u32 = u32::MAX;
 const SECOND: u32 = u32::MAX - 1;
 

@@ -1,15 +1,14 @@
-//! How much of each text stays when a sequence is too long.
+//! Decides how many tokens of each text stay when a sequence is too long.
 
-/// Tokens to keep of the first and of the second text of a pair.
+/// Number of tokens to keep of the first and of the second text of a pair.
 ///
-/// - `first`, `second`: tokens of each, without special tokens
-/// - `budget`: tokens that fit, special tokens already taken off
+/// - `first`, `second`: tokens of each text, without special tokens
+/// - `budget`: tokens that fit, without special tokens
 ///
-/// The longer text loses tokens until both are equally long, then both do; of
-/// an odd budget the longer text gets the extra token, the second one if they
-/// are equal. These are the lengths that the strategy `longest_first` of
-/// Hugging Face's fast tokenizers gives (which differ by one from those of its
-/// slow tokenizers). Tokens are always cut at the right.
+/// The longer text loses tokens until both are equally long, then both do. The extra token of an
+/// odd budget goes to the longer text, or to the second one if they are equal. The strategy
+/// `longest_first` of Hugging Face's fast tokenizers gives the same lengths (those of its slow
+/// tokenizers differ by one). Tokens are always cut at the right.
 pub(crate) fn longest_first(first: usize, second: usize, budget: usize) -> (usize, usize) {
     if first + second <= budget {
         return (first, second);

@@ -1,13 +1,11 @@
-//! A fence around the `tokenizers` crate.
+//! Turns panics of the `tokenizers` crate into errors.
 //!
-//! That crate indexes and unwraps what it reads from tokenizer.json in places,
-//! so a crafted file can make it panic while loading, or later on some text.
-//! The cases that we know are refused before (`json.rs`); the fence
-//! is for those that we do not know.
+//! That crate indexes and unwraps some of what it reads from tokenizer.json, so a crafted file can
+//! make it panic while loading, or later on some text. The known cases are refused earlier
+//! (`json.rs`); this file is for the unknown ones.
 //!
-//! The default panic hook still prints a line to standard error. Replacing the
-//! hook would silence panics of the whole program, of other threads too, so
-//! this crate leaves it alone.
+//! The default panic hook still prints a line to standard error. A replaced hook would silence the
+//! panics of the whole program, so this crate leaves it alone.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -15,9 +13,8 @@ use crate::error::Cause;
 
 /// Runs `work`; a panic inside becomes an error that quotes it.
 ///
-/// `AssertUnwindSafe` is sound to claim here: while loading, what panicked is
-/// dropped; while tokenizing, the tokenizer is only read, and its caches sit
-/// behind locks whose poisoning merely turns them off.
+/// `AssertUnwindSafe` is justified: while loading, the value that panicked is dropped; while
+/// tokenizing, the tokenizer is only read, and a poisoned lock merely turns its caches off.
 pub(crate) fn catch_panic<T>(work: impl FnOnce() -> Result<T, Cause>) -> Result<T, Cause> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| {
         let text = payload

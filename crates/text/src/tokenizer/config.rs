@@ -1,8 +1,7 @@
 //! tokenizer_config.json: what transformers adds to a tokenizer.
 //!
-//! Read key by key rather than as one serialized struct, because the file
-//! holds the arguments of some hundred Python classes: a key of another class
-//! with another type must not matter.
+//! The keys are read one by one rather than as one serialized struct: the file holds the arguments
+//! of some hundred Python classes, and a key of another class with another type must not matter.
 
 use std::collections::BTreeMap;
 
@@ -15,10 +14,10 @@ use crate::error::TokenizerError;
 /// The file's name, for messages.
 pub(crate) const CONFIG_FILE: &str = "tokenizer_config.json";
 
-/// Above this a stored length means "none": transformers writes 1e30, exact or rounded.
+/// Longer stored lengths mean "no limit": transformers writes 1e30, exact or rounded.
 const LONGEST_SENSIBLE: f64 = 1e9;
 
-/// The keys of a tokenizer_config.json; without a file, none.
+/// The keys of a tokenizer_config.json; empty without a file.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TokenizerConfig {
     keys: Map<String, Value>,
@@ -39,12 +38,12 @@ impl TokenizerConfig {
         }
     }
 
-    /// A key that is there and not null.
+    /// The value of a key; `None` if it is absent or null.
     fn get(&self, key: &str) -> Option<&Value> {
         self.keys.get(key).filter(|value| !value.is_null())
     }
 
-    /// Whether the key is there, be it null.
+    /// Whether the key is present, even if null.
     pub(crate) fn has(&self, key: &str) -> bool {
         self.keys.contains_key(key)
     }
@@ -112,7 +111,7 @@ impl TokenizerConfig {
         Ok(tokens)
     }
 
-    /// The longest sequence the model was made for, special tokens included.
+    /// Number of tokens of the longest sequence the model was made for, with special tokens.
     pub(crate) fn model_max_length(&self) -> Result<Option<usize>, TokenizerError> {
         let key = "model_max_length";
         match self.get(key) {
@@ -127,8 +126,8 @@ impl TokenizerConfig {
     }
 }
 
-/// An entry of `added_tokens_decoder`. A wire type of ours, so that a change
-/// in the library's type cannot change what we read.
+/// An entry of `added_tokens_decoder`. The type is our own, so that a change in the library's type
+/// cannot change what we read.
 #[derive(Deserialize)]
 struct StoredToken {
     content: String,
@@ -171,7 +170,7 @@ fn unexpected(key: &str, expected: &str, found: &Value) -> TokenizerError {
     )
 }
 
-/// A value for a message: its beginning, because files of strangers may hold megabytes.
+/// A value for a message, shortened because an untrusted file may hold megabytes.
 fn shown(value: &Value) -> String {
     let text = value.to_string();
     match text.char_indices().nth(60) {

@@ -11,7 +11,7 @@ use crate::offsets::Characters;
 use crate::template::{Slot, Template};
 use crate::truncate::longest_first;
 
-/// Whether the tokens get spans. Finding them takes a good part of the time.
+/// Whether the tokens get spans. Finding spans takes a noticeable part of the time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Spans {
     Wanted,
@@ -21,7 +21,7 @@ pub(super) enum Spans {
 /// Tokens of one text, without special tokens.
 #[derive(Default)]
 pub(super) struct Tokens {
-    /// The first tokens, as many as may be kept.
+    /// Ids of the first tokens, as many as may be kept.
     ids: Vec<u32>,
     /// One span per id; empty if spans are skipped.
     spans: Vec<TokenSpan>,
@@ -32,18 +32,15 @@ pub(super) struct Tokens {
 impl Tokenizer {
     /// Tokenizes `inputs` into one packed batch, in order, on the calling thread.
     ///
-    /// - `max_length`: tokens of the longest sequence, special tokens included.
-    ///   Longer sequences lose tokens at the right, pairs from the longer text
-    ///   first; special tokens are never cut.
-    /// - returns a batch of `inputs.len()` sequences; an empty text has only
-    ///   the special tokens
+    /// - `max_length`: tokens of the longest sequence, special tokens included. Longer sequences
+    ///   lose tokens at the right, pairs from the longer text first; special tokens are never cut.
+    /// - returns a batch of `inputs.len()` sequences; an empty text has only the special tokens
     ///
     /// # Errors
-    /// The error of the first input that has one, with its index in
-    /// [`TokenizerError::text`]: `MaxLength` if `max_length` is less than its
-    /// special tokens; `Unsupported` for a pair if the tokenizer has no template
-    /// for pairs; `TextTooLarge` for a text of 4 GiB or more; `Text` if the
-    /// tokenizer breaks on it.
+    /// The error of the first failing input, with its index in [`TokenizerError::text`]:
+    /// `MaxLength` if `max_length` is less than its special tokens; `Unsupported` for a pair if
+    /// the tokenizer has no template for pairs; `TextTooLarge` for a text of 4 GiB or more; `Text`
+    /// if the tokenizer fails on it.
     pub fn encode(
         &self,
         inputs: &[TextInput<'_>],
@@ -52,16 +49,16 @@ impl Tokenizer {
         self.encode_with(inputs, max_length, |count, work| (0..count).for_each(work))
     }
 
-    /// [`encode`](Self::encode) on the caller's threads.
+    /// Tokenizes as [`encode`](Self::encode) does, on the caller's threads.
     ///
-    /// - `for_each`: gets a number of inputs and a closure, and calls the closure
-    ///   with each index below that number: on any threads, in any order
+    /// - `for_each`: gets a number of inputs and a closure, and calls the closure with each index
+    ///   below that number, on any threads, in any order
     ///
-    /// Neither the batch nor the error depends on `for_each`: an index that it
-    /// leaves out is done by the calling thread afterwards.
+    /// Neither the batch nor the error depends on `for_each`: the calling thread tokenizes the
+    /// inputs whose index it skips.
     ///
     /// # Errors
-    /// As [`encode`](Self::encode).
+    /// The same as [`encode`](Self::encode).
     pub fn encode_with(
         &self,
         inputs: &[TextInput<'_>],
@@ -84,8 +81,8 @@ impl Tokenizer {
         Ok(batch)
     }
 
-    /// A batch of one sequence from token ids, with the special tokens of a
-    /// single text around them. The tokens have no spans.
+    /// Makes a batch of one sequence from token ids, with the special tokens of a single text
+    /// around them. The tokens have no spans.
     ///
     /// - `max_length`: as for [`encode`](Self::encode)
     ///
@@ -213,12 +210,12 @@ impl Tokenizer {
     }
 }
 
-/// A position that the library counted in characters.
+/// Converts a position that the library counted in characters.
 fn position(position: usize) -> u32 {
     u32::try_from(position).unwrap_or(u32::MAX)
 }
 
-/// Spans count characters in 32 bits.
+/// Checks that 32 bits can count the characters of a text.
 fn check_text_size(bytes: usize) -> Result<(), TokenizerError> {
     if u32::try_from(bytes).is_ok() {
         return Ok(());
@@ -227,7 +224,7 @@ fn check_text_size(bytes: usize) -> Result<(), TokenizerError> {
     Err(TokenizerError::new(TokenizerErrorKind::TextTooLarge, "", message))
 }
 
-/// Number of tokens of texts that fit in a sequence of `max_length`.
+/// Number of tokens, without special tokens, that fit in a sequence of `max_length`.
 fn budget(template: &Template, max_length: usize) -> Result<usize, TokenizerError> {
     let specials = template.specials();
     max_length.checked_sub(specials).ok_or_else(|| {
@@ -243,7 +240,7 @@ struct Sequence<'a> {
     template: &'a Template,
     first: Tokens,
     second: Tokens,
-    /// Tokens to keep of each.
+    /// Number of tokens to keep of each text.
     kept: (usize, usize),
 }
 

@@ -1,8 +1,7 @@
-//! tokenizer.json: a whole tokenizer in one file, written by strangers.
+//! tokenizer.json: a whole tokenizer in one untrusted file.
 //!
-//! The `tokenizers` crate parses it. What that crate would only notice by a
-//! panic on the first text is looked for here, so that the message can say
-//! what is wrong; see `catch_panic.rs` for the rest.
+//! The `tokenizers` crate parses it. Mistakes on which that crate would panic at the first text
+//! are looked for here, so that the message can name them; `catch_panic.rs` handles the rest.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -14,9 +13,8 @@ use crate::error::TokenizerError;
 /// The file's name, for messages.
 pub(crate) const JSON_FILE: &str = "tokenizer.json";
 
-/// Parses the file. Its padding and truncation are dropped: they say what the
-/// last program did with this tokenizer (128 tokens, always padded, for
-/// all-MiniLM-L6-v2), not what the model reads.
+/// Parses the file. Its padding and truncation are dropped: they are settings of the program that
+/// wrote it (128 tokens, always padded, for all-MiniLM-L6-v2), not of the model.
 pub(crate) fn parse(json: &[u8]) -> Result<tokenizers::Tokenizer, TokenizerError> {
     check_header(json)?;
     let mut tokenizer = catch_panic(|| Ok(serde_json::from_slice::<tokenizers::Tokenizer>(json)?))
@@ -32,7 +30,7 @@ pub(crate) fn parse(json: &[u8]) -> Result<tokenizers::Tokenizer, TokenizerError
     Ok(tokenizer)
 }
 
-/// The few fields that are looked at before the library is; the vocabulary is skipped over.
+/// The few fields that are checked before the library reads the file; the vocabulary is skipped.
 #[derive(Deserialize)]
 struct Header {
     model: Option<ModelHeader>,
@@ -62,7 +60,7 @@ fn check_header(json: &[u8]) -> Result<(), TokenizerError> {
     header.post_processor.as_ref().map_or(Ok(()), check_post_processor)
 }
 
-/// The library indexes with the names in a template, and panics on those it does not find.
+/// Checks the names in the templates: the library panics on a name that it does not find.
 fn check_post_processor(processor: &Value) -> Result<(), TokenizerError> {
     for part in processor.get("processors").and_then(Value::as_array).into_iter().flatten() {
         check_post_processor(part)?;
@@ -99,7 +97,7 @@ fn check_vocabulary(tokenizer: &tokenizers::Tokenizer) -> Result<(), TokenizerEr
         ));
     }
     let model = tokenizer.get_model();
-    // The other models drop an unknown character, or spell it in bytes.
+    // The other models drop an unknown character or split it into bytes.
     let unknown = match model {
         ModelWrapper::WordPiece(words) => &words.unk_token,
         ModelWrapper::WordLevel(words) => &words.unk_token,
@@ -121,7 +119,7 @@ mod tests {
     use super::*;
     use crate::error::TokenizerErrorKind;
 
-    /// A valid file, to be spoilt.
+    /// A valid file, which the tests damage.
     fn valid() -> Value {
         json!({
             "version": "1.0",

@@ -1,4 +1,4 @@
-//! A model folder's tokenizer: loading here, texts to tokens in `encode.rs`.
+//! A model folder's tokenizer. This file loads it; `encode.rs` turns texts into tokens.
 
 mod json;
 mod vocab;
@@ -26,26 +26,26 @@ use crate::error::{TokenizerError, TokenizerErrorKind};
 use crate::long_text::CutRule;
 use crate::template::Template;
 
-/// Files of more bytes are not read. The largest vocabularies in use take some 35 MB.
+/// Larger files are not read. The largest vocabularies in use take some 35 MB.
 const LARGEST_FILE: u64 = 256 * 1024 * 1024;
 
 /// A text tokenizer as Hugging Face models have it.
 ///
-/// Tokens equal those of the fast tokenizers in transformers. Padding and
-/// truncation that a file asks for are ignored: each call says how many tokens
-/// it keeps.
+/// Its tokens equal those of the fast tokenizers in transformers. Padding and truncation set in a
+/// file are ignored: each call says how many tokens it keeps.
 #[derive(Clone, Debug)]
 pub struct Tokenizer {
-    /// Without padding and truncation; without post-processor unless `library_spans`.
+    /// The library's tokenizer, without padding and truncation, and without post-processor unless
+    /// `library_spans` is set.
     inner: tokenizers::Tokenizer,
     /// Whether the library makes the spans, because the post-processor moves them.
     library_spans: bool,
     single: Template,
-    /// `None` if the file has no usable template for pairs.
+    /// Template for pairs; `None` if the file has no usable one.
     pair: Option<Template>,
-    /// `None` if long texts are tokenized whole.
+    /// Rule for cutting long texts; `None` if they are tokenized whole.
     cut_rule: Option<CutRule>,
-    /// Ids of special tokens: of the templates, and of the vocabulary.
+    /// Ids of the special tokens in the templates and in the vocabulary.
     special_ids: HashSet<u32>,
     highest_id: u32,
     model_max_length: Option<usize>,
@@ -54,9 +54,8 @@ pub struct Tokenizer {
 impl Tokenizer {
     /// Loads the bytes of a `tokenizer.json`.
     ///
-    /// # Errors
-    /// `TooLarge` above 256 MiB; `Damaged` if the bytes are no tokenizer, or one
-    /// that breaks on ordinary text; `Unsupported` if it is random (dropout).
+    /// `TooLarge` above 256 MiB; `Damaged` if the bytes are no tokenizer, or one that fails on
+    /// ordinary text; `Unsupported` if it is random (dropout).
     pub fn from_json(json: &[u8]) -> Result<Self, TokenizerError> {
         check_size(JSON_FILE, json.len() as u64)?;
         Self::finish(json::parse(json)?, JSON_FILE)
@@ -65,14 +64,13 @@ impl Tokenizer {
     /// Loads the bytes of a BERT `vocab.txt`, one token a line, and of the
     /// `tokenizer_config.json` beside it, if there is one.
     ///
-    /// The config sets `do_lower_case`, `tokenize_chinese_chars`,
-    /// `strip_accents`, the special tokens and `model_max_length`. Keys that it
-    /// lacks have the values of bert-base-uncased.
+    /// The config sets `do_lower_case`, `tokenize_chinese_chars`, `strip_accents`, the special
+    /// tokens and `model_max_length`. Absent keys have the values of bert-base-uncased.
     ///
     /// # Errors
-    /// `TooLarge` above 256 MiB; `Damaged` if a file does not hold what it should,
-    /// or a special token is not in the vocabulary; `Unsupported` if the config
-    /// names a class other than BERT's.
+    /// `TooLarge` above 256 MiB; `Damaged` if a file does not hold what it should, or a special
+    /// token is not in the vocabulary; `Unsupported` if the config names a class other than
+    /// BERT's.
     pub fn from_vocab(vocab: &[u8], config: Option<&[u8]>) -> Result<Self, TokenizerError> {
         check_size(VOCAB_FILE, vocab.len() as u64)?;
         let config = parse_config(config)?;
@@ -81,19 +79,19 @@ impl Tokenizer {
         Ok(tokenizer)
     }
 
-    /// Loads a model folder: `tokenizer.json`, or without it `vocab.txt`; in both
-    /// cases also `tokenizer_config.json`, if it is there.
+    /// Loads a model folder: `tokenizer.json`, or without it `vocab.txt`; in both cases also
+    /// `tokenizer_config.json`, if present.
     ///
     /// # Errors
-    /// `Read` if there is neither file or one cannot be read, and the errors of
-    /// [`from_json`](Self::from_json) and [`from_vocab`](Self::from_vocab); the
-    /// message begins with the path.
+    /// `Read` if neither file exists or one cannot be read, and the errors of
+    /// [`from_json`](Self::from_json) and [`from_vocab`](Self::from_vocab); the message begins
+    /// with the path.
     pub fn from_folder(folder: impl AsRef<Path>) -> Result<Self, TokenizerError> {
         let folder = folder.as_ref();
         Self::from_files(folder).map_err(|error| error.within(folder))
     }
 
-    /// `from_folder`, but errors name files without the folder.
+    /// Loads as `from_folder` does; errors name files without the folder.
     fn from_files(folder: &Path) -> Result<Self, TokenizerError> {
         let stored_config = read(folder, CONFIG_FILE)?;
         let config = parse_config(stored_config.as_deref())?;
@@ -131,11 +129,11 @@ impl Tokenizer {
         let pair = catch_panic(|| Template::probe(&inner, true)).ok();
         let library_spans = match inner.get_post_processor() {
             None | Some(PostProcessorWrapper::Bert(_) | PostProcessorWrapper::Template(_)) => false,
-            // These take blanks out of the offsets.
+            // These change the offsets: they remove blanks from them.
             Some(_) => true,
         };
         if !library_spans {
-            // The templates hold all that it does, and it copies each sequence.
+            // The templates hold all that the post-processor does, and it copies each sequence.
             inner.with_post_processor(None::<PostProcessorWrapper>);
         }
         let mut special_ids: HashSet<u32> = single.special_ids().collect();
@@ -170,9 +168,9 @@ impl Tokenizer {
         self.inner.get_vocab_size(true)
     }
 
-    /// The largest id that a batch can hold: the embedding table needs one row more.
+    /// The largest id that a batch can hold; an embedding table needs one row more.
     ///
-    /// It may be more than `vocab_size() - 1`, because files may leave ids out.
+    /// It may be larger than `vocab_size() - 1`, because files may leave ids out.
     pub fn highest_id(&self) -> u32 {
         self.highest_id
     }
@@ -194,19 +192,19 @@ impl Tokenizer {
         template.map_or(0, Template::specials)
     }
 
-    /// `model_max_length` of tokenizer_config.json: tokens of the longest
-    /// sequence that the model was made for, special tokens included. `None` without
-    /// that file, or if it holds the huge number that means "no limit".
+    /// `model_max_length` of tokenizer_config.json: the longest sequence that the model was made
+    /// for, in tokens, special tokens included. `None` without that file, or if it holds the huge
+    /// number that means "no limit".
     pub fn model_max_length(&self) -> Option<usize> {
         self.model_max_length
     }
 }
 
-/// Texts on which a tokenizer is tried: an empty one, words, and characters that
-/// few vocabularies have.
+/// Texts on which a tokenizer is tried: an empty one, words, and characters that few vocabularies
+/// have.
 const TRIALS: [&str; 3] = ["", "Hello, world", " \0\u{301}é漢🙂\u{fffd} [x]<y> "];
 
-/// An old file of slow tokenizers; its tokens stand in no other file.
+/// A file of slow tokenizers; no other file holds its tokens.
 const ADDED_FILE: &str = "added_tokens.json";
 
 fn parse_config(json: Option<&[u8]>) -> Result<TokenizerConfig, TokenizerError> {

@@ -13,8 +13,8 @@ use crate::error::{Cause, TokenizerError};
 /// The file's name, for messages.
 pub(crate) const VOCAB_FILE: &str = "vocab.txt";
 
-/// Python classes whose vocab.txt means BERT's word pieces. Others use the
-/// same file name for something else (RoBERTa's template, MeCab's words).
+/// Python classes whose vocab.txt holds BERT's word pieces. Other classes use the same file name
+/// for other things (RoBERTa's template, MeCab's words).
 const BERT_CLASSES: [&str; 8] = [
     "BertTokenizer",
     "DistilBertTokenizer",
@@ -26,10 +26,10 @@ const BERT_CLASSES: [&str; 8] = [
     "RetriBertTokenizer",
 ];
 
-/// Words of more characters become the unknown token; no BERT changes it.
+/// Words of more characters become the unknown token; no BERT model changes this.
 const LONGEST_WORD: usize = 100;
 
-/// Builds the tokenizer from the lines of vocab.txt; a token's id is its line, from 0.
+/// Builds the tokenizer from the lines of vocab.txt; a token's id is its line, counted from 0.
 pub(crate) fn build(
     vocab: &[u8],
     config: &TokenizerConfig,
@@ -62,7 +62,7 @@ pub(crate) fn build(
     let classifier_id = find(&classifier)?;
 
     let mut special = vec![unknown, separator.clone(), classifier.clone()];
-    // A vocabulary without padding or mask works: nothing here makes those tokens.
+    // A vocabulary without padding or mask tokens works: nothing here produces them.
     special.extend(optional.into_iter().filter(|token| model.token_to_id(token).is_some()));
     special.extend(config.additional_special_tokens()?);
     let added = config.added_tokens()?;
@@ -100,8 +100,8 @@ pub(crate) fn build(
     Ok(tokenizer)
 }
 
-/// Lets an explicit switch in tokenizer_config.json win over a BERT normalizer
-/// in tokenizer.json, as it does in transformers for BERT classes.
+/// Applies an explicit switch in tokenizer_config.json over a BERT normalizer in tokenizer.json,
+/// as transformers does for BERT classes.
 pub(crate) fn follow_config(
     tokenizer: &mut tokenizers::Tokenizer,
     config: &TokenizerConfig,
@@ -115,7 +115,7 @@ pub(crate) fn follow_config(
     let wanted = BertNormalizer::new(
         stored.clean_text,
         config.flag("tokenize_chinese_chars")?.unwrap_or(stored.handle_chinese_chars),
-        // Here null is a value: it means "as do_lower_case".
+        // Null is a value for this key: it means "as do_lower_case".
         if config.has("strip_accents") {
             config.flag("strip_accents")?
         } else {
@@ -146,7 +146,8 @@ fn bert_normalizer(config: &TokenizerConfig) -> Result<BertNormalizer, Tokenizer
     ))
 }
 
-/// Lines end in `\n` or `\r\n`; a token listed twice has its last line as id, as in Python.
+/// Reads the tokens. Lines end in `\n` or `\r\n`; the id of a token listed twice is its last line,
+/// as in Python.
 fn word_pieces(vocab: &[u8], unknown: &str) -> Result<WordPiece, TokenizerError> {
     let text = std::str::from_utf8(vocab).map_err(|source| {
         TokenizerError::damaged(VOCAB_FILE, "expected UTF-8").with_source(source)
@@ -155,8 +156,8 @@ fn word_pieces(vocab: &[u8], unknown: &str) -> Result<WordPiece, TokenizerError>
         return Err(TokenizerError::damaged(VOCAB_FILE, "expected a token a line, found none"));
     }
     let build = || -> Result<WordPiece, Cause> {
-        // The library's map type comes from a crate that we do not depend on;
-        // reading nothing gives an empty one.
+        // The library's map type comes from a crate that is no dependency of ours; reading nothing
+        // gives an empty map.
         let mut map = WordPiece::read_bytes(b"")?;
         map.extend(text.lines().zip(0u32..).map(|(token, id)| (token.to_owned(), id)));
         WordPiece::builder()
