@@ -31,7 +31,7 @@ impl Int8Choice<'_> {
     }
 }
 
-/// A linear layer of an encoder that answers.
+/// A linear layer of an encoder for inference.
 pub(crate) enum MixedLinear {
     Float(PackedLinear),
     Int8(Int8Linear),

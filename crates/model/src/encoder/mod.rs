@@ -51,7 +51,7 @@ pub struct Encoder {
 struct Tables {
     word: StoredTensor,
     position: Vec<f32>,
-    /// Empty where the encoder has no token types.
+    /// The token type table; empty if the encoder has none.
     token_type: Vec<f32>,
 }
 
@@ -157,8 +157,9 @@ impl Encoder {
         self.forward_observed(cpu, input, workspace, &mut |_, _| ())
     }
 
-    /// [`forward`](Self::forward) that passes every hidden state, `[N, D]`, to `observe`:
-    /// state 0 is the sum of the embeddings after its norm, `i` the output of layer `i`.
+    /// The same as [`forward`](Self::forward), and passes every hidden state, `[N, D]`, to
+    /// `observe`: state 0 is the sum of the token embeddings after its norm, state `i` the output
+    /// of layer `i`.
     pub fn forward_observed<'w>(
         &self,
         cpu: Cpu,

@@ -12,7 +12,7 @@ use crate::encoder::{
     ProductRole,
 };
 
-/// A tensor that the configuration calls for.
+/// A tensor that the configuration requires.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct TensorSpec {
     /// The name without the prefix of the model, with the current names of norms.
@@ -131,7 +131,7 @@ impl<T> Pair<T> {
 }
 
 impl EncoderTensors<TensorSpec> {
-    /// The tensors that `config` calls for.
+    /// The tensors that `config` requires.
     pub(crate) fn specs(config: &EncoderConfig) -> Self {
         let names = &config.family.tensors;
         let (hidden, intermediate) = (config.hidden_size, config.intermediate_size);
@@ -199,7 +199,7 @@ impl Pair<TensorSpec> {
     }
 }
 
-/// The tensors of the pooler, if the family has one. A checkpoint may lack them.
+/// The tensors of the pooler, if the family has one. A checkpoint need not have them.
 pub(crate) fn pooler_specs(config: &EncoderConfig) -> Vec<TensorSpec> {
     if !config.family.pooler {
         return Vec::new();

@@ -45,7 +45,7 @@ pub(crate) fn small_files(modules: Option<&[ModuleEntry]>) -> Vec<String> {
     files
 }
 
-/// The first required file that the model in `source` lacks; `None` if the model is complete.
+/// The first required file that is missing in `source`; `None` if the model is complete.
 pub(crate) fn missing_file(source: &Source) -> Result<Option<String>, Error> {
     let modules = modules_json::read(source)?;
     let encoder = encoder_path(modules.as_deref());

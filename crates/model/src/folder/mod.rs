@@ -104,10 +104,9 @@ impl ModelFolder {
     /// Weights are mapped into memory, not read. Only norms and biases are converted.
     ///
     /// # Errors
-    /// [`ErrorKind::Io`] if a file cannot be read, [`ErrorKind::Format`] if files are damaged
-    /// or contradict each other, or if the training run is unfinished,
-    /// [`ErrorKind::Unsupported`] if a file asks for something that Polyhead does not
-    /// support. The message names the file.
+    /// [`ErrorKind::Io`] if a file cannot be read, [`ErrorKind::Format`] if files are damaged or
+    /// contradict each other, or if the training run is unfinished, [`ErrorKind::Unsupported`] if
+    /// a file requires something that Polyhead does not support. The message names the file.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let is_model =
             |source: &Source| source.has(modules_json::FILE) || source.has("config.json");

@@ -26,7 +26,7 @@ pub(crate) enum ModuleKind {
     Dense,
     LayerNorm,
     Normalize,
-    /// Has no effect when sentences are encoded.
+    /// Dropout, which has no effect when sentences are encoded.
     Dropout,
 }
 

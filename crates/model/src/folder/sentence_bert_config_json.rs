@@ -1,8 +1,8 @@
 //! `sentence_bert_config.json`: settings with which `sentence-transformers` runs the encoder.
 //!
-//! Old versions store the longest sequence here, later versions in
-//! `tokenizer_config.json`. The other keys either describe what an encoder of sentences
-//! always does, or ask for something that Polyhead does not support.
+//! Old versions store the longest sequence here, later versions in `tokenizer_config.json`. The
+//! other keys either describe what every sentence encoder does, or require something that Polyhead
+//! does not support.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};

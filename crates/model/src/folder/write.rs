@@ -282,10 +282,10 @@ impl<'a> TrainedModel<'a> {
                 (name.to_owned(), Tensor { shape: parameter.shape.clone(), values })
             })
             .collect();
-        match tensors.is_empty() {
-            true => Ok(()),
-            false => out.tensors(&joined(&entry.path, SINGLE), tensors),
+        if tensors.is_empty() {
+            return Ok(());
         }
+        out.tensors(&joined(&entry.path, SINGLE), tensors)
     }
 }
 

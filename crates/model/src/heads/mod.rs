@@ -1,4 +1,4 @@
-//! Heads: what a task's layers are, their weights, and what their logits mean.
+//! Heads: their layers and weights, and the meaning of their logits.
 
 mod spec;
 mod kinds;

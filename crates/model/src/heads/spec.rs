@@ -1,4 +1,4 @@
-//! What a head is: the part of a task that is kept with the model.
+//! The specification of a head: the part of a task that is stored with the model.
 
 use std::collections::HashSet;
 
@@ -15,7 +15,7 @@ const LABEL_LIMIT: usize = 1 << 16;
 const LABEL_LENGTH_LIMIT: usize = 1024;
 const HIDDEN_LIMIT: usize = 1 << 16;
 
-/// A task's head: dropout and a linear layer, with or without a hidden layer before.
+/// A task's head: dropout and a linear layer, with an optional hidden layer before it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HeadSpec {
     /// Name of the task.
@@ -24,13 +24,13 @@ pub struct HeadSpec {
     pub kind: TaskKind,
     /// Labels in the order of the logits; empty for regression.
     pub labels: Vec<String>,
-    /// How token vectors become the head's input; unused for `tokens`.
+    /// How token vectors become the head's input; not used by kind `tokens`.
     pub pooling: PoolingSpec,
     /// Whether the head reads vectors before or after the modules that follow the pooling.
     pub input: HeadInput,
     /// Which hidden states the head reads.
     pub layer: HeadLayer,
-    /// Width of the hidden layer, if there is one.
+    /// Width of the hidden layer; `None` if there is none.
     pub hidden: Option<usize>,
     /// Activation after the hidden layer.
     pub activation: Activation,
@@ -38,11 +38,12 @@ pub struct HeadSpec {
     pub dropout: f32,
     /// Logits are divided by the temperature before they become probabilities.
     pub temperature: f32,
-    /// Multi-label: the probability from which each label is given; empty: ½ for all.
+    /// Probability from which each label of a multi-label task is given; empty if it is 0.5 for
+    /// all.
     pub thresholds: Vec<f32>,
 }
 
-/// What a sentence head reads.
+/// The input of a sentence head.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum HeadInput {
     /// The pooled vector, before Dense and Normalize modules.
@@ -58,15 +59,16 @@ pub enum HeadLayer {
     /// The encoder's output.
     #[default]
     Last,
-    /// The output of a layer, counted from 1; 0 is the embeddings.
+    /// The hidden state with this number: 0 is state 0, `i` the output of layer `i`, counted from
+    /// 1.
     At(usize),
-    /// A learned mix of all hidden states, embeddings included: `Σ softmax(w)ᵢ hᵢ`
-    /// (Peters et al., 2018, equation 1, without the factor γ).
+    /// A learned mix of all hidden states, state 0 included: `Σ softmax(w)ᵢ hᵢ` (Peters et al.,
+    /// 2018, equation 1, without the factor γ).
     Mix,
 }
 
 impl HeadSpec {
-    /// Numbers per answer: one a label, or one where the kind has no labels.
+    /// Number of outputs per row: one per label, or one if the kind has no labels.
     pub fn outputs(&self) -> usize {
         if self.kind.has_labels() { self.labels.len() } else { 1 }
     }
@@ -95,8 +97,8 @@ pub fn check_task_name(name: &str) -> Result<(), Error> {
     Err(Error::new(ErrorKind::Option, message))
 }
 
-/// Checks the heads of a model as far as that needs no model. Readers and writers of folders
-/// both call it, so that every folder that is written can be read.
+/// Checks the heads of a model as far as possible without the model. Readers and writers of
+/// folders call it, so that every written folder can be read.
 ///
 /// # Errors
 /// The message begins with the task.

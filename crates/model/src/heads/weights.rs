@@ -1,7 +1,7 @@
-//! Heads: pooled vectors or token vectors to logits.
+//! The weights of heads: from pooled vectors or token vectors to logits.
 //!
-//! One [`Head`] serves answering and training; what training keeps and what it
-//! gives back stands in [`network`](crate::training::network).
+//! Inference and training use the same [`Head`]; the backward pass is in
+//! [`network`](crate::training::network).
 
 use polyhead_compute::{Activation, Cpu, Random};
 
@@ -10,35 +10,37 @@ use crate::error::{Error, ErrorKind};
 use crate::heads::kinds::soft_max;
 use crate::heads::spec::{HeadInput, HeadLayer, HeadSpec, check_heads};
 
-/// A head as numbers, row-major.
+/// The weights of a head, row-major.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HeadWeights {
-    /// What it is.
+    /// The specification of the head.
     pub spec: HeadSpec,
-    /// `[L + 1]` before the soft-max, for [`HeadLayer::Mix`].
+    /// `[L + 1]`: the mix weights before the soft-max; `None` unless the head reads a
+    /// [`HeadLayer::Mix`].
     pub mix: Option<Vec<f32>>,
-    /// `[hidden, in]` and `[hidden]`, where there is a hidden layer.
+    /// `[hidden, in]` and `[hidden]`: weight and bias of the hidden layer, if there is one.
     pub hidden: Option<(Vec<f32>, Vec<f32>)>,
-    /// `[outputs, in]` or `[outputs, hidden]`, and `[outputs]`.
+    /// `[outputs, in]` or `[outputs, hidden]`, and `[outputs]`: weight and bias of the output
+    /// layer.
     pub output: (Vec<f32>, Vec<f32>),
 }
 
-/// What a head of a model is attached to.
+/// The sizes of a model that the shapes of its heads depend on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeadDims {
-    /// `D`: numbers per token vector.
+    /// `D`: the width of a token vector.
     pub hidden_size: usize,
-    /// `L`
+    /// `L`: the number of encoder layers.
     pub layers: usize,
-    /// Numbers of the final sentence vector.
+    /// The width of a sentence vector.
     pub embedding: usize,
 }
 
-/// Standard deviation of new weights, that of BERT and its heads.
+/// Standard deviation of new weights, as in BERT and its heads.
 pub(crate) const INITIAL_DEVIATION: f32 = 0.02;
 
 impl HeadSpec {
-    /// Numbers of the vectors that the head reads.
+    /// Width of the vectors that the head reads.
     pub fn inputs(&self, site: &HeadDims) -> usize {
         match self.input {
             _ if self.kind.reads_words() => site.hidden_size,
@@ -47,8 +49,8 @@ impl HeadSpec {
         }
     }
 
-    /// The shapes of its tensors by role, in the order of the index: name after
-    /// `heads.NAME.`, shape, whether weight decay applies.
+    /// The tensors of the head by role, in the order of the index: name after `heads.NAME.`,
+    /// shape, whether weight decay applies.
     pub fn tensors(&self, site: &HeadDims) -> Vec<(&'static str, Vec<usize>, bool)> {
         let mut tensors = Vec::new();
         if self.layer == HeadLayer::Mix {
@@ -65,10 +67,10 @@ impl HeadSpec {
         tensors
     }
 
-    /// Whether the head can stand there, and can be written and read again.
+    /// Checks that the head fits a model of these sizes, and can be written and read again.
     ///
     /// # Errors
-    /// [`ErrorKind::Option`] naming the head and what does not fit.
+    /// [`ErrorKind::Option`]; the message names the head and what does not fit.
     pub fn check(&self, site: &HeadDims) -> Result<(), Error> {
         check_heads(std::iter::once(self))
             .map_err(|problem| Error::new(ErrorKind::Option, problem))?;
@@ -93,8 +95,8 @@ impl HeadSpec {
 }
 
 impl HeadWeights {
-    /// A new head: weights from a normal distribution, biases 0, all layers
-    /// mixed equally. The same for a seed and a name, whatever other heads there are.
+    /// Makes a head with weights from a normal distribution, biases of 0 and an equal mix of all
+    /// layers. The values depend only on the seed and the head's name, not on other heads.
     pub fn random(spec: HeadSpec, site: &HeadDims, seed: u64) -> Self {
         let mut random = Random::named(seed, &spec.name);
         let mut normal = |count: usize| -> Vec<f32> {
@@ -108,10 +110,10 @@ impl HeadWeights {
         Self { mix, hidden, output, spec }
     }
 
-    /// Whether the head can stand there with these numbers.
+    /// Checks that the head with these weights fits a model of these sizes.
     ///
     /// # Errors
-    /// [`ErrorKind::Option`] naming the head and what does not fit.
+    /// [`ErrorKind::Option`]; the message names the head and what does not fit.
     pub fn check(&self, site: &HeadDims) -> Result<(), Error> {
         self.spec.check(site)?;
         let shapes = self.spec.tensors(site);
@@ -130,7 +132,7 @@ impl HeadWeights {
         Ok(())
     }
 
-    /// The numbers in the order of [`HeadSpec::tensors`].
+    /// The values of each tensor, in the order of [`HeadSpec::tensors`].
     pub fn values(&self) -> Vec<&[f32]> {
         let mut values: Vec<&[f32]> = Vec::new();
         values.extend(self.mix.as_deref());
@@ -141,7 +143,7 @@ impl HeadWeights {
         values
     }
 
-    /// The opposite of [`values`](Self::values).
+    /// Makes a head from values in the order of [`values`](Self::values).
     ///
     /// # Panics
     /// If there are fewer values than [`HeadSpec::tensors`].
@@ -158,7 +160,7 @@ impl HeadWeights {
 /// A head with its weights in the form that the kernels read.
 pub(crate) struct Head {
     pub(crate) spec: HeadSpec,
-    /// `[L + 1]`, after the soft-max.
+    /// `[L + 1]`: the share of each hidden state, after the soft-max.
     pub(crate) mix: Option<Vec<f32>>,
     pub(crate) hidden: Option<PackedLinear>,
     pub(crate) output: PackedLinear,
@@ -181,7 +183,7 @@ impl Head {
         }
     }
 
-    /// Logits `[rows, outputs]` of `x`, `[rows, in]`.
+    /// Computes the logits, `[rows, outputs]`, of `x`, `[rows, in]`.
     pub(crate) fn forward(&self, cpu: Cpu, x: &[f32]) -> Vec<f32> {
         let rows = x.len() / self.inputs();
         let mut logits = vec![0.0; rows * self.output.outputs()];

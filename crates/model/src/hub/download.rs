@@ -37,14 +37,15 @@ pub(crate) struct Download<'a> {
 }
 
 impl Download<'_> {
-    /// Downloads the model, or the files that a snapshot lacks, and returns its folder.
+    /// Downloads the model, or the files that a snapshot does not have, and returns its folder.
     pub(crate) fn fetch_model(&self, known: Option<Known>) -> Result<PathBuf, Error> {
         let revision = known.as_ref().map_or(&self.repo.revision, |known| &known.snapshot.commit);
         let complete = known.filter(|known| known.complete).map(|known| known.snapshot);
         let listing = match (self.client.list(self.repo, revision), complete) {
             // The server cannot be reached, and the snapshot is complete.
             (Err(_), Some(snapshot)) => return Ok(snapshot.folder.clone()),
-            // The model is plain. If the cache is read-only, the next call asks the server again.
+            // The model is plain. If the cache is read-only, the next call sends the request
+            // again.
             (Ok(listing), Some(snapshot)) if !listing.has(modules_json::FILE) => {
                 let _ = self.record_absence(snapshot);
                 return Ok(snapshot.folder.clone());
@@ -140,7 +141,7 @@ impl CommitFiles<'_> {
         })
     }
 
-    /// The weights of the encoder in the first form that there is.
+    /// Downloads the encoder's weights in the first form that the hub has.
     fn fetch_weights(&mut self, encoder: &str) -> Result<(), Error> {
         if self.fetch_if_listed(&joined(encoder, SINGLE))? {
             return Ok(());

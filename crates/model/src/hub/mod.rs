@@ -1,9 +1,9 @@
 //! The folder of a model by its name: a path, the Hugging Face cache, or a download.
 //!
-//! A name such as `sentence-transformers/all-MiniLM-L6-v2` is looked up in three
-//! places, the cheapest first: a folder of that name, the cache that Python's
-//! `huggingface_hub` keeps (`models--org--name/snapshots/<commit>`), and the hub
-//! itself. What is downloaded goes into the same cache, so that both sides find it.
+//! A name such as `sentence-transformers/all-MiniLM-L6-v2` is searched for in three places, the
+//! cheapest first: a folder of that name, the cache of Python's `huggingface_hub`
+//! (`models--org--name/snapshots/<commit>`), and the hub itself. Downloads go into the same cache,
+//! so that Python finds them too.
 //!
 //! Why not the `hf-hub` crate: version 0.5.0 uses the headers `etag` and `x-repo-commit`
 //! as paths without a check (a server could write any file), sends the token of the user

@@ -1,4 +1,4 @@
-//! How far a pass goes up and its backward down.
+//! The hidden states at which a pass ends and at which its backward ends.
 
 use polyhead_compute::Cpu;
 
@@ -39,9 +39,9 @@ impl Network {
         self.depth_of(layout, active, false)
     }
 
-    /// [`depth`](Self::depth) of passes whose loss reads the sentence vectors too, through
-    /// [`Pass::vectors_and_gradient`](crate::Pass::vectors_and_gradient); such a pass needs
-    /// no head.
+    /// The same as [`depth`](Self::depth), for passes whose loss also reads the sentence vectors
+    /// through [`Pass::vectors_and_gradient`](crate::Pass::vectors_and_gradient); such a pass
+    /// needs no head.
     pub fn depth_with_vectors(&self, layout: &TrainableLayout, active: &[bool]) -> Depth {
         self.depth_of(layout, active, true)
     }

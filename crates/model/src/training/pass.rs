@@ -29,7 +29,7 @@ pub struct Pass {
     pub(super) dstates: Vec<Buffer>,
     /// One flag per hidden state: whether `dstates` holds its gradient.
     pub(super) live: Vec<bool>,
-    /// One flag per head.
+    /// One flag per head: whether it was active in the last forward.
     pub(super) active: Vec<bool>,
     pub(super) stream: DropoutStream,
 }
@@ -40,7 +40,7 @@ pub(super) struct SentenceCache {
     pub(super) modules: Vec<ModuleCache>,
     /// `[B, embedding]`: the sentence vectors.
     pub(super) vectors: Vec<f32>,
-    /// `[B, embedding]`, where a loss reads the vectors.
+    /// `[B, embedding]`: the gradient of the sentence vectors, if a loss reads them.
     pub(super) dvectors: Vec<f32>,
 }
 
@@ -95,8 +95,8 @@ impl Pass {
         self.stream = stream;
     }
 
-    /// The dropout key of the sequence that begins at token `at`. A sequence without tokens has
-    /// the key of the next one, which does no harm: it has no values to drop.
+    /// The dropout key of the sequence that begins at token `at`. An empty sequence has the key of
+    /// the next one, which is harmless: it has no values to drop.
     pub(super) fn key_at(&self, at: usize) -> u64 {
         self.tokens.get(at).copied().unwrap_or(0)
     }

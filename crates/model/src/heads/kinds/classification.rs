@@ -1,4 +1,4 @@
-//! One of several labels.
+//! Classification: one of several labels.
 
 use super::{Answer, KindRules, LabelScore, TextNumbers, best, softmax_rows};
 use crate::heads::HeadSpec;
@@ -6,15 +6,15 @@ use crate::heads::HeadSpec;
 /// The answer of a classification.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClassAnswer {
-    /// The most probable label; of equal ones the first.
+    /// The most probable label; the first one if several are equally probable.
     pub best: LabelScore,
-    /// Whether the label is less probable than
-    /// [`RequestOptions::abstain`](crate::RequestOptions::abstain) demands.
+    /// Whether the label is less probable than the limit
+    /// [`RequestOptions::abstain`](crate::RequestOptions::abstain).
     pub abstained: bool,
 }
 
 impl ClassAnswer {
-    /// The label, unless it is withheld.
+    /// The label; `None` if the head abstained.
     pub fn label(&self) -> Option<&str> {
         (!self.abstained).then_some(&self.best.label)
     }
@@ -60,7 +60,7 @@ mod tests {
         };
         let sure = answer([0.0, 2.0 * 3f32.ln()], [0.25, 0.75]);
         assert_eq!((sure.label(), sure.best.index), (Some("b"), 1));
-        // Of equal ones the first, and 0.5 is below 0.6.
+        // The first of several equal labels wins, and 0.5 is below 0.6.
         let unsure = answer([5.0, 5.0], [0.5, 0.5]);
         assert_eq!((unsure.label(), unsure.best.label.as_str()), (None, "a"));
     }

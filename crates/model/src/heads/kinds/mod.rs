@@ -1,7 +1,7 @@
-//! Kinds of tasks: what the logits of a head mean, one file a kind.
+//! Kinds of tasks: what the logits of a head mean, one file per kind.
 //!
-//! Everything else asks a [`TaskKind`] for what it needs to know and never lists the
-//! kinds itself. How a kind is trained stands in `polyhead-train`, in `tasks/`.
+//! All other code calls methods of [`TaskKind`] and never lists the kinds itself. How a kind is
+//! trained is in `polyhead-train`, in `tasks/`.
 
 mod classification;
 mod multi_label;
@@ -15,7 +15,7 @@ pub use tokens::{TaggedText, TaggedWord, TextSpan};
 use crate::error::{Error, ErrorKind};
 use crate::heads::HeadSpec;
 
-/// What sort of answer a task gives.
+/// The kind of a task: what it predicts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TaskKind {
     /// One of several labels.
@@ -28,7 +28,7 @@ pub enum TaskKind {
     Tokens,
 }
 
-/// What a task answers about one text.
+/// The answer of a task about one text.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answer {
     /// One of several labels.
@@ -52,12 +52,12 @@ pub struct LabelScore {
     pub probability: f32,
 }
 
-/// What a kind does in its own way.
+/// The rules that differ between kinds.
 pub(crate) trait KindRules {
     /// Name in configurations and files.
     fn name(&self) -> &'static str;
 
-    /// Fewest labels that a task of this kind can have; 0: it has no labels.
+    /// Fewest labels that a task of this kind can have; 0 if it has no labels.
     fn least_labels(&self) -> usize;
 
     /// Whether the head reads the first token of every word, not the pooled vector.
@@ -74,17 +74,16 @@ pub(crate) trait KindRules {
     /// finite and the head's temperature is above 0.
     fn probabilities(&self, head: &HeadSpec, logits: &[f32]) -> Vec<f32>;
 
-    /// What the numbers of one text mean.
+    /// The answer that the numbers of one text mean.
     fn answer(&self, numbers: &TextNumbers) -> Answer;
 }
 
-/// The numbers that a head gives for one text: one row, or one for each word that the
-/// model saw.
+/// The output of a head for one text: one row, or one row for each word that has a token.
 pub(crate) struct TextNumbers<'a> {
     pub(crate) head: &'a HeadSpec,
-    /// `[rows, outputs]`, all finite.
+    /// `[rows, outputs]`: the logits, all finite.
     pub(crate) logits: &'a [f32],
-    /// `[rows, labels]`
+    /// `[rows, labels]`: the probabilities.
     pub(crate) probabilities: &'a [f32],
     /// Words of the text, for kinds that read them.
     pub(crate) words: Option<&'a TextWords>,
@@ -111,7 +110,7 @@ impl TaskKind {
         self.rules().name()
     }
 
-    /// Fewest labels that a task of this kind can have; 0: it has no labels.
+    /// Fewest labels that a task of this kind can have; 0 if it has no labels.
     pub fn least_labels(self) -> usize {
         self.rules().least_labels()
     }
@@ -151,19 +150,19 @@ impl std::str::FromStr for TaskKind {
     }
 }
 
-/// Softmax of every row of `logits`, `[rows, labels]`, over the head's temperature.
+/// Softmax of every row of `logits`, `[rows, labels]`, divided by the head's temperature.
 fn softmax_rows(head: &HeadSpec, logits: &[f32]) -> Vec<f32> {
     let rows = logits.chunks_exact(head.outputs());
     rows.flat_map(|row| {
         let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        // The largest becomes 0 before the division, which may overflow.
+        // The largest becomes 0 before the division, which could overflow.
         let scaled: Vec<f32> = row.iter().map(|x| (x - largest) / head.temperature).collect();
         soft_max(&scaled)
     })
     .collect()
 }
 
-/// The most probable label; of equal ones the first.
+/// The most probable label; the first one if several are equally probable.
 fn best(labels: &[String], probabilities: &[f32]) -> LabelScore {
     let mut index = 0;
     for (other, probability) in probabilities.iter().enumerate() {
@@ -174,8 +173,8 @@ fn best(labels: &[String], probabilities: &[f32]) -> LabelScore {
     LabelScore { index, label: labels[index].clone(), probability: probabilities[index] }
 }
 
-/// `eˣⁱ / Σ eˣʲ` in single precision, as everything that answers; losses and metrics
-/// have their own in double precision.
+/// `eˣⁱ / Σ eˣʲ` in single precision, as in all inference; losses and metrics have their own
+/// function in double precision.
 pub(crate) fn soft_max(x: &[f32]) -> Vec<f32> {
     let largest = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let powers: Vec<f32> = x.iter().map(|x| (x - largest).exp()).collect();
@@ -191,7 +190,7 @@ pub(crate) mod testing {
     use crate::heads::{HeadInput, HeadLayer};
     use crate::modules::{PoolingMode, PoolingSpec};
 
-    /// A head of temperature 2.
+    /// A head with temperature 2.
     pub(crate) fn head(kind: &str, labels: &[&str]) -> HeadSpec {
         HeadSpec {
             name: "task".into(),
@@ -208,7 +207,7 @@ pub(crate) mod testing {
         }
     }
 
-    /// Probabilities and answer of a head to one text.
+    /// Probabilities and answer of a head for one text.
     pub(crate) fn answer(
         head: &HeadSpec,
         logits: &[f32],

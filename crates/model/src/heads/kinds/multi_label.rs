@@ -1,9 +1,9 @@
-//! Any of several labels.
+//! Multi-label classification: any of several labels.
 
 use super::{Answer, KindRules, LabelScore, TextNumbers};
 use crate::heads::HeadSpec;
 
-/// The threshold of labels without one.
+/// The threshold of every label if the head has no thresholds.
 const THRESHOLD: f32 = 0.5;
 
 pub(super) struct MultiLabel;
@@ -40,8 +40,8 @@ impl KindRules for MultiLabel {
     }
 }
 
-/// `1 / (1 + e⁻ˣ)` in single precision; losses and calibration have their own in
-/// double precision.
+/// `1 / (1 + e⁻ˣ)` in single precision; losses and calibration have their own function in double
+/// precision.
 fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + (-x).exp())
 }

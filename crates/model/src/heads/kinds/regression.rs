@@ -1,4 +1,4 @@
-//! A number.
+//! Regression: one number.
 
 use super::{Answer, KindRules, TextNumbers};
 use crate::heads::HeadSpec;
@@ -14,7 +14,7 @@ impl KindRules for Regression {
         0
     }
 
-    /// A number has none.
+    /// Returns nothing: a number has no probability.
     fn probabilities(&self, _: &HeadSpec, _: &[f32]) -> Vec<f32> {
         Vec::new()
     }

@@ -1,4 +1,4 @@
-//! A label for every word, and spans of words.
+//! Token labels: a tag for every word, and spans of words.
 
 use std::ops::Range;
 
@@ -7,7 +7,7 @@ use polyhead_text::tag_spans;
 use super::{Answer, KindRules, TextNumbers, best, softmax_rows};
 use crate::heads::HeadSpec;
 
-/// The tag of words that the model does not see.
+/// The tag of words that no token represents.
 const OUTSIDE: &str = "O";
 
 /// A text with tags.
@@ -35,7 +35,7 @@ pub struct TaggedWord {
     pub row: Option<usize>,
 }
 
-/// Neighbouring words that belong together. Offsets are characters.
+/// Neighbouring words that form one span. Offsets are characters.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TextSpan {
     /// Type of the span, without `B-` and `I-`.
@@ -44,23 +44,23 @@ pub struct TextSpan {
     pub start: usize,
     /// One past the last character of the span.
     pub end: usize,
-    /// The text between the two.
+    /// Text from `start` to `end`.
     pub text: String,
     /// Index of the first word, counted from 0.
     pub first_word: usize,
-    /// Index of the last word.
+    /// Index of the last word, counted from 0.
     pub last_word: usize,
     /// Mean probability of the tags of its words.
     pub score: f32,
 }
 
-/// The words of one text, and the tokens that stand for them.
+/// The words of one text and their tokens.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct TextWords {
     pub(crate) text: String,
-    /// Where each word stands, in characters of `text`.
+    /// Span of each word, in characters of `text`.
     pub(crate) places: Vec<Range<usize>>,
-    /// The first token of each word, counted in its sequence; `None` where it has none.
+    /// Index of each word's first token in its sequence; `None` if the word has no token.
     pub(crate) tokens: Vec<Option<u32>>,
 }
 
