@@ -29,7 +29,7 @@ fn hidden_states_that_cannot_be_kept_are_computed_anew() {
         let ending = trainer.train(&place.path(name), false).expect("a run");
         let Ending::Finished(summary) = ending else { panic!("{ending:?}") };
         let mut notices = notices.lock().expect("no panic").clone();
-        notices.retain(|notice| notice.starts_with("hidden states cannot be kept in "));
+        notices.retain(|notice| notice.starts_with("hidden states cannot be cached in "));
         (*summary, notices)
     };
     let (plain, problems) = train(0, "plain");

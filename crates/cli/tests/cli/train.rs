@@ -151,7 +151,7 @@ fn a_run_says_what_it_does_and_leaves_a_model() {
     fs::remove_file(folder.path("run/report.html")).unwrap();
     train(&folder, "run", &["--resume"]).ok();
     assert!(folder.path("run/report.html").exists(), "the page is written when it is missing");
-    train(&folder, "run", &[]).fails(2, &["run: a run is there already", "--resume"]);
+    train(&folder, "run", &[]).fails(2, &["run: the folder already holds a run", "--resume"]);
 }
 
 #[test]

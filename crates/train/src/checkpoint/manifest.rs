@@ -1,4 +1,4 @@
-//! What files a checkpoint has: size and SHA-256 of each.
+//! The manifest of a checkpoint: size and SHA-256 of each file.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
@@ -9,23 +9,23 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 
-/// The manifest's own name; it is written last.
+/// Name of the manifest, which is written last.
 const NAME: &str = "manifest.json";
-/// Longest manifest that is read, in bytes.
+/// Largest manifest that is read, in bytes.
 const LIMIT: u64 = 1 << 16;
 
-/// `manifest.json`
+/// The content of `manifest.json`.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Manifest {
-    /// Of the whole checkpoint: its files, and what they mean.
+    /// Version of the checkpoint format: its files and their meaning.
     pub(super) format_version: u64,
-    /// The program that wrote it.
+    /// Version of the program that wrote the checkpoint.
     pub(super) code_version: String,
     pub(super) files: Vec<FileRecord>,
 }
 
-/// A file as it was written.
+/// Name, size and hash of a file as it was written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct FileRecord {
@@ -34,8 +34,7 @@ pub(super) struct FileRecord {
     pub(super) sha256: String,
 }
 
-/// Writes a file and hashes what goes into it: the hash is of what was meant,
-/// not of what a disk made of it.
+/// Writes a file and hashes the bytes that were passed to the disk, not those that it stored.
 pub(super) fn write_file(
     folder: &Path,
     name: &str,
@@ -55,13 +54,13 @@ pub(super) fn write_file(
 }
 
 impl Manifest {
-    /// Writes it into the folder.
+    /// Writes the manifest into the folder.
     pub(super) fn write(&self, folder: &Path) -> Result<(), Error> {
         let text = serde_json::to_vec_pretty(self).expect("names and numbers are JSON");
         write_file(folder, NAME, |file| file.write_all(&text)).map(drop)
     }
 
-    /// Reads it; `Err` says what is wrong with it.
+    /// Reads the manifest; the error says what is wrong with it.
     pub(super) fn read(folder: &Path) -> Result<Self, String> {
         let mut text = String::new();
         let file = File::open(folder.join(NAME)).map_err(|error| format!("{NAME}: {error}"))?;
@@ -99,7 +98,7 @@ fn verify_file(path: &Path, record: &FileRecord) -> Result<(), String> {
     Ok(())
 }
 
-/// A file that tests can let run full.
+/// A file for which tests can simulate a full disk.
 struct Disk(File);
 
 impl Write for Disk {
@@ -114,7 +113,7 @@ impl Write for Disk {
     }
 }
 
-/// A disk of this thread with little space left.
+/// The simulated space on disk of this thread.
 #[cfg(test)]
 pub(super) mod full_disk {
     use std::cell::Cell;

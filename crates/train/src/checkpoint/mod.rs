@@ -1,11 +1,10 @@
-//! Train states that are complete or absent.
+//! Checkpoints: training states that are complete or absent.
 //!
-//! A checkpoint is a folder `step-000200`: `parameters.safetensors` with every
-//! parameter that has been trained (the others are those of the starting model),
-//! `optimizer.safetensors` with both moments, `state.json`, and `manifest.json`
-//! with size and SHA-256 of each. It is written under a hidden name, synced and renamed; older
-//! ones go after that. What is damaged is passed over for the newest good one,
-//! with a [`Notice`].
+//! A checkpoint is a folder `step-000200`: `parameters.safetensors` with every parameter that has
+//! been trained (the others are those of the starting model), `optimizer.safetensors` with both
+//! moments, `state.json`, and `manifest.json` with size and SHA-256 of each file. It is written
+//! under a hidden name, synced and renamed; only then are older checkpoints removed. A damaged
+//! checkpoint is skipped in favour of the newest good one, with a [`Notice`].
 
 mod manifest;
 mod state;
@@ -27,13 +26,13 @@ use crate::step::{AdamW, AdamWSettings, Moments};
 
 use manifest::Manifest;
 
-/// Of the files and their meaning; another number is another meaning.
+/// Version of the files and their meaning; no other version is read.
 const FORMAT_VERSION: u64 = 2;
 
 const STATE: &str = "state.json";
 const PARAMETERS: &str = "parameters.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
-/// In the order of the manifest.
+/// Names of the files, in the order of the manifest.
 const FILES: [&str; 3] = [PARAMETERS, OPTIMIZER, STATE];
 
 /// The checkpoints of a run.
@@ -43,26 +42,26 @@ pub(crate) struct Checkpoints {
     keep: usize,
 }
 
-/// What is kept of a run: borrowed, so that saving copies nothing large.
+/// The state to save. It is borrowed, so that saving copies nothing large.
 #[derive(Clone, Copy)]
 pub(crate) struct Snapshot<'a> {
-    /// Where the run stands.
+    /// Progress of the run.
     pub progress: &'a SavedProgress,
     /// All parameters.
     pub store: &'a ParameterStore,
-    /// One flag per entry: whether it has been trained, and so may differ from the
-    /// starting model ([`FreezePlan::trained_until`](crate::freeze::FreezePlan::trained_until)).
+    /// One flag per entry: whether it has been trained and may differ from the starting model
+    /// ([`FreezePlan::trained_until`](crate::freeze::FreezePlan::trained_until)).
     pub trained: &'a [bool],
-    /// Moments and counts.
+    /// Optimizer with moments and update counts.
     pub optimizer: &'a AdamW,
 }
 
-/// What was kept of a run.
+/// The saved state of a run.
 #[derive(Clone, Debug)]
 pub(crate) struct TrainState {
-    /// Where the run stands.
+    /// Progress of the run.
     pub progress: SavedProgress,
-    /// By parameter.
+    /// Name and values of each saved parameter.
     parameters: Vec<(String, Tensor<'static>)>,
     moments: Vec<SavedMoments>,
 }
@@ -75,10 +74,10 @@ struct SavedMoments {
     second: Tensor<'static>,
 }
 
-/// Something that the user should know, but that stops nothing.
+/// A remark for the user about a problem that does not stop the run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Notice {
-    /// Lower case, without a full stop.
+    /// Text in lower case, without a full stop.
     pub message: String,
 }
 
@@ -88,25 +87,25 @@ impl std::fmt::Display for Notice {
     }
 }
 
-/// Why a checkpoint cannot be read.
+/// The reason why a checkpoint cannot be read.
 enum Unreadable {
-    /// Its bytes are not those that were written.
+    /// The bytes differ from those that were written.
     Damaged(String),
-    /// Another version of this program wrote it.
+    /// Another version of this program wrote the checkpoint.
     OtherVersion(String),
 }
 
 impl Checkpoints {
-    /// Checkpoints in `folder`, of which the newest `keep` are kept, at least one.
+    /// The checkpoints in `folder`, of which the newest `keep` are kept, at least one.
     pub(crate) fn new(folder: impl Into<PathBuf>, keep: usize) -> Self {
         Self { folder: folder.into(), keep: keep.max(1) }
     }
 
-    /// Writes a checkpoint, then removes those that are too many.
+    /// Writes a checkpoint, then removes the oldest ones beyond the number to keep.
     ///
     /// # Errors
-    /// [`ErrorKind::Io`], as where the disk is full: then the older checkpoints are
-    /// as they were, and the message names the newest of them.
+    /// [`ErrorKind::Io`], for example if the disk is full. Then the older checkpoints are
+    /// unchanged, and the message names the newest of them.
     pub(crate) fn save(&self, snapshot: &Snapshot) -> Result<PathBuf, Error> {
         let saved = self.add(snapshot).and_then(|target| {
             let steps = self.steps()?;
@@ -136,7 +135,7 @@ impl Checkpoints {
         Ok(target)
     }
 
-    /// Removes the checkpoints of all steps that `unwanted` names.
+    /// Removes the checkpoints of all steps for which `unwanted` is true.
     ///
     /// # Errors
     /// [`ErrorKind::Io`].
@@ -147,7 +146,7 @@ impl Checkpoints {
         Ok(())
     }
 
-    /// For messages: `the last good one is `step-000200``, or that there is none.
+    /// Text for messages: `the last good one is `step-000200``, or that there is none.
     pub(crate) fn what_stands(&self) -> String {
         match self.steps().unwrap_or_default().last() {
             Some((_, name)) => format!("the last good one is `{name}`"),
@@ -155,10 +154,10 @@ impl Checkpoints {
         }
     }
 
-    /// The checkpoint of this step, or what is wrong with it.
+    /// Reads the checkpoint of this step.
     ///
     /// # Errors
-    /// [`ErrorKind::Run`] if it is not there or damaged, or of another version.
+    /// [`ErrorKind::Run`] if it is absent, damaged, or of another version.
     pub(crate) fn of_step(&self, step: u64) -> Result<TrainState, Error> {
         let folder = self.folder.join(name_of(step));
         TrainState::read(&folder).map_err(|error| {
@@ -167,8 +166,8 @@ impl Checkpoints {
         })
     }
 
-    /// The newest good checkpoint, and what was wrong with newer ones. Those are
-    /// renamed to `….damaged`, so that they neither count nor come in the way.
+    /// Reads the newest good checkpoint and returns a notice for each damaged newer one. Damaged
+    /// ones are renamed to `….damaged`, so that they do not count and do not block the name.
     ///
     /// # Errors
     /// [`ErrorKind::Run`] if there are checkpoints, but no good one, or if another
@@ -183,7 +182,7 @@ impl Checkpoints {
                     for (other, problem) in damaged {
                         self.rename_damaged(other)?;
                         let message = format!(
-                            "checkpoint `{other}` is damaged ({problem}): going on from `{name}`"
+                            "checkpoint `{other}` is damaged ({problem}): continuing from `{name}`"
                         );
                         notices.push(Notice { message });
                     }
@@ -209,7 +208,7 @@ impl Checkpoints {
         Err(Error::new(ErrorKind::Run, message))
     }
 
-    /// Steps and names of what looks like a checkpoint, oldest first.
+    /// Steps and names of all folders named as checkpoints, oldest first.
     fn steps(&self) -> Result<Vec<(u64, String)>, Error> {
         let mut steps: Vec<(u64, String)> =
             self.names()?.into_iter().filter_map(|name| Some((step_of(&name)?, name))).collect();
@@ -229,7 +228,7 @@ impl Checkpoints {
         list().map_err(|error| FileError::new(&self.folder, error).into())
     }
 
-    /// Removes what a kill left half written or half removed.
+    /// Removes folders that a killed process left half written or half removed.
     fn remove_leftovers(&self) -> Result<(), Error> {
         for name in self.names()?.iter().filter(|name| is_leftover(name)) {
             let path = self.folder.join(name);
@@ -255,7 +254,7 @@ fn name_of(step: u64) -> String {
     format!("step-{step:06}")
 }
 
-/// `step-000200` is 200.
+/// The step in a name: 200 for `step-000200`.
 fn step_of(name: &str) -> Option<u64> {
     let digits = name.strip_prefix("step-")?;
     digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
@@ -328,9 +327,9 @@ impl TrainState {
         Ok(Self { progress, parameters: parameters.into_iter().collect(), moments })
     }
 
-    /// Puts the parameters into `store`, which holds the starting model, and makes
-    /// the optimizer that was saved; [`AdamW::relayout`] then leads to the layout of
-    /// the next step. The caller renews packed copies of parameters.
+    /// Copies the parameters into `store`, which holds the starting model, and makes the optimizer
+    /// that was saved. [`AdamW::relayout`] then changes it to the layout of the next step. The
+    /// caller refreshes packed copies of parameters.
     ///
     /// # Errors
     /// [`ErrorKind::Run`] if the state is of another model.
@@ -357,7 +356,7 @@ impl TrainState {
             let (first, second) = (&saved.first.values, &saved.second.values);
             optimizer.set_moments(index, Moments { count: saved.count, first, second })?;
         }
-        // Only now, when nothing can go wrong any more.
+        // Only now, after the last possible error.
         for (range, (_, tensor)) in ranges.into_iter().zip(&self.parameters) {
             store.values_mut()[range].copy_from_slice(&tensor.values);
         }
@@ -365,7 +364,7 @@ impl TrainState {
     }
 }
 
-/// Index of the parameter of this name and shape.
+/// Index of the parameter with this name and shape.
 fn find(store: &ParameterStore, name: &str, tensor: &Tensor) -> Result<usize, Error> {
     let run = |message| Error::new(ErrorKind::Run, message);
     let Some(index) = store.entries().iter().position(|entry| entry.name == name) else {

@@ -1,4 +1,4 @@
-//! `state.json`: where a run stands, apart from its tensors.
+//! `state.json`: the progress of a run, apart from its tensors.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -7,42 +7,42 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-/// Longest state that is read, in bytes.
+/// Largest state file that is read, in bytes.
 const LIMIT: u64 = 16 << 20;
 
-/// Where a run stands. A run that goes on from here is at the same place in its
-/// data, its dropout and its schedule, since these are functions of seed and step.
+/// The progress of a run. It also fixes the position in the data, the dropout and the schedule,
+/// which are functions of seed and step.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct SavedProgress {
-    /// Optimizer steps that are done.
+    /// Number of optimizer steps done.
     pub step: u64,
-    /// Epoch of the last of them, counted from 1.
+    /// Epoch of the last step, counted from 1.
     pub epoch: u64,
-    /// The best model so far.
+    /// The best evaluation so far.
     pub best: Option<SavedBest>,
-    /// Evaluations since the best one.
+    /// Number of evaluations since the best one.
     pub evaluations_without_improvement: usize,
-    /// Length of `metrics.jsonl`; the file is cut back to it.
+    /// Length of `metrics.jsonl` in bytes; resuming cuts the file back to it.
     pub metrics_bytes: u64,
-    /// Length of `timings.jsonl`.
+    /// Length of `timings.jsonl` in bytes.
     pub timings_bytes: u64,
-    /// Time spent in training up to here, over all sessions.
+    /// Seconds of training so far, over all sessions.
     pub seconds: f64,
-    /// [`RunConfig::hash`](crate::RunConfig::hash).
+    /// Hash of the configuration, [`RunConfig::hash`](crate::RunConfig::hash).
     pub config_hash: String,
-    /// Of the rows as they were read.
+    /// Hash of the rows as they were read.
     pub data_hash: String,
-    /// Of the numbers of the model that the run began with.
+    /// Hash of the weights of the starting model.
     pub model_hash: String,
-    /// Sums since the last line of the log, to the bit.
+    /// Sums since the last line of progress, as bits.
     pub window: Vec<u64>,
-    /// Whether the latest evaluation was the one that exhausted patience.
+    /// Whether the last evaluation exhausted the patience.
     pub gave_up: bool,
-    /// Where the time of the run went.
+    /// Time by kind of work.
     pub times: Times,
 }
 
-/// Seconds spent in this process and those before.
+/// Seconds by kind of work, over all sessions of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Times {
     pub preparation: f64,
@@ -52,7 +52,7 @@ pub(crate) struct Times {
 }
 
 impl Times {
-    /// The sum of all four.
+    /// The sum of all kinds.
     pub(crate) fn total(&self) -> f64 {
         self.preparation + self.steps + self.evaluation + self.checkpoints
     }
@@ -61,14 +61,14 @@ impl Times {
 /// The best evaluation of a run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct SavedBest {
-    /// After this step.
+    /// Number of steps done before the evaluation.
     pub step: u64,
-    /// Of the criterion.
+    /// Value of the criterion.
     pub value: f64,
 }
 
-/// The file. Numbers with a fraction are strings, because what reads JSON may
-/// round them in the last bit.
+/// The file's content. Fractions are strings, because JSON readers may round numbers in the last
+/// bit.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct StateJson {
@@ -93,7 +93,7 @@ struct BestJson {
     value: String,
 }
 
-/// Updates of one parameter.
+/// Number of updates of one parameter.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct CountJson {
@@ -103,7 +103,7 @@ struct CountJson {
 
 /// The text of `state.json`.
 ///
-/// - `counts`: updates of each parameter that the optimizer has, in the order of the index
+/// - `counts`: updates of each parameter in the optimizer, in the order of the index
 pub(super) fn to_json(progress: &SavedProgress, counts: &[(&str, u64)]) -> Vec<u8> {
     let counts = counts
         .iter()
@@ -126,7 +126,7 @@ pub(super) fn to_json(progress: &SavedProgress, counts: &[(&str, u64)]) -> Vec<u
     serde_json::to_vec_pretty(&wire).expect("numbers and strings are JSON")
 }
 
-/// Reads the file; counts as in [`to_json`].
+/// Reads the file; the counts are as in [`to_json`].
 pub(super) fn read(path: &Path) -> Result<(SavedProgress, Vec<(String, u64)>), String> {
     let mut text = String::new();
     let file = File::open(path).map_err(|error| error.to_string())?;
@@ -153,7 +153,7 @@ pub(super) fn read(path: &Path) -> Result<(SavedProgress, Vec<(String, u64)>), S
     Ok((progress, counts.collect()))
 }
 
-/// The names under which the file holds the times.
+/// Names of the times in the file.
 const TIMES: [&str; 4] = [
     "seconds in preparation",
     "seconds in steps",
@@ -161,8 +161,8 @@ const TIMES: [&str; 4] = [
     "seconds in checkpoints",
 ];
 
-/// Window, patience and times by name, in the form of all checkpoints so far: each number
-/// of the window is written as the f64 with its bits.
+/// Window, patience and times by name, in the form of all checkpoints so far: each word of the
+/// window is written as the f64 with its bits.
 fn sums(progress: &SavedProgress) -> BTreeMap<String, String> {
     let Times { preparation, steps, evaluation, checkpoints } = progress.times;
     let window = progress.window.iter().enumerate();
@@ -179,7 +179,7 @@ fn sums(progress: &SavedProgress) -> BTreeMap<String, String> {
 fn read_sums(sums: &BTreeMap<String, String>, progress: &mut SavedProgress) -> Result<(), String> {
     let Times { preparation, steps, evaluation, checkpoints } = &mut progress.times;
     let times = [preparation, steps, evaluation, checkpoints];
-    // By number: from 1000 on, names are not in its order.
+    // Sorted by number, because names from 1000 on do not sort in numeric order.
     let mut window: BTreeMap<usize, u64> = BTreeMap::new();
     for (name, sum) in sums {
         let sum = number(sum)?;
@@ -197,7 +197,7 @@ fn read_sums(sums: &BTreeMap<String, String>, progress: &mut SavedProgress) -> R
     Ok(())
 }
 
-/// The fewest digits that read back as the same number.
+/// The shortest text that is read back as the same number.
 fn exact(number: f64) -> String {
     format!("{number:?}")
 }
@@ -213,7 +213,7 @@ mod tests {
     #[test]
     fn every_bit_of_the_state_comes_back() {
         let sums = [0.1 + 0.2, f64::MIN_POSITIVE, -0.0, f64::INFINITY, 1e300, 5e-324, 1.0 / 3.0];
-        // More than 1000, so that names are not in the order of numbers.
+        // More than 1000 words, so that names do not sort in numeric order.
         let window: Vec<u64> =
             sums.iter().map(|sum| sum.to_bits()).chain((0..1200).map(|count| count * 3)).collect();
         let progress = SavedProgress {

@@ -1,4 +1,4 @@
-//! Checkpoints that are whole, damaged, half written, or of something else.
+//! Checkpoints that are complete, damaged, half written, or of another model.
 
 use super::manifest::full_disk;
 use super::*;
@@ -10,7 +10,7 @@ use polyhead_model::{ParameterGroup, TouchedRows};
 const SETTINGS: AdamWSettings =
     AdamWSettings { betas: (0.9, 0.999), epsilon: 1e-8, clip_norm: 1.0 };
 
-/// A run of a few steps, embeddings frozen.
+/// A run of a few steps with frozen embeddings.
 struct Run {
     store: ParameterStore,
     optimizer: AdamW,
@@ -92,7 +92,7 @@ fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-/// Checkpoints of the steps 1 to `steps`, all kept, and the runs as they were.
+/// Saves the steps 1 to `steps`, keeps all of them, and returns the runs as they were.
 fn saved(folder: &Path, steps: usize) -> (Checkpoints, Vec<Run>) {
     let checkpoints = Checkpoints::new(folder.join("checkpoints"), 10);
     let mut runs = Vec::new();
@@ -261,8 +261,8 @@ fn damage_falls_back_to_the_newest_good_one_and_says_so() {
         let notice = notices[0].to_string();
         assert!(notice.starts_with("checkpoint `step-000003` is damaged ("), "{notice}");
         assert!(notice.contains(case.message), "{}: {notice}", case.name);
-        assert!(notice.ends_with("): going on from `step-000002`"), "{notice}");
-        // It does not come in the way of the next one.
+        assert!(notice.ends_with("): continuing from `step-000002`"), "{notice}");
+        // The damaged folder does not block the next checkpoint.
         let expected = ["step-000001", "step-000002", "step-000003.damaged"];
         assert_eq!(names(&checkpoints.folder), expected, "{}", case.name);
         runs[2].save(&checkpoints).unwrap();
@@ -316,7 +316,7 @@ fn a_full_disk_leaves_the_last_good_one() {
         fs::read_dir(path).unwrap().map(|file| file.unwrap().metadata().unwrap().len()).sum()
     };
     let mut failures = 0;
-    // In every file, the manifest included, and with just enough.
+    // In every file, the manifest included, and with exactly enough space.
     for left in (0..=whole as usize).rev().step_by(97) {
         let result = full_disk::with(left, || next.save(&checkpoints));
         let Err(error) = result else {

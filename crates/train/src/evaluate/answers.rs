@@ -1,8 +1,7 @@
-//! The network's answers to a whole split, and what they are worth.
+//! The network's answers for a whole split, and their metrics.
 //!
-//! Rows go through the network sorted by length, so that parts are of like
-//! size; answers come back in the order of the rows. No number depends on how
-//! the rows were cut into parts.
+//! Rows go through the network sorted by length, so that parts have similar sizes; answers are in
+//! the order of the rows. How the rows are split into parts changes no value.
 
 use polyhead_compute::{Cpu, Threads};
 use polyhead_model::{Depth, Encoder, HeadSpec, Mode, Network, NetworkInput, Pass, Workspace};
@@ -15,25 +14,25 @@ use crate::tasks::{Objective, SplitAnswers, TaskMetrics, answered, rules};
 /// Logits of every task, in the order of the rows.
 #[derive(Clone, Debug, Default)]
 pub struct Answers {
-    /// One per task: `[rows, outputs]`, for tagging `[words, outputs]` of all
-    /// words of the split (zeros for words without a token); empty for tasks that were not asked.
+    /// One per task: `[rows, outputs]`, for kind `tokens` `[words, outputs]` of all words of the
+    /// split (zeros for words without a token); empty for tasks that were not requested.
     pub logits: Vec<Vec<f32>>,
-    /// `[rows, embedding]`, if they were wanted.
+    /// `[rows, embedding]`: the sentence vectors; empty if they were not requested.
     pub vectors: Vec<f32>,
 }
 
-/// How answers are asked for.
+/// The answers to compute.
 pub struct EvalRequest<'a> {
-    /// Which heads answer.
+    /// One flag per head: whether its logits are computed.
     pub active: &'a [bool],
-    /// Whether sentence vectors are wanted too.
+    /// Whether sentence vectors are computed.
     pub vectors: bool,
-    /// Tokens at the beginning of each row that are the prompt's.
+    /// Number of prompt tokens at the beginning of each row.
     pub prompt_tokens: usize,
     /// The depth of training, whose `cached` states `cache` holds.
     pub depth: &'a Depth,
-    /// Who computes these states in place of the network, which then trains
-    /// nothing: an encoder in another precision.
+    /// An encoder in another precision that computes the hidden states in place of the network,
+    /// which is then not trained.
     pub encoder: Option<&'a Encoder>,
 }
 
@@ -62,7 +61,7 @@ impl Answers {
                 .collect(),
             vectors: vec![0.0; if questions.vectors { split.len() * width } else { 0 }],
         };
-        // Vectors need the last layer, whatever heads read.
+        // Vectors need the last layer, whatever state the heads read.
         let mut depth = questions.depth.clone();
         if questions.vectors {
             depth.top = network.config().layers;
@@ -104,9 +103,9 @@ impl Answers {
         Ok(answers)
     }
 
-    /// Metrics of each task that was asked and has a label in the split.
+    /// Computes the metrics of each requested task that has a label in the split.
     ///
-    /// - `objectives`: one a task, for the losses
+    /// - `objectives`: one per task, for the losses
     pub fn score(
         &self,
         split: &Split,
@@ -125,7 +124,7 @@ impl Answers {
     }
 }
 
-/// One evaluating forward; takes hidden states from the cache, or puts them there.
+/// Runs one forward without training; reads hidden states from the cache, or stores them there.
 fn run_cached(
     network: &Network,
     cpu: Cpu,
@@ -161,7 +160,7 @@ fn run_cached(
     Ok(())
 }
 
-/// Hidden states `wanted` of an encoder, `[N, D]` each.
+/// The hidden states `wanted` of an encoder, `[N, D]` each.
 fn states_of(encoder: &Encoder, cpu: Cpu, input: &NetworkInput, wanted: &[usize]) -> Vec<Vec<f32>> {
     let mut states = vec![Vec::new(); wanted.len()];
     let mut workspace = Workspace::default();
@@ -173,7 +172,7 @@ fn states_of(encoder: &Encoder, cpu: Cpu, input: &NetworkInput, wanted: &[usize]
     states
 }
 
-/// Puts the hidden states of a pass into the cache.
+/// Stores the hidden states of a pass in the cache.
 pub(crate) fn keep_states(
     network: &Network,
     packed: &PackedRows,
@@ -191,7 +190,7 @@ pub(crate) fn keep_states(
     }
 }
 
-/// Rows of `from` to their places in `to`.
+/// Copies the rows of `from` to the rows of `to` with these indices.
 fn scatter(rows: &[u32], width: usize, from: &[f32], to: &mut [f32]) {
     for (row, values) in rows.iter().zip(from.chunks_exact(width.max(1))) {
         to[*row as usize * width..][..width].copy_from_slice(values);

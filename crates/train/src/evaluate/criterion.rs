@@ -1,16 +1,16 @@
-//! What the best model is chosen by.
+//! The criterion that chooses the best model.
 
 use crate::config::{RunConfig, TaskSettings};
 use crate::tasks::{TaskMetrics, larger_is_better, main_metric};
 
-/// The metric that stands for a task.
+/// The main metric of a task.
 pub(crate) fn metric_of(task: &TaskSettings) -> &str {
     task.metric.as_deref().unwrap_or(main_metric(task.kind))
 }
 
-/// Larger is better; `None` where there is nothing to choose by: without dev data,
-/// or if a metric has no value, as a correlation with a constant. A mean over
-/// fewer tasks than at other times would compare with nothing.
+/// Score of an evaluation; larger is better. `None` without dev data, or if a metric has no value,
+/// such as a correlation with a constant: a mean over fewer tasks could not be compared with the
+/// others.
 ///
 /// - `metrics`: one per task
 pub(crate) fn criterion(config: &RunConfig, metrics: &[Option<TaskMetrics>]) -> Option<f64> {
@@ -30,25 +30,26 @@ pub(crate) fn criterion(config: &RunConfig, metrics: &[Option<TaskMetrics>]) -> 
 /// The best evaluation so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Best {
-    /// Its criterion; `None` before the first.
+    /// Score of that evaluation; `None` before the first.
     pub(crate) score: Option<f64>,
-    /// Steps done before it.
+    /// Number of steps done before it.
     pub(crate) step: u64,
-    /// Evaluations since then.
+    /// Number of evaluations since then.
     pub(crate) since: u64,
 }
 
 impl Best {
-    /// Takes another evaluation in; says whether it is better than all before.
+    /// Adds an evaluation; returns whether it is better than all before.
     pub(crate) fn update(&mut self, score: Option<f64>, step: u64) -> bool {
         let better = match (score, self.score) {
             (Some(score), Some(best)) => score > best,
             (Some(_), None) => true,
             (None, _) => false,
         };
-        match better {
-            true => *self = Self { score, step, since: 0 },
-            false => self.since += 1,
+        if better {
+            *self = Self { score, step, since: 0 };
+        } else {
+            self.since += 1;
         }
         better
     }
@@ -67,7 +68,7 @@ mod tests {
         RunConfig::parse(&text, std::path::Path::new("c.toml"), &[]).expect("a configuration")
     }
 
-    /// Of answers 1 and 2 to these targets.
+    /// Metrics of the answers 1 and 2 for these targets.
     fn metrics(targets: [f32; 2]) -> Option<TaskMetrics> {
         let mut counter = crate::tasks::RegressionCounter::new();
         counter.add(1.0, targets[0]);
@@ -78,7 +79,8 @@ mod tests {
     #[test]
     fn a_metric_without_a_value_chooses_nothing() {
         let mean = config("mean", "spearman");
-        // Spearman 1, but for rounding, and the negative of a squared error of 0 and 1.
+        // Spearman is 1 up to rounding, and the other score is the negative of a squared error of
+        // 0 and 1.
         let near = |found: Option<f64>, expected: f64| {
             assert!(
                 (found.expect("a value") - expected).abs() < 1e-12,

@@ -1,4 +1,4 @@
-//! A finished model on data of its own: metrics of every task whose labels are there.
+//! Evaluation of a finished model on new data: metrics of every task with labels in the data.
 
 mod answers;
 mod criterion;
@@ -20,46 +20,45 @@ use crate::error::{Error, ErrorKind};
 use crate::run::{Tokenized, tokenize};
 use crate::tasks::{Objective, TaskMetrics};
 
-/// What [`evaluate`] looks at.
+/// Options of [`evaluate`].
 #[derive(Clone, Debug, Default)]
 pub struct EvaluateOptions {
-    /// JSON Lines or CSV; several are read one after the other.
+    /// Files in JSON Lines or CSV, read one after the other.
     pub files: Vec<PathBuf>,
-    /// The field with the text; absent: `text`.
+    /// Name of the field with the text; `None`: `text`.
     pub text: Option<String>,
-    /// The field with the words; absent: `tokens`.
+    /// Name of the field with the words; `None`: `tokens`.
     pub tokens: Option<String>,
-    /// The tasks to evaluate; absent: all that have labels in the files.
+    /// The tasks to evaluate; `None`: all tasks with labels in the files.
     pub tasks: Option<Vec<String>>,
-    /// Task and field, where the field with the labels is not named as the task.
+    /// Pairs of task and field, for labels in a field that does not have the task's name.
     pub fields: Vec<(String, String)>,
-    /// Tokens after which a text is cut; absent: as the model was trained.
+    /// Length in tokens to which texts are truncated; `None`: as in training.
     pub max_length: Option<usize>,
-    /// In what the products of the encoder are computed.
+    /// Precision of the encoder's products.
     pub precision: Precision,
 }
 
-/// What [`evaluate`] has found.
+/// The result of [`evaluate`].
 #[derive(Clone, Debug)]
 pub struct Evaluation {
     /// Name and metrics of each task that has labels, in the order of the model.
     pub tasks: Vec<(String, TaskMetrics)>,
-    /// The rows, all of them as the split `test`: unknown labels, what was cut.
+    /// Report on all rows as the split `test`: unknown labels, truncated texts.
     pub report: DataReport,
 }
 
-/// Answers every row of the files with the model's heads, in one pass, and
-/// compares.
+/// Answers every row of the files with the model's heads, in one pass, and computes metrics.
 ///
-/// Losses are plain ones: the weights of labels and the smoothing that a run may
-/// have had are not part of a model. A label that the model does not know counts
-/// as wrong. Numbers have the same bits on any number of threads.
+/// Losses are unweighted: label weights and smoothing of the training run are not part of a model.
+/// A label that the model does not know counts as wrong. The results have the same bits with any
+/// number of threads.
 ///
 /// # Errors
 /// - [`ErrorKind::Config`] if a task is unknown
-/// - [`ErrorKind::Data`] if a row is not what it should be, or no row has a label
-/// - [`ErrorKind::Io`] if a file cannot be read, [`ErrorKind::NotFinite`] if an
-///   answer is not a number
+/// - [`ErrorKind::Data`] if a row is malformed, or no row has a label
+/// - [`ErrorKind::Io`] if a file cannot be read, [`ErrorKind::NotFinite`] if an answer is not
+///   finite
 pub fn evaluate(
     folder: &ModelFolder,
     options: &EvaluateOptions,
@@ -120,7 +119,7 @@ pub fn evaluate(
     Ok(Evaluation { tasks, report })
 }
 
-/// Place and fields of the heads that are asked, in the order of the model.
+/// Index and fields of the requested heads, in the order of the model.
 fn asked(specs: &[HeadSpec], options: &EvaluateOptions) -> Result<Vec<(usize, TaskFields)>, Error> {
     if specs.is_empty() {
         let message = "the model has no tasks: expected one that was trained";

@@ -1,4 +1,4 @@
-//! Names of groups: `embeddings`, `layers.0-3`, `head.topic`.
+//! Names of parameter groups: `embeddings`, `layers.0-3`, `head.topic`.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use polyhead_model::{ParameterGroup, ParameterStore};
 
 use crate::error::{Error, ErrorKind};
 
-/// The parts of a model by the names that configurations use.
+/// The groups of a model by the names in configurations.
 pub(super) struct GroupNames<'a> {
     /// The group of each entry of the index.
     index: Vec<ParameterGroup>,
@@ -70,10 +70,10 @@ impl<'a> GroupNames<'a> {
         }
     }
 
-    /// `A-B` or `I`; all of them must be there, since a range that reaches too
-    /// far was meant for another model.
+    /// Parses `A-B` or `I`. All layers must exist: a range that is too long was meant for another
+    /// model.
     fn layers(&self, range: &str) -> Result<GroupPattern, String> {
-        // Not `parse` alone: it takes a sign.
+        // `parse` alone would accept a sign.
         let number = |text: &str| {
             text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse::<usize>().ok())?
         };
@@ -102,7 +102,7 @@ impl<'a> GroupNames<'a> {
 
     fn there_are(&self) -> String {
         let parts = names(self.index.iter().copied(), &[]);
-        // Heads as such are last among the names.
+        // The heads are the last names.
         let (heads, mut all): (Vec<String>, Vec<String>) =
             parts.into_iter().partition(|name| name == "heads");
         all.splice(0..0, ["all".to_owned(), "encoder".to_owned()]);
@@ -115,7 +115,7 @@ impl<'a> GroupNames<'a> {
 /// The parameters that a pattern of a freeze rule matches.
 enum GroupPattern {
     All,
-    /// Embeddings and pooler too.
+    /// Encoder layers, embeddings and pooler.
     Encoder,
     Embeddings,
     Layers(usize, usize),
@@ -142,8 +142,8 @@ impl GroupPattern {
     }
 }
 
-/// Names of groups in the order of the index: runs of layers as one, all of
-/// `heads` as `heads`.
+/// Names of groups in the order of the index. Consecutive layers become one name, and all `heads`
+/// become `heads`.
 pub(super) fn names(groups: impl Iterator<Item = ParameterGroup>, heads: &[String]) -> Vec<String> {
     let groups: BTreeSet<ParameterGroup> = groups.collect();
     let mut names: Vec<String> = Vec::new();

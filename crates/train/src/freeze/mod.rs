@@ -1,9 +1,8 @@
-//! What is frozen when: rules of the configuration against the index of a model.
+//! Which parameters are frozen in which step, by the configuration's rules.
 //!
-//! A [`FreezePlan`] is made once, before the first step, and is then a function
-//! of the step: a tensor is frozen if any rule in force matches it. Rules name
-//! groups of the model's index, never tensors. [`FrozenTensors`] proves after the
-//! run that frozen meant frozen.
+//! A [`FreezePlan`] is made once, before the first step, and is then a function of the step: a
+//! tensor is frozen if any active rule matches it. Rules name groups of the model's index, never
+//! tensors. After the run, [`FrozenTensors`] proves that frozen tensors did not change.
 
 mod groups;
 mod proof;
@@ -26,32 +25,32 @@ pub struct FreezePlan {
     total_steps: u64,
 }
 
-/// A phase of the configuration, resolved.
+/// A freeze rule, resolved for a model.
 #[derive(Clone, Debug)]
 struct Rule {
-    /// One per entry of the index.
+    /// One flag per entry of the index.
     matches: Vec<bool>,
-    /// The first and the last step in which it is in force, both included.
+    /// The first and the last step in which the rule is active, both included.
     first: u64,
     last: u64,
 }
 
-/// Steps in a row in which the same tensors are trained.
+/// Consecutive steps in which the same tensors are trained.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FreezeSpan {
     /// The first step, counted from 1.
     pub first: u64,
     /// The last step, included.
     pub last: u64,
-    /// One per entry of the index.
+    /// One flag per entry of the index: whether it is trained.
     pub trainable: Vec<bool>,
 }
 
 impl FreezePlan {
-    /// Resolves the rules.
+    /// Resolves the rules against the index of a model.
     ///
     /// - `heads`: names of the tasks, in the order of [`ParameterGroup::Head`]
-    /// - `steps_per_epoch`, `total_steps`: optimizer steps
+    /// - `steps_per_epoch`, `total_steps`: numbers of optimizer steps
     ///
     /// # Errors
     /// [`ErrorKind::Config`](crate::ErrorKind) for a group that the model does
@@ -97,7 +96,7 @@ impl FreezePlan {
         })
     }
 
-    /// Heads from this one on have no task: no step trains them.
+    /// Freezes the heads from index `first` on, which have no task.
     pub fn without_heads_from(mut self, first: usize) -> Self {
         let is_one = |group| matches!(group, ParameterGroup::Head(head) if head >= first);
         let matches: Vec<bool> = self.index.iter().map(|(group, _)| is_one(*group)).collect();
@@ -112,7 +111,7 @@ impl FreezePlan {
         self.heads.get(head).map_or_else(|| head.to_string(), String::clone)
     }
 
-    /// One flag per entry of the index.
+    /// One flag per entry of the index: whether step `step` trains it.
     ///
     /// - `step`: counted from 1
     pub fn trainable(&self, step: u64) -> Vec<bool> {
@@ -125,9 +124,9 @@ impl FreezePlan {
         trainable
     }
 
-    /// The run in stretches of steps between which the trainable set changes.
+    /// The spans of steps between which the trained parameters change.
     ///
-    /// A run without a step has one stretch, as if it had one step.
+    /// A run without steps has one span, as if it had one step.
     pub fn spans(&self) -> Vec<FreezeSpan> {
         let end = self.total_steps.max(1);
         let mut starts: Vec<u64> = self
@@ -155,12 +154,12 @@ impl FreezePlan {
         spans
     }
 
-    /// The steps, after the first, that train other tensors than the step before.
+    /// The steps after the first whose trained tensors differ from those of the step before.
     pub fn changes(&self) -> Vec<u64> {
         self.spans().iter().skip(1).map(|span| span.first).collect()
     }
 
-    /// Whether no step trains anything: then a run only evaluates.
+    /// Whether no step trains anything; such a run only evaluates.
     pub fn trains_nothing(&self) -> bool {
         self.ever_trainable().iter().all(|trainable| !trainable)
     }
@@ -181,14 +180,13 @@ impl FreezePlan {
         ever
     }
 
-    /// One flag per entry: frozen in every step.
+    /// One flag per entry: whether it is frozen in every step.
     pub fn always_frozen(&self) -> Vec<bool> {
         self.ever_trainable().into_iter().map(|trainable| !trainable).collect()
     }
 
-    /// A line for each stretch: `steps 1–189: training 12 of 103 tensors, 3.1 M of
-    /// 22.7 M parameters; frozen: embeddings, layers.0-3`. Rules that never come
-    /// into force have a line too.
+    /// One line per span: `steps 1–189: training 12 of 103 tensors, 3.1 M of 22.7 M parameters;
+    /// frozen: embeddings, layers.0-3`. Rules that never become active have a line too.
     pub fn lines(&self) -> Vec<String> {
         let mut lines: Vec<String> = self.spans().iter().map(|span| self.line(span)).collect();
         for rule in self.rules.iter().filter(|rule| rule.first > self.total_steps.max(1)) {
@@ -222,7 +220,7 @@ impl FreezePlan {
         )
     }
 
-    /// The groups of the marked entries, runs of layers as one.
+    /// The groups of the marked entries, consecutive layers as one.
     fn names(&self, marked: &[bool]) -> String {
         if marked.iter().all(|marked| *marked) && !marked.is_empty() {
             return "everything".to_owned();
@@ -233,10 +231,10 @@ impl FreezePlan {
     }
 }
 
-/// A number of parameters as people say it: `512`, `13.2 k`, `22.7 M`.
+/// A number of parameters in short form: `512`, `13.2 k`, `22.7 M`.
 pub(crate) fn short(count: usize) -> String {
     let count = count as f64;
-    // From where the rounded digits would read 1000.0.
+    // Where the rounded digits would read 1000.0, the next unit begins.
     match count {
         0.0..1e3 => format!("{count}"),
         1e3..999_950.0 => format!("{:.1} k", count / 1e3),
@@ -426,7 +424,7 @@ pub(crate) mod tests {
             plan(&[phase("encoder modules", None, None), phase("heads", None, None)])
                 .trains_nothing()
         );
-        // Only up to the last step, which is enough.
+        // Only up to the last step, but that is every step of the run.
         assert!(plan(&[phase("all", None, Some(Moment::Epoch(3)))]).trains_nothing());
         assert!(!plan(&[phase("all", None, Some(Moment::Step(29)))]).trains_nothing());
     }

@@ -1,14 +1,14 @@
-//! Hashes of frozen tensors, before and after.
+//! Hashes of frozen tensors, before and after training.
 
 use polyhead_model::ParameterStore;
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, ErrorKind};
 
-/// What tensors that must not change were at the start.
+/// Hashes of the tensors that must not change.
 #[derive(Clone, Debug)]
 pub struct FrozenTensors {
-    /// Place in the index, and SHA-256 of the numbers.
+    /// Index of each entry and SHA-256 of its values.
     hashes: Vec<(usize, [u8; 32])>,
     parameters: usize,
 }
@@ -23,11 +23,11 @@ impl FrozenTensors {
         }
     }
 
-    /// Compares with `store` as it is after the last step of a run; a line for the report.
+    /// Compares with `store` after the last step of a run; returns a line for the report.
     ///
     /// # Errors
-    /// [`ErrorKind::Run`] with the names of tensors that changed: a bug of ours,
-    /// but one that users must hear of.
+    /// [`ErrorKind::Run`] with the names of tensors that changed. That is a bug of Polyhead, but
+    /// users must know of it.
     pub fn verify(&self, store: &ParameterStore) -> Result<String, Error> {
         self.compare(store)?;
         if self.hashes.is_empty() {
@@ -37,11 +37,11 @@ impl FrozenTensors {
         Ok(format!("frozen parameters unchanged: {size}, SHA-256 {}…", &digest[..16]))
     }
 
-    /// [`verify`](Self::verify) for tensors that were frozen in these steps only;
+    /// The same as [`verify`](Self::verify), for tensors that were frozen in these steps only;
     /// `None` if there were none.
     ///
     /// # Errors
-    /// As [`verify`](Self::verify).
+    /// The same as for [`verify`](Self::verify).
     pub fn verify_steps(
         &self,
         store: &ParameterStore,
@@ -53,7 +53,7 @@ impl FrozenTensors {
         Ok((!self.hashes.is_empty()).then_some(steps))
     }
 
-    /// `4 tensors, 3.1 M parameters`
+    /// Size of the frozen part: `4 tensors, 3.1 M parameters`.
     fn size(&self) -> String {
         let (tensors, parameters) = (self.hashes.len(), super::short(self.parameters));
         format!("{tensors} tensor{}, {parameters} parameters", if tensors == 1 { "" } else { "s" })
@@ -78,7 +78,7 @@ impl FrozenTensors {
         Ok(())
     }
 
-    /// SHA-256 over the hashes of all, in hexadecimal.
+    /// SHA-256 over all hashes, in hexadecimal.
     pub fn digest(&self) -> String {
         let mut all = Sha256::new();
         for (_, hash) in &self.hashes {
@@ -88,7 +88,7 @@ impl FrozenTensors {
     }
 }
 
-/// SHA-256 of the numbers, each as four bytes, the lowest first.
+/// SHA-256 of the values, each as four little-endian bytes.
 fn hash(values: &[f32]) -> [u8; 32] {
     let mut hash = Sha256::new();
     let mut bytes = Vec::with_capacity(1 << 14);
@@ -113,12 +113,12 @@ mod tests {
         let line = before.verify(&store).unwrap();
         assert!(line.starts_with("frozen parameters unchanged: 4 tensors, 220 parameters, "));
 
-        // What is trained may change.
+        // A trained tensor may change.
         let trained = store.entries()[5].range.start;
         store.values_mut()[trained] += 1.0;
         assert_eq!(before.verify(&store).unwrap(), line);
 
-        // The sign of a zero is a change too.
+        // A changed sign of zero counts too.
         let bias = store.entries()[3].range.end - 1;
         store.values_mut()[bias] = 0.0;
         let before = FrozenTensors::new(&store, &frozen);

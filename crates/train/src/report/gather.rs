@@ -1,4 +1,4 @@
-//! Fills the [`RunReport`] of a run that has ended.
+//! Fills the [`RunReport`] of a finished run.
 
 use std::fs;
 
@@ -14,9 +14,9 @@ use crate::report::{
 use crate::run::{FinalAnswers, Run, RunSummary, machine};
 use crate::tasks::{Targets, answered};
 
-/// Most points of a scatter plot.
+/// Largest number of points of a scatter plot.
 const SCATTER: usize = 2000;
-/// Points of the learning-rate schedule.
+/// Number of points of the learning-rate schedule.
 const SCHEDULE: u64 = 100;
 
 impl Run<'_> {

@@ -1,4 +1,4 @@
-//! The worst mistakes of a task, with their texts: they teach a user more than any score.
+//! The worst mistakes of a task, with their texts.
 
 use polyhead_model::HeadSpec;
 
@@ -6,7 +6,7 @@ use crate::data::{Split, TaskLabels};
 use crate::report::{Answer, MarkedSpan, Mistake};
 use crate::tasks::{Softmax, argmax, given_labels, sigmoid, spans};
 
-/// Mistakes that are kept of each task.
+/// Number of mistakes that are kept per task.
 const MOST: usize = 10;
 
 /// The wrong answers that the model was most certain of, the worst first.

@@ -1,4 +1,4 @@
-//! The record of a run: what there is to show of it, as plain data in `report.json`.
+//! The record of a run: everything that its page shows, as plain data in `report.json`.
 //!
 //! A [`RunReport`] holds points of curves, metrics, counts and words. The crate `polyhead-report`
 //! draws a page from it, so a later version can draw the page again without the run.

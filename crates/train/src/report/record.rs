@@ -54,7 +54,7 @@ pub struct RunReport {
     pub processor: String,
     /// Seed of the run's random numbers.
     pub seed: Option<u64>,
-    /// What else is needed to repeat the run: `polyhead` → `0.1.0`, `data` → SHA-256.
+    /// Other values needed to repeat the run: `polyhead` → `0.1.0`, `data` → SHA-256.
     pub versions: Vec<(String, String)>,
 
     /// Losses and metrics over the steps.
@@ -199,7 +199,7 @@ pub struct TaskResult {
     pub name: String,
     /// Kind of the task: `classification`, `multilabel`, `regression` or `tokens`.
     pub kind: String,
-    /// The score that stands for it, as [`main_metric`](crate::tasks::main_metric).
+    /// The main score of the task, by [`main_metric`](crate::tasks::main_metric).
     pub main_metric: String,
     /// Weight of the task's loss in the sum.
     pub weight: Option<f64>,
@@ -215,9 +215,9 @@ pub struct TaskResult {
     pub test: Option<TaskMetrics>,
     /// The temperature fitted on dev, and its effect.
     pub calibration: Option<Calibration>,
-    /// Multi-label: for each label the probability from which it is predicted.
+    /// For a multi-label task, the probability from which each label is predicted.
     pub thresholds: Vec<f32>,
-    /// Regression: true and predicted numbers of test, or of dev without test data.
+    /// True and predicted numbers of a regression, on test, or on dev without test data.
     pub scatter: Vec<(f64, f64)>,
     /// Mistakes, the worst first; ten are enough.
     pub mistakes: Vec<Mistake>,
@@ -325,7 +325,7 @@ impl From<&GroupRates> for GroupReport {
     fn from(rates: &GroupRates) -> Self {
         Self {
             group: rates.group.clone(),
-            // As it is written in the configuration: 5e-5, not the 4.999999873689376e-5 of its f32.
+            // Written as in the configuration: 5e-5, not the 4.999999873689376e-5 of its f32.
             learning_rate: rates.learning_rate.to_string().parse().ok(),
             weight_decay: rates.weight_decay.to_string().parse().ok(),
             tensors: rates.tensors as u64,

@@ -1,9 +1,9 @@
-//! The folder of a run: what stands where, who may write, how a run goes on.
+//! The directory of a run: its files, its lock, and resuming.
 //!
-//! `config.toml` (resolved, with a first line that makes a folder a run), `metrics.jsonl`,
-//! `timings.jsonl`, `checkpoints/`, `model/`, `rates.json`, `report.json`, and
-//! `finished.json` once the run has come to its end. A [`RunDirectory`] holds the
-//! folder's lock for as long as it lives.
+//! Its files are `config.toml` (resolved, with a first line that marks the directory as a run),
+//! `metrics.jsonl`, `timings.jsonl`, `checkpoints/`, `model/`, `rates.json`, `report.json`, and
+//! `finished.json` once the run has finished. A [`RunDirectory`] holds the lock of the directory
+//! for as long as it lives.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -17,86 +17,86 @@ use crate::config::RunConfig;
 use crate::error::{Error, ErrorKind};
 
 const CONFIG: &str = "config.toml";
-/// The first line of it. A user's own file of that name has another, and stays.
+/// First line of `config.toml`. A user's own file of that name has another one and is not
+/// overwritten.
 const MARK: &str = "# The configuration of this run, with every default.";
 const METRICS: &str = "metrics.jsonl";
 const TIMINGS: &str = "timings.jsonl";
 const CHECKPOINTS: &str = "checkpoints";
 const MODEL: &str = "model";
 const RATES: &str = "rates.json";
-/// What there is to show of the run, as data.
+/// The record of the run, as data.
 const RECORD: &str = "report.json";
 /// The page that `polyhead-report` draws from the record.
 const REPORT: &str = "report.html";
 const FINISHED: &str = "finished.json";
-/// Hidden, and left there: the lock is the operating system's, not the file.
+/// Lock file. It is hidden and never removed: the lock is the operating system's, not the file.
 const LOCK: &str = ".lock";
 
-/// All names that a run makes, in case they are of something else.
+/// All names that a run creates, in case other files have them.
 const NAMES: [&str; 8] = [CONFIG, METRICS, TIMINGS, CHECKPOINTS, MODEL, RATES, REPORT, FINISHED];
 
-/// Whether a run that is there already may be gone on with.
+/// Whether an existing run may be resumed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ResumeMode {
-    /// It is an error.
+    /// An existing run is an error.
     Refuse,
-    /// `--resume`: it goes on; where there is none, one begins.
+    /// An existing run is resumed; otherwise a new one begins (`--resume`).
     Resume,
 }
 
-/// What stands in the folder of a run.
+/// The state of a run directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RunState {
-    /// No run.
+    /// The directory holds no run.
     Nothing,
-    /// A run that has not come to its end.
+    /// The directory holds an unfinished run.
     Run,
-    /// One that has.
+    /// The directory holds a finished run.
     FinishedRun,
 }
 
-/// A run's folder, locked.
+/// The locked directory of a run.
 #[derive(Debug)]
 pub(crate) struct RunDirectory {
     path: PathBuf,
-    /// Whether the run was there before.
+    /// Whether the run existed before.
     resumed: bool,
-    /// Unlocked when it is closed, also by a kill.
+    /// The lock ends when the file is closed, also if the process is killed.
     _lock: File,
 }
 
 impl RunDirectory {
-    /// Makes or opens the folder of a run with this configuration, locks it and
-    /// writes `config.toml`.
+    /// Creates or opens the directory of a run with this configuration, locks it and writes
+    /// `config.toml`.
     ///
     /// # Errors
-    /// - [`ErrorKind::Config`] if a run is there and `existing` refuses it, if its
-    ///   configuration differs in a key that must not change, if the folder holds
-    ///   something that is no run, or if another process trains in it
+    /// - [`ErrorKind::Config`] if a run exists and `existing` refuses it, if its configuration
+    ///   differs in a key that must not change, if the directory holds something other than a run,
+    ///   or if another process trains in it
     /// - [`ErrorKind::Run`] if its `config.toml` cannot be read
-    /// - [`ErrorKind::Io`]
+    /// - [`ErrorKind::Io`] if the directory cannot be read or written
     pub(crate) fn open(
         path: &Path,
         config: &RunConfig,
         existing: ResumeMode,
     ) -> Result<Self, Error> {
-        // A folder that is refused is left as it is.
+        // A refused directory is left unchanged.
         Self::look(path, config, existing)?;
         fs::create_dir_all(path).map_err(|error| io_error(path, error))?;
         let lock = lock(path)?;
         let resumed = Self::look(path, config, existing)? != RunState::Nothing;
         recover_folder(&path.join(MODEL))?;
-        // The keys that may change are those of now.
+        // Keys that may change have the new values.
         let text = format!("{MARK}\n{}", config.to_toml());
         write_file(&path.join(CONFIG), text.as_bytes())?;
         Ok(Self { path: path.to_owned(), resumed, _lock: lock })
     }
 
-    /// What stands in a folder where a run with this configuration is to be;
-    /// changes nothing.
+    /// Inspects the directory for a run with this configuration; changes nothing.
     ///
     /// # Errors
-    /// As [`open`](Self::open).
+    /// The same as for [`open`](Self::open).
     pub(crate) fn look(
         path: &Path,
         config: &RunConfig,
@@ -119,7 +119,7 @@ impl RunDirectory {
             return Err(config_error(path, &problem));
         }
         if existing == ResumeMode::Refuse {
-            let problem = "a run is there already; go on with --resume, or choose another folder";
+            let problem = "the folder already holds a run; continue it with --resume, or choose another folder";
             return Err(config_error(path, problem));
         }
         check_same(&own, config)?;
@@ -127,71 +127,71 @@ impl RunDirectory {
         Ok(if finished { RunState::FinishedRun } else { RunState::Run })
     }
 
-    /// The folder.
+    /// Path of the directory.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Whether the run was there before, finished or not.
+    /// Whether the run existed before, finished or not.
     pub(crate) fn resumed(&self) -> bool {
         self.resumed
     }
 
-    /// Where checkpoints stand.
+    /// Path of the checkpoints.
     pub(crate) fn checkpoints(&self) -> PathBuf {
         self.path.join(CHECKPOINTS)
     }
 
-    /// Where the best model stands, once there is one.
+    /// Path of the best model, which exists after the first evaluation that chose one.
     pub(crate) fn model(&self) -> PathBuf {
         self.path.join(MODEL)
     }
 
-    /// The table of learning rates.
+    /// Path of the table of learning rates.
     pub(crate) fn rates(&self) -> PathBuf {
         self.path.join(RATES)
     }
 
-    /// The record of the run, as data.
+    /// Path of the record of the run.
     pub(crate) fn record(&self) -> PathBuf {
         self.path.join(RECORD)
     }
 
-    /// Where the page of the run belongs.
+    /// Path of the page of the run.
     pub(crate) fn report(&self) -> PathBuf {
         self.path.join(REPORT)
     }
 
-    /// Opens `metrics.jsonl`, cut back to the `keep` bytes that the checkpoint
-    /// knows of; 0 without a checkpoint.
+    /// Opens `metrics.jsonl` and truncates it to `keep` bytes, its length in the checkpoint; 0
+    /// without a checkpoint.
     ///
     /// # Errors
-    /// As [`LineLog::open`].
+    /// The same as for [`LineLog::open`].
     pub(crate) fn metrics(&self, keep: u64) -> Result<LineLog, Error> {
         LineLog::open(&self.path.join(METRICS), keep)
     }
 
-    /// Opens `timings.jsonl`: clock times, which no two runs have the same.
+    /// Opens `timings.jsonl`: clock times, which differ between runs.
     ///
     /// # Errors
-    /// As [`LineLog::open`].
+    /// The same as for [`LineLog::open`].
     pub(crate) fn timings(&self, keep: u64) -> Result<LineLog, Error> {
         LineLog::open(&self.path.join(TIMINGS), keep)
     }
 
-    /// Whether the run has come to its end.
+    /// Whether the run has finished.
     #[cfg(test)]
     fn is_finished(&self) -> bool {
         self.path.join(FINISHED).exists()
     }
 
-    /// Notes that the run has come to its end, with a summary; last of all.
+    /// Marks the run as finished, with a summary; the last write of a run.
     ///
     /// # Errors
-    /// [`ErrorKind::Io`].
+    /// [`ErrorKind::Io`] if the file cannot be written.
     pub(crate) fn finish(&self, summary: &impl Serialize) -> Result<(), Error> {
         let path = self.path.join(FINISHED);
-        // On one line: what holds a confusion matrix is not read by eye.
+        // One line: a summary with a confusion matrix is not read by eye.
         let text = serde_json::to_vec(summary)
             .map_err(|error| io_error(&path, io::Error::other(error)))?;
         Ok(write_file(&path, &text)?)
@@ -212,7 +212,7 @@ fn lock(path: &Path) -> Result<File, Error> {
         Err(TryLockError::WouldBlock) => {
             Err(config_error(path, "another process is training in this folder"))
         }
-        // Some network file systems know no locks; a run is worth more than the guard.
+        // Some network file systems do not support locks; the run matters more than the guard.
         Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => Ok(file),
         Err(TryLockError::Error(error)) => Err(io_error(&name, error)),
     }
@@ -226,7 +226,7 @@ fn begins_with_mark(own: &Path) -> Result<bool, Error> {
     Ok(first == MARK.as_bytes())
 }
 
-/// Compares the configuration of a run with what is asked of it now.
+/// Compares the configuration of a run with the current one.
 fn check_same(own: &Path, config: &RunConfig) -> Result<(), Error> {
     let before = RunConfig::from_file(own, &[])
         .map_err(|error| Error::with_source(ErrorKind::Run, error.to_string(), error))?;
@@ -240,11 +240,11 @@ fn check_same(own: &Path, config: &RunConfig) -> Result<(), Error> {
         return Ok(());
     }
     let problem =
-        format!("a run goes on with its own configuration only; found {}", fixed.join("; "));
+        format!("a run is resumed with its own configuration only; found {}", fixed.join("; "));
     Err(config_error(own, &problem))
 }
 
-/// A file of JSON lines that grows while a run goes on.
+/// A file of JSON lines that grows during a run.
 #[derive(Debug)]
 pub(crate) struct LineLog {
     path: PathBuf,
@@ -253,12 +253,12 @@ pub(crate) struct LineLog {
 }
 
 impl LineLog {
-    /// Opens the file for appending after its first `keep` bytes; what follows them
-    /// is of steps that will be done again, and goes.
+    /// Opens the file for appending after its first `keep` bytes. The lines after them are
+    /// removed: their steps will be run again.
     ///
     /// # Errors
-    /// [`ErrorKind::Run`] if the file is shorter, or the kept part does not end a
-    /// line; [`ErrorKind::Io`].
+    /// [`ErrorKind::Run`] if the file is shorter, or if byte `keep` is inside a line;
+    /// [`ErrorKind::Io`] if it cannot be read or written.
     pub(crate) fn open(path: &Path, keep: u64) -> Result<Self, Error> {
         let open = || {
             let file = OpenOptions::new()
@@ -274,7 +274,7 @@ impl LineLog {
         let (mut file, found) = open().map_err(io)?;
         if found < keep || !ends_line(&mut file, keep).map_err(io)? {
             let message = format!(
-                "{}: expected whole lines of {keep} bytes, which the checkpoint knows of, found \
+                "{}: expected whole lines of {keep} bytes, as the checkpoint says, found \
                  {found} bytes",
                 path.display()
             );
@@ -285,11 +285,11 @@ impl LineLog {
         Ok(Self { path: path.to_owned(), file, bytes: keep })
     }
 
-    /// Appends a line and hands it to the operating system.
+    /// Appends a line and passes it to the operating system.
     ///
     /// # Errors
-    /// [`ErrorKind::Io`]; a part of the line may be in the file, and is cut off
-    /// when the run goes on.
+    /// [`ErrorKind::Io`] if writing fails; part of the line may then be in the file, and is
+    /// removed when the run is resumed.
     pub(crate) fn append(&mut self, line: &impl Serialize) -> Result<(), Error> {
         let mut write = || -> io::Result<u64> {
             let mut text = serde_json::to_vec(line)?;
@@ -301,16 +301,16 @@ impl LineLog {
         Ok(())
     }
 
-    /// How long the file is: for the checkpoint.
+    /// Length of the file in bytes, for the checkpoint.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Makes the file last. Before a checkpoint that knows of its length: after a
-    /// power cut the file is not shorter than the checkpoint says.
+    /// Syncs the file to disk. Call it before the checkpoint that records the file's length: after
+    /// a power cut the file must not be shorter than the checkpoint says.
     ///
     /// # Errors
-    /// [`ErrorKind::Io`].
+    /// [`ErrorKind::Io`] if syncing fails.
     pub(crate) fn sync(&self) -> Result<(), Error> {
         self.file.sync_data().map_err(|error| io_error(&self.path, error))
     }
@@ -417,7 +417,7 @@ mod tests {
     #[test]
     fn a_folder_of_something_else_is_refused() {
         let place = tempfile::tempdir().unwrap();
-        // A file of the user's own does not matter.
+        // A file of the user with another name does not matter.
         fs::write(place.path().join("notes.txt"), "").unwrap();
         fs::create_dir(place.path().join(MODEL)).unwrap();
         for existing in [ResumeMode::Refuse, ResumeMode::Resume] {
@@ -471,7 +471,7 @@ mod tests {
         let path = place.path().join(METRICS);
         let whole = fs::read(&path).unwrap();
         for keep in 0..4 {
-            // A kill in the middle of a line.
+            // The process was killed in the middle of a line.
             let mut file = OpenOptions::new().append(true).open(&path).unwrap();
             file.write_all(b"{\"step\": 4, \"lo").unwrap();
             let mut log = run.metrics(lengths[keep]).unwrap();

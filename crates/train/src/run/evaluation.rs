@@ -1,4 +1,4 @@
-//! A run's looks at its data: what the starting model says, and metrics on dev between steps.
+//! Evaluations of a run: answers of the starting model, and metrics on dev between steps.
 
 use std::time::Instant;
 
@@ -12,18 +12,18 @@ use crate::run::events::{Evaluated, Event};
 use crate::run::{Emit, Run};
 use crate::tasks::TaskMetrics;
 
-/// What the starting model says about dev.
+/// Answers of the starting model on dev.
 #[derive(Default)]
 pub(crate) struct Start {
-    /// One per task; `None` where the head is new.
+    /// Metrics of each task; `None` if the head is new.
     pub(crate) metrics: Vec<Option<TaskMetrics>>,
-    /// One per source: sentence vectors, where training moves them.
+    /// Sentence vectors of each source, if training changes them.
     pub(crate) vectors: Vec<Vec<f32>>,
 }
 
 impl Run<'_> {
-    /// What the starting model says, before anything is changed: answers that
-    /// tasks are held to, metrics of heads that it has, vectors.
+    /// Evaluates the starting model before training: answers that tasks are held to, metrics of
+    /// its own heads, sentence vectors.
     pub(super) fn look_at_start(&mut self, emit: &mut Emit) -> Result<(), Error> {
         let tasks = self.plan.objectives.len();
         self.start.metrics = vec![None; tasks];
@@ -71,7 +71,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Looks at dev; keeps the weights if they are the best so far.
+    /// Evaluates on dev; saves the weights if they are the best so far.
     pub(crate) fn evaluate(&mut self, emit: &mut Emit) -> Result<(), Error> {
         let begin = Instant::now();
         let metrics = self.score(Part::Dev)?;
@@ -110,7 +110,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Metrics of every task on one part of its data.
+    /// Metrics of every task on one split of its data.
     pub(crate) fn score(&mut self, part: Part) -> Result<Vec<Option<TaskMetrics>>, Error> {
         let mut metrics = vec![None; self.plan.objectives.len()];
         for source in 0..self.plan.data.sources.len() {
@@ -124,7 +124,7 @@ impl Run<'_> {
         Ok(metrics)
     }
 
-    /// Tasks of a source, and their metrics.
+    /// The tasks of a source, and their metrics.
     pub(crate) fn score_source(
         &self,
         source: usize,
@@ -140,7 +140,7 @@ impl Run<'_> {
         (source.tasks.clone(), found)
     }
 
-    /// Answers of a source's tasks to one part of it; `None` if it has no rows.
+    /// Answers of a source's tasks for one split; `None` if it has no rows.
     pub(crate) fn answers(
         &mut self,
         source: usize,
@@ -164,9 +164,8 @@ impl Run<'_> {
     }
 }
 
-/// Scores by task, without tasks that have none, and without what grows with the
-/// square of the labels: lines are many, and what a model's folder holds is read
-/// at every start.
+/// Scores by task, for tasks that have some. Confusion matrices are left out: the log has many
+/// lines, and a model folder is read at every start.
 pub(crate) fn scores_by_task(tasks: &[(String, Option<TaskMetrics>)]) -> Value {
     let mut object = Map::new();
     for (name, metrics) in tasks {

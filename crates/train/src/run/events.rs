@@ -1,4 +1,4 @@
-//! The events of a run, and who receives them.
+//! The events of a run, and the trait of their receivers.
 
 use crate::data::DataReport;
 use crate::run::finish::RunSummary;

@@ -1,7 +1,7 @@
 //! Sums over the steps between two lines of progress.
 //!
-//! They are part of the train state, bit by bit: a run that is resumed between
-//! two lines writes the line that the uninterrupted run writes.
+//! The sums are part of the training state, bit by bit: a run that is resumed between two lines
+//! writes the same line as an uninterrupted run.
 
 use crate::run::events::TaskProgress;
 use crate::step::StepOutcome;
@@ -19,15 +19,15 @@ pub(crate) struct LogWindow {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct TaskWindow {
-    /// Steps in which the task had a label.
+    /// Number of steps in which the task had a label.
     steps: u64,
     loss: f64,
     accuracy: RunningAccuracy,
 }
 
-/// Numbers of a task in the saved form.
+/// Number of saved words per task.
 const TASK_WORDS: usize = 4;
-/// Numbers before those of the tasks.
+/// Number of saved words before those of the tasks.
 const HEAD_WORDS: usize = 4;
 
 impl LogWindow {
@@ -77,7 +77,7 @@ impl LogWindow {
             .collect()
     }
 
-    /// All sums, to the bit.
+    /// All sums as bits.
     pub(crate) fn to_words(&self) -> Vec<u64> {
         let mut words =
             vec![self.steps, self.loss.to_bits(), self.gradient_norm.to_bits(), self.texts];
@@ -88,8 +88,8 @@ impl LogWindow {
         words
     }
 
-    /// The opposite of [`to_words`](Self::to_words); `None` if there are not as
-    /// many as `tasks` tasks have.
+    /// Restores the sums from [`to_words`](Self::to_words); `None` if the number of words does not
+    /// fit `tasks` tasks.
     pub(crate) fn from_words(words: &[u64], tasks: usize) -> Option<Self> {
         if words.len() != HEAD_WORDS + TASK_WORDS * tasks {
             return None;

@@ -1,13 +1,13 @@
-//! What a report says of the machine, where the system tells.
+//! Facts about the machine for the report, where the system provides them.
 
-/// The most memory this process has held, in bytes.
+/// The largest memory use of this process so far, in bytes.
 pub fn peak_memory() -> Option<u64> {
     let kilobytes: u64 =
         field("/proc/self/status", "VmHWM")?.split_whitespace().next()?.parse().ok()?;
     Some(1024 * kilobytes)
 }
 
-/// The processor's name; empty where it is not told.
+/// The processor's name; empty if the system does not tell it.
 pub fn processor() -> String {
     field("/proc/cpuinfo", "model name").unwrap_or_default()
 }

@@ -1,4 +1,5 @@
-//! Phases of freezing: what is trained from a step on, and the proof that the rest stayed the same.
+//! Phases of freezing: the trained parameters from a step on, and the proof that the others did
+//! not change.
 
 use crate::error::Error;
 use crate::freeze::FrozenTensors;
@@ -7,10 +8,10 @@ use crate::run::{Emit, Run};
 use crate::step::Passes;
 
 impl Run<'_> {
-    /// Trains what step `step` trains.
+    /// Starts training the parameters of step `step`.
     ///
     /// # Errors
-    /// As [`end_phase`](Self::end_phase).
+    /// The same as for [`end_phase`](Self::end_phase).
     pub(crate) fn enter_phase(&mut self, step: u64, emit: &mut Emit) -> Result<(), Error> {
         let trainable = self.plan.freeze.trainable(step);
         if trainable != self.trainable {
@@ -30,10 +31,10 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Proves that what the phase froze is unchanged.
+    /// Proves that the tensors frozen in this phase are unchanged.
     ///
     /// # Errors
-    /// As [`FrozenTensors::verify`].
+    /// The same as for [`FrozenTensors::verify`].
     pub(super) fn end_phase(&mut self) -> Result<(), Error> {
         if let Some((first, frozen)) = self.frozen_in_phase.take() {
             let line = frozen.verify_steps(self.learner.network.store(), first, self.done)?;
@@ -42,10 +43,10 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Proves that what was frozen is unchanged, after the last step; a line for people.
+    /// Proves after the last step that frozen tensors are unchanged; returns a line for the user.
     ///
     /// # Errors
-    /// As [`FrozenTensors::verify`].
+    /// The same as for [`FrozenTensors::verify`].
     pub(crate) fn prove_frozen(&mut self) -> Result<String, Error> {
         self.end_phase()?;
         let whole = self.frozen.verify(self.learner.network.store())?;
@@ -67,8 +68,7 @@ impl Run<'_> {
         }
     }
 
-    /// How often each source is gone through from step `step` on, before
-    /// other hidden states become worth keeping.
+    /// How often each source is read from step `step` on, until the states worth caching change.
     pub(super) fn passes_from(&self, step: u64) -> Vec<Passes> {
         let cached = &self.learner.depth().cached;
         let spans = self.plan.freeze.spans();
@@ -85,7 +85,7 @@ impl Run<'_> {
         };
         let mut looks = end / every - (step - 1) / every;
         if end == self.plan.total_steps {
-            // The last step is followed by a look in any case, and the finished model by another.
+            // An evaluation always follows the last step, and another one the finished model.
             looks += 1 + u64::from(!end.is_multiple_of(every));
         }
         let sampler = &self.plan.sampler;

@@ -1,4 +1,4 @@
-//! What a run is going to do, settled before its first step.
+//! The plan of a run, complete before its first step.
 
 use polyhead_model::{ModelFolder, ParameterGroup};
 
@@ -10,7 +10,7 @@ use crate::step::RateTable;
 use crate::step::Schedule;
 use crate::tasks::Objective;
 
-/// What a run is going to do, settled before its first step.
+/// The plan of a run, complete before its first step.
 pub struct RunPlan {
     /// The model that training begins with.
     pub folder: ModelFolder,
@@ -32,9 +32,9 @@ pub struct RunPlan {
     pub schedule: Schedule,
     /// Number of steps of the run.
     pub total_steps: u64,
-    /// Tokens after which a text is cut.
+    /// Length in tokens to which texts are truncated.
     pub max_length: usize,
-    /// Tokens at the beginning of each row that pooling leaves out.
+    /// Number of tokens at the beginning of each row that pooling leaves out.
     pub prompt_tokens: usize,
     /// Remarks on the plan for the user.
     pub notices: Vec<String>,

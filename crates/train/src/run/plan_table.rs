@@ -4,7 +4,7 @@ use crate::config::RunConfig;
 use crate::run::plan::RunPlan;
 
 impl RunPlan {
-    /// Lines for people: tasks, rates, freezing.
+    /// The lines of the plan: tasks, rates, freezing.
     pub(crate) fn lines(&self, config: &RunConfig) -> Vec<String> {
         let mut lines = vec!["tasks:".to_owned()];
         for (task, settings) in self.data.tasks.iter().zip(&config.tasks) {
@@ -32,7 +32,7 @@ impl RunPlan {
                 let names: Vec<&str> =
                     source.tasks.iter().map(|task| self.data.tasks[*task].name.as_str()).collect();
                 lines.push(format!(
-                    "  {}: {} rows are gone through {epochs:.2} times",
+                    "  {}: {} rows are read {epochs:.2} times",
                     names.join(", "),
                     source.train.len()
                 ));

@@ -1,4 +1,4 @@
-//! Batches of a run by the number of their step.
+//! The batch of each step of a run.
 
 use polyhead_compute::Random;
 
@@ -6,34 +6,33 @@ use super::order::source_order;
 use crate::config::Sampler;
 use crate::error::{Error, ErrorKind};
 
-/// Keeps these numbers apart from those that order rows.
+/// Key that separates these random numbers from those that order rows.
 const DRAW: u64 = 2;
 
-/// Draws that are counted one by one.
+/// Number of draws that are counted one by one.
 const COUNTED: u64 = 1 << 22;
 
-/// The batches of a run. Those of any step follow from seed, sampler, batch
-/// size and numbers of rows.
+/// The batches of a run. A batch depends only on the seed, the sampler, the batch size, the
+/// numbers of rows and the step.
 ///
-/// With one source, an epoch is one pass over its rows. With several, each step
-/// takes the next batch of one source, and an epoch is as many steps as all
-/// rows fill; a source that is drawn often is gone through more than once in
-/// it, in another order each time, and one that is drawn seldom not wholly.
-/// Round-robin takes sources in turn, and its epoch ends with the source that
-/// has the fewest batches; the others go on where they stopped.
+/// With one source, an epoch is one pass over its rows. With several, each step takes the next
+/// batch of one source, and an epoch has as many steps as all rows fill. A source that is drawn
+/// often is then read more than once in an epoch, in another order each time; one that is drawn
+/// seldom is read in part. Round-robin takes the sources in turn, and its epoch ends with the
+/// source that has the fewest batches; the other sources continue in the next epoch.
 ///
 /// Sources without rows are never drawn.
 #[derive(Clone, Debug)]
 pub struct BatchSampler {
     seed: u64,
     batch_size: usize,
-    /// Rows of each source, those without any included.
+    /// Number of rows of each source, including sources without rows.
     rows: Vec<usize>,
     draw: Draw,
     steps_per_epoch: u64,
-    /// How often each source has been drawn before some step.
+    /// How often each source was drawn before the last requested step.
     drawn: Drawn,
-    /// Of each source, the pass whose order was asked for last.
+    /// For each source, the pass whose order was computed last, and that order.
     orders: Vec<Option<(u64, Vec<u32>)>>,
 }
 
@@ -42,8 +41,7 @@ pub struct BatchSampler {
 pub struct Batch {
     /// Index of the source.
     pub source: usize,
-    /// Rows of the source's training split: `batch_size` of them, or fewer at
-    /// the end of a pass.
+    /// Rows of the source's training split: `batch_size` of them, or fewer at the end of a pass.
     pub rows: Vec<u32>,
     /// Complete passes over the source before this one.
     pub pass: u64,
@@ -52,9 +50,9 @@ pub struct Batch {
 /// How the source of a step is chosen.
 #[derive(Clone, Debug)]
 enum Draw {
-    /// These sources, one after the other.
+    /// Takes these sources one after the other.
     InTurn(Vec<usize>),
-    /// By chance: sources, and for each the share of those up to it, the last 1.
+    /// Draws a source at random; each entry has the cumulative share up to it, the last 1.
     ByShare(Vec<(usize, f64)>),
 }
 
@@ -65,11 +63,13 @@ struct Drawn {
 }
 
 impl BatchSampler {
-    /// - `rows`: training rows of each source
+    /// Makes a sampler.
+    ///
+    /// - `rows`: number of training rows of each source
     ///
     /// # Errors
-    /// `Config` if the batch size is 0 or the temperature not a positive
-    /// number; `Data` if no source has rows, or one more than 32 bits count.
+    /// `Config` if the batch size is 0 or the temperature is not positive; `Data` if no source has
+    /// rows, or a source has more rows than 32 bits can count.
     pub fn new(
         seed: u64,
         sampler: Sampler,
@@ -103,20 +103,20 @@ impl BatchSampler {
         })
     }
 
-    /// Steps of an epoch; at least one.
+    /// Number of steps of an epoch, at least one.
     pub fn steps_per_epoch(&self) -> u64 {
         self.steps_per_epoch
     }
 
-    /// Steps of a run of so many epochs.
+    /// Number of steps of a run of `epochs` epochs.
     pub fn total_steps(&self, epochs: usize) -> u64 {
         self.steps_per_epoch * epochs as u64
     }
 
     /// The batch of a step; steps are counted from 1 over the whole run.
     ///
-    /// The result depends on the step alone. Steps in rising order are fast; a step
-    /// before the last requested one makes the sampler count from the beginning.
+    /// The result depends on the step alone. Ascending steps are fast; a step before the last
+    /// requested one makes the sampler count from the beginning.
     ///
     /// # Panics
     /// If `step` is 0.
@@ -135,9 +135,8 @@ impl BatchSampler {
         Batch { source, rows: order[start..rows.min(start + self.batch_size)].to_vec(), pass }
     }
 
-    /// How often each source has been gone through after so many steps; 0 for
-    /// sources without rows. Runs of more than four million steps, as those that a
-    /// time limit ends may have, are taken to go on as they began.
+    /// How often each source was read after this many steps; 0 for sources without rows. Above
+    /// four million steps, as in runs that a time limit ends, the value is extrapolated.
     pub fn effective_epochs(&self, steps: u64) -> Vec<f64> {
         let counted = steps.min(COUNTED);
         let mut drawn = Drawn { before: 0, counts: vec![0; self.rows.len()] };
@@ -174,7 +173,8 @@ impl Draw {
                 return Err(Error::new(ErrorKind::Config, message));
             }
         };
-        // Against the most rows: a low temperature would otherwise leave the range of floats.
+        // Relative to the largest source: a low temperature would otherwise exceed the range of
+        // floats.
         let most = sources.iter().map(|&source| rows[source]).max().unwrap_or(1) as f64;
         let weight = |source: usize| (rows[source] as f64 / most).powf(exponent);
         let total: f64 = sources.iter().map(|&source| weight(source)).sum();
@@ -218,7 +218,7 @@ mod tests {
         BatchSampler::new(7, sampler, 4, rows).unwrap()
     }
 
-    /// How often each source is drawn in so many steps.
+    /// How often each source is drawn in this many steps.
     fn draws(sampler: Sampler, rows: &[usize], steps: u64) -> Vec<u64> {
         let mut plan = plan(sampler, rows);
         let mut counts = vec![0; rows.len()];
@@ -294,7 +294,7 @@ mod tests {
 
     #[test]
     fn sources_are_drawn_by_their_share() {
-        // Shares of 100, 400 and 0 rows, and how often in 10,000 steps each is drawn; standard
+        // Shares of 100, 400 and 0 rows, and how often each is drawn in 10,000 steps. The standard
         // deviations are at most √(10,000 · 0.25) = 50, and five of them are allowed.
         for (sampler, expected) in [
             (Sampler::Proportional, [2000, 8000, 0]),
@@ -323,7 +323,7 @@ mod tests {
         ] {
             assert_eq!(plan(sampler, rows).steps_per_epoch(), expected, "{sampler:?} {rows:?}");
         }
-        // The shortest is gone through once an epoch, the other goes on.
+        // The shortest source is read once per epoch, the other one continues.
         let mut in_turn = plan(Sampler::RoundRobin, &[9, 30]);
         let batches: Vec<Batch> = (1..=12).map(|step| in_turn.batch(step)).collect();
         assert!(batches.iter().enumerate().all(|(step, batch)| batch.source == step % 2));

@@ -1,11 +1,11 @@
-//! Which rows make a step.
+//! Which rows make up a step.
 //!
-//! Order is arithmetic: [`epoch_order`] is a function of seed and epoch, and a
-//! [`BatchSampler`] gives the rows of any step from the configuration alone. So a run
-//! that goes on needs no state of a generator, only the number of its step.
+//! The order is computed, not stored: [`epoch_order`] is a function of seed and epoch, and a
+//! [`BatchSampler`] gives the rows of any step from the configuration alone. A resumed run needs
+//! no state of a generator, only the number of its step.
 //!
-//! What it leaves out: how a step's rows are cut into parts (accumulation), and
-//! everything about their texts.
+//! How a step's rows are split into parts (accumulation) and everything about their texts is
+//! elsewhere.
 
 mod order;
 mod batch_sampler;

@@ -2,14 +2,13 @@
 
 use polyhead_compute::Random;
 
-/// Keeps these numbers apart from those that draw sources.
+/// Key that separates these random numbers from those that draw sources.
 const ORDER: u64 = 1;
 
-/// The rows `0..rows` in the order of an epoch, a function of its arguments
-/// alone: Fisher and Yates's shuffle, whose exchange `i` takes number `i` of a
-/// generator without state.
+/// The rows `0..rows` in the order of an epoch, a function of the arguments alone: the
+/// Fisher-Yates shuffle, whose exchange `i` uses number `i` of a generator without state.
 ///
-/// - `epoch`: from 0
+/// - `epoch`: counted from 0
 ///
 /// # Panics
 /// If there are more rows than 32 bits count; [`BatchSampler::new`](super::BatchSampler::new)
@@ -18,9 +17,9 @@ pub fn epoch_order(seed: u64, epoch: u64, rows: usize) -> Vec<u32> {
     source_order(seed, 0, epoch, rows)
 }
 
-/// [`epoch_order`] of one source among several.
+/// The same as [`epoch_order`], for one source among several.
 ///
-/// - `pass`: how often the source has been gone through before
+/// - `pass`: number of complete passes over the source before
 pub(super) fn source_order(seed: u64, source: usize, pass: u64, rows: usize) -> Vec<u32> {
     let rows =
         u32::try_from(rows).expect("rows are counted in 32 bits: checked in BatchSampler::new");
@@ -52,7 +51,7 @@ mod tests {
 
     #[test]
     fn an_order_stays_what_it_is() {
-        // A change here breaks the resuming of runs that exist.
+        // A change of these orders breaks the resuming of existing runs.
         assert_eq!(epoch_order(7, 0, 8), [1, 2, 7, 4, 6, 3, 0, 5]);
     }
 
@@ -63,7 +62,7 @@ mod tests {
             *counts.entry(epoch_order(1, epoch, 4)).or_insert(0_u32) += 1;
         }
         assert_eq!(counts.len(), 24);
-        // Standard deviation of each count: √(1000 · 23/24) = 31; five of them.
+        // The standard deviation of each count is √(1000 · 23/24) = 31; five of them are allowed.
         assert!(counts.values().all(|count| count.abs_diff(1000) < 155), "{counts:?}");
     }
 }

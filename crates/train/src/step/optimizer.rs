@@ -1,9 +1,8 @@
 //! AdamW over the flat parameter store.
 //!
-//! A loop over the entries of the index: what is frozen has no moments here, and
-//! a head without a labelled row in a step is skipped, as PyTorch skips a
-//! parameter without a gradient. `Cpu::adamw` of `polyhead_compute` changes the
-//! numbers.
+//! A loop over the entries of the index: frozen entries have no moments here, and a head without a
+//! labelled row in a step is skipped, as PyTorch skips a parameter without a gradient.
+//! `Cpu::adamw` of `polyhead_compute` changes the values.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -14,71 +13,72 @@ use polyhead_model::{ParameterStore, TouchedRows, TrainableLayout};
 use crate::config::TrainSettings;
 use crate::error::{Error, ErrorKind};
 
-/// What is the same for all tensors and steps.
+/// The settings that all tensors and steps share.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdamWSettings {
-    /// β₁, β₂: how much of the first and the second moment stays.
+    /// β₁ and β₂: decay rates of the first and the second moment.
     pub betas: (f32, f32),
     /// ε, added to the root of the second moment.
     pub epsilon: f32,
-    /// Largest global norm of the gradient; 0: no clipping.
+    /// Largest global norm of the gradient; 0 disables clipping.
     pub clip_norm: f32,
 }
 
-/// Moments and step counts of what is trainable.
+/// Moments and update counts of the trainable entries.
 pub struct AdamW {
     settings: AdamWSettings,
     layout: TrainableLayout,
-    /// `[layout.len()]` each.
+    /// `[layout.len()]`: the first moments; `second` has the same size.
     first: Buffer,
     second: Buffer,
-    /// Updates of each entry of the index since it is trainable.
+    /// Number of updates of each entry of the index since it became trainable.
     counts: Vec<u64>,
-    /// Of tables, by their entry: rows whose moments may be other than zero. Made when it is
-    /// first needed, from the moments.
+    /// For each table, by entry: one flag per row, set if its moments may differ from zero.
+    /// Computed from the moments at the first use.
     moving: BTreeMap<usize, Vec<bool>>,
 }
 
-/// One step's gradients, rates, and what they apply to.
+/// The input of one update.
 #[derive(Clone, Copy)]
 pub struct Update<'a> {
-    /// `[layout.len()]`
+    /// `[layout.len()]`: the gradients.
     pub gradients: &'a [f32],
-    /// Of tables of which few rows have a gradient: which ones. What is not named here may have
-    /// one everywhere.
+    /// The rows with a gradient, for tables of which few rows have one. All rows of other tables
+    /// may have one.
     pub reached: &'a TouchedRows,
     /// Peak rate of each entry of the index.
     pub learning_rates: &'a [f32],
-    /// Of each entry, in parts of its learning rate.
+    /// Weight decay of each entry, relative to its learning rate.
     pub weight_decays: &'a [f32],
-    /// What the schedule makes of the rates in this step.
+    /// Factor of the schedule in this step.
     pub multiplier: f64,
-    /// Entries that have a gradient; of the others nothing changes, not even the count.
+    /// One flag per entry: whether it has a gradient. Other entries do not change, nor do their
+    /// counts.
     pub touched: &'a [bool],
 }
 
-/// How long the gradient of a step was.
+/// Norm and clipping of a step's gradient.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct GradientNorm {
-    /// Euclidean, over the trainable entries with a gradient.
+    /// Euclidean norm over the trainable entries with a gradient.
     pub norm: f64,
-    /// What the gradient was multiplied by: below 1 where it was clipped.
+    /// Factor of the gradient; below 1 if it was clipped.
     pub factor: f32,
 }
 
-/// State of one entry, as checkpoints keep it.
+/// Optimizer state of one entry, as checkpoints store it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Moments<'a> {
-    /// Updates so far.
+    /// Number of updates so far.
     pub count: u64,
     /// Running mean of the gradient.
     pub first: &'a [f32],
-    /// Running mean of its square.
+    /// Running mean of the squared gradient.
     pub second: &'a [f32],
 }
 
 impl AdamWSettings {
-    /// As the run has them.
+    /// The settings of a run.
     pub fn new(train: &TrainSettings) -> Self {
         let (beta1, beta2) = train.betas;
         Self {
@@ -90,7 +90,7 @@ impl AdamWSettings {
 }
 
 impl AdamW {
-    /// Moments of zero for what `layout` has.
+    /// An optimizer for `layout` whose moments are zero.
     pub fn new(settings: AdamWSettings, layout: TrainableLayout) -> Self {
         Self {
             settings,
@@ -102,13 +102,13 @@ impl AdamW {
         }
     }
 
-    /// What it has moments for.
+    /// The layout of the moments.
     pub fn layout(&self) -> &TrainableLayout {
         &self.layout
     }
 
-    /// Goes over to `layout`, of the same index: what stays trainable keeps its
-    /// moments and its count, what is new begins at zero, what is frozen now is dropped.
+    /// Changes to `layout`, of the same index. Entries that stay trainable keep their moments and
+    /// counts, new ones begin at zero, and those of frozen entries are dropped.
     pub fn relayout(&mut self, layout: TrainableLayout) {
         assert_eq!(layout.ranges().len(), self.counts.len(), "entries of the index");
         let mut next = Self::new(self.settings, layout);
@@ -122,14 +122,14 @@ impl AdamW {
         *self = next;
     }
 
-    /// Clips the gradient by its global norm and changes the parameters in `store`.
+    /// Clips the gradient by its global norm and updates the parameters in `store`.
     ///
-    /// As `torch.nn.utils.clip_grad_norm_`: the factor is
-    /// `min(1, clip_norm / (norm + 1e-6))`.
+    /// The factor is that of `torch.nn.utils.clip_grad_norm_`: `min(1, clip_norm / (norm +
+    /// 1e-6))`.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFinite`] with the names of the entries whose gradient is not
-    /// finite; then nothing has changed.
+    /// [`ErrorKind::NotFinite`] with the names of the entries whose gradient is not finite; then
+    /// nothing has changed.
     ///
     /// # Panics
     /// If gradients or flags are not of this layout and index.
@@ -182,7 +182,7 @@ impl AdamW {
         Ok(norm)
     }
 
-    /// The global norm, and the factor that clips it.
+    /// The global norm of the gradient, and the factor that clips it.
     fn norm(
         &self,
         cpu: Cpu,
@@ -193,7 +193,7 @@ impl AdamW {
         let mut sum = 0.0;
         let mut broken = Vec::new();
         for (index, range) in moved {
-            // In double precision, where squares of finite numbers do not overflow.
+            // In double precision, in which squares of finite f32 numbers do not overflow.
             let gradients = &update.gradients[range.clone()];
             let squares = match update.reached.get(index) {
                 None => cpu.sum_of_squares(gradients),
@@ -217,14 +217,14 @@ impl AdamW {
         Ok(GradientNorm { norm, factor })
     }
 
-    /// State of entry `index`; `None` if it is frozen.
+    /// Optimizer state of entry `index`; `None` if it is frozen.
     pub fn moments(&self, index: usize) -> Option<Moments<'_>> {
         let range = self.layout.range(index)?;
         let (first, second) = (&self.first[range.clone()], &self.second[range]);
         Some(Moments { count: self.counts[index], first, second })
     }
 
-    /// Takes over the state of an entry from a checkpoint.
+    /// Restores the state of an entry from a checkpoint.
     ///
     /// # Errors
     /// [`ErrorKind::Run`] if the entry is frozen here or of another size.
@@ -251,13 +251,13 @@ impl AdamW {
         Ok(())
     }
 
-    /// Bytes of both moments: eight for each trainable number.
+    /// Bytes of both moments: eight per trainable number.
     pub fn state_bytes(&self) -> usize {
         size_of_val(&self.first[..]) + size_of_val(&self.second[..])
     }
 }
 
-/// Which rows of a table have moments other than zero.
+/// One flag per row of a table: whether it has moments other than zero.
 fn rows_that_move(rows: usize, first: &[f32], second: &[f32]) -> Vec<bool> {
     let width = first.len() / rows;
     let moves = |row: &[f32]| row.iter().any(|x| *x != 0.0);
@@ -268,7 +268,7 @@ fn rows_that_move(rows: usize, first: &[f32], second: &[f32]) -> Vec<bool> {
         .collect()
 }
 
-/// The numbers of the flagged rows of a table, neighbours together.
+/// The values of the flagged rows of a table; consecutive rows come as one slice.
 fn touched_rows<'a>(rows: &'a [bool], table: &'a [f32]) -> impl Iterator<Item = &'a [f32]> {
     let width = table.len() / rows.len();
     let mut row = 0;
@@ -374,8 +374,8 @@ mod tests {
             let factor = (1.0 / (expected.norm + 1e-6)).min(1.0);
             assert!((f64::from(found.factor) - factor).abs() < 1e-7, "{number}: {found:?}");
             for (found, expected) in store.values().iter().zip(expected.parameters) {
-                // Numbers of about 1 in single precision; β₂ = 0.99 is rounded by 1e-8
-                // where 1 − β₂ is 0.01, hence relative 1e-6 in the corrections.
+                // The values are about 1 in single precision. β₂ = 0.99 is rounded by 1e-8 where 1
+                // − β₂ is 0.01, so the corrections have a relative error of 1e-6.
                 assert!(
                     (f64::from(*found) - expected).abs() < 5e-7,
                     "{number}: {found} {expected}"
@@ -423,7 +423,7 @@ mod tests {
 
         optimizer.relayout(TrainableLayout::new(&store, &[true, false]));
         assert_eq!((optimizer.moments(1), optimizer.state_bytes()), (None, 2 * 3 * 4));
-        // Frozen and unfrozen again: from zero.
+        // Frozen and unfrozen again: the state begins at zero.
         optimizer.relayout(TrainableLayout::new(&store, &[true, true]));
         let fresh = Moments { count: 0, first: &[0.0; 2], second: &[0.0; 2] };
         assert_eq!(optimizer.moments(1), Some(fresh));
@@ -442,7 +442,7 @@ mod tests {
             assert_eq!(store.values(), before);
             assert_eq!(optimizer.moments(0).unwrap().count, 0);
         }
-        // The largest finite numbers are finite still.
+        // The norm of the largest finite numbers is finite.
         let mut store = store();
         let mut optimizer = optimizer(&store, &[true, true]);
         let norm = step(&mut optimizer, &mut store, &[f32::MAX; 5], 1.0, &[true; 2]).unwrap().norm;
@@ -518,8 +518,8 @@ mod tests {
         assert!(run(1) == run(2));
     }
 
-    /// Six steps that reach some rows each, some never; in between moments are saved and taken
-    /// over, and the layout changes.
+    /// Runs six steps, each of which reaches some rows; some rows are never reached. In between,
+    /// moments are saved and restored, and the layout changes.
     #[test]
     fn a_table_has_the_same_bits_if_it_is_known_which_rows_are_reached() {
         const ROWS: usize = 50;

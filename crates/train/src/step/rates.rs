@@ -1,5 +1,5 @@
-//! Who learns how fast: a rate for every entry of the index, and the table of
-//! them that is shown before the first step and kept with the run.
+//! The learning rate of every entry of the index, and the table of rates that is shown before the
+//! first step and stored with the run.
 
 use polyhead_model::{ParameterGroup, ParameterStore};
 use serde::Serialize;
@@ -10,12 +10,12 @@ use crate::freeze::{FreezePlan, short};
 /// Peak learning rates and weight decays.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RateTable {
-    /// One per group that the model has, in the order of the index.
+    /// One per group of the model, in the order of the index.
     pub groups: Vec<GroupRates>,
-    /// One per entry of the index, before the schedule.
+    /// Learning rate of each entry of the index, before the schedule.
     #[serde(skip)]
     pub learning_rates: Vec<f32>,
-    /// One per entry: 0 for biases and layer norms.
+    /// Weight decay of each entry; 0 for biases and layer norms.
     #[serde(skip)]
     pub weight_decays: Vec<f32>,
 }
@@ -23,30 +23,29 @@ pub struct RateTable {
 /// A row of the table.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct GroupRates {
-    /// `embeddings`, `layers.3`, `pooler`, `modules`, `head.topic`.
+    /// Name of the group: `embeddings`, `layers.3`, `pooler`, `modules`, `head.topic`.
     pub group: String,
-    /// At the peak of the schedule.
+    /// Learning rate at the peak of the schedule.
     pub learning_rate: f32,
-    /// Of the tensors that decay.
+    /// Weight decay of the tensors that decay.
     pub weight_decay: f32,
-    /// How many tensors.
+    /// Number of tensors.
     pub tensors: usize,
-    /// How many numbers.
+    /// Number of parameters.
     pub parameters: usize,
-    /// First and last steps, both included, of the stretches that train it.
+    /// First and last step, both included, of each range of steps that trains the group.
     pub trained: Vec<(u64, u64)>,
-    /// Steps of the run, to say "always".
+    /// Number of steps of the run, to recognize "always".
     #[serde(skip)]
     total_steps: u64,
 }
 
 impl RateTable {
-    /// Layer `i` of `L` learns at `rate · decay^(L−1−i)`, embeddings at
-    /// `rate · decay^L`, pooler and modules at `rate`, a head at its own rate or
-    /// that of all heads.
+    /// Makes the table. Layer `i` of `L` learns at `rate · decay^(L−1−i)`, embeddings at `rate ·
+    /// decay^L`, pooler and modules at `rate`, a head at its own rate or that of all heads.
     ///
-    /// - `tasks`: in the order of [`ParameterGroup::Head`]; a head that has no
-    ///   task any more, as of a model that the run starts from, has the rate of all heads
+    /// - `tasks`: in the order of [`ParameterGroup::Head`]; a head of the starting model without a
+    ///   task has the rate of all heads
     pub fn new(
         store: &ParameterStore,
         settings: &TrainSettings,
@@ -103,7 +102,7 @@ impl RateTable {
         }
     }
 
-    /// The table for people, a heading first.
+    /// The table as text, a heading first.
     pub fn lines(&self) -> Vec<String> {
         let heading =
             ["group", "learning rate", "weight decay", "tensors", "parameters", "trained"]
@@ -123,7 +122,7 @@ impl RateTable {
         let widths: Vec<usize> = (0..6).map(|column| width(column).unwrap_or(0)).collect();
         let line = |row: &[String; 6]| {
             let cells = row.iter().zip(&widths).enumerate().map(|(column, (cell, width))| {
-                // Words to the left, numbers to the right.
+                // Words are aligned left, numbers right.
                 match column {
                     0 | 5 => format!("{cell:<width$}"),
                     _ => format!("{cell:>width$}"),
@@ -136,7 +135,7 @@ impl RateTable {
 }
 
 impl GroupRates {
-    /// In which steps it is trained, in words.
+    /// The steps in which the group is trained, in words.
     fn when(&self) -> String {
         let stretch = |(first, last): &(u64, u64)| match (*first, *last) {
             (1, last) if last == self.total_steps => "always".to_owned(),
@@ -144,14 +143,14 @@ impl GroupRates {
             (1, last) => format!("until step {last}"),
             (first, last) => format!("steps {first}–{last}"),
         };
-        match self.trained.is_empty() {
-            true => "never".to_owned(),
-            false => self.trained.iter().map(stretch).collect::<Vec<_>>().join(", "),
+        if self.trained.is_empty() {
+            return "never".to_owned();
         }
+        self.trained.iter().map(stretch).collect::<Vec<_>>().join(", ")
     }
 }
 
-/// Stretches that follow each other without a gap as one.
+/// Merges adjacent ranges.
 fn joined(stretches: impl Iterator<Item = (u64, u64)>) -> Vec<(u64, u64)> {
     let mut joined: Vec<(u64, u64)> = Vec::new();
     for (first, last) in stretches {
@@ -174,7 +173,7 @@ fn group_name(group: ParameterGroup, plan: &FreezePlan) -> String {
     }
 }
 
-/// Four digits are enough to read; more come from `decay` alone.
+/// Four digits are enough; longer rates come from `decay` alone.
 fn rate_text(rate: f32) -> String {
     let exact = format!("{rate:e}");
     let rounded = format!("{rate:.3e}");
@@ -221,7 +220,7 @@ mod tests {
             ("head.sentiment", 0.125),
         ];
         assert_eq!(found, expected);
-        // Two entries of each group, of which the bias does not decay.
+        // Each group has two entries, of which the bias does not decay.
         for (index, entry) in store().entries().iter().enumerate() {
             assert_eq!(table.learning_rates[index], expected[index / 2].1, "{}", entry.name);
             let decay = if index % 2 == 0 { 0.01 } else { 0.0 };

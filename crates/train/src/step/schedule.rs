@@ -1,13 +1,13 @@
-//! Learning rates over the steps: a function of the step, without any state.
+//! The schedule of learning rates: a function of the step, without state.
 
 use crate::config::{ScheduleKind, TrainSettings};
 
 /// The factor of all learning rates in each step of a run.
 ///
-/// The multipliers are those of the schedules of transformers (`optimization.py`:
+/// The multipliers are those of transformers (`optimization.py`:
 /// `get_constant_schedule_with_warmup`, `get_linear_schedule_with_warmup`,
-/// `get_cosine_schedule_with_warmup`), which count the updates before this one. So
-/// with warm-up the first update has rate 0, and the last one not quite the lowest.
+/// `get_cosine_schedule_with_warmup`), which count the updates before this one. With warm-up the
+/// first update therefore has rate 0, and the last one not quite the lowest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Schedule {
     kind: ScheduleKind,
@@ -18,17 +18,17 @@ pub struct Schedule {
 impl Schedule {
     /// The schedule of a run of `total_steps` updates.
     ///
-    /// Of them `warmup`, rounded up, are warm-up, as `TrainingArguments` rounds.
+    /// The share `warmup` of them, rounded up, is warm-up, as in `TrainingArguments`.
     pub fn new(settings: &TrainSettings, total_steps: u64) -> Self {
-        // The share as the user wrote it: `f64::from(0.1f32)` is a little more
-        // than 0.1, and a tenth of ten steps would be two.
+        // The share as the user wrote it: `f64::from(0.1f32)` is slightly more than 0.1, and a
+        // tenth of ten steps would be rounded up to two.
         let share: f64 =
             settings.warmup.to_string().parse().expect("digits of a finite number are a number");
         let warmup_steps = (total_steps as f64 * share).ceil() as u64;
         Self { kind: settings.schedule, warmup_steps, total_steps }
     }
 
-    /// Number of updates that warm up.
+    /// Number of warm-up steps.
     pub fn warmup_steps(&self) -> u64 {
         self.warmup_steps
     }
@@ -47,7 +47,7 @@ impl Schedule {
             ScheduleKind::Constant => 1.0,
             ScheduleKind::Linear => self.total_steps.saturating_sub(done) as f64 / falling,
             ScheduleKind::Cosine => {
-                // Beyond the end the cosine would rise again.
+                // After the end the cosine would rise again.
                 let progress = ((done - self.warmup_steps) as f64 / falling).min(1.0);
                 (0.5 * (1.0 + (std::f64::consts::PI * progress).cos())).max(0.0)
             }
@@ -73,7 +73,7 @@ mod tests {
             kind: ScheduleKind,
             warmup: f32,
             total: u64,
-            /// From the first update on.
+            /// Multipliers from the first update on.
             multipliers: &'static [f64],
         }
         let half_root = std::f64::consts::FRAC_1_SQRT_2 / 2.0;

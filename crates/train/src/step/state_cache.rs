@@ -1,10 +1,9 @@
 //! Hidden states below a frozen boundary, computed once.
 //!
-//! Where everything up to a hidden state is frozen, that state is a function of
-//! the text alone (dropout is off there), with the same bits whatever batch it
-//! is computed in. So it is cached: in memory up to a budget, beyond that in an
-//! unnamed file that disappears with the process. If that file cannot be written,
-//! caching ends: this costs time and changes no result.
+//! If everything up to a hidden state is frozen, that state is a function of the text alone
+//! (dropout is off there), with the same bits in every batch. So it is cached: in memory up to a
+//! budget, beyond that in an unnamed file that disappears with the process. If that file cannot be
+//! written, caching ends: this costs time and changes no result.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -15,44 +14,44 @@ use crate::error::{Error, ErrorKind};
 pub struct StateCache {
     /// Indices of the cached hidden states, ascending.
     states: Vec<usize>,
-    /// `D`
+    /// `D`: the width of a hidden state.
     width: usize,
-    /// Bytes of memory that may be used.
+    /// Memory budget in bytes.
     budget: u64,
-    /// Location of the numbers of each row: all its states one after the other.
+    /// Location of each row's values: all its states one after the other.
     rows: Vec<Option<CachedRow>>,
     memory: Vec<Vec<f32>>,
     file: Option<File>,
     file_end: u64,
     counts: CacheCounts,
-    /// Set once the file could not be written.
+    /// Whether the file could not be written.
     gave_up: bool,
     problem: Option<String>,
 }
 
 #[derive(Clone, Copy)]
 enum CachedRow {
-    /// A vector in `memory`.
+    /// Index of a vector in `memory`.
     Memory(usize),
-    /// Where it begins, and how many numbers it has.
+    /// Position in the file, and number of values.
     File(u64, usize),
 }
 
 /// Sizes of a cache and the work that it saved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CacheCounts {
-    /// Bytes in memory.
+    /// Number of bytes in memory.
     pub memory: u64,
-    /// Bytes in the file.
+    /// Number of bytes in the file.
     pub file: u64,
-    /// Tokens whose lower layers were not computed again.
+    /// Number of tokens whose lower layers were not computed again.
     pub tokens_saved: u64,
 }
 
 impl StateCache {
     /// An empty cache for `rows` rows.
     ///
-    /// - `states`: which hidden states of width `width` are kept
+    /// - `states`: indices of the hidden states of width `width` to cache
     pub fn new(states: Vec<usize>, width: usize, rows: usize, budget: u64) -> Self {
         Self {
             states,
@@ -83,14 +82,14 @@ impl StateCache {
         !self.states.is_empty() && rows.iter().all(|row| self.rows[*row as usize].is_some())
     }
 
-    /// Why caching ended; `None` if it did not, or if this was reported before.
+    /// The reason why caching ended, once; `None` if it did not end or was reported before.
     pub fn take_problem(&mut self) -> Option<String> {
         self.problem.take()
     }
 
     /// Caches the states of row `row`.
     ///
-    /// - `states`: for each of [`states`](Self::states), `[T, D]`
+    /// - `states`: `[T, D]` for each of [`states`](Self::states)
     ///
     /// If the file cannot be written, all cached states are dropped and caching ends: see [`take_problem`](Self::take_problem).
     pub fn put(&mut self, row: u32, states: &[&[f32]]) {
@@ -112,12 +111,12 @@ impl StateCache {
                 self.counts.file += bytes;
             }
             Err(error) => {
-                // A batch is only of use if all of its rows are there.
+                // The cache of a batch is used only if all its rows are there.
                 self.rows.fill(None);
                 (self.memory, self.file) = (Vec::new(), None);
                 self.gave_up = true;
                 self.problem = Some(format!(
-                    "hidden states cannot be kept in {} ({error}): they are computed again each \
+                    "hidden states cannot be cached in {} ({error}): they are computed again each \
                      time",
                     std::env::temp_dir().display()
                 ));
@@ -136,8 +135,8 @@ impl StateCache {
         file.write_all(&encoded)
     }
 
-    /// The states of `rows` end to end, as a batch of them has it: for each of
-    /// [`states`](Self::states), `[N, D]`.
+    /// The states of `rows` end to end, in the form of a batch: `[N, D]` for each of
+    /// [`states`](Self::states).
     ///
     /// # Errors
     /// [`ErrorKind::Io`] if the file cannot be read.
@@ -148,7 +147,7 @@ impl StateCache {
         let mut states = vec![Vec::new(); self.states.len()];
         let mut from_file = Vec::new();
         for row in rows {
-            let values = match self.rows[*row as usize].expect("asked for rows that are kept") {
+            let values = match self.rows[*row as usize].expect("the rows are cached: see `has`") {
                 CachedRow::Memory(at) => &self.memory[at],
                 CachedRow::File(at, count) => {
                     self.read(at, count, &mut from_file)?;
@@ -165,10 +164,10 @@ impl StateCache {
     }
 
     fn read(&self, at: u64, count: usize, values: &mut Vec<f32>) -> Result<(), Error> {
-        let mut file = self.file.as_ref().expect("a place in the file that was written");
+        let mut file = self.file.as_ref().expect("the row is in the file");
         let mut bytes = vec![0; 4 * count];
         file.seek(SeekFrom::Start(at)).and_then(|_| file.read_exact(&mut bytes)).map_err(|e| {
-            let message = format!("kept hidden states could not be read back: {e}");
+            let message = format!("cached hidden states could not be read back: {e}");
             Error::with_source(ErrorKind::Io, message, e)
         })?;
         values.clear();
@@ -183,7 +182,7 @@ mod tests {
 
     #[test]
     fn rows_come_back_from_memory_and_file() {
-        // Room for the first row only: 2 states of 2 tokens of 2 numbers are 32 bytes.
+        // Memory for the first row only: 2 states of 2 tokens of 2 numbers are 32 bytes.
         let mut cache = StateCache::new(vec![0, 2], 2, 3, 32);
         let rows: Vec<[Vec<f32>; 2]> = (0..3)
             .map(|row| {

@@ -1,4 +1,4 @@
-//! The cached hidden states of a run, and the decision whether caching them is worth its memory.
+//! The cached hidden states of a run, and the decision whether to cache them.
 
 use polyhead_model::Depth;
 
@@ -41,7 +41,7 @@ impl StateCaches {
 
     /// Replaces all caches by empty ones for this depth, for rows that are read more than once.
     ///
-    /// - `step`: the first one in which the layers below do not change
+    /// - `step`: the first step in which the layers below do not change
     /// - `width`: `D`
     /// - `budget`: bytes of memory for all caches; 0 caches nothing
     /// - `passes`: one per source
@@ -78,7 +78,7 @@ impl StateCaches {
         self.caches = caches.collect();
     }
 
-    /// The cache of this part of a source, if it has one.
+    /// The cache of this split of a source, if there is one.
     pub(crate) fn of(&mut self, source: usize, part: Part) -> Option<&mut StateCache> {
         let [train, dev] = self.caches.get_mut(source)?;
         match part {
@@ -88,7 +88,7 @@ impl StateCaches {
         }
     }
 
-    /// Why a cache gave up, if that was not reported yet.
+    /// The reason why a cache ended, if it was not reported yet.
     pub(crate) fn take_problem(&mut self) -> Option<String> {
         self.caches.iter_mut().flatten().flatten().find_map(StateCache::take_problem)
     }
