@@ -20,7 +20,7 @@ Examples:
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 130 stopped by Ctrl-C.";
 
-/// Turns sentences into vectors whose distance says how alike their meaning is,
+/// Turns sentences into vectors whose distance shows how similar their meanings are,
 /// and trains tasks on top of them: many heads, one pass.
 ///
 /// Without --model, the built-in model all-MiniLM-L6-v2 is used: nothing to

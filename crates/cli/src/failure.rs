@@ -26,10 +26,10 @@ impl fmt::Display for Usage {
 
 impl std::error::Error for Usage {}
 
-/// The error and its causes in one line, `: ` between them.
+/// The error and its causes in one line, separated by `: `.
 ///
-/// A cause that the message before it already holds is left out: libraries
-/// differ in whether they repeat it.
+/// A cause that the previous message already contains is left out: libraries differ in whether
+/// they repeat it.
 pub(crate) fn chain(error: &anyhow::Error) -> String {
     let mut line = error.to_string();
     for cause in error.chain().skip(1).map(ToString::to_string) {
@@ -41,7 +41,7 @@ pub(crate) fn chain(error: &anyhow::Error) -> String {
     line
 }
 
-/// The exit code of an error: 2 where the user has to change the command, else 1.
+/// The exit code of an error: 2 if the user has to change the command, else 1.
 pub(crate) fn exit_code(error: &anyhow::Error) -> ExitCode {
     ExitCode::from(if is_usage(error) { 2 } else { 1 })
 }
@@ -60,8 +60,8 @@ fn is_usage(error: &anyhow::Error) -> bool {
 
 /// Returns true if the reader of our output has closed the pipe.
 ///
-/// A pipe that breaks below the libraries is a lost connection to the hub or a
-/// file of the user's, which is a failure.
+/// A broken pipe inside the libraries is a lost connection to the hub or a file of the user, which
+/// is a failure.
 pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let ours = !error
         .chain()

@@ -58,7 +58,7 @@ pub(crate) struct Text {
     pub(crate) line: u64,
     /// SHA-256 of the whole row.
     pub(crate) row: RowHash,
-    /// Other fields of the row; empty unless [`InputArgs::open_rows`] asks for them.
+    /// Other fields of the row; empty unless the input was opened by [`InputArgs::open_rows`].
     pub(crate) others: OtherFields,
 }
 
@@ -71,12 +71,12 @@ pub(crate) struct OtherFields {
     pub(crate) words: Option<Vec<String>>,
 }
 
-/// Names of the fields that are read of a row.
+/// Names of the fields that are read from a row.
 #[derive(Clone, Debug)]
 struct Fields {
     /// Field that holds the text.
     text: String,
-    /// Field that holds the words; where it is given, all other fields are kept too.
+    /// Field that holds the words; if it is set, all other fields are kept too.
     words: Option<String>,
 }
 
@@ -84,11 +84,11 @@ struct Fields {
 pub(crate) struct Input {
     pub(crate) texts: Box<dyn Iterator<Item = Result<Text>> + Send>,
     pub(crate) place: Place,
-    /// Format and fields in words: read in another way, the same rows are other texts.
+    /// Format and fields in words: the same rows read in another way are other texts.
     pub(crate) reading: String,
     /// Size of the input in bytes, where it is known.
     pub(crate) size: Option<u64>,
-    /// Bytes read so far, which is ahead of the texts by a buffer at most.
+    /// Number of bytes read so far; at most one buffer more than the texts.
     pub(crate) read: Arc<AtomicU64>,
 }
 
@@ -101,7 +101,7 @@ pub(crate) enum Place {
 }
 
 impl InputArgs {
-    /// Arguments that name a file as `--input` does; without one, nothing can be opened.
+    /// Arguments with a file name as for `--input`; without one, opening is an error.
     pub(crate) fn of_file(
         input: Option<PathBuf>,
         input_format: Option<InputFormat>,
@@ -131,7 +131,7 @@ impl InputArgs {
             self.check_fields("--field")?;
         }
         let Some((place, format)) = self.source()? else {
-            // Clap does not apply `requires` where texts exclude --input.
+            // Clap does not check `requires` if texts exclude --input.
             if self.input_format.is_some() {
                 return Err(usage("--input-format needs an input file: pass --input FILE"));
             }
@@ -190,7 +190,7 @@ impl InputFormat {
         }
     }
 
-    /// Format and fields in words, as far as they decide what a row says.
+    /// Format and fields in words, as far as they affect what is read from a row.
     fn reading(self, fields: &Fields) -> String {
         let name = match self {
             Self::Txt => return "texts".to_owned(),
@@ -274,8 +274,8 @@ impl Input {
 
 /// Reads the text of a row, and its words and other fields if `fields` names them.
 ///
-/// Words stand in for a text that is missing or empty, as in training. Beside a
-/// text, a field named as that of the words may hold something else.
+/// Words replace a missing or empty text, as in training. In a row with a text, the field of the
+/// words may hold something else.
 fn text_of(record: &Record, fields: &Fields) -> Result<Text, RowError> {
     let Fields { text: field, words: words_field } = fields;
     let text = record.text(field)?;

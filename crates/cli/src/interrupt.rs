@@ -1,4 +1,4 @@
-//! Ctrl-C: the first ends the command in good order, the second at once.
+//! Ctrl-C: the first ends the command cleanly, the second ends it at once.
 
 use std::io::{self, Write};
 use std::process;

@@ -1,9 +1,8 @@
 //! The `polyhead` command: sentences in, vectors out.
 //!
-//! `main` parses, calls a command, and turns its result into an exit code.
-//! What a command computes comes from the libraries; here stand reading,
-//! writing and words. Results go to standard output, everything else to
-//! standard error.
+//! `main` parses the arguments, calls a command, and turns its result into an exit code. The
+//! libraries compute; this crate reads, writes and formats. Results go to standard output,
+//! everything else to standard error.
 #![deny(unsafe_code)]
 
 mod arguments;
@@ -30,8 +29,9 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-/// Not that of the C library: requests, their answers and the encoder are on different threads,
-/// which wait for each other there (decision 0009). It gives memory back by a thread of its own.
+/// Not the C library's allocator: requests, their answers and the encoder are on different
+/// threads, which wait for each other there (decision 0009). This one returns memory on its own
+/// thread.
 #[cfg(not(target_env = "msvc"))]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -40,7 +40,7 @@ fn main() -> ExitCode {
     let cli = arguments::Cli::parse();
     match command::run(cli.command) {
         Ok(code) => code,
-        // The reader has seen enough, as in `polyhead encode … | head`.
+        // The reader has closed the pipe, as in `polyhead encode … | head`.
         Err(error) if failure::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             // Not `eprintln!`: it panics when standard error is closed.

@@ -7,7 +7,7 @@ use anyhow::Result;
 use crate::input::{Input, OtherFields, Place};
 use crate::resume::RowHash;
 
-/// The limits of a chunk: it is full at either of them.
+/// The limits of a chunk, which is full when it reaches either of them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ChunkLimits {
     pub(crate) texts: usize,
@@ -18,13 +18,13 @@ pub(crate) struct ChunkLimits {
 #[derive(Debug, Default)]
 pub(crate) struct Chunk {
     pub(crate) texts: Vec<String>,
-    /// `[texts]` line of each text.
+    /// `[texts]`: line of each text.
     pub(crate) lines: Vec<u64>,
-    /// `[texts]` hash of the whole row of each text.
+    /// `[texts]`: hash of the whole row of each text.
     pub(crate) rows: Vec<RowHash>,
-    /// `[texts]` other fields of the row of each text.
+    /// `[texts]`: other fields of the row of each text.
     pub(crate) others: Vec<OtherFields>,
-    /// Bytes of the input up to here, for the progress bar.
+    /// Bytes of the input up to the end of the chunk, for the progress bar.
     pub(crate) read: u64,
 }
 
@@ -34,9 +34,9 @@ impl AsRef<[String]> for Chunk {
     }
 }
 
-/// The chunks of `input`, with the first one read.
+/// The chunks of `input`, with the first one already read.
 ///
-/// An empty input or an error in its first lines shows here, before a model is loaded.
+/// An empty input or an error in its first lines is reported here, before a model is loaded.
 pub(crate) fn first_read(
     input: Input,
     limits: ChunkLimits,
@@ -47,11 +47,11 @@ pub(crate) fn first_read(
     Ok(std::iter::once(Ok(first)).chain(chunks))
 }
 
-/// Texts of the first chunk: the encoder waits until they are tokenized, and only then. Each
-/// chunk may have twice as many as the one before, up to the limit.
+/// Number of texts of the first chunk, which is small because the encoder waits for its tokens.
+/// Each chunk may have twice as many texts as the one before, up to the limit.
 const FIRST_TEXTS: usize = 32;
 
-/// The chunks of `input`; none is empty, and there may be none. Ends after the first error.
+/// The chunks of `input`, none of them empty; there may be no chunk. Ends after the first error.
 pub(crate) fn chunks_of(
     input: Input,
     limits: ChunkLimits,

@@ -7,21 +7,21 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::table::thousands;
 
-/// Time between two lines where there is no terminal.
+/// Time between two lines if standard error is no terminal.
 const BETWEEN_LINES: Duration = Duration::from_secs(10);
 
-/// Counts what was encoded, and shows it.
+/// Counts encoded texts and tokens, and shows the progress.
 pub(crate) struct Progress {
     display: Display,
     start: Instant,
     counts: Counts,
 }
 
-/// What was encoded so far.
+/// Number of texts and tokens encoded so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) texts: u64,
-    /// Tokens encoded, which leaves out those that were cut.
+    /// Number of encoded tokens, without those that were cut.
     pub(crate) tokens: u64,
     pub(crate) truncated: u64,
 }
@@ -33,12 +33,12 @@ enum Display {
 }
 
 impl Progress {
-    /// Starts the clock. `size`: bytes of the whole input, where known.
+    /// Starts the clock. `size` is the size of the whole input in bytes, if known.
     ///
-    /// A bar on a terminal; without one, a line now and then.
+    /// Shows a bar on a terminal, and otherwise a line from time to time.
     pub(crate) fn start(size: Option<u64>, quiet: bool, results_on_terminal: bool) -> Self {
         let display = if quiet || results_on_terminal {
-            // A bar among the results would be noise.
+            // A bar would appear among the results.
             Display::Nothing
         } else if io::stderr().is_terminal() {
             Display::Bar(bar(size))
@@ -48,7 +48,7 @@ impl Progress {
         Self { display, start: Instant::now(), counts: Counts::default() }
     }
 
-    /// Adds a chunk. `read`: bytes of the input up to its end.
+    /// Adds a chunk. `read` is the number of input bytes up to its end.
     pub(crate) fn advance(&mut self, read: u64, chunk: Counts) {
         self.counts.texts += chunk.texts;
         self.counts.tokens += chunk.tokens;
@@ -90,7 +90,7 @@ fn bar(size: Option<u64>) -> ProgressBar {
     bar
 }
 
-/// `1,000 texts, 44,012 tokens in 6.9 s (145 texts/s, 6,378 tokens/s)`
+/// A line such as `1,000 texts, 44,012 tokens in 6.9 s (145 texts/s, 6,378 tokens/s)`.
 fn rates(counts: Counts, elapsed: Duration) -> String {
     let plural = if counts.texts == 1 { "" } else { "s" };
     format!(
@@ -102,7 +102,7 @@ fn rates(counts: Counts, elapsed: Duration) -> String {
     )
 }
 
-/// `145 texts/s, 6,378 tokens/s`
+/// Rates such as `145 texts/s, 6,378 tokens/s`.
 fn per_second(counts: Counts, elapsed: Duration) -> String {
     let seconds = elapsed.as_secs_f64().max(1e-9);
     let rate = |count: u64| match count as f64 / seconds {
@@ -112,7 +112,7 @@ fn per_second(counts: Counts, elapsed: Duration) -> String {
     format!("{} texts/s, {} tokens/s", rate(counts.texts), rate(counts.tokens))
 }
 
-/// `5.2 ms`, `6.9 s`, `3 min 20 s`
+/// A duration such as `5.2 ms`, `6.9 s`, `3 min 20 s`.
 pub(crate) fn duration(time: Duration) -> String {
     let seconds = time.as_secs_f64();
     if seconds < 0.1 {

@@ -1,4 +1,4 @@
-//! A training run on standard error: a bar on a terminal, lines elsewhere.
+//! Shows a training run on standard error: a bar on a terminal, lines elsewhere.
 
 use std::fmt::Display as Show;
 use std::io::{self, IsTerminal, Write};
@@ -16,12 +16,12 @@ pub(crate) struct RunDisplay {
     /// The progress bar: only on a terminal, from the first step on.
     bar: Option<ProgressBar>,
     on_terminal: bool,
-    /// Latest means over several steps, which say more than the numbers of one step.
+    /// Latest means over several steps, which vary less than the values of one step.
     means: Option<Progress>,
 }
 
 impl RunDisplay {
-    /// - `details`: also the data check and the plan
+    /// - `details`: whether to show the data check and the plan too
     pub(crate) fn new(details: bool) -> Self {
         Self { details, bar: None, on_terminal: io::stderr().is_terminal(), means: None }
     }
@@ -67,7 +67,7 @@ impl RunDisplay {
         self.line(&scores::heading(evaluated));
         let tasks = evaluated.tasks.iter().map(|(name, found)| (name.as_str(), found.as_ref()));
         let mut table = Vec::new();
-        // A vector takes all bytes.
+        // A write to a `Vec` never fails.
         let _ = scores::across(tasks).write(&mut table, 2);
         self.line(&String::from_utf8_lossy(&table).trim_end());
     }
@@ -86,7 +86,7 @@ impl Observer for RunDisplay {
             Event::Notice(notice) => self.line(&format_args!("note: {notice}")),
             Event::DataChecked(report) => self.details("data:", &report.lines()),
             Event::Planned(lines) => self.details("plan:", lines),
-            // The first one is the last line of the plan.
+            // The first phase is the last line of the plan.
             Event::Phase { step, line } if *step > 1 => self.line(line),
             Event::Step(progress) => self.step(progress),
             Event::Logged(progress) => self.logged(progress),
@@ -96,7 +96,7 @@ impl Observer for RunDisplay {
                     bar.finish_and_clear();
                 }
             }
-            // A checkpoint is no news, unless the run is stopped with it.
+            // A checkpoint is worth a line only if the run stops with it.
             _ => {}
         }
     }

@@ -1,28 +1,26 @@
-//! Metrics as people read them.
+//! Formats metrics for people.
 
 use polyhead_train::TaskMetrics;
 use polyhead_train::{Evaluated, RunSummary, TaskSummary};
 
 use crate::table::{Align, Table};
 
-/// A score that has no value here.
+/// Shown for a score without a value.
 const NOTHING: &str = "–";
 
-/// `f1_macro` of 0.8841 → `88.4 %`; losses, errors and correlations stay numbers.
+/// A score by its name: `f1_macro` of 0.8841 → `88.4 %`; losses, errors and correlations stay
+/// numbers.
 pub(crate) fn shown(name: &str, value: Option<f64>) -> String {
     let Some(value) = value else { return NOTHING.to_owned() };
-    match is_share(name) {
-        true => percent(value),
-        false => format!("{value:.4}"),
-    }
+    if is_share(name) { percent(value) } else { format!("{value:.4}") }
 }
 
-/// `0.8841` → `88.4 %`
+/// A share as a percentage: `0.8841` → `88.4 %`.
 pub(crate) fn percent(share: f64) -> String {
     format!("{:.1} %", 100.0 * share)
 }
 
-/// `f1_macro` → `F1 macro`
+/// The title of a metric: `f1_macro` → `F1 macro`.
 fn title(name: &str) -> String {
     match name {
         "mcc" | "mse" | "mae" => name.to_uppercase(),
@@ -37,8 +35,7 @@ fn is_share(name: &str) -> bool {
         || ["precision", "recall", "f1"].iter().any(|start| name.starts_with(start))
 }
 
-/// The scores of a kind that a table for people has; all of them stand in the
-/// JSON and in `metrics.jsonl`.
+/// The scores of a kind in the table; the JSON output and `metrics.jsonl` have all of them.
 fn few(metrics: &TaskMetrics) -> &'static [&'static str] {
     match metrics {
         TaskMetrics::Classification(_) => &["loss", "accuracy", "f1_macro", "mcc"],
@@ -48,9 +45,9 @@ fn few(metrics: &TaskMetrics) -> &'static [&'static str] {
     }
 }
 
-/// A row for each task, its scores beside each other.
+/// A table with one row per task and its scores in columns.
 ///
-/// - `tasks`: name and metrics; tasks without any are left out
+/// - `tasks`: names and metrics; tasks without metrics are left out
 pub(crate) fn across<'a>(
     tasks: impl IntoIterator<Item = (&'a str, Option<&'a TaskMetrics>)>,
 ) -> Table {
@@ -81,7 +78,8 @@ pub(crate) fn heading(evaluated: &Evaluated) -> String {
     line
 }
 
-/// Tasks and their scores, one a row; columns before, dev, test as far as there are any.
+/// A table with one row per score of each task, and the columns before, dev and test as far as
+/// they exist.
 pub(crate) fn of_run(summary: &RunSummary) -> Table {
     type Column = (&'static str, fn(&TaskSummary) -> Option<&TaskMetrics>);
     let columns: [Column; 3] = [
@@ -110,7 +108,7 @@ pub(crate) fn of_run(summary: &RunSummary) -> Table {
     table
 }
 
-/// Every score of every task, one a row.
+/// A table with one row per score of each task.
 pub(crate) fn all<'a>(tasks: impl IntoIterator<Item = (&'a str, &'a TaskMetrics)>) -> Table {
     let mut table = Table::new([Align::Left, Align::Left, Align::Right]);
     table.row(["task", "metric", "value"]);
@@ -123,7 +121,7 @@ pub(crate) fn all<'a>(tasks: impl IntoIterator<Item = (&'a str, &'a TaskMetrics)
     table
 }
 
-/// Temperatures, and how far probabilities are off before and after.
+/// A table of temperatures and of the calibration error before and after.
 pub(crate) fn calibration(summary: &RunSummary) -> Option<Table> {
     let found: Vec<_> =
         summary.tasks.iter().filter_map(|task| Some((task, task.calibration.as_ref()?))).collect();

@@ -11,7 +11,7 @@ pub(crate) enum Align {
     Right,
 }
 
-/// Rows of cells that line up, with two blanks between columns.
+/// Rows of aligned cells, with two blanks between columns.
 pub(crate) struct Table {
     columns: Vec<Align>,
     rows: Vec<Vec<String>>,
@@ -37,7 +37,7 @@ impl Table {
         self.rows.push(cells);
     }
 
-    /// Writes every row after `indent` blanks.
+    /// Writes every row, indented by `indent` blanks.
     pub(crate) fn write(&self, out: &mut impl Write, indent: usize) -> io::Result<()> {
         let widths: Vec<usize> = (0..self.columns.len())
             .map(|i| self.rows.iter().filter_map(|row| row.get(i)).map(|c| c.width()).max())
@@ -60,8 +60,7 @@ impl Table {
 
 /// `text` in one line of at most `width` columns, with `…` where it was cut.
 ///
-/// Control characters are shown as escapes: a text must not move the cursor of
-/// the terminal that shows it.
+/// Control characters are shown as escapes: a text must not move the cursor of the terminal.
 pub(crate) fn shorten(text: &str, width: usize) -> String {
     let mut line = String::new();
     let mut used = 0;
@@ -91,7 +90,7 @@ pub(crate) fn shorten(text: &str, width: usize) -> String {
     line
 }
 
-/// `1234567` → `1,234,567`
+/// A number with commas: `1234567` → `1,234,567`.
 pub(crate) fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::with_capacity(digits.len() * 4 / 3);

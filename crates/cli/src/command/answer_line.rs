@@ -8,7 +8,7 @@ use polyhead_serve::answer_body::{TaskAnswerBody, TaskBodies};
 use polyhead_text::locate_words;
 use serde::Serialize;
 
-/// Keys of a line that are ours; columns of these names get [`PREFIX`].
+/// Keys of a line that Polyhead sets; columns of these names get [`PREFIX`].
 const OURS: [&str; 4] = ["text", "tokens", "truncated", "tasks"];
 
 const PREFIX: &str = "input_";
@@ -24,7 +24,7 @@ pub(super) struct Row<'a> {
 
 /// Appends the line of `row`.
 ///
-/// - `heads`: of the tasks in `found`
+/// - `heads`: heads of the tasks in `found`
 pub(super) fn answer_line(
     line: &mut Vec<u8>,
     row: &Row,
@@ -47,14 +47,14 @@ pub(super) fn answer_line(
         tasks: TaskBodies(tasks.collect::<Result<_>>()?),
     };
     let own = serde_json::to_vec(&own)?;
-    // Without its own opening brace.
+    // The columns follow, so the object has no opening brace of its own.
     line.extend_from_slice(&own[1..]);
     line.push(b'\n');
     Ok(())
 }
 
-/// The key of column `name`: another name where that is ours, and one that no
-/// other column has.
+/// The key of column `name`: it gets a prefix if Polyhead sets a key of that name, and is
+/// different from every other column.
 fn key<'a>(name: &'a str, columns: &[(String, String)]) -> Cow<'a, str> {
     let mut key = Cow::Borrowed(name);
     if OURS.contains(&name) {
@@ -66,11 +66,11 @@ fn key<'a>(name: &'a str, columns: &[(String, String)]) -> Cow<'a, str> {
     key
 }
 
-/// Our part of the line.
+/// The keys that Polyhead sets.
 #[derive(Serialize)]
 struct Own<'a> {
     text: &'a str,
-    /// Of the whole text, also where `truncated` says that some were cut.
+    /// Number of tokens of the whole text, even if `truncated` says that some were cut.
     tokens: usize,
     truncated: bool,
     tasks: TaskBodies<'a>,

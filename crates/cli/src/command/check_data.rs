@@ -1,4 +1,4 @@
-//! `polyhead check-data`: problems in the data of a run, before it runs.
+//! `polyhead check-data`: finds problems in the data of a run before it starts.
 
 use std::io::{self, BufWriter, Write};
 

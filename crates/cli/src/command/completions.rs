@@ -22,7 +22,7 @@ pub(crate) struct CompletionsArgs {
 
 /// Prints the script.
 pub(crate) fn run(args: CompletionsArgs) -> Result<()> {
-    // To memory first: clap_complete panics when a pipe breaks.
+    // Written to memory first: clap_complete panics when a pipe breaks.
     let mut script = Vec::new();
     generate(args.shell, &mut Cli::command(), "polyhead", &mut script);
     Ok(io::stdout().write_all(&script)?)

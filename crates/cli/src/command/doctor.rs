@@ -60,7 +60,7 @@ fn as_objects<S: Serializer>(checks: &&[Check], serializer: S) -> Result<S::Ok, 
     }))
 }
 
-/// Runs all checks, also after one that fails.
+/// Runs all checks, even after one fails.
 pub(crate) fn run(args: DoctorArgs) -> Result<()> {
     let encoder = args.model.load(None)?;
     let start = Instant::now();

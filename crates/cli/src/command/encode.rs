@@ -40,7 +40,7 @@ pub(crate) struct EncodeArgs {
     #[arg(short, long, value_name = "FILE", help_heading = "Output")]
     out: Option<PathBuf>,
 
-    /// Continue an unfinished output after a kill; start from the beginning if there is none
+    /// Continue an unfinished output of a stopped program; start a new one if there is none
     #[arg(long, help_heading = "Output")]
     resume: bool,
 
@@ -139,7 +139,7 @@ pub(super) fn chunk_limits(kind: ResultKind, threads: usize) -> ChunkLimits {
 /// The input in chunks.
 pub(super) type Chunks = Box<dyn Iterator<Item = Result<Chunk>> + Send>;
 
-/// The chunks of `input` behind the texts whose results exist already.
+/// The chunks of `input` after the texts whose results exist already.
 pub(super) fn begin(mut input: Input, output: &Output, limits: ChunkLimits) -> Result<Chunks> {
     let Some(done) = output.done() else { return Ok(Box::new(first_read(input, limits)?)) };
     input.skip(done)?;
@@ -156,7 +156,7 @@ pub(super) fn note_resumed(output: &Output, quiet: bool) {
 /// The output fingerprint contains the model's result for this text, which shows its settings.
 pub(super) const PROBE: [&str; 1] = ["A text that is always the same."];
 
-/// An encoding run with everything decided.
+/// An encoding job with all options resolved.
 struct EncodeJob<'a> {
     encoder: &'a SentenceEncoder,
     options: EncodeOptions,
@@ -166,8 +166,8 @@ struct EncodeJob<'a> {
 }
 
 impl EncodeJob<'_> {
-    /// All that a vector depends on besides its row: an unfinished output is continued only if
-    /// it has the same fingerprint.
+    /// Everything that a vector depends on besides its row: an unfinished output is continued only
+    /// if it has the same fingerprint.
     fn fingerprint(&self, folder: &ModelFolder, reading: &str) -> Result<OutputFingerprint> {
         let encoder = self.encoder;
         let vector = match self.kind {
@@ -176,8 +176,8 @@ impl EncodeJob<'_> {
         };
         let bits: Vec<u32> = vector.as_slice().iter().map(|value| value.to_bits()).collect();
         let pooling: Vec<&str> = encoder.pooling().modes.iter().map(|mode| mode.name()).collect();
-        // Field by field, so that an option which is added is not forgotten here;
-        // long texts are always cut by the model, and refused in `check_length`.
+        // Field by field, so that a new option cannot be forgotten here. Long texts are always cut
+        // by the model, and refused in `check_length`.
         let EncodeOptions { normalize, dim, prompt, on_truncate: _ } = &self.options;
         OutputFingerprint::new("encode", folder, encoder, reading)?
             .with("--output", format_args!("{:?}", self.kind))
@@ -222,7 +222,7 @@ impl EncodeJob<'_> {
         Ok(progress.finish())
     }
 
-    /// Not left to the library, which knows the text but not its line.
+    /// Refuses texts that are too long. The library could not name the line of a text.
     fn check_length(&self, chunk: &Chunk, results: &Results) -> Result<()> {
         let first = chunk.lines.iter().zip(results.counts()).find(|(_, c)| c.truncated());
         if let Some((&line, counts)) = first {

@@ -1,4 +1,4 @@
-//! The commands, one a file: its arguments and `run`.
+//! The commands, one file each: the arguments and `run`.
 
 pub(crate) mod demo;
 
@@ -30,11 +30,11 @@ use polyhead_compute::check_instruction_limit;
 use crate::arguments::Command;
 use crate::failure::usage;
 
-/// Runs the command that the user has given.
+/// Runs the command.
 pub(crate) fn run(command: Command) -> Result<ExitCode> {
     check_instruction_limit().map_err(usage)?;
     match command {
-        // These two can also end by Ctrl-C, with an exit code of its own.
+        // Training can also be ended by Ctrl-C, with its own exit code.
         Command::Demo(args) => return demo::run(args),
         Command::Train(args) => return train::run(args),
         Command::Encode(args) => encode::run(args),

@@ -56,7 +56,7 @@ pub(crate) struct PredictArgs {
     #[arg(short, long, value_name = "FILE", help_heading = "Output")]
     out: Option<PathBuf>,
 
-    /// Continue an unfinished output after a kill; start from the beginning if there is none
+    /// Continue an unfinished output of a stopped program; start a new one if there is none
     #[arg(long, help_heading = "Output")]
     resume: bool,
 
@@ -111,7 +111,7 @@ pub(crate) fn run(args: PredictArgs) -> Result<()> {
     Ok(())
 }
 
-/// A run with everything decided.
+/// A prediction job with all options resolved.
 struct PredictJob<'a> {
     model: &'a MultiTaskModel,
     options: &'a RequestOptions,
@@ -121,8 +121,8 @@ struct PredictJob<'a> {
 }
 
 impl PredictJob<'_> {
-    /// All that an answer depends on besides its row: an unfinished output is continued only if
-    /// it has the same fingerprint.
+    /// Everything that an answer depends on besides its row: an unfinished output is continued
+    /// only if it has the same fingerprint.
     fn fingerprint(&self, folder: &ModelFolder, reading: &str) -> Result<OutputFingerprint> {
         let found = self.model.predict_with(&PROBE, self.options)?;
         let bits = |task: usize| {
@@ -132,7 +132,7 @@ impl PredictJob<'_> {
         let tasks = found.tasks.iter().enumerate();
         let answers: Vec<(&String, Vec<u32>)> =
             tasks.map(|(index, task)| (&task.name, bits(index))).collect();
-        // Field by field, so that an option which is added is not forgotten here.
+        // Field by field, so that a new option cannot be forgotten here.
         let RequestOptions { tasks, prompt, on_truncate, vectors: _, abstain } = self.options;
         OutputFingerprint::new("predict", folder, self.model.encoder(), reading)?
             .with_option("--tasks", tasks.as_ref().map(|names| names.join(",")))
@@ -165,7 +165,7 @@ impl PredictJob<'_> {
         Ok(progress.finish())
     }
 
-    /// As training reads rows: words in place of the text where a task tags them.
+    /// Reads rows as training does: words in place of the text if a task tags them.
     fn inputs<'c>(&self, chunk: &'c Chunk) -> Vec<PredictInput<'c>> {
         let rows = chunk.texts.iter().zip(&chunk.others);
         rows.map(|(text, others)| match &others.words {

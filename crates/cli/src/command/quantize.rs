@@ -1,4 +1,4 @@
-//! `polyhead quantize`: a model with 8-bit weights, and the accuracy that this costs.
+//! `polyhead quantize`: stores a model with 8-bit weights and shows the loss of accuracy.
 
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -28,7 +28,7 @@ Examples:
   polyhead quantize runs/a -o runs/a-int8 --report -i texts.txt
   polyhead encode -m my-model-int8/ --precision int8 \"Good morning\"";
 
-/// Most texts for the comparison.
+/// Largest number of texts for the comparison.
 const MOST_TEXTS: usize = 1000;
 
 /// Store a model with 8-bit weights
@@ -74,13 +74,13 @@ struct QuantizeReport {
     out: PathBuf,
     texts: usize,
     texts_from: String,
-    /// Cosines with all products in 8 bits, before anything is stored.
+    /// Cosines with all products in 8 bits, before the folder is written.
     all: Cosines,
-    /// Cosines of the new folder, read again.
+    /// Cosines of the new folder after it was written.
     stored: Cosines,
     /// Names of the products that are kept in single precision.
     kept: Vec<String>,
-    /// Each product by itself in 8 bits; only if it was measured.
+    /// Cosines with each product alone in 8 bits; empty unless measured.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     products: Vec<ProductLine>,
     bytes: u64,
@@ -108,7 +108,7 @@ impl From<CosineStats> for Cosines {
     }
 }
 
-/// Measures, chooses, writes, and measures what was written.
+/// Measures, chooses the products, writes the folder, and measures the result.
 pub(crate) fn run(args: QuantizeArgs) -> Result<()> {
     if args.out.symlink_metadata().is_ok() {
         let out = args.out.display();
@@ -119,7 +119,7 @@ pub(crate) fn run(args: QuantizeArgs) -> Result<()> {
         return Err(usage("--precision: quantize always compares both; leave the flag out"));
     }
     let (folder, path) = model.open()?;
-    // First, before time is spent on comparing.
+    // Checked before time is spent on the comparison.
     check_floating(&folder)?;
     let (texts, texts_from) = args.samples.texts(MOST_TEXTS, |sentences| sentences)?;
     let options = model.load.options();
@@ -167,7 +167,7 @@ pub(crate) fn run(args: QuantizeArgs) -> Result<()> {
     Ok(())
 }
 
-/// Cosines with each product by itself in 8 bits.
+/// Cosines with each product alone in 8 bits.
 fn each_alone(study: &PrecisionStudy, products: &[Product]) -> Result<Vec<(Product, CosineStats)>> {
     let alone = |product: &Product| Ok((*product, study.with_products(&[*product])?));
     products.iter().map(alone).collect()

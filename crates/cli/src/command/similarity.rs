@@ -72,7 +72,7 @@ pub(crate) fn run(args: SimilarityArgs) -> Result<()> {
     Ok(())
 }
 
-/// A numbered row and column for each text, the text itself at the end of its row.
+/// A table with a numbered row and column for each text, and the text at the end of its row.
 pub(super) fn table(texts: &[impl AsRef<str>], similarity: &Matrix) -> Table {
     let columns = texts.iter().map(|_| Align::Right);
     let mut table = Table::new([Align::Right].into_iter().chain(columns).chain([Align::Left]));

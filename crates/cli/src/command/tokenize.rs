@@ -21,7 +21,7 @@ Examples:
   polyhead tokenize \"I like doing assesements.\"
   polyhead tokenize --json -i texts.txt";
 
-/// Tokens take some fifty times the memory of their text.
+/// Tokens need about fifty times the memory of their text.
 const CHUNK: ChunkLimits = ChunkLimits { texts: 512, bytes: 1 << 18 };
 
 /// Show the tokens of texts: spelling, id and position
@@ -39,7 +39,8 @@ pub(crate) struct TokenizeArgs {
     model: ModelArgs,
 }
 
-/// A text as `--json` prints it: `count` is of the whole text, the lists hold the tokens that are kept.
+/// A text as `--json` prints it. `count` is the length of the whole text; the lists hold the
+/// tokens that are kept.
 #[derive(Serialize)]
 struct TokenizedLine<'a> {
     text: &'a str,

@@ -81,7 +81,7 @@ pub(crate) fn run(args: TrainArgs) -> Result<ExitCode> {
     let config = args.config.read()?;
     let mut trainer = trainer(config, args.threads, (!args.quiet).then_some(Details::Shown))?;
     let ending = trainer.train(&args.out, args.resume)?;
-    // Removes the progress bar before anything is printed in its place.
+    // Removes the progress bar before other lines are printed in its place.
     drop(trainer);
     if needs_page(&args.out, &ending) {
         polyhead_report::write_page(&args.out)?;
@@ -89,7 +89,7 @@ pub(crate) fn run(args: TrainArgs) -> Result<ExitCode> {
     match ending {
         Ending::Finished(summary) if args.json => {
             let mut out = io::stdout().lock();
-            // On one line, as in the file of the run.
+            // One line, as in the run's own file.
             serde_json::to_writer(&mut out, &summary).map_err(io::Error::from)?;
             writeln!(out)?;
         }
@@ -99,7 +99,7 @@ pub(crate) fn run(args: TrainArgs) -> Result<ExitCode> {
             out.flush()?;
         }
         Ending::AlreadyFinished if args.json => {
-            // The same bytes as the run has printed at its end.
+            // The same bytes that the run printed at its end.
             let summary = args.out.join("finished.json");
             let text = fs::read_to_string(&summary).with_context(|| summary.display().to_string());
             writeln!(io::stdout().lock(), "{}", text?.trim_end())?;

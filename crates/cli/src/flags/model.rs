@@ -61,7 +61,7 @@ pub(crate) struct ThreadsArgs {
     threads: Option<NonZeroUsize>,
 }
 
-/// Most threads that can be asked for: far more than there are cores only wait for each other.
+/// Largest number of threads: far more threads than cores only wait for each other.
 const MOST_THREADS: usize = 1024;
 
 fn thread_count(text: &str) -> Result<NonZeroUsize, String> {
@@ -123,7 +123,7 @@ impl LoadArgs {
 }
 
 impl ModelArgs {
-    /// The same arguments with `model`, if that is given.
+    /// The same arguments with `model`, if it is given.
     pub(crate) fn with_model(mut self, model: Option<String>) -> Self {
         self.model = model.or(self.model);
         self
@@ -154,7 +154,7 @@ impl ModelArgs {
         Ok(encoder)
     }
 
-    /// The arguments that load the same model in another process; all but the precision.
+    /// The arguments that load the same model in another process, except the precision.
     pub(crate) fn arguments(&self) -> Vec<String> {
         let mut words = Vec::new();
         let mut add = |flag: &str, value: Option<String>| {

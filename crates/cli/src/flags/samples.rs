@@ -1,4 +1,4 @@
-//! The flags for sample texts: a file of the user's, or the built-in texts.
+//! The flags for sample texts: a file of the user, or the built-in texts.
 
 use std::path::PathBuf;
 
@@ -26,7 +26,8 @@ pub(crate) struct SampleArgs {
 }
 
 impl SampleArgs {
-    /// The first `most` texts of the file, or `builtin(sentences)`; and their name in messages.
+    /// The first `most` texts of the file, or `builtin(sentences)`, and the name of the source in
+    /// messages.
     pub(crate) fn texts(
         self,
         most: usize,

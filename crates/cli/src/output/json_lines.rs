@@ -1,4 +1,4 @@
-//! A JSON object for each text, a line each.
+//! One JSON object per text, one per line.
 
 use std::io::{self, Write};
 
@@ -10,12 +10,12 @@ use super::Results;
 
 /// The line of a text with one vector.
 ///
-/// Floats are written with the fewest digits that read back as the same `f32`.
+/// Floats are written with the fewest digits that are read back as the same `f32`.
 #[derive(Serialize)]
 struct SentenceLine<'a> {
     text: &'a str,
     embedding: &'a [f32],
-    /// Of the whole text, also where `truncated` says that some were cut.
+    /// Number of tokens of the whole text, even if `truncated` says that some were cut.
     tokens: usize,
     truncated: bool,
 }
@@ -29,7 +29,7 @@ struct TokensLine<'a> {
     truncated: bool,
 }
 
-/// TokenRows `start..end` of the token vectors, as an array of arrays.
+/// The rows `start..end` of the token vectors, as an array of arrays.
 struct TokenRows<'a> {
     tokens: &'a TokenVectors,
     start: usize,
@@ -70,7 +70,7 @@ pub(super) fn write(out: &mut impl Write, texts: &[String], results: &Results) -
 }
 
 fn line(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
-    // Back to `io::Error`, so that a broken pipe is known as one.
+    // Converted back to `io::Error`, so that a broken pipe is recognized.
     serde_json::to_writer(&mut *out, value).map_err(io::Error::from)?;
     out.write_all(b"\n")
 }

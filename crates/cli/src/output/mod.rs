@@ -1,4 +1,4 @@
-//! Results to a file or to standard output.
+//! Writes results to a file or to standard output.
 
 mod json_lines;
 mod npy;
@@ -19,12 +19,12 @@ use npy::{NpyType, NpyWriter};
 /// Texts and their results.
 pub(crate) struct Batch {
     pub(crate) texts: Vec<String>,
-    /// `[texts]` hash of the row of each text.
+    /// `[texts]`: hash of the row of each text.
     pub(crate) rows: Vec<RowHash>,
     pub(crate) results: Results,
 }
 
-/// The results of a batch: a vector for each text, one for each token, or finished lines.
+/// The results of a batch: one vector per text, one per token, or complete lines.
 pub(crate) enum Results {
     Sentences(Encoded),
     Tokens(TokenVectors),
@@ -32,7 +32,7 @@ pub(crate) enum Results {
 }
 
 impl Results {
-    /// `[texts]` token counts before and after cutting; nothing for lines.
+    /// `[texts]`: token counts before and after cutting; empty for lines.
     pub(crate) fn counts(&self) -> &[TextTokens] {
         match self {
             Self::Sentences(encoded) => &encoded.texts,
@@ -55,8 +55,7 @@ pub(crate) struct Output {
     format: Format,
     /// The record for `--resume`; only for files.
     journal: Option<Journal>,
-    /// A complete file that is written again under `--resume`: its record was removed
-    /// when it was complete.
+    /// A complete file that `--resume` writes again: its record was removed when it was complete.
     remade: Option<PathBuf>,
 }
 
@@ -110,7 +109,7 @@ impl Output {
         }
     }
 
-    /// Texts whose results are in the output already.
+    /// The texts whose results are in the output already.
     pub(crate) fn done(&self) -> Option<&Done> {
         self.journal.as_ref().and_then(Journal::done)
     }
@@ -163,11 +162,11 @@ impl Output {
     }
 }
 
-/// A float matrix; token vectors also have a second file with the row at which each text begins.
+/// A float matrix. Token vectors also have a second file with the row at which each text begins.
 pub(crate) struct NpyFile {
     matrix: NpyWriter<AtomicFile>,
     columns: Option<usize>,
-    /// `[texts + 1]`, in the file `NAME.offsets.npy`.
+    /// `[texts + 1]`: first row of each text, in the file `NAME.offsets.npy`.
     offsets: Option<NpyWriter<AtomicFile>>,
     name: String,
 }
@@ -232,14 +231,14 @@ impl NpyFile {
         let matrix = self.matrix.finish(&[rows, columns as u64])?;
         if let Some(offsets) = self.offsets {
             let count = offsets.values();
-            // First, so that a matrix is never without its offsets.
+            // The offsets are written first, so that no matrix is without them.
             offsets.finish(&[count])?.commit()?;
         }
         Ok(matrix.commit()?)
     }
 }
 
-/// `a/vectors.npy` → `a/vectors.offsets.npy`
+/// The path of the offsets: `a/vectors.npy` → `a/vectors.offsets.npy`.
 pub(crate) fn offsets_path(path: &Path) -> PathBuf {
     path.with_extension("offsets.npy")
 }
@@ -302,7 +301,7 @@ mod tests {
             || ["v.npy", "v.offsets.npy"].map(|n| std::fs::read(folder.path().join(n)).unwrap());
         let expected = files();
 
-        // As a kill in the middle of the second batch leaves it.
+        // A process killed in the middle of the second batch leaves such files.
         let mut killed = create(false);
         killed.write(first()).unwrap();
         let Format::Npy(file) = &mut killed.format else { panic!("an .npy file") };

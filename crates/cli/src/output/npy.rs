@@ -4,8 +4,8 @@
 
 use std::io::{self, Seek, SeekFrom, Write};
 
-/// Two alignment units: the description with the longest possible shape fits,
-/// and one of any shape can be patched in.
+/// Two alignment units, in which the description of any shape fits, so it can be written at the
+/// end.
 const HEADER_LEN: usize = 128;
 
 /// The type of the values.
@@ -15,7 +15,7 @@ pub(crate) enum NpyType {
     I64,
 }
 
-/// Writes an array whose length is not known yet.
+/// Writes an array whose length is not yet known.
 ///
 /// The header is blank until [`Self::finish`].
 pub(crate) struct NpyWriter<W> {
@@ -25,7 +25,7 @@ pub(crate) struct NpyWriter<W> {
 }
 
 impl<W: Write + Seek> NpyWriter<W> {
-    /// Begins an array.
+    /// Begins an array with a blank header.
     pub(crate) fn new(mut out: W, kind: NpyType) -> io::Result<Self> {
         out.write_all(&[0; HEADER_LEN])?;
         Ok(Self { out, kind, values: 0 })
@@ -37,7 +37,7 @@ impl<W: Write + Seek> NpyWriter<W> {
         Self { out, kind, values }
     }
 
-    /// How many values a file of so many bytes holds.
+    /// Number of values in a file of `bytes` bytes.
     pub(crate) fn values_in(kind: NpyType, bytes: u64) -> u64 {
         let size = match kind {
             NpyType::F32 => 4,
@@ -72,7 +72,7 @@ impl<W: Write + Seek> NpyWriter<W> {
         Ok(())
     }
 
-    /// How many values were written.
+    /// Number of values written so far.
     pub(crate) fn values(&self) -> u64 {
         self.values
     }
@@ -95,7 +95,7 @@ fn header(kind: NpyType, shape: &[u64]) -> [u8; HEADER_LEN] {
         NpyType::F32 => "<f4",
         NpyType::I64 => "<i8",
     };
-    // A Python tuple: `(3,)` needs its comma, `(3, 4)` does not mind one.
+    // A Python tuple: `(3,)` needs its comma, and `(3, 4)` may have one.
     let shape: Vec<_> = shape.iter().map(u64::to_string).collect();
     let comma = if shape.len() == 1 { "," } else { "" };
     let shape = format!("({}{comma})", shape.join(", "));

@@ -1,9 +1,9 @@
-//! The record of an unfinished output: which rows have results, and how long the files are.
+//! The record of an unfinished output: which rows have results, and the lengths of the files.
 //!
-//! Beside the unfinished `NAME.partial` stands `NAME.partial.json`. It is
-//! replaced after every chunk, when the chunk's results are in the file, so that
-//! it never promises more than there is. What a kill leaves after the recorded
-//! bytes is cut off, and those texts are done again.
+//! The record `NAME.partial.json` is next to the unfinished `NAME.partial`. It is replaced after
+//! every chunk, when the chunk's results are in the file, so that it never claims more than the
+//! file holds. Bytes after the recorded length are cut off on resuming, and their texts are
+//! processed again.
 
 use std::fs;
 use std::io;
@@ -31,11 +31,11 @@ pub(crate) struct Journal {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Record {
     version: u32,
-    /// All that the results depend on, apart from the rows.
+    /// Everything that the results depend on, apart from the rows.
     #[serde(rename = "asked")]
     fingerprint: OutputFingerprint,
     done: Done,
-    /// Numbers per vector, if vectors were written.
+    /// Number of values per vector, if vectors were written.
     columns: Option<usize>,
     /// Length of each output file, in the order in which they are opened.
     bytes: Vec<u64>,
@@ -45,13 +45,13 @@ struct Record {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Done {
     pub(crate) texts: u64,
-    /// Hash of all their rows in order.
+    /// Hash of all their rows, in order.
     pub(crate) sha256: RowsHash,
 }
 
 impl Journal {
-    /// Finds the record of an unfinished `target`, if `resume` asks for it, or
-    /// begins one.
+    /// Reads the record of an unfinished `target` if `resume` is set and there is one; otherwise
+    /// starts a new record.
     pub(crate) fn open(target: &Path, resume: bool) -> Self {
         let mut name = target.as_os_str().to_owned();
         name.push(".partial.json");
@@ -66,7 +66,7 @@ impl Journal {
         Self { path, record: found.unwrap_or(fresh), resumed, delete_on_drop: false }
     }
 
-    /// What is done already; `None` for an output that starts over.
+    /// The texts with results; `None` for an output that starts over.
     pub(crate) fn done(&self) -> Option<&Done> {
         self.resumed.then_some(&self.record.done)
     }
@@ -85,12 +85,12 @@ impl Journal {
         self.record.bytes.get(file).copied()
     }
 
-    /// Numbers per vector in the earlier results, if they are vectors.
+    /// Number of values per vector in the earlier results, if they are vectors.
     pub(crate) fn columns(&self) -> Option<usize> {
         self.record.columns
     }
 
-    /// Sets the fingerprint; refuses another one than that of the earlier results.
+    /// Sets the fingerprint; refuses one that differs from that of the earlier results.
     pub(crate) fn check_fingerprint(&mut self, fingerprint: OutputFingerprint) -> Result<()> {
         if self.resumed && self.record.fingerprint != fingerprint {
             let path = self.path.display();

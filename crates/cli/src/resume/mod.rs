@@ -1,5 +1,4 @@
-//! Resuming an output: which rows have results, and whether those are the results that are wanted
-//! now.
+//! Resuming an output: which rows have results, and whether the same results are wanted now.
 
 mod journal;
 mod model_fingerprint;

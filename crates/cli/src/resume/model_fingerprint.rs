@@ -1,8 +1,8 @@
-//! The hash of a model: its tokenizer, its heads, every number.
+//! The hash of a model: its tokenizer, its heads and all weights.
 //!
-//! The result of one text depends on the model's settings and nearly all of its weights, but on
-//! few rows of its tables and few words of its vocabulary. So this hash is needed too; settings
-//! are not in it.
+//! The result of one text depends on the model's settings and on nearly all weights, but only on a
+//! few rows of the tables and a few words of the vocabulary. So this hash is needed too; it does
+//! not contain settings.
 
 use std::sync::OnceLock;
 
@@ -12,7 +12,7 @@ use polyhead_files::{add_pieces, hex};
 use polyhead_model::{ModelFolder, Parameter};
 use sha2::{Digest, Sha256};
 
-/// All files that can change how a text is tokenized.
+/// All files that affect tokenization.
 const TOKENIZER: [&str; 4] =
     ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt"];
 
@@ -29,7 +29,7 @@ pub(super) fn fingerprint(folder: &ModelFolder, threads: usize) -> Result<String
     }
     hash.update([u8::from(folder.lower_case)]);
 
-    // Side by side: the numbers of a large model are a gigabyte and more.
+    // In parallel: the weights of a large model can exceed a gigabyte.
     let tensors: Vec<_> =
         folder.parameters.iter().map(|parameter| (parameter, OnceLock::new())).collect();
     let threads = Threads::new(threads).context("no worker threads")?;
@@ -43,7 +43,7 @@ pub(super) fn fingerprint(folder: &ModelFolder, threads: usize) -> Result<String
     Ok(hex(hash.finalize()))
 }
 
-/// The hash of a tensor: name, shape and what it counts as in arithmetic.
+/// The hash of a tensor: its name, its shape and its values as used in arithmetic.
 fn numbers(parameter: &Parameter) -> [u8; 32] {
     let Parameter { name, shape, tensor, .. } = parameter;
     let mut hash = Sha256::new();

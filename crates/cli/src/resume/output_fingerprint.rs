@@ -1,4 +1,5 @@
-//! The fingerprint of an output: all that its results depend on besides the rows of the input.
+//! The fingerprint of an output: everything that its results depend on besides the rows of the
+//! input.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
@@ -12,10 +13,10 @@ use sha2::{Digest, Sha256};
 
 use super::model_fingerprint::fingerprint;
 
-/// Longest value that a message shows.
+/// Longest value shown in a message.
 const SHOWN: usize = 60;
 
-/// All that decides the result of a row, by name. An output with another fingerprint is not
+/// Everything that affects the result of a row, by name. An output with another fingerprint is not
 /// continued.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct OutputFingerprint(BTreeMap<String, String>);
@@ -23,7 +24,7 @@ pub(crate) struct OutputFingerprint(BTreeMap<String, String>);
 impl OutputFingerprint {
     /// The entries that every command has.
     ///
-    /// - `folder`: the folder of which `encoder` was made
+    /// - `folder`: the folder from which `encoder` was made
     /// - `reading`: how rows become texts
     pub(crate) fn new(
         command: &str,
@@ -56,14 +57,14 @@ impl OutputFingerprint {
         }
     }
 
-    /// Adds the model's result for a text that is always the same, with the current options:
-    /// settings of the model that have no entry of their own show in it.
+    /// Adds the model's result for a fixed text with the current options, which covers settings of
+    /// the model that have no entry of their own.
     pub(crate) fn with_answer(self, answer: impl Serialize) -> Result<Self> {
         let answer = serde_json::to_vec(&answer)?;
         Ok(self.with("setting of the model", hex(Sha256::digest(answer))))
     }
 
-    /// The entries that differ from those `before`, for messages.
+    /// The entries that differ from `before`, for messages.
     pub(super) fn differences(&self, before: &Self) -> Vec<String> {
         let names: BTreeSet<&String> = before.0.keys().chain(self.0.keys()).collect();
         let values = names.into_iter().map(|name| (name, before.0.get(name), self.0.get(name)));

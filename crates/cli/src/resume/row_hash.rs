@@ -1,4 +1,4 @@
-//! Hashes of rows, which tell whether an input begins with the rows that have results.
+//! Hashes of rows, which show whether an input begins with the rows that have results.
 
 use polyhead_files::hex;
 use serde::{Deserialize, Serialize};

@@ -348,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_begins_goes_on_and_ends() {
+    fn a_run_begins_is_resumed_and_ends() {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("runs/a");
         let run = RunDirectory::open(&path, &config(&[]), ResumeMode::Refuse).unwrap();
@@ -358,7 +358,7 @@ mod tests {
 
         let error = RunDirectory::open(&path, &config(&[]), ResumeMode::Refuse).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config);
-        assert!(error.to_string().contains("go on with --resume"), "{error}");
+        assert!(error.to_string().contains("continue it with --resume"), "{error}");
 
         let run = RunDirectory::open(&path, &config(&[]), ResumeMode::Resume).unwrap();
         assert!(run.resumed());

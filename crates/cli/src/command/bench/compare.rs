@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use super::report::{BenchReport, Measured};
 use crate::table::{Align, Table};
 
-/// Writes a table of what both reports have, with the ratio of the second to the first.
+/// Writes a table of the values that both reports have, with the ratio of the second to the first.
 pub(super) fn write(out: &mut impl Write, a: &BenchReport, b: &BenchReport) -> io::Result<()> {
     let mut facts = Table::new([Align::Left, Align::Left, Align::Left]);
     let fact = |name: &str, of: &dyn Fn(&BenchReport) -> String| [name.to_owned(), of(a), of(b)];

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::report::{BenchReport, Latency, Measured, Spread};
 use crate::flags::ModelArgs;
 
-/// Lengths of the single texts, in tokens with the special ones.
+/// Lengths of the single texts in tokens, special tokens included.
 const LENGTHS: [usize; 6] = [3, 8, 20, 64, 256, 512];
 /// Fewest passes over all texts.
 const PASSES: usize = 3;
@@ -31,9 +31,9 @@ pub(super) struct BenchJob<'a> {
 struct Subject {
     encoder: SentenceEncoder,
     probe: Probe,
-    /// Texts a second of each pass.
+    /// Texts per second of each pass.
     rates: Vec<f64>,
-    /// Operations a second of a bare product, before each pass.
+    /// Operations per second of a bare product, before each pass.
     products: Vec<f64>,
     latency: Vec<Latency>,
 }
@@ -56,7 +56,7 @@ pub(super) fn probe(model: &ModelArgs) -> Result<Probe> {
     Ok(Probe { load_ms, first_vector_ms, peak_memory: peak_memory() })
 }
 
-/// Measures all precisions in turns, so that what slows the machine slows them all.
+/// Measures all precisions in turns, so that other load on the machine affects all of them.
 pub(super) fn measure(job: BenchJob) -> Result<BenchReport> {
     let mut subjects = Vec::new();
     for precision in &job.precisions {
@@ -153,7 +153,7 @@ fn probe_in_a_process(model: &ModelArgs, precision: Precision) -> Result<Probe> 
         .context("result of the process that measures the load time")
 }
 
-/// A text of `length` tokens, special ones included.
+/// A text of `length` tokens, special tokens included.
 fn text_of(encoder: &SentenceEncoder, length: usize) -> Result<String> {
     let special = encoder.tokenize(&[""], &EncodeOptions::default())?.tokens();
     Ok(vec!["train"; length.saturating_sub(special).max(1)].join(" "))

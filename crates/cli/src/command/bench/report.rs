@@ -1,4 +1,4 @@
-//! The results of `bench`, for people and for programs.
+//! The results of `bench`, as text and as JSON.
 
 use std::io::{self, Write};
 
@@ -16,7 +16,7 @@ pub(super) struct BenchReport {
     pub(super) threads: usize,
     pub(super) texts: usize,
     pub(super) texts_from: String,
-    /// Tokens of one pass.
+    /// Number of tokens of one pass.
     pub(super) tokens: usize,
     pub(super) results: Vec<Measured>,
 }
@@ -45,7 +45,7 @@ pub(super) struct Measured {
     pub(super) peak_memory: Option<u64>,
 }
 
-/// Median and ends of several passes.
+/// Median, smallest and largest value of several passes.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct Spread {
     pub(super) median: f64,
@@ -73,7 +73,7 @@ impl Spread {
 }
 
 impl BenchReport {
-    /// Writes the report as tables for people.
+    /// Writes the report as tables.
     pub(super) fn write(&self, out: &mut impl Write) -> io::Result<()> {
         let mut facts = Table::new([Align::Left, Align::Left]);
         facts.row(["version", &self.version]);

@@ -28,7 +28,7 @@ const SENTENCES: [&str; 4] = [
     "I wish to be a AI engineer and make AI products.",
 ];
 
-/// Sentences like those that the demo trains on.
+/// Sentences similar to the training data of the demo.
 const REVIEWS: [&str; 2] =
     ["The soup was cold and nobody cared.", "A moving story, and the actors are superb."];
 
@@ -53,7 +53,7 @@ pub(crate) struct DemoArgs {
 /// Shows tokens, vectors and similarities; then trains, and shows metrics and answers.
 pub(crate) fn run(args: DemoArgs) -> Result<ExitCode> {
     let begin = Instant::now();
-    // First, so that a problem with the folder shows at once.
+    // Before all other work, so that a problem with the folder shows at once.
     let demo = Demo::prepare(&args.out, &args.model)?;
     let start = Instant::now();
     let encoder = args.model.load(None)?;
@@ -137,7 +137,7 @@ fn write_times(
     )
 }
 
-/// `[ 0.0123, -0.0456, 0.0789, …]`
+/// The first numbers of a vector: `[ 0.0123, -0.0456, 0.0789, …]`.
 fn beginning(row: &[f32]) -> String {
     let numbers: Vec<_> = row.iter().take(4).map(|x| format!("{x:7.4}")).collect();
     format!("[{}, …]", numbers.join(", "))

@@ -51,18 +51,17 @@ pub(super) struct Demo {
     config: RunConfig,
 }
 
-/// How training ended.
+/// The way in which training ended.
 pub(super) enum Trained {
     Finished(Box<RunSummary>),
     Stopped,
 }
 
 impl Demo {
-    /// Writes data and configuration.
+    /// Writes data and configuration, or continues a demo that was stopped.
     ///
-    /// A folder that holds something else is left alone, also where it has the
-    /// names of a demo, and so is a demo that is finished; one that was stopped
-    /// goes on.
+    /// A finished demo and a folder with other files are errors, even if the files have the names
+    /// of a demo.
     pub(super) fn prepare(folder: &Path, model: &ModelArgs) -> Result<Self> {
         let name = folder.display();
         if folder.join(RUN).join("finished.json").exists() {
@@ -188,8 +187,8 @@ impl Demo {
     }
 }
 
-/// Refuses a file that the demo would overwrite and has not written: one that is
-/// not `text`, or its beginning, which is what a kill may leave.
+/// Refuses to overwrite a file that the demo has not written: the file must be `text`, or its
+/// beginning, which a killed process may leave.
 fn check_own(path: &Path, text: &str) -> Result<()> {
     let name = path.display();
     match fs::read(path) {
@@ -203,13 +202,13 @@ fn check_own(path: &Path, text: &str) -> Result<()> {
     }
 }
 
-/// The whole file; the model as it is found from any folder.
+/// The configuration file. A path to the model is absolute, so that it is valid from any folder.
 fn configuration(model: &ModelArgs) -> String {
     let named = model.named();
     let name = named.unwrap_or("builtin");
     let path = fs::canonicalize(name).ok().filter(|path| named.is_some() && path.is_dir());
     let name = path.map_or_else(|| name.to_owned(), |path| path.display().to_string());
-    // 128 is enough for nearly every review; other models may not have as much.
+    // 128 is enough for nearly every review; other models may support fewer.
     let max_length = model.load.max_length().or(named.is_none().then_some(128));
     let max_length =
         max_length.map_or_else(String::new, |tokens| format!("max_length = {tokens}\n"));
@@ -221,7 +220,7 @@ fn configuration(model: &ModelArgs) -> String {
     )
 }
 
-/// A basic string of TOML, whose escapes are those of JSON.
+/// A basic string in TOML, which has the same escapes as JSON.
 fn toml_string(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
@@ -269,7 +268,7 @@ mod tests {
     #[test]
     fn files_of_the_same_names_are_left_alone() {
         struct Case {
-            /// What is there, besides what a demo has written.
+            /// Files besides those of a demo.
             name: &'static str,
             content: &'static str,
         }
@@ -299,7 +298,7 @@ mod tests {
         again().unwrap();
         let train = folder.path().join("data/train.jsonl");
         let whole = fs::read(&train).unwrap();
-        // As a kill leaves it.
+        // A killed process leaves such a folder.
         fs::write(&train, &whole[..1000]).unwrap();
         again().unwrap();
         assert_eq!(fs::read(&train).unwrap(), whole);

@@ -34,7 +34,7 @@ pub(crate) struct InspectArgs {
     model: ModelArgs,
 }
 
-/// Loads the model, so that what is shown also works.
+/// Loads the model too: a model that can be shown also works.
 pub(crate) fn run(args: InspectArgs) -> Result<()> {
     let model = args.model.with_model(args.folder);
     let (folder, path) = model.open()?;

@@ -22,7 +22,7 @@ pub(crate) struct Summary {
     pub(crate) activation: &'static str,
     pub(crate) vocab_size: usize,
     pub(crate) max_positions: usize,
-    /// Numbers per vector.
+    /// Number of values per vector.
     pub(crate) dimension: usize,
     pub(crate) max_length: usize,
     pub(crate) max_length_from: &'static str,
@@ -39,7 +39,7 @@ pub(crate) struct Summary {
     /// Tasks in order; none for a model without heads.
     pub(crate) tasks: Vec<TaskSummary>,
     pub(crate) provenance: Option<Origin>,
-    /// Parameters of all groups.
+    /// Number of parameters in all groups.
     pub(crate) parameters: usize,
     pub(crate) groups: Vec<Group>,
     pub(crate) files: Vec<FileSize>,
@@ -64,7 +64,8 @@ pub(crate) struct FileSize {
 }
 
 impl Summary {
-    /// Summarizes `folder`; `encoder` is made of it, `path` is its place unless it is built in.
+    /// Summarizes `folder`; `encoder` is made from it, and `path` is its location unless it is
+    /// built in.
     pub(crate) fn new(
         folder: &ModelFolder,
         encoder: &SentenceEncoder,
@@ -132,7 +133,7 @@ fn pooling(modules: &[Module]) -> Vec<&'static str> {
         .collect()
 }
 
-/// `Dense (384 to 128, tanh)`
+/// A module in words: `Dense (384 to 128, tanh)`.
 fn module(module: &Module) -> String {
     let kind = module_kind(module);
     match module {
@@ -154,7 +155,7 @@ fn module(module: &Module) -> String {
     }
 }
 
-/// The groups of `parameters`, in which each group is contiguous; `heads` are the heads' names.
+/// The parameter groups; each is contiguous in `parameters`. `heads` are the names of the heads.
 fn groups(parameters: &[Parameter], modules: &[Module], heads: &[&str]) -> Vec<Group> {
     parameters
         .chunk_by(|a, b| a.group == b.group)
@@ -190,9 +191,8 @@ fn stored_as(stored: StoredType) -> &'static str {
     }
 }
 
-/// Weights, settings and vocabularies in `folder` and in the folders of its
-/// modules. Entries that cannot be read are left out: the model has been opened
-/// without them.
+/// Weights, settings and vocabularies in `folder` and in the folders of its modules. Unreadable
+/// entries are left out: the model was opened without them.
 fn files(folder: &Path) -> Vec<FileSize> {
     let mut found = Vec::new();
     collect(folder, "", &mut found);
@@ -204,7 +204,7 @@ fn collect(folder: &Path, prefix: &str, found: &mut Vec<FileSize>) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
         let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
-        // Follows links: the hub's cache is made of them.
+        // Follows links, because the hub's cache uses them.
         let Ok(metadata) = fs::metadata(&path) else { continue };
         let suffix = path.extension().and_then(|suffix| suffix.to_str());
         if metadata.is_dir() && prefix.is_empty() && !name.starts_with('.') {

@@ -28,7 +28,7 @@ pub(crate) struct TaskSummary {
     pub(crate) parameters: usize,
 }
 
-/// Where a trained model comes from.
+/// The origin of a trained model.
 #[derive(Debug, PartialEq, Serialize)]
 pub(crate) struct Origin {
     pub(crate) base_model: String,
@@ -91,7 +91,7 @@ impl From<&Provenance> for Origin {
 }
 
 impl Origin {
-    /// `builtin, trained for 63 steps (epoch 1) by Polyhead 0.1.0`
+    /// The origin in one line: `builtin, trained for 63 steps (epoch 1) by Polyhead 0.1.0`.
     pub(crate) fn line(&self) -> String {
         let Self { base_model, step, epoch, polyhead_version, .. } = self;
         format!(
@@ -100,7 +100,7 @@ impl Origin {
     }
 }
 
-/// A row for each task.
+/// A table with one row per task.
 pub(crate) fn table(tasks: &[TaskSummary]) -> Table {
     let [left, right] = [Align::Left, Align::Right];
     let mut table = Table::new([left, left, left, right, right, right, left]);
@@ -164,7 +164,7 @@ mod tests {
     fn heads_are_counted_and_shown() {
         let site = HeadDims { hidden_size: 4, layers: 2, embedding: 4 };
         let class = TaskSummary::new(&spec("classification"), &site);
-        // The mix of 3 states, 8 × 5 + 5, 5 × 2 + 2.
+        // The mix of 3 states, then 8 × 5 + 5 and 5 × 2 + 2 parameters.
         assert_eq!((class.tensors, class.parameters), (5, 3 + 45 + 12));
         assert_eq!((&*class.reads, &*class.layer), ("cls + mean pooling", "mix"));
         assert_eq!((class.hidden, class.activation), (Some(5), Some("gelu")));

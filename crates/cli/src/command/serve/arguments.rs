@@ -205,7 +205,7 @@ fn keys(file: Option<&Path>) -> Result<Vec<ApiKey>> {
                 keys.push(key.map_err(|e| usage(format!("{name}: line {}: {e}", index + 1)))?);
             }
         }
-        // A user who names a file wants keys to be required: an empty one must not allow everyone.
+        // A user with a key file wants keys to be required: an empty file must not allow everyone.
         if keys.is_empty() {
             return Err(usage(format!("{name}: expected at least one key, found none")));
         }

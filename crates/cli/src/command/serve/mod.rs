@@ -67,10 +67,10 @@ pub(crate) struct ServeArgs {
     load: LoadArgs,
 }
 
-/// Blocking threads in addition to those that tokenize: they write answers.
+/// Blocking threads that write answers, in addition to those that tokenize.
 const WRITERS: usize = 2;
 
-/// Serves until told to stop.
+/// Serves until a signal ends the program.
 pub(crate) fn run(args: ServeArgs) -> Result<()> {
     let settings = args.http_settings()?;
     let engine_settings = args.engine_settings();
@@ -85,8 +85,8 @@ pub(crate) fn run(args: ServeArgs) -> Result<()> {
     let threads = args.load.threads.expected();
     let runtime = runtime::Builder::new_multi_thread()
         .worker_threads(threads.clamp(2, 4))
-        // As many as tokenize at a time, and some that write answers. Each of tokio's 512 would
-        // have a stack and memory in the allocator.
+        // One thread per text that is tokenized at a time, and some that write answers. Each of
+        // tokio's default 512 would need a stack and memory in the allocator.
         .max_blocking_threads(threads + WRITERS)
         .enable_all()
         .build()
@@ -139,7 +139,7 @@ fn note_exposure(load: &LoadArgs, settings: &HttpSettings, address: SocketAddr) 
     }
 }
 
-/// Prints what would be served.
+/// Prints a description of the model that would be served.
 fn check(engine: &Engine, settings: &HttpSettings) -> Result<()> {
     let model = engine.model();
     let tasks: Vec<&str> = model.tasks().map(|task| task.name.as_str()).collect();
@@ -154,7 +154,7 @@ fn check(engine: &Engine, settings: &HttpSettings) -> Result<()> {
 
 fn log_to_stderr(format: LogFormat, quiet: bool) -> Result<()> {
     let level = if quiet { Level::WARN } else { Level::INFO };
-    // Where stderr is closed, reporting that on stderr would panic.
+    // If stderr is closed, reporting that on stderr would panic.
     let log = tracing_subscriber::fmt()
         .with_writer(io::stderr)
         .with_max_level(level)
@@ -182,7 +182,8 @@ fn told_to_stop(engine: Engine) -> Result<impl Future<Output = ()>> {
                 _ = interrupt.recv() => break,
                 _ = hang_up.recv() => {
                     let engine = engine.clone();
-                    // A thread of its own: on one that answers requests, reloading could wait for itself.
+                    // A separate thread: on one that answers requests, reloading could wait for
+                    // itself.
                     let thread = std::thread::Builder::new().name("polyhead-reload".to_owned());
                     if let Err(error) = thread.spawn(move || reload(&engine)) {
                         tracing::error!("cannot start a thread to reload the model: {error}");
