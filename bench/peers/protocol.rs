@@ -1,5 +1,5 @@
-//! The protocol of `README.md` for the workers written in Rust: reads commands,
-//! hands texts to an encoder, times it, answers.
+//! The protocol of `README.md` for workers in Rust: reads commands, passes texts to an encoder,
+//! measures the time, and answers.
 
 use std::collections::HashMap;
 use std::io::BufRead;

@@ -285,7 +285,7 @@ def write_between_marks(path: Path, text: str) -> None:
 
 
 def without_paths(text: str, arguments: argparse.Namespace, pythons: dict[str, Path]) -> str:
-    """Results may be committed, and where things lie on one machine is nobody's business."""
+    """Results may be committed, so they must not contain paths of this machine."""
     names = {f"PYTHON-{stack.upper()}": path for stack, path in pythons.items()}
     names |= {"MODEL": arguments.model.resolve(), "CORPUS": arguments.corpus.resolve(), "ENV": arguments.env}
     names |= {"OUT": arguments.out, ".": prepare.REPOSITORY, "~": Path.home()}

@@ -64,7 +64,7 @@ def pieces() -> list[Piece]:
         add("100 kB of one word", "x" * 100_000, 200, bad)
         add_raw("deep lists", f'{{"{field}": ' + "[" * 200_000, 400, bad)
         add_raw("deep objects", '{"a":' * 100_000, 400)
-        add_raw("deep field that nobody asked for", f'{{"{field}": "a", "b": {"[" * 10_000}{"]" * 10_000}}}', 200, 400, bad)
+        add_raw("deep unknown field", f'{{"{field}": "a", "b": {"[" * 10_000}{"]" * 10_000}}}', 200, 400, bad)
         add_raw("field twice", f'{{"{field}": "a", "{field}": "b"}}', bad, 400)
         add_raw("bad UTF-8", b'{"' + field.encode() + b'": "a\xff\xfe"}', 400)
         add_raw("overlong UTF-8", b'{"' + field.encode() + b'": "\xc0\x80"}', 400)

@@ -187,7 +187,7 @@ class Bench:
         return out
 
     def fresh(self, name: str) -> Path:
-        """A folder that does not exist yet, for a run that nobody reads later."""
+        """A new folder for a run that is not read later."""
         self.work.mkdir(parents=True, exist_ok=True)
         return self.work / f"{name}-{time.time_ns()}"
 

@@ -217,7 +217,7 @@ def output(words: list[str]) -> str:
 
 
 def without_paths(text: str, arguments: argparse.Namespace) -> str:
-    """Results may be committed, and where things lie on one machine is nobody's business."""
+    """Results may be committed, so they must not contain paths of this machine."""
     names = {"PYTHON": [arguments.python.absolute(), arguments.python], "MODEL": [arguments.model.resolve(), arguments.model]}
     names |= {"TEXTS": [arguments.texts.resolve(), arguments.texts], "OUT": [arguments.out], ".": [REPOSITORY], "~": [Path.home()]}
     for name, paths in names.items():

@@ -264,7 +264,7 @@ def answers(model: Model, rows: list[Row]) -> dict[str, tuple]:
 
 
 def short(path: Path) -> str:
-    """The last folder and the name: where things lie on one machine is nobody's business."""
+    """The last folder and the name, without the rest of the path on this machine."""
     return "/".join(path.resolve().parts[-2:])
 
 

@@ -3,8 +3,8 @@
 //!     cargo bench -p polyhead-compute
 //!     cargo bench -p polyhead-compute -- linear      (only these)
 //!
-//! For matrix products and attention an element is one floating-point
-//! operation, so `Gelem/s` reads as GFLOP/s; for the others it is one number.
+//! For matrix products and attention an element is one floating-point operation, so `Gelem/s`
+//! means GFLOP/s; for other kernels it is one number.
 #![allow(missing_docs)] // Made by the macros of the harness.
 
 use std::hint::black_box;

@@ -1,13 +1,13 @@
-//! Does this machine give the same speed all the time?
+//! Measures whether this machine has the same speed all the time.
 //!
 //! ```sh
 //! cargo run --release -p polyhead-compute --example steady -- 60
 //! ```
 //!
-//! Runs one matrix product over and over for so many seconds, on all threads at once, each with its
-//! own, and prints how much of the time each thread was slow. Nothing is shared and nothing waits:
-//! what is found comes from the processor, or from who else uses it. `POLYHEAD_MAX_ISA` chooses
-//! lower instruction sets.
+//! Runs one matrix product repeatedly for this many seconds, a separate one on every thread, and
+//! prints how much of the time each thread was slow. The threads share nothing and never wait, so
+//! any difference comes from the processor or from other programs on it. `POLYHEAD_MAX_ISA`
+//! selects lower instruction sets.
 
 use std::time::Instant;
 

@@ -1,14 +1,13 @@
-//! What share of the machine's matrix-product speed the whole encoder reaches.
+//! Measures which share of the machine's matrix-product speed the whole encoder reaches.
 //!
 //!     cargo bench -p polyhead-model --bench encoder -- [TEXT_FILE] [MODEL_FOLDER]
 //!
-//! Alternates, on as many threads as the machine gives, a bare product of the
-//! size of the feed-forward layer and the forward pass over the first 1,000
-//! lines of TEXT_FILE (without one: 1,000 made-up texts), already tokenized, in
-//! single precision and in 8 bits, and prints the medians and their ratios. Paths are relative to this crate
-//! (cargo runs benches there). Operations of the encoder are
-//! those of its products: `2 · (4 D² + 2 D F) · L` for a token and `4 · T · D · L`
-//! for its attention in a sequence of `T`; all the rest counts as nothing.
+//! Alternates, on all threads of the machine, a bare product of the size of the feed-forward layer
+//! and the forward pass over the first 1,000 lines of TEXT_FILE (without a file: 1,000 made-up
+//! texts), already tokenized, in single precision and in 8 bits. Prints the medians and their
+//! ratios. Paths are relative to this crate (cargo runs benches there). The operations of the
+//! encoder are those of its products: `2 · (4 D² + 2 D F) · L` per token, plus `4 · T · D · L` per
+//! token for attention in a sequence of `T`; other operations are not counted.
 
 use std::hint::black_box;
 use std::path::Path;

@@ -1,13 +1,13 @@
-//! What share of the machine's matrix-product speed forward and backward reach.
+//! Measures which share of the machine's matrix-product speed forward and backward reach.
 //!
 //!     cargo bench -p polyhead-model --bench training -- [TEXT_FILE] [MODEL_FOLDER]
 //!
-//! Alternates, on as many threads as the machine gives, a bare product of the
-//! size of the feed-forward layer and forward + backward of two heads (dropout
-//! 0.1, everything trains) over parts of 1,024 tokens of TEXT_FILE (without one:
-//! made-up texts), cut at 128 tokens. Operations are three times those of the
-//! forward's products: `3 · 2 · (4 D² + 2 D F) · L` a token, plus `14 · T · D · L`
-//! for its attention in a sequence of `T`; all the rest counts as nothing.
+//! Alternates, on all threads of the machine, a bare product of the size of the feed-forward layer
+//! and forward and backward of two heads (dropout 0.1, all parameters trained) over parts of 1,024
+//! tokens of TEXT_FILE (without a file: made-up texts), truncated at 128 tokens. The operations
+//! are three times those of the forward's products: `3 · 2 · (4 D² + 2 D F) · L` per token, plus
+//! `14 · T · D · L` per token for attention in a sequence of `T`; other operations are not
+//! counted.
 
 use std::hint::black_box;
 use std::path::Path;

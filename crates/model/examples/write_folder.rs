@@ -1,6 +1,6 @@
-//! Writes a model folder as training leaves it, without training, and prints
-//! sentences with their vectors as JSON Lines: what
-//! `reference/check_written_folder.py` compares with `sentence-transformers`.
+//! Writes a model folder as training does, but without training, and prints sentences with their
+//! vectors as JSON Lines. `reference/check_written_folder.py` compares both with
+//! `sentence-transformers`.
 //!
 //!     cargo run --release -p polyhead-model --example write_folder -- FOLDER|builtin OUT [LAYERS]
 

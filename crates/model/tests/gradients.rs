@@ -1,5 +1,5 @@
-//! Every gradient of a network with five heads of different kinds, against
-//! PyTorch's (`reference/make_training_goldens.py`).
+//! Every gradient of a network with five heads of different kinds, compared with PyTorch
+//! (`reference/make_training_goldens.py`).
 
 use std::collections::HashMap;
 

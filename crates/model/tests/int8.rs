@@ -1,4 +1,4 @@
-//! Vectors in 8 bits: how near they are, and which products are in 8 bits.
+//! Vectors in 8 bits: their accuracy, and which products are in 8 bits.
 
 use polyhead_model::{
     CosineStats, LoadOptions, ModelFolder, Precision, PrecisionStudy, Product, SentenceEncoder,

@@ -1,4 +1,4 @@
-//! Values that others have published for a well-known model and sentence.
+//! Published values for a well-known model and sentence.
 
 use polyhead_model::{EncodeOptions, LoadOptions, SentenceEncoder};
 

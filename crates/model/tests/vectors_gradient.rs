@@ -1,4 +1,4 @@
-//! A loss that reads sentence vectors and gives their gradient back: no head, no labels.
+//! A loss that reads sentence vectors and returns their gradient, without heads or labels.
 
 use std::path::Path;
 

@@ -1,5 +1,5 @@
-//! The Polyhead side of `bench/peers`: answers commands on standard input, a
-//! JSON object a line, with the seconds that the work took.
+//! The Polyhead side of `bench/peers`: reads commands from standard input and answers each with a
+//! line of JSON that has the seconds the work took.
 //!
 //!     bench_worker --model DIR|builtin --precision f32|int8 --threads N
 

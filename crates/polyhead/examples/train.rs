@@ -1,4 +1,4 @@
-//! Trains what a configuration says, and shows how it goes.
+//! Trains the tasks of a configuration and shows the progress.
 //!
 //!     cargo run --release -p polyhead --example train -- config.toml runs/a
 

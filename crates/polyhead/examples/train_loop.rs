@@ -1,4 +1,4 @@
-//! The training loop by hand: two tasks on the built-in model, some dozens of steps.
+//! The training loop by hand: two tasks on the built-in model, a few dozen steps.
 //!
 //!     cargo run --release -p polyhead --example train_loop
 //!

@@ -1,4 +1,4 @@
-//! The loop of the example gives the weights of the trainer's own steps.
+//! The loop of the example gives the same weights as the trainer.
 #![allow(clippy::unwrap_used)] // Helpers of tests are outside of `#[test]` functions.
 
 #[allow(dead_code)] // Its `main`.

@@ -1,5 +1,5 @@
-//! Which labels are confused: a heat map whose cells can be read out, searched and copied, and a
-//! list of the most frequent confusions.
+//! The confusion matrix: a heat map whose cells can be read out, searched and copied, and a list
+//! of the most frequent confusions.
 
 use std::cmp::Reverse;
 
@@ -11,16 +11,16 @@ use crate::parts::{Column, Key, bar, cell, framed, table};
 use crate::plot::Ink;
 use crate::text::{cut, name, plain};
 
-/// With at most this many labels the map is large, with every count written in it.
+/// Largest number of labels of the large map, which shows every count.
 const ROOMY: usize = 20;
 
-/// With more labels than this there is no map, only the list.
+/// Largest number of labels of a map; with more there is only the list.
 const MOST: usize = 100;
 
-/// Most pairs that are listed.
+/// Largest number of listed pairs.
 const PAIRS: usize = 12;
 
-/// Steps of colour.
+/// Number of colour steps.
 const SHADES: f64 = 8.0;
 
 /// The heat map and the list.
@@ -98,7 +98,7 @@ fn pairs(metrics: &ClassificationMetrics, classes: usize, split: &str) -> Markup
         let wrong = counts.filter(|(given, count)| *given != truth && **count > 0);
         all.extend(wrong.map(|(given, count)| (*count, of, truth, given)));
     }
-    // Equal counts in the order of the labels, so that the page is the same every time.
+    // Equal counts are in the order of the labels, so that the page is the same every time.
     all.sort_by_key(|(count, _, truth, given)| (Reverse(*count), *truth, *given));
     if all.is_empty() {
         return html! {};

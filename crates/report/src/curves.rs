@@ -17,10 +17,10 @@ const SIZE: (u32, u32) = (520, 290);
 /// Size of a chart that shares a row with two others.
 const SMALL: (u32, u32) = (340, 220);
 
-/// Most lines for phases of freezing; more would cover the curves.
+/// Largest number of lines for phases of freezing; more would cover the curves.
 const MOST_RULES: usize = 40;
 
-/// Most points that are drawn as dots.
+/// Largest number of points that are drawn as dots.
 const DOTS: usize = 60;
 
 /// Whether there is anything to draw.
@@ -81,7 +81,7 @@ fn task_loss(report: &RunReport, task: usize) -> Markup {
     loss(report, &Losses { title, ink, train, dev, size: SMALL })
 }
 
-/// What a plot of losses shows.
+/// The content of a plot of losses.
 struct Losses {
     title: String,
     ink: Ink,
@@ -90,7 +90,7 @@ struct Losses {
     size: (u32, u32),
 }
 
-/// The losses of train as they are and smoothed, and those of dev.
+/// The train losses, raw and smoothed, and the dev losses.
 fn loss(report: &RunReport, losses: &Losses) -> Markup {
     let Losses { title, ink, train, dev, size } = losses;
     let ink = *ink;
@@ -122,7 +122,7 @@ fn loss(report: &RunReport, losses: &Losses) -> Markup {
     figure(title, &keys, &alt, &chart)
 }
 
-/// Main metrics of all tasks: as many in a chart as there are colours.
+/// Main metrics of all tasks, with as many curves per chart as there are colours.
 fn main_metrics(report: &RunReport) -> Markup {
     let count = report.tasks.len();
     html! {
@@ -193,8 +193,8 @@ fn gradient_norm(report: &RunReport) -> Markup {
     figure(title, &[], &alt, &chart(report, y, layers))
 }
 
-/// Ticks of a logarithmic axis: 1, 2 and 5 times powers of ten, over a wide range the powers
-/// alone, and over a narrow range other round numbers.
+/// Ticks of a logarithmic axis: 1, 2 and 5 times powers of ten; only the powers over a wide range,
+/// and other round numbers over a narrow one.
 pub(crate) fn logarithmic_ticks(low: f64, high: f64) -> Vec<(f64, String)> {
     let factors: &[f64] = if high - low < 2.5 { &[1.0, 2.0, 5.0] } else { &[1.0] };
     let every = ((high - low) / 8.0).ceil().max(1.0) as i32;
@@ -240,7 +240,7 @@ fn dotted(points: &[(f64, f64)], ink: Ink) -> Vec<Layer> {
     layers
 }
 
-/// Adds the line of noisy values, behind a smooth one if there are enough points; tells whether
+/// Adds the line of noisy values, behind a smooth one if there are enough points; returns whether
 /// there are.
 fn noisy(points: &[(f64, f64)], ink: Ink, layers: &mut Vec<Layer>) -> bool {
     let smooth = smoothed(points);

@@ -1,4 +1,4 @@
-//! What the data check found: labels, lengths, and problems.
+//! The results of the data check: labels, lengths, and problems.
 
 use std::cmp::Reverse;
 
@@ -12,10 +12,10 @@ use crate::parts::{Column, Key, bar, cell, details, figure, table, task_dot};
 use crate::plot::{Axis, Chart, Ink, Layer};
 use crate::text::{cut, name, plain, user};
 
-/// Number of labels that are shown unfolded.
+/// Number of labels that are always shown.
 const FEW_LABELS: usize = 20;
 
-/// Most labels that are shown when the reader unfolds the others; the record has all of them.
+/// Largest number of labels in the folded table; the record has all of them.
 const MOST_LABELS: usize = 500;
 
 /// The section about the data.

@@ -54,7 +54,7 @@ fn bands(report: &RunReport) -> Markup {
         let bar = |from: f64, to: f64| [(from, middle - 0.34), (to, middle + 0.34)];
         rest.push(bar(0.0, last as f64));
         let begun = group.trained.iter().filter(|(first, _)| *first <= report.steps);
-        // A step fills the space since the step before.
+        // A step fills the space after the step before.
         let filled =
             begun.map(|(first, end)| bar(first.saturating_sub(1) as f64, (*end).min(last) as f64));
         let ink = Ink::Series(usize::from(group.group.starts_with("head.")));

@@ -1,12 +1,14 @@
 //! The page of a run: HTML and SVG from its [`RunReport`].
 //!
-//! [`draw_page`] draws a record, [`write_page`] draws the record in a run's folder. The same record
-//! gives the same bytes. The page stands alone: no scripts, no fonts, nothing is fetched. Plots
-//! are SVG inside the page, and colours follow the reader's light or dark theme.
+//! [`draw_page`] draws a record, [`write_page`] draws the record in a run's folder. The same
+//! record gives the same bytes. The page is self-contained: it has no scripts and no fonts and
+//! loads nothing. Plots are SVG inside the page, and colours follow the reader's light or dark
+//! theme.
 //!
-//! The trainer writes the record, but its words come from users: texts, labels, names and paths.
-//! All of them are escaped, shortened, and kept from changing the direction of the text around
-//! them. Numbers that are missing or not finite are shown as “–”. Every record gives a page.
+//! The trainer writes the record, but some of its words come from users: texts, labels, names and
+//! paths. All of them are escaped, shortened, and cannot change the direction of the text around
+//! them. Missing numbers and numbers that are not finite are shown as “–”. Every record gives a
+//! page.
 #![forbid(unsafe_code)]
 
 mod page;
@@ -32,13 +34,13 @@ use polyhead_train::report::RunReport;
 pub use page::draw_page;
 pub use polyhead_files::FileError;
 
-/// Draws the page `report.html` in the folder of a run from the `report.json` there, and returns
-/// the page's path.
+/// Draws the page `report.html` in the folder of a run from its `report.json`, and returns the
+/// path of the page.
 ///
-/// The page appears complete or not at all.
+/// The page is written atomically.
 ///
 /// # Errors
-/// The file that could not be read or written, and why.
+/// The file that could not be read or written, and the reason.
 pub fn write_page(run: &Path) -> Result<PathBuf, FileError> {
     let (record, page) = (run.join("report.json"), run.join("report.html"));
     let json = fs::read(&record).map_err(|error| FileError::new(&record, error))?;

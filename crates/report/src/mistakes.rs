@@ -6,13 +6,13 @@ use polyhead_train::report::{Answer, MarkedSpan, Mistake};
 use crate::number::{percent, short};
 use crate::text::{cut, name, user};
 
-/// Most mistakes that are shown.
+/// Largest number of mistakes shown.
 const MOST: usize = 10;
 
-/// Most characters of a text that are shown.
+/// Largest number of characters shown of a text.
 const LONGEST: usize = 600;
 
-/// Most labels of one answer that are shown.
+/// Largest number of labels shown of an answer.
 const LABELS: usize = 12;
 
 /// The list of mistakes; nothing if there are none.

@@ -23,7 +23,7 @@ pub(crate) fn number(value: Option<f64>) -> String {
     text.replace('-', "−")
 }
 
-/// A number without zeros at its end, as it is written in a configuration: `0.01` or `5`.
+/// A number without trailing zeros, as in a configuration: `0.01` or `5`.
 pub(crate) fn short(value: Option<f64>) -> String {
     let text = number(value);
     if text.contains('.') && !text.contains('e') {
@@ -37,7 +37,7 @@ pub(crate) fn short(value: Option<f64>) -> String {
 pub(crate) fn percent(value: Option<f64>) -> String {
     match value.map(|value| 100.0 * value).filter(|value| value.is_finite()) {
         Some(value) if value.abs() < 1e6 => format!("{value:.1}%").replace('-', "−"),
-        // Not a share, but it must be shown somehow.
+        // The value is no share, but it must be shown somehow.
         Some(value) => format!("{}%", number(Some(value))),
         None => MISSING.to_owned(),
     }

@@ -1,4 +1,4 @@
-//! The page as a whole: its head, the overview, and the order of the sections.
+//! The whole page: its head, the overview, and the order of the sections.
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use polyhead_train::TaskMetrics;
@@ -13,7 +13,7 @@ use crate::{curves, data, freezing, task};
 
 const STYLE: &str = include_str!("page.css");
 
-/// Nothing is run and nothing is fetched, whatever a text contains.
+/// Policy of the page: nothing is run or loaded, whatever a text contains.
 const POLICY: &str =
     "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
 
@@ -73,7 +73,7 @@ fn overview(report: &RunReport) -> Markup {
     }
 }
 
-/// What was done, in a sentence or two.
+/// The run in one or two sentences.
 fn lead(report: &RunReport) -> Markup {
     html! {
         (counted(report.tasks.len() as u64, "task", "tasks")) " on "
@@ -175,7 +175,8 @@ fn machine(report: &RunReport) -> Vec<(&str, String)> {
     all
 }
 
-/// A version, or the beginning of a hash: that is enough to compare, and the record has all of it.
+/// A version, or the beginning of a hash, which is enough to compare; the record has the whole
+/// hash.
 fn version(value: &str) -> String {
     let is_hash = value.len() >= 32 && value.bytes().all(|byte| byte.is_ascii_hexdigit());
     if is_hash { cut(value, 13) } else { plain(value) }
@@ -227,7 +228,7 @@ fn time_parts(report: &RunReport) -> Option<(Vec<Part<'_>>, f64)> {
     (total > 0.0 && total.is_finite()).then_some((parts, total))
 }
 
-/// Where the time went, as one bar.
+/// The time by kind of work, as one bar.
 fn time(report: &RunReport) -> Markup {
     let Some((parts, total)) = time_parts(report) else { return html! {} };
     let share = |seconds: f64| 100.0 * seconds / total;
@@ -237,7 +238,7 @@ fn time(report: &RunReport) -> Markup {
     };
     let keys: Vec<Key> = parts.iter().map(part_key).collect();
     let bar = html! {
-        // The key says the same in words.
+        // The key has the same information in words.
         div.stack aria-hidden="true" {
             @for (index, _, seconds) in &parts {
                 span style={ "flex:" (format!("{:.3}", share(*seconds))) ";"

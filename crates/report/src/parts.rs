@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use crate::plot::{Chart, Ink};
 use crate::text::{name, plain, user};
 
-/// What a colour or a mark in a plot stands for.
+/// The meaning of a colour or a mark in a plot.
 #[derive(Clone, Debug)]
 pub(crate) struct Key {
     ink: Ink,
@@ -35,7 +35,7 @@ pub(crate) fn figure(title: &str, keys: &[Key], alt: &str, chart: &Chart) -> Mar
     framed(title, keys, chart.to_svg(alt))
 }
 
-/// A frame with a title and a key around anything.
+/// A frame with a title and a key around any content.
 pub(crate) fn framed(title: &str, keys: &[Key], inside: Markup) -> Markup {
     html! {
         figure {
@@ -45,7 +45,7 @@ pub(crate) fn framed(title: &str, keys: &[Key], inside: Markup) -> Markup {
     }
 }
 
-/// The key of a figure: what its colours stand for.
+/// The key of a figure: the meanings of its colours.
 pub(crate) fn key(keys: &[Key]) -> Markup {
     html! {
         @if !keys.is_empty() {
@@ -115,7 +115,7 @@ pub(crate) fn table(caption: &str, columns: &[Column], rows: &[Vec<Markup>]) -> 
     }
 }
 
-/// A cell with our own words or a number.
+/// A cell with a number or a fixed text.
 pub(crate) fn cell(text: impl AsRef<str>) -> Markup {
     html! { (text.as_ref()) }
 }
@@ -131,7 +131,7 @@ pub(crate) fn bar(text: &str, share: f64, ink: Ink) -> Markup {
     }
 }
 
-/// Names and values.
+/// A list of names and values.
 pub(crate) fn facts(facts: &[(&str, String)]) -> Markup {
     html! {
         dl.facts {
@@ -149,7 +149,7 @@ pub(crate) fn list(class: Option<&str>, lines: &[String]) -> Markup {
     }
 }
 
-/// Something that is folded until the reader opens it.
+/// Content that is folded until the reader opens it.
 pub(crate) fn details(summary: &str, inside: Markup) -> Markup {
     html! { details { summary { (summary) } (inside) } }
 }

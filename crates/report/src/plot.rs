@@ -34,7 +34,7 @@ pub(crate) enum Ink {
     Label,
     /// Lines of the grid.
     Grid,
-    /// Lines that mark a place.
+    /// Lines that mark a position.
     Rule,
     /// Frozen groups.
     Rest,
@@ -53,7 +53,7 @@ pub(crate) struct Chart {
     pub(crate) x: Axis,
     /// The axis from bottom to top.
     pub(crate) y: Axis,
-    /// What is drawn, in drawing order.
+    /// The layers, in drawing order.
     pub(crate) layers: Vec<Layer>,
 }
 
@@ -66,7 +66,7 @@ pub(crate) struct Axis {
     pub(crate) ticks: Vec<(f64, String)>,
     /// Whether lines cross the chart at the ticks.
     pub(crate) lines: bool,
-    /// What the axis measures; may be empty.
+    /// Name of the measured quantity; may be empty.
     pub(crate) name: String,
 }
 
@@ -142,7 +142,7 @@ impl Axis {
     }
 
     fn label(&self, value: f64) -> String {
-        // `plotters` asks for the labels by the positions that it was given.
+        // `plotters` requests the labels by the positions that it was given.
         let found = self.ticks.iter().find(|(at, _)| *at == value);
         found.map_or_else(String::new, |(_, text)| cut(&plain(text), LONGEST_LABEL))
     }
@@ -175,7 +175,7 @@ impl Chart {
     fn draw(&self, into: &mut String) -> Result<(), Box<dyn std::error::Error>> {
         let size = (self.width * SCALE as u32, self.height * SCALE as u32);
         let root = SVGBackend::with_string(into, size).into_drawing_area();
-        // More than the labels need: on a narrow page the style sheet makes them larger.
+        // More space than the labels need: on a narrow page the style sheet makes them larger.
         let label_width = self.y.widest_label() as f64 * f64::from(LABEL) * 0.68 + 12.0;
         let mut builder = ChartBuilder::on(&root);
         builder
@@ -273,7 +273,7 @@ impl Ranged for Scale<'_> {
 
     fn map(&self, value: &f64, (from, to): (i32, i32)) -> i32 {
         let share = (value - self.0.low) / (self.0.high - self.0.low);
-        // Points far outside need not lie farther.
+        // Distant points outside the range are moved closer to it.
         from + (share.clamp(-4.0, 4.0) * f64::from(to - from)).round() as i32
     }
 
@@ -323,7 +323,7 @@ impl Ink {
     }
 }
 
-/// What is inside the drawn SVG element, with CSS variables for colours.
+/// The content of the drawn SVG element, with CSS variables for colours.
 fn themed(drawn: &str) -> String {
     let inside = drawn.split_once(">\n").map_or("", |(_, inside)| inside);
     let inside = inside.trim_end().strip_suffix("</svg>").unwrap_or(inside);

@@ -9,14 +9,14 @@ use crate::parts::{Key, figure};
 use crate::plot::{Axis, Ink, Layer, SERIES};
 use crate::series::sampled;
 
-/// Above this ratio of the largest to the smallest peak the scale is logarithmic: on a linear
-/// one, an encoder at 5e-5 is flat beside heads at 1e-3.
+/// Ratio of the largest to the smallest peak above which the scale is logarithmic: on a linear
+/// scale, an encoder at 5e-5 is flat beside heads at 1e-3.
 const FAR_APART: f64 = 8.0;
 
 /// A logarithmic scale starts at the smallest peak divided by this.
 const BELOW: f64 = 50.0;
 
-/// Points of a range of steps.
+/// Number of points of a range of steps.
 const POINTS: usize = 120;
 
 /// Groups with the same rate in the same steps, which share a line.
@@ -43,7 +43,7 @@ pub(crate) fn rate_curves(report: &RunReport) -> Markup {
     for (index, line) in lines.iter().enumerate() {
         let name = joined(&line.names);
         alt.push_str(&format!(" {name} {};", rate(line.group.learning_rate)));
-        // With more lines than colours, one colour for the encoder and one for the heads.
+        // With more lines than colours, there is one colour for the encoder and one for the heads.
         let ink = if lines.len() <= SERIES {
             keys.push(Key::line(Ink::Series(index), name));
             Ink::Series(index)
@@ -74,7 +74,7 @@ pub(crate) fn rate_curves(report: &RunReport) -> Markup {
     figure(title, &keys, &alt, &chart(report, y, layers))
 }
 
-/// The value without the digits that rounding has added.
+/// The value without the digits that come from rounding.
 fn exactly(value: f64) -> f64 {
     format!("{value:.6e}").parse().unwrap_or(value)
 }
@@ -111,7 +111,7 @@ fn rates(report: &RunReport, group: &GroupReport) -> Vec<Vec<(f64, f64)>> {
     begun.map(range).filter(|points| points.iter().all(|point| point.1.is_finite())).collect()
 }
 
-/// The factor of the schedule at a step, on straight lines between the corners.
+/// The factor of the schedule at a step, interpolated between the corners.
 fn multiplier(corners: &[(f64, f64)], step: f64) -> f64 {
     let next = corners.partition_point(|(at, _)| *at < step);
     match (next.checked_sub(1).map(|index| corners[index]), corners.get(next).copied()) {

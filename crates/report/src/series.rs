@@ -1,19 +1,19 @@
-//! Long curves made short enough to draw, without losing what they show.
+//! Shortens long curves for drawing, without losing their peaks.
 
-/// Most points of a curve that is drawn.
+/// Largest number of points of a drawn curve.
 pub(crate) const MOST: usize = 500;
 
-/// Curves with fewer points are not smoothed.
+/// Smallest number of points of a smoothed curve.
 const FEW: usize = 16;
 
-/// The points that can be drawn.
+/// The points that are finite, so that they can be drawn.
 pub(crate) fn finite(points: impl Iterator<Item = (u64, Option<f64>)>) -> Vec<(f64, f64)> {
     let points = points.filter_map(|(step, value)| Some((step as f64, value?)));
     points.filter(|(_, value)| value.is_finite()).collect()
 }
 
-/// At most [`MOST`] of the points: the lowest and the highest of each stretch, so that a single
-/// peak in a long run can still be seen.
+/// At most [`MOST`] of the points: the lowest and the highest of each range, so that a single peak
+/// in a long run is still visible.
 pub(crate) fn thinned(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     if points.len() <= MOST {
         return points.to_vec();
@@ -31,8 +31,8 @@ pub(crate) fn thinned(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
 /// The moving average of a noisy curve, in at most [`MOST`] points; `None` if there are too few
 /// points.
 ///
-/// Each point is the mean of its neighbours, a fortieth of the curve to either side. Near the ends
-/// it is fewer on both sides, so that the curve starts and ends where the points do.
+/// Each point is the mean of its neighbours, a fortieth of the curve on either side. Near the ends
+/// there are fewer on both sides, so that the curve starts and ends where the points do.
 pub(crate) fn smoothed(points: &[(f64, f64)]) -> Option<Vec<(f64, f64)>> {
     if points.len() < FEW {
         return None;
@@ -54,12 +54,12 @@ pub(crate) fn smoothed(points: &[(f64, f64)]) -> Option<Vec<(f64, f64)>> {
     if smooth.len() <= MOST {
         return Some(smooth);
     }
-    // Neighbours hardly differ now, so the middle of each stretch is enough.
+    // Neighbours hardly differ now, so the middle of each range is enough.
     let middles = stretches(&smooth, MOST).map(|stretch| stretch[stretch.len() / 2]);
     Some(middles.collect())
 }
 
-/// At most [`MOST`] values of a list at even distances, with the first and the last.
+/// At most [`MOST`] values of a list at equal distances, with the first and the last.
 pub(crate) fn sampled<T: Clone>(values: &[T]) -> Vec<T> {
     if values.len() <= MOST {
         return values.to_vec();
@@ -67,7 +67,7 @@ pub(crate) fn sampled<T: Clone>(values: &[T]) -> Vec<T> {
     (0..MOST).map(|index| values[index * (values.len() - 1) / (MOST - 1)].clone()).collect()
 }
 
-/// `count` stretches of the points; none is empty if there are that many points.
+/// Splits the points into `count` ranges; none is empty if there are that many points.
 fn stretches(points: &[(f64, f64)], count: usize) -> impl Iterator<Item = &[(f64, f64)]> {
     let bound = move |index: usize| index * points.len() / count;
     (0..count).map(move |index| &points[bound(index)..bound(index + 1)])

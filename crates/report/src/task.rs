@@ -1,4 +1,5 @@
-//! Results of a task: its scores, its confusions and mistakes, and how reliable its probabilities are.
+//! Results of a task: its scores, confusions and mistakes, and the reliability of its
+//! probabilities.
 
 use maud::{Markup, html};
 use polyhead_train::report::TaskResult;
@@ -13,19 +14,19 @@ use crate::plot::{Axis, Chart, Ink, Layer};
 use crate::series::sampled;
 use crate::text::{name, user};
 
-/// With more labels the table of all labels is folded, and the weakest are shown above it.
+/// Largest number of labels in an unfolded table; with more, the weakest are shown above it.
 const FEW_LABELS: usize = 20;
 
-/// With at most this many labels the heat map and the table stand side by side.
+/// Largest number of labels for which the heat map and the table are side by side.
 const BESIDE: usize = 7;
 
 /// The line of a reliability plot goes through the bins that hold this share of the cases.
 const LINED: f64 = 0.01;
 
-/// Most labels in a table; the record has the others.
+/// Largest number of labels in a table; the record has the others.
 const MOST_LABELS: usize = 500;
 
-/// Number of weakest labels that are shown by themselves.
+/// Number of weakest labels that are shown separately.
 const WEAKEST: usize = 10;
 
 /// The section of a task.
@@ -161,7 +162,7 @@ fn reliability(calibration: &Calibration) -> Markup {
     let mut layers = vec![Layer::line(vec![(0.0, 0.0), (1.0, 1.0)], Ink::Rule, 1)];
     layers.extend(reliability_curve(&calibration.before, before));
     layers.extend(reliability_curve(&calibration.after, after));
-    // A little wider than the range of a share, for the dots at its ends.
+    // Slightly wider than the range of a share, for the dots at its ends.
     let axis = |name: &str| {
         Axis::new(-0.04, 1.04, 6).labelled(|at| format!("{:.0}%", 100.0 * at)).named(name)
     };
@@ -185,7 +186,7 @@ fn reliability(calibration: &Calibration) -> Markup {
 fn reliability_curve(reliability: &Reliability, ink: Ink) -> Vec<Layer> {
     let all = total(reliability.bins.iter().map(|bin| bin.cases));
     let bins = || reliability.bins.iter().filter(|bin| bin.cases > 0);
-    // A line through bins of a few cases would hide the rest.
+    // A line through bins with few cases would hide the rest.
     let full = bins().filter(|bin| bin.cases as f64 >= LINED * all as f64);
     let points: Vec<(f64, f64)> = full.map(|bin| (bin.confidence, bin.share)).collect();
     let dot = |bin: &ReliabilityBin| Layer::Dots {

@@ -1,5 +1,5 @@
-//! Users' words on the page. They must not break its layout: they are cut to a readable length,
-//! have a direction of their own, and show their control characters.
+//! Users' words on the page. They must not break its layout: they are shortened, have a direction
+//! of their own, and show their control characters.
 
 use maud::{Markup, html};
 

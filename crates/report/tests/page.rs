@@ -1,4 +1,4 @@
-//! The page as a whole: complete, well formed, and harmless whatever the record holds.
+//! The whole page: complete, well formed, and harmless for any record.
 
 use std::collections::HashSet;
 

@@ -1,19 +1,20 @@
-//! Load for a running server, from one thread, because server and client share the machine.
+//! A load generator for a running server. It uses one thread, because server and client share the
+//! machine.
 //!
 //! ```sh
 //! cargo run --release -p polyhead-serve --example load -- \
 //!     --address 127.0.0.1:8080 --requests FILE --clients 16 --seconds 10
 //! ```
 //!
-//! `FILE` has a request a line: `{"class": "short", "path": "/v1/embeddings", "texts": 1,
-//! "body": "{\"input\": …}"}`; they are sent in turn, over and over. One line of JSON is
-//! printed: throughput, statuses, and latency in milliseconds by class and status.
+//! `FILE` has one request per line: `{"class": "short", "path": "/v1/embeddings", "texts": 1,
+//! "body": "{\"input\": …}"}`. They are sent in turn, repeatedly. The result is one line of JSON:
+//! throughput, statuses, and latency in milliseconds by class and status.
 //!
 //! - `--clients N`: closed loop, each client sends its next request when it has its answer.
-//! - `--rate R`: open loop, R requests a second arrive as a Poisson process, whether or not
-//!   the server keeps up. Latency counts from the moment at which a request should have
-//!   been sent, so that a slow server cannot slow the clock (no coordinated omission).
-//! - `--drop N`: N connections that send a request and go away without reading the answer.
+//! - `--rate R`: open loop, R requests per second arrive as a Poisson process, even if the server
+//!   is slower. Latency counts from the time at which a request should have been sent, so that a
+//!   slow server cannot slow the clock (no coordinated omission).
+//! - `--drop N`: N connections that send a request and close without reading the answer.
 //!
 //! Statuses besides those of HTTP: `refused` (no connection), `cut` (closed without an
 //! answer), `none` (no answer in `--patience` seconds), `malformed`.

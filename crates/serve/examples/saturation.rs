@@ -1,9 +1,9 @@
-//! Throughput of 64 clients, each with one text of 20 tokens at a time, beside the offline
-//! encoder's on batches of as many texts as the engine makes, and on 1,024 at a time.
+//! Throughput of 64 clients, each with one text of 20 tokens at a time, compared with the offline
+//! encoder on batches of the engine's size and on 1,024 texts at a time.
 //!
 //! `cargo run --release -p polyhead-serve --example saturation -- MODEL [SECONDS [BATCH_TOKENS]]`
 //!
-//! MODEL is a folder. Rounds of both alternate, so that a noisy machine is noisy for both.
+//! MODEL is a folder. Rounds of both alternate, so that noise of the machine affects both.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,9 +1,9 @@
 //! Serving: one forward pass answers every head, for many clients at once.
 //!
-//! [`Engine`] is the core and knows no HTTP: it tokenizes an [`EngineRequest`], admits it as a whole
-//! or refuses it, and puts texts of all requests into common batches for the one thread that runs
-//! the model. The answers to a text have the same bits as
-//! [`MultiTaskModel::predict`](polyhead_model::MultiTaskModel::predict) gives for it alone.
+//! [`Engine`] is the core and knows no HTTP: it tokenizes an [`EngineRequest`], admits it as a
+//! whole or refuses it, and puts texts of all requests into common batches for the one thread that
+//! runs the model. The answers for a text have the same bits as those of
+//! [`MultiTaskModel::predict`](polyhead_model::MultiTaskModel::predict) for this text alone.
 //!
 //! ```no_run
 //! use polyhead_model::MultiTaskModel;
@@ -20,8 +20,7 @@
 //! # }
 //! ```
 //!
-//! [`Server`] puts an engine behind HTTP. Not included are TLS, which is left to a proxy, and several
-//! models in one process.
+//! [`Server`] serves an engine over HTTP. TLS is left to a proxy, and a process has one model.
 #![forbid(unsafe_code)]
 
 mod engine;

@@ -1,4 +1,4 @@
-//! Panics in the log.
+//! Logging of panics.
 
 use std::panic::set_hook;
 use std::thread;

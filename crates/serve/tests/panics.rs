@@ -1,4 +1,4 @@
-//! By itself, since a panic hook is the whole process's.
+//! A test program of its own, because a panic hook belongs to the whole process.
 
 use std::io::Write;
 use std::panic::catch_unwind;

@@ -1,4 +1,4 @@
-//! Tokens per second on one thread and on all, and a long line.
+//! Measures tokens per second on one thread and on all threads, and for one long line.
 //!
 //!     cargo run --release -p polyhead-text --example tokenize_speed -- MODEL_FOLDER TEXT_FILE
 //!

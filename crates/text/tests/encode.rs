@@ -1,4 +1,4 @@
-//! What holds of every batch, whatever the texts.
+//! Properties that hold for every batch of any texts.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 

@@ -1,4 +1,4 @@
-//! Folders and files as strangers leave them.
+//! Tokenizer folders and files from other programs, some of them damaged.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 

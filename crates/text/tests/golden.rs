@@ -1,4 +1,4 @@
-//! Ids, type ids, offsets and special tokens against transformers' fast tokenizers.
+//! Ids, type ids, offsets and special tokens, compared with transformers' fast tokenizers.
 //!
 //! `reference/make_tokenizer_goldens.py` makes the file.
 

@@ -1,5 +1,5 @@
-//! The timed side of `bench/train/run.py`: the same batches as `torch_loop.py`,
-//! through the learner. Its README says what the arguments and the line mean.
+//! The measured side of `bench/train/run.py`: trains on the same batches as `torch_loop.py`. The
+//! README there describes the arguments and the output line.
 
 use std::collections::HashMap;
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! Freezing, scenario by scenario, from the rule in the configuration to the
-//! bits: what is frozen stays as it is and costs nothing, what is trained changes.
+//! Freezing, scenario by scenario, from the rule in the configuration to the bits: frozen
+//! parameters stay the same and cost nothing, trained ones change.
 #![allow(clippy::unwrap_used)] // Helpers of tests are outside of `#[test]` functions.
 
 mod common;

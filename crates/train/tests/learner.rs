@@ -1,5 +1,5 @@
-//! One step after the other: the losses are PyTorch's, the bits do not depend on
-//! how the work is done, and what must not change does not.
+//! Training steps: the losses are PyTorch's, the bits do not depend on threads or parts, and
+//! frozen parameters do not change.
 #![allow(clippy::unwrap_used)] // Helpers of tests are outside of `#[test]` functions.
 
 mod common;

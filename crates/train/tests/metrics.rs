@@ -3,12 +3,12 @@
 //! `reference/make_metric_goldens.py` makes the file. Tolerances are relative to
 //! the larger of 1 and the expected number:
 //!
-//! - [`SUMS`], for everything that both sides do in f64: at most some hundred
-//!   terms, each off by a few 1e-16, and a decimal number read from JSON
-//! - [`ROUNDED`], for what we keep in f32 (gradients, temperatures): half a unit
-//!   in the last place is 6e-8 of the number
-//! - [`SHIFTED`], for a correlation of answers far from zero: the mean of numbers
-//!   near 65,536 is off by 1e-11, and what is summed is of size 1
+//! - [`SUMS`], for values that both sides compute in f64: at most some hundred terms, each off by
+//!   a few 1e-16, and a decimal number read from JSON
+//! - [`ROUNDED`], for values that we store in f32 (gradients, temperatures): half a unit in the
+//!   last place is 6e-8 of the number
+//! - [`SHIFTED`], for a correlation of answers far from zero: the mean of numbers near 65,536 is
+//!   off by 1e-11, and the summed terms are about 1
 #![allow(clippy::unwrap_used)] // helpers of tests are outside of `#[test]` functions
 
 use polyhead_model::TaskKind;

@@ -1,8 +1,7 @@
-//! Where no temporary file can be made, hidden states are not kept, and a run
-//! comes to the same bits.
+//! If no temporary file can be made, hidden states are not cached, and a run has the same bits.
 //!
-//! A test program of its own, with one test: the folder for temporary files is
-//! the whole process's.
+//! A test program of its own with one test: the folder for temporary files belongs to the whole
+//! process.
 
 mod common;
 

@@ -1,4 +1,4 @@
-//! Data sets as people have them: counts are those of the README beside them.
+//! Real data sets: the counts are those of the README beside them.
 
 use std::time::Instant;
 

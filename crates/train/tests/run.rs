@@ -1,5 +1,5 @@
-//! A run gives the same bits on any number of threads, stopped and resumed at
-//! any step, with and without kept hidden states.
+//! A run gives the same bits on any number of threads, and if it is stopped and resumed at any
+//! step, with and without cached hidden states.
 
 mod common;
 

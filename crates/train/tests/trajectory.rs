@@ -1,8 +1,8 @@
-//! Ten optimizer steps against PyTorch's (`reference/make_trajectory_goldens.py`),
-//! through the pieces that a run is made of.
+//! Ten optimizer steps compared with PyTorch (`reference/make_trajectory_goldens.py`), with the
+//! same parts as in a run.
 //!
-//! Parts, missing labels, clipping, warm-up, weight decay, layer decay, a step
-//! without any label of a task, and a head that is frozen for the first half.
+//! They cover parts, missing labels, clipping, warm-up, weight decay, layer decay, a step without
+//! labels of a task, and a head that is frozen for the first half.
 #![allow(clippy::unwrap_used)] // Helpers of tests are outside of `#[test]` functions.
 
 mod common;

@@ -1,4 +1,4 @@
-//! Labels that dev has and training has not: named before the first step, and
+//! Labels that occur in dev but not in training: reported before the first step, and counted as
 //! wrong answers in the metrics.
 #![allow(clippy::unwrap_used)] // Helpers of tests are outside of `#[test]` functions.
 

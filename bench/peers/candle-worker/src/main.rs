@@ -2,7 +2,7 @@
 //!
 //!     RAYON_NUM_THREADS=N candle-worker --model DIR
 //!
-//! Batches as sentence-transformers makes them, mean pooling, vectors of length one.
+//! Batches are those of sentence-transformers, pooling is the mean, and vectors have unit length.
 
 use std::path::Path;
 

@@ -1,7 +1,7 @@
-//! Bad input: exit code 1, the place of the fault, and nothing half-written.
+//! Bad input: exit code 1, the location of the error, and no partial output.
 //!
-//! What is wrong in the first lines is found before the model is loaded: these
-//! tests name a model that does not exist, and must not hear of it.
+//! Errors in the first lines are found before the model is loaded: these tests name a model that
+//! does not exist, and expect no message about it.
 
 use std::fs;
 
@@ -93,7 +93,7 @@ fn options_that_the_model_cannot_have_are_wrong_usage() {
     for args in [
         &["--max-length", "100000"][..],
         &["--dim", "100000"],
-        &["--prompt-name", "nobody-has-this"],
+        &["--prompt-name", "no-such-prompt"],
     ] {
         folder.run(&[&["encode", "a"][..], args].concat()).fails(2, &[]);
     }

@@ -1,4 +1,4 @@
-//! Measurements of speed: what they print, not what they find.
+//! `bench`: the format of its output, not the measured values.
 
 use super::Folder;
 use super::train::tiny_model;

@@ -1,4 +1,4 @@
-//! `eval`: the metrics of a trained model on rows of its own.
+//! `eval`: the metrics of a trained model on new rows.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! The binary as a user runs it, in a folder of its own.
+//! Runs the program as a user does, each test in its own folder.
 
 // A test that cannot get at its file or output should say so and stop.
 #![allow(clippy::unwrap_used)]

@@ -1,4 +1,4 @@
-//! `predict` and `inspect` of a trained model, and resuming after a kill.
+//! `predict` and `inspect` with a trained model, and resuming after the process was killed.
 
 use std::fs;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! `polyhead serve` as an operator runs it: started, asked, signalled.
+//! `polyhead serve` as an operator runs it: start, requests, signals.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};

@@ -1,5 +1,5 @@
-//! `train` and `check-data` on a tiny model: what is printed, left and refused,
-//! and that a run which was stopped or killed comes to the same bits.
+//! `train` and `check-data` on a tiny model: output, files and errors. A run that was stopped or
+//! killed and then resumed has the same bits.
 
 use std::fs;
 use std::io::{BufRead, BufReader};

@@ -1,5 +1,5 @@
-//! Wrong usage: exit code 2, and a word on what is right. None of these needs
-//! a model.
+//! Wrong usage: exit code 2, and a message that says what is right. None of these tests needs a
+//! model.
 
 use super::Folder;
 use super::train::tiny_model;

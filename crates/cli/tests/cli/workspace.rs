@@ -1,4 +1,4 @@
-//! The edges between crates are those of `docs/design/architecture.md`, and no others.
+//! The dependencies between crates are exactly those of `docs/design/architecture.md`.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,4 +1,4 @@
-//! Model folders as nobody should have them: each is refused, and the message says where and why.
+//! Damaged and hostile model folders: each is refused, and the message says where and why.
 
 use std::fs;
 use std::path::Path;

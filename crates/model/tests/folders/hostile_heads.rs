@@ -1,5 +1,4 @@
-//! Heads as nobody should have them: each folder is refused, and the message
-//! says where and why.
+//! Damaged and hostile heads: each folder is refused, and the message says where and why.
 
 use std::fs;
 use std::path::PathBuf;

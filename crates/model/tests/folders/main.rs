@@ -1,4 +1,4 @@
-//! Model folders: as users have them, with 8-bit weights, and as nobody should have them.
+//! Model folders: regular ones, ones with 8-bit weights, and damaged or hostile ones.
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
 mod hostile;

@@ -1,4 +1,4 @@
-//! Model folders as users have them.
+//! Regular model folders of every supported form.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! The tiny models of `testdata/models`, as they are and as copies to spoil.
+//! The tiny models of `testdata/models`, and copies that tests can damage.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! Folders as training leaves them.
+//! Folders of trained models.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! Folders that training leaves: what is written is read again.
+//! Written folders: what training writes can be read again.
 
 use std::collections::BTreeMap;
 use std::fs;

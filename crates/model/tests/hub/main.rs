@@ -1,4 +1,4 @@
-//! Names to folders, against a server on this machine that tells the truth, and one that does not.
+//! Finding models by name, with an honest server on this machine and a dishonest one.
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 #![cfg(feature = "hub")]
 
@@ -12,8 +12,8 @@ use polyhead_testing::tiny_model;
 use serde_json::json;
 use server::{Answer, COMMIT, ResolvedRequest, Server};
 
-/// An address where nobody answers.
-const NOBODY: &str = "http://127.0.0.1:9";
+/// An address at which no server answers.
+const NO_SERVER: &str = "http://127.0.0.1:9";
 
 /// A cache of its own for a test.
 struct Cache(tempfile::TempDir);
@@ -71,7 +71,7 @@ fn a_folder_comes_before_all_else() {
     let cache = Cache::new();
     let folder = tiny_model("tiny-bert");
     let name = folder.to_str().unwrap();
-    assert_eq!(cache.hub(NOBODY).resolve(name).unwrap(), folder);
+    assert_eq!(cache.hub(NO_SERVER).resolve(name).unwrap(), folder);
 }
 
 #[test]
@@ -93,9 +93,9 @@ fn a_model_is_downloaded_once_and_only_what_it_needs() {
             assert!(!request.contains("vocab.txt") || model == "tiny-bert-vocab-only", "{request}");
         }
         drop(server);
-        assert_eq!(cache.hub(NOBODY).resolve("org/tiny").unwrap(), folder, "{model}");
+        assert_eq!(cache.hub(NO_SERVER).resolve("org/tiny").unwrap(), folder, "{model}");
         assert_eq!(
-            cache.hub(NOBODY).with_offline(true).resolve("org/tiny").unwrap(),
+            cache.hub(NO_SERVER).with_offline(true).resolve("org/tiny").unwrap(),
             folder,
             "{model}"
         );
@@ -151,9 +151,9 @@ fn a_snapshot_of_another_program_is_completed() {
     let cache = Cache::new();
     cache.put("st3-dense", &["config.json", "model.safetensors", "tokenizer.json"]);
     // It could pass for a plain model; only the hub knows that it is none.
-    let offline = cache.hub(NOBODY).with_offline(true).resolve("org/tiny").unwrap();
+    let offline = cache.hub(NO_SERVER).with_offline(true).resolve("org/tiny").unwrap();
     assert_eq!(offline, cache.snapshot());
-    assert_eq!(cache.hub(NOBODY).resolve("org/tiny").unwrap(), cache.snapshot());
+    assert_eq!(cache.hub(NO_SERVER).resolve("org/tiny").unwrap(), cache.snapshot());
     let server = Server::of("st3-dense");
     let folder = cache.hub(&server.url()).resolve("org/tiny").unwrap();
     assert_eq!(ModelFolder::open(&folder).unwrap().dimension(), 24);
@@ -174,9 +174,9 @@ fn a_snapshot_of_another_program_is_completed() {
 
     let cache = Cache::new();
     cache.put("tiny-bert", &["config.json"]);
-    let error = cache.hub(NOBODY).with_offline(true).resolve("org/tiny").unwrap_err();
+    let error = cache.hub(NO_SERVER).with_offline(true).resolve("org/tiny").unwrap_err();
     assert!(error.to_string().contains("lacks tokenizer.json"), "{error}");
-    assert_eq!(cache.hub(NOBODY).resolve("org/tiny").unwrap_err().kind(), ErrorKind::Hub);
+    assert_eq!(cache.hub(NO_SERVER).resolve("org/tiny").unwrap_err().kind(), ErrorKind::Hub);
 }
 
 #[test]

@@ -53,7 +53,7 @@ pub(crate) fn answer(model: &str, request: &ResolvedRequest) -> Answer {
     if request.path.starts_with("/api/") { listing(model) } else { file(model, request) }
 }
 
-/// The files of a model, and some that nobody should want.
+/// The files of a model, and some that must not be downloaded.
 pub(crate) fn listing(model: &str) -> Answer {
     let mut files =
         vec![json!({"rfilename": "README.md"}), json!({"rfilename": "onnx/model.onnx"})];

@@ -1,5 +1,5 @@
-//! The answers to a text have the same bits alone, in any batch, in any order
-//! and on any number of threads.
+//! The answers for a text have the same bits alone, in any batch, in any order and on any number
+//! of threads.
 
 use polyhead_model::{Answer, MultiTaskModel, Predictions, RequestOptions, TextAnswer};
 

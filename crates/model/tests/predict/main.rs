@@ -1,4 +1,5 @@
-//! Answers of several heads: right, the same in any batch, and never nonsense.
+//! Answers of several heads: correct, the same in any batch, and an error rather than a wrong
+//! value.
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
 mod invariance;

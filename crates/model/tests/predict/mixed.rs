@@ -1,4 +1,4 @@
-//! Texts of many callers in one batch: each gets what it asked for, as if alone.
+//! Texts of many callers in one batch: each caller gets the same answers as alone.
 
 use polyhead_model::{
     BatchAnswers, EncodeOptions, MultiTaskModel, PredictInput, PreparedText, Prompt,

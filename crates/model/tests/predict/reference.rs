@@ -1,4 +1,4 @@
-//! Logits against plain loops in double precision, and against the network that trains.
+//! Logits compared with plain loops in double precision, and with the training network.
 
 use polyhead_compute::{Isa, Threads};
 use polyhead_model::{

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
 pub enum TaskAnswerBody<'a> {
-    /// One of several labels.
+    /// A classification: one of several labels.
     Classification {
         /// The most probable label; `null` if it is less probable than `abstain`.
         label: Option<&'a str>,
@@ -21,7 +21,7 @@ pub enum TaskAnswerBody<'a> {
         #[schema(value_type = std::collections::BTreeMap<String, f32>)]
         probabilities: Probabilities<'a>,
     },
-    /// Any of several labels.
+    /// A multi-label answer: any of several labels.
     MultiLabel {
         /// The labels that reach their thresholds.
         labels: Vec<&'a str>,
@@ -29,12 +29,12 @@ pub enum TaskAnswerBody<'a> {
         #[schema(value_type = std::collections::BTreeMap<String, f32>)]
         probabilities: Probabilities<'a>,
     },
-    /// A number.
+    /// A regression: one number.
     Regression {
         /// The predicted number.
         value: f32,
     },
-    /// Spans of the text.
+    /// The spans of a text.
     Tokens {
         /// Spans in the order of the text.
         spans: Vec<SpanBody<'a>>,
@@ -87,7 +87,7 @@ pub struct SpanBody<'a> {
     pub score: f32,
 }
 
-/// Answers of tasks as a JSON object, in the order of the model.
+/// A JSON object with the answer of each task, in the order of the model.
 pub struct TaskBodies<'a>(pub Vec<(&'a str, TaskAnswerBody<'a>)>);
 
 impl Serialize for TaskBodies<'_> {
@@ -96,7 +96,7 @@ impl Serialize for TaskBodies<'_> {
     }
 }
 
-/// Probabilities as a JSON object by label, in the order of the head.
+/// A JSON object with the probability of each label, in the order of the head.
 pub struct Probabilities<'a> {
     /// Labels, one for each of `values`.
     pub labels: &'a [String],

@@ -1,4 +1,4 @@
-//! What every route that needs the model does: send a request to the engine, and count it.
+//! Sends requests to the engine and counts them, for every route that needs the model.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ pub(crate) async fn call_engine(
     Ok((reply, stats))
 }
 
-/// Why the engine refuses a request, or has no answer to it, as an error of the API.
+/// Converts an error of the engine to an error of the API.
 ///
 /// - `may_truncate`: whether texts may be truncated; otherwise the message says how to allow it
 pub(crate) fn engine_error(
@@ -69,5 +69,5 @@ pub(crate) fn engine_error(
     }
 }
 
-/// A restart takes less than this.
+/// Upper limit of the time that a restart takes.
 const RESTART_TIME: Duration = Duration::from_secs(1);

@@ -15,7 +15,7 @@ use crate::http::settings::TokenIds;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Texts(pub(crate) OneOrMany<String>);
 
-/// One text or several, where token ids may take the place of a text.
+/// One text or several; token ids may replace a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Inputs(pub(crate) OneOrMany<InputText>);
 
@@ -133,13 +133,13 @@ pub(crate) fn check_count(app: &App, count: usize, field: &'static str) -> Resul
     Err(ApiError::new(ApiErrorKind::TooManyTexts, message).about(field))
 }
 
-/// - `index`: of the text, counted from 0
+/// - `index`: index of the text, counted from 0
 pub(crate) fn empty_text(index: usize, field: &'static str) -> ApiError {
     let message = format!("{field}: text {}: expected a text, found an empty one", index + 1);
     ApiError::new(ApiErrorKind::Empty, message).about(field)
 }
 
-/// The message names the switch of the client that sends ids without being asked to.
+/// The error for token ids. The message names the client option that turns them off.
 fn token_ids(field: &'static str) -> ApiError {
     let message = format!(
         "{field}: expected text, found token ids, which clients take from another model's \

@@ -1,4 +1,4 @@
-//! Routes by protocol: our own, OpenAI's, and those of text-embeddings-inference.
+//! Routes by protocol: Polyhead's own, OpenAI's, and those of text-embeddings-inference.
 //!
 //! A handler turns the body of a request into an [`EngineRequest`](crate::EngineRequest), and the
 //! engine's reply into JSON.

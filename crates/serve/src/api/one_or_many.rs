@@ -1,4 +1,4 @@
-//! One value or a list of values: how requests give their texts.
+//! One value or a list of values, the two forms of texts in requests.
 //!
 //! Not an untagged enum of serde: its errors say only that no variant fits, and it keeps a second
 //! copy of everything.
@@ -8,7 +8,7 @@ use std::marker::PhantomData;
 
 use serde::de::{Deserializer, Error, SeqAccess, Unexpected, Visitor};
 
-/// One value or a list; which of the two it was is kept, because some routes answer differently.
+/// One value or a list. The form is kept, because some routes answer differently.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum OneOrMany<T> {
     One(T),
@@ -24,9 +24,9 @@ impl<T> OneOrMany<T> {
     }
 }
 
-/// What is read from a JSON string, a list, or a number where numbers are allowed.
+/// A value that is read from a JSON string, a list, or a number where numbers are allowed.
 pub(crate) trait FromTextOrList: Sized {
-    /// What should stand there, for errors.
+    /// Description of the expected value, for errors.
     const EXPECTED: &'static str;
 
     fn from_text<E: Error>(text: &str) -> Result<Self, E>;
@@ -42,7 +42,7 @@ pub(crate) trait FromTextOrList: Sized {
     }
 }
 
-/// Reads a value in the one way that all inputs of requests share.
+/// Reads a value with the rules of all inputs.
 pub(crate) fn read_text_or_list<'de, T: FromTextOrList, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<T, D::Error> {
@@ -75,7 +75,7 @@ impl<'de, T: FromTextOrList> Visitor<'de> for TextOrList<T> {
     }
 }
 
-/// All values of a list, or of the rest of one that begins with `first`.
+/// Reads all values of a list, or of the rest of one that begins with `first`.
 pub(crate) fn read_rest<'de, T: serde::Deserialize<'de>, A: SeqAccess<'de>>(
     first: Option<T>,
     mut list: A,

@@ -1,66 +1,66 @@
-//! Which texts go into the next batch: a function of the texts that wait, without a clock.
+//! Chooses the texts of the next batch: a function of the waiting texts, without a clock.
 //!
-//! - **Order.** Texts are taken by their deadline, which is their arrival plus some patience for
-//!   each of their tokens. So a short text overtakes long ones, but only those that came at most
-//!   their own patience before it: a long text becomes the first in time. The first text is
-//!   always taken.
+//! - **Order.** Texts are taken by deadline: arrival time plus a patience per token. A short text
+//!   overtakes long ones, but only those that arrived at most their patience before it, so a long
+//!   text becomes the first in time. The first text is always taken.
 //! - **Length.** A batch has texts about as long as its first, then shorter ones while there is
-//!   space. A much longer text would delay the others; batches are packed, so a batch of few
-//!   tokens wastes nothing.
+//!   space. A much longer text would delay the others; batches are packed, so a small batch wastes
+//!   nothing.
 //! - **Lanes.** While texts of both lanes wait, bulk gets a quarter of the tokens. Interactive
-//!   batches have no bulk texts, so that they end soon; bulk batches take interactive texts with
-//!   them.
-//! - **Layer breaks.** Between two layers of a pass over a long text, a few short interactive texts
-//!   are answered that would otherwise wait for its end ([`layer_break_batch`]).
+//!   batches have no bulk texts, so that they end soon; bulk batches may include interactive
+//!   texts.
+//! - **Layer breaks.** Between two layers of a pass over a long text, a few short interactive
+//!   texts are answered that would otherwise wait until its end ([`layer_break_batch`]).
 
 use std::cmp::Reverse;
 use std::time::Duration;
 
 use super::request::Lane;
 
-/// A text that waits.
+/// A waiting text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Candidate {
-    /// At least 1.
+    /// Number of tokens, at least 1.
     pub(crate) tokens: usize,
     pub(crate) lane: Lane,
     /// Time of arrival since the start of the engine.
     pub(crate) arrived: Duration,
-    /// Number of the model that answers it; a batch has one model.
+    /// Number of the model that answers it; all texts of a batch have the same model.
     pub(crate) model: u64,
 }
 
 /// Limits of batches.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Policy {
-    /// Tokens of a batch; a longer text is a batch by itself.
+    /// Largest number of tokens of a batch; a longer text has a batch of its own.
     pub(crate) batch_tokens: usize,
-    /// How much later a text may be taken for each of its tokens.
+    /// Patience: the deadline of a text moves by this time for each of its tokens.
     pub(crate) patience: Duration,
 }
 
-/// While both lanes wait, one of this many tokens is for the bulk lane.
+/// While both lanes wait, one of this many tokens belongs to the bulk lane.
 const BULK_SHARE: i64 = 4;
 
-/// A layer break may have as many tokens as the long text, divided by this.
+/// The texts of a layer break have at most the tokens of the long text divided by this.
 const BREAK_SHARE: usize = 4;
 
-/// From this many tokens on, a text has layer breaks. A batch of short texts ends soon, and breaks
-/// would only split the waiting texts into small batches, which are slow.
+/// Smallest number of tokens of a text with layer breaks. A batch of short texts ends soon, and
+/// breaks would only split the waiting texts into small, slow batches.
 const LONG: usize = 64;
 
-/// Up to this many tokens, texts count as equally long.
+/// Texts of at most this many tokens count as equally long.
 const SHORT: usize = 32;
 
-/// How many tokens the bulk lane has had less than its share, over the batches so far.
+/// Number of tokens by which the bulk lane is below its share, over all batches so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct LaneBalance {
-    /// In tokens times [`BULK_SHARE`]; below 0, the bulk lane has had more than its share.
+    /// The difference times [`BULK_SHARE`]; negative if the bulk lane has had more than its share.
     owed_to_bulk: i64,
 }
 
-/// Indices in `waiting` of the texts of the next batch, and the balance after it. The batch is empty
-/// only if `waiting` is; of texts with equal deadlines, the first in `waiting` comes first.
+/// Indices in `waiting` of the texts of the next batch, and the balance after it. The batch is
+/// empty only if `waiting` is; among texts with equal deadlines, the first in `waiting` comes
+/// first.
 pub(crate) fn next_batch(
     waiting: &[Candidate],
     balance: LaneBalance,
@@ -98,7 +98,8 @@ pub(crate) fn next_batch(
         let alike = text.lane == lane && text.tokens >= shortest_alike;
         (Reverse(alike), deadline(text), *i)
     };
-    // More cannot fit, because each has a token. Of thousands of texts, only these are sorted.
+    // More texts cannot fit, because each has a token. Of thousands of texts, only these are
+    // sorted.
     let most = policy.batch_tokens;
     if others.len() > most {
         others.select_nth_unstable_by_key(most, order);
@@ -116,17 +117,17 @@ pub(crate) fn next_batch(
     let balance = if both {
         balance.after(batch.iter().map(|i| &waiting[*i]))
     } else {
-        // A lane that did not wait gains no claim for later.
+        // A lane without waiting texts builds up no claim.
         LaneBalance::default()
     };
     (batch, balance)
 }
 
-/// Indices in `waiting` of the texts that are answered between two layers of another batch: short
-/// interactive texts of the same model, together at most a quarter of its longest text, so that it
-/// progresses.
+/// Indices in `waiting` of the texts to answer between two layers of another batch: short
+/// interactive texts of the same model. Together they have at most a quarter of its longest text's
+/// tokens, so that it progresses.
 ///
-/// - `model`: of the batch that is being answered
+/// - `model`: model of the running batch
 /// - `longest`: tokens of the longest text of that batch
 pub(crate) fn layer_break_batch(
     waiting: &[Candidate],
@@ -250,7 +251,7 @@ mod tests {
         assert_eq!((interactive, in_bulk), (300, 100));
     }
 
-    /// With arrivals at the limit of the machine, every text is taken, the long ones too.
+    /// With arrivals at the limit of the machine, every text is taken, even the long ones.
     #[test]
     fn long_texts_do_not_starve_under_endless_short_ones() {
         let mut waiting = vec![text(90, 0)];
@@ -265,7 +266,7 @@ mod tests {
             let mut index = 0..;
             waiting.retain(|_| !batch.contains(&index.next().expect("endless")));
         }
-        // Its patience is 360 ms, a batch takes 10.
+        // Its patience is 360 ms; a batch takes 10 ms.
         assert!(batches <= 40, "{batches} batches");
     }
 
@@ -286,7 +287,7 @@ mod tests {
             let mut waiting: Vec<(usize, Candidate)> = all.iter().copied().enumerate().collect();
             let mut taken = Vec::new();
             let mut balance = LaneBalance::default();
-            // Without arrivals each batch takes at least one.
+            // Without arrivals, each batch takes at least one text.
             for _ in 0..all.len() {
                 let candidates: Vec<Candidate> = waiting.iter().map(|(_, text)| *text).collect();
                 let (batch, after) = next_batch(&candidates, balance, &POLICY);

@@ -1,10 +1,10 @@
-//! Why a request has no answer, and why an engine does not start.
+//! Errors of requests, and errors of starting an engine.
 
 use std::fmt;
 use std::time::Duration;
 
-/// Why a request has no answer. `index` is the index of a text of the request, from 0; messages
-/// count texts from 1.
+/// The reason why a request has no answer. `index` is the index of a text in the request, from 0;
+/// messages count texts from 1.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum RequestError {
@@ -20,7 +20,7 @@ pub enum RequestError {
         /// Name of the option, what was expected and what was found.
         message: String,
     },
-    /// A text cannot be tokenized, or its ids are not of the vocabulary.
+    /// A text cannot be tokenized, or an id is not in the vocabulary.
     Text {
         /// Index of the text.
         index: usize,
@@ -31,7 +31,7 @@ pub enum RequestError {
     TooManyBytes {
         /// Index of the text.
         index: usize,
-        /// Bytes of the text, with its prompt.
+        /// Number of bytes of the text with its prompt.
         bytes: usize,
         /// [`EngineSettings::text_bytes`](crate::EngineSettings::text_bytes), or the default for
         /// the model.
@@ -41,25 +41,26 @@ pub enum RequestError {
     TooLong {
         /// Index of the text.
         index: usize,
-        /// Tokens of the text, special tokens included.
+        /// Number of tokens of the text, special tokens included.
         tokens: usize,
-        /// Tokens that the model reads.
+        /// Largest number of tokens that the model reads.
         limit: usize,
     },
     /// The request would not fit an empty queue.
     TooLarge {
-        /// Tokens of all its texts.
+        /// Number of tokens of all its texts.
         tokens: usize,
         /// [`EngineSettings::bulk_queue_tokens`](crate::EngineSettings::bulk_queue_tokens).
         limit: usize,
     },
     /// The queue is too full for the request.
     Full {
-        /// Tokens that wait or are being answered.
+        /// Number of tokens that wait or are being answered.
         queued_tokens: usize,
-        /// Tokens that the queue holds.
+        /// Number of tokens that the queue can hold.
         limit: usize,
-        /// When the queue should have space for this request, at the speed of the last batches.
+        /// Estimated time until the queue has space for this request, at the speed of the last
+        /// batches.
         retry_after: Duration,
     },
     /// The model is being loaded again after a failure.
@@ -87,7 +88,7 @@ pub enum RequestError {
 
 impl fmt::Display for RequestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // People count from 1.
+        // Messages count from 1.
         let mut text = |index, message: fmt::Arguments| write!(f, "text {}: {message}", index + 1);
         match self {
             Self::Text { index, message } => text(*index, format_args!("{message}")),
@@ -124,7 +125,7 @@ impl fmt::Display for RequestError {
 
 impl std::error::Error for RequestError {}
 
-/// Why an engine does not start, or a model is not taken into use.
+/// The reason why an engine does not start, or does not accept a new model.
 #[derive(Debug)]
 pub struct EngineError {
     message: String,

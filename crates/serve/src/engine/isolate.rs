@@ -2,8 +2,8 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Runs `pass` over `texts`. If it panics, it runs again over each half, down to the texts that cause
-/// the panic: those have no answer.
+/// Runs `pass` over `texts`. If it panics, runs it again over each half, down to the texts that
+/// cause the panic; those have no answer.
 ///
 /// - `pass`: returns one answer per text, in order; its data must stay valid when it panics
 pub(crate) fn isolate<T, A>(texts: &[T], pass: &dyn Fn(&[T]) -> Vec<A>) -> Vec<Option<A>> {
@@ -37,7 +37,7 @@ mod tests {
             });
             let expected: Vec<_> = texts.iter().map(|i| (!bad.contains(i)).then_some(*i)).collect();
             assert_eq!(found, expected);
-            // Halving takes two passes a level for each text that is at fault.
+            // Halving takes two passes per level for each text at fault.
             assert!(passes.get() <= 1 + 2 * 4 * bad.len(), "{} passes", passes.get());
         }
     }

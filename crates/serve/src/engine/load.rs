@@ -1,4 +1,4 @@
-//! Loads a model, and tries it before it answers requests.
+//! Loads a model and tries it before it answers requests.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -16,9 +16,9 @@ pub(crate) type ModelLoader =
 /// A model that has been tried, and its speed.
 pub(crate) struct LoadedModel {
     pub(crate) model: Arc<MultiTaskModel>,
-    /// Tokens of the longest text that it was tried with.
+    /// Number of tokens of the longest text that it was tried with.
     pub(crate) tokens: usize,
-    /// How long the longest text took.
+    /// Time that the longest text took.
     pub(crate) took: Duration,
 }
 
@@ -31,7 +31,7 @@ pub(crate) fn load_and_try(load: &ModelLoader) -> Result<LoadedModel, EngineErro
         let model = load()?;
         if model.tasks().any(|spec| spec.name == EMBEDDING) {
             return Err(EngineError::new(format!(
-                "task `{EMBEDDING}`: expected another name, because this one asks for vectors"
+                "task `{EMBEDDING}`: expected another name, because this one requests vectors"
             )));
         }
         try_out(&model, "a")?;

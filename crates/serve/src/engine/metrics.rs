@@ -1,4 +1,4 @@
-//! What the engine counts, in the types that `/metrics` is written from: of bounded size,
+//! Counters and histograms of the engine, in the types of `/metrics`. Their number is bounded,
 //! whatever clients send.
 
 use std::sync::atomic::AtomicU64;
@@ -50,15 +50,15 @@ pub struct EngineMetrics {
     batch_tokens: Histogram,
     batch_texts: Histogram,
     batch_seconds: Histogram,
-    /// Seconds that each head took of a batch, without the encoder, which all heads share. Where
-    /// several threads had a part of the batch, it is the sum of their times.
+    /// Seconds that each head took of a batch, without the encoder, which all heads share. If
+    /// several threads computed parts of the batch, it is the sum of their times.
     head_seconds: Family<TaskLabel, Histogram, fn() -> Histogram>,
     task_texts: Family<TaskLabel, Counter>,
     not_finite: Family<TaskLabel, Counter>,
     gauges: EngineGauges,
 }
 
-/// Gauges that are set when `/metrics` is asked for.
+/// Gauges that are set for each request to `/metrics`.
 #[derive(Debug, Default)]
 pub(crate) struct EngineGauges {
     pub(crate) ready: Gauge,
@@ -74,7 +74,7 @@ pub(crate) struct EngineGauges {
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct RefusalCounters {
-    /// Requests that do not fit the model or the engine: no later try would succeed.
+    /// Requests that do not fit the model or the engine: a retry would fail too.
     pub unfit: Counter,
     /// Requests with a text that is too long and must not be truncated.
     pub too_long: Counter,
@@ -196,7 +196,7 @@ impl EngineMetrics {
             self.task_texts.remove(&label);
             self.not_finite.remove(&label);
         }
-        // Counters are there before the first event of each, so that a rate has a beginning.
+        // Counters exist before their first event, so that a rate has a beginning.
         for task in now {
             let label = TaskLabel::new(task);
             self.head_seconds.get_or_create_owned(&label);

@@ -1,9 +1,9 @@
-//! The core of serving: requests go in, replies come out, and no caller waits for ever.
+//! The core of serving: requests go in, replies come out, and every caller gets a reply.
 //!
-//! A request is tokenized (`prepare.rs`), gets space for all its texts or is refused (`queue.rs`),
-//! and its texts wait. The worker (`worker.rs`) takes the texts that the batcher (`batcher.rs`)
-//! chooses as soon as it is free, so a lone text never waits for others, and batches form under
-//! load by themselves; short texts are answered between the layers of a long one. A panic is
+//! A request is tokenized (`prepare.rs`), gets space in the queue for all its texts or is refused
+//! (`queue.rs`), and its texts wait. The worker (`worker.rs`) takes the texts that the batcher
+//! (`batcher.rs`) chooses as soon as it is free, so a single text never waits for others, and
+//! batches form under load; short texts are answered between the layers of a long one. A panic is
 //! isolated to its text (`isolate.rs`); a thread that dies or is stuck is replaced
 //! (`supervisor.rs`).
 
@@ -39,14 +39,15 @@ use load::load_and_try;
 use queue::Reply;
 use shared::{Lifecycle, Reservation, Shared};
 
-/// Requests of at most so many bytes are tokenized on the calling thread, in some 0.1 ms: handing
-/// them to another thread takes as long, and takes processor time from the model's threads.
+/// Requests of at most this many bytes are tokenized on the calling thread, in about 0.1 ms:
+/// passing them to another thread takes as long, and takes processor time from the model's
+/// threads.
 const INLINE_BYTES: usize = 512;
-/// Requests of at most so many texts are tokenized on the calling thread.
+/// Requests of at most this many texts are tokenized on the calling thread.
 const INLINE_TEXTS: usize = 8;
 
 /// A model that answers many callers at once. Clones are handles to the same engine, which ends
-/// with the last of them.
+/// when the last handle is dropped.
 #[derive(Clone)]
 pub struct Engine {
     owner: Arc<Owner>,
@@ -71,7 +72,7 @@ pub enum EngineState {
     Restarting,
     /// Admitted requests are answered, and new ones are refused.
     Stopping,
-    /// No request is answered any more.
+    /// Requests are no longer answered.
     Stopped,
 }
 
@@ -82,9 +83,8 @@ impl Engine {
     /// Blocks until the model has been tried. An engine that is started in a tokio runtime sends
     /// replies from the threads of that runtime, while the worker thread begins the next batch.
     ///
-    /// # Errors
-    /// If the model does not load, has a task with the name `embedding`, which stands for vectors,
-    /// or gives numbers that are not finite; if threads cannot be started.
+    /// If the model does not load, has a task with the name `embedding`, which is reserved for
+    /// vectors, or gives numbers that are not finite; if threads cannot be started.
     pub fn start(
         load: impl Fn() -> Result<MultiTaskModel, polyhead_model::Error> + Send + Sync + 'static,
         settings: EngineSettings,
@@ -164,7 +164,7 @@ impl Engine {
                 (prepared, ticket)
             });
             tokenizing.await.map_err(|error| {
-                // Only a runtime that ends cancels the task.
+                // The task is cancelled only when its runtime ends.
                 if error.is_panic() {
                     RequestError::Failed { index: 0 }
                 } else {
@@ -200,7 +200,7 @@ impl Engine {
     /// Refuses new requests and waits until the admitted ones are answered, for at most `deadline`.
     /// Those that are left then fail with [`RequestError::Stopping`].
     ///
-    /// Returns how many texts were not answered. Must be called in a tokio runtime with a timer.
+    /// Returns the number of unanswered texts. Must be called in a tokio runtime with a timer.
     pub async fn stop(&self, deadline: Duration) -> usize {
         let shared = self.shared();
         let drained = async {
@@ -219,7 +219,7 @@ impl Engine {
                 notified.await;
             }
         };
-        // After the deadline as well, the requests that are left are ended.
+        // The remaining requests are also ended after the deadline.
         let _ = tokio::time::timeout(deadline, drained).await;
         shared.shut_down()
     }
@@ -229,7 +229,7 @@ impl Engine {
         &self.owner.0.metrics
     }
 
-    /// What the engine has to do now.
+    /// The current work of the engine.
     pub fn backlog(&self) -> Backlog {
         self.shared().backlog()
     }
@@ -251,12 +251,12 @@ impl Engine {
         }
     }
 
-    /// Most tokens of a batch, from the settings and the model.
+    /// Largest number of tokens of a batch, from the settings and the model.
     pub fn batch_tokens(&self) -> usize {
         self.shared().batch_tokens(&self.model())
     }
 
-    /// Most bytes of a text, from the settings and the model.
+    /// Largest number of bytes of a text, from the settings and the model.
     pub fn text_bytes(&self) -> usize {
         self.shared().text_bytes(&self.model())
     }

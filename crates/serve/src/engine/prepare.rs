@@ -1,4 +1,4 @@
-//! From a request to tokens: runs on a thread that may block, and knows nothing of queues.
+//! Tokenizes requests on a thread that may block; independent of queues.
 
 use polyhead_model::{
     ErrorKind, MultiTaskModel, PredictInput, PreparedText, RequestOptions, ResolvedRequest,
@@ -12,21 +12,21 @@ use super::settings::{Fault, Faults};
 pub(crate) struct PreparedRequest {
     pub(crate) resolved: ResolvedRequest,
     pub(crate) texts: Vec<PreparedText>,
-    /// What goes wrong with each text, in tests.
+    /// Fault of each text, injected by tests.
     pub(crate) faults: Vec<Option<Fault>>,
     /// Number of texts that were truncated.
     pub(crate) truncated: usize,
 }
 
 impl PreparedRequest {
-    /// Tokens that text `index` counts as: at least 1, so that texts without tokens are bounded
-    /// as well.
+    /// Number of tokens of text `index` for limits: at least 1, so that texts without tokens are
+    /// limited too.
     pub(crate) fn tokens(&self, index: usize) -> usize {
         self.texts[index].tokens().kept.max(1)
     }
 }
 
-/// - `max_tokens`: tokens that a request may have
+/// - `max_tokens`: largest number of tokens of a request
 pub(crate) fn prepare(
     model: &MultiTaskModel,
     request: &EngineRequest,
@@ -60,7 +60,7 @@ pub(crate) fn prepare(
     Ok(PreparedRequest { resolved, texts, faults, truncated })
 }
 
-/// - `index`: of the text, which the model has seen alone
+/// - `index`: index of the text, which the model has seen alone
 fn request_error(error: &polyhead_model::Error, index: usize) -> RequestError {
     let message = error.message().to_owned();
     match error.kind() {

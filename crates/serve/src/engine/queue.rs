@@ -1,4 +1,4 @@
-//! Admitted requests, and their texts that wait: a state without threads or clock. Times count from
+//! Admitted requests and their waiting texts: a state without threads or clock. Times count from
 //! the start of the engine.
 
 use std::collections::HashMap;
@@ -13,17 +13,17 @@ use super::error::RequestError;
 use super::prepare::PreparedRequest;
 use super::request::{EngineReply, Lane, Timing};
 
-/// A model and its number; each load has the next number.
+/// A model and its number, which increases with each load.
 #[derive(Clone)]
 pub(crate) struct ServedModel {
     pub(crate) model: Arc<MultiTaskModel>,
     pub(crate) number: u64,
 }
 
-/// What the caller of a request gets.
+/// The result for the caller of a request.
 pub(crate) type Reply = Result<EngineReply, RequestError>;
 
-/// A reply on its way to the caller.
+/// A reply to be sent to the caller.
 #[must_use]
 pub(crate) struct PendingReply {
     to: oneshot::Sender<Reply>,
@@ -38,15 +38,15 @@ impl PendingReply {
 }
 
 pub(crate) struct Queue {
-    /// Most tokens of each lane.
+    /// Largest number of tokens of each lane.
     limits: PerLane,
     pub(crate) policy: Policy,
-    /// Tokens that each lane holds now.
+    /// Current number of tokens of each lane.
     held: PerLane,
-    /// Lanes that have refused a request, and not had space for a batch since.
+    /// Lanes that have refused a request and have not had space for a batch since then.
     overfull: PerLane<bool>,
     open: HashMap<u64, OpenRequest>,
-    /// In the order of arrival.
+    /// Waiting texts, in the order of arrival.
     waiting: Vec<WaitingText>,
     balance: LaneBalance,
     next_request: u64,
@@ -112,7 +112,7 @@ pub(crate) struct BatchText {
     pub(crate) request: Arc<PreparedRequest>,
 }
 
-/// A text, by its request and its index there.
+/// A text, by the number of its request and its index in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TextId {
     pub(crate) request: u64,
@@ -134,7 +134,7 @@ impl Queue {
         }
     }
 
-    /// The lane that a request of so many tokens would wait in, if there is space.
+    /// The lane for a request of `tokens` tokens, if there is space.
     fn lane_with_space(&mut self, lane: Lane, tokens: usize) -> Result<Lane, RequestError> {
         let lane = if tokens > self.limits.interactive { Lane::Bulk } else { lane };
         let (held, limit) = (*self.held.of(lane), *self.limits.of(lane));
@@ -150,9 +150,9 @@ impl Queue {
         }
     }
 
-    /// Refuses a request before its tokens are counted: a lane that was full counts as full until it
-    /// has space for a batch, or an eighth of it is free. Under overload, tokenizing requests that
-    /// are refused anyway would take the time that the others need.
+    /// Refuses a request before its tokens are counted. A lane that was full counts as full until
+    /// it has space for a batch, or an eighth of it is free: under overload, tokenizing requests
+    /// that are refused later would take time from the others.
     pub(crate) fn refuse_early(&mut self, lane: Lane) -> Result<(), RequestError> {
         let limit = *self.limits.of(lane);
         let space = self.policy.batch_tokens.min(limit / 8);
@@ -161,7 +161,7 @@ impl Queue {
         if *self.overfull.of(lane) { Err(self.full(lane, excess)) } else { Ok(()) }
     }
 
-    /// - `excess`: tokens that have to be answered before there is space
+    /// - `excess`: number of tokens to answer before there is space
     pub(crate) fn full(&mut self, lane: Lane, excess: usize) -> RequestError {
         let (queued_tokens, limit) = (*self.held.of(lane), *self.limits.of(lane));
         RequestError::Full { queued_tokens, limit, retry_after: self.speed.time_for(excess) }
@@ -210,7 +210,7 @@ impl Queue {
 
     /// The next batch, if texts wait.
     ///
-    /// - `number`: of the batch, from 1
+    /// - `number`: number of the batch, counted from 1
     pub(crate) fn take(&mut self, number: u64) -> Option<Batch> {
         let candidates = self.candidates();
         let (chosen, balance) = next_batch(&candidates, self.balance, &self.policy);
@@ -218,7 +218,7 @@ impl Queue {
         self.remove(number, &candidates, &chosen)
     }
 
-    /// A batch that is answered between two layers of another one.
+    /// The next batch to answer between two layers of another one.
     pub(crate) fn take_for_layer_break(&mut self, number: u64, outer: &Batch) -> Option<Batch> {
         let candidates = self.candidates();
         let lengths = outer.texts.iter().map(|text| text.request.tokens(text.id.index));
@@ -231,7 +231,7 @@ impl Queue {
         self.waiting.iter().map(|text| text.candidate).collect()
     }
 
-    /// - `chosen`: indices of `waiting`
+    /// - `chosen`: indices in `waiting`
     fn remove(&mut self, number: u64, candidates: &[Candidate], chosen: &[usize]) -> Option<Batch> {
         let mut is_taken = vec![false; candidates.len()];
         chosen.iter().for_each(|i| is_taken[*i] = true);
@@ -252,8 +252,8 @@ impl Queue {
         Some(Batch { number, served, texts, tokens })
     }
 
-    /// Takes the answer to a text; the last answer of a request completes its reply. An error ends
-    /// the request. Nothing happens if the request is gone.
+    /// Stores the answer for a text; the last answer of a request completes its reply. An error
+    /// ends the request. Does nothing if the request has been removed.
     ///
     /// - `batch`: number of the text's batch, and how long it took
     pub(crate) fn finish(
@@ -299,15 +299,15 @@ impl Queue {
         Some(PendingReply { to: open.reply, reply: Ok(reply) })
     }
 
-    /// Ends a request with an error, if it is still there; returns how many of its texts had no
-    /// answer.
+    /// Ends a request with an error, if it still exists; returns the number of its unanswered
+    /// texts.
     pub(crate) fn fail(&mut self, request: u64, error: RequestError) -> usize {
         let Some(open) = self.close(request) else { return 0 };
         PendingReply { to: open.reply, reply: Err(error) }.send();
         open.unanswered
     }
 
-    /// Removes a request whose caller has stopped waiting; returns whether it was still there.
+    /// Removes a request whose caller has stopped waiting; returns whether it still existed.
     pub(crate) fn cancel(&mut self, request: u64) -> bool {
         self.close(request).is_some()
     }
@@ -319,14 +319,14 @@ impl Queue {
         Some(open)
     }
 
-    /// Ends all requests; returns how many of their texts had no answer.
+    /// Ends all requests with an error; returns the number of their unanswered texts.
     pub(crate) fn fail_all(&mut self, error: &RequestError) -> usize {
         let requests: Vec<u64> = self.open.keys().copied().collect();
         requests.into_iter().map(|request| self.fail(request, error.clone())).sum()
     }
 
-    /// Moves requests from an abandoned model to another one. If that is not compatible, they are
-    /// lost.
+    /// Moves requests from an abandoned model to another one. If the models are not compatible,
+    /// the requests fail.
     pub(crate) fn move_to(&mut self, from: u64, served: &ServedModel) {
         let mut lost = Vec::new();
         for (id, open) in self.open.iter_mut().filter(|(_, open)| open.served.number == from) {
@@ -345,7 +345,7 @@ impl Queue {
         }
     }
 
-    /// Notes how long a batch took, for estimates.
+    /// Records the time of a batch, for estimates.
     pub(crate) fn learn_speed(&mut self, tokens: usize, took: Duration) {
         self.speed.learn(tokens, took);
     }
@@ -394,7 +394,7 @@ mod tests {
     use crate::engine::prepare::prepare;
     use crate::engine::request::EngineRequest;
 
-    /// Something that happens to a queue.
+    /// An event of a queue.
     #[derive(Clone, Debug)]
     enum Step {
         Admit {
@@ -404,7 +404,7 @@ mod tests {
         Cancel {
             which: usize,
         },
-        /// A batch is taken and answered, except every n-th text.
+        /// Takes a batch and answers it, except every n-th text.
         Batch {
             failing: Option<usize>,
         },
@@ -424,7 +424,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
-        /// In any order of events, no space is lost, and every caller gets one reply.
+        /// For any order of events, no space is lost, and every caller gets one reply.
         #[test]
         fn space_and_replies_add_up(steps in prop::collection::vec(step(), 1..40)) {
             let path = polyhead_testing::tiny_model("tiny-bert");

@@ -5,23 +5,23 @@ use std::time::Duration;
 
 use polyhead_model::{HeadSpec, MultiTaskModel, OnTruncate, Prompt, TextAnswer, Vectors};
 
-/// The name by which clients ask for sentence vectors; no task may have it.
+/// The name by which clients request sentence vectors; no task may have it.
 pub(crate) const EMBEDDING: &str = "embedding";
 
-/// Some texts, and what is wanted of each.
+/// Texts, and what to compute for each.
 #[derive(Clone, Debug, Default)]
 pub struct EngineRequest {
     /// The texts, at least one.
     pub texts: Vec<InputText>,
-    /// Tasks that answer; without a list, all tasks.
+    /// Names of the tasks that answer; `None`: all tasks.
     pub tasks: Option<Vec<String>>,
-    /// Form of the vectors that are wanted as well, if any.
+    /// Form of the sentence vectors; `None`: no vectors.
     pub vectors: Option<Vectors>,
-    /// Prompt that is put before each text. Token ids allow none.
+    /// Prompt that precedes each text. Token ids allow none.
     pub prompt: Prompt,
     /// What happens to texts that are too long.
     pub on_truncate: OnTruncate,
-    /// Classification: an answer less probable than this is withheld.
+    /// Probability below which a classification's label is withheld; `None`: never.
     pub abstain: Option<f32>,
     /// Lane of the queue that the request waits in.
     pub lane: Lane,
@@ -38,15 +38,15 @@ impl EngineRequest {
 /// One text of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum InputText {
-    /// Plain text, as a person wrote it.
+    /// Plain text, as written by a person.
     Text(String),
-    /// Token ids of the model's own vocabulary, without special tokens, which are added as they
-    /// are for a text. No task can tag the words of such a text.
+    /// Token ids of the model's own vocabulary, without special tokens, which are added as for a
+    /// text. No task can tag the words of such a text.
     Ids(Vec<u32>),
 }
 
 impl InputText {
-    /// Bytes of memory.
+    /// Number of bytes of memory.
     pub(crate) fn bytes(&self) -> usize {
         match self {
             Self::Text(text) => text.len(),
@@ -62,8 +62,8 @@ pub enum Lane {
     /// For a few texts that a person waits for.
     #[default]
     Interactive,
-    /// For many texts without hurry. A request that does not fit the interactive lane waits here
-    /// as well.
+    /// The lane for many texts that are not urgent. A request that does not fit the interactive
+    /// lane waits here too.
     Bulk,
 }
 
@@ -75,7 +75,7 @@ pub struct EngineReply {
     /// The model that answered. [`TaskAnswer::task`](polyhead_model::TaskAnswer) is an index
     /// among its tasks.
     pub model: Arc<MultiTaskModel>,
-    /// Where the time of the request went.
+    /// Times of the request.
     pub timing: Timing,
     /// Indices of the tasks that answered, ascending.
     pub(crate) tasks: Vec<usize>,
@@ -88,7 +88,7 @@ impl EngineReply {
     }
 }
 
-/// Where the time of a request went.
+/// Times of a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Timing {
     /// Time until the request was tokenized, with the wait for a free thread.
@@ -99,18 +99,18 @@ pub struct Timing {
     pub inference: Duration,
 }
 
-/// What an engine has to do at the moment.
+/// The current work of an engine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Backlog {
-    /// Requests that are admitted and not answered yet.
+    /// Number of requests that are admitted and not yet answered.
     pub requests: usize,
-    /// Texts that are admitted and not answered yet.
+    /// Number of texts that are admitted and not yet answered.
     pub texts: usize,
-    /// Tokens that are admitted and not answered yet.
+    /// Number of tokens that are admitted and not yet answered.
     pub tokens: usize,
-    /// Tokens of the batch that is being answered.
+    /// Number of tokens of the running batch.
     pub running_tokens: usize,
-    /// Bytes that are being tokenized or wait for it.
+    /// Number of bytes that are being tokenized or wait for it.
     pub tokenizing_bytes: usize,
 }

@@ -6,27 +6,28 @@ use std::time::Duration;
 
 use crate::InputText;
 
-/// Limits of an engine. Tokens are counted after tokenizing and cutting; a text counts
-/// as at least one.
+/// Limits of an engine. Tokens are counted after tokenizing and truncation; a text counts as at
+/// least one.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct EngineSettings {
-    /// Most tokens of interactive requests that wait or are being answered. A client waits at most
-    /// as long as these take.
+    /// Largest number of tokens of interactive requests that wait or are being answered. It bounds
+    /// the time that a client waits.
     pub queue_tokens: usize,
-    /// Most tokens of bulk requests that wait or are being answered, and so of one request.
+    /// Largest number of tokens of bulk requests that wait or are being answered, and of one
+    /// request.
     pub bulk_queue_tokens: usize,
-    /// Most tokens of a batch; a longer text has a batch of its own. By default 320 for each thread of
-    /// the model, with which its products run at full speed.
+    /// Largest number of tokens of a batch; a longer text has a batch of its own. By default 320
+    /// per thread of the model, at which its products run at full speed.
     pub batch_tokens: Option<usize>,
-    /// Most bytes of a text; one with more is refused before it is tokenized. By default 1,000 for
-    /// each token that the model reads.
+    /// Largest number of bytes of a text; a larger text is refused before it is tokenized. By
+    /// default 1,000 per token that the model reads.
     pub text_bytes: Option<usize>,
-    /// Most bytes of all requests that are being tokenized or wait for it.
+    /// Largest number of bytes of all requests that are being tokenized or wait for it.
     pub tokenizing_bytes: usize,
-    /// A batch that takes longer than this is abandoned, and the model is loaded again.
+    /// Time after which a batch is abandoned and the model is loaded again.
     pub stuck_after: Duration,
-    /// Called with each text that is admitted: returns the fault to inject, for tests.
+    /// Called with each admitted text; returns the fault to inject, for tests.
     #[doc(hidden)]
     pub faults: Option<Faults>,
 }

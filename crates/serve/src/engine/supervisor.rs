@@ -102,7 +102,7 @@ fn replace_worker(
     start_worker(shared)
 }
 
-/// Loads the model, until that succeeds.
+/// Loads the model, and retries until that succeeds.
 fn reload_model(shared: &Shared) -> Option<()> {
     retry(shared, || {
         let _one_at_a_time = shared.loading.lock().unwrap_or_else(PoisonError::into_inner);
@@ -123,8 +123,8 @@ fn start_worker(shared: &Arc<Shared>) -> Option<()> {
     })
 }
 
-/// Tries until it succeeds, less and less often. Meanwhile all requests fail at once, because their
-/// answers may never come. `None` means that the engine has ended.
+/// Retries until `attempt` succeeds, with growing pauses. Meanwhile all requests fail at once,
+/// because their answers may never come. `None` means that the engine has ended.
 fn retry(shared: &Shared, attempt: impl Fn() -> Option<()>) -> Option<()> {
     let mut pause = FIRST_RETRY;
     loop {

@@ -1,7 +1,7 @@
 //! The thread that runs forward passes.
 //!
-//! A batch of few long texts takes long. Between its layers, the worker answers short texts that
-//! came in the meantime: so a long text delays others by one layer at most.
+//! A batch of a few long texts takes long. Between its layers, the worker answers short texts that
+//! arrived in the meantime, so a long text delays others by one layer at most.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -45,7 +45,7 @@ fn answer_preemptible(shared: &Shared, number: u64, batch: &Batch) {
 /// The texts of one forward pass.
 type PassInput<'a> = [(&'a ResolvedRequest, &'a PreparedText)];
 
-/// Answers a batch by `pass`, and gives the outcomes back.
+/// Answers a batch with `pass` and returns the outcomes to the queue.
 fn answer_batch(
     shared: &Shared,
     number: u64,
@@ -56,7 +56,7 @@ fn answer_batch(
     let head_times = RefCell::new(HeadTimes::default());
     let answers = isolate(&batch.texts, &|texts: &[BatchText]| {
         if !shared.begin_pass(number) {
-            // This worker has been abandoned: no request waits for these answers any more.
+            // This worker has been abandoned: no request waits for these answers.
             return texts.iter().map(|_| Outcome::Panicked).collect();
         }
         let (outcomes, times) = outcomes(texts, pass);

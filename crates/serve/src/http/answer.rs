@@ -1,4 +1,4 @@
-//! Responses with JSON, and the memory that they take until clients have received them.
+//! Responses with JSON, and their memory until clients have received them.
 
 use std::sync::Arc;
 
@@ -13,17 +13,17 @@ use super::errors::{ApiError, ApiErrorKind};
 use super::stats::RequestStats;
 use crate::net::memory::ReservedMemory;
 
-/// A successful response of the model: JSON, and what it took.
+/// A successful response of the model: its JSON and its statistics.
 pub(crate) struct JsonAnswer {
     json: Bytes,
     stats: RequestStats,
 }
 
 /// Responses with more numbers than this are not written on the threads that serve connections:
-/// that takes milliseconds, in which other clients would wait.
+/// that takes milliseconds, during which other clients would wait.
 const INLINE_NUMBERS: usize = 64 << 10;
 
-/// About how many bytes a number of a vector takes as JSON.
+/// Approximate bytes of a vector's number in JSON.
 const BYTES_PER_NUMBER: usize = 12;
 
 impl JsonAnswer {
@@ -35,7 +35,7 @@ impl JsonAnswer {
         stats: RequestStats,
         write: impl FnOnce() -> Result<Vec<u8>, ApiError> + Send + 'static,
     ) -> Result<Self, ApiError> {
-        // The reservation moves with the work: a client that goes away does not free it early.
+        // The task owns the reservation: a client that disconnects does not free it early.
         let write = move || {
             let json = write()?;
             Ok(resize_answer(&app, memory, json.len())?.hold(json))
@@ -59,7 +59,7 @@ impl IntoResponse for JsonAnswer {
     }
 }
 
-/// Reserves memory for a response of so many numbers, before any work is done for it.
+/// Reserves memory for a response of `numbers` numbers, before any work is done for it.
 pub(crate) fn reserve_numbers(app: &App, numbers: usize) -> Result<ReservedMemory, ApiError> {
     let bytes = numbers * BYTES_PER_NUMBER;
     check_answer(app, bytes)?;
@@ -68,7 +68,7 @@ pub(crate) fn reserve_numbers(app: &App, numbers: usize) -> Result<ReservedMemor
 
 /// Reserves memory for a vector of each of `texts`.
 ///
-/// - `dimensions`: how many numbers of each vector are asked for, if not all
+/// - `dimensions`: number of values of each vector that are requested; `None`: all
 pub(crate) fn reserve_vectors(
     app: &App,
     texts: usize,
@@ -80,7 +80,7 @@ pub(crate) fn reserve_vectors(
     reserve_numbers(app, texts * dimensions.map_or(all, |some| some.min(all)))
 }
 
-/// Resizes a reservation to a response that has so many bytes by now.
+/// Resizes a reservation to the current size of a response.
 pub(crate) fn resize_answer(
     app: &App,
     memory: ReservedMemory,
@@ -96,12 +96,12 @@ fn check_answer(app: &App, bytes: usize) -> Result<(), ApiError> {
         return Ok(());
     }
     let message = format!(
-        "answer: expected at most {limit} bytes, found about {bytes}: ask for less at a time"
+        "answer: expected at most {limit} bytes, found about {bytes}: request less at a time"
     );
     Err(ApiError::new(ApiErrorKind::RequestTooLarge, message))
 }
 
-/// `answer` as JSON; only a fault of the server can make this fail.
+/// `answer` as JSON; fails only by a fault of the server.
 pub(crate) fn to_json(answer: &impl Serialize) -> Result<Vec<u8>, ApiError> {
     serde_json::to_vec(answer).map_err(|error| ApiError::internal(format!("answer: {error}")))
 }

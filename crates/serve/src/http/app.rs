@@ -7,8 +7,8 @@ use super::settings::HttpSettings;
 use crate::net::memory::MemoryBudget;
 use crate::{Engine, EngineState};
 
-/// Responses up to this many bytes reserve no memory: there are at most as many as connections, and
-/// so clients that read large responses slowly do not block them.
+/// Responses up to this many bytes reserve no memory. There are at most as many as connections,
+/// and slow readers of large responses do not block them.
 const SMALL_ANSWER: usize = 64 << 10;
 
 /// The state of a server.
@@ -16,11 +16,11 @@ pub(crate) struct App {
     pub(crate) engine: Engine,
     pub(crate) settings: HttpSettings,
     pub(crate) metrics: Metrics,
-    /// Memory for bodies of requests that are being read or answered.
+    /// Memory for request bodies that are being read or answered.
     pub(crate) body_budget: MemoryBudget,
     /// Memory for responses that clients have not received yet.
     pub(crate) answer_budget: MemoryBudget,
-    /// Whether the server has been told to stop.
+    /// Whether the server is stopping.
     draining: AtomicBool,
 }
 
@@ -45,7 +45,7 @@ impl App {
         self.draining.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the server wants new requests.
+    /// Whether the server accepts new requests.
     pub(crate) fn is_ready(&self) -> bool {
         !self.draining.load(Ordering::Relaxed) && self.engine.state() == EngineState::Ready
     }

@@ -1,9 +1,9 @@
-//! Errors of the API: one type, and a table of how each kind looks in the two formats of errors.
+//! Errors of the API: one type, and a table of the two formats of each kind.
 //!
-//! A handler returns an [`ApiError`]; [`watch`](super::watch) writes its body, in the format of
-//! the route. Own and OpenAI routes have OpenAI's envelope, routes of
-//! text-embeddings-inference have that server's, with the status codes that its source
-//! gives (its documentation differs: a batch that is too large is 422, not 413).
+//! A handler returns an [`ApiError`]; [`watch`](super::watch) writes its body in the format of the
+//! route. Own and OpenAI routes have OpenAI's envelope. Routes of text-embeddings-inference have
+//! that server's envelope and the status codes of its source (its documentation differs: a batch
+//! that is too large is 422, not 413).
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// Longest message in characters. Parsers quote what they found, and that may be a whole body.
+/// Longest message in characters: parsers quote their input, which may be a whole body.
 const MESSAGE_LIMIT: usize = 500;
 
 /// Format of a route's errors.
@@ -53,23 +53,24 @@ pub(crate) enum ApiErrorKind {
     Syntax,
     /// A field is missing, unknown, of another type or out of range.
     Value,
-    /// No text, or a text without characters.
+    /// A request without texts, or a text without characters.
     Empty,
     /// A text has more tokens than the model reads, and must not be truncated.
     TooLong,
-    /// More texts than a request may have.
+    /// A request with more texts than allowed.
     TooManyTexts,
-    /// A text of more bytes than are tokenized.
+    /// A text with more bytes than are tokenized.
     TextTooLarge,
-    /// Token ids where they are not accepted.
+    /// Token ids on a server that does not accept them.
     TokenIds,
     /// A task that the model does not have.
     UnknownTask,
     /// A model that is not served here.
     UnknownModel,
-    /// More tokens than the queue can hold, or a response of more bytes than are allowed.
+    /// A request with more tokens than the queue can hold, or a response with more bytes than
+    /// allowed.
     RequestTooLarge,
-    /// More bytes than a body may have.
+    /// A body with more bytes than allowed.
     BodyTooLarge,
     /// The body did not arrive in time.
     BodyTimeout,
@@ -79,7 +80,7 @@ pub(crate) enum ApiErrorKind {
     UnknownRoute,
     /// The route does not have this method.
     Method,
-    /// No API key, or an unknown one.
+    /// A request without API key, or with an unknown one.
     Key,
     /// The queue is full now.
     QueueFull,
@@ -110,7 +111,7 @@ struct ErrorResponse {
     tei: TeiErrorType,
 }
 
-/// `error_type` of text-embeddings-inference, spelled as that server spells it.
+/// `error_type` of text-embeddings-inference, spelled as in that server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) enum TeiErrorType {
     Unhealthy,
@@ -208,12 +209,12 @@ impl ApiErrorKind {
     }
 }
 
-/// Why a request has no successful response.
+/// The reason why a request has no successful response.
 #[derive(Clone, Debug)]
 pub(crate) struct ApiError {
     pub(crate) kind: ApiErrorKind,
     message: String,
-    /// The field that the error is about.
+    /// The field at fault.
     param: Option<&'static str>,
     retry_after: Option<Duration>,
 }
@@ -224,18 +225,18 @@ pub(crate) struct ErrorEnvelope {
     error: ErrorBody,
 }
 
-/// What went wrong.
+/// Description of an error.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ErrorBody {
-    /// For people; names the limit that was hit.
+    /// Message for people; it names the limit that was exceeded.
     message: String,
-    /// `invalid_request_error`, `rate_limit_error` or `server_error`.
+    /// Type of the error: `invalid_request_error`, `rate_limit_error` or `server_error`.
     #[schema(value_type = String)]
     r#type: &'static str,
-    /// The field that the error is about.
+    /// The field at fault.
     #[schema(value_type = Option<String>)]
     param: Option<&'static str>,
-    /// For programs, such as `context_length_exceeded`.
+    /// Code for programs, such as `context_length_exceeded`.
     #[schema(value_type = String)]
     code: &'static str,
 }
@@ -243,9 +244,9 @@ pub(crate) struct ErrorBody {
 /// The envelope of errors on routes of text-embeddings-inference.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct TeiError {
-    /// For people; names the limit that was hit.
+    /// Message for people; it names the limit that was exceeded.
     error: String,
-    /// For programs.
+    /// Code for programs.
     error_type: TeiErrorType,
 }
 
@@ -259,18 +260,18 @@ impl ApiError {
         Self { kind, message, param: None, retry_after: None }
     }
 
-    /// A fault of the server.
+    /// An error caused by a fault of the server.
     pub(crate) fn internal(message: impl Into<String>) -> Self {
         Self::new(ApiErrorKind::Internal, message)
     }
 
-    /// Names the field that the error is about.
+    /// Sets the field at fault.
     pub(crate) fn about(mut self, field: &'static str) -> Self {
         self.param = Some(field);
         self
     }
 
-    /// Sets when clients should try again.
+    /// Sets the time after which clients should retry.
     pub(crate) fn retry_after(mut self, time: Duration) -> Self {
         self.retry_after = Some(time);
         self
@@ -292,7 +293,7 @@ impl ApiError {
         *response.status_mut() = self.kind.status(format);
         let headers = response.headers_mut();
         if let Some(time) = self.retry_after {
-            // Whole seconds, and never 0: clients take that for "at once".
+            // Whole seconds, and never 0, which clients read as "at once".
             let seconds = time.as_secs_f64().ceil().max(1.0) as u64;
             headers.insert(header::RETRY_AFTER, seconds.into());
         }
@@ -304,7 +305,8 @@ impl ApiError {
 }
 
 impl IntoResponse for ApiError {
-    /// A response without a body, which [`watch`](super::watch) writes where the route is known.
+    /// A response without a body; [`watch`](super::watch) writes the body, because it knows the
+    /// route.
     fn into_response(self) -> Response {
         let mut response = self.kind.status(ErrorFormat::V1).into_response();
         response.extensions_mut().insert(self);

@@ -5,7 +5,7 @@ use std::fmt;
 use axum::http::{HeaderMap, header};
 use subtle::{Choice, ConstantTimeEq};
 
-/// An API key, which is never shown.
+/// An API key, which is never displayed.
 #[derive(Clone)]
 pub struct ApiKey(Box<[u8]>);
 
@@ -31,7 +31,7 @@ impl fmt::Debug for ApiKey {
 
 /// Whether a request with these headers carries one of `keys`, or needs none.
 ///
-/// All keys are compared, each to its end, so that the time tells nothing about them but their
+/// Every key is compared to its end, so that the time reveals nothing about the keys except their
 /// lengths.
 pub(crate) fn admits(keys: &[ApiKey], headers: &HeaderMap) -> bool {
     if keys.is_empty() {
@@ -45,7 +45,7 @@ pub(crate) fn admits(keys: &[ApiKey], headers: &HeaderMap) -> bool {
     found.into()
 }
 
-/// The token after `Bearer `, in capitals or not (RFC 9110, section 11.1).
+/// The token after `Bearer `, in any case (RFC 9110, section 11.1).
 fn bearer(value: &[u8]) -> Option<&[u8]> {
     let (scheme, rest) = value.split_at_checked("bearer ".len())?;
     scheme.eq_ignore_ascii_case(b"bearer ").then(|| rest.trim_ascii())

@@ -1,5 +1,5 @@
-//! What `/metrics` shows, of bounded size: every label is a route, a status, a reason or a
-//! task of the model, never a word of a client.
+//! The metrics of `/metrics`. Their number is bounded: every label is a route, a status, a reason
+//! or a task of the model, never a word of a client.
 
 use std::fmt;
 use std::fs;
@@ -20,7 +20,7 @@ use crate::{Engine, EngineReply};
 /// Content type of [`Metrics::encode`].
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Bounds of the seconds of a request: from what a short text takes to what no client waits for.
+/// Bounds of the seconds of a request: from the time of a short text to more than a client waits.
 const SECONDS: [f64; 14] =
     [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0];
 
@@ -40,7 +40,7 @@ struct ReasonLabel {
     reason: &'static str,
 }
 
-/// Metrics of the HTTP side, and a registry that has the engine's as well.
+/// Metrics of the HTTP server, and a registry that includes those of the engine.
 pub(crate) struct Metrics {
     engine: Engine,
     registry: Registry,
@@ -57,14 +57,14 @@ pub(crate) struct Metrics {
     resident_memory: Gauge,
 }
 
-/// A request that is being answered; if it is dropped without [`InFlight::end`], its client has
-/// gone away.
+/// A request that is being answered. If it is dropped without [`InFlight::end`], its client has
+/// disconnected.
 pub(crate) struct InFlight<'a> {
     metrics: &'a Metrics,
     ended: bool,
 }
 
-/// A connection that is open.
+/// An open connection.
 pub(crate) struct OpenConnection<'a>(&'a Gauge);
 
 impl Drop for OpenConnection<'_> {
@@ -92,7 +92,7 @@ impl Metrics {
             resident_memory: Gauge::default(),
         };
         metrics.register();
-        // Counters are there before the first event of each, so that a rate has a beginning.
+        // Counters exist before their first event, so that a rate has a beginning.
         for kind in ApiErrorKind::ALL {
             metrics.errors.get_or_create_owned(&ReasonLabel { reason: kind.name() });
         }
@@ -194,7 +194,7 @@ impl Drop for InFlight<'_> {
     }
 }
 
-/// Resident memory of this process, where the system tells it.
+/// Resident memory of this process, if the system reports it.
 fn resident_bytes() -> Option<i64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;

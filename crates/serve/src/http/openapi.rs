@@ -1,4 +1,4 @@
-//! The description of all routes, made from the types that they read and write.
+//! The OpenAPI document of all routes, made from their request and response types.
 
 use utoipa::openapi::SecurityRequirement;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
@@ -8,7 +8,7 @@ use super::errors::{ErrorEnvelope, TeiError};
 use super::probes;
 use crate::api::{openai, own, tei};
 
-/// Keys are the operator's choice, so a document can only say that they are possible.
+/// The operator decides about keys, so the document can only say that they may be needed.
 struct Keys;
 
 impl Modify for Keys {
@@ -66,7 +66,7 @@ impl Modify for Keys {
 )]
 struct Document;
 
-/// The OpenAPI document of all routes, as JSON; `crates/serve/openapi.json` is this.
+/// The OpenAPI document of all routes, as JSON; `crates/serve/openapi.json` is a copy.
 pub fn openapi_json() -> String {
     let mut json =
         Document::openapi().to_pretty_json().expect("a document of strings is always JSON");

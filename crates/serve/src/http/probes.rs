@@ -15,7 +15,7 @@ use super::metrics;
 /// Response of a probe.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ProbeBody {
-    /// `alive` or `ready`.
+    /// State of the server, `alive` or `ready`.
     #[schema(value_type = String)]
     status: &'static str,
 }
@@ -31,7 +31,7 @@ pub(crate) async fn livez() -> axum::Json<ProbeBody> {
     axum::Json(ProbeBody { status: "alive" })
 }
 
-/// Whether the server wants requests: not while its model is being loaded again, nor while it is
+/// Whether the server accepts requests: not while its model is being loaded again or while it is
 /// stopping.
 #[utoipa::path(
     get,

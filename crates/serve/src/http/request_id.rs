@@ -1,4 +1,4 @@
-//! Ids of requests, by which their log lines are found.
+//! Ids of requests, by which to find their log lines.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::LazyLock;
@@ -9,10 +9,10 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 /// Header with the id, in requests and responses.
 pub(crate) const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Longest id of a client that is used.
+/// Longest id of a client that is accepted.
 const LONGEST: usize = 64;
 
-/// The id that the client sent, if it can be logged as it is; otherwise a new one.
+/// The id that the client sent, if it is safe to log; otherwise a new one.
 pub(crate) fn of(headers: &HeaderMap) -> HeaderValue {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
     match headers.get(HEADER) {
@@ -23,7 +23,7 @@ pub(crate) fn of(headers: &HeaderMap) -> HeaderValue {
     }
 }
 
-/// A new id, which cannot be guessed from others and is unique in this process.
+/// A new id, which is unique in this process and cannot be guessed from others.
 fn fresh() -> HeaderValue {
     static SEED: LazyLock<RandomState> = LazyLock::new(RandomState::new);
     static COUNT: AtomicU64 = AtomicU64::new(0);

@@ -1,4 +1,4 @@
-//! Paths, their handlers, and the layers around all of them.
+//! Paths, their handlers, and the layers around them.
 
 use std::sync::{Arc, LazyLock};
 
@@ -21,13 +21,13 @@ use super::{keys, probes, request_id};
 use crate::api::{openai, own, tei};
 use crate::net::body::discard;
 
-/// Routes that need no API key: an orchestrator has none, and documents hold no secrets.
+/// Routes without API key: an orchestrator has none, and documents hold no secrets.
 const OPEN_ROUTES: [&str; 6] = ["/", "/livez", "/readyz", "/health", "/metrics", "/openapi.json"];
 
 /// The playground page, which asks its user for an API key.
 const PAGE: &str = include_str!("../page/playground.html");
 
-/// The page may run its own script, known by its hash, and talk to this server, and nothing else.
+/// The page may only run its own script, known by its hash, and send requests to this server.
 /// After a change of the page, `bench/serve/playground_check.py --write-policy` writes the policy.
 const PAGE_POLICY: &str = include_str!("../page/content-security-policy.txt");
 
@@ -40,7 +40,7 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
         .route("/v1/model", get(own::model))
         .route("/v1/embeddings", post(openai::embeddings))
         .route("/v1/models", get(openai::models))
-        // Names of models on the hub have a slash.
+        // Names of models on the hub contain a slash.
         .route("/v1/models/{*id}", get(openai::model))
         .route("/embed", post(tei::embed))
         .route("/embed_all", post(tei::embed_all))
@@ -85,7 +85,7 @@ async fn check_key(State(app): State<Arc<App>>, request: Request, next: Next) ->
     ApiError::new(ApiErrorKind::Key, message).into_response()
 }
 
-/// Allows all origins for `*`, or those of a list. Without any, browsers keep other pages away.
+/// Allows all origins for `*`, or those of a list. Without origins, browsers block other pages.
 fn cors(origins: &[String]) -> Option<CorsLayer> {
     let origins = match origins {
         [] => return None,

@@ -11,42 +11,43 @@ use super::keys::ApiKey;
 pub struct HttpSettings {
     /// Names that requests may call the model by; the first one is its name in responses.
     pub names: Vec<String>,
-    /// API keys, one of which a request must carry as a bearer token. Without any, every client is
-    /// served.
+    /// API keys, one of which a request must carry as a bearer token. Without keys, every client
+    /// is served.
     pub keys: Vec<ApiKey>,
-    /// Origins whose pages may send requests, such as `https://example.org`, or `*` for all. Without
-    /// any, only pages of this server may.
+    /// Origins whose pages may send requests, such as `https://example.org`, or `*` for all.
+    /// Without origins, only pages of this server may.
     pub cors_origins: Vec<String>,
-    /// Most bytes of the body of a request.
+    /// Largest number of bytes of a request body.
     pub max_body: usize,
-    /// Most texts of a request.
+    /// Largest number of texts of a request.
     pub max_inputs: usize,
-    /// Most open connections.
+    /// Largest number of open connections.
     pub max_connections: usize,
-    /// Most bytes of all bodies that are being read or answered.
+    /// Largest number of bytes of all bodies that are being read or answered.
     pub max_bodies: usize,
-    /// Most bytes of all responses that clients have not received yet, and so of one response.
+    /// Largest number of bytes of all responses that clients have not yet received, and of one
+    /// response.
     pub max_answers: usize,
     /// Requests of more texts than this wait in the bulk lane, unless they choose a lane.
     pub interactive_texts: usize,
     /// Whether inputs may be token ids.
     pub token_ids: TokenIds,
-    /// What routes of text-embeddings-inference do with a text that is too long, unless the request
-    /// decides. That server truncates by default.
+    /// What routes of text-embeddings-inference do with a text that is too long, unless the
+    /// request says it. That server truncates by default.
     pub tei_on_truncate: OnTruncate,
     /// Time limit from the opening of a connection to its first byte, and from the first byte of a
     /// request to the end of its headers.
     pub header_timeout: Duration,
     /// Time limit from the end of the headers to the end of the body.
     pub body_timeout: Duration,
-    /// How long a client may read nothing of its response.
+    /// Time limit for a client that reads nothing of its response.
     pub write_timeout: Duration,
-    /// How long a connection may be idle between two requests.
+    /// Time limit for an idle connection between two requests.
     pub idle_timeout: Duration,
-    /// Time between the order to stop, from which on `/readyz` answers 503, and the end of accepting
-    /// connections.
+    /// Time between the signal to stop, when `/readyz` begins to answer 503, and the end of
+    /// accepting connections.
     pub drain_delay: Duration,
-    /// How long requests in flight have to finish after the drain delay.
+    /// Time that running requests have to finish after the drain delay.
     pub drain_timeout: Duration,
 }
 

@@ -1,4 +1,4 @@
-//! What a request took, for response headers, the log and metrics.
+//! Size and time of a request, for response headers, the log and metrics.
 
 use std::time::Duration;
 
@@ -11,11 +11,11 @@ use crate::{EngineReply, InputText, Timing};
 pub(crate) struct RequestStats {
     pub(crate) texts: usize,
     pub(crate) characters: usize,
-    /// Tokens that were computed, special tokens included.
+    /// Number of tokens that were computed, special tokens included.
     pub(crate) tokens: usize,
-    /// Texts that were truncated.
+    /// Number of texts that were truncated.
     pub(crate) truncated: usize,
-    /// Numbers of all vectors in the response.
+    /// Number of values of all vectors in the response.
     pub(crate) numbers: usize,
     pub(crate) timing: Timing,
 }
@@ -24,7 +24,7 @@ pub(crate) struct RequestStats {
 pub(crate) const TRUNCATED_INPUTS: &str = "x-truncated-inputs";
 
 impl RequestStats {
-    /// - `characters`: of all texts of the request
+    /// - `characters`: number of characters of all texts of the request
     pub(crate) fn new(reply: &EngineReply, characters: usize) -> Self {
         let counts = || reply.texts.iter().map(|text| text.tokens);
         Self {
@@ -45,14 +45,14 @@ impl RequestStats {
         }
     }
 
-    /// From the end of the request's body to the answers of the model.
+    /// Time from the end of the request's body to the answers of the model.
     pub(crate) fn compute_time(&self) -> Duration {
         let Timing { tokenize, queue, inference } = self.timing;
         tokenize.saturating_add(queue).saturating_add(inference)
     }
 
     /// Writes the headers of text-embeddings-inference (times in whole milliseconds), and one of
-    /// ours. `x-total-time` is written by [`watch`](super::watch), which knows it.
+    /// Polyhead. [`watch`](super::watch) writes `x-total-time`, because it knows the time.
     pub(crate) fn write_headers(&self, headers: &mut HeaderMap) {
         let Timing { tokenize, queue, inference } = self.timing;
         headers.insert("x-compute-type", HeaderValue::from_static("cpu"));
@@ -70,7 +70,7 @@ impl RequestStats {
     }
 }
 
-/// Characters of a text, or token ids in its place.
+/// Number of characters of a text, or of its token ids.
 pub(crate) fn characters(text: &InputText) -> usize {
     match text {
         InputText::Text(text) => text.chars().count(),

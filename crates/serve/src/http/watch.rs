@@ -14,10 +14,10 @@ use super::errors::{ApiError, ApiErrorKind, ErrorFormat};
 use super::request_id;
 use super::stats::RequestStats;
 
-/// Label of unknown routes: their paths come from clients, and would fill metrics and logs.
+/// Label of unknown routes: their paths come from clients and could fill metrics and logs.
 const UNMATCHED: &str = "unmatched";
 
-/// Gives a request its id, and counts and logs how it was answered.
+/// Gives a request its id, and counts and logs its response.
 pub(crate) async fn watch(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let begin = Instant::now();
     let id = request_id::of(request.headers());
@@ -50,7 +50,7 @@ pub(crate) async fn watch(State(app): State<Arc<App>>, request: Request, next: N
     let kind = error.map(|error| error.kind);
     in_flight.end(route, status, total, kind);
     let RequestStats { texts, tokens, truncated, .. } = stats.unwrap_or_default();
-    // The message of an error is not logged: it quotes what the client has sent.
+    // The message of an error is not logged: it quotes the client's input.
     tracing::info!(
         id = id.to_str().unwrap_or_default(),
         method,
@@ -82,7 +82,7 @@ fn method_name(method: &Method) -> &'static str {
 }
 
 /// The response after a panic of a handler. The message of the panic is dropped, because it may
-/// hold a text; [`log_panics`](crate::log_panics) does not log it either.
+/// contain a text; [`log_panics`](crate::log_panics) does not log it either.
 pub(crate) fn panicked(_: Box<dyn Any + Send>) -> Response {
     ApiError::internal("internal error: please report it with the request id").into_response()
 }

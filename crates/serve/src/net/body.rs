@@ -39,7 +39,7 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for JsonBody<T> {
     }
 }
 
-/// Checks what the headers tell of a body, and reserves memory for it.
+/// Checks the headers of a body, and reserves memory for it.
 fn reserve(app: &App, headers: &HeaderMap) -> Result<ReservedMemory, ApiError> {
     expect_json(headers)?;
     let limit = app.settings.max_body;
@@ -107,15 +107,15 @@ pub(crate) fn discard(mut body: Body) {
     });
 }
 
-/// How long to wait for the next bytes of a refused body.
+/// Time to wait for the next bytes of a refused body.
 const DISCARD_WAIT: Duration = Duration::from_secs(1);
 
-/// Most bytes of a refused body that are received.
+/// Largest number of bytes of a refused body that are received.
 const DISCARD_LIMIT: usize = 64 << 20;
 
 /// The JSON of a body; an empty body is not JSON.
 pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
-    // serde would read a list as the fields of a structure, in order.
+    // serde would accept a list as the fields of a structure, in order.
     if bytes.trim_ascii_start().starts_with(b"[") {
         return Err(ApiError::new(ApiErrorKind::Value, "body: expected an object, found a list"));
     }

@@ -1,5 +1,5 @@
-//! Memory that requests share: for their bodies, and for responses that clients have not received
-//! yet.
+//! Memory budgets that requests share: for their bodies, and for responses that clients have not
+//! yet received.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,22 +12,22 @@ use crate::http::errors::{ApiError, ApiErrorKind};
 /// Bytes of one permit, because a semaphore counts permits in 32 bits.
 const UNIT: usize = 1024;
 
-/// A limit on the bytes that all requests together may reserve.
+/// A limit on the bytes that all requests may reserve together.
 pub(crate) struct MemoryBudget {
     name: &'static str,
     limit: usize,
-    /// Reservations up to this size are free.
+    /// Reservations up to this size are not counted.
     small: usize,
     free: Arc<Semaphore>,
 }
 
-/// A part of a [`MemoryBudget`], given back when it is dropped.
+/// A part of a [`MemoryBudget`], released on drop.
 #[derive(Debug)]
 pub(crate) struct ReservedMemory(OwnedSemaphorePermit);
 
 impl MemoryBudget {
-    /// - `name`: what the memory is for, for messages
-    /// - `small`: reservations up to this size are free
+    /// - `name`: use of the memory, for messages
+    /// - `small`: reservations up to this size are not counted
     pub(crate) fn new(name: &'static str, limit: usize, small: usize) -> Self {
         let units = limit.div_ceil(UNIT).min(Semaphore::MAX_PERMITS);
         Self { name, limit, small, free: Arc::new(Semaphore::new(units)) }
@@ -43,7 +43,7 @@ impl MemoryBudget {
         self.try_reserve_units(self.units(bytes))
     }
 
-    /// Makes a reservation as large or as small as `bytes`, or fails at once.
+    /// Resizes a reservation to `bytes`, or fails at once.
     pub(crate) fn resize(
         &self,
         mut memory: ReservedMemory,
@@ -73,7 +73,7 @@ impl MemoryBudget {
 }
 
 impl ReservedMemory {
-    /// Ties the reservation to `bytes`: it ends when the last of them has been sent.
+    /// Ties the reservation to `bytes`: it ends when the last byte has been sent.
     pub(crate) fn hold(self, mut bytes: Vec<u8>) -> Bytes {
         struct Held {
             bytes: Vec<u8>,

@@ -79,7 +79,7 @@ impl PhaseTimeout {
         let time_limit = match phase {
             ConnectionPhase::New | ConnectionPhase::Head => self.header,
             ConnectionPhase::Idle => self.idle,
-            // The body has its own limit, and the answer of the model takes as long as it takes.
+            // The body has its own limit, and the model's answer has none.
             ConnectionPhase::Busy => {
                 self.seen = phase;
                 return Poll::Pending;
@@ -93,12 +93,12 @@ impl PhaseTimeout {
     }
 }
 
-/// A stream that updates the phase, and fails when the client does not read for too long.
+/// A stream that updates the phase, and fails if the client does not read for too long.
 pub(crate) struct GuardedStream<S> {
     inner: S,
     phase: SharedPhase,
     write_timeout: Duration,
-    /// When to give up on the client, while it does not read.
+    /// Time at which to give up on the client, while it does not read.
     end: Option<Pin<Box<Sleep>>>,
 }
 

@@ -27,22 +27,22 @@ use crate::http::app::App;
 use crate::http::routes::router;
 use crate::http::settings::HttpSettings;
 
-/// Most headers of a request.
+/// Largest number of headers of a request.
 const MAX_HEADERS: usize = 64;
-/// Most bytes of the headers of a request.
+/// Largest number of bytes of the headers of a request.
 const MAX_HEADER_BYTES: usize = 64 << 10;
 
-/// An engine behind a listening socket.
+/// A server for an engine on a listening socket.
 pub struct Server {
     listener: TcpListener,
     app: Arc<App>,
     router: Router,
 }
 
-/// What a server left undone when it ended.
+/// The work that a server left unfinished when it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ShutdownReport {
-    /// Requests that were cut off at the end of [`HttpSettings::drain_timeout`].
+    /// Number of requests that were cut off at the end of [`HttpSettings::drain_timeout`].
     pub dropped_requests: usize,
 }
 
@@ -57,7 +57,7 @@ impl Server {
     /// The address that the server listens on.
     ///
     /// # Errors
-    /// If the system does not tell the address.
+    /// If the system does not report the address.
     pub fn address(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
@@ -108,7 +108,8 @@ impl Server {
                     Ok((stream, _)) => self.spawn_connection(stream, connections, closing),
                     Err(error) if is_about_one_connection(&error) => {}
                     Err(error) => {
-                        // Usually file descriptors are used up: some come back when connections close.
+                        // Usually all file descriptors are in use: some become free when
+                        // connections close.
                         tracing::warn!(%error, "no connection is accepted");
                         sleep(Duration::from_millis(50)).await;
                     }
@@ -129,7 +130,7 @@ impl Server {
             refuse(&stream, self.app.settings.max_connections);
             return;
         }
-        // Responses are written as a whole, so that waiting for more bytes gains nothing.
+        // Responses are written as a whole, so waiting for more bytes gains nothing.
         let _ = stream.set_nodelay(true);
         let (app, router, closing) = (self.app.clone(), self.router.clone(), closing.clone());
         connections.spawn(async move {
@@ -145,7 +146,8 @@ fn is_about_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-/// Sends as much of a 503 as can be sent without waiting, which would be one more connection.
+/// Sends as much of a 503 response as possible without waiting, because a waiting connection would
+/// be one more.
 fn refuse(stream: &TcpStream, limit: usize) {
     let body = format!(
         r#"{{"error":{{"message":"connections: expected at most {limit}, try later","type":"server_error","param":null,"code":"too_many_connections"}}}}"#
@@ -185,7 +187,7 @@ async fn serve_connection(
             .max_buf_size(MAX_HEADER_BYTES)
             .serve_connection(TokioIo::new(stream), service)
     );
-    // Errors are ignored: they are clients that went away or do not speak HTTP.
+    // Errors are ignored: they come from clients that disconnected or do not speak HTTP.
     tokio::select! {
         biased;
         _ = connection.as_mut() => return,

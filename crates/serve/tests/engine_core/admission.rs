@@ -1,5 +1,5 @@
-//! The queue has space for a whole request or refuses it, and gets it back when the caller stops
-//! waiting.
+//! The queue has space for a whole request or refuses it, and the space is released when the
+//! caller stops waiting.
 
 use std::time::Duration;
 

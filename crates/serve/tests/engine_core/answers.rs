@@ -1,4 +1,4 @@
-//! The same bits alone, together, and under load.
+//! Answers have the same bits alone, together, and under load.
 
 use polyhead_model::{EncodeOptions, RequestOptions};
 use polyhead_serve::{

@@ -1,4 +1,4 @@
-//! What goes wrong in a batch ends with the text that is at fault.
+//! A fault in a batch affects only the text that caused it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

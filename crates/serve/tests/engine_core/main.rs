@@ -1,4 +1,4 @@
-//! The engine as its callers see it: right answers, and an end to everything.
+//! The engine as its callers see it: correct answers, and a reply to every request.
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
 mod admission;

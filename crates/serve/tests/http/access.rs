@@ -1,4 +1,4 @@
-//! Keys, other origins, probes, metrics, request ids: what stands around the routes.
+//! Keys, CORS origins, probes, metrics and request ids.
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use polyhead_serve::ApiKey;

@@ -1,4 +1,4 @@
-//! As little of an HTTP client as will do, so that a test can also send what no client would.
+//! A minimal HTTP client, so that a test can also send what no regular client would.
 
 use std::net::SocketAddr;
 

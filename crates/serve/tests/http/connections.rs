@@ -1,4 +1,4 @@
-//! Connections that are slow, idle, many, or gone.
+//! Slow, idle, closed and too many connections.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! The OpenAPI document: as committed, and every status in it reached.
+//! The OpenAPI document equals the committed file, and every status in it is reached.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

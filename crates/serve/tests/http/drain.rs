@@ -1,4 +1,4 @@
-//! The end of a server: nothing in flight is lost, and nothing hangs.
+//! Shutdown of a server: no running request is lost, and nothing hangs.
 
 use std::time::{Duration, Instant};
 

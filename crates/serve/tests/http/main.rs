@@ -1,4 +1,4 @@
-//! A server on a port of its own, tested over connections, as its clients use it.
+//! A server on its own port, tested over connections as its clients use it.
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
 mod access;

@@ -55,7 +55,7 @@ async fn an_answer_that_never_fits_says_so() {
     assert!(reply.header("retry-after").is_none(), "later is no better");
     let inputs = vec!["a"; 2000];
     let reply = server.post("/v1/embeddings", json!({"input": inputs}).to_string()).await;
-    reply.fails(413, "request_too_large", "ask for less at a time");
+    reply.fails(413, "request_too_large", "request less at a time");
     let reply = server.post("/tokenize", json!({"inputs": "a ".repeat(2000)}).to_string()).await;
     reply.fails_tei(422, "Validation", "answer: expected at most");
     server.post("/tokenize", json!({"inputs": "the train"}).to_string()).await.ok();

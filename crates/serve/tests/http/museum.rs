@@ -1,5 +1,5 @@
-//! The museum: everything odd that was ever sent to such a server. Each piece has its status
-//! and JSON, and the next good request is answered.
+//! The museum: a collection of odd requests. Each has its status and JSON, and the next good
+//! request is answered.
 
 use std::cell::RefCell;
 

@@ -1,4 +1,4 @@
-//! `POST /v1/predict` and `GET /v1/model`
+//! The routes `POST /v1/predict` and `GET /v1/model`.
 
 use polyhead_model::RequestOptions;
 use serde_json::{Value, json};

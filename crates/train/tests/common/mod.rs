@@ -1,5 +1,5 @@
-//! What the tests of training share: golden files, configurations and networks
-//! over the tiny models, splits put together by hand.
+//! Helpers of the training tests: golden files, configurations and networks of the tiny models,
+//! and splits made by hand.
 #![allow(dead_code)] // Each test file uses a part of it.
 #![allow(clippy::unwrap_used)] // Helpers of tests are outside of `#[test]` functions.
 

@@ -1,4 +1,4 @@
-//! A place to run in: data of three tasks, a configuration, who listens.
+//! A folder for a run: data of three tasks, a configuration, and an observer.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! `POST /v1/embeddings`
+//! The route `POST /v1/embeddings`.
 
 use std::sync::Arc;
 
@@ -20,21 +20,21 @@ use crate::http::errors::{ApiError, ErrorEnvelope};
 use crate::net::body::JsonBody;
 use crate::{EngineRequest, InputText, Lane, OnTruncate, Prompt, Vectors};
 
-/// Texts to vectors. Fields that are not listed are ignored: clients add their own.
+/// Texts whose vectors are requested. Unlisted fields are ignored: clients add their own.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(expecting = "an object")]
 pub(crate) struct EmbeddingsRequest {
     input: Inputs,
-    /// One of the names of `/v1/models`. Without this field, it is the only model.
+    /// One of the names of `/v1/models`. Without this field, the only model is used.
     model: Option<String>,
-    /// How vectors are written.
+    /// Encoding of the vectors.
     #[serde(default)]
     encoding_format: Option<EncodingFormat>,
-    /// How many numbers of each vector to keep; the shortened vector gets unit length.
+    /// Number of values of each vector to keep; the shortened vector is scaled to unit length.
     #[schema(minimum = 1)]
     dimensions: Option<usize>,
-    /// Whether a text that is too long may be truncated; otherwise it is an error. OpenAI does not
-    /// have this field.
+    /// Whether a text that is too long may be truncated; otherwise it is an error. This field is
+    /// not part of OpenAI's API.
     #[serde(default)]
     truncate: Option<bool>,
     /// Accepted and ignored.
@@ -42,21 +42,21 @@ pub(crate) struct EmbeddingsRequest {
     user: Option<String>,
 }
 
-/// How vectors are written.
+/// Encoding of vectors.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum EncodingFormat {
-    /// As numbers.
+    /// JSON numbers.
     #[default]
     Float,
-    /// As 32-bit floats, little-endian, in base64.
+    /// 32-bit floats, little-endian, in base64.
     Base64,
 }
 
 /// Vectors, in the order of the texts.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct EmbeddingsResponse<'a> {
-    /// `list`
+    /// Always `list`.
     #[schema(value_type = String)]
     object: &'static str,
     data: Vec<EmbeddingObject<'a>>,
@@ -67,14 +67,14 @@ pub(crate) struct EmbeddingsResponse<'a> {
 /// A vector.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct EmbeddingObject<'a> {
-    /// `embedding`
+    /// Always `embedding`.
     #[schema(value_type = String)]
     object: &'static str,
     index: usize,
     embedding: Written<'a>,
 }
 
-/// Tokens that were computed, special tokens included.
+/// Number of tokens that were computed, special tokens included.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct EmbeddingsUsage {
     prompt_tokens: usize,
@@ -132,7 +132,7 @@ pub(crate) async fn embeddings(
         check_name(&app, name)?;
     }
     let texts = check_texts(&app, request.input.0.into_vec(), "input")?;
-    // No prompt can be put before token ids.
+    // A prompt cannot precede token ids.
     let all_ids = texts.iter().all(|text| matches!(text, InputText::Ids(_)));
     let engine_request = EngineRequest {
         texts,

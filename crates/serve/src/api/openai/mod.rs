@@ -1,4 +1,4 @@
-//! Routes that clients of OpenAI know: vectors and names of models.
+//! Routes of OpenAI's API: vectors and names of models.
 
 mod embeddings;
 mod models;

@@ -1,4 +1,4 @@
-//! `GET /v1/models` and `GET /v1/models/{id}`
+//! The routes `GET /v1/models` and `GET /v1/models/{id}`.
 
 use std::sync::Arc;
 
@@ -16,12 +16,12 @@ use crate::http::errors::{ApiError, ApiErrorKind, ErrorEnvelope};
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ModelObject<'a> {
     id: &'a str,
-    /// `model`
+    /// Always `model`.
     #[schema(value_type = String)]
     object: &'static str,
-    /// Always 0, because a model folder does not tell.
+    /// Always 0, because a model folder has no creation time.
     created: u64,
-    /// `polyhead`
+    /// Always `polyhead`.
     #[schema(value_type = String)]
     owned_by: &'static str,
 }
@@ -29,7 +29,7 @@ pub(crate) struct ModelObject<'a> {
 /// List of all names of the model.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ModelList<'a> {
-    /// `list`
+    /// Always `list`.
     #[schema(value_type = String)]
     object: &'static str,
     data: Vec<ModelObject<'a>>,

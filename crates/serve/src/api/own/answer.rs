@@ -1,4 +1,4 @@
-//! The answer to a text, as `polyhead predict` prints it.
+//! The answer for a text, as `polyhead predict` prints it.
 
 use polyhead_model::TextAnswer;
 use serde::Serialize;
@@ -7,10 +7,10 @@ use utoipa::ToSchema;
 use crate::EngineReply;
 use crate::api::answer_body::{TaskAnswerBody, TaskBodies};
 
-/// The answer to one text.
+/// The answer for one text.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct TextAnswerBody<'a> {
-    /// Tokens of the whole text before truncation, special tokens included.
+    /// Number of tokens of the whole text before truncation, special tokens included.
     tokens: usize,
     /// Whether the text was truncated.
     truncated: bool,
@@ -22,7 +22,7 @@ pub(crate) struct TextAnswerBody<'a> {
     embedding: Option<&'a [f32]>,
 }
 
-/// The answers to all texts.
+/// The answers for all texts.
 pub(crate) fn bodies(answers: &EngineReply) -> Vec<TextAnswerBody<'_>> {
     answers.texts.iter().map(|text| body(answers, text)).collect()
 }

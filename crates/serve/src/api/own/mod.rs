@@ -1,4 +1,4 @@
-//! Routes of our own: every head from one pass, and what the model is.
+//! Polyhead's own routes: every head from one pass, and the description of the model.
 
 mod answer;
 mod model;

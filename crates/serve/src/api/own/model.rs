@@ -1,4 +1,4 @@
-//! `GET /v1/model`
+//! The route `GET /v1/model`.
 
 use std::sync::Arc;
 
@@ -29,9 +29,9 @@ pub(crate) struct ModelCard<'a> {
     embedding: EmbeddingCard,
     /// Names of prompts.
     prompts: Vec<&'a str>,
-    /// The prompt that is put before texts unless a request names another.
+    /// The prompt that precedes texts unless a request names another.
     default_prompt: Option<&'a str>,
-    /// `f32` or `int8`.
+    /// Precision of the encoder, `f32` or `int8`.
     #[schema(value_type = String)]
     precision: &'static str,
     /// The instruction set of the kernels.
@@ -45,7 +45,7 @@ pub(crate) struct ModelCard<'a> {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct TaskCard<'a> {
     name: &'a str,
-    /// `classification`, `multilabel`, `regression` or `tokens`.
+    /// Kind of the task: `classification`, `multilabel`, `regression` or `tokens`.
     #[schema(value_type = String)]
     kind: &'static str,
     /// Labels in the order of the head; empty for regression.
@@ -55,9 +55,9 @@ pub(crate) struct TaskCard<'a> {
 /// The sentence vector.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct EmbeddingCard {
-    /// Numbers per vector.
+    /// Number of values per vector.
     dimension: usize,
-    /// How token vectors become one vector.
+    /// Pooling modes, which make one vector from token vectors.
     #[schema(value_type = Vec<String>)]
     pooling: Vec<&'static str>,
 }
@@ -65,12 +65,12 @@ pub(crate) struct EmbeddingCard {
 /// Limits of a request.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Limits {
-    /// Tokens of a text, special tokens included.
+    /// Largest number of tokens of a text, special tokens included.
     tokens_per_text: usize,
     texts_per_request: usize,
     bytes_per_text: usize,
     bytes_per_request: usize,
-    /// Tokens of a batch.
+    /// Largest number of tokens of a batch.
     batch_tokens: usize,
     /// Whether token ids are accepted in place of texts.
     token_ids: bool,

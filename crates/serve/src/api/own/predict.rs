@@ -1,4 +1,4 @@
-//! `POST /v1/predict`
+//! The route `POST /v1/predict`.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ use crate::http::errors::{ApiError, ApiErrorKind};
 use crate::net::body::JsonBody;
 use crate::{EngineRequest, InputText, Lane, OnTruncate, Prompt, Timing, Vectors};
 
-/// Texts, and what is wanted of each. Unknown fields are an error.
+/// Texts, and what to compute for each. Unknown fields are an error.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object")]
 pub(crate) struct PredictRequest {
@@ -30,15 +30,15 @@ pub(crate) struct PredictRequest {
     /// Whether a text that is too long may be truncated; otherwise it is an error.
     #[serde(default)]
     truncate: bool,
-    /// A classification has no label where the best one is less probable than this.
+    /// Probability below which a classification has no label.
     #[schema(minimum = 0, maximum = 1)]
     abstain: Option<f32>,
-    /// Name of the prompt that is put before each text. Without this field, it is the model's
-    /// default prompt, if any.
+    /// Name of the prompt that precedes each text. Without this field, it is the model's default
+    /// prompt, if any.
     prompt_name: Option<String>,
     /// Whether the vector has unit length. Without this field, the model decides. Needs `embedding`.
     normalize: Option<bool>,
-    /// How many numbers of the vector to keep. Needs `embedding`.
+    /// Number of values of the vector to keep. Needs `embedding`.
     #[schema(minimum = 1)]
     dimensions: Option<usize>,
     /// Lane of the queue. Without this field, the number of texts decides.
@@ -49,9 +49,9 @@ pub(crate) struct PredictRequest {
 #[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum LaneName {
-    /// For texts that a person waits for.
+    /// The lane for texts that a person waits for.
     Interactive,
-    /// For texts without hurry.
+    /// The lane for texts that are not urgent.
     Bulk,
 }
 
@@ -69,19 +69,19 @@ pub(crate) struct PredictResponse<'a> {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Usage {
     texts: usize,
-    /// Tokens that were computed, special tokens included.
+    /// Number of tokens that were computed, special tokens included.
     tokens: usize,
-    /// Texts that were truncated.
+    /// Number of texts that were truncated.
     truncated: usize,
 }
 
-/// Where the time went, in milliseconds.
+/// Times of a request, in milliseconds.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Timings {
     tokenize_ms: f64,
     queue_ms: f64,
     inference_ms: f64,
-    /// From the end of the request's body to its answer.
+    /// Time from the end of the request's body to its answer.
     total_ms: f64,
 }
 
@@ -118,7 +118,7 @@ pub(crate) async fn predict(
 }
 
 impl PredictRequest {
-    /// Empty texts are allowed, as in `polyhead predict`: they still have the special tokens.
+    /// Empty texts are allowed, as in `polyhead predict`: they still have special tokens.
     fn into_engine_request(self, has_tasks: bool) -> Result<EngineRequest, ApiError> {
         let value =
             |field, message: String| ApiError::new(ApiErrorKind::Value, message).about(field);

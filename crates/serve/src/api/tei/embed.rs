@@ -1,4 +1,4 @@
-//! `POST /embed`, `POST /embed_all`, and `POST /`, which is the same as `/embed`
+//! The routes `POST /embed` and `POST /embed_all`, and `POST /`, which is the same as `/embed`.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::http::stats::RequestStats;
 use crate::net::body::JsonBody;
 use crate::{EngineReply, EngineRequest, InputText, Lane, OnTruncate, Prompt, Vectors};
 
-/// Texts to vectors.
+/// Texts whose vectors are requested.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(expecting = "an object")]
 pub(crate) struct EmbedRequest {
@@ -28,16 +28,16 @@ pub(crate) struct EmbedRequest {
     truncation_direction: Option<TruncationDirection>,
     /// Name of a prompt of the model. Without this field, it is the model's default prompt, if any.
     prompt_name: Option<String>,
-    /// Whether vectors have unit length; with `false`, they are as before any Normalize module.
+    /// Whether vectors have unit length; with `false`, no Normalize module runs.
     #[serde(default = "yes")]
     #[schema(default = true)]
     normalize: bool,
-    /// How many numbers of each vector to keep.
+    /// Number of values of each vector to keep.
     #[schema(minimum = 1)]
     dimensions: Option<usize>,
 }
 
-/// Texts to a vector for each token.
+/// Texts whose token vectors are requested.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(expecting = "an object")]
 pub(crate) struct EmbedAllRequest {
@@ -54,7 +54,7 @@ fn yes() -> bool {
     true
 }
 
-/// Vectors without tasks.
+/// Computes vectors without tasks.
 pub(super) async fn vectors(
     app: &App,
     texts: Vec<InputText>,
@@ -63,7 +63,7 @@ pub(super) async fn vectors(
     on_truncate: OnTruncate,
     field: &'static str,
 ) -> Result<(EngineReply, RequestStats), ApiError> {
-    // No prompt can be put before token ids.
+    // A prompt cannot precede token ids.
     let all_ids = texts.iter().all(|text| matches!(text, InputText::Ids(_)));
     let prompt = if all_ids && prompt == Prompt::Default { Prompt::None } else { prompt };
     let engine_request = EngineRequest {
@@ -84,7 +84,7 @@ pub(super) async fn vectors(
     path = "/embed",
     tag = "text-embeddings-inference",
     request_body = EmbedRequest,
-    responses((status = 200, description = "A vector a text", body = Vec<Vec<f32>>), TeiErrors)
+    responses((status = 200, description = "One vector per text", body = Vec<Vec<f32>>), TeiErrors)
 )]
 pub(crate) async fn embed(
     State(app): State<Arc<App>>,
@@ -112,7 +112,7 @@ pub(crate) async fn embed(
     path = "/",
     tag = "text-embeddings-inference",
     request_body = EmbedRequest,
-    responses((status = 200, description = "A vector a text", body = Vec<Vec<f32>>), TeiErrors)
+    responses((status = 200, description = "One vector per text", body = Vec<Vec<f32>>), TeiErrors)
 )]
 pub(crate) async fn embed_root(
     state: State<Arc<App>>,
@@ -128,7 +128,7 @@ pub(crate) async fn embed_root(
     tag = "text-embeddings-inference",
     request_body = EmbedAllRequest,
     responses(
-        (status = 200, description = "A vector a token, a list a text", body = Vec<Vec<Vec<f32>>>),
+        (status = 200, description = "One list per text, with one vector per token", body = Vec<Vec<Vec<f32>>>),
         TeiErrors
     )
 )]
@@ -142,7 +142,7 @@ pub(crate) async fn embed_all(
     let wanted = Vectors { normalize: None, dim: None, per_token: true };
     let prompt = prompt(request.prompt_name);
     let (reply, stats) = vectors(&app, texts, wanted, prompt, on_truncate, "inputs").await?;
-    // The number of tokens is not known before.
+    // The number of tokens is not known before tokenizing.
     let memory = reserve_numbers(&app, stats.numbers)?;
     let write = move || {
         let matrices = reply.texts.iter().map(|text| text.token_vectors.as_ref());

@@ -1,4 +1,4 @@
-//! `GET /info`
+//! The route `GET /info`.
 
 use std::sync::Arc;
 
@@ -20,19 +20,19 @@ pub(crate) struct Info<'a> {
     /// Always null, because it is not known.
     #[schema(value_type = Option<String>)]
     model_sha: Option<&'a str>,
-    /// `float32` or `int8`.
+    /// Precision of the encoder, `float32` or `int8`.
     #[schema(value_type = String)]
     model_dtype: &'static str,
     served_model_name: &'a str,
     model_type: ModelType,
-    /// Most open connections: this server has no limit on requests.
+    /// Largest number of open connections: this server has no separate limit on requests.
     max_concurrent_requests: usize,
-    /// Tokens of a text, special tokens included.
+    /// Largest number of tokens of a text, special tokens included.
     max_input_length: usize,
     max_batch_tokens: usize,
     /// Always null: there is no limit.
     max_batch_requests: Option<usize>,
-    /// Most texts of a request.
+    /// Largest number of texts of a request.
     max_client_batch_size: usize,
     auto_truncate: bool,
     tokenization_workers: usize,
@@ -46,7 +46,7 @@ pub(crate) struct Info<'a> {
     docker_label: Option<&'a str>,
 }
 
-/// Type of the model: always one for vectors; `/v1/model` lists its tasks.
+/// Type of the model: always a model for vectors; `/v1/model` lists the tasks.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum ModelType {

@@ -29,10 +29,10 @@ use crate::http::app::App;
 use crate::http::errors::{ApiError, ApiErrorKind};
 use crate::{OnTruncate, Prompt};
 
-/// End at which a text that is too long loses tokens.
+/// End at which an overlong text loses tokens.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, ToSchema)]
 pub(crate) enum TruncationDirection {
-    /// An error: this server truncates at the right.
+    /// The beginning of the text, which is an error: this server truncates at the end.
     #[serde(alias = "left")]
     Left,
     /// The end of the text.
@@ -41,7 +41,7 @@ pub(crate) enum TruncationDirection {
     Right,
 }
 
-/// Whether texts of a request are truncated.
+/// Whether the texts of a request are truncated.
 fn on_truncate(
     app: &App,
     truncate: Option<bool>,

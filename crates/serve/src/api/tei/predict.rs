@@ -1,4 +1,5 @@
-//! `POST /predict`: one classification task of the model, for clients that expect a single one
+//! The route `POST /predict`: one classification task of the model, for clients that expect a
+//! single one.
 
 use std::sync::Arc;
 
@@ -21,7 +22,7 @@ use crate::http::errors::{ApiError, ApiErrorKind};
 use crate::net::body::JsonBody;
 use crate::{EngineRequest, Lane, Prompt, TaskAnswer};
 
-/// Texts to labels.
+/// Texts whose labels are requested.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(expecting = "an object")]
 pub(crate) struct TeiPredictRequest {
@@ -41,7 +42,7 @@ pub(crate) struct TeiPredictRequest {
 /// A task in the query, for clients that cannot change the body.
 #[derive(Debug, Deserialize, IntoParams)]
 pub(crate) struct PredictQuery {
-    /// Which task reply, unless the body names one.
+    /// Name of the task, unless the body names one.
     task: Option<String>,
 }
 
@@ -114,7 +115,7 @@ pub(crate) async fn predict(
     JsonAnswer::new(app, memory, stats, write).await
 }
 
-/// The task of the request, or the first that has labels for a text.
+/// The task of the request, or the first task that has labels for a text.
 fn choose(model: &MultiTaskModel, asked: Option<String>) -> Result<String, ApiError> {
     let fits = |spec: &HeadSpec| spec.kind.has_labels() && !spec.kind.reads_words();
     let Some(name) = asked else {
@@ -127,12 +128,12 @@ fn choose(model: &MultiTaskModel, asked: Option<String>) -> Result<String, ApiEr
     match model.tasks().find(|spec| spec.name == name) {
         Some(spec) if !fits(spec) => {
             let message = format!(
-                "task `{name}`: expected classification or multilabel, found {}; ask /v1/predict",
+                "task `{name}`: expected classification or multilabel, found {}; use /v1/predict",
                 spec.kind
             );
             Err(ApiError::new(ApiErrorKind::Value, message))
         }
-        // The engine refuses an unknown task, and names the known ones.
+        // The engine refuses an unknown task, and the error lists the known ones.
         _ => Ok(name),
     }
 }
@@ -214,7 +215,7 @@ impl PartialSchema for PredictInputs {
         let one = ArrayBuilder::new().items(string()).min_items(Some(1)).max_items(Some(1));
         OneOfBuilder::new()
             .item(string().description(Some("One text")))
-            .item(ArrayBuilder::new().items(one).description(Some("Several texts, a list each")))
+            .item(ArrayBuilder::new().items(one).description(Some("Several texts, one list each")))
             .into()
     }
 }

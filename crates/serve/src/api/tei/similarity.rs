@@ -1,4 +1,4 @@
-//! `POST /similarity`
+//! The route `POST /similarity`.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::{InputText, Vectors};
 
 const FIELD: &str = "inputs.sentences";
 
-/// A text, and others to compare it with.
+/// A text and the texts to compare it with.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(expecting = "an object")]
 pub(crate) struct SimilarityRequest {
@@ -27,14 +27,14 @@ pub(crate) struct SimilarityRequest {
     parameters: Option<SimilarityParameters>,
 }
 
-/// A text, and others to compare it with.
+/// A text and the texts to compare it with.
 #[derive(Debug, Deserialize, ToSchema)]
 struct SimilarityInputs {
     source_sentence: String,
     sentences: Vec<String>,
 }
 
-/// How texts are tokenized.
+/// Options for tokenizing the texts.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 struct SimilarityParameters {
     /// Whether a text that is too long is truncated. Without this field, the server's setting
@@ -45,13 +45,13 @@ struct SimilarityParameters {
     prompt_name: Option<String>,
 }
 
-/// The cosine of the first text's vector and each of the others', before any Normalize module.
+/// The cosines of the first text's vector with each of the others, before any Normalize module.
 #[utoipa::path(
     post,
     path = "/similarity",
     tag = "text-embeddings-inference",
     request_body = SimilarityRequest,
-    responses((status = 200, description = "A cosine a sentence", body = Vec<f32>), TeiErrors)
+    responses((status = 200, description = "One cosine per sentence", body = Vec<f32>), TeiErrors)
 )]
 pub(crate) async fn similarity(
     State(app): State<Arc<App>>,

@@ -1,4 +1,4 @@
-//! `POST /tokenize`
+//! The route `POST /tokenize`.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::http::error_responses::TeiTokenizeErrors;
 use crate::http::errors::{ApiError, ApiErrorKind};
 use crate::net::body::JsonBody;
 
-/// Texts to tokens.
+/// Texts whose tokens are requested.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(expecting = "an object")]
 pub(crate) struct TokenizeRequest {
@@ -34,25 +34,25 @@ fn yes() -> bool {
     true
 }
 
-/// A token; offsets are in bytes of the text with its prompt.
+/// A token; its offsets are bytes of the text with its prompt.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct SimpleToken {
     id: u32,
-    /// The token's part of the text; the name of a special token.
+    /// The token's part of the text, or the name of a special token.
     text: String,
     special: bool,
     start: Option<usize>,
     stop: Option<usize>,
 }
 
-/// All tokens of each text, with those that the model would not read.
+/// All tokens of each text, including those beyond the model's limit.
 #[utoipa::path(
     post,
     path = "/tokenize",
     tag = "text-embeddings-inference",
     request_body = TokenizeRequest,
     responses(
-        (status = 200, description = "Tokens, a list a text", body = Vec<Vec<SimpleToken>>),
+        (status = 200, description = "One list of tokens per text", body = Vec<Vec<SimpleToken>>),
         TeiTokenizeErrors
     )
 )]
@@ -90,11 +90,11 @@ pub(crate) async fn tokenize(
             })?;
             serde_json::to_writer(&mut json, &tokens)
                 .map_err(|error| ApiError::internal(format!("answer: {error}")))?;
-            // The size of the response is not known before.
+            // The size of the response is not known before tokenizing.
             answer_memory = resize_answer(&app, answer_memory, json.len())?;
         }
         json.push(b']');
-        // The reservation moves with the work: a client that goes away does not free it early.
+        // The task owns the reservation: a client that disconnects does not free it early.
         drop(memory);
         Ok(answer_memory.hold(json))
     };

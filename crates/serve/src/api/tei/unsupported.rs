@@ -1,5 +1,5 @@
-//! Routes of text-embeddings-inference that no model here can answer: they have the status that
-//! that server gives for a model of another type.
+//! Routes of text-embeddings-inference that this server does not support. They have the status
+//! that text-embeddings-inference gives for a model of another type.
 
 use crate::http::error_responses::TeiUnsupported;
 use crate::http::errors::{ApiError, ApiErrorKind};

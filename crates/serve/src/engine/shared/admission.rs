@@ -1,5 +1,5 @@
-//! How a request gets into the queue: a ticket while it is tokenized, then a reservation for all
-//! its texts or none.
+//! Admission of a request: a ticket while it is tokenized, then a reservation for all its texts or
+//! none.
 
 use std::sync::Arc;
 
@@ -11,23 +11,23 @@ use crate::engine::prepare::PreparedRequest;
 use crate::engine::queue::{Reply, ServedModel};
 use crate::engine::request::Lane;
 
-/// A request on its way to admission; its bytes count as being tokenized until this is dropped.
+/// A request before its admission; its bytes count as being tokenized until this is dropped.
 pub(crate) struct AdmissionTicket {
     shared: Arc<Shared>,
     bytes: usize,
 }
 
-/// The queue space of an admitted request, given back when this is dropped.
+/// The queue space of an admitted request, released on drop.
 pub(crate) struct Reservation {
     shared: Arc<Shared>,
     request: u64,
 }
 
 impl Shared {
-    /// Lets in a request that is to be tokenized, or refuses one that would be refused anyway.
+    /// Accepts a request for tokenizing, or refuses one that would be refused later.
     ///
-    /// - `texts`: how many
-    /// - `bytes`: of all of them
+    /// - `texts`: number of texts
+    /// - `bytes`: number of bytes of all texts
     pub(crate) fn begin_admission(
         self: &Arc<Self>,
         texts: usize,
@@ -40,7 +40,7 @@ impl Shared {
             (_, WorkerHealth::Unloadable) => return Err(RequestError::NotReady),
             _ => {}
         }
-        // Each text counts as one token at least.
+        // Each text counts as at least one token.
         let limit = self.settings.bulk_queue_tokens;
         if texts > limit {
             return Err(RequestError::TooLarge { tokens: texts, limit });
@@ -55,8 +55,8 @@ impl Shared {
         Ok(AdmissionTicket { shared: Arc::clone(self), bytes })
     }
 
-    /// Puts a request into the queue. A request with a ticket is admitted while the engine is
-    /// stopping as well.
+    /// Adds a request to the queue. A request with a ticket is admitted even while the engine is
+    /// stopping.
     pub(crate) fn admit(
         self: &Arc<Self>,
         request: PreparedRequest,
@@ -72,7 +72,7 @@ impl Shared {
             _ => {}
         }
         if state.abandoned_model == Some(served.number) && state.served.number != served.number {
-            // The request was tokenized while its model was replaced.
+            // The model was replaced while the request was tokenized.
             if !state.served.model.is_compatible_with(&served.model) {
                 return Err(RequestError::NotReady);
             }

@@ -1,4 +1,4 @@
-//! What a batch gives back: outcomes of its texts, counts, and replies to requests.
+//! The results of a batch: outcomes of its texts, counts, and replies to requests.
 
 use std::time::{Duration, Instant};
 
@@ -28,7 +28,7 @@ pub(crate) enum Outcome {
 pub(crate) struct HeadTimes(Vec<(usize, Duration)>);
 
 impl HeadTimes {
-    /// - `times`: of one pass
+    /// - `times`: times of one pass
     pub(crate) fn add(&mut self, times: &[(usize, Duration)]) {
         for (task, time) in times {
             match self.0.iter_mut().find(|(other, _)| other == task) {
@@ -39,7 +39,7 @@ impl HeadTimes {
     }
 }
 
-/// Replies that are sent on drop, so that they are sent as well where a runtime ends.
+/// Replies that are sent on drop, so that they are sent even if a runtime ends.
 #[derive(Default)]
 struct PendingReplies(Vec<PendingReply>);
 
@@ -50,7 +50,7 @@ impl Drop for PendingReplies {
 }
 
 impl Shared {
-    /// Takes the outcomes of a batch, unless the worker was abandoned.
+    /// Stores the outcomes of a batch, unless the worker was abandoned.
     pub(crate) fn finish(&self, number: u64, batch: &Batch, finished: FinishedBatch) {
         let FinishedBatch { outcomes, took, head_times } = finished;
         let tasks = task_names(&batch.served.model);
@@ -97,8 +97,8 @@ impl Shared {
         self.send_replies(replies);
     }
 
-    /// Sends replies from a thread of the runtime: from the worker, each would wake a thread that
-    /// takes this processor from the next batch.
+    /// Sends replies from a thread of the runtime. Sent by the worker, each reply would wake a
+    /// thread that takes this processor from the next batch.
     fn send_replies(&self, replies: PendingReplies) {
         match &self.runtime {
             Some(runtime) => drop(runtime.spawn(async move { drop(replies) })),

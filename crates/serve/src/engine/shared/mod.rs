@@ -1,4 +1,4 @@
-//! What the threads of an engine share, and how they wait for each other.
+//! The state that the threads of an engine share, and how they wait for each other.
 //!
 //! One mutex guards the state. It is held for bookkeeping only, never during a forward pass,
 //! loading or tokenizing. The worker waits for texts, the supervisor for a failure,
@@ -27,14 +27,15 @@ use super::queue::{Batch, PerLane, Queue, ServedModel};
 use super::request::Backlog;
 use super::settings::EngineSettings;
 
-/// A text of 500 tokens is overtaken by short texts that come within two seconds after it.
+/// Patience per token. A text of 500 tokens is overtaken by short texts that arrive within two
+/// seconds after it.
 const PATIENCE: Duration = Duration::from_millis(4);
 
-/// Tokens of a batch for each thread: with these, the matrix products run at full speed, and more
-/// would only make every client wait longer.
+/// Tokens of a batch per thread: at this number the matrix products run at full speed, and more
+/// would only make clients wait longer.
 const TOKENS_PER_THREAD: usize = 320;
 
-/// Default limit on the bytes of a text, for each token that the model reads: far more than any
+/// Default limit on the bytes of a text, per token that the model reads: far more than any
 /// language needs, and few enough to be tokenized in milliseconds.
 const BYTES_PER_TOKEN: usize = 1000;
 
@@ -45,15 +46,15 @@ pub(crate) struct Shared {
     pub(crate) loading: Mutex<()>,
     pub(crate) metrics: EngineMetrics,
     state: Mutex<State>,
-    /// Wakes the worker when texts wait.
+    /// Wakes the worker when texts are waiting.
     worker_wake: Condvar,
     /// Wakes the supervisor.
     pub(crate) supervisor_wake: Condvar,
-    /// Notified when the last request is gone.
+    /// Notified when the last request has been removed.
     pub(crate) drained: Notify,
-    /// One permit for each request that may be tokenized at the same time.
+    /// One permit per request that may be tokenized at the same time.
     pub(crate) tokenizers: Arc<Semaphore>,
-    /// The runtime that replies are sent from, if the engine was started in one.
+    /// The runtime from which replies are sent, if the engine was started in one.
     runtime: Option<Handle>,
     start: Instant,
 }
@@ -91,7 +92,7 @@ impl Shared {
         self.start.elapsed()
     }
 
-    /// Takes a model into use for all requests from now on.
+    /// Uses a model for all requests from now on.
     pub(crate) fn install(&self, state: &mut State, loaded: LoadedModel) {
         self.metrics.follow_tasks(&task_names(&state.served.model), &task_names(&loaded.model));
         state.queue.policy.batch_tokens = self.batch_tokens(&loaded.model);
@@ -112,7 +113,7 @@ impl Shared {
         self.lock().served.clone()
     }
 
-    /// The next batch for worker `number`, once there is one; `None` ends the worker.
+    /// Waits for the next batch of worker `number`; `None` ends the worker.
     pub(crate) fn next_batch(&self, number: u64) -> Option<Batch> {
         let mut state = self.lock();
         loop {
@@ -143,8 +144,8 @@ impl Shared {
         Some(batch)
     }
 
-    /// Notes that worker `number` begins another pass over a part of its batch; returns whether it
-    /// has not been abandoned.
+    /// Records that worker `number` begins another pass over a part of its batch; returns whether
+    /// the worker is still the current one.
     pub(crate) fn begin_pass(&self, number: u64) -> bool {
         let mut state = self.lock();
         let is_current = state.worker.number == number;
@@ -160,7 +161,7 @@ impl Shared {
         }
     }
 
-    /// Stops the engine; returns how many texts were not answered.
+    /// Stops the engine; returns the number of unanswered texts.
     pub(crate) fn shut_down(&self) -> usize {
         let mut state = self.lock();
         state.lifecycle = Lifecycle::Stopped;

@@ -1,4 +1,4 @@
-//! The state of an engine: what is served, what waits, and what the worker does.
+//! The state of an engine: its model, its queue and its worker.
 
 use std::time::Instant;
 
@@ -15,9 +15,9 @@ pub(crate) struct State {
     pub(crate) worker: WorkerState,
     /// The batch of the worker, and the one that it answers between two layers of the first.
     pub(crate) running: Vec<RunningBatch>,
-    /// Requests that are on their way to admission.
+    /// Number of requests before admission.
     pub(super) entering: usize,
-    /// Bytes of the requests that are on their way to admission.
+    /// Number of bytes of the requests before admission.
     pub(super) entering_bytes: usize,
     /// Number of the last batch.
     batches: u64,
@@ -53,7 +53,7 @@ pub(crate) enum WorkerHealth {
 /// A batch that the worker is answering.
 pub(crate) struct RunningBatch {
     pub(super) number: u64,
-    /// When its last pass began, or the last batch between its layers ended.
+    /// Time at which its last pass began, or the last batch between its layers ended.
     pub(crate) since: Instant,
     pub(crate) texts: Vec<BatchText>,
     tokens: usize,
