@@ -1,4 +1,4 @@
-"""Fits the polynomials behind the vector exp, erf, tanh and coarse GELU of `crates/compute/src/functions.rs`.
+"""Fits the polynomials behind the vector exp, erf, tanh and coarse GELU of `crates/compute/src/simd/functions.rs`.
 
     python reference/fit_functions.py        (needs numpy and mpmath)
 
