@@ -1,4 +1,4 @@
-"""Checks that sentence-transformers loads a folder that training wrote, as it is.
+"""Checks that sentence-transformers loads a folder that training wrote, without changes.
 
 Reads sentences and our vectors as JSON Lines from standard input (from
 `polyhead encode`, or the example `write_folder` of crates/model), loads the

@@ -1,11 +1,11 @@
-"""Writes the reference vectors that travel with the built-in model.
+"""Writes the reference vectors of the built-in model.
 
     python reference/make_builtin_reference.py --original ../shared/models/all-MiniLM-L6-v2
 
 The built-in model holds the weights of all-MiniLM-L6-v2 in 8 bits. Here PyTorch computes with exactly
 these rounded weights (number times the scale of its row), so `polyhead doctor` can tell an error of its
 kernels from the rounding of the weights. Needs what `reference/requirements.txt` names; `--original` is
-a sentence-transformers folder of the unchanged model, from which all but the weights is taken.
+a sentence-transformers folder of the unchanged model, which provides everything except the weights.
 """
 
 import argparse

@@ -2,7 +2,7 @@
 
     python reference/make_encoder_goldens.py --models testdata/models --out testdata/golden
 
-Each text goes through alone, so no padding can hide in a number, in float32, in
+Each text is computed alone, so that padding cannot affect a number, in float32, in
 evaluation mode and with the plain ("eager") attention. 16-bit folders are read
 as float32: their goldens say what the stored weights mean, not what 16-bit
 arithmetic would make of them.

@@ -4,8 +4,8 @@
 
 Each text is encoded alone by sentence-transformers in float32. `minilm_texts.json`
 has the texts; `minilm.safetensors` has `embedding` `[n, 384]`, `token_count` `[n]`
-(with the two specials, before the cut to the model's 256) and
-`{i}.input_ids` (after the cut).
+(with both special tokens, before truncation to 256) and
+`{i}.input_ids` (after truncation).
 """
 
 import argparse

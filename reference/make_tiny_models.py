@@ -4,8 +4,8 @@
 
 Run it twice: under sentence-transformers 6 (`requirements.txt`) it makes
 everything except the `st3-*` folders, under sentence-transformers 3
-(`requirements-st3.txt`) only those. Library versions decide how a folder looks,
-so each generation saves its own; the weights come from the same seed.
+(`requirements-st3.txt`) only those. The form of a folder depends on the library version,
+so each version saves its own; the weights come from the same seed.
 """
 
 import argparse

@@ -2,8 +2,8 @@
 
     python reference/make_tokenizer_goldens.py --minilm DIR --models testdata/models --out testdata/golden
 
-As transformers' fast tokenizers give them: offsets count Unicode characters of
-the original text, and specials have the empty span (0, 0). Every text and pair
+They are those of transformers' fast tokenizers: offsets count Unicode characters of
+the original text, and special tokens have the empty span (0, 0). Every text and pair
 appears whole (`full`) and cut to 16 tokens (`cut`), pairs by `longest_first`.
 """
 

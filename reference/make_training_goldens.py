@@ -2,12 +2,12 @@
 
     python reference/make_training_goldens.py --models testdata/models --out testdata/golden
 
-The five tasks differ in whatever a head can differ in: kind, pooling, a hidden
+The five tasks differ in every property of a head: kind, pooling, a hidden
 layer, an inner layer of the encoder, a learned mix of all layers, class and
-positive weights, label smoothing. No row has all labels and every task lacks some.
+positive weights, label smoothing. No row has all labels, and every task has rows without label.
 Everything is computed twice: the goldens are the float64 results rounded to
 float32, and the JSON beside them says how far PyTorch's own float32 is from
-that, tensor by tensor, so that a tolerance can be argued. No dropout.
+that, tensor by tensor, which justifies the tolerance. No dropout.
 """
 
 import argparse

@@ -2,13 +2,13 @@
 
     python reference/make_trajectory_goldens.py --models testdata/models --out testdata/golden
 
-All that can go wrong in a training step takes part: two accumulated parts a step
+The steps cover every difficulty of training: two accumulated parts per step
 with each loss averaged over the labelled rows of the whole step, missing labels,
-a step without any label of one task, clipping that bites in some steps, a
-schedule with warm-up, layer decay, weight decay that spares biases and layer
+a step without any label of one task, clipping that is active in some steps, a
+schedule with warm-up, layer decay, weight decay except for biases and layer
 norms, and a head that is frozen for the first half. The optimizer, the schedule
 and the clipping are PyTorch's and transformers' own. Computed in float64, stored
-as float32; the JSON says how far a float32 run strays. No dropout.
+as float32; the JSON has the error of a float32 run. No dropout.
 """
 
 import argparse

@@ -1,8 +1,8 @@
-"""Packed batches over a padded encoder, and how far float32 strays: shared by the two training golden scripts.
+"""Packed batches over a padded encoder, and the error of float32: shared by the two training golden scripts.
 
 transformers wants padded batches; Polyhead has none. So rows are padded for the
 forward pass under a mask, in evaluation mode (no dropout) and with the plain
-("eager") attention, and what comes out is gathered to packed order. Autograd goes
+("eager") attention, and the result is gathered to packed order. Autograd goes
 through the gathering, so the gradients are those of the packed batch.
 """
 

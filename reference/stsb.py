@@ -5,7 +5,7 @@
 
 The data has one pair a line: `{"text_a": ..., "text_b": ..., "score": ...}`. The
 two `.npy` files hold `[pairs, dim]` vectors of all `text_a` and all `text_b`, in
-order, from whatever system made them.
+order, from any system.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """The tiny models' vocabulary, texts and seeded weights, shared by the scripts beside this file.
 
-Small enough to commit, and shaped to be unkind: the head size of ten leaves
-ragged vector ends, biases and layer norms are far from their trivial values,
+Small enough to commit, and deliberately awkward: the head size of ten leaves
+partial vectors, biases and layer norms are far from their trivial values,
 and the weights are large enough that a wrong term shows in the first digits.
 """
 

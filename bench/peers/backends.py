@@ -1,4 +1,4 @@
-"""The back ends of the comparison: how each one's worker is made and started."""
+"""The back ends of the comparison: how the worker of each one is built and started."""
 
 import argparse
 import json

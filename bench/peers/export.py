@@ -1,8 +1,8 @@
-"""Makes the ONNX and OpenVINO files of a model with sentence-transformers' own helpers and NNCF; files that exist are kept.
+"""Makes the ONNX and OpenVINO files of a model with sentence-transformers' helpers and NNCF; existing files are kept.
 
     python bench/peers/export.py --model DIR --out DIR --corpus mixed.txt FILE...
 
-`--out` becomes a complete model folder with the files asked for, such as `onnx/model.onnx`.
+`--out` becomes a complete model folder with the requested files, such as `onnx/model.onnx`.
 ONNX is quantized dynamically: weights here, activations at run time. OpenVINO is
 quantized statically: the ranges of the activations come from texts of the corpus.
 """

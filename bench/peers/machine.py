@@ -1,4 +1,4 @@
-"""What the machine is, and who used its CPU while something was timed. Linux only."""
+"""Describes the machine, and the CPU use of other processes during a measurement. Linux only."""
 
 import os
 import platform

@@ -3,8 +3,8 @@
     python bench/peers/make_model.py --like DIR --out DIR [--seed 0]
 
 Tokenizer, longest text, mean pooling and normalization are those of `--like`, a BERT
-such as all-MiniLM-L6-v2: 6 layers of width 768, 12 heads, 3,072 in between. The vectors
-mean nothing; the time they take does.
+such as all-MiniLM-L6-v2: 6 layers of width 768, 12 heads, feed-forward width 3,072. The vectors
+are meaningless; only the time is measured.
 """
 
 import argparse

@@ -2,7 +2,7 @@
 
     python3 bench/peers/plot.py docs/results/encoding.md docs/performance.svg
 
-draws it again from the table in a page that `run.py --page` has written.
+redraws it from the table in a page that `run.py --page` has written.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""What was measured, in numbers a reader compares: medians, ratios, cosines, and the tables of them."""
+"""The results of the measurements: medians, ratios, cosines, and their tables."""
 
 import math
 from array import array

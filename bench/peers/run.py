@@ -3,8 +3,8 @@
 
     python3 bench/peers/run.py --model DIR --corpus DIR --plot plot.svg --out results.json
 
-Every back end is a process that stays loaded; in each round each of them gets
-one pass, so that a machine which slows down slows all of them. See `README.md`.
+Every back end is a process that stays loaded. In each round every back end runs
+one pass, so that a slowdown of the machine affects all of them. See `README.md`.
 """
 
 import argparse

@@ -1,10 +1,10 @@
-"""Checks `polyhead serve` with the clients that people have: `openai` and `huggingface_hub`.
+"""Checks `polyhead serve` with common clients: `openai` and `huggingface_hub`.
 
     python3 -m venv venv && venv/bin/pip install openai huggingface_hub numpy
     venv/bin/python bench/serve/clients.py PATH/TO/polyhead [MODEL]
 
-Starts the server on a free port, with a key, and asks it. With a MODEL that has tasks, those are asked as
-well. Prints a line for each check; the exit code is 1 if one fails.
+Starts the server on a free port, with a key, and sends requests. With a MODEL that has tasks, the tasks are requested
+too. Prints a line for each check; the exit code is 1 if one fails.
 """
 
 import json
@@ -41,7 +41,7 @@ def check_openai(url, key):
     client = OpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0)
     model = client.models.list().data[0].id
     check("openai: a model is listed and found", client.models.retrieve(model).id == model)
-    # This client asks for base64 unless told otherwise.
+    # This client requests base64 by default.
     default = client.embeddings.create(model=model, input=TEXTS)
     floats = client.embeddings.create(model=model, input=TEXTS, encoding_format="float")
     vectors = numpy.array([item.embedding for item in default.data], dtype=numpy.float32)

@@ -1,4 +1,4 @@
-"""What people write today: sentence-transformers behind FastAPI.
+"""A typical server of today: sentence-transformers behind FastAPI.
 
     MODEL=PATH uvicorn --app-dir bench/serve fastapi_app:app --port 8081
 """

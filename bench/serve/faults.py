@@ -1,4 +1,4 @@
-"""What a server must live through. Each function gets a bench and returns what is wrong, and a line about what was found."""
+"""Faults that a server must survive. Each function gets a bench and returns the problems, and a line about its findings."""
 
 import json
 import signal

@@ -1,4 +1,4 @@
-"""Requests that have broken servers, with the statuses that are right for them."""
+"""Requests that have broken servers, with the correct status of each."""
 
 import json
 import socket

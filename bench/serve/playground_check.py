@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Drives the playground in headless Chromium and checks what a person would see.
+"""Drives the playground in headless Chromium and checks what a user sees.
 
     python3 bench/serve/playground_check.py --shots DIR            # against a mock server: everything
     python3 bench/serve/playground_check.py --url http://127.0.0.1:8080 --shots DIR   # against a real one: less

@@ -1,7 +1,7 @@
-"""A stand-in for `polyhead serve` with answers made from hashes: what the page is tried against without a model.
+"""A stand-in for `polyhead serve` with answers made from hashes, to test the page without a model.
 
 The words of a text choose its answers, so they are the same in every run; `!slow`, `!429`, `!500`, `!html`
-and `!drop` in a text make the trouble that the page must handle.
+and `!drop` in a text cause the errors that the page must handle.
 """
 
 import hashlib

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Measures a running `polyhead serve` on loopback and prints a table: what, the bar, what was found, whether it holds.
+"""Measures a running `polyhead serve` on loopback and prints a table: property, requirement, result, verdict.
 
     python3 bench/serve/run.py target/release/polyhead --out results.json
-    python3 bench/serve/run.py target/release/polyhead --only saturation latency --scale 0.1   # a short try
+    python3 bench/serve/run.py target/release/polyhead --only saturation latency --scale 0.1   # a short run
 
 See `README.md`.
 """

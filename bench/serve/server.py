@@ -1,4 +1,4 @@
-"""Starts a server, asks it, and looks at it from outside. Standard library only."""
+"""Starts a server, sends requests to it, and observes its process. Standard library only."""
 
 import http.client
 import json

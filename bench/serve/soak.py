@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Asks a server good and bad things at random for 20 minutes: no status may surprise, and memory must not grow.
+"""Sends random good and bad requests to a server for 20 minutes: every status must be the expected one, and memory must not grow.
 
     python3 bench/serve/soak.py target/release/polyhead --minutes 20
 """

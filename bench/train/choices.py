@@ -3,12 +3,12 @@
     python bench/train/choices.py --polyhead target/release/polyhead --data PATH/TO/data --out results.json
 
 Every run is `polyhead train` with a configuration written here; a run whose result
-stands in the output file is not repeated, so the script goes on where it was stopped.
-A run is known by its configuration: two tables that ask for the same one share it.
+is in the output file is not repeated, so an interrupted script can be continued.
+A run is identified by its configuration: tables with the same run share it.
 `--only TABLE` limits the work to one table, `--print` measures nothing.
 
-`--data` is the folder with `demo`, `stsb`, `trec` and `subj` (README.md says what
-each line of them holds). Needs Python 3.11 and, for the `sts` column, SciPy.
+`--data` is the folder with `demo`, `stsb`, `trec` and `subj` (README.md describes
+their lines). Needs Python 3.11 and, for the `sts` column, SciPy.
 """
 
 import argparse

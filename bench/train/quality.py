@@ -1,10 +1,10 @@
-"""Fine-tunes on seven public sets with Polyhead and with PyTorch, one recipe a set, and prints the test metrics.
+"""Fine-tunes on seven public sets with Polyhead and with PyTorch, one recipe per set, and prints the test metrics.
 
     python bench/train/quality.py --polyhead target/release/polyhead --python PATH/TO/python \
         --model PATH/TO/all-MiniLM-L6-v2 --data PATH/TO/data --out results.json
 
-Polyhead trains with each of `--seeds`, `torch_quality.py` with `--torch-seeds`. What stands in
-the output file is not measured again, so the script goes on where it was stopped.
+Polyhead trains with each of `--seeds`, `torch_quality.py` with `--torch-seeds`. Results in
+the output file are not measured again, so an interrupted script can be continued.
 `--only SET` and `--side` limit the work, `--print` measures nothing.
 """
 

@@ -3,8 +3,8 @@
 
     python3 bench/train/run.py --python PATH/TO/python --rounds 3 --out results.json
 
-Each measurement is a process of its own; in each round every case gets one run of
-each side, so that a machine which slows down slows both. See `README.md`.
+Each measurement is a separate process. In each round every case has one run of
+each side, so that a slowdown of the machine affects both. See `README.md`.
 """
 
 import argparse

@@ -4,8 +4,8 @@
 
 The loop that a careful user writes: texts tokenized once, batches padded to their
 longest text, mean pooling, two linear heads with summed cross-entropy, fused
-AdamW, PyTorch's own attention. `README.md` says which batches are taken, what the
-line means, and what is not timed.
+AdamW, PyTorch's own attention. `README.md` describes the batches, the output
+line, and what is not measured.
 """
 
 import argparse

@@ -2,7 +2,7 @@
 
     python bench/train/torch_quality.py --model DIR --train F --dev F --test F --task topic:classification:topic ...
 
-The counterpart of `polyhead train` with the same recipe: the tasks share the
+The same recipe as `polyhead train`: the tasks share the
 encoder and each has a linear head, losses are averaged over each task's labelled
 rows of a step and summed, AdamW with decay on all but biases and layer norms, a
 linear schedule with warm-up, clipping by the global norm, rows in random order,

@@ -1,4 +1,4 @@
-"""What the scripts that call `polyhead train` share: its configuration file, and the call with its cost."""
+"""Shared by the scripts that call `polyhead train`: the configuration file, and the call with its cost."""
 
 import json
 import os

@@ -38,8 +38,8 @@ pub(crate) async fn livez() -> axum::Json<ProbeBody> {
     path = "/readyz",
     tag = "operations",
     responses(
-        (status = 200, description = "The server wants requests", body = ProbeBody),
-        (status = 503, description = "The server does not want requests", body = ErrorEnvelope)
+        (status = 200, description = "The server accepts requests", body = ProbeBody),
+        (status = 503, description = "The server does not accept requests", body = ErrorEnvelope)
     )
 )]
 pub(crate) async fn readyz(State(app): State<Arc<App>>) -> Result<axum::Json<ProbeBody>, ApiError> {
@@ -52,8 +52,8 @@ pub(crate) async fn readyz(State(app): State<Arc<App>>) -> Result<axum::Json<Pro
     path = "/health",
     tag = "text-embeddings-inference",
     responses(
-        (status = 200, description = "The server wants requests"),
-        (status = 503, description = "The server does not want requests", body = TeiError)
+        (status = 200, description = "The server accepts requests"),
+        (status = 503, description = "The server does not accept requests", body = TeiError)
     )
 )]
 pub(crate) async fn health(State(app): State<Arc<App>>) -> Result<StatusCode, ApiError> {
