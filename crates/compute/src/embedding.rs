@@ -83,7 +83,7 @@ impl Cpu<'_> {
     /// - `dword`: `[V, D]`, `dposition`: `[positions, D]`, `dtoken_type`: `[types, D]`,
     ///   `None` for a table that is frozen
     ///
-    /// Each gradient is summed token after token, beginning with what stands there:
+    /// Each gradient is summed token after token, beginning with the value in the buffer:
     /// threads have columns of their own, not tokens.
     ///
     /// # Panics

@@ -93,7 +93,7 @@ impl Cpu<'_> {
     /// - `out`: `[sequences, modes · width]`
     ///
     /// A sequence without tokens that count gives zeros, not NaN: one empty text
-    /// must not spoil a batch.
+    /// must not affect the rest of a batch.
     ///
     /// # Panics
     /// If the lengths do not fit.

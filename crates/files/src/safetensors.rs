@@ -17,22 +17,22 @@ use serde_json::value::RawValue;
 
 /// Longest header that is read, in bytes.
 const HEADER_LIMIT: u64 = 16 << 20;
-/// Numbers that are converted at a time.
+/// Number of values that are converted at a time.
 const CHUNK: usize = 1 << 12;
-/// Key of the header under which the metadata stand.
+/// Key of the metadata in the header.
 const METADATA: &str = "__metadata__";
 
-/// Tensor of `f32`, borrowed to be written or owned after reading.
+/// A tensor of `f32`, borrowed for writing or owned after reading.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tensor<'a> {
     /// Size of each dimension.
     pub shape: Vec<usize>,
-    /// As many numbers as the shape has.
+    /// The values, as many as the shape has.
     pub values: Cow<'a, [f32]>,
 }
 
-/// What the header says of a tensor. The order of the fields is that of the files
-/// of earlier versions, byte by byte.
+/// Entry of a tensor in the header. The order of the fields is that of earlier versions, so that
+/// files have the same bytes.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Entry {
@@ -47,13 +47,13 @@ struct Entry {
 ///   refuses the file of a model.
 ///
 /// # Errors
-/// Of `out`.
+/// The error of `out`.
 pub fn write(
     out: &mut (impl Write + ?Sized),
     format: Option<&str>,
     tensors: &[(String, Tensor)],
 ) -> io::Result<()> {
-    // By name in the header; the numbers stand in the order of the tensors.
+    // The header is sorted by name; the values are in the order of the tensors.
     let mut header = BTreeMap::new();
     if let Some(format) = format {
         header.insert(METADATA, serde_json::json!({ "format": format }));
@@ -83,8 +83,8 @@ pub fn write(
 /// Reads all tensors of a file, by name. Metadata are skipped.
 ///
 /// # Errors
-/// What is wrong with the file: it is not trusted, and sizes are checked before
-/// memory is taken for them.
+/// A description of the damage. The file is not trusted: sizes are checked before memory is
+/// allocated.
 pub fn read(path: &Path) -> Result<BTreeMap<String, Tensor<'static>>, String> {
     let text = |error: io::Error| error.to_string();
     let file = File::open(path).map_err(text)?;

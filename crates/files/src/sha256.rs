@@ -1,4 +1,4 @@
-//! SHA-256 of bytes on their way, and hexadecimal digits.
+//! SHA-256 of bytes that are read or written, and hexadecimal digits.
 
 use std::fmt::Write as _;
 use std::io::{self, Read, Write};

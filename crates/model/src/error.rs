@@ -1,10 +1,10 @@
-//! What can go wrong, and where.
+//! Errors of this crate, and the texts that they are about.
 
 use std::fmt;
 
 use polyhead_text::{TokenizerError, TokenizerErrorKind};
 
-/// Why a model could not be loaded, or a text not encoded.
+/// The reason why a model could not be loaded, or a text not encoded.
 ///
 /// The message names the thing, what was expected and what was found. As text,
 /// an error about a text begins with its number, counted from 1.
@@ -22,9 +22,9 @@ pub struct Error {
 pub enum ErrorKind {
     /// A file or folder could not be read.
     Io,
-    /// A model folder is damaged, or is not what it says it is.
+    /// A model folder is damaged or contradicts itself.
     Format,
-    /// The model needs something that Polyhead does not have.
+    /// The model needs a feature that Polyhead does not support.
     Unsupported,
     /// An option that does not fit the model.
     Option,
@@ -32,14 +32,14 @@ pub enum ErrorKind {
     UnknownTask,
     /// A text is longer than the model reads, and cutting was not allowed.
     TooLong {
-        /// Tokens of the text, special tokens included.
+        /// Number of tokens of the text, special tokens included.
         tokens: usize,
-        /// Tokens that the model reads at most.
+        /// Largest number of tokens that the model reads.
         limit: usize,
     },
     /// A text or a prompt that cannot be tokenized.
     Text,
-    /// A name could not be found on, or fetched from, the hub.
+    /// A name was not found on the hub, or could not be downloaded.
     Hub,
     /// An answer holds a number that is not finite: the weights are damaged.
     NotFinite,
@@ -94,7 +94,7 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.text {
-            // People count from 1.
+            // Messages count from 1.
             Some(index) => write!(f, "text {}: {}", index + 1, self.message),
             None => f.write_str(&self.message),
         }

@@ -1,13 +1,12 @@
 //! Models: from a folder, or a name of the hub, to sentence vectors.
 //!
-//! [`ModelFolder`] reads and checks what is in a folder, [`Encoder`] is the
-//! transformer over packed weights, and [`SentenceEncoder`] joins tokenizer,
-//! encoder, pooling and the modules after it. [`MultiTaskModel`] adds the heads
-//! that were trained on it, and [`TrainedModel`] writes what training leaves as a
-//! folder. [`semantic_search`] and [`cosine_similarity`] compare vectors;
-//! [`SentenceEncoder::checks`] is the doctor. Users take these from the crate `polyhead`.
+//! [`ModelFolder`] reads and checks a folder, [`Encoder`] is the transformer with packed weights,
+//! and [`SentenceEncoder`] joins tokenizer, encoder, pooling and the modules after it.
+//! [`MultiTaskModel`] adds trained heads, and [`TrainedModel`] writes a trained model as a folder.
+//! [`semantic_search`] and [`cosine_similarity`] compare vectors; [`SentenceEncoder::checks`] is
+//! the doctor. Users take these from the crate `polyhead`.
 //!
-//! What it leaves out: training, serving, and everything that is printed.
+//! Training, serving and printing are in other crates.
 //!
 //! # Features
 //!

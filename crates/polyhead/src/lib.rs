@@ -71,20 +71,19 @@
 //!   `sentence-transformers` saves it, or a name of the hub (feature `hub`);
 //!   [`SentenceEncoder::builtin`] is all-MiniLM-L6-v2 with 8-bit weights, inside
 //!   the program (feature `builtin`).
-//! - [`MultiTaskModel::load`] takes what `polyhead train` leaves; its
+//! - [`MultiTaskModel::load`] takes a folder that `polyhead train` has written; its
 //!   [`encoder`](MultiTaskModel::encoder) gives vectors as any other.
 //! - Batches are packed, not padded: the vector of a text has the same bits
 //!   alone and in any batch, and there is no batch size to tune.
 //! - A text that is longer than [`SentenceEncoder::max_length`] is cut, and
 //!   [`Encoded::texts`] says so; [`OnTruncate::Error`] refuses it.
-//! - Everything of training stands in [`train`], with an error type of its own;
-//!   what most programs need stands here too.
-//! - A run leaves `report.json`; `report::write_page` draws `report.html` from it
-//!   (feature `report`, which adds the library for plots).
+//! - Training is in [`train`], with its own error type; the most common items are exported here
+//!   too.
+//! - A run writes `report.json`; `report::write_page` draws `report.html` from it (feature
+//!   `report`, which adds the library for plots).
 //! - All calls are safe from several threads at once; they share the threads
 //!   that the encoder was loaded with ([`LoadOptions::threads`]).
-//! - Compile with optimization: in a `dev` profile without it everything is
-//!   some fifty times slower.
+//! - Compile with optimization: a `dev` profile without it is about fifty times slower.
 #![forbid(unsafe_code)]
 
 pub use polyhead_compute::{Cpu, Threads};

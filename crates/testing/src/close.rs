@@ -1,12 +1,12 @@
-//! Comparisons of numbers.
+//! Comparisons of numbers with a tolerance.
 
-/// The largest absolute value; 0 where there are no values.
+/// The largest absolute value; 0 if there are no values.
 pub fn largest(values: &[f32]) -> f32 {
     values.iter().fold(0.0, |largest, x| largest.max(x.abs()))
 }
 
-/// Fails where a number is further than `tolerance` from the expected one, or is not a
-/// number. The message names the worst one.
+/// Fails if a number differs by more than `tolerance` from the expected one, or is NaN. The
+/// message names the worst one.
 #[track_caller]
 pub fn assert_close(what: &str, found: &[f32], expected: &[f32], tolerance: f32) {
     assert_eq!(found.len(), expected.len(), "{what}: how many numbers");

@@ -17,7 +17,7 @@ fn read(file: &str) -> Vec<u8> {
     std::fs::read(path(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
 }
 
-/// A JSON file.
+/// Reads a JSON file.
 pub fn golden_json<T: DeserializeOwned>(file: &str) -> T {
     serde_json::from_slice(&read(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
 }
@@ -25,12 +25,12 @@ pub fn golden_json<T: DeserializeOwned>(file: &str) -> T {
 /// The tensors of a golden file, and the JSON file of the same name.
 pub struct Golden {
     tensors: HashMap<String, Vec<f32>>,
-    /// What the JSON file says; null where there is none.
+    /// Content of the JSON file; null if there is none.
     pub json: Value,
 }
 
 impl Golden {
-    /// Reads `NAME.safetensors`, and `NAME.json` where it is there.
+    /// Reads `NAME.safetensors`, and `NAME.json` if it exists.
     pub fn read(name: &str) -> Self {
         let bytes = read(&format!("{name}.safetensors"));
         let file = SafeTensors::deserialize(&bytes).unwrap();
@@ -45,7 +45,7 @@ impl Golden {
         self.tensors.get(name).unwrap_or_else(|| panic!("no tensor {name}"))
     }
 
-    /// What follows `start` in the names of tensors that begin with it, in no order.
+    /// The rest of each tensor name that begins with `start`, in no order.
     pub fn names(&self, start: &str) -> Vec<&str> {
         self.tensors.keys().filter_map(|name| name.strip_prefix(start)).collect()
     }

@@ -1,4 +1,4 @@
-//! What the tests of several crates share. It panics where a test has to fail.
+//! Helpers shared by the tests of several crates. They panic where a test has to fail.
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
 mod close;

@@ -1,8 +1,8 @@
-//! What can go wrong before, in and after a run.
+//! Errors before, during and after a run.
 
 use std::fmt;
 
-/// Why a run could not start, go on or be kept.
+/// The reason why a run could not start, continue or be saved.
 ///
 /// The message names the thing (file and line, key, label, step), what was
 /// expected and what was found.
@@ -13,13 +13,13 @@ pub struct Error {
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
-/// Sorts of [`Error`], for callers that act on them.
+/// Kinds of [`Error`], for callers that treat them differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The configuration asks for something that cannot be.
+    /// The configuration is wrong, or does not fit the model or the data.
     Config,
-    /// A row, a label or a file of data is not what it should be.
+    /// A row, a label or a data file is malformed.
     Data,
     /// A file could not be read or written.
     Io,
@@ -27,7 +27,7 @@ pub enum ErrorKind {
     Run,
     /// A loss or gradient is not finite.
     NotFinite,
-    /// The model could not be loaded, or breaks on a text.
+    /// The model could not be loaded, or fails on a text.
     Model,
 }
 
@@ -46,7 +46,7 @@ impl Error {
         Self { kind, message: message.into(), source: Some(Box::new(source)) }
     }
 
-    /// What sort of failure this is.
+    /// The kind of the error.
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }

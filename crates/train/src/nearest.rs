@@ -1,10 +1,10 @@
-//! The word that was probably meant: for keys and labels that do not exist.
+//! The nearest known word, for misspelled keys and labels.
 
 use strsim::normalized_damerau_levenshtein;
 
-/// The word of `known` that is most like `word`, and how alike they are, from 0
-/// to 1 (the same); `None` if there are no words. Letters that changed places
-/// count as one mistake, as they are the most common one.
+/// The word of `known` that is most similar to `word`, and the similarity from 0 to 1 (equal);
+/// `None` if there are no words. Swapped letters count as one mistake, as they are the most common
+/// one.
 pub(crate) fn nearest<'a>(
     word: &str,
     known: impl IntoIterator<Item = &'a str>,

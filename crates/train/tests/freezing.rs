@@ -271,7 +271,7 @@ fn check(scenario: &Scenario) {
         for number in span.first..=span.last {
             assert_eq!(plan.trainable(number), trains, "{name}, step {number}");
             let outcome = step(&mut learner, &config, &split, number, &threads);
-            // Frozen or not, all tasks are told of.
+            // All tasks are reported, frozen or not.
             assert!(outcome.tasks.iter().all(|task| task.loss.is_some()), "{name}");
             assert_eq!(outcome.gradient_norm > 0.0, count > 0, "{name}");
         }

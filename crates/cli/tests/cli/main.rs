@@ -23,7 +23,7 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
-/// A folder to run in; gone when dropped.
+/// A folder to run in, which is removed on drop.
 struct Folder(TempDir);
 
 /// What a run left.

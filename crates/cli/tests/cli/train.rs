@@ -405,7 +405,7 @@ fn tags_that_cannot_be_are_named() {
         let sets = ["--set", task, "--set", "data={train='bad.jsonl'}", "--set", "freeze=[]"];
         train(&folder, "run", &[&sets[..], &["-q"]].concat()).fails(1, words);
     }
-    // A span that goes on without having begun is odd, not wrong: the check says so.
+    // A span without a beginning is unusual, not wrong: the check reports it.
     fs::write(folder.path("odd.jsonl"), good + &row("[\"O\", \"I-p\"]")).unwrap();
     let sets = ["--set", task, "--set", "data={train='odd.jsonl'}", "--set", "freeze=[]"];
     let run = folder.run(&[&["check-data", "config.toml"], &sets[..]].concat()).ok();

@@ -10,18 +10,18 @@ use super::{FileError, create_unique, folder_of, hidden, sync_folder_of};
 /// Replaces a file by these bytes. Only one process may write `target` at a time.
 ///
 /// # Errors
-/// Of the file system; then `target` is as it was.
+/// The error of the file system; then `target` is unchanged.
 pub fn write_file(target: &Path, bytes: &[u8]) -> Result<(), FileError> {
     let partial = hidden(target, "partial")?;
     let file = File::create(&partial).map_err(|error| FileError::new(target, error))?;
     finish(file, &partial, target, bytes)
 }
 
-/// Replaces a file by these bytes, as [`write_file`], where several processes may
-/// do so at once: the last one wins.
+/// Replaces a file by these bytes, as [`write_file`] does, and allows several processes to do so
+/// at once: the last one wins.
 ///
 /// # Errors
-/// Of the file system; then `target` is as it was.
+/// The error of the file system; then `target` is unchanged.
 pub fn write_file_shared(target: &Path, bytes: &[u8]) -> Result<(), FileError> {
     let (partial, file) = create_unique(target, |path| File::create_new(path))?;
     finish(file, &partial, target, bytes)
@@ -40,12 +40,11 @@ fn finish(mut file: File, partial: &Path, target: &Path, bytes: &[u8]) -> Result
     Ok(())
 }
 
-/// Stream to a file that appears complete or not at all.
+/// Stream to a file that is written atomically.
 ///
-/// It is written as `NAME.partial` beside `target`, under a lock, and replaces
-/// `target` in [`Self::commit`]. Dropped before that, it removes the partial
-/// file and leaves an old `target` as it was; a program that is killed leaves
-/// the partial file, which a later one can resume.
+/// It is written as `NAME.partial` beside `target`, under a lock, and replaces `target` in
+/// [`Self::commit`]. If it is dropped before that, it removes the partial file and leaves an old
+/// `target` unchanged. A killed program leaves the partial file, which a later one can resume.
 #[derive(Debug)]
 pub struct AtomicFile {
     file: BufWriter<File>,
@@ -58,12 +57,12 @@ pub struct AtomicFile {
 impl AtomicFile {
     /// Creates the partial file, or resumes one after its first `keep` bytes.
     ///
-    /// A resumed file stays on drop, since it holds the work of an earlier
-    /// program. A link is followed: the file behind it is replaced.
+    /// A resumed file is not removed on drop, since it holds the work of an earlier program. A
+    /// link is followed: the file behind it is replaced.
     ///
     /// # Errors
-    /// Something else than a file in the way, no folder, another process that
-    /// writes the same file, or fewer bytes than `keep`.
+    /// A folder or a device at `target`, a missing folder, another process that writes the same
+    /// file, or fewer bytes than `keep`.
     pub fn open(target: &Path, keep: Option<u64>) -> Result<Self, FileError> {
         let failed = |error| FileError::new(target, error);
         let other = |message: String| FileError::other(target, message);
@@ -88,7 +87,7 @@ impl AtomicFile {
             Err(TryLockError::WouldBlock) => {
                 return Err(other("another process is writing this file".to_owned()));
             }
-            // Some network file systems know no locks.
+            // Some network file systems do not support locks.
             Err(TryLockError::Error(error)) if error.kind() != io::ErrorKind::Unsupported => {
                 return Err(failed(error));
             }
@@ -115,10 +114,10 @@ impl AtomicFile {
         fs::canonicalize(target).unwrap_or_else(|_| target.to_owned())
     }
 
-    /// Hands everything to the operating system and returns the length of the file.
+    /// Passes all bytes to the operating system and returns the length of the file.
     ///
     /// # Errors
-    /// Of the file system.
+    /// The error of the file system.
     pub fn flushed_len(&mut self) -> Result<u64, FileError> {
         self.file
             .flush()
@@ -129,7 +128,7 @@ impl AtomicFile {
     /// Syncs the finished file and gives it the name of the target.
     ///
     /// # Errors
-    /// Of the file system; then the target is as it was.
+    /// The error of the file system; then the target is unchanged.
     pub fn commit(mut self) -> Result<(), FileError> {
         // Without syncing first, a power cut after the rename may leave an empty file under the
         // final name.

@@ -6,15 +6,16 @@ use std::path::Path;
 
 use super::{FileError, create_unique, hidden, sync_folder_of};
 
-/// Writes a folder: `write` fills the folder that it is given, which then becomes
-/// `target`. An old `target` stays until the new one is whole. Only one process
-/// may write `target` at a time.
+/// Writes a folder atomically: `write` fills the folder that it is given, which then becomes
+/// `target`. An old `target` stays until the new one is complete. Only one process may write
+/// `target` at a time.
 ///
-/// Two renames replace a folder; a kill between them leaves the old one under
-/// its hidden name, from where [`recover_folder`] brings it back.
+/// Two renames replace a folder. If the process is killed between them, the old folder stays under
+/// its hidden name, and [`recover_folder`] restores it.
 ///
 /// # Errors
-/// Of `write` or of the file system; then `target` is as it was, and nothing else is left.
+/// The error of `write` or of the file system; then `target` is unchanged, and no other file is
+/// left.
 pub fn write_folder<T, E: From<FileError>>(
     target: &Path,
     write: impl FnOnce(&Path) -> Result<T, E>,
@@ -25,11 +26,11 @@ pub fn write_folder<T, E: From<FileError>>(
     finish(&partial, write, || replace(&partial, target))
 }
 
-/// Writes a new folder, as [`write_folder`], where several processes may do so at
-/// once: one of them wins, the others fail.
+/// Writes a new folder, as [`write_folder`] does, and allows several processes to do so at once:
+/// one of them wins, the others fail.
 ///
 /// # Errors
-/// Of `write` or of the file system, above all that `target` exists.
+/// The error of `write` or of the file system, or that `target` exists.
 pub fn create_folder<T, E: From<FileError>>(
     target: &Path,
     write: impl FnOnce(&Path) -> Result<T, E>,
@@ -58,17 +59,17 @@ fn finish<T, E: From<FileError>>(
         Ok(value)
     });
     if result.is_err() {
-        // The first error counts; what cannot be removed now is removed next time.
+        // The first error counts; folders that cannot be removed now are removed next time.
         let _ = fs::remove_dir_all(partial);
     }
     result
 }
 
-/// Removes what an interrupted [`write_folder`] left, and brings the old folder
-/// back if the kill came between the two renames.
+/// Removes the remains of an interrupted [`write_folder`], and restores the old folder if the
+/// process was killed between the two renames.
 ///
 /// # Errors
-/// Of the file system.
+/// The error of the file system.
 pub fn recover_folder(target: &Path) -> Result<(), FileError> {
     let (partial, old) = (hidden(target, "partial")?, hidden(target, "old")?);
     if !target.exists() && old.exists() {
@@ -80,10 +81,10 @@ pub fn recover_folder(target: &Path) -> Result<(), FileError> {
     Ok(())
 }
 
-/// Removes a folder; a kill leaves it whole or under a hidden name.
+/// Removes a folder. If the process is killed, the folder is complete or has a hidden name.
 ///
 /// # Errors
-/// Of the file system.
+/// The error of the file system.
 pub fn discard_folder(folder: &Path) -> Result<(), FileError> {
     let old = hidden(folder, "old")?;
     remove(&old)
@@ -104,7 +105,7 @@ fn replace(partial: &Path, target: &Path) -> Result<(), FileError> {
         return Err(failed(error));
     }
     sync_folder_of(target);
-    // The new folder is complete: what is left of the old one is removed next time.
+    // The new folder is complete; remains of the old one are removed next time.
     let _ = fs::remove_dir_all(&old);
     Ok(())
 }

@@ -1,10 +1,9 @@
 //! Files and folders that are complete or absent.
 //!
-//! Everything is written under another name in the same folder, since a rename
-//! is atomic only within a file system, then synced and renamed. Names are
-//! fixed where one writer owns the target (its lock keeps others away), so that
-//! the next run finds and removes what a killed one left. Where several
-//! processes may write one target, each has a name of its own.
+//! Everything is written under another name in the same folder, since a rename is atomic only
+//! within a file system, then synced and renamed. If one writer owns the target (its lock excludes
+//! others), the other name is fixed, so that the next run finds and removes the remains of a
+//! killed one. If several processes may write one target, each uses a unique name.
 
 mod file;
 mod folder;
@@ -17,12 +16,12 @@ use std::path::{Path, PathBuf};
 pub use file::{AtomicFile, write_file, write_file_shared};
 pub use folder::{create_folder, discard_folder, recover_folder, write_folder};
 
-/// Error of the file system, with the path that it is about.
+/// An error of the file system, with its path.
 #[derive(Debug)]
 pub struct FileError {
     /// File or folder that could not be read or written.
     pub path: PathBuf,
-    /// What went wrong.
+    /// The error.
     pub source: io::Error,
 }
 
@@ -54,7 +53,7 @@ pub fn is_leftover(name: &str) -> bool {
     name.starts_with('.') && (name.ends_with(".partial") || name.ends_with(".old"))
 }
 
-/// Gives the hidden name `.NAME.SUFFIX` beside `target`.
+/// The hidden name `.NAME.SUFFIX` beside `target`.
 fn hidden(target: &Path, suffix: &str) -> Result<PathBuf, FileError> {
     let Some(name) = target.file_name() else {
         return Err(FileError::other(target, "expected a path that ends in a name"));
@@ -66,7 +65,7 @@ fn hidden(target: &Path, suffix: &str) -> Result<PathBuf, FileError> {
     Ok(target.with_file_name(hidden))
 }
 
-/// Creates something under a hidden name that no other process has.
+/// Creates a file or folder under a hidden name that no other process has.
 fn create_unique<T>(
     target: &Path,
     create: impl Fn(&Path) -> io::Result<T>,
@@ -86,13 +85,13 @@ fn create_unique<T>(
     unreachable!("one of four thousand million names is free")
 }
 
-/// Makes new names in a folder survive a power cut; where folders cannot be
-/// synced, the system does it in its own time.
+/// Syncs a folder, so that new names in it survive a power cut. If folders cannot be synced, the
+/// system writes them later.
 fn sync_folder_of(path: &Path) {
     let _ = File::open(folder_of(path)).and_then(|folder| folder.sync_all());
 }
 
-/// Gives the folder of a path; that of a bare name is `.`, since the empty path cannot be opened.
+/// The folder of a path; `.` for a plain name, since the empty path cannot be opened.
 fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,

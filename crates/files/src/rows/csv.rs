@@ -10,8 +10,8 @@ use super::record::Header;
 use super::{Record, RowError};
 use crate::quote::quoted;
 
-/// Rows of a CSV file. A row may span lines where a value is quoted; it counts
-/// from its first. Lines without anything are skipped, as in Python's `csv`.
+/// Rows of a CSV file. A row with a quoted value may span several lines and is counted from its
+/// first. Empty lines are skipped, as in Python's `csv`.
 pub(super) struct CsvRows<R> {
     reader: Reader<LineStarts<R>>,
     header: Arc<Header>,
@@ -64,7 +64,7 @@ fn explain<R: Read>(reader: &mut Reader<LineStarts<R>>, error: csv::Error) -> Ro
     }
 }
 
-/// Reader that passes bytes on and remembers on which lines rows may begin.
+/// A reader that passes bytes on and records on which lines rows may begin.
 ///
 /// The line numbers of the `csv` crate fall behind with `\r\n` and with empty
 /// lines: for it, a row begins right after the `\r` of the row before.
@@ -74,8 +74,8 @@ struct LineStarts<R> {
     line: u64,
     /// Whether the byte before was neither `\r` nor `\n`.
     in_line: bool,
-    /// First byte and line of each stretch without line ends. Those before the
-    /// current row are removed, so this grows no longer than a row and a buffer.
+    /// First byte and line of each range without line ends. Ranges before the current row are
+    /// removed, so the list never exceeds a row and a buffer.
     starts: VecDeque<(u64, u64)>,
 }
 

@@ -53,13 +53,13 @@ fn fields(json: &str) -> Result<Vec<JsonField>, String> {
     values.into_iter().map(field).collect()
 }
 
-/// Finds where `part` stands in `whole`, of which it is a slice.
+/// The range of `part` in `whole`, of which it is a slice.
 fn range_in(whole: &str, part: &str) -> Range<usize> {
     let start = part.as_ptr() as usize - whole.as_ptr() as usize;
     start..start + part.len()
 }
 
-/// JSON object with its fields in order, also where two have one name.
+/// A JSON object with its fields in order, including duplicate names.
 struct Object<'a>(Vec<(String, &'a RawValue)>);
 
 impl<'de> Deserialize<'de> for Object<'de> {

@@ -1,7 +1,7 @@
 //! Rows of a data file as a stream: plain text, JSON Lines or CSV.
 //!
-//! Memory stays constant however long the file is: it holds one row and a
-//! buffer. Each row keeps the line where it begins, so that messages can point at it.
+//! Memory use is constant for a file of any length: one row and a buffer. Each row keeps the line
+//! where it begins, so that messages can name it.
 
 mod csv;
 mod jsonl;
@@ -18,10 +18,10 @@ pub use record::{Cell, Record, json_kind};
 use csv::CsvRows;
 use lines::Lines;
 
-/// How rows stand in a file.
+/// The format of the rows of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RowFormat {
-    /// Every line is a text, also an empty one. The only field is `text`.
+    /// Every line is a text, even an empty one. The only field is `text`.
     Text,
     /// Every line is a JSON object; blank lines are skipped.
     JsonLines,
@@ -29,13 +29,13 @@ pub enum RowFormat {
     Csv,
 }
 
-/// Why a row cannot be read.
+/// The reason why a row cannot be read.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum RowError {
     /// The source cannot be read.
     Io(io::Error),
-    /// A row is not what it should be.
+    /// A row is malformed.
     Row {
         /// Line of the file where the row begins, counted from 1.
         line: u64,

@@ -1,4 +1,4 @@
-//! One row of a file, whatever its format, and its values.
+//! One row of a file of any format, and its values.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -30,12 +30,12 @@ enum Content {
     Csv { header: Arc<Header>, cells: ByteRecord },
 }
 
-/// Field of a JSON object.
+/// A field of a JSON object.
 #[derive(Clone, Debug)]
 pub(super) struct JsonField {
     pub(super) name: String,
     pub(super) value: Value,
-    /// Where the value stands in its line.
+    /// Range of the value in its line.
     pub(super) place: Range<usize>,
 }
 
@@ -88,7 +88,7 @@ impl Record {
     /// Finds the value of a field; `None` if the row has no such field.
     ///
     /// # Errors
-    /// A cell of CSV that is not UTF-8. Cells that are not asked for may hold anything.
+    /// A CSV cell that is not UTF-8. Other cells may hold any bytes.
     pub fn field(&self, name: &str) -> Result<Option<Cell<'_>>, RowError> {
         match &self.content {
             Content::Text(text) => Ok((name == TEXT).then_some(Cell::Plain(text))),

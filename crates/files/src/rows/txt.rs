@@ -1,4 +1,4 @@
-//! Plain text: every line is a row, an empty one too.
+//! Plain text: every line is a row, even an empty one.
 
 use std::io::BufRead;
 

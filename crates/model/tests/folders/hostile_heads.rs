@@ -10,7 +10,7 @@ use crate::tiny_models::{Tensor, file_of, read_tensors};
 use crate::trained::write;
 use polyhead_testing::tiny_model;
 
-/// A folder with four heads, to spoil.
+/// A folder with four heads, which the tests damage.
 struct Spoiled(tempfile::TempDir);
 
 impl Spoiled {

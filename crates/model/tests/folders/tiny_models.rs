@@ -7,7 +7,7 @@ use polyhead_model::{Error, ErrorKind, ModelFolder};
 use polyhead_testing::{copy_folder, tiny_model};
 use serde_json::{Value, json};
 
-/// A copy of a tiny folder that a test may spoil.
+/// A copy of a tiny folder that a test may damage.
 pub(crate) struct Copy {
     pub(crate) folder: tempfile::TempDir,
 }

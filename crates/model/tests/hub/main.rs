@@ -164,7 +164,7 @@ fn a_snapshot_of_another_program_is_completed() {
             .all(|request| !request.ends_with("/model.safetensors") || request.contains("2_Dense"))
     );
 
-    // A plain model stays what it is, and the hub is asked no more.
+    // A plain model stays plain, and the hub gets no more requests.
     let cache = Cache::new();
     cache.put("tiny-bert", &["config.json", "model.safetensors", "tokenizer.json"]);
     let server = Server::of("tiny-bert");

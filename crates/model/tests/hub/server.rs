@@ -129,7 +129,7 @@ impl Server {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// The paths that were asked for.
+    /// The requested paths.
     pub(crate) fn requests(&self) -> Vec<String> {
         self.seen.lock().unwrap().iter().map(|request| request.path.clone()).collect()
     }

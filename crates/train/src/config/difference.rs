@@ -1,4 +1,4 @@
-//! What two runs do differently: for going on with a run.
+//! Differences between two configurations, for resuming a run.
 
 use std::collections::BTreeMap;
 
@@ -7,17 +7,17 @@ use toml::Value;
 
 use super::RunConfig;
 
-/// A key that two configurations have otherwise.
+/// A key with different values in two configurations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
-    /// `train.epochs`, `task.topic.weight`, `freeze.1.until`.
+    /// Path of the key: `train.epochs`, `task.topic.weight`, `freeze.1.until`.
     pub key: String,
-    /// As the first has it; absent if it has no such key.
+    /// Value in the first configuration; `None` if the key is absent.
     pub first: Option<String>,
-    /// As the second has it.
+    /// Value in the second configuration; `None` if the key is absent.
     pub second: Option<String>,
-    /// Whether a run can go on with it changed: results do not depend on it, or
-    /// are guarded otherwise, as the rows of data files are by their hash.
+    /// Whether a run can be resumed with the changed key: results do not depend on it, or are
+    /// protected otherwise, as the rows of data files are by their hash.
     pub may_change: bool,
 }
 
@@ -46,7 +46,7 @@ impl RunConfig {
             .collect()
     }
 
-    /// SHA-256 of everything that must not change when a run goes on, in hexadecimal.
+    /// SHA-256 of everything that must not change when a run is resumed, in hexadecimal.
     pub fn hash(&self) -> String {
         let mut hash = Sha256::new();
         for (key, value) in self.flat().iter().filter(|(key, _)| !may_change(key)) {
@@ -101,7 +101,7 @@ fn may_change(key: &str) -> bool {
     }
 }
 
-/// Where rows are read from; which rows they are is a matter of the data's hash.
+/// Keys with the paths of rows; the hash of the data covers the rows themselves.
 const FILES: [&str; 3] = ["train", "dev", "test"];
 
 #[cfg(test)]
@@ -116,7 +116,7 @@ mod tests {
         struct Case<'a> {
             first: &'a str,
             second: &'a str,
-            /// Key, and whether it may change.
+            /// A key, and whether it may change.
             differences: &'static [(&'static str, bool)],
         }
         let case = |first, second, differences| Case { first, second, differences };

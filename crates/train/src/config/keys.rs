@@ -17,7 +17,7 @@ use super::{
 };
 use crate::nearest::nearest;
 
-/// A key from which a misspelled one differs less than this belongs to the same table.
+/// Similarity above which a misspelled key is corrected within its own table.
 const ALMOST_THE_SAME: f64 = 0.8;
 
 /// Declares a table of the configuration: `key: type = default`, with the
@@ -65,12 +65,12 @@ pub(super) trait Settings: Serialize + DeserializeOwned + Default {
 pub struct Key {
     /// The key with its table: `seed`, `train.epochs`; `task.weight` for each `[[task]]`.
     pub path: String,
-    /// What values it takes: `a number of at least 0`.
+    /// Description of the accepted values: `a number of at least 0`.
     pub expected: String,
     /// The value of an absent key, as TOML; `None` for a key that must be given or
     /// whose default depends on the model, the data or other keys.
     pub default: Option<String>,
-    /// What the key means.
+    /// Documentation of the key.
     pub doc: String,
 }
 
@@ -79,7 +79,7 @@ pub fn keys() -> Vec<Key> {
     let tables = TABLES.iter().flat_map(|table| {
         let defaults = (table.defaults)();
         let names = table.keys().iter().zip(table.docs);
-        // Tables are no values of their own.
+        // Tables are not values.
         let names = names.filter(|(name, _)| !table.path.is_empty() || find(name).is_none());
         names.map(move |(name, doc)| Key {
             path: if table.path.is_empty() {
@@ -97,18 +97,18 @@ pub fn keys() -> Vec<Key> {
     tables.collect()
 }
 
-/// Defaults that stand for an absent key.
+/// Written defaults that mean an absent key.
 const NOTHING: [&str; 2] = ["\"\"", "[]"];
 
 /// Keys that must be given, with their tables.
 pub(super) const REQUIRED: [(&str, &str); 2] = [("task", "name"), ("task", "kind")];
 
-/// What a key takes, for messages about one that is missing.
+/// Description of the accepted values, for messages about a missing key.
 pub(super) fn expected(table: &str, key: &str) -> String {
     find(table).map_or_else(String::new, |table| table.expected(key))
 }
 
-/// What is wrong at `path`, in words.
+/// Description of a problem at `path`.
 pub(super) fn explain(path: &str, what: What) -> String {
     match what {
         What::Other(message) => message,
@@ -122,7 +122,7 @@ pub(super) fn explain(path: &str, what: What) -> String {
     }
 }
 
-/// Where a key that is not known belongs, or what it may have been meant to be.
+/// Advice for an unknown key: the table it belongs to, or the nearest known key.
 fn advice(table: Option<&str>, key: &str, known: &[&str]) -> String {
     let table = table.filter(|table| find(table).is_some()).unwrap_or("");
     let (nearest, likeness) = nearest(key, known.iter().copied()).unwrap_or_default();
@@ -141,15 +141,15 @@ fn advice(table: Option<&str>, key: &str, known: &[&str]) -> String {
 
 /// A table of the configuration.
 struct Table {
-    /// Empty for the top.
+    /// Path of the table; empty for the top.
     path: &'static str,
-    /// As users write it.
+    /// Header of the table, as users write it.
     header: &'static str,
-    /// What messages expect where something else stands.
+    /// Description of the table, for messages that expected it.
     form: &'static str,
     docs: &'static [&'static str],
     defaults: fn() -> toml::Table,
-    /// What is wrong with a table of this kind.
+    /// Returns the problem of a table of this kind.
     problem: fn(DeTable) -> Option<What>,
 }
 
@@ -183,7 +183,7 @@ fn find(path: &str) -> Option<&'static Table> {
 }
 
 impl Table {
-    /// The names of its keys: what `serde` lists where a key is not known.
+    /// The names of the table's keys, which `serde` lists for an unknown key.
     fn keys(&self) -> &'static [&'static str] {
         match self.problem_of("") {
             Some(What::UnknownKey { known, .. }) => known,
@@ -191,7 +191,7 @@ impl Table {
         }
     }
 
-    /// What a key takes: what its type says about a date, which no key takes.
+    /// Description of the values of a key: what its type says about a date, which no key accepts.
     fn expected(&self, key: &str) -> String {
         match self.problem_of(key) {
             Some(What::Unfit { expected, .. }) => expected,
@@ -199,7 +199,7 @@ impl Table {
         }
     }
 
-    /// What is wrong with a table that has only this key, with a date as its value.
+    /// Problem of a table that has only this key, with a date as its value.
     fn problem_of(&self, key: &str) -> Option<What> {
         let date = DeValue::parse("2000-01-01").ok()?;
         (self.problem)(DeTable::from_iter([(Spanned::new(0..0, key.into()), date)]))

@@ -83,17 +83,17 @@ numbers! {
     PositiveCount(u64): "a whole number of at least 1", |n| n > 0;
 }
 
-/// What numbers a type takes, and how messages say it.
+/// The range of a number type, and its description in messages.
 struct Range<N> {
     expected: &'static str,
     holds: fn(N) -> bool,
 }
 
-/// What stands inside a number type.
+/// The inner type of a number type.
 trait Number: Copy {
-    /// The number that a file writes with a point or an exponent.
+    /// The number for a value with a point or an exponent.
     fn of_real(number: f32) -> Option<Self>;
-    /// The number that a file writes without.
+    /// The number for a value without point and exponent.
     fn of_whole(number: i64) -> Option<Self>;
     fn write<S: Serializer>(self, serializer: S) -> Result<S::Ok, S::Error>;
 }

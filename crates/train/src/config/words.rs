@@ -225,7 +225,7 @@ impl Serialize for Moment {
     }
 }
 
-/// Reads a string that stands for something.
+/// Reads a value from a string.
 struct Text<T> {
     expected: String,
     parse: fn(&str) -> Option<T>,

@@ -1,8 +1,7 @@
 //! The loop of a run.
 //!
-//! [`Trainer::train`] is the page that tells what a run does; what a step does
-//! is in [`Learner`](crate::Learner), what comes after the last step in
-//! `finish`, and what is kept between steps in `run`.
+//! [`Trainer::train`] shows the whole course of a run. A step is in [`Learner`](crate::Learner),
+//! the work after the last step in `finish`, and the state between steps in `run`.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,7 +17,7 @@ use crate::run::events::{Event, Observer};
 use crate::run::finish::RunSummary;
 use crate::run::prepare;
 
-/// Trains what a configuration says.
+/// Trains the tasks of a configuration.
 pub struct Trainer {
     config: RunConfig,
     threads: usize,
@@ -29,13 +28,13 @@ pub struct Trainer {
 /// How a call of [`Trainer::train`] ended.
 #[derive(Debug)]
 pub enum Ending {
-    /// All steps are done, or as many as were worth it.
+    /// All steps are done, or the run ended early.
     Finished(Box<RunSummary>),
     /// The run was finished before; nothing was done.
     AlreadyFinished,
     /// The stop flag was set; a checkpoint of this step was written.
     Stopped {
-        /// Steps done.
+        /// Number of steps done.
         step: u64,
     },
 }
@@ -57,34 +56,34 @@ impl Trainer {
         self
     }
 
-    /// Tells `observer` what happens.
+    /// Sends the events of the run to `observer`.
     pub fn observe(mut self, observer: Box<dyn Observer>) -> Self {
         self.observers.push(observer);
         self
     }
 
-    /// A flag that ends the run after the step that is being done, with a checkpoint.
+    /// A flag that ends the run after the current step, with a checkpoint.
     pub fn stop_flag(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.stop)
     }
 
-    /// Looks through the data, as `train` does before its first step.
+    /// Checks the data, as `train` does before its first step.
     ///
     /// # Errors
-    /// If the configuration, the model or the data are not what they should be.
+    /// If the configuration, the model or the data are wrong.
     pub fn check_data(&self) -> Result<DataReport, Error> {
         prepare::check_data(&self.config, &self.start_threads()?)
     }
 
     /// Trains, and writes model, metrics and the record of the run into `directory`.
     ///
-    /// - `resume`: goes on from the newest good checkpoint in `directory`, to the
-    ///   same bits as a run that was never stopped
+    /// - `resume`: continues from the newest good checkpoint in `directory`; the result has the
+    ///   same bits as an uninterrupted run
     ///
     /// # Errors
-    /// [`ErrorKind::Config`] and [`ErrorKind::Data`] before any step;
-    /// [`ErrorKind::NotFinite`] where a step breaks, and [`ErrorKind::Io`] where
-    /// something cannot be written: the last good checkpoint stands then.
+    /// [`ErrorKind::Config`] and [`ErrorKind::Data`] before any step; [`ErrorKind::NotFinite`] if
+    /// a step fails, and [`ErrorKind::Io`] if a file cannot be written: then the last good
+    /// checkpoint remains.
     pub fn train(&mut self, directory: &Path, resume: bool) -> Result<Ending, Error> {
         let threads = self.start_threads()?;
         let Self { config, observers, stop, .. } = self;

@@ -287,7 +287,7 @@ pub(crate) fn network_of(
     network(model, &config.tasks.iter().map(new).collect::<Vec<_>>(), dropout, threads)
 }
 
-/// The losses that a configuration asks for; its tasks' labels are given.
+/// The losses of a configuration, for tasks with these labels.
 pub(crate) fn objectives(config: &RunConfig, split: &Split) -> Vec<Objective> {
     let tasks = config.tasks.iter().zip(&split.labels);
     tasks
@@ -323,7 +323,7 @@ pub(crate) fn learner(
     Learner::new(network, optimizer, objectives, trainable, config.seed, 0)
 }
 
-/// Where a parameter stands in the index.
+/// The index of a parameter.
 pub(crate) fn entry(store: &ParameterStore, name: &str) -> usize {
     let at = store.entries().iter().position(|entry| entry.name == name);
     at.unwrap_or_else(|| panic!("no parameter {name}"))
