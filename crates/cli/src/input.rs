@@ -67,6 +67,8 @@ pub(crate) struct Text {
 pub(crate) struct OtherFields {
     /// Name and value of every other field, in their order; values are JSON.
     pub(crate) columns: Vec<(String, String)>,
+    /// Second text of a pair.
+    pub(crate) second: Option<String>,
     /// Words of the text, where the row has them.
     pub(crate) words: Option<Vec<String>>,
 }
@@ -272,28 +274,33 @@ impl Input {
     }
 }
 
-/// Reads the text of a row, and its words and other fields if `fields` names them.
+/// Reads the text of a row, and its second text, words and other fields if `fields` names words.
 ///
 /// Words replace a missing or empty text, as in training. In a row with a text, the field of the
 /// words may hold something else.
 fn text_of(record: &Record, fields: &Fields) -> Result<Text, RowError> {
     let Fields { text: field, words: words_field } = fields;
-    let text = record.text(field)?;
+    let (text, second) = if words_field.is_some() {
+        record.text_or_pair(field)?.unzip()
+    } else {
+        (record.text(field)?, None)
+    };
+    let second = second.flatten().map(str::to_owned);
     let words = match words_field {
         None => None,
         Some(words) if text.is_none() => record.words(words)?,
         Some(words) => record.words(words).unwrap_or_default(),
     };
     let text = match (text, &words) {
-        (None | Some(""), Some(words)) => join_words(words).0,
+        (None | Some(""), Some(words)) if second.is_none() => join_words(words).0,
         (Some(text), _) => text.to_owned(),
-        (None, None) => return Err(record.no_text(field, words_field.as_deref())),
+        (None, _) => return Err(record.no_text(field, words_field.as_deref())),
     };
     let columns = match words_field {
         None => Vec::new(),
         Some(_) => record.other_fields(field)?,
     };
-    let others = OtherFields { columns, words };
+    let others = OtherFields { columns, second, words };
     Ok(Text { text, line: record.line(), row: record.sha256(), others })
 }
 
@@ -443,6 +450,15 @@ mod tests {
         ] {
             assert_eq!(text_in(RowFormat::JsonLines, source, Some("w")).unwrap_err(), expected);
         }
+    }
+
+    #[test]
+    fn pairs_are_read_with_rows_only() {
+        let source = r#"{"text": ["a", "b"]}"#;
+        let found = text_in(RowFormat::JsonLines, source, Some("w")).unwrap();
+        assert_eq!((&*found.text, found.others.second.as_deref()), ("a", Some("b")));
+        let error = text_in(RowFormat::JsonLines, source, None).unwrap_err();
+        assert_eq!(error, "line 1: field `text`: expected a string, found an array");
     }
 
     #[test]

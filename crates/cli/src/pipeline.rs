@@ -65,7 +65,7 @@ pub(crate) fn chunks_of(
         while chunk.texts.len() < limit && bytes < limits.bytes {
             match texts.next() {
                 Some(Ok(text)) => {
-                    bytes += text.text.len();
+                    bytes += text.text.len() + text.others.second.as_ref().map_or(0, String::len);
                     chunk.texts.push(text.text);
                     chunk.lines.push(text.line);
                     chunk.rows.push(text.row);

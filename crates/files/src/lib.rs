@@ -28,7 +28,7 @@
 //! # What it leaves out
 //!
 //! - What a field means: labels belong to `polyhead-train`, options to `polyhead-cli`.
-//! - Parquet, compressed files and pairs of texts.
+//! - Parquet and compressed files.
 //! - Safetensors of other types than `f32`: `polyhead-model` maps those files instead of reading them.
 
 #![forbid(unsafe_code)]

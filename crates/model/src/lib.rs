@@ -47,8 +47,8 @@ pub use hub::{Hub, resolve};
 pub use measure::{Check, CosineStats, PrecisionStudy, product_rate};
 pub use modules::{Module, PoolingMode, PoolingSpec, Residual, output_width};
 pub use predict::{
-    BatchAnswers, LayerBreak, MultiTaskModel, NotFinite, PredictInput, Predictions, PreparedText,
-    RequestOptions, ResolvedRequest, TaskAnswer, TextAnswer,
+    BatchAnswers, LayerBreak, MultiTaskModel, NotFinite, Predictions, PreparedText, RequestOptions,
+    ResolvedRequest, TaskAnswer, TextAnswer,
 };
 pub use sentence::{
     EncodeOptions, Encoded, Hit, LoadOptions, Matrix, OnTruncate, Prompt, SentenceEncoder,

@@ -91,9 +91,9 @@ pub use polyhead_model::{
     Activation, Answer, Check, ClassAnswer, EncodeOptions, Encoded, EncoderConfig, Error,
     ErrorKind, Family, HeadInput, HeadLayer, HeadSpec, HeadWeights, Hit, LabelScore, LoadOptions,
     Matrix, ModelFolder, Module, MultiTaskModel, OnTruncate, Parameter, ParameterGroup,
-    PoolingMode, PoolingSpec, Precision, PredictInput, Predictions, Prompt, Provenance,
-    RequestOptions, SentenceEncoder, TaggedText, TaggedWord, TaskAnswer, TaskKind, TextAnswer,
-    TextSpan, TokenVectors, Vectors, cosine_similarity, semantic_search,
+    PoolingMode, PoolingSpec, Precision, Predictions, Prompt, Provenance, RequestOptions,
+    SentenceEncoder, TaggedText, TaggedWord, TaskAnswer, TaskKind, TextAnswer, TextSpan,
+    TokenVectors, Vectors, cosine_similarity, semantic_search,
 };
 pub use polyhead_model::{
     Depth, Gradients, Mode, Network, NetworkInput, NetworkOptions, ParameterStore, Pass,
@@ -101,7 +101,9 @@ pub use polyhead_model::{
 };
 #[cfg(feature = "report")]
 pub use polyhead_report as report;
-pub use polyhead_text::{TextTokens, TokenBatch, TokenSpan, Tokenizer, join_words, split_words};
+pub use polyhead_text::{
+    TextInput, TextTokens, TokenBatch, TokenSpan, Tokenizer, join_words, split_words,
+};
 pub use polyhead_train as train;
 pub use polyhead_train::{
     Ending, Evaluation, Event, Learner, Objective, Observer, PackedRows, RunConfig, RunSummary,

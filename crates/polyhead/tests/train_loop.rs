@@ -65,7 +65,7 @@ fn the_loop_gives_the_weights_of_the_learner() {
 fn the_first_step_trains_on_the_first_batch() {
     let (config, threads) = (config(), Threads::new(1).unwrap());
     let mut session = TrainingSession::new(&config, &threads).unwrap();
-    let order = polyhead::train::sampler::epoch_order(config.seed, 0, 48);
+    let order = polyhead::train::epoch_order(config.seed, 0, 48);
     for (step, rows) in (1..).zip(order.chunks(9)) {
         assert_eq!(session.batch(step).rows(), rows, "step {step}");
     }

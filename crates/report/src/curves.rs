@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use maud::{Markup, html};
-use polyhead_train::report::RunReport;
+use polyhead_train::RunReport;
 
 use crate::number::{is_share, metric_name, number, rate, score};
 use crate::parts::{Key, figure};

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 
 use maud::{Markup, html};
-use polyhead_train::data::{
+use polyhead_train::{
     DataReport, Example, NumberSummary, Part, SourceReport, TaskReport, TaskSplitReport,
 };
 

@@ -2,7 +2,7 @@
 //! change, how far sentence vectors have moved, and what freezing saved.
 
 use maud::{Markup, html};
-use polyhead_train::report::{CacheReport, Cosines, GroupReport, RunReport};
+use polyhead_train::{CacheReport, Cosines, GroupReport, RunReport};
 
 use crate::number::{bytes, counted, duration, grouped, number, rate, short};
 use crate::parts::{Column, Key, cell, facts, figure, framed, list, table};

@@ -29,7 +29,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use polyhead_files::write_file;
-use polyhead_train::report::RunReport;
+use polyhead_train::RunReport;
 
 pub use page::draw_page;
 pub use polyhead_files::FileError;

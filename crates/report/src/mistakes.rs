@@ -1,7 +1,7 @@
 //! The worst mistakes of a task, with their texts.
 
 use maud::{Markup, html};
-use polyhead_train::report::{Answer, MarkedSpan, Mistake};
+use polyhead_train::{Answer, MarkedSpan, Mistake};
 
 use crate::number::{percent, short};
 use crate::text::{cut, name, user};

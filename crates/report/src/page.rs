@@ -2,7 +2,7 @@
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use polyhead_train::TaskMetrics;
-use polyhead_train::report::{RunReport, TaskResult};
+use polyhead_train::{RunReport, TaskResult};
 
 use crate::number::{bytes, change, counted, duration, grouped, metric_name, number, score};
 use crate::parts::{Key, background, details, facts, framed, key, list, task_dot};

@@ -1,7 +1,7 @@
 //! Learning rates over the steps, from the schedule and the steps that train each group.
 
 use maud::{Markup, html};
-use polyhead_train::report::{GroupReport, RunReport};
+use polyhead_train::{GroupReport, RunReport};
 
 use crate::curves::{chart, logarithmic_ticks, phase_rules};
 use crate::number::rate;

@@ -2,7 +2,7 @@
 //! probabilities.
 
 use maud::{Markup, html};
-use polyhead_train::report::TaskResult;
+use polyhead_train::TaskResult;
 use polyhead_train::{Calibration, LabelScores, Reliability, ReliabilityBin, TaskMetrics};
 
 use crate::confusion::confusion;

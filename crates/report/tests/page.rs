@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use polyhead_report::{draw_page, write_page};
-use polyhead_train::report::{Curves, DevPoint, RunReport, TrainPoint};
+use polyhead_train::{Curves, DevPoint, RunReport, TrainPoint};
 use serde_json::Value;
 
 /// Number of colours of the palette.

@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("load: {:.1} ms", started.elapsed().as_secs_f64() * 1e3);
 
     let text = std::fs::read_to_string(file)?;
-    let lines: Vec<TextInput> = text.lines().map(TextInput::One).collect();
+    let lines: Vec<_> = text.lines().map(TextInput::One).collect();
     for threads in [1, thread::available_parallelism()?.get()] {
         let name = format!("{} lines, {threads} threads", lines.len());
         measure(&name, || tokens(&tokenizer, &lines, threads))?;
@@ -32,7 +32,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let line = text.replace('\n', " ");
     let line = line.repeat(10_000_000 / line.len().max(1) + 1);
     measure(&format!("one line of {} bytes", line.len()), || {
-        tokens(&tokenizer, &[TextInput::One(&line)], 1)
+        tokens(&tokenizer, &[TextInput::One(line.as_str())], 1)
     })?;
     Ok(())
 }
@@ -40,7 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 /// Number of tokens of all inputs before cutting.
 fn tokens(
     tokenizer: &Tokenizer,
-    inputs: &[TextInput],
+    inputs: &[TextInput<&str>],
     threads: usize,
 ) -> Result<usize, TokenizerError> {
     let next = AtomicUsize::new(0);

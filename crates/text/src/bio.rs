@@ -44,6 +44,23 @@ impl<'a> Tag<'a> {
             _ => None,
         }
     }
+
+    /// Type of the span that the word is in.
+    pub fn label(self) -> Option<&'a str> {
+        match self {
+            Self::Outside => None,
+            Self::Begin(label) | Self::Inside(label) => Some(label),
+        }
+    }
+
+    /// Whether annotators write this tag after `before` (`None`: as the first one).
+    /// They never write `I-TYPE` at the start, after `O` or after another type.
+    pub fn may_follow(self, before: Option<Tag<'_>>) -> bool {
+        match self {
+            Self::Inside(label) => before.and_then(Tag::label) == Some(label),
+            Self::Outside | Self::Begin(_) => true,
+        }
+    }
 }
 
 /// Spans of one sequence, in order.
@@ -118,6 +135,25 @@ mod tests {
     fn types_may_hold_hyphens_and_may_lack() {
         check("B-part-of I-part-of I-part", &[("part-of", 0, 1), ("part", 2, 2)]);
         check("B I O I", &[("_", 0, 1), ("_", 3, 3)]);
+    }
+
+    #[test]
+    fn a_span_continues_only_after_itself() {
+        for (before, tag, expected) in [
+            (None, "I-a", false),
+            (Some("O"), "I-a", false),
+            (Some("B-b"), "I-a", false),
+            (Some("I-b"), "I-a", false),
+            (Some("B-a"), "I-a", true),
+            (Some("I-a"), "I-a", true),
+            (Some("B"), "I", true),
+            (Some("B"), "I-a", false),
+            (None, "B-a", true),
+            (Some("I-b"), "O", true),
+        ] {
+            let before = before.map(|tag| Tag::parse(tag).unwrap());
+            assert_eq!(Tag::parse(tag).unwrap().may_follow(before), expected, "{before:?} {tag}");
+        }
     }
 
     #[test]

@@ -4,8 +4,8 @@
 //! `vocab.txt` of a BERT) and gives the tokens that transformers' fast
 //! tokenizers give. A [`TokenBatch`] holds the tokens of all texts end to end,
 //! without padding. [`TextTokens`] says of each text how many tokens it has and
-//! how many of them were kept. [`split_words`] and [`first_tokens`] find the words
-//! of a text and their tokens; [`tag_spans`] joins the words whose tags belong
+//! how many of them were kept. [`split_words`] and [`TokenBatch::first_tokens`] find the
+//! words of a text and their tokens; [`tag_spans`] joins the words whose tags belong
 //! together.
 //!
 //! ```
@@ -60,4 +60,4 @@ pub use bio::{Tag, TagSpan, tag_spans};
 pub use error::{TokenizerError, TokenizerErrorKind};
 pub use input::TextInput;
 pub use tokenizer::Tokenizer;
-pub use words::{first_tokens, join_words, locate_words, spans_in_texts, split_words};
+pub use words::{join_words, locate_words, spans_in_texts, split_words};

@@ -7,6 +7,7 @@
 use std::ops::Range;
 
 use crate::batch::{TokenBatch, TokenSpan};
+use crate::input::TextInput;
 use unicode_categories::UnicodeCategories;
 
 /// Words of a raw text: runs without blanks, and every punctuation character
@@ -69,17 +70,33 @@ pub fn locate_words(text: &str, words: &[impl AsRef<str>]) -> Result<Vec<Range<u
     Ok(places)
 }
 
-/// The first token of each word, as an index into `spans`.
-///
-/// - `spans`: the tokens of one sequence, in the characters of the text that
-///   was given (see [`spans_in_texts`])
-/// - `words`: in order, without overlap, in the characters of the same text
-///
-/// It is the first token that covers something of the word and nothing of the
-/// word before: byte-level tokens may begin with the blank before their word.
-/// None if the word has no such token: it was cut off, or the tokenizer drops
-/// all its characters.
-pub fn first_tokens(spans: &[TokenSpan], words: &[Range<usize>]) -> Vec<Option<u32>> {
+impl TokenBatch {
+    /// The first token of each word of the first text of sequence `index`, counted in
+    /// the sequence.
+    ///
+    /// - `words`: in order, without overlap, in the characters in which the spans count
+    ///   (see [`spans_in_texts`])
+    ///
+    /// It is the first token that covers something of the word and nothing of the
+    /// word before: byte-level tokens may begin with the blank before their word.
+    /// `None` if the word has no such token: it was cut off, or the tokenizer drops
+    /// all its characters.
+    ///
+    /// # Panics
+    /// If there is no such sequence.
+    pub fn first_tokens(&self, index: usize, words: &[Range<usize>]) -> Vec<Option<u32>> {
+        let spans = &self.spans[self.sequence(index)];
+        let second_text = &self.second_texts[index];
+        if second_text.is_empty() {
+            return first_tokens(spans, words);
+        }
+        let mut spans = spans.to_vec();
+        spans[second_text.clone()].fill(TokenSpan::NOWHERE);
+        first_tokens(&spans, words)
+    }
+}
+
+fn first_tokens(spans: &[TokenSpan], words: &[Range<usize>]) -> Vec<Option<u32>> {
     let mut token = 0;
     let mut end_before = 0;
     let mut find = |word: &Range<usize>| {
@@ -96,35 +113,49 @@ pub fn first_tokens(spans: &[TokenSpan], words: &[Range<usize>]) -> Vec<Option<u
     words.iter().map(&mut find).collect()
 }
 
-/// Makes the spans of `batch` count in `texts` as they were given, after they
+/// Makes the spans of `batch` count in `inputs` as they were given, after they
 /// were tokenized with `prompt` in front and perhaps in lower case.
 ///
 /// Tokens of the prompt stand nowhere; one that reaches from the prompt into
 /// the text begins at its first character.
 ///
 /// # Panics
-/// If the batch has another number of sequences than there are texts.
-pub fn spans_in_texts(batch: &mut TokenBatch, texts: &[&str], prompt: &str, lower_case: bool) {
-    assert_eq!(batch.len(), texts.len(), "one sequence a text");
-    let prompt = match lower_case {
-        true => prompt.to_lowercase().chars().count(),
-        false => prompt.chars().count(),
-    };
-    for (index, text) in texts.iter().enumerate() {
-        // Of all characters, only some (`İ`) become more than one in lower case.
-        let grows = lower_case && text.chars().any(|c| c.to_lowercase().len() > 1);
-        if prompt == 0 && !grows {
+/// If the batch has another number of sequences than there are inputs.
+pub fn spans_in_texts(
+    batch: &mut TokenBatch,
+    inputs: &[TextInput<impl AsRef<str>>],
+    prompt: &str,
+    lower_case: bool,
+) {
+    assert_eq!(batch.len(), inputs.len(), "one sequence an input");
+    let characters = |text: &str| text.chars().count() as u32;
+    let prompt = if lower_case { characters(&prompt.to_lowercase()) } else { characters(prompt) };
+    for (index, input) in inputs.iter().enumerate() {
+        let origin = |text: &str| if lower_case { origins(text) } else { None };
+        let first = origin(&input.text());
+        let second = input.second().and_then(origin);
+        if prompt == 0 && first.is_none() && second.is_none() {
             continue;
         }
-        let origin: Option<Vec<u32>> = grows.then(|| {
-            let characters = (0..).zip(text.chars());
-            characters.flat_map(|(at, c)| std::iter::repeat_n(at, c.to_lowercase().len())).collect()
-        });
-        let sequence = batch.sequence(index);
-        for span in &mut batch.spans[sequence] {
-            *span = span_in_text(*span, prompt as u32, origin.as_deref());
+        let (sequence, second_text) = (batch.sequence(index), batch.second_texts[index].clone());
+        for (token, span) in batch.spans[sequence].iter_mut().enumerate() {
+            // The prompt stands before the first text alone.
+            *span = if second_text.contains(&token) {
+                span_in_text(*span, 0, second.as_deref())
+            } else {
+                span_in_text(*span, prompt, first.as_deref())
+            };
         }
     }
+}
+
+/// The character of `text` that each character of its lower case comes from; `None`
+/// if they are as many: only some (`İ`) become more than one.
+fn origins(text: &str) -> Option<Vec<u32>> {
+    let lengths = || text.chars().map(|character| character.to_lowercase().len());
+    lengths().any(|length| length > 1).then(|| {
+        (0..).zip(lengths()).flat_map(|(at, length)| std::iter::repeat_n(at, length)).collect()
+    })
 }
 
 /// - `origin`: the character that each character in lower case comes from
@@ -147,7 +178,7 @@ fn is_punctuation(character: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::{TextInput, Tokenizer};
+    use crate::Tokenizer;
     use proptest::prelude::*;
 
     use super::*;
@@ -261,25 +292,44 @@ mod tests {
     }
 
     #[test]
-    fn prompts_and_lower_case_do_not_move_words() {
+    fn prompts_lower_case_and_second_texts_do_not_move_words() {
         let vocab = b"[PAD]\n[UNK]\n[CLS]\n[SEP]\nq\n:\nold\nroad\n##s\n";
         let tokenizer = Tokenizer::from_vocab(vocab, None).unwrap();
         for (prompt, lower_case) in [("", false), ("q: ", false), ("Q: ", true), ("", true)] {
+            let given = |text: &str| if lower_case { text.to_lowercase() } else { text.to_owned() };
             for text in ["old roads", "İİ old roads", "é old\u{1}  roads"] {
-                let mut given = format!("{prompt}{text}");
-                if lower_case {
-                    given = given.to_lowercase();
-                }
-                let mut batch = tokenizer.encode(&[TextInput::One(&given)], 20).unwrap();
-                spans_in_texts(&mut batch, &[text], prompt, lower_case);
+                let first = given(&format!("{prompt}{text}"));
+                let read = [TextInput::One(first.clone()), TextInput::Pair(first, given("İ old"))];
+                let mut batch = tokenizer.encode(&read, 20).unwrap();
+                let inputs = [TextInput::One(text), TextInput::Pair(text, "İ old")];
+                spans_in_texts(&mut batch, &inputs, prompt, lower_case);
                 let words = locate_words(text, &["old", "roads"]).unwrap();
-                let tokens: Vec<_> = first_tokens(&batch.spans, &words)
-                    .into_iter()
-                    .map(|token| tokenizer.token(batch.ids[token.unwrap() as usize]).unwrap())
-                    .collect();
-                assert_eq!(tokens, ["old", "road"], "{given:?}");
+                for index in 0..2 {
+                    let start = batch.offsets[index];
+                    let tokens: Vec<_> = batch
+                        .first_tokens(index, &words)
+                        .into_iter()
+                        .map(|token| {
+                            tokenizer.token(batch.ids[start + token.unwrap() as usize]).unwrap()
+                        })
+                        .collect();
+                    assert_eq!(tokens, ["old", "road"], "{text:?} {index}");
+                }
+                let old = batch.spans[batch.sequence(1)][batch.second_texts[1].clone()][1];
+                assert_eq!((old.start, old.end), (2, 5), "{prompt:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_word_that_was_cut_off_has_no_token_of_the_second_text() {
+        let vocab = b"[PAD]\n[UNK]\n[CLS]\n[SEP]\na\nb\n";
+        let tokenizer = Tokenizer::from_vocab(vocab, None).unwrap();
+        let pair = TextInput::Pair("a a a a a", "b b b b b b b b b");
+        let batch = tokenizer.encode(&[pair.clone()], 9).unwrap();
+        assert_eq!(batch.second_texts[0], 5..8);
+        let found = batch.first_tokens(0, &pair.words());
+        assert_eq!(found, [Some(1), Some(2), Some(3), None, None]);
     }
 
     proptest! {

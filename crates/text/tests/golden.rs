@@ -39,7 +39,7 @@ fn check(model: &str, tokenizer: &Tokenizer) {
     let goldens: Goldens = golden_json("tokenizer.json");
     let entries = &goldens.models[model];
     assert!(entries.len() > 40, "{} entries", entries.len());
-    let inputs: Vec<TextInput> = entries
+    let inputs: Vec<_> = entries
         .iter()
         .map(|entry| match &entry.pair {
             None => TextInput::One(&entry.text),

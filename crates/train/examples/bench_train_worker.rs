@@ -10,11 +10,12 @@ use polyhead_model::{
     EncodeOptions, HeadInput, HeadLayer, HeadSpec, HeadWeights, LoadOptions, ModelFolder, Network,
     NetworkOptions, PoolingMode, PoolingSpec, SentenceEncoder, TaskKind, TrainableLayout,
 };
+use polyhead_text::TextInput;
 use polyhead_train::FreezePlan;
 use polyhead_train::RateTable;
-use polyhead_train::data::{Place, Split, SplitWords, TaskLabels};
 use polyhead_train::{AdamW, AdamWSettings};
 use polyhead_train::{Learner, Objective, RunConfig, StateCache, StepBatch};
+use polyhead_train::{Place, Split, SplitWords, TaskLabels};
 
 const TASKS: [(&str, usize); 2] = [("first", 3), ("second", 2)];
 
@@ -154,7 +155,7 @@ fn read(
         words: SplitWords { offsets: vec![0; lines.len() + 1], ..SplitWords::default() },
         places: (1..=lines.len() as u64).map(|line| Place { file: 0, line }).collect(),
         files: vec![path.into()],
-        texts: lines.into_iter().map(str::to_owned).collect(),
+        inputs: lines.into_iter().map(|line| TextInput::One(line.to_owned())).collect(),
         issues: Vec::new(),
     })
 }

@@ -1,14 +1,13 @@
 //! Rows: from files to tokens and numbers of labels, once, before the first step.
 //!
-//! [`read()`] reads JSON Lines and CSV, finds or checks the labels, and gives a
-//! [`Rows`]; [`Rows::tokenize`] makes a [`Dataset`] of it. Tasks that share
+//! [`Rows::read`] reads JSON Lines and CSV and finds or checks the labels;
+//! [`Rows::tokenize`] makes a [`Dataset`] of them. Tasks that share
 //! their files are a [`Source`]: a batch is always drawn from one of them.
-//! [`check()`] looks for what is odd without being wrong.
+//! [`DataReport::of`] looks for what is odd without being wrong.
 //!
 //! What it leaves out: the order of rows (see [`sampler`](crate::sampler)), and
-//! Parquet and pairs of texts, which are errors that say so.
+//! Parquet, which is an error that says so.
 
-mod bio;
 mod cell;
 mod check;
 mod file;
@@ -23,16 +22,15 @@ mod source;
 mod split;
 mod task;
 
-pub(crate) use bio::Tag as BioTag;
 pub(crate) use cell::{RawLabel, class, number, set};
 pub use check::{
     BrokenTags, Conflicts, DataReport, Example, LabelRows, Lengths, NumberSummary, Overlap,
-    Repeats, SourceReport, SplitReport, TaskReport, TaskSplitReport, UnknownLabels, check,
+    Repeats, SourceReport, SplitReport, TaskReport, TaskSplitReport, UnknownLabels,
 };
 pub use fingerprint::DataFile;
 pub use issues::{BrokenTag, LabelIssues, UnknownLabel};
 pub use labels::{FIRST_UNKNOWN, TaskLabels};
-pub use read::{Rows, load, read};
+pub use read::Rows;
 pub use source::{DataTask, Dataset, Source};
 pub use split::{Part, Place, Split, SplitWords, Tokenize};
 pub use task::TaskFields;

@@ -1,7 +1,7 @@
 //! Training: many heads on one encoder.
 //!
-//! In the order of the data's way: [`config`] says what is wanted, [`data`]
-//! reads and checks the rows, [`sampler`] decides which rows make a step, `step`
+//! In the order of the data's way: `config` says what is wanted, `data`
+//! reads and checks the rows, `sampler` decides which rows make a step, `step`
 //! computes losses, gradients and the update, `freeze` says what may change,
 //! `evaluate` computes the metrics, `checkpoint` saves the state, and `run` joins
 //! them to [`Trainer::train`].
@@ -10,14 +10,14 @@
 //! that is printed.
 #![forbid(unsafe_code)]
 
-pub mod config;
+mod config;
 mod nearest;
 mod error;
 
-pub mod data;
-pub mod sampler;
+mod data;
+mod sampler;
 
-pub mod report;
+mod report;
 
 mod tasks;
 mod step;
@@ -26,24 +26,40 @@ mod evaluate;
 mod checkpoint;
 mod run;
 
-pub use config::RunConfig;
+pub use config::{
+    BelowOne, CheckpointSettings, ClassWeights, DataFiles, Difference, EncoderSettings, Factor,
+    FreezePhase, Keep, Key, Moment, NonNegative, Positive, PositiveCount, PositiveSize, RunConfig,
+    Sampler, SamplerKind, SamplerSettings, ScheduleKind, Share, Size, TaskSettings, TrainSettings,
+    config_keys,
+};
+pub use data::{
+    BrokenTag, BrokenTags, Conflicts, DataFile, DataReport, DataTask, Dataset, Example,
+    FIRST_UNKNOWN, LabelIssues, LabelRows, Lengths, NumberSummary, Overlap, Part, Place, Repeats,
+    Rows, Source, SourceReport, Split, SplitReport, SplitWords, TaskFields, TaskLabels, TaskReport,
+    TaskSplitReport, Tokenize, UnknownLabel, UnknownLabels,
+};
 pub use error::{Error, ErrorKind};
 pub use evaluate::{Answers, EvalRequest, EvaluateOptions, Evaluation, evaluate};
 pub use freeze::{FreezePlan, FreezeSpan, FrozenTensors};
+pub use report::{
+    Answer, CacheReport, Cosines, Curves, DevPoint, GroupReport, MarkedSpan, Mistake, RunReport,
+    SchedulePoint, TaskResult, TimePart, TrainPoint,
+};
 pub use run::{
     Ending, Evaluated, Event, Observer, Prepared, Progress, RunPlan, RunSummary, TaskProgress,
     TaskSummary, Trainer, TrainingBatch, TrainingSession, check_data, open_model, peak_memory,
     processor,
 };
+pub use sampler::{Batch, BatchSampler, epoch_order};
 pub use step::{
     AdamW, AdamWSettings, CacheCounts, ForwardTimes, GradientNorm, GroupRates, Learner, Moments,
     PackedRows, RateTable, Schedule, StateCache, StepBatch, StepOutcome, TaskStep, Update, cut,
 };
 pub use tasks::{
     Calibration, ClassificationCounter, ClassificationMetrics, CrossEntropy,
-    DISTILLATION_TEMPERATURE, LabelScores, MultiLabelCounter, MultiLabelMetrics, Objective,
-    RegressionCounter, RegressionMetrics, Reliability, ReliabilityBin, RunningAccuracy, Span, Tag,
-    Targets, TaskMetrics, TokensCounter, TokensMetrics, argmax, best_thresholds,
+    DISTILLATION_TEMPERATURE, LabelScores, LossInput, MultiLabelCounter, MultiLabelMetrics,
+    Objective, RegressionCounter, RegressionMetrics, Reliability, ReliabilityBin, RunningAccuracy,
+    Span, Tag, Targets, TaskMetrics, TokensCounter, TokensMetrics, argmax, best_thresholds,
     binary_cross_entropy, binary_cross_entropy_normaliser, calibrate_classes, calibrate_sets,
     cross_entropy, distillation, distillation_normaliser, given_labels, larger_is_better,
     main_metric, mean_factor, metric_names, pearson, spans, spearman, squared_error,

@@ -8,8 +8,8 @@ use common::bits;
 use polyhead_compute::Threads;
 use polyhead_model::ParameterGroup::{self, Embeddings, Head, Layer, Module};
 use polyhead_model::{Pass, TrainableLayout};
-use polyhead_train::config::RunConfig;
-use polyhead_train::data::Split;
+use polyhead_train::RunConfig;
+use polyhead_train::Split;
 use polyhead_train::{Answers, EvalRequest, Learner, StepBatch, StepOutcome};
 use polyhead_train::{FreezePlan, FrozenTensors};
 

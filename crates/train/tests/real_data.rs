@@ -2,14 +2,15 @@
 
 use std::time::Instant;
 
+use polyhead_compute::Threads;
 use polyhead_model::{
-    EncodeOptions, SentenceEncoder,
+    OnTruncate, SentenceEncoder,
     TaskKind::{self, Classification, MultiLabel, Regression, Tokens},
 };
 use polyhead_testing::shared;
-use polyhead_text::{TextTokens, TokenBatch};
-use polyhead_train::config::DataFiles;
-use polyhead_train::data::{DataReport, Dataset, Part, TaskFields, check, load};
+use polyhead_text::{TextInput, TextTokens, TokenBatch};
+use polyhead_train::DataFiles;
+use polyhead_train::{DataReport, Dataset, Part, TaskFields};
 
 struct Set {
     name: &'static str,
@@ -86,13 +87,17 @@ const SETS: [Set; 8] = [
 fn real_sets_load_and_are_what_their_readme_says() {
     let model = shared().join("models/all-MiniLM-L6-v2");
     let encoder = SentenceEncoder::load(model.to_str().expect("a path")).expect("the model");
-    let tokenize = |texts: &[&str]| encoder.tokenize(texts, &EncodeOptions::default());
+    let threads = Threads::new(2).expect("threads");
+    let tokenize = |inputs: &[TextInput<&str>]| {
+        encoder.reader().tokenize(&threads, inputs, "", OnTruncate::Cut)
+    };
     for Set { name, tasks, rows, labels, overlaps: expected } in SETS {
         let tasks: Vec<TaskFields> = tasks.iter().map(|&(name, kind)| task(name, kind)).collect();
         let start = Instant::now();
-        let data = load(&files(name), &tasks, &tokenize).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let data = Dataset::load(&files(name), &tasks, &tokenize)
+            .unwrap_or_else(|e| panic!("{name}: {e}"));
         let loaded = start.elapsed();
-        let report = check(&data);
+        let report = DataReport::of(&data);
         let checked = start.elapsed() - loaded;
         println!("{name}: loaded in {loaded:.1?}, checked in {checked:.1?}");
         report.lines().iter().for_each(|line| println!("  {line}"));
@@ -109,8 +114,8 @@ fn real_sets_load_and_are_what_their_readme_says() {
 #[test]
 #[ignore = "needs ../shared: run with --ignored"]
 fn wnut_has_the_spans_of_its_paper() {
-    let data = load(&files("wnut17"), &[task("ner", Tokens)], &no_tokens);
-    let report = check(&data.expect("the set"));
+    let data = Dataset::load(&files("wnut17"), &[task("ner", Tokens)], &no_tokens);
+    let report = DataReport::of(&data.expect("the set"));
     let begun = |split: usize| -> usize {
         let counts = report.tasks[0].labels.iter().zip(&report.tasks[0].splits[split].counts);
         counts.filter(|(label, _)| label.starts_with("B-")).map(|(_, words)| words).sum()
@@ -120,15 +125,15 @@ fn wnut_has_the_spans_of_its_paper() {
 
 #[test]
 #[ignore = "needs ../shared: run with --ignored"]
-fn pairs_are_refused_with_the_reason() {
-    let tokenize = |_: &[&str]| unreachable!("rows are read before they are tokenized");
-    let error = load(&files("stsb"), &[task("score", Regression)], &tokenize).unwrap_err();
-    let expected = "train.jsonl: line 1: no field `text`, but a pair of texts: pairs come later";
+fn pairs_in_two_fields_are_refused_with_the_reason() {
+    let tokenize = |_: &[TextInput<&str>]| unreachable!("rows are read before they are tokenized");
+    let error = Dataset::load(&files("stsb"), &[task("score", Regression)], &tokenize).unwrap_err();
+    let expected = "train.jsonl: line 1: no field `text`, but `text_a` and `text_b`: a pair is one field, an array of two strings";
     assert!(error.to_string().ends_with(expected), "{error}");
 }
 
 /// Sequences without tokens, where only labels matter.
-fn no_tokens(texts: &[&str]) -> Result<TokenBatch, polyhead_model::Error> {
+fn no_tokens(texts: &[TextInput<&str>]) -> Result<TokenBatch, polyhead_model::Error> {
     Ok(TokenBatch {
         offsets: vec![0; texts.len() + 1],
         texts: vec![TextTokens::default(); texts.len()],
@@ -171,7 +176,7 @@ fn overlaps(report: &DataReport) -> [usize; 3] {
 fn check_words(data: &Dataset, encoder: &SentenceEncoder) {
     let split = &data.sources[0].train;
     for row in 0..split.len() {
-        let text: Vec<char> = split.texts[row].chars().collect();
+        let text: Vec<char> = split.inputs[row].text().chars().collect();
         let ids = &split.tokens.ids[split.tokens.sequence(row)];
         for word in split.words.row(row) {
             let Some(first) = split.words.first_tokens[word] else { continue };

@@ -11,10 +11,10 @@ use std::sync::{Arc, Mutex};
 
 use common::place::{Notices, Place, finished};
 use polyhead_model::{ModelFolder, PoolingMode};
-use polyhead_train::config::{FreezePhase, Keep, Moment};
 use polyhead_train::{
     Ending, ErrorKind, Event, Observer, RunConfig, RunSummary, TaskSummary, Trainer,
 };
+use polyhead_train::{FreezePhase, Keep, Moment};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 

@@ -12,8 +12,8 @@ use polyhead_compute::Threads;
 use polyhead_testing::Golden;
 use polyhead_train::RateTable;
 use polyhead_train::Schedule;
-use polyhead_train::data::{Split, TaskLabels};
 use polyhead_train::{Learner, RunConfig, StepBatch};
+use polyhead_train::{Split, TaskLabels};
 
 const STEPS: u64 = 10;
 const PARTS: usize = 2;

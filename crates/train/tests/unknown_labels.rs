@@ -7,8 +7,8 @@ mod common;
 use polyhead_compute::Threads;
 use polyhead_model::HeadSpec;
 use polyhead_train::TaskMetrics;
-use polyhead_train::data::{Part, UnknownLabels};
 use polyhead_train::{Answers, Prepared, RunPlan};
+use polyhead_train::{Part, UnknownLabels};
 
 /// A task that is ready to run, whose answers to dev are up to the test.
 struct Task {

@@ -16,6 +16,8 @@ const PREFIX: &str = "input_";
 /// A row of the input.
 pub(super) struct Row<'a> {
     pub(super) text: &'a str,
+    /// Second text of a pair.
+    pub(super) second: Option<&'a str>,
     /// Names and JSON values of the row's other fields; no name comes twice.
     pub(super) columns: &'a [(String, String)],
     /// The words that the model read in place of the text.
@@ -41,7 +43,9 @@ pub(super) fn answer_line(
     let tasks = heads.iter().zip(&found.tasks);
     let tasks = tasks.map(|(head, task)| Ok((head.name.as_str(), body(head, task, row)?)));
     let own = Own {
-        text: row.text,
+        text: row
+            .second
+            .map_or(InputText::One(row.text), |second| InputText::Pair(row.text, second)),
         tokens: found.tokens.total,
         truncated: found.tokens.truncated(),
         tasks: TaskBodies(tasks.collect::<Result<_>>()?),
@@ -66,10 +70,18 @@ fn key<'a>(name: &'a str, columns: &[(String, String)]) -> Cow<'a, str> {
     key
 }
 
+/// The text as the input has it.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum InputText<'a> {
+    One(&'a str),
+    Pair(&'a str, &'a str),
+}
+
 /// The keys that Polyhead sets.
 #[derive(Serialize)]
 struct Own<'a> {
-    text: &'a str,
+    text: InputText<'a>,
     /// Number of tokens of the whole text, even if `truncated` says that some were cut.
     tokens: usize,
     truncated: bool,
@@ -164,7 +176,7 @@ mod tests {
     fn columns_then_ours_then_every_task() {
         let columns = [("id".to_owned(), "07.50".to_owned()), ("tokens".into(), "[1]".into())];
         let words = ["the", "soup"].map(str::to_owned);
-        let row = Row { text: "the  soup", columns: &columns, words: Some(&words) };
+        let row = Row { text: "the  soup", second: None, columns: &columns, words: Some(&words) };
         let mut line = Vec::new();
         let (heads, found) = predictions();
         answer_line(&mut line, &row, &heads, &found).unwrap();
@@ -206,7 +218,7 @@ mod tests {
     #[test]
     fn words_that_are_not_in_the_text_are_named() {
         let words = ["the", "soap"].map(str::to_owned);
-        let row = Row { text: "the soup", columns: &[], words: Some(&words) };
+        let row = Row { text: "the soup", second: None, columns: &[], words: Some(&words) };
         let (heads, found) = predictions();
         let error = answer_line(&mut Vec::new(), &row, &heads, &found).unwrap_err();
         assert!(error.to_string().starts_with("word 2 `soap`: not in the text"), "{error}");

@@ -5,9 +5,8 @@ use std::path::PathBuf;
 
 use anyhow::{Result, anyhow};
 use clap::Args;
-use polyhead_model::{
-    ModelFolder, MultiTaskModel, PredictInput, Predictions, RequestOptions, resolve,
-};
+use polyhead_model::{ModelFolder, MultiTaskModel, Predictions, RequestOptions, resolve};
+use polyhead_text::TextInput;
 
 use super::answer_line::{Row, answer_line};
 use super::encode::{Chunks, PROBE, begin, chunk_limits, note_resumed};
@@ -27,7 +26,8 @@ Prints one JSON object per line:
      \"emotions\": {\"labels\": […], \"probabilities\": {…}},
      \"urgency\":  {\"value\": …},
      \"entities\": {\"spans\": [{\"label\", \"start\", \"end\", \"text\", \"score\"}]}}}
-Offsets count characters. Rows of a .jsonl or .csv file keep their other columns,
+Offsets count characters. A text may be a pair, an array of two strings: both are
+read as one sequence, and words of the first are tagged. Rows of a .jsonl or .csv file keep their other columns,
 in front; a column with the name of an output field (such as `tokens`) becomes
 `input_NAME`, or `input_input_NAME` if that is taken. With --abstain, a label
 that is not probable enough is null.
@@ -166,11 +166,14 @@ impl PredictJob<'_> {
     }
 
     /// Reads rows as training does: words in place of the text if a task tags them.
-    fn inputs<'c>(&self, chunk: &'c Chunk) -> Vec<PredictInput<'c>> {
+    fn inputs<'c>(&self, chunk: &'c Chunk) -> Vec<TextInput<&'c str>> {
         let rows = chunk.texts.iter().zip(&chunk.others);
-        rows.map(|(text, others)| match &others.words {
-            Some(words) if self.tags => PredictInput::Words(words),
-            _ => PredictInput::Text(text),
+        rows.map(|(text, others)| match (&others.second, &others.words) {
+            (Some(second), _) => TextInput::Pair(text.as_str(), second),
+            (None, Some(words)) if self.tags => {
+                TextInput::Words(words.iter().map(String::as_str).collect())
+            }
+            (None, _) => TextInput::One(text.as_str()),
         })
         .collect()
     }
@@ -179,8 +182,9 @@ impl PredictJob<'_> {
         let mut lines = Vec::new();
         for (index, text) in chunk.texts.iter().enumerate() {
             let others = &chunk.others[index];
-            let words = others.words.as_deref().filter(|_| self.tags);
-            let row = Row { text, columns: &others.columns, words };
+            let second = others.second.as_deref();
+            let words = others.words.as_deref().filter(|_| self.tags && second.is_none());
+            let row = Row { text, second, columns: &others.columns, words };
             answer_line(&mut lines, &row, &answers.tasks, &answers.texts[index])
                 .map_err(|error| anyhow!("{}: {error}", self.place.of_line(chunk.lines[index])))?;
         }

@@ -112,6 +112,25 @@ impl Record {
         cell.text().map_err(|message| self.field_error(name, &message))
     }
 
+    /// Reads a field as a text, or as a pair of texts: a JSON array of two strings.
+    /// `None` if it is missing or null.
+    ///
+    /// # Errors
+    /// The value is neither.
+    pub fn text_or_pair(&self, name: &str) -> Result<Option<(&str, Option<&str>)>, RowError> {
+        if let Some(Cell::Json(Value::Array(texts))) = self.field(name)? {
+            return match &texts[..] {
+                [Value::String(first), Value::String(second)] => Ok(Some((first, Some(second)))),
+                _ => Err(self.field_error(
+                    name,
+                    "expected a string, or an array of two strings for a pair of texts, \
+                     found another array",
+                )),
+            };
+        }
+        Ok(self.text(name)?.map(|text| (text, None)))
+    }
+
     /// Reads a field as the words of a text; `None` if it is missing or holds no words.
     ///
     /// # Errors
@@ -184,8 +203,11 @@ impl Record {
             let words = quoted(words);
             return self.error(format!("no field {field}, and no words in field {words}"));
         }
-        if names.contains(&"text_a") || names.contains(&"text_b") {
-            return self.error(format!("no field {field}, but a pair of texts: pairs come later"));
+        if names.contains(&"text_a") && names.contains(&"text_b") {
+            return self.error(format!(
+                "no field {field}, but `text_a` and `text_b`: a pair is one field, an array of \
+                 two strings"
+            ));
         }
         match &self.content {
             // The fault is the header's, not the row's.

@@ -162,7 +162,7 @@ fn a_row_without_a_text_says_what_it_has() {
         (
             JsonLines,
             r#"{"text_a": "x", "text_b": "y"}"#,
-            "line 1: no field `text`, but a pair of texts: pairs come later",
+            "line 1: no field `text`, but `text_a` and `text_b`: a pair is one field, an array of two strings",
         ),
         (Csv, "\nid,title\n1,a\n", "line 2: no column `text`; the header has `id`, `title`"),
     ] {

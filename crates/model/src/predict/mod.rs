@@ -3,9 +3,8 @@
 mod multi_task;
 mod request;
 mod pass;
-mod text_words;
 mod answers;
 
 pub use answers::{BatchAnswers, NotFinite, Predictions, TaskAnswer, TextAnswer};
 pub use multi_task::MultiTaskModel;
-pub use request::{LayerBreak, PredictInput, PreparedText, RequestOptions, ResolvedRequest};
+pub use request::{LayerBreak, PreparedText, RequestOptions, ResolvedRequest};

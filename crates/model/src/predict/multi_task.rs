@@ -1,6 +1,6 @@
 //! Texts in, answers of every task out, from one pass of the encoder.
 
-use polyhead_text::TokenBatch;
+use polyhead_text::{TextInput, TokenBatch, spans_in_texts};
 
 use crate::error::{Error, ErrorKind};
 use crate::folder::ModelFolder;
@@ -8,8 +8,7 @@ use crate::heads::{Head, HeadSpec, TextWords};
 use crate::hub::resolve;
 use crate::predict::answers::Predictions;
 use crate::predict::pass::PassText;
-use crate::predict::request::{PredictInput, RequestOptions, ResolvedRequest};
-use crate::predict::text_words::find_words;
+use crate::predict::request::{RequestOptions, ResolvedRequest};
 use crate::sentence::SentenceEncoder;
 use crate::sentence::{CHUNK_TEXTS, pipelined};
 use crate::sentence::{LoadOptions, Vectors};
@@ -106,8 +105,7 @@ impl MultiTaskModel {
         texts: &[impl AsRef<str>],
         options: &RequestOptions,
     ) -> Result<Predictions, Error> {
-        let inputs: Vec<PredictInput> =
-            texts.iter().map(|text| PredictInput::Text(text.as_ref())).collect();
+        let inputs: Vec<_> = texts.iter().map(|text| TextInput::One(text.as_ref())).collect();
         self.predict_inputs(&inputs, options)
     }
 
@@ -121,18 +119,19 @@ impl MultiTaskModel {
         texts: &[impl AsRef<[String]>],
         options: &RequestOptions,
     ) -> Result<Predictions, Error> {
-        let inputs: Vec<PredictInput> =
-            texts.iter().map(|words| PredictInput::Words(words.as_ref())).collect();
+        let words = texts.iter().map(|words| words.as_ref().iter().map(String::as_str));
+        let inputs: Vec<_> = words.map(|words| TextInput::Words(words.collect())).collect();
         self.predict_inputs(&inputs, options)
     }
 
-    /// Answers to texts of either form.
+    /// Answers to texts, pairs of texts, or words of texts. A task that tags reads the words
+    /// of a pair's first text.
     ///
     /// # Errors
     /// As [`predict_with`](Self::predict_with).
     pub fn predict_inputs(
         &self,
-        inputs: &[PredictInput],
+        inputs: &[TextInput<impl AsRef<str> + Sync>],
         options: &RequestOptions,
     ) -> Result<Predictions, Error> {
         let request = self.resolve_request(options)?;
@@ -172,7 +171,7 @@ impl MultiTaskModel {
     pub fn predict_stream<C: Send + 'static, E: From<Error> + Send + 'static>(
         &self,
         chunks: impl Iterator<Item = Result<C, E>> + Send + 'static,
-        inputs: impl for<'c> Fn(&'c C) -> Vec<PredictInput<'c>> + Send,
+        inputs: impl for<'c> Fn(&'c C) -> Vec<TextInput<&'c str>> + Send,
         options: &RequestOptions,
         mut sink: impl FnMut(C, Predictions) -> Result<(), E> + Send,
     ) -> Result<(), E> {
@@ -200,16 +199,19 @@ impl MultiTaskModel {
     pub(crate) fn tokens_and_words(
         &self,
         request: &ResolvedRequest,
-        inputs: &[PredictInput],
+        inputs: &[TextInput<impl AsRef<str> + Sync>],
     ) -> Result<(TokenBatch, Vec<TextWords>), Error> {
-        let texts: Vec<_> = inputs.iter().map(PredictInput::text).collect();
-        let mut batch = self.encoder.tokenize_for(&request.plan, &texts)?;
-        let lower_case = self.encoder.lower_case();
-        let words = if request.words {
-            find_words(inputs, &texts, &mut batch, &request.plan.prompt, lower_case)
-        } else {
-            Vec::new()
-        };
+        let mut batch = self.encoder.tokenize_inputs(&request.plan, inputs)?;
+        if !request.words {
+            return Ok((batch, Vec::new()));
+        }
+        spans_in_texts(&mut batch, inputs, &request.plan.prompt, self.encoder.lower_case());
+        let words = inputs.iter().enumerate().map(|(index, input)| {
+            let places = input.words();
+            let tokens = batch.first_tokens(index, &places);
+            TextWords { text: input.text().into_owned(), places, tokens }
+        });
+        let words = words.collect();
         Ok((batch, words))
     }
 

@@ -5,7 +5,7 @@
 //! prepared for it, and [`MultiTaskModel::answer`] takes any texts together.
 
 use polyhead_compute::Cpu;
-use polyhead_text::{TextTokens, TokenBatch};
+use polyhead_text::{TextInput, TextTokens, TokenBatch};
 
 use crate::error::{Error, ErrorKind};
 use crate::heads::{HeadLayer, TextWords};
@@ -29,17 +29,6 @@ pub struct RequestOptions {
     pub on_truncate: OnTruncate,
     /// Classification: an answer less probable than this is withheld.
     pub abstain: Option<f32>,
-}
-
-/// A text to answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PredictInput<'a> {
-    /// A text as it is. Words to be tagged are found in it by
-    /// [`split_words`](polyhead_text::split_words).
-    Text(&'a str),
-    /// Words; the text is these, joined by one blank
-    /// ([`join_words`](polyhead_text::join_words)), and offsets count in it.
-    Words(&'a [String]),
 }
 
 /// [`RequestOptions`] resolved for a model.
@@ -136,9 +125,9 @@ impl MultiTaskModel {
     pub fn prepare(
         &self,
         request: &ResolvedRequest,
-        input: PredictInput,
+        input: &TextInput<impl AsRef<str> + Sync>,
     ) -> Result<PreparedText, Error> {
-        let (batch, mut words) = self.tokens_and_words(request, &[input])?;
+        let (batch, mut words) = self.tokens_and_words(request, std::slice::from_ref(input))?;
         Ok(PreparedText { batch, words: words.pop() })
     }
 

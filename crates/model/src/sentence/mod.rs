@@ -18,7 +18,7 @@ pub use text_reader::TextReader;
 use std::ops::Range;
 
 use polyhead_compute::{Bytes, Cpu, Int8Isa, Isa, Threads};
-use polyhead_text::{TextTokens, TokenBatch, Tokenizer};
+use polyhead_text::{TextInput, TextTokens, TokenBatch, Tokenizer};
 
 use crate::encoder::{Encoder, EncoderConfig, Precision};
 use crate::error::{Error, ErrorKind};
@@ -155,7 +155,7 @@ impl SentenceEncoder {
     ) -> Result<Encoded, Error> {
         let plan = self.resolve(options)?;
         if texts.len() <= CHUNK_TEXTS {
-            return self.encode_batch(&self.threads, &self.tokenize_for(&plan, texts)?, &plan);
+            return self.encode_batch(&self.threads, &self.tokenize_texts(&plan, texts)?, &plan);
         }
         let count = texts.len();
         let chunk = |start: usize| &texts[start..count.min(start + CHUNK_TEXTS)];
@@ -163,7 +163,7 @@ impl SentenceEncoder {
         let mut values = Vec::new();
         pipelined(
             (0..count).step_by(CHUNK_TEXTS).map(Ok::<_, Error>),
-            |start| self.tokenize_for(&plan, chunk(*start)).map_err(|e| e.after_texts(*start)),
+            |start| self.tokenize_texts(&plan, chunk(*start)).map_err(|e| e.after_texts(*start)),
             |start, batch| {
                 let encoded = self.encode_batch(&self.threads, &batch, &plan);
                 encoded.map_err(|e| e.after_texts(start))
@@ -240,7 +240,7 @@ impl SentenceEncoder {
         pipelined(
             chunks,
             |chunk| {
-                let batch = self.tokenize_for(plan, chunk.as_ref());
+                let batch = self.tokenize_texts(plan, chunk.as_ref());
                 let batch = batch.map_err(|e| e.after_texts(read))?;
                 read += batch.len();
                 Ok(batch)
@@ -296,7 +296,7 @@ impl SentenceEncoder {
         texts: &[impl AsRef<str> + Sync],
         options: &EncodeOptions,
     ) -> Result<TokenBatch, Error> {
-        self.tokenize_for(&self.resolve(options)?, texts)
+        self.tokenize_texts(&self.resolve(options)?, texts)
     }
 
     /// Tokens at the beginning of each text that are the prompt's and that
@@ -390,12 +390,21 @@ impl SentenceEncoder {
         })
     }
 
-    pub(crate) fn tokenize_for(
+    fn tokenize_texts(
         &self,
         plan: &EncodePlan,
         texts: &[impl AsRef<str> + Sync],
     ) -> Result<TokenBatch, Error> {
-        self.reader.tokenize(&self.threads, texts, &plan.prompt, plan.on_truncate)
+        let inputs: Vec<_> = texts.iter().map(|text| TextInput::One(text.as_ref())).collect();
+        self.tokenize_inputs(plan, &inputs)
+    }
+
+    pub(crate) fn tokenize_inputs(
+        &self,
+        plan: &EncodePlan,
+        inputs: &[TextInput<impl AsRef<str> + Sync>],
+    ) -> Result<TokenBatch, Error> {
+        self.reader.tokenize(&self.threads, inputs, &plan.prompt, plan.on_truncate)
     }
 
     /// One sequence of tokens that are known already, without the special tokens.

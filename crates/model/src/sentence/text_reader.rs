@@ -1,7 +1,7 @@
 //! Texts to tokens, as one model reads them: prompt, case, tokenizer, maximum length.
 
 use polyhead_compute::Threads;
-use polyhead_text::{TextInput, TokenBatch, Tokenizer};
+use polyhead_text::{TextInput, TokenBatch, Tokenizer, TokenizerError};
 
 use crate::encoder::EncoderConfig;
 use crate::error::{Error, ErrorKind};
@@ -50,7 +50,7 @@ impl TextReader {
         })
     }
 
-    /// Tokens of `texts`, each with `prompt` before it, cut to the maximum length.
+    /// Tokens of `inputs`, each with `prompt` before it, cut to the maximum length.
     ///
     /// # Errors
     /// If the tokenizer fails on a text, or with [`OnTruncate::Error`] a text is too
@@ -58,30 +58,38 @@ impl TextReader {
     pub fn tokenize(
         &self,
         threads: &Threads,
-        texts: &[impl AsRef<str> + Sync],
+        inputs: &[TextInput<impl AsRef<str> + Sync>],
         prompt: &str,
         on_truncate: OnTruncate,
     ) -> Result<TokenBatch, Error> {
-        let changed: Vec<String>;
-        let inputs: Vec<TextInput> = if prompt.is_empty() && !self.lower_case {
-            texts.iter().map(|text| TextInput::One(text.as_ref())).collect()
+        let batch = if prompt.is_empty() && !self.lower_case {
+            self.encode(threads, inputs)
         } else {
-            let change = |text: &str| {
-                let text = format!("{prompt}{text}");
-                if self.lower_case { text.to_lowercase() } else { text }
-            };
-            changed = texts.iter().map(|text| change(text.as_ref())).collect();
-            changed.iter().map(|text| TextInput::One(text)).collect()
+            let case = |text: String| if self.lower_case { text.to_lowercase() } else { text };
+            let changed = inputs.iter().map(|input| {
+                let first = case(format!("{prompt}{}", input.text()));
+                match input.second() {
+                    None => TextInput::One(first),
+                    Some(second) => TextInput::Pair(first, case(second.to_owned())),
+                }
+            });
+            self.encode(threads, &changed.collect::<Vec<_>>())
         };
+        self.check(batch?, on_truncate)
+    }
+
+    fn encode(
+        &self,
+        threads: &Threads,
+        inputs: &[TextInput<impl AsRef<str> + Sync>],
+    ) -> Result<TokenBatch, TokenizerError> {
         // Waking other threads for a single text takes longer than tokenizing it.
-        let batch = if inputs.len() < 2 {
-            self.tokenizer.encode(&inputs, self.max_length)
-        } else {
-            self.tokenizer.encode_with(&inputs, self.max_length, |count, work| {
-                threads.for_each(count, |_, index| work(index));
-            })
-        }?;
-        self.check(batch, on_truncate)
+        if inputs.len() < 2 {
+            return self.tokenizer.encode(inputs, self.max_length);
+        }
+        self.tokenizer.encode_with(inputs, self.max_length, |count, work| {
+            threads.for_each(count, |_, index| work(index));
+        })
     }
 
     /// One sequence from tokens of the vocabulary, given without the special tokens.

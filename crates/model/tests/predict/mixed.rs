@@ -1,9 +1,11 @@
 //! Texts of many callers in one batch: each caller gets the same answers as alone.
 
 use polyhead_model::{
-    BatchAnswers, EncodeOptions, MultiTaskModel, PredictInput, PreparedText, Prompt,
-    RequestOptions, ResolvedRequest, TextAnswer, Vectors,
+    BatchAnswers, EncodeOptions, MultiTaskModel, PreparedText, Prompt, RequestOptions,
+    ResolvedRequest, TextAnswer, Vectors,
 };
+
+use polyhead_text::TextInput;
 
 use crate::{head, model, texts, with_heads};
 
@@ -79,7 +81,7 @@ fn every_text_is_answered_as_if_it_were_alone() {
             .iter()
             .enumerate()
             .map(|(i, text)| {
-                model.prepare(&questions[i % wants.len()], PredictInput::Text(text)).unwrap()
+                model.prepare(&questions[i % wants.len()], &TextInput::One(text)).unwrap()
             })
             .collect();
         let mut all: Vec<usize> = (0..texts.len()).collect();
@@ -111,7 +113,7 @@ fn ids_are_answered_as_their_text() {
         let ids = &batch.ids[1..batch.ids.len() - 1];
         let from_ids = model.prepare_ids(&request, ids).unwrap();
         let found = model.answer(&[(&request, &from_ids)]).remove(0).unwrap();
-        let from_text = model.prepare(&request, PredictInput::Text(&text)).unwrap();
+        let from_text = model.prepare(&request, &TextInput::One(&*text)).unwrap();
         let expected = model.answer(&[(&request, &from_text)]).remove(0).unwrap();
         assert_eq!(
             (found.tasks, found.vector, found.tokens.kept),
@@ -142,7 +144,7 @@ fn a_damaged_head_spoils_only_who_asks_it() {
         model.resolve_request(&options).unwrap()
     };
     let (topic, moods) = (ask("topic"), ask("moods"));
-    let text = |request| model.prepare(request, PredictInput::Text("the train")).unwrap();
+    let text = |request| model.prepare(request, &TextInput::One("the train")).unwrap();
     let (first, second) = (text(&topic), text(&moods));
     let found = model.answer(&[(&topic, &first), (&moods, &second), (&topic, &first)]);
     let wrong: Vec<Option<String>> =
@@ -159,7 +161,7 @@ fn short_texts_in_the_gaps_of_a_long_one() {
             ..RequestOptions::default()
         })
         .unwrap();
-    let prepare = |text: &str| model.prepare(&request, PredictInput::Text(text)).unwrap();
+    let prepare = |text: &str| model.prepare(&request, &TextInput::One(text)).unwrap();
     let (long, short) = (prepare(&"the train ".repeat(40)), prepare("the naïve train"));
     let expected = model.answer(&[(&request, &long)]);
     let alone = model.answer(&[(&request, &short), (&request, &long)]);

@@ -1,9 +1,11 @@
 //! Options, errors and streams.
 
 use polyhead_model::{
-    Answer, Error, ErrorKind, LoadOptions, MultiTaskModel, OnTruncate, PoolingMode, PredictInput,
-    RequestOptions, Vectors,
+    Answer, Error, ErrorKind, LoadOptions, MultiTaskModel, OnTruncate, PoolingMode, RequestOptions,
+    Vectors,
 };
+
+use polyhead_text::TextInput;
 
 use crate::{folder, head, model, texts, with_heads};
 
@@ -142,7 +144,7 @@ fn chunks_come_in_order_and_errors_count_from_the_first_text() {
     model
         .predict_stream(
             chunks(),
-            |chunk| chunk.iter().map(|text| PredictInput::Text(text)).collect(),
+            |chunk| chunk.iter().map(|text| TextInput::One(text.as_str())).collect(),
             &options(),
             |chunk, part| {
                 assert_eq!(chunk, texts[before..before + chunk.len()]);
@@ -170,7 +172,7 @@ fn chunks_come_in_order_and_errors_count_from_the_first_text() {
     let error = model
         .predict_stream(
             chunks,
-            |chunk| chunk.iter().map(|text| PredictInput::Text(text)).collect(),
+            |chunk| chunk.iter().map(|text| TextInput::One(text.as_str())).collect(),
             &options,
             |_, _| Ok(()),
         )

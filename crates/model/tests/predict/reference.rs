@@ -2,10 +2,11 @@
 
 use polyhead_compute::{Isa, Threads};
 use polyhead_model::{
-    Answer, Encoder, HeadInput, HeadLayer, HeadWeights, Mode, ModelFolder, Network, NetworkInput,
-    NetworkOptions, Pass, Precision, Sequences, TaskKind, TrainableLayout, Workspace,
+    Answer, Encoder, HeadInput, HeadLayer, HeadWeights, Mode, ModelFolder, MultiTaskModel, Network,
+    NetworkInput, NetworkOptions, OnTruncate, Pass, Precision, RequestOptions, Sequences, TaskKind,
+    TrainableLayout, Vectors, Workspace,
 };
-use polyhead_text::{first_tokens, spans_in_texts, split_words};
+use polyhead_text::{TextInput, TokenBatch, spans_in_texts};
 
 use crate::{model, texts, with_heads};
 
@@ -77,26 +78,48 @@ fn check_row(found: &[f32], expected: &[f64], what: &str) {
     }
 }
 
+/// Texts, pairs and words in turn.
+fn inputs(count: usize) -> Vec<TextInput> {
+    let texts = texts(count + 1);
+    let input = |i: usize| match i % 3 {
+        0 => TextInput::One(texts[i].clone()),
+        1 => TextInput::Pair(texts[i].clone(), texts[i + 1].clone()),
+        _ => TextInput::Words(texts[i].split_whitespace().map(str::to_owned).collect()),
+    };
+    (0..count).map(input).collect()
+}
+
+/// The tokens of `inputs`, with spans in them.
+fn tokens(model: &MultiTaskModel, inputs: &[TextInput], prompt: &str) -> TokenBatch {
+    let (reader, threads) = (model.encoder().reader(), Threads::new(1).unwrap());
+    let mut batch = reader.tokenize(&threads, inputs, prompt, OnTruncate::Cut).unwrap();
+    spans_in_texts(&mut batch, inputs, prompt, reader.lower_case());
+    batch
+}
+
 #[test]
 fn logits_are_those_of_plain_loops() {
     for name in ["tiny-bert", "tiny-distilbert", "st6-dense", "st6-multi"] {
         let folder = with_heads(name);
         let model = model(folder.clone(), 2);
-        let texts = texts(30);
-        let found = model.predict(&texts).unwrap();
+        let inputs = inputs(30);
+        let vectors = Some(Vectors::default());
+        let options = RequestOptions { vectors, ..RequestOptions::default() };
+        let found = model.predict_inputs(&inputs, &options).unwrap();
         let prompt = match &folder.default_prompt_name {
             Some(name) => folder.prompt(name).unwrap(),
             None => "",
         };
-        let mut batch = model.encoder().tokenize(&texts, &Default::default()).unwrap();
-        let plain: Vec<&str> = texts.iter().map(String::as_str).collect();
-        spans_in_texts(&mut batch, &plain, prompt, folder.lower_case);
-        let vectors = model.encoder().encode(&texts).unwrap();
-        assert_eq!(found.vectors().as_ref(), Some(&vectors), "{name}");
+        let batch = tokens(&model, &inputs, prompt);
+        let vectors = found.vectors().unwrap();
         let tokens: Vec<_> = found.texts.iter().map(|text| text.tokens).collect();
         assert_eq!(tokens, batch.texts, "{name}");
 
-        for (i, text) in texts.iter().enumerate() {
+        for (i, text) in inputs.iter().enumerate() {
+            if text.second().is_none() {
+                let alone = model.encoder().encode(&[text.text()]).unwrap();
+                assert_eq!(alone.row(0), vectors.row(i), "{name}");
+            }
             let at = batch.sequence(i);
             let states = states(&folder, &batch.ids[at.clone()], &batch.type_ids[at.clone()]);
             for (head, task) in folder.heads.iter().zip(&found.texts[i].tasks) {
@@ -104,8 +127,8 @@ fn logits_are_those_of_plain_loops() {
                 let state = read(head, &states);
                 let width = folder.config.hidden_size;
                 if head.spec.kind == TaskKind::Tokens {
-                    let words = split_words(text);
-                    let tokens = first_tokens(&batch.spans[at.clone()], &words);
+                    let words = text.words();
+                    let tokens = batch.first_tokens(i, &words);
                     let Answer::Tokens(tagged) = &task.answer else { panic!("{what}") };
                     assert_eq!(tagged.words.len(), words.len(), "{what}");
                     let mut rows_before = 0;
@@ -142,22 +165,20 @@ fn logits_are_those_of_the_network_that_trains() {
     let mut folder = with_heads("st6-multi");
     // A head that leaves the prompt out, on a model with a default prompt.
     folder.heads[0].spec.pooling.include_prompt = false;
-    let texts = texts(20);
+    let inputs = inputs(20);
     let model = model(folder.clone(), 1);
-    let found = model.predict(&texts).unwrap();
+    let found = model.predict_inputs(&inputs, &RequestOptions::default()).unwrap();
 
     let threads = Threads::new(1).unwrap();
     let network =
         Network::new(&folder, &folder.heads, &NetworkOptions::default(), &threads).unwrap();
     let prompt = folder.prompt("query").unwrap();
-    let mut batch = model.encoder().tokenize(&texts, &Default::default()).unwrap();
-    let plain: Vec<&str> = texts.iter().map(String::as_str).collect();
-    spans_in_texts(&mut batch, &plain, prompt, folder.lower_case);
+    let batch = tokens(&model, &inputs, prompt);
     let words: Vec<usize> = (0..batch.len())
         .flat_map(|i| {
-            let at = batch.sequence(i);
-            let tokens = first_tokens(&batch.spans[at.clone()], &split_words(&texts[i]));
-            tokens.into_iter().flatten().map(move |token| at.start + token as usize)
+            let start = batch.offsets[i];
+            let tokens = batch.first_tokens(i, &inputs[i].words());
+            tokens.into_iter().flatten().map(move |token| start + token as usize)
         })
         .collect();
     let rows: Vec<u32> = (0..batch.len() as u32).collect();

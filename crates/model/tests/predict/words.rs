@@ -1,13 +1,11 @@
 //! Words, spans and their offsets.
 
-use polyhead_model::{
-    Answer, MultiTaskModel, PredictInput, Prompt, RequestOptions, TaggedText, Vectors,
-};
-use polyhead_text::join_words;
+use polyhead_model::{Answer, MultiTaskModel, Prompt, RequestOptions, TaggedText, Vectors};
+use polyhead_text::{TextInput, join_words};
 
 use crate::{head, model, texts, with_heads};
 
-fn tagged(model: &MultiTaskModel, input: PredictInput, options: &RequestOptions) -> TaggedText {
+fn tagged(model: &MultiTaskModel, input: TextInput<&str>, options: &RequestOptions) -> TaggedText {
     let mut found = model.predict_inputs(&[input], options).unwrap();
     let task = found.tasks.iter().position(|task| task.name == "entities").unwrap();
     let Answer::Tokens(tagged) = found.texts.remove(0).tasks.remove(task).answer else { panic!() };
@@ -28,7 +26,7 @@ fn offsets_are_characters_of_the_text_that_was_given() {
         head(&mut folder, "entities").output.1 = vec![0.0, 1e3, 0.0];
         let model = model(folder, 1);
         let options = RequestOptions { prompt, ..RequestOptions::default() };
-        let found = tagged(&model, PredictInput::Text(text), &options);
+        let found = tagged(&model, TextInput::One(text), &options);
         let spans: Vec<&str> = found.spans.iter().map(|span| span.text.as_str()).collect();
         assert_eq!(spans, expected, "{name}");
         for (span, word) in found.spans.iter().zip(&found.words) {
@@ -46,7 +44,7 @@ fn spans_of_several_words_have_the_text_between() {
     let mut folder = with_heads("tiny-bert");
     head(&mut folder, "entities").output.1 = vec![0.0, 0.0, 1e3];
     let model = model(folder, 1);
-    let found = tagged(&model, PredictInput::Text("the  train, 東京"), &RequestOptions::default());
+    let found = tagged(&model, TextInput::One("the  train, 東京"), &RequestOptions::default());
     let [span] = &found.spans[..] else { panic!("{:?}", found.spans) };
     assert_eq!((span.start, span.end, span.text.as_str()), (0, 14, "the  train, 東京"));
     assert_eq!((span.first_word, span.last_word), (0, 3));
@@ -96,8 +94,8 @@ fn no_words_are_no_trouble() {
     let model = model(with_heads("tiny-bert"), 2);
     let none: [&str; 0] = [];
     assert_eq!(model.predict(&none).unwrap().texts.len(), 0);
-    for input in [PredictInput::Text(""), PredictInput::Text(" \t"), PredictInput::Words(&[])] {
-        let found = tagged(&model, input, &RequestOptions::default());
+    for input in [TextInput::One(""), TextInput::One(" \t"), TextInput::Words(vec![])] {
+        let found = tagged(&model, input.clone(), &RequestOptions::default());
         assert_eq!(found, TaggedText::default(), "{input:?}");
     }
 }

@@ -5,6 +5,8 @@ use utoipa::openapi::schema::{ArrayBuilder, OneOfBuilder, Schema, SchemaType, Ty
 use utoipa::openapi::{ObjectBuilder, RefOr};
 use utoipa::{PartialSchema, ToSchema};
 
+use polyhead_text::TextInput;
+
 use super::one_or_many::{FromTextOrList, OneOrMany, read_rest, read_text_or_list};
 use crate::InputText;
 use crate::http::app::App;
@@ -14,6 +16,10 @@ use crate::http::settings::TokenIds;
 /// One text or several.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Texts(pub(crate) OneOrMany<String>);
+
+/// One text or several; a pair, a list of two strings, may replace a text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TextsOrPairs(pub(crate) OneOrMany<TextInput>);
 
 /// One text or several; token ids may replace a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +43,49 @@ impl FromTextOrList for Texts {
     }
 }
 
+impl<'de> Deserialize<'de> for TextsOrPairs {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        read_text_or_list(deserializer)
+    }
+}
+
+impl FromTextOrList for TextsOrPairs {
+    const EXPECTED: &'static str = "a text or a list of texts and pairs of texts";
+
+    fn from_text<E: Error>(text: &str) -> Result<Self, E> {
+        Ok(Self(OneOrMany::One(TextInput::One(text.to_owned()))))
+    }
+
+    fn from_list<'de, A: SeqAccess<'de>>(list: A) -> Result<Self, A::Error> {
+        let texts: Vec<TextOrPair> = read_rest(None, list)?;
+        Ok(Self(OneOrMany::Many(texts.into_iter().map(|text| text.0).collect())))
+    }
+}
+
+/// An element of a list of [`TextsOrPairs`].
+struct TextOrPair(TextInput);
+
+impl<'de> Deserialize<'de> for TextOrPair {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        read_text_or_list(deserializer)
+    }
+}
+
+impl FromTextOrList for TextOrPair {
+    const EXPECTED: &'static str = "a text or a list of two texts, a pair";
+
+    fn from_text<E: Error>(text: &str) -> Result<Self, E> {
+        Ok(Self(TextInput::One(text.to_owned())))
+    }
+
+    fn from_list<'de, A: SeqAccess<'de>>(list: A) -> Result<Self, A::Error> {
+        match <[String; 2]>::try_from(read_rest(None, list)?) {
+            Ok([first, second]) => Ok(Self(TextInput::Pair(first, second))),
+            Err(texts) => Err(A::Error::invalid_length(texts.len(), &Self::EXPECTED)),
+        }
+    }
+}
+
 impl<'de> Deserialize<'de> for Inputs {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         read_text_or_list(deserializer)
@@ -47,7 +96,7 @@ impl FromTextOrList for Inputs {
     const EXPECTED: &'static str = "a text, a list of texts, or token ids in place of texts";
 
     fn from_text<E: Error>(text: &str) -> Result<Self, E> {
-        Ok(Self(OneOrMany::One(InputText::Text(text.to_owned()))))
+        Ok(Self(OneOrMany::One(InputText::from(text.to_owned()))))
     }
 
     fn from_list<'de, A: SeqAccess<'de>>(mut list: A) -> Result<Self, A::Error> {
@@ -87,7 +136,7 @@ impl FromTextOrList for InputElement {
     const EXPECTED: &'static str = "a text, a token id or a list of token ids";
 
     fn from_text<E: Error>(text: &str) -> Result<Self, E> {
-        Ok(Self::Text(InputText::Text(text.to_owned())))
+        Ok(Self::Text(InputText::from(text.to_owned())))
     }
 
     fn from_list<'de, A: SeqAccess<'de>>(list: A) -> Result<Self, A::Error> {
@@ -114,7 +163,7 @@ pub(crate) fn check_texts(
                 return Err(token_ids(field));
             }
             InputText::Ids(ids) => ids.is_empty(),
-            InputText::Text(text) => text.is_empty(),
+            InputText::Text(text) => text.bytes() == 0,
         };
         if is_empty {
             return Err(empty_text(index, field));
@@ -170,6 +219,20 @@ impl PartialSchema for Texts {
 
 impl ToSchema for Texts {}
 
+impl PartialSchema for TextsOrPairs {
+    fn schema() -> RefOr<Schema> {
+        let pair = ArrayBuilder::new().items(string()).min_items(Some(2)).max_items(Some(2));
+        let pair = pair.description(Some("A pair of texts, read as one sequence"));
+        let text = OneOfBuilder::new().item(string()).item(pair);
+        OneOfBuilder::new()
+            .item(string().description(Some("One text")))
+            .item(ArrayBuilder::new().items(text).description(Some("Several texts, or pairs")))
+            .into()
+    }
+}
+
+impl ToSchema for TextsOrPairs {}
+
 impl PartialSchema for Inputs {
     fn schema() -> RefOr<Schema> {
         let text = OneOfBuilder::new().item(string()).item(ids());
@@ -193,7 +256,7 @@ mod tests {
     use super::*;
 
     fn text(text: &str) -> InputText {
-        InputText::Text(text.to_owned())
+        InputText::from(text.to_owned())
     }
 
     #[test]
@@ -210,8 +273,16 @@ mod tests {
         for (json, expected) in cases {
             assert_eq!(serde_json::from_str::<Inputs>(json).unwrap().0, expected, "{json}");
         }
-        assert_eq!(serde_json::from_str::<Texts>(r#""a""#).unwrap().0, One("a".into()));
-        assert_eq!(serde_json::from_str::<Texts>("[]").unwrap().0, Many(vec![]));
+        let one = |text: &str| TextInput::One(text.to_owned());
+        let pair = |a: &str, b: &str| TextInput::Pair(a.to_owned(), b.to_owned());
+        for (json, expected) in [
+            (r#""a""#, One(one("a"))),
+            ("[]", Many(vec![])),
+            (r#"["a","b"]"#, Many(vec![one("a"), one("b")])),
+            (r#"[["a","b"],"c"]"#, Many(vec![pair("a", "b"), one("c")])),
+        ] {
+            assert_eq!(serde_json::from_str::<TextsOrPairs>(json).unwrap().0, expected, "{json}");
+        }
     }
 
     #[test]
@@ -231,13 +302,21 @@ mod tests {
             let error = serde_json::from_str::<Inputs>(json).unwrap_err().to_string();
             assert!(error.contains(expected), "{json}: {error}");
         }
-        for (json, expected) in
-            [("5", "integer `5`, expected a text or a list of texts"), ("-5", "`-5`")]
-        {
+        for (json, expected) in [
+            ("5", "integer `5`, expected a text or a list of texts"),
+            ("-5", "`-5`"),
+            ("[1]", "expected a string"),
+        ] {
             let error = serde_json::from_str::<Texts>(json).unwrap_err().to_string();
             assert!(error.contains(expected), "{json}: {error}");
         }
-        let error = serde_json::from_str::<Texts>("[1]").unwrap_err().to_string();
-        assert!(error.contains("expected a string"), "{error}");
+        for (json, expected) in [
+            ("5", "integer `5`, expected a text or a list of texts and pairs"),
+            ("[1]", "integer `1`, expected a text or a list of two texts"),
+            (r#"[["a"]]"#, "invalid length 1, expected a text or a list of two texts"),
+        ] {
+            let error = serde_json::from_str::<TextsOrPairs>(json).unwrap_err().to_string();
+            assert!(error.contains(expected), "{json}: {error}");
+        }
     }
 }

@@ -4,7 +4,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use polyhead_model::{MultiTaskModel, PredictInput, Prompt, RequestOptions, Vectors};
+use polyhead_model::{MultiTaskModel, Prompt, RequestOptions, Vectors};
+use polyhead_text::TextInput;
 
 use super::error::EngineError;
 use super::request::EMBEDDING;
@@ -49,7 +50,7 @@ fn try_out(model: &MultiTaskModel, text: &str) -> Result<usize, EngineError> {
         prompt: Prompt::None,
         ..RequestOptions::default()
     })?;
-    let text = model.prepare(&request, PredictInput::Text(text))?;
+    let text = model.prepare(&request, &TextInput::One(text))?;
     let tokens = text.tokens().kept;
     for answer in model.answer(&[(&request, &text)]) {
         answer.map_err(|wrong| EngineError::new(wrong.to_string()))?;

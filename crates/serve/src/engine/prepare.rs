@@ -1,8 +1,6 @@
 //! Tokenizes requests on a thread that may block; independent of queues.
 
-use polyhead_model::{
-    ErrorKind, MultiTaskModel, PredictInput, PreparedText, RequestOptions, ResolvedRequest,
-};
+use polyhead_model::{ErrorKind, MultiTaskModel, PreparedText, RequestOptions, ResolvedRequest};
 
 use super::error::RequestError;
 use super::request::{EngineRequest, InputText};
@@ -45,7 +43,7 @@ pub(crate) fn prepare(
     let (mut tokens, mut truncated) = (0, 0);
     for (index, text) in request.texts.iter().enumerate() {
         let prepared = match text {
-            InputText::Text(text) => model.prepare(&resolved, PredictInput::Text(text)),
+            InputText::Text(text) => model.prepare(&resolved, text),
             InputText::Ids(ids) => model.prepare_ids(&resolved, ids),
         };
         let prepared = prepared.map_err(|error| request_error(&error, index))?;

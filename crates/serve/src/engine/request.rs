@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use polyhead_model::{HeadSpec, MultiTaskModel, OnTruncate, Prompt, TextAnswer, Vectors};
+use polyhead_text::TextInput;
 
 /// The name by which clients request sentence vectors; no task may have it.
 pub(crate) const EMBEDDING: &str = "embedding";
@@ -30,7 +31,7 @@ pub struct EngineRequest {
 impl EngineRequest {
     /// A request for all tasks of the model, and no vectors.
     pub fn texts<T: Into<String>>(texts: impl IntoIterator<Item = T>) -> Self {
-        let texts = texts.into_iter().map(|text| InputText::Text(text.into())).collect();
+        let texts = texts.into_iter().map(|text| InputText::from(text.into())).collect();
         Self { texts, ..Self::default() }
     }
 }
@@ -38,18 +39,24 @@ impl EngineRequest {
 /// One text of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum InputText {
-    /// Plain text, as written by a person.
-    Text(String),
+    /// Plain text, as written by a person, a pair of texts, or words.
+    Text(TextInput),
     /// Token ids of the model's own vocabulary, without special tokens, which are added as for a
     /// text. No task can tag the words of such a text.
     Ids(Vec<u32>),
+}
+
+impl From<String> for InputText {
+    fn from(text: String) -> Self {
+        Self::Text(TextInput::One(text))
+    }
 }
 
 impl InputText {
     /// Number of bytes of memory.
     pub(crate) fn bytes(&self) -> usize {
         match self {
-            Self::Text(text) => text.len(),
+            Self::Text(text) => text.bytes(),
             Self::Ids(ids) => size_of_val(ids.as_slice()),
         }
     }

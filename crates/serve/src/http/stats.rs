@@ -73,7 +73,7 @@ impl RequestStats {
 /// Number of characters of a text, or of its token ids.
 pub(crate) fn characters(text: &InputText) -> usize {
     match text {
-        InputText::Text(text) => text.chars().count(),
+        InputText::Text(text) => text.characters(),
         InputText::Ids(ids) => ids.len(),
     }
 }

@@ -56,7 +56,7 @@ async fn answers_have_the_bits_of_a_text_alone() {
                 prompt: wanted.prompt.clone(),
                 ..RequestOptions::default()
             };
-            let alone = model.predict_with(&[text], &options).unwrap();
+            let alone = model.predict_with(&[text.text()], &options).unwrap();
             assert_eq!(found.tokens, alone.texts[0].tokens);
             let names: Vec<&str> = answers.tasks().map(|task| task.name.as_str()).collect();
             let expected: Vec<&str> = alone.tasks.iter().map(|task| task.name.as_str()).collect();
@@ -70,11 +70,11 @@ async fn answers_have_the_bits_of_a_text_alone() {
                 ..EncodeOptions::default()
             };
             if let Some(vector) = &found.vector {
-                let alone = model.encoder().encode_with(&[text], &options).unwrap();
+                let alone = model.encoder().encode_with(&[text.text()], &options).unwrap();
                 assert_eq!(vector, alone.embeddings.row(0));
             }
             if let Some(vectors) = &found.token_vectors {
-                let alone = model.encoder().encode_tokens(&[text], &options).unwrap();
+                let alone = model.encoder().encode_tokens(&[text.text()], &options).unwrap();
                 assert_eq!(vectors, &alone.vectors);
             }
             let wants_one = wanted.vectors.is_some() && !vectors.per_token;
@@ -133,7 +133,7 @@ async fn ids_and_errors() {
     let batch = engine.model().encoder().tokenize(&[text], &EncodeOptions::default()).unwrap();
     let ids = batch.ids[1..batch.ids.len() - 1].to_vec();
     let by_ids = EngineRequest {
-        texts: vec![InputText::Ids(ids), InputText::Text(text.to_owned())],
+        texts: vec![InputText::Ids(ids), InputText::from(text.to_owned())],
         tasks: tasks(&["topic"]),
         ..EngineRequest::default()
     };

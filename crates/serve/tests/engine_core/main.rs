@@ -34,7 +34,7 @@ fn start(settings: EngineSettings) -> Engine {
 fn with_faults() -> EngineSettings {
     let mut settings = EngineSettings::default();
     settings.faults = Some(Arc::new(|text| match text {
-        InputText::Text(text) => match text.split_once(' ') {
+        InputText::Text(text) => match text.text().split_once(' ') {
             Some(("sleep", rest)) => {
                 let time = rest.split(' ').next()?.parse().ok()?;
                 Some(Fault::Sleep(Duration::from_millis(time)))

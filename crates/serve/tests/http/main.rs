@@ -57,7 +57,7 @@ impl Default for Settings {
         let mut engine = EngineSettings::default();
         // Words that make something go wrong.
         engine.faults = Some(Arc::new(|text| match text {
-            InputText::Text(text) => match text.split_whitespace().next()? {
+            InputText::Text(text) => match text.text().split_whitespace().next()? {
                 "PANIC" => Some(Fault::Panic),
                 "NAN" => Some(Fault::NotFinite),
                 "SLOW" => Some(Fault::Sleep(Duration::from_millis(300))),

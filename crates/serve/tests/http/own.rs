@@ -1,6 +1,7 @@
 //! The routes `POST /v1/predict` and `GET /v1/model`.
 
 use polyhead_model::RequestOptions;
+use polyhead_text::TextInput;
 use serde_json::{Value, json};
 
 use crate::{Fixture, MAX_TOKENS, bare_model, long_text, model};
@@ -48,6 +49,21 @@ async fn every_head_answers_as_predict_does() {
         let inside: String =
             text.chars().skip(start as usize).take((end - start) as usize).collect();
         assert_eq!(span["text"], inside.as_str());
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_of_two_texts_is_a_pair() {
+    let server = Fixture::new().await;
+    let body = r#"{"inputs":[["the train","leaves"],"the train"]}"#;
+    let answer = server.post("/v1/predict", body).await.ok();
+    let inputs = [TextInput::Pair("the train", "leaves"), TextInput::One("the train")];
+    let expected = model().unwrap().predict_inputs(&inputs, &RequestOptions::default()).unwrap();
+    for (found, expected) in answer["answers"].as_array().unwrap().iter().zip(&expected.texts) {
+        assert_eq!(found["tokens"], expected.tokens.total);
+        let urgency = found["tasks"]["urgency"]["value"].as_f64().unwrap() as f32;
+        assert_eq!(urgency, expected.tasks[2].logits.row(0)[0]);
     }
     server.stop().await;
 }

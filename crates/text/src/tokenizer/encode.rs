@@ -41,9 +41,9 @@ impl Tokenizer {
     /// `MaxLength` if `max_length` is less than its special tokens; `Unsupported` for a pair if
     /// the tokenizer has no template for pairs; `TextTooLarge` for a text of 4 GiB or more; `Text`
     /// if the tokenizer fails on it.
-    pub fn encode(
+    pub fn encode<S: AsRef<str> + Sync>(
         &self,
-        inputs: &[TextInput<'_>],
+        inputs: &[TextInput<S>],
         max_length: usize,
     ) -> Result<TokenBatch, TokenizerError> {
         self.encode_with(inputs, max_length, |count, work| (0..count).for_each(work))
@@ -59,14 +59,14 @@ impl Tokenizer {
     ///
     /// # Errors
     /// The same as [`encode`](Self::encode).
-    pub fn encode_with(
+    pub fn encode_with<S: AsRef<str> + Sync>(
         &self,
-        inputs: &[TextInput<'_>],
+        inputs: &[TextInput<S>],
         max_length: usize,
         for_each: impl FnOnce(usize, &(dyn Fn(usize) + Sync)),
     ) -> Result<TokenBatch, TokenizerError> {
         let sequence = |index: usize| {
-            self.sequence(inputs[index], max_length, Spans::Wanted)
+            self.sequence(&inputs[index], max_length, Spans::Wanted)
                 .map_err(|error| error.of_text(index))
         };
         let mut sequences = Vec::new();
@@ -117,7 +117,7 @@ impl Tokenizer {
     /// # Errors
     /// `TextTooLarge` and `Text` as for [`encode`](Self::encode), without an index.
     pub fn count_prompt_tokens(&self, prompt: &str) -> Result<usize, TokenizerError> {
-        let sequence = self.sequence(TextInput::One(prompt), usize::MAX, Spans::Skipped);
+        let sequence = self.sequence(&TextInput::One(prompt), usize::MAX, Spans::Skipped);
         let mut batch = TokenBatch::default();
         sequence.map_err(TokenizerError::of_prompt)?.pack(&mut batch);
         let ends_special = batch.ids.last().is_some_and(|id| self.special_ids.contains(id));
@@ -127,14 +127,14 @@ impl Tokenizer {
     /// Tokenizes one input.
     fn sequence(
         &self,
-        input: TextInput<'_>,
+        input: &TextInput<impl AsRef<str>>,
         max_length: usize,
         spans: Spans,
     ) -> Result<Sequence<'_>, TokenizerError> {
-        let template = match (input, &self.pair) {
-            (TextInput::One(_) | TextInput::Words(_), _) => &self.single,
-            (TextInput::Pair(..), Some(template)) => template,
-            (TextInput::Pair(..), None) => {
+        let template = match (input.second(), &self.pair) {
+            (None, _) => &self.single,
+            (Some(_), Some(template)) => template,
+            (Some(_), None) => {
                 return Err(TokenizerError::unsupported(
                     "",
                     "expected a single text, because this tokenizer has no template for pairs, found a pair",
@@ -150,10 +150,7 @@ impl Tokenizer {
             })
         };
         let first = tokens(&input.text())?;
-        let second = match input {
-            TextInput::Pair(_, second) => tokens(second)?,
-            TextInput::One(_) | TextInput::Words(_) => Tokens::default(),
-        };
+        let second = input.second().map(tokens).transpose()?.unwrap_or_default();
         let kept = longest_first(first.total, second.total, budget);
         Ok(Sequence { template, first, second, kept })
     }

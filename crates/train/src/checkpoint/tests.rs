@@ -11,14 +11,14 @@ const SETTINGS: AdamWSettings =
     AdamWSettings { betas: (0.9, 0.999), epsilon: 1e-8, clip_norm: 1.0 };
 
 /// A run of a few steps with frozen embeddings.
-struct Run {
+struct SmallRun {
     store: ParameterStore,
     optimizer: AdamW,
     trained: Vec<bool>,
     step: u64,
 }
 
-impl Run {
+impl SmallRun {
     fn new() -> Self {
         let store = store();
         let of = |group| group != ParameterGroup::Embeddings;
@@ -93,11 +93,11 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 /// Saves the steps 1 to `steps`, keeps all of them, and returns the runs as they were.
-fn saved(folder: &Path, steps: usize) -> (Checkpoints, Vec<Run>) {
+fn saved(folder: &Path, steps: usize) -> (Checkpoints, Vec<SmallRun>) {
     let checkpoints = Checkpoints::new(folder.join("checkpoints"), 10);
     let mut runs = Vec::new();
     for count in 1..=steps {
-        let mut run = Run::new();
+        let mut run = SmallRun::new();
         (0..count).for_each(|_| run.step());
         run.save(&checkpoints).unwrap();
         runs.push(run);
@@ -113,7 +113,7 @@ fn a_run_goes_on_to_the_same_bits() {
     assert_eq!(notices, []);
     let mut whole = runs.pop().unwrap();
     assert_eq!(state.progress, whole.progress());
-    let mut resumed = Run::from(&state);
+    let mut resumed = SmallRun::from(&state);
     assert_eq!(resumed.bits(), whole.bits());
     for _ in 0..3 {
         whole.step();
@@ -136,14 +136,14 @@ fn frozen_parameters_are_not_written() {
 fn what_is_frozen_since_then_is_saved_but_has_no_moments() {
     let folder = tempfile::tempdir().unwrap();
     let checkpoints = Checkpoints::new(folder.path(), 1);
-    let mut run = Run::new();
+    let mut run = SmallRun::new();
     run.step();
     let mut later = run.trained.clone();
     later[2] = false;
     run.optimizer.relayout(TrainableLayout::new(&run.store, &later));
     run.save(&checkpoints).unwrap();
     let (state, _) = checkpoints.latest().unwrap().unwrap();
-    let resumed = Run::from(&state);
+    let resumed = SmallRun::from(&state);
     assert_eq!(resumed.bits(), run.bits());
     assert_eq!(resumed.optimizer.moments(2), None);
 }
@@ -158,7 +158,7 @@ fn the_newest_are_kept() {
     ] {
         let folder = tempfile::tempdir().unwrap();
         let checkpoints = Checkpoints::new(folder.path(), keep);
-        let mut run = Run::new();
+        let mut run = SmallRun::new();
         for _ in 0..5 {
             run.step();
             run.save(&checkpoints).unwrap();
@@ -256,7 +256,7 @@ fn damage_falls_back_to_the_newest_good_one_and_says_so() {
         (case.damage)(&checkpoints.folder.join("step-000003"));
         let (state, notices) = checkpoints.latest().unwrap().unwrap();
         assert_eq!(state.progress.step, 2, "{}", case.name);
-        assert_eq!(Run::from(&state).bits(), runs[1].bits(), "{}", case.name);
+        assert_eq!(SmallRun::from(&state).bits(), runs[1].bits(), "{}", case.name);
         assert_eq!(notices.len(), 1);
         let notice = notices[0].to_string();
         assert!(notice.starts_with("checkpoint `step-000003` is damaged ("), "{notice}");
@@ -308,7 +308,7 @@ fn the_same_step_is_damaged_twice() {
 fn a_full_disk_leaves_the_last_good_one() {
     let folder = tempfile::tempdir().unwrap();
     let (checkpoints, runs) = saved(folder.path(), 1);
-    let mut next = Run::new();
+    let mut next = SmallRun::new();
     (0..2).for_each(|_| next.step());
     let whole: u64 = {
         let place = tempfile::tempdir().unwrap();
@@ -333,7 +333,7 @@ fn a_full_disk_leaves_the_last_good_one() {
     }
     assert!(failures > 10);
     let (state, _) = checkpoints.latest().unwrap().unwrap();
-    assert_eq!(Run::from(&state).bits(), runs[0].bits());
+    assert_eq!(SmallRun::from(&state).bits(), runs[0].bits());
 }
 
 #[test]

@@ -18,11 +18,11 @@ use crate::error::{Error, ErrorKind};
 pub(super) struct Document<'a> {
     /// A table.
     root: Spanned<DeValue<'a>>,
-    source: Source<'a>,
+    source: SourceText<'a>,
 }
 
 /// Where values come from.
-struct Source<'a> {
+struct SourceText<'a> {
     text: &'a str,
     file: &'a Path,
     /// The arguments of `--set`.
@@ -31,7 +31,7 @@ struct Source<'a> {
 
 /// A table of a document, for checks that need to know what was written.
 pub(super) struct Section<'a> {
-    source: &'a Source<'a>,
+    source: &'a SourceText<'a>,
     /// As in messages: `train`, `task.topic`; empty for the whole document.
     path: String,
     /// Absent if the document has no such table.
@@ -43,7 +43,7 @@ pub(super) struct Section<'a> {
 impl<'a> Document<'a> {
     /// Reads `text` and lays the values of `set` over it.
     pub(super) fn parse(text: &'a str, file: &'a Path, set: &'a [String]) -> Result<Self, Error> {
-        let source = Source { text, file, set };
+        let source = SourceText { text, file, set };
         let root = DeTable::parse(text).map_err(|error| {
             // On one line, as all messages are.
             let message = error.message().trim_end_matches('.').replace('\n', ", ");
@@ -142,7 +142,7 @@ impl Section<'_> {
     }
 }
 
-impl Source<'_> {
+impl SourceText<'_> {
     /// An error about what begins at `start`.
     fn error(&self, start: usize, problem: &str) -> Error {
         let message = match self.argument(start) {

@@ -75,7 +75,7 @@ pub struct Key {
 }
 
 /// Every key of the configuration, in the order of its tables.
-pub fn keys() -> Vec<Key> {
+pub fn config_keys() -> Vec<Key> {
     let tables = TABLES.iter().flat_map(|table| {
         let defaults = (table.defaults)();
         let names = table.keys().iter().zip(table.docs);

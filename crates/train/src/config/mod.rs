@@ -3,7 +3,7 @@
 //! [`RunConfig::parse`] reads the TOML that users write, with the values of
 //! `--set` in it; [`RunConfig::to_toml`] writes it back with every default
 //! filled in; [`RunConfig::differences`] says what two runs do differently;
-//! [`keys()`] lists everything that can be written.
+//! [`config_keys`] lists everything that can be written.
 //!
 //! The types here are the configuration: a field is a key, its type says which
 //! values it takes, and its documentation is what users read. Paths in the file
@@ -34,7 +34,7 @@ use document::Document;
 use keys::settings;
 
 pub use difference::Difference;
-pub use keys::{Key, keys};
+pub use keys::{Key, config_keys};
 pub use number::{
     BelowOne, Factor, NonNegative, Positive, PositiveCount, PositiveSize, Share, Size,
 };

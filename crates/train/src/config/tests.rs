@@ -181,7 +181,7 @@ fn keys_lists_every_key_of_the_configuration() {
         written
             .extend(tables.flat_map(|keys| keys.iter()).map(|(key, _)| format!("{table}.{key}")));
     }
-    let keys = keys();
+    let keys = config_keys();
     let listed: BTreeSet<String> = keys.iter().map(|key| key.path.clone()).collect();
     assert_eq!(listed, written);
     assert_eq!(listed.len(), keys.len());

@@ -26,30 +26,32 @@ const EXAMPLES: usize = 3;
 /// Unknown labels that are named.
 const UNKNOWN_NAMED: usize = 10;
 
-/// Looks through all splits of all tasks.
-pub fn check(data: &Dataset) -> DataReport {
-    let groups = repeats::Groups::of(data);
-    let source = |(index, source): (usize, &Source)| SourceReport {
-        tasks: source.tasks.iter().map(|&task| data.tasks[task].name.clone()).collect(),
-        splits: filled(source).map(|(part, split)| split_report(part, split)).collect(),
-        repeats: groups.repeats(index),
-    };
-    let task = |(index, task): (usize, &DataTask)| TaskReport {
-        name: task.name.clone(),
-        kind: task.kind.name().to_owned(),
-        field: task.field.clone(),
-        source: task.source,
-        labels: task.labels.clone(),
-        splits: filled(&data.sources[task.source])
-            .map(|(part, split)| task_split_report(part, split, index, task))
-            .collect(),
-        conflicts: groups.conflicts(index),
-    };
-    DataReport {
-        sha256: data.sha256(),
-        sources: data.sources.iter().enumerate().map(source).collect(),
-        tasks: data.tasks.iter().enumerate().map(task).collect(),
-        overlaps: groups.overlaps(),
+impl DataReport {
+    /// Looks through all splits of all tasks.
+    pub fn of(data: &Dataset) -> Self {
+        let groups = repeats::Groups::of(data);
+        let source = |(index, source): (usize, &Source)| SourceReport {
+            tasks: source.tasks.iter().map(|&task| data.tasks[task].name.clone()).collect(),
+            splits: filled(source).map(|(part, split)| split_report(part, split)).collect(),
+            repeats: groups.repeats(index),
+        };
+        let task = |(index, task): (usize, &DataTask)| TaskReport {
+            name: task.name.clone(),
+            kind: task.kind.name().to_owned(),
+            field: task.field.clone(),
+            source: task.source,
+            labels: task.labels.clone(),
+            splits: filled(&data.sources[task.source])
+                .map(|(part, split)| task_split_report(part, split, index, task))
+                .collect(),
+            conflicts: groups.conflicts(index),
+        };
+        Self {
+            sha256: data.sha256(),
+            sources: data.sources.iter().enumerate().map(source).collect(),
+            tasks: data.tasks.iter().enumerate().map(task).collect(),
+            overlaps: groups.overlaps(),
+        }
     }
 }
 
@@ -75,7 +77,7 @@ fn split_report(part: Part, split: &Split) -> SplitReport {
         files: split.files.iter().map(|file| file.display().to_string()).collect(),
         rows: split.len(),
         unlabelled: rows.filter(unlabelled).count(),
-        empty: split.texts.iter().filter(|text| text.trim().is_empty()).count(),
+        empty: split.inputs.iter().filter(|input| input.is_blank()).count(),
         truncated: split.truncated(),
         words: split.words.first_tokens.len(),
         words_cut,
@@ -146,7 +148,7 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
-    use crate::data::load;
+    use crate::data::Dataset;
     use crate::data::tests::{Folder, task, tokenize};
 
     /// A set with one of everything.
@@ -175,7 +177,7 @@ mod tests {
         ]);
         let tasks = [task("c", Classification), task("n", Regression), task("t", Tokens)];
         let files = folder.files(&["train.jsonl", "dev.jsonl", "test.csv"]);
-        let report = check(&load(&files, &tasks, &tokenize).unwrap());
+        let report = DataReport::of(&Dataset::load(&files, &tasks, &tokenize).unwrap());
         (folder, report)
     }
 
@@ -243,8 +245,8 @@ mod tests {
     fn nothing_odd_is_nothing_to_warn_of() {
         let folder = Folder::new(&[("train.csv", "text,c\na,x\nb,y\n")]);
         let tasks = [task("c", Classification)];
-        let data = load(&folder.files(&["train.csv"]), &tasks, &tokenize).unwrap();
-        let report = check(&data);
+        let data = Dataset::load(&folder.files(&["train.csv"]), &tasks, &tokenize).unwrap();
+        let report = DataReport::of(&data);
         assert_eq!(report.warnings(), [""; 0]);
         assert_eq!(report.lines().last().unwrap(), "nothing to warn of");
     }
@@ -264,9 +266,10 @@ mod tests {
         }
         let folder = Folder::new(&[("train.csv", &csv), ("dev.csv", &csv.replace(",1", ",u1"))]);
         let tasks = [task("c", Classification)];
-        let data = load(&folder.files(&["train.csv", "dev.csv"]), &tasks, &tokenize).unwrap();
+        let data =
+            Dataset::load(&folder.files(&["train.csv", "dev.csv"]), &tasks, &tokenize).unwrap();
         let start = Instant::now();
-        let report = check(&data);
+        let report = DataReport::of(&data);
         // It takes a fraction of a second; the limit is for busy machines.
         assert!(start.elapsed().as_secs() < 10, "{:?}", start.elapsed());
         assert_eq!((report.overlaps[0].texts, report.tasks[0].conflicts.texts), (16_667, 16_667));

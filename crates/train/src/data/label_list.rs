@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use polyhead_files::{listed, quoted};
 use polyhead_model::TaskKind;
+use polyhead_text::Tag;
 
-use super::bio::Tag;
 use super::cell::RawLabel;
 use super::issues::{BrokenTag, LabelIssues, UnknownLabel};
 use super::labels::{FIRST_UNKNOWN, TaskLabels};
@@ -176,7 +176,7 @@ impl<'a> Issues<'a> {
         let mut before = None;
         for (word, text) in tags.iter().enumerate() {
             let tag = Tag::parse(text).expect("tags are parsed when a row is read");
-            if tag.breaks_after(before) {
+            if !tag.may_follow(before) {
                 self.issues.broken += 1;
                 if self.issues.first_broken.len() < EXAMPLES {
                     let before = word.checked_sub(1).map(|word| tags[word].clone());
@@ -300,6 +300,9 @@ mod tests {
             (MultiLabel, vec![set(&["z", "a"]), set(&[]), set(&["m"])], &["a", "m", "z"]),
             (Regression, vec![RawLabel::Number(1.0)], &[]),
             (Tokens, vec![tags(&["I-z", "O"]), tags(&["B-a"])], &["O", "B-a", "I-a", "B-z", "I-z"]),
+            // Bare tags stay bare, and have a type of their own.
+            (Tokens, vec![tags(&["I", "O"])], &["O", "B", "I"]),
+            (Tokens, vec![tags(&["B-a", "I", "O"])], &["O", "B", "I", "B-a", "I-a"]),
         ] {
             assert_eq!(list(&task(kind), &train).unwrap().into_names(), expected, "{kind}");
         }
@@ -358,6 +361,7 @@ mod tests {
             (Tokens, Some(&["B-a", "I-a"]), vec![], "labels: expected `O` among them"),
             (Tokens, Some(&["O", "B-a"]), vec![], "labels: expected `I-a` among them"),
             (Tokens, Some(&["O", "I-a"]), vec![], "labels: expected `B-a` among them"),
+            (Tokens, Some(&["O", "B"]), vec![], "labels: expected `I` among them"),
             (
                 Tokens,
                 Some(&["O", "a"]),

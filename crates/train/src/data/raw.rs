@@ -137,9 +137,9 @@ impl RawSplit {
 
     /// - `labels`, `issues`: one per task of the whole run
     pub(super) fn finish(self, labels: Vec<TaskLabels>, issues: Vec<LabelIssues>) -> SplitRows {
-        let (texts, words) = self.rows.into_iter().map(|row| (row.text, row.words)).unzip();
+        let (inputs, words) = self.rows.into_iter().map(|row| (row.input, row.words)).unzip();
         let (files, places) = (self.files, self.places);
-        let split = Split { files, texts, labels, places, issues, ..Split::default() };
+        let split = Split { files, inputs, labels, places, issues, ..Split::default() };
         SplitRows { split, words }
     }
 }

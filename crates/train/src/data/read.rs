@@ -28,64 +28,53 @@ struct SourceRows {
     test: SplitRows,
 }
 
-/// Reads all files of a run and settles the labels of each task.
-///
-/// - `shared`: files of the tasks that have none of their own
-///
-/// # Errors
-/// `Io` if a file cannot be read; `Data` with file and line if a row, a label
-/// or a file is not what it should be, or a task has nothing to learn from;
-/// `Config` if labels that are given cannot be.
-pub fn read(shared: &DataFiles, tasks: &[TaskFields]) -> Result<Rows, Error> {
-    let mut files = Vec::new();
-    let mut settled: Vec<Option<DataTask>> = vec![None; tasks.len()];
-    let mut sources = Vec::new();
-    for (data, members) in group(shared, tasks) {
-        let fields: Vec<&TaskFields> = members.iter().map(|&task| &tasks[task]).collect();
-        let schema = schema(data, &fields);
-        let train = RawSplit::read(&schema, Part::Train, &data.train, &mut files)?;
-        let dev = RawSplit::read(&schema, Part::Dev, &data.dev, &mut files)?;
-        let test = RawSplit::read(&schema, Part::Test, &data.test, &mut files)?;
-
-        let list = |(column, task): (usize, &&TaskFields)| train.label_list(task, column);
-        let lists: Vec<LabelList> =
-            fields.iter().enumerate().map(list).collect::<Result<_, _>>()?;
-        let finish = |split: RawSplit| {
-            let (mut labels, mut issues) = nothing(tasks, split.len());
-            for (column, &task) in members.iter().enumerate() {
-                (labels[task], issues[task]) = split.number(&lists[column], column)?;
-            }
-            Ok::<_, Error>(split.finish(labels, issues))
-        };
-        let (train, dev, test) = (finish(train)?, finish(dev)?, finish(test)?);
-        for (list, &task) in lists.into_iter().zip(&members) {
-            settled[task] = Some(DataTask {
-                name: tasks[task].name.clone(),
-                kind: tasks[task].kind,
-                field: tasks[task].field.clone(),
-                labels: list.into_names(),
-                source: sources.len(),
-            });
-        }
-        sources.push(SourceRows { tasks: members, train, dev, test });
-    }
-    let tasks = settled.into_iter().map(|task| task.expect("every task is in a group")).collect();
-    Ok(Rows { tasks, sources, files })
-}
-
-/// [`read()`] and [`Rows::tokenize`].
-///
-/// # Errors
-/// As both.
-pub fn load(
-    shared: &DataFiles,
-    tasks: &[TaskFields],
-    tokenize: &Tokenize<'_>,
-) -> Result<Dataset, Error> {
-    read(shared, tasks)?.tokenize(tokenize)
-}
-
 impl Rows {
+    /// Reads all files of a run and settles the labels of each task.
+    ///
+    /// - `shared`: files of the tasks that have none of their own
+    ///
+    /// # Errors
+    /// `Io` if a file cannot be read; `Data` with file and line if a row, a label
+    /// or a file is not what it should be, or a task has nothing to learn from;
+    /// `Config` if labels that are given cannot be.
+    pub fn read(shared: &DataFiles, tasks: &[TaskFields]) -> Result<Self, Error> {
+        let mut files = Vec::new();
+        let mut settled: Vec<Option<DataTask>> = vec![None; tasks.len()];
+        let mut sources = Vec::new();
+        for (data, members) in group(shared, tasks) {
+            let fields: Vec<&TaskFields> = members.iter().map(|&task| &tasks[task]).collect();
+            let schema = schema(data, &fields);
+            let train = RawSplit::read(&schema, Part::Train, &data.train, &mut files)?;
+            let dev = RawSplit::read(&schema, Part::Dev, &data.dev, &mut files)?;
+            let test = RawSplit::read(&schema, Part::Test, &data.test, &mut files)?;
+
+            let list = |(column, task): (usize, &&TaskFields)| train.label_list(task, column);
+            let lists: Vec<LabelList> =
+                fields.iter().enumerate().map(list).collect::<Result<_, _>>()?;
+            let finish = |split: RawSplit| {
+                let (mut labels, mut issues) = nothing(tasks, split.len());
+                for (column, &task) in members.iter().enumerate() {
+                    (labels[task], issues[task]) = split.number(&lists[column], column)?;
+                }
+                Ok::<_, Error>(split.finish(labels, issues))
+            };
+            let (train, dev, test) = (finish(train)?, finish(dev)?, finish(test)?);
+            for (list, &task) in lists.into_iter().zip(&members) {
+                settled[task] = Some(DataTask {
+                    name: tasks[task].name.clone(),
+                    kind: tasks[task].kind,
+                    field: tasks[task].field.clone(),
+                    labels: list.into_names(),
+                    source: sources.len(),
+                });
+            }
+            sources.push(SourceRows { tasks: members, train, dev, test });
+        }
+        let tasks =
+            settled.into_iter().map(|task| task.expect("every task is in a group")).collect();
+        Ok(Self { tasks, sources, files })
+    }
+
     /// The tasks with their labels.
     pub fn tasks(&self) -> &[DataTask] {
         &self.tasks
@@ -116,6 +105,20 @@ impl Rows {
         };
         let sources = self.sources.into_iter().map(source).collect::<Result<_, _>>()?;
         Ok(Dataset { tasks: self.tasks, sources, files: self.files })
+    }
+}
+
+impl Dataset {
+    /// Reads all files of a run and tokenizes every row.
+    ///
+    /// # Errors
+    /// As [`Rows::read`] and [`Rows::tokenize`].
+    pub fn load(
+        shared: &DataFiles,
+        tasks: &[TaskFields],
+        tokenize: &Tokenize<'_>,
+    ) -> Result<Self, Error> {
+        Rows::read(shared, tasks)?.tokenize(tokenize)
     }
 }
 

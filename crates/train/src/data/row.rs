@@ -1,12 +1,11 @@
-//! One row: its text, its words if it is tagged, and its labels.
+//! One row: its text or pair of texts, its words if it is tagged, and its labels.
 
 use std::ops::Range;
 
 use polyhead_files::{Record, RowError, quoted};
 use polyhead_model::TaskKind;
-use polyhead_text::{join_words, locate_words};
+use polyhead_text::{Tag, TextInput, join_words, locate_words};
 
-use super::bio::Tag;
 use super::cell::{RawLabel, label_of};
 
 /// Which fields of a source's files hold what.
@@ -23,8 +22,8 @@ pub(super) struct Schema {
 /// A row as it was read.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Row {
-    /// The original text.
-    pub(super) text: String,
+    /// The original text, or a pair of texts.
+    pub(super) input: TextInput,
     /// Of rows with words, where a task tags them.
     pub(super) words: Option<RowWords>,
     /// One per task of the schema.
@@ -53,27 +52,33 @@ impl Schema {
     /// Line, field, what was expected and what was found.
     pub(super) fn row(&self, record: &Record) -> Result<Row, RowError> {
         let tagged = self.tasks.iter().any(|(_, kind)| kind.reads_words());
-        let text = record.text(&self.text)?;
+        let text = record.text_or_pair(&self.text)?;
         // Beside a text, and without a task that tags, the field may hold anything.
         let words = if tagged || text.is_none() { record.words(&self.tokens)? } else { None };
         let labels = self.labels(record, words.as_deref())?;
         let (text, words) = match (text, words) {
-            (None | Some(""), Some(words)) => {
+            (None | Some(("", None)), Some(words)) => {
                 let (joined, places) = join_words(&words);
                 let in_text = places.clone();
                 (joined.clone(), Some(RowWords { joined, in_joined: places, in_text }))
             }
-            (Some(text), Some(words)) => {
-                let in_text = self
-                    .locate(text, &words)
-                    .map_err(|message| record.field_error(&self.tokens, &message))?;
+            (Some((text, second)), Some(words)) => {
+                let error = |message: String| record.field_error(&self.tokens, &message);
+                if second.is_some() {
+                    return Err(error("expected no words beside a pair of texts".to_owned()));
+                }
+                let in_text = self.locate(text, &words).map_err(error)?;
                 let (joined, in_joined) = join_words(&words);
                 (text.to_owned(), Some(RowWords { joined, in_joined, in_text }))
             }
-            (Some(text), None) => (text.to_owned(), None),
+            (Some((first, Some(second))), None) => {
+                let input = TextInput::Pair(first.to_owned(), second.to_owned());
+                return Ok(Row { input, words: None, labels });
+            }
+            (Some((text, None)), None) => (text.to_owned(), None),
             (None, None) => return Err(record.no_text(&self.text, Some(&self.tokens))),
         };
-        Ok(Row { text, words: words.filter(|_| tagged), labels })
+        Ok(Row { input: TextInput::One(text), words: words.filter(|_| tagged), labels })
     }
 
     fn labels(
@@ -200,7 +205,7 @@ mod tests {
         ];
         for Case { line, text, joined, in_text } in cases {
             let row = read(BOTH, line).unwrap();
-            assert_eq!(row.text, text, "{line}");
+            assert_eq!(row.input, TextInput::One(text.to_owned()), "{line}");
             let words = row.words.as_ref();
             assert_eq!(words.map(|words| words.joined.as_str()), joined, "{line}");
             assert_eq!(words.map_or(&[][..], |words| &words.in_text), in_text, "{line}");
@@ -210,10 +215,22 @@ mod tests {
     #[test]
     fn words_are_left_alone_where_nothing_is_tagged() {
         let class = &BOTH[..1];
-        let row = read(class, r#"{"text": "one two", "tokens": 2, "a": "x"}"#).unwrap();
-        assert_eq!((row.text.as_str(), &row.words), ("one two", &None));
-        let row = read(class, r#"{"tokens": ["one", "two"]}"#).unwrap();
-        assert_eq!((row.text.as_str(), &row.words), ("one two", &None));
+        for line in
+            [r#"{"text": "one two", "tokens": 2, "a": "x"}"#, r#"{"tokens": ["one", "two"]}"#]
+        {
+            let row = read(class, line).unwrap();
+            assert_eq!((row.input, row.words), (TextInput::One("one two".to_owned()), None));
+        }
+    }
+
+    #[test]
+    fn two_strings_are_a_pair_of_texts() {
+        let row = read(BOTH, r#"{"text": ["one", "two"], "a": "x"}"#).unwrap();
+        let pair = TextInput::Pair("one".to_owned(), "two".to_owned());
+        assert_eq!((row.input, row.words), (pair, None));
+        // A cell of CSV is a text, whatever it looks like.
+        let row = read(BOTH, "text,a\n\"[\"\"one\"\", \"\"two\"\"]\",x\n").unwrap();
+        assert_eq!(row.input, TextInput::One(r#"["one", "two"]"#.to_owned()));
     }
 
     #[test]
@@ -238,10 +255,18 @@ mod tests {
             (r#"{"a": "x", "b": 1}"#, "line 1: no field `text`; the row has `a`, `b`"),
             ("{}", "line 1: no field `text`; the row has nothing"),
             (r#"{"text": null}"#, "line 1: field `text`: expected a string, found null"),
-            (r#"{"text": ["x"]}"#, "line 1: field `text`: expected a string, found an array"),
+            (
+                r#"{"text": ["x"]}"#,
+                "line 1: field `text`: expected a string, or an array of two strings for a pair of \
+                 texts, found another array",
+            ),
+            (
+                r#"{"text": ["x", "y"], "tokens": ["x"], "t": ["O"]}"#,
+                "line 1: field `tokens`: expected no words beside a pair of texts",
+            ),
             (
                 r#"{"text_a": "x", "text_b": "y"}"#,
-                "line 1: no field `text`, but a pair of texts: pairs come later",
+                "line 1: no field `text`, but `text_a` and `text_b`: a pair is one field, an array of two strings",
             ),
             (r#"{"text": "x", "a": {}}"#, "line 1: field `a`: expected a label, found an object"),
             (

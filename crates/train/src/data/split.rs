@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::path::PathBuf;
 
-use polyhead_text::{TokenBatch, first_tokens};
+use polyhead_text::{TextInput, TokenBatch};
 use serde::{Deserialize, Serialize};
 
 use super::issues::LabelIssues;
@@ -11,10 +11,11 @@ use super::labels::TaskLabels;
 use super::row::RowWords;
 use crate::error::{Error, ErrorKind};
 
-/// Texts to tokens as the model reads them: with its prompt and lower-casing,
-/// cut to its length. Spans count characters of the texts as they are given
-/// here (`polyhead_text::spans_in_texts` makes them do so).
-pub type Tokenize<'a> = dyn Fn(&[&str]) -> Result<TokenBatch, polyhead_model::Error> + 'a;
+/// Tokenizes as the model does: with its prompt and lower-casing, cut to its
+/// length. Spans count characters of the inputs as they are given here
+/// (`polyhead_text::spans_in_texts` makes them do so).
+pub type Tokenize<'a> =
+    dyn Fn(&[TextInput<&str>]) -> Result<TokenBatch, polyhead_model::Error> + 'a;
 
 /// What a file is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -42,8 +43,8 @@ pub struct Place {
 pub struct Split {
     /// Read one after the other.
     pub files: Vec<PathBuf>,
-    /// `[rows]` original texts.
-    pub texts: Vec<String>,
+    /// `[rows]` original texts, or pairs of texts.
+    pub inputs: Vec<TextInput>,
     /// `[rows]` sequences as the encoder reads them: of the words joined by
     /// blanks where a row has words and a task tags them, else of the text.
     pub tokens: TokenBatch,
@@ -103,12 +104,12 @@ impl std::fmt::Display for Part {
 impl Split {
     /// Number of rows.
     pub fn len(&self) -> usize {
-        self.texts.len()
+        self.inputs.len()
     }
 
     /// Whether there is no row.
     pub fn is_empty(&self) -> bool {
-        self.texts.is_empty()
+        self.inputs.is_empty()
     }
 
     /// `FILE: line N`
@@ -140,25 +141,24 @@ impl SplitRows {
     /// Tokenizes all rows at once.
     pub(super) fn tokenize(self, tokenize: &Tokenize<'_>) -> Result<Split, Error> {
         let Self { mut split, words } = self;
-        let encoded: Vec<&str> = split
-            .texts
-            .iter()
-            .zip(&words)
-            .map(|(text, words)| words.as_ref().map_or(text, |words| &words.joined).as_str())
-            .collect();
-        split.tokens = tokenize(&encoded).map_err(|error| match error.text() {
-            Some(row) if row < split.len() => {
-                let message = format!("{}: {error}", split.place(row));
-                Error::with_source(ErrorKind::Model, message, error)
-            }
-            _ => Error::from(error),
-        })?;
-        assert_eq!(split.tokens.len(), split.len(), "the tokenizer gives one sequence a text");
+        let encoded = split.inputs.iter().zip(&words).map(|(input, words)| match words {
+            Some(words) => TextInput::One(words.joined.as_str()),
+            None => input.borrowed(),
+        });
+        split.tokens =
+            tokenize(&encoded.collect::<Vec<_>>()).map_err(|error| match error.text() {
+                Some(row) if row < split.len() => {
+                    let message = format!("{}: {error}", split.place(row));
+                    Error::with_source(ErrorKind::Model, message, error)
+                }
+                _ => Error::from(error),
+            })?;
+        assert_eq!(split.tokens.len(), split.len(), "the tokenizer gives one sequence a row");
         split.words.offsets.push(0);
         for (row, words) in words.into_iter().enumerate() {
             if let Some(words) = words {
-                let spans = &split.tokens.spans[split.tokens.sequence(row)];
-                split.words.first_tokens.extend(first_tokens(spans, &words.in_joined));
+                let tokens = split.tokens.first_tokens(row, &words.in_joined);
+                split.words.first_tokens.extend(tokens);
                 split.words.places.extend(words.in_text);
             }
             split.words.offsets.push(split.words.places.len());

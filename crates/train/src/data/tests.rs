@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use polyhead_model::{EncodeOptions, OnTruncate, SentenceEncoder, TaskKind};
+use polyhead_compute::Threads;
+use polyhead_model::{OnTruncate, SentenceEncoder, TaskKind};
 use polyhead_text::{TextInput, TokenBatch, Tokenizer};
 
 use super::*;
@@ -50,11 +51,10 @@ pub(super) fn task(name: &str, kind: TaskKind) -> TaskFields {
 }
 
 /// A tokenizer of some letters, words of two or more of them in pieces, cut to 8 tokens.
-pub(super) fn tokenize(texts: &[&str]) -> Result<TokenBatch, polyhead_model::Error> {
+pub(super) fn tokenize(inputs: &[TextInput<&str>]) -> Result<TokenBatch, polyhead_model::Error> {
     let vocab = b"[PAD]\n[UNK]\n[CLS]\n[SEP]\na\nb\nc\n##a\n##b\n##c\n!\n";
     let tokenizer = Tokenizer::from_vocab(vocab, None)?;
-    let inputs: Vec<TextInput> = texts.iter().map(|text| TextInput::One(text)).collect();
-    Ok(tokenizer.encode(&inputs, 8)?)
+    Ok(tokenizer.encode(inputs, 8)?)
 }
 
 #[test]
@@ -66,11 +66,11 @@ fn rows_of_several_files_in_both_formats() {
     ]);
     let tasks = [task("c", Classification), task("n", Regression)];
     let shared = folder.files(&["train.jsonl", "train2.csv", "dev.jsonl"]);
-    let data = load(&shared, &tasks, &tokenize).unwrap();
+    let data = Dataset::load(&shared, &tasks, &tokenize).unwrap();
     assert_eq!((data.tasks[0].labels.as_slice(), data.sources.len()), (&owned(["x", "y"])[..], 1));
     assert_eq!(data.tasks[1].labels, [""; 0]);
     let train = &data.sources[0].train;
-    assert_eq!(train.texts, ["a", "b", "a b", "c"]);
+    assert_eq!(train.inputs, ["a", "b", "a b", "c"].map(|text| TextInput::One(text.to_owned())));
     assert_eq!(train.tokens.offsets, [0, 3, 6, 10, 13]);
     assert_eq!(train.labels[0], TaskLabels::Classes(vec![Some(0), None, Some(1), None]));
     assert_eq!(train.labels[1], TaskLabels::Numbers(vec![Some(1.0), None, None, Some(2.5)]));
@@ -98,9 +98,9 @@ fn words_meet_their_first_tokens() {
     ];
     let folder = Folder::new(&[("train.jsonl", &rows.join("\n"))]);
     let tasks = [task("c", Classification), task("t", Tokens)];
-    let data = load(&folder.files(&["train.jsonl"]), &tasks, &tokenize).unwrap();
-    let Split { texts, words, labels, tokens, .. } = &data.sources[0].train;
-    assert_eq!(texts[0], "ab!c");
+    let data = Dataset::load(&folder.files(&["train.jsonl"]), &tasks, &tokenize).unwrap();
+    let Split { inputs, words, labels, tokens, .. } = &data.sources[0].train;
+    assert_eq!(inputs[0], TextInput::One("ab!c".to_owned()));
     assert_eq!(words.offsets, [0, 3, 8, 8, 11]);
     assert_eq!(words.places[words.row(0)], [0..2, 2..3, 3..4]);
     assert_eq!(words.first_tokens[words.row(0)], [Some(1), Some(3), Some(4)]);
@@ -126,7 +126,7 @@ fn tasks_share_batches_where_they_share_files() {
     let mut shared = folder.files(&["train.jsonl"]);
     tasks[2].files = Some(shared.clone());
     shared.text = Some("text".into());
-    let data = load(&shared, &tasks, &tokenize).unwrap();
+    let data = Dataset::load(&shared, &tasks, &tokenize).unwrap();
     let members: Vec<_> = data.sources.iter().map(|source| source.tasks.as_slice()).collect();
     assert_eq!(members, [&[0, 2][..], &[1]]);
     let sources: Vec<_> = data.tasks.iter().map(|task| task.source).collect();
@@ -218,7 +218,7 @@ fn what_cannot_be_trained_on() {
         },
     ];
     for Case { files, task, kind, expected } in cases {
-        let error = read(&folder.files(files), &[task]).unwrap_err();
+        let error = Rows::read(&folder.files(files), &[task]).unwrap_err();
         assert_eq!(folder.strip(&error.to_string()), expected);
         assert_eq!(error.kind(), kind, "{expected}");
     }
@@ -229,10 +229,10 @@ fn a_frozen_task_needs_labels_but_no_data() {
     let folder = Folder::new(&[("test.jsonl", "{\"text\": \"a\", \"c\": \"x\"}\n")]);
     let mut frozen = task("c", Classification);
     frozen.may_lack_labels = true;
-    let error = read(&folder.files(&["test.jsonl"]), &[frozen.clone()]).unwrap_err();
+    let error = Rows::read(&folder.files(&["test.jsonl"]), &[frozen.clone()]).unwrap_err();
     assert_eq!(error.to_string(), "task `c`: expected its labels or rows that have them");
     frozen.fixed_labels = Some(owned(["x", "y"]));
-    let data = load(&folder.files(&["test.jsonl"]), &[frozen], &tokenize).unwrap();
+    let data = Dataset::load(&folder.files(&["test.jsonl"]), &[frozen], &tokenize).unwrap();
     assert_eq!(data.sources[0].test.labels[0], TaskLabels::Classes(vec![Some(0)]));
 }
 
@@ -243,9 +243,11 @@ fn an_error_of_the_tokenizer_names_the_row() {
     let tasks = [task("c", Classification)];
     let model = polyhead_testing::tiny_model("st6-multi");
     let encoder = SentenceEncoder::load(model.to_str().unwrap()).unwrap();
-    let options = EncodeOptions { on_truncate: OnTruncate::Error, ..EncodeOptions::default() };
-    let tokenize = |texts: &[&str]| encoder.tokenize(texts, &options);
-    let error = load(&folder.files(&["train.csv"]), &tasks, &tokenize).unwrap_err();
+    let threads = Threads::new(1).unwrap();
+    let tokenize = |inputs: &[TextInput<&str>]| {
+        encoder.reader().tokenize(&threads, inputs, "", OnTruncate::Error)
+    };
+    let error = Dataset::load(&folder.files(&["train.csv"]), &tasks, &tokenize).unwrap_err();
     assert!(folder.strip(&error.to_string()).starts_with("train.csv: line 4: text 2: "), "{error}");
     assert_eq!(error.kind(), ErrorKind::Model);
 }

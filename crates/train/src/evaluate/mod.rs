@@ -15,7 +15,7 @@ use polyhead_model::{
 };
 
 use crate::config::DataFiles;
-use crate::data::{self, DataReport, TaskFields};
+use crate::data::{DataReport, Rows, TaskFields};
 use crate::error::{Error, ErrorKind};
 use crate::run::{Tokenized, tokenize};
 use crate::tasks::{Objective, TaskMetrics};
@@ -73,10 +73,10 @@ pub fn evaluate(
         ..DataFiles::default()
     };
     let fields: Vec<TaskFields> = asked.iter().map(|(_, fields)| fields.clone()).collect();
-    let rows = data::read(&files, &fields)?;
+    let rows = Rows::read(&files, &fields)?;
     let Tokenized { data, prompt_tokens, .. } =
         tokenize(options.max_length, folder, threads, rows)?;
-    let report = data::check(&data);
+    let report = DataReport::of(&data);
     let split = &data.sources[0].test;
     for (task, fields) in fields.iter().enumerate() {
         let named =

@@ -31,7 +31,7 @@ pub(super) fn worst_mistakes(
             let (expected, given) = both_answers(split, task, spec, logits, row, outputs);
             Mistake {
                 place: split.place(row),
-                text: split.texts[row].clone(),
+                text: split.inputs[row].to_string(),
                 expected,
                 given,
                 confidence: spec.kind.has_labels().then_some(badness),

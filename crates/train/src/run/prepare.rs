@@ -7,10 +7,10 @@ use polyhead_compute::Threads;
 use polyhead_model::{
     ModelFolder, Network, NetworkOptions, OnTruncate, Prompt, TextReader, TrainableLayout, resolve,
 };
-use polyhead_text::spans_in_texts;
+use polyhead_text::{TextInput, spans_in_texts};
 
 use crate::config::{Keep, RunConfig};
-use crate::data::{self, DataReport, Dataset, Rows, TaskFields};
+use crate::data::{DataReport, Dataset, Rows, TaskFields};
 use crate::error::{Error, ErrorKind};
 use crate::freeze::FreezePlan;
 use crate::run::heads::{check_teachers, heads, pooling};
@@ -51,7 +51,7 @@ impl Prepared {
         let tokenized =
             tokenize(config.encoder.max_length.map(Into::into), &folder, threads, rows)?;
         let Tokenized { data, max_length, prompt_tokens } = tokenized;
-        let report = data::check(&data);
+        let report = DataReport::of(&data);
         check_teachers(config, &data)?;
 
         let (heads, known) = heads(config, &folder, &data)?;
@@ -152,7 +152,7 @@ fn read_rows(config: &RunConfig, folder: &ModelFolder) -> Result<Rows, Error> {
             })
         })
         .collect::<Result<_, Error>>()?;
-    data::read(&config.data, &fields)
+    Rows::read(&config.data, &fields)
 }
 
 /// Rows as the network reads them.
@@ -181,9 +181,9 @@ pub(crate) fn tokenize(
             _ => Error::from(error),
         })?;
     let prompt = reader.prompt(&Prompt::Default)?;
-    let data = rows.tokenize(&|texts: &[&str]| {
-        let mut batch = reader.tokenize(threads, texts, &prompt, OnTruncate::Cut)?;
-        spans_in_texts(&mut batch, texts, &prompt, folder.lower_case);
+    let data = rows.tokenize(&|inputs: &[TextInput<&str>]| {
+        let mut batch = reader.tokenize(threads, inputs, &prompt, OnTruncate::Cut)?;
+        spans_in_texts(&mut batch, inputs, &prompt, folder.lower_case);
         Ok(batch)
     })?;
     let include_prompt = folder.modules.iter().any(
@@ -213,7 +213,7 @@ fn objectives(config: &RunConfig, data: &Dataset) -> Result<Vec<Objective>, Erro
 pub fn check_data(config: &RunConfig, threads: &Threads) -> Result<DataReport, Error> {
     let folder = open_model(&config.encoder.model)?;
     let rows = read_rows(config, &folder)?;
-    Ok(data::check(
+    Ok(DataReport::of(
         &tokenize(config.encoder.max_length.map(Into::into), &folder, threads, rows)?.data,
     ))
 }

@@ -100,7 +100,7 @@ impl<'a> TrainingSession<'a> {
     /// # Errors
     /// [`ErrorKind::NotFinite`] if the loss is not finite.
     pub fn loss(&mut self, batch: &TrainingBatch, task: usize) -> Result<TaskStep, Error> {
-        if !batch.packed.active[task] {
+        if !batch.packed.is_active(task) {
             return Ok(TaskStep::default());
         }
         let (sum, accuracy) = self

@@ -2,7 +2,7 @@
 
 use crate::data::Split;
 use crate::step::packed_rows::{PackedRows, cut};
-use crate::tasks::{Objective, Targets};
+use crate::tasks::{Objective, Targets, head_of};
 
 /// The rows of a step and what the losses are taken against.
 pub struct StepBatch<'a> {
@@ -60,14 +60,23 @@ impl PackedStep {
         let tasks: Vec<TaskTargets> = (0..objectives.len())
             .map(|task| TaskTargets::new(batch, task, &objectives[task], &parts))
             .collect();
-        let has_labels = |head: usize| tasks.get(head).is_some_and(|task| task.normaliser > 0.0);
-        let active = (0..heads).map(has_labels).collect();
+        let mut active = vec![false; heads];
+        for (task, targets) in tasks.iter().enumerate() {
+            if let Some(head) = head_of(objectives, task) {
+                active[head] = targets.normaliser > 0.0;
+            }
+        }
         Self { parts, active, tasks }
     }
 
     /// Indices of the tasks that have a label in this step.
     pub(crate) fn active_tasks(&self) -> impl Iterator<Item = usize> + use<'_> {
-        (0..self.tasks.len()).filter(|task| self.active[*task])
+        (0..self.tasks.len()).filter(|task| self.is_active(*task))
+    }
+
+    /// Whether the task has a label in this step.
+    pub(crate) fn is_active(&self, task: usize) -> bool {
+        self.tasks[task].normaliser > 0.0
     }
 
     /// The number that the task's sum of losses over all parts is divided by.

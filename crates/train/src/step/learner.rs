@@ -16,7 +16,7 @@ use crate::step::optimizer::{AdamW, Update};
 use crate::step::packed_rows::{PART_TOKENS, PackedRows};
 use crate::step::rates::RateTable;
 use crate::step::state_cache::StateCache;
-use crate::tasks::{Objective, RunningAccuracy, mean_factor};
+use crate::tasks::{LossInput, Objective, RunningAccuracy, head_of, mean_factor};
 
 /// The network and everything that a step changes.
 pub struct Learner {
@@ -94,7 +94,7 @@ impl Learner {
         prompt_tokens: usize,
     ) -> Self {
         let layout = TrainableLayout::new(network.store(), trainable);
-        let depth = depth_of(&network, objectives.len(), &layout);
+        let depth = depth_of(&network, &objectives, &layout);
         let gradients = Gradients::new(layout);
         let pass = Pass::default();
         Self {
@@ -113,7 +113,7 @@ impl Learner {
     /// Changes which parameters train. Parameters that stay trainable keep their moments.
     pub fn set_trainable(&mut self, threads: &Threads, trainable: &[bool]) {
         let layout = TrainableLayout::new(self.network.store(), trainable);
-        self.depth = depth_of(&self.network, self.objectives.len(), &layout);
+        self.depth = depth_of(&self.network, &self.objectives, &layout);
         if &layout != self.gradients.layout() {
             // The old buffers go before the new ones come.
             self.gradients = Gradients::new(TrainableLayout::default());
@@ -131,7 +131,7 @@ impl Learner {
     /// The depth that gradients would reach with these flags.
     pub(crate) fn depth_of(&self, trainable: &[bool]) -> Depth {
         let layout = TrainableLayout::new(self.network.store(), trainable);
-        depth_of(&self.network, self.objectives.len(), &layout)
+        depth_of(&self.network, &self.objectives, &layout)
     }
 
     /// Gradients of the last step, before clipping; zero for parameters that it did not reach.
@@ -185,7 +185,7 @@ impl Learner {
         })?;
         let tasks: Vec<TaskStep> = (0..sums.len())
             .map(|task| TaskStep {
-                loss: packed.active[task].then(|| sums[task] / packed.normaliser(task)),
+                loss: packed.is_active(task).then(|| sums[task] / packed.normaliser(task)),
                 accuracy: accuracies[task],
             })
             .collect();
@@ -248,7 +248,7 @@ impl Learner {
     }
 
     /// The loss of an active task after the [`forward`](Self::forward) of a part: its sum over
-    /// the rows and the accuracy of the answers. Leaves the gradient of the logits in the pass.
+    /// the rows and the accuracy of the answers. Leaves the gradient of what it reads in the pass.
     ///
     /// # Errors
     /// [`ErrorKind::NotFinite`] if the loss is not finite.
@@ -259,7 +259,10 @@ impl Learner {
         task: usize,
     ) -> Result<(f64, RunningAccuracy), Error> {
         let objective = &self.objectives[task];
-        let (logits, dlogits) = self.pass.logits_and_gradient(task);
+        let (logits, dlogits) = match head_of(&self.objectives, task) {
+            Some(head) => self.pass.logits_and_gradient(head),
+            None => self.pass.vectors_and_gradient(),
+        };
         let factor = mean_factor(objective.weight, packed.normaliser(task));
         let mut accuracy = RunningAccuracy::default();
         let sum = match packed.targets(part, task) {
@@ -316,6 +319,13 @@ impl Learner {
         Ok(norm.norm)
     }
 
+    fn task_name(&self, task: usize) -> String {
+        match head_of(&self.objectives, task) {
+            Some(head) => format!("`{}`", self.network.head_spec(head).name),
+            None => format!("{} on sentence vectors", task + 1),
+        }
+    }
+
     /// The error with the step, tasks and rows that it occurred in: `step 7, task `topic`, rows
     /// train.jsonl: line 4, …`.
     pub(crate) fn locate(
@@ -327,8 +337,7 @@ impl Learner {
         split: &Split,
     ) -> Error {
         const SHOWN: usize = 8;
-        let names: Vec<String> =
-            tasks.iter().map(|task| format!("`{}`", self.network.head_spec(*task).name)).collect();
+        let names: Vec<String> = tasks.iter().map(|task| self.task_name(*task)).collect();
         let mut lines: Vec<String> =
             rows.iter().take(SHOWN).map(|row| split.place(*row as usize)).collect();
         if rows.len() > SHOWN {
@@ -341,7 +350,13 @@ impl Learner {
 
 /// The depth of all tasks together: heads of the starting model without a task
 /// come last and never answer in a step.
-fn depth_of(network: &Network, tasks: usize, layout: &TrainableLayout) -> Depth {
-    let heads: Vec<bool> = (0..network.head_count()).map(|head| head < tasks).collect();
-    network.depth(layout, &heads)
+fn depth_of(network: &Network, objectives: &[Objective], layout: &TrainableLayout) -> Depth {
+    let tasks_with_head =
+        objectives.iter().filter(|objective| objective.reads == LossInput::Logits).count();
+    let heads: Vec<bool> = (0..network.head_count()).map(|head| head < tasks_with_head).collect();
+    if tasks_with_head < objectives.len() {
+        network.depth_with_vectors(layout, &heads)
+    } else {
+        network.depth(layout, &heads)
+    }
 }

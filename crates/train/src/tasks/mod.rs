@@ -34,7 +34,8 @@ pub use metric::{
     TaskMetrics, TokensCounter, TokensMetrics, argmax, larger_is_better, main_metric, metric_names,
     pearson, spans, spearman,
 };
-pub use objective::Objective;
+pub(crate) use objective::head_of;
+pub use objective::{LossInput, Objective};
 pub use targets::Targets;
 pub(crate) use targets::answered;
 

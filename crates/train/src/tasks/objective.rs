@@ -22,6 +22,24 @@ pub struct Objective {
     positive_weights: Option<Vec<f32>>,
     /// Whether the starting model's answers stand in for labels.
     pub distills: bool,
+    /// What the loss reads, and gives its gradient to.
+    pub reads: LossInput,
+}
+
+/// What a loss reads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LossInput {
+    /// The logits of the task's head.
+    #[default]
+    Logits,
+    /// The sentence vectors: the task has no head.
+    Vectors,
+}
+
+/// The head of task `task`: tasks with a head have the first heads of the network, in order.
+pub(crate) fn head_of(objectives: &[Objective], task: usize) -> Option<usize> {
+    let has_head = |objective: &&Objective| objective.reads == LossInput::Logits;
+    has_head(&&objectives[task]).then(|| objectives[..task].iter().filter(has_head).count())
 }
 
 impl Objective {
@@ -36,6 +54,7 @@ impl Objective {
             cross_entropy: CrossEntropy::default(),
             positive_weights: None,
             distills: false,
+            reads: LossInput::Logits,
         }
     }
 
@@ -112,7 +131,7 @@ impl Objective {
 
     /// The sum of losses; `dlogits` becomes `factor` times its gradient.
     ///
-    /// - `logits`, `dlogits`: `[rows, outputs]`
+    /// - `logits`, `dlogits`: `[rows, outputs]`; for a loss on vectors, these in their place
     pub fn loss(&self, logits: &[f32], targets: &Targets, factor: f64, dlogits: &mut [f32]) -> f64 {
         rules(self.kind).loss(self, logits, targets, factor, dlogits)
     }

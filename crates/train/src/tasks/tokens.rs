@@ -9,10 +9,17 @@ use super::{
 };
 use polyhead_files::{Cell, quoted};
 
-use crate::data::{BioTag, FIRST_UNKNOWN, RawLabel, TaskLabels};
+use polyhead_text::Tag;
+
+use crate::data::{FIRST_UNKNOWN, RawLabel, TaskLabels};
 
 /// Words are trained and calibrated as the rows of a classification, and judged by spans.
 pub(super) struct Tokens;
+
+/// What follows `B` or `I` in a tag: `-TYPE`, or nothing in a bare tag.
+fn type_suffix(tag: &str) -> Option<&str> {
+    tag.strip_prefix(['B', 'I'])
+}
 
 impl TaskRules for Tokens {
     fn read_label(&self, cell: Cell) -> Result<Option<RawLabel>, String> {
@@ -23,11 +30,10 @@ impl TaskRules for Tokens {
         TaskLabels::Tags(vec![None; rows])
     }
 
-    /// `O` first, then `B-` and `I-` of each type, whatever tags of it occur.
+    /// `O` first, then `B` and `I` of each type, whatever tags of it occur.
     fn order_labels(&self, names: BTreeSet<&str>) -> Vec<String> {
-        let types: BTreeSet<&str> =
-            names.into_iter().filter_map(|tag| BioTag::parse(tag)?.kind()).collect();
-        let of_type = |kind| [format!("B-{kind}"), format!("I-{kind}")];
+        let types: BTreeSet<&str> = names.into_iter().filter_map(type_suffix).collect();
+        let of_type = |suffix| [format!("B{suffix}"), format!("I{suffix}")];
         std::iter::once("O".to_owned()).chain(types.into_iter().flat_map(of_type)).collect()
     }
 
@@ -40,13 +46,13 @@ impl TaskRules for Tokens {
         };
         need("O")?;
         for label in labels {
-            let Some(tag) = BioTag::parse(label) else {
+            if Tag::parse(label).is_none() {
                 let label = quoted(label);
                 return Err(format!("labels: expected `O`, `B-TYPE` and `I-TYPE`, found {label}"));
-            };
-            if let Some(kind) = tag.kind() {
-                need(&format!("B-{kind}"))?;
-                need(&format!("I-{kind}"))?;
+            }
+            if let Some(suffix) = type_suffix(label) {
+                need(&format!("B{suffix}"))?;
+                need(&format!("I{suffix}"))?;
             }
         }
         Ok(())

@@ -14,12 +14,12 @@ use polyhead_model::{
     PoolingMode, PoolingSpec, TaskKind, TrainableLayout,
 };
 use polyhead_testing::{Golden, largest, tiny_model};
-use polyhead_text::{TextTokens, TokenBatch, TokenSpan};
+use polyhead_text::{TextInput, TextTokens, TokenBatch, TokenSpan};
 use polyhead_train::FreezePlan;
 use polyhead_train::RateTable;
-use polyhead_train::config::TaskSettings;
-use polyhead_train::data::{LabelIssues, Place, Split, SplitWords, TaskLabels};
+use polyhead_train::TaskSettings;
 use polyhead_train::{AdamW, AdamWSettings};
+use polyhead_train::{LabelIssues, Place, Split, SplitWords, TaskLabels};
 use polyhead_train::{Learner, Objective, RunConfig};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde_json::Value;
@@ -97,7 +97,7 @@ pub(crate) fn split(sequences: &[Sequence], labels: Vec<TaskLabels>) -> Split {
     }
     Split {
         files: vec![PathBuf::from("rows.jsonl")],
-        texts: vec![String::new(); sequences.len()],
+        inputs: vec![TextInput::One(String::new()); sequences.len()],
         tokens,
         issues: vec![LabelIssues::default(); labels.len()],
         labels,

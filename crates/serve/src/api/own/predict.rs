@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use super::answer::{TextAnswerBody, bodies};
 use crate::api::engine_call::call_engine;
-use crate::api::inputs::Texts;
+use crate::api::inputs::TextsOrPairs;
 use crate::engine::EMBEDDING;
 use crate::http::answer::{JsonAnswer, reserve_numbers, reserve_vectors, to_json};
 use crate::http::app::App;
@@ -22,7 +22,7 @@ use crate::{EngineRequest, InputText, Lane, OnTruncate, Prompt, Timing, Vectors}
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object")]
 pub(crate) struct PredictRequest {
-    inputs: Texts,
+    inputs: TextsOrPairs,
     /// Names of tasks, and `embedding` for the sentence vector. Without this field, all tasks answer
     /// and there is no vector; a model without tasks gives the vector.
     #[schema(example = json!(["topic", "embedding"]))]

@@ -66,7 +66,7 @@ pub(crate) async fn similarity(
             format!("{FIELD}: expected at least one text"),
         ));
     }
-    let texts = [source_sentence].into_iter().chain(sentences).map(InputText::Text).collect();
+    let texts = [source_sentence].into_iter().chain(sentences).map(InputText::from).collect();
     let texts = check_texts(&app, texts, FIELD)?;
     let wanted = Vectors { normalize: Some(false), dim: None, per_token: false };
     let prompt = prompt(parameters.prompt_name);

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use polyhead_files::shortened;
+use polyhead_text::TextInput;
 
 use super::EXAMPLES;
 use super::report::{Conflicts, Example, Overlap, Repeats};
@@ -15,12 +16,12 @@ use crate::data::split::Part;
 pub(super) struct Groups<'a> {
     data: &'a Dataset,
     /// Of two rows and more, in the order of their first.
-    groups: Vec<Vec<Row>>,
+    groups: Vec<Vec<RowPlace>>,
 }
 
-/// A row, wherever it is.
+/// Where a row is.
 #[derive(Clone, Copy)]
-struct Row {
+struct RowPlace {
     source: usize,
     part: Part,
     row: usize,
@@ -28,14 +29,11 @@ struct Row {
 
 impl<'a> Groups<'a> {
     pub(super) fn of(data: &'a Dataset) -> Self {
-        let mut groups: Vec<Vec<Row>> = Vec::new();
+        let mut groups: Vec<Vec<RowPlace>> = Vec::new();
         // Only looked into, never gone through: its order is not the same twice.
         let mut known: HashMap<String, usize> = HashMap::new();
-        let mut add = |text: &str, row: Row| {
-            let text = normalized(text);
-            if text.is_empty() {
-                return;
-            }
+        let mut add = |input: &TextInput, row: RowPlace| {
+            let Some(text) = normalized(input) else { return };
             let group = *known.entry(text).or_insert(groups.len());
             match groups.get_mut(group) {
                 Some(group) => group.push(row),
@@ -44,8 +42,8 @@ impl<'a> Groups<'a> {
         };
         for part in Part::ALL {
             for (source, of_source) in data.sources.iter().enumerate() {
-                for (row, text) in of_source.split(part).texts.iter().enumerate() {
-                    add(text, Row { source, part, row });
+                for (row, input) in of_source.split(part).inputs.iter().enumerate() {
+                    add(input, RowPlace { source, part, row });
                 }
             }
         }
@@ -56,7 +54,7 @@ impl<'a> Groups<'a> {
     /// Texts that the training split of a source has more than once.
     pub(super) fn repeats(&self, source: usize) -> Repeats {
         let mut repeats = Repeats::default();
-        let own = |row: &&Row| row.source == source && row.part == Part::Train;
+        let own = |row: &&RowPlace| row.source == source && row.part == Part::Train;
         for group in &self.groups {
             let mut own = group.iter().filter(own);
             if let (Some(&first), Some(&second)) = (own.next(), own.next()) {
@@ -101,31 +99,34 @@ impl<'a> Groups<'a> {
         pairs.into_iter().map(overlap).filter(|overlap| overlap.texts > 0).collect()
     }
 
-    fn label(&self, row: Row, task: usize) -> Option<RowLabel<'a>> {
+    fn label(&self, row: RowPlace, task: usize) -> Option<RowLabel<'a>> {
         self.data.sources[row.source].split(row.part).labels[task].of(row.row)
     }
 
-    fn add_example(&self, examples: &mut Vec<Example>, first: Row, second: Row) {
+    fn add_example(&self, examples: &mut Vec<Example>, first: RowPlace, second: RowPlace) {
         if examples.len() >= EXAMPLES {
             return;
         }
-        let split = |row: Row| self.data.sources[row.source].split(row.part);
-        let text = shortened(&split(first).texts[first.row]);
+        let split = |row: RowPlace| self.data.sources[row.source].split(row.part);
+        let text = shortened(&split(first).inputs[first.row].to_string());
         let places = [first, second].map(|row| split(row).place(row.row)).to_vec();
         examples.push(Example { text, places });
     }
 }
 
-/// In lower case, words joined by one blank.
-fn normalized(text: &str) -> String {
-    let mut normalized = String::with_capacity(text.len());
-    for word in text.split_whitespace() {
-        if !normalized.is_empty() {
+/// The words of the input in lower case, a line for each text of a pair; `None` if there
+/// are none.
+fn normalized(input: &TextInput) -> Option<String> {
+    let mut normalized = String::with_capacity(input.bytes() + 1);
+    let first = input.text();
+    for text in [Some(&*first), input.second()].into_iter().flatten() {
+        for word in text.split_whitespace() {
+            normalized.push_str(&word.to_lowercase());
             normalized.push(' ');
         }
-        normalized.push_str(&word.to_lowercase());
+        normalized.push('\n');
     }
-    normalized
+    normalized.contains(' ').then_some(normalized)
 }
 
 #[cfg(test)]
@@ -134,8 +135,14 @@ mod tests {
 
     #[test]
     fn case_and_blanks_do_not_count() {
-        assert_eq!(normalized(" Köln\t IS\nfine "), "köln is fine");
-        assert_eq!(normalized("\u{3000} \n"), "");
-        assert_ne!(normalized("to day"), normalized("today"));
+        let one = |text: &str| normalized(&TextInput::One(text.to_owned()));
+        let pair = |a: &str, b: &str| normalized(&TextInput::Pair(a.to_owned(), b.to_owned()));
+        assert_eq!(one(" Köln\t IS\nfine "), one("köln is fine"));
+        assert_eq!((one("\u{3000} \n"), pair("", " ")), (None, None));
+        assert_ne!(one("to day"), one("today"));
+        assert_eq!(pair("a", " B"), pair("A ", "b"));
+        assert_ne!(pair("a", "b"), pair("b", "a"));
+        assert_ne!(pair("a", ""), pair("", "a"));
+        assert_ne!(pair("a", "b"), one("a b"));
     }
 }
