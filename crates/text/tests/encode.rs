@@ -188,7 +188,7 @@ fn a_long_line_is_counted_and_cut() {
     let words = 60_000;
     let line = "hello world ".repeat(words / 2);
     let batch =
-        tokenizer.encode(&[TextInput::One(&line), TextInput::Pair("hello", &line)], 16).unwrap();
+        tokenizer.encode(&[TextInput::One(&*line), TextInput::Pair("hello", &*line)], 16).unwrap();
     let per_pair = tokenizer.encode(&[TextInput::One("hello world")], 99).unwrap().tokens() - 2;
     assert_eq!(batch.texts[0], TextTokens { total: words / 2 * per_pair + 2, kept: 16 });
     assert_eq!(batch.texts[1].kept, 16);
@@ -262,7 +262,7 @@ proptest! {
         for pair in [false, true] {
             let (batch, expected) = if pair {
                 (
-                    ours.encode(&[TextInput::Pair(&text, "ab é")], 999).unwrap(),
+                    ours.encode(&[TextInput::Pair(&*text, "ab é")], 999).unwrap(),
                     library.encode_char_offsets((text.as_str(), "ab é"), true).unwrap(),
                 )
             } else {
@@ -285,7 +285,7 @@ proptest! {
         max_length in 3usize..24,
     ) {
         let tokenizer = tiny();
-        let inputs: Vec<TextInput> = texts
+        let inputs: Vec<_> = texts
             .iter()
             .map(|(first, second)| match second {
                 None => TextInput::One(first),
