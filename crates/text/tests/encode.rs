@@ -306,7 +306,7 @@ proptest! {
             let range = batch.sequence(index);
             prop_assert_eq!(range.len(), kept);
             prop_assert!(kept <= max_length && kept == total.min(max_length));
-            one_by_one.append(&tokenizer.encode(&[*input], max_length).unwrap());
+            one_by_one.append(&tokenizer.encode(std::slice::from_ref(input), max_length).unwrap());
 
             // Within each text of the sequence, tokens go from left to right and inside of it.
             let longest = match input {
