@@ -10,7 +10,7 @@ use crate::predict::answers::Predictions;
 use crate::predict::pass::PassText;
 use crate::predict::request::{RequestOptions, ResolvedRequest};
 use crate::sentence::SentenceEncoder;
-use crate::sentence::{CHUNK_TEXTS, pipelined};
+use crate::sentence::{CHUNK_TEXTS, stream_texts};
 use crate::sentence::{LoadOptions, Vectors};
 
 /// An encoder with the heads that were trained on it.
@@ -138,18 +138,16 @@ impl MultiTaskModel {
         if inputs.len() <= CHUNK_TEXTS {
             return self.predictions(&request, self.tokens_and_words(&request, inputs)?);
         }
-        let chunk = |start: usize| &inputs[start..inputs.len().min(start + CHUNK_TEXTS)];
+        let count = inputs.len();
         let mut all = Predictions::default();
-        pipelined(
-            (0..inputs.len()).step_by(CHUNK_TEXTS).map(Ok::<_, Error>),
+        stream_texts(
+            (0..count).step_by(CHUNK_TEXTS).map(Ok::<_, Error>),
             |start| {
-                let prepared = self.tokens_and_words(&request, chunk(*start));
-                prepared.map_err(|e| e.after_texts(*start))
+                let chunk = &inputs[*start..count.min(start + CHUNK_TEXTS)];
+                Ok((chunk.len(), self.tokens_and_words(&request, chunk)?))
             },
-            |start, prepared| {
-                self.predictions(&request, prepared).map_err(|e| e.after_texts(start))
-            },
-            |part| {
+            |prepared| self.predictions(&request, prepared),
+            |_, part| {
                 all.tasks = part.tasks;
                 all.texts.extend(part.texts);
                 Ok(())
@@ -173,25 +171,17 @@ impl MultiTaskModel {
         chunks: impl Iterator<Item = Result<C, E>> + Send + 'static,
         inputs: impl for<'c> Fn(&'c C) -> Vec<TextInput<&'c str>> + Send,
         options: &RequestOptions,
-        mut sink: impl FnMut(C, Predictions) -> Result<(), E> + Send,
+        sink: impl FnMut(C, Predictions) -> Result<(), E> + Send,
     ) -> Result<(), E> {
         let request = &self.resolve_request(options)?;
-        let (mut read, mut before) = (0, 0);
-        pipelined(
+        stream_texts(
             chunks,
             move |chunk| {
-                let prepared = self.tokens_and_words(request, &inputs(chunk));
-                let prepared = prepared.map_err(|e| e.after_texts(read))?;
-                read += prepared.0.len();
-                Ok(prepared)
+                let inputs = inputs(chunk);
+                Ok((inputs.len(), self.tokens_and_words(request, &inputs)?))
             },
-            |chunk, prepared| {
-                let answers = self.predictions(request, prepared);
-                let answers = answers.map_err(|e| e.after_texts(before))?;
-                before += answers.texts.len();
-                Ok((chunk, answers))
-            },
-            |(chunk, answers)| sink(chunk, answers),
+            |prepared| self.predictions(request, prepared),
+            sink,
         )
     }
 
@@ -205,7 +195,12 @@ impl MultiTaskModel {
         if !request.words {
             return Ok((batch, Vec::new()));
         }
-        spans_in_texts(&mut batch, inputs, &request.plan.prompt, self.encoder.lower_case());
+        spans_in_texts(
+            &mut batch,
+            inputs,
+            &request.plan.prompt,
+            self.encoder.reader().lower_case(),
+        );
         let words = inputs.iter().enumerate().map(|(index, input)| {
             let places = input.words();
             let tokens = batch.first_tokens(index, &places);

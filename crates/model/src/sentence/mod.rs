@@ -11,7 +11,7 @@ mod search;
 pub(crate) use group_pass::{ExtraState, Group, PassInput, Workspaces};
 pub use matrix::Matrix;
 pub use options::{EncodeOptions, LoadOptions, OnTruncate, Prompt, Vectors};
-pub(crate) use pipeline::{CHUNK_TEXTS, pipelined};
+pub(crate) use pipeline::{CHUNK_TEXTS, stream_texts};
 pub use search::{Hit, cosine_similarity, semantic_search};
 pub use text_reader::TextReader;
 
@@ -158,17 +158,13 @@ impl SentenceEncoder {
             return self.encode_batch(&self.threads, &self.tokenize_texts(&plan, texts)?, &plan);
         }
         let count = texts.len();
-        let chunk = |start: usize| &texts[start..count.min(start + CHUNK_TEXTS)];
         let mut all = Encoded::default();
         let mut values = Vec::new();
-        pipelined(
+        stream_texts(
             (0..count).step_by(CHUNK_TEXTS).map(Ok::<_, Error>),
-            |start| self.tokenize_texts(&plan, chunk(*start)).map_err(|e| e.after_texts(*start)),
-            |start, batch| {
-                let encoded = self.encode_batch(&self.threads, &batch, &plan);
-                encoded.map_err(|e| e.after_texts(start))
-            },
-            |part| {
+            |start| self.tokens_of(&plan, &texts[*start..count.min(start + CHUNK_TEXTS)]),
+            |batch| self.encode_batch(&self.threads, &batch, &plan),
+            |_, part| {
                 all.texts.extend(part.texts);
                 values.extend(part.embeddings.into_vec());
                 Ok(())
@@ -199,7 +195,8 @@ impl SentenceEncoder {
         E: From<Error> + Send + 'static,
     {
         let plan = self.resolve(options)?;
-        self.stream(chunks, &plan, |batch| self.encode_batch(&self.threads, &batch, &plan), sink)
+        let encode = |batch| self.encode_batch(&self.threads, &batch, &plan);
+        stream_texts(chunks, |chunk: &C| self.tokens_of(&plan, chunk.as_ref()), encode, sink)
     }
 
     /// [`encode_stream`](Self::encode_stream) of the last hidden states of all tokens:
@@ -219,40 +216,8 @@ impl SentenceEncoder {
         E: From<Error> + Send + 'static,
     {
         let plan = self.resolve(options)?;
-        self.stream(chunks, &plan, |batch| self.token_vectors(batch), sink)
-    }
-
-    /// - `encode`: tokens of a chunk to its results
-    fn stream<T, C, R, E>(
-        &self,
-        chunks: impl Iterator<Item = Result<C, E>> + Send + 'static,
-        plan: &EncodePlan,
-        encode: impl Fn(TokenBatch) -> Result<R, Error>,
-        mut sink: impl FnMut(C, R) -> Result<(), E> + Send,
-    ) -> Result<(), E>
-    where
-        T: AsRef<str> + Sync,
-        C: AsRef<[T]> + Send + 'static,
-        R: Send,
-        E: From<Error> + Send + 'static,
-    {
-        let (mut read, mut before) = (0, 0);
-        pipelined(
-            chunks,
-            |chunk| {
-                let batch = self.tokenize_texts(plan, chunk.as_ref());
-                let batch = batch.map_err(|e| e.after_texts(read))?;
-                read += batch.len();
-                Ok(batch)
-            },
-            |chunk, batch| {
-                let texts = batch.len();
-                let results = encode(batch).map_err(|e| e.after_texts(before))?;
-                before += texts;
-                Ok((chunk, results))
-            },
-            |(chunk, results)| sink(chunk, results),
-        )
+        let encode = |batch| self.token_vectors(batch);
+        stream_texts(chunks, |chunk: &C| self.tokens_of(&plan, chunk.as_ref()), encode, sink)
     }
 
     /// Every token's last hidden state, before pooling. Of the options, those
@@ -390,6 +355,15 @@ impl SentenceEncoder {
         })
     }
 
+    /// The number of `texts`, and their tokens.
+    fn tokens_of(
+        &self,
+        plan: &EncodePlan,
+        texts: &[impl AsRef<str> + Sync],
+    ) -> Result<(usize, TokenBatch), Error> {
+        Ok((texts.len(), self.tokenize_texts(plan, texts)?))
+    }
+
     fn tokenize_texts(
         &self,
         plan: &EncodePlan,
@@ -410,21 +384,6 @@ impl SentenceEncoder {
     /// One sequence of tokens that are known already, without the special tokens.
     pub(crate) fn batch_of_ids(&self, plan: &EncodePlan, ids: &[u32]) -> Result<TokenBatch, Error> {
         self.reader.batch_of_ids(ids, plan.on_truncate)
-    }
-
-    /// Prompts that the folder names, in its order: name and text.
-    pub fn prompts(&self) -> &[(String, String)] {
-        self.reader.prompts()
-    }
-
-    /// The prompt that is put before texts by itself, if there is one.
-    pub fn default_prompt_name(&self) -> Option<&str> {
-        self.reader.default_prompt_name()
-    }
-
-    /// Whether texts are lower-cased whatever the tokenizer does.
-    pub fn lower_case(&self) -> bool {
-        self.reader.lower_case()
     }
 
     /// The threads it was loaded with.

@@ -5,6 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
+use crate::error::Error;
+
 /// Texts that are tokenized together while the ones before are encoded.
 pub(crate) const CHUNK_TEXTS: usize = 1024;
 
@@ -17,6 +19,37 @@ enum Message<C, E> {
     Stop,
 }
 
+/// [`pipelined`] for chunks of texts, whose errors count texts from the first of the stream.
+///
+/// - `tokenize`: gives the number of texts of a chunk, and what `compute` reads
+pub(crate) fn stream_texts<C, P, R, E>(
+    read: impl Iterator<Item = Result<C, E>> + Send + 'static,
+    mut tokenize: impl FnMut(&C) -> Result<(usize, P), Error> + Send,
+    compute: impl Fn(P) -> Result<R, Error>,
+    mut write: impl FnMut(C, R) -> Result<(), E> + Send,
+) -> Result<(), E>
+where
+    C: Send + 'static,
+    P: Send,
+    R: Send,
+    E: From<Error> + Send + 'static,
+{
+    let mut texts = 0;
+    pipelined(
+        read,
+        move |chunk| {
+            let before = texts;
+            let (count, prepared) = tokenize(chunk).map_err(|error| error.after_texts(before))?;
+            texts += count;
+            Ok((before, prepared))
+        },
+        |chunk, (before, prepared)| {
+            Ok((chunk, compute(prepared).map_err(|error| error.after_texts(before))?))
+        },
+        |(chunk, results)| write(chunk, results),
+    )
+}
+
 /// Runs every chunk of `read` through `prepare`, `compute` and `write`, in order.
 ///
 /// Each stage has its own thread; `compute` runs on the calling one. Channels hold one
@@ -26,7 +59,7 @@ enum Message<C, E> {
 /// # Errors
 /// The first error of a stage, which ends the stream. Everything before the failed
 /// chunk has been written, except after an error of `write`.
-pub(crate) fn pipelined<C, P, R, E>(
+fn pipelined<C, P, R, E>(
     read: impl Iterator<Item = Result<C, E>> + Send + 'static,
     prepare: impl FnMut(&C) -> Result<P, E> + Send,
     mut compute: impl FnMut(C, P) -> Result<R, E>,

@@ -103,8 +103,8 @@ pub(crate) async fn tokenize(
 }
 
 fn prompt<'a>(encoder: &'a SentenceEncoder, name: Option<&str>) -> Result<&'a str, ApiError> {
-    let Some(name) = name.or(encoder.default_prompt_name()) else { return Ok("") };
-    let found = encoder.prompts().iter().find(|(known, _)| known == name);
+    let Some(name) = name.or(encoder.reader().default_prompt_name()) else { return Ok("") };
+    let found = encoder.reader().prompts().iter().find(|(known, _)| known == name);
     found.map(|(_, text)| text.as_str()).ok_or_else(|| {
         let message = format!("prompt_name `{name}`: the model has no such prompt");
         ApiError::new(ApiErrorKind::Value, message)
@@ -119,7 +119,7 @@ fn tokens(
 ) -> Result<Vec<SimpleToken>, polyhead_model::Error> {
     let tokenizer = encoder.tokenizer();
     let text = format!("{prompt}{text}");
-    let text = if encoder.lower_case() { text.to_lowercase() } else { text };
+    let text = if encoder.reader().lower_case() { text.to_lowercase() } else { text };
     let batch = tokenizer.encode(&[TextInput::One(&text)], usize::MAX)?;
     // Byte offsets of all characters, and of the end.
     let offsets: Vec<usize> = text.char_indices().map(|(at, _)| at).chain([text.len()]).collect();
