@@ -63,7 +63,7 @@ fn check(model: &str, trainable: &dyn Fn(&str) -> bool) {
         network.backward(cpu, &input, &depth, &mut pass, &mut gradients);
         gradients.close(cpu);
     });
-    let reached = network.reached_by_vectors();
+    let reached = network.reached(&[], true);
     let mut compared = 0;
     for entry in 0..flags.len() {
         let name = network.store().entries()[entry].name.clone();

@@ -75,14 +75,17 @@ impl Network {
         Depth { start, embeddings, top, vectors, cached, read }
     }
 
-    /// One flag per entry of the store: whether the logits of the active heads depend on it.
-    /// The other entries have no gradient in a step of these heads, not even one of zero.
+    /// One flag per entry of the store: whether the logits of the active heads, or the
+    /// sentence vectors, depend on it. The other entries have no gradient in a step of these
+    /// heads, not even one of zero.
     ///
     /// - `active`: one flag per head
-    pub fn reached(&self, active: &[bool]) -> Vec<bool> {
+    /// - `vectors`: whether a loss reads the sentence vectors
+    pub fn reached(&self, active: &[bool], vectors: bool) -> Vec<bool> {
         let active_heads = || self.heads.iter().zip(active).filter(|(_, active)| **active);
         let top = active_heads().map(|(head, _)| self.state_of(head)).max();
-        let modules = active_heads().any(|(head, _)| head.reads_sentence_vector());
+        let top = if vectors { Some(self.config.layers) } else { top };
+        let modules = vectors || active_heads().any(|(head, _)| head.reads_sentence_vector());
         let reached = |group| match group {
             ParameterGroup::Embeddings => top.is_some(),
             ParameterGroup::Layer(layer) => top.is_some_and(|top| layer < top),
@@ -91,15 +94,6 @@ impl Network {
             ParameterGroup::Head(head) => active[head],
         };
         self.store.entries().iter().map(|entry| reached(entry.group)).collect()
-    }
-
-    /// One flag per entry of the store: whether the sentence vectors depend on it. A loss that
-    /// reads them adds these entries to [`reached`](Self::reached).
-    pub fn reached_by_vectors(&self) -> Vec<bool> {
-        let entries = self.store.entries().iter();
-        entries
-            .map(|entry| !matches!(entry.group, ParameterGroup::Pooler | ParameterGroup::Head(_)))
-            .collect()
     }
 
     /// Makes the transposed weights that a backward of this depth reads, and drops all others.

@@ -24,6 +24,8 @@ pub(crate) struct PackedStep {
     pub(crate) parts: Vec<PackedRows>,
     /// One per head of the network: whether it has a label in this step.
     pub(crate) active: Vec<bool>,
+    /// Whether a task without a head has a label in this step.
+    pub(crate) reads_vectors: bool,
     tasks: Vec<TaskTargets>,
 }
 
@@ -60,13 +62,15 @@ impl PackedStep {
         let tasks: Vec<TaskTargets> = (0..objectives.len())
             .map(|task| TaskTargets::new(batch, task, &objectives[task], &parts))
             .collect();
-        let mut active = vec![false; heads];
-        for (task, targets) in tasks.iter().enumerate() {
-            if let Some(head) = head_of(objectives, task) {
-                active[head] = targets.normaliser > 0.0;
+        let mut step = Self { parts, active: vec![false; heads], reads_vectors: false, tasks };
+        for task in 0..objectives.len() {
+            let is_active = step.is_active(task);
+            match head_of(objectives, task) {
+                Some(head) => step.active[head] = is_active,
+                None => step.reads_vectors |= is_active,
             }
         }
-        Self { parts, active, tasks }
+        step
     }
 
     /// Indices of the tasks that have a label in this step.

@@ -302,7 +302,7 @@ impl Learner {
     ) -> Result<f64, Error> {
         let Self { network, optimizer, gradients, .. } = self;
         gradients.close(cpu);
-        let touched = network.reached(&packed.active);
+        let touched = network.reached(&packed.active, packed.reads_vectors);
         let layout = gradients.layout().clone();
         let changed = |entry: usize| touched[entry] && layout.is_trainable(entry);
         let norm = network.update(cpu, &changed, |store| {
