@@ -19,7 +19,8 @@ pub(crate) fn tokens(
 ) -> Result<Vec<Tokens>> {
     let options = EncodeOptions { prompt: Prompt::None, ..EncodeOptions::default() };
     let batch = encoder.tokenize(texts, &options)?;
-    let spell = |&id: &u32| encoder.tokenizer().token(id).unwrap_or_else(|| format!("<{id}>"));
+    let spell =
+        |&id: &u32| encoder.reader().tokenizer().token(id).unwrap_or_else(|| format!("<{id}>"));
     let tokens = (0..batch.len()).map(|i| {
         let range = batch.sequence(i);
         Tokens {

@@ -10,8 +10,11 @@ fn the_sentence_is_24_tokens_in_the_vocabulary_of_bert_base_uncased() {
     let encoder = SentenceEncoder::builtin().expect("the built-in model");
     let batch = encoder.tokenize(&[SENTENCE], &EncodeOptions::default()).expect("tokens");
     assert_eq!(batch.tokens(), 24);
-    let tokens: Vec<String> =
-        batch.ids.iter().map(|id| encoder.tokenizer().token(*id).expect("a token")).collect();
+    let tokens: Vec<String> = batch
+        .ids
+        .iter()
+        .map(|id| encoder.reader().tokenizer().token(*id).expect("a token"))
+        .collect();
     assert_eq!(tokens[..8], ["[CLS]", "this", "is", "the", "assess", "##ement", "for", "sentence"]);
 }
 

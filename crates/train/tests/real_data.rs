@@ -180,7 +180,7 @@ fn check_words(data: &Dataset, encoder: &SentenceEncoder) {
         let ids = &split.tokens.ids[split.tokens.sequence(row)];
         for word in split.words.row(row) {
             let Some(first) = split.words.first_tokens[word] else { continue };
-            let token = encoder.tokenizer().token(ids[first as usize]).expect("a token");
+            let token = encoder.reader().tokenizer().token(ids[first as usize]).expect("a token");
             let word: String = text[split.words.places[word].clone()].iter().collect();
             if word.is_ascii() && token != "[UNK]" {
                 assert!(word.to_lowercase().starts_with(&token), "{word}: {token}");

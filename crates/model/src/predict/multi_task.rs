@@ -109,23 +109,8 @@ impl MultiTaskModel {
         self.predict_inputs(&inputs, options)
     }
 
-    /// Answers to texts that are given as words, which is what tagging is
-    /// trained on; the encoder reads them joined by one blank.
-    ///
-    /// # Errors
-    /// As [`predict_with`](Self::predict_with).
-    pub fn predict_words(
-        &self,
-        texts: &[impl AsRef<[String]>],
-        options: &RequestOptions,
-    ) -> Result<Predictions, Error> {
-        let words = texts.iter().map(|words| words.as_ref().iter().map(String::as_str));
-        let inputs: Vec<_> = words.map(|words| TextInput::Words(words.collect())).collect();
-        self.predict_inputs(&inputs, options)
-    }
-
-    /// Answers to texts, pairs of texts, or words of texts. A task that tags reads the words
-    /// of a pair's first text.
+    /// Answers to texts, pairs of texts, or words of texts, on which tagging is trained. A task
+    /// that tags reads the words of a pair's first text.
     ///
     /// # Errors
     /// As [`predict_with`](Self::predict_with).

@@ -237,7 +237,7 @@ impl MultiTaskModel {
             && mine.config() == others.config()
             && mine.dimension() == others.dimension()
             && mine.max_length() == others.max_length()
-            && mine.tokenizer().vocab_size() == others.tokenizer().vocab_size()
+            && mine.reader().tokenizer().vocab_size() == others.reader().tokenizer().vocab_size()
     }
 }
 

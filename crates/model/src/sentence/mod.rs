@@ -18,7 +18,7 @@ pub use text_reader::TextReader;
 use std::ops::Range;
 
 use polyhead_compute::{Bytes, Cpu, Int8Isa, Isa, Threads};
-use polyhead_text::{TextInput, TextTokens, TokenBatch, Tokenizer};
+use polyhead_text::{TextInput, TextTokens, TokenBatch};
 
 use crate::encoder::{Encoder, EncoderConfig, Precision};
 use crate::error::{Error, ErrorKind};
@@ -319,11 +319,6 @@ impl SentenceEncoder {
     /// How texts become tokens: prompt, case, tokenizer, maximum length.
     pub fn reader(&self) -> &TextReader {
         &self.reader
-    }
-
-    /// The tokenizer.
-    pub fn tokenizer(&self) -> &Tokenizer {
-        self.reader.tokenizer()
     }
 
     /// Remarks from loading that a user should see, one line each.

@@ -190,7 +190,7 @@ fn logits_are_those_of_the_network_that_trains() {
         },
         rows: &rows,
         words: &words,
-        prompt_tokens: model.encoder().tokenizer().count_prompt_tokens(prompt).unwrap(),
+        prompt_tokens: model.encoder().reader().tokenizer().count_prompt_tokens(prompt).unwrap(),
         known: None,
     };
     let layout =

@@ -1,7 +1,7 @@
 //! Words, spans and their offsets.
 
 use polyhead_model::{Answer, MultiTaskModel, Prompt, RequestOptions, TaggedText, Vectors};
-use polyhead_text::{TextInput, join_words};
+use polyhead_text::TextInput;
 
 use crate::{head, model, texts, with_heads};
 
@@ -53,13 +53,12 @@ fn spans_of_several_words_have_the_text_between() {
 #[test]
 fn words_and_their_text_have_the_same_answers() {
     let model = model(with_heads("tiny-bert"), 2);
-    let words: Vec<Vec<String>> = texts(30)
-        .iter()
-        .map(|text| text.replace("!!", "!").split_whitespace().map(str::to_owned).collect())
-        .collect();
-    let joined: Vec<String> = words.iter().map(|words| join_words(words).0).collect();
+    let texts = texts(30).into_iter().map(|text| text.replace("!!", "!"));
+    let words = texts.map(|text| text.split_whitespace().map(str::to_owned).collect());
+    let words: Vec<TextInput> = words.map(TextInput::Words).collect();
+    let joined: Vec<String> = words.iter().map(|words| words.text().into_owned()).collect();
     let options = RequestOptions { vectors: Some(Vectors::default()), ..RequestOptions::default() };
-    let found = model.predict_words(&words, &options).unwrap();
+    let found = model.predict_inputs(&words, &options).unwrap();
     assert!(found.vectors().is_some());
     assert_eq!(found, model.predict(&joined).unwrap());
     // One blank or several, of whatever sort: BERT's tokenizer does not mind.
@@ -76,8 +75,8 @@ fn words_that_are_cut_off_are_outside() {
     let mut folder = with_heads("tiny-bert");
     head(&mut folder, "entities").output.1 = vec![0.0, 0.0, 1e3];
     let model = model(folder, 1);
-    let words: Vec<String> = vec!["the".to_owned(); 80];
-    let found = model.predict_words(&[&words], &RequestOptions::default()).unwrap();
+    let words = TextInput::Words(vec!["the"; 80]);
+    let found = model.predict_inputs(&[words], &RequestOptions::default()).unwrap();
     assert!(found.texts[0].tokens.truncated());
     let task = &found.texts[0].tasks[3];
     let Answer::Tokens(text) = &task.answer else { panic!() };

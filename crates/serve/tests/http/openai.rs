@@ -73,6 +73,7 @@ async fn token_ids_are_refused_unless_allowed() {
     let tokenizer = model()
         .unwrap()
         .encoder()
+        .reader()
         .tokenizer()
         .encode(&[polyhead_text::TextInput::One("the train")], usize::MAX);
     let ids = tokenizer.unwrap().ids;

@@ -185,13 +185,6 @@ impl Tokenizer {
         self.inner.token_to_id(token)
     }
 
-    /// Number of special tokens around a single text or a pair; 0 for pairs if
-    /// the tokenizer has no template for them.
-    pub fn special_tokens_count(&self, pair: bool) -> usize {
-        let template = if pair { self.pair.as_ref() } else { Some(&self.single) };
-        template.map_or(0, Template::specials)
-    }
-
     /// `model_max_length` of tokenizer_config.json: the longest sequence that the model was made
     /// for, in tokens, special tokens included. `None` without that file, or if it holds the huge
     /// number that means "no limit".

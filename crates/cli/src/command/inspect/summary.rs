@@ -72,7 +72,7 @@ impl Summary {
         path: Option<&Path>,
     ) -> Self {
         let positions = folder.config.max_positions;
-        let stored = encoder.tokenizer().model_max_length();
+        let stored = encoder.reader().tokenizer().model_max_length();
         let max_length_from = match stored {
             _ if folder.max_length.is_some() => "the model's settings",
             Some(length) if length <= positions => "the tokenizer's settings",

@@ -117,7 +117,7 @@ fn tokens(
     text: &str,
     special: bool,
 ) -> Result<Vec<SimpleToken>, polyhead_model::Error> {
-    let tokenizer = encoder.tokenizer();
+    let tokenizer = encoder.reader().tokenizer();
     let text = format!("{prompt}{text}");
     let text = if encoder.reader().lower_case() { text.to_lowercase() } else { text };
     let batch = tokenizer.encode(&[TextInput::One(&text)], usize::MAX)?;
