@@ -45,6 +45,7 @@
 
 mod error;
 
+mod words;
 mod input;
 mod tokenizer;
 mod template;
@@ -52,12 +53,13 @@ mod truncate;
 mod long_text;
 mod offsets;
 mod batch;
-mod words;
+mod spans;
 mod bio;
 
 pub use batch::{TextTokens, TokenBatch, TokenSpan};
 pub use bio::{Tag, TagSpan, tag_spans};
 pub use error::{TokenizerError, TokenizerErrorKind};
 pub use input::TextInput;
+pub use spans::spans_in_texts;
 pub use tokenizer::Tokenizer;
-pub use words::{join_words, locate_words, spans_in_texts, split_words};
+pub use words::{join_words, locate_words, split_words};

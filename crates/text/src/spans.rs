@@ -1,0 +1,222 @@
+//! Spans of tokens in the texts that were given, and the tokens that begin their words.
+//!
+//! A head that tags reads one token per word, its first.
+//! All positions are characters (Unicode scalar values).
+
+use std::ops::Range;
+
+use crate::batch::{TokenBatch, TokenSpan};
+use crate::input::TextInput;
+
+impl TokenBatch {
+    /// The first token of each word of the first text of sequence `index`, counted in
+    /// the sequence.
+    ///
+    /// - `words`: in order, without overlap, in the characters in which the spans count
+    ///   (see [`spans_in_texts`])
+    ///
+    /// It is the first token that covers something of the word and nothing of the
+    /// word before: byte-level tokens may begin with the blank before their word.
+    /// `None` if the word has no such token: it was cut off, or the tokenizer drops
+    /// all its characters.
+    ///
+    /// # Panics
+    /// If there is no such sequence.
+    pub fn first_tokens(&self, index: usize, words: &[Range<usize>]) -> Vec<Option<u32>> {
+        let spans = &self.spans[self.sequence(index)];
+        let second_text = &self.second_texts[index];
+        if second_text.is_empty() {
+            return first_tokens(spans, words);
+        }
+        let mut spans = spans.to_vec();
+        spans[second_text.clone()].fill(TokenSpan::NOWHERE);
+        first_tokens(&spans, words)
+    }
+}
+
+fn first_tokens(spans: &[TokenSpan], words: &[Range<usize>]) -> Vec<Option<u32>> {
+    let mut token = 0;
+    let mut end_before = 0;
+    let mut find = |word: &Range<usize>| {
+        let passed = |span: &TokenSpan| {
+            span.is_empty() || span.end as usize <= word.start || (span.start as usize) < end_before
+        };
+        while spans.get(token).is_some_and(passed) {
+            token += 1;
+        }
+        end_before = word.end;
+        let span = spans.get(token)?;
+        (!word.is_empty() && (span.start as usize) < word.end).then_some(token as u32)
+    };
+    words.iter().map(&mut find).collect()
+}
+
+/// Makes the spans of `batch` count in `inputs` as they were given, after they
+/// were tokenized with `prompt` in front and perhaps in lower case.
+///
+/// Tokens of the prompt stand nowhere; one that reaches from the prompt into
+/// the text begins at its first character.
+///
+/// # Panics
+/// If the batch has another number of sequences than there are inputs.
+pub fn spans_in_texts(
+    batch: &mut TokenBatch,
+    inputs: &[TextInput<impl AsRef<str>>],
+    prompt: &str,
+    lower_case: bool,
+) {
+    assert_eq!(batch.len(), inputs.len(), "one sequence an input");
+    let characters = |text: &str| text.chars().count() as u32;
+    let prompt = if lower_case { characters(&prompt.to_lowercase()) } else { characters(prompt) };
+    for (index, input) in inputs.iter().enumerate() {
+        let origin = |text: &str| if lower_case { origins(text) } else { None };
+        let first = origin(&input.text());
+        let second = input.second().and_then(origin);
+        if prompt == 0 && first.is_none() && second.is_none() {
+            continue;
+        }
+        let (sequence, second_text) = (batch.sequence(index), batch.second_texts[index].clone());
+        for (token, span) in batch.spans[sequence].iter_mut().enumerate() {
+            // The prompt stands before the first text alone.
+            *span = if second_text.contains(&token) {
+                span_in_text(*span, 0, second.as_deref())
+            } else {
+                span_in_text(*span, prompt, first.as_deref())
+            };
+        }
+    }
+}
+
+/// The character of `text` that each character of its lower case comes from; `None`
+/// if they are as many: only some (`İ`) become more than one.
+fn origins(text: &str) -> Option<Vec<u32>> {
+    let lengths = || text.chars().map(|character| character.to_lowercase().len());
+    lengths().any(|length| length > 1).then(|| {
+        (0..).zip(lengths()).flat_map(|(at, length)| std::iter::repeat_n(at, length)).collect()
+    })
+}
+
+/// - `origin`: the character that each character in lower case comes from
+fn span_in_text(span: TokenSpan, prompt: u32, origin: Option<&[u32]>) -> TokenSpan {
+    if span.is_empty() || span.end <= prompt {
+        return TokenSpan::NOWHERE;
+    }
+    let (start, end) = (span.start.saturating_sub(prompt), span.end - prompt);
+    match origin {
+        Some(origin) => {
+            TokenSpan { start: origin[start as usize], end: origin[end as usize - 1] + 1 }
+        }
+        None => TokenSpan { start, end },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::Tokenizer;
+    use crate::words::locate_words;
+
+    use super::*;
+
+    fn spans(pairs: &[(u32, u32)]) -> Vec<TokenSpan> {
+        pairs.iter().map(|&(start, end)| TokenSpan { start, end }).collect()
+    }
+
+    #[test]
+    fn each_word_has_its_first_token() {
+        struct Case {
+            why: &'static str,
+            spans: &'static [(u32, u32)],
+            words: &'static [Range<usize>],
+            expected: &'static [Option<u32>],
+        }
+        let cases = [
+            Case {
+                why: "special tokens stand nowhere, later pieces do not count",
+                spans: &[(0, 0), (0, 2), (2, 4), (5, 7), (0, 0)],
+                words: &[0..4, 5..7],
+                expected: &[Some(1), Some(3)],
+            },
+            Case {
+                why: "cut off",
+                spans: &[(0, 0), (0, 2), (0, 0)],
+                words: &[0..4, 5..7, 8..9],
+                expected: &[Some(1), None, None],
+            },
+            Case {
+                why: "no token, no characters",
+                spans: &[(0, 0), (0, 2), (5, 6), (0, 0)],
+                words: &[0..2, 3..4, 4..4, 5..6],
+                expected: &[Some(1), None, None, Some(2)],
+            },
+            Case {
+                why: "the first character of the word was dropped",
+                spans: &[(1, 2), (4, 5)],
+                words: &[0..2, 3..5],
+                expected: &[Some(0), Some(1)],
+            },
+            Case {
+                why: "tokens that begin with the blank before the word",
+                spans: &[(0, 2), (2, 5), (5, 8)],
+                words: &[0..2, 3..5, 6..8],
+                expected: &[Some(0), Some(1), Some(2)],
+            },
+            Case {
+                why: "a token over two words is the first one's",
+                spans: &[(0, 4), (4, 5)],
+                words: &[0..2, 2..5, 5..6],
+                expected: &[Some(0), Some(1), None],
+            },
+            Case {
+                why: "characters outside of words",
+                spans: &[(0, 1), (2, 3), (4, 5), (6, 7)],
+                words: &[2..3, 6..7],
+                expected: &[Some(1), Some(3)],
+            },
+            Case { why: "no words", spans: &[(0, 1)], words: &[], expected: &[] },
+        ];
+        for Case { why, spans: pairs, words, expected } in cases {
+            assert_eq!(first_tokens(&spans(pairs), words), expected, "{why}");
+        }
+    }
+
+    #[test]
+    fn prompts_lower_case_and_second_texts_do_not_move_words() {
+        let vocab = b"[PAD]\n[UNK]\n[CLS]\n[SEP]\nq\n:\nold\nroad\n##s\n";
+        let tokenizer = Tokenizer::from_vocab(vocab, None).unwrap();
+        for (prompt, lower_case) in [("", false), ("q: ", false), ("Q: ", true), ("", true)] {
+            let given = |text: &str| if lower_case { text.to_lowercase() } else { text.to_owned() };
+            for text in ["old roads", "İİ old roads", "é old\u{1}  roads"] {
+                let first = given(&format!("{prompt}{text}"));
+                let read = [TextInput::One(first.clone()), TextInput::Pair(first, given("İ old"))];
+                let mut batch = tokenizer.encode(&read, 20).unwrap();
+                let inputs = [TextInput::One(text), TextInput::Pair(text, "İ old")];
+                spans_in_texts(&mut batch, &inputs, prompt, lower_case);
+                let words = locate_words(text, &["old", "roads"]).unwrap();
+                for index in 0..2 {
+                    let start = batch.offsets[index];
+                    let tokens: Vec<_> = batch
+                        .first_tokens(index, &words)
+                        .into_iter()
+                        .map(|token| {
+                            tokenizer.token(batch.ids[start + token.unwrap() as usize]).unwrap()
+                        })
+                        .collect();
+                    assert_eq!(tokens, ["old", "road"], "{text:?} {index}");
+                }
+                let old = batch.spans[batch.sequence(1)][batch.second_texts[1].clone()][1];
+                assert_eq!((old.start, old.end), (2, 5), "{prompt:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_word_that_was_cut_off_has_no_token_of_the_second_text() {
+        let vocab = b"[PAD]\n[UNK]\n[CLS]\n[SEP]\na\nb\n";
+        let tokenizer = Tokenizer::from_vocab(vocab, None).unwrap();
+        let pair = TextInput::Pair("a a a a a", "b b b b b b b b b");
+        let batch = tokenizer.encode(&[pair.clone()], 9).unwrap();
+        assert_eq!(batch.second_texts[0], 5..8);
+        let found = batch.first_tokens(0, &pair.words());
+        assert_eq!(found, [Some(1), Some(2), Some(3), None, None]);
+    }
+}
