@@ -54,6 +54,7 @@ fn assert_invariant_on_threads(load: impl Fn(usize) -> SentenceEncoder) {
     }
 }
 
+#[cfg(feature = "builtin")]
 #[test]
 fn the_built_in_model() {
     assert_invariant(|options| SentenceEncoder::builtin_with(options).expect("the model"));

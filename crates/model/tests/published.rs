@@ -1,6 +1,6 @@
 //! Published values for a well-known model and sentence.
 
-use polyhead_model::{EncodeOptions, LoadOptions, SentenceEncoder};
+use polyhead_model::{EncodeOptions, SentenceEncoder};
 
 const SENTENCE: &str = "This is the assessement for sentence transformer implementation. \
                         Let's embed this sentence and check the length";
@@ -22,8 +22,7 @@ fn the_sentence_is_24_tokens_in_the_vocabulary_of_bert_base_uncased() {
 #[test]
 #[ignore = "downloads 268 MB from the hub: run with --ignored"]
 fn distilbert_base_uncased_matches_published_values() {
-    let encoder = SentenceEncoder::load_with("distilbert-base-uncased", &LoadOptions::default())
-        .expect("the model");
+    let encoder = SentenceEncoder::load("distilbert-base-uncased").expect("the model");
     let encoded = encoder.encode_tokens(&[SENTENCE], &EncodeOptions::default()).expect("vectors");
     assert_eq!(encoded.texts[0].total, 24);
     let first = encoded.vectors.row(0);

@@ -6,6 +6,7 @@ mod folders;
 mod golden;
 #[cfg(feature = "heads")]
 mod heads;
+mod mutate;
 mod slopes;
 mod texts;
 
@@ -14,5 +15,6 @@ pub use folders::{copy_folder, root, shared, testdata, tiny_model};
 pub use golden::{Golden, golden_json};
 #[cfg(feature = "heads")]
 pub use heads::heads;
+pub use mutate::check_mutations;
 pub use slopes::slopes;
 pub use texts::texts;

@@ -4,8 +4,8 @@
 
 use std::fs;
 
-use polyhead_text::{TextInput, Tokenizer, TokenizerErrorKind};
-use proptest::prelude::*;
+use polyhead_testing::check_mutations;
+use polyhead_text::{TextInput, Tokenizer, TokenizerError, TokenizerErrorKind};
 use serde_json::{Value, json};
 
 const VOCAB: &str = "[PAD]\n[UNK]\n[CLS]\n[SEP]\ncafe\nCafé\n";
@@ -257,24 +257,42 @@ fn a_file_with_any_part_replaced_does_not_panic() {
     }
 }
 
-proptest! {
-    #[test]
-    fn damaged_bytes_do_not_panic(
-        flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
-        end in any::<prop::sample::Index>(),
-    ) {
-        let mut bytes = cased_json().to_string().into_bytes();
-        for (place, byte) in flips {
-            let place = place.index(bytes.len());
-            bytes[place] = byte;
+/// Tokenizes if there is a tokenizer; an error must name one of the files.
+fn check(loaded: Result<Tokenizer, TokenizerError>, files: &[&str]) {
+    match loaded {
+        Ok(tokenizer) => {
+            for text in ["", "Café cafe [SEP] x", "\0", "漢字🙂 \u{301}"] {
+                if let Ok(batch) = tokenizer.encode(&[TextInput::One(text)], 8) {
+                    assert!(batch.ids.iter().all(|&id| id <= tokenizer.highest_id()));
+                }
+            }
         }
-        if let Ok(text) = std::str::from_utf8(&bytes) {
-            try_out(text);
+        Err(error) => {
+            let message = error.to_string();
+            let named = files.iter().any(|file| message.starts_with(&format!("{file}: ")));
+            assert!(named, "{message}");
         }
-        let _ = Tokenizer::from_json(&bytes);
-        let _ = Tokenizer::from_json(&bytes[..end.index(bytes.len())]);
-        let _ = Tokenizer::from_vocab(&bytes, Some(&bytes));
     }
+}
+
+#[test]
+fn changed_files_are_refused_by_name_or_tokenize() {
+    check_mutations(cased_json().to_string().as_bytes(), 256, |bytes| {
+        check(Tokenizer::from_json(bytes), &["tokenizer.json"]);
+    });
+    check_mutations(VOCAB.as_bytes(), 256, |bytes| {
+        check(Tokenizer::from_vocab(bytes, None), &["vocab.txt"]);
+    });
+    let config = json!({
+        "tokenizer_class": "BertTokenizer", "do_lower_case": true, "strip_accents": null,
+        "tokenize_chinese_chars": true, "model_max_length": 64, "unk_token": "[UNK]",
+        "sep_token": {"content": "[SEP]"}, "additional_special_tokens": ["[CLS]"],
+        "added_tokens_decoder": {"4": {"content": "cafe", "special": false, "lstrip": true}},
+    });
+    check_mutations(config.to_string().as_bytes(), 256, |bytes| {
+        let files = ["tokenizer_config.json", "vocab.txt"];
+        check(Tokenizer::from_vocab(VOCAB.as_bytes(), Some(bytes)), &files);
+    });
 }
 
 #[test]

@@ -174,14 +174,17 @@ pub(crate) struct NpyFile {
 impl NpyFile {
     fn open(path: &Path, kind: ResultKind, journal: &Journal) -> Result<Self> {
         let name = path.display().to_string();
-        let writer = |path: &Path, kind, keep: Option<u64>| {
+        if !Self::fits(kind, journal) {
+            return Err(usage(format!(
+                "{name}: the record of the unfinished results does not fit such a file; start over \
+                 without --resume"
+            )));
+        }
+        let writer = |path: &Path, kind: NpyType, keep: Option<u64>| {
             let file = AtomicFile::open(path, keep)?;
-            match keep {
+            match keep.and_then(|bytes| kind.values_in(bytes)) {
                 None => NpyWriter::new(file, kind).with_context(|| name.clone()),
-                Some(bytes) => {
-                    let values = NpyWriter::<AtomicFile>::values_in(kind, bytes);
-                    Ok(NpyWriter::resume(file, kind, values))
-                }
+                Some(values) => Ok(NpyWriter::resume(file, kind, values)),
             }
         };
         let matrix = writer(path, NpyType::F32, journal.bytes(0))?;
@@ -199,6 +202,24 @@ impl NpyFile {
         Ok(Self { matrix, columns: journal.columns(), offsets, name })
     }
 
+    /// Whether the lengths in the record, if there is one, are those of whole rows.
+    fn fits(kind: ResultKind, journal: &Journal) -> bool {
+        let Some(done) = journal.done() else { return true };
+        let columns = journal.columns().unwrap_or(0) as u64;
+        let values = |file, kind: NpyType| kind.values_in(journal.bytes(file)?);
+        let rows = values(0, NpyType::F32).filter(|values| {
+            // Zero columns have no rows.
+            values.checked_rem(columns) == Some(0)
+        });
+        match (kind, rows.map(|values| values / columns), values(1, NpyType::I64)) {
+            (ResultKind::Tokens, Some(_), Some(offsets)) => {
+                done.texts.checked_add(1) == Some(offsets)
+            }
+            (ResultKind::Sentences, Some(rows), None) => rows == done.texts,
+            _ => false,
+        }
+    }
+
     fn flushed_bytes(&mut self) -> Result<Vec<u64>> {
         let mut bytes = vec![self.matrix.out().flushed_len()?];
         if let Some(offsets) = &mut self.offsets {
@@ -214,7 +235,13 @@ impl NpyFile {
             Results::Lines(_) => unreachable!("lines are not written to .npy files: see create"),
         };
         let columns = *self.columns.get_or_insert(matrix.columns());
-        assert_eq!(columns, matrix.columns(), "every batch has vectors of one width");
+        if columns != matrix.columns() {
+            bail!(
+                "{}: expected vectors of {columns} numbers, as those before, found {}",
+                self.name,
+                matrix.columns()
+            );
+        }
         if let (Some(offsets), Some(ends)) = (&mut self.offsets, ends) {
             let rows_before = self.matrix.values() / columns as u64;
             let ends = ends.iter().skip(1).map(|&end| (rows_before + end as u64) as i64);
@@ -246,6 +273,7 @@ pub(crate) fn offsets_path(path: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use polyhead_model::Matrix;
+    use polyhead_testing::check_mutations;
 
     use super::*;
 
@@ -318,6 +346,60 @@ mod tests {
         resumed.finish().unwrap();
         assert_eq!(files(), expected);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+
+    /// The record of an unfinished output and the output itself, nearly as they were.
+    #[test]
+    fn changed_leftovers_are_refused_or_make_a_whole_file() {
+        let vectors = || {
+            let Results::Tokens(tokens) = tokens(&[1., 2., 3., 4.], &[0, 1, 2]).results else {
+                unreachable!("made of tokens")
+            };
+            let encoded = Encoded { embeddings: tokens.vectors, texts: tokens.texts };
+            let rows = vec![RowHash::default(); 2];
+            Batch { texts: vec![String::new(); 2], rows, results: Results::Sentences(encoded) }
+        };
+        let several = || tokens(&[1., 2., 3., 4., 5., 6.], &[0, 2, 3]);
+        let cases: [(&str, ResultKind, &dyn Fn() -> Batch); 3] = [
+            ("v.npy", ResultKind::Sentences, &vectors),
+            ("v.npy", ResultKind::Tokens, &several),
+            ("v.jsonl", ResultKind::Sentences, &vectors),
+        ];
+        for (name, kind, batch) in cases {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join(name);
+            let files = || -> Vec<(PathBuf, Vec<u8>)> {
+                let entries = std::fs::read_dir(folder.path()).unwrap();
+                let paths = entries.map(|entry| entry.unwrap().path());
+                paths.map(|path| (path.clone(), std::fs::read(path).unwrap())).collect()
+            };
+            let mut killed = Output::create(Some(&path), kind, false).unwrap();
+            killed.write(batch()).unwrap();
+            let left = files();
+            drop(killed);
+            for (changed, good) in &left {
+                check_mutations(good, 96, |bytes| {
+                    files().iter().for_each(|(path, _)| std::fs::remove_file(path).unwrap());
+                    left.iter().for_each(|(path, bytes)| std::fs::write(path, bytes).unwrap());
+                    std::fs::write(changed, bytes).unwrap();
+                    let written = Output::create(Some(&path), kind, true).and_then(|mut output| {
+                        output.write(batch())?;
+                        output.finish()
+                    });
+                    if let Err(error) = written {
+                        return assert!(error.to_string().contains("v."), "{error}");
+                    }
+                    let whole = std::fs::read(&path).unwrap();
+                    if name == "v.npy" {
+                        let (header, values) = npy::tests::read(&whole);
+                        let (_, shape) = header.split_once("'shape': (").unwrap();
+                        let (rows, columns) = shape.split_once(", ").unwrap();
+                        assert_eq!(columns.trim_end(), "2), }");
+                        assert_eq!(rows.parse::<usize>().unwrap() * 2 * 4, values.len());
+                    }
+                });
+            }
+        }
     }
 
     #[test]

@@ -15,6 +15,18 @@ pub(crate) enum NpyType {
     I64,
 }
 
+impl NpyType {
+    /// Number of values in a file of `bytes` bytes; `None` if the last one is not whole.
+    pub(crate) fn values_in(self, bytes: u64) -> Option<u64> {
+        let size = match self {
+            Self::F32 => 4,
+            Self::I64 => 8,
+        };
+        let bytes = bytes.checked_sub(HEADER_LEN as u64)?;
+        bytes.is_multiple_of(size).then_some(bytes / size)
+    }
+}
+
 /// Writes an array whose length is not yet known.
 ///
 /// The header is blank until [`Self::finish`].
@@ -35,15 +47,6 @@ impl<W: Write + Seek> NpyWriter<W> {
     /// their end.
     pub(crate) fn resume(out: W, kind: NpyType, values: u64) -> Self {
         Self { out, kind, values }
-    }
-
-    /// Number of values in a file of `bytes` bytes.
-    pub(crate) fn values_in(kind: NpyType, bytes: u64) -> u64 {
-        let size = match kind {
-            NpyType::F32 => 4,
-            NpyType::I64 => 8,
-        };
-        bytes.saturating_sub(HEADER_LEN as u64) / size
     }
 
     /// The output to which the array is written.

@@ -5,8 +5,8 @@
 //! file holds. Bytes after the recorded length are cut off on resuming, and their texts are
 //! processed again.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -17,6 +17,9 @@ use crate::failure::usage;
 
 /// Version of the record's layout. A record of another version is ignored.
 const VERSION: u32 = 2;
+
+/// The longest record that is read, in bytes. Records have some hundred bytes.
+const LIMIT: u64 = 1 << 20;
 
 /// The record and its file.
 pub(crate) struct Journal {
@@ -57,7 +60,9 @@ impl Journal {
         name.push(".partial.json");
         let path = PathBuf::from(name);
         let read = || -> Option<Record> {
-            let record: Record = serde_json::from_slice(&fs::read(&path).ok()?).ok()?;
+            let mut text = Vec::new();
+            File::open(&path).ok()?.take(LIMIT).read_to_end(&mut text).ok()?;
+            let record: Record = serde_json::from_slice(&text).ok()?;
             (record.version == VERSION && !record.bytes.is_empty()).then_some(record)
         };
         let found = if resume { read() } else { None };
@@ -113,7 +118,7 @@ impl Journal {
     ) -> Result<()> {
         let Record { done, .. } = &mut self.record;
         rows.iter().for_each(|row| done.sha256.add(row));
-        done.texts += rows.len() as u64;
+        done.texts = done.texts.saturating_add(rows.len() as u64);
         self.record.columns = columns;
         self.record.bytes = bytes;
         self.write().with_context(|| self.path.display().to_string())

@@ -19,7 +19,7 @@ pub(crate) enum Source {
     /// A directory on disk.
     Directory(PathBuf),
     /// Files that are compiled into the program.
-    #[cfg_attr(not(any(feature = "builtin", test)), allow(dead_code))]
+    #[cfg_attr(not(feature = "builtin"), allow(dead_code))]
     Memory(&'static [(&'static str, &'static [u8])]),
 }
 

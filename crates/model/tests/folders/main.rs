@@ -4,6 +4,7 @@
 mod hostile;
 mod hostile_heads;
 mod int8;
+mod mutated;
 mod readable;
 mod tiny_models;
 mod trained;

@@ -149,8 +149,16 @@ pub(super) fn read(path: &Path) -> Result<(SavedProgress, Vec<(String, u64)>), S
         ..SavedProgress::default()
     };
     read_sums(&wire.sums, &mut progress)?;
-    let counts = wire.optimizer.into_iter().map(|count| (count.parameter, count.updates));
-    Ok((progress, counts.collect()))
+    let counts = wire.optimizer.into_iter().map(|CountJson { parameter, updates }| {
+        if updates > wire.step {
+            let steps = wire.step;
+            return Err(format!(
+                "`{parameter}`: expected at most {steps} updates, found {updates}"
+            ));
+        }
+        Ok((parameter, updates))
+    });
+    Ok((progress, counts.collect::<Result<_, _>>()?))
 }
 
 /// Names of the times in the file.
@@ -271,6 +279,11 @@ mod tests {
             ("\"0.0\"", "\"zero\"", "expected a number, found \"zero\""),
             ("\"sums\"", "\"sum\"", "unknown field `sum`"),
             ("[]\n}", "[]", "EOF"),
+            (
+                "[]\n}",
+                "[{\"parameter\": \"a\", \"updates\": 18446744073709551615}]}",
+                "`a`: expected at most 0 updates, found 18446744073709551615",
+            ),
         ] {
             let file = tempfile::NamedTempFile::new().unwrap();
             std::fs::write(file.path(), good.replace(from, to)).unwrap();

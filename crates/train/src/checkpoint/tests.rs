@@ -6,6 +6,7 @@ use crate::freeze::tests::store;
 use crate::step::Update;
 use polyhead_compute::{Cpu, Isa, Team};
 use polyhead_model::{ParameterGroup, TouchedRows};
+use polyhead_testing::check_mutations;
 
 const SETTINGS: AdamWSettings =
     AdamWSettings { betas: (0.9, 0.999), epsilon: 1e-8, clip_norm: 1.0 };
@@ -402,5 +403,56 @@ fn names_that_are_no_steps() {
     ];
     for (name, step) in cases {
         assert_eq!(step_of(name), step, "{name}");
+    }
+}
+
+/// Each file of a checkpoint, nearly as it was. The manifest names the hash of what is there, so
+/// that the reader of each file sees it.
+#[test]
+fn a_changed_file_is_an_error_or_a_run_that_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let (checkpoints, _) = saved(folder.path(), 1);
+    let step = checkpoints.folder.join("step-000001");
+    let check = |file: &str| match checkpoints.of_step(1) {
+        Ok(state) => {
+            let counts: Vec<(&str, u64)> =
+                state.moments.iter().map(|saved| (saved.parameter.as_str(), saved.count)).collect();
+            let text = state::to_json(&state.progress, &counts);
+            let again = tempfile::NamedTempFile::new().unwrap();
+            fs::write(again.path(), &text).unwrap();
+            let (progress, counts) = state::read(again.path()).unwrap();
+            let counts: Vec<_> = counts.iter().map(|(name, count)| (&**name, *count)).collect();
+            assert_eq!(state::to_json(&progress, &counts), text);
+            let mut run = SmallRun::new();
+            match state.restore(&mut run.store, SETTINGS) {
+                Ok(optimizer) => {
+                    run.optimizer = optimizer;
+                    run.step();
+                }
+                Err(error) => assert!(error.to_string().starts_with("checkpoint: "), "{error}"),
+            }
+        }
+        Err(error) => {
+            let named = format!("step-000001: {file}");
+            assert!(error.to_string().contains(&named), "{file}: {error}");
+        }
+    };
+
+    let manifest = fs::read_to_string(step.join("manifest.json")).unwrap();
+    check_mutations(manifest.as_bytes(), 128, |bytes| {
+        fs::write(step.join("manifest.json"), bytes).unwrap();
+        check("");
+    });
+    for (name, cases) in [(STATE, 256), (PARAMETERS, 64), (OPTIMIZER, 64)] {
+        let good = fs::read(step.join(name)).unwrap();
+        check_mutations(&good, cases, |bytes| {
+            let record = manifest::write_file(&step, name, |file| file.write_all(bytes)).unwrap();
+            let mut mended: Manifest = serde_json::from_str(&manifest).unwrap();
+            *mended.files.iter_mut().find(|file| file.name == name).unwrap() = record;
+            mended.write(&step).unwrap();
+            // A state may name moments that the file of the optimizer does not have.
+            check(if name == STATE { "" } else { name });
+        });
+        fs::write(step.join(name), &good).unwrap();
     }
 }

@@ -146,7 +146,7 @@ impl SourceText<'_> {
     /// An error about what begins at `start`.
     fn error(&self, start: usize, problem: &str) -> Error {
         let message = match self.argument(start) {
-            Some(assignment) => format!("--set {assignment}: {problem}"),
+            Some(assignment) => format!("--set {}: {problem}", shortened(assignment)),
             None => {
                 let before = &self.text.as_bytes()[..start.min(self.text.len())];
                 let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
@@ -188,7 +188,7 @@ fn set_value<'a>(root: &mut DeTable<'a>, assignment: &'a str, start: usize) -> R
     };
     let keys: Vec<&str> = path.trim().split('.').map(str::trim).collect();
     if keys.iter().any(|key| key.is_empty()) {
-        return Err(format!("expected keys with dots between them, found `{path}`"));
+        return Err(format!("expected keys with dots between them, found `{}`", shortened(path)));
     }
     // What is not TOML is a string.
     let text = text.trim();

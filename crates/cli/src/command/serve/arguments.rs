@@ -221,6 +221,7 @@ fn keys(file: Option<&Path>) -> Result<Vec<ApiKey>> {
 #[cfg(test)]
 mod tests {
     use clap::Parser;
+    use polyhead_testing::check_mutations;
 
     use super::*;
 
@@ -299,6 +300,22 @@ mod tests {
         assert_eq!(name("src"), "src");
         assert_eq!(name("src/../src/command/"), "command");
         assert_eq!(name("org/name"), "org/name");
+    }
+
+    #[test]
+    fn a_changed_file_of_keys_is_refused_without_showing_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("keys");
+        check_mutations(b"# mine\n\nalpha-1\nbeta beta\n", 256, |bytes| {
+            fs::write(&file, bytes).unwrap();
+            match keys(Some(&file)) {
+                Ok(keys) => assert!(!keys.is_empty()),
+                Err(error) => {
+                    let message = format!("{error:#}");
+                    assert!(message.contains("keys") && !message.contains("beta"), "{message}");
+                }
+            }
+        });
     }
 
     #[test]
