@@ -1,9 +1,7 @@
 //! Element-wise functions that follow a linear layer, and their derivatives.
 
 use crate::cpu::Cpu;
-use crate::simd::functions;
-use crate::simd::{Op, Simd};
-use crate::threads::SharedPointer;
+use crate::simd::{Op, Simd, functions};
 
 /// Numbers that one part of a team takes at a time.
 const NUMBERS_PER_PART: usize = 1 << 14;
@@ -71,36 +69,6 @@ impl Activation {
             Self::Silu => x / (1.0 + (-x).exp()),
             Self::Tanh => x.tanh(),
             Self::Sigmoid => 1.0 / (1.0 + (-x).exp()),
-        }
-    }
-
-    /// The derivative, in double precision: the oracle of [`activation_backward`](Cpu::activation_backward).
-    ///
-    /// The derivative of `Relu` at 0 is 0, as in PyTorch.
-    pub fn derivative_reference(self, x: f64) -> f64 {
-        match self {
-            Self::Identity => 1.0,
-            Self::Gelu => {
-                let density = (-x * x / 2.0).exp() / (2.0 * std::f64::consts::PI).sqrt();
-                libm::erfc(-x / std::f64::consts::SQRT_2) / 2.0 + x * density
-            }
-            Self::GeluTanh => {
-                let factor = (2.0 / std::f64::consts::PI).sqrt();
-                let t = (factor * (x + 0.044_715 * x.powi(3))).tanh();
-                let slope = factor * (1.0 + 3.0 * 0.044_715 * x * x);
-                (1.0 + t) / 2.0 + x / 2.0 * (1.0 - t * t) * slope
-            }
-            Self::Relu if x > 0.0 => 1.0,
-            Self::Relu => 0.0,
-            Self::Silu => {
-                let s = 1.0 / (1.0 + (-x).exp());
-                s * (1.0 + x * (1.0 - s))
-            }
-            Self::Tanh => 1.0 - x.tanh().powi(2),
-            Self::Sigmoid => {
-                let s = 1.0 / (1.0 + (-x).exp());
-                s * (1.0 - s)
-            }
         }
     }
 
@@ -200,11 +168,7 @@ impl Cpu<'_> {
         if activation == Activation::Identity {
             return;
         }
-        let to = SharedPointer(dout.as_mut_ptr());
-        team.run_ranges(pre.len(), NUMBERS_PER_PART, &|range| {
-            // SAFETY: the numbers of this part, which no other part has.
-            let dout =
-                unsafe { std::slice::from_raw_parts_mut(to.get().add(range.start), range.len()) };
+        team.run_rows(dout, 1, NUMBERS_PER_PART, &|range, dout| {
             isa.run(Backward { activation, pre: &pre[range], dout });
         });
     }
@@ -258,40 +222,30 @@ mod tests {
     use crate::testing::numbers;
     use crate::threads::{Team, Threads};
 
-    const ALL: [Activation; 7] = [
-        Activation::Identity,
-        Activation::Gelu,
-        Activation::GeluTanh,
-        Activation::Relu,
-        Activation::Silu,
-        Activation::Tanh,
-        Activation::Sigmoid,
-    ];
-
     #[test]
     fn derivatives_are_those_of_the_formulas() {
-        for activation in ALL {
+        for activation in Activation::ALL {
             for i in -800..800 {
                 // Never at 0, where that of relu jumps.
                 let x = (f64::from(i) + 0.5) / 100.0;
                 let h = 1e-5;
                 let slope = (activation.exact(x + h) - activation.exact(x - h)) / (2.0 * h);
-                let error = (slope - activation.derivative_reference(x)).abs();
+                let error = (slope - derivative_reference(activation, x)).abs();
                 assert!(error < 1e-9, "{activation:?} at {x}: {error}");
             }
         }
-        assert_eq!(Activation::Relu.derivative_reference(0.0), 0.0);
+        assert_eq!(derivative_reference(Activation::Relu, 0.0), 0.0);
     }
 
     #[test]
     fn fast_derivatives_follow_the_formulas() {
         let pre: Vec<f32> = (-12_001..=12_000).map(|i| i as f32 / 1000.0).collect();
         for isa in Isa::available() {
-            for activation in ALL {
+            for activation in Activation::ALL {
                 let mut d = vec![2.0; pre.len()];
                 Cpu::new(&Team::solo(), isa).activation_backward(activation, &pre, &mut d);
                 for (x, d) in pre.iter().zip(&d) {
-                    let exact = 2.0 * activation.derivative_reference(f64::from(*x));
+                    let exact = 2.0 * derivative_reference(activation, f64::from(*x));
                     // As for the functions: erf and tanh carry errors of 4e-7, times x (and, in
                     // the square of tanh, the slope of its argument) in the worst case.
                     let allowed = 2e-6 * f64::from(x.abs()).max(1.0);
@@ -323,7 +277,7 @@ mod tests {
     fn fast_versions_follow_the_formulas() {
         let x: Vec<f32> = (-12_000..=12_000).map(|i| i as f32 / 1000.0).collect();
         for isa in Isa::available() {
-            for activation in ALL {
+            for activation in Activation::ALL {
                 let mut y = x.clone();
                 Cpu::new(&Team::solo(), isa).activation(activation, &mut y);
                 for (x, y) in x.iter().zip(&y) {
@@ -332,6 +286,36 @@ mod tests {
                     let error = (y - activation.reference(*x)).abs();
                     assert!(error <= allowed, "{activation:?} of {x} on {}: {y}", isa.name());
                 }
+            }
+        }
+    }
+
+    /// The derivative, in double precision: the oracle.
+    ///
+    /// The derivative of `Relu` at 0 is 0, as in PyTorch.
+    fn derivative_reference(activation: Activation, x: f64) -> f64 {
+        match activation {
+            Activation::Identity => 1.0,
+            Activation::Gelu => {
+                let density = (-x * x / 2.0).exp() / (2.0 * std::f64::consts::PI).sqrt();
+                libm::erfc(-x / std::f64::consts::SQRT_2) / 2.0 + x * density
+            }
+            Activation::GeluTanh => {
+                let factor = (2.0 / std::f64::consts::PI).sqrt();
+                let t = (factor * (x + 0.044_715 * x.powi(3))).tanh();
+                let slope = factor * (1.0 + 3.0 * 0.044_715 * x * x);
+                (1.0 + t) / 2.0 + x / 2.0 * (1.0 - t * t) * slope
+            }
+            Activation::Relu if x > 0.0 => 1.0,
+            Activation::Relu => 0.0,
+            Activation::Silu => {
+                let s = 1.0 / (1.0 + (-x).exp());
+                s * (1.0 + x * (1.0 - s))
+            }
+            Activation::Tanh => 1.0 - x.tanh().powi(2),
+            Activation::Sigmoid => {
+                let s = 1.0 / (1.0 + (-x).exp());
+                s * (1.0 - s)
             }
         }
     }

@@ -140,25 +140,6 @@ impl Cpu<'_> {
     }
 }
 
-/// The plain loop in double precision: document and oracle of [`adamw`](Cpu::adamw).
-pub fn adamw_reference(
-    hyper: &AdamW,
-    parameters: &mut [f64],
-    gradients: &[f64],
-    first: &mut [f64],
-    second: &mut [f64],
-) {
-    let Factors { keep, rate, root_correction } = hyper.factors();
-    let (beta1, beta2) = (f64::from(hyper.beta1), f64::from(hyper.beta2));
-    for (i, p) in parameters.iter_mut().enumerate() {
-        let g = gradients[i] * f64::from(hyper.gradient_factor);
-        first[i] = beta1 * first[i] + (1.0 - beta1) * g;
-        second[i] = beta2 * second[i] + (1.0 - beta2) * g * g;
-        let root = second[i].sqrt() / root_correction + f64::from(hyper.epsilon);
-        *p = keep * *p - rate * first[i] / root;
-    }
-}
-
 /// What a step reads and writes, for all threads.
 struct Tensor<'a> {
     hyper: AdamW,
@@ -191,10 +172,8 @@ impl<'a> Tensor<'a> {
     unsafe fn update(&self, isa: Isa, range: Range<usize>) {
         let gradients = &self.gradients[range.clone()];
         // SAFETY: the numbers lie in buffers as long as `gradients`; the caller's promise.
-        let [parameters, first, second] =
-            [self.parameters, self.first, self.second].map(|values| unsafe {
-                std::slice::from_raw_parts_mut(values.get().add(range.start), range.len())
-            });
+        let [parameters, first, second] = [self.parameters, self.first, self.second]
+            .map(|values| unsafe { values.slice(range.clone()) });
         let Self { hyper, factors, .. } = *self;
         isa.run(Update { hyper, factors, parameters, gradients, first, second });
     }
@@ -207,10 +186,7 @@ impl<'a> Tensor<'a> {
         let keep = self.factors.keep as f32;
         if keep != 1.0 {
             // SAFETY: as in `update`.
-            let parameters = unsafe {
-                let begin = self.parameters.get().add(range.start);
-                std::slice::from_raw_parts_mut(begin, range.len())
-            };
+            let parameters = unsafe { self.parameters.slice(range) };
             isa.run(Decay { keep, parameters });
         }
     }
@@ -451,5 +427,24 @@ mod tests {
         }
         // Larger than any single: a gradient that explodes is not yet infinite.
         assert!(Cpu::new(&Team::solo(), Isa::detect()).sum_of_squares(&[1e30, 1e30]).is_finite());
+    }
+
+    /// The plain loop in double precision: document and oracle of [`adamw`](Cpu::adamw).
+    fn adamw_reference(
+        hyper: &AdamW,
+        parameters: &mut [f64],
+        gradients: &[f64],
+        first: &mut [f64],
+        second: &mut [f64],
+    ) {
+        let Factors { keep, rate, root_correction } = hyper.factors();
+        let (beta1, beta2) = (f64::from(hyper.beta1), f64::from(hyper.beta2));
+        for (i, p) in parameters.iter_mut().enumerate() {
+            let g = gradients[i] * f64::from(hyper.gradient_factor);
+            first[i] = beta1 * first[i] + (1.0 - beta1) * g;
+            second[i] = beta2 * second[i] + (1.0 - beta2) * g * g;
+            let root = second[i].sqrt() / root_correction + f64::from(hyper.epsilon);
+            *p = keep * *p - rate * first[i] / root;
+        }
     }
 }

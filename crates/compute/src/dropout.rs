@@ -8,7 +8,6 @@
 use crate::cpu::Cpu;
 use crate::random::Random;
 use crate::simd::{Op, Simd};
-use crate::threads::SharedPointer;
 
 /// Rows that one part of a team takes at a time.
 const ROWS_PER_PART: usize = 16;
@@ -128,15 +127,7 @@ impl Cpu<'_> {
         }
         assert!(!rows.is_empty() && x.len().is_multiple_of(rows.len()), "whole rows");
         let width = x.len() / rows.len();
-        let x = SharedPointer(x.as_mut_ptr());
-        team.run_ranges(rows.len(), ROWS_PER_PART, &|range| {
-            // SAFETY: the rows of this part, which no other part has.
-            let x = unsafe {
-                std::slice::from_raw_parts_mut(
-                    x.get().add(range.start * width),
-                    range.len() * width,
-                )
-            };
+        team.run_rows(x, width, ROWS_PER_PART, &|range, x| {
             isa.run(Scale { dropout: *dropout, rows: &rows[range], x, width });
         });
     }
@@ -153,14 +144,8 @@ impl Cpu<'_> {
         }
         assert!(!rows.is_empty() && x.len().is_multiple_of(rows.len()), "whole rows");
         let width = x.len() / rows.len();
-        let out = SharedPointer(out.as_mut_ptr());
-        team.run_ranges(rows.len(), ROWS_PER_PART, &|range| {
-            let numbers = range.start * width..range.end * width;
-            // SAFETY: the rows of this part, which no other part has.
-            let out = unsafe {
-                std::slice::from_raw_parts_mut(out.get().add(numbers.start), numbers.len())
-            };
-            out.copy_from_slice(&x[numbers]);
+        team.run_rows(out, width, ROWS_PER_PART, &|range, out| {
+            out.copy_from_slice(&x[range.start * width..range.end * width]);
             if !dropout.is_none() {
                 isa.run(Scale { dropout: *dropout, rows: &rows[range], x: out, width });
             }

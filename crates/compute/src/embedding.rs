@@ -57,12 +57,10 @@ impl Cpu<'_> {
         let out = SharedPointer(out.as_mut_ptr());
         team.run(offsets.len() - 1, &|sequence| {
             let (start, end) = (offsets[sequence], offsets[sequence + 1]);
-            // SAFETY: the rows of this sequence, which no other part has: offsets grow (the slice
-            // creation below and `ids[n]` would panic otherwise), and end at the length of `out`.
-            let rows = unsafe {
-                assert!(start <= end && end <= ids.len(), "offsets {start} and {end}");
-                std::slice::from_raw_parts_mut(out.get().add(start * width), (end - start) * width)
-            };
+            assert!(start <= end && end <= ids.len(), "offsets {start} and {end}");
+            // SAFETY: the rows of this sequence, which no other part has: offsets grow, as just
+            // checked, and end at the length of `out`.
+            let rows = unsafe { out.slice(start * width..end * width) };
             for (position, row) in rows.chunks_exact_mut(width).enumerate() {
                 let n = start + position;
                 match tables.word {
@@ -117,17 +115,6 @@ impl Cpu<'_> {
             scatter(dposition, TableRows::Positions(offsets));
             scatter(dtoken_type, TableRows::Of(type_ids));
         });
-    }
-}
-
-/// The plain loops: document and oracle of [`embed_backward`](Cpu::embed_backward), for one table.
-///
-/// - `rows`: `[N]`, the row of the table that each token came from
-pub fn embed_backward_reference(dout: &[f64], rows: &[usize], width: usize, dtable: &mut [f64]) {
-    for (n, row) in rows.iter().enumerate() {
-        for c in 0..width {
-            dtable[row * width + c] += dout[n * width + c];
-        }
     }
 }
 
@@ -193,11 +180,9 @@ impl Scatter<'_> {
     fn add(&self, n: usize, row: usize) {
         assert!(row < self.count, "row {row} of a table of {}", self.count);
         let from = &self.dout[n * self.width..][..self.width][self.columns.clone()];
+        let at = row * self.width + self.columns.start;
         // SAFETY: the row lies in the table; its columns belong to this part alone.
-        let to = unsafe {
-            let at = self.table.get().add(row * self.width + self.columns.start);
-            std::slice::from_raw_parts_mut(at, from.len())
-        };
+        let to = unsafe { self.table.slice(at..at + from.len()) };
         for (to, from) in to.iter_mut().zip(from) {
             *to += *from;
         }
@@ -387,5 +372,16 @@ mod tests {
         let mut all = [vec![0.0; 11 * 8], vec![0.0; 20 * 8], vec![0.0; 2 * 8]];
         batch.gradients(&Team::solo(), Isa::detect(), 0..4, &mut all);
         assert_eq!(position, all[1]);
+    }
+
+    /// The plain loops: document and oracle of [`embed_backward`](Cpu::embed_backward), for one table.
+    ///
+    /// - `rows`: `[N]`, the row of the table that each token came from
+    fn embed_backward_reference(dout: &[f64], rows: &[usize], width: usize, dtable: &mut [f64]) {
+        for (n, row) in rows.iter().enumerate() {
+            for c in 0..width {
+                dtable[row * width + c] += dout[n * width + c];
+            }
+        }
     }
 }

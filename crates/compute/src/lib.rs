@@ -1,11 +1,11 @@
 //! The numeric core of Polyhead: what an encoder computes, on the processor.
 //!
 //! Every operation is a method of one handle, [`Cpu`], and has a file or folder of
-//! its own with forward and backward side by side, as plain loops (`…_reference`:
-//! document and oracle) and as vector code over [`Isa`]. Operations work on
-//! *packed* batches: the tokens of all sequences end to end, `[N, D]`, and
-//! `offsets` `[B + 1]`. No result depends on the rest of the batch, on its order,
-//! or on the number of threads.
+//! its own with forward and backward side by side, as vector code over [`Isa`] and
+//! as plain loops (`…_reference`: document and oracle; among the tests of the file
+//! where only they need them). Operations work on *packed* batches: the tokens of
+//! all sequences end to end, `[N, D]`, and `offsets` `[B + 1]`. No result depends
+//! on the rest of the batch, on its order, or on the number of threads.
 //!
 //! ```
 //! use polyhead_compute::{Cpu, Epilogue, Isa, StoredTensor, Threads};
@@ -62,21 +62,16 @@ pub use simd::{INSTRUCTION_LIMIT, Isa, check_instruction_limit};
 
 pub use linear::{
     Epilogue, Int8Isa, Int8Matrix, PackedMatrix, PendingRows, QuantizedRows, int8_linear_reference,
-    linear_gradient_reference, linear_reference, quantize_rows_reference, quantize_weights,
+    linear_reference, quantize_weights,
 };
 
-pub use attention::{
-    AttentionShape, attention_backward_reference, attention_reference, attention_train_reference,
-};
-pub use layer_norm::{
-    Norm, layer_norm_backward_reference, layer_norm_reference, residual_layer_norm_reference,
-};
+pub use attention::{AttentionShape, attention_reference, attention_train_reference};
+pub use layer_norm::{Norm, layer_norm_reference, residual_layer_norm_reference};
 
-pub use embedding::{EmbeddingTables, WordTable, embed_backward_reference};
-pub use pooling::{PooledSequence, PoolingMode, pool_reference};
-pub use vectors::normalize_reference;
+pub use embedding::{EmbeddingTables, WordTable};
+pub use pooling::{PooledSequence, PoolingMode};
 
 pub use activation::Activation;
 pub use dropout::Dropout;
 
-pub use adamw::{AdamW, adamw_reference};
+pub use adamw::AdamW;

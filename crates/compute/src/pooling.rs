@@ -232,29 +232,6 @@ fn pool_one_backward(
     }
 }
 
-/// The definition in double precision: document and oracle of [`Cpu::pool`] for one mode and
-/// the tokens of one sequence that count, of which there is at least one.
-///
-/// - `tokens`: `[T, width]`; `first`: position of the first of them in its sequence
-pub fn pool_reference(mode: PoolingMode, tokens: &[f64], first: usize, width: usize) -> Vec<f64> {
-    let count = tokens.len() / width;
-    let weight = |i: usize| match mode {
-        PoolingMode::Cls => f64::from(u8::from(i == 0)),
-        PoolingMode::LastToken => f64::from(u8::from(i + 1 == count)),
-        PoolingMode::Mean | PoolingMode::Max => 1.0 / count as f64,
-        PoolingMode::MeanSqrtLenTokens => 1.0 / (count as f64).sqrt(),
-        PoolingMode::WeightedMean => {
-            (first + i + 1) as f64 / (first + 1..=first + count).sum::<usize>() as f64
-        }
-    };
-    let column = |c: usize| (0..count).map(move |i| tokens[i * width + c]);
-    let pooled = |c: usize| match mode {
-        PoolingMode::Max => column(c).fold(f64::NEG_INFINITY, f64::max),
-        _ => column(c).enumerate().map(|(i, x)| weight(i) * x).sum(),
-    };
-    (0..width).map(pooled).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -372,5 +349,28 @@ mod tests {
         assert!(
             message.starts_with("expected one of cls, max, ") && message.ends_with("\"average\"")
         );
+    }
+
+    /// The definition in double precision: document and oracle of [`Cpu::pool`] for one mode and
+    /// the tokens of one sequence that count, of which there is at least one.
+    ///
+    /// - `tokens`: `[T, width]`; `first`: position of the first of them in its sequence
+    fn pool_reference(mode: PoolingMode, tokens: &[f64], first: usize, width: usize) -> Vec<f64> {
+        let count = tokens.len() / width;
+        let weight = |i: usize| match mode {
+            PoolingMode::Cls => f64::from(u8::from(i == 0)),
+            PoolingMode::LastToken => f64::from(u8::from(i + 1 == count)),
+            PoolingMode::Mean | PoolingMode::Max => 1.0 / count as f64,
+            PoolingMode::MeanSqrtLenTokens => 1.0 / (count as f64).sqrt(),
+            PoolingMode::WeightedMean => {
+                (first + i + 1) as f64 / (first + 1..=first + count).sum::<usize>() as f64
+            }
+        };
+        let column = |c: usize| (0..count).map(move |i| tokens[i * width + c]);
+        let pooled = |c: usize| match mode {
+            PoolingMode::Max => column(c).fold(f64::NEG_INFINITY, f64::max),
+            _ => column(c).enumerate().map(|(i, x)| weight(i) * x).sum(),
+        };
+        (0..width).map(pooled).collect()
     }
 }

@@ -107,15 +107,6 @@ impl Cpu<'_> {
     }
 }
 
-/// The plain loops in double precision: document and oracle of [`Cpu::normalize`].
-pub fn normalize_reference(x: &[f64], width: usize) -> Vec<f64> {
-    let unit = |row: &[f64]| {
-        let length = row.iter().map(|x| x * x).sum::<f64>().sqrt().max(LEAST_LENGTH.into());
-        row.iter().map(|x| x / length).collect::<Vec<_>>()
-    };
-    x.chunks_exact(width).flat_map(unit).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -182,5 +173,14 @@ mod tests {
         let mut dx = [1.0, 2.0];
         Cpu::new(&team, Isa::detect()).normalize_backward(&[0.0, 0.0], 2, &mut dx);
         assert_eq!(dx, [1e12, 2e12]);
+    }
+
+    /// The plain loops in double precision: document and oracle of [`Cpu::normalize`].
+    fn normalize_reference(x: &[f64], width: usize) -> Vec<f64> {
+        let unit = |row: &[f64]| {
+            let length = row.iter().map(|x| x * x).sum::<f64>().sqrt().max(LEAST_LENGTH.into());
+            row.iter().map(|x| x / length).collect::<Vec<_>>()
+        };
+        x.chunks_exact(width).flat_map(unit).collect()
     }
 }

@@ -7,10 +7,10 @@
 use std::cell::RefCell;
 
 use super::forward::{QUERY_ROWS, exponentials, pack_rows, pack_transposed};
-use super::{AttentionShape, first_feature, probabilities_reference};
+use super::{AttentionShape, each_head, first_feature};
 use crate::cpu::Cpu;
 use crate::dropout::Dropout;
-use crate::linear::{Left, Start, Tile, ragged_tile, tile};
+use crate::linear::{Left, Start, Tile, tile, tile_columns, tile_vectors};
 use crate::memory::Buffer;
 use crate::simd::{Op, Simd};
 use crate::threads::SharedPointer;
@@ -51,81 +51,27 @@ impl Cpu<'_> {
         assert_eq!(dout.len(), out.len(), "length of the gradient");
         assert_eq!(dqkv.len(), qkv.len(), "length of the gradient of qkv");
         let dqkv = SharedPointer(dqkv.as_mut_ptr());
-        let items = (offsets.len() - 1) * shape.heads;
-        let parts = if team.parts() == 1 { 1 } else { items.min(8 * team.parts()) };
-        team.run(parts, &|part| {
+        each_head(team, shape.heads, offsets, &|tokens, head| {
+            // Columns of this head in the rows of this sequence.
+            let wide = tokens.start * 3 * width + head * size;
+            let narrow = tokens.start * width + head * size;
             SCRATCH.with_borrow_mut(|scratch| {
-                for item in items * part / parts..items * (part + 1) / parts {
-                    let (sequence, head) = (item / shape.heads, item % shape.heads);
-                    let (start, end) = (offsets[sequence], offsets[sequence + 1]);
-                    if start == end {
-                        continue;
-                    }
-                    // Columns of this head in the rows of this sequence.
-                    let (wide, narrow) =
-                        (start * 3 * width + head * size, start * width + head * size);
-                    isa.run(BackwardHead {
-                        size,
-                        width,
-                        tokens: end - start,
-                        qkv: &qkv[wide..],
-                        out: &out[narrow..],
-                        dout: &dout[narrow..],
-                        // SAFETY: within `dqkv`, whose length was checked.
-                        dqkv: SharedPointer(unsafe { dqkv.get().add(wide) }),
-                        dropout: *dropout,
-                        rows: if dropout.is_none() { &[] } else { &rows[start..end] },
-                        first_feature: first_feature(head),
-                        scratch,
-                    });
-                }
+                isa.run(BackwardHead {
+                    size,
+                    width,
+                    tokens: tokens.len(),
+                    qkv: &qkv[wide..],
+                    out: &out[narrow..],
+                    dout: &dout[narrow..],
+                    // SAFETY: within `dqkv`, whose length was checked.
+                    dqkv: SharedPointer(unsafe { dqkv.get().add(wide) }),
+                    dropout: *dropout,
+                    rows: if dropout.is_none() { &[] } else { &rows[tokens] },
+                    first_feature: first_feature(head),
+                    scratch,
+                });
             });
         });
-    }
-}
-
-/// The plain loops in double precision: document and oracle of [`attention_backward`](Cpu::attention_backward).
-///
-/// With the probabilities `P` of a query, their dropout factors `M` and scores
-/// `S = q kᵀ / √K`: `dP = M · (dout vᵀ)`, `dS = P · (dP − Σⱼ P dP)`,
-/// `dv += (P · M)ᵀ dout`, `dq = dS k / √K`, `dk += dSᵀ q / √K`.
-pub fn attention_backward_reference(
-    shape: AttentionShape,
-    qkv: &[f64],
-    offsets: &[usize],
-    dropout: &Dropout,
-    rows: &[u64],
-    dout: &[f64],
-    dqkv: &mut [f64],
-) {
-    shape.check_lengths(qkv.len(), offsets, dropout, rows, dout.len());
-    let (size, width) = (shape.head_size, shape.width());
-    let scale = 1.0 / (size as f64).sqrt();
-    dqkv.fill(0.0);
-    for sequence in offsets.windows(2) {
-        let (start, end) = (sequence[0], sequence[1]);
-        for head in 0..shape.heads {
-            let columns = head * size..(head + 1) * size;
-            for i in start..end {
-                let (p, m) =
-                    probabilities_reference(shape, qkv, (start, end), (head, i), dropout, rows);
-                let value = |j: usize, c: usize| qkv[j * 3 * width + 2 * width + c];
-                let dot = |j: usize| {
-                    columns.clone().map(|c| dout[i * width + c] * value(j, c)).sum::<f64>()
-                };
-                let dp: Vec<f64> = m.iter().zip(start..end).map(|(m, j)| m * dot(j)).collect();
-                let total: f64 = p.iter().zip(&dp).map(|(p, dp)| p * dp).sum();
-                for j in start..end {
-                    let k = j - start;
-                    let ds = p[k] * (dp[k] - total) * scale;
-                    for c in columns.clone() {
-                        dqkv[i * 3 * width + c] += ds * qkv[j * 3 * width + width + c];
-                        dqkv[j * 3 * width + width + c] += ds * qkv[i * 3 * width + c];
-                        dqkv[j * 3 * width + 2 * width + c] += p[k] * m[k] * dout[i * width + c];
-                    }
-                }
-            }
-        }
     }
 }
 
@@ -158,12 +104,7 @@ impl Op for BackwardHead<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        match S::TILE_VECTORS {
-            1 => self.gradients::<S, 1>(simd),
-            2 => self.gradients::<S, 2>(simd),
-            3 => self.gradients::<S, 3>(simd),
-            other => unreachable!("a tile of {other} vectors"),
-        }
+        tile_vectors!(S, self.gradients(simd))
     }
 }
 
@@ -259,11 +200,11 @@ impl BackwardHead<'_> {
                     let mean = dot(simd, out.as_ptr().add(at), dout.as_ptr().add(at), size);
                     let row = SoftMaxRow { weights, slopes, tokens, total, mean, scale };
                     if self.dropout.is_none() {
-                        row.backward(simd);
+                        row.backward(simd, None);
                     } else {
                         let factors = &mut factors[..tokens];
                         self.dropout.factors(self.rows[first + i], self.first_feature, factors);
-                        row.backward_with(simd, factors.as_ptr());
+                        row.backward(simd, Some(factors.as_ptr()));
                     }
                 }
                 i += 1;
@@ -289,14 +230,14 @@ impl BackwardHead<'_> {
                             out_row: 3 * width,
                             start,
                         };
-                        put::<S, VECTORS>(simd, product, columns);
+                        tile_columns::<S, VECTORS>(simd, product, columns);
                         let product = Tile {
                             left: Left { at: weights.as_ptr().add(j), row: 1, step: scores_row },
                             right: douts.as_ptr().add(right),
                             out: to.add(2 * width),
                             ..product
                         };
-                        put::<S, VECTORS>(simd, product, columns);
+                        tile_columns::<S, VECTORS>(simd, product, columns);
                     }
                 }
                 j += rows;
@@ -320,28 +261,12 @@ impl BackwardHead<'_> {
                             out_row: 3 * width,
                             start: Start::Zero,
                         };
-                        put::<S, VECTORS>(simd, product, columns);
+                        tile_columns::<S, VECTORS>(simd, product, columns);
                     }
                 }
                 i += rows;
             }
             first += block;
-        }
-    }
-}
-
-/// A tile of which `columns` columns are wanted.
-///
-/// # Safety
-/// As [`ragged_tile`].
-#[inline(always)]
-unsafe fn put<S: Simd, const VECTORS: usize>(simd: S, product: Tile, columns: usize) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        if columns == VECTORS * S::LANES {
-            tile::<S, VECTORS>(simd, product)
-        } else {
-            ragged_tile::<S, VECTORS>(simd, product, columns)
         }
     }
 }
@@ -383,44 +308,28 @@ struct SoftMaxRow<V> {
 }
 
 impl<V: Copy> SoftMaxRow<V> {
-    /// `weights` become the probabilities, `slopes` the gradients of `q · k`.
+    /// `slopes` become the gradients of `q · k`, `weights` the probabilities, times the factors of
+    /// dropout where there are any.
     ///
     /// # Safety
-    /// Whole vectors that cover `tokens` numbers must be readable and writable in both rows.
+    /// Whole vectors that cover `tokens` numbers must be readable in all rows, and writable in these
+    /// two.
     #[inline(always)]
-    unsafe fn backward<S: Simd<V = V>>(&self, simd: S) {
+    unsafe fn backward<S: Simd<V = V>>(&self, simd: S, factors: Option<*const f32>) {
         let (factor, mean) = (simd.splat(1.0 / self.total), simd.splat(self.mean));
         let mut at = 0;
         while at < self.tokens {
-            // SAFETY: whole vectors of both rows.
+            // SAFETY: whole vectors of the rows.
             unsafe {
                 let p = simd.mul(simd.load(self.weights.add(at)), factor);
-                let slope = simd.sub(simd.load(self.slopes.add(at)), mean);
-                simd.store(simd.mul(simd.mul(p, slope), self.scale), self.slopes.add(at));
-                simd.store(p, self.weights.add(at));
-            }
-            at += S::LANES;
-        }
-    }
-
-    /// [`backward`](Self::backward) with the factors of dropout; `weights` become
-    /// the probabilities times these.
-    ///
-    /// # Safety
-    /// As `backward`, for `factors` too.
-    #[inline(always)]
-    unsafe fn backward_with<S: Simd<V = V>>(&self, simd: S, factors: *const f32) {
-        let (factor, mean) = (simd.splat(1.0 / self.total), simd.splat(self.mean));
-        let mut at = 0;
-        while at < self.tokens {
-            // SAFETY: whole vectors of the three rows.
-            unsafe {
-                let p = simd.mul(simd.load(self.weights.add(at)), factor);
-                let kept = simd.load(factors.add(at));
-                let slope = simd.mul(simd.load(self.slopes.add(at)), kept);
+                let (mut slope, mut weight) = (simd.load(self.slopes.add(at)), p);
+                if let Some(factors) = factors {
+                    let kept = simd.load(factors.add(at));
+                    (slope, weight) = (simd.mul(slope, kept), simd.mul(p, kept));
+                }
                 let slope = simd.mul(p, simd.sub(slope, mean));
                 simd.store(simd.mul(slope, self.scale), self.slopes.add(at));
-                simd.store(simd.mul(p, kept), self.weights.add(at));
+                simd.store(weight, self.weights.add(at));
             }
             at += S::LANES;
         }
@@ -430,7 +339,7 @@ impl<V: Copy> SoftMaxRow<V> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::attention::attention_train_reference;
+    use crate::attention::{attention_train_reference, probabilities_reference};
     use crate::simd::Isa;
     use crate::testing::{check_gradient, numbers, wide};
     use crate::threads::{Team, Threads};
@@ -544,6 +453,52 @@ mod tests {
                     let b = input.gradients(&Team::solo(), isa, cut..6);
                     assert_eq!([a.0, b.0].concat(), whole.0, "{}", isa.name());
                     assert_eq!([a.1, b.1].concat(), whole.1, "{}", isa.name());
+                }
+            }
+        }
+    }
+
+    /// The plain loops in double precision: document and oracle of [`attention_backward`](Cpu::attention_backward).
+    ///
+    /// With the probabilities `P` of a query, their dropout factors `M` and scores
+    /// `S = q kᵀ / √K`: `dP = M · (dout vᵀ)`, `dS = P · (dP − Σⱼ P dP)`,
+    /// `dv += (P · M)ᵀ dout`, `dq = dS k / √K`, `dk += dSᵀ q / √K`.
+    fn attention_backward_reference(
+        shape: AttentionShape,
+        qkv: &[f64],
+        offsets: &[usize],
+        dropout: &Dropout,
+        rows: &[u64],
+        dout: &[f64],
+        dqkv: &mut [f64],
+    ) {
+        shape.check_lengths(qkv.len(), offsets, dropout, rows, dout.len());
+        let (size, width) = (shape.head_size, shape.width());
+        let scale = 1.0 / (size as f64).sqrt();
+        dqkv.fill(0.0);
+        for sequence in offsets.windows(2) {
+            let (start, end) = (sequence[0], sequence[1]);
+            for head in 0..shape.heads {
+                let columns = head * size..(head + 1) * size;
+                for i in start..end {
+                    let (p, m) =
+                        probabilities_reference(shape, qkv, (start, end), (head, i), dropout, rows);
+                    let value = |j: usize, c: usize| qkv[j * 3 * width + 2 * width + c];
+                    let dot = |j: usize| {
+                        columns.clone().map(|c| dout[i * width + c] * value(j, c)).sum::<f64>()
+                    };
+                    let dp: Vec<f64> = m.iter().zip(start..end).map(|(m, j)| m * dot(j)).collect();
+                    let total: f64 = p.iter().zip(&dp).map(|(p, dp)| p * dp).sum();
+                    for j in start..end {
+                        let k = j - start;
+                        let ds = p[k] * (dp[k] - total) * scale;
+                        for c in columns.clone() {
+                            dqkv[i * 3 * width + c] += ds * qkv[j * 3 * width + width + c];
+                            dqkv[j * 3 * width + width + c] += ds * qkv[i * 3 * width + c];
+                            dqkv[j * 3 * width + 2 * width + c] +=
+                                p[k] * m[k] * dout[i * width + c];
+                        }
+                    }
                 }
             }
         }

@@ -5,10 +5,10 @@
 
 use std::cell::RefCell;
 
-use super::{AttentionShape, first_feature, probabilities_reference};
+use super::{AttentionShape, each_head, first_feature, probabilities_reference};
 use crate::cpu::Cpu;
 use crate::dropout::Dropout;
-use crate::linear::{Left, Start, Tile, tile, transpose};
+use crate::linear::{Left, Start, Tile, tile, tile_vectors, transpose};
 use crate::memory::Buffer;
 use crate::simd::functions;
 use crate::simd::{Op, Simd};
@@ -51,39 +51,25 @@ impl Cpu<'_> {
         out: &mut [f32],
     ) {
         let Self { team, isa, .. } = self;
-        let width = shape.width();
-        let tokens = shape.check_lengths(qkv.len(), offsets, dropout, rows, out.len());
+        let (size, width) = (shape.head_size, shape.width());
+        shape.check_lengths(qkv.len(), offsets, dropout, rows, out.len());
         let out = SharedPointer(out.as_mut_ptr());
-        let items = (offsets.len() - 1) * shape.heads;
-        let parts = if team.parts() == 1 { 1 } else { items.min(8 * team.parts()) };
-        team.run(parts, &|part| {
+        each_head(team, shape.heads, offsets, &|tokens, head| {
+            // Columns of this head in the rows of this sequence.
+            let (wide, narrow) = (tokens.start * 3 * width, tokens.start * width);
             SCRATCH.with_borrow_mut(|scratch| {
-                for item in items * part / parts..items * (part + 1) / parts {
-                    let (sequence, head) = (item / shape.heads, item % shape.heads);
-                    let (start, end) = (offsets[sequence], offsets[sequence + 1]);
-                    debug_assert!(end <= tokens);
-                    if start == end {
-                        continue;
-                    }
-                    isa.run(ForwardHead {
-                        size: shape.head_size,
-                        // Columns of this head in the rows of this sequence.
-                        q: &qkv[start * 3 * width + head * shape.head_size..],
-                        row: 3 * width,
-                        key: width,
-                        value: 2 * width,
-                        tokens: end - start,
-                        // SAFETY: within `out`, whose length was checked.
-                        out: SharedPointer(unsafe {
-                            out.get().add(start * width + head * shape.head_size)
-                        }),
-                        out_row: width,
-                        dropout: *dropout,
-                        rows: if dropout.is_none() { &[] } else { &rows[start..end] },
-                        first_feature: first_feature(head),
-                        scratch,
-                    });
-                }
+                isa.run(ForwardHead {
+                    size,
+                    width,
+                    tokens: tokens.len(),
+                    qkv: &qkv[wide + head * size..],
+                    // SAFETY: within `out`, whose length was checked.
+                    out: SharedPointer(unsafe { out.get().add(narrow + head * size) }),
+                    dropout: *dropout,
+                    rows: if dropout.is_none() { &[] } else { &rows[tokens] },
+                    first_feature: first_feature(head),
+                    scratch,
+                });
             });
         });
     }
@@ -133,17 +119,13 @@ thread_local! {
 struct ForwardHead<'a> {
     /// `K`
     size: usize,
-    /// The first query; each next token's stands `row` further.
-    q: &'a [f32],
-    row: usize,
-    /// Distance from a query to the key of the same token.
-    key: usize,
-    /// … and to its value.
-    value: usize,
+    /// `D`: rows of `qkv` are `3·D` apart, those of `out` `D`; a key stands `D` behind the query of
+    /// its token, a value `2·D`.
+    width: usize,
     /// `T`, not 0.
     tokens: usize,
+    qkv: &'a [f32],
     out: SharedPointer,
-    out_row: usize,
     dropout: Dropout,
     /// Identities of the queries; empty where nothing is dropped.
     rows: &'a [u64],
@@ -156,12 +138,7 @@ impl Op for ForwardHead<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        match S::TILE_VECTORS {
-            1 => self.attend::<S, 1>(simd),
-            2 => self.attend::<S, 2>(simd),
-            3 => self.attend::<S, 3>(simd),
-            other => unreachable!("a tile of {other} vectors"),
-        }
+        tile_vectors!(S, self.attend(simd))
     }
 }
 
@@ -169,9 +146,9 @@ impl ForwardHead<'_> {
     #[inline(always)]
     fn attend<S: Simd, const VECTORS: usize>(self, simd: S) {
         let width = VECTORS * S::LANES;
-        let (size, tokens) = (self.size, self.tokens);
+        let (size, tokens, row) = (self.size, self.tokens, 3 * self.width);
         assert!(
-            self.q.len() >= (tokens - 1) * self.row + self.value + size,
+            self.qkv.len() >= (tokens - 1) * row + 2 * self.width + size,
             "rows of the sequence"
         );
         let key_panels = tokens.div_ceil(width);
@@ -189,10 +166,10 @@ impl ForwardHead<'_> {
 
         // SAFETY: the rows have just been checked, the panels sized.
         unsafe {
-            let from = self.q.as_ptr().add(self.key);
-            pack_transposed(simd, from, self.row, (tokens, size), width, keys);
-            let from = self.q.as_ptr().add(self.value);
-            pack_rows(simd, from, self.row, (tokens, size), width, values);
+            let from = self.qkv.as_ptr().add(self.width);
+            pack_transposed(simd, from, row, (tokens, size), width, keys);
+            let from = self.qkv.as_ptr().add(2 * self.width);
+            pack_rows(simd, from, row, (tokens, size), width, values);
         }
 
         let scale = simd.splat(1.0 / (size as f32).sqrt());
@@ -203,8 +180,7 @@ impl ForwardHead<'_> {
             // SAFETY: queries, packed panels, scores and sums have been sized for these rows just
             // above; the output rows of this head belong to this call alone.
             unsafe {
-                let queries =
-                    Left { at: self.q.as_ptr().add(first * self.row), row: self.row, step: 1 };
+                let queries = Left { at: self.qkv.as_ptr().add(first * row), row, step: 1 };
                 for panel in 0..key_panels {
                     let product = Tile {
                         rows,
@@ -241,7 +217,7 @@ impl ForwardHead<'_> {
                 i = 0;
                 while i < rows {
                     let factor = simd.splat(1.0 / totals[i]);
-                    let to = self.out.get().add((first + i) * self.out_row);
+                    let to = self.out.get().add((first + i) * self.width);
                     let mut at = 0;
                     while at < size {
                         let sum = simd.load(sums.as_ptr().add(i * out_row + at));

@@ -5,9 +5,11 @@
 mod backward;
 mod forward;
 
-use crate::dropout::Dropout;
+use std::ops::Range;
 
-pub use backward::attention_backward_reference;
+use crate::dropout::Dropout;
+use crate::threads::Team;
+
 pub use forward::{attention_reference, attention_train_reference};
 
 /// Sizes of an attention layer.
@@ -41,6 +43,26 @@ impl AttentionShape {
         assert!(dropout.is_none() || rows.len() == tokens, "an identity for each token");
         tokens
     }
+}
+
+/// Calls `work` with the tokens of each sequence and each of its heads, spread over the team.
+fn each_head(
+    team: &Team,
+    heads: usize,
+    offsets: &[usize],
+    work: &(dyn Fn(Range<usize>, usize) + Sync),
+) {
+    let items = (offsets.len() - 1) * heads;
+    let parts = if team.parts() == 1 { 1 } else { items.min(8 * team.parts()) };
+    team.run(parts, &|part| {
+        for item in items * part / parts..items * (part + 1) / parts {
+            let (sequence, head) = (item / heads, item % heads);
+            let tokens = offsets[sequence]..offsets[sequence + 1];
+            if !tokens.is_empty() {
+                work(tokens, head);
+            }
+        }
+    });
 }
 
 /// What names the probability of key 0 in the dropout of a query's row; those of

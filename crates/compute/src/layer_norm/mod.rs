@@ -29,16 +29,7 @@ impl Cpu<'_> {
         let Self { team, isa, .. } = self;
         let width = weight.len();
         assert_eq!(bias.len(), width, "length of the bias");
-        assert_eq!(x.len() % width, 0, "whole rows");
-        let rows = x.len() / width;
-        let x = SharedPointer(x.as_mut_ptr());
-        let parts = if team.parts() == 1 { 1 } else { rows.div_ceil(ROWS_PER_PART) };
-        team.run(parts, &|part| {
-            let (first, end) = (rows * part / parts, rows * (part + 1) / parts);
-            // SAFETY: the rows of this part, which no other part has.
-            let x = unsafe {
-                std::slice::from_raw_parts_mut(x.get().add(first * width), (end - first) * width)
-            };
+        team.run_rows(x, width, ROWS_PER_PART, &|_, x| {
             isa.run(Rows { x, norm: Norm { weight, bias, eps } });
         });
     }
@@ -84,14 +75,8 @@ impl Cpu<'_> {
             let numbers = range.start * width..range.end * width;
             // SAFETY: the rows of this part, which no other part has, in buffers of checked lengths.
             let (x, stats, out) = unsafe {
-                (
-                    std::slice::from_raw_parts_mut(x.get().add(numbers.start), numbers.len()),
-                    std::slice::from_raw_parts_mut(
-                        stats.get().add(2 * range.start),
-                        2 * range.len(),
-                    ),
-                    std::slice::from_raw_parts_mut(out.get().add(numbers.start), numbers.len()),
-                )
+                let stats = stats.slice(2 * range.start..2 * range.end);
+                (x.slice(numbers.clone()), stats, out.slice(numbers.clone()))
             };
             isa.run(TrainingRows {
                 x,
@@ -136,13 +121,8 @@ impl Cpu<'_> {
         assert_eq!(stats.len(), 2 * count, "length of the statistics");
         assert_eq!(dout.len(), sum.len(), "length of the gradient");
         assert_eq!(dsum.len(), sum.len(), "length of the gradient of the sum");
-        let dsum = SharedPointer(dsum.as_mut_ptr());
-        team.run_ranges(count, ROWS_PER_PART, &|range| {
+        team.run_rows(dsum, width, ROWS_PER_PART, &|range, dsum| {
             let numbers = range.start * width..range.end * width;
-            // SAFETY: the rows of this part, which no other part has.
-            let dsum = unsafe {
-                std::slice::from_raw_parts_mut(dsum.get().add(numbers.start), numbers.len())
-            };
             isa.run(BackwardRows {
                 sum: &sum[numbers.clone()],
                 stats: &stats[2 * range.start..2 * range.end],
@@ -200,31 +180,6 @@ pub fn residual_layer_norm_reference(
         }
     }
     (sum, out)
-}
-
-/// The plain loops of [`layer_norm_backward`](Cpu::layer_norm_backward) in double precision; the three gradients.
-pub fn layer_norm_backward_reference(
-    sum: &[f64],
-    weight: &[f64],
-    eps: f64,
-    dout: &[f64],
-) -> (Vec<f64>, Vec<f64>, Vec<f64>) {
-    let width = weight.len();
-    let (mut dsum, mut dweight, mut dbias) =
-        (Vec::with_capacity(sum.len()), vec![0.0; width], vec![0.0; width]);
-    for (sum, dout) in sum.chunks_exact(width).zip(dout.chunks_exact(width)) {
-        let (mean, scale) = moments_reference(sum, eps);
-        let y: Vec<f64> = sum.iter().map(|x| (x - mean) * scale).collect();
-        let g: Vec<f64> = dout.iter().zip(weight).map(|(d, w)| d * w).collect();
-        let mean_g = g.iter().sum::<f64>() / width as f64;
-        let mean_gy = g.iter().zip(&y).map(|(g, y)| g * y).sum::<f64>() / width as f64;
-        dsum.extend(g.iter().zip(&y).map(|(g, y)| scale * (g - mean_g - y * mean_gy)));
-        for c in 0..width {
-            dweight[c] += dout[c] * y[c];
-            dbias[c] += dout[c];
-        }
-    }
-    (dsum, dweight, dbias)
 }
 
 /// Mean and `1 / √(variance + eps)`.
@@ -471,5 +426,30 @@ mod tests {
             .expect("threads")
             .team(|team| Cpu::new(team, isa).layer_norm(&mut together, &weight, &bias, 1e-5));
         assert_eq!(alone, together);
+    }
+
+    /// The plain loops of [`layer_norm_backward`](Cpu::layer_norm_backward) in double precision; the three gradients.
+    fn layer_norm_backward_reference(
+        sum: &[f64],
+        weight: &[f64],
+        eps: f64,
+        dout: &[f64],
+    ) -> (Vec<f64>, Vec<f64>, Vec<f64>) {
+        let width = weight.len();
+        let (mut dsum, mut dweight, mut dbias) =
+            (Vec::with_capacity(sum.len()), vec![0.0; width], vec![0.0; width]);
+        for (sum, dout) in sum.chunks_exact(width).zip(dout.chunks_exact(width)) {
+            let (mean, scale) = moments_reference(sum, eps);
+            let y: Vec<f64> = sum.iter().map(|x| (x - mean) * scale).collect();
+            let g: Vec<f64> = dout.iter().zip(weight).map(|(d, w)| d * w).collect();
+            let mean_g = g.iter().sum::<f64>() / width as f64;
+            let mean_gy = g.iter().zip(&y).map(|(g, y)| g * y).sum::<f64>() / width as f64;
+            dsum.extend(g.iter().zip(&y).map(|(g, y)| scale * (g - mean_g - y * mean_gy)));
+            for c in 0..width {
+                dweight[c] += dout[c] * y[c];
+                dbias[c] += dout[c];
+            }
+        }
+        (dsum, dweight, dbias)
     }
 }

@@ -16,13 +16,10 @@ mod tile;
 mod amx;
 mod int8;
 
-pub use gradient::{PendingRows, linear_gradient_reference};
-pub use int8::{
-    Int8Isa, Int8Matrix, QuantizedRows, int8_linear_reference, quantize_rows_reference,
-    quantize_weights,
-};
+pub use gradient::PendingRows;
+pub use int8::{Int8Isa, Int8Matrix, QuantizedRows, int8_linear_reference, quantize_weights};
 pub use packed::PackedMatrix;
-pub(crate) use tile::{Left, Start, Tile, ragged_tile, tile, transpose};
+pub(crate) use tile::{Left, Start, Tile, tile, tile_columns, tile_vectors, transpose};
 
 use self::product::{Product, product};
 use crate::activation::Activation;

@@ -36,9 +36,7 @@ impl PackedMatrix {
         let to = SharedPointer(self.panels.as_mut_ptr());
         team.run(self.panel_count(), &|panel| {
             // SAFETY: `panels` has disjoint panels of this length, one for each part.
-            fill(panel, unsafe {
-                std::slice::from_raw_parts_mut(to.get().add(panel * size), size)
-            });
+            fill(panel, unsafe { to.slice(panel * size..(panel + 1) * size) });
         });
     }
 

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 #[cfg(target_arch = "x86_64")]
 use super::amx;
-use super::tile::{Left, Start, Tile, TileWidth, ragged_tile, tile, transpose};
+use super::tile::{Left, Start, Tile, TileWidth, tile_columns, tile_vectors, transpose};
 use super::{Epilogue, PackedMatrix};
 use crate::activation::Activation;
 use crate::cpu::Cpu;
@@ -95,12 +95,7 @@ impl Op for PartOfProduct<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(mut self, simd: S) {
-        match S::TILE_VECTORS {
-            1 => self.blocks::<S, 1>(simd),
-            2 => self.blocks::<S, 2>(simd),
-            3 => self.blocks::<S, 3>(simd),
-            other => unreachable!("a tile of {other} vectors"),
-        }
+        tile_vectors!(S, self.blocks(simd))
     }
 }
 
@@ -170,11 +165,7 @@ impl PartOfProduct<'_> {
                         out_row: weight.outputs,
                         start: if first_k { self.start(at, columns.start) } else { Start::Out },
                     };
-                    if columns.len() == weight.width {
-                        tile::<S, VECTORS>(simd, product)
-                    } else {
-                        ragged_tile::<S, VECTORS>(simd, product, columns.len())
-                    }
+                    tile_columns::<S, VECTORS>(simd, product, columns.len());
                     if last_k {
                         self.finish(simd, first..first + count, &columns);
                     }

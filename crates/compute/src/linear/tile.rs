@@ -49,6 +49,20 @@ pub(crate) enum Start {
     Residual(*const f32),
 }
 
+/// Calls a method for the number of vectors that a [`Tile`] has on the set `S`, known to the compiler.
+macro_rules! tile_vectors {
+    ($S:ident, $self:ident.$method:ident($($argument:expr),*)) => {
+        match $S::TILE_VECTORS {
+            1 => $self.$method::<$S, 1>($($argument),*),
+            2 => $self.$method::<$S, 2>($($argument),*),
+            3 => $self.$method::<$S, 3>($($argument),*),
+            other => unreachable!("a tile of {other} vectors"),
+        }
+    };
+}
+
+pub(crate) use tile_vectors;
+
 /// Columns of a [`Tile`], and so of a packed panel.
 pub(crate) struct TileWidth;
 
@@ -196,16 +210,32 @@ unsafe fn fixed<S: Simd, const ROWS: usize, const VECTORS: usize>(simd: S, tile:
     }
 }
 
-/// A tile of which the output has only `columns` columns: by way of a whole one beside it.
+/// [`tile`] of which the output has only `columns` columns.
 ///
 /// # Safety
 /// As [`tile`], with `columns` numbers in each row of `out`.
 #[inline(always)]
-pub(crate) unsafe fn ragged_tile<S: Simd, const VECTORS: usize>(
+pub(crate) unsafe fn tile_columns<S: Simd, const VECTORS: usize>(
     simd: S,
-    ragged: Tile,
+    product: Tile,
     columns: usize,
 ) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if columns == VECTORS * S::LANES {
+            tile::<S, VECTORS>(simd, product)
+        } else {
+            ragged_tile::<S, VECTORS>(simd, product, columns)
+        }
+    }
+}
+
+/// [`tile_columns`] of fewer columns than a tile has: by way of a whole one beside it.
+///
+/// # Safety
+/// As there.
+#[inline(always)]
+unsafe fn ragged_tile<S: Simd, const VECTORS: usize>(simd: S, ragged: Tile, columns: usize) {
     // Room for the largest tile: 12 rows of 3 vectors of 16.
     let mut whole = [0.0f32; 12 * 48];
     let width = VECTORS * S::LANES;

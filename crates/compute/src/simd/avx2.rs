@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Op, Simd};
+use super::{Op, Simd, enter, instructions};
 
 /// Eight numbers a vector, 16 registers: a tile of 6 × 2 vectors, two for the
 /// weights, one for the broadcast.
@@ -34,69 +34,33 @@ impl Simd for Avx2 {
     const TILE_VECTORS: usize = 2;
     type V = __m256;
 
+    enter!(Op, Avx2, "avx2,fma");
+    instructions! {
+        fn splat(self, x: f32) -> __m256 = _mm256_set1_ps(x);
+        unsafe fn load(self, from: *const f32) -> __m256 = _mm256_loadu_ps(from);
+        unsafe fn load_first(self, from: *const f32, count: usize) -> __m256 =
+            _mm256_maskload_ps(from, first(count));
+        unsafe fn store(self, v: __m256, to: *mut f32) = _mm256_storeu_ps(to, v);
+        unsafe fn store_first(self, v: __m256, to: *mut f32, count: usize) =
+            _mm256_maskstore_ps(to, first(count), v);
+        fn add(self, a: __m256, b: __m256) -> __m256 = _mm256_add_ps(a, b);
+        fn sub(self, a: __m256, b: __m256) -> __m256 = _mm256_sub_ps(a, b);
+        fn mul(self, a: __m256, b: __m256) -> __m256 = _mm256_mul_ps(a, b);
+        fn div(self, a: __m256, b: __m256) -> __m256 = _mm256_div_ps(a, b);
+        fn mul_add(self, a: __m256, b: __m256, c: __m256) -> __m256 = _mm256_fmadd_ps(a, b, c);
+        fn min(self, a: __m256, b: __m256) -> __m256 = _mm256_min_ps(a, b);
+        fn max(self, a: __m256, b: __m256) -> __m256 = _mm256_max_ps(a, b);
+        fn sqrt(self, a: __m256) -> __m256 = _mm256_sqrt_ps(a);
+        fn where_positive(self, x: __m256, a: __m256) -> __m256 =
+            _mm256_and_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(x, _mm256_setzero_ps()), a);
+    }
     #[inline(always)]
-    fn enter<O: Op>(self, op: O) -> O::Output {
-        #[target_feature(enable = "avx2,fma")]
-        fn compiled<O: Op>(simd: Avx2, op: O) -> O::Output {
-            op.run(simd)
+    unsafe fn centered(self, sums: *const i32, zero: i32, column_sums: *const i32) -> __m256 {
+        unsafe {
+            let column_sums = _mm256_loadu_si256(column_sums.cast());
+            let shift = _mm256_mullo_epi32(_mm256_set1_epi32(zero), column_sums);
+            _mm256_cvtepi32_ps(_mm256_sub_epi32(_mm256_loadu_si256(sums.cast()), shift))
         }
-        unsafe { compiled(self, op) }
-    }
-    #[inline(always)]
-    fn splat(self, x: f32) -> __m256 {
-        unsafe { _mm256_set1_ps(x) }
-    }
-    #[inline(always)]
-    unsafe fn load(self, from: *const f32) -> __m256 {
-        unsafe { _mm256_loadu_ps(from) }
-    }
-    #[inline(always)]
-    unsafe fn load_first(self, from: *const f32, count: usize) -> __m256 {
-        unsafe { _mm256_maskload_ps(from, first(count)) }
-    }
-    #[inline(always)]
-    unsafe fn store(self, v: __m256, to: *mut f32) {
-        unsafe { _mm256_storeu_ps(to, v) }
-    }
-    #[inline(always)]
-    unsafe fn store_first(self, v: __m256, to: *mut f32, count: usize) {
-        unsafe { _mm256_maskstore_ps(to, first(count), v) }
-    }
-    #[inline(always)]
-    fn add(self, a: __m256, b: __m256) -> __m256 {
-        unsafe { _mm256_add_ps(a, b) }
-    }
-    #[inline(always)]
-    fn sub(self, a: __m256, b: __m256) -> __m256 {
-        unsafe { _mm256_sub_ps(a, b) }
-    }
-    #[inline(always)]
-    fn mul(self, a: __m256, b: __m256) -> __m256 {
-        unsafe { _mm256_mul_ps(a, b) }
-    }
-    #[inline(always)]
-    fn div(self, a: __m256, b: __m256) -> __m256 {
-        unsafe { _mm256_div_ps(a, b) }
-    }
-    #[inline(always)]
-    fn mul_add(self, a: __m256, b: __m256, c: __m256) -> __m256 {
-        unsafe { _mm256_fmadd_ps(a, b, c) }
-    }
-    #[inline(always)]
-    fn min(self, a: __m256, b: __m256) -> __m256 {
-        unsafe { _mm256_min_ps(a, b) }
-    }
-    #[inline(always)]
-    fn max(self, a: __m256, b: __m256) -> __m256 {
-        unsafe { _mm256_max_ps(a, b) }
-    }
-    #[inline(always)]
-    fn sqrt(self, a: __m256) -> __m256 {
-        unsafe { _mm256_sqrt_ps(a) }
-    }
-    #[inline(always)]
-    fn where_positive(self, x: __m256, a: __m256) -> __m256 {
-        unsafe { _mm256_and_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(x, _mm256_setzero_ps()), a) }
     }
     #[inline(always)]
     fn power_of_two(self, n: __m256) -> __m256 {

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Op, Simd};
+use super::{Op, Simd, enter, instructions};
 
 /// Sixteen numbers a vector, 32 registers: a tile of 12 × 2 vectors, two for
 /// the weights; broadcasts come from memory.
@@ -29,65 +29,23 @@ impl Simd for Avx512 {
     const TILE_VECTORS: usize = 2;
     type V = __m512;
 
-    #[inline(always)]
-    fn enter<O: Op>(self, op: O) -> O::Output {
-        #[target_feature(enable = "avx512f,avx2,fma")]
-        fn compiled<O: Op>(simd: Avx512, op: O) -> O::Output {
-            op.run(simd)
-        }
-        unsafe { compiled(self, op) }
-    }
-    #[inline(always)]
-    fn splat(self, x: f32) -> __m512 {
-        unsafe { _mm512_set1_ps(x) }
-    }
-    #[inline(always)]
-    unsafe fn load(self, from: *const f32) -> __m512 {
-        unsafe { _mm512_loadu_ps(from) }
-    }
-    #[inline(always)]
-    unsafe fn load_first(self, from: *const f32, count: usize) -> __m512 {
-        unsafe { _mm512_maskz_loadu_ps(first(count), from) }
-    }
-    #[inline(always)]
-    unsafe fn store(self, v: __m512, to: *mut f32) {
-        unsafe { _mm512_storeu_ps(to, v) }
-    }
-    #[inline(always)]
-    unsafe fn store_first(self, v: __m512, to: *mut f32, count: usize) {
-        unsafe { _mm512_mask_storeu_ps(to, first(count), v) }
-    }
-    #[inline(always)]
-    fn add(self, a: __m512, b: __m512) -> __m512 {
-        unsafe { _mm512_add_ps(a, b) }
-    }
-    #[inline(always)]
-    fn sub(self, a: __m512, b: __m512) -> __m512 {
-        unsafe { _mm512_sub_ps(a, b) }
-    }
-    #[inline(always)]
-    fn mul(self, a: __m512, b: __m512) -> __m512 {
-        unsafe { _mm512_mul_ps(a, b) }
-    }
-    #[inline(always)]
-    fn div(self, a: __m512, b: __m512) -> __m512 {
-        unsafe { _mm512_div_ps(a, b) }
-    }
-    #[inline(always)]
-    fn mul_add(self, a: __m512, b: __m512, c: __m512) -> __m512 {
-        unsafe { _mm512_fmadd_ps(a, b, c) }
-    }
-    #[inline(always)]
-    fn min(self, a: __m512, b: __m512) -> __m512 {
-        unsafe { _mm512_min_ps(a, b) }
-    }
-    #[inline(always)]
-    fn max(self, a: __m512, b: __m512) -> __m512 {
-        unsafe { _mm512_max_ps(a, b) }
-    }
-    #[inline(always)]
-    fn sqrt(self, a: __m512) -> __m512 {
-        unsafe { _mm512_sqrt_ps(a) }
+    enter!(Op, Avx512, "avx512f,avx2,fma");
+    instructions! {
+        fn splat(self, x: f32) -> __m512 = _mm512_set1_ps(x);
+        unsafe fn load(self, from: *const f32) -> __m512 = _mm512_loadu_ps(from);
+        unsafe fn load_first(self, from: *const f32, count: usize) -> __m512 =
+            _mm512_maskz_loadu_ps(first(count), from);
+        unsafe fn store(self, v: __m512, to: *mut f32) = _mm512_storeu_ps(to, v);
+        unsafe fn store_first(self, v: __m512, to: *mut f32, count: usize) =
+            _mm512_mask_storeu_ps(to, first(count), v);
+        fn add(self, a: __m512, b: __m512) -> __m512 = _mm512_add_ps(a, b);
+        fn sub(self, a: __m512, b: __m512) -> __m512 = _mm512_sub_ps(a, b);
+        fn mul(self, a: __m512, b: __m512) -> __m512 = _mm512_mul_ps(a, b);
+        fn div(self, a: __m512, b: __m512) -> __m512 = _mm512_div_ps(a, b);
+        fn mul_add(self, a: __m512, b: __m512, c: __m512) -> __m512 = _mm512_fmadd_ps(a, b, c);
+        fn min(self, a: __m512, b: __m512) -> __m512 = _mm512_min_ps(a, b);
+        fn max(self, a: __m512, b: __m512) -> __m512 = _mm512_max_ps(a, b);
+        fn sqrt(self, a: __m512) -> __m512 = _mm512_sqrt_ps(a);
     }
     #[inline(always)]
     fn where_positive(self, x: __m512, a: __m512) -> __m512 {
@@ -99,6 +57,14 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn prefetch(self, at: *const f32) {
         unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn centered(self, sums: *const i32, zero: i32, column_sums: *const i32) -> __m512 {
+        unsafe {
+            let column_sums = _mm512_loadu_si512(column_sums.cast());
+            let shift = _mm512_mullo_epi32(_mm512_set1_epi32(zero), column_sums);
+            _mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_loadu_si512(sums.cast()), shift))
+        }
     }
     #[inline(always)]
     fn power_of_two(self, n: __m512) -> __m512 {
@@ -154,12 +120,8 @@ impl Simd for Avx512 {
             }
         }
     }
-    #[inline(always)]
-    fn sum(self, v: __m512) -> f32 {
-        unsafe { _mm512_reduce_add_ps(v) }
-    }
-    #[inline(always)]
-    fn maximum(self, v: __m512) -> f32 {
-        unsafe { _mm512_reduce_max_ps(v) }
+    instructions! {
+        fn sum(self, v: __m512) -> f32 = _mm512_reduce_add_ps(v);
+        fn maximum(self, v: __m512) -> f32 = _mm512_reduce_max_ps(v);
     }
 }

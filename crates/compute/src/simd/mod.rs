@@ -32,6 +32,88 @@ pub(crate) use {
 #[cfg(target_arch = "aarch64")]
 pub(crate) use neon::Neon;
 
+/// Methods of one expression each: `fn name(self, a: A) -> B = expression;`.
+macro_rules! instructions {
+    ($(
+        $(#[doc = $doc:literal])*
+        $($keyword:ident)+ ($self:ident $(, $arg:ident: $type:ty)*) $(-> $output:ty)? = $body:expr;
+    )+) => {$(
+        $(#[doc = $doc])*
+        #[inline(always)]
+        #[allow(unused_unsafe)] // Which intrinsics are safe depends on the compiler's version.
+        $($keyword)+ ($self $(, $arg: $type)*) $(-> $output)? {
+            unsafe { $body }
+        }
+    )+};
+}
+
+/// The method `enter` of an instruction set: `op` in a function compiled for these features.
+macro_rules! enter {
+    ($op:ident, $set:ty, $features:literal) => {
+        #[inline(always)]
+        fn enter<O: $op>(self, op: O) -> O::Output {
+            #[target_feature(enable = $features)]
+            fn compiled<O: $op>(set: $set, op: O) -> O::Output {
+                op.run(set)
+            }
+            unsafe { compiled(self, op) }
+        }
+    };
+}
+
+/// The instruction sets of one kind, slowest first: `"name": Variant(Set, …) = level, if it is there;`.
+macro_rules! levels {
+    (
+        $(#[doc = $about:literal])+
+        pub struct $isa:ident($inner:vis $level:ident): $op:ident;
+        $($(#[cfg($cfg:meta)])? $name:literal: $variant:ident($($set:ty),+) = $found:expr;)+
+    ) => {
+        $(#[doc = $about])+
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub struct $isa($inner $level);
+
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        $inner enum $level {
+            $($(#[cfg($cfg)])? $variant($($set),+),)+
+        }
+
+        impl $isa {
+            /// The fastest of this processor, within [`INSTRUCTION_LIMIT`](crate::INSTRUCTION_LIMIT).
+            pub fn detect() -> Self {
+                static BEST: std::sync::OnceLock<$isa> = std::sync::OnceLock::new();
+                *BEST.get_or_init(|| {
+                    let all = Self::available();
+                    let allowed = all.iter().rev().find(|isa| $crate::simd::allows(isa.name()));
+                    *allowed.unwrap_or(&all[0])
+                })
+            }
+
+            /// All of this processor, slowest first.
+            pub fn available() -> Vec<Self> {
+                let mut levels = Vec::new();
+                $($(#[cfg($cfg)])? levels.extend($found);)+
+                levels.into_iter().map(Self).collect()
+            }
+
+            /// The name that users see.
+            pub fn name(self) -> &'static str {
+                match self.0 {
+                    $($(#[cfg($cfg)])? $level::$variant(..) => $name,)+
+                }
+            }
+
+            /// Runs `op` in a function compiled for this set.
+            $inner fn run<O: $op>(self, op: O) -> O::Output {
+                match self.0 {
+                    $($(#[cfg($cfg)])? $level::$variant(set, ..) => set.enter(op),)+
+                }
+            }
+        }
+    };
+}
+
+pub(crate) use {enter, instructions, levels};
+
 /// Vectors of `f32` and what kernels do with them.
 ///
 /// Every method must be `#[inline(always)]`: it becomes machine code only
@@ -99,6 +181,11 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn where_positive(self, x: Self::V, a: Self::V) -> Self::V;
     /// `2ⁿ` for a whole `n` in −127 … 127; −127 gives 0.
     fn power_of_two(self, n: Self::V) -> Self::V;
+    /// `sums − zero · column_sums`, exact, as `f32`.
+    ///
+    /// # Safety
+    /// `LANES` numbers must be readable at both.
+    unsafe fn centered(self, sums: *const i32, zero: i32, column_sums: *const i32) -> Self::V;
     /// The transpose of a square block, rows above `rows` as zeros: writes
     /// `LANES` vectors, number `k` at `to + k · to_row`, of which lane `i` is
     /// the number at `from + i · from_row + k`. The vectors are written in
@@ -128,61 +215,25 @@ pub(crate) trait Op {
     fn run<S: Simd>(self, simd: S) -> Self::Output;
 }
 
-/// The instruction set that the kernels use, proven to be there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Isa(pub(crate) Level);
+levels! {
+    /// The instruction set that the kernels use, proven to be there.
+    pub struct Isa(pub(crate) Level): Op;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Level {
-    Portable(Portable),
+    "portable": Portable(Portable) = Some(Level::Portable(Portable));
     #[cfg(target_arch = "x86_64")]
-    Avx2(Avx2),
+    "avx2": Avx2(Avx2) = Avx2::new().map(Level::Avx2);
     #[cfg(target_arch = "x86_64")]
-    Avx512(Avx512),
-    /// AVX-512, and AMX tiles for the products of linear layers.
+    "avx512": Avx512(Avx512) = Avx512::new().map(Level::Avx512);
+    // AVX-512, and AMX tiles for the products of linear layers.
     #[cfg(target_arch = "x86_64")]
-    Amx(Avx512, Tiles),
+    "amx-bf16x3": Amx(Avx512, Tiles) = Avx512::new()
+        .zip(Tiles::new(TileNumbers::Bf16))
+        .map(|(simd, tiles)| Level::Amx(simd, tiles));
     #[cfg(target_arch = "aarch64")]
-    Neon(Neon),
+    "neon": Neon(Neon) = Neon::new().map(Level::Neon);
 }
 
 impl Isa {
-    /// The fastest instruction set of this processor, within [`INSTRUCTION_LIMIT`].
-    pub fn detect() -> Self {
-        let mut best_first = Self::available().into_iter().rev();
-        best_first.find(|isa| allows(isa.name())).unwrap_or(Self(Level::Portable(Portable)))
-    }
-
-    /// All instruction sets of this processor, slowest first.
-    pub fn available() -> Vec<Self> {
-        let mut levels = vec![Level::Portable(Portable)];
-        #[cfg(target_arch = "x86_64")]
-        {
-            levels.extend(Avx2::new().map(Level::Avx2));
-            levels.extend(Avx512::new().map(Level::Avx512));
-            let tiles = Tiles::new(TileNumbers::Bf16);
-            levels.extend(Avx512::new().zip(tiles).map(|(simd, tiles)| Level::Amx(simd, tiles)));
-        }
-        #[cfg(target_arch = "aarch64")]
-        levels.extend(Neon::new().map(Level::Neon));
-        levels.into_iter().map(Self).collect()
-    }
-
-    /// The name that users see: `portable`, `avx2`, `avx512`, `amx-bf16x3`, `neon`.
-    pub fn name(self) -> &'static str {
-        match self.0 {
-            Level::Portable(_) => "portable",
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx2(_) => "avx2",
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx512(_) => "avx512",
-            #[cfg(target_arch = "x86_64")]
-            Level::Amx(..) => "amx-bf16x3",
-            #[cfg(target_arch = "aarch64")]
-            Level::Neon(_) => "neon",
-        }
-    }
-
     /// Numbers of a vector of this set.
     pub fn lanes(self) -> usize {
         struct Lanes;
@@ -194,19 +245,6 @@ impl Isa {
             }
         }
         self.run(Lanes)
-    }
-
-    /// Runs `op` in a function compiled for this set.
-    pub(crate) fn run<O: Op>(self, op: O) -> O::Output {
-        match self.0 {
-            Level::Portable(simd) => simd.enter(op),
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx2(simd) => simd.enter(op),
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx512(simd) | Level::Amx(simd, _) => simd.enter(op),
-            #[cfg(target_arch = "aarch64")]
-            Level::Neon(simd) => simd.enter(op),
-        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::arch::aarch64::*;
 
-use super::{Op, Simd};
+use super::{Op, Simd, enter, instructions};
 
 /// Four numbers a vector, 32 registers: a tile of 8 × 3 vectors, three for the
 /// weights, the rest for broadcasts.
@@ -25,21 +25,10 @@ impl Simd for Neon {
     const TILE_VECTORS: usize = 3;
     type V = float32x4_t;
 
-    #[inline(always)]
-    fn enter<O: Op>(self, op: O) -> O::Output {
-        #[target_feature(enable = "neon")]
-        fn compiled<O: Op>(simd: Neon, op: O) -> O::Output {
-            op.run(simd)
-        }
-        unsafe { compiled(self, op) }
-    }
-    #[inline(always)]
-    fn splat(self, x: f32) -> float32x4_t {
-        unsafe { vdupq_n_f32(x) }
-    }
-    #[inline(always)]
-    unsafe fn load(self, from: *const f32) -> float32x4_t {
-        unsafe { vld1q_f32(from) }
+    enter!(Op, Neon, "neon");
+    instructions! {
+        fn splat(self, x: f32) -> float32x4_t = vdupq_n_f32(x);
+        unsafe fn load(self, from: *const f32) -> float32x4_t = vld1q_f32(from);
     }
     #[inline(always)]
     unsafe fn load_first(self, from: *const f32, count: usize) -> float32x4_t {
@@ -61,41 +50,27 @@ impl Simd for Neon {
             std::ptr::copy_nonoverlapping(four.as_ptr(), to, count);
         }
     }
-    #[inline(always)]
-    fn add(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
-        unsafe { vaddq_f32(a, b) }
+    instructions! {
+        fn add(self, a: float32x4_t, b: float32x4_t) -> float32x4_t = vaddq_f32(a, b);
+        fn sub(self, a: float32x4_t, b: float32x4_t) -> float32x4_t = vsubq_f32(a, b);
+        fn mul(self, a: float32x4_t, b: float32x4_t) -> float32x4_t = vmulq_f32(a, b);
+        fn div(self, a: float32x4_t, b: float32x4_t) -> float32x4_t = vdivq_f32(a, b);
+        fn mul_add(self, a: float32x4_t, b: float32x4_t, c: float32x4_t) -> float32x4_t =
+            vfmaq_f32(c, a, b);
+        fn min(self, a: float32x4_t, b: float32x4_t) -> float32x4_t =
+            vbslq_f32(vcltq_f32(a, b), a, b);
+        fn max(self, a: float32x4_t, b: float32x4_t) -> float32x4_t =
+            vbslq_f32(vcgtq_f32(a, b), a, b);
+        fn sqrt(self, a: float32x4_t) -> float32x4_t = vsqrtq_f32(a);
+        fn where_positive(self, x: float32x4_t, a: float32x4_t) -> float32x4_t =
+            vbslq_f32(vcgtq_f32(x, vdupq_n_f32(0.0)), a, vdupq_n_f32(0.0));
     }
     #[inline(always)]
-    fn sub(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
-        unsafe { vsubq_f32(a, b) }
-    }
-    #[inline(always)]
-    fn mul(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
-        unsafe { vmulq_f32(a, b) }
-    }
-    #[inline(always)]
-    fn div(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
-        unsafe { vdivq_f32(a, b) }
-    }
-    #[inline(always)]
-    fn mul_add(self, a: float32x4_t, b: float32x4_t, c: float32x4_t) -> float32x4_t {
-        unsafe { vfmaq_f32(c, a, b) }
-    }
-    #[inline(always)]
-    fn min(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
-        unsafe { vbslq_f32(vcltq_f32(a, b), a, b) }
-    }
-    #[inline(always)]
-    fn max(self, a: float32x4_t, b: float32x4_t) -> float32x4_t {
-        unsafe { vbslq_f32(vcgtq_f32(a, b), a, b) }
-    }
-    #[inline(always)]
-    fn sqrt(self, a: float32x4_t) -> float32x4_t {
-        unsafe { vsqrtq_f32(a) }
-    }
-    #[inline(always)]
-    fn where_positive(self, x: float32x4_t, a: float32x4_t) -> float32x4_t {
-        unsafe { vbslq_f32(vcgtq_f32(x, vdupq_n_f32(0.0)), a, vdupq_n_f32(0.0)) }
+    unsafe fn centered(self, sums: *const i32, zero: i32, column_sums: *const i32) -> float32x4_t {
+        unsafe {
+            let shifted = vmlsq_s32(vld1q_s32(sums), vdupq_n_s32(zero), vld1q_s32(column_sums));
+            vcvtq_f32_s32(shifted)
+        }
     }
     #[inline(always)]
     fn power_of_two(self, n: float32x4_t) -> float32x4_t {
@@ -131,12 +106,8 @@ impl Simd for Neon {
             self.store(vreinterpretq_f32_f64(vtrn2q_f64(odd_low, odd_high)), to.add(3 * to_row));
         }
     }
-    #[inline(always)]
-    fn sum(self, v: float32x4_t) -> f32 {
-        unsafe { vaddvq_f32(v) }
-    }
-    #[inline(always)]
-    fn maximum(self, v: float32x4_t) -> f32 {
-        unsafe { vmaxvq_f32(v) }
+    instructions! {
+        fn sum(self, v: float32x4_t) -> f32 = vaddvq_f32(v);
+        fn maximum(self, v: float32x4_t) -> f32 = vmaxvq_f32(v);
     }
 }

@@ -1,6 +1,6 @@
 //! Plain Rust, for every processor; also what the others are checked against.
 
-use super::{Op, Simd};
+use super::{Op, Simd, instructions};
 
 const LANES: usize = 8;
 
@@ -51,46 +51,32 @@ impl Simd for Portable {
             unsafe { *to.add(i) = x }
         }
     }
-    #[inline(always)]
-    fn add(self, a: Self::V, b: Self::V) -> Self::V {
-        Self::map(a, b, |a, b| a + b)
-    }
-    #[inline(always)]
-    fn sub(self, a: Self::V, b: Self::V) -> Self::V {
-        Self::map(a, b, |a, b| a - b)
-    }
-    #[inline(always)]
-    fn mul(self, a: Self::V, b: Self::V) -> Self::V {
-        Self::map(a, b, |a, b| a * b)
-    }
-    #[inline(always)]
-    fn div(self, a: Self::V, b: Self::V) -> Self::V {
-        Self::map(a, b, |a, b| a / b)
+    instructions! {
+        fn add(self, a: Self::V, b: Self::V) -> Self::V = Self::map(a, b, |a, b| a + b);
+        fn sub(self, a: Self::V, b: Self::V) -> Self::V = Self::map(a, b, |a, b| a - b);
+        fn mul(self, a: Self::V, b: Self::V) -> Self::V = Self::map(a, b, |a, b| a * b);
+        fn div(self, a: Self::V, b: Self::V) -> Self::V = Self::map(a, b, |a, b| a / b);
     }
     #[inline(always)]
     fn mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V {
         // Rounded twice: a fused one would be a library call where the processor has none.
         std::array::from_fn(|i| a[i] * b[i] + c[i])
     }
-    #[inline(always)]
-    fn min(self, a: Self::V, b: Self::V) -> Self::V {
-        Self::map(a, b, |a, b| if a < b { a } else { b })
+    instructions! {
+        fn min(self, a: Self::V, b: Self::V) -> Self::V =
+            Self::map(a, b, |a, b| if a < b { a } else { b });
+        fn max(self, a: Self::V, b: Self::V) -> Self::V =
+            Self::map(a, b, |a, b| if a > b { a } else { b });
+        fn sqrt(self, a: Self::V) -> Self::V = a.map(f32::sqrt);
+        fn where_positive(self, x: Self::V, a: Self::V) -> Self::V =
+            Self::map(x, a, |x, a| if x > 0.0 { a } else { 0.0 });
+        fn power_of_two(self, n: Self::V) -> Self::V =
+            n.map(|n| f32::from_bits(((n as i32 + 127) as u32) << 23));
     }
     #[inline(always)]
-    fn max(self, a: Self::V, b: Self::V) -> Self::V {
-        Self::map(a, b, |a, b| if a > b { a } else { b })
-    }
-    #[inline(always)]
-    fn sqrt(self, a: Self::V) -> Self::V {
-        a.map(f32::sqrt)
-    }
-    #[inline(always)]
-    fn where_positive(self, x: Self::V, a: Self::V) -> Self::V {
-        Self::map(x, a, |x, a| if x > 0.0 { a } else { 0.0 })
-    }
-    #[inline(always)]
-    fn power_of_two(self, n: Self::V) -> Self::V {
-        n.map(|n| f32::from_bits(((n as i32 + 127) as u32) << 23))
+    unsafe fn centered(self, sums: *const i32, zero: i32, column_sums: *const i32) -> Self::V {
+        // SAFETY: the caller promises LANES numbers at both.
+        std::array::from_fn(|i| unsafe { (*sums.add(i) - zero * *column_sums.add(i)) as f32 })
     }
     #[inline(always)]
     unsafe fn transpose(

@@ -40,4 +40,14 @@ impl<T> SharedPointer<T> {
     pub(crate) fn get(self) -> *mut T {
         self.0
     }
+
+    /// The values of this range.
+    ///
+    /// # Safety
+    /// They must lie in the buffer, which lives longer than `'a`, and no other thread may use them
+    /// meanwhile.
+    pub(crate) unsafe fn slice<'a>(self, range: Range<usize>) -> &'a mut [T] {
+        // SAFETY: the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.0.add(range.start), range.len()) }
+    }
 }

@@ -8,6 +8,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use super::share::SharedPointer;
+
 /// Threads that work on one operation at a time.
 pub struct Team {
     shared: Option<Arc<Shared>>,
@@ -61,6 +63,26 @@ impl Team {
     ) {
         self.run(total.div_ceil(size), &|part| {
             work(part * size..total.min((part + 1) * size));
+        });
+    }
+
+    /// [`run_ranges`](Self::run_ranges) over rows that `work` changes: it gets some rows, and their
+    /// numbers.
+    ///
+    /// - `numbers`: whole rows of `width` numbers
+    pub(crate) fn run_rows(
+        &self,
+        numbers: &mut [f32],
+        width: usize,
+        size: usize,
+        work: &(dyn Fn(Range<usize>, &mut [f32]) + Sync),
+    ) {
+        assert!(width > 0 && numbers.len().is_multiple_of(width), "whole rows of {width}");
+        let all = SharedPointer(numbers.as_mut_ptr());
+        self.run_ranges(numbers.len() / width, size, &|rows| {
+            // SAFETY: the rows of this part, which no other part has.
+            let numbers = unsafe { all.slice(rows.start * width..rows.end * width) };
+            work(rows, numbers);
         });
     }
 }

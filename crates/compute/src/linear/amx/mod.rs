@@ -33,9 +33,7 @@ use std::cell::RefCell;
 use std::ops::Range;
 
 use self::parts::{LeftOperand, RightOperand, Splitting};
-use self::registers::{
-    clear_both, clear_upper, load_both, load_upper, step_both, step_upper, store_both, store_upper,
-};
+use self::registers::{step_both, step_upper};
 use crate::activation::Activation;
 use crate::linear::Epilogue;
 use crate::linear::product::{self, Product};
@@ -304,10 +302,10 @@ impl TileProduct<'_> {
                     } else {
                         parts.sums.as_mut_ptr().add((i * tiles + tile) * ROWS * COLUMNS)
                     };
-                    match (first, both) {
-                        (true, _) => self.begin(&tile_rows, columns.clone(), both),
-                        (false, true) => load_both(sums, COLUMNS),
-                        (false, false) => load_upper(sums, COLUMNS),
+                    if first {
+                        self.begin(&tile_rows, columns.clone(), both);
+                    } else {
+                        registers::load(sums, COLUMNS, both);
                     }
                     for step in 0..steps {
                         if by_steps || (tile == 0 && step == 0) {
@@ -326,11 +324,7 @@ impl TileProduct<'_> {
                             right[..=lead].rotate_left(1);
                         }
                     }
-                    if both {
-                        store_both(sums)
-                    } else {
-                        store_upper(sums)
-                    }
+                    registers::store(sums, both);
                     if last {
                         work.finishing.begin(sums, tile_rows, columns.clone());
                     }
@@ -349,14 +343,13 @@ impl TileProduct<'_> {
         let Self { simd, result, .. } = *self;
         // SAFETY: the caller's promise; `all` holds as many rows as registers do.
         unsafe {
-            match (result.sums, both) {
-                (SumStart::New, true) => clear_both(),
-                (SumStart::New, false) => clear_upper(),
-                (SumStart::Added, _) => {
+            match result.sums {
+                SumStart::New => registers::clear(both),
+                SumStart::Added => {
                     let width = result.width;
                     let out = result.out.get().add(rows.start * width + columns.start).cast_const();
                     if rows.len() == ROWS && columns.len() == COLUMNS {
-                        return load_both(out, width);
+                        return registers::load(out, width, true);
                     }
                     // Registers may have more rows than the tile.
                     let mut all = ScratchTile([0.0; ROWS * COLUMNS]);
@@ -368,11 +361,7 @@ impl TileProduct<'_> {
                             simd.store(simd.load_first(from.add(at), count), to.add(at));
                         }
                     }
-                    if both {
-                        load_both(all.0.as_ptr(), COLUMNS)
-                    } else {
-                        load_upper(all.0.as_ptr(), COLUMNS)
-                    }
+                    registers::load(all.0.as_ptr(), COLUMNS, both)
                 }
             }
         }

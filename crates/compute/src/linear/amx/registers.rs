@@ -16,50 +16,29 @@ pub(super) fn rows(rows: usize) -> [u8; 8] {
     [upper, upper, lower, lower, upper, lower, TILE_ROWS as u8, TILE_ROWS as u8]
 }
 
+/// Sums of zero: the upper 16 rows, or both halves.
+///
 /// # Safety
 /// The registers must be configured, here and below.
 #[inline(always)]
-pub(super) unsafe fn clear_both() {
+pub(super) unsafe fn clear(both: bool) {
     // SAFETY: the caller's promise.
     unsafe {
-        clear_upper();
-        asm!("tilezero tmm2", "tilezero tmm3", options(nostack, nomem, preserves_flags));
+        asm!("tilezero tmm0", "tilezero tmm1", options(nostack, nomem, preserves_flags));
+        if both {
+            asm!("tilezero tmm2", "tilezero tmm3", options(nostack, nomem, preserves_flags));
+        }
     }
 }
 
-/// # Safety
-/// As [`clear_both`].
-#[inline(always)]
-pub(super) unsafe fn clear_upper() {
-    // SAFETY: the caller's promise.
-    unsafe { asm!("tilezero tmm0", "tilezero tmm1", options(nostack, nomem, preserves_flags)) }
-}
-
+/// Loads sums of the upper 16 rows, or of both halves.
+///
 /// - `width`: numbers from a row to the next
 ///
 /// # Safety
-/// 32 rows of 32 sums must be readable at `sums`.
+/// 32 sums must be readable in each of these rows.
 #[inline(always)]
-pub(super) unsafe fn load_both(sums: *const f32, width: usize) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        load_upper(sums, width);
-        asm!(
-            "tileloadd tmm2, [{sums} + {row}]",
-            "tileloadd tmm3, [{sums} + {row} + 64]",
-            sums = in(reg) sums.add(TILE_ROWS * width),
-            row = in(reg) width * size_of::<f32>(),
-            options(nostack, preserves_flags, readonly),
-        );
-    }
-}
-
-/// - `width`: numbers from a row to the next
-///
-/// # Safety
-/// 16 rows of 32 sums must be readable at `sums`.
-#[inline(always)]
-pub(super) unsafe fn load_upper(sums: *const f32, width: usize) {
+pub(super) unsafe fn load(sums: *const f32, width: usize, both: bool) {
     // SAFETY: the caller's promise.
     unsafe {
         asm!(
@@ -69,30 +48,24 @@ pub(super) unsafe fn load_upper(sums: *const f32, width: usize) {
             row = in(reg) width * size_of::<f32>(),
             options(nostack, preserves_flags, readonly),
         );
+        if both {
+            asm!(
+                "tileloadd tmm2, [{sums} + {row}]",
+                "tileloadd tmm3, [{sums} + {row} + 64]",
+                sums = in(reg) sums.add(TILE_ROWS * width),
+                row = in(reg) width * size_of::<f32>(),
+                options(nostack, preserves_flags, readonly),
+            );
+        }
     }
 }
 
+/// Stores the sums of the upper 16 rows, or of both halves.
+///
 /// # Safety
-/// 32 × 32 sums must be writable at `sums`.
+/// 32 sums must be writable for each of these rows.
 #[inline(always)]
-pub(super) unsafe fn store_both(sums: *mut f32) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        store_upper(sums);
-        asm!(
-            "tilestored [{sums} + {row} + 2048], tmm2",
-            "tilestored [{sums} + {row} + 2112], tmm3",
-            sums = in(reg) sums,
-            row = in(reg) COLUMNS * size_of::<f32>(),
-            options(nostack, preserves_flags),
-        );
-    }
-}
-
-/// # Safety
-/// 16 × 32 sums must be writable at `sums`.
-#[inline(always)]
-pub(super) unsafe fn store_upper(sums: *mut f32) {
+pub(super) unsafe fn store(sums: *mut f32, both: bool) {
     // SAFETY: the caller's promise.
     unsafe {
         asm!(
@@ -102,6 +75,15 @@ pub(super) unsafe fn store_upper(sums: *mut f32) {
             row = in(reg) COLUMNS * size_of::<f32>(),
             options(nostack, preserves_flags),
         );
+        if both {
+            asm!(
+                "tilestored [{sums} + {row} + 2048], tmm2",
+                "tilestored [{sums} + {row} + 2112], tmm3",
+                sums = in(reg) sums,
+                row = in(reg) COLUMNS * size_of::<f32>(),
+                options(nostack, preserves_flags),
+            );
+        }
     }
 }
 

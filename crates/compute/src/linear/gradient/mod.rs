@@ -14,10 +14,10 @@ use std::cell::RefCell;
 use std::ops::Range;
 
 pub use self::pending_rows::PendingRows;
-#[cfg(target_arch = "x86_64")]
 use crate::cpu::Cpu;
+#[cfg(target_arch = "x86_64")]
 use crate::linear::amx;
-use crate::linear::tile::{Left, Start, Tile, TileWidth, ragged_tile, tile};
+use crate::linear::tile::{Left, Start, Tile, TileWidth, tile_columns, tile_vectors};
 use crate::memory::Buffer;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::Level;
@@ -102,18 +102,14 @@ impl Cpu<'_> {
         }
         let width = dbias.len();
         assert!(dout.len().is_multiple_of(width), "whole rows of {width}");
-        let to = SharedPointer(dbias.as_mut_ptr());
-        team.run_ranges(width, COLUMNS_PER_PART, &|columns| {
-            // SAFETY: the columns of this part, which no other part has.
-            let dbias = unsafe {
-                std::slice::from_raw_parts_mut(to.get().add(columns.start), columns.len())
-            };
-            isa.run(ColumnSums { rows: dout, width, first: columns.start, sums: dbias });
+        team.run_rows(dbias, 1, COLUMNS_PER_PART, &|columns, sums| {
+            isa.run(ColumnSums { rows: dout, width, first: columns.start, sums });
         });
     }
 }
 
 /// Whether sums are made of blocks of rows.
+#[cfg_attr(not(target_arch = "x86_64"), expect(unused_variables))]
 fn in_blocks(isa: Isa, inputs: usize) -> bool {
     #[cfg(target_arch = "x86_64")]
     return matches!(isa.0, Level::Amx(..)) && inputs.is_multiple_of(amx::COLUMNS);
@@ -167,23 +163,6 @@ fn add_rows(team: &Team, isa: Isa, dout: &[f32], x: &[f32], dweight: &mut [f32],
             });
         }
     });
-}
-
-/// The plain loops in double precision: document and oracle of [`weight_gradient`](Cpu::weight_gradient)
-/// and [`bias_gradient`](Cpu::bias_gradient).
-///
-/// - `dout`: `[N, outputs]`, `x`: `[N, inputs]`
-/// - `dweight`: `[outputs, inputs]`, `dbias`: `[outputs]`, both added to
-pub fn linear_gradient_reference(dout: &[f64], x: &[f64], dweight: &mut [f64], dbias: &mut [f64]) {
-    let (outputs, inputs) = (dbias.len(), dweight.len() / dbias.len());
-    for (dout, x) in dout.chunks_exact(outputs).zip(x.chunks_exact(inputs)) {
-        for (o, d) in dout.iter().enumerate() {
-            dbias[o] += d;
-            for (i, x) in x.iter().enumerate() {
-                dweight[o * inputs + i] += d * x;
-            }
-        }
-    }
 }
 
 thread_local! {
@@ -283,12 +262,7 @@ impl Op for Block<'_> {
                 let depth = row..self.rows.min(row + BLOCK_DEPTH);
                 row = depth.end;
                 self.pack_columns::<S>(&outputs, &depth);
-                match S::TILE_VECTORS {
-                    1 => self.tiles::<S, 1>(simd, &outputs, &depth),
-                    2 => self.tiles::<S, 2>(simd, &outputs, &depth),
-                    3 => self.tiles::<S, 3>(simd, &outputs, &depth),
-                    other => unreachable!("a tile of {other} vectors"),
-                }
+                tile_vectors!(S, self.tiles(simd, &outputs, &depth))
             }
         }
     }
@@ -355,11 +329,7 @@ impl Block<'_> {
                         out_row: inputs,
                         start: Start::Out,
                     };
-                    if columns == width {
-                        tile::<S, VECTORS>(simd, product)
-                    } else {
-                        ragged_tile::<S, VECTORS>(simd, product, columns)
-                    }
+                    tile_columns::<S, VECTORS>(simd, product, columns)
                 }
                 first += count;
             }
@@ -554,6 +524,23 @@ mod tests {
                 // Linear in x: a difference over 1 is exact; the product is in single precision.
                 let slope = loss(&moved, &weight, &bias) - loss(&x, &weight, &bias);
                 assert!((slope - dx).abs() < 1e-6, "{dx}, not {slope} on {}", isa.name());
+            }
+        }
+    }
+
+    /// The plain loops in double precision: document and oracle of [`weight_gradient`](Cpu::weight_gradient)
+    /// and [`bias_gradient`](Cpu::bias_gradient).
+    ///
+    /// - `dout`: `[N, outputs]`, `x`: `[N, inputs]`
+    /// - `dweight`: `[outputs, inputs]`, `dbias`: `[outputs]`, both added to
+    fn linear_gradient_reference(dout: &[f64], x: &[f64], dweight: &mut [f64], dbias: &mut [f64]) {
+        let (outputs, inputs) = (dbias.len(), dweight.len() / dbias.len());
+        for (dout, x) in dout.chunks_exact(outputs).zip(x.chunks_exact(inputs)) {
+            for (o, d) in dout.iter().enumerate() {
+                dbias[o] += d;
+                for (i, x) in x.iter().enumerate() {
+                    dweight[o * inputs + i] += d * x;
+                }
             }
         }
     }

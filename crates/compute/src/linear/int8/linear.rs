@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::kernel::{Int8Isa, Kernel, KernelOp, TileSums};
 use super::matrix::Int8Matrix;
-use super::rows::{QuantizedRows, Sink, WIDTH_STEP};
+use super::rows::{QuantizeBlock, QuantizedRows, Sink, WIDTH_STEP};
 use crate::cpu::Cpu;
 use crate::linear::Epilogue;
 use crate::linear::product::{BLOCK_ROWS, split};
@@ -47,7 +47,8 @@ impl Cpu<'_> {
         team.run(blocks * columns, &|part| {
             let (block, column) = (part / columns, part % columns);
             let panels = share(weight.panel_count(), columns, column);
-            isa.run(Int8Product { x, weight, epilogue, out, block: (block, blocks), panels });
+            let tiles = Int8Tiles { x, weight, epilogue, out, first_out: 0 };
+            isa.run(Int8Product { tiles, block: (block, blocks), panels });
         });
     }
 
@@ -80,7 +81,9 @@ impl Cpu<'_> {
                 let rows = share_in_steps(rows, QUANTIZED_ROWS, (part, blocks));
                 ROWS.with_borrow_mut(|block| {
                     block.resize(rows.len() * outputs);
-                    isa.run(BlockOfRows { x, weight, epilogue, rows, block, sink });
+                    let (out, first_out) = (SharedPointer(block.as_mut_ptr()), rows.start);
+                    let tiles = Int8Tiles { x, weight, epilogue, out, first_out };
+                    isa.run(BlockOfRows { tiles, rows, sink });
                 });
             });
             return;
@@ -137,11 +140,7 @@ thread_local! {
 }
 
 struct Int8Product<'a> {
-    x: &'a QuantizedRows,
-    weight: &'a Int8Matrix,
-    epilogue: Epilogue<'a>,
-    /// `[rows, outputs]`
-    out: SharedPointer,
+    tiles: Int8Tiles<'a>,
     /// Which block of rows, of how many.
     block: (usize, usize),
     panels: Range<usize>,
@@ -151,11 +150,10 @@ impl KernelOp for Int8Product<'_> {
     type Output = ();
     #[inline(always)]
     fn run<K: Kernel>(self, kernel: K) {
-        let Self { x, weight, epilogue, out, block, panels } = self;
-        let all = share_in_steps(x.rows(), K::ROWS, block);
+        let Self { tiles, block, panels } = self;
+        let all = share_in_steps(tiles.x.rows(), K::ROWS, block);
         for first in all.clone().step_by(BLOCK_ROWS) {
             let rows = first..all.end.min(first + BLOCK_ROWS);
-            let tiles = Int8Tiles { x, weight, epilogue, out, first_out: 0 };
             // SAFETY: `int8_linear` has checked the lengths, and no other part of it has
             // both these rows and these panels.
             unsafe { tiles.compute(kernel, &rows, panels.clone()) }
@@ -164,12 +162,9 @@ impl KernelOp for Int8Product<'_> {
 }
 
 struct BlockOfRows<'a> {
-    x: &'a QuantizedRows,
-    weight: &'a Int8Matrix,
-    epilogue: Epilogue<'a>,
+    /// Their output is a buffer of this thread, `[rows, outputs]`.
+    tiles: Int8Tiles<'a>,
     rows: Range<usize>,
-    /// `[rows, outputs]`
-    block: &'a mut [f32],
     sink: Sink,
 }
 
@@ -177,30 +172,13 @@ impl KernelOp for BlockOfRows<'_> {
     type Output = ();
     #[inline(always)]
     fn run<K: Kernel>(self, kernel: K) {
-        let Self { x, weight, epilogue, rows, block, sink } = self;
-        let out = SharedPointer(block.as_mut_ptr());
-        let tiles = Int8Tiles { x, weight, epilogue, out, first_out: rows.start };
-        // SAFETY: the block has room for these rows, and this part alone has them.
-        unsafe { tiles.compute(kernel, &rows, 0..weight.panel_count()) }
-        QuantizeBlock { x: block, first: rows.start, sink }.run(kernel);
-    }
-}
-
-struct QuantizeBlock<'a> {
-    x: &'a [f32],
-    /// The number of the first row.
-    first: usize,
-    sink: Sink,
-}
-
-impl KernelOp for QuantizeBlock<'_> {
-    type Output = ();
-    #[inline(always)]
-    fn run<K: Kernel>(self, kernel: K) {
-        for (i, row) in self.x.chunks_exact(self.sink.width()).enumerate() {
-            // SAFETY: the row is as wide as the sink, and this part alone has it.
-            unsafe { self.sink.put(kernel, self.first + i, row.as_ptr(), None) }
-        }
+        let Self { tiles, rows, sink } = self;
+        // SAFETY: the buffer has room for these rows, and this part alone has them.
+        let x = unsafe {
+            tiles.compute(kernel, &rows, 0..tiles.weight.panel_count());
+            tiles.out.slice(0..rows.len() * tiles.weight.outputs)
+        };
+        QuantizeBlock { x, first: rows.start, sink }.run(kernel);
     }
 }
 
@@ -276,7 +254,7 @@ impl Int8Tiles<'_> {
                 let mut i = 0;
                 while i < rows.len() {
                     let row = rows.start + i;
-                    let sum = kernel.centered(
+                    let sum = simd.centered(
                         sums.as_ptr().add(i * K::COLUMNS + at),
                         *x.zeros.get_unchecked(row),
                         weight.sums.as_ptr().add(column + at),

@@ -1,6 +1,6 @@
 //! Weights in 8 bits, in the order in which the integer products read them.
 
-use super::kernel::{Int8Isa, Kernel, KernelOp};
+use super::kernel::{Int8Isa, Kernel, KernelOp, KernelSizes};
 use super::rows::WIDTH_STEP;
 use crate::cpu::Cpu;
 use crate::memory::{Buffer, StoredTensor};
@@ -74,7 +74,8 @@ impl Cpu<'_> {
             "stacked weights have the same inputs"
         );
         let outputs: usize = weights.iter().map(|w| w.rows()).sum();
-        let (width, panel_size) = isa.run(PanelShape { inputs });
+        let KernelSizes { columns: width, right, .. } = isa.run(KernelSizes::default());
+        let panel_size = inputs.next_multiple_of(WIDTH_STEP) * width * right;
         let count = outputs.div_ceil(width);
         let mut matrix = Int8Matrix {
             isa,
@@ -133,20 +134,6 @@ pub fn quantize_weights(row: &[f32], levels: &mut [i8]) -> f32 {
         *level = (w / scale + 12_582_912.0).to_bits() as i8;
     }
     scale
-}
-
-struct PanelShape {
-    inputs: usize,
-}
-
-impl KernelOp for PanelShape {
-    /// Columns and bytes.
-    type Output = (usize, usize);
-    #[inline(always)]
-    fn run<K: Kernel>(self, _: K) -> (usize, usize) {
-        let inputs = self.inputs.next_multiple_of(WIDTH_STEP);
-        (K::COLUMNS, inputs * K::COLUMNS * size_of::<K::Right>())
-    }
 }
 
 /// Where input `k` of a column stands in a panel.

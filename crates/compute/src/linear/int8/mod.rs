@@ -25,4 +25,4 @@ mod tests;
 pub use kernel::Int8Isa;
 pub use linear::int8_linear_reference;
 pub use matrix::{Int8Matrix, quantize_weights};
-pub use rows::{QuantizedRows, quantize_rows_reference};
+pub use rows::QuantizedRows;

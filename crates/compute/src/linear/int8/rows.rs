@@ -1,11 +1,11 @@
 //! Rows of activations in 8 bits, and what makes them.
 
-use super::kernel::{Int8Isa, Kernel, KernelOp};
+use super::kernel::{Int8Isa, Kernel, KernelOp, KernelSizes};
 use crate::cpu::Cpu;
 use crate::layer_norm::Norm;
 use crate::memory::Buffer;
 use crate::simd::Simd;
-use crate::threads::{SharedPointer, Team};
+use crate::threads::SharedPointer;
 
 /// Levels of a row: 0 … 255.
 const LEVELS: f32 = 255.0;
@@ -37,7 +37,7 @@ impl QuantizedRows {
     /// Takes the shape `[rows, width]`; the old numbers are lost.
     pub fn resize(&mut self, isa: Int8Isa, rows: usize, width: usize) {
         (self.isa, self.rows, self.width) = (Some(isa), rows, width);
-        let row = width.next_multiple_of(WIDTH_STEP) * isa.run(LeftSize);
+        let row = width.next_multiple_of(WIDTH_STEP) * isa.run(KernelSizes::default()).left;
         self.levels.resize(rows.next_multiple_of(ROWS_STEP) * row);
         self.scales.resize(rows, 0.0);
         self.zeros.resize(rows, 0);
@@ -103,11 +103,6 @@ pub(super) struct Sink {
 }
 
 impl Sink {
-    /// Numbers of a row.
-    pub(super) fn width(self) -> usize {
-        self.width
-    }
-
     /// Quantizes `x`, or `(x − shift) · factor`, into row `row`.
     ///
     /// A row with a number that is not finite gets a scale that is none, so
@@ -205,17 +200,6 @@ unsafe fn load<S: Simd>(
     }
 }
 
-/// Bytes of a number as the kernel stores it.
-struct LeftSize;
-
-impl KernelOp for LeftSize {
-    type Output = usize;
-    #[inline(always)]
-    fn run<K: Kernel>(self, _: K) -> usize {
-        size_of::<K::Left>()
-    }
-}
-
 struct Centered<'a> {
     rows: &'a QuantizedRows,
     row: usize,
@@ -256,7 +240,10 @@ impl Cpu<'_> {
         let rows = x.len() / width;
         out.resize(isa, rows, width);
         let sink = out.sink();
-        run_rows(team, rows, &|first, end| isa.run(Quantize { x, first, end, sink }));
+        team.run_ranges(rows, ROWS_PER_PART, &|rows| {
+            let x = &x[rows.start * width..rows.end * width];
+            isa.run(QuantizeBlock { x, first: rows.start, sink });
+        });
     }
 
     /// [`layer_norm`](crate::Cpu::layer_norm) that also gives its rows in 8 bits, as
@@ -286,57 +273,28 @@ impl Cpu<'_> {
         assert!(width > 0 && x.len().is_multiple_of(width), "whole rows");
         let rows = x.len() / width;
         out.resize(isa, rows, width);
-        let (sink, x) = (out.sink(), SharedPointer(x.as_mut_ptr()));
-        run_rows(team, rows, &|first, end| {
-            // SAFETY: the rows of this part, which no other part has.
-            let x = unsafe {
-                std::slice::from_raw_parts_mut(x.get().add(first * width), (end - first) * width)
-            };
-            isa.run(NormAndQuantize { x, first, norm, factors, sink });
+        let sink = out.sink();
+        team.run_rows(x, width, ROWS_PER_PART, &|rows, x| {
+            isa.run(NormAndQuantize { x, first: rows.start, norm, factors, sink });
         });
     }
 }
 
-/// The plain loops: document and oracle of [`quantize_rows`](Cpu::quantize_rows). Levels, scales and zero points.
-pub fn quantize_rows_reference(x: &[f32], width: usize) -> (Vec<u8>, Vec<f32>, Vec<i32>) {
-    let (mut levels, mut scales, mut zeros) = (Vec::new(), Vec::new(), Vec::new());
-    for row in x.chunks_exact(width) {
-        let low = row.iter().fold(0.0f32, |low, x| low.min(*x));
-        let high = row.iter().fold(0.0f32, |high, x| high.max(*x));
-        let inverse = if high > low { LEVELS / (high - low) } else { 0.0 };
-        let zero = (-low * inverse).round_ties_even();
-        levels.extend(
-            row.iter().map(|x| {
-                f32::mul_add(*x, inverse, zero).clamp(0.0, LEVELS).round_ties_even() as u8
-            }),
-        );
-        scales.push((high - low) / LEVELS);
-        zeros.push(zero as i32);
-    }
-    (levels, scales, zeros)
+/// Some rows in 8 bits.
+pub(super) struct QuantizeBlock<'a> {
+    pub(super) x: &'a [f32],
+    /// The number of the first row.
+    pub(super) first: usize,
+    pub(super) sink: Sink,
 }
 
-/// Cuts rows into parts for a team.
-fn run_rows(team: &Team, rows: usize, work: &(dyn Fn(usize, usize) + Sync)) {
-    let parts = if team.parts() == 1 { 1 } else { rows.div_ceil(ROWS_PER_PART) };
-    team.run(parts, &|part| work(rows * part / parts, rows * (part + 1) / parts));
-}
-
-struct Quantize<'a> {
-    x: &'a [f32],
-    first: usize,
-    end: usize,
-    sink: Sink,
-}
-
-impl KernelOp for Quantize<'_> {
+impl KernelOp for QuantizeBlock<'_> {
     type Output = ();
     #[inline(always)]
     fn run<K: Kernel>(self, kernel: K) {
-        for row in self.first..self.end {
-            let x = self.x[row * self.sink.width..][..self.sink.width].as_ptr();
-            // SAFETY: the slice is a row; this part alone has the row of the sink.
-            unsafe { self.sink.put(kernel, row, x, None) }
+        for (i, row) in self.x.chunks_exact(self.sink.width).enumerate() {
+            // SAFETY: the row is as wide as the sink, and this part alone has it.
+            unsafe { self.sink.put(kernel, self.first + i, row.as_ptr(), None) }
         }
     }
 }

@@ -265,3 +265,23 @@ fn the_largest_weight_of_a_row_is_127_and_halves_go_to_even() {
     let (zeros, scale) = levels(&[1.0, f32::INFINITY]);
     assert!(zeros == [0, 0] && scale.is_nan());
 }
+
+/// The plain loops: document and oracle of [`quantize_rows`](Cpu::quantize_rows). Levels, scales and zero points.
+fn quantize_rows_reference(x: &[f32], width: usize) -> (Vec<u8>, Vec<f32>, Vec<i32>) {
+    const LEVELS: f32 = 255.0;
+    let (mut levels, mut scales, mut zeros) = (Vec::new(), Vec::new(), Vec::new());
+    for row in x.chunks_exact(width) {
+        let low = row.iter().fold(0.0f32, |low, x| low.min(*x));
+        let high = row.iter().fold(0.0f32, |high, x| high.max(*x));
+        let inverse = if high > low { LEVELS / (high - low) } else { 0.0 };
+        let zero = (-low * inverse).round_ties_even();
+        levels.extend(
+            row.iter().map(|x| {
+                f32::mul_add(*x, inverse, zero).clamp(0.0, LEVELS).round_ties_even() as u8
+            }),
+        );
+        scales.push((high - low) / LEVELS);
+        zeros.push(zero as i32);
+    }
+    (levels, scales, zeros)
+}

@@ -4,7 +4,7 @@ use std::arch::asm;
 use std::arch::x86_64::*;
 
 use super::{Kernel, KernelOp, TileSums, vnni};
-use crate::simd::{Avx512, TileNumbers, Tiles};
+use crate::simd::{Avx512, TileNumbers, Tiles, instructions};
 
 /// A tile of 2 × 2 registers of 16 × 16 sums.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,9 +35,9 @@ impl Kernel for Amx {
     const ROWS: usize = 32;
     const COLUMNS: usize = COLUMNS;
 
-    #[inline(always)]
-    fn float(self) -> Avx512 {
-        self.0
+    instructions! {
+        fn float(self) -> Avx512 = self.0;
+        unsafe fn store_levels(self, levels: __m512, to: *mut u8) = vnni::store_levels(levels, to);
     }
     #[inline(always)]
     fn enter<O: KernelOp>(self, op: O) -> O::Output {
@@ -54,14 +54,6 @@ impl Kernel for Amx {
     unsafe fn sums(self, sums: TileSums<Self>) {
         debug_assert!(sums.groups.is_multiple_of(STEP_GROUPS) && sums.groups > 0);
         unsafe { if sums.rows > 16 { upper_and_lower(sums) } else { upper(sums) } }
-    }
-    #[inline(always)]
-    unsafe fn centered(self, sums: *const i32, zero: i32, column_sums: *const i32) -> __m512 {
-        unsafe { vnni::centered(sums, zero, column_sums) }
-    }
-    #[inline(always)]
-    unsafe fn store_levels(self, levels: __m512, to: *mut u8) {
-        unsafe { vnni::store_levels(levels, to) }
     }
 }
 

@@ -7,7 +7,7 @@
 use std::arch::x86_64::*;
 
 use super::{Dot, Kernel, KernelOp, TileSums, dot_sums};
-use crate::simd::Avx2;
+use crate::simd::{Avx2, enter, instructions};
 
 /// A tile of 6 × 2 vectors, as in single precision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,25 +31,10 @@ impl Kernel for Avx2Madd {
     const ROWS: usize = 6;
     const COLUMNS: usize = 16;
 
-    #[inline(always)]
-    fn float(self) -> Avx2 {
-        self.0
-    }
-    #[inline(always)]
-    fn enter<O: KernelOp>(self, op: O) -> O::Output {
-        #[target_feature(enable = "avx2,fma")]
-        fn compiled<O: KernelOp>(kernel: Avx2Madd, op: O) -> O::Output {
-            op.run(kernel)
-        }
-        unsafe { compiled(self, op) }
-    }
-    #[inline(always)]
-    unsafe fn sums(self, sums: TileSums<Self>) {
-        unsafe { dot_sums::<Self, 2>(self, sums) }
-    }
-    #[inline(always)]
-    unsafe fn centered(self, sums: *const i32, zero: i32, column_sums: *const i32) -> __m256 {
-        unsafe { centered(sums, zero, column_sums) }
+    enter!(KernelOp, Avx2Madd, "avx2,fma");
+    instructions! {
+        fn float(self) -> Avx2 = self.0;
+        unsafe fn sums(self, sums: TileSums<Self>) = dot_sums::<Self, 2>(self, sums);
     }
     #[inline(always)]
     unsafe fn store_levels(self, levels: __m256, to: *mut i16) {
@@ -67,40 +52,15 @@ impl Kernel for Avx2Madd {
 #[allow(clippy::undocumented_unsafe_blocks)] // As above.
 impl Dot for Avx2Madd {
     type I = __m256i;
-    const LANES: usize = 8;
 
-    #[inline(always)]
-    fn zero(self) -> __m256i {
-        unsafe { _mm256_setzero_si256() }
-    }
-    #[inline(always)]
-    unsafe fn splat_group(self, from: *const i16) -> __m256i {
-        unsafe { _mm256_set1_epi32(from.cast::<i32>().read_unaligned()) }
-    }
-    #[inline(always)]
-    unsafe fn load_groups(self, from: *const i16) -> __m256i {
-        unsafe { _mm256_loadu_si256(from.cast()) }
-    }
-    #[inline(always)]
-    fn dot(self, sums: __m256i, left: __m256i, right: __m256i) -> __m256i {
-        unsafe { _mm256_add_epi32(sums, _mm256_madd_epi16(left, right)) }
-    }
-    #[inline(always)]
-    unsafe fn store_sums(self, sums: __m256i, to: *mut i32) {
-        unsafe { _mm256_storeu_si256(to.cast(), sums) }
-    }
-}
-
-/// [`Kernel::centered`] with eight lanes.
-///
-/// # Safety
-/// The processor must have AVX2, and eight numbers must be readable at both.
-#[inline(always)]
-pub(super) unsafe fn centered(sums: *const i32, zero: i32, column_sums: *const i32) -> __m256 {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let shift =
-            _mm256_mullo_epi32(_mm256_set1_epi32(zero), _mm256_loadu_si256(column_sums.cast()));
-        _mm256_cvtepi32_ps(_mm256_sub_epi32(_mm256_loadu_si256(sums.cast()), shift))
+    instructions! {
+        fn zero(self) -> __m256i = _mm256_setzero_si256();
+        unsafe fn splat_group(self, from: *const i16) -> __m256i =
+            _mm256_set1_epi32(from.cast::<i32>().read_unaligned());
+        unsafe fn load_groups(self, from: *const i16) -> __m256i = _mm256_loadu_si256(from.cast());
+        fn dot(self, sums: __m256i, left: __m256i, right: __m256i) -> __m256i =
+            _mm256_add_epi32(sums, _mm256_madd_epi16(left, right));
+        unsafe fn store_sums(self, sums: __m256i, to: *mut i32) =
+            _mm256_storeu_si256(to.cast(), sums);
     }
 }

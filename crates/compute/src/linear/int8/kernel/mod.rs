@@ -16,9 +16,7 @@ mod vnni;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 
-use std::sync::OnceLock;
-
-use crate::simd::{Simd, allows};
+use crate::simd::{Simd, levels};
 
 /// A tile of integer sums: `out[i, j] = Σₖ left[i, k] · right[k, j]`.
 pub(super) struct TileSums<K: Kernel> {
@@ -63,16 +61,6 @@ pub(super) trait Kernel: Copy + Send + Sync + 'static {
     /// # Safety
     /// All that `sums` names must be readable, or writable.
     unsafe fn sums(self, sums: TileSums<Self>);
-    /// `sums − zero · column_sums`, exact, as `f32`: `LANES` of them.
-    ///
-    /// # Safety
-    /// `LANES` numbers must be readable at both.
-    unsafe fn centered(
-        self,
-        sums: *const i32,
-        zero: i32,
-        column_sums: *const i32,
-    ) -> <Self::Float as Simd>::V;
     /// Writes `LANES` numbers, rounded to the nearest whole one, less [`OFFSET`](Self::OFFSET):
     /// in this order, so that all kernels have the same levels.
     ///
@@ -90,92 +78,48 @@ pub(super) trait KernelOp {
     fn run<K: Kernel>(self, kernel: K) -> Self::Output;
 }
 
-/// The integer products that an 8-bit layer uses, proven to be there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Int8Isa(Int8Level);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Int8Level {
-    Portable(portable::PortableDot),
-    #[cfg(target_arch = "x86_64")]
-    Avx2(avx2::Avx2Madd),
-    #[cfg(target_arch = "x86_64")]
-    AvxVnni(vnni::AvxVnni),
-    #[cfg(target_arch = "x86_64")]
-    Avx512Vnni(vnni::Avx512Vnni),
-    #[cfg(target_arch = "x86_64")]
-    Amx(amx::Amx),
-    #[cfg(target_arch = "aarch64")]
-    NeonDot(neon::NeonDot),
+/// The sizes of a kernel, which it fills in.
+#[derive(Default)]
+pub(super) struct KernelSizes {
+    /// Bytes of a number of a row.
+    pub(super) left: usize,
+    /// Bytes of a weight.
+    pub(super) right: usize,
+    /// [`Kernel::COLUMNS`]
+    pub(super) columns: usize,
 }
 
-impl Int8Isa {
-    /// The fastest integer products of this processor, within
-    /// [`INSTRUCTION_LIMIT`](crate::INSTRUCTION_LIMIT).
-    pub fn detect() -> Self {
-        static BEST: OnceLock<Int8Isa> = OnceLock::new();
-        *BEST.get_or_init(|| {
-            let mut best_first = Self::available().into_iter().rev();
-            let portable = Self(Int8Level::Portable(portable::PortableDot));
-            best_first.find(|isa| allows(isa.name())).unwrap_or(portable)
-        })
+impl KernelOp for KernelSizes {
+    type Output = Self;
+    #[inline(always)]
+    fn run<K: Kernel>(self, _: K) -> Self {
+        let (left, right) = (size_of::<K::Left>(), size_of::<K::Right>());
+        Self { left, right, columns: K::COLUMNS }
     }
+}
 
-    /// All integer products of this processor, slowest first.
-    pub fn available() -> Vec<Self> {
-        let mut levels = vec![Int8Level::Portable(portable::PortableDot)];
-        #[cfg(target_arch = "x86_64")]
-        {
-            levels.extend(avx2::Avx2Madd::new().map(Int8Level::Avx2));
-            levels.extend(vnni::AvxVnni::new().map(Int8Level::AvxVnni));
-            levels.extend(vnni::Avx512Vnni::new().map(Int8Level::Avx512Vnni));
-            levels.extend(amx::Amx::new().map(Int8Level::Amx));
-        }
-        #[cfg(target_arch = "aarch64")]
-        levels.extend(neon::NeonDot::new().map(Int8Level::NeonDot));
-        levels.into_iter().map(Self).collect()
-    }
+levels! {
+    /// The integer products that an 8-bit layer uses, proven to be there.
+    pub struct Int8Isa(pub(in crate::linear::int8) Int8Level): KernelOp;
 
-    /// The name that users see.
-    pub fn name(self) -> &'static str {
-        match self.0 {
-            Int8Level::Portable(_) => "portable",
-            #[cfg(target_arch = "x86_64")]
-            Int8Level::Avx2(_) => "avx2",
-            #[cfg(target_arch = "x86_64")]
-            Int8Level::AvxVnni(_) => "avx-vnni",
-            #[cfg(target_arch = "x86_64")]
-            Int8Level::Avx512Vnni(_) => "avx512-vnni",
-            #[cfg(target_arch = "x86_64")]
-            Int8Level::Amx(_) => "amx-int8",
-            #[cfg(target_arch = "aarch64")]
-            Int8Level::NeonDot(_) => "neon-dotprod",
-        }
-    }
-
-    /// Runs `op` compiled for this set.
-    pub(super) fn run<O: KernelOp>(self, op: O) -> O::Output {
-        match self.0 {
-            Int8Level::Portable(kernel) => kernel.enter(op),
-            #[cfg(target_arch = "x86_64")]
-            Int8Level::Avx2(kernel) => kernel.enter(op),
-            #[cfg(target_arch = "x86_64")]
-            Int8Level::AvxVnni(kernel) => kernel.enter(op),
-            #[cfg(target_arch = "x86_64")]
-            Int8Level::Avx512Vnni(kernel) => kernel.enter(op),
-            #[cfg(target_arch = "x86_64")]
-            Int8Level::Amx(kernel) => kernel.enter(op),
-            #[cfg(target_arch = "aarch64")]
-            Int8Level::NeonDot(kernel) => kernel.enter(op),
-        }
-    }
+    "portable": Portable(portable::PortableDot) =
+        Some(Int8Level::Portable(portable::PortableDot));
+    #[cfg(target_arch = "x86_64")]
+    "avx2": Avx2(avx2::Avx2Madd) = avx2::Avx2Madd::new().map(Int8Level::Avx2);
+    #[cfg(target_arch = "x86_64")]
+    "avx-vnni": AvxVnni(vnni::AvxVnni) = vnni::AvxVnni::new().map(Int8Level::AvxVnni);
+    #[cfg(target_arch = "x86_64")]
+    "avx512-vnni": Avx512Vnni(vnni::Avx512Vnni) = vnni::Avx512Vnni::new().map(Int8Level::Avx512Vnni);
+    #[cfg(target_arch = "x86_64")]
+    "amx-int8": Amx(amx::Amx) = amx::Amx::new().map(Int8Level::Amx);
+    #[cfg(target_arch = "aarch64")]
+    "neon-dotprod": NeonDot(neon::NeonDot) = neon::NeonDot::new().map(Int8Level::NeonDot);
 }
 
 /// Vectors of 32-bit sums of groups: what most kernels are made of.
 pub(super) trait Dot: Kernel {
-    /// `LANES` sums, or as many groups.
+    /// A sum for each lane of [`Kernel::Float`], or as many groups.
     type I: Copy;
-    const LANES: usize;
     fn zero(self) -> Self::I;
     /// A group, in all lanes.
     ///
@@ -220,15 +164,16 @@ const AHEAD: usize = 16;
 #[inline(always)]
 unsafe fn fixed<D: Dot, const ROWS: usize, const VECTORS: usize>(dot: D, sums: TileSums<D>) {
     let TileSums { groups, left, left_row, right, out, .. } = sums;
+    let lanes = <D::Float as Simd>::LANES;
     let mut tile = [[dot.zero(); VECTORS]; ROWS];
     // SAFETY: every access is within what the caller of `sums` promises.
     unsafe {
         for group in 0..groups {
             let mut columns = [dot.zero(); VECTORS];
             for (j, column) in columns.iter_mut().enumerate() {
-                *column = dot.load_groups(right.add((group * VECTORS + j) * D::LANES * D::GROUP));
+                *column = dot.load_groups(right.add((group * VECTORS + j) * lanes * D::GROUP));
                 let ahead = (group + AHEAD) * VECTORS + j;
-                dot.prefetch_groups(right.wrapping_add(ahead * D::LANES * D::GROUP));
+                dot.prefetch_groups(right.wrapping_add(ahead * lanes * D::GROUP));
             }
             for (i, row) in tile.iter_mut().enumerate() {
                 let x = dot.splat_group(left.add(i * left_row + group * D::GROUP));
@@ -239,7 +184,7 @@ unsafe fn fixed<D: Dot, const ROWS: usize, const VECTORS: usize>(dot: D, sums: T
         }
         for (i, row) in tile.iter().enumerate() {
             for (j, sum) in row.iter().enumerate() {
-                dot.store_sums(*sum, out.add((i * VECTORS + j) * D::LANES));
+                dot.store_sums(*sum, out.add((i * VECTORS + j) * lanes));
             }
         }
     }

@@ -4,7 +4,7 @@ use std::arch::aarch64::*;
 use std::arch::asm;
 
 use super::{Dot, Kernel, KernelOp, TileSums, dot_sums};
-use crate::simd::Neon;
+use crate::simd::{Neon, enter, instructions};
 
 /// A tile of 8 × 3 vectors, as in single precision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,28 +30,10 @@ impl Kernel for NeonDot {
     const ROWS: usize = 8;
     const COLUMNS: usize = 12;
 
-    #[inline(always)]
-    fn float(self) -> Neon {
-        self.0
-    }
-    #[inline(always)]
-    fn enter<O: KernelOp>(self, op: O) -> O::Output {
-        #[target_feature(enable = "neon,dotprod")]
-        fn compiled<O: KernelOp>(kernel: NeonDot, op: O) -> O::Output {
-            op.run(kernel)
-        }
-        unsafe { compiled(self, op) }
-    }
-    #[inline(always)]
-    unsafe fn sums(self, sums: TileSums<Self>) {
-        unsafe { dot_sums::<Self, 3>(self, sums) }
-    }
-    #[inline(always)]
-    unsafe fn centered(self, sums: *const i32, zero: i32, column_sums: *const i32) -> float32x4_t {
-        unsafe {
-            let shifted = vmlsq_s32(vld1q_s32(sums), vdupq_n_s32(zero), vld1q_s32(column_sums));
-            vcvtq_f32_s32(shifted)
-        }
+    enter!(KernelOp, NeonDot, "neon,dotprod");
+    instructions! {
+        fn float(self) -> Neon = self.0;
+        unsafe fn sums(self, sums: TileSums<Self>) = dot_sums::<Self, 3>(self, sums);
     }
     #[inline(always)]
     unsafe fn store_levels(self, levels: float32x4_t, to: *mut i8) {
@@ -69,19 +51,12 @@ impl Kernel for NeonDot {
 #[allow(unused_unsafe)]
 impl Dot for NeonDot {
     type I = int32x4_t;
-    const LANES: usize = 4;
 
-    #[inline(always)]
-    fn zero(self) -> int32x4_t {
-        unsafe { vdupq_n_s32(0) }
-    }
-    #[inline(always)]
-    unsafe fn splat_group(self, from: *const i8) -> int32x4_t {
-        unsafe { vdupq_n_s32(from.cast::<i32>().read_unaligned()) }
-    }
-    #[inline(always)]
-    unsafe fn load_groups(self, from: *const i8) -> int32x4_t {
-        unsafe { vld1q_s32(from.cast()) }
+    instructions! {
+        fn zero(self) -> int32x4_t = vdupq_n_s32(0);
+        unsafe fn splat_group(self, from: *const i8) -> int32x4_t =
+            vdupq_n_s32(from.cast::<i32>().read_unaligned());
+        unsafe fn load_groups(self, from: *const i8) -> int32x4_t = vld1q_s32(from.cast());
     }
     /// By hand: the intrinsic is not stable yet.
     #[inline(always)]

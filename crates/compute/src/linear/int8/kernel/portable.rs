@@ -33,16 +33,6 @@ impl Kernel for PortableDot {
         unsafe { dot_sums::<Self, 1>(self, sums) }
     }
     #[inline(always)]
-    unsafe fn centered(
-        self,
-        sums: *const i32,
-        zero: i32,
-        column_sums: *const i32,
-    ) -> <Self::Float as Simd>::V {
-        // SAFETY: the caller promises LANES numbers at both.
-        std::array::from_fn(|i| unsafe { (*sums.add(i) - zero * *column_sums.add(i)) as f32 })
-    }
-    #[inline(always)]
     unsafe fn store_levels(self, levels: <Self::Float as Simd>::V, to: *mut u8) {
         for (i, level) in levels.into_iter().enumerate() {
             // SAFETY: the caller promises room for LANES numbers.
@@ -54,7 +44,6 @@ impl Kernel for PortableDot {
 /// Four bytes in a lane, signed or unsigned: the reader decides.
 impl Dot for PortableDot {
     type I = [[i32; GROUP]; LANES];
-    const LANES: usize = LANES;
 
     #[inline(always)]
     fn zero(self) -> Self::I {

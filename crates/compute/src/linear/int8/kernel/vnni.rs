@@ -3,8 +3,8 @@
 
 use std::arch::x86_64::*;
 
-use super::{Dot, Kernel, KernelOp, TileSums, avx2, dot_sums};
-use crate::simd::{Avx2, Avx512};
+use super::{Dot, Kernel, KernelOp, TileSums, dot_sums};
+use crate::simd::{Avx2, Avx512, enter, instructions};
 
 /// AVX-VNNI: desktop processors since 2021 (Alder Lake), Zen 5. A tile of 6 × 2 vectors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,25 +28,10 @@ impl Kernel for AvxVnni {
     const ROWS: usize = 6;
     const COLUMNS: usize = 16;
 
-    #[inline(always)]
-    fn float(self) -> Avx2 {
-        self.0
-    }
-    #[inline(always)]
-    fn enter<O: KernelOp>(self, op: O) -> O::Output {
-        #[target_feature(enable = "avx2,fma,avxvnni")]
-        fn compiled<O: KernelOp>(kernel: AvxVnni, op: O) -> O::Output {
-            op.run(kernel)
-        }
-        unsafe { compiled(self, op) }
-    }
-    #[inline(always)]
-    unsafe fn sums(self, sums: TileSums<Self>) {
-        unsafe { dot_sums::<Self, 2>(self, sums) }
-    }
-    #[inline(always)]
-    unsafe fn centered(self, sums: *const i32, zero: i32, column_sums: *const i32) -> __m256 {
-        unsafe { avx2::centered(sums, zero, column_sums) }
+    enter!(KernelOp, AvxVnni, "avx2,fma,avxvnni");
+    instructions! {
+        fn float(self) -> Avx2 = self.0;
+        unsafe fn sums(self, sums: TileSums<Self>) = dot_sums::<Self, 2>(self, sums);
     }
     #[inline(always)]
     unsafe fn store_levels(self, levels: __m256, to: *mut u8) {
@@ -64,27 +49,16 @@ impl Kernel for AvxVnni {
 #[allow(clippy::undocumented_unsafe_blocks)] // As above.
 impl Dot for AvxVnni {
     type I = __m256i;
-    const LANES: usize = 8;
 
-    #[inline(always)]
-    fn zero(self) -> __m256i {
-        unsafe { _mm256_setzero_si256() }
-    }
-    #[inline(always)]
-    unsafe fn splat_group(self, from: *const u8) -> __m256i {
-        unsafe { _mm256_set1_epi32(from.cast::<i32>().read_unaligned()) }
-    }
-    #[inline(always)]
-    unsafe fn load_groups(self, from: *const i8) -> __m256i {
-        unsafe { _mm256_loadu_si256(from.cast()) }
-    }
-    #[inline(always)]
-    fn dot(self, sums: __m256i, left: __m256i, right: __m256i) -> __m256i {
-        unsafe { _mm256_dpbusd_avx_epi32(sums, left, right) }
-    }
-    #[inline(always)]
-    unsafe fn store_sums(self, sums: __m256i, to: *mut i32) {
-        unsafe { _mm256_storeu_si256(to.cast(), sums) }
+    instructions! {
+        fn zero(self) -> __m256i = _mm256_setzero_si256();
+        unsafe fn splat_group(self, from: *const u8) -> __m256i =
+            _mm256_set1_epi32(from.cast::<i32>().read_unaligned());
+        unsafe fn load_groups(self, from: *const i8) -> __m256i = _mm256_loadu_si256(from.cast());
+        fn dot(self, sums: __m256i, left: __m256i, right: __m256i) -> __m256i =
+            _mm256_dpbusd_avx_epi32(sums, left, right);
+        unsafe fn store_sums(self, sums: __m256i, to: *mut i32) =
+            _mm256_storeu_si256(to.cast(), sums);
     }
 }
 
@@ -110,74 +84,28 @@ impl Kernel for Avx512Vnni {
     const ROWS: usize = 12;
     const COLUMNS: usize = 32;
 
-    #[inline(always)]
-    fn float(self) -> Avx512 {
-        self.0
-    }
-    #[inline(always)]
-    fn enter<O: KernelOp>(self, op: O) -> O::Output {
-        #[target_feature(enable = "avx512f,avx512vnni,avx2,fma")]
-        fn compiled<O: KernelOp>(kernel: Avx512Vnni, op: O) -> O::Output {
-            op.run(kernel)
-        }
-        unsafe { compiled(self, op) }
-    }
-    #[inline(always)]
-    unsafe fn sums(self, sums: TileSums<Self>) {
-        unsafe { dot_sums::<Self, 2>(self, sums) }
-    }
-    #[inline(always)]
-    unsafe fn centered(self, sums: *const i32, zero: i32, column_sums: *const i32) -> __m512 {
-        unsafe { centered(sums, zero, column_sums) }
-    }
-    #[inline(always)]
-    unsafe fn store_levels(self, levels: __m512, to: *mut u8) {
-        unsafe { store_levels(levels, to) }
+    enter!(KernelOp, Avx512Vnni, "avx512f,avx512vnni,avx2,fma");
+    instructions! {
+        fn float(self) -> Avx512 = self.0;
+        unsafe fn sums(self, sums: TileSums<Self>) = dot_sums::<Self, 2>(self, sums);
+        unsafe fn store_levels(self, levels: __m512, to: *mut u8) = store_levels(levels, to);
     }
 }
 
 #[allow(clippy::undocumented_unsafe_blocks)] // As above.
 impl Dot for Avx512Vnni {
     type I = __m512i;
-    const LANES: usize = 16;
 
-    #[inline(always)]
-    fn zero(self) -> __m512i {
-        unsafe { _mm512_setzero_si512() }
-    }
-    #[inline(always)]
-    unsafe fn splat_group(self, from: *const u8) -> __m512i {
-        unsafe { _mm512_set1_epi32(from.cast::<i32>().read_unaligned()) }
-    }
-    #[inline(always)]
-    unsafe fn load_groups(self, from: *const i8) -> __m512i {
-        unsafe { _mm512_loadu_si512(from.cast()) }
-    }
-    #[inline(always)]
-    fn dot(self, sums: __m512i, left: __m512i, right: __m512i) -> __m512i {
-        unsafe { _mm512_dpbusd_epi32(sums, left, right) }
-    }
-    #[inline(always)]
-    unsafe fn store_sums(self, sums: __m512i, to: *mut i32) {
-        unsafe { _mm512_storeu_si512(to.cast(), sums) }
-    }
-    #[inline(always)]
-    fn prefetch_groups(self, at: *const i8) {
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(at) }
-    }
-}
-
-/// [`Kernel::centered`] with sixteen lanes.
-///
-/// # Safety
-/// The processor must have AVX-512F, and sixteen numbers must be readable at both.
-#[inline(always)]
-pub(super) unsafe fn centered(sums: *const i32, zero: i32, column_sums: *const i32) -> __m512 {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let shift =
-            _mm512_mullo_epi32(_mm512_set1_epi32(zero), _mm512_loadu_si512(column_sums.cast()));
-        _mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_loadu_si512(sums.cast()), shift))
+    instructions! {
+        fn zero(self) -> __m512i = _mm512_setzero_si512();
+        unsafe fn splat_group(self, from: *const u8) -> __m512i =
+            _mm512_set1_epi32(from.cast::<i32>().read_unaligned());
+        unsafe fn load_groups(self, from: *const i8) -> __m512i = _mm512_loadu_si512(from.cast());
+        fn dot(self, sums: __m512i, left: __m512i, right: __m512i) -> __m512i =
+            _mm512_dpbusd_epi32(sums, left, right);
+        unsafe fn store_sums(self, sums: __m512i, to: *mut i32) =
+            _mm512_storeu_si512(to.cast(), sums);
+        fn prefetch_groups(self, at: *const i8) = _mm_prefetch::<_MM_HINT_T0>(at);
     }
 }
 
