@@ -6,6 +6,7 @@
 
 use std::fmt::Display;
 
+use serde::Deserialize;
 use serde::de::value::StrDeserializer;
 use serde::de::{self, DeserializeSeed, Error, Expected, IntoDeserializer, Unexpected, Visitor};
 use serde::forward_to_deserialize_any;
@@ -100,26 +101,43 @@ impl Error for Problem {
 #[derive(Clone, Copy)]
 pub(super) struct Reader<'a>(pub(super) &'a Spanned<DeValue<'a>>);
 
-impl<'a> Reader<'a> {
-    /// Lets `read` read the value; its problems are those of the value.
-    fn with<T>(
-        self,
-        read: impl FnOnce(&'a DeValue<'a>) -> Result<T, Problem>,
-    ) -> Result<T, Problem> {
-        read(self.0.get_ref()).map_err(|problem| problem.of(self.0))
-    }
-}
-
 /// The problem of a value that is none of the type; what was found is filled in later.
 fn unfit(expected: &dyn Expected) -> Problem {
     Problem::invalid_type(Unexpected::Other("another value"), expected)
+}
+
+/// What `parse` makes of a value of type `R`; anything else is an error that says what was expected.
+pub(super) fn read_as<'de, D: de::Deserializer<'de>, R: Deserialize<'de>, T>(
+    deserializer: D,
+    expected: &str,
+    parse: impl FnOnce(R) -> Option<T>,
+) -> Result<T, D::Error> {
+    let found = Unexpected::Other("another value");
+    let value = R::deserialize(deserializer).ok().and_then(parse);
+    value.ok_or_else(|| D::Error::invalid_value(found, &expected))
+}
+
+impl Reader<'_> {
+    /// Reads the value if it has the right form.
+    fn read_if<'de, V: Visitor<'de>>(
+        self,
+        has_form: bool,
+        expected: &str,
+        visitor: V,
+    ) -> Result<V::Value, Problem> {
+        if has_form {
+            de::Deserializer::deserialize_any(self, visitor)
+        } else {
+            Err(unfit(&expected))
+        }
+    }
 }
 
 impl<'de> de::Deserializer<'de> for Reader<'_> {
     type Error = Problem;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
-        self.with(|value| match value {
+        match self.0.get_ref() {
             DeValue::String(text) => visitor.visit_str(text),
             DeValue::Integer(number) => {
                 match i64::from_str_radix(number.as_str(), number.radix()) {
@@ -139,30 +157,24 @@ impl<'de> de::Deserializer<'de> for Reader<'_> {
             DeValue::Table(table) => {
                 visitor.visit_map(Entries { entries: table.iter(), value: None })
             }
-        })
+        }
     }
 
     fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
         match self.0.get_ref().as_float().map(|number| number.as_str().parse()) {
-            Some(Ok(number)) => self.with(|_| visitor.visit_f32(number)),
+            Some(Ok(number)) => visitor.visit_f32(number),
             _ => self.deserialize_any(visitor),
         }
     }
 
     fn deserialize_u64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
-        match self.0.get_ref() {
-            DeValue::Integer(number) if !number.as_str().starts_with('-') => {
-                self.deserialize_any(visitor)
-            }
-            _ => self.with(|_| Err(unfit(&"a whole number of at least 0"))),
-        }
+        let whole = self.0.get_ref().as_integer();
+        let fits = whole.is_some_and(|number| !number.as_str().starts_with('-'));
+        self.read_if(fits, "a whole number of at least 0", visitor)
     }
 
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
-        match self.0.get_ref() {
-            DeValue::Boolean(_) => self.deserialize_any(visitor),
-            _ => self.with(|_| Err(unfit(&"true or false"))),
-        }
+        self.read_if(self.0.get_ref().as_bool().is_some(), "true or false", visitor)
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
@@ -171,10 +183,7 @@ impl<'de> de::Deserializer<'de> for Reader<'_> {
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
-        match self.0.get_ref() {
-            DeValue::Array(_) => self.deserialize_any(visitor),
-            _ => self.with(|_| Err(unfit(&"an array"))),
-        }
+        self.read_if(self.0.get_ref().as_array().is_some(), "an array", visitor)
     }
 
     fn deserialize_tuple<V: Visitor<'de>>(
@@ -182,10 +191,8 @@ impl<'de> de::Deserializer<'de> for Reader<'_> {
         length: usize,
         visitor: V,
     ) -> Result<V::Value, Problem> {
-        match self.0.get_ref() {
-            DeValue::Array(items) if items.len() == length => self.deserialize_any(visitor),
-            _ => self.with(|_| Err(unfit(&format!("an array of {length} values").as_str()))),
-        }
+        let fits = self.0.get_ref().as_array().is_some_and(|items| items.len() == length);
+        self.read_if(fits, &format!("an array of {length} values"), visitor)
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -194,13 +201,9 @@ impl<'de> de::Deserializer<'de> for Reader<'_> {
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Problem> {
-        self.with(|value| match value {
-            DeValue::String(text) => {
-                let text: StrDeserializer<'_, Problem> = text.as_ref().into_deserializer();
-                visitor.visit_enum(text)
-            }
-            _ => Err(unfit(&choices(variants).as_str())),
-        })
+        let text = self.0.get_ref().as_str().ok_or_else(|| unfit(&choices(variants).as_str()))?;
+        let text: StrDeserializer<'_, Problem> = text.into_deserializer();
+        visitor.visit_enum(text)
     }
 
     forward_to_deserialize_any! {
@@ -230,7 +233,7 @@ impl<'de> de::SeqAccess<'de> for Items<'_> {
             DeValue::Table(_) if !problem.path.is_empty() => {
                 problem.inside(&item_name(index, item.get_ref()))
             }
-            _ => problem,
+            _ => problem.of(item),
         };
         seed.deserialize(Reader(item)).map(Some).map_err(inside)
     }
@@ -261,6 +264,6 @@ impl<'de> de::MapAccess<'de> for Entries<'_> {
 
     fn next_value_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<T::Value, Problem> {
         let (key, value) = self.value.take().expect("a value is read after its key");
-        seed.deserialize(Reader(value)).map_err(|problem| problem.inside(key))
+        seed.deserialize(Reader(value)).map_err(|problem| problem.of(value).inside(key))
     }
 }

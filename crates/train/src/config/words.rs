@@ -12,6 +12,7 @@ use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::number::{NonNegative, exact};
+use super::reader::read_as;
 use super::{ClassWeights, Moment};
 
 /// A choice among words.
@@ -59,8 +60,9 @@ pub(super) mod word {
     pub(in super::super) fn deserialize<'de, T: Word, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<T, D::Error> {
-        let parse = |text: &str| T::ALL.iter().copied().find(|choice| choice.word() == text);
-        deserializer.deserialize_str(Text { expected: one_of::<T>(), parse })
+        read_as(deserializer, &one_of::<T>(), |text: String| {
+            T::ALL.iter().copied().find(|choice| choice.word() == text)
+        })
     }
 }
 
@@ -126,33 +128,21 @@ pub(super) mod head_layer {
     pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<HeadLayer, D::Error> {
-        deserializer.deserialize_any(LayerVisitor)
-    }
-}
-
-struct LayerVisitor;
-
-impl de::Visitor<'_> for LayerVisitor {
-    type Value = HeadLayer;
-
-    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("\"last\", \"mix\" or the number of a layer (0: the embeddings)")
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<HeadLayer, E> {
-        match text {
-            "last" => Ok(HeadLayer::Last),
-            "mix" => Ok(HeadLayer::Mix),
-            _ => Err(E::invalid_value(de::Unexpected::Str(text), &self)),
-        }
-    }
-
-    fn visit_u64<E: de::Error>(self, layer: u64) -> Result<HeadLayer, E> {
-        match layer {
+        const EXPECTED: &str = "\"last\", \"mix\" or the number of a layer (0: the embeddings)";
+        read_as(deserializer, EXPECTED, |layer| match layer {
+            WordOrNumber::Word(word) if word == "last" => Some(HeadLayer::Last),
+            WordOrNumber::Word(word) if word == "mix" => Some(HeadLayer::Mix),
             // More layers than any encoder has.
-            0..=1000 => Ok(HeadLayer::At(layer as usize)),
-            _ => Err(E::invalid_value(de::Unexpected::Unsigned(layer), &self)),
-        }
+            WordOrNumber::Number(layer @ 0..=1000) => Some(HeadLayer::At(layer as usize)),
+            _ => None,
+        })
+    }
+
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum WordOrNumber {
+        Word(String),
+        Number(u64),
     }
 }
 
@@ -202,7 +192,7 @@ impl Serialize for ClassWeights {
 
 impl<'de> Deserialize<'de> for Moment {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let parse = |text: &str| {
+        read_as(deserializer, "\"epoch N\" or \"step N\", counted from 1", |text: String| {
             let (unit, number) = text.split_once(' ')?;
             let number = number.trim().parse::<u64>().ok().filter(|number| *number > 0)?;
             match unit {
@@ -210,9 +200,7 @@ impl<'de> Deserialize<'de> for Moment {
                 "step" => Some(Self::Step(number)),
                 _ => None,
             }
-        };
-        let expected = "\"epoch N\" or \"step N\", counted from 1".to_owned();
-        deserializer.deserialize_str(Text { expected, parse })
+        })
     }
 }
 
@@ -222,24 +210,6 @@ impl Serialize for Moment {
             Self::Epoch(epoch) => serializer.collect_str(&format_args!("epoch {epoch}")),
             Self::Step(step) => serializer.collect_str(&format_args!("step {step}")),
         }
-    }
-}
-
-/// Reads a value from a string.
-struct Text<T> {
-    expected: String,
-    parse: fn(&str) -> Option<T>,
-}
-
-impl<T> de::Visitor<'_> for Text<T> {
-    type Value = T;
-
-    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str(&self.expected)
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
-        (self.parse)(text).ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
     }
 }
 
