@@ -3,7 +3,7 @@
 use polyhead_train::TaskMetrics;
 use polyhead_train::{Evaluated, RunSummary, TaskSummary};
 
-use crate::table::{Align, Table};
+use crate::table::Table;
 
 /// Shown for a score without a value.
 const NOTHING: &str = "–";
@@ -51,7 +51,7 @@ fn few(metrics: &TaskMetrics) -> &'static [&'static str] {
 pub(crate) fn across<'a>(
     tasks: impl IntoIterator<Item = (&'a str, Option<&'a TaskMetrics>)>,
 ) -> Table {
-    let mut table = Table::new([Align::Left; 5]);
+    let mut table = Table::new("lllll");
     for (name, metrics) in tasks {
         let Some(metrics) = metrics else { continue };
         let scores = few(metrics)
@@ -91,8 +91,7 @@ pub(crate) fn of_run(summary: &RunSummary) -> Table {
         .into_iter()
         .filter(|(_, of)| summary.tasks.iter().any(|task| of(task).is_some()))
         .collect();
-    let aligns = [Align::Left, Align::Left].into_iter().chain(columns.iter().map(|_| Align::Right));
-    let mut table = Table::new(aligns);
+    let mut table = Table::new(&format!("ll{}", "r".repeat(columns.len())));
     table.row(["task", "metric"].into_iter().chain(columns.iter().map(|(title, _)| *title)));
     for task in &summary.tasks {
         let Some(some) = columns.iter().find_map(|(_, of)| of(task)) else { continue };
@@ -110,7 +109,7 @@ pub(crate) fn of_run(summary: &RunSummary) -> Table {
 
 /// A table with one row per score of each task.
 pub(crate) fn all<'a>(tasks: impl IntoIterator<Item = (&'a str, &'a TaskMetrics)>) -> Table {
-    let mut table = Table::new([Align::Left, Align::Left, Align::Right]);
+    let mut table = Table::new("llr");
     table.row(["task", "metric", "value"]);
     for (task, metrics) in tasks {
         for (i, (name, value)) in metrics.scores().enumerate() {
@@ -128,8 +127,7 @@ pub(crate) fn calibration(summary: &RunSummary) -> Option<Table> {
     if found.is_empty() {
         return None;
     }
-    let [left, right] = [Align::Left, Align::Right];
-    let mut table = Table::new([left, right, right, right, left]);
+    let mut table = Table::new("lrrrl");
     table.row(["task", "temperature", "error before", "after", ""]);
     for (task, calibration) in found {
         let thresholds: Vec<String> =

@@ -2,25 +2,22 @@
 
 use std::io::{self, Write};
 
+/// A number with commas: `1234567` → `1,234,567`.
+pub(crate) use polyhead_report::grouped as thousands;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
-
-/// The side on which the cells of a column line up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Align {
-    Left,
-    Right,
-}
 
 /// Rows of aligned cells, with two blanks between columns.
 pub(crate) struct Table {
-    columns: Vec<Align>,
+    columns: String,
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
     /// An empty table.
-    pub(crate) fn new(columns: impl IntoIterator<Item = Align>) -> Self {
-        Self { columns: columns.into_iter().collect(), rows: Vec::new() }
+    ///
+    /// - `columns`: a letter for each: `l` lines up its cells on the left, `r` on the right
+    pub(crate) fn new(columns: &str) -> Self {
+        Self { columns: columns.to_owned(), rows: Vec::new() }
     }
 
     /// Adds a row, or the header.
@@ -45,11 +42,11 @@ impl Table {
             .collect();
         for row in &self.rows {
             let mut line = " ".repeat(indent);
-            for ((cell, align), width) in row.iter().zip(&self.columns).zip(&widths) {
+            for ((cell, side), width) in row.iter().zip(self.columns.chars()).zip(&widths) {
                 let blanks = " ".repeat(width - cell.width());
-                match align {
-                    Align::Left => line.extend([cell, &*blanks, "  "]),
-                    Align::Right => line.extend([&*blanks, cell, "  "]),
+                match side {
+                    'l' => line.extend([cell, &*blanks, "  "]),
+                    _ => line.extend([&*blanks, cell, "  "]),
                 }
             }
             writeln!(out, "{}", line.trim_end())?;
@@ -90,26 +87,13 @@ pub(crate) fn shorten(text: &str, width: usize) -> String {
     line
 }
 
-/// A number with commas: `1234567` → `1,234,567`.
-pub(crate) fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::with_capacity(digits.len() * 4 / 3);
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn columns_line_up_with_wide_characters() {
-        let mut table = Table::new([Align::Right, Align::Left, Align::Left]);
+        let mut table = Table::new("rll");
         table.row(["1", "日本", "a"]);
         table.row(["12", "b", "c"]);
         table.row(["3", ""]);

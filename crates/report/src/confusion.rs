@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use polyhead_train::ClassificationMetrics;
 
 use crate::number::{counted, grouped, percent, total};
-use crate::parts::{Column, Key, bar, cell, framed, table};
+use crate::parts::{Key, bar, cell, framed, table};
 use crate::plot::Ink;
 use crate::text::{cut, name, plain};
 
@@ -103,12 +103,7 @@ fn pairs(metrics: &ClassificationMetrics, classes: usize, split: &str) -> Markup
     if all.is_empty() {
         return html! {};
     }
-    let columns = [
-        Column::words("true label"),
-        Column::words("predicted"),
-        Column::number("rows"),
-        Column::number("share of the label's rows"),
-    ];
+    let columns = "true label|predicted|#rows|#share of the label's rows";
     let label = |index: usize| name(&metrics.labels[index].label);
     let row = |&(count, of, truth, given): &(u64, u64, usize, usize)| {
         let share = count as f64 / of.max(1) as f64;
@@ -118,5 +113,5 @@ fn pairs(metrics: &ClassificationMetrics, classes: usize, split: &str) -> Markup
     let rows: Vec<_> = all.iter().take(PAIRS).map(row).collect();
     let kinds = counted(all.len() as u64, "pair of labels", "pairs of labels");
     let caption = format!("Most confused on {split}: {} of {kinds}", rows.len());
-    html! { div.cell { (table(&caption, &columns, &rows)) } }
+    html! { div.cell { (table(&caption, columns, &rows)) } }
 }

@@ -8,7 +8,7 @@ use polyhead_train::{
 };
 
 use crate::number::{counted, grouped, number, percent, total};
-use crate::parts::{Column, Key, bar, cell, details, figure, table, task_dot};
+use crate::parts::{Key, bar, cell, details, figure, table, task_dot};
 use crate::plot::{Axis, Chart, Ink, Layer};
 use crate::text::{cut, name, plain, user};
 
@@ -36,41 +36,20 @@ pub(crate) fn section(found: &DataReport) -> Markup {
     }
 }
 
-fn part_name(part: Part) -> &'static str {
-    match part {
-        Part::Train => "train",
-        Part::Dev => "dev",
-        Part::Test => "test",
-    }
-}
-
 fn part_ink(part: Part) -> Ink {
-    Ink::Series(match part {
-        Part::Train => 0,
-        Part::Dev => 1,
-        Part::Test => 2,
-    })
+    Ink::Series(part as usize)
 }
 
 fn splits(found: &DataReport) -> Markup {
-    let columns = [
-        Column::words("split"),
-        Column::words("tasks"),
-        Column::number("texts"),
-        Column::number("without labels"),
-        Column::number("truncated"),
-        Column::number("tokens, median"),
-        Column::number("95th percentile"),
-        Column::number("longest"),
-        Column::words("files"),
-    ];
+    let columns = "split|tasks|#texts|#without labels|#truncated|#tokens, median|\
+                   #95th percentile|#longest|files";
     let mut rows = Vec::new();
     for source in &found.sources {
         for split in &source.splits {
             let share = split.truncated as f64 / split.rows.max(1) as f64;
             let truncated = grouped(split.truncated as u64);
             rows.push(vec![
-                cell(part_name(split.part)),
+                cell(split.part.name()),
                 name(&source.tasks.join(", ")),
                 cell(grouped(split.rows as u64)),
                 cell(grouped(split.unlabelled as u64)),
@@ -82,7 +61,7 @@ fn splits(found: &DataReport) -> Markup {
             ]);
         }
     }
-    table("Splits", &columns, &rows)
+    table("Splits", columns, &rows)
 }
 
 /// Every problem of the data, with some examples.
@@ -90,7 +69,7 @@ fn problems(found: &DataReport) -> Markup {
     let mut all: Vec<(String, &[Example])> = Vec::new();
     for overlap in &found.overlaps {
         let texts = counted(overlap.texts as u64, "text is", "texts are");
-        let (first, second) = (part_name(overlap.first), part_name(overlap.second));
+        let (first, second) = (overlap.first, overlap.second);
         all.push((format!("{texts} in both {first} and {second}"), &overlap.examples));
     }
     for source in found.sources.iter().filter(|source| source.repeats.rows > 0) {
@@ -107,7 +86,7 @@ fn problems(found: &DataReport) -> Markup {
         all.extend(task.splits.iter().flat_map(|split| label_problems(task, split)));
     }
     for split in found.sources.iter().flat_map(|source| &source.splits) {
-        let part = part_name(split.part);
+        let part = split.part;
         if split.empty > 0 {
             let texts = counted(split.empty as u64, "text is", "texts are");
             all.push((format!("{texts} blank in {part}"), &[]));
@@ -137,7 +116,7 @@ fn label_problems<'a>(
     task: &TaskReport,
     split: &'a TaskSplitReport,
 ) -> Vec<(String, &'a [Example])> {
-    let (task, part) = (&task.name, part_name(split.part));
+    let (task, part) = (&task.name, split.part);
     let mut all: Vec<(String, &[Example])> = Vec::new();
     if split.unknown.rows > 0 {
         let rows = counted(split.unknown.rows as u64, "row", "rows");
@@ -191,12 +170,10 @@ fn lengths(source: &SourceReport) -> Markup {
         });
         let ink = part_ink(split.part);
         layers.push(Layer::Bars { corners: corners.collect(), ink });
-        keys.push(Key::area(ink, part_name(split.part)));
+        keys.push(Key::area(ink, split.part.name()));
         alt.push_str(&format!(
             " {}: median {}, longest {}.",
-            part_name(split.part),
-            split.lengths.median,
-            split.lengths.longest
+            split.part, split.lengths.median, split.lengths.longest
         ));
     }
     let name = |(index, end): (usize, &usize)| {
@@ -222,8 +199,8 @@ fn lengths(source: &SourceReport) -> Markup {
 /// How often each label occurs in each split.
 fn labels(task: &TaskReport) -> Markup {
     let first = if task.kind == "tokens" { "tag (words)" } else { "label" };
-    let mut columns = vec![Column::words(first)];
-    columns.extend(task.splits.iter().map(|split| Column::number(part_name(split.part))));
+    let splits: String = task.splits.iter().map(|split| format!("|#{}", split.part)).collect();
+    let columns = &format!("{first}{splits}");
     let sums: Vec<(u64, usize)> = task
         .splits
         .iter()
@@ -248,7 +225,7 @@ fn labels(task: &TaskReport) -> Markup {
     let rows: Vec<_> = order.into_iter().map(row).collect();
     let caption = format!("Labels of {}", plain(&task.name));
     if rows.len() <= FEW_LABELS {
-        return table(&caption, &columns, &rows);
+        return table(&caption, columns, &rows);
     }
     let (frequent, others) = rows.split_at(FEW_LABELS);
     let count = counted(others.len() as u64, "label", "labels");
@@ -257,26 +234,19 @@ fn labels(task: &TaskReport) -> Markup {
     } else {
         format!("The other {count}")
     };
-    let others = table(&summary, &columns, &others[..others.len().min(MOST_LABELS)]);
+    let others = table(&summary, columns, &others[..others.len().min(MOST_LABELS)]);
     html! {
-        (table(&format!("{caption}: the {FEW_LABELS} most frequent"), &columns, frequent))
+        (table(&format!("{caption}: the {FEW_LABELS} most frequent"), columns, frequent))
         (details(&summary, others))
     }
 }
 
 fn numbers(task: &TaskReport) -> Markup {
-    let columns = [
-        Column::words("split"),
-        Column::number("rows"),
-        Column::number("minimum"),
-        Column::number("mean"),
-        Column::number("maximum"),
-        Column::number("standard deviation"),
-    ];
+    let columns = "split|#rows|#minimum|#mean|#maximum|#standard deviation";
     let row = |split: &TaskSplitReport| {
         let of = |pick: fn(&NumberSummary) -> f64| cell(number(split.numbers.as_ref().map(pick)));
         vec![
-            cell(part_name(split.part)),
+            cell(split.part.name()),
             cell(grouped(split.labelled as u64)),
             of(|numbers| numbers.least),
             of(|numbers| numbers.mean),
@@ -284,5 +254,5 @@ fn numbers(task: &TaskReport) -> Markup {
             of(|numbers| numbers.deviation),
         ]
     };
-    table("Numbers", &columns, &task.splits.iter().map(row).collect::<Vec<_>>())
+    table("Numbers", columns, &task.splits.iter().map(row).collect::<Vec<_>>())
 }

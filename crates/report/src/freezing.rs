@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use polyhead_train::{CacheReport, Cosines, GroupReport, RunReport};
 
 use crate::number::{bytes, counted, duration, grouped, number, rate, short};
-use crate::parts::{Column, Key, cell, facts, figure, framed, list, table};
+use crate::parts::{Key, cell, facts, figure, framed, list, table};
 use crate::plot::{Axis, Chart, Ink, Layer};
 use crate::text::{name, user};
 
@@ -85,14 +85,7 @@ fn bands(report: &RunReport) -> Markup {
 }
 
 fn rates(report: &RunReport) -> Markup {
-    let columns = [
-        Column::words("group"),
-        Column::number("learning rate"),
-        Column::number("weight decay"),
-        Column::number("tensors"),
-        Column::number("parameters"),
-        Column::words("trained"),
-    ];
+    let columns = "group|#learning rate|#weight decay|#tensors|#parameters|trained";
     let row = |group: &GroupReport| {
         vec![
             name(&group.group),
@@ -105,7 +98,7 @@ fn rates(report: &RunReport) -> Markup {
     };
     // As in the plot: the output above the input.
     let rows: Vec<_> = report.groups.iter().rev().map(row).collect();
-    table("Learning rates at the peak of the schedule", &columns, &rows)
+    table("Learning rates at the peak of the schedule", columns, &rows)
 }
 
 /// The steps in which a group is trained, in words.

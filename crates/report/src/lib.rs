@@ -31,6 +31,7 @@ use std::path::{Path, PathBuf};
 use polyhead_files::write_file;
 use polyhead_train::RunReport;
 
+pub use number::grouped;
 pub use page::draw_page;
 pub use polyhead_files::FileError;
 

@@ -82,7 +82,7 @@ pub(crate) fn metric_name(metric: &str) -> String {
 }
 
 /// A count with separators: `12,345`.
-pub(crate) fn grouped(count: u64) -> String {
+pub fn grouped(count: u64) -> String {
     let digits = count.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {

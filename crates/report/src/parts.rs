@@ -68,43 +68,32 @@ pub(crate) fn background(ink: Ink) -> String {
     format!("background:var({})", ink.variable())
 }
 
-/// A column of a table.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Column<'a> {
-    name: &'a str,
-    /// Class of the cells: numbers are aligned to the right.
-    class: Option<&'static str>,
-}
-
-impl<'a> Column<'a> {
-    pub(crate) fn words(name: &'a str) -> Self {
-        Self { name, class: None }
-    }
-
-    pub(crate) fn number(name: &'a str) -> Self {
-        Self { name, class: Some("n") }
-    }
-}
-
 /// A table that scrolls by itself on a narrow page; the first cell of a row is its heading.
 ///
 /// - `caption`: shown above, and read out by screen readers
-pub(crate) fn table(caption: &str, columns: &[Column], rows: &[Vec<Markup>]) -> Markup {
+/// - `columns`: their names, with `|` between them; `#` begins the name of a column of numbers,
+///   which are aligned to the right
+pub(crate) fn table(caption: &str, columns: &str, rows: &[Vec<Markup>]) -> Markup {
+    // Name, and class of the cells.
+    let columns: Vec<(&str, Option<&str>)> = columns
+        .split('|')
+        .map(|name| name.strip_prefix('#').map_or((name, None), |name| (name, Some("n"))))
+        .collect();
     html! {
         div.scroll role="region" aria-label=(caption) tabindex="0" {
             table {
                 caption { (caption) }
                 thead {
-                    tr { @for column in columns { th class=[column.class] scope="col" { (column.name) } } }
+                    tr { @for (name, class) in &columns { th class=[*class] scope="col" { (name) } } }
                 }
                 tbody {
                     @for row in rows {
                         tr {
-                            @for (index, (cell, column)) in row.iter().zip(columns).enumerate() {
+                            @for (index, (cell, (_, class))) in row.iter().zip(&columns).enumerate() {
                                 @if index == 0 {
-                                    th class=[column.class] scope="row" { (cell) }
+                                    th class=[*class] scope="row" { (cell) }
                                 } @else {
-                                    td class=[column.class] { (cell) }
+                                    td class=[*class] { (cell) }
                                 }
                             }
                         }

@@ -9,7 +9,7 @@ use crate::confusion::confusion;
 use crate::mistakes::mistakes;
 use crate::number::{counted, grouped, metric_name, number, percent, score, total};
 use crate::page::task_id;
-use crate::parts::{Column, Key, bar, cell, details, figure, list, table, task_dot};
+use crate::parts::{Key, bar, cell, details, figure, list, table, task_dot};
 use crate::plot::{Axis, Chart, Ink, Layer};
 use crate::series::sampled;
 use crate::text::{name, user};
@@ -73,8 +73,7 @@ fn scores(task: &TaskResult) -> Markup {
     let Some((_, first)) = there.first() else {
         return html! { p { "Not measured: there are no rows with labels of this task." } };
     };
-    let mut columns = vec![Column::words("score")];
-    columns.extend(there.iter().map(|(name, _)| Column::number(name)));
+    let splits: String = there.iter().map(|(name, _)| format!("|#{name}")).collect();
     let row = |title: String, value: &dyn Fn(&TaskMetrics) -> String| {
         let values = there.iter().map(|(_, metrics)| cell(value(metrics)));
         std::iter::once(cell(title)).chain(values).collect::<Vec<_>>()
@@ -94,7 +93,7 @@ fn scores(task: &TaskResult) -> Markup {
         let title = "labels unknown to the head".to_owned();
         rows.push(row(title, &|metrics| grouped(counts(metrics).1)));
     }
-    html! { div.cell { (table("Scores (★: main metric)", &columns, &rows)) } }
+    html! { div.cell { (table("Scores (★: main metric)", &format!("score{splits}"), &rows)) } }
 }
 
 /// Number of rows, and of labels that the head does not have.
@@ -112,16 +111,8 @@ fn label_scores(task: &TaskResult, labels: &[LabelScores], one: &str, split: &st
     if labels.is_empty() {
         return html! {};
     }
-    let mut columns = vec![
-        Column::words(one),
-        Column::number("precision"),
-        Column::number("recall"),
-        Column::number("F1"),
-        Column::number("support"),
-    ];
-    if !task.thresholds.is_empty() {
-        columns.push(Column::number("threshold"));
-    }
+    let threshold = if task.thresholds.is_empty() { "" } else { "|#threshold" };
+    let columns = &format!("{one}|#precision|#recall|#F1|#support{threshold}");
     let row = |(index, label): (usize, &LabelScores)| {
         // A table leaves out a cell that has no column.
         let threshold = task.thresholds.get(index).copied().map(f64::from);
@@ -136,7 +127,7 @@ fn label_scores(task: &TaskResult, labels: &[LabelScores], one: &str, split: &st
     };
     let rows: Vec<_> = labels.iter().enumerate().map(row).collect();
     if labels.len() <= FEW_LABELS {
-        return table(&format!("Each {one} on {split}"), &columns, &rows);
+        return table(&format!("Each {one} on {split}"), columns, &rows);
     }
     let mut weakest: Vec<usize> =
         (0..labels.len()).filter(|index| labels[*index].support > 0).collect();
@@ -149,9 +140,9 @@ fn label_scores(task: &TaskResult, labels: &[LabelScores], one: &str, split: &st
     } else {
         format!("All {count} on {split}")
     };
-    let all = table(&summary, &columns, &rows[..rows.len().min(MOST_LABELS)]);
+    let all = table(&summary, columns, &rows[..rows.len().min(MOST_LABELS)]);
     html! {
-        (table(&format!("The weakest on {split}"), &columns, &weakest))
+        (table(&format!("The weakest on {split}"), columns, &weakest))
         (details(&summary, all))
     }
 }

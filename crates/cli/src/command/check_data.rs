@@ -1,6 +1,6 @@
 //! `polyhead check-data`: finds problems in the data of a run before it starts.
 
-use std::io::{self, BufWriter, Write};
+use std::io::Write;
 
 use anyhow::Result;
 use clap::Args;
@@ -8,6 +8,7 @@ use polyhead_train::Trainer;
 
 use super::train::ConfigArgs;
 use crate::flags::ThreadsArgs;
+use crate::output::print_report;
 
 const HELP: &str = "\
 Counts labels in every split, and finds unknown labels, broken BIO tags, texts
@@ -40,16 +41,8 @@ pub(crate) fn run(args: CheckDataArgs) -> Result<()> {
         trainer = trainer.threads(threads);
     }
     let report = trainer.check_data()?;
-    let mut out = BufWriter::new(io::stdout().lock());
-    if args.json {
-        serde_json::to_writer_pretty(&mut out, &report).map_err(io::Error::from)?;
-        writeln!(out)?;
-    } else {
+    print_report(args.json, &report, |out, report| {
         let lines = if args.quiet { report.warnings() } else { report.lines() };
-        for line in lines {
-            writeln!(out, "{line}")?;
-        }
-    }
-    out.flush()?;
-    Ok(())
+        lines.iter().try_for_each(|line| writeln!(out, "{line}"))
+    })
 }

@@ -10,8 +10,9 @@ use polyhead_model::Check;
 use serde::{Serialize, Serializer};
 
 use crate::flags::ModelArgs;
+use crate::output::print_report;
 use crate::progress::duration;
-use crate::table::{Align, Table};
+use crate::table::Table;
 
 const HELP: &str = "\
 Checks that the fast kernels agree with plain ones; that the vector of a text
@@ -77,14 +78,10 @@ pub(crate) fn run(args: DoctorArgs) -> Result<()> {
         checks: &checks,
         passed: broken == 0,
     };
-    let mut out = io::stdout().lock();
-    if args.json {
-        serde_json::to_writer_pretty(&mut out, &report).map_err(io::Error::from)?;
-        writeln!(out)?;
-    } else {
-        write(&mut out, &report)?;
-        writeln!(out, "{} checks in {}", checks.len(), duration(elapsed))?;
-    }
+    print_report(args.json, &report, |out, report| {
+        write(out, report)?;
+        writeln!(out, "{} checks in {}", checks.len(), duration(elapsed))
+    })?;
     match broken {
         0 => Ok(()),
         n => bail!("{n} of {} checks failed", checks.len()),
@@ -92,7 +89,7 @@ pub(crate) fn run(args: DoctorArgs) -> Result<()> {
 }
 
 fn write(out: &mut impl Write, report: &DoctorReport) -> io::Result<()> {
-    let mut facts = Table::new([Align::Left, Align::Left]);
+    let mut facts = Table::new("ll");
     facts.row(["version", report.version]);
     facts.row(["instructions", report.simd]);
     if let Some(kernels) = report.int8_products {
@@ -103,7 +100,7 @@ fn write(out: &mut impl Write, report: &DoctorReport) -> io::Result<()> {
     facts.write(out, 0)?;
     writeln!(out)?;
 
-    let mut table = Table::new([Align::Left, Align::Left, Align::Left]);
+    let mut table = Table::new("lll");
     for check in report.checks {
         let verdict = if check.passed { "pass" } else { "FAIL" };
         table.row([verdict, &check.name, &check.detail]);

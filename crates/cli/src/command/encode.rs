@@ -9,7 +9,7 @@ use polyhead_model::{EncodeOptions, ModelFolder, SentenceEncoder};
 use polyhead_text::TextTokens;
 
 use crate::failure::usage;
-use crate::flags::{ModelArgs, VectorArgs, note};
+use crate::flags::{LoadArgs, ModelArgs, VectorArgs, note};
 use crate::input::{Input, InputArgs, Place};
 use crate::output::{Batch, Output, ResultKind, Results};
 use crate::pipeline::{Chunk, ChunkLimits, chunks_of, first_read};
@@ -109,16 +109,22 @@ pub(crate) fn run(args: EncodeArgs) -> Result<()> {
     let progress = Progress::start(size, args.model.load.quiet, on_terminal);
     let (counts, rates) = job.encode(chunks, output, progress)?;
 
-    if !args.model.load.quiet {
-        let mut err = io::stderr();
-        let _ = writeln!(err, "{rates}");
-        if counts.truncated > 0 {
-            let (cut, limit) = (thousands(counts.truncated), encoder.max_length());
-            let plural = if counts.truncated == 1 { " was" } else { "s were" };
-            let _ = writeln!(err, "note: {cut} text{plural} cut to {limit} tokens");
-        }
-    }
+    note_end(&args.model.load, &rates, counts, encoder.max_length());
     Ok(())
+}
+
+/// Prints the rates of a run that has ended, and how many texts were cut.
+///
+/// - `limit`: tokens that the model reads
+pub(super) fn note_end(load: &LoadArgs, rates: &str, counts: Counts, limit: usize) {
+    if load.quiet {
+        return;
+    }
+    let _ = writeln!(io::stderr(), "{rates}");
+    if counts.truncated > 0 {
+        let plural = if counts.truncated == 1 { " was" } else { "s were" };
+        note(&format!("{} text{plural} cut to {limit} tokens", thousands(counts.truncated)));
+    }
 }
 
 /// The limits of a chunk: large enough to keep every thread busy, small enough for a lively
@@ -200,7 +206,7 @@ impl EncodeJob<'_> {
             if self.on_truncate == OnTruncateArg::Error {
                 self.check_length(&chunk, &results)?;
             }
-            let counts = count(results.counts());
+            let counts = count(results.counts().iter().copied());
             let Chunk { texts, rows, read, .. } = chunk;
             output.write(Batch { texts, rows, results })?;
             progress.advance(read, counts);
@@ -237,11 +243,12 @@ impl EncodeJob<'_> {
     }
 }
 
-fn count(texts: &[TextTokens]) -> Counts {
+/// Counts the texts of a chunk and their tokens.
+pub(super) fn count(texts: impl Iterator<Item = TextTokens> + Clone) -> Counts {
     Counts {
-        texts: texts.len() as u64,
-        tokens: texts.iter().map(|text| text.kept as u64).sum(),
-        truncated: texts.iter().filter(|text| text.truncated()).count() as u64,
+        texts: texts.clone().count() as u64,
+        tokens: texts.clone().map(|text| text.kept as u64).sum(),
+        truncated: texts.filter(|text| text.truncated()).count() as u64,
     }
 }
 

@@ -1,6 +1,6 @@
 //! `polyhead eval`: the scores of a trained model on labelled data.
 
-use std::io::{self, BufWriter, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 
 use crate::failure::usage;
 use crate::flags::LoadArgs;
+use crate::output::print_report;
 use crate::scores;
 use crate::table::thousands;
 
@@ -99,23 +100,16 @@ pub(crate) fn run(args: EvalArgs) -> Result<()> {
     for warning in found.report.warnings() {
         args.load.note(warning.trim_start());
     }
-    let mut out = BufWriter::new(io::stdout().lock());
-    if args.json {
-        let tasks: Map<String, Value> =
-            found.tasks.into_iter().map(|(name, metrics)| (name, json!(metrics))).collect();
-        serde_json::to_writer_pretty(&mut out, &json!({ "tasks": tasks }))
-            .map_err(io::Error::from)?;
-        writeln!(out)?;
-    } else {
+    let tasks: Map<String, Value> =
+        found.tasks.iter().map(|(name, metrics)| (name.clone(), json!(metrics))).collect();
+    print_report(args.json, &json!({ "tasks": tasks }), |out, _| {
         let rows: usize =
             found.report.sources.iter().flat_map(|source| &source.splits).map(|s| s.rows).sum();
         let plural = if rows == 1 { "" } else { "s" };
         writeln!(out, "{} row{plural}\n", thousands(rows as u64))?;
         scores::all(found.tasks.iter().map(|(name, metrics)| (name.as_str(), metrics)))
-            .write(&mut out, 2)?;
-    }
-    out.flush()?;
-    Ok(())
+            .write(out, 2)
+    })
 }
 
 #[cfg(test)]

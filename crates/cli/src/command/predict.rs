@@ -1,6 +1,6 @@
 //! `polyhead predict`: texts in, the answers of all tasks out.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 
 use anyhow::{Result, anyhow};
@@ -9,7 +9,7 @@ use polyhead_model::{ModelFolder, MultiTaskModel, Predictions, RequestOptions, r
 use polyhead_text::TextInput;
 
 use super::answer_line::{Row, answer_line};
-use super::encode::{Chunks, PROBE, begin, chunk_limits, note_resumed};
+use super::encode::{Chunks, PROBE, begin, chunk_limits, count, note_end, note_resumed};
 use crate::failure::usage;
 use crate::flags::LoadArgs;
 use crate::input::{InputArgs, Place};
@@ -17,7 +17,6 @@ use crate::output::{Batch, Output, ResultKind, Results};
 use crate::pipeline::Chunk;
 use crate::progress::{Counts, Progress};
 use crate::resume::OutputFingerprint;
-use crate::table::thousands;
 
 const HELP: &str = "\
 Prints one JSON object per line:
@@ -100,14 +99,7 @@ pub(crate) fn run(args: PredictArgs) -> Result<()> {
     let on_terminal = args.out.is_none() && io::stdout().is_terminal();
     let progress = Progress::start(size, args.load.quiet, on_terminal);
     let (counts, rates) = job.predict(chunks, output, progress)?;
-    if !args.load.quiet {
-        let _ = writeln!(io::stderr(), "{rates}");
-        if counts.truncated > 0 {
-            let (cut, limit) = (thousands(counts.truncated), model.encoder().max_length());
-            let plural = if counts.truncated == 1 { " was" } else { "s were" };
-            args.load.note(&format!("{cut} text{plural} cut to {limit} tokens"));
-        }
-    }
+    note_end(&args.load, &rates, counts, model.encoder().max_length());
     Ok(())
 }
 
@@ -157,7 +149,7 @@ impl PredictJob<'_> {
                 let lines = self.lines(&chunk, &answers)?;
                 let Chunk { texts, rows, read, .. } = chunk;
                 output.write(Batch { texts, rows, results: Results::Lines(lines) })?;
-                progress.advance(read, count(&answers));
+                progress.advance(read, count(answers.texts.iter().map(|text| text.tokens)));
                 Ok(())
             },
         )?;
@@ -189,14 +181,6 @@ impl PredictJob<'_> {
                 .map_err(|error| anyhow!("{}: {error}", self.place.of_line(chunk.lines[index])))?;
         }
         Ok(lines)
-    }
-}
-
-fn count(answers: &Predictions) -> Counts {
-    Counts {
-        texts: answers.texts.len() as u64,
-        tokens: answers.texts.iter().map(|text| text.tokens.kept as u64).sum(),
-        truncated: answers.texts.iter().filter(|text| text.tokens.truncated()).count() as u64,
     }
 }
 

@@ -1,6 +1,6 @@
 //! `polyhead quantize`: stores a model with 8-bit weights and shows the loss of accuracy.
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -12,7 +12,8 @@ use serde::Serialize;
 
 use crate::failure::usage;
 use crate::flags::{ModelArgs, SampleArgs};
-use crate::table::{Align, Table};
+use crate::output::print_report;
+use crate::table::Table;
 
 const HELP: &str = "\
 The new folder has a quarter of the size, and every command reads it. Storing in
@@ -75,9 +76,9 @@ struct QuantizeReport {
     texts: usize,
     texts_from: String,
     /// Cosines with all products in 8 bits, before the folder is written.
-    all: Cosines,
+    all: CosineStats,
     /// Cosines of the new folder after it was written.
-    stored: Cosines,
+    stored: CosineStats,
     /// Names of the products that are kept in single precision.
     kept: Vec<String>,
     /// Cosines with each product alone in 8 bits; empty unless measured.
@@ -87,25 +88,13 @@ struct QuantizeReport {
     bytes_before: Option<u64>,
 }
 
-#[derive(Clone, Copy, Serialize)]
-struct Cosines {
-    mean: f64,
-    worst: f64,
-}
-
 #[derive(Serialize)]
 struct ProductLine {
     layer: usize,
     product: &'static str,
     #[serde(flatten)]
-    cosines: Cosines,
+    cosines: CosineStats,
     kept: bool,
-}
-
-impl From<CosineStats> for Cosines {
-    fn from(CosineStats { mean, worst }: CosineStats) -> Self {
-        Self { mean, worst }
-    }
 }
 
 /// Measures, chooses the products, writes the folder, and measures the result.
@@ -140,15 +129,15 @@ pub(crate) fn run(args: QuantizeArgs) -> Result<()> {
         model: model.name().to_owned(),
         texts: texts.len(),
         texts_from,
-        all: all.into(),
-        stored: stored.into(),
+        all,
+        stored,
         kept: kept.iter().map(Product::to_string).collect(),
         products: alone
             .iter()
             .map(|(product, likeness)| ProductLine {
                 layer: product.layer,
                 product: product.role.name(),
-                cosines: (*likeness).into(),
+                cosines: *likeness,
                 kept: kept.contains(product),
             })
             .collect(),
@@ -156,15 +145,7 @@ pub(crate) fn run(args: QuantizeArgs) -> Result<()> {
         bytes_before: path.as_deref().map(size),
         out: args.out,
     };
-    let mut out = BufWriter::new(io::stdout().lock());
-    if args.json {
-        serde_json::to_writer_pretty(&mut out, &report).map_err(io::Error::from)?;
-        writeln!(out)?;
-    } else {
-        write(&mut out, &report)?;
-    }
-    out.flush()?;
-    Ok(())
+    print_report(args.json, &report, |out, report| write(out, report))
 }
 
 /// Cosines with each product alone in 8 bits.
@@ -207,8 +188,7 @@ fn size(folder: &Path) -> u64 {
 
 fn write(out: &mut impl Write, report: &QuantizeReport) -> io::Result<()> {
     if !report.products.is_empty() {
-        let mut table =
-            Table::new([Align::Right, Align::Left, Align::Right, Align::Right, Align::Left]);
+        let mut table = Table::new("rlrrl");
         table.row(["layer", "alone in 8 bits", "mean cosine", "worst", ""]);
         for ProductLine { layer, product, cosines, kept } in &report.products {
             let kept = if *kept { "kept in single precision" } else { "" };
@@ -218,9 +198,10 @@ fn write(out: &mut impl Write, report: &QuantizeReport) -> io::Result<()> {
         table.write(out, 0)?;
         writeln!(out)?;
     }
-    let mut facts = Table::new([Align::Left, Align::Left]);
-    let cosines =
-        |Cosines { mean, worst }: Cosines| format!("mean cosine {mean:.5}, worst {worst:.5}");
+    let mut facts = Table::new("ll");
+    let cosines = |CosineStats { mean, worst }: CosineStats| {
+        format!("mean cosine {mean:.5}, worst {worst:.5}")
+    };
     facts.row(["texts", &format!("{} {}", report.texts, report.texts_from)]);
     facts.row(["all in 8 bits", &cosines(report.all)]);
     if !report.kept.is_empty() {

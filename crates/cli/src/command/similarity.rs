@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::failure::usage;
 use crate::flags::{ModelArgs, VectorArgs};
 use crate::input::InputArgs;
-use crate::table::{Align, Table, shorten};
+use crate::table::{Table, shorten};
 
 const HELP: &str = "\
 Examples:
@@ -74,8 +74,7 @@ pub(crate) fn run(args: SimilarityArgs) -> Result<()> {
 
 /// A table with a numbered row and column for each text, and the text at the end of its row.
 pub(super) fn table(texts: &[impl AsRef<str>], similarity: &Matrix) -> Table {
-    let columns = texts.iter().map(|_| Align::Right);
-    let mut table = Table::new([Align::Right].into_iter().chain(columns).chain([Align::Left]));
+    let mut table = Table::new(&format!("r{}l", "r".repeat(texts.len())));
     let numbers = (1..=texts.len()).map(|n| n.to_string());
     table.row([String::new()].into_iter().chain(numbers));
     for (i, text) in texts.iter().enumerate() {

@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::flags::ModelArgs;
 use crate::input::InputArgs;
 use crate::pipeline::{ChunkLimits, first_read};
-use crate::table::{Align, Table, shorten};
+use crate::table::{Table, shorten};
 use crate::tokens::{Tokens, tokens};
 
 const HELP: &str = "\
@@ -90,7 +90,7 @@ fn write_table(out: &mut impl Write, number: usize, text: &str, tokens: &Tokens)
         writeln!(out)?;
     }
     writeln!(out, "{number}  {}", shorten(text, 76))?;
-    let mut table = Table::new([Align::Left, Align::Right, Align::Left]);
+    let mut table = Table::new("lrl");
     table.row(["token", "id", "characters"]);
     for ((token, id), span) in tokens.spelling.iter().zip(&tokens.ids).zip(&tokens.spans) {
         table.row([shorten(token, 40), id.to_string(), place(*span)]);

@@ -3,18 +3,35 @@
 mod json_lines;
 mod npy;
 
-use std::io::{self, BufWriter, Stdout};
+use std::io::{self, BufWriter, Stdout, StdoutLock, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use polyhead_files::AtomicFile;
 use polyhead_model::{Encoded, TokenVectors};
 use polyhead_text::TextTokens;
+use serde::Serialize;
 
 use crate::failure::usage;
 use crate::resume::{Done, Journal, OutputFingerprint, RowHash};
 use crate::table::thousands;
 use npy::{NpyType, NpyWriter};
+
+/// Prints a report on standard output: as JSON, or as `write` has it for people.
+pub(crate) fn print_report<R: Serialize>(
+    json: bool,
+    report: &R,
+    write: impl FnOnce(&mut BufWriter<StdoutLock>, &R) -> io::Result<()>,
+) -> Result<()> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    if json {
+        serde_json::to_writer_pretty(&mut out, report).map_err(io::Error::from)?;
+        writeln!(out)?;
+    } else {
+        write(&mut out, report)?;
+    }
+    Ok(out.flush()?)
+}
 
 /// Texts and their results.
 pub(crate) struct Batch {

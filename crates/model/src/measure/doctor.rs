@@ -58,41 +58,32 @@ impl SentenceEncoder {
         let isa = self.isa();
         let mut random = Random::from_state(1);
         let mut checks = Vec::new();
+        // Portable code rounds each product; other code, and products in 8 bits, differ in the
+        // activation only.
+        let mut check = |name, difference| {
+            checks.push(check_difference(name, "fast kernel and plain loops", difference, 1e-4));
+        };
         for (inputs, outputs, activation) in [
             (d, 3 * d, Activation::Identity),
             (d, f, config.activation),
             (f, d, Activation::Identity),
         ] {
-            let difference = linear_difference(isa, None, &mut random, inputs, outputs, activation);
-            checks.push(check_difference(
-                format!("linear {inputs} → {outputs} {activation:?}"),
-                "fast kernel and plain loops",
-                difference,
-                // Portable code rounds each product; other code differs in the activation only.
-                1e-4,
-            ));
+            let name = format!("linear {inputs} → {outputs} {activation:?}");
+            let sizes = (inputs, outputs);
+            let difference = linear_difference(isa, None, &mut random, sizes, activation);
+            check(name.clone(), difference);
             if let Some(int8) = self.int8_isa() {
-                checks.push(check_difference(
-                    format!("8-bit linear {inputs} → {outputs} {activation:?}"),
-                    "fast kernel and plain loops",
-                    linear_difference(isa, Some(int8), &mut random, inputs, outputs, activation),
-                    // Sums are exact; the activation may differ, as above.
-                    1e-4,
-                ));
+                let difference = linear_difference(isa, Some(int8), &mut random, sizes, activation);
+                check(format!("8-bit {name}"), difference);
             }
         }
-        checks.push(check_difference(
-            format!("attention, {} heads of {}", config.heads, d / config.heads),
-            "fast kernel and plain loops",
-            attention_difference(isa, &mut random, config.heads, d / config.heads),
-            1e-4,
-        ));
-        checks.push(check_difference(
-            format!("layer norm of {d}"),
-            "fast kernel and plain loops",
-            norm_difference(isa, &mut random, d, config.layer_norm_eps),
-            1e-4,
-        ));
+        let (heads, head_size) = (config.heads, d / config.heads);
+        check(
+            format!("attention, {heads} heads of {head_size}"),
+            attention_difference(isa, &mut random, heads, head_size),
+        );
+        let difference = norm_difference(isa, &mut random, d, config.layer_norm_eps);
+        check(format!("layer norm of {d}"), difference);
         checks
     }
 
@@ -125,19 +116,13 @@ impl SentenceEncoder {
             wrong[2] += usize::from(!same_bits(found.as_slice(), expected.as_slice()));
         }
         let tokens = batch.tokens();
-        Ok(vec![
-            check_equal(
-                "batch",
-                wrong[0],
-                format!("{SEQUENCES} sequences of {tokens} tokens, alone and together"),
-            ),
-            check_equal(
-                "order",
-                wrong[1],
-                format!("{SEQUENCES} sequences, forwards and backwards"),
-            ),
-            check_equal("threads", wrong[2], format!("1, 2, 3 and {} threads", self.threads())),
-        ])
+        let compared = [
+            format!("{SEQUENCES} sequences of {tokens} tokens, alone and together"),
+            format!("{SEQUENCES} sequences, forwards and backwards"),
+            format!("1, 2, 3 and {} threads", self.threads()),
+        ];
+        let checks = ["batch", "order", "threads"].into_iter().zip(wrong).zip(compared);
+        Ok(checks.map(|((name, wrong), compared)| check_equal(name, wrong, compared)).collect())
     }
 
     /// Many short sequences and some long ones, of random tokens.
@@ -249,8 +234,7 @@ fn linear_difference(
     isa: Isa,
     int8: Option<Int8Isa>,
     random: &mut Random,
-    inputs: usize,
-    outputs: usize,
+    (inputs, outputs): (usize, usize),
     activation: Activation,
 ) -> f32 {
     let team = Team::solo();

@@ -1,12 +1,14 @@
 //! How much accuracy products in 8 bits cost, one by one and together.
 
+use serde::Serialize;
+
 use crate::encoder::{Precision, Product};
 use crate::error::{Error, ErrorKind};
 use crate::folder::ModelFolder;
 use crate::sentence::{LoadOptions, Matrix, SentenceEncoder};
 
 /// How close sentence vectors are to those in single precision.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct CosineStats {
     /// The mean cosine over all texts.
     pub mean: f64,

@@ -41,34 +41,21 @@ pub fn product_rate(
     let (inputs, outputs) = (config.hidden_size, config.intermediate_size);
     let weight = StoredTensor::from_f32(vec![outputs, inputs], &vec![0.01; outputs * inputs]);
     let x = vec![0.5; ROWS * inputs];
-    match int8 {
-        None => {
-            let weight = Cpu::new(&Team::solo(), isa).pack(&[&weight]);
-            repeated(threads, inputs, outputs, time, |out| {
-                Cpu::new(&Team::solo(), isa).linear(
-                    black_box(&x),
-                    &weight,
-                    Epilogue::default(),
-                    out,
-                );
-            })
-        }
-        Some(int8) => {
-            let team = Team::solo();
-            let cpu = Cpu::new(&team, isa).with_int8(int8);
-            let weight = cpu.pack_int8(&[&weight], None);
-            let mut rows = QuantizedRows::default();
-            cpu.quantize_rows(&x, inputs, &mut rows);
-            repeated(threads, inputs, outputs, time, |out| {
-                Cpu::new(&Team::solo(), isa).with_int8(int8).int8_linear(
-                    black_box(&rows),
-                    &weight,
-                    Epilogue::default(),
-                    out,
-                );
-            })
-        }
-    }
+    let solo = Team::solo();
+    let Some(int8) = int8 else {
+        let weight = Cpu::new(&solo, isa).pack(&[&weight]);
+        return repeated(threads, inputs, outputs, time, |team, out| {
+            Cpu::new(team, isa).linear(black_box(&x), &weight, Epilogue::default(), out);
+        });
+    };
+    let cpu = Cpu::new(&solo, isa).with_int8(int8);
+    let weight = cpu.pack_int8(&[&weight], None);
+    let mut rows = QuantizedRows::default();
+    cpu.quantize_rows(&x, inputs, &mut rows);
+    repeated(threads, inputs, outputs, time, |team, out| {
+        let cpu = Cpu::new(team, isa).with_int8(int8);
+        cpu.int8_linear(black_box(&rows), &weight, Epilogue::default(), out);
+    })
 }
 
 /// Repeats `product` on each thread for `time`, with one output per thread. Returns operations
@@ -78,14 +65,14 @@ fn repeated(
     inputs: usize,
     outputs: usize,
     time: Duration,
-    product: impl Fn(&mut [f32]) + Sync,
+    product: impl Fn(&Team, &mut [f32]) + Sync,
 ) -> f64 {
     let count = std::sync::atomic::AtomicUsize::new(0);
     let start = Instant::now();
     threads.for_each(threads.count(), |_, _| {
         let mut out = vec![0.0; ROWS * outputs];
         while start.elapsed() < time {
-            product(&mut out);
+            product(&Team::solo(), &mut out);
             count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         }
         black_box(&out);

@@ -3,11 +3,11 @@
 use std::io::{self, Write};
 
 use super::report::{BenchReport, Measured};
-use crate::table::{Align, Table};
+use crate::table::Table;
 
 /// Writes a table of the values that both reports have, with the ratio of the second to the first.
 pub(super) fn write(out: &mut impl Write, a: &BenchReport, b: &BenchReport) -> io::Result<()> {
-    let mut facts = Table::new([Align::Left, Align::Left, Align::Left]);
+    let mut facts = Table::new("lll");
     let fact = |name: &str, of: &dyn Fn(&BenchReport) -> String| [name.to_owned(), of(a), of(b)];
     facts.row(fact("", &|report| format!("polyhead {}", report.version)));
     facts.row(fact("model", &|report| report.model.clone()));
@@ -28,7 +28,7 @@ pub(super) fn write(out: &mut impl Write, a: &BenchReport, b: &BenchReport) -> i
             None => m.precision.clone(),
         };
         writeln!(out)?;
-        let mut table = Table::new([Align::Left, Align::Right, Align::Right, Align::Right]);
+        let mut table = Table::new("lrrr");
         table.row(["", &names(result), &names(other), "second ÷ first"]);
         for (name, first, second) in lines(result, other) {
             table.row([

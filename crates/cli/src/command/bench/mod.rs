@@ -16,6 +16,7 @@ use polyhead_model::Precision;
 use self::measure::{BenchJob, measure};
 use self::report::BenchReport;
 use crate::flags::{ModelArgs, SampleArgs};
+use crate::output::print_report;
 
 const HELP: &str = "\
 Measures the encoding of many texts in single precision and in 8 bits, in turns,
@@ -81,13 +82,8 @@ pub(crate) fn run(args: BenchArgs) -> Result<()> {
     };
     let time = Duration::from_secs(args.seconds);
     let report = measure(BenchJob { model: &args.model, texts, texts_from, precisions, time })?;
-    if args.json {
-        serde_json::to_writer_pretty(&mut out, &report).map_err(io::Error::from)?;
-        writeln!(out)?;
-    } else {
-        report.write(&mut out)?;
-    }
-    Ok(out.flush()?)
+    drop(out);
+    print_report(args.json, &report, |out, report| report.write(out))
 }
 
 fn read(path: &Path) -> Result<BenchReport> {

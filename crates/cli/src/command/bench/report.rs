@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use serde::{Deserialize, Serialize};
 
-use crate::table::{Align, Table, thousands};
+use crate::table::{Table, thousands};
 
 /// The report that `bench --json` prints.
 #[derive(Debug, Serialize, Deserialize)]
@@ -75,7 +75,7 @@ impl Spread {
 impl BenchReport {
     /// Writes the report as tables.
     pub(super) fn write(&self, out: &mut impl Write) -> io::Result<()> {
-        let mut facts = Table::new([Align::Left, Align::Left]);
+        let mut facts = Table::new("ll");
         facts.row(["version", &self.version]);
         facts.row(["model", &self.model]);
         facts.row([
@@ -92,8 +92,7 @@ impl BenchReport {
         facts.write(out, 0)?;
         writeln!(out)?;
 
-        let columns = [Align::Left].into_iter().chain(self.results.iter().map(|_| Align::Right));
-        let mut table = Table::new(columns);
+        let mut table = Table::new(&format!("l{}", "r".repeat(self.results.len())));
         for (name, cell) in LINES {
             let cells = self.results.iter().map(cell);
             if cells.clone().any(|cell| cell.is_some()) {

@@ -15,9 +15,9 @@ use super::similarity::table;
 use crate::flags::ModelArgs;
 use crate::interrupt::INTERRUPTED;
 use crate::progress::duration;
-use crate::table::{Align, Table, shorten};
+use crate::table::{Table, shorten};
 use crate::tokens::tokens;
-use training::{Demo, Trained};
+use training::Demo;
 
 /// Example sentences with the spelling mistakes of real users.
 const SENTENCES: [&str; 4] = [
@@ -77,7 +77,7 @@ pub(crate) fn run(args: DemoArgs) -> Result<ExitCode> {
     out.flush()?;
     drop(encoder);
 
-    let Trained::Finished(summary) = demo.train(&args.model)? else {
+    let Some(summary) = demo.train(&args.model)? else {
         let _ = writeln!(io::stderr(), "stopped; run the same command again to continue");
         return Ok(INTERRUPTED.into());
     };
@@ -101,8 +101,7 @@ fn write_vectors(
 ) -> io::Result<()> {
     let dimension = encoder.dimension();
     writeln!(out, "\n2. Tokens become a vector: {dimension} numbers for each sentence\n")?;
-    let columns = [Align::Right, Align::Left, Align::Right, Align::Left, Align::Right];
-    let mut table = Table::new(columns);
+    let mut table = Table::new("rlrlr");
     table.row(["", "sentence", "tokens", "vector", "length"]);
     for (i, (text, counts)) in SENTENCES.iter().zip(&encoded.texts).enumerate() {
         let row = encoded.embeddings.row(i);

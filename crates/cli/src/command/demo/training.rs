@@ -15,7 +15,7 @@ use crate::failure::usage;
 use crate::flags::ModelArgs;
 use crate::progress::duration;
 use crate::scores;
-use crate::table::{Align, Table, shorten, thousands};
+use crate::table::{Table, shorten, thousands};
 
 const CONFIG: &str = "demo.toml";
 const RUN: &str = "run";
@@ -49,12 +49,6 @@ every = 20
 pub(super) struct Demo {
     folder: PathBuf,
     config: RunConfig,
-}
-
-/// The way in which training ended.
-pub(super) enum Trained {
-    Finished(Box<RunSummary>),
-    Stopped,
 }
 
 impl Demo {
@@ -106,16 +100,17 @@ impl Demo {
         )
     }
 
-    /// Trains from the start, or from the checkpoint of a demo that was stopped.
-    pub(super) fn train(&self, model: &ModelArgs) -> Result<Trained> {
+    /// Trains from the start, or from the checkpoint of a demo that was stopped; `None` if it is
+    /// stopped again.
+    pub(super) fn train(&self, model: &ModelArgs) -> Result<Option<Box<RunSummary>>> {
         let details = (!model.load.quiet).then_some(Details::Hidden);
         let mut trainer = trainer(self.config.clone(), model.load.threads, details)?;
         match trainer.train(&self.run_folder(), true)? {
             Ending::Finished(summary) => {
                 polyhead_report::write_page(&self.run_folder())?;
-                Ok(Trained::Finished(summary))
+                Ok(Some(summary))
             }
-            Ending::Stopped { .. } => Ok(Trained::Stopped),
+            Ending::Stopped { .. } => Ok(None),
             // Finished by another process since `prepare` looked.
             Ending::AlreadyFinished => {
                 Err(usage(format!("{}: holds a finished demo", self.folder.display())))
@@ -144,7 +139,7 @@ impl Demo {
         let run = self.run_folder().display().to_string();
         let answers = MultiTaskModel::load_with(&run, &args.load.options())?.predict(texts)?;
         writeln!(out, "\n5. One pass of the encoder answers both tasks\n")?;
-        let mut table = Table::new([Align::Left; 3]);
+        let mut table = Table::new("lll");
         table.row(
             std::iter::once("sentence").chain(answers.tasks.iter().map(|task| task.name.as_str())),
         );

@@ -3,14 +3,15 @@
 mod summary;
 mod tasks;
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 
 use anyhow::Result;
 use clap::Args;
 
 use self::summary::Summary;
 use crate::flags::ModelArgs;
-use crate::table::{Align, Table, shorten, thousands};
+use crate::output::print_report;
+use crate::table::{Table, shorten, thousands};
 
 const HELP: &str = "\
 Examples:
@@ -45,19 +46,11 @@ pub(crate) fn run(args: InspectArgs) -> Result<()> {
     if model.has_max_length() {
         summary.max_length_from = "--max-length";
     }
-    let mut out = BufWriter::new(io::stdout().lock());
-    if args.json {
-        serde_json::to_writer_pretty(&mut out, &summary).map_err(io::Error::from)?;
-        writeln!(out)?;
-    } else {
-        write(&mut out, &summary)?;
-    }
-    out.flush()?;
-    Ok(())
+    print_report(args.json, &summary, |out, summary| write(out, summary))
 }
 
 fn write(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
-    let mut facts = Table::new([Align::Left, Align::Left]);
+    let mut facts = Table::new("ll");
     facts.row(["model", &summary.model]);
     facts.row(["architecture", &architecture(summary)]);
     facts.row(["vocabulary", &format!("{} tokens", thousands(summary.vocab_size as u64))]);
@@ -108,8 +101,7 @@ fn architecture(summary: &Summary) -> String {
 }
 
 fn parameters(summary: &Summary) -> Table {
-    let [left, right] = [Align::Left, Align::Right];
-    let mut table = Table::new([left, right, right, right, left]);
+    let mut table = Table::new("lrrrl");
     table.row(["group", "tensors", "parameters", "bytes", "stored as"]);
     for group in &summary.groups {
         table.row([
@@ -132,7 +124,7 @@ fn parameters(summary: &Summary) -> Table {
 }
 
 fn files(summary: &Summary) -> Table {
-    let mut table = Table::new([Align::Left, Align::Right]);
+    let mut table = Table::new("lr");
     table.row(["file", "bytes"]);
     for file in &summary.files {
         table.row([file.name.clone(), thousands(file.bytes)]);

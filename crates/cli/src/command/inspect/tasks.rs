@@ -4,7 +4,7 @@ use polyhead_model::{HeadDims, HeadInput, HeadLayer, HeadSpec, ModelFolder, Prov
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::table::{Align, Table, shorten};
+use crate::table::{Table, shorten};
 
 /// A task, as `inspect --json` prints it.
 #[derive(Debug, PartialEq, Serialize)]
@@ -102,8 +102,7 @@ impl Origin {
 
 /// A table with one row per task.
 pub(crate) fn table(tasks: &[TaskSummary]) -> Table {
-    let [left, right] = [Align::Left, Align::Right];
-    let mut table = Table::new([left, left, left, right, right, right, left]);
+    let mut table = Table::new("lllrrrl");
     table.row(["task", "kind", "reads", "layer", "hidden", "temperature", "labels"]);
     for task in tasks {
         let labels = match task.thresholds.len() {
