@@ -5,7 +5,9 @@ use std::time::Duration;
 use crate::http::app::App;
 use crate::http::errors::{ApiError, ApiErrorKind};
 use crate::http::stats::{RequestStats, characters};
-use crate::{EngineReply, EngineRequest, Lane, OnTruncate, RequestError};
+use crate::{
+    EngineReply, EngineRequest, InputText, Lane, OnTruncate, Prompt, RequestError, Vectors,
+};
 
 use super::inputs::check_count;
 
@@ -28,6 +30,25 @@ pub(crate) async fn call_engine(
     let stats = RequestStats::new(&reply, characters);
     app.metrics.count_reply(&reply, &stats);
     Ok((reply, stats))
+}
+
+/// Sends a request for vectors without tasks. A prompt cannot precede token ids.
+///
+/// - `field`: as in [`call_engine`]
+pub(crate) async fn call_for_vectors(
+    app: &App,
+    texts: Vec<InputText>,
+    vectors: Vectors,
+    prompt: Prompt,
+    on_truncate: OnTruncate,
+    field: &'static str,
+) -> Result<(EngineReply, RequestStats), ApiError> {
+    let all_ids = texts.iter().all(|text| matches!(text, InputText::Ids(_)));
+    let prompt = if all_ids && prompt == Prompt::Default { Prompt::None } else { prompt };
+    let (tasks, vectors) = (Some(Vec::new()), Some(vectors));
+    let request =
+        EngineRequest { texts, tasks, vectors, prompt, on_truncate, ..EngineRequest::default() };
+    call_engine(app, request, None, field).await
 }
 
 /// Converts an error of the engine to an error of the API.

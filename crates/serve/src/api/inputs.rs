@@ -1,13 +1,13 @@
 //! Texts of a request: one or several, or token ids in their place.
 
-use serde::de::{Deserialize, Deserializer, Error, SeqAccess};
+use serde::de::{Error, SeqAccess};
 use utoipa::openapi::schema::{ArrayBuilder, OneOfBuilder, Schema, SchemaType, Type};
 use utoipa::openapi::{ObjectBuilder, RefOr};
 use utoipa::{PartialSchema, ToSchema};
 
 use polyhead_text::TextInput;
 
-use super::one_or_many::{FromTextOrList, OneOrMany, read_rest, read_text_or_list};
+use super::one_or_many::{FromTextOrList, OneOrMany, deserialize_text_or_list, read_rest};
 use crate::InputText;
 use crate::http::app::App;
 use crate::http::errors::{ApiError, ApiErrorKind};
@@ -25,11 +25,7 @@ pub(crate) struct TextsOrPairs(pub(crate) OneOrMany<TextInput>);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Inputs(pub(crate) OneOrMany<InputText>);
 
-impl<'de> Deserialize<'de> for Texts {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        read_text_or_list(deserializer)
-    }
-}
+deserialize_text_or_list!(Texts, TextsOrPairs, TextOrPair, Inputs, InputElement);
 
 impl FromTextOrList for Texts {
     const EXPECTED: &'static str = "a text or a list of texts";
@@ -40,12 +36,6 @@ impl FromTextOrList for Texts {
 
     fn from_list<'de, A: SeqAccess<'de>>(list: A) -> Result<Self, A::Error> {
         read_rest(None, list).map(|texts| Self(OneOrMany::Many(texts)))
-    }
-}
-
-impl<'de> Deserialize<'de> for TextsOrPairs {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        read_text_or_list(deserializer)
     }
 }
 
@@ -65,12 +55,6 @@ impl FromTextOrList for TextsOrPairs {
 /// An element of a list of [`TextsOrPairs`].
 struct TextOrPair(TextInput);
 
-impl<'de> Deserialize<'de> for TextOrPair {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        read_text_or_list(deserializer)
-    }
-}
-
 impl FromTextOrList for TextOrPair {
     const EXPECTED: &'static str = "a text or a list of two texts, a pair";
 
@@ -83,12 +67,6 @@ impl FromTextOrList for TextOrPair {
             Ok([first, second]) => Ok(Self(TextInput::Pair(first, second))),
             Err(texts) => Err(A::Error::invalid_length(texts.len(), &Self::EXPECTED)),
         }
-    }
-}
-
-impl<'de> Deserialize<'de> for Inputs {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        read_text_or_list(deserializer)
     }
 }
 
@@ -124,12 +102,6 @@ impl FromTextOrList for Inputs {
 enum InputElement {
     Text(InputText),
     Id(u32),
-}
-
-impl<'de> Deserialize<'de> for InputElement {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        read_text_or_list(deserializer)
-    }
 }
 
 impl FromTextOrList for InputElement {

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use serde::de::{Deserializer, Error, SeqAccess, Unexpected, Visitor};
+use serde::de::{Error, SeqAccess, Unexpected, Visitor};
 
 /// One value or a list. The form is kept, because some routes answer differently.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,14 +42,26 @@ pub(crate) trait FromTextOrList: Sized {
     }
 }
 
-/// Reads a value with the rules of all inputs.
-pub(crate) fn read_text_or_list<'de, T: FromTextOrList, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<T, D::Error> {
-    deserializer.deserialize_any(TextOrList(PhantomData))
+/// Implements `Deserialize` with the rules of all inputs.
+macro_rules! deserialize_text_or_list {
+    ($($type:ty),+) => {$(
+        impl<'de> serde::Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserializer.deserialize_any($crate::api::one_or_many::TextOrList::<Self>::default())
+            }
+        }
+    )+};
 }
 
-struct TextOrList<T>(PhantomData<T>);
+pub(crate) use deserialize_text_or_list;
+
+pub(crate) struct TextOrList<T>(PhantomData<T>);
+
+impl<T> Default for TextOrList<T> {
+    fn default() -> Self {
+        Self(PhantomData)
+    }
+}
 
 impl<'de, T: FromTextOrList> Visitor<'de> for TextOrList<T> {
     type Value = T;

@@ -5,12 +5,11 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use polyhead_model::{NotFinite, TextAnswer};
-use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Metric, Registry};
 
 use super::error::RequestError;
 use super::request::EMBEDDING;
@@ -52,15 +51,10 @@ pub struct EngineMetrics {
     batch_seconds: Histogram,
     /// Seconds that each head took of a batch, without the encoder, which all heads share. If
     /// several threads computed parts of the batch, it is the sum of their times.
-    head_seconds: Family<TaskLabel, Histogram, fn() -> Histogram>,
-    task_texts: Family<TaskLabel, Counter>,
-    not_finite: Family<TaskLabel, Counter>,
-    gauges: EngineGauges,
-}
-
-/// Gauges that are set for each request to `/metrics`.
-#[derive(Debug, Default)]
-pub(crate) struct EngineGauges {
+    head_seconds: Family<Labels<1>, Histogram, fn() -> Histogram>,
+    task_texts: Family<Labels<1>, Counter>,
+    not_finite: Family<Labels<1>, Counter>,
+    /// The gauges, from here on, are set for each request to `/metrics`.
     pub(crate) ready: Gauge,
     pub(crate) queue_tokens: Gauge,
     pub(crate) queue_texts: Gauge,
@@ -68,6 +62,7 @@ pub(crate) struct EngineGauges {
     pub(crate) running_tokens: Gauge,
     pub(crate) tokenizing_bytes: Gauge,
     pub(crate) batch_token_budget: Gauge,
+    registry: Registry,
 }
 
 /// Requests that were refused, by reason.
@@ -84,15 +79,11 @@ pub struct RefusalCounters {
     pub not_ready: Counter,
 }
 
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub(crate) struct TaskLabel {
-    task: String,
-}
+/// Labels of a metric with `N` of them, by name.
+pub(crate) type Labels<const N: usize> = [(&'static str, String); N];
 
-impl TaskLabel {
-    pub(crate) fn new(task: &str) -> Self {
-        Self { task: task.to_owned() }
-    }
+pub(crate) fn task_label(task: &str) -> Labels<1> {
+    [("task", task.to_owned())]
 }
 
 /// Bounds of tokens and texts of a batch.
@@ -109,101 +100,93 @@ const HEAD_SECONDS: [f64; 14] =
 
 impl EngineMetrics {
     pub(crate) fn new() -> Self {
+        let mut registry = metrics_registry();
+        let r = &mut registry;
         Self {
-            admitted_requests: Counter::default(),
-            admitted_texts: Counter::default(),
-            admitted_tokens: Counter::default(),
+            admitted_requests: added(r, "admitted_requests", "Requests admitted to the queue"),
+            admitted_texts: added(r, "admitted_texts", "Texts admitted to the queue"),
+            admitted_tokens: added(r, "admitted_tokens", "Tokens admitted to the queue"),
             truncated_texts: Counter::default(),
             refused: RefusalCounters::default(),
-            cancelled_requests: Counter::default(),
-            answered_texts: Counter::default(),
+            cancelled_requests: added(
+                r,
+                "cancelled_requests",
+                "Admitted requests that were dropped",
+            ),
+            answered_texts: added(r, "answered_texts", "Texts that were answered"),
             batches: Counter::default(),
             batched_texts: Counter::default(),
             busy_seconds: Counter::default(),
-            batch_tokens: Histogram::new(SIZES),
-            batch_texts: Histogram::new(SIZES),
-            batch_seconds: Histogram::new(SECONDS),
-            panics: Counter::default(),
-            restarts: Counter::default(),
-            abandoned_threads: Gauge::default(),
-            reloads: Counter::default(),
-            head_seconds: Family::new_with_constructor(|| Histogram::new(HEAD_SECONDS)),
-            task_texts: Family::default(),
-            not_finite: Family::default(),
-            gauges: EngineGauges::default(),
+            panics: added(r, "panics", "Texts whose forward pass panicked"),
+            restarts: added(r, "restarts", "Threads that were replaced"),
+            abandoned_threads: added(
+                r,
+                "abandoned_threads",
+                "Threads that were abandoned and have not ended",
+            ),
+            reloads: added(r, "reloads", "Models taken into use by a reload"),
+            batch_tokens: with(r, "batch_tokens", "Tokens of each batch", Histogram::new(SIZES)),
+            batch_texts: with(r, "batch_texts", "Texts of each batch", Histogram::new(SIZES)),
+            batch_seconds: with(
+                r,
+                "batch_seconds",
+                "Seconds of each batch",
+                Histogram::new(SECONDS),
+            ),
+            head_seconds: with(
+                r,
+                "head_seconds",
+                "Seconds that each head took of a batch, without the encoder",
+                Family::new_with_constructor(|| Histogram::new(HEAD_SECONDS)),
+            ),
+            task_texts: added(r, "task_texts", "Texts that each task answered"),
+            not_finite: added(r, "not_finite", "Answers that were not finite"),
+            ready: added(r, "ready", "1 if the engine answers"),
+            queue_tokens: added(r, "queue_tokens", "Tokens admitted and not answered"),
+            queue_texts: added(r, "queue_texts", "Texts admitted and not answered"),
+            queue_requests: added(r, "queue_requests", "Requests admitted and not answered"),
+            running_tokens: added(r, "running_tokens", "Tokens of the running batch"),
+            tokenizing_bytes: added(
+                r,
+                "tokenizing_bytes",
+                "Bytes being tokenized or waiting for it",
+            ),
+            batch_token_budget: added(r, "batch_token_budget", "Tokens that a batch may have"),
+            registry,
         }
     }
 
     /// Texts that a task of the current model answered.
     pub fn task_texts(&self, task: &str) -> Option<u64> {
-        self.task_texts.get(&TaskLabel::new(task)).map(|count| count.get())
+        self.task_texts.get(&task_label(task)).map(|count| count.get())
     }
 
     /// Vectors that were not finite.
     pub fn not_finite_vectors(&self) -> u64 {
-        self.not_finite.get(&TaskLabel::new(EMBEDDING)).map_or(0, |count| count.get())
+        self.not_finite.get(&task_label(EMBEDDING)).map_or(0, |count| count.get())
     }
 
-    pub(crate) fn gauges(&self) -> &EngineGauges {
-        &self.gauges
-    }
-
-    pub(crate) fn register(&self, registry: &mut Registry) {
-        let g = &self.gauges;
-        registry.register("ready", "1 if the engine answers", g.ready.clone());
-        for (name, help, gauge) in [
-            ("queue_tokens", "Tokens admitted and not answered", &g.queue_tokens),
-            ("queue_texts", "Texts admitted and not answered", &g.queue_texts),
-            ("queue_requests", "Requests admitted and not answered", &g.queue_requests),
-            ("running_tokens", "Tokens of the running batch", &g.running_tokens),
-            ("tokenizing_bytes", "Bytes being tokenized or waiting for it", &g.tokenizing_bytes),
-            ("batch_token_budget", "Tokens that a batch may have", &g.batch_token_budget),
-        ] {
-            registry.register(name, help, gauge.clone());
-        }
-        for (name, help, counter) in [
-            ("admitted_requests", "Requests admitted to the queue", &self.admitted_requests),
-            ("admitted_texts", "Texts admitted to the queue", &self.admitted_texts),
-            ("admitted_tokens", "Tokens admitted to the queue", &self.admitted_tokens),
-            ("cancelled_requests", "Admitted requests that were dropped", &self.cancelled_requests),
-            ("answered_texts", "Texts that were answered", &self.answered_texts),
-        ] {
-            registry.register(name, help, counter.clone());
-        }
-        for (name, help, histogram) in [
-            ("batch_tokens", "Tokens of each batch", &self.batch_tokens),
-            ("batch_texts", "Texts of each batch", &self.batch_texts),
-            ("batch_seconds", "Seconds of each batch", &self.batch_seconds),
-        ] {
-            registry.register(name, help, histogram.clone());
-        }
-        let help = "Seconds that each head took of a batch, without the encoder";
-        registry.register("head_seconds", help, self.head_seconds.clone());
-        registry.register("task_texts", "Texts that each task answered", self.task_texts.clone());
-        registry.register("not_finite", "Answers that were not finite", self.not_finite.clone());
-        registry.register("panics", "Texts whose forward pass panicked", self.panics.clone());
-        registry.register("restarts", "Threads that were replaced", self.restarts.clone());
-        let help = "Threads that were abandoned and have not ended";
-        registry.register("abandoned_threads", help, self.abandoned_threads.clone());
-        registry.register("reloads", "Models taken into use by a reload", self.reloads.clone());
+    /// All that `/metrics` shows of the engine.
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.registry
     }
 
     /// Counts for the tasks of another model: tasks of the same name keep their counts.
     pub(crate) fn follow_tasks(&self, before: &[&str], now: &[&str]) {
         for task in before.iter().filter(|task| !now.contains(task)) {
-            let label = TaskLabel::new(task);
+            let label = task_label(task);
             self.head_seconds.remove(&label);
             self.task_texts.remove(&label);
             self.not_finite.remove(&label);
         }
         // Counters exist before their first event, so that a rate has a beginning.
         for task in now {
-            let label = TaskLabel::new(task);
+            let label = task_label(task);
             self.head_seconds.get_or_create_owned(&label);
             self.task_texts.get_or_create_owned(&label);
             self.not_finite.get_or_create_owned(&label);
         }
-        self.not_finite.get_or_create_owned(&TaskLabel::new(EMBEDDING));
+        self.not_finite.get_or_create_owned(&task_label(EMBEDDING));
     }
 
     pub(crate) fn count_batch(&self, tokens: usize, texts: usize, took: Duration) {
@@ -224,7 +207,7 @@ impl EngineMetrics {
     }
 
     pub(crate) fn count_head(&self, task: &str, took: Duration) {
-        if let Some(seconds) = self.head_seconds.get(&TaskLabel::new(task)) {
+        if let Some(seconds) = self.head_seconds.get(&task_label(task)) {
             seconds.observe(took.as_secs_f64());
         }
     }
@@ -234,9 +217,34 @@ impl EngineMetrics {
     }
 }
 
+/// An empty registry, whose metrics have the prefix of all of ours.
+pub(crate) fn metrics_registry() -> Registry {
+    Registry::with_prefix("polyhead")
+}
+
+/// `metric`, which `registry` shows under `name`.
+pub(crate) fn with<M: Metric + Clone>(
+    registry: &mut Registry,
+    name: &str,
+    help: &str,
+    metric: M,
+) -> M {
+    registry.register(name, help, metric.clone());
+    metric
+}
+
+/// [`with`] a metric that begins at zero.
+pub(crate) fn added<M: Metric + Clone + Default>(
+    registry: &mut Registry,
+    name: &str,
+    help: &str,
+) -> M {
+    with(registry, name, help, M::default())
+}
+
 /// Counts for `task`, unless it was a task of a model that has been replaced.
-fn count(counts: &Family<TaskLabel, Counter>, task: &str) {
-    if let Some(count) = counts.get(&TaskLabel::new(task)) {
+fn count(counts: &Family<Labels<1>, Counter>, task: &str) {
+    if let Some(count) = counts.get(&task_label(task)) {
         count.inc();
     }
 }
@@ -271,14 +279,13 @@ mod tests {
         metrics.follow_tasks(&["a", "b"], &["b", "c"]);
         let texts = ["a", "b", "c", "no such task"].map(|task| metrics.task_texts(task));
         assert_eq!(texts, [None, Some(1), Some(0), None]);
-        let mut registry = Registry::default();
-        metrics.register(&mut registry);
         let mut page = String::new();
-        text::encode(&mut page, &registry).unwrap();
+        text::encode(&mut page, metrics.registry()).unwrap();
         let mut heads: Vec<&str> =
-            page.lines().filter(|line| line.starts_with("head_seconds_count")).collect();
+            page.lines().filter(|line| line.starts_with("polyhead_head_seconds_count")).collect();
         heads.sort_unstable();
-        let expected = ["head_seconds_count{task=\"b\"} 1", "head_seconds_count{task=\"c\"} 0"];
+        let expected =
+            ["b\"} 1", "c\"} 0"].map(|end| format!("polyhead_head_seconds_count{{task=\"{end}"));
         assert_eq!(heads, expected);
     }
 }

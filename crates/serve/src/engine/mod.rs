@@ -32,7 +32,7 @@ pub use metrics::{EngineMetrics, RefusalCounters};
 pub use request::{Backlog, EngineReply, EngineRequest, InputText, Lane, Timing};
 pub use settings::{EngineSettings, Fault, Faults};
 
-pub(crate) use metrics::TaskLabel;
+pub(crate) use metrics::{Labels, added, metrics_registry, task_label, with};
 pub(crate) use request::EMBEDDING;
 
 use load::load_and_try;
@@ -237,15 +237,15 @@ impl Engine {
     /// Sets the gauges of [`metrics`](Self::metrics) to their current values.
     pub(crate) fn update_gauges(&self) {
         let backlog = self.backlog();
-        let gauges = self.metrics().gauges();
+        let metrics = self.metrics();
         for (gauge, value) in [
-            (&gauges.ready, usize::from(self.state() == EngineState::Ready)),
-            (&gauges.queue_tokens, backlog.tokens),
-            (&gauges.queue_texts, backlog.texts),
-            (&gauges.queue_requests, backlog.requests),
-            (&gauges.running_tokens, backlog.running_tokens),
-            (&gauges.tokenizing_bytes, backlog.tokenizing_bytes),
-            (&gauges.batch_token_budget, self.batch_tokens()),
+            (&metrics.ready, usize::from(self.state() == EngineState::Ready)),
+            (&metrics.queue_tokens, backlog.tokens),
+            (&metrics.queue_texts, backlog.texts),
+            (&metrics.queue_requests, backlog.requests),
+            (&metrics.running_tokens, backlog.running_tokens),
+            (&metrics.tokenizing_bytes, backlog.tokenizing_bytes),
+            (&metrics.batch_token_budget, self.batch_tokens()),
         ] {
             gauge.set(value as i64);
         }

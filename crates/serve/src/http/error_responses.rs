@@ -55,51 +55,31 @@ fn responses(format: ErrorFormat, kinds: &[&[ApiErrorKind]]) -> BTreeMap<String,
     names.into_iter().map(|(status, names)| (status, response(names).into())).collect()
 }
 
-/// Errors of routes under `/v1` that the model answers.
-pub(crate) struct V1Errors;
-/// Errors of routes under `/v1` without a body.
-pub(crate) struct V1GetErrors;
-/// Errors of routes of text-embeddings-inference that the model answers.
-pub(crate) struct TeiErrors;
-/// Errors of `/tokenize`.
-pub(crate) struct TeiTokenizeErrors;
-/// Errors of routes of text-embeddings-inference without a body.
-pub(crate) struct TeiGetErrors;
-/// Errors of routes of text-embeddings-inference that no model here can answer.
-pub(crate) struct TeiUnsupported;
+/// Declares groups of routes: the format of their errors, and the kinds.
+macro_rules! groups {
+    ($($(#[doc = $doc:literal])+ $name:ident: $format:ident, $kinds:expr;)+) => {$(
+        $(#[doc = $doc])+
+        pub(crate) struct $name;
 
-impl IntoResponses for V1Errors {
-    fn responses() -> BTreeMap<String, RefOr<Response>> {
-        responses(ErrorFormat::V1, &[&BODY, &TEXTS, &MODEL])
-    }
+        impl IntoResponses for $name {
+            fn responses() -> BTreeMap<String, RefOr<Response>> {
+                responses(ErrorFormat::$format, &$kinds)
+            }
+        }
+    )+};
 }
 
-impl IntoResponses for V1GetErrors {
-    fn responses() -> BTreeMap<String, RefOr<Response>> {
-        responses(ErrorFormat::V1, &[&[ApiErrorKind::Key]])
-    }
-}
-
-impl IntoResponses for TeiErrors {
-    fn responses() -> BTreeMap<String, RefOr<Response>> {
-        responses(ErrorFormat::Tei, &[&BODY, &TEXTS, &MODEL])
-    }
-}
-
-impl IntoResponses for TeiTokenizeErrors {
-    fn responses() -> BTreeMap<String, RefOr<Response>> {
-        responses(ErrorFormat::Tei, &[&BODY, &TEXTS, &[ApiErrorKind::RequestTooLarge]])
-    }
-}
-
-impl IntoResponses for TeiGetErrors {
-    fn responses() -> BTreeMap<String, RefOr<Response>> {
-        responses(ErrorFormat::Tei, &[&[ApiErrorKind::Key]])
-    }
-}
-
-impl IntoResponses for TeiUnsupported {
-    fn responses() -> BTreeMap<String, RefOr<Response>> {
-        responses(ErrorFormat::Tei, &[&[ApiErrorKind::Key, ApiErrorKind::Unsupported]])
-    }
+groups! {
+    /// Errors of routes under `/v1` that the model answers.
+    V1Errors: V1, [&BODY[..], &TEXTS, &MODEL];
+    /// Errors of routes under `/v1` without a body.
+    V1GetErrors: V1, [&[ApiErrorKind::Key][..]];
+    /// Errors of routes of text-embeddings-inference that the model answers.
+    TeiErrors: Tei, [&BODY[..], &TEXTS, &MODEL];
+    /// Errors of `/tokenize`.
+    TeiTokenizeErrors: Tei, [&BODY[..], &TEXTS, &[ApiErrorKind::RequestTooLarge]];
+    /// Errors of routes of text-embeddings-inference without a body.
+    TeiGetErrors: Tei, [&[ApiErrorKind::Key][..]];
+    /// Errors of routes of text-embeddings-inference that no model here can answer.
+    TeiUnsupported: Tei, [&[ApiErrorKind::Key, ApiErrorKind::Unsupported][..]];
 }

@@ -24,80 +24,97 @@ pub(crate) enum ErrorFormat {
     Tei,
 }
 
-/// Routes whose errors have the format of text-embeddings-inference.
-const TEI_ROUTES: [&str; 11] = [
-    "/",
-    "/embed",
-    "/embed_all",
-    "/embed_sparse",
-    "/predict",
-    "/rerank",
-    "/similarity",
-    "/tokenize",
-    "/decode",
-    "/info",
-    "/health",
-];
-
 impl ErrorFormat {
     /// Format of the errors of a path.
     pub(crate) fn of_path(path: &str) -> Self {
-        if TEI_ROUTES.contains(&path) { Self::Tei } else { Self::V1 }
+        match path {
+            "/" | "/embed" | "/embed_all" | "/embed_sparse" | "/predict" | "/rerank"
+            | "/similarity" | "/tokenize" | "/decode" | "/info" | "/health" => Self::Tei,
+            _ => Self::V1,
+        }
     }
 }
 
-/// Kind of an [`ApiError`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ApiErrorKind {
+/// Declares the kinds of errors: statuses on `/v1/*` and on routes of text-embeddings-inference,
+/// OpenAI's `type` and `code`, and TEI's `error_type`.
+macro_rules! kinds {
+    ($(
+        #[doc = $doc:literal]
+        $kind:ident: ($v1:literal, $tei_status:literal), $of_type:ident, $code:literal, $tei:ident;
+    )+) => {
+        /// Kind of an [`ApiError`].
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum ApiErrorKind {
+            $(#[doc = $doc] $kind,)+
+        }
+
+        impl ApiErrorKind {
+            /// All kinds, for metrics.
+            pub(crate) const ALL: &[Self] = &[$(Self::$kind),+];
+
+            fn describe(self) -> ErrorResponse {
+                let (status, of_type, code, tei) = match self {
+                    $(Self::$kind => (($v1, $tei_status), $of_type, $code, TeiErrorType::$tei),)+
+                };
+                ErrorResponse { status, of_type, code, tei }
+            }
+        }
+    };
+}
+
+const REQUEST: &str = "invalid_request_error";
+const RATE_LIMIT: &str = "rate_limit_error";
+const SERVER: &str = "server_error";
+
+kinds! {
     /// The body is not JSON.
-    Syntax,
+    Syntax: (400, 400), REQUEST, "invalid_json", Validation;
     /// A field is missing, unknown, of another type or out of range.
-    Value,
+    Value: (400, 422), REQUEST, "invalid_value", Validation;
     /// A request without texts, or a text without characters.
-    Empty,
+    Empty: (400, 400), REQUEST, "empty_input", Empty;
     /// A text has more tokens than the model reads, and must not be truncated.
-    TooLong,
+    TooLong: (400, 422), REQUEST, "context_length_exceeded", Validation;
     /// A request with more texts than allowed.
-    TooManyTexts,
+    TooManyTexts: (400, 422), REQUEST, "too_many_texts", Validation;
     /// A text with more bytes than are tokenized.
-    TextTooLarge,
+    TextTooLarge: (400, 422), REQUEST, "text_too_large", Validation;
     /// Token ids on a server that does not accept them.
-    TokenIds,
+    TokenIds: (400, 422), REQUEST, "token_ids_refused", Validation;
     /// A task that the model does not have.
-    UnknownTask,
+    UnknownTask: (400, 422), REQUEST, "unknown_task", Validation;
     /// A model that is not served here.
-    UnknownModel,
-    /// A request with more tokens than the queue can hold, or a response with more bytes than
-    /// allowed.
-    RequestTooLarge,
+    UnknownModel: (404, 404), REQUEST, "model_not_found", Validation;
+    /// A request with more tokens than the queue can hold, or a response with more bytes than allowed.
+    RequestTooLarge: (413, 422), REQUEST, "request_too_large", Validation;
     /// A body with more bytes than allowed.
-    BodyTooLarge,
+    BodyTooLarge: (413, 413), REQUEST, "body_too_large", Validation;
     /// The body did not arrive in time.
-    BodyTimeout,
+    BodyTimeout: (408, 408), REQUEST, "body_timeout", Validation;
     /// The content type of the body is not JSON.
-    MediaType,
+    MediaType: (415, 415), REQUEST, "unsupported_media_type", Validation;
     /// There is no such route.
-    UnknownRoute,
+    UnknownRoute: (404, 404), REQUEST, "unknown_route", Validation;
     /// The route does not have this method.
-    Method,
+    Method: (405, 405), REQUEST, "method_not_allowed", Validation;
     /// A request without API key, or with an unknown one.
-    Key,
+    Key: (401, 401), REQUEST, "invalid_api_key", Validation;
     /// The queue is full now.
-    QueueFull,
+    QueueFull: (429, 429), RATE_LIMIT, "queue_full", Overloaded;
     /// The memory for bodies or for responses is used up now.
-    MemoryFull,
+    MemoryFull: (429, 429), RATE_LIMIT, "memory_full", Overloaded;
     /// A route of text-embeddings-inference that this model cannot answer.
-    Unsupported,
+    Unsupported: (424, 424), SERVER, "unsupported", Backend;
     /// The answer holds a number that is not finite.
-    NotFinite,
+    NotFinite: (500, 424), SERVER, "not_finite", Backend;
     /// Inference failed for this text.
-    Failed,
+    Failed: (500, 424), SERVER, "inference_failed", Backend;
     /// The model is being loaded.
-    NotReady,
+    NotReady: (503, 503), SERVER, "not_ready", Unhealthy;
     /// The server is shutting down.
-    Stopping,
+    Stopping: (503, 503), SERVER, "stopping", Unhealthy;
     /// A fault of the server.
-    Internal,
+    Internal: (500, 500), SERVER, "internal_error", Backend;
 }
 
 /// HTTP status, OpenAI `type` and `code`, and TEI `error_type` of an error kind.
@@ -122,78 +139,6 @@ pub(crate) enum TeiErrorType {
 }
 
 impl ApiErrorKind {
-    /// All kinds, for metrics.
-    pub(crate) const ALL: [Self; 24] = [
-        Self::Syntax,
-        Self::Value,
-        Self::Empty,
-        Self::TooLong,
-        Self::TooManyTexts,
-        Self::TextTooLarge,
-        Self::TokenIds,
-        Self::UnknownTask,
-        Self::UnknownModel,
-        Self::RequestTooLarge,
-        Self::BodyTooLarge,
-        Self::BodyTimeout,
-        Self::MediaType,
-        Self::UnknownRoute,
-        Self::Method,
-        Self::Key,
-        Self::QueueFull,
-        Self::MemoryFull,
-        Self::Unsupported,
-        Self::NotFinite,
-        Self::Failed,
-        Self::NotReady,
-        Self::Stopping,
-        Self::Internal,
-    ];
-
-    fn describe(self) -> ErrorResponse {
-        use TeiErrorType::{Backend, Empty, Overloaded, Unhealthy, Validation};
-        let request = |status, code, tei| ErrorResponse {
-            status,
-            of_type: "invalid_request_error",
-            code,
-            tei,
-        };
-        let server =
-            |status, code, tei| ErrorResponse { status, of_type: "server_error", code, tei };
-        match self {
-            Self::Syntax => request((400, 400), "invalid_json", Validation),
-            Self::Value => request((400, 422), "invalid_value", Validation),
-            Self::Empty => request((400, 400), "empty_input", Empty),
-            Self::TooLong => request((400, 422), "context_length_exceeded", Validation),
-            Self::TooManyTexts => request((400, 422), "too_many_texts", Validation),
-            Self::TextTooLarge => request((400, 422), "text_too_large", Validation),
-            Self::TokenIds => request((400, 422), "token_ids_refused", Validation),
-            Self::UnknownTask => request((400, 422), "unknown_task", Validation),
-            Self::UnknownModel => request((404, 404), "model_not_found", Validation),
-            Self::RequestTooLarge => request((413, 422), "request_too_large", Validation),
-            Self::BodyTooLarge => request((413, 413), "body_too_large", Validation),
-            Self::BodyTimeout => request((408, 408), "body_timeout", Validation),
-            Self::MediaType => request((415, 415), "unsupported_media_type", Validation),
-            Self::UnknownRoute => request((404, 404), "unknown_route", Validation),
-            Self::Method => request((405, 405), "method_not_allowed", Validation),
-            Self::Key => request((401, 401), "invalid_api_key", Validation),
-            Self::QueueFull => ErrorResponse {
-                of_type: "rate_limit_error",
-                ..request((429, 429), "queue_full", Overloaded)
-            },
-            Self::MemoryFull => ErrorResponse {
-                of_type: "rate_limit_error",
-                ..request((429, 429), "memory_full", Overloaded)
-            },
-            Self::Unsupported => server((424, 424), "unsupported", Backend),
-            Self::NotFinite => server((500, 424), "not_finite", Backend),
-            Self::Failed => server((500, 424), "inference_failed", Backend),
-            Self::NotReady => server((503, 503), "not_ready", Unhealthy),
-            Self::Stopping => server((503, 503), "stopping", Unhealthy),
-            Self::Internal => server((500, 500), "internal_error", Backend),
-        }
-    }
-
     /// Name of the kind in metrics and the log.
     pub(crate) fn name(self) -> &'static str {
         self.describe().code

@@ -5,7 +5,7 @@ use std::fmt;
 use std::fs;
 use std::time::Duration;
 
-use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::encoding::text;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -14,7 +14,7 @@ use prometheus_client::registry::Registry;
 
 use super::errors::ApiErrorKind;
 use super::stats::RequestStats;
-use crate::engine::{EMBEDDING, TaskLabel};
+use crate::engine::{EMBEDDING, Labels, added, metrics_registry, task_label, with};
 use crate::{Engine, EngineReply};
 
 /// Content type of [`Metrics::encode`].
@@ -24,30 +24,18 @@ pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0
 const SECONDS: [f64; 14] =
     [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0];
 
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct RouteStatusLabels {
-    route: String,
-    status: u16,
+fn reason(kind: ApiErrorKind) -> Labels<1> {
+    [("reason", kind.name().to_owned())]
 }
 
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct RouteLabel {
-    route: String,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct ReasonLabel {
-    reason: &'static str,
-}
-
-/// Metrics of the HTTP server, and a registry that includes those of the engine.
+/// Metrics of the HTTP server; the engine has a registry of its own.
 pub(crate) struct Metrics {
     engine: Engine,
     registry: Registry,
-    requests: Family<RouteStatusLabels, Counter>,
-    request_seconds: Family<RouteLabel, Histogram, fn() -> Histogram>,
-    errors: Family<ReasonLabel, Counter>,
-    task_seconds: Family<TaskLabel, Histogram, fn() -> Histogram>,
+    requests: Family<Labels<2>, Counter>,
+    request_seconds: Family<Labels<1>, Histogram, fn() -> Histogram>,
+    errors: Family<Labels<1>, Counter>,
+    task_seconds: Family<Labels<1>, Histogram, fn() -> Histogram>,
     tokens: Counter,
     truncated: Counter,
     abandoned: Counter,
@@ -76,51 +64,42 @@ impl Drop for OpenConnection<'_> {
 impl Metrics {
     pub(crate) fn new(engine: Engine) -> Self {
         let histogram: fn() -> Histogram = || Histogram::new(SECONDS);
-        let mut metrics = Self {
+        let mut registry = metrics_registry();
+        let r = &mut registry;
+        let metrics = Self {
             engine,
-            registry: Registry::with_prefix("polyhead"),
-            requests: Family::default(),
-            request_seconds: Family::new_with_constructor(histogram),
-            errors: Family::default(),
-            task_seconds: Family::new_with_constructor(histogram),
-            tokens: Counter::default(),
-            truncated: Counter::default(),
-            abandoned: Counter::default(),
-            in_flight: Gauge::default(),
-            connections: Gauge::default(),
-            refused_connections: Counter::default(),
-            resident_memory: Gauge::default(),
+            requests: added(r, "requests", "Requests by route and status"),
+            request_seconds: with(
+                r,
+                "request_seconds",
+                "Seconds from the headers of a request to its response",
+                Family::new_with_constructor(histogram),
+            ),
+            errors: added(r, "rejected", "Requests with an error, by reason"),
+            task_seconds: with(
+                r,
+                "task_seconds",
+                "Seconds from request to response, of requests that asked for a task",
+                Family::new_with_constructor(histogram),
+            ),
+            tokens: added(r, "tokens", "Tokens of answered texts"),
+            truncated: added(r, "truncated_inputs", "Answered texts that were truncated"),
+            abandoned: added(r, "abandoned_requests", "Requests whose client went away"),
+            in_flight: added(r, "requests_in_flight", "Requests being answered"),
+            connections: added(r, "connections", "Open connections"),
+            refused_connections: added(r, "refused_connections", "Connections above the limit"),
+            resident_memory: if resident_bytes().is_some() {
+                added(r, "resident_memory_bytes", "Resident memory")
+            } else {
+                Gauge::default()
+            },
+            registry,
         };
-        metrics.register();
         // Counters exist before their first event, so that a rate has a beginning.
         for kind in ApiErrorKind::ALL {
-            metrics.errors.get_or_create_owned(&ReasonLabel { reason: kind.name() });
+            metrics.errors.get_or_create_owned(&reason(*kind));
         }
         metrics
-    }
-
-    fn register(&mut self) {
-        let registry = &mut self.registry;
-        registry.register("requests", "Requests by route and status", self.requests.clone());
-        let help = "Seconds from the headers of a request to its response";
-        registry.register("request_seconds", help, self.request_seconds.clone());
-        registry.register("rejected", "Requests with an error, by reason", self.errors.clone());
-        let help = "Seconds from request to response, of requests that asked for a task";
-        registry.register("task_seconds", help, self.task_seconds.clone());
-        registry.register("tokens", "Tokens of answered texts", self.tokens.clone());
-        let help = "Answered texts that were truncated";
-        registry.register("truncated_inputs", help, self.truncated.clone());
-        let help = "Requests whose client went away";
-        registry.register("abandoned_requests", help, self.abandoned.clone());
-        registry.register("requests_in_flight", "Requests being answered", self.in_flight.clone());
-        registry.register("connections", "Open connections", self.connections.clone());
-        let help = "Connections above the limit";
-        registry.register("refused_connections", help, self.refused_connections.clone());
-        self.engine.metrics().register(registry);
-        if resident_bytes().is_some() {
-            let gauge = self.resident_memory.clone();
-            registry.register("resident_memory_bytes", "Resident memory", gauge);
-        }
     }
 
     pub(crate) fn begin_request(&self) -> InFlight<'_> {
@@ -150,7 +129,7 @@ impl Metrics {
             .is_some_and(|text| text.vector.is_some() || text.token_vectors.is_some());
         let names = reply.tasks().map(|task| task.name.as_str());
         for task in names.chain(vectors.then_some(EMBEDDING)) {
-            self.task_seconds.get_or_create(&TaskLabel::new(task)).observe(seconds);
+            self.task_seconds.get_or_create(&task_label(task)).observe(seconds);
         }
     }
 
@@ -161,7 +140,8 @@ impl Metrics {
             self.resident_memory.set(bytes);
         }
         let mut page = String::new();
-        text::encode(&mut page, &self.registry)?;
+        text::encode_registry(&mut page, &self.registry)?;
+        text::encode(&mut page, self.engine.metrics().registry())?;
         Ok(page)
     }
 }
@@ -176,11 +156,12 @@ impl InFlight<'_> {
     ) {
         self.ended = true;
         let metrics = self.metrics;
-        let route = route.to_owned();
-        metrics.requests.get_or_create(&RouteStatusLabels { route: route.clone(), status }).inc();
-        metrics.request_seconds.get_or_create(&RouteLabel { route }).observe(total.as_secs_f64());
+        let route = ("route", route.to_owned());
+        let labels = [route.clone(), ("status", status.to_string())];
+        metrics.requests.get_or_create(&labels).inc();
+        metrics.request_seconds.get_or_create(&[route]).observe(total.as_secs_f64());
         if let Some(kind) = error {
-            metrics.errors.get_or_create(&ReasonLabel { reason: kind.name() }).inc();
+            metrics.errors.get_or_create(&reason(kind)).inc();
         }
     }
 }

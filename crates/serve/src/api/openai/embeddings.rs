@@ -11,14 +11,14 @@ use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::models::check_name;
-use crate::api::engine_call::call_engine;
+use crate::api::engine_call::call_for_vectors;
 use crate::api::inputs::{Inputs, check_texts};
 use crate::http::answer::{JsonAnswer, reserve_vectors, to_json};
 use crate::http::app::App;
 use crate::http::error_responses::V1Errors;
 use crate::http::errors::{ApiError, ErrorEnvelope};
 use crate::net::body::JsonBody;
-use crate::{EngineRequest, InputText, Lane, OnTruncate, Prompt, Vectors};
+use crate::{OnTruncate, Prompt, Vectors};
 
 /// Texts whose vectors are requested. Unlisted fields are ignored: clients add their own.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -57,8 +57,7 @@ pub(crate) enum EncodingFormat {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct EmbeddingsResponse<'a> {
     /// Always `list`.
-    #[schema(value_type = String)]
-    object: &'static str,
+    object: &'a str,
     data: Vec<EmbeddingObject<'a>>,
     model: &'a str,
     usage: EmbeddingsUsage,
@@ -68,8 +67,7 @@ pub(crate) struct EmbeddingsResponse<'a> {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct EmbeddingObject<'a> {
     /// Always `embedding`.
-    #[schema(value_type = String)]
-    object: &'static str,
+    object: &'a str,
     index: usize,
     embedding: Written<'a>,
 }
@@ -132,26 +130,13 @@ pub(crate) async fn embeddings(
         check_name(&app, name)?;
     }
     let texts = check_texts(&app, request.input.0.into_vec(), "input")?;
-    // A prompt cannot precede token ids.
-    let all_ids = texts.iter().all(|text| matches!(text, InputText::Ids(_)));
-    let engine_request = EngineRequest {
-        texts,
-        tasks: Some(Vec::new()),
-        vectors: Some(Vectors {
-            normalize: request.dimensions.map(|_| true),
-            dim: request.dimensions,
-            per_token: false,
-        }),
-        prompt: if all_ids { Prompt::None } else { Prompt::Default },
-        on_truncate: match request.truncate {
-            Some(true) => OnTruncate::Cut,
-            _ => OnTruncate::Error,
-        },
-        abstain: None,
-        lane: Lane::default(),
-    };
-    let memory = reserve_vectors(&app, engine_request.texts.len(), request.dimensions)?;
-    let (reply, stats) = call_engine(&app, engine_request, None, "input").await?;
+    let (normalize, dim) = (request.dimensions.map(|_| true), request.dimensions);
+    let wanted = Vectors { normalize, dim, per_token: false };
+    let on_truncate =
+        if request.truncate == Some(true) { OnTruncate::Cut } else { OnTruncate::Error };
+    let memory = reserve_vectors(&app, texts.len(), dim)?;
+    let (reply, stats) =
+        call_for_vectors(&app, texts, wanted, Prompt::Default, on_truncate, "input").await?;
     let format = request.encoding_format.unwrap_or_default();
     let usage = EmbeddingsUsage { prompt_tokens: stats.tokens, total_tokens: stats.tokens };
     let server = Arc::clone(&app);

@@ -17,21 +17,18 @@ use crate::http::errors::{ApiError, ApiErrorKind, ErrorEnvelope};
 pub(crate) struct ModelObject<'a> {
     id: &'a str,
     /// Always `model`.
-    #[schema(value_type = String)]
-    object: &'static str,
+    object: &'a str,
     /// Always 0, because a model folder has no creation time.
     created: u64,
     /// Always `polyhead`.
-    #[schema(value_type = String)]
-    owned_by: &'static str,
+    owned_by: &'a str,
 }
 
 /// List of all names of the model.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ModelList<'a> {
     /// Always `list`.
-    #[schema(value_type = String)]
-    object: &'static str,
+    object: &'a str,
     data: Vec<ModelObject<'a>>,
 }
 

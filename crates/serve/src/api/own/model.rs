@@ -22,8 +22,7 @@ pub(crate) struct ModelCard<'a> {
     /// All names of the model.
     names: &'a [String],
     /// Version of the server.
-    #[schema(value_type = String)]
-    version: &'static str,
+    version: &'a str,
     /// Tasks, in the order of the model.
     tasks: Vec<TaskCard<'a>>,
     embedding: EmbeddingCard,
@@ -32,11 +31,9 @@ pub(crate) struct ModelCard<'a> {
     /// The prompt that precedes texts unless a request names another.
     default_prompt: Option<&'a str>,
     /// Precision of the encoder, `f32` or `int8`.
-    #[schema(value_type = String)]
-    precision: &'static str,
+    precision: &'a str,
     /// The instruction set of the kernels.
-    #[schema(value_type = String)]
-    instruction_set: &'static str,
+    instruction_set: &'a str,
     threads: usize,
     limits: Limits,
 }
@@ -46,8 +43,7 @@ pub(crate) struct ModelCard<'a> {
 pub(crate) struct TaskCard<'a> {
     name: &'a str,
     /// Kind of the task: `classification`, `multilabel`, `regression` or `tokens`.
-    #[schema(value_type = String)]
-    kind: &'static str,
+    kind: &'a str,
     /// Labels in the order of the head; empty for regression.
     labels: &'a [String],
 }

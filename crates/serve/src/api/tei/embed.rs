@@ -6,16 +6,15 @@ use axum::extract::State;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{TruncationDirection, on_truncate, prompt};
-use crate::api::engine_call::call_engine;
+use super::{TruncationDirection, on_truncate, prompt, yes};
+use crate::Vectors;
+use crate::api::engine_call::call_for_vectors;
 use crate::api::inputs::{Inputs, check_texts};
 use crate::http::answer::{JsonAnswer, reserve_numbers, reserve_vectors, to_json};
 use crate::http::app::App;
 use crate::http::error_responses::TeiErrors;
 use crate::http::errors::ApiError;
-use crate::http::stats::RequestStats;
 use crate::net::body::JsonBody;
-use crate::{EngineReply, EngineRequest, InputText, Lane, OnTruncate, Prompt, Vectors};
 
 /// Texts whose vectors are requested.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -50,34 +49,6 @@ pub(crate) struct EmbedAllRequest {
     prompt_name: Option<String>,
 }
 
-fn yes() -> bool {
-    true
-}
-
-/// Computes vectors without tasks.
-pub(super) async fn vectors(
-    app: &App,
-    texts: Vec<InputText>,
-    vectors: Vectors,
-    prompt: Prompt,
-    on_truncate: OnTruncate,
-    field: &'static str,
-) -> Result<(EngineReply, RequestStats), ApiError> {
-    // A prompt cannot precede token ids.
-    let all_ids = texts.iter().all(|text| matches!(text, InputText::Ids(_)));
-    let prompt = if all_ids && prompt == Prompt::Default { Prompt::None } else { prompt };
-    let engine_request = EngineRequest {
-        texts,
-        tasks: Some(Vec::new()),
-        vectors: Some(vectors),
-        prompt,
-        on_truncate,
-        abstain: None,
-        lane: Lane::default(),
-    };
-    call_engine(app, engine_request, None, field).await
-}
-
 /// Sentence vectors.
 #[utoipa::path(
     post,
@@ -97,7 +68,8 @@ pub(crate) async fn embed(
         Vectors { normalize: Some(request.normalize), dim: request.dimensions, per_token: false };
     let prompt = prompt(request.prompt_name);
     let memory = reserve_vectors(&app, texts.len(), request.dimensions)?;
-    let (reply, stats) = vectors(&app, texts, wanted, prompt, on_truncate, "inputs").await?;
+    let (reply, stats) =
+        call_for_vectors(&app, texts, wanted, prompt, on_truncate, "inputs").await?;
     let write = move || {
         let found: Vec<&[f32]> =
             reply.texts.iter().map(|text| text.vector.as_deref().unwrap_or_default()).collect();
@@ -141,7 +113,8 @@ pub(crate) async fn embed_all(
     let texts = check_texts(&app, request.inputs.0.into_vec(), "inputs")?;
     let wanted = Vectors { normalize: None, dim: None, per_token: true };
     let prompt = prompt(request.prompt_name);
-    let (reply, stats) = vectors(&app, texts, wanted, prompt, on_truncate, "inputs").await?;
+    let (reply, stats) =
+        call_for_vectors(&app, texts, wanted, prompt, on_truncate, "inputs").await?;
     // The number of tokens is not known before tokenizing.
     let memory = reserve_numbers(&app, stats.numbers)?;
     let write = move || {

@@ -18,11 +18,9 @@ use crate::http::errors::ApiError;
 pub(crate) struct Info<'a> {
     model_id: &'a str,
     /// Always null, because it is not known.
-    #[schema(value_type = Option<String>)]
     model_sha: Option<&'a str>,
     /// Precision of the encoder, `float32` or `int8`.
-    #[schema(value_type = String)]
-    model_dtype: &'static str,
+    model_dtype: &'a str,
     served_model_name: &'a str,
     model_type: ModelType,
     /// Largest number of open connections: this server has no separate limit on requests.
@@ -36,13 +34,10 @@ pub(crate) struct Info<'a> {
     max_client_batch_size: usize,
     auto_truncate: bool,
     tokenization_workers: usize,
-    #[schema(value_type = String)]
-    version: &'static str,
+    version: &'a str,
     /// Always null, because it is not known.
-    #[schema(value_type = Option<String>)]
     sha: Option<&'a str>,
     /// Always null, because it is not known.
-    #[schema(value_type = Option<String>)]
     docker_label: Option<&'a str>,
 }
 

@@ -59,6 +59,11 @@ fn on_truncate(
     })
 }
 
+/// The default of a field, for serde.
+fn yes() -> bool {
+    true
+}
+
 fn prompt(name: Option<String>) -> Prompt {
     name.map_or(Prompt::Default, Prompt::Named)
 }

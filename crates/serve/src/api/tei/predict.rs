@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::extract::{Query, State};
 use polyhead_model::{HeadSpec, MultiTaskModel};
-use serde::de::{Deserializer, Error, IgnoredAny, SeqAccess};
+use serde::de::{Error, IgnoredAny, SeqAccess};
 use serde::{Deserialize, Serialize};
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, OneOfBuilder, Schema, Type};
@@ -14,7 +14,7 @@ use utoipa::{IntoParams, PartialSchema, ToSchema};
 use super::{TruncationDirection, on_truncate};
 use crate::api::engine_call::call_engine;
 use crate::api::inputs::empty_text;
-use crate::api::one_or_many::{FromTextOrList, OneOrMany, read_rest, read_text_or_list};
+use crate::api::one_or_many::{FromTextOrList, OneOrMany, deserialize_text_or_list, read_rest};
 use crate::http::answer::{JsonAnswer, reserve_numbers, to_json};
 use crate::http::app::App;
 use crate::http::error_responses::TeiErrors;
@@ -147,15 +147,11 @@ fn scores<'a>(spec: &'a HeadSpec, answer: &TaskAnswer, raw: bool) -> Vec<Predict
     all
 }
 
-impl<'de> Deserialize<'de> for PredictInputs {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        read_text_or_list(deserializer)
-    }
-}
-
 /// The error for clients that write a batch as a pair.
 const PAIR: &str = "inputs: a list of texts is a pair, which no head reads; several texts are \
                     written [[\"a\"], [\"b\"]]";
+
+deserialize_text_or_list!(PredictInputs, PredictElement);
 
 impl FromTextOrList for PredictInputs {
     const EXPECTED: &'static str = "a text or a list of lists of one text";
@@ -183,12 +179,6 @@ impl FromTextOrList for PredictInputs {
 struct PredictElement {
     text: String,
     is_list: bool,
-}
-
-impl<'de> Deserialize<'de> for PredictElement {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        read_text_or_list(deserializer)
-    }
 }
 
 impl FromTextOrList for PredictElement {

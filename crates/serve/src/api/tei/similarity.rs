@@ -7,8 +7,8 @@ use polyhead_model::{Matrix, cosine_similarity};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::embed::vectors;
 use super::{TruncationDirection, on_truncate, prompt};
+use crate::api::engine_call::call_for_vectors;
 use crate::api::inputs::check_texts;
 use crate::http::answer::{JsonAnswer, reserve_numbers, to_json};
 use crate::http::app::App;
@@ -71,7 +71,7 @@ pub(crate) async fn similarity(
     let wanted = Vectors { normalize: Some(false), dim: None, per_token: false };
     let prompt = prompt(parameters.prompt_name);
     let memory = reserve_numbers(&app, texts.len())?;
-    let (reply, stats) = vectors(&app, texts, wanted, prompt, on_truncate, FIELD).await?;
+    let (reply, stats) = call_for_vectors(&app, texts, wanted, prompt, on_truncate, FIELD).await?;
     let write = move || {
         let found: Vec<&[f32]> =
             reply.texts.iter().map(|text| text.vector.as_deref().unwrap_or_default()).collect();

@@ -9,6 +9,7 @@ use polyhead_text::TextInput;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::yes;
 use crate::RequestError;
 use crate::api::engine_call::engine_error;
 use crate::api::inputs::{Texts, check_count, empty_text};
@@ -28,10 +29,6 @@ pub(crate) struct TokenizeRequest {
     add_special_tokens: bool,
     /// Name of a prompt of the model. Without this field, it is the model's default prompt, if any.
     prompt_name: Option<String>,
-}
-
-fn yes() -> bool {
-    true
 }
 
 /// A token; its offsets are bytes of the text with its prompt.
