@@ -44,12 +44,11 @@ impl BatchLogits {
     /// Goes on with another part of the batch, in which the same heads ran.
     fn append(&mut self, mut other: Self) {
         self.texts.append(&mut other.texts);
-        match self.head_times.is_empty() {
-            true => self.head_times = other.head_times,
-            false => {
-                for ((_, all), (_, time)) in self.head_times.iter_mut().zip(other.head_times) {
-                    *all += time;
-                }
+        if self.head_times.is_empty() {
+            self.head_times = other.head_times;
+        } else {
+            for ((_, all), (_, time)) in self.head_times.iter_mut().zip(other.head_times) {
+                *all += time;
             }
         }
     }
@@ -255,9 +254,10 @@ impl MultiTaskModel {
                 })
             })
             .collect();
-        let values = match sequences.is_empty() {
-            true => Vec::new(),
-            false => self.encoder().vectors(cpu, group.hidden, &sequences, normalize),
+        let values = if sequences.is_empty() {
+            Vec::new()
+        } else {
+            self.encoder().vectors(cpu, group.hidden, &sequences, normalize)
         };
         SomeVectors { width: values.len() / sequences.len().max(1), values, rows }
     }

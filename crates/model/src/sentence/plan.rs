@@ -35,9 +35,10 @@ pub(crate) fn plan(offsets: &[usize], threads: usize) -> Plan {
     let longest = loads.into_iter().max().unwrap_or(0);
     // Splitting every operation costs some 10 % in waiting for each other.
     let together = total.div_ceil(threads) + total.div_ceil(10 * threads);
-    match threads > 1 && longest > together && total <= threads * 2 * GROUP_TOKENS {
-        true => Plan::Together,
-        false => Plan::Groups(groups),
+    if threads > 1 && longest > together && total <= threads * 2 * GROUP_TOKENS {
+        Plan::Together
+    } else {
+        Plan::Groups(groups)
     }
 }
 

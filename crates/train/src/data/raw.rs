@@ -94,25 +94,21 @@ impl RawSplit {
         let start = format!("task {}", quoted(&task.name));
         let needs_labels =
             task.kind.has_labels() && task.labels.is_none() && task.fixed_labels.is_none();
-        match task.may_lack_labels {
-            true if needs_labels => {
-                let message = format!("{start}: expected its labels or rows that have them");
-                Err(Error::new(ErrorKind::Data, message))
+        let (kind, message) = if task.may_lack_labels {
+            if !needs_labels {
+                return Ok(());
             }
-            true => Ok(()),
-            false if self.files.is_empty() => {
-                Err(Error::new(ErrorKind::Config, format!("{start}: no training data is given")))
-            }
-            false => {
-                let message = format!(
-                    "{start}: no row of its training data has a label in field {} \
-                     (the first row has {})",
-                    quoted(&task.field),
-                    listed(&self.fields)
-                );
-                Err(Error::new(ErrorKind::Data, message))
-            }
-        }
+            (ErrorKind::Data, "expected its labels or rows that have them".to_owned())
+        } else if self.files.is_empty() {
+            (ErrorKind::Config, "no training data is given".to_owned())
+        } else {
+            let (field, fields) = (quoted(&task.field), listed(&self.fields));
+            let message = format!(
+                "no row of its training data has a label in field {field} (the first row has {fields})"
+            );
+            (ErrorKind::Data, message)
+        };
+        Err(Error::new(kind, format!("{start}: {message}")))
     }
 
     /// The labels of a task as numbers.
