@@ -1,6 +1,6 @@
 //! The one handle through which every operation is called.
 
-use crate::linear::Int8Isa;
+use crate::linear::int8::kernel::Int8Isa;
 use crate::simd::Isa;
 use crate::threads::{Team, Threads};
 

@@ -3,10 +3,8 @@
 use std::io::{self, Write};
 
 use anyhow::Result;
-use clap::{Args, CommandFactory};
+use clap::{Args, Command};
 use clap_complete::{Shell, generate};
-
-use crate::arguments::Cli;
 
 const HELP: &str = "\
 Example, for bash:
@@ -21,9 +19,11 @@ pub(crate) struct CompletionsArgs {
 }
 
 /// Prints the script.
-pub(crate) fn run(args: CompletionsArgs) -> Result<()> {
+///
+/// - `cli`: the whole command line
+pub(crate) fn run(args: CompletionsArgs, mut cli: Command) -> Result<()> {
     // Written to memory first: clap_complete panics when a pipe breaks.
     let mut script = Vec::new();
-    generate(args.shell, &mut Cli::command(), "polyhead", &mut script);
+    generate(args.shell, &mut cli, "polyhead", &mut script);
     Ok(io::stdout().write_all(&script)?)
 }

@@ -5,10 +5,8 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use clap::{Args, CommandFactory};
+use clap::{Args, Command};
 use clap_mangen::Man;
-
-use crate::arguments::Cli;
 
 /// Print the manual page, or write the pages of all commands to a folder
 #[derive(Debug, Args)]
@@ -19,8 +17,9 @@ pub(crate) struct ManArgs {
 }
 
 /// Prints the page of the program, or writes the pages of all commands.
-pub(crate) fn run(args: ManArgs) -> Result<()> {
-    let mut cli = Cli::command();
+///
+/// - `cli`: the whole command line
+pub(crate) fn run(args: ManArgs, mut cli: Command) -> Result<()> {
     // Gives every subcommand its full name.
     cli.build();
     let Some(folder) = args.folder else {
@@ -36,7 +35,7 @@ pub(crate) fn run(args: ManArgs) -> Result<()> {
     Ok(())
 }
 
-fn page(command: clap::Command) -> io::Result<Vec<u8>> {
+fn page(command: Command) -> io::Result<Vec<u8>> {
     let mut page = Vec::new();
     Man::new(command).render(&mut page)?;
     Ok(page)

@@ -25,9 +25,10 @@ pub(crate) mod man;
 use std::process::ExitCode;
 
 use anyhow::Result;
+use clap::CommandFactory;
 use polyhead_compute::check_instruction_limit;
 
-use crate::arguments::Command;
+use crate::arguments::{Cli, Command};
 use crate::failure::usage;
 
 /// Runs the command.
@@ -48,8 +49,8 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
         Command::Quantize(args) => quantize::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Doctor(args) => doctor::run(args),
-        Command::Completions(args) => completions::run(args),
-        Command::Man(args) => man::run(args),
+        Command::Completions(args) => completions::run(args, Cli::command()),
+        Command::Man(args) => man::run(args, Cli::command()),
     }?;
     Ok(ExitCode::SUCCESS)
 }

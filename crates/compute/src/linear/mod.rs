@@ -14,7 +14,7 @@ mod tile;
 
 #[cfg(target_arch = "x86_64")]
 mod amx;
-mod int8;
+pub(crate) mod int8;
 
 pub use gradient::PendingRows;
 pub use int8::{Int8Isa, Int8Matrix, QuantizedRows, int8_linear_reference, quantize_weights};

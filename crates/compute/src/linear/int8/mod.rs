@@ -14,7 +14,7 @@
 //! Scales of rows, not of tensors (Jacob et al., 2018, quantize whole tensors):
 //! a row must not depend on its neighbours.
 
-mod kernel;
+pub(crate) mod kernel;
 mod linear;
 mod matrix;
 mod rows;
