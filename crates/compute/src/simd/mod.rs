@@ -42,6 +42,7 @@ macro_rules! instructions {
         #[inline(always)]
         #[allow(unused_unsafe)] // Which intrinsics are safe depends on the compiler's version.
         $($keyword)+ ($self $(, $arg: $type)*) $(-> $output)? {
+            // SAFETY: what the comment on the set's `impl` says.
             unsafe { $body }
         }
     )+};
