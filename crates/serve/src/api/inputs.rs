@@ -224,8 +224,31 @@ impl ToSchema for Inputs {}
 
 #[cfg(test)]
 mod tests {
+    use polyhead_testing::check_mutations;
+    use serde_json::{Value, json};
+
     use super::OneOrMany::{Many, One};
     use super::*;
+
+    #[test]
+    fn what_is_read_of_a_changed_body_is_what_it_says() {
+        let value = |text: &InputText| match text {
+            InputText::Text(TextInput::One(text)) => json!(text),
+            InputText::Text(other) => panic!("{other:?}"),
+            InputText::Ids(ids) => json!(ids),
+        };
+        for good in [r#"["a",[1,2],"b\u00e9"]"#, "[0,4294967295]", r#""a""#] {
+            check_mutations(good.as_bytes(), 128, |bytes| {
+                if let Ok(Inputs(inputs)) = serde_json::from_slice(bytes) {
+                    let read = match &inputs {
+                        One(text) => value(text),
+                        Many(texts) => texts.iter().map(value).collect(),
+                    };
+                    assert_eq!(read, serde_json::from_slice::<Value>(bytes).unwrap());
+                }
+            });
+        }
+    }
 
     fn text(text: &str) -> InputText {
         InputText::from(text.to_owned())

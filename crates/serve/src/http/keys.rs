@@ -53,7 +53,24 @@ fn bearer(value: &[u8]) -> Option<&[u8]> {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::HeaderValue;
+    use polyhead_testing::check_mutations;
+
     use super::*;
+
+    #[test]
+    fn a_changed_header_is_no_key() {
+        let keys = [ApiKey::new("alpha-1").unwrap()];
+        check_mutations(b"Bearer alpha-1", 256, |bytes| {
+            let Ok(value) = HeaderValue::from_bytes(bytes) else { return };
+            let headers = HeaderMap::from_iter([(header::AUTHORIZATION, value)]);
+            if admits(&keys, &headers) {
+                let words: Vec<&[u8]> = bytes.split(u8::is_ascii_whitespace).collect();
+                assert!(words[0].eq_ignore_ascii_case(b"bearer"));
+                assert!(words[1..].iter().all(|word| word.is_empty() || word == b"alpha-1"));
+            }
+        });
+    }
 
     #[test]
     fn only_whole_keys_are_let_through() {
