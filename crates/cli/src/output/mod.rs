@@ -131,17 +131,23 @@ impl Output {
         self.journal.as_ref().and_then(Journal::done)
     }
 
-    /// Refuses to continue an unfinished output that has another fingerprint.
+    /// Refuses to continue an unfinished output that has another fingerprint, or whose record is
+    /// damaged.
     ///
     /// - `fingerprint`: called for files only, since it takes time
     pub(crate) fn check_fingerprint(
         &mut self,
         fingerprint: impl FnOnce() -> Result<OutputFingerprint>,
     ) -> Result<()> {
-        match &mut self.journal {
-            Some(journal) => journal.check_fingerprint(fingerprint()?),
-            None => Ok(()),
+        let Some(journal) = &mut self.journal else { return Ok(()) };
+        journal.check_fingerprint(fingerprint()?)?;
+        if let Format::Npy(NpyFile { name, fits_record: false, .. }) = &self.format {
+            return Err(usage(format!(
+                "{name}: the record of the unfinished results does not fit such a file; start over \
+                 without --resume"
+            )));
         }
+        Ok(())
     }
 
     /// Adds the results of a batch.
@@ -185,18 +191,14 @@ pub(crate) struct NpyFile {
     columns: Option<usize>,
     /// `[texts + 1]`: first row of each text, in the file `NAME.offsets.npy`.
     offsets: Option<NpyWriter<AtomicFile>>,
+    /// Whether the record, if there is one, can be that of such a file.
+    fits_record: bool,
     name: String,
 }
 
 impl NpyFile {
     fn open(path: &Path, kind: ResultKind, journal: &Journal) -> Result<Self> {
         let name = path.display().to_string();
-        if !Self::fits(kind, journal) {
-            return Err(usage(format!(
-                "{name}: the record of the unfinished results does not fit such a file; start over \
-                 without --resume"
-            )));
-        }
         let writer = |path: &Path, kind: NpyType, keep: Option<u64>| {
             let file = AtomicFile::open(path, keep)?;
             match keep.and_then(|bytes| kind.values_in(bytes)) {
@@ -216,7 +218,8 @@ impl NpyFile {
             }
             _ => None,
         };
-        Ok(Self { matrix, columns: journal.columns(), offsets, name })
+        let fits_record = Self::fits(kind, journal);
+        Ok(Self { matrix, columns: journal.columns(), offsets, fits_record, name })
     }
 
     /// Whether the lengths in the record, if there is one, are those of whole rows.
@@ -400,6 +403,7 @@ mod tests {
                     left.iter().for_each(|(path, bytes)| std::fs::write(path, bytes).unwrap());
                     std::fs::write(changed, bytes).unwrap();
                     let written = Output::create(Some(&path), kind, true).and_then(|mut output| {
+                        output.check_fingerprint(|| Ok(OutputFingerprint::default()))?;
                         output.write(batch())?;
                         output.finish()
                     });
