@@ -69,6 +69,7 @@ pub(crate) fn engine_error(
             other(ApiErrorKind::UnknownTask, message).about("tasks")
         }
         RequestError::Option { .. } => other(ApiErrorKind::Value, message),
+        RequestError::Prompt { .. } => other(ApiErrorKind::Value, message).about("prompt_name"),
         RequestError::Text { .. } => about_field(ApiErrorKind::Value, message),
         RequestError::TooManyBytes { .. } => about_field(ApiErrorKind::TextTooLarge, message),
         RequestError::TooLong { .. } if may_truncate => about_field(ApiErrorKind::TooLong, message),

@@ -20,6 +20,11 @@ pub enum RequestError {
         /// Name of the option, what was expected and what was found.
         message: String,
     },
+    /// The prompt cannot be tokenized.
+    Prompt {
+        /// What was expected and what was found.
+        message: String,
+    },
     /// A text cannot be tokenized, or an id is not in the vocabulary.
     Text {
         /// Index of the text.
@@ -108,6 +113,7 @@ impl fmt::Display for RequestError {
             Self::Lost { index } => {
                 text(*index, format_args!("the batch it was in did not come to an end"))
             }
+            Self::Prompt { message } => write!(f, "prompt: {message}"),
             Self::Empty => f.write_str("expected at least one text, found none"),
             Self::UnknownTask { message } | Self::Option { message } => f.write_str(message),
             Self::TooLarge { tokens, limit } => {

@@ -38,7 +38,13 @@ pub(crate) fn prepare(
         on_truncate: request.on_truncate,
         abstain: request.abstain,
     };
-    let resolved = model.resolve_request(&options).map_err(|error| request_error(&error, 0))?;
+    let resolved = model.resolve_request(&options).map_err(|error| {
+        // Of texts, only the prompt is tokenized there.
+        match request_error(&error, 0) {
+            RequestError::Text { message, .. } => RequestError::Prompt { message },
+            other => other,
+        }
+    })?;
     let mut texts = Vec::with_capacity(request.texts.len());
     let (mut tokens, mut truncated) = (0, 0);
     for (index, text) in request.texts.iter().enumerate() {

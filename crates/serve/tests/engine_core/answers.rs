@@ -1,8 +1,10 @@
 //! Answers have the same bits alone, together, and under load.
 
-use polyhead_model::{EncodeOptions, RequestOptions};
+use polyhead_model::{
+    EncodeOptions, LoadOptions, ModelFolder, Module, MultiTaskModel, RequestOptions,
+};
 use polyhead_serve::{
-    Answer, EngineRequest, EngineSettings, InputText, Lane, Prompt, RequestError, Vectors,
+    Answer, Engine, EngineRequest, EngineSettings, InputText, Lane, Prompt, RequestError, Vectors,
 };
 
 use std::time::Duration;
@@ -199,4 +201,37 @@ async fn ids_and_errors() {
         (4, 1)
     );
     assert_idle(&engine);
+}
+
+/// A tokenizer without an unknown token fails on characters that it does not know.
+#[tokio::test]
+async fn a_prompt_that_cannot_be_tokenized_is_no_fault_of_a_text() {
+    let place = tempfile::tempdir().unwrap();
+    polyhead_testing::copy_folder(&polyhead_testing::tiny_model("tiny-bert"), place.path());
+    let known = "Helo, wrd\0\u{301}é漢🙂\u{fffd}[]x<y>▁e".chars();
+    let vocab: Vec<_> = known.map(|piece| serde_json::json!([piece.to_string(), -1.0])).collect();
+    let model = serde_json::json!({"type": "Unigram", "unk_id": null, "byte_fallback": false, "vocab": vocab});
+    let tokenizer = serde_json::json!({"version": "1.0", "added_tokens": [], "model": model});
+    std::fs::write(place.path().join("tokenizer.json"), tokenizer.to_string()).unwrap();
+    let mut folder = ModelFolder::open(place.path()).unwrap();
+    folder.prompts = vec![("good".to_owned(), "word ".to_owned()), ("bad".into(), "q ".into())];
+    // Only then are the prompt's tokens counted.
+    let Module::Pooling(pooling) = &mut folder.modules[0] else { panic!("pooling comes first") };
+    pooling.include_prompt = false;
+    let load = move || MultiTaskModel::from_folder(folder.clone(), &LoadOptions::default());
+    let engine = Engine::start(load, EngineSettings::default()).unwrap();
+    let ask = async |prompt: &str, text: &str| {
+        let request = EngineRequest {
+            prompt: Prompt::Named(prompt.to_owned()),
+            vectors: Some(Vectors::default()),
+            ..EngineRequest::texts([text])
+        };
+        engine.answer(request).await.map(|_| ())
+    };
+    assert_eq!(ask("good", "world").await, Ok(()));
+    let error = ask("bad", "world").await.unwrap_err();
+    assert!(matches!(error, RequestError::Prompt { .. }), "{error:?}");
+    assert!(error.to_string().starts_with("prompt: "), "{error}");
+    let error = ask("good", "q").await.unwrap_err();
+    assert!(matches!(error, RequestError::Text { index: 0, .. }), "{error:?}");
 }
