@@ -7,10 +7,11 @@ use std::path::Path;
 
 use polyhead_compute::Threads;
 use polyhead_model::{
-    LoadOptions, ModelFolder, MultiTaskModel, Network, NetworkOptions, TrainedModel, store_int8,
+    LoadOptions, ModelFolder, MultiTaskModel, Network, NetworkOptions, REFERENCE_FILE,
+    SentenceEncoder, TrainedModel, store_int8,
 };
 use polyhead_testing::{check_mutations, copy_folder, tiny_model};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::trained::{provenance, write};
 
@@ -112,4 +113,20 @@ fn weights_of_modules_and_in_8_bits() {
     let stored = place.path().join("stored");
     store_int8(&start, &[], &stored).unwrap();
     check(&stored, "model.polyhead-int8.safetensors", 64);
+}
+
+#[test]
+fn reference_vectors() {
+    let place = tempfile::tempdir().unwrap();
+    copy_folder(&tiny_model("tiny-bert"), place.path());
+    let encoder = || SentenceEncoder::load(place.path().to_str().unwrap()).unwrap();
+    let vectors = encoder().encode(&["the train"]).unwrap();
+    let good = json!({"texts": ["the train"], "embeddings": [vectors.row(0)]}).to_string();
+    check_mutations(good.as_bytes(), 32, |bytes| {
+        fs::write(place.path().join(REFERENCE_FILE), bytes).unwrap();
+        match encoder().checks() {
+            Ok(checks) => assert!(!checks.is_empty()),
+            Err(error) => assert!(error.to_string().starts_with(REFERENCE_FILE), "{error}"),
+        }
+    });
 }

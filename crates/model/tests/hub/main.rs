@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use polyhead_model::{Error, ErrorKind, Hub, ModelFolder};
-use polyhead_testing::tiny_model;
+use polyhead_testing::{check_mutations, tiny_model};
 use serde_json::json;
 use server::{Answer, COMMIT, ResolvedRequest, Server};
 
@@ -407,4 +407,24 @@ fn a_lying_server_gets_an_error_and_leaves_nothing_behind() {
         let parent = cache.0.path().parent().unwrap();
         assert!(!parent.join("evil").exists() && !Path::new("/tmp/evil").exists());
     }
+}
+
+#[test]
+fn a_listing_that_is_nearly_good_is_refused_or_gives_a_folder() {
+    let good = server::listing("tiny-bert").body;
+    check_mutations(&good, 64, |bytes| {
+        let listing = bytes.to_vec();
+        let server = Server::new(move |request| {
+            if request.path.starts_with("/api/") {
+                Answer::of(listing.clone())
+            } else {
+                server::file("tiny-bert", request)
+            }
+        });
+        let cache = Cache::new();
+        match cache.hub(&server.url()).resolve("org/tiny") {
+            Ok(folder) => assert!(Path::new(&folder).starts_with(cache.0.path()), "{folder:?}"),
+            Err(error) => assert!(error.to_string().contains("org/tiny"), "{error}"),
+        }
+    });
 }
