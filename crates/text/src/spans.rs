@@ -214,7 +214,7 @@ mod tests {
         let vocab = b"[PAD]\n[UNK]\n[CLS]\n[SEP]\na\nb\n";
         let tokenizer = Tokenizer::from_vocab(vocab, None).unwrap();
         let pair = TextInput::Pair("a a a a a", "b b b b b b b b b");
-        let batch = tokenizer.encode(&[pair.clone()], 9).unwrap();
+        let batch = tokenizer.encode(std::slice::from_ref(&pair), 9).unwrap();
         assert_eq!(batch.second_texts[0], 5..8);
         let found = batch.first_tokens(0, &pair.words());
         assert_eq!(found, [Some(1), Some(2), Some(3), None, None]);

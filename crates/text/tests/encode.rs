@@ -113,7 +113,7 @@ fn words_are_a_text_of_words() {
     let words: Vec<String> = ["hello", "the world", "é"].map(str::to_owned).into();
     let words = TextInput::Words(words);
     let expected = tokenizer.encode(&[TextInput::One(words.text())], 20).unwrap();
-    let found = tokenizer.encode(&[words.clone()], 20).unwrap();
+    let found = tokenizer.encode(std::slice::from_ref(&words), 20).unwrap();
     assert_eq!(found, expected);
     let tokens = found.first_tokens(0, &words.words());
     assert_eq!(tokens[0], Some(1));
