@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use polyhead_model::check_task_name;
 use toml::{Table, Value};
 
-use super::document::{Document, Section};
+use super::document::{Document, Section, shortened};
 use super::keys::{REQUIRED, expected};
 use super::{
     BUILTIN, ClassWeights, DataFiles, FreezePhase, Moment, RunConfig, SamplerKind, SamplerSettings,
@@ -68,7 +68,8 @@ pub(super) fn check(config: &RunConfig, document: &Document) -> Result<(), Error
     for (index, (task, section)) in config.tasks.iter().zip(document.sections("task")).enumerate() {
         check_task(task, &section)?;
         if config.tasks[..index].iter().any(|other| other.name == task.name) {
-            let problem = format!("expected names that differ, found `{}` twice", task.name);
+            let problem =
+                format!("expected names that differ, found `{}` twice", shortened(&task.name));
             return Err(root.error("task", &problem));
         }
         if task.train.is_empty() && config.data.train.is_empty() {
@@ -96,7 +97,8 @@ fn check_task(task: &TaskSettings, section: &Section) -> Result<(), Error> {
     check_labels(task, section)?;
     let metrics = metric_names(task.kind);
     if let Some(metric) = task.metric.as_ref().filter(|name| !metrics.contains(&name.as_str())) {
-        let problem = format!("expected one of {}, found {metric:?}", metrics.join(", "));
+        let problem =
+            format!("expected one of {}, found {:?}", metrics.join(", "), shortened(metric));
         return Err(section.error("metric", &problem));
     }
     Ok(())
@@ -140,7 +142,7 @@ fn check_labels(task: &TaskSettings, section: &Section) -> Result<(), Error> {
         return Err(section.error("labels", "expected labels, found an empty one"));
     }
     if let Some(twice) = sorted.windows(2).find(|two| two[0] == two[1]) {
-        let problem = format!("expected each label once, found {:?} twice", twice[0]);
+        let problem = format!("expected each label once, found {:?} twice", shortened(&twice[0]));
         return Err(section.error("labels", &problem));
     }
     let weights =
@@ -148,7 +150,7 @@ fn check_labels(task: &TaskSettings, section: &Section) -> Result<(), Error> {
     for (key, weights) in weights {
         let Some(ClassWeights::Given(given)) = weights else { continue };
         if let Some((label, _)) = given.iter().find(|(label, _)| !labels.contains(label)) {
-            let problem = format!("expected labels of the task, found {label:?}");
+            let problem = format!("expected labels of the task, found {:?}", shortened(label));
             return Err(section.error(key, &problem));
         }
     }
@@ -193,12 +195,15 @@ fn check_best(config: &RunConfig, section: &Section) -> Result<(), Error> {
         Some(task) if metric_names(task.kind).contains(&metric) => return Ok(()),
         Some(task) => {
             let names = metric_names(task.kind).join(", ");
-            format!("expected a metric of {name} ({names}), found {best:?}")
+            format!("expected a metric of {name} ({names}), found {:?}", shortened(best))
         }
         None => {
             let names: Vec<&str> = config.tasks.iter().map(|task| task.name.as_str()).collect();
             let names = names.join(", ");
-            format!("expected \"mean\" or TASK.METRIC with a task of {names}, found {best:?}")
+            format!(
+                "expected \"mean\" or TASK.METRIC with a task of {names}, found {:?}",
+                shortened(best)
+            )
         }
     };
     Err(section.error("best", &problem))

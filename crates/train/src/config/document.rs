@@ -240,7 +240,11 @@ fn named<'t, 'a>(
     Err(if known.is_empty() {
         format!("no part of `{array}` has a name")
     } else {
-        format!("expected one of {} after `{array}.`, found `{name}`", known.join(", "))
+        format!(
+            "expected one of {} after `{array}.`, found `{}`",
+            known.join(", "),
+            shortened(name)
+        )
     })
 }
 
