@@ -2,8 +2,8 @@
 //!
 //! Every operation is a method of one handle, [`Cpu`], and has a file or folder of
 //! its own with forward and backward side by side, as vector code over [`Isa`] and
-//! as plain loops (`…_reference`: document and oracle; among the tests of the file
-//! where only they need them). Operations work on *packed* batches: the tokens of
+//! as plain loops. These `…_reference` functions document the operation and check
+//! it; those that only tests need are among the tests of their file. Operations work on *packed* batches: the tokens of
 //! all sequences end to end, `[N, D]`, and `offsets` `[B + 1]`. No result depends
 //! on the rest of the batch, on its order, or on the number of threads.
 //!

@@ -191,7 +191,7 @@ pub(crate) struct NpyFile {
     columns: Option<usize>,
     /// `[texts + 1]`: first row of each text, in the file `NAME.offsets.npy`.
     offsets: Option<NpyWriter<AtomicFile>>,
-    /// Whether the record, if there is one, can be that of such a file.
+    /// The resume record, if any, describes whole rows of such a file.
     fits_record: bool,
     name: String,
 }
@@ -222,7 +222,7 @@ impl NpyFile {
         Ok(Self { matrix, columns: journal.columns(), offsets, fits_record, name })
     }
 
-    /// Whether the lengths in the record, if there is one, are those of whole rows.
+    /// Checks that the lengths in the resume record, if any, are those of whole rows.
     fn fits(kind: ResultKind, journal: &Journal) -> bool {
         let Some(done) = journal.done() else { return true };
         let columns = journal.columns().unwrap_or(0) as u64;

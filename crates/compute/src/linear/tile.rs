@@ -233,7 +233,7 @@ pub(crate) unsafe fn tile_columns<S: Simd, const VECTORS: usize>(
 /// [`tile_columns`] of fewer columns than a tile has: by way of a whole one beside it.
 ///
 /// # Safety
-/// As there.
+/// The same as for [`tile_columns`].
 #[inline(always)]
 unsafe fn ragged_tile<S: Simd, const VECTORS: usize>(simd: S, ragged: Tile, columns: usize) {
     // Room for the largest tile: 12 rows of 3 vectors of 16.

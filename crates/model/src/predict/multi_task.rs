@@ -109,8 +109,8 @@ impl MultiTaskModel {
         self.predict_inputs(&inputs, options)
     }
 
-    /// Answers to texts, pairs of texts, or words of texts, on which tagging is trained. A task
-    /// that tags reads the words of a pair's first text.
+    /// Answers texts, pairs of texts, or words of texts, on which tagging is trained. Tagging
+    /// tasks read the words of a pair's first text.
     ///
     /// # Errors
     /// As [`predict_with`](Self::predict_with).

@@ -165,7 +165,7 @@ pub(super) unsafe fn step_both(
 /// A step of 16 rows, in the order of [`step_both`].
 ///
 /// # Safety
-/// As there.
+/// The same as for [`step_both`].
 #[inline(always)]
 pub(super) unsafe fn step_upper(
     upper: *const u16,

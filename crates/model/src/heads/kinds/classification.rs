@@ -8,7 +8,7 @@ use crate::heads::HeadSpec;
 pub struct ClassAnswer {
     /// The most probable label; the first one if several are equally probable.
     pub best: LabelScore,
-    /// Whether the label is less probable than the limit
+    /// The label is withheld: its probability is below
     /// [`RequestOptions::abstain`](crate::RequestOptions::abstain).
     pub abstained: bool,
 }
