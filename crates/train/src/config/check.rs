@@ -142,7 +142,7 @@ fn check_labels(task: &TaskSettings, section: &Section) -> Result<(), Error> {
         return Err(section.error("labels", "expected labels, found an empty one"));
     }
     if let Some(twice) = sorted.windows(2).find(|two| two[0] == two[1]) {
-        let problem = format!("expected each label once, found {:?} twice", shortened(&twice[0]));
+        let problem = format!("expected each label once, found {:?} twice", shortened(twice[0]));
         return Err(section.error("labels", &problem));
     }
     let weights =
