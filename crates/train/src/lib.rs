@@ -1,13 +1,11 @@
 //! Training: many heads on one encoder.
 //!
-//! In the order of the data's way: `config` says what is wanted, `data`
-//! reads and checks the rows, `sampler` decides which rows make a step, `step`
-//! computes losses, gradients and the update, `freeze` says what may change,
-//! `evaluate` computes the metrics, `checkpoint` saves the state, and `run` joins
-//! them to [`Trainer::train`].
+//! In the order of the data's way: `config` says what is wanted, `data` reads and checks the rows,
+//! `sampler` decides which rows make a step, `step` computes losses, gradients and the update,
+//! `freeze` says what may change, `evaluate` computes the metrics, `checkpoint` saves the state,
+//! and `run` joins them to [`Trainer::train`].
 //!
-//! What it leaves out: the network itself (`polyhead-model`) and everything
-//! that is printed.
+//! What it leaves out: the network itself (`polyhead-model`) and everything that is printed.
 #![forbid(unsafe_code)]
 
 mod config;

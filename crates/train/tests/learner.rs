@@ -218,9 +218,8 @@ fn five_steps_of(
     (trace, cache.map(|cache| cache.counts()).unwrap_or_default())
 }
 
-/// Fails unless parameters and gradient norms are equal to the bit, and losses
-/// too where steps are cut alike: their sums over rows are taken part by part,
-/// in double precision.
+/// Fails unless parameters and gradient norms are equal to the bit, and losses too where steps are
+/// cut alike: their sums over rows are taken part by part, in double precision.
 #[track_caller]
 fn assert_same(one: &Trace, other: &Trace, same_parts: bool, what: &str) {
     assert_eq!(one.hash, other.hash, "{what}");

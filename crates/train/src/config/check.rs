@@ -226,8 +226,7 @@ fn check_phase(phase: &FreezePhase, section: &Section) -> Result<(), Error> {
     Ok(())
 }
 
-/// Takes keys out of a written configuration that [`check`] would refuse, and
-/// empty lists.
+/// Takes keys out of a written configuration that [`check`] would refuse, and empty lists.
 pub(super) fn keep_what_applies(table: &mut Table) {
     table.retain(|_, value| value.as_array().is_none_or(|items| !items.is_empty()));
     for (_, value) in table.iter_mut() {

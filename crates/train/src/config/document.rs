@@ -1,5 +1,4 @@
-//! A TOML text with the values of `--set` in it, in which every value knows
-//! where it was written.
+//! A TOML text with the values of `--set` in it, in which every value knows where it was written.
 //!
 //! The `toml` crate reads. A value of the command line has a span behind the
 //! end of the text, which says which argument it came from.

@@ -1,9 +1,8 @@
 //! The list of all keys, made from the types of the configuration.
 //!
-//! `settings!` declares a table: each line is a key with its type and default,
-//! under the documentation that users read. Everything else about a key follows
-//! from these: what messages expect, where a key in the wrong table belongs, and
-//! the list that [`config_keys`] returns.
+//! `settings!` declares a table: each line is a key with its type and default, under the
+//! documentation that users read. Everything else about a key follows from these: what messages
+//! expect, where a key in the wrong table belongs, and the list that [`config_keys`] returns.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

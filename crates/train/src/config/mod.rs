@@ -5,11 +5,10 @@
 //! filled in; [`RunConfig::differences`] says what two runs do differently;
 //! [`config_keys`] lists everything that can be written.
 //!
-//! The types here are the configuration: a field is a key, its type says which
-//! values it takes, and its documentation is what users read. Paths in the file
-//! are relative to its folder, paths in `--set` to the working folder. Keys are
-//! checked against each other here; against the model, its data and its tasks'
-//! labels later, where those are known.
+//! The types here are the configuration: a field is a key, its type says which values it takes, and
+//! its documentation is what users read. Paths in the file are relative to its folder, paths in
+//! `--set` to the working folder. Keys are checked against each other here; against the model, its
+//! data and its tasks' labels later, where those are known.
 
 mod document;
 mod reader;

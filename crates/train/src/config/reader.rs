@@ -1,8 +1,7 @@
 //! Reads types out of a TOML document with `serde`: problems are data and know
 //! their place, and the digits of an `f32` are rounded once.
 //!
-//! `toml`'s own deserializer reads every number as an `f64` and makes a text of
-//! each problem.
+//! `toml`'s own deserializer reads every number as an `f64` and makes a text of each problem.
 
 use std::fmt::Display;
 

@@ -1,9 +1,8 @@
 //! What is odd about the data without being wrong.
 //!
-//! Everything that is an error was found when the rows were read. Here is what
-//! a user should know before time is spent: how labels are spread, which texts
-//! stand in two splits, what was cut. A report is bounded, however large the
-//! data: counts are whole, examples are few.
+//! Everything that is an error was found when the rows were read. Here is what a user should know
+//! before time is spent: how labels are spread, which texts stand in two splits, what was cut. A
+//! report is bounded, however large the data: counts are whole, examples are few.
 
 mod lines;
 mod repeats;

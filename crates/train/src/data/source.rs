@@ -10,8 +10,7 @@ use super::split::{Part, Split};
 pub struct Dataset {
     /// In the order of the configuration.
     pub tasks: Vec<DataTask>,
-    /// One for each distinct set of files, in the order of the first task that
-    /// uses it.
+    /// One for each distinct set of files, in the order of the first task that uses it.
     pub sources: Vec<Source>,
     /// All files in the order in which they were read.
     pub files: Vec<DataFile>,

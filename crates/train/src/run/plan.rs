@@ -63,8 +63,7 @@ impl RunPlan {
             .collect()
     }
 
-    /// Whether any step trains the encoder or its modules, so that sentence
-    /// vectors move.
+    /// Whether any step trains the encoder or its modules, so that sentence vectors move.
     pub fn moves_vectors(&self) -> bool {
         let is_head = |group: &ParameterGroup| matches!(group, ParameterGroup::Head(_));
         self.freeze

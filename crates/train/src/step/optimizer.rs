@@ -124,8 +124,7 @@ impl AdamW {
 
     /// Clips the gradient by its global norm and updates the parameters in `store`.
     ///
-    /// The factor is that of `torch.nn.utils.clip_grad_norm_`: `min(1, clip_norm / (norm +
-    /// 1e-6))`.
+    /// The factor is that of `torch.nn.utils.clip_grad_norm_`: `min(1, clip_norm / (norm + 1e-6))`.
     ///
     /// # Errors
     /// [`ErrorKind::NotFinite`] with the names of the entries whose gradient is not finite; then

@@ -99,8 +99,7 @@ impl PackedRows {
         }
     }
 
-    /// The labels of task `task` for the answers to these rows; an unknown
-    /// label is none.
+    /// The labels of task `task` for the answers to these rows; an unknown label is none.
     pub fn targets(&self, split: &Split, task: usize) -> Targets {
         Targets::of(split, task, self.rows.iter().map(|row| *row as usize))
     }

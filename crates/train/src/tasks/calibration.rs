@@ -1,11 +1,10 @@
 //! Honest probabilities: a temperature per head, thresholds per label, both found
 //! on dev after training and kept with the head.
 //!
-//! Networks that are trained until they are right are more certain than they are
-//! right. Dividing all logits of a head by one number, its temperature, mends
-//! most of that and changes no answer (Guo et al., "On Calibration of Modern
-//! Neural Networks", 2017). A multi-label head moreover gives a label from a
-//! threshold on, which need not be ½ where a label is rare.
+//! Networks that are trained until they are right are more certain than they are right. Dividing
+//! all logits of a head by one number, its temperature, mends most of that and changes no answer
+//! (Guo et al., "On Calibration of Modern Neural Networks", 2017). A multi-label head moreover
+//! gives a label from a threshold on, which need not be ½ where a label is rare.
 //!
 //! Everything here works on stored logits and is a function of them: nothing is
 //! drawn at random. Rows whose label the head does not have are left out: no
@@ -147,8 +146,7 @@ pub fn calibrate_sets(
     (!cases.is_empty()).then(|| calibration(some_wrong, slope, score))
 }
 
-/// Per label, the probability from which it is given: the one with the largest F1
-/// on these rows.
+/// Per label, the probability from which it is given: the one with the largest F1 on these rows.
 ///
 /// - `logits`: `[rows, C]`, finite
 /// - `targets`: `[rows]`: the labels that a row has; rows without are left out,
@@ -178,8 +176,7 @@ pub fn best_thresholds(
         .collect()
 }
 
-/// The labels that a multi-label head gives: those whose probability reaches
-/// their threshold.
+/// The labels that a multi-label head gives: those whose probability reaches their threshold.
 ///
 /// - `logits`, `thresholds`: `[C]`
 pub fn given_labels(logits: &[f32], temperature: f32, thresholds: &[f32]) -> Vec<u32> {
@@ -219,9 +216,8 @@ fn calibration(
     Calibration { temperature, before: score(1.0), after: score(f64::from(temperature)) }
 }
 
-/// First and second derivative of the summed negative log-likelihood by the
-/// sharpness `β = 1/T`. In `β`, other than in `T`, it is convex: each row is
-/// `ln Σ exp(β z_c) − β z_y`.
+/// First and second derivative of the summed negative log-likelihood by the sharpness `β = 1/T`. In
+/// `β`, other than in `T`, it is convex: each row is `ln Σ exp(β z_c) − β z_y`.
 #[derive(Clone, Copy, Debug, Default)]
 struct Slope {
     first: f64,

@@ -1,9 +1,8 @@
 //! Tasks by kind: how a task is labelled, trained, judged and calibrated, one file a kind.
 //!
 //! Everything else asks the [`rules`] of a kind and never lists the kinds itself. What a kind
-//! answers stands in `polyhead-model`, in `heads/kinds/`.
-//! The losses in `loss`, the counters in `metric` and the temperatures in `calibration` know no
-//! kind: a kind chooses among them.
+//! answers stands in `polyhead-model`, in `heads/kinds/`. The losses in `loss`, the counters in
+//! `metric` and the temperatures in `calibration` know no kind: a kind chooses among them.
 
 mod classification;
 mod multi_label;

@@ -106,9 +106,8 @@ pub(crate) fn split(sequences: &[Sequence], labels: Vec<TaskLabels>) -> Split {
     }
 }
 
-/// Rows of random tokens with labels of all four kinds, of which many are
-/// missing: `topic` (3 classes), `mood` (4 labels), `tags` (5 tags), `score`.
-/// The same for each number of rows.
+/// Rows of random tokens with labels of all four kinds, of which many are missing: `topic` (3
+/// classes), `mood` (4 labels), `tags` (5 tags), `score`. The same for each number of rows.
 pub(crate) fn random_split(rows: usize) -> Split {
     let mut state = 1u64;
     // Knuth's linear congruential generator; the upper bits are good enough here.

@@ -9,8 +9,7 @@ use crate::data::split::Part;
 const LABELS_SHOWN: usize = 10;
 
 impl DataReport {
-    /// The report, a finding a line; continued lines are indented. Short
-    /// however large the data.
+    /// The report, a finding a line; continued lines are indented. Short however large the data.
     pub fn lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
         for source in &self.sources {

@@ -114,8 +114,7 @@ impl<'a> Groups<'a> {
     }
 }
 
-/// The words of the input in lower case, a line for each text of a pair; `None` if there
-/// are none.
+/// The words of the input in lower case, a line for each text of a pair; `None` if there are none.
 fn normalized(input: &TextInput) -> Option<String> {
     let mut normalized = String::with_capacity(input.bytes() + 1);
     let first = input.text();

@@ -18,8 +18,7 @@ use super::{sigmoid, softplus};
 ///   [`binary_cross_entropy_normaliser`]
 ///
 /// # Panics
-/// If lengths do not agree or a target is not below `C`; data are checked when
-/// they are read.
+/// If lengths do not agree or a target is not below `C`; data are checked when they are read.
 pub fn binary_cross_entropy(
     logits: &[f32],
     labels: usize,

@@ -37,12 +37,10 @@ impl CrossEntropy {
 /// - `factor`: [`mean_factor`](super::mean_factor) of the whole step
 /// - `dlogits`: `[rows, C]`, overwritten: `factor` times the derivative of the
 ///   sum, zeros for rows without target
-/// - returns the sum over the labelled rows, to be divided by
-///   [`CrossEntropy::normaliser`]
+/// - returns the sum over the labelled rows, to be divided by [`CrossEntropy::normaliser`]
 ///
 /// # Panics
-/// If lengths do not agree or a target is not below `C`; data are checked when
-/// they are read.
+/// If lengths do not agree or a target is not below `C`; data are checked when they are read.
 pub fn cross_entropy(
     logits: &[f32],
     classes: usize,

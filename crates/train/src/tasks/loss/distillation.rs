@@ -1,8 +1,7 @@
 //! The answers of the model that the run starts from, in place of labels.
 //!
-//! Learning without forgetting (Li and Hoiem, 2016): while other tasks train, a
-//! task that is to be kept is pulled towards what the starting model said, on
-//! every row, labelled or not.
+//! Learning without forgetting (Li and Hoiem, 2016): while other tasks train, a task that is to be
+//! kept is pulled towards what the starting model said, on every row, labelled or not.
 
 use polyhead_model::TaskKind;
 

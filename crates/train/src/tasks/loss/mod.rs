@@ -1,11 +1,9 @@
 //! Losses: how far the logits are from the labels, and which way is down.
 //!
-//! Each loss is one function that gives the sum over the labelled rows and
-//! writes the gradient. A step's loss is that sum over the *whole* step divided
-//! by a normaliser over the whole step, so a step that is cut into parts asks
-//! for the normaliser of all parts first, makes the factor with
-//! [`mean_factor`], then calls the loss part by part and adds up what it
-//! returns:
+//! Each loss is one function that gives the sum over the labelled rows and writes the gradient. A
+//! step's loss is that sum over the *whole* step divided by a normaliser over the whole step, so a
+//! step that is cut into parts asks for the normaliser of all parts first, makes the factor with
+//! [`mean_factor`], then calls the loss part by part and adds up what it returns:
 //!
 //! ```
 //! use polyhead_train::{CrossEntropy, cross_entropy, mean_factor};

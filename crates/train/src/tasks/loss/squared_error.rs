@@ -5,10 +5,8 @@
 /// - `predictions`: `[rows]`, finite
 /// - `targets`: `[rows]`; rows without one count nothing
 /// - `factor`: [`mean_factor`](super::mean_factor) of the whole step
-/// - `dpredictions`: `[rows]`, overwritten: `factor · 2 (p − y)`, zeros for
-///   rows without target
-/// - returns the sum over the labelled rows, to be divided by
-///   [`squared_error_normaliser`]
+/// - `dpredictions`: `[rows]`, overwritten: `factor · 2 (p − y)`, zeros for rows without target
+/// - returns the sum over the labelled rows, to be divided by [`squared_error_normaliser`]
 ///
 /// # Panics
 /// If lengths do not agree.

@@ -36,8 +36,7 @@ pub struct ClassificationMetrics {
     pub recall_micro: f64,
     /// Of the two above: the accuracy.
     pub f1_micro: f64,
-    /// Mean of the labels' F1, weighted by support; rows of unknown labels weigh
-    /// in with 0.
+    /// Mean of the labels' F1, weighted by support; rows of unknown labels weigh in with 0.
     pub f1_weighted: f64,
     /// Matthews' correlation coefficient for several classes (Gorodkin, 2004),
     /// unknown labels together being one more class that is never given; 0 if

@@ -13,23 +13,20 @@
 //!
 //! Three rules hold for all:
 //!
-//! - **No row, no metrics**: `finish` gives `None`. With rows, a fraction of
-//!   nothing (precision of a label never given, recall of one that never
-//!   occurs) is 0, as scikit-learn has it with `zero_division=0`; what has no
-//!   sensible value at all (a correlation with a constant) is `None`, `null` in
-//!   JSON. Nothing is ever NaN.
-//! - **Unknown labels count as wrong.** Data for dev and test may hold labels
-//!   that the head does not have. Their indices lie beyond the head's labels.
-//!   Such a row can only be answered wrongly: it stands in the denominators of
-//!   accuracy, micro and weighted scores, and what was answered in its place is
-//!   a false positive. It is no class in a macro average: its recall would be a
-//!   0 that no model can change. Losses have no answer to them and panic: `None`
-//!   stands for such a target there.
+//! - **No row, no metrics**: `finish` gives `None`. With rows, a fraction of nothing (precision of
+//!   a label never given, recall of one that never occurs) is 0, as scikit-learn has it with
+//!   `zero_division=0`; what has no sensible value at all (a correlation with a constant) is
+//!   `None`, `null` in JSON. Nothing is ever NaN.
+//! - **Unknown labels count as wrong.** Data for dev and test may hold labels that the head does
+//!   not have. Their indices lie beyond the head's labels. Such a row can only be answered wrongly:
+//!   it stands in the denominators of accuracy, micro and weighted scores, and what was answered in
+//!   its place is a false positive. It is no class in a macro average: its recall would be a 0 that
+//!   no model can change. Losses have no answer to them and panic: `None` stands for such a target
+//!   there.
 //! - **The loss is handed in** (`add_loss`), as sum and normaliser of the losses
 //!   in `tasks/loss`, since it needs logits and the task's own options.
 //!
-//! What it leaves out: probabilities and how honest they are, see
-//! `tasks/calibration`.
+//! What it leaves out: probabilities and how honest they are, see `tasks/calibration`.
 
 mod classification;
 mod multi_label;
@@ -162,8 +159,7 @@ impl Counts {
         ratio(self.hits, self.support)
     }
 
-    /// `2 hits / (given + support)`, which is `2pr / (p + r)` without its
-    /// undefined corners.
+    /// `2 hits / (given + support)`, which is `2pr / (p + r)` without its undefined corners.
     fn f1(self) -> f64 {
         ratio(2 * self.hits, self.given + self.support)
     }

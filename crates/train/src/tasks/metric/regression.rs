@@ -25,9 +25,8 @@ pub struct RegressionMetrics {
     pub mse: f64,
     /// Mean absolute error.
     pub mae: f64,
-    /// `1 − Σ (p − y)² / Σ (y − ȳ)²`: the share of the variance that is
-    /// explained, negative if the mean would be the better answer; `None` where
-    /// all targets are equal.
+    /// `1 − Σ (p − y)² / Σ (y − ȳ)²`: the share of the variance that is explained, negative if the
+    /// mean would be the better answer; `None` where all targets are equal.
     pub r2: Option<f64>,
     /// Rows.
     pub rows: u64,
@@ -94,9 +93,8 @@ impl RegressionMetrics {
 
 /// Pearson's correlation: how near the pairs lie to a rising line, in `[−1, 1]`.
 ///
-/// `None` where it has no value: fewer than two pairs, or one side constant (a
-/// regression head that still answers the same to everything). Not 0, which is
-/// what unrelated answers get.
+/// `None` where it has no value: fewer than two pairs, or one side constant (a regression head that
+/// still answers the same to everything). Not 0, which is what unrelated answers get.
 ///
 /// # Panics
 /// If the lengths differ.

@@ -4,8 +4,7 @@ use super::argmax;
 
 /// Share of right answers so far, from logits that the step has anyway.
 ///
-/// Rough on purpose: answers are those of the moment, with dropout. Regression
-/// has none.
+/// Rough on purpose: answers are those of the moment, with dropout. Regression has none.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct RunningAccuracy {
     right: u64,

@@ -36,8 +36,7 @@ pub struct TokensMetrics {
     pub recall: f64,
     /// Harmonic mean of both.
     pub f1: f64,
-    /// Share of words with the right tag, `O` included: high even for a model
-    /// that finds nothing.
+    /// Share of words with the right tag, `O` included: high even for a model that finds nothing.
     pub accuracy: f64,
     /// Rows (sequences of words).
     pub rows: u64,
