@@ -107,5 +107,5 @@ pub use polyhead_text::{
 pub use polyhead_train as train;
 pub use polyhead_train::{
     Ending, Evaluation, Event, Learner, Objective, Observer, PackedRows, RunConfig, RunSummary,
-    StepBatch, Targets, Trainer, TrainingSession, evaluate,
+    StepBatch, TaskLabels, Trainer, TrainingSession, evaluate,
 };

@@ -57,7 +57,7 @@ pub use tasks::{
     Calibration, ClassificationCounter, ClassificationMetrics, CrossEntropy,
     DISTILLATION_TEMPERATURE, LabelScores, LossInput, MultiLabelCounter, MultiLabelMetrics,
     Objective, RegressionCounter, RegressionMetrics, Reliability, ReliabilityBin, RunningAccuracy,
-    Span, Tag, Targets, TaskMetrics, TokensCounter, TokensMetrics, argmax, best_thresholds,
+    Span, Tag, TaskMetrics, TokensCounter, TokensMetrics, argmax, best_thresholds,
     binary_cross_entropy, binary_cross_entropy_normaliser, calibrate_classes, calibrate_sets,
     cross_entropy, distillation, distillation_normaliser, given_labels, larger_is_better,
     main_metric, mean_factor, metric_names, pearson, spans, spearman, squared_error,

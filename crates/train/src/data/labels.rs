@@ -5,9 +5,23 @@
 /// as wrong. Their names are [`LabelIssues::others`](super::LabelIssues::others).
 pub const FIRST_UNKNOWN: u32 = 1 << 31;
 
+/// Gives [`TaskLabels`] a view of each form.
+macro_rules! forms {
+    ($($(#[$doc:meta])* $name:ident: $form:ident, $label:ty;)+) => {$(
+        $(#[$doc])*
+        pub(crate) fn $name(&self) -> &[Option<$label>] {
+            match self {
+                Self::$form(rows) => rows,
+                _ => panic!("expected labels of the form {}", stringify!($form)),
+            }
+        }
+    )+};
+}
+
 /// Labels of one task, one entry per row; None: the row has no label for it.
 ///
-/// Numbers are places in the task's list of labels, or unknown: see [`FIRST_UNKNOWN`].
+/// Numbers are places in the task's list of labels, or unknown: see [`FIRST_UNKNOWN`]. Losses take
+/// targets without unknown labels, and tags as [`Self::Classes`], one per word that has a token.
 #[derive(Clone, Debug, PartialEq)]
 pub enum TaskLabels {
     /// Classification: one label.
@@ -21,39 +35,15 @@ pub enum TaskLabels {
 }
 
 impl TaskLabels {
-    /// One label a row.
-    ///
-    /// # Panics
-    /// As all four: if the labels are of another form, which is the kind's to know.
-    pub(crate) fn classes(&self) -> &[Option<u32>] {
-        match self {
-            Self::Classes(rows) => rows,
-            _ => panic!("expected one label a row"),
-        }
-    }
-
-    /// A set of labels a row.
-    pub(crate) fn sets(&self) -> &[Option<Vec<u32>>] {
-        match self {
-            Self::Sets(rows) => rows,
-            _ => panic!("expected a set of labels a row"),
-        }
-    }
-
-    /// A number a row.
-    pub(crate) fn numbers(&self) -> &[Option<f32>] {
-        match self {
-            Self::Numbers(rows) => rows,
-            _ => panic!("expected a number a row"),
-        }
-    }
-
-    /// A label for each word of a row.
-    pub(crate) fn tags(&self) -> &[Option<Vec<u32>>] {
-        match self {
-            Self::Tags(rows) => rows,
-            _ => panic!("expected a label for each word of a row"),
-        }
+    forms! {
+        /// One label a row; panics on labels of another form, which is the kind's to know.
+        classes: Classes, u32;
+        /// A set of labels a row; panics on labels of another form.
+        sets: Sets, Vec<u32>;
+        /// A number a row; panics on labels of another form.
+        numbers: Numbers, f32;
+        /// A label for each word of a row; panics on labels of another form.
+        tags: Tags, Vec<u32>;
     }
 
     /// Number of rows, with and without a label.

@@ -206,9 +206,10 @@ fn score(
 ) -> Option<TaskMetrics> {
     let loss = {
         let (logits, targets) = answered(logits, split, task, objective);
+        let normaliser = objective.normaliser(&targets);
         let mut unused = vec![0.0; logits.len()];
         let sum = objective.loss(&logits, &targets, 0.0, &mut unused);
-        (sum, objective.normaliser(&targets))
+        (normaliser > 0.0).then(|| sum / normaliser)
     };
     rules(head.kind).score(&SplitAnswers { logits, head, split, task, loss })
 }

@@ -4,7 +4,7 @@ use std::fs;
 
 use polyhead_files::write_file;
 
-use crate::data::Part;
+use crate::data::{Part, TaskLabels};
 use crate::error::Error;
 use crate::evaluate::metric_of;
 use crate::report::mistakes::worst_mistakes;
@@ -12,7 +12,7 @@ use crate::report::{
     CacheReport, Cosines, Curves, GroupReport, RunReport, SchedulePoint, TaskResult, TimePart,
 };
 use crate::run::{FinalAnswers, Run, RunSummary, machine};
-use crate::tasks::{Targets, answered};
+use crate::tasks::answered;
 
 /// Largest number of points of a scatter plot.
 const SCATTER: usize = 2000;
@@ -160,7 +160,7 @@ impl Run<'_> {
             let split = self.plan.data.sources[source].split(shown.part);
             let logits = &shown.answers.logits[task];
             let (answers, targets) = answered(logits, split, task, &self.learner.objectives[task]);
-            if let Targets::Numbers(targets) = &targets {
+            if let TaskLabels::Numbers(targets) = &targets {
                 let pairs = answers
                     .iter()
                     .zip(targets)

@@ -16,7 +16,7 @@ use crate::run::evaluation::scores_by_task;
 use crate::run::events::Event;
 use crate::step::AdamWSettings;
 use crate::step::CacheCounts;
-use crate::tasks::{Calibration, TaskMetrics, answered, rules};
+use crate::tasks::{Calibration, Labelled, TaskMetrics, answered, rules};
 
 /// What a run has come to.
 #[derive(Clone, Debug, Serialize)]
@@ -166,14 +166,12 @@ impl Run<'_> {
                 let logits = &dev.answers.logits[task];
                 let (logits, targets) = answered(logits, &source.dev, task, objective);
                 let outputs = objective.outputs();
+                let rows = Labelled { logits: &logits, outputs, targets: &targets };
                 let rules = rules(objective.kind());
-                let found = rules.calibrate(&logits, outputs, &targets);
+                let found = rules.calibrate(rows);
                 let temperature = found.as_ref().map_or(1.0, |found| found.temperature);
-                let thresholds = if found.is_some() {
-                    rules.thresholds(&logits, outputs, &targets, temperature)
-                } else {
-                    Vec::new()
-                };
+                let thresholds =
+                    found.iter().flat_map(|_| rules.thresholds(rows, temperature)).collect();
                 self.learner.network.calibrate(task, temperature, thresholds);
                 calibrations[task] = found;
             }

@@ -1,8 +1,8 @@
 //! The rows of a step: packed for the network, with the targets of every task.
 
-use crate::data::Split;
+use crate::data::{Split, TaskLabels};
 use crate::step::packed_rows::{PackedRows, cut};
-use crate::tasks::{Objective, Targets, head_of};
+use crate::tasks::{Objective, head_of};
 
 /// The rows of a step and what the losses are taken against.
 pub struct StepBatch<'a> {
@@ -39,7 +39,7 @@ struct TaskTargets {
 /// Targets of a task in one part of a step.
 pub(crate) enum PartTargets {
     /// Labels of the data.
-    Labels(Targets),
+    Labels(TaskLabels),
     /// Logits of the starting model.
     Teacher(Vec<f32>),
 }

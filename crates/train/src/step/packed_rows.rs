@@ -5,8 +5,8 @@ use std::ops::Range;
 
 use polyhead_model::{NetworkInput, Sequences};
 
-use crate::data::Split;
-use crate::tasks::Targets;
+use crate::data::{Split, TaskLabels};
+use crate::tasks::targets;
 
 /// Most tokens that go through the network at once, as a part of a step or of a split:
 /// what is kept for the backward grows with them. Results do not depend on it, except
@@ -100,8 +100,8 @@ impl PackedRows {
     }
 
     /// The labels of task `task` for the answers to these rows; an unknown label is none.
-    pub fn targets(&self, split: &Split, task: usize) -> Targets {
-        Targets::of(split, task, self.rows.iter().map(|row| *row as usize))
+    pub fn targets(&self, split: &Split, task: usize) -> TaskLabels {
+        targets(split, task, self.rows.iter().map(|row| *row as usize))
     }
 }
 

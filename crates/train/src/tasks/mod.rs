@@ -19,6 +19,7 @@ pub use calibration::{
     Calibration, Reliability, ReliabilityBin, best_thresholds, calibrate_classes, calibrate_sets,
     given_labels,
 };
+use loss::softened_cross_entropy;
 #[cfg(test)]
 pub(crate) use loss::testing::some_logits;
 pub use loss::{
@@ -35,8 +36,7 @@ pub use metric::{
 };
 pub(crate) use objective::head_of;
 pub use objective::{LossInput, Objective};
-pub use targets::Targets;
-pub(crate) use targets::answered;
+pub(crate) use targets::{answered, targets};
 
 use std::collections::BTreeSet;
 
@@ -46,7 +46,8 @@ use polyhead_files::Cell;
 
 use crate::data::{RawLabel, Split, TaskLabels};
 
-/// What a kind does in its own way before, while and after it is trained.
+/// What a kind does in its own way before, while and after it is trained. Loss, accuracy and
+/// temperature are those of one label out of several unless the kind says otherwise.
 pub(crate) trait TaskRules {
     /// The label in a cell that is not empty; `None` where the row counts as unlabelled.
     fn read_label(&self, cell: Cell) -> Result<Option<RawLabel>, String>;
@@ -74,31 +75,25 @@ pub(crate) trait TaskRules {
 
     /// Keys of a task's configuration that the loss has.
     fn loss_keys(&self) -> &'static [&'static str] {
-        &[]
+        &["class_weights", "label_smoothing"]
     }
 
-    /// The sum of losses; `dlogits` becomes `factor` times its gradient.
-    fn loss(
-        &self,
-        objective: &Objective,
-        logits: &[f32],
-        targets: &Targets,
-        factor: f64,
-        dlogits: &mut [f32],
-    ) -> f64;
+    /// The sum of losses; `out` becomes `factor` times its gradient.
+    fn loss(&self, objective: &Objective, rows: Labelled, factor: f64, out: &mut [f32]) -> f64 {
+        let (targets, options) = (rows.targets.classes(), objective.cross_entropy());
+        cross_entropy(rows.logits, rows.outputs, targets, options, factor, out)
+    }
 
     /// What the sum of losses over these targets is divided by.
-    fn normaliser(&self, objective: &Objective, targets: &Targets) -> f64;
+    fn normaliser(&self, objective: &Objective, targets: &TaskLabels) -> f64 {
+        objective.cross_entropy().normaliser(targets.classes())
+    }
 
-    /// The distance of one row of logits to those of the starting model; `dlogits` becomes
-    /// `factor` times its gradient.
-    fn distillation(
-        &self,
-        logits: &[f32],
-        teacher: &[f32],
-        factor: f64,
-        dlogits: &mut [f32],
-    ) -> f64;
+    /// The distance of one row of logits to those of the starting model; `out` becomes `factor`
+    /// times its gradient.
+    fn distillation(&self, logits: &[f32], teacher: &[f32], factor: f64, out: &mut [f32]) -> f64 {
+        softened_cross_entropy(logits, teacher, factor, out)
+    }
 
     /// What the sum of distances over `rows` rows is divided by.
     fn distillation_normaliser(&self, rows: usize, _outputs: usize) -> f64 {
@@ -106,7 +101,9 @@ pub(crate) trait TaskRules {
     }
 
     /// Counts right answers while training; kinds without right and wrong count nothing.
-    fn count(&self, _: &mut RunningAccuracy, _logits: &[f32], _outputs: usize, _: &Targets) {}
+    fn count(&self, accuracy: &mut RunningAccuracy, rows: Labelled) {
+        accuracy.add_classes(rows.logits, rows.outputs, rows.targets.classes());
+    }
 
     /// Names of the scores, as in `best = "TASK.METRIC"`.
     fn metric_names(&self) -> &'static [&'static str];
@@ -118,14 +115,23 @@ pub(crate) trait TaskRules {
     fn score(&self, answers: &SplitAnswers) -> Option<TaskMetrics>;
 
     /// The temperature that these answers give; `None` if the kind has none, or no row is left.
-    fn calibrate(&self, _logits: &[f32], _outputs: usize, _: &Targets) -> Option<Calibration> {
-        None
+    fn calibrate(&self, rows: Labelled) -> Option<Calibration> {
+        calibrate_classes(rows.logits, rows.outputs, rows.targets.classes())
     }
 
     /// The threshold of every label at this temperature; empty if the kind has none.
-    fn thresholds(&self, _logits: &[f32], _outputs: usize, _: &Targets, _: f32) -> Vec<f32> {
+    fn thresholds(&self, _: Labelled, _temperature: f32) -> Vec<f32> {
         Vec::new()
     }
+}
+
+/// Answers to some rows, or words where the kind reads words, and what they should have been.
+#[derive(Clone, Copy)]
+pub(crate) struct Labelled<'a> {
+    /// `[rows, outputs]`.
+    pub(crate) logits: &'a [f32],
+    pub(crate) outputs: usize,
+    pub(crate) targets: &'a TaskLabels,
 }
 
 /// The answers of a head to a whole split, and what they should have been.
@@ -136,8 +142,8 @@ pub(crate) struct SplitAnswers<'a> {
     pub(crate) split: &'a Split,
     /// Index of the task.
     pub(crate) task: usize,
-    /// Sum and normaliser of the loss.
-    pub(crate) loss: (f64, f64),
+    /// Mean loss over the rows that have a label.
+    pub(crate) loss: Option<f64>,
 }
 
 impl SplitAnswers<'_> {

@@ -2,8 +2,8 @@
 
 use super::loss::sigmoid_cross_entropy;
 use super::{
-    Calibration, MultiLabelCounter, MultiLabelMetrics, Objective, RunningAccuracy, SplitAnswers,
-    Targets, TaskMetrics, TaskRules, best_thresholds, binary_cross_entropy,
+    Calibration, Labelled, MultiLabelCounter, MultiLabelMetrics, Objective, RunningAccuracy,
+    SplitAnswers, TaskMetrics, TaskRules, best_thresholds, binary_cross_entropy,
     binary_cross_entropy_normaliser, calibrate_sets, given_labels,
 };
 
@@ -30,19 +30,12 @@ impl TaskRules for MultiLabel {
         &["positive_weights"]
     }
 
-    fn loss(
-        &self,
-        objective: &Objective,
-        logits: &[f32],
-        targets: &Targets,
-        factor: f64,
-        dlogits: &mut [f32],
-    ) -> f64 {
-        let (outputs, weights) = (objective.outputs(), objective.positive_weights());
-        binary_cross_entropy(logits, outputs, targets.sets(), weights, factor, dlogits)
+    fn loss(&self, objective: &Objective, rows: Labelled, factor: f64, out: &mut [f32]) -> f64 {
+        let (targets, weights) = (rows.targets.sets(), objective.positive_weights());
+        binary_cross_entropy(rows.logits, rows.outputs, targets, weights, factor, out)
     }
 
-    fn normaliser(&self, objective: &Objective, targets: &Targets) -> f64 {
+    fn normaliser(&self, objective: &Objective, targets: &TaskLabels) -> f64 {
         binary_cross_entropy_normaliser(targets.sets(), objective.outputs())
     }
 
@@ -54,14 +47,8 @@ impl TaskRules for MultiLabel {
         (rows * outputs) as f64
     }
 
-    fn count(
-        &self,
-        accuracy: &mut RunningAccuracy,
-        logits: &[f32],
-        outputs: usize,
-        targets: &Targets,
-    ) {
-        accuracy.add_sets(logits, outputs, targets.sets());
+    fn count(&self, accuracy: &mut RunningAccuracy, rows: Labelled) {
+        accuracy.add_sets(rows.logits, rows.outputs, rows.targets.sets());
     }
 
     fn metric_names(&self) -> &'static [&'static str] {
@@ -78,7 +65,7 @@ impl TaskRules for MultiLabel {
         let half = vec![0.5; head.labels.len()];
         let thresholds = if head.thresholds.is_empty() { &half } else { &head.thresholds };
         let mut counter = MultiLabelCounter::new(&head.labels);
-        counter.add_loss(answers.loss.0, answers.loss.1);
+        counter.loss = answers.loss;
         for (logits, set) in answers.rows().zip(answers.labels().sets()) {
             if let Some(set) = set {
                 counter.add(&given_labels(logits, head.temperature, thresholds), set);
@@ -87,17 +74,11 @@ impl TaskRules for MultiLabel {
         counter.finish().map(TaskMetrics::MultiLabel)
     }
 
-    fn calibrate(&self, logits: &[f32], outputs: usize, targets: &Targets) -> Option<Calibration> {
-        calibrate_sets(logits, outputs, targets.sets())
+    fn calibrate(&self, rows: Labelled) -> Option<Calibration> {
+        calibrate_sets(rows.logits, rows.outputs, rows.targets.sets())
     }
 
-    fn thresholds(
-        &self,
-        logits: &[f32],
-        outputs: usize,
-        targets: &Targets,
-        temperature: f32,
-    ) -> Vec<f32> {
-        best_thresholds(logits, outputs, targets.sets(), temperature)
+    fn thresholds(&self, rows: Labelled, temperature: f32) -> Vec<f32> {
+        best_thresholds(rows.logits, rows.outputs, rows.targets.sets(), temperature)
     }
 }

@@ -7,8 +7,7 @@ use crate::data::{FIRST_UNKNOWN, TaskLabels};
 use crate::error::{Error, ErrorKind};
 use crate::tasks::loss::{CrossEntropy, distillation, distillation_normaliser};
 use crate::tasks::metric::RunningAccuracy;
-use crate::tasks::rules;
-use crate::tasks::targets::Targets;
+use crate::tasks::{Labelled, rules};
 
 /// The loss of one task.
 #[derive(Clone, Debug, PartialEq)]
@@ -125,20 +124,33 @@ impl Objective {
     }
 
     /// What the sum of losses over these targets is divided by.
-    pub fn normaliser(&self, targets: &Targets) -> f64 {
+    pub fn normaliser(&self, targets: &TaskLabels) -> f64 {
         rules(self.kind).normaliser(self, targets)
     }
 
     /// The sum of losses; `dlogits` becomes `factor` times its gradient.
     ///
     /// - `logits`, `dlogits`: `[rows, outputs]`; for a loss on vectors, these in their place
-    pub fn loss(&self, logits: &[f32], targets: &Targets, factor: f64, dlogits: &mut [f32]) -> f64 {
-        rules(self.kind).loss(self, logits, targets, factor, dlogits)
+    pub fn loss(
+        &self,
+        logits: &[f32],
+        targets: &TaskLabels,
+        factor: f64,
+        dlogits: &mut [f32],
+    ) -> f64 {
+        let rows = Labelled { logits, outputs: self.outputs, targets };
+        rules(self.kind).loss(self, rows, factor, dlogits)
     }
 
     /// Counts right answers while training.
-    pub(crate) fn count(&self, accuracy: &mut RunningAccuracy, logits: &[f32], targets: &Targets) {
-        rules(self.kind).count(accuracy, logits, self.outputs, targets);
+    pub(crate) fn count(
+        &self,
+        accuracy: &mut RunningAccuracy,
+        logits: &[f32],
+        targets: &TaskLabels,
+    ) {
+        let rows = Labelled { logits, outputs: self.outputs, targets };
+        rules(self.kind).count(accuracy, rows);
     }
 
     /// As [`normaliser`](Self::normaliser), for `rows` answers of the starting model.

@@ -2,8 +2,8 @@
 
 use super::loss::squared_distance;
 use super::{
-    Objective, RegressionCounter, RegressionMetrics, SplitAnswers, Targets, TaskMetrics, TaskRules,
-    squared_error, squared_error_normaliser,
+    Calibration, Labelled, Objective, RegressionCounter, RegressionMetrics, RunningAccuracy,
+    SplitAnswers, TaskMetrics, TaskRules, squared_error, squared_error_normaliser,
 };
 
 use polyhead_files::Cell;
@@ -21,24 +21,23 @@ impl TaskRules for Regression {
         TaskLabels::Numbers(vec![None; rows])
     }
 
-    fn loss(
-        &self,
-        _: &Objective,
-        logits: &[f32],
-        targets: &Targets,
-        factor: f64,
-        dlogits: &mut [f32],
-    ) -> f64 {
-        squared_error(logits, targets.numbers(), factor, dlogits)
+    fn loss_keys(&self) -> &'static [&'static str] {
+        &[]
     }
 
-    fn normaliser(&self, _: &Objective, targets: &Targets) -> f64 {
+    fn loss(&self, _: &Objective, rows: Labelled, factor: f64, out: &mut [f32]) -> f64 {
+        squared_error(rows.logits, rows.targets.numbers(), factor, out)
+    }
+
+    fn normaliser(&self, _: &Objective, targets: &TaskLabels) -> f64 {
         squared_error_normaliser(targets.numbers())
     }
 
     fn distillation(&self, logits: &[f32], teacher: &[f32], factor: f64, out: &mut [f32]) -> f64 {
         squared_distance(logits, teacher, factor, out)
     }
+
+    fn count(&self, _: &mut RunningAccuracy, _: Labelled) {}
 
     fn metric_names(&self) -> &'static [&'static str] {
         RegressionMetrics::NAMES
@@ -50,12 +49,16 @@ impl TaskRules for Regression {
 
     fn score(&self, answers: &SplitAnswers) -> Option<TaskMetrics> {
         let mut counter = RegressionCounter::new();
-        counter.add_loss(answers.loss.0, answers.loss.1);
+        counter.loss = answers.loss;
         for (logits, label) in answers.rows().zip(answers.labels().numbers()) {
             if let Some(label) = label {
                 counter.add(logits[0], *label);
             }
         }
         counter.finish().map(TaskMetrics::Regression)
+    }
+
+    fn calibrate(&self, _: Labelled) -> Option<Calibration> {
+        None
     }
 }

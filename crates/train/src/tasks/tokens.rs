@@ -2,11 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::classification::Classification;
-use super::{
-    Calibration, Objective, RunningAccuracy, SplitAnswers, Targets, TaskMetrics, TaskRules,
-    TokensCounter, TokensMetrics, argmax,
-};
+use super::{SplitAnswers, TaskMetrics, TaskRules, TokensCounter, TokensMetrics, argmax};
 use polyhead_files::{Cell, quoted};
 
 use polyhead_text::Tag;
@@ -62,39 +58,6 @@ impl TaskRules for Tokens {
         "tags other than `O`"
     }
 
-    fn loss_keys(&self) -> &'static [&'static str] {
-        Classification.loss_keys()
-    }
-
-    fn loss(
-        &self,
-        objective: &Objective,
-        logits: &[f32],
-        targets: &Targets,
-        factor: f64,
-        dlogits: &mut [f32],
-    ) -> f64 {
-        Classification.loss(objective, logits, targets, factor, dlogits)
-    }
-
-    fn normaliser(&self, objective: &Objective, targets: &Targets) -> f64 {
-        Classification.normaliser(objective, targets)
-    }
-
-    fn distillation(&self, logits: &[f32], teacher: &[f32], factor: f64, out: &mut [f32]) -> f64 {
-        Classification.distillation(logits, teacher, factor, out)
-    }
-
-    fn count(
-        &self,
-        accuracy: &mut RunningAccuracy,
-        logits: &[f32],
-        outputs: usize,
-        targets: &Targets,
-    ) {
-        Classification.count(accuracy, logits, outputs, targets);
-    }
-
     fn metric_names(&self) -> &'static [&'static str] {
         TokensMetrics::NAMES
     }
@@ -113,7 +76,7 @@ impl TaskRules for Tokens {
             Some(other) => head.labels.len() as u32 + other,
             None => tag,
         };
-        counter.add_loss(answers.loss.0, answers.loss.1);
+        counter.loss = answers.loss;
         for (row, tags) in answers.labels().tags().iter().enumerate() {
             let Some(tags) = tags else { continue };
             let given = |word: usize| {
@@ -125,9 +88,5 @@ impl TaskRules for Tokens {
             counter.add(&given, &tags);
         }
         counter.finish().map(TaskMetrics::Tokens)
-    }
-
-    fn calibrate(&self, logits: &[f32], outputs: usize, targets: &Targets) -> Option<Calibration> {
-        Classification.calibrate(logits, outputs, targets)
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Counts, LabelScores, LossSum, mean_over, ratio};
+use super::{Counts, LabelScores, mean_over, ratio};
 
 /// Counts answers to a classification task.
 #[derive(Clone, Debug)]
@@ -10,7 +10,8 @@ pub struct ClassificationCounter {
     labels: Vec<String>,
     /// `[C + 1, C]`: true label, given label; the last row is for unknown labels.
     confusion: Vec<u64>,
-    loss: LossSum,
+    /// Mean loss, if it is to be among the metrics.
+    pub loss: Option<f64>,
 }
 
 /// What [`ClassificationCounter`] has counted.
@@ -60,7 +61,7 @@ impl ClassificationCounter {
         Self {
             labels: labels.to_vec(),
             confusion: vec![0; (labels.len() + 1) * labels.len()],
-            loss: LossSum::default(),
+            loss: None,
         }
     }
 
@@ -72,11 +73,6 @@ impl ClassificationCounter {
         let classes = self.labels.len();
         assert!((given as usize) < classes, "a label of the head is given");
         self.confusion[(target as usize).min(classes) * classes + given as usize] += 1;
-    }
-
-    /// A loss's sum and its normaliser, of some rows.
-    pub fn add_loss(&mut self, sum: f64, normaliser: f64) {
-        self.loss.add(sum, normaliser);
     }
 
     /// `None` if no row was counted.
@@ -103,7 +99,7 @@ impl ClassificationCounter {
         let accuracy = ratio(hits, rows);
         let weighted: f64 = counts.iter().map(|c| c.support as f64 * c.f1()).sum();
         Some(ClassificationMetrics {
-            loss: self.loss.mean(),
+            loss: self.loss,
             accuracy,
             precision_macro: mean_over(&occurring, Counts::precision),
             recall_macro: mean_over(&occurring, Counts::recall),
@@ -122,37 +118,10 @@ impl ClassificationCounter {
     }
 }
 
-impl ClassificationMetrics {
-    /// What [`get`](Self::get) knows.
-    pub const NAMES: &[&str] = &[
-        "loss",
-        "accuracy",
-        "precision_macro",
-        "recall_macro",
-        "f1_macro",
-        "precision_micro",
-        "recall_micro",
-        "f1_micro",
-        "f1_weighted",
-        "mcc",
-    ];
-
-    /// The score of that name.
-    pub fn get(&self, name: &str) -> Option<f64> {
-        match name {
-            "loss" => self.loss,
-            "accuracy" => Some(self.accuracy),
-            "precision_macro" => Some(self.precision_macro),
-            "recall_macro" => Some(self.recall_macro),
-            "f1_macro" => Some(self.f1_macro),
-            "precision_micro" => Some(self.precision_micro),
-            "recall_micro" => Some(self.recall_micro),
-            "f1_micro" => Some(self.f1_micro),
-            "f1_weighted" => Some(self.f1_weighted),
-            "mcc" => Some(self.mcc),
-            _ => None,
-        }
-    }
+scores! {
+    ClassificationMetrics:
+    loss, accuracy, precision_macro, recall_macro, f1_macro, precision_micro, recall_micro,
+    f1_micro, f1_weighted, mcc
 }
 
 /// `(hits·n − Σ tₖ gₖ) / √((n² − Σ gₖ²)(n² − Σ tₖ²))`, with `tₖ` rows that have

@@ -23,10 +23,27 @@
 //!   its place is a false positive. It is no class in a macro average: its recall would be a 0 that
 //!   no model can change. Losses have no answer to them and panic: `None` stands for such a target
 //!   there.
-//! - **The loss is handed in** (`add_loss`), as sum and normaliser of the losses
-//!   in `tasks/loss`, since it needs logits and the task's own options.
+//! - **The loss is handed in**: it needs logits and the task's own options, see `tasks/loss`.
 //!
 //! What it leaves out: probabilities and how honest they are, see `tasks/calibration`.
+
+/// Gives metrics the names of their scores, and the scores by name.
+macro_rules! scores {
+    ($type:ident: $($name:ident),+) => {
+        impl $type {
+            /// Names of the scores, in the order of the JSON.
+            pub const NAMES: &[&str] = &[$(stringify!($name)),+];
+
+            /// The score of that name; `None` if there is none or it has no value.
+            pub fn get(&self, name: &str) -> Option<f64> {
+                match name {
+                    $(stringify!($name) => self.$name.into(),)+
+                    _ => None,
+                }
+            }
+        }
+    };
+}
 
 mod classification;
 mod multi_label;
@@ -179,24 +196,6 @@ impl Counts {
     }
 }
 
-/// Sum and normaliser of a loss, over parts.
-#[derive(Clone, Copy, Debug, Default)]
-struct LossSum {
-    sum: f64,
-    normaliser: f64,
-}
-
-impl LossSum {
-    fn add(&mut self, sum: f64, normaliser: f64) {
-        self.sum += sum;
-        self.normaliser += normaliser;
-    }
-
-    fn mean(self) -> Option<f64> {
-        (self.normaliser > 0.0).then(|| self.sum / self.normaliser)
-    }
-}
-
 /// 0 where there is nothing to be a part of.
 fn ratio(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
@@ -273,14 +272,14 @@ mod tests {
     fn one_row_of_classification() -> ClassificationMetrics {
         let mut counter = ClassificationCounter::new(&names(&["a", "b"]));
         counter.add(0, 0);
-        counter.add_loss(1.0, 2.0);
+        counter.loss = Some(0.5);
         counter.finish().unwrap()
     }
 
     fn one_row_of_multi_label() -> MultiLabelMetrics {
         let mut counter = MultiLabelCounter::new(&names(&["a", "b"]));
         counter.add(&[0], &[0, 1]);
-        counter.add_loss(1.0, 2.0);
+        counter.loss = Some(0.5);
         counter.finish().unwrap()
     }
 
@@ -288,14 +287,14 @@ mod tests {
         let mut counter = RegressionCounter::new();
         counter.add(0.5, 1.0);
         counter.add(2.0, 3.0);
-        counter.add_loss(1.0, 2.0);
+        counter.loss = Some(0.5);
         counter.finish().unwrap()
     }
 
     fn one_row_of_tokens() -> TokensMetrics {
         let mut counter = TokensCounter::new(&names(&["O", "B-a", "I-a"]), &[]);
         counter.add(&[Some(1), Some(0)], &[1, 2]);
-        counter.add_loss(1.0, 2.0);
+        counter.loss = Some(0.5);
         counter.finish().unwrap()
     }
 }

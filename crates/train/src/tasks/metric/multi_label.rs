@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Counts, LabelScores, LossSum, mean_over, ratio};
+use super::{Counts, LabelScores, mean_over, ratio};
 
 /// Counts answers to a multi-label task.
 #[derive(Clone, Debug)]
@@ -13,7 +13,8 @@ pub struct MultiLabelCounter {
     /// Labels in the data that the head does not have.
     unknown: u64,
     exact: u64,
-    loss: LossSum,
+    /// Mean loss, if it is to be among the metrics.
+    pub loss: Option<f64>,
 }
 
 /// What [`MultiLabelCounter`] has counted.
@@ -59,7 +60,7 @@ impl MultiLabelCounter {
             rows: 0,
             unknown: 0,
             exact: 0,
-            loss: LossSum::default(),
+            loss: None,
         }
     }
 
@@ -88,11 +89,6 @@ impl MultiLabelCounter {
         self.exact += u64::from(hits == given.len() && hits == targets.len());
     }
 
-    /// A loss's sum and its normaliser, of some rows.
-    pub fn add_loss(&mut self, sum: f64, normaliser: f64) {
-        self.loss.add(sum, normaliser);
-    }
-
     /// `None` if no row was counted.
     pub fn finish(&self) -> Option<MultiLabelMetrics> {
         if self.rows == 0 {
@@ -107,7 +103,7 @@ impl MultiLabelCounter {
             wrong += counts.given + counts.support - 2 * counts.hits;
         }
         Some(MultiLabelMetrics {
-            loss: self.loss.mean(),
+            loss: self.loss,
             precision_micro: all.precision(),
             recall_micro: all.recall(),
             f1_micro: all.f1(),
@@ -123,35 +119,10 @@ impl MultiLabelCounter {
     }
 }
 
-impl MultiLabelMetrics {
-    /// What [`get`](Self::get) knows.
-    pub const NAMES: &[&str] = &[
-        "loss",
-        "precision_micro",
-        "recall_micro",
-        "f1_micro",
-        "precision_macro",
-        "recall_macro",
-        "f1_macro",
-        "exact_match",
-        "hamming_loss",
-    ];
-
-    /// The score of that name.
-    pub fn get(&self, name: &str) -> Option<f64> {
-        match name {
-            "loss" => self.loss,
-            "precision_micro" => Some(self.precision_micro),
-            "recall_micro" => Some(self.recall_micro),
-            "f1_micro" => Some(self.f1_micro),
-            "precision_macro" => Some(self.precision_macro),
-            "recall_macro" => Some(self.recall_macro),
-            "f1_macro" => Some(self.f1_macro),
-            "exact_match" => Some(self.exact_match),
-            "hamming_loss" => Some(self.hamming_loss),
-            _ => None,
-        }
-    }
+scores! {
+    MultiLabelMetrics:
+    loss, precision_micro, recall_micro, f1_micro, precision_macro, recall_macro, f1_macro,
+    exact_match, hamming_loss
 }
 
 #[cfg(test)]

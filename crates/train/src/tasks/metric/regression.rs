@@ -2,14 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::LossSum;
-
 /// Collects answers to a regression task; ranks need all of them.
 #[derive(Clone, Debug, Default)]
 pub struct RegressionCounter {
     given: Vec<f64>,
     targets: Vec<f64>,
-    loss: LossSum,
+    /// Mean loss, if it is to be among the metrics.
+    pub loss: Option<f64>,
 }
 
 /// What [`RegressionCounter`] has collected.
@@ -44,11 +43,6 @@ impl RegressionCounter {
         self.targets.push(f64::from(target));
     }
 
-    /// A loss's sum and its normaliser, of some rows.
-    pub fn add_loss(&mut self, sum: f64, normaliser: f64) {
-        self.loss.add(sum, normaliser);
-    }
-
     /// `None` if no row was counted.
     pub fn finish(&self) -> Option<RegressionMetrics> {
         let rows = self.given.len();
@@ -62,7 +56,7 @@ impl RegressionCounter {
             1.0 - squares / variation
         });
         Some(RegressionMetrics {
-            loss: self.loss.mean(),
+            loss: self.loss,
             pearson: pearson(&self.given, &self.targets),
             spearman: spearman(&self.given, &self.targets),
             mse: squares / rows as f64,
@@ -73,23 +67,7 @@ impl RegressionCounter {
     }
 }
 
-impl RegressionMetrics {
-    /// What [`get`](Self::get) knows.
-    pub const NAMES: &[&str] = &["loss", "pearson", "spearman", "mse", "mae", "r2"];
-
-    /// The score of that name.
-    pub fn get(&self, name: &str) -> Option<f64> {
-        match name {
-            "loss" => self.loss,
-            "pearson" => self.pearson,
-            "spearman" => self.spearman,
-            "mse" => Some(self.mse),
-            "mae" => Some(self.mae),
-            "r2" => self.r2,
-            _ => None,
-        }
-    }
-}
+scores! { RegressionMetrics: loss, pearson, spearman, mse, mae, r2 }
 
 /// Pearson's correlation: how near the pairs lie to a rising line, in `[−1, 1]`.
 ///

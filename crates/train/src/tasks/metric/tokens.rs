@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Counts, LabelScores, LossSum, Span, ratio, spans};
+use super::{Counts, LabelScores, Span, ratio, spans};
 
 /// Counts answers to a tagging task.
 #[derive(Clone, Debug)]
@@ -19,7 +19,8 @@ pub struct TokensCounter {
     words: u64,
     right: u64,
     unknown: u64,
-    loss: LossSum,
+    /// Mean loss, if it is to be among the metrics.
+    pub loss: Option<f64>,
 }
 
 /// What [`TokensCounter`] has counted.
@@ -71,7 +72,7 @@ impl TokensCounter {
             words: 0,
             right: 0,
             unknown: 0,
-            loss: LossSum::default(),
+            loss: None,
         }
     }
 
@@ -108,11 +109,6 @@ impl TokensCounter {
         self.unknown += targets.iter().filter(|tag| **tag as usize >= self.known).count() as u64;
     }
 
-    /// A loss's sum and its normaliser, of some words.
-    pub fn add_loss(&mut self, sum: f64, normaliser: f64) {
-        self.loss.add(sum, normaliser);
-    }
-
     /// `None` if no row was counted.
     pub fn finish(&self) -> Option<TokensMetrics> {
         if self.rows == 0 {
@@ -125,7 +121,7 @@ impl TokensCounter {
             all.support += counts.support;
         }
         Some(TokensMetrics {
-            loss: self.loss.mean(),
+            loss: self.loss,
             precision: all.precision(),
             recall: all.recall(),
             f1: all.f1(),
@@ -139,22 +135,7 @@ impl TokensCounter {
     }
 }
 
-impl TokensMetrics {
-    /// What [`get`](Self::get) knows.
-    pub const NAMES: &[&str] = &["loss", "precision", "recall", "f1", "accuracy"];
-
-    /// The score of that name.
-    pub fn get(&self, name: &str) -> Option<f64> {
-        match name {
-            "loss" => self.loss,
-            "precision" => Some(self.precision),
-            "recall" => Some(self.recall),
-            "f1" => Some(self.f1),
-            "accuracy" => Some(self.accuracy),
-            _ => None,
-        }
-    }
-}
+scores! { TokensMetrics: loss, precision, recall, f1, accuracy }
 
 fn counts_of<'a>(types: &'a mut BTreeMap<String, Counts>, span: &Span<'_>) -> &'a mut Counts {
     // Not `entry`, which would take a new string for every span.
