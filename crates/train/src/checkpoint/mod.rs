@@ -4,7 +4,7 @@
 //! been trained (the others are those of the starting model), `optimizer.safetensors` with both
 //! moments, `state.json`, and `manifest.json` with size and SHA-256 of each file. It is written
 //! under a hidden name, synced and renamed; only then are older checkpoints removed. A damaged
-//! checkpoint is skipped in favour of the newest good one, with a [`Notice`].
+//! checkpoint is skipped in favour of the newest good one, with a remark for the user.
 
 mod manifest;
 mod state;
@@ -72,19 +72,6 @@ struct SavedMoments {
     count: u64,
     first: Tensor<'static>,
     second: Tensor<'static>,
-}
-
-/// A remark for the user about a problem that does not stop the run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Notice {
-    /// Text in lower case, without a full stop.
-    pub message: String,
-}
-
-impl std::fmt::Display for Notice {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.message)
-    }
 }
 
 /// The reason why a checkpoint cannot be read.
@@ -172,7 +159,7 @@ impl Checkpoints {
     /// # Errors
     /// [`ErrorKind::Run`] if there are checkpoints, but no good one, or if another
     /// version of this program wrote the newest; [`ErrorKind::Io`].
-    pub(crate) fn latest(&self) -> Result<Option<(TrainState, Vec<Notice>)>, Error> {
+    pub(crate) fn latest(&self) -> Result<Option<(TrainState, Vec<String>)>, Error> {
         let steps = self.steps()?;
         let mut damaged: Vec<(&str, String)> = Vec::new();
         for (_, name) in steps.iter().rev() {
@@ -181,10 +168,9 @@ impl Checkpoints {
                     let mut notices = Vec::new();
                     for (other, problem) in damaged {
                         self.rename_damaged(other)?;
-                        let message = format!(
+                        notices.push(format!(
                             "checkpoint `{other}` is damaged ({problem}): continuing from `{name}`"
-                        );
-                        notices.push(Notice { message });
+                        ));
                     }
                     self.remove_leftovers()?;
                     return Ok(Some((state, notices)));

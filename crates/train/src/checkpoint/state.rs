@@ -5,14 +5,17 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Largest state file that is read, in bytes.
 const LIMIT: u64 = 16 << 20;
 
 /// The progress of a run. It also fixes the position in the data, the dropout and the schedule,
-/// which are functions of seed and step.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// which are functions of seed and step. The fields are those of the file, in which fractions are
+/// strings: JSON readers may round numbers in the last bit.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct SavedProgress {
     /// Number of optimizer steps done.
     pub step: u64,
@@ -27,6 +30,7 @@ pub(crate) struct SavedProgress {
     /// Length of `timings.jsonl` in bytes.
     pub timings_bytes: u64,
     /// Seconds of training so far, over all sessions.
+    #[serde(with = "exact")]
     pub seconds: f64,
     /// Hash of the configuration, [`RunConfig::hash`](crate::RunConfig::hash).
     pub config_hash: String,
@@ -35,11 +39,19 @@ pub(crate) struct SavedProgress {
     /// Hash of the weights of the starting model.
     pub model_hash: String,
     /// Sums since the last line of progress, as bits.
+    #[serde(skip)]
     pub window: Vec<u64>,
     /// Whether the last evaluation exhausted the patience.
+    #[serde(skip)]
     pub gave_up: bool,
     /// Time by kind of work.
+    #[serde(skip)]
     pub times: Times,
+    /// Window, patience and times by name; empty but in the file.
+    pub sums: BTreeMap<String, String>,
+    /// Updates of each parameter in the optimizer, in the order of the index; empty but in the
+    /// file.
+    pub optimizer: Vec<UpdateCount>,
 }
 
 /// Seconds by kind of work, over all sessions of a run.
@@ -59,44 +71,20 @@ impl Times {
 }
 
 /// The best evaluation of a run.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct SavedBest {
     /// Number of steps done before the evaluation.
     pub step: u64,
     /// Value of the criterion.
+    #[serde(with = "exact")]
     pub value: f64,
 }
 
-/// The file's content. Fractions are strings, because JSON readers may round numbers in the last
-/// bit.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct StateJson {
-    step: u64,
-    epoch: u64,
-    best: Option<BestJson>,
-    evaluations_without_improvement: usize,
-    metrics_bytes: u64,
-    timings_bytes: u64,
-    seconds: String,
-    config_hash: String,
-    data_hash: String,
-    model_hash: String,
-    sums: BTreeMap<String, String>,
-    optimizer: Vec<CountJson>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct BestJson {
-    step: u64,
-    value: String,
-}
-
 /// Number of updates of one parameter.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct CountJson {
+pub(crate) struct UpdateCount {
     parameter: String,
     updates: u64,
 }
@@ -107,23 +95,10 @@ struct CountJson {
 pub(super) fn to_json(progress: &SavedProgress, counts: &[(&str, u64)]) -> Vec<u8> {
     let counts = counts
         .iter()
-        .map(|(name, updates)| CountJson { parameter: (*name).to_owned(), updates: *updates });
-    let best = progress.best.map(|best| BestJson { step: best.step, value: exact(best.value) });
-    let wire = StateJson {
-        step: progress.step,
-        epoch: progress.epoch,
-        best,
-        evaluations_without_improvement: progress.evaluations_without_improvement,
-        metrics_bytes: progress.metrics_bytes,
-        timings_bytes: progress.timings_bytes,
-        seconds: exact(progress.seconds),
-        config_hash: progress.config_hash.clone(),
-        data_hash: progress.data_hash.clone(),
-        model_hash: progress.model_hash.clone(),
-        sums: sums(progress),
-        optimizer: counts.collect(),
-    };
-    serde_json::to_vec_pretty(&wire).expect("numbers and strings are JSON")
+        .map(|(name, updates)| UpdateCount { parameter: (*name).to_owned(), updates: *updates });
+    let (sums, optimizer) = (sums(progress), counts.collect());
+    let file = SavedProgress { sums, optimizer, ..progress.clone() };
+    serde_json::to_vec_pretty(&file).expect("numbers and strings are JSON")
 }
 
 /// Reads the file; the counts are as in [`to_json`].
@@ -131,27 +106,13 @@ pub(super) fn read(path: &Path) -> Result<(SavedProgress, Vec<(String, u64)>), S
     let mut text = String::new();
     let file = File::open(path).map_err(|error| error.to_string())?;
     file.take(LIMIT).read_to_string(&mut text).map_err(|error| error.to_string())?;
-    let wire: StateJson = serde_json::from_str(&text).map_err(|error| error.to_string())?;
-    let read = |best: BestJson| {
-        Ok::<_, String>(SavedBest { step: best.step, value: number(&best.value)? })
-    };
-    let mut progress = SavedProgress {
-        step: wire.step,
-        epoch: wire.epoch,
-        best: wire.best.map(read).transpose()?,
-        evaluations_without_improvement: wire.evaluations_without_improvement,
-        metrics_bytes: wire.metrics_bytes,
-        timings_bytes: wire.timings_bytes,
-        seconds: number(&wire.seconds)?,
-        config_hash: wire.config_hash,
-        data_hash: wire.data_hash,
-        model_hash: wire.model_hash,
-        ..SavedProgress::default()
-    };
-    read_sums(&wire.sums, &mut progress)?;
-    let counts = wire.optimizer.into_iter().map(|CountJson { parameter, updates }| {
-        if updates > wire.step {
-            let steps = wire.step;
+    let mut progress: SavedProgress =
+        serde_json::from_str(&text).map_err(|error| error.to_string())?;
+    read_sums(&std::mem::take(&mut progress.sums), &mut progress)?;
+    let steps = progress.step;
+    let counts = std::mem::take(&mut progress.optimizer).into_iter();
+    let counts = counts.map(|UpdateCount { parameter, updates }| {
+        if updates > steps {
             return Err(format!(
                 "`{parameter}`: expected at most {steps} updates, found {updates}"
             ));
@@ -180,7 +141,7 @@ fn sums(progress: &SavedProgress) -> BTreeMap<String, String> {
     window
         .chain([gave_up])
         .chain(times.map(|(name, seconds)| (name.to_owned(), seconds)))
-        .map(|(name, sum)| (name, exact(sum)))
+        .map(|(name, sum)| (name, format!("{sum:?}")))
         .collect()
 }
 
@@ -205,9 +166,17 @@ fn read_sums(sums: &BTreeMap<String, String>, progress: &mut SavedProgress) -> R
     Ok(())
 }
 
-/// The shortest text that is read back as the same number.
-fn exact(number: f64) -> String {
-    format!("{number:?}")
+/// For `#[serde(with = "exact")]`: the shortest text that is read back as the same number.
+mod exact {
+    use super::*;
+
+    pub(super) fn serialize<S: Serializer>(number: &f64, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(&format_args!("{number:?}"))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+        number(&String::deserialize(from)?).map_err(D::Error::custom)
+    }
 }
 
 fn number(text: &str) -> Result<f64, String> {
@@ -238,6 +207,7 @@ mod tests {
             window: window.clone(),
             gave_up: true,
             times: Times { preparation: 1.0 / 3.0, steps: 60.0, evaluation: 0.7, checkpoints: 0.1 },
+            ..SavedProgress::default()
         };
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), to_json(&progress, &[("b", 3), ("a", 0)])).unwrap();

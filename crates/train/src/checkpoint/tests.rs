@@ -111,7 +111,7 @@ fn a_run_goes_on_to_the_same_bits() {
     let folder = tempfile::tempdir().unwrap();
     let (checkpoints, mut runs) = saved(folder.path(), 3);
     let (state, notices) = checkpoints.latest().unwrap().unwrap();
-    assert_eq!(notices, []);
+    assert!(notices.is_empty());
     let mut whole = runs.pop().unwrap();
     assert_eq!(state.progress, whole.progress());
     let mut resumed = SmallRun::from(&state);

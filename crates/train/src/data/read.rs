@@ -136,8 +136,9 @@ fn group<'a>(shared: &'a DataFiles, tasks: &'a [TaskFields]) -> Vec<(&'a DataFil
 }
 
 fn same(a: &DataFiles, b: &DataFiles) -> bool {
-    let fields = |files: &DataFiles| schema(files, &[]).text_and_tokens();
-    (&a.train, &a.dev, &a.test) == (&b.train, &b.dev, &b.test) && fields(a) == fields(b)
+    let (first, second) = (schema(a, &[]), schema(b, &[]));
+    (&a.train, &a.dev, &a.test) == (&b.train, &b.dev, &b.test)
+        && (first.text, first.tokens) == (second.text, second.tokens)
 }
 
 /// Rows without labels of any task.

@@ -41,11 +41,6 @@ pub(super) struct RowWords {
 }
 
 impl Schema {
-    /// The fields that do not depend on tasks.
-    pub(super) fn text_and_tokens(self) -> (String, String) {
-        (self.text, self.tokens)
-    }
-
     /// Reads one row.
     ///
     /// # Errors

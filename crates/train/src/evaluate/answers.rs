@@ -134,29 +134,20 @@ fn run_cached(
     cache: Option<&mut StateCache>,
     pass: &mut Pass,
 ) -> Result<(), Error> {
-    if let Some(encoder) = questions.encoder {
-        let input = packed.input(questions.prompt_tokens, None);
-        let states = states_of(encoder, cpu, &input, &depth.cached);
-        let known: Vec<&[f32]> = states.iter().map(Vec::as_slice).collect();
-        let input = packed.input(questions.prompt_tokens, Some(&known));
-        network.forward(cpu, &input, Mode::Evaluate, depth, questions.active, pass);
-        return Ok(());
-    }
-    let Some(cache) = cache else {
-        let input = packed.input(questions.prompt_tokens, None);
-        network.forward(cpu, &input, Mode::Evaluate, depth, questions.active, pass);
-        return Ok(());
-    };
-    if cache.has(&packed.rows) {
-        let states = cache.get(&packed.rows)?;
-        let known: Vec<&[f32]> = states.iter().map(Vec::as_slice).collect();
-        let input = packed.input(questions.prompt_tokens, Some(&known));
-        network.forward(cpu, &input, Mode::Evaluate, depth, questions.active, pass);
-        return Ok(());
-    }
+    let mut cache = cache;
     let input = packed.input(questions.prompt_tokens, None);
+    let states = match (questions.encoder, &mut cache) {
+        (Some(encoder), _) => Some(states_of(encoder, cpu, &input, &depth.cached)),
+        (None, Some(cache)) if cache.has(&packed.rows) => Some(cache.get(&packed.rows)?),
+        _ => None,
+    };
+    let known: Option<Vec<&[f32]>> =
+        states.as_ref().map(|states| states.iter().map(Vec::as_slice).collect());
+    let input = packed.input(questions.prompt_tokens, known.as_deref());
     network.forward(cpu, &input, Mode::Evaluate, depth, questions.active, pass);
-    keep_states(network, packed, cache, pass);
+    if let (Some(cache), None) = (cache, known) {
+        keep_states(network, packed, cache, pass);
+    }
     Ok(())
 }
 

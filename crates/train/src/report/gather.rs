@@ -11,7 +11,7 @@ use crate::report::mistakes::worst_mistakes;
 use crate::report::{
     CacheReport, Cosines, Curves, GroupReport, RunReport, SchedulePoint, TaskResult, TimePart,
 };
-use crate::run::{FinalAnswers, Run, RunSummary, machine};
+use crate::run::{FinalAnswers, RECORD, Run, RunSummary, machine};
 use crate::tasks::answered;
 
 /// Largest number of points of a scatter plot.
@@ -28,13 +28,13 @@ impl Run<'_> {
     ) -> Result<(), Error> {
         let report = self.report(summary, all);
         let json = serde_json::to_vec(&report).expect("plain structures are JSON");
-        Ok(write_file(&self.directory.record(), &json)?)
+        Ok(write_file(&self.directory.join(RECORD), &json)?)
     }
 
     fn report(&self, summary: &RunSummary, all: &[FinalAnswers]) -> RunReport {
         let Self { config, plan, learner, times, .. } = self;
         let names: Vec<String> = config.tasks.iter().map(|task| task.name.clone()).collect();
-        let folder = self.directory.path();
+        let folder = &self.directory.path;
         let metrics = fs::read_to_string(folder.join("metrics.jsonl")).unwrap_or_default();
         let texts: usize = plan.data.sources.iter().map(|source| source.train.len()).sum();
         let passes = summary.steps as f64 / plan.sampler.steps_per_epoch().max(1) as f64;
@@ -86,7 +86,7 @@ impl Run<'_> {
         match summary.steps {
             0 => "Everything is frozen, so this run only evaluates the model".to_owned(),
             steps if steps == planned => format!("All {planned} steps done"),
-            steps if self.gave_up() => format!(
+            steps if self.gave_up => format!(
                 "Early stopping after {steps} of {planned} steps: {} evaluations without improvement",
                 self.best.since
             ),

@@ -55,7 +55,7 @@ fn badness(split: &Split, task: usize, spec: &HeadSpec, logits: &[f32], row: usi
         }
         TaskLabels::Sets(labels) => {
             let wanted = labels[row].as_ref()?;
-            let given = given_of(of_row(), spec);
+            let given = given_labels(of_row(), spec.temperature, &spec.thresholds);
             let wrong = |label: &u32| wanted.contains(label) != given.contains(label);
             (0..outputs as u32)
                 .filter(wrong)
@@ -103,7 +103,12 @@ fn both_answers(
         ),
         TaskLabels::Sets(labels) => (
             Answer::Labels(labels[row].iter().flatten().map(|label| name(*label)).collect()),
-            Answer::Labels(given_of(of_row(), spec).into_iter().map(name).collect()),
+            Answer::Labels(
+                given_labels(of_row(), spec.temperature, &spec.thresholds)
+                    .into_iter()
+                    .map(name)
+                    .collect(),
+            ),
         ),
         TaskLabels::Numbers(labels) => (
             Answer::Number(f64::from(labels[row].unwrap_or_default())),
@@ -130,14 +135,4 @@ fn marked(split: &Split, row: usize, tags: Vec<String>) -> Answer {
         label: span.label.to_owned(),
     });
     Answer::Spans(spans.collect())
-}
-
-/// The labels of a multi-label answer: without thresholds, those with a probability of at least
-/// one half.
-fn given_of(logits: &[f32], spec: &HeadSpec) -> Vec<u32> {
-    if spec.thresholds.is_empty() {
-        given_labels(logits, spec.temperature, &vec![0.5; logits.len()])
-    } else {
-        given_labels(logits, spec.temperature, &spec.thresholds)
-    }
 }

@@ -22,13 +22,13 @@ const CONFIG: &str = "config.toml";
 const MARK: &str = "# The configuration of this run, with every default.";
 const METRICS: &str = "metrics.jsonl";
 const TIMINGS: &str = "timings.jsonl";
-const CHECKPOINTS: &str = "checkpoints";
-const MODEL: &str = "model";
-const RATES: &str = "rates.json";
+pub(crate) const CHECKPOINTS: &str = "checkpoints";
+pub(crate) const MODEL: &str = "model";
+pub(crate) const RATES: &str = "rates.json";
 /// The record of the run, as data.
-const RECORD: &str = "report.json";
+pub(crate) const RECORD: &str = "report.json";
 /// The page that `polyhead-report` draws from the record.
-const REPORT: &str = "report.html";
+pub(crate) const REPORT: &str = "report.html";
 const FINISHED: &str = "finished.json";
 /// Lock file. It is hidden and never removed: the lock is the operating system's, not the file.
 const LOCK: &str = ".lock";
@@ -59,9 +59,9 @@ pub(crate) enum RunState {
 /// The locked directory of a run.
 #[derive(Debug)]
 pub(crate) struct RunDirectory {
-    path: PathBuf,
-    /// Whether the run existed before.
-    resumed: bool,
+    pub(crate) path: PathBuf,
+    /// Whether the run existed before, finished or not.
+    pub(crate) resumed: bool,
     /// The lock ends when the file is closed, also if the process is killed.
     _lock: File,
 }
@@ -94,9 +94,6 @@ impl RunDirectory {
     }
 
     /// Inspects the directory for a run with this configuration; changes nothing.
-    ///
-    /// # Errors
-    /// The same as for [`open`](Self::open).
     pub(crate) fn look(
         path: &Path,
         config: &RunConfig,
@@ -127,62 +124,20 @@ impl RunDirectory {
         Ok(if finished { RunState::FinishedRun } else { RunState::Run })
     }
 
-    /// Path of the directory.
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Whether the run existed before, finished or not.
-    pub(crate) fn resumed(&self) -> bool {
-        self.resumed
-    }
-
-    /// Path of the checkpoints.
-    pub(crate) fn checkpoints(&self) -> PathBuf {
-        self.path.join(CHECKPOINTS)
-    }
-
-    /// Path of the best model, which exists after the first evaluation that chose one.
-    pub(crate) fn model(&self) -> PathBuf {
-        self.path.join(MODEL)
-    }
-
-    /// Path of the table of learning rates.
-    pub(crate) fn rates(&self) -> PathBuf {
-        self.path.join(RATES)
-    }
-
-    /// Path of the record of the run.
-    pub(crate) fn record(&self) -> PathBuf {
-        self.path.join(RECORD)
-    }
-
-    /// Path of the page of the run.
-    pub(crate) fn report(&self) -> PathBuf {
-        self.path.join(REPORT)
+    /// Path of a file or folder of the run.
+    pub(crate) fn join(&self, name: &str) -> PathBuf {
+        self.path.join(name)
     }
 
     /// Opens `metrics.jsonl` and truncates it to `keep` bytes, its length in the checkpoint; 0
     /// without a checkpoint.
-    ///
-    /// # Errors
-    /// The same as for [`LineLog::open`].
     pub(crate) fn metrics(&self, keep: u64) -> Result<LineLog, Error> {
         LineLog::open(&self.path.join(METRICS), keep)
     }
 
     /// Opens `timings.jsonl`: clock times, which differ between runs.
-    ///
-    /// # Errors
-    /// The same as for [`LineLog::open`].
     pub(crate) fn timings(&self, keep: u64) -> Result<LineLog, Error> {
         LineLog::open(&self.path.join(TIMINGS), keep)
-    }
-
-    /// Whether the run has finished.
-    #[cfg(test)]
-    fn is_finished(&self) -> bool {
-        self.path.join(FINISHED).exists()
     }
 
     /// Marks the run as finished, with a summary; the last write of a run.
@@ -352,7 +307,7 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("runs/a");
         let run = RunDirectory::open(&path, &config(&[]), ResumeMode::Refuse).unwrap();
-        assert!(!run.resumed() && !run.is_finished());
+        assert!(!run.resumed && !path.join(FINISHED).exists());
         assert_eq!(RunConfig::from_file(&path.join("config.toml"), &[]).unwrap(), config(&[]));
         drop(run);
 
@@ -361,18 +316,19 @@ mod tests {
         assert!(error.to_string().contains("continue it with --resume"), "{error}");
 
         let run = RunDirectory::open(&path, &config(&[]), ResumeMode::Resume).unwrap();
-        assert!(run.resumed());
+        assert!(run.resumed);
         run.finish(&json!({"steps": 3})).unwrap();
-        assert!(run.is_finished());
+        assert!(path.join(FINISHED).exists());
         drop(run);
-        assert!(RunDirectory::open(&path, &config(&[]), ResumeMode::Resume).unwrap().is_finished());
+        RunDirectory::open(&path, &config(&[]), ResumeMode::Resume).unwrap();
+        assert!(path.join(FINISHED).exists());
     }
 
     #[test]
     fn resuming_without_a_run_begins_one() {
         let place = tempfile::tempdir().unwrap();
         let run = RunDirectory::open(place.path(), &config(&[]), ResumeMode::Resume).unwrap();
-        assert!(!run.resumed());
+        assert!(!run.resumed);
     }
 
     #[test]
@@ -451,7 +407,7 @@ mod tests {
         fs::create_dir(place.path().join(".model.partial")).unwrap();
         drop(run);
         let run = RunDirectory::open(place.path(), &config(&[]), ResumeMode::Resume).unwrap();
-        assert!(run.model().is_dir());
+        assert!(run.join(MODEL).is_dir());
         assert!(!place.path().join(".model.old").exists());
         assert!(!place.path().join(".model.partial").exists());
     }

@@ -12,6 +12,7 @@ use crate::data::Part;
 use crate::error::Error;
 use crate::evaluate::Answers;
 use crate::run::Run;
+use crate::run::directory::{MODEL, REPORT};
 use crate::run::evaluation::scores_by_task;
 use crate::run::events::Event;
 use crate::step::AdamWSettings;
@@ -107,14 +108,14 @@ impl Run<'_> {
         self.timings.sync()?;
         self.write_model(best_step, metrics)?;
         let summary = RunSummary {
-            model: self.directory.model(),
-            report: self.directory.report(),
+            model: self.directory.join(MODEL),
+            report: self.directory.join(REPORT),
             steps: self.done,
             best_step,
             tasks,
             vector_cosine,
             frozen,
-            cache: self.cache_counts(),
+            cache: self.caches.counts(),
             seconds: self.times.total(),
         };
         self.write_report(&summary, &all)?;
@@ -238,7 +239,7 @@ impl Run<'_> {
         };
         let network = &self.learner.network;
         let model = TrainedModel::new(&self.plan.folder, network, self.plan.max_length, provenance);
-        write_folder(&self.directory.model(), |folder| Ok(model.write(folder)?))
+        write_folder(&self.directory.join(MODEL), |folder| Ok(model.write(folder)?))
     }
 }
 

@@ -15,7 +15,8 @@ mod finish;
 mod directory;
 pub(crate) mod machine;
 
-pub(crate) use directory::{LineLog, ResumeMode, RunDirectory, RunState};
+use directory::{CHECKPOINTS, RATES};
+pub(crate) use directory::{LineLog, RECORD, ResumeMode, RunDirectory, RunState};
 pub use events::{Evaluated, Event, Observer, Progress, TaskProgress};
 pub(crate) use finish::FinalAnswers;
 pub use finish::{RunSummary, TaskSummary};
@@ -39,7 +40,7 @@ use crate::data::Part;
 use crate::error::{Error, ErrorKind};
 use crate::evaluate::Best;
 use crate::freeze::FrozenTensors;
-use crate::step::{CacheCounts, Learner, StateCaches, StepBatch, StepOutcome};
+use crate::step::{Learner, StateCaches, StepBatch, StepOutcome};
 use evaluation::Start;
 use log_window::LogWindow;
 
@@ -77,7 +78,7 @@ pub(crate) struct Run<'a> {
     /// In force now.
     trainable: Vec<bool>,
     /// Whether the latest evaluation was the one that exhausted patience.
-    gave_up: bool,
+    pub(crate) gave_up: bool,
 }
 
 type Emit<'t> = dyn FnMut(Event) + 't;
@@ -102,15 +103,16 @@ impl<'a> Run<'a> {
         plan.notices.iter().for_each(|notice| emit(Event::Notice(notice)));
         emit(Event::DataChecked(&plan.report));
         emit(Event::Planned(&plan.lines(config)));
-        write_file(&directory.rates(), &pretty(&plan.rates))?;
+        write_file(&directory.join(RATES), &pretty(&plan.rates))?;
 
         let store = learner.network.store();
         let frozen = FrozenTensors::new(store, &plan.freeze.always_frozen());
         let entries = store.entries().len();
         let model_hash = FrozenTensors::new(store, &vec![true; entries]).digest();
         let tasks = plan.objectives.len();
-        let checkpoints = Checkpoints::new(directory.checkpoints(), config.checkpoint.keep.get());
-        let found = if directory.resumed() { checkpoints.latest()? } else { None };
+        let checkpoints =
+            Checkpoints::new(directory.join(CHECKPOINTS), config.checkpoint.keep.get());
+        let found = if directory.resumed { checkpoints.latest()? } else { None };
         let (metrics_bytes, timings_bytes) = found.as_ref().map_or((0, 0), |(state, _)| {
             (state.progress.metrics_bytes, state.progress.timings_bytes)
         });
@@ -140,7 +142,7 @@ impl<'a> Run<'a> {
         };
         run.look_at_start(emit)?;
         if let Some((state, notices)) = found {
-            notices.iter().for_each(|notice| emit(Event::Notice(&notice.message)));
+            notices.iter().for_each(|notice| emit(Event::Notice(notice)));
             run.restore(&state, emit)?;
         }
         run.times.preparation += begin.elapsed().as_secs_f64();
@@ -151,16 +153,6 @@ impl<'a> Run<'a> {
     pub(crate) fn next_step(&self) -> Option<u64> {
         let more = self.done < self.plan.total_steps && !self.gave_up;
         (more && self.plan.freeze.ever_trainable().contains(&true)).then_some(self.done + 1)
-    }
-
-    /// Whether patience ended the run.
-    pub(crate) fn gave_up(&self) -> bool {
-        self.gave_up
-    }
-
-    /// What was kept, and what that has saved.
-    pub(crate) fn cache_counts(&self) -> CacheCounts {
-        self.caches.counts()
     }
 
     /// Does step `step` and emits its events.

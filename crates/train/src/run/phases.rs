@@ -9,9 +9,6 @@ use crate::step::Passes;
 
 impl Run<'_> {
     /// Starts training the parameters of step `step`.
-    ///
-    /// # Errors
-    /// The same as for [`end_phase`](Self::end_phase).
     pub(crate) fn enter_phase(&mut self, step: u64, emit: &mut Emit) -> Result<(), Error> {
         let trainable = self.plan.freeze.trainable(step);
         if trainable != self.trainable {
@@ -32,9 +29,6 @@ impl Run<'_> {
     }
 
     /// Proves that the tensors frozen in this phase are unchanged.
-    ///
-    /// # Errors
-    /// The same as for [`FrozenTensors::verify`].
     pub(super) fn end_phase(&mut self) -> Result<(), Error> {
         if let Some((first, frozen)) = self.frozen_in_phase.take() {
             let line = frozen.verify_steps(self.learner.network.store(), first, self.done)?;
@@ -44,9 +38,6 @@ impl Run<'_> {
     }
 
     /// Proves after the last step that frozen tensors are unchanged; returns a line for the user.
-    ///
-    /// # Errors
-    /// The same as for [`FrozenTensors::verify`].
     pub(crate) fn prove_frozen(&mut self) -> Result<String, Error> {
         self.end_phase()?;
         let whole = self.frozen.verify(self.learner.network.store())?;

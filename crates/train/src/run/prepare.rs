@@ -9,7 +9,7 @@ use polyhead_model::{
 };
 use polyhead_text::{TextInput, spans_in_texts};
 
-use crate::config::{Keep, RunConfig};
+use crate::config::RunConfig;
 use crate::data::{DataReport, Dataset, Rows, TaskFields};
 use crate::error::{Error, ErrorKind};
 use crate::freeze::FreezePlan;
@@ -141,17 +141,13 @@ fn read_rows(config: &RunConfig, folder: &ModelFolder) -> Result<Rows, Error> {
         .iter()
         .map(|task| {
             let start = folder.heads.iter().find(|head| head.spec.name == task.name);
-            Ok(TaskFields {
-                name: task.name.clone(),
-                kind: task.kind,
-                field: task.field.clone(),
-                labels: task.labels.clone(),
+            TaskFields {
                 fixed_labels: start.map(|head| head.spec.labels.clone()),
-                files: task.files(),
-                may_lack_labels: task.keep == Some(Keep::Distill) || start.is_some(),
-            })
+                may_lack_labels: task.keep.is_some() || start.is_some(),
+                ..TaskFields::from(task)
+            }
         })
-        .collect::<Result<_, Error>>()?;
+        .collect();
     Rows::read(&config.data, &fields)
 }
 

@@ -7,6 +7,7 @@ use polyhead_model::TrainableLayout;
 use crate::checkpoint::{self, Checkpoints, Snapshot};
 use crate::error::{Error, ErrorKind};
 use crate::evaluate::Best;
+use crate::run::directory::CHECKPOINTS;
 use crate::run::events::Event;
 use crate::run::log_window::LogWindow;
 use crate::run::{Emit, Run};
@@ -63,11 +64,11 @@ impl Run<'_> {
     /// Where the best weights so far stand. Those that checkpoints know of stay
     /// beside newer ones, since a run may go on from any of these checkpoints.
     pub(crate) fn best_weights(&self) -> Checkpoints {
-        Checkpoints::new(self.directory.checkpoints().join("best"), 1)
+        Checkpoints::new(self.directory.join(CHECKPOINTS).join("best"), 1)
     }
 
     pub(super) fn checkpoints(&self) -> Checkpoints {
-        Checkpoints::new(self.directory.checkpoints(), self.config.checkpoint.keep.get())
+        Checkpoints::new(self.directory.join(CHECKPOINTS), self.config.checkpoint.keep.get())
     }
 
     pub(super) fn progress_record(&self) -> checkpoint::SavedProgress {
@@ -88,6 +89,7 @@ impl Run<'_> {
             window: self.window.to_words(),
             gave_up: self.gave_up,
             times: self.times,
+            ..Default::default()
         }
     }
 

@@ -178,12 +178,13 @@ pub fn best_thresholds(
 
 /// The labels that a multi-label head gives: those whose probability reaches their threshold.
 ///
-/// - `logits`, `thresholds`: `[C]`
+/// - `logits`, `thresholds`: `[C]`; without thresholds, ½ for every label
 pub fn given_labels(logits: &[f32], temperature: f32, thresholds: &[f32]) -> Vec<u32> {
-    assert_eq!(logits.len(), thresholds.len(), "a threshold per label");
+    assert!(thresholds.is_empty() || logits.len() == thresholds.len(), "a threshold per label");
+    let from = |label: u32| thresholds.get(label as usize).copied().unwrap_or(0.5);
     (0..)
-        .zip(logits.iter().zip(thresholds))
-        .filter(|(_, (logit, from))| label_probability(**logit, temperature) >= **from)
+        .zip(logits)
+        .filter(|(label, logit)| label_probability(**logit, temperature) >= from(*label))
         .map(|(label, _)| label)
         .collect()
 }

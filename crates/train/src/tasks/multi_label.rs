@@ -61,14 +61,11 @@ impl TaskRules for MultiLabel {
 
     fn score(&self, answers: &SplitAnswers) -> Option<TaskMetrics> {
         let head = answers.head;
-        // ½ for every label where calibration has not found thresholds.
-        let half = vec![0.5; head.labels.len()];
-        let thresholds = if head.thresholds.is_empty() { &half } else { &head.thresholds };
         let mut counter = MultiLabelCounter::new(&head.labels);
         counter.loss = answers.loss;
         for (logits, set) in answers.rows().zip(answers.labels().sets()) {
             if let Some(set) = set {
-                counter.add(&given_labels(logits, head.temperature, thresholds), set);
+                counter.add(&given_labels(logits, head.temperature, &head.thresholds), set);
             }
         }
         counter.finish().map(TaskMetrics::MultiLabel)
