@@ -27,7 +27,7 @@ mod run;
 pub use config::{
     BelowOne, CheckpointSettings, ClassWeights, DataFiles, Difference, EncoderSettings, Factor,
     FreezePhase, Keep, Key, Moment, NonNegative, Positive, PositiveCount, PositiveSize, RunConfig,
-    Sampler, SamplerKind, SamplerSettings, ScheduleKind, Share, Size, TaskSettings, TrainSettings,
+    SamplerKind, SamplerSettings, ScheduleKind, Share, Size, TaskSettings, TrainSettings,
     config_keys,
 };
 pub use data::{

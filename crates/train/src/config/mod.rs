@@ -34,6 +34,7 @@ use keys::settings;
 
 pub use difference::Difference;
 pub use keys::{Key, config_keys};
+pub(crate) use number::exact;
 pub use number::{
     BelowOne, Factor, NonNegative, Positive, PositiveCount, PositiveSize, Share, Size,
 };
@@ -119,7 +120,7 @@ settings! {
     }
 }
 
-/// How the task of the next batch is chosen, as `[sampler]` writes it.
+/// How the task of the next batch is chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SamplerKind {
@@ -127,36 +128,10 @@ pub enum SamplerKind {
     Proportional,
     /// Each task equally often.
     Uniform,
-    /// By the number of rows to the power `1 / temperature`.
+    /// By the number of rows to the power `1 / temperature`: 1 is proportional, large is uniform.
     Temperature,
     /// In turn; an epoch ends with the task that has the fewest rows.
     RoundRobin,
-}
-
-/// How the task of the next batch is chosen.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Sampler {
-    /// By the number of rows.
-    Proportional,
-    /// Each task equally often.
-    Uniform,
-    /// By the number of rows to the power `1 / t`: 1 is proportional, large is uniform.
-    Temperature(f64),
-    /// In turn; an epoch ends with the task that has the fewest rows.
-    RoundRobin,
-}
-
-impl From<SamplerSettings> for Sampler {
-    fn from(settings: SamplerSettings) -> Self {
-        match settings.kind {
-            SamplerKind::Proportional => Self::Proportional,
-            SamplerKind::Uniform => Self::Uniform,
-            SamplerKind::RoundRobin => Self::RoundRobin,
-            SamplerKind::Temperature => Self::Temperature(
-                settings.temperature.map_or(1.0, |temperature| number::exact(temperature.get())),
-            ),
-        }
-    }
 }
 
 settings! {

@@ -92,6 +92,6 @@ numbers! {
 }
 
 /// The `f64` that has the same decimal digits.
-pub(super) fn exact(number: f32) -> f64 {
+pub(crate) fn exact(number: f32) -> f64 {
     number.to_string().parse().expect("the digits of a number are a number")
 }

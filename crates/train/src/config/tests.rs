@@ -95,7 +95,7 @@ fn paths(names: &[&str]) -> Vec<PathBuf> {
 fn defaults_are_those_of_the_design() {
     let config = parse(SMALL, &[]).unwrap();
     assert_eq!((config.seed, config.encoder.model.as_str()), (0, "builtin"));
-    assert_eq!(Sampler::from(config.sampler), Sampler::Proportional);
+    assert_eq!(config.sampler.kind, SamplerKind::Proportional);
     assert_eq!(config.freeze, []);
     let written = "accumulation = 1\nbatch_size = 32\nbest = 'mean'\nbetas = [0.9, 0.999]\n\
                    cache_bytes = 268435456\nclip_norm = 1\nepochs = 3\nepsilon = 1e-8\n\
@@ -127,7 +127,8 @@ fn every_key_is_read() {
     };
     assert_eq!(config.encoder, encoder);
     assert_eq!(config.data.train, paths(&["/runs/a.jsonl", "/b.csv"]));
-    assert_eq!(Sampler::from(config.sampler), Sampler::Temperature(2.5));
+    let temperature = Some(Positive(2.5));
+    assert_eq!(config.sampler, SamplerSettings { kind: SamplerKind::Temperature, temperature });
     let weights = [("x".to_owned(), 0.25), ("y".to_owned(), 2.0)];
     let topic = TaskSettings {
         name: "topic".to_owned(),

@@ -10,7 +10,7 @@ mod report;
 
 use polyhead_files::shortened;
 
-use super::labels::{FIRST_UNKNOWN, TaskLabels};
+use super::labels::TaskLabels;
 use super::source::{DataTask, Dataset, Source};
 use super::split::{Part, Split};
 
@@ -88,7 +88,7 @@ fn split_report(part: Part, split: &Split) -> SplitReport {
 fn task_split_report(part: Part, split: &Split, index: usize, task: &DataTask) -> TaskSplitReport {
     let labels = &split.labels[index];
     let issues = &split.issues[index];
-    let counts = counts(labels, task.labels.len());
+    let (counts, _) = labels.counts(task.labels.len());
     let labelled = labels.labelled();
     let mut unknown: Vec<_> = issues.unknown.iter().collect();
     unknown.sort_by_key(|unknown| std::cmp::Reverse(unknown.rows));
@@ -121,24 +121,6 @@ fn task_split_report(part: Part, split: &Split, index: usize, task: &DataTask) -
         },
         broken: BrokenTags { tags: issues.broken, examples: broken.collect() },
     }
-}
-
-/// Rows (of tags: words) with each label.
-fn counts(labels: &TaskLabels, number: usize) -> Vec<usize> {
-    let mut counts = vec![0; number];
-    let mut count = |label: u32| {
-        if label < FIRST_UNKNOWN {
-            counts[label as usize] += 1;
-        }
-    };
-    match labels {
-        TaskLabels::Classes(rows) => rows.iter().flatten().copied().for_each(&mut count),
-        TaskLabels::Sets(rows) | TaskLabels::Tags(rows) => {
-            rows.iter().flatten().flatten().copied().for_each(&mut count);
-        }
-        TaskLabels::Numbers(_) => {}
-    }
-    counts
 }
 
 #[cfg(test)]

@@ -65,16 +65,31 @@ impl TaskLabels {
     /// # Panics
     /// If there is no such row.
     pub fn is_labelled(&self, row: usize) -> bool {
-        match self {
-            Self::Classes(rows) => rows[row].is_some(),
-            Self::Sets(rows) | Self::Tags(rows) => rows[row].is_some(),
-            Self::Numbers(rows) => rows[row].is_some(),
-        }
+        self.of(row).is_some()
     }
 
     /// How many rows have a label.
     pub fn labelled(&self) -> usize {
         (0..self.len()).filter(|&row| self.is_labelled(row)).count()
+    }
+
+    /// How often each of the `outputs` labels of the task occurs, and the number of labelled rows
+    /// (of words, for tags).
+    pub(crate) fn counts(&self, outputs: usize) -> (Vec<usize>, usize) {
+        let (mut counts, mut total) = (vec![0; outputs], 0);
+        let mut add = |labels: &[u32], rows: usize| {
+            total += rows;
+            for label in labels.iter().filter(|label| **label < FIRST_UNKNOWN) {
+                counts[*label as usize] += 1;
+            }
+        };
+        match self {
+            Self::Classes(rows) => rows.iter().flatten().for_each(|label| add(&[*label], 1)),
+            Self::Sets(rows) => rows.iter().flatten().for_each(|set| add(set, 1)),
+            Self::Tags(rows) => rows.iter().flatten().for_each(|tags| add(tags, tags.len())),
+            Self::Numbers(_) => {}
+        }
+        (counts, total)
     }
 
     /// The label of `row`, for comparing; None if it has none.

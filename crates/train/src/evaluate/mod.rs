@@ -82,7 +82,9 @@ pub fn evaluate(
         let named =
             options.tasks.is_some() || options.fields.iter().any(|(t, _)| *t == fields.name);
         if named && split.labels[task].labelled() == 0 {
-            return Err(no_labels(&fields.name, &fields.field));
+            let (task, field) = (&fields.name, &fields.field);
+            let message = format!("task `{task}`: no row has a label in field `{field}`");
+            return Err(Error::new(ErrorKind::Data, message));
         }
     }
     if !split.labels.iter().any(|labels| labels.labelled() > 0) {
@@ -143,8 +145,4 @@ fn asked(specs: &[HeadSpec], options: &EvaluateOptions) -> Result<Vec<(usize, Ta
     };
     let all = specs.iter().enumerate().filter(|(_, spec)| wanted(spec));
     Ok(all.map(|(head, spec)| (head, fields(spec))).collect())
-}
-
-fn no_labels(task: &str, field: &str) -> Error {
-    Error::new(ErrorKind::Data, format!("task `{task}`: no row has a label in field `{field}`"))
 }

@@ -49,19 +49,10 @@ impl LogWindow {
         }
     }
 
-    /// Mean loss of the steps.
-    pub(crate) fn loss(&self) -> f64 {
-        self.loss / self.steps.max(1) as f64
-    }
-
-    /// Mean norm of the gradients.
-    pub(crate) fn gradient_norm(&self) -> f64 {
-        self.gradient_norm / self.steps.max(1) as f64
-    }
-
-    /// Number of texts in the steps.
-    pub(crate) fn texts(&self) -> u64 {
-        self.texts
+    /// Mean loss and mean norm of the gradients of the steps, and the number of their texts.
+    pub(crate) fn means(&self) -> (f64, f64, u64) {
+        let steps = self.steps.max(1) as f64;
+        (self.loss / steps, self.gradient_norm / steps, self.texts)
     }
 
     /// Mean loss and accuracy of each task.

@@ -226,6 +226,7 @@ impl<'a> Run<'a> {
 
     fn progress(&self, step: u64, multiplier: f64, window: &LogWindow, seconds: f64) -> Progress {
         let per_epoch = self.plan.sampler.steps_per_epoch();
+        let (loss, gradient_norm, texts) = window.means();
         Progress {
             epoch: self.epoch_of(step),
             epochs: self.plan.total_steps.div_ceil(per_epoch),
@@ -233,11 +234,11 @@ impl<'a> Run<'a> {
             steps_per_epoch: per_epoch,
             step,
             total_steps: self.plan.total_steps,
-            loss: window.loss(),
+            loss,
             tasks: window.tasks(self.config.tasks.iter().map(|task| task.name.as_str())),
-            gradient_norm: window.gradient_norm(),
+            gradient_norm,
             learning_rate: f64::from(self.config.train.learning_rate.get()) * multiplier,
-            texts_per_second: window.texts() as f64 / seconds.max(1e-9),
+            texts_per_second: texts as f64 / seconds.max(1e-9),
         }
     }
 

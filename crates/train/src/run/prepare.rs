@@ -72,7 +72,7 @@ impl Prepared {
         let objectives = objectives(config, &data)?;
         let sampler = BatchSampler::new(
             config.seed,
-            config.sampler.into(),
+            config.sampler,
             config.train.batch_size.get(),
             &data.train_rows(),
         )?;

@@ -3,7 +3,7 @@
 use polyhead_compute::Random;
 
 use super::order::source_order;
-use crate::config::Sampler;
+use crate::config::{SamplerKind, SamplerSettings, exact};
 use crate::error::{Error, ErrorKind};
 
 /// Key that separates these random numbers from those that order rows.
@@ -68,11 +68,11 @@ impl BatchSampler {
     /// - `rows`: number of training rows of each source
     ///
     /// # Errors
-    /// `Config` if the batch size is 0 or the temperature is not positive; `Data` if no source has
-    /// rows, or a source has more rows than 32 bits can count.
+    /// `Config` if the batch size is 0; `Data` if no source has rows, or a source has more rows than
+    /// 32 bits can count.
     pub fn new(
         seed: u64,
-        sampler: Sampler,
+        sampler: SamplerSettings,
         batch_size: usize,
         rows: &[usize],
     ) -> Result<Self, Error> {
@@ -88,15 +88,15 @@ impl BatchSampler {
         let Some(fewest) = sources.iter().map(|&source| rows[source]).min() else {
             return Err(Error::new(ErrorKind::Data, "expected rows to train on, found none"));
         };
-        let steps_per_epoch = match sampler {
-            Sampler::RoundRobin => sources.len() * fewest.div_ceil(batch_size),
+        let steps_per_epoch = match sampler.kind {
+            SamplerKind::RoundRobin => sources.len() * fewest.div_ceil(batch_size),
             _ => rows.iter().sum::<usize>().div_ceil(batch_size),
         };
         Ok(Self {
             seed,
             batch_size,
             rows: rows.to_vec(),
-            draw: Draw::new(sampler, rows, sources)?,
+            draw: Draw::new(sampler, rows, sources),
             steps_per_epoch: steps_per_epoch as u64,
             drawn: Drawn { before: 0, counts: vec![0; rows.len()] },
             orders: vec![None; rows.len()],
@@ -162,16 +162,12 @@ impl BatchSampler {
 }
 
 impl Draw {
-    fn new(sampler: Sampler, rows: &[usize], sources: Vec<usize>) -> Result<Self, Error> {
-        let exponent = match sampler {
-            Sampler::RoundRobin => return Ok(Self::InTurn(sources)),
-            Sampler::Proportional => 1.0,
-            Sampler::Uniform => 0.0,
-            Sampler::Temperature(t) if t.is_finite() && t > 0.0 => 1.0 / t,
-            Sampler::Temperature(t) => {
-                let message = format!("sampler.temperature: expected more than 0, found {t}");
-                return Err(Error::new(ErrorKind::Config, message));
-            }
+    fn new(sampler: SamplerSettings, rows: &[usize], sources: Vec<usize>) -> Self {
+        let exponent = match sampler.kind {
+            SamplerKind::RoundRobin => return Self::InTurn(sources),
+            SamplerKind::Proportional => 1.0,
+            SamplerKind::Uniform => 0.0,
+            SamplerKind::Temperature => sampler.temperature.map_or(1.0, |t| 1.0 / exact(t.get())),
         };
         // Relative to the largest source: a low temperature would otherwise exceed the range of
         // floats.
@@ -187,7 +183,7 @@ impl Draw {
         if let Some((_, share)) = shares.last_mut() {
             *share = 1.0;
         }
-        Ok(Self::ByShare(shares))
+        Self::ByShare(shares)
     }
 
     fn source(&self, seed: u64, step: u64) -> usize {
@@ -212,14 +208,25 @@ impl Drawn {
 
 #[cfg(test)]
 mod tests {
+    use super::SamplerKind::*;
     use super::*;
+    use crate::config::Positive;
 
-    fn plan(sampler: Sampler, rows: &[usize]) -> BatchSampler {
+    fn of(kind: SamplerKind) -> SamplerSettings {
+        SamplerSettings { kind, temperature: None }
+    }
+
+    fn temperature(temperature: f32) -> SamplerSettings {
+        let temperature = Some(Positive::try_from(temperature).unwrap());
+        SamplerSettings { kind: Temperature, temperature }
+    }
+
+    fn plan(sampler: SamplerSettings, rows: &[usize]) -> BatchSampler {
         BatchSampler::new(7, sampler, 4, rows).unwrap()
     }
 
     /// How often each source is drawn in this many steps.
-    fn draws(sampler: Sampler, rows: &[usize], steps: u64) -> Vec<u64> {
+    fn draws(sampler: SamplerSettings, rows: &[usize], steps: u64) -> Vec<u64> {
         let mut plan = plan(sampler, rows);
         let mut counts = vec![0; rows.len()];
         (1..=steps).for_each(|step| counts[plan.batch(step).source] += 1);
@@ -228,12 +235,7 @@ mod tests {
 
     #[test]
     fn one_source_is_gone_through_in_the_order_of_each_epoch() {
-        for sampler in [
-            Sampler::Proportional,
-            Sampler::Uniform,
-            Sampler::Temperature(3.0),
-            Sampler::RoundRobin,
-        ] {
+        for sampler in [of(Proportional), of(Uniform), temperature(3.0), of(RoundRobin)] {
             let mut plan = plan(sampler, &[10]);
             assert_eq!((plan.steps_per_epoch(), plan.total_steps(3)), (3, 9));
             for step in 0..9 {
@@ -250,7 +252,7 @@ mod tests {
 
     #[test]
     fn epochs_of_endless_runs_are_known_at_once() {
-        let plan = plan(Sampler::Proportional, &[100, 300]);
+        let plan = plan(of(Proportional), &[100, 300]);
         for epochs in plan.effective_epochs(100 << 40) {
             let expected = (100u64 << 40) as f64 / 100.0;
             assert!((epochs / expected - 1.0).abs() < 0.01, "{epochs}, not about {expected}");
@@ -259,7 +261,7 @@ mod tests {
 
     #[test]
     fn any_step_can_be_asked_for_in_any_order() {
-        for sampler in [Sampler::Proportional, Sampler::Temperature(2.0), Sampler::RoundRobin] {
+        for sampler in [of(Proportional), temperature(2.0), of(RoundRobin)] {
             let rows = [9, 0, 31, 4];
             let mut forward = plan(sampler, &rows);
             let batches: Vec<Batch> = (1..=60).map(|step| forward.batch(step)).collect();
@@ -273,7 +275,7 @@ mod tests {
     #[test]
     fn each_source_goes_on_through_passes_of_its_own() {
         let rows = [9, 30];
-        let mut plan = plan(Sampler::Uniform, &rows);
+        let mut plan = plan(of(Uniform), &rows);
         let batches: Vec<Batch> = (1..=200).map(|step| plan.batch(step)).collect();
         for (source, &rows) in rows.iter().enumerate() {
             let own: Vec<&Batch> = batches.iter().filter(|batch| batch.source == source).collect();
@@ -297,13 +299,13 @@ mod tests {
         // Shares of 100, 400 and 0 rows, and how often each is drawn in 10,000 steps. The standard
         // deviations are at most √(10,000 · 0.25) = 50, and five of them are allowed.
         for (sampler, expected) in [
-            (Sampler::Proportional, [2000, 8000, 0]),
-            (Sampler::Uniform, [5000, 5000, 0]),
-            (Sampler::Temperature(1.0), [2000, 8000, 0]),
-            (Sampler::Temperature(2.0), [3333, 6667, 0]),
-            (Sampler::Temperature(1e9), [5000, 5000, 0]),
-            (Sampler::Temperature(1e-9), [0, 10_000, 0]),
-            (Sampler::RoundRobin, [5000, 5000, 0]),
+            (of(Proportional), [2000, 8000, 0]),
+            (of(Uniform), [5000, 5000, 0]),
+            (temperature(1.0), [2000, 8000, 0]),
+            (temperature(2.0), [3333, 6667, 0]),
+            (temperature(1e9), [5000, 5000, 0]),
+            (temperature(1e-9), [0, 10_000, 0]),
+            (of(RoundRobin), [5000, 5000, 0]),
         ] {
             let found = draws(sampler, &[100, 400, 0], 10_000);
             let near = found.iter().zip(&expected).all(|(found, want)| found.abs_diff(*want) < 250);
@@ -315,16 +317,16 @@ mod tests {
     #[test]
     fn epochs_are_as_long_as_the_sampler_says() {
         for (sampler, rows, expected) in [
-            (Sampler::Proportional, &[9, 30][..], 10),
-            (Sampler::Uniform, &[9, 30, 0], 10),
-            (Sampler::RoundRobin, &[9, 30], 6),
-            (Sampler::RoundRobin, &[9, 0, 30, 1], 3),
-            (Sampler::Proportional, &[1], 1),
+            (of(Proportional), &[9, 30][..], 10),
+            (of(Uniform), &[9, 30, 0], 10),
+            (of(RoundRobin), &[9, 30], 6),
+            (of(RoundRobin), &[9, 0, 30, 1], 3),
+            (of(Proportional), &[1], 1),
         ] {
             assert_eq!(plan(sampler, rows).steps_per_epoch(), expected, "{sampler:?} {rows:?}");
         }
         // The shortest source is read once per epoch, the other one continues.
-        let mut in_turn = plan(Sampler::RoundRobin, &[9, 30]);
+        let mut in_turn = plan(of(RoundRobin), &[9, 30]);
         let batches: Vec<Batch> = (1..=12).map(|step| in_turn.batch(step)).collect();
         assert!(batches.iter().enumerate().all(|(step, batch)| batch.source == step % 2));
 
@@ -334,22 +336,10 @@ mod tests {
     #[test]
     fn what_cannot_be_planned() {
         for (sampler, batch_size, rows, expected) in [
-            (Sampler::Uniform, 0, &[1][..], "train.batch_size: expected 1 or more, found 0"),
-            (Sampler::Uniform, 1, &[], "expected rows to train on, found none"),
-            (Sampler::RoundRobin, 1, &[0, 0], "expected rows to train on, found none"),
-            (
-                Sampler::Temperature(0.0),
-                1,
-                &[1],
-                "sampler.temperature: expected more than 0, found 0",
-            ),
-            (
-                Sampler::Temperature(f64::NAN),
-                1,
-                &[1],
-                "sampler.temperature: expected more than 0, found NaN",
-            ),
-            (Sampler::Uniform, 1, &[1 << 32], "expected at most 4294967295 rows, found 4294967296"),
+            (of(Uniform), 0, &[1][..], "train.batch_size: expected 1 or more, found 0"),
+            (of(Uniform), 1, &[], "expected rows to train on, found none"),
+            (of(RoundRobin), 1, &[0, 0], "expected rows to train on, found none"),
+            (of(Uniform), 1, &[1 << 32], "expected at most 4294967295 rows, found 4294967296"),
         ] {
             let error = BatchSampler::new(7, sampler, batch_size, rows).unwrap_err();
             assert_eq!(error.to_string(), expected);

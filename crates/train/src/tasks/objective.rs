@@ -3,7 +3,7 @@
 use polyhead_model::TaskKind;
 
 use crate::config::{ClassWeights, Keep, TaskSettings};
-use crate::data::{FIRST_UNKNOWN, TaskLabels};
+use crate::data::TaskLabels;
 use crate::error::{Error, ErrorKind};
 use crate::tasks::loss::{CrossEntropy, distillation, distillation_normaliser};
 use crate::tasks::metric::RunningAccuracy;
@@ -80,15 +80,15 @@ impl Objective {
                     })
                     .transpose()
             };
-        let counts = || label_counts(train, outputs);
+        let counts = || train.counts(outputs);
         let class_weights = resolve("class_weights", &settings.class_weights, &|| {
             let (counts, total) = counts();
-            let share = |count: u64| total as f64 / (outputs as f64 * count.max(1) as f64);
+            let share = |count: usize| total as f64 / (outputs as f64 * count.max(1) as f64);
             counts.into_iter().map(|count| share(count) as f32).collect()
         })?;
         let positive_weights = resolve("positive_weights", &settings.positive_weights, &|| {
             let (counts, total) = counts();
-            let ratio = |count: u64| (total - count) as f64 / count.max(1) as f64;
+            let ratio = |count: usize| (total - count) as f64 / count.max(1) as f64;
             counts.into_iter().map(|count| ratio(count) as f32).collect()
         })?;
         Ok(Self {
@@ -195,34 +195,6 @@ fn given_weights(
         return Err(Error::new(ErrorKind::Config, message));
     }
     Ok(weights)
-}
-
-/// How often each label stands in the training data, and the number of labelled
-/// rows (of words, for tags).
-fn label_counts(labels: &TaskLabels, outputs: usize) -> (Vec<u64>, u64) {
-    let mut counts = vec![0; outputs];
-    let mut total = 0;
-    let mut add = |label: u32| {
-        if label < FIRST_UNKNOWN {
-            counts[label as usize] += 1;
-        }
-    };
-    match labels {
-        TaskLabels::Classes(rows) => rows.iter().flatten().for_each(|label| {
-            total += 1;
-            add(*label);
-        }),
-        TaskLabels::Sets(rows) => rows.iter().flatten().for_each(|set| {
-            total += 1;
-            set.iter().for_each(|label| add(*label));
-        }),
-        TaskLabels::Tags(rows) => rows.iter().flatten().flatten().for_each(|tag| {
-            total += 1;
-            add(*tag);
-        }),
-        TaskLabels::Numbers(_) => (),
-    }
-    (counts, total)
 }
 
 #[cfg(test)]
