@@ -23,12 +23,10 @@ const MOST_RULES: usize = 40;
 /// Largest number of points that are drawn as dots.
 const DOTS: usize = 60;
 
-/// Whether there is anything to draw.
 pub(crate) fn has_any(report: &RunReport) -> bool {
     !report.curves.train.is_empty() || report.curves.dev.iter().any(|point| point.step > 0)
 }
 
-/// The section with all curves.
 pub(crate) fn section(report: &RunReport) -> Markup {
     html! {
         @if has_any(report) {
@@ -81,7 +79,6 @@ fn task_loss(report: &RunReport, task: usize) -> Markup {
     loss(report, &Losses { title, ink, train, dev, size: SMALL })
 }
 
-/// The content of a plot of losses.
 struct Losses {
     title: String,
     ink: Ink,
@@ -244,9 +241,9 @@ fn dotted(points: &[(f64, f64)], ink: Ink) -> Vec<Layer> {
 /// there are.
 fn noisy(points: &[(f64, f64)], ink: Ink, layers: &mut Vec<Layer>) -> bool {
     let smooth = smoothed(points);
-    let (width, opacity) = if smooth.is_some() { (1, 0.35) } else { (2, 1.0) };
-    layers.push(Layer::Line { points: thinned(points), ink, width, opacity });
     let is_smooth = smooth.is_some();
+    let (width, opacity) = if is_smooth { (1, 0.35) } else { (2, 1.0) };
+    layers.push(Layer::Line { points: thinned(points), ink, width, opacity });
     layers.extend(smooth.map(|points| Layer::line(points, ink, 2)));
     is_smooth
 }

@@ -18,7 +18,6 @@ const FEW_LABELS: usize = 20;
 /// Largest number of labels in the folded table; the record has all of them.
 const MOST_LABELS: usize = 500;
 
-/// The section about the data.
 pub(crate) fn section(found: &DataReport) -> Markup {
     html! {
         section id="data" {

@@ -12,7 +12,6 @@ use crate::text::{name, user};
 /// Height of a group's row in the plot.
 const ROW: u32 = 24;
 
-/// Whether there is anything to show.
 pub(crate) fn has_any(report: &RunReport) -> bool {
     !report.groups.is_empty()
         || !report.frozen.is_empty()
@@ -20,7 +19,6 @@ pub(crate) fn has_any(report: &RunReport) -> bool {
         || report.cache.is_some()
 }
 
-/// The section about freezing and learning rates.
 pub(crate) fn section(report: &RunReport) -> Markup {
     let any_groups = !report.groups.is_empty();
     html! {
@@ -144,23 +142,20 @@ fn vectors(cosines: &Cosines) -> Markup {
 }
 
 fn savings(cache: &CacheReport) -> Markup {
-    let mut all = Vec::new();
+    let optimizer = cache.optimizer_bytes_saved;
     let cached = cache.memory.saturating_add(cache.file);
-    if cached > 0 {
-        all.push(("Cached hidden states", bytes(Some(cached))));
-    }
-    if cache.file > 0 {
-        all.push(("Of these in a file", bytes(Some(cache.file))));
-    }
-    if cache.tokens_saved > 0 {
-        let tokens = counted(cache.tokens_saved, "token", "tokens");
-        all.push(("Not computed again", format!("{tokens} in frozen layers")));
-    }
-    if cache.seconds_saved.is_some() {
-        all.push(("Time saved", format!("about {}", duration(cache.seconds_saved))));
-    }
-    if cache.optimizer_bytes_saved.is_some() {
-        all.push(("Memory saved for gradients and moments", bytes(cache.optimizer_bytes_saved)));
-    }
-    framed("Saved by freezing", &[], facts(&all))
+    let tokens = counted(cache.tokens_saved, "token", "tokens");
+    let all = [
+        (cached > 0, "Cached hidden states", bytes(Some(cached))),
+        (cache.file > 0, "Of these in a file", bytes(Some(cache.file))),
+        (cache.tokens_saved > 0, "Not computed again", format!("{tokens} in frozen layers")),
+        (
+            cache.seconds_saved.is_some(),
+            "Time saved",
+            format!("about {}", duration(cache.seconds_saved)),
+        ),
+        (optimizer.is_some(), "Memory saved for gradients and moments", bytes(optimizer)),
+    ];
+    let there = all.into_iter().filter(|(there, ..)| *there).map(|(_, name, fact)| (name, fact));
+    framed("Saved by freezing", &[], facts(&there.collect::<Vec<_>>()))
 }

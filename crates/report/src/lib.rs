@@ -1,14 +1,12 @@
 //! The page of a run: HTML and SVG from its [`RunReport`].
 //!
-//! [`draw_page`] draws a record, [`write_page`] draws the record in a run's folder. The same
-//! record gives the same bytes. The page is self-contained: it has no scripts and no fonts and
-//! loads nothing. Plots are SVG inside the page, and colours follow the reader's light or dark
+//! The same record gives the same bytes. The page is self-contained: it has no scripts and no fonts
+//! and loads nothing. Plots are SVG inside the page, and colours follow the reader's light or dark
 //! theme.
 //!
-//! The trainer writes the record, but some of its words come from users: texts, labels, names and
-//! paths. All of them are escaped, shortened, and cannot change the direction of the text around
-//! them. Missing numbers and numbers that are not finite are shown as “–”. Every record gives a
-//! page.
+//! Texts, labels, names and paths come from users: they are escaped, shortened, and cannot change
+//! the direction of the text around them. Numbers that are missing or not finite are shown as “–”.
+//! Every record gives a page.
 #![forbid(unsafe_code)]
 
 mod page;
@@ -35,10 +33,8 @@ pub use number::grouped;
 pub use page::draw_page;
 pub use polyhead_files::FileError;
 
-/// Draws the page `report.html` in the folder of a run from its `report.json`, and returns the
-/// path of the page.
-///
-/// The page is written atomically.
+/// Draws the page `report.html` in the folder of a run from its `report.json`, atomically, and
+/// returns the path of the page.
 ///
 /// # Errors
 /// The file that could not be read or written, and the reason.

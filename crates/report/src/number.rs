@@ -33,7 +33,6 @@ pub(crate) fn short(value: Option<f64>) -> String {
     }
 }
 
-/// A fraction in percent.
 pub(crate) fn percent(value: Option<f64>) -> String {
     match value.map(|value| 100.0 * value).filter(|value| value.is_finite()) {
         Some(value) if value.abs() < 1e6 => format!("{value:.1}%").replace('-', "−"),
@@ -65,7 +64,6 @@ pub(crate) fn change(metric: &str, from: Option<f64>, to: Option<f64>) -> Option
     Some(text.replace('-', "−"))
 }
 
-/// The name of a score in words.
 pub(crate) fn metric_name(metric: &str) -> String {
     match metric {
         "mcc" => "Matthews correlation".to_owned(),

@@ -1,8 +1,7 @@
 //! The whole page: its head, the overview, and the order of the sections.
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
-use polyhead_train::TaskMetrics;
-use polyhead_train::{RunReport, TaskResult};
+use polyhead_train::{RunReport, TaskMetrics, TaskResult};
 
 use crate::number::{bytes, change, counted, duration, grouped, metric_name, number, score};
 use crate::parts::{Key, background, details, facts, framed, key, list, task_dot};
@@ -48,7 +47,6 @@ pub fn draw_page(report: &RunReport) -> String {
     page.into_string().chars().map(visible).collect()
 }
 
-/// The id of a task's section.
 pub(crate) fn task_id(index: usize) -> String {
     format!("task-{}", index + 1)
 }
@@ -150,29 +148,25 @@ fn sparkline(report: &RunReport, index: usize, task: &TaskResult) -> Markup {
 }
 
 fn machine(report: &RunReport) -> Vec<(&str, String)> {
-    let mut all = vec![("Time", duration(report.seconds))];
-    if report.texts_per_second.is_some() {
-        all.push(("Speed", format!("{} texts/s", number(report.texts_per_second))));
-    }
-    all.push(("Peak memory", bytes(report.peak_memory)));
-    if let Some(threads) = report.threads {
-        let mut text = counted(threads as u64, "thread", "threads");
-        if !report.instructions.is_empty() {
-            text = format!("{text}, {}", plain(&report.instructions));
+    let speed = report.texts_per_second.map(|speed| format!("{} texts/s", number(Some(speed))));
+    let threads = report.threads.map(|threads| {
+        let threads = counted(threads as u64, "thread", "threads");
+        match report.instructions.as_str() {
+            "" => threads,
+            instructions => format!("{threads}, {}", plain(instructions)),
         }
-        all.push(("Machine", text));
-    }
-    if !report.processor.is_empty() {
-        all.push(("Processor", plain(&report.processor)));
-    }
-    if report.steps > 0 {
-        all.push(("Steps", steps(report)));
-    }
-    if let Some(seed) = report.seed {
-        all.push(("Seed", seed.to_string()));
-    }
-    all.extend(report.versions.iter().map(|(name, value)| (name.as_str(), version(value))));
-    all
+    });
+    let facts = [
+        ("Time", Some(duration(report.seconds))),
+        ("Speed", speed),
+        ("Peak memory", Some(bytes(report.peak_memory))),
+        ("Machine", threads),
+        ("Processor", (!report.processor.is_empty()).then(|| plain(&report.processor))),
+        ("Steps", (report.steps > 0).then(|| steps(report))),
+        ("Seed", report.seed.map(|seed| seed.to_string())),
+    ];
+    let versions = report.versions.iter().map(|(name, value)| (name.as_str(), version(value)));
+    facts.into_iter().filter_map(|(name, fact)| Some((name, fact?))).chain(versions).collect()
 }
 
 /// A version, or the beginning of a hash, which is enough to compare; the record has the whole

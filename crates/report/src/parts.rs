@@ -104,7 +104,6 @@ pub(crate) fn table(caption: &str, columns: &str, rows: &[Vec<Markup>]) -> Marku
     }
 }
 
-/// A cell with a number or a fixed text.
 pub(crate) fn cell(text: impl AsRef<str>) -> Markup {
     html! { (text.as_ref()) }
 }
@@ -120,7 +119,6 @@ pub(crate) fn bar(text: &str, share: f64, ink: Ink) -> Markup {
     }
 }
 
-/// A list of names and values.
 pub(crate) fn facts(facts: &[(&str, String)]) -> Markup {
     html! {
         dl.facts {
@@ -129,7 +127,6 @@ pub(crate) fn facts(facts: &[(&str, String)]) -> Markup {
     }
 }
 
-/// Lines of a list.
 pub(crate) fn list(class: Option<&str>, lines: &[String]) -> Markup {
     html! {
         @if !lines.is_empty() {

@@ -27,12 +27,16 @@ const LONGEST_LABEL: usize = 26;
 /// Number of colours for series; after the last colour comes the first one again.
 pub(crate) const SERIES: usize = 8;
 
+/// CSS variables of all colours, those of the series first.
+const VARIABLES: [&str; SERIES + 4] = [
+    "--s1", "--s2", "--s3", "--s4", "--s5", "--s6", "--s7", "--s8", "--label", "--grid", "--rule",
+    "--rest",
+];
+
 /// Use of a colour; each is a CSS variable of the page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ink {
-    /// Labels.
     Label,
-    /// Lines of the grid.
     Grid,
     /// Lines that mark a position.
     Rule,
@@ -42,22 +46,17 @@ pub(crate) enum Ink {
     Series(usize),
 }
 
-/// A chart of any kind.
 #[derive(Clone, Debug)]
 pub(crate) struct Chart {
     /// Width in pixels, at its intended size.
     pub(crate) width: u32,
-    /// Height in pixels.
     pub(crate) height: u32,
-    /// The axis from left to right.
     pub(crate) x: Axis,
-    /// The axis from bottom to top.
     pub(crate) y: Axis,
     /// The layers, in drawing order.
     pub(crate) layers: Vec<Layer>,
 }
 
-/// An axis of a chart.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Axis {
     pub(crate) low: f64,
@@ -70,7 +69,6 @@ pub(crate) struct Axis {
     pub(crate) name: String,
 }
 
-/// A part of a drawing.
 #[derive(Clone, Debug)]
 pub(crate) enum Layer {
     /// A line through all points.
@@ -127,7 +125,6 @@ impl Axis {
         axis
     }
 
-    /// The axis with labels made by `label`.
     pub(crate) fn labelled(mut self, label: impl Fn(f64) -> String) -> Self {
         for (at, text) in &mut self.ticks {
             *text = label(*at);
@@ -135,7 +132,6 @@ impl Axis {
         self
     }
 
-    /// The axis with a name.
     pub(crate) fn named(mut self, name: &str) -> Self {
         self.name = name.to_owned();
         self
@@ -293,33 +289,24 @@ impl ValueFormatter<f64> for Scale<'_> {
 }
 
 impl Ink {
-    /// The CSS variable of the colour.
-    pub(crate) fn variable(self) -> String {
-        match self {
-            Self::Label => "--label".to_owned(),
-            Self::Grid => "--grid".to_owned(),
-            Self::Rule => "--rule".to_owned(),
-            Self::Rest => "--rest".to_owned(),
-            Self::Series(index) => format!("--s{}", index % SERIES + 1),
-        }
+    pub(crate) fn variable(self) -> &'static str {
+        VARIABLES[self.index()]
     }
 
-    /// The number of the colour on the canvas.
+    /// The number of the colour on the canvas; 0, black, is the default of `plotters`.
     fn number(self) -> RGBColor {
-        let blue = match self {
-            Self::Label => 1,
-            Self::Grid => 2,
-            Self::Rule => 3,
-            Self::Rest => 4,
-            Self::Series(index) => 16 + (index % SERIES) as u8,
-        };
-        RGBColor(0, 0, blue)
+        RGBColor(0, 0, self.index() as u8 + 1)
     }
 
-    fn all() -> impl Iterator<Item = Self> {
-        [Self::Label, Self::Grid, Self::Rule, Self::Rest]
-            .into_iter()
-            .chain((0..SERIES).map(Self::Series))
+    /// Index of the colour in [`VARIABLES`].
+    fn index(self) -> usize {
+        match self {
+            Self::Series(index) => index % SERIES,
+            Self::Label => SERIES,
+            Self::Grid => SERIES + 1,
+            Self::Rule => SERIES + 2,
+            Self::Rest => SERIES + 3,
+        }
     }
 }
 
@@ -333,10 +320,9 @@ fn themed(drawn: &str) -> String {
         .replace(" font-family=\"sans-serif\"", "")
         .replace(" \"/>", "\"/>")
         .replace("\n</text>", "</text>");
-    for ink in Ink::all() {
-        let RGBColor(red, green, blue) = ink.number();
-        let number = format!("=\"#{red:02X}{green:02X}{blue:02X}\"");
-        themed = themed.replace(&number, &format!("=\"var({})\"", ink.variable()));
+    for (index, variable) in VARIABLES.iter().enumerate() {
+        let number = format!("=\"#0000{:02X}\"", index + 1);
+        themed = themed.replace(&number, &format!("=\"var({variable})\""));
     }
     themed
 }

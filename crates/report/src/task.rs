@@ -2,8 +2,9 @@
 //! probabilities.
 
 use maud::{Markup, html};
-use polyhead_train::TaskResult;
-use polyhead_train::{Calibration, LabelScores, Reliability, ReliabilityBin, TaskMetrics};
+use polyhead_train::{
+    Calibration, LabelScores, Reliability, ReliabilityBin, TaskMetrics, TaskResult,
+};
 
 use crate::confusion::confusion;
 use crate::mistakes::mistakes;
@@ -29,7 +30,6 @@ const MOST_LABELS: usize = 500;
 /// Number of weakest labels that are shown separately.
 const WEAKEST: usize = 10;
 
-/// The section of a task.
 pub(crate) fn section(index: usize, task: &TaskResult) -> Markup {
     let (split, metrics) = match (&task.test, &task.dev) {
         (Some(metrics), _) => ("test", Some(metrics)),
