@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use polyhead_model::{EncodeOptions, MultiTaskModel};
-use polyhead_serve::{Engine, EngineRequest, EngineSettings, Vectors};
+use polyhead_serve::{Engine, EngineRequest, EngineSettings, RequestOptions, Vectors};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -86,8 +86,11 @@ async fn load(engine: &Engine, text: &str, time: Duration) -> Result<Vec<Duratio
         .map(|_| {
             let (engine, stop) = (engine.clone(), Arc::clone(&stop));
             let request = EngineRequest {
-                tasks: Some(Vec::new()),
-                vectors: Some(Vectors::default()),
+                options: RequestOptions {
+                    tasks: Some(Vec::new()),
+                    vectors: Some(Vectors::default()),
+                    ..RequestOptions::default()
+                },
                 ..EngineRequest::texts([text])
             };
             tokio::spawn(async move {

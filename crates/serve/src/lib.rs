@@ -29,12 +29,14 @@ mod http;
 mod api;
 mod panics;
 
-pub use polyhead_model::{Answer, NotFinite, OnTruncate, Prompt, TaskAnswer, TextAnswer, Vectors};
+pub use polyhead_model::{
+    Answer, NotFinite, OnTruncate, Prompt, RequestOptions, TaskAnswer, TextAnswer, Vectors,
+};
 
 pub use api::answer_body;
 pub use engine::{
     Backlog, Engine, EngineError, EngineMetrics, EngineReply, EngineRequest, EngineSettings,
-    EngineState, InputText, Lane, RefusalCounters, RequestError, Timing,
+    EngineState, InputText, Lane, RequestError, Timing,
 };
 #[doc(hidden)]
 pub use engine::{Fault, Faults};

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use polyhead_model::{Answer, HeadSpec, TaskAnswer, TextSpan};
 use serde::Serialize;
-use serde::ser::{SerializeMap, Serializer};
+use serde::ser::Serializer;
 use utoipa::ToSchema;
 
 /// The answer of a task; its fields depend on the task's kind.
@@ -106,10 +106,6 @@ pub struct Probabilities<'a> {
 
 impl Serialize for Probabilities<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.labels.len()))?;
-        for (label, value) in self.labels.iter().zip(self.values) {
-            map.serialize_entry(label, value)?;
-        }
-        map.end()
+        serializer.collect_map(self.labels.iter().zip(self.values))
     }
 }

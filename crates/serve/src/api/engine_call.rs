@@ -6,7 +6,8 @@ use crate::http::app::App;
 use crate::http::errors::{ApiError, ApiErrorKind};
 use crate::http::stats::{RequestStats, characters};
 use crate::{
-    EngineReply, EngineRequest, InputText, Lane, OnTruncate, Prompt, RequestError, Vectors,
+    EngineReply, EngineRequest, InputText, Lane, OnTruncate, Prompt, RequestError, RequestOptions,
+    Vectors,
 };
 
 use super::inputs::check_count;
@@ -24,7 +25,7 @@ pub(crate) async fn call_engine(
     let is_bulk = request.texts.len() > app.settings.interactive_texts;
     request.lane = lane.unwrap_or(if is_bulk { Lane::Bulk } else { Lane::Interactive });
     let characters = request.texts.iter().map(characters).sum();
-    let may_truncate = request.on_truncate == OnTruncate::Cut;
+    let may_truncate = request.options.on_truncate == OnTruncate::Cut;
     let reply = app.engine.answer(request).await;
     let reply = reply.map_err(|error| engine_error(&error, field, may_truncate))?;
     let stats = RequestStats::new(&reply, characters);
@@ -46,8 +47,8 @@ pub(crate) async fn call_for_vectors(
     let all_ids = texts.iter().all(|text| matches!(text, InputText::Ids(_)));
     let prompt = if all_ids && prompt == Prompt::Default { Prompt::None } else { prompt };
     let (tasks, vectors) = (Some(Vec::new()), Some(vectors));
-    let request =
-        EngineRequest { texts, tasks, vectors, prompt, on_truncate, ..EngineRequest::default() };
+    let options = RequestOptions { tasks, vectors, prompt, on_truncate, abstain: None };
+    let request = EngineRequest { texts, options, ..EngineRequest::default() };
     call_engine(app, request, None, field).await
 }
 
@@ -59,35 +60,29 @@ pub(crate) fn engine_error(
     field: &'static str,
     may_truncate: bool,
 ) -> ApiError {
-    let message = error.to_string();
-    let about_field =
-        |kind, message: String| ApiError::new(kind, format!("{field}: {message}")).about(field);
-    let other = |kind, message: String| ApiError::new(kind, message);
+    let other = |kind| ApiError::new(kind, error.to_string());
+    let about_text = |kind| ApiError::new(kind, format!("{field}: {error}")).about(field);
     match error {
-        RequestError::Empty => about_field(ApiErrorKind::Empty, message),
-        RequestError::UnknownTask { .. } => {
-            other(ApiErrorKind::UnknownTask, message).about("tasks")
+        RequestError::Empty => about_text(ApiErrorKind::Empty),
+        RequestError::UnknownTask(_) => other(ApiErrorKind::UnknownTask).about("tasks"),
+        RequestError::Option(_) => other(ApiErrorKind::Value),
+        RequestError::Prompt(_) => other(ApiErrorKind::Value).about("prompt_name"),
+        RequestError::Text { .. } => about_text(ApiErrorKind::Value),
+        RequestError::TooManyBytes { .. } => about_text(ApiErrorKind::TextTooLarge),
+        RequestError::TooLong { .. } if may_truncate => about_text(ApiErrorKind::TooLong),
+        RequestError::TooLong { .. } => {
+            let advice = "shorten it, or ask with `\"truncate\": true`";
+            ApiError::new(ApiErrorKind::TooLong, format!("{field}: {error}; {advice}")).about(field)
         }
-        RequestError::Option { .. } => other(ApiErrorKind::Value, message),
-        RequestError::Prompt { .. } => other(ApiErrorKind::Value, message).about("prompt_name"),
-        RequestError::Text { .. } => about_field(ApiErrorKind::Value, message),
-        RequestError::TooManyBytes { .. } => about_field(ApiErrorKind::TextTooLarge, message),
-        RequestError::TooLong { .. } if may_truncate => about_field(ApiErrorKind::TooLong, message),
-        RequestError::TooLong { .. } => about_field(
-            ApiErrorKind::TooLong,
-            format!("{message}; shorten it, or ask with `\"truncate\": true`"),
-        ),
-        RequestError::TooLarge { .. } => other(ApiErrorKind::RequestTooLarge, message).about(field),
+        RequestError::TooLarge { .. } => other(ApiErrorKind::RequestTooLarge).about(field),
         RequestError::Full { retry_after, .. } => {
-            other(ApiErrorKind::QueueFull, message).retry_after(*retry_after)
+            other(ApiErrorKind::QueueFull).retry_after(*retry_after)
         }
-        RequestError::NotReady => other(ApiErrorKind::NotReady, message).retry_after(RESTART_TIME),
-        RequestError::Stopping => other(ApiErrorKind::Stopping, message).retry_after(RESTART_TIME),
-        RequestError::NotFinite { .. } => about_field(ApiErrorKind::NotFinite, message),
-        RequestError::Failed { .. } => about_field(ApiErrorKind::Failed, message),
-        RequestError::Lost { .. } => {
-            about_field(ApiErrorKind::NotReady, message).retry_after(RESTART_TIME)
-        }
+        RequestError::NotReady => other(ApiErrorKind::NotReady).retry_after(RESTART_TIME),
+        RequestError::Stopping => other(ApiErrorKind::Stopping).retry_after(RESTART_TIME),
+        RequestError::NotFinite { .. } => about_text(ApiErrorKind::NotFinite),
+        RequestError::Failed { .. } => about_text(ApiErrorKind::Failed),
+        RequestError::Lost { .. } => about_text(ApiErrorKind::NotReady).retry_after(RESTART_TIME),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Texts of a request: one or several, or token ids in their place.
 
 use serde::de::{Error, SeqAccess};
-use utoipa::openapi::schema::{ArrayBuilder, OneOfBuilder, Schema, SchemaType, Type};
+use utoipa::openapi::schema::{ArrayBuilder, OneOfBuilder, Schema, Type};
 use utoipa::openapi::{ObjectBuilder, RefOr};
 use utoipa::{PartialSchema, ToSchema};
 
@@ -171,12 +171,13 @@ fn token_ids(field: &'static str) -> ApiError {
     ApiError::new(ApiErrorKind::TokenIds, message).about(field)
 }
 
-fn string() -> ObjectBuilder {
-    ObjectBuilder::new().schema_type(SchemaType::Type(Type::String))
+/// Schema of a string.
+pub(crate) fn string() -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(Type::String)
 }
 
 fn ids() -> ArrayBuilder {
-    let id = ObjectBuilder::new().schema_type(SchemaType::Type(Type::Integer)).minimum(Some(0));
+    let id = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0));
     ArrayBuilder::new().items(id).description(Some("Token ids of one text"))
 }
 

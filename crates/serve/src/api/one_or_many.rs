@@ -47,7 +47,8 @@ macro_rules! deserialize_text_or_list {
     ($($type:ty),+) => {$(
         impl<'de> serde::Deserialize<'de> for $type {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                deserializer.deserialize_any($crate::api::one_or_many::TextOrList::<Self>::default())
+                let visitor = $crate::api::one_or_many::TextOrList(std::marker::PhantomData);
+                deserializer.deserialize_any(visitor)
             }
         }
     )+};
@@ -55,13 +56,7 @@ macro_rules! deserialize_text_or_list {
 
 pub(crate) use deserialize_text_or_list;
 
-pub(crate) struct TextOrList<T>(PhantomData<T>);
-
-impl<T> Default for TextOrList<T> {
-    fn default() -> Self {
-        Self(PhantomData)
-    }
-}
+pub(crate) struct TextOrList<T>(pub(crate) PhantomData<T>);
 
 impl<'de, T: FromTextOrList> Visitor<'de> for TextOrList<T> {
     type Value = T;

@@ -17,7 +17,6 @@ use std::time::Duration;
 
 use super::request::Lane;
 
-/// A waiting text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Candidate {
     /// Number of tokens, at least 1.
@@ -29,7 +28,6 @@ pub(crate) struct Candidate {
     pub(crate) model: u64,
 }
 
-/// Limits of batches.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Policy {
     /// Largest number of tokens of a batch; a longer text has a batch of its own.

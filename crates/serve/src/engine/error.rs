@@ -10,21 +10,12 @@ use std::time::Duration;
 pub enum RequestError {
     /// The request has no texts.
     Empty,
-    /// The model does not have a task of the request.
-    UnknownTask {
-        /// Name of the task, and those that the model has.
-        message: String,
-    },
-    /// An option does not fit the model.
-    Option {
-        /// Name of the option, what was expected and what was found.
-        message: String,
-    },
-    /// The prompt cannot be tokenized.
-    Prompt {
-        /// What was expected and what was found.
-        message: String,
-    },
+    /// The model does not have a task of the request; the message names it and the model's tasks.
+    UnknownTask(String),
+    /// An option does not fit the model; the message names it, what was expected and what was found.
+    Option(String),
+    /// The prompt cannot be tokenized; the message has what was expected and what was found.
+    Prompt(String),
     /// A text cannot be tokenized, or an id is not in the vocabulary.
     Text {
         /// Index of the text.
@@ -113,9 +104,9 @@ impl fmt::Display for RequestError {
             Self::Lost { index } => {
                 text(*index, format_args!("the batch it was in did not come to an end"))
             }
-            Self::Prompt { message } => write!(f, "prompt: {message}"),
+            Self::Prompt(message) => write!(f, "prompt: {message}"),
             Self::Empty => f.write_str("expected at least one text, found none"),
-            Self::UnknownTask { message } | Self::Option { message } => f.write_str(message),
+            Self::UnknownTask(message) | Self::Option(message) => f.write_str(message),
             Self::TooLarge { tokens, limit } => {
                 write!(f, "request: expected at most {limit} tokens, found {tokens}")
             }

@@ -11,7 +11,6 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Metric, Registry};
 
-use super::error::RequestError;
 use super::request::EMBEDDING;
 
 /// Counters and histograms of an engine since its start.
@@ -24,10 +23,6 @@ pub struct EngineMetrics {
     pub admitted_texts: Counter,
     /// Tokens of all admitted requests.
     pub admitted_tokens: Counter,
-    /// Texts of admitted requests that were truncated.
-    pub truncated_texts: Counter,
-    /// Requests that were refused, by reason.
-    pub refused: RefusalCounters,
     /// Admitted requests whose caller stopped waiting.
     pub cancelled_requests: Counter,
     /// Texts that were answered.
@@ -65,20 +60,6 @@ pub struct EngineMetrics {
     registry: Registry,
 }
 
-/// Requests that were refused, by reason.
-#[derive(Debug, Default)]
-#[non_exhaustive]
-pub struct RefusalCounters {
-    /// Requests that do not fit the model or the engine: a retry would fail too.
-    pub unfit: Counter,
-    /// Requests with a text that is too long and must not be truncated.
-    pub too_long: Counter,
-    /// Requests that found the queue or the memory for tokenizing full.
-    pub full: Counter,
-    /// Requests that came while the engine was restarting, stopping or stopped.
-    pub not_ready: Counter,
-}
-
 /// Labels of a metric with `N` of them, by name.
 pub(crate) type Labels<const N: usize> = [(&'static str, String); N];
 
@@ -100,14 +81,12 @@ const HEAD_SECONDS: [f64; 14] =
 
 impl EngineMetrics {
     pub(crate) fn new() -> Self {
-        let mut registry = metrics_registry();
+        let mut registry = Registry::with_prefix("polyhead");
         let r = &mut registry;
         Self {
             admitted_requests: added(r, "admitted_requests", "Requests admitted to the queue"),
             admitted_texts: added(r, "admitted_texts", "Texts admitted to the queue"),
             admitted_tokens: added(r, "admitted_tokens", "Tokens admitted to the queue"),
-            truncated_texts: Counter::default(),
-            refused: RefusalCounters::default(),
             cancelled_requests: added(
                 r,
                 "cancelled_requests",
@@ -217,11 +196,6 @@ impl EngineMetrics {
     }
 }
 
-/// An empty registry, whose metrics have the prefix of all of ours.
-pub(crate) fn metrics_registry() -> Registry {
-    Registry::with_prefix("polyhead")
-}
-
 /// `metric`, which `registry` shows under `name`.
 pub(crate) fn with<M: Metric + Clone>(
     registry: &mut Registry,
@@ -246,18 +220,6 @@ pub(crate) fn added<M: Metric + Clone + Default>(
 fn count(counts: &Family<Labels<1>, Counter>, task: &str) {
     if let Some(count) = counts.get(&task_label(task)) {
         count.inc();
-    }
-}
-
-impl RefusalCounters {
-    pub(crate) fn count(&self, error: &RequestError) {
-        let counter = match error {
-            RequestError::TooLong { .. } => &self.too_long,
-            RequestError::Full { .. } => &self.full,
-            RequestError::NotReady | RequestError::Stopping => &self.not_ready,
-            _ => &self.unfit,
-        };
-        counter.inc();
     }
 }
 

@@ -28,11 +28,11 @@ use polyhead_model::{MultiTaskModel, Prompt};
 use tokio::sync::oneshot;
 
 pub use error::{EngineError, RequestError};
-pub use metrics::{EngineMetrics, RefusalCounters};
+pub use metrics::EngineMetrics;
 pub use request::{Backlog, EngineReply, EngineRequest, InputText, Lane, Timing};
 pub use settings::{EngineSettings, Fault, Faults};
 
-pub(crate) use metrics::{Labels, added, metrics_registry, task_label, with};
+pub(crate) use metrics::{Labels, added, task_label, with};
 pub(crate) use request::EMBEDDING;
 
 use load::load_and_try;
@@ -110,10 +110,7 @@ impl Engine {
     /// See [`RequestError`].
     pub async fn answer(&self, request: EngineRequest) -> Result<EngineReply, RequestError> {
         let begun = Instant::now();
-        let admitted = self.admit(request).await;
-        let (reservation, receiver) = admitted.inspect_err(|error| {
-            self.shared().metrics.refused.count(error);
-        })?;
+        let (reservation, receiver) = self.admit(request).await?;
         let tokenize = begun.elapsed();
         // A reply is sent before its sender is dropped, whatever happens to the threads.
         let reply = receiver.await.unwrap_or(Err(RequestError::Stopping));
@@ -123,7 +120,6 @@ impl Engine {
         Ok(reply)
     }
 
-    /// Tokenizes a request and puts it into the queue.
     async fn admit(
         &self,
         request: EngineRequest,
@@ -132,7 +128,7 @@ impl Engine {
         let limit = shared.text_bytes(&self.model());
         let (mut bytes, lane) = (0usize, request.lane);
         // The prompt is tokenized with every text.
-        let prompt = match &request.prompt {
+        let prompt = match &request.options.prompt {
             Prompt::Text(prompt) => prompt.len(),
             _ => 0,
         };
@@ -147,11 +143,11 @@ impl Engine {
             return Err(RequestError::Empty);
         }
         let ticket = shared.begin_admission(request.texts.len(), bytes, lane)?;
-        let (served, faults) = (shared.served(), shared.settings.faults.clone());
+        let (served, faults) = (shared.served(), shared.settings.faults);
         let max_tokens = shared.settings.bulk_queue_tokens;
         let model = Arc::clone(&served.model);
         let inline = bytes <= INLINE_BYTES && request.texts.len() <= INLINE_TEXTS;
-        let prepare = move || prepare::prepare(&model, &request, max_tokens, faults.as_ref());
+        let prepare = move || prepare::prepare(&model, &request, max_tokens, faults);
         let (prepared, ticket) = if inline {
             (prepare(), ticket)
         } else {
@@ -231,7 +227,7 @@ impl Engine {
 
     /// The current work of the engine.
     pub fn backlog(&self) -> Backlog {
-        self.shared().backlog()
+        self.shared().lock().backlog()
     }
 
     /// Sets the gauges of [`metrics`](Self::metrics) to their current values.

@@ -1,6 +1,6 @@
 //! Tokenizes requests on a thread that may block; independent of queues.
 
-use polyhead_model::{ErrorKind, MultiTaskModel, PreparedText, RequestOptions, ResolvedRequest};
+use polyhead_model::{ErrorKind, MultiTaskModel, PreparedText, ResolvedRequest};
 
 use super::error::RequestError;
 use super::request::{EngineRequest, InputText};
@@ -12,8 +12,6 @@ pub(crate) struct PreparedRequest {
     pub(crate) texts: Vec<PreparedText>,
     /// Fault of each text, injected by tests.
     pub(crate) faults: Vec<Option<Fault>>,
-    /// Number of texts that were truncated.
-    pub(crate) truncated: usize,
 }
 
 impl PreparedRequest {
@@ -29,31 +27,23 @@ pub(crate) fn prepare(
     model: &MultiTaskModel,
     request: &EngineRequest,
     max_tokens: usize,
-    faults: Option<&Faults>,
+    faults: Option<Faults>,
 ) -> Result<PreparedRequest, RequestError> {
-    let options = RequestOptions {
-        tasks: request.tasks.clone(),
-        vectors: request.vectors,
-        prompt: request.prompt.clone(),
-        on_truncate: request.on_truncate,
-        abstain: request.abstain,
-    };
-    let resolved = model.resolve_request(&options).map_err(|error| {
+    let resolved = model.resolve_request(&request.options).map_err(|error| {
         // Of texts, only the prompt is tokenized there.
         match request_error(&error, 0) {
-            RequestError::Text { message, .. } => RequestError::Prompt { message },
+            RequestError::Text { message, .. } => RequestError::Prompt(message),
             other => other,
         }
     })?;
     let mut texts = Vec::with_capacity(request.texts.len());
-    let (mut tokens, mut truncated) = (0, 0);
+    let mut tokens = 0;
     for (index, text) in request.texts.iter().enumerate() {
         let prepared = match text {
             InputText::Text(text) => model.prepare(&resolved, text),
             InputText::Ids(ids) => model.prepare_ids(&resolved, ids),
         };
         let prepared = prepared.map_err(|error| request_error(&error, index))?;
-        truncated += usize::from(prepared.tokens().truncated());
         tokens += prepared.tokens().kept.max(1);
         if tokens > max_tokens {
             return Err(RequestError::TooLarge { tokens, limit: max_tokens });
@@ -61,15 +51,15 @@ pub(crate) fn prepare(
         texts.push(prepared);
     }
     let faults = request.texts.iter().map(|text| faults.and_then(|fault| fault(text))).collect();
-    Ok(PreparedRequest { resolved, texts, faults, truncated })
+    Ok(PreparedRequest { resolved, texts, faults })
 }
 
 /// - `index`: index of the text, which the model has seen alone
 fn request_error(error: &polyhead_model::Error, index: usize) -> RequestError {
     let message = error.message().to_owned();
     match error.kind() {
-        ErrorKind::UnknownTask => RequestError::UnknownTask { message },
-        ErrorKind::Option => RequestError::Option { message },
+        ErrorKind::UnknownTask => RequestError::UnknownTask(message),
+        ErrorKind::Option => RequestError::Option(message),
         ErrorKind::TooLong { tokens, limit } => RequestError::TooLong { index, tokens, limit },
         _ => RequestError::Text { index, message },
     }

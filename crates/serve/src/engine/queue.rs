@@ -20,10 +20,8 @@ pub(crate) struct ServedModel {
     pub(crate) number: u64,
 }
 
-/// The result for the caller of a request.
 pub(crate) type Reply = Result<EngineReply, RequestError>;
 
-/// A reply to be sent to the caller.
 #[must_use]
 pub(crate) struct PendingReply {
     to: oneshot::Sender<Reply>,
@@ -50,7 +48,7 @@ pub(crate) struct Queue {
     waiting: Vec<WaitingText>,
     balance: LaneBalance,
     next_request: u64,
-    speed: Throughput,
+    pub(crate) speed: Throughput,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -65,12 +63,6 @@ impl<T> PerLane<T> {
             Lane::Interactive => &mut self.interactive,
             Lane::Bulk => &mut self.bulk,
         }
-    }
-}
-
-impl PerLane {
-    fn total(&self) -> usize {
-        self.interactive + self.bulk
     }
 }
 
@@ -105,7 +97,6 @@ pub(crate) struct Batch {
     pub(crate) tokens: usize,
 }
 
-/// A text of a batch.
 #[derive(Clone)]
 pub(crate) struct BatchText {
     pub(crate) id: TextId,
@@ -212,19 +203,18 @@ impl Queue {
     ///
     /// - `number`: number of the batch, counted from 1
     pub(crate) fn take(&mut self, number: u64) -> Option<Batch> {
-        let candidates = self.candidates();
-        let (chosen, balance) = next_batch(&candidates, self.balance, &self.policy);
+        let (chosen, balance) = next_batch(&self.candidates(), self.balance, &self.policy);
         self.balance = balance;
-        self.remove(number, &candidates, &chosen)
+        self.remove(number, &chosen)
     }
 
     /// The next batch to answer between two layers of another one.
     pub(crate) fn take_for_layer_break(&mut self, number: u64, outer: &Batch) -> Option<Batch> {
-        let candidates = self.candidates();
         let lengths = outer.texts.iter().map(|text| text.request.tokens(text.id.index));
         let longest = lengths.max().unwrap_or(0);
-        let chosen = layer_break_batch(&candidates, outer.served.number, longest, &self.policy);
-        self.remove(number, &candidates, &chosen)
+        let model = outer.served.number;
+        let chosen = layer_break_batch(&self.candidates(), model, longest, &self.policy);
+        self.remove(number, &chosen)
     }
 
     fn candidates(&self) -> Vec<Candidate> {
@@ -232,13 +222,14 @@ impl Queue {
     }
 
     /// - `chosen`: indices in `waiting`
-    fn remove(&mut self, number: u64, candidates: &[Candidate], chosen: &[usize]) -> Option<Batch> {
-        let mut is_taken = vec![false; candidates.len()];
-        chosen.iter().for_each(|i| is_taken[*i] = true);
-        let mut served = None;
+    fn remove(&mut self, number: u64, chosen: &[usize]) -> Option<Batch> {
+        let mut is_taken = vec![false; self.waiting.len()];
+        let (mut served, mut tokens) = (None, 0);
         let mut texts = Vec::with_capacity(chosen.len());
         for i in chosen {
-            let WaitingText { request, index, .. } = self.waiting[*i];
+            is_taken[*i] = true;
+            let WaitingText { request, index, candidate } = self.waiting[*i];
+            tokens += candidate.tokens;
             let open =
                 self.open.get(&request).expect("a text that waits belongs to an open request");
             served.get_or_insert_with(|| open.served.clone());
@@ -248,7 +239,6 @@ impl Queue {
         let served = served?;
         let mut is_taken = is_taken.into_iter();
         self.waiting.retain(|_| is_taken.next() != Some(true));
-        let tokens = chosen.iter().map(|i| candidates[*i].tokens).sum();
         Some(Batch { number, served, texts, tokens })
     }
 
@@ -345,17 +335,12 @@ impl Queue {
         }
     }
 
-    /// Records the time of a batch, for estimates.
-    pub(crate) fn learn_speed(&mut self, tokens: usize, took: Duration) {
-        self.speed.learn(tokens, took);
-    }
-
     pub(crate) fn requests(&self) -> usize {
         self.open.len()
     }
 
     pub(crate) fn tokens(&self) -> usize {
-        self.held.total()
+        self.held.interactive + self.held.bulk
     }
 
     pub(crate) fn texts(&self) -> usize {
@@ -365,13 +350,13 @@ impl Queue {
 
 /// Tokens per second of the last batches.
 #[derive(Default)]
-struct Throughput {
+pub(crate) struct Throughput {
     tokens: f64,
     seconds: f64,
 }
 
 impl Throughput {
-    fn learn(&mut self, tokens: usize, took: Duration) {
+    pub(crate) fn learn(&mut self, tokens: usize, took: Duration) {
         const DECAY: f64 = 0.9;
         self.tokens = DECAY * self.tokens + tokens as f64;
         self.seconds = DECAY * self.seconds + took.as_secs_f64();

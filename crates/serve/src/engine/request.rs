@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use polyhead_model::{HeadSpec, MultiTaskModel, OnTruncate, Prompt, TextAnswer, Vectors};
+use polyhead_model::{HeadSpec, MultiTaskModel, RequestOptions, TextAnswer};
 use polyhead_text::TextInput;
 
 /// The name by which clients request sentence vectors; no task may have it.
@@ -14,16 +14,8 @@ pub(crate) const EMBEDDING: &str = "embedding";
 pub struct EngineRequest {
     /// The texts, at least one.
     pub texts: Vec<InputText>,
-    /// Names of the tasks that answer; `None`: all tasks.
-    pub tasks: Option<Vec<String>>,
-    /// Form of the sentence vectors; `None`: no vectors.
-    pub vectors: Option<Vectors>,
-    /// Prompt that precedes each text. Token ids allow none.
-    pub prompt: Prompt,
-    /// What happens to texts that are too long.
-    pub on_truncate: OnTruncate,
-    /// Probability below which a classification's label is withheld; `None`: never.
-    pub abstain: Option<f32>,
+    /// What to compute for each text. Token ids allow no prompt.
+    pub options: RequestOptions,
     /// Lane of the queue that the request waits in.
     pub lane: Lane,
 }
@@ -92,6 +84,11 @@ impl EngineReply {
     /// The tasks that answered, in the order of each text's answers.
     pub fn tasks(&self) -> impl Iterator<Item = &HeadSpec> {
         self.model.tasks().enumerate().filter(|(i, _)| self.tasks.contains(i)).map(|(_, task)| task)
+    }
+
+    /// The sentence vectors, in the order of the texts; empty slices if none were requested.
+    pub(crate) fn vectors(&self) -> impl Iterator<Item = &[f32]> {
+        self.texts.iter().map(|text| text.vector.as_deref().unwrap_or_default())
     }
 }
 

@@ -1,14 +1,12 @@
 //! Limits of an engine.
 
-use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::InputText;
 
 /// Limits of an engine. Tokens are counted after tokenizing and truncation; a text counts as at
 /// least one.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct EngineSettings {
     /// Largest number of tokens of interactive requests that wait or are being answered. It bounds
@@ -46,22 +44,9 @@ impl Default for EngineSettings {
     }
 }
 
-impl fmt::Debug for EngineSettings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EngineSettings")
-            .field("queue_tokens", &self.queue_tokens)
-            .field("bulk_queue_tokens", &self.bulk_queue_tokens)
-            .field("batch_tokens", &self.batch_tokens)
-            .field("text_bytes", &self.text_bytes)
-            .field("tokenizing_bytes", &self.tokenizing_bytes)
-            .field("stuck_after", &self.stuck_after)
-            .finish_non_exhaustive()
-    }
-}
-
 /// Returns the fault to inject for a text.
 #[doc(hidden)]
-pub type Faults = Arc<dyn Fn(&InputText) -> Option<Fault> + Send + Sync>;
+pub type Faults = fn(&InputText) -> Option<Fault>;
 
 /// A fault that a test injects into a batch.
 #[doc(hidden)]

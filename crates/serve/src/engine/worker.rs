@@ -4,6 +4,7 @@
 //! arrived in the meantime, so a long text delays others by one layer at most.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,9 +13,8 @@ use polyhead_model::{BatchAnswers, NotFinite, PreparedText, ResolvedRequest};
 use super::isolate::isolate;
 use super::queue::{Batch, BatchText};
 use super::settings::Fault;
-use super::shared::{FinishedBatch, HeadTimes, Outcome, Shared, WorkerHealth};
+use super::shared::{FinishedBatch, Outcome, Shared, WorkerHealth};
 
-/// Starts worker `number`.
 pub(crate) fn start(shared: &Arc<Shared>, number: u64) -> std::io::Result<()> {
     let shared = Arc::clone(shared);
     std::thread::Builder::new()
@@ -53,14 +53,16 @@ fn answer_batch(
     pass: &dyn Fn(&PassInput) -> BatchAnswers,
 ) {
     let begun = Instant::now();
-    let head_times = RefCell::new(HeadTimes::default());
+    let head_times = RefCell::new(BTreeMap::new());
     let answers = isolate(&batch.texts, &|texts: &[BatchText]| {
         if !shared.begin_pass(number) {
             // This worker has been abandoned: no request waits for these answers.
             return texts.iter().map(|_| Outcome::Panicked).collect();
         }
         let (outcomes, times) = outcomes(texts, pass);
-        head_times.borrow_mut().add(&times);
+        for (task, time) in times {
+            *head_times.borrow_mut().entry(task).or_insert(Duration::ZERO) += time;
+        }
         outcomes
     });
     let outcomes = answers.into_iter().map(|answer| answer.unwrap_or(Outcome::Panicked)).collect();

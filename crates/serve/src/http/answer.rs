@@ -91,7 +91,7 @@ pub(crate) fn resize_answer(
 }
 
 fn check_answer(app: &App, bytes: usize) -> Result<(), ApiError> {
-    let limit = app.answer_budget.limit();
+    let limit = app.answer_budget.limit;
     if bytes <= limit {
         return Ok(());
     }

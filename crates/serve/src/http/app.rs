@@ -11,7 +11,6 @@ use crate::{Engine, EngineState};
 /// and slow readers of large responses do not block them.
 const SMALL_ANSWER: usize = 64 << 10;
 
-/// The state of a server.
 pub(crate) struct App {
     pub(crate) engine: Engine,
     pub(crate) settings: HttpSettings,
@@ -20,7 +19,6 @@ pub(crate) struct App {
     pub(crate) body_budget: MemoryBudget,
     /// Memory for responses that clients have not received yet.
     pub(crate) answer_budget: MemoryBudget,
-    /// Whether the server is stopping.
     draining: AtomicBool,
 }
 

@@ -15,7 +15,6 @@ use utoipa::ToSchema;
 /// Longest message in characters: parsers quote their input, which may be a whole body.
 const MESSAGE_LIMIT: usize = 500;
 
-/// Format of a route's errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ErrorFormat {
     /// OpenAI's envelope: routes under `/v1`, and unknown routes.
@@ -25,7 +24,6 @@ pub(crate) enum ErrorFormat {
 }
 
 impl ErrorFormat {
-    /// Format of the errors of a path.
     pub(crate) fn of_path(path: &str) -> Self {
         match path {
             "/" | "/embed" | "/embed_all" | "/embed_sparse" | "/predict" | "/rerank"
@@ -35,14 +33,12 @@ impl ErrorFormat {
     }
 }
 
-/// Declares the kinds of errors: statuses on `/v1/*` and on routes of text-embeddings-inference,
-/// OpenAI's `type` and `code`, and TEI's `error_type`.
+/// Declares the kinds of errors.
 macro_rules! kinds {
     ($(
         #[doc = $doc:literal]
         $kind:ident: ($v1:literal, $tei_status:literal), $of_type:ident, $code:literal, $tei:ident;
     )+) => {
-        /// Kind of an [`ApiError`].
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub(crate) enum ApiErrorKind {
             $(#[doc = $doc] $kind,)+
@@ -52,11 +48,12 @@ macro_rules! kinds {
             /// All kinds, for metrics.
             pub(crate) const ALL: &[Self] = &[$(Self::$kind),+];
 
-            fn describe(self) -> ErrorResponse {
-                let (status, of_type, code, tei) = match self {
+            /// Statuses on `/v1/*` and on routes of text-embeddings-inference, OpenAI's `type` and
+            /// `code` (also the label in metrics and the log), and TEI's `error_type`.
+            fn describe(self) -> ((u16, u16), &'static str, &'static str, TeiErrorType) {
+                match self {
                     $(Self::$kind => (($v1, $tei_status), $of_type, $code, TeiErrorType::$tei),)+
-                };
-                ErrorResponse { status, of_type, code, tei }
+                }
             }
         }
     };
@@ -117,17 +114,6 @@ kinds! {
     Internal: (500, 500), SERVER, "internal_error", Backend;
 }
 
-/// HTTP status, OpenAI `type` and `code`, and TEI `error_type` of an error kind.
-struct ErrorResponse {
-    /// Status on `/v1/*` and on routes of text-embeddings-inference.
-    status: (u16, u16),
-    /// `type` of OpenAI's envelope.
-    of_type: &'static str,
-    /// `code` of OpenAI's envelope, also the label in metrics and the log.
-    code: &'static str,
-    tei: TeiErrorType,
-}
-
 /// `error_type` of text-embeddings-inference, spelled as in that server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) enum TeiErrorType {
@@ -141,11 +127,11 @@ pub(crate) enum TeiErrorType {
 impl ApiErrorKind {
     /// Name of the kind in metrics and the log.
     pub(crate) fn name(self) -> &'static str {
-        self.describe().code
+        self.describe().2
     }
 
     pub(crate) fn status(self, format: ErrorFormat) -> StatusCode {
-        let (v1, tei) = self.describe().status;
+        let ((v1, tei), ..) = self.describe();
         let status = match format {
             ErrorFormat::V1 => v1,
             ErrorFormat::Tei => tei,
@@ -210,7 +196,6 @@ impl ApiError {
         Self::new(ApiErrorKind::Internal, message)
     }
 
-    /// Sets the field at fault.
     pub(crate) fn about(mut self, field: &'static str) -> Self {
         self.param = Some(field);
         self
@@ -224,7 +209,7 @@ impl ApiError {
 
     /// The response in the given format.
     pub(crate) fn render(&self, format: ErrorFormat) -> Response {
-        let ErrorResponse { of_type, code, tei, .. } = self.kind.describe();
+        let (_, of_type, code, tei) = self.kind.describe();
         let message = self.message.clone();
         let mut response = match format {
             ErrorFormat::V1 => axum::Json(ErrorEnvelope {

@@ -14,10 +14,9 @@ use prometheus_client::registry::Registry;
 
 use super::errors::ApiErrorKind;
 use super::stats::RequestStats;
-use crate::engine::{EMBEDDING, Labels, added, metrics_registry, task_label, with};
+use crate::engine::{EMBEDDING, Labels, added, task_label, with};
 use crate::{Engine, EngineReply};
 
-/// Content type of [`Metrics::encode`].
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Bounds of the seconds of a request: from the time of a short text to more than a client waits.
@@ -52,7 +51,6 @@ pub(crate) struct InFlight<'a> {
     ended: bool,
 }
 
-/// An open connection.
 pub(crate) struct OpenConnection<'a>(&'a Gauge);
 
 impl Drop for OpenConnection<'_> {
@@ -63,8 +61,8 @@ impl Drop for OpenConnection<'_> {
 
 impl Metrics {
     pub(crate) fn new(engine: Engine) -> Self {
-        let histogram: fn() -> Histogram = || Histogram::new(SECONDS);
-        let mut registry = metrics_registry();
+        let seconds = || Family::new_with_constructor((|| Histogram::new(SECONDS)) as fn() -> _);
+        let mut registry = Registry::with_prefix("polyhead");
         let r = &mut registry;
         let metrics = Self {
             engine,
@@ -73,14 +71,14 @@ impl Metrics {
                 r,
                 "request_seconds",
                 "Seconds from the headers of a request to its response",
-                Family::new_with_constructor(histogram),
+                seconds(),
             ),
             errors: added(r, "rejected", "Requests with an error, by reason"),
             task_seconds: with(
                 r,
                 "task_seconds",
                 "Seconds from request to response, of requests that asked for a task",
-                Family::new_with_constructor(histogram),
+                seconds(),
             ),
             tokens: added(r, "tokens", "Tokens of answered texts"),
             truncated: added(r, "truncated_inputs", "Answered texts that were truncated"),
@@ -107,7 +105,6 @@ impl Metrics {
         InFlight { metrics: self, ended: false }
     }
 
-    /// Number of requests that are being answered.
     pub(crate) fn in_flight(&self) -> usize {
         usize::try_from(self.in_flight.get()).unwrap_or(0)
     }

@@ -26,21 +26,15 @@ pub(crate) const TRUNCATED_INPUTS: &str = "x-truncated-inputs";
 impl RequestStats {
     /// - `characters`: number of characters of all texts of the request
     pub(crate) fn new(reply: &EngineReply, characters: usize) -> Self {
+        let of_tokens = reply.texts.iter().filter_map(|text| text.token_vectors.as_ref());
+        let of_tokens = of_tokens.map(|all| all.as_slice().len());
         let counts = || reply.texts.iter().map(|text| text.tokens);
         Self {
             texts: reply.texts.len(),
             characters,
             tokens: counts().map(|tokens| tokens.kept).sum(),
             truncated: counts().filter(|tokens| tokens.truncated()).count(),
-            numbers: reply
-                .texts
-                .iter()
-                .map(|text| {
-                    let token_vectors = text.token_vectors.as_ref();
-                    text.vector.as_ref().map_or(0, Vec::len)
-                        + token_vectors.map_or(0, |all| all.as_slice().len())
-                })
-                .sum(),
+            numbers: reply.vectors().map(<[f32]>::len).sum::<usize>() + of_tokens.sum::<usize>(),
             timing: reply.timing,
         }
     }

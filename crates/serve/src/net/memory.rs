@@ -15,7 +15,7 @@ const UNIT: usize = 1024;
 /// A limit on the bytes that all requests may reserve together.
 pub(crate) struct MemoryBudget {
     name: &'static str,
-    limit: usize,
+    pub(crate) limit: usize,
     /// Reservations up to this size are not counted.
     small: usize,
     free: Arc<Semaphore>,
@@ -31,10 +31,6 @@ impl MemoryBudget {
     pub(crate) fn new(name: &'static str, limit: usize, small: usize) -> Self {
         let units = limit.div_ceil(UNIT).min(Semaphore::MAX_PERMITS);
         Self { name, limit, small, free: Arc::new(Semaphore::new(units)) }
-    }
-
-    pub(crate) fn limit(&self) -> usize {
-        self.limit
     }
 
     /// Reserves `bytes` or fails at once. A request never waits while part of its body is in

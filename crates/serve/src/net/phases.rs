@@ -17,7 +17,6 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use crate::http::settings::HttpSettings;
 
-/// Phase of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum ConnectionPhase {

@@ -27,9 +27,7 @@ use crate::http::app::App;
 use crate::http::routes::router;
 use crate::http::settings::HttpSettings;
 
-/// Largest number of headers of a request.
 const MAX_HEADERS: usize = 64;
-/// Largest number of bytes of the headers of a request.
 const MAX_HEADER_BYTES: usize = 64 << 10;
 
 /// A server for an engine on a listening socket.

@@ -50,9 +50,7 @@ async fn admission_is_of_the_whole_request() {
     for asked in [busy, first, second, bulk] {
         asked.await.unwrap().unwrap();
     }
-    let metrics = engine.metrics();
-    assert_eq!((metrics.refused.full.get(), metrics.refused.unfit.get()), (2, 1));
-    assert_eq!(metrics.admitted_requests.get(), 4);
+    assert_eq!(engine.metrics().admitted_requests.get(), 4);
     assert_idle(&engine);
 }
 

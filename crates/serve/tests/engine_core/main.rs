@@ -6,7 +6,6 @@ mod answers;
 mod faults;
 mod life;
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use polyhead_model::{Error, LoadOptions, ModelFolder, MultiTaskModel};
@@ -33,7 +32,7 @@ fn start(settings: EngineSettings) -> Engine {
 /// `sleep MILLISECONDS`.
 fn with_faults() -> EngineSettings {
     let mut settings = EngineSettings::default();
-    settings.faults = Some(Arc::new(|text| match text {
+    settings.faults = Some(|text| match text {
         InputText::Text(text) => match text.text().split_once(' ') {
             Some(("sleep", rest)) => {
                 let time = rest.split(' ').next()?.parse().ok()?;
@@ -45,7 +44,7 @@ fn with_faults() -> EngineSettings {
             _ => None,
         },
         InputText::Ids(_) => None,
-    }));
+    });
     settings
 }
 

@@ -14,7 +14,6 @@ mod own;
 mod tei;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use polyhead_model::{LoadOptions, ModelFolder, MultiTaskModel};
@@ -56,7 +55,7 @@ impl Default for Settings {
         let http = HttpSettings { names: vec!["tiny".into()], ..HttpSettings::default() };
         let mut engine = EngineSettings::default();
         // Words that make something go wrong.
-        engine.faults = Some(Arc::new(|text| match text {
+        engine.faults = Some(|text| match text {
             InputText::Text(text) => match text.text().split_whitespace().next()? {
                 "PANIC" => Some(Fault::Panic),
                 "NAN" => Some(Fault::NotFinite),
@@ -64,7 +63,7 @@ impl Default for Settings {
                 _ => None,
             },
             InputText::Ids(_) => None,
-        }));
+        });
         Self { http, engine, load: model }
     }
 }

@@ -141,15 +141,11 @@ pub(crate) async fn embeddings(
     let usage = EmbeddingsUsage { prompt_tokens: stats.tokens, total_tokens: stats.tokens };
     let server = Arc::clone(&app);
     let write = move || {
-        let vectors = reply.texts.iter().map(|text| text.vector.as_deref().unwrap_or_default());
-        let data = vectors
-            .enumerate()
-            .map(|(index, vector)| EmbeddingObject {
-                object: "embedding",
-                index,
-                embedding: Written { vector, format },
-            })
-            .collect();
+        let object = |(index, vector)| {
+            let embedding = Written { vector, format };
+            EmbeddingObject { object: "embedding", index, embedding }
+        };
+        let data = reply.vectors().enumerate().map(object).collect();
         to_json(&EmbeddingsResponse { object: "list", data, model: server.name(), usage })
     };
     JsonAnswer::new(app, memory, stats, write).await

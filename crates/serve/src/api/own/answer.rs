@@ -23,18 +23,16 @@ pub(crate) struct TextAnswerBody<'a> {
 }
 
 /// The answers for all texts.
-pub(crate) fn bodies(answers: &EngineReply) -> Vec<TextAnswerBody<'_>> {
-    answers.texts.iter().map(|text| body(answers, text)).collect()
-}
-
-fn body<'a>(answers: &'a EngineReply, text: &'a TextAnswer) -> TextAnswerBody<'a> {
-    let tasks = answers.tasks().zip(&text.tasks);
-    TextAnswerBody {
-        tokens: text.tokens.total,
-        truncated: text.tokens.truncated(),
-        tasks: TaskBodies(
-            tasks.map(|(head, found)| (&*head.name, TaskAnswerBody::new(head, found))).collect(),
-        ),
-        embedding: text.vector.as_deref(),
-    }
+pub(crate) fn bodies<'a>(answers: &'a EngineReply) -> Vec<TextAnswerBody<'a>> {
+    let body = |text: &'a TextAnswer| {
+        let tasks = answers.tasks().zip(&text.tasks);
+        let tasks = tasks.map(|(head, found)| (&*head.name, TaskAnswerBody::new(head, found)));
+        TextAnswerBody {
+            tokens: text.tokens.total,
+            truncated: text.tokens.truncated(),
+            tasks: TaskBodies(tasks.collect()),
+            embedding: text.vector.as_deref(),
+        }
+    };
+    answers.texts.iter().map(body).collect()
 }

@@ -16,7 +16,7 @@ use crate::http::app::App;
 use crate::http::error_responses::V1Errors;
 use crate::http::errors::{ApiError, ApiErrorKind};
 use crate::net::body::JsonBody;
-use crate::{EngineRequest, InputText, Lane, OnTruncate, Prompt, Timing, Vectors};
+use crate::{EngineRequest, InputText, Lane, OnTruncate, Prompt, RequestOptions, Timing, Vectors};
 
 /// Texts, and what to compute for each. Unknown fields are an error.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -99,14 +99,17 @@ pub(crate) async fn predict(
 ) -> Result<JsonAnswer, ApiError> {
     let begin = Instant::now();
     let request = body.value;
-    let lane = request.lane;
+    let lane = request.lane.map(|lane| match lane {
+        LaneName::Interactive => Lane::Interactive,
+        LaneName::Bulk => Lane::Bulk,
+    });
     let has_tasks = app.engine.model().tasks().len() > 0;
     let engine_request = request.into_engine_request(has_tasks)?;
-    let memory = match &engine_request.vectors {
+    let memory = match &engine_request.options.vectors {
         Some(vectors) => reserve_vectors(&app, engine_request.texts.len(), vectors.dim)?,
         None => reserve_numbers(&app, 0)?,
     };
-    let (reply, stats) = call_engine(&app, engine_request, lane.map(Lane::from), "inputs").await?;
+    let (reply, stats) = call_engine(&app, engine_request, lane, "inputs").await?;
     let usage = Usage { texts: stats.texts, tokens: stats.tokens, truncated: stats.truncated };
     let timings = Timings::new(stats.timing, begin.elapsed());
     let server = Arc::clone(&app);
@@ -145,24 +148,15 @@ impl PredictRequest {
             }
         }
         let vectors = Vectors { normalize: self.normalize, dim: self.dimensions, per_token: false };
-        Ok(EngineRequest {
-            texts: self.inputs.0.into_vec().into_iter().map(InputText::Text).collect(),
+        let texts = self.inputs.0.into_vec().into_iter().map(InputText::Text).collect();
+        let options = RequestOptions {
             tasks,
             vectors: embedding.then_some(vectors),
             prompt: self.prompt_name.map_or(Prompt::Default, Prompt::Named),
             on_truncate: if self.truncate { OnTruncate::Cut } else { OnTruncate::Error },
             abstain: self.abstain,
-            lane: Lane::default(),
-        })
-    }
-}
-
-impl From<LaneName> for Lane {
-    fn from(name: LaneName) -> Self {
-        match name {
-            LaneName::Interactive => Self::Interactive,
-            LaneName::Bulk => Self::Bulk,
-        }
+        };
+        Ok(EngineRequest { texts, options, ..EngineRequest::default() })
     }
 }
 

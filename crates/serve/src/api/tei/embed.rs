@@ -70,11 +70,7 @@ pub(crate) async fn embed(
     let memory = reserve_vectors(&app, texts.len(), request.dimensions)?;
     let (reply, stats) =
         call_for_vectors(&app, texts, wanted, prompt, on_truncate, "inputs").await?;
-    let write = move || {
-        let found: Vec<&[f32]> =
-            reply.texts.iter().map(|text| text.vector.as_deref().unwrap_or_default()).collect();
-        to_json(&found)
-    };
+    let write = move || to_json(&reply.vectors().collect::<Vec<_>>());
     JsonAnswer::new(app, memory, stats, write).await
 }
 

@@ -5,22 +5,22 @@ use std::sync::Arc;
 
 use axum::extract::{Query, State};
 use polyhead_model::{HeadSpec, MultiTaskModel};
-use serde::de::{Error, IgnoredAny, SeqAccess};
+use serde::de::{Error, SeqAccess};
 use serde::{Deserialize, Serialize};
 use utoipa::openapi::RefOr;
-use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, OneOfBuilder, Schema, Type};
+use utoipa::openapi::schema::{ArrayBuilder, OneOfBuilder, Schema};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 use super::{TruncationDirection, on_truncate};
 use crate::api::engine_call::call_engine;
-use crate::api::inputs::empty_text;
+use crate::api::inputs::{Texts, empty_text, string};
 use crate::api::one_or_many::{FromTextOrList, OneOrMany, deserialize_text_or_list, read_rest};
 use crate::http::answer::{JsonAnswer, reserve_numbers, to_json};
 use crate::http::app::App;
 use crate::http::error_responses::TeiErrors;
 use crate::http::errors::{ApiError, ApiErrorKind};
 use crate::net::body::JsonBody;
-use crate::{EngineRequest, Lane, Prompt, TaskAnswer};
+use crate::{EngineRequest, RequestOptions, TaskAnswer};
 
 /// Texts whose labels are requested.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -91,13 +91,9 @@ pub(crate) async fn predict(
     if let Some(index) = texts.iter().position(String::is_empty) {
         return Err(empty_text(index, "inputs"));
     }
-    let engine_request = EngineRequest {
-        tasks: Some(vec![task]),
-        prompt: Prompt::Default,
-        on_truncate,
-        lane: Lane::default(),
-        ..EngineRequest::texts(texts)
-    };
+    let tasks = Some(vec![task]);
+    let options = RequestOptions { tasks, on_truncate, ..RequestOptions::default() };
+    let engine_request = EngineRequest { options, ..EngineRequest::texts(texts) };
     let memory = reserve_numbers(&app, 0)?;
     let (reply, stats) = call_engine(&app, engine_request, None, "inputs").await?;
     let write = move || {
@@ -151,7 +147,7 @@ fn scores<'a>(spec: &'a HeadSpec, answer: &TaskAnswer, raw: bool) -> Vec<Predict
 const PAIR: &str = "inputs: a list of texts is a pair, which no head reads; several texts are \
                     written [[\"a\"], [\"b\"]]";
 
-deserialize_text_or_list!(PredictInputs, PredictElement);
+deserialize_text_or_list!(PredictInputs);
 
 impl FromTextOrList for PredictInputs {
     const EXPECTED: &'static str = "a text or a list of lists of one text";
@@ -161,47 +157,29 @@ impl FromTextOrList for PredictInputs {
     }
 
     fn from_list<'de, A: SeqAccess<'de>>(list: A) -> Result<Self, A::Error> {
-        let mut elements: Vec<PredictElement> = read_rest(None, list)?;
-        let lists = elements.iter().filter(|element| element.is_list).count();
-        if lists == elements.len() && lists > 0 {
-            let texts = elements.into_iter().map(|element| element.text).collect();
-            return Ok(Self(OneOrMany::Many(texts)));
+        let elements: Vec<Texts> = read_rest(None, list)?;
+        let is_lists = elements.iter().all(|element| matches!(element.0, OneOrMany::Many(_)));
+        let is_pair = !is_lists && elements.len() > 1;
+        let mut texts = Vec::with_capacity(elements.len());
+        for element in elements {
+            match <[String; 1]>::try_from(element.0.into_vec()) {
+                Ok([text]) if !is_pair => texts.push(text),
+                Err(list) if list.is_empty() => {
+                    return Err(A::Error::invalid_length(0, &"a list of one text"));
+                }
+                _ => return Err(A::Error::custom(PAIR)),
+            }
         }
-        match elements.pop() {
-            None => Err(A::Error::invalid_length(0, &Self::EXPECTED)),
-            Some(one) if elements.is_empty() => Ok(Self(OneOrMany::One(one.text))),
-            Some(_) => Err(A::Error::custom(PAIR)),
-        }
-    }
-}
-
-/// An element of a list of [`PredictInputs`]: a text or a list of one text.
-struct PredictElement {
-    text: String,
-    is_list: bool,
-}
-
-impl FromTextOrList for PredictElement {
-    const EXPECTED: &'static str = "a text or a list of one text";
-
-    fn from_text<E: Error>(text: &str) -> Result<Self, E> {
-        Ok(Self { text: text.to_owned(), is_list: false })
-    }
-
-    fn from_list<'de, A: SeqAccess<'de>>(mut list: A) -> Result<Self, A::Error> {
-        let Some(text) = list.next_element()? else {
-            return Err(A::Error::invalid_length(0, &Self::EXPECTED));
-        };
-        match list.next_element::<IgnoredAny>()? {
-            None => Ok(Self { text, is_list: true }),
-            Some(_) => Err(A::Error::custom(PAIR)),
+        match texts.len() {
+            0 => Err(A::Error::invalid_length(0, &Self::EXPECTED)),
+            _ if is_lists => Ok(Self(OneOrMany::Many(texts))),
+            _ => Ok(Self(OneOrMany::One(texts.swap_remove(0)))),
         }
     }
 }
 
 impl PartialSchema for PredictInputs {
     fn schema() -> RefOr<Schema> {
-        let string = || ObjectBuilder::new().schema_type(Type::String);
         let one = ArrayBuilder::new().items(string()).min_items(Some(1)).max_items(Some(1));
         OneOfBuilder::new()
             .item(string().description(Some("One text")))

@@ -73,8 +73,7 @@ pub(crate) async fn similarity(
     let memory = reserve_numbers(&app, texts.len())?;
     let (reply, stats) = call_for_vectors(&app, texts, wanted, prompt, on_truncate, FIELD).await?;
     let write = move || {
-        let found: Vec<&[f32]> =
-            reply.texts.iter().map(|text| text.vector.as_deref().unwrap_or_default()).collect();
+        let found: Vec<&[f32]> = reply.vectors().collect();
         let (source, others) = found.split_first().expect("a source and at least one sentence");
         let source = Matrix::new(1, source.len(), source.to_vec());
         let others = Matrix::new(others.len(), source.columns(), others.concat());

@@ -4,42 +4,28 @@
 use crate::http::error_responses::TeiUnsupported;
 use crate::http::errors::{ApiError, ApiErrorKind};
 
-fn unsupported(what: &str) -> ApiError {
-    ApiError::new(
-        ApiErrorKind::Unsupported,
-        format!("model: expected {what}, which this server does not have"),
-    )
+/// Declares handlers: the reason, the path, and the model that the route needs.
+macro_rules! unsupported {
+    ($(#[doc = $doc:literal] $name:ident: $path:literal, $needs:literal;)+) => {$(
+        #[doc = $doc]
+        #[utoipa::path(
+            post,
+            path = $path,
+            tag = "text-embeddings-inference",
+            responses(TeiUnsupported)
+        )]
+        pub(crate) async fn $name() -> ApiError {
+            let message = concat!("model: expected ", $needs, ", which this server does not have");
+            ApiError::new(ApiErrorKind::Unsupported, message)
+        }
+    )+};
 }
 
-/// Not supported: vectors are dense.
-#[utoipa::path(
-    post,
-    path = "/embed_sparse",
-    tag = "text-embeddings-inference",
-    responses(TeiUnsupported)
-)]
-pub(crate) async fn embed_sparse() -> ApiError {
-    unsupported("a SPLADE model")
-}
-
-/// Not supported: heads read one text.
-#[utoipa::path(
-    post,
-    path = "/rerank",
-    tag = "text-embeddings-inference",
-    responses(TeiUnsupported)
-)]
-pub(crate) async fn rerank() -> ApiError {
-    unsupported("a re-ranker model")
-}
-
-/// Not supported: tokens are not decoded to texts.
-#[utoipa::path(
-    post,
-    path = "/decode",
-    tag = "text-embeddings-inference",
-    responses(TeiUnsupported)
-)]
-pub(crate) async fn decode() -> ApiError {
-    unsupported("a decoder of tokens")
+unsupported! {
+    /// Not supported: vectors are dense.
+    embed_sparse: "/embed_sparse", "a SPLADE model";
+    /// Not supported: heads read one text.
+    rerank: "/rerank", "a re-ranker model";
+    /// Not supported: tokens are not decoded to texts.
+    decode: "/decode", "a decoder of tokens";
 }

@@ -63,7 +63,7 @@ impl Shared {
         mut served: ServedModel,
         lane: Lane,
     ) -> Result<(Reservation, oneshot::Receiver<Reply>), RequestError> {
-        let (texts, truncated) = (request.texts.len(), request.truncated);
+        let texts = request.texts.len();
         let now = self.now();
         let mut state = self.lock();
         match (state.lifecycle, state.worker.health) {
@@ -84,7 +84,6 @@ impl Shared {
         self.metrics.admitted_requests.inc();
         self.metrics.admitted_texts.inc_by(texts as u64);
         self.metrics.admitted_tokens.inc_by(tokens as u64);
-        self.metrics.truncated_texts.inc_by(truncated as u64);
         drop(state);
         self.worker_wake.notify_one();
         Ok((Reservation { shared: Arc::clone(self), request: id }, receiver))

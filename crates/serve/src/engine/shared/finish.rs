@@ -1,5 +1,6 @@
 //! The results of a batch: outcomes of its texts, counts, and replies to requests.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use polyhead_model::{NotFinite, TextAnswer};
@@ -13,30 +14,14 @@ pub(crate) struct FinishedBatch {
     /// Outcome of each text, in order.
     pub(crate) outcomes: Vec<Outcome>,
     pub(crate) took: Duration,
-    pub(crate) head_times: HeadTimes,
+    /// Time of each head over all passes of the batch, by task.
+    pub(crate) head_times: BTreeMap<usize, Duration>,
 }
 
-/// Outcome of a text.
 pub(crate) enum Outcome {
     Answer(TextAnswer),
     NotFinite(NotFinite),
     Panicked,
-}
-
-/// Time of each head over all passes of a batch: `(task, time)`, each task once.
-#[derive(Default)]
-pub(crate) struct HeadTimes(Vec<(usize, Duration)>);
-
-impl HeadTimes {
-    /// - `times`: times of one pass
-    pub(crate) fn add(&mut self, times: &[(usize, Duration)]) {
-        for (task, time) in times {
-            match self.0.iter_mut().find(|(other, _)| other == task) {
-                Some((_, all)) => *all += *time,
-                None => self.0.push((*task, *time)),
-            }
-        }
-    }
 }
 
 /// Replies that are sent on drop, so that they are sent even if a runtime ends.
@@ -66,10 +51,10 @@ impl Shared {
         if let Some(outer) = state.running.last_mut() {
             outer.since = Instant::now();
         }
-        state.queue.learn_speed(batch.tokens, took);
+        state.queue.speed.learn(batch.tokens, took);
         let metrics = &self.metrics;
         metrics.count_batch(batch.tokens, batch.texts.len(), took);
-        for (task, time) in head_times.0 {
+        for (task, time) in head_times {
             metrics.count_head(tasks[task], time);
         }
         let mut replies = PendingReplies::default();

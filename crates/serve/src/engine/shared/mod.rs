@@ -16,7 +16,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore};
 
 pub(crate) use admission::Reservation;
-pub(crate) use finish::{FinishedBatch, HeadTimes, Outcome};
+pub(crate) use finish::{FinishedBatch, Outcome};
 pub(crate) use state::{Lifecycle, State, WorkerHealth};
 
 use super::batcher::Policy;
@@ -24,7 +24,6 @@ use super::error::RequestError;
 use super::load::{LoadedModel, ModelLoader};
 use super::metrics::EngineMetrics;
 use super::queue::{Batch, PerLane, Queue, ServedModel};
-use super::request::Backlog;
 use super::settings::EngineSettings;
 
 /// Patience per token. A text of 500 tokens is overtaken by short texts that arrive within two
@@ -96,7 +95,7 @@ impl Shared {
     pub(crate) fn install(&self, state: &mut State, loaded: LoadedModel) {
         self.metrics.follow_tasks(&task_names(&state.served.model), &task_names(&loaded.model));
         state.queue.policy.batch_tokens = self.batch_tokens(&loaded.model);
-        state.queue.learn_speed(loaded.tokens, loaded.took);
+        state.queue.speed.learn(loaded.tokens, loaded.took);
         state.served = ServedModel { model: loaded.model, number: state.served.number + 1 };
     }
 
@@ -170,10 +169,6 @@ impl Shared {
         self.worker_wake.notify_all();
         self.supervisor_wake.notify_all();
         unanswered
-    }
-
-    pub(crate) fn backlog(&self) -> Backlog {
-        self.lock().backlog()
     }
 }
 

@@ -50,7 +50,6 @@ pub(crate) enum WorkerHealth {
     Unloadable,
 }
 
-/// A batch that the worker is answering.
 pub(crate) struct RunningBatch {
     pub(super) number: u64,
     /// Time at which its last pass began, or the last batch between its layers ended.
