@@ -178,17 +178,10 @@ impl InputFormat {
             Some(RowFormat::Text) => Ok(Self::Txt),
             Some(RowFormat::JsonLines) => Ok(Self::Jsonl),
             Some(RowFormat::Csv) => Ok(Self::Csv),
-            None if path
-                .extension()
-                .is_some_and(|suffix| suffix.eq_ignore_ascii_case("parquet")) =>
-            {
-                Err(usage(format!(
-                    "{place}: Parquet files are not supported yet; use .jsonl or .csv"
-                )))
-            }
-            None => Err(usage(format!(
-                "{place}: expected .txt, .jsonl or .csv; for another name, pass --input-format"
-            ))),
+            None => Err(unknown_suffix(
+                path,
+                "expected .txt, .jsonl or .csv; for another name, pass --input-format",
+            )),
         }
     }
 
@@ -327,6 +320,14 @@ impl std::fmt::Display for Place {
             Self::File(path) => path.display().fmt(f),
         }
     }
+}
+
+/// Makes the error of a file name that does not show a known format.
+pub(crate) fn unknown_suffix(path: &Path, expected: &str) -> anyhow::Error {
+    let parquet = path.extension().is_some_and(|suffix| suffix.eq_ignore_ascii_case("parquet"));
+    let unsupported = "Parquet files are not supported yet; use .jsonl or .csv";
+    let message = if parquet { unsupported } else { expected };
+    usage(format!("{}: {message}", path.display()))
 }
 
 fn open_file(path: &Path) -> Result<(File, Option<u64>)> {

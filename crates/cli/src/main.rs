@@ -29,9 +29,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-/// Not the C library's allocator: requests, their answers and the encoder are on different
-/// threads, which wait for each other there (decision 0009). This one returns memory on its own
-/// thread.
+/// Not the C library's allocator: requests, their answers and the encoder are on different threads,
+/// which wait for each other there (decision 0009). This one returns memory on its own thread.
 #[cfg(not(target_env = "msvc"))]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;

@@ -41,18 +41,14 @@ impl RunDisplay {
         }
         let bar = self.bar.get_or_insert_with(|| bar(progress.total_steps));
         bar.set_position(progress.step);
-        let message = match &self.means {
-            Some(means) => Progress {
-                epoch: progress.epoch,
-                step: progress.step,
-                step_in_epoch: progress.step_in_epoch,
-                learning_rate: progress.learning_rate,
-                ..means.clone()
-            }
-            .to_string(),
-            None => progress.to_string(),
+        let shown = Progress {
+            epoch: progress.epoch,
+            step: progress.step,
+            step_in_epoch: progress.step_in_epoch,
+            learning_rate: progress.learning_rate,
+            ..self.means.as_ref().unwrap_or(progress).clone()
         };
-        bar.set_message(message);
+        bar.set_message(shown.to_string());
     }
 
     fn logged(&mut self, progress: &Progress) {

@@ -1,7 +1,6 @@
 //! Formats metrics for people.
 
-use polyhead_train::TaskMetrics;
-use polyhead_train::{Evaluated, RunSummary, TaskSummary};
+use polyhead_train::{Evaluated, RunSummary, TaskMetrics, TaskSummary};
 
 use crate::table::Table;
 
@@ -11,8 +10,14 @@ const NOTHING: &str = "–";
 /// A score by its name: `f1_macro` of 0.8841 → `88.4 %`; losses, errors and correlations stay
 /// numbers.
 pub(crate) fn shown(name: &str, value: Option<f64>) -> String {
-    let Some(value) = value else { return NOTHING.to_owned() };
-    if is_share(name) { percent(value) } else { format!("{value:.4}") }
+    let is_share = ["accuracy", "exact_match", "precision", "recall", "f1"]
+        .iter()
+        .any(|start| name.starts_with(start));
+    match value {
+        None => NOTHING.to_owned(),
+        Some(value) if is_share => percent(value),
+        Some(value) => format!("{value:.4}"),
+    }
 }
 
 /// A share as a percentage: `0.8841` → `88.4 %`.
@@ -27,12 +32,6 @@ fn title(name: &str) -> String {
         "r2" => "R²".to_owned(),
         _ => name.replace("f1", "F1").replace('_', " "),
     }
-}
-
-fn is_share(name: &str) -> bool {
-    name == "accuracy"
-        || name == "exact_match"
-        || ["precision", "recall", "f1"].iter().any(|start| name.starts_with(start))
 }
 
 /// The scores of a kind in the table; the JSON output and `metrics.jsonl` have all of them.

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 /// A number with commas: `1234567` → `1,234,567`.
 pub(crate) use polyhead_report::grouped as thousands;
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+use unicode_width::UnicodeWidthStr;
 
 /// Rows of aligned cells, with two blanks between columns.
 pub(crate) struct Table {
@@ -26,11 +26,8 @@ impl Table {
     /// If there are more cells than columns.
     pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = impl Into<String>>) {
         let cells: Vec<_> = cells.into_iter().map(Into::into).collect();
-        assert!(
-            cells.len() <= self.columns.len(),
-            "cells of a row with {} columns",
-            self.columns.len()
-        );
+        let columns = self.columns.len();
+        assert!(cells.len() <= columns, "cells of a row with {columns} columns");
         self.rows.push(cells);
     }
 
@@ -63,16 +60,11 @@ pub(crate) fn shorten(text: &str, width: usize) -> String {
     let mut used = 0;
     let mut before_last = 0;
     for character in text.chars() {
-        let shown = if character.is_control() {
-            character.escape_default().to_string()
-        } else {
-            character.to_string()
+        let shown = match character.is_control() {
+            true => character.escape_default().to_string(),
+            false => character.to_string(),
         };
-        let columns = match shown.len() {
-            1 => 1,
-            _ if character.is_control() => shown.len(),
-            _ => character.width().unwrap_or(0),
-        };
+        let columns = shown.width();
         if used + columns > width {
             line.truncate(before_last);
             line.push('…');

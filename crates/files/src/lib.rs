@@ -1,12 +1,10 @@
-//! Rows in, files out. This crate reads the rows of data files and writes files that are complete or absent.
-//! It knows no model, no task and no tokenizer.
+//! Rows in, files out. This crate knows no model, no task and no tokenizer.
 //!
-//! - [`RowReader`] reads plain text, JSON Lines and CSV as a stream of [`Record`]s. Each record knows its
-//!   line, gives its fields by name and keeps their order.
-//! - [`AtomicFile`], [`write_file`], [`write_folder`] and [`create_folder`] write under another name, sync,
-//!   and rename. A crash leaves the old content or the new one, never half of it.
+//! - [`RowReader`] reads plain text, JSON Lines and CSV as a stream of [`Record`]s.
+//! - [`AtomicFile`], [`write_file`], [`write_folder`] and [`create_folder`] write under another name,
+//!   sync, and rename. A crash leaves the old content or the new one, never half of it.
 //! - [`safetensors`] writes `f32` tensors without a copy of them, and reads them one by one.
-//! - [`Hashing`] takes the SHA-256 of what passes through it; [`hex`] shows it.
+//! - [`Hashing`] takes the SHA-256 of what passes through it.
 //!
 //! ```
 //! use polyhead_files::{RowFormat, RowReader, hex};

@@ -14,17 +14,15 @@ pub fn quoted(text: &str) -> String {
 /// Cuts a text after 60 characters and escapes its control characters, so that a
 /// message stays one line and cannot control a terminal.
 pub fn shortened(text: &str) -> String {
+    let mut characters = text.chars();
     let mut shown = String::new();
-    for (index, character) in text.chars().enumerate() {
-        match index {
-            LONGEST => {
-                shown.push('…');
-                break;
-            }
-            _ if character.is_control() => shown.extend(character.escape_default()),
-            _ => shown.push(character),
+    for character in characters.by_ref().take(LONGEST) {
+        match character.is_control() {
+            true => shown.extend(character.escape_default()),
+            false => shown.push(character),
         }
     }
+    shown.extend(characters.next().map(|_| '…'));
     shown
 }
 

@@ -1,10 +1,9 @@
 //! Tensors of `f32` in safetensors files: written from borrowed numbers and read
 //! tensor by tensor, so that neither holds the file in memory.
 //!
-//! The `safetensors` crate writes into memory, which costs the size of the model
-//! again, or through a temporary file that only its owner may read. The format
-//! is eight bytes of header length, a JSON header and the numbers
-//! (<https://huggingface.co/docs/safetensors>).
+//! The `safetensors` crate writes into memory, which costs the size of the model again, or through
+//! a temporary file that only its owner may read. The format is eight bytes of header length, a
+//! JSON header and the numbers (<https://huggingface.co/docs/safetensors>).
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

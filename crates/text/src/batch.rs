@@ -44,9 +44,8 @@ impl TokenSpan {
 
 /// Tokens of `B` sequences end to end, `N` in all.
 ///
-/// The fields are consistent if the batch comes from
-/// [`Tokenizer::encode`](crate::Tokenizer::encode) or is built with [`push`](Self::push) and
-/// [`append`](Self::append).
+/// The fields are consistent if the batch comes from a [`Tokenizer`](crate::Tokenizer) or is built
+/// with [`push`](Self::push) and [`append`](Self::append).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenBatch {
     /// `[N]`: the row of each token in the word embedding table.
@@ -93,11 +92,6 @@ impl TokenBatch {
     /// Number of tokens of all sequences, `N`.
     pub fn tokens(&self) -> usize {
         self.ids.len()
-    }
-
-    /// Number of tokens of the longest sequence; 0 if there is no sequence.
-    pub fn longest(&self) -> usize {
-        self.offsets.windows(2).map(|ends| ends[1] - ends[0]).max().unwrap_or(0)
     }
 
     /// Range of sequence `index` in the arrays of length `N`.
@@ -158,7 +152,7 @@ mod tests {
     #[test]
     fn nothing_is_a_batch_of_no_sequences() {
         let empty = TokenBatch::default();
-        assert_eq!((empty.len(), empty.tokens(), empty.longest()), (0, 0, 0));
+        assert_eq!((empty.len(), empty.tokens()), (0, 0));
         assert_eq!(empty.offsets, [0]);
         assert!(empty.is_empty());
     }
@@ -166,7 +160,7 @@ mod tests {
     #[test]
     fn sequences_stand_end_to_end() {
         let batch = batch(&[2, 0, 3]);
-        assert_eq!((batch.len(), batch.tokens(), batch.longest()), (3, 5, 3));
+        assert_eq!((batch.len(), batch.tokens()), (3, 5));
         assert_eq!(batch.sequence(0), 0..2);
         assert_eq!(batch.sequence(1), 2..2);
         assert_eq!(batch.ids[batch.sequence(2)], [20, 21, 22]);

@@ -1,9 +1,8 @@
 //! Spans from tags: which words belong together, by the rules of conlleval.
 //!
-//! Tags are `O`, `B-TYPE`, `I-TYPE`. Models also answer sequences that no
-//! annotator would write, and every counting tool has its rules for them; these
-//! are those of conlleval (Tjong Kim Sang and Buchholz, 2000) and of seqeval in
-//! its default mode: what continues nothing begins something.
+//! Tags are `O`, `B-TYPE`, `I-TYPE`. Models also answer sequences that no annotator would write,
+//! and every counting tool has its rules for them; these are those of conlleval (Tjong Kim Sang and
+//! Buchholz, 2000) and of seqeval in its default mode: what continues nothing begins something.
 
 /// Words `first ..= last` of one sequence, with a label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -28,8 +27,7 @@ pub enum Tag<'a> {
 }
 
 impl<'a> Tag<'a> {
-    /// Reads `O`, `B-TYPE` or `I-TYPE`; bare `B` and `I` have the type `_`, as in
-    /// seqeval. `None` for anything else.
+    /// Reads `O`, `B-TYPE` or `I-TYPE`, else `None`; bare `B` and `I` have the type `_`, as in seqeval.
     pub fn parse(tag: &'a str) -> Option<Self> {
         let typed = |rest: &'a str| match rest.strip_prefix('-') {
             Some("") => None,
@@ -63,14 +61,9 @@ impl<'a> Tag<'a> {
     }
 }
 
-/// Spans of one sequence, in order.
-///
-/// - A `B` begins a span, always.
-/// - An `I` goes on with the span before it if that has the same type;
-///   otherwise, also after `O` and at the start, it begins one.
-/// - A span ends before the next one begins, before `O`, and with the sequence.
-///
-/// A tag that [`Tag::parse`] does not know is as `O`.
+/// Spans of one sequence, in order. A `B` begins a span; an `I` continues the span before it if that
+/// has the same type, and begins one otherwise. `O`, and a tag that [`Tag::parse`] does not know, is
+/// in no span.
 ///
 /// ```
 /// use polyhead_text::{TagSpan, tag_spans};

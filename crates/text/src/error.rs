@@ -1,4 +1,4 @@
-//! What can go wrong between a tokenizer's files and a packed batch.
+//! Errors between a tokenizer's files and a packed batch.
 
 use std::error::Error;
 use std::fmt;
@@ -54,6 +54,14 @@ impl TokenizerError {
         Self::new(TokenizerErrorKind::Damaged, place, message)
     }
 
+    /// The error of a damaged file with its cause, for `map_err`.
+    pub(crate) fn damaged_by<C: Into<Cause>>(
+        place: &str,
+        message: impl Into<String>,
+    ) -> impl FnOnce(C) -> Self {
+        move |cause| Self::damaged(place, message).with_source(cause)
+    }
+
     pub(crate) fn unsupported(place: impl Into<String>, message: impl Into<String>) -> Self {
         Self::new(TokenizerErrorKind::Unsupported, place, message)
     }
@@ -86,8 +94,7 @@ impl TokenizerError {
         self.kind
     }
 
-    /// The text that the error is about, counted from 0 in the order given;
-    /// `None` for errors of files and prompts.
+    /// The text that the error is about, counted from 0; `None` for errors of files and prompts.
     pub fn text(&self) -> Option<usize> {
         self.text
     }

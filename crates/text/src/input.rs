@@ -11,12 +11,10 @@ use crate::words::{join_words, split_words};
 pub enum TextInput<S = String> {
     /// One text.
     One(S),
-    /// Two texts in one sequence, as cross-encoders read them. Each token's span
-    /// counts in its own text; [`TokenBatch::second_texts`](crate::TokenBatch::second_texts)
-    /// tells which tokens are the second text's.
+    /// Two texts in one sequence, as cross-encoders read them. Each token's span counts in its own
+    /// text; [`TokenBatch::second_texts`](crate::TokenBatch::second_texts) has the second text's.
     Pair(S, S),
-    /// The words of one text. The tokenizer reads them joined by one blank
-    /// ([`join_words`]), and spans count in the joined text.
+    /// The words of one text. They are joined by one blank, and spans count in the joined text.
     Words(Vec<S>),
 }
 
@@ -37,8 +35,7 @@ impl<S: AsRef<str>> TextInput<S> {
         }
     }
 
-    /// Where each word stands in [`text`](Self::text), in characters: the given
-    /// words, or those that [`split_words`] finds.
+    /// The characters of each word in [`text`](Self::text), as given or found by [`split_words`].
     pub fn words(&self) -> Vec<Range<usize>> {
         match self {
             Self::One(text) | Self::Pair(text, _) => split_words(text.as_ref()),

@@ -1,8 +1,7 @@
 //! Cuts a long text into pieces that together have the tokens of the whole text.
 //!
-//! The `tokenizers` crate takes some hundred bytes of memory per byte of text, so a line of 10 MB
-//! would take a gigabyte. BERT tokenizers treat words one by one, so their texts may be cut
-//! between two words. Two ideas:
+//! The `tokenizers` crate takes some hundred bytes of memory per byte of text. BERT tokenizers treat
+//! words one by one, so their texts may be cut between two words. Two ideas:
 //!
 //! - **Cuts.** A character `c` *splits* if the normalizer and the pre-tokenizer separate `aca` on
 //!   both sides of `c` (blanks, punctuation, ideographs); the tokenizer itself is tried. The text
@@ -28,14 +27,11 @@ use tokenizers::{
 
 use crate::batch::TokenSpan;
 
-/// Longer texts are cut into pieces of about this many bytes.
-///
-/// Cutting into such pieces costs no measurable time, and a piece, at some hundred bytes of memory
-/// per byte, stays in the processor's cache: 64 KiB was slower.
+/// Longer texts are cut into pieces of about this many bytes, which stay in the processor's cache
+/// while they are tokenized: 64 KiB was slower.
 pub(crate) const PIECE_BYTES: usize = 16 * 1024;
 
-/// A tokenizer with a longer added token (in characters) is not cut: `PIECE_BYTES` must be much
-/// larger.
+/// Most characters of an added token: `PIECE_BYTES` must be much larger.
 const LONGEST_ADDED: usize = 256;
 
 /// What a character does to the word around it.
@@ -239,10 +235,8 @@ impl<'a> Pieces<'a> {
     }
 
     /// Takes the text up to its first cut, which is not in the first `window` bytes, and shortens
-    /// it.
-    ///
-    /// Added tokens match only at the ends of a run of word characters (see `CutRule::of`), so the
-    /// first and last `longest_added` characters of each run stay.
+    /// it. Added tokens match only at the ends of a run of word characters (see `CutRule::of`), so
+    /// the first and last `longest_added` characters of each run stay.
     fn take_with_gaps(&mut self, window: usize) -> Piece<'a> {
         let text = self.text;
         let mut kept = Shortened::default();
@@ -381,7 +375,7 @@ mod tests {
     ];
 
     fn tokenizer(config: &str) -> Tokenizer {
-        let config = TokenizerConfig::parse(config.as_bytes()).unwrap();
+        let config = TokenizerConfig::parse(Some(config.as_bytes())).unwrap();
         let mut tokenizer = build_word_pieces(VOCAB.as_bytes(), &config).unwrap();
         tokenizer.with_post_processor(None::<tokenizers::PostProcessorWrapper>);
         tokenizer

@@ -1,6 +1,4 @@
-//! Spans of tokens in the texts that were given, and the tokens that begin their words.
-//!
-//! A head that tags reads one token per word, its first.
+//! Spans of tokens in the given texts, and the first token of each word, which heads that tag read.
 //! All positions are characters (Unicode scalar values).
 
 use std::ops::Range;
@@ -9,16 +7,14 @@ use crate::batch::{TokenBatch, TokenSpan};
 use crate::input::TextInput;
 
 impl TokenBatch {
-    /// The first token of each word of the first text of sequence `index`, counted in
-    /// the sequence.
+    /// The first token of each word of the first text of sequence `index`, counted in the sequence.
     ///
     /// - `words`: in order, without overlap, in the characters in which the spans count
     ///   (see [`spans_in_texts`])
     ///
-    /// It is the first token that covers something of the word and nothing of the
-    /// word before: byte-level tokens may begin with the blank before their word.
-    /// `None` if the word has no such token: it was cut off, or the tokenizer drops
-    /// all its characters.
+    /// It is the first token that covers something of the word and nothing of the word before:
+    /// byte-level tokens may begin with the blank before their word. `None` if the word has no such
+    /// token: it was cut off, or the tokenizer drops all its characters.
     ///
     /// # Panics
     /// If there is no such sequence.
@@ -51,11 +47,9 @@ fn first_tokens(spans: &[TokenSpan], words: &[Range<usize>]) -> Vec<Option<u32>>
     words.iter().map(&mut find).collect()
 }
 
-/// Makes the spans of `batch` count in `inputs` as they were given, after they
-/// were tokenized with `prompt` in front and perhaps in lower case.
-///
-/// Tokens of the prompt stand nowhere; one that reaches from the prompt into
-/// the text begins at its first character.
+/// Makes the spans of `batch` count in `inputs` as they were given, after they were tokenized with
+/// `prompt` in front and perhaps in lower case. Tokens of the prompt stand nowhere; one that reaches
+/// from the prompt into the text begins at its first character.
 ///
 /// # Panics
 /// If the batch has another number of sequences than there are inputs.
@@ -87,8 +81,8 @@ pub fn spans_in_texts(
     }
 }
 
-/// The character of `text` that each character of its lower case comes from; `None`
-/// if they are as many: only some (`İ`) become more than one.
+/// The character of `text` that each character of its lower case comes from; `None` if they are as
+/// many, as in most texts: `İ` becomes two.
 fn origins(text: &str) -> Option<Vec<u32>> {
     let lengths = || text.chars().map(|character| character.to_lowercase().len());
     lengths().any(|length| length > 1).then(|| {
@@ -102,12 +96,8 @@ fn span_in_text(span: TokenSpan, prompt: u32, origin: Option<&[u32]>) -> TokenSp
         return TokenSpan::NOWHERE;
     }
     let (start, end) = (span.start.saturating_sub(prompt), span.end - prompt);
-    match origin {
-        Some(origin) => {
-            TokenSpan { start: origin[start as usize], end: origin[end as usize - 1] + 1 }
-        }
-        None => TokenSpan { start, end },
-    }
+    let Some(origin) = origin else { return TokenSpan { start, end } };
+    TokenSpan { start: origin[start as usize], end: origin[end as usize - 1] + 1 }
 }
 
 #[cfg(test)]

@@ -11,25 +11,16 @@ use crate::error::Cause;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Slot {
     /// A special token.
-    Special {
-        /// Row of the embedding table.
-        id: u32,
-        /// Token type.
-        type_id: u32,
-    },
-    /// All tokens of a text.
-    Text {
-        /// The second text of a pair.
-        second: bool,
-        /// Token type of all its tokens.
-        type_id: u32,
-    },
+    Special { id: u32, type_id: u32 },
+    /// All tokens of a text: the first, or the second of a pair.
+    Text { second: bool, type_id: u32 },
 }
 
 /// The order of special tokens and texts in a sequence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Template {
-    slots: Vec<Slot>,
+    /// The entries in order.
+    pub(crate) slots: Vec<Slot>,
 }
 
 /// Ids that mark the texts; no vocabulary reaches them.
@@ -37,9 +28,7 @@ const FIRST: u32 = u32::MAX;
 const SECOND: u32 = u32::MAX - 1;
 
 impl Template {
-    /// Runs the post-processor of `tokenizer` on a single text or a pair.
-    ///
-    /// Each text must appear exactly once.
+    /// Runs the post-processor of `tokenizer` on a single text or a pair; each must appear once.
     pub(crate) fn probe(tokenizer: &tokenizers::Tokenizer, pair: bool) -> Result<Self, Cause> {
         let marked =
             |id, type_id| Encoding::from_tokens(vec![Token::new(id, "a".into(), (0, 1))], type_id);
@@ -55,12 +44,9 @@ impl Template {
                 _ => Slot::Special { id, type_id },
             })
             .collect();
-        let count = |wanted: bool| {
-            slots
-                .iter()
-                .filter(|s| matches!(s, Slot::Text { second, .. } if *second == wanted))
-                .count()
-        };
+        let is =
+            |slot: &&Slot, wanted| matches!(slot, Slot::Text { second, .. } if *second == wanted);
+        let count = |wanted: bool| slots.iter().filter(|slot| is(slot, wanted)).count();
         match (count(false), count(true), pair) {
             (1, 0, false) | (1, 1, true) => Ok(Self { slots }),
             (first, second, _) => Err(format!(
@@ -68,11 +54,6 @@ impl Template {
             )
             .into()),
         }
-    }
-
-    /// The entries in order.
-    pub(crate) fn slots(&self) -> &[Slot] {
-        &self.slots
     }
 
     /// The special tokens in order.

@@ -1,23 +1,18 @@
-//! Words: where they stand in a text.
-//!
-//! Training gets words from the data, prediction from the caller or from the text
-//! itself. All positions are characters (Unicode scalar values).
+//! Positions of words in a text, in characters (Unicode scalar values).
 
 use std::ops::Range;
 
 use unicode_categories::UnicodeCategories;
 
-/// Words of a raw text: runs without blanks, and every punctuation character
-/// by itself, as BERT's tokenizer splits before it looks into its vocabulary.
-///
-/// Control characters stand in words; a word of nothing else has no token.
+/// Words of a raw text: runs without blanks, and every punctuation character by itself, as BERT's
+/// tokenizer splits before it looks into its vocabulary. Control characters are parts of words.
 pub fn split_words(text: &str) -> Vec<Range<usize>> {
     let mut words = Vec::new();
     let mut begun = None;
     let mut count = 0;
     for (at, character) in text.chars().enumerate() {
         count = at + 1;
-        let punctuation = is_punctuation(character);
+        let punctuation = character.is_ascii_punctuation() || character.is_punctuation();
         if punctuation || character.is_whitespace() {
             words.extend(begun.take().map(|start| start..at));
             if punctuation {
@@ -31,8 +26,7 @@ pub fn split_words(text: &str) -> Vec<Range<usize>> {
     words
 }
 
-/// The text that the encoder sees in place of `words`: joined by one blank,
-/// and where each word stands in it.
+/// The text that the encoder reads in place of `words`, joined by one blank, and the place of each.
 pub fn join_words(words: &[impl AsRef<str>]) -> (String, Vec<Range<usize>>) {
     let mut text = String::new();
     let mut places = Vec::with_capacity(words.len());
@@ -65,10 +59,6 @@ pub fn locate_words(text: &str, words: &[impl AsRef<str>]) -> Result<Vec<Range<u
         places.push(start..passed);
     }
     Ok(places)
-}
-
-fn is_punctuation(character: char) -> bool {
-    character.is_ascii_punctuation() || character.is_punctuation()
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 use polyhead_compute::Int8Isa;
 use polyhead_model::Check;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use crate::flags::ModelArgs;
 use crate::output::print_report;
@@ -40,25 +40,8 @@ struct DoctorReport<'a> {
     int8_products: Option<&'a str>,
     threads: usize,
     model: &'a str,
-    #[serde(serialize_with = "as_objects")]
     checks: &'a [Check],
     passed: bool,
-}
-
-/// A check as `--json` prints it.
-#[derive(Serialize)]
-struct CheckLine<'a> {
-    name: &'a str,
-    passed: bool,
-    detail: &'a str,
-}
-
-fn as_objects<S: Serializer>(checks: &&[Check], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(checks.iter().map(|check| CheckLine {
-        name: &check.name,
-        passed: check.passed,
-        detail: &check.detail,
-    }))
 }
 
 /// Runs all checks, even after one fails.

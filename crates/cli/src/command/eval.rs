@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::Args;
 use polyhead_compute::Threads;
+use polyhead_files::RowFormat;
 use polyhead_model::{ModelFolder, resolve};
 use polyhead_train::{EvaluateOptions, evaluate};
 use serde_json::{Map, Value, json};
 
-use crate::failure::usage;
 use crate::flags::LoadArgs;
+use crate::input::unknown_suffix;
 use crate::output::print_report;
 use crate::scores;
 use crate::table::thousands;
@@ -67,17 +68,11 @@ fn pair(text: &str) -> Result<(String, String), String> {
     Ok((task.to_owned(), field.to_owned()))
 }
 
-/// Refuses a file name without a known suffix as wrong usage; for the files of a
-/// configuration, the library does so.
+/// Refuses a file name without a known suffix as wrong usage.
 fn check_suffix(path: &Path) -> Result<()> {
-    let name = path.display();
-    let suffix = path.extension().map(|suffix| suffix.to_string_lossy().to_ascii_lowercase());
-    match suffix.as_deref() {
-        Some("jsonl" | "csv") => Ok(()),
-        Some("parquet") => {
-            Err(usage(format!("{name}: Parquet files are not supported yet; use .jsonl or .csv")))
-        }
-        _ => Err(usage(format!("{name}: expected .jsonl or .csv"))),
+    match RowFormat::from_path(path) {
+        Some(RowFormat::JsonLines | RowFormat::Csv) => Ok(()),
+        _ => Err(unknown_suffix(path, "expected .jsonl or .csv")),
     }
 }
 
@@ -94,7 +89,7 @@ pub(crate) fn run(args: EvalArgs) -> Result<()> {
         tasks: args.tasks,
         fields: args.label_field,
         max_length: args.load.max_length(),
-        precision: args.load.given_precision().unwrap_or_default(),
+        precision: args.load.precision.unwrap_or_default(),
     };
     let found = evaluate(&folder, &options, &threads)?;
     for warning in found.report.warnings() {

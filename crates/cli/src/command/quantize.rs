@@ -104,7 +104,7 @@ pub(crate) fn run(args: QuantizeArgs) -> Result<()> {
         return Err(usage(format!("{out}: exists already; choose a new folder with --out")));
     }
     let model = args.model.with_model(args.folder);
-    if model.load.given_precision().is_some() {
+    if model.load.precision.is_some() {
         return Err(usage("--precision: quantize always compares both; leave the flag out"));
     }
     let (folder, path) = model.open()?;
@@ -116,11 +116,13 @@ pub(crate) fn run(args: QuantizeArgs) -> Result<()> {
     let products = Product::all(&folder.config);
     let all = study.with_products(&products)?;
 
-    let alone = if args.report || all.mean < args.min_cosine {
-        each_alone(&study, &products)?
-    } else {
-        Vec::new()
-    };
+    // Cosines with each product alone in 8 bits, where they are needed.
+    let mut alone = Vec::new();
+    if args.report || all.mean < args.min_cosine {
+        for product in products {
+            alone.push((product, study.with_products(&[product])?));
+        }
+    }
     let kept = choose(&study, &alone, all, args.min_cosine)?;
     store_int8(&folder, &kept, &args.out)?;
     let stored = study.with_folder(&ModelFolder::open(&args.out)?)?;
@@ -146,12 +148,6 @@ pub(crate) fn run(args: QuantizeArgs) -> Result<()> {
         out: args.out,
     };
     print_report(args.json, &report, |out, report| write(out, report))
-}
-
-/// Cosines with each product alone in 8 bits.
-fn each_alone(study: &PrecisionStudy, products: &[Product]) -> Result<Vec<(Product, CosineStats)>> {
-    let alone = |product: &Product| Ok((*product, study.with_products(&[*product])?));
-    products.iter().map(alone).collect()
 }
 
 /// Chooses the products to keep in single precision: as few as possible, the costliest first.

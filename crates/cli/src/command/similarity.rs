@@ -68,8 +68,7 @@ pub(crate) fn run(args: SimilarityArgs) -> Result<()> {
     } else {
         table(&texts, &similarity).write(&mut out, 0)?;
     }
-    out.flush()?;
-    Ok(())
+    Ok(out.flush()?)
 }
 
 /// A table with a numbered row and column for each text, and the text at the end of its row.

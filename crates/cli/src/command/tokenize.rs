@@ -68,8 +68,7 @@ pub(crate) fn run(args: TokenizeArgs) -> Result<()> {
             }
         }
     }
-    out.flush()?;
-    Ok(())
+    Ok(out.flush()?)
 }
 
 fn write_json(out: &mut impl Write, text: &str, tokens: &Tokens) -> Result<()> {
@@ -97,12 +96,8 @@ fn write_table(out: &mut impl Write, number: usize, text: &str, tokens: &Tokens)
     }
     table.write(out, 3)?;
     let counts = tokens.counts;
-    if counts.truncated() {
-        writeln!(out, "   {} tokens, cut to {}", counts.total, counts.kept)?;
-    } else {
-        writeln!(out, "   {} tokens", counts.total)?;
-    }
-    Ok(())
+    let cut = if counts.truncated() { format!(", cut to {}", counts.kept) } else { String::new() };
+    Ok(writeln!(out, "   {} tokens{cut}", counts.total)?)
 }
 
 /// The characters of a token; special tokens have none.

@@ -87,11 +87,9 @@ pub(crate) fn run(args: TrainArgs) -> Result<ExitCode> {
         polyhead_report::write_page(&args.out)?;
     }
     match ending {
+        // One line, as in the run's own file.
         Ending::Finished(summary) if args.json => {
-            let mut out = io::stdout().lock();
-            // One line, as in the run's own file.
-            serde_json::to_writer(&mut out, &summary).map_err(io::Error::from)?;
-            writeln!(out)?;
+            writeln!(io::stdout(), "{}", serde_json::to_string(&summary)?)?;
         }
         Ending::Finished(summary) => {
             let mut out = BufWriter::new(io::stdout().lock());
@@ -105,8 +103,8 @@ pub(crate) fn run(args: TrainArgs) -> Result<ExitCode> {
             writeln!(io::stdout().lock(), "{}", text?.trim_end())?;
         }
         Ending::AlreadyFinished => {
-            let mut out = io::stdout().lock();
-            writeln!(out, "{}: the run is finished, there is nothing to do", args.out.display())?;
+            let out = args.out.display();
+            writeln!(io::stdout(), "{out}: the run is finished, there is nothing to do")?;
         }
         Ending::Stopped { step } => {
             let _ = writeln!(
@@ -120,8 +118,7 @@ pub(crate) fn run(args: TrainArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Returns true if the command must write the page of the run in `folder`: the run has just ended,
-/// or a kill between its end and its page left it without one.
+/// Whether to write the page: the run has just ended, or was killed before its page was written.
 fn needs_page(folder: &Path, ending: &Ending) -> bool {
     let has = |name: &str| folder.join(name).exists();
     match ending {

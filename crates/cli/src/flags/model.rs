@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use std::thread::available_parallelism;
 
 use anyhow::Result;
-use clap::{Args, ValueEnum};
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use polyhead_model::{LoadOptions, ModelFolder, PoolingMode, Precision, SentenceEncoder, resolve};
 
 /// The model of a command, and how it runs.
@@ -33,8 +34,8 @@ pub(crate) struct LoadArgs {
     max_length: Option<NonZeroUsize>,
 
     /// Compute the encoder's matrix products in single precision or, faster, in 8 bits [default: f32]
-    #[arg(long, value_enum, value_name = "f32|int8", hide_possible_values = true)]
-    precision: Option<PrecisionArg>,
+    #[arg(long, value_name = "f32|int8", hide_possible_values = true, value_parser = precision())]
+    pub(crate) precision: Option<Precision>,
 
     /// Never download a model (also: HF_HUB_OFFLINE=1)
     #[arg(long)]
@@ -45,13 +46,6 @@ pub(crate) struct LoadArgs {
     pub(crate) quiet: bool,
 }
 
-/// A [`Precision`] as users write it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum PrecisionArg {
-    F32,
-    Int8,
-}
-
 /// The number of threads.
 #[derive(Clone, Copy, Debug, Args)]
 #[command(next_help_heading = "Model")]
@@ -59,6 +53,11 @@ pub(crate) struct ThreadsArgs {
     /// Number of threads; without it, one for each core that this process may use
     #[arg(long, value_name = "N", env = "POLYHEAD_THREADS", value_parser = thread_count)]
     threads: Option<NonZeroUsize>,
+}
+
+fn precision() -> impl TypedValueParser<Value = Precision> {
+    PossibleValuesParser::new(["f32", "int8"])
+        .map(|name| if name == "int8" { Precision::Int8 } else { Precision::F32 })
 }
 
 /// Largest number of threads: far more threads than cores only wait for each other.
@@ -100,17 +99,9 @@ impl LoadArgs {
         self.max_length.map(NonZeroUsize::get)
     }
 
-    /// The precision, if the user has given one.
-    pub(crate) fn given_precision(&self) -> Option<Precision> {
-        self.precision.map(|precision| match precision {
-            PrecisionArg::F32 => Precision::F32,
-            PrecisionArg::Int8 => Precision::Int8,
-        })
-    }
-
     /// The options with which the libraries load a model.
     pub(crate) fn options(&self) -> LoadOptions {
-        let precision = self.given_precision().unwrap_or_default();
+        let precision = self.precision.unwrap_or_default();
         let mut options = LoadOptions::default().offline(self.offline).precision(precision);
         if let Some(threads) = self.threads.given() {
             options = options.threads(threads);
@@ -147,7 +138,11 @@ impl ModelArgs {
         folder: ModelFolder,
         pooling: Option<Vec<PoolingMode>>,
     ) -> Result<SentenceEncoder> {
-        let encoder = SentenceEncoder::from_folder(folder, &self.options(pooling))?;
+        let mut options = self.load.options();
+        if let Some(modes) = pooling {
+            options = options.pooling(modes);
+        }
+        let encoder = SentenceEncoder::from_folder(folder, &options)?;
         for notice in encoder.notices() {
             self.load.note(notice);
         }
@@ -172,22 +167,9 @@ impl ModelArgs {
         self.named().unwrap_or("built-in")
     }
 
-    /// Returns true if the user has given `--max-length`.
-    pub(crate) fn has_max_length(&self) -> bool {
-        self.load.max_length().is_some()
-    }
-
     /// The model that the user has named; `builtin` names the default, as in configurations.
     pub(crate) fn named(&self) -> Option<&str> {
         self.model.as_deref().filter(|model| *model != "builtin")
-    }
-
-    fn options(&self, pooling: Option<Vec<PoolingMode>>) -> LoadOptions {
-        let mut options = self.load.options();
-        if let Some(modes) = pooling {
-            options = options.pooling(modes);
-        }
-        options
     }
 }
 

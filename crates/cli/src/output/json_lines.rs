@@ -2,9 +2,7 @@
 
 use std::io::{self, Write};
 
-use polyhead_model::TokenVectors;
 use serde::Serialize;
-use serde::ser::{SerializeSeq, Serializer};
 
 use super::Results;
 
@@ -24,26 +22,9 @@ struct SentenceLine<'a> {
 #[derive(Serialize)]
 struct TokensLine<'a> {
     text: &'a str,
-    vectors: TokenRows<'a>,
+    vectors: Vec<&'a [f32]>,
     tokens: usize,
     truncated: bool,
-}
-
-/// The rows `start..end` of the token vectors, as an array of arrays.
-struct TokenRows<'a> {
-    tokens: &'a TokenVectors,
-    start: usize,
-    end: usize,
-}
-
-impl Serialize for TokenRows<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut rows = serializer.serialize_seq(Some(self.end - self.start))?;
-        for row in self.start..self.end {
-            rows.serialize_element(self.tokens.vectors.row(row))?;
-        }
-        rows.end()
-    }
 }
 
 /// Writes the line of each text.
@@ -59,8 +40,8 @@ pub(super) fn write(out: &mut impl Write, texts: &[String], results: &Results) -
                 line(out, &SentenceLine { text, embedding, tokens, truncated })?;
             }
             Results::Tokens(all) => {
-                let (start, end) = (all.offsets[i], all.offsets[i + 1]);
-                let vectors = TokenRows { tokens: all, start, end };
+                let rows = all.offsets[i]..all.offsets[i + 1];
+                let vectors = rows.map(|row| all.vectors.row(row)).collect();
                 line(out, &TokensLine { text, vectors, tokens, truncated })?;
             }
             Results::Lines(_) => unreachable!("written above"),
@@ -77,7 +58,7 @@ fn line(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use polyhead_model::{Encoded, Matrix};
+    use polyhead_model::{Encoded, Matrix, TokenVectors};
     use polyhead_text::TextTokens;
 
     use super::*;

@@ -7,11 +7,9 @@ use std::path::Path;
 use super::{FileError, create_unique, hidden, sync_folder_of};
 
 /// Writes a folder atomically: `write` fills the folder that it is given, which then becomes
-/// `target`. An old `target` stays until the new one is complete. Only one process may write
+/// `target`. An old `target` stays until the new one is complete; a kill between the two renames
+/// leaves it under a hidden name, and [`recover_folder`] restores it. Only one process may write
 /// `target` at a time.
-///
-/// Two renames replace a folder. If the process is killed between them, the old folder stays under
-/// its hidden name, and [`recover_folder`] restores it.
 ///
 /// # Errors
 /// The error of `write` or of the file system; then `target` is unchanged, and no other file is

@@ -112,8 +112,7 @@ impl Record {
         cell.text().map_err(|message| self.field_error(name, &message))
     }
 
-    /// Reads a field as a text, or as a pair of texts: a JSON array of two strings.
-    /// `None` if it is missing or null.
+    /// Reads a field as a text or a pair, a JSON array of two strings; `None` if missing or null.
     ///
     /// # Errors
     /// The value is neither.
@@ -141,8 +140,8 @@ impl Record {
         Ok(words.filter(|words| !words.is_empty()))
     }
 
-    /// Gives name and value of every field but `name`, in their order. Values are
-    /// JSON: those of a JSON object as they were written, cells of CSV as strings.
+    /// Gives name and value of every field but `name`, in their order. Values are JSON: those of a
+    /// JSON object as they were written, cells of CSV as strings.
     ///
     /// # Errors
     /// A cell that is not UTF-8.
@@ -166,8 +165,7 @@ impl Record {
         }
     }
 
-    /// Hashes the whole row, fields that are never read included. Names of CSV
-    /// columns count; spaces between the values of JSON do too.
+    /// Hashes the whole row: fields that are never read, names of CSV columns, spaces of JSON too.
     pub fn sha256(&self) -> [u8; 32] {
         match &self.content {
             Content::Text(text) => Sha256::digest(text).into(),
@@ -187,7 +185,7 @@ impl Record {
 
     /// Makes an error of a field of this row.
     pub fn field_error(&self, name: &str, message: &str) -> RowError {
-        self.error(in_field(name, message))
+        self.error(format!("field {}: {message}", quoted(name)))
     }
 
     /// Makes the error of a row that has neither a text nor words.
@@ -227,10 +225,6 @@ impl Record {
         let bytes = cells.get(column).expect("every row is as long as the header: csv checks");
         utf8(bytes).map_err(|message| self.field_error(&header.names[column], &message))
     }
-}
-
-fn in_field(name: &str, message: &str) -> String {
-    format!("field {}: {message}", quoted(name))
 }
 
 impl Header {
@@ -282,11 +276,10 @@ impl<'a> Cell<'a> {
                 }
             };
         };
-        let string = |(index, value): (usize, &Value)| match value {
-            Value::String(string) => Ok(string.clone()),
-            other => {
-                Err(format!("word {}: expected a string, found {}", index + 1, json_kind(other)))
-            }
+        let string = |(index, value): (usize, &Value)| {
+            let text = value.as_str().map(str::to_owned);
+            let kind = json_kind(value);
+            text.ok_or_else(|| format!("word {}: expected a string, found {kind}", index + 1))
         };
         values.iter().enumerate().map(string).collect::<Result<_, _>>().map(Some)
     }
@@ -326,8 +319,7 @@ pub fn json_kind(value: &Value) -> &'static str {
     }
 }
 
-/// Says what is wrong with JSON that begins after `start` bytes of its line:
-/// serde_json counts lines within the string that it is given, which is always one.
+/// Says what is wrong with JSON that begins after `start` bytes of its line.
 pub(super) fn explain(error: &serde_json::Error, start: usize) -> String {
     let message = error.to_string();
     let cause = message.split(" at line ").next().unwrap_or(&message);

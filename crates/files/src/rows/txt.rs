@@ -11,9 +11,6 @@ pub(super) fn next<R: BufRead>(lines: &mut Lines<R>) -> Option<Result<Record, Ro
         Ok(line) => line?,
         Err(error) => return Some(Err(error.into())),
     };
-    let text = utf8(&bytes).map(str::to_owned);
-    Some(
-        text.map(|text| Record::from_text(line, text))
-            .map_err(|message| RowError::Row { line, message }),
-    )
+    let text = utf8(&bytes).map(|text| Record::from_text(line, text.to_owned()));
+    Some(text.map_err(|message| RowError::Row { line, message }))
 }

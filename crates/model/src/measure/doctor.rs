@@ -6,7 +6,7 @@ use polyhead_compute::{
     linear_reference,
 };
 use polyhead_text::{TextTokens, TokenBatch, TokenSpan};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::encoder::Precision;
 use crate::error::{Error, ErrorKind};
@@ -24,7 +24,7 @@ const LEAST_COSINE: f64 = 0.98;
 const SEQUENCES: usize = 500;
 
 /// The result of one check.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Check {
     /// What was checked.
     pub name: String,

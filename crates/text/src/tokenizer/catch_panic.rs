@@ -1,11 +1,8 @@
 //! Turns panics of the `tokenizers` crate into errors.
 //!
-//! That crate indexes and unwraps some of what it reads from tokenizer.json, so a crafted file can
-//! make it panic while loading, or later on some text. The known cases are refused earlier
-//! (`json.rs`); this file is for the unknown ones.
-//!
-//! The default panic hook still prints a line to standard error. A replaced hook would silence the
-//! panics of the whole program, so this crate leaves it alone.
+//! A crafted tokenizer.json can make that crate panic while loading, or later on some text. `json.rs`
+//! refuses the known cases; this file is for the unknown ones. The panic hook still prints a line to
+//! standard error: a replaced hook would silence the panics of the whole program.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

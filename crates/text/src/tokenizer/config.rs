@@ -1,7 +1,5 @@
-//! tokenizer_config.json: what transformers adds to a tokenizer.
-//!
-//! The keys are read one by one rather than as one serialized struct: the file holds the arguments
-//! of some hundred Python classes, and a key of another class with another type must not matter.
+//! tokenizer_config.json: what transformers adds to a tokenizer. Its keys are read one by one: it
+//! holds the arguments of many Python classes, and those of other classes must not matter.
 
 use std::collections::BTreeMap;
 
@@ -24,23 +22,32 @@ pub(crate) struct TokenizerConfig {
 }
 
 impl TokenizerConfig {
-    /// Parses the file.
-    pub(crate) fn parse(json: &[u8]) -> Result<Self, TokenizerError> {
-        let value: Value = serde_json::from_slice(json).map_err(|source| {
-            TokenizerError::damaged(CONFIG_FILE, "expected JSON").with_source(source)
-        })?;
-        match value {
-            Value::Object(keys) => Ok(Self { keys }),
-            other => Err(TokenizerError::damaged(
-                CONFIG_FILE,
-                format!("expected an object, found {}", shown(&other)),
-            )),
-        }
+    /// Parses the file, if there is one.
+    pub(crate) fn parse(json: Option<&[u8]>) -> Result<Self, TokenizerError> {
+        let Some(json) = json else { return Ok(Self::default()) };
+        let value: Value = serde_json::from_slice(json)
+            .map_err(TokenizerError::damaged_by(CONFIG_FILE, "expected JSON"))?;
+        let Value::Object(keys) = value else {
+            let message = format!("expected an object, found {}", shown(&value));
+            return Err(TokenizerError::damaged(CONFIG_FILE, message));
+        };
+        Ok(Self { keys })
     }
 
     /// The value of a key; `None` if it is absent or null.
     fn get(&self, key: &str) -> Option<&Value> {
         self.keys.get(key).filter(|value| !value.is_null())
+    }
+
+    /// The value of a key as `read` gives it; `None` if it is absent or null.
+    fn read<'a, T>(
+        &'a self,
+        key: &str,
+        expected: &str,
+        read: impl Fn(&'a Value) -> Option<T>,
+    ) -> Result<Option<T>, TokenizerError> {
+        let Some(value) = self.get(key) else { return Ok(None) };
+        read(value).map(Some).ok_or_else(|| unexpected(key, expected, value))
     }
 
     /// Whether the key is present, even if null.
@@ -50,20 +57,12 @@ impl TokenizerConfig {
 
     /// A switch; null counts as absent.
     pub(crate) fn flag(&self, key: &str) -> Result<Option<bool>, TokenizerError> {
-        match self.get(key) {
-            None => Ok(None),
-            Some(Value::Bool(value)) => Ok(Some(*value)),
-            Some(other) => Err(unexpected(key, "true or false", other)),
-        }
+        self.read(key, "true or false", Value::as_bool)
     }
 
     /// The name of the Python class.
     pub(crate) fn tokenizer_class(&self) -> Result<Option<&str>, TokenizerError> {
-        match self.get("tokenizer_class") {
-            None => Ok(None),
-            Some(Value::String(name)) => Ok(Some(name)),
-            Some(other) => Err(unexpected("tokenizer_class", "a string", other)),
-        }
+        self.read("tokenizer_class", "a string", Value::as_str)
     }
 
     /// A special token, written as a string or as an object with `content`.
@@ -74,55 +73,36 @@ impl TokenizerConfig {
     /// Special tokens without a role.
     pub(crate) fn additional_special_tokens(&self) -> Result<Vec<String>, TokenizerError> {
         let key = "additional_special_tokens";
-        match self.get(key) {
-            None => Ok(Vec::new()),
-            Some(Value::Array(values)) => {
-                values.iter().map(|value| token_content(key, value)).collect()
-            }
-            Some(other) => Err(unexpected(key, "a list", other)),
-        }
+        let values = self.read(key, "a list", Value::as_array)?;
+        values.into_iter().flatten().map(|value| token_content(key, value)).collect()
     }
 
     /// `added_tokens_decoder`: tokens outside the vocabulary file, by id.
     pub(crate) fn added_tokens(&self) -> Result<BTreeMap<u32, AddedToken>, TokenizerError> {
         let key = "added_tokens_decoder";
-        let entries = match self.get(key) {
-            None => return Ok(BTreeMap::new()),
-            Some(Value::Object(entries)) => entries,
-            Some(other) => return Err(unexpected(key, "an object", other)),
-        };
-        let mut tokens = BTreeMap::new();
-        for (id, value) in entries {
+        let entries = self.read(key, "an object", Value::as_object)?;
+        let token = |(id, value): (&String, &Value)| {
             let number = id.parse::<u32>().map_err(|_| {
-                TokenizerError::damaged(
-                    CONFIG_FILE,
-                    format!("`{key}`: expected token ids as keys, found `{id}`"),
-                )
+                let message = format!("`{key}`: expected token ids as keys, found `{id}`");
+                TokenizerError::damaged(CONFIG_FILE, message)
             })?;
-            let token = StoredToken::deserialize(value).map_err(|source| {
-                TokenizerError::damaged(
-                    CONFIG_FILE,
-                    format!("`{key}`: expected a token at `{id}`, found {}", shown(value)),
-                )
-                .with_source(source)
-            })?;
-            tokens.insert(number, token.into());
-        }
-        Ok(tokens)
+            let message = format!("`{key}`: expected a token at `{id}`, found {}", shown(value));
+            let token = StoredToken::deserialize(value)
+                .map_err(TokenizerError::damaged_by(CONFIG_FILE, message))?;
+            Ok((number, token.into()))
+        };
+        entries.into_iter().flatten().map(token).collect()
     }
 
     /// Number of tokens of the longest sequence the model was made for, with special tokens.
     pub(crate) fn model_max_length(&self) -> Result<Option<usize>, TokenizerError> {
-        let key = "model_max_length";
-        match self.get(key) {
-            None => Ok(None),
-            Some(value @ Value::Number(number)) => match number.as_f64() {
-                Some(length) if length > LONGEST_SENSIBLE => Ok(None),
-                Some(length) if length >= 1.0 && length.fract() == 0.0 => Ok(Some(length as usize)),
-                _ => Err(unexpected(key, "a positive whole number", value)),
-            },
-            Some(other) => Err(unexpected(key, "a positive whole number", other)),
-        }
+        let whole = |value: &Value| {
+            value.as_f64().filter(|&length| {
+                length > LONGEST_SENSIBLE || (length >= 1.0 && length.fract() == 0.0)
+            })
+        };
+        let length = self.read("model_max_length", "a positive whole number", whole)?;
+        Ok(length.filter(|&length| length <= LONGEST_SENSIBLE).map(|length| length as usize))
     }
 }
 
@@ -153,21 +133,17 @@ impl From<StoredToken> for AddedToken {
 }
 
 fn token_content(key: &str, value: &Value) -> Result<String, TokenizerError> {
-    match value {
-        Value::String(token) => Ok(token.clone()),
-        Value::Object(fields) => match fields.get("content") {
-            Some(Value::String(token)) => Ok(token.clone()),
-            _ => Err(unexpected(key, "an object with `content`", value)),
-        },
-        other => Err(unexpected(key, "a string", other)),
-    }
+    let (token, expected) = match value {
+        Value::Object(fields) => (fields.get("content"), "an object with `content`"),
+        other => (Some(other), "a string"),
+    };
+    let token = token.and_then(Value::as_str).map(str::to_owned);
+    token.ok_or_else(|| unexpected(key, expected, value))
 }
 
 fn unexpected(key: &str, expected: &str, found: &Value) -> TokenizerError {
-    TokenizerError::damaged(
-        CONFIG_FILE,
-        format!("`{key}`: expected {expected}, found {}", shown(found)),
-    )
+    let message = format!("`{key}`: expected {expected}, found {}", shown(found));
+    TokenizerError::damaged(CONFIG_FILE, message)
 }
 
 /// A value for a message, shortened because an untrusted file may hold megabytes.
@@ -184,7 +160,7 @@ mod tests {
     use super::*;
 
     fn config(json: &str) -> TokenizerConfig {
-        TokenizerConfig::parse(json.as_bytes()).unwrap()
+        TokenizerConfig::parse(Some(json.as_bytes())).unwrap()
     }
 
     #[test]
@@ -252,7 +228,7 @@ mod tests {
     #[test]
     fn other_shapes_are_errors_that_say_what_was_found() {
         for (json, expected) in [("[1]", "expected an object, found [1]"), ("{", "expected JSON")] {
-            let found = TokenizerConfig::parse(json.as_bytes()).unwrap_err().to_string();
+            let found = TokenizerConfig::parse(Some(json.as_bytes())).unwrap_err().to_string();
             assert!(found.ends_with(expected), "{found}");
         }
         let long = format!(r#"{{"do_lower_case": "{}"}}"#, "x".repeat(1000));

@@ -54,8 +54,7 @@ impl Tokenizer {
     /// - `for_each`: gets a number of inputs and a closure, and calls the closure with each index
     ///   below that number, on any threads, in any order
     ///
-    /// Neither the batch nor the error depends on `for_each`: the calling thread tokenizes the
-    /// inputs whose index it skips.
+    /// The calling thread tokenizes the inputs whose index `for_each` skips.
     ///
     /// # Errors
     /// The same as [`encode`](Self::encode).
@@ -108,10 +107,8 @@ impl Tokenizer {
         Ok(batch)
     }
 
-    /// Number of tokens at the beginning of a sequence that belong to `prompt`,
-    /// for pooling that leaves the prompt out.
-    ///
-    /// Counted as sentence-transformers does: all tokens of the prompt alone,
+    /// Number of tokens at the beginning of a sequence that belong to `prompt`, for pooling that
+    /// leaves the prompt out. Counted as sentence-transformers does: all tokens of the prompt alone,
     /// special tokens included, without a special token at the end.
     ///
     /// # Errors
@@ -195,6 +192,7 @@ impl Tokenizer {
         if spans == Spans::Wanted {
             let offsets = encoding.get_offsets()[..added].iter();
             if self.library_spans {
+                let position = |position: usize| u32::try_from(position).unwrap_or(u32::MAX);
                 tokens.spans.extend(offsets.map(|&(start, end)| {
                     span_in_text(TokenSpan::between(position(start), position(end)))
                 }));
@@ -205,11 +203,6 @@ impl Tokenizer {
         }
         Ok(())
     }
-}
-
-/// Converts a position that the library counted in characters.
-fn position(position: usize) -> u32 {
-    u32::try_from(position).unwrap_or(u32::MAX)
 }
 
 /// Checks that 32 bits can count the characters of a text.
@@ -246,7 +239,7 @@ impl Sequence<'_> {
     fn pack(&self, batch: &mut TokenBatch) {
         let start = batch.tokens();
         let mut second_text = 0..0;
-        for slot in self.template.slots() {
+        for slot in &self.template.slots {
             match *slot {
                 Slot::Special { id, type_id } => {
                     batch.ids.push(id);

@@ -18,16 +18,19 @@ pub(crate) const JSON_FILE: &str = "tokenizer.json";
 pub(crate) fn parse(json: &[u8]) -> Result<tokenizers::Tokenizer, TokenizerError> {
     check_header(json)?;
     let mut tokenizer = catch_panic(|| Ok(serde_json::from_slice::<tokenizers::Tokenizer>(json)?))
-        .map_err(|source| {
-            TokenizerError::damaged(JSON_FILE, "expected a tokenizer in the format of version 1.0")
-                .with_source(source)
-        })?;
+        .map_err(TokenizerError::damaged_by(
+            JSON_FILE,
+            "expected a tokenizer in the format of version 1.0",
+        ))?;
     tokenizer.with_padding(None);
-    catch_panic(|| tokenizer.with_truncation(None).map(|_| ())).map_err(|source| {
-        TokenizerError::damaged(JSON_FILE, "expected a truncation to drop").with_source(source)
-    })?;
+    catch_panic(|| tokenizer.with_truncation(None).map(|_| ()))
+        .map_err(TokenizerError::damaged_by(JSON_FILE, "expected a truncation to drop"))?;
     check_vocabulary(&tokenizer)?;
     Ok(tokenizer)
+}
+
+fn damaged(message: impl Into<String>) -> TokenizerError {
+    TokenizerError::damaged(JSON_FILE, message)
 }
 
 /// The few fields that are checked before the library reads the file; the vocabulary is skipped.
@@ -43,12 +46,9 @@ struct ModelHeader {
 }
 
 fn check_header(json: &[u8]) -> Result<(), TokenizerError> {
-    let header: Header = serde_json::from_slice(json).map_err(|source| {
-        TokenizerError::damaged(JSON_FILE, "expected JSON with a model").with_source(source)
-    })?;
-    let Some(model) = header.model else {
-        return Err(TokenizerError::damaged(JSON_FILE, "expected a `model`, found none"));
-    };
+    let header: Header = serde_json::from_slice(json)
+        .map_err(TokenizerError::damaged_by(JSON_FILE, "expected JSON with a model"))?;
+    let Some(model) = header.model else { return Err(damaged("expected a `model`, found none")) };
     if let Some(dropout) = model.dropout.filter(|&dropout| dropout != 0.0) {
         return Err(TokenizerError::unsupported(
             JSON_FILE,
@@ -69,20 +69,15 @@ fn check_post_processor(processor: &Value) -> Result<(), TokenizerError> {
         for piece in processor.get(key).and_then(Value::as_array).into_iter().flatten() {
             let text = piece.pointer("/Sequence/id").and_then(Value::as_str);
             if key == "single" && text == Some("B") {
-                return Err(TokenizerError::damaged(
-                    JSON_FILE,
-                    "`post_processor.single`: expected the text `A` alone, found `B`",
-                ));
+                let message = "`post_processor.single`: expected the text `A` alone, found `B`";
+                return Err(damaged(message));
             }
             let special = piece.pointer("/SpecialToken/id").and_then(Value::as_str);
             let Some(name) = special else { continue };
             if processor.get("special_tokens").and_then(|tokens| tokens.get(name)).is_none() {
-                return Err(TokenizerError::damaged(
-                    JSON_FILE,
-                    format!(
-                        "`post_processor.{key}`: expected names of `special_tokens`, found `{name}`"
-                    ),
-                ));
+                return Err(damaged(format!(
+                    "`post_processor.{key}`: expected names of `special_tokens`, found `{name}`"
+                )));
             }
         }
     }
@@ -91,10 +86,7 @@ fn check_post_processor(processor: &Value) -> Result<(), TokenizerError> {
 
 fn check_vocabulary(tokenizer: &tokenizers::Tokenizer) -> Result<(), TokenizerError> {
     if tokenizer.get_vocab_size(true) == 0 {
-        return Err(TokenizerError::damaged(
-            JSON_FILE,
-            "`model.vocab`: expected tokens, found none",
-        ));
+        return Err(damaged("`model.vocab`: expected tokens, found none"));
     }
     let model = tokenizer.get_model();
     // The other models drop an unknown character or split it into bytes.
@@ -105,10 +97,9 @@ fn check_vocabulary(tokenizer: &tokenizers::Tokenizer) -> Result<(), TokenizerEr
     };
     match model.token_to_id(unknown) {
         Some(_) => Ok(()),
-        None => Err(TokenizerError::damaged(
-            JSON_FILE,
-            format!("`model.unk_token`: expected a token of the vocabulary, found `{unknown}`"),
-        )),
+        None => Err(damaged(format!(
+            "`model.unk_token`: expected a token of the vocabulary, found `{unknown}`"
+        ))),
     }
 }
 

@@ -29,10 +29,8 @@ use crate::template::Template;
 /// Larger files are not read. The largest vocabularies in use take some 35 MB.
 const LARGEST_FILE: u64 = 256 * 1024 * 1024;
 
-/// A text tokenizer as Hugging Face models have it.
-///
-/// Its tokens equal those of the fast tokenizers in transformers. Padding and truncation set in a
-/// file are ignored: each call says how many tokens it keeps.
+/// A tokenizer with the tokens of transformers' fast tokenizers. Padding and truncation set in a file
+/// are ignored: each call says how many tokens it keeps.
 #[derive(Clone, Debug)]
 pub struct Tokenizer {
     /// The library's tokenizer, without padding and truncation, and without post-processor unless
@@ -69,23 +67,21 @@ impl Tokenizer {
     ///
     /// # Errors
     /// `TooLarge` above 256 MiB; `Damaged` if a file does not hold what it should, or a special
-    /// token is not in the vocabulary; `Unsupported` if the config names a class other than
-    /// BERT's.
+    /// token is not in the vocabulary; `Unsupported` if the config names a class other than BERT's.
     pub fn from_vocab(vocab: &[u8], config: Option<&[u8]>) -> Result<Self, TokenizerError> {
         check_size(VOCAB_FILE, vocab.len() as u64)?;
-        let config = parse_config(config)?;
+        let config = TokenizerConfig::parse(config)?;
         let mut tokenizer = Self::finish(vocab::build(vocab, &config)?, VOCAB_FILE)?;
         tokenizer.model_max_length = config.model_max_length()?;
         Ok(tokenizer)
     }
 
-    /// Loads a model folder: `tokenizer.json`, or without it `vocab.txt`; in both cases also
+    /// Loads `tokenizer.json` of a model folder, or without it `vocab.txt`; in both cases also
     /// `tokenizer_config.json`, if present.
     ///
     /// # Errors
     /// `Read` if neither file exists or one cannot be read, and the errors of
-    /// [`from_json`](Self::from_json) and [`from_vocab`](Self::from_vocab); the message begins
-    /// with the path.
+    /// [`from_json`](Self::from_json) and [`from_vocab`](Self::from_vocab), which begin with the path.
     pub fn from_folder(folder: impl AsRef<Path>) -> Result<Self, TokenizerError> {
         let folder = folder.as_ref();
         Self::from_files(folder).map_err(|error| error.within(folder))
@@ -93,8 +89,7 @@ impl Tokenizer {
 
     /// Loads as `from_folder` does; errors name files without the folder.
     fn from_files(folder: &Path) -> Result<Self, TokenizerError> {
-        let stored_config = read(folder, CONFIG_FILE)?;
-        let config = parse_config(stored_config.as_deref())?;
+        let config = TokenizerConfig::parse(read(folder, CONFIG_FILE)?.as_deref())?;
         let mut tokenizer = if let Some(json) = read(folder, JSON_FILE)? {
             let mut inner = json::parse(&json)?;
             vocab::follow_config(&mut inner, &config)?;
@@ -121,10 +116,9 @@ impl Tokenizer {
     /// Removes from the library's tokenizer the steps that this crate does itself,
     /// and tries it on a few texts.
     fn finish(mut inner: tokenizers::Tokenizer, file: &str) -> Result<Self, TokenizerError> {
-        let single = catch_panic(|| Template::probe(&inner, false)).map_err(|source| {
-            TokenizerError::damaged(file, "expected a post-processor that places one text")
-                .with_source(source)
-        })?;
+        let single = catch_panic(|| Template::probe(&inner, false)).map_err(
+            TokenizerError::damaged_by(file, "expected a post-processor that places one text"),
+        )?;
         // Many models never read a pair, so a file without a template for pairs is fine.
         let pair = catch_panic(|| Template::probe(&inner, true)).ok();
         let library_spans = match inner.get_post_processor() {
@@ -155,10 +149,9 @@ impl Tokenizer {
             model_max_length: None,
         };
         for text in TRIALS {
-            tokenizer.tokens(text, usize::MAX, Spans::Wanted).map_err(|source| {
-                TokenizerError::damaged(file, format!("expected tokens of {text:?}"))
-                    .with_source(source)
-            })?;
+            tokenizer.tokens(text, usize::MAX, Spans::Wanted).map_err(
+                TokenizerError::damaged_by(file, format!("expected tokens of {text:?}")),
+            )?;
         }
         Ok(tokenizer)
     }
@@ -168,9 +161,8 @@ impl Tokenizer {
         self.inner.get_vocab_size(true)
     }
 
-    /// The largest id that a batch can hold; an embedding table needs one row more.
-    ///
-    /// It may be larger than `vocab_size() - 1`, because files may leave ids out.
+    /// The largest id that a batch can hold; an embedding table needs one row more. It may be larger
+    /// than `vocab_size() - 1`, because files may leave ids out.
     pub fn highest_id(&self) -> u32 {
         self.highest_id
     }
@@ -199,10 +191,6 @@ const TRIALS: [&str; 3] = ["", "Hello, world", " \0\u{301}é漢🙂\u{fffd} [x]<
 
 /// A file of slow tokenizers; no other file holds its tokens.
 const ADDED_FILE: &str = "added_tokens.json";
-
-fn parse_config(json: Option<&[u8]>) -> Result<TokenizerConfig, TokenizerError> {
-    json.map_or_else(|| Ok(TokenizerConfig::default()), TokenizerConfig::parse)
-}
 
 fn check_size(file: &str, bytes: u64) -> Result<(), TokenizerError> {
     if bytes <= LARGEST_FILE {

@@ -29,19 +29,20 @@ const BERT_CLASSES: [&str; 8] = [
 /// Words of more characters become the unknown token; no BERT model changes this.
 const LONGEST_WORD: usize = 100;
 
+/// The message of a vocabulary that the library refuses.
+const NO_PIECES: &str = "expected a vocabulary of word pieces";
+
 /// Builds the tokenizer from the lines of vocab.txt; a token's id is its line, counted from 0.
 pub(crate) fn build(
     vocab: &[u8],
     config: &TokenizerConfig,
 ) -> Result<tokenizers::Tokenizer, TokenizerError> {
     if let Some(class) = config.tokenizer_class()?.filter(|class| !is_bert_class(class)) {
-        return Err(TokenizerError::unsupported(
-            CONFIG_FILE,
-            format!(
-                "`tokenizer_class`: expected a BERT class beside {VOCAB_FILE}, found `{class}`; \
-                 save it with a tokenizer.json"
-            ),
-        ));
+        let message = format!(
+            "`tokenizer_class`: expected a BERT class beside {VOCAB_FILE}, found `{class}`; save it \
+             with a tokenizer.json"
+        );
+        return Err(TokenizerError::unsupported(CONFIG_FILE, message));
     }
     let role = |key: &str, default: &str| -> Result<String, TokenizerError> {
         Ok(config.token(key)?.unwrap_or_else(|| default.to_owned()))
@@ -67,7 +68,12 @@ pub(crate) fn build(
     special.extend(config.additional_special_tokens()?);
     let added = config.added_tokens()?;
 
-    let normalizer = bert_normalizer(config)?;
+    let normalizer = BertNormalizer::new(
+        true,
+        config.flag("tokenize_chinese_chars")?.unwrap_or(true),
+        config.flag("strip_accents")?,
+        config.flag("do_lower_case")?.unwrap_or(true),
+    );
     let mut tokenizer = tokenizers::Tokenizer::new(model);
     catch_panic(|| {
         tokenizer.with_normalizer(Some(normalizer))?;
@@ -80,21 +86,16 @@ pub(crate) fn build(
         tokenizer.add_special_tokens(special.into_iter().map(|t| AddedToken::from(t, true)))?;
         Ok(())
     })
-    .map_err(|source| {
-        TokenizerError::damaged(VOCAB_FILE, "expected a vocabulary of word pieces")
-            .with_source(source)
-    })?;
+    .map_err(TokenizerError::damaged_by(VOCAB_FILE, NO_PIECES))?;
     for (&id, token) in &added {
         let found = tokenizer.token_to_id(&token.content);
         if found != Some(id) {
-            return Err(TokenizerError::damaged(
-                CONFIG_FILE,
-                format!(
-                    "`added_tokens_decoder`: expected `{}` at {id}, found it at {}",
-                    token.content,
-                    found.map_or("no id".to_owned(), |id| id.to_string())
-                ),
-            ));
+            let found = found.map_or("no id".to_owned(), |id| id.to_string());
+            let message = format!(
+                "`added_tokens_decoder`: expected `{}` at {id}, found it at {found}",
+                token.content
+            );
+            return Err(TokenizerError::damaged(CONFIG_FILE, message));
         }
     }
     Ok(tokenizer)
@@ -125,10 +126,9 @@ pub(crate) fn follow_config(
     );
     let switches = |n: &BertNormalizer| (n.handle_chinese_chars, n.strip_accents, n.lowercase);
     if switches(&wanted) != switches(stored) {
-        catch_panic(|| tokenizer.with_normalizer(Some(wanted)).map(|_| ())).map_err(|source| {
-            TokenizerError::damaged(CONFIG_FILE, "expected switches that fit the added tokens")
-                .with_source(source)
-        })?;
+        catch_panic(|| tokenizer.with_normalizer(Some(wanted)).map(|_| ())).map_err(
+            TokenizerError::damaged_by(CONFIG_FILE, "expected switches that fit the added tokens"),
+        )?;
     }
     Ok(())
 }
@@ -137,21 +137,11 @@ fn is_bert_class(name: &str) -> bool {
     BERT_CLASSES.contains(&name.strip_suffix("Fast").unwrap_or(name))
 }
 
-fn bert_normalizer(config: &TokenizerConfig) -> Result<BertNormalizer, TokenizerError> {
-    Ok(BertNormalizer::new(
-        true,
-        config.flag("tokenize_chinese_chars")?.unwrap_or(true),
-        config.flag("strip_accents")?,
-        config.flag("do_lower_case")?.unwrap_or(true),
-    ))
-}
-
 /// Reads the tokens. Lines end in `\n` or `\r\n`; the id of a token listed twice is its last line,
 /// as in Python.
 fn word_pieces(vocab: &[u8], unknown: &str) -> Result<WordPiece, TokenizerError> {
-    let text = std::str::from_utf8(vocab).map_err(|source| {
-        TokenizerError::damaged(VOCAB_FILE, "expected UTF-8").with_source(source)
-    })?;
+    let text = std::str::from_utf8(vocab)
+        .map_err(TokenizerError::damaged_by(VOCAB_FILE, "expected UTF-8"))?;
     if text.trim().is_empty() {
         return Err(TokenizerError::damaged(VOCAB_FILE, "expected a token a line, found none"));
     }
@@ -166,10 +156,7 @@ fn word_pieces(vocab: &[u8], unknown: &str) -> Result<WordPiece, TokenizerError>
             .max_input_chars_per_word(LONGEST_WORD)
             .build()
     };
-    catch_panic(build).map_err(|source| {
-        TokenizerError::damaged(VOCAB_FILE, "expected a vocabulary of word pieces")
-            .with_source(source)
-    })
+    catch_panic(build).map_err(TokenizerError::damaged_by(VOCAB_FILE, NO_PIECES))
 }
 
 #[cfg(test)]
@@ -180,7 +167,7 @@ mod tests {
     const VOCAB: &str = "[PAD]\n[UNK]\n[CLS]\n[SEP]\ncafe\nCafé\n漢\nab\n##c\n";
 
     fn tokens(config: &str, text: &str) -> Vec<String> {
-        let config = TokenizerConfig::parse(config.as_bytes()).unwrap();
+        let config = TokenizerConfig::parse(Some(config.as_bytes())).unwrap();
         let tokenizer = build(VOCAB.as_bytes(), &config).unwrap();
         tokenizer.encode(text, true).unwrap().get_tokens().to_vec()
     }
@@ -283,7 +270,7 @@ mod tests {
             },
         ];
         for Case { vocab, config, kind, expected } in cases {
-            let config = TokenizerConfig::parse(config.as_bytes()).unwrap();
+            let config = TokenizerConfig::parse(Some(config.as_bytes())).unwrap();
             let found = build(vocab, &config).unwrap_err();
             assert_eq!((found.kind(), found.to_string().as_str()), (kind, expected));
         }

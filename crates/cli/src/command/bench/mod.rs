@@ -76,7 +76,7 @@ pub(crate) fn run(args: BenchArgs) -> Result<()> {
         return Ok(out.flush()?);
     }
     let (texts, texts_from) = args.samples.texts(MOST_TEXTS, mixed)?;
-    let precisions = match args.model.load.given_precision() {
+    let precisions = match args.model.load.precision {
         Some(precision) => vec![precision],
         None => vec![Precision::F32, Precision::Int8],
     };

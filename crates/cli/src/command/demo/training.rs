@@ -207,17 +207,13 @@ fn configuration(model: &ModelArgs) -> String {
     let max_length = model.load.max_length().or(named.is_none().then_some(128));
     let max_length =
         max_length.map_or_else(String::new, |tokens| format!("max_length = {tokens}\n"));
-    let name = toml_string(&name);
+    // A basic string in TOML has the same escapes as JSON.
+    let name = serde_json::Value::from(name);
     format!(
         "# What `polyhead demo` trains. Try changes with\n\
          # polyhead train {CONFIG} -o my-run --set train.epochs=2\n\n\
          seed = 7\n\n[encoder]\nmodel = {name}\npooling = \"mean\"\n{max_length}{RECIPE}"
     )
-}
-
-/// A basic string in TOML, which has the same escapes as JSON.
-fn toml_string(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
 }
 
 #[cfg(test)]

@@ -43,7 +43,7 @@ pub(crate) fn run(args: InspectArgs) -> Result<()> {
     let encoder = model.prepare(folder.clone(), None)?;
     let mut summary = Summary::new(&folder, &encoder, path.as_deref());
     summary.model = model.name().to_owned();
-    if model.has_max_length() {
+    if model.load.max_length().is_some() {
         summary.max_length_from = "--max-length";
     }
     print_report(args.json, &summary, |out, summary| write(out, summary))

@@ -123,14 +123,11 @@ fn module_kind(module: &Module) -> &'static str {
 }
 
 fn pooling(modules: &[Module]) -> Vec<&'static str> {
-    modules
-        .iter()
-        .filter_map(|module| match module {
-            Module::Pooling(spec) => Some(spec.modes.iter().map(|mode| mode.name())),
-            _ => None,
-        })
-        .flatten()
-        .collect()
+    let modes = |module: &Module| match module {
+        Module::Pooling(spec) => spec.modes.clone(),
+        _ => Vec::new(),
+    };
+    modules.iter().flat_map(modes).map(|mode| mode.name()).collect()
 }
 
 /// A module in words: `Dense (384 to 128, tanh)`.
