@@ -28,8 +28,7 @@ impl std::error::Error for Usage {}
 
 /// The error and its causes in one line, separated by `: `.
 ///
-/// A cause that the previous message already contains is left out: libraries differ in whether
-/// they repeat it.
+/// A cause that the previous message already contains is left out.
 pub(crate) fn chain(error: &anyhow::Error) -> String {
     let mut line = error.to_string();
     for cause in error.chain().skip(1).map(ToString::to_string) {

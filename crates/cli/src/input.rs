@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, Result, anyhow, bail};
-use clap::{Args, ValueEnum};
+use clap::Args;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use polyhead_files::{Record, RowError, RowFormat, RowReader};
 use polyhead_text::join_words;
 use sha2::{Digest, Sha256};
@@ -31,23 +32,25 @@ pub(crate) struct InputArgs {
     input: Option<PathBuf>,
 
     /// Format of the input [default: by the file name; txt for standard input]
-    #[arg(long, value_name = "FORMAT")]
-    input_format: Option<InputFormat>,
+    #[arg(long, value_name = "FORMAT", value_parser = row_format())]
+    input_format: Option<RowFormat>,
 
     /// Field or column that holds the text [default: text]
     #[arg(long, value_name = "NAME")]
     field: Option<String>,
 }
 
-/// The format of an input file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum InputFormat {
-    /// One text per line.
-    Txt,
-    /// One JSON object per line.
-    Jsonl,
-    /// Comma-separated values under a header row.
-    Csv,
+/// Reads the format of an input file by its suffix.
+pub(crate) fn row_format() -> impl TypedValueParser<Value = RowFormat> {
+    let formats = [
+        PossibleValue::new("txt").help("One text per line"),
+        PossibleValue::new("jsonl").help("One JSON object per line"),
+        PossibleValue::new("csv").help("Comma-separated values under a header row"),
+    ];
+    PossibleValuesParser::new(formats).map(|name| {
+        RowFormat::from_path(&Path::new("input").with_extension(name))
+            .expect("all suffixes are known")
+    })
 }
 
 /// A text of the input and its line.
@@ -106,7 +109,7 @@ impl InputArgs {
     /// Arguments with a file name as for `--input`; without one, opening is an error.
     pub(crate) fn of_file(
         input: Option<PathBuf>,
-        input_format: Option<InputFormat>,
+        input_format: Option<RowFormat>,
         field: Option<String>,
     ) -> Self {
         Self { texts: Vec::new(), input, input_format, field }
@@ -152,7 +155,7 @@ impl InputArgs {
     fn check_fields(&self, flag: &str) -> Result<()> {
         match self.source()? {
             None => Err(usage(format!("{flag} needs an input file: pass --input FILE"))),
-            Some((_, InputFormat::Txt)) => {
+            Some((_, RowFormat::Text)) => {
                 Err(usage(format!("{flag}: a txt input has no fields; use .jsonl or .csv")))
             }
             Some(_) => Ok(()),
@@ -160,52 +163,36 @@ impl InputArgs {
     }
 
     /// Place and format of the file that `--input` names.
-    fn source(&self) -> Result<Option<(Place, InputFormat)>> {
+    fn source(&self) -> Result<Option<(Place, RowFormat)>> {
         let Some(path) = &self.input else { return Ok(None) };
         let place = if path == Path::new("-") { Place::Stdin } else { Place::File(path.clone()) };
         let format = match self.input_format {
             Some(format) => format,
-            None => InputFormat::of(&place)?,
+            None => format_of(&place)?,
         };
         Ok(Some((place, format)))
     }
 }
 
-impl InputFormat {
-    fn of(place: &Place) -> Result<Self> {
-        let Place::File(path) = place else { return Ok(Self::Txt) };
-        match RowFormat::from_path(path) {
-            Some(RowFormat::Text) => Ok(Self::Txt),
-            Some(RowFormat::JsonLines) => Ok(Self::Jsonl),
-            Some(RowFormat::Csv) => Ok(Self::Csv),
-            None => Err(unknown_suffix(
-                path,
-                "expected .txt, .jsonl or .csv; for another name, pass --input-format",
-            )),
-        }
-    }
-
-    /// Format and fields in words, as far as they affect what is read from a row.
-    fn reading(self, fields: &Fields) -> String {
-        let name = match self {
-            Self::Txt => return "texts".to_owned(),
-            Self::Jsonl => "jsonl",
-            Self::Csv => "csv",
-        };
-        match fields {
-            Fields { text, words: None } => format!("{name}: `{text}`"),
-            Fields { text, words: Some(words) } => format!("{name}: `{text}` and `{words}`"),
-        }
-    }
+/// The format of a file by its name; standard input holds a text per line.
+fn format_of(place: &Place) -> Result<RowFormat> {
+    let Place::File(path) = place else { return Ok(RowFormat::Text) };
+    RowFormat::from_path(path).ok_or_else(|| {
+        let expected = "expected .txt, .jsonl or .csv; for another name, pass --input-format";
+        unknown_suffix(path, expected)
+    })
 }
 
-impl From<InputFormat> for RowFormat {
-    fn from(format: InputFormat) -> Self {
-        match format {
-            InputFormat::Txt => Self::Text,
-            InputFormat::Jsonl => Self::JsonLines,
-            InputFormat::Csv => Self::Csv,
-        }
+/// Format and fields in words, as far as they affect what is read from a row.
+fn reading(format: RowFormat, fields: &Fields) -> String {
+    let name = match format {
+        RowFormat::Text => return "texts".to_owned(),
+        RowFormat::JsonLines => "jsonl",
+        RowFormat::Csv => "csv",
+    };
+    match fields {
+        Fields { text, words: None } => format!("{name}: `{text}`"),
+        Fields { text, words: Some(words) } => format!("{name}: `{text}` and `{words}`"),
     }
 }
 
@@ -224,7 +211,7 @@ impl Input {
         }
     }
 
-    fn from_place(place: Place, format: InputFormat, fields: Fields) -> Result<Self> {
+    fn from_place(place: Place, format: RowFormat, fields: Fields) -> Result<Self> {
         let (source, size): (Box<dyn Read + Send>, _) = match &place {
             Place::File(path) => {
                 let (file, size) = open_file(path).with_context(|| place.to_string())?;
@@ -234,9 +221,9 @@ impl Input {
         };
         let read = Arc::<AtomicU64>::default();
         let source = BufReader::with_capacity(1 << 16, Counted { source, read: read.clone() });
-        let reading = format.reading(&fields);
+        let reading = reading(format, &fields);
         let name = place.to_string();
-        let records = RowReader::new(source, format.into()).with_context(|| name.clone())?;
+        let records = RowReader::new(source, format).with_context(|| name.clone())?;
         let texts = records.map(move |record| {
             record.and_then(|record| text_of(&record, &fields)).with_context(|| name.clone())
         });
@@ -373,19 +360,19 @@ mod tests {
     #[test]
     fn the_suffix_decides_and_case_does_not_matter() {
         for (name, expected) in [
-            ("a.txt", Some(InputFormat::Txt)),
-            ("a.TXT", Some(InputFormat::Txt)),
-            ("a.b.jsonl", Some(InputFormat::Jsonl)),
-            ("a.csv", Some(InputFormat::Csv)),
+            ("a.txt", Some(RowFormat::Text)),
+            ("a.TXT", Some(RowFormat::Text)),
+            ("a.b.jsonl", Some(RowFormat::JsonLines)),
+            ("a.csv", Some(RowFormat::Csv)),
             ("a.parquet", None),
             ("a.json", None),
             ("txt", None),
             (".txt", None),
         ] {
-            let found = InputFormat::of(&Place::File(name.into()));
+            let found = format_of(&Place::File(name.into()));
             assert_eq!(found.ok(), expected, "{name}");
         }
-        assert_eq!(InputFormat::of(&Place::Stdin).unwrap(), InputFormat::Txt);
+        assert_eq!(format_of(&Place::Stdin).unwrap(), RowFormat::Text);
     }
 
     #[test]

@@ -7,8 +7,7 @@ use crate::table::Table;
 /// Shown for a score without a value.
 const NOTHING: &str = "–";
 
-/// A score by its name: `f1_macro` of 0.8841 → `88.4 %`; losses, errors and correlations stay
-/// numbers.
+/// A score by its name: `f1_macro` of 0.8841 → `88.4 %`; losses and errors stay numbers.
 pub(crate) fn shown(name: &str, value: Option<f64>) -> String {
     let is_share = ["accuracy", "exact_match", "precision", "recall", "f1"]
         .iter()
@@ -77,8 +76,7 @@ pub(crate) fn heading(evaluated: &Evaluated) -> String {
     line
 }
 
-/// A table with one row per score of each task, and the columns before, dev and test as far as
-/// they exist.
+/// A table with one row per score of each task; columns for before, dev and test if they exist.
 pub(crate) fn of_run(summary: &RunSummary) -> Table {
     type Column = (&'static str, fn(&TaskSummary) -> Option<&TaskMetrics>);
     let columns: [Column; 3] = [

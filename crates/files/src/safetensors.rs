@@ -30,8 +30,7 @@ pub struct Tensor<'a> {
     pub values: Cow<'a, [f32]>,
 }
 
-/// Entry of a tensor in the header. The order of the fields is that of earlier versions, so that
-/// files have the same bytes.
+/// Entry of a tensor in the header. The order of the fields decides the bytes of files.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Entry {
@@ -82,8 +81,7 @@ pub fn write(
 /// Reads all tensors of a file, by name. Metadata are skipped.
 ///
 /// # Errors
-/// A description of the damage. The file is not trusted: sizes are checked before memory is
-/// allocated.
+/// A description of the damage; sizes are checked before memory is allocated.
 pub fn read(path: &Path) -> Result<BTreeMap<String, Tensor<'static>>, String> {
     let text = |error: io::Error| error.to_string();
     let file = File::open(path).map_err(text)?;

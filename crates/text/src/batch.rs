@@ -59,8 +59,7 @@ pub struct TokenBatch {
     pub offsets: Vec<usize>,
     /// `[B]`: token counts before and after cutting.
     pub texts: Vec<TextTokens>,
-    /// `[B]`: the tokens of a pair's second text, counted from the first token of their sequence;
-    /// empty for other inputs.
+    /// `[B]`: the tokens of a pair's second text, counted within the sequence; else empty.
     pub second_texts: Vec<Range<usize>>,
 }
 

@@ -282,8 +282,7 @@ struct Run {
     length: usize,
     /// Number of plain characters among them.
     plain: usize,
-    /// The last characters, not yet decided on: the character, whether it is plain, whether it is
-    /// kept even inside the run.
+    /// The last characters, undecided: the character, is it plain, is it kept inside the run.
     tail: VecDeque<(char, bool, bool)>,
 }
 

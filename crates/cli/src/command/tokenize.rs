@@ -39,8 +39,7 @@ pub(crate) struct TokenizeArgs {
     model: ModelArgs,
 }
 
-/// A text as `--json` prints it. `count` is the length of the whole text; the lists hold the
-/// tokens that are kept.
+/// A text as `--json` prints it. `count` is the length of the whole text, cut tokens included.
 #[derive(Serialize)]
 struct TokenizedLine<'a> {
     text: &'a str,

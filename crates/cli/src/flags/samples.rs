@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
+use polyhead_files::RowFormat;
 use serde_json::Value;
 
-use crate::input::{InputArgs, InputFormat};
+use crate::input::{InputArgs, row_format};
 
 /// The texts on which a model is tried.
 #[derive(Debug, Args)]
@@ -17,8 +18,8 @@ pub(crate) struct SampleArgs {
     input: Option<PathBuf>,
 
     /// Format of the input [default: by the file name; txt for standard input]
-    #[arg(long, value_name = "FORMAT", requires = "input")]
-    input_format: Option<InputFormat>,
+    #[arg(long, value_name = "FORMAT", requires = "input", value_parser = row_format())]
+    input_format: Option<RowFormat>,
 
     /// Field or column that holds the text [default: text]
     #[arg(long, value_name = "NAME", requires = "input")]
@@ -26,8 +27,7 @@ pub(crate) struct SampleArgs {
 }
 
 impl SampleArgs {
-    /// The first `most` texts of the file, or `builtin(sentences)`, and the name of the source in
-    /// messages.
+    /// The first `most` texts of the file, or `builtin(sentences)`, and their source for messages.
     pub(crate) fn texts(
         self,
         most: usize,

@@ -68,11 +68,7 @@ impl VectorArgs {
     }
 
     fn normalize(&self) -> Option<bool> {
-        match (self.normalize, self.no_normalize) {
-            (true, _) => Some(true),
-            (_, true) => Some(false),
-            (false, false) => None,
-        }
+        (self.normalize || self.no_normalize).then_some(self.normalize)
     }
 
     fn prompt(&self) -> Prompt {

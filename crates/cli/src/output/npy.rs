@@ -4,8 +4,7 @@
 
 use std::io::{self, Seek, SeekFrom, Write};
 
-/// Two alignment units, in which the description of any shape fits, so it can be written at the
-/// end.
+/// Two alignment units, which hold the description of any shape: it is written at the end.
 const HEADER_LEN: usize = 128;
 
 /// The type of the values.

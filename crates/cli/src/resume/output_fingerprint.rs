@@ -1,5 +1,4 @@
-//! The fingerprint of an output: everything that its results depend on besides the rows of the
-//! input.
+//! The fingerprint of an output: what its results depend on besides the rows of the input.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
@@ -16,8 +15,7 @@ use super::model_fingerprint::fingerprint;
 /// Longest value shown in a message.
 const SHOWN: usize = 60;
 
-/// Everything that affects the result of a row, by name. An output with another fingerprint is not
-/// continued.
+/// Everything that affects the result of a row, by name. It must not change within an output.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct OutputFingerprint(BTreeMap<String, String>);
 

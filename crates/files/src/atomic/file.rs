@@ -130,8 +130,7 @@ impl AtomicFile {
     /// # Errors
     /// The error of the file system; then the target is unchanged.
     pub fn commit(mut self) -> Result<(), FileError> {
-        // Without syncing first, a power cut after the rename may leave an empty file under the
-        // final name.
+        // Without this sync, a power cut may leave an empty file under the final name.
         self.file
             .flush()
             .and_then(|()| self.file.get_ref().sync_all())

@@ -85,8 +85,7 @@ fn create_unique<T>(
     unreachable!("one of four thousand million names is free")
 }
 
-/// Syncs a folder, so that new names in it survive a power cut. If folders cannot be synced, the
-/// system writes them later.
+/// Syncs a folder, so that new names in it survive a power cut, where the system can do that.
 fn sync_folder_of(path: &Path) {
     let _ = File::open(folder_of(path)).and_then(|folder| folder.sync_all());
 }

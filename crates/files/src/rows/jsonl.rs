@@ -13,8 +13,7 @@ use super::record::{JsonField, explain};
 use super::{Record, RowError, json_kind};
 use crate::quote::quoted;
 
-/// Reads the next object as a record. Blank lines are skipped: programs leave
-/// them at the end of a file.
+/// Reads the next object as a record. Blank lines are skipped.
 pub(super) fn next<R: BufRead>(lines: &mut Lines<R>) -> Option<Result<Record, RowError>> {
     loop {
         let (line, bytes) = match lines.next() {

@@ -185,8 +185,7 @@ impl Tokenizer {
     }
 }
 
-/// Texts on which a tokenizer is tried: an empty one, words, and characters that few vocabularies
-/// have.
+/// Texts on which a tokenizer is tried: an empty one, words, and rare characters.
 const TRIALS: [&str; 3] = ["", "Hello, world", " \0\u{301}é漢🙂\u{fffd} [x]<y> "];
 
 /// A file of slow tokenizers; no other file holds its tokens.

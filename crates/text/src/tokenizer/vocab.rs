@@ -137,8 +137,7 @@ fn is_bert_class(name: &str) -> bool {
     BERT_CLASSES.contains(&name.strip_suffix("Fast").unwrap_or(name))
 }
 
-/// Reads the tokens. Lines end in `\n` or `\r\n`; the id of a token listed twice is its last line,
-/// as in Python.
+/// Reads the tokens. As in Python, the id of a token listed twice is its last line.
 fn word_pieces(vocab: &[u8], unknown: &str) -> Result<WordPiece, TokenizerError> {
     let text = std::str::from_utf8(vocab)
         .map_err(TokenizerError::damaged_by(VOCAB_FILE, "expected UTF-8"))?;
@@ -146,8 +145,7 @@ fn word_pieces(vocab: &[u8], unknown: &str) -> Result<WordPiece, TokenizerError>
         return Err(TokenizerError::damaged(VOCAB_FILE, "expected a token a line, found none"));
     }
     let build = || -> Result<WordPiece, Cause> {
-        // The library's map type comes from a crate that is no dependency of ours; reading nothing
-        // gives an empty map.
+        // Reading nothing gives an empty map, whose type comes from a crate that we do not use.
         let mut map = WordPiece::read_bytes(b"")?;
         map.extend(text.lines().zip(0u32..).map(|(token, id)| (token.to_owned(), id)));
         WordPiece::builder()

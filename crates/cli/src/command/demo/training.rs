@@ -100,8 +100,7 @@ impl Demo {
         )
     }
 
-    /// Trains from the start, or from the checkpoint of a demo that was stopped; `None` if it is
-    /// stopped again.
+    /// Trains from the start or from the checkpoint of a stopped demo; `None` if stopped again.
     pub(super) fn train(&self, model: &ModelArgs) -> Result<Option<Box<RunSummary>>> {
         let details = (!model.load.quiet).then_some(Details::Hidden);
         let mut trainer = trainer(self.config.clone(), model.load.threads, details)?;

@@ -64,8 +64,7 @@ pub(crate) struct FileSize {
 }
 
 impl Summary {
-    /// Summarizes `folder`; `encoder` is made from it, and `path` is its location unless it is
-    /// built in.
+    /// Summarizes `folder`, from which `encoder` is made; `path` is its location unless built in.
     pub(crate) fn new(
         folder: &ModelFolder,
         encoder: &SentenceEncoder,
