@@ -1,6 +1,5 @@
-//! Scaled dot-product attention (Vaswani et al., 2017, equation 1), sequence by
-//! sequence and head by head: a token attends to the tokens of its own sequence
-//! only, so packed batches need no mask.
+//! Scaled dot-product attention (Vaswani et al., 2017, equation 1), sequence by sequence and head
+//! by head: a token attends to the tokens of its own sequence only, so packed batches need no mask.
 
 mod backward;
 mod forward;

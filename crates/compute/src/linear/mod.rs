@@ -1,11 +1,10 @@
 //! Linear layers: `y = f(x Wᵀ + b) (+ r)`.
 //!
-//! The weight is packed once into panels of as many columns as the register
-//! tile is wide, so the inner loop reads it straight through. The rows of `x`
-//! are packed block by block, the result is finished (bias, activation,
-//! residual) while it is in the first cache. There is no padding of rows and no
-//! other order of summation for a short batch: see [`tile()`].
-//! Processors with AMX have a way of their own, `amx`.
+//! The weight is packed once into panels of as many columns as the register tile is wide, so the
+//! inner loop reads it straight through. The rows of `x` are packed block by block, the result is
+//! finished (bias, activation, residual) while it is in the first cache. There is no padding of
+//! rows and no other order of summation for a short batch: see [`tile()`]. Processors with AMX have
+//! a way of their own, `amx`.
 
 mod gradient;
 mod packed;
@@ -47,10 +46,9 @@ impl Cpu<'_> {
     /// - `x`: `[rows, inputs]`
     /// - `out`: `[rows, outputs]`
     ///
-    /// Each number of `out` is one chain of fused multiply-adds over the inputs, in
-    /// order, that begins with the bias (plus the residual, if there is no
-    /// activation); with AMX it is a sum in another order, but in one. It does not
-    /// depend on the other rows, nor on the team.
+    /// Each number of `out` is one chain of fused multiply-adds over the inputs, in order, that
+    /// begins with the bias (plus the residual, if there is no activation); with AMX it is a sum in
+    /// another order, but in one. It does not depend on the other rows, nor on the team.
     ///
     /// # Panics
     /// If the lengths do not fit.

@@ -59,9 +59,8 @@ pub(super) fn product(cpu: Cpu, product: Product) {
     });
 }
 
-/// Into how many blocks of rows and groups of panels a product is cut, so that
-/// every thread has the same to do: rows first, since each block packs its rows
-/// once; columns where rows are few.
+/// Into how many blocks of rows and groups of panels a product is cut, so that every thread has the
+/// same to do: rows first, since each block packs its rows once; columns where rows are few.
 ///
 /// - `block`: rows that a thread takes at a time
 pub(super) fn split(parts: usize, rows: usize, block: usize, panels: usize) -> (usize, usize) {

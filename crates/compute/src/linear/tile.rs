@@ -42,8 +42,7 @@ pub(crate) enum Start {
     Out,
     /// A number for each column.
     Bias(*const f32),
-    /// A number for each column, plus one for each number of the tile, in rows
-    /// `out_row` apart.
+    /// A number for each column, plus one for each number of the tile, in rows `out_row` apart.
     BiasAndResidual(*const f32, *const f32),
     /// A number for each number of the tile, in rows `out_row` apart.
     Residual(*const f32),
@@ -125,10 +124,9 @@ pub(crate) unsafe fn transpose<S: Simd>(
 
 /// Computes a [`Tile`].
 ///
-/// Each number of it is one chain of fused multiply-adds over `k`, in order, from
-/// what [`Start`] says. So
-/// it has the same bits whatever tile it falls into and however `k` is cut into
-/// blocks, and on every instruction set with fused multiply-add.
+/// Each number of it is one chain of fused multiply-adds over `k`, in order, from what [`Start`]
+/// says. So it has the same bits whatever tile it falls into and however `k` is cut into blocks,
+/// and on every instruction set with fused multiply-add.
 ///
 /// # Safety
 /// All the numbers that the tile names must be readable, those of `out` writable.

@@ -31,8 +31,7 @@ unsafe impl Plain for u8 {}
 // SAFETY: plain numbers.
 unsafe impl Plain for u16 {}
 
-/// A growable run of numbers that begins at a cache line, so that vectors do not
-/// straddle two.
+/// A growable run of numbers that begins at a cache line, so that vectors do not straddle two.
 #[derive(Clone)]
 pub struct Buffer<T = f32> {
     lines: Vec<Line>,

@@ -1,9 +1,8 @@
 //! Bytes of a model file, and the tensors in them.
 //!
-//! A checkpoint is megabytes of numbers that most code only passes on: the
-//! reader finds them, the packer or the embedding gather converts them. So a
-//! [`StoredTensor`] is a cheap handle (shape, type, range of shared bytes), and
-//! conversion to `f32` happens where the numbers are used.
+//! A checkpoint is megabytes of numbers that most code only passes on: the reader finds them, the
+//! packer or the embedding gather converts them. So a [`StoredTensor`] is a cheap handle (shape,
+//! type, range of shared bytes), and conversion to `f32` happens where the numbers are used.
 
 use std::fs::File;
 use std::ops::Range;
@@ -28,9 +27,8 @@ enum Source {
 impl Bytes {
     /// Maps a file into memory: pages are read when they are first used.
     ///
-    /// Replacing the file by rename is safe; a program that *shortens* it in
-    /// place while it is mapped makes the operating system stop this process,
-    /// as with every mapped file.
+    /// Replacing the file by rename is safe; a program that *shortens* it in place while it is
+    /// mapped makes the operating system stop this process, as with every mapped file.
     ///
     /// # Errors
     /// Whatever opening or mapping reports. An empty file gives empty bytes.

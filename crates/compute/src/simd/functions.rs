@@ -1,8 +1,7 @@
 //! Vector exp, erf and tanh.
 //!
-//! The coefficients come from `reference/fit_functions.py`; the tests below
-//! hold the stated errors against double precision over the whole range.
-//! A NaN stays one: nothing here hides it.
+//! The coefficients come from `reference/fit_functions.py`; the tests below hold the stated errors
+//! against double precision over the whole range. A NaN stays one: nothing here hides it.
 // The fitted constants are written with all the digits that the fit printed, and
 // 2/√π among them is a result, not a quotation.
 #![allow(clippy::excessive_precision, clippy::approx_constant)]

@@ -1,9 +1,8 @@
 //! One vocabulary of vector operations over several instruction sets.
 //!
-//! Kernels are written once, generic over [`Simd`], and compiled for each set.
-//! A value of an instruction set exists only where the processor has it: its
-//! `new` checks. [`Isa`] holds the one that was chosen; [`Isa::run`] enters a
-//! function compiled for it.
+//! Kernels are written once, generic over [`Simd`], and compiled for each set. A value of an
+//! instruction set exists only where the processor has it: its `new` checks. [`Isa`] holds the one
+//! that was chosen; [`Isa::run`] enters a function compiled for it.
 
 pub(crate) mod functions;
 mod limit;
@@ -117,11 +116,10 @@ pub(crate) use {enter, instructions, levels};
 
 /// Vectors of `f32` and what kernels do with them.
 ///
-/// Every method must be `#[inline(always)]`: it becomes machine code only
-/// inside a function compiled for the set (see [`Simd::enter`]). Closures are not
-/// part of that function and would call each operation by address: hot loops
-/// have none. `mul_add` rounds once in every set but the portable one, so that
-/// sums have the same bits in all others.
+/// Every method must be `#[inline(always)]`: it becomes machine code only inside a function
+/// compiled for the set (see [`Simd::enter`]). Closures are not part of that function and would
+/// call each operation by address: hot loops have none. `mul_add` rounds once in every set but the
+/// portable one, so that sums have the same bits in all others.
 pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// Numbers per vector.
     const LANES: usize;
@@ -187,10 +185,9 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// # Safety
     /// `LANES` numbers must be readable at both.
     unsafe fn centered(self, sums: *const i32, zero: i32, column_sums: *const i32) -> Self::V;
-    /// The transpose of a square block, rows above `rows` as zeros: writes
-    /// `LANES` vectors, number `k` at `to + k · to_row`, of which lane `i` is
-    /// the number at `from + i · from_row + k`. The vectors are written in
-    /// order, so that a later one may overwrite the end of an earlier one.
+    /// The transpose of a square block, rows above `rows` as zeros: writes `LANES` vectors, number
+    /// `k` at `to + k · to_row`, of which lane `i` is the number at `from + i · from_row + k`. The
+    /// vectors are written in order, so that a later one may overwrite the end of an earlier one.
     ///
     /// # Safety
     /// `LANES` numbers must be readable in each of the `rows ≤ LANES` rows, and

@@ -1,15 +1,13 @@
 //! Threads: many texts in parallel, or one operation split across all threads.
 //!
-//! [`Threads`] owns the worker threads. [`Threads::team`] gathers them around
-//! the calling thread for as long as a closure runs; inside, [`Team::run`]
-//! splits one operation into parts. Workers spin while they wait for the next
-//! operation, which is microseconds away. Parts are claimed, not assigned: a
-//! worker that arrives late, or never because another team has it, only costs
-//! speed. [`Team::solo`] is the team of one.
+//! [`Threads`] owns the worker threads. [`Threads::team`] gathers them around the calling thread
+//! for as long as a closure runs; inside, [`Team::run`] splits one operation into parts. Workers
+//! spin while they wait for the next operation, which is microseconds away. Parts are claimed, not
+//! assigned: a worker that arrives late, or never because another team has it, only costs speed.
+//! [`Team::solo`] is the team of one.
 //!
-//! [`Threads::for_each`] gives each thread a team of its own and items of work. A
-//! thread that finds no item left joins the team of another thread, so that all
-//! threads finish together.
+//! [`Threads::for_each`] gives each thread a team of its own and items of work. A thread that finds
+//! no item left joins the team of another thread, so that all threads finish together.
 
 mod share;
 mod team;

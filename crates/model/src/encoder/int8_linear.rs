@@ -76,10 +76,9 @@ impl Int8Linear {
     }
 }
 
-/// A column is scaled down if the weight of its norm exceeds this multiple of the median
-/// weight. On all-MiniLM-L6-v2 this raises the cosine of the worst of a thousand texts from
-/// 0.9948 to 0.9956; 1, 1.25 and 2 were tried as well
-/// (`docs/decisions/0007-eight-bits.md`).
+/// A column is scaled down if the weight of its norm exceeds this multiple of the median weight. On
+/// all-MiniLM-L6-v2 this raises the cosine of the worst of a thousand texts from 0.9948 to 0.9956;
+/// 1, 1.25 and 2 were tried as well (`docs/decisions/0007-eight-bits.md`).
 const MOST_OF_MEDIAN: f32 = 1.5;
 /// The smallest factor. Weights are divided by factors and must not overflow.
 const LEAST_FACTOR: f32 = 1.0 / 64.0;

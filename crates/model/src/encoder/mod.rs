@@ -1,8 +1,7 @@
 //! The transformer encoder: from token ids to token vectors.
 //!
-//! There is one encoder for every [`Family`] of checkpoints. Its layers are those of
-//! Devlin et al. (2019), section 3, with the norms after the residuals, as `transformers`
-//! computes them.
+//! There is one encoder for every [`Family`] of checkpoints. Its layers are those of Devlin et al.
+//! (2019), section 3, with the norms after the residuals, as `transformers` computes them.
 
 mod families;
 mod config;

@@ -34,9 +34,8 @@ impl std::fmt::Display for ParameterGroup {
 
 /// One entry of the tensor index.
 ///
-/// The order of the index is fixed: embeddings, layers from the input upwards, pooler,
-/// modules, heads; inside a layer the order of the data flow. It does not depend on the
-/// order in the file.
+/// The order of the index is fixed: embeddings, layers from the input upwards, pooler, modules,
+/// heads; inside a layer the order of the data flow. It does not depend on the order in the file.
 #[derive(Clone, Debug)]
 pub struct Parameter {
     /// Name of the tensor as in the checkpoint. The tensor of a module has the folder of the

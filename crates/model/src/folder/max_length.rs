@@ -10,10 +10,9 @@ use crate::error::{Error, ErrorKind};
 /// - `positions`: the number of rows of the position table, which is the upper limit
 /// - `user`: the choice of the user, which takes precedence
 ///
-/// The user's choice decides, then the folder's, then the smaller of the tokenizer's number and
-/// the position table (`Transformer.__init__`, version 6.2). Python accepts a folder's number
-/// above the position table and fails on the first text of that length; here the table is the
-/// limit.
+/// The user's choice decides, then the folder's, then the smaller of the tokenizer's number and the
+/// position table (`Transformer.__init__`, version 6.2). Python accepts a folder's number above the
+/// position table and fails on the first text of that length; here the table is the limit.
 ///
 /// # Errors
 /// [`ErrorKind::Option`] if the choice of the user is 0 or above the position table.

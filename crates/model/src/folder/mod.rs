@@ -1,8 +1,7 @@
 //! A model folder: everything that is needed to run a model, read and checked once.
 //!
-//! [`ModelFolder`] reads both layouts, that of Hugging Face and that of
-//! `sentence-transformers`. Once it is open, only the files of the tokenizer are still
-//! to be read.
+//! [`ModelFolder`] reads both layouts, that of Hugging Face and that of `sentence-transformers`.
+//! Once it is open, only the files of the tokenizer are still to be read.
 
 mod files;
 pub(crate) mod source;

@@ -1,9 +1,8 @@
 //! `polyhead.json`: the heads of a model, and the origin of the model.
 //!
 //! The weights of the heads are in `heads.safetensors`: see
-//! [`heads_file`](crate::folder::heads_file). The types of the file are a promise to folders
-//! that exist, so they are separate from the types of the library. A file of another schema
-//! is refused.
+//! [`heads_file`](crate::folder::heads_file). The types of the file are a promise to folders that
+//! exist, so they are separate from the types of the library. A file of another schema is refused.
 
 use polyhead_compute::Activation;
 use serde::{Deserialize, Serialize};

@@ -87,9 +87,8 @@ impl<'a> TrainedModel<'a> {
     /// directory is not written atomically: a caller that needs that renames it afterwards.
     ///
     /// # Errors
-    /// [`ErrorKind::Io`] if `directory` is not empty or cannot be written,
-    /// [`ErrorKind::NotFinite`] if a number is not finite,
-    /// [`ErrorKind::Option`] if the parts do not fit each other.
+    /// [`ErrorKind::Io`] if `directory` is not empty or cannot be written, [`ErrorKind::NotFinite`]
+    /// if a number is not finite, [`ErrorKind::Option`] if the parts do not fit each other.
     pub fn write(&self, directory: &Path) -> Result<(), Error> {
         let config = self.config()?;
         let modules = self.modules()?;

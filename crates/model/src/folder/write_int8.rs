@@ -1,20 +1,18 @@
 //! Writes a model folder with 8-bit weights.
 //!
-//! Every matrix becomes bytes with one scale per row: `q = round(w / s)`,
-//! `s = max|w| / 127`, rounded to the nearest even. The largest weight of a row
-//! maps to ±127, so nothing is clipped and zero stays zero. Rows are output
-//! channels of linear layers and entries of embedding tables; vectors (biases,
-//! norms) stay `f32`, and so do the tables of positions and token types: they are
-//! small, and their rounding errors would affect every text. The pooler of BERT is left
-//! out, because no sentence vector uses it.
+//! Every matrix becomes bytes with one scale per row: `q = round(w / s)`, `s = max|w| / 127`,
+//! rounded to the nearest even. The largest weight of a row maps to ±127, so nothing is clipped and
+//! zero stays zero. Rows are output channels of linear layers and entries of embedding tables;
+//! vectors (biases, norms) stay `f32`, and so do the tables of positions and token types: they are
+//! small, and their rounding errors would affect every text. The pooler of BERT is left out,
+//! because no sentence vector uses it.
 //!
-//! Weights that read the output of a norm also have a factor for each column:
-//! `w = q · s · c`. The columns that the norm makes large are divided by their factor, so
-//! that they do not use up the levels of 8 bits for the others: see [`even_columns`]. The
-//! product of bytes, scales and factors is the same weight. The biases of these weights
-//! correct the mean error of rounding: the mean output of a norm is its bias, so
-//! `b + (w − q · s · c) · bias` is stored (Nagel et al., 2019, “Data-Free Quantization”,
-//! section 4.2, with that mean in place of an estimate).
+//! Weights that read the output of a norm also have a factor for each column: `w = q · s · c`. The
+//! columns that the norm makes large are divided by their factor, so that they do not use up the
+//! levels of 8 bits for the others: see [`even_columns`]. The product of bytes, scales and factors
+//! is the same weight. The biases of these weights correct the mean error of rounding: the mean
+//! output of a norm is its bias, so `b + (w − q · s · c) · bias` is stored (Nagel et al., 2019,
+//! “Data-Free Quantization”, section 4.2, with that mean in place of an estimate).
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -45,9 +43,8 @@ use crate::folder::tensor_file::{COLUMNS_SUFFIX, SCALE_SUFFIX};
 /// another name and renamed when it is complete.
 ///
 /// # Errors
-/// [`ErrorKind::Io`] if `out` exists or cannot be written,
-/// [`ErrorKind::NotFinite`] if a weight is not finite,
-/// [`ErrorKind::Unsupported`] if the folder has 8-bit weights already.
+/// [`ErrorKind::Io`] if `out` exists or cannot be written, [`ErrorKind::NotFinite`] if a weight is
+/// not finite, [`ErrorKind::Unsupported`] if the folder has 8-bit weights already.
 pub fn store_int8(folder: &ModelFolder, keep: &[Product], out: &Path) -> Result<(), Error> {
     check_floating(folder)?;
     create_folder(out, |partial| write_files(folder, keep, partial))

@@ -1,11 +1,10 @@
 //! Downloads the files of a model into the cache.
 //!
-//! No text of the server becomes a path. File names are constants, or come from
-//! `modules.json` and the index of shards, where they are checked; the list of the server
-//! only says which of them exist; a commit that is not 40 hexadecimal digits is refused.
-//! Files are written to a temporary directory, checked, and then renamed one by one,
-//! `modules.json` first and the reference last, so that a model is found in the cache
-//! only when it is complete.
+//! No text of the server becomes a path. File names are constants, or come from `modules.json` and
+//! the index of shards, where they are checked; the list of the server only says which of them
+//! exist; a commit that is not 40 hexadecimal digits is refused. Files are written to a temporary
+//! directory, checked, and then renamed one by one, `modules.json` first and the reference last, so
+//! that a model is found in the cache only when it is complete.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -44,8 +43,7 @@ impl Download<'_> {
         let listing = match (self.client.list(self.repo, revision), complete) {
             // The server cannot be reached, and the snapshot is complete.
             (Err(_), Some(snapshot)) => return Ok(snapshot.folder.clone()),
-            // The model is plain. If the cache is read-only, the next call sends the request
-            // again.
+            // The model is plain. If the cache is read-only, the next call sends the request again.
             (Ok(listing), Some(snapshot)) if !listing.has(modules_json::FILE) => {
                 let _ = self.record_absence(snapshot);
                 return Ok(snapshot.folder.clone());

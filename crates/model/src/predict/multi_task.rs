@@ -43,9 +43,8 @@ impl MultiTaskModel {
     /// Makes a folder that has been read ready to run.
     ///
     /// # Errors
-    /// As [`SentenceEncoder::from_folder`]; also if another pooling is asked for
-    /// and a head reads the sentence vector, which would no longer be what it
-    /// was trained on.
+    /// As [`SentenceEncoder::from_folder`]; also if another pooling is asked for and a head reads
+    /// the sentence vector, which would no longer be what it was trained on.
     pub fn from_folder(folder: ModelFolder, options: &LoadOptions) -> Result<Self, Error> {
         let reader = folder.heads.iter().find(|head| head.spec.reads_sentence_vector());
         if let (Some(head), true) = (reader, options.pooling.is_some()) {
@@ -90,16 +89,14 @@ impl MultiTaskModel {
 
     /// Answers to `texts`, with options.
     ///
-    /// The encoder reads each text as it is. Words that a task tags are runs
-    /// without blanks and single punctuation characters
-    /// ([`split_words`](polyhead_text::split_words)), as BERT's tokenizer splits before
-    /// it looks for tokens: so a text gives the same answers as its words, with
-    /// which the task was trained, unless the tokenizer minds blanks.
+    /// The encoder reads each text as it is. Words that a task tags are runs without blanks and
+    /// single punctuation characters ([`split_words`](polyhead_text::split_words)), as BERT's
+    /// tokenizer splits before it looks for tokens: so a text gives the same answers as its words,
+    /// with which the task was trained, unless the tokenizer minds blanks.
     ///
     /// # Errors
-    /// As [`predict`](Self::predict); also if a task is unknown, an option does
-    /// not fit the model, or a text is too long and must not be cut.
-    /// [`Error::text`] tells which text.
+    /// As [`predict`](Self::predict); also if a task is unknown, an option does not fit the model,
+    /// or a text is too long and must not be cut. [`Error::text`] tells which text.
     pub fn predict_with(
         &self,
         texts: &[impl AsRef<str>],

@@ -264,8 +264,7 @@ impl SentenceEncoder {
         self.tokenize_texts(&self.resolve(options)?, texts)
     }
 
-    /// Tokens at the beginning of each text that are the prompt's and that
-    /// pooling leaves out.
+    /// Tokens at the beginning of each text that are the prompt's and that pooling leaves out.
     ///
     /// # Errors
     /// As [`encode_with`](Self::encode_with).

@@ -10,8 +10,7 @@ use crate::sentence::{OnTruncate, Prompt};
 
 /// Reads texts as a model does, without the model's weights.
 ///
-/// [`SentenceEncoder`](crate::SentenceEncoder) owns one; training tokenizes its
-/// rows with another.
+/// [`SentenceEncoder`](crate::SentenceEncoder) owns one; training tokenizes its rows with another.
 pub struct TextReader {
     tokenizer: Tokenizer,
     max_length: usize,

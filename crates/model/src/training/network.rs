@@ -1,11 +1,10 @@
 //! The multi-task network in training: one encoder, any number of heads, forward
 //! and backward by hand.
 //!
-//! [`Network`] owns the parameters ([`ParameterStore`]) and packed copies of them;
-//! a [`Pass`] holds the activations of one forward that its backward reads. The
-//! [`Gradients`] of the caller decide which parameters are trained, and
-//! [`Network::depth`] how far down a backward has to go. The layers below that depth
-//! run as in answering, without dropout and without caches.
+//! [`Network`] owns the parameters ([`ParameterStore`]) and packed copies of them; a [`Pass`] holds
+//! the activations of one forward that its backward reads. The [`Gradients`] of the caller decide
+//! which parameters are trained, and [`Network::depth`] how far down a backward has to go. The
+//! layers below that depth run as in answering, without dropout and without caches.
 
 use polyhead_compute::{Cpu, Isa, Random, Threads};
 
@@ -74,8 +73,7 @@ impl Network {
     /// Builds the network from the encoder and the modules of `folder`, and `heads`.
     ///
     /// # Errors
-    /// [`ErrorKind::Option`] if a head or an option
-    /// does not fit the model.
+    /// [`ErrorKind::Option`] if a head or an option does not fit the model.
     pub fn new(
         folder: &ModelFolder,
         heads: &[HeadWeights],

@@ -1,15 +1,13 @@
 //! Products of linear layers in single precision on AMX tiles, which multiply bf16.
 //!
-//! A number in single precision is exactly the sum of three in bf16, the first
-//! 8, the next 8 and the last 8 of its binary digits: `x = h + m + l`. Of the
-//! nine products of two such sums
+//! A number in single precision is exactly the sum of three in bf16, the first 8, the next 8 and
+//! the last 8 of its binary digits: `x = h + m + l`. Of the nine products of two such sums
 //!
 //! `x w ≈ hₓ h_w + hₓ m_w + mₓ h_w + mₓ m_w + hₓ l_w + lₓ h_w`
 //!
-//! leaves out three that are below 2⁻²³ of `x w`, no more than one rounding in
-//! single precision. Each of the six is exact, and sums are kept in single
-//! precision (Henry, Tang and Heinecke, 2019, "Leveraging the bfloat16
-//! Artificial Intelligence Datatype For Higher-Precision Computations").
+//! leaves out three that are below 2⁻²³ of `x w`, no more than one rounding in single precision.
+//! Each of the six is exact, and sums are kept in single precision (Henry, Tang and Heinecke, 2019,
+//! "Leveraging the bfloat16 Artificial Intelligence Datatype For Higher-Precision Computations").
 //! The tiles do six in a third of the time that AVX-512 takes for the one.
 //!
 //! Parts below 2⁻¹²⁶ count as zero, so numbers below 2⁻¹¹⁰ keep fewer digits.
@@ -18,12 +16,11 @@
 //! A number of the result is summed over the inputs in one order, whatever the
 //! other rows: [`STEP`] inputs at a time, in each the small products first.
 //!
-//! Weights stand as for the other kernels and are split panel by panel: so a
-//! single text reads no more memory, and training packs no more. The gradient
-//! of a weight is such a product as well, with `x` as panels. Vector units
-//! work while the tiles do: between two steps of a tile they split some of the
-//! next panel and finish some rows of the tile before (bias, activation,
-//! residual, derivative).
+//! Weights stand as for the other kernels and are split panel by panel: so a single text reads no
+//! more memory, and training packs no more. The gradient of a weight is such a product as well,
+//! with `x` as panels. Vector units work while the tiles do: between two steps of a tile they split
+//! some of the next panel and finish some rows of the tile before (bias, activation, residual,
+//! derivative).
 
 mod parts;
 mod registers;
@@ -45,8 +42,7 @@ use crate::threads::{SharedPointer, Team, share, share_in_steps};
 const MOST_BLOCK_ROWS: usize = 320;
 /// Most inputs that are split together.
 const MOST_BLOCK_DEPTH: usize = 768;
-/// About how many numbers of `x` are split together: with two panels they stay in
-/// the second cache.
+/// About how many numbers of `x` are split together: with two panels they stay in the second cache.
 const BLOCK_NUMBERS: usize = 128 * 1024;
 /// Distance in rows at which lines are fetched before they are written.
 const ROWS_AHEAD: usize = 12;
@@ -403,8 +399,7 @@ impl VectorWork<'_> {
     }
 }
 
-/// Makes results of the sums of a tile, a little at a time: bias, activation, residual,
-/// derivative.
+/// Makes results of the sums of a tile, a little at a time: bias, activation, residual, derivative.
 struct Finishing<'a> {
     result: TileOutput<'a>,
     simd: Avx512,

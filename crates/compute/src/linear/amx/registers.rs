@@ -121,8 +121,7 @@ macro_rules! add_both {
 /// A step of 32 rows: small products first.
 ///
 /// # Safety
-/// A step must be readable at `upper` and `lower` (16 rows each) and at `right`; what `work`
-/// needs.
+/// A step must be readable at `upper` and `lower` (16 rows each) and at `right`; what `work` needs.
 #[inline(always)]
 pub(super) unsafe fn step_both(
     upper: *const u16,

@@ -3,10 +3,9 @@
 //! The third gradient, that of the input, is a product like the forward one:
 //! see [`input_gradient`](crate::Cpu::input_gradient).
 //!
-//! The sums run over the rows of the batch. Many rows at a time, the team packs
-//! `x` into panels for all, then each thread takes outputs of its own, packs
-//! their columns of `dout` block by block and adds to its rows of the gradient.
-//! Processors with AMX have a way of their own, `amx`.
+//! The sums run over the rows of the batch. Many rows at a time, the team packs `x` into panels for
+//! all, then each thread takes outputs of its own, packs their columns of `dout` block by block and
+//! adds to its rows of the gradient. Processors with AMX have a way of their own, `amx`.
 
 mod pending_rows;
 

@@ -1,9 +1,8 @@
 //! Linear layers in 8 bits.
 //!
-//! A weight keeps a scale for each output, symmetric: `w ≈ a · q`, `q` in
-//! −127 … 127. A row of activations has a scale and a zero point of its own:
-//! `x ≈ s · (p − z)`, `p` in 0 … 255, so that a lopsided row (after GELU) uses
-//! all of them. With integer sums
+//! A weight keeps a scale for each output, symmetric: `w ≈ a · q`, `q` in −127 … 127. A row of
+//! activations has a scale and a zero point of its own: `x ≈ s · (p − z)`, `p` in 0 … 255, so that
+//! a lopsided row (after GELU) uses all of them. With integer sums
 //!
 //! `Σ x w ≈ s · a · (Σ p q − z · Σ q)`
 //!

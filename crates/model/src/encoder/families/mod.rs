@@ -67,8 +67,7 @@ pub(crate) struct ConfigKeys {
 
 /// A key of `config.json`.
 pub(crate) struct Key<T> {
-    /// Names of the key; the first one that is present counts. Empty if the family fixes the
-    /// value.
+    /// Names of the key; the first one that is present counts. Empty if the family fixes the value.
     pub(crate) names: &'static [&'static str],
     /// The value if the key is absent, as in the configuration class of `transformers`.
     pub(crate) default: T,

@@ -1,8 +1,7 @@
 //! AVX2: both factors widened to 16 bits, pairs multiplied and added at once.
 //!
-//! `vpmaddubsw` would multiply bytes, but adds pairs in 16 bits, where
-//! 2 · 255 · 127 does not fit: it would cost a bit of the weights or of the
-//! rows. See `docs/decisions/0007-eight-bits.md`.
+//! `vpmaddubsw` would multiply bytes, but adds pairs in 16 bits, where 2 · 255 · 127 does not fit:
+//! it would cost a bit of the weights or of the rows. See `docs/decisions/0007-eight-bits.md`.
 
 use std::arch::x86_64::*;
 
