@@ -50,6 +50,14 @@ pub(crate) fn excerpt(text: &str) -> String {
     text.chars().take(120).collect()
 }
 
+/// Returns an [`Error`] of this kind from the function, with a message as by [`format!`].
+macro_rules! fail {
+    ($kind:ident, $($message:tt)+) => {
+        return Err($crate::error::Error::new($crate::error::ErrorKind::$kind, format!($($message)+)))
+    };
+}
+pub(crate) use fail;
+
 impl Error {
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into(), text: None, source: None }
@@ -61,6 +69,12 @@ impl Error {
         source: impl std::error::Error + Send + Sync + 'static,
     ) -> Self {
         Self { kind, message: message.into(), text: None, source: Some(Box::new(source)) }
+    }
+
+    /// Names the file that the error is about.
+    pub(crate) fn in_file(mut self, file: &str) -> Self {
+        self.message = format!("{file}: {}", self.message);
+        self
     }
 
     /// Names the text that the error is about, counted from 0.

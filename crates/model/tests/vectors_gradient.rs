@@ -44,7 +44,7 @@ fn check(model: &str, trainable: &dyn Fn(&str) -> bool) {
         network.store().entries().iter().map(|entry| trainable(&entry.name)).collect();
     let layout = TrainableLayout::new(network.store(), &flags);
     let mut gradients = Gradients::new(layout.clone());
-    let depth = network.depth_with_vectors(&layout, &[]);
+    let depth = network.depth(&layout, &[], true);
     let input = NetworkInput {
         sequences: Sequences { ids: &IDS, type_ids: &TYPE_IDS, offsets: &OFFSETS },
         rows: &[0, 1, 2],

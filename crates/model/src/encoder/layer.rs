@@ -5,16 +5,15 @@
 //! residuals stay in single precision. Training also stores activations for its backward:
 //! see [`network`](crate::training::network).
 
-use polyhead_compute::{self as compute, Activation, AttentionShape, Cpu, Isa, QuantizedRows};
+use polyhead_compute::{self as compute, Activation, AttentionShape, Cpu, QuantizedRows};
 
 use crate::encoder::int8_linear::Int8Linear;
-use crate::encoder::linear::PackedLinear;
 use crate::encoder::mixed_linear::{Int8Choice, MixedLinear};
 use crate::encoder::{EncoderConfig, LayerWeights, Linear, Norm, Product, ProductRole, Workspace};
 
 /// A transformer layer with packed weights, the form that the kernels read.
 ///
-/// `L` is [`PackedLinear`] in training and [`MixedLinear`] otherwise.
+/// `L` is `TrainableLinear` in training and [`MixedLinear`] otherwise.
 pub(crate) struct Layer<L> {
     /// Queries, keys and values: three stacked layers, one product.
     pub(crate) query_key_value: L,
@@ -48,24 +47,6 @@ pub(crate) trait LayerLinear {
     /// layer is in single precision.
     fn factors(&self) -> Option<&[f32]> {
         self.as_int8().map(Int8Linear::factors)
-    }
-}
-
-impl LayerLinear for PackedLinear {
-    fn as_int8(&self) -> Option<&Int8Linear> {
-        None
-    }
-
-    fn forward(
-        &self,
-        cpu: Cpu,
-        x: &[f32],
-        _: &QuantizedRows,
-        activation: Activation,
-        residual: Option<&[f32]>,
-        out: &mut [f32],
-    ) {
-        self.forward(cpu, x, activation, residual, out);
     }
 }
 
@@ -105,23 +86,6 @@ impl Layer<MixedLinear> {
         [query_key_value, attention_output, intermediate, output]
             .into_iter()
             .any(|linear| linear.as_int8().is_some())
-    }
-}
-
-impl Layer<PackedLinear> {
-    /// A layer of this shape whose weights are set later.
-    pub(crate) fn zeros(config: &EncoderConfig, isa: Isa) -> Self {
-        let (hidden, intermediate) = (config.hidden_size, config.intermediate_size);
-        let linear = |outputs, inputs| PackedLinear::zeros(isa, outputs, inputs, true);
-        let norm = || Norm { weight: vec![0.0; hidden], bias: vec![0.0; hidden] };
-        Self {
-            query_key_value: linear(3 * hidden, hidden),
-            attention_output: linear(hidden, hidden),
-            attention_norm: norm(),
-            intermediate: linear(intermediate, hidden),
-            output: linear(hidden, intermediate),
-            output_norm: norm(),
-        }
     }
 }
 

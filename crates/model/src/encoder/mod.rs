@@ -18,8 +18,8 @@ mod layer;
 pub use config::EncoderConfig;
 pub use families::Family;
 pub(crate) use families::{ConfigKeys, Key, TensorNames};
-pub(crate) use int8_linear::even_columns;
-pub(crate) use layer::Layer;
+pub(crate) use int8_linear::{Int8Linear, even_columns};
+pub(crate) use layer::{Layer, LayerLinear};
 pub(crate) use linear::PackedLinear;
 pub use parameter::{Parameter, ParameterGroup};
 pub use product::{Precision, Product, ProductRole};
@@ -33,7 +33,6 @@ use polyhead_compute::{
     Cpu, EmbeddingTables, Int8Isa, Isa, StoredTensor, StoredType, Threads, WordTable,
 };
 
-use layer::LayerLinear;
 use mixed_linear::{Int8Choice, MixedLinear};
 
 /// An encoder with packed weights, the form that the kernels read.

@@ -55,6 +55,7 @@ pub(crate) struct LayerTensors<T> {
 }
 
 /// One `T` for the weight and one for the bias of a linear layer or of a norm.
+#[derive(Clone, Copy)]
 pub(crate) struct Pair<T> {
     pub(crate) weight: T,
     pub(crate) bias: T,

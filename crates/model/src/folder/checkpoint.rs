@@ -13,7 +13,7 @@ use safetensors::Dtype;
 use crate::encoder::{
     EncoderConfig, EncoderTensors, EncoderWeights, Parameter, TensorNames, TensorSpec, pooler_specs,
 };
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, fail};
 use crate::folder::shards;
 use crate::folder::source::{Source, joined};
 use crate::folder::tensor_file::{COLUMNS_SUFFIX, FileTensor, SCALE_SUFFIX, TensorFile};
@@ -83,9 +83,7 @@ fn open(source: &Source, folder: &str) -> Result<Opened, Error> {
         let opened = TensorFile::open(&file, &bytes)?;
         if opened.format.as_deref() != Some(INT8_FORMAT) {
             let found = opened.format.unwrap_or_else(|| "nothing".to_owned());
-            let message =
-                format!("{file}: metadata `format`: expected {INT8_FORMAT}, found {found}");
-            return Err(Error::new(ErrorKind::Format, message));
+            fail!(Format, "{file}: metadata `format`: expected {INT8_FORMAT}, found {found}");
         }
         return Ok(Opened { file, tensors: opened.tensors, int8: true });
     }
@@ -156,11 +154,13 @@ impl TensorTable {
                 columns: factors(COLUMNS_SUFFIX),
             };
             if let Some(other) = table.candidates.insert(name, named) {
-                let message = format!(
+                fail!(
+                    Format,
                     "{}: tensor `{}`: found twice, with and without `{}` or under an old name",
-                    opened.file, other.original, names.prefix
+                    opened.file,
+                    other.original,
+                    names.prefix
                 );
-                return Err(Error::new(ErrorKind::Format, message));
             }
         }
         Ok(table)
@@ -183,8 +183,7 @@ impl TensorTable {
         if missing.is_empty() {
             return Ok(tensors.map(|parameter| parameter.expect("no tensor is missing")));
         }
-        let message = format!("{file}: missing tensors: {}", listed(&missing));
-        Err(Error::new(ErrorKind::Format, message))
+        fail!(Format, "{file}: missing tensors: {}", listed(&missing))
     }
 
     /// Takes a tensor and checks its shape; `None` if the checkpoint does not have it.

@@ -8,7 +8,7 @@ use polyhead_compute::Activation;
 use serde_json::{Map, Value};
 
 use crate::encoder::{ConfigKeys, EncoderConfig, Family, Key};
-use crate::error::{Error, ErrorKind, excerpt};
+use crate::error::{Error, ErrorKind, excerpt, fail};
 use crate::folder::source::{Source, joined};
 
 /// Reads and checks `config.json` in `folder` of `source`.
@@ -16,16 +16,12 @@ pub(crate) fn read(source: &Source, folder: &str) -> Result<EncoderConfig, Error
     let name = joined(folder, "config.json");
     let file = source.describe(&name);
     let Some(json) = source.json::<Map<String, Value>>(&name)? else {
-        let message =
-            format!("{file}: no such file, so {} is no model folder", source.describe(folder));
-        return Err(Error::new(ErrorKind::Format, message));
+        fail!(Format, "{file}: no such file, so {} is no model folder", source.describe(folder));
     };
-    parse(&json).map_err(|(kind, problem)| Error::new(kind, format!("{file}: {problem}")))
+    parse(&json).map_err(|error| error.in_file(&file))
 }
 
-type Problem = (ErrorKind, String);
-
-fn parse(json: &Map<String, Value>) -> Result<EncoderConfig, Problem> {
+fn parse(json: &Map<String, Value>) -> Result<EncoderConfig, Error> {
     check_unsupported(json)?;
     let family = read_family(json.get("model_type"))?;
     let ConfigKeys { vocab_size, hidden_size, layers, heads, intermediate_size, .. } = &family.keys;
@@ -44,61 +40,59 @@ fn parse(json: &Map<String, Value>) -> Result<EncoderConfig, Problem> {
         hidden_dropout: read_fraction(json, &family.keys.hidden_dropout)?,
         attention_dropout: read_fraction(json, &family.keys.attention_dropout)?,
     };
-    config.check_sizes().map_err(|problem| (ErrorKind::Format, problem))?;
+    config.check_sizes().map_err(|problem| Error::new(ErrorKind::Format, problem))?;
     Ok(config)
 }
 
 /// The family that `model_type` names.
-fn read_family(model_type: Option<&Value>) -> Result<&'static Family, Problem> {
+fn read_family(model_type: Option<&Value>) -> Result<&'static Family, Error> {
     let known: Vec<&str> =
         Family::ALL.iter().flat_map(|family| family.model_types).copied().collect();
     let expected = format!("`model_type`: expected {}", known.join(" or "));
     match model_type {
-        None | Some(Value::Null) => Err((ErrorKind::Format, format!("{expected}, found nothing"))),
-        Some(Value::String(name)) => Family::of_model_type(name)
-            .ok_or_else(|| unsupported(format!("{expected}, found {:?}", excerpt(name)))),
-        Some(other) => Err((ErrorKind::Format, format!("{expected}, found {}", describe(other)))),
+        None | Some(Value::Null) => fail!(Format, "{expected}, found nothing"),
+        Some(Value::String(name)) => match Family::of_model_type(name) {
+            Some(family) => Ok(family),
+            None => fail!(Unsupported, "{expected}, found {:?}", excerpt(name)),
+        },
+        Some(other) => fail!(Format, "{expected}, found {}", describe(other)),
     }
 }
 
 /// Refuses keys that change the arithmetic or the tensors.
-fn check_unsupported(json: &Map<String, Value>) -> Result<(), Problem> {
+fn check_unsupported(json: &Map<String, Value>) -> Result<(), Error> {
     match json.get("position_embedding_type") {
         None | Some(Value::Null) => {}
         Some(Value::String(name)) if name == "absolute" => {}
         Some(Value::String(name)) => {
-            return Err(unsupported(format!(
-                "`position_embedding_type`: expected absolute, found {:?}",
-                excerpt(name)
-            )));
+            let found = excerpt(name);
+            fail!(Unsupported, "`position_embedding_type`: expected absolute, found {found:?}");
         }
         Some(other) => {
             let found = describe(other);
-            let problem = format!("`position_embedding_type`: expected a name, found {found}");
-            return Err((ErrorKind::Format, problem));
+            fail!(Format, "`position_embedding_type`: expected a name, found {found}");
         }
     }
     for key in ["is_decoder", "add_cross_attention"] {
         match json.get(key) {
             None | Some(Value::Null | Value::Bool(false)) => {}
             Some(Value::Bool(true)) => {
-                return Err(unsupported(format!("`{key}`: expected false, found true")));
+                fail!(Unsupported, "`{key}`: expected false, found true");
             }
             Some(other) => {
-                let problem = format!("`{key}`: expected false, found {}", describe(other));
-                return Err((ErrorKind::Format, problem));
+                fail!(Format, "`{key}`: expected false, found {}", describe(other));
             }
         }
     }
     if json.get("pruned_heads").is_some_and(has_content) {
-        return Err(unsupported("`pruned_heads`: expected none, found some".to_owned()));
+        fail!(Unsupported, "`pruned_heads`: expected none, found some");
     }
     if json.get("quantization_config").is_some_and(has_content) {
-        return Err(unsupported(
+        fail!(
+            Unsupported,
             "`quantization_config`: expected none, found one; only plain f32, f16 and bf16 \
              weights are read"
-                .to_owned(),
-        ));
+        );
     }
     Ok(())
 }
@@ -111,10 +105,6 @@ fn lookup<'a, T>(json: &'a Map<String, Value>, key: &Key<T>) -> Option<(&'static
         .find(|(_, value)| !value.is_null())
 }
 
-fn unsupported(problem: String) -> Problem {
-    (ErrorKind::Unsupported, problem)
-}
-
 /// Whether a value is more than `null`, `{}` or `[]`.
 pub(crate) fn has_content(value: &Value) -> bool {
     match value {
@@ -125,23 +115,26 @@ pub(crate) fn has_content(value: &Value) -> bool {
     }
 }
 
-fn read_size(json: &Map<String, Value>, key: &Key<usize>) -> Result<usize, Problem> {
+fn read_size(json: &Map<String, Value>, key: &Key<usize>) -> Result<usize, Error> {
     let Some((name, value)) = lookup(json, key) else { return Ok(key.default) };
-    value.as_u64().and_then(|value| usize::try_from(value).ok()).ok_or_else(|| {
-        let found = describe(value);
-        (ErrorKind::Format, format!("`{name}`: expected a whole number, 0 or more, found {found}"))
-    })
+    match value.as_u64().map(usize::try_from) {
+        Some(Ok(size)) => Ok(size),
+        _ => {
+            let found = describe(value);
+            fail!(Format, "`{name}`: expected a whole number, 0 or more, found {found}")
+        }
+    }
 }
 
 fn read_activation(
     json: &Map<String, Value>,
     key: &Key<&'static str>,
-) -> Result<Activation, Problem> {
+) -> Result<Activation, Error> {
     let (key, name) = match lookup(json, key) {
         None => ("", key.default),
         Some((key, Value::String(name))) => (key, name.as_str()),
         Some((key, other)) => {
-            return Err((ErrorKind::Format, format!("`{key}`: expected a name, found {other}")));
+            fail!(Format, "`{key}`: expected a name, found {}", describe(other));
         }
     };
     // The names of `ACT2FN` in transformers, `activations.py`. Those that differ
@@ -158,23 +151,23 @@ fn read_activation(
         "linear" => Ok(Activation::Identity),
         other => {
             let found = excerpt(other);
-            Err(unsupported(format!(
+            fail!(
+                Unsupported,
                 "`{key}`: expected gelu, gelu_new, gelu_pytorch_tanh, relu, silu, swish, tanh, \
                  sigmoid or linear, found {found:?}"
-            )))
+            )
         }
     }
 }
 
 /// Reads a number that is 0 or more and below 1.
-fn read_fraction(json: &Map<String, Value>, key: &Key<f64>) -> Result<f32, Problem> {
+fn read_fraction(json: &Map<String, Value>, key: &Key<f64>) -> Result<f32, Error> {
     let Some((name, value)) = lookup(json, key) else { return Ok(key.default as f32) };
     match value.as_f64() {
         Some(number) if (0.0..1.0).contains(&number) => Ok(number as f32),
         _ => {
             let found = describe(value);
-            let problem = format!("`{name}`: expected 0 or more and below 1, found {found}");
-            Err((ErrorKind::Format, problem))
+            fail!(Format, "`{name}`: expected 0 or more and below 1, found {found}")
         }
     }
 }
@@ -196,7 +189,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn parse(value: Value) -> Result<EncoderConfig, Problem> {
+    fn parse(value: Value) -> Result<EncoderConfig, Error> {
         super::parse(value.as_object().unwrap())
     }
 
@@ -313,8 +306,9 @@ mod tests {
             },
         ];
         for case in cases {
-            let (kind, message) = parse(case.json.clone()).unwrap_err();
-            assert_eq!(kind, case.kind, "{}", case.json);
+            let error = parse(case.json.clone()).unwrap_err();
+            let message = error.message();
+            assert_eq!(error.kind(), case.kind, "{}", case.json);
             assert!(message.contains(case.message), "{}: {message}", case.json);
         }
     }

@@ -39,7 +39,7 @@ use std::path::{Path, PathBuf};
 use polyhead_compute::Bytes;
 
 use crate::encoder::{EncoderConfig, EncoderWeights, Parameter, ParameterGroup};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, fail};
 use crate::heads::{HeadDims, HeadWeights};
 use crate::modules::{Module, PoolingMode, PoolingSpec, output_width};
 use heads_file::Heads;
@@ -117,11 +117,11 @@ impl ModelFolder {
             Ok(inner) if is_model(&inner) => Self::from_source(inner),
             _ if is_unfinished_run(path) => {
                 let name = path.display();
-                let message = format!(
+                fail!(
+                    Format,
                     "{name}: this training run has not finished, so it has no model yet; continue it \
                      with `polyhead train CONFIG -o {name} --resume`"
-                );
-                Err(Error::new(ErrorKind::Format, message))
+                )
             }
             _ => Self::from_source(source),
         }
@@ -247,11 +247,11 @@ impl ModelFolder {
         let width = output_width(self.config.hidden_size, &self.modules)?;
         match self.truncate_dim {
             Some(dim) if dim > width => {
-                let message = format!(
+                fail!(
+                    Format,
                     "{}: `truncate_dim`: expected at most {width}, found {dim}",
                     self.source.describe(prompts::FILE)
-                );
-                Err(Error::new(ErrorKind::Format, message))
+                )
             }
             _ => Ok(()),
         }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::encoder::{Linear, Norm, Parameter, ParameterGroup};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, fail};
 use crate::folder::checkpoint::{SINGLE, listed};
 use crate::folder::source::{Source, joined};
 use crate::folder::tensor_file::{FileTensor, TensorFile};
@@ -214,8 +214,7 @@ struct ModuleTensors {
 impl ModuleTensors {
     fn take(&mut self, name: &str, shape: &[usize]) -> Result<StoredTensor, Error> {
         let Some(tensor) = self.found.remove(name) else {
-            let message = format!("{}: missing tensors: `{name}`", self.file);
-            return Err(Error::new(ErrorKind::Format, message));
+            fail!(Format, "{}: missing tensors: `{name}`", self.file);
         };
         tensor.expect_shape(name, shape)?;
         let stored = tensor.float(name)?;
@@ -231,7 +230,6 @@ impl ModuleTensors {
             return Ok(self.parameters);
         }
         let names: Vec<String> = self.found.into_keys().collect();
-        let message = format!("{}: unexpected tensors: {}", self.file, listed(&names));
-        Err(Error::new(ErrorKind::Format, message))
+        fail!(Format, "{}: unexpected tensors: {}", self.file, listed(&names))
     }
 }

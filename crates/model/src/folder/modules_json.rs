@@ -9,7 +9,7 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::error::{Error, ErrorKind, excerpt};
+use crate::error::{Error, ErrorKind, excerpt, fail};
 use crate::folder::source::{Source, checked_path};
 
 /// The file's name.
@@ -52,33 +52,32 @@ struct ModuleJson {
 /// Reads the list; `None` where the folder has none.
 pub(crate) fn read(source: &Source) -> Result<Option<Vec<ModuleEntry>>, Error> {
     let Some(list) = source.json::<Vec<ModuleJson>>(FILE)? else { return Ok(None) };
-    let file = source.describe(FILE);
-    check(list).map(Some).map_err(|(kind, problem)| Error::new(kind, format!("{file}: {problem}")))
+    check(list).map(Some).map_err(|error| error.in_file(&source.describe(FILE)))
 }
 
-fn check(list: Vec<ModuleJson>) -> Result<Vec<ModuleEntry>, (ErrorKind, String)> {
+fn check(list: Vec<ModuleJson>) -> Result<Vec<ModuleEntry>, Error> {
     if list.len() > MODULE_LIMIT {
-        let problem = format!("expected at most {MODULE_LIMIT} modules, found {}", list.len());
-        return Err((ErrorKind::Format, problem));
+        fail!(Format, "expected at most {MODULE_LIMIT} modules, found {}", list.len());
     }
     let mut entries = Vec::with_capacity(list.len());
     for (index, module) in list.into_iter().enumerate() {
         let Some(kind) = kind_of_class(&module.class) else {
             let found = excerpt(&module.class);
-            let problem = format!(
+            fail!(
+                Unsupported,
                 "module {index}: expected Transformer, Pooling, Dense, LayerNorm, Normalize or \
                  Dropout of sentence-transformers, found {found:?}"
             );
-            return Err((ErrorKind::Unsupported, problem));
         };
         if let Some(argument) = module.kwargs.first() {
-            let problem = format!(
+            fail!(
+                Unsupported,
                 "module {index}: arguments of `encode` are not passed on, found {argument:?}"
             );
-            return Err((ErrorKind::Unsupported, problem));
         }
-        checked_path(&module.path)
-            .map_err(|problem| (ErrorKind::Format, format!("module {index}: {problem}")))?;
+        checked_path(&module.path).map_err(|problem| {
+            Error::new(ErrorKind::Format, format!("module {index}: {problem}"))
+        })?;
         entries.push(ModuleEntry { kind, path: module.path });
     }
     check_order(&entries)?;
@@ -108,23 +107,20 @@ pub(crate) fn to_json(entries: &[ModuleEntry]) -> Value {
 }
 
 /// Checks the order: one transformer, then one pooling, then modules for sentence vectors.
-fn check_order(entries: &[ModuleEntry]) -> Result<(), (ErrorKind, String)> {
+fn check_order(entries: &[ModuleEntry]) -> Result<(), Error> {
     for (index, expected) in [ModuleKind::Transformer, ModuleKind::Pooling].into_iter().enumerate()
     {
         match entries.get(index) {
             Some(entry) if entry.kind == expected => {}
             found => {
                 let found = found.map_or("nothing".to_owned(), |entry| format!("{:?}", entry.kind));
-                let problem = format!("module {index}: expected {expected:?}, found {found}");
-                return Err((ErrorKind::Unsupported, problem));
+                fail!(Unsupported, "module {index}: expected {expected:?}, found {found}");
             }
         }
     }
     for (index, entry) in entries.iter().enumerate().skip(2) {
         if matches!(entry.kind, ModuleKind::Transformer | ModuleKind::Pooling) {
-            let problem =
-                format!("module {index}: expected a single {:?}, found another", entry.kind);
-            return Err((ErrorKind::Unsupported, problem));
+            fail!(Unsupported, "module {index}: expected a single {:?}, found another", entry.kind);
         }
     }
     Ok(())
@@ -156,7 +152,7 @@ fn kind_of_class(class: &str) -> Option<ModuleKind> {
 mod tests {
     use super::*;
 
-    fn parse(json: &str) -> Result<Vec<ModuleEntry>, (ErrorKind, String)> {
+    fn parse(json: &str) -> Result<Vec<ModuleEntry>, Error> {
         check(serde_json::from_str(json).unwrap())
     }
 
@@ -250,8 +246,9 @@ mod tests {
             },
         ];
         for case in cases {
-            let (kind, message) = parse(case.json).unwrap_err();
-            assert_eq!(kind, case.kind, "{}", case.json);
+            let error = parse(case.json).unwrap_err();
+            let message = error.message();
+            assert_eq!(error.kind(), case.kind, "{}", case.json);
             assert!(message.contains(case.message), "{}: {message}", case.json);
         }
     }

@@ -8,7 +8,7 @@ use polyhead_compute::Activation;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::error::{Error, ErrorKind, excerpt};
+use crate::error::{Error, ErrorKind, excerpt, fail};
 use crate::folder::source::Source;
 use crate::heads::{HeadInput, HeadLayer, HeadSpec, check_heads};
 use crate::modules::{PoolingMode, PoolingSpec};
@@ -109,8 +109,7 @@ pub(crate) fn read(source: &Source) -> Result<Option<PolyheadConfig>, Error> {
     if schema_version != Some(Value::from(SCHEMA)) {
         let found =
             schema_version.map_or("nothing".to_owned(), |value| excerpt(&value.to_string()));
-        let message = format!("{file}: `schema_version`: expected {SCHEMA}, found {found}");
-        return Err(Error::new(ErrorKind::Unsupported, message));
+        fail!(Unsupported, "{file}: `schema_version`: expected {SCHEMA}, found {found}");
     }
     let Some(wire) = source.json::<PolyheadJson>(FILE)? else { return Ok(None) };
     wire.check()

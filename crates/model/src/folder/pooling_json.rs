@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, fail};
 use crate::folder::source::{Source, joined};
 use crate::modules::{PoolingMode, PoolingSpec};
 
@@ -40,10 +40,9 @@ pub(crate) fn read(
     let name = joined(folder, "config.json");
     let file = source.describe(&name);
     let Some(wire) = source.json::<PoolingModuleJson>(&name)? else {
-        return Err(Error::new(ErrorKind::Format, format!("{file}: no such file")));
+        fail!(Format, "{file}: no such file");
     };
-    wire.check(hidden_size)
-        .map_err(|(kind, problem)| Error::new(kind, format!("{file}: {problem}")))
+    wire.check(hidden_size).map_err(|error| error.in_file(&file))
 }
 
 /// The content of the file for `spec`. Flags, which every version reads, if they give the modes
@@ -79,17 +78,17 @@ pub(crate) fn to_json(spec: &PoolingSpec, hidden_size: usize) -> Value {
 }
 
 impl PoolingModuleJson {
-    fn check(self, hidden_size: usize) -> Result<PoolingSpec, (ErrorKind, String)> {
+    fn check(self, hidden_size: usize) -> Result<PoolingSpec, Error> {
         let width = self.embedding_dimension.or(self.word_embedding_dimension);
         match width {
             Some(width) if width == hidden_size as u64 => {}
             found => {
                 let found = found.map_or("nothing".to_owned(), |width| width.to_string());
-                let problem = format!(
+                fail!(
+                    Format,
                     "`embedding_dimension` (`word_embedding_dimension`): expected {hidden_size}, the \
                      width of the encoder, found {found}"
                 );
-                return Err((ErrorKind::Format, problem));
             }
         }
         let modes = match &self.pooling_mode {
@@ -100,8 +99,7 @@ impl PoolingModuleJson {
             None => self.flags(),
         };
         if modes.is_empty() || modes.len() > PoolingMode::ALL.len() {
-            let problem = format!("`pooling_mode`: expected 1 to 6 modes, found {}", modes.len());
-            return Err((ErrorKind::Format, problem));
+            fail!(Format, "`pooling_mode`: expected 1 to 6 modes, found {}", modes.len());
         }
         Ok(PoolingSpec { modes, include_prompt: self.include_prompt.unwrap_or(true) })
     }
@@ -123,9 +121,9 @@ impl PoolingModuleJson {
     }
 }
 
-fn parse_mode(name: &str) -> Result<PoolingMode, (ErrorKind, String)> {
+fn parse_mode(name: &str) -> Result<PoolingMode, Error> {
     name.parse::<PoolingMode>()
-        .map_err(|error| (ErrorKind::Unsupported, format!("`pooling_mode`: {error}")))
+        .map_err(|error| Error::new(ErrorKind::Unsupported, format!("`pooling_mode`: {error}")))
 }
 
 #[cfg(test)]
@@ -135,7 +133,7 @@ mod tests {
     fn parse(json: &str) -> Result<PoolingSpec, String> {
         let wire: PoolingModuleJson =
             serde_json::from_str(json).map_err(|error| error.to_string())?;
-        wire.check(40).map_err(|(_, problem)| problem)
+        wire.check(40).map_err(|error| error.to_string())
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{MapAccess, Visitor};
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, fail};
 use crate::folder::source::Source;
 
 /// The file's name.
@@ -67,40 +67,33 @@ pub(crate) fn read(source: &Source) -> Result<SentenceConfig, Error> {
     let Some(wire) = source.json::<SentenceConfigJson>(FILE)? else {
         return Ok(SentenceConfig::default());
     };
-    wire.check().map_err(|(kind, problem)| {
-        Error::new(kind, format!("{}: {problem}", source.describe(FILE)))
-    })
+    wire.check().map_err(|error| error.in_file(&source.describe(FILE)))
 }
 
 impl SentenceConfigJson {
-    fn check(self) -> Result<SentenceConfig, (ErrorKind, String)> {
+    fn check(self) -> Result<SentenceConfig, Error> {
         // In other types (SparseEncoder, CrossEncoder, …) modules have another meaning.
         if let Some(found) = self.model_type.filter(|found| found != "SentenceTransformer") {
-            let problem = format!("`model_type`: expected SentenceTransformer, found {found:?}");
-            return Err((ErrorKind::Unsupported, problem));
+            fail!(Unsupported, "`model_type`: expected SentenceTransformer, found {found:?}");
         }
         let prompts = self.prompts.map(|prompts| prompts.0).unwrap_or_default();
         if prompts.len() > PROMPT_LIMIT {
-            let problem =
-                format!("expected at most {PROMPT_LIMIT} prompts, found {}", prompts.len());
-            return Err((ErrorKind::Format, problem));
+            fail!(Format, "expected at most {PROMPT_LIMIT} prompts, found {}", prompts.len());
         }
         if let Some((name, text)) =
             prompts.iter().find(|(_, text)| text.len() > PROMPT_LENGTH_LIMIT)
         {
-            let problem = format!(
+            fail!(
+                Format,
                 "prompt {name:?}: expected at most {PROMPT_LENGTH_LIMIT} bytes, found {}",
                 text.len()
             );
-            return Err((ErrorKind::Format, problem));
         }
         if let Some(name) = &self.default_prompt_name
             && !prompts.iter().any(|(known, _)| known == name)
         {
             let known: Vec<&str> = prompts.iter().map(|(name, _)| name.as_str()).collect();
-            let problem =
-                format!("`default_prompt_name`: expected one of {known:?}, found {name:?}");
-            return Err((ErrorKind::Format, problem));
+            fail!(Format, "`default_prompt_name`: expected one of {known:?}, found {name:?}");
         }
         Ok(SentenceConfig {
             prompts,
@@ -111,26 +104,24 @@ impl SentenceConfigJson {
     }
 }
 
-fn parse_similarity(name: Option<&str>) -> Result<Similarity, (ErrorKind, String)> {
+fn parse_similarity(name: Option<&str>) -> Result<Similarity, Error> {
     match name {
         None | Some("cosine") => Ok(Similarity::Cosine),
         Some("dot") => Ok(Similarity::Dot),
         Some("euclidean") => Ok(Similarity::Euclidean),
         Some("manhattan") => Ok(Similarity::Manhattan),
-        Some(other) => Err((
-            ErrorKind::Unsupported,
-            format!(
-                "`similarity_fn_name`: expected cosine, dot, euclidean or manhattan, found {other:?}"
-            ),
-        )),
+        Some(other) => fail!(
+            Unsupported,
+            "`similarity_fn_name`: expected cosine, dot, euclidean or manhattan, found {other:?}"
+        ),
     }
 }
 
-fn check_dimension(value: Option<u64>) -> Result<Option<usize>, (ErrorKind, String)> {
+fn check_dimension(value: Option<u64>) -> Result<Option<usize>, Error> {
     match value.map(usize::try_from) {
         None => Ok(None),
         Some(Ok(size)) if size > 0 => Ok(Some(size)),
-        _ => Err((ErrorKind::Format, "`truncate_dim`: expected 1 or more".to_owned())),
+        _ => fail!(Format, "`truncate_dim`: expected 1 or more"),
     }
 }
 
@@ -172,8 +163,9 @@ impl<'de> Deserialize<'de> for PromptsJson {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ErrorKind;
 
-    fn parse(json: &str) -> Result<SentenceConfig, (ErrorKind, String)> {
+    fn parse(json: &str) -> Result<SentenceConfig, Error> {
         serde_json::from_str::<SentenceConfigJson>(json).unwrap().check()
     }
 
@@ -202,8 +194,9 @@ mod tests {
             (r#"{"truncate_dim":0}"#, ErrorKind::Format, "`truncate_dim`"),
         ];
         for (json, kind, message) in cases {
-            let (found, problem) = parse(json).unwrap_err();
-            assert_eq!(found, kind, "{json}");
+            let error = parse(json).unwrap_err();
+            let problem = error.message();
+            assert_eq!(error.kind(), kind, "{json}");
             assert!(problem.contains(message), "{json}: {problem}");
         }
     }

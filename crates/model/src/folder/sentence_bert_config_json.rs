@@ -7,7 +7,7 @@
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, excerpt, fail};
 use crate::folder::config_json::has_content;
 use crate::folder::source::{Source, joined};
 
@@ -53,13 +53,11 @@ pub(crate) fn read(source: &Source, folder: &str) -> Result<TransformerConfig, E
         return Ok(TransformerConfig::default());
     };
     let wire = source.json::<TransformerJson>(&name)?.unwrap_or_default();
-    wire.check().map_err(|(kind, problem)| {
-        Error::new(kind, format!("{}: {problem}", source.describe(&name)))
-    })
+    wire.check().map_err(|error| error.in_file(&source.describe(&name)))
 }
 
 impl TransformerJson {
-    fn check(self) -> Result<TransformerConfig, (ErrorKind, String)> {
+    fn check(self) -> Result<TransformerConfig, Error> {
         expect("transformer_task", self.transformer_task.as_deref(), "feature-extraction")?;
         expect("module_output_name", self.module_output_name.as_deref(), "token_embeddings")?;
         if let Some(modalities) = &self.modality_config {
@@ -77,7 +75,7 @@ impl TransformerJson {
                 match (name.as_str(), value.as_u64()) {
                     // It takes precedence over `max_seq_length`, as in `Transformer.__init__`.
                     ("model_max_length", Some(length)) => max_length = Some(length),
-                    _ => return Err(unsupported(key, &format!("{name:?}: {value}"))),
+                    _ => return unsupported(key, &format!("{name:?}: {value}")),
                 }
             }
         }
@@ -85,47 +83,42 @@ impl TransformerJson {
             [("config_kwargs", &self.config_kwargs), ("config_args", &self.config_args)]
         {
             if let Some(value) = value.as_ref().filter(|value| has_content(value)) {
-                return Err(unsupported(key, &value.to_string()));
+                return unsupported(key, &value.to_string());
             }
         }
         if let Some(arguments) = self.processing_kwargs.filter(|map| map.values().any(has_content))
         {
-            return Err(unsupported("processing_kwargs", &Value::Object(arguments).to_string()));
+            return unsupported("processing_kwargs", &Value::Object(arguments).to_string());
         }
         let max_length = match max_length.map(usize::try_from) {
             None => None,
             Some(Ok(length)) if length > 0 => Some(length),
-            Some(_) => {
-                return Err((ErrorKind::Format, "`max_seq_length`: expected 1 or more".to_owned()));
-            }
+            Some(_) => fail!(Format, "`max_seq_length`: expected 1 or more"),
         };
         Ok(TransformerConfig { max_length, lower_case: self.do_lower_case.unwrap_or(false) })
     }
 }
 
 /// Checks that `key` is absent or has the expected value.
-fn expect(key: &str, found: Option<&str>, expected: &str) -> Result<(), (ErrorKind, String)> {
+fn expect(key: &str, found: Option<&str>, expected: &str) -> Result<(), Error> {
     match found {
         Some(found) if found != expected => {
-            Err((ErrorKind::Unsupported, format!("`{key}`: expected {expected}, found {found:?}")))
+            fail!(Unsupported, "`{key}`: expected {expected}, found {found:?}")
         }
         _ => Ok(()),
     }
 }
 
-fn unsupported(key: &str, found: &str) -> (ErrorKind, String) {
-    let shown: String = found.chars().take(200).collect();
-    (
-        ErrorKind::Unsupported,
-        format!("`{key}`: expected nothing that changes the model, found {shown}"),
-    )
+fn unsupported<T>(key: &str, found: &str) -> Result<T, Error> {
+    let found = excerpt(found);
+    fail!(Unsupported, "`{key}`: expected nothing that changes the model, found {found}")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn parse(json: &str) -> Result<TransformerConfig, (ErrorKind, String)> {
+    fn parse(json: &str) -> Result<TransformerConfig, Error> {
         serde_json::from_str::<TransformerJson>(json).unwrap().check()
     }
 
@@ -163,7 +156,7 @@ mod tests {
             (r#"{"processing_kwargs":{"text":{"max_length":7}}}"#, "`processing_kwargs`"),
         ];
         for (json, message) in cases {
-            let (_, problem) = parse(json).unwrap_err();
+            let problem = parse(json).unwrap_err().to_string();
             assert!(problem.contains(message), "{json}: {problem}");
         }
     }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use polyhead_compute::Bytes;
 use serde::de::DeserializeOwned;
 
-use crate::error::{Error, ErrorKind, excerpt};
+use crate::error::{Error, ErrorKind, excerpt, fail};
 
 /// Files by name. The parts of a name are separated by `/`.
 #[derive(Clone, Debug)]
@@ -86,9 +86,11 @@ impl Source {
             }
         };
         if text.len() as u64 > JSON_LIMIT {
-            let message =
-                format!("{}: expected at most {JSON_LIMIT} bytes, found more", self.describe(name));
-            return Err(Error::new(ErrorKind::Format, message));
+            fail!(
+                Format,
+                "{}: expected at most {JSON_LIMIT} bytes, found more",
+                self.describe(name)
+            );
         }
         Ok(Some(text))
     }
@@ -104,8 +106,7 @@ pub(crate) fn directory(path: &Path) -> Result<Source, Error> {
     match std::fs::metadata(path) {
         Ok(found) if found.is_dir() => Ok(Source::Directory(path.to_owned())),
         Ok(_) => {
-            let message = format!("{}: expected a model folder, found a file", path.display());
-            Err(Error::new(ErrorKind::Io, message))
+            fail!(Io, "{}: expected a model folder, found a file", path.display())
         }
         Err(error) => {
             let message = format!("{}: {error}", path.display());

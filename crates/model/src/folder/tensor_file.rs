@@ -12,7 +12,7 @@ use safetensors::tensor::{Dtype, Metadata};
 use safetensors::{SafeTensorError, SafeTensors};
 use serde::Deserialize;
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, fail};
 
 /// The largest header that is read, in bytes; thousands of tensors fit. The limit of the crate,
 /// 100 MB, would let a small hostile file allocate a gigabyte.
@@ -69,11 +69,11 @@ impl FileTensor {
             Dtype::F16 => StoredType::F16,
             Dtype::BF16 => StoredType::Bf16,
             other => {
-                let message = format!(
+                fail!(
+                    Unsupported,
                     "{}: tensor `{name}`: expected F32, F16 or BF16, found {other}",
                     self.file
                 );
-                return Err(Error::new(ErrorKind::Unsupported, message));
             }
         };
         Ok(StoredTensor::new(self.bytes.clone(), kind, self.shape.clone(), Vec::new()))
@@ -94,11 +94,12 @@ impl FileTensor {
             &self.shape[..1.min(self.shape.len())],
         )?;
         if self.shape.len() != 2 {
-            let message = format!(
+            fail!(
+                Format,
                 "{}: tensor `{name}`: expected two dimensions for 8-bit rows, found {:?}",
-                self.file, self.shape
+                self.file,
+                self.shape
             );
-            return Err(Error::new(ErrorKind::Format, message));
         }
         let values = scales.factors(&format!("{name}{SCALE_SUFFIX}"))?;
         let kind = StoredType::I8;
@@ -115,11 +116,12 @@ impl FileTensor {
         match values.iter().position(|factor| !factor.is_finite() || *factor < 0.0) {
             None => Ok(values),
             Some(at) => {
-                let message = format!(
+                fail!(
+                    Format,
                     "{}: tensor `{name}`: expected finite numbers, 0 or more, found {} at {at}",
-                    self.file, values[at]
-                );
-                Err(Error::new(ErrorKind::Format, message))
+                    self.file,
+                    values[at]
+                )
             }
         }
     }
@@ -129,11 +131,12 @@ impl FileTensor {
         if self.shape == expected {
             return Ok(());
         }
-        let message = format!(
+        fail!(
+            Format,
             "{}: tensor `{name}`: expected {expected:?}, found {:?}",
-            self.file, self.shape
-        );
-        Err(Error::new(ErrorKind::Format, message))
+            self.file,
+            self.shape
+        )
     }
 }
 
@@ -145,24 +148,22 @@ pub(crate) const COLUMNS_SUFFIX: &str = ".columns";
 
 fn check_header_length(file: &str, data: &[u8]) -> Result<(), Error> {
     let Some((length, rest)) = data.split_first_chunk::<8>() else {
-        let message = format!(
+        fail!(
+            Format,
             "{file}: expected a safetensors header of at least 8 bytes, found {} bytes",
             data.len()
         );
-        return Err(Error::new(ErrorKind::Format, message));
     };
     let length = u64::from_le_bytes(*length);
     if length > HEADER_LIMIT as u64 {
-        let message =
-            format!("{file}: expected a header of at most {HEADER_LIMIT} bytes, found {length}");
-        return Err(Error::new(ErrorKind::Format, message));
+        fail!(Format, "{file}: expected a header of at most {HEADER_LIMIT} bytes, found {length}");
     }
     if length > rest.len() as u64 {
-        let message = format!(
+        fail!(
+            Format,
             "{file}: expected a header of {length} bytes, found {} bytes: the file is cut short",
             rest.len()
         );
-        return Err(Error::new(ErrorKind::Format, message));
     }
     Ok(())
 }

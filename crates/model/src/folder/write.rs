@@ -16,7 +16,7 @@ use polyhead_files::safetensors::{self, Tensor};
 use serde_json::{Value, json};
 
 use crate::encoder::{EncoderConfig, EncoderTensors, Linear, ParameterGroup};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, fail};
 use crate::folder::ModelFolder;
 use crate::folder::checkpoint::SINGLE;
 use crate::folder::files::{VOCABULARY, encoder_path};
@@ -142,8 +142,7 @@ impl<'a> TrainedModel<'a> {
     fn config(&self) -> Result<EncoderConfig, Error> {
         let mut config = self.start.config.clone();
         if !(1..=config.layers).contains(&self.layers) {
-            let message = format!("layers: expected 1 to {}, found {}", config.layers, self.layers);
-            return Err(Error::new(ErrorKind::Option, message));
+            fail!(Option, "layers: expected 1 to {}, found {}", config.layers, self.layers);
         }
         config.layers = self.layers;
         Ok(config)
@@ -201,12 +200,12 @@ impl<'a> TrainedModel<'a> {
                 return Err(Error::new(ErrorKind::Option, format!("store: no tensor `{name}`")));
             };
             if shape != Some(&expected.shape) {
-                let message = format!(
+                fail!(
+                    Option,
                     "store: tensor `{name}`: expected {:?}, found {:?}",
                     expected.shape,
                     self.store.entries()[index].shape
                 );
-                return Err(Error::new(ErrorKind::Option, message));
             }
             let values = self.store.get(index).into();
             tensors.push(((*original).to_owned(), Tensor { shape: expected.shape, values }));
@@ -226,8 +225,7 @@ impl<'a> TrainedModel<'a> {
         let source = self.start.source();
         let (Some(text), Some(mut json)) = (source.bytes(&name)?, source.json::<Value>(&name)?)
         else {
-            let message = format!("{}: no such file", source.describe(&name));
-            return Err(Error::new(ErrorKind::Io, message));
+            fail!(Io, "{}: no such file", source.describe(&name));
         };
         let before = json.clone();
         if config.layers != self.start.config.layers {
@@ -325,12 +323,12 @@ impl<'a> Out<'a> {
         match first {
             None => Ok(out),
             Some(entry) => {
-                let message = format!(
+                fail!(
+                    Io,
                     "{}: expected an empty directory, found {}",
                     directory.display(),
                     entry.file_name().display()
-                );
-                Err(Error::new(ErrorKind::Io, message))
+                )
             }
         }
     }
@@ -353,8 +351,7 @@ impl<'a> Out<'a> {
         tensors.sort_by(|(a, _), (b, _)| a.cmp(b));
         for (name, tensor) in &tensors {
             if let Some(number) = tensor.values.iter().find(|x| !x.is_finite()) {
-                let message = format!("tensor `{name}`: expected finite numbers, found {number}");
-                return Err(Error::new(ErrorKind::NotFinite, message));
+                fail!(NotFinite, "tensor `{name}`: expected finite numbers, found {number}");
             }
         }
         self.file(file, |path| {

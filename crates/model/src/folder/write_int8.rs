@@ -26,7 +26,7 @@ use safetensors::tensor::TensorView;
 use crate::encoder::{
     EncoderTensors, Norm, Parameter, ParameterGroup, Product, ProductRole, TensorSpec, even_columns,
 };
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, fail};
 use crate::folder::ModelFolder;
 use crate::folder::checkpoint::{INT8, INT8_FORMAT};
 use crate::folder::files::{VOCABULARY, encoder_path, small_files};
@@ -78,8 +78,7 @@ pub fn check_floating(folder: &ModelFolder) -> Result<(), Error> {
     match folder.parameters.iter().find(stored) {
         None => Ok(()),
         Some(Parameter { name, .. }) => {
-            let message = format!("tensor `{name}`: expected floating point, found 8 bits");
-            Err(Error::new(ErrorKind::Unsupported, message))
+            fail!(Unsupported, "tensor `{name}`: expected floating point, found 8 bits")
         }
     }
 }
@@ -198,9 +197,10 @@ fn check_finite(name: &str, tensor: &StoredTensor) -> Result<(), Error> {
     for index in 0..tensor.rows() {
         tensor.read_row(index, &mut row);
         if let Some(value) = row.iter().find(|value| !value.is_finite()) {
-            let message =
-                format!("tensor `{name}`: expected finite numbers, found {value} in row {index}");
-            return Err(Error::new(ErrorKind::NotFinite, message));
+            fail!(
+                NotFinite,
+                "tensor `{name}`: expected finite numbers, found {value} in row {index}"
+            );
         }
     }
     Ok(())

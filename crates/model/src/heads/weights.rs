@@ -6,7 +6,7 @@
 use polyhead_compute::{Activation, Cpu, Random};
 
 use crate::encoder::PackedLinear;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, fail};
 use crate::heads::kinds::soft_max;
 use crate::heads::spec::{HeadInput, HeadLayer, HeadSpec, check_heads};
 
@@ -122,12 +122,14 @@ impl HeadWeights {
         let found: Vec<usize> = self.values().iter().map(|values| values.len()).collect();
         if wanted != found {
             let name = &self.spec.name;
-            let message = format!(
+            fail!(
+                Option,
                 "head `{name}`: expected tensors of {wanted:?} numbers for {} layers of width {} \
                  and sentence vectors of {}, found {found:?}",
-                site.layers, site.hidden_size, site.embedding
+                site.layers,
+                site.hidden_size,
+                site.embedding
             );
-            return Err(Error::new(ErrorKind::Option, message));
         }
         Ok(())
     }

@@ -13,7 +13,7 @@ use ureq::Agent;
 use ureq::config::RedirectAuthHeaders;
 
 use super::name::{RepoName, is_commit};
-use crate::error::{Error, ErrorKind, excerpt};
+use crate::error::{Error, ErrorKind, excerpt, fail};
 
 /// The largest list of files that is read, in bytes.
 const LISTING_LIMIT: u64 = 16 << 20;
@@ -165,12 +165,10 @@ impl Client {
                     Some(_) => "no such model, or the token has no access to it",
                     None => "no such model, or one that needs HF_TOKEN",
                 };
-                let message = format!("`{repo}`: {url}: status {status}: {hint}");
-                Err(Error::new(ErrorKind::Hub, message))
+                fail!(Hub, "`{repo}`: {url}: status {status}: {hint}")
             }
             Err(ureq::Error::StatusCode(status)) => {
-                let message = format!("`{repo}`: {url}: expected status 200, found {status}");
-                Err(Error::new(ErrorKind::Hub, message))
+                fail!(Hub, "`{repo}`: {url}: expected status 200, found {status}")
             }
             Err(error) => Err(request_error(repo, url, error)),
         }

@@ -17,7 +17,7 @@ use super::Known;
 use super::cache::{CachedRepo, Snapshot};
 use super::client::{Client, Listing};
 use super::name::{RepoName, is_commit};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, fail};
 use crate::folder::{
     INDEX, INT8, SINGLE, Source, TensorFile, VOCABULARY, encoder_path, joined, modules_json,
     shards, small_files,
@@ -160,13 +160,13 @@ impl CommitFiles<'_> {
         if self.listing.has(&joined(encoder, "pytorch_model.bin")) {
             let id = &self.download.repo.id;
             // It saves the tokenizer as well, which `AutoModel` alone would not.
-            let message = format!(
+            fail!(
+                Unsupported,
                 "`{}`: expected {SINGLE}, found pytorch_model.bin, which can run code when it is \
                  opened; to convert it, in Python:\n    from sentence_transformers import \
                  SentenceTransformer\n    SentenceTransformer({id:?}).save(\"converted\")",
                 self.download.repo
             );
-            return Err(Error::new(ErrorKind::Unsupported, message));
         }
         Err(self.absent(&format!("{SINGLE}, {INDEX} or {INT8}")))
     }

@@ -21,7 +21,7 @@ mod name;
 use std::env;
 use std::path::{Path, PathBuf};
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, fail};
 use crate::folder::{missing_file, source};
 
 use cache::{CachedRepo, Snapshot};
@@ -125,18 +125,17 @@ impl Hub {
             Error::new(ErrorKind::Hub, format!("`{name}`: no such folder, and {problem}"))
         })?;
         let Some(cache) = &self.cache else {
-            let message = format!("`{repo}`: no such folder, and no cache: set HF_HOME");
-            return Err(Error::new(ErrorKind::Hub, message));
+            fail!(Hub, "`{repo}`: no such folder, and no cache: set HF_HOME");
         };
         let cached = CachedRepo::new(cache, &repo);
         let Some(snapshot) = cached.snapshot() else {
             if self.offline {
-                let message = format!(
+                fail!(
+                    Hub,
                     "`{repo}`: not found: searched for a folder of that name and for {}; \
                      offline, so the network was not used",
                     cached.folder().display()
                 );
-                return Err(Error::new(ErrorKind::Hub, message));
             }
             return self.download(&repo, &cached, None);
         };
@@ -158,11 +157,11 @@ impl Hub {
         match missing {
             None if settled || self.offline => Ok(snapshot.folder),
             Some(missing) if self.offline => {
-                let message = format!(
+                fail!(
+                    Hub,
                     "`{repo}`: not complete: {} lacks {missing}; offline, so the network was not used",
                     snapshot.folder.display()
-                );
-                Err(Error::new(ErrorKind::Hub, message))
+                )
             }
             missing => {
                 let known = Known { snapshot: &snapshot, complete: missing.is_none() };
@@ -192,12 +191,12 @@ impl Hub {
         if let Some(Known { snapshot, complete: true }) = known {
             return Ok(snapshot.folder.clone());
         }
-        let message = format!(
+        fail!(
+            Hub,
             "`{repo}`: not found in {}, and this program was built without the feature `hub`, \
              which downloads models",
             cached.folder().display()
-        );
-        Err(Error::new(ErrorKind::Hub, message))
+        )
     }
 }
 

@@ -9,7 +9,7 @@ use polyhead_text::{TextTokens, TokenBatch, TokenSpan};
 use serde::{Deserialize, Serialize};
 
 use crate::encoder::Precision;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, fail};
 use crate::folder::REFERENCE_FILE;
 use crate::measure::precision::cosine;
 use crate::sentence::{EncodeOptions, SentenceEncoder};
@@ -160,20 +160,20 @@ impl SentenceEncoder {
         let found = self.encode(&reference.texts)?;
         let vectors = &reference.embeddings;
         if vectors.len() != found.rows() {
-            let message = format!(
+            fail!(
+                Format,
                 "{REFERENCE_FILE}: `embeddings`: expected {}, one per text, found {}",
                 found.rows(),
                 vectors.len()
             );
-            return Err(Error::new(ErrorKind::Format, message));
         }
         if let Some(vector) = vectors.iter().find(|vector| vector.len() != found.columns()) {
-            let message = format!(
+            fail!(
+                Format,
                 "{REFERENCE_FILE}: `embeddings`: expected vectors of {} numbers, found {}",
                 found.columns(),
                 vector.len()
             );
-            return Err(Error::new(ErrorKind::Format, message));
         }
         if self.precision() == Precision::Int8 {
             let cosines = vectors.iter().enumerate();

@@ -2,7 +2,7 @@
 
 use polyhead_text::{TextInput, TokenBatch, spans_in_texts};
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, fail};
 use crate::folder::ModelFolder;
 use crate::heads::{Head, HeadSpec, TextWords};
 use crate::hub::resolve;
@@ -48,11 +48,11 @@ impl MultiTaskModel {
     pub fn from_folder(folder: ModelFolder, options: &LoadOptions) -> Result<Self, Error> {
         let reader = folder.heads.iter().find(|head| head.spec.reads_sentence_vector());
         if let (Some(head), true) = (reader, options.pooling.is_some()) {
-            let message = format!(
+            fail!(
+                Option,
                 "pooling: expected the model's own, on whose vectors head `{}` was trained",
                 head.spec.name
             );
-            return Err(Error::new(ErrorKind::Option, message));
         }
         let weights = folder.heads.clone();
         let encoder = SentenceEncoder::from_folder(folder, options)?;

@@ -7,7 +7,7 @@
 use polyhead_compute::Cpu;
 use polyhead_text::{TextInput, TextTokens, TokenBatch};
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, fail};
 use crate::heads::{HeadLayer, TextWords};
 use crate::predict::answers::{BatchAnswers, NotFinite, TaskAnswer, TextAnswer};
 use crate::predict::multi_task::MultiTaskModel;
@@ -76,16 +76,13 @@ impl MultiTaskModel {
     /// If a task is unknown or an option does not fit the model.
     pub fn resolve_request(&self, options: &RequestOptions) -> Result<ResolvedRequest, Error> {
         if let Some(least) = options.abstain.filter(|least| !(0.0..=1.0).contains(least)) {
-            let message = format!("abstain: expected 0 to 1, found {least}");
-            return Err(Error::new(ErrorKind::Option, message));
+            fail!(Option, "abstain: expected 0 to 1, found {least}");
         }
         for name in options.tasks.iter().flatten() {
             if !self.tasks().any(|spec| spec.name == *name) {
                 let known: Vec<&str> = self.tasks().map(|spec| spec.name.as_str()).collect();
                 let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-                let message =
-                    format!("task `{name}`: the model has no such task (it has: {known})");
-                return Err(Error::new(ErrorKind::UnknownTask, message));
+                fail!(UnknownTask, "task `{name}`: the model has no such task (it has: {known})");
             }
         }
         let vectors = options.vectors.unwrap_or_default();

@@ -21,7 +21,7 @@ use polyhead_compute::{Bytes, Cpu, Int8Isa, Isa, Threads};
 use polyhead_text::{TextInput, TextTokens, TokenBatch};
 
 use crate::encoder::{Encoder, EncoderConfig, Precision};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, fail};
 use crate::folder::{ModelFolder, REFERENCE_FILE};
 use crate::hub::resolve;
 use crate::modules::SentenceModules;
@@ -336,8 +336,7 @@ impl SentenceEncoder {
         let whole = self.modules.dimension();
         let dim = options.dim.or(self.truncate_dim).unwrap_or(whole);
         if !(1..=whole).contains(&dim) {
-            let message = format!("dimension: expected 1 to {whole}, found {dim}");
-            return Err(Error::new(ErrorKind::Option, message));
+            fail!(Option, "dimension: expected 1 to {whole}, found {dim}");
         }
         Ok(EncodePlan {
             prompt,

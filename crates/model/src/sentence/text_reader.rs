@@ -4,7 +4,7 @@ use polyhead_compute::Threads;
 use polyhead_text::{TextInput, TokenBatch, Tokenizer, TokenizerError};
 
 use crate::encoder::EncoderConfig;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, fail};
 use crate::folder::{ModelFolder, decide_max_length};
 use crate::sentence::{OnTruncate, Prompt};
 
@@ -115,9 +115,7 @@ impl TextReader {
         let types = self.token_types;
         match batch.type_ids.iter().max() {
             Some(highest) if types > 0 && *highest as usize >= types => {
-                let message =
-                    format!("token type {highest} of the tokenizer: the encoder has {types}");
-                Err(Error::new(ErrorKind::Format, message))
+                fail!(Format, "token type {highest} of the tokenizer: the encoder has {types}")
             }
             _ => Ok(batch),
         }
@@ -190,8 +188,7 @@ fn load_tokenizer(folder: &ModelFolder) -> Result<Tokenizer, Error> {
         None => match folder.file("tokenizer.json")? {
             Some(json) => Tokenizer::from_json(json.as_slice()),
             None => {
-                let message = "tokenizer.json: the model in the program has none";
-                return Err(Error::new(ErrorKind::Format, message));
+                fail!(Format, "tokenizer.json: the model in the program has none");
             }
         },
     };
@@ -205,7 +202,8 @@ fn check_vocabulary(tokenizer: &Tokenizer, config: &EncoderConfig) -> Result<(),
         return Ok(());
     }
     let rows = config.vocab_size;
-    let message =
-        format!("vocabulary: the tokenizer gives ids up to {highest}, the encoder has {rows} rows");
-    Err(Error::new(ErrorKind::Format, message))
+    fail!(
+        Format,
+        "vocabulary: the tokenizer gives ids up to {highest}, the encoder has {rows} rows"
+    )
 }

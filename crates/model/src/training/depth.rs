@@ -5,6 +5,7 @@ use polyhead_compute::Cpu;
 use crate::encoder::ParameterGroup;
 use crate::heads::HeadLayer;
 use crate::training::head::TrainableHead;
+use crate::training::module::TrainableLinear;
 use crate::training::network::Network;
 use crate::training::store::TrainableLayout;
 
@@ -35,18 +36,9 @@ impl Network {
     ///
     /// - `layout`: which parameters are trained
     /// - `active`: one flag per head
-    pub fn depth(&self, layout: &TrainableLayout, active: &[bool]) -> Depth {
-        self.depth_of(layout, active, false)
-    }
-
-    /// The same as [`depth`](Self::depth), for passes whose loss also reads the sentence vectors
-    /// through [`Pass::vectors_and_gradient`](crate::Pass::vectors_and_gradient); such a pass
-    /// needs no head.
-    pub fn depth_with_vectors(&self, layout: &TrainableLayout, active: &[bool]) -> Depth {
-        self.depth_of(layout, active, true)
-    }
-
-    fn depth_of(&self, layout: &TrainableLayout, active: &[bool], vectors: bool) -> Depth {
+    /// - `vectors`: whether a loss reads the sentence vectors, through
+    ///   [`Pass::vectors_and_gradient`](crate::Pass::vectors_and_gradient); then no head is needed
+    pub fn depth(&self, layout: &TrainableLayout, active: &[bool], vectors: bool) -> Depth {
         let mut read: Vec<usize> = Vec::new();
         if vectors {
             read.push(self.config.layers);
@@ -98,12 +90,12 @@ impl Network {
 
     /// Makes the transposed weights that a backward of this depth reads, and drops all others.
     pub fn prepare_backward(&mut self, cpu: Cpu, depth: &Depth) {
-        let Self { layers, config, store, .. } = self;
+        let Self { layers, store, .. } = self;
         for (i, layer) in layers.iter_mut().enumerate() {
             if (depth.start..depth.top).contains(&i) {
-                layer.prepare_backward(config, store, cpu);
+                layer.linears_mut().into_iter().for_each(|w| w.prepare_backward(store, cpu));
             } else {
-                layer.drop_backward();
+                layer.linears_mut().into_iter().for_each(TrainableLinear::drop_backward);
             }
         }
     }

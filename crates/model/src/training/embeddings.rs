@@ -87,7 +87,7 @@ impl Network {
             self.embedding_norm().0,
             dhidden,
             &mut dsum,
-            gradients.pair_mut(norm.weight..norm.weight + 1, norm.bias..norm.bias + 1),
+            gradients.pair_mut(norm),
         );
         let add_to_table = |table: Option<&mut [f32]>, which: usize| {
             let mut tables = [None, None, None];

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use polyhead_compute::{Buffer, Cpu, PendingRows};
 
+use crate::encoder::Pair;
 use crate::training::store::TrainableLayout;
 
 /// The gradient of every trainable parameter, summed over the rows of a step.
@@ -99,12 +100,9 @@ impl Gradients {
     }
 
     /// The gradients of weight and bias; `None` if they are frozen.
-    pub(crate) fn pair_mut(
-        &mut self,
-        weight: Range<usize>,
-        bias: Range<usize>,
-    ) -> Option<(&mut [f32], &mut [f32])> {
-        let (weight, bias) = (self.range(weight)?, self.range(bias)?);
+    pub(crate) fn pair_mut(&mut self, entries: &Pair<usize>) -> Option<(&mut [f32], &mut [f32])> {
+        let weight = self.layout.range(entries.weight)?;
+        let bias = self.layout.range(entries.bias)?;
         assert!(weight.end <= bias.start, "the weight precedes the bias in the store");
         let (left, right) = self.values.split_at_mut(bias.start);
         Some((&mut left[weight], &mut right[..bias.len()]))

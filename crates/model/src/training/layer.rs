@@ -1,53 +1,19 @@
 //! One transformer layer in training: a forward that stores the activations which
 //! its backward reads, and the backward.
 
-use std::ops::Range;
+use polyhead_compute::{Activation, Buffer, Cpu, Dropout, Isa};
 
-use polyhead_compute::{Activation, Buffer, Cpu, Dropout, Isa, PackedMatrix};
-
-use crate::encoder::{EncoderConfig, Layer, LayerTensors, PackedLinear, Pair};
+use crate::encoder::{EncoderConfig, Layer, LayerTensors, Norm, Pair};
 use crate::training::dropout::{DropoutSite, DropoutStream};
 use crate::training::gradients::Gradients;
+use crate::training::module::TrainableLinear;
 use crate::training::store::ParameterStore;
 
-/// A layer: its packed weights, the entries of its parameters in the store, and its
-/// transposed weights.
+/// A layer: its weights, and the entries of its norms in the store.
 pub(super) struct TrainableLayer {
-    pub(super) layer: Layer<PackedLinear>,
-    entries: LayerEntries,
-    /// `Wᵀ` of each product; made before the first backward through this layer.
-    transposed: Option<Transposed>,
-}
-
-/// The entries of a layer in the store. Query, key and value are neighbours, in this order.
-struct LayerEntries {
-    query_key_value: LinearEntries,
-    attention_output: LinearEntries,
-    attention_norm: NormEntries,
-    intermediate: LinearEntries,
-    output: LinearEntries,
-    output_norm: NormEntries,
-}
-
-/// The entries of a linear layer in the store; several where layers are stacked.
-struct LinearEntries {
-    weight: Range<usize>,
-    bias: Range<usize>,
-    outputs: usize,
-}
-
-/// The entries of a layer norm in the store.
-struct NormEntries {
-    weight: usize,
-    bias: usize,
-}
-
-/// `Wᵀ` of each product, which the gradients of its inputs need.
-struct Transposed {
-    query_key_value: PackedMatrix,
-    attention_output: PackedMatrix,
-    intermediate: PackedMatrix,
-    output: PackedMatrix,
+    pub(super) layer: Layer<TrainableLinear>,
+    attention_norm: Pair<usize>,
+    output_norm: Pair<usize>,
 }
 
 /// Activations of a layer that its backward reads: `16 · D` numbers per token for
@@ -125,75 +91,52 @@ impl TrainableLayer {
     ///
     /// - `entries`: the entries of its tensors in the store
     pub(super) fn new(config: &EncoderConfig, isa: Isa, entries: &LayerTensors<usize>) -> Self {
-        let LayerTensors { query, value, .. } = entries;
-        let hidden = config.hidden_size;
-        let linear = LinearEntries::new;
-        let norm = |pair: &Pair<usize>| NormEntries { weight: pair.weight, bias: pair.bias };
-        let entries = LayerEntries {
-            // Query, key and value are neighbours in the store, in this order.
-            query_key_value: LinearEntries {
-                weight: query.weight..value.weight + 1,
-                bias: query.bias..value.bias + 1,
-                outputs: 3 * hidden,
-            },
-            attention_output: linear(&entries.attention_output, hidden),
-            attention_norm: norm(&entries.attention_norm),
-            intermediate: linear(&entries.intermediate, config.intermediate_size),
-            output: linear(&entries.output, hidden),
-            output_norm: norm(&entries.output_norm),
+        let (hidden, intermediate) = (config.hidden_size, config.intermediate_size);
+        let linear = |first: &Pair<usize>, last: &Pair<usize>, outputs, inputs| {
+            let (weight, bias) = (first.weight..last.weight + 1, first.bias..last.bias + 1);
+            TrainableLinear::of_entries(isa, (outputs, inputs), weight, bias)
         };
-        Self { layer: Layer::zeros(config, isa), entries, transposed: None }
+        let norm = || Norm { weight: vec![0.0; hidden], bias: vec![0.0; hidden] };
+        let LayerTensors { query, value, attention_output, output, .. } = entries;
+        let layer = Layer {
+            // Query, key and value are neighbours in the store, in this order.
+            query_key_value: linear(query, value, 3 * hidden, hidden),
+            attention_output: linear(attention_output, attention_output, hidden, hidden),
+            attention_norm: norm(),
+            intermediate: linear(
+                &entries.intermediate,
+                &entries.intermediate,
+                intermediate,
+                hidden,
+            ),
+            output: linear(output, output, hidden, intermediate),
+            output_norm: norm(),
+        };
+        let (attention_norm, output_norm) = (entries.attention_norm, entries.output_norm);
+        Self { layer, attention_norm, output_norm }
     }
 
     /// Whether any parameter of the layer is trained.
     pub(super) fn is_trainable(&self, flags: &dyn Fn(usize) -> bool) -> bool {
-        let first = self.entries.query_key_value.weight.start;
-        (first..=self.entries.output_norm.bias).any(flags)
+        (self.layer.query_key_value.weight.start..=self.output_norm.bias).any(flags)
     }
 
     /// Copies the parameters from the store into the packed weights.
     pub(super) fn refresh(&mut self, store: &ParameterStore, cpu: Cpu) {
-        let Self { layer, entries, transposed } = self;
-        let refresh_linear = |packed: &mut PackedLinear, entry: &LinearEntries| {
-            packed.refresh(
-                store.span(entry.weight.clone()),
-                Some(store.span(entry.bias.clone())),
-                cpu,
-            );
-        };
-        refresh_linear(&mut layer.query_key_value, &entries.query_key_value);
-        refresh_linear(&mut layer.attention_output, &entries.attention_output);
-        refresh_linear(&mut layer.intermediate, &entries.intermediate);
-        refresh_linear(&mut layer.output, &entries.output);
-        for (norm, entry) in [
-            (&mut layer.attention_norm, &entries.attention_norm),
-            (&mut layer.output_norm, &entries.output_norm),
+        self.linears_mut().into_iter().for_each(|linear| linear.refresh(store, cpu));
+        for (norm, entries) in [
+            (&mut self.layer.attention_norm, self.attention_norm),
+            (&mut self.layer.output_norm, self.output_norm),
         ] {
-            norm.weight.copy_from_slice(store.get(entry.weight));
-            norm.bias.copy_from_slice(store.get(entry.bias));
-        }
-        if let Some(transposed) = transposed {
-            transposed.refresh(entries, store, cpu);
+            norm.weight.copy_from_slice(store.get(entries.weight));
+            norm.bias.copy_from_slice(store.get(entries.bias));
         }
     }
 
-    /// Makes the transposed weights unless they exist.
-    pub(super) fn prepare_backward(
-        &mut self,
-        config: &EncoderConfig,
-        store: &ParameterStore,
-        cpu: Cpu,
-    ) {
-        if self.transposed.is_none() {
-            let mut transposed = Transposed::zeros(config, cpu.isa());
-            transposed.refresh(&self.entries, store, cpu);
-            self.transposed = Some(transposed);
-        }
-    }
-
-    /// Drops the transposed weights, for a layer that no backward passes through.
-    pub(super) fn drop_backward(&mut self) {
-        self.transposed = None;
+    /// The linear layers, in the order of the data flow.
+    pub(super) fn linears_mut(&mut self) -> [&mut TrainableLinear; 4] {
+        let Layer { query_key_value, attention_output, intermediate, output, .. } = &mut self.layer;
+        [query_key_value, attention_output, intermediate, output]
     }
 
     /// Computes layer `index` and stores in `cache` what the backward reads.
@@ -211,7 +154,7 @@ impl TrainableLayer {
         let layer = &self.layer;
         cache.resize(config, tokens.len());
         let identity = Activation::Identity;
-        layer.query_key_value.forward(cpu, x, identity, None, &mut cache.query_key_value);
+        layer.query_key_value.packed.forward(cpu, x, identity, None, &mut cache.query_key_value);
         cpu.attention_train(
             config.attention_shape(),
             &cache.query_key_value,
@@ -220,7 +163,7 @@ impl TrainableLayer {
             tokens,
             &mut cache.context,
         );
-        layer.attention_output.forward(
+        layer.attention_output.packed.forward(
             cpu,
             &cache.context,
             identity,
@@ -240,13 +183,19 @@ impl TrainableLayer {
         );
         cpu.linear_train(
             &cache.attended,
-            &layer.intermediate.matrix,
-            layer.intermediate.bias.as_deref().expect("layers of an encoder have biases"),
+            &layer.intermediate.packed.matrix,
+            layer.intermediate.packed.bias.as_deref().expect("layers of an encoder have biases"),
             config.activation,
             &mut cache.pre,
             &mut cache.intermediate,
         );
-        layer.output.forward(cpu, &cache.intermediate, identity, None, &mut cache.output_sum);
+        layer.output.packed.forward(
+            cpu,
+            &cache.intermediate,
+            identity,
+            None,
+            &mut cache.output_sum,
+        );
         cpu.residual_layer_norm(
             &mut cache.output_sum,
             &pass.output_dropout(index),
@@ -278,8 +227,7 @@ impl TrainableLayer {
         gradients: &mut Gradients,
     ) {
         let LayerPass { cpu, config, offsets, tokens, .. } = pass;
-        let Self { layer, entries, transposed } = self;
-        let transposed = transposed.as_ref().expect("prepared before the backward");
+        let layer = &self.layer;
         scratch.resize(config, tokens.len());
         let LayerScratch { dsum, dbranch, dattended, dintermediate, dquery_key_value } = scratch;
 
@@ -290,15 +238,14 @@ impl TrainableLayer {
             &layer.output_norm.weight,
             dhidden,
             dsum,
-            entries.output_norm.gradients_mut(gradients),
+            gradients.pair_mut(&self.output_norm),
         );
         cpu.dropout_to(&pass.output_dropout(index), tokens, dsum, dbranch);
-        entries.output.add_gradients(cpu, dbranch, &cache.intermediate, gradients);
+        layer.output.parameter_gradients(cpu, dbranch, &cache.intermediate, gradients);
         let derivative = Some((config.activation, &cache.pre[..]));
-        cpu.input_gradient(dbranch, &transposed.output, None, derivative, dintermediate);
-        entries.intermediate.add_gradients(cpu, dintermediate, &cache.attended, gradients);
-        let weight = &transposed.intermediate;
-        cpu.input_gradient(dintermediate, weight, Some(dsum), None, dattended);
+        cpu.input_gradient(dbranch, layer.output.transposed(), None, derivative, dintermediate);
+        layer.intermediate.parameter_gradients(cpu, dintermediate, &cache.attended, gradients);
+        layer.intermediate.input_gradient(cpu, dintermediate, Some(dsum), dattended);
 
         // Attention: attended = norm(dropout(attention_output(context)) + x).
         cpu.layer_norm_backward(
@@ -307,12 +254,12 @@ impl TrainableLayer {
             &layer.attention_norm.weight,
             dattended,
             dsum,
-            entries.attention_norm.gradients_mut(gradients),
+            gradients.pair_mut(&self.attention_norm),
         );
         cpu.dropout_to(&pass.attention_output_dropout(index), tokens, dsum, dbranch);
-        entries.attention_output.add_gradients(cpu, dbranch, &cache.context, gradients);
+        layer.attention_output.parameter_gradients(cpu, dbranch, &cache.context, gradients);
         let dcontext = dattended;
-        cpu.input_gradient(dbranch, &transposed.attention_output, None, None, dcontext);
+        layer.attention_output.input_gradient(cpu, dbranch, None, dcontext);
         cpu.attention_backward(
             config.attention_shape(),
             &cache.query_key_value,
@@ -323,53 +270,10 @@ impl TrainableLayer {
             dcontext,
             dquery_key_value,
         );
-        entries.query_key_value.add_gradients(cpu, dquery_key_value, x, gradients);
+        layer.query_key_value.parameter_gradients(cpu, dquery_key_value, x, gradients);
         if below {
-            let weight = &transposed.query_key_value;
-            cpu.input_gradient(dquery_key_value, weight, Some(dsum), None, dhidden);
+            layer.query_key_value.input_gradient(cpu, dquery_key_value, Some(dsum), dhidden);
         }
-    }
-}
-
-impl LinearEntries {
-    fn new(pair: &Pair<usize>, outputs: usize) -> Self {
-        Self { weight: pair.weight..pair.weight + 1, bias: pair.bias..pair.bias + 1, outputs }
-    }
-
-    /// Adds the gradients of weight and bias, unless they are frozen.
-    fn add_gradients(&self, cpu: Cpu, dout: &[f32], x: &[f32], gradients: &mut Gradients) {
-        let (weight, bias) = (self.weight.clone(), Some(self.bias.clone()));
-        gradients.add_linear(cpu, weight, bias, self.outputs, dout, x);
-    }
-}
-
-impl NormEntries {
-    /// The gradients of weight and bias; `None` if they are frozen.
-    fn gradients_mut<'a>(
-        &self,
-        gradients: &'a mut Gradients,
-    ) -> Option<(&'a mut [f32], &'a mut [f32])> {
-        gradients.pair_mut(self.weight..self.weight + 1, self.bias..self.bias + 1)
-    }
-}
-
-impl Transposed {
-    fn zeros(config: &EncoderConfig, isa: Isa) -> Self {
-        let (hidden, intermediate) = (config.hidden_size, config.intermediate_size);
-        Self {
-            query_key_value: PackedMatrix::zeros(isa, hidden, 3 * hidden),
-            attention_output: PackedMatrix::zeros(isa, hidden, hidden),
-            intermediate: PackedMatrix::zeros(isa, hidden, intermediate),
-            output: PackedMatrix::zeros(isa, intermediate, hidden),
-        }
-    }
-
-    fn refresh(&mut self, entries: &LayerEntries, store: &ParameterStore, cpu: Cpu) {
-        let weight_of = |linear: &LinearEntries| store.span(linear.weight.clone());
-        cpu.repack_transposed(&mut self.query_key_value, weight_of(&entries.query_key_value));
-        cpu.repack_transposed(&mut self.attention_output, weight_of(&entries.attention_output));
-        cpu.repack_transposed(&mut self.intermediate, weight_of(&entries.intermediate));
-        cpu.repack_transposed(&mut self.output, weight_of(&entries.output));
     }
 }
 

@@ -4,9 +4,9 @@
 
 use std::ops::Range;
 
-use polyhead_compute::{Activation, Cpu, Dropout, Isa, PackedMatrix};
+use polyhead_compute::{Activation, Cpu, Dropout, Isa, PackedMatrix, QuantizedRows};
 
-use crate::encoder::{PackedLinear, ParameterGroup};
+use crate::encoder::{Int8Linear, LayerLinear, PackedLinear, Pair, ParameterGroup};
 use crate::modules::{Module, Residual};
 use crate::training::gradients::Gradients;
 use crate::training::store::ParameterStore;
@@ -15,8 +15,9 @@ use crate::training::store::ParameterStore;
 /// entries of its parameters in the store.
 pub(super) struct TrainableLinear {
     pub(super) packed: PackedLinear,
-    /// `Wᵀ`, which the gradient of the input needs.
-    pub(super) transposed: PackedMatrix,
+    /// `Wᵀ`, which the gradient of the input needs; `None` while no backward needs it.
+    transposed: Option<PackedMatrix>,
+    /// Several entries where layers are stacked.
     pub(super) weight: Range<usize>,
     pub(super) bias: Option<Range<usize>>,
 }
@@ -38,12 +39,21 @@ impl TrainableLinear {
             let at = store.push(format!("{name}.bias"), vec![outputs], group, false, bias);
             at..at + 1
         });
-        Self {
-            packed: PackedLinear::zeros(isa, outputs, inputs, bias.is_some()),
-            transposed: PackedMatrix::zeros(isa, inputs, outputs),
-            weight: at..at + 1,
-            bias,
-        }
+        let transposed = Some(PackedMatrix::zeros(isa, inputs, outputs));
+        let packed = PackedLinear::zeros(isa, outputs, inputs, bias.is_some());
+        Self { packed, transposed, weight: at..at + 1, bias }
+    }
+
+    /// A layer of parameters that are in the store, without [`transposed`](Self::transposed)
+    /// weights.
+    pub(super) fn of_entries(
+        isa: Isa,
+        (outputs, inputs): (usize, usize),
+        weight: Range<usize>,
+        bias: Range<usize>,
+    ) -> Self {
+        let packed = PackedLinear::zeros(isa, outputs, inputs, true);
+        Self { packed, transposed: None, weight, bias: Some(bias) }
     }
 
     /// Copies the parameters from the store into the packed weights.
@@ -51,7 +61,29 @@ impl TrainableLinear {
         let weight = store.span(self.weight.clone());
         let bias = self.bias.clone().map(|bias| store.span(bias));
         self.packed.refresh(weight, bias, cpu);
-        cpu.repack_transposed(&mut self.transposed, weight);
+        if let Some(transposed) = &mut self.transposed {
+            cpu.repack_transposed(transposed, weight);
+        }
+    }
+
+    /// Makes the transposed weights unless they exist.
+    pub(super) fn prepare_backward(&mut self, store: &ParameterStore, cpu: Cpu) {
+        if self.transposed.is_none() {
+            let (inputs, outputs) = (self.packed.inputs(), self.packed.outputs());
+            let mut transposed = PackedMatrix::zeros(cpu.isa(), inputs, outputs);
+            cpu.repack_transposed(&mut transposed, store.span(self.weight.clone()));
+            self.transposed = Some(transposed);
+        }
+    }
+
+    /// Drops the transposed weights, for a layer that no backward passes through.
+    pub(super) fn drop_backward(&mut self) {
+        self.transposed = None;
+    }
+
+    /// `Wᵀ`, for a backward.
+    pub(super) fn transposed(&self) -> &PackedMatrix {
+        self.transposed.as_ref().expect("prepared before the backward")
     }
 
     /// Whether the layer is trained.
@@ -83,14 +115,32 @@ impl TrainableLinear {
         residual: Option<&[f32]>,
         dx: &mut [f32],
     ) {
-        cpu.input_gradient(dout, &self.transposed, residual, None, dx);
+        cpu.input_gradient(dout, self.transposed(), residual, None, dx);
+    }
+}
+
+impl LayerLinear for TrainableLinear {
+    fn as_int8(&self) -> Option<&Int8Linear> {
+        None
+    }
+
+    fn forward(
+        &self,
+        cpu: Cpu,
+        x: &[f32],
+        _: &QuantizedRows,
+        activation: Activation,
+        residual: Option<&[f32]>,
+        out: &mut [f32],
+    ) {
+        self.packed.forward(cpu, x, activation, residual, out);
     }
 }
 
 /// A module after the pooling, with its parameters in the store.
 pub(super) enum TrainableModule {
     Dense { linear: TrainableLinear, activation: Activation, residual: Option<TrainableResidual> },
-    LayerNorm { weight: usize, bias: usize, eps: f32 },
+    LayerNorm { norm: Pair<usize>, eps: f32 },
     Normalize,
 }
 
@@ -135,7 +185,7 @@ impl TrainableModule {
                 let weight =
                     store.push(format!("{name}.weight"), shape.clone(), group, false, &norm.weight);
                 let bias = store.push(format!("{name}.bias"), shape, group, false, &norm.bias);
-                Some(Self::LayerNorm { weight, bias, eps: *eps })
+                Some(Self::LayerNorm { norm: Pair { weight, bias }, eps: *eps })
             }
             Module::Dense { linear, activation, residual } => {
                 let outputs = linear.weight.rows();
@@ -198,7 +248,7 @@ impl TrainableModule {
                 cpu.normalize(&mut out, width.max(1));
                 out
             }
-            Self::LayerNorm { weight, bias, eps } => {
+            Self::LayerNorm { norm, eps } => {
                 let mut out = vec![0.0; x.len()];
                 cache.x = x;
                 cache.stats = vec![0.0; 2 * rows];
@@ -207,8 +257,8 @@ impl TrainableModule {
                     &Dropout::none(),
                     &[],
                     None,
-                    store.get(*weight),
-                    store.get(*bias),
+                    store.get(norm.weight),
+                    store.get(norm.bias),
                     *eps,
                     &mut cache.stats,
                     &mut out,
@@ -272,10 +322,10 @@ impl TrainableModule {
                 cpu.normalize_backward(&cache.x, width.max(1), &mut dout);
                 dout
             }
-            Self::LayerNorm { weight, bias, .. } => {
+            Self::LayerNorm { norm, .. } => {
                 let mut dx = vec![0.0; dout.len()];
-                let pair = gradients.pair_mut(*weight..*weight + 1, *bias..*bias + 1);
-                let weight = store.get(*weight);
+                let pair = gradients.pair_mut(norm);
+                let weight = store.get(norm.weight);
                 cpu.layer_norm_backward(&cache.x, &cache.stats, weight, &dout, &mut dx, pair);
                 dx
             }

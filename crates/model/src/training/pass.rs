@@ -60,7 +60,7 @@ impl Pass {
 
     /// The sentence vectors `[B, embedding]`, and the gradient of the loss with respect to them.
     /// The caller writes the gradient; it is 0 after a forward. Both are empty unless the
-    /// forward was one of [`Network::depth_with_vectors`].
+    /// depth of the forward has [`vectors`](crate::Depth::vectors).
     pub fn vectors_and_gradient(&mut self) -> (&[f32], &mut [f32]) {
         let SentenceCache { vectors, dvectors, .. } = &mut self.sentence;
         let count = dvectors.len();

@@ -354,9 +354,5 @@ fn depth_of(network: &Network, objectives: &[Objective], layout: &TrainableLayou
     let tasks_with_head =
         objectives.iter().filter(|objective| objective.reads == LossInput::Logits).count();
     let heads: Vec<bool> = (0..network.head_count()).map(|head| head < tasks_with_head).collect();
-    if tasks_with_head < objectives.len() {
-        network.depth_with_vectors(layout, &heads)
-    } else {
-        network.depth(layout, &heads)
-    }
+    network.depth(layout, &heads, tasks_with_head < objectives.len())
 }
