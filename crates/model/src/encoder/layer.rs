@@ -58,12 +58,12 @@ impl Layer<MixedLinear> {
         weights: LayerWeights,
         layer: usize,
         before: &Norm,
-        choice: &Int8Choice,
+        in_int8: Int8Choice,
         cpu: Cpu,
     ) -> Self {
         let LayerWeights { query, key, value, attention_norm, output_norm, .. } = weights;
         let pack_product = |role, layers: &[Linear], norm: Option<&Norm>| {
-            MixedLinear::stacked(Product { layer, role }, layers, norm, choice, cpu)
+            MixedLinear::stacked(Product { layer, role }, layers, norm, in_int8, cpu)
         };
         use ProductRole::{AttentionOutput, Intermediate, Output, QueryKeyValue};
         Self {

@@ -7,29 +7,8 @@ use crate::encoder::layer::LayerLinear;
 use crate::encoder::linear::PackedLinear;
 use crate::encoder::{Linear, Norm, Product};
 
-/// Which products are computed in 8 bits.
-pub(crate) enum Int8Choice<'a> {
-    /// No product.
-    Nothing,
-    /// Every product. Floating-point weights are quantized on loading.
-    All,
-    /// The products whose weights the folder stores in 8 bits.
-    Stored,
-    /// The products of this list.
-    Only(&'a [Product]),
-}
-
-impl Int8Choice<'_> {
-    /// Whether `product` is computed in 8 bits. `stored` says whether its weights are in 8 bits.
-    fn contains(&self, product: Product, stored: bool) -> bool {
-        match self {
-            Self::Nothing => false,
-            Self::All => true,
-            Self::Stored => stored,
-            Self::Only(products) => products.contains(&product),
-        }
-    }
-}
+/// Whether a product is computed in 8 bits, given whether its weights are stored so.
+pub(crate) type Int8Choice<'a> = &'a dyn Fn(Product, bool) -> bool;
 
 /// A linear layer of an encoder for inference.
 pub(crate) enum MixedLinear {
@@ -45,12 +24,11 @@ impl MixedLinear {
         product: Product,
         layers: &[Linear],
         before: Option<&Norm>,
-        choice: &Int8Choice,
+        in_int8: Int8Choice,
         cpu: Cpu,
     ) -> Self {
         let stored = layers.iter().all(|layer| layer.weight.stored_type() == StoredType::I8);
-        choice
-            .contains(product, stored)
+        in_int8(product, stored)
             .then(|| Int8Linear::stacked(layers, before, cpu))
             .flatten()
             .map_or_else(|| Self::Float(PackedLinear::stacked(layers, cpu)), Self::Int8)

@@ -33,7 +33,7 @@ use polyhead_compute::{
     Cpu, EmbeddingTables, Int8Isa, Isa, StoredTensor, StoredType, Threads, WordTable,
 };
 
-use mixed_linear::{Int8Choice, MixedLinear};
+use mixed_linear::MixedLinear;
 
 /// An encoder with packed weights, the form that the kernels read.
 pub struct Encoder {
@@ -97,17 +97,18 @@ impl Encoder {
         threads: &Threads,
     ) -> Self {
         let EncoderWeights { word, position, token_type, embedding_norm, layers } = weights;
-        let choice = match (precision, products) {
-            (Precision::F32, _) => Int8Choice::Nothing,
-            (Precision::Int8, Some(products)) => Int8Choice::Only(products),
-            (Precision::Int8, None) if word.stored_type() == StoredType::I8 => Int8Choice::Stored,
-            (Precision::Int8, None) => Int8Choice::All,
+        // Of a folder in 8 bits the products that are stored so; of others all, quantized here.
+        let all = word.stored_type() != StoredType::I8;
+        let in_int8 = |product, stored| match (precision, products) {
+            (Precision::F32, _) => false,
+            (Precision::Int8, Some(products)) => products.contains(&product),
+            (Precision::Int8, None) => stored || all,
         };
         let mut before = embedding_norm.clone();
         let layers = threads.cpu(isa, |cpu| {
             let pack_layer = |(i, layer): (usize, LayerWeights)| {
                 let next = layer.output_norm.clone();
-                let layer = Layer::new(layer, i, &before, &choice, cpu);
+                let layer = Layer::new(layer, i, &before, &in_int8, cpu);
                 before = next;
                 layer
             };

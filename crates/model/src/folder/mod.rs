@@ -157,17 +157,13 @@ impl ModelFolder {
 
     /// The width of a vector after all modules, before [`truncate_dim`](Self::truncate_dim) applies.
     pub fn dimension(&self) -> usize {
-        output_width(self.config.hidden_size, &self.modules)
-            .expect("widths fit each other: checked on opening")
+        self.head_dims().embedding
     }
 
     /// The sizes that the shapes of heads depend on.
     pub fn head_dims(&self) -> HeadDims {
-        HeadDims {
-            hidden_size: self.config.hidden_size,
-            layers: self.config.layers,
-            embedding: self.dimension(),
-        }
+        HeadDims::new(&self.config, &self.modules)
+            .expect("widths fit each other: checked on opening")
     }
 
     /// The name of a group in reports: as the group displays itself, except that a head has the
@@ -210,11 +206,11 @@ impl ModelFolder {
             None => (SentenceConfig::default(), TransformerConfig::default()),
         };
         let checkpoint = checkpoint::read(&source, &transformer_path, &config)?;
-        let dims = HeadDims {
-            hidden_size: config.hidden_size,
-            layers: config.layers,
-            embedding: output_width(config.hidden_size, &parts.modules)?,
-        };
+        let dims = HeadDims::new(&config, &parts.modules)?;
+        if let Some(dim) = sentence.truncate_dim.filter(|dim| *dim > dims.embedding) {
+            let (file, width) = (source.describe(prompts::FILE), dims.embedding);
+            fail!(Format, "{file}: `truncate_dim`: expected at most {width}, found {dim}");
+        }
         let (trained, heads) = parts.heads(&source, &dims)?;
         let mut parameters = checkpoint.parameters;
         parameters.extend(parts.parameters);
@@ -222,7 +218,7 @@ impl ModelFolder {
         let mut notices = checkpoint.notices;
         notices.extend(parts.notices);
         let trained_length = trained.as_ref().map(|trained| trained.max_length);
-        let folder = Self {
+        Ok(Self {
             config,
             weights: checkpoint.weights,
             parameters,
@@ -238,23 +234,7 @@ impl ModelFolder {
             notices,
             source,
             transformer_path,
-        };
-        folder.check_truncate_dim()?;
-        Ok(folder)
-    }
-
-    fn check_truncate_dim(&self) -> Result<(), Error> {
-        let width = output_width(self.config.hidden_size, &self.modules)?;
-        match self.truncate_dim {
-            Some(dim) if dim > width => {
-                fail!(
-                    Format,
-                    "{}: `truncate_dim`: expected at most {width}, found {dim}",
-                    self.source.describe(prompts::FILE)
-                )
-            }
-            _ => Ok(()),
-        }
+        })
     }
 }
 

@@ -29,7 +29,7 @@ use crate::folder::prompts;
 use crate::folder::sentence_bert_config_json;
 use crate::folder::source::joined;
 use crate::heads::{HeadDims, HeadWeights, check_heads};
-use crate::modules::{Module, PoolingSpec, Residual, output_width, torch_class};
+use crate::modules::{Module, PoolingSpec, Residual, torch_class};
 use crate::training::{Network, ParameterStore};
 
 /// The files that a tokenizer may have. Those that exist are copied.
@@ -91,12 +91,9 @@ impl<'a> TrainedModel<'a> {
     /// if a number is not finite, [`ErrorKind::Option`] if the parts do not fit each other.
     pub fn write(&self, directory: &Path) -> Result<(), Error> {
         let config = self.config()?;
-        let modules = self.modules()?;
-        let dims = HeadDims {
-            hidden_size: config.hidden_size,
-            layers: config.layers,
-            embedding: output_width(config.hidden_size, &modules)?,
-        };
+        let mut modules = self.start.modules.clone();
+        modules[0] = Module::Pooling(self.pooling.clone());
+        let dims = HeadDims::new(&config, &modules)?;
         self.check(&config, &dims)?;
         let entries = self.entries()?;
         let encoder = encoder_path(Some(&entries)).to_owned();
@@ -146,13 +143,6 @@ impl<'a> TrainedModel<'a> {
         }
         config.layers = self.layers;
         Ok(config)
-    }
-
-    /// The modules of `start` with the current pooling.
-    fn modules(&self) -> Result<Vec<Module>, Error> {
-        let mut modules = self.start.modules.clone();
-        modules[0] = Module::Pooling(self.pooling.clone());
-        Ok(modules)
     }
 
     fn check(&self, config: &EncoderConfig, dims: &HeadDims) -> Result<(), Error> {

@@ -5,10 +5,11 @@
 
 use polyhead_compute::{Activation, Cpu, Random};
 
-use crate::encoder::PackedLinear;
+use crate::encoder::{EncoderConfig, PackedLinear};
 use crate::error::{Error, ErrorKind, fail};
 use crate::heads::kinds::soft_max;
 use crate::heads::spec::{HeadInput, HeadLayer, HeadSpec, check_heads};
+use crate::modules::{Module, output_width};
 
 /// The weights of a head, row-major.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,6 +35,17 @@ pub struct HeadDims {
     pub layers: usize,
     /// The width of a sentence vector.
     pub embedding: usize,
+}
+
+impl HeadDims {
+    /// The sizes of an encoder with these modules.
+    ///
+    /// # Errors
+    /// As [`output_width`].
+    pub(crate) fn new(config: &EncoderConfig, modules: &[Module]) -> Result<Self, Error> {
+        let (hidden_size, layers) = (config.hidden_size, config.layers);
+        Ok(Self { hidden_size, layers, embedding: output_width(hidden_size, modules)? })
+    }
 }
 
 /// Standard deviation of new weights, as in BERT and its heads.

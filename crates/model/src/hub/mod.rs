@@ -30,12 +30,14 @@ use name::RepoName;
 /// Finds and downloads models: the cache, the server, and whether the network may be used.
 #[derive(Clone)]
 pub struct Hub {
-    cache: Option<PathBuf>,
-    #[cfg_attr(not(feature = "hub"), allow(dead_code))]
-    endpoint: String,
-    #[cfg_attr(not(feature = "hub"), allow(dead_code))]
-    token: Option<String>,
-    offline: bool,
+    /// The cache, a folder with subfolders such as `models--org--name`; `None` if there is no home.
+    pub cache: Option<PathBuf>,
+    /// The server, such as `https://huggingface.co`.
+    pub endpoint: String,
+    /// The token, which models that are not public need.
+    pub token: Option<String>,
+    /// Whether to work without the network.
+    pub offline: bool,
 }
 
 /// A snapshot of a model in the cache.
@@ -53,9 +55,9 @@ struct Known<'a> {
 /// # Errors
 /// As [`Hub::resolve`].
 pub fn resolve(name: &str, offline: bool) -> Result<PathBuf, Error> {
-    let hub = Hub::from_env();
-    let offline = offline || hub.offline;
-    hub.with_offline(offline).resolve(name)
+    let mut hub = Hub::from_env();
+    hub.offline |= offline;
+    hub.resolve(name)
 }
 
 impl Hub {
@@ -83,30 +85,6 @@ impl Hub {
             token: text_from("HF_TOKEN").or_else(stored_token),
             offline: ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"].into_iter().any(is_set),
         }
-    }
-
-    /// Sets the cache, a folder with subfolders such as `models--org--name`.
-    pub fn with_cache(mut self, folder: impl Into<PathBuf>) -> Self {
-        self.cache = Some(folder.into());
-        self
-    }
-
-    /// Sets the server, such as `http://127.0.0.1:8080`.
-    pub fn with_endpoint(mut self, url: impl Into<String>) -> Self {
-        self.endpoint = url.into();
-        self
-    }
-
-    /// Sets the token, which models that are not public need.
-    pub fn with_token(mut self, token: Option<String>) -> Self {
-        self.token = token;
-        self
-    }
-
-    /// Sets whether to work offline, without the network.
-    pub fn with_offline(mut self, offline: bool) -> Self {
-        self.offline = offline;
-        self
     }
 
     /// The folder of the model `name`, which is downloaded if necessary.

@@ -90,10 +90,10 @@ impl TaskAnswer {
         abstain: Option<f32>,
     ) -> Self {
         let rules = head.kind.rules();
-        let probabilities = rules.probabilities(head, &logits);
+        let probabilities = (rules.probabilities)(head, &logits);
         let numbers =
             TextNumbers { head, logits: &logits, probabilities: &probabilities, words, abstain };
-        let answer = rules.answer(&numbers);
+        let answer = (rules.answer)(&numbers);
         let rows = logits.len() / head.outputs();
         Self {
             task,

@@ -12,7 +12,7 @@ use crate::encoder::{EncoderConfig, EncoderTensors, ParameterGroup, Sequences, T
 use crate::error::{Error, ErrorKind};
 use crate::folder::ModelFolder;
 use crate::heads::{HeadDims, HeadSpec, HeadWeights, INITIAL_DEVIATION};
-use crate::modules::{Module, PoolingSpec, output_width};
+use crate::modules::{Module, PoolingSpec};
 use crate::training::depth::Depth;
 use crate::training::dropout::{DropoutStream, Mode};
 use crate::training::gradients::Gradients;
@@ -94,11 +94,7 @@ impl Network {
         let Some(Module::Pooling(pooling)) = modules.first().cloned() else {
             unreachable!("the pooling is the first module: see ModelFolder::modules")
         };
-        let dims = HeadDims {
-            hidden_size: config.hidden_size,
-            layers: config.layers,
-            embedding: output_width(config.hidden_size, &modules)?,
-        };
+        let dims = HeadDims::new(&config, &modules)?;
         for head in heads {
             head.check(&dims)?;
         }

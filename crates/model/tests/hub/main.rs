@@ -24,11 +24,13 @@ impl Cache {
     }
 
     fn hub(&self, endpoint: &str) -> Hub {
-        Hub::from_env()
-            .with_cache(self.0.path())
-            .with_endpoint(endpoint)
-            .with_token(None)
-            .with_offline(false)
+        let cache = Some(self.0.path().to_owned());
+        Hub { cache, endpoint: endpoint.to_owned(), token: None, offline: false }
+    }
+
+    /// [`hub`](Self::hub) without the network.
+    fn offline(&self, endpoint: &str) -> Hub {
+        Hub { offline: true, ..self.hub(endpoint) }
     }
 
     /// Every file in the cache, by its path.
@@ -94,11 +96,7 @@ fn a_model_is_downloaded_once_and_only_what_it_needs() {
         }
         drop(server);
         assert_eq!(cache.hub(NO_SERVER).resolve("org/tiny").unwrap(), folder, "{model}");
-        assert_eq!(
-            cache.hub(NO_SERVER).with_offline(true).resolve("org/tiny").unwrap(),
-            folder,
-            "{model}"
-        );
+        assert_eq!(cache.offline(NO_SERVER).resolve("org/tiny").unwrap(), folder, "{model}");
         assert!(
             cache.files().iter().all(|file| !file.contains(".polyhead-")),
             "{:?}",
@@ -118,7 +116,7 @@ fn revisions_are_kept_apart() {
     let count = server.requests().len();
     assert_eq!(hub.resolve("org/tiny@refs/pr/1").unwrap(), folder);
     assert_eq!(server.requests().len(), count);
-    let error = hub.with_offline(true).resolve("org/tiny").unwrap_err();
+    let error = Hub { offline: true, ..hub }.resolve("org/tiny").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Hub);
 }
 
@@ -126,7 +124,7 @@ fn revisions_are_kept_apart() {
 fn offline_never_asks_and_says_where_it_looked() {
     let cache = Cache::new();
     let server = Server::of("tiny-bert");
-    let error = cache.hub(&server.url()).with_offline(true).resolve("org/tiny").unwrap_err();
+    let error = cache.offline(&server.url()).resolve("org/tiny").unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Hub);
     let place = cache.0.path().join("models--org--tiny");
     assert!(error.to_string().contains(&place.display().to_string()), "{error}");
@@ -151,7 +149,7 @@ fn a_snapshot_of_another_program_is_completed() {
     let cache = Cache::new();
     cache.put("st3-dense", &["config.json", "model.safetensors", "tokenizer.json"]);
     // It could pass for a plain model; only the hub knows that it is none.
-    let offline = cache.hub(NO_SERVER).with_offline(true).resolve("org/tiny").unwrap();
+    let offline = cache.offline(NO_SERVER).resolve("org/tiny").unwrap();
     assert_eq!(offline, cache.snapshot());
     assert_eq!(cache.hub(NO_SERVER).resolve("org/tiny").unwrap(), cache.snapshot());
     let server = Server::of("st3-dense");
@@ -174,7 +172,7 @@ fn a_snapshot_of_another_program_is_completed() {
 
     let cache = Cache::new();
     cache.put("tiny-bert", &["config.json"]);
-    let error = cache.hub(NO_SERVER).with_offline(true).resolve("org/tiny").unwrap_err();
+    let error = cache.offline(NO_SERVER).resolve("org/tiny").unwrap_err();
     assert!(error.to_string().contains("lacks tokenizer.json"), "{error}");
     assert_eq!(cache.hub(NO_SERVER).resolve("org/tiny").unwrap_err().kind(), ErrorKind::Hub);
 }
@@ -192,7 +190,7 @@ fn the_token_goes_to_the_server_and_nowhere_else() {
         Answer { status: 302, headers: vec![("Location".to_owned(), place)], ..Answer::default() }
     });
     let cache = Cache::new();
-    let hub = cache.hub(&front.url()).with_token(Some("secret".to_owned()));
+    let hub = Hub { token: Some("secret".to_owned()), ..cache.hub(&front.url()) };
     assert!(!format!("{hub:?}").contains("secret"));
     hub.resolve("org/tiny").unwrap();
     let tokens = front.tokens();

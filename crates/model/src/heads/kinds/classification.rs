@@ -1,7 +1,6 @@
 //! Classification: one of several labels.
 
 use super::{Answer, KindRules, LabelScore, TextNumbers, best, softmax_rows};
-use crate::heads::HeadSpec;
 
 /// The answer of a classification.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,26 +19,19 @@ impl ClassAnswer {
     }
 }
 
-pub(super) struct Classification;
+pub(super) const RULES: KindRules = KindRules {
+    name: "classification",
+    least_labels: 2,
+    reads_words: false,
+    has_thresholds: false,
+    probabilities: softmax_rows,
+    answer,
+};
 
-impl KindRules for Classification {
-    fn name(&self) -> &'static str {
-        "classification"
-    }
-
-    fn least_labels(&self) -> usize {
-        2
-    }
-
-    fn probabilities(&self, head: &HeadSpec, logits: &[f32]) -> Vec<f32> {
-        softmax_rows(head, logits)
-    }
-
-    fn answer(&self, numbers: &TextNumbers) -> Answer {
-        let best = best(&numbers.head.labels, numbers.probabilities);
-        let abstained = numbers.abstain.is_some_and(|least| best.probability < least);
-        Answer::Classification(ClassAnswer { best, abstained })
-    }
+fn answer(numbers: &TextNumbers) -> Answer {
+    let best = best(&numbers.head.labels, numbers.probabilities);
+    let abstained = numbers.abstain.is_some_and(|least| best.probability < least);
+    Answer::Classification(ClassAnswer { best, abstained })
 }
 
 #[cfg(test)]

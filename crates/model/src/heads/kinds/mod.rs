@@ -52,30 +52,21 @@ pub struct LabelScore {
     pub probability: f32,
 }
 
-/// The rules that differ between kinds.
-pub(crate) trait KindRules {
+/// What differs between kinds.
+pub(crate) struct KindRules {
     /// Name in configurations and files.
-    fn name(&self) -> &'static str;
-
+    name: &'static str,
     /// Fewest labels that a task of this kind can have; 0 if it has no labels.
-    fn least_labels(&self) -> usize;
-
+    least_labels: usize,
     /// Whether the head reads the first token of every word, not the pooled vector.
-    fn reads_words(&self) -> bool {
-        false
-    }
-
+    reads_words: bool,
     /// Whether every label has a threshold.
-    fn has_thresholds(&self) -> bool {
-        false
-    }
-
+    has_thresholds: bool,
     /// Probabilities of `logits`, `[rows, outputs]`. They are never NaN: logits are
     /// finite and the head's temperature is above 0.
-    fn probabilities(&self, head: &HeadSpec, logits: &[f32]) -> Vec<f32>;
-
+    pub(crate) probabilities: fn(head: &HeadSpec, logits: &[f32]) -> Vec<f32>,
     /// The answer that the numbers of one text mean.
-    fn answer(&self, numbers: &TextNumbers) -> Answer;
+    pub(crate) answer: fn(&TextNumbers) -> Answer,
 }
 
 /// The output of a head for one text: one row, or one row for each word that has a token.
@@ -96,23 +87,23 @@ impl TaskKind {
     pub const ALL: [Self; 4] =
         [Self::Classification, Self::MultiLabel, Self::Regression, Self::Tokens];
 
-    pub(crate) fn rules(self) -> &'static dyn KindRules {
+    pub(crate) fn rules(self) -> &'static KindRules {
         match self {
-            Self::Classification => &classification::Classification,
-            Self::MultiLabel => &multi_label::MultiLabel,
-            Self::Regression => &regression::Regression,
-            Self::Tokens => &tokens::Tokens,
+            Self::Classification => &classification::RULES,
+            Self::MultiLabel => &multi_label::RULES,
+            Self::Regression => &regression::RULES,
+            Self::Tokens => &tokens::RULES,
         }
     }
 
     /// Name in configurations and files.
     pub fn name(self) -> &'static str {
-        self.rules().name()
+        self.rules().name
     }
 
     /// Fewest labels that a task of this kind can have; 0 if it has no labels.
     pub fn least_labels(self) -> usize {
-        self.rules().least_labels()
+        self.rules().least_labels
     }
 
     /// Whether a task of this kind has labels.
@@ -122,12 +113,12 @@ impl TaskKind {
 
     /// Whether the head reads the first token of every word, not the pooled vector.
     pub fn reads_words(self) -> bool {
-        self.rules().reads_words()
+        self.rules().reads_words
     }
 
     /// Whether every label has a threshold.
     pub fn has_thresholds(self) -> bool {
-        self.rules().has_thresholds()
+        self.rules().has_thresholds
     }
 }
 
@@ -214,9 +205,9 @@ pub(crate) mod testing {
         words: Option<&TextWords>,
         abstain: Option<f32>,
     ) -> (Vec<f32>, Answer) {
-        let probabilities = head.kind.rules().probabilities(head, logits);
+        let probabilities = (head.kind.rules().probabilities)(head, logits);
         let numbers = TextNumbers { head, logits, probabilities: &probabilities, words, abstain };
-        let answer = head.kind.rules().answer(&numbers);
+        let answer = (head.kind.rules().answer)(&numbers);
         (probabilities, answer)
     }
 
@@ -226,7 +217,7 @@ pub(crate) mod testing {
             let mut head = head(kind, &["a", "b"]);
             head.temperature = f32::from_bits(1);
             let logits = [f32::MAX, f32::MIN, 0.0, -0.0];
-            let found = head.kind.rules().probabilities(&head, &logits);
+            let found = (head.kind.rules().probabilities)(&head, &logits);
             assert_eq!(found, [1.0, 0.0, 0.5, 0.5], "{kind}");
         }
     }

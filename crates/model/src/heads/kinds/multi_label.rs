@@ -1,43 +1,31 @@
 //! Multi-label classification: any of several labels.
 
 use super::{Answer, KindRules, LabelScore, TextNumbers};
-use crate::heads::HeadSpec;
 
 /// The threshold of every label if the head has no thresholds.
 const THRESHOLD: f32 = 0.5;
 
-pub(super) struct MultiLabel;
+pub(super) const RULES: KindRules = KindRules {
+    name: "multilabel",
+    least_labels: 1,
+    reads_words: false,
+    has_thresholds: true,
+    probabilities: |head, logits| logits.iter().map(|x| sigmoid(x / head.temperature)).collect(),
+    answer,
+};
 
-impl KindRules for MultiLabel {
-    fn name(&self) -> &'static str {
-        "multilabel"
-    }
-
-    fn least_labels(&self) -> usize {
-        1
-    }
-
-    fn has_thresholds(&self) -> bool {
-        true
-    }
-
-    fn probabilities(&self, head: &HeadSpec, logits: &[f32]) -> Vec<f32> {
-        logits.iter().map(|x| sigmoid(x / head.temperature)).collect()
-    }
-
-    fn answer(&self, numbers: &TextNumbers) -> Answer {
-        let head = numbers.head;
-        let scores = head.labels.iter().zip(numbers.probabilities).enumerate();
-        let reached = scores.filter(|(index, (_, probability))| {
-            **probability >= head.thresholds.get(*index).copied().unwrap_or(THRESHOLD)
-        });
-        let score = |(index, (label, probability)): (usize, (&String, &f32))| LabelScore {
-            index,
-            label: label.clone(),
-            probability: *probability,
-        };
-        Answer::MultiLabel(reached.map(score).collect())
-    }
+fn answer(numbers: &TextNumbers) -> Answer {
+    let head = numbers.head;
+    let scores = head.labels.iter().zip(numbers.probabilities).enumerate();
+    let reached = scores.filter(|(index, (_, probability))| {
+        **probability >= head.thresholds.get(*index).copied().unwrap_or(THRESHOLD)
+    });
+    let score = |(index, (label, probability)): (usize, (&String, &f32))| LabelScore {
+        index,
+        label: label.clone(),
+        probability: *probability,
+    };
+    Answer::MultiLabel(reached.map(score).collect())
 }
 
 /// `1 / (1 + e⁻ˣ)` in single precision; losses and calibration have their own function in double
@@ -50,6 +38,7 @@ fn sigmoid(x: f32) -> f32 {
 mod tests {
     use super::super::testing::{answer, head};
     use super::*;
+    use crate::heads::HeadSpec;
 
     #[test]
     fn every_label_has_its_threshold() {

@@ -1,25 +1,13 @@
 //! Regression: one number.
 
-use super::{Answer, KindRules, TextNumbers};
-use crate::heads::HeadSpec;
+use super::{Answer, KindRules};
 
-pub(super) struct Regression;
-
-impl KindRules for Regression {
-    fn name(&self) -> &'static str {
-        "regression"
-    }
-
-    fn least_labels(&self) -> usize {
-        0
-    }
-
-    /// Returns nothing: a number has no probability.
-    fn probabilities(&self, _: &HeadSpec, _: &[f32]) -> Vec<f32> {
-        Vec::new()
-    }
-
-    fn answer(&self, numbers: &TextNumbers) -> Answer {
-        Answer::Regression(numbers.logits[0])
-    }
-}
+pub(super) const RULES: KindRules = KindRules {
+    name: "regression",
+    least_labels: 0,
+    reads_words: false,
+    has_thresholds: false,
+    // A number has no probability.
+    probabilities: |_, _| Vec::new(),
+    answer: |numbers| Answer::Regression(numbers.logits[0]),
+};

@@ -5,7 +5,6 @@ use std::ops::Range;
 use polyhead_text::tag_spans;
 
 use super::{Answer, KindRules, TextNumbers, best, softmax_rows};
-use crate::heads::HeadSpec;
 
 /// The tag of words that no token represents.
 const OUTSIDE: &str = "O";
@@ -64,29 +63,18 @@ pub(crate) struct TextWords {
     pub(crate) tokens: Vec<Option<u32>>,
 }
 
-pub(super) struct Tokens;
+pub(super) const RULES: KindRules = KindRules {
+    name: "tokens",
+    least_labels: 2,
+    reads_words: true,
+    has_thresholds: false,
+    probabilities: softmax_rows,
+    answer,
+};
 
-impl KindRules for Tokens {
-    fn name(&self) -> &'static str {
-        "tokens"
-    }
-
-    fn least_labels(&self) -> usize {
-        2
-    }
-
-    fn reads_words(&self) -> bool {
-        true
-    }
-
-    fn probabilities(&self, head: &HeadSpec, logits: &[f32]) -> Vec<f32> {
-        softmax_rows(head, logits)
-    }
-
-    fn answer(&self, numbers: &TextNumbers) -> Answer {
-        let text = numbers.words.expect("words are found where a task reads them");
-        Answer::Tokens(tag(&numbers.head.labels, text, numbers.probabilities))
-    }
+fn answer(numbers: &TextNumbers) -> Answer {
+    let text = numbers.words.expect("words are found where a task reads them");
+    Answer::Tokens(tag(&numbers.head.labels, text, numbers.probabilities))
 }
 
 /// - `probabilities`: `[words that have a token, labels]`
