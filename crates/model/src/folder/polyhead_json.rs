@@ -63,7 +63,8 @@ struct PolyheadJson {
     max_length: u64,
     pooling: PoolingJson,
     tasks: Vec<TaskJson>,
-    provenance: ProvenanceJson,
+    #[serde(with = "ProvenanceJson")]
+    provenance: Provenance,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -91,7 +92,7 @@ struct TaskJson {
 }
 
 #[derive(Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Provenance")]
 struct ProvenanceJson {
     base_model: String,
     data_hash: String,
@@ -119,21 +120,12 @@ pub(crate) fn read(source: &Source) -> Result<Option<PolyheadConfig>, Error> {
 
 /// The text of the file. The caller has checked the heads.
 pub(crate) fn to_text(config: &PolyheadConfig) -> String {
-    let provenance = &config.provenance;
     let wire = PolyheadJson {
         schema_version: SCHEMA,
         max_length: config.max_length as u64,
         pooling: PoolingJson::from_spec(&config.pooling),
         tasks: config.heads.iter().map(TaskJson::from_spec).collect(),
-        provenance: ProvenanceJson {
-            base_model: provenance.base_model.clone(),
-            data_hash: provenance.data_hash.clone(),
-            config_hash: provenance.config_hash.clone(),
-            polyhead_version: provenance.polyhead_version.clone(),
-            step: provenance.step,
-            epoch: provenance.epoch,
-            metrics: provenance.metrics.clone(),
-        },
+        provenance: config.provenance.clone(),
     };
     let mut text = serde_json::to_string_pretty(&wire).expect("names, numbers and lists only");
     text.push('\n');
@@ -158,16 +150,7 @@ impl PolyheadJson {
             })
             .collect::<Result<Vec<_>, _>>()?;
         check_heads(heads.iter())?;
-        let provenance = Provenance {
-            base_model: self.provenance.base_model,
-            data_hash: self.provenance.data_hash,
-            config_hash: self.provenance.config_hash,
-            polyhead_version: self.provenance.polyhead_version,
-            step: self.provenance.step,
-            epoch: self.provenance.epoch,
-            metrics: self.provenance.metrics,
-        };
-        Ok(PolyheadConfig { max_length, pooling, heads, provenance })
+        Ok(PolyheadConfig { max_length, pooling, heads, provenance: self.provenance })
     }
 }
 

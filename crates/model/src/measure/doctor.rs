@@ -92,18 +92,18 @@ impl SentenceEncoder {
         let plan = self.resolve(&EncodeOptions::default())?;
         let encode_on =
             |threads: &Threads, batch: &TokenBatch| self.encode_batch(threads, batch, &plan);
-        let expected = encode_on(self.pool(), &batch)?.embeddings;
+        let expected = encode_on(&self.threads, &batch)?.embeddings;
 
         let mut wrong = [0; 3];
         for i in 0..SEQUENCES {
             let mut alone = TokenBatch::default();
             alone.push(&batch, i);
-            let found = encode_on(self.pool(), &alone)?.embeddings;
+            let found = encode_on(&self.threads, &alone)?.embeddings;
             wrong[0] += usize::from(!same_bits(found.row(0), expected.row(i)));
         }
         let mut reversed = TokenBatch::default();
         (0..SEQUENCES).rev().for_each(|i| reversed.push(&batch, i));
-        let found = encode_on(self.pool(), &reversed)?.embeddings;
+        let found = encode_on(&self.threads, &reversed)?.embeddings;
         for i in 0..SEQUENCES {
             wrong[1] += usize::from(!same_bits(found.row(SEQUENCES - 1 - i), expected.row(i)));
         }
@@ -154,7 +154,7 @@ impl SentenceEncoder {
             texts: Vec<String>,
             embeddings: Vec<Vec<f32>>,
         }
-        let Some(bytes) = self.reference_vectors() else { return Ok(None) };
+        let Some(bytes) = &self.reference_vectors else { return Ok(None) };
         let reference: Reference = serde_json::from_slice(bytes.as_slice())
             .map_err(|e| Error::with_source(ErrorKind::Format, REFERENCE_FILE, e))?;
         let found = self.encode(&reference.texts)?;

@@ -26,7 +26,7 @@ impl SentenceEncoder {
     /// Measures for `time` how many operations per second a product of the size of the
     /// feed-forward layer reaches alone, in the precision and on all threads of the encoder.
     pub fn product_rate(&self, time: Duration) -> f64 {
-        product_rate(self.pool(), self.config(), self.isa(), self.int8_isa(), time)
+        product_rate(&self.threads, self.config(), self.isa(), self.int8_isa(), time)
     }
 }
 

@@ -18,8 +18,9 @@ use crate::sentence::{LoadOptions, Vectors};
 /// The answers to a text have the same bits whatever else is asked with it, in
 /// any order, on any number of threads.
 pub struct MultiTaskModel {
-    encoder: SentenceEncoder,
-    heads: Vec<Head>,
+    pub(super) encoder: SentenceEncoder,
+    /// The heads of [`tasks`](Self::tasks).
+    pub(super) heads: Vec<Head>,
 }
 
 impl MultiTaskModel {
@@ -56,21 +57,15 @@ impl MultiTaskModel {
         }
         let weights = folder.heads.clone();
         let encoder = SentenceEncoder::from_folder(folder, options)?;
-        let isa = encoder.isa();
         let heads = encoder
-            .pool()
-            .cpu(isa, |cpu| weights.iter().map(|head| Head::new(head, cpu)).collect());
+            .threads
+            .cpu(encoder.isa(), |cpu| weights.iter().map(|head| Head::new(head, cpu)).collect());
         Ok(Self { encoder, heads })
     }
 
     /// The encoder, for what needs no heads.
     pub fn encoder(&self) -> &SentenceEncoder {
         &self.encoder
-    }
-
-    /// The heads of [`tasks`](Self::tasks).
-    pub(crate) fn heads(&self) -> &[Head] {
-        &self.heads
     }
 
     /// The tasks, in order.

@@ -11,7 +11,7 @@ use crate::heads::{Head, HeadLayer, HeadSpec, TextWords};
 use crate::predict::answers::NotFinite;
 use crate::predict::multi_task::MultiTaskModel;
 use crate::predict::request::ResolvedRequest;
-use crate::sentence::{ExtraState, Group, PassInput};
+use crate::sentence::{ExtraState, Group, PassInput, SentenceEncoder};
 
 /// A text of a batch.
 pub(crate) struct PassText<'a> {
@@ -93,7 +93,10 @@ impl MultiTaskModel {
         between: &mut dyn FnMut(Cpu),
     ) -> BatchLogits {
         let (heads, inner) = self.heads_of(texts);
-        let groups = self.encoder().pass(
+        let SentenceEncoder { encoder, threads, workspaces, .. } = &self.encoder;
+        let groups = workspaces.forward_groups(
+            encoder,
+            threads,
             PassInput { batch, inner: &inner },
             between,
             |groups| groups.iter().map(|_| BatchLogits::default()).collect(),
@@ -116,14 +119,16 @@ impl MultiTaskModel {
     ) -> BatchLogits {
         let (heads, inner) = self.heads_of(texts);
         let answer = |group: &Group| self.answer_group(cpu, &heads, group, texts);
-        self.encoder().pass_within(cpu, PassInput { batch, inner: &inner }, answer)
+        let SentenceEncoder { encoder, workspaces, .. } = &self.encoder;
+        let input = PassInput { batch, inner: &inner };
+        workspaces.group(encoder, cpu, input, &(0..batch.len()), None, answer)
     }
 
     /// The heads that a text asks for, ascending, and what they read of the encoder
     /// besides its last hidden state.
     fn heads_of(&self, texts: &[PassText]) -> (Vec<(usize, HeadInputSource)>, Vec<ExtraState>) {
         let layers = self.encoder().config().layers;
-        let mut asked = vec![false; self.heads().len()];
+        let mut asked = vec![false; self.heads.len()];
         for text in texts {
             text.request.tasks.iter().for_each(|task| asked[*task] = true);
         }
@@ -135,7 +140,7 @@ impl MultiTaskModel {
             })
         };
         let heads = self
-            .heads()
+            .heads
             .iter()
             .enumerate()
             .filter(|(task, _)| asked[*task])
@@ -182,7 +187,7 @@ impl MultiTaskModel {
         let mut head_times = Vec::with_capacity(heads.len());
         for (task, reads) in heads {
             let begun = Instant::now();
-            let head = &self.heads()[*task];
+            let head = &self.heads[*task];
             let asked = || (0..texts.len()).filter(|i| texts[*i].request.tasks.contains(task));
             let states = match reads {
                 HeadInputSource::Last | HeadInputSource::Vector => group.hidden,
@@ -257,7 +262,7 @@ impl MultiTaskModel {
         let values = if sequences.is_empty() {
             Vec::new()
         } else {
-            self.encoder().vectors(cpu, group.hidden, &sequences, normalize)
+            self.encoder.modules.forward(cpu, group.hidden, &sequences, normalize)
         };
         SomeVectors { width: values.len() / sequences.len().max(1), values, rows }
     }

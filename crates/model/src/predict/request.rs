@@ -146,7 +146,7 @@ impl MultiTaskModel {
         if request.words {
             return option("tasks: expected none that tags words, for a text given as token ids");
         }
-        let batch = self.encoder().batch_of_ids(&request.plan, ids)?;
+        let batch = self.encoder.reader().batch_of_ids(ids, request.plan.on_truncate)?;
         Ok(PreparedText { batch, words: None })
     }
 
@@ -210,10 +210,10 @@ impl MultiTaskModel {
         found: TextLogits,
     ) -> Result<TextAnswer, NotFinite> {
         let request = text.request;
-        found.check(request, self.heads())?;
+        found.check(request, &self.heads)?;
         let width = self.encoder().config().hidden_size;
         let task = |(task, logits): (&usize, Vec<f32>)| {
-            let spec = &self.heads()[*task].spec;
+            let spec = &self.heads[*task].spec;
             TaskAnswer::new(*task, spec, logits, text.words, request.abstain)
         };
         Ok(TextAnswer {

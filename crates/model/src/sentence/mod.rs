@@ -15,8 +15,6 @@ pub(crate) use pipeline::{CHUNK_TEXTS, stream_texts};
 pub use search::{Hit, cosine_similarity, semantic_search};
 pub use text_reader::TextReader;
 
-use std::ops::Range;
-
 use polyhead_compute::{Bytes, Cpu, Int8Isa, Isa, Threads};
 use polyhead_text::{TextInput, TextTokens, TokenBatch};
 
@@ -34,13 +32,14 @@ use group_pass::parts;
 /// any order, on any number of threads.
 pub struct SentenceEncoder {
     reader: TextReader,
-    encoder: Encoder,
-    modules: SentenceModules,
-    threads: Threads,
-    workspaces: Workspaces,
+    pub(crate) encoder: Encoder,
+    pub(crate) modules: SentenceModules,
+    pub(crate) threads: Threads,
+    pub(crate) workspaces: Workspaces,
     truncate_dim: Option<usize>,
     notices: Vec<String>,
-    reference_vectors: Option<Bytes>,
+    /// The content of the [`REFERENCE_FILE`], if the folder has one.
+    pub(crate) reference_vectors: Option<Bytes>,
 }
 
 /// Vectors of some texts, and what tokenization did to each.
@@ -374,21 +373,6 @@ impl SentenceEncoder {
         self.reader.tokenize(&self.threads, inputs, &plan.prompt, plan.on_truncate)
     }
 
-    /// One sequence of tokens that are known already, without the special tokens.
-    pub(crate) fn batch_of_ids(&self, plan: &EncodePlan, ids: &[u32]) -> Result<TokenBatch, Error> {
-        self.reader.batch_of_ids(ids, plan.on_truncate)
-    }
-
-    /// The threads it was loaded with.
-    pub(crate) fn pool(&self) -> &Threads {
-        &self.threads
-    }
-
-    /// Vectors with which [`checks`](Self::checks) compares, if the model has some.
-    pub(crate) fn reference_vectors(&self) -> Option<&Bytes> {
-        self.reference_vectors.as_ref()
-    }
-
     pub(crate) fn encode_batch(
         &self,
         threads: &Threads,
@@ -409,7 +393,7 @@ impl SentenceEncoder {
                     .map(|ends| (ends[0]..ends[1], plan.prompt_tokens))
                     .collect();
                 let normalize = plan.normalize_modules;
-                let vectors = self.vectors(cpu, group.hidden, &sequences, normalize);
+                let vectors = self.modules.forward(cpu, group.hidden, &sequences, normalize);
                 self.cut(cpu, plan, &vectors, out);
             },
         );
@@ -418,39 +402,6 @@ impl SentenceEncoder {
             embeddings: Matrix::new(batch.len(), plan.dim, values),
             texts: batch.texts.clone(),
         })
-    }
-
-    /// A pass that shows what else heads read: see [`Workspaces::forward_groups`].
-    pub(crate) fn pass<O: Send>(
-        &self,
-        input: PassInput,
-        between: &mut dyn FnMut(Cpu),
-        outs: impl FnOnce(&[Range<usize>]) -> Vec<O>,
-        finish: impl Fn(Cpu, &Group, &mut O) + Sync,
-    ) -> Vec<O> {
-        self.workspaces.forward_groups(&self.encoder, &self.threads, input, between, outs, finish)
-    }
-
-    /// A pass over a batch as one group: see [`Workspaces::group`].
-    pub(crate) fn pass_within<R>(
-        &self,
-        cpu: Cpu,
-        input: PassInput,
-        finish: impl FnOnce(&Group) -> R,
-    ) -> R {
-        let all = 0..input.batch.len();
-        self.workspaces.group(&self.encoder, cpu, input, &all, None, finish)
-    }
-
-    /// Sentence vectors, `[sequences, dimension of the modules]`: see [`SentenceModules::forward`].
-    pub(crate) fn vectors(
-        &self,
-        cpu: Cpu,
-        hidden: &[f32],
-        sequences: &[(Range<usize>, usize)],
-        normalize: bool,
-    ) -> Vec<f32> {
-        self.modules.forward(cpu, hidden, sequences, normalize)
     }
 
     /// Keeps what a caller gets of each vector.
@@ -476,7 +427,7 @@ pub(crate) struct EncodePlan {
     pub(crate) dim: usize,
     pub(crate) normalize_modules: bool,
     normalize_last: bool,
-    on_truncate: OnTruncate,
+    pub(crate) on_truncate: OnTruncate,
 }
 
 /// - `text_of`: which text the number at an index belongs to

@@ -77,7 +77,7 @@ impl Network {
         let active_heads = || self.heads.iter().zip(active).filter(|(_, active)| **active);
         let top = active_heads().map(|(head, _)| self.state_of(head)).max();
         let top = if vectors { Some(self.config.layers) } else { top };
-        let modules = vectors || active_heads().any(|(head, _)| head.reads_sentence_vector());
+        let modules = vectors || active_heads().any(|(head, _)| head.spec.reads_sentence_vector());
         let reached = |group| match group {
             ParameterGroup::Embeddings => top.is_some(),
             ParameterGroup::Layer(layer) => top.is_some_and(|top| layer < top),

@@ -93,11 +93,6 @@ impl TrainableHead {
         }
     }
 
-    /// Whether the head reads the final sentence vector instead of token vectors or their pooling.
-    pub(super) fn reads_sentence_vector(&self) -> bool {
-        self.spec.reads_sentence_vector()
-    }
-
     /// `[L + 1]`: the share of each hidden state in the mix; `None` if the head reads a single state.
     pub(super) fn shares(&self) -> Option<&[f32]> {
         self.mix.as_ref().map(|mix| &mix.shares[..])

@@ -25,7 +25,7 @@ impl Network {
         let mut cache = std::mem::take(&mut pass.heads[index]);
         cache.x.clear();
         cache.keys.clear();
-        if head.reads_sentence_vector() {
+        if head.spec.reads_sentence_vector() {
             self.fill_sentence_vectors(cpu, input, pass);
             cache.x.extend_from_slice(&pass.sentence.vectors);
             cache.keys.extend(offsets[..offsets.len() - 1].iter().map(|at| pass.key_at(*at)));
@@ -81,7 +81,7 @@ impl Network {
         gradients: &Gradients,
     ) -> bool {
         self.state_of(head) >= lowest
-            || (head.reads_sentence_vector() && self.modules_trainable(gradients))
+            || (head.spec.reads_sentence_vector() && self.modules_trainable(gradients))
     }
 
     /// Whether the modules after the pooling are trained.

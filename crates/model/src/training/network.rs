@@ -269,7 +269,7 @@ impl Network {
             if !wanted {
                 continue;
             }
-            if !head.reads_sentence_vector() {
+            if !head.spec.reads_sentence_vector() {
                 self.add_to_states(cpu, head, input, lowest, &dx, pass, gradients);
             } else if dvectors.is_empty() {
                 dvectors = dx;
