@@ -29,8 +29,7 @@ impl Cpu<'_> {
     /// # Panics
     /// If the lengths do not fit or the offsets do not grow.
     pub fn attention(self, shape: AttentionShape, qkv: &[f32], offsets: &[usize], out: &mut [f32]) {
-        let Self { team, isa, .. } = self;
-        Cpu::new(team, isa).attention_train(shape, qkv, offsets, &Dropout::none(), &[], out);
+        self.attention_train(shape, qkv, offsets, &Dropout::none(), &[], out);
     }
 
     /// [`attention`](Self::attention) with dropout of its probabilities.

@@ -18,7 +18,7 @@ pub(crate) const FILE: &str = "modules.json";
 /// The largest number of modules that a folder may list.
 const MODULE_LIMIT: usize = 64;
 
-/// The kind of a module that Polyhead reads.
+/// The kind of a module that Polyhead reads; each has the name of its class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ModuleKind {
     Transformer,
@@ -88,19 +88,11 @@ fn check(list: Vec<ModuleJson>) -> Result<Vec<ModuleEntry>, Error> {
 /// `sentence-transformers` reads.
 pub(crate) fn to_json(entries: &[ModuleEntry]) -> Value {
     let list = entries.iter().enumerate().map(|(index, entry)| {
-        let class = match entry.kind {
-            ModuleKind::Transformer => "Transformer",
-            ModuleKind::Pooling => "Pooling",
-            ModuleKind::Dense => "Dense",
-            ModuleKind::LayerNorm => "LayerNorm",
-            ModuleKind::Normalize => "Normalize",
-            ModuleKind::Dropout => "Dropout",
-        };
         json!({
             "idx": index,
             "name": index.to_string(),
             "path": entry.path,
-            "type": format!("sentence_transformers.models.{class}"),
+            "type": format!("sentence_transformers.models.{:?}", entry.kind),
         })
     });
     list.collect()

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
-use crate::error::{Error, ErrorKind, excerpt};
+use crate::error::{Error, excerpt, fail};
 use crate::folder::checkpoint::INDEX;
 use crate::folder::source::{Source, checked_path, joined};
 use crate::folder::tensor_file::{FileTensor, TensorFile};
@@ -26,26 +26,24 @@ pub(crate) fn open(
     let name = joined(folder, INDEX);
     let Some(index) = source.json::<IndexJson>(&name)? else { return Ok(None) };
     let index_file = source.describe(&name);
-    let error = |message: String| Error::new(ErrorKind::Format, format!("{index_file}: {message}"));
-
-    let shards = shard_names(&index.weight_map).map_err(error)?;
+    let shards = shard_names(&index.weight_map).map_err(|error| error.in_file(&index_file))?;
     let mut tensors: BTreeMap<String, FileTensor> = BTreeMap::new();
     for shard in shards {
         let path = joined(folder, shard);
         let Some(bytes) = source.bytes(&path)? else {
-            return Err(error(format!("shard {shard:?}: no such file")));
+            fail!(Format, "{index_file}: shard {shard:?}: no such file");
         };
         for (name, tensor) in TensorFile::open(&source.describe(&path), &bytes)?.tensors {
             if let Some(other) = tensors.get(&name) {
                 let both = format!("{} and {}", other.file, tensor.file);
-                return Err(error(format!("tensor `{name}`: found twice, in {both}")));
+                fail!(Format, "{index_file}: tensor `{name}`: found twice, in {both}");
             }
             tensors.insert(name, tensor);
         }
     }
     for (name, shard) in &index.weight_map {
         if !tensors.contains_key(name) {
-            return Err(error(format!("tensor `{name}`: expected in {shard}, not found")));
+            fail!(Format, "{index_file}: tensor `{name}`: expected in {shard}, not found");
         }
     }
     Ok(Some(tensors))
@@ -55,24 +53,23 @@ pub(crate) fn open(
 pub(crate) fn listed(source: &Source, folder: &str) -> Result<Vec<String>, Error> {
     let name = joined(folder, INDEX);
     let Some(index) = source.json::<IndexJson>(&name)? else { return Ok(Vec::new()) };
-    let shards = shard_names(&index.weight_map).map_err(|problem| {
-        Error::new(ErrorKind::Format, format!("{}: {problem}", source.describe(&name)))
-    })?;
+    let shards = shard_names(&index.weight_map);
+    let shards = shards.map_err(|error| error.in_file(&source.describe(&name)))?;
     Ok(shards.into_iter().map(str::to_owned).collect())
 }
 
 /// The distinct file names of the index. Only plain names of safetensors files are accepted:
 /// a hostile index must not open any other file.
-fn shard_names(weight_map: &BTreeMap<String, String>) -> Result<BTreeSet<&str>, String> {
+fn shard_names(weight_map: &BTreeMap<String, String>) -> Result<BTreeSet<&str>, Error> {
     let shards: BTreeSet<&str> = weight_map.values().map(String::as_str).collect();
     if shards.len() > SHARD_LIMIT {
-        return Err(format!("expected at most {SHARD_LIMIT} shards, found {}", shards.len()));
+        fail!(Format, "expected at most {SHARD_LIMIT} shards, found {}", shards.len());
     }
     for shard in &shards {
         let plain = checked_path(shard).is_ok_and(|path| !path.contains('/'));
         if !plain || !shard.ends_with(".safetensors") {
             let found = excerpt(shard);
-            return Err(format!("expected the name of a safetensors file, found {found:?}"));
+            fail!(Format, "expected the name of a safetensors file, found {found:?}");
         }
     }
     Ok(shards)

@@ -4,7 +4,7 @@
 //! group while these are in the processor's cache; the pass stores no other states.
 
 use std::ops::Range;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 
 use polyhead_compute::{Cpu, Threads};
 use polyhead_text::TokenBatch;
@@ -110,7 +110,7 @@ impl Workspaces {
         between: Between,
         finish: impl FnOnce(&Group) -> R,
     ) -> R {
-        let mut workspace = self.take();
+        let mut workspace = self.spare().pop().unwrap_or_default();
         let tokens = batch.offsets[sequences.start]..batch.offsets[sequences.end];
         let ends = &batch.offsets[sequences.start..=sequences.end];
         let offsets: Vec<usize> = ends.iter().map(|offset| offset - tokens.start).collect();
@@ -122,16 +122,12 @@ impl Workspaces {
         let (hidden, inner) = workspace.forward(encoder, cpu, input, inner, between);
         let group = Group { sequences: sequences.clone(), offsets: &offsets, hidden, inner };
         let result = finish(&group);
-        self.give_back(workspace);
+        self.spare().push(workspace);
         result
     }
 
-    fn take(&self) -> GroupWorkspace {
-        self.0.lock().unwrap_or_else(|e| e.into_inner()).pop().unwrap_or_default()
-    }
-
-    fn give_back(&self, workspace: GroupWorkspace) {
-        self.0.lock().unwrap_or_else(|e| e.into_inner()).push(workspace);
+    fn spare(&self) -> MutexGuard<'_, Vec<GroupWorkspace>> {
+        self.0.lock().unwrap_or_else(|e| e.into_inner())
     }
 }
 

@@ -91,25 +91,20 @@ impl TrainableLayer {
     ///
     /// - `entries`: the entries of its tensors in the store
     pub(super) fn new(config: &EncoderConfig, isa: Isa, entries: &LayerTensors<usize>) -> Self {
-        let (hidden, intermediate) = (config.hidden_size, config.intermediate_size);
+        let (hidden, inner) = (config.hidden_size, config.intermediate_size);
         let linear = |first: &Pair<usize>, last: &Pair<usize>, outputs, inputs| {
             let (weight, bias) = (first.weight..last.weight + 1, first.bias..last.bias + 1);
             TrainableLinear::of_entries(isa, (outputs, inputs), weight, bias)
         };
         let norm = || Norm { weight: vec![0.0; hidden], bias: vec![0.0; hidden] };
-        let LayerTensors { query, value, attention_output, output, .. } = entries;
+        let LayerTensors { query, value, attention_output, intermediate, output, .. } = entries;
         let layer = Layer {
             // Query, key and value are neighbours in the store, in this order.
             query_key_value: linear(query, value, 3 * hidden, hidden),
             attention_output: linear(attention_output, attention_output, hidden, hidden),
             attention_norm: norm(),
-            intermediate: linear(
-                &entries.intermediate,
-                &entries.intermediate,
-                intermediate,
-                hidden,
-            ),
-            output: linear(output, output, hidden, intermediate),
+            intermediate: linear(intermediate, intermediate, inner, hidden),
+            output: linear(output, output, hidden, inner),
             output_norm: norm(),
         };
         let (attention_norm, output_norm) = (entries.attention_norm, entries.output_norm);
@@ -163,13 +158,8 @@ impl TrainableLayer {
             tokens,
             &mut cache.context,
         );
-        layer.attention_output.packed.forward(
-            cpu,
-            &cache.context,
-            identity,
-            None,
-            &mut cache.attention_sum,
-        );
+        let sum = &mut cache.attention_sum;
+        layer.attention_output.packed.forward(cpu, &cache.context, identity, None, sum);
         cpu.residual_layer_norm(
             &mut cache.attention_sum,
             &pass.attention_output_dropout(index),

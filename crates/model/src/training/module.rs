@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use polyhead_compute::{Activation, Cpu, Dropout, Isa, PackedMatrix, QuantizedRows};
 
-use crate::encoder::{Int8Linear, LayerLinear, PackedLinear, Pair, ParameterGroup};
+use crate::encoder::{Int8Linear, LayerLinear, Linear, PackedLinear, Pair, ParameterGroup};
 use crate::modules::{Module, Residual};
 use crate::training::gradients::Gradients;
 use crate::training::store::ParameterStore;
@@ -188,32 +188,20 @@ impl TrainableModule {
                 Some(Self::LayerNorm { norm: Pair { weight, bias }, eps: *eps })
             }
             Module::Dense { linear, activation, residual } => {
-                let outputs = linear.weight.rows();
-                let dense = TrainableLinear::push(
-                    store,
-                    &layer_name(&names[0]),
-                    group,
-                    &linear.weight.to_vec(),
-                    linear.bias.as_deref(),
-                    outputs,
-                    isa,
-                );
+                let mut push = |name: &String, linear: &Linear| {
+                    let (name, bias) = (layer_name(name), linear.bias.as_deref());
+                    let (weight, outputs) = (linear.weight.to_vec(), linear.weight.rows());
+                    TrainableLinear::push(store, &name, group, &weight, bias, outputs, isa)
+                };
+                let linear = push(&names[0], linear);
                 let residual = residual.as_ref().map(|residual| match residual {
                     Residual::Identity => TrainableResidual::Identity,
                     Residual::Projection(linear) => {
-                        let name = layer_name(names.last().expect("a projection has a name"));
-                        TrainableResidual::Projection(Box::new(TrainableLinear::push(
-                            store,
-                            &name,
-                            group,
-                            &linear.weight.to_vec(),
-                            linear.bias.as_deref(),
-                            outputs,
-                            isa,
-                        )))
+                        let name = names.last().expect("a projection has a name");
+                        TrainableResidual::Projection(Box::new(push(name, linear)))
                     }
                 });
-                Some(Self::Dense { linear: dense, activation: *activation, residual })
+                Some(Self::Dense { linear, activation: *activation, residual })
             }
         }
     }
@@ -268,34 +256,17 @@ impl TrainableModule {
             Self::Dense { linear: dense, activation, residual } => {
                 let mut out = vec![0.0; rows * dense.packed.outputs()];
                 cache.pre = vec![0.0; out.len()];
-                let zeros;
-                let bias = match &dense.packed.bias {
-                    Some(bias) => bias,
-                    None => {
-                        zeros = vec![0.0; dense.packed.outputs()];
-                        &zeros
-                    }
-                };
-                cpu.linear_train(
-                    &x,
-                    &dense.packed.matrix,
-                    bias,
-                    *activation,
-                    &mut cache.pre,
-                    &mut out,
-                );
+                let PackedLinear { matrix, bias } = &dense.packed;
+                let zeros = vec![0.0; matrix.outputs()];
+                let bias = bias.as_deref().unwrap_or(&zeros);
+                cpu.linear_train(&x, matrix, bias, *activation, &mut cache.pre, &mut out);
                 match residual {
                     None => (),
                     Some(TrainableResidual::Identity) => cpu.add(&x, &mut out),
                     Some(TrainableResidual::Projection(projection)) => {
                         let mut projected = vec![0.0; out.len()];
-                        projection.packed.forward(
-                            cpu,
-                            &x,
-                            Activation::Identity,
-                            None,
-                            &mut projected,
-                        );
+                        let identity = Activation::Identity;
+                        projection.packed.forward(cpu, &x, identity, None, &mut projected);
                         cpu.add(&projected, &mut out);
                     }
                 }

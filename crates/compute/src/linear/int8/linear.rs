@@ -92,10 +92,9 @@ impl Cpu<'_> {
             whole.resize(rows * outputs);
             self.int8_linear(x, weight, epilogue, whole);
             let whole: &[f32] = whole;
-            team.run(rows.div_ceil(QUANTIZE_AT_ONCE), &|part| {
-                let first = part * QUANTIZE_AT_ONCE;
-                let end = rows.min(first + QUANTIZE_AT_ONCE);
-                isa.run(QuantizeBlock { x: &whole[first * outputs..end * outputs], first, sink });
+            team.run_ranges(rows, QUANTIZE_AT_ONCE, &|rows| {
+                let x = &whole[rows.start * outputs..rows.end * outputs];
+                isa.run(QuantizeBlock { x, first: rows.start, sink });
             });
         });
     }
