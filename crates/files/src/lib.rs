@@ -31,6 +31,7 @@
 
 #![forbid(unsafe_code)]
 
+mod open;
 mod quote;
 mod rows;
 
@@ -42,6 +43,7 @@ pub use atomic::{
     AtomicFile, FileError, create_folder, discard_folder, is_leftover, recover_folder, write_file,
     write_file_shared, write_folder,
 };
+pub use open::{file_kind, open_file, read_file, read_text};
 pub use quote::{listed, quoted, shortened};
 pub use rows::{Cell, Record, RowError, RowFormat, RowReader, json_kind};
 pub use sha256::{Hashing, add_pieces, hex};

@@ -7,12 +7,13 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+
+use crate::open::open_file;
 
 /// Longest header that is read, in bytes.
 const HEADER_LIMIT: u64 = 16 << 20;
@@ -84,7 +85,7 @@ pub fn write(
 /// A description of the damage; sizes are checked before memory is allocated.
 pub fn read(path: &Path) -> Result<BTreeMap<String, Tensor<'static>>, String> {
     let text = |error: io::Error| error.to_string();
-    let file = File::open(path).map_err(text)?;
+    let file = open_file(path).map_err(text)?;
     let total = file.metadata().map_err(text)?.len();
     read_from(BufReader::with_capacity(1 << 16, file), total)
 }

@@ -23,10 +23,9 @@ mod series;
 mod number;
 mod text;
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use polyhead_files::write_file;
+use polyhead_files::{read_file, write_file};
 use polyhead_train::RunReport;
 
 pub use number::grouped;
@@ -40,7 +39,7 @@ pub use polyhead_files::FileError;
 /// The file that could not be read or written, and the reason.
 pub fn write_page(run: &Path) -> Result<PathBuf, FileError> {
     let (record, page) = (run.join("report.json"), run.join("report.html"));
-    let json = fs::read(&record).map_err(|error| FileError::new(&record, error))?;
+    let json = read_file(&record, u64::MAX).map_err(|error| FileError::new(&record, error))?;
     let report: RunReport =
         serde_json::from_slice(&json).map_err(|error| FileError::new(&record, error.into()))?;
     write_file(&page, draw_page(&report).as_bytes())?;

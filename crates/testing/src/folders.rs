@@ -1,6 +1,7 @@
 //! Folders that tests read, and copies of them to change.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// The root of the repository.
@@ -24,6 +25,14 @@ pub fn shared() -> PathBuf {
     root().parent().unwrap().join("shared")
 }
 
+/// Reads the files of a folder by their names, of any size; gives `None` for one that is absent.
+pub fn files_of(folder: impl AsRef<Path>) -> impl Fn(&str, u64) -> io::Result<Option<Vec<u8>>> {
+    move |name, _| match fs::read(folder.as_ref().join(name)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        found => found.map(Some),
+    }
+}
+
 /// Copies a folder with all folders in it. The copies can be written even where the
 /// originals cannot.
 pub fn copy_folder(from: &Path, to: &Path) {
@@ -36,4 +45,26 @@ pub fn copy_folder(from: &Path, to: &Path) {
             fs::write(target, fs::read(path).unwrap()).unwrap();
         }
     }
+}
+
+/// Puts a named pipe at `path`, in place of what is there.
+#[cfg(unix)]
+pub fn put_pipe(path: &Path) {
+    let _ = fs::remove_file(path);
+    assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
+}
+
+/// The files in a folder and in the folders in it, by their paths inside it, sorted.
+pub fn file_names(folder: &Path) -> Vec<String> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let (path, name) = entry.map(|e| (e.path(), e.file_name().into_string().unwrap())).unwrap();
+        if path.is_dir() {
+            names.extend(file_names(&path).iter().map(|inner| format!("{name}/{inner}")));
+        } else {
+            names.push(name);
+        }
+    }
+    names.sort();
+    names
 }

@@ -11,7 +11,9 @@ mod slopes;
 mod texts;
 
 pub use close::{assert_close, largest};
-pub use folders::{copy_folder, root, shared, testdata, tiny_model};
+#[cfg(unix)]
+pub use folders::put_pipe;
+pub use folders::{copy_folder, file_names, files_of, root, shared, testdata, tiny_model};
 pub use golden::{Golden, golden_json};
 #[cfg(feature = "heads")]
 pub use heads::heads;

@@ -5,9 +5,10 @@
 //! Each line of the file is a text. Prints the fastest and slowest of some rounds.
 
 use std::error::Error;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Instant;
-use std::{iter, thread};
+use std::{fs, io, iter, thread};
 
 use polyhead_text::{TextInput, Tokenizer, TokenizerError};
 
@@ -19,10 +20,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("expected a model folder and a text file".into());
     };
     let started = Instant::now();
-    let tokenizer = Tokenizer::from_folder(folder)?;
+    let tokenizer =
+        Tokenizer::from_files(|name, _| match fs::read(Path::new(folder).join(name)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            found => found.map(Some),
+        })?;
     println!("load: {:.1} ms", started.elapsed().as_secs_f64() * 1e3);
 
-    let text = std::fs::read_to_string(file)?;
+    let text = fs::read_to_string(file)?;
     let lines: Vec<_> = text.lines().map(TextInput::One).collect();
     for threads in [1, thread::available_parallelism()?.get()] {
         let name = format!("{} lines, {threads} threads", lines.len());

@@ -72,7 +72,7 @@ impl TokenizerError {
     }
 
     /// Adds the folder: parsers only know the file's name.
-    pub(crate) fn within(mut self, folder: &Path) -> Self {
+    pub fn within(mut self, folder: &Path) -> Self {
         self.place = folder.join(self.place).display().to_string();
         self
     }

@@ -8,7 +8,10 @@ use serde_json::json;
 
 /// The vocabulary of the tiny models: letters, some words, no accents.
 fn tiny() -> Tokenizer {
-    Tokenizer::from_folder(polyhead_testing::tiny_model("tiny-bert-vocab-only")).unwrap()
+    Tokenizer::from_files(polyhead_testing::files_of(polyhead_testing::tiny_model(
+        "tiny-bert-vocab-only",
+    )))
+    .unwrap()
 }
 
 fn singles(texts: &[String]) -> Vec<TextInput<&str>> {

@@ -31,7 +31,8 @@ struct Tokens {
 }
 
 fn minilm() -> Tokenizer {
-    Tokenizer::from_folder(shared().join("models/all-MiniLM-L6-v2")).unwrap()
+    Tokenizer::from_files(polyhead_testing::files_of(shared().join("models/all-MiniLM-L6-v2")))
+        .unwrap()
 }
 
 /// Compares all texts of `model`, first one by one, then packed into one batch.
@@ -72,7 +73,9 @@ fn compare(batch: &TokenBatch, index: usize, expected: &Tokens, case: &str) {
 
 #[test]
 fn a_vocabulary_file_gives_the_tokens_of_transformers() {
-    let tokenizer = Tokenizer::from_folder(tiny_model("tiny-bert-vocab-only")).unwrap();
+    let tokenizer =
+        Tokenizer::from_files(polyhead_testing::files_of(tiny_model("tiny-bert-vocab-only")))
+            .unwrap();
     assert_eq!(tokenizer.model_max_length(), Some(64));
     check("tiny-bert-vocab-only", &tokenizer);
 }

@@ -98,3 +98,20 @@ fn options_that_the_model_cannot_have_are_wrong_usage() {
         folder.run(&[&["encode", "a"][..], args].concat()).fails(2, &[]);
     }
 }
+
+#[cfg(unix)]
+#[test]
+fn a_pipe_is_not_waited_for_where_a_file_is_expected() {
+    let folder = Folder::new();
+    polyhead_testing::put_pipe(&folder.path("pipe"));
+    polyhead_testing::put_pipe(&folder.path("pipe.jsonl"));
+    let task = "[[task]]\nname = \"a\"\nkind = \"classification\"\n";
+    let config = format!("[data]\ntrain = \"pipe.jsonl\"\n{task}");
+    std::fs::write(folder.path("run.toml"), config).unwrap();
+    let words = &["pipe", "expected a file, found a named pipe"][..];
+    folder.run(&["train", "pipe", "-o", "run"]).fails(2, words);
+    folder.run(&["train", "run.toml", "-o", "run"]).fails(1, words);
+    folder.run(&["serve", "--api-key-file", "pipe"]).fails(1, words);
+    folder.run(&["bench", "--compare", "pipe", "pipe"]).fails(1, words);
+    folder.run(&["encode", "a", "-m", "pipe"]).fails(1, &["found a named pipe"]);
+}

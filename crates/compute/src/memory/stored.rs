@@ -6,7 +6,6 @@
 
 use std::fs::File;
 use std::ops::Range;
-use std::path::Path;
 use std::sync::Arc;
 
 /// Immutable bytes that are shared by everything that reads them: a mapped
@@ -31,9 +30,8 @@ impl Bytes {
     /// mapped makes the operating system stop this process, as with every mapped file.
     ///
     /// # Errors
-    /// Whatever opening or mapping reports. An empty file gives empty bytes.
-    pub fn map(path: &Path) -> std::io::Result<Self> {
-        let file = File::open(path)?;
+    /// Whatever mapping reports. An empty file gives empty bytes.
+    pub fn map(file: &File) -> std::io::Result<Self> {
         if file.metadata()?.len() == 0 {
             return Ok(Self::from(Vec::new()));
         }
@@ -41,7 +39,7 @@ impl Bytes {
         // hands out `&[u8]` and reads each number by value. A writer elsewhere
         // can change what is read, never its validity: every bit pattern is a
         // number. Truncation by another process is documented above.
-        let map = unsafe { memmap2::Mmap::map(&file)? };
+        let map = unsafe { memmap2::Mmap::map(file)? };
         Ok(Self { range: 0..map.len(), source: Source::Mapped(Arc::new(map)) })
     }
 

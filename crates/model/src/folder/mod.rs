@@ -145,6 +145,11 @@ impl ModelFolder {
         self.source.bytes(&joined(&self.transformer_path, name))
     }
 
+    /// [`file`](Self::file) as a copy of at most `limit` bytes.
+    pub(crate) fn read(&self, name: &str, limit: u64) -> std::io::Result<Option<Vec<u8>>> {
+        self.source.read(&joined(&self.transformer_path, name), limit)
+    }
+
     /// The directory of `config.json` and of the files of the tokenizer; `None` for the built-in
     /// model.
     pub fn encoder_directory(&self) -> Option<PathBuf> {

@@ -4,11 +4,12 @@
 //! built-in model are read by the same code. Names that come from a file are checked
 //! before they are used here: [`checked_path`].
 
-use std::fs::File;
-use std::io::Read;
+use std::io;
+use std::io::ErrorKind::{NotADirectory, NotFound};
 use std::path::{Path, PathBuf};
 
 use polyhead_compute::Bytes;
+use polyhead_files::{file_kind, open_file, read_file};
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, ErrorKind, excerpt, fail};
@@ -37,62 +38,47 @@ impl Source {
         }
     }
 
-    /// Whether file `name` exists.
+    /// Whether there is something of the name `name`, which may be no file.
     pub(crate) fn has(&self, name: &str) -> bool {
         match self {
-            Self::Directory(folder) => folder.join(name).is_file(),
+            Self::Directory(folder) => folder.join(name).exists(),
             Self::Memory(files) => files.iter().any(|(other, _)| *other == name),
         }
     }
 
     /// The bytes of a file, mapped into memory; `None` if it does not exist.
     pub(crate) fn bytes(&self, name: &str) -> Result<Option<Bytes>, Error> {
+        let found = match self {
+            Self::Directory(folder) => {
+                present(open_file(&folder.join(name)).and_then(|file| Bytes::map(&file)))
+            }
+            Self::Memory(files) => {
+                let found = files.iter().find(|(other, _)| *other == name);
+                Ok(found.map(|(_, data)| Bytes::from_static(data)))
+            }
+        };
+        found.map_err(|error| self.unreadable(name, error))
+    }
+
+    /// Reads a file of at most `limit` bytes; `None` if it does not exist.
+    pub(crate) fn read(&self, name: &str, limit: u64) -> io::Result<Option<Vec<u8>>> {
         match self {
-            Self::Directory(_) if !self.has(name) => Ok(None),
-            Self::Directory(folder) => Bytes::map(&folder.join(name))
-                .map(Some)
-                .map_err(|error| self.unreadable(name, error)),
-            Self::Memory(files) => Ok(files
-                .iter()
-                .find(|(other, _)| *other == name)
-                .map(|(_, data)| Bytes::from_static(data))),
+            Self::Directory(folder) => present(read_file(&folder.join(name), limit)),
+            Self::Memory(files) => {
+                let found = files.iter().find(|(other, _)| *other == name);
+                Ok(found.map(|(_, data)| data.to_vec()))
+            }
         }
     }
 
     /// Reads a JSON file into its wire type; `None` if it does not exist.
     pub(crate) fn json<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, Error> {
-        let Some(text) = self.small_file(name)? else { return Ok(None) };
+        let text = self.read(name, JSON_LIMIT).map_err(|error| self.unreadable(name, error))?;
+        let Some(text) = text else { return Ok(None) };
         serde_json::from_slice(&text).map(Some).map_err(|error| {
             let message = format!("{}: {error}", self.describe(name));
             Error::with_source(ErrorKind::Format, message, error)
         })
-    }
-
-    /// Reads a file of at most [`JSON_LIMIT`] bytes; `None` if it does not exist.
-    fn small_file(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
-        if !self.has(name) {
-            return Ok(None);
-        }
-        let mut text = Vec::new();
-        match self {
-            Self::Directory(folder) => File::open(folder.join(name))
-                // One byte above the limit, so that a file which grows while it is read is noticed.
-                .and_then(|file| file.take(JSON_LIMIT + 1).read_to_end(&mut text))
-                .map_err(|error| self.unreadable(name, error))?,
-            Self::Memory(files) => {
-                let data = files.iter().find(|(other, _)| *other == name).map(|(_, data)| *data);
-                text.extend_from_slice(data.unwrap_or_default());
-                text.len()
-            }
-        };
-        if text.len() as u64 > JSON_LIMIT {
-            fail!(
-                Format,
-                "{}: expected at most {JSON_LIMIT} bytes, found more",
-                self.describe(name)
-            );
-        }
-        Ok(Some(text))
     }
 
     fn unreadable(&self, name: &str, error: std::io::Error) -> Error {
@@ -101,18 +87,24 @@ impl Source {
     }
 }
 
+/// `None` for a file that does not exist, also where the folder above it does not.
+fn present<T>(found: io::Result<T>) -> io::Result<Option<T>> {
+    match found {
+        Err(error) if matches!(error.kind(), NotFound | NotADirectory) => Ok(None),
+        found => found.map(Some),
+    }
+}
+
 /// The directory `path` as a source.
 pub(crate) fn directory(path: &Path) -> Result<Source, Error> {
-    match std::fs::metadata(path) {
-        Ok(found) if found.is_dir() => Ok(Source::Directory(path.to_owned())),
-        Ok(_) => {
-            fail!(Io, "{}: expected a model folder, found a file", path.display())
-        }
-        Err(error) => {
-            let message = format!("{}: {error}", path.display());
-            Err(Error::with_source(ErrorKind::Io, message, error))
-        }
+    let found = std::fs::metadata(path).map_err(|error| {
+        Error::with_source(ErrorKind::Io, format!("{}: {error}", path.display()), error)
+    })?;
+    if !found.is_dir() {
+        let found = file_kind(found.file_type());
+        fail!(Io, "{}: expected a model folder, found {found}", path.display());
     }
+    Ok(Source::Directory(path.to_owned()))
 }
 
 /// Checks that a path from a file stays inside the model folder, and returns it.
@@ -176,11 +168,11 @@ mod tests {
     #[test]
     fn a_json_file_above_the_limit_is_refused() {
         let folder = tempfile::tempdir().unwrap();
-        let file = File::create(folder.path().join("config.json")).unwrap();
+        let file = std::fs::File::create(folder.path().join("config.json")).unwrap();
         file.set_len(JSON_LIMIT + 1).unwrap();
         let source = directory(folder.path()).unwrap();
         let error = source.json::<serde_json::Value>("config.json").unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Format);
+        assert_eq!(error.kind(), ErrorKind::Io);
         assert!(error.to_string().contains("expected at most"), "{error}");
     }
 }

@@ -10,9 +10,9 @@
 //! Polyhead writes files into `snapshots` directly. It never writes to `blobs`, where Python
 //! stores contents by the `etag` of the server, and reads it only through links.
 
-use std::fs;
-use std::io::Read;
 use std::path::{Path, PathBuf};
+
+use polyhead_files::read_text;
 
 use super::name::{RepoName, is_commit};
 
@@ -70,8 +70,7 @@ impl CachedRepo {
     }
 
     fn read_reference(&self) -> Option<String> {
-        let mut text = String::new();
-        fs::File::open(self.reference()).ok()?.take(100).read_to_string(&mut text).ok()?;
+        let text = read_text(&self.reference(), 100).ok()?;
         Some(text.trim().to_owned()).filter(|text| is_commit(text))
     }
 }

@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use polyhead_compute::Bytes;
-use polyhead_files::write_file_shared;
+use polyhead_files::{open_file, write_file_shared};
 use tempfile::TempDir;
 
 use super::Known;
@@ -215,10 +215,10 @@ fn collect(folder: &Path, path: &str, names: &mut Vec<String>) -> std::io::Resul
 fn check_file(name: &str, path: &Path) -> Result<(), String> {
     let text = |error: std::io::Error| error.to_string();
     if name.ends_with(".safetensors") {
-        let bytes = Bytes::map(path).map_err(text)?;
+        let bytes = open_file(path).and_then(|file| Bytes::map(&file)).map_err(text)?;
         TensorFile::open(name, &bytes).map_err(|error| error.to_string())?;
     } else if name.ends_with(".json") {
-        let bytes = Bytes::map(path).map_err(text)?;
+        let bytes = open_file(path).and_then(|file| Bytes::map(&file)).map_err(text)?;
         serde_json::from_slice::<serde::de::IgnoredAny>(bytes.as_slice())
             .map_err(|error| error.to_string())?;
     }

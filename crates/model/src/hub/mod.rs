@@ -21,11 +21,16 @@ mod name;
 use std::env;
 use std::path::{Path, PathBuf};
 
+use polyhead_files::read_text;
+
 use crate::error::{Error, ErrorKind, fail};
 use crate::folder::{missing_file, source};
 
 use cache::{CachedRepo, Snapshot};
 use name::RepoName;
+
+/// The largest file of a token, in bytes.
+const TOKEN_LIMIT: u64 = 1 << 16;
 
 /// Finds and downloads models: the cache, the server, and whether the network may be used.
 #[derive(Clone)]
@@ -75,7 +80,7 @@ impl Hub {
             caches.map(|caches| caches.join("huggingface"))
         });
         let stored_token = || {
-            let text = std::fs::read_to_string(home.as_ref()?.join("token")).ok()?;
+            let text = read_text(&home.as_ref()?.join("token"), TOKEN_LIMIT).ok()?;
             Some(text.trim().to_owned()).filter(|token| !token.is_empty())
         };
         Self {

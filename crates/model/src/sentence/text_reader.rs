@@ -183,16 +183,11 @@ impl TextReader {
 }
 
 fn load_tokenizer(folder: &ModelFolder) -> Result<Tokenizer, Error> {
-    let tokenizer = match folder.encoder_directory() {
-        Some(directory) => Tokenizer::from_folder(directory),
-        None => match folder.file("tokenizer.json")? {
-            Some(json) => Tokenizer::from_json(json.as_slice()),
-            None => {
-                fail!(Format, "tokenizer.json: the model in the program has none");
-            }
-        },
-    };
-    Ok(tokenizer?)
+    let tokenizer = Tokenizer::from_files(|name, limit| folder.read(name, limit));
+    Ok(tokenizer.map_err(|error| match folder.encoder_directory() {
+        Some(directory) => error.within(&directory),
+        None => error,
+    })?)
 }
 
 /// Every id that the tokenizer can give must be a row of the word table.

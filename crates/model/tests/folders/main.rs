@@ -5,6 +5,8 @@ mod hostile;
 mod hostile_heads;
 mod int8;
 mod mutated;
+#[cfg(unix)]
+mod pipes;
 mod readable;
 mod tiny_models;
 mod trained;

@@ -11,9 +11,6 @@ pub(crate) use self::config::TokenizerConfig;
 pub(crate) use self::vocab::build as build_word_pieces;
 
 use std::collections::HashSet;
-use std::fs::File;
-use std::io::{ErrorKind, Read};
-use std::path::Path;
 
 use tokenizers::PostProcessorWrapper;
 
@@ -79,23 +76,28 @@ impl Tokenizer {
     /// Loads `tokenizer.json` of a model folder, or without it `vocab.txt`; in both cases also
     /// `tokenizer_config.json`, if present.
     ///
+    /// - `read`: gives the bytes of the file of this name, `None` if there is none; fails if there
+    ///   are more bytes than this number
+    ///
     /// # Errors
-    /// `Read` if neither file exists or one cannot be read, and the errors of
-    /// [`from_json`](Self::from_json) and [`from_vocab`](Self::from_vocab), which begin with the path.
-    pub fn from_folder(folder: impl AsRef<Path>) -> Result<Self, TokenizerError> {
-        let folder = folder.as_ref();
-        Self::from_files(folder).map_err(|error| error.within(folder))
-    }
-
-    /// Loads as `from_folder` does; errors name files without the folder.
-    fn from_files(folder: &Path) -> Result<Self, TokenizerError> {
-        let config = TokenizerConfig::parse(read(folder, CONFIG_FILE)?.as_deref())?;
-        let mut tokenizer = if let Some(json) = read(folder, JSON_FILE)? {
+    /// `Read` if neither file exists or `read` fails, and the errors of
+    /// [`from_json`](Self::from_json) and [`from_vocab`](Self::from_vocab).
+    pub fn from_files(
+        read: impl Fn(&str, u64) -> std::io::Result<Option<Vec<u8>>>,
+    ) -> Result<Self, TokenizerError> {
+        let read = |name: &str| {
+            read(name, LARGEST_FILE).map_err(|error| {
+                let message = format!("could not be read: {error}");
+                TokenizerError::new(TokenizerErrorKind::Read, name, message).with_source(error)
+            })
+        };
+        let config = TokenizerConfig::parse(read(CONFIG_FILE)?.as_deref())?;
+        let mut tokenizer = if let Some(json) = read(JSON_FILE)? {
             let mut inner = json::parse(&json)?;
             vocab::follow_config(&mut inner, &config)?;
             Self::finish(inner, JSON_FILE)?
-        } else if let Some(vocab) = read(folder, VOCAB_FILE)? {
-            if !config.has("added_tokens_decoder") && read(folder, ADDED_FILE)?.is_some() {
+        } else if let Some(vocab) = read(VOCAB_FILE)? {
+            if !config.has("added_tokens_decoder") && read(ADDED_FILE)?.is_some() {
                 return Err(TokenizerError::unsupported(
                     ADDED_FILE,
                     format!("expected added tokens in {JSON_FILE} or {CONFIG_FILE}"),
@@ -200,23 +202,4 @@ fn check_size(file: &str, bytes: u64) -> Result<(), TokenizerError> {
         file,
         format!("expected at most {LARGEST_FILE} bytes, found {bytes}"),
     ))
-}
-
-/// The bytes of a file; `None` if there is no such file.
-fn read(folder: &Path, name: &str) -> Result<Option<Vec<u8>>, TokenizerError> {
-    let unreadable = |source: std::io::Error| {
-        TokenizerError::new(TokenizerErrorKind::Read, name, "expected a readable file")
-            .with_source(source)
-    };
-    let file = match File::open(folder.join(name)) {
-        Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(unreadable(error)),
-    };
-    check_size(name, file.metadata().map_err(unreadable)?.len())?;
-    let mut bytes = Vec::new();
-    // The reported size may be wrong: devices report 0, and a file may grow.
-    file.take(LARGEST_FILE + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    check_size(name, bytes.len() as u64)?;
-    Ok(Some(bytes))
 }

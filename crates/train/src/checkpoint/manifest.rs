@@ -1,10 +1,10 @@
 //! The manifest of a checkpoint: size and SHA-256 of each file.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
-use polyhead_files::{FileError, Hashing};
+use polyhead_files::{FileError, Hashing, open_file, read_text};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
@@ -62,9 +62,8 @@ impl Manifest {
 
     /// Reads the manifest; the error says what is wrong with it.
     pub(super) fn read(folder: &Path) -> Result<Self, String> {
-        let mut text = String::new();
-        let file = File::open(folder.join(NAME)).map_err(|error| format!("{NAME}: {error}"))?;
-        file.take(LIMIT).read_to_string(&mut text).map_err(|error| format!("{NAME}: {error}"))?;
+        let text = read_text(&folder.join(NAME), LIMIT);
+        let text = text.map_err(|error| format!("{NAME}: {error}"))?;
         serde_json::from_str(&text).map_err(|error| format!("{NAME}: {error}"))
     }
 
@@ -84,7 +83,7 @@ impl Manifest {
 
 fn verify_file(path: &Path, record: &FileRecord) -> Result<(), String> {
     let text = |error: io::Error| error.to_string();
-    let file = File::open(path).map_err(text)?;
+    let file = open_file(path).map_err(text)?;
     let bytes = file.metadata().map_err(text)?.len();
     if bytes != record.bytes {
         return Err(format!("expected {} bytes, found {bytes}", record.bytes));

@@ -1,10 +1,9 @@
 //! `state.json`: the progress of a run, apart from its tensors.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
+use polyhead_files::read_text;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -103,9 +102,7 @@ pub(super) fn to_json(progress: &SavedProgress, counts: &[(&str, u64)]) -> Vec<u
 
 /// Reads the file; the counts are as in [`to_json`].
 pub(super) fn read(path: &Path) -> Result<(SavedProgress, Vec<(String, u64)>), String> {
-    let mut text = String::new();
-    let file = File::open(path).map_err(|error| error.to_string())?;
-    file.take(LIMIT).read_to_string(&mut text).map_err(|error| error.to_string())?;
+    let text = read_text(path, LIMIT).map_err(|error| error.to_string())?;
     let mut progress: SavedProgress =
         serde_json::from_str(&text).map_err(|error| error.to_string())?;
     read_sums(&std::mem::take(&mut progress.sums), &mut progress)?;

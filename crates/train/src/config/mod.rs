@@ -20,11 +20,10 @@ mod difference;
 #[cfg(test)]
 mod tests;
 
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use polyhead_compute::Activation;
+use polyhead_files::read_text;
 use polyhead_model::{HeadInput, HeadLayer, PoolingMode, TaskKind};
 use serde::{Deserialize, Serialize};
 
@@ -313,19 +312,10 @@ impl RunConfig {
     /// # Errors
     /// As [`Self::parse`]; [`ErrorKind::Config`] if the file cannot be read.
     pub fn from_file(path: &Path, set: &[String]) -> Result<Self, Error> {
-        let read = || {
-            let mut text = String::new();
-            let length = File::open(path)?.take(FILE_LIMIT + 1).read_to_string(&mut text)?;
-            Ok((text, length as u64))
-        };
-        let (text, length) = read().map_err(|error: std::io::Error| {
+        let text = read_text(path, FILE_LIMIT).map_err(|error| {
             let message = format!("{}: {error}", path.display());
             Error::with_source(ErrorKind::Config, message, error)
         })?;
-        if length > FILE_LIMIT {
-            let message = format!("{}: expected at most {FILE_LIMIT} bytes", path.display());
-            return Err(Error::new(ErrorKind::Config, message));
-        }
         Self::parse(&text, path, set)
     }
 

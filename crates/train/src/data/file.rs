@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::Path;
 
-use polyhead_files::{FileError, RowError, RowFormat};
+use polyhead_files::{FileError, RowError, RowFormat, open_file};
 
 use crate::error::{Error, ErrorKind};
 
@@ -21,14 +21,7 @@ pub(super) fn format_of(path: &Path) -> Result<RowFormat, Error> {
 
 /// Opens a data file.
 pub(super) fn open(path: &Path) -> Result<File, Error> {
-    let open = || {
-        let file = File::open(path)?;
-        if file.metadata()?.is_dir() {
-            return Err(std::io::Error::other("expected a file, found a folder"));
-        }
-        Ok(file)
-    };
-    open().map_err(|error| FileError::new(path, error).into())
+    open_file(path).map_err(|error| FileError::new(path, error).into())
 }
 
 /// Adds the path to an error of a row.

@@ -4,13 +4,13 @@ mod compare;
 mod measure;
 mod report;
 
-use std::fs;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Args;
+use polyhead_files::read_text;
 use polyhead_model::Precision;
 
 use self::measure::{BenchJob, measure};
@@ -86,9 +86,12 @@ pub(crate) fn run(args: BenchArgs) -> Result<()> {
     print_report(args.json, &report, |out, report| report.write(out))
 }
 
+/// The largest report that is compared, in bytes.
+const REPORT_LIMIT: u64 = 1 << 20;
+
 fn read(path: &Path) -> Result<BenchReport> {
     let place = || path.display().to_string();
-    let text = fs::read_to_string(path).with_context(place)?;
+    let text = read_text(path, REPORT_LIMIT).with_context(place)?;
     serde_json::from_str(&text).with_context(place)
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::{ArgAction, Args, ValueEnum};
+use polyhead_files::read_text;
 use polyhead_model::OnTruncate;
 use polyhead_serve::{ApiKey, EngineSettings, HttpSettings, TokenIds};
 
@@ -192,12 +193,15 @@ impl ServeArgs {
     }
 }
 
+/// The largest key file, in bytes.
+const KEYS_LIMIT: u64 = 1 << 20;
+
 /// The keys of the file and of the environment.
 fn keys(file: Option<&Path>) -> Result<Vec<ApiKey>> {
     let mut keys = Vec::new();
     if let Some(path) = file {
         let name = path.display();
-        let text = fs::read_to_string(path).with_context(|| name.to_string())?;
+        let text = read_text(path, KEYS_LIMIT).with_context(|| name.to_string())?;
         for (index, line) in text.lines().enumerate() {
             let line = line.trim();
             if !line.is_empty() && !line.starts_with('#') {
