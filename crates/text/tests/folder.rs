@@ -142,12 +142,42 @@ fn errors_begin_with_the_path() {
 fn a_file_that_cannot_be_read_is_named() {
     let read = |name: &str, limit: u64| {
         assert_eq!(limit, 256 << 20);
-        if name == "tokenizer.json" { Err(std::io::Error::other("too long")) } else { Ok(None) }
+        let too_large = std::io::Error::new(std::io::ErrorKind::FileTooLarge, "too long");
+        if name == "tokenizer.json" { Err(too_large) } else { Ok(None) }
     };
     let found = Tokenizer::from_files(read).unwrap_err();
-    assert_eq!(found.kind(), TokenizerErrorKind::Read, "{found}");
+    assert_eq!(found.kind(), TokenizerErrorKind::TooLarge, "{found}");
     assert_eq!(found.to_string(), "tokenizer.json: could not be read: too long");
     assert!(std::error::Error::source(&found).is_some());
+}
+
+#[test]
+fn hostile_steps_are_refused_before_they_run() {
+    let doubling = json!({"type": "Replace", "pattern": {"String": "l"}, "content": "ll"});
+    for count in [26, 40] {
+        let mut json = cased_json();
+        json["normalizer"] = json!({"type": "Sequence", "normalizers": vec![&doubling; count]});
+        // The library runs the normalizer on added tokens while it reads them.
+        json["added_tokens"] = json!([{"id": 6, "content": "l", "single_word": false, "lstrip": false,
+            "rstrip": false, "normalized": true, "special": false}]);
+        let found = Tokenizer::from_json(json.to_string().as_bytes()).unwrap_err();
+        assert_eq!(found.kind(), TokenizerErrorKind::Damaged);
+        let expected = "tokenizer.json: `normalizer.normalizers[13]`: expected steps that make a \
+                        text at most 10000 times as long, found 16384 times up to this one";
+        assert_eq!(found.to_string(), expected);
+    }
+}
+
+#[test]
+fn a_regular_expression_gives_up() {
+    let started = std::time::Instant::now();
+    for regex in ["(?=.)(.*.*.*.*.*.*)*!", "((((.+)+)+)+)+(?!.)x", r"(.*)*\1y"] {
+        let mut json = cased_json();
+        json["pre_tokenizer"] = json!({"type": "Split", "pattern": {"Regex": regex},
+            "behavior": "Isolated", "invert": false});
+        let _ = Tokenizer::from_json(json.to_string().as_bytes());
+    }
+    assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
 }
 
 #[test]

@@ -3,11 +3,11 @@
 //! The `tokenizers` crate parses it. Mistakes on which that crate would panic at the first text
 //! are looked for here, so that the message can name them; `catch_panic.rs` handles the rest.
 
-use serde::Deserialize;
 use serde_json::Value;
 use tokenizers::{Model, ModelWrapper};
 
 use super::catch_panic::catch_panic;
+use super::growth::Steps;
 use crate::error::TokenizerError;
 
 /// The file's name, for messages.
@@ -33,22 +33,11 @@ fn damaged(message: impl Into<String>) -> TokenizerError {
     TokenizerError::damaged(JSON_FILE, message)
 }
 
-/// The few fields that are checked before the library reads the file; the vocabulary is skipped.
-#[derive(Deserialize)]
-struct Header {
-    model: Option<ModelHeader>,
-    post_processor: Option<Value>,
-}
-
-#[derive(Deserialize)]
-struct ModelHeader {
-    dropout: Option<f64>,
-}
-
+/// Checks what the library does not survive, before it reads the file.
 fn check_header(json: &[u8]) -> Result<(), TokenizerError> {
-    let header: Header = serde_json::from_slice(json)
+    let steps: Steps = serde_json::from_slice(json)
         .map_err(TokenizerError::damaged_by(JSON_FILE, "expected JSON with a model"))?;
-    let Some(model) = header.model else { return Err(damaged("expected a `model`, found none")) };
+    let Some(model) = &steps.model else { return Err(damaged("expected a `model`, found none")) };
     if let Some(dropout) = model.dropout.filter(|&dropout| dropout != 0.0) {
         return Err(TokenizerError::unsupported(
             JSON_FILE,
@@ -57,7 +46,8 @@ fn check_header(json: &[u8]) -> Result<(), TokenizerError> {
             ),
         ));
     }
-    header.post_processor.as_ref().map_or(Ok(()), check_post_processor)
+    steps.check().map_err(damaged)?;
+    check_post_processor(&steps.post_processor)
 }
 
 /// Checks the names in the templates: the library panics on a name that it does not find.

@@ -1,5 +1,6 @@
 //! A model folder's tokenizer. This file loads it; `encode.rs` turns texts into tokens.
 
+mod growth;
 mod json;
 mod vocab;
 mod config;
@@ -80,15 +81,19 @@ impl Tokenizer {
     ///   are more bytes than this number
     ///
     /// # Errors
-    /// `Read` if neither file exists or `read` fails, and the errors of
+    /// `Read` if neither file exists or `read` fails (`TooLarge` if it says so), and the errors of
     /// [`from_json`](Self::from_json) and [`from_vocab`](Self::from_vocab).
     pub fn from_files(
         read: impl Fn(&str, u64) -> std::io::Result<Option<Vec<u8>>>,
     ) -> Result<Self, TokenizerError> {
         let read = |name: &str| {
             read(name, LARGEST_FILE).map_err(|error| {
+                let kind = match error.kind() {
+                    std::io::ErrorKind::FileTooLarge => TokenizerErrorKind::TooLarge,
+                    _ => TokenizerErrorKind::Read,
+                };
                 let message = format!("could not be read: {error}");
-                TokenizerError::new(TokenizerErrorKind::Read, name, message).with_source(error)
+                TokenizerError::new(kind, name, message).with_source(error)
             })
         };
         let config = TokenizerConfig::parse(read(CONFIG_FILE)?.as_deref())?;
