@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
+use polyhead_files::visible;
 use polyhead_model::ErrorKind;
 use polyhead_train::ErrorKind as TrainErrorKind;
 
@@ -28,16 +29,17 @@ impl std::error::Error for Usage {}
 
 /// The error and its causes in one line, separated by `: `.
 ///
-/// A cause that the previous message already contains is left out.
+/// A cause that the previous message already contains is left out. Names in messages come from
+/// files and must not control the terminal.
 pub(crate) fn chain(error: &anyhow::Error) -> String {
     let mut line = error.to_string();
     for cause in error.chain().skip(1).map(ToString::to_string) {
-        if !line.contains(&cause) {
+        if !line.contains(&cause) && !line.contains(&visible(&cause)) {
             line.push_str(": ");
             line.push_str(&cause);
         }
     }
-    line
+    visible(&line)
 }
 
 /// The exit code of an error: 2 if the user has to change the command, else 1.

@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use polyhead_files::visible;
 use polyhead_train::{Evaluated, Event, Observer, Progress};
 
 use crate::scores;
@@ -29,9 +30,9 @@ impl RunDisplay {
     /// Prints a line, above the bar if there is one.
     fn line(&self, line: &dyn Show) {
         match &self.bar {
-            Some(bar) => bar.println(line.to_string()),
+            Some(bar) => bar.println(visible(&line.to_string())),
             // Standard error may be closed: the line is lost then.
-            None => drop(writeln!(io::stderr(), "{line}")),
+            None => drop(writeln!(io::stderr(), "{}", visible(&line.to_string()))),
         }
     }
 

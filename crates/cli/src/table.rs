@@ -4,6 +4,8 @@ use std::io::{self, Write};
 
 /// A number with commas: `1234567` → `1,234,567`.
 pub(crate) use polyhead_report::grouped as thousands;
+
+use polyhead_files::{controls_terminal, visible};
 use unicode_width::UnicodeWidthStr;
 
 /// Rows of aligned cells, with two blanks between columns.
@@ -20,12 +22,13 @@ impl Table {
         Self { columns: columns.to_owned(), rows: Vec::new() }
     }
 
-    /// Adds a row, or the header.
+    /// Adds a row, or the header. Names come from files: what would control the terminal is escaped.
     ///
     /// # Panics
     /// If there are more cells than columns.
     pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = impl Into<String>>) {
-        let cells: Vec<_> = cells.into_iter().map(Into::into).collect();
+        let cells: Vec<_> =
+            cells.into_iter().map(|cell| visible(&cell.into()).replace('\n', "\\n")).collect();
         let columns = self.columns.len();
         assert!(cells.len() <= columns, "cells of a row with {columns} columns");
         self.rows.push(cells);
@@ -60,7 +63,7 @@ pub(crate) fn shorten(text: &str, width: usize) -> String {
     let mut used = 0;
     let mut before_last = 0;
     for character in text.chars() {
-        let shown = match character.is_control() {
+        let shown = match controls_terminal(character) {
             true => character.escape_default().to_string(),
             false => character.to_string(),
         };

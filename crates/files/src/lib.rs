@@ -44,6 +44,6 @@ pub use atomic::{
     write_file_shared, write_folder,
 };
 pub use open::{file_kind, open_file, read_file, read_text};
-pub use quote::{listed, quoted, shortened};
+pub use quote::{controls_terminal, listed, quoted, shortened, visible};
 pub use rows::{Cell, Record, RowError, RowFormat, RowReader, json_kind};
 pub use sha256::{Hashing, add_pieces, hex};

@@ -20,13 +20,14 @@ pub fn open_file(path: &Path) -> io::Result<File> {
 /// Reads a regular file of at most `limit` bytes.
 ///
 /// # Errors
-/// As [`open_file`]; also if the file is longer.
+/// As [`open_file`]; [`io::ErrorKind::FileTooLarge`] if the file is longer.
 pub fn read_file(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     // One byte above the limit, so that a file which grows while it is read is noticed.
     open_file(path)?.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit {
-        return Err(io::Error::other(format!("expected at most {limit} bytes, found more")));
+        let message = format!("expected at most {limit} bytes, found more");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
     }
     Ok(bytes)
 }

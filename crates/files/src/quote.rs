@@ -11,13 +11,33 @@ pub fn quoted(text: &str) -> String {
     format!("`{}`", shortened(text))
 }
 
-/// Cuts a text after 60 characters and escapes its control characters, so that a
-/// message stays one line and cannot control a terminal.
+/// Escapes the characters of a text that [control a terminal](controls_terminal), except line feeds.
+pub fn visible(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character != '\n' && controls_terminal(character) {
+            true => shown.extend(character.escape_unicode()),
+            false => shown.push(character),
+        }
+    }
+    shown
+}
+
+/// Whether a character does something else than to show itself: controls, and what turns the
+/// direction of writing or breaks a line.
+pub fn controls_terminal(character: char) -> bool {
+    let turns = matches!(character,
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
+    turns || character.is_control()
+}
+
+/// Cuts a text after 60 characters and escapes those that [control a
+/// terminal](controls_terminal), so that a message stays one line.
 pub fn shortened(text: &str) -> String {
     let mut characters = text.chars();
     let mut shown = String::new();
     for character in characters.by_ref().take(LONGEST) {
-        match character.is_control() {
+        match controls_terminal(character) {
             true => shown.extend(character.escape_default()),
             false => shown.push(character),
         }
@@ -48,6 +68,8 @@ mod tests {
         assert_eq!(quoted(&"é".repeat(60)), format!("`{}`", "é".repeat(60)));
         assert_eq!(quoted(&"é".repeat(61)), format!("`{}…`", "é".repeat(60)));
         assert_eq!(quoted("a\nb\u{1b}[2J"), "`a\\nb\\u{1b}[2J`");
+        assert_eq!(quoted("a\u{202e}b\u{9b}"), "`a\\u{202e}b\\u{9b}`");
+        assert_eq!(visible("é\n\u{1b}[2J\t"), "é\n\\u{1b}[2J\\u{9}");
         assert_eq!(listed::<&str>(&[]), "nothing");
         assert_eq!(listed(&["a", "b"]), "`a`, `b`");
         let many: Vec<String> = (0..15).map(|i| i.to_string()).collect();

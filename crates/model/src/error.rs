@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use polyhead_files::visible;
 use polyhead_text::{TokenizerError, TokenizerErrorKind};
 
 /// The reason why a model could not be loaded, or a text not encoded.
@@ -60,7 +61,8 @@ pub(crate) use fail;
 
 impl Error {
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), text: None, source: None }
+        // Names in files are untrusted.
+        Self { kind, message: visible(&message.into()), text: None, source: None }
     }
 
     pub(crate) fn with_source(
@@ -68,12 +70,12 @@ impl Error {
         message: impl Into<String>,
         source: impl std::error::Error + Send + Sync + 'static,
     ) -> Self {
-        Self { kind, message: message.into(), text: None, source: Some(Box::new(source)) }
+        Self { source: Some(Box::new(source)), ..Self::new(kind, message) }
     }
 
     /// Names the file that the error is about.
     pub(crate) fn in_file(mut self, file: &str) -> Self {
-        self.message = format!("{file}: {}", self.message);
+        self.message = format!("{}: {}", visible(file), self.message);
         self
     }
 
@@ -138,8 +140,9 @@ impl From<TokenizerError> for Error {
             TokenizerErrorKind::Text | TokenizerErrorKind::TextTooLarge => ErrorKind::Text,
             _ => ErrorKind::Format,
         };
-        let (message, text) = (error.message(), error.text());
-        Self { kind, message, text, source: error.into_source() }
+        let text = error.text();
+        let found = Self::new(kind, error.message());
+        Self { text, source: error.into_source(), ..found }
     }
 }
 

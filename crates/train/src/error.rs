@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use polyhead_files::visible;
+
 /// The reason why a run could not start, continue or be saved.
 ///
 /// The message names the thing (file and line, key, label, step), what was
@@ -34,7 +36,8 @@ pub enum ErrorKind {
 impl Error {
     /// An error of our own; `message` is lower case, without a full stop.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), source: None }
+        // Names in files are untrusted.
+        Self { kind, message: visible(&message.into()), source: None }
     }
 
     /// An error that another one has caused.
@@ -43,7 +46,7 @@ impl Error {
         message: impl Into<String>,
         source: impl std::error::Error + Send + Sync + 'static,
     ) -> Self {
-        Self { kind, message: message.into(), source: Some(Box::new(source)) }
+        Self { source: Some(Box::new(source)), ..Self::new(kind, message) }
     }
 
     /// The kind of the error.

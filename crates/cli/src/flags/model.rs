@@ -8,6 +8,7 @@ use std::thread::available_parallelism;
 use anyhow::Result;
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use polyhead_files::visible;
 use polyhead_model::{LoadOptions, ModelFolder, PoolingMode, Precision, SentenceEncoder, resolve};
 
 /// The model of a command, and how it runs.
@@ -83,7 +84,7 @@ impl ThreadsArgs {
 /// Prints a remark on standard error.
 pub(crate) fn note(remark: &str) {
     // Standard error may be closed: the remark is lost then.
-    let _ = writeln!(io::stderr(), "note: {remark}");
+    let _ = writeln!(io::stderr(), "note: {}", visible(remark));
 }
 
 impl LoadArgs {

@@ -6,6 +6,7 @@
 mod bad_input;
 mod bench;
 mod commands;
+mod controls;
 mod encode;
 mod eval;
 mod predict;

@@ -13,6 +13,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::quote::visible;
 pub use file::{AtomicFile, write_file, write_file_shared};
 pub use folder::{create_folder, discard_folder, recover_folder, write_folder};
 
@@ -38,7 +39,7 @@ impl FileError {
 
 impl fmt::Display for FileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.path.display(), self.source)
+        write!(f, "{}: {}", visible(&self.path.display().to_string()), self.source)
     }
 }
 

@@ -15,6 +15,7 @@ use std::path::Path;
 
 pub use record::{Cell, Record, json_kind};
 
+use crate::quote::visible;
 use csv::CsvRows;
 use lines::Lines;
 
@@ -100,7 +101,7 @@ impl fmt::Display for RowError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Io(error) => error.fmt(f),
-            Self::Row { line, message } => write!(f, "line {line}: {message}"),
+            Self::Row { line, message } => write!(f, "line {line}: {}", visible(message)),
         }
     }
 }

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 
 use polyhead_compute::StoredTensor;
+use polyhead_files::listed;
 use safetensors::Dtype;
 
 use crate::encoder::{
@@ -233,16 +234,6 @@ fn canonical(name: &str, names: &TensorNames) -> String {
     renamed.unwrap_or_else(|| name.to_owned())
 }
 
-/// The first names of a list for a message, and the number of the others.
-pub(crate) fn listed(names: &[String]) -> String {
-    const SHOWN: usize = 20;
-    let mut text: Vec<String> = names.iter().take(SHOWN).map(|name| format!("`{name}`")).collect();
-    if names.len() > SHOWN {
-        text.push(format!("and {} more", names.len() - SHOWN));
-    }
-    text.join(", ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -261,11 +252,5 @@ mod tests {
         for (name, expected) in cases {
             assert_eq!(canonical(name, names), expected);
         }
-    }
-
-    #[test]
-    fn long_lists_are_cut() {
-        let names: Vec<String> = (0..22).map(|i| i.to_string()).collect();
-        assert!(listed(&names).ends_with("`19`, and 2 more"));
     }
 }

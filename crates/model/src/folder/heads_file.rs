@@ -4,11 +4,11 @@
 //! `.mix`; the [`HeadSpec`] of a head says which of them it has. Shapes are checked
 //! against it before numbers are read.
 
+use polyhead_files::listed;
 use polyhead_files::safetensors::Tensor;
 
 use crate::encoder::{Parameter, ParameterGroup};
 use crate::error::{Error, ErrorKind};
-use crate::folder::checkpoint::listed;
 use crate::folder::polyhead_json;
 use crate::folder::source::Source;
 use crate::folder::tensor_file::TensorFile;

@@ -37,6 +37,7 @@ pub use write_int8::{check_floating, store_int8};
 use std::path::{Path, PathBuf};
 
 use polyhead_compute::Bytes;
+use polyhead_files::visible;
 
 use crate::encoder::{EncoderConfig, EncoderWeights, Parameter, ParameterGroup};
 use crate::error::{Error, ErrorKind, fail};
@@ -236,7 +237,7 @@ impl ModelFolder {
             truncate_dim: sentence.truncate_dim,
             heads: heads.heads,
             provenance: trained.map(|trained| trained.provenance),
-            notices,
+            notices: notices.iter().map(|notice| visible(notice)).collect(),
             source,
             transformer_path,
         })

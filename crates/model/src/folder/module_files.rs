@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use polyhead_compute::{Activation, StoredTensor};
+use polyhead_files::listed;
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::encoder::{Linear, Norm, Parameter, ParameterGroup};
 use crate::error::{Error, ErrorKind, fail};
-use crate::folder::checkpoint::{SINGLE, listed};
+use crate::folder::checkpoint::SINGLE;
 use crate::folder::source::{Source, joined};
 use crate::folder::tensor_file::{FileTensor, TensorFile};
 use crate::modules::{Module, Residual, torch_activation};

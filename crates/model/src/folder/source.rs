@@ -5,7 +5,7 @@
 //! before they are used here: [`checked_path`].
 
 use std::io;
-use std::io::ErrorKind::{NotADirectory, NotFound};
+use std::io::ErrorKind::{FileTooLarge, NotADirectory, NotFound};
 use std::path::{Path, PathBuf};
 
 use polyhead_compute::Bytes;
@@ -83,7 +83,8 @@ impl Source {
 
     fn unreadable(&self, name: &str, error: std::io::Error) -> Error {
         let message = format!("{}: could not be read: {error}", self.describe(name));
-        Error::with_source(ErrorKind::Io, message, error)
+        let kind = if error.kind() == FileTooLarge { ErrorKind::Format } else { ErrorKind::Io };
+        Error::with_source(kind, message, error)
     }
 }
 
@@ -172,7 +173,7 @@ mod tests {
         file.set_len(JSON_LIMIT + 1).unwrap();
         let source = directory(folder.path()).unwrap();
         let error = source.json::<serde_json::Value>("config.json").unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Io);
+        assert_eq!(error.kind(), ErrorKind::Format);
         assert!(error.to_string().contains("expected at most"), "{error}");
     }
 }

@@ -142,7 +142,7 @@ fn tensors_that_do_not_fit_the_configuration_are_named() {
                 copy.edit("config.json", |config| config["num_hidden_layers"] = json!(200))
             },
             kind: ErrorKind::Format,
-            message: "and 3148 more",
+            message: "and 3156 more",
         },
         Case {
             of: "tiny-bert",
