@@ -121,7 +121,8 @@ fn a_model_that_does_not_load_again_leaves_the_old_one() {
     let good = fs::read(&config).unwrap();
     fs::write(&config, "{").unwrap();
     server.signal("HUP");
-    server.wait_for_log("the old model stays in use");
+    server.wait_for_log("the old model stays in use: the model cannot be served: ");
+    server.wait_for_log("config.json: ");
     assert_eq!(embed(), before);
     assert_eq!(server.ask("GET", "/readyz", "", "").0, 200);
     fs::write(&config, good).unwrap();

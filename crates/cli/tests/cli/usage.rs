@@ -99,3 +99,31 @@ fn instruction_sets_can_be_limited() {
         "{error}"
     );
 }
+
+/// A variable that cannot be read is never treated as if it were absent.
+#[cfg(unix)]
+#[test]
+fn variables_that_are_not_utf8_are_errors() {
+    use std::os::unix::ffi::OsStrExt;
+
+    let folder = Folder::with("texts", "a\n");
+    let bytes = std::ffi::OsStr::from_bytes(b"abc\xff");
+    let encode = ["encode", "texts", "-o", "out.npy", "-m", "org/absent"].as_slice();
+    for (variable, code, args) in [
+        ("POLYHEAD_API_KEYS", 2, ["serve", "--check"].as_slice()),
+        ("POLYHEAD_MODEL", 2, &["encode", "texts", "-o", "out.npy"]),
+        ("POLYHEAD_THREADS", 2, &["encode", "texts", "-o", "out.npy"]),
+        ("POLYHEAD_MAX_ISA", 2, &["encode", "texts", "-o", "out.npy"]),
+        ("HF_TOKEN", 1, encode),
+        ("HF_ENDPOINT", 1, encode),
+        ("HF_HUB_OFFLINE", 1, encode),
+        ("TRANSFORMERS_OFFLINE", 1, encode),
+    ] {
+        let output = folder.command().env(variable, bytes).args(args).output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{variable}: {error}");
+        let is_clap = ["POLYHEAD_MODEL", "POLYHEAD_THREADS"].contains(&variable);
+        let words = if is_clap { "UTF-8" } else { variable };
+        assert!(error.contains(words) && !error.contains("abc\\"), "{variable}: {error}");
+    }
+}

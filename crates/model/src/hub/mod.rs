@@ -58,9 +58,12 @@ struct Known<'a> {
 /// other than `main`. The settings come from the environment: see [`Hub::from_env`].
 ///
 /// # Errors
-/// As [`Hub::resolve`].
+/// As [`Hub::from_env`] and [`Hub::resolve`].
 pub fn resolve(name: &str, offline: bool) -> Result<PathBuf, Error> {
-    let mut hub = Hub::from_env();
+    if Path::new(name).exists() {
+        return Ok(PathBuf::from(name));
+    }
+    let mut hub = Hub::from_env()?;
     hub.offline |= offline;
     hub.resolve(name)
 }
@@ -73,7 +76,11 @@ impl Hub {
     /// - `HF_ENDPOINT` instead of `https://huggingface.co`
     /// - `HF_TOKEN`, else what `hf auth login` stored in `$HF_HOME/token`
     /// - `HF_HUB_OFFLINE=1` (or `TRANSFORMERS_OFFLINE=1`): the network is not used
-    pub fn from_env() -> Self {
+    ///
+    /// # Errors
+    /// [`ErrorKind::Hub`] if a variable that is not a path is not UTF-8: an endpoint or a setting
+    /// that were ignored would send requests where the user does not want them.
+    pub fn from_env() -> Result<Self, Error> {
         let home = directory_from("HF_HOME").or_else(|| {
             let caches = directory_from("XDG_CACHE_HOME")
                 .or_else(|| env::home_dir().map(|home| home.join(".cache")));
@@ -83,13 +90,13 @@ impl Hub {
             let text = read_text(&home.as_ref()?.join("token"), TOKEN_LIMIT).ok()?;
             Some(text.trim().to_owned()).filter(|token| !token.is_empty())
         };
-        Self {
+        Ok(Self {
             cache: directory_from("HF_HUB_CACHE").or_else(|| Some(home.as_ref()?.join("hub"))),
-            endpoint: text_from("HF_ENDPOINT")
+            endpoint: text_from("HF_ENDPOINT")?
                 .unwrap_or_else(|| "https://huggingface.co".to_owned()),
-            token: text_from("HF_TOKEN").or_else(stored_token),
-            offline: ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"].into_iter().any(is_set),
-        }
+            token: text_from("HF_TOKEN")?.or_else(stored_token),
+            offline: is_set("HF_HUB_OFFLINE")? | is_set("TRANSFORMERS_OFFLINE")?,
+        })
     }
 
     /// The folder of the model `name`, which is downloaded if necessary.
@@ -195,9 +202,12 @@ impl std::fmt::Debug for Hub {
 }
 
 /// The text of an environment variable; `None` if it is absent or blank.
-fn text_from(variable: &str) -> Option<String> {
-    let text = env::var(variable).ok()?;
-    Some(text.trim().to_owned()).filter(|text| !text.is_empty())
+fn text_from(variable: &str) -> Result<Option<String>, Error> {
+    let Some(value) = env::var_os(variable) else { return Ok(None) };
+    let Ok(text) = value.into_string() else {
+        fail!(Hub, "{variable}: expected UTF-8, found other bytes");
+    };
+    Ok(Some(text.trim().to_owned()).filter(|text| !text.is_empty()))
 }
 
 /// The path in an environment variable; `None` if it is absent or empty.
@@ -206,7 +216,7 @@ fn directory_from(variable: &str) -> Option<PathBuf> {
 }
 
 /// Whether a variable has one of the values that mean yes in `huggingface_hub`.
-fn is_set(variable: &str) -> bool {
-    text_from(variable)
-        .is_some_and(|text| ["1", "ON", "YES", "TRUE"].contains(&text.to_uppercase().as_str()))
+fn is_set(variable: &str) -> Result<bool, Error> {
+    let is_yes = |text: String| ["1", "ON", "YES", "TRUE"].contains(&text.to_uppercase().as_str());
+    Ok(text_from(variable)?.is_some_and(is_yes))
 }

@@ -134,6 +134,17 @@ impl EngineError {
         Self { message: message.into(), source: None }
     }
 
+    /// The message and those of all causes in one line, separated by `: `.
+    pub(crate) fn chain(&self) -> String {
+        let mut line = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            line = format!("{line}: {error}");
+            cause = error.source();
+        }
+        line
+    }
+
     pub(crate) fn with_source(
         message: impl Into<String>,
         source: impl std::error::Error + Send + Sync + 'static,

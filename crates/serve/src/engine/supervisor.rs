@@ -90,6 +90,8 @@ fn replace_worker(
         state.abandoned_model = Some(batch.model);
         let is_current = batch.model == state.served.number;
         drop(guard);
+        let limit = shared.settings.stuck_after.as_secs_f64();
+        tracing::error!("a batch did not end within {limit} s: the engine is restarted");
         if is_current {
             reload_model(shared)?;
         }
@@ -106,9 +108,9 @@ fn replace_worker(
 fn reload_model(shared: &Shared) -> Option<()> {
     retry(shared, || {
         let _one_at_a_time = shared.loading.lock().unwrap_or_else(PoisonError::into_inner);
-        let loaded = load_and_try(&shared.load).ok()?;
+        let loaded = load_and_try(&shared.load).map_err(|error| error.chain())?;
         shared.install(&mut shared.lock(), loaded);
-        Some(())
+        Ok(())
     })
 }
 
@@ -119,18 +121,20 @@ fn start_worker(shared: &Arc<Shared>) -> Option<()> {
             worker.health = WorkerHealth::Healthy;
             worker.number
         };
-        worker::start(shared, number).ok()
+        worker::start(shared, number).map_err(|error| format!("no thread: {error}"))
     })
 }
 
 /// Retries until `attempt` succeeds, with growing pauses. Meanwhile all requests fail at once,
 /// because their answers may never come. `None` means that the engine has ended.
-fn retry(shared: &Shared, attempt: impl Fn() -> Option<()>) -> Option<()> {
+///
+/// - `attempt`: returns why it failed, for the log
+fn retry(shared: &Shared, attempt: impl Fn() -> Result<(), String>) -> Option<()> {
     let mut pause = FIRST_RETRY;
     loop {
-        if attempt().is_some() {
-            return Some(());
-        }
+        let Err(cause) = attempt() else { return Some(()) };
+        let seconds = pause.as_secs_f64();
+        tracing::error!("no request is answered, next try in {seconds} s: {cause}");
         let mut state = shared.lock();
         state.worker.health = WorkerHealth::Unloadable;
         state.queue.fail_all(&RequestError::NotReady);

@@ -1,7 +1,7 @@
 //! A fault in a batch affects only the text that caused it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use polyhead_compute::StoredTensor;
@@ -100,12 +100,27 @@ async fn a_stuck_worker_is_given_up_and_others_are_answered() {
     assert_idle(&engine);
 }
 
+struct LogWriter(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for LogWriter {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_model_that_does_not_load_again_is_said_and_tried_again() {
     let mut settings = with_faults();
     settings.stuck_after = Duration::from_millis(200);
     let broken = Arc::new(AtomicBool::new(false));
     let is_broken = Arc::clone(&broken);
+    // Of all tests of this program: the supervisor logs from a thread of its own.
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let writer = Arc::clone(&log);
+    tracing_subscriber::fmt().with_writer(move || LogWriter(writer.clone())).init();
     let engine = Engine::start(
         move || {
             if is_broken.load(Ordering::Relaxed) {
@@ -125,6 +140,9 @@ async fn a_model_that_does_not_load_again_is_said_and_tried_again() {
     assert_eq!(engine.state(), EngineState::Restarting);
     let refused = engine.answer(EngineRequest::texts(["a"])).await.map(|_| ());
     assert_eq!(refused, Err(RequestError::NotReady));
+    let log = String::from_utf8(log.lock().unwrap().clone()).unwrap();
+    let causes = "next try in 0.5 s: the model cannot be served: `/no such folder`: no such folder";
+    assert!(log.contains("did not end within 0.2 s") && log.contains(causes), "{log}");
     broken.store(false, Ordering::Relaxed);
     until(|| engine.state() == EngineState::Ready).await;
     engine.answer(EngineRequest::texts(["a"])).await.unwrap();

@@ -1,5 +1,6 @@
 //! The arguments of `polyhead serve`, and the settings of the libraries that they give.
 
+use std::env::{self, VarError};
 use std::fs;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -214,10 +215,20 @@ fn keys(file: Option<&Path>) -> Result<Vec<ApiKey>> {
             return Err(usage(format!("{name}: expected at least one key, found none")));
         }
     }
-    if let Ok(all) = std::env::var(KEYS_VARIABLE) {
-        for key in all.split(',') {
-            keys.push(ApiKey::new(key.trim()).map_err(|e| usage(format!("{KEYS_VARIABLE}: {e}")))?);
+    match env::var(KEYS_VARIABLE) {
+        Ok(all) => {
+            for key in all.split(',') {
+                let key = ApiKey::new(key.trim());
+                keys.push(key.map_err(|e| usage(format!("{KEYS_VARIABLE}: {e}")))?);
+            }
         }
+        // A user who sets the variable wants keys to be required, whatever it holds.
+        Err(VarError::NotUnicode(_)) => {
+            return Err(usage(format!(
+                "{KEYS_VARIABLE}: expected ASCII, found bytes that are not UTF-8"
+            )));
+        }
+        Err(VarError::NotPresent) => {}
     }
     Ok(keys)
 }

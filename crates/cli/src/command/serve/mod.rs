@@ -1,6 +1,8 @@
 //! `polyhead serve`: a model over HTTP.
 
 mod arguments;
+#[cfg(unix)]
+mod reload;
 
 use std::future::Future;
 use std::io::{self, Write};
@@ -17,6 +19,7 @@ use tokio::task::spawn_blocking;
 use tracing::Level;
 
 use self::arguments::{AddressArgs, LimitArgs, LogFormat, MannerArgs};
+use crate::failure;
 use crate::flags::LoadArgs;
 use crate::interrupt::INTERRUPTED;
 
@@ -175,20 +178,13 @@ fn told_to_stop(engine: Engine) -> Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hang_up = signal(SignalKind::hangup())?;
+    let start_reload = reload::start_reloads(move || reload_model(&engine))?;
     Ok(async move {
         loop {
             tokio::select! {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
-                _ = hang_up.recv() => {
-                    let engine = engine.clone();
-                    // A separate thread: on one that answers requests, reloading could wait for
-                    // itself.
-                    let thread = std::thread::Builder::new().name("polyhead-reload".to_owned());
-                    if let Err(error) = thread.spawn(move || reload(&engine)) {
-                        tracing::error!("cannot start a thread to reload the model: {error}");
-                    }
-                }
+                _ = hang_up.recv() => start_reload(),
             }
         }
         tokio::spawn(async move {
@@ -213,10 +209,13 @@ fn told_to_stop(_: Engine) -> Result<impl Future<Output = ()>> {
 }
 
 #[cfg(unix)]
-fn reload(engine: &Engine) {
+fn reload_model(engine: &Engine) {
     tracing::info!("reloading the model");
     match engine.reload() {
         Ok(()) => tracing::info!("the new model is in use"),
-        Err(error) => tracing::error!("reload failed, the old model stays in use: {error}"),
+        Err(error) => {
+            let cause = failure::chain(&error.into());
+            tracing::error!("reload failed, the old model stays in use: {cause}");
+        }
     }
 }
