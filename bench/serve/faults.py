@@ -1,11 +1,13 @@
 """Faults that a server must survive. Each function gets a bench and returns the problems, and a line about its findings."""
 
 import json
+import os
 import signal
 import socket
 import threading
 import time
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from generator import embeddings, errors, finish, latency, texts
@@ -88,7 +90,7 @@ def slow_headers(bench: "Bench") -> Found:
         rest = server.gauges()
         slow = [socket.create_connection((server.host, server.port)) for _ in range(200)]
         begun, closed = time.monotonic(), 0.0
-        head = b"POST /v1/embeddings HTTP/1.1\r\nhost: slow\r\nx-long: " + b"y" * 100
+        head = b"POST /v1/embeddings HTTP/1.1\r\nhost: localhost\r\nx-long: " + b"y" * 100
         others = bench.generator.start(server.address, embeddings(texts(200, 20), "short"), rate=20, seconds=10)
         for byte in head:
             for one in slow[:]:
@@ -123,7 +125,7 @@ def idle_connections(bench: "Bench") -> Found:
         idle = []
         for _ in range(1000):
             one = socket.create_connection((server.host, server.port), timeout=5)
-            one.sendall(b"GET /livez HTTP/1.1\r\nhost: idle\r\n\r\n")
+            one.sendall(b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n")
             if not one.recv(1000).startswith(b"HTTP/1.1 200"):
                 wrong.append("an idle connection got no answer")
                 break
@@ -143,7 +145,7 @@ def memory_limit(bench: "Bench") -> Found:
         rest = server.gauges()
         # About 100 MB of JSON.
         body = json.dumps({"inputs": ["the train to the coast leaves at seven " * 30] * 100}).encode()
-        head = f"POST /embed_all HTTP/1.1\r\nhost: greedy\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n".encode()
+        head = f"POST /embed_all HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n".encode()
         statuses, deaf, end = Counter(), [], time.monotonic() + max(25 * bench.scale, 8)
 
         def leave_unread() -> None:
@@ -204,4 +206,43 @@ def reload_under_load(bench: "Bench") -> Found:
     return wrong, f"{reloads:.0f} reloads, {found['statuses'].get('200', 0)} answers, p99 {latency(found, 'short')['p99']:.0f} ms"
 
 
-FAULTS = (terminate_under_load, kill_and_restart, dropped_connections, slow_headers, idle_connections, memory_limit, reload_under_load)
+def slow_reader(bench: "Bench") -> Found:
+    """A client that reads steadily, but for longer than 75 s, which is the time of an idle connection."""
+    wrong, seconds = [], max(100 * bench.scale, 3)
+    body = json.dumps({"inputs": ["the train to the coast leaves at seven " * 30] * 30}).encode()
+    with bench.server() as server:
+        rest, size = server.gauges(), len(server.ask("POST", "/embed_all", body, timeout=60)[1])
+        one = socket.socket()
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+        one.settimeout(20)
+        one.connect((server.host, server.port))
+        one.sendall(f"POST /embed_all HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body)
+        received, begun, tail = 0, time.monotonic(), b""
+        while not tail.endswith(b"]]]") and (part := one.recv(1 << 14)):
+            received, tail = received + len(part), (tail + part)[-3:]
+            time.sleep(max(0.0, received / size * seconds - (time.monotonic() - begun)))
+        took = time.monotonic() - begun
+        one.close()
+        if received < size:
+            wrong.append(f"the connection ended after {received} of {size} bytes")
+        wrong += afterwards(server, rest, {"statuses": {"200": 1}})
+    return wrong, f"{received / 1e6:.1f} of {size / 1e6:.1f} MB in {took:.0f} s"
+
+
+def unread_log(bench: "Bench") -> Found:
+    """Standard error is a pipe that nothing reads: every request is answered, and SIGTERM ends the server."""
+    wrong, count = [], 3000
+    reader, writer = os.pipe()
+    with bench.server(log=Path(f"/dev/fd/{writer}")) as server:
+        answered = sum(server.ask("GET", "/livez", timeout=5)[0] == 200 for _ in range(count))
+        begun = time.monotonic()
+        status = server.stop()
+        seconds = time.monotonic() - begun
+    os.close(reader)
+    os.close(writer)
+    if answered < count or status != 0 or seconds > 5:
+        wrong.append(f"{answered} of {count} answered, exit status {status} after {seconds:.1f} s")
+    return wrong, f"{answered} answers, ended after {seconds:.1f} s"
+
+
+FAULTS = (slow_reader, unread_log, terminate_under_load, kill_and_restart, dropped_connections, slow_headers, idle_connections, memory_limit, reload_under_load)

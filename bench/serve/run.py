@@ -60,9 +60,9 @@ class Bench:
         self.generator = Generator(arguments.load, folder)
         self.requests = embeddings(texts(1000, 20), "short")
 
-    def server(self, *arguments: str, port: int = 0, model: str | None = None, wrapper: tuple[str, ...] = ()) -> Server:
+    def server(self, *arguments: str, port: int = 0, model: str | None = None, wrapper: tuple[str, ...] = (), log: Path | None = None) -> Server:
         """A fresh one; its log, a line for each request as by default, goes into a file."""
-        log = self.folder / "server.log"
+        log = log or self.folder / "server.log"
         return Server.polyhead(self.binary, model or self.model, *self.server_arguments, *arguments, port=port, log=log, wrapper=wrapper)
 
     def seconds(self, full: float, least: float = 2.0) -> float:
