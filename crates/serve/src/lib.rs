@@ -27,6 +27,7 @@ mod engine;
 mod net;
 mod http;
 mod api;
+mod log_queue;
 mod panics;
 
 pub use polyhead_model::{
@@ -41,5 +42,6 @@ pub use engine::{
 #[doc(hidden)]
 pub use engine::{Fault, Faults};
 pub use http::{ApiKey, HttpSettings, TokenIds, openapi_json};
+pub use log_queue::LogQueue;
 pub use net::{Server, ShutdownReport};
 pub use panics::log_panics;

@@ -38,12 +38,13 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
         // Training can also be ended by Ctrl-C, with its own exit code.
         Command::Demo(args) => return demo::run(args),
         Command::Train(args) => return train::run(args),
+        // A server that had to cut off requests has said so in its log.
+        Command::Serve(args) => return serve::run(args),
         Command::Encode(args) => encode::run(args),
         Command::Similarity(args) => similarity::run(args),
         Command::Tokenize(args) => tokenize::run(args),
         Command::Predict(args) => predict::run(args),
         Command::Eval(args) => eval::run(args),
-        Command::Serve(args) => serve::run(args),
         Command::CheckData(args) => check_data::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Quantize(args) => quantize::run(args),

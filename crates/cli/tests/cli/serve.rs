@@ -24,7 +24,15 @@ impl Server {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let mut server = Self::of(child);
         let address = line.trim_end().strip_prefix("listening on http://");
+        let log = || server.log.lock().unwrap().clone();
+        server.address = address.unwrap_or_else(|| panic!("{line} {}", log())).to_owned();
+        server
+    }
+
+    /// A process whose log is read.
+    fn of(mut child: Child) -> Self {
         let log = Arc::new(Mutex::new(String::new()));
         let (mut stderr, written) = (BufReader::new(child.stderr.take().unwrap()), log.clone());
         thread::spawn(move || {
@@ -34,8 +42,7 @@ impl Server {
                 line.clear();
             }
         });
-        let address = address.unwrap_or_else(|| panic!("{line} {}", log.lock().unwrap()));
-        Self { address: address.to_owned(), child, log }
+        Self { address: String::new(), child, log }
     }
 
     /// Status and body.
@@ -44,7 +51,7 @@ impl Server {
         let length = body.len();
         write!(
             stream,
-            "{method} {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\
+            "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
              content-type: application/json\r\n{headers}content-length: {length}\r\n\r\n{body}"
         )
         .unwrap();
@@ -129,6 +136,58 @@ fn a_model_that_does_not_load_again_leaves_the_old_one() {
     server.signal("HUP");
     server.wait_for_log("the new model is in use");
     assert_eq!(embed(), before);
+    assert_eq!(server.end().0, Some(0));
+}
+
+/// Standard error is a pipe that nothing reads; it holds some 400 lines.
+#[test]
+fn a_log_that_is_not_read_stops_nothing() {
+    let folder = Folder::new();
+    let mut command = folder.command();
+    command.args(["serve", "--port", "0", "--threads", "1"]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut server = Server { child, address: String::new(), log: Arc::default() };
+    let mut line = String::new();
+    BufReader::new(server.child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let address = line.trim_end().strip_prefix("listening on http://").unwrap();
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let mut stream = BufReader::new(stream);
+    for _ in 0..1500 {
+        stream.get_mut().write_all(b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        while !answer.ends_with("\r\n\r\n") {
+            assert_ne!(stream.read_line(&mut answer).unwrap(), 0);
+        }
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        stream.read_exact(&mut [0; r#"{"status":"alive"}"#.len()]).unwrap();
+    }
+    server.signal("TERM");
+    let begin = Instant::now();
+    let code = loop {
+        if let Some(status) = server.child.try_wait().unwrap() {
+            break status.code();
+        }
+        assert!(begin.elapsed() < Duration::from_secs(10), "the log keeps the process");
+        thread::sleep(Duration::from_millis(20));
+    };
+    assert_eq!(code, Some(0));
+}
+
+/// As in `polyhead serve | true`.
+#[test]
+fn a_standard_output_that_is_gone_does_not_end_the_server() {
+    let folder = Folder::new();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = folder.command();
+    command.args(["serve", "--port", "0", "--threads", "1"]).stdout(writer);
+    let mut server = Server::of(command.stderr(Stdio::piped()).spawn().unwrap());
+    server.wait_for_log("standard output: ");
+    let log = server.log.lock().unwrap().clone();
+    let address = log.split_once("listening on http://").and_then(|(_, rest)| rest.split_once(';'));
+    server.address = address.expect(&log).0.to_owned();
+    assert_eq!(server.ask("GET", "/readyz", "", "").0, 200);
     assert_eq!(server.end().0, Some(0));
 }
 

@@ -19,11 +19,14 @@ pub(crate) struct App {
     pub(crate) body_budget: MemoryBudget,
     /// Memory for responses that clients have not received yet.
     pub(crate) answer_budget: MemoryBudget,
+    /// Whether the host of every request must be known.
+    pub(crate) checks_hosts: bool,
     draining: AtomicBool,
 }
 
 impl App {
-    pub(crate) fn new(engine: Engine, settings: HttpSettings) -> Self {
+    /// - `is_loopback`: whether only clients on this machine can connect
+    pub(crate) fn new(engine: Engine, settings: HttpSettings, is_loopback: bool) -> Self {
         Self {
             metrics: Metrics::new(engine.clone()),
             body_budget: MemoryBudget::new("bodies of all requests", settings.max_bodies, 0),
@@ -32,6 +35,7 @@ impl App {
                 settings.max_answers,
                 SMALL_ANSWER,
             ),
+            checks_hosts: is_loopback || !settings.allowed_hosts.is_empty(),
             draining: AtomicBool::new(false),
             engine,
             settings,

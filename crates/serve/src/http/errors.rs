@@ -86,9 +86,15 @@ kinds! {
     RequestTooLarge: (413, 422), REQUEST, "request_too_large", Validation;
     /// A body with more bytes than allowed.
     BodyTooLarge: (413, 413), REQUEST, "body_too_large", Validation;
+    /// A request without host, or with several.
+    Host: (400, 400), REQUEST, "invalid_host", Validation;
+    /// A host by which this server may not be called.
+    HostNotAllowed: (403, 403), REQUEST, "host_not_allowed", Validation;
+    /// A transfer coding other than `chunked`.
+    TransferEncoding: (501, 501), SERVER, "unsupported_transfer_encoding", Validation;
     /// The body did not arrive in time.
     BodyTimeout: (408, 408), REQUEST, "body_timeout", Validation;
-    /// The content type of the body is not JSON.
+    /// The content type of the body is not JSON, or the body is encoded.
     MediaType: (415, 415), REQUEST, "unsupported_media_type", Validation;
     /// There is no such route.
     UnknownRoute: (404, 404), REQUEST, "unknown_route", Validation;

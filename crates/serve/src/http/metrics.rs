@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::fs;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use prometheus_client::encoding::text;
@@ -37,10 +38,12 @@ pub(crate) struct Metrics {
     task_seconds: Family<Labels<1>, Histogram, fn() -> Histogram>,
     tokens: Counter,
     truncated: Counter,
-    abandoned: Counter,
+    pub(crate) abandoned: Counter,
     in_flight: Gauge,
     connections: Gauge,
     pub(crate) refused_connections: Counter,
+    /// Follows [`HttpSettings::dropped_log_lines`](crate::HttpSettings::dropped_log_lines).
+    dropped_log_lines: Counter,
     resident_memory: Gauge,
 }
 
@@ -86,6 +89,7 @@ impl Metrics {
             in_flight: added(r, "requests_in_flight", "Requests being answered"),
             connections: added(r, "connections", "Open connections"),
             refused_connections: added(r, "refused_connections", "Connections above the limit"),
+            dropped_log_lines: added(r, "dropped_log_lines", "Lines that the log has lost"),
             resident_memory: if resident_bytes().is_some() {
                 added(r, "resident_memory_bytes", "Resident memory")
             } else {
@@ -131,7 +135,10 @@ impl Metrics {
     }
 
     /// All metrics, in the format of [`CONTENT_TYPE`].
-    pub(crate) fn encode(&self) -> Result<String, fmt::Error> {
+    ///
+    /// - `dropped_log_lines`: number of lines that the log has lost
+    pub(crate) fn encode(&self, dropped_log_lines: u64) -> Result<String, fmt::Error> {
+        self.dropped_log_lines.inner().fetch_max(dropped_log_lines, Ordering::Relaxed);
         self.engine.update_gauges();
         if let Some(bytes) = resident_bytes() {
             self.resident_memory.set(bytes);

@@ -7,6 +7,7 @@
 
 pub(crate) mod settings;
 mod keys;
+pub(crate) mod head;
 pub(crate) mod app;
 mod watch;
 mod request_id;

@@ -32,7 +32,9 @@ impl Modify for Keys {
         title = "Polyhead",
         description = "One sentence encoder with many task heads: every head and the sentence \
                        vector from one forward pass. Errors are JSON everywhere: OpenAI's \
-                       envelope under `/v1`, that of text-embeddings-inference on its routes."
+                       envelope under `/v1`, that of text-embeddings-inference on its routes. On \
+                       every route a host that is not one of the server's is 403, a request \
+                       without host 400, and a transfer coding other than chunked 501."
     ),
     modifiers(&Keys),
     components(schemas(ErrorEnvelope, TeiError)),

@@ -1,6 +1,7 @@
 //! Liveness, readiness and metrics; these routes need no API key.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -77,7 +78,7 @@ fn not_ready() -> ApiError {
     ))
 )]
 pub(crate) async fn metrics_page(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
-    let page = app.metrics.encode();
+    let page = app.metrics.encode(app.settings.dropped_log_lines.load(Ordering::Relaxed));
     let page = page.map_err(|_| ApiError::internal("metrics: they cannot be written"))?;
     Ok(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], page).into_response())
 }

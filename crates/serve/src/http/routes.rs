@@ -14,6 +14,7 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 use super::answer::json_response;
 use super::app::App;
 use super::errors::{ApiError, ApiErrorKind};
+use super::head::check_head;
 use super::openapi::openapi_json;
 use super::stats::TRUNCATED_INPUTS;
 use super::watch::{panicked, watch};
@@ -57,7 +58,7 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
         .route("/metrics", get(probes::metrics_page))
         .fallback(unknown_route)
         .method_not_allowed_fallback(wrong_method)
-        .layer(from_fn_with_state(app.clone(), check_key))
+        .layer(from_fn_with_state(app.clone(), check_access))
         .layer(CatchPanicLayer::custom(panicked));
     if let Some(cors) = cors(&app.settings.cors_origins) {
         router = router.layer(cors);
@@ -74,15 +75,21 @@ async fn wrong_method(method: Method) -> ApiError {
     ApiError::new(ApiErrorKind::Method, message)
 }
 
-async fn check_key(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+/// Answers requests whose head or key is refused.
+async fn check_access(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let is_open = OPEN_ROUTES.contains(&request.uri().path())
         && matches!(*request.method(), Method::GET | Method::HEAD);
-    if is_open || keys::admits(&app.settings.keys, request.headers()) {
-        return next.run(request).await;
-    }
+    let has_key = is_open || keys::admits(&app.settings.keys, request.headers());
+    let error = match check_head(&app, &request) {
+        Ok(()) if has_key => return next.run(request).await,
+        Ok(()) => {
+            let message = "authorization: expected `Bearer` and a key that this server knows";
+            ApiError::new(ApiErrorKind::Key, message)
+        }
+        Err(error) => error,
+    };
     discard(request.into_body());
-    let message = "authorization: expected `Bearer` and a key that this server knows";
-    ApiError::new(ApiErrorKind::Key, message).into_response()
+    error.into_response()
 }
 
 /// Allows all origins for `*`, or those of a list. Without origins, browsers block other pages.

@@ -1,5 +1,7 @@
 //! Limits, timeouts and compatibility options of HTTP.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use polyhead_model::OnTruncate;
@@ -17,6 +19,10 @@ pub struct HttpSettings {
     /// Origins whose pages may send requests, such as `https://example.org`, or `*` for all.
     /// Without origins, only pages of this server may.
     pub cors_origins: Vec<String>,
+    /// Names and addresses, without ports, by which requests may call the server (`Host`), besides
+    /// `localhost`, `127.0.0.1`, `[::1]` and the address that the client has connected to. A server
+    /// on a loopback address always checks them, any other server only if this is not empty.
+    pub allowed_hosts: Vec<String>,
     /// Largest number of bytes of a request body.
     pub max_body: usize,
     /// Largest number of texts of a request.
@@ -49,6 +55,9 @@ pub struct HttpSettings {
     pub drain_delay: Duration,
     /// Time that running requests have to finish after the drain delay.
     pub drain_timeout: Duration,
+    /// Number of lines that the log has lost, for `/metrics`: see
+    /// [`LogQueue`](crate::LogQueue::dropped_lines).
+    pub dropped_log_lines: Arc<AtomicU64>,
 }
 
 /// Whether inputs may be token ids.
@@ -68,6 +77,7 @@ impl Default for HttpSettings {
             names: vec!["polyhead".to_owned()],
             keys: Vec::new(),
             cors_origins: Vec::new(),
+            allowed_hosts: Vec::new(),
             max_body: 2 << 20,
             max_inputs: 2048,
             max_connections: 1024,
@@ -82,6 +92,7 @@ impl Default for HttpSettings {
             idle_timeout: seconds(75),
             drain_delay: Duration::ZERO,
             drain_timeout: seconds(25),
+            dropped_log_lines: Arc::default(),
         }
     }
 }

@@ -42,12 +42,16 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for JsonBody<T> {
 /// Checks the headers of a body, and reserves memory for it.
 fn reserve(app: &App, headers: &HeaderMap) -> Result<ReservedMemory, ApiError> {
     expect_json(headers)?;
+    expect_plain(headers)?;
     let limit = app.settings.max_body;
-    match content_length(headers) {
-        Some(length) if length > limit as u64 => Err(too_large(limit)),
-        Some(length) => app.body_budget.try_reserve(length as usize),
-        None => app.body_budget.try_reserve(limit),
-    }
+    let length = match headers.get(header::CONTENT_LENGTH) {
+        None => limit,
+        // A length that does not fit a number is as large as any.
+        Some(length) => {
+            length.to_str().ok().and_then(|text| text.parse().ok()).unwrap_or(usize::MAX)
+        }
+    };
+    if length > limit { Err(too_large(limit)) } else { app.body_budget.try_reserve(length) }
 }
 
 /// Refuses a body whose content type is not JSON.
@@ -62,8 +66,14 @@ fn expect_json(headers: &HeaderMap) -> Result<(), ApiError> {
     Err(ApiError::new(ApiErrorKind::MediaType, message))
 }
 
-fn content_length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+/// Refuses a body that is compressed or encoded in another way.
+fn expect_plain(headers: &HeaderMap) -> Result<(), ApiError> {
+    let mut encodings = headers.get_all(header::CONTENT_ENCODING).iter();
+    if encodings.all(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Ok(());
+    }
+    let message = "content-encoding: expected none, found one that this server does not decode";
+    Err(ApiError::new(ApiErrorKind::MediaType, message))
 }
 
 fn too_large(limit: usize) -> ApiError {

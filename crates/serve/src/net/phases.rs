@@ -8,7 +8,7 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -26,17 +26,26 @@ pub(crate) enum ConnectionPhase {
     Head = 1,
     /// A request is being answered.
     Busy = 2,
-    /// A request has been answered, and the next one has not begun.
+    /// A request has been answered, and the next one has not begun; the response may still be on
+    /// its way.
     Idle = 3,
 }
 
 /// The phase of a connection, shared by its stream and its request handler.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct SharedPhase(Arc<AtomicU8>);
+pub(crate) struct SharedPhase(Arc<PhaseState>);
+
+#[derive(Debug, Default)]
+struct PhaseState {
+    phase: AtomicU8,
+    /// Number of writes that the client's side has taken.
+    writes: AtomicU64,
+    write_failed: AtomicBool,
+}
 
 impl SharedPhase {
     pub(crate) fn get(&self) -> ConnectionPhase {
-        match self.0.load(Ordering::Relaxed) {
+        match self.0.phase.load(Ordering::Relaxed) {
             0 => ConnectionPhase::New,
             1 => ConnectionPhase::Head,
             2 => ConnectionPhase::Busy,
@@ -45,15 +54,35 @@ impl SharedPhase {
     }
 
     pub(crate) fn set(&self, phase: ConnectionPhase) {
-        self.0.store(phase as u8, Ordering::Relaxed);
+        self.0.phase.store(phase as u8, Ordering::Relaxed);
+    }
+
+    /// Whether a response could not be written to its end.
+    pub(crate) fn write_failed(&self) -> bool {
+        self.0.write_failed.load(Ordering::Relaxed)
+    }
+
+    fn writes(&self) -> u64 {
+        self.0.writes.load(Ordering::Relaxed)
+    }
+
+    fn note_write<T>(&self, written: &Poll<io::Result<T>>) {
+        match written {
+            Poll::Ready(Ok(_)) => {
+                self.0.writes.fetch_add(1, Ordering::Relaxed);
+            }
+            Poll::Ready(Err(_)) => self.0.write_failed.store(true, Ordering::Relaxed),
+            Poll::Pending => {}
+        }
     }
 }
 
 /// Ends the wait for a client that is too slow for the phase of its connection.
 pub(crate) struct PhaseTimeout {
     phase: SharedPhase,
-    /// The phase that `end` was computed for.
-    seen: ConnectionPhase,
+    /// The phase that `end` was computed for, and the number of writes until then: the time of an
+    /// idle connection begins when its response is written.
+    seen: (ConnectionPhase, u64),
     end: Pin<Box<Sleep>>,
     header: Duration,
     idle: Duration,
@@ -62,7 +91,7 @@ pub(crate) struct PhaseTimeout {
 impl PhaseTimeout {
     pub(crate) fn new(phase: SharedPhase, settings: &HttpSettings) -> Self {
         let (header, idle) = (settings.header_timeout, settings.idle_timeout);
-        Self { seen: phase.get(), phase, end: Box::pin(sleep(header)), header, idle }
+        Self { seen: (phase.get(), 0), phase, end: Box::pin(sleep(header)), header, idle }
     }
 
     /// Waits until the client has exceeded the time limit of a phase.
@@ -80,12 +109,13 @@ impl PhaseTimeout {
             ConnectionPhase::Idle => self.idle,
             // The body has its own limit, and the model's answer has none.
             ConnectionPhase::Busy => {
-                self.seen = phase;
+                self.seen.0 = phase;
                 return Poll::Pending;
             }
         };
-        if self.seen != phase {
-            self.seen = phase;
+        let writes = if phase == ConnectionPhase::Idle { self.phase.writes() } else { 0 };
+        if self.seen != (phase, writes) {
+            self.seen = (phase, writes);
             self.end.as_mut().reset(Instant::now() + time_limit);
         }
         self.end.as_mut().poll(cx)
@@ -145,7 +175,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for GuardedStream<S> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.inner).poll_write(cx, bytes);
-        self.limit_write(cx, written)
+        let written = self.limit_write(cx, written);
+        self.phase.note_write(&written);
+        written
     }
 
     fn poll_write_vectored(
@@ -154,7 +186,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for GuardedStream<S> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.inner).poll_write_vectored(cx, slices);
-        self.limit_write(cx, written)
+        let written = self.limit_write(cx, written);
+        self.phase.note_write(&written);
+        written
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -15,6 +15,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -24,6 +25,7 @@ use tower::ServiceExt;
 use super::phases::{ConnectionPhase, GuardedStream, PhaseTimeout, SharedPhase};
 use crate::Engine;
 use crate::http::app::App;
+use crate::http::head::LocalAddress;
 use crate::http::routes::router;
 use crate::http::settings::HttpSettings;
 
@@ -48,7 +50,10 @@ impl Server {
     /// Makes a server that answers the connections of `listener` with `engine`, once
     /// [`serve_until`](Self::serve_until) is called.
     pub fn new(listener: TcpListener, engine: Engine, settings: HttpSettings) -> Self {
-        let app = Arc::new(App::new(engine, settings));
+        // An address that the system does not report is treated with more caution.
+        let is_public = |address: SocketAddr| !address.ip().to_canonical().is_loopback();
+        let is_loopback = !listener.local_addr().is_ok_and(is_public);
+        let app = Arc::new(App::new(engine, settings, is_loopback));
         Self { listener, router: router(&app), app }
     }
 
@@ -76,7 +81,11 @@ impl Server {
         let mut dropped_requests = 0;
         if timeout_at(deadline, all).await.is_err() {
             dropped_requests = app.metrics.in_flight();
-            tracing::warn!(requests = dropped_requests, "drain timeout: requests are cut off");
+            let limit = app.settings.drain_timeout.as_secs_f64();
+            tracing::error!(
+                "{dropped_requests} requests were not answered within {limit} s of the drain and \
+                 are cut off; --drain-timeout gives them more time"
+            );
             connections.shutdown().await;
         }
         // No connection is left to send requests.
@@ -131,9 +140,15 @@ impl Server {
         // Responses are written as a whole, so waiting for more bytes gains nothing.
         let _ = stream.set_nodelay(true);
         let (app, router, closing) = (self.app.clone(), self.router.clone(), closing.clone());
+        let local = LocalAddress(stream.local_addr().ok().map(|address| address.ip()));
         connections.spawn(async move {
             let _open = app.metrics.open_connection();
-            serve_connection(stream, router, &app.settings, closing).await;
+            let end = serve_connection(stream, local, router, &app.settings, closing).await;
+            if end == ConnectionEnd::Unread {
+                app.metrics.abandoned.inc();
+                let limit = app.settings.write_timeout.as_secs_f64();
+                tracing::info!("a client took nothing of its response for {limit} s or went away");
+            }
         });
     }
 }
@@ -158,18 +173,32 @@ fn refuse(stream: &TcpStream, limit: usize) {
     let _ = stream.try_write(answer.as_bytes());
 }
 
+/// How a connection has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ConnectionEnd {
+    /// All responses were written.
+    Read,
+    /// The client did not take all of a response.
+    Unread,
+}
+
 /// Serves one connection, from its first byte to its end.
+///
+/// - `local`: the address of this machine that the client has connected to
 async fn serve_connection(
-    stream: TcpStream,
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    local: LocalAddress,
     router: Router,
     settings: &HttpSettings,
     mut closing: watch::Receiver<bool>,
-) {
+) -> ConnectionEnd {
     let phase = SharedPhase::default();
     let mut phase_timeout = PhaseTimeout::new(phase.clone(), settings);
     let stream = GuardedStream::new(stream, phase.clone(), settings);
-    let service = service_fn(|request: Request<Incoming>| {
+    let end = || if phase.write_failed() { ConnectionEnd::Unread } else { ConnectionEnd::Read };
+    let service = service_fn(|mut request: Request<Incoming>| {
         phase.set(ConnectionPhase::Busy);
+        request.extensions_mut().insert(local);
         let (answer, phase) = (router.clone().oneshot(request.map(Body::new)), phase.clone());
         async move {
             let answer = answer.await;
@@ -188,18 +217,85 @@ async fn serve_connection(
     // Errors are ignored: they come from clients that disconnected or do not speak HTTP.
     tokio::select! {
         biased;
-        _ = connection.as_mut() => return,
-        () = phase_timeout.wait() => return,
+        _ = connection.as_mut() => return end(),
+        () = phase_timeout.wait() => return end(),
         _ = closing.wait_for(|closing| *closing) => {}
     }
     // hyper would wait for a request on a connection that has not sent a byte.
     if phase.get() == ConnectionPhase::New {
-        return;
+        return ConnectionEnd::Read;
     }
     connection.as_mut().graceful_shutdown();
     tokio::select! {
         biased;
         _ = connection => {}
         () = phase_timeout.wait() => {}
+    }
+    end()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+    use tokio::task::JoinHandle;
+
+    use super::*;
+
+    const BODY: usize = 1 << 20;
+
+    /// A connection that has asked for [`BODY`] bytes and read the head of the response.
+    async fn asked() -> (DuplexStream, JoinHandle<(ConnectionEnd, Duration)>, watch::Sender<bool>) {
+        let (mut client, stream) = duplex(1 << 12);
+        let router = Router::new().route("/", get(|| async { vec![b'x'; BODY] }));
+        let (close, closing) = watch::channel(false);
+        let served = tokio::spawn(async move {
+            let (begin, local) = (Instant::now(), LocalAddress(None));
+            let settings = HttpSettings::default();
+            let end = serve_connection(stream, local, router, &settings, closing).await;
+            (end, begin.elapsed())
+        });
+        client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(client.read_u8().await.unwrap());
+        }
+        (client, served, close)
+    }
+
+    /// Reads `bytes` bytes in `seconds` seconds.
+    async fn read(client: &mut DuplexStream, bytes: usize, seconds: u64) {
+        let mut part = vec![0; bytes / seconds as usize];
+        for _ in 0..seconds {
+            client.read_exact(&mut part).await.unwrap();
+            sleep(Duration::from_secs(1)).await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_but_steady_client_is_served_to_the_end() {
+        let (mut client, served, _close) = asked().await;
+        read(&mut client, BODY, 512).await;
+        assert!(!served.is_finished(), "an idle connection has 75 s for its next request");
+        client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        assert_eq!(client.read_u8().await.unwrap(), b'H');
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_nothing_for_30_s_is_left_and_noted() {
+        let (mut client, served, _close) = asked().await;
+        read(&mut client, BODY / 2, 256).await;
+        let (end, after) = served.await.unwrap();
+        assert_eq!(end, ConnectionEnd::Unread);
+        assert!((280..=290).contains(&after.as_secs()), "{after:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_idle_time_begins_when_the_response_is_written() {
+        let (mut client, served, _close) = asked().await;
+        read(&mut client, BODY, 256).await;
+        let (end, after) = served.await.unwrap();
+        assert_eq!(end, ConnectionEnd::Read);
+        assert!((325..=335).contains(&after.as_secs()), "{after:?}");
     }
 }

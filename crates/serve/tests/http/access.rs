@@ -74,6 +74,64 @@ async fn other_origins_are_let_in_by_name_only() {
     }
 }
 
+/// A web page whose name is made to point at this machine sends its own name.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn other_hosts_are_let_in_by_name_only() {
+    let server = Fixture::with(|settings| {
+        settings.http.allowed_hosts = vec!["models.example".to_owned()];
+    })
+    .await;
+    let ask = async |target: &str, hosts: &[&str]| {
+        let mut head = format!("{target}\r\n");
+        hosts.iter().for_each(|host| head.push_str(&format!("host: {host}\r\n")));
+        let mut client = server.client().await;
+        client.write(format!("{head}content-length: 0\r\n\r\n").as_bytes()).await;
+        client.read().await.unwrap()
+    };
+    let port = server.address.port();
+    for host in ["localhost", "LocalHost:1", "127.0.0.1", "[::1]:8080", "models.example"] {
+        assert_eq!(ask("GET /v1/model HTTP/1.1", &[host]).await.status, 200, "{host}");
+    }
+    let own = format!("127.0.0.1:{port}");
+    assert_eq!(ask("GET /v1/model HTTP/1.1", &[&own]).await.status, 200);
+    for path in ["/", "/livez", "/metrics", "/v1/model", "/nowhere"] {
+        let reply = ask(&format!("GET {path} HTTP/1.1"), &["evil.example"]).await;
+        if path == "/" {
+            reply.fails_tei(403, "Validation", "--allow-host");
+        } else {
+            reply.fails(403, "host_not_allowed", "found `evil.example`; the operator allows");
+        }
+    }
+    ask("POST /embed HTTP/1.1", &["evil.example"]).await.fails_tei(403, "Validation", "evil");
+    for hosts in [&[][..], &["localhost", "localhost"], &["localhost", "evil.example"], &["a b"]] {
+        ask("GET /v1/model HTTP/1.1", hosts).await.fails(400, "invalid_host", "expected one");
+    }
+    assert_eq!(ask("GET /livez HTTP/1.0", &[]).await.status, 200);
+    // The host of the target counts, not that of the header.
+    let reply = ask("GET http://evil.example/livez HTTP/1.1", &["localhost"]).await;
+    reply.fails(403, "host_not_allowed", "evil.example");
+    assert_eq!(ask("GET http://localhost/livez HTTP/1.1", &["evil.example"]).await.status, 200);
+    server.stop().await;
+}
+
+/// A server that other machines can reach does not know its names, unless it is told.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_public_address_checks_hosts_only_if_it_has_some() {
+    for (allowed, expected) in [(vec![], 200), (vec!["models.example".to_owned()], 403)] {
+        let server =
+            Fixture::at("0.0.0.0:0", |settings| settings.http.allowed_hosts = allowed).await;
+        let mut client = server.client().await;
+        client.write(b"GET /livez HTTP/1.1\r\nhost: any.example\r\n\r\n").await;
+        assert_eq!(client.read().await.unwrap().status, expected);
+        // A probe names the address that it has connected to.
+        client.write(b"GET /livez HTTP/1.1\r\nhost: 127.0.0.1:1\r\n\r\n").await;
+        assert_eq!(client.read().await.unwrap().status, 200);
+        client.write(b"GET /livez HTTP/1.1\r\n\r\n").await;
+        client.read().await.unwrap().fails(400, "invalid_host", "found none");
+        server.stop().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_wrong_door_says_which_is_right() {
     let server = Fixture::new().await;

@@ -3,6 +3,8 @@
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpSocket;
 
 use crate::client::{Client, request};
 use crate::{Fixture, until};
@@ -23,7 +25,7 @@ async fn who_is_slow_is_left_and_others_are_served() {
     let mut idle = server.client().await;
     idle.get("/livez").await.ok();
     let mut half = server.client().await;
-    half.write(b"POST /v1/predict HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n5\r\n{\"inp\r\n").await;
+    half.write(b"POST /v1/predict HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n5\r\n{\"inp\r\n").await;
     let drip = tokio::spawn(async move {
         dripping.write(b"GET /livez HTTP/1.1\r\n").await;
         let (mut read, begin) = (Box::pin(async { dripping.read().await }), Instant::now());
@@ -118,6 +120,38 @@ async fn who_does_not_read_the_answer_is_left() {
     }
     until("the connection is closed", async || server.metric("polyhead_connections").await == 1.0)
         .await;
+    assert_eq!(server.metric("polyhead_abandoned_requests_total").await, 1.0);
     server.works().await;
+    server.stop().await;
+}
+
+/// A client that takes longer than an idle connection may, but never nothing for long.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_reads_slowly_gets_the_whole_answer() {
+    let server = Fixture::with(|settings| {
+        settings.http.idle_timeout = Duration::from_millis(300);
+        settings.http.write_timeout = Duration::from_secs(5);
+    })
+    .await;
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut stream = socket.connect(server.address).await.unwrap();
+    let body = json!({"inputs": vec!["the train is not a train of leaves"; 2000]}).to_string();
+    stream.write_all(&request("POST", "/embed_all", &[JSON], body.as_bytes())).await.unwrap();
+    // About 2 s, of which the buffers of the socket hide half.
+    let (mut received, begin) = (Vec::new(), Instant::now());
+    let mut part = vec![0; 256 << 10];
+    loop {
+        let count = stream.read(&mut part).await.unwrap();
+        received.extend_from_slice(&part[..count]);
+        if count == 0 || received.ends_with(b"]]]") {
+            break;
+        }
+        let due = Duration::from_secs_f64(received.len() as f64 / 4e6);
+        tokio::time::sleep(due.saturating_sub(begin.elapsed())).await;
+    }
+    assert!(received.ends_with(b"]]]"), "{} bytes", received.len());
+    assert!(begin.elapsed() > Duration::from_secs(1), "{:?}", begin.elapsed());
+    assert_eq!(server.metric("polyhead_abandoned_requests_total").await, 0.0);
     server.stop().await;
 }

@@ -82,9 +82,13 @@ impl Fixture {
     }
 
     async fn with(change: impl FnOnce(&mut Settings)) -> Self {
+        Self::at("127.0.0.1:0", change).await
+    }
+
+    async fn at(address: &str, change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = Settings::default();
         change(&mut settings);
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = TcpListener::bind(address).await.unwrap();
         let start = move || Engine::start(settings.load, settings.engine);
         let engine = spawn_blocking(start).await.unwrap().unwrap();
         let server = Server::new(listener, engine.clone(), settings.http);

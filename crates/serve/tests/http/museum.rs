@@ -210,10 +210,10 @@ async fn bodies_that_are_not_what_they_say() {
     }
     // More than the limit, said or not said.
     let mut client = server.client().await;
-    client.write(b"POST /embed HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 3000000\r\n\r\n").await;
+    client.write(b"POST /embed HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 3000000\r\n\r\n").await;
     client.read().await.unwrap().fails_tei(413, "Validation", "at most 2097152 bytes");
     let mut client = server.client().await;
-    client.write(b"POST /v1/predict HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n").await;
+    client.write(b"POST /v1/predict HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n").await;
     for _ in 0..33 {
         client.write(b"10000\r\n").await;
         client.write(&[b' '; 0x10000]).await;
@@ -223,12 +223,63 @@ async fn bodies_that_are_not_what_they_say() {
     server.works().await;
     // Chunks, and a client that asks whether it may send.
     let mut client = server.client().await;
-    client.write(b"POST /v1/predict HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n6\r\n{\"inpu\r\n8\r\nts\":\"a\"}\r\n0\r\n\r\n").await;
+    client.write(b"POST /v1/predict HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n6\r\n{\"inpu\r\n8\r\nts\":\"a\"}\r\n0\r\n\r\n").await;
     client.read().await.unwrap().ok();
-    client.write(b"POST /v1/predict HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\nexpect: 100-continue\r\ncontent-length: 14\r\n\r\n").await;
+    client.write(b"POST /v1/predict HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\nexpect: 100-continue\r\ncontent-length: 14\r\n\r\n").await;
     assert_eq!(client.read().await.unwrap().status, 100);
     client.write(good).await;
     client.read().await.unwrap().ok();
+    // Encodings of the body, and codings of its transfer.
+    for (header, expected) in [
+        ("content-encoding: identity", None),
+        ("content-encoding: gzip", Some((415, "unsupported_media_type", "content-encoding"))),
+        (
+            "content-encoding: identity, br",
+            Some((415, "unsupported_media_type", "content-encoding")),
+        ),
+    ] {
+        let mut client = server.client().await;
+        let headers = [JSON, header];
+        let reply = client.ask("POST", "/v1/predict", &headers, good).await;
+        match expected {
+            None => drop(reply.ok()),
+            Some((status, code, words)) => reply.fails(status, code, words),
+        }
+        if expected.is_some() {
+            let reply = client.ask("POST", "/embed", &headers, good).await;
+            reply.fails_tei(415, "Validation", "content-encoding");
+        }
+    }
+    for coding in ["gzip, chunked", "chunked, chunked", "chunked\r\ntransfer-encoding: chunked"] {
+        let head =
+            format!("host: localhost\r\n{JSON}\r\ntransfer-encoding: {coding}\r\n\r\n0\r\n\r\n");
+        let mut client = server.client().await;
+        client.write(format!("POST /v1/predict HTTP/1.1\r\n{head}").as_bytes()).await;
+        let reply = client.read().await.unwrap();
+        reply.fails(501, "unsupported_transfer_encoding", "`chunked` alone");
+        let mut client = server.client().await;
+        client.write(format!("POST /embed HTTP/1.1\r\n{head}").as_bytes()).await;
+        client.read().await.unwrap().fails_tei(501, "Validation", "`chunked` alone");
+    }
+    // hyper refuses these itself, without a body: a coding that does not end in `chunked`, and
+    // lengths that are no number or near 2^64.
+    for (header, status) in [
+        ("transfer-encoding: gzip", 400),
+        ("transfer-encoding: chunked, gzip", 400),
+        ("content-length: 5x", 400),
+        ("content-length: 18446744073709551616", 400),
+        ("content-length: 18446744073709551615", 431),
+    ] {
+        let head = format!("host: localhost\r\n{JSON}\r\n{header}\r\n\r\n");
+        let mut client = server.client().await;
+        client.write(format!("POST /embed HTTP/1.1\r\n{head}").as_bytes()).await;
+        let reply = client.read().await.unwrap();
+        assert_eq!((reply.status, reply.body.len()), (status, 0), "{header}");
+    }
+    let mut client = server.client().await;
+    client.write(b"POST /embed HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 18446744073709551613\r\n\r\n").await;
+    client.read().await.unwrap().fails_tei(413, "Validation", "at most 2097152 bytes");
+    server.works().await;
     // An old client.
     let mut client = server.client().await;
     client.write(b"POST /v1/predict HTTP/1.0\r\ncontent-type: application/json\r\ncontent-length: 14\r\n\r\n{\"inputs\":\"a\"}").await;
@@ -247,6 +298,28 @@ async fn bodies_that_are_not_what_they_say() {
     let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
     client.write(&request("GET", "/livez", &headers, b"")).await;
     assert_eq!(client.read().await.unwrap().status, 431);
+    server.works().await;
+    server.stop().await;
+}
+
+/// What the framework refuses before a handler sees it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn paths_and_queries_that_cannot_be_read_have_json_errors() {
+    let server = Fixture::new().await;
+    let mut client = server.client().await;
+    client.get("/v1/models/%ff").await.fails(400, "invalid_value", "UTF-8");
+    client.get("/v1/models/a%2f%c3%28").await.fails(400, "invalid_value", "UTF-8");
+    client.get("/v1/models/%zz").await.fails(404, "model_not_found", "%zz");
+    client.get("/v1/models/").await.fails(404, "unknown_route", "");
+    client.get("/%ff").await.fails(404, "unknown_route", "");
+    for query in ["task=a&task=b", "task=%ff"] {
+        let reply = client.post(&format!("/predict?{query}"), r#"{"inputs":"a"}"#).await;
+        reply.fails_tei(422, "Validation", "");
+    }
+    for (method, path) in [("DELETE", "/v1/models/%ff"), ("POST", "/v1/models"), ("PUT", "/")] {
+        let reply = client.ask(method, path, &[], b"").await;
+        assert!(reply.status == 405 && reply.json().get("error").is_some(), "{reply:?}");
+    }
     server.works().await;
     server.stop().await;
 }

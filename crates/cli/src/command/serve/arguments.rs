@@ -2,6 +2,7 @@
 
 use std::env::{self, VarError};
 use std::fs;
+use std::net::Ipv6Addr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -40,6 +41,12 @@ pub(super) struct AddressArgs {
     /// all; may be repeated
     #[arg(long, value_name = "ORIGIN", value_parser = origin)]
     cors_origin: Vec<String>,
+
+    /// Allow requests to this host name or address, without port, besides localhost and the
+    /// server's own address; may be repeated. A server on a loopback address refuses others,
+    /// any other server only with this option
+    #[arg(long, value_name = "NAME", value_parser = host)]
+    allow_host: Vec<String>,
 }
 
 /// The limits of requests, connections and queues.
@@ -138,6 +145,24 @@ fn origin(text: &str) -> Result<String, String> {
     }
 }
 
+/// Reads a host as requests name it: without scheme and port, an IPv6 address in brackets.
+fn host(text: &str) -> Result<String, String> {
+    let name = text.strip_suffix('.').unwrap_or(text);
+    let address = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let is_name = |name: &str| {
+        !name.is_empty()
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
+    };
+    match address.map(|address| address.parse::<Ipv6Addr>().is_ok()) {
+        Some(true) => Ok(name.to_owned()),
+        None if is_name(name) => Ok(name.to_owned()),
+        _ => {
+            Err("expected a host name or address without port, such as models.example.org"
+                .to_owned())
+        }
+    }
+}
+
 /// The variable with keys: other users can see a command line, but not the environment.
 const KEYS_VARIABLE: &str = "POLYHEAD_API_KEYS";
 
@@ -151,6 +176,7 @@ impl ServeArgs {
             names: self.names(),
             keys: keys(self.address.api_key_file.as_deref())?,
             cors_origins: self.address.cors_origin.clone(),
+            allowed_hosts: self.address.allow_host.clone(),
             max_body: given(limits.max_body, default.max_body),
             max_bodies: default.max_bodies.max(given(limits.max_body, 0)),
             max_inputs: given(limits.max_inputs, default.max_inputs),
@@ -258,7 +284,8 @@ mod tests {
              --cors-origin https://a.org --cors-origin * --max-body 1 --max-inputs 2 \
              --max-text-bytes 3 --max-connections 4 --queue-tokens 5 --bulk-queue-tokens 6 \
              --batch-tokens 7 --allow-token-ids --auto-truncate false --drain-delay 0.5 \
-             --drain-timeout 9 --log-format json --api-key-file k",
+             --drain-timeout 9 --log-format json --api-key-file k \
+             --allow-host models.example. --allow-host [::2]",
         )
         .unwrap();
         assert_eq!((args.address.host.as_str(), args.address.port), ("0.0.0.0", 0));
@@ -272,6 +299,7 @@ mod tests {
         let http = args.http_settings().unwrap();
         assert_eq!(http.names, ["x", "y"]);
         assert_eq!(http.cors_origins, ["https://a.org", "*"]);
+        assert_eq!(http.allowed_hosts, ["models.example", "[::2]"]);
         assert_eq!((http.max_body, http.max_inputs, http.max_connections), (1, 2, 4));
         assert_eq!(http.token_ids, TokenIds::Accept);
         assert_eq!(http.tei_on_truncate, OnTruncate::Error);
@@ -299,6 +327,10 @@ mod tests {
             "--drain-timeout NaN",
             "--cors-origin example.org",
             "--cors-origin https://a.org/path",
+            "--allow-host https://a.org",
+            "--allow-host a.org:80",
+            "--allow-host [a.org]",
+            "--allow-host *",
             "--auto-truncate maybe",
             "--log-format xml",
             "a b",

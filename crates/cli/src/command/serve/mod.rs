@@ -7,19 +7,19 @@ mod reload;
 use std::future::Future;
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::process;
+use std::process::{self, ExitCode};
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::Args;
 use polyhead_model::{LoadOptions, ModelFolder, MultiTaskModel};
-use polyhead_serve::{Engine, HttpSettings, Server};
+use polyhead_serve::{Engine, EngineError, HttpSettings, LogQueue, Server, ShutdownReport};
 use tokio::net::TcpListener;
 use tokio::runtime;
 use tokio::task::spawn_blocking;
 use tracing::Level;
 
 use self::arguments::{AddressArgs, LimitArgs, LogFormat, MannerArgs};
-use crate::failure;
 use crate::flags::LoadArgs;
 use crate::interrupt::INTERRUPTED;
 
@@ -37,7 +37,7 @@ second one exits at once. SIGHUP reloads the model and keeps the old one if
 the new one does not load.
 
 Keys are in a file, one per line, or in POLYHEAD_API_KEYS, separated by commas.
-For TLS, use a proxy.
+For TLS, use a proxy: it sends the host localhost, or a name of --allow-host.
 
 Examples:
   polyhead serve                                      the built-in model: vectors
@@ -73,19 +73,39 @@ pub(crate) struct ServeArgs {
 /// Blocking threads that write answers, in addition to those that tokenize.
 const WRITERS: usize = 2;
 
+/// Time for the log at the end. A log that nothing reads does not keep the process.
+const LOG_TIME: Duration = Duration::from_secs(2);
+
 /// Serves until a signal ends the program.
-pub(crate) fn run(args: ServeArgs) -> Result<()> {
-    let settings = args.http_settings()?;
+pub(crate) fn run(args: ServeArgs) -> Result<ExitCode> {
+    let mut settings = args.http_settings()?;
     let engine_settings = args.engine_settings();
     let model = args.model.filter(|model| model != "builtin");
     let options = args.load.options();
     let start = move || Engine::start(move || load(model.as_deref(), &options), engine_settings);
     if args.check {
-        return check(&start()?, &settings);
+        return check(&start()?, &settings).map(|()| ExitCode::SUCCESS);
     }
-    log_to_stderr(args.manners.log_format, args.load.quiet)?;
+    let log = log_to_stderr(args.manners.log_format, args.load.quiet)?;
+    settings.dropped_log_lines = log.dropped_lines();
     polyhead_serve::log_panics();
     let threads = args.load.threads.expected();
+    let stopped = serve((args.address.host, args.address.port), threads, start, settings);
+    // From here to the end, nothing else is written to standard error, which may be stuck.
+    log.flush_within(LOG_TIME);
+    Ok(match stopped?.dropped_requests {
+        0 => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    })
+}
+
+/// Serves what `start` loads at an address, a name and a port, until a signal tells it to stop.
+fn serve(
+    address: (String, u16),
+    threads: usize,
+    start: impl FnOnce() -> Result<Engine, EngineError> + Send + 'static,
+    settings: HttpSettings,
+) -> Result<ShutdownReport> {
     let runtime = runtime::Builder::new_multi_thread()
         .worker_threads(threads.clamp(2, 4))
         // One thread per text that is tokenized at a time, and some that write answers. Each of
@@ -94,7 +114,6 @@ pub(crate) fn run(args: ServeArgs) -> Result<()> {
         .enable_all()
         .build()
         .context("no threads to answer requests")?;
-    let address = (args.address.host, args.address.port);
     let stopped = runtime.block_on(async {
         // Before the model is loaded: a port that is in use shows at once.
         let listener = TcpListener::bind((address.0.as_str(), address.1))
@@ -103,19 +122,16 @@ pub(crate) fn run(args: ServeArgs) -> Result<()> {
         let engine = spawn_blocking(start)
             .await
             .context("the thread that loads the model has panicked")??;
-        note_exposure(&args.load, &settings, listener.local_addr()?);
-        engine.model().encoder().notices().iter().for_each(|notice| args.load.note(notice));
+        warn_exposure(&settings, listener.local_addr()?);
+        engine.model().encoder().notices().iter().for_each(|notice| tracing::info!("{notice}"));
         let server = Server::new(listener, engine.clone(), settings);
         let told_to_stop = told_to_stop(engine)?;
-        announce(server.address()?)?;
+        announce(server.address()?);
         anyhow::Ok(server.serve_until(told_to_stop).await)
     })?;
     // Does not wait for a reload that is still running.
     runtime.shutdown_background();
-    match stopped.dropped_requests {
-        0 => Ok(()),
-        count => bail!("{count} requests were cut off at the drain timeout; raise --drain-timeout"),
-    }
+    Ok(stopped)
 }
 
 fn load(
@@ -128,17 +144,21 @@ fn load(
     }
 }
 
-fn announce(address: SocketAddr) -> Result<()> {
+/// Says where the server listens. A server whose standard output nothing reads serves all the same,
+/// and says so in the log.
+fn announce(address: SocketAddr) {
     let mut out = io::stdout().lock();
-    writeln!(out, "listening on http://{address}")?;
-    out.flush()?;
-    Ok(())
+    if let Err(error) = writeln!(out, "listening on http://{address}").and_then(|()| out.flush()) {
+        tracing::warn!("listening on http://{address}; standard output: {error}");
+    }
 }
 
 /// Warns when other machines can reach a server that has no keys.
-fn note_exposure(load: &LoadArgs, settings: &HttpSettings, address: SocketAddr) {
+fn warn_exposure(settings: &HttpSettings, address: SocketAddr) {
     if !address.ip().is_loopback() && settings.keys.is_empty() {
-        load.note("other machines can reach this address without a key; pass --api-key-file to require one");
+        tracing::warn!(
+            "other machines can reach this address without a key; pass --api-key-file to require one"
+        );
     }
 }
 
@@ -155,18 +175,20 @@ fn check(engine: &Engine, settings: &HttpSettings) -> Result<()> {
     Ok(())
 }
 
-fn log_to_stderr(format: LogFormat, quiet: bool) -> Result<()> {
+fn log_to_stderr(format: LogFormat, quiet: bool) -> Result<LogQueue> {
     let level = if quiet { Level::WARN } else { Level::INFO };
-    // If stderr is closed, reporting that on stderr would panic.
+    let queue = LogQueue::start(io::stderr()).context("no thread for the log")?;
+    let writer = queue.clone();
     let log = tracing_subscriber::fmt()
-        .with_writer(io::stderr)
+        .with_writer(move || writer.clone())
         .with_max_level(level)
         .log_internal_errors(false);
     let done = match format {
         LogFormat::Text => log.with_ansi(false).with_target(false).try_init(),
         LogFormat::Json => log.json().flatten_event(true).with_target(false).try_init(),
     };
-    done.map_err(|error| anyhow::anyhow!("log: {error}"))
+    done.map_err(|error| anyhow::anyhow!("log: {error}"))?;
+    Ok(queue)
 }
 
 /// Resolves at the first SIGTERM or Ctrl-C; until then, SIGHUP reloads the model. The second
@@ -214,7 +236,7 @@ fn reload_model(engine: &Engine) {
     match engine.reload() {
         Ok(()) => tracing::info!("the new model is in use"),
         Err(error) => {
-            let cause = failure::chain(&error.into());
+            let cause = crate::failure::chain(&error.into());
             tracing::error!("reload failed, the old model stays in use: {cause}");
         }
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use serde::Serialize;
@@ -75,8 +76,11 @@ pub(crate) async fn models(State(app): State<Arc<App>>) -> Result<Response, ApiE
 )]
 pub(crate) async fn model(
     State(app): State<Arc<App>>,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, ApiError> {
+    let Path(id) = id.map_err(|error| {
+        ApiError::new(ApiErrorKind::Value, format!("path: {}", error.body_text()))
+    })?;
     check_name(&app, &id)?;
     Ok(json_response(to_json(&object(&id))?))
 }
