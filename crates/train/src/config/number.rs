@@ -87,8 +87,8 @@ numbers! {
     Size(usize): "a whole number from 0 to 2147483647", |n| n < SIZE_LIMIT;
     /// A whole number from 1 to below 2³¹.
     PositiveSize(usize): "a whole number from 1 to 2147483647", |n| (1..SIZE_LIMIT).contains(&n);
-    /// A whole number of at least 1.
-    PositiveCount(u64): "a whole number of at least 1", |n| n > 0;
+    /// A whole number from 1 to the most that TOML holds.
+    PositiveCount(u64): "a whole number from 1 to 9223372036854775807", |n| n > 0;
 }
 
 /// The `f64` that has the same decimal digits.

@@ -100,6 +100,9 @@ impl Error for Problem {
 #[derive(Clone, Copy)]
 pub(super) struct Reader<'a>(pub(super) &'a Spanned<DeValue<'a>>);
 
+/// What a whole number is that TOML does not hold.
+const MOST: &str = "a whole number of at most 9223372036854775807";
+
 /// The problem of a value that is none of the type; what was found is filled in later.
 fn unfit(expected: &dyn Expected) -> Problem {
     Problem::invalid_type(Unexpected::Other("another value"), expected)
@@ -142,8 +145,9 @@ impl<'de> de::Deserializer<'de> for Reader<'_> {
                 match i64::from_str_radix(number.as_str(), number.radix()) {
                     Ok(number @ 0..) => visitor.visit_u64(number as u64),
                     Ok(number) => visitor.visit_i64(number),
-                    // More than TOML's numbers hold.
-                    Err(_) => Err(unfit(&visitor)),
+                    Err(_) if number.as_str().starts_with('-') => Err(unfit(&visitor)),
+                    // More than TOML's numbers hold, whatever the key allows.
+                    Err(_) => Err(unfit(&MOST)),
                 }
             }
             DeValue::Float(number) => match number.as_str().parse() {
@@ -160,7 +164,10 @@ impl<'de> de::Deserializer<'de> for Reader<'_> {
     }
 
     fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
-        match self.0.get_ref().as_float().map(|number| number.as_str().parse()) {
+        let value = self.0.get_ref();
+        let whole = value.as_integer().filter(|number| number.radix() == 10);
+        let digits = value.as_float().map(|number| number.as_str());
+        match digits.or_else(|| whole.map(|number| number.as_str())).map(str::parse) {
             Some(Ok(number)) => visitor.visit_f32(number),
             _ => self.deserialize_any(visitor),
         }
