@@ -13,6 +13,11 @@ pub fn hex(bytes: impl AsRef<[u8]>) -> String {
     })
 }
 
+/// The SHA-256 of some bytes, as hexadecimal digits.
+pub fn sha256(bytes: &[u8]) -> String {
+    hex(Sha256::digest(bytes))
+}
+
 /// Adds pieces to a hash so that it also depends on where each of them ends.
 pub fn add_pieces<'a>(hash: &mut Sha256, pieces: impl IntoIterator<Item = &'a [u8]>) {
     for piece in pieces {
@@ -78,6 +83,7 @@ mod tests {
         io::copy(&mut reader, &mut io::sink()).unwrap();
         let (_, bytes, digest) = reader.finish();
         assert_eq!((bytes, &*digest), (3, ABC));
+        assert_eq!(sha256(b"abc"), ABC);
 
         let mut writer = Hashing::new(Vec::new());
         writer.write_all(b"a").unwrap();

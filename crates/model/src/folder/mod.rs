@@ -17,6 +17,8 @@ mod checkpoint;
 pub(crate) mod shards;
 mod tensor_file;
 mod heads_file;
+mod records;
+mod writer;
 mod write;
 mod write_int8;
 
@@ -48,12 +50,16 @@ use module_files::ModuleFiles;
 use modules_json::{ModuleEntry, ModuleKind};
 use polyhead_json::PolyheadConfig;
 use prompts::SentenceConfig;
+pub(crate) use records::FileRecords;
 use sentence_bert_config_json::TransformerConfig;
 use source::directory;
 
 /// The file of a model folder with texts and their expected vectors:
 /// `{"texts": ["…"], "embeddings": [[…]]}`.
 pub const REFERENCE_FILE: &str = "reference_vectors.json";
+
+/// The largest file whose hash is compared when a folder is opened, in bytes: some milliseconds.
+const MOST_HASHED: u64 = 1 << 20;
 
 /// The folder of the model inside the directory of a training run.
 const RUN_MODEL: &str = "model";
@@ -92,6 +98,8 @@ pub struct ModelFolder {
     pub provenance: Option<Provenance>,
     /// Remarks for the user, one line each.
     pub notices: Vec<String>,
+    /// The files as they were when the folder was written, if it says so.
+    pub(crate) records: Option<FileRecords>,
     source: Source,
     /// The folder inside `source` that has `config.json`, weights and tokenizer.
     transformer_path: String,
@@ -223,6 +231,16 @@ impl ModelFolder {
         parameters.extend(heads.parameters);
         let mut notices = checkpoint.notices;
         notices.extend(parts.notices);
+        let records = trained.as_ref().map(|trained| trained.files.clone());
+        let records = records.filter(|files| !files.is_empty());
+        let records = records.map(|files| FileRecords::new(&source, files)).transpose()?;
+        for change in records.iter().flat_map(|records| records.changes(Some(MOST_HASHED))) {
+            notices.push(format!(
+                "{}: {}: it has changed since the model was written",
+                source.describe(""),
+                change?
+            ));
+        }
         let trained_length = trained.as_ref().map(|trained| trained.max_length);
         Ok(Self {
             config,
@@ -238,6 +256,7 @@ impl ModelFolder {
             heads: heads.heads,
             provenance: trained.map(|trained| trained.provenance),
             notices: notices.iter().map(|notice| visible(notice)).collect(),
+            records,
             source,
             transformer_path,
         })

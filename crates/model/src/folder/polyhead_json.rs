@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::{Error, ErrorKind, excerpt, fail};
+use crate::folder::records::FileRecord;
 use crate::folder::source::Source;
 use crate::heads::{HeadInput, HeadLayer, HeadSpec, check_heads};
 use crate::modules::{PoolingMode, PoolingSpec};
@@ -48,6 +49,8 @@ pub(crate) struct PolyheadConfig {
     pub(crate) pooling: PoolingSpec,
     pub(crate) heads: Vec<HeadSpec>,
     pub(crate) provenance: Provenance,
+    /// The other files of the folder when it was written; empty in folders of earlier versions.
+    pub(crate) files: Vec<FileRecord>,
 }
 
 /// The one key that is read before the version of the schema is known.
@@ -65,6 +68,8 @@ struct PolyheadJson {
     tasks: Vec<TaskJson>,
     #[serde(with = "ProvenanceJson")]
     provenance: Provenance,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    files: Vec<FileRecord>,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -126,6 +131,7 @@ pub(crate) fn to_text(config: &PolyheadConfig) -> String {
         pooling: PoolingJson::from_spec(&config.pooling),
         tasks: config.heads.iter().map(TaskJson::from_spec).collect(),
         provenance: config.provenance.clone(),
+        files: config.files.clone(),
     };
     let mut text = serde_json::to_string_pretty(&wire).expect("names, numbers and lists only");
     text.push('\n');
@@ -150,7 +156,8 @@ impl PolyheadJson {
             })
             .collect::<Result<Vec<_>, _>>()?;
         check_heads(heads.iter())?;
-        Ok(PolyheadConfig { max_length, pooling, heads, provenance: self.provenance })
+        let (provenance, files) = (self.provenance, self.files);
+        Ok(PolyheadConfig { max_length, pooling, heads, provenance, files })
     }
 }
 
@@ -297,6 +304,7 @@ mod tests {
                 epoch: 3,
                 metrics: json!({"dev": {"topic": {"accuracy": 0.9}}}),
             },
+            files: vec![FileRecord { name: "a/b".into(), bytes: 3, sha256: "ef".into() }],
         }
     }
 

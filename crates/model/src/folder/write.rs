@@ -6,13 +6,11 @@
 //! Polyhead. Tensors have the same names as in the checkpoint that training began with,
 //! and files that training does not change are copied. The same model gives the same bytes.
 
-use std::collections::{BTreeSet, HashMap};
-use std::fs::{self, File};
-use std::io::{BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::collections::HashMap;
+use std::path::Path;
 
 use polyhead_compute::Activation;
-use polyhead_files::safetensors::{self, Tensor};
+use polyhead_files::safetensors::Tensor;
 use serde_json::{Value, json};
 
 use crate::encoder::{EncoderConfig, EncoderTensors, Linear, ParameterGroup};
@@ -23,11 +21,12 @@ use crate::folder::files::{VOCABULARY, encoder_path};
 use crate::folder::heads_file;
 use crate::folder::max_length::decide_max_length;
 use crate::folder::modules_json::{self, ModuleEntry, ModuleKind};
-use crate::folder::polyhead_json::{self, PolyheadConfig, Provenance};
+use crate::folder::polyhead_json::{PolyheadConfig, Provenance};
 use crate::folder::pooling_json;
 use crate::folder::prompts;
 use crate::folder::sentence_bert_config_json;
 use crate::folder::source::joined;
+use crate::folder::writer::{FolderWriter, pretty};
 use crate::heads::{HeadDims, HeadWeights, check_heads};
 use crate::modules::{Module, PoolingSpec, Residual, torch_class};
 use crate::training::{Network, ParameterStore};
@@ -97,7 +96,7 @@ impl<'a> TrainedModel<'a> {
         self.check(&config, &dims)?;
         let entries = self.entries()?;
         let encoder = encoder_path(Some(&entries)).to_owned();
-        let mut out = Out::new(directory)?;
+        let mut out = FolderWriter::new(directory)?;
 
         out.tensors(&joined(&encoder, SINGLE), self.encoder_tensors(&config)?)?;
         out.bytes(&joined(&encoder, "config.json"), &self.config_json(&encoder, &config)?)?;
@@ -123,17 +122,16 @@ impl<'a> TrainedModel<'a> {
                 &json!({"prompts": {}, "default_prompt_name": null, "similarity_fn_name": "cosine"}),
             )?,
         }
-        let polyhead = PolyheadConfig {
+        if !self.heads.is_empty() {
+            out.tensors(heads_file::FILE, heads_file::tensors(&self.heads, &dims)?)?;
+        }
+        out.finish(Some(PolyheadConfig {
             max_length: self.max_length,
             pooling: self.pooling.clone(),
             heads: self.heads.iter().map(|head| head.spec.clone()).collect(),
             provenance: self.provenance.clone(),
-        };
-        out.bytes(polyhead_json::FILE, polyhead_json::to_text(&polyhead).as_bytes())?;
-        if !self.heads.is_empty() {
-            out.tensors(heads_file::FILE, heads_file::tensors(&self.heads, &dims)?)?;
-        }
-        out.finish()
+            files: Vec::new(),
+        }))
     }
 
     fn config(&self) -> Result<EncoderConfig, Error> {
@@ -241,7 +239,7 @@ impl<'a> TrainedModel<'a> {
     /// - `index`: index of the module in [`ModelFolder::modules`]
     fn write_module(
         &self,
-        out: &mut Out,
+        out: &mut FolderWriter,
         entry: &ModuleEntry,
         module: &Module,
         index: usize,
@@ -289,95 +287,4 @@ fn dense_json(linear: &Linear, activation: Activation, residual: Option<&Residua
         json["use_residual"] = Value::from(true);
     }
     json
-}
-
-fn pretty(json: &Value) -> Vec<u8> {
-    let mut text = serde_json::to_vec_pretty(json).expect("a JSON value can be written");
-    text.push(b'\n');
-    text
-}
-
-/// The directory that is written into.
-struct Out<'a> {
-    directory: &'a Path,
-    /// Directories with new entries, to be synced at the end.
-    touched: BTreeSet<PathBuf>,
-}
-
-impl<'a> Out<'a> {
-    fn new(directory: &'a Path) -> Result<Self, Error> {
-        let out = Self { directory, touched: BTreeSet::new() };
-        let first = fs::create_dir_all(directory)
-            .and_then(|()| fs::read_dir(directory)?.next().transpose())
-            .map_err(|error| out.failed(directory, error))?;
-        match first {
-            None => Ok(out),
-            Some(entry) => {
-                fail!(
-                    Io,
-                    "{}: expected an empty directory, found {}",
-                    directory.display(),
-                    entry.file_name().display()
-                )
-            }
-        }
-    }
-
-    fn json(&mut self, name: &str, json: &Value) -> Result<(), Error> {
-        self.bytes(name, &pretty(json))
-    }
-
-    fn bytes(&mut self, name: &str, bytes: &[u8]) -> Result<(), Error> {
-        self.file(name, |path| {
-            let mut file = File::create(path)?;
-            file.write_all(bytes)?;
-            file.sync_all()
-        })
-    }
-
-    /// Writes tensors sorted by name: the same tensors give the same bytes, in whatever order
-    /// they come.
-    fn tensors(&mut self, file: &str, mut tensors: Vec<(String, Tensor)>) -> Result<(), Error> {
-        tensors.sort_by(|(a, _), (b, _)| a.cmp(b));
-        for (name, tensor) in &tensors {
-            if let Some(number) = tensor.values.iter().find(|x| !x.is_finite()) {
-                fail!(NotFinite, "tensor `{name}`: expected finite numbers, found {number}");
-            }
-        }
-        self.file(file, |path| {
-            let mut out = BufWriter::with_capacity(1 << 20, File::create(path)?);
-            safetensors::write(&mut out, Some("pt"), &tensors)?;
-            out.into_inner().map_err(std::io::IntoInnerError::into_error)?.sync_all()
-        })
-    }
-
-    fn file(
-        &mut self,
-        name: &str,
-        write: impl FnOnce(&Path) -> std::io::Result<()>,
-    ) -> Result<(), Error> {
-        let path = self.directory.join(name);
-        let parents = path.ancestors().skip(1).take_while(|p| p.starts_with(self.directory));
-        self.touched.extend(parents.map(Path::to_owned));
-        let made = path.parent().map_or(Ok(()), fs::create_dir_all);
-        made.and_then(|()| write(&path)).map_err(|error| self.failed(&path, error))
-    }
-
-    /// Syncs the directories; the files are already.
-    fn finish(self) -> Result<(), Error> {
-        for directory in &self.touched {
-            sync_directory(directory).map_err(|error| self.failed(directory, error))?;
-        }
-        Ok(())
-    }
-
-    fn failed(&self, path: &Path, error: std::io::Error) -> Error {
-        let message = format!("{}: could not be written: {error}", path.display());
-        Error::with_source(ErrorKind::Io, message, error)
-    }
-}
-
-/// Makes the names of new files durable. Only Unix supports and needs it.
-fn sync_directory(path: &Path) -> std::io::Result<()> {
-    if cfg!(unix) { File::open(path)?.sync_all() } else { Ok(()) }
 }

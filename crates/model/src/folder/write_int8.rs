@@ -15,11 +15,10 @@
 //! “Data-Free Quantization”, section 4.2, with that mean in place of an estimate).
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs;
 use std::path::Path;
 
 use polyhead_compute::{StoredTensor, StoredType};
-use polyhead_files::{FileError, create_folder};
+use polyhead_files::create_folder;
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 
@@ -31,8 +30,10 @@ use crate::folder::ModelFolder;
 use crate::folder::checkpoint::{INT8, INT8_FORMAT};
 use crate::folder::files::{VOCABULARY, encoder_path, small_files};
 use crate::folder::modules_json;
+use crate::folder::polyhead_json;
 use crate::folder::source::joined;
 use crate::folder::tensor_file::{COLUMNS_SUFFIX, SCALE_SUFFIX};
+use crate::folder::writer::FolderWriter;
 
 /// Writes `folder` to the new directory `out` with 8-bit weights.
 ///
@@ -59,14 +60,14 @@ fn write_files(folder: &ModelFolder, keep: &[Product], out: &Path) -> Result<(),
     if !source.has(&joined(encoder, "tokenizer.json")) {
         files.push(joined(encoder, VOCABULARY));
     }
-    for name in files {
-        if let Some(bytes) = source.bytes(&name)? {
-            write(&out.join(&name), bytes.as_slice())?;
+    let mut out = FolderWriter::new(out)?;
+    for name in files.iter().filter(|name| *name != polyhead_json::FILE) {
+        if let Some(bytes) = source.bytes(name)? {
+            out.bytes(name, bytes.as_slice())?;
         }
     }
-    let weights = int8_file(folder, keep)?;
-    write(&out.join(joined(encoder, INT8)), &weights)?;
-    Ok(())
+    out.bytes(&joined(encoder, INT8), &int8_file(folder, keep)?)?;
+    out.finish(polyhead_json::read(source)?)
 }
 
 /// Checks that a folder has weights that can be stored in 8 bits.
@@ -81,13 +82,6 @@ pub fn check_floating(folder: &ModelFolder) -> Result<(), Error> {
             fail!(Unsupported, "tensor `{name}`: expected floating point, found 8 bits")
         }
     }
-}
-
-fn write(path: &Path, data: &[u8]) -> Result<(), FileError> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(folder)
-        .and_then(|()| fs::write(path, data))
-        .map_err(|error| FileError::new(path, error))
 }
 
 /// One tensor of the 8-bit file.

@@ -41,6 +41,7 @@ impl SentenceEncoder {
     /// - vectors of sequences alone, in another order and on other numbers of threads, which
     ///   must be equal to the bit
     /// - vectors against those of the [`REFERENCE_FILE`], if the folder has one
+    /// - the files of the folder against sizes and hashes in `polyhead.json`, if it has them
     ///
     /// # Errors
     /// If encoding fails or the reference file is damaged. Wrong numbers are no error, but a
@@ -49,7 +50,22 @@ impl SentenceEncoder {
         let mut checks = self.kernel_checks();
         checks.extend(self.invariance_checks()?);
         checks.extend(self.reference_check()?);
+        checks.extend(self.files_check()?);
         Ok(checks)
+    }
+
+    /// Compares all files of the folder with their records; `None` if it has none.
+    fn files_check(&self) -> Result<Option<Check>, Error> {
+        let Some(records) = &self.records else { return Ok(None) };
+        let changes = records.changes(None).collect::<Result<Vec<_>, _>>()?;
+        let detail = match changes.is_empty() {
+            true => format!("{} files: sizes and SHA-256 as polyhead.json has them", records.len()),
+            false => format!(
+                "{}; if this was meant, remove `files` from polyhead.json",
+                changes.join("; ")
+            ),
+        };
+        Ok(Some(Check { name: "files".to_owned(), passed: changes.is_empty(), detail }))
     }
 
     fn kernel_checks(&self) -> Vec<Check> {

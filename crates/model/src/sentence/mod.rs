@@ -20,7 +20,7 @@ use polyhead_text::{TextInput, TextTokens, TokenBatch};
 
 use crate::encoder::{Encoder, EncoderConfig, Precision};
 use crate::error::{Error, ErrorKind, fail};
-use crate::folder::{ModelFolder, REFERENCE_FILE};
+use crate::folder::{FileRecords, ModelFolder, REFERENCE_FILE};
 use crate::hub::resolve;
 use crate::modules::SentenceModules;
 use crate::modules::{Module, PoolingSpec};
@@ -38,6 +38,8 @@ pub struct SentenceEncoder {
     pub(crate) workspaces: Workspaces,
     truncate_dim: Option<usize>,
     notices: Vec<String>,
+    /// The files as they were when the folder was written, if it says so.
+    pub(crate) records: Option<FileRecords>,
     /// The content of the [`REFERENCE_FILE`], if the folder has one.
     pub(crate) reference_vectors: Option<Bytes>,
 }
@@ -131,6 +133,7 @@ impl SentenceEncoder {
             workspaces: Workspaces::default(),
             truncate_dim: folder.truncate_dim,
             notices: folder.notices,
+            records: folder.records,
         })
     }
 

@@ -1,0 +1,88 @@
+//! Sizes and hashes of the files of a model folder, as `polyhead.json` has them.
+
+use polyhead_files::sha256;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, ErrorKind, fail};
+use crate::folder::polyhead_json;
+use crate::folder::source::{Source, checked_path};
+
+/// The most files that are recorded; each is opened when the folder is.
+const MOST_RECORDS: usize = 1024;
+
+/// A file as it was when the folder was written.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FileRecord {
+    /// Path inside the model folder.
+    pub(crate) name: String,
+    /// Size in bytes.
+    pub(crate) bytes: u64,
+    /// SHA-256 as hexadecimal digits.
+    pub(crate) sha256: String,
+}
+
+/// The recorded files of a folder.
+#[derive(Clone, Debug)]
+pub(crate) struct FileRecords {
+    source: Source,
+    records: Vec<FileRecord>,
+}
+
+impl FileRecords {
+    /// Checks the records of a file; their names are untrusted.
+    pub(crate) fn new(source: &Source, records: Vec<FileRecord>) -> Result<Self, Error> {
+        let file = || source.describe(polyhead_json::FILE);
+        if records.len() > MOST_RECORDS {
+            let found = records.len();
+            fail!(Format, "{}: `files`: expected at most {MOST_RECORDS}, found {found}", file());
+        }
+        for record in &records {
+            checked_path(&record.name).map_err(|problem| {
+                Error::new(ErrorKind::Format, format!("{}: `files`: {problem}", file()))
+            })?;
+        }
+        Ok(Self { source: source.clone(), records })
+    }
+
+    /// Number of recorded files.
+    pub(crate) fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// What is no longer as recorded, a line for each file.
+    ///
+    /// - `most_hashed`: larger files are compared by size only, and absent ones are left out;
+    ///   `None`: everything is compared
+    ///
+    /// # Errors
+    /// An item is an error where a file cannot be read.
+    pub(crate) fn changes(
+        &self,
+        most_hashed: Option<u64>,
+    ) -> impl Iterator<Item = Result<String, Error>> {
+        self.records.iter().filter_map(move |FileRecord { name, bytes, sha256: expected }| {
+            let content = match self.source.bytes(name) {
+                Ok(Some(content)) => content,
+                Ok(None) if most_hashed.is_some() => return None,
+                Ok(None) => {
+                    return Some(Ok(format!("{name}: expected {bytes} bytes, found no file")));
+                }
+                Err(error) => return Some(Err(error)),
+            };
+            let content = content.as_slice();
+            if content.len() as u64 != *bytes {
+                return Some(Ok(format!(
+                    "{name}: expected {bytes} bytes, found {}",
+                    content.len()
+                )));
+            }
+            if most_hashed.is_some_and(|most| *bytes > most) {
+                return None;
+            }
+            let found = sha256(content);
+            let message = || format!("{name}: expected SHA-256 {expected}, found {found}");
+            (found != *expected).then(|| Ok(message()))
+        })
+    }
+}
