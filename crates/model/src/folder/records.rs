@@ -4,11 +4,16 @@ use polyhead_files::sha256;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, fail};
+use crate::folder::files::VOCABULARY;
 use crate::folder::polyhead_json;
 use crate::folder::source::{Source, checked_path};
 
 /// The most files that are recorded; each is opened when the folder is.
 const MOST_RECORDS: usize = 1024;
+
+/// Files that are there for people and other programs. A download leaves them out, and a folder
+/// without a vocabulary that it needs is refused anyway.
+const UNREAD: [&str; 3] = ["LICENSE", VOCABULARY, "added_tokens.json"];
 
 /// A file as it was when the folder was written.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -52,8 +57,7 @@ impl FileRecords {
 
     /// What is no longer as recorded, a line for each file.
     ///
-    /// - `most_hashed`: larger files are compared by size only, and absent ones are left out;
-    ///   `None`: everything is compared
+    /// - `most_hashed`: larger files are compared by size only; `None`: all are hashed
     ///
     /// # Errors
     /// An item is an error where a file cannot be read.
@@ -64,7 +68,9 @@ impl FileRecords {
         self.records.iter().filter_map(move |FileRecord { name, bytes, sha256: expected }| {
             let content = match self.source.bytes(name) {
                 Ok(Some(content)) => content,
-                Ok(None) if most_hashed.is_some() => return None,
+                Ok(None) if UNREAD.contains(&name.rsplit('/').next().unwrap_or_default()) => {
+                    return None;
+                }
                 Ok(None) => {
                     return Some(Ok(format!("{name}: expected {bytes} bytes, found no file")));
                 }

@@ -73,10 +73,12 @@ fn a_folder_knows_its_files() {
         assert!(notices(folder).contains("bytes, found 2: it has changed since"));
         let found = check(folder).unwrap();
         assert!(found.detail.contains(name) && !found.passed, "{}", found.detail);
-        // A file that no command needs.
+        // A file that loading could do without, and one that no command reads.
         fs::remove_file(folder.join("special_tokens_map.json")).unwrap();
-        assert!(!notices(folder).contains("special_tokens_map.json"));
-        assert!(check(folder).unwrap().detail.contains("special_tokens_map.json: "));
+        let _ = fs::remove_file(folder.join("vocab.txt"));
+        assert!(notices(folder).contains("special_tokens_map.json: expected"));
+        assert!(check(folder).unwrap().detail.contains("bytes, found no file"));
+        assert!(!check(folder).unwrap().detail.contains("vocab.txt"));
 
         let mut json = json;
         json.as_object_mut().unwrap().remove("files");

@@ -22,6 +22,9 @@ const MOST_STEPS: usize = 256;
 /// library give up after a million steps back.
 const LONGEST_PATTERN: usize = 16 << 10;
 
+/// Regular expressions; the library allows each ten megabytes. Published files have up to ten.
+const MOST_EXPRESSIONS: usize = 32;
+
 /// Entries of a template, and ids of one of its special tokens; they multiply.
 const MOST_ENTRIES: usize = 256;
 
@@ -58,7 +61,7 @@ impl Steps {
     /// # Errors
     /// What is beyond its bound, with both numbers.
     pub(super) fn check(&self) -> Result<(), String> {
-        let mut walk = Walk { growth: 1.0, steps: 0 };
+        let mut walk = Walk { growth: 1.0, steps: 0, expressions: 0 };
         walk.step("normalizer", &self.normalizer)?;
         walk.step("pre_tokenizer", &self.pre_tokenizer)?;
         check_templates(&self.post_processor)?;
@@ -92,6 +95,7 @@ impl ModelSettings {
 struct Walk {
     growth: f64,
     steps: usize,
+    expressions: usize,
 }
 
 impl Walk {
@@ -100,6 +104,13 @@ impl Walk {
         self.steps += 1;
         if self.steps > MOST_STEPS {
             return Err(format!("`{place}`: expected at most {MOST_STEPS} steps, found more"));
+        }
+        self.expressions +=
+            usize::from(step.get("pattern").is_some_and(|p| p.get("Regex").is_some()));
+        if self.expressions > MOST_EXPRESSIONS {
+            return Err(format!(
+                "`{place}`: expected at most {MOST_EXPRESSIONS} regular expressions, found more"
+            ));
         }
         // Old files leave the types of steps out, so the fields count as well.
         for list in ["normalizers", "pretokenizers"] {
@@ -335,6 +346,10 @@ mod tests {
             (
                 json!({"pre_tokenizer": {"type": "Split", "pattern": {"Regex": "a".repeat(20_000)}}}),
                 "`pre_tokenizer`: expected a pattern of at most 16384 bytes, found 20000",
+            ),
+            (
+                sequence(json!(vec![replace(json!({"Regex": "\\w{9}"}), ""); 40])),
+                "`normalizer.normalizers[32]`: expected at most 32 regular expressions, found more",
             ),
             (
                 json!({"post_processor": {"single": vec![json!({}); 300]}}),
