@@ -4,6 +4,7 @@ use std::io::Write;
 
 use anyhow::Result;
 use clap::Args;
+use polyhead_files::visible;
 use polyhead_train::Trainer;
 
 use super::train::ConfigArgs;
@@ -43,6 +44,6 @@ pub(crate) fn run(args: CheckDataArgs) -> Result<()> {
     let report = trainer.check_data()?;
     print_report(args.json, &report, |out, report| {
         let lines = if args.quiet { report.warnings() } else { report.lines() };
-        lines.iter().try_for_each(|line| writeln!(out, "{line}"))
+        lines.iter().try_for_each(|line| writeln!(out, "{}", visible(line)))
     })
 }

@@ -184,4 +184,15 @@ fn names_of_columns_fields_and_files_do_not_control_the_terminal() {
         check(&folder.run(&["train", "run.toml", "-o", "run"]), &config);
     }
     check_shown(&folder.run(&["inspect", "-m", EVIL]), "a folder");
+
+    // A label that is trained.
+    let rows = ["b", EVIL].map(|label| json(json!({"text": "a b", "label": label}))).concat();
+    fs::write(folder.path("a.jsonl"), rows.repeat(4)).unwrap();
+    let config = "[encoder]\nmodel = \"model\"\n[data]\ntrain = \"a.jsonl\"\ndev = \"a.jsonl\"\n\
+                  [train]\nepochs = 1\n[[task]]\nname = \"label\"\nkind = \"classification\"\n";
+    fs::write(folder.path("run.toml"), config).unwrap();
+    check_shown(&folder.run(&["check-data", "run.toml"]).ok(), "check-data");
+    check_shown(&folder.run(&["train", "run.toml", "-o", "run"]).ok(), "train");
+    check_shown(&folder.run(&["inspect", "-m", "run"]).ok(), "inspect");
+    check(&folder.run(&["eval", "run", "-i", "a.jsonl"]), "eval");
 }

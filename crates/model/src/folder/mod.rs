@@ -234,7 +234,7 @@ impl ModelFolder {
         let records = trained.as_ref().map(|trained| trained.files.clone());
         let records = records.filter(|files| !files.is_empty());
         let records = records.map(|files| FileRecords::new(&source, files)).transpose()?;
-        for change in records.iter().flat_map(|records| records.changes(Some(MOST_HASHED))) {
+        for change in records.iter().flat_map(|records| records.changes(MOST_HASHED)) {
             notices.push(format!(
                 "{}: {}: it has changed since the model was written",
                 source.describe(""),

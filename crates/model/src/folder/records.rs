@@ -55,40 +55,25 @@ impl FileRecords {
         self.records.len()
     }
 
-    /// What is no longer as recorded, a line for each file.
+    /// What is no longer as recorded, a line for each file; an error where one cannot be read.
     ///
-    /// - `most_hashed`: larger files are compared by size only; `None`: all are hashed
-    ///
-    /// # Errors
-    /// An item is an error where a file cannot be read.
-    pub(crate) fn changes(
-        &self,
-        most_hashed: Option<u64>,
-    ) -> impl Iterator<Item = Result<String, Error>> {
-        self.records.iter().filter_map(move |FileRecord { name, bytes, sha256: expected }| {
-            let content = match self.source.bytes(name) {
-                Ok(Some(content)) => content,
-                Ok(None) if UNREAD.contains(&name.rsplit('/').next().unwrap_or_default()) => {
-                    return None;
-                }
-                Ok(None) => {
-                    return Some(Ok(format!("{name}: expected {bytes} bytes, found no file")));
-                }
-                Err(error) => return Some(Err(error)),
+    /// - `most_hashed`: larger files, in bytes, are compared by size only
+    pub(crate) fn changes(&self, most_hashed: u64) -> impl Iterator<Item = Result<String, Error>> {
+        let change = move |FileRecord { name, bytes, sha256: expected }: &FileRecord| {
+            let Some(content) = self.source.bytes(name)? else {
+                let unread = UNREAD.iter().any(|unread| name.ends_with(unread));
+                return Ok(
+                    (!unread).then(|| format!("{name}: expected {bytes} bytes, found no file"))
+                );
             };
-            let content = content.as_slice();
-            if content.len() as u64 != *bytes {
-                return Some(Ok(format!(
-                    "{name}: expected {bytes} bytes, found {}",
-                    content.len()
-                )));
+            let (content, found) = (content.as_slice(), content.len() as u64);
+            if found != *bytes {
+                return Ok(Some(format!("{name}: expected {bytes} bytes, found {found}")));
             }
-            if most_hashed.is_some_and(|most| *bytes > most) {
-                return None;
-            }
-            let found = sha256(content);
-            let message = || format!("{name}: expected SHA-256 {expected}, found {found}");
-            (found != *expected).then(|| Ok(message()))
-        })
+            let found = if found <= most_hashed { &sha256(content) } else { expected };
+            let changed = || format!("{name}: expected SHA-256 {expected}, found {found}");
+            Ok((found != expected).then(changed))
+        };
+        self.records.iter().filter_map(move |record| change(record).transpose())
     }
 }

@@ -57,7 +57,7 @@ impl SentenceEncoder {
     /// Compares all files of the folder with their records; `None` if it has none.
     fn files_check(&self) -> Result<Option<Check>, Error> {
         let Some(records) = &self.records else { return Ok(None) };
-        let changes = records.changes(None).collect::<Result<Vec<_>, _>>()?;
+        let changes = records.changes(u64::MAX).collect::<Result<Vec<_>, _>>()?;
         let detail = match changes.is_empty() {
             true => format!("{} files: sizes and SHA-256 as polyhead.json has them", records.len()),
             false => format!(
