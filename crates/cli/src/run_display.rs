@@ -10,10 +10,20 @@ use polyhead_train::{Evaluated, Event, Observer, Progress};
 
 use crate::scores;
 
+/// Selects what `train` shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Details {
+    /// Show the data check and the plan too.
+    Shown,
+    /// Show progress and notes.
+    Hidden,
+    /// Show warnings only.
+    Quiet,
+}
+
 /// Shows the events of a training run.
 pub(crate) struct RunDisplay {
-    /// Whether the data check and the plan are shown too.
-    details: bool,
+    details: Details,
     /// The progress bar: only on a terminal, from the first step on.
     bar: Option<ProgressBar>,
     on_terminal: bool,
@@ -22,8 +32,7 @@ pub(crate) struct RunDisplay {
 }
 
 impl RunDisplay {
-    /// - `details`: whether to show the data check and the plan too
-    pub(crate) fn new(details: bool) -> Self {
+    pub(crate) fn new(details: Details) -> Self {
         Self { details, bar: None, on_terminal: io::stderr().is_terminal(), means: None }
     }
 
@@ -70,7 +79,7 @@ impl RunDisplay {
     }
 
     fn details(&self, title: &str, lines: &[String]) {
-        if self.details {
+        if self.details == Details::Shown {
             self.line(&title);
             lines.iter().for_each(|line| self.line(&format_args!("  {line}")));
         }
@@ -80,6 +89,8 @@ impl RunDisplay {
 impl Observer for RunDisplay {
     fn observe(&mut self, event: &Event) {
         match event {
+            Event::Warning(warning) => self.line(&format_args!("warning: {warning}")),
+            _ if self.details == Details::Quiet => {}
             Event::Notice(notice) => self.line(&format_args!("note: {notice}")),
             Event::DataChecked(report) => self.details("data:", &report.lines()),
             Event::Planned(lines) => self.details("plan:", lines),

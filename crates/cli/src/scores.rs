@@ -208,6 +208,7 @@ mod tests {
             tasks: vec![task],
             vector_cosine: None,
             frozen: String::new(),
+            warnings: Vec::new(),
             cache: Default::default(),
             seconds: 1.0,
         };

@@ -65,6 +65,7 @@ fn overview(report: &RunReport) -> Markup {
                 @for (index, task) in report.tasks.iter().enumerate() { (tile(report, index, task)) }
             }
             (facts(&machine(report)))
+            (list(Some("notes warnings"), &report.warnings))
             (list(Some("notes"), &report.notices))
             (contents(report))
         }

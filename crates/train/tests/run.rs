@@ -257,7 +257,13 @@ fn damaged_best_weights_are_told_of() {
     let Ok(Ending::Finished(summary)) = trainer.train(&run, true) else { panic!("no end") };
     assert_eq!(summary.best_step, 30);
     let notices = notices.lock().expect("no panic");
-    assert!(notices.iter().any(|notice| notice.starts_with("the best weights, of step")));
+    let is_told = |text: &str| text.contains(&format!("the best weights, of step {best}, cannot"));
+    assert!(notices.iter().any(|notice| is_told(notice)), "{notices:?}");
+    for record in ["finished.json", "metrics.jsonl", "report.json", "model/polyhead.json"] {
+        assert!(is_told(&fs::read_to_string(run.join(record)).expect("a record")), "{record}");
+    }
+    let report = fs::read_to_string(run.join("report.json")).expect("a record");
+    assert!(report.contains(r#""criterion":"","best_score":null"#), "nothing chose these weights");
 }
 
 #[test]

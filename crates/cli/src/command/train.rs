@@ -13,7 +13,7 @@ use polyhead_train::{Ending, RunConfig, RunSummary, Trainer};
 use crate::flags::ThreadsArgs;
 use crate::interrupt::{INTERRUPTED, on_interrupt};
 use crate::progress::duration;
-use crate::run_display::RunDisplay;
+use crate::run_display::{Details, RunDisplay};
 use crate::scores;
 use crate::table::thousands;
 
@@ -52,7 +52,7 @@ pub(crate) struct TrainArgs {
     #[command(flatten)]
     threads: ThreadsArgs,
 
-    /// Print results and errors only: no plan, notes or progress
+    /// Print results, warnings and errors only: no plan, notes or progress
     #[arg(short, long)]
     quiet: bool,
 }
@@ -79,7 +79,8 @@ impl ConfigArgs {
 /// Trains until the end, or until Ctrl-C.
 pub(crate) fn run(args: TrainArgs) -> Result<ExitCode> {
     let config = args.config.read()?;
-    let mut trainer = trainer(config, args.threads, (!args.quiet).then_some(Details::Shown))?;
+    let details = if args.quiet { Details::Quiet } else { Details::Shown };
+    let mut trainer = trainer(config, args.threads, details)?;
     let ending = trainer.train(&args.out, args.resume)?;
     // Removes the progress bar before other lines are printed in its place.
     drop(trainer);
@@ -128,28 +129,17 @@ fn needs_page(folder: &Path, ending: &Ending) -> bool {
     }
 }
 
-/// Selects what `train` shows besides its progress.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Details {
-    /// Show the data check and the plan too.
-    Shown,
-    /// Show progress only.
-    Hidden,
-}
-
-/// Makes a trainer that shows its progress, unless `details` is `None`, and that Ctrl-C stops.
+/// Makes a trainer that shows its progress and that Ctrl-C stops.
 pub(crate) fn trainer(
     config: RunConfig,
     threads: ThreadsArgs,
-    details: Option<Details>,
+    details: Details,
 ) -> Result<Trainer> {
     let mut trainer = Trainer::new(config);
     if let Some(threads) = threads.given() {
         trainer = trainer.threads(threads);
     }
-    if let Some(details) = details {
-        trainer = trainer.observe(Box::new(RunDisplay::new(details == Details::Shown)));
-    }
+    trainer = trainer.observe(Box::new(RunDisplay::new(details)));
     on_interrupt(trainer.stop_flag(), "stopping after this step, with a checkpoint")?;
     Ok(trainer)
 }

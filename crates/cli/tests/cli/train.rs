@@ -295,6 +295,23 @@ fn a_damaged_checkpoint_falls_back_to_the_one_before() {
     assert_eq!(fingerprint(&folder, "whole"), expected);
 }
 
+/// The model is then that of the last step, which was not asked for.
+#[test]
+fn lost_best_weights_are_told_of_without_progress_too() {
+    let folder = set();
+    let args = ["-q", "--set", "train.best=mood.loss", "--set", "train.learning_rate=0.3"];
+    train(&folder, "run", &args).ok();
+    let best = fs::read_dir(folder.path("run/checkpoints/best")).unwrap().next().unwrap().unwrap();
+    fs::write(best.path().join("parameters.safetensors"), "").unwrap();
+    fs::remove_file(folder.path("run/finished.json")).unwrap();
+    let run = train(&folder, "run", &[&args[..], &["--resume"]].concat()).ok();
+    let told = "the best weights, of step";
+    assert!(run.err.starts_with(&format!("warning: {told}")), "{}", run.err);
+    assert_eq!(run.err.lines().count(), 1, "{}", run.err);
+    assert!(fs::read_to_string(folder.path("run/report.html")).unwrap().contains(told));
+    assert!(folder.run(&["inspect", "run"]).ok().out.contains(told));
+}
+
 #[test]
 fn a_run_goes_on_with_its_own_configuration_only() {
     let folder = set();

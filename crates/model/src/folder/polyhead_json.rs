@@ -37,6 +37,8 @@ pub struct Provenance {
     pub epoch: u64,
     /// Metrics of these weights by split and task, as the run reported them.
     pub metrics: Value,
+    /// How the weights are others than the run was to give: of another step than the best one.
+    pub warnings: Vec<String>,
 }
 
 /// The content of the file, checked as far as that needs no encoder. [`HeadSpec::check`]
@@ -106,6 +108,8 @@ struct ProvenanceJson {
     step: u64,
     epoch: u64,
     metrics: Value,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
 }
 
 /// Reads the file; `None` if the folder has none.
@@ -303,6 +307,7 @@ mod tests {
                 step: 189,
                 epoch: 3,
                 metrics: json!({"dev": {"topic": {"accuracy": 0.9}}}),
+                warnings: Vec::new(),
             },
             files: vec![FileRecord { name: "a/b".into(), bytes: 3, sha256: "ef".into() }],
         }

@@ -20,6 +20,7 @@ pub(crate) fn provenance() -> Provenance {
         step: 12,
         epoch: 2,
         metrics: json!({"dev": {"topic": {"accuracy": 0.875}}}),
+        warnings: Vec::new(),
     }
 }
 

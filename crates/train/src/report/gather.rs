@@ -38,18 +38,20 @@ impl Run<'_> {
         let metrics = fs::read_to_string(folder.join("metrics.jsonl")).unwrap_or_default();
         let texts: usize = plan.data.sources.iter().map(|source| source.train.len()).sum();
         let passes = summary.steps as f64 / plan.sampler.steps_per_epoch().max(1) as f64;
+        let chosen = summary.best_step == self.best.step && self.best.score.is_some();
         let part = |name: &str, seconds| TimePart { name: name.to_owned(), seconds };
         RunReport {
             name: folder.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default(),
             model: config.encoder.model.clone(),
             ending: self.ending(summary),
             notices: plan.notices.clone(),
+            warnings: summary.warnings.clone(),
             steps: summary.steps,
             planned_steps: plan.total_steps,
             steps_per_epoch: plan.sampler.steps_per_epoch(),
             best_step: summary.best_step,
-            criterion: self.criterion_in_words(),
-            best_score: self.best.score,
+            criterion: if chosen { self.criterion_in_words() } else { String::new() },
+            best_score: self.best.score.filter(|_| chosen),
             seconds: Some(summary.seconds),
             texts_per_second: (times.steps > 0.0).then(|| texts as f64 * passes / times.steps),
             peak_memory: machine::peak_memory(),

@@ -27,6 +27,9 @@ pub struct RunReport {
     pub ending: String,
     /// Remarks about the data and the configuration.
     pub notices: Vec<String>,
+    /// How the model is another than the configuration asks for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// Number of steps done; 0 if nothing was trained.
     pub steps: u64,
     /// Number of steps planned.
@@ -35,7 +38,7 @@ pub struct RunReport {
     pub steps_per_epoch: u64,
     /// The step whose weights the model has.
     pub best_step: u64,
-    /// The score that chose the best step: `mean of topic accuracy, urgency spearman`.
+    /// The score that chose the best step; empty if none did: `mean of topic accuracy, urgency spearman`.
     pub criterion: String,
     /// Value of the criterion at the best step.
     pub best_score: Option<f64>,

@@ -14,8 +14,10 @@ pub trait Observer {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
-    /// A remark that a user should see.
+    /// A remark on what the run does.
     Notice(&'a str),
+    /// Something is not as it was asked for, so that a user has to see it.
+    Warning(&'a str),
     /// The data were read and checked.
     DataChecked(&'a DataReport),
     /// The plan is complete: lines of text on tasks, learning rates and freezing.

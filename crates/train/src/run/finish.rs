@@ -37,6 +37,9 @@ pub struct RunSummary {
     pub vector_cosine: Option<f64>,
     /// What was frozen for the whole run, checked number by number.
     pub frozen: String,
+    /// How the model is another than the configuration asks for: none in a run without problems.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// Hidden states that were kept.
     #[serde(skip)]
     pub cache: CacheCounts,
@@ -97,6 +100,9 @@ impl Run<'_> {
             "dev": finals(&|task| task.dev.clone()),
             "test": finals(&|task| task.test.clone()),
         });
+        for warning in &self.warnings {
+            self.metrics.append(&json!({"step": self.done, "warning": warning}))?;
+        }
         self.metrics.append(&json!({
             "step": self.done,
             "epoch": self.epoch_of(self.done),
@@ -115,6 +121,7 @@ impl Run<'_> {
             tasks,
             vector_cosine,
             frozen,
+            warnings: self.warnings.clone(),
             cache: self.caches.counts(),
             seconds: self.times.total(),
         };
@@ -126,26 +133,25 @@ impl Run<'_> {
 
     /// Goes back to the best weights; says of which step they are.
     fn take_best_weights(&mut self, emit: &mut dyn FnMut(Event)) -> Result<u64, Error> {
+        let (last, best) = (self.done, self.best.step);
         let judged = self.plan.data.sources.iter().any(|source| !source.dev.is_empty());
-        if self.best.score.is_none() && judged && self.done > 0 {
-            emit(Event::Notice(
-                "on dev, `train.best` never had a value to choose by: the model is that of the \
-                 last step",
-            ));
+        if self.best.score.is_none() && judged && last > 0 {
+            let warning = "on dev, `train.best` never had a value to choose by: the model is that \
+                           of the last step";
+            self.warn(warning.to_owned(), emit);
         }
-        let best = self.best.step;
-        if self.best.score.is_none() || best == self.done {
-            return Ok(self.done);
+        if self.best.score.is_none() || best == last {
+            return Ok(last);
         }
         let state = match self.best_weights().of_step(best) {
             Ok(state) => state,
             Err(error) => {
-                let step = self.done;
-                emit(Event::Notice(&format!(
+                let warning = format!(
                     "the best weights, of step {best}, cannot be read: {error}; the model is that \
-                     of the last step, {step}"
-                )));
-                return Ok(step);
+                     of the last step, {last}"
+                );
+                self.warn(warning, emit);
+                return Ok(last);
             }
         };
         let settings = AdamWSettings::new(&self.config.train);
@@ -155,6 +161,12 @@ impl Run<'_> {
         })?;
         self.caches.go_back_to(best);
         Ok(best)
+    }
+
+    /// Warns now and in all records of the run.
+    fn warn(&mut self, warning: String, emit: &mut dyn FnMut(Event)) {
+        emit(Event::Warning(&warning));
+        self.warnings.push(warning);
     }
 
     /// Temperatures and thresholds from dev, for every task that has labels there.
@@ -236,6 +248,7 @@ impl Run<'_> {
             step: best_step,
             epoch: self.epoch_of(best_step),
             metrics,
+            warnings: self.warnings.clone(),
         };
         let network = &self.learner.network;
         let model = TrainedModel::new(&self.plan.folder, network, self.plan.max_length, provenance);

@@ -77,6 +77,8 @@ pub(crate) struct Run<'a> {
     teachers: Vec<Vec<f32>>,
     /// In force now.
     trainable: Vec<bool>,
+    /// How the model is another than the configuration asks for, for all records of the run.
+    pub(crate) warnings: Vec<String>,
     /// Whether the latest evaluation was the one that exhausted patience.
     pub(crate) gave_up: bool,
 }
@@ -136,13 +138,14 @@ impl<'a> Run<'a> {
             caches: StateCaches::default(),
             teachers: vec![Vec::new(); tasks],
             trainable: vec![false; entries],
+            warnings: Vec::new(),
             gave_up: false,
             plan,
             learner,
         };
         run.look_at_start(emit)?;
         if let Some((state, notices)) = found {
-            notices.iter().for_each(|notice| emit(Event::Notice(notice)));
+            notices.iter().for_each(|notice| emit(Event::Warning(notice)));
             run.restore(&state, emit)?;
         }
         run.times.preparation += begin.elapsed().as_secs_f64();
@@ -183,7 +186,7 @@ impl<'a> Run<'a> {
         })?;
         self.done = step;
         if let Some(problem) = self.caches.take_problem() {
-            emit(Event::Notice(&problem));
+            emit(Event::Warning(&problem));
         }
         self.window.add(&outcome);
         let seconds = begin.elapsed().as_secs_f64();

@@ -88,12 +88,12 @@ impl Place {
     }
 }
 
-/// Collects the remarks of a run.
+/// Collects the remarks and warnings of a run.
 pub(crate) struct Notices(pub(crate) Arc<Mutex<Vec<String>>>);
 
 impl Observer for Notices {
     fn observe(&mut self, event: &Event) {
-        if let Event::Notice(notice) = event {
+        if let Event::Notice(notice) | Event::Warning(notice) = event {
             self.0.lock().expect("no panic").push((*notice).to_owned());
         }
     }

@@ -10,10 +10,11 @@ use polyhead_builtin::DEMO;
 use polyhead_model::{Answer, MultiTaskModel};
 use polyhead_train::{Ending, RunConfig, RunSummary};
 
-use crate::command::train::{Details, trainer};
+use crate::command::train::trainer;
 use crate::failure::usage;
 use crate::flags::ModelArgs;
 use crate::progress::duration;
+use crate::run_display::Details;
 use crate::scores;
 use crate::table::{Table, shorten, thousands};
 
@@ -102,7 +103,7 @@ impl Demo {
 
     /// Trains from the start or from the checkpoint of a stopped demo; `None` if stopped again.
     pub(super) fn train(&self, model: &ModelArgs) -> Result<Option<Box<RunSummary>>> {
-        let details = (!model.load.quiet).then_some(Details::Hidden);
+        let details = if model.load.quiet { Details::Quiet } else { Details::Hidden };
         let mut trainer = trainer(self.config.clone(), model.load.threads, details)?;
         match trainer.train(&self.run_folder(), true)? {
             Ending::Finished(summary) => {

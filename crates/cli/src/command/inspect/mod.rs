@@ -72,6 +72,7 @@ fn write(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
     }
     if let Some(origin) = &summary.provenance {
         facts.row(["from", &origin.line()]);
+        origin.warnings.iter().for_each(|warning| facts.row(["warning", warning]));
     }
     facts.write(out, 0)?;
     writeln!(out)?;

@@ -39,6 +39,9 @@ pub(crate) struct Origin {
     pub(crate) config_sha256: String,
     /// Metrics by split and task.
     pub(crate) metrics: Value,
+    /// How the weights are others than the run was to give.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) warnings: Vec<String>,
 }
 
 /// The tasks of a model, in order.
@@ -86,6 +89,7 @@ impl From<&Provenance> for Origin {
             data_sha256: provenance.data_hash.clone(),
             config_sha256: provenance.config_hash.clone(),
             metrics: provenance.metrics.clone(),
+            warnings: provenance.warnings.clone(),
         }
     }
 }
