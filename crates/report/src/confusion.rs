@@ -29,8 +29,12 @@ const SHADES: f64 = 8.0;
 pub(crate) fn confusion(metrics: &ClassificationMetrics, split: &str) -> Markup {
     let classes = metrics.labels.len().min(metrics.confusion.len());
     html! {
-        @if classes <= MOST { (map(metrics, classes, split)) }
-        @if classes > ROOMY { (pairs(metrics, classes, split)) }
+        @if !metrics.confused.is_empty() {
+            (most_confused(metrics, split))
+        } @else {
+            @if classes <= MOST { (map(metrics, classes, split)) }
+            @if classes > ROOMY { (pairs(metrics, classes, split)) }
+        }
     }
 }
 
@@ -89,7 +93,7 @@ fn shaded(count: u64, all: u64, right: bool, truth: &str, given: &str) -> Markup
     html! { td class=(class) title=(title) { (grouped(count)) } }
 }
 
-/// The most frequent confusions.
+/// The most frequent confusions, from the matrix.
 fn pairs(metrics: &ClassificationMetrics, classes: usize, split: &str) -> Markup {
     let mut all = Vec::new();
     for (truth, row) in metrics.confusion.iter().enumerate().take(classes) {
@@ -100,18 +104,35 @@ fn pairs(metrics: &ClassificationMetrics, classes: usize, split: &str) -> Markup
     }
     // Equal counts are in the order of the labels, so that the page is the same every time.
     all.sort_by_key(|(count, _, truth, given)| (Reverse(*count), *truth, *given));
-    if all.is_empty() {
+    let label = |index: usize| metrics.labels[index].label.as_str();
+    let shown =
+        all.iter().map(|(count, of, truth, given)| (label(*truth), label(*given), *count, *of));
+    list(shown.collect(), all.len() as u64, split)
+}
+
+/// The most frequent confusions of many labels, which have no matrix.
+fn most_confused(metrics: &ClassificationMetrics, split: &str) -> Markup {
+    let pairs = metrics.confused.iter();
+    let shown =
+        pairs.map(|pair| (pair.expected.as_str(), pair.given.as_str(), pair.rows, pair.support));
+    let count = (metrics.confused.len() as u64).saturating_add(metrics.pairs_left_out);
+    list(shown.collect(), count, split)
+}
+
+/// - `pairs`: true label, predicted label, rows, all rows of the true label
+/// - `count`: number of all confused pairs
+fn list(pairs: Vec<(&str, &str, u64, u64)>, count: u64, split: &str) -> Markup {
+    if pairs.is_empty() {
         return html! {};
     }
     let columns = "true label|predicted|#rows|#share of the label's rows";
-    let label = |index: usize| name(&metrics.labels[index].label);
-    let row = |&(count, of, truth, given): &(u64, u64, usize, usize)| {
+    let row = |(truth, given, count, of): (&str, &str, u64, u64)| {
         let share = count as f64 / of.max(1) as f64;
         let share = bar(&percent(Some(share)), share, Ink::Series(1));
-        vec![label(truth), label(given), cell(grouped(count)), share]
+        vec![name(truth), name(given), cell(grouped(count)), share]
     };
-    let rows: Vec<_> = all.iter().take(PAIRS).map(row).collect();
-    let kinds = counted(all.len() as u64, "pair of labels", "pairs of labels");
+    let rows: Vec<_> = pairs.into_iter().take(PAIRS).map(row).collect();
+    let kinds = counted(count, "pair of labels", "pairs of labels");
     let caption = format!("Most confused on {split}: {} of {kinds}", rows.len());
     html! { div.cell { (table(&caption, columns, &rows)) } }
 }

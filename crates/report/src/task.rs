@@ -35,7 +35,9 @@ pub(crate) fn section(index: usize, task: &TaskResult) -> Markup {
         (Some(metrics), _) => ("test", Some(metrics)),
         (None, dev) => ("dev", dev.as_ref()),
     };
-    let labels = |labels, one| html! { div.cell { (label_scores(task, labels, one, split)) } };
+    let labels = |labels, left_out, one| {
+        html! { div.cell { (label_scores(task, labels, left_out, one, split)) } }
+    };
     html! {
         section id=(task_id(index)) {
             h2 {
@@ -52,11 +54,15 @@ pub(crate) fn section(index: usize, task: &TaskResult) -> Markup {
                 Some(TaskMetrics::Classification(metrics)) => {
                     // A small map leaves space beside it.
                     div class=[(metrics.labels.len() <= BESIDE).then_some("pair")] {
-                        (confusion(metrics, split)) (labels(&metrics.labels, "label"))
+                        (confusion(metrics, split)) (labels(&metrics.labels, metrics.left_out, "label"))
                     }
                 }
-                Some(TaskMetrics::MultiLabel(metrics)) => (labels(&metrics.labels, "label")),
-                Some(TaskMetrics::Tokens(metrics)) => (labels(&metrics.types, "type of span")),
+                Some(TaskMetrics::MultiLabel(metrics)) => {
+                    (labels(&metrics.labels, metrics.left_out, "label"))
+                }
+                Some(TaskMetrics::Tokens(metrics)) => {
+                    (labels(&metrics.types, metrics.left_out, "type of span"))
+                }
                 Some(TaskMetrics::Regression(_)) | None => {}
             }
             (mistakes(&task.mistakes))
@@ -107,7 +113,15 @@ fn counts(metrics: &TaskMetrics) -> (u64, u64) {
 }
 
 /// Scores of each label, with thresholds if the task has them.
-fn label_scores(task: &TaskResult, labels: &[LabelScores], one: &str, split: &str) -> Markup {
+///
+/// - `left_out`: number of labels that are not among `labels`, the most frequent ones
+fn label_scores(
+    task: &TaskResult,
+    labels: &[LabelScores],
+    left_out: u64,
+    one: &str,
+    split: &str,
+) -> Markup {
     if labels.is_empty() {
         return html! {};
     }
@@ -134,8 +148,10 @@ fn label_scores(task: &TaskResult, labels: &[LabelScores], one: &str, split: &st
     weakest.sort_by(|a, b| labels[*a].f1.total_cmp(&labels[*b].f1).then(a.cmp(b)));
     let weakest: Vec<_> =
         weakest.into_iter().take(WEAKEST).map(|index| rows[index].clone()).collect();
-    let count = grouped(labels.len() as u64);
-    let summary = if labels.len() > MOST_LABELS {
+    let count = grouped((labels.len() as u64).saturating_add(left_out));
+    let summary = if left_out > 0 {
+        format!("The {} most frequent of {count} on {split}", labels.len().min(MOST_LABELS))
+    } else if labels.len() > MOST_LABELS {
         format!("The first {MOST_LABELS} of {count} on {split}")
     } else {
         format!("All {count} on {split}")

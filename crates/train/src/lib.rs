@@ -54,12 +54,12 @@ pub use step::{
     PackedRows, RateTable, Schedule, StateCache, StepBatch, StepOutcome, TaskStep, Update, cut,
 };
 pub use tasks::{
-    Calibration, ClassificationCounter, ClassificationMetrics, CrossEntropy,
-    DISTILLATION_TEMPERATURE, LabelScores, LossInput, MultiLabelCounter, MultiLabelMetrics,
-    Objective, RegressionCounter, RegressionMetrics, Reliability, ReliabilityBin, RunningAccuracy,
-    Span, Tag, TaskMetrics, TokensCounter, TokensMetrics, argmax, best_thresholds,
-    binary_cross_entropy, binary_cross_entropy_normaliser, calibrate_classes, calibrate_sets,
-    cross_entropy, distillation, distillation_normaliser, given_labels, larger_is_better,
-    main_metric, mean_factor, metric_names, pearson, spans, spearman, squared_error,
-    squared_error_normaliser,
+    Calibration, ClassificationCounter, ClassificationMetrics, ConfusedPair, CrossEntropy,
+    DISTILLATION_TEMPERATURE, LabelScores, LossInput, MANY_LABELS, MultiLabelCounter,
+    MultiLabelMetrics, Objective, RegressionCounter, RegressionMetrics, Reliability,
+    ReliabilityBin, RunningAccuracy, Span, Tag, TaskMetrics, TokensCounter, TokensMetrics, argmax,
+    best_thresholds, binary_cross_entropy, binary_cross_entropy_normaliser, calibrate_classes,
+    calibrate_sets, cross_entropy, distillation, distillation_normaliser, given_labels,
+    larger_is_better, main_metric, mean_factor, metric_names, pearson, spans, spearman,
+    squared_error, squared_error_normaliser,
 };

@@ -267,6 +267,29 @@ fn damaged_best_weights_are_told_of() {
 }
 
 #[test]
+fn records_of_many_labels_are_small() {
+    let place = Place::new();
+    let row = |i: usize| json!({"text": format!("the train {i}"), "many": format!("l{i}")});
+    let rows: String = (0..3000).map(|i| format!("{}\n", row(i))).collect();
+    fs::write(place.path("train.jsonl"), rows).expect("written");
+    let rows: String = (0..40).map(|i| format!("{}\n", row(i * 7))).collect();
+    fs::write(place.path("dev.jsonl"), rows).expect("written");
+    let mut config = place.config("");
+    config.tasks.truncate(1);
+    config.tasks[0].field = "many".into();
+    config.freeze = Vec::new();
+    config.train.max_steps = 3;
+    config.train.evaluate_every = 2;
+    let run = place.path("run");
+    finished(config, &run, false);
+    let size = |name: &str| fs::metadata(run.join(name)).expect("a record").len();
+    assert!(size("metrics.jsonl") < 5_000, "{}", size("metrics.jsonl"));
+    assert!(size("finished.json") < 100_000, "{}", size("finished.json"));
+    // With the names of all labels and their rows.
+    assert!(size("report.json") < 300_000, "{}", size("report.json"));
+}
+
+#[test]
 fn a_known_head_keeps_what_it_was() {
     let place = Place::new();
     let first = place.path("first");

@@ -198,8 +198,7 @@ fn score(
     let loss = {
         let (logits, targets) = answered(logits, split, task, objective);
         let normaliser = objective.normaliser(&targets);
-        let mut unused = vec![0.0; logits.len()];
-        let sum = objective.loss(&logits, &targets, 0.0, &mut unused);
+        let sum = objective.loss(&logits, &targets, 0.0, &mut []);
         (normaliser > 0.0).then(|| sum / normaliser)
     };
     rules(head.kind).score(&SplitAnswers { logits, head, split, task, loss })

@@ -56,12 +56,13 @@ fn badness(split: &Split, task: usize, spec: &HeadSpec, logits: &[f32], row: usi
         TaskLabels::Sets(labels) => {
             let wanted = labels[row].as_ref()?;
             let given = given_labels(of_row(), spec.temperature, &spec.thresholds);
-            let wrong = |label: &u32| wanted.contains(label) != given.contains(label);
+            let is_in = |labels: &[u32], label: &u32| labels.binary_search(label).is_ok();
+            let wrong = |label: &u32| is_in(wanted, label) != is_in(&given, label);
             (0..outputs as u32)
                 .filter(wrong)
                 .map(|label| {
                     let p = sigmoid(f64::from(of_row()[label as usize]) / temperature);
-                    if given.contains(&label) { p } else { 1.0 - p }
+                    if is_in(&given, &label) { p } else { 1.0 - p }
                 })
                 .max_by(f64::total_cmp)
         }

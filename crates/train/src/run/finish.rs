@@ -17,7 +17,7 @@ use crate::run::evaluation::scores_by_task;
 use crate::run::events::Event;
 use crate::step::AdamWSettings;
 use crate::step::CacheCounts;
-use crate::tasks::{Calibration, Labelled, TaskMetrics, answered, rules};
+use crate::tasks::{Calibration, Labelled, MANY_LABELS, TaskMetrics, answered, rules};
 
 /// What a run has come to.
 #[derive(Clone, Debug, Serialize)]
@@ -61,7 +61,7 @@ pub struct TaskSummary {
     pub test: Option<TaskMetrics>,
     /// The temperature that dev gives, and what it does.
     pub calibration: Option<Calibration>,
-    /// Multi-label: one per label.
+    /// Multi-label: one per label; none with more than [`MANY_LABELS`], whose model has them.
     pub thresholds: Vec<f32>,
 }
 
@@ -208,7 +208,10 @@ impl Run<'_> {
                     dev: None,
                     test: None,
                     calibration,
-                    thresholds: spec.thresholds.clone(),
+                    thresholds: match spec.labels.len() {
+                        0..=MANY_LABELS => spec.thresholds.clone(),
+                        _ => Vec::new(),
+                    },
                 }
             })
             .collect();

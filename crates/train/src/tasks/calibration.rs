@@ -123,27 +123,29 @@ pub fn calibrate_sets(
     targets: &[Option<Vec<u32>>],
 ) -> Option<Calibration> {
     assert_eq!(logits.len(), targets.len() * labels, "a row of logits per target");
-    let cases: Vec<(f64, bool)> = (0..labels)
-        .flat_map(|label| column(logits, labels, targets, label))
-        .map(|(logit, there)| (f64::from(logit), there))
-        .collect();
-    let some_wrong = cases.iter().any(|(logit, there)| (*logit >= 0.0) != *there);
+    // Not collected: they are as many as the logits, and of twice their size.
+    let cases = || {
+        (0..labels)
+            .flat_map(|label| column(logits, labels, targets, label))
+            .map(|(logit, there)| (f64::from(logit), there))
+    };
+    let some_wrong = cases().any(|(logit, there)| (logit >= 0.0) != there);
     let slope = |sharpness: f64| {
         let mut sums = Slope::default();
-        for (logit, there) in &cases {
-            sums.add_case(*logit, *there, sharpness);
+        for (logit, there) in cases() {
+            sums.add_case(logit, there, sharpness);
         }
         sums
     };
     let score = |temperature: f64| {
         let mut collector = Collector::default();
-        for (logit, there) in &cases {
+        for (logit, there) in cases() {
             let z = logit / temperature;
-            collector.add(sigmoid(z), *there, softplus(if *there { -z } else { z }));
+            collector.add(sigmoid(z), there, softplus(if there { -z } else { z }));
         }
         collector.finish()
     };
-    (!cases.is_empty()).then(|| calibration(some_wrong, slope, score))
+    cases().next().is_some().then(|| calibration(some_wrong, slope, score))
 }
 
 /// Per label, the probability from which it is given: the one with the largest F1 on these rows.

@@ -29,10 +29,10 @@ pub use loss::{
 };
 pub(crate) use loss::{Softmax, sigmoid};
 pub use metric::{
-    ClassificationCounter, ClassificationMetrics, LabelScores, MultiLabelCounter,
-    MultiLabelMetrics, RegressionCounter, RegressionMetrics, RunningAccuracy, Span, Tag,
-    TaskMetrics, TokensCounter, TokensMetrics, argmax, larger_is_better, main_metric, metric_names,
-    pearson, spans, spearman,
+    ClassificationCounter, ClassificationMetrics, ConfusedPair, LabelScores, MANY_LABELS,
+    MultiLabelCounter, MultiLabelMetrics, RegressionCounter, RegressionMetrics, RunningAccuracy,
+    Span, Tag, TaskMetrics, TokensCounter, TokensMetrics, argmax, larger_is_better, main_metric,
+    metric_names, pearson, spans, spearman,
 };
 pub(crate) use objective::head_of;
 pub use objective::{LossInput, Objective};
@@ -78,7 +78,7 @@ pub(crate) trait TaskRules {
         &["class_weights", "label_smoothing"]
     }
 
-    /// The sum of losses; `out` becomes `factor` times its gradient.
+    /// The sum of losses; `out`, unless it is empty, becomes `factor` times its gradient.
     fn loss(&self, objective: &Objective, rows: Labelled, factor: f64, out: &mut [f32]) -> f64 {
         let (targets, options) = (rows.targets.classes(), objective.cross_entropy());
         cross_entropy(rows.logits, rows.outputs, targets, options, factor, out)

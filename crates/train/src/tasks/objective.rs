@@ -1,5 +1,8 @@
 //! The loss of a task, with its options resolved.
 
+use std::collections::HashMap;
+
+use polyhead_files::{listed, quoted};
 use polyhead_model::TaskKind;
 
 use crate::config::{ClassWeights, Keep, TaskSettings};
@@ -130,7 +133,8 @@ impl Objective {
 
     /// The sum of losses; `dlogits` becomes `factor` times its gradient.
     ///
-    /// - `logits`, `dlogits`: `[rows, outputs]`; for a loss on vectors, these in their place
+    /// - `logits`, `dlogits`: `[rows, outputs]`; for a loss on vectors, these in their place. Without
+    ///   `dlogits` only the sum is computed
     pub fn loss(
         &self,
         logits: &[f32],
@@ -178,16 +182,18 @@ fn given_weights(
     given: &[(String, f32)],
 ) -> Result<Vec<f32>, Error> {
     let mut weights = vec![1.0; labels.len()];
+    let places: HashMap<&String, usize> = labels.iter().zip(0..).collect();
     for (label, weight) in given {
-        let Some(at) = labels.iter().position(|known| known == label) else {
+        let Some(at) = places.get(label) else {
             let message = format!(
-                "task `{}`: {key}: expected one of its labels ({}), found `{label}`",
+                "task `{}`: {key}: expected one of its labels ({}), found {}",
                 settings.name,
-                labels.join(", ")
+                listed(labels),
+                quoted(label)
             );
             return Err(Error::new(ErrorKind::Config, message));
         };
-        weights[at] = *weight;
+        weights[*at] = *weight;
     }
     if weights.iter().all(|weight| *weight == 0.0) {
         let message =

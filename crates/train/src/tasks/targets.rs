@@ -47,10 +47,11 @@ pub(crate) fn answered<'a>(
     objective: &Objective,
 ) -> (Cow<'a, [f32]>, TaskLabels) {
     let targets = targets(split, task, 0..split.len());
-    if !objective.kind().reads_words() {
+    let first_tokens = &split.words.first_tokens;
+    if !objective.kind().reads_words() || first_tokens.iter().all(Option::is_some) {
         return (Cow::Borrowed(logits), targets);
     }
-    let words = logits.chunks_exact(objective.outputs()).zip(&split.words.first_tokens);
+    let words = logits.chunks_exact(objective.outputs()).zip(first_tokens);
     let seen = words.filter(|(_, token)| token.is_some());
     (Cow::Owned(seen.flat_map(|(logits, _)| logits).copied().collect()), targets)
 }

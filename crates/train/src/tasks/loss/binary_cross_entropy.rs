@@ -12,8 +12,8 @@ use super::{sigmoid, softplus};
 ///   a row without any label, `None` a row that is not labelled and counts nothing
 /// - `positive_weights`: `[C]`, not negative; absent: 1 each
 /// - `factor`: [`mean_factor`](super::mean_factor) of the whole step
-/// - `dlogits`: `[rows, C]`, overwritten: `factor` times the derivative of the
-///   sum, zeros for rows that are not labelled
+/// - `dlogits`: `[rows, C]`, overwritten: `factor` times the derivative of the sum, zeros for rows
+///   that are not labelled; empty where only the sum is wanted
 /// - returns the sum over labelled rows and labels, to be divided by
 ///   [`binary_cross_entropy_normaliser`]
 ///
@@ -28,7 +28,7 @@ pub fn binary_cross_entropy(
     dlogits: &mut [f32],
 ) -> f64 {
     assert_eq!(logits.len(), targets.len() * labels, "a row of logits per target");
-    assert_eq!(logits.len(), dlogits.len(), "a gradient per logit");
+    assert!([0, logits.len()].contains(&dlogits.len()), "a gradient per logit");
     if let Some(weights) = positive_weights {
         assert_eq!(weights.len(), labels, "a weight per label");
     }
@@ -37,8 +37,9 @@ pub fn binary_cross_entropy(
     }
     let mut positive = vec![false; labels];
     let mut sum = 0.0;
-    let rows = logits.chunks_exact(labels).zip(dlogits.chunks_exact_mut(labels));
-    for ((logits, dlogits), target) in rows.zip(targets) {
+    let mut gradients = dlogits.chunks_exact_mut(labels);
+    for (logits, target) in logits.chunks_exact(labels).zip(targets) {
+        let dlogits = gradients.next().unwrap_or_default();
         let Some(target) = target else {
             dlogits.fill(0.0);
             continue;
@@ -47,7 +48,7 @@ pub fn binary_cross_entropy(
         for label in target {
             positive[*label as usize] = true;
         }
-        for (label, (logit, dlogit)) in logits.iter().zip(dlogits).enumerate() {
+        for (label, logit) in logits.iter().enumerate() {
             let z = f64::from(*logit);
             let (loss, derivative) = if positive[label] {
                 let weight = positive_weights.map_or(1.0, |weights| f64::from(weights[label]));
@@ -56,7 +57,9 @@ pub fn binary_cross_entropy(
                 (softplus(z), sigmoid(z))
             };
             sum += loss;
-            *dlogit = (factor * derivative) as f32;
+            if let Some(dlogit) = dlogits.get_mut(label) {
+                *dlogit = (factor * derivative) as f32;
+            }
         }
     }
     sum

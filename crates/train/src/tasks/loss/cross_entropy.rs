@@ -35,8 +35,8 @@ impl CrossEntropy {
 /// - `logits`: `[rows, C]`, finite
 /// - `targets`: `[rows]`; rows without one count nothing
 /// - `factor`: [`mean_factor`](super::mean_factor) of the whole step
-/// - `dlogits`: `[rows, C]`, overwritten: `factor` times the derivative of the
-///   sum, zeros for rows without target
+/// - `dlogits`: `[rows, C]`, overwritten: `factor` times the derivative of the sum, zeros for rows
+///   without target; empty where only the sum is wanted
 /// - returns the sum over the labelled rows, to be divided by [`CrossEntropy::normaliser`]
 ///
 /// # Panics
@@ -50,7 +50,7 @@ pub fn cross_entropy(
     dlogits: &mut [f32],
 ) -> f64 {
     assert_eq!(logits.len(), targets.len() * classes, "a row of logits per target");
-    assert_eq!(logits.len(), dlogits.len(), "a gradient per logit");
+    assert!([0, logits.len()].contains(&dlogits.len()), "a gradient per logit");
     if let Some(weights) = &options.class_weights {
         assert_eq!(weights.len(), classes, "a weight per class");
     }
@@ -63,8 +63,9 @@ pub fn cross_entropy(
     let spread = |label| smoothed * options.weight(label);
     let spread_sum: f64 = (0..classes).map(spread).sum();
     let mut sum = 0.0;
-    let rows = logits.chunks_exact(classes).zip(dlogits.chunks_exact_mut(classes));
-    for ((logits, dlogits), target) in rows.zip(targets) {
+    let mut gradients = dlogits.chunks_exact_mut(classes);
+    for (logits, target) in logits.chunks_exact(classes).zip(targets) {
+        let dlogits = gradients.next().unwrap_or_default();
         let Some(target) = *target else {
             dlogits.fill(0.0);
             continue;

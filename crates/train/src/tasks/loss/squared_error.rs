@@ -5,7 +5,8 @@
 /// - `predictions`: `[rows]`, finite
 /// - `targets`: `[rows]`; rows without one count nothing
 /// - `factor`: [`mean_factor`](super::mean_factor) of the whole step
-/// - `dpredictions`: `[rows]`, overwritten: `factor · 2 (p − y)`, zeros for rows without target
+/// - `dpredictions`: `[rows]`, overwritten: `factor · 2 (p − y)`, zeros for rows without target;
+///   empty where only the sum is wanted
 /// - returns the sum over the labelled rows, to be divided by [`squared_error_normaliser`]
 ///
 /// # Panics
@@ -17,14 +18,16 @@ pub fn squared_error(
     dpredictions: &mut [f32],
 ) -> f64 {
     assert_eq!(predictions.len(), targets.len(), "a prediction per target");
-    assert_eq!(predictions.len(), dpredictions.len(), "a gradient per prediction");
+    assert!([0, targets.len()].contains(&dpredictions.len()), "a gradient per prediction");
     let mut sum = 0.0;
-    for ((prediction, target), out) in predictions.iter().zip(targets).zip(dpredictions) {
-        *out = 0.0;
+    dpredictions.fill(0.0);
+    for (row, (prediction, target)) in predictions.iter().zip(targets).enumerate() {
         if let Some(target) = target {
             let difference = f64::from(*prediction) - f64::from(*target);
             sum += difference * difference;
-            *out = (factor * 2.0 * difference) as f32;
+            if let Some(out) = dpredictions.get_mut(row) {
+                *out = (factor * 2.0 * difference) as f32;
+            }
         }
     }
     sum

@@ -1,15 +1,17 @@
 //! One of several labels.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-use super::{Counts, LabelScores, mean_over, ratio};
+use super::{Counts, LabelScores, MANY_LABELS, is_zero, label_scores, mean_over, ratio};
 
 /// Counts answers to a classification task.
 #[derive(Clone, Debug)]
 pub struct ClassificationCounter {
     labels: Vec<String>,
-    /// `[C + 1, C]`: true label, given label; the last row is for unknown labels.
-    confusion: Vec<u64>,
+    /// Rows by true label and given label, those that occur; `C` stands for unknown true labels.
+    confusion: BTreeMap<(usize, usize), u64>,
     /// Mean loss, if it is to be among the metrics.
     pub loss: Option<f64>,
 }
@@ -47,22 +49,43 @@ pub struct ClassificationMetrics {
     pub rows: u64,
     /// Of these, rows whose label the head does not have.
     pub unknown: u64,
-    /// Every label of the head, in its order.
+    /// Every label of the head, in its order; of more than [`MANY_LABELS`] those with the most rows.
     pub labels: Vec<LabelScores>,
-    /// `[C][C]`: rows by true label, columns by given label.
+    /// `[C][C]`: rows by true label, columns by given label; empty with more than [`MANY_LABELS`].
     pub confusion: Vec<Vec<u64>>,
-    /// `[C]`: what rows of unknown labels were given.
+    /// `[C]`: what rows of unknown labels were given; empty with more than [`MANY_LABELS`].
     pub confusion_unknown: Vec<u64>,
+    /// With more than [`MANY_LABELS`]: the most frequent confusions of two labels.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub confused: Vec<ConfusedPair>,
+    /// Number of labels that are left out of `labels`.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub left_out: u64,
+    /// Number of pairs that are left out of `confused`.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub pairs_left_out: u64,
 }
+
+/// Rows of one label that were given another one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfusedPair {
+    /// The true label.
+    pub expected: String,
+    /// The label that was given.
+    pub given: String,
+    /// Number of these rows.
+    pub rows: u64,
+    /// Number of all rows of the true label.
+    pub support: u64,
+}
+
+/// Number of confused pairs that are kept where there is no confusion matrix.
+const PAIRS: usize = 100;
 
 impl ClassificationCounter {
     /// A counter that has seen nothing; `labels` as in the head, one at least.
     pub fn new(labels: &[String]) -> Self {
-        Self {
-            labels: labels.to_vec(),
-            confusion: vec![0; (labels.len() + 1) * labels.len()],
-            loss: None,
-        }
+        Self { labels: labels.to_vec(), confusion: BTreeMap::new(), loss: None }
     }
 
     /// One row. A `target` that is not below the number of labels is unknown.
@@ -72,28 +95,53 @@ impl ClassificationCounter {
     pub fn add(&mut self, given: u32, target: u32) {
         let classes = self.labels.len();
         assert!((given as usize) < classes, "a label of the head is given");
-        self.confusion[(target as usize).min(classes) * classes + given as usize] += 1;
+        *self.confusion.entry(((target as usize).min(classes), given as usize)).or_default() += 1;
     }
 
     /// `None` if no row was counted.
     pub fn finish(&self) -> Option<ClassificationMetrics> {
         let classes = self.labels.len();
-        let rows: u64 = self.confusion.iter().sum();
+        let rows: u64 = self.confusion.values().sum();
         if rows == 0 {
             return None;
         }
-        let mut matrix = self.confusion.chunks_exact(classes).map(<[u64]>::to_vec);
-        let confusion: Vec<Vec<u64>> = matrix.by_ref().take(classes).collect();
-        let confusion_unknown: Vec<u64> = matrix.next().expect("made with a row for unknown");
-        let unknown = confusion_unknown.iter().sum();
-        let counts: Vec<Counts> = (0..classes)
-            .map(|label| Counts {
-                hits: confusion[label][label],
-                given: confusion_unknown[label]
-                    + confusion.iter().map(|row| row[label]).sum::<u64>(),
-                support: confusion[label].iter().sum(),
-            })
-            .collect();
+        let mut counts = vec![Counts::default(); classes];
+        let mut unknown = 0;
+        for (&(target, given), &rows) in &self.confusion {
+            counts[given].given += rows;
+            match counts.get_mut(target) {
+                Some(counts) => counts.support += rows,
+                None => unknown += rows,
+            }
+            if target == given {
+                counts[given].hits += rows;
+            }
+        }
+        let mut confusion =
+            vec![vec![0; classes]; if classes > MANY_LABELS { 0 } else { classes + 1 }];
+        let mut confused = Vec::new();
+        for (&(target, given), &rows) in &self.confusion {
+            if let Some(row) = confusion.get_mut(target) {
+                row[given] = rows;
+            } else if target != given && target < classes {
+                confused.push((rows, target, given));
+            }
+        }
+        let confusion_unknown = confusion.pop().unwrap_or_default();
+        // The sort is stable: equal counts stay in the order of the labels.
+        confused.sort_by_key(|(rows, ..)| std::cmp::Reverse(*rows));
+        let pairs = confused.len();
+        confused.truncate(PAIRS);
+        let pair = |(rows, target, given): (u64, usize, usize)| ConfusedPair {
+            expected: self.labels[target].clone(),
+            given: self.labels[given].clone(),
+            rows,
+            support: counts[target].support,
+        };
+        let confused: Vec<ConfusedPair> = confused.into_iter().map(pair).collect();
+        let labels = label_scores(self.labels.iter().zip(counts.iter().copied()));
+        let left_out = (classes - labels.len()) as u64;
+        let pairs_left_out = (pairs - confused.len()) as u64;
         let occurring: Vec<Counts> = counts.iter().copied().filter(|c| c.occurs()).collect();
         let hits: u64 = counts.iter().map(|counts| counts.hits).sum();
         let accuracy = ratio(hits, rows);
@@ -111,9 +159,12 @@ impl ClassificationCounter {
             mcc: matthews(&counts, hits, rows, unknown),
             rows,
             unknown,
-            labels: self.labels.iter().zip(counts).map(|(l, counts)| counts.scores(l)).collect(),
+            labels,
             confusion,
             confusion_unknown,
+            confused,
+            left_out,
+            pairs_left_out,
         })
     }
 }
@@ -185,6 +236,45 @@ mod tests {
         let metrics = counted(5, &[(0, 0), (1, 1)]);
         assert_eq!((metrics.f1_macro, metrics.labels.len()), (1.0, 5));
         assert_eq!(metrics.labels[4].f1, 0.0);
+    }
+
+    /// Labels that do not occur count nothing, so both forms have the same scores, to the bit.
+    #[test]
+    fn many_labels_have_pairs_in_place_of_a_matrix() {
+        let rows: Vec<(u32, u32)> =
+            (0..4000u32).map(|i| (i * i % 7, i % 9 + u32::from(i % 9 == 8) * 5000)).collect();
+        let (few, many) = (counted(8, &rows), counted(3000, &rows));
+        for name in &ClassificationMetrics::NAMES[1..] {
+            assert_eq!(many.get(name).map(f64::to_bits), few.get(name).map(f64::to_bits), "{name}");
+        }
+        assert_eq!((many.rows, many.unknown), (few.rows, few.unknown));
+        assert_eq!((many.labels.len(), many.left_out), (MANY_LABELS, 2500));
+        assert_eq!(many.labels[..8], few.labels);
+        assert!(few.confused.is_empty() && few.left_out == 0 && many.confusion.is_empty());
+        let mut pairs = 0;
+        for (expected, row) in few.confusion.iter().enumerate() {
+            for (given, rows) in row.iter().enumerate().filter(|(given, _)| *given != expected) {
+                let (expected, given) = (expected.to_string(), given.to_string());
+                let is_it =
+                    |pair: &&ConfusedPair| (&pair.expected, &pair.given) == (&expected, &given);
+                assert_eq!(many.confused.iter().find(is_it).map_or(0, |pair| pair.rows), *rows);
+                pairs += u32::from(*rows > 0);
+            }
+        }
+        assert_eq!((many.confused.len(), many.pairs_left_out), (pairs as usize, 0));
+        assert!(many.confused.is_sorted_by(|a, b| a.rows >= b.rows));
+        let json = |metrics| serde_json::to_string(metrics).unwrap();
+        assert!(!json(&few).contains("left_out") && !json(&few).contains("confused"));
+        let read: ClassificationMetrics = serde_json::from_str(&json(&many)).unwrap();
+        assert_eq!((read.confused, read.left_out), (many.confused, many.left_out));
+    }
+
+    #[test]
+    fn what_is_kept_of_many_labels_is_bounded() {
+        let rows: Vec<(u32, u32)> = (0..60_000).map(|i| (i, (i + 1) % 60_000)).collect();
+        let metrics = counted(60_000, &rows);
+        assert_eq!((metrics.confused.len(), metrics.pairs_left_out), (PAIRS, 59_900));
+        assert!(serde_json::to_string(&metrics).unwrap().len() < 100_000);
     }
 
     #[test]

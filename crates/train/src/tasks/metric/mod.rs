@@ -59,7 +59,7 @@ use crate::tasks::rules;
 // Prediction needs them too, so they live with the model.
 pub use polyhead_text::{Tag, TagSpan as Span, tag_spans as spans};
 
-pub use classification::{ClassificationCounter, ClassificationMetrics};
+pub use classification::{ClassificationCounter, ClassificationMetrics, ConfusedPair};
 pub use multi_label::{MultiLabelCounter, MultiLabelMetrics};
 pub use regression::{RegressionCounter, RegressionMetrics, pearson, spearman};
 pub use running::RunningAccuracy;
@@ -79,6 +79,10 @@ pub enum TaskMetrics {
     /// no list that only it has.
     Regression(RegressionMetrics),
 }
+
+/// Largest number of labels with a figure for each: of more, only the most frequent ones are in
+/// records and reports, which would otherwise grow with the labels, or with their square.
+pub const MANY_LABELS: usize = 500;
 
 /// How well one label (or one type of span) is found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -194,6 +198,22 @@ impl Counts {
             support: self.support,
         }
     }
+}
+
+/// Scores of each label; of more than [`MANY_LABELS`] those with the most rows, in their order.
+fn label_scores<'a>(counts: impl Iterator<Item = (&'a String, Counts)>) -> Vec<LabelScores> {
+    let mut counts: Vec<(usize, (&String, Counts))> = counts.enumerate().collect();
+    if counts.len() > MANY_LABELS {
+        counts.sort_by_key(|(_, (_, counts))| std::cmp::Reverse(counts.support));
+        counts.truncate(MANY_LABELS);
+        counts.sort_unstable_by_key(|(index, _)| *index);
+    }
+    counts.into_iter().map(|(_, (label, counts))| counts.scores(label)).collect()
+}
+
+/// Whether nothing is left out, which records do not mention.
+fn is_zero(left_out: &u64) -> bool {
+    *left_out == 0
 }
 
 /// 0 where there is nothing to be a part of.

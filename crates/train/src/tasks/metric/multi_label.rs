@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Counts, LabelScores, mean_over, ratio};
+use super::{Counts, LabelScores, MANY_LABELS, is_zero, label_scores, mean_over, ratio};
 
 /// Counts answers to a multi-label task.
 #[derive(Clone, Debug)]
@@ -47,8 +47,12 @@ pub struct MultiLabelMetrics {
     pub rows: u64,
     /// Labels in the data, counted each time, that the head does not have.
     pub unknown: u64,
-    /// Every label of the head, in its order.
+    /// Every label of the head, in its order; of more than [`MANY_LABELS`](super::MANY_LABELS)
+    /// those with the most rows.
     pub labels: Vec<LabelScores>,
+    /// Number of labels that are left out of `labels`.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub left_out: u64,
 }
 
 impl MultiLabelCounter {
@@ -114,7 +118,8 @@ impl MultiLabelCounter {
             hamming_loss: ratio(wrong, self.rows * self.labels.len() as u64),
             rows: self.rows,
             unknown: self.unknown,
-            labels: self.labels.iter().zip(&self.counts).map(|(l, c)| c.scores(l)).collect(),
+            left_out: self.labels.len().saturating_sub(MANY_LABELS) as u64,
+            labels: label_scores(self.labels.iter().zip(self.counts.iter().copied())),
         })
     }
 }

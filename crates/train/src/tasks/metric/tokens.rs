@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Counts, LabelScores, Span, ratio, spans};
+use super::{Counts, LabelScores, MANY_LABELS, Span, is_zero, label_scores, ratio, spans};
 
 /// Counts answers to a tagging task.
 #[derive(Clone, Debug)]
@@ -47,8 +47,12 @@ pub struct TokensMetrics {
     pub unknown: u64,
     /// Spans in the data.
     pub support: u64,
-    /// Every type of span that occurs in data or answers, by name.
+    /// Every type of span that occurs in data or answers, by name; of more than
+    /// [`MANY_LABELS`](super::MANY_LABELS) the most frequent ones.
     pub types: Vec<LabelScores>,
+    /// Number of types that are left out of `types`.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub left_out: u64,
 }
 
 /// The tag of a word that the head has no answer for: it was cut off.
@@ -130,7 +134,8 @@ impl TokensCounter {
             words: self.words,
             unknown: self.unknown,
             support: all.support,
-            types: self.types.iter().map(|(label, counts)| counts.scores(label)).collect(),
+            left_out: self.types.len().saturating_sub(MANY_LABELS) as u64,
+            types: label_scores(self.types.iter().map(|(label, counts)| (label, *counts))),
         })
     }
 }
