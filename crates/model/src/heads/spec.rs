@@ -79,6 +79,10 @@ impl HeadSpec {
     }
 }
 
+/// The name by which requests ask for sentence vectors, where others name a task. Servers refuse
+/// models with a task of this name, so none is trained; other commands take such a model.
+pub const RESERVED_TASK_NAME: &str = "embedding";
+
 /// Checks the name of a task, which becomes part of tensor names (`heads.NAME.weight`), of
 /// freeze rules and of lists on the command line.
 ///

@@ -7,7 +7,7 @@ use polyhead_model::{HeadSpec, MultiTaskModel, RequestOptions, TextAnswer};
 use polyhead_text::TextInput;
 
 /// The name by which clients request sentence vectors; no task may have it.
-pub(crate) const EMBEDDING: &str = "embedding";
+pub(crate) const EMBEDDING: &str = polyhead_model::RESERVED_TASK_NAME;
 
 /// Texts, and what to compute for each.
 #[derive(Clone, Debug, Default)]

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use polyhead_model::check_task_name;
+use polyhead_model::{RESERVED_TASK_NAME, check_task_name};
 use toml::{Table, Value};
 
 use super::document::{Document, Section, shortened};
@@ -93,6 +93,13 @@ fn check_task(task: &TaskSettings, section: &Section) -> Result<(), Error> {
         return Err(section.error(key, &format!("missing; expected {expected}")));
     }
     check_task_name(&task.name).map_err(|error| section.error("name", &error.to_string()))?;
+    if task.name == RESERVED_TASK_NAME {
+        let problem = format!(
+            "expected another name than `{RESERVED_TASK_NAME}`, by which requests to a server ask \
+             for sentence vectors"
+        );
+        return Err(section.error("name", &problem));
+    }
     check_applies(task, section)?;
     check_labels(task, section)?;
     let metrics = metric_names(task.kind);
@@ -149,7 +156,9 @@ fn check_labels(task: &TaskSettings, section: &Section) -> Result<(), Error> {
         [("class_weights", &task.class_weights), ("positive_weights", &task.positive_weights)];
     for (key, weights) in weights {
         let Some(ClassWeights::Given(given)) = weights else { continue };
-        if let Some((label, _)) = given.iter().find(|(label, _)| !labels.contains(label)) {
+        if let Some((label, _)) =
+            given.iter().find(|(label, _)| sorted.binary_search(&label.as_str()).is_err())
+        {
             let problem = format!("expected labels of the task, found {:?}", shortened(label));
             return Err(section.error(key, &problem));
         }

@@ -136,7 +136,7 @@ pub enum SamplerKind {
 settings! {
     /// `[[task]]`: a task and its head.
     pub struct TaskSettings {
-        /// The task's name: 1 to 64 letters, digits, `_` and `-`.
+        /// The task's name: 1 to 64 letters, digits, `_` and `-`; not `embedding`.
         name: String = String::new(),
         /// What sort of answer the task gives.
         #[serde(with = "words::word")]

@@ -415,6 +415,10 @@ fn what_cannot_be_is_named_with_its_line_and_key() {
             "[[task]]\nname = \"topic\"\nkind = \"tokens\"",
             "expected names that differ, found `topic` twice",
         ),
+        (
+            "[[task]]\nname = \"embedding\"\nkind = \"regression\"",
+            "`task.embedding.name`: expected another name than `embedding`, by which requests",
+        ),
         ("[[task]]\nkind = \"tokens\"", "c.toml:8: `task.2.name`: missing; expected a string"),
         (
             "[[task]]\nname = \"a\"",
