@@ -295,6 +295,31 @@ fn a_damaged_checkpoint_falls_back_to_the_one_before() {
     assert_eq!(fingerprint(&folder, "whole"), expected);
 }
 
+/// 16,000 rows of dev with as many labels: their answers alone are 1 GB.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_run_that_cannot_have_its_memory_is_refused_before_it_begins() {
+    let folder = set();
+    let row = |i: usize| format!("{{\"text\": \"{i}\", \"topic\": \"l{i}\"}}\n");
+    let rows: String = (0..16_000).map(row).collect();
+    for name in ["train.jsonl", "dev.jsonl"] {
+        fs::write(folder.path(name), &rows).unwrap();
+    }
+    let line = "ulimit -v 900000; exec \"$@\"";
+    let train = ["train", "config.toml", "-o", "run", "-q", "--threads", "1"];
+    let output = std::process::Command::new("sh")
+        .args(["-c", line, "sh", env!("CARGO_BIN_EXE_polyhead")])
+        .args(train)
+        .args(["--set", "task=[{name='topic', kind='classification'}]", "--set", "freeze=[]"])
+        .current_dir(folder.path(""))
+        .output()
+        .unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert!(error.starts_with("error: the run needs at least 1"), "{error}");
+    assert!(error.contains("(`ulimit -v`)") && !folder.path("run").exists(), "{error}");
+}
+
 /// The model is then that of the last step, which was not asked for.
 #[test]
 fn lost_best_weights_are_told_of_without_progress_too() {
@@ -347,7 +372,7 @@ fn what_is_wrong_shows_before_any_step_and_leaves_nothing() {
         of_config(&["freeze=[{parameters=['layers.7']}]"], &["layers.7", "layers.0-1"]),
         of_config(&["freeze=[{parameters=['head.tone']}]"], &["head.tone", "head.mood"]),
         of_config(&["train.best=topic.acuracy"], &["topic.acuracy", "accuracy"]),
-        of_config(&["task.topic.class_weights={sport=2}"], &["`sport`", "film, food, phone"]),
+        of_config(&["task.topic.class_weights={sport=2}"], &["`sport`", "`film`, `food`, `phone`"]),
         of_config(&["task.topic.keep=distill"], &["topic", "keep"]),
         Case {
             set: &["task.topic.field=theme"],

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use polyhead_files::{recover_folder, write_file};
+use polyhead_files::{quoted, recover_folder, write_file};
 
 use crate::config::RunConfig;
 use crate::error::{Error, ErrorKind};
@@ -32,9 +32,6 @@ pub(crate) const REPORT: &str = "report.html";
 const FINISHED: &str = "finished.json";
 /// Lock file. It is hidden and never removed: the lock is the operating system's, not the file.
 const LOCK: &str = ".lock";
-
-/// All names that a run creates, in case other files have them.
-const NAMES: [&str; 8] = [CONFIG, METRICS, TIMINGS, CHECKPOINTS, MODEL, RATES, REPORT, FINISHED];
 
 /// Whether an existing run may be resumed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,9 +98,10 @@ impl RunDirectory {
     ) -> Result<RunState, Error> {
         let own = path.join(CONFIG);
         if !own.exists() {
-            if let Some(name) = NAMES.iter().find(|name| path.join(name).exists()) {
+            if let Some(name) = some_name(path).map_err(|error| io_error(path, error))? {
+                let name = quoted(&name);
                 let problem =
-                    format!("expected a new folder or a run with `{CONFIG}`, found `{name}` alone");
+                    format!("expected a new or empty folder or that of a run, found {name} in it");
                 return Err(config_error(path, &problem));
             }
             return Ok(RunState::Nothing);
@@ -135,9 +133,26 @@ impl RunDirectory {
         LineLog::open(&self.path.join(METRICS), keep)
     }
 
-    /// Opens `timings.jsonl`: clock times, which differ between runs.
-    pub(crate) fn timings(&self, keep: u64) -> Result<LineLog, Error> {
-        LineLog::open(&self.path.join(TIMINGS), keep)
+    /// Opens `timings.jsonl`: clock times, which differ between runs, so that lost lines are a
+    /// warning.
+    pub(crate) fn timings(&self, keep: u64) -> Result<(LineLog, Option<String>), Error> {
+        let path = self.path.join(TIMINGS);
+        let whole = match fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+            read => {
+                let bytes = read.map_err(|error| io_error(&path, error))?;
+                let most = bytes.len().min(keep as usize);
+                bytes[..most].iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1)
+            }
+        };
+        let warning = (whole as u64 != keep).then(|| {
+            format!(
+                "{}: expected whole lines of {keep} bytes, as the checkpoint says, found {whole} \
+                 bytes: the clock times of some steps are lost",
+                path.display()
+            )
+        });
+        Ok((LineLog::open(&path, whole as u64)?, warning))
     }
 
     /// Marks the run as finished, with a summary; the last write of a run.
@@ -151,6 +166,21 @@ impl RunDirectory {
             .map_err(|error| io_error(&path, io::Error::other(error)))?;
         Ok(write_file(&path, &text)?)
     }
+}
+
+/// Some file or folder in the folder `path`, which need not exist. Hidden names do not count, such
+/// as the lock that a killed process has left, nor that of the root of a volume.
+fn some_name(path: &Path) -> io::Result<Option<String>> {
+    let entries = match fs::read_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        entries => entries?,
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        names.push(entry?.file_name().to_string_lossy().into_owned());
+    }
+    names.retain(|name| !name.starts_with('.') && name != "lost+found");
+    Ok(names.into_iter().min())
 }
 
 /// Locks the folder for this process.
@@ -373,16 +403,21 @@ mod tests {
     #[test]
     fn a_folder_of_something_else_is_refused() {
         let place = tempfile::tempdir().unwrap();
-        // A file of the user with another name does not matter.
         fs::write(place.path().join("notes.txt"), "").unwrap();
-        fs::create_dir(place.path().join(MODEL)).unwrap();
-        for existing in [ResumeMode::Refuse, ResumeMode::Resume] {
-            let error = RunDirectory::open(place.path(), &config(&[]), existing).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Config);
-            assert!(error.to_string().contains("found `model` alone"), "{error}");
+        for name in ["model", "a folder"] {
+            fs::create_dir(place.path().join(name)).unwrap();
+            for existing in [ResumeMode::Refuse, ResumeMode::Resume] {
+                let error = RunDirectory::open(place.path(), &config(&[]), existing).unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::Config);
+                let found = format!("or that of a run, found `{name}` in it");
+                assert!(error.to_string().ends_with(&found), "{error}");
+            }
         }
-        fs::remove_dir(place.path().join(MODEL)).unwrap();
-        RunDirectory::open(place.path(), &config(&[]), ResumeMode::Refuse).unwrap();
+        assert_eq!(fs::read_dir(place.path()).unwrap().count(), 3, "nothing is written");
+        let volume = tempfile::tempdir().unwrap();
+        fs::create_dir(volume.path().join("lost+found")).unwrap();
+        fs::write(volume.path().join(".gitkeep"), "").unwrap();
+        RunDirectory::open(volume.path(), &config(&[]), ResumeMode::Refuse).unwrap();
         let file = place.path().join("notes.txt");
         let error = RunDirectory::open(&file, &config(&[]), ResumeMode::Refuse).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Io);
@@ -437,6 +472,29 @@ mod tests {
                 log.append(&json!({"step": step, "loss": 0.1 * f64::from(step)})).unwrap();
             }
             assert_eq!(fs::read(&path).unwrap(), whole, "{keep}");
+        }
+    }
+
+    #[test]
+    fn lost_clock_times_are_a_warning() {
+        let place = tempfile::tempdir().unwrap();
+        let run = RunDirectory::open(place.path(), &config(&[]), ResumeMode::Refuse).unwrap();
+        for (found, keep, whole) in [
+            (Some("{}\n{}\n{}\n"), 6, 6),
+            (Some("{}\n{}\n"), 9, 6),
+            (Some("{}\n{}"), 6, 3),
+            (Some("{}\n{}\n"), 5, 3),
+            (Some("broken"), 6, 0),
+            (None, 6, 0),
+        ] {
+            let path = place.path().join(TIMINGS);
+            match found {
+                Some(text) => fs::write(&path, text).unwrap(),
+                None => fs::remove_file(&path).unwrap(),
+            }
+            let (log, warning) = run.timings(keep).unwrap();
+            assert_eq!((log.bytes(), fs::metadata(&path).unwrap().len()), (whole, whole));
+            assert_eq!(warning.is_some(), whole != keep, "{found:?}: {warning:?}");
         }
     }
 

@@ -2,14 +2,18 @@
 
 /// The largest memory use of this process so far, in bytes.
 pub fn peak_memory() -> Option<u64> {
-    let kilobytes: u64 =
-        field("/proc/self/status", "VmHWM")?.split_whitespace().next()?.parse().ok()?;
-    Some(1024 * kilobytes)
+    kilobytes("/proc/self/status", "VmHWM")
 }
 
 /// The processor's name; empty if the system does not tell it.
 pub fn processor() -> String {
     field("/proc/cpuinfo", "model name").unwrap_or_default()
+}
+
+/// The bytes of the first line `name: number kB`.
+pub(super) fn kilobytes(path: &str, name: &str) -> Option<u64> {
+    let number: u64 = field(path, name)?.split_whitespace().next()?.parse().ok()?;
+    number.checked_mul(1024)
 }
 
 /// The value of the first line `name: value`.

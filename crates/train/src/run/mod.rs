@@ -4,6 +4,7 @@ mod plan;
 mod heads;
 mod prepare;
 mod plan_table;
+mod memory;
 mod session;
 mod trainer;
 mod phases;
@@ -101,7 +102,11 @@ impl<'a> Run<'a> {
         }
         // Whatever is wrong with the configuration shows before a folder is made.
         let (learner, plan) = Prepared::new(config, threads)?.into_learner(config);
+        let sizes: Vec<usize> =
+            learner.network.store().entries().iter().map(|entry| entry.range.len()).collect();
+        let memory = memory::check(config, &plan, &sizes)?;
         let directory = RunDirectory::open(directory, config, existing)?;
+        memory.iter().for_each(|warning| emit(Event::Warning(warning)));
         plan.notices.iter().for_each(|notice| emit(Event::Notice(notice)));
         emit(Event::DataChecked(&plan.report));
         emit(Event::Planned(&plan.lines(config)));
@@ -118,11 +123,13 @@ impl<'a> Run<'a> {
         let (metrics_bytes, timings_bytes) = found.as_ref().map_or((0, 0), |(state, _)| {
             (state.progress.metrics_bytes, state.progress.timings_bytes)
         });
+        let (timings, lost) = directory.timings(timings_bytes)?;
+        lost.iter().for_each(|warning| emit(Event::Warning(warning)));
         let mut run = Self {
             config,
             threads,
             metrics: directory.metrics(metrics_bytes)?,
-            timings: directory.timings(timings_bytes)?,
+            timings,
             directory,
             done: 0,
             best: Best::default(),

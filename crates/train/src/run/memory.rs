@@ -1,0 +1,95 @@
+//! Memory that a run is sure to need, against what the system lets it have.
+//!
+//! The need is a lower bound: what a run holds at its end beside the rows. So a run that is refused
+//! could not have ended, and one that begins may still need more.
+
+use std::fs;
+
+use polyhead_model::ParameterGroup;
+
+use crate::config::RunConfig;
+use crate::data::Split;
+use crate::error::{Error, ErrorKind};
+use crate::run::machine::kilobytes;
+use crate::run::plan::RunPlan;
+
+/// Checks that the run can have the memory that it needs; returns a warning if it can have it only
+/// once other processes need less.
+///
+/// - `sizes`: number of parameters of each entry of the index
+///
+/// # Errors
+/// [`ErrorKind::Config`] with both numbers if a limit of the process or its container is lower.
+pub(super) fn check(
+    config: &RunConfig,
+    plan: &RunPlan,
+    sizes: &[usize],
+) -> Result<Option<String>, Error> {
+    let parameters = parameters(plan, sizes);
+    let answers = answers(config, plan);
+    let need = parameters.saturating_add(answers);
+    let message = |most: u64, of: &str| {
+        let [need, parameters, answers, most] =
+            [need, parameters, answers, most].map(|bytes| format!("{:.1} MB", bytes as f64 / 1e6));
+        format!(
+            "the run needs at least {need} of memory ({parameters} for parameters, gradients and \
+             moments, {answers} for answers: rows × labels × 4 bytes), found {most} {of}"
+        )
+    };
+    let limits = [
+        (address_space(), "of address space (`ulimit -v`)"),
+        (control_group(), "of memory in the container (`memory.max`)"),
+    ];
+    for (most, of) in limits {
+        if let Some(most) = most.filter(|most| *most < need) {
+            return Err(Error::new(ErrorKind::Config, message(most, of)));
+        }
+    }
+    let free = |name| kilobytes("/proc/meminfo", name);
+    let free = free("MemAvailable").map(|memory| memory + free("SwapFree").unwrap_or(0));
+    Ok(free.filter(|free| *free < need).map(|free| message(free, "free now")))
+}
+
+/// Bytes of all parameters, and of the gradient and both moments of those that the last step trains.
+/// Gradients of embedding tables do not count: few of their rows are touched.
+fn parameters(plan: &RunPlan, sizes: &[usize]) -> u64 {
+    let trained = plan.freeze.trainable(plan.total_steps);
+    let bytes = |index: usize| match plan.groups[index] {
+        ParameterGroup::Embeddings => 4,
+        _ if trained[index] => 16,
+        _ => 4,
+    };
+    (0..sizes.len()).map(|index| bytes(index) * sizes[index] as u64).sum()
+}
+
+/// Bytes of the answers that are held at the end: all of dev and test, and those of the starting
+/// model to the training rows of tasks that are held to them.
+fn answers(config: &RunConfig, plan: &RunPlan) -> u64 {
+    let of_split = |split: &Split, task: usize| {
+        let reads_words = config.tasks[task].kind.reads_words();
+        let rows = if reads_words { split.words.places.len() } else { split.len() };
+        4 * (rows as u64).saturating_mul(plan.objectives[task].outputs() as u64)
+    };
+    let tasks = plan.data.tasks.iter().enumerate();
+    tasks.fold(0, |sum: u64, (task, data)| {
+        let source = &plan.data.sources[data.source];
+        let held = if plan.objectives[task].distills { of_split(&source.train, task) } else { 0 };
+        [of_split(&source.dev, task), of_split(&source.test, task), held]
+            .into_iter()
+            .fold(sum, u64::saturating_add)
+    })
+}
+
+/// Most bytes of the process's address space, if they are limited.
+fn address_space() -> Option<u64> {
+    let text = fs::read_to_string("/proc/self/limits").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("Max address space"))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+/// Most bytes of the process's control group, if they are limited.
+fn control_group() -> Option<u64> {
+    let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let group = groups.lines().find_map(|line| line.strip_prefix("0::"))?;
+    fs::read_to_string(format!("/sys/fs/cgroup{group}/memory.max")).ok()?.trim().parse().ok()
+}
