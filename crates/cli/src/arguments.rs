@@ -18,7 +18,8 @@ Examples:
   polyhead serve runs/a                             the same over HTTP
   polyhead encode -m my-model/ -i texts.jsonl --field title -o vectors.jsonl
 
-Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 130 stopped by Ctrl-C.";
+Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 done, but rows were skipped,
+130 stopped by Ctrl-C.";
 
 /// Turns sentences into vectors whose distance shows how similar their meanings are,
 /// and trains tasks on top of them: many heads, one pass.

@@ -1,4 +1,4 @@
-//! Errors to exit codes: 0 done, 1 failed, 2 wrong usage or configuration.
+//! Errors to exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 done without some rows.
 
 use std::fmt;
 use std::io;
@@ -7,6 +7,9 @@ use std::process::ExitCode;
 use polyhead_files::visible;
 use polyhead_model::ErrorKind;
 use polyhead_train::ErrorKind as TrainErrorKind;
+
+/// The exit code of a command that has finished, but has skipped rows.
+pub(crate) const ROWS_SKIPPED: u8 = 3;
 
 /// An error in the command line: exit code 2.
 ///

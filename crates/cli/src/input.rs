@@ -3,11 +3,13 @@
 //! Everything here streams: an input of any size is read a text at a time.
 //! Each text keeps the line where it begins, so that a message can point at it.
 
-use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::fs::{self, File, Metadata};
+use std::io::{self, BufReader, IsTerminal, Read};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
@@ -17,6 +19,7 @@ use polyhead_text::join_words;
 use sha2::{Digest, Sha256};
 
 use crate::failure::usage;
+use crate::pipeline::BadRow;
 use crate::resume::{Done, RowHash, RowsHash};
 
 /// The source of the texts.
@@ -232,25 +235,39 @@ impl Input {
 
     /// Skips the texts whose results exist already, and checks that they are the same rows.
     pub(crate) fn skip(&mut self, done: &Done) -> Result<()> {
+        let (place, rows) = (&self.place, done.rows);
         let mut hash = RowsHash::default();
-        for passed in 0..done.texts {
-            let Some(text) = self.texts.next() else {
-                let (place, expected) = (&self.place, done.texts);
-                return Err(usage(format!(
-                    "{place}: the unfinished output has results of {expected} texts, but the input has only \
-                     {passed}; start over without --resume"
-                )));
-            };
-            hash.add(&text?.row);
+        for passed in 0..rows {
+            match self.texts.next() {
+                Some(Ok(text)) => hash.add(&text.row),
+                Some(Err(error)) => hash.add(&BadRow::of(&error).ok_or(error)?.sha256()),
+                None => {
+                    return Err(usage(format!(
+                        "{place}: the unfinished output has results of {rows} rows, but the input has \
+                         only {passed}; start over with --overwrite"
+                    )));
+                }
+            }
         }
         if hash != done.sha256 {
-            let (place, count) = (&self.place, done.texts);
             return Err(usage(format!(
-                "{place}: the unfinished output has results of other rows than the first {count} of this \
-                 input; start over without --resume"
+                "{place}: the unfinished output has results of other rows than the first {rows} of this \
+                 input; start over with --overwrite"
             )));
         }
         Ok(())
+    }
+
+    /// Checks that the results of a complete output are those of the whole input.
+    pub(crate) fn expect_end(&mut self, done: &Done) -> Result<()> {
+        if self.texts.next().is_none() {
+            return Ok(());
+        }
+        Err(usage(format!(
+            "{}: the output has the results of the first {} rows, but the input has more; start over \
+             with --overwrite",
+            self.place, done.rows
+        )))
     }
 }
 
@@ -317,14 +334,43 @@ pub(crate) fn unknown_suffix(path: &Path, expected: &str) -> anyhow::Error {
     usage(format!("{}: {message}", path.display()))
 }
 
+/// Opens an input and returns its size, which a pipe does not have.
 fn open_file(path: &Path) -> Result<(File, Option<u64>)> {
-    let file = File::open(path)?;
-    let metadata = file.metadata()?;
+    let metadata = fs::metadata(path)?;
     if metadata.is_dir() {
         bail!("expected a file, found a folder");
     }
-    // A named pipe has no size.
-    Ok((file, metadata.is_file().then_some(metadata.len())))
+    if metadata.is_file() {
+        return Ok((File::open(path)?, Some(metadata.len())));
+    }
+    // Opening a named pipe waits for a program that writes to it, perhaps for ever.
+    let (sender, opened) = mpsc::channel();
+    let name = path.to_owned();
+    thread::spawn(move || sender.send(File::open(name)));
+    let seconds = WRITER_WAIT.as_secs();
+    let file = opened
+        .recv_timeout(WRITER_WAIT)
+        .map_err(|_| anyhow!("no program has opened this pipe for writing within {seconds} s"))??;
+    // A device such as /dev/zero never ends.
+    if is_device(&metadata) && !file.is_terminal() {
+        bail!("expected a file or a pipe, found a device");
+    }
+    Ok((file, None))
+}
+
+/// Longest time for which a named pipe may have no writer.
+const WRITER_WAIT: Duration = Duration::from_secs(5);
+
+#[cfg(unix)]
+fn is_device(metadata: &Metadata) -> bool {
+    use std::os::unix::fs::FileTypeExt;
+
+    metadata.file_type().is_char_device() || metadata.file_type().is_block_device()
+}
+
+#[cfg(not(unix))]
+fn is_device(_: &Metadata) -> bool {
+    false
 }
 
 /// Reader that counts the bytes that pass through it.

@@ -1,4 +1,4 @@
-//! Ctrl-C: the first ends the command cleanly, the second ends it at once.
+//! Signals. Ctrl-C: the first ends the command cleanly, the second ends it at once.
 
 use std::io::{self, Write};
 use std::process;
@@ -9,6 +9,24 @@ use anyhow::{Context, Result};
 
 /// The exit code of a command that was ended by Ctrl-C, as in shells: 128 + SIGINT.
 pub(crate) const INTERRUPTED: u8 = 130;
+
+/// Makes a write beyond the limit of `ulimit -f` an error, in place of a signal that ends the
+/// program without a message.
+#[cfg(unix)]
+pub(crate) fn catch_file_size_signal() {
+    use tokio::runtime::Builder;
+    use tokio::signal::unix::{SignalKind, signal};
+
+    /// SIGXFSZ on all systems but MIPS.
+    const FILE_SIZE: i32 = 25;
+    // The handler stays when the runtime is dropped. Without it, the signal ends the program.
+    if let Ok(runtime) = Builder::new_current_thread().enable_io().build() {
+        let _ = runtime.block_on(async { signal(SignalKind::from_raw(FILE_SIZE)) });
+    }
+}
+
+#[cfg(not(unix))]
+pub(crate) fn catch_file_size_signal() {}
 
 /// Sets `stop` at the first Ctrl-C (or SIGTERM, or a closed terminal); the
 /// second one ends the program at once.

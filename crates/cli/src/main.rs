@@ -37,6 +37,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     let cli = arguments::Cli::parse();
+    interrupt::catch_file_size_signal();
     match command::run(cli.command) {
         Ok(code) => code,
         // The reader has closed the pipe, as in `polyhead encode … | head`.

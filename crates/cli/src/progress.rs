@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::table::thousands;
+use crate::table::{counted, thousands};
 
 /// Time between two lines if standard error is no terminal.
 const BETWEEN_LINES: Duration = Duration::from_secs(10);
@@ -92,10 +92,9 @@ fn bar(size: Option<u64>) -> ProgressBar {
 
 /// A line such as `1,000 texts, 44,012 tokens in 6.9 s (145 texts/s, 6,378 tokens/s)`.
 fn rates(counts: Counts, elapsed: Duration) -> String {
-    let plural = if counts.texts == 1 { "" } else { "s" };
     format!(
-        "{} text{plural}, {} tokens in {} ({})",
-        thousands(counts.texts),
+        "{}, {} tokens in {} ({})",
+        counted(counts.texts, "text"),
         thousands(counts.tokens),
         duration(elapsed),
         per_second(counts, elapsed),

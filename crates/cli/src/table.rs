@@ -8,6 +8,12 @@ pub(crate) use polyhead_report::grouped as thousands;
 use polyhead_files::{controls_terminal, visible};
 use unicode_width::UnicodeWidthStr;
 
+/// A number of things: `1 text`, `2,000 texts`.
+pub(crate) fn counted(count: u64, name: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{} {name}{plural}", thousands(count))
+}
+
 /// Rows of aligned cells, with two blanks between columns.
 pub(crate) struct Table {
     columns: String,

@@ -40,8 +40,8 @@ pub mod safetensors;
 mod sha256;
 
 pub use atomic::{
-    AtomicFile, FileError, create_folder, discard_folder, is_leftover, recover_folder, write_file,
-    write_file_shared, write_folder,
+    AtomicFile, FileError, StreamState, create_folder, discard_folder, is_leftover, recover_folder,
+    write_file, write_file_shared, write_folder,
 };
 pub use open::{file_kind, open_file, read_file, read_text};
 pub use quote::{controls_terminal, listed, quoted, shortened, visible};

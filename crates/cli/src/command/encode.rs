@@ -1,21 +1,21 @@
 //! `polyhead encode`: any number of texts in, their vectors out.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
+use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::{Args, ValueEnum};
 use polyhead_model::{EncodeOptions, ModelFolder, SentenceEncoder};
-use polyhead_text::TextTokens;
 
+use super::job::{Chunks, PROBE, begin, chunk_limits, count, end, note_resumed};
 use crate::failure::usage;
-use crate::flags::{LoadArgs, ModelArgs, VectorArgs, note};
-use crate::input::{Input, InputArgs, Place};
+use crate::flags::{ModelArgs, UnfinishedArgs, VectorArgs};
+use crate::input::{InputArgs, Place};
 use crate::output::{Batch, Output, ResultKind, Results};
-use crate::pipeline::{Chunk, ChunkLimits, chunks_of, first_read};
-use crate::progress::{Counts, Progress};
+use crate::pipeline::{Chunk, OnBadRow};
+use crate::progress::Progress;
 use crate::resume::OutputFingerprint;
-use crate::table::thousands;
 
 const HELP: &str = "\
 Without --out, prints one JSON object per line:
@@ -40,9 +40,8 @@ pub(crate) struct EncodeArgs {
     #[arg(short, long, value_name = "FILE", help_heading = "Output")]
     out: Option<PathBuf>,
 
-    /// Continue an unfinished output of a stopped program; start a new one if there is none
-    #[arg(long, help_heading = "Output")]
-    resume: bool,
+    #[command(flatten)]
+    unfinished: UnfinishedArgs,
 
     /// One vector per text, or the last hidden state of every token
     ///
@@ -51,7 +50,7 @@ pub(crate) struct EncodeArgs {
     #[arg(long, value_name = "WHAT", default_value = "embedding", help_heading = "Output")]
     output: EncodeOutput,
 
-    /// Cut a text that is too long for the model, or fail
+    /// Cut a text that is too long for the model, or treat its row as bad: see --on-bad-row
     #[arg(long, value_name = "ACTION", default_value = "cut", help_heading = "Input")]
     on_truncate: OnTruncateArg,
 
@@ -78,7 +77,7 @@ enum OnTruncateArg {
 ///
 /// The order of the first lines matters: errors in the command, the input and the output
 /// show before the model is loaded.
-pub(crate) fn run(args: EncodeArgs) -> Result<()> {
+pub(crate) fn run(args: EncodeArgs) -> Result<ExitCode> {
     let kind = match args.output {
         EncodeOutput::Embedding => ResultKind::Sentences,
         EncodeOutput::Tokens => ResultKind::Tokens,
@@ -88,11 +87,12 @@ pub(crate) fn run(args: EncodeArgs) -> Result<()> {
             "{flag}: has no meaning for token vectors; leave it out or use --output embedding"
         )));
     }
-    let mut output = Output::create(args.out.as_deref(), kind, args.resume)?;
+    let mut output = Output::create(args.out.as_deref(), kind, args.unfinished.unfinished())?;
     let input = args.input.open()?;
     let (place, size, reading) = (input.place.clone(), input.size, input.reading.clone());
     let limits = chunk_limits(kind, args.model.load.threads.expected());
-    let chunks = begin(input, &output, limits)?;
+    let on_bad_row = args.unfinished.on_bad_row;
+    let chunks = begin(input, &output, limits, on_bad_row)?;
 
     let (folder, _) = args.model.open()?;
     let encoder = args.model.prepare(folder.clone(), args.vector.pooling())?;
@@ -101,66 +101,16 @@ pub(crate) fn run(args: EncodeArgs) -> Result<()> {
         options: args.vector.options(),
         kind,
         on_truncate: args.on_truncate,
+        on_bad_row,
         place,
     };
     output.check_fingerprint(|| job.fingerprint(&folder, &reading))?;
     note_resumed(&output, args.model.load.quiet);
     let on_terminal = args.out.is_none() && io::stdout().is_terminal();
-    let progress = Progress::start(size, args.model.load.quiet, on_terminal);
-    let (counts, rates) = job.encode(chunks, output, progress)?;
-
-    note_end(&args.model.load, &rates, counts, encoder.max_length());
-    Ok(())
+    let mut progress = Progress::start(size, args.model.load.quiet, on_terminal);
+    let worked = job.encode(chunks, &mut output, &mut progress);
+    end(worked, output, progress, &args.model.load, (&job.place, encoder.max_length()))
 }
-
-/// Prints the rates of a run that has ended, and how many texts were cut.
-///
-/// - `limit`: tokens that the model reads
-pub(super) fn note_end(load: &LoadArgs, rates: &str, counts: Counts, limit: usize) {
-    if load.quiet {
-        return;
-    }
-    let _ = writeln!(io::stderr(), "{rates}");
-    if counts.truncated > 0 {
-        let plural = if counts.truncated == 1 { " was" } else { "s were" };
-        note(&format!("{} text{plural} cut to {limit} tokens", thousands(counts.truncated)));
-    }
-}
-
-/// The limits of a chunk: large enough to keep every thread busy, small enough for a lively
-/// progress bar (about two seconds of work).
-///
-/// Token vectors take a thousand times the memory of their text (at 384 floats a
-/// token), so their chunks are smaller: some 50 MB of vectors.
-pub(super) fn chunk_limits(kind: ResultKind, threads: usize) -> ChunkLimits {
-    let threads = threads.clamp(2, 32);
-    match kind {
-        ResultKind::Sentences | ResultKind::Lines => {
-            ChunkLimits { texts: 256 * threads, bytes: threads << 17 }
-        }
-        ResultKind::Tokens => ChunkLimits { texts: 16 * threads, bytes: threads << 14 },
-    }
-}
-
-/// The input in chunks.
-pub(super) type Chunks = Box<dyn Iterator<Item = Result<Chunk>> + Send>;
-
-/// The chunks of `input` after the texts whose results exist already.
-pub(super) fn begin(mut input: Input, output: &Output, limits: ChunkLimits) -> Result<Chunks> {
-    let Some(done) = output.done() else { return Ok(Box::new(first_read(input, limits)?)) };
-    input.skip(done)?;
-    Ok(Box::new(chunks_of(input, limits)))
-}
-
-/// Prints what happens to an earlier output, once all checks have passed.
-pub(super) fn note_resumed(output: &Output, quiet: bool) {
-    if let (Some(remark), false) = (output.resumption(), quiet) {
-        note(&remark);
-    }
-}
-
-/// The output fingerprint contains the model's result for this text, which shows its settings.
-pub(super) const PROBE: [&str; 1] = ["A text that is always the same."];
 
 /// An encoding job with all options resolved.
 struct EncodeJob<'a> {
@@ -168,6 +118,7 @@ struct EncodeJob<'a> {
     options: EncodeOptions,
     kind: ResultKind,
     on_truncate: OnTruncateArg,
+    on_bad_row: OnBadRow,
     place: Place,
 }
 
@@ -183,7 +134,7 @@ impl EncodeJob<'_> {
         let bits: Vec<u32> = vector.as_slice().iter().map(|value| value.to_bits()).collect();
         let pooling: Vec<&str> = encoder.pooling().modes.iter().map(|mode| mode.name()).collect();
         // Field by field, so that a new option cannot be forgotten here. Long texts are always cut
-        // by the model, and refused in `check_length`.
+        // by the model, and taken out in `encode`.
         let EncodeOptions { normalize, dim, prompt, on_truncate: _ } = &self.options;
         OutputFingerprint::new("encode", folder, encoder, reading)?
             .with("--output", format_args!("{:?}", self.kind))
@@ -195,60 +146,45 @@ impl EncodeJob<'_> {
             .with_answer(bits)
     }
 
-    /// Encodes until the input ends; a failure leaves no output file.
-    fn encode(
-        &self,
-        chunks: Chunks,
-        mut output: Output,
-        mut progress: Progress,
-    ) -> Result<(Counts, String)> {
-        let mut write = |chunk: Chunk, results: Results| {
-            if self.on_truncate == OnTruncateArg::Error {
-                self.check_length(&chunk, &results)?;
+    /// Encodes until the input ends.
+    fn encode(&self, chunks: Chunks, output: &mut Output, progress: &mut Progress) -> Result<()> {
+        let mut write = |mut chunk: Chunk, mut results: Results| {
+            let mut error = None;
+            let too_long = self.too_long(&results);
+            if !too_long.is_empty() {
+                let stays;
+                (stays, error) = chunk.take_out(too_long, self.on_bad_row, &self.place);
+                results.retain(&stays);
             }
             let counts = count(results.counts().iter().copied());
-            let Chunk { texts, rows, read, .. } = chunk;
-            output.write(Batch { texts, rows, results })?;
+            let Chunk { texts, rows, bad, read, .. } = chunk;
+            output.write(Batch { texts, rows, bad, results }, &self.place)?;
             progress.advance(read, counts);
-            Ok(())
+            error.map_or(Ok(()), Err)
         };
         match self.kind {
             ResultKind::Tokens => {
                 self.encoder.encode_tokens_stream(chunks, &self.options, |chunk, tokens| {
                     write(chunk, Results::Tokens(tokens))
-                })?;
+                })
             }
-            _ => {
-                self.encoder.encode_stream(chunks, &self.options, |chunk, encoded| {
-                    write(chunk, Results::Sentences(encoded))
-                })?;
-            }
+            _ => self.encoder.encode_stream(chunks, &self.options, |chunk, encoded| {
+                write(chunk, Results::Sentences(encoded))
+            }),
         }
-        output.finish()?;
-        Ok(progress.finish())
     }
 
-    /// Refuses texts that are too long. The library could not name the line of a text.
-    fn check_length(&self, chunk: &Chunk, results: &Results) -> Result<()> {
-        let first = chunk.lines.iter().zip(results.counts()).find(|(_, c)| c.truncated());
-        if let Some((&line, counts)) = first {
-            bail!(
-                "{}: expected at most {} tokens, found {}",
-                self.place.of_line(line),
-                self.encoder.max_length(),
-                counts.total
-            );
+    /// Index and fault of the texts that are too long, unless they are cut.
+    fn too_long(&self, results: &Results) -> Vec<(usize, String)> {
+        if self.on_truncate == OnTruncateArg::Cut {
+            return Vec::new();
         }
-        Ok(())
-    }
-}
-
-/// Counts the texts of a chunk and their tokens.
-pub(super) fn count(texts: impl Iterator<Item = TextTokens> + Clone) -> Counts {
-    Counts {
-        texts: texts.clone().count() as u64,
-        tokens: texts.clone().map(|text| text.kept as u64).sum(),
-        truncated: texts.filter(|text| text.truncated()).count() as u64,
+        let limit = self.encoder.max_length();
+        let long = results.counts().iter().enumerate().filter(|(_, counts)| counts.truncated());
+        long.map(|(index, counts)| {
+            (index, format!("expected at most {limit} tokens, found {}", counts.total))
+        })
+        .collect()
     }
 }
 

@@ -15,7 +15,7 @@ use crate::flags::LoadArgs;
 use crate::input::unknown_suffix;
 use crate::output::print_report;
 use crate::scores;
-use crate::table::thousands;
+use crate::table::counted;
 
 const HELP: &str = "\
 Evaluates every task of the model whose field is in the file. The field of a task
@@ -100,8 +100,7 @@ pub(crate) fn run(args: EvalArgs) -> Result<()> {
     print_report(args.json, &json!({ "tasks": tasks }), |out, _| {
         let rows: usize =
             found.report.sources.iter().flat_map(|source| &source.splits).map(|s| s.rows).sum();
-        let plural = if rows == 1 { "" } else { "s" };
-        writeln!(out, "{} row{plural}\n", thousands(rows as u64))?;
+        writeln!(out, "{}\n", counted(rows as u64, "row"))?;
         scores::all(found.tasks.iter().map(|(name, metrics)| (name.as_str(), metrics)))
             .write(out, 2)
     })

@@ -7,6 +7,7 @@ pub(crate) mod similarity;
 pub(crate) mod tokenize;
 
 mod answer_line;
+mod job;
 pub(crate) mod check_data;
 pub(crate) mod eval;
 pub(crate) mod predict;
@@ -35,15 +36,15 @@ use crate::failure::usage;
 pub(crate) fn run(command: Command) -> Result<ExitCode> {
     check_instruction_limit().map_err(usage)?;
     match command {
-        // Training can also be ended by Ctrl-C, with its own exit code.
+        // These have exit codes of their own: stopped by Ctrl-C, rows skipped.
         Command::Demo(args) => return demo::run(args),
         Command::Train(args) => return train::run(args),
         // A server that had to cut off requests has said so in its log.
         Command::Serve(args) => return serve::run(args),
-        Command::Encode(args) => encode::run(args),
+        Command::Encode(args) => return encode::run(args),
+        Command::Predict(args) => return predict::run(args),
         Command::Similarity(args) => similarity::run(args),
         Command::Tokenize(args) => tokenize::run(args),
-        Command::Predict(args) => predict::run(args),
         Command::Eval(args) => eval::run(args),
         Command::CheckData(args) => check_data::run(args),
         Command::Inspect(args) => inspect::run(args),

@@ -2,20 +2,21 @@
 
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
+use std::process::ExitCode;
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 use clap::Args;
 use polyhead_model::{ModelFolder, MultiTaskModel, Predictions, RequestOptions, resolve};
 use polyhead_text::TextInput;
 
 use super::answer_line::{Row, answer_line};
-use super::encode::{Chunks, PROBE, begin, chunk_limits, count, note_end, note_resumed};
+use super::job::{Chunks, PROBE, begin, chunk_limits, count, end, note_resumed};
 use crate::failure::usage;
-use crate::flags::LoadArgs;
+use crate::flags::{LoadArgs, UnfinishedArgs};
 use crate::input::{InputArgs, Place};
 use crate::output::{Batch, Output, ResultKind, Results};
-use crate::pipeline::Chunk;
-use crate::progress::{Counts, Progress};
+use crate::pipeline::{Chunk, OnBadRow};
+use crate::progress::Progress;
 use crate::resume::OutputFingerprint;
 
 const HELP: &str = "\
@@ -55,9 +56,8 @@ pub(crate) struct PredictArgs {
     #[arg(short, long, value_name = "FILE", help_heading = "Output")]
     out: Option<PathBuf>,
 
-    /// Continue an unfinished output of a stopped program; start a new one if there is none
-    #[arg(long, help_heading = "Output")]
-    resume: bool,
+    #[command(flatten)]
+    unfinished: UnfinishedArgs,
 
     /// Predict only these tasks
     #[arg(long, value_name = "TASK,…", value_delimiter = ',')]
@@ -72,12 +72,14 @@ pub(crate) struct PredictArgs {
 }
 
 /// Answers the input chunk by chunk.
-pub(crate) fn run(args: PredictArgs) -> Result<()> {
-    let mut output = Output::create(args.out.as_deref(), ResultKind::Lines, args.resume)?;
+pub(crate) fn run(args: PredictArgs) -> Result<ExitCode> {
+    let unfinished = args.unfinished.unfinished();
+    let mut output = Output::create(args.out.as_deref(), ResultKind::Lines, unfinished)?;
     let input = args.input.open_rows(args.tokens_field)?;
     let (place, size, reading) = (input.place.clone(), input.size, input.reading.clone());
     let limits = chunk_limits(ResultKind::Lines, args.load.threads.expected());
-    let chunks = begin(input, &output, limits)?;
+    let on_bad_row = args.unfinished.on_bad_row;
+    let chunks = begin(input, &output, limits, on_bad_row)?;
 
     let folder = ModelFolder::open(&resolve(&args.model, args.load.offline)?)?;
     let model = MultiTaskModel::from_folder(folder.clone(), &args.load.options())?;
@@ -92,15 +94,15 @@ pub(crate) fn run(args: PredictArgs) -> Result<()> {
         tags: model.tasks().any(|task| task.kind.reads_words() && wanted(&task.name)),
         model: &model,
         options: &options,
+        on_bad_row,
         place,
     };
     output.check_fingerprint(|| job.fingerprint(&folder, &reading))?;
     note_resumed(&output, args.load.quiet);
     let on_terminal = args.out.is_none() && io::stdout().is_terminal();
-    let progress = Progress::start(size, args.load.quiet, on_terminal);
-    let (counts, rates) = job.predict(chunks, output, progress)?;
-    note_end(&args.load, &rates, counts, model.encoder().max_length());
-    Ok(())
+    let mut progress = Progress::start(size, args.load.quiet, on_terminal);
+    let worked = job.predict(chunks, &mut output, &mut progress);
+    end(worked, output, progress, &args.load, (&job.place, model.encoder().max_length()))
 }
 
 /// A prediction job with all options resolved.
@@ -109,6 +111,7 @@ struct PredictJob<'a> {
     options: &'a RequestOptions,
     /// Whether a task tags words, so that the words of rows matter.
     tags: bool,
+    on_bad_row: OnBadRow,
     place: Place,
 }
 
@@ -134,27 +137,24 @@ impl PredictJob<'_> {
             .with_answer(answers)
     }
 
-    /// Answers until the input ends; a failure leaves no output file.
-    fn predict(
-        &self,
-        chunks: Chunks,
-        mut output: Output,
-        mut progress: Progress,
-    ) -> Result<(Counts, String)> {
+    /// Answers until the input ends.
+    fn predict(&self, chunks: Chunks, output: &mut Output, progress: &mut Progress) -> Result<()> {
         self.model.predict_stream(
             chunks,
             |chunk: &Chunk| self.inputs(chunk),
             self.options,
-            |chunk, answers| {
-                let lines = self.lines(&chunk, &answers)?;
-                let Chunk { texts, rows, read, .. } = chunk;
-                output.write(Batch { texts, rows, results: Results::Lines(lines) })?;
-                progress.advance(read, count(answers.texts.iter().map(|text| text.tokens)));
-                Ok(())
+            |mut chunk, answers| {
+                let (lines, bad) = self.lines(&chunk, &answers);
+                let (stays, error) = chunk.take_out(bad, self.on_bad_row, &self.place);
+                let answered = answers.texts.iter().zip(stays).filter(|(_, stays)| *stays);
+                let counts = count(answered.map(|(text, _)| text.tokens));
+                let Chunk { texts, rows, bad, read, .. } = chunk;
+                let results = Results::Lines(lines);
+                output.write(Batch { texts, rows, bad, results }, &self.place)?;
+                progress.advance(read, counts);
+                error.map_or(Ok(()), Err)
             },
-        )?;
-        output.finish()?;
-        Ok(progress.finish())
+        )
     }
 
     /// Reads rows as training does: words in place of the text if a task tags them.
@@ -170,17 +170,26 @@ impl PredictJob<'_> {
         .collect()
     }
 
-    fn lines(&self, chunk: &Chunk, answers: &Predictions) -> Result<Vec<u8>> {
-        let mut lines = Vec::new();
+    /// The line of each text; index and fault of the texts that have none. With
+    /// [`OnBadRow::Fail`], there is no line after the first fault.
+    fn lines(&self, chunk: &Chunk, answers: &Predictions) -> (Vec<u8>, Vec<(usize, String)>) {
+        let (mut lines, mut bad) = (Vec::new(), Vec::new());
         for (index, text) in chunk.texts.iter().enumerate() {
             let others = &chunk.others[index];
             let second = others.second.as_deref();
             let words = others.words.as_deref().filter(|_| self.tags && second.is_none());
             let row = Row { text, second, columns: &others.columns, words };
-            answer_line(&mut lines, &row, &answers.tasks, &answers.texts[index])
-                .map_err(|error| anyhow!("{}: {error}", self.place.of_line(chunk.lines[index])))?;
+            let before = lines.len();
+            if let Err(error) = answer_line(&mut lines, &row, &answers.tasks, &answers.texts[index])
+            {
+                lines.truncate(before);
+                bad.push((index, error.to_string()));
+                if self.on_bad_row == OnBadRow::Fail {
+                    break;
+                }
+            }
         }
-        Ok(lines)
+        (lines, bad)
     }
 }
 
@@ -189,6 +198,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
+    use crate::output::Unfinished;
 
     #[derive(Parser)]
     struct Line {
@@ -207,7 +217,9 @@ mod tests {
                 .unwrap();
         assert_eq!((&*args.model, args.tokens_field.as_deref()), ("runs/a", Some("w")));
         assert_eq!(args.tasks, Some(vec!["x".into(), "y".into()]));
-        assert!(args.resume && args.out == Some("b.jsonl".into()));
+        assert_eq!(args.unfinished.unfinished(), Unfinished::Resume);
+        assert_eq!(args.out, Some("b.jsonl".into()));
+        assert!(parse("runs/a b --resume --overwrite").is_err());
         assert_eq!(parse("runs/a some texts --abstain 0.7").unwrap().abstain, Some(0.7));
         assert!(parse("").is_err());
     }

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::flags::ModelArgs;
 use crate::input::InputArgs;
-use crate::pipeline::{ChunkLimits, first_read};
+use crate::pipeline::{ChunkLimits, OnBadRow, first_read};
 use crate::table::{Table, shorten};
 use crate::tokens::{Tokens, tokens};
 
@@ -52,7 +52,7 @@ struct TokenizedLine<'a> {
 
 /// Tokenizes and prints chunk by chunk.
 pub(crate) fn run(args: TokenizeArgs) -> Result<()> {
-    let chunks = first_read(args.input.open()?, CHUNK)?;
+    let chunks = first_read(args.input.open()?, CHUNK, OnBadRow::Fail)?;
     let encoder = args.model.load(None)?;
     let mut out = BufWriter::new(io::stdout().lock());
     let mut number = 0;

@@ -1,21 +1,23 @@
-//! Writes results to a file or to standard output.
+//! Writes results to files or to standard output.
 
+mod file_output;
 mod json_lines;
 mod npy;
 
 use std::io::{self, BufWriter, Stdout, StdoutLock, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
-use polyhead_files::AtomicFile;
-use polyhead_model::{Encoded, TokenVectors};
+use anyhow::{Context, Result, anyhow};
+use polyhead_model::{Encoded, Matrix, TokenVectors};
 use polyhead_text::TextTokens;
 use serde::Serialize;
 
-use crate::failure::usage;
-use crate::resume::{Done, Journal, OutputFingerprint, RowHash};
-use crate::table::thousands;
-use npy::{NpyType, NpyWriter};
+use crate::failure::{chain, usage};
+use crate::input::Place;
+use crate::pipeline::BadRow;
+use crate::resume::{Done, OutputFingerprint, RowHash};
+use crate::table::counted;
+use file_output::FileOutput;
 
 /// Prints a report on standard output: as JSON, or as `write` has it for people.
 pub(crate) fn print_report<R: Serialize>(
@@ -33,11 +35,13 @@ pub(crate) fn print_report<R: Serialize>(
     Ok(out.flush()?)
 }
 
-/// Texts and their results.
+/// Texts and their results, and the rows among them that are skipped.
 pub(crate) struct Batch {
     pub(crate) texts: Vec<String>,
-    /// `[texts]`: hash of the row of each text.
+    /// `[texts + bad]`: hash of each row of the input, in order.
     pub(crate) rows: Vec<RowHash>,
+    /// Rows without a result.
+    pub(crate) bad: Vec<BadRow>,
     pub(crate) results: Results,
 }
 
@@ -57,6 +61,36 @@ impl Results {
             Self::Lines(_) => &[],
         }
     }
+
+    /// Leaves out the vectors of some texts.
+    ///
+    /// - `kept`: `[texts]`
+    pub(crate) fn retain(&mut self, kept: &[bool]) {
+        let select = |matrix: &Matrix, rows: &[usize]| {
+            let values = rows.iter().flat_map(|row| matrix.row(*row)).copied().collect();
+            Matrix::new(rows.len(), matrix.columns(), values)
+        };
+        let mut left = kept.iter();
+        let mut is_kept = |_: &TextTokens| left.next().copied().unwrap_or(false);
+        let texts = (0..kept.len()).filter(|text| kept[*text]);
+        match self {
+            Self::Sentences(Encoded { embeddings, texts: counts }) => {
+                *embeddings = select(embeddings, &texts.collect::<Vec<_>>());
+                counts.retain(&mut is_kept);
+            }
+            Self::Tokens(TokenVectors { vectors, offsets, texts: counts }) => {
+                let ranges = texts.map(|text| offsets[text]..offsets[text + 1]);
+                let (mut rows, mut ends) = (Vec::new(), vec![0]);
+                for range in ranges {
+                    rows.extend(range);
+                    ends.push(rows.len());
+                }
+                (*vectors, *offsets) = (select(vectors, &rows), ends);
+                counts.retain(&mut is_kept);
+            }
+            Self::Lines(_) => {}
+        }
+    }
 }
 
 /// The kind of [`Results`] that an output takes.
@@ -67,232 +101,157 @@ pub(crate) enum ResultKind {
     Lines,
 }
 
-/// Takes batches in order and writes them in one of the formats.
-pub(crate) struct Output {
-    format: Format,
-    /// The record for `--resume`; only for files.
-    journal: Option<Journal>,
-    /// A complete file that `--resume` writes again: its record was removed when it was complete.
-    remade: Option<PathBuf>,
+/// What to do with the unfinished results of a stopped run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unfinished {
+    /// Fail, so that they are not lost by mistake.
+    Refuse,
+    /// Continue them; start a new output if there are none.
+    Resume,
+    /// Start over.
+    Overwrite,
 }
 
-enum Format {
+/// Takes batches in order and writes them in one of the formats.
+pub(crate) struct Output {
+    sink: Sink,
+    /// Number of rows written and skipped by this run.
+    written: u64,
+    skipped: u64,
+}
+
+enum Sink {
     Stdout(BufWriter<Stdout>),
-    JsonLines(AtomicFile),
-    Npy(NpyFile),
+    File(Box<FileOutput>),
 }
 
 impl Output {
     /// Opens the output, so that errors of `path` show before any work is done.
     ///
     /// A file appears under its name only when [`finish`](Self::finish) has succeeded.
-    ///
-    /// - `resume`: continue the unfinished output of a program that was killed, if there is one
-    pub(crate) fn create(path: Option<&Path>, kind: ResultKind, resume: bool) -> Result<Self> {
-        let Some(path) = path else {
-            if resume {
+    pub(crate) fn create(
+        path: Option<&Path>,
+        kind: ResultKind,
+        unfinished: Unfinished,
+    ) -> Result<Self> {
+        let sink = match (path, unfinished) {
+            (Some(path), _) => Sink::File(Box::new(FileOutput::create(path, kind, unfinished)?)),
+            (None, Unfinished::Refuse) => {
+                Sink::Stdout(BufWriter::with_capacity(1 << 16, io::stdout()))
+            }
+            (None, Unfinished::Resume) => {
                 return Err(usage("--resume needs an output file: pass --out FILE"));
             }
-            let out = BufWriter::with_capacity(1 << 16, io::stdout());
-            return Ok(Self { format: Format::Stdout(out), journal: None, remade: None });
-        };
-        let suffix = path.extension().map(|s| s.to_string_lossy().to_ascii_lowercase());
-        let mut journal = Journal::open(&AtomicFile::real_path(path), resume);
-        let format = match (suffix.as_deref(), kind) {
-            (Some("jsonl"), _) => Format::JsonLines(AtomicFile::open(path, journal.bytes(0))?),
-            (Some("npy"), ResultKind::Sentences | ResultKind::Tokens) => {
-                Format::Npy(NpyFile::open(path, kind, &journal)?)
+            (None, Unfinished::Overwrite) => {
+                return Err(usage("--overwrite needs an output file: pass --out FILE"));
             }
-            (_, ResultKind::Lines) => {
-                return Err(usage(format!("{}: expected .jsonl", path.display())));
-            }
-            _ => return Err(usage(format!("{}: expected .npy or .jsonl", path.display()))),
         };
-        journal.begin();
-        let remade = resume && journal.done().is_none() && path.exists();
-        let remade = remade.then(|| path.to_owned());
-        Ok(Self { format, journal: Some(journal), remade })
+        Ok(Self { sink, written: 0, skipped: 0 })
+    }
+
+    fn file(&self) -> Option<&FileOutput> {
+        match &self.sink {
+            Sink::Stdout(_) => None,
+            Sink::File(file) => Some(file),
+        }
     }
 
     /// A note for users of `--resume`: what happens to an earlier output, if there is one.
     pub(crate) fn resumption(&self) -> Option<String> {
-        match (self.done(), &self.remade) {
-            (Some(done), _) => Some(format!("resuming after {} texts", thousands(done.texts))),
-            (None, Some(path)) => Some(format!(
-                "{}: is complete, but there is no record of its input, model and options; writing it again",
-                path.display()
-            )),
-            (None, None) => None,
-        }
+        self.file().and_then(FileOutput::resumption)
     }
 
-    /// The texts whose results are in the output already.
+    /// The rows of the input that an earlier run has done.
     pub(crate) fn done(&self) -> Option<&Done> {
-        self.journal.as_ref().and_then(Journal::done)
+        let journal = &self.file()?.journal;
+        journal.resumed.then_some(&journal.record.done)
     }
 
-    /// Refuses to continue an unfinished output that has another fingerprint, or whose record is
-    /// damaged.
+    /// Whether an earlier run has done all rows, so that only its files need their names.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.file().is_some_and(|file| file.journal.record.complete)
+    }
+
+    /// Refuses to continue an unfinished output that has another fingerprint, or whose files are
+    /// not those of its record.
     ///
     /// - `fingerprint`: called for files only, since it takes time
     pub(crate) fn check_fingerprint(
         &mut self,
         fingerprint: impl FnOnce() -> Result<OutputFingerprint>,
     ) -> Result<()> {
-        let Some(journal) = &mut self.journal else { return Ok(()) };
-        journal.check_fingerprint(fingerprint()?)?;
-        if let Format::Npy(NpyFile { name, fits_record: false, .. }) = &self.format {
-            return Err(usage(format!(
-                "{name}: the record of the unfinished results does not fit such a file; start over \
-                 without --resume"
-            )));
-        }
-        Ok(())
-    }
-
-    /// Adds the results of a batch.
-    pub(crate) fn write(&mut self, batch: Batch) -> Result<()> {
-        let Batch { texts, rows, results } = batch;
-        match &mut self.format {
-            Format::Stdout(out) => {
-                json_lines::write(out, &texts, &results).context("standard output")?
-            }
-            Format::JsonLines(file) => {
-                json_lines::write(file, &texts, &results).with_context(|| file.to_string())?;
-            }
-            Format::Npy(file) => file.write(results)?,
-        }
-        let Some(journal) = &mut self.journal else { return Ok(()) };
-        match &mut self.format {
-            Format::Stdout(_) => Ok(()),
-            Format::JsonLines(file) => journal.add(&rows, None, vec![file.flushed_len()?]),
-            Format::Npy(file) => journal.add(&rows, file.columns, file.flushed_bytes()?),
+        match &mut self.sink {
+            Sink::Stdout(_) => Ok(()),
+            Sink::File(file) => file.check_fingerprint(fingerprint()?),
         }
     }
 
-    /// Makes the output complete. An output that is dropped instead leaves no file.
-    pub(crate) fn finish(self) -> Result<()> {
-        let Self { format, journal, .. } = self;
-        match format {
-            Format::Stdout(mut out) => io::Write::flush(&mut out).context("standard output")?,
-            Format::JsonLines(file) => file.commit()?,
-            Format::Npy(file) => file.finish()?,
-        }
-        if let Some(journal) = journal {
-            journal.finish();
-        }
-        Ok(())
-    }
-}
-
-/// A float matrix. Token vectors also have a second file with the row at which each text begins.
-pub(crate) struct NpyFile {
-    matrix: NpyWriter<AtomicFile>,
-    columns: Option<usize>,
-    /// `[texts + 1]`: first row of each text, in the file `NAME.offsets.npy`.
-    offsets: Option<NpyWriter<AtomicFile>>,
-    /// The resume record, if any, describes whole rows of such a file.
-    fits_record: bool,
-    name: String,
-}
-
-impl NpyFile {
-    fn open(path: &Path, kind: ResultKind, journal: &Journal) -> Result<Self> {
-        let name = path.display().to_string();
-        let writer = |path: &Path, kind: NpyType, keep: Option<u64>| {
-            let file = AtomicFile::open(path, keep)?;
-            match keep.and_then(|bytes| kind.values_in(bytes)) {
-                None => NpyWriter::new(file, kind).with_context(|| name.clone()),
-                Some(values) => Ok(NpyWriter::resume(file, kind, values)),
-            }
-        };
-        let matrix = writer(path, NpyType::F32, journal.bytes(0))?;
-        let offsets = match kind {
-            ResultKind::Tokens => {
-                let keep = journal.bytes(1);
-                let mut offsets = writer(&offsets_path(path), NpyType::I64, keep)?;
-                if keep.is_none() {
-                    offsets.write_i64([0])?;
+    /// Adds the results of a batch. Bad rows are recorded, or reported if there is no file.
+    ///
+    /// - `place`: the input, for messages
+    pub(crate) fn write(&mut self, batch: Batch, place: &Place) -> Result<()> {
+        let (written, skipped) = (batch.texts.len() as u64, batch.bad.len() as u64);
+        match &mut self.sink {
+            Sink::File(file) => file.write(batch)?,
+            Sink::Stdout(out) => {
+                json_lines::write(out, &batch.texts, &batch.results).context("standard output")?;
+                for BadRow { line, reason } in &batch.bad {
+                    let place = place.of_line(*line);
+                    let _ = writeln!(io::stderr(), "warning: {place}: skipped: {reason}");
                 }
-                Some(offsets)
             }
-            _ => None,
-        };
-        let fits_record = Self::fits(kind, journal);
-        Ok(Self { matrix, columns: journal.columns(), offsets, fits_record, name })
+        }
+        self.written += written;
+        self.skipped += skipped;
+        Ok(())
     }
 
-    /// Checks that the lengths in the resume record, if any, are those of whole rows.
-    fn fits(kind: ResultKind, journal: &Journal) -> bool {
-        let Some(done) = journal.done() else { return true };
-        let columns = journal.columns().unwrap_or(0) as u64;
-        let values = |file, kind: NpyType| kind.values_in(journal.bytes(file)?);
-        let rows = values(0, NpyType::F32).filter(|values| {
-            // Zero columns have no rows.
-            values.checked_rem(columns) == Some(0)
-        });
-        match (kind, rows.map(|values| values / columns), values(1, NpyType::I64)) {
-            (ResultKind::Tokens, Some(_), Some(offsets)) => {
-                done.texts.checked_add(1) == Some(offsets)
+    /// Makes the output complete, and returns the number of rows that were skipped, those of
+    /// earlier runs included.
+    ///
+    /// - `place`: the input, for messages
+    pub(crate) fn finish(&mut self, place: &Place) -> Result<u64> {
+        let (written, skipped) = match self.file() {
+            None => (self.written, self.skipped),
+            Some(file) => {
+                let done = &file.journal.record.done;
+                (done.texts(), done.skipped)
             }
-            (ResultKind::Sentences, Some(rows), None) => rows == done.texts,
-            _ => false,
-        }
-    }
-
-    fn flushed_bytes(&mut self) -> Result<Vec<u64>> {
-        let mut bytes = vec![self.matrix.out().flushed_len()?];
-        if let Some(offsets) = &mut self.offsets {
-            bytes.push(offsets.out().flushed_len()?);
-        }
-        Ok(bytes)
-    }
-
-    fn write(&mut self, results: Results) -> Result<()> {
-        let (matrix, ends) = match results {
-            Results::Sentences(encoded) => (encoded.embeddings, None),
-            Results::Tokens(tokens) => (tokens.vectors, Some(tokens.offsets)),
-            Results::Lines(_) => unreachable!("lines are not written to .npy files: see create"),
         };
-        let columns = *self.columns.get_or_insert(matrix.columns());
-        if columns != matrix.columns() {
-            bail!(
-                "{}: expected vectors of {columns} numbers, as those before, found {}",
-                self.name,
-                matrix.columns()
-            );
+        if written == 0 {
+            return Err(anyhow!("{place}: no texts, {}", counted(skipped, "bad row")));
         }
-        if let (Some(offsets), Some(ends)) = (&mut self.offsets, ends) {
-            let rows_before = self.matrix.values() / columns as u64;
-            let ends = ends.iter().skip(1).map(|&end| (rows_before + end as u64) as i64);
-            offsets.write_i64(ends).with_context(|| self.name.clone())?;
+        match &mut self.sink {
+            Sink::Stdout(out) => out.flush().context("standard output")?,
+            Sink::File(file) => file.finish()?,
         }
-        self.matrix.write_f32(matrix.as_slice()).with_context(|| self.name.clone())
+        Ok(skipped)
     }
 
-    fn finish(self) -> Result<()> {
-        let Some(columns) = self.columns else {
-            bail!("{}: nothing was written", self.name);
-        };
-        let rows = self.matrix.values() / columns as u64;
-        let matrix = self.matrix.finish(&[rows, columns as u64])?;
-        if let Some(offsets) = self.offsets {
-            let count = offsets.values();
-            // The offsets are written first, so that no matrix is without them.
-            offsets.finish(&[count])?.commit()?;
-        }
-        Ok(matrix.commit()?)
+    /// The file of skipped rows, if the output is a file.
+    pub(crate) fn errors_path(&self) -> Option<PathBuf> {
+        self.file().map(FileOutput::errors_path)
     }
-}
 
-/// The path of the offsets: `a/vectors.npy` → `a/vectors.offsets.npy`.
-pub(crate) fn offsets_path(path: &Path) -> PathBuf {
-    path.with_extension("offsets.npy")
+    /// Adds to an error what is kept of the results, and how to continue.
+    pub(crate) fn explain(&self, error: anyhow::Error) -> anyhow::Error {
+        let texts = self.file().map_or(0, |file| file.journal.record.done.texts());
+        if texts == 0 {
+            return error;
+        }
+        anyhow!(
+            "{}; the results of {} are kept: once the cause is mended, run the same command with \
+             --resume",
+            chain(&error),
+            counted(texts, "text")
+        )
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use polyhead_model::Matrix;
+    use std::fs;
+
     use polyhead_testing::check_mutations;
 
     use super::*;
@@ -307,116 +266,236 @@ mod tests {
         Batch {
             texts: vec![String::new(); count],
             rows: vec![RowHash::default(); count],
+            bad: Vec::new(),
             results: Results::Tokens(vectors),
         }
+    }
+
+    /// Two texts with a vector each, after a bad row if `bad`.
+    fn vectors(bad: bool) -> Batch {
+        let Results::Tokens(tokens) = tokens(&[1., 2., 3., 4.], &[0, 1, 2]).results else {
+            unreachable!("made of tokens")
+        };
+        let results =
+            Results::Sentences(Encoded { embeddings: tokens.vectors, texts: tokens.texts });
+        let reason = "no text".to_owned();
+        let bad: Vec<_> = bad.then_some(BadRow { line: 1, reason }).into_iter().collect();
+        let rows = vec![RowHash::default(); 2 + bad.len()];
+        Batch { texts: vec![String::new(); 2], rows, bad, results }
+    }
+
+    fn open(path: &Path, kind: ResultKind, unfinished: Unfinished) -> Result<Output> {
+        let mut output = Output::create(Some(path), kind, unfinished)?;
+        output.check_fingerprint(|| Ok(OutputFingerprint::default()))?;
+        Ok(output)
+    }
+
+    fn write(output: &mut Output, batch: Batch) {
+        output.write(batch, &Place::Stdin).unwrap();
+    }
+
+    /// Name and content of all files of a folder.
+    fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+        let mut paths: Vec<_> =
+            fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        paths.sort();
+        paths.into_iter().map(|path| (path.clone(), fs::read(path).unwrap())).collect()
+    }
+
+    fn put_back(folder: &Path, left: &[(PathBuf, Vec<u8>)]) {
+        files(folder).iter().for_each(|(path, _)| fs::remove_file(path).unwrap());
+        left.iter().for_each(|(path, bytes)| fs::write(path, bytes).unwrap());
     }
 
     #[test]
     fn offsets_continue_from_batch_to_batch() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("v.npy");
-        let mut output = Output::create(Some(&path), ResultKind::Tokens, false).unwrap();
-        output.write(tokens(&[1., 2., 3., 4., 5., 6.], &[0, 2, 3])).unwrap();
-        output.write(tokens(&[7., 8.], &[0, 1])).unwrap();
-        output.finish().unwrap();
+        let mut output = open(&path, ResultKind::Tokens, Unfinished::Refuse).unwrap();
+        write(&mut output, tokens(&[1., 2., 3., 4., 5., 6.], &[0, 2, 3]));
+        write(&mut output, tokens(&[7., 8.], &[0, 1]));
+        output.finish(&Place::Stdin).unwrap();
 
-        let (header, values) = npy::tests::read(&std::fs::read(&path).unwrap());
+        let (header, values) = npy::tests::read(&fs::read(&path).unwrap());
         assert!(header.contains("'descr': '<f4'") && header.contains("'shape': (4, 2)"));
         let values: Vec<_> =
             values.chunks(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
         assert_eq!(values, [1., 2., 3., 4., 5., 6., 7., 8.]);
 
         let (header, values) =
-            npy::tests::read(&std::fs::read(folder.path().join("v.offsets.npy")).unwrap());
+            npy::tests::read(&fs::read(folder.path().join("v.offsets.npy")).unwrap());
         assert!(header.contains("'descr': '<i8'") && header.contains("'shape': (4,)"), "{header}");
         let values: Vec<_> =
             values.chunks(8).map(|b| i64::from_le_bytes(b.try_into().unwrap())).collect();
         assert_eq!(values, [0, 2, 3, 4]);
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+        assert_eq!(files(folder.path()).len(), 2);
     }
 
+    #[test]
+    fn texts_are_left_out_with_their_vectors() {
+        let Batch { mut results, .. } = tokens(&[1., 2., 3., 4., 5., 6., 7., 8.], &[0, 2, 3, 4]);
+        results.retain(&[true, false, true]);
+        let Results::Tokens(found) = &results else { panic!("token vectors") };
+        assert_eq!(found.vectors.as_slice(), [1., 2., 3., 4., 7., 8.]);
+        assert_eq!((&found.offsets[..], found.texts.len()), (&[0, 2, 3][..], 2));
+        let mut results = vectors(false).results;
+        results.retain(&[false, true]);
+        let Results::Sentences(found) = &results else { panic!("vectors") };
+        assert_eq!((found.embeddings.as_slice(), found.texts.len()), (&[3., 4.][..], 1));
+    }
+
+    /// What a program leaves that is killed in the middle of the second batch.
     #[test]
     fn offsets_continue_after_a_kill() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("v.npy");
-        let create = |resume| Output::create(Some(&path), ResultKind::Tokens, resume).unwrap();
+        let create = |unfinished| open(&path, ResultKind::Tokens, unfinished).unwrap();
         let first = || tokens(&[1., 2., 3., 4., 5., 6.], &[0, 2, 3]);
-        let mut whole = create(false);
-        whole.write(first()).unwrap();
-        whole.write(tokens(&[7., 8.], &[0, 1])).unwrap();
-        whole.finish().unwrap();
-        let files =
-            || ["v.npy", "v.offsets.npy"].map(|n| std::fs::read(folder.path().join(n)).unwrap());
-        let expected = files();
+        let mut whole = create(Unfinished::Refuse);
+        write(&mut whole, first());
+        write(&mut whole, tokens(&[7., 8.], &[0, 1]));
+        whole.finish(&Place::Stdin).unwrap();
+        let expected = files(folder.path());
 
-        // A process killed in the middle of the second batch leaves such files.
-        let mut killed = create(false);
-        killed.write(first()).unwrap();
-        let Format::Npy(file) = &mut killed.format else { panic!("an .npy file") };
-        file.write(tokens(&[9., 9.], &[0, 1]).results).unwrap();
-        file.flushed_bytes().unwrap();
-        let names = ["v.npy.partial", "v.npy.partial.json", "v.offsets.npy.partial"];
-        let left = names.map(|name| std::fs::read(folder.path().join(name)).unwrap());
+        let mut killed = create(Unfinished::Refuse);
+        write(&mut killed, first());
         drop(killed);
-        names.iter().zip(left).for_each(|(n, b)| std::fs::write(folder.path().join(n), b).unwrap());
+        for name in ["v.npy.partial", "v.offsets.npy.partial"] {
+            let path = folder.path().join(name);
+            let bytes = [fs::read(&path).unwrap(), b"torn".to_vec()].concat();
+            fs::write(path, bytes).unwrap();
+        }
 
-        let mut resumed = create(true);
-        assert_eq!(resumed.done().unwrap().texts, 2);
-        resumed.write(tokens(&[7., 8.], &[0, 1])).unwrap();
-        resumed.finish().unwrap();
-        assert_eq!(files(), expected);
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+        let mut resumed = create(Unfinished::Resume);
+        assert_eq!(resumed.done().unwrap().rows, 2);
+        write(&mut resumed, tokens(&[7., 8.], &[0, 1]));
+        resumed.finish(&Place::Stdin).unwrap();
+        assert_eq!(files(folder.path()), expected);
+    }
+
+    #[test]
+    fn unfinished_results_are_only_lost_on_request() {
+        for (name, kind) in [("v.npy", ResultKind::Sentences), ("v.jsonl", ResultKind::Sentences)] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join(name);
+            let mut output = open(&path, kind, Unfinished::Refuse).unwrap();
+            write(&mut output, vectors(true));
+            drop(output);
+            let left = files(folder.path());
+            assert_eq!(left.len(), 3, "results, skipped rows and record");
+
+            let refused = open(&path, kind, Unfinished::Refuse).err().unwrap();
+            for words in [name, "the results of 2 texts", "--resume", "--overwrite"] {
+                assert!(refused.to_string().contains(words), "{refused}");
+            }
+            drop(open(&path, kind, Unfinished::Resume).unwrap());
+            assert_eq!(files(folder.path()), left, "resuming without a new row changes nothing");
+
+            let mut output = open(&path, kind, Unfinished::Overwrite).unwrap();
+            assert!(output.done().is_none());
+            write(&mut output, vectors(false));
+            assert_eq!(output.finish(&Place::Stdin).unwrap(), 0);
+            assert_eq!(files(folder.path()).len(), 1, "no row was skipped");
+
+            drop(open(&path, kind, Unfinished::Refuse).unwrap());
+            assert_eq!(files(folder.path()).len(), 1, "a run without a result leaves nothing");
+        }
+    }
+
+    /// The results are whole, and any number of the files have their names.
+    #[test]
+    fn a_complete_output_is_finished_by_resuming() {
+        for (name, kind) in [
+            ("v.npy", ResultKind::Sentences),
+            ("v.npy", ResultKind::Tokens),
+            ("v.jsonl", ResultKind::Sentences),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join(name);
+            let batch = || match kind {
+                ResultKind::Tokens => tokens(&[1., 2., 3., 4., 5., 6.], &[0, 2, 3]),
+                _ => vectors(true),
+            };
+            let mut whole = open(&path, kind, Unfinished::Refuse).unwrap();
+            write(&mut whole, batch());
+            let skipped = whole.finish(&Place::Stdin).unwrap();
+            let finished = files(folder.path());
+
+            let mut killed = open(&path, kind, Unfinished::Refuse).unwrap();
+            write(&mut killed, batch());
+            let Sink::File(file) = &mut killed.sink else { panic!("a file") };
+            file.journal.complete().unwrap();
+            drop(killed);
+            let left = files(folder.path());
+            let is_partial = |path: &Path| path.extension().is_some_and(|name| name == "partial");
+            let parts: Vec<_> = left.iter().filter(|(path, _)| is_partial(path)).collect();
+            let record = || left.iter().filter(|(path, _)| path.extension().unwrap() == "json");
+            for renamed in 0..=parts.len() {
+                // Files that are renamed already have their heads.
+                let partial =
+                    parts[renamed..].iter().map(|(path, bytes)| (path.clone(), bytes.clone()));
+                let final_names = parts[..renamed].iter().map(|(path, _)| path.with_extension(""));
+                let done = final_names.map(|path| {
+                    let (_, bytes) = finished.iter().find(|(name, _)| *name == path).unwrap();
+                    (path, bytes.clone())
+                });
+                let state: Vec<_> = record().cloned().chain(partial).chain(done).collect();
+                put_back(folder.path(), &state);
+                assert!(open(&path, kind, Unfinished::Refuse).is_err());
+                let mut resumed = open(&path, kind, Unfinished::Resume).unwrap();
+                assert!(resumed.is_complete());
+                assert!(resumed.resumption().unwrap().contains("is complete"));
+                assert_eq!(resumed.finish(&Place::Stdin).unwrap(), skipped);
+                assert_eq!(files(folder.path()), finished, "{name}, {renamed} files renamed");
+            }
+            // Without one of the files there is nothing to finish.
+            put_back(folder.path(), &record().cloned().collect::<Vec<_>>());
+            let mut resumed = open(&path, kind, Unfinished::Resume).unwrap();
+            let error = resumed.finish(&Place::Stdin).unwrap_err().to_string();
+            assert!(error.contains("expected the results of a stopped run, found no"), "{error}");
+            drop(resumed);
+            assert_eq!(files(folder.path()).len(), 1, "nothing is created");
+        }
     }
 
     /// The record of an unfinished output and the output itself, nearly as they were.
     #[test]
-    fn changed_leftovers_are_refused_or_make_a_whole_file() {
-        let vectors = || {
-            let Results::Tokens(tokens) = tokens(&[1., 2., 3., 4.], &[0, 1, 2]).results else {
-                unreachable!("made of tokens")
-            };
-            let encoded = Encoded { embeddings: tokens.vectors, texts: tokens.texts };
-            let rows = vec![RowHash::default(); 2];
-            Batch { texts: vec![String::new(); 2], rows, results: Results::Sentences(encoded) }
-        };
+    fn changed_leftovers_are_refused_or_make_the_same_files() {
         let several = || tokens(&[1., 2., 3., 4., 5., 6.], &[0, 2, 3]);
+        let with_bad = || vectors(true);
         let cases: [(&str, ResultKind, &dyn Fn() -> Batch); 3] = [
-            ("v.npy", ResultKind::Sentences, &vectors),
+            ("v.npy", ResultKind::Sentences, &with_bad),
             ("v.npy", ResultKind::Tokens, &several),
-            ("v.jsonl", ResultKind::Sentences, &vectors),
+            ("v.jsonl", ResultKind::Sentences, &with_bad),
         ];
         for (name, kind, batch) in cases {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join(name);
-            let files = || -> Vec<(PathBuf, Vec<u8>)> {
-                let entries = std::fs::read_dir(folder.path()).unwrap();
-                let paths = entries.map(|entry| entry.unwrap().path());
-                paths.map(|path| (path.clone(), std::fs::read(path).unwrap())).collect()
-            };
-            let mut killed = Output::create(Some(&path), kind, false).unwrap();
-            killed.write(batch()).unwrap();
-            let left = files();
+            let mut whole = open(&path, kind, Unfinished::Refuse).unwrap();
+            write(&mut whole, batch());
+            write(&mut whole, batch());
+            whole.finish(&Place::Stdin).unwrap();
+            let expected = files(folder.path());
+            put_back(folder.path(), &[]);
+            let mut killed = open(&path, kind, Unfinished::Refuse).unwrap();
+            write(&mut killed, batch());
             drop(killed);
+            let left = files(folder.path());
             for (changed, good) in &left {
                 check_mutations(good, 96, |bytes| {
-                    files().iter().for_each(|(path, _)| std::fs::remove_file(path).unwrap());
-                    left.iter().for_each(|(path, bytes)| std::fs::write(path, bytes).unwrap());
-                    std::fs::write(changed, bytes).unwrap();
-                    let written = Output::create(Some(&path), kind, true).and_then(|mut output| {
-                        output.check_fingerprint(|| Ok(OutputFingerprint::default()))?;
-                        output.write(batch())?;
-                        output.finish()
+                    put_back(folder.path(), &left);
+                    fs::write(changed, bytes).unwrap();
+                    let written = open(&path, kind, Unfinished::Resume).and_then(|mut output| {
+                        output.write(batch(), &Place::Stdin)?;
+                        output.finish(&Place::Stdin)
                     });
-                    if let Err(error) = written {
-                        return assert!(error.to_string().contains("v."), "{error}");
-                    }
-                    let whole = std::fs::read(&path).unwrap();
-                    if name == "v.npy" {
-                        let (header, values) = npy::tests::read(&whole);
-                        let (_, shape) = header.split_once("'shape': (").unwrap();
-                        let (rows, columns) = shape.split_once(", ").unwrap();
-                        assert_eq!(columns.trim_end(), "2), }");
-                        assert_eq!(rows.parse::<usize>().unwrap() * 2 * 4, values.len());
+                    match written {
+                        Err(error) => {
+                            assert!(error.to_string().contains("v."), "{error}");
+                        }
+                        // A changed number or hash of rows is found in the input.
+                        Ok(_) if changed.extension().is_some_and(|name| name == "json") => {}
+                        Ok(_) => assert!(files(folder.path()) == expected, "{name}"),
                     }
                 });
             }
@@ -424,20 +503,61 @@ mod tests {
     }
 
     #[test]
+    fn numbers_of_the_record_are_compared_with_the_files() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, kind, from, to) in [
+            ("v.npy", ResultKind::Sentences, "\"columns\":2", "\"columns\":0"),
+            ("v.npy", ResultKind::Sentences, "\"columns\":2", "\"columns\":41"),
+            ("v.npy", ResultKind::Sentences, "\"bytes\":144", "\"bytes\":143"),
+            ("v.npy", ResultKind::Sentences, "\"bytes\":144", "\"bytes\":136"),
+            ("v.npy", ResultKind::Sentences, "\"rows\":3", "\"rows\":2"),
+            ("v.npy", ResultKind::Sentences, "\"rows\":3", "\"rows\":18446744073709551615"),
+            ("v.npy", ResultKind::Sentences, "\"skipped\":1", "\"skipped\":9"),
+            ("v.npy", ResultKind::Tokens, "\"columns\":2", "\"columns\":1"),
+            ("v.npy", ResultKind::Tokens, "\"columns\":2", "\"columns\":null"),
+            ("v.npy", ResultKind::Tokens, "\"bytes\":152", "\"bytes\":144"),
+            ("v.jsonl", ResultKind::Sentences, "\"rows\":3", "\"rows\":4"),
+            (
+                "v.jsonl",
+                ResultKind::Sentences,
+                "\"rows\":3,\"skipped\":1",
+                "\"rows\":4,\"skipped\":2",
+            ),
+        ] {
+            let path = folder.path().join(name);
+            let batch = match kind {
+                ResultKind::Tokens => tokens(&[1., 2., 3., 4., 5., 6.], &[0, 2, 3]),
+                _ => vectors(true),
+            };
+            let mut output = open(&path, kind, Unfinished::Overwrite).unwrap();
+            write(&mut output, batch);
+            drop(output);
+            let record = folder.path().join(format!("{name}.partial.json"));
+            let text = fs::read_to_string(&record).unwrap();
+            assert!(text.contains(from), "{from} in {text}");
+            fs::write(&record, text.replacen(from, to, 1)).unwrap();
+            let left = files(folder.path());
+            let error = open(&path, kind, Unfinished::Resume).err().unwrap().to_string();
+            assert!(error.contains(name) && error.contains("--overwrite"), "{error}");
+            assert_eq!(files(folder.path()), left, "{to}: a refusal changes nothing");
+        }
+    }
+
+    #[test]
     fn a_complete_file_is_written_again_with_a_note() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("v.jsonl");
-        let note = |resume| {
-            Output::create(Some(&path), ResultKind::Sentences, resume).unwrap().resumption()
+        let note = |unfinished| {
+            Output::create(Some(&path), ResultKind::Sentences, unfinished).unwrap().resumption()
         };
-        assert_eq!(note(true), None, "there is nothing: it begins");
-        std::fs::write(&path, "complete").unwrap();
+        assert_eq!(note(Unfinished::Resume), None, "there is nothing: it begins");
+        fs::write(&path, "complete").unwrap();
         assert!(
-            note(true)
+            note(Unfinished::Resume)
                 .unwrap()
                 .contains("v.jsonl: is complete, but there is no record of its input")
         );
-        assert_eq!(note(false), None, "without --resume there is no note");
+        assert_eq!(note(Unfinished::Refuse), None, "without --resume there is no note");
     }
 
     #[test]
@@ -445,8 +565,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         for name in ["v.txt", "v", "v.npz"] {
             let path = folder.path().join(name);
-            assert!(Output::create(Some(&path), ResultKind::Sentences, false).is_err(), "{name}");
+            assert!(
+                Output::create(Some(&path), ResultKind::Sentences, Unfinished::Refuse).is_err()
+            );
         }
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 }

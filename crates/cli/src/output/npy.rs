@@ -2,10 +2,10 @@
 //!
 //! <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>
 
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io::{self, Write};
 
 /// Two alignment units, which hold the description of any shape: it is written at the end.
-const HEADER_LEN: usize = 128;
+pub(crate) const HEADER_LEN: usize = 128;
 
 /// The type of the values.
 #[derive(Clone, Copy, Debug)]
@@ -26,73 +26,25 @@ impl NpyType {
     }
 }
 
-/// Writes an array whose length is not yet known.
-///
-/// The header is blank until [`Self::finish`].
-pub(crate) struct NpyWriter<W> {
-    out: W,
-    kind: NpyType,
-    values: u64,
+/// Appends floats.
+pub(crate) fn write_f32(out: &mut impl Write, values: &[f32]) -> io::Result<()> {
+    for block in values.chunks(1 << 14) {
+        let bytes: Vec<u8> = block.iter().flat_map(|value| value.to_le_bytes()).collect();
+        out.write_all(&bytes)?;
+    }
+    Ok(())
 }
 
-impl<W: Write + Seek> NpyWriter<W> {
-    /// Begins an array with a blank header.
-    pub(crate) fn new(mut out: W, kind: NpyType) -> io::Result<Self> {
-        out.write_all(&[0; HEADER_LEN])?;
-        Ok(Self { out, kind, values: 0 })
-    }
-
-    /// Continues an array whose header and first `values` values are written; `out` is at
-    /// their end.
-    pub(crate) fn resume(out: W, kind: NpyType, values: u64) -> Self {
-        Self { out, kind, values }
-    }
-
-    /// The output to which the array is written.
-    pub(crate) fn out(&mut self) -> &mut W {
-        &mut self.out
-    }
-
-    /// Appends floats.
-    pub(crate) fn write_f32(&mut self, values: &[f32]) -> io::Result<()> {
-        debug_assert!(matches!(self.kind, NpyType::F32));
-        self.values += values.len() as u64;
-        for block in values.chunks(1 << 14) {
-            let bytes: Vec<u8> = block.iter().flat_map(|value| value.to_le_bytes()).collect();
-            self.out.write_all(&bytes)?;
-        }
-        Ok(())
-    }
-
-    /// Appends integers.
-    pub(crate) fn write_i64(&mut self, values: impl IntoIterator<Item = i64>) -> io::Result<()> {
-        debug_assert!(matches!(self.kind, NpyType::I64));
-        for value in values {
-            self.values += 1;
-            self.out.write_all(&value.to_le_bytes())?;
-        }
-        Ok(())
-    }
-
-    /// Number of values written so far.
-    pub(crate) fn values(&self) -> u64 {
-        self.values
-    }
-
-    /// Writes the header.
-    ///
-    /// # Panics
-    /// If `shape` does not hold exactly the values written.
-    pub(crate) fn finish(mut self, shape: &[u64]) -> io::Result<W> {
-        assert_eq!(shape.iter().product::<u64>(), self.values, "values of shape {shape:?}");
-        self.out.seek(SeekFrom::Start(0))?;
-        self.out.write_all(&header(self.kind, shape))?;
-        self.out.seek(SeekFrom::End(0))?;
-        Ok(self.out)
-    }
+/// Appends integers.
+pub(crate) fn write_i64(
+    out: &mut impl Write,
+    values: impl IntoIterator<Item = u64>,
+) -> io::Result<()> {
+    values.into_iter().try_for_each(|value| out.write_all(&(value as i64).to_le_bytes()))
 }
 
-fn header(kind: NpyType, shape: &[u64]) -> [u8; HEADER_LEN] {
+/// The header of an array of this shape.
+pub(crate) fn header(kind: NpyType, shape: &[u64]) -> Vec<u8> {
     let descr = match kind {
         NpyType::F32 => "<f4",
         NpyType::I64 => "<i8",
@@ -103,7 +55,7 @@ fn header(kind: NpyType, shape: &[u64]) -> [u8; HEADER_LEN] {
     let shape = format!("({}{comma})", shape.join(", "));
     let text = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}");
 
-    let mut header = [b' '; HEADER_LEN];
+    let mut header = vec![b' '; HEADER_LEN];
     header[..8].copy_from_slice(b"\x93NUMPY\x01\x00");
     header[8..10].copy_from_slice(&(HEADER_LEN as u16 - 10).to_le_bytes());
     header[10..10 + text.len()].copy_from_slice(text.as_bytes());
@@ -113,8 +65,6 @@ fn header(kind: NpyType, shape: &[u64]) -> [u8; HEADER_LEN] {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use std::io::Cursor;
-
     use super::*;
 
     /// Header text and values, as bytes, of a version 1.0 file.
@@ -129,10 +79,9 @@ pub(super) mod tests {
     #[test]
     fn values_come_back_with_their_shape() {
         let values: Vec<f32> = (0..40_000).map(|i| i as f32 * 0.1 - 7.0).collect();
-        let mut writer = NpyWriter::new(Cursor::new(Vec::new()), NpyType::F32).unwrap();
-        writer.write_f32(&values[..3]).unwrap();
-        writer.write_f32(&values[3..]).unwrap();
-        let file = writer.finish(&[10_000, 4]).unwrap().into_inner();
+        let mut file = header(NpyType::F32, &[10_000, 4]);
+        write_f32(&mut file, &values[..3]).unwrap();
+        write_f32(&mut file, &values[3..]).unwrap();
         let (header, bytes) = read(&file);
         assert_eq!(
             header.trim_end(),

@@ -1,22 +1,24 @@
-//! The record of an unfinished output: which rows have results, and the lengths of the files.
+//! The record of an unfinished output: which rows are done, and what the files hold.
 //!
 //! The record `NAME.partial.json` is next to the unfinished `NAME.partial`. It is replaced after
-//! every chunk, when the chunk's results are in the file, so that it never claims more than the
-//! file holds. Bytes after the recorded length are cut off on resuming, and their texts are
-//! processed again.
+//! every chunk, when the chunk's results are in the files, so that it never claims more than they
+//! hold. Bytes after the recorded length are cut off on resuming, and their rows are processed
+//! again. When all rows are done, the record says so before the files get their names, and it is
+//! removed last: a program that is killed in between leaves what `--resume` can finish.
 
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
+use polyhead_files::{StreamState, write_file};
 use serde::{Deserialize, Serialize};
 
 use super::{OutputFingerprint, RowHash, RowsHash};
 use crate::failure::usage;
 
-/// Version of the record's layout. A record of another version is ignored.
-const VERSION: u32 = 2;
+/// Version of the record's layout; other versions are refused.
+const VERSION: u32 = 3;
 
 /// The longest record that is read, in bytes. Records have some hundred bytes.
 const LIMIT: u64 = 1 << 20;
@@ -24,75 +26,79 @@ const LIMIT: u64 = 1 << 20;
 /// The record and its file.
 pub(crate) struct Journal {
     path: PathBuf,
-    record: Record,
+    pub(crate) record: Record,
     /// Whether the record is that of an earlier run.
-    resumed: bool,
-    /// Remove the record on drop: an output that is abandoned leaves nothing.
-    delete_on_drop: bool,
+    pub(crate) resumed: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Record {
+pub(crate) struct Record {
     version: u32,
     /// Everything that the results depend on, apart from the rows.
     #[serde(rename = "asked")]
     fingerprint: OutputFingerprint,
-    done: Done,
+    pub(crate) done: Done,
     /// Number of values per vector, if vectors were written.
-    columns: Option<usize>,
-    /// Length of each output file, in the order in which they are opened.
-    bytes: Vec<u64>,
+    pub(crate) columns: Option<usize>,
+    /// Content of the output file, and of the offsets of token vectors.
+    pub(crate) files: Vec<StreamState>,
+    /// Content of the file of skipped rows, if rows were skipped.
+    pub(crate) errors: Option<StreamState>,
+    /// All rows are done, and the files only need their names.
+    pub(crate) complete: bool,
 }
 
-/// The texts whose results are in the output.
+/// The rows of the input that need no more work.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Done {
-    pub(crate) texts: u64,
-    /// Hash of all their rows, in order.
+    /// Number of rows with a result or skipped.
+    pub(crate) rows: u64,
+    /// Number of rows among them that were skipped.
+    pub(crate) skipped: u64,
+    /// Hash of all these rows, in order.
     pub(crate) sha256: RowsHash,
 }
 
+impl Done {
+    /// Number of rows with a result.
+    pub(crate) fn texts(&self) -> u64 {
+        self.rows.saturating_sub(self.skipped)
+    }
+}
+
 impl Journal {
-    /// Reads the record of an unfinished `target` if `resume` is set and there is one; otherwise
-    /// starts a new record.
-    pub(crate) fn open(target: &Path, resume: bool) -> Self {
-        let mut name = target.as_os_str().to_owned();
-        name.push(".partial.json");
-        let path = PathBuf::from(name);
-        let read = || -> Option<Record> {
-            let mut text = Vec::new();
-            File::open(&path).ok()?.take(LIMIT).read_to_end(&mut text).ok()?;
-            let record: Record = serde_json::from_slice(&text).ok()?;
-            (record.version == VERSION && !record.bytes.is_empty()).then_some(record)
-        };
-        let found = if resume { read() } else { None };
-        let resumed = found.is_some();
-        let fresh = Record { version: VERSION, ..Record::default() };
-        Self { path, record: found.unwrap_or(fresh), resumed, delete_on_drop: false }
+    /// A new record for `target`. An old one is removed.
+    pub(crate) fn new(target: &Path) -> Self {
+        let path = path_for(target);
+        let _ = fs::remove_file(&path);
+        let record = Record { version: VERSION, ..Record::default() };
+        Self { path, record, resumed: false }
     }
 
-    /// The texts with results; `None` for an output that starts over.
-    pub(crate) fn done(&self) -> Option<&Done> {
-        self.resumed.then_some(&self.record.done)
-    }
-
-    /// Takes over the record, now that the output files are open and locked.
-    pub(crate) fn begin(&mut self) {
-        if !self.resumed {
-            // The files start over, so an old record is wrong.
-            let _ = fs::remove_file(&self.path);
-            self.delete_on_drop = true;
+    /// Reads the record of an unfinished `target`; `None` if there is none.
+    pub(crate) fn find(target: &Path) -> Result<Option<Self>> {
+        #[derive(Deserialize)]
+        struct Version {
+            version: u32,
         }
-    }
-
-    /// Bytes of output file `file` to keep; `None` for a new file.
-    pub(crate) fn bytes(&self, file: usize) -> Option<u64> {
-        self.record.bytes.get(file).copied()
-    }
-
-    /// Number of values per vector in the earlier results, if they are vectors.
-    pub(crate) fn columns(&self) -> Option<usize> {
-        self.record.columns
+        let path = path_for(target);
+        let read = || -> Result<Record> {
+            if !fs::symlink_metadata(&path)?.is_file() {
+                return Err(anyhow!("expected a file, found a link, a folder or a device"));
+            }
+            let mut text = Vec::new();
+            File::open(&path)?.take(LIMIT).read_to_end(&mut text)?;
+            let Version { version } = serde_json::from_slice(&text)?;
+            if version != VERSION {
+                return Err(anyhow!("expected a record of version {VERSION}, found {version}"));
+            }
+            Ok(serde_json::from_slice(&text)?)
+        };
+        match read() {
+            Ok(record) => Ok(Some(Self { path, record, resumed: true })),
+            Err(error) if is_missing(&error) => Ok(None),
+            Err(error) => Err(anyhow!("{}: {error}; {START_OVER}", path.display())),
+        }
     }
 
     /// Sets the fingerprint; refuses one that differs from that of the earlier results.
@@ -102,52 +108,63 @@ impl Journal {
             let different = fingerprint.differences(&self.record.fingerprint).join(", another ");
             return Err(usage(format!(
                 "{path}: the unfinished results are of another {different}; continue as before, \
-                 or start over without --resume"
+                 or start over with --overwrite"
             )));
         }
         self.record.fingerprint = fingerprint;
         Ok(())
     }
 
-    /// Records that the results of `rows` are in the files, which are `bytes` long.
+    /// Records that `rows` are done, of which `skipped` were skipped, and what the files hold now.
     pub(crate) fn add(
         &mut self,
         rows: &[RowHash],
-        columns: Option<usize>,
-        bytes: Vec<u64>,
+        skipped: u64,
+        files: Vec<StreamState>,
+        errors: Option<StreamState>,
     ) -> Result<()> {
         let Record { done, .. } = &mut self.record;
         rows.iter().for_each(|row| done.sha256.add(row));
-        done.texts = done.texts.saturating_add(rows.len() as u64);
-        self.record.columns = columns;
-        self.record.bytes = bytes;
-        self.write().with_context(|| self.path.display().to_string())
-    }
-
-    fn write(&self) -> io::Result<()> {
+        done.rows = done.rows.saturating_add(rows.len() as u64);
+        done.skipped = done.skipped.saturating_add(skipped);
+        (self.record.files, self.record.errors) = (files, errors);
         // Not synced, since it is replaced after every chunk: a power cut may lose the record, and
         // then the output starts over.
-        let new = self.path.with_extension("json.new");
-        let written = fs::write(&new, serde_json::to_vec(&self.record)?)
-            .and_then(|()| fs::rename(&new, &self.path));
-        if written.is_err() {
-            let _ = fs::remove_file(new);
-        }
-        written
+        let write = || -> io::Result<()> {
+            let new = self.path.with_extension("json.new");
+            // A link of this name must not be followed.
+            let _ = fs::remove_file(&new);
+            let written = File::create_new(&new)
+                .and_then(|mut file| file.write_all(&serde_json::to_vec(&self.record)?))
+                .and_then(|()| fs::rename(&new, &self.path));
+            written.inspect_err(|_| drop(fs::remove_file(&new)))
+        };
+        write().with_context(|| self.path.display().to_string())
     }
 
-    /// Removes the record: the output is complete.
-    pub(crate) fn finish(mut self) {
-        self.delete_on_drop = true;
+    /// Records durably that all rows are done. The files must be synced.
+    pub(crate) fn complete(&mut self) -> Result<()> {
+        self.record.complete = true;
+        Ok(write_file(&self.path, &serde_json::to_vec(&self.record)?)?)
+    }
+
+    /// Removes the record: the files have their names, or nothing is to be kept.
+    pub(crate) fn remove(&self) {
+        let _ = fs::remove_file(&self.path);
     }
 }
 
-impl Drop for Journal {
-    fn drop(&mut self) {
-        if self.delete_on_drop {
-            let _ = fs::remove_file(&self.path);
-        }
-    }
+/// The way out of a record that does not fit its files.
+pub(crate) const START_OVER: &str = "restore it, or start over with --overwrite";
+
+fn path_for(target: &Path) -> PathBuf {
+    let mut name = target.as_os_str().to_owned();
+    name.push(".partial.json");
+    name.into()
+}
+
+fn is_missing(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
 #[cfg(test)]
@@ -160,31 +177,46 @@ mod tests {
     fn a_record_is_found_again() {
         let folder = tempfile::tempdir().unwrap();
         let target = folder.path().join("v.npy");
-        let mut journal = Journal::open(&target, true);
-        assert_eq!((journal.done(), journal.bytes(0)), (None, None));
+        assert!(Journal::find(&target).unwrap().is_none());
+        let mut journal = Journal::new(&target);
         let fingerprint = |length: usize| OutputFingerprint::default().with("max length", length);
         journal.check_fingerprint(fingerprint(64)).unwrap();
         let rows = ["a", "b"].map(|row| Sha256::digest(row).into());
-        journal.add(&rows, Some(3), vec![152]).unwrap();
+        let files = vec![StreamState { bytes: 140, sha256: "ab".to_owned() }];
+        journal.record.columns = Some(3);
+        journal.add(&rows, 1, files.clone(), None).unwrap();
 
-        let mut again = Journal::open(&target, true);
-        let mut hash = RowsHash::default();
-        rows.iter().for_each(|row| hash.add(row));
-        assert_eq!(again.done(), Some(&Done { texts: 2, sha256: hash }));
-        assert_eq!((again.bytes(0), again.columns()), (Some(152), Some(3)));
+        let mut again = Journal::find(&target).unwrap().unwrap();
+        let mut sha256 = RowsHash::default();
+        rows.iter().for_each(|row| sha256.add(row));
+        assert_eq!(again.record.done, Done { rows: 2, skipped: 1, sha256 });
+        assert_eq!((again.record.columns, &again.record.files), (Some(3), &files));
         let refused = again.check_fingerprint(fingerprint(28)).unwrap_err().to_string();
         assert!(refused.contains("are of another max length (64, now 28);"), "{refused}");
         again.check_fingerprint(fingerprint(64)).unwrap();
 
-        assert_eq!(Journal::open(&target, false).done(), None, "only with --resume");
-        again.finish();
+        again.complete().unwrap();
+        assert!(Journal::find(&target).unwrap().unwrap().record.complete);
+        again.remove();
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 
     #[test]
-    fn a_torn_record_is_none() {
+    fn a_record_that_cannot_be_read_is_refused() {
         let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("v.npy.partial.json"), "{\"version\": 2, ").unwrap();
-        assert_eq!(Journal::open(&folder.path().join("v.npy"), true).done(), None);
+        let (target, path) =
+            (folder.path().join("v.npy"), folder.path().join("v.npy.partial.json"));
+        for (text, words) in [
+            ("{\"version\": 3, ", "EOF while parsing"),
+            ("{\"version\": 2}", "expected a record of version 3, found 2; restore it, or start"),
+            ("{\"version\": 3, \"asked\": {}, \"done\": {\"rows\": -1}}", "-1"),
+        ] {
+            fs::write(&path, text).unwrap();
+            let error = Journal::find(&target).err().unwrap().to_string();
+            assert!(error.contains("v.npy.partial.json: ") && error.contains(words), "{error}");
+        }
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert!(Journal::find(&target).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! Bad input: exit code 1, the location of the error, and no partial output.
+//! Bad input: exit code 1, the location of the error, and nothing left without a result.
 //!
 //! Errors in the first lines are found before the model is loaded: these tests name a model that
 //! does not exist, and expect no message about it.
@@ -76,15 +76,19 @@ fn a_missing_model_leaves_an_old_output_alone() {
 
 /// Some chunks have been written when the reader comes to the fault.
 #[test]
-fn a_late_fault_leaves_nothing_behind() {
+fn a_late_fault_keeps_the_rows_before_it() {
     let content = format!("{}{{\"text\":5}}\n", "{\"text\":\"a\"}\n".repeat(2_000));
     let folder = Folder::with("a.jsonl", content);
     fs::write(folder.path("v.jsonl"), "old").unwrap();
     let args =
         ["encode", "-i", "a.jsonl", "-o", "v.jsonl", "--threads", "2", "--max-length", "3", "-q"];
-    folder.run(&args).fails(1, &["a.jsonl: line 2001", "found a number"]);
+    let words = ["a.jsonl: line 2001", "found a number", "the results of 2,000 texts are kept"];
+    folder.run(&args).fails(1, &words);
     assert_eq!(fs::read(folder.path("v.jsonl")).unwrap(), b"old");
-    assert_eq!(folder.names(), ["a.jsonl", "v.jsonl"]);
+    let left = ["a.jsonl", "v.jsonl", "v.jsonl.partial", "v.jsonl.partial.json"];
+    assert_eq!(folder.names(), left);
+    let lines = fs::read_to_string(folder.path("v.jsonl.partial")).unwrap();
+    assert_eq!(lines.lines().count(), 2_000);
 }
 
 #[test]

@@ -103,10 +103,11 @@ fn long_texts_are_cut_and_reported_or_refused() {
     assert_eq!(lines[1]["truncated"], true);
     assert!(run.err.contains("1 text was cut to 256 tokens"), "{}", run.err);
 
-    folder
-        .run(&["encode", "-i", "a.txt", "-o", "v.npy", "--on-truncate", "error"])
-        .fails(1, &["a.txt: line 2", "at most 256 tokens, found 1002"]);
-    assert_eq!(folder.names(), ["a.txt"]);
+    folder.run(&["encode", "-i", "a.txt", "-o", "v.npy", "--on-truncate", "error"]).fails(
+        1,
+        &["a.txt: line 2", "at most 256 tokens, found 1002", "results of 1 text are kept"],
+    );
+    assert_eq!(folder.names(), ["a.txt", "v.npy.partial", "v.npy.partial.json"]);
 
     folder
         .run(&["encode", "a b c d", "--max-length", "4", "--on-truncate", "error"])

@@ -4,11 +4,14 @@
 #![allow(clippy::unwrap_used)]
 
 mod bad_input;
+mod bad_rows;
 mod bench;
 mod commands;
 mod controls;
 mod encode;
 mod eval;
+#[cfg(unix)]
+mod kills;
 mod predict;
 mod quantize;
 #[cfg(unix)]
@@ -118,6 +121,14 @@ impl Run {
     /// Standard output, a JSON value a line.
     fn json_lines(&self) -> Vec<serde_json::Value> {
         self.out.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
+    }
+}
+
+/// A number as the program writes it.
+fn thousands(number: u64) -> String {
+    match number / 1_000 {
+        0 => number.to_string(),
+        thousands => format!("{thousands},{:03}", number % 1_000),
     }
 }
 

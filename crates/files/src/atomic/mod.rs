@@ -7,6 +7,7 @@
 
 mod file;
 mod folder;
+mod stream;
 
 use std::fmt;
 use std::fs::File;
@@ -14,8 +15,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::quote::visible;
-pub use file::{AtomicFile, write_file, write_file_shared};
+pub use file::{write_file, write_file_shared};
 pub use folder::{create_folder, discard_folder, recover_folder, write_folder};
+pub use stream::{AtomicFile, StreamState};
 
 /// An error of the file system, with its path.
 #[derive(Debug)]

@@ -25,11 +25,12 @@ impl<R: Read> CsvRows<R> {
             Ok(header) => header.clone(),
             Err(error) => return Err(explain(&mut reader, error)),
         };
+        check_quotes(&mut reader, &header)?;
         let header = Header::new(reader.get_mut().line_at(0), &header);
         let mut seen = HashSet::new();
         if let Some(name) = header.names.iter().find(|name| !seen.insert(*name)) {
             let message = format!("two columns {}", quoted(name));
-            return Err(RowError::Row { line: header.line, message });
+            return Err(RowError::File { line: header.line, message });
         }
         Ok(Self { reader, header: Arc::new(header) })
     }
@@ -37,7 +38,11 @@ impl<R: Read> CsvRows<R> {
     /// Reads the next row as a record.
     pub(super) fn next(&mut self) -> Option<Result<Record, RowError>> {
         let mut cells = ByteRecord::new();
-        match self.reader.read_byte_record(&mut cells) {
+        let read = self.reader.read_byte_record(&mut cells);
+        if let Err(error) = check_quotes(&mut self.reader, &cells) {
+            return Some(Err(error));
+        }
+        match read {
             Ok(false) => None,
             Ok(true) => {
                 let line = line_of(&mut self.reader, cells.position());
@@ -46,6 +51,21 @@ impl<R: Read> CsvRows<R> {
             Err(error) => Some(Err(explain(&mut self.reader, error))),
         }
     }
+}
+
+/// Refuses a row whose last quote is not closed: only such a row reads on past the first byte of
+/// [`END`].
+fn check_quotes<R: Read>(
+    reader: &mut Reader<LineStarts<R>>,
+    cells: &ByteRecord,
+) -> Result<(), RowError> {
+    let source = reader.get_ref();
+    if !source.ended || cells.is_empty() || reader.position().byte() <= source.offset + 1 {
+        return Ok(());
+    }
+    let line = line_of(reader, cells.position());
+    let message = "expected a closing quote, found none in the rest of the file".to_owned();
+    Err(RowError::File { line, message })
 }
 
 fn line_of<R: Read>(reader: &mut Reader<LineStarts<R>>, position: Option<&Position>) -> u64 {
@@ -60,11 +80,15 @@ fn explain<R: Read>(reader: &mut Reader<LineStarts<R>>, error: csv::Error) -> Ro
         ErrorKind::UnequalLengths { expected_len, len, .. } => {
             RowError::Row { line, message: format!("expected {expected_len} columns, found {len}") }
         }
-        _ => RowError::Row { line, message },
+        _ => RowError::File { line, message },
     }
 }
 
-/// A reader that passes bytes on and records on which lines rows may begin.
+/// Added to the file, so that a quote that is never closed shows: it takes in both line ends, while
+/// any other row ends with the first.
+const END: &[u8] = b"\n\n";
+
+/// A reader that passes bytes on, records on which lines rows may begin, and adds [`END`].
 ///
 /// The line numbers of the `csv` crate fall behind with `\r\n` and with empty
 /// lines: for it, a row begins right after the `\r` of the row before.
@@ -74,6 +98,10 @@ struct LineStarts<R> {
     line: u64,
     /// Whether the byte before was neither `\r` nor `\n`.
     in_line: bool,
+    /// Whether the source has ended.
+    ended: bool,
+    /// What is still to be added after the end of the source.
+    end: &'static [u8],
     /// First byte and line of each range without line ends. Ranges before the current row are
     /// removed, so the list never exceeds a row and a buffer.
     starts: VecDeque<(u64, u64)>,
@@ -81,7 +109,8 @@ struct LineStarts<R> {
 
 impl<R> LineStarts<R> {
     fn new(source: R) -> Self {
-        Self { source, offset: 0, line: 1, in_line: false, starts: VecDeque::new() }
+        let (offset, line, in_line, ended, starts) = (0, 1, false, false, VecDeque::new());
+        Self { source, offset, line, in_line, ended, end: END, starts }
     }
 
     /// Finds the line of a row that begins at byte `start` or after the line ends there.
@@ -96,6 +125,10 @@ impl<R> LineStarts<R> {
 impl<R: Read> Read for LineStarts<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.source.read(buffer)?;
+        if count == 0 && !buffer.is_empty() {
+            self.ended = true;
+            return self.end.read(buffer);
+        }
         for &byte in &buffer[..count] {
             let ends = matches!(byte, b'\r' | b'\n');
             if byte == b'\n' {

@@ -36,9 +36,16 @@ pub enum RowFormat {
 pub enum RowError {
     /// The source cannot be read.
     Io(io::Error),
-    /// A row is malformed.
+    /// A row is malformed; the next one can be read.
     Row {
         /// Line of the file where the row begins, counted from 1.
+        line: u64,
+        /// What was expected and what was found.
+        message: String,
+    },
+    /// The header of a CSV file is wrong, or a quote is never closed: no row can be told apart.
+    File {
+        /// Line of the fault, counted from 1.
         line: u64,
         /// What was expected and what was found.
         message: String,
@@ -73,7 +80,7 @@ impl<R: BufRead> RowReader<R> {
     /// Starts to read `source`: drops a byte order mark, reads the header of a CSV file.
     ///
     /// # Errors
-    /// [`RowError::Io`], or [`RowError::Row`] if two columns have one name.
+    /// [`RowError::Io`], or [`RowError::File`] if two columns have one name.
     pub fn new(source: R, format: RowFormat) -> Result<Self, RowError> {
         let source = without_byte_order_mark(source)?;
         let rows = match format {
@@ -101,7 +108,9 @@ impl fmt::Display for RowError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Io(error) => error.fmt(f),
-            Self::Row { line, message } => write!(f, "line {line}: {}", visible(message)),
+            Self::Row { line, message } | Self::File { line, message } => {
+                write!(f, "line {line}: {}", visible(message))
+            }
         }
     }
 }
@@ -110,7 +119,7 @@ impl std::error::Error for RowError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Io(error) => error.source(),
-            Self::Row { .. } => None,
+            Self::Row { .. } | Self::File { .. } => None,
         }
     }
 }

@@ -209,7 +209,7 @@ impl Record {
         }
         match &self.content {
             // The fault is the header's, not the row's.
-            Content::Csv { header, .. } => RowError::Row {
+            Content::Csv { header, .. } => RowError::File {
                 line: header.line,
                 message: format!("no column {field}; the header has {fields}"),
             },

@@ -132,11 +132,56 @@ fn what_is_wrong_and_where() {
         (JsonLines, b"{\"text\": 5}", "line 1: field `text`: expected a string, found a number"),
         (Csv, b"id,text\r\n1,a\r\n2\r\n", "line 3: expected 2 columns, found 1"),
         (Csv, b"id,text\n1,a\n2,\xff\n", "line 3: field `text`: expected UTF-8, found byte 0xff"),
+        (Csv, b"id,text\n1,a\n2,\"b\n3,c\n", "line 3: expected a closing quote, found none"),
+        (Csv, b"id,text\n\"", "line 2: expected a closing quote"),
+        (Csv, b"\"id,text\n1,a\n", "line 1: expected a closing quote"),
     ] {
         let error = texts(format, source).unwrap_err();
         assert!(error.starts_with(expected), "{error}");
     }
     assert!(texts(Csv, b"id,text\n\xff,fine\n").is_ok(), "other columns may be anything");
+}
+
+/// Rows at the end of a file in every way that does not leave a quote open.
+#[test]
+fn a_closed_quote_at_the_end_is_fine() {
+    for end in ["", "\n", "\r\n", "\r", "\n\n", "\n\n\n"] {
+        for (cell, expected) in [
+            ("a", "a"),
+            ("\"a\"", "a"),
+            ("\"a\n\"", "a\n"),
+            ("5\" b", "5\" b"),
+            ("\"a\"\"\"", "a\""),
+        ] {
+            let source = format!("id,text\n1,{cell}{end}");
+            assert_eq!(texts(Csv, source.as_bytes()), Ok(owned([(2, expected)])), "{source:?}");
+        }
+    }
+}
+
+/// Which faults leave the rows after them readable.
+#[test]
+fn faults_of_rows_and_of_files_differ() {
+    for (format, source, of_file) in [
+        (Csv, &b"id,text\n1\n"[..], false),
+        (Csv, b"id,text\n1,\xff\n", false),
+        (Csv, b"id,text\n1,\"a\n", true),
+        (Csv, b"id,title\n1,a\n", true),
+        (Csv, b"id,id\n1,a\n", true),
+        (JsonLines, b"[]\n", false),
+        (JsonLines, b"{\"title\": 1}\n", false),
+        (Text, b"\xff\n", false),
+    ] {
+        let read = || -> Result<(), RowError> {
+            for record in RowReader::new(source, format)? {
+                let record = record?;
+                record.text("text")?.ok_or_else(|| record.no_text("text", None))?;
+            }
+            Ok(())
+        };
+        let error = read().unwrap_err();
+        assert_eq!(matches!(error, RowError::File { .. }), of_file, "{error}");
+    }
 }
 
 #[test]
@@ -256,7 +301,7 @@ proptest! {
         let format = [Text, JsonLines, Csv][format as usize];
         let lines = 1 + bytes.iter().filter(|&&byte| byte == b'\n').count() as u64;
         let at = |error: RowError| match error {
-            RowError::Row { line, .. } => line,
+            RowError::Row { line, .. } | RowError::File { line, .. } => line,
             RowError::Io(error) => panic!("{error}"),
         };
         let reader = match RowReader::new(&bytes[..], format) {
