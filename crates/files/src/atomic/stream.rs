@@ -329,6 +329,12 @@ mod tests {
     }
 
     #[test]
+    fn a_plain_name_is_in_the_current_folder() {
+        // The folder is synced after the rename; an empty path could not be opened.
+        assert_eq!(folder_of(Path::new("out.npy")), Path::new("."));
+    }
+
+    #[test]
     fn complete_or_not_at_all() {
         let folder = tempfile::tempdir().unwrap();
         let target = folder.path().join("out.jsonl");
