@@ -3,7 +3,7 @@
 //! Everything here streams: an input of any size is read a text at a time.
 //! Each text keeps the line where it begins, so that a message can point at it.
 
-use std::fs::{self, File, Metadata};
+use std::fs::{self, File};
 use std::io::{self, BufReader, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,7 +14,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use polyhead_files::{Record, RowError, RowFormat, RowReader};
+use polyhead_files::{Record, RowError, RowFormat, RowReader, file_kind};
 use polyhead_text::join_words;
 use sha2::{Digest, Sha256};
 
@@ -337,8 +337,9 @@ pub(crate) fn unknown_suffix(path: &Path, expected: &str) -> anyhow::Error {
 /// Opens an input and returns its size, which a pipe does not have.
 fn open_file(path: &Path) -> Result<(File, Option<u64>)> {
     let metadata = fs::metadata(path)?;
+    let kind = file_kind(metadata.file_type());
     if metadata.is_dir() {
-        bail!("expected a file, found a folder");
+        bail!("expected a file, found {kind}");
     }
     if metadata.is_file() {
         return Ok((File::open(path)?, Some(metadata.len())));
@@ -352,26 +353,14 @@ fn open_file(path: &Path) -> Result<(File, Option<u64>)> {
         .recv_timeout(WRITER_WAIT)
         .map_err(|_| anyhow!("no program has opened this pipe for writing within {seconds} s"))??;
     // A device such as /dev/zero never ends.
-    if is_device(&metadata) && !file.is_terminal() {
-        bail!("expected a file or a pipe, found a device");
+    if kind == "a device" && !file.is_terminal() {
+        bail!("expected a file or a pipe, found {kind}");
     }
     Ok((file, None))
 }
 
 /// Longest time for which a named pipe may have no writer.
 const WRITER_WAIT: Duration = Duration::from_secs(5);
-
-#[cfg(unix)]
-fn is_device(metadata: &Metadata) -> bool {
-    use std::os::unix::fs::FileTypeExt;
-
-    metadata.file_type().is_char_device() || metadata.file_type().is_block_device()
-}
-
-#[cfg(not(unix))]
-fn is_device(_: &Metadata) -> bool {
-    false
-}
 
 /// Reader that counts the bytes that pass through it.
 struct Counted<R> {

@@ -70,6 +70,7 @@ pub fn file_kind(found: FileType) -> &'static str {
     match found {
         found if found.is_dir() => "a folder",
         found if found.is_file() => "a file",
+        found if found.is_symlink() => "a link",
         _ => "something else",
     }
 }

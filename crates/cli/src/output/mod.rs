@@ -8,6 +8,7 @@ use std::io::{self, BufWriter, Stdout, StdoutLock, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
+use polyhead_files::visible;
 use polyhead_model::{Encoded, Matrix, TokenVectors};
 use polyhead_text::TextTokens;
 use serde::Serialize;
@@ -196,8 +197,8 @@ impl Output {
             Sink::Stdout(out) => {
                 json_lines::write(out, &batch.texts, &batch.results).context("standard output")?;
                 for BadRow { line, reason } in &batch.bad {
-                    let place = place.of_line(*line);
-                    let _ = writeln!(io::stderr(), "warning: {place}: skipped: {reason}");
+                    let warning = format!("{}: skipped: {reason}", place.of_line(*line));
+                    let _ = writeln!(io::stderr(), "warning: {}", visible(&warning));
                 }
             }
         }

@@ -7,11 +7,11 @@
 //! removed last: a program that is killed in between leaves what `--resume` can finish.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
-use polyhead_files::{StreamState, write_file};
+use polyhead_files::{StreamState, read_file, write_file};
 use serde::{Deserialize, Serialize};
 
 use super::{OutputFingerprint, RowHash, RowsHash};
@@ -83,11 +83,7 @@ impl Journal {
         }
         let path = path_for(target);
         let read = || -> Result<Record> {
-            if !fs::symlink_metadata(&path)?.is_file() {
-                return Err(anyhow!("expected a file, found a link, a folder or a device"));
-            }
-            let mut text = Vec::new();
-            File::open(&path)?.take(LIMIT).read_to_end(&mut text)?;
+            let text = read_file(&path, LIMIT)?;
             let Version { version } = serde_json::from_slice(&text)?;
             if version != VERSION {
                 return Err(anyhow!("expected a record of version {VERSION}, found {version}"));

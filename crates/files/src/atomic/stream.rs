@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{FileError, folder_of, sync_folder_of};
+use crate::open::file_kind;
 use crate::sha256::hex;
 
 /// Length and hash of what a stream holds, as a record keeps them.
@@ -52,7 +53,7 @@ impl AtomicFile {
             Err(error) => Err(FileError::new(partial, error)),
             // Opening a pipe would wait for its reader, and a link may lead anywhere.
             Ok(metadata) if !metadata.is_file() => {
-                let message = "expected a file, found a link, a folder or a device";
+                let message = format!("expected a file, found {}", file_kind(metadata.file_type()));
                 Err(FileError::other(&partial, message))
             }
             Ok(_) => {
@@ -253,8 +254,9 @@ impl HashedBytes {
 fn paths(target: &Path) -> Result<(PathBuf, PathBuf), FileError> {
     let other = |message: String| Err(FileError::other(target, message));
     let real = AtomicFile::real_path(target);
-    if fs::metadata(&real).is_ok_and(|metadata| !metadata.is_file()) {
-        return other("expected a file or a free name, found a folder or a device".to_owned());
+    if let Some(found) = fs::metadata(&real).ok().filter(|metadata| !metadata.is_file()) {
+        let kind = file_kind(found.file_type());
+        return other(format!("expected a file or a free name, found {kind}"));
     }
     let folder = folder_of(&real);
     if !folder.is_dir() {
