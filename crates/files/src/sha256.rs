@@ -42,7 +42,23 @@ impl<T> Hashing<T> {
 
     /// Returns the wrapped value, the number of bytes, and their SHA-256 as hexadecimal digits.
     pub fn finish(self) -> (T, u64, String) {
-        (self.inner, self.bytes, hex(self.hash.finalize()))
+        let (bytes, sha256) = self.state();
+        (self.inner, bytes, sha256)
+    }
+
+    /// Number of bytes so far, and their SHA-256 as hexadecimal digits.
+    pub(crate) fn state(&self) -> (u64, String) {
+        (self.bytes, hex(self.hash.clone().finalize()))
+    }
+
+    /// Forgets all bytes.
+    pub(crate) fn reset(&mut self) {
+        (self.hash, self.bytes) = (Sha256::new(), 0);
+    }
+
+    /// The wrapped value, whose bytes are not hashed.
+    pub(crate) fn get_mut(&mut self) -> &mut T {
+        &mut self.inner
     }
 
     fn add(&mut self, bytes: &[u8]) {

@@ -12,7 +12,7 @@ use super::npy::{self, HEADER_LEN, NpyType};
 use super::{Batch, ResultKind, Results, Unfinished, json_lines};
 use crate::failure::usage;
 use crate::pipeline::BadRow;
-use crate::resume::{Journal, OutputFingerprint, START_OVER};
+use crate::resume::{Journal, OutputFingerprint, Record, START_OVER};
 use crate::table::counted;
 
 /// The files of an output and their record.
@@ -126,9 +126,8 @@ impl FileOutput {
                 return Err(self.misfit(&format!("{texts} texts, but {lines} lines")));
             }
         }
-        if let [matrix, offsets] = &mut self.files[..] {
-            let rows = NpyType::F32.values_in(matrix.bytes()).unwrap_or(0)
-                / record.columns.unwrap_or(1) as u64;
+        if let [_, offsets] = &mut self.files[..] {
+            let rows = rows_of(&record);
             let last = u64::from_le_bytes(offsets.last_bytes()?);
             if last != rows {
                 return Err(self.misfit(&format!("{rows} rows, but offsets up to {last}")));
@@ -224,8 +223,8 @@ impl FileOutput {
         if columns != found {
             bail!("expected vectors of {columns} numbers, as those before, found {found}");
         }
-        if let [matrix, offsets] = &mut self.files[..] {
-            let before = NpyType::F32.values_in(matrix.bytes()).unwrap_or(0) / columns as u64;
+        if let [_, offsets] = &mut self.files[..] {
+            let before = rows_of(&self.journal.record);
             npy::write_i64(offsets, ends.iter().skip(1).map(|&end| before + end as u64))?;
         }
         Ok(npy::write_f32(&mut self.files[0], vectors.as_slice())?)
@@ -286,16 +285,14 @@ impl FileOutput {
     /// The head of each file: the shapes of matrix and offsets.
     fn heads(&self) -> Vec<Vec<u8>> {
         let record = &self.journal.record;
-        let head = |((_, kind), state): ((PathBuf, Option<NpyType>), &StreamState)| {
-            let Some(kind) = kind else { return Vec::new() };
-            let values = kind.values_in(state.bytes).unwrap_or(0);
-            let columns = record.columns.unwrap_or(1) as u64;
-            match kind {
-                NpyType::F32 => npy::header(kind, &[values / columns, columns]),
-                NpyType::I64 => npy::header(kind, &[values]),
+        let head = |(_, kind)| match kind {
+            None => Vec::new(),
+            Some(kind @ NpyType::F32) => {
+                npy::header(kind, &[rows_of(record), record.columns.unwrap_or(0) as u64])
             }
+            Some(kind @ NpyType::I64) => npy::header(kind, &[record.done.texts() + 1]),
         };
-        self.parts().into_iter().zip(&record.files).map(head).collect()
+        self.parts().into_iter().map(head).collect()
     }
 
     /// Paths and types of the files: the output file, and the offsets of token vectors.
@@ -332,6 +329,12 @@ impl Drop for FileOutput {
 /// The path of the offsets: `a/vectors.npy` → `a/vectors.offsets.npy`.
 pub(crate) fn offsets_path(path: &Path) -> PathBuf {
     path.with_extension("offsets.npy")
+}
+
+/// Number of vectors that a record has: one per text, or one per token.
+fn rows_of(record: &Record) -> u64 {
+    let values = record.files.first().and_then(|file| NpyType::F32.values_in(file.bytes));
+    values.unwrap_or(0) / record.columns.unwrap_or(1).max(1) as u64
 }
 
 fn missing(path: &Path) -> anyhow::Error {

@@ -5,6 +5,6 @@ mod model_fingerprint;
 mod output_fingerprint;
 mod row_hash;
 
-pub(crate) use journal::{Done, Journal, START_OVER};
+pub(crate) use journal::{Done, Journal, Record, START_OVER};
 pub(crate) use output_fingerprint::OutputFingerprint;
 pub(crate) use row_hash::{RowHash, RowsHash};

@@ -2,15 +2,14 @@
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::{FileError, folder_of, sync_folder_of};
-use crate::open::file_kind;
-use crate::sha256::hex;
+use crate::open::{file_kind, open_file};
+use crate::sha256::Hashing;
 
 /// Length and hash of what a stream holds, as a record keeps them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,11 +29,11 @@ pub struct StreamState {
 /// shape of a matrix. They are zero until [`Self::seal`], and are not hashed.
 #[derive(Debug)]
 pub struct AtomicFile {
-    file: BufWriter<File>,
+    file: BufWriter<Hashing<File>>,
     partial: PathBuf,
     target: PathBuf,
-    hash: Sha256,
-    bytes: u64,
+    /// Length of the head, in bytes.
+    head: usize,
     /// Remove the partial file on drop: it holds nothing that a record names.
     delete_on_drop: bool,
 }
@@ -91,9 +90,8 @@ impl AtomicFile {
             let message = "another process has just written this file; run the command again";
             return Err(FileError::other(&target, message));
         }
-        let file = BufWriter::with_capacity(1 << 16, file);
-        let (hash, bytes, delete_on_drop) = (Sha256::new(), 0, false);
-        Ok(Self { file, partial, target, hash, bytes, delete_on_drop })
+        let file = BufWriter::with_capacity(1 << 16, Hashing::new(file));
+        Ok(Self { file, partial, target, head: 0, delete_on_drop: false })
     }
 
     /// Removes all content, then writes `head` zero bytes. From now on, dropping the stream
@@ -102,13 +100,13 @@ impl AtomicFile {
     /// # Errors
     /// The error of the file system.
     pub fn start_over(&mut self, head: usize) -> Result<(), FileError> {
-        self.delete_on_drop = true;
-        let started = self.file.get_ref().set_len(0).and_then(|()| self.file.rewind());
-        started
-            .and_then(|()| self.file.write_all(&vec![0; head]))
-            .map_err(|error| FileError::new(&self.target, error))?;
-        (self.hash, self.bytes) = (Sha256::new(), head as u64);
-        Ok(())
+        (self.head, self.delete_on_drop) = (head, true);
+        self.file.get_mut().reset();
+        let file = self.file.get_mut().get_mut();
+        file.set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| file.write_all(&vec![0; head]))
+            .map_err(|error| FileError::new(&self.target, error))
     }
 
     /// Continues the content after what `state` describes, and cuts off the rest. Returns the
@@ -119,21 +117,24 @@ impl AtomicFile {
     pub fn resume(&mut self, head: usize, state: &StreamState) -> Result<u64, FileError> {
         let failed = |error| FileError::new(&self.partial, error);
         let wanted = state.bytes.saturating_sub(head as u64);
-        let file = self.file.get_mut();
-        file.seek(SeekFrom::Start(head as u64)).map_err(failed)?;
-        let content = HashedBytes::read(Read::by_ref(file).take(wanted)).map_err(failed)?;
-        let found = head as u64 + content.bytes;
-        if found != state.bytes {
-            let message = format!("expected {} bytes of results, found {found}", state.bytes);
+        let content = self.file.get_mut();
+        content.reset();
+        content.get_mut().seek(SeekFrom::Start(head as u64)).map_err(failed)?;
+        let lines = count_lines(Read::by_ref(content).take(wanted)).map_err(failed)?;
+        let found = StreamState::of(head, content);
+        if found.bytes != state.bytes {
+            let message =
+                format!("expected {} bytes of results, found {}", state.bytes, found.bytes);
             return Err(FileError::other(&self.partial, message));
         }
-        if hex(content.hash.clone().finalize()) != state.sha256 {
+        if found != *state {
             let message = "the bytes of the results are not those that were recorded";
             return Err(FileError::other(&self.partial, message));
         }
-        file.set_len(found).and_then(|()| file.seek(SeekFrom::End(0))).map_err(failed)?;
-        (self.hash, self.bytes) = (content.hash, found);
-        Ok(content.lines)
+        let file = content.get_mut();
+        file.set_len(state.bytes).and_then(|()| file.seek(SeekFrom::End(0))).map_err(failed)?;
+        self.head = head;
+        Ok(lines)
     }
 
     /// The last eight bytes of the content.
@@ -144,17 +145,12 @@ impl AtomicFile {
         let mut last = [0; 8];
         let mut read = || {
             self.file.flush()?;
-            let file = self.file.get_mut();
+            let file = self.file.get_mut().get_mut();
             file.seek(SeekFrom::End(-8))?;
             file.read_exact(&mut last)
         };
         read().map_err(|error| FileError::new(&self.partial, error))?;
         Ok(last)
-    }
-
-    /// Number of bytes so far, the head included.
-    pub fn bytes(&self) -> u64 {
-        self.bytes
     }
 
     /// Passes all bytes to the operating system, and says what they are.
@@ -163,7 +159,7 @@ impl AtomicFile {
     /// The error of the file system.
     pub fn state(&mut self) -> Result<StreamState, FileError> {
         self.file.flush().map_err(|error| FileError::new(&self.target, error))?;
-        Ok(StreamState { bytes: self.bytes, sha256: hex(self.hash.clone().finalize()) })
+        Ok(StreamState::of(self.head, self.file.get_ref()))
     }
 
     /// Keeps the partial file when the stream is dropped: a record names its content.
@@ -182,11 +178,12 @@ impl AtomicFile {
     /// The error of the file system.
     pub fn seal(&mut self, head: &[u8]) -> Result<(), FileError> {
         // Without syncing before the rename, a power cut may leave an empty file.
-        self.file
-            .rewind()
-            .and_then(|()| self.file.write_all(head))
-            .and_then(|()| self.file.flush())
-            .and_then(|()| self.file.get_ref().sync_all())
+        let flushed = self.file.flush();
+        let file = self.file.get_mut().get_mut();
+        flushed
+            .and_then(|()| file.rewind())
+            .and_then(|()| file.write_all(head))
+            .and_then(|()| file.sync_all())
             .map_err(|error| FileError::new(&self.target, error))
     }
 
@@ -210,43 +207,36 @@ impl AtomicFile {
     /// Whether `target` is the finished file of a stream with this head and state.
     pub fn is_finished(target: &Path, head: &[u8], state: &StreamState) -> bool {
         let found = || -> io::Result<bool> {
-            if !fs::metadata(target)?.is_file() {
-                return Ok(false);
-            }
-            let mut file = File::open(target)?;
+            let mut file = open_file(target)?;
             let mut start = vec![0; head.len()];
             file.read_exact(&mut start)?;
-            let content = HashedBytes::read(file)?;
-            let bytes = head.len() as u64 + content.bytes;
-            let sha256 = hex(content.hash.finalize());
-            Ok(start == head && StreamState { bytes, sha256 } == *state)
+            let mut content = Hashing::new(file);
+            count_lines(&mut content)?;
+            Ok(start == head && StreamState::of(head.len(), &content) == *state)
         };
         found().unwrap_or(false)
     }
 }
 
-/// Bytes that were read: their hash, number and line ends.
-struct HashedBytes {
-    hash: Sha256,
-    bytes: u64,
-    lines: u64,
+impl StreamState {
+    fn of(head: usize, content: &Hashing<File>) -> Self {
+        let (bytes, sha256) = content.state();
+        Self { bytes: head as u64 + bytes, sha256 }
+    }
 }
 
-impl HashedBytes {
-    fn read(source: impl Read) -> io::Result<Self> {
-        let mut content = Self { hash: Sha256::new(), bytes: 0, lines: 0 };
-        let mut source = BufReader::with_capacity(1 << 16, source);
-        loop {
-            let bytes = io::BufRead::fill_buf(&mut source)?;
-            if bytes.is_empty() {
-                return Ok(content);
-            }
-            content.hash.update(bytes);
-            content.lines += bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
-            let count = bytes.len();
-            content.bytes += count as u64;
-            io::BufRead::consume(&mut source, count);
+/// Reads everything and counts the line ends.
+fn count_lines(source: impl Read) -> io::Result<u64> {
+    let mut source = BufReader::with_capacity(1 << 16, source);
+    let mut lines = 0;
+    loop {
+        let bytes = source.fill_buf()?;
+        if bytes.is_empty() {
+            return Ok(lines);
         }
+        lines += bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
+        let count = bytes.len();
+        source.consume(count);
     }
 }
 
@@ -288,10 +278,7 @@ fn has_name(_: &File, path: &Path) -> bool {
 
 impl Write for AtomicFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.file.write(bytes)?;
-        self.hash.update(&bytes[..count]);
-        self.bytes += count as u64;
-        Ok(count)
+        self.file.write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
