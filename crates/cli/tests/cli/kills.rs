@@ -105,7 +105,9 @@ fn killed_at_every_call(folder: &Folder, args: &[&str], out: &str, code: i32) ->
     for (name, path, count) in &calls {
         remove_outputs(folder, out);
         let inject = format!("inject={name}:signal=SIGKILL:when={count}");
-        let options = ["-o", "/dev/null", "-e", &inject, "-P", path];
+        // Without `trace`, the program would be stopped at every other call too.
+        let trace = format!("trace={name}");
+        let options = ["-o", "/dev/null", "-e", &trace, "-e", &inject, "-P", path];
         let status = strace(folder, &options, &args).status().unwrap();
         let place = format!("{name} {count} of {path}");
         assert_eq!(status.signal(), Some(9), "{place}");
