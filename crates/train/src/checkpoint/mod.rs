@@ -146,10 +146,11 @@ impl Checkpoints {
     /// # Errors
     /// [`ErrorKind::Run`] if it is absent, damaged, or of another version.
     pub(crate) fn of_step(&self, step: u64) -> Result<TrainState, Error> {
-        let folder = self.folder.join(name_of(step));
-        TrainState::read(&folder).map_err(|error| {
+        let name = name_of(step);
+        TrainState::read(&self.folder.join(&name)).map_err(|error| {
             let (Unreadable::Damaged(problem) | Unreadable::OtherVersion(problem)) = error;
-            Error::new(ErrorKind::Run, format!("{}: {problem}", folder.display()))
+            // Without the folder: models tell of this error, and are used in other places.
+            Error::new(ErrorKind::Run, format!("{name}: {problem}"))
         })
     }
 
