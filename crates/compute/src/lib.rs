@@ -56,7 +56,7 @@ mod testing;
 pub use cpu::Cpu;
 pub use threads::{Team, Threads};
 
-pub use memory::{Buffer, Bytes, StoredTensor, StoredType};
+pub use memory::{Buffer, Bytes, MemoryShortage, StoredTensor, StoredType, check_memory};
 pub use random::Random;
 pub use simd::{INSTRUCTION_LIMIT, Isa, check_instruction_limit};
 

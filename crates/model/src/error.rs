@@ -23,6 +23,8 @@ pub struct Error {
 pub enum ErrorKind {
     /// A file or folder could not be read.
     Io,
+    /// The limits of the process leave too little memory for the model.
+    Memory,
     /// A model folder is damaged or contradicts itself.
     Format,
     /// The model needs a feature that Polyhead does not support.
@@ -77,6 +79,11 @@ impl Error {
     pub(crate) fn in_file(mut self, file: &str) -> Self {
         self.message = format!("{}: {}", visible(file), self.message);
         self
+    }
+
+    /// A thread that the system does not start, for example because of a limit.
+    pub(crate) fn no_thread(error: std::io::Error) -> Self {
+        Self::with_source(ErrorKind::Io, format!("a thread could not be started: {error}"), error)
     }
 
     /// Names the text that the error is about, counted from 0.

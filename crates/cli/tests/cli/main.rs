@@ -12,6 +12,8 @@ mod encode;
 mod eval;
 #[cfg(unix)]
 mod kills;
+#[cfg(target_os = "linux")]
+mod limits;
 mod predict;
 mod quantize;
 #[cfg(unix)]

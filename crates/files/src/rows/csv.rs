@@ -7,7 +7,7 @@ use std::sync::Arc;
 use csv::{ByteRecord, ErrorKind, Position, Reader};
 
 use super::record::Header;
-use super::{Record, RowError};
+use super::{ROW_LIMIT, Record, RowError};
 use crate::quote::quoted;
 
 /// Rows of a CSV file. A row with a quoted value may span several lines and is counted from its
@@ -124,6 +124,11 @@ impl<R> LineStarts<R> {
 
 impl<R: Read> Read for LineStarts<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Some(&(first, line)) = self.starts.front()
+            && self.offset - first > ROW_LIMIT
+        {
+            return Err(super::too_long(line));
+        }
         let count = self.source.read(buffer)?;
         if count == 0 && !buffer.is_empty() {
             self.ended = true;

@@ -1,6 +1,8 @@
 //! Lines of bytes with their numbers, and bytes to text.
 
-use std::io::{self, BufRead};
+use std::io::{self, BufRead, Read};
+
+use super::ROW_LIMIT;
 
 /// Reader of lines without their ends (`\n` or `\r\n`), counted from 1. The last
 /// line counts even if nothing ends it.
@@ -14,11 +16,14 @@ impl<R: BufRead> Lines<R> {
         Self { source, line: 0 }
     }
 
-    /// Reads the next line and its number.
+    /// Reads the next line and its number. A line of more than [`ROW_LIMIT`] bytes is an error.
     pub(super) fn next(&mut self) -> io::Result<Option<(u64, Vec<u8>)>> {
         let mut line = Vec::new();
-        if self.source.read_until(b'\n', &mut line)? == 0 {
+        if self.source.by_ref().take(ROW_LIMIT + 1).read_until(b'\n', &mut line)? == 0 {
             return Ok(None);
+        }
+        if line.len() as u64 > ROW_LIMIT {
+            return Err(super::too_long(self.line + 1));
         }
         if line.last() == Some(&b'\n') {
             line.pop();

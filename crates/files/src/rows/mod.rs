@@ -52,6 +52,15 @@ pub enum RowError {
     },
 }
 
+/// The longest row that is read, in bytes. A source without line ends, such as a device, is an error
+/// before it fills the memory.
+const ROW_LIMIT: u64 = 64 << 20;
+
+fn too_long(line: u64) -> io::Error {
+    let message = format!("line {line}: expected a row of at most {} MiB", ROW_LIMIT >> 20);
+    io::Error::new(io::ErrorKind::InvalidData, message)
+}
+
 /// Iterator over the rows of a source.
 pub struct RowReader<R> {
     rows: Rows<Chain<Cursor<Vec<u8>>, R>>,

@@ -356,3 +356,19 @@ fn near_rows() -> impl Strategy<Value = Vec<u8>> {
     ]);
     proptest::collection::vec(piece, 0..30).prop_map(|pieces| pieces.concat())
 }
+
+#[test]
+fn a_row_without_end_is_an_error_before_it_fills_the_memory() {
+    let endless = |first: &'static [u8]| BufReader::new(first.chain(io::repeat(b'a')));
+    for (format, first, line) in [
+        (RowFormat::Text, &b"fine\n"[..], 2),
+        (RowFormat::JsonLines, b"{\"text\": \"fine\"}\n", 2),
+        (RowFormat::Csv, b"text\nfine\n\"", 2),
+        (RowFormat::Csv, b"", 1),
+    ] {
+        let rows = RowReader::new(endless(first), format);
+        let error = rows.and_then(|rows| rows.collect::<Result<Vec<_>, _>>()).unwrap_err();
+        let expected = format!("line {line}: expected a row of at most 64 MiB");
+        assert_eq!(error.to_string(), expected, "{format:?}");
+    }
+}

@@ -5,7 +5,7 @@
 
 use polyhead_compute::Activation;
 
-use crate::encoder::Family;
+use crate::encoder::{Family, Precision};
 
 /// The sizes and functions of an encoder, as in `config.json`.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,6 +46,16 @@ const MAX_POSITIONS: usize = 1 << 20;
 const MAX_TYPES: usize = 1 << 10;
 
 impl EncoderConfig {
+    /// Memory that the packed layers and the position table take, in bytes. The word table is not copied.
+    pub(crate) fn packed_bytes(&self, precision: Precision) -> u64 {
+        let [d, f] = [self.hidden_size, self.intermediate_size].map(|n| n as u64);
+        let weight = match precision {
+            Precision::F32 => 4,
+            Precision::Int8 => 1,
+        };
+        self.layers as u64 * (4 * d * d + 2 * d * f) * weight + self.max_positions as u64 * d * 4
+    }
+
     /// The width of an attention head, `K = D / H`.
     pub fn head_size(&self) -> usize {
         self.hidden_size / self.heads

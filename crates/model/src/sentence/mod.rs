@@ -15,7 +15,7 @@ pub(crate) use pipeline::{CHUNK_TEXTS, stream_texts};
 pub use search::{Hit, cosine_similarity, semantic_search};
 pub use text_reader::TextReader;
 
-use polyhead_compute::{Bytes, Cpu, Int8Isa, Isa, Threads};
+use polyhead_compute::{Bytes, Cpu, Int8Isa, Isa, Threads, check_memory};
 use polyhead_text::{TextInput, TextTokens, TokenBatch};
 
 use crate::encoder::{Encoder, EncoderConfig, Precision};
@@ -25,6 +25,9 @@ use crate::hub::resolve;
 use crate::modules::SentenceModules;
 use crate::modules::{Module, PoolingSpec};
 use group_pass::parts;
+
+/// Memory beside the weights, in bytes: threads, the vocabulary and the workspace of a batch.
+const WORKING_BYTES: u64 = 96 << 20;
 
 /// Sentences to vectors, as `sentence-transformers` gives them.
 ///
@@ -107,8 +110,12 @@ impl SentenceEncoder {
     /// does not fit the model.
     pub fn from_folder(folder: ModelFolder, options: &LoadOptions) -> Result<Self, Error> {
         let threads = Threads::new(options.threads.unwrap_or_else(Threads::available))
-            .map_err(|e| Error::with_source(ErrorKind::Io, "no worker threads", e))?;
+            .map_err(Error::no_thread)?;
         let isa = Isa::detect();
+        check_memory(folder.config.packed_bytes(options.precision).saturating_add(WORKING_BYTES))
+            .map_err(|shortage| {
+            Error::with_source(ErrorKind::Memory, shortage.to_string(), shortage)
+        })?;
         let mut modules = folder.modules.clone();
         if let (Some(modes), Some(Module::Pooling(spec))) = (&options.pooling, modules.first_mut())
         {
@@ -117,16 +124,19 @@ impl SentenceEncoder {
         let modules = SentenceModules::new(modules, folder.config.hidden_size, isa, &threads)?;
         // Reading a vocabulary takes as long as packing the weights.
         let (reader, encoder) = std::thread::scope(|scope| {
-            let reader = scope.spawn(|| TextReader::from_folder(&folder, options.max_length));
+            let reader = std::thread::Builder::new()
+                .spawn_scoped(scope, || TextReader::from_folder(&folder, options.max_length))
+                .map_err(Error::no_thread)?;
             let (config, weights) = (folder.config.clone(), folder.weights.clone());
             let products = options.int8_products.as_deref();
             let encoder =
                 Encoder::with_products(config, weights, isa, options.precision, products, &threads);
-            (reader.join().expect("the tokenizer's loader catches panics"), encoder)
-        });
+            let reader = reader.join().expect("the tokenizer's loader catches panics")?;
+            Ok::<_, Error>((reader, encoder))
+        })?;
         Ok(Self {
             reference_vectors: folder.file(REFERENCE_FILE)?,
-            reader: reader?,
+            reader,
             encoder,
             modules,
             threads,

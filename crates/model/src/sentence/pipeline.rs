@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread;
+use std::thread::{self, Builder};
 
 use crate::error::Error;
 
@@ -58,7 +58,7 @@ where
 ///
 /// # Errors
 /// The first error of a stage, which ends the stream. Everything before the failed
-/// chunk has been written, except after an error of `write`.
+/// chunk has been written, except after an error of `write`. Also if a thread cannot be started.
 fn pipelined<C, P, R, E>(
     read: impl Iterator<Item = Result<C, E>> + Send + 'static,
     prepare: impl FnMut(&C) -> Result<P, E> + Send,
@@ -69,20 +69,29 @@ where
     C: Send + 'static,
     P: Send,
     R: Send,
-    E: Send + 'static,
+    E: From<Error> + Send + 'static,
 {
     let (chunks, received) = sync_channel(1);
     let stop = chunks.clone();
-    thread::spawn(move || {
-        let sent = catch_unwind(AssertUnwindSafe(|| send_all(read, &chunks)));
-        // Without a receiver nothing waits for the end.
-        let _ = chunks.send(Message::End(sent));
-    });
+    Builder::new()
+        .spawn(move || {
+            let sent = catch_unwind(AssertUnwindSafe(|| send_all(read, &chunks)));
+            // Without a receiver nothing waits for the end.
+            let _ = chunks.send(Message::End(sent));
+        })
+        .map_err(Error::no_thread)?;
     thread::scope(|scope| {
         let (prepared, to_compute) = sync_channel(1);
-        scope.spawn(move || prepare_all(&received, prepare, &prepared));
+        Builder::new()
+            .spawn_scoped(scope, move || prepare_all(&received, prepare, &prepared))
+            .map_err(Error::no_thread)?;
         let (results, to_write) = sync_channel(0);
-        let writer = scope.spawn(move || to_write.into_iter().try_for_each(&mut write));
+        let writer = Builder::new()
+            .spawn_scoped(scope, move || to_write.into_iter().try_for_each(&mut write));
+        let writer = writer.map_err(|error| {
+            let _ = stop.try_send(Message::Stop);
+            Error::no_thread(error)
+        })?;
         let mut computed = Ok(());
         for chunk in &to_compute {
             let result: Result<R, E> = chunk.and_then(|(chunk, prepared)| compute(chunk, prepared));
@@ -145,6 +154,12 @@ fn prepare_all<C, P, E>(
 mod tests {
     use super::*;
 
+    impl From<Error> for u32 {
+        fn from(error: Error) -> Self {
+            panic!("{error}")
+        }
+    }
+
     /// Where each stage fails, if it does.
     #[derive(Clone, Copy, Default)]
     struct Failures {
@@ -197,16 +212,16 @@ mod tests {
         let result = pipelined(
             std::iter::from_fn(move || silent.recv().ok().map(Ok)),
             |_| Ok(()),
-            |_, ()| Err::<(), _>("failed"),
+            |_, ()| Err::<(), _>(7),
             |()| Ok(()),
         );
-        assert_eq!(result, Err("failed"));
+        assert_eq!(result, Err(7));
         drop(sender);
     }
 
     #[test]
     fn a_panic_of_the_input_is_not_its_end() {
-        let read = (0..3).map(|n| if n == 2 { panic!("broken input") } else { Ok::<u32, ()>(n) });
+        let read = (0..3).map(|n| if n == 2 { panic!("broken input") } else { Ok::<u32, u32>(n) });
         let result = catch_unwind(|| pipelined(read, |_| Ok(()), |_, ()| Ok(()), |()| Ok(())));
         assert!(result.is_err());
     }
