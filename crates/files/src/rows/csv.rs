@@ -37,6 +37,9 @@ impl<R: Read> CsvRows<R> {
 
     /// Reads the next row as a record.
     pub(super) fn next(&mut self) -> Option<Result<Record, RowError>> {
+        // Lines before this row are not counted into its length.
+        let start = self.reader.position().byte();
+        self.reader.get_mut().line_at(start);
         let mut cells = ByteRecord::new();
         let read = self.reader.read_byte_record(&mut cells);
         if let Err(error) = check_quotes(&mut self.reader, &cells) {
