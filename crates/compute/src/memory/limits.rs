@@ -4,12 +4,22 @@ use std::fmt;
 use std::fs;
 use std::path::Path;
 
+const FREE: &str = "free memory of the machine";
+
 /// A need of memory that the limits of the process do not allow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryShortage {
     needed: u64,
     left: u64,
     bound: &'static str,
+}
+
+impl MemoryShortage {
+    /// Whether a limit is too low. Otherwise the machine has too little free memory now, and
+    /// other processes may free some.
+    pub fn is_limit(&self) -> bool {
+        self.bound != FREE
+    }
 }
 
 impl fmt::Display for MemoryShortage {
@@ -59,7 +69,7 @@ fn tightest_bound(read: &dyn Fn(&Path) -> String) -> Option<(u64, &'static str)>
         ),
         (under("Max data size", "VmData:"), "the limit of `ulimit -d`"),
         (left_in_groups(read), "the limit of the control group"),
-        (free, "free memory of the machine"),
+        (free, FREE),
     ];
     bounds.into_iter().filter_map(|(left, bound)| Some((left?, bound))).min()
 }
@@ -119,7 +129,7 @@ mod tests {
         let limits = ("/proc/self/limits", limits.as_str());
         let memory = ("/proc/meminfo", "MemAvailable:   2 kB\nSwapFree:   1 kB\n");
         assert_eq!(bound(&[limits, memory]), Some(address_space));
-        assert_eq!(bound(&[memory]), Some((3072, "free memory of the machine")));
+        assert_eq!(bound(&[memory]), Some((3072, FREE)));
     }
 
     #[test]
@@ -141,12 +151,14 @@ mod tests {
 
     #[test]
     fn the_message_has_both_numbers() {
-        let bound = "free memory of the machine";
-        let shortage = MemoryShortage { needed: 2_000_001, left: 1_900_000, bound };
+        let mut shortage = MemoryShortage { needed: 2_000_001, left: 1_900_000, bound: FREE };
         assert_eq!(
             shortage.to_string(),
             "3 MB of memory are needed, and 1 MB are left (free memory of the machine)"
         );
+        assert!(!shortage.is_limit());
+        shortage.bound = "the limit of `ulimit -v`";
+        assert!(shortage.is_limit());
         assert_eq!(check_memory(1), Ok(()));
         #[cfg(target_os = "linux")]
         assert!(check_memory(u64::MAX).is_err());

@@ -3,14 +3,12 @@
 //! The need is a lower bound: what a run holds at its end beside the rows. So a run that is refused
 //! could not have ended, and one that begins may still need more.
 
-use std::fs;
-
+use polyhead_compute::check_memory;
 use polyhead_model::ParameterGroup;
 
 use crate::config::RunConfig;
 use crate::data::Split;
 use crate::error::{Error, ErrorKind};
-use crate::run::machine::kilobytes;
 use crate::run::plan::RunPlan;
 
 /// Checks that the run can have the memory that it needs; returns a warning if it can have it only
@@ -27,27 +25,17 @@ pub(super) fn check(
 ) -> Result<Option<String>, Error> {
     let parameters = parameters(plan, sizes);
     let answers = answers(config, plan);
-    let need = parameters.saturating_add(answers);
-    let message = |most: u64, of: &str| {
-        let [need, parameters, answers, most] =
-            [need, parameters, answers, most].map(|bytes| format!("{:.1} MB", bytes as f64 / 1e6));
-        format!(
-            "the run needs at least {need} of memory ({parameters} for parameters, gradients and \
-             moments, {answers} for answers: rows × labels × 4 bytes), found {most} {of}"
-        )
-    };
-    let limits = [
-        (address_space(), "of address space (`ulimit -v`)"),
-        (control_group(), "of memory in the container (`memory.max`)"),
-    ];
-    for (most, of) in limits {
-        if let Some(most) = most.filter(|most| *most < need) {
-            return Err(Error::new(ErrorKind::Config, message(most, of)));
-        }
+    let Err(shortage) = check_memory(parameters.saturating_add(answers)) else { return Ok(None) };
+    let [parameters, answers] = [parameters, answers].map(|bytes| bytes.div_ceil(1_000_000));
+    let message = format!(
+        "the run: at least {shortage}: {parameters} MB for parameters, gradients and moments, {answers} MB \
+         for answers (rows × labels × 4 bytes)"
+    );
+    if shortage.is_limit() {
+        Err(Error::new(ErrorKind::Config, message))
+    } else {
+        Ok(Some(message))
     }
-    let free = |name| kilobytes("/proc/meminfo", name);
-    let free = free("MemAvailable").map(|memory| memory + free("SwapFree").unwrap_or(0));
-    Ok(free.filter(|free| *free < need).map(|free| message(free, "free now")))
 }
 
 /// Bytes of all parameters, and of the gradient and both moments of those that the last step trains.
@@ -78,18 +66,4 @@ fn answers(config: &RunConfig, plan: &RunPlan) -> u64 {
             .into_iter()
             .fold(sum, u64::saturating_add)
     })
-}
-
-/// Most bytes of the process's address space, if they are limited.
-fn address_space() -> Option<u64> {
-    let text = fs::read_to_string("/proc/self/limits").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("Max address space"))?;
-    line.split_whitespace().next()?.parse().ok()
-}
-
-/// Most bytes of the process's control group, if they are limited.
-fn control_group() -> Option<u64> {
-    let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
-    let group = groups.lines().find_map(|line| line.strip_prefix("0::"))?;
-    fs::read_to_string(format!("/sys/fs/cgroup{group}/memory.max")).ok()?.trim().parse().ok()
 }
