@@ -45,7 +45,8 @@ impl FileOutput {
             }
             _ => return Err(usage(format!("{}: expected .npy or .jsonl", path.display()))),
         };
-        let found = AtomicFile::find(path)?;
+        let mut found = AtomicFile::find(path)?;
+        let head = if lines { 0 } else { HEADER_LEN };
         let target = AtomicFile::real_path(path);
         let journal = match (unfinished, Journal::find(&target)) {
             (Unfinished::Resume, Ok(Some(journal))) => {
@@ -63,6 +64,18 @@ impl FileOutput {
                     path.display(),
                     counted(journal.record.done.texts(), "text")
                 )));
+            }
+            (Unfinished::Refuse, Ok(None)) => {
+                if let Some(file) = &mut found
+                    && file.has_content(head)?
+                {
+                    return Err(usage(format!(
+                        "{}: a stopped run has left results without a record, which cannot be \
+                         continued; start over with --overwrite",
+                        path.display()
+                    )));
+                }
+                None
             }
             (Unfinished::Resume, Err(error)) => return Err(error),
             (Unfinished::Refuse, Err(error)) if found.is_some() => return Err(error),

@@ -400,6 +400,12 @@ mod tests {
 
             drop(open(&path, kind, Unfinished::Refuse).unwrap());
             assert_eq!(files(folder.path()).len(), 1, "a run without a result leaves nothing");
+
+            let partial = folder.path().join(format!("{name}.partial"));
+            fs::write(&partial, [1; 200]).unwrap();
+            let refused = open(&path, kind, Unfinished::Refuse).err().unwrap().to_string();
+            assert!(refused.contains("without a record") && refused.contains("--overwrite"));
+            assert_eq!(fs::read(&partial).unwrap(), [1; 200], "nothing is lost by a refusal");
         }
     }
 

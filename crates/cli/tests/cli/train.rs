@@ -317,7 +317,10 @@ fn a_run_that_cannot_have_its_memory_is_refused_before_it_begins() {
     let error = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{error}");
     assert!(error.starts_with("error: the run: at least 1"), "{error}");
-    assert!(error.contains("(the limit of `ulimit -v`)") && !folder.path("run").exists(), "{error}");
+    assert!(
+        error.contains("(the limit of `ulimit -v`)") && !folder.path("run").exists(),
+        "{error}"
+    );
 }
 
 /// The model is then that of the last step, which was not asked for.

@@ -109,6 +109,16 @@ impl AtomicFile {
             .map_err(|error| FileError::new(&self.target, error))
     }
 
+    /// Whether anything follows the first `head` bytes.
+    ///
+    /// # Errors
+    /// The error of the file system.
+    pub fn has_content(&mut self, head: usize) -> Result<bool, FileError> {
+        let metadata = self.file.get_mut().get_mut().metadata();
+        let metadata = metadata.map_err(|error| FileError::new(&self.partial, error))?;
+        Ok(metadata.len() > head as u64)
+    }
+
     /// Continues the content after what `state` describes, and cuts off the rest. Returns the
     /// number of line ends in it.
     ///
