@@ -14,15 +14,10 @@ pub(crate) const INTERRUPTED: u8 = 130;
 /// program without a message.
 #[cfg(unix)]
 pub(crate) fn catch_file_size_signal() {
-    use tokio::runtime::Builder;
-    use tokio::signal::unix::{SignalKind, signal};
-
     /// SIGXFSZ on all systems but MIPS.
     const FILE_SIZE: i32 = 25;
-    // The handler stays when the runtime is dropped. Without it, the signal ends the program.
-    if let Ok(runtime) = Builder::new_current_thread().enable_io().build() {
-        let _ = runtime.block_on(async { signal(SignalKind::from_raw(FILE_SIZE)) });
-    }
+    // The handler is all that is needed. Without it, the signal ends the program.
+    let _ = signal_hook::flag::register(FILE_SIZE, Arc::default());
 }
 
 #[cfg(not(unix))]

@@ -110,6 +110,7 @@ fn pipes_and_devices_in_the_place_of_files_are_named() {
     pipe("config_pipe.toml");
     pipe("keys");
     pipe("v.npy");
+    std::os::unix::fs::symlink("/dev/full", folder.path("full.npy")).unwrap();
     fs::create_dir(folder.path("model")).unwrap();
     for entry in fs::read_dir(tiny_model()).unwrap().map(Result::unwrap) {
         fs::copy(entry.path(), folder.path("model").join(entry.file_name())).unwrap();
@@ -121,10 +122,10 @@ fn pipes_and_devices_in_the_place_of_files_are_named() {
         (&["serve", "--port", "0", "--api-key-file", "keys"], "keys"),
         (&["encode", "a", "-o", "v.npy"], "v.npy"),
         (&["encode", "-m", "model", "a"], "tokenizer.json"),
-        (&["encode", "-i", "/dev/null", "--input-format", "txt"], "no texts"),
+        (&["encode", "-i", "/dev/null", "--input-format", "txt"], "found a device"),
         (&["encode", "-i", "/dev/zero", "--input-format", "txt"], "/dev/zero"),
         (&["encode", "-i", "/dev/zero", "--input-format", "jsonl"], "/dev/zero"),
-        (&["encode", "a", "-o", "/dev/full.npy"], "/dev/full.npy"),
+        (&["encode", "a", "-o", "full.npy"], "full.npy"),
         (&["train", "/dev/zero", "-o", "run"], "/dev/zero"),
     ] {
         let run = run_after(&folder, "true", args);
