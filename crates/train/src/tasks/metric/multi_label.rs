@@ -47,7 +47,7 @@ pub struct MultiLabelMetrics {
     pub rows: u64,
     /// Labels in the data, counted each time, that the head does not have.
     pub unknown: u64,
-    /// Every label of the head, in its order; of more than [`MANY_LABELS`](super::MANY_LABELS)
+    /// Every label of the head, in its order; of more than [`MANY_LABELS`]
     /// those with the most rows.
     pub labels: Vec<LabelScores>,
     /// Number of labels that are left out of `labels`.

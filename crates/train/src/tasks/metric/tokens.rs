@@ -48,7 +48,7 @@ pub struct TokensMetrics {
     /// Spans in the data.
     pub support: u64,
     /// Every type of span that occurs in data or answers, by name; of more than
-    /// [`MANY_LABELS`](super::MANY_LABELS) the most frequent ones.
+    /// [`MANY_LABELS`] the most frequent ones.
     pub types: Vec<LabelScores>,
     /// Number of types that are left out of `types`.
     #[serde(default, skip_serializing_if = "is_zero")]
