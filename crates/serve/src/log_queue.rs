@@ -17,9 +17,9 @@ const LIMIT: usize = 1 << 20;
 /// Lines that do not fit into 1 MiB of memory are dropped and counted, and the log says how many
 /// when it goes on.
 #[derive(Clone)]
-pub struct LogQueue(Arc<Shared>);
+pub struct LogQueue(Arc<LogBuffer>);
 
-struct Shared {
+struct LogBuffer {
     waiting: Mutex<Waiting>,
     /// Wakes the thread that writes, and those that wait for it.
     changed: Condvar,
@@ -44,7 +44,7 @@ impl LogQueue {
     /// If the system starts no thread.
     pub fn start(mut log: impl Write + Send + 'static) -> io::Result<Self> {
         let waiting = Mutex::default();
-        let shared = Shared { waiting, changed: Condvar::new(), dropped: Arc::default() };
+        let shared = LogBuffer { waiting, changed: Condvar::new(), dropped: Arc::default() };
         let queue = Self(Arc::new(shared));
         let shared = Arc::clone(&queue.0);
         thread::Builder::new().name("polyhead-log".to_owned()).spawn(move || {
@@ -95,7 +95,7 @@ impl Write for LogQueue {
     }
 }
 
-impl Shared {
+impl LogBuffer {
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
