@@ -29,8 +29,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-/// Not the C library's allocator: requests, their answers and the encoder are on different threads,
-/// which wait for each other there (decision 0009). This one returns memory on its own thread.
+/// The program allocates with jemalloc, which returns memory on a thread of its own. In the C
+/// library's allocator, threads of requests and of the encoder wait for each other (decision 0009).
 #[cfg(not(target_env = "msvc"))]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use crate::input::{Input, OtherFields, Place};
 use crate::resume::RowHash;
 
-/// What to do with a row that cannot be used.
+/// The action for a row that cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum OnBadRow {
     /// Stop, and keep the results of the rows before it.

@@ -1,4 +1,4 @@
-//! What `encode` and `predict` share: chunks of rows in, an output that can be continued, its end.
+//! `encode` and `predict` share these steps: read rows in chunks, continue an output, finish it.
 
 use std::io::{self, Write};
 use std::process::ExitCode;

@@ -119,7 +119,7 @@ pub(crate) fn run(args: TrainArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Whether to write the page: the run has just ended, or was killed before its page was written.
+/// Returns true if the run needs its page written: it has just ended, or it was killed before that.
 fn needs_page(folder: &Path, ending: &Ending) -> bool {
     let has = |name: &str| folder.join(name).exists();
     match ending {

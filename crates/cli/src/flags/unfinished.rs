@@ -5,7 +5,7 @@ use clap::Args;
 use crate::output::Unfinished;
 use crate::pipeline::OnBadRow;
 
-/// What to do with the results of a stopped run, and with rows that cannot be used.
+/// These flags choose how a command treats unfinished results and bad rows.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Output")]
 pub(crate) struct UnfinishedArgs {
@@ -26,7 +26,7 @@ pub(crate) struct UnfinishedArgs {
 }
 
 impl UnfinishedArgs {
-    /// What to do with unfinished results.
+    /// Returns the action that the flags choose for unfinished results.
     pub(crate) fn unfinished(&self) -> Unfinished {
         match (self.resume, self.overwrite) {
             (true, _) => Unfinished::Resume,

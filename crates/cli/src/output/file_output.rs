@@ -20,7 +20,7 @@ pub(crate) struct FileOutput {
     /// The output file, as the user has named it.
     path: PathBuf,
     kind: ResultKind,
-    /// Whether the output is JSON Lines, not `.npy`.
+    /// True for JSON Lines, false for `.npy`.
     lines: bool,
     /// The partial file of earlier results, locked until it is opened.
     found: Option<AtomicFile>,
@@ -29,7 +29,7 @@ pub(crate) struct FileOutput {
     /// The skipped rows, if there are any.
     errors: Option<AtomicFile>,
     pub(super) journal: Journal,
-    /// Whether a complete file is written again, because it has no record.
+    /// True if this run replaces a complete file that has no record.
     remade: bool,
 }
 
@@ -189,7 +189,7 @@ impl FileOutput {
         anyhow!("{name}.partial.json: expected the record of {name}, found {found}; {START_OVER}")
     }
 
-    /// What happens to an earlier output, if there is one.
+    /// Describes how this run treats an earlier output, if there is one.
     pub(super) fn resumption(&self) -> Option<String> {
         let (path, record) = (self.path.display(), &self.journal.record);
         let texts = counted(record.done.texts(), "text");

@@ -102,7 +102,7 @@ pub(crate) enum ResultKind {
     Lines,
 }
 
-/// What to do with the unfinished results of a stopped run.
+/// The action for the unfinished results of a stopped run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unfinished {
     /// Fail, so that they are not lost by mistake.
@@ -168,7 +168,7 @@ impl Output {
         journal.resumed.then_some(&journal.record.done)
     }
 
-    /// Whether an earlier run has done all rows, so that only its files need their names.
+    /// Returns true if an earlier run has done all rows, so that only its files need their names.
     pub(crate) fn is_complete(&self) -> bool {
         self.file().is_some_and(|file| file.journal.record.complete)
     }
@@ -345,7 +345,7 @@ mod tests {
         assert_eq!((found.embeddings.as_slice(), found.texts.len()), (&[3., 4.][..], 1));
     }
 
-    /// What a program leaves that is killed in the middle of the second batch.
+    /// A program that is killed in the middle of the second batch leaves these files.
     #[test]
     fn offsets_continue_after_a_kill() {
         let folder = tempfile::tempdir().unwrap();
