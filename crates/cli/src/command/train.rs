@@ -1,6 +1,5 @@
 //! `polyhead train`: a configuration in, a model out.
 
-use std::fs;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -8,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Args;
+use polyhead_files::read_text;
 use polyhead_train::{Ending, RunConfig, RunSummary, Trainer};
 
 use crate::flags::ThreadsArgs;
@@ -100,7 +100,7 @@ pub(crate) fn run(args: TrainArgs) -> Result<ExitCode> {
         Ending::AlreadyFinished if args.json => {
             // The same bytes that the run printed at its end.
             let summary = args.out.join("finished.json");
-            let text = fs::read_to_string(&summary).with_context(|| summary.display().to_string());
+            let text = read_text(&summary, u64::MAX).with_context(|| summary.display().to_string());
             writeln!(io::stdout().lock(), "{}", text?.trim_end())?;
         }
         Ending::AlreadyFinished => {

@@ -135,6 +135,22 @@ fn pipes_and_devices_in_the_place_of_files_are_named() {
 }
 
 #[test]
+fn pipes_in_a_run_do_not_hang_a_resume() {
+    let folder = set();
+    let args = ["train", "config.toml", "-o", "run", "-q", "--json", "--set", "train.epochs=1"];
+    folder.run(&args).ok();
+    let resume = [&args[..], &["--resume"]].concat();
+    for name in ["finished.json", "config.toml", ".lock", "timings.jsonl", "metrics.jsonl"] {
+        let (file, aside) = (folder.path("run").join(name), folder.path("aside"));
+        fs::rename(&file, &aside).unwrap();
+        assert!(Command::new("mkfifo").arg(&file).status().unwrap().success());
+        let run = run_after(&folder, "true", &resume);
+        assert!(run.code < 3 && run.code >= 0, "{name}: {run:?}");
+        fs::rename(&aside, &file).unwrap();
+    }
+}
+
+#[test]
 fn a_pipe_can_be_read_as_a_stream() {
     let folder = Folder::with("t.txt", texts(3));
     let before = "mkfifo rows.txt && (cat t.txt > rows.txt &)";

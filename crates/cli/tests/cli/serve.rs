@@ -133,6 +133,19 @@ fn a_model_that_does_not_load_again_leaves_the_old_one() {
     assert_eq!(embed(), before);
     assert_eq!(server.ask("GET", "/readyz", "", "").0, 200);
     fs::write(&config, good).unwrap();
+
+    // Without a bound, trying this tokenizer takes all memory.
+    let tokenizer = folder.path("model/tokenizer.json");
+    let good = fs::read_to_string(&tokenizer).unwrap();
+    let double = r#"{"type": "Replace", "pattern": {"String": "l"}, "content": "ll"}"#;
+    let mut hostile: serde_json::Value = serde_json::from_str(&good).unwrap();
+    let steps: Vec<serde_json::Value> = vec![serde_json::from_str(double).unwrap(); 40];
+    hostile["normalizer"] = serde_json::json!({"type": "Sequence", "normalizers": steps});
+    fs::write(&tokenizer, hostile.to_string()).unwrap();
+    server.signal("HUP");
+    server.wait_for_log("expected steps that make a text at most 10000 times as long");
+    assert_eq!(embed(), before);
+    fs::write(&tokenizer, good).unwrap();
     server.signal("HUP");
     server.wait_for_log("the new model is in use");
     assert_eq!(embed(), before);

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use polyhead_files::{quoted, recover_folder, write_file};
+use polyhead_files::{open_file, quoted, read_file, recover_folder, write_file};
 
 use crate::config::RunConfig;
 use crate::error::{Error, ErrorKind};
@@ -137,7 +137,7 @@ impl RunDirectory {
     /// warning.
     pub(crate) fn timings(&self, keep: u64) -> Result<(LineLog, Option<String>), Error> {
         let path = self.path.join(TIMINGS);
-        let whole = match fs::read(&path) {
+        let whole = match read_file(&path, u64::MAX) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
             read => {
                 let bytes = read.map_err(|error| io_error(&path, error))?;
@@ -186,9 +186,11 @@ fn some_name(path: &Path) -> io::Result<Option<String>> {
 /// Locks the folder for this process.
 fn lock(path: &Path) -> Result<File, Error> {
     let name = path.join(LOCK);
+    // Also for reading: opening a pipe only for writing would wait for a reader.
     let file = OpenOptions::new()
         .create(true)
         .truncate(false)
+        .read(true)
         .write(true)
         .open(&name)
         .map_err(|error| io_error(&name, error))?;
@@ -205,7 +207,7 @@ fn lock(path: &Path) -> Result<File, Error> {
 
 fn begins_with_mark(own: &Path) -> Result<bool, Error> {
     let mut first = Vec::new();
-    File::open(own)
+    open_file(own)
         .and_then(|file| file.take(MARK.len() as u64).read_to_end(&mut first))
         .map_err(|error| io_error(own, error))?;
     Ok(first == MARK.as_bytes())

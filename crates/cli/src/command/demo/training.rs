@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use polyhead_builtin::DEMO;
+use polyhead_files::read_file;
 use polyhead_model::{Answer, MultiTaskModel};
 use polyhead_train::{Ending, RunConfig, RunSummary};
 
@@ -186,7 +187,7 @@ impl Demo {
 /// beginning, which a killed process may leave.
 fn check_own(path: &Path, text: &str) -> Result<()> {
     let name = path.display();
-    match fs::read(path) {
+    match read_file(path, u64::MAX) {
         Ok(found) if text.as_bytes().starts_with(&found) => Ok(()),
         Ok(_) => Err(usage(format!(
             "{name}: expected no file, or the one that this demo writes, found another one; choose \
