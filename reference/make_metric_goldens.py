@@ -5,8 +5,8 @@
 Losses and gradients come from PyTorch in float64, on numbers that float32 holds
 exactly; scores from scikit-learn, scipy and seqeval; the best temperature from
 a root search over PyTorch's gradient. Labels at or beyond `classes` are ones
-that a head does not know: to the other libraries they are further classes,
-which the macro averages leave out. The file has one case a line.
+that a head does not know: to the other libraries they are further classes.
+The file has one case a line.
 """
 
 import argparse
@@ -220,19 +220,20 @@ def classification_cases(rng: random.Random) -> list[dict]:
         "one row, wrong": (2, [1], [0]),
         "unknown labels": (5, *unknown),
         "one row, unknown": (2, [2], [0]),
+        # A fifth of the rows has a label that training does not have.
+        "an unknown label in a fifth of the rows": (4, [i % 5 for i in range(80)], [i * i % 4 for i in range(80)]),
+        "more unknown labels than known ones": (2, [i % 7 for i in range(50)], [i % 3 % 2 for i in range(50)]),
     }
     return [classification(name, *case) for name, case in cases.items()]
 
 
 def classification(name: str, classes: int, targets: list[int], given: list[int]) -> dict:
-    occurring = sorted(label for label in {*targets, *given} if label < classes)
     scores = {
         "accuracy": float(accuracy_score(targets, given)),
-        **averages(targets, given, "macro", labels=occurring),
+        **averages(targets, given, "macro"),
         **averages(targets, given, "micro"),
         "f1_weighted": averages(targets, given, "weighted")["f1_weighted"],
-        # All unknown labels are one class more.
-        "mcc": float(matthews_corrcoef([min(target, classes) for target in targets], given)),
+        "mcc": float(matthews_corrcoef(targets, given)),
     }
     labels = list(range(classes))
     # scikit-learn refuses a matrix without a single known target.
@@ -260,24 +261,36 @@ def multi_label_cases(rng: random.Random) -> list[dict]:
         "nothing at all": (2, [[], []], [[], []]),
         "one row": (3, [[0, 2]], [[2]]),
         "unknown labels": (4, beyond, near(beyond, 4)),
+        "labels that only the data have": (
+            2,
+            [[label for label in range(5) if (i + label) % 3 == 0] for i in range(40)],
+            [[label for label in range(2) if (i + label) % 4 == 0] for i in range(40)],
+        ),
     }
     return [multi_label(name, *case) for name, case in cases.items()]
 
 
 def multi_label(name: str, classes: int, targets: list[list[int]], given: list[list[int]]) -> dict:
-    columns = 1 + max([classes - 1, *(label for row in targets for label in row)])
-    there, answered = (
-        np.array([[int(label in row) for label in range(columns)] for row in sets]) for sets in (targets, given)
-    )
-    head = (there[:, :classes], answered[:, :classes])
-    scores = {
-        **averages(there, answered, "micro"),
-        **averages(*head, "macro"),
-        "exact_match": float(accuracy_score(there, answered)),
-        "hamming_loss": float(hamming_loss(*head)),
-    }
+    occurring = sorted({label for row in [*targets, *given] for label in row})
+    there, answered = matrices(occurring, targets, given)
+    if occurring:
+        scores = averages(there, answered, "micro") | averages(there, answered, "macro")
+        scores |= {
+            "exact_match": float(accuracy_score(there, answered)),
+            "hamming_loss": float(hamming_loss(there, answered)),
+        }
+    else:
+        # scikit-learn refuses a matrix without columns.
+        names = [f"{score}_{average}" for average in ("micro", "macro") for score in ("precision", "recall", "f1")]
+        scores = dict.fromkeys(names, 0.0) | {"exact_match": 1.0, "hamming_loss": 0.0}
     case = {"name": name, "classes": classes, "targets": targets, "given": given, "scores": scores}
-    return case | {"labels": per_label(*head, list(range(classes)))}
+    labels = list(range(classes))
+    return case | {"labels": per_label(*matrices(labels, targets, given), labels)}
+
+
+def matrices(labels: list[int], *sets: list[list[int]]) -> list[np.ndarray]:
+    """Indicator matrices of `sets` with these labels as columns."""
+    return [np.array([[int(label in row) for label in labels] for row in rows]) for rows in sets]
 
 
 def regression_cases(rng: random.Random) -> list[dict]:

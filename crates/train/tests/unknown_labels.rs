@@ -58,6 +58,26 @@ impl Task {
 }
 
 #[test]
+fn each_unknown_label_is_a_class_of_its_own() {
+    let train = r#"{"text": "a", "t": "p"}
+        {"text": "b", "t": "q"}
+        {"text": "c", "t": "r"}"#;
+    let dev = r#"{"text": "a", "t": "p"}
+        {"text": "b", "t": "new"}
+        {"text": "c", "t": "newer"}
+        {"text": "d", "t": "new"}"#;
+    let task = Task::new("classification", train, dev);
+    assert_eq!(task.named(), [("new", 2), ("newer", 1)]);
+    let TaskMetrics::Classification(metrics) = task.score(&[&["p"], &["p"], &["q"], &["q"]]) else {
+        panic!("classes")
+    };
+    // scikit-learn: p, q, new and newer occur; r is in no average.
+    assert_eq!((metrics.precision_macro, metrics.recall_macro), (0.5 / 4.0, 1.0 / 4.0));
+    assert_eq!(metrics.f1_macro, 2.0 / 3.0 / 4.0);
+    assert_eq!((metrics.unknown, metrics.unknown_labels, metrics.accuracy), (3, 2, 0.25));
+}
+
+#[test]
 fn spans_of_unknown_tags_are_missed_as_seqeval_counts() {
     let train = r#"{"tokens": ["a", "b"], "t": ["B-x", "O"]}"#;
     // In another order than the alphabet's.
@@ -96,5 +116,8 @@ fn each_unknown_label_of_a_set_is_missed() {
     // Two of five labels are found, and nothing that is not there.
     assert_eq!((metrics.precision_micro, metrics.recall_micro), (1.0, 2.0 / 5.0));
     assert_eq!((metrics.unknown, metrics.exact_match), (3, 1.0 / 3.0));
+    // Columns are p, q, new and newer: 3 of 12 decisions are wrong.
+    assert_eq!((metrics.f1_macro, metrics.hamming_loss), (0.5, 0.25));
+    assert_eq!(metrics.unknown_labels, 2);
     assert!(metrics.loss.is_some_and(f64::is_finite));
 }

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Counts, LabelScores, MANY_LABELS, is_zero, label_scores, mean_over, ratio};
+use super::{
+    Counts, LabelScores, MANY_LABELS, is_zero, label_scores, mean_over, only_there, ratio,
+};
 
 /// Counts answers to a classification task.
 #[derive(Clone, Debug)]
@@ -12,6 +14,8 @@ pub struct ClassificationCounter {
     labels: Vec<String>,
     /// Rows by true label and given label, those that occur; `C` stands for unknown true labels.
     confusion: BTreeMap<(usize, usize), u64>,
+    /// Rows of each unknown true label.
+    unknown: BTreeMap<u32, u64>,
     /// Mean loss, if it is to be among the metrics.
     pub loss: Option<f64>,
 }
@@ -19,8 +23,9 @@ pub struct ClassificationCounter {
 /// What [`ClassificationCounter`] has counted.
 ///
 /// Macro averages go over the labels that occur, in the data or in the answers,
-/// as in scikit-learn where no list of labels is given: a label that a small
-/// dev set happens to lack says nothing about the model.
+/// as in scikit-learn where no list of labels is given: a label of the head that a
+/// small dev set happens to lack says nothing about the model, and a label that only
+/// the data have counts 0.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ClassificationMetrics {
     /// Mean loss; `None` if none was handed in.
@@ -41,14 +46,16 @@ pub struct ClassificationMetrics {
     pub f1_micro: f64,
     /// Mean of the labels' F1, weighted by support; rows of unknown labels weigh in with 0.
     pub f1_weighted: f64,
-    /// Matthews' correlation coefficient for several classes (Gorodkin, 2004),
-    /// unknown labels together being one more class that is never given; 0 if
+    /// Matthews' correlation coefficient for several classes (Gorodkin, 2004); 0 if
     /// all rows have, or were given, one and the same label.
     pub mcc: f64,
     /// Rows.
     pub rows: u64,
     /// Of these, rows whose label the head does not have.
     pub unknown: u64,
+    /// Number of different labels that the data have and the head does not have.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unknown_labels: u64,
     /// Every label of the head, in its order; of more than [`MANY_LABELS`] those with the most rows.
     pub labels: Vec<LabelScores>,
     /// `[C][C]`: rows by true label, columns by given label; empty with more than [`MANY_LABELS`].
@@ -85,10 +92,16 @@ const PAIRS: usize = 100;
 impl ClassificationCounter {
     /// A counter that has seen nothing; `labels` as in the head, one at least.
     pub fn new(labels: &[String]) -> Self {
-        Self { labels: labels.to_vec(), confusion: BTreeMap::new(), loss: None }
+        Self {
+            labels: labels.to_vec(),
+            confusion: BTreeMap::new(),
+            unknown: BTreeMap::new(),
+            loss: None,
+        }
     }
 
-    /// One row. A `target` that is not below the number of labels is unknown.
+    /// One row. A `target` that is not below the number of labels is unknown; equal numbers are
+    /// the same unknown label.
     ///
     /// # Panics
     /// If `given` is not one of the labels.
@@ -96,6 +109,9 @@ impl ClassificationCounter {
         let classes = self.labels.len();
         assert!((given as usize) < classes, "a label of the head is given");
         *self.confusion.entry(((target as usize).min(classes), given as usize)).or_default() += 1;
+        if target as usize >= classes {
+            *self.unknown.entry(target).or_default() += 1;
+        }
     }
 
     /// `None` if no row was counted.
@@ -106,12 +122,10 @@ impl ClassificationCounter {
             return None;
         }
         let mut counts = vec![Counts::default(); classes];
-        let mut unknown = 0;
         for (&(target, given), &rows) in &self.confusion {
             counts[given].given += rows;
-            match counts.get_mut(target) {
-                Some(counts) => counts.support += rows,
-                None => unknown += rows,
+            if let Some(counts) = counts.get_mut(target) {
+                counts.support += rows;
             }
             if target == given {
                 counts[given].hits += rows;
@@ -142,10 +156,11 @@ impl ClassificationCounter {
         let labels = label_scores(self.labels.iter().zip(counts.iter().copied()));
         let left_out = (classes - labels.len()) as u64;
         let pairs_left_out = (pairs - confused.len()) as u64;
-        let occurring: Vec<Counts> = counts.iter().copied().filter(|c| c.occurs()).collect();
+        let known = counts.iter().copied().filter(|c| c.occurs());
+        let occurring: Vec<Counts> = known.chain(only_there(&self.unknown)).collect();
         let hits: u64 = counts.iter().map(|counts| counts.hits).sum();
         let accuracy = ratio(hits, rows);
-        let weighted: f64 = counts.iter().map(|c| c.support as f64 * c.f1()).sum();
+        let weighted: f64 = occurring.iter().map(|c| c.support as f64 * c.f1()).sum();
         Some(ClassificationMetrics {
             loss: self.loss,
             accuracy,
@@ -156,9 +171,10 @@ impl ClassificationCounter {
             recall_micro: accuracy,
             f1_micro: accuracy,
             f1_weighted: weighted / rows as f64,
-            mcc: matthews(&counts, hits, rows, unknown),
+            mcc: matthews(&occurring, hits, rows),
             rows,
-            unknown,
+            unknown: self.unknown.values().sum(),
+            unknown_labels: self.unknown.len() as u64,
             labels,
             confusion,
             confusion_unknown,
@@ -177,13 +193,12 @@ scores! {
 
 /// `(hits·n − Σ tₖ gₖ) / √((n² − Σ gₖ²)(n² − Σ tₖ²))`, with `tₖ` rows that have
 /// label `k` and `gₖ` rows that were given it.
-fn matthews(counts: &[Counts], hits: u64, rows: u64, unknown: u64) -> f64 {
+fn matthews(counts: &[Counts], hits: u64, rows: u64) -> f64 {
     let square = |x: u64| x as f64 * x as f64;
     let n = rows as f64;
     let together: f64 = counts.iter().map(|c| c.given as f64 * c.support as f64).sum();
     let given = square(rows) - counts.iter().map(|c| square(c.given)).sum::<f64>();
-    let there =
-        square(rows) - square(unknown) - counts.iter().map(|c| square(c.support)).sum::<f64>();
+    let there = square(rows) - counts.iter().map(|c| square(c.support)).sum::<f64>();
     // Whole numbers below 2⁵³ for up to 94 million rows: 0 is exact.
     if given <= 0.0 || there <= 0.0 {
         return 0.0;
@@ -211,15 +226,20 @@ mod tests {
     }
 
     #[test]
-    fn a_row_with_unknown_label_is_wrong_but_no_class() {
+    fn an_unknown_label_is_a_class_that_is_never_given() {
         let known = counted(2, &[(0, 0), (1, 1)]);
         let more = counted(2, &[(0, 0), (1, 1), (1, 2)]);
         assert_eq!((known.accuracy, known.recall_macro, known.mcc), (1.0, 1.0, 1.0));
         assert_eq!((more.accuracy, more.f1_micro), (2.0 / 3.0, 2.0 / 3.0));
         assert_eq!(more.labels[1].precision, 0.5);
-        assert_eq!(more.recall_macro, 1.0);
-        assert_eq!(more.precision_macro, 0.75);
-        assert!(more.mcc < 1.0 && more.f1_weighted < more.f1_macro);
+        assert_eq!((more.recall_macro, more.precision_macro), (2.0 / 3.0, 0.5));
+        assert_eq!((more.unknown, more.unknown_labels, more.labels.len()), (1, 1, 2));
+        // Two rows of one unknown label are one class, of two labels two.
+        let one = counted(2, &[(0, 0), (1, 7), (1, 7)]);
+        let two = counted(2, &[(0, 0), (1, 7), (1, 8)]);
+        assert_eq!((one.recall_macro, two.recall_macro), (1.0 / 3.0, 1.0 / 4.0));
+        assert_eq!((one.unknown, one.unknown_labels), (2, 1));
+        assert_eq!((two.unknown, two.unknown_labels), (2, 2));
     }
 
     #[test]

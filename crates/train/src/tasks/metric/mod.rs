@@ -18,11 +18,11 @@
 //!   `zero_division=0`; what has no sensible value at all (a correlation with a constant) is
 //!   `None`, `null` in JSON. Nothing is ever NaN.
 //! - **Unknown labels count as wrong.** Data for dev and test may hold labels that the head does
-//!   not have. Their indices lie beyond the head's labels. Such a row can only be answered wrongly:
-//!   it stands in the denominators of accuracy, micro and weighted scores, and what was answered in
-//!   its place is a false positive. It is no class in a macro average: its recall would be a 0 that
-//!   no model can change. Losses have no answer to them and panic: `None` stands for such a target
-//!   there.
+//!   not have. Their indices lie beyond the head's labels. Such a row can only be answered wrongly,
+//!   and what was answered in its place is a false positive. Each unknown label is a class of its
+//!   own, with recall 0, in every average, as in scikit-learn and seqeval; a label of the head that
+//!   occurs neither in the data nor in the answers is in no average. Losses have no answer to
+//!   unknown labels and panic: `None` stands for such a target there.
 //! - **The loss is handed in**: it needs logits and the task's own options, see `tasks/loss`.
 //!
 //! What it leaves out: probabilities and how honest they are, see `tasks/calibration`.
@@ -50,6 +50,8 @@ mod multi_label;
 mod regression;
 mod running;
 mod tokens;
+
+use std::collections::BTreeMap;
 
 use polyhead_model::TaskKind;
 use serde::{Deserialize, Serialize};
@@ -211,9 +213,14 @@ fn label_scores<'a>(counts: impl Iterator<Item = (&'a String, Counts)>) -> Vec<L
     counts.into_iter().map(|(_, (label, counts))| counts.scores(label)).collect()
 }
 
-/// Whether nothing is left out, which records do not mention.
-fn is_zero(left_out: &u64) -> bool {
-    *left_out == 0
+/// Whether a count is 0, which records do not mention.
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+/// The counts of labels that only the data have, from the rows of each.
+fn only_there(rows: &BTreeMap<u32, u64>) -> impl Iterator<Item = Counts> {
+    rows.values().map(|support| Counts { support: *support, ..Counts::default() })
 }
 
 /// 0 where there is nothing to be a part of.

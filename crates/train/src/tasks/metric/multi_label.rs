@@ -1,8 +1,12 @@
 //! Any of several labels.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-use super::{Counts, LabelScores, MANY_LABELS, is_zero, label_scores, mean_over, ratio};
+use super::{
+    Counts, LabelScores, MANY_LABELS, is_zero, label_scores, mean_over, only_there, ratio,
+};
 
 /// Counts answers to a multi-label task.
 #[derive(Clone, Debug)]
@@ -10,8 +14,8 @@ pub struct MultiLabelCounter {
     labels: Vec<String>,
     counts: Vec<Counts>,
     rows: u64,
-    /// Labels in the data that the head does not have.
-    unknown: u64,
+    /// Rows of each label in the data that the head does not have.
+    unknown: BTreeMap<u32, u64>,
     exact: u64,
     /// Mean loss, if it is to be among the metrics.
     pub loss: Option<f64>,
@@ -19,8 +23,9 @@ pub struct MultiLabelCounter {
 
 /// What [`MultiLabelCounter`] has counted.
 ///
-/// Macro averages go over all labels of the head, as in scikit-learn where the
-/// labels are columns: one that never occurs counts 0.
+/// Macro averages go over the labels that occur, in the data or in the answers, as in
+/// scikit-learn where these labels are the columns: a label of the head that occurs in
+/// neither is left out, and one that only the data have counts 0.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MultiLabelMetrics {
     /// Mean loss; `None` if none was handed in.
@@ -40,13 +45,15 @@ pub struct MultiLabelMetrics {
     pub f1_macro: f64,
     /// Share of rows with all labels right; none given and none there is right.
     pub exact_match: f64,
-    /// Share of wrong decisions among rows × labels of the head. Unknown labels
-    /// are no decision, so they do not show here.
+    /// Share of wrong decisions among rows × labels that occur, in the data or in the answers.
     pub hamming_loss: f64,
     /// Rows.
     pub rows: u64,
     /// Labels in the data, counted each time, that the head does not have.
     pub unknown: u64,
+    /// Number of different labels that the data have and the head does not have.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unknown_labels: u64,
     /// Every label of the head, in its order; of more than [`MANY_LABELS`]
     /// those with the most rows.
     pub labels: Vec<LabelScores>,
@@ -62,7 +69,7 @@ impl MultiLabelCounter {
             labels: labels.to_vec(),
             counts: vec![Counts::default(); labels.len()],
             rows: 0,
-            unknown: 0,
+            unknown: BTreeMap::new(),
             exact: 0,
             loss: None,
         }
@@ -86,7 +93,7 @@ impl MultiLabelCounter {
         for label in targets {
             match self.counts.get_mut(*label as usize) {
                 Some(counts) => counts.support += 1,
-                None => self.unknown += 1,
+                None => *self.unknown.entry(*label).or_default() += 1,
             }
         }
         self.rows += 1;
@@ -98,9 +105,11 @@ impl MultiLabelCounter {
         if self.rows == 0 {
             return None;
         }
-        let mut all = Counts { support: self.unknown, ..Counts::default() };
+        let known = self.counts.iter().copied().filter(|counts| counts.occurs());
+        let occurring: Vec<Counts> = known.chain(only_there(&self.unknown)).collect();
+        let mut all = Counts::default();
         let mut wrong = 0;
-        for counts in &self.counts {
+        for counts in &occurring {
             all.hits += counts.hits;
             all.given += counts.given;
             all.support += counts.support;
@@ -111,13 +120,14 @@ impl MultiLabelCounter {
             precision_micro: all.precision(),
             recall_micro: all.recall(),
             f1_micro: all.f1(),
-            precision_macro: mean_over(&self.counts, Counts::precision),
-            recall_macro: mean_over(&self.counts, Counts::recall),
-            f1_macro: mean_over(&self.counts, Counts::f1),
+            precision_macro: mean_over(&occurring, Counts::precision),
+            recall_macro: mean_over(&occurring, Counts::recall),
+            f1_macro: mean_over(&occurring, Counts::f1),
             exact_match: ratio(self.exact, self.rows),
-            hamming_loss: ratio(wrong, self.rows * self.labels.len() as u64),
+            hamming_loss: ratio(wrong, self.rows * occurring.len() as u64),
             rows: self.rows,
-            unknown: self.unknown,
+            unknown: self.unknown.values().sum(),
+            unknown_labels: self.unknown.len() as u64,
             left_out: self.labels.len().saturating_sub(MANY_LABELS) as u64,
             labels: label_scores(self.labels.iter().zip(self.counts.iter().copied())),
         })
@@ -146,15 +156,16 @@ mod tests {
         assert_eq!((metrics.exact_match, metrics.hamming_loss), (1.0, 0.0));
         assert_eq!(metrics.f1_micro, 1.0);
         // `b` never occurs.
-        assert_eq!(metrics.f1_macro, 2.0 / 3.0);
+        assert_eq!((metrics.f1_macro, metrics.labels.len()), (1.0, 3));
     }
 
     #[test]
     fn an_unknown_label_is_missed() {
         let metrics = counted(&[(&[0], &[0, 3])]);
         assert_eq!((metrics.precision_micro, metrics.recall_micro), (1.0, 0.5));
-        assert_eq!((metrics.exact_match, metrics.hamming_loss), (0.0, 0.0));
-        assert_eq!((metrics.recall_macro, metrics.unknown), (1.0 / 3.0, 1));
+        // One wrong decision of two: the labels that occur are `a` and the unknown one.
+        assert_eq!((metrics.exact_match, metrics.hamming_loss), (0.0, 0.5));
+        assert_eq!((metrics.recall_macro, metrics.unknown, metrics.unknown_labels), (0.5, 1, 1));
     }
 
     #[test]
