@@ -52,6 +52,10 @@ pub(crate) struct TrainArgs {
     #[command(flatten)]
     threads: ThreadsArgs,
 
+    /// Print the whole data check and the whole plan before the first step
+    #[arg(short, long, conflicts_with = "quiet")]
+    verbose: bool,
+
     /// Print results, warnings and errors only: no plan, notes or progress
     #[arg(short, long)]
     quiet: bool,
@@ -79,7 +83,11 @@ impl ConfigArgs {
 /// Trains until the end, or until Ctrl-C.
 pub(crate) fn run(args: TrainArgs) -> Result<ExitCode> {
     let config = args.config.read()?;
-    let details = if args.quiet { Details::Quiet } else { Details::Shown };
+    let details = match (args.quiet, args.verbose) {
+        (true, _) => Details::Quiet,
+        (_, true) => Details::Whole,
+        _ => Details::Short,
+    };
     let mut trainer = trainer(config, args.threads, details)?;
     let ending = trainer.train(&args.out, args.resume)?;
     // Removes the progress bar before other lines are printed in its place.

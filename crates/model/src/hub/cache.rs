@@ -39,6 +39,12 @@ impl CachedRepo {
         &self.folder
     }
 
+    /// The beginning of the message about a name that is neither a folder nor in the cache.
+    pub(crate) fn not_found(&self, repo: &RepoName) -> String {
+        let cache = self.folder.display();
+        format!("no folder `{repo}`; as a name on the hub it was not found in the cache ({cache})")
+    }
+
     /// The snapshot of the revision; `None` if the cache does not have it.
     pub(crate) fn snapshot(&self) -> Option<Snapshot> {
         let commit =

@@ -38,6 +38,7 @@ pub(crate) struct Download<'a> {
 impl Download<'_> {
     /// Downloads the model, or the files that a snapshot does not have, and returns its folder.
     pub(crate) fn fetch_model(&self, known: Option<Known>) -> Result<PathBuf, Error> {
+        let is_new = known.is_none();
         let revision = known.as_ref().map_or(&self.repo.revision, |known| &known.snapshot.commit);
         let complete = known.filter(|known| known.complete).map(|known| known.snapshot);
         let listing = match (self.client.list(self.repo, revision), complete) {
@@ -47,6 +48,11 @@ impl Download<'_> {
             (Ok(listing), Some(snapshot)) if !listing.has(modules_json::FILE) => {
                 let _ = self.record_absence(snapshot);
                 return Ok(snapshot.folder.clone());
+            }
+            // The name may be that of a folder, misspelled.
+            (Err(error), None) if is_new => {
+                let message = format!("{}, and {error}", self.cached.not_found(self.repo));
+                return Err(Error::with_source(ErrorKind::Hub, message, error));
             }
             (listing, _) => listing?,
         };

@@ -112,20 +112,18 @@ impl Hub {
             return Ok(PathBuf::from(name));
         }
         let repo = RepoName::parse(name).map_err(|problem| {
-            Error::new(ErrorKind::Hub, format!("`{name}`: no such folder, and {problem}"))
+            Error::new(
+                ErrorKind::Hub,
+                format!("no folder `{name}`, and no name on the hub: {problem}"),
+            )
         })?;
         let Some(cache) = &self.cache else {
-            fail!(Hub, "`{repo}`: no such folder, and no cache: set HF_HOME");
+            fail!(Hub, "no folder `{repo}`, and no cache of the hub: set HF_HOME");
         };
         let cached = CachedRepo::new(cache, &repo);
         let Some(snapshot) = cached.snapshot() else {
             if self.offline {
-                fail!(
-                    Hub,
-                    "`{repo}`: not found: searched for a folder of that name and for {}; \
-                     offline, so the network was not used",
-                    cached.folder().display()
-                );
+                fail!(Hub, "{}; offline, so the network was not used", cached.not_found(&repo));
             }
             return self.download(&repo, &cached, None);
         };
@@ -183,9 +181,8 @@ impl Hub {
         }
         fail!(
             Hub,
-            "`{repo}`: not found in {}, and this program was built without the feature `hub`, \
-             which downloads models",
-            cached.folder().display()
+            "{}, and this program was built without the feature `hub`, which downloads models",
+            cached.not_found(repo)
         )
     }
 }

@@ -15,11 +15,11 @@ impl RepoName {
         let (id, revision) = text.split_once('@').unwrap_or((text, "main"));
         let parts: Vec<&str> = id.split('/').collect();
         if parts.len() > 2 || !parts.iter().all(|part| is_plain(part)) {
-            return Err("no name of the form org/name".to_owned());
+            return Err("expected ORG/NAME".to_owned());
         }
         // A revision may contain slashes, such as `refs/pr/1`.
         if revision.len() > 200 || !revision.split('/').all(is_plain) {
-            return Err(format!("{revision:?} is no revision"));
+            return Err(format!("expected a revision after `@`, found {revision:?}"));
         }
         Ok(Self { id: id.to_owned(), revision: revision.to_owned() })
     }

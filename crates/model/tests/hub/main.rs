@@ -128,8 +128,20 @@ fn offline_never_asks_and_says_where_it_looked() {
     assert_eq!(error.kind(), ErrorKind::Hub);
     let place = cache.0.path().join("models--org--tiny");
     assert!(error.to_string().contains(&place.display().to_string()), "{error}");
-    assert!(error.to_string().contains("a folder of that name"), "{error}");
+    assert!(error.to_string().starts_with("no folder `org/tiny`; as a name on the hub"), "{error}");
     assert_eq!(server.requests(), Vec::<String>::new());
+}
+
+#[test]
+fn a_name_that_is_found_nowhere_says_where_it_was_looked_for() {
+    let cache = Cache::new();
+    let server = Server::new(|_| Answer::status(404));
+    for (endpoint, cause) in [(server.url(), "status 404: no such model"), (NO_SERVER.into(), "")] {
+        let error = cache.hub(&endpoint).resolve("runs/nope").unwrap_err().to_string();
+        let start = "no folder `runs/nope`; as a name on the hub it was not found in the cache (";
+        assert!(error.starts_with(start) && error.contains(cause), "{error}");
+        assert!(error.contains(&format!("), and `runs/nope`: {endpoint}")), "{error}");
+    }
 }
 
 #[test]
@@ -139,7 +151,8 @@ fn what_is_no_name_is_not_asked_for() {
     for name in ["./absent", "/absent", "a/b/c", "../absent", "org/tiny@../x", "org/ti ny", ""] {
         let error = cache.hub(&server.url()).resolve(name).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Hub, "{name:?}");
-        assert!(error.to_string().contains("no such folder"), "{name:?}: {error}");
+        let expected = format!("no folder `{name}`, and no name on the hub: expected ");
+        assert!(error.to_string().starts_with(&expected), "{error}");
     }
     assert_eq!(server.requests(), Vec::<String>::new());
 }

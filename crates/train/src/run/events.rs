@@ -20,8 +20,13 @@ pub enum Event<'a> {
     Warning(&'a str),
     /// The data were read and checked.
     DataChecked(&'a DataReport),
-    /// The plan is complete: lines of text on tasks, learning rates and freezing.
-    Planned(&'a [String]),
+    /// The plan is complete.
+    Planned {
+        /// The plan in a few lines of text.
+        summary: &'a [String],
+        /// Every task, learning rate and phase of freezing, a line of text each.
+        details: &'a [String],
+    },
     /// A phase of freezing begins; the line says what trains from this step on.
     Phase {
         /// First step of the phase.

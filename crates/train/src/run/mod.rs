@@ -109,7 +109,7 @@ impl<'a> Run<'a> {
         memory.iter().for_each(|warning| emit(Event::Warning(warning)));
         plan.notices.iter().for_each(|notice| emit(Event::Notice(notice)));
         emit(Event::DataChecked(&plan.report));
-        emit(Event::Planned(&plan.lines(config)));
+        emit(Event::Planned { summary: &plan.summary(config), details: &plan.lines(config) });
         write_file(&directory.join(RATES), &pretty(&plan.rates))?;
 
         let store = learner.network.store();

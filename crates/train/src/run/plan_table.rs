@@ -1,9 +1,44 @@
 //! The plan of a run as text: tasks, learning rates, freezing, sources.
 
+use polyhead_files::listed;
+
 use crate::config::RunConfig;
+use crate::data::SourceReport;
 use crate::run::plan::RunPlan;
 
+/// Phases of freezing that the summary lists one by one.
+const PHASES_SHOWN: usize = 3;
+
+/// Tasks that the summary names one by one.
+const TASKS_SHOWN: usize = 6;
+
 impl RunPlan {
+    /// The plan in a few lines: rows, tasks, steps and rates, what is trained.
+    pub(crate) fn summary(&self, config: &RunConfig) -> Vec<String> {
+        let mut lines: Vec<String> = self.report.sources.iter().map(rows_line).collect();
+        let tasks = self.data.tasks.iter().map(|task| match task.labels.len() {
+            0 => format!("{} ({})", task.name, task.kind),
+            count => format!("{} ({}, {count} labels)", task.name, task.kind),
+        });
+        let tasks = shown_first(tasks.collect(), TASKS_SHOWN, "tasks");
+        lines.push(format!("tasks: {}", tasks.join(", ")));
+        let train = &config.train;
+        let epochs = match train.epochs.get() {
+            0 => String::new(),
+            1 => ", 1 epoch".to_owned(),
+            epochs => format!(", {epochs} epochs"),
+        };
+        lines.push(format!(
+            "{} steps of {} rows{epochs}; learning rate {:e}, heads {:e}",
+            self.total_steps,
+            train.batch_size,
+            f32::from(train.learning_rate),
+            f32::from(train.head_learning_rate)
+        ));
+        lines.extend(shown_first(self.freeze.lines(), PHASES_SHOWN, "phases of freezing"));
+        lines
+    }
+
     /// The lines of the plan: tasks, rates, freezing.
     pub(crate) fn lines(&self, config: &RunConfig) -> Vec<String> {
         let mut lines = vec!["tasks:".to_owned()];
@@ -40,4 +75,21 @@ impl RunPlan {
         }
         lines
     }
+}
+
+/// The rows of a source in one line, with its tasks' names where `train` has several sources.
+fn rows_line(source: &SourceReport) -> String {
+    let splits = source.splits.iter().map(|split| format!("{} {}", split.part, split.rows));
+    let splits: Vec<String> = splits.collect();
+    format!("rows: {} ({})", splits.join(", "), listed(&source.tasks))
+}
+
+/// The first `most` lines, and one that counts the others.
+fn shown_first(mut lines: Vec<String>, most: usize, what: &str) -> Vec<String> {
+    if lines.len() > most {
+        let more = lines.len() - most;
+        lines.truncate(most);
+        lines.push(format!("and {more} more {what}"));
+    }
+    lines
 }
