@@ -45,5 +45,5 @@ pub use atomic::{
 };
 pub use open::{file_kind, open_file, read_file, read_text};
 pub use quote::{controls_terminal, listed, quoted, shortened, visible};
-pub use rows::{Cell, Record, RowError, RowFormat, RowReader, json_kind};
+pub use rows::{Cell, JsonValue, Record, RowError, RowFormat, RowReader};
 pub use sha256::{Hashing, add_pieces, hex, sha256};

@@ -4,8 +4,10 @@
 //! where it begins, so that messages can name it.
 
 mod csv;
+mod json_value;
 mod jsonl;
 mod lines;
+mod list;
 mod record;
 mod txt;
 
@@ -13,7 +15,8 @@ use std::fmt;
 use std::io::{self, BufRead, Chain, Cursor, Read};
 use std::path::Path;
 
-pub use record::{Cell, Record, json_kind};
+pub use json_value::JsonValue;
+pub use record::{Cell, Record};
 
 use crate::quote::visible;
 use csv::CsvRows;

@@ -9,7 +9,9 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::RowError;
+use super::json_value::JsonValue;
 use super::lines::utf8;
+use super::list::list_in;
 use crate::quote::{listed, quoted};
 use crate::sha256::add_pieces;
 
@@ -34,7 +36,7 @@ enum Content {
 #[derive(Clone, Debug)]
 pub(super) struct JsonField {
     pub(super) name: String,
-    pub(super) value: Value,
+    pub(super) value: JsonValue,
     /// Range of the value in its line.
     pub(super) place: Range<usize>,
 }
@@ -52,7 +54,7 @@ pub(super) struct Header {
 #[derive(Clone, Copy, Debug)]
 pub enum Cell<'a> {
     /// Value of a JSON object.
-    Json(&'a Value),
+    Json(&'a JsonValue),
     /// Cell of a CSV file or line of a plain text: it has no type.
     Plain(&'a str),
 }
@@ -117,9 +119,11 @@ impl Record {
     /// # Errors
     /// The value is neither.
     pub fn text_or_pair(&self, name: &str) -> Result<Option<(&str, Option<&str>)>, RowError> {
-        if let Some(Cell::Json(Value::Array(texts))) = self.field(name)? {
+        if let Some(Cell::Json(JsonValue::Array(texts))) = self.field(name)? {
             return match &texts[..] {
-                [Value::String(first), Value::String(second)] => Ok(Some((first, Some(second)))),
+                [JsonValue::String(first), JsonValue::String(second)] => {
+                    Ok(Some((first, Some(second))))
+                }
                 _ => Err(self.field_error(
                     name,
                     "expected a string, or an array of two strings for a pair of texts, \
@@ -241,8 +245,8 @@ impl<'a> Cell<'a> {
     pub fn is_empty(self) -> bool {
         match self {
             Self::Plain(text) => text.is_empty(),
-            Self::Json(Value::String(text)) => text.is_empty(),
-            Self::Json(value) => value.is_null(),
+            Self::Json(JsonValue::String(text)) => text.is_empty(),
+            Self::Json(value) => *value == JsonValue::Null,
         }
     }
 
@@ -253,14 +257,15 @@ impl<'a> Cell<'a> {
     pub fn text(self) -> Result<Option<&'a str>, String> {
         match self {
             Self::Plain(text) => Ok(Some(text)),
-            Self::Json(Value::String(text)) => Ok(Some(text)),
-            Self::Json(Value::Null) => Ok(None),
-            Self::Json(other) => Err(format!("expected a string, found {}", json_kind(other))),
+            Self::Json(JsonValue::String(text)) => Ok(Some(text)),
+            Self::Json(JsonValue::Null) => Ok(None),
+            Self::Json(other) => Err(format!("expected a string, found {}", other.kind())),
         }
     }
 
     /// Reads the value as a list of strings; `None` for null and an empty string.
-    /// A cell of CSV holds a JSON array, or words with blanks between them.
+    /// A cell of CSV holds a list as [`array`](Self::array) reads it, or words with blanks between
+    /// them.
     ///
     /// # Errors
     /// What was found in place of an array, or of one of its strings.
@@ -272,56 +277,28 @@ impl<'a> Cell<'a> {
             return match self {
                 Self::Plain(text) => Ok(Some(text.split_whitespace().map(str::to_owned).collect())),
                 Self::Json(value) => {
-                    Err(format!("expected an array of strings, found {}", json_kind(value)))
+                    Err(format!("expected an array of strings, found {}", value.kind()))
                 }
             };
         };
-        let string = |(index, value): (usize, &Value)| {
-            let text = value.as_str().map(str::to_owned);
-            let kind = json_kind(value);
-            text.ok_or_else(|| format!("word {}: expected a string, found {kind}", index + 1))
+        let string = |(index, value): (usize, &JsonValue)| match value {
+            JsonValue::String(text) => Ok(text.clone()),
+            other => Err(format!("word {}: expected a string, found {}", index + 1, other.kind())),
         };
         values.iter().enumerate().map(string).collect::<Result<_, _>>().map(Some)
     }
 
-    /// Reads the value as an array; `None` if it is something else. A cell of CSV
-    /// may begin with a bracket without being an array: only one with a quote or
-    /// the other bracket after it is taken for one.
+    /// Reads the value as an array; `None` if it is something else. A cell of CSV may hold a JSON
+    /// array or a list as Python prints it: `["a", "b"]`, `['a', None]`, `[1, 0]`, `('a',)`,
+    /// `{'a', 'b'}`.
     ///
     /// # Errors
-    /// What is wrong with the JSON in a cell of CSV.
-    pub fn array(self) -> Result<Option<Cow<'a, [Value]>>, String> {
+    /// What is wrong with the list in a cell of CSV.
+    pub fn array(self) -> Result<Option<Cow<'a, [JsonValue]>>, String> {
         match self {
-            Self::Json(Value::Array(values)) => Ok(Some(Cow::Borrowed(values))),
+            Self::Json(JsonValue::Array(values)) => Ok(Some(Cow::Borrowed(values))),
             Self::Json(_) => Ok(None),
-            Self::Plain(cell) => {
-                let inside = cell.trim_start().strip_prefix('[').map(str::trim_start);
-                if !inside.is_some_and(|inside| inside.starts_with(['"', ']'])) {
-                    return Ok(None);
-                }
-                serde_json::from_str(cell)
-                    .map(|values| Some(Cow::Owned(values)))
-                    .map_err(|error| format!("expected a JSON array: {}", explain(&error, 0)))
-            }
+            Self::Plain(cell) => Ok(list_in(cell)?.map(Cow::Owned)),
         }
     }
-}
-
-/// Says what a JSON value is, with its article.
-pub fn json_kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "true or false",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "an array",
-        Value::Object(_) => "an object",
-    }
-}
-
-/// Says what is wrong with JSON that begins after `start` bytes of its line.
-pub(super) fn explain(error: &serde_json::Error, start: usize) -> String {
-    let message = error.to_string();
-    let cause = message.split(" at line ").next().unwrap_or(&message);
-    format!("column {}: {cause}", start + error.column())
 }

@@ -127,7 +127,11 @@ fn what_is_wrong_and_where() {
         (JsonLines, b"{\"text\": \"a\"", "line 1: column 12: EOF while parsing an object"),
         (JsonLines, b"{}\n{} {}", "line 2: column 4: trailing characters"),
         (JsonLines, b"\na\0", "line 2: column 1: expected value"),
-        (JsonLines, b"{\"a\": 1, \"b\": 1e999}", "line 1: column 19: number out of range"),
+        (
+            JsonLines,
+            b"{\"a\": 1, \"b\": [\"\\ud800\"]}",
+            "line 1: column 23: unexpected end of hex",
+        ),
         (JsonLines, b"\n{\"text\": \"\xff\"}", "line 2: expected UTF-8, found byte 0xff at"),
         (JsonLines, b"{\"text\": 5}", "line 1: field `text`: expected a string, found a number"),
         (Csv, b"id,text\r\n1,a\r\n2\r\n", "line 3: expected 2 columns, found 1"),
@@ -189,12 +193,38 @@ fn a_name_that_stands_twice_is_an_error() {
     for (format, source, expected) in [
         (JsonLines, "{}\n{\"id\": 1, \"text\": \"a\", \"id\": 1}", "line 2: two fields `id`"),
         (JsonLines, "{\"text\": \"a\", \"t\\u0065xt\": \"b\"}", "line 1: two fields `text`"),
+        (JsonLines, "{\"a\": [{\"b\": {\"c\": 1, \"c\": 2}}]}", "line 1: two fields `c`"),
         (Csv, "\ntext,text\na,b\n", "line 2: two columns `text`"),
         (Csv, "id,text,id\n", "line 1: two columns `id`"),
         (Csv, "text,,\na,,\n", "line 1: two columns ``"),
     ] {
         assert_eq!(records(format, source.as_bytes()).unwrap_err(), expected, "{source}");
     }
+}
+
+#[test]
+fn numbers_keep_their_spelling() {
+    let source =
+        r#"{"a": [1, 1.0, 1e2, -0, 9007199254740993, 123456789012345678901234567890, 1e999]}"#;
+    let record = records(JsonLines, source.as_bytes()).unwrap().remove(0);
+    let values = record.field("a").unwrap().unwrap().array().unwrap().unwrap();
+    let written: Vec<&str> = values
+        .iter()
+        .map(|value| match value {
+            JsonValue::Number(written) => written.as_str(),
+            other => other.kind(),
+        })
+        .collect();
+    let expected = ["1", "1.0", "1e2", "-0", "9007199254740993", "123456789012345678901234567890"];
+    assert_eq!(written, [&expected[..], &["1e999"]].concat());
+}
+
+#[test]
+fn values_inside_each_other_have_an_end() {
+    let nested = |levels: usize| format!("{{\"a\":{}{}}}", "[".repeat(levels), "]".repeat(levels));
+    assert!(records(JsonLines, nested(128).as_bytes()).is_ok());
+    let error = records(JsonLines, nested(100_000).as_bytes()).unwrap_err();
+    assert_eq!(error, "line 1: column 134: expected at most 128 levels");
 }
 
 #[test]
@@ -258,7 +288,7 @@ fn words_come_as_an_array_or_with_blanks_between() {
         ("w\n\"[\"\"New York\"\", \"\"!\"\"]\"\n", Ok(Some("New York+!"))),
         (
             "w\n\"[\"\"a\"\"\"\n",
-            Err("line 2: field `w`: expected a JSON array: column 4: EOF while parsing a list"),
+            Err("line 2: field `w`: expected a list: column 5: expected `,` or `]`, found the end"),
         ),
     ] {
         let expected = expected.map(|words| words.map(str::to_owned)).map_err(str::to_owned);

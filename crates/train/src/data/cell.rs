@@ -1,8 +1,7 @@
 //! Labels in the cells of a row, before they have numbers.
 
-use polyhead_files::{Cell, json_kind, quoted};
+use polyhead_files::{Cell, JsonValue, quoted};
 use polyhead_model::TaskKind;
-use serde_json::Value;
 
 use crate::tasks::rules;
 
@@ -33,13 +32,13 @@ pub(super) fn label_of(cell: Cell, kind: TaskKind) -> Result<Option<RawLabel>, S
 pub(crate) fn class(cell: Cell) -> Result<String, String> {
     match cell {
         Cell::Plain(text) => Ok(text.to_owned()),
-        Cell::Json(Value::String(label)) if label.is_empty() => {
+        Cell::Json(JsonValue::String(label)) if label.is_empty() => {
             Err("expected a label, found an empty string".to_owned())
         }
-        Cell::Json(Value::String(label)) => Ok(label.clone()),
-        Cell::Json(Value::Number(number)) => Ok(number.to_string()),
-        Cell::Json(Value::Bool(truth)) => Ok(truth.to_string()),
-        Cell::Json(other) => Err(format!("expected a label, found {}", json_kind(other))),
+        Cell::Json(JsonValue::String(label)) => Ok(label.clone()),
+        Cell::Json(JsonValue::Number(written)) => Ok(written.clone()),
+        Cell::Json(JsonValue::Bool(truth)) => Ok(truth.to_string()),
+        Cell::Json(other) => Err(format!("expected a label, found {}", other.kind())),
     }
 }
 
@@ -63,8 +62,8 @@ pub(crate) fn number(cell: Cell) -> Result<f32, String> {
         Cell::Plain(text) => {
             text.trim().parse().map_err(|_| format!("expected a number, found {}", quoted(text)))?
         }
-        Cell::Json(Value::Number(number)) => number.as_f64().unwrap_or(f64::INFINITY),
-        Cell::Json(other) => return Err(format!("expected a number, found {}", json_kind(other))),
+        Cell::Json(JsonValue::Number(written)) => written.parse().unwrap_or(f64::INFINITY),
+        Cell::Json(other) => return Err(format!("expected a number, found {}", other.kind())),
     };
     // Squares of errors, and their sums over a step, have to stay finite numbers of 32 bits.
     if number.abs() <= LARGEST {
@@ -76,6 +75,7 @@ pub(crate) fn number(cell: Cell) -> Result<f32, String> {
 
 #[cfg(test)]
 mod tests {
+    use polyhead_files::{RowFormat, RowReader};
     use serde_json::json;
 
     use super::*;
@@ -92,6 +92,8 @@ mod tests {
         for (kind, value, expected) in [
             (Classification, json!("a b"), class("a b")),
             (Classification, json!(3), class("3")),
+            (Classification, json!(1.0), class("1.0")),
+            (Classification, json!(9_007_199_254_740_993_u64), class("9007199254740993")),
             (Classification, json!(false), class("false")),
             (Classification, json!(""), Ok(None)),
             (Classification, json!(null), Ok(None)),
@@ -113,7 +115,11 @@ mod tests {
             (Tokens, json!("O O"), Err("expected an array of strings, found a string")),
             (Tokens, json!(["O", 1]), Err("word 2: expected a string, found a number")),
         ] {
-            match (label_of(Cell::Json(&value), kind), expected) {
+            let row = json!({ "label": value }).to_string();
+            let mut rows = RowReader::new(row.as_bytes(), RowFormat::JsonLines).unwrap();
+            let record = rows.next().unwrap().unwrap();
+            let cell = record.field("label").unwrap().unwrap();
+            match (label_of(cell, kind), expected) {
                 (Err(found), Err(expected)) => assert!(found.starts_with(expected), "{found}"),
                 (found, expected) => assert_eq!(found, expected.map_err(str::to_owned), "{value}"),
             }
@@ -131,10 +137,14 @@ mod tests {
             (MultiLabel, "a | b|", set(&["a", "b"])),
             (MultiLabel, "a", set(&["a"])),
             (MultiLabel, "[a]", set(&["[a]"])),
+            (MultiLabel, "['joy', 'love']", set(&["joy", "love"])),
+            (MultiLabel, "['anger']", set(&["anger"])),
+            (MultiLabel, "['it']s']", Err("expected a list: column 7: expected the end")),
+            (MultiLabel, "['a', None]", Err("expected a label, found null")),
             (MultiLabel, "|", set(&[])),
             (MultiLabel, "[]", set(&[])),
             (MultiLabel, " [\"a|b\", \"c\"] ", set(&["a|b", "c"])),
-            (MultiLabel, "[\"a\"", Err("expected a JSON array: column 4: EOF")),
+            (MultiLabel, "[\"a\"", Err("expected a list: column 5: expected `,`")),
             (Regression, " 1.5 ", Ok(Some(RawLabel::Number(1.5)))),
             (Regression, "", Ok(None)),
             (Regression, "high", Err("expected a number, found `high`")),
@@ -142,6 +152,8 @@ mod tests {
             (Regression, "1e60", Err("expected a number from -1e15 to 1e15, found 1")),
             (Tokens, "O  B-a", tags(&["O", "B-a"])),
             (Tokens, "[\"O\", \"B-a\"]", tags(&["O", "B-a"])),
+            (Tokens, "['O', 'B-a']", tags(&["O", "B-a"])),
+            (Tokens, "['O', 1]", Err("word 2: expected a string, found a number")),
             (Tokens, "[ NAME ]", tags(&["[", "NAME", "]"])),
             (Tokens, "", Ok(None)),
         ] {

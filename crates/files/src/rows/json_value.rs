@@ -1,0 +1,131 @@
+//! The values of a JSON object: numbers keep their spelling, and no name comes twice at any depth.
+
+use std::collections::HashSet;
+use std::ops::Range;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::quote::quoted;
+
+/// Levels of arrays and objects inside each other that are read.
+const MOST_LEVELS: usize = 128;
+
+/// A value of a row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JsonValue {
+    /// `null`, or `None` in a Python list.
+    Null,
+    /// A truth value.
+    Bool(bool),
+    /// A number as it is written: `1`, `1.0` and `9007199254740993` stay what they are.
+    Number(String),
+    /// A string without its quotes and escapes.
+    String(String),
+    /// An array with all its values.
+    Array(Vec<JsonValue>),
+    /// An object. Its content is checked and not kept.
+    Object,
+}
+
+impl JsonValue {
+    /// Says what the value is, with its article.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Bool(_) => "true or false",
+            Self::Number(_) => "a number",
+            Self::String(_) => "a string",
+            Self::Array(_) => "an array",
+            Self::Object => "an object",
+        }
+    }
+
+    /// Reads a value of `line`.
+    pub(super) fn read(raw: &RawValue, line: &str) -> Result<Self, String> {
+        value(raw, line, MOST_LEVELS)
+    }
+}
+
+/// - `levels`: arrays and objects that the value may still have inside each other
+fn value(raw: &RawValue, line: &str, levels: usize) -> Result<JsonValue, String> {
+    let json = raw.get();
+    let start = range_in(line, json).start;
+    let inner = || {
+        let message = format!("column {}: expected at most {MOST_LEVELS} levels", start + 1);
+        levels.checked_sub(1).ok_or(message)
+    };
+    match json.as_bytes()[0] {
+        b'n' => Ok(JsonValue::Null),
+        b't' | b'f' => Ok(JsonValue::Bool(json == "true")),
+        b'"' => serde_json::from_str(json)
+            .map(JsonValue::String)
+            .map_err(|error| explain(&error, start)),
+        b'[' => {
+            let levels = inner()?;
+            let values: Vec<&RawValue> =
+                serde_json::from_str(json).map_err(|error| explain(&error, start))?;
+            let values = values.into_iter().map(|raw| value(raw, line, levels));
+            values.collect::<Result<_, _>>().map(JsonValue::Array)
+        }
+        b'{' => {
+            let levels = inner()?;
+            let fields = fields(json).map_err(|error| explain(&error, start))?;
+            check_names(&fields)?;
+            fields.into_iter().try_for_each(|(_, raw)| value(raw, line, levels).map(drop))?;
+            Ok(JsonValue::Object)
+        }
+        _ => Ok(JsonValue::Number(json.to_owned())),
+    }
+}
+
+/// Fields of an object in their order, including those whose names come twice.
+pub(super) fn fields(json: &str) -> serde_json::Result<Vec<(String, &RawValue)>> {
+    serde_json::from_str(json).map(|Object(fields)| fields)
+}
+
+/// Refuses a name that stands twice.
+pub(super) fn check_names(fields: &[(String, &RawValue)]) -> Result<(), String> {
+    let mut seen = HashSet::new();
+    match fields.iter().find(|(name, _)| !seen.insert(name)) {
+        Some((name, _)) => Err(format!("two fields {}", quoted(name))),
+        None => Ok(()),
+    }
+}
+
+/// The range of `part` in `whole`, of which it is a slice.
+pub(super) fn range_in(whole: &str, part: &str) -> Range<usize> {
+    let start = part.as_ptr() as usize - whole.as_ptr() as usize;
+    start..start + part.len()
+}
+
+/// Says what is wrong with JSON that begins after `start` bytes of its line.
+pub(super) fn explain(error: &serde_json::Error, start: usize) -> String {
+    let message = error.to_string();
+    let cause = message.split(" at line ").next().unwrap_or(&message);
+    format!("column {}: {cause}", start + error.column())
+}
+
+struct Object<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Object<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields;
+        impl<'de> Visitor<'de> for Fields {
+            type Value = Object<'de>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object<'de>, A::Error> {
+                let mut fields = Vec::new();
+                while let Some(field) = map.next_entry()? {
+                    fields.push(field);
+                }
+                Ok(Object(fields))
+            }
+        }
+        deserializer.deserialize_map(Fields)
+    }
+}
