@@ -26,7 +26,7 @@ use crate::resume::{Done, RowHash, RowsHash};
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Input")]
 pub(crate) struct InputArgs {
-    /// Texts; to read them from a file, use --input
+    /// Texts; without them and without --input, the lines of standard input
     #[arg(value_name = "TEXT", conflicts_with = "input", help_heading = None)]
     texts: Vec<String>,
 
@@ -118,6 +118,20 @@ impl InputArgs {
         Self { texts: Vec::new(), input, input_format, field }
     }
 
+    /// The texts that are arguments.
+    pub(crate) fn texts(&self) -> &[String] {
+        &self.texts
+    }
+
+    /// The same arguments with one more text in front of the others.
+    pub(crate) fn with_first(mut self, text: Option<String>) -> Result<Self> {
+        if let (Some(text), Some(_)) = (&text, &self.input) {
+            return Err(usage(format!("`{text}` cannot be used with --input and --model")));
+        }
+        self.texts.splice(0..0, text);
+        Ok(self)
+    }
+
     /// Checks the flags, then opens the input.
     pub(crate) fn open(self) -> Result<Input> {
         self.open_fields(None)
@@ -145,7 +159,7 @@ impl InputArgs {
             }
             if self.texts.is_empty() {
                 return Err(usage(
-                    "no texts: give texts as arguments, or pass --input FILE (- for standard input)",
+                    "no texts: give them as arguments, pass --input FILE, or pipe them in",
                 ));
             }
             return Ok(Input::from_texts(self.texts));
@@ -165,10 +179,15 @@ impl InputArgs {
         }
     }
 
-    /// Place and format of the file that `--input` names.
+    /// Place and format of the input, unless it is the arguments: the file that `--input` names,
+    /// or what is piped in. A terminal is read only for `--input -`.
     fn source(&self) -> Result<Option<(Place, RowFormat)>> {
-        let Some(path) = &self.input else { return Ok(None) };
-        let place = if path == Path::new("-") { Place::Stdin } else { Place::File(path.clone()) };
+        let place = match &self.input {
+            Some(path) if path == Path::new("-") => Place::Stdin,
+            Some(path) => Place::File(path.clone()),
+            None if self.texts.is_empty() && !io::stdin().is_terminal() => Place::Stdin,
+            None => return Ok(None),
+        };
         let format = match self.input_format {
             Some(format) => format,
             None => format_of(&place)?,
@@ -312,7 +331,12 @@ impl Place {
 
     /// Makes the error of an input without texts.
     pub(crate) fn no_texts(&self) -> anyhow::Error {
-        anyhow!("{self}: no texts")
+        match self {
+            Self::Stdin => {
+                anyhow!("{self}: no texts; give them as arguments, or pass --input FILE")
+            }
+            _ => anyhow!("{self}: no texts"),
+        }
     }
 }
 
@@ -424,11 +448,10 @@ mod tests {
     #[test]
     fn flags_that_would_do_nothing_are_refused() {
         for line in [
-            &[][..],
-            &["a", "--input", "b.txt"],
+            &["a", "--input", "b.txt"][..],
             &["a", "--field", "b"],
             &["--input", "-", "--field", "b"],
-            &["--input-format", "csv"],
+            &["a", "--input-format", "csv"],
         ] {
             assert!(open(line).is_err(), "{line:?}");
         }

@@ -237,7 +237,7 @@ mod tests {
     fn an_empty_input_and_an_early_error_show_at_the_start() {
         let limits = ChunkLimits { texts: 2, bytes: 100 };
         let error = first_read(input(vec![]), limits, OnBadRow::Fail).err().unwrap();
-        assert_eq!(error.to_string(), "standard input: no texts");
+        assert!(error.to_string().starts_with("standard input: no texts"), "{error}");
 
         let bad = || Err(anyhow::anyhow!("line 2: bad"));
         let error =

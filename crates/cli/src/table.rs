@@ -88,6 +88,12 @@ pub(crate) fn shorten(text: &str, width: usize) -> String {
     line
 }
 
+/// The first numbers of a vector: `[ 0.0123, -0.0456, 0.0789, 0.0012, …]`.
+pub(crate) fn beginning(vector: &[f32]) -> String {
+    let numbers: Vec<_> = vector.iter().take(4).map(|x| format!("{x:7.4}")).collect();
+    format!("[{}, …]", numbers.join(", "))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

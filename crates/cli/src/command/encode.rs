@@ -20,14 +20,15 @@ use crate::resume::OutputFingerprint;
 const HELP: &str = "\
 Without --out, prints one JSON object per line:
   {\"text\": …, \"embedding\": […], \"tokens\": 24, \"truncated\": false}
-`tokens` counts the whole text, even if it was cut.
+`tokens` counts the whole text, even if it was cut. A terminal shows the first
+numbers of each vector only.
 
 Examples:
   polyhead encode \"Good morning\" \"Good evening\"
   polyhead encode -i texts.txt -o vectors.npy
   polyhead encode -i rows.csv --field title -o vectors.jsonl
-  cat texts.txt | polyhead encode -i - | head -n 3
-  polyhead encode -i texts.txt -o tokens.npy --output tokens";
+  cat texts.txt | polyhead encode | head -n 3
+  polyhead encode -i texts.txt -o tokens.npy --emit tokens";
 
 /// Turn texts into vectors
 #[derive(Debug, Args)]
@@ -48,7 +49,11 @@ pub(crate) struct EncodeArgs {
     /// With tokens, a .npy file has a second file beside it, NAME.offsets.npy: the row of
     /// the matrix at which each text begins, and at last the number of rows.
     #[arg(long, value_name = "WHAT", default_value = "embedding", help_heading = "Output")]
-    output: EncodeOutput,
+    emit: Emit,
+
+    /// The same as --out; `embedding` and `tokens` are the old spelling of --emit
+    #[arg(long, value_name = "FILE", hide = true)]
+    output: Option<PathBuf>,
 
     /// Cut a text that is too long for the model, or treat its row as bad: see --on-bad-row
     #[arg(long, value_name = "ACTION", default_value = "cut", help_heading = "Input")]
@@ -62,7 +67,7 @@ pub(crate) struct EncodeArgs {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum EncodeOutput {
+enum Emit {
     Embedding,
     Tokens,
 }
@@ -77,14 +82,15 @@ enum OnTruncateArg {
 ///
 /// The order of the first lines matters: errors in the command, the input and the output
 /// show before the model is loaded.
-pub(crate) fn run(args: EncodeArgs) -> Result<ExitCode> {
-    let kind = match args.output {
-        EncodeOutput::Embedding => ResultKind::Sentences,
-        EncodeOutput::Tokens => ResultKind::Tokens,
+pub(crate) fn run(mut args: EncodeArgs) -> Result<ExitCode> {
+    args.read_output()?;
+    let kind = match args.emit {
+        Emit::Embedding => ResultKind::Sentences,
+        Emit::Tokens => ResultKind::Tokens,
     };
     if let (ResultKind::Tokens, Some(flag)) = (kind, args.vector.only_for_sentences()) {
         return Err(usage(format!(
-            "{flag}: has no meaning for token vectors; leave it out or use --output embedding"
+            "{flag}: has no meaning for token vectors; leave it out or use --emit embedding"
         )));
     }
     let mut output = Output::create(args.out.as_deref(), kind, args.unfinished.unfinished())?;
@@ -109,7 +115,40 @@ pub(crate) fn run(args: EncodeArgs) -> Result<ExitCode> {
     let on_terminal = args.out.is_none() && io::stdout().is_terminal();
     let mut progress = Progress::start(size, args.model.load.quiet, on_terminal);
     let worked = job.encode(chunks, &mut output, &mut progress);
-    end(worked, output, progress, &args.model.load, (&job.place, encoder.max_length()))
+    let code = end(worked, output, progress, &args.model.load, (&job.place, encoder.max_length()))?;
+    if on_terminal {
+        args.model.load.note(
+            "a terminal shows the first numbers of each vector; pass --out FILE or pipe the output \
+             for all of them",
+        );
+    }
+    Ok(code)
+}
+
+impl EncodeArgs {
+    /// Takes the value of `--output` as that of `--emit`, as in version 0.3, or of `--out`.
+    fn read_output(&mut self) -> Result<()> {
+        let Some(value) = self.output.take() else { return Ok(()) };
+        let old = value.to_str().and_then(|word| Emit::from_str(word, false).ok());
+        match (old, &self.out) {
+            (Some(emit), _) => {
+                self.emit = emit;
+                let word = value.display();
+                self.model.load.note(&format!(
+                    "--output {word} is now --emit {word}; in the next version, --output names the file"
+                ));
+            }
+            (None, Some(out)) => {
+                return Err(usage(format!(
+                    "--output {} cannot be used with --out {}: the file is named once",
+                    value.display(),
+                    out.display()
+                )));
+            }
+            (None, None) => self.out = Some(value),
+        }
+        Ok(())
+    }
 }
 
 /// An encoding job with all options resolved.
@@ -137,7 +176,7 @@ impl EncodeJob<'_> {
         // by the model, and taken out in `encode`.
         let EncodeOptions { normalize, dim, prompt, on_truncate: _ } = &self.options;
         OutputFingerprint::new("encode", folder, encoder, reading)?
-            .with("--output", format_args!("{:?}", self.kind))
+            .with("--emit", format_args!("{:?}", self.kind))
             .with("pooling", pooling.join(" + "))
             .with_option("--normalize", *normalize)
             .with_option("--dim", *dim)
@@ -207,19 +246,34 @@ mod tests {
 
     #[test]
     fn every_flag_is_read() {
-        let args = parse("a b -o v.npy --output tokens --on-truncate error").unwrap();
+        let args = parse("a b -o v.npy --emit tokens --on-truncate error").unwrap();
         assert_eq!(args.out, Some("v.npy".into()));
-        assert_eq!((args.output, args.on_truncate), (EncodeOutput::Tokens, OnTruncateArg::Error));
+        assert_eq!((args.emit, args.on_truncate), (Emit::Tokens, OnTruncateArg::Error));
         let args = parse("a").unwrap();
-        assert_eq!((args.output, args.on_truncate), (EncodeOutput::Embedding, OnTruncateArg::Cut));
-        assert!(parse("a --output words").is_err());
+        assert_eq!((args.emit, args.on_truncate), (Emit::Embedding, OnTruncateArg::Cut));
+        assert!(parse("a --emit words").is_err());
         assert!(parse("a --on-truncate ignore").is_err());
+    }
+
+    #[test]
+    fn output_is_the_file_or_the_old_spelling() {
+        for (line, out, emit) in [
+            ("a --output tokens -o v.npy", Some("v.npy"), Emit::Tokens),
+            ("a --output embedding", None, Emit::Embedding),
+            ("a --output v.npy --emit tokens", Some("v.npy"), Emit::Tokens),
+        ] {
+            let mut args = parse(line).unwrap();
+            args.read_output().unwrap();
+            assert_eq!((args.out, args.emit), (out.map(PathBuf::from), emit), "{line}");
+        }
+        let error = parse("a --output v.npy -o w.npy").unwrap().read_output().unwrap_err();
+        assert!(error.to_string().contains("--output v.npy cannot be used with --out w.npy"));
     }
 
     #[test]
     fn token_vectors_refuse_flags_of_sentence_vectors() {
         for flags in ["--dim 3", "--normalize", "--no-normalize", "--pooling cls"] {
-            let error = run(parse(&format!("a --output tokens {flags}")).unwrap()).unwrap_err();
+            let error = run(parse(&format!("a --emit tokens {flags}")).unwrap()).unwrap_err();
             assert!(flags.starts_with(error.to_string().split(':').next().unwrap()), "{error}");
         }
     }

@@ -7,11 +7,10 @@ use anyhow::{Context, Result};
 use clap::Args;
 use polyhead_compute::Threads;
 use polyhead_files::RowFormat;
-use polyhead_model::{ModelFolder, resolve};
 use polyhead_train::{EvaluateOptions, evaluate};
 use serde_json::{Map, Value, json};
 
-use crate::flags::LoadArgs;
+use crate::flags::{TrainedModelArgs, open_model};
 use crate::input::unknown_suffix;
 use crate::output::print_report;
 use crate::scores;
@@ -30,10 +29,6 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(crate) struct EvalArgs {
-    /// Trained model: the folder of a run or of a model, or a hub name
-    #[arg(value_name = "DIR|NAME")]
-    model: String,
-
     /// Labelled rows, a .jsonl or .csv file; may be repeated
     #[arg(short, long, value_name = "FILE", required = true, help_heading = "Input")]
     input: Vec<PathBuf>,
@@ -59,7 +54,7 @@ pub(crate) struct EvalArgs {
     json: bool,
 
     #[command(flatten)]
-    load: LoadArgs,
+    model: TrainedModelArgs,
 }
 
 /// Reads `TASK=FIELD`.
@@ -79,21 +74,22 @@ fn check_suffix(path: &Path) -> Result<()> {
 /// Predicts all rows and prints the scores.
 pub(crate) fn run(args: EvalArgs) -> Result<()> {
     args.input.iter().try_for_each(|path| check_suffix(path))?;
-    let folder = ModelFolder::open(&resolve(&args.model, args.load.offline)?)?;
-    folder.notices.iter().for_each(|notice| args.load.note(notice));
-    let threads = Threads::new(args.load.threads.expected()).context("no worker threads")?;
+    let load = &args.model.load;
+    let (folder, _) = open_model(args.model.name()?, load.offline)?;
+    folder.notices.iter().for_each(|notice| load.note(notice));
+    let threads = Threads::new(load.threads.expected()).context("no worker threads")?;
     let options = EvaluateOptions {
         files: args.input,
         text: args.field,
         tokens: args.tokens_field,
         tasks: args.tasks,
         fields: args.label_field,
-        max_length: args.load.max_length(),
-        precision: args.load.precision.unwrap_or_default(),
+        max_length: load.max_length(),
+        precision: load.precision.unwrap_or_default(),
     };
     let found = evaluate(&folder, &options, &threads)?;
     for warning in found.report.warnings() {
-        args.load.note(warning.trim_start());
+        load.note(warning.trim_start());
     }
     let tasks: Map<String, Value> =
         found.tasks.iter().map(|(name, metrics)| (name.clone(), json!(metrics))).collect();

@@ -12,8 +12,8 @@ use clap_mangen::Man;
 #[derive(Debug, Args)]
 pub(crate) struct ManArgs {
     /// Write polyhead.1, polyhead-encode.1 and so on into this folder
-    #[arg(value_name = "DIR")]
-    folder: Option<PathBuf>,
+    #[arg(short, long, alias = "output", value_name = "DIR")]
+    out: Option<PathBuf>,
 }
 
 /// Prints the page of the program, or writes the pages of all commands.
@@ -22,7 +22,7 @@ pub(crate) struct ManArgs {
 pub(crate) fn run(args: ManArgs, mut cli: Command) -> Result<()> {
     // Gives every subcommand its full name.
     cli.build();
-    let Some(folder) = args.folder else {
+    let Some(folder) = args.out else {
         return Ok(io::stdout().write_all(&page(cli)?)?);
     };
     let commands: Vec<_> =

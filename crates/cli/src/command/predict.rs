@@ -1,18 +1,18 @@
 //! `polyhead predict`: texts in, the answers of all tasks out.
 
 use std::io::{self, IsTerminal};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
-use polyhead_model::{ModelFolder, MultiTaskModel, Predictions, RequestOptions, resolve};
+use polyhead_model::{ModelFolder, MultiTaskModel, Predictions, RequestOptions};
 use polyhead_text::TextInput;
 
 use super::answer_line::{Row, answer_line};
 use super::job::{Chunks, PROBE, begin, chunk_limits, count, end, note_resumed};
 use crate::failure::usage;
-use crate::flags::{LoadArgs, UnfinishedArgs};
+use crate::flags::{TrainedModelArgs, UnfinishedArgs, open_model};
 use crate::input::{InputArgs, Place};
 use crate::output::{Batch, Output, ResultKind, Results};
 use crate::pipeline::{Chunk, OnBadRow};
@@ -41,9 +41,8 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(crate) struct PredictArgs {
-    /// Trained model: the folder of a run or of a model, or a hub name
-    #[arg(value_name = "DIR|NAME")]
-    model: String,
+    #[command(flatten)]
+    model: TrainedModelArgs,
 
     #[command(flatten)]
     input: InputArgs,
@@ -53,7 +52,7 @@ pub(crate) struct PredictArgs {
     tokens_field: Option<String>,
 
     /// Write to this .jsonl file; it appears when it is complete
-    #[arg(short, long, value_name = "FILE", help_heading = "Output")]
+    #[arg(short, long, alias = "output", value_name = "FILE", help_heading = "Output")]
     out: Option<PathBuf>,
 
     #[command(flatten)]
@@ -66,26 +65,30 @@ pub(crate) struct PredictArgs {
     /// Give no label if the best one is less probable than this
     #[arg(long, value_name = "PROBABILITY")]
     abstain: Option<f32>,
-
-    #[command(flatten)]
-    load: LoadArgs,
 }
 
 /// Answers the input chunk by chunk.
-pub(crate) fn run(args: PredictArgs) -> Result<ExitCode> {
+pub(crate) fn run(mut args: PredictArgs) -> Result<ExitCode> {
     let unfinished = args.unfinished.unfinished();
     let mut output = Output::create(args.out.as_deref(), ResultKind::Lines, unfinished)?;
-    let input = args.input.open_rows(args.tokens_field)?;
+    let (name, text) = args.model.name_and_text()?;
+    let input = args.input.with_first(text)?;
+    check_order(&name, &input)?;
+    let input = input.open_rows(args.tokens_field)?;
+    let load = args.model.load;
     let (place, size, reading) = (input.place.clone(), input.size, input.reading.clone());
-    let limits = chunk_limits(ResultKind::Lines, args.load.threads.expected());
+    let limits = chunk_limits(ResultKind::Lines, load.threads.expected());
     let on_bad_row = args.unfinished.on_bad_row;
     let chunks = begin(input, &output, limits, on_bad_row)?;
 
-    let folder = ModelFolder::open(&resolve(&args.model, args.load.offline)?)?;
-    let model = MultiTaskModel::from_folder(folder.clone(), &args.load.options())?;
-    model.encoder().notices().iter().for_each(|notice| args.load.note(notice));
+    let (folder, _) = open_model(&name, load.offline)?;
+    let model = MultiTaskModel::from_folder(folder.clone(), &load.options())?;
+    model.encoder().notices().iter().for_each(|notice| load.note(notice));
     if model.tasks().len() == 0 {
-        return Err(usage(format!("{}: expected a model with tasks, found none", args.model)));
+        return Err(usage(format!(
+            "{name}: expected a model with tasks, found none; `polyhead train` trains them, \
+             `polyhead encode` gives vectors"
+        )));
     }
     let options =
         RequestOptions { tasks: args.tasks, abstain: args.abstain, ..RequestOptions::default() };
@@ -98,11 +101,29 @@ pub(crate) fn run(args: PredictArgs) -> Result<ExitCode> {
         place,
     };
     output.check_fingerprint(|| job.fingerprint(&folder, &reading))?;
-    note_resumed(&output, args.load.quiet);
+    note_resumed(&output, load.quiet);
     let on_terminal = args.out.is_none() && io::stdout().is_terminal();
-    let mut progress = Progress::start(size, args.load.quiet, on_terminal);
+    let mut progress = Progress::start(size, load.quiet, on_terminal);
     let worked = job.predict(chunks, &mut output, &mut progress);
-    end(worked, output, progress, &args.load, (&job.place, model.encoder().max_length()))
+    end(worked, output, progress, &load, (&job.place, model.encoder().max_length()))
+}
+
+/// Refuses a text in the place of the model.
+fn check_order(model: &str, input: &InputArgs) -> Result<()> {
+    if Path::new(model).exists() {
+        return Ok(());
+    }
+    let folder = input.texts().iter().find(|text| Path::new(text).is_dir());
+    match folder {
+        Some(folder) => Err(usage(format!(
+            "`{model}`: no such folder; the model comes first: polyhead predict {folder} TEXT…"
+        ))),
+        None if model.contains(char::is_whitespace) => Err(usage(format!(
+            "`{model}`: no such folder; the first argument names the model: polyhead predict \
+             DIR|NAME TEXT…"
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// A prediction job with all options resolved.
@@ -215,7 +236,7 @@ mod tests {
         let args =
             parse("runs/a -i a.csv --field t --tokens-field w -o b.jsonl --resume --tasks x,y")
                 .unwrap();
-        assert_eq!((&*args.model, args.tokens_field.as_deref()), ("runs/a", Some("w")));
+        assert_eq!(args.tokens_field.as_deref(), Some("w"));
         assert_eq!(args.tasks, Some(vec!["x".into(), "y".into()]));
         assert_eq!(args.unfinished.unfinished(), Unfinished::Resume);
         assert_eq!(args.out, Some("b.jsonl".into()));

@@ -11,7 +11,7 @@ use polyhead_model::{
 use serde::Serialize;
 
 use crate::failure::usage;
-use crate::flags::{ModelArgs, SampleArgs};
+use crate::flags::{FirstModelArgs, SampleArgs};
 use crate::output::print_report;
 use crate::table::Table;
 
@@ -36,12 +36,8 @@ const MOST_TEXTS: usize = 1000;
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(crate) struct QuantizeArgs {
-    /// Folder or hub name of the model, the same as --model
-    #[arg(value_name = "DIR|NAME", conflicts_with = "model")]
-    folder: Option<String>,
-
     /// New folder for the 8-bit model
-    #[arg(short, long, value_name = "DIR", help_heading = "Output")]
+    #[arg(short, long, alias = "output", value_name = "DIR", help_heading = "Output")]
     out: PathBuf,
 
     /// Show for each matrix product what it costs by itself
@@ -60,7 +56,7 @@ pub(crate) struct QuantizeArgs {
     samples: SampleArgs,
 
     #[command(flatten)]
-    model: ModelArgs,
+    model: FirstModelArgs,
 }
 
 fn cosine(text: &str) -> Result<f64, String> {
@@ -103,7 +99,7 @@ pub(crate) fn run(args: QuantizeArgs) -> Result<()> {
         let out = args.out.display();
         return Err(usage(format!("{out}: exists already; choose a new folder with --out")));
     }
-    let model = args.model.with_model(args.folder);
+    let model = args.model.one()?;
     if model.load.precision.is_some() {
         return Err(usage("--precision: quantize always compares both; leave the flag out"));
     }

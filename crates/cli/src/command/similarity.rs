@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::failure::usage;
 use crate::flags::{ModelArgs, VectorArgs};
 use crate::input::InputArgs;
-use crate::table::{Table, shorten};
+use crate::table::{Table, shorten, thousands};
 
 const HELP: &str = "\
 Examples:
@@ -18,6 +18,8 @@ Examples:
   polyhead similarity -i texts.txt --json";
 
 /// Compare texts: the cosine similarity of every pair, 1 for the same meaning
+///
+/// For more than 20 texts, the table has the most similar pairs; --json has all of them.
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(crate) struct SimilarityArgs {
@@ -65,10 +67,53 @@ pub(crate) fn run(args: SimilarityArgs) -> Result<()> {
         let report = SimilarityReport { texts: &texts, similarity: rows };
         serde_json::to_writer(&mut out, &report).map_err(io::Error::from)?;
         writeln!(out)?;
-    } else {
+    } else if texts.len() <= MOST_COLUMNS {
         table(&texts, &similarity).write(&mut out, 0)?;
+    } else {
+        let pairs = closest_pairs(&similarity);
+        pair_table(&texts, &pairs).write(&mut out, 0)?;
+        let (shown, all) = (pairs.len(), texts.len() * (texts.len() - 1) / 2);
+        out.flush()?;
+        args.model.load.note(&format!(
+            "the {shown} most similar of {} pairs; --json prints all of them",
+            thousands(all as u64)
+        ));
     }
     Ok(out.flush()?)
+}
+
+/// Most texts whose table has every pair: more columns do not fit a terminal.
+const MOST_COLUMNS: usize = 20;
+
+/// Number of pairs shown for more texts.
+const PAIRS: usize = 20;
+
+/// A pair of texts by their numbers from 0, and their similarity.
+type Pair = (f32, usize, usize);
+
+/// The [`PAIRS`] most similar pairs, the best first.
+fn closest_pairs(similarity: &Matrix) -> Vec<Pair> {
+    let mut best: Vec<Pair> = Vec::with_capacity(PAIRS + 1);
+    for first in 0..similarity.rows() {
+        for (second, &cosine) in similarity.row(first).iter().enumerate().skip(first + 1) {
+            if best.len() < PAIRS || best.last().is_some_and(|worst| cosine > worst.0) {
+                let place = best.partition_point(|pair| pair.0 >= cosine);
+                best.insert(place, (cosine, first, second));
+                best.truncate(PAIRS);
+            }
+        }
+    }
+    best
+}
+
+/// A row for each pair: its similarity, and number and text of both.
+fn pair_table(texts: &[String], pairs: &[Pair]) -> Table {
+    let mut table = Table::new("rrlrl");
+    for &(cosine, first, second) in pairs {
+        let text = |index: usize| [(index + 1).to_string(), shorten(&texts[index], 40)];
+        table.row([format!("{cosine:.3}")].into_iter().chain(text(first)).chain(text(second)));
+    }
+    table
 }
 
 /// A table with a numbered row and column for each text, and the text at the end of its row.
@@ -88,6 +133,25 @@ pub(super) fn table(texts: &[impl AsRef<str>], similarity: &Matrix) -> Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn many_texts_show_their_closest_pairs() {
+        const TEXTS: usize = 60;
+        let cosine = |i: usize, j: usize| if i == j { 1.0 } else { ((i * j) % 53) as f32 / 53.0 };
+        let values = (0..TEXTS * TEXTS).map(|at| cosine(at / TEXTS, at % TEXTS)).collect();
+        let pairs = closest_pairs(&Matrix::new(TEXTS, TEXTS, values));
+        let mut all: Vec<Pair> =
+            (0..TEXTS).flat_map(|i| (i + 1..TEXTS).map(move |j| (cosine(i, j), i, j))).collect();
+        all.sort_by(|a, b| b.0.total_cmp(&a.0));
+        assert_eq!(pairs, all[..PAIRS]);
+
+        let texts = vec!["a long text ".repeat(100); TEXTS];
+        let mut out = Vec::new();
+        pair_table(&texts, &pairs).write(&mut out, 0).unwrap();
+        let lines = String::from_utf8(out).unwrap();
+        assert_eq!(lines.lines().count(), PAIRS);
+        assert!(lines.lines().all(|line| line.chars().count() <= 100), "{lines}");
+    }
 
     #[test]
     fn the_table_shows_numbers_and_texts() {

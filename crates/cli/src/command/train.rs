@@ -38,7 +38,7 @@ pub(crate) struct TrainArgs {
     config: ConfigArgs,
 
     /// Folder of the run
-    #[arg(short, long, value_name = "DIR", help_heading = "Output")]
+    #[arg(short, long, alias = "output", value_name = "DIR", help_heading = "Output")]
     out: PathBuf,
 
     /// Continue the run in DIR; start it if there is none

@@ -1,5 +1,6 @@
 //! The flags that every command with a model has, and loading it.
 
+use std::env;
 use std::io::{self, Write};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -15,13 +16,16 @@ use polyhead_model::{LoadOptions, ModelFolder, PoolingMode, Precision, SentenceE
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Model")]
 pub(crate) struct ModelArgs {
-    /// Folder or hub name of the model; without it, the built-in all-MiniLM-L6-v2
-    #[arg(short, long, value_name = "DIR|NAME", env = "POLYHEAD_MODEL")]
+    /// Folder or hub name of the model; without it, or as builtin, all-MiniLM-L6-v2
+    #[arg(short, long, value_name = "DIR|NAME", env = MODEL_VARIABLE)]
     model: Option<String>,
 
     #[command(flatten)]
     pub(crate) load: LoadArgs,
 }
+
+/// The variable that names a model for commands without one.
+const MODEL_VARIABLE: &str = "POLYHEAD_MODEL";
 
 /// How a model is loaded and run.
 #[derive(Debug, Args)]
@@ -114,6 +118,19 @@ impl LoadArgs {
     }
 }
 
+/// Opens the model that a user names: `builtin`, a folder or a hub name. Also returns its path,
+/// unless it is built in.
+pub(crate) fn open_model(name: &str, offline: bool) -> Result<(ModelFolder, Option<PathBuf>)> {
+    if name == BUILTIN {
+        return Ok((ModelFolder::builtin()?, None));
+    }
+    let path = resolve(name, offline)?;
+    Ok((ModelFolder::open(&path)?, Some(path)))
+}
+
+/// The name of the model inside the program, as in configurations.
+pub(super) const BUILTIN: &str = "builtin";
+
 impl ModelArgs {
     /// The same arguments with `model`, if it is given.
     pub(crate) fn with_model(mut self, model: Option<String>) -> Self {
@@ -128,9 +145,7 @@ impl ModelArgs {
 
     /// Opens the model without loading its weights; also returns its path, unless it is built in.
     pub(crate) fn open(&self) -> Result<(ModelFolder, Option<PathBuf>)> {
-        let Some(model) = self.named() else { return Ok((ModelFolder::builtin()?, None)) };
-        let path = resolve(model, self.load.offline)?;
-        Ok((ModelFolder::open(&path)?, Some(path)))
+        open_model(self.named().unwrap_or(BUILTIN), self.load.offline)
     }
 
     /// Makes the encoder of an open `folder` and prints its notices.
@@ -168,9 +183,15 @@ impl ModelArgs {
         self.named().unwrap_or("built-in")
     }
 
-    /// The model that the user has named; `builtin` names the default, as in configurations.
+    /// The model that the user has named; `builtin` names the default.
     pub(crate) fn named(&self) -> Option<&str> {
-        self.model.as_deref().filter(|model| *model != "builtin")
+        self.model.as_deref().filter(|model| *model != BUILTIN)
+    }
+
+    /// The value of `--model`, unless it is that of the variable.
+    pub(crate) fn on_command_line(&self) -> Option<&str> {
+        let variable = env::var(MODEL_VARIABLE).ok();
+        self.model.as_deref().filter(|model| variable.as_deref() != Some(*model))
     }
 }
 

@@ -3,8 +3,9 @@
 mod file_output;
 mod json_lines;
 mod npy;
+mod preview;
 
-use std::io::{self, BufWriter, Stdout, StdoutLock, Write};
+use std::io::{self, BufWriter, IsTerminal, Stdout, StdoutLock, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
@@ -122,7 +123,7 @@ pub(crate) struct Output {
 }
 
 enum Sink {
-    Stdout(BufWriter<Stdout>),
+    Stdout { out: BufWriter<Stdout>, on_terminal: bool },
     File(Box<FileOutput>),
 }
 
@@ -138,7 +139,9 @@ impl Output {
         let sink = match (path, unfinished) {
             (Some(path), _) => Sink::File(Box::new(FileOutput::create(path, kind, unfinished)?)),
             (None, Unfinished::Refuse) => {
-                Sink::Stdout(BufWriter::with_capacity(1 << 16, io::stdout()))
+                let out = io::stdout();
+                let on_terminal = out.is_terminal();
+                Sink::Stdout { out: BufWriter::with_capacity(1 << 16, out), on_terminal }
             }
             (None, Unfinished::Resume) => {
                 return Err(usage("--resume needs an output file: pass --out FILE"));
@@ -152,7 +155,7 @@ impl Output {
 
     fn file(&self) -> Option<&FileOutput> {
         match &self.sink {
-            Sink::Stdout(_) => None,
+            Sink::Stdout { .. } => None,
             Sink::File(file) => Some(file),
         }
     }
@@ -182,7 +185,7 @@ impl Output {
         fingerprint: impl FnOnce() -> Result<OutputFingerprint>,
     ) -> Result<()> {
         match &mut self.sink {
-            Sink::Stdout(_) => Ok(()),
+            Sink::Stdout { .. } => Ok(()),
             Sink::File(file) => file.check_fingerprint(fingerprint()?),
         }
     }
@@ -194,8 +197,9 @@ impl Output {
         let (written, skipped) = (batch.texts.len() as u64, batch.bad.len() as u64);
         match &mut self.sink {
             Sink::File(file) => file.write(batch)?,
-            Sink::Stdout(out) => {
-                json_lines::write(out, &batch.texts, &batch.results).context("standard output")?;
+            Sink::Stdout { out, on_terminal } => {
+                let write = if *on_terminal { preview::write } else { json_lines::write };
+                write(out, &batch.texts, &batch.results).context("standard output")?;
                 for BadRow { line, reason } in &batch.bad {
                     let warning = format!("{}: skipped: {reason}", place.of_line(*line));
                     let _ = writeln!(io::stderr(), "warning: {}", visible(&warning));
@@ -223,7 +227,7 @@ impl Output {
             return Err(anyhow!("{place}: no texts, {}", counted(skipped, "bad row")));
         }
         match &mut self.sink {
-            Sink::Stdout(out) => out.flush().context("standard output")?,
+            Sink::Stdout { out, .. } => out.flush().context("standard output")?,
             Sink::File(file) => file.finish()?,
         }
         Ok(skipped)

@@ -62,7 +62,7 @@ fn files_that_are_not_there() {
         let args = [&["encode"][..], args, &NO_MODEL].concat();
         folder.run(&args).fails(1, words);
     }
-    folder.run(&["man", "missing"]).fails(1, &["missing"]);
+    folder.run(&["man", "-o", "missing"]).fails(1, &["missing"]);
 }
 
 #[test]

@@ -23,6 +23,11 @@ fn similarity_of_lines() {
     let folder = Folder::with("a.txt", "a cat\na train\n");
     let json = &folder.run(&["similarity", "-i", "a.txt", "--json"]).ok().json_lines()[0];
     assert_eq!(json["texts"].as_array().unwrap().len(), 2);
+
+    let many = "a cat\n".repeat(21);
+    let run = folder.run_with(&["similarity"], many).ok();
+    assert_eq!(run.out.lines().count(), 20, "{}", run.out);
+    assert!(run.err.contains("the 20 most similar of 210 pairs; --json"), "{}", run.err);
 }
 
 #[test]
@@ -54,6 +59,26 @@ fn inspect_adds_up() {
     assert_eq!(json["dimension"], 384);
     assert_eq!(json["layers"], 6);
     assert_eq!(json["max_length"], 256);
+
+    // By every name, and a name before the variable.
+    let model = super::train::tiny_model();
+    for (variable, args, expected) in [
+        ("", &["inspect", "builtin"][..], 384),
+        ("", &["inspect", "-m", "builtin"], 384),
+        ("missing", &["inspect", "builtin"], 384),
+        ("builtin", &["inspect", &model], 40),
+        ("builtin", &["inspect", "-m", &model], 40),
+        (&model, &["inspect"], 40),
+    ] {
+        let mut command = folder.command();
+        if !variable.is_empty() {
+            command.env("POLYHEAD_MODEL", variable);
+        }
+        let output = command.args(args).arg("--json").output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(json["dimension"], expected, "{args:?}");
+    }
 }
 
 #[test]

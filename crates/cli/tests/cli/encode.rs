@@ -66,8 +66,12 @@ fn all_formats_agree() {
     assert_eq!(from_jsonl.out, from_txt.out);
     let from_csv = folder.run(&["encode", "-i", "a.csv", "--field", "title"]).ok();
     assert_eq!(from_csv.out, from_txt.out);
-    let from_stdin = folder.run_with(&["encode", "-i", "-"], texts.join("\n")).ok();
-    assert_eq!(from_stdin.out, from_txt.out);
+    for args in [&["encode", "-i", "-"][..], &["encode"]] {
+        let from_stdin = folder.run_with(args, texts.join("\n")).ok();
+        assert_eq!(from_stdin.out, from_txt.out);
+    }
+    let args = ["encode", "--input-format", "jsonl", "--field", "title"];
+    assert_eq!(folder.run_with(&args, jsonl.join("\n")).ok().out, from_txt.out);
 
     folder.run(&["encode", "-i", "a.txt", "-o", "v.jsonl"]).ok();
     assert_eq!(fs::read_to_string(folder.path("v.jsonl")).unwrap(), from_txt.out);
@@ -150,7 +154,7 @@ fn vectors_as_asked_for() {
 #[test]
 fn token_vectors_and_where_each_text_begins() {
     let folder = Folder::with("a.txt", "Good morning\n\nGood evening to you\n");
-    let args = ["encode", "-i", "a.txt", "--output", "tokens"];
+    let args = ["encode", "-i", "a.txt", "--emit", "tokens"];
     let lines = folder.run(&args).ok().json_lines();
     let counts: Vec<_> = lines.iter().map(|l| l["vectors"].as_array().unwrap().len()).collect();
     assert_eq!(counts, [4, 2, 6]);
@@ -162,6 +166,24 @@ fn token_vectors_and_where_each_text_begins() {
     assert_eq!((&*shape, offsets), ("(4,)", vec![0, 4, 6, 12]));
     let first: Vec<f32> = serde_json::from_value(lines[1]["vectors"][0].clone()).unwrap();
     assert!(values[4 * DIMENSION..5 * DIMENSION] == first);
+}
+
+#[test]
+fn a_pipe_without_texts_says_what_to_do() {
+    for command in ["encode", "similarity", "tokenize"] {
+        let run = Folder::new().run(&[command]);
+        run.fails(1, &["standard input: no texts; give them as arguments, or pass --input FILE"]);
+    }
+}
+
+#[test]
+fn output_is_the_old_spelling_of_emit_or_the_file() {
+    let folder = Folder::new();
+    let run = folder.run(&["encode", "a", "--output", "tokens"]).ok();
+    assert!(run.json_lines()[0]["vectors"].is_array());
+    assert!(run.err.contains("--output tokens is now --emit tokens"), "{}", run.err);
+    let run = folder.run(&["encode", "a", "--output", "v.npy", "-q"]).ok();
+    assert_eq!((&*run.out, &*run.err, folder.names()), ("", "", vec!["v.npy".to_owned()]));
 }
 
 #[test]

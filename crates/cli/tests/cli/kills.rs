@@ -129,7 +129,7 @@ fn killed_at_any_system_call_an_output_can_be_continued() {
     fs::write(folder.path("rows.jsonl"), &rows).unwrap();
     fs::write(folder.path("rows-bad.jsonl"), format!("{rows}{{\"text\": 5}}\n")).unwrap();
     let encode = ["encode", "-m", "run", "-i", "rows.jsonl"];
-    let tokens = [&encode[..], &["--output", "tokens"]].concat();
+    let tokens = [&encode[..], &["--emit", "tokens"]].concat();
     let predict = ["predict", "run", "-i", "rows-bad.jsonl", "--on-bad-row", "skip"];
     let mut kills = 0;
     for (args, out, code) in [

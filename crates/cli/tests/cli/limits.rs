@@ -45,7 +45,7 @@ fn a_file_that_may_not_grow_is_an_error() {
     for (blocks, args) in [
         (8, &["encode", "-m", &model, "-i", "t.txt", "-o", "v.npy"][..]),
         (8, &["encode", "-m", &model, "-i", "t.txt", "-o", "v.jsonl"]),
-        (8, &["encode", "-m", &model, "-i", "t.txt", "--output", "tokens", "-o", "v.npy"]),
+        (8, &["encode", "-m", &model, "-i", "t.txt", "--emit", "tokens", "-o", "v.npy"]),
         (0, &["encode", "-m", &model, "-i", "t.txt", "-o", "v.npy"]),
         (1, &["train", "config.toml", "-o", "run"]),
         (64, &["train", "config.toml", "-o", "run"]),

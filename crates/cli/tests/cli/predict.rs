@@ -110,6 +110,24 @@ fn rows_keep_their_columns_and_words_their_places() {
 }
 
 #[test]
+fn the_model_is_the_first_argument_or_a_flag() {
+    let folder = trained();
+    let first = folder.run(&["predict", "run", "the soup", "the scene"]).ok().out;
+    for args in [
+        &["predict", "-m", "run", "the soup", "the scene"][..],
+        &["predict", "the soup", "the scene", "--model", "run"],
+    ] {
+        assert_eq!(folder.run(args).ok().out, first, "{args:?}");
+    }
+    let piped = folder.run_with(&["predict", "run"], "the soup\nthe scene\n").ok();
+    assert_eq!(piped.out, first);
+    let evaluated = |args: &[&str]| folder.run(&[&["eval", "-i", "test.jsonl"], args].concat());
+    assert_eq!(evaluated(&["-m", "run"]).ok().out, evaluated(&["run"]).ok().out);
+    let served = |args: &[&str]| folder.run(&[&["serve", "--check"], args].concat()).ok().out;
+    assert_eq!(served(&["-m", "run"]), served(&["run"]));
+}
+
+#[test]
 fn what_cannot_be_asked_is_named() {
     let folder = trained();
     let model = super::train::tiny_model();
@@ -117,7 +135,7 @@ fn what_cannot_be_asked_is_named() {
     fs::write(folder.path("twice.csv"), "id,text,id\n1,a,2\n").unwrap();
     fs::write(folder.path("texts.csv"), "text,text\na,b\n").unwrap();
     for (args, code, words) in [
-        (&["run"][..], 2, &["no texts"][..]),
+        (&["run"][..], 1, &["standard input: no texts"][..]),
         (&["run", "-i", "twice.csv"], 1, &["twice.csv: line 1: two columns `id`"]),
         (&["run", "-i", "texts.csv"], 1, &["texts.csv: line 1: two columns `text`"]),
         (&["run", "a", "--tasks", "tone"], 2, &["`tone`", "topic, mood"]),
@@ -130,6 +148,9 @@ fn what_cannot_be_asked_is_named() {
         (&["run", "-i", "a.jsonl", "-o", "b.jsonl"], 1, &["a.jsonl: line 1"]),
         (&["no/model", "a"], 1, &["no/model"]),
         (&[&*model, "a", "-q"], 2, &["expected a model with tasks"]),
+        (&["builtin", "a"], 2, &["builtin: expected a model with tasks", "polyhead train"]),
+        (&["the soup", "run"], 2, &["the model comes first: polyhead predict run"]),
+        (&["the soup was cold"], 2, &["the first argument names the model"]),
     ] {
         folder.run(&[&["predict"][..], args].concat()).fails(code, words);
     }
@@ -221,7 +242,7 @@ fn killed_commands_go_on_where_they_were() {
         (&["predict", "run", "-i", "rows.jsonl"][..], "a.jsonl"),
         (&["encode", "-m", "run", "-i", "rows.jsonl"], "b.jsonl"),
         (&["encode", "-m", "run", "-i", "rows.jsonl"], "c.npy"),
-        (&["encode", "-m", "run", "-i", "rows.jsonl", "--output", "tokens"], "d.npy"),
+        (&["encode", "-m", "run", "-i", "rows.jsonl", "--emit", "tokens"], "d.npy"),
     ] {
         let whole = format!("whole.{out}");
         folder.run(&[args, &["-o", &whole, "-q"]].concat()).ok();
@@ -268,7 +289,7 @@ fn vectors_of_something_else_are_not_gone_on_with() {
         (&["--normalize"], "another --normalize (not given, now true)"),
         (&["--dim", "8"], "another --dim (not given, now 8)"),
         (&["--prompt", "q: "], "another prompt"),
-        (&["--output", "tokens"], "another --output (Sentences, now Tokens)"),
+        (&["--emit", "tokens"], "another --emit (Sentences, now Tokens)"),
         (&["--input-format", "csv", "--field", "soup 0"], "of other rows"),
     ] {
         folder.run(&[&resume[..], other].concat()).fails(2, &[words]);

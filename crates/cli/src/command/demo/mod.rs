@@ -15,7 +15,7 @@ use super::similarity::table;
 use crate::flags::ModelArgs;
 use crate::interrupt::INTERRUPTED;
 use crate::progress::duration;
-use crate::table::{Table, shorten};
+use crate::table::{Table, beginning, shorten};
 use crate::tokens::tokens;
 use training::Demo;
 
@@ -42,7 +42,7 @@ configuration, the trained model and its report.";
 #[command(after_help = HELP)]
 pub(crate) struct DemoArgs {
     /// Folder for the data, the model and the report
-    #[arg(short, long, value_name = "DIR", default_value = "polyhead-demo")]
+    #[arg(short, long, alias = "output", value_name = "DIR", default_value = "polyhead-demo")]
     #[arg(help_heading = "Output")]
     out: PathBuf,
 
@@ -134,12 +134,6 @@ fn write_times(
         SENTENCES.len(),
         duration(encoding),
     )
-}
-
-/// The first numbers of a vector: `[ 0.0123, -0.0456, 0.0789, …]`.
-fn beginning(row: &[f32]) -> String {
-    let numbers: Vec<_> = row.iter().take(4).map(|x| format!("{x:7.4}")).collect();
-    format!("[{}, …]", numbers.join(", "))
 }
 
 /// Words with blanks between them, in lines of at most `width` columns.

@@ -9,7 +9,7 @@ use anyhow::Result;
 use clap::Args;
 
 use self::summary::Summary;
-use crate::flags::ModelArgs;
+use crate::flags::FirstModelArgs;
 use crate::output::print_report;
 use crate::table::{Table, shorten, thousands};
 
@@ -23,21 +23,17 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(crate) struct InspectArgs {
-    /// Folder or hub name of the model, the same as --model
-    #[arg(value_name = "DIR|NAME", conflicts_with = "model")]
-    folder: Option<String>,
-
     /// Print JSON
     #[arg(long, help_heading = "Output")]
     json: bool,
 
     #[command(flatten)]
-    model: ModelArgs,
+    model: FirstModelArgs,
 }
 
 /// Loads the model too: a model that can be shown also works.
 pub(crate) fn run(args: InspectArgs) -> Result<()> {
-    let model = args.model.with_model(args.folder);
+    let model = args.model.one()?;
     let (folder, path) = model.open()?;
     // The weights are mapped, so a second handle on the folder costs nothing.
     let encoder = model.prepare(folder.clone(), None)?;

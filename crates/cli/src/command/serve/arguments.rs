@@ -211,7 +211,7 @@ impl ServeArgs {
         if !self.address.served_name.is_empty() {
             return self.address.served_name.clone();
         }
-        let Some(model) = self.model.as_deref().filter(|model| *model != "builtin") else {
+        let Some(model) = self.model.named() else {
             return vec!["all-MiniLM-L6-v2".to_owned()];
         };
         let folder = fs::canonicalize(model).ok();

@@ -20,7 +20,7 @@ use tokio::task::spawn_blocking;
 use tracing::Level;
 
 use self::arguments::{AddressArgs, LimitArgs, LogFormat, MannerArgs};
-use crate::flags::LoadArgs;
+use crate::flags::FirstModelArgs;
 use crate::interrupt::INTERRUPTED;
 
 const HELP: &str = "\
@@ -49,10 +49,6 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(crate) struct ServeArgs {
-    /// Model: a run, a folder or a hub name; without it, the built-in all-MiniLM-L6-v2
-    #[arg(value_name = "DIR|NAME", env = "POLYHEAD_MODEL")]
-    model: Option<String>,
-
     /// Load the model, try it, print what it is, and exit
     #[arg(long)]
     check: bool,
@@ -67,7 +63,7 @@ pub(crate) struct ServeArgs {
     manners: MannerArgs,
 
     #[command(flatten)]
-    load: LoadArgs,
+    model: FirstModelArgs,
 }
 
 /// Blocking threads that write answers, in addition to those that tokenize.
@@ -80,16 +76,17 @@ const LOG_TIME: Duration = Duration::from_secs(2);
 pub(crate) fn run(args: ServeArgs) -> Result<ExitCode> {
     let mut settings = args.http_settings()?;
     let engine_settings = args.engine_settings();
-    let model = args.model.filter(|model| model != "builtin");
-    let options = args.load.options();
-    let start = move || Engine::start(move || load(model.as_deref(), &options), engine_settings);
+    let model = args.model.one()?;
+    let options = model.load.options();
+    let name = model.named().map(str::to_owned);
+    let start = move || Engine::start(move || load(name.as_deref(), &options), engine_settings);
     if args.check {
         return check(&start()?, &settings).map(|()| ExitCode::SUCCESS);
     }
-    let log = log_to_stderr(args.manners.log_format, args.load.quiet)?;
+    let log = log_to_stderr(args.manners.log_format, model.load.quiet)?;
     settings.dropped_log_lines = log.dropped_lines();
     polyhead_serve::log_panics();
-    let threads = args.load.threads.expected();
+    let threads = model.load.threads.expected();
     let stopped = serve((args.address.host, args.address.port), threads, start, settings);
     // From here to the end, nothing else is written to standard error, which may be stuck.
     log.flush_within(LOG_TIME);
