@@ -117,6 +117,7 @@ fn head(name: &str, labels: usize, site: &HeadDims) -> HeadWeights {
         dropout: 0.1,
         temperature: 1.0,
         thresholds: Vec::new(),
+        label_matching: Default::default(),
     };
     HeadWeights::random(spec, site, 1)
 }

@@ -40,8 +40,8 @@ pub use folder::{
     decide_max_length, store_int8,
 };
 pub use heads::{
-    Answer, ClassAnswer, HeadDims, HeadInput, HeadLayer, HeadSpec, HeadWeights, LabelScore,
-    RESERVED_TASK_NAME, TaggedText, TaggedWord, TaskKind, TextSpan, check_task_name,
+    Answer, ClassAnswer, HeadDims, HeadInput, HeadLayer, HeadSpec, HeadWeights, LabelMatching,
+    LabelScore, RESERVED_TASK_NAME, TaggedText, TaggedWord, TaskKind, TextSpan, check_task_name,
 };
 pub use hub::{Hub, resolve};
 pub use measure::{Check, CosineStats, PrecisionStudy, product_rate};

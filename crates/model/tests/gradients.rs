@@ -28,6 +28,7 @@ fn spec(name: &str, kind: TaskKind, outputs: usize, pooling: PoolingMode) -> Hea
         dropout: 0.0,
         temperature: 1.0,
         thresholds: Vec::new(),
+        label_matching: Default::default(),
     }
 }
 

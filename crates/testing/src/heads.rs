@@ -19,6 +19,7 @@ pub fn heads(folder: &ModelFolder) -> Vec<HeadWeights> {
         dropout: 0.1,
         temperature: 1.0,
         thresholds: vec![],
+        label_matching: Default::default(),
     };
     let mut topic = spec("topic", TaskKind::Classification, &["sport", "politics", "ünïcode ☃"]);
     topic.temperature = 1.7;

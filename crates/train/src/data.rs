@@ -13,12 +13,15 @@ mod check;
 mod file;
 mod fingerprint;
 mod issues;
+mod label_column;
 mod label_list;
+mod label_sets;
 mod labels;
 mod raw;
 mod read;
 mod row;
 mod source;
+mod spelling;
 mod split;
 mod task;
 
@@ -33,7 +36,7 @@ pub use labels::{FIRST_UNKNOWN, TaskLabels};
 pub use read::Rows;
 pub use source::{DataTask, Dataset, Source};
 pub use split::{Part, Place, Split, SplitWords, Tokenize};
-pub use task::TaskFields;
+pub use task::{LabelFormat, TaskFields};
 
 #[cfg(test)]
 mod tests;

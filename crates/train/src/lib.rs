@@ -25,16 +25,16 @@ mod checkpoint;
 mod run;
 
 pub use config::{
-    BelowOne, CheckpointSettings, ClassWeights, DataFiles, Difference, EncoderSettings, Factor,
-    FreezePhase, Keep, Key, Moment, NonNegative, Positive, PositiveCount, PositiveSize, RunConfig,
-    SamplerKind, SamplerSettings, ScheduleKind, Share, Size, TaskSettings, TrainSettings,
-    config_keys,
+    BelowOne, CheckpointSettings, ClassWeights, DataFiles, Difference, EmptyCell, EncoderSettings,
+    Factor, FreezePhase, Keep, Key, Moment, NonNegative, Positive, PositiveCount, PositiveSize,
+    RunConfig, SamplerKind, SamplerSettings, ScheduleKind, Share, Size, TaskSettings,
+    TrainSettings, config_keys,
 };
 pub use data::{
     BrokenTag, BrokenTags, Conflicts, DataFile, DataReport, DataTask, Dataset, Example,
-    FIRST_UNKNOWN, LabelIssues, LabelRows, Lengths, NumberSummary, Overlap, Part, Place, Repeats,
-    Rows, Source, SourceReport, Split, SplitReport, SplitWords, TaskFields, TaskLabels, TaskReport,
-    TaskSplitReport, Tokenize, UnknownLabel, UnknownLabels,
+    FIRST_UNKNOWN, LabelFormat, LabelIssues, LabelRows, Lengths, NumberSummary, Overlap, Part,
+    Place, Repeats, Rows, Source, SourceReport, Split, SplitReport, SplitWords, TaskFields,
+    TaskLabels, TaskReport, TaskSplitReport, Tokenize, UnknownLabel, UnknownLabels,
 };
 pub use error::{Error, ErrorKind};
 pub use evaluate::{Answers, EvalRequest, EvaluateOptions, Evaluation, evaluate};

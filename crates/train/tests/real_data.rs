@@ -10,7 +10,7 @@ use polyhead_model::{
 use polyhead_testing::shared;
 use polyhead_text::{TextInput, TextTokens, TokenBatch};
 use polyhead_train::DataFiles;
-use polyhead_train::{DataReport, Dataset, Part, TaskFields};
+use polyhead_train::{DataReport, Dataset, LabelFormat, Part, TaskFields};
 
 struct Set {
     name: &'static str,
@@ -156,7 +156,8 @@ fn task(name: &str, kind: TaskKind) -> TaskFields {
     TaskFields {
         name: name.into(),
         kind,
-        field: name.into(),
+        fields: vec![name.into()],
+        format: LabelFormat::default(),
         labels: None,
         fixed_labels: None,
         files: None,

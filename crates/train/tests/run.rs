@@ -276,7 +276,7 @@ fn records_of_many_labels_are_small() {
     fs::write(place.path("dev.jsonl"), rows).expect("written");
     let mut config = place.config("");
     config.tasks.truncate(1);
-    config.tasks[0].field = "many".into();
+    config.tasks[0].field = vec!["many".into()];
     config.freeze = Vec::new();
     config.train.max_steps = 3;
     config.train.evaluate_every = 2;

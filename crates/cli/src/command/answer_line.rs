@@ -142,6 +142,7 @@ mod tests {
                 dropout: 0.0,
                 temperature: 1.0,
                 thresholds: vec![],
+                label_matching: Default::default(),
             };
             let numbers = Matrix::new(1, probabilities.len(), probabilities.to_vec());
             let (logits, probabilities) = (numbers.clone(), numbers);

@@ -7,7 +7,8 @@ use anyhow::{Context, Result};
 use clap::Args;
 use polyhead_compute::Threads;
 use polyhead_files::RowFormat;
-use polyhead_train::{EvaluateOptions, evaluate};
+use polyhead_model::LabelMatching;
+use polyhead_train::{EmptyCell, EvaluateOptions, LabelFormat, evaluate};
 use serde_json::{Map, Value, json};
 
 use crate::flags::{TrainedModelArgs, open_model};
@@ -23,6 +24,7 @@ does not know count as wrong. In JSON, percentages are fractions.
 
 Examples:
   polyhead eval runs/a -i test.jsonl
+  polyhead eval runs/a -i test.csv --label-field tags=sport,politics --label-matching normalized
   polyhead eval runs/a -i test.csv --field review --label-field sentiment=stars --json";
 
 /// Measure a trained model on labelled data
@@ -41,9 +43,23 @@ pub(crate) struct EvalArgs {
     #[arg(long, value_name = "NAME", help_heading = "Input")]
     tokens_field: Option<String>,
 
-    /// Field that holds the labels of a task; may be repeated
-    #[arg(long, value_name = "TASK=FIELD", value_parser = pair, help_heading = "Input")]
+    /// Field that holds the labels of a task, or for multilabel one field for each label, with 0
+    /// or 1; may be repeated
+    #[arg(long, value_name = "TASK=FIELD[,…]", value_parser = pair, help_heading = "Input")]
     label_field: Vec<(String, String)>,
+
+    /// When two spellings are one label: exact, or normalized without regard to case, blanks,
+    /// invisible characters and the form of numbers [default: as in training]
+    #[arg(long, value_name = "HOW", help_heading = "Input")]
+    label_matching: Option<LabelMatching>,
+
+    /// What stands between the labels in a cell, for multilabel [default: as the cells agree]
+    #[arg(long, value_name = "TEXT", help_heading = "Input")]
+    separator: Option<String>,
+
+    /// What an empty cell means for multilabel: none (of the labels) or unlabelled
+    #[arg(long, value_name = "WHAT", help_heading = "Input")]
+    empty: Option<EmptyCell>,
 
     /// Evaluate only these tasks
     #[arg(long, value_name = "TASK,…", value_delimiter = ',')]
@@ -84,6 +100,11 @@ pub(crate) fn run(args: EvalArgs) -> Result<()> {
         tokens: args.tokens_field,
         tasks: args.tasks,
         fields: args.label_field,
+        format: LabelFormat {
+            separator: args.separator,
+            empty: args.empty,
+            matching: args.label_matching,
+        },
         max_length: load.max_length(),
         precision: load.precision.unwrap_or_default(),
     };
@@ -117,18 +138,27 @@ mod tests {
     #[test]
     fn every_flag_is_read() {
         let line = "test runs/a -i a.jsonl -i b.csv --field t --tokens-field w --tasks x,y --json \
-                    --label-field x=z --label-field y=";
+                    --label-field x=z --label-field y= --label-matching normalized --separator ; \
+                    --empty none";
         let args = Line::try_parse_from(line.split_whitespace()).unwrap().eval;
         assert_eq!(args.input, [PathBuf::from("a.jsonl"), "b.csv".into()]);
         assert_eq!(args.tasks, Some(vec!["x".into(), "y".into()]));
         assert_eq!(args.label_field, [("x".into(), "z".into()), ("y".into(), String::new())]);
         assert!(args.json);
+        assert_eq!(args.label_matching, Some(LabelMatching::Normalized));
+        assert_eq!((args.separator.as_deref(), args.empty), (Some(";"), Some(EmptyCell::None)));
         for (name, expected) in
             [("a.jsonl", true), ("a.CSV", true), ("a.txt", false), ("-", false), ("a", false)]
         {
             assert_eq!(check_suffix(Path::new(name)).is_ok(), expected, "{name}");
         }
-        for line in ["test runs/a", "test -i a.csv", "test runs/a -i a.csv --label-field x"] {
+        for line in [
+            "test runs/a",
+            "test -i a.csv",
+            "test runs/a -i a.csv --label-field x",
+            "test runs/a -i a.csv --label-matching fuzzy",
+            "test runs/a -i a.csv --empty zero",
+        ] {
             assert!(Line::try_parse_from(line.split_whitespace()).is_err(), "{line}");
         }
     }

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::error::{Error, ErrorKind, excerpt, fail};
 use crate::folder::records::FileRecord;
 use crate::folder::source::Source;
-use crate::heads::{HeadInput, HeadLayer, HeadSpec, check_heads};
+use crate::heads::{HeadInput, HeadLayer, HeadSpec, LabelMatching, check_heads};
 use crate::modules::{PoolingMode, PoolingSpec};
 
 /// The file's name.
@@ -96,6 +96,9 @@ struct TaskJson {
     dropout: f64,
     temperature: f64,
     thresholds: Vec<f64>,
+    /// Absent: `"exact"`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    label_matching: Option<String>,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -203,6 +206,8 @@ impl TaskJson {
             dropout: shortest(spec.dropout),
             temperature: shortest(spec.temperature),
             thresholds: spec.thresholds.iter().copied().map(shortest).collect(),
+            label_matching: (spec.label_matching != LabelMatching::default())
+                .then(|| spec.label_matching.name().to_owned()),
         }
     }
 
@@ -226,6 +231,10 @@ impl TaskJson {
             dropout: self.dropout as f32,
             temperature: self.temperature as f32,
             thresholds: self.thresholds.into_iter().map(|threshold| threshold as f32).collect(),
+            label_matching: match self.label_matching {
+                None => LabelMatching::default(),
+                Some(name) => name.parse().map_err(|error| format!("`label_matching`: {error}"))?,
+            },
             name: self.name,
         })
     }
@@ -274,6 +283,7 @@ mod tests {
             name: name.to_owned(),
             kind,
             thresholds: if kind.has_thresholds() { vec![0.3, 0.55] } else { vec![] },
+            label_matching: LabelMatching::Exact,
             labels,
             pooling: PoolingSpec { modes: vec![PoolingMode::Cls], include_prompt: false },
             input: HeadInput::Pooled,
@@ -292,6 +302,7 @@ mod tests {
         heads[2].layer = HeadLayer::Last;
         heads[2].input = HeadInput::Embedding;
         heads[2].hidden = None;
+        heads[0].label_matching = LabelMatching::Normalized;
         PolyheadConfig {
             max_length: 128,
             pooling: PoolingSpec {
@@ -321,6 +332,8 @@ mod tests {
     fn what_is_written_is_read_again() {
         let text = to_text(&config());
         assert!(text.contains("\"dropout\": 0.1,"), "{text}");
+        // The default is not written: programs of earlier versions refuse keys that they do not know.
+        assert_eq!(text.matches("label_matching").count(), 1, "{text}");
         assert_eq!(parse(&serde_json::from_str(&text).unwrap()).unwrap(), config());
     }
 
@@ -407,6 +420,11 @@ mod tests {
                 message: "thresholds: expected none or 2, found 1",
             },
             Case { at: "/tasks/1/thresholds/0", value: json!(1.5), message: "found 1.5" },
+            Case {
+                at: "/tasks/0/label_matching",
+                value: json!("fuzzy"),
+                message: "`label_matching`: expected exact or normalized, found \"fuzzy\"",
+            },
             Case { at: "/tasks", value: json!({}), message: "expected a sequence" },
             Case { at: "/provenance/step", value: json!("x"), message: "expected u64" },
         ];

@@ -7,6 +7,8 @@ mod weights;
 pub use kinds::{Answer, ClassAnswer, LabelScore, TaggedText, TaggedWord, TaskKind, TextSpan};
 pub(crate) use kinds::{TextNumbers, TextWords, soft_max};
 pub(crate) use spec::check_heads;
-pub use spec::{HeadInput, HeadLayer, HeadSpec, RESERVED_TASK_NAME, check_task_name};
+pub use spec::{
+    HeadInput, HeadLayer, HeadSpec, LabelMatching, RESERVED_TASK_NAME, check_task_name,
+};
 pub(crate) use weights::{Head, INITIAL_DEVIATION};
 pub use weights::{HeadDims, HeadWeights};

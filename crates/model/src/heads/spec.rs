@@ -1,6 +1,7 @@
 //! The specification of a head: the part of a task that is stored with the model.
 
 use std::collections::HashSet;
+use std::str::FromStr;
 
 use polyhead_compute::Activation;
 
@@ -41,6 +42,8 @@ pub struct HeadSpec {
     /// Probability from which each label of a multi-label task is given; empty if it is 0.5 for
     /// all.
     pub thresholds: Vec<f32>,
+    /// When a label of labelled data is one of these labels.
+    pub label_matching: LabelMatching,
 }
 
 /// The input of a sentence head.
@@ -51,6 +54,16 @@ pub enum HeadInput {
     Pooled,
     /// The final sentence vector.
     Embedding,
+}
+
+/// When two spellings are the same label.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LabelMatching {
+    /// All characters are the same, except blanks at the ends.
+    #[default]
+    Exact,
+    /// Case, blanks, invisible characters, Unicode form and the form of a number do not count.
+    Normalized,
 }
 
 /// Which hidden states a head reads.
@@ -65,6 +78,28 @@ pub enum HeadLayer {
     /// A learned mix of all hidden states, state 0 included: `Σ softmax(w)ᵢ hᵢ` (Peters et al.,
     /// 2018, equation 1, without the factor γ).
     Mix,
+}
+
+impl LabelMatching {
+    /// All variants.
+    pub const ALL: [Self; 2] = [Self::Exact, Self::Normalized];
+
+    /// `exact` or `normalized`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::Normalized => "normalized",
+        }
+    }
+}
+
+impl FromStr for LabelMatching {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|matching| matching.name() == name);
+        found.ok_or_else(|| format!("expected exact or normalized, found {:?}", excerpt(name)))
+    }
 }
 
 impl HeadSpec {

@@ -12,11 +12,20 @@ use super::{
     TaskSettings, TrainSettings,
 };
 use crate::error::Error;
-use crate::tasks::{kinds_with_key, metric_names};
+use crate::tasks::{kinds_with_key, metric_names, takes_several_fields};
 
 /// The keys of tasks that do not apply to every kind.
-const OF_SOME_KINDS: [&str; 6] =
-    ["labels", "class_weights", "label_smoothing", "positive_weights", "pooling", "input"];
+const OF_SOME_KINDS: [&str; 9] = [
+    "labels",
+    "label_matching",
+    "separator",
+    "empty",
+    "class_weights",
+    "label_smoothing",
+    "positive_weights",
+    "pooling",
+    "input",
+];
 
 /// The keys of a task's own files.
 const OWN_FILES: [&str; 5] = ["train", "dev", "test", "text", "tokens"];
@@ -35,7 +44,7 @@ pub(super) fn complete(config: &mut RunConfig, document: &Document) -> Result<()
     make_absolute(&document.section("data"), [train, dev, test])?;
     for (task, section) in config.tasks.iter_mut().zip(document.sections("task")) {
         if !section.has("field") {
-            task.field.clone_from(&task.name);
+            task.field = vec![task.name.clone()];
         }
         make_absolute(&section, [&mut task.train, &mut task.dev, &mut task.test])?;
         if let Some(first) = OWN_FILES.iter().find(|key| section.has(key)) {
@@ -101,6 +110,7 @@ fn check_task(task: &TaskSettings, section: &Section) -> Result<(), Error> {
         return Err(section.error("name", &problem));
     }
     check_applies(task, section)?;
+    check_fields(task, section)?;
     check_labels(task, section)?;
     let metrics = metric_names(task.kind);
     if let Some(metric) = task.metric.as_ref().filter(|name| !metrics.contains(&name.as_str())) {
@@ -135,6 +145,44 @@ fn check_applies(task: &TaskSettings, section: &Section) -> Result<(), Error> {
     Ok(())
 }
 
+/// One field, or one for each label of a set; and what separates labels in a single one.
+fn check_fields(task: &TaskSettings, section: &Section) -> Result<(), Error> {
+    let several = task.field.len() > 1;
+    if task.field.is_empty() || task.field.iter().any(String::is_empty) {
+        return Err(section.error("field", "expected the name of a field, found none"));
+    }
+    if several && !takes_several_fields(task.kind) {
+        let (kind, found) = (task.kind, task.field.len());
+        let problem = format!("expected one field for {kind}, found {found}");
+        return Err(section.error("field", &problem));
+    }
+    if let Some(twice) =
+        (1..task.field.len()).find(|at| task.field[..*at].contains(&task.field[*at]))
+    {
+        let twice = shortened(&task.field[twice]);
+        return Err(
+            section.error("field", &format!("expected each field once, found {twice:?} twice"))
+        );
+    }
+    if let Some(labels) =
+        task.labels.as_ref().filter(|labels| several && labels.len() != task.field.len())
+    {
+        let (expected, found) = (task.field.len(), labels.len());
+        let problem =
+            format!("expected {expected}, one for each of the fields in `field`, found {found}");
+        return Err(section.error("labels", &problem));
+    }
+    if let Some(key) = ["separator", "empty"].into_iter().find(|key| several && section.has(key)) {
+        return Err(section.error(key, "applies to a single field, found several in `field`"));
+    }
+    if task.separator.as_ref().is_some_and(String::is_empty) {
+        return Err(
+            section.error("separator", "expected a text between labels, found an empty one")
+        );
+    }
+    Ok(())
+}
+
 fn check_labels(task: &TaskSettings, section: &Section) -> Result<(), Error> {
     let Some(labels) = &task.labels else { return Ok(()) };
     let least = task.kind.least_labels();
@@ -147,6 +195,11 @@ fn check_labels(task: &TaskSettings, section: &Section) -> Result<(), Error> {
     sorted.sort_unstable();
     if sorted[0].is_empty() {
         return Err(section.error("labels", "expected labels, found an empty one"));
+    }
+    if let Some(label) = sorted.iter().find(|label| label.trim() != **label) {
+        let found = shortened(label);
+        let problem = format!("expected labels without blanks at their ends, found {found:?}");
+        return Err(section.error("labels", &problem));
     }
     if let Some(twice) = sorted.windows(2).find(|two| two[0] == two[1]) {
         let problem = format!("expected each label once, found {:?} twice", shortened(twice[0]));

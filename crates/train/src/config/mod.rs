@@ -21,10 +21,11 @@ mod difference;
 mod tests;
 
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use polyhead_compute::Activation;
 use polyhead_files::read_text;
-use polyhead_model::{HeadInput, HeadLayer, PoolingMode, TaskKind};
+use polyhead_model::{HeadInput, HeadLayer, LabelMatching, PoolingMode, TaskKind};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind};
@@ -141,10 +142,18 @@ settings! {
         /// What sort of answer the task gives.
         #[serde(with = "words::word")]
         kind: TaskKind = TaskKind::Classification,
-        /// The field with the label. Absent: the task's name.
-        field: String = String::new(),
+        /// The field with the label; for multilabel also several, one for each label, with 0 or 1. Absent: the task's name.
+        #[serde(with = "words::names")]
+        field: Vec<String> = Vec::new(),
         /// The labels, in order. Absent: those of the training data, sorted.
         labels: Option<Vec<String>> = None,
+        /// When two spellings are one label: `"exact"`, or `"normalized"` without regard to case, blanks, invisible characters, Unicode form, `1` or `1.0`. Absent: `"exact"`.
+        #[serde(with = "words::some_word")]
+        label_matching: Option<LabelMatching> = None,
+        /// What stands between the labels in a cell, for multilabel. Absent: `|`, `;` or `,`, whichever the cells agree on.
+        separator: Option<String> = None,
+        /// What an empty cell means, for multilabel: `"none"` of the labels, or a row that is `"unlabelled"`. Absent: an error if there are empty cells among others.
+        empty: Option<EmptyCell> = None,
         /// The weight of the task's loss in the sum over tasks.
         weight: NonNegative = NonNegative(1.0),
         /// The task's own rows to train on. Absent: all files are those of `[data]`.
@@ -196,6 +205,28 @@ impl TaskSettings {
     pub fn files(&self) -> Option<DataFiles> {
         let Self { train, dev, test, text, tokens, .. } = self.clone();
         (!train.is_empty()).then_some(DataFiles { train, dev, test, text, tokens })
+    }
+}
+
+/// What an empty cell means in a field with sets of labels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EmptyCell {
+    /// The row has no label for the task.
+    Unlabelled,
+    /// None of the labels applies.
+    None,
+}
+
+impl FromStr for EmptyCell {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name {
+            "unlabelled" => Ok(Self::Unlabelled),
+            "none" => Ok(Self::None),
+            _ => Err("expected none or unlabelled".to_owned()),
+        }
     }
 }
 

@@ -41,6 +41,7 @@ const FULL: &str = r#"
     kind = "classification"
     field = "label"
     labels = ["x", "y"]
+    label_matching = "normalized"
     weight = 0.5
     pooling = "max"
     layer = 4
@@ -60,6 +61,8 @@ const FULL: &str = r#"
     test = "own.jsonl"
     tokens = "words"
     input = "embedding"
+    separator = ";"
+    empty = "none"
     positive_weights = "balanced"
     [[task]]
     name = "entities"
@@ -105,7 +108,10 @@ fn defaults_are_those_of_the_design() {
     assert_eq!(parse(&format!("{SMALL}[train]\n{written}"), &[]).unwrap().train, config.train);
     assert_eq!((config.checkpoint.every, config.checkpoint.keep.get()), (200, 2));
     let task = &config.tasks[0];
-    assert_eq!((task.field.as_str(), task.weight.get(), task.dropout.get()), ("topic", 1.0, 0.1));
+    assert_eq!(
+        (&task.field[..], task.weight.get(), task.dropout.get()),
+        (&["topic".to_owned()][..], 1.0, 0.1)
+    );
     assert_eq!((task.input, task.layer), (HeadInput::Pooled, HeadLayer::Last));
     assert_eq!(config.data.train, paths(&["/runs/data/train.jsonl"]));
     assert_eq!(config.data.text.as_deref(), Some("text"));
@@ -133,7 +139,8 @@ fn every_key_is_read() {
     let topic = TaskSettings {
         name: "topic".to_owned(),
         kind: "classification".parse().unwrap(),
-        field: "label".to_owned(),
+        field: vec!["label".to_owned()],
+        label_matching: Some(LabelMatching::Normalized),
         labels: Some(vec!["x".to_owned(), "y".to_owned()]),
         weight: NonNegative(0.5),
         pooling: Some(vec![PoolingMode::Max]),
@@ -201,7 +208,9 @@ fn keys_lists_every_key_of_the_configuration() {
         ("data.text", "a string", Some("\"text\"")),
         ("train.betas", "an array of 2 values", Some("[0.9, 0.999]")),
         ("task.name", "a string", None),
-        ("task.field", "a string", None),
+        ("task.field", "a string or an array of strings", None),
+        ("task.label_matching", "\"exact\" or \"normalized\"", None),
+        ("task.empty", "\"unlabelled\" or \"none\"", None),
         ("task.kind", "\"classification\", \"multilabel\", \"regression\" or \"tokens\"", None),
         ("train.learning_rate", "a number of at least 0", Some("0.00005")),
         ("train.schedule", "\"constant\", \"linear\" or \"cosine\"", Some("\"linear\"")),
@@ -381,6 +390,35 @@ fn what_cannot_be_is_named_with_its_line_and_key() {
         ("labels = [\"a\", 1]", "`task.topic.labels`: expected a string, found 1"),
         ("labels = [\"a\", \"b\", \"a\"]", "found \"a\" twice"),
         ("labels = [\"a\", \"\"]", "found an empty one"),
+        ("labels = [\"a\", \"b \"]", "expected labels without blanks at their ends, found \"b \""),
+        ("field = \"\"", "`task.topic.field`: expected the name of a field, found none"),
+        ("field = [\"a\", \"b\"]", "expected one field for classification, found 2"),
+        ("separator = \";\"", "applies to multilabel, found a task of kind classification"),
+        ("label_matching = \"fuzzy\"", "expected \"exact\" or \"normalized\", found the string"),
+        (
+            "[[task]]\nname = \"a\"\nkind = \"tokens\"\nlabel_matching = \"normalized\"",
+            "applies to classification, multilabel, found a task of kind tokens",
+        ),
+        (
+            "[[task]]\nname = \"a\"\nkind = \"multilabel\"\nseparator = \"\"",
+            "`task.a.separator`: expected a text between labels, found an empty one",
+        ),
+        (
+            "[[task]]\nname = \"a\"\nkind = \"multilabel\"\nempty = \"zero\"",
+            "`task.a.empty`: expected \"unlabelled\" or \"none\", found the string \"zero\"",
+        ),
+        (
+            "[[task]]\nname = \"a\"\nkind = \"multilabel\"\nfield = [\"x\", \"x\"]",
+            "`task.a.field`: expected each field once, found \"x\" twice",
+        ),
+        (
+            "[[task]]\nname = \"a\"\nkind = \"multilabel\"\nfield = [\"x\", \"y\"]\nempty = \"none\"",
+            "`task.a.empty`: applies to a single field, found several in `field`",
+        ),
+        (
+            "[[task]]\nname = \"a\"\nkind = \"multilabel\"\nfield = [\"x\", \"y\"]\nlabels = [\"l\"]",
+            "`task.a.labels`: expected 2, one for each of the fields in `field`, found 1",
+        ),
         (
             "labels = [\"a\", \"b\"]\nclass_weights = { c = 1 }",
             "expected labels of the task, found \"c\"",
@@ -532,9 +570,11 @@ proptest! {
             config.train.learning_rate = rate;
         }
         config.data.text = texts.first().cloned();
-        let weights = texts.iter().map(|label| (label.clone(), config.train.learning_rate.get()));
+        // Labels have no blanks at their ends, so something else stands there.
+        let labels: BTreeSet<String> = texts.iter().map(|text| format!("<{text}>")).collect();
+        let weights = labels.iter().map(|label| (label.clone(), config.train.learning_rate.get()));
         config.tasks[0].class_weights = Some(ClassWeights::Given(weights.collect()));
-        config.tasks[0].labels = Some(texts.into_iter().collect());
+        config.tasks[0].labels = Some(labels.into_iter().collect());
         let written = config.to_toml();
         // In another folder: the paths are absolute.
         let read = RunConfig::parse(&written, Path::new("/other/config.toml"), &[]);

@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use std::path::PathBuf;
 
 use polyhead_compute::Activation;
-use polyhead_model::{HeadInput, HeadLayer, PoolingMode, TaskKind};
+use polyhead_model::{HeadInput, HeadLayer, LabelMatching, PoolingMode, TaskKind};
 use serde::de::IntoDeserializer;
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -40,6 +40,7 @@ words! {
     TaskKind: TaskKind::ALL, TaskKind::name;
     PoolingMode: PoolingMode::ALL, PoolingMode::name;
     Activation: Activation::ALL, Activation::name;
+    LabelMatching: LabelMatching::ALL, LabelMatching::name;
     HeadInput: [HeadInput::Pooled, HeadInput::Embedding], |input| match input {
         HeadInput::Pooled => "pooled",
         HeadInput::Embedding => "embedding",
@@ -63,6 +64,45 @@ pub(super) mod word {
         read_as(deserializer, &one_of::<T>(), |text: String| {
             T::ALL.iter().copied().find(|choice| choice.word() == text)
         })
+    }
+}
+
+/// For `#[serde(with = "some_word")]`: the choice as its word, if the key is written.
+pub(super) mod some_word {
+    use super::*;
+
+    pub(in super::super) fn serialize<T: Word, S: Serializer>(
+        choice: &Option<T>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        choice.map(T::word).serialize(serializer)
+    }
+
+    pub(in super::super) fn deserialize<'de, T: Word, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<T>, D::Error> {
+        word::deserialize(deserializer).map(Some)
+    }
+}
+
+/// For `#[serde(with = "names")]`: a string or several; a single one is written as a string.
+pub(super) mod names {
+    use super::*;
+
+    pub(in super::super) fn serialize<S: Serializer>(
+        names: &[String],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match names {
+            [name] => name.serialize(serializer),
+            names => names.serialize(serializer),
+        }
+    }
+
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<String>, D::Error> {
+        strings(deserializer)
     }
 }
 

@@ -3,6 +3,7 @@
 use polyhead_files::{Cell, JsonValue, quoted};
 use polyhead_model::TaskKind;
 
+use super::label_sets::bit;
 use crate::tasks::rules;
 
 /// Largest absolute value of a regression target.
@@ -13,47 +14,49 @@ const LARGEST: f64 = 1e15;
 pub(crate) enum RawLabel {
     Class(String),
     Set(Vec<String>),
+    /// A set in a cell that is no list, until the separator of the field's labels is known.
+    Cell(String),
     Number(f32),
     Tags(Vec<String>),
 }
 
-/// Reads a label of a task of this kind; `None` for null and an empty string.
+/// Reads a label of a task of this kind; `None` for null and, except for sets, blanks.
 ///
 /// # Errors
 /// What was expected and what was found; the caller knows where.
 pub(super) fn label_of(cell: Cell, kind: TaskKind) -> Result<Option<RawLabel>, String> {
-    if cell.is_empty() {
-        return Ok(None);
+    match cell.text() {
+        Ok(None) => Ok(None),
+        Ok(Some(text)) if text.trim().is_empty() => Ok(rules(kind).empty_label()),
+        _ => rules(kind).read_label(cell).map(Some),
     }
-    rules(kind).read_label(cell)
 }
 
-/// One label as a class.
+/// One label as a class, without the blanks at its ends.
 pub(crate) fn class(cell: Cell) -> Result<String, String> {
     match cell {
-        Cell::Plain(text) => Ok(text.to_owned()),
-        Cell::Json(JsonValue::String(label)) if label.is_empty() => {
+        Cell::Plain(text) => Ok(text.trim().to_owned()),
+        Cell::Json(JsonValue::String(label)) if label.trim().is_empty() => {
             Err("expected a label, found an empty string".to_owned())
         }
-        Cell::Json(JsonValue::String(label)) => Ok(label.clone()),
+        Cell::Json(JsonValue::String(label)) => Ok(label.trim().to_owned()),
         Cell::Json(JsonValue::Number(written)) => Ok(written.clone()),
         Cell::Json(JsonValue::Bool(truth)) => Ok(truth.to_string()),
         Cell::Json(other) => Err(format!("expected a label, found {}", other.kind())),
     }
 }
 
-/// A set of labels: a list, or names between `|`.
-pub(crate) fn set(cell: Cell) -> Result<Vec<String>, String> {
-    if let Some(labels) = cell.array()? {
-        return labels.iter().map(|label| class(Cell::Json(label))).collect();
-    }
-    match cell {
-        Cell::Plain(text) => {
-            let labels = text.split('|').map(str::trim).filter(|label| !label.is_empty());
-            Ok(labels.map(str::to_owned).collect())
-        }
-        single => class(single).map(|label| vec![label]),
-    }
+/// A set of labels: a list, or what is a set once the other cells are known.
+pub(crate) fn set(cell: Cell) -> Result<RawLabel, String> {
+    let Some(labels) = cell.array()? else { return class(cell).map(RawLabel::Cell) };
+    let labels = labels.iter().map(|label| class(Cell::Json(label)));
+    labels.collect::<Result<_, _>>().map(RawLabel::Set)
+}
+
+/// Whether one label of a set applies, in a field of its own.
+pub(super) fn truth(cell: Cell) -> Result<bool, String> {
+    let text = class(cell).map_err(|error| error.replace("a label", "0 or 1"))?;
+    bit(&text).ok_or_else(|| format!("expected 0 or 1, found {}", quoted(&text)))
 }
 
 /// A target of regression.
@@ -89,6 +92,7 @@ mod tests {
         use crate::tasks::kinds::{Classification, MultiLabel, Regression, Tokens};
         let class = |label: &str| Ok(Some(RawLabel::Class(label.to_owned())));
         let set = |labels: &[&str]| Ok(Some(RawLabel::Set(owned(labels))));
+        let cell = |text: &str| Ok(Some(RawLabel::Cell(text.to_owned())));
         for (kind, value, expected) in [
             (Classification, json!("a b"), class("a b")),
             (Classification, json!(3), class("3")),
@@ -100,7 +104,13 @@ mod tests {
             (Classification, json!(["a"]), Err("expected a label, found an array")),
             (MultiLabel, json!(["a", 1, true]), set(&["a", "1", "true"])),
             (MultiLabel, json!([]), set(&[])),
-            (MultiLabel, json!("a|b"), set(&["a|b"])),
+            (MultiLabel, json!(" a|b"), cell("a|b")),
+            (MultiLabel, json!(" "), cell("")),
+            (MultiLabel, json!(null), Ok(None)),
+            (MultiLabel, json!([1, 0, 1.0]), set(&["1", "0", "1.0"])),
+            (Classification, json!(" a\u{a0}"), class("a")),
+            (Classification, json!(" "), Ok(None)),
+            (Regression, json!(" "), Ok(None)),
             (MultiLabel, json!(["a", ""]), Err("expected a label, found an empty string")),
             (MultiLabel, json!(["a", null]), Err("expected a label, found null")),
             (MultiLabel, json!({"a": 1}), Err("expected a label, found an object")),
@@ -130,18 +140,22 @@ mod tests {
     fn labels_of_every_kind_from_csv() {
         use crate::tasks::kinds::{Classification, MultiLabel, Regression, Tokens};
         let set = |labels: &[&str]| Ok(Some(RawLabel::Set(owned(labels))));
+        let cell = |text: &str| Ok(Some(RawLabel::Cell(text.to_owned())));
         let tags = |labels: &[&str]| Ok(Some(RawLabel::Tags(owned(labels))));
         for (kind, cell, expected) in [
             (Classification, "a", Ok(Some(RawLabel::Class("a".into())))),
             (Classification, "", Ok(None)),
-            (MultiLabel, "a | b|", set(&["a", "b"])),
-            (MultiLabel, "a", set(&["a"])),
-            (MultiLabel, "[a]", set(&["[a]"])),
+            (Classification, " a ", Ok(Some(RawLabel::Class("a".into())))),
+            (Classification, " ", Ok(None)),
+            (MultiLabel, " a | b|", cell("a | b|")),
+            (MultiLabel, "", cell("")),
+            (MultiLabel, " ", cell("")),
+            (MultiLabel, "[a]", cell("[a]")),
             (MultiLabel, "['joy', 'love']", set(&["joy", "love"])),
             (MultiLabel, "['anger']", set(&["anger"])),
+            (MultiLabel, "[1, 0, 1]", set(&["1", "0", "1"])),
             (MultiLabel, "['it']s']", Err("expected a list: column 7: expected the end")),
             (MultiLabel, "['a', None]", Err("expected a label, found null")),
-            (MultiLabel, "|", set(&[])),
             (MultiLabel, "[]", set(&[])),
             (MultiLabel, " [\"a|b\", \"c\"] ", set(&["a|b", "c"])),
             (MultiLabel, "[\"a\"", Err("expected a list: column 5: expected `,`")),

@@ -37,7 +37,7 @@ impl DataReport {
         let task = |(index, task): (usize, &DataTask)| TaskReport {
             name: task.name.clone(),
             kind: task.kind.name().to_owned(),
-            field: task.field.clone(),
+            field: task.fields.join(", "),
             source: task.source,
             labels: task.labels.clone(),
             splits: filled(&data.sources[task.source])
@@ -150,6 +150,7 @@ mod tests {
             r#"{"text": "A b", "c": "z"}"#,
             r#"{"text": "b", "c": "w"}"#,
             r#"{"text": "B", "c": "z"}"#,
+            r#"{"text": "dd", "c": "x"}"#,
         ];
         let folder = Folder::new(&[
             ("train.jsonl", &train.join("\n")),
@@ -166,7 +167,7 @@ mod tests {
     fn every_oddity_is_counted() {
         let (_folder, report) = odd();
         let [train, dev, test] = &report.sources[0].splits[..] else { panic!("three splits") };
-        assert_eq!((train.rows, dev.rows, test.rows), (10, 3, 2));
+        assert_eq!((train.rows, dev.rows, test.rows), (10, 4, 2));
         assert_eq!((train.unlabelled, train.empty, train.truncated), (1, 2, 1));
         assert_eq!((train.words, train.words_cut, train.words_dropped), (6, 1, 1));
         assert_eq!(train.lengths.longest, 10);
@@ -174,7 +175,7 @@ mod tests {
 
         let class = &report.tasks[0];
         let labelled: Vec<_> = class.splits.iter().map(|split| split.labelled).collect();
-        assert_eq!((labelled, &class.splits[0].counts[..]), (vec![6, 3, 0], &[4, 2][..]));
+        assert_eq!((labelled, &class.splits[0].counts[..]), (vec![6, 4, 0], &[4, 2][..]));
         let unknown = &class.splits[1].unknown;
         assert_eq!((unknown.rows, unknown.labels), (3, 2));
         let first: Vec<_> = unknown.first.iter().map(|l| (l.label.as_str(), l.rows)).collect();

@@ -10,6 +10,10 @@ pub struct LabelIssues {
     pub others: Vec<String>,
     /// Rows with at least one of them.
     pub unknown_rows: usize,
+    /// Rows whose set has a label twice.
+    pub repeated: usize,
+    /// The first of them.
+    pub first_repeated: Option<usize>,
     /// Tags `I-X` where no span of `X` goes on; they are read as beginnings.
     pub broken: usize,
     /// The first of them.

@@ -1,14 +1,16 @@
 //! A task's labels: found or given, and the numbers that they have.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use polyhead_files::{listed, quoted};
-use polyhead_model::TaskKind;
+use polyhead_model::{LabelMatching, TaskKind};
 use polyhead_text::Tag;
 
 use super::cell::RawLabel;
 use super::issues::{BrokenTag, LabelIssues, UnknownLabel};
 use super::labels::{FIRST_UNKNOWN, TaskLabels};
+use super::spelling::{differences, matching_key, normal_form, revealed};
 use super::split::Part;
 use super::task::TaskFields;
 use crate::error::{Error, ErrorKind};
@@ -17,6 +19,9 @@ use crate::tasks::rules;
 
 /// Lists of labels up to this length are shown whole in messages.
 const SHORT_LIST: usize = 12;
+
+/// The tag of words outside of spans, which tells nothing of the labels.
+const OUTSIDE: &str = "O";
 
 /// Broken tags that are kept as examples.
 const EXAMPLES: usize = 5;
@@ -27,12 +32,15 @@ pub(super) struct LabelList {
     task: String,
     kind: TaskKind,
     names: Vec<String>,
+    matching: LabelMatching,
+    /// By the text that labels are compared by.
     numbers: HashMap<String, u32>,
 }
 
 impl LabelList {
     /// Labels that are given, or those in the training data, sorted; of tags
-    /// `O` first, then `B-` and `I-` of each type.
+    /// `O` first, then `B-` and `I-` of each type. Of the spellings of one label, the most frequent
+    /// one is its name.
     ///
     /// # Errors
     /// If given labels contradict each other or are no tags, if there are none,
@@ -44,6 +52,7 @@ impl LabelList {
         let config = |message: String| {
             Error::new(ErrorKind::Config, format!("task `{}`: {message}", task.name))
         };
+        let matching = task.format.matching.unwrap_or_default();
         let names = match (&task.fixed_labels, &task.labels) {
             (Some(fixed), Some(given)) if fixed != given => {
                 return Err(config(format!(
@@ -53,14 +62,18 @@ impl LabelList {
                 )));
             }
             (Some(given), _) | (None, Some(given)) => {
-                check_given(task.kind, given).map_err(config)?;
+                check_given(task.kind, given, matching).map_err(config)?;
                 given.clone()
             }
-            (None, None) => found(task.kind, train),
+            (None, None) => found(task.kind, train, matching),
         };
         check_enough(task, &names)?;
-        let numbers = names.iter().cloned().zip(0..).collect();
-        Ok(Self { task: task.name.clone(), kind: task.kind, names, numbers })
+        let mut numbers = HashMap::new();
+        for (name, number) in names.iter().zip(0..) {
+            // Labels of a model of an earlier version may differ by blanks at the ends alone.
+            numbers.entry(matching_key(name, matching).into_owned()).or_insert(number);
+        }
+        Ok(Self { task: task.name.clone(), kind: task.kind, names, matching, numbers })
     }
 
     pub(super) fn into_names(self) -> Vec<String> {
@@ -73,14 +86,15 @@ impl LabelList {
     /// - `place_of`: what messages call a row
     ///
     /// # Errors
-    /// For the first label of training data that the task does not have.
+    /// For the first label of training data that the task does not have; for the first label of
+    /// other data if the task has none of its labels.
     pub(super) fn number(
         &self,
         part: Part,
         rows: &[Option<&RawLabel>],
         place_of: impl Fn(usize) -> String,
     ) -> Result<(TaskLabels, LabelIssues), Error> {
-        let mut numbering = Numbering { list: self, issues: Issues::default() };
+        let mut numbering = Numbering { list: self, issues: Issues::default(), known: false };
         let mut labels = rules(self.kind).unlabelled(rows.len());
         for (row, label) in rows.iter().enumerate() {
             let Some(label) = label else { continue };
@@ -93,11 +107,29 @@ impl LabelList {
                 return Err(Error::new(ErrorKind::Data, message));
             }
         }
+        let first = numbering.issues.unknown.iter().min_by_key(|(_, tally)| tally.number);
+        if let (false, Some((label, tally))) = (numbering.known, first) {
+            let unknown = self.explain_unknown(label);
+            let message = format!(
+                "{}: {unknown}; {part} has no label that training has",
+                place_of(tally.first)
+            );
+            return Err(Error::new(ErrorKind::Data, message));
+        }
         Ok((labels, numbering.issues.into_issues()))
     }
 
     fn explain_unknown(&self, label: &str) -> String {
-        let start = format!("task `{}`: unknown label {}", self.task, quoted(label));
+        let start = format!("task `{}`: unknown label {}", self.task, revealed(label));
+        let alike = |name: &&String| normal_form(name) == normal_form(label);
+        if let Some(name) = self.names.iter().find(alike) {
+            return format!(
+                "{start}; it differs from {} by {}: `label_matching = \"normalized\"` in \
+                 `[[task]]` makes them one (`--label-matching normalized` of `eval`)",
+                revealed(name),
+                differences(&[name, label])
+            );
+        }
         if self.names.len() <= SHORT_LIST {
             return format!("{start}; known are {}", listed(&self.names));
         }
@@ -111,6 +143,8 @@ impl LabelList {
 struct Numbering<'a> {
     list: &'a LabelList,
     issues: Issues<'a>,
+    /// Whether one of the labels is known, `O` aside.
+    known: bool,
 }
 
 #[derive(Default)]
@@ -139,6 +173,10 @@ impl<'a> Numbering<'a> {
                     set.iter().map(|label| self.number_of(row, label)).collect();
                 numbers.sort_unstable();
                 numbers.dedup();
+                if numbers.len() < set.len() {
+                    self.issues.issues.repeated += 1;
+                    self.issues.issues.first_repeated.get_or_insert(row);
+                }
                 rows[row] = Some(numbers);
             }
             (TaskLabels::Numbers(rows), RawLabel::Number(number)) => rows[row] = Some(*number),
@@ -151,7 +189,8 @@ impl<'a> Numbering<'a> {
     }
 
     fn number_of(&mut self, row: usize, label: &'a str) -> u32 {
-        let known = self.list.numbers.get(label).copied();
+        let known = self.list.numbers.get(&*matching_key(label, self.list.matching)).copied();
+        self.known |= known.is_some() && !(self.list.kind.reads_words() && label == OUTSIDE);
         known.unwrap_or_else(|| self.issues.note_unknown(row, label))
     }
 }
@@ -199,23 +238,32 @@ impl<'a> Issues<'a> {
 }
 
 /// Labels of the training data.
-fn found<'a>(kind: TaskKind, train: impl Iterator<Item = &'a RawLabel>) -> Vec<String> {
-    let mut names = BTreeSet::new();
+fn found<'a>(
+    kind: TaskKind,
+    train: impl Iterator<Item = &'a RawLabel>,
+    matching: LabelMatching,
+) -> Vec<String> {
+    let mut rows: BTreeMap<&str, usize> = BTreeMap::new();
     for label in train {
-        match label {
-            RawLabel::Class(label) => {
-                names.insert(label.as_str());
-            }
-            RawLabel::Set(labels) | RawLabel::Tags(labels) => {
-                names.extend(labels.iter().map(String::as_str));
-            }
-            RawLabel::Number(_) => {}
+        let labels = match label {
+            RawLabel::Class(label) => std::slice::from_ref(label),
+            RawLabel::Set(labels) | RawLabel::Tags(labels) => labels,
+            RawLabel::Number(_) | RawLabel::Cell(_) => &[],
+        };
+        labels.iter().for_each(|label| *rows.entry(label).or_default() += 1);
+    }
+    // The most frequent spelling of each label; the first of several.
+    let mut names: BTreeMap<Cow<str>, (&str, usize)> = BTreeMap::new();
+    for (label, count) in rows {
+        let name = names.entry(matching_key(label, matching)).or_insert((label, count));
+        if count > name.1 {
+            *name = (label, count);
         }
     }
-    rules(kind).order_labels(names)
+    rules(kind).order_labels(names.into_values().map(|(label, _)| label).collect())
 }
 
-fn check_given(kind: TaskKind, labels: &[String]) -> Result<(), String> {
+fn check_given(kind: TaskKind, labels: &[String], matching: LabelMatching) -> Result<(), String> {
     if !kind.has_labels() {
         return match labels {
             [] => Ok(()),
@@ -227,7 +275,7 @@ fn check_given(kind: TaskKind, labels: &[String]) -> Result<(), String> {
         if label.is_empty() {
             return Err("labels: expected names, found an empty string".to_owned());
         }
-        if !seen.insert(label.as_str()) {
+        if !seen.insert(matching_key(label, matching)) {
             return Err(format!("labels: {} stands twice", quoted(label)));
         }
     }
@@ -256,13 +304,15 @@ fn check_enough(task: &TaskFields, names: &[String]) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::LabelFormat;
     use crate::tasks::kinds::*;
 
     fn task(kind: TaskKind) -> TaskFields {
         TaskFields {
             name: "t".into(),
             kind,
-            field: "t".into(),
+            fields: vec!["t".into()],
+            format: LabelFormat::default(),
             labels: None,
             fixed_labels: None,
             files: None,
@@ -404,6 +454,60 @@ mod tests {
     }
 
     #[test]
+    fn data_without_a_known_label_is_an_error() {
+        let mut truths = task(Classification);
+        truths.labels = Some(owned(&["true", "false"]));
+        let exact = list(&truths, &[]).unwrap();
+        assert_eq!(
+            number(&exact, Part::Test, &classes(&["True", "False"])).unwrap_err(),
+            "row 0: task `t`: unknown label `True`; it differs from `true` by case: \
+             `label_matching = \"normalized\"` in `[[task]]` makes them one (`--label-matching \
+             normalized` of `eval`); test has no label that training has"
+        );
+        let error = number(&exact, Part::Dev, &classes(&["maybe"])).unwrap_err();
+        assert!(error.contains("unknown label `maybe`; known are `true`, `false`; dev"), "{error}");
+        assert!(number(&exact, Part::Dev, &classes(&["True", "false"])).is_ok());
+        assert!(number(&exact, Part::Dev, &[]).is_ok());
+
+        let spans = list(&task(Tokens), &[RawLabel::Tags(owned(&["B-a", "O"]))]).unwrap();
+        let tags = |tags: &[&str]| [RawLabel::Tags(owned(tags))];
+        assert!(number(&spans, Part::Dev, &tags(&["O", "O"])).is_ok());
+        assert!(number(&spans, Part::Dev, &tags(&["B-a", "B-b"])).is_ok());
+        assert!(number(&spans, Part::Dev, &tags(&["O", "B-b"])).is_err());
+    }
+
+    #[test]
+    fn spellings_are_one_label_if_matching_is_normalized() {
+        let train = classes(&["pos", "Pos", "Pos", "pos\u{200b}", "1", "1.0", "neg"]);
+        let exact = list(&task(Classification), &train).unwrap();
+        assert_eq!(exact.names.len(), 6);
+        let mut normalized = task(Classification);
+        normalized.format.matching = Some(LabelMatching::Normalized);
+        let normalized = list(&normalized, &train).unwrap();
+        let rows = classes(&["pos", "POS", "1.00", "NEG", "new"]);
+        let (numbers, issues) = number(&normalized, Part::Dev, &rows).unwrap();
+        assert_eq!(numbers, TaskLabels::Classes([1, 1, 0, 2, FIRST_UNKNOWN].map(Some).to_vec()));
+        assert_eq!((issues.unknown_rows, &issues.others[..]), (1, &["new".to_owned()][..]));
+        // The most frequent spelling is the name.
+        assert_eq!(normalized.into_names(), ["1", "Pos", "neg"]);
+
+        let mut given = task(Classification);
+        given.labels = Some(owned(&["A", "a"]));
+        assert!(list(&given, &[]).is_ok());
+        given.format.matching = Some(LabelMatching::Normalized);
+        assert_eq!(list(&given, &[]).unwrap_err(), "task `t`: labels: `a` stands twice");
+    }
+
+    #[test]
+    fn labels_of_earlier_models_may_have_blanks_at_their_ends() {
+        let mut earlier = task(Classification);
+        earlier.fixed_labels = Some(owned(&["pos ", "neg"]));
+        let earlier = list(&earlier, &[]).unwrap();
+        let (numbers, _) = number(&earlier, Part::Test, &classes(&["pos", "neg"])).unwrap();
+        assert_eq!(numbers, TaskLabels::Classes(vec![Some(0), Some(1)]));
+    }
+
+    #[test]
     fn sets_are_sorted_without_repeats() {
         let mut sets = task(MultiLabel);
         sets.labels = Some(owned(&["a", "b"]));
@@ -416,6 +520,7 @@ mod tests {
         assert_eq!(numbers, TaskLabels::Sets(expected));
         let rows: Vec<_> = issues.unknown.iter().map(|u| (u.label.as_str(), u.rows)).collect();
         assert_eq!((rows, issues.unknown_rows), (vec![("x", 1), ("y", 1)], 1));
+        assert_eq!((issues.repeated, issues.first_repeated), (2, Some(0)));
     }
 
     #[test]

@@ -9,7 +9,9 @@ use super::cell::RawLabel;
 use super::file::{error_in, format_of, open};
 use super::fingerprint::DataFile;
 use super::issues::LabelIssues;
+use super::label_column::LabelColumn;
 use super::label_list::LabelList;
+use super::label_sets::SetCell;
 use super::labels::TaskLabels;
 use super::row::{Row, Schema};
 use super::split::{Part, Place, Split, SplitRows};
@@ -34,7 +36,7 @@ pub(super) fn schema(data: &DataFiles, tasks: &[&TaskFields]) -> Schema {
     Schema {
         text: name(&data.text, "text"),
         tokens: name(&data.tokens, "tokens"),
-        tasks: tasks.iter().map(|task| (task.field.clone(), task.kind)).collect(),
+        tasks: tasks.iter().map(|task| LabelColumn::new(task)).collect(),
     }
 }
 
@@ -78,6 +80,16 @@ impl RawSplit {
         Ok(split)
     }
 
+    /// The labels of a task with their rows.
+    pub(super) fn set_cells(&mut self, column: usize) -> impl Iterator<Item = SetCell<'_>> {
+        let (files, places) = (&self.files, &self.places);
+        self.rows.iter_mut().zip(places).map(move |(row, place)| SetCell {
+            file: &files[place.file],
+            line: place.line,
+            label: &mut row.labels[column],
+        })
+    }
+
     /// The labels of a task, from this training split unless they are given.
     ///
     /// - `column`: the task among those of the schema
@@ -102,7 +114,7 @@ impl RawSplit {
         } else if self.files.is_empty() {
             (ErrorKind::Config, "no training data is given".to_owned())
         } else {
-            let (field, fields) = (quoted(&task.field), listed(&self.fields));
+            let (field, fields) = (listed(&task.fields), listed(&self.fields));
             let message = format!(
                 "no row of its training data has a label in field {field} (the first row has {fields})"
             );

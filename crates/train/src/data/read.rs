@@ -3,6 +3,7 @@
 use super::fingerprint::{DataFile, sha256_of};
 use super::issues::LabelIssues;
 use super::label_list::LabelList;
+use super::label_sets;
 use super::labels::TaskLabels;
 use super::raw::{RawSplit, schema};
 use super::source::{DataTask, Dataset, Source};
@@ -44,9 +45,14 @@ impl Rows {
         for (data, members) in group(shared, tasks) {
             let fields: Vec<&TaskFields> = members.iter().map(|&task| &tasks[task]).collect();
             let schema = schema(data, &fields);
-            let train = RawSplit::read(&schema, Part::Train, &data.train, &mut files)?;
-            let dev = RawSplit::read(&schema, Part::Dev, &data.dev, &mut files)?;
-            let test = RawSplit::read(&schema, Part::Test, &data.test, &mut files)?;
+            let mut train = RawSplit::read(&schema, Part::Train, &data.train, &mut files)?;
+            let mut dev = RawSplit::read(&schema, Part::Dev, &data.dev, &mut files)?;
+            let mut test = RawSplit::read(&schema, Part::Test, &data.test, &mut files)?;
+            for (column, task) in fields.iter().enumerate().filter(|(_, task)| task.has_sets()) {
+                let splits = [&mut train, &mut dev, &mut test].into_iter();
+                let mut cells: Vec<_> = splits.flat_map(|split| split.set_cells(column)).collect();
+                label_sets::settle(task, &mut cells)?;
+            }
 
             let list = |(column, task): (usize, &&TaskFields)| train.label_list(task, column);
             let lists: Vec<LabelList> =
@@ -63,7 +69,7 @@ impl Rows {
                 settled[task] = Some(DataTask {
                     name: tasks[task].name.clone(),
                     kind: tasks[task].kind,
-                    field: tasks[task].field.clone(),
+                    fields: tasks[task].fields.clone(),
                     labels: list.into_names(),
                     source: sources.len(),
                 });

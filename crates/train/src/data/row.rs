@@ -3,10 +3,10 @@
 use std::ops::Range;
 
 use polyhead_files::{Record, RowError, quoted};
-use polyhead_model::TaskKind;
 use polyhead_text::{Tag, TextInput, join_words, locate_words};
 
-use super::cell::{RawLabel, label_of};
+use super::cell::RawLabel;
+use super::label_column::LabelColumn;
 
 /// Which fields of a source's files hold what.
 #[derive(Clone, Debug)]
@@ -15,8 +15,8 @@ pub(super) struct Schema {
     pub(super) text: String,
     /// The field with the words.
     pub(super) tokens: String,
-    /// Field and kind of each task of the source, in order.
-    pub(super) tasks: Vec<(String, TaskKind)>,
+    /// Where the label of each task of the source stands, in order.
+    pub(super) tasks: Vec<LabelColumn>,
 }
 
 /// A row as it was read.
@@ -46,7 +46,7 @@ impl Schema {
     /// # Errors
     /// Line, field, what was expected and what was found.
     pub(super) fn row(&self, record: &Record) -> Result<Row, RowError> {
-        let tagged = self.tasks.iter().any(|(_, kind)| kind.reads_words());
+        let tagged = self.tasks.iter().any(|column| column.kind.reads_words());
         let text = record.text_or_pair(&self.text)?;
         // Beside a text, and without a task that tags, the field may hold anything.
         let words = if tagged || text.is_none() { record.words(&self.tokens)? } else { None };
@@ -81,16 +81,13 @@ impl Schema {
         record: &Record,
         words: Option<&[String]>,
     ) -> Result<Vec<Option<RawLabel>>, RowError> {
-        let label = |(field, kind): &(String, TaskKind)| {
-            let Some(cell) = record.field(field)? else { return Ok(None) };
-            let label = label_of(cell, *kind).and_then(|label| match label {
-                Some(RawLabel::Tags(tags)) => {
-                    self.check_tags(&tags, words)?;
-                    Ok((!tags.is_empty()).then_some(RawLabel::Tags(tags)))
-                }
-                label => Ok(label),
-            });
-            label.map_err(|message| record.field_error(field, &message))
+        let label = |column: &LabelColumn| match column.read(record)? {
+            Some(RawLabel::Tags(tags)) => {
+                let error = |message: String| record.field_error(column.field(), &message);
+                self.check_tags(&tags, words).map_err(error)?;
+                Ok((!tags.is_empty()).then_some(RawLabel::Tags(tags)))
+            }
+            label => Ok(label),
         };
         self.tasks.iter().map(label).collect()
     }
@@ -140,16 +137,21 @@ impl Schema {
 #[cfg(test)]
 mod tests {
     use polyhead_files::{RowFormat, RowReader};
+    use polyhead_model::TaskKind;
     use proptest::prelude::*;
 
     use super::*;
+    use crate::data::tests::task;
     use crate::tasks::kinds::{Classification, MultiLabel, Regression, Tokens};
 
     fn read(tasks: &[(&str, TaskKind)], line: &str) -> Result<Row, String> {
         let schema = Schema {
             text: "text".into(),
             tokens: "tokens".into(),
-            tasks: tasks.iter().map(|(field, kind)| (field.to_string(), *kind)).collect(),
+            tasks: tasks
+                .iter()
+                .map(|&(field, kind)| LabelColumn::new(&task(field, kind)))
+                .collect(),
         };
         let format = if line.starts_with('{') { RowFormat::JsonLines } else { RowFormat::Csv };
         let read = || {
@@ -296,7 +298,7 @@ mod tests {
                 text: "text".into(),
                 tokens: "tokens".into(),
                 tasks: [Classification, MultiLabel, Regression, Tokens]
-                    .map(|kind| (kind.to_string(), kind))
+                    .map(|kind| LabelColumn::new(&task(kind.name(), kind)))
                     .to_vec(),
             };
             let format = if csv { RowFormat::Csv } else { RowFormat::JsonLines };

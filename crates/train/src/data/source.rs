@@ -23,8 +23,8 @@ pub struct DataTask {
     pub name: String,
     /// What sort of answer.
     pub kind: TaskKind,
-    /// The field with the label.
-    pub field: String,
+    /// The field with the label, or one for each label.
+    pub fields: Vec<String>,
     /// In the order of the logits; empty for regression.
     pub labels: Vec<String>,
     /// Index into the sources.

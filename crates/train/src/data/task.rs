@@ -1,8 +1,9 @@
 //! What reading must know of a task.
 
-use polyhead_model::{HeadSpec, TaskKind};
+use polyhead_model::{HeadSpec, LabelMatching, TaskKind};
 
-use crate::config::{DataFiles, TaskSettings};
+use crate::config::{DataFiles, EmptyCell, TaskSettings};
+use crate::tasks::takes_several_fields;
 
 /// Where a task's labels stand, and what they may be.
 #[derive(Clone, Debug, PartialEq)]
@@ -11,8 +12,10 @@ pub struct TaskFields {
     pub name: String,
     /// What sort of answer.
     pub kind: TaskKind,
-    /// The field with the label.
-    pub field: String,
+    /// The field with the label, or one for each label of a set.
+    pub fields: Vec<String>,
+    /// How labels are written.
+    pub format: LabelFormat,
     /// Labels that the configuration gives, in order.
     pub labels: Option<Vec<String>>,
     /// Labels of the head that the run starts from; they cannot change.
@@ -24,14 +27,44 @@ pub struct TaskFields {
     pub may_lack_labels: bool,
 }
 
+/// How labels are written in the cells of a field.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LabelFormat {
+    /// What stands between the labels of a set; `None`: as the cells agree.
+    pub separator: Option<String>,
+    /// What an empty cell of a set means; `None`: an error if there are empty cells among others.
+    pub empty: Option<EmptyCell>,
+    /// When two spellings are one label; `None`: as the head says, or `Exact` for a new one.
+    pub matching: Option<LabelMatching>,
+}
+
+impl TaskFields {
+    /// The labels if they are known before the data is read.
+    pub(super) fn given_labels(&self) -> Option<&[String]> {
+        self.fixed_labels.as_deref().or(self.labels.as_deref())
+    }
+
+    /// Whether a row has any number of labels.
+    pub(crate) fn has_sets(&self) -> bool {
+        takes_several_fields(self.kind)
+    }
+}
+
 impl From<&TaskSettings> for TaskFields {
     /// Without fixed labels; a task with `keep` may lack labels.
     fn from(task: &TaskSettings) -> Self {
+        // A field for each label has the label's name.
+        let own_names = (task.field.len() > 1).then(|| task.field.clone());
         Self {
             name: task.name.clone(),
             kind: task.kind,
-            field: task.field.clone(),
-            labels: task.labels.clone(),
+            fields: task.field.clone(),
+            format: LabelFormat {
+                separator: task.separator.clone(),
+                empty: task.empty,
+                matching: task.label_matching,
+            },
+            labels: task.labels.clone().or(own_names),
             fixed_labels: None,
             files: task.files(),
             may_lack_labels: task.keep.is_some(),
@@ -45,7 +78,8 @@ impl From<&HeadSpec> for TaskFields {
         Self {
             name: head.name.clone(),
             kind: head.kind,
-            field: head.name.clone(),
+            fields: vec![head.name.clone()],
+            format: LabelFormat { matching: Some(head.label_matching), ..LabelFormat::default() },
             labels: None,
             fixed_labels: head.kind.has_labels().then(|| head.labels.clone()),
             files: None,

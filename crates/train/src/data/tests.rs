@@ -42,7 +42,8 @@ pub(super) fn task(name: &str, kind: TaskKind) -> TaskFields {
     TaskFields {
         name: name.into(),
         kind,
-        field: name.into(),
+        fields: vec![name.into()],
+        format: LabelFormat::default(),
         labels: None,
         fixed_labels: None,
         files: None,
@@ -62,7 +63,7 @@ fn rows_of_several_files_in_both_formats() {
     let folder = Folder::new(&[
         ("train.jsonl", "{\"text\": \"a\", \"c\": \"x\", \"n\": 1}\n{\"text\": \"b\"}\n"),
         ("train2.csv", "c,n,text\ny,,\"a b\"\n,2.5,c\n"),
-        ("dev.jsonl", "{\"text\": \"c\", \"c\": \"z\"}\n"),
+        ("dev.jsonl", "{\"text\": \"c\", \"c\": \"z\"}\n{\"text\": \"c\", \"c\": \"y\"}\n"),
     ]);
     let tasks = [task("c", Classification), task("n", Regression)];
     let shared = folder.files(&["train.jsonl", "train2.csv", "dev.jsonl"]);
@@ -79,10 +80,10 @@ fn rows_of_several_files_in_both_formats() {
     assert_eq!((train.len(), data.sources[0].test.len(), data.train_rows()), (4, 0, vec![4]));
     assert!(data.sources[0].test.is_empty());
     let dev = data.sources[0].split(Part::Dev);
-    assert_eq!(dev.labels[0], TaskLabels::Classes(vec![Some(FIRST_UNKNOWN)]));
+    assert_eq!(dev.labels[0], TaskLabels::Classes(vec![Some(FIRST_UNKNOWN), Some(1)]));
     assert_eq!(dev.issues[0].unknown_rows, 1);
     let rows: Vec<_> = data.files.iter().map(|file| (file.part, file.rows)).collect();
-    assert_eq!(rows, [(Part::Train, 2), (Part::Train, 2), (Part::Dev, 1)]);
+    assert_eq!(rows, [(Part::Train, 2), (Part::Train, 2), (Part::Dev, 2)]);
 }
 
 #[test]
@@ -121,7 +122,7 @@ fn tasks_share_batches_where_they_share_files() {
     ]);
     let mut tasks = [task("a", Classification), task("b", Regression), task("c", Classification)];
     tasks[1].files = Some(folder.files(&["train-b.jsonl"]));
-    tasks[2].field = "a".into();
+    tasks[2].fields = vec!["a".into()];
     // The same files by other words: the field is the default one.
     let mut shared = folder.files(&["train.jsonl"]);
     tasks[2].files = Some(shared.clone());

@@ -14,8 +14,10 @@ use polyhead_model::{
     Encoder, HeadSpec, ModelFolder, Network, NetworkOptions, Pass, Precision, TrainableLayout,
 };
 
+use polyhead_files::listed;
+
 use crate::config::DataFiles;
-use crate::data::{DataReport, Rows, TaskFields};
+use crate::data::{DataReport, LabelFormat, Rows, TaskFields};
 use crate::error::{Error, ErrorKind};
 use crate::run::{Tokenized, tokenize};
 use crate::tasks::{Objective, TaskMetrics};
@@ -31,8 +33,11 @@ pub struct EvaluateOptions {
     pub tokens: Option<String>,
     /// The tasks to evaluate; `None`: all tasks with labels in the files.
     pub tasks: Option<Vec<String>>,
-    /// Pairs of task and field, for labels in a field that does not have the task's name.
+    /// Pairs of task and field, for labels in a field that does not have the task's name; for
+    /// sets also a field for each label, with commas between their names.
     pub fields: Vec<(String, String)>,
+    /// How labels are written.
+    pub format: LabelFormat,
     /// Length in tokens to which texts are truncated; `None`: as in training.
     pub max_length: Option<usize>,
     /// Precision of the encoder's products.
@@ -82,13 +87,14 @@ pub fn evaluate(
         let named =
             options.tasks.is_some() || options.fields.iter().any(|(t, _)| *t == fields.name);
         if named && split.labels[task].labelled() == 0 {
-            let (task, field) = (&fields.name, &fields.field);
-            let message = format!("task `{task}`: no row has a label in field `{field}`");
+            let (task, field) = (&fields.name, listed(&fields.fields));
+            let message = format!("task `{task}`: no row has a label in field {field}");
             return Err(Error::new(ErrorKind::Data, message));
         }
     }
     if !split.labels.iter().any(|labels| labels.labelled() > 0) {
-        let names: Vec<&str> = fields.iter().map(|task| task.field.as_str()).collect();
+        let names: Vec<&str> =
+            fields.iter().flat_map(|task| &task.fields).map(String::as_str).collect();
         return Err(Error::new(
             ErrorKind::Data,
             format!("no row has a label: expected one of the fields {}", names.join(", ")),
@@ -139,9 +145,16 @@ fn asked(specs: &[HeadSpec], options: &EvaluateOptions) -> Result<Vec<(usize, Ta
     let wanted =
         |spec: &HeadSpec| options.tasks.as_ref().is_none_or(|names| names.contains(&spec.name));
     let fields = |spec: &HeadSpec| {
-        let field = options.fields.iter().rev().find(|(task, _)| *task == spec.name);
-        let field = field.map_or_else(|| spec.name.clone(), |(_, field)| field.clone());
-        TaskFields { field, ..TaskFields::from(spec) }
+        let mut fields = TaskFields::from(spec);
+        if let Some((_, field)) = options.fields.iter().rev().find(|(task, _)| *task == spec.name) {
+            fields.fields = match fields.has_sets() {
+                true => field.split(',').map(str::to_owned).collect(),
+                false => vec![field.clone()],
+            };
+        }
+        let matching = options.format.matching.or(fields.format.matching);
+        fields.format = LabelFormat { matching, ..options.format.clone() };
+        fields
     };
     let all = specs.iter().enumerate().filter(|(_, spec)| wanted(spec));
     Ok(all.map(|(head, spec)| (head, fields(spec))).collect())

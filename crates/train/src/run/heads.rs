@@ -45,6 +45,7 @@ pub(super) fn heads(
             dropout: task.dropout.get(),
             temperature: 1.0,
             thresholds: Vec::new(),
+            label_matching: task.label_matching.unwrap_or_default(),
         };
         spec.check(&site)?;
         let start = folder.heads.iter().find(|head| head.spec.name == task.name);

@@ -11,12 +11,16 @@ use crate::data::{RawLabel, TaskLabels, class};
 pub(super) struct Classification;
 
 impl TaskRules for Classification {
-    fn read_label(&self, cell: Cell) -> Result<Option<RawLabel>, String> {
-        class(cell).map(|label| Some(RawLabel::Class(label)))
+    fn read_label(&self, cell: Cell) -> Result<RawLabel, String> {
+        class(cell).map(RawLabel::Class)
     }
 
     fn unlabelled(&self, rows: usize) -> TaskLabels {
         TaskLabels::Classes(vec![None; rows])
+    }
+
+    fn own_keys(&self) -> &'static [&'static str] {
+        &["class_weights", "label_smoothing", "label_matching"]
     }
 
     fn metric_names(&self) -> &'static [&'static str] {

@@ -49,8 +49,13 @@ use crate::data::{RawLabel, Split, TaskLabels};
 /// What a kind does in its own way before, while and after it is trained. Loss, accuracy and
 /// temperature are those of one label out of several unless the kind says otherwise.
 pub(crate) trait TaskRules {
-    /// The label in a cell that is not empty; `None` where the row counts as unlabelled.
-    fn read_label(&self, cell: Cell) -> Result<Option<RawLabel>, String>;
+    /// The label in a cell that is not empty.
+    fn read_label(&self, cell: Cell) -> Result<RawLabel, String>;
+
+    /// The label in a cell of blanks; `None` where the row counts as unlabelled.
+    fn empty_label(&self) -> Option<RawLabel> {
+        None
+    }
 
     /// `rows` rows without a label.
     fn unlabelled(&self, rows: usize) -> TaskLabels;
@@ -73,8 +78,8 @@ pub(crate) trait TaskRules {
         "two labels or more"
     }
 
-    /// Keys of a task's configuration that the loss has.
-    fn loss_keys(&self) -> &'static [&'static str] {
+    /// Keys of a task's configuration about labels and loss that not all kinds have.
+    fn own_keys(&self) -> &'static [&'static str] {
         &["class_weights", "label_smoothing"]
     }
 
@@ -161,9 +166,14 @@ pub(crate) fn kinds_with_key(key: &str) -> Vec<TaskKind> {
     let applies = |kind: &TaskKind| match key {
         "labels" => kind.has_labels(),
         "pooling" | "input" => !kind.reads_words(),
-        key => rules(*kind).loss_keys().contains(&key),
+        key => rules(*kind).own_keys().contains(&key),
     };
     TaskKind::ALL.into_iter().filter(applies).collect()
+}
+
+/// Whether a task may have a field for each label, with 0 or 1 in it: where labels are sets.
+pub(crate) fn takes_several_fields(kind: TaskKind) -> bool {
+    rules(kind).own_keys().contains(&"separator")
 }
 
 /// The rules of a kind.

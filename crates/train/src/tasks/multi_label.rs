@@ -14,8 +14,12 @@ use crate::data::{RawLabel, TaskLabels, set};
 pub(super) struct MultiLabel;
 
 impl TaskRules for MultiLabel {
-    fn read_label(&self, cell: Cell) -> Result<Option<RawLabel>, String> {
-        set(cell).map(|labels| Some(RawLabel::Set(labels)))
+    fn read_label(&self, cell: Cell) -> Result<RawLabel, String> {
+        set(cell)
+    }
+
+    fn empty_label(&self) -> Option<RawLabel> {
+        Some(RawLabel::Cell(String::new()))
     }
 
     fn unlabelled(&self, rows: usize) -> TaskLabels {
@@ -26,8 +30,8 @@ impl TaskRules for MultiLabel {
         "a label"
     }
 
-    fn loss_keys(&self) -> &'static [&'static str] {
-        &["positive_weights"]
+    fn own_keys(&self) -> &'static [&'static str] {
+        &["positive_weights", "separator", "empty", "label_matching"]
     }
 
     fn loss(&self, objective: &Objective, rows: Labelled, factor: f64, out: &mut [f32]) -> f64 {

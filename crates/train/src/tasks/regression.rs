@@ -13,15 +13,15 @@ use crate::data::{RawLabel, TaskLabels, number};
 pub(super) struct Regression;
 
 impl TaskRules for Regression {
-    fn read_label(&self, cell: Cell) -> Result<Option<RawLabel>, String> {
-        number(cell).map(|number| Some(RawLabel::Number(number)))
+    fn read_label(&self, cell: Cell) -> Result<RawLabel, String> {
+        number(cell).map(RawLabel::Number)
     }
 
     fn unlabelled(&self, rows: usize) -> TaskLabels {
         TaskLabels::Numbers(vec![None; rows])
     }
 
-    fn loss_keys(&self) -> &'static [&'static str] {
+    fn own_keys(&self) -> &'static [&'static str] {
         &[]
     }
 

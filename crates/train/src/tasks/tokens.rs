@@ -18,8 +18,8 @@ fn type_suffix(tag: &str) -> Option<&str> {
 }
 
 impl TaskRules for Tokens {
-    fn read_label(&self, cell: Cell) -> Result<Option<RawLabel>, String> {
-        Ok(cell.strings()?.map(RawLabel::Tags))
+    fn read_label(&self, cell: Cell) -> Result<RawLabel, String> {
+        Ok(RawLabel::Tags(cell.strings()?.unwrap_or_default()))
     }
 
     fn unlabelled(&self, rows: usize) -> TaskLabels {

@@ -160,6 +160,7 @@ mod tests {
             dropout: 0.1,
             temperature: 1.5,
             thresholds: vec![],
+            label_matching: Default::default(),
         }
     }
 

@@ -195,6 +195,7 @@ pub(crate) mod testing {
             dropout: 0.0,
             temperature: 2.0,
             thresholds: vec![],
+            label_matching: Default::default(),
         }
     }
 
