@@ -39,7 +39,7 @@ fn few(metrics: &TaskMetrics) -> &'static [&'static str] {
         TaskMetrics::Classification(_) => &["loss", "accuracy", "f1_macro", "mcc"],
         TaskMetrics::MultiLabel(_) => &["loss", "f1_micro", "f1_macro", "exact_match"],
         TaskMetrics::Tokens(_) => &["loss", "precision", "recall", "f1"],
-        TaskMetrics::Regression(_) => &["loss", "pearson", "spearman", "mae"],
+        TaskMetrics::Regression(_) => &["loss", "pearson", "spearman", "mae", "r2"],
     }
 }
 
@@ -49,7 +49,7 @@ fn few(metrics: &TaskMetrics) -> &'static [&'static str] {
 pub(crate) fn across<'a>(
     tasks: impl IntoIterator<Item = (&'a str, Option<&'a TaskMetrics>)>,
 ) -> Table {
-    let mut table = Table::new("lllll");
+    let mut table = Table::new("llllll");
     for (name, metrics) in tasks {
         let Some(metrics) = metrics else { continue };
         let scores = few(metrics)
@@ -189,7 +189,7 @@ mod tests {
         assert_eq!(
             written(&table),
             "topic    loss 0.5000  accuracy 75.0 %  F1 macro 73.3 %  MCC 0.5774\n\
-             urgency  loss –       pearson 1.0000   spearman 1.0000  MAE 0.5000\n"
+             urgency  loss –       pearson 1.0000   spearman 1.0000  MAE 0.5000  R² 0.0000\n"
         );
 
         let task = TaskSummary {

@@ -118,6 +118,7 @@ fn head(name: &str, labels: usize, site: &HeadDims) -> HeadWeights {
         temperature: 1.0,
         thresholds: Vec::new(),
         label_matching: Default::default(),
+        target: None,
     };
     HeadWeights::random(spec, site, 1)
 }

@@ -41,7 +41,8 @@ pub use folder::{
 };
 pub use heads::{
     Answer, ClassAnswer, HeadDims, HeadInput, HeadLayer, HeadSpec, HeadWeights, LabelMatching,
-    LabelScore, RESERVED_TASK_NAME, TaggedText, TaggedWord, TaskKind, TextSpan, check_task_name,
+    LabelScore, RESERVED_TASK_NAME, TaggedText, TaggedWord, TargetScale, TaskKind, TextSpan,
+    check_task_name,
 };
 pub use hub::{Hub, resolve};
 pub use measure::{Check, CosineStats, PrecisionStudy, product_rate};

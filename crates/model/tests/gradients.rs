@@ -29,6 +29,7 @@ fn spec(name: &str, kind: TaskKind, outputs: usize, pooling: PoolingMode) -> Hea
         temperature: 1.0,
         thresholds: Vec::new(),
         label_matching: Default::default(),
+        target: None,
     }
 }
 

@@ -20,6 +20,7 @@ pub fn heads(folder: &ModelFolder) -> Vec<HeadWeights> {
         temperature: 1.0,
         thresholds: vec![],
         label_matching: Default::default(),
+        target: None,
     };
     let mut topic = spec("topic", TaskKind::Classification, &["sport", "politics", "ünïcode ☃"]);
     topic.temperature = 1.7;

@@ -130,6 +130,7 @@ fn spec(name: &str, labels: usize) -> HeadSpec {
         temperature: 1.0,
         thresholds: Vec::new(),
         label_matching: Default::default(),
+        target: None,
     }
 }
 

@@ -143,6 +143,7 @@ mod tests {
                 temperature: 1.0,
                 thresholds: vec![],
                 label_matching: Default::default(),
+                target: None,
             };
             let numbers = Matrix::new(1, probabilities.len(), probabilities.to_vec());
             let (logits, probabilities) = (numbers.clone(), numbers);

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::error::{Error, ErrorKind, excerpt, fail};
 use crate::folder::records::FileRecord;
 use crate::folder::source::Source;
-use crate::heads::{HeadInput, HeadLayer, HeadSpec, LabelMatching, check_heads};
+use crate::heads::{HeadInput, HeadLayer, HeadSpec, LabelMatching, TargetScale, check_heads};
 use crate::modules::{PoolingMode, PoolingSpec};
 
 /// The file's name.
@@ -99,6 +99,15 @@ struct TaskJson {
     /// Absent: `"exact"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     label_matching: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    target: Option<TargetJson>,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct TargetJson {
+    mean: f64,
+    deviation: f64,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -208,6 +217,10 @@ impl TaskJson {
             thresholds: spec.thresholds.iter().copied().map(shortest).collect(),
             label_matching: (spec.label_matching != LabelMatching::default())
                 .then(|| spec.label_matching.name().to_owned()),
+            target: spec.target.map(|scale| TargetJson {
+                mean: shortest(scale.mean),
+                deviation: shortest(scale.deviation),
+            }),
         }
     }
 
@@ -235,6 +248,10 @@ impl TaskJson {
                 None => LabelMatching::default(),
                 Some(name) => name.parse().map_err(|error| format!("`label_matching`: {error}"))?,
             },
+            target: self.target.map(|scale| TargetScale {
+                mean: scale.mean as f32,
+                deviation: scale.deviation as f32,
+            }),
             name: self.name,
         })
     }
@@ -292,6 +309,7 @@ mod tests {
             activation: Activation::GeluTanh,
             dropout: 0.1,
             temperature: 1.7,
+            target: (!kind.has_labels()).then_some(TargetScale { mean: 2015.5, deviation: 6.1 }),
         }
     }
 
@@ -373,6 +391,12 @@ mod tests {
             },
             Case { at: "/tasks/0/kind", value: json!("pairs"), message: "found \"pairs\"" },
             Case {
+                at: "/tasks/2/target/deviation",
+                value: json!(0),
+                message: "target: expected a finite mean and a deviation above 0, found 2015.5 and 0",
+            },
+            Case { at: "/tasks/2/target/mean", value: json!(1e39), message: "found inf and 6.1" },
+            Case {
                 at: "/tasks/0/labels",
                 value: json!([]),
                 message: "task `classification`: labels: expected 1 to 65536, found 0",
@@ -434,12 +458,20 @@ mod tests {
             let error = parse(&json).unwrap_err();
             assert!(error.contains(message), "{at} = {value}: {error}");
         }
-        for place in ["", "/pooling", "/tasks/0", "/tasks/0/pooling", "/provenance"] {
+        for place in
+            ["", "/pooling", "/tasks/0", "/tasks/0/pooling", "/tasks/2/target", "/provenance"]
+        {
             let mut json: Value = serde_json::from_str(&to_text(&config())).unwrap();
             json.pointer_mut(place).unwrap()["colour"] = json!("red");
             let error = parse(&json).unwrap_err();
             assert!(error.contains("unknown field `colour`"), "{place}: {error}");
         }
+        let mut json: Value = serde_json::from_str(&to_text(&config())).unwrap();
+        assert!(json["tasks"][0].get("target").is_none());
+        json["tasks"][0]["target"] = json!({"mean": 1, "deviation": 2});
+        let error = parse(&json).unwrap_err();
+        let message = "task `classification`: target: expected none for kind classification";
+        assert!(error.contains(message), "{error}");
     }
 
     proptest! {

@@ -1,6 +1,7 @@
 //! Heads: their layers and weights, and the meaning of their logits.
 
 mod spec;
+mod target;
 mod kinds;
 mod weights;
 
@@ -10,5 +11,6 @@ pub(crate) use spec::check_heads;
 pub use spec::{
     HeadInput, HeadLayer, HeadSpec, LabelMatching, RESERVED_TASK_NAME, check_task_name,
 };
+pub use target::TargetScale;
 pub(crate) use weights::{Head, INITIAL_DEVIATION};
 pub use weights::{HeadDims, HeadWeights};

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use polyhead_compute::Activation;
 
 use crate::error::{Error, ErrorKind, excerpt};
-use crate::heads::TaskKind;
+use crate::heads::{TargetScale, TaskKind};
 use crate::modules::{PoolingMode, PoolingSpec};
 
 /// The largest sizes that are accepted. A file with larger sizes is damaged or hostile.
@@ -44,6 +44,8 @@ pub struct HeadSpec {
     pub thresholds: Vec<f32>,
     /// When a label of labelled data is one of these labels.
     pub label_matching: LabelMatching,
+    /// Scale of a regression whose targets the head has learned standardized.
+    pub target: Option<TargetScale>,
 }
 
 /// The input of a sentence head.
@@ -106,6 +108,11 @@ impl HeadSpec {
     /// Number of outputs per row: one per label, or one if the kind has no labels.
     pub fn outputs(&self) -> usize {
         if self.kind.has_labels() { self.labels.len() } else { 1 }
+    }
+
+    /// The number in the unit of the targets that a logit of a regression means.
+    pub fn number(&self, logit: f32) -> f32 {
+        self.target.map_or(logit, |scale| scale.restored(logit))
     }
 
     /// Whether the head reads the final sentence vector.
@@ -200,6 +207,16 @@ fn check_numbers(head: &HeadSpec) -> Result<(), String> {
     if !(head.temperature.is_finite() && head.temperature > 0.0) {
         let found = head.temperature;
         return Err(format!("temperature: expected a number above 0, found {found}"));
+    }
+    if let Some(TargetScale { mean, deviation }) = head.target {
+        if head.kind.has_labels() {
+            return Err(format!("target: expected none for kind {}, found a scale", head.kind));
+        }
+        if !(mean.is_finite() && deviation.is_finite() && deviation > 0.0) {
+            return Err(format!(
+                "target: expected a finite mean and a deviation above 0, found {mean} and {deviation}"
+            ));
+        }
     }
     let thresholds = &head.thresholds;
     let wanted = if head.kind.has_thresholds() { head.labels.len() } else { 0 };

@@ -35,7 +35,7 @@ pub struct TextAnswer {
 pub struct TaskAnswer {
     /// Index of the task in [`MultiTaskModel::tasks`](crate::MultiTaskModel::tasks).
     pub task: usize,
-    /// `[1, labels]`; for regression `[1, 1]`; for tagging `[words, labels]` of the
+    /// `[1, labels]`; for regression `[1, 1]`, before [`HeadSpec::target`]; for tagging `[words, labels]` of the
     /// words that the model saw: see [`TaggedWord::row`](crate::TaggedWord::row).
     pub logits: Matrix,
     /// Probabilities of the rows of `logits`, after the head's temperature: softmax over

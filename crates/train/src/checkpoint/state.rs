@@ -37,6 +37,9 @@ pub(crate) struct SavedProgress {
     pub data_hash: String,
     /// Hash of the weights of the starting model.
     pub model_hash: String,
+    /// Scales of the targets of regressions that have one, by task, in words.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub targets: BTreeMap<String, String>,
     /// Sums since the last line of progress, as bits.
     #[serde(skip)]
     pub window: Vec<u64>,

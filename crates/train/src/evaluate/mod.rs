@@ -119,8 +119,7 @@ pub fn evaluate(
         encoder: encoder.as_ref(),
     };
     let answers = Answers::of(&network, threads, split, &questions, None, &mut Pass::default())?;
-    let objectives: Vec<Objective> =
-        specs.iter().map(|spec| Objective::new(spec.kind, spec.outputs())).collect();
+    let objectives: Vec<Objective> = specs.iter().map(Objective::of_head).collect();
     let found = answers.score(split, &specs, &objectives);
     let tasks = specs.into_iter().zip(found);
     let tasks = tasks.filter_map(|(spec, metrics)| Some((spec.name, metrics?))).collect();

@@ -154,6 +154,9 @@ impl Run<'_> {
         if self.learner.objectives[task].distills {
             remarks.push("held to the starting model's answers".to_owned());
         }
+        if let Some(scale) = spec.target {
+            remarks.push(format!("learns its targets standardized, {scale}"));
+        }
         let source = self.plan.data.tasks[task].source;
         let of = |part: Part| all.iter().find(|a| a.source == source && a.part == part);
         let shown = of(if found.test.is_some() { Part::Test } else { Part::Dev });
@@ -163,10 +166,9 @@ impl Run<'_> {
             let logits = &shown.answers.logits[task];
             let (answers, targets) = answered(logits, split, task, &self.learner.objectives[task]);
             if let TaskLabels::Numbers(targets) = &targets {
-                let pairs = answers
-                    .iter()
-                    .zip(targets)
-                    .filter_map(|(given, target)| Some((f64::from((*target)?), f64::from(*given))));
+                let pairs = answers.iter().zip(targets).filter_map(|(given, target)| {
+                    Some((f64::from((*target)?), f64::from(spec.number(*given))))
+                });
                 scatter = pairs.take(SCATTER).collect();
             }
             mistakes = worst_mistakes(split, task, spec, logits);

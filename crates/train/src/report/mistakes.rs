@@ -67,7 +67,7 @@ fn badness(split: &Split, task: usize, spec: &HeadSpec, logits: &[f32], row: usi
                 .max_by(f64::total_cmp)
         }
         TaskLabels::Numbers(labels) => {
-            let off = (f64::from(labels[row]?) - f64::from(of_row()[0])).abs();
+            let off = (f64::from(labels[row]?) - f64::from(spec.number(of_row()[0]))).abs();
             (off > 0.0).then_some(off)
         }
         TaskLabels::Tags(labels) => {
@@ -113,7 +113,7 @@ fn both_answers(
         ),
         TaskLabels::Numbers(labels) => (
             Answer::Number(f64::from(labels[row].unwrap_or_default())),
-            Answer::Number(f64::from(of_row()[0])),
+            Answer::Number(f64::from(spec.number(of_row()[0]))),
         ),
         TaskLabels::Tags(labels) => {
             let words = split.words.row(row);

@@ -1,10 +1,13 @@
 //! The heads of a run's tasks: new ones, and those of the starting model.
 
-use polyhead_model::{HeadInput, HeadLayer, HeadSpec, HeadWeights, ModelFolder, PoolingSpec};
+use polyhead_model::{
+    HeadInput, HeadLayer, HeadSpec, HeadWeights, ModelFolder, PoolingSpec, TargetScale,
+};
 
 use crate::config::{Keep, RunConfig, TaskSettings};
 use crate::data::Dataset;
 use crate::error::{Error, ErrorKind};
+use crate::tasks::rules;
 
 /// The heads of the tasks, those of the starting model where it has them, and
 /// its other heads behind them.
@@ -29,7 +32,7 @@ pub(super) fn heads(
     }
     let mut heads = Vec::new();
     let mut known = Vec::new();
-    for (task, fields) in config.tasks.iter().zip(&data.tasks) {
+    for (index, (task, fields)) in config.tasks.iter().zip(&data.tasks).enumerate() {
         let spec = HeadSpec {
             name: task.name.clone(),
             kind: task.kind,
@@ -46,6 +49,7 @@ pub(super) fn heads(
             temperature: 1.0,
             thresholds: Vec::new(),
             label_matching: task.label_matching.unwrap_or_default(),
+            target: target_scale(data, index),
         };
         spec.check(&site)?;
         let start = folder.heads.iter().find(|head| head.spec.name == task.name);
@@ -85,8 +89,14 @@ pub(super) fn check_teachers(config: &RunConfig, data: &Dataset) -> Result<(), E
     Ok(())
 }
 
-/// The head of the starting model with its pooling, temperature and thresholds, if
-/// it is what the task asks for.
+/// The scale with which a new head learns the task's targets.
+pub(super) fn target_scale(data: &Dataset, task: usize) -> Option<TargetScale> {
+    let fields = &data.tasks[task];
+    rules(fields.kind).target_scale(&data.sources[fields.source].train.labels[task])
+}
+
+/// The head of the starting model with its pooling, temperature, thresholds and scale of targets,
+/// if it is what the task asks for.
 fn start_from(
     head: &HeadWeights,
     wanted: HeadSpec,
@@ -136,6 +146,7 @@ fn start_from(
         pooling: found.pooling.clone(),
         temperature: found.temperature,
         thresholds: found.thresholds.clone(),
+        target: found.target,
         ..wanted
     };
     Ok(HeadWeights { spec, ..head.clone() })

@@ -5,7 +5,8 @@
 
 use polyhead_compute::Threads;
 use polyhead_model::{
-    ModelFolder, Network, NetworkOptions, OnTruncate, Prompt, TextReader, TrainableLayout, resolve,
+    HeadSpec, HeadWeights, ModelFolder, Network, NetworkOptions, OnTruncate, Prompt, TargetScale,
+    TextReader, TrainableLayout, resolve,
 };
 use polyhead_text::{TextInput, spans_in_texts};
 
@@ -13,7 +14,7 @@ use crate::config::RunConfig;
 use crate::data::{DataReport, Dataset, Rows, TaskFields};
 use crate::error::{Error, ErrorKind};
 use crate::freeze::FreezePlan;
-use crate::run::heads::{check_teachers, heads, pooling};
+use crate::run::heads::{check_teachers, heads, pooling, target_scale};
 use crate::run::plan::RunPlan;
 use crate::sampler::BatchSampler;
 use crate::step::{AdamW, AdamWSettings, Learner, RateTable, Schedule};
@@ -69,7 +70,7 @@ impl Prepared {
             random: config.encoder.random.then_some(config.seed),
         };
         let network = Network::new(&folder, &heads, &options, threads)?;
-        let objectives = objectives(config, &data)?;
+        let objectives = objectives(config, &data, &heads)?;
         let sampler = BatchSampler::new(
             config.seed,
             config.sampler,
@@ -101,6 +102,10 @@ impl Prepared {
         notices.extend(config.tasks.iter().zip(&known).filter(|(_, known)| **known).map(
             |(task, _)| format!("task `{}` begins with the head of the starting model", task.name),
         ));
+        notices.extend(
+            (0..config.tasks.len())
+                .filter_map(|task| scale_notice(&heads[task].spec, target_scale(&data, task))),
+        );
         let mut plan = RunPlan {
             folder,
             data,
@@ -189,7 +194,29 @@ pub(crate) fn tokenize(
     Ok(Tokenized { data, max_length: reader.max_length(), prompt_tokens })
 }
 
-fn objectives(config: &RunConfig, data: &Dataset) -> Result<Vec<Objective>, Error> {
+/// What to say about the scale of a task's targets, if anything.
+///
+/// - `found`: the scale of these training targets
+fn scale_notice(head: &HeadSpec, found: Option<TargetScale>) -> Option<String> {
+    let name = &head.name;
+    match (head.target, found) {
+        (Some(scale), _) => Some(format!(
+            "task `{name}`: learns its targets standardized ({scale}); answers and metrics are in \
+             the unit of the data, the loss is in deviations"
+        )),
+        (None, Some(scale)) => Some(format!(
+            "task `{name}`: the targets have {scale}, and the head of the starting model has no \
+             scale for them; under another name the task begins with a new head that has one"
+        )),
+        (None, None) => None,
+    }
+}
+
+fn objectives(
+    config: &RunConfig,
+    data: &Dataset,
+    heads: &[HeadWeights],
+) -> Result<Vec<Objective>, Error> {
     config
         .tasks
         .iter()
@@ -197,7 +224,9 @@ fn objectives(config: &RunConfig, data: &Dataset) -> Result<Vec<Objective>, Erro
         .enumerate()
         .map(|(index, (settings, task))| {
             let train = &data.sources[task.source].train.labels[index];
-            Objective::from_settings(settings, &task.labels, train)
+            let mut objective = Objective::from_settings(settings, &task.labels, train)?;
+            objective.target = heads[index].spec.target;
+            Ok(objective)
         })
         .collect()
 }

@@ -1,5 +1,6 @@
 //! What a run writes to go on from: checkpoints, the best weights, and the sums between them.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use polyhead_model::TrainableLayout;
@@ -89,8 +90,18 @@ impl Run<'_> {
             window: self.window.to_words(),
             gave_up: self.gave_up,
             times: self.times,
+            targets: self.target_scales(),
             ..Default::default()
         }
+    }
+
+    /// The scale of targets of each task that has one.
+    fn target_scales(&self) -> BTreeMap<String, String> {
+        let tasks = self.config.tasks.iter().zip(&self.learner.objectives);
+        let scales = tasks.filter_map(|(task, objective)| {
+            objective.target.map(|scale| (task.name.clone(), scale.to_string()))
+        });
+        scales.collect()
     }
 
     /// Goes on from a checkpoint.
@@ -113,6 +124,16 @@ impl Run<'_> {
                 "{} is not the model that the run began with: expected numbers of SHA-256 {}, \
                  found {}",
                 self.config.encoder.model, progress.model_hash, self.model_hash
+            );
+            return Err(Error::new(ErrorKind::Config, message));
+        }
+        let scales = self.target_scales();
+        if progress.targets != scales {
+            let (expected, found) = (&progress.targets, scales);
+            let message = format!(
+                "scale of regression targets: expected that with which the run began, \
+                 {expected:?}, found {found:?}; a run of an earlier version without one cannot go \
+                 on: begin a new run"
             );
             return Err(Error::new(ErrorKind::Config, message));
         }

@@ -40,7 +40,7 @@ pub(crate) use targets::{answered, targets};
 
 use std::collections::BTreeSet;
 
-use polyhead_model::{HeadSpec, TaskKind};
+use polyhead_model::{HeadSpec, TargetScale, TaskKind};
 
 use polyhead_files::Cell;
 
@@ -71,6 +71,11 @@ pub(crate) trait TaskRules {
     /// What was expected and found.
     fn check_labels(&self, _labels: &[String]) -> Result<(), String> {
         Ok(())
+    }
+
+    /// The scale with which a new head learns these training targets; `None`: as they are.
+    fn target_scale(&self, _train: &TaskLabels) -> Option<TargetScale> {
+        None
     }
 
     /// What a message expects where a task has too few labels.

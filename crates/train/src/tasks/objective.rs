@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use polyhead_files::{listed, quoted};
-use polyhead_model::TaskKind;
+use polyhead_model::{HeadSpec, TargetScale, TaskKind};
 
 use crate::config::{ClassWeights, Keep, TaskSettings};
 use crate::data::TaskLabels;
@@ -26,6 +26,9 @@ pub struct Objective {
     pub distills: bool,
     /// What the loss reads, and gives its gradient to.
     pub reads: LossInput,
+    /// Scale of a regression's targets, [`HeadSpec::target`]: the
+    /// loss compares logits with standardized targets.
+    pub target: Option<TargetScale>,
 }
 
 /// What a loss reads.
@@ -57,7 +60,13 @@ impl Objective {
             positive_weights: None,
             distills: false,
             reads: LossInput::Logits,
+            target: None,
         }
+    }
+
+    /// A plain loss of a trained head.
+    pub fn of_head(spec: &HeadSpec) -> Self {
+        Self { target: spec.target, ..Self::new(spec.kind, spec.outputs()) }
     }
 
     /// The loss that a configuration asks for.

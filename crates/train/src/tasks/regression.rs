@@ -7,6 +7,7 @@ use super::{
 };
 
 use polyhead_files::Cell;
+use polyhead_model::TargetScale;
 
 use crate::data::{RawLabel, TaskLabels, number};
 
@@ -25,8 +26,18 @@ impl TaskRules for Regression {
         &[]
     }
 
-    fn loss(&self, _: &Objective, rows: Labelled, factor: f64, out: &mut [f32]) -> f64 {
-        squared_error(rows.logits, rows.targets.numbers(), factor, out)
+    fn loss(&self, objective: &Objective, rows: Labelled, factor: f64, out: &mut [f32]) -> f64 {
+        let targets = rows.targets.numbers();
+        let Some(scale) = objective.target else {
+            return squared_error(rows.logits, targets, factor, out);
+        };
+        let targets: Vec<Option<f32>> =
+            targets.iter().map(|target| target.map(|target| scale.standardized(target))).collect();
+        squared_error(rows.logits, &targets, factor, out)
+    }
+
+    fn target_scale(&self, train: &TaskLabels) -> Option<TargetScale> {
+        scale_of(train.numbers())
     }
 
     fn normaliser(&self, _: &Objective, targets: &TaskLabels) -> f64 {
@@ -52,7 +63,7 @@ impl TaskRules for Regression {
         counter.loss = answers.loss;
         for (logits, label) in answers.rows().zip(answers.labels().numbers()) {
             if let Some(label) = label {
-                counter.add(logits[0], *label);
+                counter.add(answers.head.number(logits[0]), *label);
             }
         }
         counter.finish().map(TaskMetrics::Regression)
@@ -60,5 +71,89 @@ impl TaskRules for Regression {
 
     fn calibrate(&self, _: Labelled) -> Option<Calibration> {
         None
+    }
+}
+
+/// The largest distance of a mean from 0, and the deviations, with which targets are learned as
+/// they are. A head begins at 0 and moves by about its learning rate a step: ratings of 0 to 5 and
+/// scores of 0 to 1 are within its reach, years, prices and percentages are not.
+const PLAIN_MEAN: f64 = 10.0;
+const PLAIN_DEVIATIONS: std::ops::RangeInclusive<f64> = 0.1..=10.0;
+
+/// Mean and standard deviation of the targets, if they are not [plain](PLAIN_MEAN). Where all
+/// targets are equal, the deviation says nothing about them and is taken as 1.
+fn scale_of(targets: &[Option<f32>]) -> Option<TargetScale> {
+    let targets = || targets.iter().flatten().map(|target| f64::from(*target));
+    let rows = targets().count();
+    if rows == 0 {
+        return None;
+    }
+    let mean = targets().sum::<f64>() / rows as f64;
+    let squares: f64 = targets().map(|target| (target - mean).powi(2)).sum();
+    let mut deviation = (squares / rows as f64).sqrt();
+    let first = targets().next();
+    // A mean is rounded, so equal targets need not have a deviation of 0.
+    if targets().all(|target| Some(target) == first) || deviation as f32 == 0.0 {
+        deviation = 1.0;
+    }
+    let plain = mean.abs() <= PLAIN_MEAN && PLAIN_DEVIATIONS.contains(&deviation);
+    (!plain).then_some(TargetScale { mean: mean as f32, deviation: deviation as f32 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scale(targets: &[f32]) -> Option<(f32, f32)> {
+        let mut targets: Vec<Option<f32>> = targets.iter().copied().map(Some).collect();
+        targets.insert(0, None);
+        scale_of(&targets).map(|scale| (scale.mean, scale.deviation))
+    }
+
+    #[test]
+    fn ordinary_targets_are_learned_as_they_are() {
+        for targets in [
+            &[0.0, 5.0, 2.5][..],
+            &[1.0, 2.0],
+            &[-1.0, 1.0],
+            &[0.0, 1.0, 1.0, 1.0],
+            &[1.0, 10.0],
+            &[3.0, 3.0],
+            &[0.1, 0.1, 0.1],
+            &[4.0],
+            &[],
+        ] {
+            assert_eq!(scale(targets), None, "{targets:?}");
+        }
+    }
+
+    #[test]
+    fn targets_far_from_zero_wide_or_narrow_have_a_scale() {
+        for (targets, expected) in [
+            (&[1000.0, 2000.0][..], (1500.0, 500.0)),
+            (&[2015.0, 2017.0], (2016.0, 1.0)),
+            (&[-40.0, 40.0], (0.0, 40.0)),
+            (&[0.25, 0.375], (0.3125, 0.0625)),
+            (&[-1e15, 1e15], (0.0, 1e15)),
+            // Equal ones.
+            (&[1000.0, 1000.0], (1000.0, 1.0)),
+            (&[77.7, 77.7, 77.7], (77.7, 1.0)),
+        ] {
+            assert_eq!(scale(targets), Some(expected), "{targets:?}");
+        }
+    }
+
+    #[test]
+    fn the_loss_compares_with_standardized_targets() {
+        let scale = TargetScale { mean: 1500.0, deviation: 500.0 };
+        let mut objective = Objective::new(crate::tasks::kinds::Regression, 1);
+        let targets = TaskLabels::Numbers(vec![Some(2000.0), None, Some(1000.0)]);
+        let plain = TaskLabels::Numbers(vec![Some(1.0), None, Some(-1.0)]);
+        let logits = [0.5, 9.0, 0.25];
+        let (mut found, mut expected) = ([0.0; 3], [0.0; 3]);
+        let sum = objective.loss(&logits, &plain, 0.5, &mut expected);
+        objective.target = Some(scale);
+        assert_eq!(objective.loss(&logits, &targets, 0.5, &mut found), sum);
+        assert_eq!(found, expected);
     }
 }

@@ -214,6 +214,7 @@ pub(crate) fn spec(task: &TaskSettings) -> HeadSpec {
         temperature: 1.0,
         thresholds: Vec::new(),
         label_matching: task.label_matching.unwrap_or_default(),
+        target: None,
     }
 }
 

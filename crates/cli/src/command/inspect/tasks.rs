@@ -24,8 +24,20 @@ pub(crate) struct TaskSummary {
     pub(crate) temperature: f32,
     /// Thresholds, one per label; only for multi-label tasks.
     pub(crate) thresholds: Vec<f32>,
+    /// Scale with which a regression has learned its targets.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) target: Option<ScaleSummary>,
     pub(crate) tensors: usize,
     pub(crate) parameters: usize,
+}
+
+/// Mean and standard deviation of a regression's training targets.
+#[derive(Debug, PartialEq, Serialize)]
+pub(crate) struct ScaleSummary {
+    pub(crate) mean: f32,
+    pub(crate) deviation: f32,
+    #[serde(skip)]
+    shown: String,
 }
 
 /// The origin of a trained model.
@@ -73,6 +85,11 @@ impl TaskSummary {
             dropout: spec.dropout,
             temperature: spec.temperature,
             thresholds: spec.thresholds.clone(),
+            target: spec.target.map(|scale| ScaleSummary {
+                mean: scale.mean,
+                deviation: scale.deviation,
+                shown: scale.to_string(),
+            }),
             tensors: tensors.len(),
             parameters: tensors.iter().map(|(_, shape, _)| shape.iter().product::<usize>()).sum(),
         }
@@ -118,7 +135,10 @@ pub(crate) fn table(tasks: &[TaskSummary]) -> Table {
             }
         };
         let labels = match task.labels.len() {
-            0 => "a number".to_owned(),
+            0 => match &task.target {
+                Some(scale) => format!("a number, {}", scale.shown),
+                None => "a number".to_owned(),
+            },
             count => format!("{count}: {}", shorten(&labels, 60)),
         };
         table.row([
@@ -161,6 +181,7 @@ mod tests {
             temperature: 1.5,
             thresholds: vec![],
             label_matching: Default::default(),
+            target: None,
         }
     }
 

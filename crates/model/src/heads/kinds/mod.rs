@@ -196,6 +196,7 @@ pub(crate) mod testing {
             temperature: 2.0,
             thresholds: vec![],
             label_matching: Default::default(),
+            target: None,
         }
     }
 
