@@ -15,10 +15,12 @@ use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use polyhead_files::{Record, RowError, RowFormat, RowReader, file_kind};
-use polyhead_text::join_words;
+use polyhead_model::{InputFields, RowInput, RowWords, TextFields};
+use polyhead_text::TextInput;
 use sha2::{Digest, Sha256};
 
 use crate::failure::usage;
+use crate::flags::FieldArgs;
 use crate::pipeline::BadRow;
 use crate::resume::{Done, RowHash, RowsHash};
 
@@ -38,9 +40,8 @@ pub(crate) struct InputArgs {
     #[arg(long, value_name = "FORMAT", value_parser = row_format())]
     input_format: Option<RowFormat>,
 
-    /// Field or column that holds the text [default: text]
-    #[arg(long, value_name = "NAME")]
-    field: Option<String>,
+    #[command(flatten)]
+    fields: FieldArgs,
 }
 
 /// Reads the format of an input file by its suffix.
@@ -57,35 +58,49 @@ pub(crate) fn row_format() -> impl TypedValueParser<Value = RowFormat> {
 }
 
 /// A text of the input and its line.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq)]
 pub(crate) struct Text {
     pub(crate) text: String,
     /// Line where the row begins, or number of the argument; counted from 1.
     pub(crate) line: u64,
     /// SHA-256 of the whole row.
     pub(crate) row: RowHash,
-    /// Other fields of the row; empty unless the input was opened by [`InputArgs::open_rows`].
     pub(crate) others: OtherFields,
 }
 
-/// The fields of a row beside its text.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// What a row has beside its text.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct OtherFields {
-    /// Name and value of every other field, in their order; values are JSON.
+    /// Name and value of every other field, in their order, where a command keeps them; values are
+    /// JSON.
     pub(crate) columns: Vec<(String, String)>,
     /// Second text of a pair.
     pub(crate) second: Option<String>,
-    /// Words of the text, where the row has them.
-    pub(crate) words: Option<Vec<String>>,
+    /// Words of the text, where a task tags them.
+    pub(crate) words: Option<RowWords>,
 }
 
-/// Names of the fields that are read from a row.
-#[derive(Clone, Debug)]
-struct Fields {
-    /// Field that holds the text.
-    text: String,
-    /// Field that holds the words; if it is set, all other fields are kept too.
-    words: Option<String>,
+/// What a command takes of a row beside its text.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Wanted {
+    /// Words, for a task that tags them.
+    pub(crate) words: bool,
+    /// The second text of a pair. Without it, a pair is an error.
+    pub(crate) pairs: bool,
+    /// The other fields.
+    pub(crate) columns: bool,
+}
+
+/// A source whose flags are checked and whose file is open, before its rows are read.
+pub(crate) enum OpenSource {
+    Arguments(Vec<String>),
+    Rows {
+        place: Place,
+        format: RowFormat,
+        source: Box<dyn Read + Send>,
+        size: Option<u64>,
+        fields: FieldArgs,
+    },
 }
 
 /// An open input.
@@ -115,7 +130,7 @@ impl InputArgs {
         input_format: Option<RowFormat>,
         field: Option<String>,
     ) -> Self {
-        Self { texts: Vec::new(), input, input_format, field }
+        Self { texts: Vec::new(), input, input_format, fields: FieldArgs::of_field(field) }
     }
 
     /// The texts that are arguments.
@@ -132,27 +147,27 @@ impl InputArgs {
         Ok(self)
     }
 
-    /// Checks the flags, then opens the input.
+    /// Opens an input of single texts, for a command that knows no model.
     pub(crate) fn open(self) -> Result<Input> {
-        self.open_fields(None)
+        self.open_source()?.read(None, Wanted::default())
     }
 
-    /// Opens the input as [`Self::open`] does; each text comes with the words and
-    /// the other fields of its row.
-    ///
-    /// - `tokens_field`: field that holds the words, if the user names it
-    pub(crate) fn open_rows(self, tokens_field: Option<String>) -> Result<Input> {
-        if tokens_field.is_some() {
-            self.check_fields("--tokens-field")?;
+    /// Checks the flags, then opens the source.
+    pub(crate) fn open_source(self) -> Result<OpenSource> {
+        let source = self.source()?;
+        if let Some(flag) = self.fields.given() {
+            match source {
+                None => {
+                    return Err(usage(format!("{flag} needs an input file: pass --input FILE")));
+                }
+                Some((_, RowFormat::Text)) => {
+                    let problem = "a txt input has no fields; use .jsonl or .csv";
+                    return Err(usage(format!("{flag}: {problem}")));
+                }
+                Some(_) => self.fields.text().map(drop)?,
+            }
         }
-        self.open_fields(Some(tokens_field.unwrap_or_else(|| "tokens".to_owned())))
-    }
-
-    fn open_fields(self, words: Option<String>) -> Result<Input> {
-        if self.field.is_some() {
-            self.check_fields("--field")?;
-        }
-        let Some((place, format)) = self.source()? else {
+        let Some((place, format)) = source else {
             // Clap does not check `requires` if texts exclude --input.
             if self.input_format.is_some() {
                 return Err(usage("--input-format needs an input file: pass --input FILE"));
@@ -162,21 +177,16 @@ impl InputArgs {
                     "no texts: give them as arguments, pass --input FILE, or pipe them in",
                 ));
             }
-            return Ok(Input::from_texts(self.texts));
+            return Ok(OpenSource::Arguments(self.texts));
         };
-        let text = self.field.unwrap_or_else(|| "text".to_owned());
-        Input::from_place(place, format, Fields { text, words })
-    }
-
-    /// Refuses `flag`, which names a field, for an input without fields.
-    fn check_fields(&self, flag: &str) -> Result<()> {
-        match self.source()? {
-            None => Err(usage(format!("{flag} needs an input file: pass --input FILE"))),
-            Some((_, RowFormat::Text)) => {
-                Err(usage(format!("{flag}: a txt input has no fields; use .jsonl or .csv")))
+        let (source, size): (Box<dyn Read + Send>, _) = match &place {
+            Place::File(path) => {
+                let (file, size) = open_file(path).with_context(|| place.to_string())?;
+                (Box::new(file), size)
             }
-            Some(_) => Ok(()),
-        }
+            _ => (Box::new(io::stdin()), None),
+        };
+        Ok(OpenSource::Rows { place, format, source, size, fields: self.fields })
     }
 
     /// Place and format of the input, unless it is the arguments: the file that `--input` names,
@@ -205,16 +215,42 @@ fn format_of(place: &Place) -> Result<RowFormat> {
     })
 }
 
-/// Format and fields in words, as far as they affect what is read from a row.
-fn reading(format: RowFormat, fields: &Fields) -> String {
+/// Format and fields in words: the same rows read in another way are other texts.
+fn reading(format: RowFormat, fields: &InputFields, wanted: Wanted) -> String {
     let name = match format {
         RowFormat::Text => return "texts".to_owned(),
         RowFormat::JsonLines => "jsonl",
         RowFormat::Csv => "csv",
     };
-    match fields {
-        Fields { text, words: None } => format!("{name}: `{text}`"),
-        Fields { text, words: Some(words) } => format!("{name}: `{text}` and `{words}`"),
+    format!("{name}: {:?} and `{}`, {wanted:?}", fields.text, fields.tokens)
+}
+
+impl OpenSource {
+    /// Starts to read the texts.
+    ///
+    /// - `model`: how the model makes a text of several fields, if it does; flags come first
+    pub(crate) fn read(self, model: Option<&TextFields>, wanted: Wanted) -> Result<Input> {
+        let (place, format, source, size, fields) = match self {
+            Self::Arguments(texts) => return Ok(Input::from_texts(texts)),
+            Self::Rows { place, format, source, size, fields } => {
+                (place, format, source, size, fields)
+            }
+        };
+        let fields = match format {
+            // A line is a text, whatever fields the model knows.
+            RowFormat::Text => InputFields::default(),
+            _ => fields.input_fields(model)?,
+        };
+        let read = Arc::<AtomicU64>::default();
+        let source = BufReader::with_capacity(1 << 16, Counted { source, read: read.clone() });
+        let reading = reading(format, &fields, wanted);
+        let name = place.to_string();
+        let records = RowReader::new(source, format).with_context(|| name.clone())?;
+        let texts = records.map(move |record| {
+            let text = record.and_then(|record| text_of(&record, &fields, wanted));
+            text.with_context(|| name.clone())
+        });
+        Ok(Input { texts: Box::new(texts), place, reading, size, read })
     }
 }
 
@@ -231,25 +267,6 @@ impl Input {
             size: None,
             read: Arc::default(),
         }
-    }
-
-    fn from_place(place: Place, format: RowFormat, fields: Fields) -> Result<Self> {
-        let (source, size): (Box<dyn Read + Send>, _) = match &place {
-            Place::File(path) => {
-                let (file, size) = open_file(path).with_context(|| place.to_string())?;
-                (Box::new(file), size)
-            }
-            _ => (Box::new(io::stdin()), None),
-        };
-        let read = Arc::<AtomicU64>::default();
-        let source = BufReader::with_capacity(1 << 16, Counted { source, read: read.clone() });
-        let reading = reading(format, &fields);
-        let name = place.to_string();
-        let records = RowReader::new(source, format).with_context(|| name.clone())?;
-        let texts = records.map(move |record| {
-            record.and_then(|record| text_of(&record, &fields)).with_context(|| name.clone())
-        });
-        Ok(Self { texts: Box::new(texts), place, reading, size, read })
     }
 
     /// Skips the texts whose results exist already, and checks that they are the same rows.
@@ -290,31 +307,23 @@ impl Input {
     }
 }
 
-/// Reads the text of a row, and its second text, words and other fields if `fields` names words.
-///
-/// Words replace a missing or empty text, as in training. In a row with a text, the field of the
-/// words may hold something else.
-fn text_of(record: &Record, fields: &Fields) -> Result<Text, RowError> {
-    let Fields { text: field, words: words_field } = fields;
-    let (text, second) = if words_field.is_some() {
-        record.text_or_pair(field)?.unzip()
-    } else {
-        (record.text(field)?, None)
+/// Reads the text of a row and what a command takes beside it.
+fn text_of(record: &Record, fields: &InputFields, wanted: Wanted) -> Result<Text, RowError> {
+    let RowInput { text, words } = fields.read(record, wanted.words)?;
+    let (text, second) = match text {
+        TextInput::Pair(..) if !wanted.pairs => {
+            let message = "expected one text, found a pair, which only heads of a model read";
+            return Err(record.field_error(fields.text.names()[0], message));
+        }
+        TextInput::Pair(first, second) => (first, Some(second)),
+        TextInput::One(text) => (text, None),
+        TextInput::Words(_) => unreachable!("rows have their words beside the text"),
     };
-    let second = second.flatten().map(str::to_owned);
-    let words = match words_field {
-        None => None,
-        Some(words) if text.is_none() => record.words(words)?,
-        Some(words) => record.words(words).unwrap_or_default(),
-    };
-    let text = match (text, &words) {
-        (None | Some(""), Some(words)) if second.is_none() => join_words(words).0,
-        (Some(text), _) => text.to_owned(),
-        (None, _) => return Err(record.no_text(field, words_field.as_deref())),
-    };
-    let columns = match words_field {
-        None => Vec::new(),
-        Some(_) => record.other_fields(field)?,
+    let columns = match &fields.text {
+        _ if !wanted.columns => Vec::new(),
+        TextFields::One(name) => record.other_fields(name)?,
+        // The text has the name of none of its fields.
+        _ => record.other_fields("")?,
     };
     let others = OtherFields { columns, second, words };
     Ok(Text { text, line: record.line(), row: record.sha256(), others })
@@ -456,64 +465,56 @@ mod tests {
             assert!(open(line).is_err(), "{line:?}");
         }
         for (line, expected) in [
-            (&["a"][..], "--tokens-field needs an input file: pass --input FILE"),
-            (&["--input", "-"], "--tokens-field: a txt input has no fields; use .jsonl or .csv"),
+            (
+                &["a", "--tokens-field", "w"][..],
+                "--tokens-field needs an input file: pass --input FILE",
+            ),
+            (
+                &["--input", "-", "--tokens-field", "w"],
+                "--tokens-field: a txt input has no fields; use .jsonl or .csv",
+            ),
+            (
+                &["--input", "a.csv", "--field", "a,b"],
+                "--field: several fields need `join`, the text between them, such as \"\\n\", or \
+                 `template`, such as \"{a}: {b}\"",
+            ),
+            (
+                &["--input", "a.csv", "--join", "x"],
+                "--join: `join` applies to several fields, found one",
+            ),
         ] {
-            let input = Line::try_parse_from(["test"].iter().chain(line)).unwrap().input;
-            let error = input.open_rows(Some("words".into())).err().unwrap();
-            assert_eq!(error.to_string(), expected);
+            assert_eq!(open(line).err().unwrap().to_string(), expected);
         }
     }
 
-    fn text_in(format: RowFormat, source: &str, words: Option<&str>) -> Result<Text, String> {
-        let fields = Fields { text: "text".into(), words: words.map(str::to_owned) };
+    fn text_in(format: RowFormat, source: &str, wanted: Wanted) -> Result<Text, String> {
         let record = RowReader::new(source.as_bytes(), format).unwrap().next().unwrap();
-        record.and_then(|record| text_of(&record, &fields)).map_err(|error| error.to_string())
+        let text = record.and_then(|record| text_of(&record, &InputFields::default(), wanted));
+        text.map_err(|error| error.to_string())
     }
 
     #[test]
-    fn words_stand_in_for_a_text_that_is_missing_or_empty() {
-        for (source, text, words) in [
-            (r#"{"text": "a b", "w": ["a", "b"]}"#, "a b", Some("a+b")),
-            (r#"{"text": null, "w": ["c", "d"]}"#, "c d", Some("c+d")),
-            (r#"{"text": "", "w": ["c", "d"]}"#, "c d", Some("c+d")),
-            (r#"{"text": "", "w": []}"#, "", None),
-            (r#"{"text": "e", "w": 5}"#, "e", None),
-            ("text,w\nc d,e  f\n", "c d", Some("e+f")),
-            ("text,w\n,e  f\n", "e f", Some("e+f")),
-            ("text,w\n[e,[e\n", "[e", Some("[e")),
-            ("w\ne f\n", "e f", Some("e+f")),
-        ] {
-            let format =
-                if source.starts_with('{') { RowFormat::JsonLines } else { RowFormat::Csv };
-            let found = text_in(format, source, Some("w")).unwrap();
-            let found_words = found.others.words.map(|words| words.join("+"));
-            assert_eq!((&*found.text, found_words.as_deref()), (text, words), "{source}");
-        }
-        for (source, expected) in [
-            (r#"{"w": 5}"#, "line 1: field `w`: expected an array of strings, found a number"),
-            (r#"{"w": []}"#, "line 1: no field `text`, and no words in field `w`"),
-        ] {
-            assert_eq!(text_in(RowFormat::JsonLines, source, Some("w")).unwrap_err(), expected);
-        }
-    }
-
-    #[test]
-    fn pairs_are_read_with_rows_only() {
+    fn pairs_are_read_where_a_command_takes_them() {
         let source = r#"{"text": ["a", "b"]}"#;
-        let found = text_in(RowFormat::JsonLines, source, Some("w")).unwrap();
+        let wanted = Wanted { pairs: true, ..Wanted::default() };
+        let found = text_in(RowFormat::JsonLines, source, wanted).unwrap();
         assert_eq!((&*found.text, found.others.second.as_deref()), ("a", Some("b")));
-        let error = text_in(RowFormat::JsonLines, source, None).unwrap_err();
-        assert_eq!(error, "line 1: field `text`: expected a string, found an array");
+        let error = text_in(RowFormat::JsonLines, source, Wanted::default()).unwrap_err();
+        assert!(
+            error.starts_with("line 1: field `text`: expected one text, found a pair"),
+            "{error}"
+        );
     }
 
     #[test]
     fn other_fields_are_kept_where_they_are_asked_for() {
-        let source = "{\"z\": 1.50, \"text\": \"a\", \"w\": [\"a\"]}";
-        let found = text_in(RowFormat::JsonLines, source, Some("w")).unwrap();
-        let columns = [("z", "1.50"), ("w", "[\"a\"]")].map(|(n, v)| (n.to_owned(), v.to_owned()));
+        let source = "{\"z\": 1.50, \"text\": \"a\", \"tokens\": [\"a\"]}";
+        let wanted = Wanted { columns: true, ..Wanted::default() };
+        let found = text_in(RowFormat::JsonLines, source, wanted).unwrap();
+        let columns =
+            [("z", "1.50"), ("tokens", "[\"a\"]")].map(|(n, v)| (n.to_owned(), v.to_owned()));
         assert_eq!(found.others.columns, columns);
-        let found = text_in(RowFormat::JsonLines, source, None).unwrap();
+        let found = text_in(RowFormat::JsonLines, source, Wanted::default()).unwrap();
         assert_eq!((&*found.text, found.others), ("a", OtherFields::default()));
     }
 }

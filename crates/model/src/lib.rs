@@ -23,6 +23,7 @@ mod modules;
 mod heads;
 mod folder;
 mod hub;
+mod rows;
 mod sentence;
 mod predict;
 mod training;
@@ -51,6 +52,7 @@ pub use predict::{
     BatchAnswers, LayerBreak, MultiTaskModel, NotFinite, Predictions, PreparedText, RequestOptions,
     ResolvedRequest, TaskAnswer, TextAnswer,
 };
+pub use rows::{InputFields, RowInput, RowWords, Template, TextFields};
 pub use sentence::{
     EncodeOptions, Encoded, Hit, LoadOptions, Matrix, OnTruncate, Prompt, SentenceEncoder,
     TextReader, TokenVectors, Vectors, cosine_similarity, semantic_search,

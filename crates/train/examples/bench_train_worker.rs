@@ -131,7 +131,6 @@ fn spec(name: &str, labels: usize) -> HeadSpec {
         thresholds: Vec::new(),
         label_matching: Default::default(),
         target: None,
-        words: Default::default(),
     }
 }
 

@@ -24,7 +24,6 @@ mod source;
 mod spelling;
 mod split;
 mod task;
-mod word_rules;
 
 pub(crate) use cell::{RawLabel, class, number, set};
 pub use check::{

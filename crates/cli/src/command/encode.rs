@@ -11,7 +11,7 @@ use polyhead_model::{EncodeOptions, ModelFolder, SentenceEncoder};
 use super::job::{Chunks, PROBE, begin, chunk_limits, count, end, note_resumed};
 use crate::failure::usage;
 use crate::flags::{ModelArgs, UnfinishedArgs, VectorArgs};
-use crate::input::{InputArgs, Place};
+use crate::input::{InputArgs, Place, Wanted};
 use crate::output::{Batch, Output, ResultKind, Results};
 use crate::pipeline::{Chunk, OnBadRow};
 use crate::progress::Progress;
@@ -94,13 +94,14 @@ pub(crate) fn run(mut args: EncodeArgs) -> Result<ExitCode> {
         )));
     }
     let mut output = Output::create(args.out.as_deref(), kind, args.unfinished.unfinished())?;
-    let input = args.input.open()?;
+    let source = args.input.open_source()?;
+    let (folder, _) = args.model.open()?;
+    let input = source.read(folder.input.as_ref(), Wanted::default())?;
     let (place, size, reading) = (input.place.clone(), input.size, input.reading.clone());
     let limits = chunk_limits(kind, args.model.load.threads.expected());
     let on_bad_row = args.unfinished.on_bad_row;
     let chunks = begin(input, &output, limits, on_bad_row)?;
 
-    let (folder, _) = args.model.open()?;
     let encoder = args.model.prepare(folder.clone(), args.vector.pooling())?;
     let job = EncodeJob {
         encoder: &encoder,

@@ -11,7 +11,7 @@ use polyhead_model::LabelMatching;
 use polyhead_train::{EmptyCell, EvaluateOptions, LabelFormat, evaluate};
 use serde_json::{Map, Value, json};
 
-use crate::flags::{TrainedModelArgs, open_model};
+use crate::flags::{FieldArgs, TrainedModelArgs, open_model};
 use crate::input::unknown_suffix;
 use crate::output::print_report;
 use crate::scores;
@@ -35,13 +35,8 @@ pub(crate) struct EvalArgs {
     #[arg(short, long, value_name = "FILE", required = true, help_heading = "Input")]
     input: Vec<PathBuf>,
 
-    /// Field or column that holds the text [default: text]
-    #[arg(long, visible_alias = "text", value_name = "NAME", help_heading = "Input")]
-    field: Option<String>,
-
-    /// Field that holds the words, for tasks that tag words [default: tokens]
-    #[arg(long, value_name = "NAME", help_heading = "Input")]
-    tokens_field: Option<String>,
+    #[command(flatten)]
+    fields: FieldArgs,
 
     /// Field that holds the labels of a task, or for multilabel one field for each label, with 0
     /// or 1; may be repeated
@@ -96,8 +91,8 @@ pub(crate) fn run(args: EvalArgs) -> Result<()> {
     let threads = Threads::new(load.threads.expected()).context("no worker threads")?;
     let options = EvaluateOptions {
         files: args.input,
-        text: args.field,
-        tokens: args.tokens_field,
+        text: args.fields.text()?,
+        tokens: args.fields.tokens(),
         tasks: args.tasks,
         fields: args.label_field,
         format: LabelFormat {

@@ -13,9 +13,9 @@ use super::answer_line::{Row, answer_line};
 use super::job::{Chunks, PROBE, begin, chunk_limits, count, end, note_resumed};
 use crate::failure::usage;
 use crate::flags::{TrainedModelArgs, UnfinishedArgs, open_model};
-use crate::input::{InputArgs, Place};
+use crate::input::{InputArgs, OtherFields, Place, Wanted};
 use crate::output::{Batch, Output, ResultKind, Results};
-use crate::pipeline::{Chunk, OnBadRow};
+use crate::pipeline::Chunk;
 use crate::progress::Progress;
 use crate::resume::OutputFingerprint;
 
@@ -30,8 +30,7 @@ Offsets count characters. A text may be a pair, an array of two strings: both ar
 read as one sequence, and words of the first are tagged. Rows of a .jsonl or .csv file keep their other columns,
 in front; a column with the name of an output field (such as `tokens`) becomes
 `input_NAME`, or `input_input_NAME` if that is taken. With --abstain, a label
-that is not probable enough is null; with --min-score, spans below it are left out.
-Spans of rows with words have their `first_word` and `last_word` too.
+that is not probable enough is null.
 
 Examples:
   polyhead predict runs/a \"The soup was cold.\"
@@ -48,10 +47,6 @@ pub(crate) struct PredictArgs {
     #[command(flatten)]
     input: InputArgs,
 
-    /// Field that holds the words of a row, for tasks that tag words [default: tokens]
-    #[arg(long, value_name = "NAME", help_heading = "Input")]
-    tokens_field: Option<String>,
-
     /// Write to this .jsonl file; it appears when it is complete
     #[arg(short, long, alias = "output", value_name = "FILE", help_heading = "Output")]
     out: Option<PathBuf>,
@@ -66,10 +61,6 @@ pub(crate) struct PredictArgs {
     /// Give no label if the best one is less probable than this
     #[arg(long, value_name = "PROBABILITY")]
     abstain: Option<f32>,
-
-    /// Leave out spans with a lower score than this
-    #[arg(long, value_name = "SCORE")]
-    min_score: Option<f32>,
 }
 
 /// Answers the input chunk by chunk.
@@ -79,32 +70,30 @@ pub(crate) fn run(mut args: PredictArgs) -> Result<ExitCode> {
     let (name, text) = args.model.name_and_text()?;
     let input = args.input.with_first(text)?;
     check_order(&name, &input)?;
-    let input = input.open_rows(args.tokens_field)?;
+    let source = input.open_source()?;
     let load = args.model.load;
-    let (place, size, reading) = (input.place.clone(), input.size, input.reading.clone());
-    let limits = chunk_limits(ResultKind::Lines, load.threads.expected());
-    let on_bad_row = args.unfinished.on_bad_row;
-    let chunks = begin(input, &output, limits, on_bad_row)?;
-
     let (folder, _) = open_model(&name, load.offline)?;
-    let model = MultiTaskModel::from_folder(folder.clone(), &load.options())?;
-    model.encoder().notices().iter().for_each(|notice| load.note(notice));
-    if model.tasks().len() == 0 {
+    if folder.heads.is_empty() {
         return Err(usage(format!(
             "{name}: expected a model with tasks, found none; `polyhead train` trains them, \
              `polyhead encode` gives vectors"
         )));
     }
-    let PredictArgs { tasks, abstain, min_score, .. } = args;
-    let options = RequestOptions { tasks, abstain, min_score, ..RequestOptions::default() };
+    let options =
+        RequestOptions { tasks: args.tasks, abstain: args.abstain, ..RequestOptions::default() };
     let wanted = |name: &String| options.tasks.as_ref().is_none_or(|names| names.contains(name));
-    let job = PredictJob {
-        tags: model.tasks().any(|task| task.kind.reads_words() && wanted(&task.name)),
-        model: &model,
-        options: &options,
-        on_bad_row,
-        place,
-    };
+    let mut tasks = folder.heads.iter().map(|head| &head.spec);
+    let words = tasks.any(|task| task.kind.reads_words() && wanted(&task.name));
+    let wanted = Wanted { words, pairs: true, columns: true };
+    let input = source.read(folder.input.as_ref(), wanted)?;
+    let (place, size, reading) = (input.place.clone(), input.size, input.reading.clone());
+    let limits = chunk_limits(ResultKind::Lines, load.threads.expected());
+    let on_bad_row = args.unfinished.on_bad_row;
+    let chunks = begin(input, &output, limits, on_bad_row)?;
+
+    let model = MultiTaskModel::from_folder(folder.clone(), &load.options())?;
+    model.encoder().notices().iter().for_each(|notice| load.note(notice));
+    let job = PredictJob { model: &model, options: &options, place };
     output.check_fingerprint(|| job.fingerprint(&folder, &reading))?;
     note_resumed(&output, load.quiet);
     let on_terminal = args.out.is_none() && io::stdout().is_terminal();
@@ -135,9 +124,6 @@ fn check_order(model: &str, input: &InputArgs) -> Result<()> {
 struct PredictJob<'a> {
     model: &'a MultiTaskModel,
     options: &'a RequestOptions,
-    /// Whether a task tags words, so that the words of rows matter.
-    tags: bool,
-    on_bad_row: OnBadRow,
     place: Place,
 }
 
@@ -154,12 +140,10 @@ impl PredictJob<'_> {
         let answers: Vec<(&String, Vec<u32>)> =
             tasks.map(|(index, task)| (&task.name, bits(index))).collect();
         // Field by field, so that a new option cannot be forgotten here.
-        let RequestOptions { tasks, prompt, on_truncate, vectors: _, abstain, min_score } =
-            self.options;
+        let RequestOptions { tasks, prompt, on_truncate, vectors: _, abstain } = self.options;
         OutputFingerprint::new("predict", folder, self.model.encoder(), reading)?
             .with_option("--tasks", tasks.as_ref().map(|names| names.join(",")))
             .with_option("--abstain", *abstain)
-            .with_option("--min-score", *min_score)
             .with("prompt", format_args!("{prompt:?}"))
             .with("way to cut", format_args!("{on_truncate:?}"))
             .with_answer(answers)
@@ -171,53 +155,39 @@ impl PredictJob<'_> {
             chunks,
             |chunk: &Chunk| self.inputs(chunk),
             self.options,
-            |mut chunk, answers| {
-                let (lines, bad) = self.lines(&chunk, &answers);
-                let (stays, error) = chunk.take_out(bad, self.on_bad_row, &self.place);
-                let answered = answers.texts.iter().zip(stays).filter(|(_, stays)| *stays);
-                let counts = count(answered.map(|(text, _)| text.tokens));
+            |chunk, answers| {
+                let results = Results::Lines(self.lines(&chunk, &answers)?);
+                let counts = count(answers.texts.iter().map(|text| text.tokens));
                 let Chunk { texts, rows, bad, read, .. } = chunk;
-                let results = Results::Lines(lines);
                 output.write(Batch { texts, rows, bad, results }, &self.place)?;
                 progress.advance(read, counts);
-                error.map_or(Ok(()), Err)
+                Ok(())
             },
         )
     }
 
-    /// Reads rows as training does: words in place of the text if a task tags them.
+    /// The inputs of the model: words in place of the text where rows have them.
     fn inputs<'c>(&self, chunk: &'c Chunk) -> Vec<TextInput<&'c str>> {
         let rows = chunk.texts.iter().zip(&chunk.others);
         rows.map(|(text, others)| match (&others.second, &others.words) {
             (Some(second), _) => TextInput::Pair(text.as_str(), second),
-            (None, Some(words)) if self.tags => {
-                TextInput::Words(words.iter().map(String::as_str).collect())
+            (None, Some(words)) => {
+                TextInput::Words(words.words.iter().map(String::as_str).collect())
             }
             (None, _) => TextInput::One(text.as_str()),
         })
         .collect()
     }
 
-    /// The line of each text; index and fault of the texts that have none. With
-    /// [`OnBadRow::Fail`], there is no line after the first fault.
-    fn lines(&self, chunk: &Chunk, answers: &Predictions) -> (Vec<u8>, Vec<(usize, String)>) {
-        let (mut lines, mut bad) = (Vec::new(), Vec::new());
+    /// The line of each text.
+    fn lines(&self, chunk: &Chunk, answers: &Predictions) -> Result<Vec<u8>> {
+        let mut lines = Vec::new();
         for (index, text) in chunk.texts.iter().enumerate() {
-            let others = &chunk.others[index];
-            let second = others.second.as_deref();
-            let words = others.words.as_deref().filter(|_| self.tags && second.is_none());
-            let row = Row { text, second, columns: &others.columns, words };
-            let before = lines.len();
-            if let Err(error) = answer_line(&mut lines, &row, &answers.tasks, &answers.texts[index])
-            {
-                lines.truncate(before);
-                bad.push((index, error.to_string()));
-                if self.on_bad_row == OnBadRow::Fail {
-                    break;
-                }
-            }
+            let OtherFields { columns, second, words } = &chunk.others[index];
+            let row = Row { text, second: second.as_deref(), columns, words: words.as_ref() };
+            answer_line(&mut lines, &row, &answers.tasks, &answers.texts[index])?;
         }
-        (lines, bad)
+        Ok(lines)
     }
 }
 
@@ -243,13 +213,11 @@ mod tests {
         let args =
             parse("runs/a -i a.csv --field t --tokens-field w -o b.jsonl --resume --tasks x,y")
                 .unwrap();
-        assert_eq!(args.tokens_field.as_deref(), Some("w"));
         assert_eq!(args.tasks, Some(vec!["x".into(), "y".into()]));
         assert_eq!(args.unfinished.unfinished(), Unfinished::Resume);
         assert_eq!(args.out, Some("b.jsonl".into()));
         assert!(parse("runs/a b --resume --overwrite").is_err());
         assert_eq!(parse("runs/a some texts --abstain 0.7").unwrap().abstain, Some(0.7));
-        assert_eq!(parse("runs/a some texts --min-score 0.5").unwrap().min_score, Some(0.5));
         assert!(parse("").is_err());
     }
 }

@@ -1,16 +1,17 @@
 //! Bad input: exit code 1, the location of the error, and nothing left without a result.
 //!
-//! Errors in the first lines are found before the model is loaded: these tests name a model that
-//! does not exist, and expect no message about it.
+//! Errors in the first lines are found before weights are loaded.
 
 use std::fs;
 
 use super::Folder;
+use super::train::tiny_model;
 
 const NO_MODEL: [&str; 2] = ["-m", "no/such/model"];
 
 #[test]
-fn faults_of_the_input_are_found_before_the_model_is_loaded() {
+fn faults_of_the_input_are_named_and_leave_nothing() {
+    let model = tiny_model();
     for (name, content, words) in [
         ("a.txt", &b""[..], &["a.txt: no texts"][..]),
         ("a.txt", b"\xef\xbb\xbf", &["a.txt: no texts"]),
@@ -32,17 +33,18 @@ fn faults_of_the_input_are_found_before_the_model_is_loaded() {
         let folder = Folder::with(name, content);
         for out in ["v.npy", "v.jsonl"] {
             let args = ["encode", "-i", name, "-o", out];
-            folder.run(&[&args[..], &NO_MODEL].concat()).fails(1, words);
+            folder.run(&[&args[..], &["-m", &model]].concat()).fails(1, words);
             assert_eq!(folder.names(), [name], "{out} is left behind");
         }
-        folder.run(&[&["tokenize", "-i", name][..], &NO_MODEL].concat()).fails(1, words);
+        folder.run(&["tokenize", "-i", name, "-m", &model]).fails(1, words);
     }
 }
 
 #[test]
 fn faults_of_standard_input_name_it() {
     let folder = Folder::new();
-    let args = [&["encode", "-i", "-"][..], &NO_MODEL].concat();
+    let model = tiny_model();
+    let args = ["encode", "-i", "-", "-m", &model];
     folder.run_with(&args, "").fails(1, &["standard input: no texts"]);
     folder.run_with(&args, b"a\n\xff\n").fails(1, &["standard input: line 2", "UTF-8"]);
     let args = [&args[..], &["--input-format", "jsonl", "--field", "title"]].concat();

@@ -14,6 +14,7 @@ mod eval;
 mod kills;
 #[cfg(target_os = "linux")]
 mod limits;
+mod one_reader;
 mod predict;
 mod quantize;
 #[cfg(unix)]

@@ -84,7 +84,7 @@ fn every_task_answers_in_its_shape() {
 fn rows_keep_their_columns_and_words_their_places() {
     let folder = every_kind();
     let rows = "{\"id\": 7, \"tokens\": [\"the\", \"soup\"], \"text\": \"é the   soup\", \"x\": [1.0]}\n\
-                {\"id\": 8, \"tokens\": [\"the\", \"scene\"]}\n{\"text\": \"the soup\", \"tokens\": 3}\n";
+                {\"id\": 8, \"tokens\": [\"the\", \"scene\"]}\n";
     fs::write(folder.path("a.jsonl"), rows).unwrap();
     folder.run(&["predict", "run", "-i", "a.jsonl", "-o", "b.jsonl", "-q"]).ok();
     let lines = fs::read_to_string(folder.path("b.jsonl")).unwrap();
@@ -99,7 +99,13 @@ fn rows_keep_their_columns_and_words_their_places() {
     );
     assert_eq!((&lines[1]["id"], &lines[1]["text"]), (&json!(8), &json!("the scene")));
     assert_eq!(lines[1]["tasks"]["things"]["spans"][0]["text"], "scene");
-    assert_eq!((&lines[2]["input_tokens"], &lines[2]["tokens"]), (&json!(3), &json!(7)));
+
+    // Beside a text, the field of the words may hold anything where no task tags.
+    fs::write(folder.path("c.jsonl"), "{\"text\": \"the soup\", \"tokens\": 3}\n").unwrap();
+    let args = ["predict", "run", "-i", "c.jsonl"];
+    let line = &folder.run(&[&args[..], &["--tasks", "topic"]].concat()).ok().json_lines()[0];
+    assert_eq!((&line["input_tokens"], &line["tokens"]), (&json!(3), &json!(7)));
+    folder.run(&args).fails(1, &["line 1: field `tokens`: expected an array of strings"]);
 
     let csv = "id,review,topic\n01,the soup,food\n02,\"the, scene\",film\n";
     fs::write(folder.path("a.csv"), csv).unwrap();

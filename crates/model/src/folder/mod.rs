@@ -13,7 +13,6 @@ mod sentence_bert_config_json;
 mod prompts;
 mod max_length;
 pub(crate) mod polyhead_json;
-mod words_json;
 mod checkpoint;
 pub(crate) mod shards;
 mod tensor_file;
@@ -46,6 +45,7 @@ use crate::encoder::{EncoderConfig, EncoderWeights, Parameter, ParameterGroup};
 use crate::error::{Error, ErrorKind, fail};
 use crate::heads::{HeadDims, HeadWeights};
 use crate::modules::{Module, PoolingMode, PoolingSpec, output_width};
+use crate::rows::TextFields;
 use heads_file::Heads;
 use module_files::ModuleFiles;
 use modules_json::{ModuleEntry, ModuleKind};
@@ -95,6 +95,8 @@ pub struct ModelFolder {
     /// The heads of a trained model, in the order of its tasks. Their weights are f32, even if
     /// those of the encoder are in 8 bits.
     pub heads: Vec<HeadWeights>,
+    /// How several fields of a row make its text; `None` for a single field.
+    pub input: Option<TextFields>,
     /// The origin of a trained model; `None` for a folder without `polyhead.json`.
     pub provenance: Option<Provenance>,
     /// Remarks for the user, one line each.
@@ -255,6 +257,7 @@ impl ModelFolder {
             similarity: sentence.similarity,
             truncate_dim: sentence.truncate_dim,
             heads: heads.heads,
+            input: trained.as_ref().and_then(|trained| trained.input.clone()),
             provenance: trained.map(|trained| trained.provenance),
             notices: notices.iter().map(|notice| visible(notice)).collect(),
             records,

@@ -11,9 +11,9 @@ use serde_json::Value;
 use crate::error::{Error, ErrorKind, excerpt, fail};
 use crate::folder::records::FileRecord;
 use crate::folder::source::Source;
-use crate::folder::words_json;
 use crate::heads::{HeadInput, HeadLayer, HeadSpec, LabelMatching, TargetScale, check_heads};
 use crate::modules::{PoolingMode, PoolingSpec};
+use crate::rows::TextFields;
 
 /// The file's name.
 pub(crate) const FILE: &str = "polyhead.json";
@@ -51,6 +51,8 @@ pub(crate) struct PolyheadConfig {
     /// The pooling of the model in training.
     pub(crate) pooling: PoolingSpec,
     pub(crate) heads: Vec<HeadSpec>,
+    /// How several fields make a text; `None` for a single field.
+    pub(crate) input: Option<TextFields>,
     pub(crate) provenance: Provenance,
     /// The other files of the folder when it was written; empty in folders of earlier versions.
     pub(crate) files: Vec<FileRecord>,
@@ -69,6 +71,9 @@ struct PolyheadJson {
     max_length: u64,
     pooling: PoolingJson,
     tasks: Vec<TaskJson>,
+    /// Absent if a text is a single field, as in folders of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    input: Option<InputJson>,
     #[serde(with = "ProvenanceJson")]
     provenance: Provenance,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -102,9 +107,6 @@ struct TaskJson {
     label_matching: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     target: Option<TargetJson>,
-    /// Absent in folders of earlier versions, which split at punctuation.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    words: Option<Value>,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -112,6 +114,18 @@ struct TaskJson {
 struct TargetJson {
     mean: f64,
     deviation: f64,
+}
+
+/// How fields make a text: several names with `join`, or a `template`.
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct InputJson {
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    text: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    join: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    template: Option<String>,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -150,6 +164,7 @@ pub(crate) fn to_text(config: &PolyheadConfig) -> String {
         max_length: config.max_length as u64,
         pooling: PoolingJson::from_spec(&config.pooling),
         tasks: config.heads.iter().map(TaskJson::from_spec).collect(),
+        input: config.input.as_ref().and_then(InputJson::from_fields),
         provenance: config.provenance.clone(),
         files: config.files.clone(),
     };
@@ -176,8 +191,9 @@ impl PolyheadJson {
             })
             .collect::<Result<Vec<_>, _>>()?;
         check_heads(heads.iter())?;
+        let input = self.input.map(InputJson::check).transpose()?;
         let (provenance, files) = (self.provenance, self.files);
-        Ok(PolyheadConfig { max_length, pooling, heads, provenance, files })
+        Ok(PolyheadConfig { max_length, pooling, heads, input, provenance, files })
     }
 }
 
@@ -195,6 +211,30 @@ impl PoolingJson {
             return Err(format!("`pooling`: expected 1 to 6 modes, found {}", modes.len()));
         }
         Ok(PoolingSpec { modes, include_prompt: self.include_prompt })
+    }
+}
+
+impl InputJson {
+    fn from_fields(fields: &TextFields) -> Option<Self> {
+        match fields.clone() {
+            TextFields::One(_) => None,
+            TextFields::Joined { fields, separator } => {
+                Some(Self { text: fields, join: Some(separator), template: None })
+            }
+            TextFields::Template(template) => {
+                let template = Some(template.to_string());
+                Some(Self { text: Vec::new(), join: None, template })
+            }
+        }
+    }
+
+    fn check(self) -> Result<TextFields, String> {
+        let template = self.template.as_deref().map(str::parse).transpose();
+        template
+            .and_then(|template| {
+                TextFields::new(&self.text, self.join.as_deref(), template.as_ref())
+            })
+            .map_err(|problem| format!("`input`: {problem}"))
     }
 }
 
@@ -225,7 +265,6 @@ impl TaskJson {
                 mean: shortest(scale.mean),
                 deviation: shortest(scale.deviation),
             }),
-            words: words_json::to_json(&spec.words),
         }
     }
 
@@ -246,7 +285,6 @@ impl TaskJson {
             // A number that does not fit `usize` is above the limit of hidden layers as well.
             hidden: self.hidden.map(|hidden| usize::try_from(hidden).unwrap_or(usize::MAX)),
             activation: parse_activation(&self.activation)?,
-            words: words_json::parse(self.words)?,
             dropout: self.dropout as f32,
             temperature: self.temperature as f32,
             thresholds: self.thresholds.into_iter().map(|threshold| threshold as f32).collect(),
@@ -296,7 +334,6 @@ fn shortest(x: f32) -> f64 {
 mod tests {
     use super::*;
     use crate::heads::TaskKind;
-    use polyhead_text::{LearnedSplit, WordSplit};
     use proptest::prelude::*;
     use serde_json::json;
 
@@ -317,7 +354,6 @@ mod tests {
             dropout: 0.1,
             temperature: 1.7,
             target: (!kind.has_labels()).then_some(TargetScale { mean: 2015.5, deviation: 6.1 }),
-            words: WordSplit::default(),
         }
     }
 
@@ -329,11 +365,6 @@ mod tests {
         heads[2].input = HeadInput::Embedding;
         heads[2].hidden = None;
         heads[0].label_matching = LabelMatching::Normalized;
-        heads[3].words = WordSplit::Learned(LearnedSplit {
-            begin: "@#".into(),
-            letters: true,
-            ..LearnedSplit::default()
-        });
         PolyheadConfig {
             max_length: 128,
             pooling: PoolingSpec {
@@ -341,6 +372,7 @@ mod tests {
                 include_prompt: true,
             },
             heads,
+            input: Some(TextFields::Template("{title}: {body}".parse().unwrap())),
             provenance: Provenance {
                 base_model: "builtin".into(),
                 data_hash: "ab".into(),
@@ -366,6 +398,20 @@ mod tests {
         // The default is not written: programs of earlier versions refuse keys that they do not know.
         assert_eq!(text.matches("label_matching").count(), 1, "{text}");
         assert_eq!(parse(&serde_json::from_str(&text).unwrap()).unwrap(), config());
+    }
+
+    #[test]
+    fn fields_of_the_text_are_written_where_there_are_several() {
+        let fields = ["a", "b"].map(str::to_owned).to_vec();
+        let joined = TextFields::Joined { fields, separator: "\n".into() };
+        for (input, written) in
+            [(Some(joined), Some(json!({"text": ["a", "b"], "join": "\n"}))), (None, None)]
+        {
+            let config = PolyheadConfig { input, ..config() };
+            let text: Value = serde_json::from_str(&to_text(&config)).unwrap();
+            assert_eq!(text.get("input"), written.as_ref());
+            assert_eq!(parse(&text).unwrap(), config);
+        }
     }
 
     #[test]
@@ -463,6 +509,16 @@ mod tests {
                 message: "`label_matching`: expected exact or normalized, found \"fuzzy\"",
             },
             Case { at: "/tasks", value: json!({}), message: "expected a sequence" },
+            Case {
+                at: "/input",
+                value: json!({"text": ["a", "b"]}),
+                message: "`input`: several fields need `join`",
+            },
+            Case {
+                at: "/input/template",
+                value: json!("{title"),
+                message: "`input`: expected a name and `}` after `{`",
+            },
             Case { at: "/provenance/step", value: json!("x"), message: "expected u64" },
         ];
         for Case { at, value, message } in cases {
@@ -471,9 +527,8 @@ mod tests {
             let error = parse(&json).unwrap_err();
             assert!(error.contains(message), "{at} = {value}: {error}");
         }
-        for place in
-            ["", "/pooling", "/tasks/0", "/tasks/0/pooling", "/tasks/2/target", "/provenance"]
-        {
+        let tables = ["", "/pooling", "/input", "/tasks/0", "/tasks/0/pooling", "/tasks/2/target"];
+        for place in tables.into_iter().chain(["/provenance"]) {
             let mut json: Value = serde_json::from_str(&to_text(&config())).unwrap();
             json.pointer_mut(place).unwrap()["colour"] = json!("red");
             let error = parse(&json).unwrap_err();

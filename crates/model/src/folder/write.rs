@@ -29,6 +29,7 @@ use crate::folder::source::joined;
 use crate::folder::writer::{FolderWriter, pretty};
 use crate::heads::{HeadDims, HeadWeights, check_heads};
 use crate::modules::{Module, PoolingSpec, Residual, torch_class};
+use crate::rows::TextFields;
 use crate::training::{Network, ParameterStore};
 
 /// The files that a tokenizer may have. Those that exist are copied.
@@ -59,12 +60,14 @@ pub struct TrainedModel<'a> {
     pub heads: Vec<HeadWeights>,
     /// The length in tokens to which training truncated texts.
     pub max_length: usize,
+    /// How several fields of a row make its text; `None` for a single field.
+    pub input: Option<TextFields>,
     /// The origin of the model.
     pub provenance: Provenance,
 }
 
 impl<'a> TrainedModel<'a> {
-    /// The model with the current parameters of `network`.
+    /// The model with the current parameters of `network`, and a text in a single field.
     pub fn new(
         start: &'a ModelFolder,
         network: &'a Network,
@@ -78,6 +81,7 @@ impl<'a> TrainedModel<'a> {
             pooling: network.pooling(),
             heads: (0..network.head_count()).map(|i| network.head_weights(i)).collect(),
             max_length,
+            input: None,
             provenance,
         }
     }
@@ -129,6 +133,7 @@ impl<'a> TrainedModel<'a> {
             max_length: self.max_length,
             pooling: self.pooling.clone(),
             heads: self.heads.iter().map(|head| head.spec.clone()).collect(),
+            input: self.input.clone(),
             provenance: self.provenance.clone(),
             files: Vec::new(),
         }))

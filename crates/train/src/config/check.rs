@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use polyhead_model::{RESERVED_TASK_NAME, check_task_name};
+use polyhead_model::{RESERVED_TASK_NAME, TextFields, check_task_name};
 use toml::{Table, Value};
 
 use super::document::{Document, Section, shortened};
@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::tasks::{kinds_with_key, metric_names, takes_several_fields};
 
 /// The keys of tasks that do not apply to every kind.
-const OF_SOME_KINDS: [&str; 10] = [
+const OF_SOME_KINDS: [&str; 9] = [
     "labels",
     "label_matching",
     "separator",
@@ -25,11 +25,13 @@ const OF_SOME_KINDS: [&str; 10] = [
     "positive_weights",
     "pooling",
     "input",
-    "words",
 ];
 
 /// The keys of a task's own files.
-const OWN_FILES: [&str; 5] = ["train", "dev", "test", "text", "tokens"];
+const OWN_FILES: [&str; 7] = ["train", "dev", "test", "text", "join", "template", "tokens"];
+
+/// The keys that make the text of a row.
+const TEXT_KEYS: [&str; 3] = ["text", "join", "template"];
 
 /// Fills in what follows from other keys and from where the file is.
 pub(super) fn complete(config: &mut RunConfig, document: &Document) -> Result<(), Error> {
@@ -41,8 +43,12 @@ pub(super) fn complete(config: &mut RunConfig, document: &Document) -> Result<()
             encoder.model = folder.into_os_string().into_string().expect("checked to be UTF-8");
         }
     }
-    let DataFiles { train, dev, test, text, tokens } = &mut config.data;
-    make_absolute(&document.section("data"), [train, dev, test])?;
+    let shared = document.section("data");
+    let DataFiles { train, dev, test, text, join, template, tokens } = &mut config.data;
+    make_absolute(&shared, [train, dev, test])?;
+    if template.is_some() && !shared.has("text") {
+        text.clear();
+    }
     for (task, section) in config.tasks.iter_mut().zip(document.sections("task")) {
         if !section.has("field") {
             task.field = vec![task.name.clone()];
@@ -53,7 +59,13 @@ pub(super) fn complete(config: &mut RunConfig, document: &Document) -> Result<()
                 let problem = "applies to a task with files of its own, found no `train`";
                 return Err(section.error(first, problem));
             }
-            task.text = task.text.take().or_else(|| text.clone());
+            // A task's own keys are not mixed with the template of others.
+            if !TEXT_KEYS.iter().any(|key| section.has(key)) {
+                (task.text, task.join, task.template) =
+                    (text.clone(), join.clone(), template.clone());
+            } else if task.template.is_none() && task.text.is_empty() {
+                task.text.clone_from(text);
+            }
             task.tokens = task.tokens.take().or_else(|| tokens.clone());
         }
     }
@@ -90,11 +102,37 @@ pub(super) fn check(config: &RunConfig, document: &Document) -> Result<(), Error
             return Err(root.error("data", &problem));
         }
     }
+    check_texts(config, document)?;
     check_sampler(config.sampler, &document.section("sampler"))?;
     check_train(&config.train, &document.section("train"))?;
     check_best(config, &document.section("train"))?;
     let phases = config.freeze.iter().zip(document.sections("freeze"));
     phases.into_iter().try_for_each(|(phase, section)| check_phase(phase, &section))
+}
+
+/// A model makes texts in one way: fields are joined, or put into a template, alike in all tasks.
+fn check_texts(config: &RunConfig, document: &Document) -> Result<(), Error> {
+    let section = |files: &DataFiles| {
+        let own = config.tasks.iter().position(|task| task.files().as_ref() == Some(files));
+        own.map_or_else(|| document.section("data"), |task| document.sections("task").remove(task))
+    };
+    let mut first: Option<TextFields> = None;
+    for files in config.sources() {
+        let section = section(&files);
+        let key = TEXT_KEYS.into_iter().find(|key| section.has(key)).unwrap_or("text");
+        let text = files.input_fields().map_err(|problem| section.error(key, &problem))?.text;
+        let same = |first: &TextFields| match (first, &text) {
+            (TextFields::One(_), TextFields::One(_)) => true,
+            (first, text) => first == text,
+        };
+        if !first.as_ref().is_none_or(same) {
+            let problem = "expected all tasks to make their texts in one way: with the same fields \
+                           and the same `join` or `template`, which the model keeps";
+            return Err(section.error(key, problem));
+        }
+        first.get_or_insert(text);
+    }
+    Ok(())
 }
 
 fn check_task(task: &TaskSettings, section: &Section) -> Result<(), Error> {

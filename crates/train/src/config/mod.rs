@@ -25,8 +25,9 @@ use std::str::FromStr;
 
 use polyhead_compute::Activation;
 use polyhead_files::read_text;
-use polyhead_model::{HeadInput, HeadLayer, LabelMatching, PoolingMode, TaskKind};
-use polyhead_text::WordSplit;
+use polyhead_model::{
+    HeadInput, HeadLayer, InputFields, LabelMatching, PoolingMode, TaskKind, Template, TextFields,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind};
@@ -103,8 +104,14 @@ settings! {
         /// Rows that are looked at once, at the end.
         #[serde(deserialize_with = "words::paths")]
         test: Vec<PathBuf> = Vec::new(),
-        /// The field with the text.
-        text: Option<String> = Some("text".to_owned()),
+        /// The field with the text, or several that `join` or `template` make one text of.
+        #[serde(with = "words::names")]
+        text: Vec<String> = vec!["text".to_owned()],
+        /// The text between several fields of `text`; empty fields are left out.
+        join: Option<String> = None,
+        /// A text with fields in braces, such as `"{title}: {body}"`; empty fields are put in as they are.
+        #[serde(with = "words::template")]
+        template: Option<Template> = None,
         /// The field with the words, for tasks of kind `tokens`.
         tokens: Option<String> = Some("tokens".to_owned()),
     }
@@ -166,8 +173,14 @@ settings! {
         /// The task's own rows that are looked at once; only with `train`.
         #[serde(deserialize_with = "words::paths")]
         test: Vec<PathBuf> = Vec::new(),
-        /// The field with the text in the task's own files. Absent: as `[data]` says.
-        text: Option<String> = None,
+        /// The field with the text in the task's own files, or several. Absent: as `[data]` says.
+        #[serde(with = "words::names")]
+        text: Vec<String> = Vec::new(),
+        /// The text between several fields of the task's own files. Absent: as `[data]` says.
+        join: Option<String> = None,
+        /// A text with fields of the task's own files in braces. Absent: as `[data]` says.
+        #[serde(with = "words::template")]
+        template: Option<Template> = None,
         /// The field with the words in the task's own files. Absent: as `[data]` says.
         tokens: Option<String> = None,
         /// The head's own pooling. Absent: the encoder's.
@@ -196,8 +209,6 @@ settings! {
         positive_weights: Option<ClassWeights> = None,
         /// `"distill"`: hold the task to the answers of the model that the run starts from.
         keep: Option<Keep> = None,
-        /// How a raw text becomes words, for tokens: `"whitespace"`, `"punctuation"`, `"unicode"`, `"characters"`, or `"learned"` from the words of the training data. Absent: learned.
-        words: Option<WordRule> = None,
         /// The metric that stands for the task where `best` is `mean`. Absent: the kind's main one.
         metric: Option<String> = None,
     }
@@ -206,8 +217,30 @@ settings! {
 impl TaskSettings {
     /// The task's own files; `None` if it uses those of the run.
     pub fn files(&self) -> Option<DataFiles> {
-        let Self { train, dev, test, text, tokens, .. } = self.clone();
-        (!train.is_empty()).then_some(DataFiles { train, dev, test, text, tokens })
+        let Self { train, dev, test, text, join, template, tokens, .. } = self.clone();
+        let files = DataFiles { train, dev, test, text, join, template, tokens };
+        (!files.train.is_empty()).then_some(files)
+    }
+}
+
+impl DataFiles {
+    /// Makes `text` the fields with the texts of the rows.
+    pub(crate) fn set_text(&mut self, text: TextFields) {
+        (self.text, self.join, self.template) = match text {
+            TextFields::One(name) => (vec![name], None, None),
+            TextFields::Joined { fields, separator } => (fields, Some(separator), None),
+            TextFields::Template(template) => (Vec::new(), None, Some(template)),
+        };
+    }
+
+    /// The fields with the texts and the words of the rows.
+    ///
+    /// # Errors
+    /// What is wrong with `text`, `join` and `template` together.
+    pub fn input_fields(&self) -> Result<InputFields, String> {
+        let text = TextFields::new(&self.text, self.join.as_deref(), self.template.as_ref())?;
+        let tokens = self.tokens.clone().unwrap_or_else(|| InputFields::default().tokens);
+        Ok(InputFields { text, tokens })
     }
 }
 
@@ -250,35 +283,6 @@ pub enum Keep {
     /// Learning without forgetting (Li and Hoiem, 2016): the loss is the distance
     /// to the answers of the starting model, on every row.
     Distill,
-}
-
-/// How a raw text becomes the words that a task tags.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum WordRule {
-    /// As the words of the training data stand in their texts.
-    Learned,
-    /// As [`WordSplit::Whitespace`].
-    Whitespace,
-    /// As [`WordSplit::Punctuation`].
-    Punctuation,
-    /// As [`WordSplit::Unicode`].
-    Unicode,
-    /// As [`WordSplit::Characters`].
-    Characters,
-}
-
-impl WordRule {
-    /// The rule; `None` if the training data have to teach it.
-    pub fn split(self) -> Option<WordSplit> {
-        match self {
-            Self::Learned => None,
-            Self::Whitespace => Some(WordSplit::Whitespace),
-            Self::Punctuation => Some(WordSplit::Punctuation),
-            Self::Unicode => Some(WordSplit::Unicode),
-            Self::Characters => Some(WordSplit::Characters),
-        }
-    }
 }
 
 settings! {
@@ -370,6 +374,14 @@ pub enum Moment {
 }
 
 impl RunConfig {
+    /// Files of the run that tasks use: those of `[data]` if a task has none of its own, then
+    /// those of the tasks.
+    pub(crate) fn sources(&self) -> Vec<DataFiles> {
+        let shared = self.tasks.iter().any(|task| task.train.is_empty());
+        let shared = shared.then(|| self.data.clone());
+        shared.into_iter().chain(self.tasks.iter().filter_map(TaskSettings::files)).collect()
+    }
+
     /// Reads and checks the file at `path`; `set` as in [`Self::parse`].
     ///
     /// # Errors

@@ -32,7 +32,8 @@ const FULL: &str = r#"
     train = ["a.jsonl", "/b.csv"]
     dev = "dev.jsonl"
     test = "test.jsonl"
-    text = "sentence"
+    text = ["title", "body"]
+    join = "\n"
     [sampler]
     kind = "temperature"
     temperature = 2.5
@@ -68,7 +69,6 @@ const FULL: &str = r#"
     name = "entities"
     kind = "tokens"
     layer = "mix"
-    words = "characters"
     [train]
     best = "topic.accuracy"
     betas = [0.8, 0.95]
@@ -115,7 +115,7 @@ fn defaults_are_those_of_the_design() {
     );
     assert_eq!((task.input, task.layer), (HeadInput::Pooled, HeadLayer::Last));
     assert_eq!(config.data.train, paths(&["/runs/data/train.jsonl"]));
-    assert_eq!(config.data.text.as_deref(), Some("text"));
+    assert_eq!(config.data.text, ["text"]);
     assert_eq!(config.data.tokens.as_deref(), Some("tokens"));
 }
 
@@ -160,12 +160,12 @@ fn every_key_is_read() {
     assert_eq!(config.tasks[0].files(), None);
     let own = config.tasks[1].files().unwrap();
     assert_eq!(own.train, paths(&["/runs/own.jsonl"]));
-    assert_eq!(own.text.as_deref(), Some("sentence"), "as the run has it");
+    assert_eq!(own.text, config.data.text, "as the run has it");
+    assert_eq!(own.join.as_deref(), Some("\n"));
     assert_eq!(own.tokens.as_deref(), Some("words"));
     assert_eq!(config.tasks[1].input, HeadInput::Embedding);
     assert_eq!(config.tasks[1].positive_weights, Some(ClassWeights::Balanced));
     assert_eq!(config.tasks[2].layer, HeadLayer::Mix);
-    assert_eq!(config.tasks[2].words, Some(WordRule::Characters));
     assert_eq!(config.train.betas, (BelowOne(0.8), BelowOne(0.95)));
     assert_eq!(config.train.schedule, ScheduleKind::Cosine);
     assert_eq!((config.checkpoint.every, config.checkpoint.keep.get()), (0, 5));
@@ -185,11 +185,14 @@ fn every_key_is_read() {
 fn keys_lists_every_key_of_the_configuration() {
     // What is written has all keys: those of FULL, and those with a default.
     let mut written = BTreeSet::from(["seed".to_owned()]);
-    for (table, value) in &parse(FULL, &[]).unwrap().table() {
-        let items = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
-        let tables = items.iter().filter_map(toml::Value::as_table);
-        written
-            .extend(tables.flat_map(|keys| keys.iter()).map(|(key, _)| format!("{table}.{key}")));
+    // A template takes the place of several fields.
+    let templates = FULL.replace("join = \"\\n\"", "template = \"{title}: {body}\"");
+    for text in [FULL, &templates] {
+        for (table, value) in &parse(text, &[]).unwrap().table() {
+            let items = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
+            let keys = items.iter().filter_map(toml::Value::as_table).flat_map(|keys| keys.iter());
+            written.extend(keys.map(|(key, _)| format!("{table}.{key}")));
+        }
     }
     let keys = config_keys();
     let listed: BTreeSet<String> = keys.iter().map(|key| key.path.clone()).collect();
@@ -207,7 +210,9 @@ fn keys_lists_every_key_of_the_configuration() {
         ("encoder.random", "true or false", Some("false")),
         ("encoder.max_length", "a whole number from 1 to 2147483647", None),
         ("data.train", "a string or an array of strings", None),
-        ("data.text", "a string", Some("\"text\"")),
+        ("data.text", "a string or an array of strings", Some("\"text\"")),
+        ("data.join", "a string", None),
+        ("task.template", "a text with fields in braces, such as \"{title}: {body}\"", None),
         ("train.betas", "an array of 2 values", Some("[0.9, 0.999]")),
         ("task.name", "a string", None),
         ("task.field", "a string or an array of strings", None),
@@ -219,6 +224,40 @@ fn keys_lists_every_key_of_the_configuration() {
         ("freeze.until", "\"epoch N\" or \"step N\", counted from 1", None),
     ] {
         assert_eq!(key(path), (expected, default), "{path}");
+    }
+}
+
+#[test]
+fn several_fields_are_joined_or_put_into_a_template_alike_in_all_tasks() {
+    let own = "[[task]]\nname = \"own\"\nkind = \"regression\"\ntrain = \"b.jsonl\"\n";
+    let text = |data: &str, task: &str| {
+        let config = SMALL.replace("[data]", &format!("[data]\n{data}"));
+        parse(&format!("{config}{own}{task}"), &[]).map(|config| {
+            let read = parse(&config.to_toml(), &[]).unwrap();
+            assert_eq!(read, config);
+            config.sources().iter().map(|files| files.input_fields().unwrap().text).collect()
+        })
+    };
+    let both: Vec<TextFields> = text("text = [\"a\", \"b\"]\njoin = \" \"", "").unwrap();
+    assert_eq!((both[0].names(), &both[1]), (vec!["a", "b"], &both[0]));
+    let both: Vec<TextFields> = text("template = \"{a} {b}\"", "").unwrap();
+    assert_eq!((both[0].names(), &both[1]), (vec!["a", "b"], &both[0]));
+    assert_eq!(text("text = [\"a\"]", "text = \"b\"").unwrap()[1].names(), ["b"]);
+    for (data, task, expected) in [
+        ("text = [\"a\", \"b\"]", "", "`data.text`: several fields need `join`"),
+        ("join = \" \"", "", "`data.join`: `join` applies to several fields, found one"),
+        ("template = \"title\"", "", "`data.template`: expected a text with fields in braces"),
+        ("text = \"a\"\ntemplate = \"{b}\"", "", "expected `a` in the template"),
+        ("template = \"{a}\"", "text = \"a\"", "`task.own.text`: expected all tasks to make"),
+        ("", "template = \"{a}\"", "`task.own.template`: expected all tasks to make"),
+        (
+            "text = [\"a\", \"b\"]\njoin = \" \"",
+            "text = [\"a\", \"b\"]\njoin = \"|\"",
+            "`task.own.text`: expected all tasks to make",
+        ),
+    ] {
+        let error = text(data, task).map(|_: Vec<TextFields>| ()).unwrap_err().to_string();
+        assert!(error.contains(expected), "{data} {task}: {error}");
     }
 }
 
@@ -571,7 +610,9 @@ proptest! {
         if let Ok(rate) = NonNegative::try_from(rate) {
             config.train.learning_rate = rate;
         }
-        config.data.text = texts.first().cloned();
+        config.data.join = None;
+        config.data.text = texts.first().cloned().into_iter().collect();
+        (config.tasks[1].text, config.tasks[1].join) = (config.data.text.clone(), None);
         // Labels have no blanks at their ends, so something else stands there.
         let labels: BTreeSet<String> = texts.iter().map(|text| format!("<{text}>")).collect();
         let weights = labels.iter().map(|label| (label.clone(), config.train.learning_rate.get()));

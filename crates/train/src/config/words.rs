@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use std::path::PathBuf;
 
 use polyhead_compute::Activation;
-use polyhead_model::{HeadInput, HeadLayer, LabelMatching, PoolingMode, TaskKind};
+use polyhead_model::{HeadInput, HeadLayer, LabelMatching, PoolingMode, TaskKind, Template};
 use serde::de::IntoDeserializer;
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -142,6 +142,25 @@ pub(super) mod poolings {
 /// For `#[serde(deserialize_with = "strings")]`: a string or several.
 pub(super) fn strings<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     deserializer.deserialize_any(OneOrMore::strings())
+}
+
+/// For `#[serde(with = "template")]`: a text with fields in braces.
+pub(super) mod template {
+    use super::*;
+
+    pub(in super::super) fn serialize<S: Serializer>(
+        template: &Option<Template>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        template.as_ref().map(Template::to_string).serialize(serializer)
+    }
+
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Template>, D::Error> {
+        const EXPECTED: &str = "a text with fields in braces, such as \"{title}: {body}\"";
+        read_as(deserializer, EXPECTED, |text: String| text.parse().ok()).map(Some)
+    }
 }
 
 /// For `#[serde(deserialize_with = "paths")]`: a path or several.

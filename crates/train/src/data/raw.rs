@@ -25,19 +25,15 @@ pub(super) struct RawSplit {
     part: Part,
     files: Vec<PathBuf>,
     places: Vec<Place>,
-    pub(super) rows: Vec<Row>,
+    rows: Vec<Row>,
     /// Field names of the first row, for messages.
     fields: Vec<String>,
 }
 
 /// Fields of the files in `data` that `tasks` need.
-pub(super) fn schema(data: &DataFiles, tasks: &[&TaskFields]) -> Schema {
-    let name = |field: &Option<String>, default: &str| field.as_deref().unwrap_or(default).into();
-    Schema {
-        text: name(&data.text, "text"),
-        tokens: name(&data.tokens, "tokens"),
-        tasks: tasks.iter().map(|task| LabelColumn::new(task)).collect(),
-    }
+pub(super) fn schema(data: &DataFiles, tasks: &[&TaskFields]) -> Result<Schema, Error> {
+    let input = data.input_fields().map_err(|problem| Error::new(ErrorKind::Config, problem))?;
+    Ok(Schema { input, tasks: tasks.iter().map(|task| LabelColumn::new(task)).collect() })
 }
 
 impl RawSplit {

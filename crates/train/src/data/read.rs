@@ -9,7 +9,6 @@ use super::raw::{RawSplit, schema};
 use super::source::{DataTask, Dataset, Source};
 use super::split::{Part, SplitRows, Tokenize};
 use super::task::TaskFields;
-use super::word_rules::word_splits;
 use crate::config::DataFiles;
 use crate::error::Error;
 use crate::tasks::rules;
@@ -45,7 +44,7 @@ impl Rows {
         let mut sources = Vec::new();
         for (data, members) in group(shared, tasks) {
             let fields: Vec<&TaskFields> = members.iter().map(|&task| &tasks[task]).collect();
-            let schema = schema(data, &fields);
+            let schema = schema(data, &fields)?;
             let mut train = RawSplit::read(&schema, Part::Train, &data.train, &mut files)?;
             let mut dev = RawSplit::read(&schema, Part::Dev, &data.dev, &mut files)?;
             let mut test = RawSplit::read(&schema, Part::Test, &data.test, &mut files)?;
@@ -54,10 +53,6 @@ impl Rows {
                 let mut cells: Vec<_> = splits.flat_map(|split| split.set_cells(column)).collect();
                 label_sets::settle(task, &mut cells)?;
             }
-            let splits = word_splits(&fields, &train);
-            [&mut train, &mut dev, &mut test]
-                .into_iter()
-                .try_for_each(|split| split.spread_words(&fields, &splits))?;
 
             let list = |(column, task): (usize, &&TaskFields)| train.label_list(task, column);
             let lists: Vec<LabelList> =
@@ -70,13 +65,12 @@ impl Rows {
                 Ok::<_, Error>(split.finish(labels, issues))
             };
             let (train, dev, test) = (finish(train)?, finish(dev)?, finish(test)?);
-            for ((list, &task), words) in lists.into_iter().zip(&members).zip(splits) {
+            for (list, &task) in lists.into_iter().zip(&members) {
                 settled[task] = Some(DataTask {
                     name: tasks[task].name.clone(),
                     kind: tasks[task].kind,
                     fields: tasks[task].fields.clone(),
                     labels: list.into_names(),
-                    words,
                     source: sources.len(),
                 });
             }
@@ -148,9 +142,8 @@ fn group<'a>(shared: &'a DataFiles, tasks: &'a [TaskFields]) -> Vec<(&'a DataFil
 }
 
 fn same(a: &DataFiles, b: &DataFiles) -> bool {
-    let (first, second) = (schema(a, &[]), schema(b, &[]));
     (&a.train, &a.dev, &a.test) == (&b.train, &b.dev, &b.test)
-        && (first.text, first.tokens) == (second.text, second.tokens)
+        && a.input_fields() == b.input_fields()
 }
 
 /// Rows without labels of any task.

@@ -3,7 +3,8 @@
 use std::ops::Range;
 
 use polyhead_files::{Record, RowError, quoted};
-use polyhead_text::{Tag, TextInput, join_words, locate_words};
+use polyhead_model::InputFields;
+use polyhead_text::{Tag, TextInput, join_words};
 
 use super::cell::RawLabel;
 use super::label_column::LabelColumn;
@@ -11,10 +12,8 @@ use super::label_column::LabelColumn;
 /// Which fields of a source's files hold what.
 #[derive(Clone, Debug)]
 pub(super) struct Schema {
-    /// The field with the text.
-    pub(super) text: String,
-    /// The field with the words.
-    pub(super) tokens: String,
+    /// The fields with the text and the words.
+    pub(super) input: InputFields,
     /// Where the label of each task of the source stands, in order.
     pub(super) tasks: Vec<LabelColumn>,
 }
@@ -47,33 +46,14 @@ impl Schema {
     /// Line, field, what was expected and what was found.
     pub(super) fn row(&self, record: &Record) -> Result<Row, RowError> {
         let tagged = self.tasks.iter().any(|column| column.kind.reads_words());
-        let text = record.text_or_pair(&self.text)?;
-        // Beside a text, and without a task that tags, the field may hold anything.
-        let words = if tagged || text.is_none() { record.words(&self.tokens)? } else { None };
-        let labels = self.labels(record, words.as_deref())?;
-        let (text, words) = match (text, words) {
-            (None | Some(("", None)), Some(words)) => {
-                let (joined, places) = join_words(&words);
-                let in_text = places.clone();
-                (joined.clone(), Some(RowWords { joined, in_joined: places, in_text }))
-            }
-            (Some((text, second)), Some(words)) => {
-                let error = |message: String| record.field_error(&self.tokens, &message);
-                if second.is_some() {
-                    return Err(error("expected no words beside a pair of texts".to_owned()));
-                }
-                let in_text = self.locate(text, &words).map_err(error)?;
-                let (joined, in_joined) = join_words(&words);
-                (text.to_owned(), Some(RowWords { joined, in_joined, in_text }))
-            }
-            (Some((first, Some(second))), None) => {
-                let input = TextInput::Pair(first.to_owned(), second.to_owned());
-                return Ok(Row { input, words: None, labels });
-            }
-            (Some((text, None)), None) => (text.to_owned(), None),
-            (None, None) => return Err(record.no_text(&self.text, Some(&self.tokens))),
-        };
-        Ok(Row { input: TextInput::One(text), words: words.filter(|_| tagged), labels })
+        let input = self.input.read(record, tagged)?;
+        let words = input.words.as_ref().map(|words| &*words.words);
+        let labels = self.labels(record, words)?;
+        let words = input.words.map(|words| {
+            let (joined, in_joined) = join_words(&words.words);
+            RowWords { joined, in_joined, in_text: words.in_text }
+        });
+        Ok(Row { input: input.text, words, labels })
     }
 
     fn labels(
@@ -97,7 +77,7 @@ impl Schema {
             if tags.is_empty() {
                 return Ok(());
             }
-            let field = quoted(&self.tokens);
+            let field = quoted(&self.input.tokens);
             return Err(format!(
                 "expected words in field {field} for {} tags, found none",
                 tags.len()
@@ -107,7 +87,7 @@ impl Schema {
             return Err(format!(
                 "expected {} tags, one for each word of field {}, found {}",
                 words.len(),
-                quoted(&self.tokens),
+                quoted(&self.input.tokens),
                 tags.len()
             ));
         }
@@ -120,17 +100,6 @@ impl Schema {
                 quoted(tag)
             )),
         }
-    }
-
-    fn locate(&self, text: &str, words: &[String]) -> Result<Vec<Range<usize>>, String> {
-        locate_words(text, words).map_err(|index| {
-            format!(
-                "word {} {}: not in field {} after the words before it",
-                index + 1,
-                quoted(&words[index]),
-                quoted(&self.text)
-            )
-        })
     }
 }
 
@@ -146,8 +115,7 @@ mod tests {
 
     fn read(tasks: &[(&str, TaskKind)], line: &str) -> Result<Row, String> {
         let schema = Schema {
-            text: "text".into(),
-            tokens: "tokens".into(),
+            input: InputFields::default(),
             tasks: tasks
                 .iter()
                 .map(|&(field, kind)| LabelColumn::new(&task(field, kind)))
@@ -295,8 +263,7 @@ mod tests {
         #[test]
         fn no_file_makes_it_panic(bytes in near_rows(), csv in any::<bool>()) {
             let schema = Schema {
-                text: "text".into(),
-                tokens: "tokens".into(),
+                input: InputFields::default(),
                 tasks: [Classification, MultiLabel, Regression, Tokens]
                     .map(|kind| LabelColumn::new(&task(kind.name(), kind)))
                     .to_vec(),

@@ -29,7 +29,7 @@ impl Folder {
             let names = names.iter().filter(|name| name.starts_with(part));
             names.map(|name| self.0.path().join(name)).collect()
         };
-        DataFiles { train: of("train"), dev: of("dev"), test: of("test"), text: None, tokens: None }
+        DataFiles { train: of("train"), dev: of("dev"), test: of("test"), ..DataFiles::default() }
     }
 
     /// A message without the folder.
@@ -46,8 +46,6 @@ pub(super) fn task(name: &str, kind: TaskKind) -> TaskFields {
         format: LabelFormat::default(),
         labels: None,
         fixed_labels: None,
-        words: None,
-        start_words: None,
         files: None,
         may_lack_labels: false,
     }
@@ -128,7 +126,7 @@ fn tasks_share_batches_where_they_share_files() {
     // The same files by other words: the field is the default one.
     let mut shared = folder.files(&["train.jsonl"]);
     tasks[2].files = Some(shared.clone());
-    shared.text = Some("text".into());
+    shared.text = vec!["text".into()];
     let data = Dataset::load(&shared, &tasks, &tokenize).unwrap();
     let members: Vec<_> = data.sources.iter().map(|source| source.tasks.as_slice()).collect();
     assert_eq!(members, [&[0, 2][..], &[1]]);

@@ -11,7 +11,8 @@ use std::path::PathBuf;
 
 use polyhead_compute::Threads;
 use polyhead_model::{
-    Encoder, HeadSpec, ModelFolder, Network, NetworkOptions, Pass, Precision, TrainableLayout,
+    Encoder, HeadSpec, ModelFolder, Network, NetworkOptions, Pass, Precision, TextFields,
+    TrainableLayout,
 };
 
 use polyhead_files::listed;
@@ -27,8 +28,8 @@ use crate::tasks::{Objective, TaskMetrics};
 pub struct EvaluateOptions {
     /// Files in JSON Lines or CSV, read one after the other.
     pub files: Vec<PathBuf>,
-    /// Name of the field with the text; `None`: `text`.
-    pub text: Option<String>,
+    /// The fields with the text; `None`: those of the model, or `text`.
+    pub text: Option<TextFields>,
     /// Name of the field with the words; `None`: `tokens`.
     pub tokens: Option<String>,
     /// The tasks to evaluate; `None`: all tasks with labels in the files.
@@ -71,12 +72,14 @@ pub fn evaluate(
 ) -> Result<Evaluation, Error> {
     let specs: Vec<HeadSpec> = folder.heads.iter().map(|head| head.spec.clone()).collect();
     let asked = asked(&specs, options)?;
-    let files = DataFiles {
+    let mut files = DataFiles {
         test: options.files.clone(),
-        text: options.text.clone(),
         tokens: options.tokens.clone(),
         ..DataFiles::default()
     };
+    if let Some(text) = options.text.clone().or_else(|| folder.input.clone()) {
+        files.set_text(text);
+    }
     let fields: Vec<TaskFields> = asked.iter().map(|(_, fields)| fields.clone()).collect();
     let rows = Rows::read(&files, &fields)?;
     let Tokenized { data, prompt_tokens, .. } =

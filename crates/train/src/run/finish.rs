@@ -254,7 +254,11 @@ impl Run<'_> {
             warnings: self.warnings.clone(),
         };
         let network = &self.learner.network;
-        let model = TrainedModel::new(&self.plan.folder, network, self.plan.max_length, provenance);
+        let mut model =
+            TrainedModel::new(&self.plan.folder, network, self.plan.max_length, provenance);
+        // All sources agree: the configuration is checked.
+        let fields = self.config.sources().first().and_then(|files| files.input_fields().ok());
+        model.input = fields.map(|fields| fields.text);
         write_folder(&self.directory.join(MODEL), |folder| Ok(model.write(folder)?))
     }
 }

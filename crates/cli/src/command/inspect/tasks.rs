@@ -182,7 +182,6 @@ mod tests {
             thresholds: vec![],
             label_matching: Default::default(),
             target: None,
-            words: Default::default(),
         }
     }
 
