@@ -76,7 +76,16 @@ pub(crate) fn heading(evaluated: &Evaluated) -> String {
     line
 }
 
+/// The line below [`of_run`] that explains its stars, if it has any.
+pub(crate) fn stars(summary: &RunSummary) -> Option<&'static str> {
+    let starred = summary.tasks.iter().any(|task| task.thresholds_chosen_on_dev);
+    starred.then_some(
+        "* thresholds were chosen on these rows; test, or other rows, show what they are worth",
+    )
+}
+
 /// A table with one row per score of each task; columns for before, dev and test if they exist.
+/// Metrics on dev have a star where thresholds were chosen on the same rows.
 pub(crate) fn of_run(summary: &RunSummary) -> Table {
     type Column = (&'static str, fn(&TaskSummary) -> Option<&TaskMetrics>);
     let columns: [Column; 3] = [
@@ -94,8 +103,13 @@ pub(crate) fn of_run(summary: &RunSummary) -> Table {
         let Some(some) = columns.iter().find_map(|(_, of)| of(task)) else { continue };
         for (i, name) in few(some).iter().enumerate() {
             let first = if i == 0 { task.name.clone() } else { String::new() };
-            let values = columns.iter().map(|(_, of)| match of(task) {
-                Some(metrics) => shown(name, metrics.get(name)),
+            let values = columns.iter().map(|(title, of)| match of(task) {
+                Some(metrics) => {
+                    let value = shown(name, metrics.get(name));
+                    let marked =
+                        task.thresholds_chosen_on_dev && *title == "dev" && *name != "loss";
+                    if marked { format!("{value} *") } else { value }
+                }
                 None => NOTHING.to_owned(),
             });
             table.row([first, title(name)].into_iter().chain(values));
@@ -199,6 +213,7 @@ mod tests {
             test: None,
             calibration: None,
             thresholds: Vec::new(),
+            thresholds_chosen_on_dev: false,
         };
         let summary = RunSummary {
             model: "m".into(),

@@ -307,7 +307,7 @@ fn thresholds_reach_the_best_f1_there_is() {
         let targets: Vec<Vec<u32>> = read(&case, "targets");
         let labelled: Vec<Option<Vec<u32>>> = targets.iter().cloned().map(Some).collect();
         for temperature in [1.0, 2.5] {
-            let thresholds = best_thresholds(&logits, classes, &labelled, temperature);
+            let thresholds = best_thresholds(&logits, classes, &labelled, temperature, 0);
             let mut counter = MultiLabelCounter::new(&numbered(classes));
             for (logits, targets) in logits.chunks(classes).zip(&targets) {
                 counter.add(&given_labels(logits, temperature, &thresholds), targets);

@@ -290,11 +290,75 @@ fn records_of_many_labels_are_small() {
 }
 
 #[test]
+fn few_dev_rows_choose_neither_temperature_nor_thresholds() {
+    let place = Place::new();
+    let notices = Arc::new(Mutex::new(Vec::new()));
+    let mut config = place.config("");
+    config.train.max_steps = 10;
+    let train = |config: &RunConfig, name: &str| {
+        notices.lock().expect("no panic").clear();
+        let observer = Box::new(Notices(Arc::clone(&notices)));
+        let ending = Trainer::new(config.clone()).observe(observer).train(&place.path(name), false);
+        let Ok(Ending::Finished(summary)) = ending else { panic!("{ending:?}") };
+        let text = fs::read(place.path(name).join("model/polyhead.json")).expect("heads");
+        let json: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
+        (summary, json["tasks"].clone(), notices.lock().expect("no panic").clone())
+    };
+    let (few, heads, told) = train(&config, "few");
+    for task in 0..2 {
+        assert_eq!(
+            (heads[task]["temperature"].as_f64(), &few.tasks[task].calibration),
+            (Some(1.0), &None)
+        );
+        assert_eq!(
+            (&heads[task]["thresholds"], few.tasks[task].thresholds_chosen_on_dev),
+            (&json!([]), false)
+        );
+    }
+    for wanted in [
+        "task `topic`: temperature 1.00 is kept: 50 labelled rows of dev are needed to choose another, found 14",
+        "task `mood`: temperature 1.00 and thresholds of 0.5 are kept: 50 labelled rows of dev",
+    ] {
+        assert!(told.iter().any(|notice| notice.starts_with(wanted)), "{wanted}: {told:?}");
+    }
+
+    // The same run with more dev rows, of which one label is too rare.
+    let mut rows = fs::read_to_string(place.path("train.jsonl")).expect("rows");
+    rows.push_str(&fs::read_to_string(place.path("dev.jsonl")).expect("rows"));
+    let mut left = 9;
+    let rows: String = rows
+        .lines()
+        .map(|line| {
+            let mut row: serde_json::Value = serde_json::from_str(line).expect("a row");
+            if row["mood"] == json!(["p"]) {
+                left -= 1;
+                if left < 0 {
+                    row["mood"] = json!([]);
+                }
+            }
+            format!("{row}\n")
+        })
+        .collect();
+    fs::write(place.path("more.jsonl"), rows).expect("written");
+    config.data.dev = vec![place.path("more.jsonl")];
+    let (more, heads, told) = train(&config, "more");
+    assert!(more.tasks.iter().take(2).all(|task| task.calibration.is_some()));
+    assert_ne!(heads[0]["temperature"].as_f64(), Some(1.0));
+    let thresholds = heads[1]["thresholds"].as_array().expect("two");
+    assert_eq!(thresholds[0].as_f64(), Some(0.5));
+    assert_eq!(more.tasks[1].thresholds_chosen_on_dev, thresholds[1].as_f64() != Some(0.5));
+    let wanted = "task `mood`: the thresholds of 1 of 2 labels stay at 0.5";
+    assert!(told.iter().any(|notice| notice.starts_with(wanted)), "{told:?}");
+}
+
+#[test]
 fn a_known_head_keeps_what_it_was() {
     let place = Place::new();
     let first = place.path("first");
     let mut config = place.config("");
     config.tasks[0].pooling = Some(vec![PoolingMode::Max]);
+    // Enough rows for a temperature.
+    config.data.dev = vec![place.path("train.jsonl"), place.path("dev.jsonl")];
     let before = finished(config.clone(), &first, false);
     let thresholds = before.tasks[1].thresholds.clone();
     assert!(!thresholds.is_empty() && before.tasks[0].calibration.is_some());

@@ -191,6 +191,7 @@ pub(crate) fn write(out: &mut impl Write, summary: &RunSummary) -> io::Result<()
     writeln!(out)?;
     if summary.tasks.iter().any(|task| task.dev.is_some() || task.test.is_some()) {
         scores::of_run(summary).write(out, 2)?;
+        scores::stars(summary).map_or(Ok(()), |line| writeln!(out, "  {line}"))?;
     } else {
         writeln!(out, "no metrics: there are no dev or test rows with labels")?;
     }

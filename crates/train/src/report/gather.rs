@@ -157,6 +157,12 @@ impl Run<'_> {
         if let Some(scale) = spec.target {
             remarks.push(format!("learns its targets standardized, {scale}"));
         }
+        if found.thresholds_chosen_on_dev {
+            remarks.push(
+                "thresholds were chosen on the dev rows: the metrics on dev flatter the model"
+                    .to_owned(),
+            );
+        }
         let source = self.plan.data.tasks[task].source;
         let of = |part: Part| all.iter().find(|a| a.source == source && a.part == part);
         let shown = of(if found.test.is_some() { Part::Test } else { Part::Dev });

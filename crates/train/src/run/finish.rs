@@ -8,7 +8,7 @@ use polyhead_model::{Provenance, TrainedModel};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::data::Part;
+use crate::data::{Part, TaskLabels};
 use crate::error::Error;
 use crate::evaluate::Answers;
 use crate::run::Run;
@@ -17,7 +17,9 @@ use crate::run::evaluation::scores_by_task;
 use crate::run::events::Event;
 use crate::step::AdamWSettings;
 use crate::step::CacheCounts;
-use crate::tasks::{Calibration, Labelled, MANY_LABELS, TaskMetrics, answered, rules};
+use crate::tasks::{
+    Calibration, LEAST_CASES, LEAST_ROWS, Labelled, MANY_LABELS, TaskMetrics, answered, rules,
+};
 
 /// What a run has come to.
 #[derive(Clone, Debug, Serialize)]
@@ -63,6 +65,9 @@ pub struct TaskSummary {
     pub calibration: Option<Calibration>,
     /// Multi-label: one per label; none with more than [`MANY_LABELS`], whose model has them.
     pub thresholds: Vec<f32>,
+    /// Whether the thresholds were chosen on the dev rows, so that `dev` flatters the model.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub thresholds_chosen_on_dev: bool,
 }
 
 /// Answers of the finished model to one part of a source's data.
@@ -90,7 +95,7 @@ impl Run<'_> {
                 }
             }
         }
-        let calibrations = self.calibrate(&all);
+        let calibrations = self.calibrate(&all, emit);
         let tasks = self.task_summaries(&all, calibrations);
         let vector_cosine = self.vector_cosines(&all).map(|all| mean(&all));
         let finals = |part: &dyn Fn(&TaskSummary) -> Option<TaskMetrics>| {
@@ -169,8 +174,13 @@ impl Run<'_> {
         self.warnings.push(warning);
     }
 
-    /// Temperatures and thresholds from dev, for every task that has labels there.
-    fn calibrate(&mut self, all: &[FinalAnswers]) -> Vec<Option<Calibration>> {
+    /// Temperatures and thresholds from dev, for every task that has enough labels there. The
+    /// others keep those that they began with.
+    fn calibrate(
+        &mut self,
+        all: &[FinalAnswers],
+        emit: &mut dyn FnMut(Event),
+    ) -> Vec<Option<Calibration>> {
         let mut calibrations = vec![None; self.plan.objectives.len()];
         for dev in all.iter().filter(|answers| answers.part == Part::Dev) {
             let source = &self.plan.data.sources[dev.source];
@@ -181,15 +191,56 @@ impl Run<'_> {
                 let outputs = objective.outputs();
                 let rows = Labelled { logits: &logits, outputs, targets: &targets };
                 let rules = rules(objective.kind());
-                let found = rules.calibrate(rows);
-                let temperature = found.as_ref().map_or(1.0, |found| found.temperature);
-                let thresholds =
-                    found.iter().flat_map(|_| rules.thresholds(rows, temperature)).collect();
-                self.learner.network.calibrate(task, temperature, thresholds);
-                calibrations[task] = found;
+                let Some(found) = rules.calibrate(rows) else { continue };
+                let notice = if targets.labelled() < LEAST_ROWS {
+                    Some(self.too_few_rows(task, targets.labelled()))
+                } else {
+                    let thresholds = rules.thresholds(rows, found.temperature);
+                    let notice = self.too_few_cases(task, &targets, thresholds.len());
+                    self.learner.network.calibrate(task, found.temperature, thresholds);
+                    calibrations[task] = Some(found);
+                    notice
+                };
+                if let Some(notice) = notice {
+                    emit(Event::Notice(&notice));
+                    self.plan.notices.push(notice);
+                }
             }
         }
         calibrations
+    }
+
+    /// What to say of a task whose dev rows are too few to calibrate it.
+    fn too_few_rows(&self, task: usize, rows: usize) -> String {
+        let spec = self.learner.network.head_spec(task);
+        let (name, temperature) = (&spec.name, spec.temperature);
+        let kept = match spec.kind.has_thresholds() {
+            true if spec.thresholds.is_empty() => " and thresholds of 0.5 are kept",
+            true => " and the thresholds are kept",
+            false => " is kept",
+        };
+        let cases = if spec.kind.reads_words() { "words" } else { "rows" };
+        format!(
+            "task `{name}`: temperature {temperature:.2}{kept}: {LEAST_ROWS} labelled {cases} of \
+             dev are needed to choose another, found {rows}"
+        )
+    }
+
+    /// What to say of labels that are too rare, or too common, on dev for a threshold.
+    fn too_few_cases(&self, task: usize, targets: &TaskLabels, labels: usize) -> Option<String> {
+        if labels == 0 {
+            return None;
+        }
+        let (counts, rows) = targets.counts(labels);
+        let few = |count: &&usize| **count < LEAST_CASES || rows - **count < LEAST_CASES;
+        let few = counts.iter().filter(few).count();
+        let name = &self.learner.network.head_spec(task).name;
+        (few > 0).then(|| {
+            format!(
+                "task `{name}`: the thresholds of {few} of {labels} labels stay at 0.5: each needs \
+                 {LEAST_CASES} dev rows that have the label and {LEAST_CASES} that do not"
+            )
+        })
     }
 
     fn task_summaries(
@@ -202,7 +253,9 @@ impl Run<'_> {
             .enumerate()
             .map(|(task, calibration)| {
                 let spec = self.learner.network.head_spec(task);
+                let chosen = calibration.is_some() && spec.thresholds.iter().any(|t| *t != 0.5);
                 TaskSummary {
+                    thresholds_chosen_on_dev: chosen,
                     name: spec.name.clone(),
                     before: self.start.metrics[task].clone(),
                     dev: None,

@@ -19,6 +19,7 @@ pub use calibration::{
     Calibration, Reliability, ReliabilityBin, best_thresholds, calibrate_classes, calibrate_sets,
     given_labels,
 };
+pub(crate) use calibration::{LEAST_CASES, LEAST_ROWS};
 use loss::softened_cross_entropy;
 #[cfg(test)]
 pub(crate) use loss::testing::some_logits;

@@ -2,8 +2,8 @@
 
 use super::loss::sigmoid_cross_entropy;
 use super::{
-    Calibration, Labelled, MultiLabelCounter, MultiLabelMetrics, Objective, RunningAccuracy,
-    SplitAnswers, TaskMetrics, TaskRules, best_thresholds, binary_cross_entropy,
+    Calibration, LEAST_CASES, Labelled, MultiLabelCounter, MultiLabelMetrics, Objective,
+    RunningAccuracy, SplitAnswers, TaskMetrics, TaskRules, best_thresholds, binary_cross_entropy,
     binary_cross_entropy_normaliser, calibrate_sets, given_labels,
 };
 
@@ -80,6 +80,6 @@ impl TaskRules for MultiLabel {
     }
 
     fn thresholds(&self, rows: Labelled, temperature: f32) -> Vec<f32> {
-        best_thresholds(rows.logits, rows.outputs, rows.targets.sets(), temperature)
+        best_thresholds(rows.logits, rows.outputs, rows.targets.sets(), temperature, LEAST_CASES)
     }
 }

@@ -126,6 +126,7 @@ impl Demo {
         summary: &RunSummary,
     ) -> io::Result<()> {
         scores::of_run(summary).write(out, 3)?;
+        scores::stars(summary).map_or(Ok(()), |line| writeln!(out, "   {line}"))?;
         let took = duration(Duration::from_secs_f64(summary.seconds));
         writeln!(out, "\n   {} steps in {took}", summary.steps)
     }
