@@ -119,6 +119,7 @@ fn head(name: &str, labels: usize, site: &HeadDims) -> HeadWeights {
         thresholds: Vec::new(),
         label_matching: Default::default(),
         target: None,
+        words: Default::default(),
     };
     HeadWeights::random(spec, site, 1)
 }

@@ -102,7 +102,7 @@ pub use polyhead_model::{
 #[cfg(feature = "report")]
 pub use polyhead_report as report;
 pub use polyhead_text::{
-    TextInput, TextTokens, TokenBatch, TokenSpan, Tokenizer, join_words, split_words,
+    LearnedSplit, TextInput, TextTokens, TokenBatch, TokenSpan, Tokenizer, WordSplit, join_words,
 };
 pub use polyhead_train as train;
 pub use polyhead_train::{

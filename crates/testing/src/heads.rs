@@ -21,6 +21,7 @@ pub fn heads(folder: &ModelFolder) -> Vec<HeadWeights> {
         thresholds: vec![],
         label_matching: Default::default(),
         target: None,
+        words: Default::default(),
     };
     let mut topic = spec("topic", TaskKind::Classification, &["sport", "politics", "ünïcode ☃"]);
     topic.temperature = 1.7;

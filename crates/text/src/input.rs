@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
-use crate::words::{join_words, split_words};
+use crate::word_split::WordSplit;
+use crate::words::join_words;
 
 /// What is tokenized as one sequence, of owned or borrowed strings.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,10 +36,10 @@ impl<S: AsRef<str>> TextInput<S> {
         }
     }
 
-    /// The characters of each word in [`text`](Self::text), as given or found by [`split_words`].
-    pub fn words(&self) -> Vec<Range<usize>> {
+    /// The characters of each word in [`text`](Self::text), as given or found by `split`.
+    pub fn words(&self, split: &WordSplit) -> Vec<Range<usize>> {
         match self {
-            Self::One(text) | Self::Pair(text, _) => split_words(text.as_ref()),
+            Self::One(text) | Self::Pair(text, _) => split.split(text.as_ref()),
             Self::Words(words) => join_words(words).1,
         }
     }
@@ -93,14 +94,17 @@ mod tests {
     #[test]
     fn words_stand_in_the_text() {
         let given = TextInput::Words(vec!["New York", "is", "é!"]);
-        assert_eq!((&*given.text(), given.words()), ("New York is é!", vec![0..8, 9..11, 12..14]));
+        assert_eq!(
+            (&*given.text(), given.words(&WordSplit::Punctuation)),
+            ("New York is é!", vec![0..8, 9..11, 12..14])
+        );
         for (input, shown) in [
             (TextInput::One("is é!"), "is é!"),
             (TextInput::Pair("is é!", "x"), "is é! | x"),
             (TextInput::Words(vec!["is", "é", "!"]), "is é !"),
         ] {
             assert_eq!(input.to_string(), shown);
-            assert_eq!(input.words()[..2], [0..2, 3..4]);
+            assert_eq!(input.words(&WordSplit::Punctuation)[..2], [0..2, 3..4]);
             assert_eq!(input.second(), matches!(input, TextInput::Pair(..)).then_some("x"));
         }
     }

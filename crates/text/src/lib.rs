@@ -3,7 +3,7 @@
 //! A [`Tokenizer`] is loaded from a model folder (`tokenizer.json`, or `vocab.txt` of a BERT) and
 //! gives the tokens that transformers' fast tokenizers give. A [`TokenBatch`] holds the tokens of
 //! all texts end to end, without padding. [`TextTokens`] says of each text how many tokens it has
-//! and how many of them were kept. [`split_words`] and [`TokenBatch::first_tokens`] find the words
+//! and how many of them were kept. [`WordSplit`] and [`TokenBatch::first_tokens`] find the words
 //! of a text and their tokens; [`tag_spans`] joins the words whose tags belong together.
 //!
 //! ```
@@ -42,6 +42,7 @@
 mod error;
 
 mod words;
+mod word_split;
 mod input;
 mod tokenizer;
 mod template;
@@ -58,4 +59,5 @@ pub use error::{TokenizerError, TokenizerErrorKind};
 pub use input::TextInput;
 pub use spans::spans_in_texts;
 pub use tokenizer::Tokenizer;
-pub use words::{join_words, locate_words, split_words};
+pub use word_split::{LearnedSplit, SplitEvidence, WordSplit};
+pub use words::{join_as_written, join_words, locate_words, without_blanks};

@@ -28,6 +28,41 @@ impl TokenBatch {
         spans[second_text.clone()].fill(TokenSpan::NOWHERE);
         first_tokens(&spans, words)
     }
+
+    /// Which of `words` have no first token because they stand in a token that a word before them
+    /// begins, as 京 does where 北京 is one token. Such a word goes on with the tag before it.
+    ///
+    /// - `words`, `first_tokens`: as of [`first_tokens`](Self::first_tokens)
+    ///
+    /// # Panics
+    /// If there is no such sequence.
+    pub fn words_inside_tokens(
+        &self,
+        index: usize,
+        words: &[Range<usize>],
+        first_tokens: &[Option<u32>],
+    ) -> Vec<bool> {
+        let first_text = self.sequence(index);
+        let spans = &self.spans[first_text];
+        let mut token = 0;
+        let mut end_before = 0;
+        let mut is_inside = |(word, first): (&Range<usize>, &Option<u32>)| {
+            let passed = |(at, span): (usize, &TokenSpan)| {
+                self.second_texts[index].contains(&at) || span.end as usize <= word.start
+            };
+            while spans.get(token).is_some_and(|span| passed((token, span))) {
+                token += 1;
+            }
+            let span = spans.get(token).copied().unwrap_or_default();
+            let inside = first.is_none()
+                && !word.is_empty()
+                && (span.start as usize) < end_before
+                && span.end as usize > word.start;
+            end_before = word.end;
+            inside
+        };
+        words.iter().zip(first_tokens).map(&mut is_inside).collect()
+    }
 }
 
 fn first_tokens(spans: &[TokenSpan], words: &[Range<usize>]) -> Vec<Option<u32>> {
@@ -103,6 +138,7 @@ fn span_in_text(span: TokenSpan, prompt: u32, origin: Option<&[u32]>) -> TokenSp
 #[cfg(test)]
 mod tests {
     use crate::Tokenizer;
+    use crate::word_split::WordSplit;
     use crate::words::locate_words;
 
     use super::*;
@@ -170,6 +206,45 @@ mod tests {
     }
 
     #[test]
+    fn words_inside_tokens_are_found() {
+        for (why, pairs, words, expected) in [
+            (
+                "two letters in one token",
+                &[(0, 0), (0, 2), (2, 4)][..],
+                &[0..1, 1..2, 2..4][..],
+                &[false, true, false][..],
+            ),
+            (
+                "three in one",
+                &[(0, 3), (4, 5)],
+                &[0..1, 1..2, 2..3, 4..5],
+                &[false, true, true, false],
+            ),
+            (
+                "a token of its own behind the other's",
+                &[(0, 4), (4, 5)],
+                &[0..2, 2..5],
+                &[false, false],
+            ),
+            ("cut off", &[(0, 2), (0, 0)], &[0..2, 2..3, 4..5], &[false, false, false]),
+            (
+                "dropped by the tokenizer",
+                &[(0, 2), (5, 6)],
+                &[0..2, 3..4, 5..6],
+                &[false, false, false],
+            ),
+            ("the blank before is the token's", &[(0, 2), (2, 5)], &[0..2, 3..5], &[false, false]),
+        ] {
+            let mut batch = TokenBatch::default();
+            batch.spans = spans(pairs);
+            batch.ids = vec![0; pairs.len()];
+            batch.close_sequence(Default::default(), 0..0);
+            let first = batch.first_tokens(0, words);
+            assert_eq!(batch.words_inside_tokens(0, words, &first), expected, "{why}");
+        }
+    }
+
+    #[test]
     fn prompts_lower_case_and_second_texts_do_not_move_words() {
         let vocab = b"[PAD]\n[UNK]\n[CLS]\n[SEP]\nq\n:\nold\nroad\n##s\n";
         let tokenizer = Tokenizer::from_vocab(vocab, None).unwrap();
@@ -206,7 +281,7 @@ mod tests {
         let pair = TextInput::Pair("a a a a a", "b b b b b b b b b");
         let batch = tokenizer.encode(std::slice::from_ref(&pair), 9).unwrap();
         assert_eq!(batch.second_texts[0], 5..8);
-        let found = batch.first_tokens(0, &pair.words());
+        let found = batch.first_tokens(0, &pair.words(&WordSplit::Punctuation));
         assert_eq!(found, [Some(1), Some(2), Some(3), None, None]);
     }
 }

@@ -2,29 +2,7 @@
 
 use std::ops::Range;
 
-use unicode_categories::UnicodeCategories;
-
-/// Words of a raw text: runs without blanks, and every punctuation character by itself, as BERT's
-/// tokenizer splits before it looks into its vocabulary. Control characters are parts of words.
-pub fn split_words(text: &str) -> Vec<Range<usize>> {
-    let mut words = Vec::new();
-    let mut begun = None;
-    let mut count = 0;
-    for (at, character) in text.chars().enumerate() {
-        count = at + 1;
-        let punctuation = character.is_ascii_punctuation() || character.is_punctuation();
-        if punctuation || character.is_whitespace() {
-            words.extend(begun.take().map(|start| start..at));
-            if punctuation {
-                words.push(at..at + 1);
-            }
-        } else if begun.is_none() {
-            begun = Some(at);
-        }
-    }
-    words.extend(begun.map(|start| start..count));
-    words
-}
+use crate::word_split::stands_without_blanks;
 
 /// The text that the encoder reads in place of `words`, joined by one blank, and the place of each.
 pub fn join_words(words: &[impl AsRef<str>]) -> (String, Vec<Range<usize>>) {
@@ -42,6 +20,35 @@ pub fn join_words(words: &[impl AsRef<str>]) -> (String, Vec<Range<usize>>) {
         places.push(start..end);
     }
     (text, places)
+}
+
+/// `words` as they stand in a text: joined by one blank, but without it between letters and wide
+/// marks of scripts that have no blanks between words; and the place of each word.
+pub fn join_as_written(words: &[impl AsRef<str>]) -> (String, Vec<Range<usize>>) {
+    let (text, places) = join_words(words);
+    without_blanks(&text, &places)
+}
+
+/// `text` without single blanks between words whose scripts have none: letters of such scripts and
+/// their wide marks; and the place of each word there.
+///
+/// - `words`: characters of each word in `text`, in order
+pub fn without_blanks(text: &str, words: &[Range<usize>]) -> (String, Vec<Range<usize>>) {
+    let characters: Vec<char> = text.chars().collect();
+    let mut dropped = Vec::new();
+    for two in words.windows(2) {
+        let (end, next) = (two[0].end, two[1].start);
+        let wide = |at: usize| characters.get(at).copied().is_some_and(stands_without_blanks);
+        let inner = !two[0].is_empty() && !two[1].is_empty();
+        if inner && next == end + 1 && characters[end] == ' ' && wide(end - 1) && wide(next) {
+            dropped.push(end);
+        }
+    }
+    let before = |at: usize| dropped.partition_point(|blank| *blank < at);
+    let kept = characters.iter().zip(0..).filter(|(_, at)| dropped.binary_search(at).is_err());
+    let places =
+        words.iter().map(|word| word.start - before(word.start)..word.end - before(word.end));
+    (kept.map(|(character, _)| character).collect(), places.collect())
 }
 
 /// Where `words` stand in `text`: each at its first place after the word before it.
@@ -63,32 +70,10 @@ pub fn locate_words(text: &str, words: &[impl AsRef<str>]) -> Result<Vec<Range<u
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     fn characters(text: &str, range: &Range<usize>) -> String {
         text.chars().skip(range.start).take(range.len()).collect()
-    }
-
-    #[test]
-    fn words_end_at_blanks_and_punctuation() {
-        for (text, expected) in [
-            ("", &[][..]),
-            (" \t\n", &[]),
-            ("one", &["one"]),
-            (" to  Köln,\nnow! ", &["to", "Köln", ",", "now", "!"]),
-            ("don't", &["don", "'", "t"]),
-            ("¿qué? «sí»", &["¿", "qué", "?", "«", "sí", "»"]),
-            // Marks belong to their letters: e with an accent apart, Devanagari vowels.
-            ("cafe\u{301} नमस्ते", &["cafe\u{301}", "नमस्ते"]),
-            ("a\u{3000}漢字。", &["a", "漢字", "。"]),
-            ("3.5€", &["3", ".", "5€"]),
-        ] {
-            let words = split_words(text);
-            let found: Vec<_> = words.iter().map(|range| characters(text, range)).collect();
-            assert_eq!(found, expected, "{text:?}");
-        }
     }
 
     #[test]
@@ -98,6 +83,18 @@ mod tests {
         assert_eq!(text, "Köln  is New York");
         assert_eq!(places, [0..4, 5..5, 6..8, 9..17]);
         assert_eq!(join_words(&[""; 0]), (String::new(), vec![]));
+        for (words, text) in [
+            (&["we", "met", "Anna"][..], "we met Anna"),
+            (&["小王", "住", "在", "北京", "。"], "小王住在北京。"),
+            (&["用", "iPhone", "15", "手机", "。", "OK"], "用 iPhone 15 手机。 OK"),
+            (&["กรุง", "เทพ", "3", "วัน"], "กรุงเทพ 3 วัน"),
+            (&["「", "ありがとう", "」", ""], "「ありがとう」 "),
+        ] {
+            let (found, places) = join_as_written(words);
+            assert_eq!(found, text);
+            let inside: Vec<_> = places.iter().map(|place| characters(text, place)).collect();
+            assert_eq!(inside, words);
+        }
     }
 
     #[test]
@@ -110,21 +107,6 @@ mod tests {
             ("", &[], Ok(vec![])),
         ] {
             assert_eq!(locate_words(text, words), expected, "{text:?} {words:?}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn words_cover_every_character_that_is_no_blank(text in "\\PC{0,40}") {
-            let words = split_words(&text);
-            let inside: usize = words.iter().map(ExactSizeIterator::len).sum();
-            prop_assert!(words.windows(2).all(|two| two[0].end <= two[1].start));
-            let blanks = text.chars().filter(|c| c.is_whitespace()).count();
-            prop_assert_eq!(inside + blanks, text.chars().count());
-            let strings: Vec<_> = words.iter().map(|word| characters(&text, word)).collect();
-            prop_assert_eq!(locate_words(&text, &strings).unwrap(), words);
-            let (joined, places) = join_words(&strings);
-            prop_assert_eq!(locate_words(&joined, &strings).unwrap(), places);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use polyhead_text::{TextInput, TextTokens, TokenBatch, Tokenizer, TokenizerErrorKind};
+use polyhead_text::{TextInput, TextTokens, TokenBatch, Tokenizer, TokenizerErrorKind, WordSplit};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -118,7 +118,7 @@ fn words_are_a_text_of_words() {
     let expected = tokenizer.encode(&[TextInput::One(words.text())], 20).unwrap();
     let found = tokenizer.encode(std::slice::from_ref(&words), 20).unwrap();
     assert_eq!(found, expected);
-    let tokens = found.first_tokens(0, &words.words());
+    let tokens = found.first_tokens(0, &words.words(&WordSplit::default()));
     assert_eq!(tokens[0], Some(1));
     assert!(tokens[0] < tokens[1] && tokens[1] < tokens[2]);
 }

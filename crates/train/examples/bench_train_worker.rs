@@ -131,6 +131,7 @@ fn spec(name: &str, labels: usize) -> HeadSpec {
         thresholds: Vec::new(),
         label_matching: Default::default(),
         target: None,
+        words: Default::default(),
     }
 }
 

@@ -24,6 +24,7 @@ mod source;
 mod spelling;
 mod split;
 mod task;
+mod word_rules;
 
 pub(crate) use cell::{RawLabel, class, number, set};
 pub use check::{

@@ -28,7 +28,7 @@ pub use config::{
     BelowOne, CheckpointSettings, ClassWeights, DataFiles, Difference, EmptyCell, EncoderSettings,
     Factor, FreezePhase, Keep, Key, Moment, NonNegative, Positive, PositiveCount, PositiveSize,
     RunConfig, SamplerKind, SamplerSettings, ScheduleKind, Share, Size, TaskSettings,
-    TrainSettings, config_keys,
+    TrainSettings, WordRule, config_keys,
 };
 pub use data::{
     BrokenTag, BrokenTags, Conflicts, DataFile, DataReport, DataTask, Dataset, Example,

@@ -160,6 +160,8 @@ fn task(name: &str, kind: TaskKind) -> TaskFields {
         format: LabelFormat::default(),
         labels: None,
         fixed_labels: None,
+        words: None,
+        start_words: None,
         files: None,
         may_lack_labels: false,
     }

@@ -90,6 +90,9 @@ struct Own<'a> {
 /// Builds the JSON body of an answer and moves its offsets from the joined words to the row's text.
 fn body<'a>(head: &'a HeadSpec, found: &'a TaskAnswer, row: &Row) -> Result<TaskAnswerBody<'a>> {
     let mut body = TaskAnswerBody::new(head, found);
+    if row.words.is_some() {
+        body.add_words(found);
+    }
     if let (TaskAnswerBody::Tokens { spans }, Answer::Tokens(tagged), Some(words)) =
         (&mut body, &found.answer, row.words)
     {
@@ -140,6 +143,7 @@ mod tests {
                 thresholds: vec![],
                 label_matching: Default::default(),
                 target: None,
+                words: Default::default(),
             };
             let numbers = Matrix::new(1, probabilities.len(), probabilities.to_vec());
             let (logits, probabilities) = (numbers.clone(), numbers);

@@ -30,7 +30,8 @@ Offsets count characters. A text may be a pair, an array of two strings: both ar
 read as one sequence, and words of the first are tagged. Rows of a .jsonl or .csv file keep their other columns,
 in front; a column with the name of an output field (such as `tokens`) becomes
 `input_NAME`, or `input_input_NAME` if that is taken. With --abstain, a label
-that is not probable enough is null.
+that is not probable enough is null; with --min-score, spans below it are left out.
+Spans of rows with words have their `first_word` and `last_word` too.
 
 Examples:
   polyhead predict runs/a \"The soup was cold.\"
@@ -61,6 +62,10 @@ pub(crate) struct PredictArgs {
     /// Give no label if the best one is less probable than this
     #[arg(long, value_name = "PROBABILITY")]
     abstain: Option<f32>,
+
+    /// Leave out spans with a lower score than this
+    #[arg(long, value_name = "SCORE")]
+    min_score: Option<f32>,
 }
 
 /// Answers the input chunk by chunk.
@@ -79,8 +84,8 @@ pub(crate) fn run(mut args: PredictArgs) -> Result<ExitCode> {
              `polyhead encode` gives vectors"
         )));
     }
-    let options =
-        RequestOptions { tasks: args.tasks, abstain: args.abstain, ..RequestOptions::default() };
+    let PredictArgs { tasks, abstain, min_score, .. } = args;
+    let options = RequestOptions { tasks, abstain, min_score, ..RequestOptions::default() };
     let wanted = |name: &String| options.tasks.as_ref().is_none_or(|names| names.contains(name));
     let mut tasks = folder.heads.iter().map(|head| &head.spec);
     let words = tasks.any(|task| task.kind.reads_words() && wanted(&task.name));
@@ -140,10 +145,12 @@ impl PredictJob<'_> {
         let answers: Vec<(&String, Vec<u32>)> =
             tasks.map(|(index, task)| (&task.name, bits(index))).collect();
         // Field by field, so that a new option cannot be forgotten here.
-        let RequestOptions { tasks, prompt, on_truncate, vectors: _, abstain } = self.options;
+        let RequestOptions { tasks, prompt, on_truncate, vectors: _, abstain, min_score } =
+            self.options;
         OutputFingerprint::new("predict", folder, self.model.encoder(), reading)?
             .with_option("--tasks", tasks.as_ref().map(|names| names.join(",")))
             .with_option("--abstain", *abstain)
+            .with_option("--min-score", *min_score)
             .with("prompt", format_args!("{prompt:?}"))
             .with("way to cut", format_args!("{on_truncate:?}"))
             .with_answer(answers)
@@ -218,6 +225,7 @@ mod tests {
         assert_eq!(args.out, Some("b.jsonl".into()));
         assert!(parse("runs/a b --resume --overwrite").is_err());
         assert_eq!(parse("runs/a some texts --abstain 0.7").unwrap().abstain, Some(0.7));
+        assert_eq!(parse("runs/a some texts --min-score 0.5").unwrap().min_score, Some(0.5));
         assert!(parse("").is_err());
     }
 }

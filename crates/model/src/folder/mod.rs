@@ -13,6 +13,7 @@ mod sentence_bert_config_json;
 mod prompts;
 mod max_length;
 pub(crate) mod polyhead_json;
+mod words_json;
 mod checkpoint;
 pub(crate) mod shards;
 mod tensor_file;

@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::error::{Error, ErrorKind, excerpt, fail};
 use crate::folder::records::FileRecord;
 use crate::folder::source::Source;
+use crate::folder::words_json;
 use crate::heads::{HeadInput, HeadLayer, HeadSpec, LabelMatching, TargetScale, check_heads};
 use crate::modules::{PoolingMode, PoolingSpec};
 use crate::rows::TextFields;
@@ -107,6 +108,9 @@ struct TaskJson {
     label_matching: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     target: Option<TargetJson>,
+    /// Absent in folders of earlier versions, which split at punctuation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    words: Option<Value>,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -265,6 +269,7 @@ impl TaskJson {
                 mean: shortest(scale.mean),
                 deviation: shortest(scale.deviation),
             }),
+            words: words_json::to_json(&spec.words),
         }
     }
 
@@ -285,6 +290,7 @@ impl TaskJson {
             // A number that does not fit `usize` is above the limit of hidden layers as well.
             hidden: self.hidden.map(|hidden| usize::try_from(hidden).unwrap_or(usize::MAX)),
             activation: parse_activation(&self.activation)?,
+            words: words_json::parse(self.words)?,
             dropout: self.dropout as f32,
             temperature: self.temperature as f32,
             thresholds: self.thresholds.into_iter().map(|threshold| threshold as f32).collect(),
@@ -334,6 +340,7 @@ fn shortest(x: f32) -> f64 {
 mod tests {
     use super::*;
     use crate::heads::TaskKind;
+    use polyhead_text::{LearnedSplit, WordSplit};
     use proptest::prelude::*;
     use serde_json::json;
 
@@ -354,6 +361,7 @@ mod tests {
             dropout: 0.1,
             temperature: 1.7,
             target: (!kind.has_labels()).then_some(TargetScale { mean: 2015.5, deviation: 6.1 }),
+            words: WordSplit::default(),
         }
     }
 
@@ -365,6 +373,11 @@ mod tests {
         heads[2].input = HeadInput::Embedding;
         heads[2].hidden = None;
         heads[0].label_matching = LabelMatching::Normalized;
+        heads[3].words = WordSplit::Learned(LearnedSplit {
+            begin: "@#".into(),
+            letters: true,
+            ..LearnedSplit::default()
+        });
         PolyheadConfig {
             max_length: 128,
             pooling: PoolingSpec {

@@ -6,7 +6,7 @@ mod kinds;
 mod weights;
 
 pub use kinds::{Answer, ClassAnswer, LabelScore, TaggedText, TaggedWord, TaskKind, TextSpan};
-pub(crate) use kinds::{TextNumbers, TextWords, soft_max};
+pub(crate) use kinds::{AnswerLimits, TextNumbers, TextWords, soft_max};
 pub(crate) use spec::check_heads;
 pub use spec::{
     HeadInput, HeadLayer, HeadSpec, LabelMatching, RESERVED_TASK_NAME, check_task_name,

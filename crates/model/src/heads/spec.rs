@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::str::FromStr;
 
 use polyhead_compute::Activation;
+use polyhead_text::WordSplit;
 
 use crate::error::{Error, ErrorKind, excerpt};
 use crate::heads::{TargetScale, TaskKind};
@@ -46,6 +47,8 @@ pub struct HeadSpec {
     pub label_matching: LabelMatching,
     /// Scale of a regression whose targets the head has learned standardized.
     pub target: Option<TargetScale>,
+    /// How kind `tokens` splits a raw text into words; not used by other kinds.
+    pub words: WordSplit,
 }
 
 /// The input of a sentence head.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use polyhead_text::TextTokens;
 
-use crate::heads::{Answer, HeadSpec, TextNumbers, TextWords};
+use crate::heads::{Answer, AnswerLimits, HeadSpec, TextNumbers, TextWords};
 use crate::sentence::Matrix;
 
 /// Answers of every requested task for a list of texts, from one encoder pass.
@@ -87,12 +87,12 @@ impl TaskAnswer {
         head: &HeadSpec,
         logits: Vec<f32>,
         words: Option<&TextWords>,
-        abstain: Option<f32>,
+        limits: AnswerLimits,
     ) -> Self {
         let rules = head.kind.rules();
         let probabilities = (rules.probabilities)(head, &logits);
         let numbers =
-            TextNumbers { head, logits: &logits, probabilities: &probabilities, words, abstain };
+            TextNumbers { head, logits: &logits, probabilities: &probabilities, words, limits };
         let answer = (rules.answer)(&numbers);
         let rows = logits.len() / head.outputs();
         Self {

@@ -84,10 +84,8 @@ impl MultiTaskModel {
 
     /// Answers to `texts`, with options.
     ///
-    /// The encoder reads each text as it is. Words that a task tags are runs without blanks and
-    /// single punctuation characters ([`split_words`](polyhead_text::split_words)), as BERT's
-    /// tokenizer splits before it looks for tokens: so a text gives the same answers as its words,
-    /// with which the task was trained, unless the tokenizer minds blanks.
+    /// The encoder reads each text as it is. Each task that tags words splits it by its own rule
+    /// ([`HeadSpec::words`]), as the words of its training data were split.
     ///
     /// # Errors
     /// As [`predict`](Self::predict); also if a task is unknown, an option does not fit the model,
@@ -162,14 +160,14 @@ impl MultiTaskModel {
         )
     }
 
-    /// Tokens, and the words of each text if a task tags them.
+    /// Tokens, and the words of each text by each rule of the request.
     pub(crate) fn tokens_and_words(
         &self,
         request: &ResolvedRequest,
         inputs: &[TextInput<impl AsRef<str> + Sync>],
-    ) -> Result<(TokenBatch, Vec<TextWords>), Error> {
+    ) -> Result<(TokenBatch, Vec<Vec<TextWords>>), Error> {
         let mut batch = self.encoder.tokenize_inputs(&request.plan, inputs)?;
-        if !request.words {
+        if request.splits.is_empty() {
             return Ok((batch, Vec::new()));
         }
         spans_in_texts(
@@ -179,9 +177,13 @@ impl MultiTaskModel {
             self.encoder.reader().lower_case(),
         );
         let words = inputs.iter().enumerate().map(|(index, input)| {
-            let places = input.words();
-            let tokens = batch.first_tokens(index, &places);
-            TextWords { text: input.text().into_owned(), places, tokens }
+            let by_rule = request.splits.iter().map(|split| {
+                let places = input.words(split);
+                let tokens = batch.first_tokens(index, &places);
+                let inside = batch.words_inside_tokens(index, &places, &tokens);
+                TextWords { text: input.text().into_owned(), places, tokens, inside }
+            });
+            by_rule.collect()
         });
         let words = words.collect();
         Ok((batch, words))
@@ -191,10 +193,11 @@ impl MultiTaskModel {
     fn predictions(
         &self,
         request: &ResolvedRequest,
-        (batch, words): (TokenBatch, Vec<TextWords>),
+        (batch, words): (TokenBatch, Vec<Vec<TextWords>>),
     ) -> Result<Predictions, Error> {
+        let words_of = |text: usize| words.get(text).map_or(&[][..], Vec::as_slice);
         let texts: Vec<PassText> =
-            (0..batch.len()).map(|i| PassText { request, words: words.get(i) }).collect();
+            (0..batch.len()).map(|text| PassText { request, words: words_of(text) }).collect();
         let found = self.pass(&batch, &texts, &mut |_| ()).texts;
         let answers = found.into_iter().zip(&texts).zip(&batch.texts).enumerate();
         let texts = answers.map(|(index, ((found, text), tokens))| {

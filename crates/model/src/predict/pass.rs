@@ -16,8 +16,16 @@ use crate::sentence::{ExtraState, Group, PassInput, SentenceEncoder};
 /// A text of a batch.
 pub(crate) struct PassText<'a> {
     pub(crate) request: &'a ResolvedRequest,
-    /// If a task of the request tags them.
-    pub(crate) words: Option<&'a TextWords>,
+    /// Words by each rule of the request, in its order.
+    pub(crate) words: &'a [TextWords],
+}
+
+impl<'a> PassText<'a> {
+    /// The words that a head tags; `None` if it tags none.
+    pub(crate) fn words_of(&self, head: &HeadSpec) -> Option<&'a TextWords> {
+        let rule = self.request.splits.iter().position(|split| *split == head.words)?;
+        self.words.get(rule).filter(|_| head.kind.reads_words())
+    }
 }
 
 /// What a pass gives for one text; what was not asked for is empty.
@@ -203,7 +211,7 @@ impl MultiTaskModel {
                         self.first_tokens(
                             cpu,
                             self.states(group, states, i),
-                            texts[i].words,
+                            texts[i].words_of(&head.spec),
                             &mut x,
                         );
                     }

@@ -5,10 +5,10 @@
 //! prepared for it, and [`MultiTaskModel::answer`] takes any texts together.
 
 use polyhead_compute::Cpu;
-use polyhead_text::{TextInput, TextTokens, TokenBatch};
+use polyhead_text::{TextInput, TextTokens, TokenBatch, WordSplit};
 
 use crate::error::{Error, ErrorKind, fail};
-use crate::heads::{HeadLayer, TextWords};
+use crate::heads::{AnswerLimits, HeadLayer, TextWords};
 use crate::predict::answers::{BatchAnswers, NotFinite, TaskAnswer, TextAnswer};
 use crate::predict::multi_task::MultiTaskModel;
 use crate::predict::pass::{BatchLogits, PassText, TextLogits};
@@ -29,6 +29,8 @@ pub struct RequestOptions {
     pub on_truncate: OnTruncate,
     /// Classification: an answer less probable than this is withheld.
     pub abstain: Option<f32>,
+    /// Tagging: spans with a lower score are left out.
+    pub min_score: Option<f32>,
 }
 
 /// [`RequestOptions`] resolved for a model.
@@ -36,10 +38,9 @@ pub struct ResolvedRequest {
     pub(crate) plan: EncodePlan,
     /// Indices of the heads that answer, ascending.
     pub(crate) tasks: Vec<usize>,
-    /// As [`RequestOptions::abstain`].
-    pub(crate) abstain: Option<f32>,
-    /// Whether a head that answers tags words.
-    pub(crate) words: bool,
+    pub(crate) limits: AnswerLimits,
+    /// The rules by which the heads that tag words split raw texts, each once.
+    pub(crate) splits: Vec<WordSplit>,
     /// Whether a head that answers reads the sentence vector.
     pub(crate) reads_vector: bool,
     pub(crate) vector: bool,
@@ -59,7 +60,8 @@ impl ResolvedRequest {
 pub struct PreparedText {
     /// One sequence.
     batch: TokenBatch,
-    words: Option<TextWords>,
+    /// By the rules of the request.
+    words: Vec<TextWords>,
 }
 
 impl PreparedText {
@@ -75,8 +77,11 @@ impl MultiTaskModel {
     /// # Errors
     /// If a task is unknown or an option does not fit the model.
     pub fn resolve_request(&self, options: &RequestOptions) -> Result<ResolvedRequest, Error> {
-        if let Some(least) = options.abstain.filter(|least| !(0.0..=1.0).contains(least)) {
-            fail!(Option, "abstain: expected 0 to 1, found {least}");
+        let limits = AnswerLimits { abstain: options.abstain, min_score: options.min_score };
+        for (name, least) in [("abstain", limits.abstain), ("min_score", limits.min_score)] {
+            if let Some(least) = least.filter(|least| !(0.0..=1.0).contains(least)) {
+                fail!(Option, "{name}: expected 0 to 1, found {least}");
+            }
         }
         for name in options.tasks.iter().flatten() {
             if !self.tasks().any(|spec| spec.name == *name) {
@@ -101,12 +106,18 @@ impl MultiTaskModel {
             self.encoder().reader().prompt_tokens(&plan.prompt)?
         };
         let per_token = options.vectors.is_some_and(|vectors| vectors.per_token);
+        let mut splits: Vec<WordSplit> = Vec::new();
+        for spec in specs.iter().filter(|spec| spec.kind.reads_words()) {
+            if !splits.contains(&spec.words) {
+                splits.push(spec.words.clone());
+            }
+        }
         Ok(ResolvedRequest {
-            words: specs.iter().any(|spec| spec.kind.reads_words()),
+            splits,
             reads_vector: specs
                 .iter()
                 .any(|spec| spec.reads_sentence_vector() && spec.layer == HeadLayer::Last),
-            abstain: options.abstain,
+            limits,
             vector: options.vectors.is_some() && !per_token,
             token_vectors: per_token,
             tasks,
@@ -125,7 +136,7 @@ impl MultiTaskModel {
         input: &TextInput<impl AsRef<str> + Sync>,
     ) -> Result<PreparedText, Error> {
         let (batch, mut words) = self.tokens_and_words(request, std::slice::from_ref(input))?;
-        Ok(PreparedText { batch, words: words.pop() })
+        Ok(PreparedText { batch, words: words.pop().unwrap_or_default() })
     }
 
     /// A text that is given as tokens of the model's vocabulary: special tokens are put
@@ -143,11 +154,11 @@ impl MultiTaskModel {
         if !request.plan.prompt.is_empty() {
             return option("prompt: expected none before token ids");
         }
-        if request.words {
+        if !request.splits.is_empty() {
             return option("tasks: expected none that tags words, for a text given as token ids");
         }
         let batch = self.encoder.reader().batch_of_ids(ids, request.plan.on_truncate)?;
-        Ok(PreparedText { batch, words: None })
+        Ok(PreparedText { batch, words: Vec::new() })
     }
 
     /// Answers any texts in one pass of the encoder, each by its own request.
@@ -191,10 +202,8 @@ impl MultiTaskModel {
         for (_, text) in texts {
             batch.append(&text.batch);
         }
-        let asked: Vec<PassText> = texts
-            .iter()
-            .map(|(request, text)| PassText { request, words: text.words.as_ref() })
-            .collect();
+        let asked: Vec<PassText> =
+            texts.iter().map(|(request, text)| PassText { request, words: &text.words }).collect();
         let BatchLogits { texts: found, head_times } = pass(&batch, &asked);
         let found = found.into_iter().zip(&asked).zip(&batch.texts);
         let texts =
@@ -214,7 +223,7 @@ impl MultiTaskModel {
         let width = self.encoder().config().hidden_size;
         let task = |(task, logits): (&usize, Vec<f32>)| {
             let spec = &self.heads[*task].spec;
-            TaskAnswer::new(*task, spec, logits, text.words, request.abstain)
+            TaskAnswer::new(*task, spec, logits, text.words_of(spec), request.limits)
         };
         Ok(TextAnswer {
             tokens,

@@ -6,7 +6,7 @@ use polyhead_model::{
     NetworkInput, NetworkOptions, OnTruncate, Pass, Precision, RequestOptions, Sequences, TaskKind,
     TrainableLayout, Vectors, Workspace,
 };
-use polyhead_text::{TextInput, TokenBatch, spans_in_texts};
+use polyhead_text::{TextInput, TokenBatch, WordSplit, spans_in_texts};
 
 use crate::{model, texts, with_heads};
 
@@ -127,7 +127,7 @@ fn logits_are_those_of_plain_loops() {
                 let state = read(head, &states);
                 let width = folder.config.hidden_size;
                 if head.spec.kind == TaskKind::Tokens {
-                    let words = text.words();
+                    let words = text.words(&WordSplit::default());
                     let tokens = batch.first_tokens(i, &words);
                     let Answer::Tokens(tagged) = &task.answer else { panic!("{what}") };
                     assert_eq!(tagged.words.len(), words.len(), "{what}");
@@ -177,7 +177,7 @@ fn logits_are_those_of_the_network_that_trains() {
     let words: Vec<usize> = (0..batch.len())
         .flat_map(|i| {
             let start = batch.offsets[i];
-            let tokens = batch.first_tokens(i, &inputs[i].words());
+            let tokens = batch.first_tokens(i, &inputs[i].words(&WordSplit::default()));
             tokens.into_iter().flatten().map(move |token| start + token as usize)
         })
         .collect();

@@ -64,6 +64,8 @@ impl<'a> TaskAnswerBody<'a> {
                     end: span.end,
                     text: span.text.as_str().into(),
                     score: span.score,
+                    first_word: None,
+                    last_word: None,
                 };
                 Self::Tokens { spans: tagged.spans.iter().map(span).collect() }
             }
@@ -85,6 +87,25 @@ pub struct SpanBody<'a> {
     pub text: Cow<'a, str>,
     /// Mean probability of the tags of its words.
     pub score: f32,
+    /// Index of the first word, counted from 0, where the text was given as words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub first_word: Option<usize>,
+    /// Index of the last word, where the text was given as words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub last_word: Option<usize>,
+}
+
+impl TaskAnswerBody<'_> {
+    /// Adds the positions among the given words to the spans of a tagging task.
+    pub fn add_words(&mut self, found: &TaskAnswer) {
+        if let (Self::Tokens { spans }, Answer::Tokens(tagged)) = (self, &found.answer) {
+            for (body, span) in spans.iter_mut().zip(&tagged.spans) {
+                (body.first_word, body.last_word) = (Some(span.first_word), Some(span.last_word));
+            }
+        }
+    }
 }
 
 /// A JSON object with the answer of each task, in the order of the model.

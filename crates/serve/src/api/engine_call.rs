@@ -47,7 +47,8 @@ pub(crate) async fn call_for_vectors(
     let all_ids = texts.iter().all(|text| matches!(text, InputText::Ids(_)));
     let prompt = if all_ids && prompt == Prompt::Default { Prompt::None } else { prompt };
     let (tasks, vectors) = (Some(Vec::new()), Some(vectors));
-    let options = RequestOptions { tasks, vectors, prompt, on_truncate, abstain: None };
+    let options =
+        RequestOptions { tasks, vectors, prompt, on_truncate, ..RequestOptions::default() };
     let request = EngineRequest { texts, options, ..EngineRequest::default() };
     call_engine(app, request, None, field).await
 }

@@ -1,7 +1,9 @@
 //! Texts of a request: one or several, or token ids in their place.
 
-use serde::de::{Error, SeqAccess};
-use utoipa::openapi::schema::{ArrayBuilder, OneOfBuilder, Schema, Type};
+use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Error, MapAccess, SeqAccess};
+use utoipa::openapi::schema::{AdditionalProperties, ArrayBuilder, OneOfBuilder, Schema, Type};
 use utoipa::openapi::{ObjectBuilder, RefOr};
 use utoipa::{PartialSchema, ToSchema};
 
@@ -17,15 +19,15 @@ use crate::http::settings::TokenIds;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Texts(pub(crate) OneOrMany<String>);
 
-/// One text or several; a pair, a list of two strings, may replace a text.
+/// One text or several; a pair, a list of two strings, or an object with words may replace a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct TextsOrPairs(pub(crate) OneOrMany<TextInput>);
+pub(crate) struct PredictInputs(pub(crate) OneOrMany<TextInput>);
 
 /// One text or several; token ids may replace a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Inputs(pub(crate) OneOrMany<InputText>);
 
-deserialize_text_or_list!(Texts, TextsOrPairs, TextOrPair, Inputs, InputElement);
+deserialize_text_or_list!(Texts, PredictInputs, PredictInput, Inputs, InputElement);
 
 impl FromTextOrList for Texts {
     const EXPECTED: &'static str = "a text or a list of texts";
@@ -39,24 +41,37 @@ impl FromTextOrList for Texts {
     }
 }
 
-impl FromTextOrList for TextsOrPairs {
-    const EXPECTED: &'static str = "a text or a list of texts and pairs of texts";
+impl FromTextOrList for PredictInputs {
+    const EXPECTED: &'static str =
+        "a text or a list of texts and pairs of texts; {\"tokens\": [words]} may replace a text";
 
     fn from_text<E: Error>(text: &str) -> Result<Self, E> {
         Ok(Self(OneOrMany::One(TextInput::One(text.to_owned()))))
     }
 
     fn from_list<'de, A: SeqAccess<'de>>(list: A) -> Result<Self, A::Error> {
-        let texts: Vec<TextOrPair> = read_rest(None, list)?;
+        let texts: Vec<PredictInput> = read_rest(None, list)?;
         Ok(Self(OneOrMany::Many(texts.into_iter().map(|text| text.0).collect())))
+    }
+
+    fn from_object<'de, A: MapAccess<'de>>(object: A) -> Result<Self, A::Error> {
+        PredictInput::from_object(object).map(|input| Self(OneOrMany::One(input.0)))
     }
 }
 
-/// An element of a list of [`TextsOrPairs`].
-struct TextOrPair(TextInput);
+/// An element of a list of [`PredictInputs`].
+struct PredictInput(TextInput);
 
-impl FromTextOrList for TextOrPair {
-    const EXPECTED: &'static str = "a text or a list of two texts, a pair";
+/// The words of one text, on which tagging is trained.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WordsInput {
+    tokens: Vec<String>,
+}
+
+impl FromTextOrList for PredictInput {
+    const EXPECTED: &'static str =
+        "a text or a list of two texts, a pair; words of one text are {\"tokens\": [words]}";
 
     fn from_text<E: Error>(text: &str) -> Result<Self, E> {
         Ok(Self(TextInput::One(text.to_owned())))
@@ -67,6 +82,11 @@ impl FromTextOrList for TextOrPair {
             Ok([first, second]) => Ok(Self(TextInput::Pair(first, second))),
             Err(texts) => Err(A::Error::invalid_length(texts.len(), &Self::EXPECTED)),
         }
+    }
+
+    fn from_object<'de, A: MapAccess<'de>>(object: A) -> Result<Self, A::Error> {
+        let WordsInput { tokens } = WordsInput::deserialize(MapAccessDeserializer::new(object))?;
+        Ok(Self(TextInput::Words(tokens)))
     }
 }
 
@@ -192,19 +212,31 @@ impl PartialSchema for Texts {
 
 impl ToSchema for Texts {}
 
-impl PartialSchema for TextsOrPairs {
+impl PartialSchema for PredictInputs {
     fn schema() -> RefOr<Schema> {
         let pair = ArrayBuilder::new().items(string()).min_items(Some(2)).max_items(Some(2));
         let pair = pair.description(Some("A pair of texts, read as one sequence"));
-        let text = OneOfBuilder::new().item(string()).item(pair);
+        let words = || {
+            let tokens = ArrayBuilder::new().items(string());
+            let tokens = tokens.description(Some("Words, joined by one blank"));
+            let none = AdditionalProperties::FreeForm(false);
+            ObjectBuilder::new()
+                .property("tokens", tokens)
+                .required("tokens")
+                .additional_properties(Some(none))
+                .description(Some("The words of one text, for tasks that tag words"))
+        };
+        let text = OneOfBuilder::new().item(string()).item(pair).item(words());
+        let several = "Several texts, pairs, or lists of words";
         OneOfBuilder::new()
             .item(string().description(Some("One text")))
-            .item(ArrayBuilder::new().items(text).description(Some("Several texts, or pairs")))
+            .item(words())
+            .item(ArrayBuilder::new().items(text).description(Some(several)))
             .into()
     }
 }
 
-impl ToSchema for TextsOrPairs {}
+impl ToSchema for PredictInputs {}
 
 impl PartialSchema for Inputs {
     fn schema() -> RefOr<Schema> {
@@ -271,13 +303,17 @@ mod tests {
         }
         let one = |text: &str| TextInput::One(text.to_owned());
         let pair = |a: &str, b: &str| TextInput::Pair(a.to_owned(), b.to_owned());
+        let words =
+            |words: &[&str]| TextInput::Words(words.iter().map(|word| word.to_string()).collect());
         for (json, expected) in [
             (r#""a""#, One(one("a"))),
             ("[]", Many(vec![])),
             (r#"["a","b"]"#, Many(vec![one("a"), one("b")])),
             (r#"[["a","b"],"c"]"#, Many(vec![pair("a", "b"), one("c")])),
+            (r#"{"tokens":["a","b","c"]}"#, One(words(&["a", "b", "c"]))),
+            (r#"["c",{"tokens":[]}]"#, Many(vec![one("c"), words(&[])])),
         ] {
-            assert_eq!(serde_json::from_str::<TextsOrPairs>(json).unwrap().0, expected, "{json}");
+            assert_eq!(serde_json::from_str::<PredictInputs>(json).unwrap().0, expected, "{json}");
         }
     }
 
@@ -310,8 +346,18 @@ mod tests {
             ("5", "integer `5`, expected a text or a list of texts and pairs"),
             ("[1]", "integer `1`, expected a text or a list of two texts"),
             (r#"[["a"]]"#, "invalid length 1, expected a text or a list of two texts"),
+            (
+                r#"[["Anna","Lee","AK-1"]]"#,
+                "invalid length 3, expected a text or a list of two texts, a pair; words of one text \
+                 are {\"tokens\": [words]}",
+            ),
+            (r#"{"words":["a"]}"#, "unknown field `words`, expected `tokens`"),
+            (r#"[{"tokens":"a b"}]"#, "invalid type: string \"a b\", expected a sequence"),
+            (r#"[{"tokens":["a",1]}]"#, "expected a string"),
+            (r#"[{"tokens":["a"],"tokens":[]}]"#, "duplicate field `tokens`"),
+            ("{}", "missing field `tokens`"),
         ] {
-            let error = serde_json::from_str::<TextsOrPairs>(json).unwrap_err().to_string();
+            let error = serde_json::from_str::<PredictInputs>(json).unwrap_err().to_string();
             assert!(error.contains(expected), "{json}: {error}");
         }
     }

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use serde::de::{Error, SeqAccess, Unexpected, Visitor};
+use serde::de::{Error, MapAccess, SeqAccess, Unexpected, Visitor};
 
 /// One value or a list. The form is kept, because some routes answer differently.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +24,7 @@ impl<T> OneOrMany<T> {
     }
 }
 
-/// A value that is read from a JSON string, a list, or a number where numbers are allowed.
+/// A value that is read from a JSON string, a list, or a number or an object where these are allowed.
 pub(crate) trait FromTextOrList: Sized {
     /// Description of the expected value, for errors.
     const EXPECTED: &'static str;
@@ -39,6 +39,10 @@ pub(crate) trait FromTextOrList: Sized {
             Err(_) => Unexpected::Signed(i64::try_from(number).unwrap_or(i64::MIN)),
         };
         Err(E::invalid_type(found, &Self::EXPECTED))
+    }
+
+    fn from_object<'de, A: MapAccess<'de>>(_object: A) -> Result<Self, A::Error> {
+        Err(A::Error::invalid_type(Unexpected::Map, &Self::EXPECTED))
     }
 }
 
@@ -79,6 +83,10 @@ impl<'de, T: FromTextOrList> Visitor<'de> for TextOrList<T> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<T, A::Error> {
         T::from_list(list)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, object: A) -> Result<T, A::Error> {
+        T::from_object(object)
     }
 }
 

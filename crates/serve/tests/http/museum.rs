@@ -29,7 +29,7 @@ async fn own_route() {
         (r#"{"inputs":[]}"#, 400, "empty_input", "at least one text"),
         (r#"{"inputs":null}"#, 400, "invalid_value", "a text or a list of texts"),
         (r#"{"inputs":5}"#, 400, "invalid_value", "a text or a list of texts"),
-        (r#"{"inputs":{"a":"b"}}"#, 400, "invalid_value", "a text or a list of texts"),
+        (r#"{"inputs":{"a":"b"}}"#, 400, "invalid_value", "unknown field `a`, expected `tokens`"),
         (r#"{"inputs":[["a"]]}"#, 400, "invalid_value", "list of two texts, a pair"),
         (r#"{"inputs":["a",null]}"#, 400, "invalid_value", "expected a text or a list of two"),
         (r#"{"inputs":[1,-1,99999999999999999999]}"#, 400, "invalid_value", "expected a text"),

@@ -1,6 +1,6 @@
 //! The routes `POST /v1/predict` and `GET /v1/model`.
 
-use polyhead_model::RequestOptions;
+use polyhead_model::{Answer, RequestOptions};
 use polyhead_text::TextInput;
 use serde_json::{Value, json};
 
@@ -64,6 +64,49 @@ async fn a_list_of_two_texts_is_a_pair() {
         assert_eq!(found["tokens"], expected.tokens.total);
         let urgency = found["tasks"]["urgency"]["value"].as_f64().unwrap() as f32;
         assert_eq!(urgency, expected.tasks[2].logits.row(0)[0]);
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn words_are_tagged_as_they_are_given() {
+    let server = Fixture::new().await;
+    let body = r#"{"inputs":[{"tokens":["the","AK-123-X","train"]},"the AK-123-X train"]}"#;
+    let answer = server.post("/v1/predict", body).await.ok();
+    let words = TextInput::Words(vec!["the", "AK-123-X", "train"]);
+    let inputs = [words, TextInput::One("the AK-123-X train")];
+    let expected = model().unwrap().predict_inputs(&inputs, &RequestOptions::default()).unwrap();
+    let mut spans = 0;
+    for (index, expected) in expected.texts.iter().enumerate() {
+        let Answer::Tokens(tagged) = &expected.tasks[3].answer else { panic!("entities") };
+        let found = answer["answers"][index]["tasks"]["entities"]["spans"].as_array().unwrap();
+        assert_eq!(found.len(), tagged.spans.len());
+        for (found, expected) in found.iter().zip(&tagged.spans) {
+            assert_eq!(
+                (&found["start"], &found["end"]),
+                (&json!(expected.start), &json!(expected.end))
+            );
+            // Positions among words belong to words that were given.
+            let given = |key: &str, word: usize| match index {
+                0 => assert_eq!(found[key], word, "{found}"),
+                _ => assert_eq!(found.get(key), None, "{found}"),
+            };
+            given("first_word", expected.first_word);
+            given("last_word", expected.last_word);
+            spans += 1;
+        }
+    }
+    assert!(spans > 0, "the fixture finds some span");
+    let body = json!({"inputs": {"tokens": ["the", "train"]}, "min_score": 1}).to_string();
+    let answer = server.post("/v1/predict", body).await.ok();
+    assert_eq!(answer["answers"][0]["tasks"]["entities"]["spans"], json!([]));
+    for (body, message) in [
+        (r#"{"inputs":[["Anna","Lee","AK-1"]]}"#, "words of one text are {\"tokens\": [words]}"),
+        (r#"{"inputs":[{"words":["a"]}]}"#, "unknown field `words`"),
+        (r#"{"inputs":"a","min_score":2}"#, "min_score: expected 0 to 1, found 2"),
+    ] {
+        let error = server.post("/v1/predict", body).await.json()["error"].to_string();
+        assert!(error.contains(&message.replace('"', "\\\"")), "{error}");
     }
     server.stop().await;
 }

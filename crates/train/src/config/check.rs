@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::tasks::{kinds_with_key, metric_names, takes_several_fields};
 
 /// The keys of tasks that do not apply to every kind.
-const OF_SOME_KINDS: [&str; 9] = [
+const OF_SOME_KINDS: [&str; 10] = [
     "labels",
     "label_matching",
     "separator",
@@ -25,6 +25,7 @@ const OF_SOME_KINDS: [&str; 9] = [
     "positive_weights",
     "pooling",
     "input",
+    "words",
 ];
 
 /// The keys of a task's own files.

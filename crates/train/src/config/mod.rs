@@ -28,6 +28,7 @@ use polyhead_files::read_text;
 use polyhead_model::{
     HeadInput, HeadLayer, InputFields, LabelMatching, PoolingMode, TaskKind, Template, TextFields,
 };
+use polyhead_text::WordSplit;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind};
@@ -209,6 +210,8 @@ settings! {
         positive_weights: Option<ClassWeights> = None,
         /// `"distill"`: hold the task to the answers of the model that the run starts from.
         keep: Option<Keep> = None,
+        /// How a raw text becomes words, for tokens: `"whitespace"`, `"punctuation"`, `"unicode"`, `"characters"`, or `"learned"` from the words of the training data. Absent: learned.
+        words: Option<WordRule> = None,
         /// The metric that stands for the task where `best` is `mean`. Absent: the kind's main one.
         metric: Option<String> = None,
     }
@@ -283,6 +286,35 @@ pub enum Keep {
     /// Learning without forgetting (Li and Hoiem, 2016): the loss is the distance
     /// to the answers of the starting model, on every row.
     Distill,
+}
+
+/// How a raw text becomes the words that a task tags.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WordRule {
+    /// As the words of the training data stand in their texts.
+    Learned,
+    /// As [`WordSplit::Whitespace`].
+    Whitespace,
+    /// As [`WordSplit::Punctuation`].
+    Punctuation,
+    /// As [`WordSplit::Unicode`].
+    Unicode,
+    /// As [`WordSplit::Characters`].
+    Characters,
+}
+
+impl WordRule {
+    /// The rule; `None` if the training data have to teach it.
+    pub fn split(self) -> Option<WordSplit> {
+        match self {
+            Self::Learned => None,
+            Self::Whitespace => Some(WordSplit::Whitespace),
+            Self::Punctuation => Some(WordSplit::Punctuation),
+            Self::Unicode => Some(WordSplit::Unicode),
+            Self::Characters => Some(WordSplit::Characters),
+        }
+    }
 }
 
 settings! {

@@ -69,6 +69,7 @@ const FULL: &str = r#"
     name = "entities"
     kind = "tokens"
     layer = "mix"
+    words = "characters"
     [train]
     best = "topic.accuracy"
     betas = [0.8, 0.95]
@@ -166,6 +167,7 @@ fn every_key_is_read() {
     assert_eq!(config.tasks[1].input, HeadInput::Embedding);
     assert_eq!(config.tasks[1].positive_weights, Some(ClassWeights::Balanced));
     assert_eq!(config.tasks[2].layer, HeadLayer::Mix);
+    assert_eq!(config.tasks[2].words, Some(WordRule::Characters));
     assert_eq!(config.train.betas, (BelowOne(0.8), BelowOne(0.95)));
     assert_eq!(config.train.schedule, ScheduleKind::Cosine);
     assert_eq!((config.checkpoint.every, config.checkpoint.keep.get()), (0, 5));

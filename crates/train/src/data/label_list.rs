@@ -315,6 +315,8 @@ mod tests {
             format: LabelFormat::default(),
             labels: None,
             fixed_labels: None,
+            words: None,
+            start_words: None,
             files: None,
             may_lack_labels: false,
         }

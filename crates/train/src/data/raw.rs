@@ -25,7 +25,7 @@ pub(super) struct RawSplit {
     part: Part,
     files: Vec<PathBuf>,
     places: Vec<Place>,
-    rows: Vec<Row>,
+    pub(super) rows: Vec<Row>,
     /// Field names of the first row, for messages.
     fields: Vec<String>,
 }

@@ -9,6 +9,7 @@ use super::raw::{RawSplit, schema};
 use super::source::{DataTask, Dataset, Source};
 use super::split::{Part, SplitRows, Tokenize};
 use super::task::TaskFields;
+use super::word_rules::word_splits;
 use crate::config::DataFiles;
 use crate::error::Error;
 use crate::tasks::rules;
@@ -53,6 +54,10 @@ impl Rows {
                 let mut cells: Vec<_> = splits.flat_map(|split| split.set_cells(column)).collect();
                 label_sets::settle(task, &mut cells)?;
             }
+            let splits = word_splits(&fields, &train);
+            [&mut train, &mut dev, &mut test]
+                .into_iter()
+                .try_for_each(|split| split.spread_words(&fields, &splits))?;
 
             let list = |(column, task): (usize, &&TaskFields)| train.label_list(task, column);
             let lists: Vec<LabelList> =
@@ -65,12 +70,13 @@ impl Rows {
                 Ok::<_, Error>(split.finish(labels, issues))
             };
             let (train, dev, test) = (finish(train)?, finish(dev)?, finish(test)?);
-            for (list, &task) in lists.into_iter().zip(&members) {
+            for ((list, &task), words) in lists.into_iter().zip(&members).zip(splits) {
                 settled[task] = Some(DataTask {
                     name: tasks[task].name.clone(),
                     kind: tasks[task].kind,
                     fields: tasks[task].fields.clone(),
                     labels: list.into_names(),
+                    words,
                     source: sources.len(),
                 });
             }

@@ -1,6 +1,7 @@
 //! All data of a run.
 
 use polyhead_model::TaskKind;
+use polyhead_text::WordSplit;
 
 use super::fingerprint::{DataFile, sha256_of};
 use super::split::{Part, Split};
@@ -27,6 +28,8 @@ pub struct DataTask {
     pub fields: Vec<String>,
     /// In the order of the logits; empty for regression.
     pub labels: Vec<String>,
+    /// How raw texts become words, for tagging.
+    pub words: WordSplit,
     /// Index into the sources.
     pub source: usize,
 }

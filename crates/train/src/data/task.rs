@@ -1,8 +1,9 @@
 //! What reading must know of a task.
 
 use polyhead_model::{HeadSpec, LabelMatching, TaskKind};
+use polyhead_text::WordSplit;
 
-use crate::config::{DataFiles, EmptyCell, TaskSettings};
+use crate::config::{DataFiles, EmptyCell, TaskSettings, WordRule};
 use crate::tasks::takes_several_fields;
 
 /// Where a task's labels stand, and what they may be.
@@ -20,6 +21,10 @@ pub struct TaskFields {
     pub labels: Option<Vec<String>>,
     /// Labels of the head that the run starts from; they cannot change.
     pub fixed_labels: Option<Vec<String>>,
+    /// How raw texts become words, for tagging; `None`: as the training data teach.
+    pub words: Option<WordSplit>,
+    /// The rule of the head that the run starts from, where no training row has words.
+    pub start_words: Option<WordSplit>,
     /// Files of its own; absent: those that are shared.
     pub files: Option<DataFiles>,
     /// Whether it may be without a labelled training row: a task that is
@@ -66,6 +71,8 @@ impl From<&TaskSettings> for TaskFields {
             },
             labels: task.labels.clone().or(own_names),
             fixed_labels: None,
+            words: task.words.and_then(WordRule::split),
+            start_words: None,
             files: task.files(),
             may_lack_labels: task.keep.is_some(),
         }
@@ -82,6 +89,8 @@ impl From<&HeadSpec> for TaskFields {
             format: LabelFormat { matching: Some(head.label_matching), ..LabelFormat::default() },
             labels: None,
             fixed_labels: head.kind.has_labels().then(|| head.labels.clone()),
+            words: Some(head.words.clone()),
+            start_words: None,
             files: None,
             may_lack_labels: true,
         }

@@ -46,6 +46,8 @@ pub(super) fn task(name: &str, kind: TaskKind) -> TaskFields {
         format: LabelFormat::default(),
         labels: None,
         fixed_labels: None,
+        words: None,
+        start_words: None,
         files: None,
         may_lack_labels: false,
     }

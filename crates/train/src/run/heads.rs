@@ -50,6 +50,7 @@ pub(super) fn heads(
             thresholds: Vec::new(),
             label_matching: task.label_matching.unwrap_or_default(),
             target: target_scale(data, index),
+            words: fields.words.clone(),
         };
         spec.check(&site)?;
         let start = folder.heads.iter().find(|head| head.spec.name == task.name);

@@ -148,6 +148,7 @@ fn read_rows(config: &RunConfig, folder: &ModelFolder) -> Result<Rows, Error> {
             let start = folder.heads.iter().find(|head| head.spec.name == task.name);
             TaskFields {
                 fixed_labels: start.map(|head| head.spec.labels.clone()),
+                start_words: start.map(|head| head.spec.words.clone()),
                 may_lack_labels: task.keep.is_some() || start.is_some(),
                 ..TaskFields::from(task)
             }

@@ -172,6 +172,7 @@ pub(crate) fn kinds_with_key(key: &str) -> Vec<TaskKind> {
     let applies = |kind: &TaskKind| match key {
         "labels" => kind.has_labels(),
         "pooling" | "input" => !kind.reads_words(),
+        "words" => kind.reads_words(),
         key => rules(*kind).own_keys().contains(&key),
     };
     TaskKind::ALL.into_iter().filter(applies).collect()

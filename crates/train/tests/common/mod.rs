@@ -215,6 +215,7 @@ pub(crate) fn spec(task: &TaskSettings) -> HeadSpec {
         thresholds: Vec::new(),
         label_matching: task.label_matching.unwrap_or_default(),
         target: None,
+        words: Default::default(),
     }
 }
 

@@ -182,6 +182,7 @@ mod tests {
             thresholds: vec![],
             label_matching: Default::default(),
             target: None,
+            words: Default::default(),
         }
     }
 

@@ -30,7 +30,7 @@ pub(super) const RULES: KindRules = KindRules {
 
 fn answer(numbers: &TextNumbers) -> Answer {
     let best = best(&numbers.head.labels, numbers.probabilities);
-    let abstained = numbers.abstain.is_some_and(|least| best.probability < least);
+    let abstained = numbers.limits.abstain.is_some_and(|least| best.probability < least);
     Answer::Classification(ClassAnswer { best, abstained })
 }
 

@@ -78,8 +78,16 @@ pub(crate) struct TextNumbers<'a> {
     pub(crate) probabilities: &'a [f32],
     /// Words of the text, for kinds that read them.
     pub(crate) words: Option<&'a TextWords>,
+    pub(crate) limits: AnswerLimits,
+}
+
+/// Least probabilities of what is answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct AnswerLimits {
     /// A single label less probable than this is withheld.
     pub(crate) abstain: Option<f32>,
+    /// Spans with a lower score are left out.
+    pub(crate) min_score: Option<f32>,
 }
 
 impl TaskKind {
@@ -197,6 +205,7 @@ pub(crate) mod testing {
             thresholds: vec![],
             label_matching: Default::default(),
             target: None,
+            words: Default::default(),
         }
     }
 
@@ -205,10 +214,11 @@ pub(crate) mod testing {
         head: &HeadSpec,
         logits: &[f32],
         words: Option<&TextWords>,
-        abstain: Option<f32>,
+        least: Option<f32>,
     ) -> (Vec<f32>, Answer) {
         let probabilities = (head.kind.rules().probabilities)(head, logits);
-        let numbers = TextNumbers { head, logits, probabilities: &probabilities, words, abstain };
+        let limits = AnswerLimits { abstain: least, min_score: least };
+        let numbers = TextNumbers { head, logits, probabilities: &probabilities, words, limits };
         let answer = (head.kind.rules().answer)(&numbers);
         (probabilities, answer)
     }

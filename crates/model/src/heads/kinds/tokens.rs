@@ -14,7 +14,8 @@ const OUTSIDE: &str = "O";
 pub struct TaggedText {
     /// Words in the order of the text.
     pub words: Vec<TaggedWord>,
-    /// Spans in the order of the text, by the rules of [`tag_spans`].
+    /// Spans in the order of the text, by the rules of [`tag_spans`]; those with a score below
+    /// [`RequestOptions::min_score`](crate::RequestOptions::min_score) are left out.
     pub spans: Vec<TextSpan>,
 }
 
@@ -25,12 +26,14 @@ pub struct TaggedWord {
     pub start: usize,
     /// One past the last character of the word.
     pub end: usize,
-    /// The most probable tag; `O` for a word that the model did not see.
+    /// The most probable tag; `O` for a word that the model did not see. A word that stands inside a
+    /// token which the word before begins goes on with its tag.
     pub tag: String,
     /// Probability of the tag.
     pub probability: Option<f32>,
-    /// Row of the word in [`TaskAnswer::logits`](crate::TaskAnswer::logits); `None` if the
-    /// model did not see it: it was cut off, or the tokenizer has no token for it.
+    /// Row of the word in [`TaskAnswer::logits`](crate::TaskAnswer::logits), shared by the words of
+    /// one token; `None` if the model did not see the word: it was cut off, or the tokenizer has no
+    /// token for it.
     pub row: Option<usize>,
 }
 
@@ -61,6 +64,8 @@ pub(crate) struct TextWords {
     pub(crate) places: Vec<Range<usize>>,
     /// Index of each word's first token in its sequence; `None` if the word has no token.
     pub(crate) tokens: Vec<Option<u32>>,
+    /// Which words stand inside a token that a word before them begins.
+    pub(crate) inside: Vec<bool>,
 }
 
 pub(super) const RULES: KindRules = KindRules {
@@ -74,28 +79,33 @@ pub(super) const RULES: KindRules = KindRules {
 
 fn answer(numbers: &TextNumbers) -> Answer {
     let text = numbers.words.expect("words are found where a task reads them");
-    Answer::Tokens(tag(&numbers.head.labels, text, numbers.probabilities))
+    let mut tagged = tag(&numbers.head.labels, text, numbers.probabilities);
+    if let Some(least) = numbers.limits.min_score {
+        tagged.spans.retain(|span| span.score >= least);
+    }
+    Answer::Tokens(tagged)
 }
 
 /// - `probabilities`: `[words that have a token, labels]`
 fn tag(labels: &[String], text: &TextWords, probabilities: &[f32]) -> TaggedText {
     let mut rows = probabilities.chunks_exact(labels.len()).enumerate();
-    let words: Vec<TaggedWord> = text
-        .places
-        .iter()
-        .zip(&text.tokens)
-        .map(|(place, token)| {
-            let seen = token.and_then(|_| rows.next());
-            let seen = seen.map(|(row, probabilities)| (row, best(labels, probabilities)));
-            TaggedWord {
-                start: place.start,
-                end: place.end,
-                row: seen.as_ref().map(|(row, _)| *row),
-                probability: seen.as_ref().map(|(_, best)| best.probability),
-                tag: seen.map_or_else(|| OUTSIDE.to_owned(), |(_, best)| best.label),
+    let mut words: Vec<TaggedWord> = Vec::with_capacity(text.places.len());
+    for ((place, token), inside) in text.places.iter().zip(&text.tokens).zip(&text.inside) {
+        let (start, end) = (place.start, place.end);
+        words.push(match (token.and_then(|_| rows.next()), words.last()) {
+            (Some((row, probabilities)), _) => {
+                let best = best(labels, probabilities);
+                let probability = Some(best.probability);
+                TaggedWord { start, end, tag: best.label, probability, row: Some(row) }
             }
-        })
-        .collect();
+            (None, Some(before)) if *inside => {
+                TaggedWord { start, end, tag: continued(&before.tag), ..before.clone() }
+            }
+            (None, _) => {
+                TaggedWord { start, end, tag: OUTSIDE.to_owned(), probability: None, row: None }
+            }
+        });
+    }
     let spans = tag_spans(words.iter().map(|word| word.tag.as_str()))
         .into_iter()
         .map(|span| {
@@ -116,6 +126,14 @@ fn tag(labels: &[String], text: &TextWords, probabilities: &[f32]) -> TaggedText
     TaggedText { words, spans }
 }
 
+/// The tag of a word that goes on with what the word before is in.
+fn continued(tag: &str) -> String {
+    match tag.strip_prefix('B') {
+        Some(label) => format!("I{label}"),
+        None => tag.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::testing::{answer, head};
@@ -128,6 +146,7 @@ mod tests {
             text: "é fünf sechs zwölf".into(),
             places: vec![0..1, 2..6, 7..12, 13..18],
             tokens: vec![Some(1), Some(2), Some(3), None],
+            inside: vec![false; 4],
         };
         let logits = [4.0, 0.0, 0.0, 0.0, 4.0, 0.0, 0.0, 0.0, 8.0];
         let (probabilities, answer) = answer(&head, &logits, Some(&words), None);
@@ -141,5 +160,33 @@ mod tests {
         assert_eq!((span.start, span.end, span.text.as_str()), (2, 12, "fünf sechs"));
         let mean = (probabilities[4] + probabilities[8]) / 2.0;
         assert_eq!((span.label.as_str(), span.score), ("x", mean));
+    }
+
+    #[test]
+    fn words_inside_a_token_go_on_with_its_tag() {
+        let head = head("tokens", &["O", "B-x", "I-x"]);
+        // 北京 and 上海 are one token each, and the last word was cut off.
+        let words = TextWords {
+            text: "北京和上海x".into(),
+            places: vec![0..1, 1..2, 2..3, 3..4, 4..5, 5..6],
+            tokens: vec![Some(1), None, Some(2), Some(3), None, None],
+            inside: vec![false, true, false, false, true, false],
+        };
+        let logits = [0.0, 9.0, 0.0, 9.0, 0.0, 0.0, 0.0, 3.0, 0.0];
+        let (probabilities, found) = answer(&head, &logits, Some(&words), None);
+        let Answer::Tokens(text) = found else { panic!("{found:?}") };
+        let tags: Vec<&str> = text.words.iter().map(|word| word.tag.as_str()).collect();
+        assert_eq!(tags, ["B-x", "I-x", "O", "B-x", "I-x", "O"]);
+        let rows: Vec<Option<usize>> = text.words.iter().map(|word| word.row).collect();
+        assert_eq!(rows, [Some(0), Some(0), Some(1), Some(2), Some(2), None]);
+        let spans: Vec<(&str, f32)> =
+            text.spans.iter().map(|span| (span.text.as_str(), span.score)).collect();
+        assert_eq!(spans, [("北京", probabilities[1]), ("上海", probabilities[7])]);
+
+        // The second span is less sure.
+        let least = (probabilities[1] + probabilities[7]) / 2.0;
+        let (_, found) = answer(&head, &logits, Some(&words), Some(least));
+        let Answer::Tokens(text) = found else { panic!("{found:?}") };
+        assert_eq!((text.spans.len(), text.words.len()), (1, 6));
     }
 }

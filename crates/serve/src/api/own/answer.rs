@@ -23,10 +23,17 @@ pub(crate) struct TextAnswerBody<'a> {
 }
 
 /// The answers for all texts.
-pub(crate) fn bodies<'a>(answers: &'a EngineReply) -> Vec<TextAnswerBody<'a>> {
-    let body = |text: &'a TextAnswer| {
-        let tasks = answers.tasks().zip(&text.tasks);
-        let tasks = tasks.map(|(head, found)| (&*head.name, TaskAnswerBody::new(head, found)));
+///
+/// - `of_words`: `[texts]`: whether the text was given as words
+pub(crate) fn bodies<'a>(answers: &'a EngineReply, of_words: &[bool]) -> Vec<TextAnswerBody<'a>> {
+    let body = |(text, of_words): (&'a TextAnswer, &bool)| {
+        let tasks = answers.tasks().zip(&text.tasks).map(|(head, found)| {
+            let mut body = TaskAnswerBody::new(head, found);
+            if *of_words {
+                body.add_words(found);
+            }
+            (&*head.name, body)
+        });
         TextAnswerBody {
             tokens: text.tokens.total,
             truncated: text.tokens.truncated(),
@@ -34,5 +41,5 @@ pub(crate) fn bodies<'a>(answers: &'a EngineReply) -> Vec<TextAnswerBody<'a>> {
             embedding: text.vector.as_deref(),
         }
     };
-    answers.texts.iter().map(body).collect()
+    answers.texts.iter().zip(of_words).map(body).collect()
 }

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::extract::State;
+use polyhead_text::TextInput;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::answer::{TextAnswerBody, bodies};
 use crate::api::engine_call::call_engine;
-use crate::api::inputs::TextsOrPairs;
+use crate::api::inputs::PredictInputs;
 use crate::engine::EMBEDDING;
 use crate::http::answer::{JsonAnswer, reserve_numbers, reserve_vectors, to_json};
 use crate::http::app::App;
@@ -22,7 +23,7 @@ use crate::{EngineRequest, InputText, Lane, OnTruncate, Prompt, RequestOptions, 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object")]
 pub(crate) struct PredictRequest {
-    inputs: TextsOrPairs,
+    inputs: PredictInputs,
     /// Names of tasks, and `embedding` for the sentence vector. Without this field, all tasks answer
     /// and there is no vector; a model without tasks gives the vector.
     #[schema(example = json!(["topic", "embedding"]))]
@@ -33,6 +34,9 @@ pub(crate) struct PredictRequest {
     /// Probability below which a classification has no label.
     #[schema(minimum = 0, maximum = 1)]
     abstain: Option<f32>,
+    /// Score below which a span is left out.
+    #[schema(minimum = 0, maximum = 1)]
+    min_score: Option<f32>,
     /// Name of the prompt that precedes each text. Without this field, it is the model's default
     /// prompt, if any.
     prompt_name: Option<String>,
@@ -105,6 +109,8 @@ pub(crate) async fn predict(
     });
     let has_tasks = app.engine.model().tasks().len() > 0;
     let engine_request = request.into_engine_request(has_tasks)?;
+    let is_words = |text: &InputText| matches!(text, InputText::Text(TextInput::Words(_)));
+    let of_words: Vec<bool> = engine_request.texts.iter().map(is_words).collect();
     let memory = match &engine_request.options.vectors {
         Some(vectors) => reserve_vectors(&app, engine_request.texts.len(), vectors.dim)?,
         None => reserve_numbers(&app, 0)?,
@@ -114,7 +120,7 @@ pub(crate) async fn predict(
     let timings = Timings::new(stats.timing, begin.elapsed());
     let server = Arc::clone(&app);
     let write = move || {
-        let answers = bodies(&reply);
+        let answers = bodies(&reply, &of_words);
         to_json(&PredictResponse { model: server.name(), answers, usage, timings })
     };
     JsonAnswer::new(app, memory, stats, write).await
@@ -125,8 +131,10 @@ impl PredictRequest {
     fn into_engine_request(self, has_tasks: bool) -> Result<EngineRequest, ApiError> {
         let value =
             |field, message: String| ApiError::new(ApiErrorKind::Value, message).about(field);
-        if let Some(least) = self.abstain.filter(|least| !(0.0..=1.0).contains(least)) {
-            return Err(value("abstain", format!("abstain: expected 0 to 1, found {least}")));
+        for (field, least) in [("abstain", self.abstain), ("min_score", self.min_score)] {
+            if let Some(least) = least.filter(|least| !(0.0..=1.0).contains(least)) {
+                return Err(value(field, format!("{field}: expected 0 to 1, found {least}")));
+            }
         }
         let mut tasks = self.tasks;
         if tasks.as_ref().is_some_and(Vec::is_empty) {
@@ -155,6 +163,7 @@ impl PredictRequest {
             prompt: self.prompt_name.map_or(Prompt::Default, Prompt::Named),
             on_truncate: if self.truncate { OnTruncate::Cut } else { OnTruncate::Error },
             abstain: self.abstain,
+            min_score: self.min_score,
         };
         Ok(EngineRequest { texts, options, ..EngineRequest::default() })
     }
