@@ -71,12 +71,15 @@ fn problems(found: &DataReport) -> Markup {
         let (first, second) = (overlap.first, overlap.second);
         all.push((format!("{texts} in both {first} and {second}"), &overlap.examples));
     }
-    for source in found.sources.iter().filter(|source| source.repeats.rows > 0) {
-        let texts = counted(source.repeats.texts as u64, "text is", "texts are");
-        let rows = counted(source.repeats.rows as u64, "extra row", "extra rows");
-        all.push((format!("{texts} repeated in train: {rows}"), &source.repeats.examples));
+    let splits = found.sources.iter().flat_map(|source| &source.splits);
+    for split in splits.filter(|split| split.repeats.rows > 0) {
+        let texts = counted(split.repeats.texts as u64, "text is", "texts are");
+        let rows = counted(split.repeats.rows as u64, "extra row", "extra rows");
+        let text = format!("{texts} repeated in {}: {rows}", split.part);
+        all.push((text, &split.repeats.examples));
     }
     for task in &found.tasks {
+        all.extend(task.findings.iter().map(|text| (format!("{}: {text}", task.name), &[][..])));
         if task.conflicts.texts > 0 {
             let texts = counted(task.conflicts.texts as u64, "text has", "texts have");
             let text = format!("{}: {texts} different labels in different rows", task.name);

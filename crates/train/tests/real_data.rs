@@ -97,7 +97,7 @@ fn real_sets_load_and_are_what_their_readme_says() {
         let data = Dataset::load(&files(name), &tasks, &tokenize)
             .unwrap_or_else(|e| panic!("{name}: {e}"));
         let loaded = start.elapsed();
-        let report = DataReport::of(&data);
+        let report = DataReport::of(&data, &[]);
         let checked = start.elapsed() - loaded;
         println!("{name}: loaded in {loaded:.1?}, checked in {checked:.1?}");
         report.lines().iter().for_each(|line| println!("  {line}"));
@@ -115,7 +115,7 @@ fn real_sets_load_and_are_what_their_readme_says() {
 #[ignore = "needs ../shared: run with --ignored"]
 fn wnut_has_the_spans_of_its_paper() {
     let data = Dataset::load(&files("wnut17"), &[task("ner", Tokens)], &no_tokens);
-    let report = DataReport::of(&data.expect("the set"));
+    let report = DataReport::of(&data.expect("the set"), &[]);
     let begun = |split: usize| -> usize {
         let counts = report.tasks[0].labels.iter().zip(&report.tasks[0].splits[split].counts);
         counts.filter(|(label, _)| label.starts_with("B-")).map(|(_, words)| words).sum()

@@ -4,6 +4,7 @@
 //! before time is spent: how labels are spread, which texts stand in two splits, what was cut. A
 //! report is bounded, however large the data: counts are whole, examples are few.
 
+mod findings;
 mod lines;
 mod repeats;
 mod report;
@@ -12,6 +13,7 @@ use polyhead_files::shortened;
 
 use super::labels::TaskLabels;
 use super::source::{DataTask, Dataset, Source};
+use super::spelling::revealed;
 use super::split::{Part, Split};
 
 pub use report::{
@@ -27,12 +29,16 @@ const UNKNOWN_NAMED: usize = 10;
 
 impl DataReport {
     /// Looks through all splits of all tasks.
-    pub fn of(data: &Dataset) -> Self {
+    ///
+    /// - `metrics`: of each task the metric that chooses the best model, if it has a part in that;
+    ///   empty where nothing is trained
+    pub fn of(data: &Dataset, metrics: &[Option<&str>]) -> Self {
         let groups = repeats::Groups::of(data);
         let source = |(index, source): (usize, &Source)| SourceReport {
             tasks: source.tasks.iter().map(|&task| data.tasks[task].name.clone()).collect(),
-            splits: filled(source).map(|(part, split)| split_report(part, split)).collect(),
-            repeats: groups.repeats(index),
+            splits: filled(source)
+                .map(|(part, split)| split_report(part, split, groups.repeats(index, part)))
+                .collect(),
         };
         let task = |(index, task): (usize, &DataTask)| TaskReport {
             name: task.name.clone(),
@@ -44,6 +50,7 @@ impl DataReport {
                 .map(|(part, split)| task_split_report(part, split, index, task))
                 .collect(),
             conflicts: groups.conflicts(index),
+            findings: findings::of(data, index, metrics.get(index).copied().flatten()),
         };
         Self {
             sha256: data.sha256(),
@@ -59,7 +66,7 @@ fn filled(source: &Source) -> impl Iterator<Item = (Part, &Split)> {
     Part::ALL.into_iter().map(|part| (part, source.split(part))).filter(|(_, s)| !s.is_empty())
 }
 
-fn split_report(part: Part, split: &Split) -> SplitReport {
+fn split_report(part: Part, split: &Split, repeats: Repeats) -> SplitReport {
     let rows = 0..split.len();
     let unlabelled = |&row: &usize| !split.labels.iter().any(|labels| labels.is_labelled(row));
     // Without a token at the end of a row that was cut: cut off. Elsewhere: dropped.
@@ -82,6 +89,7 @@ fn split_report(part: Part, split: &Split) -> SplitReport {
         words_cut,
         words_dropped: without_token - words_cut,
         lengths: Lengths::of(lengths),
+        repeats,
     }
 }
 
@@ -93,7 +101,7 @@ fn task_split_report(part: Part, split: &Split, index: usize, task: &DataTask) -
     let mut unknown: Vec<_> = issues.unknown.iter().collect();
     unknown.sort_by_key(|unknown| std::cmp::Reverse(unknown.rows));
     let named = unknown.iter().take(UNKNOWN_NAMED).map(|unknown| LabelRows {
-        label: shortened(&unknown.label),
+        label: revealed(&unknown.label).trim_matches('`').to_owned(),
         rows: unknown.rows,
         first: split.place(unknown.first),
     });
@@ -159,7 +167,7 @@ mod tests {
         ]);
         let tasks = [task("c", Classification), task("n", Regression), task("t", Tokens)];
         let files = folder.files(&["train.jsonl", "dev.jsonl", "test.csv"]);
-        let report = DataReport::of(&Dataset::load(&files, &tasks, &tokenize).unwrap());
+        let report = DataReport::of(&Dataset::load(&files, &tasks, &tokenize).unwrap(), &[]);
         (folder, report)
     }
 
@@ -171,7 +179,7 @@ mod tests {
         assert_eq!((train.unlabelled, train.empty, train.truncated), (1, 2, 1));
         assert_eq!((train.words, train.words_cut, train.words_dropped), (6, 1, 1));
         assert_eq!(train.lengths.longest, 10);
-        assert_eq!((report.sources[0].repeats.texts, report.sources[0].repeats.rows), (2, 3));
+        assert_eq!((train.repeats.texts, train.repeats.rows), (2, 3));
 
         let class = &report.tasks[0];
         let labelled: Vec<_> = class.splits.iter().map(|split| split.labelled).collect();
@@ -203,8 +211,8 @@ mod tests {
         for expected in [
             "data of tasks `c`, `n`, `t`",
             "  train: 10 rows, 1 without any label, 2 with an empty text, 1 cut (10.0 %), 6 words",
-            "  train: 6 of 10 rows have a label: x 4, y 2",
-            "  train: 2 of 10 rows have a label: 1 to 3, mean 2.0000, standard deviation 1.0000",
+            "  train: 6 of 10 rows (60.0 %) have a label: x 4, y 2",
+            "  train: 2 of 10 rows (20.0 %) have a label: 1 to 3, mean 2.0000, standard deviation 1.0000",
             "  task `c`, dev: 3 rows of 2 labels that training does not have, counted as wrong: \
              `z` 2 (dev.jsonl: line 1), `w` 1 (dev.jsonl: line 2)",
             "  task `t`, train: 2 tags go on with spans not begun, read as beginnings; the first: \
@@ -225,10 +233,10 @@ mod tests {
 
     #[test]
     fn nothing_odd_is_nothing_to_warn_of() {
-        let folder = Folder::new(&[("train.csv", "text,c\na,x\nb,y\n")]);
+        let folder = Folder::new(&[("train.csv", "text,c\na,x\nb,y\nc,x\nd,y\n")]);
         let tasks = [task("c", Classification)];
         let data = Dataset::load(&folder.files(&["train.csv"]), &tasks, &tokenize).unwrap();
-        let report = DataReport::of(&data);
+        let report = DataReport::of(&data, &[Some("accuracy")]);
         assert_eq!(report.warnings(), [""; 0]);
         assert_eq!(report.lines().last().unwrap(), "nothing to warn of");
     }
@@ -251,7 +259,7 @@ mod tests {
         let data =
             Dataset::load(&folder.files(&["train.csv", "dev.csv"]), &tasks, &tokenize).unwrap();
         let start = Instant::now();
-        let report = DataReport::of(&data);
+        let report = DataReport::of(&data, &[Some("accuracy")]);
         // It takes a fraction of a second; the limit is for busy machines.
         assert!(start.elapsed().as_secs() < 10, "{:?}", start.elapsed());
         assert_eq!((report.overlaps[0].texts, report.tasks[0].conflicts.texts), (16_667, 16_667));

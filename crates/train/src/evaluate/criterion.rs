@@ -8,6 +8,16 @@ pub(crate) fn metric_of(task: &TaskSettings) -> &str {
     task.metric.as_deref().unwrap_or(main_metric(task.kind))
 }
 
+/// The metric of each task that has a part in the choice of the best model; `None` for others.
+pub(crate) fn choosing_metrics(config: &RunConfig) -> Vec<Option<&str>> {
+    let named = config.train.best.split_once('.');
+    let metric = |task| match named {
+        None => Some(metric_of(task)),
+        Some((name, metric)) => (task.name == name).then_some(metric),
+    };
+    config.tasks.iter().map(metric).collect()
+}
+
 /// Score of an evaluation; larger is better. `None` without dev data, or if a metric has no value,
 /// such as a correlation with a constant: a mean over fewer tasks could not be compared with the
 /// others.

@@ -5,7 +5,7 @@ mod criterion;
 
 pub(crate) use answers::keep_states;
 pub use answers::{Answers, EvalRequest};
-pub(crate) use criterion::{Best, criterion, metric_of};
+pub(crate) use criterion::{Best, choosing_metrics, criterion, metric_of};
 
 use std::path::PathBuf;
 
@@ -84,7 +84,7 @@ pub fn evaluate(
     let rows = Rows::read(&files, &fields)?;
     let Tokenized { data, prompt_tokens, .. } =
         tokenize(options.max_length, folder, threads, rows)?;
-    let report = DataReport::of(&data);
+    let report = DataReport::of(&data, &[]);
     let split = &data.sources[0].test;
     for (task, fields) in fields.iter().enumerate() {
         let named =

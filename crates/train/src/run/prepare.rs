@@ -13,6 +13,7 @@ use polyhead_text::{TextInput, spans_in_texts};
 use crate::config::RunConfig;
 use crate::data::{DataReport, Dataset, Rows, TaskFields};
 use crate::error::{Error, ErrorKind};
+use crate::evaluate::choosing_metrics;
 use crate::freeze::FreezePlan;
 use crate::run::heads::{check_teachers, heads, pooling, target_scale};
 use crate::run::plan::RunPlan;
@@ -52,7 +53,7 @@ impl Prepared {
         let tokenized =
             tokenize(config.encoder.max_length.map(Into::into), &folder, threads, rows)?;
         let Tokenized { data, max_length, prompt_tokens } = tokenized;
-        let report = DataReport::of(&data);
+        let report = DataReport::of(&data, &choosing_metrics(config));
         check_teachers(config, &data)?;
 
         let (heads, known) = heads(config, &folder, &data)?;
@@ -239,7 +240,6 @@ fn objectives(
 pub fn check_data(config: &RunConfig, threads: &Threads) -> Result<DataReport, Error> {
     let folder = open_model(&config.encoder.model)?;
     let rows = read_rows(config, &folder)?;
-    Ok(DataReport::of(
-        &tokenize(config.encoder.max_length.map(Into::into), &folder, threads, rows)?.data,
-    ))
+    let data = tokenize(config.encoder.max_length.map(Into::into), &folder, threads, rows)?.data;
+    Ok(DataReport::of(&data, &choosing_metrics(config)))
 }

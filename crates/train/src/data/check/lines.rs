@@ -1,8 +1,10 @@
 //! A report in lines for people.
 
-use polyhead_files::{listed, quoted, shortened};
+use polyhead_files::{listed, quoted};
 
+use super::findings::is_missing_word;
 use super::report::{DataReport, Example, SourceReport, SplitReport, TaskReport, TaskSplitReport};
+use crate::data::spelling::revealed;
 use crate::data::split::Part;
 
 /// Labels whose counts are shown one by one.
@@ -39,6 +41,8 @@ impl DataReport {
                 broken_warning(task, split, &mut warnings);
                 missing_warning(task, split, &mut warnings);
             }
+            let name = quoted(&task.name);
+            warnings.extend(task.findings.iter().map(|finding| format!("task {name}: {finding}")));
         }
         for overlap in &self.overlaps {
             let what = count(overlap.texts, "text stands", "texts stand");
@@ -92,7 +96,13 @@ fn length_line(split: &SplitReport) -> String {
 }
 
 fn task_line(task: &TaskReport, split: &TaskSplitReport) -> String {
-    let start = format!("  {}: {} of {} rows have a label", split.part, split.labelled, split.rows);
+    let share = match split.labelled {
+        0 => String::new(),
+        labelled if labelled == split.rows => String::new(),
+        labelled => format!(" ({})", percent(labelled, split.rows)),
+    };
+    let start =
+        format!("  {}: {} of {} rows{share} have a label", split.part, split.labelled, split.rows);
     if let Some(numbers) = &split.numbers {
         return format!(
             "{start}: {} to {}, mean {:.4}, standard deviation {:.4}",
@@ -120,8 +130,19 @@ fn task_line(task: &TaskReport, split: &TaskSplitReport) -> String {
 
 fn label_counts(counts: &[(&String, usize)]) -> String {
     let counts: Vec<String> =
-        counts.iter().map(|(label, rows)| format!("{} {rows}", shortened(label))).collect();
+        counts.iter().map(|(label, rows)| format!("{} {rows}", label_name(label))).collect();
     counts.join(", ")
+}
+
+/// The label as it is if it can be read in one way only, else in quotes.
+fn label_name(label: &str) -> String {
+    let shown = revealed(label);
+    let plain = |c: char| c.is_alphabetic() || c.is_ascii_digit() || "_-./".contains(c);
+    let is_word = label.chars().all(plain) && label.chars().any(char::is_alphabetic);
+    match is_word && shown.trim_matches('`') == label && !is_missing_word(label) {
+        true => label.to_owned(),
+        false => shown,
+    }
 }
 
 fn unknown_warning(task: &TaskReport, split: &TaskSplitReport, warnings: &mut Vec<String>) {
@@ -132,7 +153,7 @@ fn unknown_warning(task: &TaskReport, split: &TaskSplitReport, warnings: &mut Ve
     let first: Vec<String> = unknown
         .first
         .iter()
-        .map(|label| format!("{} {} ({})", quoted(&label.label), label.rows, label.first))
+        .map(|label| format!("`{}` {} ({})", label.label, label.rows, label.first))
         .collect();
     let more = match unknown.labels - unknown.first.len() {
         0 => String::new(),
@@ -177,11 +198,13 @@ fn missing_warning(task: &TaskReport, split: &TaskSplitReport, warnings: &mut Ve
 }
 
 fn source_warnings(source: &SourceReport, warnings: &mut Vec<String>) {
-    if source.repeats.texts > 0 {
-        let what = count(source.repeats.texts, "text stands", "texts stand");
-        let rows = count(source.repeats.rows, "row", "rows");
-        let finding = format!("{what} more than once in train ({rows} beyond the first)");
-        warnings.push(with(finding, &source.repeats.examples));
+    for SplitReport { part, repeats, .. } in &source.splits {
+        if repeats.texts > 0 {
+            let what = count(repeats.texts, "text stands", "texts stand");
+            let rows = count(repeats.rows, "row", "rows");
+            let finding = format!("{what} more than once in {part} ({rows} beyond the first)");
+            warnings.push(with(finding, &repeats.examples));
+        }
     }
     for split in &source.splits {
         let part = split.part;
@@ -235,5 +258,29 @@ fn percent(part: usize, whole: usize) -> String {
     match 100.0 * part as f64 / whole as f64 {
         share if part > 0 && share < 0.05 => "under 0.1 %".to_owned(),
         share => format!("{share:.1} %"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_that_could_be_misread_are_in_quotes() {
+        for plain in ["x", "B-PER", "größe", "北京", "food/drinks", "a_1"] {
+            assert_eq!(label_name(plain), plain);
+        }
+        for (label, expected) in [
+            ("1", "`1`"),
+            ("a b", "`a b`"),
+            ("a, b 3", "`a, b 3`"),
+            ("None", "`None`"),
+            ("pos\u{200b}", "`pos\\u{200b}`"),
+            ("ne\u{301}g", "`ne\\u{301}g`"),
+            ("['a']", "`['a']`"),
+            ("-", "`-`"),
+        ] {
+            assert_eq!(label_name(label), expected);
+        }
     }
 }

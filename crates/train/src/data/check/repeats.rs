@@ -51,10 +51,10 @@ impl<'a> Groups<'a> {
         Self { data, groups }
     }
 
-    /// Texts that the training split of a source has more than once.
-    pub(super) fn repeats(&self, source: usize) -> Repeats {
+    /// Texts that a split of a source has more than once.
+    pub(super) fn repeats(&self, source: usize, part: Part) -> Repeats {
         let mut repeats = Repeats::default();
-        let own = |row: &&RowPlace| row.source == source && row.part == Part::Train;
+        let own = |row: &&RowPlace| row.source == source && row.part == part;
         for group in &self.groups {
             let mut own = group.iter().filter(own);
             if let (Some(&first), Some(&second)) = (own.next(), own.next()) {

@@ -24,8 +24,6 @@ pub struct SourceReport {
     pub tasks: Vec<String>,
     /// Those that have rows.
     pub splits: Vec<SplitReport>,
-    /// Texts that stand more than once in its training split.
-    pub repeats: Repeats,
 }
 
 /// Texts of one split.
@@ -51,6 +49,9 @@ pub struct SplitReport {
     pub words_dropped: usize,
     /// Tokens of the texts before they are cut, special tokens included.
     pub lengths: Lengths,
+    /// Texts that stand more than once in the split.
+    #[serde(default)]
+    pub repeats: Repeats,
 }
 
 /// A histogram of lengths.
@@ -84,6 +85,9 @@ pub struct TaskReport {
     pub splits: Vec<TaskSplitReport>,
     /// Equal texts with different labels, over all splits of the source.
     pub conflicts: Conflicts,
+    /// What else is odd about its labels, a sentence each.
+    #[serde(default)]
+    pub findings: Vec<String>,
 }
 
 /// Labels of one task in one split.
