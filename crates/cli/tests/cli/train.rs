@@ -117,7 +117,7 @@ fn a_run_says_what_it_does_and_leaves_a_model() {
     for word in [
         "data of tasks `topic`, `mood`",
         "120 of 120 rows have a label: film 40, food 40, phone 40",
-        "80 of 120 rows have a label",
+        "80 of 120 rows (66.7 %) have a label",
         "head.mood",
         "steps 1–30: training",
         "steps 31–90: training",

@@ -239,7 +239,13 @@ impl<'de> de::SeqAccess<'de> for Items<'_> {
             DeValue::Table(_) if !problem.path.is_empty() => {
                 problem.inside(&item_name(index, item.get_ref()))
             }
-            _ => problem.of(item),
+            _ => {
+                let mut problem = problem.of(item);
+                if let What::Unfit { found, .. } = &mut problem.what {
+                    found.push_str(&format!(" (value {} of the array)", index + 1));
+                }
+                problem
+            }
         };
         seed.deserialize(Reader(item)).map(Some).map_err(inside)
     }

@@ -430,7 +430,10 @@ fn what_cannot_be_is_named_with_its_line_and_key() {
         ("metric = \"f1\"", "`task.topic.metric`: expected one of loss, accuracy, "),
         ("labels = [\"a\"]", "at least 2 for classification, found 1"),
         ("labels = \"a\"", "`task.topic.labels`: expected an array, found the string"),
-        ("labels = [\"a\", 1]", "`task.topic.labels`: expected a string, found 1"),
+        (
+            "labels = [\"a\", 1]",
+            "`task.topic.labels`: expected a string, found 1 (value 2 of the array)",
+        ),
         ("labels = [\"a\", \"b\", \"a\"]", "found \"a\" twice"),
         ("labels = [\"a\", \"\"]", "found an empty one"),
         ("labels = [\"a\", \"b \"]", "expected labels without blanks at their ends, found \"b \""),
@@ -472,7 +475,7 @@ fn what_cannot_be_is_named_with_its_line_and_key() {
         ),
         (
             "class_weights = { c = -1 }",
-            "`task.topic.class_weights.c`: expected a number of at least 0",
+            "`task.topic.class_weights.c`: expected a number of at least 0, found -1",
         ),
         (
             "positive_weights = \"balanced\"",

@@ -9,6 +9,7 @@ use polyhead_text::Tag;
 
 use super::cell::RawLabel;
 use super::issues::{BrokenTag, LabelIssues, UnknownLabel};
+use super::label_sets::bit;
 use super::labels::{FIRST_UNKNOWN, TaskLabels};
 use super::spelling::{differences, matching_key, normal_form, revealed};
 use super::split::Part;
@@ -119,10 +120,31 @@ impl LabelList {
         Ok((labels, numbering.issues.into_issues()))
     }
 
+    /// The number of a label; `None` if the task does not have it.
+    fn number_of(&self, label: &str) -> Option<u32> {
+        let known = self.numbers.get(&*matching_key(label, self.matching)).copied();
+        match self.matching {
+            LabelMatching::Exact => known,
+            LabelMatching::Normalized => known.or_else(|| self.same_truth(label)),
+        }
+    }
+
+    /// The number of the same truth value, if the task's two labels are truth values: of `true`
+    /// for `1` and of `0` for `false`, as programs write one for the other.
+    fn same_truth(&self, label: &str) -> Option<u32> {
+        let truth = bit(label)?;
+        let [first, second] = &self.names[..] else { return None };
+        match (bit(first)?, bit(second)?) {
+            (first, second) if first == second => None,
+            (first, _) => Some(u32::from(first != truth)),
+        }
+    }
+
     fn explain_unknown(&self, label: &str) -> String {
         let start = format!("task `{}`: unknown label {}", self.task, revealed(label));
-        let alike = |name: &&String| normal_form(name) == normal_form(label);
-        if let Some(name) = self.names.iter().find(alike) {
+        let alike = self.names.iter().position(|name| normal_form(name) == normal_form(label));
+        let alike = alike.or_else(|| self.same_truth(label).map(|number| number as usize));
+        if let Some(name) = alike.map(|number| &self.names[number]) {
             return format!(
                 "{start}; it differs from {} by {}: `label_matching = \"normalized\"` in \
                  `[[task]]` makes them one (`--label-matching normalized` of `eval`)",
@@ -189,7 +211,7 @@ impl<'a> Numbering<'a> {
     }
 
     fn number_of(&mut self, row: usize, label: &'a str) -> u32 {
-        let known = self.list.numbers.get(&*matching_key(label, self.list.matching)).copied();
+        let known = self.list.number_of(label);
         self.known |= known.is_some() && !(self.list.kind.reads_words() && label == OUTSIDE);
         known.unwrap_or_else(|| self.issues.note_unknown(row, label))
     }
@@ -466,6 +488,8 @@ mod tests {
              `label_matching = \"normalized\"` in `[[task]]` makes them one (`--label-matching \
              normalized` of `eval`); test has no label that training has"
         );
+        let error = number(&exact, Part::Dev, &classes(&["1"])).unwrap_err();
+        assert!(error.contains("`1`; it differs from `true` by spelling"), "{error}");
         let error = number(&exact, Part::Dev, &classes(&["maybe"])).unwrap_err();
         assert!(error.contains("unknown label `maybe`; known are `true`, `false`; dev"), "{error}");
         assert!(number(&exact, Part::Dev, &classes(&["True", "false"])).is_ok());
@@ -490,6 +514,20 @@ mod tests {
         let (numbers, issues) = number(&normalized, Part::Dev, &rows).unwrap();
         assert_eq!(numbers, TaskLabels::Classes([1, 1, 0, 2, FIRST_UNKNOWN].map(Some).to_vec()));
         assert_eq!((issues.unknown_rows, &issues.others[..]), (1, &["new".to_owned()][..]));
+        // Two labels that are truth values are 0 and 1 too.
+        let mut truths = task(Classification);
+        truths.format.matching = Some(LabelMatching::Normalized);
+        for (train, rows, expected) in [
+            (["true", "false"], ["1", "0.0"], [1, 0]),
+            (["True", "False"], ["1.0", "false"], [1, 0]),
+            (["0", "1"], ["False", "TRUE"], [0, 1]),
+        ] {
+            let truths = list(&truths, &classes(&train)).unwrap();
+            let (numbers, _) = number(&truths, Part::Test, &classes(&rows)).unwrap();
+            assert_eq!(numbers, TaskLabels::Classes(expected.map(Some).to_vec()));
+        }
+        let stars = list(&truths, &classes(&["1", "2"])).unwrap();
+        assert!(number(&stars, Part::Test, &classes(&["true"])).is_err());
         // The most frequent spelling is the name.
         assert_eq!(normalized.into_names(), ["1", "Pos", "neg"]);
 

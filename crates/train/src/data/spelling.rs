@@ -98,7 +98,7 @@ pub(super) fn differences(spellings: &[&str]) -> String {
         }
     }
     match found.split_last() {
-        None => "their spelling".to_owned(),
+        None => "spelling".to_owned(),
         Some((last, [])) => (*last).to_owned(),
         Some((last, rest)) => format!("{} and {last}", rest.join(", ")),
     }
@@ -152,7 +152,7 @@ mod tests {
             ("a b", "a  b", "blanks"),
             ("1", "1.0", "the form of a number"),
             ("a b", "A  b", "blanks and case"),
-            ("a", "a", "their spelling"),
+            ("a", "a", "spelling"),
         ] {
             assert_eq!(differences(&[a, b]), expected);
         }

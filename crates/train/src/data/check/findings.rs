@@ -12,6 +12,9 @@ use crate::data::split::{Part, Split};
 /// Labels with several spellings that are shown one by one.
 const SPELLINGS_SHOWN: usize = 3;
 
+/// Labels of one row that are named.
+const SINGLETONS_SHOWN: usize = 5;
+
 /// How many times more rows the most frequent label has than the rarest one, where it is worth a
 /// line.
 const IMBALANCE: usize = 10;
@@ -174,18 +177,24 @@ impl Counted<'_> {
     /// Labels that one row has: nothing is left to judge them by.
     fn singletons(&self) -> Option<String> {
         let labels = self.task.labels.iter().zip(self.counts);
-        let once: Vec<&String> =
-            labels.filter(|(_, rows)| **rows == 1).map(|(label, _)| label).collect();
+        let once: Vec<String> =
+            labels.filter(|(_, rows)| **rows == 1).map(|(label, _)| revealed(label)).collect();
         let (all, rows) = (self.task.labels.len(), self.labelled);
         if once.len() == all && all == rows && rows > 2 {
             let fields = listed(&self.task.fields);
             let text = format!("there are as many labels as rows ({rows}): is {fields} the label?");
             return Some(text);
         }
-        (!once.is_empty() && rows > all).then(|| match once.len() {
-            1 => format!("1 of {all} labels stands in one row alone: {}", listed(&once)),
-            n => format!("{n} of {all} labels stand in one row alone: {}", listed(&once)),
-        })
+        if once.is_empty() || rows <= all {
+            return None;
+        }
+        let verb = if once.len() == 1 { "stands" } else { "stand" };
+        let shown = once.iter().take(SINGLETONS_SHOWN).cloned().collect::<Vec<_>>().join(", ");
+        let more = match once.len().saturating_sub(SINGLETONS_SHOWN) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        Some(format!("{} of {all} labels {verb} in one row alone: {shown}{more}", once.len()))
     }
 }
 
