@@ -12,6 +12,7 @@ mod encode;
 mod eval;
 #[cfg(unix)]
 mod kills;
+mod labels;
 #[cfg(target_os = "linux")]
 mod limits;
 mod one_reader;

@@ -113,7 +113,7 @@ fn start(folder: &Folder, out: &str, more: &[&str]) -> Child {
 #[test]
 fn a_run_says_what_it_does_and_leaves_a_model() {
     let folder = set();
-    let run = train(&folder, "run", &[]).ok();
+    let run = train(&folder, "run", &["--verbose"]).ok();
     for word in [
         "data of tasks `topic`, `mood`",
         "120 of 120 rows have a label: film 40, food 40, phone 40",

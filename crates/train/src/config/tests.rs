@@ -493,7 +493,7 @@ fn what_cannot_be_is_named_with_its_line_and_key() {
         ),
         (
             "train = \"d.jsonl\"\ntext = [\"a\", \"b\"]",
-            "expected a string, found an array of 2 values",
+            "`task.topic.text`: several fields need `join`, the text between them",
         ),
         (
             "[[task]]\nname = \"topic\"\nkind = \"tokens\"",

@@ -87,6 +87,9 @@ pub(super) fn differences(spellings: &[&str]) -> String {
         ("case", |text| text.to_lowercase().replace('ς', "σ")),
         ("the form of a number", |text| short_number(text).unwrap_or(text).to_owned()),
     ];
+    if differ(&normal_form) {
+        return "spelling".to_owned();
+    }
     let mut found = Vec::new();
     for (left_out, (name, _)) in steps.iter().enumerate() {
         let others = |text: &str| {
@@ -153,6 +156,7 @@ mod tests {
             ("1", "1.0", "the form of a number"),
             ("a b", "A  b", "blanks and case"),
             ("a", "a", "spelling"),
+            ("1", "true", "spelling"),
         ] {
             assert_eq!(differences(&[a, b]), expected);
         }

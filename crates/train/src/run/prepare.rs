@@ -184,6 +184,7 @@ pub(crate) fn tokenize(
             _ => Error::from(error),
         })?;
     let prompt = reader.prompt(&Prompt::Default)?;
+    check_room(&reader, threads, &prompt)?;
     let data = rows.tokenize(&|inputs: &[TextInput<&str>]| {
         let mut batch = reader.tokenize(threads, inputs, &prompt, OnTruncate::Cut)?;
         spans_in_texts(&mut batch, inputs, &prompt, folder.lower_case);
@@ -233,13 +234,25 @@ fn objectives(
         .collect()
 }
 
-/// `check-data`: the report alone.
+/// Makes every check that a run makes before its first step, and returns the report about the data.
 ///
 /// # Errors
-/// As [`Prepared::new`], of model and data.
+/// As [`Prepared::new`].
 pub fn check_data(config: &RunConfig, threads: &Threads) -> Result<DataReport, Error> {
-    let folder = open_model(&config.encoder.model)?;
-    let rows = read_rows(config, &folder)?;
-    let data = tokenize(config.encoder.max_length.map(Into::into), &folder, threads, rows)?.data;
-    Ok(DataReport::of(&data, &choosing_metrics(config)))
+    Ok(Prepared::new(config, threads)?.plan.report)
+}
+
+/// Checks that the prompt and the special tokens leave a token for the text at least.
+fn check_room(reader: &TextReader, threads: &Threads, prompt: &str) -> Result<(), Error> {
+    let nothing = [TextInput::One("")];
+    let taken = reader.tokenize(threads, &nothing, prompt, OnTruncate::Cut)?.texts[0].total;
+    if taken < reader.max_length() {
+        return Ok(());
+    }
+    let found = reader.max_length();
+    let what = if prompt.is_empty() { "special tokens" } else { "prompt and special tokens" };
+    let message = format!(
+        "encoder.max_length: expected more than the {taken} tokens that {what} take, found {found}"
+    );
+    Err(Error::new(ErrorKind::Config, message))
 }
