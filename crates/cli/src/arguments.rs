@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::command::{
-    bench, check_data, completions, demo, doctor, encode, eval, inspect, man, predict, quantize,
-    serve, similarity, tokenize, train,
+    bench, check_data, completions, demo, doctor, encode, eval, explain, help, init, inspect, man,
+    predict, quantize, serve, similarity, tokenize, train,
 };
 
 const EXAMPLES: &str = "\
@@ -13,6 +13,7 @@ Examples:
   polyhead encode \"Good morning\"                    one vector as JSON
   polyhead encode -i texts.txt -o vectors.npy       lines of text to a NumPy file
   polyhead similarity \"a cat\" \"a kitten\" \"a train\"
+  polyhead init reviews.csv                         a configuration for your rows
   polyhead train config.toml -o runs/a              tasks of your own
   polyhead predict runs/a \"The soup was cold.\"     all of them in one pass
   polyhead serve runs/a                             the same over HTTP
@@ -28,6 +29,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 done, but rows w
 /// download, nothing to configure.
 #[derive(Debug, Parser)]
 #[command(name = "polyhead", version, arg_required_else_help = true, after_help = EXAMPLES)]
+#[command(disable_help_subcommand = true)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -40,6 +42,7 @@ pub(crate) enum Command {
     Encode(encode::EncodeArgs),
     Similarity(similarity::SimilarityArgs),
     Tokenize(tokenize::TokenizeArgs),
+    Init(init::InitArgs),
     Train(train::TrainArgs),
     CheckData(check_data::CheckDataArgs),
     Predict(predict::PredictArgs),
@@ -49,6 +52,8 @@ pub(crate) enum Command {
     Quantize(quantize::QuantizeArgs),
     Bench(bench::BenchArgs),
     Doctor(doctor::DoctorArgs),
+    Help(help::HelpArgs),
+    Explain(explain::ExplainArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
 }

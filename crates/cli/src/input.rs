@@ -14,7 +14,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use polyhead_files::{Record, RowError, RowFormat, RowReader, file_kind};
+use polyhead_files::{Record, RowError, RowFormat, RowReader, explain_missing, file_kind};
 use polyhead_model::{InputFields, RowInput, RowWords, TextFields};
 use polyhead_text::TextInput;
 use sha2::{Digest, Sha256};
@@ -362,6 +362,9 @@ impl std::fmt::Display for Place {
 /// Makes the error of a file name that does not show a known format.
 pub(crate) fn unknown_suffix(path: &Path, expected: &str) -> anyhow::Error {
     let parquet = path.extension().is_some_and(|suffix| suffix.eq_ignore_ascii_case("parquet"));
+    if path.is_dir() {
+        return usage(format!("{}: expected a file, found a folder", path.display()));
+    }
     let unsupported = "Parquet files are not supported yet; use .jsonl or .csv";
     let message = if parquet { unsupported } else { expected };
     usage(format!("{}: {message}", path.display()))
@@ -369,7 +372,7 @@ pub(crate) fn unknown_suffix(path: &Path, expected: &str) -> anyhow::Error {
 
 /// Opens an input and returns its size, which a pipe does not have.
 fn open_file(path: &Path) -> Result<(File, Option<u64>)> {
-    let metadata = fs::metadata(path)?;
+    let metadata = fs::metadata(path).map_err(|error| explain_missing(path, error))?;
     let kind = file_kind(metadata.file_type());
     if metadata.is_dir() {
         bail!("expected a file, found {kind}");

@@ -7,6 +7,7 @@
 
 mod arguments;
 mod flags;
+mod hints;
 
 mod input;
 mod pipeline;
@@ -36,7 +37,11 @@ use clap::Parser;
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    let cli = arguments::Cli::parse();
+    let cli = arguments::Cli::try_parse().unwrap_or_else(|error| {
+        let words: Vec<String> =
+            std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+        hints::with_hint(error, &words).exit()
+    });
     interrupt::catch_file_size_signal();
     match command::run(cli.command) {
         Ok(code) => code,

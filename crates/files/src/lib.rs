@@ -31,6 +31,8 @@
 
 #![forbid(unsafe_code)]
 
+mod missing;
+mod nearest;
 mod open;
 mod quote;
 mod rows;
@@ -43,6 +45,8 @@ pub use atomic::{
     AtomicFile, FileError, StreamState, create_folder, discard_folder, is_leftover, recover_folder,
     write_file, write_file_shared, write_folder,
 };
+pub use missing::explain_missing;
+pub use nearest::nearest;
 pub use open::{file_kind, open_file, read_file, read_text};
 pub use quote::{controls_terminal, listed, quoted, shortened, visible};
 pub use rows::{Cell, JsonValue, Record, RowError, RowFormat, RowReader};

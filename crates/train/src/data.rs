@@ -3,13 +3,15 @@
 //! [`Rows::read`] reads JSON Lines and CSV and finds or checks the labels;
 //! [`Rows::tokenize`] makes a [`Dataset`] of them. Tasks that share
 //! their files are a [`Source`]: a batch is always drawn from one of them.
-//! [`DataReport::of`] looks for what is odd without being wrong.
+//! [`DataReport::of`] looks for what is odd without being wrong, and [`ConfigDraft::new`]
+//! guesses a configuration from a file.
 //!
 //! What it leaves out: the order of rows (see [`sampler`](crate::sampler)), and
 //! Parquet, which is an error that says so.
 
 mod cell;
 mod check;
+mod draft;
 mod file;
 mod fingerprint;
 mod issues;
@@ -31,6 +33,7 @@ pub use check::{
     BrokenTags, Conflicts, DataReport, Example, LabelRows, Lengths, NumberSummary, Overlap,
     Repeats, SourceReport, SplitReport, TaskReport, TaskSplitReport, UnknownLabels,
 };
+pub use draft::ConfigDraft;
 pub use fingerprint::DataFile;
 pub use issues::{BrokenTag, LabelIssues, UnknownLabel};
 pub use labels::{FIRST_UNKNOWN, TaskLabels};

@@ -9,7 +9,6 @@
 #![forbid(unsafe_code)]
 
 mod config;
-mod nearest;
 mod error;
 
 mod data;
@@ -26,14 +25,14 @@ mod run;
 
 pub use config::{
     BelowOne, CheckpointSettings, ClassWeights, DataFiles, Difference, EmptyCell, EncoderSettings,
-    Factor, FreezePhase, Keep, Key, Moment, NonNegative, Positive, PositiveCount, PositiveSize,
-    RunConfig, SamplerKind, SamplerSettings, ScheduleKind, Share, Size, TaskSettings,
-    TrainSettings, WordRule, config_keys,
+    Factor, FreezePhase, Keep, Key, KeyAlias, Moment, NonNegative, Positive, PositiveCount,
+    PositiveSize, RunConfig, SamplerKind, SamplerSettings, ScheduleKind, Share, Size, TaskSettings,
+    TrainSettings, WordRule, config_keys, key_alias,
 };
 pub use data::{
-    BrokenTag, BrokenTags, Conflicts, DataFile, DataReport, DataTask, Dataset, Example,
-    FIRST_UNKNOWN, LabelFormat, LabelIssues, LabelRows, Lengths, NumberSummary, Overlap, Part,
-    Place, Repeats, Rows, Source, SourceReport, Split, SplitReport, SplitWords, TaskFields,
+    BrokenTag, BrokenTags, ConfigDraft, Conflicts, DataFile, DataReport, DataTask, Dataset,
+    Example, FIRST_UNKNOWN, LabelFormat, LabelIssues, LabelRows, Lengths, NumberSummary, Overlap,
+    Part, Place, Repeats, Rows, Source, SourceReport, Split, SplitReport, SplitWords, TaskFields,
     TaskLabels, TaskReport, TaskSplitReport, Tokenize, UnknownLabel, UnknownLabels,
 };
 pub use error::{Error, ErrorKind};
@@ -60,6 +59,6 @@ pub use tasks::{
     ReliabilityBin, RunningAccuracy, Span, Tag, TaskMetrics, TokensCounter, TokensMetrics, argmax,
     best_thresholds, binary_cross_entropy, binary_cross_entropy_normaliser, calibrate_classes,
     calibrate_sets, cross_entropy, distillation, distillation_normaliser, given_labels,
-    larger_is_better, main_metric, mean_factor, metric_names, pearson, spans, spearman,
-    squared_error, squared_error_normaliser,
+    kinds_with_metric, larger_is_better, main_metric, mean_factor, metric_names, pearson, spans,
+    spearman, squared_error, squared_error_normaliser,
 };

@@ -25,8 +25,7 @@ pub(crate) fn run(args: ManArgs, mut cli: Command) -> Result<()> {
     let Some(folder) = args.out else {
         return Ok(io::stdout().write_all(&page(cli)?)?);
     };
-    let commands: Vec<_> =
-        cli.get_subcommands().filter(|command| command.get_name() != "help").cloned().collect();
+    let commands: Vec<_> = cli.get_subcommands().cloned().collect();
     for command in commands.into_iter().chain([cli]) {
         let name = command.get_display_name().unwrap_or("polyhead").to_owned();
         let path = folder.join(format!("{name}.1"));

@@ -10,6 +10,7 @@ mod answer_line;
 mod job;
 pub(crate) mod check_data;
 pub(crate) mod eval;
+pub(crate) mod init;
 pub(crate) mod predict;
 pub(crate) mod train;
 
@@ -19,6 +20,9 @@ pub(crate) mod bench;
 pub(crate) mod doctor;
 pub(crate) mod inspect;
 pub(crate) mod quantize;
+
+pub(crate) mod explain;
+pub(crate) mod help;
 
 pub(crate) mod completions;
 pub(crate) mod man;
@@ -45,12 +49,15 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
         Command::Predict(args) => return predict::run(args),
         Command::Similarity(args) => similarity::run(args),
         Command::Tokenize(args) => tokenize::run(args),
+        Command::Init(args) => init::run(args),
         Command::Eval(args) => eval::run(args),
         Command::CheckData(args) => check_data::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Quantize(args) => quantize::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Doctor(args) => doctor::run(args),
+        Command::Help(args) => help::run(args, Cli::command()),
+        Command::Explain(args) => explain::run(args),
         Command::Completions(args) => completions::run(args, Cli::command()),
         Command::Man(args) => man::run(args, Cli::command()),
     }?;

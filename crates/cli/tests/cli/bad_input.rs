@@ -56,7 +56,7 @@ fn files_that_are_not_there() {
     let folder = Folder::with("a.txt", "a\n");
     fs::create_dir(folder.path("folder.txt")).unwrap();
     for (args, words) in [
-        (&["-i", "missing.txt"][..], &["missing.txt", "No such file"][..]),
+        (&["-i", "missing.txt"][..], &["missing.txt", "no such file"][..]),
         (&["-i", "folder.txt"], &["folder.txt", "found a folder"]),
         (&["-i", "a.txt", "-o", "missing/v.npy"], &["missing/v.npy", "no folder `missing`"]),
         (&["-i", "a.txt", "-o", "a.txt/v.npy"], &["no folder `a.txt`"]),

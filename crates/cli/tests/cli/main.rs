@@ -10,11 +10,13 @@ mod commands;
 mod controls;
 mod encode;
 mod eval;
+mod init;
 #[cfg(unix)]
 mod kills;
 mod labels;
 #[cfg(target_os = "linux")]
 mod limits;
+mod mistakes;
 mod one_reader;
 mod predict;
 mod quantize;

@@ -14,6 +14,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::missing::explain_missing;
 use crate::quote::visible;
 pub use file::{write_file, write_file_shared};
 pub use folder::{create_folder, discard_folder, recover_folder, write_folder};
@@ -29,9 +30,10 @@ pub struct FileError {
 }
 
 impl FileError {
-    /// Adds the path to an error.
+    /// Adds the path to an error; for a path that does not exist, the nearest one.
     pub fn new(path: impl Into<PathBuf>, source: io::Error) -> Self {
-        Self { path: path.into(), source }
+        let path = path.into();
+        Self { source: explain_missing(&path, source), path }
     }
 
     fn other(path: &Path, message: impl Into<String>) -> Self {

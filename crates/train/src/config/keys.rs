@@ -4,17 +4,18 @@
 //! documentation that users read. Everything else about a key follows from these: what messages
 //! expect, where a key in the wrong table belongs, and the list that [`config_keys`] returns.
 
+use polyhead_files::nearest;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::alias::{KeyAlias, key_alias, value_alias};
 use super::reader::{Problem, Reader, What};
 use super::{
     CheckpointSettings, DataFiles, EncoderSettings, FreezePhase, RunConfig, SamplerSettings,
     TaskSettings, TrainSettings,
 };
-use crate::nearest::nearest;
 
 /// Similarity above which a misspelled key is corrected within its own table.
 const ALMOST_THE_SAME: f64 = 0.8;
@@ -113,7 +114,11 @@ pub(super) fn explain(path: &str, what: What) -> String {
         What::Other(message) => message,
         What::Unfit { expected, found } => {
             let expected = find(path).map_or(expected, |table| table.form.to_owned());
-            format!("expected {expected}, found {found}")
+            let key = path.rsplit('.').next().unwrap_or(path);
+            let word = found.split('"').nth(1);
+            let meant = word.and_then(|word| value_alias(key, word));
+            let hint = meant.map(|meant| format!("; write \"{meant}\"")).unwrap_or_default();
+            format!("expected {expected}, found {found}{hint}")
         }
         What::UnknownKey { key, known } => {
             format!("no such key; {}", advice(path.split('.').next(), &key, known))
@@ -121,10 +126,15 @@ pub(super) fn explain(path: &str, what: What) -> String {
     }
 }
 
-/// Advice for an unknown key: the table it belongs to, or the nearest known key.
+/// Advice for an unknown key: what it is called here, the table it belongs to, or the nearest known key.
 fn advice(table: Option<&str>, key: &str, known: &[&str]) -> String {
     let table = table.filter(|table| find(table).is_some()).unwrap_or("");
     let (nearest, likeness) = nearest(key, known.iter().copied()).unwrap_or_default();
+    if let Some(alias) = key_alias(key)
+        && !(TABLES.iter().any(|other| other.path != table && other.keys().contains(&key)))
+    {
+        return meaning(table, known, alias);
+    }
     let homes: Vec<&str> = TABLES
         .iter()
         .filter(|other| other.path != table && other.keys().contains(&key))
@@ -136,6 +146,24 @@ fn advice(table: Option<&str>, key: &str, known: &[&str]) -> String {
     } else {
         format!("it belongs to {}; the nearest here is `{nearest}`", homes.join(" or "))
     }
+}
+
+/// Advice for a word of another tool, in the table that has the `known` keys.
+fn meaning(table: &str, known: &[&str], KeyAlias { path, note }: KeyAlias) -> String {
+    let Some(path) = path else { return note.to_owned() };
+    let (home, name) = path.rsplit_once('.').unwrap_or(("", path));
+    let advice = match find(path) {
+        Some(meant) => format!("use the table {}", meant.header),
+        None if home == table || known.contains(&name) => format!("use `{name}`"),
+        None => format!("use `{name}` in {}", find(home).map_or("", |home| home.header)),
+    };
+    if note.is_empty() { advice } else { format!("{advice}, {note}") }
+}
+
+/// Whether there is a table of this path.
+#[cfg(test)]
+pub(super) fn is_table(path: &str) -> bool {
+    find(path).is_some()
 }
 
 /// A table of the configuration.
@@ -153,7 +181,7 @@ struct Table {
 }
 
 static TABLES: [Table; 8] = [
-    table::<RunConfig>("", "the top", "a table"),
+    table::<RunConfig>("", "the top of the file, before all tables", "a table"),
     table::<EncoderSettings>("encoder", "`[encoder]`", "a table `[encoder]`"),
     table::<DataFiles>("data", "`[data]`", "a table `[data]`"),
     table::<SamplerSettings>("sampler", "`[sampler]`", "a table `[sampler]` with a `kind`"),

@@ -14,6 +14,7 @@ mod document;
 mod reader;
 mod number;
 mod words;
+mod alias;
 mod keys;
 mod check;
 mod difference;
@@ -24,7 +25,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use polyhead_compute::Activation;
-use polyhead_files::read_text;
+use polyhead_files::{explain_missing, read_text};
 use polyhead_model::{
     HeadInput, HeadLayer, InputFields, LabelMatching, PoolingMode, TaskKind, Template, TextFields,
 };
@@ -35,6 +36,7 @@ use crate::error::{Error, ErrorKind};
 use document::Document;
 use keys::settings;
 
+pub use alias::{KeyAlias, key_alias};
 pub use difference::Difference;
 pub use keys::{Key, config_keys};
 pub(crate) use number::exact;
@@ -420,6 +422,7 @@ impl RunConfig {
     /// As [`Self::parse`]; [`ErrorKind::Config`] if the file cannot be read.
     pub fn from_file(path: &Path, set: &[String]) -> Result<Self, Error> {
         let text = read_text(path, FILE_LIMIT).map_err(|error| {
+            let error = explain_missing(path, error);
             let message = format!("{}: {error}", path.display());
             Error::with_source(ErrorKind::Config, message, error)
         })?;

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use polyhead_files::{listed, quoted};
+use polyhead_files::{listed, nearest, quoted};
 use polyhead_model::{LabelMatching, TaskKind};
 use polyhead_text::Tag;
 
@@ -15,7 +15,6 @@ use super::spelling::{differences, matching_key, normal_form, revealed};
 use super::split::Part;
 use super::task::TaskFields;
 use crate::error::{Error, ErrorKind};
-use crate::nearest::nearest;
 use crate::tasks::rules;
 
 /// Lists of labels up to this length are shown whole in messages.

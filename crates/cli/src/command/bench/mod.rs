@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use polyhead_files::read_text;
+use polyhead_files::{explain_missing, read_text};
 use polyhead_model::Precision;
 
 use self::measure::{BenchJob, measure};
@@ -91,7 +91,9 @@ const REPORT_LIMIT: u64 = 1 << 20;
 
 fn read(path: &Path) -> Result<BenchReport> {
     let place = || path.display().to_string();
-    let text = read_text(path, REPORT_LIMIT).with_context(place)?;
+    let text = read_text(path, REPORT_LIMIT)
+        .map_err(|error| explain_missing(path, error))
+        .with_context(place)?;
     serde_json::from_str(&text).with_context(place)
 }
 

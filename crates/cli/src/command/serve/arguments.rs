@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::{ArgAction, Args, ValueEnum};
-use polyhead_files::read_text;
+use polyhead_files::{explain_missing, read_text};
 use polyhead_model::OnTruncate;
 use polyhead_serve::{ApiKey, EngineSettings, HttpSettings, TokenIds};
 
@@ -228,7 +228,9 @@ fn keys(file: Option<&Path>) -> Result<Vec<ApiKey>> {
     let mut keys = Vec::new();
     if let Some(path) = file {
         let name = path.display();
-        let text = read_text(path, KEYS_LIMIT).with_context(|| name.to_string())?;
+        let text = read_text(path, KEYS_LIMIT)
+            .map_err(|error| explain_missing(path, error))
+            .with_context(|| name.to_string())?;
         for (index, line) in text.lines().enumerate() {
             let line = line.trim();
             if !line.is_empty() && !line.starts_with('#') {

@@ -137,6 +137,12 @@ pub fn metric_names(kind: TaskKind) -> &'static [&'static str] {
     rules(kind).metric_names()
 }
 
+/// The kinds of tasks that have a score of this name.
+pub fn kinds_with_metric(name: &str) -> Vec<TaskKind> {
+    let has = |kind: &TaskKind| metric_names(*kind).contains(&name);
+    TaskKind::ALL.into_iter().filter(has).collect()
+}
+
 /// The score that stands for a task of that kind where none is chosen.
 pub fn main_metric(kind: TaskKind) -> &'static str {
     rules(kind).main_metric()

@@ -1,14 +1,11 @@
-//! The nearest known word, for misspelled keys and labels.
+//! The nearest known word, for misspelled keys, labels and file names.
 
 use strsim::normalized_damerau_levenshtein;
 
 /// The word of `known` that is most similar to `word`, and the similarity from 0 to 1 (equal);
 /// `None` if there are no words. Swapped letters count as one mistake, as they are the most common
 /// one.
-pub(crate) fn nearest<'a>(
-    word: &str,
-    known: impl IntoIterator<Item = &'a str>,
-) -> Option<(&'a str, f64)> {
+pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<(&'a str, f64)> {
     let likeness = |known| (known, normalized_damerau_levenshtein(known, word));
     known.into_iter().map(likeness).max_by(|(_, a), (_, b)| a.total_cmp(b))
 }

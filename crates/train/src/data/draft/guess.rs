@@ -1,0 +1,289 @@
+//! What each field of a data file is: the text, its words, a label of some kind, or nothing.
+
+use std::collections::BTreeMap;
+
+use polyhead_files::listed;
+use polyhead_text::Tag;
+
+use super::column::Column;
+
+/// Names of text fields, the likeliest first.
+const TEXTS: [&str; 16] = [
+    "text",
+    "sentence",
+    "review",
+    "body",
+    "content",
+    "message",
+    "comment",
+    "utterance",
+    "question",
+    "query",
+    "tweet",
+    "description",
+    "document",
+    "headline",
+    "title",
+    "premise",
+];
+
+/// Names of fields that only identify a row.
+const IDS: [&str; 8] = ["id", "_id", "idx", "index", "uuid", "guid", "key", "rowid"];
+
+/// Most labels of a field that is taken as a class.
+const MOST_CLASSES: usize = 200;
+
+/// Most different whole numbers that are taken as classes.
+const MOST_NUMBERS: usize = 10;
+
+/// The use of a field.
+#[derive(Debug, PartialEq)]
+pub(super) enum Use {
+    /// The text, or a pair of texts.
+    Text,
+    /// The words of the text, for tags.
+    Words,
+    /// A label of this kind.
+    Label { kind: &'static str, separator: Option<char> },
+    /// Nothing.
+    Unused,
+}
+
+/// The use of a field and the reason for it, in words.
+#[derive(Debug)]
+pub(super) struct Guess {
+    pub(super) use_of: Use,
+    pub(super) why: String,
+}
+
+/// Guesses the use of each column.
+pub(super) fn guesses(columns: &[Column]) -> Vec<Guess> {
+    let tagged = words_and_tags(columns);
+    let text = text_column(columns, tagged);
+    let guess = |(index, column): (usize, &Column)| match tagged {
+        Some((words, _)) if words == index => {
+            Guess { use_of: Use::Words, why: "the words of the text, one for each tag".to_owned() }
+        }
+        Some((_, tags)) if tags == index => label("tokens", "a tag for each word".to_owned()),
+        _ if text == Some(index) => {
+            let why = match column.is_lists() {
+                true => "pairs of texts".to_owned(),
+                false => format!("the text, {:.0} words on average", column.mean_words()),
+            };
+            Guess { use_of: Use::Text, why }
+        }
+        _ => other(column),
+    };
+    columns.iter().enumerate().map(guess).collect()
+}
+
+/// The columns of words and of their tags.
+fn words_and_tags(columns: &[Column]) -> Option<(usize, usize)> {
+    let tags = columns.iter().position(|column| {
+        let words = column.words();
+        let all: Vec<&str> = words.concat();
+        all.len() > words.len() && all.iter().all(|word| Tag::parse(word).is_some())
+    })?;
+    let lengths = |column: &Column| -> BTreeMap<usize, usize> {
+        let lengths = column.words().into_iter().map(|words| words.len());
+        column.rows.iter().copied().zip(lengths).collect()
+    };
+    let of_tags = lengths(&columns[tags]);
+    let words = columns.iter().enumerate().position(|(index, column)| {
+        let of_words = lengths(column);
+        index != tags && of_tags.iter().all(|(row, length)| of_words.get(row) == Some(length))
+    })?;
+    Some((words, tags))
+}
+
+/// The column of the text: one with a usual name, or the one with the longest values.
+fn text_column(columns: &[Column], tagged: Option<(usize, usize)>) -> Option<usize> {
+    let free = |index: usize| tagged.is_none_or(|(words, tags)| index != words && index != tags);
+    let is_text = |column: &Column| column.is_plain() && column.numbers().is_none();
+    let is_pair =
+        |column: &Column| column.is_lists() && column.lists.iter().all(|list| list.len() == 2);
+    let named = TEXTS.iter().find_map(|name| {
+        columns.iter().position(|column| {
+            column.name.eq_ignore_ascii_case(name) && (is_text(column) || is_pair(column))
+        })
+    });
+    let long = || {
+        let texts = (0..columns.len()).filter(|&index| {
+            let column = &columns[index];
+            is_text(column) && column.mean_words() >= 2.0 && column.distinct().len() > 1
+        });
+        texts.max_by(|a, b| columns[*a].mean_length().total_cmp(&columns[*b].mean_length()))
+    };
+    // Words stand for the text.
+    named.filter(|index| free(*index)).or_else(|| if tagged.is_some() { None } else { long() })
+}
+
+/// The use of a column that is not the text.
+fn other(column: &Column) -> Guess {
+    let filled = column.filled();
+    if filled == 0 {
+        return unused("no value".to_owned());
+    }
+    if column.is_lists() {
+        return list(column);
+    }
+    if !column.is_plain() {
+        return unused("values of several forms".to_owned());
+    }
+    let distinct = column.distinct();
+    if IDS.contains(&column.name.to_ascii_lowercase().as_str()) {
+        return unused("its name is that of a row's number".to_owned());
+    }
+    if distinct.len() == 1 {
+        return unused("one value in all rows".to_owned());
+    }
+    if let Some(numbers) = column.numbers() {
+        return number(&numbers, distinct.len());
+    }
+    if let Some(separator) = separator_of(column) {
+        let why = format!("several labels in a cell, with {separator:?} between them");
+        let use_of = Use::Label { kind: "multilabel", separator: Some(separator) };
+        return Guess { use_of, why };
+    }
+    let repeated = distinct.len() <= (filled / 2).max(2);
+    if repeated && distinct.len() <= MOST_CLASSES && column.mean_words() <= 5.0 {
+        return label("classification", labels(&distinct.into_iter().collect::<Vec<_>>()));
+    }
+    unused(format!("{} different values in {filled} rows", distinct.len()))
+}
+
+/// The use of a column of lists.
+fn list(column: &Column) -> Guess {
+    let mut counts = BTreeMap::<&str, usize>::new();
+    for item in column.lists.iter().flatten() {
+        *counts.entry(item).or_default() += 1;
+    }
+    if counts.keys().all(|item| item.parse::<f64>().is_ok()) {
+        return unused(
+            "lists of numbers; for 0 and 1 in the place of each label, name the `labels`"
+                .to_owned(),
+        );
+    }
+    let items: usize = counts.values().sum();
+    if counts.len() < 2 || counts.len() > MOST_CLASSES || counts.len() * 2 > items.max(4) {
+        return unused(format!("lists of {} different values", counts.len()));
+    }
+    label("multilabel", labels(&counts.into_keys().collect::<Vec<_>>()))
+}
+
+/// The use of a column of numbers.
+fn number(numbers: &[f64], distinct: usize) -> Guess {
+    let whole = numbers.iter().all(|number| number.fract() == 0.0);
+    let counted = whole && numbers.windows(2).all(|pair| pair[1] == pair[0] + 1.0);
+    if counted && numbers.len() > 2 {
+        return unused("numbers of rows".to_owned());
+    }
+    let least = numbers.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = numbers.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    if whole && distinct <= MOST_NUMBERS && numbers.len() >= 2 * distinct {
+        let or =
+            if distinct > 2 { "; `kind = \"regression\"` if their distance counts" } else { "" };
+        return label("classification", format!("{distinct} whole numbers, {least} to {most}{or}"));
+    }
+    label("regression", format!("numbers from {least} to {most}"))
+}
+
+/// What stands between the labels of a cell; `None` if cells have one label.
+fn separator_of(column: &Column) -> Option<char> {
+    ['|', ';', ','].into_iter().find(|&separator| {
+        let joined: Vec<&String> =
+            column.values.iter().filter(|value| value.contains(separator)).collect();
+        let mut counts = BTreeMap::<&str, usize>::new();
+        for part in column.values.iter().flat_map(|value| value.split(separator)) {
+            *counts.entry(part.trim()).or_default() += 1;
+        }
+        let parts: usize = counts.values().sum();
+        let short = counts.keys().all(|part| part.split_whitespace().count() <= 3);
+        // Labels come again in other cells; the parts of sentences do not.
+        !joined.is_empty() && short && counts.len() <= MOST_CLASSES && counts.len() * 2 <= parts
+    })
+}
+
+fn label(kind: &'static str, why: String) -> Guess {
+    Guess { use_of: Use::Label { kind, separator: None }, why }
+}
+
+fn unused(why: String) -> Guess {
+    Guess { use_of: Use::Unused, why }
+}
+
+/// Number and names of labels.
+fn labels(names: &[&str]) -> String {
+    format!("{} labels: {}", names.len(), listed(names))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A column of `name` with values separated by `/`; an empty one is an empty cell.
+    fn column(name: &str, values: &str) -> Column {
+        let values: Vec<&str> = values.split('/').collect();
+        let filled = |value: &&&str| !value.is_empty();
+        Column {
+            name: name.to_owned(),
+            rows: (0..values.len()).filter(|row| !values[*row].is_empty()).collect(),
+            empty: values.iter().filter(|value| value.is_empty()).count(),
+            values: values.iter().filter(filled).map(|value| value.to_string()).collect(),
+            ..Column::default()
+        }
+    }
+
+    fn kind(name: &str, values: &str) -> String {
+        let text = column("body", "a first text/another text that is long/and one more of them");
+        match &guesses(&[text, column(name, values)])[1].use_of {
+            Use::Label { kind, separator: None } => kind.to_string(),
+            Use::Label { kind, separator: Some(separator) } => format!("{kind} {separator}"),
+            other => format!("{other:?}").to_lowercase(),
+        }
+    }
+
+    #[test]
+    fn labels_are_told_by_their_values() {
+        for (values, expected) in [
+            ("yes/no/yes/no", "classification"),
+            ("yes/no//no/yes", "classification"),
+            ("1/0/1/0", "classification"),
+            ("1.0/0.0/1.0/0.0", "classification"),
+            ("True/False/True/True", "classification"),
+            ("1/2/3/2/1/3", "classification"),
+            ("1/7/3/9", "regression"),
+            ("1.5/2/1.5/2", "regression"),
+            ("1/2/3/4", "unused"),
+            ("same/same/same", "unused"),
+            ("a|b/a/b|a/b", "multilabel |"),
+            ("joy; love/joy/love/anger;joy/anger", "multilabel ;"),
+            ("x, y/x/y/x", "multilabel ,"),
+            ("Smith, John and his friends/one, two three four/more/text", "unused"),
+            ("a0/b1/c2/d3", "unused"),
+            ("/", "unused"),
+        ] {
+            assert_eq!(kind("field", values), expected, "{values}");
+        }
+        assert_eq!(kind("id", "4/4/9/9"), "unused");
+    }
+
+    #[test]
+    fn the_text_has_a_usual_name_or_the_longest_values() {
+        let text_of = |columns: &[Column]| {
+            let found = guesses(columns).iter().position(|guess| guess.use_of == Use::Text);
+            found.map(|index| columns[index].name.clone())
+        };
+        let long = "a long text of many words/another one of these/and a third";
+        let short = "one/two/one";
+        for (columns, expected) in [
+            ([column("notes", long), column("text", short)], Some("text")),
+            ([column("notes", long), column("label", short)], Some("notes")),
+            ([column("Review", short), column("notes", long)], Some("Review")),
+            ([column("text", "1/2/3"), column("notes", long)], Some("notes")),
+            ([column("a", short), column("b", short)], None),
+        ] {
+            assert_eq!(text_of(&columns).as_deref(), expected);
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! A configuration made from a data file: fields and kinds are guessed, and every guess is said.
+//!
+//! The draft is a file to read and change. It uses the reader of training, so that what it shows is
+//! what training sees.
+
+mod column;
+mod guess;
+
+use std::collections::HashMap;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+
+use polyhead_files::{RowReader, quoted, visible};
+use polyhead_model::check_task_name;
+
+use super::file::{error_in, format_of, open};
+use crate::error::{Error, ErrorKind};
+use column::Column;
+use guess::{Guess, Use, guesses};
+
+/// Rows that are looked at.
+const ROWS: usize = 2_000;
+
+/// A configuration made from a data file.
+#[derive(Clone, Debug)]
+pub struct ConfigDraft {
+    /// The file's text, a TOML file with comments.
+    pub text: String,
+    /// Every guess with its reason, a line each.
+    pub guesses: Vec<String>,
+}
+
+impl ConfigDraft {
+    /// Looks at the first rows of a JSON Lines or CSV file and guesses the use of its fields.
+    ///
+    /// - `data`: the file, as the configuration names it
+    /// - `folder`: where the configuration will be; relative paths begin there
+    ///
+    /// # Errors
+    /// [`ErrorKind::Data`] if a row cannot be read, or if no field has a text or none has labels;
+    /// [`ErrorKind::Io`] if the file cannot be read.
+    pub fn new(data: &Path, folder: &Path) -> Result<Self, Error> {
+        let path = folder.join(data);
+        let columns = columns(&path, ROWS)?;
+        let guessed = guesses(&columns);
+        let fields = || columns.iter().zip(&guessed);
+        let text = fields().find(|(_, guess)| guess.use_of == Use::Text);
+        let words = fields().find(|(_, guess)| guess.use_of == Use::Words);
+        let said: Vec<String> =
+            fields().map(|(column, guess)| remark(&column.name, guess)).collect();
+        let labels: Vec<(&Column, &Guess)> =
+            fields().filter(|(_, guess)| matches!(guess.use_of, Use::Label { .. })).collect();
+        let missing = match (text.or(words), labels.is_empty()) {
+            (Some(_), false) => None,
+            (None, _) => Some("a field with texts"),
+            (Some(_), true) => Some("a field with labels"),
+        };
+        if let Some(missing) = missing {
+            let (file, said) = (path.display(), said.join("; "));
+            return Err(Error::new(
+                ErrorKind::Data,
+                format!("{file}: expected {missing}, found {said}"),
+            ));
+        }
+        let mut draft = Self { text: String::new(), guesses: said };
+        draft.write_files(data, folder, [text, words].map(|field| field.map(|(column, _)| column)));
+        draft.write_settings();
+        draft.write_tasks(&labels);
+        Ok(draft)
+    }
+
+    fn line(&mut self, line: &str) {
+        self.text.push_str(line);
+        self.text.push('\n');
+    }
+
+    /// Writes `[data]`: the file, others beside it, and the fields of the input.
+    fn write_files(&mut self, data: &Path, folder: &Path, [text, words]: [Option<&Column>; 2]) {
+        let name = visible(&data.display().to_string()).replace('\n', " ");
+        self.line(&format!(
+            "# Made from {name} by `polyhead init`; the fields and kinds are guesses."
+        ));
+        self.line("# `polyhead check-data` checks the data, `polyhead train` trains, and");
+        self.line("# `polyhead help config` lists all keys.\n");
+        self.line("[data]");
+        self.line(&format!("train = {}", toml_path(data)));
+        let needed: Vec<&str> = [text, words].into_iter().flatten().map(|c| &*c.name).collect();
+        for (split, meaning) in [
+            ("dev", "Rows that choose the best model, calibrate it and set its thresholds."),
+            ("test", "Rows that are looked at once, at the end."),
+        ] {
+            self.line(&format!("# {meaning}"));
+            match beside(data, folder, split, &needed) {
+                Some(path) => {
+                    self.line(&format!("{split} = {}", toml_path(&path)));
+                    self.guesses
+                        .push(format!("{}: the {split} rows", quoted(&path.display().to_string())));
+                }
+                None => self.line(&format!("# {split} = \"{split}.jsonl\"")),
+            }
+        }
+        if let Some(text) = text {
+            self.line(&format!("text = {}", toml_string(&text.name)));
+        }
+        if let Some(words) = words {
+            self.line(&format!("tokens = {}", toml_string(&words.name)));
+        }
+    }
+
+    /// Writes the keys that people change first, with their defaults.
+    fn write_settings(&mut self) {
+        self.text.push_str(
+            "\n[encoder]\n\
+             # A folder, a run, a name of the hub, or builtin: all-MiniLM-L6-v2, which is in the program.\n\
+             model = \"builtin\"\n\
+             # Tokens after which a text is cut; fewer are faster.\n\
+             # max_length = 128\n\
+             \n[train]\n\
+             epochs = 3\n\
+             # batch_size = 32\n\
+             # learning_rate = 5e-5\n\
+             # head_learning_rate = 1e-3\n",
+        );
+    }
+
+    /// Writes a `[[task]]` for each field with labels.
+    fn write_tasks(&mut self, labels: &[(&Column, &Guess)]) {
+        let mut taken = HashMap::<String, usize>::new();
+        for (column, guess) in labels {
+            let Use::Label { kind, separator } = guess.use_of else { continue };
+            let mut name = task_name(&column.name);
+            let count = taken.entry(name.clone()).or_default();
+            *count += 1;
+            if *count > 1 {
+                name = format!("{name}-{count}");
+            }
+            self.line(&format!("\n# {}", guess.why));
+            self.line("[[task]]");
+            self.line(&format!("name = {}", toml_string(&name)));
+            self.line(&format!("kind = \"{kind}\""));
+            if name != column.name {
+                self.line(&format!("field = {}", toml_string(&column.name)));
+            }
+            if let Some(separator) = separator {
+                self.line(&format!("separator = {}", toml_string(&separator.to_string())));
+            }
+            if kind == "multilabel" && column.empty > 0 {
+                self.line("# An empty cell: no label applies. \"unlabelled\": the row has no label for this task.");
+                self.line("empty = \"none\"");
+                let field = quoted(&column.name);
+                self.guesses.push(format!(
+                    "{field}: {} empty cells are taken as rows to which no label applies",
+                    column.empty
+                ));
+            }
+        }
+    }
+}
+
+/// Reads the fields of the first rows.
+fn columns(path: &Path, rows: usize) -> Result<Vec<Column>, Error> {
+    let format = format_of(path)?;
+    let in_file = |error| error_in(path, error);
+    let records = RowReader::new(BufReader::new(open(path)?), format).map_err(in_file)?;
+    let mut columns = Vec::<Column>::new();
+    for (row, record) in records.take(rows).enumerate() {
+        let record = record.map_err(in_file)?;
+        for name in record.names() {
+            let Some(cell) = record.field(name).map_err(in_file)? else { continue };
+            let index = columns.iter().position(|column| column.name == name);
+            let index = index.unwrap_or_else(|| {
+                columns.push(Column { name: name.to_owned(), ..Column::default() });
+                columns.len() - 1
+            });
+            columns[index].add(row, cell);
+        }
+    }
+    match columns.is_empty() {
+        true => Err(Error::new(
+            ErrorKind::Data,
+            format!("{}: expected rows, found none", path.display()),
+        )),
+        false => Ok(columns),
+    }
+}
+
+/// A guess in words.
+fn remark(name: &str, Guess { use_of, why }: &Guess) -> String {
+    let name = quoted(name);
+    match use_of {
+        Use::Label { kind, .. } => format!("{name}: {kind}, {why}"),
+        Use::Unused => format!("{name}: not used, {why}"),
+        Use::Text | Use::Words => format!("{name}: {why}"),
+    }
+}
+
+/// The file of another split beside a file whose name has the word `train`, if it has the same fields.
+fn beside(data: &Path, folder: &Path, split: &str, needed: &[&str]) -> Option<PathBuf> {
+    let name = data.file_name()?.to_str()?;
+    let others: &[&str] = match split {
+        "dev" => &["dev", "valid", "validation", "val"],
+        other => &[other],
+    };
+    let paths = others.iter().map(|other| data.with_file_name(name.replacen("train", other, 1)));
+    paths.filter(|path| path != data && folder.join(path).is_file()).find(|path| {
+        let Ok(columns) = columns(&folder.join(path), 1) else { return false };
+        needed.iter().all(|name| columns.iter().any(|column| column.name == *name))
+    })
+}
+
+/// A name that a task can have, like that of its field.
+fn task_name(field: &str) -> String {
+    let allowed = |letter: char| letter.is_alphanumeric() || "_-".contains(letter);
+    let name: String =
+        field.trim().chars().map(|c| if allowed(c) { c } else { '_' }).take(60).collect();
+    match check_task_name(&name) {
+        Ok(()) if name != "embedding" => name,
+        _ => "label".to_owned(),
+    }
+}
+
+fn toml_string(text: &str) -> String {
+    toml::Value::from(text).to_string()
+}
+
+/// A path as a TOML string; in UTF-8, as configurations are.
+fn toml_path(path: &Path) -> String {
+    toml_string(&path.to_string_lossy())
+}
