@@ -7,6 +7,14 @@ use crate::table::Table;
 /// Shown for a score without a value.
 const NOTHING: &str = "–";
 
+/// Title of the score of a tagging task whose texts were split into words by its own rule.
+const RAW_TEXT: &str = "span F1 on raw text";
+
+fn raw_text_f1(metrics: Option<&TaskMetrics>) -> String {
+    let scores = metrics.and_then(TaskMetrics::raw_text);
+    scores.map_or_else(|| NOTHING.to_owned(), |scores| percent(scores.f1))
+}
+
 /// A score by its name: `f1_macro` of 0.8841 → `88.4 %`; losses and errors stay numbers.
 pub(crate) fn shown(name: &str, value: Option<f64>) -> String {
     let is_share = ["accuracy", "exact_match", "precision", "recall", "f1"]
@@ -114,6 +122,10 @@ pub(crate) fn of_run(summary: &RunSummary) -> Table {
             });
             table.row([first, title(name)].into_iter().chain(values));
         }
+        if columns.iter().any(|(_, of)| of(task).is_some_and(|found| found.raw_text().is_some())) {
+            let values = columns.iter().map(|(_, of)| raw_text_f1(of(task)));
+            table.row([String::new(), RAW_TEXT.to_owned()].into_iter().chain(values));
+        }
     }
     table
 }
@@ -126,6 +138,9 @@ pub(crate) fn all<'a>(tasks: impl IntoIterator<Item = (&'a str, &'a TaskMetrics)
         for (i, (name, value)) in metrics.scores().enumerate() {
             let first = if i == 0 { task } else { "" };
             table.row([first.to_owned(), title(name), shown(name, value)]);
+        }
+        if metrics.raw_text().is_some() {
+            table.row([String::new(), RAW_TEXT.to_owned(), raw_text_f1(Some(metrics))]);
         }
     }
     table

@@ -72,11 +72,15 @@ fn split_report(part: Part, split: &Split, repeats: Repeats) -> SplitReport {
     // Without a token at the end of a row that was cut: cut off. Elsewhere: dropped.
     let cut_in = |row: usize| {
         let tokens = &split.words.first_tokens[split.words.row(row)];
-        tokens.iter().rev().take_while(|token| token.is_none()).count()
+        let inside = &split.words.inside[split.words.row(row)];
+        let cut = |(token, inside): &(&Option<u32>, &bool)| token.is_none() && !**inside;
+        tokens.iter().zip(inside).rev().take_while(cut).count()
     };
     let cut_rows = rows.clone().filter(|&row| split.tokens.texts[row].truncated());
     let words_cut: usize = cut_rows.map(cut_in).sum();
-    let without_token = split.words.first_tokens.iter().filter(|token| token.is_none()).count();
+    let inside = split.words.inside.iter().filter(|inside| **inside).count();
+    let without_token =
+        split.words.first_tokens.iter().filter(|token| token.is_none()).count() - inside;
     let lengths: Vec<usize> = split.tokens.texts.iter().map(|text| text.total).collect();
     SplitReport {
         part,

@@ -30,7 +30,7 @@ pub(super) struct Row {
 }
 
 /// The words of a row. The encoder sees them joined, in place of the text.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct RowWords {
     pub(super) joined: String,
     /// Where each word stands in `joined`, in characters.

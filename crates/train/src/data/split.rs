@@ -68,6 +68,9 @@ pub struct SplitWords {
     /// None if it has none: it was cut off, or holds nothing that the tokenizer
     /// keeps. Such a word has no loss, and its prediction is `O`.
     pub first_tokens: Vec<Option<u32>>,
+    /// `[words]` whether the word has none because it stands inside a token that the word before it
+    /// begins; its prediction goes on with that word's.
+    pub inside: Vec<bool>,
     /// `[words]` characters of the original text.
     pub places: Vec<Range<usize>>,
 }
@@ -135,6 +138,25 @@ impl SplitWords {
     pub fn row(&self, row: usize) -> Range<usize> {
         self.offsets[row]..self.offsets[row + 1]
     }
+
+    /// Adds the words of the next row.
+    ///
+    /// - `row`: its sequence in `tokens`
+    /// - `words`: characters of each word in the text that was tokenized
+    /// - `places`: the same in the original text
+    pub(crate) fn push_row(
+        &mut self,
+        tokens: &TokenBatch,
+        row: usize,
+        words: &[Range<usize>],
+        places: Vec<Range<usize>>,
+    ) {
+        let first = tokens.first_tokens(row, words);
+        self.inside.extend(tokens.words_inside_tokens(row, words, &first));
+        self.first_tokens.extend(first);
+        self.places.extend(places);
+        self.offsets.push(self.places.len());
+    }
 }
 
 impl SplitRows {
@@ -156,12 +178,8 @@ impl SplitRows {
         assert_eq!(split.tokens.len(), split.len(), "the tokenizer gives one sequence a row");
         split.words.offsets.push(0);
         for (row, words) in words.into_iter().enumerate() {
-            if let Some(words) = words {
-                let tokens = split.tokens.first_tokens(row, &words.in_joined);
-                split.words.first_tokens.extend(tokens);
-                split.words.places.extend(words.in_text);
-            }
-            split.words.offsets.push(split.words.places.len());
+            let RowWords { in_joined, in_text, .. } = words.unwrap_or_default();
+            split.words.push_row(&split.tokens, row, &in_joined, in_text);
         }
         Ok(split)
     }

@@ -1,11 +1,13 @@
 //! Evaluation of a finished model on new data: metrics of every task with labels in the data.
 
 mod answers;
+mod raw_text;
 mod criterion;
 
 pub(crate) use answers::keep_states;
 pub use answers::{Answers, EvalRequest};
 pub(crate) use criterion::{Best, choosing_metrics, criterion, metric_of};
+pub(crate) use raw_text::score_raw_text;
 
 use std::path::PathBuf;
 
@@ -18,9 +20,9 @@ use polyhead_model::{
 use polyhead_files::listed;
 
 use crate::config::DataFiles;
-use crate::data::{DataReport, LabelFormat, Rows, TaskFields};
+use crate::data::{DataReport, LabelFormat, Rows, TaskFields, Tokenize};
 use crate::error::{Error, ErrorKind};
-use crate::run::{Tokenized, tokenize};
+use crate::run::{TextTokenizer, Tokenized, tokenize};
 use crate::tasks::{Objective, TaskMetrics};
 
 /// Options of [`evaluate`].
@@ -84,6 +86,7 @@ pub fn evaluate(
     let rows = Rows::read(&files, &fields)?;
     let Tokenized { data, prompt_tokens, .. } =
         tokenize(options.max_length, folder, threads, rows)?;
+    let tokenizer = TextTokenizer::new(options.max_length, folder)?;
     let report = DataReport::of(&data, &[]);
     let split = &data.sources[0].test;
     for (task, fields) in fields.iter().enumerate() {
@@ -121,9 +124,16 @@ pub fn evaluate(
         depth: &depth,
         encoder: encoder.as_ref(),
     };
-    let answers = Answers::of(&network, threads, split, &questions, None, &mut Pass::default())?;
+    let mut pass = Pass::default();
+    let answers = Answers::of(&network, threads, split, &questions, None, &mut pass)?;
     let objectives: Vec<Objective> = specs.iter().map(Objective::of_head).collect();
-    let found = answers.score(split, &specs, &objectives);
+    let mut found = answers.score(split, &specs, &objectives);
+    for (task, metrics) in found.iter_mut().enumerate() {
+        let Some(TaskMetrics::Tokens(metrics)) = metrics else { continue };
+        let tokenize: &Tokenize<'_> = &|texts| tokenizer.tokenize(threads, texts);
+        let (network, head) = ((&network, threads), (task, &specs[task]));
+        metrics.raw_text = score_raw_text(network, split, head, &questions, tokenize, &mut pass)?;
+    }
     let tasks = specs.into_iter().zip(found);
     let tasks = tasks.filter_map(|(spec, metrics)| Some((spec.name, metrics?))).collect();
     Ok(Evaluation { tasks, report })

@@ -8,13 +8,14 @@ use polyhead_model::{Provenance, TrainedModel};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::data::{Part, TaskLabels};
+use crate::data::{Part, TaskLabels, Tokenize};
 use crate::error::Error;
-use crate::evaluate::Answers;
+use crate::evaluate::{Answers, EvalRequest, score_raw_text};
 use crate::run::Run;
 use crate::run::directory::{MODEL, REPORT};
 use crate::run::evaluation::scores_by_task;
 use crate::run::events::Event;
+use crate::run::prepare::TextTokenizer;
 use crate::step::AdamWSettings;
 use crate::step::CacheCounts;
 use crate::tasks::{
@@ -96,7 +97,7 @@ impl Run<'_> {
             }
         }
         let calibrations = self.calibrate(&all, emit);
-        let tasks = self.task_summaries(&all, calibrations);
+        let mut tasks = self.task_summaries(&all, calibrations);
         let vector_cosine = self.vector_cosines(&all).map(|all| mean(&all));
         let finals = |part: &dyn Fn(&TaskSummary) -> Option<TaskMetrics>| {
             scores_by_task(&tasks.iter().map(|t| (t.name.clone(), part(t))).collect::<Vec<_>>())
@@ -118,6 +119,7 @@ impl Run<'_> {
         self.metrics.sync()?;
         self.timings.sync()?;
         self.write_model(best_step, metrics)?;
+        self.score_raw_texts(&mut tasks)?;
         let summary = RunSummary {
             model: self.directory.join(MODEL),
             report: self.directory.join(REPORT),
@@ -241,6 +243,30 @@ impl Run<'_> {
                  {LEAST_CASES} dev rows that have the label and {LEAST_CASES} that do not"
             )
         })
+    }
+
+    /// Adds what tagging tasks find in the raw texts of dev. It chooses nothing and is in no record
+    /// that another run could be compared by.
+    fn score_raw_texts(&mut self, tasks: &mut [TaskSummary]) -> Result<(), Error> {
+        let Self { plan, learner, threads, .. } = self;
+        let tokenizer = TextTokenizer::new(Some(plan.max_length), &plan.folder)?;
+        let tokenize: &Tokenize<'_> = &|texts| tokenizer.tokenize(threads, texts);
+        for (task, summary) in tasks.iter_mut().enumerate() {
+            let Some(TaskMetrics::Tokens(metrics)) = &mut summary.dev else { continue };
+            let dev = &plan.data.sources[plan.data.tasks[task].source].dev;
+            let (network, depth, pass) = learner.parts();
+            let questions = EvalRequest {
+                active: &[],
+                vectors: false,
+                prompt_tokens: plan.prompt_tokens,
+                depth,
+                encoder: None,
+            };
+            let head = (task, network.head_spec(task));
+            metrics.raw_text =
+                score_raw_text((network, threads), dev, head, &questions, tokenize, pass)?;
+        }
+        Ok(())
     }
 
     fn task_summaries(

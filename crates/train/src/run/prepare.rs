@@ -8,7 +8,7 @@ use polyhead_model::{
     HeadSpec, HeadWeights, ModelFolder, Network, NetworkOptions, OnTruncate, Prompt, TargetScale,
     TextReader, TrainableLayout, resolve,
 };
-use polyhead_text::{TextInput, spans_in_texts};
+use polyhead_text::{TextInput, TokenBatch, spans_in_texts};
 
 use crate::config::RunConfig;
 use crate::data::{DataReport, Dataset, Rows, TaskFields};
@@ -168,6 +168,39 @@ pub(crate) struct Tokenized {
 }
 
 /// Tokenizes as the model does when it answers: with its default prompt.
+pub(crate) struct TextTokenizer {
+    reader: TextReader,
+    prompt: String,
+    lower_case: bool,
+}
+
+impl TextTokenizer {
+    /// - `max_length`: absent: as the folder says
+    pub(crate) fn new(max_length: Option<usize>, folder: &ModelFolder) -> Result<Self, Error> {
+        let reader =
+            TextReader::from_folder(folder, max_length).map_err(|error| match error.kind() {
+                polyhead_model::ErrorKind::Option => {
+                    Error::new(ErrorKind::Config, format!("encoder.max_length: {error}"))
+                }
+                _ => Error::from(error),
+            })?;
+        let prompt = reader.prompt(&Prompt::Default)?;
+        Ok(Self { reader, prompt, lower_case: folder.lower_case })
+    }
+
+    /// Tokens whose spans count characters of the inputs as they are given.
+    pub(crate) fn tokenize(
+        &self,
+        threads: &Threads,
+        inputs: &[TextInput<&str>],
+    ) -> Result<TokenBatch, polyhead_model::Error> {
+        let mut batch = self.reader.tokenize(threads, inputs, &self.prompt, OnTruncate::Cut)?;
+        spans_in_texts(&mut batch, inputs, &self.prompt, self.lower_case);
+        Ok(batch)
+    }
+}
+
+/// Tokenizes all rows as the model does when it answers.
 ///
 /// - `max_length`: absent: as the folder says
 pub(crate) fn tokenize(
@@ -176,24 +209,14 @@ pub(crate) fn tokenize(
     threads: &Threads,
     rows: Rows,
 ) -> Result<Tokenized, Error> {
-    let reader =
-        TextReader::from_folder(folder, max_length).map_err(|error| match error.kind() {
-            polyhead_model::ErrorKind::Option => {
-                Error::new(ErrorKind::Config, format!("encoder.max_length: {error}"))
-            }
-            _ => Error::from(error),
-        })?;
-    let prompt = reader.prompt(&Prompt::Default)?;
-    check_room(&reader, threads, &prompt)?;
-    let data = rows.tokenize(&|inputs: &[TextInput<&str>]| {
-        let mut batch = reader.tokenize(threads, inputs, &prompt, OnTruncate::Cut)?;
-        spans_in_texts(&mut batch, inputs, &prompt, folder.lower_case);
-        Ok(batch)
-    })?;
+    let tokenizer = TextTokenizer::new(max_length, folder)?;
+    let TextTokenizer { reader, prompt, .. } = &tokenizer;
+    check_room(reader, threads, prompt)?;
+    let data = rows.tokenize(&|inputs: &[TextInput<&str>]| tokenizer.tokenize(threads, inputs))?;
     let include_prompt = folder.modules.iter().any(
         |module| matches!(module, polyhead_model::Module::Pooling(spec) if spec.include_prompt),
     );
-    let prompt_tokens = if include_prompt { 0 } else { reader.prompt_tokens(&prompt)? };
+    let prompt_tokens = if include_prompt { 0 } else { reader.prompt_tokens(prompt)? };
     Ok(Tokenized { data, max_length: reader.max_length(), prompt_tokens })
 }
 

@@ -32,12 +32,13 @@ pub(crate) use loss::{Softmax, sigmoid};
 pub use metric::{
     ClassificationCounter, ClassificationMetrics, ConfusedPair, LabelScores, MANY_LABELS,
     MultiLabelCounter, MultiLabelMetrics, RegressionCounter, RegressionMetrics, RunningAccuracy,
-    Span, Tag, TaskMetrics, TokensCounter, TokensMetrics, argmax, kinds_with_metric,
+    Span, SpanScores, Tag, TaskMetrics, TokensCounter, TokensMetrics, argmax, kinds_with_metric,
     larger_is_better, main_metric, metric_names, pearson, spans, spearman,
 };
 pub(crate) use objective::head_of;
 pub use objective::{LossInput, Objective};
 pub(crate) use targets::{answered, targets};
+pub(crate) use tokens::word_tags;
 
 use std::collections::BTreeSet;
 

@@ -1,13 +1,15 @@
 //! A tag for every word, spans in BIO form.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use super::{SplitAnswers, TaskMetrics, TaskRules, TokensCounter, TokensMetrics, argmax};
 use polyhead_files::{Cell, quoted};
 
+use polyhead_model::HeadSpec;
 use polyhead_text::Tag;
 
-use crate::data::{FIRST_UNKNOWN, RawLabel, TaskLabels};
+use crate::data::{FIRST_UNKNOWN, RawLabel, SplitWords, TaskLabels};
 
 /// Words are trained and calibrated as the rows of a classification, and judged by spans.
 pub(super) struct Tokens;
@@ -15,6 +17,38 @@ pub(super) struct Tokens;
 /// What follows `B` or `I` in a tag: `-TYPE`, or nothing in a bare tag.
 fn type_suffix(tag: &str) -> Option<&str> {
     tag.strip_prefix(['B', 'I'])
+}
+
+/// The tags that a head gives the words of a row, as indices of its labels; `None` for words that it
+/// did not see.
+///
+/// - `logits`: `[words of the split, outputs]`
+pub(crate) fn word_tags(
+    logits: &[f32],
+    head: &HeadSpec,
+    words: &SplitWords,
+    row: Range<usize>,
+) -> Vec<Option<u32>> {
+    let outputs = head.outputs();
+    let mut tags: Vec<Option<u32>> = Vec::with_capacity(row.len());
+    for word in row {
+        let before = tags.last().copied().flatten();
+        tags.push(match (words.first_tokens[word], before) {
+            (Some(_), _) => Some(argmax(&logits[word * outputs..][..outputs]) as u32),
+            (None, Some(before)) if words.inside.get(word) == Some(&true) => {
+                Some(continued(before, head))
+            }
+            (None, _) => None,
+        });
+    }
+    tags
+}
+
+/// The tag of a word that goes on with what the word before is in.
+fn continued(tag: u32, head: &HeadSpec) -> u32 {
+    let within = head.labels[tag as usize].strip_prefix('B').map(|of| format!("I{of}"));
+    let within = head.labels.iter().position(|label| Some(label) == within.as_ref());
+    within.map_or(tag, |label| label as u32)
 }
 
 impl TaskRules for Tokens {
@@ -68,7 +102,6 @@ impl TaskRules for Tokens {
 
     fn score(&self, answers: &SplitAnswers) -> Option<TaskMetrics> {
         let SplitAnswers { logits, head, split, task, .. } = *answers;
-        let outputs = head.outputs();
         let others = split.issues.get(task).map_or(&[][..], |issues| &issues.others);
         let mut counter = TokensCounter::new(&head.labels, others);
         // The counter's numbers of other tags follow the head's.
@@ -79,11 +112,7 @@ impl TaskRules for Tokens {
         counter.loss = answers.loss;
         for (row, tags) in answers.labels().tags().iter().enumerate() {
             let Some(tags) = tags else { continue };
-            let given = |word: usize| {
-                let seen = split.words.first_tokens[word];
-                seen.map(|_| argmax(&logits[word * outputs..][..outputs]) as u32)
-            };
-            let given: Vec<Option<u32>> = split.words.row(row).map(given).collect();
+            let given = word_tags(logits, head, &split.words, split.words.row(row));
             let tags: Vec<u32> = tags.iter().map(|tag| number(*tag)).collect();
             counter.add(&given, &tags);
         }

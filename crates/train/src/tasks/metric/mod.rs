@@ -65,7 +65,7 @@ pub use classification::{ClassificationCounter, ClassificationMetrics, ConfusedP
 pub use multi_label::{MultiLabelCounter, MultiLabelMetrics};
 pub use regression::{RegressionCounter, RegressionMetrics, pearson, spearman};
 pub use running::RunningAccuracy;
-pub use tokens::{TokensCounter, TokensMetrics};
+pub use tokens::{SpanScores, TokensCounter, TokensMetrics};
 
 /// Metrics of a task of any kind; in JSON just those of its kind.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -122,6 +122,14 @@ impl TaskMetrics {
             Self::MultiLabel(metrics) => metrics.get(name),
             Self::Regression(metrics) => metrics.get(name),
             Self::Tokens(metrics) => metrics.get(name),
+        }
+    }
+
+    /// Scores of the spans in raw texts, of a tagging task that was checked on them.
+    pub fn raw_text(&self) -> Option<&SpanScores> {
+        match self {
+            Self::Tokens(metrics) => metrics.raw_text.as_ref(),
+            _ => None,
         }
     }
 

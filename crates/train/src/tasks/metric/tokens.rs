@@ -53,6 +53,31 @@ pub struct TokensMetrics {
     /// Number of types that are left out of `types`.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub left_out: u64,
+    /// The same spans on the raw texts, which the task splits into words by its own rule; `None`
+    /// where no finished model was checked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub raw_text: Option<SpanScores>,
+}
+
+/// Scores of spans that are compared by their characters.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SpanScores {
+    /// Of the spans found, the share that is there.
+    pub precision: f64,
+    /// Of the spans there, the share that was found.
+    pub recall: f64,
+    /// Harmonic mean of both.
+    pub f1: f64,
+}
+
+impl SpanScores {
+    /// - `hits`: spans found that are there
+    /// - `given`: spans found
+    /// - `support`: spans there
+    pub(crate) fn of(hits: u64, given: u64, support: u64) -> Self {
+        let counts = Counts { hits, given, support };
+        Self { precision: counts.precision(), recall: counts.recall(), f1: counts.f1() }
+    }
 }
 
 /// The tag of a word that the head has no answer for: it was cut off.
@@ -135,6 +160,7 @@ impl TokensCounter {
             unknown: self.unknown,
             support: all.support,
             left_out: self.types.len().saturating_sub(MANY_LABELS) as u64,
+            raw_text: None,
             types: label_scores(self.types.iter().map(|(label, counts)| (label, *counts))),
         })
     }

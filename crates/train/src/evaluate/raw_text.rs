@@ -1,0 +1,100 @@
+//! What a tagging task finds in raw texts, where no words are given.
+//!
+//! Metrics of a split are about the words of the data. At use the task splits a raw text by its own
+//! rule; here the texts of labelled rows are split so too, and spans are compared by their characters.
+
+use std::collections::HashSet;
+use std::ops::Range;
+
+use polyhead_compute::Threads;
+use polyhead_model::{HeadSpec, Network, Pass};
+use polyhead_text::{TextInput, WordSplit, tag_spans, without_blanks};
+
+use crate::data::{FIRST_UNKNOWN, Split, SplitWords, Tokenize};
+use crate::error::Error;
+use crate::evaluate::{Answers, EvalRequest};
+use crate::tasks::{SpanScores, word_tags};
+
+/// The raw texts of a split's rows that have words.
+struct RawTexts {
+    /// Texts split by the rule of a task; without labels.
+    split: Split,
+    /// The rows of the labelled split, with the places of their words in the raw text.
+    rows: Vec<(usize, Vec<Range<usize>>)>,
+}
+
+impl RawTexts {
+    fn of(split: &Split, rule: &WordSplit, tokenize: &Tokenize<'_>) -> Result<Self, Error> {
+        let (mut inputs, mut rows) = (Vec::new(), Vec::new());
+        for row in (0..split.len()).filter(|row| !split.words.row(*row).is_empty()) {
+            let (text, places) = split.raw_text(row);
+            inputs.push(TextInput::One(text));
+            rows.push((row, places));
+        }
+        let borrowed: Vec<TextInput<&str>> = inputs.iter().map(TextInput::borrowed).collect();
+        let tokens = tokenize(&borrowed)?;
+        let mut words = SplitWords { offsets: vec![0], ..SplitWords::default() };
+        for (row, input) in inputs.iter().enumerate() {
+            words.push_row(&tokens, row, &input.words(rule), input.words(rule));
+        }
+        Ok(Self { split: Split { inputs, tokens, words, ..Split::default() }, rows })
+    }
+}
+
+impl Split {
+    /// The text of a row as it is without its words, and the place of each word: the row's own text,
+    /// or its words joined by blanks where their script has them.
+    pub(crate) fn raw_text(&self, row: usize) -> (String, Vec<Range<usize>>) {
+        without_blanks(&self.inputs[row].text(), &self.words.places[self.words.row(row)])
+    }
+}
+
+/// Precision, recall and F1 of the spans of one task on the raw texts of its labelled rows; `None`
+/// without such rows.
+///
+/// - `questions`: as for [`Answers::of`]; those of `task` alone are answered
+pub(crate) fn score_raw_text(
+    (network, threads): (&Network, &Threads),
+    split: &Split,
+    (task, head): (usize, &HeadSpec),
+    questions: &EvalRequest,
+    tokenize: &Tokenize<'_>,
+    pass: &mut Pass,
+) -> Result<Option<SpanScores>, Error> {
+    let tags = split.labels[task].tags();
+    let raw = RawTexts::of(split, &head.words, tokenize)?;
+    if !raw.rows.iter().any(|(row, _)| tags[*row].is_some()) {
+        return Ok(None);
+    }
+    let active: Vec<bool> = (0..network.head_count()).map(|other| other == task).collect();
+    let questions = EvalRequest { active: &active, vectors: false, ..*questions };
+    let answers = Answers::of(network, threads, &raw.split, &questions, None, pass)?;
+    let others = split.issues.get(task).map_or(&[][..], |issues| &issues.others);
+    let name = |tag: u32| match tag.checked_sub(FIRST_UNKNOWN) {
+        None => head.labels[tag as usize].as_str(),
+        Some(other) => others.get(other as usize).map_or("O", String::as_str),
+    };
+    let (mut hits, mut found, mut support) = (0, 0, 0);
+    for (at, (row, places)) in raw.rows.iter().enumerate() {
+        let Some(tags) = &tags[*row] else { continue };
+        let there: HashSet<_> = spans(tags.iter().map(|tag| name(*tag)), places).collect();
+        let words = raw.split.words.row(at);
+        let given = word_tags(&answers.logits[task], head, &raw.split.words, words.clone());
+        let given = given.iter().map(|tag| tag.map_or("O", name));
+        for span in spans(given, &raw.split.words.places[words]) {
+            found += 1;
+            hits += u64::from(there.contains(&span));
+        }
+        support += there.len() as u64;
+    }
+    Ok(Some(SpanScores::of(hits, found, support)))
+}
+
+/// Spans with the characters that they cover.
+fn spans<'a>(
+    tags: impl Iterator<Item = &'a str>,
+    places: &[Range<usize>],
+) -> impl Iterator<Item = (&'a str, usize, usize)> {
+    let spans = tag_spans(tags).into_iter();
+    spans.map(|span| (span.label, places[span.first].start, places[span.last].end))
+}
