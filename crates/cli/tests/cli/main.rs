@@ -20,6 +20,7 @@ mod mistakes;
 mod one_reader;
 mod predict;
 mod quantize;
+mod raw_text;
 #[cfg(unix)]
 mod serve;
 pub(crate) mod train;
