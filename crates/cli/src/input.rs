@@ -21,6 +21,7 @@ use sha2::{Digest, Sha256};
 
 use crate::failure::usage;
 use crate::flags::FieldArgs;
+use crate::flags::LoadArgs;
 use crate::pipeline::BadRow;
 use crate::resume::{Done, RowHash, RowsHash};
 
@@ -136,6 +137,17 @@ impl InputArgs {
     /// The texts that are arguments.
     pub(crate) fn texts(&self) -> &[String] {
         &self.texts
+    }
+
+    /// Notes a text that is the name of a file: its content is not read.
+    pub(crate) fn note_files(&self, load: &LoadArgs) {
+        let is_file = |text: &&String| {
+            let path = Path::new(text);
+            RowFormat::from_path(path).is_some() && path.is_file()
+        };
+        if let Some(name) = self.texts.iter().find(is_file) {
+            load.note(&format!("`{name}` is taken as a text; to read the file, pass -i {name}"));
+        }
     }
 
     /// The same arguments with one more text in front of the others.

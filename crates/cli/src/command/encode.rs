@@ -94,6 +94,7 @@ pub(crate) fn run(mut args: EncodeArgs) -> Result<ExitCode> {
         )));
     }
     let mut output = Output::create(args.out.as_deref(), kind, args.unfinished.unfinished())?;
+    args.input.note_files(&args.model.load);
     let source = args.input.open_source()?;
     let (folder, _) = args.model.open()?;
     let input = source.read(folder.input.as_ref(), Wanted::default())?;

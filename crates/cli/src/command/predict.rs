@@ -75,6 +75,7 @@ pub(crate) fn run(mut args: PredictArgs) -> Result<ExitCode> {
     let (name, text) = args.model.name_and_text()?;
     let input = args.input.with_first(text)?;
     check_order(&name, &input)?;
+    input.note_files(&args.model.load);
     let source = input.open_source()?;
     let load = args.model.load;
     let (folder, _) = open_model(&name, load.offline)?;

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use polyhead_files::read_text;
+use polyhead_files::{RowFormat, read_text};
 use polyhead_train::{Ending, RunConfig, RunSummary, Trainer};
 
+use crate::failure::usage;
 use crate::flags::ThreadsArgs;
 use crate::interrupt::{INTERRUPTED, on_interrupt};
 use crate::progress::duration;
@@ -76,6 +77,12 @@ pub(crate) struct ConfigArgs {
 impl ConfigArgs {
     /// Reads and checks the configuration.
     pub(crate) fn read(&self) -> Result<RunConfig> {
+        if RowFormat::from_path(&self.config).is_some() {
+            let file = self.config.display();
+            return Err(usage(format!(
+                "{file}: expected a configuration, found a data file; `polyhead init {file}` writes one"
+            )));
+        }
         Ok(RunConfig::from_file(&self.config, &self.set)?)
     }
 }

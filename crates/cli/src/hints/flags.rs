@@ -1,6 +1,9 @@
 //! Names of flags in other tools, flags of other commands, and keys of the configuration as flags.
 
+use std::path::Path;
+
 use clap::Command;
+use polyhead_files::RowFormat;
 use polyhead_train::{config_keys, key_alias};
 
 /// Returns what to write in place of an unknown flag of `command`.
@@ -43,6 +46,18 @@ pub(super) fn flag_hint(
     let others: Vec<&str> =
         cli.get_subcommands().filter(|other| has(other, meant)).map(Command::get_name).collect();
     (!others.is_empty()).then(|| format!("`{meant}` is a flag of {}", others.join(", ")))
+}
+
+/// Returns the flag that an argument without a place needs.
+pub(super) fn place_hint(command: &Command, word: &str) -> Option<String> {
+    let is_data = RowFormat::from_path(Path::new(word)).is_some();
+    if has(command, "--input") && is_data {
+        Some(format!("a file to read is named by a flag: -i {word}"))
+    } else if has(command, "--out") {
+        Some(format!("what is written is named by a flag: -o {word}"))
+    } else {
+        None
+    }
 }
 
 /// Whether a command has this long flag.

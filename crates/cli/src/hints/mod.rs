@@ -11,7 +11,7 @@ use clap::{Command, CommandFactory, Error};
 use crate::arguments::Cli;
 
 pub(crate) use commands::command_hint;
-use flags::flag_hint;
+use flags::{flag_hint, place_hint};
 
 /// Replaces clap's suggestions by a hint where the mistake is a known one.
 ///
@@ -47,7 +47,11 @@ fn hint(
     match error.kind() {
         ErrorKind::InvalidSubcommand => command_hint(text(ContextKind::InvalidSubcommand)?),
         ErrorKind::UnknownArgument => {
-            flag_hint(cli, command?, text(ContextKind::InvalidArg)?, line)
+            let (command, word) = (command?, text(ContextKind::InvalidArg)?);
+            match word.starts_with('-') {
+                true => flag_hint(cli, command, word, line),
+                false => place_hint(command, word),
+            }
         }
         ErrorKind::MissingRequiredArgument if command?.get_name() == "train" => {
             Some("`polyhead init DATA_FILE` writes a configuration".to_owned())
@@ -71,6 +75,12 @@ mod tests {
             ("embed a", "tip: use `polyhead encode`", "similar"),
             ("encode --truncate-dim 3 a", "tip: use `--dim`", "on-truncate"),
             ("train data.csv", "tip: `polyhead init DATA_FILE`", "similar"),
+            (
+                "eval runs/a b.csv -i a.csv",
+                "tip: a file to read is named by a flag: -i b.csv",
+                "try '-- ",
+            ),
+            ("train c.toml runs/a", "tip: what is written is named by a flag: -o runs/a", "-i"),
             ("encod a", "similar subcommands exist", "use `"),
             ("encode a --dims 3", "tip: use `--dim`", "similar"),
         ] {

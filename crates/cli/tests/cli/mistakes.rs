@@ -88,7 +88,10 @@ fn flags_of_other_tools() {
 fn missing_values_and_the_wrong_order() {
     check(&[
         ("train config.toml", &["not provided", "--out <DIR>"]),
-        ("train data/train.jsonl -o", &["a value is required for '--out <DIR>'"]),
+        ("train data/train.jsonl -o x", &["found a data file; `polyhead init data/train.jsonl`"]),
+        ("train config.toml runs", &["unexpected argument 'runs'", "named by a flag: -o runs"]),
+        ("eval runs data/test.jsonl -i x", &["named by a flag: -i data/test.jsonl"]),
+        ("train config.toml -o", &["a value is required for '--out <DIR>'"]),
         ("predict", &["not provided", "the model comes first: polyhead predict runs/a"]),
         (
             "predict hello runs",
@@ -130,6 +133,20 @@ fn paths_that_do_not_exist() {
         ("bench --compare a.json b.json", &["a.json: no such file or folder"]),
         ("serve --check --api-key-file keys", &["keys: no such file or folder"]),
     ]);
+}
+
+#[test]
+fn a_text_that_is_a_file_is_noted() {
+    let folder = folder();
+    let model = super::train::tiny_model();
+    for command in ["encode", "tokenize"] {
+        let run = folder.run(&[command, "texts.txt", "-m", &model]).ok();
+        assert!(
+            run.err.contains("`texts.txt` is taken as a text; to read the file, pass -i texts.txt")
+        );
+        let quiet = folder.run(&[command, "texts.txt", "-m", &model, "-q"]).ok();
+        assert_eq!((quiet.err.as_str(), quiet.out), ("", run.out));
+    }
 }
 
 #[test]
