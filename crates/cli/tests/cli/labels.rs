@@ -76,6 +76,8 @@ fn sets_are_read_in_every_spelling() {
                    {\"text\":\"c\",\"l\":[0,0,0]}\n{\"text\":\"d\",\"l\":[0,1.0,0]}\n";
     let columns = "text,anger,joy,love\na,0,1,1\nb,1,0,False\nc,false,false,0\nd,0.0,True,0\n";
     let names = "labels = [\"anger\", \"joy\", \"love\"]";
+    let said = check("train.csv", "text,l\na,joy;love\nb,joy\n", "multilabel", "");
+    says(said, &["task `l` (multilabel, `;` between labels)"]);
     for (file, content, more) in [
         ("train.csv", python, ""),
         ("train.csv", "text,l\na,joy;love\nb,anger\nc,\nd,joy\n", "empty = \"none\""),
@@ -96,6 +98,18 @@ fn sets_are_read_in_every_spelling() {
             &["4 of 4 rows have a label: anger 1, joy 2, love 1"],
         );
     }
+}
+
+#[test]
+fn numbers_that_are_labels_keep_their_digits() {
+    let rows = "{\"text\":\"a\",\"l\":9007199254740993}\n{\"text\":\"b\",\"l\":9007199254740992}\n\
+                {\"text\":\"c\",\"l\":12345678901234567890123}\n\
+                {\"text\":\"d\",\"l\":12345678901234567890123}\n";
+    let counts = "`12345678901234567890123` 2, `9007199254740992` 1, `9007199254740993` 1";
+    says(check("train.jsonl", rows, "classification", ""), &[counts]);
+    let sets = "{\"text\":\"a\",\"l\":[9007199254740993, 9007199254740992]}\n";
+    let counts = "`9007199254740992` 1, `9007199254740993` 1";
+    says(check("train.jsonl", sets, "multilabel", ""), &[counts]);
 }
 
 #[test]

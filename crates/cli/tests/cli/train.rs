@@ -132,7 +132,6 @@ fn a_run_says_what_it_does_and_leaves_a_model() {
         "90 steps in",
         "frozen parameters unchanged: 5 tensors",
         "mean cosine",
-        "temperature",
         "model   run/model",
         "accuracy",
     ] {
@@ -302,7 +301,7 @@ fn a_run_that_cannot_have_its_memory_is_refused_before_it_begins() {
     let folder = set();
     let row = |i: usize| format!("{{\"text\": \"{i}\", \"topic\": \"l{i}\"}}\n");
     let rows: String = (0..16_000).map(row).collect();
-    for name in ["train.jsonl", "dev.jsonl"] {
+    for name in ["train.jsonl", "dev.jsonl", "test.jsonl"] {
         fs::write(folder.path(name), &rows).unwrap();
     }
     let line = "ulimit -v 900000; exec \"$@\"";

@@ -15,7 +15,7 @@ use super::spelling::{differences, matching_key, normal_form, revealed};
 use super::split::Part;
 use super::task::TaskFields;
 use crate::error::{Error, ErrorKind};
-use crate::tasks::rules;
+use crate::tasks::{rules, takes_several_fields};
 
 /// Lists of labels up to this length are shown whole in messages.
 const SHORT_LIST: usize = 12;
@@ -149,6 +149,16 @@ impl LabelList {
                  `[[task]]` makes them one (`--label-matching normalized` of `eval`)",
                 revealed(name),
                 differences(&[name, label])
+            );
+        }
+        let joined = |name: &&String| label.len() > name.len() && label.contains(name.as_str());
+        if takes_several_fields(self.kind)
+            && let Some(name) = self.names.iter().find(joined)
+        {
+            return format!(
+                "{start}; the label {} is in it: `separator` in `[[task]]` names what stands \
+                 between labels (`--separator` of `eval`)",
+                quoted(name)
             );
         }
         if self.names.len() <= SHORT_LIST {
@@ -560,6 +570,11 @@ mod tests {
         let rows: Vec<_> = issues.unknown.iter().map(|u| (u.label.as_str(), u.rows)).collect();
         assert_eq!((rows, issues.unknown_rows), (vec![("x", 1), ("y", 1)], 1));
         assert_eq!((issues.repeated, issues.first_repeated), (2, Some(0)));
+        let error = number(&sets, Part::Test, &[RawLabel::Set(owned(&["b / a"]))]).unwrap_err();
+        assert!(
+            error.contains("unknown label `b / a`; the label `a` is in it: `separator`"),
+            "{error}"
+        );
     }
 
     #[test]

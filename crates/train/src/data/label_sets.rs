@@ -44,20 +44,21 @@ impl SetCell<'_> {
     }
 }
 
-/// Makes a set, or no label, of every cell.
+/// Makes a set, or no label, of every cell; returns what stood between labels, if something did.
 ///
 /// - `cells`: those of all files of the task
 ///
 /// # Errors
 /// [`ErrorKind::Data`] with the cells that can be read in several ways, and the key that decides.
-pub(super) fn settle(task: &TaskFields, cells: &mut [SetCell]) -> Result<(), Error> {
+pub(super) fn settle(task: &TaskFields, cells: &mut [SetCell]) -> Result<Option<String>, Error> {
     let error = |message: String| {
         let (task, field) = (quoted(&task.name), quoted(&task.fields[0]));
         Error::new(ErrorKind::Data, format!("task {task}, field {field}: {message}"))
     };
     settle_empty(task, cells).map_err(error)?;
-    settle_texts(task, cells).map_err(error)?;
-    settle_vectors(task, cells).map_err(error)
+    let separator = settle_texts(task, cells).map_err(error)?;
+    settle_vectors(task, cells).map_err(error)?;
+    Ok(separator)
 }
 
 /// Cells without anything in them.
@@ -86,7 +87,7 @@ fn settle_empty(task: &TaskFields, cells: &mut [SetCell]) -> Result<(), String> 
 }
 
 /// Cells with one label or several.
-fn settle_texts(task: &TaskFields, cells: &mut [SetCell]) -> Result<(), String> {
+fn settle_texts(task: &TaskFields, cells: &mut [SetCell]) -> Result<Option<String>, String> {
     let matching = task.format.matching.unwrap_or_default();
     let known: BTreeSet<String> = task
         .given_labels()
@@ -109,7 +110,7 @@ fn settle_texts(task: &TaskFields, cells: &mut [SetCell]) -> Result<(), String> 
         };
         *cell.label = Some(RawLabel::Set(labels.into_iter().map(str::to_owned).collect()));
     }
-    Ok(())
+    Ok(separator)
 }
 
 /// The separator that nearly all cells with several labels have; `None` if no cell has several.

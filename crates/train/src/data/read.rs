@@ -49,10 +49,11 @@ impl Rows {
             let mut train = RawSplit::read(&schema, Part::Train, &data.train, &mut files)?;
             let mut dev = RawSplit::read(&schema, Part::Dev, &data.dev, &mut files)?;
             let mut test = RawSplit::read(&schema, Part::Test, &data.test, &mut files)?;
+            let mut separators = vec![None; fields.len()];
             for (column, task) in fields.iter().enumerate().filter(|(_, task)| task.has_sets()) {
                 let splits = [&mut train, &mut dev, &mut test].into_iter();
                 let mut cells: Vec<_> = splits.flat_map(|split| split.set_cells(column)).collect();
-                label_sets::settle(task, &mut cells)?;
+                separators[column] = label_sets::settle(task, &mut cells)?;
             }
             let splits = word_splits(&fields, &train);
             [&mut train, &mut dev, &mut test]
@@ -70,8 +71,11 @@ impl Rows {
                 Ok::<_, Error>(split.finish(labels, issues))
             };
             let (train, dev, test) = (finish(train)?, finish(dev)?, finish(test)?);
-            for ((list, &task), words) in lists.into_iter().zip(&members).zip(splits) {
+            let settings = splits.into_iter().zip(separators);
+            for ((list, &task), (words, separator)) in lists.into_iter().zip(&members).zip(settings)
+            {
                 settled[task] = Some(DataTask {
+                    separator,
                     name: tasks[task].name.clone(),
                     kind: tasks[task].kind,
                     fields: tasks[task].fields.clone(),

@@ -26,6 +26,8 @@ pub struct DataTask {
     pub kind: TaskKind,
     /// The field with the label, or one for each label.
     pub fields: Vec<String>,
+    /// What stands between labels in the cells of sets; `None` if no cell has several.
+    pub separator: Option<String>,
     /// In the order of the logits; empty for regression.
     pub labels: Vec<String>,
     /// How raw texts become words, for tagging.

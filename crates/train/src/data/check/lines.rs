@@ -20,7 +20,10 @@ impl DataReport {
             lines.extend(source.splits.iter().map(length_line));
         }
         for task in &self.tasks {
-            lines.push(format!("task {} ({})", quoted(&task.name), task.kind));
+            let separator =
+                task.separator.as_ref().map(|text| format!(", {} between labels", quoted(text)));
+            let separator = separator.unwrap_or_default();
+            lines.push(format!("task {} ({}{separator})", quoted(&task.name), task.kind));
             lines.extend(task.splits.iter().map(|split| task_line(task, split)));
         }
         let warnings = self.warnings();

@@ -77,6 +77,9 @@ pub struct TaskReport {
     pub kind: String,
     /// The field with the label.
     pub field: String,
+    /// What stands between labels in the cells of sets; `None` if no cell has several.
+    #[serde(default)]
+    pub separator: Option<String>,
     /// Index into the sources.
     pub source: usize,
     /// In the order of the logits.
