@@ -193,7 +193,7 @@ mod tests {
              \"tags\":{\"labels\":[\"b\"],\"probabilities\":{\"a\":0.1,\"b\":0.9}},\
              \"urgency\":{\"value\":1.5},\
              \"dishes\":{\"spans\":[{\"label\":\"dish\",\"start\":5,\"end\":9,\"text\":\"soup\",\
-             \"score\":0.5}]}}}\n"
+             \"score\":0.5,\"first_word\":1,\"last_word\":1}]}}}\n"
         );
     }
 

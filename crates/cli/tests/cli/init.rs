@@ -35,7 +35,7 @@ const CASES: &[Case] = &[
         ],
         said: &[
             "`id`: not used",
-            "`review`: the text, 6 words on average",
+            "`review`: the text, 2",
             "`sentiment`: classification, 2 labels: `bad`, `good`",
             "`stars`: classification, 5 whole numbers, 1 to 5; `kind = \"regression\"`",
         ],

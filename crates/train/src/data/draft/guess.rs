@@ -27,6 +27,24 @@ const TEXTS: [&str; 16] = [
     "premise",
 ];
 
+/// Names of fields with labels, whose values need not come again in the first rows.
+const LABELS: [&str; 14] = [
+    "label",
+    "labels",
+    "class",
+    "category",
+    "categories",
+    "topic",
+    "topics",
+    "sentiment",
+    "emotion",
+    "emotions",
+    "intent",
+    "target",
+    "tags",
+    "tag",
+];
+
 /// Names of fields that only identify a row.
 const IDS: [&str; 8] = ["id", "_id", "idx", "index", "uuid", "guid", "key", "rowid"];
 
@@ -68,7 +86,8 @@ pub(super) fn guesses(columns: &[Column]) -> Vec<Guess> {
         _ if text == Some(index) => {
             let why = match column.is_lists() {
                 true => "pairs of texts".to_owned(),
-                false => format!("the text, {:.0} words on average", column.mean_words()),
+                // Not every script has blanks between words.
+                false => format!("the text, {:.0} characters on average", column.mean_length()),
             };
             Guess { use_of: Use::Text, why }
         }
@@ -131,7 +150,7 @@ fn other(column: &Column) -> Guess {
         return unused("values of several forms".to_owned());
     }
     let distinct = column.distinct();
-    if IDS.contains(&column.name.to_ascii_lowercase().as_str()) {
+    if is_named(column, &IDS) {
         return unused("its name is that of a row's number".to_owned());
     }
     if distinct.len() == 1 {
@@ -145,7 +164,7 @@ fn other(column: &Column) -> Guess {
         let use_of = Use::Label { kind: "multilabel", separator: Some(separator) };
         return Guess { use_of, why };
     }
-    let repeated = distinct.len() <= (filled / 2).max(2);
+    let repeated = distinct.len() <= (filled / 2).max(2) || is_named(column, &LABELS);
     if repeated && distinct.len() <= MOST_CLASSES && column.mean_words() <= 5.0 {
         return label("classification", labels(&distinct.into_iter().collect::<Vec<_>>()));
     }
@@ -165,7 +184,8 @@ fn list(column: &Column) -> Guess {
         );
     }
     let items: usize = counts.values().sum();
-    if counts.len() < 2 || counts.len() > MOST_CLASSES || counts.len() * 2 > items.max(4) {
+    let repeated = counts.len() * 2 <= items.max(4) || is_named(column, &LABELS);
+    if counts.len() < 2 || counts.len() > MOST_CLASSES || !repeated {
         return unused(format!("lists of {} different values", counts.len()));
     }
     label("multilabel", labels(&counts.into_keys().collect::<Vec<_>>()))
@@ -202,6 +222,11 @@ fn separator_of(column: &Column) -> Option<char> {
         // Labels come again in other cells; the parts of sentences do not.
         !joined.is_empty() && short && counts.len() <= MOST_CLASSES && counts.len() * 2 <= parts
     })
+}
+
+/// Whether the column has one of these names, in any case.
+fn is_named(column: &Column, names: &[&str]) -> bool {
+    names.iter().any(|name| column.name.eq_ignore_ascii_case(name))
 }
 
 fn label(kind: &'static str, why: String) -> Guess {
@@ -266,6 +291,7 @@ mod tests {
             assert_eq!(kind("field", values), expected, "{values}");
         }
         assert_eq!(kind("id", "4/4/9/9"), "unused");
+        assert_eq!(kind("Label", "a0/b1/c2/d3"), "classification");
     }
 
     #[test]
