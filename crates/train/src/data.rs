@@ -25,13 +25,14 @@ mod row;
 mod source;
 mod spelling;
 mod split;
+mod tag_scheme;
 mod task;
 mod word_rules;
 
 pub(crate) use cell::{RawLabel, class, number, set};
 pub use check::{
     BrokenTags, Conflicts, DataReport, Example, LabelRows, Lengths, NumberSummary, Overlap,
-    Repeats, SourceReport, SplitReport, TaskReport, TaskSplitReport, UnknownLabels,
+    Repeats, ResplitWords, SourceReport, SplitReport, TaskReport, TaskSplitReport, UnknownLabels,
 };
 pub use draft::ConfigDraft;
 pub use fingerprint::DataFile;

@@ -32,8 +32,8 @@ pub use config::{
 pub use data::{
     BrokenTag, BrokenTags, ConfigDraft, Conflicts, DataFile, DataReport, DataTask, Dataset,
     Example, FIRST_UNKNOWN, LabelFormat, LabelIssues, LabelRows, Lengths, NumberSummary, Overlap,
-    Part, Place, Repeats, Rows, Source, SourceReport, Split, SplitReport, SplitWords, TaskFields,
-    TaskLabels, TaskReport, TaskSplitReport, Tokenize, UnknownLabel, UnknownLabels,
+    Part, Place, Repeats, ResplitWords, Rows, Source, SourceReport, Split, SplitReport, SplitWords,
+    TaskFields, TaskLabels, TaskReport, TaskSplitReport, Tokenize, UnknownLabel, UnknownLabels,
 };
 pub use error::{Error, ErrorKind};
 pub use evaluate::{Answers, EvalRequest, EvaluateOptions, Evaluation, evaluate};

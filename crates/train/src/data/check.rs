@@ -9,7 +9,9 @@ mod lines;
 mod repeats;
 mod report;
 
-use polyhead_files::shortened;
+use std::ops::Range;
+
+use polyhead_files::{quoted, shortened};
 
 use super::labels::TaskLabels;
 use super::source::{DataTask, Dataset, Source};
@@ -18,7 +20,7 @@ use super::split::{Part, Split};
 
 pub use report::{
     BrokenTags, Conflicts, DataReport, Example, LabelRows, Lengths, NumberSummary, Overlap,
-    Repeats, SourceReport, SplitReport, TaskReport, TaskSplitReport, UnknownLabels,
+    Repeats, ResplitWords, SourceReport, SplitReport, TaskReport, TaskSplitReport, UnknownLabels,
 };
 
 /// Examples of each oddity.
@@ -133,7 +135,43 @@ fn task_split_report(part: Part, split: &Split, index: usize, task: &DataTask) -
             first: named.collect(),
         },
         broken: BrokenTags { tags: issues.broken, examples: broken.collect() },
+        resplit: resplit_words(split, index, task),
+        tag_scheme: issues.tag_scheme.map(str::to_owned),
     }
+}
+
+/// Compares the words of labelled rows with those that the task finds in the raw texts.
+fn resplit_words(split: &Split, index: usize, task: &DataTask) -> ResplitWords {
+    let mut found = ResplitWords::default();
+    if !task.kind.reads_words() {
+        return found;
+    }
+    for row in (0..split.len()).filter(|row| split.labels[index].is_labelled(*row)) {
+        let (text, places) = split.raw_text(row);
+        let words = task.words.split(&text);
+        let mut at = 0;
+        for place in places.iter().filter(|place| !place.is_empty()) {
+            found.of += 1;
+            at += words[at..].iter().take_while(|word| word.end <= place.start).count();
+            if words.get(at) == Some(place) {
+                continue;
+            }
+            found.words += 1;
+            if found.examples.len() < EXAMPLES {
+                let characters: Vec<char> = text.chars().collect();
+                let shown = |place: &Range<usize>| {
+                    shortened(&characters[place.clone()].iter().collect::<String>())
+                };
+                let pieces = words[at..].iter().take_while(|word| word.start < place.end);
+                let pieces: Vec<String> = pieces.map(|piece| quoted(&shown(piece))).collect();
+                found.examples.push(Example {
+                    text: format!("{} → {}", quoted(&shown(place)), pieces.join(", ")),
+                    places: vec![split.place(row)],
+                });
+            }
+        }
+    }
+    found
 }
 
 #[cfg(test)]

@@ -18,6 +18,8 @@ pub struct LabelIssues {
     pub broken: usize,
     /// The first of them.
     pub first_broken: Vec<BrokenTag>,
+    /// The scheme of the tags, if it was not BIO.
+    pub tag_scheme: Option<&'static str>,
 }
 
 /// A label of dev or test that the task does not have.

@@ -15,6 +15,7 @@ use super::label_sets::SetCell;
 use super::labels::TaskLabels;
 use super::row::{Row, Schema};
 use super::split::{Part, Place, Split, SplitRows};
+use super::tag_scheme::TagScheme;
 use super::task::TaskFields;
 use crate::config::DataFiles;
 use crate::error::{Error, ErrorKind};
@@ -26,6 +27,8 @@ pub(super) struct RawSplit {
     files: Vec<PathBuf>,
     places: Vec<Place>,
     pub(super) rows: Vec<Row>,
+    /// Of tasks by column whose tags were not BIO.
+    pub(super) schemes: Vec<(usize, TagScheme)>,
     /// Field names of the first row, for messages.
     fields: Vec<String>,
 }
@@ -49,6 +52,7 @@ impl RawSplit {
             files: files.to_vec(),
             places: Vec::new(),
             rows: Vec::new(),
+            schemes: Vec::new(),
             fields: Vec::new(),
         };
         for (file, path) in files.iter().enumerate() {
@@ -127,11 +131,16 @@ impl RawSplit {
     ) -> Result<(TaskLabels, LabelIssues), Error> {
         let labels: Vec<Option<&RawLabel>> =
             self.rows.iter().map(|row| row.labels[column].as_ref()).collect();
-        let place_of = |row: usize| {
-            let Place { file, line } = self.places[row];
-            format!("{}: line {line}", self.files[file].display())
-        };
-        list.number(self.part, &labels, place_of)
+        let (labels, mut issues) = list.number(self.part, &labels, |row| self.place(row))?;
+        let scheme = self.schemes.iter().find(|(of, _)| *of == column);
+        issues.tag_scheme = scheme.map(|(_, scheme)| scheme.name());
+        Ok((labels, issues))
+    }
+
+    /// `FILE: line N`
+    pub(super) fn place(&self, row: usize) -> String {
+        let Place { file, line } = self.places[row];
+        format!("{}: line {line}", self.files[file].display())
     }
 
     /// Number of rows.

@@ -55,6 +55,11 @@ impl Rows {
                 let mut cells: Vec<_> = splits.flat_map(|split| split.set_cells(column)).collect();
                 separators[column] = label_sets::settle(task, &mut cells)?;
             }
+            for (column, task) in fields.iter().enumerate().filter(|(_, t)| t.kind.reads_words()) {
+                for split in [&mut train, &mut dev, &mut test] {
+                    split.settle_tags(task, column)?;
+                }
+            }
             let splits = word_splits(&fields, &train);
             [&mut train, &mut dev, &mut test]
                 .into_iter()

@@ -110,3 +110,108 @@ fn spread(row: &mut Row, units: &[Vec<Range<usize>>]) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::tests::{Folder, task, tokenize};
+    use crate::data::{DataReport, Dataset, TaskLabels};
+    use crate::tasks::kinds::Tokens;
+
+    fn load(train: &str, tasks: &[TaskFields]) -> Result<Dataset, String> {
+        let folder = Folder::new(&[("train.jsonl", train)]);
+        Dataset::load(&folder.files(&["train.jsonl"]), tasks, &tokenize)
+            .map_err(|error| folder.strip(&error.to_string()))
+    }
+
+    /// Tags by name.
+    fn tags(data: &Dataset) -> Vec<Vec<&str>> {
+        let TaskLabels::Tags(rows) = &data.sources[0].train.labels[0] else { panic!("tags") };
+        let name = |tag: &u32| data.tasks[0].labels[*tag as usize].as_str();
+        rows.iter().flatten().map(|tags| tags.iter().map(name).collect()).collect()
+    }
+
+    #[test]
+    fn tags_of_words_without_blanks_are_spread_over_their_letters() {
+        let train = [
+            r#"{"tokens": ["小王", "住", "在", "北京", "ab"], "t": ["B-p", "O", "O", "B-l", "O"]}"#,
+            r#"{"text": "見小王。", "tokens": ["見", "小王", "。"], "t": ["O", "B-p", "O"]}"#,
+        ]
+        .join("\n");
+        let data = load(&train, &[task("t", Tokens)]).unwrap();
+        let words = &data.sources[0].train.words;
+        assert_eq!(
+            tags(&data),
+            [&["B-p", "I-p", "O", "O", "B-l", "I-l", "O"][..], &["O", "B-p", "I-p", "O"]]
+        );
+        assert_eq!(words.places[words.row(1)], [0..1, 1..2, 2..3, 3..4]);
+        assert_eq!(data.sources[0].train.raw_text(0).0, "小王住在北京 ab");
+        let resplit = &DataReport::of(&data, &[]).tasks[0].splits[0].resplit;
+        assert_eq!((resplit.words, resplit.of), (0, 11));
+
+        // A rule that keeps letters together keeps the words, and says that raw text has others.
+        let whole = TaskFields { words: Some(WordSplit::Whitespace), ..task("t", Tokens) };
+        let data = load(&train, std::slice::from_ref(&whole)).unwrap();
+        assert_eq!(tags(&data)[1], ["O", "B-p", "O"]);
+        let report = DataReport::of(&data, &[]);
+        assert_eq!(report.tasks[0].splits[0].resplit.words, 7);
+        let message = "task `t`, train: 87.5 % of words are split otherwise on raw text: `小王` → \
+                       `小王住在北京`";
+        let warnings = report.warnings();
+        assert!(warnings.iter().any(|line| line.starts_with(message)), "{warnings:?}");
+
+        let both = [whole, TaskFields { fields: vec!["t".into()], ..task("u", Tokens) }];
+        let error = load(&train, &both).unwrap_err();
+        assert!(error.starts_with("task `u`: words: expected a rule that splits"), "{error}");
+    }
+
+    #[test]
+    fn words_that_a_rule_cuts_are_reported() {
+        let train = r#"{"tokens": ["AK-1", "ab"], "t": ["B-p", "O"]}"#;
+        let cut = TaskFields { words: Some(WordSplit::Punctuation), ..task("t", Tokens) };
+        let report = DataReport::of(&load(train, &[cut]).unwrap(), &[]);
+        let warnings = report.warnings().join("\n");
+        let expected = "50.0 % of words are split otherwise on raw text: `AK-1` → `AK`, `-`, `1`";
+        assert!(warnings.contains(expected), "{warnings}");
+        let report = DataReport::of(&load(train, &[task("t", Tokens)]).unwrap(), &[]);
+        assert!(!report.warnings().join("\n").contains("otherwise"));
+    }
+
+    #[test]
+    fn rules_come_from_the_key_the_words_or_the_head() {
+        let words = r#"{"tokens": ["@a", "b-c", "."], "t": ["O", "B-p", "O"]}"#;
+        let none = r#"{"text": "a b", "t": null}"#;
+        let rule = |train: &str, given: Option<WordSplit>| {
+            let mut fields = task("t", Tokens);
+            fields.labels = Some(["O", "B-p", "I-p"].map(str::to_owned).to_vec());
+            fields.may_lack_labels = true;
+            fields.start_words = Some(WordSplit::Unicode);
+            fields.words = given;
+            load(train, &[fields]).unwrap().tasks[0].words.clone()
+        };
+        let WordSplit::Learned(learned) = rule(words, None) else { panic!("learned") };
+        assert_eq!(learned.begin, "@");
+        assert_eq!(rule(none, None), WordSplit::Unicode);
+        assert_eq!(rule(words, Some(WordSplit::Characters)), WordSplit::Characters);
+    }
+
+    #[test]
+    fn tags_of_other_schemes_are_read_and_said() {
+        let rows = [
+            r#"{"tokens": ["a", "b", "c"], "t": ["B-p", "E-p", "S-q"]}"#,
+            r#"{"tokens": ["a"], "t": ["O"]}"#,
+        ];
+        let data = load(&rows.join("\n"), &[task("t", Tokens)]).unwrap();
+        assert_eq!(tags(&data), [&["B-p", "I-p", "B-q"][..], &["O"]]);
+        let warnings = DataReport::of(&data, &[]).warnings().join("\n");
+        let expected = "task `t`, train: tags are written as BIOES and read as BIO";
+        assert!(warnings.contains(expected), "{warnings}");
+
+        let wrong = [rows[0], r#"{"tokens": ["a", "New York"], "t": ["O", "X-foo"]}"#].join("\n");
+        assert_eq!(
+            load(&wrong, &[task("t", Tokens)]).unwrap_err(),
+            "train.jsonl: line 2: field `t`: word 2 `New York`: expected `O`, `B-TYPE` or `I-TYPE` \
+             (BIO, IOB1), or tags of BIOES or BILOU, found `X-foo`"
+        );
+    }
+}

@@ -42,6 +42,14 @@ impl DataReport {
             for split in &task.splits {
                 unknown_warning(task, split, &mut warnings);
                 broken_warning(task, split, &mut warnings);
+                resplit_warning(task, split, &mut warnings);
+                if let Some(scheme) = &split.tag_scheme {
+                    let name = quoted(&task.name);
+                    warnings.push(format!(
+                        "task {name}, {}: tags are written as {scheme} and read as BIO",
+                        split.part
+                    ));
+                }
                 missing_warning(task, split, &mut warnings);
             }
             let name = quoted(&task.name);
@@ -170,6 +178,19 @@ fn unknown_warning(task: &TaskReport, split: &TaskSplitReport, warnings: &mut Ve
         count(unknown.labels, "label", "labels"),
         first.join(", ")
     ));
+}
+
+fn resplit_warning(task: &TaskReport, split: &TaskSplitReport, warnings: &mut Vec<String>) {
+    let resplit = &split.resplit;
+    if let Some(Example { text, places }) = resplit.examples.first() {
+        warnings.push(format!(
+            "task {}, {}: {} of words are split otherwise on raw text: {text} ({})",
+            quoted(&task.name),
+            split.part,
+            percent(resplit.words, resplit.of),
+            places.join(" and ")
+        ));
+    }
 }
 
 fn broken_warning(task: &TaskReport, split: &TaskSplitReport, warnings: &mut Vec<String>) {

@@ -110,6 +110,12 @@ pub struct TaskSplitReport {
     pub unknown: UnknownLabels,
     /// Tagging: `I-` tags where no span of their type goes on.
     pub broken: BrokenTags,
+    /// Tagging: words that the task's rule does not find in their raw texts.
+    #[serde(default)]
+    pub resplit: ResplitWords,
+    /// Tagging: the scheme of the tags, if it was not BIO, as which they are read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag_scheme: Option<String>,
 }
 
 /// How numbers are spread.
@@ -145,6 +151,18 @@ pub struct LabelRows {
     pub rows: usize,
     /// Place of the first.
     pub first: String,
+}
+
+/// Words of the data that are other words, or parts of them, when their raw text is split by the
+/// task's rule.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ResplitWords {
+    /// How many.
+    pub words: usize,
+    /// Of so many words.
+    pub of: usize,
+    /// The first: a word, and what it becomes.
+    pub examples: Vec<Example>,
 }
 
 /// Tags that go on with a span which has not begun; they are read as beginnings.

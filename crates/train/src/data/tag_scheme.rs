@@ -1,0 +1,248 @@
+//! The schemes in which data write tags. All of them become BIO when they are read, so that the rest
+//! of training knows one.
+
+use std::ops::Range;
+
+use polyhead_files::quoted;
+use polyhead_text::Tag;
+
+use super::cell::RawLabel;
+use super::raw::RawSplit;
+use super::task::TaskFields;
+use crate::error::{Error, ErrorKind};
+
+/// What messages expect of a tag.
+const EXPECTED: &str = "`O`, `B-TYPE` or `I-TYPE` (BIO, IOB1), or tags of BIOES or BILOU";
+
+/// A scheme other than BIO, recognised over a whole split.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TagScheme {
+    /// `E-TYPE` ends a span, `S-TYPE` is one.
+    Bioes,
+    /// `L-TYPE` ends a span, `U-TYPE` is one.
+    Bilou,
+    /// `B-TYPE` stands only where a span follows another of its type.
+    Iob1,
+    /// `I-TYPE` alone: neighbours of one type are one span.
+    Io,
+    /// As [`Self::Io`], of types without `I-`.
+    Plain,
+}
+
+impl TagScheme {
+    /// The name that messages have for it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Bioes => "BIOES",
+            Self::Bilou => "BILOU",
+            Self::Iob1 => "IOB1",
+            Self::Io => "IO",
+            Self::Plain => "types without `B-` and `I-`",
+        }
+    }
+}
+
+/// The letter and the type of `X-TYPE`.
+fn parts(tag: &str) -> Option<(char, &str)> {
+    let (letter, of) = tag.split_once('-')?;
+    let letter = letter.chars().next().filter(|first| letter.len() == first.len_utf8())?;
+    (letter.is_ascii_uppercase() && !of.is_empty()).then_some((letter, of))
+}
+
+/// Whether `tag` may be a type without a letter before it.
+fn is_plain(tag: &str) -> bool {
+    !tag.is_empty() && parts(tag).is_none() && Tag::parse(tag).is_none()
+}
+
+/// The scheme of the tags of all rows; `None` for BIO.
+///
+/// # Errors
+/// Row and word of a tag that fits no scheme.
+fn recognise(rows: &[&mut Vec<String>]) -> Result<Option<TagScheme>, (usize, usize)> {
+    let all = || rows.iter().flat_map(|tags| tags.iter().map(String::as_str));
+    let has = |letters: &[char]| {
+        all().any(|tag| parts(tag).is_some_and(|(letter, _)| letters.contains(&letter)))
+    };
+    let scheme = match (has(&['E', 'S']), has(&['L', 'U'])) {
+        (true, _) => Some(TagScheme::Bioes),
+        (false, true) => Some(TagScheme::Bilou),
+        (false, false) if all().all(|tag| tag == "O" || is_plain(tag)) => {
+            let plain = all().any(|tag| tag == "O") && all().any(is_plain);
+            plain.then_some(TagScheme::Plain)
+        }
+        (false, false) => None,
+    };
+    let fits = |tag: &str| match (scheme, parts(tag)) {
+        (Some(TagScheme::Plain), _) => true,
+        (Some(TagScheme::Bioes), Some((letter, _))) => "BIES".contains(letter),
+        (Some(TagScheme::Bilou), Some((letter, _))) => "BILU".contains(letter),
+        _ => Tag::parse(tag).is_some(),
+    };
+    for (row, tags) in rows.iter().enumerate() {
+        if let Some(word) = tags.iter().position(|tag| !fits(tag)) {
+            return Err((row, word));
+        }
+    }
+    if scheme.is_some() {
+        return Ok(scheme);
+    }
+    let (mut begins, mut begins_inside, mut separates) = (false, false, false);
+    for tags in rows {
+        let mut before: Option<Tag> = None;
+        for tag in tags.iter().filter_map(|tag| Tag::parse(tag)) {
+            let continues = before.and_then(Tag::label) == tag.label();
+            match tag {
+                Tag::Begin(_) if continues => separates = true,
+                Tag::Begin(_) => begins = true,
+                Tag::Inside(_) => begins_inside |= !tag.may_follow(before),
+                Tag::Outside => {}
+            }
+            before = Some(tag);
+        }
+    }
+    Ok(match (begins, begins_inside, separates) {
+        (false, true, true) => Some(TagScheme::Iob1),
+        (false, true, false) => Some(TagScheme::Io),
+        _ => None,
+    })
+}
+
+/// Writes the tags of one row as BIO.
+fn convert(tags: &mut [String], scheme: TagScheme) {
+    // The type of the span that goes on, if one does.
+    let mut open: Option<String> = None;
+    for tag in tags {
+        let (letter, of) = match (scheme, parts(tag)) {
+            _ if tag == "O" => ('O', ""),
+            (TagScheme::Plain, _) => ('I', tag.as_str()),
+            (_, Some(parts)) => parts,
+            // Bare `B` and `I` of BIO have no type.
+            (_, None) => (tag.chars().next().unwrap_or('O'), ""),
+        };
+        let continues = open.as_deref() == Some(of) && "IEL".contains(letter);
+        let stays_open = "BIO".contains(letter) && letter != 'O';
+        let of = of.to_owned();
+        let dash = if of.is_empty() { "" } else { "-" };
+        *tag = match (letter, continues) {
+            ('O', _) => "O".to_owned(),
+            (_, true) => format!("I{dash}{of}"),
+            (_, false) => format!("B{dash}{of}"),
+        };
+        open = stays_open.then_some(of);
+    }
+}
+
+impl RawSplit {
+    /// Makes the tags of a task BIO, whatever scheme they have.
+    ///
+    /// - `column`: the task among those of the schema
+    ///
+    /// # Errors
+    /// File, line and word of a tag that fits no scheme.
+    pub(super) fn settle_tags(&mut self, task: &TaskFields, column: usize) -> Result<(), Error> {
+        let mut places = Vec::new();
+        let mut rows = Vec::new();
+        for (index, row) in self.rows.iter_mut().enumerate() {
+            if let Some(RawLabel::Tags(tags)) = &mut row.labels[column] {
+                places.push(index);
+                rows.push(tags);
+            }
+        }
+        match recognise(&rows) {
+            Ok(None) => Ok(()),
+            Ok(Some(scheme)) => {
+                rows.into_iter().for_each(|tags| convert(tags, scheme));
+                self.schemes.push((column, scheme));
+                Ok(())
+            }
+            Err((row, word)) => {
+                let tag = rows[row][word].clone();
+                let row = places[row];
+                let words = self.rows[row].words.as_ref();
+                let place = words.and_then(|words| words.in_joined.get(word));
+                let of = |place: &Range<usize>| {
+                    let joined = words.map_or("", |words| words.joined.as_str());
+                    joined.chars().skip(place.start).take(place.len()).collect::<String>()
+                };
+                let message = format!(
+                    "{}: field {}: word {} {}: expected {EXPECTED}, found {}",
+                    self.place(row),
+                    quoted(&task.fields[0]),
+                    word + 1,
+                    quoted(&place.map_or_else(String::new, of)),
+                    quoted(&tag)
+                );
+                Err(Error::new(ErrorKind::Data, message))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The scheme, and the rows as BIO; row and word of a tag that fits none.
+    type Converted = Result<(Option<&'static str>, Vec<String>), (usize, usize)>;
+
+    fn read(rows: &[&str]) -> Converted {
+        let mut rows: Vec<Vec<String>> =
+            rows.iter().map(|row| row.split(' ').map(str::to_owned).collect()).collect();
+        let scheme = recognise(&rows.iter_mut().collect::<Vec<_>>())?;
+        if let Some(scheme) = scheme {
+            rows.iter_mut().for_each(|tags| convert(tags, scheme));
+        }
+        Ok((scheme.map(TagScheme::name), rows.into_iter().map(|row| row.join(" ")).collect()))
+    }
+
+    #[test]
+    fn every_scheme_becomes_bio() {
+        for (rows, scheme, expected) in [
+            (&["B-a I-a O B-b", "B-a B-a"][..], None, &["B-a I-a O B-b", "B-a B-a"][..]),
+            // A mistake in BIO stays one, and is counted as such.
+            (&["B-a O I-a"], None, &["B-a O I-a"]),
+            (&["O O"], None, &["O O"]),
+            (&["B I O"], None, &["B I O"]),
+            (
+                &["B-a I-a E-a S-b O S-a S-a", "B-a E-a B-a E-a"],
+                Some("BIOES"),
+                &["B-a I-a I-a B-b O B-a B-a", "B-a I-a B-a I-a"],
+            ),
+            // An end closes its span.
+            (&["B-a E-a I-a", "E-a S-b"], Some("BIOES"), &["B-a I-a B-a", "B-a B-b"]),
+            (&["U-a O B-b I-b L-b U-b"], Some("BILOU"), &["B-a O B-b I-b I-b B-b"]),
+            (
+                &["I-a I-a O I-b I-a B-a I-a", "I-a"],
+                Some("IOB1"),
+                &["B-a I-a O B-b B-a B-a I-a", "B-a"],
+            ),
+            (&["I-a I-a O I-b", "O"], Some("IO"), &["B-a I-a O B-b", "O"]),
+            (&["I I O I"], Some("IO"), &["B I O B"]),
+            (
+                &["PER PER O LOC PER art-film"],
+                Some("types without `B-` and `I-`"),
+                &["B-PER I-PER O B-LOC B-PER B-art-film"],
+            ),
+        ] {
+            let expected = expected.iter().map(|row| (*row).to_owned()).collect();
+            assert_eq!(read(rows), Ok((scheme, expected)), "{rows:?}");
+        }
+    }
+
+    #[test]
+    fn tags_of_no_scheme_are_errors() {
+        for (rows, row, word) in [
+            (&["O X-foo"][..], 0, 1),
+            (&["O", "O B-a a"], 1, 2),
+            (&["O M-a B-a"], 0, 1),
+            // Two schemes at once.
+            (&["B-a E-a", "U-a"], 1, 0),
+            // Parts of speech have no `O`.
+            (&["NOUN VERB"], 0, 0),
+            (&["O B- I-a"], 0, 1),
+        ] {
+            assert_eq!(read(rows), Err((row, word)), "{rows:?}");
+        }
+        assert_eq!(recognise(&[&mut vec![String::new()]]), Err((0, 0)));
+    }
+}
