@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::Folder;
 use super::eval::trained;
 
-/// A model with a task of every kind in `run`.
+/// A model with a task of every kind in `run`. Each row is in dev twice: thresholds need 50 rows.
 fn every_kind() -> Folder {
     let folder = super::train::set();
     let row = |i: usize| {
@@ -26,7 +26,7 @@ fn every_kind() -> Folder {
     fs::write(folder.path("rows.jsonl"), rows.join("\n")).unwrap();
     let config = format!(
         "[encoder]\nmodel = {:?}\nmax_length = 32\n[data]\ntrain = \"rows.jsonl\"\n\
-         dev = \"rows.jsonl\"\n[train]\nepochs = 8\nbatch_size = 8\nlearning_rate = 3e-3\n\
+         dev = [\"rows.jsonl\", \"rows.jsonl\"]\n[train]\nepochs = 8\nbatch_size = 8\nlearning_rate = 3e-3\n\
          head_learning_rate = 3e-2\n\
          [[task]]\nname = \"topic\"\nkind = \"classification\"\n\
          [[task]]\nname = \"tags\"\nkind = \"multilabel\"\nlayer = 1\n\
