@@ -56,6 +56,15 @@ impl Template {
         }
     }
 
+    /// The template with token type 0 everywhere.
+    pub(crate) fn without_types(mut self) -> Self {
+        for slot in &mut self.slots {
+            let (Slot::Special { type_id, .. } | Slot::Text { type_id, .. }) = slot;
+            *type_id = 0;
+        }
+        self
+    }
+
     /// The special tokens in order.
     pub(crate) fn special_ids(&self) -> impl Iterator<Item = u32> {
         self.slots.iter().filter_map(|slot| match slot {

@@ -59,7 +59,9 @@ fn what_cannot_be_quantized_says_why() {
     let model = tiny_model();
     folder.run(&["quantize", &model, "-o", "a"]).ok();
     folder.run(&["quantize", &model, "-o", "a"]).fails(2, &["a: exists already"]);
-    folder.run(&["quantize", "a", "-o", "b"]).fails(1, &["expected floating point, found 8 bits"]);
+    folder
+        .run(&["quantize", "a", "-o", "b"])
+        .fails(1, &["a: already in 8 bits", "quantize the model that it was made from"]);
     folder.run(&["quantize", &model, "-o", "b", "-i", "empty.txt"]).fails(1, &["no texts"]);
     folder.run(&["quantize", &model, "-o", "b", "--min-cosine", "2"]).fails(2, &["from 0 to 1"]);
     let args = ["quantize", &model, "-o", "b", "--precision", "int8"];

@@ -115,6 +115,21 @@ pub(crate) fn has_content(value: &Value) -> bool {
     }
 }
 
+/// Checks the keys of a file of `sentence-transformers` that are not read: each is known to have no
+/// effect, or sets nothing.
+pub(crate) fn check_others(others: &Map<String, Value>, no_effect: &[&str]) -> Result<(), Error> {
+    let sets = |value: &Value| has_content(value) && *value != Value::Bool(false);
+    match others.iter().find(|(key, value)| !no_effect.contains(&key.as_str()) && sets(value)) {
+        None => Ok(()),
+        Some((key, value)) => fail!(
+            Unsupported,
+            "`{}`: expected a known key, found {}; if the model does not need this one, remove it",
+            excerpt(key),
+            excerpt(&value.to_string())
+        ),
+    }
+}
+
 fn read_size(json: &Map<String, Value>, key: &Key<usize>) -> Result<usize, Error> {
     let Some((name, value)) = lookup(json, key) else { return Ok(key.default) };
     match value.as_u64().map(usize::try_from) {

@@ -4,6 +4,7 @@
 //! Once it is open, only the files of the tokenizer are still to be read.
 
 mod files;
+mod mistaken;
 pub(crate) mod source;
 mod config_json;
 pub(crate) mod modules_json;
@@ -29,6 +30,7 @@ pub(crate) use files::missing_file;
 #[cfg(feature = "hub")]
 pub(crate) use files::{VOCABULARY, encoder_path, small_files};
 pub use max_length::decide_max_length;
+pub(crate) use mistaken::mistaken_file;
 pub use polyhead_json::Provenance;
 pub use prompts::Similarity;
 pub(crate) use source::{Source, joined};

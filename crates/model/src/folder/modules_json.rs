@@ -7,9 +7,10 @@
 //! (`util/deprecated_import.py` of version 6.2 has the table).
 
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::error::{Error, ErrorKind, excerpt, fail};
+use crate::folder::config_json::check_others;
 use crate::folder::source::{Source, checked_path};
 
 /// The file's name.
@@ -47,6 +48,9 @@ struct ModuleJson {
     class: String,
     #[serde(default)]
     kwargs: Vec<String>,
+    /// Every other key.
+    #[serde(flatten)]
+    others: Map<String, Value>,
 }
 
 /// Reads the list; `None` where the folder has none.
@@ -69,6 +73,8 @@ fn check(list: Vec<ModuleJson>) -> Result<Vec<ModuleEntry>, Error> {
                  Dropout of sentence-transformers, found {found:?}"
             );
         };
+        check_others(&module.others, &["idx", "name"])
+            .map_err(|error| error.in_file(&format!("module {index}")))?;
         if let Some(argument) = module.kwargs.first() {
             fail!(
                 Unsupported,
@@ -235,6 +241,11 @@ mod tests {
                 json: r#"[{"path":"","type":"sentence_transformers.models.Transformer","kwargs":["task"]}]"#,
                 kind: ErrorKind::Unsupported,
                 message: "found \"task\"",
+            },
+            Case {
+                json: r#"[{"path":"","type":"sentence_transformers.models.Transformer","device":"x"}]"#,
+                kind: ErrorKind::Unsupported,
+                message: "module 0: `device`: expected a known key",
             },
         ];
         for case in cases {

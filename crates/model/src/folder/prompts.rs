@@ -4,8 +4,10 @@ use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{MapAccess, Visitor};
+use serde_json::{Map, Value};
 
 use crate::error::{Error, fail};
+use crate::folder::config_json::check_others;
 use crate::folder::source::Source;
 
 /// The file's name.
@@ -60,6 +62,9 @@ struct SentenceConfigJson {
     default_prompt_name: Option<String>,
     similarity_fn_name: Option<String>,
     truncate_dim: Option<u64>,
+    /// Every other key.
+    #[serde(flatten)]
+    others: Map<String, Value>,
 }
 
 /// Reads the file. Without the file nothing is set.
@@ -72,6 +77,8 @@ pub(crate) fn read(source: &Source) -> Result<SentenceConfig, Error> {
 
 impl SentenceConfigJson {
     fn check(self) -> Result<SentenceConfig, Error> {
+        // The versions with which the folder was written.
+        check_others(&self.others, &["__version__"])?;
         // In other types (SparseEncoder, CrossEncoder, …) modules have another meaning.
         if let Some(found) = self.model_type.filter(|found| found != "SentenceTransformer") {
             fail!(Unsupported, "`model_type`: expected SentenceTransformer, found {found:?}");
@@ -192,6 +199,7 @@ mod tests {
                 "expected one of [\"a\"]",
             ),
             (r#"{"truncate_dim":0}"#, ErrorKind::Format, "`truncate_dim`"),
+            (r#"{"quantize":"int8"}"#, ErrorKind::Unsupported, "`quantize`: expected a known key"),
         ];
         for (json, kind, message) in cases {
             let error = parse(json).unwrap_err();

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::error::{Error, excerpt, fail};
-use crate::folder::config_json::has_content;
+use crate::folder::config_json::{check_others, has_content};
 use crate::folder::source::{Source, joined};
 
 /// The names that versions gave to the file. The first one that exists is read.
@@ -44,7 +44,14 @@ struct TransformerJson {
     tokenizer_args: Option<Map<String, Value>>,
     config_kwargs: Option<Value>,
     config_args: Option<Value>,
+    /// Every other key.
+    #[serde(flatten)]
+    others: Map<String, Value>,
 }
+
+/// Keys without effect here: how Python runs the model, not what it computes.
+const NO_EFFECT: [&str; 5] =
+    ["backend", "cache_dir", "model_name_or_path", "tokenizer_name_or_path", "unpad_inputs"];
 
 /// Reads the file in the `folder` of the encoder. Without the file nothing is set.
 pub(crate) fn read(source: &Source, folder: &str) -> Result<TransformerConfig, Error> {
@@ -58,6 +65,7 @@ pub(crate) fn read(source: &Source, folder: &str) -> Result<TransformerConfig, E
 
 impl TransformerJson {
     fn check(self) -> Result<TransformerConfig, Error> {
+        check_others(&self.others, &NO_EFFECT)?;
         expect("transformer_task", self.transformer_task.as_deref(), "feature-extraction")?;
         expect("module_output_name", self.module_output_name.as_deref(), "token_embeddings")?;
         if let Some(modalities) = &self.modality_config {
@@ -127,6 +135,7 @@ mod tests {
         let cases = [
             (r#"{"max_seq_length":256,"do_lower_case":false}"#, Some(256), false),
             (r#"{"max_seq_length":null,"do_lower_case":true}"#, None, true),
+            (r#"{"max_seq_length":8,"model_args":{},"unpad_inputs":true}"#, Some(8), false),
             (r#"{"max_seq_length":128,"tokenizer_args":{"model_max_length":64}}"#, Some(64), false),
             (
                 r#"{"transformer_task":"feature-extraction","modality_config":{"text":{"method":"forward",
@@ -154,6 +163,8 @@ mod tests {
             (r#"{"config_args":{"hidden_act":"relu"}}"#, "`config_args`"),
             (r#"{"tokenizer_args":{"do_lower_case":true}}"#, "\"do_lower_case\": true"),
             (r#"{"processing_kwargs":{"text":{"max_length":7}}}"#, "`processing_kwargs`"),
+            (r#"{"model_args":{"torch_dtype":"float16"}}"#, "`model_args`: expected a known key"),
+            (r#"{"normalize":true}"#, "`normalize`"),
         ];
         for (json, message) in cases {
             let problem = parse(json).unwrap_err().to_string();

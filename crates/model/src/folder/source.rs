@@ -13,6 +13,7 @@ use polyhead_files::{file_kind, open_file, read_file};
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, ErrorKind, excerpt, fail};
+use crate::folder::mistaken_file;
 
 /// Files by name. The parts of a name are separated by `/`.
 #[derive(Clone, Debug)]
@@ -76,7 +77,8 @@ impl Source {
         let text = self.read(name, JSON_LIMIT).map_err(|error| self.unreadable(name, error))?;
         let Some(text) = text else { return Ok(None) };
         serde_json::from_slice(&text).map(Some).map_err(|error| {
-            let message = format!("{}: {error}", self.describe(name));
+            let problem = mistaken_file(&text).map_or_else(|| error.to_string(), str::to_owned);
+            let message = format!("{}: {problem}", self.describe(name));
             Error::with_source(ErrorKind::Format, message, error)
         })
     }

@@ -13,6 +13,7 @@ use safetensors::{SafeTensorError, SafeTensors};
 use serde::Deserialize;
 
 use crate::error::{Error, ErrorKind, fail};
+use crate::folder::mistaken_file;
 
 /// The largest header that is read, in bytes; thousands of tensors fit. The limit of the crate,
 /// 100 MB, would let a small hostile file allocate a gigabyte.
@@ -39,9 +40,19 @@ pub(crate) struct TensorFile {
 impl TensorFile {
     /// Opens a file: checks the header of its `bytes`. `file` is its name in messages.
     pub(crate) fn open(file: &str, bytes: &Bytes) -> Result<Self, Error> {
-        check_header_length(file, bytes.as_slice())?;
-        let (header_length, metadata) = SafeTensors::read_metadata(bytes.as_slice())
-            .map_err(|error| header_error(file, bytes.as_slice(), error))?;
+        let read = || {
+            check_header_length(file, bytes.as_slice())?;
+            SafeTensors::read_metadata(bytes.as_slice())
+                .map_err(|error| header_error(file, bytes.as_slice(), error))
+        };
+        let (header_length, metadata) =
+            read().map_err(|error| match mistaken_file(bytes.as_slice()) {
+                Some(found) => Error::new(
+                    ErrorKind::Format,
+                    format!("{file}: expected a safetensors file, {found}"),
+                ),
+                None => error,
+            })?;
         Ok(Self::from_metadata(file, bytes, 8 + header_length, &metadata))
     }
 
@@ -268,7 +279,7 @@ mod tests {
             message: &'static str,
         }
         let cases = [
-            Case { bytes: vec![], message: "found 0 bytes" },
+            Case { bytes: vec![], message: "expected a safetensors file, found an empty file" },
             Case { bytes: vec![1, 2, 3], message: "found 3 bytes" },
             Case { bytes: u64::MAX.to_le_bytes().to_vec(), message: "found 18446744073709551615" },
             Case { bytes: file(GOOD, 32)[..60].to_vec(), message: "cut short" },

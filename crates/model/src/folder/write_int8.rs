@@ -79,7 +79,11 @@ pub fn check_floating(folder: &ModelFolder) -> Result<(), Error> {
     match folder.parameters.iter().find(stored) {
         None => Ok(()),
         Some(Parameter { name, .. }) => {
-            fail!(Unsupported, "tensor `{name}`: expected floating point, found 8 bits")
+            let folder = folder.source().describe("");
+            fail!(
+                Unsupported,
+                "{folder}: already in 8 bits (tensor `{name}`): quantize the model that it was made from"
+            )
         }
     }
 }

@@ -1,11 +1,13 @@
 //! Texts to tokens, as one model reads them: prompt, case, tokenizer, maximum length.
 
+use std::io;
+
 use polyhead_compute::Threads;
 use polyhead_text::{TextInput, TokenBatch, Tokenizer, TokenizerError};
 
 use crate::encoder::EncoderConfig;
 use crate::error::{Error, ErrorKind, fail};
-use crate::folder::{ModelFolder, decide_max_length};
+use crate::folder::{ModelFolder, decide_max_length, mistaken_file};
 use crate::sentence::{OnTruncate, Prompt};
 
 /// Reads texts as a model does, without the model's weights.
@@ -124,11 +126,12 @@ impl TextReader {
     /// The text of a prompt.
     ///
     /// # Errors
-    /// [`ErrorKind::Option`] if the model has no prompt of that name.
+    /// [`ErrorKind::Option`] if the model has no prompt of that name, or the prompt leaves no room
+    /// for a text.
     pub fn prompt(&self, prompt: &Prompt) -> Result<String, Error> {
         let name = match prompt {
             Prompt::None => return Ok(String::new()),
-            Prompt::Text(text) => return Ok(text.clone()),
+            Prompt::Text(text) => return self.with_room(text.clone(), "prompt"),
             Prompt::Named(name) => name,
             Prompt::Default => match &self.default_prompt_name {
                 Some(name) => name,
@@ -136,13 +139,32 @@ impl TextReader {
             },
         };
         let found = self.prompts.iter().find(|(known, _)| known == name);
-        found.map(|(_, text)| text.clone()).ok_or_else(|| {
+        let found = found.map(|(_, text)| text.clone()).ok_or_else(|| {
             let known: Vec<&str> = self.prompts.iter().map(|(name, _)| name.as_str()).collect();
             let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
             let message =
                 format!("prompt `{name}`: the model has no such prompt (it has: {known})");
             Error::new(ErrorKind::Option, message)
-        })
+        })?;
+        self.with_room(found, &format!("prompt `{name}`"))
+    }
+
+    /// The prompt, if it leaves room for a token of a text.
+    fn with_room(&self, prompt: String, name: &str) -> Result<String, Error> {
+        if prompt.is_empty() {
+            return Ok(prompt);
+        }
+        let inputs = [TextInput::One(prompt.as_str())];
+        let (tokens, limit) =
+            (self.tokenizer.encode(&inputs, self.max_length)?.texts[0].total, self.max_length);
+        if tokens < limit {
+            return Ok(prompt);
+        }
+        fail!(
+            Option,
+            "{name}: expected fewer than {limit} tokens, the maximum length, so that the text has \
+             room, found {tokens} with the special tokens"
+        )
     }
 
     /// Tokens at the beginning of each sequence that `prompt` takes, special tokens included.
@@ -183,7 +205,14 @@ impl TextReader {
 }
 
 fn load_tokenizer(folder: &ModelFolder) -> Result<Tokenizer, Error> {
-    let tokenizer = Tokenizer::from_files(|name, limit| folder.read(name, limit));
+    let tokenizer = Tokenizer::from_files(|name, limit| {
+        let bytes = folder.read(name, limit)?;
+        // An error of its own: the lines of a pointer are a vocabulary to the tokenizer.
+        match bytes.as_deref().and_then(mistaken_file) {
+            Some(found) => Err(io::Error::new(io::ErrorKind::InvalidData, found)),
+            None => Ok(bytes),
+        }
+    });
     Ok(tokenizer.map_err(|error| match folder.encoder_directory() {
         Some(directory) => error.within(&directory),
         None => error,

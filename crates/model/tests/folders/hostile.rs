@@ -180,7 +180,7 @@ fn tensors_that_do_not_fit_the_configuration_are_named() {
             of: "tiny-bert",
             spoil: |copy| copy.write("model.safetensors", []),
             kind: ErrorKind::Format,
-            message: "found 0 bytes",
+            message: "found an empty file",
         },
     ]);
 }

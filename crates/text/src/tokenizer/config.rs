@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use tokenizers::AddedToken;
 
+use super::settings::check_keys;
 use crate::error::TokenizerError;
 
 /// The file's name, for messages.
@@ -31,6 +32,7 @@ impl TokenizerConfig {
             let message = format!("expected an object, found {}", shown(&value));
             return Err(TokenizerError::damaged(CONFIG_FILE, message));
         };
+        check_keys(&keys)?;
         Ok(Self { keys })
     }
 
@@ -70,11 +72,28 @@ impl TokenizerConfig {
         self.get(key).map(|value| token_content(key, value)).transpose()
     }
 
-    /// Special tokens without a role.
+    /// Special tokens without a role, or with one of the model's own.
     pub(crate) fn additional_special_tokens(&self) -> Result<Vec<String>, TokenizerError> {
-        let key = "additional_special_tokens";
-        let values = self.read(key, "a list", Value::as_array)?;
-        values.into_iter().flatten().map(|value| token_content(key, value)).collect()
+        let mut tokens = Vec::new();
+        // Later versions of transformers write the second key, as a list or by role.
+        for key in ["additional_special_tokens", "extra_special_tokens"] {
+            let values: Vec<&Value> = match self.get(key) {
+                None => Vec::new(),
+                Some(Value::Array(values)) => values.iter().collect(),
+                Some(Value::Object(values)) => values.values().collect(),
+                Some(other) => return Err(unexpected(key, "a list", other)),
+            };
+            for value in values {
+                tokens.push(token_content(key, value)?);
+            }
+        }
+        Ok(tokens)
+    }
+
+    /// Whether the model reads token types: all zeros otherwise.
+    pub(crate) fn reads_types(&self) -> Result<bool, TokenizerError> {
+        let names = self.read("model_input_names", "a list", Value::as_array)?;
+        Ok(names.is_none_or(|names| names.iter().any(|name| name == "token_type_ids")))
     }
 
     /// `added_tokens_decoder`: tokens outside the vocabulary file, by id.
@@ -101,7 +120,10 @@ impl TokenizerConfig {
                 length > LONGEST_SENSIBLE || (length >= 1.0 && length.fract() == 0.0)
             })
         };
-        let length = self.read("model_max_length", "a positive whole number", whole)?;
+        // The name of old versions.
+        let key =
+            if self.get("model_max_length").is_some() { "model_max_length" } else { "max_len" };
+        let length = self.read(key, "a positive whole number", whole)?;
         Ok(length.filter(|&length| length <= LONGEST_SENSIBLE).map(|length| length as usize))
     }
 }
@@ -147,7 +169,7 @@ fn unexpected(key: &str, expected: &str, found: &Value) -> TokenizerError {
 }
 
 /// A value for a message, shortened because an untrusted file may hold megabytes.
-fn shown(value: &Value) -> String {
+pub(super) fn shown(value: &Value) -> String {
     let text = value.to_string();
     match text.char_indices().nth(60) {
         None => text,

@@ -7,21 +7,28 @@ use serde_json::Value;
 use tokenizers::{Model, ModelWrapper};
 
 use super::catch_panic::catch_panic;
+use super::config::TokenizerConfig;
 use super::growth::Steps;
+use super::settings::check_against_json;
 use crate::error::TokenizerError;
 
 /// The file's name, for messages.
 pub(crate) const JSON_FILE: &str = "tokenizer.json";
 
 /// Parses the file. Its padding and truncation are dropped: they are settings of the program that
-/// wrote it (128 tokens, always padded, for all-MiniLM-L6-v2), not of the model.
-pub(crate) fn parse(json: &[u8]) -> Result<tokenizers::Tokenizer, TokenizerError> {
+/// wrote it (128 tokens, always padded, for all-MiniLM-L6-v2), not of the model. Only the side that
+/// is cut counts in Python, so it must be the right one.
+pub(crate) fn parse(
+    json: &[u8],
+    config: &TokenizerConfig,
+) -> Result<tokenizers::Tokenizer, TokenizerError> {
     check_header(json)?;
     let mut tokenizer = catch_panic(|| Ok(serde_json::from_slice::<tokenizers::Tokenizer>(json)?))
         .map_err(TokenizerError::damaged_by(
             JSON_FILE,
             "expected a tokenizer in the format of version 1.0",
         ))?;
+    check_against_json(&tokenizer, config)?;
     tokenizer.with_padding(None);
     catch_panic(|| tokenizer.with_truncation(None).map(|_| ()))
         .map_err(TokenizerError::damaged_by(JSON_FILE, "expected a truncation to drop"))?;
@@ -99,6 +106,53 @@ mod tests {
 
     use super::*;
     use crate::error::TokenizerErrorKind;
+
+    /// The file beside an empty configuration.
+    fn parse(json: &[u8]) -> Result<tokenizers::Tokenizer, TokenizerError> {
+        super::parse(json, &TokenizerConfig::default())
+    }
+
+    #[test]
+    fn what_python_adds_to_the_file_must_be_in_it() {
+        let with = |change: &dyn Fn(&mut Value), config: Value| {
+            let mut file = valid();
+            change(&mut file);
+            let config = TokenizerConfig::parse(Some(config.to_string().as_bytes()))?;
+            super::parse(file.to_string().as_bytes(), &config).map(|_| ())
+        };
+        let left = |file: &mut Value| file["truncation"]["direction"] = "Left".into();
+        let bytes = |file: &mut Value| {
+            file["pre_tokenizer"] = json!({"type": "ByteLevel", "add_prefix_space": false,
+                                           "trim_offsets": true, "use_regex": true});
+        };
+        let nothing = |_: &mut Value| {};
+        type Change<'a> = &'a dyn Fn(&mut Value);
+        let cases: [(Change, Value, &str); 9] = [
+            (&nothing, json!({}), ""),
+            (&left, json!({}), "tokenizer.json: `truncation.direction`: expected Right"),
+            // The configuration comes first, as in Python.
+            (&left, json!({"truncation_side": "right"}), ""),
+            (&left, json!({"truncation_side": "left"}), "tokenizer_config.json: `truncation_side`"),
+            (&bytes, json!({"add_prefix_space": false}), ""),
+            (&bytes, json!({"add_prefix_space": true}), "`add_prefix_space`: expected false"),
+            (&nothing, json!({"additional_special_tokens": ["[C]"]}), ""),
+            (&nothing, json!({"additional_special_tokens": ["<x>"]}), "found \"<x>\""),
+            (
+                &nothing,
+                json!({"added_tokens_decoder": {"9": {"content": "<y>", "special": true}}}),
+                "expected tokens of tokenizer.json, found \"<y>\"",
+            ),
+        ];
+        for (change, config, message) in cases {
+            match with(change, config.clone()) {
+                Ok(()) => assert_eq!(message, "", "{config}"),
+                Err(error) => {
+                    assert!(!message.is_empty() && error.to_string().contains(message), "{error}");
+                    assert_eq!(error.kind(), TokenizerErrorKind::Unsupported);
+                }
+            }
+        }
+    }
 
     /// A valid file, which the tests damage.
     fn valid() -> Value {

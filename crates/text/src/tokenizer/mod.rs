@@ -4,6 +4,7 @@ mod growth;
 mod json;
 mod vocab;
 mod config;
+mod settings;
 mod encode;
 mod catch_panic;
 
@@ -27,8 +28,8 @@ use crate::template::Template;
 /// Larger files are not read. The largest vocabularies in use take some 35 MB.
 const LARGEST_FILE: u64 = 256 * 1024 * 1024;
 
-/// A tokenizer with the tokens of transformers' fast tokenizers. Padding and truncation set in a file
-/// are ignored: each call says how many tokens it keeps.
+/// A tokenizer with the tokens of transformers' fast tokenizers. Each call says how many tokens it
+/// keeps; padding that is set in a file has no effect.
 #[derive(Clone, Debug)]
 pub struct Tokenizer {
     /// The library's tokenizer, without padding and truncation, and without post-processor unless
@@ -54,7 +55,7 @@ impl Tokenizer {
     /// ordinary text; `Unsupported` if it is random (dropout).
     pub fn from_json(json: &[u8]) -> Result<Self, TokenizerError> {
         check_size(JSON_FILE, json.len() as u64)?;
-        Self::finish(json::parse(json)?, JSON_FILE)
+        Self::finish(json::parse(json, &TokenizerConfig::default())?, JSON_FILE)
     }
 
     /// Loads the bytes of a BERT `vocab.txt`, one token a line, and of the
@@ -98,7 +99,7 @@ impl Tokenizer {
         };
         let config = TokenizerConfig::parse(read(CONFIG_FILE)?.as_deref())?;
         let mut tokenizer = if let Some(json) = read(JSON_FILE)? {
-            let mut inner = json::parse(&json)?;
+            let mut inner = json::parse(&json, &config)?;
             vocab::follow_config(&mut inner, &config)?;
             Self::finish(inner, JSON_FILE)?
         } else if let Some(vocab) = read(VOCAB_FILE)? {
@@ -117,6 +118,10 @@ impl Tokenizer {
             ));
         };
         tokenizer.model_max_length = config.model_max_length()?;
+        if !config.reads_types()? {
+            tokenizer.single = tokenizer.single.without_types();
+            tokenizer.pair = tokenizer.pair.map(Template::without_types);
+        }
         Ok(tokenizer)
     }
 

@@ -107,7 +107,9 @@ pub(crate) fn follow_config(
     tokenizer: &mut tokenizers::Tokenizer,
     config: &TokenizerConfig,
 ) -> Result<(), TokenizerError> {
-    if !config.tokenizer_class()?.is_some_and(is_bert_class) {
+    // Without a class Python takes that of the model's family: BERT's, for all that have this
+    // normalizer.
+    if !config.tokenizer_class()?.is_none_or(is_bert_class) {
         return Ok(());
     }
     let Some(NormalizerWrapper::BertNormalizer(stored)) = tokenizer.get_normalizer() else {
