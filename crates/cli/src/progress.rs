@@ -24,6 +24,10 @@ pub(crate) struct Counts {
     /// Number of encoded tokens, without those that were cut.
     pub(crate) tokens: u64,
     pub(crate) truncated: u64,
+    /// Number of texts without a token, whose vectors are zero.
+    pub(crate) empty: u64,
+    /// Number of the first of them, counted from 1; 0 without one.
+    pub(crate) first_empty: u64,
 }
 
 enum Display {
@@ -50,6 +54,10 @@ impl Progress {
 
     /// Adds a chunk. `read` is the number of input bytes up to its end.
     pub(crate) fn advance(&mut self, read: u64, chunk: Counts) {
+        if self.counts.empty == 0 && chunk.empty > 0 {
+            self.counts.first_empty = self.counts.texts + chunk.first_empty;
+        }
+        self.counts.empty += chunk.empty;
         self.counts.texts += chunk.texts;
         self.counts.tokens += chunk.tokens;
         self.counts.truncated += chunk.truncated;
@@ -130,12 +138,12 @@ mod tests {
 
     #[test]
     fn the_summary_has_counts_and_rates() {
-        let counts = Counts { texts: 1_000, tokens: 44_012, truncated: 3 };
+        let counts = Counts { texts: 1_000, tokens: 44_012, truncated: 3, ..Counts::default() };
         assert_eq!(
             rates(counts, Duration::from_millis(6_900)),
             "1,000 texts, 44,012 tokens in 6.9 s (145 texts/s, 6,379 tokens/s)"
         );
-        let one = Counts { texts: 1, tokens: 5, truncated: 0 };
+        let one = Counts { texts: 1, tokens: 5, ..Counts::default() };
         assert_eq!(
             rates(one, Duration::from_millis(2_000)),
             "1 text, 5 tokens in 2.0 s (0.5 texts/s, 2.5 tokens/s)"
@@ -158,9 +166,11 @@ mod tests {
     #[test]
     fn chunks_add_up() {
         let mut progress = Progress::start(None, true, false);
-        let chunk = Counts { texts: 2, tokens: 7, truncated: 1 };
+        let chunk = Counts { texts: 2, tokens: 7, truncated: 1, empty: 0, first_empty: 0 };
         progress.advance(10, chunk);
-        progress.advance(20, chunk);
-        assert_eq!(progress.finish().0, Counts { texts: 4, tokens: 14, truncated: 2 });
+        progress.advance(20, Counts { empty: 1, first_empty: 2, ..chunk });
+        progress.advance(30, Counts { empty: 1, first_empty: 1, ..chunk });
+        let all = Counts { texts: 6, tokens: 21, truncated: 3, empty: 2, first_empty: 4 };
+        assert_eq!(progress.finish().0, all);
     }
 }

@@ -64,7 +64,9 @@ pub(super) fn count(texts: impl Iterator<Item = TextTokens> + Clone) -> Counts {
     Counts {
         texts: texts.clone().count() as u64,
         tokens: texts.clone().map(|text| text.kept as u64).sum(),
-        truncated: texts.filter(|text| text.truncated()).count() as u64,
+        truncated: texts.clone().filter(|text| text.truncated()).count() as u64,
+        empty: texts.clone().filter(|text| text.kept == 0).count() as u64,
+        first_empty: texts.zip(1..).find(|(text, _)| text.kept == 0).map_or(0, |(_, at)| at),
     }
 }
 
@@ -81,7 +83,7 @@ pub(super) fn end(
 ) -> Result<ExitCode> {
     let finished = worked.and_then(|()| output.finish(place));
     let skipped = finished.map_err(|error| output.explain(error))?;
-    let (Counts { truncated, .. }, rates) = progress.finish();
+    let (Counts { truncated, empty, first_empty, .. }, rates) = progress.finish();
     if !load.quiet {
         let _ = writeln!(io::stderr(), "{rates}");
     }
@@ -90,6 +92,12 @@ pub(super) fn end(
     };
     if truncated > 0 {
         load.note(&format!("{} cut to {limit} tokens", were(truncated, "text")));
+    }
+    if empty > 0 {
+        load.note(&format!(
+            "{} without a token, with a vector of zeros: the first is text {first_empty}",
+            were(empty, "text")
+        ));
     }
     if skipped == 0 {
         return Ok(ExitCode::SUCCESS);

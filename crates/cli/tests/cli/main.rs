@@ -10,6 +10,7 @@ mod commands;
 mod controls;
 mod encode;
 mod eval;
+mod honest;
 mod init;
 #[cfg(unix)]
 mod kills;

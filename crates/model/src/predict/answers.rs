@@ -20,7 +20,7 @@ pub struct Predictions {
 /// Everything that was requested about one text.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TextAnswer {
-    /// Token counts before and after cutting.
+    /// Token counts before and after cutting. If none is kept, heads read a vector of zeros.
     pub tokens: TextTokens,
     /// One answer for each requested task, in the order of the model.
     pub tasks: Vec<TaskAnswer>,

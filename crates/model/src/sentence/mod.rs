@@ -52,7 +52,8 @@ pub struct SentenceEncoder {
 pub struct Encoded {
     /// `[texts, dimension]`
     pub embeddings: Matrix,
-    /// Token counts before and after cutting, one per text.
+    /// Token counts before and after cutting, one per text. A text of which no token is kept has a
+    /// vector of zeros.
     pub texts: Vec<TextTokens>,
 }
 

@@ -107,7 +107,8 @@ const ONLY: [(&str, &str, &str); 5] = [
 pub(super) fn check_keys(keys: &Map<String, Value>) -> Result<(), TokenizerError> {
     for (key, value) in keys.iter().filter(|(_, value)| sets_something(value)) {
         if let Some((_, expected, reason)) = ONLY.iter().find(|(name, ..)| name == key) {
-            if value.to_string() != *expected {
+            let found = value.to_string();
+            if found != *expected {
                 return Err(unsupported(CONFIG_FILE, key, &format!("{expected}: {reason}"), value));
             }
         } else if !(USED.contains(&key.as_str())
