@@ -101,7 +101,7 @@ fn words_and_tags(columns: &[Column]) -> Option<(usize, usize)> {
     let tags = columns.iter().position(|column| {
         let words = column.words();
         let all: Vec<&str> = words.concat();
-        all.len() > words.len() && all.iter().all(|word| Tag::parse(word).is_some())
+        all.len() > words.len() && all.iter().all(|word| is_tag(word))
     })?;
     let lengths = |column: &Column| -> BTreeMap<usize, usize> {
         let lengths = column.words().into_iter().map(|words| words.len());
@@ -113,6 +113,12 @@ fn words_and_tags(columns: &[Column]) -> Option<(usize, usize)> {
         index != tags && of_tags.iter().all(|(row, length)| of_words.get(row) == Some(length))
     })?;
     Some((words, tags))
+}
+
+/// Whether a word is a tag of BIO, or one that only BIOES or BILOU has.
+fn is_tag(word: &str) -> bool {
+    let typed = || word.split_once('-').is_some_and(|(tag, _)| ["E", "S", "L", "U"].contains(&tag));
+    Tag::parse(word).is_some() || typed()
 }
 
 /// The column of the text: one with a usual name, or the one with the longest values.
@@ -292,6 +298,19 @@ mod tests {
         }
         assert_eq!(kind("id", "4/4/9/9"), "unused");
         assert_eq!(kind("Label", "a0/b1/c2/d3"), "classification");
+    }
+
+    #[test]
+    fn words_are_found_by_their_tags() {
+        for tags in ["O B-x/O I-x/B-x I-x", "O S-x/B-x E-x/O O", "U-x O/B-x L-x/O O"] {
+            let columns = [column("words", "a b/c d/e f"), column("ner", tags)];
+            let found: Vec<Use> = guesses(&columns).into_iter().map(|guess| guess.use_of).collect();
+            assert_eq!(
+                found,
+                [Use::Words, Use::Label { kind: "tokens", separator: None }],
+                "{tags}"
+            );
+        }
     }
 
     #[test]
