@@ -20,8 +20,7 @@ use polyhead_text::TextInput;
 use sha2::{Digest, Sha256};
 
 use crate::failure::usage;
-use crate::flags::FieldArgs;
-use crate::flags::LoadArgs;
+use crate::flags::{FieldArgs, LoadArgs, note};
 use crate::pipeline::BadRow;
 use crate::resume::{Done, RowHash, RowsHash};
 
@@ -33,7 +32,8 @@ pub(crate) struct InputArgs {
     #[arg(value_name = "TEXT", conflicts_with = "input", help_heading = None)]
     texts: Vec<String>,
 
-    /// Read texts from a .txt (one text per line), .jsonl or .csv file; - is standard input
+    /// Read texts from a .txt (one text per line), .jsonl, .csv or .tsv file, also .gz; - is standard
+    /// input
     #[arg(short, long, value_name = "FILE|-")]
     input: Option<PathBuf>,
 
@@ -50,7 +50,8 @@ pub(crate) fn row_format() -> impl TypedValueParser<Value = RowFormat> {
     let formats = [
         PossibleValue::new("txt").help("One text per line"),
         PossibleValue::new("jsonl").help("One JSON object per line"),
-        PossibleValue::new("csv").help("Comma-separated values under a header row"),
+        PossibleValue::new("csv").help("Comma-separated values under a header row; also ; tab |"),
+        PossibleValue::new("tsv").help("Tab-separated values under a header row"),
     ];
     PossibleValuesParser::new(formats).map(|name| {
         RowFormat::from_path(&Path::new("input").with_extension(name))
@@ -160,8 +161,8 @@ impl InputArgs {
     }
 
     /// Opens an input of single texts, for a command that knows no model.
-    pub(crate) fn open(self) -> Result<Input> {
-        self.open_source()?.read(None, Wanted::default())
+    pub(crate) fn open(self, quiet: bool) -> Result<Input> {
+        self.open_source()?.read(None, Wanted::default(), quiet)
     }
 
     /// Checks the flags, then opens the source.
@@ -222,7 +223,7 @@ impl InputArgs {
 fn format_of(place: &Place) -> Result<RowFormat> {
     let Place::File(path) = place else { return Ok(RowFormat::Text) };
     RowFormat::from_path(path).ok_or_else(|| {
-        let expected = "expected .txt, .jsonl or .csv; for another name, pass --input-format";
+        let expected = "expected .txt, .jsonl, .csv or .tsv; for another name, pass --input-format";
         unknown_suffix(path, expected)
     })
 }
@@ -233,6 +234,7 @@ fn reading(format: RowFormat, fields: &InputFields, wanted: Wanted) -> String {
         RowFormat::Text => return "texts".to_owned(),
         RowFormat::JsonLines => "jsonl",
         RowFormat::Csv => "csv",
+        RowFormat::Tsv => "tsv",
     };
     format!("{name}: {:?} and `{}`, {wanted:?}", fields.text, fields.tokens)
 }
@@ -241,7 +243,13 @@ impl OpenSource {
     /// Starts to read the texts.
     ///
     /// - `model`: how the model makes a text of several fields, if it does; flags come first
-    pub(crate) fn read(self, model: Option<&TextFields>, wanted: Wanted) -> Result<Input> {
+    /// - `quiet`: whether notes about the rows are left out
+    pub(crate) fn read(
+        self,
+        model: Option<&TextFields>,
+        wanted: Wanted,
+        quiet: bool,
+    ) -> Result<Input> {
         let (place, format, source, size, fields) = match self {
             Self::Arguments(texts) => return Ok(Input::from_texts(texts)),
             Self::Rows { place, format, source, size, fields } => {
@@ -257,10 +265,14 @@ impl OpenSource {
         let source = BufReader::with_capacity(1 << 16, Counted { source, read: read.clone() });
         let reading = reading(format, &fields, wanted);
         let name = place.to_string();
-        let records = RowReader::new(source, format).with_context(|| name.clone())?;
-        let texts = records.map(move |record| {
-            let text = record.and_then(|record| text_of(&record, &fields, wanted));
-            text.with_context(|| name.clone())
+        let mut records = RowReader::new(source, format).with_context(|| name.clone())?;
+        let texts = std::iter::from_fn(move || {
+            let record = records.next();
+            if let Some(remark) = records.take_note().filter(|_| !quiet) {
+                note(&format!("{name}: {remark}"));
+            }
+            let text = record?.and_then(|record| text_of(&record, &fields, wanted));
+            Some(text.with_context(|| name.clone()))
         });
         Ok(Input { texts: Box::new(texts), place, reading, size, read })
     }
@@ -437,7 +449,7 @@ mod tests {
     }
 
     fn open(line: &[&str]) -> Result<Input> {
-        Line::try_parse_from(["test"].iter().chain(line))?.input.open()
+        Line::try_parse_from(["test"].iter().chain(line))?.input.open(true)
     }
 
     #[test]

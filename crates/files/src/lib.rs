@@ -1,6 +1,6 @@
 //! Rows in, files out. This crate knows no model, no task and no tokenizer.
 //!
-//! - [`RowReader`] reads plain text, JSON Lines and CSV as a stream of [`Record`]s.
+//! - [`RowReader`] reads plain text, JSON Lines, CSV and TSV, also in gzip, as a stream of [`Record`]s.
 //! - [`AtomicFile`], [`write_file`], [`write_folder`] and [`create_folder`] write under another name,
 //!   sync, and rename. A crash leaves the old content or the new one, never half of it.
 //! - [`safetensors`] writes `f32` tensors without a copy of them, and reads them one by one.
@@ -26,7 +26,7 @@
 //! # What it leaves out
 //!
 //! - What a field means: labels belong to `polyhead-train`, options to `polyhead-cli`.
-//! - Parquet and compressed files.
+//! - Parquet, and compressed files other than gzip.
 //! - Safetensors of other types than `f32`: `polyhead-model` maps those files instead of reading them.
 
 #![forbid(unsafe_code)]

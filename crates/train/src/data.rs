@@ -9,6 +9,7 @@
 //! What it leaves out: the order of rows (see [`sampler`](crate::sampler)), and
 //! Parquet, which is an error that says so.
 
+mod bad_rows;
 mod cell;
 mod check;
 mod draft;

@@ -97,7 +97,7 @@ pub(crate) fn run(mut args: EncodeArgs) -> Result<ExitCode> {
     args.input.note_files(&args.model.load);
     let source = args.input.open_source()?;
     let (folder, _) = args.model.open()?;
-    let input = source.read(folder.input.as_ref(), Wanted::default())?;
+    let input = source.read(folder.input.as_ref(), Wanted::default(), args.model.load.quiet)?;
     let (place, size, reading) = (input.place.clone(), input.size, input.reading.clone());
     let limits = chunk_limits(kind, args.model.load.threads.expected());
     let on_bad_row = args.unfinished.on_bad_row;

@@ -31,7 +31,7 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(crate) struct EvalArgs {
-    /// Labelled rows, a .jsonl or .csv file; may be repeated
+    /// Labelled rows, a .jsonl, .csv or .tsv file, also .gz; may be repeated
     #[arg(short, long, value_name = "FILE", required = true, help_heading = "Input")]
     input: Vec<PathBuf>,
 
@@ -77,8 +77,8 @@ fn pair(text: &str) -> Result<(String, String), String> {
 /// Refuses a file name without a known suffix as wrong usage.
 fn check_suffix(path: &Path) -> Result<()> {
     match RowFormat::from_path(path) {
-        Some(RowFormat::JsonLines | RowFormat::Csv) => Ok(()),
-        _ => Err(unknown_suffix(path, "expected .jsonl or .csv")),
+        Some(format) if format != RowFormat::Text => Ok(()),
+        _ => Err(unknown_suffix(path, "expected .jsonl, .csv or .tsv")),
     }
 }
 

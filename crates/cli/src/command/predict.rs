@@ -91,7 +91,7 @@ pub(crate) fn run(mut args: PredictArgs) -> Result<ExitCode> {
     let mut tasks = folder.heads.iter().map(|head| &head.spec);
     let words = tasks.any(|task| task.kind.reads_words() && wanted(&task.name));
     let wanted = Wanted { words, pairs: true, columns: true };
-    let input = source.read(folder.input.as_ref(), wanted)?;
+    let input = source.read(folder.input.as_ref(), wanted, load.quiet)?;
     let (place, size, reading) = (input.place.clone(), input.size, input.reading.clone());
     let limits = chunk_limits(ResultKind::Lines, load.threads.expected());
     let on_bad_row = args.unfinished.on_bad_row;

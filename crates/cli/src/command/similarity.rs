@@ -46,7 +46,7 @@ struct SimilarityReport<'a> {
 /// Reads all texts at once, since the matrix has every pair of them.
 pub(crate) fn run(args: SimilarityArgs) -> Result<()> {
     args.input.note_files(&args.model.load);
-    let input = args.input.open()?;
+    let input = args.input.open(args.model.load.quiet)?;
     let place = input.place.clone();
     let texts = input.texts.map(|text| Ok(text?.text)).collect::<Result<Vec<String>>>()?;
     match texts.len() {

@@ -53,7 +53,7 @@ struct TokenizedLine<'a> {
 /// Tokenizes and prints chunk by chunk.
 pub(crate) fn run(args: TokenizeArgs) -> Result<()> {
     args.input.note_files(&args.model.load);
-    let chunks = first_read(args.input.open()?, CHUNK, OnBadRow::Fail)?;
+    let chunks = first_read(args.input.open(args.model.load.quiet)?, CHUNK, OnBadRow::Fail)?;
     let encoder = args.model.load(None)?;
     let mut out = BufWriter::new(io::stdout().lock());
     let mut number = 0;

@@ -37,7 +37,7 @@ impl SampleArgs {
             let texts = builtin(sentences());
             return Ok((texts, "built-in texts".to_owned()));
         }
-        let input = InputArgs::of_file(self.input, self.input_format, self.field).open()?;
+        let input = InputArgs::of_file(self.input, self.input_format, self.field).open(true)?;
         let place = input.place.clone();
         let texts = input.texts.take(most).map(|text| Ok(text?.text));
         let texts = texts.collect::<Result<Vec<String>>>()?;

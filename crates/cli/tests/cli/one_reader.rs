@@ -80,3 +80,295 @@ fn several_fields_are_one_text_for_training_and_every_command() {
         folder.run(&["eval", "run", "-i", "less.jsonl", "--field", "title"]).ok();
     }
 }
+
+/// What every command makes of a file: the texts of its rows, or an error.
+type Meaning<'a> = Result<&'a [&'a str], &'a str>;
+
+/// Asks every command that reads rows what the file `name` means.
+#[track_caller]
+fn check(folder: &Folder, name: &str, content: &[u8], expected: Meaning) {
+    fs::write(folder.path(name), content).unwrap();
+    let train = format!("data.train={name}");
+    let check_data = ["check-data", "config.toml", "--set", &train];
+    let train = ["train", "config.toml", "--set", &train, "-o", "new", "-q"];
+    let encode = ["encode", "-m", "run", "-i", name, "-q"];
+    let predict = ["predict", "run", "-i", name, "-q"];
+    let eval = ["eval", "run", "-i", name];
+    let texts = match expected {
+        Ok(texts) => texts,
+        Err(message) => {
+            for args in [&check_data[..], &train, &encode, &predict, &eval] {
+                let run = folder.run(args);
+                let err = run.err.replace(&format!("{}/", folder.0.path().display()), "");
+                let expected = format!("error: {name}: {message}");
+                assert!(run.code == 1 && err.starts_with(&expected), "{args:?}: {run:?}");
+            }
+            return;
+        }
+    };
+    let encoded = folder.run(&encode).ok().json_lines();
+    let predicted = folder.run(&predict).ok().json_lines();
+    for lines in [&encoded, &predicted] {
+        let found: Vec<&str> = lines.iter().map(|line| line["text"].as_str().unwrap()).collect();
+        assert_eq!(found, texts, "{name}");
+    }
+    let tokens = |lines: &[Value]| lines.iter().map(|line| line["tokens"].as_u64()).max().unwrap();
+    let report = folder.run(&[&check_data[..], &["--json"]].concat()).ok().out;
+    let report: Value = serde_json::from_str(&report).unwrap();
+    let split = &report["sources"][0]["splits"][0];
+    assert_eq!(split["rows"], texts.len(), "{name}");
+    let longest = split["lengths"]["longest"].as_u64();
+    assert_eq!((tokens(&encoded), tokens(&predicted)), (longest, longest), "{name}");
+    folder.run(&train).ok();
+    fs::remove_dir_all(folder.path("new")).unwrap();
+    let scores: Value =
+        serde_json::from_str(&folder.run(&[&eval[..], &["--json"]].concat()).ok().out).unwrap();
+    assert_eq!(scores["tasks"]["topic"]["rows"], texts.len(), "{name}");
+}
+
+/// A model with a task `topic`, and a configuration for other rows.
+fn with_model() -> Folder {
+    let rows = ["food", "film"].map(|topic| format!("{{\"text\": \"a\", \"topic\": \"{topic}\"}}"));
+    let folder = train(&rows.join("\n"), "");
+    let config = fs::read_to_string(folder.path("config.toml")).unwrap();
+    let config = config.replace(
+        "kind = \"classification\"",
+        "kind = \"classification\"\nlabels = [\"food\", \"film\"]",
+    );
+    fs::write(folder.path("config.toml"), config).unwrap();
+    folder
+}
+
+#[test]
+fn a_row_of_json_means_the_same_to_every_command() {
+    let folder = with_model();
+    let table: &[(&str, Meaning)] = &[
+        (r#"{"text": "a cat", "topic": "food"}"#, Ok(&["a cat"])),
+        ("\u{feff}{\"text\": \"a\", \"topic\": \"food\"}\r\n", Ok(&["a"])),
+        (
+            "\n{\"text\": \"a\", \"topic\": \"food\"}\n \n{\"text\": \"b c\", \"topic\": \"film\"}",
+            Ok(&["a", "b c"]),
+        ),
+        (r#"{"text": "\ud83d\ude00 \u00e9", "topic": "food"}"#, Ok(&["😀 é"])),
+        (r#"{"text": "", "topic": "food"}"#, Ok(&[""])),
+        (r#"{"text": null, "tokens": ["a", "b"], "topic": "food"}"#, Ok(&["a b"])),
+        (r#"{"tokens": ["a", "b"], "topic": "food"}"#, Ok(&["a b"])),
+        (r#"{"text": "", "tokens": ["a", "b"], "topic": "food"}"#, Ok(&["a b"])),
+        (r#"{"text": "a", "tokens": 7, "topic": "food"}"#, Ok(&["a"])),
+        (r#"{"text": "a", "tokens": ["x", 1], "topic": "food"}"#, Ok(&["a"])),
+        (r#"{"text": "a", "id": 12345678901234567890123, "x": 1.50, "topic": "food"}"#, Ok(&["a"])),
+        (r#"{"text": "a", "text": "b", "topic": "food"}"#, Err("line 1: two fields `text`")),
+        (r#"{"text": "a", "topic": "food", "topic": "film"}"#, Err("line 1: two fields `topic`")),
+        (r#"{"text": "a", "x": {"y": 1, "y": 2}, "topic": "food"}"#, Err("line 1: two fields `y`")),
+        (
+            r#"{"text": 5, "topic": "food"}"#,
+            Err("line 1: field `text`: expected a string, found a number"),
+        ),
+        (
+            r#"{"text": ["a"], "topic": "food"}"#,
+            Err("line 1: field `text`: expected a string, or an array of two"),
+        ),
+        (
+            r#"{"txt": "a", "topic": "food"}"#,
+            Err("line 1: no field `text`; the row has `txt`, `topic`"),
+        ),
+        (
+            r#"{"text": null, "topic": "food"}"#,
+            Err("line 1: field `text`: expected a string, found null"),
+        ),
+        (
+            r#"{"tokens": [], "topic": "food"}"#,
+            Err("line 1: no field `text`, and no words in field `tokens`"),
+        ),
+        (
+            r#"{"tokens": ["a", 1], "topic": "food"}"#,
+            Err("line 1: field `tokens`: word 2: expected a string, found a number"),
+        ),
+        (
+            r#"{"tokens": "a b", "topic": "food"}"#,
+            Err("line 1: field `tokens`: expected an array of strings, found a string"),
+        ),
+        (
+            r#"{"text": "a", "topic": NaN}"#,
+            Err("line 1: column 24: expected a JSON value, found `NaN`"),
+        ),
+        (
+            "{'text': 'a', 'topic': 'food'}",
+            Err("line 1: column 2: expected JSON, found a single quote"),
+        ),
+        (r#"{"text": "a", "topic": None}"#, Err("line 1: column 24: expected JSON, found `None`")),
+        (
+            r#"{"text": "a \ud83d", "topic": "food"}"#,
+            Err("line 1: column 19: expected a character, found half"),
+        ),
+        (
+            "[{\"text\": \"a\", \"topic\": \"food\"}]",
+            Err("line 1: expected one JSON object per line, found a JSON array"),
+        ),
+        (r#"{"text": "a"} {"text": "b"}"#, Err("line 1: column 15: trailing characters")),
+        (
+            r#"{"text": "a","#,
+            Err("line 1: column 13: EOF while parsing a value: expected a whole JSON object"),
+        ),
+        (
+            "version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
+            Err("line 1: expected rows, found a Git LFS pointer"),
+        ),
+        ("<!DOCTYPE html>\n<html>\n", Err("line 1: expected rows, found an HTML page")),
+        ("{\0\"\0t\0\"\0:\0", Err("line 1: expected UTF-8, found UTF-16: save the file as UTF-8")),
+        ("text,topic\na,food\n", Err("line 1: column 1: expected value")),
+    ];
+    for (content, expected) in table {
+        check(&folder, "a.jsonl", content.as_bytes(), *expected);
+    }
+    let bytes = b"{\"text\": \"a\xff\", \"topic\": \"food\"}";
+    check(&folder, "a.JSONL", bytes, Err("line 1: expected UTF-8, found byte 0xff at position 12"));
+}
+
+#[test]
+fn a_row_of_csv_means_the_same_to_every_command() {
+    let folder = with_model();
+    let table: &[(&str, Meaning)] = &[
+        ("text,topic\na cat,food\n", Ok(&["a cat"])),
+        ("\u{feff}text,topic\r\na,food\r\n\r\nb c,film\r\n", Ok(&["a", "b c"])),
+        ("topic,text\nfood,\"a, \"\"b\"\"\nc\"\n", Ok(&["a, \"b\"\nc"])),
+        ("text;topic\na, b;food\n", Ok(&["a, b"])),
+        ("text\ttopic\na, b\tfood\n", Ok(&["a, b"])),
+        ("text|topic\na|food\n", Ok(&["a"])),
+        ("text,topic\rone,food\rtwo,film\r", Ok(&["one", "two"])),
+        ("text,topic,,\na,food,,\n", Ok(&["a"])),
+        (",text,topic\n0,a,food\n1,b,film\n", Ok(&["a", "b"])),
+        ("text,tokens,topic\n,a  b,food\n", Ok(&["a b"])),
+        ("text,tokens,topic\n,\"['Anna', 'runs']\",food\n", Ok(&["Anna runs"])),
+        ("text,tokens,topic\nx,\"['Anna\",food\n", Ok(&["x"])),
+        ("text,topic\n\"['a', 'b']\",food\n", Ok(&["['a', 'b']"])),
+        (
+            "tokens,topic\n\"['Anna\",food\n",
+            Err("line 2: field `tokens`: expected a list: column 7: expected a closing"),
+        ),
+        (
+            "text,topic,,\na,food,,x\n",
+            Err("line 2: column 4 has no name: expected an empty cell, found `x`"),
+        ),
+        ("text,topic,text\na,food,b\n", Err("line 1: two columns `text`")),
+        ("title,topic\na,food\n", Err("line 1: no column `text`; the header has `title`, `topic`")),
+        ("topic,text\nfood,a\nfilm,\"b\nfood,c\n", Err("line 3: expected a closing quote")),
+        ("text,topic\n\"b,food\nc,food\n", Err("line 2: expected a closing quote")),
+        (
+            "text,topic\na, b,food\n",
+            Err("line 2: expected 2 columns, found 3; a cell with `,` in it needs quotes"),
+        ),
+        ("text,topic\na\n", Err("line 2: expected 2 columns, found 1")),
+        ("t\0e\0x\0t\0,\0", Err("line 1: expected UTF-8, found UTF-16: save the file as UTF-8")),
+        ("<html>\n", Err("line 1: expected rows, found an HTML page")),
+    ];
+    for (content, expected) in table {
+        check(&folder, "a.csv", content.as_bytes(), *expected);
+    }
+    check(&folder, "a.TSV", b"text\ttopic\na, b\tfood\n", Ok(&["a, b"]));
+    check(
+        &folder,
+        "a.csv",
+        b"text,topic\na\xff,food\n",
+        Err("line 2: field `text`: expected UTF-8"),
+    );
+}
+
+#[test]
+fn words_mean_the_same_where_a_task_tags_them() {
+    let rows = "{\"tokens\": [\"a\", \"cat\"], \"tags\": [\"O\", \"B-x\"]}\n";
+    let folder = with_model();
+    let config = fs::read_to_string(folder.path("config.toml")).unwrap();
+    let (start, _) = config.split_once("[[task]]").unwrap();
+    let task = "[[task]]\nname = \"tags\"\nkind = \"tokens\"\n";
+    fs::write(folder.path("config.toml"), format!("{start}{task}")).unwrap();
+    fs::write(folder.path("rows.jsonl"), rows.repeat(2)).unwrap();
+    folder.run(&["train", "config.toml", "-o", "tagger", "-q"]).ok();
+    let row = |tokens: &str| {
+        format!("{{\"text\": \"a cat\", \"tokens\": {tokens}, \"tags\": [\"O\", \"B-x\"]}}")
+    };
+    let csv = |tokens: &str| format!("text,tokens,tags\na cat,\"{tokens}\",O B-x\n");
+    for (name, content, expected) in [
+        ("a.jsonl", row(r#"["a", "cat"]"#), Ok("a cat")),
+        ("a.csv", csv("a cat"), Ok("a cat")),
+        ("a.csv", csv("['a', 'cat']"), Ok("a cat")),
+        ("a.csv", csv("[\"\"a\"\", \"\"cat\"\"]"), Ok("a cat")),
+        (
+            "a.jsonl",
+            row("\"a cat\""),
+            Err("line 1: field `tokens`: expected an array of strings, found a string"),
+        ),
+        (
+            "a.jsonl",
+            row("[\"a\", 1]"),
+            Err("line 1: field `tokens`: word 2: expected a string, found a number"),
+        ),
+        (
+            "a.jsonl",
+            row("[\"cat\", \"a\"]"),
+            Err("line 1: field `tokens`: word 2 `a`: not in field `text`"),
+        ),
+        (
+            "a.csv",
+            csv("['a', cat]"),
+            Err("line 2: field `tokens`: expected a list: column 7: expected a string"),
+        ),
+        (
+            "a.csv",
+            csv("['a' 'cat']"),
+            Err(
+                "line 2: field `tokens`: expected a list: column 6: expected `,` or `]` (lists of NumPy",
+            ),
+        ),
+    ] {
+        fs::write(folder.path(name), content).unwrap();
+        let train = format!("data.train={name}");
+        let check_data = ["check-data", "config.toml", "--set", &train];
+        let predict = ["predict", "tagger", "-i", name, "-q"];
+        let eval = ["eval", "tagger", "-i", name];
+        match expected {
+            Ok(text) => {
+                assert_eq!(texts(&folder, &predict), [text]);
+                folder.run(&check_data).ok();
+                folder.run(&eval).ok();
+            }
+            Err(message) => {
+                for args in [&check_data[..], &predict, &eval] {
+                    folder.run(args).fails(1, &[&format!("{name}: {message}")]);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_first_ten_bad_rows_are_shown_and_all_are_counted() {
+    let folder = with_model();
+    let rows = "{\"text\":\"a\",\"topic\":\"food\"}\n{\"text\":5,\"topic\":\"food\"}\n\
+                {\"text\":null,\"topic\":\"film\"}\n{\"topic\":\"film\"}\n";
+    fs::write(folder.path("faults.jsonl"), rows).unwrap();
+    let train = ["--set", "data.train=faults.jsonl"];
+    for args in [&["check-data", "config.toml"][..], &["train", "config.toml", "-o", "new"]] {
+        folder.run(&[args, &train].concat()).fails(
+            1,
+            &[
+                "faults.jsonl: line 2: field `text`: expected a string, found a number\n",
+                "\n  line 3: field `text`: expected a string, found null\n",
+                "\n  line 4: no field `text`; the row has `topic`\n  3 bad rows in all",
+            ],
+        );
+    }
+}
+
+#[test]
+fn a_separator_that_is_found_is_said_once() {
+    let folder = with_model();
+    fs::write(folder.path("a.csv"), "text;topic\na, b;food\nc;film\n").unwrap();
+    let note = "a.csv: columns are separated by `;`";
+    for args in [&["predict", "run"][..], &["encode"], &["tokenize"], &["eval", "run"]] {
+        let run = folder.run(&[args, &["-i", "a.csv"]].concat()).ok();
+        assert_eq!(run.err.matches(note).count(), 1, "{args:?}: {}", run.err);
+    }
+    let run = folder.run(&["check-data", "config.toml", "--set", "data.train=a.csv"]).ok();
+    assert_eq!(run.out.matches(note).count(), 1, "{run:?}");
+}

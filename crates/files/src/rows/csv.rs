@@ -4,7 +4,7 @@ use std::collections::{HashSet, VecDeque};
 use std::io::{self, Read};
 use std::sync::Arc;
 
-use csv::{ByteRecord, ErrorKind, Position, Reader};
+use csv::{ByteRecord, ErrorKind, Position, Reader, ReaderBuilder};
 
 use super::record::Header;
 use super::{ROW_LIMIT, Record, RowError};
@@ -15,15 +15,24 @@ use crate::quote::quoted;
 pub(super) struct CsvRows<R> {
     reader: Reader<LineStarts<R>>,
     header: Arc<Header>,
+    separator: u8,
+    /// A remark about the rows for the user, until it is taken.
+    pub(super) note: Option<String>,
+    /// Whether a cell with many line ends was found.
+    has_long_cell: bool,
 }
+
+/// More line ends than a cell of a table has: a quote may be missing.
+const MANY_LINES: usize = 100;
 
 impl<R: Read> CsvRows<R> {
     /// Reads the header.
-    pub(super) fn new(source: R) -> Result<Self, RowError> {
-        let mut reader = Reader::from_reader(LineStarts::new(source));
+    pub(super) fn new(source: R, separator: u8) -> Result<Self, RowError> {
+        let mut builder = ReaderBuilder::new();
+        let mut reader = builder.delimiter(separator).from_reader(LineStarts::new(source));
         let header = match reader.byte_headers() {
             Ok(header) => header.clone(),
-            Err(error) => return Err(explain(&mut reader, error)),
+            Err(error) => return Err(explain(&mut reader, separator, error)),
         };
         check_quotes(&mut reader, &header)?;
         let header = Header::new(reader.get_mut().line_at(0), &header);
@@ -32,7 +41,8 @@ impl<R: Read> CsvRows<R> {
             let message = format!("two columns {}", quoted(name));
             return Err(RowError::File { line: header.line, message });
         }
-        Ok(Self { reader, header: Arc::new(header) })
+        let header = Arc::new(header);
+        Ok(Self { reader, header, separator, note: None, has_long_cell: false })
     }
 
     /// Reads the next row as a record.
@@ -49,9 +59,28 @@ impl<R: Read> CsvRows<R> {
             Ok(false) => None,
             Ok(true) => {
                 let line = line_of(&mut self.reader, cells.position());
-                Some(Ok(Record::from_csv(line, self.header.clone(), cells)))
+                self.look_for_long_cells(&cells, line);
+                let header = self.header.clone();
+                Some(header.check(&cells, line).map(|()| Record::from_csv(line, header, cells)))
             }
-            Err(error) => Some(Err(explain(&mut self.reader, error))),
+            Err(error) => Some(Err(explain(&mut self.reader, self.separator, error))),
+        }
+    }
+
+    /// Makes a note of the first cell with many line ends.
+    fn look_for_long_cells(&mut self, cells: &ByteRecord, line: u64) {
+        let ends = |cell: &[u8]| cell.iter().filter(|byte| **byte == b'\n').count();
+        if self.has_long_cell {
+            return;
+        }
+        if let Some(column) = cells.iter().position(|cell| ends(cell) > MANY_LINES) {
+            self.has_long_cell = true;
+            let name = self.header.names.get(column).map_or("", String::as_str);
+            self.note = Some(format!(
+                "line {line}: the cell of column {} has {} line ends; is a quote missing?",
+                quoted(name),
+                ends(&cells[column])
+            ));
         }
     }
 }
@@ -75,15 +104,32 @@ fn line_of<R: Read>(reader: &mut Reader<LineStarts<R>>, position: Option<&Positi
     reader.get_mut().line_at(position.map_or(0, Position::byte))
 }
 
-fn explain<R: Read>(reader: &mut Reader<LineStarts<R>>, error: csv::Error) -> RowError {
+fn explain<R: Read>(
+    reader: &mut Reader<LineStarts<R>>,
+    separator: u8,
+    error: csv::Error,
+) -> RowError {
     let line = line_of(reader, error.position());
     let message = error.to_string();
     match error.into_kind() {
         ErrorKind::Io(error) => error.into(),
         ErrorKind::UnequalLengths { expected_len, len, .. } => {
-            RowError::Row { line, message: format!("expected {expected_len} columns, found {len}") }
+            let hint = match len > expected_len {
+                true => format!("; a cell with {} in it needs quotes", name_of(separator)),
+                false => String::new(),
+            };
+            let message = format!("expected {expected_len} columns, found {len}{hint}");
+            RowError::Row { line, message }
         }
         _ => RowError::File { line, message },
+    }
+}
+
+/// A separator in messages.
+pub(super) fn name_of(separator: u8) -> String {
+    match separator {
+        b'\t' => "a tab".to_owned(),
+        other => format!("`{}`", char::from(other)),
     }
 }
 

@@ -60,17 +60,17 @@ fn value(raw: &RawValue, line: &str, levels: usize) -> Result<JsonValue, String>
         b't' | b'f' => Ok(JsonValue::Bool(json == "true")),
         b'"' => serde_json::from_str(json)
             .map(JsonValue::String)
-            .map_err(|error| explain(&error, start)),
+            .map_err(|error| explain(&error, json, start)),
         b'[' => {
             let levels = inner()?;
             let values: Vec<&RawValue> =
-                serde_json::from_str(json).map_err(|error| explain(&error, start))?;
+                serde_json::from_str(json).map_err(|error| explain(&error, json, start))?;
             let values = values.into_iter().map(|raw| value(raw, line, levels));
             values.collect::<Result<_, _>>().map(JsonValue::Array)
         }
         b'{' => {
             let levels = inner()?;
-            let fields = fields(json).map_err(|error| explain(&error, start))?;
+            let fields = fields(json).map_err(|error| explain(&error, json, start))?;
             check_names(&fields)?;
             fields.into_iter().try_for_each(|(_, raw)| value(raw, line, levels).map(drop))?;
             Ok(JsonValue::Object)
@@ -99,11 +99,44 @@ pub(super) fn range_in(whole: &str, part: &str) -> Range<usize> {
     start..start + part.len()
 }
 
-/// Says what is wrong with JSON that begins after `start` bytes of its line.
-pub(super) fn explain(error: &serde_json::Error, start: usize) -> String {
+/// Says what is wrong with `json`, which begins after `start` bytes of its line.
+pub(super) fn explain(error: &serde_json::Error, json: &str, start: usize) -> String {
     let message = error.to_string();
     let cause = message.split(" at line ").next().unwrap_or(&message);
+    let cause = match cause_of(cause, json, error.column()) {
+        Some(known) => known,
+        None => cause.to_owned(),
+    };
     format!("column {}: {cause}", start + error.column())
+}
+
+/// The cause of an error in words, where it is a known mistake of programs that write JSON.
+///
+/// - `column`: byte at which or after which the parser stopped, counted from 1
+fn cause_of(cause: &str, json: &str, column: usize) -> Option<String> {
+    const NUMBERS: [&str; 3] = ["NaN", "-Infinity", "Infinity"];
+    const PYTHON: [&str; 4] = ["None", "True", "False", "\'"];
+    if cause.contains("hex escape") || cause.contains("surrogate") {
+        return Some(
+            "expected a character, found half of one, a lone surrogate such as `\\ud83d`".into(),
+        );
+    }
+    if cause.starts_with("EOF while parsing") {
+        return Some(format!("{cause}: expected a whole JSON object on one line"));
+    }
+    let mut stops = column.saturating_sub(3)..column;
+    let words = || NUMBERS.iter().chain(&PYTHON);
+    let found = stops.find_map(|at| {
+        let rest = json.get(at..)?;
+        words().find(|word| rest.starts_with(**word))
+    })?;
+    Some(match NUMBERS.contains(found) {
+        true => format!("expected a JSON value, found `{found}`: write a number or null"),
+        false => format!(
+            "expected JSON, found {}, as Python prints it: write the row with `json.dumps`",
+            if *found == "\'" { "a single quote".to_owned() } else { format!("`{found}`") }
+        ),
+    })
 }
 
 struct Object<'a>(Vec<(String, &'a RawValue)>);

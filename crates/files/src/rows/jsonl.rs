@@ -33,7 +33,7 @@ fn fields(json: &str) -> Result<Vec<JsonField>, String> {
     let values = json_value::fields(json).map_err(|error| {
         match serde_json::from_str::<&RawValue>(json).map(|raw| JsonValue::read(raw, json)) {
             Ok(Ok(other)) => format!("expected a JSON object, found {}", other.kind()),
-            _ => explain(&error, 0),
+            _ => explain(&error, json, 0),
         }
     })?;
     check_names(&values)?;

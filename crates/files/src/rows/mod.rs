@@ -9,6 +9,8 @@ mod jsonl;
 mod lines;
 mod list;
 mod record;
+mod separator;
+mod start;
 mod txt;
 
 use std::fmt;
@@ -21,6 +23,7 @@ pub use record::{Cell, Record};
 use crate::quote::visible;
 use csv::CsvRows;
 use lines::Lines;
+use start::Source;
 
 /// The format of the rows of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,8 +32,11 @@ pub enum RowFormat {
     Text,
     /// Every line is a JSON object; blank lines are skipped.
     JsonLines,
-    /// Comma-separated values below a header row; empty lines are skipped.
+    /// Separated values below a header row; empty lines are skipped. The separator is a comma, or a
+    /// semicolon, a tab or a vertical bar if header and first rows show that.
     Csv,
+    /// Values separated by tabs below a header row.
+    Tsv,
 }
 
 /// The reason why a row cannot be read.
@@ -66,7 +72,8 @@ fn too_long(line: u64) -> io::Error {
 
 /// Iterator over the rows of a source.
 pub struct RowReader<R> {
-    rows: Rows<Chain<Cursor<Vec<u8>>, R>>,
+    rows: Rows<Chain<Cursor<Vec<u8>>, Source<R>>>,
+    note: Option<String>,
 }
 
 enum Rows<R> {
@@ -76,31 +83,62 @@ enum Rows<R> {
 }
 
 impl RowFormat {
-    /// Finds the format by the suffix of a file name: `.txt`, `.jsonl` or `.csv` in any case.
+    /// Finds the format by the suffix of a file name: `.txt`, `.jsonl`, `.csv` or `.tsv` in any
+    /// case, also with `.gz` behind it.
     pub fn from_path(path: &Path) -> Option<Self> {
         let suffix = path.extension()?.to_str()?.to_ascii_lowercase();
         match suffix.as_str() {
             "txt" => Some(Self::Text),
             "jsonl" => Some(Self::JsonLines),
             "csv" => Some(Self::Csv),
+            "tsv" => Some(Self::Tsv),
+            "gz" => Self::from_path(path.file_stem()?.as_ref()),
             _ => None,
         }
     }
 }
 
+/// Bytes of a CSV file in which its separator is looked for, if the header does not show it.
+const SAMPLE: u64 = 1 << 16;
+
 impl<R: BufRead> RowReader<R> {
-    /// Starts to read `source`: drops a byte order mark, reads the header of a CSV file.
+    /// Starts to read `source`: decompresses gzip, drops a byte order mark, reads the header of a
+    /// CSV file.
     ///
     /// # Errors
-    /// [`RowError::Io`], or [`RowError::File`] if two columns have one name.
+    /// [`RowError::Io`], or [`RowError::File`] if two columns have one name or the source is
+    /// something else than rows.
     pub fn new(source: R, format: RowFormat) -> Result<Self, RowError> {
-        let source = without_byte_order_mark(source)?;
+        let mut source = Source::new(source)?;
+        let mut start = start::first_line(&mut source, format)?;
+        let separator = match format {
+            RowFormat::Tsv => b'\t',
+            RowFormat::Csv if separator::may_be_other(&start) => {
+                let read = source.by_ref().take(SAMPLE).read_to_end(&mut start)?;
+                separator::separator(&start, (read as u64) < SAMPLE)
+            }
+            _ => b',',
+        };
+        let note = (format == RowFormat::Csv && separator != b',')
+            .then(|| format!("columns are separated by {}", csv::name_of(separator)));
+        let source = Cursor::new(start).chain(source);
         let rows = match format {
             RowFormat::Text => Rows::Text(Lines::new(source)),
             RowFormat::JsonLines => Rows::JsonLines(Lines::new(source)),
-            RowFormat::Csv => Rows::Csv(Box::new(CsvRows::new(source)?)),
+            RowFormat::Csv | RowFormat::Tsv => {
+                Rows::Csv(Box::new(CsvRows::new(source, separator)?))
+            }
         };
-        Ok(Self { rows })
+        Ok(Self { rows, note })
+    }
+
+    /// Takes the next remark for the user: what was found out by looking, and what is odd about the
+    /// rows so far.
+    pub fn take_note(&mut self) -> Option<String> {
+        self.note.take().or_else(|| match &mut self.rows {
+            Rows::Csv(rows) => rows.note.take(),
+            _ => None,
+        })
     }
 }
 
@@ -140,17 +178,6 @@ impl From<io::Error> for RowError {
     fn from(error: io::Error) -> Self {
         Self::Io(error)
     }
-}
-
-/// Windows programs put this mark at the start of UTF-8 files; it is not part of the first text.
-fn without_byte_order_mark<R: Read>(mut source: R) -> io::Result<Chain<Cursor<Vec<u8>>, R>> {
-    const MARK: [u8; 3] = [0xef, 0xbb, 0xbf];
-    let mut start = Vec::new();
-    source.by_ref().take(MARK.len() as u64).read_to_end(&mut start)?;
-    if start == MARK {
-        start.clear();
-    }
-    Ok(Cursor::new(start).chain(source))
 }
 
 #[cfg(test)]

@@ -45,6 +45,7 @@ pub(super) struct JsonField {
 #[derive(Debug)]
 pub(super) struct Header {
     pub(super) line: u64,
+    /// Names of the columns, without empty names at the end.
     pub(super) names: Vec<String>,
     /// Hash of the names, to which each row adds its values.
     hash: Sha256,
@@ -203,7 +204,9 @@ impl Record {
         }
         if let Some(words) = words.filter(|words| names.contains(words)) {
             let words = quoted(words);
-            return self.error(format!("no field {field}, and no words in field {words}"));
+            return self.error(format!(
+                "no field {field}, and no words in field {words}: expected a text or at least one word"
+            ));
         }
         if names.contains(&"text_a") && names.contains(&"text_b") {
             return self.error(format!(
@@ -235,8 +238,29 @@ impl Header {
     pub(super) fn new(line: u64, names: &ByteRecord) -> Self {
         let mut hash = Sha256::new();
         add_pieces(&mut hash, names);
-        let names = names.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
+        let names = names.iter().map(|name| String::from_utf8_lossy(name).into_owned());
+        let mut names: Vec<String> = names.collect();
+        // Spreadsheets write empty columns behind the last one.
+        while names.len() > 1 && names.last().is_some_and(|name| name.trim().is_empty()) {
+            names.pop();
+        }
         Self { line, names, hash }
+    }
+
+    /// Refuses a value in a column behind the last one that has a name.
+    pub(super) fn check(&self, cells: &ByteRecord, line: u64) -> Result<(), RowError> {
+        let unnamed = cells.iter().enumerate().skip(self.names.len());
+        match unnamed.into_iter().find(|(_, cell)| !cell.trim_ascii().is_empty()) {
+            None => Ok(()),
+            Some((column, cell)) => {
+                let found = quoted(&String::from_utf8_lossy(cell));
+                let message = format!(
+                    "column {} has no name: expected an empty cell, found {found}",
+                    column + 1
+                );
+                Err(RowError::Row { line, message })
+            }
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::io::BufReader;
 
 use proptest::prelude::*;
 
-use super::RowFormat::{Csv, JsonLines, Text};
+use super::RowFormat::{Csv, JsonLines, Text, Tsv};
 use super::*;
 
 fn records(format: RowFormat, source: &[u8]) -> Result<Vec<Record>, String> {
@@ -33,37 +33,17 @@ fn the_suffix_decides_and_case_does_not_matter() {
         ("a.b.jsonl", Some(JsonLines)),
         ("a/b.JSONL", Some(JsonLines)),
         ("a.csv", Some(Csv)),
+        ("a.Csv.GZ", Some(Csv)),
+        ("a.tsv", Some(Tsv)),
+        ("a.jsonl.gz", Some(JsonLines)),
+        ("a.gz", None),
+        (".gz", None),
         ("a.parquet", None),
         ("a.json", None),
         ("txt", None),
         (".txt", None),
     ] {
         assert_eq!(RowFormat::from_path(Path::new(name)), expected, "{name}");
-    }
-}
-
-#[test]
-fn the_byte_order_mark_is_dropped_even_when_bytes_trickle() {
-    for (bytes, expected) in [
-        (&b"\xef\xbb\xbfab"[..], &b"ab"[..]),
-        (b"\xef\xbb", b"\xef\xbb"),
-        (b"ab", b"ab"),
-        (b"", b""),
-        (b"\xef\xbb\xbf", b""),
-    ] {
-        let mut found = Vec::new();
-        without_byte_order_mark(BufReader::with_capacity(1, bytes))
-            .unwrap()
-            .read_to_end(&mut found)
-            .unwrap();
-        assert_eq!(found, expected);
-    }
-    for (format, source) in [
-        (Text, &b"\xef\xbb\xbfa\n"[..]),
-        (JsonLines, b"\xef\xbb\xbf{\"text\": \"a\"}"),
-        (Csv, b"\xef\xbb\xbftext\na\n"),
-    ] {
-        assert_eq!(texts(format, source).unwrap()[0].1, "a");
     }
 }
 
@@ -130,7 +110,7 @@ fn what_is_wrong_and_where() {
         (
             JsonLines,
             b"{\"a\": 1, \"b\": [\"\\ud800\"]}",
-            "line 1: column 23: unexpected end of hex",
+            "line 1: column 23: expected a character, found half of one",
         ),
         (JsonLines, b"\n{\"text\": \"\xff\"}", "line 2: expected UTF-8, found byte 0xff at"),
         (JsonLines, b"{\"text\": 5}", "line 1: field `text`: expected a string, found a number"),
@@ -163,6 +143,59 @@ fn a_closed_quote_at_the_end_is_fine() {
     }
 }
 
+#[test]
+fn a_quote_that_is_never_closed_is_found_in_every_column() {
+    for (source, line) in [
+        ("id,text\n1,a\n2,\"b\n3,c\n", 3),
+        ("text,id\na,1\n\"b,2\nc,3\n", 3),
+        ("text;id\n\"a\nb\";1\n\"c;2\nd;3\n", 4),
+        ("text,id\n\"a,1\n", 2),
+    ] {
+        let error = texts(Csv, source.as_bytes()).unwrap_err();
+        assert!(error.starts_with(&format!("line {line}: expected a closing quote")), "{error}");
+    }
+}
+
+#[test]
+fn empty_columns_behind_the_last_name_are_ignored() {
+    let all = |source: &str| {
+        let records = records(Csv, source.as_bytes())?;
+        Ok::<_, String>(records.iter().map(|r| r.other_fields("text").unwrap()).collect::<Vec<_>>())
+    };
+    let id = |id: &str| vec![("id".to_owned(), format!("{id:?}"))];
+    assert_eq!(all("text,id,,\na,1,,\nb,2, ,\n"), Ok(vec![id("1"), id("2")]));
+    assert_eq!(all("text;id;;\na;1;;\nb;2;;\n"), Ok(vec![id("1"), id("2")]));
+    assert_eq!(
+        all("text,id,,\na,1,,\nb,2,,x\n").unwrap_err(),
+        "line 3: column 4 has no name: expected an empty cell, found `x`"
+    );
+    // The index that pandas writes stands in front and has no name.
+    let index = vec![(String::new(), "\"0\"".to_owned())];
+    assert_eq!(all(",text\n0,a\n"), Ok(vec![index]));
+}
+
+#[test]
+fn notes_say_what_was_found_by_looking() {
+    let notes = |format, source: &str| {
+        let mut reader = RowReader::new(source.as_bytes(), format).unwrap();
+        let mut notes: Vec<String> = reader.take_note().into_iter().collect();
+        while let Some(record) = reader.next() {
+            record.unwrap();
+            notes.extend(reader.take_note());
+        }
+        notes
+    };
+    assert_eq!(notes(Csv, "text,id\na;b,1\n"), [""; 0]);
+    assert_eq!(notes(Csv, "text;id\na;1\n"), ["columns are separated by `;`"]);
+    assert_eq!(notes(Csv, "text\tid\na\t1\n"), ["columns are separated by a tab"]);
+    assert_eq!(notes(Tsv, "text\tid\na\t1\n"), [""; 0]);
+    let long = "x\n".repeat(101);
+    let found = notes(Csv, &format!("text,id\n\"{long}\",1\n\"{long}\",2\n"));
+    assert_eq!(found, ["line 2: the cell of column `text` has 101 line ends; is a quote missing?"]);
+    let error = texts(Csv, b"text;id\na;b;1\n").unwrap_err();
+    assert_eq!(error, "line 2: expected 2 columns, found 3; a cell with `;` in it needs quotes");
+}
+
 /// Which faults leave the rows after them readable.
 #[test]
 fn faults_of_rows_and_of_files_differ() {
@@ -172,7 +205,9 @@ fn faults_of_rows_and_of_files_differ() {
         (Csv, b"id,text\n1,\"a\n", true),
         (Csv, b"id,title\n1,a\n", true),
         (Csv, b"id,id\n1,a\n", true),
-        (JsonLines, b"[]\n", false),
+        (JsonLines, b"{\"text\": \"\"}\n[]\n", false),
+        (JsonLines, b"[]\n", true),
+        (Csv, b"text,id,,\na,1,,x\n", false),
         (JsonLines, b"{\"title\": 1}\n", false),
         (Text, b"\xff\n", false),
     ] {
@@ -196,9 +231,34 @@ fn a_name_that_stands_twice_is_an_error() {
         (JsonLines, "{\"a\": [{\"b\": {\"c\": 1, \"c\": 2}}]}", "line 1: two fields `c`"),
         (Csv, "\ntext,text\na,b\n", "line 2: two columns `text`"),
         (Csv, "id,text,id\n", "line 1: two columns `id`"),
-        (Csv, "text,,\na,,\n", "line 1: two columns ``"),
+        (Csv, ",,text\n1,2,a\n", "line 1: two columns ``"),
     ] {
         assert_eq!(records(format, source.as_bytes()).unwrap_err(), expected, "{source}");
+    }
+}
+
+#[test]
+fn json_that_other_programs_write_is_named() {
+    for (row, expected) in [
+        (r#"{"text": "a", "x": NaN}"#, "column 20: expected a JSON value, found `NaN`: write a"),
+        (
+            r#"{"text": "a", "x": [1, Infinity]}"#,
+            "column 24: expected a JSON value, found `Infinity`",
+        ),
+        (r#"{"text": "a", "x": -Infinity}"#, "column 21: expected a JSON value, found `-Infinity`"),
+        ("{'text': 'a'}", "column 2: expected JSON, found a single quote, as Python prints it"),
+        (r#"{"text": 'a'}"#, "column 10: expected JSON, found a single quote"),
+        (r#"{"text": None}"#, "column 10: expected JSON, found `None`, as Python prints it"),
+        (r#"{"text": "a", "x": True}"#, "column 20: expected JSON, found `True`"),
+        (r#"{"text": "a", "x": {"y": False}}"#, "column 26: expected JSON, found `False`"),
+        (r#"{"text": "a \ud83d"}"#, "column 18: expected a character, found half of one"),
+        (r#"{"text": "\ude00 a"}"#, "expected a character, found half of one"),
+        (r#"{"text": "a","#, "column 13: EOF while parsing a value: expected a whole JSON object"),
+        (r#"{"text": "it's",}"#, "column 17: trailing comma"),
+        (r#"{"text": "'NaN'" "None"}"#, "column 18: expected `,` or `}`"),
+    ] {
+        let error = records(JsonLines, row.as_bytes()).unwrap_err();
+        assert!(error.starts_with("line 1: ") && error.contains(expected), "{row}: {error}");
     }
 }
 
@@ -233,7 +293,11 @@ fn a_row_without_a_text_says_what_it_has() {
         (JsonLines, r#"{"z": "x", "b": 1}"#, "line 1: no field `text`; the row has `z`, `b`"),
         (JsonLines, "\n{}", "line 2: no field `text`; the row has nothing"),
         (JsonLines, r#"{"text": null}"#, "line 1: field `text`: expected a string, found null"),
-        (JsonLines, r#"{"words": []}"#, "line 1: no field `text`, and no words in field `words`"),
+        (
+            JsonLines,
+            r#"{"words": []}"#,
+            "line 1: no field `text`, and no words in field `words`: expected a text or at least one word",
+        ),
         (
             JsonLines,
             r#"{"text_a": "x", "text_b": "y"}"#,

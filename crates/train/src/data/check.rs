@@ -13,6 +13,7 @@ use std::ops::Range;
 
 use polyhead_files::{quoted, shortened};
 
+use super::fingerprint::DataFile;
 use super::labels::TaskLabels;
 use super::source::{DataTask, Dataset, Source};
 use super::spelling::revealed;
@@ -60,8 +61,14 @@ impl DataReport {
             sources: data.sources.iter().enumerate().map(source).collect(),
             tasks: data.tasks.iter().enumerate().map(task).collect(),
             overlaps: groups.overlaps(),
+            files: data.files.iter().flat_map(notes).collect(),
         }
     }
+}
+
+/// The notes of a file with its name.
+fn notes(file: &DataFile) -> impl Iterator<Item = String> {
+    file.notes.iter().map(|note| format!("{}: {note}", file.path.display()))
 }
 
 /// Splits that have files.

@@ -7,14 +7,14 @@ use polyhead_files::{FileError, RowError, RowFormat, open_file};
 
 use crate::error::{Error, ErrorKind};
 
-/// Finds the format of a data file by its suffix: JSON Lines or CSV.
+/// Finds the format of a data file by its suffix: JSON Lines, CSV or TSV, also compressed.
 pub(super) fn format_of(path: &Path) -> Result<RowFormat, Error> {
     let message = match RowFormat::from_path(path) {
-        Some(format @ (RowFormat::JsonLines | RowFormat::Csv)) => return Ok(format),
+        Some(format) if format != RowFormat::Text => return Ok(format),
         None if path.extension().is_some_and(|suffix| suffix.eq_ignore_ascii_case("parquet")) => {
-            "Parquet files come later; use .jsonl or .csv"
+            "Parquet files come later; use .jsonl, .csv or .tsv"
         }
-        _ => "expected a name that ends in .jsonl or .csv",
+        _ => "expected a name that ends in .jsonl, .csv or .tsv, or one of these and .gz",
     };
     Err(Error::new(ErrorKind::Data, format!("{}: {message}", path.display())))
 }
@@ -40,10 +40,17 @@ mod tests {
     fn formats_by_suffix() {
         assert_eq!(format_of(Path::new("a/b.JSONL")).unwrap(), RowFormat::JsonLines);
         assert_eq!(format_of(Path::new("b.csv")).unwrap(), RowFormat::Csv);
+        assert_eq!(format_of(Path::new("b.TSV.gz")).unwrap(), RowFormat::Tsv);
         for (name, expected) in [
-            ("a.parquet", "a.parquet: Parquet files come later; use .jsonl or .csv"),
-            ("a.txt", "a.txt: expected a name that ends in .jsonl or .csv"),
-            ("jsonl", "jsonl: expected a name that ends in .jsonl or .csv"),
+            ("a.parquet", "a.parquet: Parquet files come later; use .jsonl, .csv or .tsv"),
+            (
+                "a.txt",
+                "a.txt: expected a name that ends in .jsonl, .csv or .tsv, or one of these and .gz",
+            ),
+            (
+                "jsonl",
+                "jsonl: expected a name that ends in .jsonl, .csv or .tsv, or one of these and .gz",
+            ),
         ] {
             assert_eq!(format_of(Path::new(name)).unwrap_err().to_string(), expected);
         }

@@ -20,6 +20,9 @@ pub struct DataFile {
     pub rows: usize,
     /// SHA-256 of the file's bytes, in hexadecimal.
     pub sha256: String,
+    /// Remarks for the user: what was found out by looking, and what is odd about the rows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// One hash for all files in order: SHA-256 of their hashes, a line each. Names
@@ -40,6 +43,7 @@ mod tests {
             part: Part::Train,
             rows: 1,
             sha256: hex(Sha256::digest(bytes)),
+            notes: Vec::new(),
         };
         let hash = sha256_of(&[file("a", b"1"), file("b", b"2")]);
         assert_eq!(hash, sha256_of(&[file("c", b"1"), file("d", b"2")]));

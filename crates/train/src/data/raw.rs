@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use polyhead_files::{Hashing, RowReader, listed, quoted};
 
+use super::bad_rows::BadRows;
 use super::cell::RawLabel;
 use super::file::{error_in, format_of, open};
 use super::fingerprint::DataFile;
@@ -61,21 +62,31 @@ impl RawSplit {
             let reader = BufReader::with_capacity(1 << 16, &mut source);
             let in_file = |error| error_in(path, error);
             let before = split.rows.len();
-            for record in RowReader::new(reader, format).map_err(in_file)? {
-                let record = record.map_err(in_file)?;
-                split.rows.push(schema.row(&record).map_err(in_file)?);
-                split.places.push(Place { file, line: record.line() });
-                if split.fields.is_empty() {
-                    split.fields = record.names().into_iter().map(str::to_owned).collect();
+            let (mut notes, mut bad) = (Vec::new(), BadRows::default());
+            let mut records = RowReader::new(reader, format).map_err(in_file)?;
+            while let Some(record) = records.next() {
+                notes.extend(records.take_note());
+                let row = record.and_then(|record| Ok((schema.row(&record)?, record)));
+                match row {
+                    Ok((row, record)) => {
+                        split.rows.push(row);
+                        split.places.push(Place { file, line: record.line() });
+                        if split.fields.is_empty() {
+                            split.fields = record.names().into_iter().map(str::to_owned).collect();
+                        }
+                    }
+                    Err(error) => bad.add(error).map_err(in_file)?,
                 }
             }
+            drop(records);
+            bad.check(path)?;
             let rows = split.rows.len() - before;
             if rows == 0 {
                 let message = format!("{}: expected rows, found none", path.display());
                 return Err(Error::new(ErrorKind::Data, message));
             }
             let (_, _, sha256) = source.finish();
-            all.push(DataFile { path: path.clone(), part, rows, sha256 });
+            all.push(DataFile { path: path.clone(), part, rows, sha256, notes });
         }
         Ok(split)
     }

@@ -37,7 +37,7 @@ impl DataReport {
 
     /// What a user should look at, a finding a line; none if all is well.
     pub fn warnings(&self) -> Vec<String> {
-        let mut warnings = Vec::new();
+        let mut warnings = self.files.clone();
         for task in &self.tasks {
             for split in &task.splits {
                 unknown_warning(task, split, &mut warnings);

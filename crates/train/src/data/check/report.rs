@@ -15,6 +15,9 @@ pub struct DataReport {
     pub tasks: Vec<TaskReport>,
     /// Texts that stand in two splits, of whatever source.
     pub overlaps: Vec<Overlap>,
+    /// Remarks about files, with their names: separators found by looking, cells with many lines.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<String>,
 }
 
 /// Rows that some tasks share.

@@ -1,0 +1,80 @@
+//! The character between the columns of a CSV file, found by looking.
+
+use csv::{ByteRecord, ReaderBuilder};
+
+/// The separators that are looked for, the first one first.
+const SEPARATORS: [u8; 4] = [b',', b';', b'\t', b'|'];
+
+/// Finds the separator of a file that begins with `start`.
+///
+/// A comma, unless the header has another separator and either no comma, or rows that only the
+/// other one cuts into as many cells as the header has.
+///
+/// - `complete`: whether `start` is the whole file; else its last row may be cut off
+pub(super) fn separator(start: &[u8], complete: bool) -> u8 {
+    let columns = |separator: u8| columns(start, complete, separator);
+    let found: Vec<(u8, Columns)> =
+        SEPARATORS.into_iter().map(|separator| (separator, columns(separator))).collect();
+    let many = |(_, columns): &&(u8, Columns)| columns.header > 1;
+    let fits = found.iter().filter(many).find(|(_, columns)| columns.all_rows);
+    let widest = || found.iter().filter(many).max_by_key(|(_, columns)| columns.header);
+    fits.or_else(|| found.first().filter(many)).or_else(widest).map_or(b',', |(found, _)| *found)
+}
+
+/// Whether another separator than the comma may be that of a file with this header.
+pub(super) fn may_be_other(header: &[u8]) -> bool {
+    header.iter().any(|byte| SEPARATORS[1..].contains(byte))
+}
+
+/// What a separator makes of rows.
+struct Columns {
+    /// Cells of the header.
+    header: usize,
+    /// Whether every row has as many cells.
+    all_rows: bool,
+}
+
+fn columns(start: &[u8], complete: bool, separator: u8) -> Columns {
+    let mut builder = ReaderBuilder::new();
+    let mut rows =
+        builder.delimiter(separator).flexible(true).has_headers(false).from_reader(start);
+    let (mut lengths, mut row) = (Vec::new(), ByteRecord::new());
+    while rows.read_byte_record(&mut row).unwrap_or(false) {
+        lengths.push(row.len());
+    }
+    if !complete && lengths.len() > 1 {
+        lengths.pop();
+    }
+    let header = lengths.first().copied().unwrap_or(0);
+    Columns { header, all_rows: lengths.iter().all(|length| *length == header) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_separator_is_found_by_looking() {
+        for (start, expected) in [
+            ("", b','),
+            ("text\na;b\nc;d\n", b','),
+            ("text,label\na;b,x\n", b','),
+            ("text;label\na, b;x\n", b';'),
+            ("text\tlabel\na, b\tx\n", b'\t'),
+            ("text|label\na|x\n", b'|'),
+            ("\"text\";\"label\"\n\"a;b\";x\n", b';'),
+            ("\"a;b\",label\nx,y\n", b','),
+            // Both stand in the header: the rows decide.
+            ("text;label, as given\ngood;x\nbad, really, bad;y\n", b';'),
+            ("text,\"a;b\",c;d\n1,2,3\n", b','),
+            ("text;id,label\na,b\n", b','),
+            // No separator fits all rows: the comma, then the one with most columns.
+            ("a,b;c\n1\n", b','),
+            ("a;b;c|d\n1\n", b';'),
+        ] {
+            assert_eq!(separator(start.as_bytes(), true), expected, "{start:?}");
+        }
+        let cut = b"text;label\na;x\nb";
+        assert_eq!(separator(cut, false), b';');
+    }
+}
