@@ -71,7 +71,7 @@ fn what_cannot_be_evaluated_is_named() {
         (&["run", "-i", "test.jsonl", "--label-field", "topic=theme"], 1, &["`topic`", "`theme`"]),
         (&["run", "-i", "none.jsonl"], 1, &["none.jsonl"]),
         (&["run", "-i", "test.txt"], 2, &["test.txt: expected .jsonl, .csv or .tsv"]),
-        (&["run", "-i", "test.jsonl", "-i", "-"], 2, &["-: expected .jsonl or .csv"]),
+        (&["run", "-i", "test.jsonl", "-i", "-"], 2, &["-: expected .jsonl, .csv or .tsv"]),
         (&[&*model, "-i", "test.jsonl", "-q"], 2, &["the model has no tasks"]),
         (&["run"], 2, &["--input"]),
     ] {
