@@ -5,6 +5,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, IsTerminal, Read};
+use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
@@ -266,12 +267,19 @@ impl OpenSource {
         let reading = reading(format, &fields, wanted);
         let name = place.to_string();
         let mut records = RowReader::new(source, format).with_context(|| name.clone())?;
+        let mut first = true;
         let texts = std::iter::from_fn(move || {
             let record = records.next();
             if let Some(remark) = records.take_note().filter(|_| !quiet) {
                 note(&format!("{name}: {remark}"));
             }
-            let text = record?.and_then(|record| text_of(&record, &fields, wanted));
+            let text = record?.and_then(|record| {
+                let text = text_of(&record, &fields, wanted);
+                match mem::take(&mut first) {
+                    true => text.map_err(|error| with_flag(error, &record, &fields)),
+                    false => text,
+                }
+            });
             Some(text.with_context(|| name.clone()))
         });
         Ok(Input { texts: Box::new(texts), place, reading, size, read })
@@ -329,6 +337,19 @@ impl Input {
             self.place, done.rows
         )))
     }
+}
+
+/// Adds the flag for another field to the error of a first row that has no field for the text. A
+/// later row has a fault of its own.
+fn with_flag(mut error: RowError, record: &Record, fields: &InputFields) -> RowError {
+    let (names, wanted) = (record.names(), fields.text.names());
+    if wanted.iter().all(|name| names.contains(name)) || names.contains(&&*fields.tokens) {
+        return error;
+    }
+    if let RowError::Row { message, .. } | RowError::File { message, .. } = &mut error {
+        message.push_str("; pass --field NAME");
+    }
+    error
 }
 
 /// Reads the text of a row and what a command takes beside it.

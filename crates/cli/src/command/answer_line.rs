@@ -7,10 +7,10 @@ use polyhead_model::{Answer, HeadSpec, RowWords, TaskAnswer, TextAnswer};
 use polyhead_serve::answer_body::{TaskAnswerBody, TaskBodies};
 use serde::Serialize;
 
-/// Keys of a line that Polyhead sets; columns of these names get [`PREFIX`].
-const OURS: [&str; 4] = ["text", "tokens", "truncated", "tasks"];
+use crate::output::write_line;
 
-const PREFIX: &str = "input_";
+/// The keys of [`Own`].
+const KEYS: [&str; 4] = ["text", "tokens", "truncated", "tasks"];
 
 /// A row of the input.
 pub(super) struct Row<'a> {
@@ -32,13 +32,6 @@ pub(super) fn answer_line(
     heads: &[HeadSpec],
     found: &TextAnswer,
 ) -> Result<()> {
-    line.push(b'{');
-    for (name, value) in row.columns {
-        serde_json::to_writer(&mut *line, &*key(name, row.columns))?;
-        line.push(b':');
-        line.extend_from_slice(value.as_bytes());
-        line.push(b',');
-    }
     let tasks = heads.iter().zip(&found.tasks);
     let tasks = tasks.map(|(head, task)| Ok((head.name.as_str(), body(head, task, row)?)));
     let own = Own {
@@ -49,24 +42,7 @@ pub(super) fn answer_line(
         truncated: found.tokens.truncated(),
         tasks: TaskBodies(tasks.collect::<Result<_>>()?),
     };
-    let own = serde_json::to_vec(&own)?;
-    // The columns follow, so the object has no opening brace of its own.
-    line.extend_from_slice(&own[1..]);
-    line.push(b'\n');
-    Ok(())
-}
-
-/// The key of column `name`: it gets a prefix if Polyhead sets a key of that name, and is
-/// different from every other column.
-fn key<'a>(name: &'a str, columns: &[(String, String)]) -> Cow<'a, str> {
-    let mut key = Cow::Borrowed(name);
-    if OURS.contains(&name) {
-        key = Cow::Owned(format!("{PREFIX}{name}"));
-        while columns.iter().any(|(other, _)| *other == *key) {
-            key.to_mut().insert_str(0, PREFIX);
-        }
-    }
-    key
+    Ok(write_line(line, row.columns, &own, &KEYS)?)
 }
 
 /// The text as the input has it.
@@ -194,27 +170,6 @@ mod tests {
              \"urgency\":{\"value\":1.5},\
              \"dishes\":{\"spans\":[{\"label\":\"dish\",\"start\":5,\"end\":9,\"text\":\"soup\",\
              \"score\":0.5,\"first_word\":1,\"last_word\":1}]}}}\n"
-        );
-    }
-
-    #[test]
-    fn no_key_comes_twice() {
-        let keys = |names: &[&str]| -> Vec<String> {
-            let columns: Vec<(String, String)> =
-                names.iter().map(|name| ((*name).to_owned(), "1".to_owned())).collect();
-            columns.iter().map(|(name, _)| key(name, &columns).into_owned()).collect()
-        };
-        assert_eq!(keys(&["id", "tokens"]), ["id", "input_tokens"]);
-        assert_eq!(keys(&["input_text", "text"]), ["input_text", "input_input_text"]);
-        assert_eq!(
-            keys(&["tasks", "input_tasks", "input_input_tasks", "tokens", "input_"]),
-            [
-                "input_input_input_tasks",
-                "input_tasks",
-                "input_input_tasks",
-                "input_tokens",
-                "input_"
-            ]
         );
     }
 }

@@ -20,8 +20,11 @@ use crate::resume::OutputFingerprint;
 const HELP: &str = "\
 Without --out, prints one JSON object per line:
   {\"text\": …, \"embedding\": […], \"tokens\": 24, \"truncated\": false}
-`tokens` counts the whole text, even if it was cut. A terminal shows the first
-numbers of each vector only.
+`tokens` counts the whole text, even if it was cut. Rows of a .jsonl, .csv or .tsv
+file keep their other columns, in front; a column with the name of an output field
+(such as `tokens`) becomes `input_NAME`, or `input_input_NAME` if that is taken.
+A .npy file has the vectors alone. A terminal shows the first numbers of each
+vector only.
 
 Examples:
   polyhead encode \"Good morning\" \"Good evening\"
@@ -97,7 +100,8 @@ pub(crate) fn run(mut args: EncodeArgs) -> Result<ExitCode> {
     args.input.note_files(&args.model.load);
     let source = args.input.open_source()?;
     let (folder, _) = args.model.open()?;
-    let input = source.read(folder.input.as_ref(), Wanted::default(), args.model.load.quiet)?;
+    let wanted = Wanted { columns: output.has_columns(), ..Wanted::default() };
+    let input = source.read(folder.input.as_ref(), wanted, args.model.load.quiet)?;
     let (place, size, reading) = (input.place.clone(), input.size, input.reading.clone());
     let limits = chunk_limits(kind, args.model.load.threads.expected());
     let on_bad_row = args.unfinished.on_bad_row;
@@ -198,8 +202,8 @@ impl EncodeJob<'_> {
                 results.retain(&stays);
             }
             let counts = count(results.counts().iter().copied());
-            let Chunk { texts, rows, bad, read, .. } = chunk;
-            output.write(Batch { texts, rows, bad, results }, &self.place)?;
+            let Chunk { texts, others, rows, bad, read, .. } = chunk;
+            output.write(Batch { texts, others, rows, bad, results }, &self.place)?;
             progress.advance(read, counts);
             error.map_or(Ok(()), Err)
         };

@@ -166,8 +166,8 @@ impl PredictJob<'_> {
             |chunk, answers| {
                 let results = Results::Lines(self.lines(&chunk, &answers)?);
                 let counts = count(answers.texts.iter().map(|text| text.tokens));
-                let Chunk { texts, rows, bad, read, .. } = chunk;
-                output.write(Batch { texts, rows, bad, results }, &self.place)?;
+                let Chunk { texts, others, rows, bad, read, .. } = chunk;
+                output.write(Batch { texts, others, rows, bad, results }, &self.place)?;
                 progress.advance(read, counts);
                 Ok(())
             },

@@ -21,7 +21,7 @@ pub(crate) struct FileOutput {
     path: PathBuf,
     kind: ResultKind,
     /// True for JSON Lines, false for `.npy`.
-    lines: bool,
+    pub(super) lines: bool,
     /// The partial file of earlier results, locked until it is opened.
     found: Option<AtomicFile>,
     /// The output file, and the offsets of token vectors; none until they are opened.
@@ -207,13 +207,14 @@ impl FileOutput {
 
     /// Writes a batch and records it.
     pub(super) fn write(&mut self, batch: Batch) -> Result<()> {
-        let Batch { texts, rows, bad, results } = batch;
-        if !texts.is_empty() {
+        if !batch.texts.is_empty() && self.lines {
+            let name = || self.path.display().to_string();
+            json_lines::write(&mut self.files[0], &batch).with_context(name)?;
+        }
+        let Batch { texts, rows, bad, results, .. } = batch;
+        if !texts.is_empty() && !self.lines {
             let name = self.path.display().to_string();
-            match self.lines {
-                true => json_lines::write(&mut self.files[0], &texts, &results).context(name)?,
-                false => self.write_vectors(results).context(name)?,
-            }
+            self.write_vectors(results).context(name)?;
         }
         self.write_errors(&bad)?;
         let states: Result<_, FileError> = self.files.iter_mut().map(AtomicFile::state).collect();

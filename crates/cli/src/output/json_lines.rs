@@ -4,7 +4,8 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::Results;
+use super::columns::write_line;
+use super::{Batch, Results};
 
 /// The line of a text with one vector.
 ///
@@ -18,6 +19,9 @@ struct SentenceLine<'a> {
     truncated: bool,
 }
 
+/// The keys of [`SentenceLine`].
+const SENTENCE_KEYS: [&str; 4] = ["text", "embedding", "tokens", "truncated"];
+
 /// The line of a text with a vector for each kept token.
 #[derive(Serialize)]
 struct TokensLine<'a> {
@@ -27,33 +31,34 @@ struct TokensLine<'a> {
     truncated: bool,
 }
 
-/// Writes the line of each text.
-pub(super) fn write(out: &mut impl Write, texts: &[String], results: &Results) -> io::Result<()> {
+/// The keys of [`TokensLine`].
+const TOKENS_KEYS: [&str; 4] = ["text", "vectors", "tokens", "truncated"];
+
+/// Writes the line of each text, with the other columns of its row in front.
+pub(super) fn write(out: &mut impl Write, batch: &Batch) -> io::Result<()> {
+    let Batch { texts, others, results, .. } = batch;
     if let Results::Lines(lines) = results {
         return out.write_all(lines);
     }
     for (i, (text, counts)) in texts.iter().zip(results.counts()).enumerate() {
         let (tokens, truncated) = (counts.total, counts.truncated());
+        let columns = &others[i].columns;
         match results {
             Results::Sentences(encoded) => {
                 let embedding = encoded.embeddings.row(i);
-                line(out, &SentenceLine { text, embedding, tokens, truncated })?;
+                let line = SentenceLine { text, embedding, tokens, truncated };
+                write_line(out, columns, &line, &SENTENCE_KEYS)?;
             }
             Results::Tokens(all) => {
                 let rows = all.offsets[i]..all.offsets[i + 1];
                 let vectors = rows.map(|row| all.vectors.row(row)).collect();
-                line(out, &TokensLine { text, vectors, tokens, truncated })?;
+                let line = TokensLine { text, vectors, tokens, truncated };
+                write_line(out, columns, &line, &TOKENS_KEYS)?;
             }
             Results::Lines(_) => unreachable!("written above"),
         }
     }
     Ok(())
-}
-
-fn line(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
-    // Converted back to `io::Error`, so that a broken pipe is recognized.
-    serde_json::to_writer(&mut *out, value).map_err(io::Error::from)?;
-    out.write_all(b"\n")
 }
 
 #[cfg(test)]
@@ -62,11 +67,16 @@ mod tests {
     use polyhead_text::TextTokens;
 
     use super::*;
+    use crate::input::OtherFields;
 
-    fn written(texts: &[&str], results: &Results) -> String {
+    fn written(texts: &[&str], results: Results) -> String {
+        written_with(texts, vec![OtherFields::default(); texts.len()], results)
+    }
+
+    fn written_with(texts: &[&str], others: Vec<OtherFields>, results: Results) -> String {
         let mut out = Vec::new();
         let texts: Vec<String> = texts.iter().map(|text| (*text).to_owned()).collect();
-        write(&mut out, &texts, results).unwrap();
+        write(&mut out, &Batch { texts, others, rows: vec![], bad: vec![], results }).unwrap();
         String::from_utf8(out).unwrap()
     }
 
@@ -77,7 +87,7 @@ mod tests {
             texts: vec![TextTokens { total: 600, kept: 256 }, TextTokens { total: 2, kept: 2 }],
         });
         assert_eq!(
-            written(&["a \"b\"\n", ""], &results),
+            written(&["a \"b\"\n", ""], results),
             "{\"text\":\"a \\\"b\\\"\\n\",\"embedding\":[0.1,-1.5e-9],\"tokens\":600,\"truncated\":true}\n\
              {\"text\":\"\",\"embedding\":[16777216.0,0.33333334],\"tokens\":2,\"truncated\":false}\n"
         );
@@ -92,9 +102,38 @@ mod tests {
             texts,
         });
         assert_eq!(
-            written(&["a", "b"], &results),
+            written(&["a", "b"], results),
             "{\"text\":\"a\",\"vectors\":[[1.0,2.0],[3.0,4.0]],\"tokens\":2,\"truncated\":false}\n\
              {\"text\":\"b\",\"vectors\":[[5.0,6.0]],\"tokens\":1,\"truncated\":false}\n"
         );
+    }
+
+    #[test]
+    fn columns_are_in_front_and_no_key_comes_twice() {
+        let texts = || vec![TextTokens { total: 1, kept: 1 }];
+        let sentence = Encoded { embeddings: Matrix::new(1, 1, vec![0.5]), texts: texts() };
+        let vectors = Matrix::new(1, 1, vec![0.5]);
+        let tokens = TokenVectors { vectors, offsets: vec![0, 1], texts: texts() };
+        for (results, columns, own) in [
+            (
+                Results::Sentences(sentence),
+                "\"input_embedding\":1,\"vectors\":2",
+                "\"embedding\":[0.5]",
+            ),
+            (Results::Tokens(tokens), "\"embedding\":1,\"input_vectors\":2", "\"vectors\":[[0.5]]"),
+        ] {
+            let values = [("id", "07.50"), ("embedding", "1"), ("vectors", "2"), ("tokens", "[]")];
+            let others = OtherFields {
+                columns: values.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
+                ..OtherFields::default()
+            };
+            assert_eq!(
+                written_with(&["a"], vec![others], results),
+                format!(
+                    "{{\"id\":07.50,{columns},\"input_tokens\":[],\"text\":\"a\",{own},\"tokens\":1,\
+                     \"truncated\":false}}\n"
+                )
+            );
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Writes results to files or to standard output.
 
+mod columns;
 mod file_output;
 mod json_lines;
 mod npy;
@@ -15,10 +16,11 @@ use polyhead_text::TextTokens;
 use serde::Serialize;
 
 use crate::failure::{chain, usage};
-use crate::input::Place;
+use crate::input::{OtherFields, Place};
 use crate::pipeline::BadRow;
 use crate::resume::{Done, OutputFingerprint, RowHash};
 use crate::table::counted;
+pub(crate) use columns::write_line;
 use file_output::FileOutput;
 
 /// Prints a report on standard output: as JSON, or as `write` has it for people.
@@ -40,6 +42,8 @@ pub(crate) fn print_report<R: Serialize>(
 /// Texts and their results, and the rows among them that are skipped.
 pub(crate) struct Batch {
     pub(crate) texts: Vec<String>,
+    /// `[texts]`: other fields of the row of each text.
+    pub(crate) others: Vec<OtherFields>,
     /// `[texts + bad]`: hash of each row of the input, in order.
     pub(crate) rows: Vec<RowHash>,
     /// Rows without a result.
@@ -160,6 +164,11 @@ impl Output {
         }
     }
 
+    /// Returns true if the output is JSON Lines, which have the other columns of a row too.
+    pub(crate) fn has_columns(&self) -> bool {
+        self.file().is_none_or(|file| file.lines)
+    }
+
     /// A note for users of `--resume`: what happens to an earlier output, if there is one.
     pub(crate) fn resumption(&self) -> Option<String> {
         self.file().and_then(FileOutput::resumption)
@@ -199,7 +208,7 @@ impl Output {
             Sink::File(file) => file.write(batch)?,
             Sink::Stdout { out, on_terminal } => {
                 let write = if *on_terminal { preview::write } else { json_lines::write };
-                write(out, &batch.texts, &batch.results).context("standard output")?;
+                write(out, &batch).context("standard output")?;
                 for BadRow { line, reason } in &batch.bad {
                     let warning = format!("{}: skipped: {reason}", place.of_line(*line));
                     let _ = writeln!(io::stderr(), "warning: {}", visible(&warning));
@@ -270,6 +279,7 @@ mod tests {
         let count = offsets.len() - 1;
         Batch {
             texts: vec![String::new(); count],
+            others: vec![OtherFields::default(); count],
             rows: vec![RowHash::default(); count],
             bad: Vec::new(),
             results: Results::Tokens(vectors),
@@ -286,7 +296,8 @@ mod tests {
         let reason = "no text".to_owned();
         let bad: Vec<_> = bad.then_some(BadRow { line: 1, reason }).into_iter().collect();
         let rows = vec![RowHash::default(); 2 + bad.len()];
-        Batch { texts: vec![String::new(); 2], rows, bad, results }
+        let others = vec![OtherFields::default(); 2];
+        Batch { texts: vec![String::new(); 2], others, rows, bad, results }
     }
 
     fn open(path: &Path, kind: ResultKind, unfinished: Unfinished) -> Result<Output> {

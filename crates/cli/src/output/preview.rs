@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::{Results, json_lines};
+use super::{Batch, Results, json_lines};
 use crate::table::{beginning, shorten};
 
 /// Most columns of a text.
@@ -10,7 +10,8 @@ const TEXT: usize = 36;
 
 /// Writes the line of each text: the first numbers of its vector or its number of token vectors, its
 /// tokens, and its beginning.
-pub(super) fn write(out: &mut impl Write, texts: &[String], results: &Results) -> io::Result<()> {
+pub(super) fn write(out: &mut impl Write, batch: &Batch) -> io::Result<()> {
+    let Batch { texts, results, .. } = batch;
     for (i, (text, counts)) in texts.iter().zip(results.counts()).enumerate() {
         let (vector, columns) = match results {
             Results::Sentences(encoded) => {
@@ -28,7 +29,7 @@ pub(super) fn write(out: &mut impl Write, texts: &[String], results: &Results) -
     }
     match results {
         // Answers are short: they are the same everywhere.
-        Results::Lines(_) => json_lines::write(out, texts, results),
+        Results::Lines(_) => json_lines::write(out, batch),
         _ => Ok(()),
     }
 }
@@ -40,9 +41,10 @@ mod tests {
 
     use super::*;
 
-    fn written(text: &str, results: &Results) -> String {
+    fn written(text: &str, results: Results) -> String {
         let mut out = Vec::new();
-        write(&mut out, &[text.to_owned()], results).unwrap();
+        let (texts, others) = (vec![text.to_owned()], vec![Default::default()]);
+        write(&mut out, &Batch { texts, others, rows: vec![], bad: vec![], results }).unwrap();
         String::from_utf8(out).unwrap()
     }
 
@@ -53,7 +55,7 @@ mod tests {
             embeddings: Matrix::new(1, 768, vec![-0.123_456; 768]),
             texts: vec![TextTokens { total: 600, kept: 256 }],
         });
-        let line = written(&long, &sentence);
+        let line = written(&long, sentence);
         let start =
             "[-0.1235, -0.1235, -0.1235, -0.1235, …] of 768 numbers  600 tokens, cut  word\\u{1b}";
         assert!(line.starts_with(start) && line.ends_with("…\n"), "{line}");
@@ -64,7 +66,7 @@ mod tests {
             offsets: vec![0, 3],
             texts: vec![TextTokens { total: 3, kept: 3 }],
         });
-        assert_eq!(written("a", &tokens), "3 vectors of 2 numbers  3 tokens  a\n");
-        assert_eq!(written("a", &Results::Lines(b"{}\n".to_vec())), "{}\n");
+        assert_eq!(written("a", tokens), "3 vectors of 2 numbers  3 tokens  a\n");
+        assert_eq!(written("a", Results::Lines(b"{}\n".to_vec())), "{}\n");
     }
 }

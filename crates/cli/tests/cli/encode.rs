@@ -63,15 +63,16 @@ fn all_formats_agree() {
     assert_eq!(found, texts);
 
     let from_jsonl = folder.run(&["encode", "-i", "a.jsonl", "--field", "title"]).ok();
-    assert_eq!(from_jsonl.out, from_txt.out);
+    let with_id = |id: &str| from_txt.out.replace("{\"text\"", &format!("{{\"id\":{id},\"text\""));
+    assert_eq!(from_jsonl.out, with_id("1"));
     let from_csv = folder.run(&["encode", "-i", "a.csv", "--field", "title"]).ok();
-    assert_eq!(from_csv.out, from_txt.out);
+    assert_eq!(from_csv.out, with_id("\"1\""));
     for args in [&["encode", "-i", "-"][..], &["encode"]] {
         let from_stdin = folder.run_with(args, texts.join("\n")).ok();
         assert_eq!(from_stdin.out, from_txt.out);
     }
     let args = ["encode", "--input-format", "jsonl", "--field", "title"];
-    assert_eq!(folder.run_with(&args, jsonl.join("\n")).ok().out, from_txt.out);
+    assert_eq!(folder.run_with(&args, jsonl.join("\n")).ok().out, with_id("1"));
 
     folder.run(&["encode", "-i", "a.txt", "-o", "v.jsonl"]).ok();
     assert_eq!(fs::read_to_string(folder.path("v.jsonl")).unwrap(), from_txt.out);
@@ -81,6 +82,107 @@ fn all_formats_agree() {
     assert_eq!(shape, format!("(4, {DIMENSION})"));
     assert!(values == embeddings(&lines));
     assert_eq!(folder.names(), ["a.csv", "a.jsonl", "a.txt", "v.jsonl", "v.npy"]);
+}
+
+/// The start of each line, up to the numbers of its first vector.
+fn starts(lines: &str) -> Vec<&str> {
+    lines.lines().map(|line| line.split_once(":[").expect("there is a vector").0).collect()
+}
+
+#[test]
+fn lines_keep_the_other_columns_of_their_rows() {
+    let folder = Folder::new();
+    let model = super::train::tiny_model();
+    let encode = |more: &[&str]| {
+        let args = [&["encode", "-m", &model, "-q"][..], more].concat();
+        folder.run(&args).ok().out
+    };
+    let rows = [
+        r#"{"id": 12345678901234567890123, "text": "a", "x": {"y": 1.50}}"#,
+        r#"{"tokens": 5, "embedding": null, "text": "b", "input_tokens": "é"}"#,
+        r#"{"tasks": 3, "truncated": 1, "text": "c", "vectors": 2}"#,
+    ];
+    fs::write(folder.path("a.jsonl"), rows.join("\n")).unwrap();
+    let lines = encode(&["-i", "a.jsonl"]);
+    let first = r#"{"id":12345678901234567890123,"x":{"y": 1.50},"text":"a","#;
+    let second = r#"{"input_input_tokens":5,"input_embedding":null,"input_tokens":"é","text":"b","#;
+    let expected = [
+        format!("{first}\"embedding\""),
+        format!("{second}\"embedding\""),
+        r#"{"tasks":3,"input_truncated":1,"vectors":2,"text":"c","embedding""#.to_owned(),
+    ];
+    assert_eq!(starts(&lines), expected);
+    encode(&["-i", "a.jsonl", "-o", "v.jsonl"]);
+    assert_eq!(fs::read_to_string(folder.path("v.jsonl")).unwrap(), lines);
+    let expected = [
+        format!("{first}\"vectors\""),
+        second.replace("input_embedding", "embedding") + "\"vectors\"",
+        r#"{"tasks":3,"input_truncated":1,"input_vectors":2,"text":"c","vectors""#.to_owned(),
+    ];
+    assert_eq!(starts(&encode(&["-i", "a.jsonl", "--emit", "tokens"])), expected);
+
+    fs::write(folder.path("a.csv"), "id;title;body;tokens\n07;a;b;\n").unwrap();
+    for (flags, start) in [
+        (
+            &["--field", "title"][..],
+            r#"{"id":"07","body":"b","input_tokens":"","text":"a","embedding""#,
+        ),
+        // A text of several fields has the name of none of them.
+        (
+            &["--template", "{title} {body}"],
+            r#"{"id":"07","title":"a","body":"b","input_tokens":"","text":"a b","embedding""#,
+        ),
+    ] {
+        assert_eq!(starts(&encode(&[&["-i", "a.csv"][..], flags].concat())), [start]);
+    }
+    // Vectors do not depend on the columns, and a .npy file has no place for them.
+    encode(&["-i", "a.jsonl", "-o", "v.npy"]);
+    let (_, values) = read_npy(&folder.path("v.npy"));
+    let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(values == embeddings(&lines));
+}
+
+#[test]
+fn lines_with_columns_are_continued_with_the_same_bytes() {
+    let folder = Folder::new();
+    let model = super::train::tiny_model();
+    let row = |i: usize| format!("{{\"id\": {i}, \"text\": \"soup {i}\", \"tokens\": [{i}]}}");
+    let mut rows: Vec<String> = (0..300).map(row).collect();
+    fs::write(folder.path("a.jsonl"), rows.join("\n")).unwrap();
+    let args = ["encode", "-m", &model, "-q", "-i", "a.jsonl", "-o"];
+    folder.run(&[&args[..], &["whole.jsonl"]].concat()).ok();
+    rows[200] = "{\"text\": 5}".to_owned();
+    fs::write(folder.path("a.jsonl"), rows.join("\n")).unwrap();
+    let args = [&args[..], &["v.jsonl"]].concat();
+    folder.run(&args).fails(1, &["line 201", "the results of 200 texts are kept"]);
+    // Another column is another row.
+    let resume = [&args[..], &["--resume"]].concat();
+    rows[200] = row(200);
+    fs::write(folder.path("a.jsonl"), rows.join("\n").replace("\"id\": 7,", "\"id\": 8,")).unwrap();
+    folder.run(&resume).fails(2, &["of other rows"]);
+    fs::write(folder.path("a.jsonl"), rows.join("\n")).unwrap();
+    folder.run(&resume).ok();
+    let read = |name: &str| fs::read(folder.path(name)).unwrap();
+    assert!(read("v.jsonl") == read("whole.jsonl"));
+}
+
+#[test]
+fn a_file_without_the_text_names_its_columns_and_the_flag() {
+    let folder = Folder::with("a.csv", "id,title\n1,a\n");
+    let model = super::train::tiny_model();
+    fs::write(folder.path("a.jsonl"), "{\"id\": 1, \"title\": \"a\"}\n").unwrap();
+    fs::write(folder.path("late.jsonl"), "{\"text\": \"a\"}\n{\"title\": \"a\"}\n").unwrap();
+    fs::write(folder.path("null.jsonl"), "{\"text\": null}\n").unwrap();
+    for (name, message) in [
+        ("a.csv", "line 1: no column `text`; the header has `id`, `title`; pass --field NAME\n"),
+        ("a.jsonl", "line 1: no field `text`; the row has `id`, `title`; pass --field NAME\n"),
+        // The flag would not help here.
+        ("late.jsonl", "line 2: no field `text`; the row has `title`\n"),
+        ("null.jsonl", "line 1: field `text`: expected a string, found null\n"),
+    ] {
+        let message = format!("error: {name}: {message}");
+        folder.run(&["encode", "-m", &model, "-i", name]).fails(1, &[&message]);
+    }
 }
 
 #[test]

@@ -1,0 +1,72 @@
+//! The other columns of a row, in front of its results.
+
+use std::borrow::Cow;
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+const PREFIX: &str = "input_";
+
+/// Writes a line of JSON: the columns of a row, then the keys of `own`.
+///
+/// - `columns`: names and JSON values; no name comes twice
+/// - `own`: an object with at least one key
+/// - `keys`: the keys of `own`; columns of these names get another one
+pub(crate) fn write_line(
+    out: &mut impl Write,
+    columns: &[(String, String)],
+    own: &impl Serialize,
+    keys: &[&str],
+) -> io::Result<()> {
+    out.write_all(b"{")?;
+    for (name, value) in columns {
+        serde_json::to_writer(&mut *out, &*key(name, columns, keys))?;
+        out.write_all(b":")?;
+        out.write_all(value.as_bytes())?;
+        out.write_all(b",")?;
+    }
+    let own = serde_json::to_vec(own)?;
+    // The columns come first, so the object has no opening brace of its own.
+    out.write_all(&own[1..])?;
+    out.write_all(b"\n")
+}
+
+/// The key of column `name`: it gets a prefix if Polyhead sets a key of that name, and is
+/// different from every other column.
+fn key<'a>(name: &'a str, columns: &[(String, String)], keys: &[&str]) -> Cow<'a, str> {
+    let mut key = Cow::Borrowed(name);
+    if keys.contains(&name) {
+        key = Cow::Owned(format!("{PREFIX}{name}"));
+        while columns.iter().any(|(other, _)| *other == *key) {
+            key.to_mut().insert_str(0, PREFIX);
+        }
+    }
+    key
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_key_comes_twice() {
+        let keys = |names: &[&str]| -> Vec<String> {
+            let columns: Vec<(String, String)> =
+                names.iter().map(|name| ((*name).to_owned(), "1".to_owned())).collect();
+            let ours = ["text", "tokens", "truncated", "tasks"];
+            columns.iter().map(|(name, _)| key(name, &columns, &ours).into_owned()).collect()
+        };
+        assert_eq!(keys(&["id", "tokens"]), ["id", "input_tokens"]);
+        assert_eq!(keys(&["input_text", "text"]), ["input_text", "input_input_text"]);
+        assert_eq!(
+            keys(&["tasks", "input_tasks", "input_input_tasks", "tokens", "input_"]),
+            [
+                "input_input_input_tasks",
+                "input_tasks",
+                "input_input_tasks",
+                "input_tokens",
+                "input_"
+            ]
+        );
+    }
+}
