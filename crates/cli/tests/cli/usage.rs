@@ -18,7 +18,7 @@ fn wrong_usage_is_exit_code_2() {
         (&["train", "a.toml", "-o", "b", "--threads", "5000"], &["expected 1 to 1024"]),
         (&["encode", "a", "-o", "a.txt"], &["a.txt", ".npy", ".jsonl"]),
         (&["encode", "a", "-o", "a"], &["expected .npy or .jsonl"]),
-        (&["encode", "-i", "texts.md"], &["texts.md", ".txt, .jsonl or .csv"]),
+        (&["encode", "-i", "texts.md"], &["texts.md", ".txt, .jsonl, .csv or .tsv"]),
         (&["encode", "-i", "texts.parquet"], &["texts.parquet", "not supported yet"]),
         (&["encode", "-i", "texts.txt", "--field", "title"], &["--field"]),
         (&["encode", "a", "--emit", "tokens", "--dim", "3"], &["--dim"]),
