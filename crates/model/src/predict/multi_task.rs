@@ -9,6 +9,7 @@ use crate::hub::resolve;
 use crate::predict::answers::Predictions;
 use crate::predict::pass::PassText;
 use crate::predict::request::{RequestOptions, ResolvedRequest};
+use crate::rows::TextFields;
 use crate::sentence::SentenceEncoder;
 use crate::sentence::{CHUNK_TEXTS, stream_texts};
 use crate::sentence::{LoadOptions, Vectors};
@@ -21,6 +22,7 @@ pub struct MultiTaskModel {
     pub(super) encoder: SentenceEncoder,
     /// The heads of [`tasks`](Self::tasks).
     pub(super) heads: Vec<Head>,
+    input: Option<TextFields>,
 }
 
 impl MultiTaskModel {
@@ -55,12 +57,12 @@ impl MultiTaskModel {
                 head.spec.name
             );
         }
-        let weights = folder.heads.clone();
+        let (weights, input) = (folder.heads.clone(), folder.input.clone());
         let encoder = SentenceEncoder::from_folder(folder, options)?;
         let heads = encoder
             .threads
             .cpu(encoder.isa(), |cpu| weights.iter().map(|head| Head::new(head, cpu)).collect());
-        Ok(Self { encoder, heads })
+        Ok(Self { encoder, heads, input })
     }
 
     /// The encoder, for what needs no heads.
@@ -71,6 +73,11 @@ impl MultiTaskModel {
     /// The tasks, in order.
     pub fn tasks(&self) -> impl ExactSizeIterator<Item = &HeadSpec> {
         self.heads.iter().map(|head| &head.spec)
+    }
+
+    /// The fields that the text of a row is made of, if there are several.
+    pub fn input(&self) -> Option<&TextFields> {
+        self.input.as_ref()
     }
 
     /// Answers of all tasks to `texts`, and their sentence vectors.

@@ -1,13 +1,9 @@
 //! Texts of a request: one or several, or token ids in their place.
 
-use serde::Deserialize;
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{Error, MapAccess, SeqAccess};
-use utoipa::openapi::schema::{AdditionalProperties, ArrayBuilder, OneOfBuilder, Schema, Type};
+use serde::de::{Error, SeqAccess};
+use utoipa::openapi::schema::{ArrayBuilder, OneOfBuilder, Schema, Type};
 use utoipa::openapi::{ObjectBuilder, RefOr};
 use utoipa::{PartialSchema, ToSchema};
-
-use polyhead_text::TextInput;
 
 use super::one_or_many::{FromTextOrList, OneOrMany, deserialize_text_or_list, read_rest};
 use crate::InputText;
@@ -19,15 +15,11 @@ use crate::http::settings::TokenIds;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Texts(pub(crate) OneOrMany<String>);
 
-/// One text or several; a pair, a list of two strings, or an object with words may replace a text.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct PredictInputs(pub(crate) OneOrMany<TextInput>);
-
 /// One text or several; token ids may replace a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Inputs(pub(crate) OneOrMany<InputText>);
 
-deserialize_text_or_list!(Texts, PredictInputs, PredictInput, Inputs, InputElement);
+deserialize_text_or_list!(Texts, Inputs, InputElement);
 
 impl FromTextOrList for Texts {
     const EXPECTED: &'static str = "a text or a list of texts";
@@ -38,55 +30,6 @@ impl FromTextOrList for Texts {
 
     fn from_list<'de, A: SeqAccess<'de>>(list: A) -> Result<Self, A::Error> {
         read_rest(None, list).map(|texts| Self(OneOrMany::Many(texts)))
-    }
-}
-
-impl FromTextOrList for PredictInputs {
-    const EXPECTED: &'static str =
-        "a text or a list of texts and pairs of texts; {\"tokens\": [words]} may replace a text";
-
-    fn from_text<E: Error>(text: &str) -> Result<Self, E> {
-        Ok(Self(OneOrMany::One(TextInput::One(text.to_owned()))))
-    }
-
-    fn from_list<'de, A: SeqAccess<'de>>(list: A) -> Result<Self, A::Error> {
-        let texts: Vec<PredictInput> = read_rest(None, list)?;
-        Ok(Self(OneOrMany::Many(texts.into_iter().map(|text| text.0).collect())))
-    }
-
-    fn from_object<'de, A: MapAccess<'de>>(object: A) -> Result<Self, A::Error> {
-        PredictInput::from_object(object).map(|input| Self(OneOrMany::One(input.0)))
-    }
-}
-
-/// An element of a list of [`PredictInputs`].
-struct PredictInput(TextInput);
-
-/// The words of one text, on which tagging is trained.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WordsInput {
-    tokens: Vec<String>,
-}
-
-impl FromTextOrList for PredictInput {
-    const EXPECTED: &'static str =
-        "a text or a list of two texts, a pair; words of one text are {\"tokens\": [words]}";
-
-    fn from_text<E: Error>(text: &str) -> Result<Self, E> {
-        Ok(Self(TextInput::One(text.to_owned())))
-    }
-
-    fn from_list<'de, A: SeqAccess<'de>>(list: A) -> Result<Self, A::Error> {
-        match <[String; 2]>::try_from(read_rest(None, list)?) {
-            Ok([first, second]) => Ok(Self(TextInput::Pair(first, second))),
-            Err(texts) => Err(A::Error::invalid_length(texts.len(), &Self::EXPECTED)),
-        }
-    }
-
-    fn from_object<'de, A: MapAccess<'de>>(object: A) -> Result<Self, A::Error> {
-        let WordsInput { tokens } = WordsInput::deserialize(MapAccessDeserializer::new(object))?;
-        Ok(Self(TextInput::Words(tokens)))
     }
 }
 
@@ -212,32 +155,6 @@ impl PartialSchema for Texts {
 
 impl ToSchema for Texts {}
 
-impl PartialSchema for PredictInputs {
-    fn schema() -> RefOr<Schema> {
-        let pair = ArrayBuilder::new().items(string()).min_items(Some(2)).max_items(Some(2));
-        let pair = pair.description(Some("A pair of texts, read as one sequence"));
-        let words = || {
-            let tokens = ArrayBuilder::new().items(string());
-            let tokens = tokens.description(Some("Words, joined by one blank"));
-            let none = AdditionalProperties::FreeForm(false);
-            ObjectBuilder::new()
-                .property("tokens", tokens)
-                .required("tokens")
-                .additional_properties(Some(none))
-                .description(Some("The words of one text, for tasks that tag words"))
-        };
-        let text = OneOfBuilder::new().item(string()).item(pair).item(words());
-        let several = "Several texts, pairs, or lists of words";
-        OneOfBuilder::new()
-            .item(string().description(Some("One text")))
-            .item(words())
-            .item(ArrayBuilder::new().items(text).description(Some(several)))
-            .into()
-    }
-}
-
-impl ToSchema for PredictInputs {}
-
 impl PartialSchema for Inputs {
     fn schema() -> RefOr<Schema> {
         let text = OneOfBuilder::new().item(string()).item(ids());
@@ -258,6 +175,7 @@ impl ToSchema for Inputs {}
 #[cfg(test)]
 mod tests {
     use polyhead_testing::check_mutations;
+    use polyhead_text::TextInput;
     use serde_json::{Value, json};
 
     use super::OneOrMany::{Many, One};
@@ -301,20 +219,6 @@ mod tests {
         for (json, expected) in cases {
             assert_eq!(serde_json::from_str::<Inputs>(json).unwrap().0, expected, "{json}");
         }
-        let one = |text: &str| TextInput::One(text.to_owned());
-        let pair = |a: &str, b: &str| TextInput::Pair(a.to_owned(), b.to_owned());
-        let words =
-            |words: &[&str]| TextInput::Words(words.iter().map(|word| word.to_string()).collect());
-        for (json, expected) in [
-            (r#""a""#, One(one("a"))),
-            ("[]", Many(vec![])),
-            (r#"["a","b"]"#, Many(vec![one("a"), one("b")])),
-            (r#"[["a","b"],"c"]"#, Many(vec![pair("a", "b"), one("c")])),
-            (r#"{"tokens":["a","b","c"]}"#, One(words(&["a", "b", "c"]))),
-            (r#"["c",{"tokens":[]}]"#, Many(vec![one("c"), words(&[])])),
-        ] {
-            assert_eq!(serde_json::from_str::<PredictInputs>(json).unwrap().0, expected, "{json}");
-        }
     }
 
     #[test]
@@ -340,24 +244,6 @@ mod tests {
             ("[1]", "expected a string"),
         ] {
             let error = serde_json::from_str::<Texts>(json).unwrap_err().to_string();
-            assert!(error.contains(expected), "{json}: {error}");
-        }
-        for (json, expected) in [
-            ("5", "integer `5`, expected a text or a list of texts and pairs"),
-            ("[1]", "integer `1`, expected a text or a list of two texts"),
-            (r#"[["a"]]"#, "invalid length 1, expected a text or a list of two texts"),
-            (
-                r#"[["Anna","Lee","AK-1"]]"#,
-                "invalid length 3, expected a text or a list of two texts, a pair; words of one text \
-                 are {\"tokens\": [words]}",
-            ),
-            (r#"{"words":["a"]}"#, "unknown field `words`, expected `tokens`"),
-            (r#"[{"tokens":"a b"}]"#, "invalid type: string \"a b\", expected a sequence"),
-            (r#"[{"tokens":["a",1]}]"#, "expected a string"),
-            (r#"[{"tokens":["a"],"tokens":[]}]"#, "duplicate field `tokens`"),
-            ("{}", "missing field `tokens`"),
-        ] {
-            let error = serde_json::from_str::<PredictInputs>(json).unwrap_err().to_string();
             assert!(error.contains(expected), "{json}: {error}");
         }
     }

@@ -29,6 +29,7 @@ fn every_route_has_the_schema_of_its_own_body() {
     };
     assert!(fields("/v1/predict").get("abstain").is_some());
     assert!(fields("/predict").get("raw_scores").is_some());
+    assert_ne!(fields("/v1/predict")["inputs"], fields("/predict")["inputs"]);
 }
 
 /// A good body of a route that takes one.

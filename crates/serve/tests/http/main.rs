@@ -6,6 +6,7 @@ mod client;
 mod connections;
 mod documented;
 mod drain;
+mod fields;
 mod load;
 mod memory;
 mod museum;

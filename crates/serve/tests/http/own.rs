@@ -102,7 +102,6 @@ async fn words_are_tagged_as_they_are_given() {
     assert_eq!(answer["answers"][0]["tasks"]["entities"]["spans"], json!([]));
     for (body, message) in [
         (r#"{"inputs":[["Anna","Lee","AK-1"]]}"#, "words of one text are {\"tokens\": [words]}"),
-        (r#"{"inputs":[{"words":["a"]}]}"#, "unknown field `words`"),
         (r#"{"inputs":"a","min_score":2}"#, "min_score: expected 0 to 1, found 2"),
     ] {
         let error = server.post("/v1/predict", body).await.json()["error"].to_string();

@@ -1,6 +1,7 @@
 //! Polyhead's own routes: every head from one pass, and the description of the model.
 
 mod answer;
+mod inputs;
 mod model;
 mod predict;
 

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::extract::State;
+use polyhead_model::MultiTaskModel;
 use polyhead_text::TextInput;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::answer::{TextAnswerBody, bodies};
+use super::inputs::TextInputs;
 use crate::api::engine_call::call_engine;
-use crate::api::inputs::PredictInputs;
 use crate::engine::EMBEDDING;
 use crate::http::answer::{JsonAnswer, reserve_numbers, reserve_vectors, to_json};
 use crate::http::app::App;
@@ -23,7 +24,7 @@ use crate::{EngineRequest, InputText, Lane, OnTruncate, Prompt, RequestOptions, 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object")]
 pub(crate) struct PredictRequest {
-    inputs: PredictInputs,
+    inputs: TextInputs,
     /// Names of tasks, and `embedding` for the sentence vector. Without this field, all tasks answer
     /// and there is no vector; a model without tasks gives the vector.
     #[schema(example = json!(["topic", "embedding"]))]
@@ -107,8 +108,7 @@ pub(crate) async fn predict(
         LaneName::Interactive => Lane::Interactive,
         LaneName::Bulk => Lane::Bulk,
     });
-    let has_tasks = app.engine.model().tasks().len() > 0;
-    let engine_request = request.into_engine_request(has_tasks)?;
+    let engine_request = request.into_engine_request(&app.engine.model())?;
     let is_words = |text: &InputText| matches!(text, InputText::Text(TextInput::Words(_)));
     let of_words: Vec<bool> = engine_request.texts.iter().map(is_words).collect();
     let memory = match &engine_request.options.vectors {
@@ -128,7 +128,7 @@ pub(crate) async fn predict(
 
 impl PredictRequest {
     /// Empty texts are allowed, as in `polyhead predict`: they still have special tokens.
-    fn into_engine_request(self, has_tasks: bool) -> Result<EngineRequest, ApiError> {
+    fn into_engine_request(self, model: &MultiTaskModel) -> Result<EngineRequest, ApiError> {
         let value =
             |field, message: String| ApiError::new(ApiErrorKind::Value, message).about(field);
         for (field, least) in [("abstain", self.abstain), ("min_score", self.min_score)] {
@@ -140,7 +140,7 @@ impl PredictRequest {
         if tasks.as_ref().is_some_and(Vec::is_empty) {
             return Err(value("tasks", "tasks: expected at least one, found none".to_owned()));
         }
-        let embedding = tasks.as_mut().map_or(!has_tasks, |tasks| {
+        let embedding = tasks.as_mut().map_or(model.tasks().len() == 0, |tasks| {
             let before = tasks.len();
             tasks.retain(|task| task != EMBEDDING);
             tasks.len() < before
@@ -156,7 +156,14 @@ impl PredictRequest {
             }
         }
         let vectors = Vectors { normalize: self.normalize, dim: self.dimensions, per_token: false };
-        let texts = self.inputs.0.into_vec().into_iter().map(InputText::Text).collect();
+        let inputs = self.inputs.0.into_vec().into_iter().enumerate();
+        let texts = inputs.map(|(index, input)| {
+            let text = input.into_text(model.input()).map_err(|message| {
+                value("inputs", format!("inputs: text {}: {message}", index + 1))
+            })?;
+            Ok(InputText::Text(text))
+        });
+        let texts = texts.collect::<Result<_, ApiError>>()?;
         let options = RequestOptions {
             tasks,
             vectors: embedding.then_some(vectors),
