@@ -92,6 +92,8 @@ pub(crate) struct Wanted {
     pub(crate) pairs: bool,
     /// The other fields.
     pub(crate) columns: bool,
+    /// The same other fields for each row: those of the first one, null where a row has none.
+    pub(crate) same_columns: bool,
 }
 
 /// A source whose flags are checked and whose file is open, before its rows are read.
@@ -267,7 +269,7 @@ impl OpenSource {
         let reading = reading(format, &fields, wanted);
         let name = place.to_string();
         let mut records = RowReader::new(source, format).with_context(|| name.clone())?;
-        let mut first = true;
+        let (mut first, mut header) = (true, None);
         let texts = std::iter::from_fn(move || {
             let record = records.next();
             if let Some(remark) = records.take_note().filter(|_| !quiet) {
@@ -279,6 +281,10 @@ impl OpenSource {
                     true => text.map_err(|error| with_flag(error, &record, &fields)),
                     false => text,
                 }
+                .and_then(|text| match wanted.same_columns {
+                    true => with_columns_of(&mut header, text, &record),
+                    false => Ok(text),
+                })
             });
             Some(text.with_context(|| name.clone()))
         });
@@ -337,6 +343,35 @@ impl Input {
             self.place, done.rows
         )))
     }
+}
+
+/// Gives a text the columns of the first row, in their order.
+///
+/// - `header`: names of the columns, after the first row
+fn with_columns_of(
+    header: &mut Option<Vec<String>>,
+    mut text: Text,
+    record: &Record,
+) -> Result<Text, RowError> {
+    let columns = &mut text.others.columns;
+    let header =
+        header.get_or_insert_with(|| columns.iter().map(|(name, _)| name.clone()).collect());
+    if let Some((name, _)) = columns.iter().find(|(name, _)| !header.contains(name)) {
+        let message = "not a field of the first row, which gives a .csv file its columns; write a \
+                       .jsonl file, or leave the field out";
+        return Err(record.field_error(name, message));
+    }
+    if columns.len() != header.len() || columns.iter().zip(&*header).any(|((a, _), b)| a != b) {
+        let mut found = mem::take(columns);
+        *columns = header
+            .iter()
+            .map(|name| match found.iter_mut().find(|(other, _)| other == name) {
+                Some((name, value)) => (mem::take(name), mem::take(value)),
+                None => (name.clone(), "null".to_owned()),
+            })
+            .collect();
+    }
+    Ok(text)
 }
 
 /// Adds the flag for another field to the error of a first row that has no field for the text. A

@@ -64,7 +64,11 @@ struct Own<'a> {
 }
 
 /// Builds the JSON body of an answer and moves its offsets from the joined words to the row's text.
-fn body<'a>(head: &'a HeadSpec, found: &'a TaskAnswer, row: &Row) -> Result<TaskAnswerBody<'a>> {
+pub(super) fn body<'a>(
+    head: &'a HeadSpec,
+    found: &'a TaskAnswer,
+    row: &Row,
+) -> Result<TaskAnswerBody<'a>> {
     let mut body = TaskAnswerBody::new(head, found);
     if row.words.is_some() {
         body.add_words(found);

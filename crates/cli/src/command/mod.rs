@@ -7,6 +7,7 @@ pub(crate) mod similarity;
 pub(crate) mod tokenize;
 
 mod answer_line;
+mod answer_row;
 mod job;
 pub(crate) mod check_data;
 pub(crate) mod eval;

@@ -10,6 +10,7 @@ use polyhead_model::{ModelFolder, MultiTaskModel, Predictions, RequestOptions};
 use polyhead_text::TextInput;
 
 use super::answer_line::{Row, answer_line};
+use super::answer_row::{answer_columns, write_answer, write_header};
 use super::job::{Chunks, PROBE, begin, chunk_limits, count, end, note_resumed};
 use crate::failure::usage;
 use crate::flags::{TrainedModelArgs, UnfinishedArgs, open_model};
@@ -32,11 +33,16 @@ in front; a column with the name of an output field (such as `tokens`) becomes
 `input_NAME`, or `input_input_NAME` if that is taken. With --abstain, a label
 that is not probable enough is null; with --min-score, spans below it are left out.
 Spans of rows with words have their `first_word` and `last_word` too.
+A .csv file has a column TASK for each task: the label, the labels joined by `|`,
+the number, or the spans as JSON; and TASK_probability beside a label. The other
+columns and the text come first; a column with one of these names becomes
+`input_NAME` there too. Its columns are those of the first row.
 
 Examples:
   polyhead predict runs/a \"The soup was cold.\"
   polyhead predict runs/a -i rows.csv --field review -o answers.jsonl
-  polyhead predict runs/a -i rows.csv --field review -o answers.jsonl --resume";
+  polyhead predict runs/a -i rows.csv --field review -o answers.jsonl --resume
+  polyhead predict runs/a -i rows.csv -o answers.csv";
 
 /// Predict all tasks of a trained model
 #[derive(Debug, Args)]
@@ -48,7 +54,7 @@ pub(crate) struct PredictArgs {
     #[command(flatten)]
     input: InputArgs,
 
-    /// Write to this .jsonl file; it appears when it is complete
+    /// Write to this .jsonl or .csv file; it appears when it is complete
     #[arg(short, long, alias = "output", value_name = "FILE", help_heading = "Output")]
     out: Option<PathBuf>,
 
@@ -88,9 +94,12 @@ pub(crate) fn run(mut args: PredictArgs) -> Result<ExitCode> {
     let PredictArgs { tasks, abstain, min_score, .. } = args;
     let options = RequestOptions { tasks, abstain, min_score, ..RequestOptions::default() };
     let wanted = |name: &String| options.tasks.as_ref().is_none_or(|names| names.contains(name));
-    let mut tasks = folder.heads.iter().map(|head| &head.spec);
-    let words = tasks.any(|task| task.kind.reads_words() && wanted(&task.name));
-    let wanted = Wanted { words, pairs: true, columns: true };
+    let tasks = || folder.heads.iter().map(|head| &head.spec).filter(|task| wanted(&task.name));
+    let words = tasks().any(|task| task.kind.reads_words());
+    if output.is_csv() {
+        answer_columns(tasks())?;
+    }
+    let wanted = Wanted { words, pairs: true, columns: true, same_columns: output.is_csv() };
     let input = source.read(folder.input.as_ref(), wanted, load.quiet)?;
     let (place, size, reading) = (input.place.clone(), input.size, input.reading.clone());
     let limits = chunk_limits(ResultKind::Lines, load.threads.expected());
@@ -164,7 +173,11 @@ impl PredictJob<'_> {
             |chunk: &Chunk| self.inputs(chunk),
             self.options,
             |chunk, answers| {
-                let results = Results::Lines(self.lines(&chunk, &answers)?);
+                let lines = match output.is_csv() {
+                    true => self.csv_rows(&chunk, &answers, output.is_empty())?,
+                    false => self.lines(&chunk, &answers)?,
+                };
+                let results = Results::Lines(lines);
                 let counts = count(answers.texts.iter().map(|text| text.tokens));
                 let Chunk { texts, others, rows, bad, read, .. } = chunk;
                 output.write(Batch { texts, others, rows, bad, results }, &self.place)?;
@@ -191,12 +204,31 @@ impl PredictJob<'_> {
     fn lines(&self, chunk: &Chunk, answers: &Predictions) -> Result<Vec<u8>> {
         let mut lines = Vec::new();
         for (index, text) in chunk.texts.iter().enumerate() {
-            let OtherFields { columns, second, words } = &chunk.others[index];
-            let row = Row { text, second: second.as_deref(), columns, words: words.as_ref() };
+            let row = row(text, &chunk.others[index]);
             answer_line(&mut lines, &row, &answers.tasks, &answers.texts[index])?;
         }
         Ok(lines)
     }
+
+    /// The CSV row of each text.
+    ///
+    /// - `with_header`: whether the header comes first
+    fn csv_rows(&self, chunk: &Chunk, answers: &Predictions, with_header: bool) -> Result<Vec<u8>> {
+        let mut out = csv::Writer::from_writer(Vec::new());
+        if let (true, Some(first)) = (with_header, chunk.others.first()) {
+            write_header(&mut out, &first.columns, &answer_columns(&answers.tasks)?)?;
+        }
+        for (index, text) in chunk.texts.iter().enumerate() {
+            let row = row(text, &chunk.others[index]);
+            write_answer(&mut out, &row, &answers.tasks, &answers.texts[index])?;
+        }
+        Ok(out.into_inner()?)
+    }
+}
+
+fn row<'a>(text: &'a str, others: &'a OtherFields) -> Row<'a> {
+    let OtherFields { columns, second, words } = others;
+    Row { text, second: second.as_deref(), columns, words: words.as_ref() }
 }
 
 #[cfg(test)]

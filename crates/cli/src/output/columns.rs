@@ -33,7 +33,7 @@ pub(crate) fn write_line(
 
 /// The key of column `name`: it gets a prefix if Polyhead sets a key of that name, and is
 /// different from every other column.
-fn key<'a>(name: &'a str, columns: &[(String, String)], keys: &[&str]) -> Cow<'a, str> {
+pub(crate) fn key<'a>(name: &'a str, columns: &[(String, String)], keys: &[&str]) -> Cow<'a, str> {
     let mut key = Cow::Borrowed(name);
     if keys.contains(&name) {
         key = Cow::Owned(format!("{PREFIX}{name}"));

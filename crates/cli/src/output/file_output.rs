@@ -15,13 +15,20 @@ use crate::pipeline::BadRow;
 use crate::resume::{Journal, OutputFingerprint, Record, START_OVER};
 use crate::table::counted;
 
+/// The format of an output file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FileFormat {
+    Npy,
+    JsonLines,
+    Csv,
+}
+
 /// The files of an output and their record.
 pub(crate) struct FileOutput {
     /// The output file, as the user has named it.
     path: PathBuf,
     kind: ResultKind,
-    /// True for JSON Lines, false for `.npy`.
-    pub(super) lines: bool,
+    pub(super) format: FileFormat,
     /// The partial file of earlier results, locked until it is opened.
     found: Option<AtomicFile>,
     /// The output file, and the offsets of token vectors; none until they are opened.
@@ -37,16 +44,17 @@ impl FileOutput {
     /// Opens new files, or locks the earlier results that are to be continued.
     pub(super) fn create(path: &Path, kind: ResultKind, unfinished: Unfinished) -> Result<Self> {
         let suffix = path.extension().map(|s| s.to_string_lossy().to_ascii_lowercase());
-        let lines = match (suffix.as_deref(), kind) {
-            (Some("jsonl"), _) => true,
-            (Some("npy"), ResultKind::Sentences | ResultKind::Tokens) => false,
+        let format = match (suffix.as_deref(), kind) {
+            (Some("jsonl"), _) => FileFormat::JsonLines,
+            (Some("npy"), ResultKind::Sentences | ResultKind::Tokens) => FileFormat::Npy,
+            (Some("csv"), ResultKind::Lines) => FileFormat::Csv,
             (_, ResultKind::Lines) => {
-                return Err(usage(format!("{}: expected .jsonl", path.display())));
+                return Err(usage(format!("{}: expected .jsonl or .csv", path.display())));
             }
             _ => return Err(usage(format!("{}: expected .npy or .jsonl", path.display()))),
         };
         let mut found = AtomicFile::find(path)?;
-        let head = if lines { 0 } else { HEADER_LEN };
+        let head = if format == FileFormat::Npy { HEADER_LEN } else { 0 };
         let target = AtomicFile::real_path(path);
         let journal = match (unfinished, Journal::find(&target)) {
             (Unfinished::Resume, Ok(Some(journal))) => {
@@ -86,7 +94,7 @@ impl FileOutput {
         let mut output = Self {
             path: path.to_owned(),
             kind,
-            lines,
+            format,
             found,
             files: Vec::new(),
             errors: None,
@@ -135,7 +143,13 @@ impl FileOutput {
         for ((path, _), state) in self.parts().iter().zip(&record.files) {
             let (file, lines) = resumed(self.found.take(), path, self.head_len(), state)?;
             self.files.push(file);
-            if self.lines && lines != texts {
+            let fits = match self.format {
+                FileFormat::Npy => true,
+                FileFormat::JsonLines => lines == texts,
+                // The header has a line end too, and cells may have any number of them.
+                FileFormat::Csv => lines > texts,
+            };
+            if !fits {
                 return Err(self.misfit(&format!("{texts} texts, but {lines} lines")));
             }
         }
@@ -169,7 +183,7 @@ impl FileOutput {
             && (record.done.skipped > 0) == record.errors.is_some()
             && texts.is_some()
             && match self.kind {
-                _ if self.lines => true,
+                _ if self.is_text() => true,
                 ResultKind::Tokens => {
                     columns.is_some_and(|columns| {
                         floats().is_some_and(|values| values.is_multiple_of(columns))
@@ -207,12 +221,12 @@ impl FileOutput {
 
     /// Writes a batch and records it.
     pub(super) fn write(&mut self, batch: Batch) -> Result<()> {
-        if !batch.texts.is_empty() && self.lines {
+        if !batch.texts.is_empty() && self.is_text() {
             let name = || self.path.display().to_string();
             json_lines::write(&mut self.files[0], &batch).with_context(name)?;
         }
         let Batch { texts, rows, bad, results, .. } = batch;
-        if !texts.is_empty() && !self.lines {
+        if !texts.is_empty() && !self.is_text() {
             let name = self.path.display().to_string();
             self.write_vectors(results).context(name)?;
         }
@@ -311,15 +325,20 @@ impl FileOutput {
 
     /// Paths and types of the files: the output file, and the offsets of token vectors.
     fn parts(&self) -> Vec<(PathBuf, Option<NpyType>)> {
-        let mut parts = vec![(self.path.clone(), (!self.lines).then_some(NpyType::F32))];
-        if !self.lines && self.kind == ResultKind::Tokens {
+        let mut parts = vec![(self.path.clone(), (!self.is_text()).then_some(NpyType::F32))];
+        if !self.is_text() && self.kind == ResultKind::Tokens {
             parts.push((offsets_path(&self.path), Some(NpyType::I64)));
         }
         parts
     }
 
+    /// Returns true for a file of lines, false for a matrix.
+    fn is_text(&self) -> bool {
+        self.format != FileFormat::Npy
+    }
+
     fn head_len(&self) -> usize {
-        if self.lines { 0 } else { HEADER_LEN }
+        if self.is_text() { 0 } else { HEADER_LEN }
     }
 
     /// The file of skipped rows: `a/vectors.npy` → `a/vectors.npy.errors.jsonl`.

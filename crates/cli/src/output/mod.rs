@@ -20,8 +20,8 @@ use crate::input::{OtherFields, Place};
 use crate::pipeline::BadRow;
 use crate::resume::{Done, OutputFingerprint, RowHash};
 use crate::table::counted;
-pub(crate) use columns::write_line;
-use file_output::FileOutput;
+pub(crate) use columns::{key, write_line};
+use file_output::{FileFormat, FileOutput};
 
 /// Prints a report on standard output: as JSON, or as `write` has it for people.
 pub(crate) fn print_report<R: Serialize>(
@@ -164,9 +164,19 @@ impl Output {
         }
     }
 
-    /// Returns true if the output is JSON Lines, which have the other columns of a row too.
+    /// Returns true unless the output is a matrix: others have the other columns of a row too.
     pub(crate) fn has_columns(&self) -> bool {
-        self.file().is_none_or(|file| file.lines)
+        self.file().is_none_or(|file| file.format != FileFormat::Npy)
+    }
+
+    /// Returns true if the output is a CSV file.
+    pub(crate) fn is_csv(&self) -> bool {
+        self.file().is_some_and(|file| file.format == FileFormat::Csv)
+    }
+
+    /// Returns true if a file has no result yet, also of an earlier run.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.file().is_none_or(|file| file.journal.record.done.texts() == 0)
     }
 
     /// A note for users of `--resume`: what happens to an earlier output, if there is one.

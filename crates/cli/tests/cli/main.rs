@@ -20,6 +20,7 @@ mod limits;
 mod mistakes;
 mod one_reader;
 mod predict;
+mod predict_csv;
 mod quantize;
 mod raw_text;
 #[cfg(unix)]

@@ -12,7 +12,7 @@ use super::Folder;
 use super::eval::trained;
 
 /// A model with a task of every kind in `run`. Each row is in dev twice: thresholds need 50 rows.
-fn every_kind() -> Folder {
+pub(crate) fn every_kind() -> Folder {
     let folder = super::train::set();
     let row = |i: usize| {
         let (topic, words) = [("food", ["the", "soup"]), ("film", ["the", "scene"])][i % 2];
