@@ -246,6 +246,7 @@ fn killed_commands_go_on_where_they_were() {
     fs::write(folder.path("rows.jsonl"), rows).unwrap();
     for (args, out) in [
         (&["predict", "run", "-i", "rows.jsonl"][..], "a.jsonl"),
+        (&["predict", "run", "-i", "rows.jsonl"], "a.csv"),
         (&["encode", "-m", "run", "-i", "rows.jsonl"], "b.jsonl"),
         (&["encode", "-m", "run", "-i", "rows.jsonl"], "c.npy"),
         (&["encode", "-m", "run", "-i", "rows.jsonl", "--emit", "tokens"], "d.npy"),
