@@ -192,7 +192,7 @@ fn names_of_columns_fields_and_files_do_not_control_the_terminal() {
                   [train]\nepochs = 1\n[[task]]\nname = \"label\"\nkind = \"classification\"\n";
     fs::write(folder.path("run.toml"), config).unwrap();
     check_shown(&folder.run(&["check-data", "run.toml"]).ok(), "check-data");
-    check_shown(&folder.run(&["train", "run.toml", "-o", "run"]).ok(), "train");
+    check_shown(&folder.run(&["train", "run.toml", "-o", "run", "--verbose"]).ok(), "train");
     check_shown(&folder.run(&["inspect", "-m", "run"]).ok(), "inspect");
     check(&folder.run(&["eval", "run", "-i", "a.jsonl"]), "eval");
 }

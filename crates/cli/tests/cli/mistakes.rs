@@ -128,7 +128,10 @@ fn paths_that_do_not_exist() {
             "init data/tests.jsonl -o x.toml",
             &["no such file or folder; the nearest is `data/test.jsonl`"],
         ),
-        ("init texts.txt -o x.toml", &["texts.txt: expected a name that ends in .jsonl or .csv"]),
+        (
+            "init texts.txt -o x.toml",
+            &["texts.txt: expected a name that ends in .jsonl, .csv or .tsv"],
+        ),
         ("init data/train.jsonl -o config.toml", &["config.toml: exists already", "--overwrite"]),
         ("bench --compare a.json b.json", &["a.json: no such file or folder"]),
         ("serve --check --api-key-file keys", &["keys: no such file or folder"]),

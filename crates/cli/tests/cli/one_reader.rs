@@ -216,7 +216,7 @@ fn a_row_of_json_means_the_same_to_every_command() {
         ),
         ("<!DOCTYPE html>\n<html>\n", Err("line 1: expected rows, found an HTML page")),
         ("{\0\"\0t\0\"\0:\0", Err("line 1: expected UTF-8, found UTF-16: save the file as UTF-8")),
-        ("text,topic\na,food\n", Err("line 1: column 2: expected ident")),
+        ("text,topic\na,food\n", Err("line 1: expected a JSON object, found `text,topic`")),
     ];
     for (content, expected) in table {
         check(&folder, "a.jsonl", content.as_bytes(), *expected);

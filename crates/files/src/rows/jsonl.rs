@@ -8,6 +8,7 @@ use super::json_value::{self, JsonValue, check_names, explain, range_in};
 use super::lines::{Lines, utf8};
 use super::record::JsonField;
 use super::{Record, RowError};
+use crate::quote::quoted;
 
 /// Reads the next object as a record. Blank lines are skipped.
 pub(super) fn next<R: BufRead>(lines: &mut Lines<R>) -> Option<Result<Record, RowError>> {
@@ -33,6 +34,9 @@ fn fields(json: &str) -> Result<Vec<JsonField>, String> {
     let values = json_value::fields(json).map_err(|error| {
         match serde_json::from_str::<&RawValue>(json).map(|raw| JsonValue::read(raw, json)) {
             Ok(Ok(other)) => format!("expected a JSON object, found {}", other.kind()),
+            _ if !json.trim_start().starts_with(['{', '[', '"']) => {
+                format!("expected a JSON object, found {}", quoted(json.trim()))
+            }
             _ => explain(&error, json, 0),
         }
     })?;

@@ -236,7 +236,11 @@ mod tests {
                 r#"{"text": "x", "tokens": "x"}"#,
                 "line 1: field `tokens`: expected an array of strings, found a string",
             ),
-            (r#"{"tokens": []}"#, "line 1: no field `text`, and no words in field `tokens`"),
+            (
+                r#"{"tokens": []}"#,
+                "line 1: no field `text`, and no words in field `tokens`: expected a text or at \
+                 least one word",
+            ),
             (
                 r#"{"text": "x y", "tokens": ["y", "x"]}"#,
                 "line 1: field `tokens`: word 2 `x`: not in field `text` after the words before it",
