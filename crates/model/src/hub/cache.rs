@@ -35,6 +35,7 @@ impl CachedRepo {
         Self { folder: cache.join(repo.folder_name()), revision: repo.revision.clone() }
     }
 
+    #[cfg(feature = "hub")]
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }
