@@ -235,9 +235,8 @@ mod tests {
             ),
             ("the blank before is the token's", &[(0, 2), (2, 5)], &[0..2, 3..5], &[false, false]),
         ] {
-            let mut batch = TokenBatch::default();
-            batch.spans = spans(pairs);
-            batch.ids = vec![0; pairs.len()];
+            let (spans, ids) = (spans(pairs), vec![0; pairs.len()]);
+            let mut batch = TokenBatch { spans, ids, ..TokenBatch::default() };
             batch.close_sequence(Default::default(), 0..0);
             let first = batch.first_tokens(0, words);
             assert_eq!(batch.words_inside_tokens(0, words, &first), expected, "{why}");

@@ -199,6 +199,7 @@ fn letters_are_learned() {
 }
 
 #[test]
+#[allow(clippy::single_range_in_vec_init)] // A word of one unit is meant.
 fn words_of_several_letters_have_units() {
     let split = learned(&["小王 住 在 北京"]);
     for (word, expected) in [
