@@ -141,7 +141,7 @@ async fn a_model_that_does_not_load_again_is_said_and_tried_again() {
     let refused = engine.answer(EngineRequest::texts(["a"])).await.map(|_| ());
     assert_eq!(refused, Err(RequestError::NotReady));
     let log = String::from_utf8(log.lock().unwrap().clone()).unwrap();
-    let causes = "next try in 0.5 s: the model cannot be served: `/no such folder`: no such folder";
+    let causes = "next try in 0.5 s: the model cannot be served: no folder `/no such folder`";
     assert!(log.contains("did not end within 0.2 s") && log.contains(causes), "{log}");
     broken.store(false, Ordering::Relaxed);
     until(|| engine.state() == EngineState::Ready).await;

@@ -362,7 +362,10 @@ fn what_cannot_be_is_named_with_its_line_and_key() {
             "[train]\nschedule = \"cosine_with_restarts\"",
             "found the string \"cosine_with_restarts\"; write \"cosine\"",
         ),
-        ("pooling = [\"average\"]", "found the string \"average\"; write \"mean\""),
+        (
+            "pooling = [\"average\"]",
+            "found the string \"average\" (value 1 of the array); write \"mean\"",
+        ),
         ("[[task]]\nname = \"a\"\nkind = \"NER\"", "found the string \"NER\"; write \"tokens\""),
         (
             "epochs = 3",
