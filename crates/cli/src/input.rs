@@ -71,7 +71,7 @@ pub(crate) struct Text {
     pub(crate) others: OtherFields,
 }
 
-/// What a row has beside its text.
+/// The parts of a row other than its text.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct OtherFields {
     /// Name and value of every other field, in their order, where a command keeps them; values are
@@ -83,7 +83,7 @@ pub(crate) struct OtherFields {
     pub(crate) words: Option<RowWords>,
 }
 
-/// What a command takes of a row beside its text.
+/// The parts of a row that a command reads in addition to its text.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Wanted {
     /// Words, for a task that tags them.

@@ -214,7 +214,7 @@ fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).expect("the template is a constant")
 }
 
-/// What moves until the first step is done.
+/// Makes the spinner that turns until the first step is done.
 fn spinner() -> ProgressBar {
     let bar = ProgressBar::new_spinner();
     bar.set_style(style("{spinner} {msg} {elapsed}"));

@@ -48,11 +48,11 @@ pub(crate) struct EvalArgs {
     #[arg(long, value_name = "HOW", help_heading = "Input")]
     label_matching: Option<LabelMatching>,
 
-    /// What stands between the labels in a cell, for multilabel [default: as the cells agree]
+    /// Separator between the labels in a cell, for multilabel [default: found in the cells]
     #[arg(long, value_name = "TEXT", help_heading = "Input")]
     separator: Option<String>,
 
-    /// What an empty cell means for multilabel: none (of the labels) or unlabelled
+    /// Meaning of an empty cell, for multilabel: no label applies (none), or the row is unlabelled
     #[arg(long, value_name = "WHAT", help_heading = "Input")]
     empty: Option<EmptyCell>,
 

@@ -60,13 +60,13 @@ pub(super) fn place_hint(command: &Command, word: &str) -> Option<String> {
     }
 }
 
-/// Whether a command has this long flag.
+/// Returns true if the command has this long flag.
 fn has(command: &Command, flag: &str) -> bool {
     let Some(name) = flag.strip_prefix("--") else { return false };
     command.get_arguments().any(|argument| argument.get_long() == Some(name))
 }
 
-/// How a key of the configuration is set on the command line.
+/// Returns the hint that sets a key of the configuration on the command line.
 fn key_hint(flag: &str) -> Option<String> {
     let word = flag.trim_start_matches('-').replace('-', "_");
     let keys = config_keys();

@@ -1,4 +1,4 @@
-//! What is not what it seems is said: folders that are no models, texts without a token.
+//! The program names folders that hold no model, and texts without a token.
 
 use std::fs;
 

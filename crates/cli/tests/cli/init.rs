@@ -13,7 +13,7 @@ struct Case {
     row: fn(usize) -> String,
     /// Lines of the configuration.
     lines: &'static [&'static str],
-    /// What is said on standard error.
+    /// Text that `init` prints on standard error.
     said: &'static [&'static str],
 }
 

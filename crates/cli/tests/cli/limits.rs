@@ -141,12 +141,12 @@ fn pipes_in_a_run_do_not_hang_a_resume() {
     folder.run(&args).ok();
     let resume = [&args[..], &["--resume"]].concat();
     for name in ["finished.json", "config.toml", ".lock", "timings.jsonl", "metrics.jsonl"] {
-        let (file, aside) = (folder.path("run").join(name), folder.path("aside"));
-        fs::rename(&file, &aside).unwrap();
+        let (file, backup) = (folder.path("run").join(name), folder.path("backup"));
+        fs::rename(&file, &backup).unwrap();
         assert!(Command::new("mkfifo").arg(&file).status().unwrap().success());
         let run = run_after(&folder, "true", &resume);
         assert!(run.code < 3 && run.code >= 0, "{name}: {run:?}");
-        fs::rename(&aside, &file).unwrap();
+        fs::rename(&backup, &file).unwrap();
     }
 }
 

@@ -81,7 +81,7 @@ fn several_fields_are_one_text_for_training_and_every_command() {
     }
 }
 
-/// What every command makes of a file: the texts of its rows, or an error.
+/// The result of every command for a file: the texts of its rows, or an error.
 type Meaning<'a> = Result<&'a [&'a str], &'a str>;
 
 /// Asks every command that reads rows what the file `name` means.

@@ -109,7 +109,7 @@ impl AtomicFile {
             .map_err(|error| FileError::new(&self.target, error))
     }
 
-    /// Whether anything follows the first `head` bytes.
+    /// Returns true if anything follows the first `head` bytes.
     ///
     /// # Errors
     /// The error of the file system.

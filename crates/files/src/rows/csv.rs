@@ -18,7 +18,7 @@ pub(super) struct CsvRows<R> {
     separator: u8,
     /// A remark about the rows for the user, until it is taken.
     pub(super) note: Option<String>,
-    /// Whether a cell with many line ends was found.
+    /// True if a cell with many line ends was found.
     has_long_cell: bool,
 }
 

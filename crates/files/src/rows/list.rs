@@ -12,7 +12,7 @@ use crate::quote::quoted;
 /// if nothing is wrong with it, because a text may begin so.
 ///
 /// # Errors
-/// What is wrong with a list, and where.
+/// A fault of a list, and its place.
 pub(super) fn list_in(cell: &str) -> Result<Option<Vec<JsonValue>>, String> {
     let trimmed = cell.trim();
     if let Some(rest) = trimmed.strip_prefix('[') {
@@ -34,7 +34,7 @@ pub(super) fn list_in(cell: &str) -> Result<Option<Vec<JsonValue>>, String> {
     Ok(python_list(cell, close).ok())
 }
 
-/// Whether the content of a bracket consists of numbers, truth values and `None`.
+/// Returns true if the content of a bracket consists of numbers, truth values and `None`.
 fn has_plain_values(inside: &str) -> bool {
     let plain = |value: &str| {
         matches!(value, "None" | "True" | "False" | "null" | "true" | "false" | "nan")

@@ -317,7 +317,7 @@ impl<'a> Cell<'a> {
     /// `{'a', 'b'}`.
     ///
     /// # Errors
-    /// What is wrong with the list in a cell of CSV.
+    /// The fault of the list in a cell of CSV.
     pub fn array(self) -> Result<Option<Cow<'a, [JsonValue]>>, String> {
         match self {
             Self::Json(JsonValue::Array(values)) => Ok(Some(Cow::Borrowed(values))),

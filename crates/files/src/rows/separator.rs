@@ -21,16 +21,16 @@ pub(super) fn separator(start: &[u8], complete: bool) -> u8 {
     fits.or_else(|| found.first().filter(many)).or_else(widest).map_or(b',', |(found, _)| *found)
 }
 
-/// Whether another separator than the comma may be that of a file with this header.
+/// Returns true if another separator than the comma may be that of a file with this header.
 pub(super) fn may_be_other(header: &[u8]) -> bool {
     header.iter().any(|byte| SEPARATORS[1..].contains(byte))
 }
 
-/// What a separator makes of rows.
+/// The shape that the rows have if a separator splits them.
 struct Columns {
     /// Cells of the header.
     header: usize,
-    /// Whether every row has as many cells.
+    /// True if every row has as many cells.
     all_rows: bool,
 }
 

@@ -88,7 +88,7 @@ pub(super) fn first_line(
     }
 }
 
-/// What a file is, and what to do, if it is no file of rows.
+/// Names the kind of a file that holds no rows, and what the user can do.
 fn not_rows(start: &[u8], format: RowFormat) -> Option<&'static str> {
     let first = |bytes: &[u8]| {
         start

@@ -1,6 +1,6 @@
 //! Files that stand where a file of a model should: what downloads and clones leave behind.
 
-/// What the bytes are instead of a file of a model, and what to do; `None` if they are none of the
+/// Names the kind of bytes that are no file of a model, and what the user can do; `None` if they are none of the
 /// things that are known to be mistaken for one.
 ///
 /// It is asked about files that could not be read: a header may begin with any byte.

@@ -98,7 +98,7 @@ pub struct ModelFolder {
     /// The heads of a trained model, in the order of its tasks. Their weights are f32, even if
     /// those of the encoder are in 8 bits.
     pub heads: Vec<HeadWeights>,
-    /// How several fields of a row make its text; `None` for a single field.
+    /// The rule by which several fields of a row make its text; `None` for a single field.
     pub input: Option<TextFields>,
     /// The origin of a trained model; `None` for a folder without `polyhead.json`.
     pub provenance: Option<Provenance>,

@@ -52,7 +52,7 @@ pub(crate) struct PolyheadConfig {
     /// The pooling of the model in training.
     pub(crate) pooling: PoolingSpec,
     pub(crate) heads: Vec<HeadSpec>,
-    /// How several fields make a text; `None` for a single field.
+    /// The rule by which several fields make a text; `None` for a single field.
     pub(crate) input: Option<TextFields>,
     pub(crate) provenance: Provenance,
     /// The other files of the folder when it was written; empty in folders of earlier versions.

@@ -23,7 +23,7 @@ struct LearnedJson {
     letters: bool,
 }
 
-/// What the file says of a rule; `None` for punctuation, by which heads of earlier versions split.
+/// The form of a rule in the file; `None` for punctuation, by which heads of earlier versions split.
 pub(super) fn to_json(words: &WordSplit) -> Option<Value> {
     match words {
         WordSplit::Punctuation => None,
@@ -41,7 +41,7 @@ pub(super) fn to_json(words: &WordSplit) -> Option<Value> {
 /// Reads `words` of a task.
 ///
 /// # Errors
-/// What was expected and found.
+/// A value that is no rule; the message has the expected and the found.
 pub(super) fn parse(value: Option<Value>) -> Result<WordSplit, String> {
     let value = match value {
         None => return Ok(WordSplit::Punctuation),

@@ -60,7 +60,7 @@ pub struct TrainedModel<'a> {
     pub heads: Vec<HeadWeights>,
     /// The length in tokens to which training truncated texts.
     pub max_length: usize,
-    /// How several fields of a row make its text; `None` for a single field.
+    /// The rule by which several fields of a row make its text; `None` for a single field.
     pub input: Option<TextFields>,
     /// The origin of the model.
     pub provenance: Provenance,

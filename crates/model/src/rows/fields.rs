@@ -13,7 +13,7 @@ pub struct InputFields {
     pub tokens: String,
 }
 
-/// How the fields of a row make its text.
+/// The rule by which the fields of a row make its text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TextFields {
     /// One field with a text or a pair of texts.

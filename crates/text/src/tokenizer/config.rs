@@ -90,7 +90,7 @@ impl TokenizerConfig {
         Ok(tokens)
     }
 
-    /// Whether the model reads token types: all zeros otherwise.
+    /// Returns true if the model reads token types: all zeros otherwise.
     pub(crate) fn reads_types(&self) -> Result<bool, TokenizerError> {
         let names = self.read("model_input_names", "a list", Value::as_array)?;
         Ok(names.is_none_or(|names| names.iter().any(|name| name == "token_type_ids")))

@@ -160,7 +160,7 @@ pub(super) fn check_against_json(
     }
 }
 
-/// Whether a value sets something: no null, and no empty text, list or object.
+/// Returns true if a value sets something: no null, and no empty text, list or object.
 fn sets_something(value: &Value) -> bool {
     match value {
         Value::Null => false,

@@ -1,4 +1,4 @@
-//! What the words of training data show about the way in which their texts were split.
+//! Counts of the ways in which the words of training data were split off their texts.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -13,7 +13,7 @@ const APART_INSIDE: &str = "\"()[]{}<>«»“”„,;!?…";
 /// As [`APART_INSIDE`], between digits: `1,000` is one word.
 const APART_IN_NUMBERS: &str = "\"()[]{}<>«»“”„;!?…";
 
-/// How often a mark was seen attached to a word and apart from one, at a place where it could be
+/// Counts of a mark attached to a word and apart from one, at a place where it could be
 /// either.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Seen {
@@ -28,13 +28,13 @@ impl Seen {
         *(if apart { &mut self.apart } else { &mut self.attached }) += 1;
     }
 
-    /// Whether it is rather apart than attached.
+    /// Returns true if the mark was seen apart from words more often than attached.
     fn is_apart(self) -> bool {
         10 * self.apart + self.alone > 10 * self.attached
     }
 }
 
-/// What the words of texts show; counts alone, so their order does not matter.
+/// Counts over the words of texts; the order of the texts does not matter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SplitEvidence {
     begin: BTreeMap<char, Seen>,

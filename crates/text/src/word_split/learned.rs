@@ -2,7 +2,7 @@
 
 use super::scripts::{ends_sentences, is_mark};
 
-/// How the words of training data hold punctuation. [`SplitEvidence`](super::SplitEvidence) learns
+/// The way in which the words of training data hold punctuation. [`SplitEvidence`](super::SplitEvidence) learns
 /// it.
 ///
 /// Marks that the strings do not name are attached inside words and apart at their ends.
@@ -16,18 +16,18 @@ pub struct LearnedSplit {
     pub digits: String,
     /// Marks that stay attached at the end of words.
     pub end: String,
-    /// Whether initials and abbreviations with periods inside keep the last one: `U.S.`
+    /// True if initials and abbreviations with periods inside keep the last one: `U.S.`
     pub abbreviations: bool,
-    /// Whether a mark that is repeated is one word: `...`
+    /// True if a mark that is repeated is one word: `...`
     pub repeats: bool,
-    /// Whether different marks beside each other are one word: `:)`
+    /// True if different marks beside each other are one word: `:)`
     pub runs: bool,
-    /// Whether letters of scripts without blanks are words by themselves.
+    /// True if letters of scripts without blanks are words by themselves.
     pub letters: bool,
 }
 
 impl LearnedSplit {
-    /// Where words begin in a run without blanks, `[n]`.
+    /// Returns `[n]`: whether a word begins at each character of a run without blanks.
     pub(super) fn cuts(&self, run: &[char]) -> Vec<bool> {
         let length = run.len();
         let mut cuts = vec![false; length + 1];
@@ -70,13 +70,13 @@ impl LearnedSplit {
         cuts
     }
 
-    /// Whether the mark at `at`, behind everything that is attached, is attached too.
+    /// Returns true if the mark at `at`, behind everything that is attached, is attached too.
     fn stays_at_end(&self, run: &[char], at: usize, is_url: bool) -> bool {
         let abbreviated = self.abbreviations && is_abbreviation(run, at);
         abbreviated || self.end.contains(run[at]) || is_url && run[at] == '/'
     }
 
-    /// Whether the marks `from..to`, with letters or digits around them, are parts of a word.
+    /// Returns true if the marks `from..to`, with letters or digits around them, are parts of a word.
     fn stays_inside(&self, run: &[char], from: usize, to: usize) -> bool {
         let apart = if between_digits(run, from, to) { &self.digits } else { &self.inside };
         let marks = &run[from..to];
@@ -102,7 +102,7 @@ pub(super) fn between_digits(run: &[char], from: usize, to: usize) -> bool {
     run[from - 1].is_numeric() && run[to].is_numeric()
 }
 
-/// Whether the period at `at` ends an initial (`J.`) or an abbreviation with periods (`e.g.`).
+/// Returns true if the period at `at` ends an initial (`J.`) or an abbreviation with periods (`e.g.`).
 pub(super) fn is_abbreviation(run: &[char], at: usize) -> bool {
     let [before @ .., letter] = &run[..at] else { return false };
     run[at] == '.'
@@ -113,7 +113,7 @@ pub(super) fn is_abbreviation(run: &[char], at: usize) -> bool {
         }
 }
 
-/// Whether a run is an address of the web: it holds marks of all sorts and is one word.
+/// Returns true if a run is an address of the web: it holds marks of all sorts and is one word.
 pub(super) fn is_url(run: &[char]) -> bool {
     let starts = |prefix: &str| {
         run.len() > prefix.len() && prefix.chars().zip(run).all(|(a, b)| a.eq_ignore_ascii_case(b))

@@ -2,19 +2,19 @@
 
 use unicode_categories::UnicodeCategories;
 
-/// Whether `character` is punctuation for BERT: of Unicode's punctuation, or a symbol of ASCII.
+/// Returns true if `character` is punctuation for BERT: of Unicode's punctuation, or a symbol of ASCII.
 pub(crate) fn is_mark(character: char) -> bool {
     character.is_ascii_punctuation() || character.is_punctuation()
 }
 
-/// Whether BERT's tokenizer puts blanks around `character`: Han, without Kana.
+/// Returns true if BERT's tokenizer puts blanks around `character`: Han, without Kana.
 pub(crate) fn is_han(character: char) -> bool {
     matches!(character,
         '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}' | '\u{f900}'..='\u{faff}'
         | '\u{20000}'..='\u{2a6df}' | '\u{2a700}'..='\u{2ceaf}' | '\u{2f800}'..='\u{2fa1f}')
 }
 
-/// Whether `character` is a letter of a script that writes no blanks between words: Han, Kana, Thai,
+/// Returns true if `character` is a letter of a script that writes no blanks between words: Han, Kana, Thai,
 /// Lao, Khmer, Myanmar.
 pub(crate) fn lacks_blanks(character: char) -> bool {
     let letter = matches!(character,
@@ -28,7 +28,7 @@ pub(crate) fn lacks_blanks(character: char) -> bool {
     (letter || is_han(character)) && !is_mark(character) && character != '\u{0e3f}'
 }
 
-/// Whether a text has no blank beside `character` where its words would have one: such letters, and
+/// Returns true if a text has no blank beside `character` where its words would have one: such letters, and
 /// the wide marks between them.
 pub(crate) fn stands_without_blanks(character: char) -> bool {
     let wide_mark = matches!(character, '\u{3001}'..='\u{303f}' | '\u{ff01}'..='\u{ff65}');

@@ -9,7 +9,7 @@ fn pieces<'t>(split: &WordSplit, text: &'t str) -> Vec<&'t str> {
     split.split(text).into_iter().map(|word| &text[bytes[word.start]..bytes[word.end]]).collect()
 }
 
-/// What rows of words, between blanks, teach.
+/// The rule that rows of words, separated by blanks, teach.
 fn learned(rows: &[&str]) -> WordSplit {
     let mut evidence = SplitEvidence::default();
     for row in rows {
@@ -20,7 +20,7 @@ fn learned(rows: &[&str]) -> WordSplit {
     evidence.learn()
 }
 
-/// What texts with their words, between blanks, teach.
+/// The rule that texts and their words, separated by blanks, teach.
 fn learned_beside(rows: &[(&str, &str)]) -> WordSplit {
     let mut evidence = SplitEvidence::default();
     for (text, words) in rows {

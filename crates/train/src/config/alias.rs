@@ -7,7 +7,7 @@
 pub struct KeyAlias {
     /// The key or table that the word means, as in [`Key::path`](super::Key::path); `None` if there is none.
     pub path: Option<&'static str>,
-    /// What to know about it; empty if the path says all.
+    /// Explanation for the user; empty if the path says all.
     pub note: &'static str,
 }
 

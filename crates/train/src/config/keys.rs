@@ -160,7 +160,7 @@ fn meaning(table: &str, known: &[&str], KeyAlias { path, note }: KeyAlias) -> St
     if note.is_empty() { advice } else { format!("{advice}, {note}") }
 }
 
-/// Whether there is a table of this path.
+/// Returns true if there is a table of this path.
 #[cfg(test)]
 pub(super) fn is_table(path: &str) -> bool {
     find(path).is_some()

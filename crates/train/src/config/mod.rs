@@ -161,9 +161,9 @@ settings! {
         /// When two spellings are one label: `"exact"`, or `"normalized"` without regard to case, blanks, invisible characters, Unicode form, `1` or `1.0`. Absent: `"exact"`.
         #[serde(with = "words::some_word")]
         label_matching: Option<LabelMatching> = None,
-        /// What stands between the labels in a cell, for multilabel. Absent: `|`, `;` or `,`, whichever the cells agree on.
+        /// The separator between the labels in a cell, for multilabel. Absent: `|`, `;` or `,`, found in the cells.
         separator: Option<String> = None,
-        /// What an empty cell means, for multilabel: `"none"` of the labels, or a row that is `"unlabelled"`. Absent: an error if there are empty cells among others.
+        /// The meaning of an empty cell, for multilabel: no label applies (`"none"`), or the row is `"unlabelled"`. Absent: an error if only some cells are empty.
         empty: Option<EmptyCell> = None,
         /// The weight of the task's loss in the sum over tasks.
         weight: NonNegative = NonNegative(1.0),
@@ -241,7 +241,7 @@ impl DataFiles {
     /// The fields with the texts and the words of the rows.
     ///
     /// # Errors
-    /// What is wrong with `text`, `join` and `template` together.
+    /// The contradiction between `text`, `join` and `template`.
     pub fn input_fields(&self) -> Result<InputFields, String> {
         let text = TextFields::new(&self.text, self.join.as_deref(), self.template.as_ref())?;
         let tokens = self.tokens.clone().unwrap_or_else(|| InputFields::default().tokens);
@@ -249,7 +249,7 @@ impl DataFiles {
     }
 }
 
-/// What an empty cell means in a field with sets of labels.
+/// The meaning of an empty cell in a field with sets of labels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum EmptyCell {

@@ -53,7 +53,7 @@ pub(crate) fn set(cell: Cell) -> Result<RawLabel, String> {
     labels.collect::<Result<_, _>>().map(RawLabel::Set)
 }
 
-/// Whether one label of a set applies, in a field of its own.
+/// Returns true if one label of a set applies, in a field of its own.
 pub(super) fn truth(cell: Cell) -> Result<bool, String> {
     let text = class(cell).map_err(|error| error.replace("a label", "0 or 1"))?;
     bit(&text).ok_or_else(|| format!("expected 0 or 1, found {}", quoted(&text)))

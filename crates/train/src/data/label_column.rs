@@ -6,7 +6,7 @@ use polyhead_model::TaskKind;
 use super::cell::{RawLabel, label_of, truth};
 use super::task::TaskFields;
 
-/// Where the label of a task stands in a row.
+/// The fields of a row that hold the label of a task.
 #[derive(Clone, Debug)]
 pub(super) struct LabelColumn {
     pub(super) kind: TaskKind,

@@ -174,7 +174,7 @@ impl LabelList {
 struct Numbering<'a> {
     list: &'a LabelList,
     issues: Issues<'a>,
-    /// Whether one of the labels is known, `O` aside.
+    /// True if one of the labels is known, `O` aside.
     known: bool,
 }
 

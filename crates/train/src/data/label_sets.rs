@@ -15,7 +15,7 @@ use super::task::TaskFields;
 use crate::config::EmptyCell;
 use crate::error::{Error, ErrorKind};
 
-/// What may stand between labels without being named.
+/// Separators that are found without being named.
 const SEPARATORS: [char; 3] = ['|', ';', ','];
 
 /// The share of cells with several labels that have to agree on a separator.
@@ -156,7 +156,7 @@ fn separator_of(
     ))
 }
 
-/// Whether a label of some cell also stands in another cell, with other labels or alone.
+/// Returns true if a label of some cell also stands in another cell, with other labels or alone.
 fn recombine(cells: &[SetCell], separator: char) -> bool {
     let mut cell_of: HashMap<&str, &str> = HashMap::new();
     cells.iter().filter_map(SetCell::text).any(|text| {

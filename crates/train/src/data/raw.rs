@@ -28,7 +28,7 @@ pub(super) struct RawSplit {
     files: Vec<PathBuf>,
     places: Vec<Place>,
     pub(super) rows: Vec<Row>,
-    /// Of tasks by column whose tags were not BIO.
+    /// Schemes of the tags that were not BIO, by the column of the task.
     pub(super) schemes: Vec<(usize, TagScheme)>,
     /// Field names of the first row, for messages.
     fields: Vec<String>,

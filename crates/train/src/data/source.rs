@@ -26,11 +26,11 @@ pub struct DataTask {
     pub kind: TaskKind,
     /// The field with the label, or one for each label.
     pub fields: Vec<String>,
-    /// What stands between labels in the cells of sets; `None` if no cell has several.
+    /// Separator between the labels in a cell; `None` if no cell has several.
     pub separator: Option<String>,
     /// In the order of the logits; empty for regression.
     pub labels: Vec<String>,
-    /// How raw texts become words, for tagging.
+    /// The rule that splits raw texts into words, for tagging.
     pub words: WordSplit,
     /// Index into the sources.
     pub source: usize,

@@ -41,7 +41,7 @@ fn short_number(text: &str) -> Option<&str> {
     Some(text.trim_end_matches('0').trim_end_matches('.'))
 }
 
-/// Whether a character takes no room on the screen: zero-width characters, soft hyphens, marks of
+/// Returns true if a character takes no room on the screen: zero-width characters, soft hyphens, marks of
 /// direction, selectors of a variant.
 fn is_invisible(c: char) -> bool {
     matches!(c,

@@ -11,7 +11,7 @@ use super::raw::RawSplit;
 use super::task::TaskFields;
 use crate::error::{Error, ErrorKind};
 
-/// What messages expect of a tag.
+/// The tags that messages name as expected.
 const EXPECTED: &str = "`O`, `B-TYPE` or `I-TYPE` (BIO, IOB1), or tags of BIOES or BILOU";
 
 /// A scheme other than BIO, recognised over a whole split.
@@ -49,7 +49,7 @@ fn parts(tag: &str) -> Option<(char, &str)> {
     (letter.is_ascii_uppercase() && !of.is_empty()).then_some((letter, of))
 }
 
-/// Whether `tag` may be a type without a letter before it.
+/// Returns true if `tag` may be a type without a letter before it.
 fn is_plain(tag: &str) -> bool {
     !tag.is_empty() && parts(tag).is_none() && Tag::parse(tag).is_none()
 }

@@ -15,13 +15,13 @@ pub struct TaskFields {
     pub kind: TaskKind,
     /// The field with the label, or one for each label of a set.
     pub fields: Vec<String>,
-    /// How labels are written.
+    /// The format of the labels.
     pub format: LabelFormat,
     /// Labels that the configuration gives, in order.
     pub labels: Option<Vec<String>>,
     /// Labels of the head that the run starts from; they cannot change.
     pub fixed_labels: Option<Vec<String>>,
-    /// How raw texts become words, for tagging; `None`: as the training data teach.
+    /// The rule that splits raw texts into words, for tagging; `None` if the training data teach it.
     pub words: Option<WordSplit>,
     /// The rule of the head that the run starts from, where no training row has words.
     pub start_words: Option<WordSplit>,
@@ -32,12 +32,12 @@ pub struct TaskFields {
     pub may_lack_labels: bool,
 }
 
-/// How labels are written in the cells of a field.
+/// The format of the labels in the cells of a field.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LabelFormat {
-    /// What stands between the labels of a set; `None`: as the cells agree.
+    /// Separator between the labels of a set; `None` if the cells show it.
     pub separator: Option<String>,
-    /// What an empty cell of a set means; `None`: an error if there are empty cells among others.
+    /// Meaning of an empty cell of a set; with `None`, it is an error if only some cells are empty.
     pub empty: Option<EmptyCell>,
     /// When two spellings are one label; `None`: as the head says, or `Exact` for a new one.
     pub matching: Option<LabelMatching>,
@@ -49,7 +49,7 @@ impl TaskFields {
         self.fixed_labels.as_deref().or(self.labels.as_deref())
     }
 
-    /// Whether a row has any number of labels.
+    /// Returns true if a row has any number of labels.
     pub(crate) fn has_sets(&self) -> bool {
         takes_several_fields(self.kind)
     }

@@ -39,7 +39,7 @@ pub struct EvaluateOptions {
     /// Pairs of task and field, for labels in a field that does not have the task's name; for
     /// sets also a field for each label, with commas between their names.
     pub fields: Vec<(String, String)>,
-    /// How labels are written.
+    /// The format of the labels.
     pub format: LabelFormat,
     /// Length in tokens to which texts are truncated; `None`: as in training.
     pub max_length: Option<usize>,

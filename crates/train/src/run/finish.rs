@@ -66,7 +66,7 @@ pub struct TaskSummary {
     pub calibration: Option<Calibration>,
     /// Multi-label: one per label; none with more than [`MANY_LABELS`], whose model has them.
     pub thresholds: Vec<f32>,
-    /// Whether the thresholds were chosen on the dev rows, so that `dev` flatters the model.
+    /// True if the thresholds were chosen on the dev rows, so that `dev` flatters the model.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub thresholds_chosen_on_dev: bool,
 }
@@ -212,7 +212,7 @@ impl Run<'_> {
         calibrations
     }
 
-    /// What to say of a task whose dev rows are too few to calibrate it.
+    /// The note about a task whose dev rows are too few to calibrate it.
     fn too_few_rows(&self, task: usize, rows: usize) -> String {
         let spec = self.learner.network.head_spec(task);
         let (name, temperature) = (&spec.name, spec.temperature);
@@ -228,7 +228,7 @@ impl Run<'_> {
         )
     }
 
-    /// What to say of labels that are too rare, or too common, on dev for a threshold.
+    /// The note about labels that are too rare, or too common, on dev for a threshold.
     fn too_few_cases(&self, task: usize, targets: &TaskLabels, labels: usize) -> Option<String> {
         if labels == 0 {
             return None;

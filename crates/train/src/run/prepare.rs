@@ -220,7 +220,7 @@ pub(crate) fn tokenize(
     Ok(Tokenized { data, max_length: reader.max_length(), prompt_tokens })
 }
 
-/// What to say about the scale of a task's targets, if anything.
+/// The note about the scale of a task's targets, if there is one.
 ///
 /// - `found`: the scale of these training targets
 fn scale_notice(head: &HeadSpec, found: Option<TargetScale>) -> Option<String> {

@@ -179,7 +179,7 @@ pub(crate) fn kinds_with_key(key: &str) -> Vec<TaskKind> {
     TaskKind::ALL.into_iter().filter(applies).collect()
 }
 
-/// Whether a task may have a field for each label, with 0 or 1 in it: where labels are sets.
+/// Returns true if a task may have a field for each label, with 0 or 1 in it: where labels are sets.
 pub(crate) fn takes_several_fields(kind: TaskKind) -> bool {
     rules(kind).own_keys().contains(&"separator")
 }

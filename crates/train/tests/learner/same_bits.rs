@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// How the work of a run is done, none of which may show.
+/// Settings of a run's work that must not change its result.
 #[derive(Clone, Copy, Debug)]
 struct Way {
     threads: usize,
@@ -13,7 +13,7 @@ struct Way {
 
 const PLAIN: Way = Way { threads: 1, accumulation: 1, cache: None };
 
-/// What five steps leave.
+/// Parameters and moments after five steps.
 #[derive(Debug, PartialEq)]
 struct Trace {
     hash: String,

@@ -25,7 +25,7 @@ const MISSING: [&str; 14] = [
     "-",
 ];
 
-/// Whether the label is a word that programs write for a missing value.
+/// Returns true if the label is a word that programs write for a missing value.
 pub(super) fn is_missing_word(label: &str) -> bool {
     MISSING.contains(&label)
 }

@@ -80,7 +80,7 @@ pub struct TaskReport {
     pub kind: String,
     /// The field with the label.
     pub field: String,
-    /// What stands between labels in the cells of sets; `None` if no cell has several.
+    /// Separator between the labels in a cell; `None` if no cell has several.
     #[serde(default)]
     pub separator: Option<String>,
     /// Index into the sources.
@@ -91,7 +91,7 @@ pub struct TaskReport {
     pub splits: Vec<TaskSplitReport>,
     /// Equal texts with different labels, over all splits of the source.
     pub conflicts: Conflicts,
-    /// What else is odd about its labels, a sentence each.
+    /// Other oddities of the labels, a sentence each.
     #[serde(default)]
     pub findings: Vec<String>,
 }

@@ -46,12 +46,12 @@ impl Column {
         self.rows.len()
     }
 
-    /// Whether all values are strings or numbers.
+    /// Returns true if all values are strings or numbers.
     pub(super) fn is_plain(&self) -> bool {
         !self.values.is_empty() && self.values.len() == self.filled()
     }
 
-    /// Whether all values are lists.
+    /// Returns true if all values are lists.
     pub(super) fn is_lists(&self) -> bool {
         !self.lists.is_empty() && self.lists.len() == self.filled()
     }

@@ -115,7 +115,7 @@ fn words_and_tags(columns: &[Column]) -> Option<(usize, usize)> {
     Some((words, tags))
 }
 
-/// Whether a word is a tag of BIO, or one that only BIOES or BILOU has.
+/// Returns true if a word is a tag of BIO, or one that only BIOES or BILOU has.
 fn is_tag(word: &str) -> bool {
     let typed = || word.split_once('-').is_some_and(|(tag, _)| ["E", "S", "L", "U"].contains(&tag));
     Tag::parse(word).is_some() || typed()
@@ -214,7 +214,7 @@ fn number(numbers: &[f64], distinct: usize) -> Guess {
     label("regression", format!("numbers from {least} to {most}"))
 }
 
-/// What stands between the labels of a cell; `None` if cells have one label.
+/// Returns the separator between the labels of a cell; `None` if cells have one label.
 fn separator_of(column: &Column) -> Option<char> {
     ['|', ';', ','].into_iter().find(|&separator| {
         let joined: Vec<&String> =
@@ -230,7 +230,7 @@ fn separator_of(column: &Column) -> Option<char> {
     })
 }
 
-/// Whether the column has one of these names, in any case.
+/// Returns true if the column has one of these names, in any case.
 fn is_named(column: &Column, names: &[&str]) -> bool {
     names.iter().any(|name| column.name.eq_ignore_ascii_case(name))
 }

@@ -227,7 +227,7 @@ fn label_scores<'a>(counts: impl Iterator<Item = (&'a String, Counts)>) -> Vec<L
     counts.into_iter().map(|(_, (label, counts))| counts.scores(label)).collect()
 }
 
-/// Whether a count is 0, which records do not mention.
+/// Returns true if a count is 0, which records do not mention.
 fn is_zero(count: &u64) -> bool {
     *count == 0
 }

@@ -31,9 +31,9 @@ pub struct TokensCounter {
 pub struct TokensMetrics {
     /// Mean loss; `None` if none was handed in.
     pub loss: Option<f64>,
-    /// Of the spans found, the share that is there.
+    /// Share of the found spans that are right.
     pub precision: f64,
-    /// Of the spans there, the share that was found.
+    /// Share of the true spans that were found.
     pub recall: f64,
     /// Harmonic mean of both.
     pub f1: f64,
@@ -62,9 +62,9 @@ pub struct TokensMetrics {
 /// Scores of spans that are compared by their characters.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SpanScores {
-    /// Of the spans found, the share that is there.
+    /// Share of the found spans that are right.
     pub precision: f64,
-    /// Of the spans there, the share that was found.
+    /// Share of the true spans that were found.
     pub recall: f64,
     /// Harmonic mean of both.
     pub f1: f64,
