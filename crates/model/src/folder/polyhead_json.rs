@@ -2,13 +2,13 @@
 //!
 //! The weights of the heads are in `heads.safetensors`: see
 //! [`heads_file`](crate::folder::heads_file). The types of the file are a promise to folders that
-//! exist, so they are separate from the types of the library. A file of another schema is refused.
+//! exist, so they are separate from the types of the library. A file of a later schema is refused.
 
 use polyhead_compute::Activation;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::error::{Error, ErrorKind, excerpt, fail};
+use crate::error::{Error, ErrorKind, excerpt};
 use crate::folder::records::FileRecord;
 use crate::folder::source::Source;
 use crate::folder::words_json;
@@ -19,8 +19,8 @@ use crate::rows::TextFields;
 /// The file's name.
 pub(crate) const FILE: &str = "polyhead.json";
 
-/// The version of the schema that is written. No other version is read.
-const SCHEMA: u64 = 1;
+/// The latest version of the schema. Every version up to it is read.
+const LATEST_SCHEMA: u64 = 2;
 
 /// The origin of a trained model. It holds no clock times: the same run gives the same file.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -150,11 +150,8 @@ struct ProvenanceJson {
 pub(crate) fn read(source: &Source) -> Result<Option<PolyheadConfig>, Error> {
     let Some(SchemaJson { schema_version }) = source.json(FILE)? else { return Ok(None) };
     let file = source.describe(FILE);
-    if schema_version != Some(Value::from(SCHEMA)) {
-        let found =
-            schema_version.map_or("nothing".to_owned(), |value| excerpt(&value.to_string()));
-        fail!(Unsupported, "{file}: `schema_version`: expected {SCHEMA}, found {found}");
-    }
+    check_schema(schema_version)
+        .map_err(|problem| Error::new(ErrorKind::Unsupported, format!("{file}: {problem}")))?;
     let Some(wire) = source.json::<PolyheadJson>(FILE)? else { return Ok(None) };
     wire.check()
         .map(Some)
@@ -163,8 +160,8 @@ pub(crate) fn read(source: &Source) -> Result<Option<PolyheadConfig>, Error> {
 
 /// The text of the file. The caller has checked the heads.
 pub(crate) fn to_text(config: &PolyheadConfig) -> String {
-    let wire = PolyheadJson {
-        schema_version: SCHEMA,
+    let mut wire = PolyheadJson {
+        schema_version: 1,
         max_length: config.max_length as u64,
         pooling: PoolingJson::from_spec(&config.pooling),
         tasks: config.heads.iter().map(TaskJson::from_spec).collect(),
@@ -172,12 +169,43 @@ pub(crate) fn to_text(config: &PolyheadConfig) -> String {
         provenance: config.provenance.clone(),
         files: config.files.clone(),
     };
+    wire.schema_version = wire.lowest_schema();
     let mut text = serde_json::to_string_pretty(&wire).expect("names, numbers and lists only");
     text.push('\n');
     text
 }
 
+/// Checks that this program reads the version `found` of the schema.
+fn check_schema(found: Option<Value>) -> Result<(), String> {
+    let version = found.as_ref().and_then(Value::as_u64);
+    if version.is_some_and(|version| (1..=LATEST_SCHEMA).contains(&version)) {
+        return Ok(());
+    }
+    let shown = found.map_or("nothing".to_owned(), |value| excerpt(&value.to_string()));
+    let problem = format!("`schema_version`: expected 1 to {LATEST_SCHEMA}, found {shown}");
+    Err(match version {
+        Some(version) if version > LATEST_SCHEMA => {
+            let program = env!("CARGO_PKG_VERSION");
+            format!(
+                "{problem}: a later version of Polyhead wrote this folder, and {program} would \
+                 misread it; update Polyhead to use it"
+            )
+        }
+        _ => problem,
+    })
+}
+
 impl PolyheadJson {
+    /// The lowest version of the schema that has every part of this file. Programs of version
+    /// 0.3.0 read version 1 and refuse others by the number, so a file without newer parts has
+    /// version 1. A part that is new in version 2 declares itself here.
+    fn lowest_schema(&self) -> u64 {
+        let is_second = |task: &TaskJson| {
+            task.label_matching.is_some() || task.target.is_some() || task.words.is_some()
+        };
+        if self.input.is_some() || self.tasks.iter().any(is_second) { 2 } else { 1 }
+    }
+
     fn check(self) -> Result<PolyheadConfig, String> {
         let max_length = match usize::try_from(self.max_length) {
             Ok(length) if length > 0 => length,
@@ -343,6 +371,7 @@ mod tests {
     use polyhead_text::{LearnedSplit, WordSplit};
     use proptest::prelude::*;
     use serde_json::json;
+    use std::collections::BTreeSet;
 
     fn spec(name: &str, kind: TaskKind) -> HeadSpec {
         let labels: &[&str] = if kind.has_labels() { &["O", "B-x"] } else { &[] };
@@ -424,6 +453,113 @@ mod tests {
             let text: Value = serde_json::from_str(&to_text(&config)).unwrap();
             assert_eq!(text.get("input"), written.as_ref());
             assert_eq!(parse(&text).unwrap(), config);
+        }
+    }
+
+    /// The file as version 0.3.0 wrote it.
+    const OF_0_3_0: &str = r#"{
+  "schema_version": 1,
+  "max_length": 128,
+  "pooling": {
+    "modes": [
+      "cls"
+    ],
+    "include_prompt": true
+  },
+  "tasks": [
+    {
+      "name": "entities",
+      "kind": "tokens",
+      "labels": [
+        "O",
+        "B-x"
+      ],
+      "pooling": {
+        "modes": [
+          "cls"
+        ],
+        "include_prompt": true
+      },
+      "input": "pooled",
+      "layer": "last",
+      "hidden": null,
+      "activation": "gelu",
+      "dropout": 0.1,
+      "temperature": 1.25,
+      "thresholds": []
+    }
+  ],
+  "provenance": {
+    "base_model": "builtin",
+    "data_hash": "ab",
+    "config_hash": "cd",
+    "polyhead_version": "0.3.0",
+    "step": 189,
+    "epoch": 3,
+    "metrics": {}
+  },
+  "files": [
+    {
+      "name": "config.json",
+      "bytes": 3,
+      "sha256": "ef"
+    }
+  ]
+}
+"#;
+
+    #[test]
+    fn a_file_of_version_0_3_0_is_read_and_written_alike() {
+        assert_eq!(to_text(&parse(&serde_json::from_str(OF_0_3_0).unwrap()).unwrap()), OF_0_3_0);
+    }
+
+    #[test]
+    fn a_part_that_is_new_raises_the_version_and_nothing_else_does() {
+        let known: Value = serde_json::from_str(OF_0_3_0).unwrap();
+        // With warnings, which version 0.3.0 wrote of some runs.
+        let parts = [
+            ("/provenance", "warnings", json!(["the last step"]), 1),
+            ("", "input", json!({"text": ["a", "b"], "join": " "}), 2),
+            ("", "input", json!({"template": "{a}: {b}"}), 2),
+            ("/tasks/0", "words", json!("whitespace"), 2),
+            ("/tasks/0", "label_matching", json!("normalized"), 2),
+            ("/tasks/1", "target", json!({"mean": 1.0, "deviation": 2.0}), 2),
+        ];
+        let mut all = known.clone();
+        let number = json!({"name": "number", "kind": "regression", "labels": []});
+        let mut task = known["tasks"][0].clone();
+        task.as_object_mut().unwrap().extend(number.as_object().unwrap().clone());
+        all["tasks"].as_array_mut().unwrap().push(task);
+        let base = all.clone();
+        for (place, key, value, version) in parts {
+            let mut one = base.clone();
+            one.pointer_mut(place).unwrap()[key] = value.clone();
+            all.pointer_mut(place).unwrap()[key] = value;
+            let written: Value = serde_json::from_str(&to_text(&parse(&one).unwrap())).unwrap();
+            assert_eq!(written["schema_version"], version, "{key}");
+            // The program of version 0.3.0 compares the number with 1 before all else.
+            one["schema_version"] = json!(version);
+            assert_eq!(written, one, "{key}");
+        }
+        // A part that has no line above fails here.
+        let written: Value = serde_json::from_str(&to_text(&config())).unwrap();
+        let (written, listed) = (keys_of(&written), keys_of(&all));
+        assert_eq!(written.difference(&listed).collect::<Vec<_>>(), Vec::<&String>::new());
+    }
+
+    /// All keys of objects in `json`, at any depth; a learned rule of words is a part as a whole.
+    fn keys_of(json: &Value) -> BTreeSet<String> {
+        let inner = |value: &Value| keys_of(value).into_iter();
+        match json {
+            Value::Object(fields) => fields
+                .iter()
+                .flat_map(|(key, value)| match key.as_str() {
+                    "words" | "metrics" => [key.clone()].into(),
+                    _ => inner(value).chain([key.clone()]).collect::<BTreeSet<_>>(),
+                })
+                .collect(),
+            Value::Array(list) => list.iter().flat_map(inner).collect(),
+            _ => BTreeSet::new(),
         }
     }
 
