@@ -1,5 +1,5 @@
-//! Regression targets far from 0: the head learns them standardized, and everything that is read
-//! or reported is in their own unit.
+//! Regression targets far from 0: with `standardize = true` the head learns them standardized, and
+//! everything that is read or reported is in their own unit.
 #![allow(clippy::unwrap_used)] // Helpers of tests are outside of `#[test]` functions.
 
 #[path = "common/place.rs"]
@@ -13,33 +13,45 @@ use place::{Notices, Place, finished};
 use polyhead_compute::Threads;
 use polyhead_model::{Answer, LoadOptions, ModelFolder, MultiTaskModel, TargetScale, store_int8};
 use polyhead_train::{
-    Ending, EvaluateOptions, RegressionMetrics, RunConfig, TaskMetrics, Trainer, evaluate,
+    Ending, EvaluateOptions, RegressionMetrics, RunConfig, RunSummary, TaskMetrics, Trainer,
+    evaluate,
 };
 use serde_json::Value;
 
-/// Writes the rows of `place` once more, with `-1` and `1` in turn, moved and scaled, as scores.
-fn write_scores(place: &Place, name: &str, mean: f64, deviation: f64) {
+/// Writes the rows of `place` once more, with these scores in turn.
+fn write_scores(place: &Place, name: &str, scores: &[f64]) {
     for part in ["train", "dev"] {
-        let mut sign = 1.0;
+        let mut scores = scores.iter().cycle();
         let rows = fs::read_to_string(place.path(&format!("{part}.jsonl"))).unwrap();
-        let row = |line: &str| {
+        let mut row = |line: &str| {
             let mut row: Value = serde_json::from_str(line).unwrap();
             if row.get("score").is_some() {
-                row["score"] = (mean + sign * deviation).into();
-                sign = -sign;
+                row["score"] = (*scores.next().unwrap()).into();
             }
             format!("{row}\n")
         };
-        let rows: String = rows.lines().map(row).collect();
+        let rows: String = rows.lines().map(&mut row).collect();
         fs::write(place.path(&format!("{name}-{part}.jsonl")), rows).unwrap();
     }
 }
 
-fn config(place: &Place, name: &str) -> RunConfig {
+/// A run on the rows of this name.
+fn config(place: &Place, name: &str, standardize: Option<bool>) -> RunConfig {
     let mut config = place.config("");
     config.data.train = vec![place.path(&format!("{name}-train.jsonl"))];
     config.data.dev = vec![place.path(&format!("{name}-dev.jsonl"))];
+    config.tasks[2].standardize = standardize;
     config
+}
+
+/// Trains in the folder of the configuration's name, and returns what the run says besides.
+fn train(place: &Place, name: &str, config: RunConfig) -> (RunSummary, Vec<String>) {
+    let notices = Arc::new(Mutex::new(Vec::new()));
+    let observer = Box::new(Notices(Arc::clone(&notices)));
+    let ending = Trainer::new(config).observe(observer).train(&place.path(name), false).unwrap();
+    let Ending::Finished(summary) = ending else { panic!("{ending:?}") };
+    let notices = notices.lock().unwrap().clone();
+    (*summary, notices)
 }
 
 fn weights(run: &Path) -> [Vec<u8>; 2] {
@@ -71,25 +83,15 @@ const SCALE: TargetScale = TargetScale { mean: 1500.0, deviation: 500.0 };
 #[test]
 fn large_targets_are_learned_as_small_ones_are() {
     let place = Place::new();
-    write_scores(&place, "small", 0.0, 1.0);
-    write_scores(&place, "large", 1500.0, 500.0);
-    let notices = Arc::new(Mutex::new(Vec::new()));
-    let train = |name: &str| {
-        let observer = Box::new(Notices(Arc::clone(&notices)));
-        match Trainer::new(config(&place, name))
-            .observe(observer)
-            .train(&place.path(name), false)
-            .unwrap()
-        {
-            Ending::Finished(summary) => *summary,
-            other => panic!("{other:?}"),
-        }
-    };
-    let small = train("small");
-    let told = |text: &str| notices.lock().unwrap().iter().any(|notice| notice.contains(text));
-    assert!(!told("standardized"), "{notices:?}");
-    let large = train("large");
-    assert!(told("learns its targets standardized (mean 1500, deviation 500)"), "{notices:?}");
+    write_scores(&place, "small", &[-1.0, 1.0]);
+    write_scores(&place, "large", &[1000.0, 2000.0]);
+    let large_config = || config(&place, "large", Some(true));
+    let (small, notices) = train(&place, "small", config(&place, "small", None));
+    let told = |notices: &[String], text: &str| notices.iter().any(|notice| notice.contains(text));
+    assert!(!told(&notices, "standardize"), "{notices:?}");
+    let (large, notices) = train(&place, "large", large_config());
+    let wanted = "learns its targets standardized (mean 1500, deviation 500)";
+    assert!(told(&notices, wanted), "{notices:?}");
 
     // Every weight has the same bits; answers and errors differ by the scale.
     assert!(weights(&place.path("small")) == weights(&place.path("large")));
@@ -130,7 +132,7 @@ fn large_targets_are_learned_as_small_ones_are() {
     // Resumed from its last checkpoint it is the same model; stored in 8 bits it keeps the scale.
     fs::remove_file(place.path("large").join("finished.json")).unwrap();
     let expected = weights(&place.path("large"));
-    finished(config(&place, "large"), &place.path("large"), true);
+    finished(large_config(), &place.path("large"), true);
     assert!(weights(&place.path("large")) == expected);
     store_int8(&folder, &[], &place.path("int8")).unwrap();
     assert_eq!(ModelFolder::open(&place.path("int8")).unwrap().heads[2].spec.target, Some(SCALE));
@@ -139,10 +141,10 @@ fn large_targets_are_learned_as_small_ones_are() {
 #[test]
 fn a_head_with_a_scale_keeps_it_in_the_next_run() {
     let place = Place::new();
-    write_scores(&place, "first", 1500.0, 500.0);
-    write_scores(&place, "next", 3000.0, 20.0);
-    let first = finished(config(&place, "first"), &place.path("first"), false);
-    let mut next = config(&place, "next");
+    write_scores(&place, "first", &[1000.0, 2000.0]);
+    write_scores(&place, "next", &[2980.0, 3020.0]);
+    let first = finished(config(&place, "first", Some(true)), &place.path("first"), false);
+    let mut next = config(&place, "next", None);
     next.encoder.model = place.path("first").display().to_string();
     next.data.dev = vec![place.path("first-dev.jsonl")];
     let summary = finished(next.clone(), &place.path("next"), false);
@@ -158,15 +160,52 @@ fn a_head_with_a_scale_keeps_it_in_the_next_run() {
     assert!((after.mae - before.mae).abs() < 250.0, "{before:?} {after:?}");
 
     // A head that was trained without a scale has none in the next run, which says so.
-    write_scores(&place, "plain", 0.0, 1.0);
-    finished(config(&place, "plain"), &place.path("plain"), false);
-    let mut next = config(&place, "next");
+    write_scores(&place, "plain", &[-1.0, 1.0]);
+    finished(config(&place, "plain", None), &place.path("plain"), false);
+    let mut next = config(&place, "next", None);
     next.encoder.model = place.path("plain").display().to_string();
-    let notices = Arc::new(Mutex::new(Vec::new()));
-    let observer = Box::new(Notices(Arc::clone(&notices)));
-    Trainer::new(next).observe(observer).train(&place.path("large"), false).unwrap();
-    let notices = notices.lock().unwrap();
+    let (_, notices) = train(&place, "large", next);
     let wanted = "task `score`: the targets have mean 3000, deviation 20, and the head of the \
                   starting model has no scale";
     assert!(notices.iter().any(|notice| notice.starts_with(wanted)), "{notices:?}");
+}
+
+#[test]
+fn targets_anywhere_are_learned_as_well_as_those_of_1_and_2() {
+    let place = Place::new();
+    let shares: Vec<f64> = (0..47).map(|row| f64::from(row * row % 47) / 46.0).collect();
+    let scores = |from: f64, to: f64| -> Vec<f64> {
+        shares.iter().map(|share| from + share * (to - from)).collect()
+    };
+    let run = |name: &str, from: f64, to: f64, standardize: Option<bool>| {
+        write_scores(&place, name, &scores(from, to));
+        let (summary, notices) = train(&place, name, config(&place, name, standardize));
+        let dev = of_score(&summary.tasks[2].dev);
+        assert!(summary.warnings.is_empty(), "{name}: {:?}", summary.warnings);
+        (dev, notices)
+    };
+    let (plain, _) = run("plain", 1.0, 2.0, Some(true));
+    for (name, from, to) in [
+        ("thousands", 1000.0, 2000.0),
+        ("thousandths", 0.0005, 0.0015),
+        ("years", 1950.0, 2020.0),
+        ("debts", -3e9, -1e9),
+    ] {
+        let (dev, _) = run(name, from, to, Some(true));
+        // Targets are f32: those of the years differ by a few ten thousandths of a deviation.
+        let near = |a: Option<f64>, b: Option<f64>| (a.unwrap() - b.unwrap()).abs() < 2e-3;
+        assert!(near(dev.pearson, plain.pearson), "{name}: {dev:?} {plain:?}");
+        assert!(near(dev.spearman, plain.spearman), "{name}: {dev:?} {plain:?}");
+        assert!(near(dev.r2, plain.r2), "{name}: {dev:?} {plain:?}");
+        assert!((dev.loss.unwrap() / plain.loss.unwrap() - 1.0).abs() < 2e-3, "{name}: {dev:?}");
+    }
+
+    // As they are, they are not learned, and the plan says what is needed.
+    for standardize in [None, Some(false)] {
+        let (dev, notices) = run("years-as-they-are", 1950.0, 2020.0, standardize);
+        assert!(dev.r2.unwrap() < -10.0, "{dev:?}");
+        let wanted = "set `standardize = true` in the task";
+        assert!(notices.iter().any(|notice| notice.contains(wanted)), "{notices:?}");
+        fs::remove_dir_all(place.path("years-as-they-are")).unwrap();
+    }
 }

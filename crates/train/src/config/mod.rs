@@ -165,6 +165,8 @@ settings! {
         separator: Option<String> = None,
         /// The meaning of an empty cell, for multilabel: no label applies (`"none"`), or the row is `"unlabelled"`. Absent: an error if only some cells are empty.
         empty: Option<EmptyCell> = None,
+        /// Learn the targets with mean 0 and deviation 1, for regression; answers and metrics stay in the data's unit. Absent: as `false`.
+        standardize: Option<bool> = None,
         /// The weight of the task's loss in the sum over tasks.
         weight: NonNegative = NonNegative(1.0),
         /// The task's own rows to train on. Absent: all files are those of `[data]`.

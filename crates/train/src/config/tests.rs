@@ -70,6 +70,10 @@ const FULL: &str = r#"
     kind = "tokens"
     layer = "mix"
     words = "characters"
+    [[task]]
+    name = "price"
+    kind = "regression"
+    standardize = true
     [train]
     best = "topic.accuracy"
     betas = [0.8, 0.95]
@@ -168,6 +172,7 @@ fn every_key_is_read() {
     assert_eq!(config.tasks[1].positive_weights, Some(ClassWeights::Balanced));
     assert_eq!(config.tasks[2].layer, HeadLayer::Mix);
     assert_eq!(config.tasks[2].words, Some(WordRule::Characters));
+    assert_eq!(config.tasks[3].standardize, Some(true));
     assert_eq!(config.train.betas, (BelowOne(0.8), BelowOne(0.95)));
     assert_eq!(config.train.schedule, ScheduleKind::Cosine);
     assert_eq!((config.checkpoint.every, config.checkpoint.keep.get()), (0, 5));
@@ -219,6 +224,7 @@ fn keys_lists_every_key_of_the_configuration() {
         ("task.name", "a string", None),
         ("task.field", "a string or an array of strings", None),
         ("task.label_matching", "\"exact\" or \"normalized\"", None),
+        ("task.standardize", "true or false", None),
         ("task.empty", "\"unlabelled\" or \"none\"", None),
         ("task.kind", "\"classification\", \"multilabel\", \"regression\" or \"tokens\"", None),
         ("train.learning_rate", "a number of at least 0", Some("0.00005")),

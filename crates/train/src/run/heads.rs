@@ -49,7 +49,7 @@ pub(super) fn heads(
             temperature: 1.0,
             thresholds: Vec::new(),
             label_matching: task.label_matching.unwrap_or_default(),
-            target: target_scale(data, index),
+            target: target_scale(data, index).filter(|_| task.standardize == Some(true)),
             words: fields.words.clone(),
         };
         spec.check(&site)?;
@@ -90,7 +90,7 @@ pub(super) fn check_teachers(config: &RunConfig, data: &Dataset) -> Result<(), E
     Ok(())
 }
 
-/// The scale with which a new head learns the task's targets.
+/// Mean and deviation of the training targets of a regression.
 pub(super) fn target_scale(data: &Dataset, task: usize) -> Option<TargetScale> {
     let fields = &data.tasks[task];
     rules(fields.kind).target_scale(&data.sources[fields.source].train.labels[task])

@@ -10,7 +10,7 @@ use polyhead_model::{
 };
 use polyhead_text::{TextInput, TokenBatch, spans_in_texts};
 
-use crate::config::RunConfig;
+use crate::config::{RunConfig, TaskSettings};
 use crate::data::{DataReport, Dataset, Rows, TaskFields};
 use crate::error::{Error, ErrorKind};
 use crate::evaluate::choosing_metrics;
@@ -19,7 +19,7 @@ use crate::run::heads::{check_teachers, heads, pooling, target_scale};
 use crate::run::plan::RunPlan;
 use crate::sampler::BatchSampler;
 use crate::step::{AdamW, AdamWSettings, Learner, RateTable, Schedule};
-use crate::tasks::Objective;
+use crate::tasks::{Objective, near_zero};
 
 /// A run that is ready to begin.
 pub struct Prepared {
@@ -103,10 +103,9 @@ impl Prepared {
         notices.extend(config.tasks.iter().zip(&known).filter(|(_, known)| **known).map(
             |(task, _)| format!("task `{}` begins with the head of the starting model", task.name),
         ));
-        notices.extend(
-            (0..config.tasks.len())
-                .filter_map(|task| scale_notice(&heads[task].spec, target_scale(&data, task))),
-        );
+        notices.extend(config.tasks.iter().enumerate().filter_map(|(index, task)| {
+            scale_notice(task, &heads[index].spec, known[index], target_scale(&data, index)?)
+        }));
         let mut plan = RunPlan {
             folder,
             data,
@@ -220,21 +219,33 @@ pub(crate) fn tokenize(
     Ok(Tokenized { data, max_length: reader.max_length(), prompt_tokens })
 }
 
-/// The note about the scale of a task's targets, if there is one.
+/// The note about the scale of a regression's targets, if there is one.
 ///
-/// - `found`: the scale of these training targets
-fn scale_notice(head: &HeadSpec, found: Option<TargetScale>) -> Option<String> {
+/// - `known`: the starting model has the head
+/// - `found`: the scale of the training targets
+fn scale_notice(
+    task: &TaskSettings,
+    head: &HeadSpec,
+    known: bool,
+    found: TargetScale,
+) -> Option<String> {
     let name = &head.name;
-    match (head.target, found) {
-        (Some(scale), _) => Some(format!(
+    let asked = task.standardize == Some(true);
+    match head.target {
+        Some(scale) => Some(format!(
             "task `{name}`: learns its targets standardized ({scale}); answers and metrics are in \
              the unit of the data, the loss is in deviations"
         )),
-        (None, Some(scale)) => Some(format!(
-            "task `{name}`: the targets have {scale}, and the head of the starting model has no \
-             scale for them; under another name the task begins with a new head that has one"
+        None if known && (asked || !near_zero(found)) => Some(format!(
+            "task `{name}`: the targets have {found}, and the head of the starting model has no \
+             scale for them; under another name and with `standardize = true` the task begins \
+             with a new head that has one"
         )),
-        (None, None) => None,
+        None if !near_zero(found) => Some(format!(
+            "task `{name}`: the targets have {found}, and a head that learns them as they are \
+             does so slowly or not at all: set `standardize = true` in the task"
+        )),
+        None => None,
     }
 }
 

@@ -37,6 +37,7 @@ pub use metric::{
 };
 pub(crate) use objective::head_of;
 pub use objective::{LossInput, Objective};
+pub(crate) use regression::near_zero;
 pub(crate) use targets::{answered, targets};
 pub(crate) use tokens::word_tags;
 
@@ -75,7 +76,7 @@ pub(crate) trait TaskRules {
         Ok(())
     }
 
-    /// The scale with which a new head learns these training targets; `None`: as they are.
+    /// Mean and deviation of the training targets; `None` if they are no numbers.
     fn target_scale(&self, _train: &TaskLabels) -> Option<TargetScale> {
         None
     }

@@ -23,7 +23,7 @@ impl TaskRules for Regression {
     }
 
     fn own_keys(&self) -> &'static [&'static str] {
-        &[]
+        &["standardize"]
     }
 
     fn loss(&self, objective: &Objective, rows: Labelled, factor: f64, out: &mut [f32]) -> f64 {
@@ -74,14 +74,20 @@ impl TaskRules for Regression {
     }
 }
 
-/// The largest distance of a mean from 0, and the deviations, with which targets are learned as
-/// they are. A head begins at 0 and moves by about its learning rate a step: ratings of 0 to 5 and
+/// The largest distance of a mean from 0, and the deviations, with which a head learns targets well
+/// as they are. It begins at 0 and moves by about its learning rate a step: ratings of 0 to 5 and
 /// scores of 0 to 1 are within its reach, years, prices and percentages are not.
-const PLAIN_MEAN: f64 = 10.0;
-const PLAIN_DEVIATIONS: std::ops::RangeInclusive<f64> = 0.1..=10.0;
+const NEAR_MEAN: f64 = 10.0;
+const NEAR_DEVIATIONS: std::ops::RangeInclusive<f64> = 0.1..=10.0;
 
-/// Mean and standard deviation of the targets, if they are not [plain](PLAIN_MEAN). Where all
-/// targets are equal, the deviation says nothing about them and is taken as 1.
+/// Returns true if a head learns targets of this scale well as they are.
+pub(crate) fn near_zero(scale: TargetScale) -> bool {
+    let (mean, deviation) = (f64::from(scale.mean), f64::from(scale.deviation));
+    mean.abs() <= NEAR_MEAN && NEAR_DEVIATIONS.contains(&deviation)
+}
+
+/// Mean and standard deviation of the targets. Where all targets are equal, the deviation says
+/// nothing about them and is taken as 1.
 fn scale_of(targets: &[Option<f32>]) -> Option<TargetScale> {
     let targets = || targets.iter().flatten().map(|target| f64::from(*target));
     let rows = targets().count();
@@ -96,8 +102,7 @@ fn scale_of(targets: &[Option<f32>]) -> Option<TargetScale> {
     if targets().all(|target| Some(target) == first) || deviation as f32 == 0.0 {
         deviation = 1.0;
     }
-    let plain = mean.abs() <= PLAIN_MEAN && PLAIN_DEVIATIONS.contains(&deviation);
-    (!plain).then_some(TargetScale { mean: mean as f32, deviation: deviation as f32 })
+    Some(TargetScale { mean: mean as f32, deviation: deviation as f32 })
 }
 
 #[cfg(test)]
@@ -111,36 +116,27 @@ mod tests {
     }
 
     #[test]
-    fn ordinary_targets_are_learned_as_they_are() {
-        for targets in [
-            &[0.0, 5.0, 2.5][..],
-            &[1.0, 2.0],
-            &[-1.0, 1.0],
-            &[0.0, 1.0, 1.0, 1.0],
-            &[1.0, 10.0],
-            &[3.0, 3.0],
-            &[0.1, 0.1, 0.1],
-            &[4.0],
-            &[],
-        ] {
-            assert_eq!(scale(targets), None, "{targets:?}");
-        }
-    }
-
-    #[test]
-    fn targets_far_from_zero_wide_or_narrow_have_a_scale() {
-        for (targets, expected) in [
-            (&[1000.0, 2000.0][..], (1500.0, 500.0)),
-            (&[2015.0, 2017.0], (2016.0, 1.0)),
-            (&[-40.0, 40.0], (0.0, 40.0)),
-            (&[0.25, 0.375], (0.3125, 0.0625)),
-            (&[-1e15, 1e15], (0.0, 1e15)),
+    fn targets_have_a_mean_and_a_deviation() {
+        for (targets, expected, near) in [
+            (&[-1.0, 1.0][..], (0.0, 1.0), true),
+            (&[1.0, 2.0], (1.5, 0.5), true),
+            (&[1.0, 10.0, 1.0, 10.0], (5.5, 4.5), true),
+            (&[1000.0, 2000.0], (1500.0, 500.0), false),
+            (&[2015.0, 2017.0], (2016.0, 1.0), false),
+            (&[-40.0, 40.0], (0.0, 40.0), false),
+            (&[0.25, 0.375], (0.3125, 0.0625), false),
+            (&[-1e15, 1e15], (0.0, 1e15), false),
             // Equal ones.
-            (&[1000.0, 1000.0], (1000.0, 1.0)),
-            (&[77.7, 77.7, 77.7], (77.7, 1.0)),
+            (&[4.0], (4.0, 1.0), true),
+            (&[0.1, 0.1, 0.1], (0.1, 1.0), true),
+            (&[1000.0, 1000.0], (1000.0, 1.0), false),
+            (&[77.7, 77.7, 77.7], (77.7, 1.0), false),
         ] {
             assert_eq!(scale(targets), Some(expected), "{targets:?}");
+            let (mean, deviation) = expected;
+            assert_eq!(near_zero(TargetScale { mean, deviation }), near, "{targets:?}");
         }
+        assert_eq!(scale(&[]), None);
     }
 
     #[test]
