@@ -1,6 +1,6 @@
 //! Comma-separated values: a header row, then rows.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::io::{self, Read};
 use std::sync::Arc;
 
@@ -15,7 +15,6 @@ use crate::quote::quoted;
 pub(super) struct CsvRows<R> {
     reader: Reader<LineStarts<R>>,
     header: Arc<Header>,
-    separator: u8,
     /// A remark about the rows for the user, until it is taken.
     pub(super) note: Option<String>,
     /// True if a cell with many line ends was found.
@@ -29,20 +28,17 @@ impl<R: Read> CsvRows<R> {
     /// Reads the header.
     pub(super) fn new(source: R, separator: u8) -> Result<Self, RowError> {
         let mut builder = ReaderBuilder::new();
-        let mut reader = builder.delimiter(separator).from_reader(LineStarts::new(source));
-        let header = match reader.byte_headers() {
-            Ok(header) => header.clone(),
-            Err(error) => return Err(explain(&mut reader, separator, error)),
+        let source = LineStarts::new(source, separator);
+        let mut reader = builder.delimiter(separator).from_reader(source);
+        let header = reader.byte_headers().cloned();
+        check_quotes(&mut reader)?;
+        let header = match header {
+            Ok(header) => Header::new(reader.get_mut().line_at(0), &header),
+            Err(error) => return Err(explain(&mut reader, &ByteRecord::new(), error)),
         };
-        check_quotes(&mut reader, &header)?;
-        let header = Header::new(reader.get_mut().line_at(0), &header);
-        let mut seen = HashSet::new();
-        if let Some(name) = header.names.iter().find(|name| !seen.insert(*name)) {
-            let message = format!("two columns {}", quoted(name));
-            return Err(RowError::File { line: header.line, message });
-        }
+        check_names(&header)?;
         let header = Arc::new(header);
-        Ok(Self { reader, header, separator, note: None, has_long_cell: false })
+        Ok(Self { reader, header, note: None, has_long_cell: false })
     }
 
     /// Reads the next row as a record.
@@ -52,7 +48,7 @@ impl<R: Read> CsvRows<R> {
         self.reader.get_mut().line_at(start);
         let mut cells = ByteRecord::new();
         let read = self.reader.read_byte_record(&mut cells);
-        if let Err(error) = check_quotes(&mut self.reader, &cells) {
+        if let Err(error) = check_quotes(&mut self.reader) {
             return Some(Err(error));
         }
         match read {
@@ -63,7 +59,7 @@ impl<R: Read> CsvRows<R> {
                 let header = self.header.clone();
                 Some(header.check(&cells, line).map(|()| Record::from_csv(line, header, cells)))
             }
-            Err(error) => Some(Err(explain(&mut self.reader, self.separator, error))),
+            Err(error) => Some(Err(explain(&mut self.reader, &cells, error))),
         }
     }
 
@@ -85,28 +81,36 @@ impl<R: Read> CsvRows<R> {
     }
 }
 
-/// Refuses a row whose last quote is not closed: only such a row reads on past the first byte of
-/// [`END`].
-fn check_quotes<R: Read>(
-    reader: &mut Reader<LineStarts<R>>,
-    cells: &ByteRecord,
-) -> Result<(), RowError> {
-    let source = reader.get_ref();
-    if !source.ended || cells.is_empty() || reader.position().byte() <= source.offset + 1 {
-        return Ok(());
-    }
-    let line = line_of(reader, cells.position());
-    let message = "expected a closing quote, found none in the rest of the file".to_owned();
-    Err(RowError::File { line, message })
+/// Refuses two columns of one name.
+fn check_names(header: &Header) -> Result<(), RowError> {
+    let mut seen = HashMap::new();
+    let mut columns = (1..).zip(&header.names);
+    let twice = columns.find_map(|(column, name)| Some((seen.insert(name, column)?, column, name)));
+    let message = match twice {
+        None => return Ok(()),
+        Some((first, second, name)) if name.is_empty() => {
+            format!("columns {first} and {second} have no name: expected a name, or no column")
+        }
+        Some((.., name)) => format!("two columns {}", quoted(name)),
+    };
+    Err(RowError::File { line: header.line, message })
+}
+
+/// Refuses a row with a quote at which the rows after it can no longer be told apart.
+fn check_quotes<R: Read>(reader: &mut Reader<LineStarts<R>>) -> Result<(), RowError> {
+    let read = reader.position().byte();
+    let fault = reader.get_mut().fault.take_if(|fault| fault.end <= read);
+    fault.map_or(Ok(()), |fault| Err(RowError::File { line: fault.line, message: fault.message }))
 }
 
 fn line_of<R: Read>(reader: &mut Reader<LineStarts<R>>, position: Option<&Position>) -> u64 {
     reader.get_mut().line_at(position.map_or(0, Position::byte))
 }
 
+/// - `cells`: what was read of the row
 fn explain<R: Read>(
     reader: &mut Reader<LineStarts<R>>,
-    separator: u8,
+    cells: &ByteRecord,
     error: csv::Error,
 ) -> RowError {
     let line = line_of(reader, error.position());
@@ -114,8 +118,12 @@ fn explain<R: Read>(
     match error.into_kind() {
         ErrorKind::Io(error) => error.into(),
         ErrorKind::UnequalLengths { expected_len, len, .. } => {
-            let hint = match len > expected_len {
-                true => format!("; a cell with {} in it needs quotes", name_of(separator)),
+            let mut more = cells.iter().skip(expected_len as usize);
+            let hint = match more.any(|cell| !cell.trim_ascii().is_empty()) {
+                true => {
+                    let separator = name_of(reader.get_ref().separator);
+                    format!("; a cell with {separator} in it needs quotes")
+                }
                 false => String::new(),
             };
             let message = format!("expected {expected_len} columns, found {len}{hint}");
@@ -133,33 +141,63 @@ pub(super) fn name_of(separator: u8) -> String {
     }
 }
 
-/// Added to the file, so that a quote that is never closed shows: it takes in both line ends, while
-/// any other row ends with the first.
-const END: &[u8] = b"\n\n";
-
-/// A reader that passes bytes on, records on which lines rows may begin, and adds [`END`].
+/// A reader that passes bytes on, records on which lines rows may begin, and follows the quotes.
 ///
 /// The line numbers of the `csv` crate fall behind with `\r\n` and with empty
-/// lines: for it, a row begins right after the `\r` of the row before.
+/// lines: for it, a row begins right after the `\r` of the row before. It also goes on after any
+/// byte behind a closing quote, so that a missing quote takes in rows up to the next quoted cell.
 struct LineStarts<R> {
     source: R,
+    separator: u8,
     offset: u64,
     line: u64,
     /// Whether the byte before was neither `\r` nor `\n`.
     in_line: bool,
-    /// Whether the source has ended.
+    /// True if the source has ended. It is not read again: on a terminal that would wait.
     ended: bool,
-    /// What is still to be added after the end of the source.
-    end: &'static [u8],
     /// First byte and line of each range without line ends. Ranges before the current row are
     /// removed, so the list never exceeds a row and a buffer.
     starts: VecDeque<(u64, u64)>,
+    quotes: QuoteState,
+    /// Line of the last quote that opened a cell.
+    opened: u64,
+    /// The first wrong quote, until it is taken.
+    fault: Option<QuoteFault>,
+}
+
+/// Where in a cell the next byte stands, by the rules of the `csv` crate.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum QuoteState {
+    Start,
+    Unquoted,
+    Quoted,
+    /// Behind a quote that closes the cell, unless another one follows.
+    Closed,
+}
+
+/// A quote that is never closed, or is closed within a cell.
+struct QuoteFault {
+    /// Line where the quote opens.
+    line: u64,
+    /// Bytes of the file up to the fault.
+    end: u64,
+    message: String,
 }
 
 impl<R> LineStarts<R> {
-    fn new(source: R) -> Self {
-        let (offset, line, in_line, ended, starts) = (0, 1, false, false, VecDeque::new());
-        Self { source, offset, line, in_line, ended, end: END, starts }
+    fn new(source: R, separator: u8) -> Self {
+        Self {
+            source,
+            separator,
+            offset: 0,
+            line: 1,
+            in_line: false,
+            ended: false,
+            starts: VecDeque::new(),
+            quotes: QuoteState::Start,
+            opened: 0,
+            fault: None,
+        }
     }
 
     /// Finds the line of a row that begins at byte `start` or after the line ends there.
@@ -169,6 +207,38 @@ impl<R> LineStarts<R> {
         }
         self.starts.front().map_or(self.line, |&(_, line)| line)
     }
+
+    /// Follows the quotes over the next byte.
+    fn follow(&mut self, byte: u8) {
+        self.quotes = match (self.quotes, byte) {
+            (QuoteState::Quoted, b'"') => QuoteState::Closed,
+            (QuoteState::Quoted, _) | (QuoteState::Closed, b'"') => QuoteState::Quoted,
+            (_, b'\r' | b'\n') => QuoteState::Start,
+            (_, byte) if byte == self.separator => QuoteState::Start,
+            (QuoteState::Start, b'"') => {
+                self.opened = self.line;
+                QuoteState::Quoted
+            }
+            (QuoteState::Closed, _) => {
+                let found = match byte.is_ascii() {
+                    true => quoted(&char::from(byte).to_string()),
+                    false => format!("byte 0x{byte:02x}"),
+                };
+                let message = format!(
+                    "the cell whose quote opens on this line: expected {} or a line end after its \
+                     closing quote, found {found}; is a quote missing, or one in the cell not doubled?",
+                    name_of(self.separator)
+                );
+                self.add_fault(self.offset + 1, message);
+                QuoteState::Unquoted
+            }
+            (QuoteState::Start | QuoteState::Unquoted, _) => QuoteState::Unquoted,
+        };
+    }
+
+    fn add_fault(&mut self, end: u64, message: String) {
+        self.fault.get_or_insert(QuoteFault { line: self.opened, end, message });
+    }
 }
 
 impl<R: Read> Read for LineStarts<R> {
@@ -176,15 +246,23 @@ impl<R: Read> Read for LineStarts<R> {
         if let Some(&(first, line)) = self.starts.front()
             && self.offset - first > ROW_LIMIT
         {
-            return Err(super::too_long(line));
+            return Err(match self.quotes {
+                QuoteState::Quoted => super::too_long(line, "; is a quote missing?"),
+                _ => super::too_long(line, ""),
+            });
+        }
+        if self.ended {
+            return Ok(0);
         }
         let count = self.source.read(buffer)?;
-        if count == 0 && !buffer.is_empty() {
-            self.ended = true;
-            return self.end.read(buffer);
+        self.ended = count == 0 && !buffer.is_empty();
+        if self.ended && self.quotes == QuoteState::Quoted {
+            let message = "expected a closing quote, found none in the rest of the file";
+            self.add_fault(self.offset, message.to_owned());
         }
         for &byte in &buffer[..count] {
             let ends = matches!(byte, b'\r' | b'\n');
+            self.follow(byte);
             if byte == b'\n' {
                 self.line += 1;
             } else if !ends && !self.in_line {

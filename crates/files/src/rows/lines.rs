@@ -23,7 +23,7 @@ impl<R: BufRead> Lines<R> {
             return Ok(None);
         }
         if line.len() as u64 > ROW_LIMIT {
-            return Err(super::too_long(self.line + 1));
+            return Err(super::too_long(self.line + 1, ""));
         }
         if line.last() == Some(&b'\n') {
             line.pop();

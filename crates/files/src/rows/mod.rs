@@ -1,4 +1,4 @@
-//! Rows of a data file as a stream: plain text, JSON Lines or CSV.
+//! Rows of a data file as a stream: plain text, JSON Lines, CSV or TSV.
 //!
 //! Memory use is constant for a file of any length: one row and a buffer. Each row keeps the line
 //! where it begins, so that messages can name it.
@@ -52,7 +52,7 @@ pub enum RowError {
         /// What was expected and what was found.
         message: String,
     },
-    /// The header of a CSV file is wrong, or a quote is never closed: no row can be told apart.
+    /// The header of a CSV file is wrong, or a quote is missing: no row can be told apart.
     File {
         /// Line of the fault, counted from 1.
         line: u64,
@@ -65,8 +65,9 @@ pub enum RowError {
 /// before it fills the memory.
 const ROW_LIMIT: u64 = 64 << 20;
 
-fn too_long(line: u64) -> io::Error {
-    let message = format!("line {line}: expected a row of at most {} MiB", ROW_LIMIT >> 20);
+/// - `hint`: what the user can look for
+fn too_long(line: u64, hint: &str) -> io::Error {
+    let message = format!("line {line}: expected a row of at most {} MiB{hint}", ROW_LIMIT >> 20);
     io::Error::new(io::ErrorKind::InvalidData, message)
 }
 

@@ -156,6 +156,56 @@ fn a_quote_that_is_never_closed_is_found_in_every_column() {
     }
 }
 
+/// A quoted cell behind the fault closes the quote; the rows between would be one cell.
+#[test]
+fn a_missing_quote_is_found_at_the_next_quote() {
+    let fault = |separator: &str, found: &str| {
+        format!(
+            "the cell whose quote opens on this line: expected {separator} or a line end after its \
+             closing quote, found {found}; is a quote missing, or one in the cell not doubled?"
+        )
+    };
+    for (format, source, rows, line, separator, found) in [
+        (Csv, "text,label\n\"fine,ok\ny,ok\nz,\"a,b\"\nmore,ok\n", 0, 2, "`,`", "`a`"),
+        (Csv, "text,label\nx,ok\n\"y,ok\n\"z\",ok\n", 1, 3, "`,`", "`z`"),
+        (Csv, "text,label\nx,ok\ny,\"no\n\"z\",ok\n", 1, 3, "`,`", "`z`"),
+        (Csv, "text,label\r\nx,ok\r\n\"y,ok\r\nz,\"é\"\r\n", 1, 3, "`,`", "byte 0xc3"),
+        (Csv, "text;id\na;1\n\"b;2\nc;\"d\"\n", 1, 3, "`;`", "`d`"),
+        (Tsv, "text\tid\n\"a\"\t1\n\"b\t2\nc\t\"d\"\n", 1, 3, "a tab", "`d`"),
+        (Csv, "text,label\n\"say \"hi\"\",ok\n", 0, 2, "`,`", "`h`"),
+        (Csv, "text,label\nx,\"a\" \n", 0, 2, "`,`", "` `"),
+        (Csv, "\"text,label\nx,\"a\"\n", 0, 1, "`,`", "`a`"),
+        (Csv, "text,label\nx,ok\n\"a\nb\",\"c\nd\"e\n", 1, 4, "`,`", "`e`"),
+    ] {
+        let mut read = 0;
+        let error = match RowReader::new(source.as_bytes(), format) {
+            Ok(mut rows) => rows.find_map(|row| row.map(|_| read += 1).err()).unwrap(),
+            Err(error) => error,
+        };
+        assert!(matches!(error, RowError::File { .. }), "{source:?}: {error}");
+        let expected = format!("line {line}: {}", fault(separator, found));
+        assert_eq!((read, error.to_string()), (rows, expected), "{source:?}");
+    }
+}
+
+/// What a terminal needs: after its end, it would wait for more.
+#[test]
+fn a_source_is_not_read_again_after_its_end() {
+    struct Once<'a>(&'a [u8], bool);
+    impl io::Read for Once<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let count = self.0.read(buffer)?;
+            assert!(!(count == 0 && std::mem::replace(&mut self.1, count == 0)), "read again");
+            Ok(count)
+        }
+    }
+    for end in ["", "\n"] {
+        let source = format!("text\n{}{end}", "a\n".repeat(9_000));
+        let source = BufReader::with_capacity(16, Once(source.as_bytes(), false));
+        assert_eq!(RowReader::new(source, Csv).unwrap().count(), 9_000);
+    }
+}
+
 #[test]
 fn empty_columns_behind_the_last_name_are_ignored() {
     let all = |source: &str| {
@@ -194,6 +244,8 @@ fn notes_say_what_was_found_by_looking() {
     assert_eq!(found, ["line 2: the cell of column `text` has 101 line ends; is a quote missing?"]);
     let error = texts(Csv, b"text;id\na;b;1\n").unwrap_err();
     assert_eq!(error, "line 2: expected 2 columns, found 3; a cell with `;` in it needs quotes");
+    let error = texts(Csv, b"text,label\ngood,x,, \n").unwrap_err();
+    assert_eq!(error, "line 2: expected 2 columns, found 4");
 }
 
 /// Which faults leave the rows after them readable.
@@ -203,6 +255,7 @@ fn faults_of_rows_and_of_files_differ() {
         (Csv, &b"id,text\n1\n"[..], false),
         (Csv, b"id,text\n1,\xff\n", false),
         (Csv, b"id,text\n1,\"a\n", true),
+        (Csv, b"id,text\n1,\"a\"b\n", true),
         (Csv, b"id,title\n1,a\n", true),
         (Csv, b"id,id\n1,a\n", true),
         (JsonLines, b"{\"text\": \"\"}\n[]\n", false),
@@ -231,7 +284,16 @@ fn a_name_that_stands_twice_is_an_error() {
         (JsonLines, "{\"a\": [{\"b\": {\"c\": 1, \"c\": 2}}]}", "line 1: two fields `c`"),
         (Csv, "\ntext,text\na,b\n", "line 2: two columns `text`"),
         (Csv, "id,text,id\n", "line 1: two columns `id`"),
-        (Csv, ",,text\n1,2,a\n", "line 1: two columns ``"),
+        (
+            Csv,
+            ",,text\n1,2,a\n",
+            "line 1: columns 1 and 2 have no name: expected a name, or no column",
+        ),
+        (
+            Csv,
+            "text,,,label\na,,,x\n",
+            "line 1: columns 2 and 3 have no name: expected a name, or no column",
+        ),
     ] {
         assert_eq!(records(format, source.as_bytes()).unwrap_err(), expected, "{source}");
     }
@@ -454,15 +516,15 @@ fn near_rows() -> impl Strategy<Value = Vec<u8>> {
 #[test]
 fn a_row_without_end_is_an_error_before_it_fills_the_memory() {
     let endless = |first: &'static [u8]| BufReader::new(first.chain(io::repeat(b'a')));
-    for (format, first, line) in [
-        (RowFormat::Text, &b"fine\n"[..], 2),
-        (RowFormat::JsonLines, b"{\"text\": \"fine\"}\n", 2),
-        (RowFormat::Csv, b"text\nfine\n\"", 3),
-        (RowFormat::Csv, b"", 1),
+    for (format, first, line, hint) in [
+        (RowFormat::Text, &b"fine\n"[..], 2, ""),
+        (RowFormat::JsonLines, b"{\"text\": \"fine\"}\n", 2, ""),
+        (RowFormat::Csv, b"text\nfine\n\"", 3, "; is a quote missing?"),
+        (RowFormat::Csv, b"", 1, ""),
     ] {
         let rows = RowReader::new(endless(first), format);
         let error = rows.and_then(|rows| rows.collect::<Result<Vec<_>, _>>()).unwrap_err();
-        let expected = format!("line {line}: expected a row of at most 64 MiB");
+        let expected = format!("line {line}: expected a row of at most 64 MiB{hint}");
         assert_eq!(error.to_string(), expected, "{format:?}");
     }
 }
