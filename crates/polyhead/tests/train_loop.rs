@@ -41,7 +41,7 @@ fn the_loop_gives_the_weights_of_the_learner() {
     train_loop::train(&mut session, &config).unwrap();
     let found = bits(session.network().store().values());
 
-    let (mut learner, mut plan) = Prepared::new(&config, &threads).unwrap().into_learner(&config);
+    let (mut learner, mut plan) = Prepared::new(&config, &threads).unwrap().into_learner();
     for step in 1..=plan.total_steps {
         let drawn = plan.sampler.batch(step);
         let source = &plan.data.sources[drawn.source];

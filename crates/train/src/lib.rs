@@ -17,6 +17,7 @@ mod sampler;
 mod report;
 
 mod tasks;
+mod recipe;
 mod step;
 mod freeze;
 mod evaluate;
@@ -26,8 +27,8 @@ mod run;
 pub use config::{
     BelowOne, CheckpointSettings, ClassWeights, DataFiles, Difference, EmptyCell, EncoderSettings,
     Factor, FreezePhase, Keep, Key, KeyAlias, Moment, NonNegative, Positive, PositiveCount,
-    PositiveSize, RunConfig, SamplerKind, SamplerSettings, ScheduleKind, Share, Size, TaskSettings,
-    TrainSettings, WordRule, config_keys, key_alias,
+    PositiveSize, Recipe, RunConfig, SamplerKind, SamplerSettings, ScheduleKind, Share, Size,
+    TaskSettings, TrainSettings, WordRule, WrittenKeys, config_keys, key_alias,
 };
 pub use data::{
     BrokenTag, BrokenTags, ConfigDraft, Conflicts, DataFile, DataReport, DataTask, Dataset,

@@ -56,7 +56,7 @@ impl RunConfig {
     }
 
     /// Every key of the resolved file with its value.
-    fn flat(&self) -> BTreeMap<String, String> {
+    pub(super) fn flat(&self) -> BTreeMap<String, String> {
         let table = self.table();
         let mut flat = BTreeMap::new();
         let names: Vec<&str> = self.tasks.iter().map(|task| task.name.as_str()).collect();

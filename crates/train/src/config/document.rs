@@ -3,6 +3,7 @@
 //! The `toml` crate reads. A value of the command line has a span behind the
 //! end of the text, which says which argument it came from.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
@@ -11,6 +12,7 @@ use toml::de::{DeArray, DeTable, DeValue};
 
 use super::keys;
 use super::reader::{Problem, Reader};
+use super::written::WrittenKeys;
 use crate::error::{Error, ErrorKind};
 
 /// A TOML text with the values of the command line in it.
@@ -66,6 +68,24 @@ impl<'a> Document<'a> {
             let problem = format!("`{path}`: {}", keys::explain(&path, what));
             self.source.error(start.unwrap_or(0), &problem)
         })
+    }
+
+    /// The keys that are written, with their tables: `train.epochs`, `task.topic.weight`, `freeze`.
+    pub(super) fn keys(&self) -> WrittenKeys {
+        let mut keys = BTreeSet::new();
+        for (name, value) in self.root.get_ref().as_table().into_iter().flatten() {
+            let name: &str = name.get_ref();
+            keys.insert(name.to_owned());
+            let items = value.get_ref().as_array().into_iter().flat_map(|items| items.iter());
+            let items = items.enumerate().map(|(index, item)| {
+                (format!("{name}.{}", item_name(index, item.get_ref())), item.get_ref())
+            });
+            for (path, table) in items.chain([(name.to_owned(), value.get_ref())]) {
+                let inner = table.as_table().into_iter().flatten();
+                keys.extend(inner.map(|(key, _)| format!("{path}.{}", key.get_ref())));
+            }
+        }
+        WrittenKeys(keys)
     }
 
     /// The whole document.

@@ -18,6 +18,7 @@ mod alias;
 mod keys;
 mod check;
 mod difference;
+mod written;
 #[cfg(test)]
 mod tests;
 
@@ -43,10 +44,15 @@ pub(crate) use number::exact;
 pub use number::{
     BelowOne, Factor, NonNegative, Positive, PositiveCount, PositiveSize, Share, Size,
 };
+pub use written::WrittenKeys;
 
 /// The longest configuration that is read, in bytes; label lists of any size
 /// that can be trained fit.
 const FILE_LIMIT: u64 = 4 << 20;
+
+/// First line of the `config.toml` of a run. A user's own file of that name has another one and is
+/// not overwritten.
+pub(crate) const RUN_MARK: &str = "# The configuration of this run, with every default.";
 
 settings! {
     /// A whole run, every default filled in.
@@ -68,6 +74,9 @@ settings! {
         tasks: Vec<TaskSettings> = Vec::new(),
         /// Freeze phases; they apply independently of each other.
         freeze: Vec<FreezePhase> = Vec::new(),
+        /// The keys that were written: no recipe changes them. It is no key itself.
+        #[serde(skip)]
+        written: WrittenKeys = WrittenKeys::default(),
     }
 }
 
@@ -324,6 +333,8 @@ impl WordRule {
 settings! {
     /// `[train]`: steps, rates and batches.
     pub struct TrainSettings {
+        /// The recipe that fills in rates, epochs, weights and what is frozen: `"auto"` chooses by rows and labels, `"heads"` trains the heads alone, `"full"` fills in nothing.
+        recipe: Recipe = Recipe::Full,
         /// Passes over the data; 0 together with `max_steps`: as many as those steps take.
         epochs: Size = Size(3),
         /// Rows of an optimizer step.
@@ -363,6 +374,18 @@ settings! {
         /// Bytes of memory for hidden states below a frozen boundary; more go to a file.
         cache_bytes: u64 = 256 << 20,
     }
+}
+
+/// What fills in the keys that are not written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Recipe {
+    /// Chosen by rows, labels, kinds and what is frozen.
+    Auto,
+    /// Every key has its default.
+    Full,
+    /// The heads are trained, on an encoder that is frozen.
+    Heads,
 }
 
 /// How rates change after the warm-up.
@@ -442,7 +465,12 @@ impl RunConfig {
     /// [`ErrorKind::Config`] with the file, the line and the key.
     pub fn parse(text: &str, file: &Path, set: &[String]) -> Result<Self, Error> {
         let document = Document::parse(text, file, set)?;
-        let mut config = document.read()?;
+        let mut config: Self = document.read()?;
+        config.written = document.keys();
+        // A run of a version without recipes has the defaults, which are those of `full`.
+        if text.starts_with(RUN_MARK) && !document.section("train").has("recipe") {
+            config.train.recipe = Recipe::Full;
+        }
         check::complete(&mut config, &document)?;
         check::check(&config, &document)?;
         Ok(config)
@@ -456,7 +484,12 @@ impl RunConfig {
     /// # Panics
     /// If a whole number is above `i64::MAX`, more than TOML holds.
     pub fn to_toml(&self) -> String {
-        toml::to_string(&self.table()).expect("a table can be written")
+        let mut table = self.table();
+        if self.train.recipe != Recipe::Full && self.freeze.is_empty() {
+            // Without the key, the recipe would choose what is frozen.
+            table.insert("freeze".to_owned(), toml::Value::Array(Vec::new()));
+        }
+        toml::to_string(&table).expect("a table can be written")
     }
 
     /// The configuration as a table of the keys that apply.

@@ -13,13 +13,10 @@ use serde::Serialize;
 
 use polyhead_files::{open_file, quoted, read_file, recover_folder, write_file};
 
-use crate::config::RunConfig;
+use crate::config::{RUN_MARK, RunConfig};
 use crate::error::{Error, ErrorKind};
 
-const CONFIG: &str = "config.toml";
-/// First line of `config.toml`. A user's own file of that name has another one and is not
-/// overwritten.
-const MARK: &str = "# The configuration of this run, with every default.";
+pub(crate) const CONFIG: &str = "config.toml";
 const METRICS: &str = "metrics.jsonl";
 const TIMINGS: &str = "timings.jsonl";
 pub(crate) const CHECKPOINTS: &str = "checkpoints";
@@ -85,7 +82,7 @@ impl RunDirectory {
         let resumed = Self::look(path, config, existing)? != RunState::Nothing;
         recover_folder(&path.join(MODEL))?;
         // Keys that may change have the new values.
-        let text = format!("{MARK}\n{}", config.to_toml());
+        let text = format!("{RUN_MARK}\n{}", config.to_toml());
         write_file(&path.join(CONFIG), text.as_bytes())?;
         Ok(Self { path: path.to_owned(), resumed, _lock: lock })
     }
@@ -208,9 +205,9 @@ fn lock(path: &Path) -> Result<File, Error> {
 fn begins_with_mark(own: &Path) -> Result<bool, Error> {
     let mut first = Vec::new();
     open_file(own)
-        .and_then(|file| file.take(MARK.len() as u64).read_to_end(&mut first))
+        .and_then(|file| file.take(RUN_MARK.len() as u64).read_to_end(&mut first))
         .map_err(|error| io_error(own, error))?;
-    Ok(first == MARK.as_bytes())
+    Ok(first == RUN_MARK.as_bytes())
 }
 
 /// Compares the configuration of a run with the current one.
@@ -382,7 +379,7 @@ mod tests {
     #[test]
     fn a_broken_configuration_of_a_run_is_named() {
         let place = tempfile::tempdir().unwrap();
-        fs::write(place.path().join(CONFIG), format!("{MARK}\nseed = ")).unwrap();
+        fs::write(place.path().join(CONFIG), format!("{RUN_MARK}\nseed = ")).unwrap();
         let error = RunDirectory::open(place.path(), &config(&[]), ResumeMode::Resume).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Run);
         assert!(error.to_string().contains("config.toml:2: not TOML"), "{error}");

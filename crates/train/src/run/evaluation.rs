@@ -75,7 +75,7 @@ impl Run<'_> {
     pub(crate) fn evaluate(&mut self, emit: &mut Emit) -> Result<(), Error> {
         let begin = Instant::now();
         let metrics = self.score(Part::Dev)?;
-        let score = criterion(self.config, &metrics);
+        let score = criterion(&self.config, &metrics);
         let best = self.best.update(score, self.done);
         let patience = self.config.train.patience.get() as u64;
         self.gave_up = patience > 0 && self.best.since >= patience && self.best.score.is_some();

@@ -6,7 +6,6 @@
 use polyhead_compute::check_memory;
 use polyhead_model::ParameterGroup;
 
-use crate::config::RunConfig;
 use crate::data::Split;
 use crate::error::{Error, ErrorKind};
 use crate::run::plan::RunPlan;
@@ -18,13 +17,9 @@ use crate::run::plan::RunPlan;
 ///
 /// # Errors
 /// [`ErrorKind::Config`] with both numbers if a limit of the process or its container is lower.
-pub(super) fn check(
-    config: &RunConfig,
-    plan: &RunPlan,
-    sizes: &[usize],
-) -> Result<Option<String>, Error> {
+pub(super) fn check(plan: &RunPlan, sizes: &[usize]) -> Result<Option<String>, Error> {
     let parameters = parameters(plan, sizes);
-    let answers = answers(config, plan);
+    let answers = answers(plan);
     let Err(shortage) = check_memory(parameters.saturating_add(answers)) else { return Ok(None) };
     let [parameters, answers] = [parameters, answers].map(|bytes| bytes.div_ceil(1_000_000));
     let message = format!(
@@ -52,9 +47,9 @@ fn parameters(plan: &RunPlan, sizes: &[usize]) -> u64 {
 
 /// Bytes of the answers that are held at the end: all of dev and test, and those of the starting
 /// model to the training rows of tasks that are held to them.
-fn answers(config: &RunConfig, plan: &RunPlan) -> u64 {
+fn answers(plan: &RunPlan) -> u64 {
     let of_split = |split: &Split, task: usize| {
-        let reads_words = config.tasks[task].kind.reads_words();
+        let reads_words = plan.config.tasks[task].kind.reads_words();
         let rows = if reads_words { split.words.places.len() } else { split.len() };
         4 * (rows as u64).saturating_mul(plan.objectives[task].outputs() as u64)
     };

@@ -17,7 +17,7 @@ mod directory;
 pub(crate) mod machine;
 
 use directory::{CHECKPOINTS, RATES};
-pub(crate) use directory::{LineLog, RECORD, ResumeMode, RunDirectory, RunState};
+pub(crate) use directory::{CONFIG, LineLog, RECORD, ResumeMode, RunDirectory, RunState};
 pub use events::{Evaluated, Event, Observer, Progress, TaskProgress};
 pub(crate) use finish::FinalAnswers;
 pub use finish::{RunSummary, TaskSummary};
@@ -41,13 +41,14 @@ use crate::data::Part;
 use crate::error::{Error, ErrorKind};
 use crate::evaluate::Best;
 use crate::freeze::FrozenTensors;
+use crate::recipe::continued;
 use crate::step::{Learner, StateCaches, StepBatch, StepOutcome};
 use evaluation::Start;
 use log_window::LogWindow;
 
 /// A run in progress.
 pub(crate) struct Run<'a> {
-    pub(crate) config: &'a RunConfig,
+    pub(crate) config: RunConfig,
     pub(crate) threads: &'a Threads,
     pub(crate) plan: RunPlan,
     pub(crate) learner: Learner,
@@ -89,7 +90,7 @@ type Emit<'t> = dyn FnMut(Event) + 't;
 impl<'a> Run<'a> {
     /// Prepares a new run or resumes one; `None` if the run is finished.
     pub(crate) fn open(
-        config: &'a RunConfig,
+        config: &RunConfig,
         threads: &'a Threads,
         directory: &Path,
         resume: bool,
@@ -97,19 +98,21 @@ impl<'a> Run<'a> {
     ) -> Result<Option<Self>, Error> {
         let begin = Instant::now();
         let existing = if resume { ResumeMode::Resume } else { ResumeMode::Refuse };
-        if RunDirectory::look(directory, config, existing)? == RunState::FinishedRun {
+        let config = if resume { continued(config, directory)? } else { config.clone() };
+        if RunDirectory::look(directory, &config, existing)? == RunState::FinishedRun {
             return Ok(None);
         }
         // Whatever is wrong with the configuration shows before a folder is made.
-        let (learner, plan) = Prepared::new(config, threads)?.into_learner(config);
+        let (learner, plan) = Prepared::new(&config, threads)?.into_learner();
+        let config = plan.config.clone();
         let sizes: Vec<usize> =
             learner.network.store().entries().iter().map(|entry| entry.range.len()).collect();
-        let memory = memory::check(config, &plan, &sizes)?;
-        let directory = RunDirectory::open(directory, config, existing)?;
+        let memory = memory::check(&plan, &sizes)?;
+        let directory = RunDirectory::open(directory, &config, existing)?;
         memory.iter().for_each(|warning| emit(Event::Warning(warning)));
         plan.notices.iter().for_each(|notice| emit(Event::Notice(notice)));
         emit(Event::DataChecked(&plan.report));
-        emit(Event::Planned { summary: &plan.summary(config), details: &plan.lines(config) });
+        emit(Event::Planned { summary: &plan.summary(), details: &plan.lines() });
         write_file(&directory.join(RATES), &pretty(&plan.rates))?;
 
         let store = learner.network.store();

@@ -5,6 +5,7 @@ use polyhead_model::{ModelFolder, ParameterGroup};
 use crate::config::RunConfig;
 use crate::data::{DataReport, Dataset};
 use crate::freeze::FreezePlan;
+use crate::recipe::RecipeLines;
 use crate::sampler::BatchSampler;
 use crate::step::RateTable;
 use crate::step::Schedule;
@@ -12,6 +13,10 @@ use crate::tasks::Objective;
 
 /// The plan of a run, complete before its first step.
 pub struct RunPlan {
+    /// The configuration with every key that its recipe fills in.
+    pub config: RunConfig,
+    /// What the recipe is, and what it filled in.
+    pub(crate) recipe: RecipeLines,
     /// The model that training begins with.
     pub folder: ModelFolder,
     /// The rows of all sources.
@@ -44,13 +49,13 @@ pub struct RunPlan {
 
 impl RunPlan {
     /// A line for each new head that is frozen for the whole run.
-    pub(super) fn random_heads(&self, config: &RunConfig) -> Vec<String> {
+    pub(super) fn random_heads(&self) -> Vec<String> {
         let ever = self.freeze.ever_trainable();
         let trains = |head| {
             let mut entries = self.groups.iter().zip(&ever);
             entries.any(|(group, ever)| *group == ParameterGroup::Head(head) && *ever)
         };
-        let tasks = config.tasks.iter().zip(&self.known).enumerate();
+        let tasks = self.config.tasks.iter().zip(&self.known).enumerate();
         tasks
             .filter(|(head, (_, known))| !**known && !trains(*head))
             .map(|(_, (task, _))| {

@@ -2,7 +2,6 @@
 
 use polyhead_files::listed;
 
-use crate::config::RunConfig;
 use crate::data::SourceReport;
 use crate::run::plan::RunPlan;
 
@@ -14,7 +13,7 @@ const TASKS_SHOWN: usize = 6;
 
 impl RunPlan {
     /// The plan in a few lines: rows, tasks, steps and rates, what is trained.
-    pub(crate) fn summary(&self, config: &RunConfig) -> Vec<String> {
+    pub(crate) fn summary(&self) -> Vec<String> {
         let mut lines: Vec<String> = self.report.sources.iter().map(rows_line).collect();
         let tasks = self.data.tasks.iter().map(|task| match task.labels.len() {
             0 => format!("{} ({})", task.name, task.kind),
@@ -22,7 +21,8 @@ impl RunPlan {
         });
         let tasks = shown_first(tasks.collect(), TASKS_SHOWN, "tasks");
         lines.push(format!("tasks: {}", tasks.join(", ")));
-        let train = &config.train;
+        lines.push(self.recipe.summary.clone());
+        let train = &self.config.train;
         let epochs = match train.epochs.get() {
             0 => String::new(),
             1 => ", 1 epoch".to_owned(),
@@ -40,11 +40,13 @@ impl RunPlan {
     }
 
     /// The lines of the plan: tasks, rates, freezing.
-    pub(crate) fn lines(&self, config: &RunConfig) -> Vec<String> {
-        let mut lines = vec!["tasks:".to_owned()];
-        for (task, settings) in self.data.tasks.iter().zip(&config.tasks) {
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let mut lines = vec![self.recipe.summary.clone()];
+        lines.extend(self.recipe.details.iter().map(|line| format!("  {line}")));
+        lines.push("tasks:".to_owned());
+        for (task, settings) in self.data.tasks.iter().zip(&self.config.tasks) {
             let train = &self.data.sources[task.source].train;
-            let index = config.tasks.iter().position(|t| t.name == task.name).unwrap_or(0);
+            let index = self.config.tasks.iter().position(|t| t.name == task.name).unwrap_or(0);
             let labels = match task.labels.len() {
                 0 => String::new(),
                 count => format!(", {count} labels"),

@@ -15,6 +15,7 @@ use crate::data::{DataReport, Dataset, Rows, TaskFields};
 use crate::error::{Error, ErrorKind};
 use crate::evaluate::choosing_metrics;
 use crate::freeze::FreezePlan;
+use crate::recipe;
 use crate::run::heads::{check_teachers, heads, pooling, target_scale};
 use crate::run::plan::RunPlan;
 use crate::sampler::BatchSampler;
@@ -53,6 +54,8 @@ impl Prepared {
         let tokenized =
             tokenize(config.encoder.max_length.map(Into::into), &folder, threads, rows)?;
         let Tokenized { data, max_length, prompt_tokens } = tokenized;
+        let (config, recipe) = recipe::resolve(config, &folder, &data)?;
+        let config = &config;
         let report = DataReport::of(&data, &choosing_metrics(config));
         check_teachers(config, &data)?;
 
@@ -107,6 +110,8 @@ impl Prepared {
             scale_notice(task, &heads[index].spec, known[index], target_scale(&data, index)?)
         }));
         let mut plan = RunPlan {
+            config: config.clone(),
+            recipe,
             folder,
             data,
             report,
@@ -122,13 +127,14 @@ impl Prepared {
             notices,
             groups,
         };
-        plan.notices.extend(plan.random_heads(config));
+        plan.notices.extend(plan.random_heads());
         Ok(Self { network, plan })
     }
 
     /// The network with its optimizer; no parameter trains yet.
-    pub fn into_learner(self, config: &RunConfig) -> (Learner, RunPlan) {
+    pub fn into_learner(self) -> (Learner, RunPlan) {
         let Self { network, plan } = self;
+        let config = &plan.config;
         let nothing = vec![false; network.store().entries().len()];
         let layout = TrainableLayout::new(network.store(), &nothing);
         let optimizer = AdamW::new(AdamWSettings::new(&config.train), layout);

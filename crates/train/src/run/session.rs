@@ -44,7 +44,7 @@ impl<'a> TrainingSession<'a> {
             );
             return Err(Error::new(ErrorKind::Config, message));
         }
-        let (learner, plan) = prepared.into_learner(config);
+        let (learner, plan) = prepared.into_learner();
         Ok(Self { threads, plan, learner })
     }
 

@@ -1,0 +1,213 @@
+//! What the recipes choose, what they leave alone, and that a run can go on from what it wrote.
+
+use std::path::Path;
+
+use polyhead_files::write_file;
+use polyhead_model::TaskKind;
+
+use super::*;
+use crate::config::RUN_MARK;
+use crate::tasks::kinds::*;
+
+fn config(kinds: &[TaskKind], more: &str) -> RunConfig {
+    let mut text = format!("{more}\n[data]\ntrain = \"/d/a.jsonl\"\n");
+    for (index, kind) in kinds.iter().enumerate() {
+        text += &format!("[[task]]\nname = \"t{index}\"\nkind = \"{kind}\"\n");
+    }
+    RunConfig::parse(&text, Path::new("/c.toml"), &[]).unwrap()
+}
+
+/// Facts about tasks of one source, on an encoder of width 384.
+///
+/// - `labels`: of each task
+fn facts(rows: usize, labels: &[usize]) -> Facts {
+    Facts { rows: vec![rows], labels: labels.to_vec(), width: 384 }
+}
+
+/// What the recipe makes of a configuration: its keys, and its line of the plan.
+fn resolved(config: &RunConfig, facts: &Facts) -> (RunConfig, String) {
+    let (resolved, lines) = fill_in(config, facts).unwrap();
+    (resolved, lines.summary)
+}
+
+const AUTO: &str = "[train]\nrecipe = \"auto\"";
+const HEADS: &str = "[train]\nrecipe = \"heads\"";
+
+#[test]
+fn the_keys_follow_from_the_facts() {
+    let frozen = format!("{AUTO}\n[[freeze]]\nparameters = [\"encoder\"]");
+    let partly = format!("{AUTO}\n[[freeze]]\nparameters = [\"encoder\"]\nuntil = \"epoch 1\"");
+    struct Case<'a> {
+        config: &'a str,
+        rows: &'a [usize],
+        width: usize,
+        /// Batch size, epochs, both learning rates and steps between evaluations.
+        expected: (usize, usize, f32, f32, u64),
+        /// True if the encoder is frozen.
+        frozen: bool,
+    }
+    let case =
+        |config, rows, width, expected, frozen| Case { config, rows, width, expected, frozen };
+    for Case { config: text, rows, width, expected, frozen } in [
+        case(AUTO, &[16][..], 384, (16, 150, 1e-4, 5e-3, 15), false),
+        case(AUTO, &[96], 384, (16, 25, 1e-4, 5e-3, 15), false),
+        case(AUTO, &[199], 384, (16, 12, 1e-4, 5e-3, 0), false),
+        case(AUTO, &[200], 384, (16, 24, 1e-4, 5e-3, 31), false),
+        case(AUTO, &[1_999], 384, (16, 4, 1e-4, 5e-3, 0), false),
+        case(AUTO, &[2_000], 384, (32, 4, 1e-4, 5e-3, 0), false),
+        case(AUTO, &[20_000], 768, (32, 4, 5e-5, 5e-3, 0), false),
+        case(AUTO, &[20_001], 1024, (32, 3, 3e-5, 5e-3, 0), false),
+        // Several sources.
+        case(AUTO, &[100, 50], 64, (16, 14, 1e-4, 5e-3, 0), false),
+        case(&partly, &[96], 384, (16, 25, 1e-4, 5e-3, 15), false),
+        case(&frozen, &[96], 384, (32, 100, 5e-5, 1e-2, 30), true),
+        case(&frozen, &[5_000], 384, (32, 20, 5e-5, 1e-2, 0), true),
+        case(&frozen, &[50_000], 384, (32, 8, 5e-5, 1e-2, 0), true),
+        case(HEADS, &[96], 384, (32, 100, 5e-5, 1e-2, 30), true),
+        case(HEADS, &[10_000_000], 384, (32, 5, 5e-5, 1e-2, 0), true),
+    ] {
+        let facts = Facts { rows: rows.to_vec(), labels: vec![6], width };
+        let (found, line) = resolved(&config(&[Classification], text), &facts);
+        let train = found.train;
+        let keys = (
+            train.batch_size.get(),
+            train.epochs.get(),
+            train.learning_rate.get(),
+            train.head_learning_rate.get(),
+            train.evaluate_every,
+        );
+        assert_eq!(keys, expected, "{rows:?}: {line}");
+        assert_eq!(line.contains("the encoder stays frozen"), frozen, "{line}");
+    }
+}
+
+#[test]
+fn a_line_says_what_was_chosen_and_why() {
+    for (text, rows, labels, expected) in [
+        (
+            AUTO,
+            96,
+            &[6][..],
+            "recipe auto: 96 rows for 6 labels: trains the encoder for 25 epochs at 1e-4, heads at \
+             5e-3",
+        ),
+        (
+            HEADS,
+            420,
+            &[6, 0],
+            "recipe heads: 420 rows for 2 tasks: trains the heads for 22 epochs at 1e-2, the encoder \
+             stays frozen",
+        ),
+    ] {
+        let kinds =
+            if labels.len() == 1 { &[Classification][..] } else { &[Classification, Regression] };
+        let (_, line) = resolved(&config(kinds, text), &facts(rows, labels));
+        assert_eq!(line, expected);
+    }
+    let (_, lines) = fill_in(&config(&[Classification], AUTO), &facts(96, &[6])).unwrap();
+    assert_eq!(lines.details[3], "train.epochs = 25: at least 4 epochs and 150 steps");
+}
+
+#[test]
+fn a_key_that_is_set_wins_also_at_its_default() {
+    let few = facts(96, &[6]);
+    let text = "[train]\nrecipe = \"auto\"\nepochs = 3\nhead_learning_rate = 1e-3";
+    let (found, _) = resolved(&config(&[Classification], text), &few);
+    assert_eq!((found.train.epochs.get(), found.train.head_learning_rate.get()), (3, 1e-3));
+    // The steps between evaluations follow from the epochs that are set.
+    let (found, _) = resolved(&config(&[Classification], &format!("{AUTO}\nepochs = 40")), &few);
+    assert_eq!(found.train.evaluate_every, 24);
+    let (found, _) = resolved(&config(&[Classification], &format!("{AUTO}\nmax_steps = 6")), &few);
+    assert_eq!(found.train.evaluate_every, 0);
+    // A step has a row at least for each of its parts.
+    let (found, _) =
+        resolved(&config(&[Classification], &format!("{AUTO}\naccumulation = 20")), &few);
+    assert_eq!(found.train.batch_size.get(), 20);
+    // An empty list of phases is a choice too.
+    let text = format!("freeze = []\n{HEADS}");
+    let (found, line) = resolved(&config(&[Classification], &text), &few);
+    assert!(found.freeze.is_empty() && line.contains("trains the encoder"), "{line}");
+    // In code there is no file, so a value that is not the default is set.
+    let mut config = config(&[Classification], AUTO);
+    config.written = Default::default();
+    config.train.epochs = 7.try_into().unwrap();
+    let (found, _) = resolved(&config, &few);
+    assert_eq!((found.train.epochs.get(), found.train.head_learning_rate.get()), (7, 5e-3));
+}
+
+#[test]
+fn full_changes_nothing() {
+    let config = config(&[Classification, Regression], "[train]\nrecipe = \"full\"");
+    for rows in [1, 96, 50_000] {
+        let facts = facts(rows, &[2, 0]);
+        let (found, lines) = fill_in(&config, &facts).unwrap();
+        assert_eq!((&found, lines.details), (&config, Vec::new()));
+    }
+    let plain = RunConfig { written: Default::default(), ..config };
+    assert_eq!(plain.train, crate::TrainSettings { recipe: Recipe::Full, ..Default::default() });
+}
+
+#[test]
+fn what_was_chosen_is_written_out_and_chooses_itself_again() {
+    let tasks = [6, 0];
+    for text in [AUTO, HEADS, &format!("freeze = []\n{HEADS}")] {
+        let begun = config(&[Classification, Regression], text);
+        for rows in [96, 50_000] {
+            let (once, _) = resolved(&begun, &facts(rows, &tasks));
+            let written = once.to_toml();
+            assert!(written.contains(&format!("epochs = {}\n", once.train.epochs)), "{written}");
+            let again = RunConfig::parse(&written, Path::new("/x/config.toml"), &[]).unwrap();
+            assert_eq!(again, once);
+            // Whatever the data.
+            for other in [96, 50_000] {
+                let (twice, _) = resolved(&again, &facts(other, &tasks));
+                assert_eq!(twice, once);
+            }
+        }
+    }
+}
+
+/// A run's folder whose configuration is `config`.
+fn folder(config: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let text = format!("{RUN_MARK}\n{config}");
+    write_file(&folder.path().join(CONFIG), text.as_bytes()).unwrap();
+    folder
+}
+
+#[test]
+fn a_run_goes_on_with_the_values_that_it_has() {
+    let user = config(&[Classification], AUTO);
+    let (run, _) = resolved(&user, &facts(96, &[6]));
+    // As an older rule may have chosen.
+    let run = run.with(&["train.epochs=61".to_owned()]).unwrap();
+    let folder = folder(&run.to_toml());
+    let found = continued(&user, folder.path()).unwrap();
+    assert_eq!(found, run);
+    assert!(found.differences(&run).is_empty());
+    // Without rows to look at, nothing is left to choose.
+    let (again, _) = resolved(&found, &facts(50_000, &[6]));
+    assert_eq!(again, run);
+    // A key that is set is compared as ever.
+    let other = config(&[Classification], &format!("{AUTO}\nepochs = 3"));
+    let differences = run.differences(&continued(&other, folder.path()).unwrap());
+    assert_eq!(differences.len(), 1);
+    assert_eq!(differences[0].to_string(), "`train.epochs`: 3, not 61");
+}
+
+#[test]
+fn a_run_of_a_version_without_recipes_goes_on_as_full() {
+    let text = config(&[Classification], "seed = 4").to_toml();
+    let without: String =
+        text.lines().filter(|line| !line.starts_with("recipe")).map(|l| format!("{l}\n")).collect();
+    let folder = folder(&without);
+    let run = RunConfig::from_file(&folder.path().join(CONFIG), &[]).unwrap();
+    assert_eq!(run.train.recipe, Recipe::Full);
+    let user = config(&[Classification], "seed = 4");
+    let found = continued(&user, folder.path()).unwrap();
+    assert_eq!((found.train.recipe, run.differences(&found)), (Recipe::Full, Vec::new()));
+    // Only what is written decides against it.
+    let user = config(&[Classification], &format!("seed = 4\n{AUTO}"));
+    let found = run.differences(&continued(&user, folder.path()).unwrap());
+    assert_eq!(found[0].to_string(), "`train.recipe`: \"auto\", not \"full\"");
+}
