@@ -117,7 +117,7 @@ fn head(name: &str, labels: usize, site: &HeadDims) -> HeadWeights {
         dropout: 0.1,
         temperature: 1.0,
         thresholds: Vec::new(),
-        label_matching: Default::default(),
+        label_format: Default::default(),
         target: None,
         words: Default::default(),
     };

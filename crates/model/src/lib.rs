@@ -41,9 +41,9 @@ pub use folder::{
     decide_max_length, store_int8,
 };
 pub use heads::{
-    Answer, ClassAnswer, HeadDims, HeadInput, HeadLayer, HeadSpec, HeadWeights, LabelMatching,
-    LabelScore, RESERVED_TASK_NAME, TaggedText, TaggedWord, TargetScale, TaskKind, TextSpan,
-    check_task_name,
+    Answer, ClassAnswer, EmptyCell, HeadDims, HeadInput, HeadLayer, HeadSpec, HeadWeights,
+    LabelFormat, LabelMatching, LabelScore, RESERVED_TASK_NAME, TaggedText, TaggedWord,
+    TargetScale, TaskKind, TextSpan, check_task_name,
 };
 pub use hub::{Hub, resolve};
 pub use measure::{Check, CosineStats, PrecisionStudy, product_rate};

@@ -28,7 +28,7 @@ fn spec(name: &str, kind: TaskKind, outputs: usize, pooling: PoolingMode) -> Hea
         dropout: 0.0,
         temperature: 1.0,
         thresholds: Vec::new(),
-        label_matching: Default::default(),
+        label_format: Default::default(),
         target: None,
         words: Default::default(),
     }

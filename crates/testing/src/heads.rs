@@ -19,7 +19,7 @@ pub fn heads(folder: &ModelFolder) -> Vec<HeadWeights> {
         dropout: 0.1,
         temperature: 1.0,
         thresholds: vec![],
-        label_matching: Default::default(),
+        label_format: Default::default(),
         target: None,
         words: Default::default(),
     };

@@ -129,7 +129,7 @@ fn spec(name: &str, labels: usize) -> HeadSpec {
         dropout: 0.1,
         temperature: 1.0,
         thresholds: Vec::new(),
-        label_matching: Default::default(),
+        label_format: Default::default(),
         target: None,
         words: Default::default(),
     }

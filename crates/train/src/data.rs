@@ -37,12 +37,12 @@ pub use check::{
 };
 pub use draft::ConfigDraft;
 pub use fingerprint::DataFile;
-pub use issues::{BrokenTag, LabelIssues, UnknownLabel};
+pub use issues::{BrokenTag, LabelIssues, LabelSpelling, UnknownLabel};
 pub use labels::{FIRST_UNKNOWN, TaskLabels};
 pub use read::Rows;
 pub use source::{DataTask, Dataset, Source};
 pub use split::{Part, Place, Split, SplitWords, Tokenize};
-pub use task::{LabelFormat, TaskFields};
+pub use task::TaskFields;
 
 #[cfg(test)]
 mod tests;

@@ -25,14 +25,14 @@ mod checkpoint;
 mod run;
 
 pub use config::{
-    BelowOne, CheckpointSettings, ClassWeights, DataFiles, Difference, EmptyCell, EncoderSettings,
-    Factor, FreezePhase, Keep, Key, KeyAlias, Moment, NonNegative, Positive, PositiveCount,
-    PositiveSize, Recipe, RunConfig, SamplerKind, SamplerSettings, ScheduleKind, Share, Size,
-    TaskSettings, TrainSettings, WordRule, WrittenKeys, config_keys, key_alias,
+    BelowOne, CheckpointSettings, ClassWeights, DataFiles, Difference, EncoderSettings, Factor,
+    FreezePhase, Keep, Key, KeyAlias, Moment, NonNegative, Positive, PositiveCount, PositiveSize,
+    Recipe, RunConfig, SamplerKind, SamplerSettings, ScheduleKind, Share, Size, TaskSettings,
+    TrainSettings, WordRule, WrittenKeys, config_keys, key_alias,
 };
 pub use data::{
     BrokenTag, BrokenTags, ConfigDraft, Conflicts, DataFile, DataReport, DataTask, Dataset,
-    Example, FIRST_UNKNOWN, LabelFormat, LabelIssues, LabelRows, Lengths, NumberSummary, Overlap,
+    Example, FIRST_UNKNOWN, LabelIssues, LabelRows, LabelSpelling, Lengths, NumberSummary, Overlap,
     Part, Place, Repeats, ResplitWords, Rows, Source, SourceReport, Split, SplitReport, SplitWords,
     TaskFields, TaskLabels, TaskReport, TaskSplitReport, Tokenize, UnknownLabel, UnknownLabels,
 };

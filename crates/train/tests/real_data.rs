@@ -10,7 +10,7 @@ use polyhead_model::{
 use polyhead_testing::shared;
 use polyhead_text::{TextInput, TextTokens, TokenBatch};
 use polyhead_train::DataFiles;
-use polyhead_train::{DataReport, Dataset, LabelFormat, Part, TaskFields};
+use polyhead_train::{DataReport, Dataset, Part, TaskFields};
 
 struct Set {
     name: &'static str,
@@ -157,7 +157,7 @@ fn task(name: &str, kind: TaskKind) -> TaskFields {
         name: name.into(),
         kind,
         fields: vec![name.into()],
-        format: LabelFormat::default(),
+        format: Default::default(),
         labels: None,
         fixed_labels: None,
         words: None,

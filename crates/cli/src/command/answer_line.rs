@@ -121,7 +121,7 @@ mod tests {
                 dropout: 0.0,
                 temperature: 1.0,
                 thresholds: vec![],
-                label_matching: Default::default(),
+                label_format: Default::default(),
                 target: None,
                 words: Default::default(),
             };

@@ -7,8 +7,8 @@ use anyhow::{Context, Result};
 use clap::Args;
 use polyhead_compute::Threads;
 use polyhead_files::RowFormat;
-use polyhead_model::LabelMatching;
-use polyhead_train::{EmptyCell, EvaluateOptions, LabelFormat, evaluate};
+use polyhead_model::{EmptyCell, LabelFormat, LabelMatching};
+use polyhead_train::{EvaluateOptions, evaluate};
 use serde_json::{Map, Value, json};
 
 use crate::flags::{FieldArgs, TrainedModelArgs, open_model};
@@ -48,11 +48,13 @@ pub(crate) struct EvalArgs {
     #[arg(long, value_name = "HOW", help_heading = "Input")]
     label_matching: Option<LabelMatching>,
 
-    /// Separator between the labels in a cell, for multilabel [default: found in the cells]
+    /// Separator between the labels in a cell, for multilabel [default: as in training, or
+    /// found in the cells]
     #[arg(long, value_name = "TEXT", help_heading = "Input")]
     separator: Option<String>,
 
     /// Meaning of an empty cell, for multilabel: no label applies (none), or the row is unlabelled
+    /// [default: as in training]
     #[arg(long, value_name = "WHAT", help_heading = "Input")]
     empty: Option<EmptyCell>,
 
@@ -96,6 +98,7 @@ pub(crate) fn run(args: EvalArgs) -> Result<()> {
         tasks: args.tasks,
         fields: args.label_field,
         format: LabelFormat {
+            fields: Vec::new(),
             separator: args.separator,
             empty: args.empty,
             matching: args.label_matching,

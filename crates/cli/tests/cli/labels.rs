@@ -233,3 +233,125 @@ fn true_and_1_are_what_programs_write_for_them() {
     run.fails(1, &["unknown label `True`", "dev has no label that training has"]);
     assert!(!folder.path("no").exists());
 }
+
+/// Scores of `eval --json`.
+#[track_caller]
+fn scores(folder: &Folder, more: &[&str]) -> Value {
+    let run = folder.run(&[&["eval", "run", "--json", "-q", "-i"], more].concat()).ok();
+    serde_json::from_str::<Value>(&run.out).unwrap()["tasks"]["l"].clone()
+}
+
+#[test]
+fn eval_reads_labels_as_training_did() {
+    let texts = ["good", "bad", "fine", "poor", "nice", "dull"];
+    let csv = |head: &str, cells: &[&str]| {
+        let rows = texts.iter().zip(cells).map(|(text, cell)| format!("{text},{cell}\n"));
+        format!("text,{head}\n{}", rows.collect::<String>())
+    };
+    struct Case {
+        /// Further keys of the task.
+        keys: &'static str,
+        head: &'static str,
+        cells: [&'static str; 6],
+        /// Flags that say the same, for a model that keeps nothing.
+        flags: &'static [&'static str],
+        /// The keys that the model has.
+        kept: &'static [&'static str],
+    }
+    let cases = [
+        Case {
+            keys: "empty = \"none\"",
+            head: "l",
+            cells: ["joy", "", "joy|love", "", "love", "joy"],
+            flags: &["--empty", "none"],
+            kept: &["\"empty\": \"none\""],
+        },
+        Case {
+            keys: "empty = \"unlabelled\"\nlabel_matching = \"normalized\"",
+            head: "l",
+            cells: ["joy", "", "Joy|love", "", "LOVE", "joy"],
+            flags: &["--empty", "unlabelled", "--label-matching", "normalized"],
+            kept: &["\"empty\": \"unlabelled\"", "\"label_matching\": \"normalized\""],
+        },
+        Case {
+            keys: "separator = \" / \"",
+            head: "l",
+            cells: ["joy", "love", "joy / love", "a|b", "love / a|b", "joy"],
+            flags: &["--separator", " / "],
+            kept: &["\"separator\": \" / \""],
+        },
+        // Found in the cells.
+        Case {
+            keys: "",
+            head: "l",
+            cells: ["joy", "love;joy", "love", "joy", "love", "joy"],
+            flags: &["--separator", ";"],
+            kept: &["\"separator\": \";\""],
+        },
+        Case {
+            keys: "",
+            head: "l",
+            cells: ["joy", "love|joy", "love", "joy", "love", "joy"],
+            flags: &[],
+            kept: &[],
+        },
+        Case {
+            keys: "field = [\"b\", \"a\"]\nlabels = [\"Bad\", \"All\"]",
+            head: "a,b",
+            cells: ["1,0", "0,1", "0,0", "1,1", "1,0", "0,1"],
+            flags: &[],
+            kept: &["\"fields\": ["],
+        },
+    ];
+    for Case { keys, head, cells, flags, kept } in cases {
+        let folder = Folder::with("train.csv", &csv(head, &cells));
+        let text = config("train.csv", "multilabel", keys);
+        fs::write(folder.path("c.toml"), format!("{text}[train]\nmax_steps = 1\n")).unwrap();
+        folder.run(&["train", "c.toml", "-o", "run", "-q"]).ok();
+        let found = scores(&folder, &["train.csv"]);
+        assert_eq!(found["unknown"], 0, "{keys}: {found}");
+        let path = folder.path("run/model/polyhead.json");
+        let json = fs::read_to_string(&path).unwrap();
+        for key in kept {
+            assert!(json.contains(key), "{key} in {json}");
+        }
+        for key in ["label_matching", "separator", "empty", "fields"] {
+            let expected = kept.iter().any(|kept| kept.contains(key));
+            assert_eq!(json.contains(&format!("\"{key}\"")), expected, "{key} in {json}");
+        }
+        assert_eq!(scores(&folder, &[&["train.csv"], flags].concat()), found, "{keys}");
+    }
+}
+
+#[test]
+fn a_flag_of_eval_wins_over_what_the_model_keeps() {
+    let rows = "text,l\ngood,joy\nbad,\nfine,joy|love\npoor,\nnice,love\n";
+    let folder = Folder::with("train.csv", rows);
+    let text = config("train.csv", "multilabel", "empty = \"none\"\nseparator = \"|\"");
+    fs::write(folder.path("c.toml"), format!("{text}[train]\nmax_steps = 1\n")).unwrap();
+    folder.run(&["train", "c.toml", "-o", "run", "-q"]).ok();
+    let rows = |more: &[&str]| {
+        let run = folder.run(&[&["eval", "run", "-i"], more].concat());
+        run.ok().out.lines().next().map(str::to_owned)
+    };
+    assert_eq!(rows(&["train.csv"]).as_deref(), Some("5 rows"));
+    let none = scores(&folder, &["train.csv"]);
+    assert_eq!(none, scores(&folder, &["train.csv", "--empty", "none"]));
+    assert_ne!(none, scores(&folder, &["train.csv", "--empty", "unlabelled"]));
+    fs::write(folder.path("other.csv"), "text,l\ngood,joy+love\nbad,love\n").unwrap();
+    assert_eq!(scores(&folder, &["other.csv"])["unknown"], 1);
+    assert_eq!(scores(&folder, &["other.csv", "--separator", "+"])["unknown"], 0);
+    // A run that begins with this one reads labels in the same way, unless it says otherwise.
+    let again = config("train.csv", "multilabel", "").replace(&tiny_model(), "run");
+    fs::write(folder.path("again.toml"), format!("{again}[train]\nmax_steps = 1\n")).unwrap();
+    folder.run(&["train", "again.toml", "-o", "again", "-q"]).ok();
+    let kept = |run: &str| {
+        let path = folder.path(run).join("model/polyhead.json");
+        let json: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+        (json["tasks"][0]["empty"].clone(), json["tasks"][0]["separator"].clone())
+    };
+    assert_eq!(kept("again"), ("none".into(), "|".into()));
+    let set = ["--set", "task.l.empty=unlabelled"];
+    folder.run(&[&["train", "again.toml", "-o", "other", "-q"][..], &set].concat()).ok();
+    assert_eq!(kept("other"), ("unlabelled".into(), "|".into()));
+}

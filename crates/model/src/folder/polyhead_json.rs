@@ -4,6 +4,8 @@
 //! [`heads_file`](crate::folder::heads_file). The types of the file are a promise to folders that
 //! exist, so they are separate from the types of the library. A file of a later schema is refused.
 
+use std::str::FromStr;
+
 use polyhead_compute::Activation;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -12,7 +14,9 @@ use crate::error::{Error, ErrorKind, excerpt};
 use crate::folder::records::FileRecord;
 use crate::folder::source::Source;
 use crate::folder::words_json;
-use crate::heads::{HeadInput, HeadLayer, HeadSpec, LabelMatching, TargetScale, check_heads};
+use crate::heads::{
+    HeadInput, HeadLayer, HeadSpec, LabelFormat, LabelMatching, TargetScale, check_heads,
+};
 use crate::modules::{PoolingMode, PoolingSpec};
 use crate::rows::TextFields;
 
@@ -106,6 +110,13 @@ struct TaskJson {
     /// Absent: `"exact"`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     label_matching: Option<String>,
+    /// Absent if one field holds all labels.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    fields: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    separator: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    empty: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     target: Option<TargetJson>,
     /// Absent in folders of earlier versions, which split at punctuation.
@@ -201,7 +212,11 @@ impl PolyheadJson {
     /// version 1. A part that is new in version 2 declares itself here.
     fn lowest_schema(&self) -> u64 {
         let is_second = |task: &TaskJson| {
-            task.label_matching.is_some() || task.target.is_some() || task.words.is_some()
+            let labels = task.label_matching.is_some()
+                || !task.fields.is_empty()
+                || task.separator.is_some()
+                || task.empty.is_some();
+            labels || task.target.is_some() || task.words.is_some()
         };
         if self.input.is_some() || self.tasks.iter().any(is_second) { 2 } else { 1 }
     }
@@ -291,8 +306,14 @@ impl TaskJson {
             dropout: shortest(spec.dropout),
             temperature: shortest(spec.temperature),
             thresholds: spec.thresholds.iter().copied().map(shortest).collect(),
-            label_matching: (spec.label_matching != LabelMatching::default())
-                .then(|| spec.label_matching.name().to_owned()),
+            label_matching: spec
+                .label_format
+                .matching
+                .filter(|matching| *matching != LabelMatching::default())
+                .map(|matching| matching.name().to_owned()),
+            fields: spec.label_format.fields.clone(),
+            separator: spec.label_format.separator.clone(),
+            empty: spec.label_format.empty.map(|meaning| meaning.name().to_owned()),
             target: spec.target.map(|scale| TargetJson {
                 mean: shortest(scale.mean),
                 deviation: shortest(scale.deviation),
@@ -322,9 +343,11 @@ impl TaskJson {
             dropout: self.dropout as f32,
             temperature: self.temperature as f32,
             thresholds: self.thresholds.into_iter().map(|threshold| threshold as f32).collect(),
-            label_matching: match self.label_matching {
-                None => LabelMatching::default(),
-                Some(name) => name.parse().map_err(|error| format!("`label_matching`: {error}"))?,
+            label_format: LabelFormat {
+                fields: self.fields,
+                separator: self.separator,
+                empty: parse_word("empty", self.empty)?,
+                matching: parse_word("label_matching", self.label_matching)?,
             },
             target: self.target.map(|scale| TargetScale {
                 mean: scale.mean as f32,
@@ -333,6 +356,14 @@ impl TaskJson {
             name: self.name,
         })
     }
+}
+
+/// The choice that the word of an optional key names.
+fn parse_word<T: FromStr<Err = String>>(
+    key: &str,
+    word: Option<String>,
+) -> Result<Option<T>, String> {
+    word.map(|word| word.parse().map_err(|error| format!("`{key}`: {error}"))).transpose()
 }
 
 fn parse_layer(value: &Value) -> Result<HeadLayer, String> {
@@ -367,7 +398,7 @@ fn shortest(x: f32) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::heads::TaskKind;
+    use crate::heads::{EmptyCell, TaskKind};
     use polyhead_text::{LearnedSplit, WordSplit};
     use proptest::prelude::*;
     use serde_json::json;
@@ -380,7 +411,7 @@ mod tests {
             name: name.to_owned(),
             kind,
             thresholds: if kind.has_thresholds() { vec![0.3, 0.55] } else { vec![] },
-            label_matching: LabelMatching::Exact,
+            label_format: LabelFormat::default(),
             labels,
             pooling: PoolingSpec { modes: vec![PoolingMode::Cls], include_prompt: false },
             input: HeadInput::Pooled,
@@ -401,7 +432,13 @@ mod tests {
         heads[2].layer = HeadLayer::Last;
         heads[2].input = HeadInput::Embedding;
         heads[2].hidden = None;
-        heads[0].label_matching = LabelMatching::Normalized;
+        heads[0].label_format.matching = Some(LabelMatching::Normalized);
+        heads[1].label_format = LabelFormat {
+            fields: vec!["is_o".into(), "is_x".into()],
+            separator: Some(" / ".into()),
+            empty: Some(EmptyCell::Unlabelled),
+            matching: None,
+        };
         heads[3].words = WordSplit::Learned(LearnedSplit {
             begin: "@#".into(),
             letters: true,
@@ -438,7 +475,9 @@ mod tests {
         let text = to_text(&config());
         assert!(text.contains("\"dropout\": 0.1,"), "{text}");
         // The default is not written: programs of earlier versions refuse keys that they do not know.
-        assert_eq!(text.matches("label_matching").count(), 1, "{text}");
+        for key in ["label_matching", "fields", "separator", "empty"] {
+            assert_eq!(text.matches(&format!("{key:?}: ")).count(), 1, "{key} in {text}");
+        }
         assert_eq!(parse(&serde_json::from_str(&text).unwrap()).unwrap(), config());
     }
 
@@ -656,6 +695,26 @@ mod tests {
                 at: "/tasks/0/label_matching",
                 value: json!("fuzzy"),
                 message: "`label_matching`: expected exact or normalized, found \"fuzzy\"",
+            },
+            Case {
+                at: "/tasks/1/empty",
+                value: json!("zero"),
+                message: "`empty`: expected none or unlabelled, found \"zero\"",
+            },
+            Case {
+                at: "/tasks/1/separator",
+                value: json!(""),
+                message: "separator: expected a text between labels, found an empty one",
+            },
+            Case {
+                at: "/tasks/1/fields",
+                value: json!(["a", "b", "c"]),
+                message: "fields: expected one for each of 2 labels, found 3",
+            },
+            Case {
+                at: "/tasks/1/kind",
+                value: json!("classification"),
+                message: "expected no `fields`, `separator` and `empty` for this kind",
             },
             Case { at: "/tasks", value: json!({}), message: "expected a sequence" },
             Case {

@@ -1,5 +1,6 @@
 //! Heads: their layers and weights, and the meaning of their logits.
 
+mod label_format;
 mod spec;
 mod target;
 mod kinds;
@@ -7,10 +8,9 @@ mod weights;
 
 pub use kinds::{Answer, ClassAnswer, LabelScore, TaggedText, TaggedWord, TaskKind, TextSpan};
 pub(crate) use kinds::{AnswerLimits, TextNumbers, TextWords, soft_max};
+pub use label_format::{EmptyCell, LabelFormat, LabelMatching};
 pub(crate) use spec::check_heads;
-pub use spec::{
-    HeadInput, HeadLayer, HeadSpec, LabelMatching, RESERVED_TASK_NAME, check_task_name,
-};
+pub use spec::{HeadInput, HeadLayer, HeadSpec, RESERVED_TASK_NAME, check_task_name};
 pub use target::TargetScale;
 pub(crate) use weights::{Head, INITIAL_DEVIATION};
 pub use weights::{HeadDims, HeadWeights};

@@ -1,13 +1,12 @@
 //! The specification of a head: the part of a task that is stored with the model.
 
 use std::collections::HashSet;
-use std::str::FromStr;
 
 use polyhead_compute::Activation;
 use polyhead_text::WordSplit;
 
 use crate::error::{Error, ErrorKind, excerpt};
-use crate::heads::{TargetScale, TaskKind};
+use crate::heads::{LabelFormat, TargetScale, TaskKind};
 use crate::modules::{PoolingMode, PoolingSpec};
 
 /// The largest sizes that are accepted. A file with larger sizes is damaged or hostile.
@@ -43,8 +42,8 @@ pub struct HeadSpec {
     /// Probability from which each label of a multi-label task is given; empty if it is 0.5 for
     /// all.
     pub thresholds: Vec<f32>,
-    /// When a label of labelled data is one of these labels.
-    pub label_matching: LabelMatching,
+    /// Format of the labels in labelled data.
+    pub label_format: LabelFormat,
     /// Scale of a regression whose targets the head has learned standardized.
     pub target: Option<TargetScale>,
     /// How kind `tokens` splits a raw text into words; not used by other kinds.
@@ -61,16 +60,6 @@ pub enum HeadInput {
     Embedding,
 }
 
-/// When two spellings are the same label.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LabelMatching {
-    /// All characters are the same, except blanks at the ends.
-    #[default]
-    Exact,
-    /// Case, blanks, invisible characters, Unicode form and the form of a number do not count.
-    Normalized,
-}
-
 /// Which hidden states a head reads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum HeadLayer {
@@ -83,28 +72,6 @@ pub enum HeadLayer {
     /// A learned mix of all hidden states, state 0 included: `Σ softmax(w)ᵢ hᵢ` (Peters et al.,
     /// 2018, equation 1, without the factor γ).
     Mix,
-}
-
-impl LabelMatching {
-    /// All variants.
-    pub const ALL: [Self; 2] = [Self::Exact, Self::Normalized];
-
-    /// `exact` or `normalized`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Exact => "exact",
-            Self::Normalized => "normalized",
-        }
-    }
-}
-
-impl FromStr for LabelMatching {
-    type Err = String;
-
-    fn from_str(name: &str) -> Result<Self, String> {
-        let found = Self::ALL.into_iter().find(|matching| matching.name() == name);
-        found.ok_or_else(|| format!("expected exact or normalized, found {:?}", excerpt(name)))
-    }
 }
 
 impl HeadSpec {
@@ -179,6 +146,7 @@ fn check_labels(head: &HeadSpec) -> Result<(), String> {
             expected.end()
         ));
     }
+    head.label_format.check(head.kind.has_thresholds().then_some(count))?;
     let mut seen = HashSet::new();
     for label in &head.labels {
         if label.len() > LABEL_LENGTH_LIMIT {

@@ -23,12 +23,12 @@ mod written;
 mod tests;
 
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use polyhead_compute::Activation;
 use polyhead_files::{explain_missing, read_text};
 use polyhead_model::{
-    HeadInput, HeadLayer, InputFields, LabelMatching, PoolingMode, TaskKind, Template, TextFields,
+    EmptyCell, HeadInput, HeadLayer, InputFields, LabelMatching, PoolingMode, TaskKind, Template,
+    TextFields,
 };
 use polyhead_text::WordSplit;
 use serde::{Deserialize, Serialize};
@@ -173,6 +173,7 @@ settings! {
         /// The separator between the labels in a cell, for multilabel. Absent: `|`, `;` or `,`, found in the cells.
         separator: Option<String> = None,
         /// The meaning of an empty cell, for multilabel: no label applies (`"none"`), or the row is `"unlabelled"`. Absent: an error if only some cells are empty.
+        #[serde(with = "words::some_word")]
         empty: Option<EmptyCell> = None,
         /// Learn the targets with mean 0 and deviation 1, for regression; answers and metrics stay in the data's unit. Absent: as `false`.
         standardize: Option<bool> = None,
@@ -257,28 +258,6 @@ impl DataFiles {
         let text = TextFields::new(&self.text, self.join.as_deref(), self.template.as_ref())?;
         let tokens = self.tokens.clone().unwrap_or_else(|| InputFields::default().tokens);
         Ok(InputFields { text, tokens })
-    }
-}
-
-/// The meaning of an empty cell in a field with sets of labels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum EmptyCell {
-    /// The row has no label for the task.
-    Unlabelled,
-    /// None of the labels applies.
-    None,
-}
-
-impl FromStr for EmptyCell {
-    type Err = String;
-
-    fn from_str(name: &str) -> Result<Self, String> {
-        match name {
-            "unlabelled" => Ok(Self::Unlabelled),
-            "none" => Ok(Self::None),
-            _ => Err("expected none or unlabelled".to_owned()),
-        }
     }
 }
 

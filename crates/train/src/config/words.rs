@@ -6,7 +6,9 @@ use std::marker::PhantomData;
 use std::path::PathBuf;
 
 use polyhead_compute::Activation;
-use polyhead_model::{HeadInput, HeadLayer, LabelMatching, PoolingMode, TaskKind, Template};
+use polyhead_model::{
+    EmptyCell, HeadInput, HeadLayer, LabelMatching, PoolingMode, TaskKind, Template,
+};
 use serde::de::IntoDeserializer;
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -41,6 +43,7 @@ words! {
     PoolingMode: PoolingMode::ALL, PoolingMode::name;
     Activation: Activation::ALL, Activation::name;
     LabelMatching: LabelMatching::ALL, LabelMatching::name;
+    EmptyCell: EmptyCell::ALL, EmptyCell::name;
     HeadInput: [HeadInput::Pooled, HeadInput::Embedding], |input| match input {
         HeadInput::Pooled => "pooled",
         HeadInput::Embedding => "embedding",

@@ -10,6 +10,9 @@ pub struct LabelIssues {
     pub others: Vec<String>,
     /// Rows with at least one of them.
     pub unknown_rows: usize,
+    /// Spellings that are counted as one label, those of each label together; empty unless labels are
+    /// matched in their normal form.
+    pub spellings: Vec<LabelSpelling>,
     /// Rows whose set has a label twice.
     pub repeated: usize,
     /// The first of them.
@@ -20,6 +23,17 @@ pub struct LabelIssues {
     pub first_broken: Vec<BrokenTag>,
     /// The scheme of the tags, if it was not BIO.
     pub tag_scheme: Option<&'static str>,
+}
+
+/// One spelling of a label that the task has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LabelSpelling {
+    /// Number of the label.
+    pub label: u32,
+    /// The label as it stands in the data.
+    pub spelling: String,
+    /// Rows that hold it.
+    pub rows: usize,
 }
 
 /// A label of dev or test that the task does not have.

@@ -8,7 +8,7 @@ use polyhead_model::{LabelMatching, TaskKind};
 use polyhead_text::Tag;
 
 use super::cell::RawLabel;
-use super::issues::{BrokenTag, LabelIssues, UnknownLabel};
+use super::issues::{BrokenTag, LabelIssues, LabelSpelling, UnknownLabel};
 use super::label_sets::bit;
 use super::labels::{FIRST_UNKNOWN, TaskLabels};
 use super::spelling::{differences, matching_key, normal_form, revealed};
@@ -181,6 +181,8 @@ struct Numbering<'a> {
 #[derive(Default)]
 struct Issues<'a> {
     unknown: BTreeMap<&'a str, Tally>,
+    /// By number and spelling, where labels are matched in their normal form.
+    spellings: BTreeMap<(u32, &'a str), Tally>,
     last_unknown_row: Option<usize>,
     issues: LabelIssues,
 }
@@ -191,6 +193,14 @@ struct Tally {
     rows: usize,
     first: usize,
     last: usize,
+}
+
+impl Tally {
+    /// Counts a row, which may hold the label more than once; rows come in order.
+    fn add(&mut self, row: usize) {
+        self.rows += usize::from(self.last != row);
+        self.last = row;
+    }
 }
 
 impl<'a> Numbering<'a> {
@@ -222,6 +232,10 @@ impl<'a> Numbering<'a> {
     fn number_of(&mut self, row: usize, label: &'a str) -> u32 {
         let known = self.list.number_of(label);
         self.known |= known.is_some() && !(self.list.kind.reads_words() && label == OUTSIDE);
+        if let (Some(number), LabelMatching::Normalized) = (known, self.list.matching) {
+            let tally = self.issues.spellings.entry((number, label));
+            tally.or_insert(Tally { number, rows: 0, first: row, last: usize::MAX }).add(row);
+        }
         known.unwrap_or_else(|| self.issues.note_unknown(row, label))
     }
 }
@@ -229,16 +243,14 @@ impl<'a> Numbering<'a> {
 impl<'a> Issues<'a> {
     /// Counts it; its number.
     fn note_unknown(&mut self, row: usize, label: &'a str) -> u32 {
-        // A row may hold a label more than once, but rows come in order.
         self.issues.unknown_rows += usize::from(self.last_unknown_row != Some(row));
         self.last_unknown_row = Some(row);
         let number = FIRST_UNKNOWN + self.unknown.len() as u32;
         let tally = self.unknown.entry(label).or_insert_with(|| {
             self.issues.others.push(label.to_owned());
-            Tally { number, rows: 1, first: row, last: row }
+            Tally { number, rows: 0, first: row, last: usize::MAX }
         });
-        tally.rows += usize::from(tally.last != row);
-        tally.last = row;
+        tally.add(row);
         tally.number
     }
 
@@ -264,7 +276,16 @@ impl<'a> Issues<'a> {
             rows: tally.rows,
             first: tally.first,
         };
-        LabelIssues { unknown: self.unknown.into_iter().map(unknown).collect(), ..self.issues }
+        let spelling = |((label, spelling), tally): ((u32, &str), Tally)| LabelSpelling {
+            label,
+            spelling: spelling.to_owned(),
+            rows: tally.rows,
+        };
+        LabelIssues {
+            unknown: self.unknown.into_iter().map(unknown).collect(),
+            spellings: self.spellings.into_iter().map(spelling).collect(),
+            ..self.issues
+        }
     }
 }
 
@@ -335,7 +356,6 @@ fn check_enough(task: &TaskFields, names: &[String]) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::LabelFormat;
     use crate::tasks::kinds::*;
 
     fn task(kind: TaskKind) -> TaskFields {
@@ -343,7 +363,7 @@ mod tests {
             name: "t".into(),
             kind,
             fields: vec!["t".into()],
-            format: LabelFormat::default(),
+            format: Default::default(),
             labels: None,
             fixed_labels: None,
             words: None,

@@ -8,11 +8,11 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
 use polyhead_files::quoted;
+use polyhead_model::EmptyCell;
 
 use super::cell::RawLabel;
 use super::spelling::{matching_key, normal_form};
 use super::task::TaskFields;
-use crate::config::EmptyCell;
 use crate::error::{Error, ErrorKind};
 
 /// Separators that are found without being named.
@@ -103,7 +103,7 @@ fn settle_texts(task: &TaskFields, cells: &mut [SetCell]) -> Result<Option<Strin
     for cell in cells {
         let Some(text) = cell.text() else { continue };
         let labels = match &separator {
-            Some(separator) if task.format.separator.is_some() || !is_known(text) => {
+            Some(separator) if !is_known(text) => {
                 text.split(&**separator).map(str::trim).filter(|label| !label.is_empty()).collect()
             }
             _ => vec![text],
@@ -124,6 +124,14 @@ fn separator_of(
     let texts: Vec<&str> = cells.iter().filter(joined).filter_map(SetCell::text).collect();
     if texts.is_empty() {
         return Ok(None);
+    }
+    // Labels that are given show how to read the cells, where one way makes labels of all of them.
+    let readable = |separator: &char| {
+        let mut labels = texts.iter().flat_map(|text| text.split(*separator)).map(str::trim);
+        labels.all(|label| label.is_empty() || is_known(label))
+    };
+    if let [separator] = SEPARATORS.into_iter().filter(readable).collect::<Vec<_>>()[..] {
+        return Ok(Some(separator));
     }
     let share = |separator: char| {
         texts.iter().filter(|text| text.contains(separator)).count() as f64 / texts.len() as f64
@@ -292,10 +300,16 @@ mod tests {
         let mut known = task("emo", MultiLabel);
         known.fixed_labels = Some(vec!["Food, drinks".to_owned(), "sport".to_owned()]);
         let cells = texts(&["Food, drinks", "sport", "sport;Food, drinks"]);
-        assert_eq!(settled(&known, &cells[..2]).unwrap(), "Food, drinks sport");
-        assert!(settled(&known, &cells).unwrap_err().contains("`sport;Food, drinks`"));
+        assert_eq!(settled(&known, &cells).unwrap(), "Food, drinks sport sport+Food, drinks");
+        let unknown = texts(&["Food, drinks", "sport;Food, fun"]);
+        assert!(settled(&known, &unknown).unwrap_err().contains("`sport;Food, fun`"));
+        for separator in [";", ","] {
+            known.format.separator = Some(separator.to_owned());
+            assert!(settled(&known, &cells[..2]).unwrap() == "Food, drinks sport", "{separator}");
+        }
         known.format.separator = Some(";".to_owned());
         assert_eq!(settled(&known, &cells).unwrap(), "Food, drinks sport sport+Food, drinks");
+        assert_eq!(settled(&known, &unknown).unwrap(), "Food, drinks sport+Food, fun");
         // Elements of a list are labels as they are.
         assert_eq!(settled(&task("emo", MultiLabel), &[set(&["a|b"])]).unwrap(), "a|b");
     }

@@ -1,5 +1,7 @@
 //! All files of a run, read and their labels settled.
 
+use polyhead_model::LabelFormat;
+
 use super::fingerprint::{DataFile, sha256_of};
 use super::issues::LabelIssues;
 use super::label_list::LabelList;
@@ -80,6 +82,7 @@ impl Rows {
             for ((list, &task), (words, separator)) in lists.into_iter().zip(&members).zip(settings)
             {
                 settled[task] = Some(DataTask {
+                    format: stored_format(&tasks[task], separator.as_deref()),
                     separator,
                     name: tasks[task].name.clone(),
                     kind: tasks[task].kind,
@@ -141,6 +144,14 @@ impl Dataset {
     ) -> Result<Self, Error> {
         Rows::read(shared, tasks)?.tokenize(tokenize)
     }
+}
+
+/// The format of a task's labels, with the separator that the cells show. `|` needs no words: cells
+/// always showed it, and a model without newer parts can be read by programs of version 0.3.0.
+fn stored_format(task: &TaskFields, found: Option<&str>) -> LabelFormat {
+    let mut format = task.format.clone();
+    format.separator = format.separator.or(found.filter(|text| *text != "|").map(str::to_owned));
+    format
 }
 
 /// Tasks that share all their files, in the order of the first of each group.

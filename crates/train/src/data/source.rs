@@ -1,6 +1,6 @@
 //! All data of a run.
 
-use polyhead_model::TaskKind;
+use polyhead_model::{LabelFormat, TaskKind};
 use polyhead_text::WordSplit;
 
 use super::fingerprint::{DataFile, sha256_of};
@@ -28,6 +28,8 @@ pub struct DataTask {
     pub fields: Vec<String>,
     /// Separator between the labels in a cell; `None` if no cell has several.
     pub separator: Option<String>,
+    /// The format of the labels that the head keeps, for data that are read later.
+    pub format: LabelFormat,
     /// In the order of the logits; empty for regression.
     pub labels: Vec<String>,
     /// The rule that splits raw texts into words, for tagging.

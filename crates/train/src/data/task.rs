@@ -1,9 +1,9 @@
 //! What reading must know of a task.
 
-use polyhead_model::{HeadSpec, LabelMatching, TaskKind};
+use polyhead_model::{HeadSpec, LabelFormat, TaskKind};
 use polyhead_text::WordSplit;
 
-use crate::config::{DataFiles, EmptyCell, TaskSettings, WordRule};
+use crate::config::{DataFiles, TaskSettings, WordRule};
 use crate::tasks::takes_several_fields;
 
 /// Where a task's labels stand, and what they may be.
@@ -32,17 +32,6 @@ pub struct TaskFields {
     pub may_lack_labels: bool,
 }
 
-/// The format of the labels in the cells of a field.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LabelFormat {
-    /// Separator between the labels of a set; `None` if the cells show it.
-    pub separator: Option<String>,
-    /// Meaning of an empty cell of a set; with `None`, it is an error if only some cells are empty.
-    pub empty: Option<EmptyCell>,
-    /// When two spellings are one label; `None`: as the head says, or `Exact` for a new one.
-    pub matching: Option<LabelMatching>,
-}
-
 impl TaskFields {
     /// The labels if they are known before the data is read.
     pub(super) fn given_labels(&self) -> Option<&[String]> {
@@ -58,13 +47,15 @@ impl TaskFields {
 impl From<&TaskSettings> for TaskFields {
     /// Without fixed labels; a task with `keep` may lack labels.
     fn from(task: &TaskSettings) -> Self {
+        let fields = if task.field.len() > 1 { task.field.clone() } else { Vec::new() };
         // A field for each label has the label's name.
-        let own_names = (task.field.len() > 1).then(|| task.field.clone());
+        let own_names = (!fields.is_empty()).then(|| fields.clone());
         Self {
             name: task.name.clone(),
             kind: task.kind,
             fields: task.field.clone(),
             format: LabelFormat {
+                fields,
                 separator: task.separator.clone(),
                 empty: task.empty,
                 matching: task.label_matching,
@@ -80,14 +71,16 @@ impl From<&TaskSettings> for TaskFields {
 }
 
 impl From<&HeadSpec> for TaskFields {
-    /// For evaluation: the field is the task's name, the labels are the head's.
+    /// For evaluation: labels and their format are the head's; a single field has the task's name.
     fn from(head: &HeadSpec) -> Self {
+        let fields = &head.label_format.fields;
         Self {
             name: head.name.clone(),
             kind: head.kind,
-            fields: vec![head.name.clone()],
-            format: LabelFormat { matching: Some(head.label_matching), ..LabelFormat::default() },
-            labels: None,
+            fields: if fields.is_empty() { vec![head.name.clone()] } else { fields.clone() },
+            format: head.label_format.clone(),
+            // Fields of the head are in the order of its labels.
+            labels: (!fields.is_empty()).then(|| head.labels.clone()),
             fixed_labels: head.kind.has_labels().then(|| head.labels.clone()),
             words: Some(head.words.clone()),
             start_words: None,

@@ -43,7 +43,7 @@ pub(super) fn task(name: &str, kind: TaskKind) -> TaskFields {
         name: name.into(),
         kind,
         fields: vec![name.into()],
-        format: LabelFormat::default(),
+        format: Default::default(),
         labels: None,
         fixed_labels: None,
         words: None,

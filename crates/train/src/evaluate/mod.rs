@@ -13,14 +13,14 @@ use std::path::PathBuf;
 
 use polyhead_compute::Threads;
 use polyhead_model::{
-    Encoder, HeadSpec, ModelFolder, Network, NetworkOptions, Pass, Precision, TextFields,
-    TrainableLayout,
+    Encoder, HeadSpec, LabelFormat, ModelFolder, Network, NetworkOptions, Pass, Precision,
+    TextFields, TrainableLayout,
 };
 
 use polyhead_files::listed;
 
 use crate::config::DataFiles;
-use crate::data::{DataReport, LabelFormat, Rows, TaskFields, Tokenize};
+use crate::data::{DataReport, Rows, TaskFields, Tokenize};
 use crate::error::{Error, ErrorKind};
 use crate::run::{TextTokenizer, Tokenized, tokenize};
 use crate::tasks::{Objective, TaskMetrics};
@@ -39,7 +39,7 @@ pub struct EvaluateOptions {
     /// Pairs of task and field, for labels in a field that does not have the task's name; for
     /// sets also a field for each label, with commas between their names.
     pub fields: Vec<(String, String)>,
-    /// The format of the labels.
+    /// The format of the labels, where it is another than in training; its fields are not used.
     pub format: LabelFormat,
     /// Length in tokens to which texts are truncated; `None`: as in training.
     pub max_length: Option<usize>,
@@ -159,13 +159,14 @@ fn asked(specs: &[HeadSpec], options: &EvaluateOptions) -> Result<Vec<(usize, Ta
     let fields = |spec: &HeadSpec| {
         let mut fields = TaskFields::from(spec);
         if let Some((_, field)) = options.fields.iter().rev().find(|(task, _)| *task == spec.name) {
+            // Fields by their own names, which are labels, in whatever order.
+            fields.labels = None;
             fields.fields = match fields.has_sets() {
                 true => field.split(',').map(str::to_owned).collect(),
                 false => vec![field.clone()],
             };
         }
-        let matching = options.format.matching.or(fields.format.matching);
-        fields.format = LabelFormat { matching, ..options.format.clone() };
+        fields.format = options.format.or(&fields.format);
         fields
     };
     let all = specs.iter().enumerate().filter(|(_, spec)| wanted(spec));

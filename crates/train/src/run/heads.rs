@@ -48,7 +48,7 @@ pub(super) fn heads(
             dropout: task.dropout.get(),
             temperature: 1.0,
             thresholds: Vec::new(),
-            label_matching: task.label_matching.unwrap_or_default(),
+            label_format: fields.format.clone(),
             target: target_scale(data, index).filter(|_| task.standardize == Some(true)),
             words: fields.words.clone(),
         };

@@ -5,8 +5,8 @@
 
 use polyhead_compute::Threads;
 use polyhead_model::{
-    HeadSpec, HeadWeights, ModelFolder, Network, NetworkOptions, OnTruncate, Prompt, TargetScale,
-    TextReader, TrainableLayout, resolve,
+    HeadSpec, HeadWeights, LabelFormat, ModelFolder, Network, NetworkOptions, OnTruncate, Prompt,
+    TargetScale, TextReader, TrainableLayout, resolve,
 };
 use polyhead_text::{TextInput, TokenBatch, spans_in_texts};
 
@@ -152,11 +152,17 @@ fn read_rows(config: &RunConfig, folder: &ModelFolder) -> Result<Rows, Error> {
         .iter()
         .map(|task| {
             let start = folder.heads.iter().find(|head| head.spec.name == task.name);
+            let fields = TaskFields::from(task);
+            let kept = start.map(|head| LabelFormat {
+                fields: fields.format.fields.clone(),
+                ..head.spec.label_format.clone()
+            });
             TaskFields {
+                format: fields.format.or(&kept.unwrap_or_default()),
                 fixed_labels: start.map(|head| head.spec.labels.clone()),
                 start_words: start.map(|head| head.spec.words.clone()),
                 may_lack_labels: task.keep.is_some() || start.is_some(),
-                ..TaskFields::from(task)
+                ..fields
             }
         })
         .collect();

@@ -213,7 +213,7 @@ pub(crate) fn spec(task: &TaskSettings) -> HeadSpec {
         dropout: task.dropout.get(),
         temperature: 1.0,
         thresholds: Vec::new(),
-        label_matching: task.label_matching.unwrap_or_default(),
+        label_format: Default::default(),
         target: None,
         words: Default::default(),
     }

@@ -60,6 +60,9 @@ fn write(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
     let kernels = summary.int8_products.map(|kernels| format!(", with {kernels}"));
     let precision = summary.precision;
     facts.row(["computed in", &format!("{precision}{}", kernels.unwrap_or_default())]);
+    if let Some(text) = &summary.text {
+        facts.row(["text of a row", text]);
+    }
     for (name, prompt) in &summary.prompts {
         let default = summary.default_prompt_name.as_ref() == Some(name);
         let default = if default { " (default)" } else { "" };
@@ -75,6 +78,10 @@ fn write(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
     if !summary.tasks.is_empty() {
         tasks::table(&summary.tasks).write(out, 0)?;
         writeln!(out)?;
+        if let Some(reading) = tasks::reading(&summary.tasks) {
+            reading.write(out, 0)?;
+            writeln!(out)?;
+        }
     }
     parameters(summary).write(out, 0)?;
     if !summary.files.is_empty() {

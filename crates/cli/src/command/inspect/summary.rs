@@ -4,9 +4,11 @@ use std::fs;
 use std::path::Path;
 
 use polyhead_compute::{Int8Isa, StoredType};
-use polyhead_model::{ModelFolder, Module, Parameter, ParameterGroup, Residual, SentenceEncoder};
+use polyhead_model::{
+    ModelFolder, Module, Parameter, ParameterGroup, Residual, SentenceEncoder, TextFields,
+};
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::tasks::{self, Origin, TaskSummary};
 
@@ -31,6 +33,12 @@ pub(crate) struct Summary {
     pub(crate) precision: &'static str,
     /// Kernels of the 8-bit products, if products are computed in 8 bits.
     pub(crate) int8_products: Option<&'static str>,
+    /// The fields that make a text, with `join` or `template` as in a configuration.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) input: Option<Value>,
+    /// The same for people.
+    #[serde(skip)]
+    pub(crate) text: Option<String>,
     pub(crate) pooling: Vec<&'static str>,
     pub(crate) modules: Vec<String>,
     /// Name and text of each prompt, in the order of the file.
@@ -98,6 +106,8 @@ impl Summary {
             similarity: folder.similarity.to_string(),
             precision: encoder.precision().name(),
             int8_products: encoder.int8_isa().map(Int8Isa::name),
+            input: folder.input.as_ref().map(input),
+            text: tasks::text_rule(folder.input.as_ref()),
             pooling: pooling(&folder.modules),
             modules: folder.modules.iter().map(module).collect(),
             prompts: prompts.collect(),
@@ -127,6 +137,15 @@ fn pooling(modules: &[Module]) -> Vec<&'static str> {
         _ => Vec::new(),
     };
     modules.iter().flat_map(modes).map(|mode| mode.name()).collect()
+}
+
+/// The rule by which fields make a text, by the keys of a configuration.
+fn input(fields: &TextFields) -> Value {
+    match fields {
+        TextFields::One(field) => json!({ "text": field }),
+        TextFields::Joined { fields, separator } => json!({ "text": fields, "join": separator }),
+        TextFields::Template(template) => json!({ "template": template.to_string() }),
+    }
 }
 
 /// A module in words: `Dense (384 to 128, tanh)`.

@@ -1,6 +1,10 @@
 //! The summary of a model's tasks and of its origin.
 
-use polyhead_model::{HeadDims, HeadInput, HeadLayer, HeadSpec, ModelFolder, Provenance};
+use polyhead_files::{listed, quoted};
+use polyhead_model::{
+    EmptyCell, HeadDims, HeadInput, HeadLayer, HeadSpec, LabelMatching, ModelFolder, Provenance,
+    TextFields,
+};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -27,6 +31,21 @@ pub(crate) struct TaskSummary {
     /// Scale with which a regression has learned its targets.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) target: Option<ScaleSummary>,
+    /// `normalized`, if spellings of a label are one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) label_matching: Option<&'static str>,
+    /// One field for each label, if they are several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) fields: Vec<String>,
+    /// Separator between the labels in a cell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) separator: Option<String>,
+    /// Meaning of an empty cell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) empty: Option<&'static str>,
+    /// The rule by which a raw text becomes words; only for tagging.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) words: Option<&'static str>,
     pub(crate) tensors: usize,
     pub(crate) parameters: usize,
 }
@@ -66,6 +85,8 @@ impl TaskSummary {
     fn new(spec: &HeadSpec, site: &HeadDims) -> Self {
         let modes: Vec<&str> = spec.pooling.modes.iter().map(|mode| mode.name()).collect();
         let tensors = spec.tensors(site);
+        let format = &spec.label_format;
+        let matching = format.matching.filter(|matching| *matching != LabelMatching::default());
         Self {
             name: spec.name.clone(),
             kind: spec.kind.name(),
@@ -90,9 +111,28 @@ impl TaskSummary {
                 deviation: scale.deviation,
                 shown: scale.to_string(),
             }),
+            label_matching: matching.map(LabelMatching::name),
+            fields: format.fields.clone(),
+            separator: format.separator.clone(),
+            empty: format.empty.map(EmptyCell::name),
+            words: spec.kind.reads_words().then(|| spec.words.name()),
             tensors: tensors.len(),
             parameters: tensors.iter().map(|(_, shape, _)| shape.iter().product::<usize>()).sum(),
         }
+    }
+
+    /// How the task reads data, where it has a rule of its own.
+    fn reading(&self) -> Vec<String> {
+        let fields = (!self.fields.is_empty()).then(|| {
+            let fields = shorten(&self.fields.join(", "), 60);
+            format!("0 or 1 for each label in the fields {fields}")
+        });
+        let separator = self.separator.as_ref();
+        let matching = self.label_matching.map(|how| format!("label_matching {how}"));
+        let words = self.words.map(|rule| format!("words of a raw text: {rule}"));
+        let separator = separator.map(|text| format!("separator {}", quoted(text)));
+        let empty = self.empty.map(|meaning| format!("an empty cell: {meaning}"));
+        [matching, fields, separator, empty, words].into_iter().flatten().collect()
     }
 }
 
@@ -119,6 +159,27 @@ impl Origin {
             "{base_model}, trained for {step} steps (epoch {epoch}) by Polyhead {polyhead_version}"
         )
     }
+}
+
+/// The rule by which the fields of a row make a text, if they are several.
+pub(crate) fn text_rule(input: Option<&TextFields>) -> Option<String> {
+    match input? {
+        TextFields::One(_) => None,
+        TextFields::Joined { fields, separator } => {
+            Some(format!("the fields {}, joined by {separator:?}", listed(fields)))
+        }
+        TextFields::Template(template) => Some(format!("{:?}", template.to_string())),
+    }
+}
+
+/// A table with one row per task that has a rule for data of its own; `None` if no task has one.
+pub(crate) fn reading(tasks: &[TaskSummary]) -> Option<Table> {
+    let mut table = Table::new("ll");
+    table.row(["task", "in data"]);
+    let rules = tasks.iter().map(|task| (task, task.reading()));
+    let rules: Vec<_> = rules.filter(|(_, rules)| !rules.is_empty()).collect();
+    rules.iter().for_each(|(task, rules)| table.row([task.name.clone(), rules.join("; ")]));
+    (!rules.is_empty()).then_some(table)
 }
 
 /// A table with one row per task.
@@ -160,7 +221,7 @@ pub(crate) fn table(tasks: &[TaskSummary]) -> Table {
 #[cfg(test)]
 mod tests {
     use polyhead_compute::Activation;
-    use polyhead_model::{PoolingMode, PoolingSpec};
+    use polyhead_model::{LabelFormat, PoolingMode, PoolingSpec};
 
     use super::*;
 
@@ -180,7 +241,7 @@ mod tests {
             dropout: 0.1,
             temperature: 1.5,
             thresholds: vec![],
-            label_matching: Default::default(),
+            label_format: Default::default(),
             target: None,
             words: Default::default(),
         }
@@ -217,5 +278,44 @@ mod tests {
         );
         let labels = "2: a ≥ 0.25, b ≥ 0.50";
         assert_eq!(rows[2], ["topic", "multilabel", pooling, "1", "–", "1.50", labels]);
+    }
+
+    #[test]
+    fn rules_for_data_are_shown_where_a_task_has_some() {
+        let site = HeadDims { hidden_size: 4, layers: 2, embedding: 4 };
+        let shown = |format: LabelFormat, kind: &str| {
+            let task = HeadSpec { label_format: format, ..spec(kind) };
+            let mut out = Vec::new();
+            let table = reading(&[TaskSummary::new(&task, &site)])?;
+            table.write(&mut out, 0).unwrap();
+            String::from_utf8(out).unwrap().lines().nth(1).map(str::to_owned)
+        };
+        let format = LabelFormat {
+            fields: vec!["is_a".into(), "is_b".into()],
+            separator: Some(" / ".into()),
+            empty: Some(EmptyCell::None),
+            matching: Some(LabelMatching::Normalized),
+        };
+        assert_eq!(
+            shown(format, "multilabel").unwrap(),
+            "topic  label_matching normalized; 0 or 1 for each label in the fields is_a, is_b; \
+             separator ` / `; an empty cell: none"
+        );
+        let tokens = shown(LabelFormat::default(), "tokens").unwrap();
+        assert_eq!(tokens, "topic  words of a raw text: punctuation");
+        let exact = LabelFormat { matching: Some(LabelMatching::Exact), ..LabelFormat::default() };
+        assert_eq!(shown(exact, "classification"), None);
+
+        let names = || ["title", "body"].map(str::to_owned).to_vec();
+        let joined = TextFields::Joined { fields: names(), separator: "\n".into() };
+        let template = TextFields::Template("{title}: {body}".parse().unwrap());
+        for (input, expected) in [
+            (Some(joined), Some("the fields `title`, `body`, joined by \"\\n\"")),
+            (Some(template), Some("\"{title}: {body}\"")),
+            (Some(TextFields::One("title".into())), None),
+            (None, None),
+        ] {
+            assert_eq!(text_rule(input.as_ref()).as_deref(), expected);
+        }
     }
 }

@@ -203,7 +203,7 @@ pub(crate) mod testing {
             dropout: 0.0,
             temperature: 2.0,
             thresholds: vec![],
-            label_matching: Default::default(),
+            label_format: Default::default(),
             target: None,
             words: Default::default(),
         }

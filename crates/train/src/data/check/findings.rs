@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use polyhead_files::listed;
+use polyhead_model::LabelMatching;
 
 use crate::data::labels::TaskLabels;
 use crate::data::source::{DataTask, Dataset};
@@ -46,6 +47,7 @@ pub(super) fn of(data: &Dataset, index: usize, metric: Option<&str>) -> Vec<Stri
     let source = &data.sources[task.source];
     let spellings = spellings(data, index);
     let mut findings = alike(task, &spellings);
+    findings.extend(together(data, index));
     findings.extend(missing_words(&spellings));
     let labels = &source.train.labels[index];
     let (counts, _) = labels.counts(task.labels.len());
@@ -93,20 +95,55 @@ fn alike(task: &DataTask, spellings: &[Spelling]) -> Vec<String> {
             && group.iter().any(|spelling| spelling.rows > 0)
     };
     let groups: Vec<_> = groups.into_values().filter(several).collect();
-    let tagged = task.kind.reads_words();
+    let unasked =
+        !task.kind.reads_words() && task.format.matching != Some(LabelMatching::Normalized);
     let describe = |group: &Vec<Spelling>| {
         let mut names: Vec<&str> = group.iter().map(|spelling| spelling.label).collect();
         names.dedup();
         let how = differences(&names);
         let shown: Vec<String> = group.iter().map(shown).collect();
-        let advice = match tagged {
-            true => "",
-            false => "; `label_matching = \"normalized\"` makes them one label",
+        let advice = match unasked {
+            false => "",
+            true => "; `label_matching = \"normalized\"` makes them one label",
         };
         format!("{} differ by {how} and are counted apart{advice}", shown.join(", "))
     };
-    let mut findings: Vec<String> = groups.iter().take(SPELLINGS_SHOWN).map(describe).collect();
-    if let Some(more @ 1..) = groups.len().checked_sub(SPELLINGS_SHOWN) {
+    few(groups.iter().map(describe).collect())
+}
+
+/// Spellings that are counted as one label, and the one that names it.
+fn together(data: &Dataset, index: usize) -> Vec<String> {
+    let task = &data.tasks[index];
+    let source = &data.sources[task.source];
+    let mut groups: BTreeMap<u32, Vec<Spelling>> = BTreeMap::new();
+    for part in Part::ALL {
+        let issues = source.split(part).issues.get(index);
+        for found in issues.into_iter().flat_map(|issues| &issues.spellings) {
+            let label = found.spelling.as_str();
+            let spelling = Spelling { label, rows: found.rows, part };
+            groups.entry(found.label).or_default().push(spelling);
+        }
+    }
+    let describe = |(number, group): (u32, Vec<Spelling>)| {
+        let name = task.labels[number as usize].as_str();
+        if group.iter().all(|spelling| spelling.label == name) {
+            return None;
+        }
+        let mut names: Vec<&str> = group.iter().map(|spelling| spelling.label).collect();
+        names.push(name);
+        names.sort_unstable();
+        names.dedup();
+        let shown: Vec<String> = group.iter().map(shown).collect();
+        let (shown, how, name) = (shown.join(", "), differences(&names), revealed(name));
+        Some(format!("{shown} differ by {how} and are counted together as {name}"))
+    };
+    few(groups.into_iter().filter_map(describe).collect())
+}
+
+/// The first findings about spellings, and how many more there are.
+fn few(mut findings: Vec<String>) -> Vec<String> {
+    if let Some(more @ 1..) = findings.len().checked_sub(SPELLINGS_SHOWN) {
+        findings.truncate(SPELLINGS_SHOWN);
         findings.push(format!("{more} more labels have several spellings"));
     }
     findings
@@ -284,6 +321,52 @@ mod tests {
         let many: Vec<&str> = many.iter().chain(&many).map(String::as_str).collect();
         let found = findings(Classification, &[("train.jsonl", &rows(&many))]);
         assert_eq!((found.len(), found[3].as_str()), (4, "2 more labels have several spellings"));
+    }
+
+    #[test]
+    fn spellings_that_are_counted_together_are_shown_with_the_one_that_is_kept() {
+        let findings = |kind: polyhead_model::TaskKind, files: &[(&str, &str)]| {
+            let folder = Folder::new(files);
+            let names: Vec<&str> = files.iter().map(|(name, _)| *name).collect();
+            let mut task = task("l", kind);
+            task.format.matching = Some(LabelMatching::Normalized);
+            let data = Dataset::load(&folder.files(&names), &[task], &tokenize).unwrap();
+            together(&data, 0)
+        };
+        let train = "text,l\na,Pos\nb,pos\nc,Pos\nd,1\ne,1.0\nf,neg\n";
+        let dev = "text,l\na,POS\nb,neg\n";
+        assert_eq!(
+            findings(Classification, &[("train.csv", train), ("dev.csv", dev)]),
+            [
+                "`1` 1, `1.0` 1 differ by the form of a number and are counted together as `1`",
+                "`Pos` 2, `pos` 1, `POS` 1 (dev) differ by case and are counted together as `Pos`",
+            ]
+        );
+        // The name of a label may stand in another split alone.
+        assert_eq!(
+            findings(
+                Classification,
+                &[("train.csv", "text,l\na,x\nb,y\n"), ("test.csv", "text,l\na,X\nb,y\n")]
+            ),
+            ["`x` 1, `X` 1 (test) differ by case and are counted together as `x`"]
+        );
+        let sets = "text,l\na,joy;Joy\nb,joy;love\nc,love\n";
+        assert_eq!(
+            findings(MultiLabel, &[("train.csv", sets)]),
+            ["`Joy` 1, `joy` 2 differ by case and are counted together as `joy`"]
+        );
+        let truths = "text,l\na,true\nb,false\n";
+        assert_eq!(
+            findings(
+                Classification,
+                &[("train.csv", truths), ("dev.csv", "text,l\na,1\nb,false\n")]
+            ),
+            ["`true` 1, `1` 1 (dev) differ by spelling and are counted together as `true`"]
+        );
+        assert_eq!(findings(Classification, &[("train.csv", truths)]), [""; 0]);
+        let many: String = (0..5).map(|i| format!("a,a{i}\nb,A{i}\n")).collect();
+        let found = findings(Classification, &[("train.csv", &format!("text,l\n{many}"))]);
+        assert_eq!((found.len(), &*found[3]), (4, "2 more labels have several spellings"));
     }
 
     #[test]
