@@ -304,7 +304,7 @@ fn eval_reads_labels_as_training_did() {
         },
     ];
     for Case { keys, head, cells, flags, kept } in cases {
-        let folder = Folder::with("train.csv", &csv(head, &cells));
+        let folder = Folder::with("train.csv", csv(head, &cells));
         let text = config("train.csv", "multilabel", keys);
         fs::write(folder.path("c.toml"), format!("{text}[train]\nmax_steps = 1\n")).unwrap();
         folder.run(&["train", "c.toml", "-o", "run", "-q"]).ok();

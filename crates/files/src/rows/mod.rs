@@ -33,7 +33,8 @@ pub enum RowFormat {
     /// Every line is a JSON object; blank lines are skipped.
     JsonLines,
     /// Separated values below a header row; empty lines are skipped. The separator is a comma, or a
-    /// semicolon, a tab or a vertical bar if header and first rows show that.
+    /// semicolon, a tab or a vertical bar if header and first rows show that; a line such as `sep=;`
+    /// before the header names any other.
     Csv,
     /// Values separated by tabs below a header row.
     Tsv,
@@ -112,16 +113,21 @@ impl<R: BufRead> RowReader<R> {
     pub fn new(source: R, format: RowFormat) -> Result<Self, RowError> {
         let mut source = Source::new(source)?;
         let mut start = start::first_line(&mut source, format)?;
-        let separator = match format {
-            RowFormat::Tsv => b'\t',
-            RowFormat::Csv if separator::may_be_other(&start) => {
+        let is_table = matches!(format, RowFormat::Csv | RowFormat::Tsv);
+        let given = if is_table { separator::take_given(&mut start) } else { Ok(None) };
+        let given = given.map_err(|message| RowError::File { line: 1, message })?;
+        let separator = match (given, format) {
+            (Some(given), _) => given,
+            (None, RowFormat::Tsv) => b'\t',
+            (None, RowFormat::Csv) if separator::may_be_other(&start) => {
                 let read = source.by_ref().take(SAMPLE).read_to_end(&mut start)?;
                 separator::separator(&start, (read as u64) < SAMPLE)
             }
             _ => b',',
         };
-        let note = (format == RowFormat::Csv && separator != b',')
-            .then(|| format!("columns are separated by {}", csv::name_of(separator)));
+        let by_line = if given.is_some() { ", as the first line says" } else { "" };
+        let note = (given.is_some() || format == RowFormat::Csv && separator != b',')
+            .then(|| format!("columns are separated by {}{by_line}", csv::name_of(separator)));
         let source = Cursor::new(start).chain(source);
         let rows = match format {
             RowFormat::Text => Rows::Text(Lines::new(source)),

@@ -1,6 +1,8 @@
-//! The character between the columns of a CSV file, found by looking.
+//! The character between the columns of a CSV file: given by its first line, or found by looking.
 
 use csv::{ByteRecord, ReaderBuilder};
+
+use crate::quote::quoted;
 
 /// The separators that are looked for, the first one first.
 const SEPARATORS: [u8; 4] = [b',', b';', b'\t', b'|'];
@@ -19,6 +21,35 @@ pub(super) fn separator(start: &[u8], complete: bool) -> u8 {
     let fits = found.iter().filter(many).find(|(_, columns)| columns.all_rows);
     let widest = || found.iter().filter(many).max_by_key(|(_, columns)| columns.header);
     fits.or_else(|| found.first().filter(many)).or_else(widest).map_or(b',', |(found, _)| *found)
+}
+
+/// Takes off the line `sep=;` of spreadsheet programs, which stands before the header and names the
+/// separator. Its line end stays, so that other lines keep their numbers.
+///
+/// - `start`: the file up to the end of its first line that is not blank
+///
+/// # Errors
+/// A separator that is no ASCII character, or one that lines or quotes need.
+pub(super) fn take_given(start: &mut Vec<u8>) -> Result<Option<u8>, String> {
+    let blanks = start.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+    let line = start[blanks..].strip_suffix(b"\n").unwrap_or(&start[blanks..]);
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let end = blanks + line.len();
+    let inner = line.strip_prefix(b"\"").and_then(|line| line.strip_suffix(b"\"")).unwrap_or(line);
+    let Some((name, given)) = inner.split_at_checked(b"sep=".len()) else { return Ok(None) };
+    if !name.eq_ignore_ascii_case(b"sep=") {
+        return Ok(None);
+    }
+    match *given {
+        [separator] if separator.is_ascii() && !b"\"\r\n".contains(&separator) => {
+            start.drain(blanks..end);
+            Ok(Some(separator))
+        }
+        _ => Err(format!(
+            "expected one ASCII character after `sep=`, found {}",
+            quoted(&String::from_utf8_lossy(given))
+        )),
+    }
 }
 
 /// Returns true if another separator than the comma may be that of a file with this header.
@@ -52,6 +83,34 @@ fn columns(start: &[u8], complete: bool, separator: u8) -> Columns {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_line_may_name_the_separator() {
+        for (start, expected, left) in [
+            ("sep=;\n", Some(b';'), "\n"),
+            ("sep=;\r\n", Some(b';'), "\r\n"),
+            ("SEP=,", Some(b','), ""),
+            ("\"sep=|\"\n", Some(b'|'), "\n"),
+            ("sep=\t\n", Some(b'\t'), "\n"),
+            ("sep=^\n", Some(b'^'), "\n"),
+            ("\n \nsep=;\n", Some(b';'), "\n \n\n"),
+            ("text;label\n", None, "text;label\n"),
+            ("separator;a\n", None, "separator;a\n"),
+            ("sep\n", None, "sep\n"),
+            ("", None, ""),
+        ] {
+            let mut bytes = start.as_bytes().to_vec();
+            assert_eq!(take_given(&mut bytes), Ok(expected), "{start:?}");
+            assert_eq!(bytes, left.as_bytes(), "{start:?}");
+        }
+        for (start, found) in
+            [("sep=\n", "``"), ("sep=;;\n", "`;;`"), ("sep=§\n", "`§`"), ("sep=\"\n", "`\"`")]
+        {
+            let error = take_given(&mut start.as_bytes().to_vec()).unwrap_err();
+            let expected = "expected one ASCII character after `sep=`, found ";
+            assert_eq!(error, format!("{expected}{found}"));
+        }
+    }
 
     #[test]
     fn the_separator_is_found_by_looking() {

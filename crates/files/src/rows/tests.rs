@@ -225,6 +225,27 @@ fn empty_columns_behind_the_last_name_are_ignored() {
 }
 
 #[test]
+fn a_first_line_of_spreadsheets_names_the_separator() {
+    for (format, source) in [
+        (Csv, "sep=;\ntext;id\na,b;1\n\nc;2\n"),
+        (Csv, "\u{feff}sep=;\r\ntext;id\r\na,b;1\r\n\r\nc;2\r\n"),
+        (Csv, "sep=^\ntext^id\na,b^1\n\nc^2\n"),
+        (Csv, "sep=,\ntext,id;x\n\"a,b\",1\n\nc,2\n"),
+        (Tsv, "sep=;\ntext;id\na,b;1\n\nc;2\n"),
+    ] {
+        assert_eq!(
+            texts(format, source.as_bytes()),
+            Ok(owned([(3, "a,b"), (5, "c")])),
+            "{source:?}"
+        );
+    }
+    let error = texts(Csv, b"sep=::\ntext::id\n").unwrap_err();
+    assert_eq!(error, "line 1: expected one ASCII character after `sep=`, found `::`");
+    // A line of text or of JSON is nothing else.
+    assert_eq!(texts(Text, b"sep=;\na\n"), Ok(owned([(1, "sep=;"), (2, "a")])));
+}
+
+#[test]
 fn notes_say_what_was_found_by_looking() {
     let notes = |format, source: &str| {
         let mut reader = RowReader::new(source.as_bytes(), format).unwrap();
@@ -237,6 +258,8 @@ fn notes_say_what_was_found_by_looking() {
     };
     assert_eq!(notes(Csv, "text,id\na;b,1\n"), [""; 0]);
     assert_eq!(notes(Csv, "text;id\na;1\n"), ["columns are separated by `;`"]);
+    let given = ["columns are separated by `;`, as the first line says"];
+    assert_eq!(notes(Csv, "sep=;\ntext;id\na;1\n"), given);
     assert_eq!(notes(Csv, "text\tid\na\t1\n"), ["columns are separated by a tab"]);
     assert_eq!(notes(Tsv, "text\tid\na\t1\n"), [""; 0]);
     let long = "x\n".repeat(101);

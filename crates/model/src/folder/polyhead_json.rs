@@ -563,12 +563,19 @@ mod tests {
             ("/tasks/0", "words", json!("whitespace"), 2),
             ("/tasks/0", "label_matching", json!("normalized"), 2),
             ("/tasks/1", "target", json!({"mean": 1.0, "deviation": 2.0}), 2),
+            ("/tasks/2", "fields", json!(["is_o", "is_x"]), 2),
+            ("/tasks/2", "separator", json!(";"), 2),
+            ("/tasks/2", "empty", json!("none"), 2),
         ];
         let mut all = known.clone();
         let number = json!({"name": "number", "kind": "regression", "labels": []});
         let mut task = known["tasks"][0].clone();
         task.as_object_mut().unwrap().extend(number.as_object().unwrap().clone());
-        all["tasks"].as_array_mut().unwrap().push(task);
+        let mut set = known["tasks"][0].clone();
+        set.as_object_mut()
+            .unwrap()
+            .extend([("name".to_owned(), json!("set")), ("kind".to_owned(), json!("multilabel"))]);
+        all["tasks"].as_array_mut().unwrap().extend([task, set]);
         let base = all.clone();
         for (place, key, value, version) in parts {
             let mut one = base.clone();
