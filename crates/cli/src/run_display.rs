@@ -244,6 +244,7 @@ mod tests {
             gradient_norm: 1.0,
             learning_rate: 4.6e-5,
             texts_per_second: 312.4,
+            hooks: Vec::new(),
         };
         let left = Some(Duration::from_secs(754));
         for (columns, expected) in [

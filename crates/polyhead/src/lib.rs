@@ -61,6 +61,11 @@
 //! # Ok::<(), polyhead::train::Error>(())
 //! ```
 //!
+//! A [`Hook`] takes part in every step: it weights the losses, chooses the rows, reads the gradient
+//! of each task, stops the run. Checkpoints, resuming and the report stay:
+//! `examples/weighting.rs` weights losses by their uncertainty and logs the cosines between the
+//! gradients of tasks.
+//!
 //! The loop itself can be written by hand, from the parts that [`Trainer`] is made
 //! of: `examples/train_loop.rs` does so with a [`TrainingSession`], and a [`Learner`]
 //! does a whole step.
@@ -106,6 +111,6 @@ pub use polyhead_text::{
 };
 pub use polyhead_train as train;
 pub use polyhead_train::{
-    Ending, Evaluation, Event, Learner, Objective, Observer, PackedRows, RunConfig, RunSummary,
-    StepBatch, TaskLabels, Trainer, TrainingSession, evaluate,
+    Ending, Evaluation, Event, Hook, HookedStep, Learner, Objective, Observer, PackedRows,
+    RunConfig, RunSummary, StepBatch, TaskLabels, Trainer, TrainingSession, evaluate,
 };

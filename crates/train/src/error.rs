@@ -29,6 +29,8 @@ pub enum ErrorKind {
     Run,
     /// A loss or gradient is not finite.
     NotFinite,
+    /// A [`Hook`](crate::Hook) of the run failed, or gave something that no step can use.
+    Hook,
     /// The model could not be loaded, or fails on a text.
     Model,
 }

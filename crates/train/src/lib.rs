@@ -44,14 +44,15 @@ pub use report::{
     SchedulePoint, TaskResult, TimePart, TrainPoint,
 };
 pub use run::{
-    Ending, Evaluated, Event, Observer, Prepared, Progress, RunPlan, RunSummary, TaskProgress,
-    TaskSummary, Trainer, TrainingBatch, TrainingSession, check_data, open_model, peak_memory,
-    processor,
+    Ending, Evaluated, Event, Hook, HookedStep, Observer, Prepared, Progress, RunPlan, RunSummary,
+    TaskProgress, TaskSummary, Trainer, TrainingBatch, TrainingSession, check_data, open_model,
+    peak_memory, processor,
 };
 pub use sampler::{Batch, BatchSampler, epoch_order};
 pub use step::{
     AdamW, AdamWSettings, CacheCounts, ForwardTimes, GradientNorm, GroupRates, Learner, Moments,
-    PackedRows, RateTable, Schedule, StateCache, StepBatch, StepOutcome, TaskStep, Update, cut,
+    PackedRows, RateTable, Schedule, StateCache, StepBatch, StepOutcome, TaskGradients, TaskStep,
+    Update, cut,
 };
 pub use tasks::{
     Calibration, ClassificationCounter, ClassificationMetrics, ConfusedPair, CrossEntropy,

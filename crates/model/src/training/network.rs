@@ -239,7 +239,8 @@ impl Network {
     /// vectors in `pass`.
     ///
     /// `depth` and `input` are those of the forward before, which ran in [`Mode::Train`];
-    /// [`prepare_backward`](Self::prepare_backward) was called for this depth.
+    /// [`prepare_backward`](Self::prepare_backward) was called for this depth. Several backward
+    /// passes may follow one forward, with other gradients of logits and vectors.
     pub fn backward(
         &self,
         cpu: Cpu,
@@ -253,7 +254,8 @@ impl Network {
         pass.live = vec![false; self.config.layers + 1];
         let mut dvectors = Vec::new();
         if depth.vectors && (self.config.layers >= lowest || self.modules_trainable(gradients)) {
-            dvectors = std::mem::take(&mut pass.sentence.dvectors);
+            // A copy: the caller may run another backward after the same forward.
+            dvectors = pass.sentence.dvectors.clone();
         }
         for (index, head) in self.heads.iter().enumerate() {
             if !pass.active[index] {

@@ -8,7 +8,7 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Largest state file that is read, in bytes.
-const LIMIT: u64 = 16 << 20;
+const LIMIT: u64 = 64 << 20;
 
 /// The progress of a run. It also fixes the position in the data, the dropout and the schedule,
 /// which are functions of seed and step. The fields are those of the file, in which fractions are
@@ -40,6 +40,9 @@ pub(crate) struct SavedProgress {
     /// Scales of the targets of regressions that have one, by task, in words.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub targets: BTreeMap<String, String>,
+    /// The state of each hook by its name, in hexadecimal.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub hooks: BTreeMap<String, String>,
     /// Sums since the last line of progress, as bits.
     #[serde(skip)]
     pub window: Vec<u64>,

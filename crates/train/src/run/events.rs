@@ -74,6 +74,8 @@ pub struct Progress {
     pub learning_rate: f64,
     /// Training texts per second, without the time of evaluations and checkpoints.
     pub texts_per_second: f64,
+    /// Numbers that hooks add to the line of progress, by the hook's name; empty between two lines.
+    pub hooks: Vec<(String, Vec<(String, f64)>)>,
 }
 
 /// Progress of one task.
@@ -145,6 +147,7 @@ mod tests {
             gradient_norm: 1.0,
             learning_rate: 4.6e-5,
             texts_per_second: 312.4,
+            hooks: Vec::new(),
         };
         assert_eq!(
             progress.to_string(),

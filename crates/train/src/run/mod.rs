@@ -12,6 +12,8 @@ mod evaluation;
 mod record;
 mod log_window;
 mod events;
+mod hook;
+mod hooks;
 mod finish;
 mod directory;
 pub(crate) mod machine;
@@ -21,6 +23,7 @@ pub(crate) use directory::{CONFIG, LineLog, RECORD, ResumeMode, RunDirectory, Ru
 pub use events::{Evaluated, Event, Observer, Progress, TaskProgress};
 pub(crate) use finish::FinalAnswers;
 pub use finish::{RunSummary, TaskSummary};
+pub use hook::{Hook, HookedStep};
 pub use machine::{peak_memory, processor};
 pub use plan::RunPlan;
 pub use prepare::{Prepared, check_data, open_model};
@@ -28,12 +31,13 @@ pub(crate) use prepare::{TextTokenizer, Tokenized, tokenize};
 pub use session::{TrainingBatch, TrainingSession};
 pub use trainer::{Ending, Trainer};
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Instant;
 
 use polyhead_compute::Threads;
 use polyhead_files::write_file;
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 
 use crate::checkpoint::{Checkpoints, Times};
 use crate::config::RunConfig;
@@ -44,6 +48,7 @@ use crate::freeze::FrozenTensors;
 use crate::recipe::continued;
 use crate::step::{Learner, StateCaches, StepBatch, StepOutcome};
 use evaluation::Start;
+use hooks::Hooks;
 use log_window::LogWindow;
 
 /// A run in progress.
@@ -52,6 +57,7 @@ pub(crate) struct Run<'a> {
     pub(crate) threads: &'a Threads,
     pub(crate) plan: RunPlan,
     pub(crate) learner: Learner,
+    hooks: Hooks<'a>,
     pub(crate) directory: RunDirectory,
     pub(crate) metrics: LineLog,
     pub(crate) timings: LineLog,
@@ -94,6 +100,7 @@ impl<'a> Run<'a> {
         threads: &'a Threads,
         directory: &Path,
         resume: bool,
+        hooks: &'a mut [Box<dyn Hook>],
         emit: &mut Emit,
     ) -> Result<Option<Self>, Error> {
         let begin = Instant::now();
@@ -107,6 +114,7 @@ impl<'a> Run<'a> {
         let config = plan.config.clone();
         let sizes: Vec<usize> =
             learner.network.store().entries().iter().map(|entry| entry.range.len()).collect();
+        let hooks = Hooks::begin(hooks, &plan)?;
         let memory = memory::check(&plan, &sizes)?;
         let directory = RunDirectory::open(directory, &config, existing)?;
         memory.iter().for_each(|warning| emit(Event::Warning(warning)));
@@ -152,6 +160,7 @@ impl<'a> Run<'a> {
             gave_up: false,
             plan,
             learner,
+            hooks,
         };
         run.look_at_start(emit)?;
         if let Some((state, notices)) = found {
@@ -170,11 +179,22 @@ impl<'a> Run<'a> {
 
     /// Does step `step` and emits its events.
     ///
+    /// Returns `Break` if a hook ends the run.
+    ///
     /// # Errors
-    /// As [`Learner::step`].
-    pub(crate) fn step(&mut self, step: u64, emit: &mut Emit) -> Result<(), Error> {
+    /// As [`Learner::step`], and [`ErrorKind::Hook`].
+    pub(crate) fn step(&mut self, step: u64, emit: &mut Emit) -> Result<ControlFlow<()>, Error> {
         let begin = Instant::now();
-        let drawn = self.plan.sampler.batch(step);
+        let drawn = match self.hooks.batch(step, &self.plan.data)? {
+            Some(batch) => batch,
+            None => self.plan.sampler.batch(step),
+        };
+        let weights = self.plan.objectives.iter().map(|objective| objective.weight).collect();
+        let weights = self.hooks.weights(step, weights, &self.plan.data)?;
+        for (objective, weight) in self.learner.objectives.iter_mut().zip(&weights) {
+            objective.weight = *weight;
+        }
+        self.learner.keep_task_gradients(self.hooks.read_task_gradients(step));
         let source = &self.plan.data.sources[drawn.source];
         let multiplier = self.plan.schedule.multiplier(step);
         let batch = StepBatch {
@@ -198,6 +218,15 @@ impl<'a> Run<'a> {
         if let Some(problem) = self.caches.take_problem() {
             emit(Event::Warning(&problem));
         }
+        let flow = self.hooks.after_step(&HookedStep {
+            step,
+            batch: &drawn,
+            weights: &weights,
+            outcome: &outcome,
+            network: &self.learner.network,
+            gradients: self.learner.gradients(),
+            task_gradients: self.learner.task_gradients(),
+        })?;
         self.window.add(&outcome);
         let seconds = begin.elapsed().as_secs_f64();
         self.times.steps += seconds;
@@ -206,7 +235,7 @@ impl<'a> Run<'a> {
         if step.is_multiple_of(self.config.train.log_every.get()) || step == self.plan.total_steps {
             self.log(step, multiplier, emit)?;
         }
-        Ok(())
+        Ok(flow)
     }
 
     /// Writes a line and resets the counts.
@@ -214,20 +243,31 @@ impl<'a> Run<'a> {
         let tasks = self.plan.objectives.len();
         let window = std::mem::replace(&mut self.window, LogWindow::new(tasks));
         let seconds = std::mem::take(&mut self.window_seconds);
-        let progress = self.progress(step, multiplier, &window, seconds);
+        let mut progress = self.progress(step, multiplier, &window, seconds);
+        progress.hooks = self.hooks.log();
         let mut of_tasks = Map::new();
         for task in &progress.tasks {
             of_tasks
                 .insert(task.name.clone(), json!({"loss": task.loss, "accuracy": task.accuracy}));
         }
-        self.metrics.append(&json!({
+        let mut line = json!({
             "step": step,
             "epoch": progress.epoch,
             "loss": progress.loss,
             "tasks": of_tasks,
             "gradient_norm": progress.gradient_norm,
             "learning_rate": progress.learning_rate,
-        }))?;
+        });
+        if !progress.hooks.is_empty() {
+            let numbers = |numbers: &[(String, f64)]| -> Map<String, Value> {
+                numbers.iter().map(|(key, number)| (key.clone(), json!(number))).collect()
+            };
+            let hooks = progress.hooks.iter();
+            let hooks: Map<_, _> =
+                hooks.map(|(hook, of)| (hook.clone(), numbers(of).into())).collect();
+            line["hooks"] = hooks.into();
+        }
+        self.metrics.append(&line)?;
         self.timings.append(&json!({
             "step": step,
             "seconds": seconds,
@@ -252,6 +292,7 @@ impl<'a> Run<'a> {
             gradient_norm,
             learning_rate: f64::from(self.config.train.learning_rate.get()) * multiplier,
             texts_per_second: texts as f64 / seconds.max(1e-9),
+            hooks: Vec::new(),
         }
     }
 

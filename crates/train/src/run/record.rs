@@ -20,7 +20,8 @@ impl Run<'_> {
         let begin = Instant::now();
         self.metrics.sync()?;
         self.timings.sync()?;
-        let record = self.progress_record();
+        let record =
+            checkpoint::SavedProgress { hooks: self.hooks.save()?, ..self.progress_record() };
         let snapshot = Snapshot {
             progress: &record,
             store: self.learner.network.store(),
@@ -127,6 +128,7 @@ impl Run<'_> {
             );
             return Err(Error::new(ErrorKind::Config, message));
         }
+        self.hooks.restore(&progress.hooks)?;
         let scales = self.target_scales();
         if progress.targets != scales {
             let (expected, found) = (&progress.targets, scales);

@@ -15,6 +15,7 @@ use crate::error::{Error, ErrorKind};
 use crate::run::Run;
 use crate::run::events::{Event, Observer};
 use crate::run::finish::RunSummary;
+use crate::run::hook::Hook;
 use crate::run::prepare;
 
 /// Trains the tasks of a configuration.
@@ -22,6 +23,7 @@ pub struct Trainer {
     config: RunConfig,
     threads: usize,
     observers: Vec<Box<dyn Observer>>,
+    hooks: Vec<Box<dyn Hook>>,
     stop: Arc<AtomicBool>,
 }
 
@@ -32,7 +34,7 @@ pub enum Ending {
     Finished(Box<RunSummary>),
     /// The run was finished before; nothing was done.
     AlreadyFinished,
-    /// The stop flag was set; a checkpoint of this step was written.
+    /// The stop flag was set, or a hook ended the run; a checkpoint of this step was written.
     Stopped {
         /// Number of steps done.
         step: u64,
@@ -46,6 +48,7 @@ impl Trainer {
             config,
             threads: Threads::available(),
             observers: Vec::new(),
+            hooks: Vec::new(),
             stop: Arc::new(AtomicBool::new(false)),
         }
     }
@@ -59,6 +62,12 @@ impl Trainer {
     /// Sends the events of the run to `observer`.
     pub fn observe(mut self, observer: Box<dyn Observer>) -> Self {
         self.observers.push(observer);
+        self
+    }
+
+    /// Lets `hook` take part in every step, after the hooks before it.
+    pub fn hook(mut self, hook: Box<dyn Hook>) -> Self {
+        self.hooks.push(hook);
         self
     }
 
@@ -82,23 +91,24 @@ impl Trainer {
     ///
     /// # Errors
     /// [`ErrorKind::Config`] and [`ErrorKind::Data`] before any step; [`ErrorKind::NotFinite`] if
-    /// a step fails, and [`ErrorKind::Io`] if a file cannot be written: then the last good
+    /// a step fails, [`ErrorKind::Hook`] if a hook does, and [`ErrorKind::Io`] if a file cannot be written: then the last good
     /// checkpoint remains.
     pub fn train(&mut self, directory: &Path, resume: bool) -> Result<Ending, Error> {
         let threads = self.start_threads()?;
-        let Self { config, observers, stop, .. } = self;
+        let Self { config, observers, hooks, stop, .. } = self;
         let mut emit = |event: Event| observers.iter_mut().for_each(|o| o.observe(&event));
 
-        let Some(mut run) = Run::open(config, &threads, directory, resume, &mut emit)? else {
+        let Some(mut run) = Run::open(config, &threads, directory, resume, hooks, &mut emit)?
+        else {
             return Ok(Ending::AlreadyFinished);
         };
         while let Some(step) = run.next_step() {
             run.enter_phase(step, &mut emit)?;
-            run.step(step, &mut emit)?;
+            let flow = run.step(step, &mut emit)?;
             if run.evaluates_after(step) {
                 run.evaluate(&mut emit)?;
             }
-            let stopped = stop.load(Ordering::Relaxed);
+            let stopped = flow.is_break() || stop.load(Ordering::Relaxed);
             let late = run.is_late();
             if late && !run.evaluates_after(step) {
                 run.evaluate(&mut emit)?;

@@ -16,6 +16,7 @@ use crate::step::optimizer::{AdamW, Update};
 use crate::step::packed_rows::{PART_TOKENS, PackedRows};
 use crate::step::rates::RateTable;
 use crate::step::state_cache::StateCache;
+use crate::step::task_gradients::TaskGradients;
 use crate::tasks::{LossInput, Objective, RunningAccuracy, head_of, mean_factor};
 
 /// The network and everything that a step changes.
@@ -29,6 +30,8 @@ pub struct Learner {
     /// Time of forward passes with and without cached hidden states.
     pub forward_times: ForwardTimes,
     gradients: Gradients,
+    /// The gradients of each task, if they are wanted.
+    task_gradients: Option<TaskGradients>,
     depth: Depth,
     pass: Pass,
     seed: u64,
@@ -103,6 +106,7 @@ impl Learner {
             objectives,
             forward_times: ForwardTimes::default(),
             gradients,
+            task_gradients: None,
             depth,
             pass,
             seed,
@@ -116,6 +120,7 @@ impl Learner {
         self.depth = depth_of(&self.network, &self.objectives, &layout);
         if &layout != self.gradients.layout() {
             // The old buffers go before the new ones come.
+            self.task_gradients = self.task_gradients.take().map(|_| TaskGradients::default());
             self.gradients = Gradients::new(TrainableLayout::default());
             self.gradients = Gradients::new(layout.clone());
             self.optimizer.relayout(layout);
@@ -137,6 +142,24 @@ impl Learner {
     /// Gradients of the last step, before clipping; zero for parameters that it did not reach.
     pub fn gradients(&self) -> &Gradients {
         &self.gradients
+    }
+
+    /// Computes from the next step on the gradient of each task apart, or no longer. The step and
+    /// its parameters have the same bits with and without.
+    ///
+    /// Each task then costs a backward pass and memory for another gradient of all parameters
+    /// that train.
+    pub fn keep_task_gradients(&mut self, keep: bool) {
+        match keep {
+            true => drop(self.task_gradients.get_or_insert_default()),
+            false => self.task_gradients = None,
+        }
+    }
+
+    /// The gradient of each task in the last step; `None` unless
+    /// [`keep_task_gradients`](Self::keep_task_gradients) was called before it.
+    pub fn task_gradients(&self) -> Option<&TaskGradients> {
+        self.task_gradients.as_ref()
     }
 
     /// Network, depth and workspace, for evaluating between steps.
@@ -167,8 +190,10 @@ impl Learner {
         let mut accuracies = vec![RunningAccuracy::default(); sums.len()];
         let gradient_norm = threads.cpu(self.network.isa(), |cpu| {
             self.clear_gradients(cpu);
+            self.begin_task_gradients(cpu, &packed);
             for part in 0..packed.parts.len() {
                 self.forward(cpu, step, &packed, part, cache.as_deref_mut())?;
+                self.backward_by_task(cpu, &packed, part);
                 for task in packed.active_tasks() {
                     let (sum, accuracy) = self.loss(&packed, part, task).map_err(|error| {
                         self.locate(error, step, &[task], &packed.parts[part].rows, batch.split)
@@ -177,6 +202,9 @@ impl Learner {
                     accuracies[task].merge(accuracy);
                 }
                 self.backward(cpu, &packed, part);
+            }
+            if let Some(apart) = &mut self.task_gradients {
+                apart.close(cpu);
             }
             self.update(cpu, &packed, rates, multiplier).map_err(|error| {
                 let tasks: Vec<usize> = packed.active_tasks().collect();
@@ -258,12 +286,28 @@ impl Learner {
         part: usize,
         task: usize,
     ) -> Result<(f64, RunningAccuracy), Error> {
+        let (sum, accuracy) = self.weighted_loss(packed, part, task, self.objectives[task].weight);
+        if !sum.is_finite() {
+            let message = format!("expected a finite loss, found {sum}");
+            return Err(Error::new(ErrorKind::NotFinite, message));
+        }
+        Ok((sum, accuracy))
+    }
+
+    /// As [`loss`](Self::loss), with another weight of the task, and without a check of the sum.
+    fn weighted_loss(
+        &mut self,
+        packed: &PackedStep,
+        part: usize,
+        task: usize,
+        weight: f32,
+    ) -> (f64, RunningAccuracy) {
         let objective = &self.objectives[task];
         let (logits, dlogits) = match head_of(&self.objectives, task) {
             Some(head) => self.pass.logits_and_gradient(head),
             None => self.pass.vectors_and_gradient(),
         };
-        let factor = mean_factor(objective.weight, packed.normaliser(task));
+        let factor = mean_factor(weight, packed.normaliser(task));
         let mut accuracy = RunningAccuracy::default();
         let sum = match packed.targets(part, task) {
             PartTargets::Labels(targets) => {
@@ -274,11 +318,33 @@ impl Learner {
                 objective.teacher_loss(logits, teacher, factor, dlogits)
             }
         };
-        if !sum.is_finite() {
-            let message = format!("expected a finite loss, found {sum}");
-            return Err(Error::new(ErrorKind::NotFinite, message));
+        (sum, accuracy)
+    }
+
+    fn begin_task_gradients(&mut self, cpu: Cpu, packed: &PackedStep) {
+        if let Some(apart) = &mut self.task_gradients {
+            let active = (0..self.objectives.len()).map(|task| packed.is_active(task)).collect();
+            apart.begin(cpu, self.gradients.layout(), active);
         }
-        Ok((sum, accuracy))
+    }
+
+    /// Adds the gradients of a part to those of each task, if they are wanted. It leaves gradients
+    /// of logits in the pass that the losses of the sum overwrite.
+    fn backward_by_task(&mut self, cpu: Cpu, packed: &PackedStep, part: usize) {
+        let Some(mut apart) = self.task_gradients.take() else { return };
+        for task in packed.active_tasks() {
+            for other in packed.active_tasks() {
+                match head_of(&self.objectives, other) {
+                    Some(head) => self.pass.logits_and_gradient(head).1.fill(0.0),
+                    None => self.pass.vectors_and_gradient().1.fill(0.0),
+                }
+            }
+            self.weighted_loss(packed, part, task, 1.0);
+            let Self { network, depth, pass, .. } = self;
+            let input = packed.parts[part].input(self.prompt_tokens, None);
+            network.backward(cpu, &input, depth, pass, apart.of_mut(task));
+        }
+        self.task_gradients = Some(apart);
     }
 
     /// The backward pass of a part, after the losses of all active tasks: adds to the gradients.

@@ -7,6 +7,7 @@ mod state_cache;
 mod rates;
 mod schedule;
 mod optimizer;
+mod task_gradients;
 mod learner;
 
 pub(crate) use batch::PackedStep;
@@ -19,3 +20,4 @@ pub use rates::{GroupRates, RateTable};
 pub use schedule::Schedule;
 pub use state_cache::{CacheCounts, StateCache};
 pub(crate) use state_caches::{Passes, StateCaches};
+pub use task_gradients::TaskGradients;
