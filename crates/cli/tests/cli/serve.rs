@@ -149,6 +149,10 @@ fn a_model_that_does_not_load_again_leaves_the_old_one() {
     server.signal("HUP");
     server.wait_for_log("the new model is in use");
     assert_eq!(embed(), before);
+    let metrics = server.ask("GET", "/metrics", "", "").1;
+    for line in ["polyhead_reload_failures_total 2\n", "polyhead_reloads_total 1\n"] {
+        assert!(metrics.contains(line), "{metrics}");
+    }
     assert_eq!(server.end().0, Some(0));
 }
 

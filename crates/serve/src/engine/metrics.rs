@@ -2,7 +2,7 @@
 //! whatever clients send.
 
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use polyhead_model::{NotFinite, TextAnswer};
 use prometheus_client::metrics::counter::Counter;
@@ -41,6 +41,9 @@ pub struct EngineMetrics {
     pub abandoned_threads: Gauge,
     /// Models that were taken into use by a reload.
     pub reloads: Counter,
+    /// Reloads that kept the old model because the new one could not be served.
+    pub reload_failures: Counter,
+    last_load: Gauge<f64, AtomicU64>,
     batch_tokens: Histogram,
     batch_texts: Histogram,
     batch_seconds: Histogram,
@@ -104,6 +107,16 @@ impl EngineMetrics {
                 "Threads that were abandoned and have not ended",
             ),
             reloads: added(r, "reloads", "Models taken into use by a reload"),
+            reload_failures: added(
+                r,
+                "reload_failures",
+                "Reloads whose model could not be served; the old model stays in use",
+            ),
+            last_load: added(
+                r,
+                "last_reload_success_timestamp_seconds",
+                "Unix time when the model in use was loaded, at the start or by a reload",
+            ),
             batch_tokens: with(r, "batch_tokens", "Tokens of each batch", Histogram::new(SIZES)),
             batch_texts: with(r, "batch_texts", "Texts of each batch", Histogram::new(SIZES)),
             batch_seconds: with(
@@ -148,6 +161,17 @@ impl EngineMetrics {
     /// All that `/metrics` shows of the engine.
     pub(crate) fn registry(&self) -> &Registry {
         &self.registry
+    }
+
+    /// Unix time in seconds when the model in use was loaded, at the start or by a reload.
+    pub fn last_load(&self) -> f64 {
+        self.last_load.get()
+    }
+
+    /// Remembers that a model has been loaded now.
+    pub(crate) fn mark_load(&self) {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        self.last_load.set(since.unwrap_or_default().as_secs_f64());
     }
 
     /// Counts for the tasks of another model: tasks of the same name keep their counts.

@@ -21,7 +21,7 @@ mod supervisor;
 mod metrics;
 
 use std::pin::pin;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use polyhead_model::{MultiTaskModel, Prompt};
@@ -180,12 +180,7 @@ impl Engine {
     /// # Errors
     /// The same as [`start`](Self::start); the engine then keeps its model.
     pub fn reload(&self) -> Result<(), EngineError> {
-        let shared = self.shared();
-        let _one_at_a_time = shared.loading.lock().unwrap_or_else(PoisonError::into_inner);
-        let loaded = load_and_try(&shared.load)?;
-        shared.install(&mut shared.lock(), loaded);
-        shared.metrics.reloads.inc();
-        Ok(())
+        self.shared().reload()
     }
 
     /// Whether the engine answers requests now.

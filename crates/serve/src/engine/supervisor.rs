@@ -8,7 +8,6 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::error::RequestError;
-use super::load::load_and_try;
 use super::shared::{Lifecycle, Shared, State, WorkerHealth};
 use super::worker;
 
@@ -106,12 +105,7 @@ fn replace_worker(
 
 /// Loads the model, and retries until that succeeds.
 fn reload_model(shared: &Shared) -> Option<()> {
-    retry(shared, || {
-        let _one_at_a_time = shared.loading.lock().unwrap_or_else(PoisonError::into_inner);
-        let loaded = load_and_try(&shared.load).map_err(|error| error.chain())?;
-        shared.install(&mut shared.lock(), loaded);
-        Ok(())
-    })
+    retry(shared, || shared.reload().map_err(|error| error.chain()))
 }
 
 fn start_worker(shared: &Arc<Shared>) -> Option<()> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use polyhead_model::{LoadOptions, MultiTaskModel};
 use polyhead_serve::{Answer, Engine, EngineRequest, EngineSettings, EngineState, RequestError};
@@ -63,9 +63,20 @@ async fn a_reload_swaps_between_batches_and_drops_nothing() {
 async fn a_reload_that_does_not_load_changes_nothing() {
     let (engine, versions) = versioned(EngineSettings::default());
     versions.store(0, Ordering::Relaxed);
-    assert!(engine.reload().is_err());
+    let first_load = engine.metrics().last_load();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
+    assert!((now - 60.0..=now).contains(&first_load), "{first_load} at {now}");
+    for failures in 1..=2 {
+        assert!(engine.reload().is_err());
+        assert_eq!(engine.metrics().reload_failures.get(), failures);
+    }
+    assert_eq!(engine.metrics().last_load(), first_load);
     assert_eq!(version(&engine.answer(urgency()).await.unwrap()), 1);
     assert_eq!((engine.state(), engine.metrics().reloads.get()), (EngineState::Ready, 0));
+    versions.store(2, Ordering::Relaxed);
+    engine.reload().unwrap();
+    assert_eq!((engine.metrics().reloads.get(), engine.metrics().reload_failures.get()), (1, 2));
+    assert!(engine.metrics().last_load() > first_load);
 }
 
 #[tokio::test(flavor = "multi_thread")]

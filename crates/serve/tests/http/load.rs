@@ -109,8 +109,11 @@ async fn readiness_tells_the_truth_while_a_model_is_loaded_again() {
     let reply = server.post("/v1/predict", r#"{"inputs":"a"}"#).await;
     reply.fails(503, "not_ready", "");
     assert_eq!(reply.header("retry-after"), Some("1"));
+    assert!(server.metric("polyhead_reload_failures_total").await >= 1.0);
+    assert_eq!(server.metric("polyhead_reloads_total").await, 0.0);
     IS_GONE.store(false, Ordering::Relaxed);
     until("ready", async || server.get("/readyz").await.status == 200).await;
+    assert_eq!(server.metric("polyhead_reloads_total").await, 1.0);
     server.works().await;
     server.stop().await;
 }

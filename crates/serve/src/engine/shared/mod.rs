@@ -8,7 +8,7 @@ mod state;
 mod admission;
 mod finish;
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use polyhead_model::MultiTaskModel;
@@ -20,8 +20,8 @@ pub(crate) use finish::{FinishedBatch, Outcome};
 pub(crate) use state::{Lifecycle, State, WorkerHealth};
 
 use super::batcher::Policy;
-use super::error::RequestError;
-use super::load::{LoadedModel, ModelLoader};
+use super::error::{EngineError, RequestError};
+use super::load::{LoadedModel, ModelLoader, load_and_try};
 use super::metrics::EngineMetrics;
 use super::queue::{Batch, PerLane, Queue, ServedModel};
 use super::settings::EngineSettings;
@@ -40,9 +40,9 @@ const BYTES_PER_TOKEN: usize = 1000;
 
 pub(crate) struct Shared {
     pub(crate) settings: EngineSettings,
-    pub(crate) load: ModelLoader,
+    load: ModelLoader,
     /// Locked while a model is loaded, so that loads do not overlap.
-    pub(crate) loading: Mutex<()>,
+    loading: Mutex<()>,
     pub(crate) metrics: EngineMetrics,
     state: Mutex<State>,
     /// Wakes the worker when texts are waiting.
@@ -91,8 +91,21 @@ impl Shared {
         self.start.elapsed()
     }
 
+    /// Loads the model again and uses it for all later requests. If it cannot be served, the old
+    /// one stays in use.
+    pub(crate) fn reload(&self) -> Result<(), EngineError> {
+        let _one_at_a_time = self.loading.lock().unwrap_or_else(PoisonError::into_inner);
+        let loaded = load_and_try(&self.load).inspect_err(|_| {
+            self.metrics.reload_failures.inc();
+        })?;
+        self.install(&mut self.lock(), loaded);
+        self.metrics.reloads.inc();
+        Ok(())
+    }
+
     /// Uses a model for all requests from now on.
-    pub(crate) fn install(&self, state: &mut State, loaded: LoadedModel) {
+    fn install(&self, state: &mut State, loaded: LoadedModel) {
+        self.metrics.mark_load();
         self.metrics.follow_tasks(&task_names(&state.served.model), &task_names(&loaded.model));
         state.queue.policy.batch_tokens = self.batch_tokens(&loaded.model);
         state.queue.speed.learn(loaded.tokens, loaded.took);
