@@ -19,7 +19,7 @@ from huggingface_hub.errors import HfHubHTTPError
 from openai import APIStatusError, AuthenticationError, BadRequestError, NotFoundError, OpenAI
 
 KEY = "a-key-of-the-test"
-TEXTS = ["The soup was cold.", "naïve 東京 👩‍👩‍👧", "Railways are great."]
+TEXTS = ["Anna Lee ate soup in Berlin.", "naïve 東京 👩‍👩‍👧", "Railways are great."]
 failed = 0
 
 
@@ -91,17 +91,59 @@ def check_hub(url, key, vectors, tasks):
         TEXTS[0], other_sentences=[TEXTS[0], TEXTS[2]])
     expected = vectors[[0, 2]] @ vectors[0]
     check("huggingface_hub: sentence_similarity", numpy.allclose(similar, expected, atol=1e-5))
-    labelled = [task for task in tasks if task["kind"] in ("classification", "multilabel")]
-    if labelled:
-        # This client takes the first of what it gets; of text-embeddings-inference, and so of us,
-        # that is the best label.
-        best = InferenceClient(f"{url}/predict", token=key).text_classification(TEXTS[0])
-        check("huggingface_hub: text_classification gives the best label",
-              best["label"] in labelled[0]["labels"])
+    together = client.feature_extraction(TEXTS, dimensions=8, normalize=False)
+    check("huggingface_hub: feature_extraction of a list", together.shape == (3, 8))
+    check("huggingface_hub: base64 is an error that names it", "encoding_format" in str(raises(
+        HfHubHTTPError, lambda: client.feature_extraction(TEXTS[0], encoding_format="base64"))))
+    kinds = [task["kind"] for task in tasks]
+    for task in tasks:
+        check_task(url, key, task)
+        if task["kind"] != "regression" and len(kinds) - kinds.count("regression") == 1:
+            check_task(url, key, task, address="")
 
 
-def get(url, key):
-    request = urllib.request.Request(url, headers={"authorization": f"Bearer {key}"})
+def check_task(url, key, task, address=None):
+    """The answers of one task, against those of /v1/predict.
+
+    With an empty `address`, the client does not name the task, which is the only one of the model.
+    """
+    name, kind = task["name"], task["kind"]
+    client = InferenceClient(base_url=url + (f"/?task={name}" if address is None else address), token=key)
+    own = get(f"{url}/v1/predict", key, {"inputs": TEXTS[0], "tasks": [name]})["answers"][0]["tasks"][name]
+    if kind == "regression":
+        error = raises(HfHubHTTPError, lambda: client.text_classification(TEXTS[0]))
+        check(f"{name}: a number is no label, and the error says so", "found regression" in str(error))
+        return
+    if kind == "tokens":
+        spans = client.token_classification(TEXTS[0])
+        found = [(span.entity_group, span.score, span.word, span.start, span.end) for span in spans]
+        check(f"{name}: token_classification gives the spans", found == [
+            (span["label"], span["score"], span["text"], span["start"], span["end"]) for span in own["spans"]])
+        check(f"{name}: each span is its part of the text",
+              all(TEXTS[0][span.start:span.end] == span.word for span in spans))
+        words = client.token_classification(TEXTS[0], aggregation_strategy="none", ignore_labels=[])
+        check(f"{name}: without aggregation, every word has its tag",
+              len(words) == len(TEXTS[0].replace(".", " .").split())
+              and all(word.entity in task["labels"] and word.entity_group is None for word in words))
+        for options in ({"aggregation_strategy": "max"}, {"stride": 4}):
+            error = raises(HfHubHTTPError, lambda: client.token_classification(TEXTS[0], **options))
+            check(f"{name}: {options} is an error that names it", next(iter(options)) in str(error))
+        return
+    expected = sorted(own["probabilities"].items(), key=lambda pair: -pair[1])
+    found = client.text_classification(TEXTS[0])
+    check(f"{name}: text_classification gives all labels, best first",
+          [(label.label, label.score) for label in found] == expected)
+    check(f"{name}: top_k", client.text_classification(TEXTS[0], top_k=1) == found[:1])
+    logits = client.text_classification(TEXTS[0], function_to_apply="none")
+    check(f"{name}: logits", [label.label for label in logits] == [label.label for label in found] and logits != found)
+    other = "softmax" if kind == "multilabel" else "sigmoid"
+    error = raises(HfHubHTTPError, lambda: client.text_classification(TEXTS[0], function_to_apply=other))
+    check(f"{name}: another function is an error that names it", "function_to_apply" in str(error))
+
+
+def get(url, key, body=None):
+    request = urllib.request.Request(url, headers={"authorization": f"Bearer {key}", "content-type": "application/json"},
+                                     data=json.dumps(body).encode() if body else None)
     with urllib.request.urlopen(request) as response:
         return json.load(response)
 

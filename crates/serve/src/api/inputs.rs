@@ -139,6 +139,10 @@ pub(crate) fn string() -> ObjectBuilder {
     ObjectBuilder::new().schema_type(Type::String)
 }
 
+/// Description of texts on routes that take no fields.
+pub(crate) const AS_IS: &str = "Texts are read as they are, without the fields of a model that makes \
+                                its text of several: only `/v1/predict` takes these";
+
 fn ids() -> ArrayBuilder {
     let id = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0));
     ArrayBuilder::new().items(id).description(Some("Token ids of one text"))
@@ -147,6 +151,7 @@ fn ids() -> ArrayBuilder {
 impl PartialSchema for Texts {
     fn schema() -> RefOr<Schema> {
         OneOfBuilder::new()
+            .description(Some(AS_IS))
             .item(string().description(Some("One text")))
             .item(ArrayBuilder::new().items(string()).description(Some("Several texts")))
             .into()
@@ -159,6 +164,7 @@ impl PartialSchema for Inputs {
     fn schema() -> RefOr<Schema> {
         let text = OneOfBuilder::new().item(string()).item(ids());
         OneOfBuilder::new()
+            .description(Some(AS_IS))
             .item(string().description(Some("One text")))
             .item(ids())
             .item(

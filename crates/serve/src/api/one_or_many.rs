@@ -42,7 +42,10 @@ pub(crate) trait FromTextOrList: Sized {
     }
 
     fn from_object<'de, A: MapAccess<'de>>(_object: A) -> Result<Self, A::Error> {
-        Err(A::Error::invalid_type(Unexpected::Map, &Self::EXPECTED))
+        let expected = Self::EXPECTED;
+        Err(A::Error::custom(format!(
+            "expected {expected}, found an object: only /v1/predict makes a text of fields"
+        )))
     }
 }
 

@@ -51,7 +51,7 @@ impl Modify for Keys {
         openai::models,
         openai::model,
         tei::embed,
-        tei::embed_root,
+        tei::root,
         tei::embed_all,
         tei::predict,
         tei::similarity,

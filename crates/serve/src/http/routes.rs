@@ -35,7 +35,7 @@ const PAGE_POLICY: &str = include_str!("../page/content-security-policy.txt");
 /// All routes, from the inner layer to the outer one.
 pub(crate) fn router(app: &Arc<App>) -> Router {
     let mut router = Router::new()
-        .route("/", get(page).post(tei::embed_root))
+        .route("/", get(page).post(tei::root))
         .route("/openapi.json", get(openapi))
         .route("/v1/predict", post(own::predict))
         .route("/v1/model", get(own::model))

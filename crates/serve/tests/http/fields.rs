@@ -132,10 +132,58 @@ async fn other_fields_than_the_model_has_are_an_error_that_names_both() {
     // The text that is composed has the limits of every text.
     let long = json!({"inputs": {"title": "a", "body": "train ".repeat(2000)}}).to_string();
     server.post("/v1/predict", long).await.fails(400, "context_length_exceeded", "text 1");
-    // Other routes take texts alone.
-    let body = json!({"inputs": {"title": "a", "body": "b"}}).to_string();
-    server.post("/embed", body).await.fails_tei(422, "Validation", "expected a text");
     server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn other_routes_read_texts_as_they_are() {
+    let server = server(template).await;
+    let object = json!({"title": "naïve", "body": "the train"});
+    let composed = "naïve: the train (naïve)";
+    let body = json!({"inputs": object, "tasks": ["topic", "entities", "embedding"]});
+    let answer = server.post("/v1/predict", body.to_string()).await.ok()["answers"][0].clone();
+    let ask = async |path: &str, body: Value| server.post(path, body.to_string()).await.ok();
+    let normalized = json!({"inputs": object, "tasks": ["embedding"], "normalize": true});
+    let normalized = ask("/v1/predict", normalized).await["answers"][0]["embedding"].clone();
+    let of_input = json!({"input": composed});
+    let vector = ask("/v1/embeddings", of_input).await["data"][0]["embedding"].clone();
+    assert_eq!(vector, answer["embedding"]);
+    let inputs = json!({"inputs": composed});
+    for path in ["/embed", "/"] {
+        assert_eq!(ask(path, inputs.clone()).await, json!([normalized]));
+    }
+    let labels = ask("/predict", inputs.clone()).await;
+    assert_eq!(ask("/?task=topic", inputs.clone()).await, json!([labels]));
+    assert_eq!(labels[0]["label"], answer["tasks"]["topic"]["label"]);
+    let spans = ask("/?task=entities", inputs.clone()).await;
+    let count = |spans: &Value| spans.as_array().unwrap().len();
+    assert_eq!(count(&spans), count(&answer["tasks"]["entities"]["spans"]));
+    assert_eq!(ask("/embed_all", inputs.clone()).await[0][0].as_array().unwrap().len(), 40);
+    let similar = json!({"inputs": {"source_sentence": composed, "sentences": [composed]}});
+    assert!((ask("/similarity", similar).await[0].as_f64().unwrap() - 1.0).abs() < 1e-5);
+
+    for path in ["/embed", "/", "/?task=topic", "/embed_all", "/predict", "/tokenize"] {
+        let reply = server.post(path, json!({"inputs": object}).to_string()).await;
+        reply.fails_tei(422, "Validation", "only /v1/predict makes a text of fields");
+        let reply = server.post(path, json!({"inputs": [object]}).to_string()).await;
+        reply.fails_tei(422, "Validation", "expected a");
+    }
+    let body = json!({"input": object}).to_string();
+    server.post("/v1/embeddings", body).await.fails(400, "invalid_value", "only /v1/predict");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_model_lists_its_fields() {
+    for (load, expected) in [
+        (joined as fn() -> _, json!({"fields": ["title", "body"], "join": "\n"})),
+        (template, json!({"fields": ["title", "body"], "template": "{title}: {body} ({title})"})),
+        (model, Value::Null),
+    ] {
+        let server = server(load).await;
+        assert_eq!(server.get("/v1/model").await.ok()["input"], expected);
+        server.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

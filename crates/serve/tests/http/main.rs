@@ -12,6 +12,7 @@ mod memory;
 mod museum;
 mod openai;
 mod own;
+mod pipeline;
 mod tei;
 
 use std::net::SocketAddr;

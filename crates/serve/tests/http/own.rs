@@ -1,7 +1,10 @@
 //! The routes `POST /v1/predict` and `GET /v1/model`.
 
-use polyhead_model::{Answer, RequestOptions};
-use polyhead_text::TextInput;
+use polyhead_model::{
+    Answer, LabelMatching, LoadOptions, ModelFolder, MultiTaskModel, RequestOptions, TargetScale,
+};
+use polyhead_testing::tiny_model;
+use polyhead_text::{TextInput, WordSplit};
 use serde_json::{Value, json};
 
 use crate::{Fixture, MAX_TOKENS, bare_model, long_text, model};
@@ -178,9 +181,35 @@ async fn the_model_says_what_it_is() {
     let kinds: Vec<&str> = tasks.iter().map(|task| task["kind"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["classification", "multilabel", "regression", "tokens"]);
     assert_eq!(tasks[0]["labels"], json!(["sport", "politics", "ünïcode ☃"]));
+    let only = |key: &str| tasks.iter().map(|task| task.get(key).cloned()).collect::<Vec<_>>();
+    let exact = Some(json!("exact"));
+    assert_eq!(only("label_matching"), [exact.clone(), exact.clone(), None, exact]);
+    assert_eq!(only("words"), [None, None, None, Some(json!("punctuation"))]);
+    assert_eq!(only("target"), [None, None, None, None]);
     assert_eq!(card["limits"]["tokens_per_text"], MAX_TOKENS);
     assert_eq!(card["limits"]["texts_per_request"], 2048);
     let dimension = model().unwrap().encoder().dimension();
     assert_eq!(card["embedding"]["dimension"], dimension);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_model_lists_what_its_heads_have_learned() {
+    let server = Fixture::with(|settings| {
+        settings.load = || {
+            let mut folder = ModelFolder::open(&tiny_model("st6-dense"))?;
+            folder.heads = polyhead_testing::heads(&folder);
+            folder.heads[0].spec.label_matching = LabelMatching::Normalized;
+            folder.heads[2].spec.target = Some(TargetScale { mean: 1500.0, deviation: 0.5 });
+            folder.heads[3].spec.words = WordSplit::Characters;
+            MultiTaskModel::from_folder(folder, &LoadOptions::default().threads(1))
+        };
+    })
+    .await;
+    let tasks = server.get("/v1/model").await.ok()["tasks"].clone();
+    assert_eq!(tasks[0]["label_matching"], "normalized");
+    assert_eq!(tasks[1]["label_matching"], "exact");
+    assert_eq!(tasks[2]["target"], json!({"mean": 1500.0, "deviation": 0.5}));
+    assert_eq!(tasks[3]["words"], "characters");
     server.stop().await;
 }

@@ -23,6 +23,7 @@ use crate::{OnTruncate, Prompt, Vectors};
 /// Texts whose vectors are requested. Unlisted fields are ignored: clients add their own.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(expecting = "an object")]
+#[schema(example = json!({"input": ["The soup was cold.", "Railways are great."]}))]
 pub(crate) struct EmbeddingsRequest {
     input: Inputs,
     /// One of the names of `/v1/models`. Without this field, the only model is used.

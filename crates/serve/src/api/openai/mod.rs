@@ -3,5 +3,5 @@
 mod embeddings;
 mod models;
 
-pub(crate) use embeddings::{__path_embeddings, embeddings};
+pub(crate) use embeddings::{__path_embeddings, EncodingFormat, embeddings};
 pub(crate) use models::{__path_model, __path_models, model, models};

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
+use polyhead_model::{HeadSpec, TargetScale, TextFields};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -25,6 +26,8 @@ pub(crate) struct ModelCard<'a> {
     version: &'a str,
     /// Tasks, in the order of the model.
     tasks: Vec<TaskCard<'a>>,
+    /// The fields that the model makes its text of; null if it reads a text as it is.
+    input: Option<InputCard<'a>>,
     embedding: EmbeddingCard,
     /// Names of prompts.
     prompts: Vec<&'a str>,
@@ -46,6 +49,72 @@ pub(crate) struct TaskCard<'a> {
     kind: &'a str,
     /// Labels in the order of the head; empty for regression.
     labels: &'a [String],
+    /// When a label of labelled data is one of `labels`: `exact` or `normalized`. Tasks without
+    /// labels do not have this field.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    label_matching: Option<&'a str>,
+    /// Rule by which kind `tokens` splits a raw text into words: its name, or `learned`. Other
+    /// kinds do not have this field.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    words: Option<&'a str>,
+    /// Scale of the training targets, where a regression has learned them standardized. Answers are
+    /// in the unit of the targets in any case.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    target: Option<TargetCard>,
+}
+
+/// Scale of the training targets of a regression.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct TargetCard {
+    mean: f32,
+    /// Standard deviation.
+    deviation: f32,
+}
+
+/// The rule by which several fields make one text. An input of `/v1/predict` may be an object with
+/// these fields.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct InputCard<'a> {
+    /// Names of the fields, in order.
+    fields: Vec<&'a str>,
+    /// The text between two fields, if they are joined; empty fields are left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    join: Option<&'a str>,
+    /// The text with the fields in braces, if they are put into a template.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    template: Option<String>,
+}
+
+impl<'a> TaskCard<'a> {
+    fn new(spec: &'a HeadSpec) -> Self {
+        let kind = spec.kind;
+        let target =
+            |scale: TargetScale| TargetCard { mean: scale.mean, deviation: scale.deviation };
+        Self {
+            name: &spec.name,
+            kind: kind.name(),
+            labels: &spec.labels,
+            label_matching: kind.has_labels().then(|| spec.label_matching.name()),
+            words: kind.reads_words().then(|| spec.words.name()),
+            target: spec.target.map(target),
+        }
+    }
+}
+
+impl<'a> InputCard<'a> {
+    fn new(fields: &'a TextFields) -> Option<Self> {
+        let (join, template) = match fields {
+            TextFields::One(_) => return None,
+            TextFields::Joined { separator, .. } => (Some(separator.as_str()), None),
+            TextFields::Template(template) => (None, Some(template.to_string())),
+        };
+        Some(Self { fields: fields.names(), join, template })
+    }
 }
 
 /// The sentence vector.
@@ -88,10 +157,8 @@ pub(crate) async fn model(State(app): State<Arc<App>>) -> Result<Response, ApiEr
         model: app.name(),
         names: &settings.names,
         version: env!("CARGO_PKG_VERSION"),
-        tasks: model
-            .tasks()
-            .map(|task| TaskCard { name: &task.name, kind: task.kind.name(), labels: &task.labels })
-            .collect(),
+        tasks: model.tasks().map(TaskCard::new).collect(),
+        input: model.input().and_then(InputCard::new),
         embedding: EmbeddingCard {
             dimension: encoder.dimension(),
             pooling: encoder.pooling().modes.iter().map(|mode| mode.name()).collect(),

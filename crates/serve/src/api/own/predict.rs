@@ -23,6 +23,7 @@ use crate::{EngineRequest, InputText, Lane, OnTruncate, Prompt, RequestOptions, 
 /// Texts, and what to compute for each. Unknown fields are an error.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object")]
+#[schema(example = json!({"inputs": ["The soup was cold."], "tasks": ["embedding"]}))]
 pub(crate) struct PredictRequest {
     inputs: TextInputs,
     /// Names of tasks, and `embedding` for the sentence vector. Without this field, all tasks answer

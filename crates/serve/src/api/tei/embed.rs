@@ -1,4 +1,4 @@
-//! The routes `POST /embed` and `POST /embed_all`, and `POST /`, which is the same as `/embed`.
+//! The routes `POST /embed` and `POST /embed_all`.
 
 use std::sync::Arc;
 
@@ -6,39 +6,44 @@ use axum::extract::State;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{TruncationDirection, on_truncate, prompt, yes};
+use super::{TruncationDirection, on_truncate, prompt};
 use crate::Vectors;
 use crate::api::engine_call::call_for_vectors;
 use crate::api::inputs::{Inputs, check_texts};
+use crate::api::openai::EncodingFormat;
 use crate::http::answer::{JsonAnswer, reserve_numbers, reserve_vectors, to_json};
 use crate::http::app::App;
 use crate::http::error_responses::TeiErrors;
-use crate::http::errors::ApiError;
+use crate::http::errors::{ApiError, ApiErrorKind};
 use crate::net::body::JsonBody;
 
 /// Texts whose vectors are requested.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(expecting = "an object")]
+#[schema(example = json!({"inputs": ["The soup was cold.", "Railways are great."]}))]
 pub(crate) struct EmbedRequest {
-    inputs: Inputs,
+    pub(super) inputs: Inputs,
     /// Whether a text that is too long is truncated. Without this field, the server's setting
     /// decides.
-    truncate: Option<bool>,
-    truncation_direction: Option<TruncationDirection>,
+    pub(super) truncate: Option<bool>,
+    pub(super) truncation_direction: Option<TruncationDirection>,
     /// Name of a prompt of the model. Without this field, it is the model's default prompt, if any.
-    prompt_name: Option<String>,
-    /// Whether vectors have unit length; with `false`, no Normalize module runs.
-    #[serde(default = "yes")]
+    pub(super) prompt_name: Option<String>,
+    /// Whether vectors have unit length; with `false`, no Normalize module runs. Without this
+    /// field, they have.
     #[schema(default = true)]
-    normalize: bool,
+    pub(super) normalize: Option<bool>,
     /// Number of values of each vector to keep.
     #[schema(minimum = 1)]
-    dimensions: Option<usize>,
+    pub(super) dimensions: Option<usize>,
+    /// Encoding of the vectors; only `float` is supported on this route.
+    pub(super) encoding_format: Option<EncodingFormat>,
 }
 
 /// Texts whose token vectors are requested.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(expecting = "an object")]
+#[schema(example = json!({"inputs": "The soup was cold."}))]
 pub(crate) struct EmbedAllRequest {
     inputs: Inputs,
     /// Whether a text that is too long is truncated. Without this field, the server's setting
@@ -61,32 +66,25 @@ pub(crate) async fn embed(
     State(app): State<Arc<App>>,
     body: JsonBody<EmbedRequest>,
 ) -> Result<JsonAnswer, ApiError> {
-    let request = body.value;
+    vectors(app, body.value).await
+}
+
+/// One vector per text.
+pub(super) async fn vectors(app: Arc<App>, request: EmbedRequest) -> Result<JsonAnswer, ApiError> {
+    if request.encoding_format == Some(EncodingFormat::Base64) {
+        let message = "encoding_format: expected `float`, found `base64`, which /v1/embeddings has";
+        return Err(ApiError::new(ApiErrorKind::Value, message));
+    }
     let on_truncate = on_truncate(&app, request.truncate, request.truncation_direction)?;
     let texts = check_texts(&app, request.inputs.0.into_vec(), "inputs")?;
-    let wanted =
-        Vectors { normalize: Some(request.normalize), dim: request.dimensions, per_token: false };
+    let normalize = request.normalize.or(Some(true));
+    let wanted = Vectors { normalize, dim: request.dimensions, per_token: false };
     let prompt = prompt(request.prompt_name);
     let memory = reserve_vectors(&app, texts.len(), request.dimensions)?;
     let (reply, stats) =
         call_for_vectors(&app, texts, wanted, prompt, on_truncate, "inputs").await?;
     let write = move || to_json(&reply.vectors().collect::<Vec<_>>());
     JsonAnswer::new(app, memory, stats, write).await
-}
-
-/// The same as `/embed`, at the path that `huggingface_hub`'s client uses.
-#[utoipa::path(
-    post,
-    path = "/",
-    tag = "text-embeddings-inference",
-    request_body = EmbedRequest,
-    responses((status = 200, description = "One vector per text", body = Vec<Vec<f32>>), TeiErrors)
-)]
-pub(crate) async fn embed_root(
-    state: State<Arc<App>>,
-    body: JsonBody<EmbedRequest>,
-) -> Result<JsonAnswer, ApiError> {
-    embed(state, body).await
 }
 
 /// The last hidden state of every token, special tokens included.

@@ -7,15 +7,16 @@
 mod embed;
 mod info;
 mod predict;
+mod pipeline;
+mod root;
 mod similarity;
 mod tokenize;
 mod unsupported;
 
-pub(crate) use embed::{
-    __path_embed, __path_embed_all, __path_embed_root, embed, embed_all, embed_root,
-};
+pub(crate) use embed::{__path_embed, __path_embed_all, embed, embed_all};
 pub(crate) use info::{__path_info, info};
 pub(crate) use predict::{__path_predict, predict};
+pub(crate) use root::{__path_root, root};
 pub(crate) use similarity::{__path_similarity, similarity};
 pub(crate) use tokenize::{__path_tokenize, tokenize};
 pub(crate) use unsupported::{

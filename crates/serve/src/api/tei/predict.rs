@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use polyhead_model::{HeadSpec, MultiTaskModel};
 use serde::de::{Error, SeqAccess};
@@ -13,7 +14,7 @@ use utoipa::{IntoParams, PartialSchema, ToSchema};
 
 use super::{TruncationDirection, on_truncate};
 use crate::api::engine_call::call_engine;
-use crate::api::inputs::{Texts, empty_text, string};
+use crate::api::inputs::{AS_IS, Texts, empty_text, string};
 use crate::api::one_or_many::{FromTextOrList, OneOrMany, deserialize_text_or_list, read_rest};
 use crate::http::answer::{JsonAnswer, reserve_numbers, to_json};
 use crate::http::app::App;
@@ -25,6 +26,7 @@ use crate::{EngineRequest, RequestOptions, TaskAnswer};
 /// Texts whose labels are requested.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(expecting = "an object")]
+#[schema(example = json!({"inputs": "The soup was cold."}))]
 pub(crate) struct TeiPredictRequest {
     inputs: PredictInputs,
     /// Whether a text that is too long is truncated. Without this field, the server's setting
@@ -41,9 +43,24 @@ pub(crate) struct TeiPredictRequest {
 
 /// A task in the query, for clients that cannot change the body.
 #[derive(Debug, Deserialize, IntoParams)]
-pub(crate) struct PredictQuery {
+pub(crate) struct TaskQuery {
     /// Name of the task, unless the body names one.
     task: Option<String>,
+}
+
+impl TaskQuery {
+    /// The name in a query.
+    pub(super) fn task_in(
+        query: Result<Query<Self>, QueryRejection>,
+    ) -> Result<Option<String>, ApiError> {
+        match query {
+            Ok(Query(query)) => Ok(query.task),
+            Err(error) => {
+                let message = format!("query: {}", error.body_text());
+                Err(ApiError::new(ApiErrorKind::Value, message))
+            }
+        }
+    }
 }
 
 /// A text, or a list of lists of one text. A list of two texts is a pair, which no head reads.
@@ -71,21 +88,19 @@ pub(crate) enum Predictions<'a> {
     post,
     path = "/predict",
     tag = "text-embeddings-inference",
-    params(PredictQuery),
+    params(TaskQuery),
     request_body = TeiPredictRequest,
     responses((status = 200, description = "Labels, best first", body = Predictions), TeiErrors)
 )]
 pub(crate) async fn predict(
     State(app): State<Arc<App>>,
-    query: Result<Query<PredictQuery>, axum::extract::rejection::QueryRejection>,
+    query: Result<Query<TaskQuery>, QueryRejection>,
     body: JsonBody<TeiPredictRequest>,
 ) -> Result<JsonAnswer, ApiError> {
-    let Query(query) = query.map_err(|error| {
-        ApiError::new(ApiErrorKind::Value, format!("query: {}", error.body_text()))
-    })?;
+    let named = TaskQuery::task_in(query)?;
     let request = body.value;
     let on_truncate = on_truncate(&app, request.truncate, request.truncation_direction)?;
-    let task = choose(&app.engine.model(), request.task.or(query.task))?;
+    let task = choose(&app.engine.model(), request.task.or(named))?;
     let is_one = matches!(request.inputs.0, OneOrMany::One(_));
     let texts = request.inputs.0.into_vec();
     if let Some(index) = texts.iter().position(String::is_empty) {
@@ -134,7 +149,14 @@ fn choose(model: &MultiTaskModel, asked: Option<String>) -> Result<String, ApiEr
     }
 }
 
-fn scores<'a>(spec: &'a HeadSpec, answer: &TaskAnswer, raw: bool) -> Vec<Prediction<'a>> {
+/// The scores of all labels, best first.
+///
+/// - `raw`: whether scores are logits instead of probabilities
+pub(super) fn scores<'a>(
+    spec: &'a HeadSpec,
+    answer: &TaskAnswer,
+    raw: bool,
+) -> Vec<Prediction<'a>> {
     let values = if raw { &answer.logits } else { &answer.probabilities };
     let all = spec.labels.iter().zip(values.as_slice());
     let mut all: Vec<Prediction> =
@@ -182,6 +204,7 @@ impl PartialSchema for PredictInputs {
     fn schema() -> RefOr<Schema> {
         let one = ArrayBuilder::new().items(string()).min_items(Some(1)).max_items(Some(1));
         OneOfBuilder::new()
+            .description(Some(AS_IS))
             .item(string().description(Some("One text")))
             .item(ArrayBuilder::new().items(one).description(Some("Several texts, one list each")))
             .into()

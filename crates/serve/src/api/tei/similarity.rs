@@ -22,6 +22,7 @@ const FIELD: &str = "inputs.sentences";
 /// A text and the texts to compare it with.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(expecting = "an object")]
+#[schema(example = json!({"inputs": {"source_sentence": "The soup was cold.", "sentences": ["The food was not warm.", "Railways are great."]}}))]
 pub(crate) struct SimilarityRequest {
     inputs: SimilarityInputs,
     parameters: Option<SimilarityParameters>,

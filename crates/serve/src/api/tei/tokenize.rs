@@ -22,6 +22,7 @@ use crate::net::body::JsonBody;
 /// Texts whose tokens are requested.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(expecting = "an object")]
+#[schema(example = json!({"inputs": "The soup was cold."}))]
 pub(crate) struct TokenizeRequest {
     inputs: Texts,
     #[serde(default = "yes")]

@@ -1,0 +1,301 @@
+//! Answers of one task in the formats of Hugging Face's Inference API: text classification and
+//! token classification, as `huggingface_hub` reads them.
+
+use std::sync::Arc;
+
+use polyhead_model::{HeadSpec, MultiTaskModel, TaggedText};
+use polyhead_text::TextInput;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::predict::{Prediction, scores};
+use super::root::RootRequest;
+use super::{on_truncate, prompt};
+use crate::api::engine_call::call_engine;
+use crate::api::inputs::check_texts;
+use crate::api::one_or_many::OneOrMany;
+use crate::http::answer::{JsonAnswer, reserve_numbers, to_json};
+use crate::http::app::App;
+use crate::http::errors::{ApiError, ApiErrorKind};
+use crate::{Answer, EngineRequest, InputText, RequestOptions, TaskAnswer};
+
+/// Label of words outside of spans.
+const OUTSIDE: &str = "O";
+
+/// Parameters of a text classification (`top_k`, `function_to_apply`) or of a token classification
+/// (`aggregation_strategy`, `ignore_labels`). Others are an error.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, expecting = "an object")]
+pub(crate) struct PipelineParameters {
+    /// Number of labels to keep, best first. Without this field, all.
+    #[schema(minimum = 1)]
+    top_k: Option<usize>,
+    function_to_apply: Option<ScoreFunction>,
+    aggregation_strategy: Option<AggregationStrategy>,
+    /// Labels that are left out; without this field, `O`.
+    ignore_labels: Option<Vec<String>>,
+}
+
+/// Function that makes scores of logits. Without it, it is the one that fits the task.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ScoreFunction {
+    /// The function of a multi-label task; an error for others.
+    Sigmoid,
+    /// The function of a classification; an error for others.
+    Softmax,
+    /// No function: scores are logits.
+    None,
+}
+
+/// Rule by which tagged words are put together. Heads tag whole words by their first token.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum AggregationStrategy {
+    /// Every word on its own, with its tag, such as `B-PER`.
+    None,
+    /// Spans of words.
+    #[default]
+    Simple,
+    /// The same as `simple`.
+    First,
+    /// Not supported: only the first token of a word has a score.
+    Average,
+    /// Not supported: only the first token of a word has a score.
+    Max,
+}
+
+/// The answer of `POST /`.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub(crate) enum PipelineAnswer<'a> {
+    /// One vector per text.
+    #[allow(dead_code, reason = "the schema names it; `/embed` writes it")]
+    Vectors(Vec<Vec<f32>>),
+    /// Text classification: the labels of each text, best first.
+    Labels(Vec<Vec<Prediction<'a>>>),
+    /// Token classification of one text.
+    Spans(Vec<TokenGroup<'a>>),
+    /// Token classification of a list of texts.
+    ManySpans(Vec<Vec<TokenGroup<'a>>>),
+}
+
+/// A span of words, or a word.
+#[derive(Debug, PartialEq, Serialize, ToSchema)]
+pub(crate) struct TokenGroup<'a> {
+    /// Label of a span.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    entity_group: Option<&'a str>,
+    /// Tag of a word, with the strategy `none`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    entity: Option<&'a str>,
+    /// Probability of the tag; that of a span is the mean of its words.
+    score: f32,
+    /// The characters from `start` to `end`.
+    word: &'a str,
+    /// Index of the first character (Unicode scalar value).
+    start: usize,
+    /// Index after the last character.
+    end: usize,
+}
+
+/// Answers a request about a task.
+pub(super) async fn answer(app: Arc<App>, request: RootRequest) -> Result<JsonAnswer, ApiError> {
+    let parameters = request.parameters.unwrap_or_default();
+    let on_truncate = on_truncate(&app, request.truncate, request.truncation_direction)?;
+    let task = choose(&app.engine.model(), request.task, &parameters)?;
+    let is_one = matches!(request.inputs.0, OneOrMany::One(_));
+    let texts = check_texts(&app, request.inputs.0.into_vec(), "inputs")?;
+    let prompt = prompt(request.prompt_name);
+    // Words are cut out of the texts when the answer is written.
+    let by_word = parameters.aggregation_strategy == Some(AggregationStrategy::None);
+    let kept = if by_word { texts.clone() } else { Vec::new() };
+    let options =
+        RequestOptions { tasks: Some(vec![task]), prompt, on_truncate, ..Default::default() };
+    let engine_request = EngineRequest { texts, options, ..EngineRequest::default() };
+    let memory = reserve_numbers(&app, 0)?;
+    let (reply, stats) = call_engine(&app, engine_request, None, "inputs").await?;
+    let write = move || {
+        let spec = reply.tasks().next().expect("one task was asked for");
+        let found = reply.texts.iter().filter_map(|text| text.tasks.first());
+        if !spec.kind.reads_words() {
+            let labels = found.map(|found| parameters.labels(spec, found)).collect();
+            return to_json(&PipelineAnswer::Labels(labels));
+        }
+        let mut kept = kept.iter();
+        let mut spans = found.map(|found| match (&found.answer, kept.next()) {
+            (Answer::Tokens(tagged), Some(InputText::Text(TextInput::One(text)))) => {
+                parameters.words(tagged, text)
+            }
+            (Answer::Tokens(tagged), _) => parameters.spans(tagged),
+            _ => Vec::new(),
+        });
+        to_json(&if is_one {
+            PipelineAnswer::Spans(spans.next().unwrap_or_default())
+        } else {
+            PipelineAnswer::ManySpans(spans.collect())
+        })
+    };
+    JsonAnswer::new(app, memory, stats, write).await
+}
+
+/// The task of a request: the one that it names, or the only one that fits its parameters.
+fn choose(
+    model: &MultiTaskModel,
+    named: Option<String>,
+    parameters: &PipelineParameters,
+) -> Result<String, ApiError> {
+    let refuse = |message| Err(ApiError::new(ApiErrorKind::Value, message));
+    if let Some(name) = named {
+        // The engine refuses an unknown task, and the error lists the known ones.
+        return match model.tasks().find(|spec| spec.name == name) {
+            Some(spec) => parameters.check(spec).map_or_else(refuse, |()| Ok(name)),
+            None => Ok(name),
+        };
+    }
+    let with_labels = || model.tasks().filter(|spec| spec.kind.has_labels());
+    let mut fits = with_labels().filter(|spec| parameters.check(spec).is_ok());
+    match (fits.next(), fits.next()) {
+        (Some(only), None) => Ok(only.name.clone()),
+        (Some(first), Some(_)) => {
+            let names: Vec<_> =
+                with_labels().map(|spec| format!("`{}` ({})", spec.name, spec.kind)).collect();
+            refuse(format!(
+                "task: expected one in the address, such as `/?task={}`, because several fit the \
+                 parameters; the model has {}",
+                first.name,
+                names.join(", ")
+            ))
+        }
+        (None, _) => match with_labels().next().map(|spec| parameters.check(spec)) {
+            Some(Err(message)) => refuse(message),
+            _ => {
+                let message = "model: expected a classification, multi-label or tagging task, it \
+                               has none; vectors need no `parameters`";
+                Err(ApiError::new(ApiErrorKind::Unsupported, message))
+            }
+        },
+    }
+}
+
+impl PipelineParameters {
+    /// Checks that the task can be asked with these parameters.
+    fn check(&self, spec: &HeadSpec) -> Result<(), String> {
+        let HeadSpec { name, kind, .. } = spec;
+        if !kind.has_labels() {
+            return Err(format!(
+                "task `{name}`: expected classification, multilabel or tokens, found {kind}; use \
+                 /v1/predict"
+            ));
+        }
+        let expected = if kind.reads_words() { "classification or multilabel" } else { "tokens" };
+        let others = if kind.reads_words() {
+            [
+                ("top_k", self.top_k.is_some()),
+                ("function_to_apply", self.function_to_apply.is_some()),
+            ]
+        } else {
+            [
+                ("aggregation_strategy", self.aggregation_strategy.is_some()),
+                ("ignore_labels", self.ignore_labels.is_some()),
+            ]
+        };
+        if let Some((parameter, _)) = others.iter().find(|(_, is_given)| *is_given) {
+            return Err(format!(
+                "{parameter}: applies to {expected}, found it for task `{name}` of kind {kind}"
+            ));
+        }
+        self.check_values(spec)
+    }
+
+    /// Checks the values of the parameters for a task that has them.
+    fn check_values(&self, spec: &HeadSpec) -> Result<(), String> {
+        if self.top_k == Some(0) {
+            return Err("top_k: expected 1 or more, found 0".to_owned());
+        }
+        let unfit = match (self.function_to_apply, spec.kind.has_thresholds()) {
+            (Some(ScoreFunction::Softmax), true) => Some(("sigmoid", "softmax")),
+            (Some(ScoreFunction::Sigmoid), false) => Some(("softmax", "sigmoid")),
+            _ => None,
+        };
+        if let Some((own, found)) = unfit {
+            return Err(format!(
+                "function_to_apply: expected {own} or none for task `{}` of kind {}, found {found}",
+                spec.name, spec.kind
+            ));
+        }
+        let strategy = match self.aggregation_strategy.unwrap_or_default() {
+            AggregationStrategy::Average => Some("average"),
+            AggregationStrategy::Max => Some("max"),
+            _ => None,
+        };
+        if let Some(found) = strategy {
+            return Err(format!(
+                "aggregation_strategy: expected none, simple or first, found {found}, which needs \
+                 scores of every token: heads tag words by their first token"
+            ));
+        }
+        let groups = self.aggregation_strategy != Some(AggregationStrategy::None);
+        let keeps_outside = |labels: &Vec<String>| !labels.iter().any(|label| label == OUTSIDE);
+        if groups && self.ignore_labels.as_ref().is_some_and(keeps_outside) {
+            return Err(format!(
+                "ignore_labels: expected `{OUTSIDE}` among them unless aggregation_strategy is \
+                 none, because words outside of spans form no groups"
+            ));
+        }
+        Ok(())
+    }
+
+    fn labels<'a>(&self, spec: &'a HeadSpec, found: &TaskAnswer) -> Vec<Prediction<'a>> {
+        let raw = self.function_to_apply == Some(ScoreFunction::None);
+        let mut labels = scores(spec, found, raw);
+        labels.truncate(self.top_k.unwrap_or(usize::MAX));
+        labels
+    }
+
+    fn is_ignored(&self, label: &str) -> bool {
+        match &self.ignore_labels {
+            Some(labels) => labels.iter().any(|ignored| ignored == label),
+            None => label == OUTSIDE,
+        }
+    }
+
+    fn spans<'a>(&self, tagged: &'a TaggedText) -> Vec<TokenGroup<'a>> {
+        let spans = tagged.spans.iter().filter(|span| !self.is_ignored(&span.label));
+        spans
+            .map(|span| TokenGroup {
+                entity_group: Some(&span.label),
+                entity: None,
+                score: span.score,
+                word: &span.text,
+                start: span.start,
+                end: span.end,
+            })
+            .collect()
+    }
+
+    /// The words that the model saw.
+    ///
+    /// - `text`: the text that was tagged
+    fn words<'a>(&self, tagged: &'a TaggedText, text: &'a str) -> Vec<TokenGroup<'a>> {
+        // Byte offsets of all characters, and of the end.
+        let offsets: Vec<usize> =
+            text.char_indices().map(|(at, _)| at).chain([text.len()]).collect();
+        let byte = |character: usize| offsets.get(character).copied().unwrap_or(text.len());
+        let words = tagged.words.iter().filter(|word| !self.is_ignored(&word.tag));
+        words
+            .filter_map(|word| {
+                Some(TokenGroup {
+                    entity_group: None,
+                    entity: Some(&word.tag),
+                    score: word.probability?,
+                    word: &text[byte(word.start)..byte(word.end)],
+                    start: word.start,
+                    end: word.end,
+                })
+            })
+            .collect()
+    }
+}
