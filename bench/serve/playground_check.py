@@ -14,6 +14,7 @@ import hashlib
 import json
 import math
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -31,6 +32,8 @@ Marie Curie was born in Warsaw in 1867.
 Ada 👩🏽‍💻🇬🇧 Lovelace wrote to Charles Babbage from London.
 הקפה כאן מצוין, Marie Curie אמרה, והשירות מהיר.
 <b>The film</b> drags on & the "ending" isn't $HOME `for me`."""
+#: The pages, and the size in KiB that each stays below.
+PAGES = {"playground": 48, "docs": 20}
 LONG_WORD = "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft" * 2
 PHONE = {"width": 360, "height": 740}
 DESK = {"width": 1280, "height": 900}
@@ -75,7 +78,7 @@ class Report:
 class Visit:
     """The page in a fresh browser context, and everything it fetched or complained of."""
 
-    def __init__(self, browser, url: str, report: Report, viewport: dict = DESK, scheme: str = "light", motion: str = "no-preference", expect_errors: bool = False, touch: bool = False) -> None:
+    def __init__(self, browser, url: str, report: Report, viewport: dict = DESK, scheme: str = "light", motion: str = "no-preference", expect_errors: bool = False, touch: bool = False, path: str = "", ready: str = "document.getElementById('facts').textContent !== 'Asking the server …'") -> None:
         self.report, self.url, self.expect_errors = report, url, expect_errors
         self.context = browser.new_context(viewport=viewport, color_scheme=scheme, reduced_motion=motion, has_touch=touch, permissions=["clipboard-read", "clipboard-write"])
         self.page = self.context.new_page()
@@ -84,8 +87,8 @@ class Visit:
         self.page.on("console", lambda message: message.type in ("error", "warning") and self.console.append(message.text))
         self.page.on("pageerror", lambda error: self.console.append(str(error)))
         self.page.on("request", lambda request: request.url.startswith((url, "data:")) or self.foreign.append(request.url))
-        self.page.goto(url)
-        self.until("document.getElementById('facts').textContent !== 'Asking the server …'")
+        self.page.goto(url + path)
+        self.until(ready)
 
     def __enter__(self) -> "Visit":
         return self
@@ -134,22 +137,26 @@ class Visit:
 def main() -> None:
     arguments = parse_arguments()
     if arguments.write_policy:
-        (PAGE / "content-security-policy.txt").write_text(policy() + "\n")
+        for page in PAGES:
+            (PAGE / f"{page}-policy.txt").write_text(policy(page) + "\n")
         return
     from playwright.sync_api import sync_playwright
 
     if arguments.shots:
         arguments.shots.mkdir(parents=True, exist_ok=True)
     report = Report()
-    report.check("the policy has the hashes of the page", (PAGE / "content-security-policy.txt").read_text().strip() == policy(), "run --write-policy")
-    report.check("the page is below 40 KiB", (PAGE / "playground.html").stat().st_size < 40 * 1024)
+    for page, kibibytes in PAGES.items():
+        report.check(f"{page}: the policy has the hashes of the page", (PAGE / f"{page}-policy.txt").read_text().strip() == policy(page), "run --write-policy")
+        report.check(f"{page}: the page is below {kibibytes} KiB", (PAGE / f"{page}.html").stat().st_size < kibibytes * 1024)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=arguments.chromium, args=["--no-sandbox"])
         if arguments.url:
             url = arguments.url.rstrip("/") + "/"
-            with urllib.request.urlopen(url, timeout=10) as response:
-                found = response.headers["content-security-policy"]
-            report.check("the server's page is the one here: its policy is the same", found == policy(), found)
+            for page, path in {"playground": "", "docs": "docs"}.items():
+                with urllib.request.urlopen(url + path, timeout=10) as response:
+                    found = response.headers["content-security-policy"]
+                report.check(f"{page}: the server's page is the one here: its policy is the same", found == policy(page), found)
+            documents(browser, url, report, arguments.shots)
             pictures(browser, url, report, arguments.shots, "real")
             keyboard(browser, url, report)
             command(browser, url, report)
@@ -158,6 +165,8 @@ def main() -> None:
             for part in (answers, arithmetic, keyboard, command, trouble):
                 part(browser, mock.url, report, *([mock] if part in (answers, arithmetic) else []))
             key(browser, report, arguments.shots)
+            fields(browser, report, arguments.shots)
+            documents(browser, mock.url, report, arguments.shots)
             pictures(browser, mock.url, report, arguments.shots, "heads")
             states(browser, mock.url, report, arguments.shots)
             pictures(browser, Mock(()).url, report, arguments.shots, "headless")
@@ -172,15 +181,15 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--url", help="a running server; otherwise a mock")
     parser.add_argument("--shots", type=Path, help="folder for pictures")
     parser.add_argument("--chromium", default="/usr/bin/chromium", help="the browser")
-    parser.add_argument("--write-policy", action="store_true", help="write content-security-policy.txt again and end")
+    parser.add_argument("--write-policy", action="store_true", help="write the policies of the pages again and end")
     return parser.parse_args()
 
 
-def policy() -> str:
-    """The header under which the page runs: its own script and style, and nothing else."""
-    page = (PAGE / "playground.html").read_text()
+def policy(page: str) -> str:
+    """The header under which a page runs: its own script and style, and nothing else."""
+    text = (PAGE / f"{page}.html").read_text()
     def allowed(tag: str) -> str:
-        inner = re.search(rf"<{tag}[^>]*>(.*?)</{tag}>", page, re.S)[1]
+        inner = re.search(rf"<{tag}[^>]*>(.*?)</{tag}>", text, re.S)[1]
         return f"'sha256-{base64.b64encode(hashlib.sha256(inner.encode()).digest()).decode()}'"
     return (f"default-src 'none'; script-src {allowed('script')}; style-src {allowed('style')}; img-src data:; connect-src 'self'; "
             "base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
@@ -309,16 +318,99 @@ def keyboard(browser, url: str, report: Report) -> None:
 
 
 def command(browser, url: str, report: Report) -> None:
-    """The curl command gives the same answer in a shell."""
+    """The request in every language gives the same answer, run as it is copied."""
     with Visit(browser, url, report) as visit:
         visit.ask(EIGHT)
-        visit.page.get_by_role("button", name="Copy", exact=True).click()
-        visit.until("document.getElementById('status').textContent === 'Copied.'")
-        copied = visit.page.evaluate("navigator.clipboard.readText()")
-        report.check("the copied command is the one shown", copied == visit.page.evaluate("document.getElementById('curl').textContent"))
-        done = subprocess.run(["bash", "-c", copied], capture_output=True, text=True, timeout=30)
-        answer = json.loads(done.stdout or "{}").get("answers", [])
-        report.check("the command works in a shell", len(answer) == 8 and "embedding" in answer[0], done.stdout[:200] + done.stderr)
+        programs = {"curl": ["bash", "-c"], "Python": [sys.executable, "-c"], "JavaScript": ["node", "--input-type=module", "-e"]}
+        for language, program in programs.items():
+            visit.page.get_by_role("button", name=language, exact=True).click()
+            visit.page.get_by_role("button", name="Copy", exact=True).click()
+            visit.until("document.getElementById('status').textContent === 'Copied.'")
+            copied = visit.page.evaluate("navigator.clipboard.readText()")
+            report.check(f"{language}: what is copied is what is shown", copied == visit.page.evaluate("document.getElementById('code').textContent"))
+            visit.page.evaluate("document.getElementById('status').textContent = ''")
+            visit.until("[...document.querySelectorAll('button')].some(button => button.textContent === 'Copy')")
+            if not shutil.which(program[0]):
+                print(f"--    {language}: not run, there is no {program[0]}")
+                continue
+            done = subprocess.run([*program, copied], capture_output=True, text=True, timeout=30)
+            answer = json.loads(done.stdout or "{}").get("answers", [])
+            report.check(f"{language}: it works", len(answer) == 8 and "embedding" in answer[0], done.stdout[:200] + done.stderr)
+        visit.ask("One.")
+        report.check("the language is remembered", "await fetch" in visit.page.inner_text("#code"))
+
+
+def fields(browser, report: Report, shots: Path | None) -> None:
+    """A model that makes its text of several fields."""
+    for name, input in {"template": {"fields": ["title", "body"], "template": "{{{title}}}: {body}"}, "join": {"fields": ["title", "body"], "join": "\n"}}.items():
+        mock = Mock(("topic", "entities"), input=input)
+        with Visit(browser, mock.url, report) as visit:
+            page = visit.page
+            report.check(f"{name}: a form in place of lines", page.locator("#texts:visible").count() == 0 and page.locator("#inputs textarea").count() == 4)
+            visit.ask()
+            page.get_by_role("button", name="Add an input").click()
+            report.check(f"{name}: another input, the focus is there", page.evaluate("document.activeElement.name") == "title" and page.locator("#inputs textarea").count() == 6)
+            page.keyboard.type("Ada Lovelace")
+            page.keyboard.press("Tab")
+            page.keyboard.type("<b> wrote to $& from London.")
+            visit.ask()
+            found = {"title": "Ada Lovelace", "body": "<b> wrote to $& from London."}
+            report.check(f"{name}: sends objects", mock.asked[-1]["inputs"][2] == found and len(mock.asked[-1]["inputs"]) == 3, mock.asked[-1])
+            said = page.locator(".said").nth(2).evaluate("e => [...e.childNodes].map(n => n.nodeName === 'MARK' ? n.firstChild.data : n.data).join('')")
+            report.check(f"{name}: the composed text is shown, with its spans", said == mock.composed(found) and page.locator(".card").nth(2).locator("mark").count() == 2, said)
+            visit.looks_right(f"fields {name}")
+            visit.shot(shots, f"fields-{name}")
+            page.get_by_role("button", name="Remove").first.click()
+            page.locator("#inputs textarea").first.fill(" ")
+            page.locator("#inputs textarea").nth(1).fill("")
+            visit.ask()
+            report.check(f"{name}: empty inputs are left out", mock.asked[-1]["inputs"] == [found], mock.asked[-1])
+            page.get_by_role("button", name="Remove").first.click()
+            report.check(f"{name}: the last input stays", page.get_by_role("button", name="Remove").count() == 0)
+            for area in page.locator("#inputs textarea").all():
+                area.fill("")
+            page.click("#run")
+            report.check(f"{name}: nothing typed is told", page.inner_text("#status") == "Fill in a field first.")
+        with Visit(browser, mock.url, report, PHONE, "dark") as visit:
+            visit.ask()
+            visit.looks_right(f"fields {name} phone")
+            visit.shot(shots, f"fields-{name}-dark-phone")
+
+
+def documents(browser, url: str, report: Report, shots: Path | None) -> None:
+    """The page of the API."""
+    with urllib.request.urlopen(url + "openapi.json", timeout=10) as response:
+        document = json.load(response)
+    routes = sorted(f"{method.upper()}{path}" for path, methods in document["paths"].items() for method in methods)
+    ready = "document.querySelectorAll('main section').length > 0"
+    for scheme in ("light", "dark"):
+        for place, viewport in {"desk": DESK, "phone": PHONE}.items():
+            with Visit(browser, url, report, viewport, scheme, path="docs", ready=ready) as visit:
+                visit.looks_right(f"docs {scheme} {place}")
+                visit.shot(shots, f"docs-{scheme}-{place}")
+                visit.page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
+                visit.looks_right(f"docs {scheme} {place}, all open")
+    with Visit(browser, url, report, path="docs#schema-PredictRequest", ready=ready) as visit:
+        page = visit.page
+        shown = page.locator("main section:not([id^=schema-]) h3").evaluate_all("all => all.map(e => e.textContent)")
+        report.check("every route is there once", sorted(shown) == routes, sorted(shown))
+        named = page.locator("main section[id^=schema-] h3").evaluate_all("all => all.map(e => e.textContent)")
+        report.check("every schema is there", named == list(document["components"]["schemas"]), named)
+        wrong = page.evaluate("[...document.querySelectorAll('a[href^=\"#\"]')].map(a => a.getAttribute('href').slice(1)).filter(id => document.querySelectorAll('[id=\"' + id + '\"]').length !== 1)")
+        report.check("every link leads to one place", not wrong, wrong)
+        report.check("the place in the address is shown", page.evaluate("document.getElementById('schema-PredictRequest').getBoundingClientRect().top < innerHeight"))
+        words = page.inner_text("main")
+        report.check("nothing is left unsaid", not re.search(r"undefined|\[object|anything|NaN", words), re.findall(r".*(?:undefined|\[object|anything|NaN).*", words))
+        for path in ("v1-predict", "v1-embeddings", "embed"):
+            example = page.locator(f"#post-{path} pre").inner_text()
+            if "127.0.0.1" in url and path == "v1-predict":
+                done = subprocess.run(["bash", "-c", example], capture_output=True, text=True, timeout=30)
+                report.check(f"the example of {path} works in a shell", "embedding" in json.loads(done.stdout or "{}")["answers"][0], done.stdout[:200])
+        page.get_by_role("link", name="Playground", exact=True).click()
+        page.wait_for_selector("#texts")
+        page.get_by_role("link", name="API").click()
+        page.wait_for_selector("main section")
+        report.check("the pages link to each other", page.url.endswith("/docs"))
 
 
 def trouble(browser, url: str, report: Report) -> None:
@@ -329,7 +421,7 @@ def trouble(browser, url: str, report: Report) -> None:
             ("!429", "The server is busy", "the queue is full: 65536 of 65536 tokens are waiting"),
             ("!500", "status 500", "text 1: the head `topic` gave a number"),
             ("!html", "status 502", "<html><h1>Bad gateway</h1></html>"),
-            ("!drop", "cannot be reached", "Is it still running"),
+            ("!drop", "cannot be reached", "Is the server still running"),
             ("too long " * 30, "status 400", "text 1: expected at most 32 tokens, found 62; shorten it, or tick “Truncate sentences that are too long”"),
         ]:
             visit.ask(text, "#trouble:not([hidden])")
@@ -337,7 +429,7 @@ def trouble(browser, url: str, report: Report) -> None:
             report.check(f"{text[:12]} is told", title in found and words in found, found)
             visit.looks_right(text[:12])
             if text == "!429":
-                report.check("429 says how long to wait", "It asks to wait 2 seconds." in found, found)
+                report.check("429 says how long to wait", "The server asks to wait 2 seconds." in found, found)
         page.fill("#texts", "Good again.")
         page.get_by_role("button", name="Try again").click()
         page.wait_for_selector(".card")
@@ -386,7 +478,7 @@ def key(browser, report: Report, shots: Path | None) -> None:
         visit.ask()
         shown = page.content() + json.dumps(page.evaluate("[{...localStorage}, {...sessionStorage}, document.cookie, document.getElementById('bearer').value]"))
         report.check("the key is kept nowhere", "sesame" not in shown)
-        report.check("the command has a variable in its place", 'Bearer $POLYHEAD_API_KEY"' in page.inner_text("#curl"))
+        report.check("the command has a variable in its place", 'Bearer $POLYHEAD_API_KEY"' in page.inner_text("#code"))
 
 
 def states(browser, url: str, report: Report, shots: Path | None) -> None:

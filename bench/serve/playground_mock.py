@@ -36,8 +36,8 @@ PLACES = {"Warsaw", "London", "Lisbon", "München"}
 class Mock:
     """A server on a free port of the loopback device, until the process ends."""
 
-    def __init__(self, tasks: tuple[str, ...], key: str | None = None) -> None:
-        self.tasks, self.key, self.asked = tasks, key, []
+    def __init__(self, tasks: tuple[str, ...], key: str | None = None, input: dict | None = None) -> None:
+        self.tasks, self.key, self.input, self.asked = tasks, key, input, []
         handler = type("Bound", (Handler,), {"mock": self})
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self.server.daemon_threads = True
@@ -48,8 +48,16 @@ class Mock:
 
     def model(self) -> dict:
         """The body of `GET /v1/model`."""
-        return {"model": "mock-encoder", "names": ["mock-encoder"], "version": "0", "tasks": [{"name": name} | TASKS[name] for name in self.tasks],
+        return {"model": "mock-encoder", "names": ["mock-encoder"], "version": "0", "tasks": [{"name": name} | TASKS[name] for name in self.tasks], "input": self.input,
                 "embedding": {"dimension": DIMENSION, "pooling": ["mean"]}, "limits": {"tokens_per_text": LIMIT, "texts_per_request": 2048}}
+
+    def composed(self, one: str | dict) -> str:
+        """The text of an input."""
+        if isinstance(one, str):
+            return one
+        if "template" in self.input:
+            return self.input["template"].format(**one)
+        return self.input["join"].join(filter(None, (one[name] for name in self.input["fields"])))
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -82,9 +90,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:  # noqa: N802
         """The page, and what the model is."""
-        if self.path == "/":
-            policy = (PAGE / "content-security-policy.txt").read_text().strip()
-            self.send(200, (PAGE / "playground.html").read_bytes(), "text/html; charset=utf-8", content_security_policy=policy)
+        if page := {"/": "playground", "/docs": "docs"}.get(self.path):
+            policy = (PAGE / f"{page}-policy.txt").read_text().strip()
+            self.send(200, (PAGE / f"{page}.html").read_bytes(), "text/html; charset=utf-8", content_security_policy=policy)
+        elif self.path == "/openapi.json":
+            self.send(200, (PAGE.parents[1] / "openapi.json").read_bytes())
         elif self.path == "/v1/model" and self.allowed():
             self.send(200, json.dumps(self.mock.model()).encode())
         elif self.path != "/v1/model":
@@ -93,7 +103,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:  # noqa: N802
         """Answers, or the trouble that a text asks for."""
         request = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        self.mock.asked.append(request)
+        self.mock.asked.append(request.copy())
+        request["inputs"] = [self.mock.composed(one) for one in request["inputs"]]
         every = " ".join(request["inputs"])
         if not self.allowed():
             return
@@ -110,7 +121,7 @@ class Handler(BaseHTTPRequestHandler):
             return self.connection.shutdown(socket.SHUT_RDWR)
         for index, text in enumerate(request["inputs"]):
             tokens = count_tokens(text)
-            if tokens > LIMIT and not request["truncate"]:
+            if tokens > LIMIT and not request.get("truncate"):
                 return self.refuse(400, f'inputs: text {index + 1}: expected at most {LIMIT} tokens, found {tokens}; shorten it, or ask with `"truncate": true`')
         answers = [answer(text, request["tasks"]) for text in request["inputs"]]
         usage = {"texts": len(answers), "tokens": sum(one["tokens"] for one in answers), "truncated": sum(one["truncated"] for one in answers)}

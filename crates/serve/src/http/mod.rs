@@ -13,6 +13,7 @@ mod watch;
 mod request_id;
 pub(crate) mod routes;
 mod probes;
+mod pages;
 pub(crate) mod answer;
 pub(crate) mod stats;
 pub(crate) mod errors;

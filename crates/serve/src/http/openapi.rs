@@ -41,7 +41,7 @@ impl Modify for Keys {
     tags(
         (name = "polyhead", description = "Own routes"),
         (name = "openai", description = "For clients of OpenAI"),
-        (name = "text-embeddings-inference", description = "For clients of that server"),
+        (name = "text-embeddings-inference", description = "For clients of text-embeddings-inference"),
         (name = "operations", description = "Probes and metrics")
     ),
     paths(

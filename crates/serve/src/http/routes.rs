@@ -1,42 +1,35 @@
 //! Paths, their handlers, and the layers around them.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderName, Method, header};
 use axum::middleware::{Next, from_fn_with_state};
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-use super::answer::json_response;
 use super::app::App;
 use super::errors::{ApiError, ApiErrorKind};
 use super::head::check_head;
-use super::openapi::openapi_json;
 use super::stats::TRUNCATED_INPUTS;
 use super::watch::{panicked, watch};
-use super::{keys, probes, request_id};
+use super::{keys, pages, probes, request_id};
 use crate::api::{openai, own, tei};
 use crate::net::body::discard;
 
 /// Routes without API key: an orchestrator has none, and documents hold no secrets.
-const OPEN_ROUTES: [&str; 6] = ["/", "/livez", "/readyz", "/health", "/metrics", "/openapi.json"];
-
-/// The playground page, which asks its user for an API key.
-const PAGE: &str = include_str!("../page/playground.html");
-
-/// The page may only run its own script, known by its hash, and send requests to this server.
-/// After a change of the page, `bench/serve/playground_check.py --write-policy` writes the policy.
-const PAGE_POLICY: &str = include_str!("../page/content-security-policy.txt");
+const OPEN_ROUTES: [&str; 7] =
+    ["/", "/docs", "/livez", "/readyz", "/health", "/metrics", "/openapi.json"];
 
 /// All routes, from the inner layer to the outer one.
 pub(crate) fn router(app: &Arc<App>) -> Router {
     let mut router = Router::new()
-        .route("/", get(page).post(tei::root))
-        .route("/openapi.json", get(openapi))
+        .route("/", get(pages::playground).post(tei::root))
+        .route("/docs", get(pages::docs))
+        .route("/openapi.json", get(pages::openapi))
         .route("/v1/predict", post(own::predict))
         .route("/v1/model", get(own::model))
         .route("/v1/embeddings", post(openai::embeddings))
@@ -109,19 +102,4 @@ fn cors(origins: &[String]) -> Option<CorsLayer> {
             .expose_headers(exposed_headers)
             .max_age(std::time::Duration::from_secs(3600)),
     )
-}
-
-async fn page() -> Response {
-    let headers = [
-        (header::CONTENT_SECURITY_POLICY, PAGE_POLICY.trim_end()),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::REFERRER_POLICY, "no-referrer"),
-        (header::CACHE_CONTROL, "no-cache"),
-    ];
-    (headers, Html(PAGE)).into_response()
-}
-
-async fn openapi() -> Response {
-    static JSON: LazyLock<String> = LazyLock::new(openapi_json);
-    json_response(JSON.clone().into_bytes())
 }

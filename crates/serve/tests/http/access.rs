@@ -209,22 +209,27 @@ async fn metrics_have_no_labels_of_clients() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_page_needs_nothing_from_elsewhere() {
-    let server = Fixture::new().await;
-    let reply = server.get("/").await;
-    assert_eq!(reply.header("content-type"), Some("text/html; charset=utf-8"));
-    let policy = reply.header("content-security-policy").unwrap();
-    assert!(policy.starts_with("default-src 'none'"), "{policy}");
-    // A browser runs nothing whose hash is not there.
-    let page = String::from_utf8(reply.body.clone()).unwrap();
-    for tag in ["script", "style"] {
-        let (_, from) = page.split_once(&format!("<{tag}")).unwrap();
-        let (_, inner) = from.split_once('>').unwrap();
-        let (inner, after) = inner.split_once(&format!("</{tag}>")).unwrap();
-        assert!(!after.contains(&format!("<{tag}")), "one {tag}");
-        let hash = BASE64_STANDARD.encode(Sha256::digest(inner));
-        let allowed = format!("{tag}-src 'sha256-{hash}'");
-        assert!(policy.contains(&allowed), "expected {allowed}, found {policy}");
+async fn the_pages_need_nothing_from_elsewhere() {
+    let server =
+        Fixture::with(|settings| settings.http.keys = vec![ApiKey::new("key").unwrap()]).await;
+    for path in ["/", "/docs"] {
+        let reply = server.get(path).await;
+        assert_eq!(reply.header("content-type"), Some("text/html; charset=utf-8"));
+        let policy = reply.header("content-security-policy").unwrap();
+        assert!(policy.starts_with("default-src 'none'"), "{policy}");
+        // A browser runs nothing whose hash is not there.
+        let page = String::from_utf8(reply.body.clone()).unwrap();
+        for tag in ["script", "style"] {
+            let (_, from) = page.split_once(&format!("<{tag}")).unwrap();
+            let (_, inner) = from.split_once('>').unwrap();
+            let (inner, after) = inner.split_once(&format!("</{tag}>")).unwrap();
+            assert!(!after.contains(&format!("<{tag}")), "one {tag}");
+            let hash = BASE64_STANDARD.encode(Sha256::digest(inner));
+            let allowed = format!("{tag}-src 'sha256-{hash}'");
+            assert!(policy.contains(&allowed), "{path}: expected {allowed}, found {policy}");
+        }
+        let elsewhere = page.split_once("<script").unwrap().0.replace("http://www.w3.org", "");
+        assert!(!elsewhere.contains("://"), "{path} has an address of another server");
     }
     server.stop().await;
 }

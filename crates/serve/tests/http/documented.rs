@@ -32,6 +32,40 @@ fn every_route_has_the_schema_of_its_own_body() {
     assert_ne!(fields("/v1/predict")["inputs"], fields("/predict")["inputs"]);
 }
 
+/// Clients are generated from the document: a parameter in the path has to be part of it.
+#[test]
+fn parameters_are_where_the_address_has_them() {
+    let document: Value = serde_json::from_str(&openapi_json()).unwrap();
+    let mut seen = Vec::new();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for operation in methods.as_object().unwrap().values() {
+            for parameter in operation["parameters"].as_array().into_iter().flatten() {
+                let name = parameter["name"].as_str().unwrap();
+                let in_path = path.contains(&format!("{{{name}}}"));
+                assert_eq!(parameter["in"], if in_path { "path" } else { "query" }, "{path}");
+                assert_eq!(parameter["required"], in_path, "{path}");
+                seen.push(format!("{path} {name}"));
+            }
+        }
+    }
+    assert_eq!(seen, ["/ task", "/predict task", "/v1/models/{id} id"]);
+}
+
+/// A page shows an example of every route that can be tried.
+#[test]
+fn every_body_has_an_example() {
+    let document: Value = serde_json::from_str(&openapi_json()).unwrap();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        let body = &methods["post"]["requestBody"]["content"]["application/json"];
+        let Some(name) = body["schema"]["$ref"].as_str() else { continue };
+        let schema = &document["components"]["schemas"][name.rsplit('/').next().unwrap()];
+        let fields = schema["properties"].as_object().unwrap();
+        for field in schema["example"].as_object().expect(path).keys() {
+            assert!(fields.contains_key(field), "{path}: {field}");
+        }
+    }
+}
+
 /// A good body of a route that takes one.
 fn good(path: &str) -> Value {
     body(path, "the train")

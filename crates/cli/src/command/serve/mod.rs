@@ -30,7 +30,8 @@ Routes (all of them: docs/guide/serving.md and /openapi.json):
   POST /v1/embeddings, GET /v1/models                     for clients of OpenAI
   POST /embed, /embed_all, /predict, /similarity, /tokenize, GET /info
                                             for clients of text-embeddings-inference
-  GET  /                a page to try it; also /livez, /readyz, /metrics
+  POST /                for huggingface_hub: vectors, labels or spans
+  GET  /                a page to try it; also /docs, /livez, /readyz, /metrics
 
 Signals: the first SIGTERM or Ctrl-C finishes running requests and exits, a
 second one exits at once. SIGHUP reloads the model and keeps the old one if

@@ -43,6 +43,7 @@ pub(crate) struct TeiPredictRequest {
 
 /// A task in the query, for clients that cannot change the body.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct TaskQuery {
     /// Name of the task, unless the body names one.
     task: Option<String>,
