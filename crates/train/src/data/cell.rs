@@ -1,5 +1,7 @@
 //! Labels in the cells of a row, before they have numbers.
 
+use std::borrow::Cow;
+
 use polyhead_files::{Cell, JsonValue, quoted};
 use polyhead_model::TaskKind;
 
@@ -34,28 +36,51 @@ pub(super) fn label_of(cell: Cell, kind: TaskKind) -> Result<Option<RawLabel>, S
 
 /// One label as a class, without the blanks at its ends.
 pub(crate) fn class(cell: Cell) -> Result<String, String> {
-    match cell {
-        Cell::Plain(text) => Ok(text.trim().to_owned()),
-        Cell::Json(JsonValue::String(label)) if label.trim().is_empty() => {
-            Err("expected a label, found an empty string".to_owned())
-        }
-        Cell::Json(JsonValue::String(label)) => Ok(label.trim().to_owned()),
-        Cell::Json(JsonValue::Number(written)) => Ok(written.clone()),
-        Cell::Json(JsonValue::Bool(truth)) => Ok(truth.to_string()),
-        Cell::Json(other) => Err(format!("expected a label, found {}", other.kind())),
+    match list(cell) {
+        Ok(Some(_)) => Err("expected a label, found an array".to_owned()),
+        // A name may begin as a list does.
+        _ => single(cell, "a label"),
     }
 }
 
 /// A set of labels: a list, or what is a set once the other cells are known.
 pub(crate) fn set(cell: Cell) -> Result<RawLabel, String> {
-    let Some(labels) = cell.array()? else { return class(cell).map(RawLabel::Cell) };
-    let labels = labels.iter().map(|label| class(Cell::Json(label)));
+    let Some(labels) = list(cell)? else { return single(cell, "a label").map(RawLabel::Cell) };
+    let labels = labels.iter().map(|label| single(Cell::Json(label), "a label"));
     labels.collect::<Result<_, _>>().map(RawLabel::Set)
+}
+
+/// Reads a cell with labels as [`Cell::array`] does; a JSON string may hold a list as a cell of CSV
+/// may.
+///
+/// # Errors
+/// The fault of the list.
+pub(super) fn list(cell: Cell<'_>) -> Result<Option<Cow<'_, [JsonValue]>>, String> {
+    match cell {
+        Cell::Json(JsonValue::String(text)) => Cell::Plain(text).array(),
+        cell => cell.array(),
+    }
+}
+
+/// A value that is no list as it is spelled, without the blanks at its ends.
+///
+/// - `expected`: what messages say
+fn single(cell: Cell, expected: &str) -> Result<String, String> {
+    match cell {
+        Cell::Plain(text) => Ok(text.trim().to_owned()),
+        Cell::Json(JsonValue::String(label)) if label.trim().is_empty() => {
+            Err(format!("expected {expected}, found an empty string"))
+        }
+        Cell::Json(JsonValue::String(label)) => Ok(label.trim().to_owned()),
+        Cell::Json(JsonValue::Number(written)) => Ok(written.clone()),
+        Cell::Json(JsonValue::Bool(truth)) => Ok(truth.to_string()),
+        Cell::Json(other) => Err(format!("expected {expected}, found {}", other.kind())),
+    }
 }
 
 /// Returns true if one label of a set applies, in a field of its own.
 pub(super) fn truth(cell: Cell) -> Result<bool, String> {
-    let text = class(cell).map_err(|error| error.replace("a label", "0 or 1"))?;
+    let text = single(cell, "0 or 1")?;
     bit(&text).ok_or_else(|| format!("expected 0 or 1, found {}", quoted(&text)))
 }
 
@@ -102,10 +127,18 @@ mod tests {
             (Classification, json!(""), Ok(None)),
             (Classification, json!(null), Ok(None)),
             (Classification, json!(["a"]), Err("expected a label, found an array")),
+            (Classification, json!("['a']"), Err("expected a label, found an array")),
             (MultiLabel, json!(["a", 1, true]), set(&["a", "1", "true"])),
             (MultiLabel, json!([]), set(&[])),
             (MultiLabel, json!(" a|b"), cell("a|b")),
             (MultiLabel, json!(" "), cell("")),
+            (MultiLabel, json!("['joy', 'love']"), set(&["joy", "love"])),
+            (MultiLabel, json!("[1, 0, 1]"), set(&["1", "0", "1"])),
+            (MultiLabel, json!("[]"), set(&[])),
+            (MultiLabel, json!("[a]"), cell("[a]")),
+            (MultiLabel, json!("['it']s']"), Err("expected a list: column 7: expected the end")),
+            // Elements of a list are labels as they are.
+            (MultiLabel, json!(["['a']"]), set(&["['a']"])),
             (MultiLabel, json!(null), Ok(None)),
             (MultiLabel, json!([1, 0, 1.0]), set(&["1", "0", "1.0"])),
             (Classification, json!(" a\u{a0}"), class("a")),
@@ -147,6 +180,12 @@ mod tests {
             (Classification, "", Ok(None)),
             (Classification, " a ", Ok(Some(RawLabel::Class("a".into())))),
             (Classification, " ", Ok(None)),
+            (Classification, "['anger']", Err("expected a label, found an array")),
+            (Classification, "[\"anger\"]", Err("expected a label, found an array")),
+            (Classification, "[1, 0]", Err("expected a label, found an array")),
+            (Classification, "('a', 'b')", Err("expected a label, found an array")),
+            (Classification, "[UNK]", Ok(Some(RawLabel::Class("[UNK]".into())))),
+            (Classification, "['a] b", Ok(Some(RawLabel::Class("['a] b".into())))),
             (MultiLabel, " a | b|", cell("a | b|")),
             (MultiLabel, "", cell("")),
             (MultiLabel, " ", cell("")),

@@ -16,7 +16,7 @@ use polyhead_files::{quoted, shortened};
 use super::fingerprint::DataFile;
 use super::labels::TaskLabels;
 use super::source::{DataTask, Dataset, Source};
-use super::spelling::revealed;
+use super::spelling::escaped;
 use super::split::{Part, Split};
 
 pub use report::{
@@ -115,7 +115,7 @@ fn task_split_report(part: Part, split: &Split, index: usize, task: &DataTask) -
     let mut unknown: Vec<_> = issues.unknown.iter().collect();
     unknown.sort_by_key(|unknown| std::cmp::Reverse(unknown.rows));
     let named = unknown.iter().take(UNKNOWN_NAMED).map(|unknown| LabelRows {
-        label: revealed(&unknown.label).trim_matches('`').to_owned(),
+        label: escaped(&unknown.label),
         rows: unknown.rows,
         first: split.place(unknown.first),
     });

@@ -1,5 +1,10 @@
 //! What is odd about labels without being an error.
 
+use polyhead_text::Tag;
+
+/// Broken tags that are kept as examples.
+const EXAMPLES: usize = 5;
+
 /// Oddities of one task in one split.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LabelIssues {
@@ -58,4 +63,41 @@ pub struct BrokenTag {
     pub before: Option<String>,
     /// The tag.
     pub tag: String,
+}
+
+impl LabelIssues {
+    /// Counts the tags of a row that go on with a span which has not begun.
+    ///
+    /// - `tags`: tags of BIO, one for each word of the data
+    pub(super) fn note_broken(&mut self, row: usize, tags: &[String]) {
+        let mut before = None;
+        for (word, text) in tags.iter().enumerate() {
+            let tag = Tag::parse(text);
+            if tag.is_some_and(|tag| !tag.may_follow(before)) {
+                self.broken += 1;
+                if self.first_broken.len() < EXAMPLES {
+                    let before = word.checked_sub(1).map(|word| tags[word].clone());
+                    self.first_broken.push(BrokenTag { row, word, before, tag: text.clone() });
+                }
+            }
+            before = tag;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn broken_tags_are_counted() {
+        let mut issues = LabelIssues::default();
+        for (row, tags) in ["I-a I-a O", "B-a I-b I-b I-a", "B I O I"].into_iter().enumerate() {
+            issues.note_broken(row, &tags.split(' ').map(str::to_owned).collect::<Vec<_>>());
+        }
+        assert_eq!(issues.broken, 4);
+        let found: Vec<_> = issues.first_broken.iter().map(|b| (b.row, b.word)).collect();
+        assert_eq!(found, [(0, 0), (1, 1), (1, 3), (2, 3)]);
+        assert_eq!(issues.first_broken[1].before.as_deref(), Some("B-a"));
+    }
 }

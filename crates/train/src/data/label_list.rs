@@ -5,26 +5,22 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use polyhead_files::{listed, nearest, quoted};
 use polyhead_model::{LabelMatching, TaskKind};
-use polyhead_text::Tag;
 
 use super::cell::RawLabel;
-use super::issues::{BrokenTag, LabelIssues, LabelSpelling, UnknownLabel};
+use super::issues::{LabelIssues, LabelSpelling, UnknownLabel};
 use super::label_sets::bit;
 use super::labels::{FIRST_UNKNOWN, TaskLabels};
 use super::spelling::{differences, matching_key, normal_form, revealed};
 use super::split::Part;
 use super::task::TaskFields;
 use crate::error::{Error, ErrorKind};
-use crate::tasks::{rules, takes_several_fields};
+use crate::tasks::{kinds_with_key, rules, takes_several_fields};
 
 /// Lists of labels up to this length are shown whole in messages.
 const SHORT_LIST: usize = 12;
 
 /// The tag of words outside of spans, which tells nothing of the labels.
 const OUTSIDE: &str = "O";
-
-/// Broken tags that are kept as examples.
-const EXAMPLES: usize = 5;
 
 /// A task's labels in order.
 #[derive(Debug)]
@@ -143,7 +139,9 @@ impl LabelList {
         let start = format!("task `{}`: unknown label {}", self.task, revealed(label));
         let alike = self.names.iter().position(|name| normal_form(name) == normal_form(label));
         let alike = alike.or_else(|| self.same_truth(label).map(|number| number as usize));
-        if let Some(name) = alike.map(|number| &self.names[number]) {
+        if let Some(name) = alike.map(|number| &self.names[number])
+            && kinds_with_key("label_matching").contains(&self.kind)
+        {
             return format!(
                 "{start}; it differs from {} by {}: `label_matching = \"normalized\"` in \
                  `[[task]]` makes them one (`--label-matching normalized` of `eval`)",
@@ -151,7 +149,7 @@ impl LabelList {
                 differences(&[name, label])
             );
         }
-        let joined = |name: &&String| label.len() > name.len() && label.contains(name.as_str());
+        let joined = |name: &&String| label.len() > name.len() && stands_alone(name, label);
         if takes_several_fields(self.kind)
             && let Some(name) = self.names.iter().find(joined)
         {
@@ -168,6 +166,15 @@ impl LabelList {
         let (nearest, _) = nearest.expect("the list is longer than a short one");
         format!("{start}; the nearest of its {} labels is {}", self.names.len(), quoted(nearest))
     }
+}
+
+/// Returns true if `text` contains `name` without a letter or digit beside it.
+fn stands_alone(name: &str, text: &str) -> bool {
+    text.match_indices(name).any(|(start, _)| {
+        let (before, after) =
+            (text[..start].chars().last(), text[start + name.len()..].chars().next());
+        ![before, after].into_iter().flatten().any(char::is_alphanumeric)
+    })
 }
 
 /// The labels of one split on their way to numbers.
@@ -222,7 +229,6 @@ impl<'a> Numbering<'a> {
             }
             (TaskLabels::Numbers(rows), RawLabel::Number(number)) => rows[row] = Some(*number),
             (TaskLabels::Tags(rows), RawLabel::Tags(tags)) => {
-                self.issues.note_broken(row, tags);
                 rows[row] = Some(tags.iter().map(|tag| self.number_of(row, tag)).collect());
             }
             _ => unreachable!("labels are read by the kind of their task"),
@@ -252,22 +258,6 @@ impl<'a> Issues<'a> {
         });
         tally.add(row);
         tally.number
-    }
-
-    fn note_broken(&mut self, row: usize, tags: &[String]) {
-        let mut before = None;
-        for (word, text) in tags.iter().enumerate() {
-            let tag = Tag::parse(text).expect("tags are parsed when a row is read");
-            if !tag.may_follow(before) {
-                self.issues.broken += 1;
-                if self.issues.first_broken.len() < EXAMPLES {
-                    let before = word.checked_sub(1).map(|word| tags[word].clone());
-                    let tag = text.clone();
-                    self.issues.first_broken.push(BrokenTag { row, word, before, tag });
-                }
-            }
-            before = Some(tag);
-        }
     }
 
     fn into_issues(self) -> LabelIssues {
@@ -598,16 +588,44 @@ mod tests {
     }
 
     #[test]
-    fn broken_tags_are_counted_and_kept() {
+    fn broken_tags_are_kept() {
         let rows = [&["I-a", "I-a", "O"][..], &["B-a", "I-b", "I-b", "I-a"]];
         let rows = rows.map(|tags| RawLabel::Tags(owned(tags)));
         let tags = list(&task(Tokens), &rows).unwrap();
-        let (numbers, issues) = number(&tags, Part::Train, &rows).unwrap();
+        let (numbers, _) = number(&tags, Part::Train, &rows).unwrap();
         let expected = [vec![2, 2, 0], vec![1, 4, 4, 2]].map(Some).to_vec();
         assert_eq!(numbers, TaskLabels::Tags(expected));
-        assert_eq!(issues.broken, 3);
-        let found: Vec<_> = issues.first_broken.iter().map(|b| (b.row, b.word)).collect();
-        assert_eq!(found, [(0, 0), (1, 1), (1, 3)]);
-        assert_eq!(issues.first_broken[1].before.as_deref(), Some("B-a"));
+    }
+
+    #[test]
+    fn hints_apply_to_the_kind_of_the_task() {
+        // Tags have no `label_matching`.
+        let tags = |tags: &[&str]| [RawLabel::Tags(owned(tags))];
+        let spans = list(&task(Tokens), &tags(&["B-a", "O"])).unwrap();
+        let error = number(&spans, Part::Dev, &tags(&["B-A"])).unwrap_err();
+        assert!(
+            error.contains("unknown label `B-A`; known are") && !error.contains("matching"),
+            "{error}"
+        );
+        // A label inside of a word does not stand beside a separator.
+        let mut sets = task(MultiLabel);
+        sets.labels = Some(owned(&["art", "b", "c++", "é"]));
+        let sets = list(&sets, &[]).unwrap();
+        for (label, found) in [
+            ("party", None),
+            ("smart, art", Some("art")),
+            ("startart", None),
+            ("art/x", Some("art")),
+            ("art_1", Some("art")),
+            ("c++;d", Some("c++")),
+            ("éa", None),
+            ("x é", Some("é")),
+            ("1b 2", None),
+        ] {
+            let error = number(&sets, Part::Test, &[RawLabel::Set(owned(&[label]))]).unwrap_err();
+            let hint = found.map(|name| format!("the label `{name}` is in it: `separator`"));
+            assert_eq!(error.contains("is in it"), hint.is_some(), "{error}");
+            assert!(error.contains(&hint.unwrap_or_default()), "{error}");
+        }
     }
 }

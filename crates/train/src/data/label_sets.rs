@@ -175,20 +175,8 @@ fn recombine(cells: &[SetCell], separator: char) -> bool {
 
 /// Arrays of 0 and 1 with a place for each label.
 fn settle_vectors(task: &TaskFields, cells: &mut [SetCell]) -> Result<(), String> {
-    let lengths: Vec<usize> = cells.iter().filter_map(|cell| vector_length(cell)).collect();
-    let Some(&length) = lengths.first() else { return Ok(()) };
     let Some(labels) = task.given_labels() else {
-        let arrays = |cell: &&SetCell| matches!(cell.label.as_ref(), Some(RawLabel::Set(labels)) if !labels.is_empty());
-        let all = lengths.len() == cells.iter().filter(arrays).count();
-        if length < 2 || !all || lengths.iter().any(|other| *other != length) {
-            return Ok(());
-        }
-        let first = cells.iter().find(|cell| vector_length(cell).is_some());
-        let place = first.map(SetCell::place).unwrap_or_default();
-        return Err(format!(
-            "expected sets of labels, found {length} values of 0 or 1 in each (the first: \
-             {place}); name the label of each place: `labels = [\"…\", \"…\"]` in `[[task]]`"
-        ));
+        return refuse_vectors(cells);
     };
     // Labels may have such names.
     let is_bit = |label: &String| bit(label).is_some();
@@ -210,6 +198,34 @@ fn settle_vectors(task: &TaskFields, cells: &mut [SetCell]) -> Result<(), String
         }
     }
     Ok(())
+}
+
+/// Arrays of 0 and 1 where no labels are given. As names of labels, 0 and 1 stand once in a set.
+fn refuse_vectors(cells: &[SetCell]) -> Result<(), String> {
+    let filled = |cell: &&SetCell| matches!(cell.label.as_ref(), Some(RawLabel::Set(labels)) if !labels.is_empty());
+    let lengths = || cells.iter().filter_map(vector_length);
+    let all = lengths().count() == cells.iter().filter(filled).count();
+    let same = lengths().min() == lengths().max();
+    let is_vector = |cell: &&SetCell| match vector_length(cell) {
+        // Two values may be names, beside cells with other names or with one.
+        Some(2) => all && (same || repeats(cell)),
+        Some(length) => length > 2,
+        None => false,
+    };
+    let Some(first) = cells.iter().find(is_vector) else { return Ok(()) };
+    let length = vector_length(first).unwrap_or_default();
+    let each = if all && same { " in each" } else { "" };
+    Err(format!(
+        "expected sets of labels, found {length} values of 0 or 1{each} (the first: {}); name the \
+         label of each place: `labels = [\"…\", \"…\"]` in `[[task]]`",
+        first.place()
+    ))
+}
+
+/// Returns true if a value stands twice in the cell.
+fn repeats(cell: &SetCell) -> bool {
+    let Some(RawLabel::Set(values)) = cell.label.as_ref() else { return false };
+    values.iter().map(|value| bit(value)).collect::<BTreeSet<_>>().len() < values.len()
 }
 
 /// The number of values of a cell that holds nothing but 0 and 1.
@@ -352,6 +368,20 @@ mod tests {
         emo.labels = Some(["0", "1", "2"].map(String::from).to_vec());
         assert_eq!(settled(&emo, &[set(&["0", "1"]), set(&["2"])]).unwrap(), "0+1 2");
         let ids = task("emo", MultiLabel);
+        for (vectors, line) in [
+            // A value too few, and one that is neither 0 nor 1.
+            (&[&["1", "0", "1"][..], &["0", "1", "0"], &["0", "0"]][..], 2),
+            (&[&["0", "1"], &["1", "0", "0"]], 3),
+            (&[&["0"], &["1", "1"]], 3),
+            (&[&["0", "2", "0"], &["0", "1", "0"]], 3),
+            (&[&["1", "0"], &["0", "1"]], 2),
+        ] {
+            let vectors: Vec<_> = vectors.iter().map(|labels| set(labels)).collect();
+            let error = settled(&ids, &vectors).unwrap_err();
+            assert!(error.contains(&format!("(the first: a.csv: line {line})")), "{error}");
+        }
+        assert_eq!(settled(&ids, &[set(&["0", "1"]), set(&["1"])]).unwrap(), "0+1 1");
+        assert_eq!(settled(&ids, &[set(&["1", "1"]), set(&["2"])]).unwrap(), "1+1 2");
         assert_eq!(settled(&ids, &[set(&["0", "1"]), set(&["2"])]).unwrap(), "0+1 2");
         assert_eq!(settled(&ids, &[set(&["0"]), set(&["1"])]).unwrap(), "0 1");
     }

@@ -16,7 +16,6 @@ use super::label_sets::SetCell;
 use super::labels::TaskLabels;
 use super::row::{Row, Schema};
 use super::split::{Part, Place, Split, SplitRows};
-use super::tag_scheme::TagScheme;
 use super::task::TaskFields;
 use crate::config::DataFiles;
 use crate::error::{Error, ErrorKind};
@@ -28,8 +27,8 @@ pub(super) struct RawSplit {
     files: Vec<PathBuf>,
     places: Vec<Place>,
     pub(super) rows: Vec<Row>,
-    /// Schemes of the tags that were not BIO, by the column of the task.
-    pub(super) schemes: Vec<(usize, TagScheme)>,
+    /// Scheme and faults of the tags as they stand in the files, by the column of the task.
+    pub(super) tag_issues: Vec<(usize, LabelIssues)>,
     /// Field names of the first row, for messages.
     fields: Vec<String>,
 }
@@ -53,7 +52,7 @@ impl RawSplit {
             files: files.to_vec(),
             places: Vec::new(),
             rows: Vec::new(),
-            schemes: Vec::new(),
+            tag_issues: Vec::new(),
             fields: Vec::new(),
         };
         for (file, path) in files.iter().enumerate() {
@@ -143,8 +142,11 @@ impl RawSplit {
         let labels: Vec<Option<&RawLabel>> =
             self.rows.iter().map(|row| row.labels[column].as_ref()).collect();
         let (labels, mut issues) = list.number(self.part, &labels, |row| self.place(row))?;
-        let scheme = self.schemes.iter().find(|(of, _)| *of == column);
-        issues.tag_scheme = scheme.map(|(_, scheme)| scheme.name());
+        if let Some((_, tags)) = self.tag_issues.iter().find(|(of, _)| *of == column) {
+            issues.tag_scheme = tags.tag_scheme;
+            issues.broken = tags.broken;
+            issues.first_broken.clone_from(&tags.first_broken);
+        }
         Ok((labels, issues))
     }
 

@@ -10,6 +10,7 @@ use super::labels::TaskLabels;
 use super::raw::{RawSplit, schema};
 use super::source::{DataTask, Dataset, Source};
 use super::split::{Part, SplitRows, Tokenize};
+use super::tag_scheme::settle_tags;
 use super::task::TaskFields;
 use super::word_rules::word_splits;
 use crate::config::DataFiles;
@@ -58,9 +59,7 @@ impl Rows {
                 separators[column] = label_sets::settle(task, &mut cells)?;
             }
             for (column, task) in fields.iter().enumerate().filter(|(_, t)| t.kind.reads_words()) {
-                for split in [&mut train, &mut dev, &mut test] {
-                    split.settle_tags(task, column)?;
-                }
+                settle_tags([&mut train, &mut dev, &mut test], task, column)?;
             }
             let splits = word_splits(&fields, &train);
             [&mut train, &mut dev, &mut test]

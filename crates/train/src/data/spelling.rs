@@ -54,7 +54,12 @@ fn is_invisible(c: char) -> bool {
 
 /// The label in quotes, with every character escaped that looks like another one or like nothing.
 pub(super) fn revealed(label: &str) -> String {
-    let mut shown = String::from("`");
+    format!("`{}`", escaped(label))
+}
+
+/// As [`revealed`], without the quotes.
+pub(super) fn escaped(label: &str) -> String {
+    let mut shown = String::new();
     let mut characters = label.chars();
     for c in characters.by_ref().take(60) {
         let unusual = !c.is_ascii()
@@ -69,7 +74,6 @@ pub(super) fn revealed(label: &str) -> String {
         }
     }
     shown.extend(characters.next().map(|_| '…'));
-    shown.push('`');
     shown
 }
 

@@ -1,12 +1,14 @@
 //! The schemes in which data write tags. All of them become BIO when they are read, so that the rest
 //! of training knows one.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use polyhead_files::quoted;
 use polyhead_text::Tag;
 
 use super::cell::RawLabel;
+use super::issues::LabelIssues;
 use super::raw::RawSplit;
 use super::task::TaskFields;
 use crate::error::{Error, ErrorKind};
@@ -56,9 +58,14 @@ fn is_plain(tag: &str) -> bool {
 
 /// The scheme of the tags of all rows; `None` for BIO.
 ///
+/// - `is_type`: returns true for a type that may stand alone although no tag is `O`
+///
 /// # Errors
 /// Row and word of a tag that fits no scheme.
-fn recognise(rows: &[&mut Vec<String>]) -> Result<Option<TagScheme>, (usize, usize)> {
+fn recognise(
+    rows: &[&mut Vec<String>],
+    is_type: &dyn Fn(&str) -> bool,
+) -> Result<Option<TagScheme>, (usize, usize)> {
     let all = || rows.iter().flat_map(|tags| tags.iter().map(String::as_str));
     let has = |letters: &[char]| {
         all().any(|tag| parts(tag).is_some_and(|(letter, _)| letters.contains(&letter)))
@@ -67,8 +74,9 @@ fn recognise(rows: &[&mut Vec<String>]) -> Result<Option<TagScheme>, (usize, usi
         (true, _) => Some(TagScheme::Bioes),
         (false, true) => Some(TagScheme::Bilou),
         (false, false) if all().all(|tag| tag == "O" || is_plain(tag)) => {
-            let plain = all().any(|tag| tag == "O") && all().any(is_plain);
-            plain.then_some(TagScheme::Plain)
+            // Parts of speech look so too, but have no `O`.
+            let has_spans = all().any(|tag| tag == "O") || all().all(is_type);
+            (has_spans && all().any(is_plain)).then_some(TagScheme::Plain)
         }
         (false, false) => None,
     };
@@ -132,27 +140,60 @@ fn convert(tags: &mut [String], scheme: TagScheme) {
     }
 }
 
+/// Makes the tags of a task BIO, whatever scheme they have.
+///
+/// - `column`: the task among those of the schema
+///
+/// # Errors
+/// File, line and word of a tag that fits no scheme.
+pub(super) fn settle_tags(
+    mut splits: [&mut RawSplit; 3],
+    task: &TaskFields,
+    column: usize,
+) -> Result<(), Error> {
+    // A small split may have no `O`: then the other splits or the known labels show its types.
+    let mut types: BTreeSet<String> = BTreeSet::new();
+    let known = task.given_labels().unwrap_or_default().iter();
+    types.extend(known.filter_map(|label| Some(parts(label)?.1.to_owned())));
+    let mut is_plain_elsewhere = false;
+    for split in &mut splits {
+        let rows: Vec<_> = split.tag_rows(column).map(|(_, tags)| tags).collect();
+        is_plain_elsewhere |= recognise(&rows, &|_| false) == Ok(Some(TagScheme::Plain));
+    }
+    let is_type = |tag: &str| is_plain_elsewhere || types.contains(tag);
+    splits.into_iter().try_for_each(|split| split.settle_tags(task, column, &is_type))
+}
+
 impl RawSplit {
-    /// Makes the tags of a task BIO, whatever scheme they have.
-    ///
-    /// - `column`: the task among those of the schema
-    ///
-    /// # Errors
-    /// File, line and word of a tag that fits no scheme.
-    pub(super) fn settle_tags(&mut self, task: &TaskFields, column: usize) -> Result<(), Error> {
-        let mut places = Vec::new();
-        let mut rows = Vec::new();
-        for (index, row) in self.rows.iter_mut().enumerate() {
-            if let Some(RawLabel::Tags(tags)) = &mut row.labels[column] {
-                places.push(index);
-                rows.push(tags);
-            }
-        }
-        match recognise(&rows) {
-            Ok(None) => Ok(()),
-            Ok(Some(scheme)) => {
-                rows.into_iter().for_each(|tags| convert(tags, scheme));
-                self.schemes.push((column, scheme));
+    /// The tags of a task, with the row that they stand in.
+    fn tag_rows(&mut self, column: usize) -> impl Iterator<Item = (usize, &mut Vec<String>)> {
+        let rows = self.rows.iter_mut().enumerate();
+        rows.filter_map(move |(index, row)| match &mut row.labels[column] {
+            Some(RawLabel::Tags(tags)) => Some((index, tags)),
+            _ => None,
+        })
+    }
+
+    fn settle_tags(
+        &mut self,
+        task: &TaskFields,
+        column: usize,
+        is_type: &dyn Fn(&str) -> bool,
+    ) -> Result<(), Error> {
+        let (places, rows): (Vec<usize>, Vec<_>) = self.tag_rows(column).unzip();
+        match recognise(&rows, is_type) {
+            Ok(scheme) => {
+                let mut issues = LabelIssues {
+                    tag_scheme: scheme.map(TagScheme::name),
+                    ..LabelIssues::default()
+                };
+                for (row, tags) in places.into_iter().zip(rows) {
+                    if let Some(scheme) = scheme {
+                        convert(tags, scheme);
+                    }
+                    issues.note_broken(row, tags);
+                }
+                self.tag_issues.push((column, issues));
                 Ok(())
             }
             Err((row, word)) => {
@@ -188,7 +229,7 @@ mod tests {
     fn read(rows: &[&str]) -> Converted {
         let mut rows: Vec<Vec<String>> =
             rows.iter().map(|row| row.split(' ').map(str::to_owned).collect()).collect();
-        let scheme = recognise(&rows.iter_mut().collect::<Vec<_>>())?;
+        let scheme = recognise(&rows.iter_mut().collect::<Vec<_>>(), &|_| false)?;
         if let Some(scheme) = scheme {
             rows.iter_mut().for_each(|tags| convert(tags, scheme));
         }
@@ -243,6 +284,6 @@ mod tests {
         ] {
             assert_eq!(read(rows), Err((row, word)), "{rows:?}");
         }
-        assert_eq!(recognise(&[&mut vec![String::new()]]), Err((0, 0)));
+        assert_eq!(recognise(&[&mut vec![String::new()]], &|_| false), Err((0, 0)));
     }
 }

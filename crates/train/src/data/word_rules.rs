@@ -196,6 +196,49 @@ mod tests {
     }
 
     #[test]
+    fn a_broken_tag_is_placed_at_its_word() {
+        let train = r#"{"tokens": ["小王", "住", "在北", "京"], "t": ["B-p", "O", "I-l", "I-l"]}"#;
+        let data = load(train, &[task("t", Tokens)]).unwrap();
+        assert_eq!(tags(&data), [["B-p", "I-p", "O", "I-l", "I-l", "I-l"]]);
+        let broken = &DataReport::of(&data, &[]).tasks[0].splits[0].broken;
+        assert_eq!(broken.tags, 1);
+        let place = &broken.examples[0].places[0];
+        assert!(place.ends_with("train.jsonl: line 1, word 3"), "{place}");
+    }
+
+    #[test]
+    fn a_small_split_has_the_scheme_of_the_others_or_of_the_labels() {
+        let row = |tags: &str| {
+            let tags: Vec<&str> = tags.split(' ').collect();
+            serde_json::json!({ "tokens": vec!["a"; tags.len()], "t": tags }).to_string()
+        };
+        let both = |train: &str, dev: &str, fields: TaskFields| {
+            let folder = Folder::new(&[("train.jsonl", &row(train)), ("dev.jsonl", &row(dev))]);
+            let files = folder.files(&["train.jsonl", "dev.jsonl"]);
+            let data = Dataset::load(&files, &[fields], &tokenize)
+                .map_err(|error| folder.strip(&error.to_string()))?;
+            let TaskLabels::Tags(rows) = &data.sources[0].dev.labels[0] else { panic!("tags") };
+            let names = rows[0].iter().flatten().map(|tag| &*data.tasks[0].labels[*tag as usize]);
+            Ok::<_, String>(names.collect::<Vec<_>>().join(" "))
+        };
+        let known = || TaskFields {
+            fixed_labels: Some(["O", "B-PER", "I-PER"].map(str::to_owned).to_vec()),
+            ..task("t", Tokens)
+        };
+        assert_eq!(both("O PER", "PER PER", task("t", Tokens)).unwrap(), "B-PER I-PER");
+        assert_eq!(both("PER PER", "O PER", task("t", Tokens)).unwrap(), "O B-PER");
+        assert_eq!(both("O B-PER I-PER", "PER PER", known()).unwrap(), "B-PER I-PER");
+        for (train, dev, fields) in [
+            ("O B-PER I-PER", "PER PER", task("t", Tokens)),
+            ("O B-PER I-PER", "NOUN PER", known()),
+            ("O B-PER I-PER", "NOUN VERB", known()),
+        ] {
+            let error = both(train, dev, fields).unwrap_err();
+            assert!(error.starts_with("dev.jsonl: line 1: field `t`: word 1"), "{error}");
+        }
+    }
+
+    #[test]
     fn tags_of_other_schemes_are_read_and_said() {
         let rows = [
             r#"{"tokens": ["a", "b", "c"], "t": ["B-p", "E-p", "S-q"]}"#,

@@ -4,7 +4,7 @@ use polyhead_files::{listed, quoted};
 
 use super::findings::is_missing_word;
 use super::report::{DataReport, Example, SourceReport, SplitReport, TaskReport, TaskSplitReport};
-use crate::data::spelling::revealed;
+use crate::data::spelling::{escaped, revealed};
 use crate::data::split::Part;
 
 /// Labels whose counts are shown one by one.
@@ -147,12 +147,11 @@ fn label_counts(counts: &[(&String, usize)]) -> String {
 
 /// The label as it is if it can be read in one way only, else in quotes.
 fn label_name(label: &str) -> String {
-    let shown = revealed(label);
     let plain = |c: char| c.is_alphabetic() || c.is_ascii_digit() || "_-./".contains(c);
     let is_word = label.chars().all(plain) && label.chars().any(char::is_alphabetic);
-    match is_word && shown.trim_matches('`') == label && !is_missing_word(label) {
+    match is_word && escaped(label) == label && !is_missing_word(label) {
         true => label.to_owned(),
-        false => shown,
+        false => revealed(label),
     }
 }
 

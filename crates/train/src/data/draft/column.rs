@@ -56,6 +56,15 @@ impl Column {
         !self.lists.is_empty() && self.lists.len() == self.filled()
     }
 
+    /// The lists that the values hold, if all of them do. Training reads labels so, but no texts.
+    pub(super) fn lists_in_strings(&self) -> Option<Vec<Vec<String>>> {
+        let list = |value: &String| {
+            let list = Cell::Plain(value).array().ok().flatten()?;
+            list.iter().map(scalar).collect()
+        };
+        if self.is_plain() { self.values.iter().map(list).collect() } else { None }
+    }
+
     /// The values as numbers, if all of them are.
     pub(super) fn numbers(&self) -> Option<Vec<f64>> {
         let numbers = self.values.iter().map(|value| value.parse::<f64>().ok());

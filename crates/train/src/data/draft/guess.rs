@@ -150,7 +150,10 @@ fn other(column: &Column) -> Guess {
         return unused("no value".to_owned());
     }
     if column.is_lists() {
-        return list(column);
+        return list(column, &column.lists);
+    }
+    if let Some(lists) = column.lists_in_strings() {
+        return list(column, &lists);
     }
     if !column.is_plain() {
         return unused("values of several forms".to_owned());
@@ -178,9 +181,9 @@ fn other(column: &Column) -> Guess {
 }
 
 /// The use of a column of lists.
-fn list(column: &Column) -> Guess {
+fn list(column: &Column, lists: &[Vec<String>]) -> Guess {
     let mut counts = BTreeMap::<&str, usize>::new();
-    for item in column.lists.iter().flatten() {
+    for item in lists.iter().flatten() {
         *counts.entry(item).or_default() += 1;
     }
     if counts.keys().all(|item| item.parse::<f64>().is_ok()) {
@@ -290,6 +293,9 @@ mod tests {
             ("a|b/a/b|a/b", "multilabel |"),
             ("joy; love/joy/love/anger;joy/anger", "multilabel ;"),
             ("x, y/x/y/x", "multilabel ,"),
+            // Strings of JSON that hold lists.
+            ("['x', 'y']/['x']/['y']/[]", "multilabel"),
+            ("[1, 0]/[0, 1]/[1, 1]", "unused"),
             ("Smith, John and his friends/one, two three four/more/text", "unused"),
             ("a0/b1/c2/d3", "unused"),
             ("/", "unused"),
