@@ -401,9 +401,9 @@ fn text_of(record: &Record, fields: &InputFields, wanted: Wanted) -> Result<Text
     };
     let columns = match &fields.text {
         _ if !wanted.columns => Vec::new(),
-        TextFields::One(name) => record.other_fields(name)?,
+        TextFields::One(name) => record.other_fields(Some(name))?,
         // The text has the name of none of its fields.
-        _ => record.other_fields("")?,
+        _ => record.other_fields(None)?,
     };
     let others = OtherFields { columns, second, words };
     Ok(Text { text, line: record.line(), row: record.sha256(), others })

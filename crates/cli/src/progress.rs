@@ -26,7 +26,7 @@ pub(crate) struct Counts {
     pub(crate) truncated: u64,
     /// Number of texts without a token, whose vectors are zero.
     pub(crate) empty: u64,
-    /// Number of the first of them, counted from 1; 0 without one.
+    /// Line of the first of them; 0 without one.
     pub(crate) first_empty: u64,
 }
 
@@ -55,7 +55,7 @@ impl Progress {
     /// Adds a chunk. `read` is the number of input bytes up to its end.
     pub(crate) fn advance(&mut self, read: u64, chunk: Counts) {
         if self.counts.empty == 0 && chunk.empty > 0 {
-            self.counts.first_empty = self.counts.texts + chunk.first_empty;
+            self.counts.first_empty = chunk.first_empty;
         }
         self.counts.empty += chunk.empty;
         self.counts.texts += chunk.texts;
@@ -168,9 +168,9 @@ mod tests {
         let mut progress = Progress::start(None, true, false);
         let chunk = Counts { texts: 2, tokens: 7, truncated: 1, empty: 0, first_empty: 0 };
         progress.advance(10, chunk);
-        progress.advance(20, Counts { empty: 1, first_empty: 2, ..chunk });
-        progress.advance(30, Counts { empty: 1, first_empty: 1, ..chunk });
-        let all = Counts { texts: 6, tokens: 21, truncated: 3, empty: 2, first_empty: 4 };
+        progress.advance(20, Counts { empty: 1, first_empty: 9, ..chunk });
+        progress.advance(30, Counts { empty: 1, first_empty: 11, ..chunk });
+        let all = Counts { texts: 6, tokens: 21, truncated: 3, empty: 2, first_empty: 9 };
         assert_eq!(progress.finish().0, all);
     }
 }

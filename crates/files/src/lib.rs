@@ -14,7 +14,7 @@
 //! for record in RowReader::new(source.as_bytes(), RowFormat::Csv)? {
 //!     let record = record?;
 //!     let text = record.text("text")?.ok_or_else(|| record.no_text("text", None))?;
-//!     texts.push((record.line(), text.to_owned(), record.other_fields("text")?));
+//!     texts.push((record.line(), text.to_owned(), record.other_fields(Some("text"))?));
 //! }
 //! let id = |id: &str| vec![("id".to_owned(), format!("{id:?}"))];
 //! assert_eq!(texts[0], (2, "soup, hot".to_owned(), id("7")));

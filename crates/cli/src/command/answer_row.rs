@@ -10,7 +10,8 @@ use super::answer_line::{Row, body};
 use crate::failure::usage;
 use crate::output::key;
 
-/// Between two labels of a cell.
+/// Between two labels of a cell, unless it stands in a label of the task: then a cell is a JSON
+/// array.
 const SEPARATOR: &str = "|";
 
 /// The names of the columns that Polyhead sets: the text, then the answers of each task.
@@ -75,7 +76,11 @@ pub(super) fn write_answer(
                 out.write_field(serde_json::to_string(&probability)?)?;
             }
             TaskAnswerBody::MultiLabel { labels, .. } => {
-                out.write_field(labels.join(SEPARATOR))?;
+                let is_ambiguous = head.labels.iter().any(|label| label.contains(SEPARATOR));
+                out.write_field(match is_ambiguous {
+                    true => serde_json::to_string(&labels)?,
+                    false => labels.join(SEPARATOR),
+                })?;
             }
             TaskAnswerBody::Regression { value } => {
                 out.write_field(serde_json::to_string(&value)?)?;

@@ -121,7 +121,12 @@ pub(crate) fn run(mut args: EncodeArgs) -> Result<ExitCode> {
     let on_terminal = args.out.is_none() && io::stdout().is_terminal();
     let mut progress = Progress::start(size, args.model.load.quiet, on_terminal);
     let worked = job.encode(chunks, &mut output, &mut progress);
-    let code = end(worked, output, progress, &args.model.load, (&job.place, encoder.max_length()))?;
+    let empty_result = match kind {
+        ResultKind::Sentences => ", with a vector of zeros",
+        _ => ", without a vector",
+    };
+    let place = (&job.place, encoder.max_length(), empty_result);
+    let code = end(worked, output, progress, &args.model.load, place)?;
     if on_terminal {
         args.model.load.note(
             "a terminal shows the first numbers of each vector; pass --out FILE or pipe the output \
@@ -201,7 +206,7 @@ impl EncodeJob<'_> {
                 (stays, error) = chunk.take_out(too_long, self.on_bad_row, &self.place);
                 results.retain(&stays);
             }
-            let counts = count(results.counts().iter().copied());
+            let counts = count(results.counts().iter().copied(), &chunk.lines);
             let Chunk { texts, others, rows, bad, read, .. } = chunk;
             output.write(Batch { texts, others, rows, bad, results }, &self.place)?;
             progress.advance(read, counts);

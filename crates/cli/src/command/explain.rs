@@ -37,7 +37,8 @@ pub(crate) fn run(args: ExplainArgs) -> Result<()> {
         let Some(path) = alias.path else {
             return Err(usage(format!("no key `{word}`; {}", alias.note)));
         };
-        note(&format!("`{word}` is called `{path}` here"));
+        let more = if alias.note.is_empty() { "" } else { &format!(": {}", alias.note) };
+        note(&format!("`{word}` is called `{path}` here{more}"));
         found = named(&keys, path);
     }
     let kinds = kinds_with_metric(word);

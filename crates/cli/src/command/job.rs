@@ -60,13 +60,15 @@ pub(super) fn note_resumed(output: &Output, quiet: bool) {
 pub(super) const PROBE: [&str; 1] = ["A text that is always the same."];
 
 /// Counts the texts of a chunk and their tokens.
-pub(super) fn count(texts: impl Iterator<Item = TextTokens> + Clone) -> Counts {
+///
+/// - `lines`: line of each text
+pub(super) fn count(texts: impl Iterator<Item = TextTokens> + Clone, lines: &[u64]) -> Counts {
     Counts {
         texts: texts.clone().count() as u64,
         tokens: texts.clone().map(|text| text.kept as u64).sum(),
         truncated: texts.clone().filter(|text| text.truncated()).count() as u64,
         empty: texts.clone().filter(|text| text.kept == 0).count() as u64,
-        first_empty: texts.zip(1..).find(|(text, _)| text.kept == 0).map_or(0, |(_, at)| at),
+        first_empty: texts.zip(lines).find(|(text, _)| text.kept == 0).map_or(0, |(_, line)| *line),
     }
 }
 
@@ -74,12 +76,13 @@ pub(super) fn count(texts: impl Iterator<Item = TextTokens> + Clone) -> Counts {
 ///
 /// - `worked`: how the run ended
 /// - `limit`: tokens that the model reads
+/// - `empty_result`: what the output has for a text without a token, with a comma before it
 pub(super) fn end(
     worked: Result<()>,
     mut output: Output,
     progress: Progress,
     load: &LoadArgs,
-    (place, limit): (&Place, usize),
+    (place, limit, empty_result): (&Place, usize, &str),
 ) -> Result<ExitCode> {
     let finished = worked.and_then(|()| output.finish(place));
     let skipped = finished.map_err(|error| output.explain(error))?;
@@ -95,8 +98,9 @@ pub(super) fn end(
     }
     if empty > 0 {
         load.note(&format!(
-            "{} without a token, with a vector of zeros: the first is text {first_empty}",
-            were(empty, "text")
+            "{} without a token{empty_result}: the first is {}",
+            were(empty, "text"),
+            place.of_line(first_empty)
         ));
     }
     if skipped == 0 {

@@ -114,7 +114,7 @@ pub(crate) fn run(mut args: PredictArgs) -> Result<ExitCode> {
     let on_terminal = args.out.is_none() && io::stdout().is_terminal();
     let mut progress = Progress::start(size, load.quiet, on_terminal);
     let worked = job.predict(chunks, &mut output, &mut progress);
-    end(worked, output, progress, &load, (&job.place, model.encoder().max_length()))
+    end(worked, output, progress, &load, (&job.place, model.encoder().max_length(), ""))
 }
 
 /// Refuses a text in the place of the model.
@@ -178,7 +178,7 @@ impl PredictJob<'_> {
                     false => self.lines(&chunk, &answers)?,
                 };
                 let results = Results::Lines(lines);
-                let counts = count(answers.texts.iter().map(|text| text.tokens));
+                let counts = count(answers.texts.iter().map(|text| text.tokens), &chunk.lines);
                 let Chunk { texts, others, rows, bad, read, .. } = chunk;
                 output.write(Batch { texts, others, rows, bad, results }, &self.place)?;
                 progress.advance(read, counts);

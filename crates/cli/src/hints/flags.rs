@@ -71,17 +71,20 @@ fn key_hint(flag: &str) -> Option<String> {
     let word = flag.trim_start_matches('-').replace('-', "_");
     let keys = config_keys();
     let named = |path: &&str| path.rsplit('.').next() == Some(word.as_str());
-    let key = keys.iter().map(|key| key.path.as_str()).find(named);
-    let path = match (key, key_alias(&word)) {
-        (Some(path), _) => path,
-        (None, Some(alias)) => match alias.path {
-            Some(path) => path,
-            None => return Some(alias.note.to_owned()),
-        },
-        (None, None) => return None,
-    };
-    let path = path.replacen("task.", "task.NAME.", 1);
-    Some(format!("a key of the configuration is changed by `--set {path}=VALUE`"))
+    let mut paths: Vec<&str> = keys.iter().map(|key| key.path.as_str()).filter(named).collect();
+    // Keys of one task come after those of the run.
+    paths.sort_by_key(|path| path.starts_with("task."));
+    let mut note = "";
+    if paths.is_empty() {
+        let alias = key_alias(&word)?;
+        let Some(path) = alias.path else { return Some(alias.note.to_owned()) };
+        paths.push(path);
+        note = alias.note;
+    }
+    let set = |path: &str| format!("`--set {}=VALUE`", path.replacen("task.", "task.NAME.", 1));
+    let ways: Vec<String> = paths.into_iter().map(set).collect();
+    let note = if note.is_empty() { String::new() } else { format!(": {note}") };
+    Some(format!("a key of the configuration is changed by {}{note}", ways.join(" or ")))
 }
 
 /// Flags separated by blanks, and the flag that they mean.
@@ -199,6 +202,20 @@ mod tests {
             (
                 "train --loss-weight",
                 Some("a key of the configuration is changed by `--set task.NAME.weight=VALUE`"),
+            ),
+            (
+                "train --learning-rate",
+                Some(
+                    "a key of the configuration is changed by `--set train.learning_rate=VALUE` or \
+                     `--set task.NAME.learning_rate=VALUE`",
+                ),
+            ),
+            (
+                "train --warmup-steps",
+                Some(
+                    "a key of the configuration is changed by `--set train.warmup=VALUE`: the share \
+                     of all steps, such as 0.1",
+                ),
             ),
             ("train --output-dir", Some("use `--out`")),
             ("train --device", Some("training runs on the CPU")),

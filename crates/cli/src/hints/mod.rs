@@ -54,7 +54,12 @@ fn hint(
             }
         }
         ErrorKind::MissingRequiredArgument if command?.get_name() == "train" => {
-            Some("`polyhead init DATA_FILE` writes a configuration".to_owned())
+            let Some(ContextValue::Strings(missing)) = error.get(ContextKind::InvalidArg) else {
+                return None;
+            };
+            let is_config = |argument: &String| argument.contains("CONFIG");
+            let hint = "`polyhead init DATA_FILE` writes a configuration";
+            missing.iter().any(is_config).then(|| hint.to_owned())
         }
         ErrorKind::MissingRequiredArgument if command?.get_name() == "predict" => {
             Some("the model comes first: polyhead predict runs/a \"a text\"".to_owned())
@@ -74,7 +79,8 @@ mod tests {
         for (line, expected, without) in [
             ("embed a", "tip: use `polyhead encode`", "similar"),
             ("encode --truncate-dim 3 a", "tip: use `--dim`", "on-truncate"),
-            ("train data.csv", "tip: `polyhead init DATA_FILE`", "similar"),
+            ("train", "tip: `polyhead init DATA_FILE`", "similar"),
+            ("train c.toml", "--out <DIR>", "init"),
             (
                 "eval runs/a b.csv -i a.csv",
                 "tip: a file to read is named by a flag: -i b.csv",

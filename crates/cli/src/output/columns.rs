@@ -32,12 +32,19 @@ pub(crate) fn write_line(
 }
 
 /// The key of column `name`: it gets a prefix if Polyhead sets a key of that name, and is
-/// different from every other column.
+/// different from all keys and from the key of every other column.
 pub(crate) fn key<'a>(name: &'a str, columns: &[(String, String)], keys: &[&str]) -> Cow<'a, str> {
     let mut key = Cow::Borrowed(name);
     if keys.contains(&name) {
-        key = Cow::Owned(format!("{PREFIX}{name}"));
-        while columns.iter().any(|(other, _)| *other == *key) {
+        let renamed = |(other, _): &&(String, String)| keys.contains(&other.as_str());
+        let earlier = columns.iter().take_while(|(other, _)| other != name).filter(renamed);
+        let earlier: Vec<_> = earlier.map(|(other, _)| self::key(other, columns, keys)).collect();
+        let is_taken = |key: &str| {
+            keys.contains(&key)
+                || columns.iter().any(|(other, _)| other == key)
+                || earlier.iter().any(|other| other == key)
+        };
+        while is_taken(&key) {
             key.to_mut().insert_str(0, PREFIX);
         }
     }
@@ -50,14 +57,21 @@ mod tests {
 
     #[test]
     fn no_key_comes_twice() {
-        let keys = |names: &[&str]| -> Vec<String> {
+        let keys_beside = |names: &[&str], ours: &[&str]| -> Vec<String> {
             let columns: Vec<(String, String)> =
                 names.iter().map(|name| ((*name).to_owned(), "1".to_owned())).collect();
-            let ours = ["text", "tokens", "truncated", "tasks"];
-            columns.iter().map(|(name, _)| key(name, &columns, &ours).into_owned()).collect()
+            columns.iter().map(|(name, _)| key(name, &columns, ours).into_owned()).collect()
         };
+        let keys = |names: &[&str]| keys_beside(names, &["text", "tokens", "truncated", "tasks"]);
         assert_eq!(keys(&["id", "tokens"]), ["id", "input_tokens"]);
         assert_eq!(keys(&["input_text", "text"]), ["input_text", "input_input_text"]);
+        // Tasks have such names too.
+        let ours = ["text", "input_text"];
+        assert_eq!(keys_beside(&["text"], &ours), ["input_input_text"]);
+        assert_eq!(
+            keys_beside(&["text", "input_text"], &ours),
+            ["input_input_text", "input_input_input_text"]
+        );
         assert_eq!(
             keys(&["tasks", "input_tasks", "input_input_tasks", "tokens", "input_"]),
             [

@@ -22,8 +22,16 @@ fn a_text_without_a_token_is_noted() {
     tokenizer["post_processor"] = Value::Null;
     fs::write(&path, tokenizer.to_string()).unwrap();
     let run = folder.run(&["encode", "-m", "model", "-i", "a.txt"]).ok();
-    let wanted = "note: 2 texts were without a token, with a vector of zeros: the first is text 2";
+    let wanted =
+        "note: 2 texts were without a token, with a vector of zeros: the first is a.txt: line 2";
     assert!(run.err.contains(wanted), "{}", run.err);
+    // Lines count that are skipped.
+    fs::write(folder.path("a.jsonl"), "{\"text\": \"a\"}\n{\"text\": 5}\n{\"text\": \"\"}")
+        .unwrap();
+    let args = ["encode", "-m", "model", "-i", "a.jsonl", "--on-bad-row", "skip", "-o", "b.jsonl"];
+    let skipped = folder.run(&args);
+    let wanted = "1 text was without a token, with a vector of zeros: the first is a.jsonl: line 3";
+    assert!(skipped.err.contains(wanted), "{}", skipped.err);
     let lines = run.json_lines();
     let zeros = |line: &Value| {
         line["embedding"].as_array().unwrap().iter().all(|x| x.as_f64() == Some(0.0))

@@ -84,6 +84,17 @@ fn every_answer_has_its_column() {
     predict(&folder, "pair.jsonl", "d.csv", &["--tasks", "topic", "--abstain", "1"]).ok();
     let (_, rows) = table(&folder, "d.csv");
     assert_eq!(rows[0][..2], ["[\"the soup\",\"a \\\"b\\\"\"]", ""]);
+    // Labels that have the separator in them come as a list, which is read as labels again.
+    let file = folder.path("run/model/polyhead.json");
+    let mut model: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    let tags =
+        model["tasks"].as_array_mut().unwrap().iter_mut().find(|head| head["name"] == "tags");
+    let labels = &mut tags.unwrap()["labels"];
+    assert_eq!(*labels, json!(["film", "food"]));
+    *labels = json!(["film", "food|soup"]);
+    fs::write(&file, model.to_string()).unwrap();
+    folder.run(&["predict", "run", "the soup", "-q", "-o", "f.csv", "--tasks", "tags"]).ok();
+    assert_eq!(table(&folder, "f.csv").1[0], ["the soup", "[\"food|soup\"]"]);
     let args = ["predict", "run", "the soup", "-q", "-o", "e.csv", "--tasks", "size"];
     folder.run(&args).ok();
     assert_eq!(table(&folder, "e.csv").0, ["text", "size"]);

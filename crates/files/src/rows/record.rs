@@ -145,23 +145,24 @@ impl Record {
         Ok(words.filter(|words| !words.is_empty()))
     }
 
-    /// Gives name and value of every field but `name`, in their order. Values are JSON: those of a
-    /// JSON object as they were written, cells of CSV as strings.
+    /// Gives name and value of every field in their order, without that of `name` if one is given.
+    /// Values are JSON: those of a JSON object as they were written, cells of CSV as strings.
     ///
     /// # Errors
     /// A cell that is not UTF-8.
-    pub fn other_fields(&self, name: &str) -> Result<Vec<(String, String)>, RowError> {
+    pub fn other_fields(&self, name: Option<&str>) -> Result<Vec<(String, String)>, RowError> {
         match &self.content {
             Content::Text(_) => Ok(Vec::new()),
             Content::Json { source, fields } => {
-                let others = fields.iter().filter(|field| field.name != name);
+                let others = fields.iter().filter(|field| Some(&*field.name) != name);
                 let written = |field: &JsonField| {
                     (field.name.clone(), source[field.place.clone()].to_owned())
                 };
                 Ok(others.map(written).collect())
             }
             Content::Csv { header, .. } => {
-                let others = header.names.iter().enumerate().filter(|(_, column)| *column != name);
+                let columns = header.names.iter().enumerate();
+                let others = columns.filter(|(_, column)| Some(column.as_str()) != name);
                 let string = |(index, column): (usize, &String)| {
                     Ok((column.clone(), Value::from(self.csv_cell(index)?).to_string()))
                 };

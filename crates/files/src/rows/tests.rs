@@ -210,7 +210,9 @@ fn a_source_is_not_read_again_after_its_end() {
 fn empty_columns_behind_the_last_name_are_ignored() {
     let all = |source: &str| {
         let records = records(Csv, source.as_bytes())?;
-        Ok::<_, String>(records.iter().map(|r| r.other_fields("text").unwrap()).collect::<Vec<_>>())
+        Ok::<_, String>(
+            records.iter().map(|r| r.other_fields(Some("text")).unwrap()).collect::<Vec<_>>(),
+        )
     };
     let id = |id: &str| vec![("id".to_owned(), format!("{id:?}"))];
     assert_eq!(all("text,id,,\na,1,,\nb,2, ,\n"), Ok(vec![id("1"), id("2")]));
@@ -399,7 +401,7 @@ fn a_row_without_a_text_says_what_it_has() {
 fn other_fields_keep_their_order_and_spelling() {
     let others = |format, source: &str| {
         let record = records(format, source.as_bytes()).unwrap().remove(0);
-        let others = record.other_fields("text").unwrap();
+        let others = record.other_fields(Some("text")).unwrap();
         let others: Vec<String> =
             others.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
         (record.names().join(" "), others.join(" "))
@@ -408,10 +410,16 @@ fn other_fields_keep_their_order_and_spelling() {
     assert_eq!(found, ("z text a".to_owned(), "z=1.50 a={\"y\": [1, 2]}".to_owned()));
     let found = others(Csv, "id,text,n\n07,a,\"\"\"\"\n");
     assert_eq!(found, ("id text n".to_owned(), "id=\"07\" n=\"\\\"\"".to_owned()));
+    // The index that pandas writes has no name.
+    let found = others(Csv, ",text,n\n7,a,b\n");
+    assert_eq!(found, (" text n".to_owned(), "=\"7\" n=\"b\"".to_owned()));
+    let all = records(Csv, b",text,n\n7,a,b\n").unwrap().remove(0).other_fields(None).unwrap();
+    assert_eq!(all[0], (String::new(), "\"7\"".to_owned()));
+    assert_eq!(all.len(), 3);
     assert_eq!(others(Text, "a b"), ("text".to_owned(), String::new()));
     let record = records(Csv, b"id,text\na\xff,fine\n").unwrap().remove(0);
     assert_eq!(
-        record.other_fields("text").unwrap_err().to_string(),
+        record.other_fields(Some("text")).unwrap_err().to_string(),
         "line 2: field `id`: expected UTF-8, found byte 0xff at position 2"
     );
 }
@@ -498,7 +506,7 @@ proptest! {
                 Ok(record) => {
                     let names: Vec<String> = record.names().iter().map(|n| n.to_string()).collect();
                     for name in &names {
-                        let _ = (record.text(name), record.words(name), record.other_fields(name));
+                        let _ = (record.text(name), record.words(name), record.other_fields(Some(name)));
                     }
                     prop_assert_eq!(record.sha256().len(), 32);
                     record.line()
