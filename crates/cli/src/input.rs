@@ -441,12 +441,10 @@ impl std::fmt::Display for Place {
 
 /// Makes the error of a file name that does not show a known format.
 pub(crate) fn unknown_suffix(path: &Path, expected: &str) -> anyhow::Error {
-    let parquet = path.extension().is_some_and(|suffix| suffix.eq_ignore_ascii_case("parquet"));
     if path.is_dir() {
         return usage(format!("{}: expected a file, found a folder", path.display()));
     }
-    let unsupported = "Parquet files are not supported yet; use .jsonl or .csv";
-    let message = if parquet { unsupported } else { expected };
+    let message = RowFormat::unread(path).unwrap_or(expected);
     usage(format!("{}: {message}", path.display()))
 }
 

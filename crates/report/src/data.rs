@@ -4,7 +4,8 @@ use std::cmp::Reverse;
 
 use maud::{Markup, html};
 use polyhead_train::{
-    DataReport, Example, NumberSummary, Part, SourceReport, TaskReport, TaskSplitReport,
+    DataFinding, DataReport, Example, NumberSummary, Part, SourceReport, TaskReport,
+    TaskSplitReport,
 };
 
 use crate::number::{counted, grouped, number, percent, total};
@@ -65,78 +66,18 @@ fn splits(found: &DataReport) -> Markup {
 
 /// Every problem of the data, with some examples.
 fn problems(found: &DataReport) -> Markup {
-    let mut all: Vec<(String, &[Example])> = Vec::new();
-    for overlap in &found.overlaps {
-        let texts = counted(overlap.texts as u64, "text is", "texts are");
-        let (first, second) = (overlap.first, overlap.second);
-        all.push((format!("{texts} in both {first} and {second}"), &overlap.examples));
-    }
-    let splits = found.sources.iter().flat_map(|source| &source.splits);
-    for split in splits.filter(|split| split.repeats.rows > 0) {
-        let texts = counted(split.repeats.texts as u64, "text is", "texts are");
-        let rows = counted(split.repeats.rows as u64, "extra row", "extra rows");
-        let text = format!("{texts} repeated in {}: {rows}", split.part);
-        all.push((text, &split.repeats.examples));
-    }
-    for task in &found.tasks {
-        all.extend(task.findings.iter().map(|text| (format!("{}: {text}", task.name), &[][..])));
-        if task.conflicts.texts > 0 {
-            let texts = counted(task.conflicts.texts as u64, "text has", "texts have");
-            let text = format!("{}: {texts} different labels in different rows", task.name);
-            all.push((text, &task.conflicts.examples));
-        }
-        all.extend(task.splits.iter().flat_map(|split| label_problems(task, split)));
-    }
-    for split in found.sources.iter().flat_map(|source| &source.splits) {
-        let part = split.part;
-        if split.empty > 0 {
-            let texts = counted(split.empty as u64, "text is", "texts are");
-            all.push((format!("{texts} blank in {part}"), &[]));
-        }
-        let unseen = split.words_cut.saturating_add(split.words_dropped);
-        if unseen > 0 {
-            let (unseen, of) = (grouped(unseen as u64), grouped(split.words as u64));
-            let text =
-                format!("{unseen} of {of} words in {part} do not reach the model: they count as O");
-            all.push((text, &[]));
-        }
-    }
+    let findings = found.findings();
     html! {
         h3 { "Problems found" }
-        @if all.is_empty() {
+        @if findings.is_empty() {
             p { "None: no repeated texts, no contradictory labels, no unknown labels." }
         }
-        @for (text, shown) in all {
+        @for DataFinding { text, examples: shown } in findings {
+            @let text = cut(&text, 600);
             @if shown.is_empty() { p.odd { (user(&text)) } }
             @else { (details(&text, examples(shown))) }
         }
     }
-}
-
-/// Problems with the labels of a task in one split.
-fn label_problems<'a>(
-    task: &TaskReport,
-    split: &'a TaskSplitReport,
-) -> Vec<(String, &'a [Example])> {
-    let (task, part) = (&task.name, split.part);
-    let mut all: Vec<(String, &[Example])> = Vec::new();
-    if split.unknown.rows > 0 {
-        let rows = counted(split.unknown.rows as u64, "row", "rows");
-        let labels = counted(split.unknown.labels as u64, "label", "labels");
-        let named: Vec<&str> = split.unknown.first.iter().map(|l| l.label.as_str()).collect();
-        let named =
-            if named.is_empty() { String::new() } else { format!(": {}", named.join(", ")) };
-        all.push((
-            format!("{task}: {rows} in {part} with {labels} unknown to training{named}"),
-            &[],
-        ));
-    }
-    if split.broken.tags > 0 {
-        let tags = counted(split.broken.tags as u64, "tag", "tags");
-        let text = format!("{task}: {tags} in {part} inside a span that has no beginning");
-        all.push((text, &split.broken.examples));
-    }
-    all
 }
 
 fn examples(examples: &[Example]) -> Markup {

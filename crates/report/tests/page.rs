@@ -60,7 +60,7 @@ fn every_section_is_there() {
         "Saved by freezing",
         "Where the time went",
         "Problems found",
-        "2 texts are in both train and test",
+        "2 texts stand in train and test",
         "Lengths of texts",
         "Labels of marks",
         "The other 6 labels",

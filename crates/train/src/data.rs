@@ -32,8 +32,9 @@ mod word_rules;
 
 pub(crate) use cell::{RawLabel, class, number, set};
 pub use check::{
-    BrokenTags, Conflicts, DataReport, Example, LabelRows, Lengths, NumberSummary, Overlap,
-    Repeats, ResplitWords, SourceReport, SplitReport, TaskReport, TaskSplitReport, UnknownLabels,
+    BrokenTags, Conflicts, DataFinding, DataReport, Example, LabelRows, Lengths, NumberSummary,
+    Overlap, Repeats, ResplitWords, SourceReport, SplitReport, TaskReport, TaskSplitReport,
+    UnknownLabels,
 };
 pub use draft::ConfigDraft;
 pub use fingerprint::DataFile;

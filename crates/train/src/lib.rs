@@ -31,10 +31,11 @@ pub use config::{
     TrainSettings, WordRule, WrittenKeys, config_keys, key_alias,
 };
 pub use data::{
-    BrokenTag, BrokenTags, ConfigDraft, Conflicts, DataFile, DataReport, DataTask, Dataset,
-    Example, FIRST_UNKNOWN, LabelIssues, LabelRows, LabelSpelling, Lengths, NumberSummary, Overlap,
-    Part, Place, Repeats, ResplitWords, Rows, Source, SourceReport, Split, SplitReport, SplitWords,
-    TaskFields, TaskLabels, TaskReport, TaskSplitReport, Tokenize, UnknownLabel, UnknownLabels,
+    BrokenTag, BrokenTags, ConfigDraft, Conflicts, DataFile, DataFinding, DataReport, DataTask,
+    Dataset, Example, FIRST_UNKNOWN, LabelIssues, LabelRows, LabelSpelling, Lengths, NumberSummary,
+    Overlap, Part, Place, Repeats, ResplitWords, Rows, Source, SourceReport, Split, SplitReport,
+    SplitWords, TaskFields, TaskLabels, TaskReport, TaskSplitReport, Tokenize, UnknownLabel,
+    UnknownLabels,
 };
 pub use error::{Error, ErrorKind};
 pub use evaluate::{Answers, EvalRequest, EvaluateOptions, Evaluation, evaluate};

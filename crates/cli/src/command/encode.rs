@@ -1,6 +1,5 @@
 //! `polyhead encode`: any number of texts in, their vectors out.
 
-use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -118,7 +117,7 @@ pub(crate) fn run(mut args: EncodeArgs) -> Result<ExitCode> {
     };
     output.check_fingerprint(|| job.fingerprint(&folder, &reading))?;
     note_resumed(&output, args.model.load.quiet);
-    let on_terminal = args.out.is_none() && io::stdout().is_terminal();
+    let on_terminal = output.is_on_terminal();
     let mut progress = Progress::start(size, args.model.load.quiet, on_terminal);
     let worked = job.encode(chunks, &mut output, &mut progress);
     let empty_result = match kind {

@@ -27,7 +27,7 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(crate) struct InitArgs {
-    /// Rows to train on, a .jsonl or .csv file
+    /// Rows to train on, a .jsonl, .csv or .tsv file, or one of these and .gz
     #[arg(value_name = "DATA_FILE")]
     data: PathBuf,
 

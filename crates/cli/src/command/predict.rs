@@ -1,6 +1,5 @@
 //! `polyhead predict`: texts in, the answers of all tasks out.
 
-use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -111,7 +110,7 @@ pub(crate) fn run(mut args: PredictArgs) -> Result<ExitCode> {
     let job = PredictJob { model: &model, options: &options, place };
     output.check_fingerprint(|| job.fingerprint(&folder, &reading))?;
     note_resumed(&output, load.quiet);
-    let on_terminal = args.out.is_none() && io::stdout().is_terminal();
+    let on_terminal = output.is_on_terminal();
     let mut progress = Progress::start(size, load.quiet, on_terminal);
     let worked = job.predict(chunks, &mut output, &mut progress);
     end(worked, output, progress, &load, (&job.place, model.encoder().max_length(), ""))

@@ -1,5 +1,9 @@
 //! Names of commands in other tools.
 
+use std::path::Path;
+
+use polyhead_files::RowFormat;
+
 /// Returns what to run in place of an unknown command.
 pub(crate) fn command_hint(word: &str) -> Option<String> {
     let lower = word.to_ascii_lowercase().replace('_', "-");
@@ -10,10 +14,9 @@ pub(crate) fn command_hint(word: &str) -> Option<String> {
     if let Some((_, note)) = NOTES.iter().find(|(words, _)| has(words)) {
         return Some((*note).to_owned());
     }
-    let ends = |suffixes: &[&str]| suffixes.iter().any(|suffix| lower.ends_with(suffix));
-    if ends(&[".toml"]) {
+    if lower.ends_with(".toml") {
         Some(format!("to train: polyhead train {word} -o runs/a"))
-    } else if ends(&[".txt", ".csv", ".jsonl"]) {
+    } else if RowFormat::from_path(Path::new(word)).is_some() {
         Some(format!("to encode a file: polyhead encode -i {word}"))
     } else if word.contains(char::is_whitespace) {
         Some(format!("to encode a text: polyhead encode {word:?}"))
@@ -88,6 +91,7 @@ mod tests {
             ("fine_tune", Some("use `polyhead train`")),
             ("a.toml", Some("to train: polyhead train a.toml -o runs/a")),
             ("a.CSV", Some("to encode a file: polyhead encode -i a.CSV")),
+            ("a_b.tsv.gz", Some("to encode a file: polyhead encode -i a_b.tsv.gz")),
             ("a cat", Some("to encode a text: polyhead encode \"a cat\"")),
             ("frobnicate", None),
         ] {

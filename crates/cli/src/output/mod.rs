@@ -169,6 +169,11 @@ impl Output {
         self.file().is_none_or(|file| file.format != FileFormat::Npy)
     }
 
+    /// Returns true if the results appear on a terminal.
+    pub(crate) fn is_on_terminal(&self) -> bool {
+        matches!(self.sink, Sink::Stdout { on_terminal: true, .. })
+    }
+
     /// Returns true if the output is a CSV file.
     pub(crate) fn is_csv(&self) -> bool {
         self.file().is_some_and(|file| file.format == FileFormat::Csv)

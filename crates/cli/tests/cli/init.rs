@@ -131,11 +131,15 @@ fn other_splits_and_folders_are_found() {
     for name in ["data/train.csv", "data/validation.csv"] {
         fs::write(folder.path(name), format!("text,label\n{rows}")).unwrap();
     }
-    fs::write(folder.path("data/test.csv"), "other,label\na,x\n").unwrap();
-    let run = folder.run(&["init", "data/train.csv", "-o", "configs/a.toml"]).ok();
-    assert!(run.err.contains("validation.csv`: the dev rows"), "{}", run.err);
+    for (test, missing) in [("text,other\na,x\n", "labels"), ("other,label\na,x\n", "text")] {
+        fs::write(folder.path("data/test.csv"), test).unwrap();
+        let args = ["init", "data/train.csv", "-o", "configs/a.toml", "--overwrite"];
+        let run = folder.run(&args).ok();
+        assert!(run.err.contains("validation.csv`: the dev rows"), "{}", run.err);
+        let config = fs::read_to_string(folder.path("configs/a.toml")).unwrap();
+        assert!(config.contains("# test = "), "its rows have no {missing}: {config}");
+    }
     let config = fs::read_to_string(folder.path("configs/a.toml")).unwrap();
-    assert!(config.contains("# test = "), "its rows have no text: {config}");
     folder.run(&["check-data", "configs/a.toml"]).ok();
 
     // An existing file is replaced on request only.

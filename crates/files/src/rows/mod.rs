@@ -98,6 +98,12 @@ impl RowFormat {
             _ => None,
         }
     }
+
+    /// Returns what a message says about a file that is not read, if its suffix is that of Parquet.
+    pub fn unread(path: &Path) -> Option<&'static str> {
+        let is_parquet = path.extension()?.eq_ignore_ascii_case("parquet");
+        is_parquet.then_some("Parquet files are not supported yet; use .jsonl, .csv or .tsv")
+    }
 }
 
 /// Bytes of a CSV file in which its separator is looked for, if the header does not show it.

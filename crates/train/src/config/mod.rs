@@ -167,7 +167,7 @@ settings! {
         field: Vec<String> = Vec::new(),
         /// The labels, in order. Absent: those of the training data, sorted.
         labels: Option<Vec<String>> = None,
-        /// When two spellings are one label: `"exact"`, or `"normalized"` without regard to case, blanks, invisible characters, Unicode form, `1` or `1.0`. Absent: `"exact"`.
+        /// When two spellings are one label: `"exact"`, or `"normalized"` without regard to case, blanks, invisible characters, Unicode form, `1` or `1.0`, and with `1` for true and `0` for false where the task has two such labels. Absent: `"exact"`.
         #[serde(with = "words::some_word")]
         label_matching: Option<LabelMatching> = None,
         /// The separator between the labels in a cell, for multilabel. Absent: `|`, `;` or `,`, found in the cells.
@@ -280,19 +280,19 @@ pub enum Keep {
     Distill,
 }
 
-/// How a raw text becomes the words that a task tags.
+/// The rule by which a raw text becomes the words that a task tags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum WordRule {
-    /// As the words of the training data stand in their texts.
+    /// The rule that the words of the training data show in their texts.
     Learned,
-    /// As [`WordSplit::Whitespace`].
+    /// The rule [`WordSplit::Whitespace`].
     Whitespace,
-    /// As [`WordSplit::Punctuation`].
+    /// The rule [`WordSplit::Punctuation`].
     Punctuation,
-    /// As [`WordSplit::Unicode`].
+    /// The rule [`WordSplit::Unicode`].
     Unicode,
-    /// As [`WordSplit::Characters`].
+    /// The rule [`WordSplit::Characters`].
     Characters,
 }
 

@@ -19,6 +19,7 @@ use super::source::{DataTask, Dataset, Source};
 use super::spelling::escaped;
 use super::split::{Part, Split};
 
+pub use lines::DataFinding;
 pub use report::{
     BrokenTags, Conflicts, DataReport, Example, LabelRows, Lengths, NumberSummary, Overlap,
     Repeats, ResplitWords, SourceReport, SplitReport, TaskReport, TaskSplitReport, UnknownLabels,

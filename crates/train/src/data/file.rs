@@ -9,12 +9,10 @@ use crate::error::{Error, ErrorKind};
 
 /// Finds the format of a data file by its suffix: JSON Lines, CSV or TSV, also compressed.
 pub(super) fn format_of(path: &Path) -> Result<RowFormat, Error> {
+    let expected = "expected a name that ends in .jsonl, .csv or .tsv, or one of these and .gz";
     let message = match RowFormat::from_path(path) {
         Some(format) if format != RowFormat::Text => return Ok(format),
-        None if path.extension().is_some_and(|suffix| suffix.eq_ignore_ascii_case("parquet")) => {
-            "Parquet files come later; use .jsonl, .csv or .tsv"
-        }
-        _ => "expected a name that ends in .jsonl, .csv or .tsv, or one of these and .gz",
+        _ => RowFormat::unread(path).unwrap_or(expected),
     };
     Err(Error::new(ErrorKind::Data, format!("{}: {message}", path.display())))
 }
@@ -42,7 +40,10 @@ mod tests {
         assert_eq!(format_of(Path::new("b.csv")).unwrap(), RowFormat::Csv);
         assert_eq!(format_of(Path::new("b.TSV.gz")).unwrap(), RowFormat::Tsv);
         for (name, expected) in [
-            ("a.parquet", "a.parquet: Parquet files come later; use .jsonl, .csv or .tsv"),
+            (
+                "a.parquet",
+                "a.parquet: Parquet files are not supported yet; use .jsonl, .csv or .tsv",
+            ),
             (
                 "a.txt",
                 "a.txt: expected a name that ends in .jsonl, .csv or .tsv, or one of these and .gz",

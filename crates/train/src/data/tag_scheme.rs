@@ -27,7 +27,7 @@ pub(super) enum TagScheme {
     Iob1,
     /// `I-TYPE` alone: neighbours of one type are one span.
     Io,
-    /// As [`Self::Io`], of types without `I-`.
+    /// The type alone, without `I-`: neighbours of one type are one span.
     Plain,
 }
 

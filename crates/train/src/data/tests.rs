@@ -211,7 +211,7 @@ fn what_cannot_be_trained_on() {
             files: &["train.parquet"],
             task: task("c", Classification),
             kind: ErrorKind::Data,
-            expected: "train.parquet: Parquet files come later; use .jsonl, .csv or .tsv",
+            expected: "train.parquet: Parquet files are not supported yet; use .jsonl, .csv or .tsv",
         },
         Case {
             files: &["train.jsonl"],

@@ -1,4 +1,5 @@
-//! How raw texts become the words of each tagging task, and tags for words that no text shows.
+//! The rule that splits raw texts into words for each tagging task, and tags for words that no text
+//! shows.
 //!
 //! A script without blanks does not show where its words end. Where the data have such words, as
 //! `小王`, raw text is split into letters; so training tags letters too: `B-PER` of the word becomes

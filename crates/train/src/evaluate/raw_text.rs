@@ -1,4 +1,4 @@
-//! What a tagging task finds in raw texts, where no words are given.
+//! The score of a tagging task on raw texts, where no words are given.
 //!
 //! Metrics of a split are about the words of the data. At use the task splits a raw text by its own
 //! rule; here the texts of labelled rows are split so too, and spans are compared by their characters.

@@ -79,7 +79,7 @@ impl RunPlan {
     }
 }
 
-/// The rows of a source in one line, with its tasks' names where `train` has several sources.
+/// The rows of a source in one line, with the names of its tasks.
 fn rows_line(source: &SourceReport) -> String {
     let splits = source.splits.iter().map(|split| format!("{} {}", split.part, split.rows));
     let splits: Vec<String> = splits.collect();

@@ -60,6 +60,11 @@ pub(crate) trait TaskRules {
         None
     }
 
+    /// Returns true if a row has any number of labels.
+    fn has_sets(&self) -> bool {
+        false
+    }
+
     /// `rows` rows without a label.
     fn unlabelled(&self, rows: usize) -> TaskLabels;
 
@@ -182,7 +187,7 @@ pub(crate) fn kinds_with_key(key: &str) -> Vec<TaskKind> {
 
 /// Returns true if a task may have a field for each label, with 0 or 1 in it: where labels are sets.
 pub(crate) fn takes_several_fields(kind: TaskKind) -> bool {
-    rules(kind).own_keys().contains(&"separator")
+    rules(kind).has_sets()
 }
 
 /// The rules of a kind.

@@ -22,6 +22,10 @@ impl TaskRules for MultiLabel {
         Some(RawLabel::Cell(String::new()))
     }
 
+    fn has_sets(&self) -> bool {
+        true
+    }
+
     fn unlabelled(&self, rows: usize) -> TaskLabels {
         TaskLabels::Sets(vec![None; rows])
     }

@@ -1,4 +1,4 @@
-//! What is odd about the labels of one task: spellings, rare labels, targets without information.
+//! Findings about the labels of one task: spellings, rare labels, targets without information.
 
 use std::collections::BTreeMap;
 
@@ -16,8 +16,7 @@ const SPELLINGS_SHOWN: usize = 3;
 /// Labels of one row that are named.
 const SINGLETONS_SHOWN: usize = 5;
 
-/// How many times more rows the most frequent label has than the rarest one, where it is worth a
-/// line.
+/// Ratio of the rows of the most frequent label to those of the rarest one that is worth a line.
 const IMBALANCE: usize = 10;
 
 /// Words that programs write for a missing value.

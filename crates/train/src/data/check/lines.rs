@@ -10,6 +10,15 @@ use crate::data::split::Part;
 /// Labels whose counts are shown one by one.
 const LABELS_SHOWN: usize = 10;
 
+/// A problem or an oddity of the data, for people.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DataFinding<'a> {
+    /// One line.
+    pub text: String,
+    /// Some of the texts, labels or tags that it is about; may be empty.
+    pub examples: &'a [Example],
+}
+
 impl DataReport {
     /// The report, a finding a line; continued lines are indented. Short however large the data.
     pub fn lines(&self) -> Vec<String> {
@@ -35,43 +44,67 @@ impl DataReport {
         lines
     }
 
-    /// What a user should look at, a finding a line; none if all is well.
+    /// The findings that a user should look at, a line each; none if all is well.
     pub fn warnings(&self) -> Vec<String> {
-        let mut warnings = self.files.clone();
+        self.findings().into_iter().map(DataFinding::into_line).collect()
+    }
+
+    /// The findings that a user should look at, with examples; none if all is well.
+    pub fn findings(&self) -> Vec<DataFinding<'_>> {
+        let mut findings = Vec::new();
+        findings.extend(self.files.iter().cloned().map(DataFinding::alone));
         for task in &self.tasks {
             for split in &task.splits {
-                unknown_warning(task, split, &mut warnings);
-                broken_warning(task, split, &mut warnings);
-                resplit_warning(task, split, &mut warnings);
+                findings.extend(unknown_labels(task, split).map(DataFinding::alone));
+                findings.extend(broken_tags(task, split));
+                findings.extend(resplit_words(task, split).map(DataFinding::alone));
                 if let Some(scheme) = &split.tag_scheme {
                     let name = quoted(&task.name);
-                    warnings.push(format!(
+                    findings.push(DataFinding::alone(format!(
                         "task {name}, {}: tags are written as {scheme} and read as BIO",
                         split.part
-                    ));
+                    )));
                 }
-                missing_warning(task, split, &mut warnings);
+                findings.extend(missing_labels(task, split).map(DataFinding::alone));
             }
             let name = quoted(&task.name);
-            warnings.extend(task.findings.iter().map(|finding| format!("task {name}: {finding}")));
+            let of_task = task.findings.iter().map(|finding| format!("task {name}: {finding}"));
+            findings.extend(of_task.map(DataFinding::alone));
         }
         for overlap in &self.overlaps {
             let what = count(overlap.texts, "text stands", "texts stand");
             let (first, second) = (overlap.first, overlap.second);
-            warnings.push(with(format!("{what} in {first} and {second}"), &overlap.examples));
+            let text = format!("{what} in {first} and {second}");
+            findings.push(DataFinding { text, examples: &overlap.examples });
         }
         for task in &self.tasks {
             if task.conflicts.texts > 0 {
                 let what = count(task.conflicts.texts, "text has", "texts have");
                 let name = quoted(&task.name);
-                let finding = format!("task {name}: {what} different labels");
-                warnings.push(with(finding, &task.conflicts.examples));
+                let text = format!("task {name}: {what} different labels");
+                findings.push(DataFinding { text, examples: &task.conflicts.examples });
             }
         }
         for source in &self.sources {
-            source_warnings(source, &mut warnings);
+            source_findings(source, &mut findings);
         }
-        warnings
+        findings
+    }
+}
+
+impl DataFinding<'_> {
+    /// A finding without examples.
+    fn alone(text: String) -> Self {
+        Self { text, examples: &[] }
+    }
+
+    fn into_line(self) -> String {
+        match self.examples.first() {
+            None => self.text,
+            Some(Example { text, places }) => {
+                format!("{}; the first: {} ({})", self.text, quoted(text), places.join(" and "))
+            }
+        }
     }
 }
 
@@ -155,58 +188,57 @@ fn label_name(label: &str) -> String {
     }
 }
 
-fn unknown_warning(task: &TaskReport, split: &TaskSplitReport, warnings: &mut Vec<String>) {
+fn unknown_labels(task: &TaskReport, split: &TaskSplitReport) -> Option<String> {
     let unknown = &split.unknown;
     if unknown.rows == 0 {
-        return;
+        return None;
     }
     let first: Vec<String> = unknown
         .first
         .iter()
         .map(|label| format!("`{}` {} ({})", label.label, label.rows, label.first))
         .collect();
-    let more = match unknown.labels - unknown.first.len() {
+    let more = match unknown.labels.saturating_sub(unknown.first.len()) {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
-    warnings.push(format!(
+    Some(format!(
         "task {}, {}: {} of {} that training does not have, counted as wrong: {}{more}",
         quoted(&task.name),
         split.part,
         count(unknown.rows, "row", "rows"),
         count(unknown.labels, "label", "labels"),
         first.join(", ")
-    ));
+    ))
 }
 
-fn resplit_warning(task: &TaskReport, split: &TaskSplitReport, warnings: &mut Vec<String>) {
+fn resplit_words(task: &TaskReport, split: &TaskSplitReport) -> Option<String> {
     let resplit = &split.resplit;
-    if let Some(Example { text, places }) = resplit.examples.first() {
-        warnings.push(format!(
-            "task {}, {}: {} of words are split otherwise on raw text: {text} ({})",
-            quoted(&task.name),
-            split.part,
-            percent(resplit.words, resplit.of),
-            places.join(" and ")
-        ));
-    }
+    let Example { text, places } = resplit.examples.first()?;
+    Some(format!(
+        "task {}, {}: {} of words are split otherwise on raw text: {text} ({})",
+        quoted(&task.name),
+        split.part,
+        percent(resplit.words, resplit.of),
+        places.join(" and ")
+    ))
 }
 
-fn broken_warning(task: &TaskReport, split: &TaskSplitReport, warnings: &mut Vec<String>) {
-    if split.broken.tags > 0 {
-        let what = count(split.broken.tags, "tag goes on with a span", "tags go on with spans");
-        let start = format!("task {}, {}: {what}", quoted(&task.name), split.part);
-        let finding = format!("{start} not begun, read as beginnings");
-        warnings.push(with(finding, &split.broken.examples));
+fn broken_tags<'a>(task: &TaskReport, split: &'a TaskSplitReport) -> Option<DataFinding<'a>> {
+    if split.broken.tags == 0 {
+        return None;
     }
+    let what = count(split.broken.tags, "tag goes on with a span", "tags go on with spans");
+    let start = format!("task {}, {}: {what}", quoted(&task.name), split.part);
+    let text = format!("{start} not begun, read as beginnings");
+    Some(DataFinding { text, examples: &split.broken.examples })
 }
 
 /// Labels that cannot be learned, or not be judged.
-fn missing_warning(task: &TaskReport, split: &TaskSplitReport, warnings: &mut Vec<String>) {
+fn missing_labels(task: &TaskReport, split: &TaskSplitReport) -> Option<String> {
     let name = quoted(&task.name);
     if split.labelled == 0 {
-        warnings.push(format!("task {name}, {}: no row has a label", split.part));
-        return;
+        return Some(format!("task {name}, {}: no row has a label", split.part));
     }
     // Of most types some span is one word long: no `I-` is no surprise.
     let counted = task.labels.iter().zip(&split.counts);
@@ -214,26 +246,25 @@ fn missing_warning(task: &TaskReport, split: &TaskSplitReport, warnings: &mut Ve
         .filter(|(label, rows)| **rows == 0 && !(task.kind == "tokens" && label.starts_with("I-")))
         .map(|(label, _)| label)
         .collect();
-    if !absent.is_empty() && split.part == Part::Train {
-        let labels = listed(&absent);
-        warnings.push(format!("task {name}, train: no row with {labels}"));
-    }
+    let is_missing = !absent.is_empty() && split.part == Part::Train;
+    is_missing.then(|| format!("task {name}, train: no row with {}", listed(&absent)))
 }
 
-fn source_warnings(source: &SourceReport, warnings: &mut Vec<String>) {
+fn source_findings<'a>(source: &'a SourceReport, findings: &mut Vec<DataFinding<'a>>) {
     for SplitReport { part, repeats, .. } in &source.splits {
         if repeats.texts > 0 {
             let what = count(repeats.texts, "text stands", "texts stand");
             let rows = count(repeats.rows, "row", "rows");
-            let finding = format!("{what} more than once in {part} ({rows} beyond the first)");
-            warnings.push(with(finding, &repeats.examples));
+            let text = format!("{what} more than once in {part} ({rows} beyond the first)");
+            findings.push(DataFinding { text, examples: &repeats.examples });
         }
     }
     for split in &source.splits {
         let part = split.part;
         let mut add = |number: usize, one: &str, many: &str| {
             if number > 0 {
-                warnings.push(format!("{part}: {}", count(number, one, many)));
+                let text = format!("{part}: {}", count(number, one, many));
+                findings.push(DataFinding::alone(text));
             }
         };
         add(split.empty, "text is empty", "texts are empty");
@@ -251,16 +282,8 @@ fn source_warnings(source: &SourceReport, warnings: &mut Vec<String>) {
         if split.truncated > 0 {
             let what = count(split.truncated, "text was cut", "texts were cut");
             let share = percent(split.truncated, split.rows);
-            warnings.push(format!("{part}: {what} to the model's length ({share})"));
-        }
-    }
-}
-
-fn with(finding: String, examples: &[Example]) -> String {
-    match examples.first() {
-        None => finding,
-        Some(Example { text, places }) => {
-            format!("{finding}; the first: {} ({})", quoted(text), places.join(" and "))
+            let text = format!("{part}: {what} to the model's length ({share})");
+            findings.push(DataFinding::alone(text));
         }
     }
 }
@@ -278,7 +301,7 @@ fn names(tasks: &[String]) -> String {
 }
 
 fn percent(part: usize, whole: usize) -> String {
-    match 100.0 * part as f64 / whole as f64 {
+    match 100.0 * part as f64 / whole.max(1) as f64 {
         share if part > 0 && share < 0.05 => "under 0.1 %".to_owned(),
         share => format!("{share:.1} %"),
     }

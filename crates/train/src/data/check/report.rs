@@ -160,9 +160,9 @@ pub struct LabelRows {
 /// task's rule.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ResplitWords {
-    /// How many.
+    /// Number of such words.
     pub words: usize,
-    /// Of so many words.
+    /// Number of all words of labelled rows.
     pub of: usize,
     /// The first: a word, and what it becomes.
     pub examples: Vec<Example>,
@@ -171,7 +171,7 @@ pub struct ResplitWords {
 /// Tags that go on with a span which has not begun; they are read as beginnings.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct BrokenTags {
-    /// How many.
+    /// Number of such tags.
     pub tags: usize,
     /// The first: which tag after which.
     pub examples: Vec<Example>,

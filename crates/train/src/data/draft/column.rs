@@ -1,4 +1,4 @@
-//! What the values of one field look like in the first rows of a file.
+//! The values of one field in the first rows of a file.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! What each field of a data file is: the text, its words, a label of some kind, or nothing.
+//! Guesses the use of each field of a data file: the text, its words, a label of some kind, or none.
 
 use std::collections::BTreeMap;
 

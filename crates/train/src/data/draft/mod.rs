@@ -31,9 +31,9 @@ pub struct ConfigDraft {
 }
 
 impl ConfigDraft {
-    /// Looks at the first rows of a JSON Lines or CSV file and guesses the use of its fields.
+    /// Looks at the first rows of a data file and guesses the use of its fields.
     ///
-    /// - `data`: the file, as the configuration names it
+    /// - `data`: the file, as the configuration names it, in a format that training reads
     /// - `folder`: where the configuration will be; relative paths begin there
     ///
     /// # Errors
@@ -63,7 +63,8 @@ impl ConfigDraft {
             ));
         }
         let mut draft = Self { text: String::new(), guesses: said };
-        draft.write_files(data, folder, [text, words].map(|field| field.map(|(column, _)| column)));
+        let input = [text, words].map(|field| field.map(|(column, _)| column));
+        draft.write_files(data, folder, input, &labels);
         draft.write_settings();
         draft.write_tasks(&labels);
         Ok(draft)
@@ -75,7 +76,13 @@ impl ConfigDraft {
     }
 
     /// Writes `[data]`: the file, others beside it, and the fields of the input.
-    fn write_files(&mut self, data: &Path, folder: &Path, [text, words]: [Option<&Column>; 2]) {
+    fn write_files(
+        &mut self,
+        data: &Path,
+        folder: &Path,
+        [text, words]: [Option<&Column>; 2],
+        labels: &[(&Column, &Guess)],
+    ) {
         let name = visible(&data.display().to_string()).replace('\n', " ");
         self.line(&format!(
             "# Made from {name} by `polyhead init`; the fields and kinds are guesses."
@@ -84,13 +91,14 @@ impl ConfigDraft {
         self.line("# `polyhead help config` lists all keys.\n");
         self.line("[data]");
         self.line(&format!("train = {}", toml_path(data)));
-        let needed: Vec<&str> = [text, words].into_iter().flatten().map(|c| &*c.name).collect();
+        let input: Vec<&str> = [text, words].into_iter().flatten().map(|c| &*c.name).collect();
+        let labels: Vec<&str> = labels.iter().map(|(column, _)| &*column.name).collect();
         for (split, meaning) in [
             ("dev", "Rows that choose the best model, calibrate it and set its thresholds."),
             ("test", "Rows that are looked at once, at the end."),
         ] {
             self.line(&format!("# {meaning}"));
-            match beside(data, folder, split, &needed) {
+            match beside(data, folder, split, (&input, &labels)) {
                 Some(path) => {
                     self.line(&format!("{split} = {}", toml_path(&path)));
                     self.guesses
@@ -194,8 +202,14 @@ fn remark(name: &str, Guess { use_of, why }: &Guess) -> String {
     }
 }
 
-/// The file of another split beside a file whose name has the word `train`, if it has the same fields.
-fn beside(data: &Path, folder: &Path, split: &str, needed: &[&str]) -> Option<PathBuf> {
+/// The file of another split beside a file whose name has the word `train`, if its first row has all
+/// fields of the input and a field with labels.
+fn beside(
+    data: &Path,
+    folder: &Path,
+    split: &str,
+    (input, labels): (&[&str], &[&str]),
+) -> Option<PathBuf> {
     let name = data.file_name()?.to_str()?;
     let others: &[&str] = match split {
         "dev" => &["dev", "valid", "validation", "val"],
@@ -204,7 +218,8 @@ fn beside(data: &Path, folder: &Path, split: &str, needed: &[&str]) -> Option<Pa
     let paths = others.iter().map(|other| data.with_file_name(name.replacen("train", other, 1)));
     paths.filter(|path| path != data && folder.join(path).is_file()).find(|path| {
         let Ok(columns) = columns(&folder.join(path), 1) else { return false };
-        needed.iter().all(|name| columns.iter().any(|column| column.name == *name))
+        let has = |name: &&str| columns.iter().any(|column| column.name == *name);
+        input.iter().all(has) && labels.iter().any(has)
     })
 }
 
