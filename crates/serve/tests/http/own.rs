@@ -199,7 +199,7 @@ async fn the_model_lists_what_its_heads_have_learned() {
         settings.load = || {
             let mut folder = ModelFolder::open(&tiny_model("st6-dense"))?;
             folder.heads = polyhead_testing::heads(&folder);
-            folder.heads[0].spec.label_matching = LabelMatching::Normalized;
+            folder.heads[0].spec.label_format.matching = Some(LabelMatching::Normalized);
             folder.heads[2].spec.target = Some(TargetScale { mean: 1500.0, deviation: 0.5 });
             folder.heads[3].spec.words = WordSplit::Characters;
             MultiTaskModel::from_folder(folder, &LoadOptions::default().threads(1))

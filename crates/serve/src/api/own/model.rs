@@ -99,7 +99,9 @@ impl<'a> TaskCard<'a> {
             name: &spec.name,
             kind: kind.name(),
             labels: &spec.labels,
-            label_matching: kind.has_labels().then(|| spec.label_matching.name()),
+            label_matching: kind
+                .has_labels()
+                .then(|| spec.label_format.matching.unwrap_or_default().name()),
             words: kind.reads_words().then(|| spec.words.name()),
             target: spec.target.map(target),
         }
