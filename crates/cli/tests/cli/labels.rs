@@ -324,6 +324,49 @@ fn eval_reads_labels_as_training_did() {
 }
 
 #[test]
+fn eval_takes_a_field_for_each_label_by_any_name() {
+    let csv = |head: &str, cells: [&str; 4]| {
+        let rows = ["good", "bad", "fine", "poor"].iter().zip(cells);
+        let rows: String = rows.map(|(text, cell)| format!("{text},{cell}\n")).collect();
+        format!("text,{head}\n{rows}")
+    };
+    let folder = Folder::with("train.csv", csv("b,a", ["1,0", "0,1", "0,0", "1,0"]));
+    let text =
+        config("train.csv", "multilabel", "field = [\"b\", \"a\"]\nlabels = [\"Bad\", \"All\"]");
+    fs::write(folder.path("c.toml"), format!("{text}[train]\nmax_steps = 1\n")).unwrap();
+    folder.run(&["train", "c.toml", "-o", "run", "-q"]).ok();
+    let same = scores(&folder, &["train.csv"]);
+    for (head, cells, fields) in [
+        ("x,y", ["1,0", "0,1", "0,0", "1,0"], "l=x,y"),
+        ("y,x", ["0,1", "1,0", "0,0", "0,1"], "l=x,y"),
+        ("b,a", ["1,0", "0,1", "0,0", "1,0"], "l=a,b"),
+        ("Bad,All", ["1,0", "0,1", "0,0", "1,0"], "l=All,Bad"),
+    ] {
+        fs::write(folder.path("other.csv"), csv(head, cells)).unwrap();
+        assert_eq!(scores(&folder, &["other.csv", "--label-field", fields]), same, "{fields}");
+    }
+    let run = folder.run(&["eval", "run", "-i", "train.csv", "--max-length", "2"]);
+    assert!(!run.err.contains("encoder.max_length"), "{}", run.err);
+    run.fails(2, &["error: max_length: expected more than the 2 tokens that special tokens take"]);
+}
+
+#[test]
+fn label_matching_of_eval_leaves_tags_alone() {
+    let rows = |label: &str| {
+        let row = format!("{{\"tokens\": [\"good\", \"bad\"], \"l\": [\"B-{label}\", \"O\"]}}\n");
+        row.repeat(4)
+    };
+    let folder = Folder::with("train.jsonl", rows("food"));
+    fs::write(folder.path("other.jsonl"), rows("FOOD")).unwrap();
+    let text = config("train.jsonl", "tokens", "");
+    fs::write(folder.path("c.toml"), format!("{text}[train]\nmax_steps = 1\n")).unwrap();
+    folder.run(&["train", "c.toml", "-o", "run", "-q"]).ok();
+    let run = folder.run(&["eval", "run", "-i", "other.jsonl", "--label-matching", "normalized"]);
+    assert!(!run.err.contains("label_matching"), "{}", run.err);
+    run.fails(1, &["unknown label `B-FOOD`; known are `O`, `B-food`, `I-food`"]);
+}
+
+#[test]
 fn a_flag_of_eval_wins_over_what_the_model_keeps() {
     let rows = "text,l\ngood,joy\nbad,\nfine,joy|love\npoor,\nnice,love\n";
     let folder = Folder::with("train.csv", rows);

@@ -113,15 +113,50 @@ fn settle_texts(task: &TaskFields, cells: &mut [SetCell]) -> Result<Option<Strin
     Ok(separator)
 }
 
-/// The separator that nearly all cells with several labels have; `None` if no cell has several.
+/// The separator of the cells; `None` if no cell has several labels.
+///
+/// # Errors
+/// Cells that can be read in several ways.
 fn separator_of(
     cells: &[SetCell],
     is_known: &dyn Fn(&str) -> bool,
 ) -> Result<Option<char>, String> {
-    let joined = |cell: &&SetCell| {
-        cell.text().is_some_and(|text| text.contains(SEPARATORS) && !is_known(text))
-    };
-    let texts: Vec<&str> = cells.iter().filter(joined).filter_map(SetCell::text).collect();
+    let texts: Vec<&str> = cells.iter().filter_map(SetCell::text).collect();
+    if let Ok(separator) = agreed_separator(&texts, is_known) {
+        return Ok(separator);
+    }
+    let mut shown = Vec::new();
+    let mut seen = BTreeSet::new();
+    for cell in cells {
+        let text = cell.text().unwrap_or_default();
+        if is_known(text) {
+            continue;
+        }
+        let found: Vec<char> = SEPARATORS.into_iter().filter(|&c| text.contains(c)).collect();
+        if shown.len() < SHOWN && !found.is_empty() && seen.insert(found) {
+            shown.push(format!("{} ({})", quoted(text), cell.place()));
+        }
+    }
+    Err(format!(
+        "it is not clear where one label ends and the next begins: {}; name what stands between \
+         labels, as `separator = \";\"` in `[[task]]` (`--separator` of `eval`), or write arrays",
+        shown.join(", ")
+    ))
+}
+
+/// Cells that do not agree on a separator.
+#[derive(Debug)]
+pub(super) struct UnclearSeparator;
+
+/// The separator that nearly all cells with several labels have; `None` if no cell has several.
+///
+/// - `is_known`: returns true for a cell that is one of the given labels
+pub(super) fn agreed_separator(
+    cells: &[&str],
+    is_known: &dyn Fn(&str) -> bool,
+) -> Result<Option<char>, UnclearSeparator> {
+    let joined = |text: &&str| text.contains(SEPARATORS) && !is_known(text);
+    let texts: Vec<&str> = cells.iter().copied().filter(joined).collect();
     if texts.is_empty() {
         return Ok(None);
     }
@@ -144,32 +179,18 @@ fn separator_of(
             if others(separator) <= 1.0 - NEARLY_ALL
                 && (separator != ',' || recombine(cells, separator)) =>
         {
-            return Ok(Some(separator));
+            Ok(Some(separator))
         }
-        _ => {}
+        _ => Err(UnclearSeparator),
     }
-    let mut shown = Vec::new();
-    let mut seen = BTreeSet::new();
-    for cell in cells.iter().filter(joined) {
-        let text = cell.text().unwrap_or_default();
-        let found: Vec<char> = SEPARATORS.into_iter().filter(|&c| text.contains(c)).collect();
-        if shown.len() < SHOWN && seen.insert(found) {
-            shown.push(format!("{} ({})", quoted(text), cell.place()));
-        }
-    }
-    Err(format!(
-        "it is not clear where one label ends and the next begins: {}; name what stands between \
-         labels, as `separator = \";\"` in `[[task]]` (`--separator` of `eval`), or write arrays",
-        shown.join(", ")
-    ))
 }
 
 /// Returns true if a label of some cell also stands in another cell, with other labels or alone.
-fn recombine(cells: &[SetCell], separator: char) -> bool {
+fn recombine(cells: &[&str], separator: char) -> bool {
     let mut cell_of: HashMap<&str, &str> = HashMap::new();
-    cells.iter().filter_map(SetCell::text).any(|text| {
+    cells.iter().any(|text| {
         let mut labels = text.split(separator).map(str::trim).filter(|label| !label.is_empty());
-        labels.any(|label| *cell_of.entry(label).or_insert(text) != text)
+        labels.any(|label| cell_of.entry(label).or_insert(text) != text)
     })
 }
 

@@ -22,8 +22,8 @@ use polyhead_files::listed;
 use crate::config::DataFiles;
 use crate::data::{DataReport, Rows, TaskFields, Tokenize};
 use crate::error::{Error, ErrorKind};
-use crate::run::{TextTokenizer, Tokenized, tokenize};
-use crate::tasks::{Objective, TaskMetrics};
+use crate::run::{Tokenized, tokenize};
+use crate::tasks::{Objective, TaskMetrics, kinds_with_key};
 
 /// Options of [`evaluate`].
 #[derive(Clone, Debug, Default)]
@@ -73,7 +73,7 @@ pub fn evaluate(
     threads: &Threads,
 ) -> Result<Evaluation, Error> {
     let specs: Vec<HeadSpec> = folder.heads.iter().map(|head| head.spec.clone()).collect();
-    let asked = asked(&specs, options)?;
+    let requested = requested_heads(&specs, options)?;
     let mut files = DataFiles {
         test: options.files.clone(),
         tokens: options.tokens.clone(),
@@ -82,11 +82,10 @@ pub fn evaluate(
     if let Some(text) = options.text.clone().or_else(|| folder.input.clone()) {
         files.set_text(text);
     }
-    let fields: Vec<TaskFields> = asked.iter().map(|(_, fields)| fields.clone()).collect();
+    let fields: Vec<TaskFields> = requested.iter().map(|(_, fields)| fields.clone()).collect();
     let rows = Rows::read(&files, &fields)?;
-    let Tokenized { data, prompt_tokens, .. } =
-        tokenize(options.max_length, folder, threads, rows)?;
-    let tokenizer = TextTokenizer::new(options.max_length, folder)?;
+    let max_length = ("max_length", options.max_length);
+    let Tokenized { data, tokenizer, prompt_tokens } = tokenize(max_length, folder, threads, rows)?;
     let report = DataReport::of(&data, &[]);
     let split = &data.sources[0].test;
     for (task, fields) in fields.iter().enumerate() {
@@ -107,7 +106,7 @@ pub fn evaluate(
         ));
     }
 
-    let heads: Vec<_> = asked.iter().map(|(head, _)| folder.heads[*head].clone()).collect();
+    let heads: Vec<_> = requested.iter().map(|(head, _)| folder.heads[*head].clone()).collect();
     let specs: Vec<HeadSpec> = heads.iter().map(|head| head.spec.clone()).collect();
     let network = Network::new(folder, &heads, &NetworkOptions::default(), threads)?;
     let active: Vec<bool> = split.labels.iter().map(|labels| labels.labelled() > 0).collect();
@@ -140,7 +139,10 @@ pub fn evaluate(
 }
 
 /// Index and fields of the requested heads, in the order of the model.
-fn asked(specs: &[HeadSpec], options: &EvaluateOptions) -> Result<Vec<(usize, TaskFields)>, Error> {
+fn requested_heads(
+    specs: &[HeadSpec],
+    options: &EvaluateOptions,
+) -> Result<Vec<(usize, TaskFields)>, Error> {
     if specs.is_empty() {
         let message = "the model has no tasks: expected one that was trained";
         return Err(Error::new(ErrorKind::Config, message));
@@ -159,16 +161,35 @@ fn asked(specs: &[HeadSpec], options: &EvaluateOptions) -> Result<Vec<(usize, Ta
     let fields = |spec: &HeadSpec| {
         let mut fields = TaskFields::from(spec);
         if let Some((_, field)) = options.fields.iter().rev().find(|(task, _)| *task == spec.name) {
-            // Fields by their own names, which are labels, in whatever order.
-            fields.labels = None;
             fields.fields = match fields.has_sets() {
                 true => field.split(',').map(str::to_owned).collect(),
                 false => vec![field.clone()],
             };
+            (fields.fields, fields.labels) = in_order_of_labels(fields.fields, spec);
         }
         fields.format = options.format.or(&fields.format);
+        if !kinds_with_key("label_matching").contains(&spec.kind) {
+            fields.format.matching = spec.label_format.matching;
+        }
         fields
     };
     let all = specs.iter().enumerate().filter(|(_, spec)| wanted(spec));
     Ok(all.map(|(head, spec)| (head, fields(spec))).collect())
+}
+
+/// Fields in the order of the head's labels, and these labels; fields that are labels keep their
+/// order and need no others.
+///
+/// - `fields`: one for each label, as the head has them or by the labels, in any order; or of other
+///   names, in the order of the labels
+fn in_order_of_labels(fields: Vec<String>, head: &HeadSpec) -> (Vec<String>, Option<Vec<String>>) {
+    let stored = &head.label_format.fields;
+    let are_stored = fields.len() == stored.len() && stored.iter().all(|f| fields.contains(f));
+    let is_label = |field: &String| head.labels.contains(field);
+    let are_new = fields.len() == head.labels.len() && !fields.iter().any(is_label);
+    match (fields.len(), are_stored, are_new) {
+        (2.., true, _) => (stored.clone(), Some(head.labels.clone())),
+        (2.., false, true) => (fields, Some(head.labels.clone())),
+        _ => (fields, None),
+    }
 }

@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::evaluate::{Answers, EvalRequest};
 use crate::tasks::{SpanScores, word_tags};
 
-/// The raw texts of a split's rows that have words.
+/// The raw texts of the rows of a split that have words and tags of a task.
 struct RawTexts {
     /// Texts split by the rule of a task; without labels.
     split: Split,
@@ -24,9 +24,16 @@ struct RawTexts {
 }
 
 impl RawTexts {
-    fn of(split: &Split, rule: &WordSplit, tokenize: &Tokenize<'_>) -> Result<Self, Error> {
+    /// - `is_wanted`: returns true for a row that counts
+    fn of(
+        split: &Split,
+        rule: &WordSplit,
+        is_wanted: impl Fn(usize) -> bool,
+        tokenize: &Tokenize<'_>,
+    ) -> Result<Self, Error> {
         let (mut inputs, mut rows) = (Vec::new(), Vec::new());
-        for row in (0..split.len()).filter(|row| !split.words.row(*row).is_empty()) {
+        let wanted = |row: &usize| is_wanted(*row) && !split.words.row(*row).is_empty();
+        for row in (0..split.len()).filter(wanted) {
             let (text, places) = split.raw_text(row);
             inputs.push(TextInput::One(text));
             rows.push((row, places));
@@ -35,7 +42,8 @@ impl RawTexts {
         let tokens = tokenize(&borrowed)?;
         let mut words = SplitWords { offsets: vec![0], ..SplitWords::default() };
         for (row, input) in inputs.iter().enumerate() {
-            words.push_row(&tokens, row, &input.words(rule), input.words(rule));
+            let places = input.words(rule);
+            words.push_row(&tokens, row, &places, places.clone());
         }
         Ok(Self { split: Split { inputs, tokens, words, ..Split::default() }, rows })
     }
@@ -62,8 +70,8 @@ pub(crate) fn score_raw_text(
     pass: &mut Pass,
 ) -> Result<Option<SpanScores>, Error> {
     let tags = split.labels[task].tags();
-    let raw = RawTexts::of(split, &head.words, tokenize)?;
-    if !raw.rows.iter().any(|(row, _)| tags[*row].is_some()) {
+    let raw = RawTexts::of(split, &head.words, |row| tags[row].is_some(), tokenize)?;
+    if raw.rows.is_empty() {
         return Ok(None);
     }
     let active: Vec<bool> = (0..network.head_count()).map(|other| other == task).collect();

@@ -249,7 +249,8 @@ impl Run<'_> {
     /// that another run could be compared by.
     fn score_raw_texts(&mut self, tasks: &mut [TaskSummary]) -> Result<(), Error> {
         let Self { plan, learner, threads, .. } = self;
-        let tokenizer = TextTokenizer::new(Some(plan.max_length), &plan.folder)?;
+        let tokenizer =
+            TextTokenizer::new(("encoder.max_length", Some(plan.max_length)), &plan.folder)?;
         let tokenize: &Tokenize<'_> = &|texts| tokenizer.tokenize(threads, texts);
         for (task, summary) in tasks.iter_mut().enumerate() {
             let Some(TaskMetrics::Tokens(metrics)) = &mut summary.dev else { continue };

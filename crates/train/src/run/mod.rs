@@ -27,7 +27,7 @@ pub use hook::{Hook, HookedStep};
 pub use machine::{peak_memory, processor};
 pub use plan::RunPlan;
 pub use prepare::{Prepared, check_data, open_model};
-pub(crate) use prepare::{TextTokenizer, Tokenized, tokenize};
+pub(crate) use prepare::{Tokenized, tokenize};
 pub use session::{TrainingBatch, TrainingSession};
 pub use trainer::{Ending, Trainer};
 

@@ -51,9 +51,14 @@ impl Prepared {
     pub fn new(config: &RunConfig, threads: &Threads) -> Result<Self, Error> {
         let folder = open_model(&config.encoder.model)?;
         let rows = read_rows(config, &folder)?;
-        let tokenized =
-            tokenize(config.encoder.max_length.map(Into::into), &folder, threads, rows)?;
-        let Tokenized { data, max_length, prompt_tokens } = tokenized;
+        let tokenized = tokenize(
+            ("encoder.max_length", config.encoder.max_length.map(Into::into)),
+            &folder,
+            threads,
+            rows,
+        )?;
+        let Tokenized { data, tokenizer, prompt_tokens } = tokenized;
+        let max_length = tokenizer.reader.max_length();
         let (config, recipe) = recipe::resolve(config, &folder, &data)?;
         let config = &config;
         let report = DataReport::of(&data, &choosing_metrics(config));
@@ -172,8 +177,7 @@ fn read_rows(config: &RunConfig, folder: &ModelFolder) -> Result<Rows, Error> {
 /// Rows as the network reads them.
 pub(crate) struct Tokenized {
     pub(crate) data: Dataset,
-    /// Tokens after which a text is cut.
-    pub(crate) max_length: usize,
+    pub(crate) tokenizer: TextTokenizer,
     /// Tokens at the beginning of each row that pooling leaves out.
     pub(crate) prompt_tokens: usize,
 }
@@ -186,12 +190,15 @@ pub(crate) struct TextTokenizer {
 }
 
 impl TextTokenizer {
-    /// - `max_length`: absent: as the folder says
-    pub(crate) fn new(max_length: Option<usize>, folder: &ModelFolder) -> Result<Self, Error> {
+    /// - `max_length`: absent: as the folder says; `option`: its name in messages
+    pub(crate) fn new(
+        (option, max_length): (&str, Option<usize>),
+        folder: &ModelFolder,
+    ) -> Result<Self, Error> {
         let reader =
             TextReader::from_folder(folder, max_length).map_err(|error| match error.kind() {
                 polyhead_model::ErrorKind::Option => {
-                    Error::new(ErrorKind::Config, format!("encoder.max_length: {error}"))
+                    Error::new(ErrorKind::Config, format!("{option}: {error}"))
                 }
                 _ => Error::from(error),
             })?;
@@ -213,22 +220,22 @@ impl TextTokenizer {
 
 /// Tokenizes all rows as the model does when it answers.
 ///
-/// - `max_length`: absent: as the folder says
+/// - `max_length`: as for [`TextTokenizer::new`]
 pub(crate) fn tokenize(
-    max_length: Option<usize>,
+    max_length: (&str, Option<usize>),
     folder: &ModelFolder,
     threads: &Threads,
     rows: Rows,
 ) -> Result<Tokenized, Error> {
     let tokenizer = TextTokenizer::new(max_length, folder)?;
     let TextTokenizer { reader, prompt, .. } = &tokenizer;
-    check_room(reader, threads, prompt)?;
+    check_room(reader, threads, prompt, max_length.0)?;
     let data = rows.tokenize(&|inputs: &[TextInput<&str>]| tokenizer.tokenize(threads, inputs))?;
     let include_prompt = folder.modules.iter().any(
         |module| matches!(module, polyhead_model::Module::Pooling(spec) if spec.include_prompt),
     );
     let prompt_tokens = if include_prompt { 0 } else { reader.prompt_tokens(prompt)? };
-    Ok(Tokenized { data, max_length: reader.max_length(), prompt_tokens })
+    Ok(Tokenized { data, tokenizer, prompt_tokens })
 }
 
 /// The note about the scale of a regression's targets, if there is one.
@@ -289,7 +296,12 @@ pub fn check_data(config: &RunConfig, threads: &Threads) -> Result<DataReport, E
 }
 
 /// Checks that the prompt and the special tokens leave a token for the text at least.
-fn check_room(reader: &TextReader, threads: &Threads, prompt: &str) -> Result<(), Error> {
+fn check_room(
+    reader: &TextReader,
+    threads: &Threads,
+    prompt: &str,
+    option: &str,
+) -> Result<(), Error> {
     let nothing = [TextInput::One("")];
     let taken = reader.tokenize(threads, &nothing, prompt, OnTruncate::Cut)?.texts[0].total;
     if taken < reader.max_length() {
@@ -297,8 +309,7 @@ fn check_room(reader: &TextReader, threads: &Threads, prompt: &str) -> Result<()
     }
     let found = reader.max_length();
     let what = if prompt.is_empty() { "special tokens" } else { "prompt and special tokens" };
-    let message = format!(
-        "encoder.max_length: expected more than the {taken} tokens that {what} take, found {found}"
-    );
+    let message =
+        format!("{option}: expected more than the {taken} tokens that {what} take, found {found}");
     Err(Error::new(ErrorKind::Config, message))
 }

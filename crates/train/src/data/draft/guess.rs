@@ -6,6 +6,7 @@ use polyhead_files::listed;
 use polyhead_text::Tag;
 
 use super::column::Column;
+use crate::data::label_sets::agreed_separator;
 
 /// Names of text fields, the likeliest first.
 const TEXTS: [&str; 16] = [
@@ -217,20 +218,19 @@ fn number(numbers: &[f64], distinct: usize) -> Guess {
     label("regression", format!("numbers from {least} to {most}"))
 }
 
-/// Returns the separator between the labels of a cell; `None` if cells have one label.
+/// Returns the separator between the labels of a cell, as training finds it; `None` if cells have
+/// one label.
 fn separator_of(column: &Column) -> Option<char> {
-    ['|', ';', ','].into_iter().find(|&separator| {
-        let joined: Vec<&String> =
-            column.values.iter().filter(|value| value.contains(separator)).collect();
-        let mut counts = BTreeMap::<&str, usize>::new();
-        for part in column.values.iter().flat_map(|value| value.split(separator)) {
-            *counts.entry(part.trim()).or_default() += 1;
-        }
-        let parts: usize = counts.values().sum();
-        let short = counts.keys().all(|part| part.split_whitespace().count() <= 3);
-        // Labels come again in other cells; the parts of sentences do not.
-        !joined.is_empty() && short && counts.len() <= MOST_CLASSES && counts.len() * 2 <= parts
-    })
+    let values: Vec<&str> = column.values.iter().map(String::as_str).collect();
+    let separator = agreed_separator(&values, &|_| false).ok()??;
+    let mut counts = BTreeMap::<&str, usize>::new();
+    for part in values.iter().flat_map(|value| value.split(separator)) {
+        *counts.entry(part.trim()).or_default() += 1;
+    }
+    let parts: usize = counts.values().sum();
+    let short = counts.keys().all(|part| part.split_whitespace().count() <= 3);
+    // Labels come again in other cells; the parts of sentences do not.
+    (short && counts.len() <= MOST_CLASSES && counts.len() * 2 <= parts).then_some(separator)
 }
 
 /// Returns true if the column has one of these names, in any case.
@@ -293,6 +293,10 @@ mod tests {
             ("a|b/a/b|a/b", "multilabel |"),
             ("joy; love/joy/love/anger;joy/anger", "multilabel ;"),
             ("x, y/x/y/x", "multilabel ,"),
+            // A comma within a name, and cells that training refuses.
+            ("Food, drinks/sport/Food, drinks/sport", "classification"),
+            ("Food, drinks/sport/Food/drinks/sport", "multilabel ,"),
+            ("a|b/a;b/a|b/a;b/a/b/a/b", "classification"),
             // Strings of JSON that hold lists.
             ("['x', 'y']/['x']/['y']/[]", "multilabel"),
             ("[1, 0]/[0, 1]/[1, 1]", "unused"),
