@@ -86,7 +86,7 @@ class Bench:
         self.work.mkdir(parents=True, exist_ok=True)
         file = self.work / f"{key}.toml"
         file.write_text(toml(self.with_files(config)), encoding="utf-8")
-        command = [self.polyhead, "train", file, "-o", folder, "--set", f"seed={seed}"]
+        command = [self.polyhead, "train", file, "-o", folder, "--set", f"seed={seed}", "--set", "train.recipe=full"]
         command += ["--threads", str(self.threads), "--quiet"]
         print(f"{time.strftime('%H:%M:%S')} {key} {describe(config)}", file=sys.stderr, flush=True)
         usage = measured(command, self.limit)

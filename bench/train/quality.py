@@ -152,7 +152,7 @@ class Bench:
         folder = self.fresh("polyhead")
         file = folder.with_suffix(".toml")
         file.write_text(toml(config), encoding="utf-8")
-        command = [self.arguments.polyhead.resolve(), "train", file, "-o", folder, "--set", f"seed={seed}"]
+        command = [self.arguments.polyhead.resolve(), "train", file, "-o", folder, "--set", f"seed={seed}", "--set", "train.recipe=full"]
         usage = measured([*command, "--threads", self.arguments.threads, "--quiet"], self.arguments.limit)
         summary = json.loads((folder / "finished.json").read_text())
         return usage | {"test": {task["name"]: task["test"] for task in summary["tasks"]}}

@@ -13,7 +13,7 @@ const CONFIG: &str = r#"
 seed = 5
 encoder = { model = "../models/tiny-bert", dropout = 0.1 }
 data.train = "train.jsonl"
-train = { max_steps = 12, batch_size = 9, accumulation = 3, learning_rate = 1e-3, layer_decay = 0.9 }
+train = { recipe = "full", max_steps = 12, batch_size = 9, accumulation = 3, learning_rate = 1e-3, layer_decay = 0.9 }
 task = [
     { name = "topic", kind = "classification", weight = 0.5 },
     { name = "sentiment", kind = "classification" },

@@ -46,4 +46,4 @@ pub use split::{Part, Place, Split, SplitWords, Tokenize};
 pub use task::TaskFields;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -26,7 +26,7 @@ pub(crate) fn every_kind() -> Folder {
     fs::write(folder.path("rows.jsonl"), rows.join("\n")).unwrap();
     let config = format!(
         "[encoder]\nmodel = {:?}\nmax_length = 32\n[data]\ntrain = \"rows.jsonl\"\n\
-         dev = [\"rows.jsonl\", \"rows.jsonl\"]\n[train]\nepochs = 8\nbatch_size = 8\nlearning_rate = 3e-3\n\
+         dev = [\"rows.jsonl\", \"rows.jsonl\"]\n[train]\nrecipe = \"full\"\nepochs = 8\nbatch_size = 8\nlearning_rate = 3e-3\n\
          head_learning_rate = 3e-2\n\
          [[task]]\nname = \"topic\"\nkind = \"classification\"\n\
          [[task]]\nname = \"tags\"\nkind = \"multilabel\"\nlayer = 1\n\

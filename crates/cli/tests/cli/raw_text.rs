@@ -20,7 +20,7 @@ fn trained(rows: impl Fn(usize) -> Vec<(String, String)>, task: &str, train: &st
     let config = format!(
         "[encoder]\nlayers = 2\n[data]\ntrain = \"train.jsonl\"\ndev = \"dev.jsonl\"\n\
          [[task]]\nname = \"ner\"\nkind = \"tokens\"\n{task}\n\
-         [train]\nbatch_size = 8\nlearning_rate = 1e-3\n{train}\n"
+         [train]\nrecipe = \"full\"\nbatch_size = 8\nlearning_rate = 1e-3\n{train}\n"
     );
     fs::write(folder.path("c.toml"), config).unwrap();
     folder.run(&["train", "c.toml", "-o", "run"]).ok();

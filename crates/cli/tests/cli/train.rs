@@ -44,6 +44,7 @@ name = "mood"
 kind = "classification"
 
 [train]
+recipe = "full"
 epochs = 6
 batch_size = 8
 accumulation = 2

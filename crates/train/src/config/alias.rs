@@ -84,6 +84,7 @@ const KEYS: &[(&str, &str, &str)] = &[
     ("hidden_size hidden_dim", "task.hidden", ""),
     ("metrics eval_metric", "task.metric", ""),
     // [train]
+    ("preset recipe_name training_recipe", "train.recipe", ""),
     ("num_train_epochs num_epochs n_epochs max_epochs", "train.epochs", ""),
     (
         "batch bs batchsize train_batch_size per_device_train_batch_size mini_batch_size",
@@ -153,6 +154,9 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("kind", "multi_label multi_label_classification multilabel_classification tags", "multilabel"),
     ("kind", "regress number numeric float score", "regression"),
     ("kind", "ner pos token tagging tagger sequence_labeling token_classification", "tokens"),
+    ("recipe", "automatic", "auto"),
+    ("recipe", "default defaults none off finetune fine_tune everything", "full"),
+    ("recipe", "head head_only heads_only linear_probe frozen", "heads"),
     ("schedule", "linear_with_warmup linear_decay", "linear"),
     ("schedule", "cosine_with_warmup cosine_with_restarts cosine_annealing", "cosine"),
     ("schedule", "none constant_with_warmup", "constant"),

@@ -313,7 +313,7 @@ settings! {
     /// `[train]`: steps, rates and batches.
     pub struct TrainSettings {
         /// The recipe that fills in rates, epochs, weights and what is frozen: `"auto"` chooses by rows and labels, `"heads"` trains the heads alone, `"full"` fills in nothing.
-        recipe: Recipe = Recipe::Full,
+        recipe: Recipe = Recipe::Auto,
         /// Passes over the data; 0 together with `max_steps`: as many as those steps take.
         epochs: Size = Size(3),
         /// Rows of an optimizer step.

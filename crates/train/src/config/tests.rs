@@ -110,7 +110,7 @@ fn defaults_are_those_of_the_design() {
                    cache_bytes = 268435456\nclip_norm = 1\nepochs = 3\nepsilon = 1e-8\n\
                    evaluate_every = 0\nhead_learning_rate = 1e-3\nlayer_decay = 1\n\
                    learning_rate = 5e-5\nlog_every = 10\nmax_seconds = 0\nmax_steps = 0\n\
-                   patience = 0\nrecipe = 'full'\nschedule = 'linear'\nwarmup = 0.1\nweight_decay = 0.01\n";
+                   patience = 0\nrecipe = 'auto'\nschedule = 'linear'\nwarmup = 0.1\nweight_decay = 0.01\n";
     assert_eq!(parse(&format!("{SMALL}[train]\n{written}"), &[]).unwrap().train, config.train);
     assert_eq!((config.checkpoint.every, config.checkpoint.keep.get()), (200, 2));
     let task = &config.tasks[0];
@@ -228,7 +228,7 @@ fn keys_lists_every_key_of_the_configuration() {
         ("task.empty", "\"unlabelled\" or \"none\"", None),
         ("task.kind", "\"classification\", \"multilabel\", \"regression\" or \"tokens\"", None),
         ("train.learning_rate", "a number of at least 0", Some("0.00005")),
-        ("train.recipe", "\"auto\", \"full\" or \"heads\"", Some("\"full\"")),
+        ("train.recipe", "\"auto\", \"full\" or \"heads\"", Some("\"auto\"")),
         ("train.schedule", "\"constant\", \"linear\" or \"cosine\"", Some("\"linear\"")),
         ("freeze.until", "\"epoch N\" or \"step N\", counted from 1", None),
     ] {

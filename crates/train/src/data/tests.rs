@@ -12,10 +12,10 @@ use crate::error::ErrorKind;
 use crate::tasks::kinds::*;
 
 /// Files in a folder of their own.
-pub(super) struct Folder(tempfile::TempDir);
+pub(crate) struct Folder(tempfile::TempDir);
 
 impl Folder {
-    pub(super) fn new(files: &[(&str, &str)]) -> Self {
+    pub(crate) fn new(files: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         for (name, content) in files {
             std::fs::write(folder.path().join(name), content).unwrap();
@@ -24,7 +24,7 @@ impl Folder {
     }
 
     /// Files of the parts as they are named: `train*`, `dev*`, `test*`.
-    pub(super) fn files(&self, names: &[&str]) -> DataFiles {
+    pub(crate) fn files(&self, names: &[&str]) -> DataFiles {
         let of = |part: &str| -> Vec<PathBuf> {
             let names = names.iter().filter(|name| name.starts_with(part));
             names.map(|name| self.0.path().join(name)).collect()
@@ -33,12 +33,12 @@ impl Folder {
     }
 
     /// A message without the folder.
-    pub(super) fn strip(&self, message: &str) -> String {
+    pub(crate) fn strip(&self, message: &str) -> String {
         message.replace(&format!("{}/", self.0.path().display()), "")
     }
 }
 
-pub(super) fn task(name: &str, kind: TaskKind) -> TaskFields {
+pub(crate) fn task(name: &str, kind: TaskKind) -> TaskFields {
     TaskFields {
         name: name.into(),
         kind,
@@ -54,7 +54,7 @@ pub(super) fn task(name: &str, kind: TaskKind) -> TaskFields {
 }
 
 /// A tokenizer of some letters, words of two or more of them in pieces, cut to 8 tokens.
-pub(super) fn tokenize(inputs: &[TextInput<&str>]) -> Result<TokenBatch, polyhead_model::Error> {
+pub(crate) fn tokenize(inputs: &[TextInput<&str>]) -> Result<TokenBatch, polyhead_model::Error> {
     let vocab = b"[PAD]\n[UNK]\n[CLS]\n[SEP]\na\nb\nc\n##a\n##b\n##c\n!\n";
     let tokenizer = Tokenizer::from_vocab(vocab, None)?;
     Ok(tokenizer.encode(inputs, 8)?)

@@ -5,15 +5,19 @@
 //! them to its `config.toml`, and a run that is resumed takes them from there.
 
 mod rule;
+mod loss_scale;
+mod advice;
 
 use std::path::Path;
 
 use polyhead_model::ModelFolder;
 
-use crate::config::{Recipe, RunConfig};
+use crate::config::{Recipe, RunConfig, TaskSettings};
 use crate::data::Dataset;
 use crate::error::Error;
 use crate::run::CONFIG;
+pub(crate) use advice::advice;
+pub(crate) use loss_scale::{drowned, even_losses, starting_losses};
 use rule::{Choice, Facts};
 
 /// The lines of the plan about the recipe.
@@ -23,6 +27,8 @@ pub(crate) struct RecipeLines {
     pub(crate) summary: String,
     /// Every key that it filled in, a line each.
     pub(crate) details: Vec<String>,
+    /// True if the losses of the tasks are to begin at like size.
+    pub(crate) evens: bool,
 }
 
 /// The configuration with every key that its recipe fills in.
@@ -34,18 +40,21 @@ pub(crate) fn resolve(
     folder: &ModelFolder,
     data: &Dataset,
 ) -> Result<(RunConfig, RecipeLines), Error> {
-    fill_in(config, &Facts::of(folder, data))
+    fill_in(config, &Facts::of(config, folder, data))
 }
 
 fn fill_in(config: &RunConfig, facts: &Facts) -> Result<(RunConfig, RecipeLines), Error> {
-    let (why, choices) = rule::choose(config, &config.set_keys(), facts);
+    let set = config.set_keys();
+    let (why, choices) = rule::choose(config, &set, facts);
     let resolved = match choices.is_empty() {
         true => config.clone(),
         false => config.with(&choices.iter().map(Choice::assignment).collect::<Vec<_>>())?,
     };
     let details = choices.iter().map(Choice::to_string).collect();
     let summary = rule::summary(&resolved, &why, choices.len());
-    Ok((resolved, RecipeLines { summary, details }))
+    let weighed = |task: &TaskSettings| set.contains(&format!("task.{}.weight", task.name));
+    let evens = config.train.recipe != Recipe::Full && !config.tasks.iter().any(weighed);
+    Ok((resolved, RecipeLines { summary, details, evens }))
 }
 
 /// The configuration with which the run in `directory` is resumed: keys that are not written are

@@ -7,8 +7,9 @@ use std::fmt;
 
 use polyhead_model::ModelFolder;
 
-use crate::config::{FreezePhase, Recipe, RunConfig};
+use crate::config::{FreezePhase, Recipe, RunConfig, TaskSettings};
 use crate::data::Dataset;
+use crate::tasks::kinds_with_key;
 
 /// A size of training data, and what everything is trained with.
 struct Size {
@@ -18,24 +19,28 @@ struct Size {
     /// Fewer steps than these leave a new head where it began.
     least_steps: usize,
     least_epochs: usize,
+    /// The learning rate of an encoder of [`WIDTH`] or less.
+    rate: f32,
 }
 
-/// With few rows it is steps that are missing, so they are read more often, in smaller batches.
+/// With few rows it is steps that are missing, so they are read more often, in smaller batches; and
+/// a high rate makes an encoder forget more than they teach it.
 const SIZES: [Size; 4] = [
-    Size { below: 200, batch: 16, least_steps: 150, least_epochs: 4 },
-    Size { below: 2_000, batch: 16, least_steps: 300, least_epochs: 4 },
-    Size { below: 20_001, batch: 32, least_steps: 0, least_epochs: 4 },
-    Size { below: usize::MAX, batch: 32, least_steps: 0, least_epochs: 3 },
+    Size { below: 500, batch: 16, least_steps: 100, least_epochs: 4, rate: 5e-5 },
+    Size { below: 2_000, batch: 16, least_steps: 300, least_epochs: 4, rate: 1e-4 },
+    Size { below: 20_001, batch: 32, least_steps: 300, least_epochs: 4, rate: 1e-4 },
+    Size { below: usize::MAX, batch: 32, least_steps: 300, least_epochs: 3, rate: 1e-4 },
 ];
 
-/// Width of an encoder's hidden states, and the learning rate up to there.
-const ENCODER_RATES: [(usize, &str); 3] = [(512, "1e-4"), (896, "5e-5"), (usize::MAX, "3e-5")];
+/// Width of hidden states from which on rates fall in proportion.
+const WIDTH: usize = 384;
 
 /// The learning rate of new heads on an encoder that trains.
 const HEAD_RATE: &str = "5e-3";
 
 /// Heads on a frozen encoder: cached states make epochs cheap, and the rate can be higher.
-const LONE_HEADS: Size = Size { below: usize::MAX, batch: 32, least_steps: 300, least_epochs: 20 };
+const LONE_HEADS: Size =
+    Size { below: usize::MAX, batch: 32, least_steps: 300, least_epochs: 20, rate: 0.0 };
 const LONE_HEAD_RATE: &str = "1e-2";
 
 /// The steps beyond 5 epochs that heads on a frozen encoder are trained for at most.
@@ -50,7 +55,7 @@ const EVALUATIONS: usize = 10;
 /// Keys of `[train]` and of each task that a recipe may fill in; and `freeze`.
 const TRAIN_KEYS: [&str; 5] =
     ["batch_size", "epochs", "learning_rate", "head_learning_rate", "evaluate_every"];
-const TASK_KEYS: [&str; 1] = ["weight"];
+const TASK_KEYS: [&str; 2] = ["weight", "standardize"];
 
 /// What the rule has to know beside the configuration.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,6 +64,8 @@ pub(crate) struct Facts {
     pub(crate) rows: Vec<usize>,
     /// Labels of each task, in the order of the configuration; 0 for numbers.
     pub(crate) labels: Vec<usize>,
+    /// For each task, true if the starting model has its head.
+    pub(crate) known: Vec<bool>,
     /// Numbers of a token vector.
     pub(crate) width: usize,
 }
@@ -107,17 +114,13 @@ pub(crate) fn choose(
         epochs = epochs.min(5 + LONE_HEAD_MOST_STEPS / per_epoch);
         choices.push(choice("train.head_learning_rate", LONE_HEAD_RATE, "the encoder is frozen"));
     } else {
-        let rate = ENCODER_RATES.iter().find(|(width, _)| facts.width <= *width);
-        let (_, rate) = rate.expect("the last width is the largest");
-        let width = format!("for hidden states of {} numbers", facts.width);
-        choices.push(choice("train.learning_rate", rate, &width));
+        let rate = size.rate * (WIDTH as f32 / facts.width.max(1) as f32).min(1.0);
+        let reason = format!("{rows} rows, hidden states of {} numbers", facts.width);
+        choices.push(choice("train.learning_rate", format!("{rate:.1e}"), &reason));
         choices.push(choice("train.head_learning_rate", HEAD_RATE, "the encoder trains too"));
     }
-    let steps = match size.least_steps {
-        0 => format!("at least {} epochs", size.least_epochs),
-        steps => format!("at least {} epochs and {steps} steps", size.least_epochs),
-    };
-    choices.push(choice("train.epochs", epochs, &steps));
+    let reason = format!("at least {} epochs and {} steps", size.least_epochs, size.least_steps);
+    choices.push(choice("train.epochs", epochs, &reason));
     if set.contains("train.epochs") {
         epochs = config.train.epochs.get();
     }
@@ -129,6 +132,14 @@ pub(crate) fn choose(
     if steps > EVALUATED_EPOCHS * per_epoch {
         let reason = format!("{EVALUATIONS} evaluations rather than one after each epoch");
         choices.push(choice("train.evaluate_every", steps / EVALUATIONS, &reason));
+    }
+    let scaled = kinds_with_key("standardize");
+    for (task, known) in config.tasks.iter().zip(&facts.known) {
+        // A head of the starting model keeps its scale.
+        if scaled.contains(&task.kind) && !known {
+            let key = format!("task.{}.standardize", task.name);
+            choices.push(choice(&key, true, "a head begins near 0 and moves in small steps"));
+        }
     }
     choices.retain(|choice| !set.contains(&choice.key));
     (why, choices)
@@ -203,10 +214,12 @@ impl fmt::Display for Choice {
 
 impl Facts {
     /// The facts about tokenized data and the starting model.
-    pub(super) fn of(folder: &ModelFolder, data: &Dataset) -> Self {
+    pub(super) fn of(config: &RunConfig, folder: &ModelFolder, data: &Dataset) -> Self {
+        let known = |task: &TaskSettings| folder.heads.iter().any(|h| h.spec.name == task.name);
         Self {
             rows: data.train_rows(),
             labels: data.tasks.iter().map(|task| task.labels.len()).collect(),
+            known: config.tasks.iter().map(known).collect(),
             width: folder.config.hidden_size,
         }
     }

@@ -9,7 +9,7 @@ use super::*;
 use crate::config::RUN_MARK;
 use crate::tasks::kinds::*;
 
-fn config(kinds: &[TaskKind], more: &str) -> RunConfig {
+pub(super) fn config(kinds: &[TaskKind], more: &str) -> RunConfig {
     let mut text = format!("{more}\n[data]\ntrain = \"/d/a.jsonl\"\n");
     for (index, kind) in kinds.iter().enumerate() {
         text += &format!("[[task]]\nname = \"t{index}\"\nkind = \"{kind}\"\n");
@@ -21,7 +21,8 @@ fn config(kinds: &[TaskKind], more: &str) -> RunConfig {
 ///
 /// - `labels`: of each task
 fn facts(rows: usize, labels: &[usize]) -> Facts {
-    Facts { rows: vec![rows], labels: labels.to_vec(), width: 384 }
+    let known = vec![false; labels.len()];
+    Facts { rows: vec![rows], labels: labels.to_vec(), known, width: 384 }
 }
 
 /// What the recipe makes of a configuration: its keys, and its line of the plan.
@@ -49,24 +50,25 @@ fn the_keys_follow_from_the_facts() {
     let case =
         |config, rows, width, expected, frozen| Case { config, rows, width, expected, frozen };
     for Case { config: text, rows, width, expected, frozen } in [
-        case(AUTO, &[16][..], 384, (16, 150, 1e-4, 5e-3, 15), false),
-        case(AUTO, &[96], 384, (16, 25, 1e-4, 5e-3, 15), false),
-        case(AUTO, &[199], 384, (16, 12, 1e-4, 5e-3, 0), false),
-        case(AUTO, &[200], 384, (16, 24, 1e-4, 5e-3, 31), false),
+        case(AUTO, &[16][..], 384, (16, 100, 5e-5, 5e-3, 10), false),
+        case(AUTO, &[96], 384, (16, 17, 5e-5, 5e-3, 0), false),
+        case(AUTO, &[499], 384, (16, 4, 5e-5, 5e-3, 0), false),
+        case(AUTO, &[499], 768, (16, 4, 2.5e-5, 5e-3, 0), false),
+        case(AUTO, &[500], 384, (16, 10, 1e-4, 5e-3, 0), false),
         case(AUTO, &[1_999], 384, (16, 4, 1e-4, 5e-3, 0), false),
-        case(AUTO, &[2_000], 384, (32, 4, 1e-4, 5e-3, 0), false),
+        case(AUTO, &[2_000], 384, (32, 5, 1e-4, 5e-3, 0), false),
         case(AUTO, &[20_000], 768, (32, 4, 5e-5, 5e-3, 0), false),
-        case(AUTO, &[20_001], 1024, (32, 3, 3e-5, 5e-3, 0), false),
+        case(AUTO, &[20_001], 1024, (32, 3, 3.7e-5, 5e-3, 0), false),
         // Several sources.
-        case(AUTO, &[100, 50], 64, (16, 14, 1e-4, 5e-3, 0), false),
-        case(&partly, &[96], 384, (16, 25, 1e-4, 5e-3, 15), false),
+        case(AUTO, &[100, 50], 64, (16, 10, 5e-5, 5e-3, 0), false),
+        case(&partly, &[96], 384, (16, 17, 5e-5, 5e-3, 0), false),
         case(&frozen, &[96], 384, (32, 100, 5e-5, 1e-2, 30), true),
         case(&frozen, &[5_000], 384, (32, 20, 5e-5, 1e-2, 0), true),
         case(&frozen, &[50_000], 384, (32, 8, 5e-5, 1e-2, 0), true),
         case(HEADS, &[96], 384, (32, 100, 5e-5, 1e-2, 30), true),
         case(HEADS, &[10_000_000], 384, (32, 5, 5e-5, 1e-2, 0), true),
     ] {
-        let facts = Facts { rows: rows.to_vec(), labels: vec![6], width };
+        let facts = Facts { rows: rows.to_vec(), labels: vec![6], known: vec![false], width };
         let (found, line) = resolved(&config(&[Classification], text), &facts);
         let train = found.train;
         let keys = (
@@ -88,7 +90,7 @@ fn a_line_says_what_was_chosen_and_why() {
             AUTO,
             96,
             &[6][..],
-            "recipe auto: 96 rows for 6 labels: trains the encoder for 25 epochs at 1e-4, heads at \
+            "recipe auto: 96 rows for 6 labels: trains the encoder for 17 epochs at 5e-5, heads at \
              5e-3",
         ),
         (
@@ -105,7 +107,7 @@ fn a_line_says_what_was_chosen_and_why() {
         assert_eq!(line, expected);
     }
     let (_, lines) = fill_in(&config(&[Classification], AUTO), &facts(96, &[6])).unwrap();
-    assert_eq!(lines.details[3], "train.epochs = 25: at least 4 epochs and 150 steps");
+    assert_eq!(lines.details[3], "train.epochs = 17: at least 4 epochs and 100 steps");
 }
 
 #[test]
@@ -133,6 +135,18 @@ fn a_key_that_is_set_wins_also_at_its_default() {
     config.train.epochs = 7.try_into().unwrap();
     let (found, _) = resolved(&config, &few);
     assert_eq!((found.train.epochs.get(), found.train.head_learning_rate.get()), (7, 5e-3));
+}
+
+#[test]
+fn new_heads_for_numbers_learn_them_standardized() {
+    let begun = config(&[Regression, Classification, Regression], AUTO);
+    let facts = Facts { known: vec![false, false, true], ..facts(96, &[0, 2, 0]) };
+    let (found, _) = resolved(&begun, &facts);
+    let standardize: Vec<Option<bool>> = found.tasks.iter().map(|task| task.standardize).collect();
+    assert_eq!(standardize, [Some(true), None, None]);
+    let mut begun = begun;
+    begun.tasks[0].standardize = Some(false);
+    assert_eq!(resolved(&begun, &facts).0.tasks[0].standardize, Some(false));
 }
 
 #[test]

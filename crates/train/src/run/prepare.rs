@@ -59,12 +59,11 @@ impl Prepared {
         )?;
         let Tokenized { data, tokenizer, prompt_tokens } = tokenized;
         let max_length = tokenizer.reader.max_length();
-        let (config, recipe) = recipe::resolve(config, &folder, &data)?;
-        let config = &config;
-        let report = DataReport::of(&data, &choosing_metrics(config));
-        check_teachers(config, &data)?;
+        let (mut config, mut recipe) = recipe::resolve(config, &folder, &data)?;
+        let report = DataReport::of(&data, &choosing_metrics(&config));
+        check_teachers(&config, &data)?;
 
-        let (heads, known) = heads(config, &folder, &data)?;
+        let (heads, known) = heads(&config, &folder, &data)?;
         let layers = config.encoder.layers.map(usize::from);
         if let Some(layers) = layers.filter(|layers| *layers > folder.config.layers) {
             let message =
@@ -79,7 +78,9 @@ impl Prepared {
             random: config.encoder.random.then_some(config.seed),
         };
         let network = Network::new(&folder, &heads, &options, threads)?;
-        let objectives = objectives(config, &data, &heads)?;
+        let mut objectives = objectives(&config, &data, &heads)?;
+        let losses = recipe::starting_losses(&data, &objectives);
+        recipe::even_losses(&mut config, &mut recipe, &mut objectives, &losses);
         let sampler = BatchSampler::new(
             config.seed,
             config.sampler,
@@ -114,8 +115,9 @@ impl Prepared {
         notices.extend(config.tasks.iter().enumerate().filter_map(|(index, task)| {
             scale_notice(task, &heads[index].spec, known[index], target_scale(&data, index)?)
         }));
+        notices.extend(recipe::drowned(&config, &losses));
         let mut plan = RunPlan {
-            config: config.clone(),
+            config,
             recipe,
             folder,
             data,
@@ -133,6 +135,7 @@ impl Prepared {
             groups,
         };
         plan.notices.extend(plan.random_heads());
+        plan.notices.extend(recipe::advice(&plan));
         Ok(Self { network, plan })
     }
 

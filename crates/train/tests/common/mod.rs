@@ -166,7 +166,8 @@ pub(crate) const RANDOM_TASKS: &str = "
 
 pub(crate) fn config(text: &str) -> RunConfig {
     let text = format!("[data]\ntrain = \"rows.jsonl\"\n{text}");
-    RunConfig::parse(&text, Path::new("test.toml"), &[]).unwrap_or_else(|e| panic!("{e}\n{text}"))
+    let set = ["train.recipe=full".to_owned()];
+    RunConfig::parse(&text, Path::new("test.toml"), &set).unwrap_or_else(|e| panic!("{e}\n{text}"))
 }
 
 /// The tasks that a golden file was made with, as TOML; no dropout.

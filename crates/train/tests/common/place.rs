@@ -66,6 +66,7 @@ impl Place {
             name = "score"
             kind = "regression"
             [train]
+            recipe = "full"
             epochs = 3
             batch_size = 6
             accumulation = 3

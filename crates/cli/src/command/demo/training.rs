@@ -38,6 +38,7 @@ name = "sentiment"
 kind = "classification"
 
 [train]
+recipe = "full"
 epochs = 1
 batch_size = 32
 learning_rate = 5e-5

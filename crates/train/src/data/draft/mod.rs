@@ -123,11 +123,11 @@ impl ConfigDraft {
              model = \"builtin\"\n\
              # Tokens after which a text is cut; fewer are faster.\n\
              # max_length = 128\n\
-             \n[train]\n\
-             epochs = 3\n\
-             # batch_size = 32\n\
+             \n# Epochs, rates and batches are chosen by the number of rows; what is written here wins.\n\
+             # [train]\n\
+             # epochs = 10\n\
              # learning_rate = 5e-5\n\
-             # head_learning_rate = 1e-3\n",
+             # head_learning_rate = 5e-3\n",
         );
     }
 
