@@ -25,7 +25,7 @@ mod checkpoint;
 mod run;
 
 pub use config::{
-    BelowOne, CheckpointSettings, ClassWeights, DataFiles, Difference, EncoderSettings, Factor,
+    AfterRun, BelowOne, CheckpointSettings, ClassWeights, DataFiles, Difference, EncoderSettings, Factor,
     FreezePhase, Keep, Key, KeyAlias, Moment, NonNegative, Positive, PositiveCount, PositiveSize,
     Recipe, RunConfig, SamplerKind, SamplerSettings, ScheduleKind, Share, Size, TaskSettings,
     TrainSettings, WordRule, WrittenKeys, config_keys, key_alias,

@@ -145,6 +145,56 @@ fn killed_at_any_system_call_an_output_can_be_continued() {
 
 /// One process opens the partial file, waits until another one has renamed it, and only then
 /// locks it.
+/// Killed at each call that removes a checkpoint, and at those that end the run.
+#[test]
+fn killed_at_its_end_a_run_comes_to_the_same_model_without_checkpoints() {
+    if !has_strace() {
+        return;
+    }
+    let folder = super::train::set();
+    let mut args = vec!["train", "config.toml", "-q", "--threads", "1", "-o", "run"];
+    args.extend(["--set", "train.max_steps=8"]);
+    let trace = folder.path("trace").display().to_string();
+    let calls = "trace=rename,renameat2,unlink,unlinkat,rmdir";
+    assert!(strace(&folder, &["-o", &trace, "-e", calls], &args).status().unwrap().success());
+    let model = |folder: &Folder| {
+        let names = ["polyhead.json", "heads.safetensors", "model.safetensors"];
+        names.map(|name| fs::read(folder.path("run/model").join(name)).unwrap())
+    };
+    let expected = model(&folder);
+    // The last calls of the trace: the names of `finished.json`, then of the checkpoints.
+    let text = fs::read_to_string(&trace).unwrap();
+    let mut counts = HashMap::new();
+    let mut places = Vec::new();
+    for line in text.lines() {
+        let Some((name, rest)) = line.split_once(' ').unwrap().1.trim().split_once('(') else {
+            continue;
+        };
+        let count = counts.entry(name.to_owned()).or_insert(0);
+        *count += 1;
+        if rest.contains("finished.json") {
+            places.clear();
+        }
+        places.push((name.to_owned(), *count));
+    }
+    assert!((4..60).contains(&places.len()), "{text}");
+    for (name, count) in places {
+        fs::remove_dir_all(folder.path("run")).unwrap();
+        let inject = format!("inject={name}:signal=SIGKILL:when={count}");
+        let only = format!("trace={name}");
+        let status =
+            strace(&folder, &["-o", "/dev/null", "-e", &only, "-e", &inject], &args).status();
+        assert_eq!(status.unwrap().signal(), Some(9), "{name} {count}");
+        folder.run(&[&args[..], &["--resume"]].concat()).ok();
+        assert!(model(&folder) == expected, "{name} {count}");
+        let left =
+            fs::read_dir(folder.path("run")).unwrap().map(|entry| entry.unwrap().file_name());
+        let left: Vec<_> = left.filter(|name| name.to_string_lossy().contains("check")).collect();
+        assert!(left.is_empty(), "{name} {count}: {left:?}");
+        assert!(folder.path("run/finished.json").is_file(), "{name} {count}");
+    }
+}
+
 #[test]
 fn a_writer_that_comes_too_late_leaves_the_finished_file_alone() {
     if !has_strace() {

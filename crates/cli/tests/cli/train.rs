@@ -63,6 +63,9 @@ parameters = ["head.topic", "layers.0"]
 until = "epoch 2"
 "#;
 
+/// The checkpoints of a finished run stay.
+const KEEP: [&str; 2] = ["--set", "checkpoint.after=keep"];
+
 pub(crate) fn tiny_model() -> String {
     polyhead_testing::tiny_model("tiny-bert").display().to_string()
 }
@@ -266,7 +269,7 @@ fn killed_runs_come_to_the_same_bits() {
 #[test]
 fn a_damaged_checkpoint_falls_back_to_the_one_before() {
     let folder = set();
-    train(&folder, "whole", &["-q"]).ok();
+    train(&folder, "whole", &[&["-q"], &KEEP[..]].concat()).ok();
     // As a kill after the last checkpoint would leave it.
     let finished = folder.path("whole/finished.json");
     fs::remove_file(finished).unwrap();
@@ -293,6 +296,41 @@ fn a_damaged_checkpoint_falls_back_to_the_one_before() {
     assert!(run.err.contains(&*damaged), "{damaged} in: {}", run.err);
     assert!(run.err.contains("going on after step 77"), "{}", run.err);
     assert_eq!(fingerprint(&folder, "whole"), expected);
+}
+
+#[test]
+fn a_finished_run_has_no_checkpoints_and_says_so() {
+    let folder = set();
+    let short = ["--set", "train.max_steps=20"];
+    let run = |more: &[&str]| train(&folder, "run", &[&short, more].concat()).ok();
+    let names = |folder: &Folder| -> Vec<String> {
+        let entries = fs::read_dir(folder.path("run")).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    };
+    let left = |folder: &Folder| names(folder).iter().any(|name| name.contains("checkpoints"));
+    run(&KEEP);
+    let expected = fingerprint(&folder, "run");
+    assert!(folder.path("run/checkpoints/best").is_dir());
+    let again = run(&[&["--resume"], &KEEP[..]].concat());
+    assert!(left(&folder) && !again.err.contains("removed"), "{}", again.err);
+    // A kill after the end leaves them whole, or half removed under a hidden name.
+    for half in [false, true] {
+        if half {
+            fs::create_dir_all(folder.path("run/.checkpoints.old/step-000014")).unwrap();
+        }
+        let again = run(&["--resume"]);
+        assert!(again.err.contains("the checkpoints of the finished run are removed"));
+        assert!(again.out.contains("the run is finished, there is nothing to do"));
+        assert!(!left(&folder), "{:?}", names(&folder));
+    }
+    assert_eq!(run(&["--resume"]).err, "");
+    assert_eq!(fingerprint(&folder, "run"), expected);
+    // Without its end and its checkpoints it comes to the same end, and says how.
+    fs::remove_file(folder.path("run/finished.json")).unwrap();
+    let over = run(&["--resume"]);
+    assert!(over.err.contains("has no checkpoint, so it starts over"), "{}", over.err);
+    assert!(!left(&folder), "{:?}", names(&folder));
+    assert_eq!(fingerprint(&folder, "run"), expected);
 }
 
 /// 16,000 rows of dev with as many labels: their answers alone are 1 GB.
@@ -334,7 +372,8 @@ fn a_run_that_cannot_have_its_memory_is_refused_before_it_begins() {
 #[test]
 fn lost_best_weights_are_told_of_without_progress_too() {
     let folder = set();
-    let args = ["-q", "--set", "train.best=mood.loss", "--set", "train.learning_rate=0.3"];
+    let mut args = vec!["-q", "--set", "train.best=mood.loss", "--set", "train.learning_rate=0.3"];
+    args.extend(KEEP);
     train(&folder, "run", &args).ok();
     let best = fs::read_dir(folder.path("run/checkpoints/best")).unwrap().next().unwrap().unwrap();
     fs::write(best.path().join("parameters.safetensors"), "").unwrap();
@@ -351,7 +390,10 @@ fn lost_best_weights_are_told_of_without_progress_too() {
 fn a_run_goes_on_with_its_own_configuration_only() {
     let folder = set();
     let short = ["--set", "train.epochs=1", "-q"];
-    train(&folder, "run", &short).ok();
+    train(&folder, "run", &[&short[..], &KEEP].concat()).ok();
+    let longer = ["--resume", "-q", "--set", "train.epochs=2"];
+    let message = "`train.epochs`: 2, not 1; the run is finished and goes no further: to train its";
+    train(&folder, "run", &longer).fails(2, &[message, "as `encoder.model` of a new run"]);
     fs::remove_file(folder.path("run/finished.json")).unwrap();
     let other = ["--resume", "-q", "--set", "train.epochs=1", "--set", "train.learning_rate=0.5"];
     train(&folder, "run", &other).fails(2, &["`train.learning_rate`: 0.5, not "]);

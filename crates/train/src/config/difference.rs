@@ -140,6 +140,7 @@ mod tests {
                 "checkpoint.every=7",
                 &[("checkpoint.every", true), ("checkpoint.keep", true)],
             ),
+            case("seed=0", "checkpoint.after=keep", &[("checkpoint.after", true)]),
             case("data.dev=/a", "data.dev=/b", &[("data.dev", true)]),
             case("seed=0", "train.cache_bytes=0", &[("train.cache_bytes", true)]),
         ];

@@ -386,7 +386,19 @@ settings! {
         every: u64 = 200,
         /// How many of the newest train states are kept.
         keep: PositiveSize = PositiveSize(2),
+        /// What happens to them once the run is finished: `"remove"` or `"keep"`.
+        after: AfterRun = AfterRun::Remove,
     }
+}
+
+/// What happens to the train states of a run that is finished.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AfterRun {
+    /// They are removed: the model folder has all that the run has come to.
+    Remove,
+    /// They stay.
+    Keep,
 }
 
 settings! {

@@ -81,6 +81,7 @@ const FULL: &str = r#"
     [checkpoint]
     every = 0
     keep = 5
+    after = "keep"
     [[freeze]]
     parameters = "encoder"
     until = "epoch 1"
@@ -176,6 +177,7 @@ fn every_key_is_read() {
     assert_eq!(config.train.betas, (BelowOne(0.8), BelowOne(0.95)));
     assert_eq!(config.train.schedule, ScheduleKind::Cosine);
     assert_eq!((config.checkpoint.every, config.checkpoint.keep.get()), (0, 5));
+    assert_eq!(config.checkpoint.after, AfterRun::Keep);
     let phase = |parameters: &[&str], from, until| FreezePhase {
         parameters: parameters.iter().map(|&name| name.to_owned()).collect(),
         from,

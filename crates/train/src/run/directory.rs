@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use polyhead_files::{open_file, quoted, read_file, recover_folder, write_file};
+use polyhead_files::{discard_folder, open_file, quoted, read_file, recover_folder, write_file};
 
 use crate::config::{RUN_MARK, RunConfig};
 use crate::error::{Error, ErrorKind};
@@ -114,8 +114,8 @@ impl RunDirectory {
             let problem = "the folder already holds a run; continue it with --resume, or choose another folder";
             return Err(config_error(path, problem));
         }
-        check_same(&own, config)?;
         let finished = path.join(FINISHED).exists();
+        check_same(&own, config, finished)?;
         Ok(if finished { RunState::FinishedRun } else { RunState::Run })
     }
 
@@ -163,6 +163,36 @@ impl RunDirectory {
             .map_err(|error| io_error(&path, io::Error::other(error)))?;
         Ok(write_file(&path, &text)?)
     }
+
+    /// Removes the checkpoints of this run, which has finished. A kill in between leaves some of
+    /// them, and a finished run.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`] if one cannot be removed.
+    pub(crate) fn remove_checkpoints(&self) -> Result<(), Error> {
+        remove_checkpoints(&self.path).map(drop)
+    }
+
+    /// Removes what is left of the checkpoints of the finished run in `path`. Returns true if there
+    /// was something; another process that works there removes it itself.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`] if something cannot be removed.
+    pub(crate) fn remove_left_checkpoints(path: &Path) -> Result<bool, Error> {
+        let Ok(_lock) = lock(path) else { return Ok(false) };
+        remove_checkpoints(path)
+    }
+}
+
+fn remove_checkpoints(path: &Path) -> Result<bool, Error> {
+    let folder = path.join(CHECKPOINTS);
+    // A half removed folder has its name again, and is then removed as a whole.
+    recover_folder(&folder)?;
+    let found = folder.exists();
+    if found {
+        discard_folder(&folder)?;
+    }
+    Ok(found)
 }
 
 /// Some file or folder in the folder `path`, which need not exist. Hidden names do not count, such
@@ -211,7 +241,7 @@ fn begins_with_mark(own: &Path) -> Result<bool, Error> {
 }
 
 /// Compares the configuration of a run with the current one.
-fn check_same(own: &Path, config: &RunConfig) -> Result<(), Error> {
+fn check_same(own: &Path, config: &RunConfig, finished: bool) -> Result<(), Error> {
     let before = RunConfig::from_file(own, &[])
         .map_err(|error| Error::with_source(ErrorKind::Run, error.to_string(), error))?;
     let differences = before.differences(config);
@@ -223,8 +253,14 @@ fn check_same(own: &Path, config: &RunConfig) -> Result<(), Error> {
     if fixed.is_empty() {
         return Ok(());
     }
-    let problem =
+    let mut problem =
         format!("a run is resumed with its own configuration only; found {}", fixed.join("; "));
+    if finished {
+        problem.push_str(
+            "; the run is finished and goes no further: to train its model on, name the folder \
+             as `encoder.model` of a new run",
+        );
+    }
     Err(config_error(own, &problem))
 }
 

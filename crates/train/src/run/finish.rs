@@ -8,6 +8,7 @@ use polyhead_model::{Provenance, TrainedModel};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::config::AfterRun;
 use crate::data::{Part, TaskLabels, Tokenize};
 use crate::error::Error;
 use crate::evaluate::{Answers, EvalRequest, score_raw_text};
@@ -134,6 +135,11 @@ impl Run<'_> {
         };
         self.write_report(&summary, &all)?;
         self.directory.finish(&summary)?;
+        if self.config.checkpoint.after == AfterRun::Remove
+            && let Err(error) = self.directory.remove_checkpoints()
+        {
+            emit(Event::Warning(&format!("the checkpoints could not be removed: {error}")));
+        }
         emit(Event::Finished(&summary));
         Ok(summary)
     }

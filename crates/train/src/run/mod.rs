@@ -40,7 +40,7 @@ use polyhead_files::write_file;
 use serde_json::{Map, Value, json};
 
 use crate::checkpoint::{Checkpoints, Times};
-use crate::config::RunConfig;
+use crate::config::{AfterRun, RunConfig};
 use crate::data::Part;
 use crate::error::{Error, ErrorKind};
 use crate::evaluate::Best;
@@ -107,6 +107,11 @@ impl<'a> Run<'a> {
         let existing = if resume { ResumeMode::Resume } else { ResumeMode::Refuse };
         let config = if resume { continued(config, directory)? } else { config.clone() };
         if RunDirectory::look(directory, &config, existing)? == RunState::FinishedRun {
+            if config.checkpoint.after == AfterRun::Remove
+                && RunDirectory::remove_left_checkpoints(directory)?
+            {
+                emit(Event::Notice("the checkpoints of the finished run are removed"));
+            }
             return Ok(None);
         }
         // Whatever is wrong with the configuration shows before a folder is made.
@@ -131,6 +136,11 @@ impl<'a> Run<'a> {
         let checkpoints =
             Checkpoints::new(directory.join(CHECKPOINTS), config.checkpoint.keep.get());
         let found = if directory.resumed { checkpoints.latest()? } else { None };
+        if found.is_none() && directory.resumed && directory.join(RECORD).exists() {
+            let warning = "the run had come to its end and has no checkpoint, so it starts over; \
+                           `checkpoint.after = \"keep\"` keeps the checkpoints of a finished run";
+            emit(Event::Warning(warning));
+        }
         let (metrics_bytes, timings_bytes) = found.as_ref().map_or((0, 0), |(state, _)| {
             (state.progress.metrics_bytes, state.progress.timings_bytes)
         });

@@ -75,6 +75,7 @@ impl Place {
             evaluate_every = 7
             [checkpoint]
             every = 5
+            after = "keep"
             [[freeze]]
             parameters = ["embeddings", "layers.0"]
             until = "step 17"
