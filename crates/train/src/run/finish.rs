@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use polyhead_files::write_folder;
-use polyhead_model::{Provenance, TrainedModel};
+use polyhead_model::{HeadSpec, Provenance, TrainedModel};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -20,7 +20,8 @@ use crate::run::prepare::TextTokenizer;
 use crate::step::AdamWSettings;
 use crate::step::CacheCounts;
 use crate::tasks::{
-    Calibration, LEAST_CASES, LEAST_ROWS, Labelled, MANY_LABELS, TaskMetrics, answered, rules,
+    Calibration, LEAST_CASES, LEAST_ROWS, LEAST_TEXTS, Labelled, MANY_LABELS, TaskMetrics,
+    answered, answered_texts, rules,
 };
 
 /// What a run has come to.
@@ -182,73 +183,50 @@ impl Run<'_> {
         self.warnings.push(warning);
     }
 
-    /// Temperatures and thresholds from dev, for every task that has enough labels there. The
-    /// others keep those that they began with.
+    /// Temperatures and thresholds from dev, for every task that has enough labels there and gains by
+    /// them. The others keep those that they began with. True stands beside a calibration if dev chose
+    /// a threshold.
     fn calibrate(
         &mut self,
         all: &[FinalAnswers],
         emit: &mut dyn FnMut(Event),
-    ) -> Vec<Option<Calibration>> {
-        let mut calibrations = vec![None; self.plan.objectives.len()];
+    ) -> Vec<(Option<Calibration>, bool)> {
+        let mut calibrations = vec![(None, false); self.plan.objectives.len()];
         for dev in all.iter().filter(|answers| answers.part == Part::Dev) {
             let source = &self.plan.data.sources[dev.source];
             for task in source.tasks.clone() {
                 let objective = &self.learner.objectives[task];
                 let logits = &dev.answers.logits[task];
                 let (logits, targets) = answered(logits, &source.dev, task, objective);
+                let texts = answered_texts(&source.dev, objective);
                 let outputs = objective.outputs();
                 let rows = Labelled { logits: &logits, outputs, targets: &targets };
                 let rules = rules(objective.kind());
-                let Some(found) = rules.calibrate(rows) else { continue };
-                let notice = if targets.labelled() < LEAST_ROWS {
-                    Some(self.too_few_rows(task, targets.labelled()))
+                let head = self.learner.network.head_spec(task).clone();
+                let Some(found) = rules.calibrate(rows, &texts, head.temperature) else { continue };
+                let rows_of = (0..targets.len()).filter(|row| targets.is_labelled(*row));
+                let texts: Vec<usize> = rows_of.map(|row| texts[row]).collect();
+                let few = texts.len() < LEAST_ROWS || distinct(&texts) < LEAST_TEXTS;
+                let notices = if few {
+                    vec![too_few_rows(&head, &texts)]
                 } else {
-                    let thresholds = rules.thresholds(rows, found.temperature);
-                    let notice = self.too_few_cases(task, &targets, thresholds.len());
+                    let (thresholds, chosen) = rules.thresholds(rows, &head, found.temperature);
+                    let unchanged = found.temperature == head.temperature;
+                    let notices = [
+                        unchanged.then(|| no_better_temperature(&head)),
+                        unchanged_thresholds(&head, &targets, chosen),
+                    ];
                     self.learner.network.calibrate(task, found.temperature, thresholds);
-                    calibrations[task] = Some(found);
-                    notice
+                    calibrations[task] = (Some(found), chosen > 0);
+                    notices.into_iter().flatten().collect()
                 };
-                if let Some(notice) = notice {
+                for notice in notices {
                     emit(Event::Notice(&notice));
                     self.plan.notices.push(notice);
                 }
             }
         }
         calibrations
-    }
-
-    /// The note about a task whose dev rows are too few to calibrate it.
-    fn too_few_rows(&self, task: usize, rows: usize) -> String {
-        let spec = self.learner.network.head_spec(task);
-        let (name, temperature) = (&spec.name, spec.temperature);
-        let kept = match spec.kind.has_thresholds() {
-            true if spec.thresholds.is_empty() => " and thresholds of 0.5 are kept",
-            true => " and the thresholds are kept",
-            false => " is kept",
-        };
-        let cases = if spec.kind.reads_words() { "words" } else { "rows" };
-        format!(
-            "task `{name}`: temperature {temperature:.2}{kept}: {LEAST_ROWS} labelled {cases} of \
-             dev are needed to choose another, found {rows}"
-        )
-    }
-
-    /// The note about labels that are too rare, or too common, on dev for a threshold.
-    fn too_few_cases(&self, task: usize, targets: &TaskLabels, labels: usize) -> Option<String> {
-        if labels == 0 {
-            return None;
-        }
-        let (counts, rows) = targets.counts(labels);
-        let few = |count: &&usize| **count < LEAST_CASES || rows - **count < LEAST_CASES;
-        let few = counts.iter().filter(few).count();
-        let name = &self.learner.network.head_spec(task).name;
-        (few > 0).then(|| {
-            format!(
-                "task `{name}`: the thresholds of {few} of {labels} labels stay at 0.5: each needs \
-                 {LEAST_CASES} dev rows that have the label and {LEAST_CASES} that do not"
-            )
-        })
     }
 
     /// Adds what tagging tasks find in the raw texts of dev. It chooses nothing and is in no record
@@ -279,14 +257,13 @@ impl Run<'_> {
     fn task_summaries(
         &self,
         all: &[FinalAnswers],
-        calibrations: Vec<Option<Calibration>>,
+        calibrations: Vec<(Option<Calibration>, bool)>,
     ) -> Vec<TaskSummary> {
         let mut tasks: Vec<TaskSummary> = calibrations
             .into_iter()
             .enumerate()
-            .map(|(task, calibration)| {
+            .map(|(task, (calibration, chosen))| {
                 let spec = self.learner.network.head_spec(task);
-                let chosen = calibration.is_some() && spec.thresholds.iter().any(|t| *t != 0.5);
                 TaskSummary {
                     thresholds_chosen_on_dev: chosen,
                     name: spec.name.clone(),
@@ -347,6 +324,66 @@ impl Run<'_> {
         model.input = fields.map(|fields| fields.text);
         write_folder(&self.directory.join(MODEL), |folder| Ok(model.write(folder)?))
     }
+}
+
+/// How many texts these are.
+///
+/// - `texts`: ascending
+fn distinct(texts: &[usize]) -> usize {
+    texts.chunk_by(|a, b| a == b).count()
+}
+
+/// The note about a task whose dev rows are too few to calibrate it.
+///
+/// - `texts`: the text of each labelled row
+fn too_few_rows(head: &HeadSpec, texts: &[usize]) -> String {
+    let (name, temperature) = (&head.name, head.temperature);
+    let kept = match head.kind.has_thresholds() {
+        true if head.thresholds.is_empty() => " and thresholds of 0.5 are kept",
+        true => " and the thresholds are kept",
+        false => " is kept",
+    };
+    let rows = texts.len();
+    let (needed, found) = if head.kind.reads_words() {
+        let texts = distinct(texts);
+        (format!("words in {LEAST_TEXTS} texts"), format!("{rows} in {texts}"))
+    } else {
+        ("rows".to_owned(), rows.to_string())
+    };
+    format!(
+        "task `{name}`: temperature {temperature:.2}{kept}: {LEAST_ROWS} labelled {needed} of dev \
+         are needed to choose another, found {found}"
+    )
+}
+
+/// The note about a task for which dev gives no better temperature.
+fn no_better_temperature(head: &HeadSpec) -> String {
+    format!(
+        "task `{}`: temperature {:.2} is kept: no other one is clearly better on dev rows that had \
+         no part in finding it",
+        head.name, head.temperature
+    )
+}
+
+/// The note about labels that keep their thresholds.
+///
+/// - `chosen`: how many labels have another one
+fn unchanged_thresholds(head: &HeadSpec, targets: &TaskLabels, chosen: usize) -> Option<String> {
+    let labels = head.labels.len();
+    if !head.kind.has_thresholds() || chosen == labels {
+        return None;
+    }
+    let (counts, rows) = targets.counts(labels);
+    let few = |count: &&usize| **count < LEAST_CASES || rows - **count < LEAST_CASES;
+    let few = counts.iter().filter(few).count();
+    let (name, no_gain) = (&head.name, labels - chosen - few);
+    let kept = if head.thresholds.is_empty() { "0.5" } else { "what they were" };
+    Some(format!(
+        "task `{name}`: the thresholds of {} of {labels} labels stay at {kept}: {few} of them have \
+         fewer than {LEAST_CASES} dev rows with the label or without it, and for {no_gain} no other \
+         one is clearly better on dev rows that had no part in finding it",
+        labels - chosen
+    ))
 }
 
 fn cosine(a: &[f32], b: &[f32]) -> f64 {

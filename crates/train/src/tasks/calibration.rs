@@ -1,29 +1,18 @@
-//! Honest probabilities: a temperature per head, thresholds per label, both found
-//! on dev after training and kept with the head.
+//! Honest probabilities: a temperature per head, found on dev after training and kept with the head
+//! if it helps ([`held_out`](super::held_out) says when).
 //!
 //! Networks that are trained until they are right are more certain than they are right. Dividing
 //! all logits of a head by one number, its temperature, mends most of that and changes no answer
-//! (Guo et al., "On Calibration of Modern Neural Networks", 2017). A multi-label head moreover
-//! gives a label from a threshold on, which need not be ½ where a label is rare.
+//! (Guo et al., "On Calibration of Modern Neural Networks", 2017).
 //!
 //! Everything here works on stored logits and is a function of them: nothing is
 //! drawn at random. Rows whose label the head does not have are left out: no
-//! temperature could make them right. Regression has neither.
+//! temperature could make them right. Regression has none.
 
 use serde::{Deserialize, Serialize};
 
 use crate::tasks::loss::{Softmax, sigmoid, softplus};
 use crate::tasks::metric::argmax;
-
-/// Fewest labelled dev rows (words, for tags) that change a temperature: with 50 rows, that of a
-/// head which is honest already costs it 2 % of its log-likelihood on other data, with 20 rows 4 %,
-/// with four 20 %, by `reference/calibration_sizes.py`. Thresholds need as many rows.
-pub(crate) const LEAST_ROWS: usize = 50;
-
-/// Fewest dev rows with a label, and fewest without it, that change its threshold. With ten, most
-/// labels gain F1 on other data or lose less than 0.03 of it, and rare ones gain most; with three,
-/// common ones lose as much as rare ones gain. From the same script.
-pub(crate) const LEAST_CASES: usize = 10;
 
 /// Bins of the expected calibration error, as many as Guo et al. use.
 pub(crate) const BINS: usize = 15;
@@ -85,36 +74,7 @@ pub fn calibrate_classes(
     classes: usize,
     targets: &[Option<u32>],
 ) -> Option<Calibration> {
-    assert_eq!(logits.len(), targets.len() * classes, "a row of logits per target");
-    let rows: Vec<(&[f32], usize)> = targets
-        .iter()
-        .enumerate()
-        .filter_map(|(row, target)| Some((row, (*target)? as usize)))
-        .filter(|(_, target)| *target < classes)
-        .map(|(row, target)| (&logits[row * classes..][..classes], target))
-        .collect();
-    let some_wrong = rows.iter().any(|(logits, target)| argmax(logits) != *target);
-    let slope = |sharpness: f64| {
-        let mut sums = Slope::default();
-        for (logits, target) in &rows {
-            sums.add_row(logits, *target, sharpness);
-        }
-        sums
-    };
-    let score = |temperature: f64| {
-        let mut collector = Collector::default();
-        for (logits, target) in &rows {
-            let softmax = Softmax::new(logits, temperature);
-            let answer = argmax(logits);
-            collector.add(
-                softmax.probability(answer),
-                answer == *target,
-                softmax.surprise(*target),
-            );
-        }
-        collector.finish()
-    };
-    (!rows.is_empty()).then(|| calibration(some_wrong, slope, score))
+    AnsweredRows::classes(logits, classes, targets).calibration()
 }
 
 /// The temperature of a multi-label head, one for all labels.
@@ -132,116 +92,131 @@ pub fn calibrate_sets(
     labels: usize,
     targets: &[Option<Vec<u32>>],
 ) -> Option<Calibration> {
-    assert_eq!(logits.len(), targets.len() * labels, "a row of logits per target");
-    // Not collected: they are as many as the logits, and of twice their size.
-    let cases = || {
-        (0..labels)
-            .flat_map(|label| column(logits, labels, targets, label))
-            .map(|(logit, there)| (f64::from(logit), there))
-    };
-    let some_wrong = cases().any(|(logit, there)| (logit >= 0.0) != there);
-    let slope = |sharpness: f64| {
-        let mut sums = Slope::default();
-        for (logit, there) in cases() {
-            sums.add_case(logit, there, sharpness);
+    AnsweredRows::sets(logits, labels, targets).calibration()
+}
+
+/// The rows of dev that a head can answer: the place of each among all, its logits and what is true.
+pub(super) enum AnsweredRows<'a> {
+    /// One label is true.
+    Classes(Vec<(usize, &'a [f32], usize)>),
+    /// Any labels are true; each is a case of its own.
+    Sets(Vec<(usize, &'a [f32], &'a [u32])>),
+}
+
+impl<'a> AnsweredRows<'a> {
+    /// As [`calibrate_classes`].
+    pub(super) fn classes(logits: &'a [f32], classes: usize, targets: &'a [Option<u32>]) -> Self {
+        assert_eq!(logits.len(), targets.len() * classes, "a row of logits per target");
+        let rows = logits.chunks_exact(classes.max(1)).zip(targets).enumerate();
+        let answered = rows.filter_map(|(row, (logits, target))| {
+            let target = (*target)? as usize;
+            (target < classes).then_some((row, logits, target))
+        });
+        Self::Classes(answered.collect())
+    }
+
+    /// As [`calibrate_sets`].
+    pub(super) fn sets(logits: &'a [f32], labels: usize, targets: &'a [Option<Vec<u32>>]) -> Self {
+        assert_eq!(logits.len(), targets.len() * labels, "a row of logits per target");
+        let rows = logits.chunks_exact(labels.max(1)).zip(targets).enumerate();
+        let answered = rows.filter_map(|(row, (logits, set))| Some((row, logits, set.as_deref()?)));
+        Self::Sets(answered.collect())
+    }
+
+    /// The place of each row among all rows.
+    pub(super) fn places(&self) -> Vec<usize> {
+        match self {
+            Self::Classes(rows) => rows.iter().map(|row| row.0).collect(),
+            Self::Sets(rows) => rows.iter().map(|row| row.0).collect(),
         }
-        sums
-    };
-    let score = |temperature: f64| {
+    }
+
+    /// Returns true if the answer to a row is wrong, about any label.
+    pub(super) fn is_wrong(&self, row: usize) -> bool {
+        match self {
+            Self::Classes(rows) => argmax(rows[row].1) != rows[row].2,
+            Self::Sets(rows) => cases(rows[row]).any(|(logit, there)| (logit >= 0.0) != there),
+        }
+    }
+
+    /// Adds what the row says about the sharpness.
+    pub(super) fn add_slope(&self, row: usize, sharpness: f64, sums: &mut Slope) {
+        match self {
+            Self::Classes(rows) => sums.add_row(rows[row].1, rows[row].2, sharpness),
+            Self::Sets(rows) => {
+                cases(rows[row]).for_each(|(logit, there)| sums.add_case(logit, there, sharpness));
+            }
+        }
+    }
+
+    /// The negative log-likelihood of the row, summed over its cases.
+    pub(super) fn surprise(&self, row: usize, temperature: f64) -> f64 {
+        match self {
+            Self::Classes(rows) => Softmax::new(rows[row].1, temperature).surprise(rows[row].2),
+            Self::Sets(rows) => cases(rows[row])
+                .map(|(logit, there)| (logit / temperature, there))
+                .map(|(z, there)| softplus(if there { -z } else { z }))
+                .sum(),
+        }
+    }
+
+    /// How far the probabilities of all rows can be taken at their word.
+    pub(super) fn reliability(&self, temperature: f64) -> Reliability {
         let mut collector = Collector::default();
-        for (logit, there) in cases() {
-            let z = logit / temperature;
-            collector.add(sigmoid(z), there, softplus(if there { -z } else { z }));
+        match self {
+            Self::Classes(rows) => {
+                for (_, logits, target) in rows {
+                    let softmax = Softmax::new(logits, temperature);
+                    let answer = argmax(logits);
+                    let (confidence, right) = (softmax.probability(answer), answer == *target);
+                    collector.add(confidence, right, softmax.surprise(*target));
+                }
+            }
+            Self::Sets(rows) => {
+                for (logit, there) in rows.iter().flat_map(|row| cases(*row)) {
+                    let z = logit / temperature;
+                    collector.add(sigmoid(z), there, softplus(if there { -z } else { z }));
+                }
+            }
         }
         collector.finish()
-    };
-    cases().next().is_some().then(|| calibration(some_wrong, slope, score))
+    }
+
+    /// At temperature 1 and at another one; `None` without rows.
+    pub(super) fn at(&self, temperature: f32) -> Option<Calibration> {
+        let before = self.reliability(1.0);
+        let after = self.reliability(f64::from(temperature));
+        (!self.places().is_empty()).then_some(Calibration { temperature, before, after })
+    }
+
+    fn calibration(&self) -> Option<Calibration> {
+        let rows = self.places().len();
+        if !(0..rows).any(|row| self.is_wrong(row)) {
+            return self.at(1.0);
+        }
+        let temperature = best_temperature(1.0, |sharpness| {
+            let mut sums = Slope::default();
+            (0..rows).for_each(|row| self.add_slope(row, sharpness, &mut sums));
+            sums
+        });
+        // With the number that is kept, not the one before it was rounded to f32.
+        self.at(temperature as f32)
+    }
 }
 
-/// Per label, the probability from which it is given: the one with the largest F1 on these rows.
-///
-/// - `logits`: `[rows, C]`, finite
-/// - `targets`: `[rows]`: the labels that a row has; rows without are left out,
-///   labels not below `C` passed over
-/// - `temperature`: of the head, as it will be used with the thresholds
-/// - returns `[C]`, each in `[0, 1]`; 0 gives the label to every row
-///
-/// Tried are ½ and the middle between each two neighbours of 0 and the
-/// probabilities that occur; of equally good ones the one nearest ½ is taken,
-/// so ½ stays where nothing is better. Labels with fewer than `least` positive or negative rows
-/// keep ½ too, and those without a positive one.
-///
-/// # Panics
-/// If lengths do not agree.
-pub fn best_thresholds(
-    logits: &[f32],
-    labels: usize,
-    targets: &[Option<Vec<u32>>],
-    temperature: f32,
-    least: usize,
-) -> Vec<f32> {
-    assert_eq!(logits.len(), targets.len() * labels, "a row of logits per target");
-    (0..labels)
-        .map(|label| {
-            let cases: Vec<(f32, bool)> = column(logits, labels, targets, label)
-                .map(|(logit, there)| (label_probability(logit, temperature), there))
-                .collect();
-            let positives = cases.iter().filter(|case| case.1).count();
-            match positives.min(cases.len() - positives) {
-                fewer if fewer < least => 0.5,
-                _ => best_threshold(cases),
-            }
-        })
-        .collect()
-}
-
-/// The labels that a multi-label head gives: those whose probability reaches their threshold.
-///
-/// - `logits`, `thresholds`: `[C]`; without thresholds, ½ for every label
-pub fn given_labels(logits: &[f32], temperature: f32, thresholds: &[f32]) -> Vec<u32> {
-    assert!(thresholds.is_empty() || logits.len() == thresholds.len(), "a threshold per label");
-    let from = |label: u32| thresholds.get(label as usize).copied().unwrap_or(0.5);
-    (0..)
-        .zip(logits)
-        .filter(|(label, logit)| label_probability(**logit, temperature) >= from(*label))
-        .map(|(label, _)| label)
-        .collect()
-}
-
-/// What a multi-label head answers for one label: `σ(z / T)`.
-fn label_probability(logit: f32, temperature: f32) -> f32 {
-    sigmoid(f64::from(logit) / f64::from(temperature)) as f32
-}
-
-/// Logit and truth of one label in every labelled row.
-fn column<'a>(
-    logits: &'a [f32],
-    labels: usize,
-    targets: &'a [Option<Vec<u32>>],
-    label: usize,
-) -> impl Iterator<Item = (f32, bool)> + 'a {
-    targets.iter().enumerate().filter_map(move |(row, target)| {
-        let there = target.as_ref()?.contains(&(label as u32));
-        Some((logits[row * labels + label], there))
-    })
-}
-
-fn calibration(
-    some_wrong: bool,
-    slope: impl Fn(f64) -> Slope,
-    score: impl Fn(f64) -> Reliability,
-) -> Calibration {
-    let temperature = if some_wrong { best_temperature(slope) as f32 } else { 1.0 };
-    // With the number that is kept, not the one before it was rounded to f32.
-    Calibration { temperature, before: score(1.0), after: score(f64::from(temperature)) }
+/// Logit and truth of each label.
+fn cases<'a>(
+    (_, logits, set): (usize, &'a [f32], &'a [u32]),
+) -> impl Iterator<Item = (f64, bool)> + 'a {
+    (0..).zip(logits).map(|(label, logit)| (f64::from(*logit), set.contains(&label)))
 }
 
 /// First and second derivative of the summed negative log-likelihood by the sharpness `β = 1/T`. In
 /// `β`, other than in `T`, it is convex: each row is `ln Σ exp(β z_c) − β z_y`.
 #[derive(Clone, Copy, Debug, Default)]
-struct Slope {
-    first: f64,
-    second: f64,
+pub(super) struct Slope {
+    pub(super) first: f64,
+    pub(super) second: f64,
 }
 
 impl Slope {
@@ -267,7 +242,9 @@ impl Slope {
 
 /// Where the slope crosses 0: Newton's steps, or a halving where one would leave
 /// the interval that is known to hold the crossing.
-fn best_temperature(slope: impl Fn(f64) -> Slope) -> f64 {
+///
+/// - `start`: the first sharpness that is tried, within the bounds
+pub(super) fn best_temperature(start: f64, slope: impl Fn(f64) -> Slope) -> f64 {
     let (coldest, hottest) = TEMPERATURES;
     let (mut low, mut high) = (1.0 / hottest, 1.0 / coldest);
     if slope(low).first >= 0.0 {
@@ -277,7 +254,7 @@ fn best_temperature(slope: impl Fn(f64) -> Slope) -> f64 {
     if slope(high).first <= 0.0 {
         return coldest;
     }
-    let mut sharpness = 1.0;
+    let mut sharpness = start;
     // Halving alone needs 45 to come to the bound below.
     for _ in 0..200 {
         let Slope { first, second } = slope(sharpness);
@@ -335,40 +312,6 @@ impl Collector {
                 .collect(),
         }
     }
-}
-
-/// - `cases`: probability of the label, and whether the row has it
-fn best_threshold(mut cases: Vec<(f32, bool)>) -> f32 {
-    let positives = cases.iter().filter(|case| case.1).count();
-    if positives == 0 {
-        return 0.5;
-    }
-    cases.sort_unstable_by(|a, b| b.0.total_cmp(&a.0));
-    // F1 is 2 hits / (given + positives): compared as fractions, ties are exact.
-    let from_half = cases.iter().take_while(|case| case.0 >= 0.5);
-    let (given, hits) =
-        from_half.fold((0, 0), |sums, case| (sums.0 + 1, sums.1 + usize::from(case.1)));
-    let mut best = (hits, given + positives, 0.5f32);
-    let (mut given, mut hits) = (0, 0);
-    for group in cases.chunk_by(|a, b| a.0 == b.0) {
-        given += group.len();
-        hits += group.iter().filter(|case| case.1).count();
-        let below = cases.get(given).map_or(0.0, |case| case.0);
-        let threshold = between(below, group[0].0);
-        let (score, best_score) = (hits * best.1, best.0 * (given + positives));
-        let nearer = (threshold - 0.5).abs() < (best.2 - 0.5).abs();
-        if score > best_score || score == best_score && nearer {
-            best = (hits, given + positives, threshold);
-        }
-    }
-    best.2
-}
-
-/// The middle, or `above` where f32 has nothing between: what lies below does
-/// not reach it, what lies above does.
-fn between(below: f32, above: f32) -> f32 {
-    let middle = ((f64::from(below) + f64::from(above)) / 2.0) as f32;
-    if middle > below { middle } else { above }
 }
 
 #[cfg(test)]
@@ -478,83 +421,5 @@ mod tests {
         let cases: Vec<u64> = collector.finish().bins.iter().map(|bin| bin.cases).collect();
         assert_eq!((cases[0], cases[1], cases[14]), (2, 1, 1));
         assert_eq!(cases.iter().sum::<u64>(), 4);
-    }
-
-    #[test]
-    fn thresholds_maximise_f1() {
-        struct Case {
-            name: &'static str,
-            cases: Vec<(f32, bool)>,
-            expected: f32,
-        }
-        let table = [
-            Case { name: "no rows", cases: vec![], expected: 0.5 },
-            Case { name: "no positives", cases: vec![(0.9, false), (0.1, false)], expected: 0.5 },
-            Case {
-                name: "½ is as good",
-                cases: vec![(0.9, true), (0.2, false), (0.3, false)],
-                expected: 0.5,
-            },
-            Case {
-                name: "rare and timid",
-                cases: vec![(0.25, true), (0.125, false), (0.125, false), (0.0, false)],
-                expected: 0.1875,
-            },
-            Case {
-                name: "too bold",
-                cases: vec![(0.875, true), (0.75, false), (0.75, false)],
-                expected: 0.8125,
-            },
-            Case {
-                name: "all of them, even the lowest",
-                cases: vec![(0.25, true), (0.125, true)],
-                expected: 0.0625,
-            },
-            Case {
-                // The first alone and all four have the same F1, 2/3.
-                name: "a tie",
-                cases: vec![(0.375, true), (0.25, false), (0.25, false), (0.125, true)],
-                expected: 0.3125,
-            },
-        ];
-        for Case { name, cases, expected } in table {
-            assert_eq!(best_threshold(cases), expected, "{name}");
-        }
-    }
-
-    #[test]
-    fn a_threshold_divides_even_neighbours() {
-        let below = 0.3f32;
-        let above = f32::from_bits(below.to_bits() + 1);
-        let threshold = best_threshold(vec![(above, true), (below, false)]);
-        assert!(above >= threshold && below < threshold);
-    }
-
-    #[test]
-    fn a_threshold_needs_some_rows_with_and_without_the_label() {
-        // A label that is there in `positives` of `rows` rows, and timid: 0.25 against 0.125.
-        let threshold = |positives: usize, rows: usize| {
-            let logit = |p: f32| (p / (1.0 - p)).ln();
-            let logits: Vec<f32> =
-                (0..rows).map(|row| logit(if row < positives { 0.25 } else { 0.125 })).collect();
-            let set = |row| Some(if row < positives { vec![0] } else { vec![] });
-            let targets: Vec<Option<Vec<u32>>> = (0..rows).map(set).collect();
-            best_thresholds(&logits, 1, &targets, 1.0, LEAST_CASES)[0]
-        };
-        for (positives, rows, chosen) in
-            [(1, 4, false), (9, 100, false), (10, 100, true), (10, 20, true), (91, 100, false)]
-        {
-            assert_eq!(threshold(positives, rows) < 0.4, chosen, "{positives} of {rows}");
-            assert!(chosen || threshold(positives, rows) == 0.5);
-        }
-    }
-
-    #[test]
-    fn given_labels_reach_their_thresholds() {
-        let targets = [Some(vec![0]), Some(vec![1]), Some(vec![0, 1]), None];
-        let logits = [-1.0, 4.0, -3.0, 5.0, -2.0, 6.0, 9.0, 9.0];
-        let thresholds = best_thresholds(&logits, 2, &targets, 2.0, 0);
-        let given = |row: usize| given_labels(&logits[row * 2..][..2], 2.0, &thresholds);
-        assert_eq!((given(0), given(1), given(2)), (vec![0], vec![1], vec![0, 1]));
     }
 }

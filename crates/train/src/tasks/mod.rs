@@ -2,7 +2,8 @@
 //!
 //! Everything else asks the [`rules`] of a kind and never lists the kinds itself. What a kind
 //! answers stands in `polyhead-model`, in `heads/kinds/`. The losses in `loss`, the counters in
-//! `metric` and the temperatures in `calibration` know no kind: a kind chooses among them.
+//! `metric`, the temperatures in `calibration` and the thresholds in `thresholds` know no kind: a kind
+//! chooses among them.
 
 mod classification;
 mod multi_label;
@@ -14,12 +15,15 @@ mod loss;
 mod objective;
 mod metric;
 mod calibration;
+mod thresholds;
+mod held_out;
 
+use calibration::AnsweredRows;
 pub use calibration::{
-    Calibration, Reliability, ReliabilityBin, best_thresholds, calibrate_classes, calibrate_sets,
-    given_labels,
+    Calibration, Reliability, ReliabilityBin, calibrate_classes, calibrate_sets,
 };
-pub(crate) use calibration::{LEAST_CASES, LEAST_ROWS};
+pub(crate) use held_out::{LEAST_CASES, LEAST_ROWS, LEAST_TEXTS};
+use held_out::{kept_temperature, kept_thresholds, threshold_at};
 use loss::softened_cross_entropy;
 #[cfg(test)]
 pub(crate) use loss::testing::some_logits;
@@ -38,7 +42,8 @@ pub use metric::{
 pub(crate) use objective::head_of;
 pub use objective::{LossInput, Objective};
 pub(crate) use regression::near_zero;
-pub(crate) use targets::{answered, targets};
+pub(crate) use targets::{answered, answered_texts, targets};
+pub use thresholds::{best_thresholds, given_labels};
 pub(crate) use tokens::word_tags;
 
 use std::collections::BTreeSet;
@@ -132,14 +137,19 @@ pub(crate) trait TaskRules {
     /// Metrics of a split; `None` if no row has a label.
     fn score(&self, answers: &SplitAnswers) -> Option<TaskMetrics>;
 
-    /// The temperature that these answers give; `None` if the kind has none, or no row is left.
-    fn calibrate(&self, rows: Labelled) -> Option<Calibration> {
-        calibrate_classes(rows.logits, rows.outputs, rows.targets.classes())
+    /// The temperature for a head by answers to dev: that of the head unless another one is better;
+    /// `None` if the kind has none, or no row is left.
+    ///
+    /// - `texts`: the text that each row is of, ascending
+    fn calibrate(&self, rows: Labelled, texts: &[usize], temperature: f32) -> Option<Calibration> {
+        let rows = AnsweredRows::classes(rows.logits, rows.outputs, rows.targets.classes());
+        kept_temperature(&rows, texts, temperature)
     }
 
-    /// The threshold of every label at this temperature; empty if the kind has none.
-    fn thresholds(&self, _: Labelled, _temperature: f32) -> Vec<f32> {
-        Vec::new()
+    /// The threshold of every label at this temperature, that of the head unless another one is
+    /// better, and how many others there are. Empty: ½ for all, or the kind has none.
+    fn thresholds(&self, _: Labelled, _: &HeadSpec, _temperature: f32) -> (Vec<f32>, usize) {
+        (Vec::new(), 0)
     }
 }
 

@@ -2,12 +2,13 @@
 
 use super::loss::sigmoid_cross_entropy;
 use super::{
-    Calibration, LEAST_CASES, Labelled, MultiLabelCounter, MultiLabelMetrics, Objective,
-    RunningAccuracy, SplitAnswers, TaskMetrics, TaskRules, best_thresholds, binary_cross_entropy,
-    binary_cross_entropy_normaliser, calibrate_sets, given_labels,
+    AnsweredRows, Calibration, Labelled, MultiLabelCounter, MultiLabelMetrics, Objective,
+    RunningAccuracy, SplitAnswers, TaskMetrics, TaskRules, binary_cross_entropy,
+    binary_cross_entropy_normaliser, given_labels, kept_temperature, kept_thresholds, threshold_at,
 };
 
 use polyhead_files::Cell;
+use polyhead_model::HeadSpec;
 
 use crate::data::{RawLabel, TaskLabels, set};
 
@@ -79,11 +80,14 @@ impl TaskRules for MultiLabel {
         counter.finish().map(TaskMetrics::MultiLabel)
     }
 
-    fn calibrate(&self, rows: Labelled) -> Option<Calibration> {
-        calibrate_sets(rows.logits, rows.outputs, rows.targets.sets())
+    fn calibrate(&self, rows: Labelled, texts: &[usize], temperature: f32) -> Option<Calibration> {
+        let rows = AnsweredRows::sets(rows.logits, rows.outputs, rows.targets.sets());
+        kept_temperature(&rows, texts, temperature)
     }
 
-    fn thresholds(&self, rows: Labelled, temperature: f32) -> Vec<f32> {
-        best_thresholds(rows.logits, rows.outputs, rows.targets.sets(), temperature, LEAST_CASES)
+    fn thresholds(&self, rows: Labelled, head: &HeadSpec, temperature: f32) -> (Vec<f32>, usize) {
+        let here = |threshold: &f32| threshold_at(*threshold, head.temperature, temperature);
+        let current: Vec<f32> = head.thresholds.iter().map(here).collect();
+        kept_thresholds(rows, temperature, &current)
     }
 }

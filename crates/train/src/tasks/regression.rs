@@ -69,7 +69,7 @@ impl TaskRules for Regression {
         counter.finish().map(TaskMetrics::Regression)
     }
 
-    fn calibrate(&self, _: Labelled) -> Option<Calibration> {
+    fn calibrate(&self, _: Labelled, _: &[usize], _: f32) -> Option<Calibration> {
         None
     }
 }

@@ -55,3 +55,15 @@ pub(crate) fn answered<'a>(
     let seen = words.filter(|(_, token)| token.is_some());
     (Cow::Owned(seen.flat_map(|(logits, _)| logits).copied().collect()), targets)
 }
+
+/// The text of each row that [`answered`] returns, ascending.
+pub(crate) fn answered_texts(split: &Split, objective: &Objective) -> Vec<usize> {
+    if !objective.kind().reads_words() {
+        return (0..split.len()).collect();
+    }
+    let words = (0..split.len()).flat_map(|row| split.words.row(row).map(move |word| (row, word)));
+    words
+        .filter(|(_, word)| split.words.first_tokens[*word].is_some())
+        .map(|(row, _)| row)
+        .collect()
+}
