@@ -47,6 +47,7 @@ fn few(metrics: &TaskMetrics) -> &'static [&'static str] {
         TaskMetrics::Classification(_) => &["loss", "accuracy", "f1_macro", "mcc"],
         TaskMetrics::MultiLabel(_) => &["loss", "f1_micro", "f1_macro", "exact_match"],
         TaskMetrics::Tokens(_) => &["loss", "precision", "recall", "f1"],
+        TaskMetrics::Ordinal(_) => &["loss", "accuracy", "mae", "quadratic_kappa", "spearman"],
         TaskMetrics::Regression(_) => &["loss", "pearson", "spearman", "mae", "r2"],
     }
 }

@@ -44,7 +44,8 @@ pub(crate) fn percent(value: Option<f64>) -> String {
 
 /// Whether a score is a share, which is shown in percent.
 pub(crate) fn is_share(metric: &str) -> bool {
-    larger_is_better(metric) && !matches!(metric, "pearson" | "spearman" | "mcc" | "r2")
+    larger_is_better(metric)
+        && !matches!(metric, "pearson" | "spearman" | "mcc" | "r2" | "quadratic_kappa")
         || metric == "hamming_loss"
 }
 
@@ -70,6 +71,7 @@ pub(crate) fn metric_name(metric: &str) -> String {
         "mse" => "mean squared error".to_owned(),
         "mae" => "mean absolute error".to_owned(),
         "r2" => "R²".to_owned(),
+        "quadratic_kappa" => "quadratic weighted kappa".to_owned(),
         "pearson" => "Pearson correlation".to_owned(),
         "spearman" => "Spearman correlation".to_owned(),
         other => {

@@ -60,6 +60,9 @@ pub(crate) fn section(index: usize, task: &TaskResult) -> Markup {
                 Some(TaskMetrics::MultiLabel(metrics)) => {
                     (labels(&metrics.labels, metrics.left_out, "label"))
                 }
+                Some(TaskMetrics::Ordinal(metrics)) => {
+                    (labels(&metrics.labels, metrics.left_out, "label"))
+                }
                 Some(TaskMetrics::Tokens(metrics)) => {
                     (labels(&metrics.types, metrics.left_out, "type of span"))
                 }
@@ -108,6 +111,7 @@ fn counts(metrics: &TaskMetrics) -> (u64, u64) {
         TaskMetrics::Classification(metrics) => (metrics.rows, metrics.unknown),
         TaskMetrics::MultiLabel(metrics) => (metrics.rows, metrics.unknown),
         TaskMetrics::Regression(metrics) => (metrics.rows, 0),
+        TaskMetrics::Ordinal(metrics) => (metrics.rows, metrics.unknown),
         TaskMetrics::Tokens(metrics) => (metrics.rows, metrics.unknown),
     }
 }

@@ -58,10 +58,11 @@ pub use step::{
 pub use tasks::{
     Calibration, ClassificationCounter, ClassificationMetrics, ConfusedPair, CrossEntropy,
     DISTILLATION_TEMPERATURE, LabelScores, LossInput, MANY_LABELS, MultiLabelCounter,
-    MultiLabelMetrics, Objective, RegressionCounter, RegressionMetrics, Reliability,
-    ReliabilityBin, RunningAccuracy, Span, SpanScores, Tag, TaskMetrics, TokensCounter,
-    TokensMetrics, argmax, best_thresholds, binary_cross_entropy, binary_cross_entropy_normaliser,
-    calibrate_classes, calibrate_sets, cross_entropy, distillation, distillation_normaliser,
-    given_labels, kinds_with_metric, larger_is_better, main_metric, mean_factor, metric_names,
-    pearson, spans, spearman, squared_error, squared_error_normaliser,
+    MultiLabelMetrics, Objective, OrdinalCounter, OrdinalMetrics, RegressionCounter,
+    RegressionMetrics, Reliability, ReliabilityBin, RunningAccuracy, Span, SpanScores, Tag,
+    TaskMetrics, TokensCounter, TokensMetrics, argmax, best_thresholds, binary_cross_entropy,
+    binary_cross_entropy_normaliser, calibrate_classes, calibrate_sets, cross_entropy,
+    distillation, distillation_normaliser, given_labels, kinds_with_metric, larger_is_better,
+    main_metric, mean_factor, metric_names, ordinal, ordinal_normaliser, pearson, spans, spearman,
+    squared_error, squared_error_normaliser,
 };

@@ -15,7 +15,7 @@ use crate::folder::records::FileRecord;
 use crate::folder::source::Source;
 use crate::folder::words_json;
 use crate::heads::{
-    HeadInput, HeadLayer, HeadSpec, LabelFormat, LabelMatching, TargetScale, check_heads,
+    HeadInput, HeadLayer, HeadSpec, LabelFormat, LabelMatching, TargetScale, TaskKind, check_heads,
 };
 use crate::modules::{PoolingMode, PoolingSpec};
 use crate::rows::TextFields;
@@ -216,7 +216,10 @@ impl PolyheadJson {
                 || !task.fields.is_empty()
                 || task.separator.is_some()
                 || task.empty.is_some();
-            labels || task.target.is_some() || task.words.is_some()
+            labels
+                || task.target.is_some()
+                || task.words.is_some()
+                || task.kind == TaskKind::Ordinal.name()
         };
         if self.input.is_some() || self.tasks.iter().any(is_second) { 2 } else { 1 }
     }
@@ -398,7 +401,7 @@ fn shortest(x: f32) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::heads::{EmptyCell, TaskKind};
+    use crate::heads::EmptyCell;
     use polyhead_text::{LearnedSplit, WordSplit};
     use proptest::prelude::*;
     use serde_json::json;
@@ -562,6 +565,7 @@ mod tests {
             ("", "input", json!({"template": "{a}: {b}"}), 2),
             ("/tasks/0", "words", json!("whitespace"), 2),
             ("/tasks/0", "label_matching", json!("normalized"), 2),
+            ("/tasks/0", "kind", json!("ordinal"), 2),
             ("/tasks/1", "target", json!({"mean": 1.0, "deviation": 2.0}), 2),
             ("/tasks/2", "fields", json!(["is_o", "is_x"]), 2),
             ("/tasks/2", "separator", json!(";"), 2),

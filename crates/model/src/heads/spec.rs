@@ -75,9 +75,10 @@ pub enum HeadLayer {
 }
 
 impl HeadSpec {
-    /// Number of outputs per row: one per label, or one if the kind has no labels.
+    /// Number of outputs per row: one per label, one less if the labels have an order, or one if the
+    /// kind has no labels.
     pub fn outputs(&self) -> usize {
-        if self.kind.has_labels() { self.labels.len() } else { 1 }
+        self.kind.outputs(self.labels.len())
     }
 
     /// The number in the unit of the targets that a logit of a regression means.
@@ -138,7 +139,9 @@ pub(crate) fn check_heads<'a>(heads: impl Iterator<Item = &'a HeadSpec>) -> Resu
 /// Checks the number and the length of the labels, and that they differ.
 fn check_labels(head: &HeadSpec) -> Result<(), String> {
     let count = head.labels.len();
-    let expected = if head.kind.has_labels() { 1..=LABEL_LIMIT } else { 0..=0 };
+    // Labels with an order have an output less than labels, and an answer needs one.
+    let least = if head.kind.outputs(1) > 0 { 1 } else { 2 };
+    let expected = if head.kind.has_labels() { least..=LABEL_LIMIT } else { 0..=0 };
     if !expected.contains(&count) {
         return Err(format!(
             "labels: expected {} to {}, found {count}",

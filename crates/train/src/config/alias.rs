@@ -153,6 +153,7 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("kind", "sequence_classification single_label sentiment label", "classification"),
     ("kind", "multi_label multi_label_classification multilabel_classification tags", "multilabel"),
     ("kind", "regress number numeric float score", "regression"),
+    ("kind", "ordered grade grades rating likert", "ordinal"),
     ("kind", "ner pos token tagging tagger sequence_labeling token_classification", "tokens"),
     ("recipe", "automatic", "auto"),
     ("recipe", "default defaults none off finetune fine_tune everything", "full"),

@@ -228,7 +228,11 @@ fn keys_lists_every_key_of_the_configuration() {
         ("task.label_matching", "\"exact\" or \"normalized\"", None),
         ("task.standardize", "true or false", None),
         ("task.empty", "\"unlabelled\" or \"none\"", None),
-        ("task.kind", "\"classification\", \"multilabel\", \"regression\" or \"tokens\"", None),
+        (
+            "task.kind",
+            "\"classification\", \"multilabel\", \"regression\", \"tokens\" or \"ordinal\"",
+            None,
+        ),
         ("train.learning_rate", "a number of at least 0", Some("0.00005")),
         ("train.recipe", "\"auto\", \"full\" or \"heads\"", Some("\"auto\"")),
         ("train.schedule", "\"constant\", \"linear\" or \"cosine\"", Some("\"linear\"")),
@@ -471,7 +475,7 @@ fn what_cannot_be_is_named_with_its_line_and_key() {
         ("label_matching = \"fuzzy\"", "expected \"exact\" or \"normalized\", found the string"),
         (
             "[[task]]\nname = \"a\"\nkind = \"tokens\"\nlabel_matching = \"normalized\"",
-            "applies to classification, multilabel, found a task of kind tokens",
+            "applies to classification, multilabel, ordinal, found a task of kind tokens",
         ),
         (
             "[[task]]\nname = \"a\"\nkind = \"multilabel\"\nseparator = \"\"",
@@ -542,7 +546,7 @@ fn what_cannot_be_is_named_with_its_line_and_key() {
         ),
         (
             "[[task]]\nname = \"a\"\nkind = \"regression\"\nlabels = [\"a\", \"b\"]",
-            "applies to classification, multilabel, tokens, found a task of kind regression",
+            "applies to classification, multilabel, tokens, ordinal, found a task of kind regression",
         ),
         (
             "[[task]]\nname = \"a\"\nkind = \"tokens\"\npooling = \"cls\"",

@@ -61,7 +61,11 @@ impl LabelList {
                 check_given(task.kind, given, matching).map_err(config)?;
                 given.clone()
             }
-            (None, None) => found(task.kind, train, matching),
+            (None, None) => {
+                let names = found(task.kind, train, matching);
+                rules(task.kind).check_found(&names).map_err(config)?;
+                names
+            }
         };
         check_enough(task, &names)?;
         let mut numbers = HashMap::new();

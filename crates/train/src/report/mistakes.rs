@@ -4,7 +4,7 @@ use polyhead_model::HeadSpec;
 
 use crate::data::{Split, TaskLabels};
 use crate::report::{Answer, MarkedSpan, Mistake};
-use crate::tasks::{Softmax, argmax, given_labels, sigmoid, spans};
+use crate::tasks::{Softmax, argmax, given_labels, rules, sigmoid, spans};
 
 /// Number of mistakes that are kept per task.
 const MOST: usize = 10;
@@ -49,9 +49,8 @@ fn badness(split: &Split, task: usize, spec: &HeadSpec, logits: &[f32], row: usi
     match &split.labels[task] {
         TaskLabels::Classes(labels) => {
             let label = labels[row]?;
-            let given = argmax(of_row());
-            (given != label as usize)
-                .then(|| Softmax::new(of_row(), temperature).probability(given))
+            let (given, probability) = rules(spec.kind).answer(of_row(), temperature);
+            (given != label as usize).then_some(probability)
         }
         TaskLabels::Sets(labels) => {
             let wanted = labels[row].as_ref()?;
@@ -97,10 +96,11 @@ fn both_answers(
     let name = |label: u32| {
         spec.labels.get(label as usize).cloned().unwrap_or_else(|| "(unknown label)".to_owned())
     };
+    let given = || rules(spec.kind).answer(of_row(), f64::from(spec.temperature)).0;
     match &split.labels[task] {
         TaskLabels::Classes(labels) => (
             Answer::Labels(labels[row].map(name).into_iter().collect()),
-            Answer::Labels(vec![name(argmax(of_row()) as u32)]),
+            Answer::Labels(vec![name(given() as u32)]),
         ),
         TaskLabels::Sets(labels) => (
             Answer::Labels(labels[row].iter().flatten().map(|label| name(*label)).collect()),

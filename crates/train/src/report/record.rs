@@ -200,7 +200,7 @@ pub struct TimePart {
 pub struct TaskResult {
     /// Name of the task.
     pub name: String,
-    /// Kind of the task: `classification`, `multilabel`, `regression` or `tokens`.
+    /// Kind of the task: `classification`, `multilabel`, `regression`, `tokens` or `ordinal`.
     pub kind: String,
     /// The main score of the task, by [`main_metric`](crate::tasks::main_metric).
     pub main_metric: String,

@@ -4,6 +4,7 @@
 //! before any training time is spent.
 
 use polyhead_compute::Threads;
+use polyhead_files::listed;
 use polyhead_model::{
     HeadSpec, HeadWeights, LabelFormat, ModelFolder, Network, NetworkOptions, OnTruncate, Prompt,
     TargetScale, TextReader, TrainableLayout, resolve,
@@ -20,7 +21,7 @@ use crate::run::heads::{check_teachers, heads, pooling, target_scale};
 use crate::run::plan::RunPlan;
 use crate::sampler::BatchSampler;
 use crate::step::{AdamW, AdamWSettings, Learner, RateTable, Schedule};
-use crate::tasks::{Objective, near_zero};
+use crate::tasks::{Objective, near_zero, rules};
 
 /// A run that is ready to begin.
 pub struct Prepared {
@@ -111,6 +112,13 @@ impl Prepared {
         }));
         notices.extend(config.tasks.iter().zip(&known).filter(|(_, known)| **known).map(
             |(task, _)| format!("task `{}` begins with the head of the starting model", task.name),
+        ));
+        let found = |task: &TaskSettings| rules(task.kind).has_order() && task.labels.is_none();
+        notices.extend(config.tasks.iter().zip(&data.tasks).filter(|(task, _)| found(task)).map(
+            |(task, fields)| {
+                let (name, labels) = (&task.name, listed(&fields.labels));
+                format!("task `{name}`: its labels, from the lowest to the highest: {labels}")
+            },
         ));
         notices.extend(config.tasks.iter().enumerate().filter_map(|(index, task)| {
             scale_notice(task, &heads[index].spec, known[index], target_scale(&data, index)?)

@@ -11,7 +11,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::tasks::loss::{Softmax, sigmoid, softplus};
+use crate::tasks::loss::{Softmax, conditions, middle, sigmoid, softplus};
 use crate::tasks::metric::argmax;
 
 /// Bins of the expected calibration error, as many as Guo et al. use.
@@ -99,6 +99,8 @@ pub fn calibrate_sets(
 pub(super) enum AnsweredRows<'a> {
     /// One label is true.
     Classes(Vec<(usize, &'a [f32], usize)>),
+    /// One label is true, and the labels have an order.
+    Ordinal(Vec<(usize, &'a [f32], usize)>),
     /// Any labels are true; each is a case of its own.
     Sets(Vec<(usize, &'a [f32], &'a [u32])>),
 }
@@ -106,13 +108,12 @@ pub(super) enum AnsweredRows<'a> {
 impl<'a> AnsweredRows<'a> {
     /// As [`calibrate_classes`].
     pub(super) fn classes(logits: &'a [f32], classes: usize, targets: &'a [Option<u32>]) -> Self {
-        assert_eq!(logits.len(), targets.len() * classes, "a row of logits per target");
-        let rows = logits.chunks_exact(classes.max(1)).zip(targets).enumerate();
-        let answered = rows.filter_map(|(row, (logits, target))| {
-            let target = (*target)? as usize;
-            (target < classes).then_some((row, logits, target))
-        });
-        Self::Classes(answered.collect())
+        Self::Classes(known_rows(logits, classes, targets, classes))
+    }
+
+    /// Rows of the head of an ordinal task, `logits` being `[rows, outputs]`.
+    pub(super) fn ordinal(logits: &'a [f32], outputs: usize, targets: &'a [Option<u32>]) -> Self {
+        Self::Ordinal(known_rows(logits, outputs, targets, outputs + 1))
     }
 
     /// As [`calibrate_sets`].
@@ -126,7 +127,7 @@ impl<'a> AnsweredRows<'a> {
     /// The place of each row among all rows.
     pub(super) fn places(&self) -> Vec<usize> {
         match self {
-            Self::Classes(rows) => rows.iter().map(|row| row.0).collect(),
+            Self::Classes(rows) | Self::Ordinal(rows) => rows.iter().map(|row| row.0).collect(),
             Self::Sets(rows) => rows.iter().map(|row| row.0).collect(),
         }
     }
@@ -135,6 +136,7 @@ impl<'a> AnsweredRows<'a> {
     pub(super) fn is_wrong(&self, row: usize) -> bool {
         match self {
             Self::Classes(rows) => argmax(rows[row].1) != rows[row].2,
+            Self::Ordinal(rows) => middle(rows[row].1, 1.0).0 != rows[row].2,
             Self::Sets(rows) => cases(rows[row]).any(|(logit, there)| (logit >= 0.0) != there),
         }
     }
@@ -143,6 +145,8 @@ impl<'a> AnsweredRows<'a> {
     pub(super) fn add_slope(&self, row: usize, sharpness: f64, sums: &mut Slope) {
         match self {
             Self::Classes(rows) => sums.add_row(rows[row].1, rows[row].2, sharpness),
+            Self::Ordinal(rows) => ordinal_cases(rows[row])
+                .for_each(|(logit, there)| sums.add_case(logit, there, sharpness)),
             Self::Sets(rows) => {
                 cases(rows[row]).for_each(|(logit, there)| sums.add_case(logit, there, sharpness));
             }
@@ -153,10 +157,8 @@ impl<'a> AnsweredRows<'a> {
     pub(super) fn surprise(&self, row: usize, temperature: f64) -> f64 {
         match self {
             Self::Classes(rows) => Softmax::new(rows[row].1, temperature).surprise(rows[row].2),
-            Self::Sets(rows) => cases(rows[row])
-                .map(|(logit, there)| (logit / temperature, there))
-                .map(|(z, there)| softplus(if there { -z } else { z }))
-                .sum(),
+            Self::Ordinal(rows) => binary_surprise(ordinal_cases(rows[row]), temperature),
+            Self::Sets(rows) => binary_surprise(cases(rows[row]), temperature),
         }
     }
 
@@ -170,6 +172,13 @@ impl<'a> AnsweredRows<'a> {
                     let answer = argmax(logits);
                     let (confidence, right) = (softmax.probability(answer), answer == *target);
                     collector.add(confidence, right, softmax.surprise(*target));
+                }
+            }
+            Self::Ordinal(rows) => {
+                for row in rows {
+                    let (answer, confidence) = middle(row.1, temperature);
+                    let surprise = binary_surprise(ordinal_cases(*row), temperature);
+                    collector.add(confidence, answer == row.2, surprise);
                 }
             }
             Self::Sets(rows) => {
@@ -202,6 +211,34 @@ impl<'a> AnsweredRows<'a> {
         // With the number that is kept, not the one before it was rounded to f32.
         self.at(temperature as f32)
     }
+}
+
+/// The negative log-likelihood of binary cases.
+fn binary_surprise(cases: impl Iterator<Item = (f64, bool)>, temperature: f64) -> f64 {
+    cases.map(|(logit, there)| softplus((if there { -logit } else { logit }) / temperature)).sum()
+}
+
+/// The rows whose label is one of the head's.
+fn known_rows<'a>(
+    logits: &'a [f32],
+    outputs: usize,
+    targets: &[Option<u32>],
+    labels: usize,
+) -> Vec<(usize, &'a [f32], usize)> {
+    assert_eq!(logits.len(), targets.len() * outputs, "a row of logits per target");
+    let rows = logits.chunks_exact(outputs.max(1)).zip(targets).enumerate();
+    let known = rows.filter_map(|(row, (logits, target))| {
+        let target = (*target)? as usize;
+        (target < labels).then_some((row, logits, target))
+    });
+    known.collect()
+}
+
+/// Logit and truth of each condition that the label of an ordinal row says something about.
+fn ordinal_cases<'a>(
+    (_, logits, target): (usize, &'a [f32], usize),
+) -> impl Iterator<Item = (f64, bool)> + 'a {
+    conditions(target, logits.len()).map(move |k| (f64::from(logits[k]), k < target))
 }
 
 /// Logit and truth of each label.

@@ -7,6 +7,7 @@
 
 mod classification;
 mod multi_label;
+mod ordinal;
 mod regression;
 mod tokens;
 
@@ -29,15 +30,16 @@ use loss::softened_cross_entropy;
 pub(crate) use loss::testing::some_logits;
 pub use loss::{
     CrossEntropy, DISTILLATION_TEMPERATURE, binary_cross_entropy, binary_cross_entropy_normaliser,
-    cross_entropy, distillation, distillation_normaliser, mean_factor, squared_error,
-    squared_error_normaliser,
+    cross_entropy, distillation, distillation_normaliser, mean_factor, ordinal, ordinal_normaliser,
+    squared_error, squared_error_normaliser,
 };
 pub(crate) use loss::{Softmax, sigmoid};
 pub use metric::{
     ClassificationCounter, ClassificationMetrics, ConfusedPair, LabelScores, MANY_LABELS,
-    MultiLabelCounter, MultiLabelMetrics, RegressionCounter, RegressionMetrics, RunningAccuracy,
-    Span, SpanScores, Tag, TaskMetrics, TokensCounter, TokensMetrics, argmax, kinds_with_metric,
-    larger_is_better, main_metric, metric_names, pearson, spans, spearman,
+    MultiLabelCounter, MultiLabelMetrics, OrdinalCounter, OrdinalMetrics, RegressionCounter,
+    RegressionMetrics, RunningAccuracy, Span, SpanScores, Tag, TaskMetrics, TokensCounter,
+    TokensMetrics, argmax, kinds_with_metric, larger_is_better, main_metric, metric_names, pearson,
+    spans, spearman,
 };
 pub(crate) use objective::head_of;
 pub use objective::{LossInput, Objective};
@@ -86,6 +88,19 @@ pub(crate) trait TaskRules {
         Ok(())
     }
 
+    /// Whether labels that were found in the training data, in the order of the head, can be a head's.
+    ///
+    /// # Errors
+    /// What was expected and found.
+    fn check_found(&self, _labels: &[String]) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// Whether the labels have an order.
+    fn has_order(&self) -> bool {
+        false
+    }
+
     /// Mean and deviation of the training targets; `None` if they are no numbers.
     fn target_scale(&self, _train: &TaskLabels) -> Option<TargetScale> {
         None
@@ -121,6 +136,12 @@ pub(crate) trait TaskRules {
     /// What the sum of distances over `rows` rows is divided by.
     fn distillation_normaliser(&self, rows: usize, _outputs: usize) -> f64 {
         rows as f64
+    }
+
+    /// The label that a row of logits gives, and its probability.
+    fn answer(&self, logits: &[f32], temperature: f64) -> (usize, f64) {
+        let given = argmax(logits);
+        (given, Softmax::new(logits, temperature).probability(given))
     }
 
     /// Counts right answers while training; kinds without right and wrong count nothing.
@@ -206,6 +227,7 @@ pub(crate) fn rules(kind: TaskKind) -> &'static dyn TaskRules {
         TaskKind::Classification => &classification::Classification,
         TaskKind::MultiLabel => &multi_label::MultiLabel,
         TaskKind::Regression => &regression::Regression,
+        TaskKind::Ordinal => &ordinal::Ordinal,
         TaskKind::Tokens => &tokens::Tokens,
     }
 }

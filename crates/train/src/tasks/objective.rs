@@ -50,7 +50,7 @@ pub(crate) fn head_of(objectives: &[Objective], task: usize) -> Option<usize> {
 impl Objective {
     /// A plain loss of this kind, without options.
     ///
-    /// - `outputs`: labels, or 1 for regression
+    /// - `outputs`: [`TaskKind::outputs`] of the labels
     pub fn new(kind: TaskKind, outputs: usize) -> Self {
         Self {
             weight: 1.0,
@@ -81,7 +81,7 @@ impl Objective {
         labels: &[String],
         train: &TaskLabels,
     ) -> Result<Self, Error> {
-        let outputs = if settings.kind.has_labels() { labels.len() } else { 1 };
+        let outputs = settings.kind.outputs(labels.len());
         let resolve =
             |key: &str, weights: &Option<ClassWeights>, balanced: &dyn Fn() -> Vec<f32>| {
                 weights

@@ -5,7 +5,8 @@ use super::{Answer, KindRules, LabelScore, TextNumbers, best, softmax_rows};
 /// The answer of a classification.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClassAnswer {
-    /// The most probable label; the first one if several are equally probable.
+    /// The most probable label, the first one if several are equally probable; of labels with an
+    /// order, the middle one of the distribution.
     pub best: LabelScore,
     /// The label is withheld: its probability is below
     /// [`RequestOptions::abstain`](crate::RequestOptions::abstain).
@@ -22,6 +23,7 @@ impl ClassAnswer {
 pub(super) const RULES: KindRules = KindRules {
     name: "classification",
     least_labels: 2,
+    outputs: |labels| labels,
     reads_words: false,
     has_thresholds: false,
     probabilities: softmax_rows,

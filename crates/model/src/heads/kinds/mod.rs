@@ -5,6 +5,7 @@
 
 mod classification;
 mod multi_label;
+mod ordinal;
 mod regression;
 mod tokens;
 
@@ -24,6 +25,8 @@ pub enum TaskKind {
     MultiLabel,
     /// A number.
     Regression,
+    /// One of several labels that have an order.
+    Ordinal,
     /// A label for every word, in BIO form for spans.
     Tokens,
 }
@@ -31,7 +34,7 @@ pub enum TaskKind {
 /// The answer of a task about one text.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answer {
-    /// One of several labels.
+    /// One of several labels, also of those that have an order.
     Classification(ClassAnswer),
     /// The labels whose probability reaches their threshold, in the order of the head's labels.
     MultiLabel(Vec<LabelScore>),
@@ -58,6 +61,8 @@ pub(crate) struct KindRules {
     name: &'static str,
     /// Fewest labels that a task of this kind can have; 0 if it has no labels.
     least_labels: usize,
+    /// Number of outputs per row, from the number of labels.
+    outputs: fn(usize) -> usize,
     /// Whether the head reads the first token of every word, not the pooled vector.
     reads_words: bool,
     /// Whether every label has a threshold.
@@ -92,14 +97,15 @@ pub(crate) struct AnswerLimits {
 
 impl TaskKind {
     /// All kinds.
-    pub const ALL: [Self; 4] =
-        [Self::Classification, Self::MultiLabel, Self::Regression, Self::Tokens];
+    pub const ALL: [Self; 5] =
+        [Self::Classification, Self::MultiLabel, Self::Regression, Self::Tokens, Self::Ordinal];
 
     pub(crate) fn rules(self) -> &'static KindRules {
         match self {
             Self::Classification => &classification::RULES,
             Self::MultiLabel => &multi_label::RULES,
             Self::Regression => &regression::RULES,
+            Self::Ordinal => &ordinal::RULES,
             Self::Tokens => &tokens::RULES,
         }
     }
@@ -112,6 +118,11 @@ impl TaskKind {
     /// Fewest labels that a task of this kind can have; 0 if it has no labels.
     pub fn least_labels(self) -> usize {
         self.rules().least_labels
+    }
+
+    /// Number of outputs per row of a head with so many labels.
+    pub fn outputs(self, labels: usize) -> usize {
+        (self.rules().outputs)(labels)
     }
 
     /// Whether a task of this kind has labels.

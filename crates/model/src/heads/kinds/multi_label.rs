@@ -8,6 +8,7 @@ const THRESHOLD: f32 = 0.5;
 pub(super) const RULES: KindRules = KindRules {
     name: "multilabel",
     least_labels: 1,
+    outputs: |labels| labels,
     reads_words: false,
     has_thresholds: true,
     probabilities: |head, logits| logits.iter().map(|x| sigmoid(x / head.temperature)).collect(),
@@ -30,7 +31,7 @@ fn answer(numbers: &TextNumbers) -> Answer {
 
 /// `1 / (1 + e⁻ˣ)` in single precision; losses and calibration have their own function in double
 /// precision.
-fn sigmoid(x: f32) -> f32 {
+pub(super) fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + (-x).exp())
 }
 

@@ -5,6 +5,7 @@ use super::{Answer, KindRules};
 pub(super) const RULES: KindRules = KindRules {
     name: "regression",
     least_labels: 0,
+    outputs: |_| 1,
     reads_words: false,
     has_thresholds: false,
     // A number has no probability.

@@ -71,6 +71,7 @@ pub(crate) struct TextWords {
 pub(super) const RULES: KindRules = KindRules {
     name: "tokens",
     least_labels: 2,
+    outputs: |labels| labels,
     reads_words: true,
     has_thresholds: false,
     probabilities: softmax_rows,

@@ -45,7 +45,7 @@ pub(crate) struct ModelCard<'a> {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct TaskCard<'a> {
     name: &'a str,
-    /// Kind of the task: `classification`, `multilabel`, `regression` or `tokens`.
+    /// Kind of the task: `classification`, `multilabel`, `regression`, `tokens` or `ordinal`.
     kind: &'a str,
     /// Labels in the order of the head; empty for regression.
     labels: &'a [String],

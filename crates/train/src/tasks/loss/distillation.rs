@@ -19,6 +19,7 @@ pub const DISTILLATION_TEMPERATURE: f64 = 2.0;
 /// - multilabel: `−Σ_c [σ(t_c) ln σ(z_c) + (1 − σ(t_c)) ln(1 − σ(z_c))]`, without
 ///   temperature: a sigmoid has no ranking of the other labels to bring out
 /// - regression: `(z − t)²`
+/// - ordinal: the expected loss if the label is drawn as the teacher says, without temperature
 ///
 /// A cross-entropy is the teacher's own entropy where both agree, not 0; only
 /// its differences mean something.

@@ -9,6 +9,7 @@
 //! | classification | [`ClassificationCounter`] | scikit-learn |
 //! | multilabel | [`MultiLabelCounter`] | scikit-learn |
 //! | regression | [`RegressionCounter`] | scipy, scikit-learn |
+//! | ordinal | [`OrdinalCounter`] | scikit-learn, scipy |
 //! | tokens | [`TokensCounter`] | seqeval in its default mode |
 //!
 //! Three rules hold for all:
@@ -47,6 +48,7 @@ macro_rules! scores {
 
 mod classification;
 mod multi_label;
+mod ordinal;
 mod regression;
 mod running;
 mod tokens;
@@ -63,6 +65,7 @@ pub use polyhead_text::{Tag, TagSpan as Span, tag_spans as spans};
 
 pub use classification::{ClassificationCounter, ClassificationMetrics, ConfusedPair};
 pub use multi_label::{MultiLabelCounter, MultiLabelMetrics};
+pub use ordinal::{OrdinalCounter, OrdinalMetrics};
 pub use regression::{RegressionCounter, RegressionMetrics, pearson, spearman};
 pub use running::RunningAccuracy;
 pub use tokens::{SpanScores, TokensCounter, TokensMetrics};
@@ -77,6 +80,8 @@ pub enum TaskMetrics {
     MultiLabel(MultiLabelMetrics),
     /// Of a tag for every word.
     Tokens(TokensMetrics),
+    /// Of one of several labels that have an order.
+    Ordinal(OrdinalMetrics),
     /// Of a number. The last: reading tries one after the other, and this one has
     /// no list that only it has.
     Regression(RegressionMetrics),
@@ -108,6 +113,7 @@ impl TaskMetrics {
             Self::Classification(_) => ClassificationMetrics::NAMES,
             Self::MultiLabel(_) => MultiLabelMetrics::NAMES,
             Self::Regression(_) => RegressionMetrics::NAMES,
+            Self::Ordinal(_) => OrdinalMetrics::NAMES,
             Self::Tokens(_) => TokensMetrics::NAMES,
         }
     }
@@ -121,6 +127,7 @@ impl TaskMetrics {
             Self::Classification(metrics) => metrics.get(name),
             Self::MultiLabel(metrics) => metrics.get(name),
             Self::Regression(metrics) => metrics.get(name),
+            Self::Ordinal(metrics) => metrics.get(name),
             Self::Tokens(metrics) => metrics.get(name),
         }
     }
@@ -274,6 +281,7 @@ mod tests {
             TaskMetrics::MultiLabel(one_row_of_multi_label()),
             TaskMetrics::Regression(two_rows_of_regression()),
             TaskMetrics::Tokens(one_row_of_tokens()),
+            TaskMetrics::Ordinal(three_rows_of_ordinal()),
         ];
         for (metrics, kind) in metrics.into_iter().zip(TaskKind::ALL) {
             assert_eq!(metrics.names(), metric_names(kind));
@@ -328,6 +336,13 @@ mod tests {
         let mut counter = RegressionCounter::new();
         counter.add(0.5, 1.0);
         counter.add(2.0, 3.0);
+        counter.loss = Some(0.5);
+        counter.finish().unwrap()
+    }
+
+    fn three_rows_of_ordinal() -> OrdinalMetrics {
+        let mut counter = OrdinalCounter::new(&names(&["a", "b", "c"]));
+        [(0, 0), (1, 2), (2, 1)].iter().for_each(|(given, target)| counter.add(*given, *target));
         counter.loss = Some(0.5);
         counter.finish().unwrap()
     }

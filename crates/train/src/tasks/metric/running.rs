@@ -63,7 +63,7 @@ impl RunningAccuracy {
         (self.rows > 0).then(|| self.right as f64 / self.rows as f64)
     }
 
-    fn add(&mut self, right: bool) {
+    pub(crate) fn add(&mut self, right: bool) {
         self.right += u64::from(right);
         self.rows += 1;
     }

@@ -1,0 +1,127 @@
+//! Labels with an order, from the data to the answers.
+#![allow(clippy::unwrap_used)] // Helpers of tests are outside of `#[test]` functions.
+
+#[path = "common/place.rs"]
+mod place;
+
+use std::fs;
+use std::sync::{Arc, Mutex};
+
+use place::{Notices, Place, finished};
+use polyhead_model::{ModelFolder, TaskKind};
+use polyhead_train::{
+    Ending, OrdinalCounter, OrdinalMetrics, RunConfig, TaskMetrics, TaskSettings, Trainer,
+};
+use serde_json::{Value, json};
+
+#[test]
+fn scores_are_those_of_scikit_learn() {
+    let cases: Vec<Value> =
+        serde_json::from_value(polyhead_testing::golden_json("ordinal_metrics.json")).unwrap();
+    assert!(cases.len() >= 6);
+    for case in cases {
+        let ranks = |key: &str| -> Vec<u32> { serde_json::from_value(case[key].clone()).unwrap() };
+        let labels: Vec<String> =
+            (0..case["labels"].as_u64().unwrap()).map(|label| label.to_string()).collect();
+        let mut counter = OrdinalCounter::new(&labels);
+        for (given, target) in ranks("given").into_iter().zip(ranks("targets")) {
+            counter.add(given, target);
+        }
+        let metrics = TaskMetrics::Ordinal(counter.finish().unwrap());
+        for name in ["accuracy", "mae", "quadratic_kappa", "spearman"] {
+            let (found, expected) = (metrics.get(name).unwrap(), case[name].as_f64().unwrap());
+            assert!((found - expected).abs() < 1e-12, "{name}: {found} {expected}");
+        }
+    }
+}
+
+/// Rows whose words say how good something is, in steps of `labels`.
+fn write_grades(place: &Place, name: &str, labels: &[&str]) {
+    let words = ["bad", "not", "a", "very", "good"];
+    for (part, count) in [("train", 120), ("dev", 60)] {
+        let row = |i: usize| {
+            let level = i * 7 % labels.len();
+            let word = words[level * words.len() / labels.len()];
+            let other = ["train", "water", "the"][i % 3];
+            json!({"text": format!("{word} {other} {word}"), "grade": labels[level]}).to_string()
+        };
+        let rows: Vec<String> = (0..count).map(row).collect();
+        fs::write(place.path(&format!("{name}-{part}.jsonl")), rows.join("\n")).unwrap();
+    }
+}
+
+fn config(place: &Place, name: &str, labels: Option<&[&str]>) -> RunConfig {
+    let mut config = place.config("");
+    config.data.train = vec![place.path(&format!("{name}-train.jsonl"))];
+    config.data.dev = vec![place.path(&format!("{name}-dev.jsonl"))];
+    config.freeze.clear();
+    config.train.head_learning_rate = 1e-2.try_into().unwrap();
+    config.tasks = vec![TaskSettings {
+        name: "grade".to_owned(),
+        kind: TaskKind::Ordinal,
+        field: vec!["grade".to_owned()],
+        labels: labels.map(|labels| labels.iter().map(|label| (*label).to_owned()).collect()),
+        ..TaskSettings::default()
+    }];
+    config
+}
+
+fn of_grade(metrics: &Option<TaskMetrics>) -> OrdinalMetrics {
+    match metrics {
+        Some(TaskMetrics::Ordinal(metrics)) => metrics.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn grades_are_learned_and_stored() {
+    let place = Place::new();
+    write_grades(&place, "words", &["bad", "ok", "good"]);
+    let labels = Some(&["bad", "ok", "good"][..]);
+    let run = place.path("run");
+    let summary = finished(config(&place, "words", labels), &run, false);
+    let dev = of_grade(&summary.tasks[0].dev);
+    assert!(dev.quadratic_kappa.unwrap() > 0.9 && dev.mae.unwrap() < 0.1, "{dev:?}");
+    assert_eq!(dev.confusion.len(), 3);
+
+    let json = fs::read_to_string(run.join("model/polyhead.json")).unwrap();
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["schema_version"], 2);
+    assert_eq!(
+        (&json["tasks"][0]["kind"], &json["tasks"][0]["labels"][1]),
+        (&json!("ordinal"), &json!("ok"))
+    );
+    let folder = ModelFolder::open(&run).unwrap();
+    assert_eq!(folder.heads[0].spec.kind, TaskKind::Ordinal);
+    assert_eq!(folder.heads[0].output.1.len(), 2, "an output less than labels");
+}
+
+#[test]
+fn numbers_are_sorted_by_value_and_other_labels_have_to_be_given() {
+    let place = Place::new();
+    write_grades(&place, "stars", &["8", "9", "10", "11"]);
+    let notices = Arc::new(Mutex::new(Vec::new()));
+    let observer = Box::new(Notices(Arc::clone(&notices)));
+    let ending = Trainer::new(config(&place, "stars", None))
+        .observe(observer)
+        .train(&place.path("stars"), false)
+        .unwrap();
+    let Ending::Finished(summary) = ending else { panic!("{ending:?}") };
+    assert!(of_grade(&summary.tasks[0].dev).spearman.unwrap() > 0.9);
+    let notices = notices.lock().unwrap().clone();
+    let wanted = "task `grade`: its labels, from the lowest to the highest: `8`, `9`, `10`, `11`";
+    assert!(notices.iter().any(|notice| notice == wanted), "{notices:?}");
+
+    write_grades(&place, "words", &["bad", "ok", "good"]);
+    let refused = |labels: Option<&[&str]>| {
+        let config = config(&place, "words", labels);
+        Trainer::new(config).train(&place.path("refused"), false).unwrap_err().to_string()
+    };
+    let found = refused(None);
+    assert!(
+        found.starts_with("task `grade`: labels: expected the labels in their order"),
+        "{found}"
+    );
+    let found = refused(Some(&["bad", "good"]));
+    assert!(found.contains("unknown label `ok`"), "{found}");
+}
