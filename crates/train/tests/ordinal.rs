@@ -5,12 +5,15 @@
 mod place;
 
 use std::fs;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use place::{Notices, Place, finished};
-use polyhead_model::{ModelFolder, TaskKind};
+use polyhead_compute::Threads;
+use polyhead_model::{Answer, LoadOptions, ModelFolder, MultiTaskModel, TaskKind, store_int8};
 use polyhead_train::{
-    Ending, OrdinalCounter, OrdinalMetrics, RunConfig, TaskMetrics, TaskSettings, Trainer,
+    Ending, EvaluateOptions, Keep, OrdinalCounter, OrdinalMetrics, RunConfig, TaskMetrics,
+    TaskSettings, Trainer, evaluate,
 };
 use serde_json::{Value, json};
 
@@ -73,8 +76,21 @@ fn of_grade(metrics: &Option<TaskMetrics>) -> OrdinalMetrics {
     }
 }
 
+/// The label of each text, its probability and those of all labels.
+fn answers(model: &Path, texts: &[&str]) -> Vec<(String, f32, Vec<f32>)> {
+    let model = model.display().to_string();
+    let model = MultiTaskModel::load_with(&model, &LoadOptions::default()).unwrap();
+    let found = model.predict(texts).unwrap().texts;
+    let answer = |text: polyhead_model::TextAnswer| {
+        let Answer::Classification(class) = &text.tasks[0].answer else { panic!("{text:?}") };
+        let all = text.tasks[0].probabilities.as_slice().to_vec();
+        (class.label().unwrap().to_owned(), class.best.probability, all)
+    };
+    found.into_iter().map(answer).collect()
+}
+
 #[test]
-fn grades_are_learned_and_stored() {
+fn grades_are_learned_stored_answered_and_judged() {
     let place = Place::new();
     write_grades(&place, "words", &["bad", "ok", "good"]);
     let labels = Some(&["bad", "ok", "good"][..]);
@@ -94,6 +110,40 @@ fn grades_are_learned_and_stored() {
     let folder = ModelFolder::open(&run).unwrap();
     assert_eq!(folder.heads[0].spec.kind, TaskKind::Ordinal);
     assert_eq!(folder.heads[0].output.1.len(), 2, "an output less than labels");
+
+    let texts = ["bad train bad", "very the very"];
+    let found = answers(&run, &texts);
+    assert_eq!((found[0].0.as_str(), found[1].0.as_str()), ("bad", "good"));
+    for (_, probability, all) in &found {
+        assert!(all.len() == 3 && (all.iter().sum::<f32>() - 1.0).abs() < 1e-6, "{all:?}");
+        assert!(all.contains(probability));
+    }
+    // `eval` counts as training does.
+    let options = EvaluateOptions {
+        files: vec![place.path("words-dev.jsonl")],
+        ..EvaluateOptions::default()
+    };
+    let judged = evaluate(&folder, &options, &Threads::new(1).unwrap()).unwrap();
+    assert_eq!(of_grade(&Some(judged.tasks[0].1.clone())), dev);
+    // Stored in 8 bits, it answers alike.
+    store_int8(&folder, &[], &place.path("int8")).unwrap();
+    let small = answers(&place.path("int8"), &texts);
+    assert_eq!((small[0].0.as_str(), small[1].0.as_str()), ("bad", "good"));
+    // A run that was resumed is the same.
+    let weights = fs::read(run.join("model/heads.safetensors")).unwrap();
+    fs::remove_file(run.join("finished.json")).unwrap();
+    finished(config(&place, "words", labels), &run, true);
+    assert!(fs::read(run.join("model/heads.safetensors")).unwrap() == weights);
+
+    // Held to its own answers it keeps them, without labels.
+    let rows = fs::read_to_string(place.path("words-train.jsonl")).unwrap();
+    fs::write(place.path("words-train.jsonl"), rows.replace("grade", "other")).unwrap();
+    let mut held = config(&place, "words", labels);
+    held.encoder.model = run.display().to_string();
+    held.tasks[0].keep = Some(Keep::Distill);
+    let held = finished(held, &place.path("held"), false);
+    let after = of_grade(&held.tasks[0].dev);
+    assert!(after.accuracy > 0.95 * dev.accuracy, "{dev:?} {after:?}");
 }
 
 #[test]
