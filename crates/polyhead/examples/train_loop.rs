@@ -1,6 +1,6 @@
 //! The training loop by hand: two tasks on the built-in model, a few dozen steps.
 //!
-//!     cargo run --release -p polyhead --example train_loop
+//!     cargo run --release -p polyhead --example train_loop -- runs/by-hand
 //!
 //! [`polyhead::Trainer`] does all of this and more: evaluation, checkpoints, the
 //! best model, a report. Write the loop yourself to change what a step does.
@@ -28,7 +28,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     let threads = Threads::new(Threads::available())?;
     // Model, heads and tokenized rows: all that is needed before the first step.
     let mut session = TrainingSession::new(&config, &threads)?;
-    train(&mut session, &config)
+    train(&mut session, &config)?;
+
+    // A folder that `MultiTaskModel::load` and every command read, `polyhead serve` for example.
+    if let Some(folder) = std::env::args_os().nth(1) {
+        session.save(Path::new(&folder))?;
+    }
+    Ok(())
 }
 
 /// Trains all steps and prints the loss and the accuracy of each task on the way.

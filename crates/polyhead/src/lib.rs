@@ -67,8 +67,8 @@
 //! gradients of tasks.
 //!
 //! The loop itself can be written by hand, from the parts that [`Trainer`] is made
-//! of: `examples/train_loop.rs` does so with a [`TrainingSession`], and a [`Learner`]
-//! does a whole step.
+//! of: `examples/train_loop.rs` does so with a [`TrainingSession`], whose
+//! [`save`](TrainingSession::save) writes a model folder, and a [`Learner`] does a whole step.
 //!
 //! # What to know
 //!

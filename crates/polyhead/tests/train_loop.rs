@@ -5,8 +5,14 @@
 #[path = "../examples/train_loop.rs"]
 mod train_loop;
 
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
 use polyhead::train::Prepared;
-use polyhead::{RunConfig, StepBatch, Threads, TrainingSession};
+use polyhead::{
+    Ending, ModelFolder, MultiTaskModel, RunConfig, StepBatch, Threads, Trainer, TrainingSession,
+};
 
 /// Five kinds of heads, dropout, a freeze phase, a schedule; 12 steps.
 const CONFIG: &str = r#"
@@ -59,6 +65,56 @@ fn the_loop_gives_the_weights_of_the_learner() {
     assert_eq!(plan.total_steps, 12);
     assert!(found == bits(learner.network.store().values()), "the same bits");
     assert!(found != before);
+}
+
+/// Every file of a folder, by name.
+fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = PathBuf::from(path.file_name().unwrap());
+        if path.is_dir() {
+            files.extend(self::files(&path).into_iter().map(|(of, bytes)| (name.join(of), bytes)));
+        } else {
+            files.insert(name, fs::read(path).unwrap());
+        }
+    }
+    files
+}
+
+#[test]
+fn a_model_trained_by_hand_is_saved_as_the_trainer_saves_it() {
+    let (config, threads) = (config(), Threads::new(2).unwrap());
+    let place = tempfile::tempdir().unwrap();
+    let mut session = TrainingSession::new(&config, &threads).unwrap();
+    train_loop::train(&mut session, &config).unwrap();
+    let saved = place.path().join("by-hand/model");
+    session.save(&saved).unwrap();
+
+    // Without dev rows the trainer calibrates nothing and chooses no other step.
+    let run = place.path().join("run");
+    let ending = Trainer::new(config.clone()).threads(1).train(&run, false).unwrap();
+    assert!(matches!(ending, Ending::Finished(_)), "{ending:?}");
+    let (found, expected) = (files(&saved), files(&run.join("model")));
+    assert!(found.keys().eq(expected.keys()), "{:?} {:?}", found.keys(), expected.keys());
+    for (name, bytes) in &expected {
+        assert!(&found[name] == bytes, "{name:?} differs");
+    }
+
+    // What is read back is what was trained.
+    let folder = ModelFolder::open(&saved).unwrap();
+    let network = session.network();
+    for (head, found) in folder.heads.iter().enumerate() {
+        let trained = network.head_weights(head);
+        assert_eq!(bits(&found.output.0), bits(&trained.output.0), "{}", trained.spec.name);
+        assert_eq!(found.spec, trained.spec);
+    }
+    let model = MultiTaskModel::load(saved.to_str().unwrap()).unwrap();
+    let answers = model.predict(&["Anna waited an hour for the soup."]).unwrap();
+    assert_eq!(answers.texts[0].tasks.len(), 5);
+
+    let error = session.save(&saved).unwrap_err();
+    assert!(error.to_string().contains("found one that exists"), "{error}");
 }
 
 #[test]

@@ -8,6 +8,10 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use polyhead_compute::Threads;
+use polyhead_model::{Answer, MultiTaskModel};
+use polyhead_train::{RunConfig, TrainingSession};
+
 use crate::Folder;
 
 /// A server that listens; killed when dropped.
@@ -232,4 +236,43 @@ fn what_cannot_be_served_is_said_at_once() {
     let error = String::from_utf8(other.stderr).unwrap();
     assert_eq!(other.status.code(), Some(2));
     assert!(error.contains("POLYHEAD_API_KEYS") && !error.contains("not good"), "{error}");
+}
+
+/// Rows of two labels.
+const ROWS: &str = r#"{"text": "the soup was good", "mood": "glad"}
+{"text": "the soup was cold", "mood": "cross"}
+{"text": "a good day", "mood": "glad"}
+{"text": "a cold day", "mood": "cross"}
+"#;
+
+#[test]
+fn a_model_trained_by_hand_is_served() {
+    let folder = Folder::with("rows.jsonl", ROWS);
+    let text = format!(
+        "encoder.model = {:?}\ndata.train = \"rows.jsonl\"\ntrain = {{ recipe = \"full\", \
+         max_steps = 3 }}\ntask = [{{ name = \"mood\", kind = \"classification\" }}]",
+        polyhead_testing::tiny_model("tiny-bert")
+    );
+    let config = RunConfig::parse(&text, &folder.path("by-hand.toml"), &[]).unwrap();
+    let threads = Threads::new(1).unwrap();
+    let mut session = TrainingSession::new(&config, &threads).unwrap();
+    for step in 1..=session.total_steps() {
+        let batch = session.batch(step);
+        session.forward(&batch);
+        session.loss(&batch, 0).unwrap();
+        session.backward(&batch);
+        session.step(&batch).unwrap();
+    }
+    session.save(&folder.path("model")).unwrap();
+
+    let path = folder.path("model").display().to_string();
+    let model = MultiTaskModel::load(&path).unwrap();
+    let found = model.predict(&["the soup was cold"]).unwrap();
+    let Answer::Classification(class) = &found.texts[0].tasks[0].answer else { panic!("a class") };
+    let server = Server::start(&folder, &["-m", &path]);
+    let (status, body) = server.ask("POST", "/v1/predict", "", r#"{"inputs":"the soup was cold"}"#);
+    assert_eq!(status, 200, "{body}");
+    let label = format!("\"{}\"", class.label().unwrap());
+    assert!(body.contains("\"mood\"") && body.contains(&label), "{body}");
+    server.end();
 }

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use polyhead_files::write_folder;
-use polyhead_model::{HeadSpec, Provenance, TrainedModel};
+use polyhead_model::HeadSpec;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -306,22 +306,8 @@ impl Run<'_> {
     }
 
     fn write_model(&self, best_step: u64, metrics: Value) -> Result<(), Error> {
-        let provenance = Provenance {
-            base_model: self.config.encoder.model.clone(),
-            data_hash: self.plan.data.sha256(),
-            config_hash: self.config.hash(),
-            polyhead_version: env!("CARGO_PKG_VERSION").to_owned(),
-            step: best_step,
-            epoch: self.epoch_of(best_step),
-            metrics,
-            warnings: self.warnings.clone(),
-        };
         let network = &self.learner.network;
-        let mut model =
-            TrainedModel::new(&self.plan.folder, network, self.plan.max_length, provenance);
-        // All sources agree: the configuration is checked.
-        let fields = self.config.sources().first().and_then(|files| files.input_fields().ok());
-        model.input = fields.map(|fields| fields.text);
+        let model = self.plan.trained_model(network, best_step, metrics, self.warnings.clone());
         write_folder(&self.directory.join(MODEL), |folder| Ok(model.write(folder)?))
     }
 }

@@ -1,9 +1,15 @@
 //! The plan of a run, complete before its first step.
 
-use polyhead_model::{ModelFolder, ParameterGroup};
+use std::fs;
+use std::path::Path;
+
+use polyhead_files::{FileError, create_folder};
+use polyhead_model::{ModelFolder, Network, ParameterGroup, Provenance, TrainedModel};
+use serde_json::{Value, json};
 
 use crate::config::RunConfig;
 use crate::data::{DataReport, Dataset};
+use crate::error::Error;
 use crate::freeze::FreezePlan;
 use crate::recipe::RecipeLines;
 use crate::sampler::BatchSampler;
@@ -48,6 +54,52 @@ pub struct RunPlan {
 }
 
 impl RunPlan {
+    /// Writes a network that was trained on this plan as a model folder, which
+    /// `MultiTaskModel::load` and every command read. The folder is either complete or absent.
+    ///
+    /// The heads keep the temperature and the thresholds of their specifications: nothing is
+    /// calibrated on dev.
+    ///
+    /// - `step`: number of steps done, for the model's record of where it comes from
+    /// - `folder`: a new folder; the folders above it are created
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`](crate::ErrorKind::Io) if the folder exists or cannot be written,
+    /// [`ErrorKind::Model`](crate::ErrorKind::Model) if a parameter is not finite.
+    pub fn save_model(&self, network: &Network, step: u64, folder: &Path) -> Result<(), Error> {
+        let metrics = json!({"dev": {}, "test": {}});
+        let model = self.trained_model(network, step, metrics, Vec::new());
+        if let Some(parent) = folder.parent() {
+            fs::create_dir_all(parent).map_err(|error| FileError::new(parent, error))?;
+        }
+        create_folder(folder, |folder| Ok(model.write(folder)?))
+    }
+
+    /// The network as a model that can be written, with a record of where it comes from.
+    pub(super) fn trained_model<'a>(
+        &'a self,
+        network: &'a Network,
+        step: u64,
+        metrics: Value,
+        warnings: Vec<String>,
+    ) -> TrainedModel<'a> {
+        let provenance = Provenance {
+            base_model: self.config.encoder.model.clone(),
+            data_hash: self.data.sha256(),
+            config_hash: self.config.hash(),
+            polyhead_version: env!("CARGO_PKG_VERSION").to_owned(),
+            step,
+            epoch: step.div_ceil(self.sampler.steps_per_epoch()),
+            metrics,
+            warnings,
+        };
+        let mut model = TrainedModel::new(&self.folder, network, self.max_length, provenance);
+        // All sources agree: the configuration is checked.
+        let fields = self.config.sources().first().and_then(|files| files.input_fields().ok());
+        model.input = fields.map(|fields| fields.text);
+        model
+    }
+
     /// A line for each new head that is frozen for the whole run.
     pub(super) fn random_heads(&self) -> Vec<String> {
         let ever = self.freeze.ever_trainable();

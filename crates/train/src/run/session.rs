@@ -1,5 +1,7 @@
 //! A training loop by hand: the parts of a step, one call each.
 
+use std::path::Path;
+
 use polyhead_compute::Threads;
 use polyhead_model::Network;
 
@@ -14,11 +16,14 @@ use crate::step::{Learner, PackedStep, StepBatch, TaskStep};
 ///
 /// It does what [`Trainer`](crate::Trainer) does in a step, part by part: [`batch`](Self::batch),
 /// [`forward`](Self::forward), [`loss`](Self::loss) for each task, [`backward`](Self::backward)
-/// and [`step`](Self::step), in this order. It evaluates and saves nothing.
+/// and [`step`](Self::step), in this order. [`save`](Self::save) writes the network as a model folder.
+/// It evaluates nothing, and writes no checkpoints.
 pub struct TrainingSession<'a> {
     threads: &'a Threads,
     plan: RunPlan,
     learner: Learner,
+    /// Number of the last step that is done.
+    done: u64,
 }
 
 /// The rows of one step of a [`TrainingSession`], with the targets of every task.
@@ -45,7 +50,7 @@ impl<'a> TrainingSession<'a> {
             return Err(Error::new(ErrorKind::Config, message));
         }
         let (learner, plan) = prepared.into_learner();
-        Ok(Self { threads, plan, learner })
+        Ok(Self { threads, plan, learner, done: 0 })
     }
 
     /// Number of steps that the configuration asks for.
@@ -76,7 +81,7 @@ impl<'a> TrainingSession<'a> {
         };
         // One part: its size changes the memory that a step takes, not its numbers.
         let packed = self.learner.pack(&batch, usize::MAX);
-        let Self { threads, plan, learner } = self;
+        let Self { threads, plan, learner, .. } = self;
         learner.set_trainable(threads, &plan.freeze.trainable(step));
         threads.cpu(learner.network.isa(), |cpu| learner.clear_gradients(cpu));
         TrainingBatch { step, drawn, packed }
@@ -122,15 +127,29 @@ impl<'a> TrainingSession<'a> {
     /// # Errors
     /// [`ErrorKind::NotFinite`] if a gradient is not finite; no parameter has changed then.
     pub fn step(&mut self, batch: &TrainingBatch) -> Result<f64, Error> {
-        let Self { threads, plan, learner } = self;
+        let Self { threads, plan, learner, done } = self;
         let multiplier = plan.schedule.multiplier(batch.step);
         let norm = threads.cpu(learner.network.isa(), |cpu| {
             learner.update(cpu, &batch.packed, &plan.rates, multiplier)
         });
+        if norm.is_ok() {
+            *done = batch.step;
+        }
         norm.map_err(|error| {
             let tasks: Vec<usize> = batch.packed.active_tasks().collect();
             self.locate(error, batch, &tasks)
         })
+    }
+
+    /// Writes the network as it is now as a model folder, which `MultiTaskModel::load`,
+    /// `polyhead serve` and every other command read. The folder is either complete or absent.
+    ///
+    /// - `folder`: a new folder; the folders above it are created
+    ///
+    /// # Errors
+    /// As [`RunPlan::save_model`].
+    pub fn save(&self, folder: &Path) -> Result<(), Error> {
+        self.plan.save_model(&self.learner.network, self.done, folder)
     }
 
     fn locate(&self, error: Error, batch: &TrainingBatch, tasks: &[usize]) -> Error {
