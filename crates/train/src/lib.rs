@@ -23,6 +23,7 @@ mod freeze;
 mod evaluate;
 mod checkpoint;
 mod run;
+mod tensorboard;
 
 pub use config::{
     AfterRun, BelowOne, CheckpointSettings, ClassWeights, DataFiles, Difference, EncoderSettings,
@@ -66,3 +67,4 @@ pub use tasks::{
     main_metric, mean_factor, metric_names, ordinal, ordinal_normaliser, pearson, spans, spearman,
     squared_error, squared_error_normaliser,
 };
+pub use tensorboard::TensorBoard;

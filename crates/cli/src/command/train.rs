@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::Args;
 use polyhead_files::{RowFormat, read_text};
-use polyhead_train::{Ending, RunConfig, RunSummary, Trainer};
+use polyhead_train::{Ending, Event, Observer, RunConfig, RunSummary, TensorBoard, Trainer};
 
 use crate::failure::usage;
 use crate::flags::ThreadsArgs;
@@ -49,6 +49,10 @@ pub(crate) struct TrainArgs {
     /// Print the summary as JSON
     #[arg(long, help_heading = "Output")]
     json: bool,
+
+    /// Also write losses, rates and dev metrics as event files for TensorBoard
+    #[arg(long, value_name = "DIR", help_heading = "Output")]
+    tensorboard: Option<PathBuf>,
 
     #[command(flatten)]
     threads: ThreadsArgs,
@@ -96,6 +100,9 @@ pub(crate) fn run(args: TrainArgs) -> Result<ExitCode> {
         _ => Details::Short,
     };
     let mut trainer = trainer(config, args.threads, details)?;
+    if let Some(folder) = &args.tensorboard {
+        trainer = trainer.observe(Box::new(Curves(TensorBoard::new(folder)?)));
+    }
     let ending = trainer.train(&args.out, args.resume)?;
     // Removes the progress bar before other lines are printed in its place.
     drop(trainer);
@@ -159,12 +166,27 @@ pub(crate) fn trainer(
     Ok(trainer)
 }
 
+/// Writes for TensorBoard; a point that cannot be written is a warning.
+struct Curves(TensorBoard);
+
+impl Observer for Curves {
+    fn observe(&mut self, event: &Event) {
+        self.0.observe(event);
+        if let Some(problem) = self.0.take_problem() {
+            let _ = writeln!(io::stderr(), "warning: {problem}");
+        }
+    }
+}
+
 /// The command that resumes the run.
 fn resume_command(args: &TrainArgs) -> String {
     let path = |path: &Path| quoted(&path.display().to_string());
     let mut line = format!("polyhead train {} -o {}", path(&args.config.config), path(&args.out));
     for set in &args.config.set {
         line.push_str(&format!(" --set {}", quoted(set)));
+    }
+    if let Some(folder) = &args.tensorboard {
+        line.push_str(&format!(" --tensorboard {}", path(folder)));
     }
     line.push_str(" --resume");
     line
@@ -248,22 +270,43 @@ mod tests {
 
     #[test]
     fn every_flag_is_read() {
-        let args = parse(&["c.toml", "-o", "d", "--threads", "3", "--resume", "--json", "-q"]);
+        let args = parse(&[
+            "c.toml",
+            "-o",
+            "d",
+            "--threads",
+            "3",
+            "--resume",
+            "--json",
+            "-q",
+            "--tensorboard",
+            "t",
+        ]);
         let args = args.unwrap();
         assert_eq!((args.out, args.threads.given()), ("d".into(), Some(3)));
         assert!(args.resume && args.json && args.quiet);
+        assert_eq!(args.tensorboard, Some("t".into()));
         assert!(parse(&["c.toml"]).is_err(), "a run needs a folder");
         assert!(parse(&["-o", "d"]).is_err(), "a run needs a configuration");
     }
 
     #[test]
     fn the_command_that_resumes_can_be_pasted_into_a_shell() {
-        let args =
-            ["my config.toml", "-o", "runs/a", "--set", "seed=2", "--set", "encoder.model=it's"];
+        let args = [
+            "my config.toml",
+            "-o",
+            "runs/a",
+            "--set",
+            "seed=2",
+            "--set",
+            "encoder.model=it's",
+            "--tensorboard",
+            "my curves",
+        ];
         assert_eq!(
             resume_command(&parse(&args).unwrap()),
             "polyhead train 'my config.toml' -o runs/a --set seed=2 \
-             --set 'encoder.model=it'\\''s' --resume"
+             --set 'encoder.model=it'\\''s' --tensorboard 'my curves' --resume"
         );
     }
 }

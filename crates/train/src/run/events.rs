@@ -27,6 +27,11 @@ pub enum Event<'a> {
         /// Every task, learning rate and phase of freezing, a line of text each.
         details: &'a [String],
     },
+    /// The first step of this session comes next.
+    Begun {
+        /// Number of steps done: 0 in a new run, and those of the checkpoint in a resumed one.
+        done: u64,
+    },
     /// A phase of freezing begins; the line says what trains from this step on.
     Phase {
         /// First step of the phase.

@@ -177,6 +177,7 @@ impl<'a> Run<'a> {
             notices.iter().for_each(|notice| emit(Event::Warning(notice)));
             run.restore(&state, emit)?;
         }
+        emit(Event::Begun { done: run.done });
         run.times.preparation += begin.elapsed().as_secs_f64();
         Ok(Some(run))
     }
