@@ -39,7 +39,8 @@ pub(crate) struct EncodeArgs {
     #[command(flatten)]
     input: InputArgs,
 
-    /// Write to this .npy (float32 matrix) or .jsonl file; it appears when it is complete
+    /// Write to this .npy (float32 matrix) or .jsonl file, which appears when it is complete; `-` is
+    /// standard output
     #[arg(short, long, value_name = "FILE", help_heading = "Output")]
     out: Option<PathBuf>,
 

@@ -12,9 +12,10 @@ use crate::failure::usage;
 use crate::flags::note;
 
 const HELP: &str = "\
-Looks at the first rows and guesses which field is the text, which fields have
-labels, and of which kind: classification, multilabel, regression or tokens. It
-says each guess with its reason. Files beside it whose names have dev, valid or
+Looks at the first rows and guesses which field is the text, or which fields
+make it (a title and a body), which fields have labels, and of which kind:
+classification, multilabel (also columns of 0 and 1 beside each other),
+regression or tokens. It says each guess with its reason. Files beside it whose names have dev, valid or
 test in place of train are used too.
 
 Examples:

@@ -14,7 +14,7 @@ use super::job::{Chunks, PROBE, begin, chunk_limits, count, end, note_resumed};
 use crate::failure::usage;
 use crate::flags::{TrainedModelArgs, UnfinishedArgs, open_model};
 use crate::input::{InputArgs, OtherFields, Place, Wanted};
-use crate::output::{Batch, Output, ResultKind, Results};
+use crate::output::{Batch, Output, ResultKind, Results, StdoutFormat};
 use crate::pipeline::Chunk;
 use crate::progress::Progress;
 use crate::resume::OutputFingerprint;
@@ -32,7 +32,7 @@ in front; a column with the name of an output field (such as `tokens`) becomes
 `input_NAME`, or `input_input_NAME` if that is taken. With --abstain, a label
 that is not probable enough is null; with --min-score, spans below it are left out.
 Spans of rows with words have their `first_word` and `last_word` too.
-A .csv file has a column TASK for each task: the label, the labels joined by `|`,
+A .csv file, or --format csv, has a column TASK for each task: the label, the labels joined by `|`,
 the number, or the spans as JSON; and TASK_probability beside a label. The other
 columns and the text come first; a column with one of these names becomes
 `input_NAME` there too. Its columns are those of the first row.
@@ -41,7 +41,8 @@ Examples:
   polyhead predict runs/a \"The soup was cold.\"
   polyhead predict runs/a -i rows.csv --field review -o answers.jsonl
   polyhead predict runs/a -i rows.csv --field review -o answers.jsonl --resume
-  polyhead predict runs/a -i rows.csv -o answers.csv";
+  polyhead predict runs/a -i rows.csv -o answers.csv
+  polyhead predict runs/a -i rows.csv --format csv | head";
 
 /// Predict all tasks of a trained model
 #[derive(Debug, Args)]
@@ -53,9 +54,13 @@ pub(crate) struct PredictArgs {
     #[command(flatten)]
     input: InputArgs,
 
-    /// Write to this .jsonl or .csv file; it appears when it is complete
+    /// Write to this .jsonl or .csv file, which appears when it is complete; `-` is standard output
     #[arg(short, long, alias = "output", value_name = "FILE", help_heading = "Output")]
     out: Option<PathBuf>,
+
+    /// Format on standard output [default: jsonl]
+    #[arg(long, value_name = "FORMAT", help_heading = "Output")]
+    format: Option<StdoutFormat>,
 
     #[command(flatten)]
     unfinished: UnfinishedArgs,
@@ -76,7 +81,8 @@ pub(crate) struct PredictArgs {
 /// Answers the input chunk by chunk.
 pub(crate) fn run(mut args: PredictArgs) -> Result<ExitCode> {
     let unfinished = args.unfinished.unfinished();
-    let mut output = Output::create(args.out.as_deref(), ResultKind::Lines, unfinished)?;
+    let output = Output::create(args.out.as_deref(), ResultKind::Lines, unfinished)?;
+    let mut output = output.with_format(args.format)?;
     let (name, text) = args.model.name_and_text()?;
     let input = args.input.with_first(text)?;
     check_order(&name, &input)?;

@@ -10,6 +10,7 @@ use std::io::{self, BufWriter, IsTerminal, Stdout, StdoutLock, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
+use clap::ValueEnum;
 use polyhead_files::visible;
 use polyhead_model::{Encoded, Matrix, TokenVectors};
 use polyhead_text::TextTokens;
@@ -127,8 +128,20 @@ pub(crate) struct Output {
 }
 
 enum Sink {
-    Stdout { out: BufWriter<Stdout>, on_terminal: bool },
+    Stdout { out: BufWriter<Stdout>, on_terminal: bool, csv: bool },
     File(Box<FileOutput>),
+}
+
+/// The format of lines on standard output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StdoutFormat {
+    Jsonl,
+    Csv,
+}
+
+/// Returns true if results go to standard output: without a file, or with `-` as its name.
+fn is_stdout(path: Option<&Path>) -> bool {
+    path.is_none_or(|path| path == Path::new("-"))
 }
 
 impl Output {
@@ -140,12 +153,16 @@ impl Output {
         kind: ResultKind,
         unfinished: Unfinished,
     ) -> Result<Self> {
-        let sink = match (path, unfinished) {
+        let sink = match (path.filter(|path| !is_stdout(Some(path))), unfinished) {
             (Some(path), _) => Sink::File(Box::new(FileOutput::create(path, kind, unfinished)?)),
             (None, Unfinished::Refuse) => {
                 let out = io::stdout();
                 let on_terminal = out.is_terminal();
-                Sink::Stdout { out: BufWriter::with_capacity(1 << 16, out), on_terminal }
+                Sink::Stdout {
+                    out: BufWriter::with_capacity(1 << 16, out),
+                    on_terminal,
+                    csv: false,
+                }
             }
             (None, Unfinished::Resume) => {
                 return Err(usage("--resume needs an output file: pass --out FILE"));
@@ -155,6 +172,24 @@ impl Output {
             }
         };
         Ok(Self { sink, written: 0, skipped: 0 })
+    }
+
+    /// Chooses the format of lines on standard output.
+    ///
+    /// # Errors
+    /// A format for a file, whose name says it.
+    pub(crate) fn with_format(mut self, format: Option<StdoutFormat>) -> Result<Self> {
+        match (&mut self.sink, format) {
+            (Sink::Stdout { csv, .. }, format) => *csv = format == Some(StdoutFormat::Csv),
+            (_, None) => {}
+            (Sink::File(_), Some(_)) => {
+                return Err(usage(
+                    "--format applies to standard output; the name of a file says its format: \
+                     .jsonl or .csv",
+                ));
+            }
+        }
+        Ok(self)
     }
 
     fn file(&self) -> Option<&FileOutput> {
@@ -174,14 +209,17 @@ impl Output {
         matches!(self.sink, Sink::Stdout { on_terminal: true, .. })
     }
 
-    /// Returns true if the output is a CSV file.
+    /// Returns true if the output is CSV.
     pub(crate) fn is_csv(&self) -> bool {
-        self.file().is_some_and(|file| file.format == FileFormat::Csv)
+        match &self.sink {
+            Sink::Stdout { csv, .. } => *csv,
+            Sink::File(file) => file.format == FileFormat::Csv,
+        }
     }
 
-    /// Returns true if a file has no result yet, also of an earlier run.
+    /// Returns true if the output has no result yet, also of an earlier run.
     pub(crate) fn is_empty(&self) -> bool {
-        self.file().is_none_or(|file| file.journal.record.done.texts() == 0)
+        self.file().map_or(self.written, |file| file.journal.record.done.texts()) == 0
     }
 
     /// A note for users of `--resume`: what happens to an earlier output, if there is one.
@@ -221,7 +259,7 @@ impl Output {
         let (written, skipped) = (batch.texts.len() as u64, batch.bad.len() as u64);
         match &mut self.sink {
             Sink::File(file) => file.write(batch)?,
-            Sink::Stdout { out, on_terminal } => {
+            Sink::Stdout { out, on_terminal, .. } => {
                 let write = if *on_terminal { preview::write } else { json_lines::write };
                 write(out, &batch).context("standard output")?;
                 for BadRow { line, reason } in &batch.bad {

@@ -251,6 +251,16 @@ fn vectors_as_asked_for() {
     assert!(run(&["--prompt", "query: "]) != usual);
     assert!(run(&["--no-prompt"]) == usual);
     assert!(run(&["--threads", "1"]) == usual);
+
+    // A prompt leaves room for the text.
+    let prompt = ["--prompt", "one two three: ", "--max-length", "6"];
+    let expected = "prompt: expected fewer than 6 tokens, the maximum length, so that the text has \
+                    room, found 6 with the special tokens";
+    for command in ["encode", "similarity"] {
+        let run = folder.run(&[&[command, "a", "b"][..], &prompt].concat());
+        assert!(run.code != 0 && run.out.is_empty() && run.err.contains(expected), "{run:?}");
+    }
+    folder.run(&[&["encode", "a"][..], &prompt[..3], &["7"]].concat()).ok();
 }
 
 #[test]

@@ -98,6 +98,35 @@ const CASES: &[Case] = &[
         lines: &["kind = \"multilabel\""],
         said: &["`topics`: multilabel, 3 labels: `a`, `b`, `c`"],
     },
+    Case {
+        name: "tickets.csv",
+        head: "sep=;\nid;title;body;queue\n",
+        row: |i| {
+            let word = WORDS[i % 4];
+            format!("{i};A {word} order;the {word} came late {i};{}\n", ["a", "b"][i % 2])
+        },
+        lines: &["text = [\"title\", \"body\"]", "join = \"\\n\"", "name = \"queue\""],
+        said: &[
+            "`title`: a part of the text, 13 characters",
+            "`body`: a part of the text, ",
+            "`title`, `body`: joined by a line end to one text",
+        ],
+    },
+    Case {
+        name: "hot.csv",
+        head: "text,joy,anger,fear,stars\n",
+        row: |i| format!("the {} {i},{},{},0,{}\n", WORDS[i % 4], i % 2, i / 2 % 2, i % 3),
+        lines: &[
+            "name = \"labels\"",
+            "kind = \"multilabel\"",
+            "field = [\"joy\", \"anger\", \"fear\"]",
+            "name = \"stars\"",
+        ],
+        said: &[
+            "`joy`: a label, 0 or 1; 3 such columns are one multilabel task",
+            "`fear`: a label, 0 or 1",
+        ],
+    },
 ];
 
 #[test]

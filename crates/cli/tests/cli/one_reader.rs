@@ -372,3 +372,59 @@ fn a_separator_that_is_found_is_said_once() {
     let run = folder.run(&["check-data", "config.toml", "--set", "data.train=a.csv"]).ok();
     assert_eq!(run.out.matches(note).count(), 1, "{run:?}");
 }
+
+#[test]
+fn a_run_that_begins_with_a_model_of_several_fields_reads_the_same_ones() {
+    let rows = "title,body,other,l\ngood,day,x,a\nbad,night,y,b\nfine,week,x,a\npoor,year,y,b\n";
+    let folder = Folder::with("train.csv", rows);
+    let config = |model: &str, text: &str| {
+        format!(
+            "[encoder]\nmodel = \"{model}\"\n[data]\ntrain = \"train.csv\"\n{text}\
+             [[task]]\nname = \"l\"\nkind = \"classification\"\n[train]\nmax_steps = 1\n"
+        )
+    };
+    let train = |name: &str, text: String, more: &[&str]| {
+        fs::write(folder.path("c.toml"), text).unwrap();
+        let run = folder.run(&[&["train", "c.toml", "-o", name], more].concat());
+        let path = folder.path(name).join("model/polyhead.json");
+        let json = fs::read_to_string(path).unwrap_or_default();
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap_or_default();
+        (run, json["input"].to_string())
+    };
+    let line = "texts are made of `title`, `body`, as in the starting model";
+    for (name, text, input) in [
+        (
+            "joined",
+            "text = [\"title\", \"body\"]\njoin = \": \"\n",
+            r#"{"join":": ","text":["title","body"]}"#,
+        ),
+        ("template", "template = \"{title} - {body}\"\n", r#"{"template":"{title} - {body}"}"#),
+    ] {
+        let (run, found) = train(name, config(&tiny_model(), text), &["-q"]);
+        run.ok();
+        assert_eq!(found, input);
+        // Without `text`, as the model; the run says so, and its own configuration has it.
+        let again = format!("{name}-again");
+        let (run, found) = train(&again, config(name, ""), &["--verbose"]);
+        assert_eq!(run.ok().err.matches(line).count(), 1, "{name}");
+        assert_eq!(found, input);
+        let written = fs::read_to_string(folder.path(&again).join("config.toml")).unwrap();
+        assert!(
+            written.contains("{title} - {body}") || written.contains("join = \": \""),
+            "{written}"
+        );
+        folder.run(&["train", "c.toml", "-o", &again, "--resume", "-q"]).ok();
+        folder.run(&["check-data", "c.toml"]).ok();
+        // What is written wins, in the file or behind `--set`.
+        let (run, found) = train("own", config(name, "text = \"other\"\n"), &["--verbose"]);
+        assert!(!run.ok().err.contains(line));
+        assert_eq!(found, "null");
+        let set = ["--set", "data.template={body}/{other}", "-q"];
+        let (run, found) = train("set", config(name, ""), &set);
+        run.ok();
+        assert_eq!(found, r#"{"template":"{body}/{other}"}"#);
+        for run in ["own", "set"] {
+            fs::remove_dir_all(folder.path(run)).unwrap();
+        }
+    }
+}

@@ -101,6 +101,37 @@ fn every_answer_has_its_column() {
 }
 
 #[test]
+fn csv_on_standard_output_is_the_file() {
+    let folder = every_kind();
+    // More rows than a chunk has: the header comes once.
+    let rows: String = (0..3000).map(|i| format!("{i},\"the soup, {i}\"\n")).collect();
+    fs::write(folder.path("a.csv"), format!("id,text\n{rows}")).unwrap();
+    let more = ["--tasks", "topic,tags"];
+    predict(&folder, "a.csv", "b.csv", &more).ok();
+    predict(&folder, "a.csv", "b.jsonl", &more).ok();
+    let file = |name: &str| fs::read_to_string(folder.path(name)).unwrap();
+    let stdout = |args: &[&str]| {
+        let all = [&["predict", "run", "-i", "a.csv", "-q"][..], &more, args].concat();
+        folder.run(&all).ok().out
+    };
+    for (args, expected) in [
+        (&["--format", "csv"][..], "b.csv"),
+        (&["--format", "csv", "-o", "-"], "b.csv"),
+        (&["--format", "jsonl"], "b.jsonl"),
+        (&["-o", "-"], "b.jsonl"),
+        (&[], "b.jsonl"),
+    ] {
+        assert!(stdout(args) == file(expected), "{args:?}");
+    }
+    assert!(!folder.path("-").exists());
+    predict(&folder, "a.csv", "c.jsonl", &["--format", "csv"])
+        .fails(2, &["--format applies to standard output"]);
+    predict(&folder, "a.csv", "-", &["--resume"]).fails(2, &["--resume needs an output file"]);
+    let vectors = |args: &[&str]| folder.run(&[&["encode", "-q", "a b"], args].concat()).ok().out;
+    assert_eq!(vectors(&["-o", "-"]), vectors(&[]));
+}
+
+#[test]
 fn a_continued_file_has_one_header_and_the_same_bytes() {
     let folder = trained();
     let row = |i: usize| format!("{{\"id\": {i}, \"text\": \"soup\\n{i}\", \"topic\": \"a,b\"}}");

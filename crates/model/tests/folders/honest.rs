@@ -119,6 +119,7 @@ fn a_prompt_leaves_room_for_the_text() {
          has room, found {tokens} with the special tokens"
     );
     assert_eq!(error, wanted);
+    assert_eq!(encode(&load(tokens), Prompt::Named("query".to_owned())).unwrap_err(), wanted);
     let error = encode(&load(tokens - 1), Prompt::Text(query)).unwrap_err();
     assert!(error.starts_with("prompt: expected fewer than"), "{error}");
     assert_eq!(encode(&load(tokens + 1), Prompt::Default).unwrap().texts[0].kept, tokens + 1);

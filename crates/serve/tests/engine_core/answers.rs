@@ -200,6 +200,29 @@ async fn ids_and_errors() {
     assert_idle(&engine);
 }
 
+#[tokio::test]
+async fn a_prompt_that_leaves_no_room_for_the_text_is_an_error() {
+    let mut folder = ModelFolder::open(&polyhead_testing::tiny_model("tiny-bert")).unwrap();
+    let long = "a ".repeat(40);
+    folder.prompts = vec![("long".to_owned(), long.clone()), ("short".into(), "a ".into())];
+    let options = LoadOptions::default().max_length(16);
+    let load = move || MultiTaskModel::from_folder(folder.clone(), &options);
+    let engine = Engine::start(load, EngineSettings::default()).unwrap();
+    let ask = async |prompt: Prompt| {
+        let request = with(EngineRequest::texts(["world"]), |options| {
+            options.prompt = prompt.clone();
+            options.vectors = Some(Vectors::default());
+        });
+        engine.answer(request).await.map(|_| ())
+    };
+    assert_eq!(ask(Prompt::Named("short".to_owned())).await, Ok(()));
+    for prompt in [Prompt::Named("long".to_owned()), Prompt::Text(long)] {
+        let error = ask(prompt).await.unwrap_err();
+        assert!(matches!(error, RequestError::Option(_)), "{error:?}");
+        assert!(error.to_string().contains("expected fewer than 16 tokens"), "{error}");
+    }
+}
+
 /// A tokenizer without an unknown token fails on characters that it does not know.
 #[tokio::test]
 async fn a_prompt_that_cannot_be_tokenized_is_no_fault_of_a_text() {

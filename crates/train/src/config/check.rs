@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use polyhead_model::{RESERVED_TASK_NAME, TextFields, check_task_name};
+use polyhead_model::{ModelFolder, RESERVED_TASK_NAME, TextFields, check_task_name};
 use toml::{Table, Value};
 
 use super::document::{Document, Section, shortened};
@@ -46,6 +46,11 @@ pub(super) fn complete(config: &mut RunConfig, document: &Document) -> Result<()
         }
     }
     let shared = document.section("data");
+    if !TEXT_KEYS.iter().any(|key| shared.has(key))
+        && let Some(text) = text_of_model(&config.encoder.model)
+    {
+        config.data.set_text(text);
+    }
     let DataFiles { train, dev, test, text, join, template, tokens } = &mut config.data;
     make_absolute(&shared, [train, dev, test])?;
     if template.is_some() && !shared.has("text") {
@@ -72,6 +77,16 @@ pub(super) fn complete(config: &mut RunConfig, document: &Document) -> Result<()
         }
     }
     Ok(())
+}
+
+/// The rule by which the model of a folder or a run makes texts of several fields. A folder that
+/// cannot be read has none: it is an error later, where the model is needed.
+fn text_of_model(model: &str) -> Option<TextFields> {
+    let folder = Path::new(model);
+    if model == BUILTIN || !folder.is_dir() {
+        return None;
+    }
+    ModelFolder::open(folder).ok()?.input
 }
 
 fn make_absolute(section: &Section, lists: [&mut Vec<PathBuf>; 3]) -> Result<(), Error> {

@@ -116,7 +116,7 @@ settings! {
         /// Rows that are looked at once, at the end.
         #[serde(deserialize_with = "words::paths")]
         test: Vec<PathBuf> = Vec::new(),
-        /// The field with the text, or several that `join` or `template` make one text of.
+        /// The field with the text, or several that `join` or `template` make one text of. Absent: the fields from which a starting model in a folder makes its texts, or `text`.
         #[serde(with = "words::names")]
         text: Vec<String> = vec!["text".to_owned()],
         /// The text between several fields of `text`; empty fields are left out.

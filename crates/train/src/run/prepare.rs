@@ -107,6 +107,11 @@ impl Prepared {
         let schedule = Schedule::new(&config.train, total_steps);
         let groups = network.store().entries().iter().map(|entry| entry.group).collect();
         let mut notices = folder.notices.clone();
+        let text = config.data.input_fields().ok().map(|fields| fields.text);
+        if let Some(text) = text.filter(|text| Some(text) == folder.input.as_ref()) {
+            let fields = listed(&text.names());
+            notices.push(format!("texts are made of {fields}, as in the starting model"));
+        }
         notices.extend(names[config.tasks.len()..].iter().map(|name| {
             format!("head `{name}` of the starting model is kept as it is: no task names it")
         }));

@@ -19,6 +19,9 @@ Examples:
   polyhead inspect my-model/ --json
   polyhead inspect runs/a";
 
+/// Most prompts and most files that are shown; the other tables are as short as the model is deep.
+const MOST_ROWS: usize = 50;
+
 /// Show the layers, settings, tasks and files of a model
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
@@ -63,11 +66,14 @@ fn write(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
     if let Some(text) = &summary.text {
         facts.row(["text of a row", text]);
     }
-    for (name, prompt) in &summary.prompts {
+    for (name, prompt) in summary.prompts.iter().take(MOST_ROWS) {
         let default = summary.default_prompt_name.as_ref() == Some(name);
         let default = if default { " (default)" } else { "" };
         let prompt = shorten(prompt.as_str().unwrap_or_default(), 60);
         facts.row(["prompt", &format!("{name}{default}: \"{prompt}\"")]);
+    }
+    if let Some(more) = more(summary.prompts.len()) {
+        facts.row(["prompt", &more]);
     }
     if let Some(origin) = &summary.provenance {
         facts.row(["from", &origin.line()]);
@@ -130,8 +136,34 @@ fn parameters(summary: &Summary) -> Table {
 fn files(summary: &Summary) -> Table {
     let mut table = Table::new("lr");
     table.row(["file", "bytes"]);
-    for file in &summary.files {
+    for file in summary.files.iter().take(MOST_ROWS) {
         table.row([file.name.clone(), thousands(file.bytes)]);
     }
+    if let Some(more) = more(summary.files.len()) {
+        table.row([more]);
+    }
     table
+}
+
+/// What stands in place of the rows that are left out; `None` if all are shown.
+fn more(rows: usize) -> Option<String> {
+    let more = rows.checked_sub(MOST_ROWS).filter(|more| *more > 0)?;
+    Some(format!("… {} more; --json has all of them", thousands(more as u64)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_lists_say_what_is_left_out() {
+        for (rows, expected) in [
+            (0, None),
+            (MOST_ROWS, None),
+            (MOST_ROWS + 1, Some("… 1 more; --json has all of them")),
+            (MOST_ROWS + 12_345, Some("… 12,345 more; --json has all of them")),
+        ] {
+            assert_eq!(more(rows).as_deref(), expected);
+        }
+    }
 }

@@ -1,15 +1,16 @@
 //! Guesses the use of each field of a data file: the text, its words, a label of some kind, or none.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use polyhead_files::listed;
 use polyhead_text::Tag;
 
 use super::column::Column;
-use crate::data::label_sets::agreed_separator;
+use crate::data::label_sets::{agreed_separator, bit};
 
 /// Names of text fields, the likeliest first.
-const TEXTS: [&str; 16] = [
+const TEXTS: [&str; 18] = [
     "text",
     "sentence",
     "review",
@@ -26,6 +27,8 @@ const TEXTS: [&str; 16] = [
     "headline",
     "title",
     "premise",
+    "subject",
+    "summary",
 ];
 
 /// Names of fields with labels, whose values need not come again in the first rows.
@@ -56,14 +59,17 @@ const MOST_CLASSES: usize = 200;
 const MOST_NUMBERS: usize = 10;
 
 /// The use of a field.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Use {
-    /// The text, or a pair of texts.
+    /// The text or a part of it, or a pair of texts.
     Text,
     /// The words of the text, for tags.
     Words,
     /// A label of this kind.
     Label { kind: &'static str, separator: Option<char> },
+    /// Whether one label of a set applies: 0 or 1. The sets have a column for each label, from the
+    /// column `first` on.
+    Bit { first: usize },
     /// Nothing.
     Unused,
 }
@@ -79,12 +85,14 @@ pub(super) struct Guess {
 pub(super) fn guesses(columns: &[Column]) -> Vec<Guess> {
     let tagged = words_and_tags(columns);
     let text = text_column(columns, tagged);
+    let parts = text.map_or_else(Vec::new, |text| text_parts(columns, text));
+    let sets = sets(columns);
     let guess = |(index, column): (usize, &Column)| match tagged {
         Some((words, _)) if words == index => {
             Guess { use_of: Use::Words, why: "the words of the text, one for each tag".to_owned() }
         }
         Some((_, tags)) if tags == index => label("tokens", "a tag for each word".to_owned()),
-        _ if text == Some(index) => {
+        _ if text == Some(index) && parts.len() < 2 => {
             let why = match column.is_lists() {
                 true => "pairs of texts".to_owned(),
                 // Not every script has blanks between words.
@@ -92,7 +100,19 @@ pub(super) fn guesses(columns: &[Column]) -> Vec<Guess> {
             };
             Guess { use_of: Use::Text, why }
         }
-        _ => other(column),
+        _ if tagged.is_none() && parts.contains(&index) => {
+            let length = column.mean_length();
+            let why = format!("a part of the text, {length:.0} characters on average");
+            Guess { use_of: Use::Text, why }
+        }
+        _ => match sets.iter().find(|set| set.contains(&index)) {
+            Some(set) => {
+                let count = set.len();
+                let why = format!("a label, 0 or 1; {count} such columns are one multilabel task");
+                Guess { use_of: Use::Bit { first: set.start }, why }
+            }
+            None => other(column),
+        },
     };
     columns.iter().enumerate().map(guess).collect()
 }
@@ -142,6 +162,37 @@ fn text_column(columns: &[Column], tagged: Option<(usize, usize)>) -> Option<usi
     };
     // Words stand for the text.
     named.filter(|index| free(*index)).or_else(|| if tagged.is_some() { None } else { long() })
+}
+
+/// The columns that make the text: those of texts with usual names beside the text, such as a title.
+fn text_parts(columns: &[Column], text: usize) -> Vec<usize> {
+    let is_part = |column: &Column| {
+        let is_text = column.is_plain() && column.numbers().is_none();
+        is_text && is_named(column, &TEXTS) && column.mean_words() >= 2.0
+    };
+    let parts = columns.iter().enumerate();
+    let parts = parts.filter(|(index, column)| *index == text || is_part(column));
+    if columns[text].is_lists() { vec![text] } else { parts.map(|(index, _)| index).collect() }
+}
+
+/// Columns of 0 and 1 beside each other: sets of labels with a column for each label.
+fn sets(columns: &[Column]) -> Vec<Range<usize>> {
+    let is_bit = |column: &Column| {
+        column.is_plain()
+            && column.empty == 0
+            && !is_named(column, &IDS)
+            && column.values.iter().all(|value| bit(value).is_some())
+    };
+    let both = |column: &Column| column.distinct().len() > 1;
+    let mut sets = Vec::new();
+    let mut start = 0;
+    for run in columns.chunk_by(|a, b| is_bit(a) == is_bit(b)) {
+        if is_bit(&run[0]) && run.iter().filter(|column| both(column)).count() > 1 {
+            sets.push(start..start + run.len());
+        }
+        start += run.len();
+    }
+    sets
 }
 
 /// The use of a column that is not the text.
@@ -308,6 +359,58 @@ mod tests {
         }
         assert_eq!(kind("id", "4/4/9/9"), "unused");
         assert_eq!(kind("Label", "a0/b1/c2/d3"), "classification");
+    }
+
+    #[test]
+    fn columns_of_0_and_1_beside_each_other_are_a_set() {
+        let text = || column("text", "a first text/another text/and one more of them");
+        let used = |columns: &[Column]| -> Vec<Option<usize>> {
+            let bit = |guess: Guess| match guess.use_of {
+                Use::Bit { first } => Some(first),
+                _ => None,
+            };
+            guesses(columns).into_iter().map(bit).collect()
+        };
+        let set = |names: [&str; 3], values: [&str; 3]| {
+            let [a, b, c] = [0, 1, 2].map(|at| column(names[at], values[at]));
+            used(&[text(), a, b, c])
+        };
+        let names = ["joy", "anger", "fear"];
+        let one = [None, Some(1), Some(1), Some(1)];
+        for (values, expected) in [
+            (["1/0/1", "0/1/1", "0/0/1"], one),
+            (["True/False/True", "0/1/1", "0.0/1.0/0.0"], one),
+            // A label that applies to none of the first rows.
+            (["1/0/1", "0/1/1", "0/0/0"], one),
+            (["1/0/1", "0/1/1", "2/0/1"], [None, Some(1), Some(1), None]),
+            (["1/0/1", "0/1/1", "//1"], [None, Some(1), Some(1), None]),
+            (["1/0/1", "x/y/x", "0/1/1"], [None; 4]),
+            (["1/0/1", "0/0/0", "1/1/1"], [None; 4]),
+        ] {
+            assert_eq!(set(names, values), expected, "{values:?}");
+        }
+        let values = ["1/0/1", "0/1/1", "0/0/1"];
+        assert_eq!(set(["id", "joy", "fear"], values), [None, None, Some(2), Some(2)]);
+        let [a, b, c, d] = ["a", "b", "c", "d"].map(|name| column(name, "1/0/1"));
+        assert_eq!(used(&[a, b, text(), c, d]), [Some(0), Some(0), None, Some(3), Some(3)]);
+    }
+
+    #[test]
+    fn texts_of_usual_names_are_parts_of_the_text() {
+        let parts = |columns: &[Column]| -> Vec<String> {
+            let guesses = guesses(columns).into_iter().zip(columns);
+            let texts = guesses.filter(|(guess, _)| guess.use_of == Use::Text);
+            texts.map(|(_, column)| column.name.clone()).collect()
+        };
+        let title = || column("Title", "Export hangs/Export hangs/Late invoice/Late invoice");
+        let body = || column("body", "a long text of words/another one/and a third/and a fourth");
+        let label = || column("label", "x/y/x/y");
+        assert_eq!(parts(&[title(), body(), label()]), ["Title", "body"]);
+        assert_eq!(parts(&[body(), label(), title()]), ["body", "Title"]);
+        let notes = || column("notes", "a very long text of many words/and/so/on and on");
+        assert_eq!(parts(&[title(), notes(), label()]), ["Title"]);
+        assert_eq!(parts(&[title(), column("summary", "x/y/x/y"), label()]), ["Title"]);
+        assert_eq!(parts(&[column("title", "1/2/3/4"), body(), label()]), ["body"]);
     }
 
     #[test]

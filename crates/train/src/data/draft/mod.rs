@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
-use polyhead_files::{RowReader, quoted, visible};
+use polyhead_files::{RowReader, listed, quoted, visible};
 use polyhead_model::check_task_name;
 
 use super::file::{error_in, format_of, open};
@@ -44,16 +44,20 @@ impl ConfigDraft {
         let columns = columns(&path, ROWS)?;
         let guessed = guesses(&columns);
         let fields = || columns.iter().zip(&guessed);
-        let text = fields().find(|(_, guess)| guess.use_of == Use::Text);
-        let words = fields().find(|(_, guess)| guess.use_of == Use::Words);
+        let of = |wanted: Use| {
+            let found = fields().filter(move |(_, guess)| guess.use_of == wanted);
+            found.map(|(column, _)| column).collect::<Vec<_>>()
+        };
+        let (texts, words) = (of(Use::Text), of(Use::Words));
         let said: Vec<String> =
             fields().map(|(column, guess)| remark(&column.name, guess)).collect();
-        let labels: Vec<(&Column, &Guess)> =
-            fields().filter(|(_, guess)| matches!(guess.use_of, Use::Label { .. })).collect();
-        let missing = match (text.or(words), labels.is_empty()) {
-            (Some(_), false) => None,
-            (None, _) => Some("a field with texts"),
-            (Some(_), true) => Some("a field with labels"),
+        let labels: Vec<(&Column, &Guess)> = fields()
+            .filter(|(_, guess)| matches!(guess.use_of, Use::Label { .. } | Use::Bit { .. }))
+            .collect();
+        let missing = match (texts.is_empty() && words.is_empty(), labels.is_empty()) {
+            (false, false) => None,
+            (true, _) => Some("a field with texts"),
+            (false, true) => Some("a field with labels"),
         };
         if let Some(missing) = missing {
             let (file, said) = (path.display(), said.join("; "));
@@ -63,8 +67,7 @@ impl ConfigDraft {
             ));
         }
         let mut draft = Self { text: String::new(), guesses: said };
-        let input = [text, words].map(|field| field.map(|(column, _)| column));
-        draft.write_files(data, folder, input, &labels);
+        draft.write_files(data, folder, &texts, words.first().copied(), &labels);
         draft.write_settings();
         draft.write_tasks(&labels);
         Ok(draft)
@@ -80,7 +83,8 @@ impl ConfigDraft {
         &mut self,
         data: &Path,
         folder: &Path,
-        [text, words]: [Option<&Column>; 2],
+        texts: &[&Column],
+        words: Option<&Column>,
         labels: &[(&Column, &Guess)],
     ) {
         let name = visible(&data.display().to_string()).replace('\n', " ");
@@ -91,7 +95,7 @@ impl ConfigDraft {
         self.line("# `polyhead help config` lists all keys.\n");
         self.line("[data]");
         self.line(&format!("train = {}", toml_path(data)));
-        let input: Vec<&str> = [text, words].into_iter().flatten().map(|c| &*c.name).collect();
+        let input: Vec<&str> = texts.iter().copied().chain(words).map(|c| &*c.name).collect();
         let labels: Vec<&str> = labels.iter().map(|(column, _)| &*column.name).collect();
         for (split, meaning) in [
             ("dev", "Rows that choose the best model, calibrate it and set its thresholds."),
@@ -107,8 +111,19 @@ impl ConfigDraft {
                 None => self.line(&format!("# {split} = \"{split}.jsonl\"")),
             }
         }
-        if let Some(text) = text {
-            self.line(&format!("text = {}", toml_string(&text.name)));
+        match texts {
+            [] => {}
+            [text] => self.line(&format!("text = {}", toml_string(&text.name))),
+            several => {
+                self.line(
+                    "# The fields that make a text, in this order, and the text between them; for",
+                );
+                self.line("# another form: template = \"{title}: {body}\" in place of both keys.");
+                self.line(&format!("text = {}", toml_names(several)));
+                self.line("join = \"\\n\"");
+                let names: Vec<&str> = several.iter().map(|column| &*column.name).collect();
+                self.guesses.push(format!("{}: joined by a line end to one text", listed(&names)));
+            }
         }
         if let Some(words) = words {
             self.line(&format!("tokens = {}", toml_string(&words.name)));
@@ -135,18 +150,35 @@ impl ConfigDraft {
     fn write_tasks(&mut self, labels: &[(&Column, &Guess)]) {
         let mut taken = HashMap::<String, usize>::new();
         for (column, guess) in labels {
-            let Use::Label { kind, separator } = guess.use_of else { continue };
-            let mut name = task_name(&column.name);
+            let (kind, separator, set) = match guess.use_of {
+                Use::Label { kind, separator } => (kind, separator, Vec::new()),
+                Use::Bit { first } => {
+                    let set = labels.iter().filter(|(_, of)| of.use_of == Use::Bit { first });
+                    let set: Vec<&Column> = set.map(|(column, _)| *column).collect();
+                    if set[0].name != column.name {
+                        continue;
+                    }
+                    ("multilabel", None, set)
+                }
+                _ => continue,
+            };
+            let mut name =
+                if set.is_empty() { task_name(&column.name) } else { "labels".to_owned() };
             let count = taken.entry(name.clone()).or_default();
             *count += 1;
             if *count > 1 {
                 name = format!("{name}-{count}");
             }
-            self.line(&format!("\n# {}", guess.why));
+            match set.len() {
+                0 => self.line(&format!("\n# {}", guess.why)),
+                count => self.line(&format!("\n# {count} columns of 0 and 1, one for each label")),
+            }
             self.line("[[task]]");
             self.line(&format!("name = {}", toml_string(&name)));
             self.line(&format!("kind = \"{kind}\""));
-            if name != column.name {
+            if !set.is_empty() {
+                self.line(&format!("field = {}", toml_names(&set)));
+            } else if name != column.name {
                 self.line(&format!("field = {}", toml_string(&column.name)));
             }
             if let Some(separator) = separator {
@@ -198,7 +230,7 @@ fn remark(name: &str, Guess { use_of, why }: &Guess) -> String {
     match use_of {
         Use::Label { kind, .. } => format!("{name}: {kind}, {why}"),
         Use::Unused => format!("{name}: not used, {why}"),
-        Use::Text | Use::Words => format!("{name}: {why}"),
+        Use::Text | Use::Words | Use::Bit { .. } => format!("{name}: {why}"),
     }
 }
 
@@ -232,6 +264,12 @@ fn task_name(field: &str) -> String {
         Ok(()) if name != "embedding" => name,
         _ => "label".to_owned(),
     }
+}
+
+/// The names of columns as a TOML array.
+fn toml_names(columns: &[&Column]) -> String {
+    let names: Vec<String> = columns.iter().map(|column| toml_string(&column.name)).collect();
+    format!("[{}]", names.join(", "))
 }
 
 fn toml_string(text: &str) -> String {
