@@ -291,3 +291,56 @@ async fn what_is_not_supported_is_named() {
     refused(&server, "/?task=topic", body, "nope").await;
     server.stop().await;
 }
+
+/// Only `embedding` cannot name a task. Answers have their tasks in an object of their own, so that
+/// other keys of requests and answers, and words of the address, are names like all others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tasks_may_be_called_as_keys_of_the_answers() {
+    const NAMES: [&str; 12] = [
+        "tokens",
+        "truncated",
+        "tasks",
+        "answers",
+        "usage",
+        "model",
+        "task",
+        "v1",
+        "label",
+        "__proto__",
+        "größe",
+        "Embedding",
+    ];
+    let server = server(|| {
+        let mut folder = ModelFolder::open(&tiny_model("st6-dense"))?;
+        let topic = polyhead_testing::heads(&folder).swap_remove(0);
+        folder.heads = vec![topic; NAMES.len()];
+        for (head, name) in folder.heads.iter_mut().zip(NAMES) {
+            head.spec.name = name.to_owned();
+        }
+        MultiTaskModel::from_folder(folder, &LoadOptions::default().threads(1))
+    })
+    .await;
+    let asked = [&NAMES[..], &["embedding"]].concat();
+    let body = json!({"inputs": "the train", "tasks": asked});
+    let answer = ask(&server, "/v1/predict", body).await["answers"][0].clone();
+    let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(keys(&answer), ["embedding", "tasks", "tokens", "truncated"]);
+    assert_eq!(answer["tasks"].as_object().unwrap().len(), NAMES.len());
+    let expected = labels("the train", "topic", false);
+    let listed = server.get("/v1/model").await.ok()["tasks"].clone();
+    for (name, card) in NAMES.into_iter().zip(listed.as_array().unwrap()) {
+        assert_eq!(
+            (&card["name"], &answer["tasks"][name]["label"]),
+            (&json!(name), &expected[0]["label"])
+        );
+        let body = json!({"inputs": "the train", "task": name});
+        assert_eq!(ask(&server, "/", body.clone()).await, json!([expected]), "{name}");
+        assert_eq!(ask(&server, "/predict", body).await, expected, "{name}");
+        let address = name.replace('ö', "%C3%B6").replace('ß', "%C3%9F");
+        let body = json!({"inputs": "the train"});
+        assert_eq!(ask(&server, &format!("/?task={address}"), body).await, json!([expected]));
+        let metric = format!("polyhead_task_texts_total{{task=\"{name}\"}}");
+        assert_eq!(server.metric(&metric).await, 4.0);
+    }
+    server.stop().await;
+}
