@@ -215,6 +215,13 @@ impl PipelineParameters {
         if self.top_k == Some(0) {
             return Err("top_k: expected 1 or more, found 0".to_owned());
         }
+        if self.function_to_apply.is_some() && spec.outputs() != spec.labels.len() {
+            return Err(format!(
+                "function_to_apply: expected no such parameter for task `{}` of kind {}, whose logits \
+                 are not those of single labels",
+                spec.name, spec.kind
+            ));
+        }
         let unfit = match (self.function_to_apply, spec.kind.has_thresholds()) {
             (Some(ScoreFunction::Softmax), true) => Some(("sigmoid", "softmax")),
             (Some(ScoreFunction::Sigmoid), false) => Some(("softmax", "sigmoid")),

@@ -101,7 +101,13 @@ pub(crate) async fn predict(
     let named = TaskQuery::task_in(query)?;
     let request = body.value;
     let on_truncate = on_truncate(&app, request.truncate, request.truncation_direction)?;
-    let task = choose(&app.engine.model(), request.task.or(named))?;
+    let model = app.engine.model();
+    let task = choose(&model, request.task.or(named))?;
+    let has_own_logits = |spec: &HeadSpec| spec.name != task || spec.outputs() == spec.labels.len();
+    if request.raw_scores && !model.tasks().all(has_own_logits) {
+        let message = format!("raw_scores: task `{task}` has no logits of single labels");
+        return Err(ApiError::new(ApiErrorKind::Value, message));
+    }
     let is_one = matches!(request.inputs.0, OneOrMany::One(_));
     let texts = request.inputs.0.into_vec();
     if let Some(index) = texts.iter().position(String::is_empty) {
