@@ -26,10 +26,11 @@ mod run;
 mod tensorboard;
 
 pub use config::{
-    AfterRun, BelowOne, CheckpointSettings, ClassWeights, DataFiles, Difference, EncoderSettings,
-    Factor, FreezePhase, Keep, Key, KeyAlias, Moment, NonNegative, Positive, PositiveCount,
-    PositiveSize, Recipe, RunConfig, SamplerKind, SamplerSettings, ScheduleKind, Share, Size,
-    TaskSettings, TrainSettings, WordRule, WrittenKeys, config_keys, key_alias,
+    AfterRun, BelowOne, CheckpointSettings, ClassWeights, DataFiles, Difference, EncoderFiles,
+    EncoderSettings, Factor, FreezePhase, Keep, Key, KeyAlias, Moment, NonNegative, OutputSettings,
+    Positive, PositiveCount, PositiveSize, Recipe, RunConfig, SamplerKind, SamplerSettings,
+    ScheduleKind, Share, Size, TaskSettings, TrainSettings, WordRule, WrittenKeys, config_keys,
+    key_alias,
 };
 pub use data::{
     BrokenTag, BrokenTags, ConfigDraft, Conflicts, DataFile, DataFinding, DataReport, DataTask,

@@ -241,6 +241,36 @@ fn another_starting_model_is_noticed() {
 }
 
 #[test]
+fn the_lower_loss_decides_between_equal_scores_also_after_resuming() {
+    let place = Place::new();
+    let mut config = place.config("");
+    // Too slow for another answer, so that the scores are equal.
+    config.train.learning_rate = 1e-6.try_into().expect("in range");
+    config.train.head_learning_rate = 1e-6.try_into().expect("in range");
+    config.train.best = "topic.accuracy".into();
+    config.train.evaluate_every = 3;
+    let whole = place.path("whole");
+    let best = finished(config.clone(), &whole, false).best_step;
+    let mut evaluations: Vec<(f64, f64, u64)> = Vec::new();
+    for line in fs::read_to_string(whole.join("metrics.jsonl")).expect("lines").lines() {
+        let line: Value = serde_json::from_str(line).expect("JSON");
+        let topic = &line["dev"]["topic"];
+        if let (Some(score), Some(loss)) = (topic["accuracy"].as_f64(), topic["loss"].as_f64()) {
+            evaluations.push((score, loss, line["step"].as_u64().expect("a step")));
+        }
+    }
+    assert!(evaluations.iter().all(|(score, ..)| *score == evaluations[0].0), "{evaluations:?}");
+    let least = evaluations.iter().min_by(|a, b| a.1.total_cmp(&b.1)).expect("some");
+    assert_eq!(best, least.2, "{evaluations:?}");
+    assert!(best > 3, "the test needs a lower loss after the first evaluation");
+    for stops in [&[4][..], &[10, 14], &[29]] {
+        let run = place.path(&format!("stopped-{}", stops[0]));
+        train(&config, &run, 1, stops);
+        assert_same(&files(&run), &files(&whole), &format!("stopped after {stops:?}"));
+    }
+}
+
+#[test]
 fn damaged_best_weights_are_told_of() {
     let place = Place::new();
     let mut config = place.config("");

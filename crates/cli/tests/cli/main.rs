@@ -23,6 +23,7 @@ mod predict;
 mod predict_csv;
 mod quantize;
 mod raw_text;
+mod referenced;
 #[cfg(unix)]
 mod serve;
 pub(crate) mod train;

@@ -4,7 +4,7 @@
 //! formats, training state, pictures) are never read.
 
 use crate::error::Error;
-use crate::folder::checkpoint::{INT8, SINGLE};
+use crate::folder::checkpoint::{INDEX, INT8, SINGLE};
 use crate::folder::modules_json::{self, ModuleEntry, ModuleKind};
 use crate::folder::source::{Source, joined};
 use crate::folder::{prompts, sentence_bert_config_json, shards};
@@ -43,6 +43,31 @@ pub(crate) fn small_files(modules: Option<&[ModuleEntry]>) -> Vec<String> {
     let mut seen = std::collections::BTreeSet::new();
     files.retain(|file| seen.insert(file.clone()));
     files
+}
+
+/// The files with the weights of the encoder and of its modules.
+pub(crate) fn weight_files(source: &Source) -> Result<Vec<String>, Error> {
+    let modules = modules_json::read(source)?;
+    let encoder = encoder_path(modules.as_deref());
+    let in_encoder = |name: &str| joined(encoder, name);
+    let mut files = if source.has(&in_encoder(SINGLE)) {
+        vec![in_encoder(SINGLE)]
+    } else {
+        match &shards::listed(source, encoder)?[..] {
+            [] => vec![in_encoder(INT8)],
+            shards => [INDEX]
+                .into_iter()
+                .chain(shards.iter().map(String::as_str))
+                .map(in_encoder)
+                .collect(),
+        }
+    };
+    for module in modules.iter().flatten().skip(1) {
+        if matches!(module.kind, ModuleKind::Dense | ModuleKind::LayerNorm) {
+            files.push(joined(&module.path, SINGLE));
+        }
+    }
+    Ok(files)
 }
 
 /// The first required file that is missing in `source`; `None` if the model is complete.

@@ -20,6 +20,7 @@ pub(crate) mod shards;
 mod tensor_file;
 mod heads_file;
 mod records;
+mod encoder_reference;
 mod writer;
 mod write;
 mod write_int8;
@@ -33,6 +34,8 @@ pub use max_length::decide_max_length;
 pub(crate) use mistaken::mistaken_file;
 pub use polyhead_json::Provenance;
 pub use prompts::Similarity;
+#[cfg(feature = "hub")]
+pub(crate) use source::FilePlace;
 pub(crate) use source::{Source, joined};
 #[cfg(feature = "hub")]
 pub(crate) use tensor_file::TensorFile;
@@ -49,6 +52,7 @@ use crate::error::{Error, ErrorKind, fail};
 use crate::heads::{HeadDims, HeadWeights};
 use crate::modules::{Module, PoolingMode, PoolingSpec, output_width};
 use crate::rows::TextFields;
+use encoder_reference::EncoderReference;
 use heads_file::Heads;
 use module_files::ModuleFiles;
 use modules_json::{ModuleEntry, ModuleKind};
@@ -106,6 +110,8 @@ pub struct ModelFolder {
     pub notices: Vec<String>,
     /// The files as they were when the folder was written, if it says so.
     pub(crate) records: Option<FileRecords>,
+    /// The model whose encoder this is, if the folder has none of its own.
+    pub(crate) encoder_reference: Option<EncoderReference>,
     source: Source,
     /// The folder inside `source` that has `config.json`, weights and tokenizer.
     transformer_path: String,
@@ -148,7 +154,7 @@ impl ModelFolder {
     /// No error, unless the program is damaged.
     #[cfg(feature = "builtin")]
     pub fn builtin() -> Result<Self, Error> {
-        Self::from_source(Source::Memory(polyhead_builtin::FILES))
+        Self::from_source(Source::new(FilePlace::Memory(polyhead_builtin::FILES)))
     }
 
     /// The bytes of a file beside the `config.json` of the encoder, such as `tokenizer.json`;
@@ -168,11 +174,11 @@ impl ModelFolder {
     /// The directory of `config.json` and of the files of the tokenizer; `None` for the built-in
     /// model.
     pub fn encoder_directory(&self) -> Option<PathBuf> {
-        match &self.source {
-            Source::Directory(folder) if self.transformer_path.is_empty() => Some(folder.clone()),
-            Source::Directory(folder) => Some(folder.join(&self.transformer_path)),
-            Source::Memory(_) => None,
-        }
+        let folder = self.source.folder()?;
+        Some(match self.transformer_path.as_str() {
+            "" => folder.to_owned(),
+            inner => folder.join(inner),
+        })
     }
 
     /// The width of a vector after all modules, before [`truncate_dim`](Self::truncate_dim) applies.
@@ -202,12 +208,25 @@ impl ModelFolder {
         self.prompts.iter().find(|(known, _)| known == name).map(|(_, text)| text.as_str())
     }
 
+    /// The model whose encoder this is, as training knew it, and where it was found; `None` if the
+    /// folder has the weights itself.
+    pub fn encoder_origin(&self) -> Option<(&str, String)> {
+        let reference = self.encoder_reference.as_ref()?;
+        Some((&reference.model, self.source.encoder_place().describe("")))
+    }
+
     /// The source of the files of the model.
     pub(crate) fn source(&self) -> &Source {
         &self.source
     }
 
     fn from_source(source: Source) -> Result<Self, Error> {
+        let trained = polyhead_json::read(&source)?;
+        let encoder = trained.as_ref().and_then(|trained| trained.encoder.clone());
+        let source = match &encoder {
+            Some(encoder) => encoder.find(source)?,
+            None => source,
+        };
         let entries = modules_json::read(&source)?;
         let transformer_path =
             entries.as_ref().map_or_else(String::new, |entries| entries[0].path.clone());
@@ -231,7 +250,7 @@ impl ModelFolder {
             let (file, width) = (source.describe(prompts::FILE), dims.embedding);
             fail!(Format, "{file}: `truncate_dim`: expected at most {width}, found {dim}");
         }
-        let (trained, heads) = parts.heads(&source, &dims)?;
+        let heads = parts.heads(&source, trained.as_ref(), &dims)?;
         let mut parameters = checkpoint.parameters;
         parameters.extend(parts.parameters);
         parameters.extend(heads.parameters);
@@ -264,6 +283,7 @@ impl ModelFolder {
             provenance: trained.map(|trained| trained.provenance),
             notices: notices.iter().map(|notice| visible(notice)).collect(),
             records,
+            encoder_reference: encoder,
             source,
             transformer_path,
         })
@@ -312,18 +332,19 @@ impl Parts {
         Ok(())
     }
 
-    /// Reads the files of Polyhead: the list of heads, and their weights.
+    /// Checks the heads that `polyhead.json` lists, and reads their weights.
     fn heads(
         &mut self,
         source: &Source,
+        trained: Option<&PolyheadConfig>,
         dims: &HeadDims,
-    ) -> Result<(Option<PolyheadConfig>, Heads), Error> {
-        let Some(trained) = polyhead_json::read(source)? else {
+    ) -> Result<Heads, Error> {
+        let Some(trained) = trained else {
             if source.has(heads_file::FILE) {
                 let file = source.describe(heads_file::FILE);
                 self.notices.push(format!("{file}: no {}, so it is not used", polyhead_json::FILE));
             }
-            return Ok((None, Heads::default()));
+            return Ok(Heads::default());
         };
         for head in &trained.heads {
             head.check(dims).map_err(|error| {
@@ -341,8 +362,7 @@ impl Parts {
                 describe_pooling(pooling)
             ));
         }
-        let heads = heads_file::read(source, &trained.heads, dims)?;
-        Ok((Some(trained), heads))
+        heads_file::read(source, &trained.heads, dims)
     }
 
     /// Sets the modules of a folder of `transformers`, which lists none: the mean of all tokens,

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::{Error, ErrorKind, excerpt};
+use crate::folder::encoder_reference::EncoderReference;
 use crate::folder::records::FileRecord;
 use crate::folder::source::Source;
 use crate::folder::words_json;
@@ -58,6 +59,8 @@ pub(crate) struct PolyheadConfig {
     pub(crate) heads: Vec<HeadSpec>,
     /// The rule by which several fields make a text; `None` for a single field.
     pub(crate) input: Option<TextFields>,
+    /// The encoder, if the folder does without its weights.
+    pub(crate) encoder: Option<EncoderReference>,
     pub(crate) provenance: Provenance,
     /// The other files of the folder when it was written; empty in folders of earlier versions.
     pub(crate) files: Vec<FileRecord>,
@@ -79,6 +82,9 @@ struct PolyheadJson {
     /// Absent if a text is a single field, as in folders of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     input: Option<InputJson>,
+    /// Absent if the folder has the weights of its encoder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    encoder: Option<EncoderReference>,
     #[serde(with = "ProvenanceJson")]
     provenance: Provenance,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -177,6 +183,7 @@ pub(crate) fn to_text(config: &PolyheadConfig) -> String {
         pooling: PoolingJson::from_spec(&config.pooling),
         tasks: config.heads.iter().map(TaskJson::from_spec).collect(),
         input: config.input.as_ref().and_then(InputJson::from_fields),
+        encoder: config.encoder.clone(),
         provenance: config.provenance.clone(),
         files: config.files.clone(),
     };
@@ -221,7 +228,11 @@ impl PolyheadJson {
                 || task.words.is_some()
                 || task.kind == TaskKind::Ordinal.name()
         };
-        if self.input.is_some() || self.tasks.iter().any(is_second) { 2 } else { 1 }
+        if self.input.is_some() || self.encoder.is_some() || self.tasks.iter().any(is_second) {
+            2
+        } else {
+            1
+        }
     }
 
     fn check(self) -> Result<PolyheadConfig, String> {
@@ -242,8 +253,9 @@ impl PolyheadJson {
             .collect::<Result<Vec<_>, _>>()?;
         check_heads(heads.iter())?;
         let input = self.input.map(InputJson::check).transpose()?;
-        let (provenance, files) = (self.provenance, self.files);
-        Ok(PolyheadConfig { max_length, pooling, heads, input, provenance, files })
+        self.encoder.iter().try_for_each(EncoderReference::check)?;
+        let (encoder, provenance, files) = (self.encoder, self.provenance, self.files);
+        Ok(PolyheadConfig { max_length, pooling, heads, input, encoder, provenance, files })
     }
 }
 
@@ -455,6 +467,16 @@ mod tests {
             },
             heads,
             input: Some(TextFields::Template("{title}: {body}".parse().unwrap())),
+            encoder: Some(EncoderReference {
+                model: "models/a".into(),
+                path: Some("/x/models/a".into()),
+                relative_path: Some("../../models/a".into()),
+                files: vec![FileRecord {
+                    name: "model.safetensors".into(),
+                    bytes: 9,
+                    sha256: "01".into(),
+                }],
+            }),
             provenance: Provenance {
                 base_model: "builtin".into(),
                 data_hash: "ab".into(),
@@ -558,11 +580,16 @@ mod tests {
     #[test]
     fn a_part_that_is_new_raises_the_version_and_nothing_else_does() {
         let known: Value = serde_json::from_str(OF_0_3_0).unwrap();
+        let file = json!({"name": "a.safetensors", "bytes": 9, "sha256": "01"});
+        let paths = ("/x/a", "../a");
+        let encoder =
+            json!({"model": "a", "path": paths.0, "relative_path": paths.1, "files": [file]});
         // With warnings, which version 0.3.0 wrote of some runs.
         let parts = [
             ("/provenance", "warnings", json!(["the last step"]), 1),
             ("", "input", json!({"text": ["a", "b"], "join": " "}), 2),
             ("", "input", json!({"template": "{a}: {b}"}), 2),
+            ("", "encoder", encoder, 2),
             ("/tasks/0", "words", json!("whitespace"), 2),
             ("/tasks/0", "label_matching", json!("normalized"), 2),
             ("/tasks/0", "kind", json!("ordinal"), 2),
@@ -738,6 +765,21 @@ mod tests {
                 value: json!("{title"),
                 message: "`input`: expected a name and `}` after `{`",
             },
+            Case {
+                at: "/encoder/files",
+                value: json!([]),
+                message: "`encoder.files`: expected 1 to 1024, found 0",
+            },
+            Case {
+                at: "/encoder/files/0/name",
+                value: json!("../model.safetensors"),
+                message: "`encoder.files`: expected a path inside the model folder, found",
+            },
+            Case {
+                at: "/encoder/files/0/name",
+                value: json!("key.pem"),
+                message: "expected names of safetensors files, found \"key.pem\"",
+            },
             Case { at: "/provenance/step", value: json!("x"), message: "expected u64" },
         ];
         for Case { at, value, message } in cases {
@@ -746,7 +788,16 @@ mod tests {
             let error = parse(&json).unwrap_err();
             assert!(error.contains(message), "{at} = {value}: {error}");
         }
-        let tables = ["", "/pooling", "/input", "/tasks/0", "/tasks/0/pooling", "/tasks/2/target"];
+        let tables = [
+            "",
+            "/pooling",
+            "/input",
+            "/encoder",
+            "/encoder/files/0",
+            "/tasks/0",
+            "/tasks/0/pooling",
+            "/tasks/2/target",
+        ];
         for place in tables.into_iter().chain(["/provenance"]) {
             let mut json: Value = serde_json::from_str(&to_text(&config())).unwrap();
             json.pointer_mut(place).unwrap()["colour"] = json!("red");

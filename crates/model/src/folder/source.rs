@@ -7,6 +7,7 @@
 use std::io;
 use std::io::ErrorKind::{FileTooLarge, NotADirectory, NotFound};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use polyhead_compute::Bytes;
 use polyhead_files::{file_kind, open_file, read_file};
@@ -15,9 +16,17 @@ use serde::de::DeserializeOwned;
 use crate::error::{Error, ErrorKind, excerpt, fail};
 use crate::folder::mistaken_file;
 
-/// Files by name. The parts of a name are separated by `/`.
+/// The files of a model by name. The parts of a name are separated by `/`.
 #[derive(Clone, Debug)]
-pub(crate) enum Source {
+pub(crate) struct Source {
+    place: FilePlace,
+    /// Names and place of the files that another model has.
+    encoder: Option<Arc<(Vec<String>, FilePlace)>>,
+}
+
+/// A place with files.
+#[derive(Clone, Debug)]
+pub(crate) enum FilePlace {
     /// A directory on disk.
     Directory(PathBuf),
     /// Files that are compiled into the program.
@@ -29,21 +38,13 @@ pub(crate) enum Source {
 /// the index of a sharded checkpoint grows with the model.
 const JSON_LIMIT: u64 = 8 << 20;
 
-impl Source {
+impl FilePlace {
     /// The name of file `name` in messages.
     pub(crate) fn describe(&self, name: &str) -> String {
         match self {
             Self::Directory(folder) if name.is_empty() => folder.display().to_string(),
             Self::Directory(folder) => folder.join(name).display().to_string(),
             Self::Memory(_) => format!("built-in model: {name}"),
-        }
-    }
-
-    /// Whether there is something of the name `name`, which may be no file.
-    pub(crate) fn has(&self, name: &str) -> bool {
-        match self {
-            Self::Directory(folder) => folder.join(name).exists(),
-            Self::Memory(files) => files.iter().any(|(other, _)| *other == name),
         }
     }
 
@@ -61,11 +62,68 @@ impl Source {
         found.map_err(|error| self.unreadable(name, error))
     }
 
+    fn unreadable(&self, name: &str, error: std::io::Error) -> Error {
+        let message = format!("{}: could not be read: {error}", self.describe(name));
+        let kind = if error.kind() == FileTooLarge { ErrorKind::Format } else { ErrorKind::Io };
+        Error::with_source(kind, message, error)
+    }
+}
+
+impl Source {
+    /// The files of `place`.
+    pub(crate) fn new(place: FilePlace) -> Self {
+        Self { place, encoder: None }
+    }
+
+    /// The same files, but those that `names` lists are those of another place.
+    pub(crate) fn with_encoder(self, names: Vec<String>, place: FilePlace) -> Self {
+        Self { encoder: Some(Arc::new((names, place))), ..self }
+    }
+
+    /// The place with the weights of the encoder.
+    pub(crate) fn encoder_place(&self) -> &FilePlace {
+        self.encoder.as_ref().map_or(&self.place, |encoder| &encoder.1)
+    }
+
+    /// The directory of the files; `None` for those in the program.
+    pub(crate) fn folder(&self) -> Option<&Path> {
+        match &self.place {
+            FilePlace::Directory(folder) => Some(folder),
+            FilePlace::Memory(_) => None,
+        }
+    }
+
+    /// The place that has file `name`.
+    fn place(&self, name: &str) -> &FilePlace {
+        match self.encoder.as_deref() {
+            Some((names, place)) if names.iter().any(|other| other == name) => place,
+            _ => &self.place,
+        }
+    }
+
+    /// The name of file `name` in messages.
+    pub(crate) fn describe(&self, name: &str) -> String {
+        self.place(name).describe(name)
+    }
+
+    /// Whether there is something of the name `name`, which may be no file.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        match self.place(name) {
+            FilePlace::Directory(folder) => folder.join(name).exists(),
+            FilePlace::Memory(files) => files.iter().any(|(other, _)| *other == name),
+        }
+    }
+
+    /// The bytes of a file, mapped into memory; `None` if it does not exist.
+    pub(crate) fn bytes(&self, name: &str) -> Result<Option<Bytes>, Error> {
+        self.place(name).bytes(name)
+    }
+
     /// Reads a file of at most `limit` bytes; `None` if it does not exist.
     pub(crate) fn read(&self, name: &str, limit: u64) -> io::Result<Option<Vec<u8>>> {
-        match self {
-            Self::Directory(folder) => present(read_file(&folder.join(name), limit)),
-            Self::Memory(files) => {
+        match self.place(name) {
+            FilePlace::Directory(folder) => present(read_file(&folder.join(name), limit)),
+            FilePlace::Memory(files) => {
                 let found = files.iter().find(|(other, _)| *other == name);
                 Ok(found.map(|(_, data)| data.to_vec()))
             }
@@ -74,19 +132,15 @@ impl Source {
 
     /// Reads a JSON file into its wire type; `None` if it does not exist.
     pub(crate) fn json<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, Error> {
-        let text = self.read(name, JSON_LIMIT).map_err(|error| self.unreadable(name, error))?;
+        let text = self
+            .read(name, JSON_LIMIT)
+            .map_err(|error| self.place(name).unreadable(name, error))?;
         let Some(text) = text else { return Ok(None) };
         serde_json::from_slice(&text).map(Some).map_err(|error| {
             let problem = mistaken_file(&text).map_or_else(|| error.to_string(), str::to_owned);
             let message = format!("{}: {problem}", self.describe(name));
             Error::with_source(ErrorKind::Format, message, error)
         })
-    }
-
-    fn unreadable(&self, name: &str, error: std::io::Error) -> Error {
-        let message = format!("{}: could not be read: {error}", self.describe(name));
-        let kind = if error.kind() == FileTooLarge { ErrorKind::Format } else { ErrorKind::Io };
-        Error::with_source(kind, message, error)
     }
 }
 
@@ -107,7 +161,7 @@ pub(crate) fn directory(path: &Path) -> Result<Source, Error> {
         let found = file_kind(found.file_type());
         fail!(Io, "{}: expected a model folder, found {found}", path.display());
     }
-    Ok(Source::Directory(path.to_owned()))
+    Ok(Source::new(FilePlace::Directory(path.to_owned())))
 }
 
 /// Checks that a path from a file stays inside the model folder, and returns it.

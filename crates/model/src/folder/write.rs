@@ -17,7 +17,8 @@ use crate::encoder::{EncoderConfig, EncoderTensors, Linear, ParameterGroup};
 use crate::error::{Error, ErrorKind, fail};
 use crate::folder::ModelFolder;
 use crate::folder::checkpoint::SINGLE;
-use crate::folder::files::{VOCABULARY, encoder_path};
+use crate::folder::encoder_reference::EncoderReference;
+use crate::folder::files::{VOCABULARY, encoder_path, weight_files};
 use crate::folder::heads_file;
 use crate::folder::max_length::decide_max_length;
 use crate::folder::modules_json::{self, ModuleEntry, ModuleKind};
@@ -62,6 +63,9 @@ pub struct TrainedModel<'a> {
     pub max_length: usize,
     /// The rule by which several fields of a row make its text; `None` for a single field.
     pub input: Option<TextFields>,
+    /// Name of the model of `start`, if the folder refers to its encoder and has no copy of the
+    /// weights; `None` for a copy.
+    pub reference: Option<String>,
     /// The origin of the model.
     pub provenance: Provenance,
 }
@@ -82,6 +86,7 @@ impl<'a> TrainedModel<'a> {
             heads: (0..network.head_count()).map(|i| network.head_weights(i)).collect(),
             max_length,
             input: None,
+            reference: None,
             provenance,
         }
     }
@@ -102,7 +107,11 @@ impl<'a> TrainedModel<'a> {
         let encoder = encoder_path(Some(&entries)).to_owned();
         let mut out = FolderWriter::new(directory)?;
 
-        out.tensors(&joined(&encoder, SINGLE), self.encoder_tensors(&config)?)?;
+        let reference = self.reference.as_deref();
+        let reference = reference.map(|model| self.refer(model, &config, directory)).transpose()?;
+        if reference.is_none() {
+            out.tensors(&joined(&encoder, SINGLE), self.encoder_tensors(&config)?)?;
+        }
         out.bytes(&joined(&encoder, "config.json"), &self.config_json(&encoder, &config)?)?;
         let source = self.start.source();
         let copied = TOKENIZER.map(|name| joined(&encoder, name));
@@ -134,6 +143,7 @@ impl<'a> TrainedModel<'a> {
             pooling: self.pooling.clone(),
             heads: self.heads.iter().map(|head| head.spec.clone()).collect(),
             input: self.input.clone(),
+            encoder: reference,
             provenance: self.provenance.clone(),
             files: Vec::new(),
         }))
@@ -166,6 +176,38 @@ impl<'a> TrainedModel<'a> {
             vec![entry(ModuleKind::Transformer, ""), entry(ModuleKind::Pooling, "1_Pooling")]
         });
         Ok(read.into_iter().filter(|entry| entry.kind != ModuleKind::Dropout).collect())
+    }
+
+    /// The reference to the encoder of `start`, whose weights are compared with those in `store`.
+    fn refer(
+        &self,
+        model: &str,
+        config: &EncoderConfig,
+        directory: &Path,
+    ) -> Result<EncoderReference, Error> {
+        let start = self.start;
+        let mut tensors = self.encoder_tensors(config)?;
+        let entries = self.store.entries().iter().enumerate();
+        let of_module = |group| matches!(group, ParameterGroup::Module(_));
+        tensors.extend(entries.filter(|(_, entry)| of_module(entry.group)).map(|(at, entry)| {
+            let values = self.store.get(at).into();
+            (entry.name.clone(), Tensor { shape: entry.shape.clone(), values })
+        }));
+        for (name, tensor) in &tensors {
+            let same = start.parameters.iter().find(|parameter| parameter.name == *name);
+            let same = same.is_some_and(|same| same.tensor.to_vec() == *tensor.values);
+            if !same || self.layers != start.config.layers {
+                fail!(
+                    Option,
+                    "tensor `{name}`: expected that of `{model}`, to whose encoder the folder is \
+                     to refer, found another one"
+                );
+            }
+        }
+        // The model that has the weights, not one that refers to them as well.
+        let model = start.encoder_reference.as_ref().map_or(model, |other| &other.model);
+        let names = weight_files(start.source())?;
+        EncoderReference::new(model, start.source().encoder_place(), &names, directory)
     }
 
     /// Encoder and pooler under the names of the checkpoint.
@@ -259,6 +301,9 @@ impl<'a> TrainedModel<'a> {
             Module::Normalize => return Ok(()),
         };
         out.json(&joined(&entry.path, "config.json"), &config)?;
+        if self.reference.is_some() {
+            return Ok(());
+        }
         let folder = joined(&entry.path, "");
         let tensors: Vec<(String, Tensor)> = self
             .store

@@ -30,7 +30,7 @@ use crate::folder::ModelFolder;
 use crate::folder::checkpoint::{INT8, INT8_FORMAT};
 use crate::folder::files::{VOCABULARY, encoder_path, small_files};
 use crate::folder::modules_json;
-use crate::folder::polyhead_json;
+use crate::folder::polyhead_json::{self, PolyheadConfig};
 use crate::folder::source::joined;
 use crate::folder::tensor_file::{COLUMNS_SUFFIX, SCALE_SUFFIX};
 use crate::folder::writer::FolderWriter;
@@ -67,7 +67,9 @@ fn write_files(folder: &ModelFolder, keep: &[Product], out: &Path) -> Result<(),
         }
     }
     out.bytes(&joined(encoder, INT8), &int8_file(folder, keep)?)?;
-    out.finish(polyhead_json::read(source)?)
+    // The folder has all weights, in 8 bits.
+    let trained = polyhead_json::read(source)?;
+    out.finish(trained.map(|trained| PolyheadConfig { encoder: None, ..trained }))
 }
 
 /// Checks that a folder has weights that can be stored in 8 bits.

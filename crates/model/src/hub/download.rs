@@ -19,8 +19,8 @@ use super::client::{Client, Listing};
 use super::name::{RepoName, is_commit};
 use crate::error::{Error, ErrorKind, fail};
 use crate::folder::{
-    INDEX, INT8, SINGLE, Source, TensorFile, VOCABULARY, encoder_path, joined, modules_json,
-    shards, small_files,
+    FilePlace, INDEX, INT8, SINGLE, Source, TensorFile, VOCABULARY, encoder_path, joined,
+    modules_json, shards, small_files,
 };
 
 /// The largest file of weights and the largest other file, in bytes. A download that exceeds
@@ -119,7 +119,7 @@ impl CommitFiles<'_> {
     fn source(&self, name: &str) -> Source {
         let folder =
             if self.target.has(name) { &self.target.folder } else { self.temporary.path() };
-        Source::Directory(folder.to_owned())
+        Source::new(FilePlace::Directory(folder.to_owned()))
     }
 
     fn fetch_if_listed(&mut self, name: &str) -> Result<bool, Error> {

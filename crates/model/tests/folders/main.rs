@@ -9,6 +9,7 @@ mod mutated;
 #[cfg(unix)]
 mod pipes;
 mod readable;
+mod referenced;
 mod tiny_models;
 mod trained;
 mod written;

@@ -84,6 +84,14 @@ pub(crate) struct SavedBest {
     /// Value of the criterion.
     #[serde(with = "exact")]
     pub value: f64,
+    /// Loss of the evaluation. Versions that did not save it kept the earlier of two equal ones.
+    #[serde(with = "exact", default = "no_loss")]
+    pub loss: f64,
+}
+
+/// The loss of a best evaluation that no equal one replaces.
+fn no_loss() -> f64 {
+    f64::NEG_INFINITY
 }
 
 /// Number of updates of one parameter.
@@ -199,7 +207,7 @@ mod tests {
         let progress = SavedProgress {
             step: 201,
             epoch: 2,
-            best: Some(SavedBest { step: 189, value: 0.841_234_567_890_123_4 }),
+            best: Some(SavedBest { step: 189, value: 0.841_234_567_890_123_4, loss: 1.0 / 7.0 }),
             evaluations_without_improvement: 1,
             metrics_bytes: 12_345,
             timings_bytes: 678,
@@ -239,6 +247,8 @@ mod tests {
         let (progress, counts) = read(file.path()).unwrap();
         assert_eq!(progress.window, [2, 1.25f64.to_bits()]);
         assert!(progress.gave_up);
+        let best = SavedBest { step: 3, value: 0.5, loss: f64::NEG_INFINITY };
+        assert_eq!(progress.best, Some(best));
         let times = Times { preparation: 1.0, steps: 1.75, evaluation: 0.5, checkpoints: 0.25 };
         assert_eq!((progress.times, progress.times.total()), (times, 3.5));
         assert_eq!(counts, [("a".to_owned(), 4)]);

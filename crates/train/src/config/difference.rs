@@ -94,7 +94,7 @@ fn flatten(path: &str, value: &Value, flat: &mut BTreeMap<String, String>) {
 fn may_change(key: &str) -> bool {
     let (table, last) = key.rsplit_once('.').unwrap_or(("", key));
     match table {
-        "checkpoint" => true,
+        "checkpoint" | "output" => true,
         "train" => ["log_every", "max_seconds", "cache_bytes"].contains(&last),
         "data" => FILES.contains(&last),
         _ => table.starts_with("task.") && FILES.contains(&last),
@@ -141,6 +141,7 @@ mod tests {
                 &[("checkpoint.every", true), ("checkpoint.keep", true)],
             ),
             case("seed=0", "checkpoint.after=keep", &[("checkpoint.after", true)]),
+            case("seed=0", "output.encoder=reference", &[("output.encoder", true)]),
             case("data.dev=/a", "data.dev=/b", &[("data.dev", true)]),
             case("seed=0", "train.cache_bytes=0", &[("train.cache_bytes", true)]),
         ];

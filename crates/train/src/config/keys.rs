@@ -13,8 +13,8 @@ use toml::de::{DeTable, DeValue};
 use super::alias::{KeyAlias, key_alias, value_alias};
 use super::reader::{Problem, Reader, What};
 use super::{
-    CheckpointSettings, DataFiles, EncoderSettings, FreezePhase, RunConfig, SamplerSettings,
-    TaskSettings, TrainSettings,
+    CheckpointSettings, DataFiles, EncoderSettings, FreezePhase, OutputSettings, RunConfig,
+    SamplerSettings, TaskSettings, TrainSettings,
 };
 
 /// Similarity above which a misspelled key is corrected within its own table.
@@ -180,7 +180,7 @@ struct Table {
     problem: fn(DeTable) -> Option<What>,
 }
 
-static TABLES: [Table; 8] = [
+static TABLES: [Table; 9] = [
     table::<RunConfig>("", "the top of the file, before all tables", "a table"),
     table::<EncoderSettings>("encoder", "`[encoder]`", "a table `[encoder]`"),
     table::<DataFiles>("data", "`[data]`", "a table `[data]`"),
@@ -188,6 +188,7 @@ static TABLES: [Table; 8] = [
     table::<TaskSettings>("task", "`[[task]]`", "tables `[[task]]`"),
     table::<TrainSettings>("train", "`[train]`", "a table `[train]`"),
     table::<CheckpointSettings>("checkpoint", "`[checkpoint]`", "a table `[checkpoint]`"),
+    table::<OutputSettings>("output", "`[output]`", "a table `[output]`"),
     table::<FreezePhase>("freeze", "`[[freeze]]`", "tables `[[freeze]]`"),
 ];
 

@@ -69,6 +69,8 @@ settings! {
         train: TrainSettings = TrainSettings::default(),
         /// When train states are kept.
         checkpoint: CheckpointSettings = CheckpointSettings::default(),
+        /// What the folder of the finished model holds.
+        output: OutputSettings = OutputSettings::default(),
         /// The tasks, in order; at least one.
         #[serde(rename = "task")]
         tasks: Vec<TaskSettings> = Vec::new(),
@@ -389,6 +391,24 @@ settings! {
         /// What happens to them once the run is finished: `"remove"` or `"keep"`.
         after: AfterRun = AfterRun::Remove,
     }
+}
+
+settings! {
+    /// `[output]`: the folder of the finished model.
+    pub struct OutputSettings {
+        /// The weights of the encoder: `"copy"`, or `"reference"` to those of the starting model, whose encoder does not train.
+        encoder: EncoderFiles = EncoderFiles::Copy,
+    }
+}
+
+/// How a model folder comes to the weights of its encoder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EncoderFiles {
+    /// The folder has them.
+    Copy,
+    /// The folder says where they are and which SHA-256 they have.
+    Reference,
 }
 
 /// What happens to the train states of a run that is finished.

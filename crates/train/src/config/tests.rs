@@ -82,6 +82,8 @@ const FULL: &str = r#"
     every = 0
     keep = 5
     after = "keep"
+    [output]
+    encoder = "reference"
     [[freeze]]
     parameters = "encoder"
     until = "epoch 1"
@@ -178,6 +180,7 @@ fn every_key_is_read() {
     assert_eq!(config.train.schedule, ScheduleKind::Cosine);
     assert_eq!((config.checkpoint.every, config.checkpoint.keep.get()), (0, 5));
     assert_eq!(config.checkpoint.after, AfterRun::Keep);
+    assert_eq!(config.output.encoder, EncoderFiles::Reference);
     let phase = |parameters: &[&str], from, until| FreezePhase {
         parameters: parameters.iter().map(|&name| name.to_owned()).collect(),
         from,

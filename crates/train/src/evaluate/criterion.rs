@@ -37,30 +37,54 @@ pub(crate) fn criterion(config: &RunConfig, metrics: &[Option<TaskMetrics>]) -> 
     (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
+/// The weighted sum of the losses on dev of the tasks that choose the best model; infinite if one
+/// of them is not finite.
+///
+/// - `metrics`: one per task
+pub(crate) fn deciding_loss(config: &RunConfig, metrics: &[Option<TaskMetrics>]) -> f64 {
+    let choosing = choosing_metrics(config);
+    let tasks = config.tasks.iter().zip(metrics).zip(choosing);
+    let losses = tasks.filter_map(|((task, metrics), choosing)| {
+        choosing?;
+        Some(f64::from(task.weight.get()) * metrics.as_ref()?.get("loss")?)
+    });
+    Some(losses.sum()).filter(|loss: &f64| loss.is_finite()).unwrap_or(f64::INFINITY)
+}
+
 /// The best evaluation so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Best {
     /// Score of that evaluation; `None` before the first.
     pub(crate) score: Option<f64>,
+    /// Loss of that evaluation, which decides between equal scores.
+    pub(crate) loss: f64,
     /// Number of steps done before it.
     pub(crate) step: u64,
     /// Number of evaluations since then.
     pub(crate) since: u64,
 }
 
+impl Default for Best {
+    fn default() -> Self {
+        Self { score: None, loss: f64::INFINITY, step: 0, since: 0 }
+    }
+}
+
 impl Best {
-    /// Adds an evaluation; returns whether it is better than all before.
-    pub(crate) fn update(&mut self, score: Option<f64>, step: u64) -> bool {
-        let better = match (score, self.score) {
+    /// Adds an evaluation; returns true if it is better than all before, or as good with a lower
+    /// loss. Only a better score ends a wait for improvement.
+    pub(crate) fn update(&mut self, score: Option<f64>, loss: f64, step: u64) -> bool {
+        let rises = match (score, self.score) {
             (Some(score), Some(best)) => score > best,
             (Some(_), None) => true,
             (None, _) => false,
         };
-        if better {
-            *self = Self { score, step, since: 0 };
-        } else {
-            self.since += 1;
-        }
+        let better = rises || score.is_some() && score == self.score && loss < self.loss;
+        let since = if rises { 0 } else { self.since + 1 };
+        *self = match better {
+            true => Self { score, loss, step, since },
+            false => Self { since, ..*self },
+        };
         better
     }
 }
@@ -83,6 +107,7 @@ mod tests {
         let mut counter = crate::tasks::RegressionCounter::new();
         counter.add(1.0, targets[0]);
         counter.add(2.0, targets[1]);
+        counter.loss = Some(f64::from(targets[0]));
         counter.finish().map(TaskMetrics::Regression)
     }
 
@@ -107,13 +132,49 @@ mod tests {
     }
 
     #[test]
-    fn only_more_is_better() {
+    fn a_better_score_wins_then_a_lower_loss_then_the_earlier_step() {
+        struct Case {
+            evaluation: (Option<f64>, f64),
+            better: bool,
+            since: u64,
+        }
+        let case = |score, loss, better, since| Case { evaluation: (score, loss), better, since };
         let mut best = Best::default();
-        assert!(!best.update(None, 1));
-        assert!(best.update(Some(0.5), 2));
-        assert!(!best.update(Some(0.5), 3));
-        assert_eq!(best, Best { score: Some(0.5), step: 2, since: 1 });
-        assert!(best.update(Some(0.6), 4));
-        assert_eq!(best.since, 0);
+        for (step, Case { evaluation, better, since }) in [
+            case(None, 0.1, false, 1),
+            case(Some(0.0), 0.9, true, 0),
+            // Nothing is right yet, and the loss falls.
+            case(Some(0.0), 0.8, true, 1),
+            case(Some(0.0), 0.8, false, 2),
+            case(Some(0.0), f64::INFINITY, false, 3),
+            case(None, 0.1, false, 4),
+            case(Some(0.5), 2.0, true, 0),
+            case(Some(0.4), 0.1, false, 1),
+            case(Some(0.5), 1.0, true, 2),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let (score, loss) = evaluation;
+            let before = best;
+            assert_eq!(best.update(score, loss, step as u64), better, "{step}");
+            let expected = match better {
+                true => Best { score, loss, step: step as u64, since },
+                false => Best { since, ..before },
+            };
+            assert_eq!(best, expected, "{step}");
+        }
+    }
+
+    #[test]
+    fn the_loss_is_that_of_the_tasks_that_choose() {
+        let close = |found: f64, expected: f64| assert!((found - expected).abs() < 1e-9, "{found}");
+        let all = [metrics([2.0, 2.0]), metrics([4.0, 2.0])];
+        let mut mean = config("mean", "spearman");
+        close(deciding_loss(&mean, &all), 6.0);
+        mean.tasks[1].weight = 0.5.try_into().expect("in range");
+        close(deciding_loss(&mean, &all), 4.0);
+        close(deciding_loss(&config("b.mse", "spearman"), &all), 4.0);
+        close(deciding_loss(&mean, &[None, None]), 0.0);
     }
 }

@@ -6,7 +6,7 @@ mod criterion;
 
 pub(crate) use answers::keep_states;
 pub use answers::{Answers, EvalRequest};
-pub(crate) use criterion::{Best, choosing_metrics, criterion, metric_of};
+pub(crate) use criterion::{Best, choosing_metrics, criterion, deciding_loss, metric_of};
 pub(crate) use raw_text::score_raw_text;
 
 use std::path::PathBuf;

@@ -6,8 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::data::Part;
 use crate::error::Error;
-use crate::evaluate::criterion;
-use crate::evaluate::{Answers, EvalRequest};
+use crate::evaluate::{Answers, EvalRequest, criterion, deciding_loss};
 use crate::run::events::{Evaluated, Event};
 use crate::run::{Emit, Run};
 use crate::tasks::TaskMetrics;
@@ -76,7 +75,7 @@ impl Run<'_> {
         let begin = Instant::now();
         let metrics = self.score(Part::Dev)?;
         let score = criterion(&self.config, &metrics);
-        let best = self.best.update(score, self.done);
+        let best = self.best.update(score, deciding_loss(&self.config, &metrics), self.done);
         let patience = self.config.train.patience.get() as u64;
         self.gave_up = patience > 0 && self.best.since >= patience && self.best.score.is_some();
         let names = self.config.tasks.iter().map(|task| task.name.clone());

@@ -8,7 +8,7 @@ use polyhead_model::HeadSpec;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::config::AfterRun;
+use crate::config::{AfterRun, EncoderFiles};
 use crate::data::{Part, TaskLabels, Tokenize};
 use crate::error::Error;
 use crate::evaluate::{Answers, EvalRequest, score_raw_text};
@@ -307,7 +307,10 @@ impl Run<'_> {
 
     fn write_model(&self, best_step: u64, metrics: Value) -> Result<(), Error> {
         let network = &self.learner.network;
-        let model = self.plan.trained_model(network, best_step, metrics, self.warnings.clone());
+        let mut model =
+            self.plan.trained_model(network, best_step, metrics, self.warnings.clone());
+        model.reference = (self.config.output.encoder == EncoderFiles::Reference)
+            .then(|| self.config.encoder.model.clone());
         write_folder(&self.directory.join(MODEL), |folder| Ok(model.write(folder)?))
     }
 }

@@ -6,12 +6,12 @@
 use polyhead_compute::Threads;
 use polyhead_files::listed;
 use polyhead_model::{
-    HeadSpec, HeadWeights, LabelFormat, ModelFolder, Network, NetworkOptions, OnTruncate, Prompt,
-    TargetScale, TextReader, TrainableLayout, resolve,
+    HeadSpec, HeadWeights, LabelFormat, ModelFolder, Network, NetworkOptions, OnTruncate,
+    ParameterGroup, Prompt, TargetScale, TextReader, TrainableLayout, resolve,
 };
 use polyhead_text::{TextInput, TokenBatch, spans_in_texts};
 
-use crate::config::{RunConfig, TaskSettings};
+use crate::config::{EncoderFiles, RunConfig, TaskSettings};
 use crate::data::{DataReport, Dataset, Rows, TaskFields};
 use crate::error::{Error, ErrorKind};
 use crate::evaluate::choosing_metrics;
@@ -149,6 +149,7 @@ impl Prepared {
         };
         plan.notices.extend(plan.random_heads());
         plan.notices.extend(recipe::advice(&plan));
+        check_output(&plan.config, &plan)?;
         Ok(Self { network, plan })
     }
 
@@ -164,6 +165,29 @@ impl Prepared {
             Learner::new(network, optimizer, objectives, &nothing, config.seed, prompt_tokens);
         (learner, plan)
     }
+}
+
+/// Checks that the model can refer to the encoder of the starting model, if it is to.
+fn check_output(config: &RunConfig, plan: &RunPlan) -> Result<(), Error> {
+    if config.output.encoder == EncoderFiles::Copy {
+        return Ok(());
+    }
+    let key = "`output.encoder`: expected \"copy\", found \"reference\"";
+    let other = [(config.encoder.random, "random"), (config.encoder.layers.is_some(), "layers")];
+    let message = if let Some((_, other)) = other.iter().find(|(set, _)| *set) {
+        format!("{key}: with `encoder.{other}` the encoder is not that of the starting model")
+    } else if plan.moves_vectors() {
+        let has_modules =
+            plan.groups.iter().any(|group| matches!(group, ParameterGroup::Module(_)));
+        let groups = if has_modules { "[\"encoder\", \"modules\"]" } else { "\"encoder\"" };
+        format!(
+            "{key}: the encoder trains; `[[freeze]]` with `parameters = {groups}`, without `from` \
+             and `until`, freezes it for the whole run"
+        )
+    } else {
+        return Ok(());
+    };
+    Err(Error::new(ErrorKind::Config, message))
 }
 
 /// The rows of all files, and labels of all tasks.

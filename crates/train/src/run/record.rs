@@ -77,10 +77,10 @@ impl Run<'_> {
         checkpoint::SavedProgress {
             step: self.done,
             epoch: self.epoch_of(self.done),
-            best: self
-                .best
-                .score
-                .map(|value| checkpoint::SavedBest { step: self.best.step, value }),
+            best: self.best.score.map(|value| {
+                let Best { step, loss, .. } = self.best;
+                checkpoint::SavedBest { step, value, loss }
+            }),
             evaluations_without_improvement: self.best.since as usize,
             metrics_bytes: self.metrics.bytes(),
             timings_bytes: self.timings.bytes(),
@@ -153,6 +153,7 @@ impl Run<'_> {
         self.done = progress.step;
         self.best = Best {
             score: progress.best.map(|best| best.value),
+            loss: progress.best.map_or(f64::INFINITY, |best| best.loss),
             step: progress.best.map_or(0, |best| best.step),
             since: progress.evaluations_without_improvement as u64,
         };

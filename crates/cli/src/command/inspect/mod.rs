@@ -75,6 +75,9 @@ fn write(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
     if let Some(more) = more(summary.prompts.len()) {
         facts.row(["prompt", &more]);
     }
+    if let Some(encoder) = &summary.encoder {
+        facts.row(["encoder", &format!("that of {}, in {}", encoder.model, encoder.place)]);
+    }
     if let Some(origin) = &summary.provenance {
         facts.row(["from", &origin.line()]);
         origin.warnings.iter().for_each(|warning| facts.row(["warning", warning]));

@@ -47,6 +47,9 @@ pub(crate) struct Summary {
     /// Tasks in order; none for a model without heads.
     pub(crate) tasks: Vec<TaskSummary>,
     pub(crate) provenance: Option<Origin>,
+    /// The model whose encoder the folder refers to, and where it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) encoder: Option<EncoderOrigin>,
     /// Number of parameters in all groups.
     pub(crate) parameters: usize,
     pub(crate) groups: Vec<Group>,
@@ -62,6 +65,13 @@ pub(crate) struct Group {
     pub(crate) parameters: usize,
     pub(crate) stored_as: String,
     pub(crate) bytes: usize,
+}
+
+/// An encoder that is not in the model's folder.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct EncoderOrigin {
+    pub(crate) model: String,
+    pub(crate) place: String,
 }
 
 /// A file of the model.
@@ -113,6 +123,9 @@ impl Summary {
             prompts: prompts.collect(),
             default_prompt_name: folder.default_prompt_name.clone(),
             provenance: folder.provenance.as_ref().map(Origin::from),
+            encoder: folder
+                .encoder_origin()
+                .map(|(model, place)| EncoderOrigin { model: model.to_owned(), place }),
             parameters: groups.iter().map(|group| group.parameters).sum(),
             tasks,
             groups,
