@@ -1,4 +1,4 @@
-//! What is missing in a path that does not exist, and the nearest name that there is.
+//! Errors of paths that do not exist: the part that is missing, and the nearest name that exists.
 
 use std::fs;
 use std::io;

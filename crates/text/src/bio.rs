@@ -61,6 +61,15 @@ impl<'a> Tag<'a> {
     }
 }
 
+/// The tag of a further word of the span that a word with this tag begins or goes on: `I-TYPE` for
+/// `B-TYPE`, other tags as they are.
+pub fn tag_inside(tag: &str) -> String {
+    match tag.strip_prefix('B') {
+        Some(label) => format!("I{label}"),
+        None => tag.to_owned(),
+    }
+}
+
 /// Spans of one sequence, in order. A `B` begins a span; an `I` continues the span before it if that
 /// has the same type, and begins one otherwise. `O`, and a tag that [`Tag::parse`] does not know, is
 /// in no span.
@@ -146,6 +155,15 @@ mod tests {
         ] {
             let before = before.map(|tag| Tag::parse(tag).unwrap());
             assert_eq!(Tag::parse(tag).unwrap().may_follow(before), expected, "{before:?} {tag}");
+        }
+    }
+
+    #[test]
+    fn further_words_of_a_span_are_inside() {
+        for (tag, expected) in
+            [("B-a", "I-a"), ("I-a", "I-a"), ("O", "O"), ("B", "I"), ("B-B-x", "I-B-x")]
+        {
+            assert_eq!(tag_inside(tag), expected);
         }
     }
 

@@ -54,10 +54,10 @@ mod spans;
 mod bio;
 
 pub use batch::{TextTokens, TokenBatch, TokenSpan};
-pub use bio::{Tag, TagSpan, tag_spans};
+pub use bio::{Tag, TagSpan, tag_inside, tag_spans};
 pub use error::{TokenizerError, TokenizerErrorKind};
 pub use input::TextInput;
 pub use spans::spans_in_texts;
-pub use tokenizer::Tokenizer;
+pub use tokenizer::{Tokenizer, sets_something};
 pub use word_split::{LearnedSplit, SplitEvidence, WordSplit};
 pub use words::{join_as_written, join_words, locate_words, without_blanks};

@@ -29,10 +29,10 @@ impl TokenBatch {
         first_tokens(&spans, words)
     }
 
-    /// Which of `words` have no first token because they stand in a token that a word before them
-    /// begins, as 京 does where 北京 is one token. Such a word goes on with the tag before it.
+    /// Finds which of `words` have no first token because they stand in a token that a word before
+    /// them begins, as 京 does where 北京 is one token. Such a word goes on with the tag before it.
     ///
-    /// - `words`, `first_tokens`: as of [`first_tokens`](Self::first_tokens)
+    /// - `words`, `first_tokens`: the words, and what [`first_tokens`](Self::first_tokens) gives for them
     ///
     /// # Panics
     /// If there is no such sequence.

@@ -99,6 +99,50 @@ fn a_folder_gives_the_tokenizer_it_describes() {
     }
 }
 
+/// Python adds the tokens of tokenizer_config.json to those of tokenizer.json.
+#[test]
+fn tokens_of_the_config_are_found_in_texts() {
+    let mut json = cased_json();
+    json["added_tokens"] = json!([{"id": 4, "content": "cafe", "single_word": false,
+        "lstrip": false, "rstrip": false, "normalized": false, "special": false}]);
+    let json = json.to_string();
+    let cafe = |whole: bool| json!({"4": {"content": "cafe", "single_word": whole}});
+    for (config, text, expected) in [
+        (json!({}), "[PAD] cafes", &[2, 1, 1, 1, 4, 1, 3][..]),
+        (json!({"pad_token": "[PAD]"}), "[PAD] cafes", &[2, 0, 4, 1, 3]),
+        (json!({"extra_special_tokens": {"x": "[PAD]"}}), "[PAD]cafe", &[2, 0, 4, 3]),
+        (json!({"added_tokens_decoder": cafe(false)}), "cafes", &[2, 4, 1, 3]),
+        (json!({"added_tokens_decoder": cafe(true)}), "cafes cafe", &[2, 1, 4, 3]),
+        // The id is that of tokenizer.json.
+        (json!({"added_tokens_decoder": {"9": {"content": "[PAD]"}}}), "[PAD]", &[2, 0, 3]),
+    ] {
+        let config = config.to_string();
+        let folder = folder(&[("tokenizer.json", &json), ("tokenizer_config.json", &config)]);
+        let tokenizer = Tokenizer::from_files(files_of(folder.path())).unwrap();
+        assert_eq!(ids(&tokenizer, text), expected, "{config}");
+    }
+}
+
+#[test]
+fn every_way_to_load_reads_the_names_of_inputs() {
+    for (names, types) in [(r#"["input_ids"]"#, 0), (r#"["token_type_ids"]"#, 1)] {
+        let config = format!("{{\"model_input_names\": {names}}}");
+        let json = cased_json().to_string();
+        let load = |file: &str, content: &str| {
+            let folder = folder(&[(file, content), ("tokenizer_config.json", &config)]);
+            Tokenizer::from_files(files_of(folder.path())).unwrap()
+        };
+        for tokenizer in [
+            load("tokenizer.json", &json),
+            load("vocab.txt", VOCAB),
+            Tokenizer::from_vocab(VOCAB.as_bytes(), Some(config.as_bytes())).unwrap(),
+        ] {
+            let pair = tokenizer.encode(&[TextInput::Pair("cafe", "cafe")], 8).unwrap();
+            assert_eq!(pair.type_ids.last(), Some(&types), "{config}");
+        }
+    }
+}
+
 #[test]
 fn errors_begin_with_the_path() {
     struct Case {

@@ -124,6 +124,10 @@ fn cause_of(cause: &str, json: &str, column: usize) -> Option<String> {
     if cause.starts_with("EOF while parsing") {
         return Some(format!("{cause}: expected a whole JSON object on one line"));
     }
+    // A word or a quote may stand before any other fault.
+    if !["expected value", "invalid number", "key must be a string"].contains(&cause) {
+        return None;
+    }
     let mut stops = column.saturating_sub(3)..column;
     let words = || NUMBERS.iter().chain(&PYTHON);
     let found = stops.find_map(|at| {

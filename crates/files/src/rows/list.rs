@@ -7,24 +7,26 @@ use crate::quote::quoted;
 
 /// Reads a cell that is written as a list; `None` for any other text.
 ///
-/// A cell is a list if a quote or the closing bracket follows its bracket, or if numbers, truth
-/// values and `None` fill it up to the closing bracket. A tuple or a set of strings is a list only
-/// if nothing is wrong with it, because a text may begin so.
+/// A cell is a list if nothing is wrong with it as JSON or as Python writes lists, tuples and sets of
+/// strings. Where a quote follows the bracket, or numbers, truth values and `None` fill the brackets,
+/// a fault is an error; other texts may begin so.
 ///
 /// # Errors
 /// A fault of a list, and its place.
 pub(super) fn list_in(cell: &str) -> Result<Option<Vec<JsonValue>>, String> {
     let trimmed = cell.trim();
     if let Some(rest) = trimmed.strip_prefix('[') {
-        let has_string = rest.starts_with('\'') || rest.trim_start().starts_with(['"', ']']);
-        if !has_string && !rest.strip_suffix(']').is_some_and(has_plain_values) {
-            return Ok(None);
-        }
         if let Ok(values) = serde_json::from_str::<Vec<&RawValue>>(cell) {
             let values = values.into_iter().map(|raw| JsonValue::read(raw, cell));
             return values.collect::<Result<_, _>>().map(Some);
         }
-        return python_list(cell, ']').map(Some);
+        let has_string = rest.starts_with('\'') || rest.trim_start().starts_with(['"', ']']);
+        return match python_list(cell, ']') {
+            Err(_) if !has_string && !rest.strip_suffix(']').is_some_and(has_plain_values) => {
+                Ok(None)
+            }
+            values => values.map(Some),
+        };
     }
     let close = match (trimmed.chars().next(), trimmed.chars().nth(1)) {
         (Some('('), Some('\'' | '"')) => ')',
@@ -225,6 +227,14 @@ mod tests {
             ("[True, False, None]", vec![Bool(true), Bool(false), Null]),
             ("[\"a\", null, true]", vec![String("a".into()), Null, Bool(true)]),
             ("['a', None, 1]", vec![String("a".into()), Null, number("1")]),
+            ("[ 'a', 'b' ]", vec![String("a".into()), String("b".into())]),
+            ("[ 1, 0 ]", vec![number("1"), number("0")]),
+            ("[ 1 ]", vec![number("1")]),
+            ("[1, \"a\"]", vec![number("1"), String("a".into())]),
+            ("[null, \"a\"]", vec![Null, String("a".into())]),
+            ("[None, 'a']", vec![Null, String("a".into())]),
+            ("[ True, 'a' ]", vec![Bool(true), String("a".into())]),
+            ("[[1]]", vec![JsonValue::Array(vec![number("1")])]),
         ] {
             assert_eq!(list_in(cell), Ok(Some(expected)), "{cell}");
         }
@@ -239,7 +249,9 @@ mod tests {
             "[",
             "[ AK-1 ] Anna",
             "[ 'tis ]",
-            "[ 1 ]",
+            "[joy, love]",
+            "[np.str_('a'), np.str_('b')]",
+            "[ 1 0 ]",
             "[1] Anna",
             "[e",
             "[NAME]",

@@ -106,8 +106,22 @@ impl RowFormat {
     }
 }
 
-/// Bytes of a CSV file in which its separator is looked for, if the header does not show it.
-const SAMPLE: u64 = 1 << 16;
+/// Lines and bytes of a CSV file in which its separator is looked for, if the header does not show
+/// it. A pipe may give the next line late.
+const SAMPLE: (usize, u64) = (20, 1 << 16);
+
+/// Appends the first lines to `start`; returns true if the source has no more.
+fn read_sample(source: &mut impl BufRead, start: &mut Vec<u8>) -> io::Result<bool> {
+    let (lines, mut left) = SAMPLE;
+    for _ in 0..lines {
+        let read = source.by_ref().take(left).read_until(b'\n', start)? as u64;
+        if read == 0 {
+            return Ok(left > 0);
+        }
+        left -= read;
+    }
+    Ok(false)
+}
 
 impl<R: BufRead> RowReader<R> {
     /// Starts to read `source`: decompresses gzip, drops a byte order mark, reads the header of a
@@ -125,11 +139,14 @@ impl<R: BufRead> RowReader<R> {
         let separator = match (given, format) {
             (Some(given), _) => given,
             (None, RowFormat::Tsv) => b'\t',
-            (None, RowFormat::Csv) if separator::may_be_other(&start) => {
-                let read = source.by_ref().take(SAMPLE).read_to_end(&mut start)?;
-                separator::separator(&start, (read as u64) < SAMPLE)
-            }
-            _ => b',',
+            (None, RowFormat::Csv) => match separator::of_header(&start) {
+                Some(separator) => separator,
+                None => {
+                    let complete = read_sample(&mut source, &mut start)?;
+                    separator::separator(&start, complete)
+                }
+            },
+            (None, RowFormat::Text | RowFormat::JsonLines) => b',',
         };
         let by_line = if given.is_some() { ", as the first line says" } else { "" };
         let note = (given.is_some() || format == RowFormat::Csv && separator != b',')

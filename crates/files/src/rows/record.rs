@@ -290,7 +290,7 @@ impl<'a> Cell<'a> {
 
     /// Reads the value as a list of strings; `None` for null and an empty string.
     /// A cell of CSV holds a list as [`array`](Self::array) reads it, or words with blanks between
-    /// them.
+    /// them, such as `[ 1 ]`: a blank behind the bracket and no string are no list of words.
     ///
     /// # Errors
     /// What was found in place of an array, or of one of its strings.
@@ -298,7 +298,12 @@ impl<'a> Cell<'a> {
         if self.is_empty() {
             return Ok(None);
         }
-        let Some(values) = self.array()? else {
+        let is_string = |value: &JsonValue| matches!(value, JsonValue::String(_));
+        let are_words = |values: &Cow<[JsonValue]>| {
+            let blank = matches!(self, Self::Plain(cell) if cell.trim_start().starts_with("[ "));
+            blank && !values.is_empty() && !values.iter().any(is_string)
+        };
+        let Some(values) = self.array()?.filter(|values| !are_words(values)) else {
             return match self {
                 Self::Plain(text) => Ok(Some(text.split_whitespace().map(str::to_owned).collect())),
                 Self::Json(value) => {

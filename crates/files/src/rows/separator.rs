@@ -52,9 +52,15 @@ pub(super) fn take_given(start: &mut Vec<u8>) -> Result<Option<u8>, String> {
     }
 }
 
-/// Returns true if another separator than the comma may be that of a file with this header.
-pub(super) fn may_be_other(header: &[u8]) -> bool {
-    header.iter().any(|byte| SEPARATORS[1..].contains(byte))
+/// Finds the separator of a file with this header; `None` if the rows have to decide.
+pub(super) fn of_header(header: &[u8]) -> Option<u8> {
+    let splits = |separator: &u8| columns(header, true, *separator).header > 1;
+    let found: Vec<u8> = SEPARATORS.into_iter().filter(splits).collect();
+    match found[..] {
+        [] => Some(b','),
+        [one] => Some(one),
+        _ => None,
+    }
 }
 
 /// The shape that the rows have if a separator splits them.
@@ -109,6 +115,23 @@ mod tests {
             let error = take_given(&mut start.as_bytes().to_vec()).unwrap_err();
             let expected = "expected one ASCII character after `sep=`, found ";
             assert_eq!(error, format!("{expected}{found}"));
+        }
+    }
+
+    #[test]
+    fn a_header_with_one_separator_needs_no_rows() {
+        for (header, expected) in [
+            ("", Some(b',')),
+            ("text\n", Some(b',')),
+            ("text,label\r\n", Some(b',')),
+            ("text;id\n", Some(b';')),
+            ("text\tid\n", Some(b'\t')),
+            ("\"a;b\",id\n", Some(b',')),
+            ("\"a;b\"\n", Some(b',')),
+            ("text;id,label\n", None),
+            ("a;b|c\n", None),
+        ] {
+            assert_eq!(of_header(header.as_bytes()), expected, "{header:?}");
         }
     }
 

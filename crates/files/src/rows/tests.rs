@@ -273,6 +273,27 @@ fn notes_say_what_was_found_by_looking() {
     assert_eq!(error, "line 2: expected 2 columns, found 4");
 }
 
+/// A program that writes rows into a pipe may wait for the answer to the first one.
+#[test]
+fn the_first_rows_do_not_wait_for_the_rest() {
+    struct Pipe(&'static [u8]);
+    impl io::Read for Pipe {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            assert!(!self.0.is_empty(), "waits");
+            self.0.read(buffer)
+        }
+    }
+    for source in ["text;id\na;1\n", "text\tid\na\t1\n", "text,id\na,1\n", "id\na\n"] {
+        let source = BufReader::with_capacity(1, Pipe(source.as_bytes()));
+        assert!(RowReader::new(source, Csv).is_ok());
+    }
+    // Where the rows decide, a few of them do.
+    let rows = "a;1\n".repeat(20);
+    let source = format!("text;id,label\n{rows}").leak();
+    let mut reader = RowReader::new(BufReader::with_capacity(1, Pipe(source.as_bytes())), Csv);
+    assert_eq!(reader.as_mut().unwrap().take_note().unwrap(), "columns are separated by `;`");
+}
+
 /// Which faults leave the rows after them readable.
 #[test]
 fn faults_of_rows_and_of_files_differ() {
@@ -343,6 +364,9 @@ fn json_that_other_programs_write_is_named() {
         (r#"{"text": "a","#, "column 13: EOF while parsing a value: expected a whole JSON object"),
         (r#"{"text": "it's",}"#, "column 17: trailing comma"),
         (r#"{"text": "'NaN'" "None"}"#, "column 18: expected `,` or `}`"),
+        (r#"{"a":"x'""b":1}"#, "column 10: expected `,` or `}`"),
+        (r#"{"a":["x'" 1]}"#, "column 12: expected `,` or `]`"),
+        (r#"{"a":"'"}}"#, "column 10: trailing characters"),
     ] {
         let error = records(JsonLines, row.as_bytes()).unwrap_err();
         assert!(error.starts_with("line 1: ") && error.contains(expected), "{row}: {error}");
@@ -442,6 +466,11 @@ fn words_come_as_an_array_or_with_blanks_between() {
         ("id,w\n1,a  b\n", Ok(Some("a+b"))),
         ("id,w\n1,\n", Ok(None)),
         ("id,w\n1,[ NAME ]\n", Ok(Some("[+NAME+]"))),
+        ("id,w\n1,[ 1 ]\n", Ok(Some("[+1+]"))),
+        ("w\n\"[ 1 , None ]\"\n", Ok(Some("[+1+,+None+]"))),
+        ("w\n[ ]\n", Ok(None)),
+        ("w\n\"[ 'a', 'b' ]\"\n", Ok(Some("a+b"))),
+        ("w\n[1]\n", Err("line 2: field `w`: word 1: expected a string, found a number")),
         ("w\n\"[\"\"New York\"\", \"\"!\"\"]\"\n", Ok(Some("New York+!"))),
         (
             "w\n\"[\"\"a\"\"\"\n",

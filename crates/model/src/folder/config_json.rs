@@ -5,6 +5,7 @@
 //! ids, versions, `use_cache`, …) are ignored.
 
 use polyhead_compute::Activation;
+use polyhead_text::sets_something;
 use serde_json::{Map, Value};
 
 use crate::encoder::{ConfigKeys, EncoderConfig, Family, Key};
@@ -84,10 +85,10 @@ fn check_unsupported(json: &Map<String, Value>) -> Result<(), Error> {
             }
         }
     }
-    if json.get("pruned_heads").is_some_and(has_content) {
+    if json.get("pruned_heads").is_some_and(sets_something) {
         fail!(Unsupported, "`pruned_heads`: expected none, found some");
     }
-    if json.get("quantization_config").is_some_and(has_content) {
+    if json.get("quantization_config").is_some_and(sets_something) {
         fail!(
             Unsupported,
             "`quantization_config`: expected none, found one; only plain f32, f16 and bf16 \
@@ -105,20 +106,10 @@ fn lookup<'a, T>(json: &'a Map<String, Value>, key: &Key<T>) -> Option<(&'static
         .find(|(_, value)| !value.is_null())
 }
 
-/// Whether a value is more than `null`, `{}` or `[]`.
-pub(crate) fn has_content(value: &Value) -> bool {
-    match value {
-        Value::Null => false,
-        Value::Object(map) => !map.is_empty(),
-        Value::Array(list) => !list.is_empty(),
-        _ => true,
-    }
-}
-
 /// Checks the keys of a file of `sentence-transformers` that are not read: each is known to have no
 /// effect, or sets nothing.
 pub(crate) fn check_others(others: &Map<String, Value>, no_effect: &[&str]) -> Result<(), Error> {
-    let sets = |value: &Value| has_content(value) && *value != Value::Bool(false);
+    let sets = |value: &Value| sets_something(value) && *value != Value::Bool(false);
     match others.iter().find(|(key, value)| !no_effect.contains(&key.as_str()) && sets(value)) {
         None => Ok(()),
         Some((key, value)) => fail!(

@@ -3,7 +3,8 @@
 /// Names the kind of bytes that are no file of a model, and what the user can do; `None` if they are none of the
 /// things that are known to be mistaken for one.
 ///
-/// It is asked about files that could not be read: a header may begin with any byte.
+/// The bytes may be a file of a model: the header of safetensors may begin with any byte, `{` follows it
+/// at 8.
 pub(crate) fn mistaken_file(bytes: &[u8]) -> Option<&'static str> {
     const LFS: &str = "found a Git LFS pointer in its place: run `git lfs pull` in the clone, or \
                        download the file itself";
@@ -27,7 +28,7 @@ pub(crate) fn mistaken_file(bytes: &[u8]) -> Option<&'static str> {
         return Some(found);
     }
     // Protocols 2 to 5; pickles of older ones are text.
-    if matches!(bytes, [0x80, 2..=5, ..]) {
+    if matches!(bytes, [0x80, 2..=5, ..]) && bytes.get(8) != Some(&b'{') {
         return Some(PICKLE);
     }
     let start = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).trim_ascii_start();
@@ -57,8 +58,11 @@ mod tests {
             let found = mistaken_file(bytes).unwrap();
             assert!(found.contains(word), "{found}");
         }
-        for bytes in [&b"{}"[..], b"[PAD]\n[UNK]\n", b"\x80\x01\x00\x00\x00\x00\x00\x00{", b"<"] {
+        for bytes in [&b"{}"[..], b"[PAD]\n[UNK]\n", b"<"] {
             assert_eq!(mistaken_file(bytes), None);
+        }
+        for high in 1..=5 {
+            assert_eq!(mistaken_file(&[0x80, high, 0, 0, 0, 0, 0, 0, b'{']), None, "{high}");
         }
     }
 }

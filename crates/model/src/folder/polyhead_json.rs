@@ -44,7 +44,7 @@ pub struct Provenance {
     pub epoch: u64,
     /// Metrics of these weights by split and task, as the run reported them.
     pub metrics: Value,
-    /// How the weights are others than the run was to give: of another step than the best one.
+    /// Differences of the weights from those that the run was to give: of another step than the best one.
     pub warnings: Vec<String>,
 }
 
@@ -137,7 +137,7 @@ struct TargetJson {
     deviation: f64,
 }
 
-/// How fields make a text: several names with `join`, or a `template`.
+/// The rule by which fields make a text: several names with `join`, or a `template`.
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct InputJson {
@@ -292,11 +292,16 @@ impl InputJson {
 
     fn check(self) -> Result<TextFields, String> {
         let template = self.template.as_deref().map(str::parse).transpose();
-        template
-            .and_then(|template| {
-                TextFields::new(&self.text, self.join.as_deref(), template.as_ref())
-            })
-            .map_err(|problem| format!("`input`: {problem}"))
+        let fields = template.and_then(|template| {
+            TextFields::new(&self.text, self.join.as_deref(), template.as_ref())
+        });
+        match fields {
+            Ok(TextFields::One(_)) => {
+                Err("`input`: expected several fields with `join`, or `template`, found neither"
+                    .into())
+            }
+            fields => fields.map_err(|problem| format!("`input`: {problem}")),
+        }
     }
 }
 

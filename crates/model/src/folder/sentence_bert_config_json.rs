@@ -4,11 +4,12 @@
 //! other keys either describe what every sentence encoder does, or require something that Polyhead
 //! does not support.
 
+use polyhead_text::sets_something;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::error::{Error, excerpt, fail};
-use crate::folder::config_json::{check_others, has_content};
+use crate::folder::config_json::check_others;
 use crate::folder::source::{Source, joined};
 
 /// The names that versions gave to the file. The first one that exists is read.
@@ -90,11 +91,12 @@ impl TransformerJson {
         for (key, value) in
             [("config_kwargs", &self.config_kwargs), ("config_args", &self.config_args)]
         {
-            if let Some(value) = value.as_ref().filter(|value| has_content(value)) {
+            if let Some(value) = value.as_ref().filter(|value| sets_something(value)) {
                 return unsupported(key, &value.to_string());
             }
         }
-        if let Some(arguments) = self.processing_kwargs.filter(|map| map.values().any(has_content))
+        if let Some(arguments) =
+            self.processing_kwargs.filter(|map| map.values().any(sets_something))
         {
             return unsupported("processing_kwargs", &Value::Object(arguments).to_string());
         }

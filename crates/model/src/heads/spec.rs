@@ -46,7 +46,7 @@ pub struct HeadSpec {
     pub label_format: LabelFormat,
     /// Scale of a regression whose targets the head has learned standardized.
     pub target: Option<TargetScale>,
-    /// How kind `tokens` splits a raw text into words; not used by other kinds.
+    /// The rule by which kind `tokens` splits a raw text into words; not used by other kinds.
     pub words: WordSplit,
 }
 

@@ -42,7 +42,7 @@ fn rounded(number: f32) -> f64 {
     if number == 0.0 {
         return 0.0;
     }
-    // Both factors are powers of ten that f64 holds exactly.
+    // One factor is 1; up to 10^22, f64 holds the other one exactly, and few targets are larger.
     let digits = 3 - number.abs().log10().floor() as i32;
     let (up, down) = (10f64.powi(digits.max(0)), 10f64.powi((-digits).max(0)));
     (number / down * up).round() / up * down

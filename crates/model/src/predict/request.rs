@@ -60,7 +60,7 @@ impl ResolvedRequest {
 pub struct PreparedText {
     /// One sequence.
     batch: TokenBatch,
-    /// By the rules of the request.
+    /// The words of the text, one list for each rule of the request.
     words: Vec<TextWords>,
 }
 

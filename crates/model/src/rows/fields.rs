@@ -1,6 +1,8 @@
 //! The fields of a row that make the input of a model.
 
-use polyhead_files::{Record, RowError, quoted};
+use std::collections::HashSet;
+
+use polyhead_files::{Cell, Record, RowError, quoted};
 
 use super::template::Template;
 
@@ -39,12 +41,17 @@ impl TextFields {
     /// Makes the fields of what users write: names, and a separator or a template.
     ///
     /// # Errors
-    /// Several names without either, both at once, or a template with other fields than `names`.
+    /// Several names without either, both at once, a name that stands twice, or a template with other
+    /// fields than `names`.
     pub fn new(
         names: &[String],
         join: Option<&str>,
         template: Option<&Template>,
     ) -> Result<Self, String> {
+        let mut seen = HashSet::new();
+        if let Some(name) = names.iter().find(|name| !seen.insert(*name)) {
+            return Err(format!("expected different fields, found {} twice", quoted(name)));
+        }
         match (names, join, template) {
             (_, Some(_), Some(_)) => Err("expected `join` or `template`, found both".to_owned()),
             (names, None, Some(template)) => {
@@ -113,6 +120,16 @@ impl TextFields {
         }
     }
 
+    /// Returns true if each field of the text is missing, null or empty.
+    pub(super) fn is_empty_in(&self, record: &Record) -> Result<bool, RowError> {
+        for name in self.names() {
+            if !record.field(name)?.is_none_or(Cell::is_empty) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// The text of a row, or its pair of texts; `None` if its only field is missing or null.
     pub(super) fn text_of(
         &self,
@@ -155,6 +172,9 @@ mod tests {
             (&["a", "b"], Some("x"), template("{a}"), "expected `join` or `template`, found both"),
             (&["a", "b"], None, template("{a}"), "expected `b` in the template \"{a}\""),
             (&["a"], None, template("{a}{b}"), "expected `b` among the fields of the text"),
+            (&["a", "b", "a"], Some("x"), None, "expected different fields, found `a` twice"),
+            (&["a", "a"], None, template("{a}"), "expected different fields, found `a` twice"),
+            (&["a", "a"], None, None, "expected different fields, found `a` twice"),
         ] {
             let error = new(fields, join, template).unwrap_err();
             assert!(error.starts_with(expected), "{error}");

@@ -1,11 +1,11 @@
-//! What a model reads of a row.
+//! The input that a model reads from a row.
 
 use std::ops::Range;
 
 use polyhead_files::{Record, RowError, quoted};
 use polyhead_text::{TextInput, join_words, locate_words};
 
-use super::fields::InputFields;
+use super::fields::{InputFields, TextFields};
 
 /// The input of a row.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,19 +29,20 @@ pub struct RowWords {
 impl InputFields {
     /// Reads the input of a row.
     ///
-    /// Words stand in for a text that is missing, null or empty. Beside a text, they are read only
-    /// where a task tags them: elsewhere the field may hold anything.
+    /// Words stand in for a text whose fields are all missing, null or empty. Beside a text, they are
+    /// read only where a task tags them: elsewhere the field may hold anything.
     ///
     /// - `tagged`: whether a task tags the words of rows
     ///
     /// # Errors
     /// Line, field, what was expected and what was found.
     pub fn read(&self, record: &Record, tagged: bool) -> Result<RowInput, RowError> {
-        let text = self.text.text_of(record)?;
+        let has_words = || record.words(&self.tokens).is_ok_and(|words| words.is_some());
+        let text = match self.text.is_empty_in(record)? && has_words() {
+            true => None,
+            false => self.text.text_of(record)?,
+        };
         let words = match &text {
-            Some((text, None)) if text.is_empty() && !tagged => {
-                record.words(&self.tokens).ok().flatten()
-            }
             Some(_) if !tagged => None,
             _ => record.words(&self.tokens)?,
         };
@@ -68,7 +69,7 @@ impl InputFields {
     }
 
     fn locate(&self, text: &str, words: &[String]) -> Result<Vec<Range<usize>>, String> {
-        locate_words(text, words).map_err(|index| {
+        let places = locate_words(text, words).map_err(|index| {
             let names: Vec<String> = self.text.names().into_iter().map(quoted).collect();
             format!(
                 "word {} {}: not in field {} after the words before it",
@@ -76,7 +77,19 @@ impl InputFields {
                 quoted(&words[index]),
                 names.join(", ")
             )
-        })
+        })?;
+        // A word of one field may stand in another one too, or in the template.
+        let one_field = matches!(self.text, TextFields::One(_));
+        let all = places.iter().map(ExactSizeIterator::len).sum::<usize>()
+            == text.chars().filter(|character| !character.is_whitespace()).count();
+        match one_field || all {
+            true => Ok(places),
+            false => {
+                Err("expected words that make up the whole text, because it is made of several \
+                          fields; leave the words or these fields out"
+                    .to_owned())
+            }
+        }
     }
 
     /// The error of a row with neither a text nor words.
@@ -90,7 +103,6 @@ mod tests {
     use polyhead_files::{RowFormat, RowReader};
 
     use super::*;
-    use crate::rows::TextFields;
 
     fn read_with(fields: &InputFields, source: &str, tagged: bool) -> Result<RowInput, String> {
         let format = if source.starts_with('{') { RowFormat::JsonLines } else { RowFormat::Csv };
@@ -205,8 +217,64 @@ mod tests {
         }
         let fields = InputFields { text: joined, ..InputFields::default() };
         let row =
-            read_with(&fields, r#"{"title": "A", "body": "b c", "tokens": ["A", "c"]}"#, true);
-        assert_eq!(row.unwrap().words.unwrap().in_text, [0..1, 4..5]);
+            read_with(&fields, r#"{"title": "A", "body": "b c", "tokens": ["A", "b", "c"]}"#, true);
+        assert_eq!(row.unwrap().words.unwrap().in_text, [0..1, 2..3, 4..5]);
+    }
+
+    fn joined_and_template() -> [InputFields; 2] {
+        let names = ["title", "body"].map(str::to_owned);
+        let joined = TextFields::new(&names, Some("\n"), None).unwrap();
+        let template = TextFields::new(&[], None, Some(&"{title}: {body}".parse().unwrap()));
+        [joined, template.unwrap()].map(|text| InputFields { text, ..InputFields::default() })
+    }
+
+    #[test]
+    fn words_stand_in_for_several_fields_that_are_missing_or_empty() {
+        for fields in joined_and_template() {
+            for source in [
+                r#"{"tokens": ["a", "b"]}"#,
+                r#"{"title": "", "body": null, "tokens": ["a", "b"]}"#,
+                "title,body,tokens\n,,a b\n",
+                "tokens,title\na b,\n",
+            ] {
+                let row = read_with(&fields, source, true).unwrap();
+                assert_eq!(row.text, TextInput::One("a b".to_owned()), "{source}");
+                assert_eq!(row.words.unwrap().in_text, [0..1, 2..3], "{source}");
+                let row = read_with(&fields, source, false).unwrap();
+                assert_eq!(row.text, TextInput::One("a b".to_owned()), "{source}");
+            }
+            // One field alone is no text.
+            for source in [r#"{"title": "A", "tokens": ["A"]}"#, r#"{"title": "", "tokens": []}"#] {
+                let error = read_with(&fields, source, false).unwrap_err();
+                assert!(error.contains("no field `body`"), "{source}: {error}");
+            }
+        }
+        let empty = r#"{"title": "", "body": "", "tokens": []}"#;
+        let text =
+            joined_and_template().map(|fields| read_with(&fields, empty, true).unwrap().text);
+        assert_eq!(text, ["", ": "].map(|text| TextInput::One(text.to_owned())));
+    }
+
+    /// A word is found where it stands first, which need not be its field.
+    #[test]
+    fn words_beside_several_fields_make_up_their_text() {
+        let name = TextFields::new(&[], None, Some(&"name: {body}".parse().unwrap())).unwrap();
+        let name = InputFields { text: name, ..InputFields::default() };
+        let [joined, template] = joined_and_template();
+        for (fields, source) in [
+            (&name, r#"{"body": "name is Bob", "tokens": ["name", "is", "Bob"]}"#),
+            (&joined, r#"{"title": "Bob ran", "body": "Bob is", "tokens": ["Bob", "is"]}"#),
+            (&joined, r#"{"title": "A", "body": "b c", "tokens": ["A", "c"]}"#),
+            (&template, r#"{"title": "A", "body": "b", "tokens": ["A", "b"]}"#),
+        ] {
+            let expected = "line 1: field `tokens`: expected words that make up the whole text, \
+                            because it is made of several fields; leave the words or these fields out";
+            assert_eq!(read_with(fields, source, true).unwrap_err(), expected, "{source}");
+            assert!(read_with(fields, source, false).is_ok(), "{source}");
+        }
+        let source = r#"{"body": "is Bob", "tokens": ["name", ":", "is", "Bob"]}"#;
+        let words = read_with(&name, source, true).unwrap().words.unwrap();
+        assert_eq!(words.in_text, [0..4, 4..5, 6..8, 9..12]);
     }
 
     #[test]

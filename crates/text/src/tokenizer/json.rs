@@ -9,7 +9,7 @@ use tokenizers::{Model, ModelWrapper};
 use super::catch_panic::catch_panic;
 use super::config::TokenizerConfig;
 use super::growth::Steps;
-use super::settings::check_against_json;
+use super::settings::{add_tokens, check_against_json};
 use crate::error::TokenizerError;
 
 /// The file's name, for messages.
@@ -29,6 +29,7 @@ pub(crate) fn parse(
             "expected a tokenizer in the format of version 1.0",
         ))?;
     check_against_json(&tokenizer, config)?;
+    add_tokens(&mut tokenizer, config)?;
     tokenizer.with_padding(None);
     catch_panic(|| tokenizer.with_truncation(None).map(|_| ()))
         .map_err(TokenizerError::damaged_by(JSON_FILE, "expected a truncation to drop"))?;
@@ -127,7 +128,7 @@ mod tests {
         };
         let nothing = |_: &mut Value| {};
         type Change<'a> = &'a dyn Fn(&mut Value);
-        let cases: [(Change, Value, &str); 9] = [
+        let cases: [(Change, Value, &str); 12] = [
             (&nothing, json!({}), ""),
             (&left, json!({}), "tokenizer.json: `truncation.direction`: expected Right"),
             // The configuration comes first, as in Python.
@@ -140,8 +141,15 @@ mod tests {
             (
                 &nothing,
                 json!({"added_tokens_decoder": {"9": {"content": "<y>", "special": true}}}),
-                "expected tokens of tokenizer.json, found \"<y>\"",
+                "`added_tokens_decoder`: expected a token of tokenizer.json, found \"<y>\"",
             ),
+            (&nothing, json!({"mask_token": "[C]", "pad_token": null, "bos_token": ""}), ""),
+            (
+                &nothing,
+                json!({"mask_token": {"content": "<m>"}}),
+                "`mask_token`: expected a token of tokenizer.json, found \"<m>\"",
+            ),
+            (&nothing, json!({"eos_token": "<e>"}), "`eos_token`: expected a token of"),
         ];
         for (change, config, message) in cases {
             match with(change, config.clone()) {

@@ -9,6 +9,7 @@ mod encode;
 mod catch_panic;
 
 pub(crate) use self::config::TokenizerConfig;
+pub use self::settings::sets_something;
 #[cfg(test)]
 pub(crate) use self::vocab::build as build_word_pieces;
 
@@ -55,14 +56,15 @@ impl Tokenizer {
     /// ordinary text; `Unsupported` if it is random (dropout).
     pub fn from_json(json: &[u8]) -> Result<Self, TokenizerError> {
         check_size(JSON_FILE, json.len() as u64)?;
-        Self::finish(json::parse(json, &TokenizerConfig::default())?, JSON_FILE)
+        let config = TokenizerConfig::default();
+        Self::finish(json::parse(json, &config)?, JSON_FILE, &config)
     }
 
     /// Loads the bytes of a BERT `vocab.txt`, one token a line, and of the
     /// `tokenizer_config.json` beside it, if there is one.
     ///
     /// The config sets `do_lower_case`, `tokenize_chinese_chars`, `strip_accents`, the special
-    /// tokens and `model_max_length`. Absent keys have the values of bert-base-uncased.
+    /// tokens, `model_max_length`, and by `model_input_names` if the model reads token types. Absent keys have the values of bert-base-uncased.
     ///
     /// # Errors
     /// `TooLarge` above 256 MiB; `Damaged` if a file does not hold what it should, or a special
@@ -70,9 +72,7 @@ impl Tokenizer {
     pub fn from_vocab(vocab: &[u8], config: Option<&[u8]>) -> Result<Self, TokenizerError> {
         check_size(VOCAB_FILE, vocab.len() as u64)?;
         let config = TokenizerConfig::parse(config)?;
-        let mut tokenizer = Self::finish(vocab::build(vocab, &config)?, VOCAB_FILE)?;
-        tokenizer.model_max_length = config.model_max_length()?;
-        Ok(tokenizer)
+        Self::finish(vocab::build(vocab, &config)?, VOCAB_FILE, &config)
     }
 
     /// Loads `tokenizer.json` of a model folder, or without it `vocab.txt`; in both cases also
@@ -98,10 +98,10 @@ impl Tokenizer {
             })
         };
         let config = TokenizerConfig::parse(read(CONFIG_FILE)?.as_deref())?;
-        let mut tokenizer = if let Some(json) = read(JSON_FILE)? {
+        if let Some(json) = read(JSON_FILE)? {
             let mut inner = json::parse(&json, &config)?;
             vocab::follow_config(&mut inner, &config)?;
-            Self::finish(inner, JSON_FILE)?
+            Self::finish(inner, JSON_FILE, &config)
         } else if let Some(vocab) = read(VOCAB_FILE)? {
             if !config.has("added_tokens_decoder") && read(ADDED_FILE)?.is_some() {
                 return Err(TokenizerError::unsupported(
@@ -109,25 +109,23 @@ impl Tokenizer {
                     format!("expected added tokens in {JSON_FILE} or {CONFIG_FILE}"),
                 ));
             }
-            Self::finish(vocab::build(&vocab, &config)?, VOCAB_FILE)?
+            Self::finish(vocab::build(&vocab, &config)?, VOCAB_FILE, &config)
         } else {
-            return Err(TokenizerError::new(
+            Err(TokenizerError::new(
                 TokenizerErrorKind::Read,
                 "",
                 format!("expected {JSON_FILE} or {VOCAB_FILE}, found neither"),
-            ));
-        };
-        tokenizer.model_max_length = config.model_max_length()?;
-        if !config.reads_types()? {
-            tokenizer.single = tokenizer.single.without_types();
-            tokenizer.pair = tokenizer.pair.map(Template::without_types);
+            ))
         }
-        Ok(tokenizer)
     }
 
     /// Removes from the library's tokenizer the steps that this crate does itself,
     /// and tries it on a few texts.
-    fn finish(mut inner: tokenizers::Tokenizer, file: &str) -> Result<Self, TokenizerError> {
+    fn finish(
+        mut inner: tokenizers::Tokenizer,
+        file: &str,
+        config: &TokenizerConfig,
+    ) -> Result<Self, TokenizerError> {
         let single = catch_panic(|| Template::probe(&inner, false)).map_err(
             TokenizerError::damaged_by(file, "expected a post-processor that places one text"),
         )?;
@@ -150,6 +148,10 @@ impl Tokenizer {
         let ids = inner.get_vocab(true).into_values().chain(special_ids.iter().copied());
         let highest_id = ids.max().unwrap_or(0);
         let cut_rule = catch_panic(|| Ok(CutRule::of(&inner))).unwrap_or(None);
+        let (single, pair) = match config.reads_types()? {
+            true => (single, pair),
+            false => (single.without_types(), pair.map(Template::without_types)),
+        };
         let tokenizer = Self {
             inner,
             library_spans,
@@ -158,7 +160,7 @@ impl Tokenizer {
             cut_rule,
             special_ids,
             highest_id,
-            model_max_length: None,
+            model_max_length: config.model_max_length()?,
         };
         for text in TRIALS {
             tokenizer.tokens(text, usize::MAX, Spans::Wanted).map_err(

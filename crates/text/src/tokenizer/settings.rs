@@ -1,25 +1,20 @@
-//! What each key of tokenizer_config.json does here: it is used, it has no effect, or only some of its
+//! The effect of each key of tokenizer_config.json: it is used, it has no effect, or only some of its
 //! values are supported. A key that is in no list is an error, unless its value sets nothing.
 
 use serde_json::{Map, Value};
+use tokenizers::AddedToken;
 
+use super::catch_panic::catch_panic;
 use super::config::CONFIG_FILE;
 use super::json::JSON_FILE;
 use crate::error::TokenizerError;
 
 /// Keys that are read elsewhere in this folder.
-const USED: [&str; 19] = [
-    // Special tokens: of `vocab.txt`; tokenizer.json has its own, in which they must be.
+const USED: [&str; 11] = [
+    // Special tokens, beside those of [`ROLES`].
     "added_tokens_decoder",
     "additional_special_tokens",
     "extra_special_tokens",
-    "bos_token",
-    "cls_token",
-    "eos_token",
-    "mask_token",
-    "pad_token",
-    "sep_token",
-    "unk_token",
     // The normalizer of BERT's classes.
     "do_lower_case",
     "strip_accents",
@@ -29,66 +24,67 @@ const USED: [&str; 19] = [
     "model_max_length",
     "max_len",
     "tokenizer_class",
-    "truncation_side",
 ];
 
-/// Keys without effect on the tokens of a text, by the reason.
-const NO_EFFECT: [(&str, &[&str]); 6] = [
-    (
-        "padding: packed batches have none, and a text alone has none in Python either",
-        &["padding", "padding_side", "pad_to_multiple_of", "pad_token_type_id", "pad_token_id"],
-    ),
-    (
-        "truncation: sentence-transformers cuts to its own maximum length, the longest text first, \
-         without overlap, whatever these keys say",
-        &["max_length", "stride", "truncation", "truncation_strategy"],
-    ),
-    (
-        "turning tokens back into text, and chats",
-        &[
-            "chat_template",
-            "clean_up_tokenization_spaces",
-            "decode_with_prefix_space",
-            "errors",
-            "response_schema",
-            "spaces_between_special_tokens",
-            "use_default_system_prompt",
-        ],
-    ),
-    (
-        "where the files were, and how they were loaded",
-        &[
-            "_commit_hash",
-            "_from_auto",
-            "_from_pipeline",
-            "backend",
-            "cache_dir",
-            "device_map",
-            "force_download",
-            "from_slow",
-            "full_tokenizer_file",
-            "init_inputs",
-            "is_local",
-            "local_files_only",
-            "merges_file",
-            "name_or_path",
-            "processor_class",
-            "repo_type",
-            "revision",
-            "special_tokens_map_file",
-            "subfolder",
-            "tokenizer_file",
-            "transformers_version",
-            "trust_remote_code",
-            "use_fast",
-            "vocab_file",
-        ],
-    ),
-    (
-        "offsets and other outputs: ours are those of tokenizer.json's post-processor",
-        &["return_special_tokens_mask", "return_token_type_ids", "trim_offsets", "verbose"],
-    ),
-    ("tokenizers in Python: tokenizer.json has the outcome", &["legacy", "sp_model_kwargs"]),
+/// Keys of the special tokens that have a role.
+const ROLES: [&str; 7] =
+    ["bos_token", "cls_token", "eos_token", "mask_token", "pad_token", "sep_token", "unk_token"];
+
+/// Keys without effect on the tokens of a text.
+const NO_EFFECT: [&str; 46] = [
+    // Padding: packed batches have none, and a text alone has none in Python either.
+    "padding",
+    "padding_side",
+    "pad_to_multiple_of",
+    "pad_token_type_id",
+    "pad_token_id",
+    // Truncation: sentence-transformers cuts to its own maximum length, the longest text first, without
+    // overlap, whatever these keys say.
+    "max_length",
+    "stride",
+    "truncation",
+    "truncation_strategy",
+    // Turning tokens back into text, and chats.
+    "chat_template",
+    "clean_up_tokenization_spaces",
+    "decode_with_prefix_space",
+    "errors",
+    "response_schema",
+    "spaces_between_special_tokens",
+    "use_default_system_prompt",
+    // Where the files were, and how they were loaded.
+    "_commit_hash",
+    "_from_auto",
+    "_from_pipeline",
+    "backend",
+    "cache_dir",
+    "device_map",
+    "force_download",
+    "from_slow",
+    "full_tokenizer_file",
+    "init_inputs",
+    "is_local",
+    "local_files_only",
+    "merges_file",
+    "name_or_path",
+    "processor_class",
+    "repo_type",
+    "revision",
+    "special_tokens_map_file",
+    "subfolder",
+    "tokenizer_file",
+    "transformers_version",
+    "trust_remote_code",
+    "use_fast",
+    "vocab_file",
+    // Offsets and other outputs: ours are those of tokenizer.json's post-processor.
+    "return_special_tokens_mask",
+    "return_token_type_ids",
+    "trim_offsets",
+    "verbose",
+    // Tokenizers in Python: tokenizer.json has the outcome.
+    "legacy",
+    "sp_model_kwargs",
 ];
 
 /// Keys of which one value is what happens here, with the reason.
@@ -112,7 +108,8 @@ pub(super) fn check_keys(keys: &Map<String, Value>) -> Result<(), TokenizerError
                 return Err(unsupported(CONFIG_FILE, key, &format!("{expected}: {reason}"), value));
             }
         } else if !(USED.contains(&key.as_str())
-            || NO_EFFECT.iter().any(|(_, names)| names.contains(&key.as_str()))
+            || ROLES.contains(&key.as_str())
+            || NO_EFFECT.contains(&key.as_str())
             || matches!(value, Value::Bool(false)))
         {
             let expected = "a known key; if the model does not need this one, remove it";
@@ -122,7 +119,7 @@ pub(super) fn check_keys(keys: &Map<String, Value>) -> Result<(), TokenizerError
     Ok(())
 }
 
-/// Checks that the tokenizer of tokenizer.json does what tokenizer_config.json adds in Python.
+/// Checks that the tokenizer of tokenizer.json does what tokenizer_config.json sets in Python.
 ///
 /// # Errors
 /// `Unsupported`, with what differs.
@@ -147,21 +144,57 @@ pub(super) fn check_against_json(
         let expected = format!("{}, as in {JSON_FILE}", bytes.add_prefix_space);
         return Err(unsupported(CONFIG_FILE, "add_prefix_space", &expected, &wanted.into()));
     }
-    let added = config.added_tokens()?;
-    let additional = config.additional_special_tokens()?;
-    let names = added.values().map(|token| &token.content).chain(&additional);
-    match names.into_iter().find(|name| tokenizer.token_to_id(name).is_none()) {
-        None => Ok(()),
-        Some(name) => {
-            let key = "added_tokens_decoder, additional_special_tokens";
-            let expected = format!("tokens of {JSON_FILE}");
-            Err(unsupported(CONFIG_FILE, key, &expected, &name.as_str().into()))
-        }
-    }
+    Ok(())
 }
 
-/// Returns true if a value sets something: no null, and no empty text, list or object.
-fn sets_something(value: &Value) -> bool {
+/// Adds the tokens of tokenizer_config.json to those of tokenizer.json, as Python does: those of
+/// `added_tokens_decoder` replace the switches of tokenizer.json, whatever id they have there, and
+/// special tokens that tokenizer.json has only in its vocabulary are found in texts.
+///
+/// # Errors
+/// `Unsupported`, with a token that tokenizer.json lacks: Python would give it an id of its own,
+/// for which the model has no vector.
+pub(super) fn add_tokens(
+    tokenizer: &mut tokenizers::Tokenizer,
+    config: &super::TokenizerConfig,
+) -> Result<(), TokenizerError> {
+    let in_json = tokenizer.get_added_tokens_decoder();
+    let of_decoder = config.added_tokens()?.into_values();
+    let mut tokens: Vec<(&str, AddedToken)> =
+        of_decoder.map(|token| ("added_tokens_decoder", token)).collect();
+    let mut special = Vec::new();
+    for key in ROLES {
+        special.extend(config.token(key)?.map(|token| (key, token)));
+    }
+    let additional = config.additional_special_tokens()?.into_iter();
+    special.extend(additional.map(|token| ("additional_special_tokens", token)));
+    for (key, name) in special {
+        let added = |token: &AddedToken| token.content == name;
+        if !in_json.values().any(added) && !tokens.iter().any(|(_, token)| added(token)) {
+            tokens.push((key, AddedToken::from(name, true)));
+        }
+    }
+    tokens.retain(|(_, token)| {
+        !token.content.is_empty() && !in_json.values().any(|known| known == token)
+    });
+    let is_missing = |name: &str| tokenizer.token_to_id(name).is_none();
+    if let Some((key, token)) = tokens.iter().find(|(_, token)| is_missing(&token.content)) {
+        let expected = format!("a token of {JSON_FILE}");
+        return Err(unsupported(CONFIG_FILE, key, &expected, &token.content.as_str().into()));
+    }
+    if tokens.is_empty() {
+        return Ok(());
+    }
+    let tokens = tokens.into_iter().map(|(_, token)| token);
+    catch_panic(|| tokenizer.add_tokens(tokens).map(|_| ())).map_err(TokenizerError::damaged_by(
+        CONFIG_FILE,
+        "expected special tokens that fit the tokenizer",
+    ))
+}
+
+/// Returns true if the value of a key in a model's file sets something: no null, and no empty text,
+/// list or object.
+pub fn sets_something(value: &Value) -> bool {
     match value {
         Value::Null => false,
         Value::String(text) => !text.is_empty(),
@@ -224,8 +257,8 @@ mod tests {
     #[test]
     fn no_key_is_in_two_lists() {
         let mut keys: Vec<&str> = USED.to_vec();
-        keys.extend(NO_EFFECT.iter().flat_map(|(_, names)| *names));
-        keys.extend(ONLY.iter().map(|(key, ..)| *key).filter(|key| *key != "truncation_side"));
+        keys.extend(ROLES.iter().chain(&NO_EFFECT));
+        keys.extend(ONLY.iter().map(|(key, ..)| *key));
         let count = keys.len();
         keys.sort_unstable();
         keys.dedup();

@@ -10,7 +10,7 @@ use super::{WordSplit, split_runs};
 /// Marks that are apart inside words unless training shows them attached.
 const APART_INSIDE: &str = "\"()[]{}<>«»“”„,;!?…";
 
-/// As [`APART_INSIDE`], between digits: `1,000` is one word.
+/// The marks of [`APART_INSIDE`] that are also apart between digits: `1,000` is one word.
 const APART_IN_NUMBERS: &str = "\"()[]{}<>«»“”„;!?…";
 
 /// Counts of a mark attached to a word and apart from one, at a place where it could be
@@ -78,14 +78,17 @@ impl SplitEvidence {
         }
     }
 
-    /// The rule that fits the words best. Without any evidence it is that of a [`LearnedSplit`] whose
-    /// marks are attached inside words and apart at their ends.
+    /// The rule that fits the words best. Without any evidence, brackets, double quotes and marks
+    /// that end parts of a sentence are apart everywhere (a comma between digits is not), other marks
+    /// are attached inside words and apart at their ends, abbreviations keep their period, a repeated
+    /// mark is one word, and so is each letter of a script without blanks.
     pub fn learn(&self) -> WordSplit {
         let no_letters = self.letters == Seen::default();
         let sums = [&self.begin, &self.inside, &self.digits, &self.end];
         let all = || sums.iter().flat_map(|marks| marks.values());
-        let attached: u64 = all().map(|seen| seen.attached).sum();
-        if no_letters && self.marks_alone > 0 && attached + self.abbreviations.attached == 0 {
+        let others = [self.abbreviations, self.repeats, self.runs];
+        let attached: u64 = all().chain(&others).map(|seen| seen.attached).sum();
+        if no_letters && self.marks_alone > 0 && attached == 0 {
             return WordSplit::Punctuation;
         }
         let ends = self.end.iter().filter(|(mark, _)| ends_sentences(**mark));
@@ -151,9 +154,13 @@ impl SplitEvidence {
             return self.add_alone(run, around, written);
         };
         let last = run.iter().rposition(is_letter).unwrap_or(first);
-        let uncut = |from: usize, to: usize| !bounds[from..=to].contains(&true);
+        let cut = |from: usize, to: usize| bounds[from..=to].contains(&true);
+        // Bounds and addresses are looked for once: a run may have thousands of marks.
+        let last_cut = bounds[..=first].iter().rposition(|bound| *bound).unwrap_or(0);
+        let first_cut = (last + 1..length).find(|at| bounds[*at]).unwrap_or(length);
+        let is_url = is_url(run);
         for (at, mark) in run[..first].iter().enumerate() {
-            self.begin.entry(*mark).or_default().note(!uncut(at + 1, first));
+            self.begin.entry(*mark).or_default().note(last_cut > at);
         }
         let continues = around.0.last().is_some_and(|before| !is_mark(*before)) && !written;
         if first == 1 && is_apostrophe(run[0]) && !bounds[1] && continues {
@@ -162,15 +169,15 @@ impl SplitEvidence {
         for at in last + 1..length {
             if is_abbreviation(run, at) {
                 self.abbreviations.note(bounds[at]);
-            } else if !(is_url(run) && run[at] == '/') {
-                self.end.entry(run[at]).or_default().note(!uncut(last + 1, at));
+            } else if !(is_url && run[at] == '/') {
+                self.end.entry(run[at]).or_default().note(first_cut <= at);
             }
         }
-        if is_url(run) {
+        if is_url {
             return;
         }
         for (from, to) in mark_groups(run, first, last) {
-            let apart = !uncut(from, to);
+            let apart = cut(from, to);
             let seen =
                 if between_digits(run, from, to) { &mut self.digits } else { &mut self.inside };
             if to - from == 1 {
@@ -187,15 +194,15 @@ impl SplitEvidence {
 
     /// Marks beside each other.
     fn add_neighbours(&mut self, run: &[char], bounds: &[bool]) {
-        let inside = |at: usize| {
-            // Within a word with letters they show nothing about words of marks.
-            let begin = (0..=at).rev().find(|at| bounds[*at]).unwrap_or(0);
-            let end = (at + 1..run.len()).find(|at| bounds[*at]).unwrap_or(run.len());
-            run[begin..end].iter().all(|character| is_mark(*character))
-        };
+        // Within a word with letters they show nothing about words of marks.
+        let mut of_marks = Vec::with_capacity(run.len());
+        while of_marks.len() < run.len() {
+            let begin = of_marks.len();
+            let end = (begin + 1..run.len()).find(|at| bounds[*at]).unwrap_or(run.len());
+            of_marks.resize(end, run[begin..end].iter().all(|character| is_mark(*character)));
+        }
         for at in 1..run.len() {
-            let marks = is_mark(run[at - 1]) && is_mark(run[at]);
-            if marks && inside(at - 1) && inside(at) {
+            if of_marks[at - 1] && of_marks[at] {
                 let same = run[at] == run[at - 1];
                 let seen = if same { &mut self.repeats } else { &mut self.runs };
                 seen.note(bounds[at]);

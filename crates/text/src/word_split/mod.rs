@@ -35,10 +35,10 @@ pub enum WordSplit {
     Punctuation,
     /// Words of Unicode (UAX #29), and what stands between them, without blanks.
     Unicode,
-    /// As punctuation, and every letter (grapheme) of a script without blanks by itself: Han, Kana,
+    /// The words of [`Punctuation`](Self::Punctuation), and every letter (grapheme) of a script without blanks by itself: Han, Kana,
     /// Thai, Lao, Khmer, Myanmar.
     Characters,
-    /// As the words of training data were split.
+    /// The way in which the words of training data were split.
     Learned(LearnedSplit),
 }
 
@@ -77,14 +77,15 @@ impl WordSplit {
     /// without blanks does not show where words end: `小王` is two. Words of other scripts are whole.
     pub fn units(&self, word: &str) -> Vec<Range<usize>> {
         let characters: Vec<char> = word.chars().collect();
-        if !characters.iter().copied().any(lacks_blanks) {
+        if *self == Self::Whitespace || !characters.iter().copied().any(lacks_blanks) {
             return std::iter::once(0..characters.len()).collect();
         }
         let mut units: Vec<Range<usize>> = Vec::new();
         for part in self.split(word) {
-            let beside_letter = |at: usize| lacks_blanks(characters[at]);
+            let is_letter = |at: usize| lacks_blanks(characters[at]);
             match units.last_mut() {
-                Some(last) if !beside_letter(part.start - 1) && !beside_letter(part.start) => {
+                // Blanks may stand between the two.
+                Some(last) if !is_letter(last.end - 1) && !is_letter(part.start) => {
                     last.end = part.end;
                 }
                 _ => units.push(part),

@@ -115,6 +115,14 @@ fn codes_stay_whole_and_commas_do_not() {
 fn marks_that_are_always_apart_are_punctuation() {
     let split = learned(&["AK - 123 is ' here ' .", "don ' t go"]);
     assert_eq!(split, WordSplit::Punctuation);
+    // Marks that are one word are not apart, wherever they stand.
+    for (rows, text, expected) in [
+        (["well ... yes , ok", "so ... no , x"], "well... yes, a", "well ... yes , a"),
+        (["well :) yes , ok", "so :) no , x"], "yes :), a", "yes :), a"),
+        (["the U.S. and , ok", "J. Smith , x"], "to U.K. , a", "to U.K. , a"),
+    ] {
+        check(&learned(&rows), &[(text, expected)]);
+    }
 }
 
 #[test]
@@ -211,6 +219,8 @@ fn words_of_several_letters_have_units() {
         ("", &[0..0]),
         (" ", &[0..1]),
         ("New York", &[0..8]),
+        ("小王 AK-1", &[0..1, 1..2, 3..7]),
+        ("AK-1 小王 b c", &[0..4, 5..6, 6..7, 8..11]),
     ] {
         for split in [&split, &WordSplit::Characters] {
             assert_eq!(split.units(word), expected, "{word:?} by {split:?}");
@@ -218,6 +228,17 @@ fn words_of_several_letters_have_units() {
         assert_eq!(WordSplit::Whitespace.units(word), [0..word.chars().count()], "{word:?}");
     }
     assert_eq!(WordSplit::Punctuation.units("東京タワー"), [0..1, 1..2, 2..5]);
+}
+
+/// Counting that is quadratic in a run would take minutes.
+#[test]
+fn long_runs_of_marks_are_counted_in_one_pass() {
+    let marks = "-".repeat(200_000);
+    for text in [marks.clone(), format!("{marks}a"), format!("a{marks}"), format!("a{marks}a")] {
+        let mut evidence = SplitEvidence::default();
+        evidence.add(&text, &[0..1, 1..text.len()], true);
+        evidence.learn();
+    }
 }
 
 #[test]

@@ -44,8 +44,20 @@ pub(crate) fn class(cell: Cell) -> Result<String, String> {
 }
 
 /// A set of labels: a list, or what is a set once the other cells are known.
+///
+/// A text in brackets that is no list is refused: it would be split within the brackets.
 pub(crate) fn set(cell: Cell) -> Result<RawLabel, String> {
-    let Some(labels) = list(cell)? else { return single(cell, "a label").map(RawLabel::Cell) };
+    let Some(labels) = list(cell)? else {
+        let text = single(cell, "a label")?;
+        let inside = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        return match inside.is_some_and(|inside| !inside.contains(['[', ']'])) {
+            true => Err(format!(
+                "expected a list with its labels in quotes, [\"a\", \"b\"], found {}",
+                quoted(&text)
+            )),
+            false => Ok(RawLabel::Cell(text)),
+        };
+    };
     let labels = labels.iter().map(|label| single(Cell::Json(label), "a label"));
     labels.collect::<Result<_, _>>().map(RawLabel::Set)
 }
@@ -135,12 +147,13 @@ mod tests {
             (MultiLabel, json!("['joy', 'love']"), set(&["joy", "love"])),
             (MultiLabel, json!("[1, 0, 1]"), set(&["1", "0", "1"])),
             (MultiLabel, json!("[]"), set(&[])),
-            (MultiLabel, json!("[a]"), cell("[a]")),
+            (MultiLabel, json!("[a]"), Err("expected a list with its labels in quotes")),
             (MultiLabel, json!("['it']s']"), Err("expected a list: column 7: expected the end")),
             // Elements of a list are labels as they are.
             (MultiLabel, json!(["['a']"]), set(&["['a']"])),
             (MultiLabel, json!(null), Ok(None)),
             (MultiLabel, json!([1, 0, 1.0]), set(&["1", "0", "1.0"])),
+            (MultiLabel, json!("[joy, love]"), Err("expected a list with its labels in quotes")),
             (Classification, json!(" a\u{a0}"), class("a")),
             (Classification, json!(" "), Ok(None)),
             (Regression, json!(" "), Ok(None)),
@@ -189,7 +202,19 @@ mod tests {
             (MultiLabel, " a | b|", cell("a | b|")),
             (MultiLabel, "", cell("")),
             (MultiLabel, " ", cell("")),
-            (MultiLabel, "[a]", cell("[a]")),
+            (
+                MultiLabel,
+                "[a]",
+                Err("expected a list with its labels in quotes, [\"a\", \"b\"], found"),
+            ),
+            (MultiLabel, "[joy, love]", Err("expected a list with its labels in quotes")),
+            (MultiLabel, "[np.str_('a'), np.str_('b')]", Err("expected a list with its labels")),
+            (MultiLabel, "[a]|[b]", cell("[a]|[b]")),
+            (MultiLabel, "[a] b", cell("[a] b")),
+            (MultiLabel, "[ 'a', 'b' ]", set(&["a", "b"])),
+            (MultiLabel, "[ 1, 0 ]", set(&["1", "0"])),
+            (MultiLabel, "[1, \"a\"]", set(&["1", "a"])),
+            (MultiLabel, "[null, \"a\"]", Err("expected a label, found null")),
             (MultiLabel, "['joy', 'love']", set(&["joy", "love"])),
             (MultiLabel, "['anger']", set(&["anger"])),
             (MultiLabel, "[1, 0, 1]", set(&["1", "0", "1"])),

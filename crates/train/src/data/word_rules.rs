@@ -8,7 +8,7 @@
 use std::ops::Range;
 
 use polyhead_files::quoted;
-use polyhead_text::{SplitEvidence, WordSplit, without_blanks};
+use polyhead_text::{SplitEvidence, WordSplit, tag_inside, without_blanks};
 
 use super::cell::RawLabel;
 use super::raw::RawSplit;
@@ -102,9 +102,7 @@ fn spread(row: &mut Row, units: &[Vec<Range<usize>>]) {
     for label in row.labels.iter_mut().flatten() {
         if let RawLabel::Tags(tags) = label {
             let of_word = |(tag, units): (&String, &Vec<Range<usize>>)| {
-                let later =
-                    tag.strip_prefix('B').map_or_else(|| tag.clone(), |of| format!("I{of}"));
-                let later = std::iter::repeat_n(later, units.len() - 1);
+                let later = std::iter::repeat_n(tag_inside(tag), units.len() - 1);
                 std::iter::once(tag.clone()).chain(later).collect::<Vec<_>>()
             };
             *tags = tags.iter().zip(units).flat_map(of_word).collect();

@@ -7,7 +7,7 @@ use super::{SplitAnswers, TaskMetrics, TaskRules, TokensCounter, TokensMetrics, 
 use polyhead_files::{Cell, quoted};
 
 use polyhead_model::HeadSpec;
-use polyhead_text::Tag;
+use polyhead_text::{Tag, tag_inside};
 
 use crate::data::{FIRST_UNKNOWN, RawLabel, SplitWords, TaskLabels};
 
@@ -46,9 +46,9 @@ pub(crate) fn word_tags(
 
 /// The tag of a word that goes on with what the word before is in.
 fn continued(tag: u32, head: &HeadSpec) -> u32 {
-    let within = head.labels[tag as usize].strip_prefix('B').map(|of| format!("I{of}"));
-    let within = head.labels.iter().position(|label| Some(label) == within.as_ref());
-    within.map_or(tag, |label| label as u32)
+    let inside = tag_inside(&head.labels[tag as usize]);
+    let inside = head.labels.iter().position(|label| *label == inside);
+    inside.map_or(tag, |label| label as u32)
 }
 
 impl TaskRules for Tokens {

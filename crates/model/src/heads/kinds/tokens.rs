@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use polyhead_text::tag_spans;
+use polyhead_text::{tag_inside, tag_spans};
 
 use super::{Answer, KindRules, TextNumbers, best, softmax_rows};
 
@@ -64,7 +64,7 @@ pub(crate) struct TextWords {
     pub(crate) places: Vec<Range<usize>>,
     /// Index of each word's first token in its sequence; `None` if the word has no token.
     pub(crate) tokens: Vec<Option<u32>>,
-    /// Which words stand inside a token that a word before them begins.
+    /// `[words]`: true for words that stand inside a token that a word before them begins.
     pub(crate) inside: Vec<bool>,
 }
 
@@ -100,7 +100,9 @@ fn tag(labels: &[String], text: &TextWords, probabilities: &[f32]) -> TaggedText
                 TaggedWord { start, end, tag: best.label, probability, row: Some(row) }
             }
             (None, Some(before)) if *inside => {
-                TaggedWord { start, end, tag: continued(&before.tag), ..before.clone() }
+                let inside = tag_inside(&before.tag);
+                let tag = if labels.contains(&inside) { inside } else { before.tag.clone() };
+                TaggedWord { start, end, tag, ..before.clone() }
             }
             (None, _) => {
                 TaggedWord { start, end, tag: OUTSIDE.to_owned(), probability: None, row: None }
@@ -125,14 +127,6 @@ fn tag(labels: &[String], text: &TextWords, probabilities: &[f32]) -> TaggedText
         })
         .collect();
     TaggedText { words, spans }
-}
-
-/// The tag of a word that goes on with what the word before is in.
-fn continued(tag: &str) -> String {
-    match tag.strip_prefix('B') {
-        Some(label) => format!("I{label}"),
-        None => tag.to_owned(),
-    }
 }
 
 #[cfg(test)]
@@ -189,5 +183,12 @@ mod tests {
         let (_, found) = answer(&head, &logits, Some(&words), Some(least));
         let Answer::Tokens(text) = found else { panic!("{found:?}") };
         assert_eq!((text.spans.len(), text.words.len()), (1, 6));
+
+        // No answer is a tag that the head does not have.
+        let head = super::super::testing::head("tokens", &["O", "B-x", "I-y"]);
+        let (_, found) = answer(&head, &logits, Some(&words), None);
+        let Answer::Tokens(text) = found else { panic!("{found:?}") };
+        let tags: Vec<&str> = text.words.iter().map(|word| word.tag.as_str()).collect();
+        assert_eq!(tags, ["B-x", "B-x", "O", "B-x", "B-x", "O"]);
     }
 }

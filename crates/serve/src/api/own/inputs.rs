@@ -78,6 +78,9 @@ impl FromTextOrList for FieldsOrText {
             fields.insert(name, value);
         }
         if let (1, Some(FieldValue::Words(words))) = (fields.len(), fields.get_mut("tokens")) {
+            if words.is_empty() {
+                return Err(A::Error::custom("`tokens`: expected at least one word, found none"));
+            }
             return Ok(Self::Text(TextInput::Words(std::mem::take(words))));
         }
         Ok(Self::Fields(fields))
@@ -223,7 +226,7 @@ mod tests {
             (r#"["a","b"]"#, Many(vec![one("a"), one("b")])),
             (r#"[["a","b"],"c"]"#, Many(vec![pair("a", "b"), one("c")])),
             (r#"{"tokens":["a","b","c"]}"#, One(words(&["a", "b", "c"]))),
-            (r#"["c",{"tokens":[]}]"#, Many(vec![one("c"), words(&[])])),
+            (r#"["c",{"tokens":[""]}]"#, Many(vec![one("c"), words(&[""])])),
             (r#"{"tokens":"a"}"#, One(fields([("tokens", text("a"))]))),
             (
                 r#"{"tokens":["a"],"body":"b"}"#,
@@ -252,6 +255,8 @@ mod tests {
             ),
             (r#"[{"tokens":["a",1]}]"#, "expected a string"),
             (r#"[{"tokens":["a"],"tokens":[]}]"#, "duplicate field `tokens`"),
+            (r#"{"tokens":[]}"#, "`tokens`: expected at least one word, found none"),
+            (r#"["c",{"tokens":[]}]"#, "`tokens`: expected at least one word, found none"),
             (r#"{"a":"","a":""}"#, "duplicate field `a`"),
             (r#"{"a":5}"#, "integer `5`, expected a string in field `a`"),
             (r#"{"a":true}"#, "boolean `true`, expected a string in field `a`"),
