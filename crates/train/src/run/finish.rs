@@ -307,8 +307,7 @@ impl Run<'_> {
 
     fn write_model(&self, best_step: u64, metrics: Value) -> Result<(), Error> {
         let network = &self.learner.network;
-        let mut model =
-            self.plan.trained_model(network, best_step, metrics, self.warnings.clone());
+        let mut model = self.plan.trained_model(network, best_step, metrics, self.warnings.clone());
         model.reference = (self.config.output.encoder == EncoderFiles::Reference)
             .then(|| self.config.encoder.model.clone());
         write_folder(&self.directory.join(MODEL), |folder| Ok(model.write(folder)?))
