@@ -15,7 +15,7 @@ pub enum TextInput<S = String> {
     /// Two texts in one sequence, as cross-encoders read them. Each token's span counts in its own
     /// text; [`TokenBatch::second_texts`](crate::TokenBatch::second_texts) has the second text's.
     Pair(S, S),
-    /// The words of one text. They are joined by one blank, and spans count in the joined text.
+    /// The words of one text. They are joined as [`join_words`] says, and spans count in the joined text.
     Words(Vec<S>),
 }
 

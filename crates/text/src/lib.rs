@@ -60,4 +60,4 @@ pub use input::TextInput;
 pub use spans::spans_in_texts;
 pub use tokenizer::{Tokenizer, sets_something};
 pub use word_split::{LearnedSplit, SplitEvidence, WordSplit};
-pub use words::{join_as_written, join_words, locate_words, without_blanks};
+pub use words::{join_words, locate_words};

@@ -4,51 +4,28 @@ use std::ops::Range;
 
 use crate::word_split::stands_without_blanks;
 
-/// The text that the encoder reads in place of `words`, joined by one blank, and the place of each.
+/// The text that the encoder reads in place of `words`, and the place of each word: joined by one
+/// blank, but without it between letters and wide marks of scripts that have no blanks between words,
+/// so that it is the text as people write it.
 pub fn join_words(words: &[impl AsRef<str>]) -> (String, Vec<Range<usize>>) {
     let mut text = String::new();
     let mut places = Vec::with_capacity(words.len());
-    let mut end = 0;
+    let (mut end, mut last) = (0, None);
     for (index, word) in words.iter().map(AsRef::as_ref).enumerate() {
-        if index > 0 {
+        let touch = [last, word.chars().next()]
+            .iter()
+            .all(|character| character.is_some_and(stands_without_blanks));
+        if index > 0 && !touch {
             text.push(' ');
             end += 1;
         }
         let start = end;
         text.push_str(word);
         end += word.chars().count();
+        last = word.chars().next_back();
         places.push(start..end);
     }
     (text, places)
-}
-
-/// `words` as they stand in a text: joined by one blank, but without it between letters and wide
-/// marks of scripts that have no blanks between words; and the place of each word.
-pub fn join_as_written(words: &[impl AsRef<str>]) -> (String, Vec<Range<usize>>) {
-    let (text, places) = join_words(words);
-    without_blanks(&text, &places)
-}
-
-/// `text` without single blanks between words whose scripts have none: letters of such scripts and
-/// their wide marks; and the place of each word there.
-///
-/// - `words`: characters of each word in `text`, in order
-pub fn without_blanks(text: &str, words: &[Range<usize>]) -> (String, Vec<Range<usize>>) {
-    let characters: Vec<char> = text.chars().collect();
-    let mut dropped = Vec::new();
-    for two in words.windows(2) {
-        let (end, next) = (two[0].end, two[1].start);
-        let wide = |at: usize| characters.get(at).copied().is_some_and(stands_without_blanks);
-        let inner = !two[0].is_empty() && !two[1].is_empty();
-        if inner && next == end + 1 && characters[end] == ' ' && wide(end - 1) && wide(next) {
-            dropped.push(end);
-        }
-    }
-    let before = |at: usize| dropped.partition_point(|blank| *blank < at);
-    let kept = characters.iter().zip(0..).filter(|(_, at)| dropped.binary_search(at).is_err());
-    let places =
-        words.iter().map(|word| word.start - before(word.start)..word.end - before(word.end));
-    (kept.map(|(character, _)| character).collect(), places.collect())
 }
 
 /// Where `words` stand in `text`: each at its first place after the word before it.
@@ -90,7 +67,7 @@ mod tests {
             (&["กรุง", "เทพ", "3", "วัน"], "กรุงเทพ 3 วัน"),
             (&["「", "ありがとう", "」", ""], "「ありがとう」 "),
         ] {
-            let (found, places) = join_as_written(words);
+            let (found, places) = join_words(words);
             assert_eq!(found, text);
             let inside: Vec<_> = places.iter().map(|place| characters(text, place)).collect();
             assert_eq!(inside, words);

@@ -104,7 +104,7 @@ mod tests {
             ("epochs", &["train.epochs"]),
             ("task.topic.weight", &["task.weight"]),
             ("seed", &["seed"]),
-            ("checkpoint", &["checkpoint.every", "checkpoint.keep"]),
+            ("checkpoint", &["checkpoint.every", "checkpoint.keep", "checkpoint.after"]),
             ("cosine", &["train.schedule"]),
             ("epoch", &[]),
         ] {

@@ -233,6 +233,7 @@ async fn a_prompt_that_cannot_be_tokenized_is_no_fault_of_a_text() {
     let model = serde_json::json!({"type": "Unigram", "unk_id": null, "byte_fallback": false, "vocab": vocab});
     let tokenizer = serde_json::json!({"version": "1.0", "added_tokens": [], "model": model});
     std::fs::write(place.path().join("tokenizer.json"), tokenizer.to_string()).unwrap();
+    std::fs::remove_file(place.path().join("tokenizer_config.json")).unwrap();
     let mut folder = ModelFolder::open(place.path()).unwrap();
     folder.prompts = vec![("good".to_owned(), "word ".to_owned()), ("bad".into(), "q ".into())];
     // Only then are the prompt's tokens counted.

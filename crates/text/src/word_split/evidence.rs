@@ -55,7 +55,7 @@ impl SplitEvidence {
     ///
     /// - `words`: characters of each word, in order
     /// - `written`: whether `text` is the text as it was written; else it is its words, joined by
-    ///   [`join_as_written`](crate::join_as_written), and blanks show nothing
+    ///   [`join_words`](crate::join_words), and blanks show nothing
     pub fn add(&mut self, text: &str, words: &[Range<usize>], written: bool) {
         let characters: Vec<char> = text.chars().collect();
         let mut bounds = vec![false; characters.len() + 1];

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::words::{join_as_written, locate_words};
+use crate::words::{join_words, locate_words};
 
 fn pieces<'t>(split: &WordSplit, text: &'t str) -> Vec<&'t str> {
     let bytes: Vec<usize> =
@@ -14,7 +14,7 @@ fn learned(rows: &[&str]) -> WordSplit {
     let mut evidence = SplitEvidence::default();
     for row in rows {
         let words: Vec<&str> = row.split_whitespace().collect();
-        let (text, places) = join_as_written(&words);
+        let (text, places) = join_words(&words);
         evidence.add(&text, &places, false);
     }
     evidence.learn()

@@ -8,7 +8,7 @@
 use std::ops::Range;
 
 use polyhead_files::quoted;
-use polyhead_text::{SplitEvidence, WordSplit, tag_inside, without_blanks};
+use polyhead_text::{SplitEvidence, WordSplit, tag_inside};
 
 use super::cell::RawLabel;
 use super::raw::RawSplit;
@@ -26,13 +26,8 @@ pub(super) fn word_splits(tasks: &[&TaskFields], train: &RawSplit) -> Vec<WordSp
     let mut has_words = false;
     for (text, words) in rows().filter_map(|row| Some((row.input.text(), row.words.as_ref()?))) {
         has_words |= !words.in_text.is_empty();
-        // Joined by blanks, a text shows no more than its words do.
-        if *text == words.joined {
-            let (text, places) = without_blanks(&text, &words.in_text);
-            evidence.add(&text, &places, false);
-        } else {
-            evidence.add(&text, &words.in_text, true);
-        }
+        // Made of its words, a text shows no more than they do.
+        evidence.add(&text, &words.in_text, *text != words.joined);
     }
     let learned = if must_learn { evidence.learn() } else { WordSplit::default() };
     let rule = |task: &&TaskFields| match (&task.words, &task.start_words) {

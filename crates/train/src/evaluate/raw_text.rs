@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use polyhead_compute::Threads;
 use polyhead_model::{HeadSpec, Network, Pass};
-use polyhead_text::{TextInput, WordSplit, tag_spans, without_blanks};
+use polyhead_text::{TextInput, WordSplit, tag_spans};
 
 use crate::data::{FIRST_UNKNOWN, Split, SplitWords, Tokenize};
 use crate::error::Error;
@@ -51,9 +51,10 @@ impl RawTexts {
 
 impl Split {
     /// The text of a row as it is without its words, and the place of each word: the row's own text,
-    /// or its words joined by blanks where their script has them.
+    /// or its words joined.
     pub(crate) fn raw_text(&self, row: usize) -> (String, Vec<Range<usize>>) {
-        without_blanks(&self.inputs[row].text(), &self.words.places[self.words.row(row)])
+        let places = self.words.places[self.words.row(row)].to_vec();
+        (self.inputs[row].text().into_owned(), places)
     }
 }
 

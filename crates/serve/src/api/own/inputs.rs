@@ -174,7 +174,9 @@ impl PartialSchema for TextInputs {
         let pair = pair.description(Some("A pair of texts, read as one sequence"));
         let words = || {
             let tokens = ArrayBuilder::new().items(string());
-            let tokens = tokens.description(Some("Words, joined by one blank"));
+            let tokens = tokens.description(Some(
+                "Words, joined by one blank, or by none in Chinese, Japanese and Thai",
+            ));
             let none = AdditionalProperties::FreeForm(false);
             ObjectBuilder::new()
                 .property("tokens", tokens)
