@@ -97,6 +97,10 @@ fn scores(task: &TaskResult) -> Markup {
             row(format!("{}{star}", metric_name(name)), &|m| score(name, m.get(name)))
         })
         .collect();
+    if there.iter().any(|(_, metrics)| metrics.raw_text().is_some()) {
+        let f1 = |metrics: &TaskMetrics| metrics.raw_text().map(|spans| spans.f1);
+        rows.push(row("span F1 on raw text".to_owned(), &|metrics| percent(f1(metrics))));
+    }
     rows.push(row("rows".to_owned(), &|metrics| grouped(counts(metrics).0)));
     if there.iter().any(|(_, metrics)| counts(metrics).1 > 0) {
         let title = "labels unknown to the head".to_owned();

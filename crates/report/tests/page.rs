@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use polyhead_report::{draw_page, write_page};
-use polyhead_train::{Curves, DevPoint, RunReport, TrainPoint};
+use polyhead_train::{Curves, DevPoint, RunReport, SpanScores, TaskMetrics, TrainPoint};
 use serde_json::Value;
 
 /// Number of colours of the palette.
@@ -68,6 +68,20 @@ fn every_section_is_there() {
     ] {
         assert!(page.contains(words), "{words}");
     }
+}
+
+#[test]
+fn tagging_shows_its_score_on_raw_text() {
+    let row = "span F1 on raw text";
+    let mut report = sample();
+    assert!(!draw_page(&report).contains(row));
+    let caps = report.tasks.last_mut().expect("five tasks");
+    let Some(TaskMetrics::Tokens(dev)) = &mut caps.dev else { panic!("caps tags words") };
+    dev.raw_text = Some(SpanScores { precision: 0.25, recall: 0.75, f1: 0.375 });
+    let page = draw_page(&report);
+    let (_, after) = page.split_once(row).expect("a row of the scores");
+    let (cells, _) = after.split_once("</tr>").expect("its end");
+    assert!(cells.contains("37.5"), "{cells}");
 }
 
 #[test]
