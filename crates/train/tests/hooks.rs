@@ -10,6 +10,8 @@ use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::place::Place;
 use polyhead_train::{
@@ -139,6 +141,7 @@ fn tried(
     hooks: Vec<Box<dyn Hook>>,
 ) -> Result<Ending, Error> {
     let trainer = Trainer::new(config.clone()).threads(2);
+    STOP.set(trainer.stop_flag());
     hooks.into_iter().fold(trainer, Trainer::hook).train(run, resume)
 }
 
@@ -155,14 +158,45 @@ fn short(place: &Place) -> RunConfig {
     config
 }
 
+thread_local! {
+    /// The stop flag of the trainer of this test.
+    static STOP: RefCell<Arc<AtomicBool>> = RefCell::default();
+}
+
+/// Stops the run after a step as Ctrl-C does: it can be resumed.
 fn stop_after(at: u64) -> Box<dyn Hook> {
     Box::new(Made {
         name: "stop",
         after: Some(Box::new(move |step| {
-            Ok(if step.step == at { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+            if step.step == at {
+                STOP.with_borrow(|flag| flag.store(true, Ordering::Relaxed));
+            }
+            Ok(ControlFlow::Continue(()))
         })),
         ..Made::default()
     })
+}
+
+#[test]
+fn a_hook_that_ends_a_run_leaves_its_model() {
+    let place = Place::new();
+    let end = || -> Vec<Box<dyn Hook>> {
+        vec![Box::new(Made {
+            name: "end",
+            after: Some(Box::new(|step| {
+                Ok(if step.step == 4 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+            })),
+            ..Made::default()
+        })]
+    };
+    let run = place.path("run");
+    let Ending::Finished(summary) = train(&short(&place), &run, false, end()) else {
+        panic!("a model was expected")
+    };
+    assert_eq!((summary.steps, summary.best_step), (4, 4));
+    assert!(run.join("model/model.safetensors").exists());
+    let again = train(&short(&place), &run, true, end());
+    assert!(matches!(again, Ending::AlreadyFinished), "{again:?}");
 }
 
 /// Fails after a step, without a checkpoint: to the folder of the run this is a kill.

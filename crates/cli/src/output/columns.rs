@@ -1,6 +1,7 @@
 //! The other columns of a row, in front of its results.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::io::{self, Write};
 
 use serde::Serialize;
@@ -34,21 +35,23 @@ pub(crate) fn write_line(
 /// The key of column `name`: it gets a prefix if Polyhead sets a key of that name, and is
 /// different from all keys and from the key of every other column.
 pub(crate) fn key<'a>(name: &'a str, columns: &[(String, String)], keys: &[&str]) -> Cow<'a, str> {
-    let mut key = Cow::Borrowed(name);
-    if keys.contains(&name) {
-        let renamed = |(other, _): &&(String, String)| keys.contains(&other.as_str());
-        let earlier = columns.iter().take_while(|(other, _)| other != name).filter(renamed);
-        let earlier: Vec<_> = earlier.map(|(other, _)| self::key(other, columns, keys)).collect();
-        let is_taken = |key: &str| {
-            keys.contains(&key)
-                || columns.iter().any(|(other, _)| other == key)
-                || earlier.iter().any(|other| other == key)
-        };
-        while is_taken(&key) {
-            key.to_mut().insert_str(0, PREFIX);
-        }
+    if !keys.contains(&name) {
+        return Cow::Borrowed(name);
     }
-    key
+    // Names that are taken: those of Polyhead, of the columns, and the new ones of columns before.
+    let mut taken: HashSet<Cow<str>> = keys.iter().map(|key| Cow::Borrowed(*key)).collect();
+    taken.extend(columns.iter().map(|(other, _)| Cow::Borrowed(other.as_str())));
+    for (other, _) in columns.iter().filter(|(other, _)| keys.contains(&other.as_str())) {
+        let mut key = format!("{PREFIX}{other}");
+        while taken.contains(key.as_str()) {
+            key.insert_str(0, PREFIX);
+        }
+        if other == name {
+            return Cow::Owned(key);
+        }
+        taken.insert(Cow::Owned(key));
+    }
+    Cow::Borrowed(name)
 }
 
 #[cfg(test)]

@@ -93,15 +93,17 @@ impl EncoderReference {
 
     /// The files of `source` together with those of the encoder, once that is found unchanged.
     pub(crate) fn find(&self, source: Source) -> Result<Source, Error> {
-        let (mut missing, mut changed) = (Vec::new(), Vec::new());
+        let (mut missing, mut changed, mut unreadable) = (Vec::new(), Vec::new(), None);
         for place in self.places(&source) {
-            match self.difference(&place)? {
-                None => {
+            match self.difference(&place) {
+                // Another place may be readable.
+                Err(error) => _ = unreadable.get_or_insert(error),
+                Ok(None) => {
                     let names = self.files.iter().map(|file| file.name.clone());
                     return Ok(source.with_encoder(names.collect(), place));
                 }
-                Some(Difference::NoFile) => missing.push(place.describe("")),
-                Some(Difference::Changed(change)) => changed.push(change),
+                Ok(Some(Difference::NoFile)) => missing.push(place.describe("")),
+                Ok(Some(Difference::Changed(change))) => changed.push(change),
             }
         }
         let (file, model) = (source.describe(polyhead_json::FILE), &self.model);
@@ -113,6 +115,9 @@ impl EncoderReference {
                  trained: {}; put the files of that time back{copy}",
                 changed.join("; ")
             );
+        }
+        if let Some(error) = unreadable {
+            return Err(error);
         }
         let looked = match missing.is_empty() {
             true => "no folder is known".to_owned(),

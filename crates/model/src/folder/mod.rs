@@ -34,7 +34,7 @@ pub use max_length::decide_max_length;
 pub(crate) use mistaken::mistaken_file;
 pub use polyhead_json::Provenance;
 pub use prompts::Similarity;
-#[cfg(feature = "hub")]
+#[cfg(any(feature = "hub", feature = "builtin"))]
 pub(crate) use source::FilePlace;
 pub(crate) use source::{Source, joined};
 #[cfg(feature = "hub")]

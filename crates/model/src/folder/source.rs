@@ -44,6 +44,7 @@ impl FilePlace {
         match self {
             Self::Directory(folder) if name.is_empty() => folder.display().to_string(),
             Self::Directory(folder) => folder.join(name).display().to_string(),
+            Self::Memory(_) if name.is_empty() => "the built-in model".to_owned(),
             Self::Memory(_) => format!("built-in model: {name}"),
         }
     }

@@ -186,6 +186,14 @@ impl<'a> TrainedModel<'a> {
         directory: &Path,
     ) -> Result<EncoderReference, Error> {
         let start = self.start;
+        if self.layers != start.config.layers {
+            let (expected, found) = (start.config.layers, self.layers);
+            fail!(
+                Option,
+                "expected all {expected} layers of `{model}`, to whose encoder the folder is to \
+                 refer, found {found}"
+            );
+        }
         let mut tensors = self.encoder_tensors(config)?;
         let entries = self.store.entries().iter().enumerate();
         let of_module = |group| matches!(group, ParameterGroup::Module(_));
@@ -196,7 +204,7 @@ impl<'a> TrainedModel<'a> {
         for (name, tensor) in &tensors {
             let same = start.parameters.iter().find(|parameter| parameter.name == *name);
             let same = same.is_some_and(|same| same.tensor.to_vec() == *tensor.values);
-            if !same || self.layers != start.config.layers {
+            if !same {
                 fail!(
                     Option,
                     "tensor `{name}`: expected that of `{model}`, to whose encoder the folder is \

@@ -152,6 +152,17 @@ fn another_encoder_is_refused_with_both_digests() {
     json["encoder"]["relative_path"] = json!("../good");
     fs::write(model.join("polyhead.json"), json.to_string()).unwrap();
     ModelFolder::open(&model).unwrap();
+    // A place that cannot be read hides no good one, and is named where there is none.
+    let odd = model.parent().unwrap().join("odd/model.safetensors");
+    fs::create_dir_all(&odd).unwrap();
+    json["encoder"]["relative_path"] = json!("../odd");
+    json["encoder"]["path"] = json!(good);
+    fs::write(model.join("polyhead.json"), json.to_string()).unwrap();
+    ModelFolder::open(&model).unwrap();
+    json["encoder"]["path"] = json!(model.join("nothing"));
+    fs::write(model.join("polyhead.json"), json.to_string()).unwrap();
+    let error = ModelFolder::open(&model).unwrap_err();
+    assert!(error.to_string().contains("odd/model.safetensors"), "{error}");
 }
 
 #[test]
@@ -159,16 +170,22 @@ fn weights_that_are_not_the_models_cannot_be_referred_to() {
     let place = tempfile::tempdir().unwrap();
     let start = ModelFolder::open(&tiny_model("st3-dense")).unwrap();
     let threads = Threads::new(1).unwrap();
-    for options in [
-        NetworkOptions { random: Some(3), ..NetworkOptions::default() },
-        NetworkOptions { layers: Some(1), ..NetworkOptions::default() },
+    for (options, expected) in [
+        (
+            NetworkOptions { random: Some(3), ..NetworkOptions::default() },
+            "expected that of `base`",
+        ),
+        (
+            NetworkOptions { layers: Some(1), ..NetworkOptions::default() },
+            "layers of `base`, to whose encoder the folder is to refer, found 1",
+        ),
     ] {
         let network = Network::new(&start, &[], &options, &threads).unwrap();
         let mut model = TrainedModel::new(&start, &network, 40, provenance());
         model.reference = Some("base".into());
         let error = model.write(&place.path().join("a")).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Option);
-        assert!(error.to_string().contains("expected that of `base`"), "{error}");
+        assert!(error.to_string().contains(expected), "{error}");
         fs::remove_dir_all(place.path().join("a")).unwrap();
     }
 }

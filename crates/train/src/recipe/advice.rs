@@ -38,7 +38,11 @@ pub(crate) fn advice(plan: &RunPlan) -> Vec<String> {
         }
         let (name, labels, dev) =
             (&task.name, task.labels.len(), source.dev.labels[index].labelled());
-        if dev < labels {
+        if dev == 0 {
+            notes.push(format!(
+                "task `{name}`: no row of dev has a label of it: nothing chooses its best step"
+            ));
+        } else if dev < labels {
             notes.push(format!(
                 "task `{name}`: the labelled rows of dev ({dev}) are fewer than the labels \
                  ({labels}): the choice of the best step is a matter of chance"

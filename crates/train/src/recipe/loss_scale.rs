@@ -12,8 +12,15 @@ const ROWS: usize = 1_000;
 const DROWNS: f64 = 4.0;
 
 /// The loss of a head whose logits are all 0, as those of an untrained head nearly are, for each
-/// task; `None` where it says nothing: for tasks that are held to the answers of the starting model.
-pub(crate) fn starting_losses(data: &Dataset, objectives: &[Objective]) -> Vec<Option<f64>> {
+/// task; `None` where it says nothing: for tasks that are held to the answers of the starting model,
+/// or begin with its head.
+///
+/// - `known`: for each task, true if the starting model has its head
+pub(crate) fn starting_losses(
+    data: &Dataset,
+    objectives: &[Objective],
+    known: &[bool],
+) -> Vec<Option<f64>> {
     let loss = |(task, objective): (usize, &Objective)| {
         let train = &data.sources[data.tasks[task].source].train;
         let labelled = (0..train.len()).filter(|&row| train.labels[task].is_labelled(row));
@@ -28,7 +35,8 @@ pub(crate) fn starting_losses(data: &Dataset, objectives: &[Objective]) -> Vec<O
             normaliser += objective.normaliser(&targets);
         }
         let loss = sum / normaliser;
-        (!objective.distills && loss.is_finite() && loss > 0.0).then_some(loss)
+        let is_new = !objective.distills && !known[task];
+        (is_new && loss.is_finite() && loss > 0.0).then_some(loss)
     };
     objectives.iter().enumerate().map(loss).collect()
 }
@@ -115,17 +123,26 @@ mod tests {
         };
         let ln = f64::ln;
         let mut plain = objectives(&settings);
-        near(starting_losses(&data, &plain), [ln(3.0), ln(2.0), 1700.0, ln(3.0)]);
+        near(starting_losses(&data, &plain, &[false; 4]), [ln(3.0), ln(2.0), 1700.0, ln(3.0)]);
         plain[2].target = Some(TargetScale { mean: 40.0, deviation: 10.0 });
-        near(starting_losses(&data, &plain), [ln(3.0), ln(2.0), 1.0, ln(3.0)]);
+        near(starting_losses(&data, &plain, &[false; 4]), [ln(3.0), ln(2.0), 1.0, ln(3.0)]);
         // Weights of labels do not move the mean; those of positive rows do.
         settings[0].class_weights = Some(ClassWeights::Balanced);
         settings[1].positive_weights = Some(ClassWeights::Given(vec![("p".to_owned(), 3.0)]));
         settings[3].label_smoothing = 0.1.try_into().unwrap();
         let weighted = objectives(&settings);
-        near(starting_losses(&data, &weighted), [ln(3.0), 2.0 * ln(2.0), 1700.0, ln(3.0)]);
+        near(
+            starting_losses(&data, &weighted, &[false; 4]),
+            [ln(3.0), 2.0 * ln(2.0), 1700.0, ln(3.0)],
+        );
         settings[0].keep = Some(crate::Keep::Distill);
-        assert_eq!(starting_losses(&data, &objectives(&settings))[0], None);
+        assert_eq!(starting_losses(&data, &objectives(&settings), &[false; 4])[0], None);
+        // A head that is known begins where it ended.
+        let losses = starting_losses(&data, &plain, &[false, false, true, false]);
+        assert_eq!(
+            losses.iter().map(Option::is_some).collect::<Vec<_>>(),
+            [true, true, false, true]
+        );
     }
 
     #[test]

@@ -23,12 +23,21 @@ use rule::{Choice, Facts};
 /// The lines of the plan about the recipe.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RecipeLines {
-    /// The recipe and its reason, in one line.
-    pub(crate) summary: String,
+    /// The reason for the recipe: `96 rows for 6 labels`.
+    why: String,
     /// Every key that it filled in, a line each.
     pub(crate) details: Vec<String>,
     /// True if the losses of the tasks are to begin at like size.
     pub(crate) evens: bool,
+}
+
+impl RecipeLines {
+    /// The recipe and its reason, in one line.
+    ///
+    /// - `config`: the configuration with every key that the recipe fills in
+    pub(crate) fn summary(&self, config: &RunConfig) -> String {
+        rule::summary(config, &self.why, self.details.len())
+    }
 }
 
 /// The configuration with every key that its recipe fills in.
@@ -51,10 +60,9 @@ fn fill_in(config: &RunConfig, facts: &Facts) -> Result<(RunConfig, RecipeLines)
         false => config.with(&choices.iter().map(Choice::assignment).collect::<Vec<_>>())?,
     };
     let details = choices.iter().map(Choice::to_string).collect();
-    let summary = rule::summary(&resolved, &why, choices.len());
     let weighed = |task: &TaskSettings| set.contains(&format!("task.{}.weight", task.name));
     let evens = config.train.recipe != Recipe::Full && !config.tasks.iter().any(weighed);
-    Ok((resolved, RecipeLines { summary, details, evens }))
+    Ok((resolved, RecipeLines { why, details, evens }))
 }
 
 /// The configuration with which the run in `directory` is resumed: keys that are not written are

@@ -9,6 +9,7 @@ use polyhead_model::ModelFolder;
 
 use crate::config::{FreezePhase, Recipe, RunConfig, TaskSettings};
 use crate::data::Dataset;
+use crate::sampler::BatchSampler;
 use crate::tasks::kinds_with_key;
 
 /// A size of training data, and what everything is trained with.
@@ -108,7 +109,9 @@ pub(crate) fn choose(
         false => size.batch.max(config.train.accumulation.get()),
     };
     choices.push(choice("train.batch_size", batch, &format!("{rows} rows")));
-    let per_epoch = facts.rows.iter().map(|rows| rows.div_ceil(batch)).sum::<usize>().max(1);
+    // Without rows there is no sampler, which is an error later.
+    let sampler = BatchSampler::new(config.seed, config.sampler, batch, &facts.rows);
+    let per_epoch = sampler.map_or(1, |sampler| sampler.steps_per_epoch() as usize);
     let mut epochs = size.least_steps.div_ceil(per_epoch).max(size.least_epochs);
     if alone {
         epochs = epochs.min(5 + LONE_HEAD_MOST_STEPS / per_epoch);

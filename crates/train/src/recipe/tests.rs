@@ -7,6 +7,7 @@ use polyhead_model::TaskKind;
 
 use super::*;
 use crate::config::RUN_MARK;
+use crate::sampler::BatchSampler;
 use crate::tasks::kinds::*;
 
 pub(super) fn config(kinds: &[TaskKind], more: &str) -> RunConfig {
@@ -28,7 +29,8 @@ fn facts(rows: usize, labels: &[usize]) -> Facts {
 /// What the recipe makes of a configuration: its keys, and its line of the plan.
 fn resolved(config: &RunConfig, facts: &Facts) -> (RunConfig, String) {
     let (resolved, lines) = fill_in(config, facts).unwrap();
-    (resolved, lines.summary)
+    let line = lines.summary(&resolved);
+    (resolved, line)
 }
 
 const AUTO: &str = "[train]\nrecipe = \"auto\"";
@@ -108,6 +110,20 @@ fn a_line_says_what_was_chosen_and_why() {
     }
     let (_, lines) = fill_in(&config(&[Classification], AUTO), &facts(96, &[6])).unwrap();
     assert_eq!(lines.details[3], "train.epochs = 17: at least 4 epochs and 100 steps");
+}
+
+#[test]
+fn the_floor_of_steps_holds_however_the_sources_are_drawn() {
+    for (kind, rows) in
+        [("round-robin", &[10_000, 16][..]), ("proportional", &[4; 20]), ("uniform", &[3, 90, 700])]
+    {
+        let text = format!("{AUTO}\n[sampler]\nkind = \"{kind}\"");
+        let facts = Facts { rows: rows.to_vec(), ..facts(0, &[2]) };
+        let (found, _) = resolved(&config(&[Classification], &text), &facts);
+        let sampler = BatchSampler::new(0, found.sampler, found.train.batch_size.get(), rows);
+        let steps = sampler.unwrap().total_steps(found.train.epochs.get());
+        assert!(steps >= if rows.len() == 20 { 100 } else { 300 }, "{kind}: {steps} steps");
+    }
 }
 
 #[test]

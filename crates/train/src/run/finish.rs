@@ -8,15 +8,15 @@ use polyhead_model::HeadSpec;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::config::{AfterRun, EncoderFiles};
+use crate::config::AfterRun;
 use crate::data::{Part, TaskLabels, Tokenize};
 use crate::error::Error;
 use crate::evaluate::{Answers, EvalRequest, score_raw_text};
-use crate::run::Run;
 use crate::run::directory::{MODEL, REPORT};
 use crate::run::evaluation::scores_by_task;
 use crate::run::events::Event;
 use crate::run::prepare::TextTokenizer;
+use crate::run::{NOT_REMOVED, Run};
 use crate::step::AdamWSettings;
 use crate::step::CacheCounts;
 use crate::tasks::{
@@ -139,7 +139,7 @@ impl Run<'_> {
         if self.config.checkpoint.after == AfterRun::Remove
             && let Err(error) = self.directory.remove_checkpoints()
         {
-            emit(Event::Warning(&format!("the checkpoints could not be removed: {error}")));
+            emit(Event::Warning(&format!("{NOT_REMOVED}: {error}")));
         }
         emit(Event::Finished(&summary));
         Ok(summary)
@@ -307,9 +307,7 @@ impl Run<'_> {
 
     fn write_model(&self, best_step: u64, metrics: Value) -> Result<(), Error> {
         let network = &self.learner.network;
-        let mut model = self.plan.trained_model(network, best_step, metrics, self.warnings.clone());
-        model.reference = (self.config.output.encoder == EncoderFiles::Reference)
-            .then(|| self.config.encoder.model.clone());
+        let model = self.plan.trained_model(network, best_step, metrics, self.warnings.clone());
         write_folder(&self.directory.join(MODEL), |folder| Ok(model.write(folder)?))
     }
 }

@@ -62,8 +62,8 @@ pub trait Hook {
 
     /// Reads a step that is done, and decides if the run goes on.
     ///
-    /// `ControlFlow::Break(())` ends the run as the stop flag does: after the evaluation that is
-    /// due, with a checkpoint.
+    /// `ControlFlow::Break(())` ends the run as the time limit does: it is evaluated, and its best
+    /// weights become the model.
     ///
     /// # Errors
     /// Any error of the hook's own, [`ErrorKind::Hook`](crate::ErrorKind::Hook) for example: it

@@ -93,6 +93,20 @@ pub(crate) struct Run<'a> {
 
 type Emit<'t> = dyn FnMut(Event) + 't;
 
+/// The warning about checkpoints that stay, before its cause.
+const NOT_REMOVED: &str = "the checkpoints could not be removed";
+
+/// The fate of the checkpoints of the finished run in `directory`: as `config` says where the key is
+/// set, else as the run was begun. A run of a version without the key keeps them.
+fn after_run(config: &RunConfig, directory: &Path) -> AfterRun {
+    let is_set = |config: &RunConfig| config.set_keys().contains("checkpoint.after");
+    if is_set(config) {
+        return config.checkpoint.after;
+    }
+    let run = RunConfig::from_file(&directory.join(CONFIG), &[]).ok();
+    run.filter(is_set).map_or(AfterRun::Keep, |run| run.checkpoint.after)
+}
+
 impl<'a> Run<'a> {
     /// Prepares a new run or resumes one; `None` if the run is finished.
     pub(crate) fn open(
@@ -107,10 +121,14 @@ impl<'a> Run<'a> {
         let existing = if resume { ResumeMode::Resume } else { ResumeMode::Refuse };
         let config = if resume { continued(config, directory)? } else { config.clone() };
         if RunDirectory::look(directory, &config, existing)? == RunState::FinishedRun {
-            if config.checkpoint.after == AfterRun::Remove
-                && RunDirectory::remove_left_checkpoints(directory)?
-            {
-                emit(Event::Notice("the checkpoints of the finished run are removed"));
+            if after_run(&config, directory) == AfterRun::Remove {
+                match RunDirectory::remove_left_checkpoints(directory) {
+                    Ok(true) => {
+                        emit(Event::Notice("the checkpoints of the finished run are removed"));
+                    }
+                    Ok(false) => {}
+                    Err(error) => emit(Event::Warning(&format!("{NOT_REMOVED}: {error}"))),
+                }
             }
             return Ok(None);
         }

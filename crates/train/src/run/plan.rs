@@ -7,7 +7,7 @@ use polyhead_files::{FileError, create_folder};
 use polyhead_model::{ModelFolder, Network, ParameterGroup, Provenance, TrainedModel};
 use serde_json::{Value, json};
 
-use crate::config::RunConfig;
+use crate::config::{EncoderFiles, RunConfig};
 use crate::data::{DataReport, Dataset};
 use crate::error::Error;
 use crate::freeze::FreezePlan;
@@ -97,6 +97,8 @@ impl RunPlan {
         // All sources agree: the configuration is checked.
         let fields = self.config.sources().first().and_then(|files| files.input_fields().ok());
         model.input = fields.map(|fields| fields.text);
+        model.reference = (self.config.output.encoder == EncoderFiles::Reference)
+            .then(|| self.config.encoder.model.clone());
         model
     }
 

@@ -21,7 +21,7 @@ impl RunPlan {
         });
         let tasks = shown_first(tasks.collect(), TASKS_SHOWN, "tasks");
         lines.push(format!("tasks: {}", tasks.join(", ")));
-        lines.push(self.recipe.summary.clone());
+        lines.push(self.recipe.summary(&self.config));
         let train = &self.config.train;
         let epochs = match train.epochs.get() {
             0 => String::new(),
@@ -41,7 +41,7 @@ impl RunPlan {
 
     /// The lines of the plan: tasks, rates, freezing.
     pub(crate) fn lines(&self) -> Vec<String> {
-        let mut lines = vec![self.recipe.summary.clone()];
+        let mut lines = vec![self.recipe.summary(&self.config)];
         lines.extend(self.recipe.details.iter().map(|line| format!("  {line}")));
         lines.push("tasks:".to_owned());
         for (task, settings) in self.data.tasks.iter().zip(&self.config.tasks) {

@@ -80,7 +80,7 @@ impl Prepared {
         };
         let network = Network::new(&folder, &heads, &options, threads)?;
         let mut objectives = objectives(&config, &data, &heads)?;
-        let losses = recipe::starting_losses(&data, &objectives);
+        let losses = recipe::starting_losses(&data, &objectives, &known);
         recipe::even_losses(&mut config, &mut recipe, &mut objectives, &losses);
         let sampler = BatchSampler::new(
             config.seed,

@@ -3,6 +3,7 @@
 //! [`Trainer::train`] shows the whole course of a run. A step is in [`Learner`](crate::Learner),
 //! the work after the last step in `finish`, and the state between steps in `run`.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -108,20 +109,23 @@ impl Trainer {
             if run.evaluates_after(step) {
                 run.evaluate(&mut emit)?;
             }
-            let stopped = flow.is_break() || stop.load(Ordering::Relaxed);
-            let late = run.is_late();
-            if late && !run.evaluates_after(step) {
+            let stopped = stop.load(Ordering::Relaxed);
+            let end = match flow {
+                ControlFlow::Break(()) => Some("a hook"),
+                ControlFlow::Continue(()) => run.is_late().then_some("the time limit"),
+            };
+            if end.is_some() && !run.evaluates_after(step) {
                 run.evaluate(&mut emit)?;
             }
-            if run.saves_after(step) || stopped || late {
+            if run.saves_after(step) || stopped || end.is_some() {
                 run.save(&mut emit)?;
+            }
+            if let Some(end) = end {
+                emit(Event::Notice(&format!("step {step}: {end} ends the run")));
+                break;
             }
             if stopped {
                 return Ok(Ending::Stopped { step });
-            }
-            if late {
-                emit(Event::Notice(&format!("step {step}: the time limit ends the run")));
-                break;
             }
         }
         Ok(Ending::Finished(Box::new(run.finish(&mut emit)?)))

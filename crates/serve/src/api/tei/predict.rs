@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use polyhead_model::{HeadSpec, MultiTaskModel};
+use polyhead_model::{Answer, HeadSpec, MultiTaskModel};
 use serde::de::{Error, SeqAccess};
 use serde::{Deserialize, Serialize};
 use utoipa::openapi::RefOr;
@@ -156,7 +156,8 @@ fn choose(model: &MultiTaskModel, asked: Option<String>) -> Result<String, ApiEr
     }
 }
 
-/// The scores of all labels, best first.
+/// The scores of all labels: that of the answer first, which is not the most probable one where
+/// labels have an order, then best first.
 ///
 /// - `raw`: whether scores are logits instead of probabilities
 pub(super) fn scores<'a>(
@@ -169,6 +170,11 @@ pub(super) fn scores<'a>(
     let mut all: Vec<Prediction> =
         all.map(|(label, score)| Prediction { score: *score, label }).collect();
     all.sort_by(|a, b| b.score.total_cmp(&a.score));
+    if let Answer::Classification(class) = &answer.answer
+        && let Some(place) = all.iter().position(|found| found.label == class.best.label)
+    {
+        all[..=place].rotate_right(1);
+    }
     all
 }
 
@@ -222,8 +228,30 @@ impl ToSchema for PredictInputs {}
 
 #[cfg(test)]
 mod tests {
+    use polyhead_model::{ClassAnswer, LabelScore, Matrix, ModelFolder};
+
     use super::OneOrMany::{Many, One};
     use super::*;
+
+    #[test]
+    fn the_label_of_the_answer_comes_first() {
+        let folder = ModelFolder::open(&polyhead_testing::tiny_model("tiny-bert")).unwrap();
+        let spec = polyhead_testing::heads(&folder).swap_remove(0).spec;
+        // The middle of labels with an order need not be the most probable one.
+        for (best, expected) in [(0, [0, 2, 1]), (1, [1, 0, 2]), (2, [2, 0, 1])] {
+            let label = spec.labels[best].clone();
+            let best = LabelScore { index: best, label, probability: 0.0 };
+            let answer = TaskAnswer {
+                task: 0,
+                logits: Matrix::new(1, 3, vec![0.0; 3]),
+                probabilities: Matrix::new(1, 3, vec![0.4, 0.25, 0.35]),
+                answer: Answer::Classification(ClassAnswer { best, abstained: false }),
+            };
+            let found = scores(&spec, &answer, false);
+            let found: Vec<&str> = found.iter().map(|found| found.label).collect();
+            assert_eq!(found, expected.map(|index: usize| spec.labels[index].as_str()));
+        }
+    }
 
     #[test]
     fn every_form_is_read_as_that_server_reads_it() {
