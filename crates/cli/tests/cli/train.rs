@@ -313,6 +313,12 @@ fn a_finished_run_has_no_checkpoints_and_says_so() {
     assert!(folder.path("run/checkpoints/best").is_dir());
     let again = run(&[&["--resume"], &KEEP[..]].concat());
     assert!(left(&folder) && !again.err.contains("removed"), "{}", again.err);
+    // The run goes on as it was begun, where the key is not given.
+    assert_eq!(run(&["--resume"]).err, "");
+    assert!(left(&folder));
+    let config = folder.path("run/config.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, text.replace("after = \"keep\"", "after = \"remove\"")).unwrap();
     // A kill after the end leaves them whole, or half removed under a hidden name.
     for half in [false, true] {
         if half {
