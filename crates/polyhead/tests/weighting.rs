@@ -29,7 +29,7 @@ task = [
 freeze = [{ parameters = ["embeddings", "layers.0"], until = "step 7" }]
 "#;
 
-/// What makes the test program train in a folder and abort after a step, instead of testing.
+/// The variable that makes the test program train in a folder and abort after a step.
 const CHILD: &str = "POLYHEAD_TEST_WEIGHTING";
 
 fn config() -> RunConfig {
@@ -75,7 +75,7 @@ fn stop(run: &Path, at: u64) -> (Vec<Vec<u8>>, Value) {
     (tensors.map(|name| fs::read(folder.join(name)).unwrap()).into(), state["hooks"].clone())
 }
 
-/// What two finished runs have in common.
+/// The files that two equal runs share, by name.
 fn results(run: &Path) -> [Vec<u8>; 3] {
     let names = ["metrics.jsonl", "model/model.safetensors", "model/heads.safetensors"];
     names.map(|name| fs::read(run.join(name)).expect(name))

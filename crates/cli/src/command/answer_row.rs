@@ -10,7 +10,7 @@ use super::answer_line::{Row, body};
 use crate::failure::usage;
 use crate::output::key;
 
-/// Between two labels of a cell, unless it stands in a label of the task: then a cell is a JSON
+/// The separator of labels in a cell, unless a label of the task has it: then a cell is a JSON
 /// array.
 const SEPARATOR: &str = "|";
 

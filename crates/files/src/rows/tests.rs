@@ -188,7 +188,7 @@ fn a_missing_quote_is_found_at_the_next_quote() {
     }
 }
 
-/// What a terminal needs: after its end, it would wait for more.
+/// A source that must not be read after its end, as a terminal, which would wait for more.
 #[test]
 fn a_source_is_not_read_again_after_its_end() {
     struct Once<'a>(&'a [u8], bool);

@@ -107,7 +107,7 @@ impl Source {
         self.place(name).describe(name)
     }
 
-    /// Whether there is something of the name `name`, which may be no file.
+    /// Returns true if the place has something named `name`, which may be no file.
     pub(crate) fn has(&self, name: &str) -> bool {
         match self.place(name) {
             FilePlace::Directory(folder) => folder.join(name).exists(),

@@ -148,7 +148,7 @@ fn files(summary: &Summary) -> Table {
     table
 }
 
-/// What stands in place of the rows that are left out; `None` if all are shown.
+/// The line in place of the rows that are left out; `None` if all are shown.
 fn more(rows: usize) -> Option<String> {
     let more = rows.checked_sub(MOST_ROWS).filter(|more| *more > 0)?;
     Some(format!("… {} more; --json has all of them", thousands(more as u64)))
