@@ -79,7 +79,10 @@ def check_openai(url, key):
 
 
 def check_hub(url, key, vectors, tasks):
-    client = InferenceClient(url, token=key)
+    # A model with one task that has labels or spans answers with it, unless a request says more.
+    of_labels = [task for task in tasks if task["kind"] != "regression"]
+    address = f"{url}/?task=embedding" if len(of_labels) == 1 else url
+    client = InferenceClient(base_url=address, token=key)
     found = client.feature_extraction(TEXTS[0])
     check("huggingface_hub: feature_extraction gives the same vector",
           found.dtype == numpy.float32 and numpy.allclose(found[0], vectors[0], atol=1e-6))
@@ -87,19 +90,22 @@ def check_hub(url, key, vectors, tasks):
     check("huggingface_hub: with options", numpy.allclose(found[0], vectors[0], atol=1e-6))
     check("huggingface_hub: an error is one", raises(
         HfHubHTTPError, lambda: client.feature_extraction(TEXTS[0], prompt_name="nope")) is not None)
-    similar = InferenceClient(f"{url}/similarity", token=key).sentence_similarity(
-        TEXTS[0], other_sentences=[TEXTS[0], TEXTS[2]])
     expected = vectors[[0, 2]] @ vectors[0]
-    check("huggingface_hub: sentence_similarity", numpy.allclose(similar, expected, atol=1e-5))
+    for path in ("", "/similarity"):
+        similar = InferenceClient(url + path, token=key).sentence_similarity(
+            TEXTS[0], other_sentences=[TEXTS[0], TEXTS[2]])
+        check(f"huggingface_hub: sentence_similarity at {path or '/'}", numpy.allclose(similar, expected, atol=1e-5))
     together = client.feature_extraction(TEXTS, dimensions=8, normalize=False)
     check("huggingface_hub: feature_extraction of a list", together.shape == (3, 8))
     check("huggingface_hub: base64 is an error that names it", "encoding_format" in str(raises(
         HfHubHTTPError, lambda: client.feature_extraction(TEXTS[0], encoding_format="base64"))))
-    kinds = [task["kind"] for task in tasks]
     for task in tasks:
         check_task(url, key, task)
-        if task["kind"] != "regression" and len(kinds) - kinds.count("regression") == 1:
-            check_task(url, key, task, address="")
+    if len(of_labels) == 1:
+        check_task(url, key, of_labels[0], address="")
+        bare = get(url, key, {"inputs": TEXTS[0]})
+        with_parameters = get(url, key, {"inputs": TEXTS[0], "parameters": {}})
+        check("the only task answers a request that says nothing more", bare == with_parameters)
 
 
 def check_task(url, key, task, address=None):

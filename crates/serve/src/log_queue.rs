@@ -33,7 +33,7 @@ struct Waiting {
     count: u64,
     /// Number of lines that were dropped since the log last said so.
     untold: u64,
-    /// Whether lines are being written.
+    /// True if lines are being written.
     is_writing: bool,
 }
 

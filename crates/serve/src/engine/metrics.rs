@@ -35,7 +35,7 @@ pub struct EngineMetrics {
     pub busy_seconds: Counter<f64, AtomicU64>,
     /// Texts whose forward pass panicked.
     pub panics: Counter,
-    /// How often a worker thread was replaced because it had died or was stuck.
+    /// Number of times that a worker thread was replaced because it had died or was stuck.
     pub restarts: Counter,
     /// Worker threads that were abandoned and have not ended.
     pub abandoned_threads: Gauge,

@@ -62,7 +62,7 @@ impl Drop for Owner {
     }
 }
 
-/// Whether an engine answers requests.
+/// State of an engine, which says if it answers requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EngineState {
     /// Requests are answered.
@@ -183,7 +183,7 @@ impl Engine {
         self.shared().reload()
     }
 
-    /// Whether the engine answers requests now.
+    /// Returns true if the engine answers requests now.
     pub fn state(&self) -> EngineState {
         self.shared().lock().engine_state()
     }

@@ -14,7 +14,7 @@ pub(crate) const EMBEDDING: &str = polyhead_model::RESERVED_TASK_NAME;
 pub struct EngineRequest {
     /// The texts, at least one.
     pub texts: Vec<InputText>,
-    /// What to compute for each text. Token ids allow no prompt.
+    /// Results to compute for each text. Token ids allow no prompt.
     pub options: RequestOptions,
     /// Lane of the queue that the request waits in.
     pub lane: Lane,

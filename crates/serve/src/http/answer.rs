@@ -61,7 +61,11 @@ impl IntoResponse for JsonAnswer {
 
 /// Reserves memory for a response of `numbers` numbers, before any work is done for it.
 pub(crate) fn reserve_numbers(app: &App, numbers: usize) -> Result<ReservedMemory, ApiError> {
-    let bytes = numbers * BYTES_PER_NUMBER;
+    reserve_bytes(app, numbers * BYTES_PER_NUMBER)
+}
+
+/// Reserves memory for a response of about `bytes` bytes, before any work is done for it.
+pub(crate) fn reserve_bytes(app: &App, bytes: usize) -> Result<ReservedMemory, ApiError> {
     check_answer(app, bytes)?;
     app.answer_budget.try_reserve(bytes)
 }

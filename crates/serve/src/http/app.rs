@@ -19,7 +19,7 @@ pub(crate) struct App {
     pub(crate) body_budget: MemoryBudget,
     /// Memory for responses that clients have not received yet.
     pub(crate) answer_budget: MemoryBudget,
-    /// Whether the host of every request must be known.
+    /// True if the host of every request must be known.
     pub(crate) checks_hosts: bool,
     draining: AtomicBool,
 }
@@ -47,7 +47,7 @@ impl App {
         self.draining.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the server accepts new requests.
+    /// Returns true if the server accepts new requests.
     pub(crate) fn is_ready(&self) -> bool {
         !self.draining.load(Ordering::Relaxed) && self.engine.state() == EngineState::Ready
     }

@@ -29,7 +29,7 @@ impl fmt::Debug for ApiKey {
     }
 }
 
-/// Whether a request with these headers carries one of `keys`, or needs none.
+/// Returns true if a request with these headers carries one of `keys`, or needs none.
 ///
 /// Every key is compared to its end, so that the time reveals nothing about the keys except their
 /// lengths.

@@ -21,7 +21,7 @@ pub(crate) struct ProbeBody {
     status: &'static str,
 }
 
-/// Whether the process answers. If it does not, an orchestrator restarts it.
+/// Answers while the process runs. If it does not, an orchestrator restarts it.
 #[utoipa::path(
     get,
     path = "/livez",
@@ -32,8 +32,8 @@ pub(crate) async fn livez() -> axum::Json<ProbeBody> {
     axum::Json(ProbeBody { status: "alive" })
 }
 
-/// Whether the server accepts requests: not while its model is being loaded again or while it is
-/// stopping.
+/// Answers 200 if the server accepts requests: not while its model is being loaded again or while it
+/// is stopping.
 #[utoipa::path(
     get,
     path = "/readyz",

@@ -36,10 +36,10 @@ pub struct HttpSettings {
     pub max_answers: usize,
     /// Requests of more texts than this wait in the bulk lane, unless they choose a lane.
     pub interactive_texts: usize,
-    /// Whether inputs may be token ids.
+    /// Use of token ids in place of texts.
     pub token_ids: TokenIds,
-    /// What routes of text-embeddings-inference do with a text that is too long, unless the
-    /// request says it. That server truncates by default.
+    /// Treatment of texts that are too long by routes of text-embeddings-inference, unless the request
+    /// says it. That server truncates by default.
     pub tei_on_truncate: OnTruncate,
     /// Time limit from the opening of a connection to its first byte, and from the first byte of a
     /// request to the end of its headers.
@@ -60,7 +60,7 @@ pub struct HttpSettings {
     pub dropped_log_lines: Arc<AtomicU64>,
 }
 
-/// Whether inputs may be token ids.
+/// Use of token ids in place of texts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TokenIds {
     /// Token ids are an error: clients that send them by default use another model's tokenizer.

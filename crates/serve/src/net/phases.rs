@@ -57,7 +57,7 @@ impl SharedPhase {
         self.0.phase.store(phase as u8, Ordering::Relaxed);
     }
 
-    /// Whether a response could not be written to its end.
+    /// Returns true if a response could not be written to its end.
     pub(crate) fn write_failed(&self) -> bool {
         self.0.write_failed.load(Ordering::Relaxed)
     }

@@ -153,7 +153,7 @@ impl Server {
     }
 }
 
-/// Whether an error means that a client gave up before it was accepted.
+/// Returns true if an error means that a client gave up before it was accepted.
 fn is_about_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
@@ -173,7 +173,7 @@ fn refuse(stream: &TcpStream, limit: usize) {
     let _ = stream.try_write(answer.as_bytes());
 }
 
-/// How a connection has ended.
+/// The end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ConnectionEnd {
     /// All responses were written.

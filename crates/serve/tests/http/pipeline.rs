@@ -186,8 +186,97 @@ async fn the_only_task_that_fits_answers() {
     }
 }
 
+/// Without a task and parameters, the model's kind decides.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn requests_without_a_task_get_vectors() {
+async fn a_model_with_one_task_answers_with_it() {
+    let plain = json!({"inputs": "the train"});
+    for (names, expected) in [
+        (&["topic"][..], Some(json!([labels("the train", "topic", false)]))),
+        (&["topic", "urgency"], Some(json!([labels("the train", "topic", false)]))),
+        (&["moods"], Some(json!([labels("the train", "moods", false)]))),
+        (&["entities"], Some(spans("the train"))),
+        (&["topic", "entities"], None),
+        (&["urgency"], None),
+        (&[], None),
+    ] {
+        let server = Fixture::with(|settings| {
+            settings.load = match names {
+                ["topic"] => || with_heads(&["topic"]),
+                ["topic", "urgency"] => || with_heads(&["topic", "urgency"]),
+                ["moods"] => || with_heads(&["moods"]),
+                ["entities"] => || with_heads(&["entities"]),
+                ["topic", "entities"] => || with_heads(&["topic", "entities"]),
+                ["urgency"] => || with_heads(&["urgency"]),
+                _ => || with_heads(&[]),
+            }
+        })
+        .await;
+        let vectors = ask(&server, "/embed", plain.clone()).await;
+        assert_eq!(vectors[0].as_array().unwrap().len(), 24, "{names:?}");
+        let found = ask(&server, "/", plain.clone()).await;
+        assert_eq!(found, expected.unwrap_or_else(|| vectors.clone()), "{names:?}");
+        // Every model gives vectors to a request that is about them.
+        assert_eq!(ask(&server, "/?task=embedding", plain.clone()).await, vectors, "{names:?}");
+        let normal = json!({"inputs": "the train", "normalize": true});
+        assert_eq!(ask(&server, "/", normal).await, vectors, "{names:?}");
+        server.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sentence_is_compared_with_others() {
+    for load in [model as fn() -> _, || with_heads(&["topic"])] {
+        let server = server(load).await;
+        let inputs = json!({"source_sentence": "a", "sentences": ["a", "the train"]});
+        let expected = ask(&server, "/similarity", json!({"inputs": inputs})).await;
+        for body in [
+            json!({"inputs": inputs}),
+            json!({"inputs": inputs, "parameters": {}}),
+            json!({"inputs": inputs, "task": "embedding", "truncate": true}),
+        ] {
+            assert_eq!(ask(&server, "/", body).await, expected);
+        }
+        for (field, value) in [
+            ("parameters", json!({"top_k": 1})),
+            ("task", json!("topic")),
+            ("dimensions", json!(2)),
+        ] {
+            let mut body = json!({"inputs": inputs});
+            body[field] = value;
+            let words = format!("{field}: expected no such field beside `source_sentence`");
+            refused(&server, "/", body, &words).await;
+        }
+        for (inputs, words) in [
+            (json!({"source_sentence": "a"}), "missing field `sentences`"),
+            (json!({"sentences": ["a"]}), "missing field `source_sentence`"),
+            (json!({"source_sentence": "a", "sentences": "a"}), "expected a sequence"),
+        ] {
+            refused(&server, "/", json!({"inputs": inputs}), words).await;
+        }
+        server.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn labels_of_many_texts_reserve_their_memory_first() {
+    // The JSON of three labels of 1,000 texts takes more than 100 KiB.
+    let server = Fixture::with(|settings| settings.http.max_answers = 100 << 10).await;
+    let texts = vec!["a"; 1000];
+    let all = json!({"inputs": texts, "parameters": {}});
+    let one = json!({"inputs": texts, "parameters": {"top_k": 1}});
+    let lists = json!({"inputs": texts.iter().map(|text| [text]).collect::<Vec<_>>()});
+    let limit = "expected at most 102400 bytes, found about";
+    for (path, body) in [("/?task=topic", &all), ("/predict", &lists)] {
+        refused(&server, path, body.clone(), limit).await;
+    }
+    assert_eq!(server.metric("polyhead_task_texts_total{task=\"topic\"}").await, 0.0);
+    let found = ask(&server, "/?task=topic", one).await;
+    assert!(found.as_array().unwrap().iter().all(|labels| labels.as_array().unwrap().len() == 1));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_model_with_several_tasks_gives_vectors_to_requests_without_one() {
     let server = Fixture::new().await;
     let body = json!({"inputs": ["the train", "a"], "normalize": false, "dimensions": 3});
     let expected = ask(&server, "/embed", body.clone()).await;

@@ -34,7 +34,7 @@ pub(crate) struct EmbeddingsRequest {
     /// Number of values of each vector to keep; the shortened vector is scaled to unit length.
     #[schema(minimum = 1)]
     dimensions: Option<usize>,
-    /// Whether a text that is too long may be truncated; otherwise it is an error. This field is
+    /// True if a text that is too long may be truncated; otherwise it is an error. This field is
     /// not part of OpenAI's API.
     #[serde(default)]
     truncate: Option<bool>,

@@ -12,7 +12,7 @@ use crate::api::answer_body::{TaskAnswerBody, TaskBodies};
 pub(crate) struct TextAnswerBody<'a> {
     /// Number of tokens of the whole text before truncation, special tokens included.
     tokens: usize,
-    /// Whether the text was truncated.
+    /// True if the text was truncated.
     truncated: bool,
     /// Answers by task, in the order of the model.
     #[schema(value_type = std::collections::BTreeMap<String, TaskAnswerBody>)]

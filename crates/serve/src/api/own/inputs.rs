@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use polyhead_files::listed;
 use polyhead_model::TextFields;
 use polyhead_text::TextInput;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
@@ -133,7 +134,7 @@ impl FieldsOrText {
                 "expected a text, a pair [\"a\", \"b\"] in a list of inputs, or words \
                  {{\"tokens\": [words]}}, because this model does not make its text of several \
                  fields; found an object with {}",
-                listed(fields.keys())
+                listed(&fields.keys().collect::<Vec<_>>())
             )),
         }
     }
@@ -142,10 +143,11 @@ impl FieldsOrText {
 /// Makes the text as `polyhead predict` makes that of a row.
 fn compose(fields: &BTreeMap<String, FieldValue>, model: &TextFields) -> Result<String, String> {
     let names = model.names();
-    let expected = || format!("expected the model's fields {}", listed(names.iter()));
-    let mut others = fields.keys().filter(|name| !names.contains(&name.as_str())).peekable();
-    if others.peek().is_some() {
-        return Err(format!("{}, found also {}", expected(), listed(others)));
+    let expected = || format!("expected the model's fields {}", listed(&names));
+    let others = fields.keys().filter(|name| !names.contains(&name.as_str()));
+    let others: Vec<&String> = others.collect();
+    if !others.is_empty() {
+        return Err(format!("{}, found also {}", expected(), listed(&others)));
     }
     model.compose(|name| match fields.get(name) {
         Some(FieldValue::Text(text)) => Ok(text.as_str()),
@@ -155,17 +157,6 @@ fn compose(fields: &BTreeMap<String, FieldValue>, model: &TextFields) -> Result<
         }
         None => Err(format!("{}, found no field `{name}`", expected())),
     })
-}
-
-/// Names for a message; the first ones if there are many.
-fn listed(names: impl Iterator<Item = impl fmt::Display>) -> String {
-    let mut names = names.map(|name| format!("`{name}`"));
-    let first: Vec<String> = names.by_ref().take(10).collect();
-    match (first.len(), names.count()) {
-        (0, _) => "no field".to_owned(),
-        (_, 0) => first.join(", "),
-        (_, more) => format!("{} and {more} more", first.join(", ")),
-    }
 }
 
 impl PartialSchema for TextInputs {
@@ -267,14 +258,5 @@ mod tests {
             let error = serde_json::from_str::<TextInputs>(json).unwrap_err().to_string();
             assert!(error.contains(expected), "{json}: {error}");
         }
-    }
-
-    #[test]
-    fn a_long_list_of_names_is_cut() {
-        let names = |count: usize| listed(0..count);
-        assert_eq!(names(0), "no field");
-        assert_eq!(names(2), "`0`, `1`");
-        assert!(names(10).ends_with("`8`, `9`"));
-        assert!(names(12).ends_with("`9` and 2 more"));
     }
 }

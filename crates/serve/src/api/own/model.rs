@@ -139,9 +139,9 @@ pub(crate) struct Limits {
     bytes_per_request: usize,
     /// Largest number of tokens of a batch.
     batch_tokens: usize,
-    /// Whether token ids are accepted in place of texts.
+    /// True if token ids are accepted in place of texts.
     token_ids: bool,
-    /// Whether routes of text-embeddings-inference truncate texts that are too long by default.
+    /// True if routes of text-embeddings-inference truncate texts that are too long by default.
     auto_truncate: bool,
 }
 

@@ -30,7 +30,7 @@ pub(crate) struct PredictRequest {
     /// and there is no vector; a model without tasks gives the vector.
     #[schema(example = json!(["topic", "embedding"]))]
     tasks: Option<Vec<String>>,
-    /// Whether a text that is too long may be truncated; otherwise it is an error.
+    /// True if a text that is too long may be truncated; otherwise it is an error.
     #[serde(default)]
     truncate: bool,
     /// Probability below which a classification has no label.
@@ -42,7 +42,8 @@ pub(crate) struct PredictRequest {
     /// Name of the prompt that precedes each text. Without this field, it is the model's default
     /// prompt, if any.
     prompt_name: Option<String>,
-    /// Whether the vector has unit length. Without this field, the model decides. Needs `embedding`.
+    /// True if the vector has unit length. Without this field, the model decides. Needs
+    /// `embedding`.
     normalize: Option<bool>,
     /// Number of values of the vector to keep. Needs `embedding`.
     #[schema(minimum = 1)]

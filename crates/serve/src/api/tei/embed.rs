@@ -23,14 +23,14 @@ use crate::net::body::JsonBody;
 #[schema(example = json!({"inputs": ["The soup was cold.", "Railways are great."]}))]
 pub(crate) struct EmbedRequest {
     pub(super) inputs: Inputs,
-    /// Whether a text that is too long is truncated. Without this field, the server's setting
+    /// True if a text that is too long is truncated. Without this field, the server's setting
     /// decides.
     pub(super) truncate: Option<bool>,
     pub(super) truncation_direction: Option<TruncationDirection>,
     /// Name of a prompt of the model. Without this field, it is the model's default prompt, if any.
     pub(super) prompt_name: Option<String>,
-    /// Whether vectors have unit length; with `false`, no Normalize module runs. Without this
-    /// field, they have.
+    /// True if vectors have unit length; with `false`, no Normalize module runs. Without this field,
+    /// they have unit length.
     #[schema(default = true)]
     pub(super) normalize: Option<bool>,
     /// Number of values of each vector to keep.
@@ -46,7 +46,7 @@ pub(crate) struct EmbedRequest {
 #[schema(example = json!({"inputs": "The soup was cold."}))]
 pub(crate) struct EmbedAllRequest {
     inputs: Inputs,
-    /// Whether a text that is too long is truncated. Without this field, the server's setting
+    /// True if a text that is too long is truncated. Without this field, the server's setting
     /// decides.
     truncate: Option<bool>,
     truncation_direction: Option<TruncationDirection>,

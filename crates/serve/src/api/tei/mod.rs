@@ -42,7 +42,7 @@ pub(crate) enum TruncationDirection {
     Right,
 }
 
-/// Whether the texts of a request are truncated.
+/// The treatment of texts that are too long.
 fn on_truncate(
     app: &App,
     truncate: Option<bool>,

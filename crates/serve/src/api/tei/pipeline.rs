@@ -8,23 +8,22 @@ use polyhead_text::TextInput;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::predict::{Prediction, scores};
-use super::root::RootRequest;
-use super::{on_truncate, prompt};
+use super::predict::{Prediction, reserve_labels, scores};
+use super::root::RootAnswer;
 use crate::api::engine_call::call_engine;
-use crate::api::inputs::check_texts;
+use crate::api::inputs::{Inputs, check_texts};
 use crate::api::one_or_many::OneOrMany;
-use crate::http::answer::{JsonAnswer, reserve_numbers, to_json};
+use crate::http::answer::{JsonAnswer, to_json};
 use crate::http::app::App;
 use crate::http::errors::{ApiError, ApiErrorKind};
-use crate::{Answer, EngineRequest, InputText, RequestOptions, TaskAnswer};
+use crate::{Answer, EngineRequest, InputText, OnTruncate, Prompt, RequestOptions, TaskAnswer};
 
 /// Label of words outside of spans.
 const OUTSIDE: &str = "O";
 
 /// Parameters of a text classification (`top_k`, `function_to_apply`) or of a token classification
 /// (`aggregation_strategy`, `ignore_labels`). Others are an error.
-#[derive(Debug, Default, Deserialize, ToSchema)]
+#[derive(Debug, Default, Deserialize, PartialEq, Eq, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object")]
 pub(crate) struct PipelineParameters {
     /// Number of labels to keep, best first. Without this field, all.
@@ -65,21 +64,6 @@ pub(crate) enum AggregationStrategy {
     Max,
 }
 
-/// The answer of `POST /`.
-#[derive(Serialize, ToSchema)]
-#[serde(untagged)]
-pub(crate) enum PipelineAnswer<'a> {
-    /// One vector per text.
-    #[allow(dead_code, reason = "the schema names it; `/embed` writes it")]
-    Vectors(Vec<Vec<f32>>),
-    /// Text classification: the labels of each text, best first.
-    Labels(Vec<Vec<Prediction<'a>>>),
-    /// Token classification of one text.
-    Spans(Vec<TokenGroup<'a>>),
-    /// Token classification of a list of texts.
-    ManySpans(Vec<Vec<TokenGroup<'a>>>),
-}
-
 /// A span of words, or a word.
 #[derive(Debug, PartialEq, Serialize, ToSchema)]
 pub(crate) struct TokenGroup<'a> {
@@ -102,27 +86,34 @@ pub(crate) struct TokenGroup<'a> {
 }
 
 /// Answers a request about a task.
-pub(super) async fn answer(app: Arc<App>, request: RootRequest) -> Result<JsonAnswer, ApiError> {
-    let parameters = request.parameters.unwrap_or_default();
-    let on_truncate = on_truncate(&app, request.truncate, request.truncation_direction)?;
-    let task = choose(&app.engine.model(), request.task, &parameters)?;
-    let is_one = matches!(request.inputs.0, OneOrMany::One(_));
-    let texts = check_texts(&app, request.inputs.0.into_vec(), "inputs")?;
-    let prompt = prompt(request.prompt_name);
+///
+/// - `task`: the task that the request names
+pub(super) async fn answer(
+    app: Arc<App>,
+    inputs: Inputs,
+    task: Option<String>,
+    parameters: PipelineParameters,
+    on_truncate: OnTruncate,
+    prompt: Prompt,
+) -> Result<JsonAnswer, ApiError> {
+    let model = app.engine.model();
+    let task = choose(&model, task, &parameters)?;
+    let is_one = matches!(inputs.0, OneOrMany::One(_));
+    let texts = check_texts(&app, inputs.0.into_vec(), "inputs")?;
+    let memory = reserve_labels(&app, &model, &task, texts.len(), parameters.top_k)?;
     // Words are cut out of the texts when the answer is written.
     let by_word = parameters.aggregation_strategy == Some(AggregationStrategy::None);
     let kept = if by_word { texts.clone() } else { Vec::new() };
     let options =
         RequestOptions { tasks: Some(vec![task]), prompt, on_truncate, ..Default::default() };
     let engine_request = EngineRequest { texts, options, ..EngineRequest::default() };
-    let memory = reserve_numbers(&app, 0)?;
     let (reply, stats) = call_engine(&app, engine_request, None, "inputs").await?;
     let write = move || {
         let spec = reply.tasks().next().expect("one task was asked for");
         let found = reply.texts.iter().filter_map(|text| text.tasks.first());
         if !spec.kind.reads_words() {
             let labels = found.map(|found| parameters.labels(spec, found)).collect();
-            return to_json(&PipelineAnswer::Labels(labels));
+            return to_json(&RootAnswer::Labels(labels));
         }
         let mut kept = kept.iter();
         let mut spans = found.map(|found| match (&found.answer, kept.next()) {
@@ -133,12 +124,17 @@ pub(super) async fn answer(app: Arc<App>, request: RootRequest) -> Result<JsonAn
             _ => Vec::new(),
         });
         to_json(&if is_one {
-            PipelineAnswer::Spans(spans.next().unwrap_or_default())
+            RootAnswer::Spans(spans.next().unwrap_or_default())
         } else {
-            PipelineAnswer::ManySpans(spans.collect())
+            RootAnswer::ManySpans(spans.collect())
         })
     };
     JsonAnswer::new(app, memory, stats, write).await
+}
+
+/// Returns true if exactly one task of the model has labels or spans.
+pub(super) fn has_one_task(model: &MultiTaskModel) -> bool {
+    model.tasks().filter(|spec| spec.kind.has_labels()).count() == 1
 }
 
 /// The task of a request: the one that it names, or the only one that fits its parameters.
@@ -259,6 +255,8 @@ impl PipelineParameters {
         let raw = self.function_to_apply == Some(ScoreFunction::None);
         let mut labels = scores(spec, found, raw);
         labels.truncate(self.top_k.unwrap_or(usize::MAX));
+        // All texts are held until the JSON is written.
+        labels.shrink_to_fit();
         labels
     }
 

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::{FromRequestParts, Query, State};
+use axum::http::request::Parts;
 use polyhead_model::{Answer, HeadSpec, MultiTaskModel};
 use serde::de::{Error, SeqAccess};
 use serde::{Deserialize, Serialize};
@@ -16,11 +16,12 @@ use super::{TruncationDirection, on_truncate};
 use crate::api::engine_call::call_engine;
 use crate::api::inputs::{AS_IS, Texts, empty_text, string};
 use crate::api::one_or_many::{FromTextOrList, OneOrMany, deserialize_text_or_list, read_rest};
-use crate::http::answer::{JsonAnswer, reserve_numbers, to_json};
+use crate::http::answer::{JsonAnswer, reserve_bytes, to_json};
 use crate::http::app::App;
 use crate::http::error_responses::TeiErrors;
 use crate::http::errors::{ApiError, ApiErrorKind};
 use crate::net::body::JsonBody;
+use crate::net::memory::ReservedMemory;
 use crate::{EngineRequest, RequestOptions, TaskAnswer};
 
 /// Texts whose labels are requested.
@@ -29,11 +30,11 @@ use crate::{EngineRequest, RequestOptions, TaskAnswer};
 #[schema(example = json!({"inputs": "The soup was cold."}))]
 pub(crate) struct TeiPredictRequest {
     inputs: PredictInputs,
-    /// Whether a text that is too long is truncated. Without this field, the server's setting
+    /// True if a text that is too long is truncated. Without this field, the server's setting
     /// decides.
     truncate: Option<bool>,
     truncation_direction: Option<TruncationDirection>,
-    /// Whether scores are logits instead of probabilities.
+    /// True if scores are logits instead of probabilities.
     #[serde(default)]
     raw_scores: bool,
     /// Task that answers. Without this field, it is the first classification or multi-label task.
@@ -46,21 +47,17 @@ pub(crate) struct TeiPredictRequest {
 #[into_params(parameter_in = Query)]
 pub(crate) struct TaskQuery {
     /// Name of the task, unless the body names one.
-    task: Option<String>,
+    pub(super) task: Option<String>,
 }
 
-impl TaskQuery {
-    /// The name in a query.
-    pub(super) fn task_in(
-        query: Result<Query<Self>, QueryRejection>,
-    ) -> Result<Option<String>, ApiError> {
-        match query {
-            Ok(Query(query)) => Ok(query.task),
-            Err(error) => {
-                let message = format!("query: {}", error.body_text());
-                Err(ApiError::new(ApiErrorKind::Value, message))
-            }
-        }
+impl<S: Sync> FromRequestParts<S> for TaskQuery {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
+        Query::try_from_uri(&parts.uri).map(|Query(query)| query).map_err(|error| {
+            let message = format!("query: {}", error.body_text());
+            ApiError::new(ApiErrorKind::Value, message)
+        })
     }
 }
 
@@ -95,14 +92,13 @@ pub(crate) enum Predictions<'a> {
 )]
 pub(crate) async fn predict(
     State(app): State<Arc<App>>,
-    query: Result<Query<TaskQuery>, QueryRejection>,
+    query: TaskQuery,
     body: JsonBody<TeiPredictRequest>,
 ) -> Result<JsonAnswer, ApiError> {
-    let named = TaskQuery::task_in(query)?;
     let request = body.value;
     let on_truncate = on_truncate(&app, request.truncate, request.truncation_direction)?;
     let model = app.engine.model();
-    let task = choose(&model, request.task.or(named))?;
+    let task = choose(&model, request.task.or(query.task))?;
     let has_own_logits = |spec: &HeadSpec| spec.name != task || spec.outputs() == spec.labels.len();
     if request.raw_scores && !model.tasks().all(has_own_logits) {
         let message = format!("raw_scores: task `{task}` has no logits of single labels");
@@ -113,10 +109,10 @@ pub(crate) async fn predict(
     if let Some(index) = texts.iter().position(String::is_empty) {
         return Err(empty_text(index, "inputs"));
     }
+    let memory = reserve_labels(&app, &model, &task, texts.len(), None)?;
     let tasks = Some(vec![task]);
     let options = RequestOptions { tasks, on_truncate, ..RequestOptions::default() };
     let engine_request = EngineRequest { options, ..EngineRequest::texts(texts) };
-    let memory = reserve_numbers(&app, 0)?;
     let (reply, stats) = call_engine(&app, engine_request, None, "inputs").await?;
     let write = move || {
         let spec = reply.tasks().next().expect("one task was asked for");
@@ -156,10 +152,34 @@ fn choose(model: &MultiTaskModel, asked: Option<String>) -> Result<String, ApiEr
     }
 }
 
+/// Reserves memory for labels of `texts` texts and their JSON, before the engine computes them.
+///
+/// - `kept`: number of labels of each text in the answer; `None`: all
+pub(super) fn reserve_labels(
+    app: &App,
+    model: &MultiTaskModel,
+    task: &str,
+    texts: usize,
+    kept: Option<usize>,
+) -> Result<ReservedMemory, ApiError> {
+    // The number of spans is not known before, and the engine refuses an unknown task.
+    let spec = model.tasks().find(|spec| spec.name == task && !spec.kind.reads_words());
+    let labels = spec.map_or(&[][..], |spec| &spec.labels);
+    let kept = labels.len().min(kept.unwrap_or(usize::MAX));
+    let bytes: usize = labels.iter().map(|label| label.len() + BYTES_PER_LABEL).sum();
+    // The mean label, because it is not known which ones are kept.
+    let bytes = bytes.checked_div(labels.len()).unwrap_or(0) * kept;
+    // More texts than these are refused later, with a better message.
+    reserve_bytes(app, texts.min(app.settings.max_inputs) * bytes)
+}
+
+/// Bytes of a [`Prediction`] and of its JSON, without the label.
+const BYTES_PER_LABEL: usize = size_of::<Prediction>() + r#"{"score":0.1234567,"label":""},"#.len();
+
 /// The scores of all labels: that of the answer first, which is not the most probable one where
 /// labels have an order, then best first.
 ///
-/// - `raw`: whether scores are logits instead of probabilities
+/// - `raw`: true if scores are logits instead of probabilities
 pub(super) fn scores<'a>(
     spec: &'a HeadSpec,
     answer: &TaskAnswer,

@@ -30,20 +30,20 @@ pub(crate) struct SimilarityRequest {
 
 /// A text and the texts to compare it with.
 #[derive(Debug, Deserialize, ToSchema)]
-struct SimilarityInputs {
+pub(super) struct SimilarityInputs {
     source_sentence: String,
     sentences: Vec<String>,
 }
 
 /// Options for tokenizing the texts.
 #[derive(Debug, Default, Deserialize, ToSchema)]
-struct SimilarityParameters {
-    /// Whether a text that is too long is truncated. Without this field, the server's setting
+pub(super) struct SimilarityParameters {
+    /// True if a text that is too long is truncated. Without this field, the server's setting
     /// decides.
-    truncate: Option<bool>,
-    truncation_direction: Option<TruncationDirection>,
+    pub(super) truncate: Option<bool>,
+    pub(super) truncation_direction: Option<TruncationDirection>,
     /// Name of a prompt of the model. Without this field, it is the model's default prompt, if any.
-    prompt_name: Option<String>,
+    pub(super) prompt_name: Option<String>,
 }
 
 /// The cosines of the first text's vector with each of the others, before any Normalize module.
@@ -58,8 +58,16 @@ pub(crate) async fn similarity(
     State(app): State<Arc<App>>,
     body: JsonBody<SimilarityRequest>,
 ) -> Result<JsonAnswer, ApiError> {
-    let SimilarityInputs { source_sentence, sentences } = body.value.inputs;
-    let parameters = body.value.parameters.unwrap_or_default();
+    cosines(app, body.value.inputs, body.value.parameters.unwrap_or_default()).await
+}
+
+/// The cosines of a text with others.
+pub(super) async fn cosines(
+    app: Arc<App>,
+    inputs: SimilarityInputs,
+    parameters: SimilarityParameters,
+) -> Result<JsonAnswer, ApiError> {
+    let SimilarityInputs { source_sentence, sentences } = inputs;
     let on_truncate = on_truncate(&app, parameters.truncate, parameters.truncation_direction)?;
     if sentences.is_empty() {
         return Err(ApiError::new(

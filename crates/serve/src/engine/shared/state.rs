@@ -21,7 +21,7 @@ pub(crate) struct State {
     pub(super) entering_bytes: usize,
     /// Number of the last batch.
     batches: u64,
-    /// Whether the supervisor waits without a time limit.
+    /// True if the supervisor waits without a time limit.
     pub(crate) supervisor_is_idle: bool,
 }
 
