@@ -37,8 +37,8 @@ pub use encoder::{
 };
 pub use error::{Error, ErrorKind};
 pub use folder::{
-    ModelFolder, Provenance, REFERENCE_FILE, Similarity, TrainedModel, check_floating,
-    decide_max_length, store_int8,
+    EncoderReference, ModelFolder, Provenance, REFERENCE_FILE, Similarity, TrainedModel,
+    check_floating, decide_max_length, store_int8,
 };
 pub use heads::{
     Answer, ClassAnswer, EmptyCell, HeadDims, HeadInput, HeadLayer, HeadSpec, HeadWeights,

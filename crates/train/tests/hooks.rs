@@ -14,9 +14,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::place::Place;
+use polyhead_testing::copy_folder;
 use polyhead_train::{
     Batch, Ending, Error, ErrorKind, Hook, HookedStep, RunConfig, RunPlan, Trainer,
 };
+use serde_json::Value;
 
 type Shared<T> = Rc<RefCell<T>>;
 type ChooseRows = dyn Fn(u64) -> Option<Batch>;
@@ -222,7 +224,7 @@ fn a_hook_that_reads_changes_no_bit() {
         name: "reader",
         gradients: true,
         after: Some(Box::new(move |step| {
-            let apart = step.task_gradients.expect("asked for");
+            let apart = step.task_gradients.expect("it reads them");
             assert_eq!(apart.tasks(), 3);
             for task in 0..3 {
                 let labelled = step.outcome.tasks[task].loss.is_some();
@@ -258,7 +260,7 @@ fn gradients_of_tasks_add_up_to_the_gradient_of_the_step() {
         after: Some(Box::new(move |step| {
             assert_eq!(step.weights, weights);
             let mut sum = vec![0.0; step.gradients.values().len()];
-            let apart = step.task_gradients.expect("asked for");
+            let apart = step.task_gradients.expect("it reads them");
             for (task, weight) in weights.iter().enumerate() {
                 for (sum, part) in sum.iter_mut().zip(apart.get(task).into_iter().flat_map(all)) {
                     *sum += weight * part;
@@ -287,7 +289,7 @@ fn the_gradient_of_a_task_is_that_of_a_step_with_its_loss_alone() {
                 of[task] = 1.0;
             })),
             after: Some(Box::new(move |step| {
-                if let Some(own) = step.task_gradients.expect("asked for").get(task) {
+                if let Some(own) = step.task_gradients.expect("it reads them").get(task) {
                     common::assert_close("gradient", own.values(), step.gradients.values(), 1e-6);
                 }
                 Ok(ControlFlow::Continue(()))
@@ -295,6 +297,50 @@ fn the_gradient_of_a_task_is_that_of_a_step_with_its_loss_alone() {
             ..Made::default()
         };
         train(&config, &place.path(&format!("run-{task}")), false, vec![Box::new(hook)]);
+    }
+}
+
+/// Reads the gradient of each task in every `every`th step.
+struct Reads {
+    every: u64,
+    /// The step, the place in memory and the numbers of what it read for the first task.
+    seen: Shared<Vec<(u64, usize, Vec<f32>)>>,
+}
+
+impl Hook for Reads {
+    fn name(&self) -> &str {
+        "reads"
+    }
+
+    fn reads_task_gradients(&self, step: u64) -> bool {
+        step.is_multiple_of(self.every)
+    }
+
+    fn after_step(&mut self, step: &HookedStep) -> Result<ControlFlow<()>, Error> {
+        if let Some(first) = step.task_gradients.and_then(|apart| apart.get(0)) {
+            let read = (step.step, first.values().as_ptr() as usize, all(first));
+            self.seen.borrow_mut().push(read);
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+}
+
+#[test]
+fn gradients_of_tasks_that_are_read_now_and_then_have_one_buffer_and_the_same_bits() {
+    let place = Place::new();
+    let mut config = short(&place);
+    // Up to the next phase of freezing, which trains other parameters.
+    config.train.max_steps = 8;
+    let [every, second] = [1, 2].map(|every| {
+        let seen: Shared<Vec<_>> = Rc::default();
+        let hook = Reads { every, seen: Rc::clone(&seen) };
+        train(&config, &place.path(&format!("every-{every}")), false, vec![Box::new(hook)]);
+        seen.take()
+    });
+    assert!(second.len() > 2 && second.iter().all(|read| read.1 == second[0].1));
+    for (step, _, numbers) in &second {
+        let same = every.iter().find(|read| read.0 == *step).expect("read in every step");
+        assert_eq!(common::bits(numbers), common::bits(&same.2), "step {step}");
     }
 }
 
@@ -377,6 +423,29 @@ fn stopped_or_killed_anywhere_a_run_with_hooks_has_the_same_bits() {
     }
 }
 
+/// Changes the state of all checkpoints of a run.
+fn rewrite_checkpoints(run: &Path, change: impl Fn(&mut Value)) {
+    let json = |path: &Path| serde_json::from_slice::<Value>(&fs::read(path).unwrap()).unwrap();
+    for folder in fs::read_dir(run.join("checkpoints")).unwrap().map(|entry| entry.unwrap().path())
+    {
+        let (path, list) = (folder.join("state.json"), folder.join("manifest.json"));
+        if !path.exists() {
+            continue;
+        }
+        let (mut state, mut manifest) = (json(&path), json(&list));
+        change(&mut state);
+        let text = state.to_string();
+        fs::write(&path, &text).unwrap();
+        for record in manifest["files"].as_array_mut().unwrap() {
+            if record["name"] == "state.json" {
+                record["bytes"] = text.len().into();
+                record["sha256"] = polyhead_files::sha256(text.as_bytes()).into();
+            }
+        }
+        fs::write(&list, manifest.to_string()).unwrap();
+    }
+}
+
 #[test]
 fn a_run_is_resumed_with_its_own_hooks_only() {
     let named =
@@ -407,14 +476,27 @@ fn a_run_is_resumed_with_its_own_hooks_only() {
             vec![Box::new(wrong_state), stop_after(0)],
             "hook `stateful`: state in the checkpoint: expected 6 numbers or more, found 0",
         ),
+        (
+            "begun",
+            vec![stop_after(0), named("a")],
+            "hook `a`: expected the hooks in the order in which the run began, `a`, `stop`, found \
+             `stop` in place of this one",
+        ),
     ] {
         let error = tried(&config, &place.path(run), true, hooks).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Hook);
         assert!(error.to_string().starts_with(expected), "{error}");
     }
-    // Their order is free, and both runs can still go on.
-    train(&config, &begun, true, vec![stop_after(0), named("a")]);
+    // All of them can still go on, also the run of a version that did not save the order.
     train(&config, &bare, true, Vec::new());
+    let older = place.path("older");
+    copy_folder(&begun, &older);
+    train(&config, &begun, true, vec![named("a"), stop_after(0)]);
+    rewrite_checkpoints(&older, |state| {
+        assert_eq!(state["hook_names"], serde_json::json!(["a", "stop"]));
+        state.as_object_mut().unwrap().remove("hook_names");
+    });
+    train(&config, &older, true, vec![named("a"), stop_after(0)]);
 }
 
 #[test]
@@ -445,15 +527,15 @@ fn what_a_hook_gives_wrongly_is_named() {
         ),
         (
             vec![weights(|_, weights| weights[2] = -1.0)],
-            "hook `h`: step 1, task `score`: expected a weight of 0 or more, found -1",
+            "hook `h`: step 1, task `score`: expected a finite weight of 0 or more, found -1",
         ),
         (
             vec![weights(|_, weights| weights[0] = f32::NAN)],
-            "hook `h`: step 1, task `topic`: expected a weight of 0 or more, found NaN",
+            "hook `h`: step 1, task `topic`: expected a finite weight of 0 or more, found NaN",
         ),
         (
             vec![weights(|_, weights| weights[1] = f32::INFINITY)],
-            "hook `h`: step 1, task `mood`: expected a weight of 0 or more, found inf",
+            "hook `h`: step 1, task `mood`: expected a finite weight of 0 or more, found inf",
         ),
         (
             vec![weights(|_, _| ()), weights(|_, _| ())],

@@ -8,7 +8,10 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 use common::place::{Notices, Place, finished};
-use polyhead_train::{Ending, Event, Observer, RunConfig, Trainer};
+use polyhead_compute::Threads;
+use polyhead_train::{
+    Ending, ErrorKind, Event, Observer, Recipe, RunConfig, Trainer, TrainingSession, check_data,
+};
 
 /// The tasks of the folder, and nothing else but what `train` says.
 fn config(place: &Place, train: &str) -> RunConfig {
@@ -65,7 +68,8 @@ fn a_run_writes_out_what_its_recipe_chose_and_goes_on_with_it() {
                 5e-3";
     assert_eq!(*plans.lock().unwrap(), [line]);
     let notices = notices.lock().unwrap().clone();
-    assert!(notices.iter().any(|notice| notice.starts_with("10 steps are few")), "{notices:?}");
+    let few = "10 steps are few for a new head: without `max_steps`, the recipe chooses more";
+    assert!(notices.iter().any(|notice| notice == few), "{notices:?}");
     assert!(!notices.iter().any(|notice| notice.contains("drown")), "{notices:?}");
 
     let written = toml(&place.path("whole"));
@@ -120,6 +124,62 @@ fn a_run_of_a_version_without_recipes_ends_with_the_same_bits() {
 }
 
 #[test]
+fn a_seed_that_toml_cannot_hold_is_an_error_before_a_folder_is_made() {
+    let place = Place::new();
+    let threads = Threads::new(1).unwrap();
+    for recipe in ["auto", "full"] {
+        let config = config(&place, &format!("recipe = \"{recipe}\"\nmax_steps = 1"));
+        let config = RunConfig { seed: u64::MAX, ..config };
+        let run = place.path("run");
+        for error in [
+            check_data(&config, &threads).map(drop).unwrap_err(),
+            TrainingSession::new(&config, &threads).map(drop).unwrap_err(),
+            Trainer::new(config.clone()).train(&run, false).unwrap_err(),
+            Trainer::new(config.clone()).train(&run, true).unwrap_err(),
+        ] {
+            assert_eq!(error.kind(), ErrorKind::Config);
+            let expected = format!("`seed`: expected at most {}, found {}", i64::MAX, u64::MAX);
+            assert_eq!(error.to_string(), expected);
+        }
+        assert!(!run.exists());
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_path_that_toml_cannot_hold_is_an_error() {
+    use std::os::unix::ffi::OsStrExt;
+    let place = Place::new();
+    let odd = place.path("x").with_file_name(std::ffi::OsStr::from_bytes(b"b\xff.jsonl"));
+    fs::copy(place.path("train.jsonl"), &odd).unwrap();
+    let mut shared = config(&place, "max_steps = 1");
+    shared.data.train = vec![odd.clone()];
+    let mut own = config(&place, "max_steps = 1");
+    own.tasks[1].train = vec![odd];
+    for config in [shared, own] {
+        let error = Trainer::new(config).train(&place.path("run"), false).unwrap_err();
+        assert!(error.to_string().ends_with(".jsonl: expected a path in UTF-8"), "{error}");
+    }
+}
+
+#[test]
+fn where_nothing_trains_nothing_is_chosen() {
+    let place = Place::new();
+    let user = config(&place, "[[freeze]]\nparameters = \"all\"");
+    let (plans, notices) = (Arc::default(), Arc::default());
+    let mut trainer = Trainer::new(user)
+        .observe(Box::new(Plans(Arc::clone(&plans))))
+        .observe(Box::new(Notices(Arc::clone(&notices))));
+    trainer.train(&place.path("run"), false).expect("a run");
+    let line = "recipe auto: nothing trains, the model is evaluated as it is";
+    assert_eq!(*plans.lock().unwrap(), [line]);
+    let notices = notices.lock().unwrap().join("\n");
+    assert!(!notices.contains(" few for a new head") && !notices.contains("drown"), "{notices}");
+    let written = toml(&place.path("run"));
+    assert!(written.contains("epochs = 3\n") && written.contains("weight = 1.0\n"), "{written}");
+}
+
+#[test]
 fn a_plan_that_will_not_end_well_is_named() {
     let place = Place::new();
     let notices = |change: &dyn Fn(&mut RunConfig)| {
@@ -136,7 +196,25 @@ fn a_plan_that_will_not_end_well_is_named() {
     let one = place.path("one.jsonl");
     let names = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect());
     for (change, expected) in [
-        (&(|_: &mut RunConfig| ()) as &dyn Fn(&mut RunConfig), "1 step is few for a new head"),
+        (
+            &(|_: &mut RunConfig| ()) as &dyn Fn(&mut RunConfig),
+            "1 step is few for a new head: without `max_steps`, `recipe = \"auto\"` chooses more",
+        ),
+        (
+            &|c| c.train.max_steps = 0,
+            "6 steps are few for a new head: `recipe = \"auto\"` chooses more",
+        ),
+        (
+            &|c| (c.train.max_steps, c.train.epochs) = (0, 4.try_into().unwrap()),
+            "8 steps are few for a new head: without `epochs`, `recipe = \"auto\"` chooses more",
+        ),
+        (
+            &|c| {
+                (c.train.recipe, c.train.max_steps) = (Recipe::Auto, 3);
+                c.train.epochs = 2.try_into().unwrap();
+            },
+            "3 steps are few for a new head: without `epochs` and `max_steps`, the recipe chooses more",
+        ),
         (&|c| c.data.dev.clear(), "no dev rows: nothing chooses the best step"),
         (
             &|c| c.data.dev = vec![one.clone()],

@@ -152,6 +152,21 @@ fn a_head_with_a_scale_keeps_it_in_the_next_run() {
     let kept = |run: &str| ModelFolder::open(&place.path(run)).unwrap().heads[2].spec.target;
     assert_eq!(kept("next"), Some(SCALE));
 
+    // It is resumed with that scale only.
+    fs::remove_file(place.path("next/finished.json")).unwrap();
+    let json = place.path("first/model/polyhead.json");
+    let before = fs::read(&json).unwrap();
+    let mut other: Value = serde_json::from_slice(&before).unwrap();
+    other["tasks"][2]["target"]["mean"] = 1600.0.into();
+    fs::write(&json, other.to_string()).unwrap();
+    let error = Trainer::new(next.clone()).train(&place.path("next"), true).unwrap_err();
+    let expected = "another scale of targets than when the run began: expected mean 1500, deviation \
+                    500, found mean 1600, deviation 500";
+    assert!(error.to_string().starts_with("task `score`: the head in "), "{error}");
+    assert!(error.to_string().ends_with(expected), "{error}");
+    fs::write(&json, before).unwrap();
+    finished(next.clone(), &place.path("next"), true);
+
     // Held to its own answers, it stays near them.
     next.tasks[2].keep = Some(polyhead_train::Keep::Distill);
     let summary = finished(next, &place.path("held"), false);

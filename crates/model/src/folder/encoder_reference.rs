@@ -10,7 +10,9 @@ use polyhead_files::sha256;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, fail};
+use crate::folder::ModelFolder;
 use crate::folder::checkpoint::INDEX;
+use crate::folder::files::weight_files;
 use crate::folder::polyhead_json;
 use crate::folder::records::FileRecord;
 use crate::folder::source::{FilePlace, Source, checked_path};
@@ -19,10 +21,11 @@ use crate::hub::resolve;
 /// The most files of an encoder.
 const MOST_FILES: usize = 1024;
 
-/// The encoder of another model, whose weights a folder does without.
+/// The encoder of another model, whose weights a folder does without: where it was and which bytes
+/// it had.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct EncoderReference {
+pub struct EncoderReference {
     /// Name of the model in the configuration: a folder, a name of the hub, or `builtin`.
     pub(crate) model: String,
     /// Folder of the model where training ran; absent for the built-in model.
@@ -35,43 +38,45 @@ pub(crate) struct EncoderReference {
     pub(crate) files: Vec<FileRecord>,
 }
 
-impl EncoderReference {
-    /// A reference to the files `names` of `place`.
+impl ModelFolder {
+    /// A reference to the encoder of this model, whose files are hashed now. A training run makes it
+    /// when it opens the model: the files may be others when it ends.
     ///
-    /// - `directory`: the folder that will have the reference; it exists
-    pub(crate) fn new(
-        model: &str,
-        place: &FilePlace,
-        names: &[String],
-        directory: &Path,
-    ) -> Result<Self, Error> {
-        let files = names.iter().map(|name| {
-            let Some(bytes) = place.bytes(name)? else {
-                fail!(Io, "{}: no such file", place.describe(name));
+    /// - `name`: name of this model for messages; a model that has its encoder by reference is named
+    ///   as that reference does
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`] if a file cannot be read, [`ErrorKind::Option`] if the path of the folder
+    /// is not UTF-8.
+    pub fn refer_to_encoder(&self, name: &str) -> Result<EncoderReference, Error> {
+        let place = self.source().encoder_place();
+        let file = |name: String| {
+            let Some(bytes) = place.bytes(&name)? else {
+                fail!(Io, "{}: no such file", place.describe(&name));
             };
             let bytes = bytes.as_slice();
-            let (size, sha256) = (bytes.len() as u64, sha256(bytes));
-            Ok(FileRecord { name: name.clone(), bytes: size, sha256 })
-        });
+            Ok(FileRecord { name, bytes: bytes.len() as u64, sha256: sha256(bytes) })
+        };
+        let files = weight_files(self.source())?.into_iter().map(file);
         let files = files.collect::<Result<_, Error>>()?;
-        let FilePlace::Directory(folder) = place else {
-            return Ok(Self { model: model.to_owned(), path: None, relative_path: None, files });
+        let path = match place {
+            FilePlace::Directory(folder) => Some(absolute(folder)?),
+            FilePlace::Memory(_) => None,
         };
-        let whole = |path: &Path| match path.canonicalize() {
-            Ok(whole) if whole.to_str().is_some() => Ok(whole),
-            Ok(_) => fail!(
-                Option,
-                "{}: expected a path in UTF-8, which a folder can refer to",
-                path.display()
-            ),
-            Err(error) => {
-                let message = format!("{}: {error}", path.display());
-                Err(Error::with_source(ErrorKind::Io, message, error))
-            }
-        };
-        let path = whole(folder)?;
-        let relative_path = relative(&path, &whole(directory)?);
-        Ok(Self { model: model.to_owned(), path: Some(path), relative_path, files })
+        if let Some(path) = path.as_ref().filter(|path| path.to_str().is_none()) {
+            let found = path.display();
+            fail!(Option, "{found}: expected a path in UTF-8, which a folder can refer to");
+        }
+        let model = self.encoder_reference.as_ref().map_or(name, |other| &other.model).to_owned();
+        Ok(EncoderReference { model, path, relative_path: None, files })
+    }
+}
+
+impl EncoderReference {
+    /// The reference as `directory` has it, which exists.
+    pub(crate) fn seen_from(&self, directory: &Path) -> Result<Self, Error> {
+        let Some(path) = &self.path else { return Ok(self.clone()) };
+        Ok(Self { relative_path: relative(path, &absolute(directory)?), ..self.clone() })
     }
 
     /// Checks what the file says; it is untrusted.
@@ -189,6 +194,13 @@ enum Difference {
     NoFile,
     /// One has other bytes; expected and found.
     Changed(String),
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, Error> {
+    path.canonicalize().map_err(|error| {
+        let message = format!("{}: {error}", path.display());
+        Error::with_source(ErrorKind::Io, message, error)
+    })
 }
 
 /// The way from `folder` to `path`, both absolute; `None` without a common root.

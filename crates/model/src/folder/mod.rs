@@ -52,7 +52,7 @@ use crate::error::{Error, ErrorKind, fail};
 use crate::heads::{HeadDims, HeadWeights};
 use crate::modules::{Module, PoolingMode, PoolingSpec, output_width};
 use crate::rows::TextFields;
-use encoder_reference::EncoderReference;
+pub use encoder_reference::EncoderReference;
 use heads_file::Heads;
 use module_files::ModuleFiles;
 use modules_json::{ModuleEntry, ModuleKind};

@@ -18,7 +18,7 @@ use crate::error::{Error, ErrorKind, fail};
 use crate::folder::ModelFolder;
 use crate::folder::checkpoint::SINGLE;
 use crate::folder::encoder_reference::EncoderReference;
-use crate::folder::files::{VOCABULARY, encoder_path, weight_files};
+use crate::folder::files::{VOCABULARY, encoder_path};
 use crate::folder::heads_file;
 use crate::folder::max_length::decide_max_length;
 use crate::folder::modules_json::{self, ModuleEntry, ModuleKind};
@@ -63,9 +63,9 @@ pub struct TrainedModel<'a> {
     pub max_length: usize,
     /// The rule by which several fields of a row make its text; `None` for a single field.
     pub input: Option<TextFields>,
-    /// Name of the model of `start`, if the folder refers to its encoder and has no copy of the
-    /// weights; `None` for a copy.
-    pub reference: Option<String>,
+    /// The encoder of `start`, if the folder refers to it and has no copy of the weights; `None`
+    /// for a copy.
+    pub reference: Option<EncoderReference>,
     /// The origin of the model.
     pub provenance: Provenance,
 }
@@ -107,9 +107,11 @@ impl<'a> TrainedModel<'a> {
         let encoder = encoder_path(Some(&entries)).to_owned();
         let mut out = FolderWriter::new(directory)?;
 
-        let reference = self.reference.as_deref();
-        let reference = reference.map(|model| self.refer(model, &config, directory)).transpose()?;
-        if reference.is_none() {
+        let mut reference = None;
+        if let Some(found) = &self.reference {
+            self.check_reference(found, &config)?;
+            reference = Some(found.seen_from(directory)?);
+        } else {
             out.tensors(&joined(&encoder, SINGLE), self.encoder_tensors(&config)?)?;
         }
         out.bytes(&joined(&encoder, "config.json"), &self.config_json(&encoder, &config)?)?;
@@ -178,14 +180,13 @@ impl<'a> TrainedModel<'a> {
         Ok(read.into_iter().filter(|entry| entry.kind != ModuleKind::Dropout).collect())
     }
 
-    /// The reference to the encoder of `start`, whose weights are compared with those in `store`.
-    fn refer(
+    /// Checks that the weights in `store` are those of the encoder of `start`.
+    fn check_reference(
         &self,
-        model: &str,
+        reference: &EncoderReference,
         config: &EncoderConfig,
-        directory: &Path,
-    ) -> Result<EncoderReference, Error> {
-        let start = self.start;
+    ) -> Result<(), Error> {
+        let (start, model) = (self.start, &reference.model);
         if self.layers != start.config.layers {
             let (expected, found) = (start.config.layers, self.layers);
             fail!(
@@ -212,10 +213,7 @@ impl<'a> TrainedModel<'a> {
                 );
             }
         }
-        // The model that has the weights, not one that refers to them as well.
-        let model = start.encoder_reference.as_ref().map_or(model, |other| &other.model);
-        let names = weight_files(start.source())?;
-        EncoderReference::new(model, start.source().encoder_place(), &names, directory)
+        Ok(())
     }
 
     /// Encoder and pooler under the names of the checkpoint.

@@ -23,7 +23,7 @@ fn write(
     let threads = Threads::new(1).unwrap();
     let network = Network::new(start, &heads(start), &NetworkOptions::default(), &threads).unwrap();
     let mut model = TrainedModel::new(start, &network, 40, provenance());
-    model.reference = reference.map(str::to_owned);
+    model.reference = reference.map(|name| start.refer_to_encoder(name).unwrap());
     model.write(place)
 }
 
@@ -182,7 +182,7 @@ fn weights_that_are_not_the_models_cannot_be_referred_to() {
     ] {
         let network = Network::new(&start, &[], &options, &threads).unwrap();
         let mut model = TrainedModel::new(&start, &network, 40, provenance());
-        model.reference = Some("base".into());
+        model.reference = Some(start.refer_to_encoder("base").unwrap());
         let error = model.write(&place.path().join("a")).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Option);
         assert!(error.to_string().contains(expected), "{error}");

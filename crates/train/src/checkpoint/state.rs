@@ -43,6 +43,10 @@ pub(crate) struct SavedProgress {
     /// The state of each hook by its name, in hexadecimal.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub hooks: BTreeMap<String, String>,
+    /// Names of the hooks in the order in which they are called; empty in checkpoints of versions
+    /// that did not save it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hook_names: Vec<String>,
     /// Sums since the last line of progress, as bits.
     #[serde(skip)]
     pub window: Vec<u64>,

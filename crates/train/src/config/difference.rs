@@ -16,7 +16,7 @@ pub struct Difference {
     pub first: Option<String>,
     /// Value in the second configuration; `None` if the key is absent.
     pub second: Option<String>,
-    /// Whether a run can be resumed with the changed key: results do not depend on it, or are
+    /// True if a run can be resumed with the changed key: results do not depend on it, or are
     /// protected otherwise, as the rows of data files are by their hash.
     pub may_change: bool,
 }
@@ -30,6 +30,9 @@ impl std::fmt::Display for Difference {
 
 impl RunConfig {
     /// The keys in which `other` differs from this one, in the order of their names.
+    ///
+    /// # Panics
+    /// As [`to_toml`](Self::to_toml).
     pub fn differences(&self, other: &Self) -> Vec<Difference> {
         let (first, second) = (self.flat(), other.flat());
         let mut keys: Vec<&String> = first.keys().chain(second.keys()).collect();
@@ -47,6 +50,9 @@ impl RunConfig {
     }
 
     /// SHA-256 of everything that must not change when a run is resumed, in hexadecimal.
+    ///
+    /// # Panics
+    /// As [`to_toml`](Self::to_toml).
     pub fn hash(&self) -> String {
         let mut hash = Sha256::new();
         for (key, value) in self.flat().iter().filter(|(key, _)| !may_change(key)) {

@@ -22,7 +22,7 @@ pub(super) struct Document<'a> {
     source: SourceText<'a>,
 }
 
-/// Where values come from.
+/// The origin of values.
 struct SourceText<'a> {
     text: &'a str,
     file: &'a Path,
@@ -33,11 +33,11 @@ struct SourceText<'a> {
 /// A table of a document, for checks that need to know what was written.
 pub(super) struct Section<'a> {
     source: &'a SourceText<'a>,
-    /// As in messages: `train`, `task.topic`; empty for the whole document.
+    /// Path in messages: `train`, `task.topic`; empty for the whole document.
     path: String,
     /// Absent if the document has no such table.
     table: Option<&'a DeTable<'a>>,
-    /// Where the table begins, for keys that are missing.
+    /// The beginning of the table, for keys that are missing.
     start: usize,
 }
 
@@ -121,7 +121,7 @@ impl<'a> Document<'a> {
 }
 
 impl Section<'_> {
-    /// Whether the key was written.
+    /// Returns true if the key was written.
     pub(super) fn has(&self, key: &str) -> bool {
         self.table.is_some_and(|table| table.contains_key(key))
     }
@@ -175,7 +175,7 @@ impl SourceText<'_> {
         Error::new(ErrorKind::Config, message)
     }
 
-    /// Where the values of an argument begin: behind the end of the text.
+    /// The beginning of the values of an argument: behind the end of the text.
     fn start_of_argument(&self, index: usize) -> usize {
         self.text.len() + 1 + index
     }
@@ -187,7 +187,7 @@ impl SourceText<'_> {
     }
 }
 
-/// What a table of an array is called in key paths: its name, or its number from 1.
+/// The part of a key path for a table of an array: its name, or its number from 1.
 pub(super) fn item_name(index: usize, item: &DeValue) -> String {
     match item.get("name").and_then(|name| name.get_ref().as_str()) {
         Some(name) => shortened(name),
@@ -283,7 +283,7 @@ fn spanned<'a>(value: DeValue<'a>, start: usize) -> Spanned<DeValue<'a>> {
     Spanned::new(start..start, value)
 }
 
-/// What a value is, for messages: `the string "x"`.
+/// The description of a value for messages: `the string "x"`.
 pub(super) fn describe(value: &DeValue) -> String {
     match value {
         DeValue::String(text) => format!("the string {:?}", shortened(text)),

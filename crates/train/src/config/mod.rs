@@ -1,4 +1,4 @@
-//! What a run is to do: the checked form of `config.toml`.
+//! The configuration of a run: the checked form of `config.toml`.
 //!
 //! [`RunConfig::parse`] reads the TOML that users write, with the values of
 //! `--set` in it; [`RunConfig::to_toml`] writes it back with every default
@@ -273,7 +273,7 @@ pub enum ClassWeights {
     Given(Vec<(String, f32)>),
 }
 
-/// How a task is kept while others train.
+/// The means by which a task is kept while others train.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Keep {
@@ -357,7 +357,7 @@ settings! {
     }
 }
 
-/// What fills in the keys that are not written.
+/// The recipe that fills in the keys that are not written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Recipe {
@@ -401,7 +401,7 @@ settings! {
     }
 }
 
-/// How a model folder comes to the weights of its encoder.
+/// The way in which a model folder has the weights of its encoder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum EncoderFiles {
@@ -411,7 +411,7 @@ pub enum EncoderFiles {
     Reference,
 }
 
-/// What happens to the train states of a run that is finished.
+/// The fate of the train states of a run that is finished.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum AfterRun {
@@ -489,11 +489,11 @@ impl RunConfig {
 
     /// The configuration as a file that [`Self::parse`] reads back as the same.
     ///
-    /// What is absent is left to the model or the data: pooling and dropouts of
+    /// Absent keys are left to the model or the data: pooling and dropouts of
     /// the encoder, labels, main metrics. Paths are absolute.
     ///
     /// # Panics
-    /// If a whole number is above `i64::MAX`, more than TOML holds.
+    /// If a whole number is above `i64::MAX`, more than TOML holds, or a path is not UTF-8.
     pub fn to_toml(&self) -> String {
         let mut table = self.table();
         if self.train.recipe != Recipe::Full && self.freeze.is_empty() {
@@ -505,7 +505,7 @@ impl RunConfig {
 
     /// The configuration as a table of the keys that apply.
     fn table(&self) -> toml::Table {
-        let mut table = toml::Table::try_from(self).expect("whole numbers are up to i64::MAX");
+        let mut table = toml::Table::try_from(self).expect("checked by `check_writable`");
         check::keep_what_applies(&mut table);
         table
     }

@@ -15,17 +15,17 @@ use toml::de::{DeString, DeValue};
 use super::document::{describe, item_name, shortened};
 use super::words::choices;
 
-/// What is wrong with a document, and where.
+/// A problem of a document and its place.
 #[derive(Debug)]
 pub(super) struct Problem {
     /// Keys that lead there, the innermost first.
     pub(super) path: Vec<String>,
-    /// Where it is written, as a byte of the document.
+    /// The place of the value, as a byte of the document.
     pub(super) start: Option<usize>,
     pub(super) what: What,
 }
 
-/// What is wrong with a value or a key.
+/// A problem of a value or a key.
 #[derive(Debug)]
 pub(super) enum What {
     /// A value of another form or range.
@@ -100,7 +100,7 @@ impl Error for Problem {
 #[derive(Clone, Copy)]
 pub(super) struct Reader<'a>(pub(super) &'a Spanned<DeValue<'a>>);
 
-/// What a whole number is that TOML does not hold.
+/// The expected value where a whole number is larger than those of TOML.
 const MOST: &str = "a whole number of at most 9223372036854775807";
 
 /// The problem of a value that is none of the type; what was found is filled in later.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use polyhead_model::{ParameterGroup, ParameterStore};
+use polyhead_model::ParameterGroup;
 
 use crate::error::{Error, ErrorKind};
 
@@ -14,8 +14,8 @@ pub(super) struct GroupNames<'a> {
 }
 
 impl<'a> GroupNames<'a> {
-    pub(super) fn new(store: &ParameterStore, heads: &'a [String]) -> Self {
-        Self { index: store.entries().iter().map(|entry| entry.group).collect(), heads }
+    pub(super) fn new(index: Vec<ParameterGroup>, heads: &'a [String]) -> Self {
+        Self { index, heads }
     }
 
     /// One flag per entry: whether any of the patterns matches it.

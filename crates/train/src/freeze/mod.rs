@@ -35,6 +35,17 @@ struct Rule {
     last: u64,
 }
 
+/// The parts of a network that at least one step of a run trains.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct TrainedParts {
+    /// True if the embeddings or a layer train.
+    pub(crate) encoder: bool,
+    /// True if a module behind the pooling trains.
+    pub(crate) modules: bool,
+    /// True if a head trains.
+    pub(crate) heads: bool,
+}
+
 /// Consecutive steps in which the same tensors are trained.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FreezeSpan {
@@ -62,7 +73,23 @@ impl FreezePlan {
         steps_per_epoch: u64,
         total_steps: u64,
     ) -> Result<Self, Error> {
-        let groups = GroupNames::new(store, heads);
+        let index = store.entries().iter().map(|entry| (entry.group, entry.range.len()));
+        Self::of_index(phases, index.collect(), heads, steps_per_epoch, total_steps)
+    }
+
+    /// Resolves the rules as [`new`](Self::new) does, against the group and the number of
+    /// parameters of each entry.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub(crate) fn of_index(
+        phases: &[FreezePhase],
+        index: Vec<(ParameterGroup, usize)>,
+        heads: &[String],
+        steps_per_epoch: u64,
+        total_steps: u64,
+    ) -> Result<Self, Error> {
+        let groups = GroupNames::new(index.iter().map(|(group, _)| *group).collect(), heads);
         let rules = phases.iter().map(|phase| {
             let first = match phase.from {
                 None => 1,
@@ -87,13 +114,8 @@ impl FreezePlan {
             }
             Ok(Rule { matches, first, last })
         });
-        let index = store.entries().iter().map(|entry| (entry.group, entry.range.len()));
-        Ok(Self {
-            rules: rules.collect::<Result<_, Error>>()?,
-            index: index.collect(),
-            heads: heads.to_vec(),
-            total_steps,
-        })
+        let rules = rules.collect::<Result<_, Error>>()?;
+        Ok(Self { rules, index, heads: heads.to_vec(), total_steps })
     }
 
     /// Freezes the heads from index `first` on, which have no task.
@@ -162,6 +184,20 @@ impl FreezePlan {
     /// Whether no step trains anything; such a run only evaluates.
     pub fn trains_nothing(&self) -> bool {
         self.ever_trainable().iter().all(|trainable| !trainable)
+    }
+
+    /// The parts that at least one step trains.
+    pub(crate) fn trained_parts(&self) -> TrainedParts {
+        use ParameterGroup::{Embeddings, Head, Layer, Module};
+        let ever = self.ever_trainable();
+        let trains = |part: fn(ParameterGroup) -> bool| {
+            self.index.iter().zip(&ever).any(|((group, _), ever)| *ever && part(*group))
+        };
+        TrainedParts {
+            encoder: trains(|group| matches!(group, Embeddings | Layer(_))),
+            modules: trains(|group| matches!(group, Module(_))),
+            heads: trains(|group| matches!(group, Head(_))),
+        }
     }
 
     /// One flag per entry: whether any step trains it.

@@ -2,24 +2,41 @@
 
 use polyhead_files::quoted;
 
+use crate::config::Recipe;
 use crate::data::TaskLabels;
 use crate::run::RunPlan;
 
 /// Steps below which a new head has hardly moved.
 const FEW_STEPS: u64 = 50;
 
-/// What is likely to make the model worse than it could be, a line each. What the data check reports
-/// is not repeated.
+/// The note about a run with few steps.
+fn few_steps(plan: &RunPlan) -> String {
+    let (steps, train) = (plan.total_steps, &plan.config.train);
+    let what = if steps == 1 { "step is" } else { "steps are" };
+    let by_epochs = plan.sampler.total_steps(train.epochs.get(), 0);
+    let is_full = train.recipe == Recipe::Full;
+    let limits = [("epochs", by_epochs), ("max_steps", train.max_steps)];
+    let mut keys = limits.map(|(key, steps)| (1..FEW_STEPS).contains(&steps).then_some(key));
+    if is_full && !plan.config.set_keys().contains("train.epochs") {
+        keys[0] = None;
+    }
+    let keys: Vec<String> = keys.iter().flatten().map(|key| format!("`{key}`")).collect();
+    let chooser = if is_full { "`recipe = \"auto\"`" } else { "the recipe" };
+    let without = match &keys[..] {
+        [] => String::new(),
+        keys => format!("without {}, ", keys.join(" and ")),
+    };
+    format!("{steps} {what} few for a new head: {without}{chooser} chooses more")
+}
+
+/// The notes on a plan that is likely to end worse than it could, a line each; those of the data
+/// check are not repeated.
 pub(crate) fn advice(plan: &RunPlan) -> Vec<String> {
     let mut notes = Vec::new();
     let steps = plan.total_steps;
     let trains = plan.freeze.ever_trainable().contains(&true);
     if trains && (1..FEW_STEPS).contains(&steps) && plan.known.contains(&false) {
-        let what = if steps == 1 { "step is" } else { "steps are" };
-        notes.push(format!(
-            "{steps} {what} few for a new head: `epochs` and `max_steps` say how many are done, and \
-             without them the recipe chooses"
-        ));
+        notes.push(few_steps(plan));
     }
     for (index, task) in plan.data.tasks.iter().enumerate() {
         let source = &plan.data.sources[task.source];

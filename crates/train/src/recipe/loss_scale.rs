@@ -8,7 +8,7 @@ use crate::tasks::{Objective, targets};
 /// Training rows of a task that its loss is computed from, evenly spread.
 const ROWS: usize = 1_000;
 
-/// How many times as large as another a loss may begin without a note.
+/// Largest ratio of two losses before the first step that needs no note.
 const DROWNS: f64 = 4.0;
 
 /// The loss of a head whose logits are all 0, as those of an untrained head nearly are, for each
@@ -46,7 +46,6 @@ pub(crate) fn starting_losses(
 pub(crate) fn even_losses(
     config: &mut RunConfig,
     recipe: &mut RecipeLines,
-    objectives: &mut [Objective],
     losses: &[Option<f64>],
 ) {
     let known: Vec<f64> = losses.iter().flatten().copied().collect();
@@ -54,15 +53,13 @@ pub(crate) fn even_losses(
         return;
     }
     let inverse: f64 = known.iter().map(|loss| 1.0 / loss).sum();
-    let tasks = config.tasks.iter_mut().zip(objectives).zip(losses);
-    for ((task, objective), loss) in tasks {
+    for (task, loss) in config.tasks.iter_mut().zip(losses) {
         let Some(loss) = loss else { continue };
         let weight = known.len() as f64 / inverse / loss;
         // Three digits are enough, and can be read.
         let weight: f32 = format!("{weight:.2e}").parse().unwrap_or(1.0);
         let Ok(checked) = weight.try_into() else { continue };
         task.weight = checked;
-        objective.weight = weight;
         recipe
             .details
             .push(format!("task.{}.weight = {weight}: the loss begins at {loss:.2}", task.name));
@@ -148,26 +145,27 @@ mod tests {
     #[test]
     fn weights_even_the_losses_and_a_note_says_where_they_do_not() {
         let mut run = config(&[Classification, Regression, Tokens], "");
-        let objective = |_| Objective::new(Classification, 2);
-        let mut objectives: Vec<Objective> = (0..3).map(objective).collect();
         let losses = [Some(0.5), Some(2_000.0), None];
         let note = drowned(&run, &losses).unwrap();
         assert!(
             note.starts_with("the loss of task `t1` begins 4000 times as large as that of `t0`")
         );
         let mut recipe = RecipeLines::default();
-        even_losses(&mut run, &mut recipe, &mut objectives, &losses);
-        assert_eq!((run.tasks[0].weight.get(), recipe.details.len()), (1.0, 0), "not asked for");
+        even_losses(&mut run, &mut recipe, &losses);
+        assert_eq!(
+            (run.tasks[0].weight.get(), recipe.details.len()),
+            (1.0, 0),
+            "the recipe leaves them"
+        );
         recipe.evens = true;
-        even_losses(&mut run, &mut recipe, &mut objectives, &losses);
+        even_losses(&mut run, &mut recipe, &losses);
         let weights: Vec<f32> = run.tasks.iter().map(|task| task.weight.get()).collect();
         assert_eq!(weights, [2.0, 5e-4, 1.0]);
-        assert_eq!(objectives.iter().map(|o| o.weight).collect::<Vec<_>>(), weights);
         assert_eq!(recipe.details[1], "task.t1.weight = 0.0005: the loss begins at 2000.00");
         assert_eq!(drowned(&run, &losses), None);
         // One loss is like itself.
         let mut one = config(&[Classification], "");
-        even_losses(&mut one, &mut recipe, &mut objectives[..1], &losses[..1]);
+        even_losses(&mut one, &mut recipe, &losses[..1]);
         assert_eq!((one.tasks[0].weight.get(), drowned(&one, &losses[..1])), (1.0, None));
     }
 }

@@ -4,6 +4,7 @@
 //! planned, and returns a configuration in which the chosen values are plain keys. A run writes
 //! them to its `config.toml`, and a run that is resumed takes them from there.
 
+mod facts;
 mod rule;
 mod loss_scale;
 mod advice;
@@ -15,10 +16,12 @@ use polyhead_model::ModelFolder;
 use crate::config::{Recipe, RunConfig, TaskSettings};
 use crate::data::Dataset;
 use crate::error::Error;
+use crate::freeze::TrainedParts;
 use crate::run::CONFIG;
 pub(crate) use advice::advice;
+use facts::Facts;
 pub(crate) use loss_scale::{drowned, even_losses, starting_losses};
-use rule::{Choice, Facts};
+use rule::Choice;
 
 /// The lines of the plan about the recipe.
 #[derive(Clone, Debug, Default)]
@@ -35,8 +38,46 @@ impl RecipeLines {
     /// The recipe and its reason, in one line.
     ///
     /// - `config`: the configuration with every key that the recipe fills in
-    pub(crate) fn summary(&self, config: &RunConfig) -> String {
-        rule::summary(config, &self.why, self.details.len())
+    /// - `trained`: the parts of the network that train
+    pub(crate) fn summary(&self, config: &RunConfig, trained: TrainedParts) -> String {
+        let train = &config.train;
+        let name = match train.recipe {
+            Recipe::Full => return "recipe full: every key is set or has its default".to_owned(),
+            Recipe::Auto => "auto",
+            Recipe::Heads => "heads",
+        };
+        if trained == TrainedParts::default() {
+            return format!("recipe {name}: nothing trains, the model is evaluated as it is");
+        }
+        if self.details.is_empty() {
+            return format!("recipe {name}: every key is set, nothing is filled in");
+        }
+        let epochs = match train.epochs.get() {
+            0 => String::new(),
+            1 => " for 1 epoch".to_owned(),
+            epochs => format!(" for {epochs} epochs"),
+        };
+        let [rate, head_rate] = [train.learning_rate, train.head_learning_rate].map(f32::from);
+        let mut parts = Vec::new();
+        for (part, trains, rate) in [
+            ("encoder", trained.encoder, rate),
+            // Beside the encoder they have its rate.
+            ("modules", trained.modules && !trained.encoder, rate),
+            ("heads", trained.heads, head_rate),
+        ] {
+            match (trains, &parts[..]) {
+                (true, []) => parts.push(format!("trains the {part}{epochs} at {rate:e}")),
+                (true, _) => parts.push(format!("{part} at {rate:e}")),
+                (false, _) => {}
+            }
+        }
+        if !trained.encoder {
+            parts.push("the encoder stays frozen".to_owned());
+        }
+        if !trained.heads {
+            parts.push("the heads stay frozen".to_owned());
+        }
+        format!("recipe {name}: {}: {}", self.why, parts.join(", "))
     }
 }
 
@@ -69,7 +110,7 @@ fn fill_in(config: &RunConfig, facts: &Facts) -> Result<(RunConfig, RecipeLines)
 /// those that the run has from its recipe, whatever a recipe would choose now.
 ///
 /// # Errors
-/// As [`resolve`].
+/// [`ErrorKind::Config`](crate::ErrorKind) if the keys that are set do not allow a value.
 pub(crate) fn continued(config: &RunConfig, directory: &Path) -> Result<RunConfig, Error> {
     // What is wrong with the file is an error of those who open the folder.
     let Ok(run) = RunConfig::from_file(&directory.join(CONFIG), &[]) else {
@@ -84,7 +125,9 @@ pub(crate) fn continued(config: &RunConfig, directory: &Path) -> Result<RunConfi
         return Ok(config);
     }
     let values = run.key_values();
-    let keys = rule::keys(&config).into_iter().filter(|key| !set.contains(key));
+    let added = rule::adds_heads_phase(&run, &config.freeze);
+    let is_of_run = |key: &String| !set.contains(key) || (key == "freeze" && added);
+    let keys = rule::keys(&config).into_iter().filter(is_of_run);
     let assignments: Vec<String> =
         keys.filter_map(|key| values.get(&key).map(|value| format!("{key}={value}"))).collect();
     config.with(&assignments)

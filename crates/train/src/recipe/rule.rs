@@ -5,10 +5,9 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use polyhead_model::ModelFolder;
-
-use crate::config::{FreezePhase, Recipe, RunConfig, TaskSettings};
-use crate::data::Dataset;
+use crate::config::{FreezePhase, Recipe, RunConfig};
+use crate::freeze::TrainedParts;
+use crate::recipe::facts::Facts;
 use crate::sampler::BatchSampler;
 use crate::tasks::kinds_with_key;
 
@@ -16,9 +15,11 @@ use crate::tasks::kinds_with_key;
 struct Size {
     /// Training rows below which this applies.
     below: usize,
+    /// Rows of a step.
     batch: usize,
     /// Fewer steps than these leave a new head where it began.
     least_steps: usize,
+    /// Passes over the rows, also where fewer have these steps.
     least_epochs: usize,
     /// The learning rate of an encoder of [`WIDTH`] or less.
     rate: f32,
@@ -58,62 +59,68 @@ const TRAIN_KEYS: [&str; 5] =
     ["batch_size", "epochs", "learning_rate", "head_learning_rate", "evaluate_every"];
 const TASK_KEYS: [&str; 2] = ["weight", "standardize"];
 
-/// What the rule has to know beside the configuration.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Facts {
-    /// Training rows of each source.
-    pub(crate) rows: Vec<usize>,
-    /// Labels of each task, in the order of the configuration; 0 for numbers.
-    pub(crate) labels: Vec<usize>,
-    /// For each task, true if the starting model has its head.
-    pub(crate) known: Vec<bool>,
-    /// Numbers of a token vector.
-    pub(crate) width: usize,
-}
-
 /// A value for a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Choice {
     /// `train.epochs`, `task.topic.weight`, `freeze`.
     pub(crate) key: String,
-    /// As TOML.
+    /// The value as TOML.
     pub(crate) value: String,
+    /// The reason for the value: `96 rows`.
     pub(crate) reason: String,
 }
 
 /// The values that the recipe of a configuration gives to keys that are not set, and the reason for
-/// the recipe: `96 rows for 6 labels`.
+/// the recipe: `96 rows for 6 labels`. Without rows to train on, which is an error later, there are
+/// none.
 ///
 /// - `set`: keys that are set
-pub(crate) fn choose(
+pub(super) fn choose(
     config: &RunConfig,
     set: &BTreeSet<String>,
     facts: &Facts,
 ) -> (String, Vec<Choice>) {
-    let frozen = is_frozen(&config.freeze);
-    let why = facts.counts() + if frozen { ", the encoder is frozen" } else { "" };
-    let mut choices = match config.train.recipe {
-        Recipe::Full => return (String::new(), Vec::new()),
-        Recipe::Heads => {
-            vec![choice("freeze", "[{ parameters = [\"encoder\"] }]", "as `heads` says")]
-        }
-        Recipe::Auto => Vec::new(),
-    };
+    let none = (String::new(), Vec::new());
+    if config.train.recipe == Recipe::Full {
+        return none;
+    }
     let rows: usize = facts.rows.iter().sum();
-    let alone = frozen || config.train.recipe == Recipe::Heads && !set.contains("freeze");
-    let size = SIZES.iter().find(|size| rows < size.below).filter(|_| !alone);
-    let size = size.unwrap_or(&LONE_HEADS);
-    let batch = match set.contains("train.batch_size") {
+    let batch = |size: &Size| match set.contains("train.batch_size") {
         true => config.train.batch_size.get(),
         // A step has at least a row for each of its parts.
         false => size.batch.max(config.train.accumulation.get()),
     };
-    choices.push(choice("train.batch_size", batch, &format!("{rows} rows")));
-    // Without rows there is no sampler, which is an error later.
-    let sampler = BatchSampler::new(config.seed, config.sampler, batch, &facts.rows);
-    let per_epoch = sampler.map_or(1, |sampler| sampler.steps_per_epoch() as usize);
+    let sampler = |size| BatchSampler::new(config.seed, config.sampler, batch(size), &facts.rows);
+    let mut size = SIZES.iter().find(|size| rows < size.below).unwrap_or(&LONE_HEADS);
+    let Ok(mut steps) = sampler(size) else { return none };
+    let set_epochs = set.contains("train.epochs").then(|| config.train.epochs.get());
+    // With epochs that are yet to be chosen, a phase that ends does so within the run.
+    let most_steps = steps.total_steps(set_epochs.unwrap_or(usize::MAX), config.train.max_steps);
+    let mut trained = facts.trained_parts(config, steps.steps_per_epoch(), most_steps);
+    let why = facts.counts() + if trained.encoder { "" } else { ", the encoder is frozen" };
+    let mut choices = Vec::new();
+    let nothing_is_frozen = set.contains("freeze") && config.freeze.is_empty();
+    if config.train.recipe == Recipe::Heads && !nothing_is_frozen {
+        if trained.encoder || trained.modules {
+            let mut phases = config.clone();
+            phases.freeze.push(heads_phase(trained.modules));
+            let value = phases.key_values().remove("freeze").unwrap_or_default();
+            choices.push(choice("freeze", value, "as `heads` says"));
+        }
+        trained = TrainedParts { encoder: false, modules: false, ..trained };
+    }
+    if trained == TrainedParts::default() {
+        return (why, choices);
+    }
+    if !trained.encoder {
+        size = &LONE_HEADS;
+        let Ok(fewer) = sampler(size) else { return none };
+        steps = fewer;
+    }
+    let per_epoch = steps.steps_per_epoch() as usize;
+    choices.push(choice("train.batch_size", batch(size), &format!("{rows} rows")));
     let mut epochs = size.least_steps.div_ceil(per_epoch).max(size.least_epochs);
-    if alone {
+    if !trained.encoder {
         epochs = epochs.min(5 + LONE_HEAD_MOST_STEPS / per_epoch);
         choices.push(choice("train.head_learning_rate", LONE_HEAD_RATE, "the encoder is frozen"));
     } else {
@@ -124,17 +131,11 @@ pub(crate) fn choose(
     }
     let reason = format!("at least {} epochs and {} steps", size.least_epochs, size.least_steps);
     choices.push(choice("train.epochs", epochs, &reason));
-    if set.contains("train.epochs") {
-        epochs = config.train.epochs.get();
-    }
-    let steps = match (epochs, config.train.max_steps as usize) {
-        (0, steps) => steps,
-        (epochs, 0) => epochs * per_epoch,
-        (epochs, most) => most.min(epochs * per_epoch),
-    };
-    if steps > EVALUATED_EPOCHS * per_epoch {
+    let epochs = set_epochs.unwrap_or(epochs);
+    let steps = steps.total_steps(epochs, config.train.max_steps);
+    if steps > (EVALUATED_EPOCHS * per_epoch) as u64 {
         let reason = format!("{EVALUATIONS} evaluations rather than one after each epoch");
-        choices.push(choice("train.evaluate_every", steps / EVALUATIONS, &reason));
+        choices.push(choice("train.evaluate_every", steps / EVALUATIONS as u64, &reason));
     }
     let scaled = kinds_with_key("standardize");
     for (task, known) in config.tasks.iter().zip(&facts.known) {
@@ -144,38 +145,9 @@ pub(crate) fn choose(
             choices.push(choice(&key, true, "a head begins near 0 and moves in small steps"));
         }
     }
-    choices.retain(|choice| !set.contains(&choice.key));
+    // The phase of `heads` comes beside those that are set.
+    choices.retain(|choice| choice.key == "freeze" || !set.contains(&choice.key));
     (why, choices)
-}
-
-/// The line of the plan about the recipe of a configuration whose keys it filled in.
-///
-/// - `why`: as [`choose`] returns it
-/// - `filled`: number of keys that the recipe filled in
-pub(super) fn summary(config: &RunConfig, why: &str, filled: usize) -> String {
-    let train = &config.train;
-    let [encoder, heads] = [train.learning_rate, train.head_learning_rate].map(|rate| rate.get());
-    let epochs = match train.epochs.get() {
-        0 => String::new(),
-        1 => " for 1 epoch".to_owned(),
-        epochs => format!(" for {epochs} epochs"),
-    };
-    let name = match train.recipe {
-        Recipe::Full => return "recipe full: every key is set or has its default".to_owned(),
-        Recipe::Auto => "auto",
-        Recipe::Heads => "heads",
-    };
-    if filled == 0 {
-        format!("recipe {name}: every key is set, nothing is filled in")
-    } else if is_frozen(&config.freeze) {
-        format!(
-            "recipe {name}: {why}: trains the heads{epochs} at {heads:e}, the encoder stays frozen"
-        )
-    } else {
-        format!(
-            "recipe {name}: {why}: trains the encoder{epochs} at {encoder:e}, heads at {heads:e}"
-        )
-    }
 }
 
 /// Every key that a recipe may fill in.
@@ -188,14 +160,21 @@ pub(super) fn keys(config: &RunConfig) -> Vec<String> {
     train.chain(tasks).chain(["freeze".to_owned()]).collect()
 }
 
-/// True if one of the phases freezes the whole encoder for the whole run.
-fn is_frozen(phases: &[FreezePhase]) -> bool {
-    let whole = |phase: &FreezePhase| {
-        let groups = ["encoder", "all"];
-        (phase.from, phase.until) == (None, None)
-            && phase.parameters.iter().any(|group| groups.contains(&group.as_str()))
-    };
-    phases.iter().any(whole)
+/// The phase that the recipe `heads` adds: everything but the heads is frozen for the whole run.
+///
+/// - `modules`: true if the model has modules that train
+fn heads_phase(modules: bool) -> FreezePhase {
+    let parameters = [Some("encoder"), modules.then_some("modules")];
+    let parameters = parameters.into_iter().flatten().map(str::to_owned).collect();
+    FreezePhase { parameters, ..FreezePhase::default() }
+}
+
+/// Returns true if the phases of a run are those that are `set` and the one that the recipe `heads`
+/// adds.
+pub(super) fn adds_heads_phase(run: &RunConfig, set: &[FreezePhase]) -> bool {
+    let added = !set.is_empty() && run.train.recipe == Recipe::Heads;
+    let rest = run.freeze.strip_prefix(set).filter(|_| added);
+    rest.is_some_and(|rest| [false, true].iter().any(|modules| rest == [heads_phase(*modules)]))
 }
 
 fn choice(key: &str, value: impl ToString, reason: &str) -> Choice {
@@ -203,7 +182,7 @@ fn choice(key: &str, value: impl ToString, reason: &str) -> Choice {
 }
 
 impl Choice {
-    /// As an argument of `--set`.
+    /// The key and the value as an argument of `--set`.
     pub(super) fn assignment(&self) -> String {
         format!("{}={}", self.key, self.value)
     }
@@ -212,28 +191,5 @@ impl Choice {
 impl fmt::Display for Choice {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         write!(f, "{} = {}: {}", self.key, self.value, self.reason)
-    }
-}
-
-impl Facts {
-    /// The facts about tokenized data and the starting model.
-    pub(super) fn of(config: &RunConfig, folder: &ModelFolder, data: &Dataset) -> Self {
-        let known = |task: &TaskSettings| folder.heads.iter().any(|h| h.spec.name == task.name);
-        Self {
-            rows: data.train_rows(),
-            labels: data.tasks.iter().map(|task| task.labels.len()).collect(),
-            known: config.tasks.iter().map(known).collect(),
-            width: folder.config.hidden_size,
-        }
-    }
-
-    /// `96 rows for 6 labels`, `420 rows for 3 tasks`.
-    fn counts(&self) -> String {
-        let rows: usize = self.rows.iter().sum();
-        match &self.labels[..] {
-            [0] => format!("{rows} rows"),
-            [labels] => format!("{rows} rows for {labels} labels"),
-            tasks => format!("{rows} rows for {} tasks", tasks.len()),
-        }
     }
 }

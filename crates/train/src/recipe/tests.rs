@@ -1,9 +1,9 @@
-//! What the recipes choose, what they leave alone, and that a run can go on from what it wrote.
+//! Tests of the recipes: the keys that they choose and leave alone, and runs that go on with these.
 
 use std::path::Path;
 
 use polyhead_files::write_file;
-use polyhead_model::TaskKind;
+use polyhead_model::{ParameterGroup, TaskKind};
 
 use super::*;
 use crate::config::RUN_MARK;
@@ -18,18 +18,31 @@ pub(super) fn config(kinds: &[TaskKind], more: &str) -> RunConfig {
     RunConfig::parse(&text, Path::new("/c.toml"), &[]).unwrap()
 }
 
-/// Facts about tasks of one source, on an encoder of width 384.
+/// Facts about new tasks of one source, on an encoder of six layers of width 384.
 ///
 /// - `labels`: of each task
 fn facts(rows: usize, labels: &[usize]) -> Facts {
     let known = vec![false; labels.len()];
-    Facts { rows: vec![rows], labels: labels.to_vec(), known, width: 384 }
+    let encoder = [ParameterGroup::Embeddings].into_iter().chain((0..6).map(ParameterGroup::Layer));
+    let heads = 0..labels.len();
+    Facts {
+        rows: vec![rows],
+        labels: labels.to_vec(),
+        known,
+        width: 384,
+        groups: encoder.chain(heads.clone().map(ParameterGroup::Head)).collect(),
+        heads: heads.map(|head| format!("t{head}")).collect(),
+    }
 }
 
-/// What the recipe makes of a configuration: its keys, and its line of the plan.
+/// The keys that the recipe makes of a configuration, and its line of the plan.
 fn resolved(config: &RunConfig, facts: &Facts) -> (RunConfig, String) {
     let (resolved, lines) = fill_in(config, facts).unwrap();
-    let line = lines.summary(&resolved);
+    let (batch, train) = (resolved.train.batch_size.get(), &resolved.train);
+    let sampler = BatchSampler::new(0, resolved.sampler, batch, &facts.rows).unwrap();
+    let steps = sampler.total_steps(train.epochs.get(), train.max_steps);
+    let trained = facts.trained_parts(&resolved, sampler.steps_per_epoch(), steps);
+    let line = lines.summary(&resolved, trained);
     (resolved, line)
 }
 
@@ -70,7 +83,7 @@ fn the_keys_follow_from_the_facts() {
         case(HEADS, &[96], 384, (32, 100, 5e-5, 1e-2, 30), true),
         case(HEADS, &[10_000_000], 384, (32, 5, 5e-5, 1e-2, 0), true),
     ] {
-        let facts = Facts { rows: rows.to_vec(), labels: vec![6], known: vec![false], width };
+        let facts = Facts { rows: rows.to_vec(), width, ..facts(0, &[6]) };
         let (found, line) = resolved(&config(&[Classification], text), &facts);
         let train = found.train;
         let keys = (
@@ -121,7 +134,7 @@ fn the_floor_of_steps_holds_however_the_sources_are_drawn() {
         let facts = Facts { rows: rows.to_vec(), ..facts(0, &[2]) };
         let (found, _) = resolved(&config(&[Classification], &text), &facts);
         let sampler = BatchSampler::new(0, found.sampler, found.train.batch_size.get(), rows);
-        let steps = sampler.unwrap().total_steps(found.train.epochs.get());
+        let steps = sampler.unwrap().total_steps(found.train.epochs.get(), 0);
         assert!(steps >= if rows.len() == 20 { 100 } else { 300 }, "{kind}: {steps} steps");
     }
 }
@@ -151,6 +164,102 @@ fn a_key_that_is_set_wins_also_at_its_default() {
     config.train.epochs = 7.try_into().unwrap();
     let (found, _) = resolved(&config, &few);
     assert_eq!((found.train.epochs.get(), found.train.head_learning_rate.get()), (7, 5e-3));
+}
+
+#[test]
+fn the_line_and_the_keys_follow_from_the_parts_that_train() {
+    let modules = Facts { groups: facts(96, &[6]).groups, ..facts(96, &[6]) };
+    let modules = Facts {
+        groups: modules.groups.iter().copied().chain([ParameterGroup::Module(1)]).collect(),
+        ..modules
+    };
+    let plain = facts(96, &[6]);
+    let frozen = "{ parameters = [\"encoder\"] }";
+    let known = "recipe auto: 96 rows for 6 labels";
+    for (facts, train, phases, expected, epochs) in [
+        (&plain, "", "{ parameters = [\"embeddings\", \"layers.0-5\"] }", "H", 100),
+        (
+            &plain,
+            "",
+            "{ parameters = [\"layers.0-5\"] }, { parameters = [\"embeddings\"] }",
+            "H",
+            100,
+        ),
+        (&plain, "", "{ parameters = [\"layers.0-5\"] }", "EH", 17),
+        (&plain, "", "{ parameters = [\"encoder\"], until = \"epoch 3\" }", "EH", 17),
+        (&plain, "epochs = 3", "{ parameters = [\"encoder\"], until = \"epoch 3\" }", "H", 3),
+        (&plain, "epochs = 3", "{ parameters = [\"encoder\"], until = \"epoch 2\" }", "EH", 3),
+        (&plain, "max_steps = 9", "{ parameters = [\"encoder\"], until = \"step 9\" }", "H", 100),
+        (&plain, "", "{ parameters = [\"encoder\"], from = \"step 9\" }", "EH", 17),
+        (&plain, "", "{ parameters = [\"heads\"] }", "E", 17),
+        (&plain, "", "{ parameters = [\"all\"] }", "", 3),
+        (&plain, "", "{ parameters = [\"heads\"] }, { parameters = [\"encoder\"] }", "", 3),
+        (&plain, "", "{ parameters = [\"all\"], until = \"epoch 1\" }", "EH", 17),
+        (&modules, "", frozen, "MH", 100),
+        (&modules, "", "{ parameters = [\"encoder\", \"heads\"] }", "M", 100),
+        (&modules, "", "{ parameters = [\"encoder\", \"modules\"] }", "H", 100),
+        // An error of the plan, later.
+        (&plain, "", "{ parameters = [\"layers.7\"] }", "EH", 17),
+    ] {
+        let text = format!("freeze = [{phases}]\n{AUTO}\n{train}");
+        let (found, line) = resolved(&config(&[Classification], &text), facts);
+        let times = format!("for {} epochs", found.train.epochs);
+        let expected = match expected {
+            "EH" => format!("{known}: trains the encoder {times} at 5e-5, heads at 5e-3"),
+            "E" => format!("{known}: trains the encoder {times} at 5e-5, the heads stay frozen"),
+            "H" => format!(
+                "{known}, the encoder is frozen: trains the heads {times} at 1e-2, the encoder stays \
+                 frozen"
+            ),
+            "MH" => format!(
+                "{known}, the encoder is frozen: trains the modules {times} at 5e-5, heads at 1e-2, \
+                 the encoder stays frozen"
+            ),
+            "M" => format!(
+                "{known}, the encoder is frozen: trains the modules {times} at 5e-5, the encoder \
+                 stays frozen, the heads stay frozen"
+            ),
+            _ => "recipe auto: nothing trains, the model is evaluated as it is".to_owned(),
+        };
+        assert_eq!((line, found.train.epochs.get()), (expected, epochs), "{phases}");
+    }
+}
+
+#[test]
+fn heads_alone_train_whatever_else_is_frozen() {
+    let one = "{ parameters = [\"head.t1\"], until = \"epoch 1\" }";
+    let modules = [ParameterGroup::Module(1)];
+    let with = |groups: &[ParameterGroup]| {
+        let facts = facts(96, &[6, 2]);
+        Facts { groups: facts.groups.iter().chain(groups).copied().collect(), ..facts }
+    };
+    for (groups, phases, expected) in [
+        (&[][..], one, &["head.t1", "encoder"][..]),
+        (&[], "{ parameters = [\"layers.0-4\"] }", &["layers.0-4", "encoder"]),
+        (&[], "{ parameters = [\"encoder\"], until = \"epoch 1\" }", &["encoder", "encoder"]),
+        (&[], "{ parameters = [\"encoder\"] }", &["encoder"]),
+        (&[], "{ parameters = [\"embeddings\", \"layers.0-5\"] }", &["embeddings layers.0-5"]),
+        (&modules, one, &["head.t1", "encoder modules"]),
+        (&modules, "{ parameters = [\"encoder\"] }", &["encoder", "encoder modules"]),
+    ] {
+        let user = config(&[Classification; 2], &format!("freeze = [{phases}]\n{HEADS}"));
+        let (run, line) = resolved(&user, &with(groups));
+        let found: Vec<String> = run.freeze.iter().map(|p| p.parameters.join(" ")).collect();
+        assert_eq!(found, expected, "{phases}");
+        assert_eq!(run.freeze[..user.freeze.len()], user.freeze[..]);
+        assert!(line.ends_with("the encoder stays frozen"), "{line}");
+        assert_eq!((run.train.epochs.get(), run.train.head_learning_rate.get()), (100, 1e-2));
+        // The run goes on with the file of the user, and from its own.
+        let folder = folder(&run.to_toml());
+        for begun in [&user, &run] {
+            let found = continued(begun, folder.path()).unwrap();
+            assert!(run.differences(&found).is_empty(), "{:?}", run.differences(&found));
+            assert_eq!(resolved(&found, &with(groups)).0, run);
+        }
+        // Other phases are a difference as ever.
+        let other = config(&[Classification; 2], &format!("freeze = []\n{HEADS}"));
+        assert!(!run.differences(&continued(&other, folder.path()).unwrap()).is_empty());
+    }
 }
 
 #[test]

@@ -32,7 +32,8 @@ impl Run<'_> {
     }
 
     fn report(&self, summary: &RunSummary, all: &[FinalAnswers]) -> RunReport {
-        let Self { config, plan, learner, times, .. } = self;
+        let Self { plan, learner, times, .. } = self;
+        let config = &plan.config;
         let names: Vec<String> = config.tasks.iter().map(|task| task.name.clone()).collect();
         let folder = &self.directory.path;
         let metrics = fs::read_to_string(folder.join("metrics.jsonl")).unwrap_or_default();
@@ -97,9 +98,9 @@ impl Run<'_> {
     }
 
     fn criterion_in_words(&self) -> String {
-        match self.config.train.best.as_str() {
+        match self.plan.config.train.best.as_str() {
             "mean" => {
-                let tasks = self.config.tasks.iter();
+                let tasks = self.plan.config.tasks.iter();
                 let parts: Vec<String> =
                     tasks.map(|task| format!("{} {}", task.name, metric_of(task))).collect();
                 if let [one] = &parts[..] {
@@ -144,7 +145,7 @@ impl Run<'_> {
     }
 
     fn task_result(&self, task: usize, summary: &RunSummary, all: &[FinalAnswers]) -> TaskResult {
-        let settings = &self.config.tasks[task];
+        let settings = &self.plan.config.tasks[task];
         let spec = self.learner.network.head_spec(task);
         let found = &summary.tasks[task];
         let mut remarks = Vec::new();

@@ -30,7 +30,7 @@ const FINISHED: &str = "finished.json";
 /// Lock file. It is hidden and never removed: the lock is the operating system's, not the file.
 const LOCK: &str = ".lock";
 
-/// Whether an existing run may be resumed.
+/// The treatment of a run that exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ResumeMode {
     /// An existing run is an error.
@@ -54,7 +54,7 @@ pub(crate) enum RunState {
 #[derive(Debug)]
 pub(crate) struct RunDirectory {
     pub(crate) path: PathBuf,
-    /// Whether the run existed before, finished or not.
+    /// True if the run existed before, finished or not.
     pub(crate) resumed: bool,
     /// The lock ends when the file is closed, also if the process is killed.
     _lock: File,
@@ -336,7 +336,7 @@ impl LineLog {
     }
 }
 
-/// Whether byte `end` begins a line.
+/// Returns true if byte `end` begins a line.
 fn ends_line(file: &mut File, end: u64) -> io::Result<bool> {
     if end == 0 {
         return Ok(true);

@@ -57,7 +57,7 @@ impl Run<'_> {
             }
         }
         if some_known {
-            let names = self.config.tasks.iter().map(|task| task.name.clone());
+            let names = self.plan.config.tasks.iter().map(|task| task.name.clone());
             let tasks = names.zip(self.start.metrics.clone()).collect();
             emit(Event::Evaluated(&Evaluated {
                 step: 0,
@@ -74,11 +74,11 @@ impl Run<'_> {
     pub(crate) fn evaluate(&mut self, emit: &mut Emit) -> Result<(), Error> {
         let begin = Instant::now();
         let metrics = self.score(Part::Dev)?;
-        let score = criterion(&self.config, &metrics);
-        let best = self.best.update(score, deciding_loss(&self.config, &metrics), self.done);
-        let patience = self.config.train.patience.get() as u64;
+        let score = criterion(&self.plan.config, &metrics);
+        let best = self.best.update(score, deciding_loss(&self.plan.config, &metrics), self.done);
+        let patience = self.plan.config.train.patience.get() as u64;
         self.gave_up = patience > 0 && self.best.since >= patience && self.best.score.is_some();
-        let names = self.config.tasks.iter().map(|task| task.name.clone());
+        let names = self.plan.config.tasks.iter().map(|task| task.name.clone());
         let evaluated = Evaluated {
             step: self.done,
             epoch: self.epoch_of(self.done),

@@ -105,7 +105,8 @@ pub struct Evaluated {
     pub tasks: Vec<(String, Option<TaskMetrics>)>,
     /// The score that selects the best model, larger is better; `None` without dev data.
     pub score: Option<f64>,
-    /// Whether the score is the best so far.
+    /// True if the model is that of this step so far: its score is better than those before, or the
+    /// same with a lower dev loss.
     pub best: bool,
 }
 

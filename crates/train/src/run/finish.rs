@@ -1,33 +1,29 @@
-//! What comes after the last step: the best weights, calibration, the final
-//! metrics, the model folder.
+//! The end of a run after its last step: the best weights, calibration, the final metrics, the
+//! model folder.
 
 use std::path::PathBuf;
 
 use polyhead_files::write_folder;
-use polyhead_model::HeadSpec;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::config::AfterRun;
-use crate::data::{Part, TaskLabels, Tokenize};
+use crate::data::{Part, Tokenize};
 use crate::error::Error;
 use crate::evaluate::{Answers, EvalRequest, score_raw_text};
 use crate::run::directory::{MODEL, REPORT};
 use crate::run::evaluation::scores_by_task;
 use crate::run::events::Event;
-use crate::run::prepare::TextTokenizer;
+use crate::run::text_tokenizer::TextTokenizer;
 use crate::run::{NOT_REMOVED, Run};
 use crate::step::AdamWSettings;
 use crate::step::CacheCounts;
-use crate::tasks::{
-    Calibration, LEAST_CASES, LEAST_ROWS, LEAST_TEXTS, Labelled, MANY_LABELS, TaskMetrics,
-    answered, answered_texts, rules,
-};
+use crate::tasks::{Calibration, MANY_LABELS, TaskMetrics};
 
-/// What a run has come to.
+/// The result of a run.
 #[derive(Clone, Debug, Serialize)]
 pub struct RunSummary {
-    /// Where the model stands.
+    /// Path of the model folder.
     pub model: PathBuf,
     /// Path of the run's page, `report.html`, which `polyhead-report` draws from `report.json`.
     pub report: PathBuf,
@@ -40,9 +36,10 @@ pub struct RunSummary {
     /// Mean cosine of the dev texts' vectors to those of the starting model; `None`
     /// where nothing moved them, or without dev data.
     pub vector_cosine: Option<f64>,
-    /// What was frozen for the whole run, checked number by number.
+    /// The parameters that were frozen for the whole run, checked number by number.
     pub frozen: String,
-    /// How the model is another than the configuration asks for: none in a run without problems.
+    /// Differences between the model and the one that the configuration describes; none in a run
+    /// without problems.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
     /// Hidden states that were kept.
@@ -53,7 +50,7 @@ pub struct RunSummary {
     pub seconds: f64,
 }
 
-/// What a task has come to.
+/// The result of a task.
 #[derive(Clone, Debug, Serialize)]
 pub struct TaskSummary {
     /// The task's name.
@@ -136,7 +133,7 @@ impl Run<'_> {
         };
         self.write_report(&summary, &all)?;
         self.directory.finish(&summary)?;
-        if self.config.checkpoint.after == AfterRun::Remove
+        if self.plan.config.checkpoint.after == AfterRun::Remove
             && let Err(error) = self.directory.remove_checkpoints()
         {
             emit(Event::Warning(&format!("{NOT_REMOVED}: {error}")));
@@ -168,7 +165,7 @@ impl Run<'_> {
                 return Ok(last);
             }
         };
-        let settings = AdamWSettings::new(&self.config.train);
+        let settings = AdamWSettings::new(&self.plan.config.train);
         let Self { learner, threads, .. } = self;
         threads.cpu(learner.network.isa(), |cpu| {
             learner.network.update(cpu, &|_| true, |store| state.restore(store, settings))
@@ -181,52 +178,6 @@ impl Run<'_> {
     fn warn(&mut self, warning: String, emit: &mut dyn FnMut(Event)) {
         emit(Event::Warning(&warning));
         self.warnings.push(warning);
-    }
-
-    /// Temperatures and thresholds from dev, for every task that has enough labels there and gains by
-    /// them. The others keep those that they began with. True stands beside a calibration if dev chose
-    /// a threshold.
-    fn calibrate(
-        &mut self,
-        all: &[FinalAnswers],
-        emit: &mut dyn FnMut(Event),
-    ) -> Vec<(Option<Calibration>, bool)> {
-        let mut calibrations = vec![(None, false); self.plan.objectives.len()];
-        for dev in all.iter().filter(|answers| answers.part == Part::Dev) {
-            let source = &self.plan.data.sources[dev.source];
-            for task in source.tasks.clone() {
-                let objective = &self.learner.objectives[task];
-                let logits = &dev.answers.logits[task];
-                let (logits, targets) = answered(logits, &source.dev, task, objective);
-                let texts = answered_texts(&source.dev, objective);
-                let outputs = objective.outputs();
-                let rows = Labelled { logits: &logits, outputs, targets: &targets };
-                let rules = rules(objective.kind());
-                let head = self.learner.network.head_spec(task).clone();
-                let Some(found) = rules.calibrate(rows, &texts, head.temperature) else { continue };
-                let rows_of = (0..targets.len()).filter(|row| targets.is_labelled(*row));
-                let texts: Vec<usize> = rows_of.map(|row| texts[row]).collect();
-                let few = texts.len() < LEAST_ROWS || distinct(&texts) < LEAST_TEXTS;
-                let notices = if few {
-                    vec![too_few_rows(&head, &texts)]
-                } else {
-                    let (thresholds, chosen) = rules.thresholds(rows, &head, found.temperature);
-                    let unchanged = found.temperature == head.temperature;
-                    let notices = [
-                        unchanged.then(|| no_better_temperature(&head)),
-                        unchanged_thresholds(&head, &targets, chosen),
-                    ];
-                    self.learner.network.calibrate(task, found.temperature, thresholds);
-                    calibrations[task] = (Some(found), chosen > 0);
-                    notices.into_iter().flatten().collect()
-                };
-                for notice in notices {
-                    emit(Event::Notice(&notice));
-                    self.plan.notices.push(notice);
-                }
-            }
-        }
-        calibrations
     }
 
     /// Adds what tagging tasks find in the raw texts of dev. It chooses nothing and is in no record
@@ -310,66 +261,6 @@ impl Run<'_> {
         let model = self.plan.trained_model(network, best_step, metrics, self.warnings.clone());
         write_folder(&self.directory.join(MODEL), |folder| Ok(model.write(folder)?))
     }
-}
-
-/// How many texts these are.
-///
-/// - `texts`: ascending
-fn distinct(texts: &[usize]) -> usize {
-    texts.chunk_by(|a, b| a == b).count()
-}
-
-/// The note about a task whose dev rows are too few to calibrate it.
-///
-/// - `texts`: the text of each labelled row
-fn too_few_rows(head: &HeadSpec, texts: &[usize]) -> String {
-    let (name, temperature) = (&head.name, head.temperature);
-    let kept = match head.kind.has_thresholds() {
-        true if head.thresholds.is_empty() => " and thresholds of 0.5 are kept",
-        true => " and the thresholds are kept",
-        false => " is kept",
-    };
-    let rows = texts.len();
-    let (needed, found) = if head.kind.reads_words() {
-        let texts = distinct(texts);
-        (format!("words in {LEAST_TEXTS} texts"), format!("{rows} in {texts}"))
-    } else {
-        ("rows".to_owned(), rows.to_string())
-    };
-    format!(
-        "task `{name}`: temperature {temperature:.2}{kept}: {LEAST_ROWS} labelled {needed} of dev \
-         are needed to choose another, found {found}"
-    )
-}
-
-/// The note about a task for which dev gives no better temperature.
-fn no_better_temperature(head: &HeadSpec) -> String {
-    format!(
-        "task `{}`: temperature {:.2} is kept: no other one is clearly better on dev rows that had \
-         no part in finding it",
-        head.name, head.temperature
-    )
-}
-
-/// The note about labels that keep their thresholds.
-///
-/// - `chosen`: how many labels have another one
-fn unchanged_thresholds(head: &HeadSpec, targets: &TaskLabels, chosen: usize) -> Option<String> {
-    let labels = head.labels.len();
-    if !head.kind.has_thresholds() || chosen == labels {
-        return None;
-    }
-    let (counts, rows) = targets.counts(labels);
-    let few = |count: &&usize| **count < LEAST_CASES || rows - **count < LEAST_CASES;
-    let few = counts.iter().filter(few).count();
-    let (name, no_gain) = (&head.name, labels - chosen - few);
-    let kept = if head.thresholds.is_empty() { "0.5" } else { "what they were" };
-    Some(format!(
-        "task `{name}`: the thresholds of {} of {labels} labels stay at {kept}: {few} of them have \
-         fewer than {LEAST_CASES} dev rows with the label or without it, and for {no_gain} no other \
-         one is clearly better on dev rows that had no part in finding it",
-        labels - chosen
-    ))
 }
 
 fn cosine(a: &[f32], b: &[f32]) -> f64 {

@@ -21,8 +21,8 @@ use crate::step::{StepOutcome, TaskGradients};
 /// plan and the state that [`save`](Self::save) gives: read no clock, and no random generator
 /// whose position is not in the state.
 pub trait Hook {
-    /// The name under which checkpoints keep the hook's state and `metrics.jsonl` its numbers. A
-    /// run is resumed only with hooks of the same names.
+    /// The name under which checkpoints keep the hook's state and `metrics.jsonl` its numbers. From
+    /// its first checkpoint on, a run is resumed only with hooks of the same names in the same order.
     fn name(&self) -> &str;
 
     /// Prepares for a run, new or resumed: sets the state to that before the first step. The plan
@@ -89,7 +89,7 @@ pub trait Hook {
     /// Takes up the state of a checkpoint, after [`begin`](Self::begin).
     ///
     /// # Errors
-    /// What was expected and found, if this is no state of the hook.
+    /// A text with what was expected and found, if this is no state of the hook.
     fn restore(&mut self, state: &[u8]) -> Result<(), String> {
         match state {
             [] => Ok(()),
@@ -114,7 +114,6 @@ pub struct HookedStep<'a> {
     pub network: &'a Network,
     /// Gradient of the weighted sum of losses, before clipping, by entry of the store.
     pub gradients: &'a Gradients,
-    /// Gradient of each task; `None` unless a hook
-    /// [asked for it](Hook::reads_task_gradients).
+    /// Gradient of each task; `None` unless a hook [reads it](Hook::reads_task_gradients).
     pub task_gradients: Option<&'a TaskGradients>,
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-use polyhead_files::{hex, quoted};
+use polyhead_files::{hex, listed, quoted};
 
 use crate::data::Dataset;
 use crate::error::{Error, ErrorKind};
@@ -94,7 +94,8 @@ impl<'a> Hooks<'a> {
             if let Some(task) = weights.iter().position(wrong) {
                 let (name, found) = (&data.tasks[task].name, weights[task]);
                 let problem = format!(
-                    "step {step}, task `{name}`: expected a weight of 0 or more, found {found}"
+                    "step {step}, task `{name}`: expected a finite weight of 0 or more, found \
+                     {found}"
                 );
                 return Err(error(hook.name(), &problem));
             }
@@ -148,15 +149,37 @@ impl<'a> Hooks<'a> {
         Ok(states)
     }
 
+    /// The names in the order in which the hooks are called.
+    pub(super) fn names(&self) -> Vec<String> {
+        self.0.iter().map(|hook| hook.name().to_owned()).collect()
+    }
+
     /// Gives the hooks the states of a checkpoint.
     ///
+    /// - `order`: the names in the order of the run; empty if it is not known
+    ///
     /// # Errors
-    /// [`ErrorKind::Hook`] if the hooks are others, or a state is not the hook's.
-    pub(super) fn restore(&mut self, states: &BTreeMap<String, String>) -> Result<(), Error> {
+    /// [`ErrorKind::Hook`] if the hooks are others or in another order, or a state is not the hook's.
+    pub(super) fn restore(
+        &mut self,
+        states: &BTreeMap<String, String>,
+        order: &[String],
+    ) -> Result<(), Error> {
         let given = |name: &String| self.0.iter().any(|hook| hook.name() == name);
         if let Some(missing) = states.keys().find(|name| !given(name)) {
             let problem = "the run began with this hook: expected it again, found a run without it";
             return Err(error(missing, problem));
+        }
+        let mut names = self.names();
+        names.retain(|name| states.contains_key(name));
+        if let Some((expected, found)) = order.iter().zip(&names).find(|(a, b)| a != b) {
+            let problem = format!(
+                "expected the hooks in the order in which the run began, {}, found {} in place of \
+                 this one",
+                listed(order),
+                quoted(found)
+            );
+            return Err(error(expected, &problem));
         }
         for hook in self.0.iter_mut() {
             let name = hook.name().to_owned();

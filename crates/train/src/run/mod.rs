@@ -2,6 +2,8 @@
 
 mod plan;
 mod heads;
+mod text_tokenizer;
+mod notices;
 mod prepare;
 mod plan_table;
 mod memory;
@@ -14,6 +16,7 @@ mod log_window;
 mod events;
 mod hook;
 mod hooks;
+mod calibration;
 mod finish;
 mod directory;
 pub(crate) mod machine;
@@ -27,8 +30,8 @@ pub use hook::{Hook, HookedStep};
 pub use machine::{peak_memory, processor};
 pub use plan::RunPlan;
 pub use prepare::{Prepared, check_data, open_model};
-pub(crate) use prepare::{Tokenized, tokenize};
 pub use session::{TrainingBatch, TrainingSession};
+pub(crate) use text_tokenizer::{Tokenized, tokenize};
 pub use trainer::{Ending, Trainer};
 
 use std::ops::ControlFlow;
@@ -53,7 +56,6 @@ use log_window::LogWindow;
 
 /// A run in progress.
 pub(crate) struct Run<'a> {
-    pub(crate) config: RunConfig,
     pub(crate) threads: &'a Threads,
     pub(crate) plan: RunPlan,
     pub(crate) learner: Learner,
@@ -65,9 +67,9 @@ pub(crate) struct Run<'a> {
     pub(crate) done: u64,
     pub(crate) best: Best,
     pub(crate) start: Start,
-    /// What no step trains, as it was.
+    /// The tensors that no step trains, as they were.
     pub(crate) frozen: FrozenTensors,
-    /// What only the phase in force freezes, as it was before this step.
+    /// The tensors that only the phase in force freezes, as they were before this step.
     frozen_in_phase: Option<(u64, FrozenTensors)>,
     /// A line for each phase that has ended in this session.
     frozen_phases: Vec<String>,
@@ -85,9 +87,10 @@ pub(crate) struct Run<'a> {
     teachers: Vec<Vec<f32>>,
     /// In force now.
     trainable: Vec<bool>,
-    /// How the model is another than the configuration asks for, for all records of the run.
+    /// Differences between the model and the one that the configuration describes, for all records
+    /// of the run.
     pub(crate) warnings: Vec<String>,
-    /// Whether the latest evaluation was the one that exhausted patience.
+    /// True if the latest evaluation was the one that exhausted patience.
     pub(crate) gave_up: bool,
 }
 
@@ -118,6 +121,7 @@ impl<'a> Run<'a> {
         emit: &mut Emit,
     ) -> Result<Option<Self>, Error> {
         let begin = Instant::now();
+        config.check_writable()?;
         let existing = if resume { ResumeMode::Resume } else { ResumeMode::Refuse };
         let config = if resume { continued(config, directory)? } else { config.clone() };
         if RunDirectory::look(directory, &config, existing)? == RunState::FinishedRun {
@@ -134,12 +138,11 @@ impl<'a> Run<'a> {
         }
         // Whatever is wrong with the configuration shows before a folder is made.
         let (learner, plan) = Prepared::new(&config, threads)?.into_learner();
-        let config = plan.config.clone();
         let sizes: Vec<usize> =
             learner.network.store().entries().iter().map(|entry| entry.range.len()).collect();
         let hooks = Hooks::begin(hooks, &plan)?;
         let memory = memory::check(&plan, &sizes)?;
-        let directory = RunDirectory::open(directory, &config, existing)?;
+        let directory = RunDirectory::open(directory, &plan.config, existing)?;
         memory.iter().for_each(|warning| emit(Event::Warning(warning)));
         plan.notices.iter().for_each(|notice| emit(Event::Notice(notice)));
         emit(Event::DataChecked(&plan.report));
@@ -152,7 +155,7 @@ impl<'a> Run<'a> {
         let model_hash = FrozenTensors::new(store, &vec![true; entries]).digest();
         let tasks = plan.objectives.len();
         let checkpoints =
-            Checkpoints::new(directory.join(CHECKPOINTS), config.checkpoint.keep.get());
+            Checkpoints::new(directory.join(CHECKPOINTS), plan.config.checkpoint.keep.get());
         let found = if directory.resumed { checkpoints.latest()? } else { None };
         if found.is_none() && directory.resumed && directory.join(RECORD).exists() {
             let warning = "the run had come to its end and has no checkpoint, so it starts over; \
@@ -165,7 +168,6 @@ impl<'a> Run<'a> {
         let (timings, lost) = directory.timings(timings_bytes)?;
         lost.iter().for_each(|warning| emit(Event::Warning(warning)));
         let mut run = Self {
-            config,
             threads,
             metrics: directory.metrics(metrics_bytes)?,
             timings,
@@ -231,7 +233,7 @@ impl<'a> Run<'a> {
             rows: &drawn.rows,
             tasks: &source.tasks,
             teachers: &self.teachers,
-            accumulation: self.config.train.accumulation.get(),
+            accumulation: self.plan.config.train.accumulation.get(),
         };
         let cache = self.caches.of(drawn.source, Part::Train);
         let outcome =
@@ -261,7 +263,9 @@ impl<'a> Run<'a> {
         self.times.steps += seconds;
         self.window_seconds += seconds;
         emit(Event::Step(&self.progress(step, multiplier, &single(&outcome), seconds)));
-        if step.is_multiple_of(self.config.train.log_every.get()) || step == self.plan.total_steps {
+        if step.is_multiple_of(self.plan.config.train.log_every.get())
+            || step == self.plan.total_steps
+        {
             self.log(step, multiplier, emit)?;
         }
         Ok(flow)
@@ -317,17 +321,17 @@ impl<'a> Run<'a> {
             step,
             total_steps: self.plan.total_steps,
             loss,
-            tasks: window.tasks(self.config.tasks.iter().map(|task| task.name.as_str())),
+            tasks: window.tasks(self.plan.config.tasks.iter().map(|task| task.name.as_str())),
             gradient_norm,
-            learning_rate: f64::from(self.config.train.learning_rate.get()) * multiplier,
+            learning_rate: f64::from(self.plan.config.train.learning_rate.get()) * multiplier,
             texts_per_second: texts as f64 / seconds.max(1e-9),
             hooks: Vec::new(),
         }
     }
 
-    /// Whether the time limit, over all sessions, is reached.
+    /// Returns true if the time limit, over all sessions, is reached.
     pub(crate) fn is_late(&self) -> bool {
-        let limit = self.config.train.max_seconds;
+        let limit = self.plan.config.train.max_seconds;
         limit > 0 && self.times.total() >= limit as f64
     }
 
@@ -340,17 +344,17 @@ impl<'a> Run<'a> {
         step.is_multiple_of(self.plan.sampler.steps_per_epoch()) || step == self.plan.total_steps
     }
 
-    /// Whether dev is looked at after step `step`.
+    /// Returns true if the run evaluates on dev after step `step`.
     pub(crate) fn evaluates_after(&self, step: u64) -> bool {
-        match self.config.train.evaluate_every {
+        match self.plan.config.train.evaluate_every {
             0 => self.ends_epoch(step),
             every => step.is_multiple_of(every) || step == self.plan.total_steps,
         }
     }
 
-    /// Whether a checkpoint is written after step `step`.
+    /// Returns true if a checkpoint is written after step `step`.
     pub(crate) fn saves_after(&self, step: u64) -> bool {
-        match self.config.checkpoint.every {
+        match self.plan.config.checkpoint.every {
             0 => self.ends_epoch(step),
             every => step.is_multiple_of(every),
         }

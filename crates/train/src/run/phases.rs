@@ -54,12 +54,12 @@ impl Run<'_> {
         if !self.caches.fits(self.learner.depth()) {
             let passes = self.passes_from(step);
             let width = self.learner.network.config().hidden_size;
-            let (depth, budget) = (self.learner.depth(), self.config.train.cache_bytes);
+            let (depth, budget) = (self.learner.depth(), self.plan.config.train.cache_bytes);
             self.caches.renew(step, depth, width, &self.plan.data, budget, &passes);
         }
     }
 
-    /// How often each source is read from step `step` on, until the states worth caching change.
+    /// The passes over each source from step `step` on, until the states worth caching change.
     pub(super) fn passes_from(&self, step: u64) -> Vec<Passes> {
         let cached = &self.learner.depth().cached;
         let spans = self.plan.freeze.spans();
@@ -70,7 +70,7 @@ impl Run<'_> {
                 self.learner.depth_of(&self.plan.freeze.trainable(*first)).cached != *cached
             })
             .map_or(self.plan.total_steps, |first| first - 1);
-        let every = match self.config.train.evaluate_every {
+        let every = match self.plan.config.train.evaluate_every {
             0 => self.plan.sampler.steps_per_epoch(),
             every => every,
         };

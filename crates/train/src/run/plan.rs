@@ -4,10 +4,12 @@ use std::fs;
 use std::path::Path;
 
 use polyhead_files::{FileError, create_folder};
-use polyhead_model::{ModelFolder, Network, ParameterGroup, Provenance, TrainedModel};
+use polyhead_model::{
+    EncoderReference, ModelFolder, Network, ParameterGroup, Provenance, TrainedModel,
+};
 use serde_json::{Value, json};
 
-use crate::config::{EncoderFiles, RunConfig};
+use crate::config::RunConfig;
 use crate::data::{DataReport, Dataset};
 use crate::error::Error;
 use crate::freeze::FreezePlan;
@@ -21,7 +23,7 @@ use crate::tasks::Objective;
 pub struct RunPlan {
     /// The configuration with every key that its recipe fills in.
     pub config: RunConfig,
-    /// What the recipe is, and what it filled in.
+    /// The recipe's reason and the keys that it filled in.
     pub(crate) recipe: RecipeLines,
     /// The model that training begins with.
     pub folder: ModelFolder,
@@ -31,7 +33,7 @@ pub struct RunPlan {
     pub report: DataReport,
     /// The loss of each task.
     pub objectives: Vec<Objective>,
-    /// For each task, whether the starting model has its head.
+    /// For each task, true if the starting model has its head.
     pub known: Vec<bool>,
     /// The rows of each step.
     pub sampler: BatchSampler,
@@ -51,6 +53,8 @@ pub struct RunPlan {
     pub notices: Vec<String>,
     /// Parameter group of each entry of the index.
     pub(super) groups: Vec<ParameterGroup>,
+    /// The encoder that the model folder will refer to; `None` if it will have a copy.
+    pub(super) reference: Option<EncoderReference>,
 }
 
 impl RunPlan {
@@ -97,32 +101,11 @@ impl RunPlan {
         // All sources agree: the configuration is checked.
         let fields = self.config.sources().first().and_then(|files| files.input_fields().ok());
         model.input = fields.map(|fields| fields.text);
-        model.reference = (self.config.output.encoder == EncoderFiles::Reference)
-            .then(|| self.config.encoder.model.clone());
+        model.reference.clone_from(&self.reference);
         model
     }
 
-    /// A line for each new head that is frozen for the whole run.
-    pub(super) fn random_heads(&self) -> Vec<String> {
-        let ever = self.freeze.ever_trainable();
-        let trains = |head| {
-            let mut entries = self.groups.iter().zip(&ever);
-            entries.any(|(group, ever)| *group == ParameterGroup::Head(head) && *ever)
-        };
-        let tasks = self.config.tasks.iter().zip(&self.known).enumerate();
-        tasks
-            .filter(|(head, (_, known))| !**known && !trains(*head))
-            .map(|(_, (task, _))| {
-                format!(
-                    "task `{}`: its head is new and frozen for the whole run: it stays the random \
-                     numbers that it begins with",
-                    task.name
-                )
-            })
-            .collect()
-    }
-
-    /// Whether any step trains the encoder or its modules, so that sentence vectors move.
+    /// Returns true if any step trains the encoder or its modules, so that sentence vectors move.
     pub fn moves_vectors(&self) -> bool {
         let is_head = |group: &ParameterGroup| matches!(group, ParameterGroup::Head(_));
         self.freeze

@@ -21,27 +21,32 @@ impl RunPlan {
         });
         let tasks = shown_first(tasks.collect(), TASKS_SHOWN, "tasks");
         lines.push(format!("tasks: {}", tasks.join(", ")));
-        lines.push(self.recipe.summary(&self.config));
+        lines.push(self.recipe_line());
         let train = &self.config.train;
         let epochs = match train.epochs.get() {
             0 => String::new(),
             1 => ", 1 epoch".to_owned(),
             epochs => format!(", {epochs} epochs"),
         };
-        lines.push(format!(
+        let steps = format!(
             "{} steps of {} rows{epochs}; learning rate {:e}, heads {:e}",
             self.total_steps,
             train.batch_size,
             f32::from(train.learning_rate),
             f32::from(train.head_learning_rate)
-        ));
+        );
+        lines.extend((!self.freeze.trains_nothing()).then_some(steps));
         lines.extend(shown_first(self.freeze.lines(), PHASES_SHOWN, "phases of freezing"));
         lines
     }
 
+    fn recipe_line(&self) -> String {
+        self.recipe.summary(&self.config, self.freeze.trained_parts())
+    }
+
     /// The lines of the plan: tasks, rates, freezing.
     pub(crate) fn lines(&self) -> Vec<String> {
-        let mut lines = vec![self.recipe.summary(&self.config)];
+        let mut lines = vec![self.recipe_line()];
         lines.extend(self.recipe.details.iter().map(|line| format!("  {line}")));
         lines.push("tasks:".to_owned());
         for (task, settings) in self.data.tasks.iter().zip(&self.config.tasks) {

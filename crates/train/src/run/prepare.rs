@@ -1,27 +1,27 @@
-//! From a configuration to everything that a run needs before its first step.
+//! The way from a configuration to everything that a run needs before its first step.
 //!
-//! What is wrong with the configuration, the model or the data shows here,
-//! before any training time is spent.
+//! Mistakes in the configuration, the model or the data show here, before any training time is
+//! spent.
 
 use polyhead_compute::Threads;
-use polyhead_files::listed;
 use polyhead_model::{
-    HeadSpec, HeadWeights, LabelFormat, ModelFolder, Network, NetworkOptions, OnTruncate,
-    ParameterGroup, Prompt, TargetScale, TextReader, TrainableLayout, resolve,
+    HeadWeights, LabelFormat, ModelFolder, Network, NetworkOptions, ParameterGroup,
+    TrainableLayout, resolve,
 };
-use polyhead_text::{TextInput, TokenBatch, spans_in_texts};
 
-use crate::config::{EncoderFiles, RunConfig, TaskSettings};
+use crate::config::{EncoderFiles, RunConfig};
 use crate::data::{DataReport, Dataset, Rows, TaskFields};
 use crate::error::{Error, ErrorKind};
 use crate::evaluate::choosing_metrics;
 use crate::freeze::FreezePlan;
 use crate::recipe;
-use crate::run::heads::{check_teachers, heads, pooling, target_scale};
+use crate::run::heads::{check_teachers, heads, pooling};
+use crate::run::notices::notices;
 use crate::run::plan::RunPlan;
+use crate::run::text_tokenizer::{Tokenized, tokenize};
 use crate::sampler::BatchSampler;
 use crate::step::{AdamW, AdamWSettings, Learner, RateTable, Schedule};
-use crate::tasks::{Objective, near_zero, rules};
+use crate::tasks::Objective;
 
 /// A run that is ready to begin.
 pub struct Prepared {
@@ -48,9 +48,15 @@ impl Prepared {
     /// Reads and checks everything.
     ///
     /// # Errors
-    /// Of any part: the configuration, the model, the data.
+    /// Every error of the configuration, the model and the data.
     pub fn new(config: &RunConfig, threads: &Threads) -> Result<Self, Error> {
+        config.check_writable()?;
         let folder = open_model(&config.encoder.model)?;
+        // Now: another model may stand in its place when the run ends.
+        let reference = match config.output.encoder {
+            EncoderFiles::Copy => None,
+            EncoderFiles::Reference => Some(folder.refer_to_encoder(&config.encoder.model)?),
+        };
         let rows = read_rows(config, &folder)?;
         let tokenized = tokenize(
             ("encoder.max_length", config.encoder.max_length.map(Into::into)),
@@ -59,7 +65,7 @@ impl Prepared {
             rows,
         )?;
         let Tokenized { data, tokenizer, prompt_tokens } = tokenized;
-        let max_length = tokenizer.reader.max_length();
+        let max_length = tokenizer.max_length();
         let (mut config, mut recipe) = recipe::resolve(config, &folder, &data)?;
         let report = DataReport::of(&data, &choosing_metrics(&config));
         check_teachers(&config, &data)?;
@@ -79,20 +85,13 @@ impl Prepared {
             random: config.encoder.random.then_some(config.seed),
         };
         let network = Network::new(&folder, &heads, &options, threads)?;
-        let mut objectives = objectives(&config, &data, &heads)?;
-        let losses = recipe::starting_losses(&data, &objectives, &known);
-        recipe::even_losses(&mut config, &mut recipe, &mut objectives, &losses);
         let sampler = BatchSampler::new(
             config.seed,
             config.sampler,
             config.train.batch_size.get(),
             &data.train_rows(),
         )?;
-        let total_steps = match (config.train.epochs.get(), config.train.max_steps) {
-            (0, steps) => steps,
-            (epochs, 0) => sampler.total_steps(epochs),
-            (epochs, most) => sampler.total_steps(epochs).min(most),
-        };
+        let total_steps = sampler.total_steps(config.train.epochs.get(), config.train.max_steps);
         let names: Vec<String> =
             (0..network.head_count()).map(|i| network.head_spec(i).name.clone()).collect();
         let freeze = FreezePlan::new(
@@ -103,32 +102,17 @@ impl Prepared {
             total_steps,
         )?
         .without_heads_from(config.tasks.len());
+        let unweighted = objectives(&config, &data, &heads)?;
+        let losses = match freeze.trains_nothing() {
+            true => vec![None; known.len()],
+            false => recipe::starting_losses(&data, &unweighted, &known),
+        };
+        recipe::even_losses(&mut config, &mut recipe, &losses);
+        let objectives = objectives(&config, &data, &heads)?;
         let rates = RateTable::new(network.store(), &config.train, &config.tasks, &freeze);
         let schedule = Schedule::new(&config.train, total_steps);
         let groups = network.store().entries().iter().map(|entry| entry.group).collect();
-        let mut notices = folder.notices.clone();
-        let text = config.data.input_fields().ok().map(|fields| fields.text);
-        if let Some(text) = text.filter(|text| Some(text) == folder.input.as_ref()) {
-            let fields = listed(&text.names());
-            notices.push(format!("texts are made of {fields}, as in the starting model"));
-        }
-        notices.extend(names[config.tasks.len()..].iter().map(|name| {
-            format!("head `{name}` of the starting model is kept as it is: no task names it")
-        }));
-        notices.extend(config.tasks.iter().zip(&known).filter(|(_, known)| **known).map(
-            |(task, _)| format!("task `{}` begins with the head of the starting model", task.name),
-        ));
-        let found = |task: &TaskSettings| rules(task.kind).has_order() && task.labels.is_none();
-        notices.extend(config.tasks.iter().zip(&data.tasks).filter(|(task, _)| found(task)).map(
-            |(task, fields)| {
-                let (name, labels) = (&task.name, listed(&fields.labels));
-                format!("task `{name}`: its labels, from the lowest to the highest: {labels}")
-            },
-        ));
-        notices.extend(config.tasks.iter().enumerate().filter_map(|(index, task)| {
-            scale_notice(task, &heads[index].spec, known[index], target_scale(&data, index)?)
-        }));
-        notices.extend(recipe::drowned(&config, &losses));
+        let drowned = recipe::drowned(&config, &losses);
         let mut plan = RunPlan {
             config,
             recipe,
@@ -144,10 +128,12 @@ impl Prepared {
             total_steps,
             max_length,
             prompt_tokens,
-            notices,
+            notices: Vec::new(),
             groups,
+            reference,
         };
-        plan.notices.extend(plan.random_heads());
+        plan.notices = notices(&plan, &network);
+        plan.notices.extend(drowned);
         plan.notices.extend(recipe::advice(&plan));
         check_output(&plan.config, &plan)?;
         Ok(Self { network, plan })
@@ -169,7 +155,7 @@ impl Prepared {
 
 /// Checks that the model can refer to the encoder of the starting model, if it is to.
 fn check_output(config: &RunConfig, plan: &RunPlan) -> Result<(), Error> {
-    if config.output.encoder == EncoderFiles::Copy {
+    if plan.reference.is_none() {
         return Ok(());
     }
     let key = "`output.encoder`: expected \"copy\", found \"reference\"";
@@ -214,100 +200,6 @@ fn read_rows(config: &RunConfig, folder: &ModelFolder) -> Result<Rows, Error> {
     Rows::read(&config.data, &fields)
 }
 
-/// Rows as the network reads them.
-pub(crate) struct Tokenized {
-    pub(crate) data: Dataset,
-    pub(crate) tokenizer: TextTokenizer,
-    /// Tokens at the beginning of each row that pooling leaves out.
-    pub(crate) prompt_tokens: usize,
-}
-
-/// Tokenizes as the model does when it answers: with its default prompt.
-pub(crate) struct TextTokenizer {
-    reader: TextReader,
-    prompt: String,
-    lower_case: bool,
-}
-
-impl TextTokenizer {
-    /// - `max_length`: absent: as the folder says; `option`: its name in messages
-    pub(crate) fn new(
-        (option, max_length): (&str, Option<usize>),
-        folder: &ModelFolder,
-    ) -> Result<Self, Error> {
-        let reader =
-            TextReader::from_folder(folder, max_length).map_err(|error| match error.kind() {
-                polyhead_model::ErrorKind::Option => {
-                    Error::new(ErrorKind::Config, format!("{option}: {error}"))
-                }
-                _ => Error::from(error),
-            })?;
-        let prompt = reader.prompt(&Prompt::Default)?;
-        Ok(Self { reader, prompt, lower_case: folder.lower_case })
-    }
-
-    /// Tokens whose spans count characters of the inputs as they are given.
-    pub(crate) fn tokenize(
-        &self,
-        threads: &Threads,
-        inputs: &[TextInput<&str>],
-    ) -> Result<TokenBatch, polyhead_model::Error> {
-        let mut batch = self.reader.tokenize(threads, inputs, &self.prompt, OnTruncate::Cut)?;
-        spans_in_texts(&mut batch, inputs, &self.prompt, self.lower_case);
-        Ok(batch)
-    }
-}
-
-/// Tokenizes all rows as the model does when it answers.
-///
-/// - `max_length`: as for [`TextTokenizer::new`]
-pub(crate) fn tokenize(
-    max_length: (&str, Option<usize>),
-    folder: &ModelFolder,
-    threads: &Threads,
-    rows: Rows,
-) -> Result<Tokenized, Error> {
-    let tokenizer = TextTokenizer::new(max_length, folder)?;
-    let TextTokenizer { reader, prompt, .. } = &tokenizer;
-    check_room(reader, threads, prompt, max_length.0)?;
-    let data = rows.tokenize(&|inputs: &[TextInput<&str>]| tokenizer.tokenize(threads, inputs))?;
-    let include_prompt = folder.modules.iter().any(
-        |module| matches!(module, polyhead_model::Module::Pooling(spec) if spec.include_prompt),
-    );
-    let prompt_tokens = if include_prompt { 0 } else { reader.prompt_tokens(prompt)? };
-    Ok(Tokenized { data, tokenizer, prompt_tokens })
-}
-
-/// The note about the scale of a regression's targets, if there is one.
-///
-/// - `known`: the starting model has the head
-/// - `found`: the scale of the training targets
-fn scale_notice(
-    task: &TaskSettings,
-    head: &HeadSpec,
-    known: bool,
-    found: TargetScale,
-) -> Option<String> {
-    let name = &head.name;
-    let asked = task.standardize == Some(true);
-    match head.target {
-        Some(scale) => Some(format!(
-            "task `{name}`: learns its targets standardized ({scale}); answers and metrics are in \
-             the unit of the data, the loss is in deviations"
-        )),
-        None if known && (asked || !near_zero(found)) => Some(format!(
-            "task `{name}`: the targets have {found}, and the head of the starting model has no \
-             scale for them; under another name and with `standardize = true` the task begins \
-             with a new head that has one"
-        )),
-        None if !near_zero(found) => Some(format!(
-            "task `{name}`: the targets have {found}, and a head that learns them as they are \
-             does so slowly or not at all: set `standardize = true` in the task"
-        )),
-        None => None,
-    }
-}
-
 fn objectives(
     config: &RunConfig,
     data: &Dataset,
@@ -333,23 +225,4 @@ fn objectives(
 /// As [`Prepared::new`].
 pub fn check_data(config: &RunConfig, threads: &Threads) -> Result<DataReport, Error> {
     Ok(Prepared::new(config, threads)?.plan.report)
-}
-
-/// Checks that the prompt and the special tokens leave a token for the text at least.
-fn check_room(
-    reader: &TextReader,
-    threads: &Threads,
-    prompt: &str,
-    option: &str,
-) -> Result<(), Error> {
-    let nothing = [TextInput::One("")];
-    let taken = reader.tokenize(threads, &nothing, prompt, OnTruncate::Cut)?.texts[0].total;
-    if taken < reader.max_length() {
-        return Ok(());
-    }
-    let found = reader.max_length();
-    let what = if prompt.is_empty() { "special tokens" } else { "prompt and special tokens" };
-    let message =
-        format!("{option}: expected more than the {taken} tokens that {what} take, found {found}");
-    Err(Error::new(ErrorKind::Config, message))
 }

@@ -1,4 +1,4 @@
-//! What a run writes to go on from: checkpoints, the best weights, and the sums between them.
+//! The checkpoints and the best weights of a run: writing them, and going on from one.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -6,6 +6,7 @@ use std::time::Instant;
 use polyhead_model::TrainableLayout;
 
 use crate::checkpoint::{self, Checkpoints, Snapshot};
+use crate::config::TaskSettings;
 use crate::error::{Error, ErrorKind};
 use crate::evaluate::Best;
 use crate::run::directory::CHECKPOINTS;
@@ -20,8 +21,11 @@ impl Run<'_> {
         let begin = Instant::now();
         self.metrics.sync()?;
         self.timings.sync()?;
-        let record =
-            checkpoint::SavedProgress { hooks: self.hooks.save()?, ..self.progress_record() };
+        let record = checkpoint::SavedProgress {
+            hooks: self.hooks.save()?,
+            hook_names: self.hooks.names(),
+            ..self.progress_record()
+        };
         let snapshot = Snapshot {
             progress: &record,
             store: self.learner.network.store(),
@@ -42,7 +46,7 @@ impl Run<'_> {
     pub(super) fn keep_best(&mut self) -> Result<(), Error> {
         let store = self.learner.network.store();
         let nothing = vec![false; store.entries().len()];
-        let settings = AdamWSettings::new(&self.config.train);
+        let settings = AdamWSettings::new(&self.plan.config.train);
         let no_moments = AdamW::new(settings, TrainableLayout::new(store, &nothing));
         // Also what is trained only later: at the end, all of it comes back.
         let trained = self.plan.freeze.ever_trainable();
@@ -63,14 +67,14 @@ impl Run<'_> {
         })
     }
 
-    /// Where the best weights so far stand. Those that checkpoints know of stay
+    /// The folder of the best weights so far. Those that checkpoints know of stay
     /// beside newer ones, since a run may go on from any of these checkpoints.
     pub(crate) fn best_weights(&self) -> Checkpoints {
         Checkpoints::new(self.directory.join(CHECKPOINTS).join("best"), 1)
     }
 
     pub(super) fn checkpoints(&self) -> Checkpoints {
-        Checkpoints::new(self.directory.join(CHECKPOINTS), self.config.checkpoint.keep.get())
+        Checkpoints::new(self.directory.join(CHECKPOINTS), self.plan.config.checkpoint.keep.get())
     }
 
     pub(super) fn progress_record(&self) -> checkpoint::SavedProgress {
@@ -85,7 +89,7 @@ impl Run<'_> {
             metrics_bytes: self.metrics.bytes(),
             timings_bytes: self.timings.bytes(),
             seconds: self.times.total(),
-            config_hash: self.config.hash(),
+            config_hash: self.plan.config.hash(),
             data_hash: self.plan.data.sha256(),
             model_hash: self.model_hash.clone(),
             window: self.window.to_words(),
@@ -98,7 +102,7 @@ impl Run<'_> {
 
     /// The scale of targets of each task that has one.
     fn target_scales(&self) -> BTreeMap<String, String> {
-        let tasks = self.config.tasks.iter().zip(&self.learner.objectives);
+        let tasks = self.plan.config.tasks.iter().zip(&self.learner.objectives);
         let scales = tasks.filter_map(|(task, objective)| {
             objective.target.map(|scale| (task.name.clone(), scale.to_string()))
         });
@@ -124,18 +128,24 @@ impl Run<'_> {
             let message = format!(
                 "{} is not the model that the run began with: expected numbers of SHA-256 {}, \
                  found {}",
-                self.config.encoder.model, progress.model_hash, self.model_hash
+                self.plan.config.encoder.model, progress.model_hash, self.model_hash
             );
             return Err(Error::new(ErrorKind::Config, message));
         }
-        self.hooks.restore(&progress.hooks)?;
+        self.hooks.restore(&progress.hooks, &progress.hook_names)?;
         let scales = self.target_scales();
-        if progress.targets != scales {
-            let (expected, found) = (&progress.targets, scales);
+        // The scales of new heads follow from the data, which are the same.
+        let changed =
+            |task: &&TaskSettings| progress.targets.get(&task.name) != scales.get(&task.name);
+        if let Some(task) = self.plan.config.tasks.iter().find(changed) {
+            let none = "none".to_owned();
             let message = format!(
-                "scale of regression targets: expected that with which the run began, \
-                 {expected:?}, found {found:?}; a run of an earlier version without one cannot go \
-                 on: begin a new run"
+                "task `{}`: the head in {} has another scale of targets than when the run \
+                 began: expected {}, found {}",
+                task.name,
+                self.plan.config.encoder.model,
+                progress.targets.get(&task.name).unwrap_or(&none),
+                scales.get(&task.name).unwrap_or(&none),
             );
             return Err(Error::new(ErrorKind::Config, message));
         }
@@ -160,7 +170,7 @@ impl Run<'_> {
         self.best_kept = self.best.step;
         // Those of steps that are done again come again.
         self.best_weights().discard(|step| step > self.done)?;
-        let settings = AdamWSettings::new(&self.config.train);
+        let settings = AdamWSettings::new(&self.plan.config.train);
         let Self { learner, threads, .. } = self;
         learner.optimizer = threads.cpu(learner.network.isa(), |cpu| {
             learner.network.update(cpu, &|_| true, |store| state.restore(store, settings))

@@ -28,14 +28,14 @@ pub struct Trainer {
     stop: Arc<AtomicBool>,
 }
 
-/// How a call of [`Trainer::train`] ended.
+/// The end of a call of [`Trainer::train`].
 #[derive(Debug)]
 pub enum Ending {
-    /// All steps are done, or the run ended early.
+    /// All steps are done, or the run ended early, by its patience, the time limit or a hook.
     Finished(Box<RunSummary>),
     /// The run was finished before; nothing was done.
     AlreadyFinished,
-    /// The stop flag was set, or a hook ended the run; a checkpoint of this step was written.
+    /// The stop flag was set; a checkpoint of this step was written.
     Stopped {
         /// Number of steps done.
         step: u64,
@@ -92,8 +92,8 @@ impl Trainer {
     ///
     /// # Errors
     /// [`ErrorKind::Config`] and [`ErrorKind::Data`] before any step; [`ErrorKind::NotFinite`] if
-    /// a step fails, [`ErrorKind::Hook`] if a hook does, and [`ErrorKind::Io`] if a file cannot be written: then the last good
-    /// checkpoint remains.
+    /// a step fails, [`ErrorKind::Hook`] if a hook does, and [`ErrorKind::Io`] if a file cannot be
+    /// written: then the last good checkpoint remains.
     pub fn train(&mut self, directory: &Path, resume: bool) -> Result<Ending, Error> {
         let threads = self.start_threads()?;
         let Self { config, observers, hooks, stop, .. } = self;

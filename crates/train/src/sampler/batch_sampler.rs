@@ -30,7 +30,7 @@ pub struct BatchSampler {
     rows: Vec<usize>,
     draw: Draw,
     steps_per_epoch: u64,
-    /// How often each source was drawn before the last requested step.
+    /// The number of draws of each source before the last requested step.
     drawn: Drawn,
     /// For each source, the pass whose order was computed last, and that order.
     orders: Vec<Option<(u64, Vec<u32>)>>,
@@ -47,7 +47,7 @@ pub struct Batch {
     pub pass: u64,
 }
 
-/// How the source of a step is chosen.
+/// The rule by which the source of a step is chosen.
 #[derive(Clone, Debug)]
 enum Draw {
     /// Takes these sources one after the other.
@@ -108,9 +108,14 @@ impl BatchSampler {
         self.steps_per_epoch
     }
 
-    /// Number of steps of a run of `epochs` epochs.
-    pub fn total_steps(&self, epochs: usize) -> u64 {
-        self.steps_per_epoch * epochs as u64
+    /// Number of steps of a run of `epochs` epochs, but at most `max_steps`; a limit of 0 is none, and
+    /// 0 epochs are as many as those steps take.
+    pub fn total_steps(&self, epochs: usize, max_steps: u64) -> u64 {
+        match (epochs as u64, max_steps) {
+            (0, steps) => steps,
+            (epochs, 0) => self.steps_per_epoch.saturating_mul(epochs),
+            (epochs, most) => self.steps_per_epoch.saturating_mul(epochs).min(most),
+        }
     }
 
     /// The batch of a step; steps are counted from 1 over the whole run.
@@ -135,7 +140,7 @@ impl BatchSampler {
         Batch { source, rows: order[start..rows.min(start + self.batch_size)].to_vec(), pass }
     }
 
-    /// How often each source was read after this many steps; 0 for sources without rows. Above
+    /// The passes over each source after this many steps; 0 for sources without rows. Above
     /// four million steps, as in runs that a time limit ends, the value is extrapolated.
     pub fn effective_epochs(&self, steps: u64) -> Vec<f64> {
         let counted = steps.min(COUNTED);
@@ -225,7 +230,7 @@ mod tests {
         BatchSampler::new(7, sampler, 4, rows).unwrap()
     }
 
-    /// How often each source is drawn in this many steps.
+    /// The number of draws of each source in this many steps.
     fn draws(sampler: SamplerSettings, rows: &[usize], steps: u64) -> Vec<u64> {
         let mut plan = plan(sampler, rows);
         let mut counts = vec![0; rows.len()];
@@ -237,7 +242,7 @@ mod tests {
     fn one_source_is_gone_through_in_the_order_of_each_epoch() {
         for sampler in [of(Proportional), of(Uniform), temperature(3.0), of(RoundRobin)] {
             let mut plan = plan(sampler, &[10]);
-            assert_eq!((plan.steps_per_epoch(), plan.total_steps(3)), (3, 9));
+            assert_eq!((plan.steps_per_epoch(), plan.total_steps(3, 0)), (3, 9));
             for step in 0..9 {
                 let batch = plan.batch(step + 1);
                 let order = super::super::epoch_order(7, step / 3, 10);

@@ -1,4 +1,4 @@
-//! Which rows make up a step.
+//! The rows of each step.
 //!
 //! The order is computed, not stored: [`epoch_order`] is a function of seed and epoch, and a
 //! [`BatchSampler`] gives the rows of any step from the configuration alone. A resumed run needs

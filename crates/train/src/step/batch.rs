@@ -24,7 +24,7 @@ pub(crate) struct PackedStep {
     pub(crate) parts: Vec<PackedRows>,
     /// One per head of the network: whether it has a label in this step.
     pub(crate) active: Vec<bool>,
-    /// Whether a task without a head has a label in this step.
+    /// True if a task without a head has a label in this step.
     pub(crate) reads_vectors: bool,
     tasks: Vec<TaskTargets>,
 }
@@ -78,7 +78,7 @@ impl PackedStep {
         (0..self.tasks.len()).filter(|task| self.is_active(*task))
     }
 
-    /// Whether the task has a label in this step.
+    /// Returns true if the task has a label in this step.
     pub(crate) fn is_active(&self, task: usize) -> bool {
         self.tasks[task].normaliser > 0.0
     }

@@ -30,8 +30,10 @@ pub struct Learner {
     /// Time of forward passes with and without cached hidden states.
     pub forward_times: ForwardTimes,
     gradients: Gradients,
-    /// The gradients of each task, if they are wanted.
-    task_gradients: Option<TaskGradients>,
+    /// The gradients of each task; once made, the buffers stay.
+    task_gradients: TaskGradients,
+    /// True if the next step computes them.
+    keeps_task_gradients: bool,
     depth: Depth,
     pass: Pass,
     seed: u64,
@@ -106,7 +108,8 @@ impl Learner {
             objectives,
             forward_times: ForwardTimes::default(),
             gradients,
-            task_gradients: None,
+            task_gradients: TaskGradients::default(),
+            keeps_task_gradients: false,
             depth,
             pass,
             seed,
@@ -120,7 +123,7 @@ impl Learner {
         self.depth = depth_of(&self.network, &self.objectives, &layout);
         if &layout != self.gradients.layout() {
             // The old buffers go before the new ones come.
-            self.task_gradients = self.task_gradients.take().map(|_| TaskGradients::default());
+            self.task_gradients = TaskGradients::default();
             self.gradients = Gradients::new(TrainableLayout::default());
             self.gradients = Gradients::new(layout.clone());
             self.optimizer.relayout(layout);
@@ -148,18 +151,15 @@ impl Learner {
     /// its parameters have the same bits with and without.
     ///
     /// Each task then costs a backward pass and memory for another gradient of all parameters
-    /// that train.
+    /// that train. The memory is kept for later steps, until other parameters train.
     pub fn keep_task_gradients(&mut self, keep: bool) {
-        match keep {
-            true => drop(self.task_gradients.get_or_insert_default()),
-            false => self.task_gradients = None,
-        }
+        self.keeps_task_gradients = keep;
     }
 
     /// The gradient of each task in the last step; `None` unless
     /// [`keep_task_gradients`](Self::keep_task_gradients) was called before it.
     pub fn task_gradients(&self) -> Option<&TaskGradients> {
-        self.task_gradients.as_ref()
+        self.keeps_task_gradients.then_some(&self.task_gradients)
     }
 
     /// Network, depth and workspace, for evaluating between steps.
@@ -203,8 +203,8 @@ impl Learner {
                 }
                 self.backward(cpu, &packed, part);
             }
-            if let Some(apart) = &mut self.task_gradients {
-                apart.close(cpu);
+            if self.keeps_task_gradients {
+                self.task_gradients.close(cpu);
             }
             self.update(cpu, &packed, rates, multiplier).map_err(|error| {
                 let tasks: Vec<usize> = packed.active_tasks().collect();
@@ -322,16 +322,18 @@ impl Learner {
     }
 
     fn begin_task_gradients(&mut self, cpu: Cpu, packed: &PackedStep) {
-        if let Some(apart) = &mut self.task_gradients {
+        if self.keeps_task_gradients {
             let active = (0..self.objectives.len()).map(|task| packed.is_active(task)).collect();
-            apart.begin(cpu, self.gradients.layout(), active);
+            self.task_gradients.begin(cpu, self.gradients.layout(), active);
         }
     }
 
     /// Adds the gradients of a part to those of each task, if they are wanted. It leaves gradients
     /// of logits in the pass that the losses of the sum overwrite.
     fn backward_by_task(&mut self, cpu: Cpu, packed: &PackedStep, part: usize) {
-        let Some(mut apart) = self.task_gradients.take() else { return };
+        if !self.keeps_task_gradients {
+            return;
+        }
         for task in packed.active_tasks() {
             for other in packed.active_tasks() {
                 match head_of(&self.objectives, other) {
@@ -340,11 +342,10 @@ impl Learner {
                 }
             }
             self.weighted_loss(packed, part, task, 1.0);
-            let Self { network, depth, pass, .. } = self;
+            let Self { network, depth, pass, task_gradients, .. } = self;
             let input = packed.parts[part].input(self.prompt_tokens, None);
-            network.backward(cpu, &input, depth, pass, apart.of_mut(task));
+            network.backward(cpu, &input, depth, pass, task_gradients.of_mut(task));
         }
-        self.task_gradients = Some(apart);
     }
 
     /// The backward pass of a part, after the losses of all active tasks: adds to the gradients.

@@ -57,7 +57,7 @@ impl PackedRows {
         self.rows.len()
     }
 
-    /// Whether there is no row.
+    /// Returns true if there is no row.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
@@ -67,7 +67,7 @@ impl PackedRows {
         self.ids.len()
     }
 
-    /// Where each row begins, `[B + 1]`.
+    /// The first token of each row, `[B + 1]`.
     pub fn offsets(&self) -> &[usize] {
         &self.offsets
     }
@@ -77,7 +77,7 @@ impl PackedRows {
         &self.word_places
     }
 
-    /// What the network reads.
+    /// The rows as the network reads them.
     ///
     /// - `prompt_tokens`: at the beginning of each row, that pooling leaves out
     /// - `known`: hidden states that need not be computed

@@ -24,7 +24,7 @@ pub struct StateCache {
     file: Option<File>,
     file_end: u64,
     counts: CacheCounts,
-    /// Whether the file could not be written.
+    /// True if the file could not be written.
     gave_up: bool,
     problem: Option<String>,
 }
@@ -77,7 +77,7 @@ impl StateCache {
         self.counts
     }
 
-    /// Whether all of these rows are cached.
+    /// Returns true if all of these rows are cached.
     pub fn has(&self, rows: &[u32]) -> bool {
         !self.states.is_empty() && rows.iter().all(|row| self.rows[*row as usize].is_some())
     }

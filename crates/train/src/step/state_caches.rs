@@ -18,7 +18,7 @@ pub(crate) struct StateCaches {
     before: CacheCounts,
 }
 
-/// How often the rows of a source are read while the frozen boundary stays where it is.
+/// The passes over the rows of a source while the frozen boundary stays where it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Passes {
     pub(crate) train: f64,
@@ -26,7 +26,7 @@ pub(crate) struct Passes {
 }
 
 impl StateCaches {
-    /// Whether these caches hold exactly the states that `depth` reads.
+    /// Returns true if these caches hold exactly the states that `depth` reads.
     pub(crate) fn fits(&self, depth: &Depth) -> bool {
         self.states.as_ref() == Some(&depth.cached)
     }

@@ -10,7 +10,7 @@ use polyhead_model::{Gradients, TrainableLayout};
 pub struct TaskGradients {
     /// One per task.
     tasks: Vec<Gradients>,
-    /// One flag per task: whether it had a label in the step.
+    /// One flag per task: true if it had a label in the step.
     active: Vec<bool>,
 }
 

@@ -1,0 +1,77 @@
+//! The facts about data and starting model that the rule reads beside the configuration.
+
+use polyhead_model::{ModelFolder, ParameterGroup};
+
+use crate::config::{RunConfig, TaskSettings};
+use crate::data::Dataset;
+use crate::freeze::{FreezePlan, TrainedParts};
+
+/// Facts about the data and the starting model.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Facts {
+    /// Training rows of each source.
+    pub(crate) rows: Vec<usize>,
+    /// Labels of each task, in the order of the configuration; 0 for numbers.
+    pub(crate) labels: Vec<usize>,
+    /// For each task, true if the starting model has its head.
+    pub(crate) known: Vec<bool>,
+    /// Numbers of a token vector.
+    pub(crate) width: usize,
+    /// Groups of the parameters of the network.
+    pub(crate) groups: Vec<ParameterGroup>,
+    /// Names of the heads: those of the tasks in order, then those of the starting model without a
+    /// task.
+    pub(crate) heads: Vec<String>,
+}
+
+impl Facts {
+    /// The facts about tokenized data and the starting model.
+    pub(super) fn of(config: &RunConfig, folder: &ModelFolder, data: &Dataset) -> Self {
+        let known = |task: &TaskSettings| folder.heads.iter().any(|h| h.spec.name == task.name);
+        let mut heads: Vec<String> = config.tasks.iter().map(|task| task.name.clone()).collect();
+        let others = folder.heads.iter().map(|head| head.spec.name.clone());
+        let others: Vec<String> = others.filter(|name| !heads.contains(name)).collect();
+        heads.extend(others);
+        let layers = config.encoder.layers.map_or(usize::MAX, usize::from);
+        let is_used = |group: &ParameterGroup| match group {
+            ParameterGroup::Layer(layer) => *layer < layers,
+            // No sentence vector uses it.
+            ParameterGroup::Pooler => false,
+            _ => true,
+        };
+        let groups = folder.parameters.iter().map(|parameter| parameter.group).filter(is_used);
+        Self {
+            rows: data.train_rows(),
+            labels: data.tasks.iter().map(|task| task.labels.len()).collect(),
+            known: config.tasks.iter().map(known).collect(),
+            width: folder.config.hidden_size,
+            groups: groups.chain((0..heads.len()).map(ParameterGroup::Head)).collect(),
+            heads,
+        }
+    }
+
+    /// The parts of the network that train in a run of these steps. All do if a phase does not fit
+    /// the model, which is an error later.
+    pub(super) fn trained_parts(
+        &self,
+        config: &RunConfig,
+        steps_per_epoch: u64,
+        total_steps: u64,
+    ) -> TrainedParts {
+        let index = self.groups.iter().map(|group| (*group, 1)).collect();
+        let phases = &config.freeze;
+        let plan = FreezePlan::of_index(phases, index, &self.heads, steps_per_epoch, total_steps);
+        let all = TrainedParts { encoder: true, modules: true, heads: true };
+        plan.map_or(all, |plan| plan.without_heads_from(config.tasks.len()).trained_parts())
+    }
+
+    /// The rows and labels in words: `96 rows for 6 labels`, `420 rows for 3 tasks`.
+    pub(super) fn counts(&self) -> String {
+        let rows: usize = self.rows.iter().sum();
+        match &self.labels[..] {
+            [0] => format!("{rows} rows"),
+            [labels] => format!("{rows} rows for {labels} labels"),
+            tasks => format!("{rows} rows for {} tasks", tasks.len()),
+        }
+    }
+}

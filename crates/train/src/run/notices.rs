@@ -1,0 +1,89 @@
+//! Remarks on a plan: what the model and the heads begin with.
+
+use polyhead_files::listed;
+use polyhead_model::{HeadSpec, Network, ParameterGroup, TargetScale};
+
+use crate::config::TaskSettings;
+use crate::run::heads::target_scale;
+use crate::run::plan::RunPlan;
+use crate::tasks::{near_zero, rules};
+
+/// The remarks, a line each: those of the starting model, then those of the tasks.
+pub(super) fn notices(plan: &RunPlan, network: &Network) -> Vec<String> {
+    let RunPlan { config, folder, data, known, .. } = plan;
+    let mut notices = folder.notices.clone();
+    let text = config.data.input_fields().ok().map(|fields| fields.text);
+    if let Some(text) = text.filter(|text| Some(text) == folder.input.as_ref()) {
+        let fields = listed(&text.names());
+        notices.push(format!("texts are made of {fields}, as in the starting model"));
+    }
+    notices.extend((config.tasks.len()..network.head_count()).map(|head| {
+        let name = &network.head_spec(head).name;
+        format!("head `{name}` of the starting model is kept as it is: no task names it")
+    }));
+    notices.extend(config.tasks.iter().zip(known).filter(|(_, known)| **known).map(|(task, _)| {
+        format!("task `{}` begins with the head of the starting model", task.name)
+    }));
+    let found = |task: &TaskSettings| rules(task.kind).has_order() && task.labels.is_none();
+    notices.extend(config.tasks.iter().zip(&data.tasks).filter(|(task, _)| found(task)).map(
+        |(task, fields)| {
+            let (name, labels) = (&task.name, listed(&fields.labels));
+            format!("task `{name}`: its labels, from the lowest to the highest: {labels}")
+        },
+    ));
+    notices.extend(config.tasks.iter().enumerate().filter_map(|(index, task)| {
+        scale_notice(task, network.head_spec(index), known[index], target_scale(data, index)?)
+    }));
+    notices.extend(random_heads(plan));
+    notices
+}
+
+/// A line for each new head that is frozen for the whole run.
+fn random_heads(plan: &RunPlan) -> Vec<String> {
+    let ever = plan.freeze.ever_trainable();
+    let trains = |head| {
+        let mut entries = plan.groups.iter().zip(&ever);
+        entries.any(|(group, ever)| *group == ParameterGroup::Head(head) && *ever)
+    };
+    let tasks = plan.config.tasks.iter().zip(&plan.known).enumerate();
+    tasks
+        .filter(|(head, (_, known))| !**known && !trains(*head))
+        .map(|(_, (task, _))| {
+            format!(
+                "task `{}`: its head is new and frozen for the whole run: it stays the random \
+                 numbers that it begins with",
+                task.name
+            )
+        })
+        .collect()
+}
+
+/// The note about the scale of a regression's targets, if there is one.
+///
+/// - `known`: the starting model has the head
+/// - `found`: the scale of the training targets
+fn scale_notice(
+    task: &TaskSettings,
+    head: &HeadSpec,
+    known: bool,
+    found: TargetScale,
+) -> Option<String> {
+    let name = &head.name;
+    let standardizes = task.standardize == Some(true);
+    match head.target {
+        Some(scale) => Some(format!(
+            "task `{name}`: learns its targets standardized ({scale}); answers and metrics are in \
+             the unit of the data, the loss is in deviations"
+        )),
+        None if known && (standardizes || !near_zero(found)) => Some(format!(
+            "task `{name}`: the targets have {found}, and the head of the starting model has no \
+             scale for them; under another name and with `standardize = true` the task begins \
+             with a new head that has one"
+        )),
+        None if !near_zero(found) => Some(format!(
+            "task `{name}`: the targets have {found}, and a head that learns them as they are \
+             does so slowly or not at all: set `standardize = true` in the task"
+        )),
+        None => None,
+    }
+}
