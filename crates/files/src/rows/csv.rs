@@ -151,7 +151,7 @@ struct LineStarts<R> {
     separator: u8,
     offset: u64,
     line: u64,
-    /// Whether the byte before was neither `\r` nor `\n`.
+    /// True if the byte before was neither `\r` nor `\n`.
     in_line: bool,
     /// True if the source has ended. It is not read again: on a terminal that would wait.
     ended: bool,
@@ -226,7 +226,8 @@ impl<R> LineStarts<R> {
                 };
                 let message = format!(
                     "the cell whose quote opens on this line: expected {} or a line end after its \
-                     closing quote, found {found}; is a quote missing, or one in the cell not doubled?",
+                     closing quote, found {found}; is a quote missing, or one in the cell not doubled? \
+                     (quotes that are text may stand so in a .tsv file)",
                     name_of(self.separator)
                 );
                 self.add_fault(self.offset + 1, message);

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::ops::Range;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::quote::quoted;
@@ -43,12 +43,34 @@ impl JsonValue {
 
     /// Reads a value of `line`.
     pub(super) fn read(raw: &RawValue, line: &str) -> Result<Self, String> {
-        value(raw, line, MOST_LEVELS)
+        check(raw, line)?;
+        Ok(Self::build(raw.get()))
+    }
+
+    /// Makes the value of JSON that is [checked](check).
+    pub(super) fn build(json: &str) -> Self {
+        const CHECKED: &str = "the value is checked";
+        match json.as_bytes()[0] {
+            b'n' => Self::Null,
+            b't' | b'f' => Self::Bool(json == "true"),
+            b'"' => Self::String(serde_json::from_str(json).expect(CHECKED)),
+            b'[' => {
+                let values: Vec<&RawValue> = serde_json::from_str(json).expect(CHECKED);
+                Self::Array(values.into_iter().map(|raw| Self::build(raw.get())).collect())
+            }
+            b'{' => Self::Object,
+            _ => Self::Number(json.to_owned()),
+        }
     }
 }
 
+/// Checks a value of `line`, with all values inside it, and keeps none of them.
+pub(super) fn check(raw: &RawValue, line: &str) -> Result<(), String> {
+    check_within(raw, line, MOST_LEVELS)
+}
+
 /// - `levels`: arrays and objects that the value may still have inside each other
-fn value(raw: &RawValue, line: &str, levels: usize) -> Result<JsonValue, String> {
+fn check_within(raw: &RawValue, line: &str, levels: usize) -> Result<(), String> {
     let json = raw.get();
     let start = range_in(line, json).start;
     let inner = || {
@@ -56,26 +78,27 @@ fn value(raw: &RawValue, line: &str, levels: usize) -> Result<JsonValue, String>
         levels.checked_sub(1).ok_or(message)
     };
     match json.as_bytes()[0] {
-        b'n' => Ok(JsonValue::Null),
-        b't' | b'f' => Ok(JsonValue::Bool(json == "true")),
-        b'"' => serde_json::from_str(json)
-            .map(JsonValue::String)
-            .map_err(|error| explain(&error, json, start)),
+        b'"' => match serde_json::from_str::<String>(json) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(explain(&error, json, start)),
+        },
         b'[' => {
             let levels = inner()?;
-            let values: Vec<&RawValue> =
-                serde_json::from_str(json).map_err(|error| explain(&error, json, start))?;
-            let values = values.into_iter().map(|raw| value(raw, line, levels));
-            values.collect::<Result<_, _>>().map(JsonValue::Array)
+            let mut found = Ok(());
+            let check = |raw: &RawValue| {
+                found = check_within(raw, line, levels);
+                found.is_ok()
+            };
+            let read = serde_json::Deserializer::from_str(json).deserialize_seq(Elements(check));
+            found.and(read.map_err(|error| explain(&error, json, start)))
         }
         b'{' => {
             let levels = inner()?;
             let fields = fields(json).map_err(|error| explain(&error, json, start))?;
             check_names(&fields)?;
-            fields.into_iter().try_for_each(|(_, raw)| value(raw, line, levels).map(drop))?;
-            Ok(JsonValue::Object)
+            fields.into_iter().try_for_each(|(_, raw)| check_within(raw, line, levels))
         }
-        _ => Ok(JsonValue::Number(json.to_owned())),
+        _ => Ok(()),
     }
 }
 
@@ -141,6 +164,26 @@ fn cause_of(cause: &str, json: &str, column: usize) -> Option<String> {
             if *found == "\'" { "a single quote".to_owned() } else { format!("`{found}`") }
         ),
     })
+}
+
+/// Calls a function with every element of an array, until it returns false.
+struct Elements<F>(F);
+
+impl<'de, F: FnMut(&'de RawValue) -> bool> Visitor<'de> for Elements<F> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut list: A) -> Result<(), A::Error> {
+        while let Some(element) = list.next_element()? {
+            if !(self.0)(element) {
+                return Err(A::Error::custom("an element of the array"));
+            }
+        }
+        Ok(())
+    }
 }
 
 struct Object<'a>(Vec<(String, &'a RawValue)>);

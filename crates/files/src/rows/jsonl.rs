@@ -1,6 +1,7 @@
 //! JSON Lines: every line is an object.
 
 use std::io::BufRead;
+use std::sync::OnceLock;
 
 use serde_json::value::RawValue;
 
@@ -42,7 +43,44 @@ fn fields(json: &str) -> Result<Vec<JsonField>, String> {
     })?;
     check_names(&values)?;
     let field = |(name, raw): (String, &RawValue)| {
-        Ok(JsonField { name, value: JsonValue::read(raw, json)?, place: range_in(json, raw.get()) })
+        json_value::check(raw, json)?;
+        Ok(JsonField { name, place: range_in(json, raw.get()), value: OnceLock::new() })
     };
     values.into_iter().map(field).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Cell, RowFormat, RowReader};
+
+    /// A row with a vector of a million numbers takes no more memory than its line.
+    #[test]
+    fn only_the_fields_that_are_read_are_built() {
+        let line = format!("{{\"text\":\"a\",\"vector\":[{}1e999]}}", "0,".repeat(1_000_000));
+        let read = fields(&line).unwrap();
+        assert!(read.iter().all(|field| field.value.get().is_none()));
+        let row = RowReader::new(line.as_bytes(), RowFormat::JsonLines).unwrap().next().unwrap();
+        let row = row.unwrap();
+        assert_eq!(row.text("text").unwrap(), Some("a"));
+        let Some(Cell::Json(JsonValue::Array(values))) = row.field("vector").unwrap() else {
+            panic!("an array")
+        };
+        assert_eq!(values.len(), 1_000_001);
+        assert_eq!(values.last(), Some(&JsonValue::Number("1e999".to_owned())));
+    }
+
+    #[test]
+    fn fields_that_are_not_read_are_checked_all_the_same() {
+        for (value, expected) in [
+            ("[1,[2,{\"b\":1,\"b\":2}]]", "two fields `b`"),
+            ("[\"a\",\"\\ud800\"]", "column 18: expected a character, found half of one"),
+            (&*format!("{}1{}", "[".repeat(130), "]".repeat(130)), "expected at most 128 levels"),
+            ("[1,NaN]", "expected a JSON value, found `NaN`"),
+            ("[1,]", "column 9: expected value"),
+        ] {
+            let error = fields(&format!("{{\"a\":{value}}}")).unwrap_err();
+            assert!(error.contains(expected), "{value}: {error}");
+        }
+    }
 }

@@ -12,6 +12,7 @@ mod record;
 mod separator;
 mod start;
 mod txt;
+mod whole_quotes;
 
 use std::fmt;
 use std::io::{self, BufRead, Chain, Cursor, Read};
@@ -24,6 +25,7 @@ use crate::quote::visible;
 use csv::CsvRows;
 use lines::Lines;
 use start::Source;
+use whole_quotes::WholeQuotes;
 
 /// The format of the rows of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +38,7 @@ pub enum RowFormat {
     /// semicolon, a tab or a vertical bar if header and first rows show that; a line such as `sep=;`
     /// before the header names any other.
     Csv,
-    /// Values separated by tabs below a header row.
+    /// Values separated by tabs below a header row. Quotes that do not enclose a whole cell are text.
     Tsv,
 }
 
@@ -82,6 +84,7 @@ enum Rows<R> {
     Text(Lines<R>),
     JsonLines(Lines<R>),
     Csv(Box<CsvRows<R>>),
+    Tsv(Box<CsvRows<WholeQuotes<R>>>),
 }
 
 impl RowFormat {
@@ -155,8 +158,10 @@ impl<R: BufRead> RowReader<R> {
         let rows = match format {
             RowFormat::Text => Rows::Text(Lines::new(source)),
             RowFormat::JsonLines => Rows::JsonLines(Lines::new(source)),
-            RowFormat::Csv | RowFormat::Tsv => {
-                Rows::Csv(Box::new(CsvRows::new(source, separator)?))
+            RowFormat::Csv => Rows::Csv(Box::new(CsvRows::new(source, separator)?)),
+            RowFormat::Tsv => {
+                let source = WholeQuotes::new(source, separator);
+                Rows::Tsv(Box::new(CsvRows::new(source, separator)?))
             }
         };
         Ok(Self { rows, note })
@@ -167,6 +172,7 @@ impl<R: BufRead> RowReader<R> {
     pub fn take_note(&mut self) -> Option<String> {
         self.note.take().or_else(|| match &mut self.rows {
             Rows::Csv(rows) => rows.note.take(),
+            Rows::Tsv(rows) => rows.note.take(),
             _ => None,
         })
     }
@@ -180,6 +186,7 @@ impl<R: BufRead> Iterator for RowReader<R> {
             Rows::Text(lines) => txt::next(lines),
             Rows::JsonLines(lines) => jsonl::next(lines),
             Rows::Csv(rows) => rows.next(),
+            Rows::Tsv(rows) => rows.next(),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use csv::ByteRecord;
 use serde_json::Value;
@@ -36,9 +36,10 @@ enum Content {
 #[derive(Clone, Debug)]
 pub(super) struct JsonField {
     pub(super) name: String,
-    pub(super) value: JsonValue,
-    /// Range of the value in its line.
+    /// Range of the value in its line. The value is checked.
     pub(super) place: Range<usize>,
+    /// The value, once it is asked for: most fields of a row are never read.
+    pub(super) value: OnceLock<JsonValue>,
 }
 
 /// Names of the columns of a CSV file.
@@ -95,9 +96,10 @@ impl Record {
     pub fn field(&self, name: &str) -> Result<Option<Cell<'_>>, RowError> {
         match &self.content {
             Content::Text(text) => Ok((name == TEXT).then_some(Cell::Plain(text))),
-            Content::Json { fields, .. } => {
+            Content::Json { fields, source } => {
                 let field = fields.iter().find(|field| field.name == name);
-                Ok(field.map(|field| Cell::Json(&field.value)))
+                let build = |field: &JsonField| JsonValue::build(&source[field.place.clone()]);
+                Ok(field.map(|field| Cell::Json(field.value.get_or_init(|| build(field)))))
             }
             Content::Csv { header, .. } => {
                 let column = header.names.iter().position(|column| column == name);
@@ -266,7 +268,7 @@ impl Header {
 }
 
 impl<'a> Cell<'a> {
-    /// Whether the value is null or an empty string.
+    /// Returns true if the value is null or an empty string.
     pub fn is_empty(self) -> bool {
         match self {
             Self::Plain(text) => text.is_empty(),
@@ -278,7 +280,7 @@ impl<'a> Cell<'a> {
     /// Reads the value as a text; `None` for null.
     ///
     /// # Errors
-    /// What was found in place of a string.
+    /// The value is no string; the message says what it is.
     pub fn text(self) -> Result<Option<&'a str>, String> {
         match self {
             Self::Plain(text) => Ok(Some(text)),
@@ -290,17 +292,19 @@ impl<'a> Cell<'a> {
 
     /// Reads the value as a list of strings; `None` for null and an empty string.
     /// A cell of CSV holds a list as [`array`](Self::array) reads it, or words with blanks between
-    /// them, such as `[ 1 ]`: a blank behind the bracket and no string are no list of words.
+    /// them. A list without strings, with a blank of any kind behind its bracket, is words: `[ 1 ]`.
     ///
     /// # Errors
-    /// What was found in place of an array, or of one of its strings.
+    /// The value is no array of strings; the message says what it is.
     pub fn strings(self) -> Result<Option<Vec<String>>, String> {
         if self.is_empty() {
             return Ok(None);
         }
         let is_string = |value: &JsonValue| matches!(value, JsonValue::String(_));
         let are_words = |values: &Cow<[JsonValue]>| {
-            let blank = matches!(self, Self::Plain(cell) if cell.trim_start().starts_with("[ "));
+            let Self::Plain(cell) = self else { return false };
+            let inside = cell.trim_start().strip_prefix('[');
+            let blank = inside.is_some_and(|inside| inside.starts_with(char::is_whitespace));
             blank && !values.is_empty() && !values.iter().any(is_string)
         };
         let Some(values) = self.array()?.filter(|values| !are_words(values)) else {

@@ -162,7 +162,8 @@ fn a_missing_quote_is_found_at_the_next_quote() {
     let fault = |separator: &str, found: &str| {
         format!(
             "the cell whose quote opens on this line: expected {separator} or a line end after its \
-             closing quote, found {found}; is a quote missing, or one in the cell not doubled?"
+             closing quote, found {found}; is a quote missing, or one in the cell not doubled? \
+             (quotes that are text may stand so in a .tsv file)"
         )
     };
     for (format, source, rows, line, separator, found) in [
@@ -171,7 +172,7 @@ fn a_missing_quote_is_found_at_the_next_quote() {
         (Csv, "text,label\nx,ok\ny,\"no\n\"z\",ok\n", 1, 3, "`,`", "`z`"),
         (Csv, "text,label\r\nx,ok\r\n\"y,ok\r\nz,\"é\"\r\n", 1, 3, "`,`", "byte 0xc3"),
         (Csv, "text;id\na;1\n\"b;2\nc;\"d\"\n", 1, 3, "`;`", "`d`"),
-        (Tsv, "text\tid\n\"a\"\t1\n\"b\t2\nc\t\"d\"\n", 1, 3, "a tab", "`d`"),
+        (Csv, "text\tid\n\"a\"\t1\n\"b\t2\nc\t\"d\"\n", 1, 3, "a tab", "`d`"),
         (Csv, "text,label\n\"say \"hi\"\",ok\n", 0, 2, "`,`", "`h`"),
         (Csv, "text,label\nx,\"a\" \n", 0, 2, "`,`", "` `"),
         (Csv, "\"text,label\nx,\"a\"\n", 0, 1, "`,`", "`a`"),
@@ -188,6 +189,19 @@ fn a_missing_quote_is_found_at_the_next_quote() {
     }
 }
 
+#[test]
+fn quotes_that_enclose_no_whole_cell_are_text_in_a_tsv_file() {
+    let found =
+        texts(Tsv, b"text\tlabel\n\"Good\" is the word\tpos\n\"all of it\"\tneg\n\"open\tpos\n");
+    let expected = [(2, "\"Good\" is the word"), (3, "all of it"), (4, "\"open")];
+    assert_eq!(found, Ok(owned(expected)));
+    let source = "text\tlabel\r\n\"a\r\nb\"\"\tc\"\tx\r\n\"\"\"d\"\"\"\tx\r\nsaid \"e\"\tx";
+    let expected = [(2, "a\r\nb\"\tc"), (4, "\"d\""), (5, "said \"e\"")];
+    assert_eq!(texts(Tsv, source.as_bytes()), Ok(owned(expected)));
+    // The header is read by the same rule.
+    assert_eq!(texts(Tsv, b"\"text\"\t\"a\" b\nx\ty\n"), Ok(owned([(2, "x")])));
+}
+
 /// A source that must not be read after its end, as a terminal, which would wait for more.
 #[test]
 fn a_source_is_not_read_again_after_its_end() {
@@ -201,8 +215,10 @@ fn a_source_is_not_read_again_after_its_end() {
     }
     for end in ["", "\n"] {
         let source = format!("text\n{}{end}", "a\n".repeat(9_000));
-        let source = BufReader::with_capacity(16, Once(source.as_bytes(), false));
-        assert_eq!(RowReader::new(source, Csv).unwrap().count(), 9_000);
+        for format in [Csv, Tsv] {
+            let source = BufReader::with_capacity(16, Once(source.as_bytes(), false));
+            assert_eq!(RowReader::new(source, format).unwrap().count(), 9_000);
+        }
     }
 }
 
@@ -294,7 +310,7 @@ fn the_first_rows_do_not_wait_for_the_rest() {
     assert_eq!(reader.as_mut().unwrap().take_note().unwrap(), "columns are separated by `;`");
 }
 
-/// Which faults leave the rows after them readable.
+/// Some faults leave the rows after them readable.
 #[test]
 fn faults_of_rows_and_of_files_differ() {
     for (format, source, of_file) in [
@@ -467,6 +483,8 @@ fn words_come_as_an_array_or_with_blanks_between() {
         ("id,w\n1,\n", Ok(None)),
         ("id,w\n1,[ NAME ]\n", Ok(Some("[+NAME+]"))),
         ("id,w\n1,[ 1 ]\n", Ok(Some("[+1+]"))),
+        ("id,w\n1,[\t1 ]\n", Ok(Some("[+1+]"))),
+        ("id,w\n1, [\u{a0}1 ]\n", Ok(Some("[+1+]"))),
         ("w\n\"[ 1 , None ]\"\n", Ok(Some("[+1+,+None+]"))),
         ("w\n[ ]\n", Ok(None)),
         ("w\n\"[ 'a', 'b' ]\"\n", Ok(Some("a+b"))),
