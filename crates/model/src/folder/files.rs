@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::folder::checkpoint::{INDEX, INT8, SINGLE};
 use crate::folder::modules_json::{self, ModuleEntry, ModuleKind};
 use crate::folder::source::{Source, joined};
-use crate::folder::{prompts, sentence_bert_config_json, shards};
+use crate::folder::{polyhead_json, prompts, sentence_bert_config_json, shards};
 
 /// Files in the model folder itself. The last two are written by Polyhead only.
 const ROOT: [&str; 4] = [modules_json::FILE, prompts::FILE, "polyhead.json", "heads.safetensors"];
@@ -71,7 +71,13 @@ pub(crate) fn weight_files(source: &Source) -> Result<Vec<String>, Error> {
 }
 
 /// The first required file that is missing in `source`; `None` if the model is complete.
+///
+/// An encoder that `polyhead.json` refers to is that of another model, which is not looked for here.
 pub(crate) fn missing_file(source: &Source) -> Result<Option<String>, Error> {
+    let referenced = polyhead_json::read(source)?.and_then(|config| config.encoder);
+    let is_elsewhere = |name: &str| {
+        referenced.iter().flat_map(|encoder| &encoder.files).any(|file| file.name == name)
+    };
     let modules = modules_json::read(source)?;
     let encoder = encoder_path(modules.as_deref());
     let mut needed = vec![joined(encoder, "config.json")];
@@ -90,7 +96,7 @@ pub(crate) fn missing_file(source: &Source) -> Result<Option<String>, Error> {
         needed.push(tokenizer);
     }
     let single = joined(encoder, SINGLE);
-    if !source.has(&single) {
+    if referenced.is_none() && !source.has(&single) {
         let shards = shards::listed(source, encoder)?;
         if !shards.is_empty() {
             needed.extend(shards.iter().map(|shard| joined(encoder, shard)));
@@ -98,5 +104,5 @@ pub(crate) fn missing_file(source: &Source) -> Result<Option<String>, Error> {
             needed.push(single);
         }
     }
-    Ok(needed.into_iter().find(|name| !source.has(name)))
+    Ok(needed.into_iter().find(|name| !source.has(name) && !is_elsewhere(name)))
 }

@@ -20,7 +20,7 @@ use super::name::{RepoName, is_commit};
 use crate::error::{Error, ErrorKind, fail};
 use crate::folder::{
     FilePlace, INDEX, INT8, SINGLE, Source, TensorFile, VOCABULARY, encoder_path, joined,
-    modules_json, shards, small_files,
+    modules_json, polyhead_json, shards, small_files,
 };
 
 /// The largest file of weights and the largest other file, in bytes. A download that exceeds
@@ -73,7 +73,11 @@ impl Download<'_> {
         if !listing.has(&joined(encoder, "tokenizer.json")) {
             files.fetch_if_listed(&joined(encoder, VOCABULARY))?;
         }
-        files.fetch_weights(encoder)?;
+        let config = polyhead_json::read(&files.source(polyhead_json::FILE))?;
+        // An encoder that is referred to is another model's, which is found by its own name.
+        if config.is_none_or(|config| config.encoder.is_none()) {
+            files.fetch_weights(encoder)?;
+        }
 
         files.publish().map_err(|error| self.unwritable(error))?;
         if !listing.has(modules_json::FILE) {

@@ -7,8 +7,11 @@ mod server;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use polyhead_model::{Error, ErrorKind, Hub, ModelFolder};
-use polyhead_testing::{check_mutations, tiny_model};
+use polyhead_compute::Threads;
+use polyhead_model::{
+    Error, ErrorKind, Hub, ModelFolder, Network, NetworkOptions, Provenance, TrainedModel,
+};
+use polyhead_testing::{check_mutations, copy_folder, file_names, heads, tiny_model};
 use serde_json::json;
 use server::{Answer, COMMIT, ResolvedRequest, Server};
 
@@ -102,6 +105,66 @@ fn a_model_is_downloaded_once_and_only_what_it_needs() {
             "{:?}",
             cache.files()
         );
+    }
+}
+
+/// A folder without the weights of its encoder is complete; these are another model's.
+#[test]
+fn a_model_that_refers_to_its_encoder_is_downloaded_without_it() {
+    for name in ["tiny-bert", "tiny-bert-sharded", "st3-dense"] {
+        let place = tempfile::tempdir().unwrap();
+        let (base, model) = (place.path().join("base"), place.path().join("model"));
+        copy_folder(&tiny_model(name), &base);
+        let start = ModelFolder::open(&base).unwrap();
+        let threads = Threads::new(1).unwrap();
+        let heads = heads(&start);
+        let network = Network::new(&start, &heads, &NetworkOptions::default(), &threads).unwrap();
+        let mut trained = TrainedModel::new(&start, &network, 40, provenance());
+        trained.reference = Some("org/base".to_owned());
+        trained.write(&model).unwrap();
+        drop(start);
+
+        let files = file_names(&model);
+        let server = Server::new(move |request| {
+            if request.path.starts_with("/api/") {
+                let files = files.iter().map(|name| json!({"rfilename": name}));
+                return Answer::json(
+                    &json!({"sha": COMMIT, "siblings": files.collect::<Vec<_>>()}),
+                );
+            }
+            let file = request.path.strip_prefix(&format!("/org/tiny/resolve/{COMMIT}/"));
+            match file.map(|file| fs::read(model.join(file))) {
+                Some(Ok(body)) => Answer::of(body),
+                _ => Answer::status(404),
+            }
+        });
+        let cache = Cache::new();
+        let folder = cache.hub(&server.url()).resolve("org/tiny").unwrap();
+        let open = || ModelFolder::open(&folder).map(|folder| folder.heads.len());
+        assert_eq!(open().unwrap(), heads.len(), "{name}");
+        // The snapshot counts as complete.
+        assert_eq!(cache.offline(NO_SERVER).resolve("org/tiny").unwrap(), folder, "{name}");
+        fs::remove_dir_all(&base).unwrap();
+        let error = open().unwrap_err().to_string();
+        assert!(error.contains("needs that of `org/base`, which was not found"), "{error}");
+        assert!(error.contains("download it with `polyhead inspect org/base`"), "{error}");
+        // A module's settings are the folder's own.
+        fs::remove_file(folder.join("config.json")).unwrap();
+        let error = cache.offline(NO_SERVER).resolve("org/tiny").unwrap_err().to_string();
+        assert!(error.contains("lacks config.json"), "{error}");
+    }
+}
+
+fn provenance() -> Provenance {
+    Provenance {
+        base_model: "org/base".into(),
+        data_hash: "0".repeat(64),
+        config_hash: "1".repeat(64),
+        polyhead_version: "0.4.0".into(),
+        step: 1,
+        epoch: 1,
+        metrics: json!({}),
+        warnings: Vec::new(),
     }
 }
 
