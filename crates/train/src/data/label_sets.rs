@@ -96,6 +96,7 @@ fn settle_texts(task: &TaskFields, cells: &mut [SetCell]) -> Result<Option<Strin
         .map(|label| matching_key(label, matching).into_owned())
         .collect();
     let is_known = |text: &str| known.contains(&*matching_key(text, matching));
+    refuse_brackets(task, cells, &is_known)?;
     let separator = match &task.format.separator {
         Some(separator) => Some(separator.clone()),
         None => separator_of(cells, &is_known)?.map(String::from),
@@ -111,6 +112,31 @@ fn settle_texts(task: &TaskFields, cells: &mut [SetCell]) -> Result<Option<Strin
         *cell.label = Some(RawLabel::Set(labels.into_iter().map(str::to_owned).collect()));
     }
     Ok(separator)
+}
+
+/// Refuses a text in brackets that is no list, as it would be split within the brackets. It may be a
+/// label if it is one of those that are given, or if a separator is given that it does not contain.
+fn refuse_brackets(
+    task: &TaskFields,
+    cells: &[SetCell],
+    is_known: &dyn Fn(&str) -> bool,
+) -> Result<(), String> {
+    let given = task.format.separator.as_deref();
+    let in_brackets = |text: &str| {
+        let inside = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        inside.is_some_and(|inside| !inside.contains(['[', ']']))
+            && !is_known(text)
+            && given.is_none_or(|separator| text.contains(separator))
+    };
+    match cells.iter().find(|cell| cell.text().is_some_and(in_brackets)) {
+        None => Ok(()),
+        Some(cell) => Err(format!(
+            "{}: expected a list with its labels in quotes, [\"a\", \"b\"], found {}; a label may \
+             have brackets if `labels` in `[[task]]` has it",
+            cell.place(),
+            quoted(cell.text().unwrap_or_default())
+        )),
+    }
 }
 
 /// The separator of the cells; `None` if no cell has several labels.
@@ -349,6 +375,35 @@ mod tests {
         assert_eq!(settled(&known, &unknown).unwrap(), "Food, drinks sport+Food, fun");
         // Elements of a list are labels as they are.
         assert_eq!(settled(&task("emo", MultiLabel), &[set(&["a|b"])]).unwrap(), "a|b");
+    }
+
+    #[test]
+    fn a_text_in_brackets_is_a_label_where_that_is_given() {
+        let bare = task("emo", MultiLabel);
+        let refused = |task: &TaskFields, cells: &[&str], shown: &str| {
+            let error = settled(task, &texts(cells)).unwrap_err();
+            let expected = format!(
+                "expected a list with its labels in quotes, [\"a\", \"b\"], found `{shown}`"
+            );
+            assert!(error.contains(&expected) && error.contains("a.csv: line "), "{error}");
+        };
+        for cell in ["[a]", "[joy, love]", "[np.str_('a'), np.str_('b')]", "[joy|love]"] {
+            refused(&bare, &["joy", cell], cell);
+        }
+        assert_eq!(settled(&bare, &texts(&["[a]|[b]", "[a] b"])).unwrap(), "[a]+[b] [a] b");
+        let mut given = task("emo", MultiLabel);
+        given.fixed_labels = Some(["[NSFW]", "[a, b]", "ok"].map(String::from).to_vec());
+        let cells = ["[NSFW]", "[NSFW];ok", "ok", "[a, b]"];
+        assert_eq!(settled(&given, &texts(&cells)).unwrap(), "[NSFW] [NSFW]+ok ok [a, b]");
+        refused(&given, &["[NSFW]", "[x]"], "[x]");
+        for separator in [";", ","] {
+            let mut emo = task("emo", MultiLabel);
+            emo.format.separator = Some(separator.to_owned());
+            let cells = ["[NSFW]", &format!("[NSFW]{separator}ok")];
+            assert_eq!(settled(&emo, &texts(&cells)).unwrap(), "[NSFW] [NSFW]+ok");
+            let list = format!("[joy{separator} love]");
+            refused(&emo, &["joy", &list], &list);
+        }
     }
 
     #[test]
