@@ -52,7 +52,7 @@ pub use predict::{
     BatchAnswers, LayerBreak, MultiTaskModel, NotFinite, Predictions, PreparedText, RequestOptions,
     ResolvedRequest, TaskAnswer, TextAnswer,
 };
-pub use rows::{InputFields, RowInput, RowWords, Template, TextFields};
+pub use rows::{InputFields, RowInput, RowWords, TextFields, TextTemplate};
 pub use sentence::{
     EncodeOptions, Encoded, Hit, LoadOptions, Matrix, OnTruncate, Prompt, SentenceEncoder,
     TextReader, TokenVectors, Vectors, cosine_similarity, semantic_search,

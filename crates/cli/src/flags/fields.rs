@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use clap::Args;
-use polyhead_model::{InputFields, Template, TextFields};
+use polyhead_model::{InputFields, TextFields, TextTemplate};
 
 use crate::failure::usage;
 
@@ -21,7 +21,7 @@ pub(crate) struct FieldArgs {
 
     /// Text with fields in braces, such as "{title}: {body}"
     #[arg(long, value_name = "TEXT", value_parser = template)]
-    template: Option<Template>,
+    template: Option<TextTemplate>,
 
     /// Field that holds the words, for tasks that tag words [default: tokens]
     #[arg(long, value_name = "NAME")]
@@ -69,7 +69,7 @@ impl FieldArgs {
     }
 }
 
-fn template(text: &str) -> Result<Template, String> {
+fn template(text: &str) -> Result<TextTemplate, String> {
     unescaped(text).parse()
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use polyhead_files::{Cell, Record, RowError, quoted};
 
-use super::template::Template;
+use super::template::TextTemplate;
 
 /// The names of the fields with the text and with the words.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub enum TextFields {
         separator: String,
     },
     /// A text with fields in it; an empty field is put in as it is.
-    Template(Template),
+    Template(TextTemplate),
 }
 
 impl Default for InputFields {
@@ -46,7 +46,7 @@ impl TextFields {
     pub fn new(
         names: &[String],
         join: Option<&str>,
-        template: Option<&Template>,
+        template: Option<&TextTemplate>,
     ) -> Result<Self, String> {
         let mut seen = HashSet::new();
         if let Some(name) = names.iter().find(|name| !seen.insert(*name)) {
@@ -151,8 +151,8 @@ mod tests {
     #[test]
     fn several_fields_need_a_way_to_become_one_text() {
         let names = |names: &[&str]| names.iter().map(|name| name.to_string()).collect::<Vec<_>>();
-        let template = |text: &str| Some(text.parse::<Template>().unwrap());
-        let new = |fields: &[&str], join, template: Option<Template>| {
+        let template = |text: &str| Some(text.parse::<TextTemplate>().unwrap());
+        let new = |fields: &[&str], join, template: Option<TextTemplate>| {
             TextFields::new(&names(fields), join, template.as_ref())
         };
         assert_eq!(new(&[], None, None).unwrap().names(), ["text"]);

@@ -7,4 +7,4 @@ mod template;
 
 pub use fields::{InputFields, TextFields};
 pub use input::{RowInput, RowWords};
-pub use template::Template;
+pub use template::TextTemplate;

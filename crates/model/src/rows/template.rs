@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 /// A text in which names in braces stand for fields; `{{` and `}}` are braces.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Template {
+pub struct TextTemplate {
     source: String,
     parts: Vec<TemplatePart>,
 }
@@ -16,7 +16,7 @@ enum TemplatePart {
     Field(String),
 }
 
-impl Template {
+impl TextTemplate {
     /// Names of the fields, each once, in their order.
     pub fn fields(&self) -> Vec<&str> {
         let mut names = Vec::new();
@@ -49,13 +49,13 @@ impl Template {
     }
 }
 
-impl fmt::Display for Template {
+impl fmt::Display for TextTemplate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.source)
     }
 }
 
-impl FromStr for Template {
+impl FromStr for TextTemplate {
     type Err = String;
 
     fn from_str(source: &str) -> Result<Self, String> {
@@ -108,7 +108,7 @@ mod tests {
             ("{{{a}}} {{b}}", &["a"], "{<a>} {b}"),
             ("é\n{a field}", &["a field"], "é\n<a field>"),
         ] {
-            let template: Template = source.parse().unwrap();
+            let template: TextTemplate = source.parse().unwrap();
             assert_eq!(template.fields(), fields, "{source}");
             let values = ["title", "body", "a", "a field"].map(|name| (name, format!("<{name}>")));
             let value = |name: &str| {
@@ -126,7 +126,7 @@ mod tests {
             ("{a{b}", "expected a name and `}` after `{`"),
             ("a} {b}", "expected `{` and a name before `}`"),
         ] {
-            let error = source.parse::<Template>().unwrap_err();
+            let error = source.parse::<TextTemplate>().unwrap_err();
             assert!(error.starts_with(expected), "{source}: {error}");
         }
     }

@@ -27,8 +27,8 @@ use std::path::{Path, PathBuf};
 use polyhead_compute::Activation;
 use polyhead_files::{explain_missing, read_text};
 use polyhead_model::{
-    EmptyCell, HeadInput, HeadLayer, InputFields, LabelMatching, PoolingMode, TaskKind, Template,
-    TextFields,
+    EmptyCell, HeadInput, HeadLayer, InputFields, LabelMatching, PoolingMode, TaskKind, TextFields,
+    TextTemplate,
 };
 use polyhead_text::WordSplit;
 use serde::{Deserialize, Serialize};
@@ -125,7 +125,7 @@ settings! {
         join: Option<String> = None,
         /// A text with fields in braces, such as `"{title}: {body}"`; empty fields are put in as they are.
         #[serde(with = "words::template")]
-        template: Option<Template> = None,
+        template: Option<TextTemplate> = None,
         /// The field with the words, for tasks of kind `tokens`.
         tokens: Option<String> = Some("tokens".to_owned()),
     }
@@ -197,7 +197,7 @@ settings! {
         join: Option<String> = None,
         /// A text with fields of the task's own files in braces. Absent: as `[data]` says.
         #[serde(with = "words::template")]
-        template: Option<Template> = None,
+        template: Option<TextTemplate> = None,
         /// The field with the words in the task's own files. Absent: as `[data]` says.
         tokens: Option<String> = None,
         /// The head's own pooling. Absent: the encoder's.

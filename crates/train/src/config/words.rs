@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use polyhead_compute::Activation;
 use polyhead_model::{
-    EmptyCell, HeadInput, HeadLayer, LabelMatching, PoolingMode, TaskKind, Template,
+    EmptyCell, HeadInput, HeadLayer, LabelMatching, PoolingMode, TaskKind, TextTemplate,
 };
 use serde::de::IntoDeserializer;
 use serde::ser::SerializeMap;
@@ -152,15 +152,15 @@ pub(super) mod template {
     use super::*;
 
     pub(in super::super) fn serialize<S: Serializer>(
-        template: &Option<Template>,
+        template: &Option<TextTemplate>,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
-        template.as_ref().map(Template::to_string).serialize(serializer)
+        template.as_ref().map(TextTemplate::to_string).serialize(serializer)
     }
 
     pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
-    ) -> Result<Option<Template>, D::Error> {
+    ) -> Result<Option<TextTemplate>, D::Error> {
         const EXPECTED: &str = "a text with fields in braces, such as \"{title}: {body}\"";
         read_as(deserializer, EXPECTED, |text: String| text.parse().ok()).map(Some)
     }
