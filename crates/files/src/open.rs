@@ -7,7 +7,7 @@ use std::path::Path;
 /// Opens a regular file, or a link to one.
 ///
 /// # Errors
-/// What the operating system reports; for a folder, a pipe or a device what was found.
+/// The error of the operating system; for a folder, a pipe or a device, the kind that was found.
 pub fn open_file(path: &Path) -> io::Result<File> {
     // Opening a pipe waits for a writer, and opening a device may do anything: so the kind is
     // looked at before. The name may get another file in between, so it is looked at again.
@@ -20,7 +20,7 @@ pub fn open_file(path: &Path) -> io::Result<File> {
 /// Reads a regular file of at most `limit` bytes.
 ///
 /// # Errors
-/// As [`open_file`]; [`io::ErrorKind::FileTooLarge`] if the file is longer.
+/// Those of [`open_file`]; [`io::ErrorKind::FileTooLarge`] if the file is longer.
 pub fn read_file(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     // One byte above the limit, so that a file which grows while it is read is noticed.
@@ -35,7 +35,7 @@ pub fn read_file(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
 /// Reads a regular file of at most `limit` bytes as UTF-8.
 ///
 /// # Errors
-/// As [`read_file`]; also if the bytes are no text.
+/// Those of [`read_file`]; also if the bytes are no text.
 pub fn read_text(path: &Path, limit: u64) -> io::Result<String> {
     String::from_utf8(read_file(path, limit)?).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
@@ -52,7 +52,7 @@ fn expect_file(found: FileType) -> io::Result<()> {
     Err(io::Error::other(format!("expected a file, found {}", file_kind(found))))
 }
 
-/// What something with a name in a folder is, for a message.
+/// Describes an entry of a folder for a message.
 pub fn file_kind(found: FileType) -> &'static str {
     #[cfg(unix)]
     {

@@ -23,8 +23,8 @@ pub fn visible(text: &str) -> String {
     shown
 }
 
-/// Whether a character does something else than to show itself: controls, and what turns the
-/// direction of writing or breaks a line.
+/// Returns true if a character does something else than to show itself: controls, and characters that
+/// turn the direction of writing or break a line.
 pub fn controls_terminal(character: char) -> bool {
     let turns = matches!(character,
         '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');

@@ -27,7 +27,7 @@ const LIMIT: u64 = 1 << 20;
 pub(crate) struct Journal {
     path: PathBuf,
     pub(crate) record: Record,
-    /// Whether the record is that of an earlier run.
+    /// True if the record is that of an earlier run.
     pub(crate) resumed: bool,
 }
 

@@ -53,7 +53,7 @@ impl std::error::Error for FileError {
     }
 }
 
-/// Whether a name is that of an unfinished or discarded file or folder.
+/// Returns true if a name is that of an unfinished or discarded file or folder.
 pub fn is_leftover(name: &str) -> bool {
     name.starts_with('.') && (name.ends_with(".partial") || name.ends_with(".old"))
 }

@@ -64,7 +64,7 @@ impl AtomicFile {
     /// Opens and locks a partial file that does not exist yet.
     ///
     /// # Errors
-    /// As [`Self::find`]; another process that has created it meanwhile.
+    /// Those of [`Self::find`]; another process that has created it meanwhile.
     pub fn create(target: &Path) -> Result<Self, FileError> {
         let (target, partial) = paths(target)?;
         let options = OpenOptions::new().read(true).write(true).create_new(true).clone();
@@ -214,7 +214,7 @@ impl AtomicFile {
         fs::canonicalize(target).unwrap_or_else(|_| target.to_owned())
     }
 
-    /// Whether `target` is the finished file of a stream with this head and state.
+    /// Returns true if `target` is the finished file of a stream with this head and state.
     pub fn is_finished(target: &Path, head: &[u8], state: &StreamState) -> bool {
         let found = || -> io::Result<bool> {
             let mut file = open_file(target)?;
@@ -271,7 +271,7 @@ fn paths(target: &Path) -> Result<(PathBuf, PathBuf), FileError> {
     Ok((real, partial))
 }
 
-/// Whether `file` is what `path` names, and not a file that had this name before.
+/// Returns true if `file` is what `path` names, and not a file that had this name before.
 #[cfg(unix)]
 fn has_name(file: &File, path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;

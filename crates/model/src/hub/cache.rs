@@ -61,7 +61,7 @@ impl CachedRepo {
         Snapshot { commit: commit.to_owned(), folder }
     }
 
-    /// Whether the cache has a record that the hub has no file `name`.
+    /// Returns true if the cache has a record that the hub has no file `name`.
     pub(crate) fn is_absent(&self, snapshot: &Snapshot, name: &str) -> bool {
         self.absence(snapshot, name).exists()
     }

@@ -48,7 +48,7 @@ struct ListedFile {
 }
 
 impl Listing {
-    /// Whether the commit has a file of this name.
+    /// Returns true if the commit has a file of this name.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.files.iter().any(|file| file.rfilename == name)
     }
@@ -175,7 +175,7 @@ impl Client {
     }
 }
 
-/// Whether the server of an address runs on this machine.
+/// Returns true if the server of an address runs on this machine.
 fn is_local(endpoint: &str) -> bool {
     let rest = endpoint.split_once("://").map_or(endpoint, |(_, rest)| rest);
     let authority = rest.split('/').next().unwrap_or_default();

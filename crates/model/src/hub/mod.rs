@@ -41,14 +41,14 @@ pub struct Hub {
     pub endpoint: String,
     /// The token, which models that are not public need.
     pub token: Option<String>,
-    /// Whether to work without the network.
+    /// True if the network is not used.
     pub offline: bool,
 }
 
 /// A snapshot of a model in the cache.
 struct Known<'a> {
     snapshot: &'a Snapshot,
-    /// Whether the snapshot has all files that the model needs.
+    /// True if the snapshot has all files that the model needs.
     complete: bool,
 }
 
@@ -58,7 +58,7 @@ struct Known<'a> {
 /// other than `main`. The settings come from the environment: see [`Hub::from_env`].
 ///
 /// # Errors
-/// As [`Hub::from_env`] and [`Hub::resolve`].
+/// Those of [`Hub::from_env`] and [`Hub::resolve`].
 pub fn resolve(name: &str, offline: bool) -> Result<PathBuf, Error> {
     if Path::new(name).exists() {
         return Ok(PathBuf::from(name));
@@ -212,7 +212,7 @@ fn directory_from(variable: &str) -> Option<PathBuf> {
     env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
-/// Whether a variable has one of the values that mean yes in `huggingface_hub`.
+/// Returns true if a variable has one of the values that mean yes in `huggingface_hub`.
 fn is_set(variable: &str) -> Result<bool, Error> {
     let is_yes = |text: String| ["1", "ON", "YES", "TRUE"].contains(&text.to_uppercase().as_str());
     Ok(text_from(variable)?.is_some_and(is_yes))

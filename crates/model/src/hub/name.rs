@@ -37,8 +37,8 @@ impl fmt::Display for RepoName {
     }
 }
 
-/// Whether the hub allows this part of a name: letters, digits, `.`, `_` and `-`, without `.` or `-`
-/// at the beginning and without `..`.
+/// Returns true if the hub allows this part of a name: letters, digits, `.`, `_` and `-`, without `.`
+/// or `-` at the beginning and without `..`.
 fn is_plain(part: &str) -> bool {
     (1..=96).contains(&part.len())
         && !part.starts_with(['.', '-'])
@@ -46,7 +46,7 @@ fn is_plain(part: &str) -> bool {
         && part.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
 }
 
-/// Whether `text` is a commit as the hub writes it: 40 hexadecimal digits.
+/// Returns true if `text` is a commit as the hub writes it: 40 hexadecimal digits.
 pub(crate) fn is_commit(text: &str) -> bool {
     text.len() == 40 && text.chars().all(|c| c.is_ascii_digit() || ('a'..='f').contains(&c))
 }

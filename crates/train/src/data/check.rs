@@ -1,4 +1,4 @@
-//! What is odd about the data without being wrong.
+//! Oddities of the data that are no errors.
 //!
 //! Everything that is an error was found when the rows were read. Here is what a user should know
 //! before time is spent: how labels are spread, which texts stand in two splits, what was cut. A

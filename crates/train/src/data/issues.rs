@@ -1,4 +1,4 @@
-//! What is odd about labels without being an error.
+//! Oddities of labels that are no errors.
 
 use polyhead_text::Tag;
 
@@ -10,21 +10,21 @@ const EXAMPLES: usize = 5;
 pub struct LabelIssues {
     /// Labels of dev or test that the task does not have, by name.
     pub unknown: Vec<UnknownLabel>,
-    /// The same in the order of their numbers, which follow
+    /// Names of the unknown labels in the order of their numbers, which follow
     /// [`FIRST_UNKNOWN`](super::FIRST_UNKNOWN).
     pub others: Vec<String>,
-    /// Rows with at least one of them.
+    /// Rows with at least one unknown label.
     pub unknown_rows: usize,
     /// Spellings that are counted as one label, those of each label together; empty unless labels are
     /// matched in their normal form.
     pub spellings: Vec<LabelSpelling>,
     /// Rows whose set has a label twice.
     pub repeated: usize,
-    /// The first of them.
+    /// The first row whose set has a label twice.
     pub first_repeated: Option<usize>,
     /// Tags `I-X` where no span of `X` goes on; they are read as beginnings.
     pub broken: usize,
-    /// The first of them.
+    /// The first broken tags.
     pub first_broken: Vec<BrokenTag>,
     /// The scheme of the tags, if it was not BIO.
     pub tag_scheme: Option<&'static str>,
@@ -44,7 +44,7 @@ pub struct LabelSpelling {
 /// A label of dev or test that the task does not have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownLabel {
-    /// As it stands in the data.
+    /// The label as it stands in the data.
     pub label: String,
     /// Rows that hold it.
     pub rows: usize,

@@ -55,12 +55,12 @@ impl TaskLabels {
         }
     }
 
-    /// Whether there is no row.
+    /// Returns true if there is no row.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Whether `row` has a label.
+    /// Returns true if `row` has a label.
     ///
     /// # Panics
     /// If there is no such row.
@@ -68,12 +68,12 @@ impl TaskLabels {
         self.of(row).is_some()
     }
 
-    /// How many rows have a label.
+    /// Number of rows that have a label.
     pub fn labelled(&self) -> usize {
         (0..self.len()).filter(|&row| self.is_labelled(row)).count()
     }
 
-    /// How often each of the `outputs` labels of the task occurs, and the number of labelled rows
+    /// Counts how often each of the `outputs` labels of the task occurs, and the number of labelled rows
     /// (of words, for tags).
     pub(crate) fn counts(&self, outputs: usize) -> (Vec<usize>, usize) {
         let (mut counts, mut total) = (vec![0; outputs], 0);

@@ -108,7 +108,7 @@ impl Rows {
         &self.files
     }
 
-    /// As [`Dataset::sha256`].
+    /// The hash that [`Dataset::sha256`] gives.
     pub fn sha256(&self) -> String {
         sha256_of(&self.files)
     }
@@ -135,7 +135,7 @@ impl Dataset {
     /// Reads all files of a run and tokenizes every row.
     ///
     /// # Errors
-    /// As [`Rows::read`] and [`Rows::tokenize`].
+    /// Those of [`Rows::read`] and [`Rows::tokenize`].
     pub fn load(
         shared: &DataFiles,
         tasks: &[TaskFields],

@@ -9,7 +9,7 @@ use polyhead_text::{TextInput, join_words};
 use super::cell::RawLabel;
 use super::label_column::LabelColumn;
 
-/// Which fields of a source's files hold what.
+/// The fields of a source's files that hold texts, words and labels.
 #[derive(Clone, Debug)]
 pub(super) struct Schema {
     /// The fields with the text and the words.
@@ -23,7 +23,7 @@ pub(super) struct Schema {
 pub(super) struct Row {
     /// The original text, or a pair of texts.
     pub(super) input: TextInput,
-    /// Of rows with words, where a task tags them.
+    /// The words, where a task tags them.
     pub(super) words: Option<RowWords>,
     /// One per task of the schema.
     pub(super) labels: Vec<Option<RawLabel>>,

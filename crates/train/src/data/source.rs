@@ -22,7 +22,7 @@ pub struct Dataset {
 pub struct DataTask {
     /// The task's name.
     pub name: String,
-    /// What sort of answer.
+    /// Kind of the task.
     pub kind: TaskKind,
     /// The field with the label, or one for each label.
     pub fields: Vec<String>,

@@ -57,7 +57,7 @@ pub(super) fn revealed(label: &str) -> String {
     format!("`{}`", escaped(label))
 }
 
-/// As [`revealed`], without the quotes.
+/// The text of [`revealed`] without the quotes.
 pub(super) fn escaped(label: &str) -> String {
     let mut shown = String::new();
     let mut characters = label.chars();

@@ -17,7 +17,7 @@ use crate::error::{Error, ErrorKind};
 pub type Tokenize<'a> =
     dyn Fn(&[TextInput<&str>]) -> Result<TokenBatch, polyhead_model::Error> + 'a;
 
-/// What a file is for.
+/// Use of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Part {
@@ -110,7 +110,7 @@ impl Split {
         self.inputs.len()
     }
 
-    /// Whether there is no row.
+    /// Returns true if there is no row.
     pub fn is_empty(&self) -> bool {
         self.inputs.is_empty()
     }
@@ -124,7 +124,7 @@ impl Split {
         format!("{}: line {line}", self.files[file].display())
     }
 
-    /// How many rows were cut to the model's length.
+    /// Number of rows that were cut to the model's length.
     pub fn truncated(&self) -> usize {
         self.tokens.texts.iter().filter(|text| text.truncated()).count()
     }

@@ -1,4 +1,4 @@
-//! What reading must know of a task.
+//! The parts of a task that reading needs.
 
 use polyhead_model::{HeadSpec, LabelFormat, TaskKind};
 use polyhead_text::WordSplit;
@@ -11,7 +11,7 @@ use crate::tasks::takes_several_fields;
 pub struct TaskFields {
     /// The task's name.
     pub name: String,
-    /// What sort of answer.
+    /// Kind of the task.
     pub kind: TaskKind,
     /// The field with the label, or one for each label of a set.
     pub fields: Vec<String>,
@@ -27,7 +27,7 @@ pub struct TaskFields {
     pub start_words: Option<WordSplit>,
     /// Files of its own; absent: those that are shared.
     pub files: Option<DataFiles>,
-    /// Whether it may be without a labelled training row: a task that is
+    /// True if it may be without a labelled training row: a task that is
     /// frozen, held by `keep`, or only evaluated. Its labels must then be given.
     pub may_lack_labels: bool,
 }

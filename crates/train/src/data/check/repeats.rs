@@ -15,7 +15,7 @@ use crate::data::split::Part;
 /// them are left out: they are counted as empty.
 pub(super) struct Groups<'a> {
     data: &'a Dataset,
-    /// Of two rows and more, in the order of their first.
+    /// Groups of two rows and more, in the order of their first.
     groups: Vec<Vec<RowPlace>>,
 }
 

@@ -1,4 +1,4 @@
-//! What a check has found.
+//! The findings of a check.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,7 +7,7 @@ use crate::data::split::Part;
 /// All findings, in the order of the configuration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DataReport {
-    /// Of all files, as [`Dataset::sha256`](crate::data::Dataset::sha256).
+    /// Hash of all files, that of [`Dataset::sha256`](crate::data::Dataset::sha256).
     pub sha256: String,
     /// One for each distinct set of files.
     pub sources: Vec<SourceReport>,
@@ -32,9 +32,9 @@ pub struct SourceReport {
 /// Texts of one split.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SplitReport {
-    /// Which split.
+    /// The split.
     pub part: Part,
-    /// As the configuration names them.
+    /// Files with the names that the configuration has.
     pub files: Vec<String>,
     /// Number of rows.
     pub rows: usize,
@@ -76,7 +76,7 @@ pub struct Lengths {
 pub struct TaskReport {
     /// The task's name.
     pub name: String,
-    /// What sort of answer.
+    /// Kind of the task.
     pub kind: String,
     /// The field with the label.
     pub field: String,
@@ -99,7 +99,7 @@ pub struct TaskReport {
 /// Labels of one task in one split.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TaskSplitReport {
-    /// Which split.
+    /// The split.
     pub part: Part,
     /// Rows with and without a label.
     pub rows: usize,
@@ -121,7 +121,7 @@ pub struct TaskSplitReport {
     pub tag_scheme: Option<String>,
 }
 
-/// How numbers are spread.
+/// Spread of numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NumberSummary {
     /// The least.
@@ -139,7 +139,7 @@ pub struct NumberSummary {
 pub struct UnknownLabels {
     /// Rows with at least one.
     pub rows: usize,
-    /// How many different ones.
+    /// Number of different ones.
     pub labels: usize,
     /// Some of the most frequent.
     pub first: Vec<LabelRows>,
@@ -150,7 +150,7 @@ pub struct UnknownLabels {
 pub struct LabelRows {
     /// The label, cut if it is long.
     pub label: String,
-    /// How many rows.
+    /// Number of rows.
     pub rows: usize,
     /// Place of the first.
     pub first: String,
@@ -180,7 +180,7 @@ pub struct BrokenTags {
 /// A text, cut if it is long, and where it stands.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Example {
-    /// What was found.
+    /// The finding.
     pub text: String,
     /// File and line, once or twice.
     pub places: Vec<String>,

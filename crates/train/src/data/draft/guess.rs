@@ -67,7 +67,7 @@ pub(super) enum Use {
     Words,
     /// A label of this kind.
     Label { kind: &'static str, separator: Option<char> },
-    /// Whether one label of a set applies: 0 or 1. The sets have a column for each label, from the
+    /// True if one label of a set applies: 0 or 1. The sets have a column for each label, from the
     /// column `first` on.
     Bit { first: usize },
     /// Nothing.
