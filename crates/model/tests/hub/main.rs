@@ -120,7 +120,7 @@ fn a_model_that_refers_to_its_encoder_is_downloaded_without_it() {
         let heads = heads(&start);
         let network = Network::new(&start, &heads, &NetworkOptions::default(), &threads).unwrap();
         let mut trained = TrainedModel::new(&start, &network, 40, provenance());
-        trained.reference = Some("org/base".to_owned());
+        trained.reference = Some(start.refer_to_encoder("org/base").unwrap());
         trained.write(&model).unwrap();
         drop(start);
 
