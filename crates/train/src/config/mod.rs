@@ -314,7 +314,7 @@ impl WordRule {
 settings! {
     /// `[train]`: steps, rates and batches.
     pub struct TrainSettings {
-        /// The recipe that fills in rates, epochs, weights and what is frozen: `"auto"` chooses by rows and labels, `"heads"` trains the heads alone, `"full"` fills in nothing.
+        /// The recipe that fills in rates, epochs, weights and what is frozen: `"auto"` chooses by the number of training rows, the encoder's width and what is frozen, `"heads"` trains the heads alone, `"full"` fills in nothing.
         recipe: Recipe = Recipe::Auto,
         /// Passes over the data; 0 together with `max_steps`: as many as those steps take.
         epochs: Size = Size(3),
@@ -361,7 +361,7 @@ settings! {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Recipe {
-    /// Chosen by rows, labels, kinds and what is frozen.
+    /// Every value is chosen by the number of training rows, the encoder's width and what is frozen.
     Auto,
     /// Every key has its default.
     Full,

@@ -11,8 +11,6 @@ use crate::freeze::{FreezePlan, TrainedParts};
 pub(crate) struct Facts {
     /// Training rows of each source.
     pub(crate) rows: Vec<usize>,
-    /// Labels of each task, in the order of the configuration; 0 for numbers.
-    pub(crate) labels: Vec<usize>,
     /// For each task, true if the starting model has its head.
     pub(crate) known: Vec<bool>,
     /// Numbers of a token vector.
@@ -42,7 +40,6 @@ impl Facts {
         let groups = folder.parameters.iter().map(|parameter| parameter.group).filter(is_used);
         Self {
             rows: data.train_rows(),
-            labels: data.tasks.iter().map(|task| task.labels.len()).collect(),
             known: config.tasks.iter().map(known).collect(),
             width: folder.config.hidden_size,
             groups: groups.chain((0..heads.len()).map(ParameterGroup::Head)).collect(),
@@ -63,15 +60,5 @@ impl Facts {
         let plan = FreezePlan::of_index(phases, index, &self.heads, steps_per_epoch, total_steps);
         let all = TrainedParts { encoder: true, modules: true, heads: true };
         plan.map_or(all, |plan| plan.without_heads_from(config.tasks.len()).trained_parts())
-    }
-
-    /// The rows and labels in words: `96 rows for 6 labels`, `420 rows for 3 tasks`.
-    pub(super) fn counts(&self) -> String {
-        let rows: usize = self.rows.iter().sum();
-        match &self.labels[..] {
-            [0] => format!("{rows} rows"),
-            [labels] => format!("{rows} rows for {labels} labels"),
-            tasks => format!("{rows} rows for {} tasks", tasks.len()),
-        }
     }
 }

@@ -26,7 +26,7 @@ use rule::Choice;
 /// The lines of the plan about the recipe.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RecipeLines {
-    /// The reason for the recipe: `96 rows for 6 labels`.
+    /// The reason for the recipe: `96 rows`.
     why: String,
     /// Every key that it filled in, a line each.
     pub(crate) details: Vec<String>,

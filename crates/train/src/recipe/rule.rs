@@ -71,8 +71,7 @@ pub(crate) struct Choice {
 }
 
 /// The values that the recipe of a configuration gives to keys that are not set, and the reason for
-/// the recipe: `96 rows for 6 labels`. Without rows to train on, which is an error later, there are
-/// none.
+/// the recipe: `96 rows`. Without rows to train on, which is an error later, there are none.
 ///
 /// - `set`: keys that are set
 pub(super) fn choose(
@@ -97,7 +96,8 @@ pub(super) fn choose(
     // With epochs that are yet to be chosen, a phase that ends does so within the run.
     let most_steps = steps.total_steps(set_epochs.unwrap_or(usize::MAX), config.train.max_steps);
     let mut trained = facts.trained_parts(config, steps.steps_per_epoch(), most_steps);
-    let why = facts.counts() + if trained.encoder { "" } else { ", the encoder is frozen" };
+    let why =
+        format!("{rows} rows{}", if trained.encoder { "" } else { ", the encoder is frozen" });
     let mut choices = Vec::new();
     let nothing_is_frozen = set.contains("freeze") && config.freeze.is_empty();
     if config.train.recipe == Recipe::Heads && !nothing_is_frozen {

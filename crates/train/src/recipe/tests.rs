@@ -20,18 +20,15 @@ pub(super) fn config(kinds: &[TaskKind], more: &str) -> RunConfig {
 
 /// Facts about new tasks of one source, on an encoder of six layers of width 384.
 ///
-/// - `labels`: of each task
-fn facts(rows: usize, labels: &[usize]) -> Facts {
-    let known = vec![false; labels.len()];
+/// - `tasks`: number of tasks
+fn facts(rows: usize, tasks: usize) -> Facts {
     let encoder = [ParameterGroup::Embeddings].into_iter().chain((0..6).map(ParameterGroup::Layer));
-    let heads = 0..labels.len();
     Facts {
         rows: vec![rows],
-        labels: labels.to_vec(),
-        known,
+        known: vec![false; tasks],
         width: 384,
-        groups: encoder.chain(heads.clone().map(ParameterGroup::Head)).collect(),
-        heads: heads.map(|head| format!("t{head}")).collect(),
+        groups: encoder.chain((0..tasks).map(ParameterGroup::Head)).collect(),
+        heads: (0..tasks).map(|head| format!("t{head}")).collect(),
     }
 }
 
@@ -83,7 +80,7 @@ fn the_keys_follow_from_the_facts() {
         case(HEADS, &[96], 384, (32, 100, 5e-5, 1e-2, 30), true),
         case(HEADS, &[10_000_000], 384, (32, 5, 5e-5, 1e-2, 0), true),
     ] {
-        let facts = Facts { rows: rows.to_vec(), width, ..facts(0, &[6]) };
+        let facts = Facts { rows: rows.to_vec(), width, ..facts(0, 1) };
         let (found, line) = resolved(&config(&[Classification], text), &facts);
         let train = found.train;
         let keys = (
@@ -100,28 +97,26 @@ fn the_keys_follow_from_the_facts() {
 
 #[test]
 fn a_line_says_what_was_chosen_and_why() {
-    for (text, rows, labels, expected) in [
+    for (text, rows, kinds, expected) in [
         (
             AUTO,
             96,
-            &[6][..],
-            "recipe auto: 96 rows for 6 labels: trains the encoder for 17 epochs at 5e-5, heads at \
+            &[Classification][..],
+            "recipe auto: 96 rows: trains the encoder for 17 epochs at 5e-5, heads at \
              5e-3",
         ),
         (
             HEADS,
             420,
-            &[6, 0],
-            "recipe heads: 420 rows for 2 tasks: trains the heads for 22 epochs at 1e-2, the encoder \
+            &[Classification, Regression],
+            "recipe heads: 420 rows: trains the heads for 22 epochs at 1e-2, the encoder \
              stays frozen",
         ),
     ] {
-        let kinds =
-            if labels.len() == 1 { &[Classification][..] } else { &[Classification, Regression] };
-        let (_, line) = resolved(&config(kinds, text), &facts(rows, labels));
+        let (_, line) = resolved(&config(kinds, text), &facts(rows, kinds.len()));
         assert_eq!(line, expected);
     }
-    let (_, lines) = fill_in(&config(&[Classification], AUTO), &facts(96, &[6])).unwrap();
+    let (_, lines) = fill_in(&config(&[Classification], AUTO), &facts(96, 1)).unwrap();
     assert_eq!(lines.details[3], "train.epochs = 17: at least 4 epochs and 100 steps");
 }
 
@@ -131,7 +126,7 @@ fn the_floor_of_steps_holds_however_the_sources_are_drawn() {
         [("round-robin", &[10_000, 16][..]), ("proportional", &[4; 20]), ("uniform", &[3, 90, 700])]
     {
         let text = format!("{AUTO}\n[sampler]\nkind = \"{kind}\"");
-        let facts = Facts { rows: rows.to_vec(), ..facts(0, &[2]) };
+        let facts = Facts { rows: rows.to_vec(), ..facts(0, 1) };
         let (found, _) = resolved(&config(&[Classification], &text), &facts);
         let sampler = BatchSampler::new(0, found.sampler, found.train.batch_size.get(), rows);
         let steps = sampler.unwrap().total_steps(found.train.epochs.get(), 0);
@@ -141,7 +136,7 @@ fn the_floor_of_steps_holds_however_the_sources_are_drawn() {
 
 #[test]
 fn a_key_that_is_set_wins_also_at_its_default() {
-    let few = facts(96, &[6]);
+    let few = facts(96, 1);
     let text = "[train]\nrecipe = \"auto\"\nepochs = 3\nhead_learning_rate = 1e-3";
     let (found, _) = resolved(&config(&[Classification], text), &few);
     assert_eq!((found.train.epochs.get(), found.train.head_learning_rate.get()), (3, 1e-3));
@@ -168,14 +163,14 @@ fn a_key_that_is_set_wins_also_at_its_default() {
 
 #[test]
 fn the_line_and_the_keys_follow_from_the_parts_that_train() {
-    let modules = Facts { groups: facts(96, &[6]).groups, ..facts(96, &[6]) };
+    let modules = Facts { groups: facts(96, 1).groups, ..facts(96, 1) };
     let modules = Facts {
         groups: modules.groups.iter().copied().chain([ParameterGroup::Module(1)]).collect(),
         ..modules
     };
-    let plain = facts(96, &[6]);
+    let plain = facts(96, 1);
     let frozen = "{ parameters = [\"encoder\"] }";
-    let known = "recipe auto: 96 rows for 6 labels";
+    let known = "recipe auto: 96 rows";
     for (facts, train, phases, expected, epochs) in [
         (&plain, "", "{ parameters = [\"embeddings\", \"layers.0-5\"] }", "H", 100),
         (
@@ -230,7 +225,7 @@ fn heads_alone_train_whatever_else_is_frozen() {
     let one = "{ parameters = [\"head.t1\"], until = \"epoch 1\" }";
     let modules = [ParameterGroup::Module(1)];
     let with = |groups: &[ParameterGroup]| {
-        let facts = facts(96, &[6, 2]);
+        let facts = facts(96, 2);
         Facts { groups: facts.groups.iter().chain(groups).copied().collect(), ..facts }
     };
     for (groups, phases, expected) in [
@@ -265,7 +260,7 @@ fn heads_alone_train_whatever_else_is_frozen() {
 #[test]
 fn new_heads_for_numbers_learn_them_standardized() {
     let begun = config(&[Regression, Classification, Regression], AUTO);
-    let facts = Facts { known: vec![false, false, true], ..facts(96, &[0, 2, 0]) };
+    let facts = Facts { known: vec![false, false, true], ..facts(96, 3) };
     let (found, _) = resolved(&begun, &facts);
     let standardize: Vec<Option<bool>> = found.tasks.iter().map(|task| task.standardize).collect();
     assert_eq!(standardize, [Some(true), None, None]);
@@ -278,7 +273,7 @@ fn new_heads_for_numbers_learn_them_standardized() {
 fn full_changes_nothing() {
     let config = config(&[Classification, Regression], "[train]\nrecipe = \"full\"");
     for rows in [1, 96, 50_000] {
-        let facts = facts(rows, &[2, 0]);
+        let facts = facts(rows, 2);
         let (found, lines) = fill_in(&config, &facts).unwrap();
         assert_eq!((&found, lines.details), (&config, Vec::new()));
     }
@@ -288,18 +283,17 @@ fn full_changes_nothing() {
 
 #[test]
 fn what_was_chosen_is_written_out_and_chooses_itself_again() {
-    let tasks = [6, 0];
     for text in [AUTO, HEADS, &format!("freeze = []\n{HEADS}")] {
         let begun = config(&[Classification, Regression], text);
         for rows in [96, 50_000] {
-            let (once, _) = resolved(&begun, &facts(rows, &tasks));
+            let (once, _) = resolved(&begun, &facts(rows, 2));
             let written = once.to_toml();
             assert!(written.contains(&format!("epochs = {}\n", once.train.epochs)), "{written}");
             let again = RunConfig::parse(&written, Path::new("/x/config.toml"), &[]).unwrap();
             assert_eq!(again, once);
             // Whatever the data.
             for other in [96, 50_000] {
-                let (twice, _) = resolved(&again, &facts(other, &tasks));
+                let (twice, _) = resolved(&again, &facts(other, 2));
                 assert_eq!(twice, once);
             }
         }
@@ -317,7 +311,7 @@ fn folder(config: &str) -> tempfile::TempDir {
 #[test]
 fn a_run_goes_on_with_the_values_that_it_has() {
     let user = config(&[Classification], AUTO);
-    let (run, _) = resolved(&user, &facts(96, &[6]));
+    let (run, _) = resolved(&user, &facts(96, 1));
     // As an older rule may have chosen.
     let run = run.with(&["train.epochs=61".to_owned()]).unwrap();
     let folder = folder(&run.to_toml());
@@ -325,7 +319,7 @@ fn a_run_goes_on_with_the_values_that_it_has() {
     assert_eq!(found, run);
     assert!(found.differences(&run).is_empty());
     // Without rows to look at, nothing is left to choose.
-    let (again, _) = resolved(&found, &facts(50_000, &[6]));
+    let (again, _) = resolved(&found, &facts(50_000, 1));
     assert_eq!(again, run);
     // A key that is set is compared as ever.
     let other = config(&[Classification], &format!("{AUTO}\nepochs = 3"));
