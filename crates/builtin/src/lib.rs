@@ -44,4 +44,4 @@ pub static DEMO: [(&str, &str); 4] = [
 ];
 
 /// The dev split of the demo's data set: JSON Lines with `text`, `topic`, `sentiment`.
-pub const DEMO_DEV: &str = include_str!("../demo/dev.jsonl");
+pub static DEMO_DEV: &str = include_str!("../demo/dev.jsonl");
