@@ -135,11 +135,16 @@ def check_task(url, key, task, address=None):
             error = raises(HfHubHTTPError, lambda: client.token_classification(TEXTS[0], **options))
             check(f"{name}: {options} is an error that names it", next(iter(options)) in str(error))
         return
-    expected = sorted(own["probabilities"].items(), key=lambda pair: -pair[1])
+    # The middle of labels with an order need not be the most probable one.
+    expected = sorted(own["probabilities"].items(), key=lambda pair: (pair[0] != own.get("label"), -pair[1]))
     found = client.text_classification(TEXTS[0])
-    check(f"{name}: text_classification gives all labels, best first",
+    check(f"{name}: text_classification gives all labels, that of the answer first, then best first",
           [(label.label, label.score) for label in found] == expected)
     check(f"{name}: top_k", client.text_classification(TEXTS[0], top_k=1) == found[:1])
+    if kind == "ordinal":
+        error = raises(HfHubHTTPError, lambda: client.text_classification(TEXTS[0], function_to_apply="none"))
+        check(f"{name}: labels with an order have no logits, and the error says so", "function_to_apply" in str(error))
+        return
     logits = client.text_classification(TEXTS[0], function_to_apply="none")
     check(f"{name}: logits", [label.label for label in logits] == [label.label for label in found] and logits != found)
     other = "softmax" if kind == "multilabel" else "sigmoid"
