@@ -119,6 +119,7 @@ fn head(name: &str, labels: usize, site: &HeadDims) -> HeadWeights {
         thresholds: Vec::new(),
         label_format: Default::default(),
         target: None,
+        range: None,
         words: Default::default(),
     };
     HeadWeights::random(spec, site, 1)

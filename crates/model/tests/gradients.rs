@@ -30,6 +30,7 @@ fn spec(name: &str, kind: TaskKind, outputs: usize, pooling: PoolingMode) -> Hea
         thresholds: Vec::new(),
         label_format: Default::default(),
         target: None,
+        range: None,
         words: Default::default(),
     }
 }

@@ -21,6 +21,7 @@ pub fn heads(folder: &ModelFolder) -> Vec<HeadWeights> {
         thresholds: vec![],
         label_format: Default::default(),
         target: None,
+        range: None,
         words: Default::default(),
     };
     let mut topic = spec("topic", TaskKind::Classification, &["sport", "politics", "ünïcode ☃"]);

@@ -131,6 +131,7 @@ fn spec(name: &str, labels: usize) -> HeadSpec {
         thresholds: Vec::new(),
         label_format: Default::default(),
         target: None,
+        range: None,
         words: Default::default(),
     }
 }

@@ -160,6 +160,7 @@ fn task(name: &str, kind: TaskKind) -> TaskFields {
         format: Default::default(),
         labels: None,
         fixed_labels: None,
+        range: None,
         words: None,
         start_words: None,
         files: None,

@@ -11,7 +11,9 @@ use std::sync::{Arc, Mutex};
 
 use place::{Notices, Place, finished};
 use polyhead_compute::Threads;
-use polyhead_model::{Answer, LoadOptions, ModelFolder, MultiTaskModel, TargetScale, store_int8};
+use polyhead_model::{
+    Answer, LoadOptions, ModelFolder, MultiTaskModel, NumberRange, TargetScale, store_int8,
+};
 use polyhead_train::{
     Ending, EvaluateOptions, RegressionMetrics, RunConfig, RunSummary, TaskMetrics, Trainer,
     evaluate,
@@ -223,4 +225,86 @@ fn targets_anywhere_are_learned_as_well_as_those_of_1_and_2() {
         assert!(notices.iter().any(|notice| notice.contains(wanted)), "{notices:?}");
         fs::remove_dir_all(place.path("years-as-they-are")).unwrap();
     }
+}
+
+#[test]
+fn answers_are_clipped_to_the_range_of_the_head() {
+    let place = Place::new();
+    write_scores(&place, "scores", &[1000.0, 2000.0]);
+    let range = |least, most| Some(NumberRange::new(least, most).unwrap());
+    // Both targets are at an end of the range, so about half of the numbers are beyond it.
+    let narrow = || {
+        let mut config = config(&place, "scores", Some(true));
+        config.tasks[2].range = range(1000.0, 2000.0);
+        config
+    };
+    let free = finished(config(&place, "scores", Some(true)), &place.path("free"), false);
+    let clipped = finished(narrow(), &place.path("clipped"), false);
+
+    // The weights are those of a head without a range; answers and metrics are clipped.
+    assert!(weights(&place.path("free")) == weights(&place.path("clipped")));
+    let (free, clipped) = (of_score(&free.tasks[2].dev), of_score(&clipped.tasks[2].dev));
+    assert!(clipped.loss == free.loss && clipped.mae < free.mae, "{free:?} {clipped:?}");
+    let folder = ModelFolder::open(&place.path("clipped")).unwrap();
+    let spec = &folder.heads[2].spec;
+    assert_eq!(spec.range, range(1000.0, 2000.0));
+    let (free, kept) = (answers(&place.path("free")), answers(&place.path("clipped")));
+    for (free, kept) in free.iter().zip(&kept) {
+        assert_eq!(*kept, free.clamp(1000.0, 2000.0));
+    }
+    let file = |name: &str| {
+        let json = fs::read(place.path(name).join("model/polyhead.json")).unwrap();
+        serde_json::from_slice::<Value>(&json).unwrap()["tasks"][2]["range"].clone()
+    };
+    assert_eq!((file("free"), file("clipped")), (Value::Null, [1000.0, 2000.0].into()));
+
+    // `eval` and the report read clipped answers.
+    let options = EvaluateOptions {
+        files: vec![place.path("scores-dev.jsonl")],
+        tasks: Some(vec!["score".to_owned()]),
+        ..EvaluateOptions::default()
+    };
+    let judged = |folder: &ModelFolder| {
+        evaluate(folder, &options, &Threads::new(1).unwrap()).unwrap().tasks[0].1.clone()
+    };
+    assert_eq!(of_score(&Some(judged(&folder))), clipped);
+    let report = fs::read(place.path("clipped").join("report.json")).unwrap();
+    let report: Value = serde_json::from_slice(&report).unwrap();
+    let scatter = report["tasks"][2]["scatter"].as_array().unwrap();
+    let is_inside = |pair: &Value| (1000.0..=2000.0).contains(&pair[1].as_f64().unwrap());
+    assert!(!scatter.is_empty() && scatter.iter().all(is_inside), "{scatter:?}");
+    let remarks = report["tasks"][2]["remarks"].to_string();
+    assert!(remarks.contains("answers are clipped to 1000 to 2000"), "{remarks}");
+
+    // Resumed and stored in 8 bits, the head has its range.
+    fs::remove_file(place.path("clipped").join("finished.json")).unwrap();
+    finished(narrow(), &place.path("clipped"), true);
+    store_int8(&folder, &[], &place.path("int8")).unwrap();
+    let small = ModelFolder::open(&place.path("int8")).unwrap();
+    assert_eq!(small.heads[2].spec.range, range(1000.0, 2000.0));
+
+    // The next run keeps it, unless the task has another one.
+    let mut next = config(&place, "scores", None);
+    next.encoder.model = place.path("clipped").display().to_string();
+    next.train.epochs = 1.try_into().unwrap();
+    next.freeze.clear();
+    finished(next.clone(), &place.path("next"), false);
+    let of_run = |run: &str| ModelFolder::open(&place.path(run)).unwrap().heads[2].spec.range;
+    assert_eq!(of_run("next"), range(1000.0, 2000.0));
+    next.tasks[2].range = range(0.0, 5000.0);
+    finished(next.clone(), &place.path("wider"), false);
+    assert_eq!(of_run("wider"), range(0.0, 5000.0));
+    // A target outside of it is an error that names the row, in any range that applies.
+    for (set, shown) in [(None, "1000 to 2000"), (range(0.0, 1500.0), "0 to 1500")] {
+        next.tasks[2].range = set;
+        write_scores(&place, "odd", &[1200.0, 2000.5]);
+        next.data.dev = vec![place.path("odd-dev.jsonl")];
+        let error = Trainer::new(next.clone()).train(&place.path("odd"), false).unwrap_err();
+        let expected = format!("field `score`: expected a number from {shown}, found 2000");
+        assert!(error.to_string().contains(&expected), "{error}");
+    }
+    // `eval` takes such a target: the answer to it is wrong.
+    let mut odd = options.clone();
+    odd.files = vec![place.path("odd-dev.jsonl")];
+    assert!(evaluate(&folder, &odd, &Threads::new(1).unwrap()).is_ok());
 }

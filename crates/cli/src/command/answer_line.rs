@@ -123,6 +123,7 @@ mod tests {
                 thresholds: vec![],
                 label_format: Default::default(),
                 target: None,
+                range: None,
                 words: Default::default(),
             };
             let numbers = Matrix::new(1, probabilities.len(), probabilities.to_vec());

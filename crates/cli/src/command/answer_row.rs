@@ -82,7 +82,7 @@ pub(super) fn write_answer(
                     false => labels.join(SEPARATOR),
                 })?;
             }
-            TaskAnswerBody::Regression { value } => {
+            TaskAnswerBody::Regression { value, .. } => {
                 out.write_field(serde_json::to_string(&value)?)?;
             }
             TaskAnswerBody::Tokens { spans } => out.write_field(serde_json::to_string(&spans)?)?,

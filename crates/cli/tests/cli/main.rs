@@ -18,6 +18,7 @@ mod labels;
 #[cfg(target_os = "linux")]
 mod limits;
 mod mistakes;
+mod number_range;
 mod one_reader;
 mod predict;
 mod predict_csv;

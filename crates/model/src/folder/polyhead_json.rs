@@ -16,7 +16,8 @@ use crate::folder::records::FileRecord;
 use crate::folder::source::Source;
 use crate::folder::words_json;
 use crate::heads::{
-    HeadInput, HeadLayer, HeadSpec, LabelFormat, LabelMatching, TargetScale, TaskKind, check_heads,
+    HeadInput, HeadLayer, HeadSpec, LabelFormat, LabelMatching, NumberRange, TargetScale, TaskKind,
+    check_heads,
 };
 use crate::modules::{PoolingMode, PoolingSpec};
 use crate::rows::TextFields;
@@ -125,6 +126,9 @@ struct TaskJson {
     empty: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     target: Option<TargetJson>,
+    /// Least and largest answer of a regression. Absent: answers are not clipped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    range: Option<[f64; 2]>,
     /// Absent in folders of earlier versions, which split at punctuation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     words: Option<Value>,
@@ -225,6 +229,7 @@ impl PolyheadJson {
                 || task.empty.is_some();
             labels
                 || task.target.is_some()
+                || task.range.is_some()
                 || task.words.is_some()
                 || task.kind == TaskKind::Ordinal.name()
         };
@@ -338,6 +343,7 @@ impl TaskJson {
                 mean: shortest(scale.mean),
                 deviation: shortest(scale.deviation),
             }),
+            range: spec.range.map(|range| [range.least(), range.most()].map(shortest)),
             words: words_json::to_json(&spec.words),
         }
     }
@@ -373,6 +379,7 @@ impl TaskJson {
                 mean: scale.mean as f32,
                 deviation: scale.deviation as f32,
             }),
+            range: self.range.map(parse_range).transpose()?,
             name: self.name,
         })
     }
@@ -384,6 +391,11 @@ fn parse_word<T: FromStr<Err = String>>(
     word: Option<String>,
 ) -> Result<Option<T>, String> {
     word.map(|word| word.parse().map_err(|error| format!("`{key}`: {error}"))).transpose()
+}
+
+fn parse_range(ends: [f64; 2]) -> Result<NumberRange, String> {
+    let [least, most] = ends.map(|end| end as f32);
+    NumberRange::new(least, most).map_err(|problem| format!("`range`: {problem}"))
 }
 
 fn parse_layer(value: &Value) -> Result<HeadLayer, String> {
@@ -441,6 +453,7 @@ mod tests {
             dropout: 0.1,
             temperature: 1.7,
             target: (!kind.has_labels()).then_some(TargetScale { mean: 2015.5, deviation: 6.1 }),
+            range: (!kind.has_labels()).then(|| NumberRange::new(1950.1, 2025.0).unwrap()),
             words: WordSplit::default(),
         }
     }
@@ -599,6 +612,7 @@ mod tests {
             ("/tasks/0", "label_matching", json!("normalized"), 2),
             ("/tasks/0", "kind", json!("ordinal"), 2),
             ("/tasks/1", "target", json!({"mean": 1.0, "deviation": 2.0}), 2),
+            ("/tasks/1", "range", json!([1.0, 5.5]), 2),
             ("/tasks/2", "fields", json!(["is_o", "is_x"]), 2),
             ("/tasks/2", "separator", json!(";"), 2),
             ("/tasks/2", "empty", json!("none"), 2),
@@ -686,6 +700,17 @@ mod tests {
                 message: "target: expected a finite mean and a deviation above 0, found 2015.5 and 0",
             },
             Case { at: "/tasks/2/target/mean", value: json!(1e39), message: "found inf and 6.1" },
+            Case {
+                at: "/tasks/2/range",
+                value: json!([5, 1]),
+                message: "`range`: expected two finite numbers, the smaller one first, found 5 and 1",
+            },
+            Case { at: "/tasks/2/range/1", value: json!(1e39), message: "found 1950.1 and inf" },
+            Case {
+                at: "/tasks/2/range",
+                value: json!([1]),
+                message: "expected an array of length 2",
+            },
             Case {
                 at: "/tasks/0/labels",
                 value: json!([]),
@@ -810,7 +835,7 @@ mod tests {
             assert!(error.contains("unknown field `colour`"), "{place}: {error}");
         }
         let mut json: Value = serde_json::from_str(&to_text(&config())).unwrap();
-        assert!(json["tasks"][0].get("target").is_none());
+        assert!(["target", "range"].iter().all(|key| json["tasks"][0].get(key).is_none()));
         json["tasks"][0]["target"] = json!({"mean": 1, "deviation": 2});
         let error = parse(&json).unwrap_err();
         let message = "task `classification`: target: expected none for kind classification";

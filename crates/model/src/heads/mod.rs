@@ -1,6 +1,7 @@
 //! Heads: their layers and weights, and the meaning of their logits.
 
 mod label_format;
+mod number_range;
 mod spec;
 mod target;
 mod kinds;
@@ -9,6 +10,7 @@ mod weights;
 pub use kinds::{Answer, ClassAnswer, LabelScore, TaggedText, TaggedWord, TaskKind, TextSpan};
 pub(crate) use kinds::{AnswerLimits, TextNumbers, TextWords, soft_max};
 pub use label_format::{EmptyCell, LabelFormat, LabelMatching};
+pub use number_range::NumberRange;
 pub(crate) use spec::check_heads;
 pub use spec::{HeadInput, HeadLayer, HeadSpec, RESERVED_TASK_NAME, check_task_name};
 pub use target::TargetScale;

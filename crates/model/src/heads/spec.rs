@@ -6,7 +6,7 @@ use polyhead_compute::Activation;
 use polyhead_text::WordSplit;
 
 use crate::error::{Error, ErrorKind, excerpt};
-use crate::heads::{LabelFormat, TargetScale, TaskKind};
+use crate::heads::{LabelFormat, NumberRange, TargetScale, TaskKind};
 use crate::modules::{PoolingMode, PoolingSpec};
 
 /// The largest sizes that are accepted. A file with larger sizes is damaged or hostile.
@@ -46,6 +46,8 @@ pub struct HeadSpec {
     pub label_format: LabelFormat,
     /// Scale of a regression whose targets the head has learned standardized.
     pub target: Option<TargetScale>,
+    /// Range that the answers of a regression are clipped to; `None` leaves them as they are.
+    pub range: Option<NumberRange>,
     /// The rule by which kind `tokens` splits a raw text into words; not used by other kinds.
     pub words: WordSplit,
 }
@@ -81,8 +83,20 @@ impl HeadSpec {
         self.kind.outputs(self.labels.len())
     }
 
-    /// The number in the unit of the targets that a logit of a regression means.
+    /// The number that a logit of a regression means: in the unit of the targets, clipped to the
+    /// head's range.
     pub fn number(&self, logit: f32) -> f32 {
+        let number = self.in_target_unit(logit);
+        self.range.map_or(number, |range| range.clipped(number))
+    }
+
+    /// The number before it was clipped to the head's range; `None` if it is in the range.
+    pub fn unclipped(&self, logit: f32) -> Option<f32> {
+        let number = self.in_target_unit(logit);
+        self.range.is_some_and(|range| !range.contains(number)).then_some(number)
+    }
+
+    fn in_target_unit(&self, logit: f32) -> f32 {
         self.target.map_or(logit, |scale| scale.restored(logit))
     }
 
@@ -191,6 +205,9 @@ fn check_numbers(head: &HeadSpec) -> Result<(), String> {
                 "target: expected a finite mean and a deviation above 0, found {mean} and {deviation}"
             ));
         }
+    }
+    if let Some(range) = head.range.filter(|_| head.kind.has_labels()) {
+        return Err(format!("range: expected none for kind {}, found {range}", head.kind));
     }
     let thresholds = &head.thresholds;
     let wanted = if head.kind.has_thresholds() { head.labels.len() } else { 0 };

@@ -31,8 +31,12 @@ pub enum TaskAnswerBody<'a> {
     },
     /// A regression: one number.
     Regression {
-        /// The predicted number.
+        /// The predicted number, within the range of the task if it has one.
         value: f32,
+        /// The number before it was clipped to the range of the task, where it was outside of it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schema(nullable = false)]
+        unclipped: Option<f32>,
     },
     /// The spans of a text.
     Tokens {
@@ -56,7 +60,10 @@ impl<'a> TaskAnswerBody<'a> {
                 labels: scores.iter().map(|score| score.label.as_str()).collect(),
                 probabilities: probabilities(),
             },
-            Answer::Regression(value) => Self::Regression { value: *value },
+            Answer::Regression(value) => Self::Regression {
+                value: *value,
+                unclipped: head.unclipped(found.logits.row(0)[0]),
+            },
             Answer::Tokens(tagged) => {
                 let span = |span: &'a TextSpan| SpanBody {
                     label: &span.label,

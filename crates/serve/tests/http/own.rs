@@ -1,7 +1,8 @@
 //! The routes `POST /v1/predict` and `GET /v1/model`.
 
 use polyhead_model::{
-    Answer, LabelMatching, LoadOptions, ModelFolder, MultiTaskModel, RequestOptions, TargetScale,
+    Answer, LabelMatching, LoadOptions, ModelFolder, MultiTaskModel, NumberRange, Precision,
+    RequestOptions, TargetScale,
 };
 use polyhead_testing::tiny_model;
 use polyhead_text::{TextInput, WordSplit};
@@ -186,6 +187,7 @@ async fn the_model_says_what_it_is() {
     assert_eq!(only("label_matching"), [exact.clone(), exact.clone(), None, exact]);
     assert_eq!(only("words"), [None, None, None, Some(json!("punctuation"))]);
     assert_eq!(only("target"), [None, None, None, None]);
+    assert_eq!(only("range"), [None, None, None, None]);
     assert_eq!(card["limits"]["tokens_per_text"], MAX_TOKENS);
     assert_eq!(card["limits"]["texts_per_request"], 2048);
     let dimension = model().unwrap().encoder().dimension();
@@ -212,4 +214,39 @@ async fn the_model_lists_what_its_heads_have_learned() {
     assert_eq!(tasks[2]["target"], json!({"mean": 1500.0, "deviation": 0.5}));
     assert_eq!(tasks[3]["words"], "characters");
     server.stop().await;
+}
+
+/// Heads whose numbers are all below the range, and all within it.
+fn clipped(precision: Precision) -> Result<MultiTaskModel, polyhead_model::Error> {
+    let mut folder = ModelFolder::open(&tiny_model("st6-dense"))?;
+    let mut heads = polyhead_testing::heads(&folder).split_off(2);
+    heads.truncate(1);
+    heads[0].spec.range = NumberRange::new(1000.0, 2000.0).ok();
+    let mut within = heads[0].clone();
+    within.spec.name = "within".to_owned();
+    within.spec.target = Some(TargetScale { mean: 1500.0, deviation: 1.0 });
+    heads.push(within);
+    folder.heads = heads;
+    let options = LoadOptions::default().precision(precision).threads(1);
+    MultiTaskModel::from_folder(folder, &options)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clipped_number_says_what_it_was() {
+    type Load = fn() -> Result<MultiTaskModel, polyhead_model::Error>;
+    let loads: [Load; 2] = [|| clipped(Precision::F32), || clipped(Precision::Int8)];
+    for load in loads {
+        let server = Fixture::with(|settings| settings.load = load).await;
+        let answer = server.post("/v1/predict", r#"{"inputs":"the train"}"#).await.ok();
+        let tasks = &answer["answers"][0]["tasks"];
+        let expected = load().unwrap().predict(&["the train"]).unwrap();
+        let logits = |task: usize| expected.texts[0].tasks[task].logits.row(0)[0];
+        assert_eq!(tasks["urgency"]["value"], 1000.0);
+        assert_eq!(tasks["urgency"]["unclipped"].as_f64().unwrap() as f32, logits(0));
+        assert_eq!(tasks["within"]["value"].as_f64().unwrap() as f32, 1500.0 + logits(1));
+        assert!(tasks["within"].get("unclipped").is_none(), "{tasks}");
+        let card = server.get("/v1/model").await.ok();
+        assert_eq!(card["tasks"][0]["range"], json!([1000.0, 2000.0]));
+        server.stop().await;
+    }
 }

@@ -15,12 +15,13 @@ use crate::error::Error;
 use crate::tasks::{kinds_with_key, metric_names, takes_several_fields};
 
 /// The keys of tasks that do not apply to every kind.
-const OF_SOME_KINDS: [&str; 11] = [
+const OF_SOME_KINDS: [&str; 12] = [
     "labels",
     "label_matching",
     "separator",
     "empty",
     "standardize",
+    "range",
     "class_weights",
     "label_smoothing",
     "positive_weights",

@@ -27,8 +27,8 @@ use std::path::{Path, PathBuf};
 use polyhead_compute::Activation;
 use polyhead_files::{explain_missing, read_text};
 use polyhead_model::{
-    EmptyCell, HeadInput, HeadLayer, InputFields, LabelMatching, PoolingMode, TaskKind, TextFields,
-    TextTemplate,
+    EmptyCell, HeadInput, HeadLayer, InputFields, LabelMatching, NumberRange, PoolingMode,
+    TaskKind, TextFields, TextTemplate,
 };
 use polyhead_text::WordSplit;
 use serde::{Deserialize, Serialize};
@@ -179,6 +179,9 @@ settings! {
         empty: Option<EmptyCell> = None,
         /// Learn the targets with mean 0 and deviation 1, for regression; answers and metrics stay in the data's unit. Absent: as `false`.
         standardize: Option<bool> = None,
+        /// The least and the largest answer, such as `[1, 5]`, for regression: answers are clipped to them, and a target outside of them is an error. Absent: those of a head that the run continues, or none.
+        #[serde(with = "words::range")]
+        range: Option<NumberRange> = None,
         /// The weight of the task's loss in the sum over tasks.
         weight: NonNegative = NonNegative(1.0),
         /// The task's own rows to train on. Absent: all files are those of `[data]`.

@@ -74,6 +74,7 @@ const FULL: &str = r#"
     name = "price"
     kind = "regression"
     standardize = true
+    range = [0.1, 5]
     [train]
     best = "topic.accuracy"
     betas = [0.8, 0.95]
@@ -176,6 +177,7 @@ fn every_key_is_read() {
     assert_eq!(config.tasks[2].layer, HeadLayer::Mix);
     assert_eq!(config.tasks[2].words, Some(WordRule::Characters));
     assert_eq!(config.tasks[3].standardize, Some(true));
+    assert_eq!(config.tasks[3].range, Some(NumberRange::new(0.1, 5.0).unwrap()));
     assert_eq!(config.train.betas, (BelowOne(0.8), BelowOne(0.95)));
     assert_eq!(config.train.schedule, ScheduleKind::Cosine);
     assert_eq!((config.checkpoint.every, config.checkpoint.keep.get()), (0, 5));
@@ -230,6 +232,7 @@ fn keys_lists_every_key_of_the_configuration() {
         ("task.field", "a string or an array of strings", None),
         ("task.label_matching", "\"exact\" or \"normalized\"", None),
         ("task.standardize", "true or false", None),
+        ("task.range", "two numbers, the smaller one first, such as [1, 5]", None),
         ("task.empty", "\"unlabelled\" or \"none\"", None),
         (
             "task.kind",

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 
 use polyhead_compute::Activation;
 use polyhead_model::{
-    EmptyCell, HeadInput, HeadLayer, LabelMatching, PoolingMode, TaskKind, TextTemplate,
+    EmptyCell, HeadInput, HeadLayer, LabelMatching, NumberRange, PoolingMode, TaskKind,
+    TextTemplate,
 };
 use serde::de::IntoDeserializer;
 use serde::ser::SerializeMap;
@@ -163,6 +164,28 @@ pub(super) mod template {
     ) -> Result<Option<TextTemplate>, D::Error> {
         const EXPECTED: &str = "a text with fields in braces, such as \"{title}: {body}\"";
         read_as(deserializer, EXPECTED, |text: String| text.parse().ok()).map(Some)
+    }
+}
+
+/// For `#[serde(with = "range")]`: two numbers, the smaller one first.
+pub(super) mod range {
+    use super::*;
+
+    pub(in super::super) fn serialize<S: Serializer>(
+        range: &Option<NumberRange>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        range.map(|range| [range.least(), range.most()].map(exact)).serialize(serializer)
+    }
+
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<NumberRange>, D::Error> {
+        const EXPECTED: &str = "two numbers, the smaller one first, such as [1, 5]";
+        read_as(deserializer, EXPECTED, |[least, most]: [f32; 2]| {
+            NumberRange::new(least, most).ok()
+        })
+        .map(Some)
     }
 }
 

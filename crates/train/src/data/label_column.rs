@@ -1,7 +1,7 @@
 //! The fields of a row that hold a task's label.
 
 use polyhead_files::{Cell, Record, RowError};
-use polyhead_model::TaskKind;
+use polyhead_model::{NumberRange, TaskKind};
 
 use super::cell::{RawLabel, label_of, truth};
 use super::task::TaskFields;
@@ -14,13 +14,15 @@ pub(super) struct LabelColumn {
     fields: Vec<String>,
     /// The labels of several fields, if they have other names.
     labels: Vec<String>,
+    /// The range that numbers must be in.
+    range: Option<NumberRange>,
 }
 
 impl LabelColumn {
     pub(super) fn new(task: &TaskFields) -> Self {
         // Labels of a model have their own order, which may be another than that of the fields.
         let labels = task.labels.clone().unwrap_or_default();
-        Self { kind: task.kind, fields: task.fields.clone(), labels }
+        Self { kind: task.kind, fields: task.fields.clone(), labels, range: task.range }
     }
 
     /// Reads the label of a row; `None` if it has none.
@@ -30,7 +32,19 @@ impl LabelColumn {
     pub(super) fn read(&self, record: &Record) -> Result<Option<RawLabel>, RowError> {
         let [field] = &self.fields[..] else { return self.read_set(record) };
         let Some(cell) = record.field(field)? else { return Ok(None) };
-        label_of(cell, self.kind).map_err(|message| record.field_error(field, &message))
+        label_of(cell, self.kind)
+            .and_then(|label| self.in_range(label))
+            .map_err(|message| record.field_error(field, &message))
+    }
+
+    /// The label, unless it is a number outside of the range.
+    fn in_range(&self, label: Option<RawLabel>) -> Result<Option<RawLabel>, String> {
+        match (self.range, &label) {
+            (Some(range), Some(RawLabel::Number(found))) if !range.contains(*found) => {
+                Err(format!("expected a number from {range}, found {found}"))
+            }
+            _ => Ok(label),
+        }
     }
 
     /// The field, or the first of several.

@@ -360,6 +360,7 @@ mod tests {
             format: Default::default(),
             labels: None,
             fixed_labels: None,
+            range: None,
             words: None,
             start_words: None,
             files: None,

@@ -1,6 +1,6 @@
 //! The parts of a task that reading needs.
 
-use polyhead_model::{HeadSpec, LabelFormat, TaskKind};
+use polyhead_model::{HeadSpec, LabelFormat, NumberRange, TaskKind};
 use polyhead_text::WordSplit;
 
 use crate::config::{DataFiles, TaskSettings, WordRule};
@@ -21,6 +21,8 @@ pub struct TaskFields {
     pub labels: Option<Vec<String>>,
     /// Labels of the head that the run starts from; they cannot change.
     pub fixed_labels: Option<Vec<String>>,
+    /// The range that targets must be in; `None` for any number.
+    pub range: Option<NumberRange>,
     /// The rule that splits raw texts into words, for tagging; `None` if the training data teach it.
     pub words: Option<WordSplit>,
     /// The rule of the head that the run starts from, where no training row has words.
@@ -62,6 +64,7 @@ impl From<&TaskSettings> for TaskFields {
             },
             labels: task.labels.clone().or(own_names),
             fixed_labels: None,
+            range: task.range,
             words: task.words.and_then(WordRule::split),
             start_words: None,
             files: task.files(),
@@ -72,6 +75,8 @@ impl From<&TaskSettings> for TaskFields {
 
 impl From<&HeadSpec> for TaskFields {
     /// For evaluation: labels and their format are the head's; a single field has the task's name.
+    /// A number may be outside of the head's range: like a label that the head does not have, it can
+    /// only be answered wrongly.
     fn from(head: &HeadSpec) -> Self {
         let fields = &head.label_format.fields;
         Self {
@@ -82,6 +87,7 @@ impl From<&HeadSpec> for TaskFields {
             // Fields of the head are in the order of its labels.
             labels: (!fields.is_empty()).then(|| head.labels.clone()),
             fixed_labels: head.kind.has_labels().then(|| head.labels.clone()),
+            range: None,
             words: Some(head.words.clone()),
             start_words: None,
             files: None,

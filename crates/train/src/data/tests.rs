@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use polyhead_compute::Threads;
-use polyhead_model::{OnTruncate, SentenceEncoder, TaskKind};
+use polyhead_model::{NumberRange, OnTruncate, SentenceEncoder, TaskKind};
 use polyhead_text::{TextInput, TokenBatch, Tokenizer};
 
 use super::*;
@@ -46,6 +46,7 @@ pub(crate) fn task(name: &str, kind: TaskKind) -> TaskFields {
         format: Default::default(),
         labels: None,
         fixed_labels: None,
+        range: None,
         words: None,
         start_words: None,
         files: None,
@@ -224,6 +225,43 @@ fn what_cannot_be_trained_on() {
         let error = Rows::read(&folder.files(files), &[task]).unwrap_err();
         assert_eq!(folder.strip(&error.to_string()), expected);
         assert_eq!(error.kind(), kind, "{expected}");
+    }
+}
+
+#[test]
+fn targets_outside_of_the_range_are_named_in_every_split() {
+    let folder = Folder::new(&[
+        ("train.csv", "text,n\na,1\nb,5\nc,\nd,0.1\n"),
+        ("train-bad.csv", "text,n\na,1\nb,5.5\nc,0.05\n"),
+        ("dev-bad.jsonl", "{\"text\": \"a\", \"n\": 5}\n{\"text\": \"b\", \"n\": -1}\n"),
+        ("test-bad.jsonl", "{\"text\": \"a\", \"n\": 1e3}\n"),
+    ]);
+    let ranged =
+        TaskFields { range: Some(NumberRange::new(0.1, 5.0).unwrap()), ..task("n", Regression) };
+    let read = |names: &[&str], task: &TaskFields| {
+        let rows = Rows::read(&folder.files(names), std::slice::from_ref(task));
+        rows.map(|_| ()).map_err(|error| (error.kind(), folder.strip(&error.to_string())))
+    };
+    // 0.1 in the data is the 0.1 of the range.
+    read(&["train.csv"], &ranged).unwrap();
+    for (file, expected) in [
+        (
+            "train-bad.csv",
+            "train-bad.csv: line 3: field `n`: expected a number from 0.1 to 5, found 5.5\n  \
+             line 4: field `n`: expected a number from 0.1 to 5, found 0.05\n  2 bad rows in all",
+        ),
+        (
+            "dev-bad.jsonl",
+            "dev-bad.jsonl: line 2: field `n`: expected a number from 0.1 to 5, found -1",
+        ),
+        (
+            "test-bad.jsonl",
+            "test-bad.jsonl: line 1: field `n`: expected a number from 0.1 to 5, found 1000",
+        ),
+    ] {
+        let files = ["train.csv", file];
+        assert_eq!(read(&files, &ranged), Err((ErrorKind::Data, expected.to_owned())));
+        read(&files, &task("n", Regression)).unwrap();
     }
 }
 

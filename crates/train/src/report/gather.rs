@@ -158,6 +158,9 @@ impl Run<'_> {
         if let Some(scale) = spec.target {
             remarks.push(format!("learns its targets standardized, {scale}"));
         }
+        if let Some(range) = spec.range {
+            remarks.push(format!("answers are clipped to {range}"));
+        }
         if found.thresholds_chosen_on_dev {
             remarks.push(
                 "thresholds were chosen on the dev rows: the metrics on dev flatter the model"

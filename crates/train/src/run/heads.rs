@@ -50,6 +50,7 @@ pub(super) fn heads(
             thresholds: Vec::new(),
             label_format: fields.format.clone(),
             target: target_scale(data, index).filter(|_| task.standardize == Some(true)),
+            range: task.range,
             words: fields.words.clone(),
         };
         spec.check(&site)?;
@@ -96,8 +97,8 @@ pub(super) fn target_scale(data: &Dataset, task: usize) -> Option<TargetScale> {
     rules(fields.kind).target_scale(&data.sources[fields.source].train.labels[task])
 }
 
-/// The head of the starting model with its pooling, temperature, thresholds and scale of targets,
-/// if it is what the task asks for.
+/// The head of the starting model with its pooling, temperature, thresholds, scale of targets and,
+/// unless the task has one, range, if it is what the task asks for.
 fn start_from(
     head: &HeadWeights,
     wanted: HeadSpec,
@@ -148,6 +149,7 @@ fn start_from(
         temperature: found.temperature,
         thresholds: found.thresholds.clone(),
         target: found.target,
+        range: wanted.range.or(found.range),
         ..wanted
     };
     Ok(HeadWeights { spec, ..head.clone() })

@@ -192,6 +192,7 @@ fn read_rows(config: &RunConfig, folder: &ModelFolder) -> Result<Rows, Error> {
                 format: fields.format.or(&kept.unwrap_or_default()),
                 fixed_labels: start.map(|head| head.spec.labels.clone()),
                 start_words: start.map(|head| head.spec.words.clone()),
+                range: fields.range.or(start.and_then(|head| head.spec.range)),
                 may_lack_labels: task.keep.is_some() || start.is_some(),
                 ..fields
             }

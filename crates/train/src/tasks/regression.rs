@@ -23,7 +23,7 @@ impl TaskRules for Regression {
     }
 
     fn own_keys(&self) -> &'static [&'static str] {
-        &["standardize"]
+        &["standardize", "range"]
     }
 
     fn loss(&self, objective: &Objective, rows: Labelled, factor: f64, out: &mut [f32]) -> f64 {

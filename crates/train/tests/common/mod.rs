@@ -216,6 +216,7 @@ pub(crate) fn spec(task: &TaskSettings) -> HeadSpec {
         thresholds: Vec::new(),
         label_format: Default::default(),
         target: None,
+        range: None,
         words: Default::default(),
     }
 }

@@ -31,6 +31,9 @@ pub(crate) struct TaskSummary {
     /// Scale with which a regression has learned its targets.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) target: Option<ScaleSummary>,
+    /// Least and largest answer of a regression whose answers are clipped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) range: Option<[f32; 2]>,
     /// `normalized`, if spellings of a label are one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) label_matching: Option<&'static str>,
@@ -111,6 +114,7 @@ impl TaskSummary {
                 deviation: scale.deviation,
                 shown: scale.to_string(),
             }),
+            range: spec.range.map(|range| [range.least(), range.most()]),
             label_matching: matching.map(LabelMatching::name),
             fields: format.fields.clone(),
             separator: format.separator.clone(),
@@ -196,10 +200,11 @@ pub(crate) fn table(tasks: &[TaskSummary]) -> Table {
             }
         };
         let labels = match task.labels.len() {
-            0 => match &task.target {
-                Some(scale) => format!("a number, {}", scale.shown),
-                None => "a number".to_owned(),
-            },
+            0 => {
+                let range = task.range.map(|[least, most]| format!(" from {least} to {most}"));
+                let scale = task.target.as_ref().map(|scale| format!(", {}", scale.shown));
+                format!("a number{}{}", range.unwrap_or_default(), scale.unwrap_or_default())
+            }
             count => format!("{count}: {}", shorten(&labels, 60)),
         };
         table.row([
@@ -243,6 +248,7 @@ mod tests {
             thresholds: vec![],
             label_format: Default::default(),
             target: None,
+            range: None,
             words: Default::default(),
         }
     }

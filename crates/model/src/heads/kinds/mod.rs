@@ -216,6 +216,7 @@ pub(crate) mod testing {
             thresholds: vec![],
             label_format: Default::default(),
             target: None,
+            range: None,
             words: Default::default(),
         }
     }

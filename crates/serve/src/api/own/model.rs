@@ -64,6 +64,10 @@ pub(crate) struct TaskCard<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     target: Option<TargetCard>,
+    /// Least and largest answer of a regression whose answers are clipped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    range: Option<[f32; 2]>,
 }
 
 /// Scale of the training targets of a regression.
@@ -104,6 +108,7 @@ impl<'a> TaskCard<'a> {
                 .then(|| spec.label_format.matching.unwrap_or_default().name()),
             words: kind.reads_words().then(|| spec.words.name()),
             target: spec.target.map(target),
+            range: spec.range.map(|range| [range.least(), range.most()]),
         }
     }
 }

@@ -1,0 +1,90 @@
+//! The range of a regression's answers.
+
+use std::fmt;
+
+/// Range of a regression's answers: numbers outside of it are moved to its nearest end.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct NumberRange {
+    least: f32,
+    most: f32,
+}
+
+impl NumberRange {
+    /// The range from `least` to `most`, both included.
+    ///
+    /// # Errors
+    /// What was expected and found, unless both numbers are finite and `least` is below `most`.
+    pub fn new(least: f32, most: f32) -> Result<Self, String> {
+        if least.is_finite() && most.is_finite() && least < most {
+            return Ok(Self { least, most });
+        }
+        Err(format!("expected two finite numbers, the smaller one first, found {least} and {most}"))
+    }
+
+    /// The smallest number of the range.
+    pub fn least(self) -> f32 {
+        self.least
+    }
+
+    /// The largest number of the range.
+    pub fn most(self) -> f32 {
+        self.most
+    }
+
+    /// Returns true if the number is in the range.
+    pub fn contains(self, number: f32) -> bool {
+        (self.least..=self.most).contains(&number)
+    }
+
+    /// The number of the range that is nearest to `number`, which is not NaN.
+    pub fn clipped(self, number: f32) -> f32 {
+        number.clamp(self.least, self.most)
+    }
+}
+
+/// `1 to 5`.
+impl fmt::Display for NumberRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} to {}", self.least, self.most)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_outside_are_moved_to_the_nearest_end() {
+        let range = NumberRange::new(-1.5, 5.0).unwrap();
+        for (number, clipped) in [
+            (f32::MIN, -1.5),
+            (-1.500_001, -1.5),
+            (-1.5, -1.5),
+            (0.0, 0.0),
+            (5.0, 5.0),
+            (5.000_001, 5.0),
+            (f32::MAX, 5.0),
+        ] {
+            assert_eq!(range.clipped(number), clipped, "{number}");
+            assert_eq!(range.contains(number), number == clipped, "{number}");
+        }
+        assert_eq!(range.to_string(), "-1.5 to 5");
+    }
+
+    #[test]
+    fn ends_are_finite_and_differ() {
+        assert!(NumberRange::new(f32::MIN, f32::MAX).is_ok());
+        for (least, most) in [
+            (1.0, 1.0),
+            (5.0, 1.0),
+            (0.0, -0.0),
+            (f32::NAN, 1.0),
+            (1.0, f32::NAN),
+            (f32::NEG_INFINITY, 1.0),
+            (1.0, f32::INFINITY),
+        ] {
+            let expected = format!("the smaller one first, found {least} and {most}");
+            assert!(NumberRange::new(least, most).unwrap_err().ends_with(&expected));
+        }
+    }
+}
