@@ -4,7 +4,7 @@
 use std::cmp::Reverse;
 
 use maud::{Markup, html};
-use polyhead_train::ClassificationMetrics;
+use polyhead_train::{ClassificationMetrics, ConfusedPair, LabelScores, OrdinalMetrics};
 
 use crate::number::{counted, grouped, percent, total};
 use crate::parts::{Key, bar, cell, framed, table};
@@ -23,27 +23,59 @@ const PAIRS: usize = 12;
 /// Number of colour steps.
 const SHADES: f64 = 8.0;
 
-/// The heat map and the list.
-///
-/// - `split`: the data that was counted
-pub(crate) fn confusion(metrics: &ClassificationMetrics, split: &str) -> Markup {
-    let classes = metrics.labels.len().min(metrics.confusion.len());
-    html! {
-        @if !metrics.confused.is_empty() {
-            (most_confused(metrics, split))
-        } @else {
-            @if classes <= MOST { (map(metrics, classes, split)) }
-            @if classes > ROOMY { (pairs(metrics, classes, split)) }
+/// The answers to rows of each label.
+#[derive(Clone, Copy)]
+pub(crate) struct Confusions<'a> {
+    pub(crate) labels: &'a [LabelScores],
+    /// `[K][K]`: rows by true label, columns by given label.
+    matrix: &'a [Vec<u64>],
+    /// `[K]`: answers to rows whose label the head does not have; may be empty.
+    unknown: &'a [u64],
+    /// The most frequent confusions of labels that are too many for a matrix.
+    pairs: &'a [ConfusedPair],
+    pairs_left_out: u64,
+}
+
+impl<'a> From<&'a ClassificationMetrics> for Confusions<'a> {
+    fn from(metrics: &'a ClassificationMetrics) -> Self {
+        Self {
+            labels: &metrics.labels,
+            matrix: &metrics.confusion,
+            unknown: &metrics.confusion_unknown,
+            pairs: &metrics.confused,
+            pairs_left_out: metrics.pairs_left_out,
         }
     }
 }
 
-fn map(metrics: &ClassificationMetrics, classes: usize, split: &str) -> Markup {
-    let label = |index: usize| metrics.labels[index].label.as_str();
+impl<'a> From<&'a OrdinalMetrics> for Confusions<'a> {
+    fn from(metrics: &'a OrdinalMetrics) -> Self {
+        let (labels, matrix) = (&metrics.labels, &metrics.confusion);
+        Self { labels, matrix, unknown: &[], pairs: &[], pairs_left_out: 0 }
+    }
+}
+
+/// The heat map and the list.
+///
+/// - `split`: the data that was counted
+pub(crate) fn confusion(found: Confusions, split: &str) -> Markup {
+    let classes = found.labels.len().min(found.matrix.len());
+    html! {
+        @if !found.pairs.is_empty() {
+            (most_confused(found, split))
+        } @else {
+            @if (1..=MOST).contains(&classes) { (map(found, classes, split)) }
+            @if classes > ROOMY { (pairs(found, classes, split)) }
+        }
+    }
+}
+
+fn map(found: Confusions, classes: usize, split: &str) -> Markup {
+    let label = |index: usize| found.labels[index].label.as_str();
     let heading = |scope: &str, label: &str| {
         html! { th scope=(scope) title=(plain(label)) { (name(&cut(&plain(label), 28))) } }
     };
-    let unknown = metrics.confusion_unknown.iter().any(|count| *count > 0);
+    let unknown = total(found.unknown.iter().copied());
     let class = if classes > ROOMY { "scroll heat small" } else { "scroll heat" };
     let matrix = html! {
         div class=(class) role="region" aria-label={ "Confusion matrix on " (split) } tabindex="0" {
@@ -53,7 +85,7 @@ fn map(metrics: &ClassificationMetrics, classes: usize, split: &str) -> Markup {
                 }
                 tbody {
                     @for truth in 0..classes {
-                        @let row = &metrics.confusion[truth];
+                        @let row = &found.matrix[truth];
                         tr {
                             (heading("row", label(truth)))
                             @for given in 0..classes {
@@ -63,11 +95,11 @@ fn map(metrics: &ClassificationMetrics, classes: usize, split: &str) -> Markup {
                             }
                         }
                     }
-                    @if unknown {
+                    @if unknown > 0 {
                         tr {
                             (heading("row", "unknown label"))
-                            @for (given, count) in metrics.confusion_unknown.iter().enumerate() {
-                                (shaded(*count, metrics.unknown, false, "unknown label", label(given)))
+                            @for (given, count) in found.unknown.iter().enumerate() {
+                                (shaded(*count, unknown, false, "unknown label", label(given)))
                             }
                         }
                     }
@@ -94,9 +126,9 @@ fn shaded(count: u64, all: u64, right: bool, truth: &str, given: &str) -> Markup
 }
 
 /// The most frequent confusions, from the matrix.
-fn pairs(metrics: &ClassificationMetrics, classes: usize, split: &str) -> Markup {
+fn pairs(found: Confusions, classes: usize, split: &str) -> Markup {
     let mut all = Vec::new();
-    for (truth, row) in metrics.confusion.iter().enumerate().take(classes) {
+    for (truth, row) in found.matrix.iter().enumerate().take(classes) {
         let of = total(row.iter().copied());
         let counts = row.iter().enumerate().take(classes);
         let wrong = counts.filter(|(given, count)| *given != truth && **count > 0);
@@ -104,18 +136,18 @@ fn pairs(metrics: &ClassificationMetrics, classes: usize, split: &str) -> Markup
     }
     // Equal counts are in the order of the labels, so that the page is the same every time.
     all.sort_by_key(|(count, _, truth, given)| (Reverse(*count), *truth, *given));
-    let label = |index: usize| metrics.labels[index].label.as_str();
+    let label = |index: usize| found.labels[index].label.as_str();
     let shown =
         all.iter().map(|(count, of, truth, given)| (label(*truth), label(*given), *count, *of));
     list(shown.collect(), all.len() as u64, split)
 }
 
 /// The most frequent confusions of many labels, which have no matrix.
-fn most_confused(metrics: &ClassificationMetrics, split: &str) -> Markup {
-    let pairs = metrics.confused.iter();
+fn most_confused(found: Confusions, split: &str) -> Markup {
+    let pairs = found.pairs.iter();
     let shown =
         pairs.map(|pair| (pair.expected.as_str(), pair.given.as_str(), pair.rows, pair.support));
-    let count = (metrics.confused.len() as u64).saturating_add(metrics.pairs_left_out);
+    let count = (found.pairs.len() as u64).saturating_add(found.pairs_left_out);
     list(shown.collect(), count, split)
 }
 

@@ -139,7 +139,7 @@ fn lengths(source: &SourceReport) -> Markup {
     figure(&title, &keys, &alt, &Chart { width: 520, height: 260, x, y, layers })
 }
 
-/// How often each label occurs in each split.
+/// Number of rows of each label in each split.
 fn labels(task: &TaskReport) -> Markup {
     let first = if task.kind == "tokens" { "tag (words)" } else { "label" };
     let splits: String = task.splits.iter().map(|split| format!("|#{}", split.part)).collect();

@@ -42,7 +42,7 @@ pub(crate) fn percent(value: Option<f64>) -> String {
     }
 }
 
-/// Whether a score is a share, which is shown in percent.
+/// Returns true if a score is a share, which is shown in percent.
 pub(crate) fn is_share(metric: &str) -> bool {
     larger_is_better(metric)
         && !matches!(metric, "pearson" | "spearman" | "mcc" | "r2" | "quadratic_kappa")

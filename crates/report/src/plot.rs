@@ -63,7 +63,7 @@ pub(crate) struct Axis {
     pub(crate) high: f64,
     /// Positions of the labels, and the labels.
     pub(crate) ticks: Vec<(f64, String)>,
-    /// Whether lines cross the chart at the ticks.
+    /// True if lines cross the chart at the ticks.
     pub(crate) lines: bool,
     /// Name of the measured quantity; may be empty.
     pub(crate) name: String,

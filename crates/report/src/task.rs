@@ -6,7 +6,7 @@ use polyhead_train::{
     Calibration, LabelScores, Reliability, ReliabilityBin, TaskMetrics, TaskResult,
 };
 
-use crate::confusion::confusion;
+use crate::confusion::{Confusions, confusion};
 use crate::mistakes::mistakes;
 use crate::number::{counted, grouped, metric_name, number, percent, score, total};
 use crate::page::task_id;
@@ -35,8 +35,16 @@ pub(crate) fn section(index: usize, task: &TaskResult) -> Markup {
         (Some(metrics), _) => ("test", Some(metrics)),
         (None, dev) => ("dev", dev.as_ref()),
     };
-    let labels = |labels, left_out, one| {
+    let labels = |labels: &[LabelScores], left_out, one: &str| {
         html! { div.cell { (label_scores(task, labels, left_out, one, split)) } }
+    };
+    let with_labels = |found: Confusions, left_out| {
+        // A small map leaves space beside it.
+        html! {
+            div class=[(found.labels.len() <= BESIDE).then_some("pair")] {
+                (confusion(found, split)) (labels(found.labels, left_out, "label"))
+            }
+        }
     };
     html! {
         section id=(task_id(index)) {
@@ -52,15 +60,12 @@ pub(crate) fn section(index: usize, task: &TaskResult) -> Markup {
             }
             @match metrics {
                 Some(TaskMetrics::Classification(metrics)) => {
-                    // A small map leaves space beside it.
-                    div class=[(metrics.labels.len() <= BESIDE).then_some("pair")] {
-                        (confusion(metrics, split)) (labels(&metrics.labels, metrics.left_out, "label"))
-                    }
-                }
-                Some(TaskMetrics::MultiLabel(metrics)) => {
-                    (labels(&metrics.labels, metrics.left_out, "label"))
+                    (with_labels(metrics.into(), metrics.left_out))
                 }
                 Some(TaskMetrics::Ordinal(metrics)) => {
+                    (with_labels(metrics.into(), metrics.left_out))
+                }
+                Some(TaskMetrics::MultiLabel(metrics)) => {
                     (labels(&metrics.labels, metrics.left_out, "label"))
                 }
                 Some(TaskMetrics::Tokens(metrics)) => {
@@ -171,7 +176,7 @@ fn label_scores(
     }
 }
 
-/// How often answers of a given confidence are right.
+/// A plot of the share of right answers by confidence.
 fn reliability(calibration: &Calibration) -> Markup {
     let (before, after) = (Ink::Series(1), Ink::Series(0));
     let mut layers = vec![Layer::line(vec![(0.0, 0.0), (1.0, 1.0)], Ink::Rule, 1)];

@@ -44,7 +44,7 @@ pub(crate) fn visible(character: char) -> char {
     }
 }
 
-/// Whether a character is an embedding, override or isolate of the bidirectional algorithm.
+/// Returns true if a character is an embedding, override or isolate of the bidirectional algorithm.
 fn turns_direction(character: char) -> bool {
     matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

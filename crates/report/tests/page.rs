@@ -3,7 +3,9 @@
 use std::collections::HashSet;
 
 use polyhead_report::{draw_page, write_page};
-use polyhead_train::{Curves, DevPoint, RunReport, SpanScores, TaskMetrics, TrainPoint};
+use polyhead_train::{
+    Curves, DevPoint, OrdinalCounter, RunReport, SpanScores, TaskMetrics, TrainPoint,
+};
 use serde_json::Value;
 
 /// Number of colours of the palette.
@@ -82,6 +84,33 @@ fn tagging_shows_its_score_on_raw_text() {
     let (_, after) = page.split_once(row).expect("a row of the scores");
     let (cells, _) = after.split_once("</tr>").expect("its end");
     assert!(cells.contains("37.5"), "{cells}");
+}
+
+#[test]
+fn labels_with_an_order_have_a_confusion_matrix() {
+    let page_of = |labels: usize| {
+        let names: Vec<String> = (1..=labels).map(|label| format!("grade {label}")).collect();
+        let mut counter = OrdinalCounter::new(&names);
+        // The last label is taken for the first, three times of four.
+        for (given, count) in [(0, 3), (labels - 1, 1)] {
+            (0..count).for_each(|_| counter.add(given as u32, labels as u32 - 1));
+        }
+        (0..labels as u32).for_each(|label| counter.add(label, label));
+        let mut report = sample();
+        report.tasks.truncate(1);
+        (report.tasks[0].dev, report.tasks[0].test) =
+            (counter.finish().map(TaskMetrics::Ordinal), None);
+        let page = draw_page(&report);
+        well_formed(&page);
+        page
+    };
+    let page = page_of(5);
+    assert!(page.contains("Confusion on dev: true labels in rows"), "no matrix");
+    assert!(page.contains("grade 5 → grade 1: 3 (60.0%)"), "{page}");
+    assert!(!page.contains("Most confused"));
+    assert!(page_of(25).contains("Most confused on dev: 1 of 1 pair"));
+    // Records of more than 500 labels have no matrix.
+    assert!(!page_of(501).contains("Confusion"));
 }
 
 #[test]

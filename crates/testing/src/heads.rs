@@ -34,8 +34,10 @@ pub fn heads(folder: &ModelFolder) -> Vec<HeadWeights> {
     urgency.input = HeadInput::Embedding;
     let mut entities = spec("entities", TaskKind::Tokens, &["O", "B-x", "I-x"]);
     entities.layer = HeadLayer::At(1);
+    let mut grade = spec("grade", TaskKind::Ordinal, &["poor", "fair", "good", "great"]);
+    grade.temperature = 2.5;
     let site = folder.head_dims();
-    let mut heads: Vec<HeadWeights> = [topic, moods, urgency, entities]
+    let mut heads: Vec<HeadWeights> = [topic, moods, urgency, entities, grade]
         .into_iter()
         .map(|spec| HeadWeights::random(spec, &site, 7))
         .collect();

@@ -58,6 +58,6 @@ pub use bio::{Tag, TagSpan, tag_inside, tag_spans};
 pub use error::{TokenizerError, TokenizerErrorKind};
 pub use input::TextInput;
 pub use spans::spans_in_texts;
-pub use tokenizer::{Tokenizer, sets_something};
+pub use tokenizer::Tokenizer;
 pub use word_split::{LearnedSplit, SplitEvidence, WordSplit};
 pub use words::{join_words, locate_words};

@@ -24,7 +24,7 @@ pub(super) fn answer_columns<'a>(
     let mut names = vec!["text".to_owned()];
     for head in heads {
         let kind = head.kind;
-        let one_label = kind.has_labels() && !kind.has_thresholds() && !kind.reads_words();
+        let one_label = kind.has_labels() && !kind.has_sets() && !kind.reads_words();
         let probability = one_label.then_some("_probability");
         for suffix in [Some(""), probability].into_iter().flatten() {
             let name = format!("{}{suffix}", head.name);

@@ -20,6 +20,7 @@ mod limits;
 mod mistakes;
 mod number_range;
 mod one_reader;
+mod ordinal;
 mod predict;
 mod predict_csv;
 mod quantize;

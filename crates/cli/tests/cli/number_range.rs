@@ -35,7 +35,8 @@ fn answers_are_clipped_and_say_so() {
     folder.run(&["train", "config.toml", "-o", "run", "-q"]).ok();
     let inspected = folder.run(&["inspect", "run"]).ok().out;
     assert!(inspected.contains("a number from 1 to 5"), "{inspected}");
-    let summary = &folder.run(&["inspect", "run", "--json"]).ok().json_lines()[0];
+    let summary: Value =
+        serde_json::from_str(&folder.run(&["inspect", "run", "--json"]).ok().out).unwrap();
     assert_eq!(summary["tasks"][0]["range"], json!([1.0, 5.0]));
 
     // No answer of this head is between 1000 and 2000, and all are between -1000 and 1000.

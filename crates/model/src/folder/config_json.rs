@@ -5,12 +5,11 @@
 //! ids, versions, `use_cache`, …) are ignored.
 
 use polyhead_compute::Activation;
-use polyhead_text::sets_something;
 use serde_json::{Map, Value};
 
 use crate::encoder::{ConfigKeys, EncoderConfig, Family, Key};
 use crate::error::{Error, ErrorKind, excerpt, fail};
-use crate::folder::source::{Source, joined};
+use crate::folder::source::{Source, joined, sets_something};
 
 /// Reads and checks `config.json` in `folder` of `source`.
 pub(crate) fn read(source: &Source, folder: &str) -> Result<EncoderConfig, Error> {

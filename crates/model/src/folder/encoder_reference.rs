@@ -31,7 +31,7 @@ pub struct EncoderReference {
     /// Folder of the model where training ran; absent for the built-in model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) path: Option<PathBuf>,
-    /// The same folder, seen from the folder with this reference.
+    /// Path of the model from the folder with this reference.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) relative_path: Option<PathBuf>,
     /// The files with the weights of the encoder and of its modules.

@@ -4,13 +4,12 @@
 //! other keys either describe what every sentence encoder does, or require something that Polyhead
 //! does not support.
 
-use polyhead_text::sets_something;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::error::{Error, excerpt, fail};
 use crate::folder::config_json::check_others;
-use crate::folder::source::{Source, joined};
+use crate::folder::source::{Source, joined, sets_something};
 
 /// The names that versions gave to the file. The first one that exists is read.
 pub(crate) const FILES: [&str; 7] = [

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use polyhead_compute::Bytes;
 use polyhead_files::{file_kind, open_file, read_file};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::error::{Error, ErrorKind, excerpt, fail};
 use crate::folder::mistaken_file;
@@ -192,6 +193,18 @@ pub(crate) fn checked_path(path: &str) -> Result<&str, String> {
 /// `folder/name`, or `name` if `folder` is empty.
 pub(crate) fn joined(folder: &str, name: &str) -> String {
     if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") }
+}
+
+/// Returns true if the value of a key in a model's file sets something: no null, and no empty text,
+/// list or object.
+pub(crate) fn sets_something(value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::String(text) => !text.is_empty(),
+        Value::Array(values) => !values.is_empty(),
+        Value::Object(fields) => !fields.is_empty(),
+        Value::Bool(_) | Value::Number(_) => true,
+    }
 }
 
 #[cfg(test)]

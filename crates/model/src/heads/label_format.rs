@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use crate::error::excerpt;
+use crate::heads::TaskKind;
 
 /// The format of the labels in the cells of a field.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -48,14 +49,25 @@ impl LabelFormat {
         }
     }
 
-    /// Checks the format of the labels of a set; `None` in place of their number for other kinds.
-    pub(super) fn check(&self, labels: Option<usize>) -> Result<(), String> {
-        let Some(labels) = labels else {
-            return match (&self.fields[..], &self.separator, self.empty) {
-                ([], None, None) => Ok(()),
-                _ => Err("expected no `fields`, `separator` and `empty` for this kind".to_owned()),
+    /// Checks the format of `labels` labels of a task of this kind.
+    pub(super) fn check(&self, kind: TaskKind, labels: usize) -> Result<(), String> {
+        if !kind.has_sets() {
+            let fields = (!self.fields.is_empty()).then(|| self.fields.join(", "));
+            let empty = self.empty.map(|meaning| meaning.name().to_owned());
+            let own = [("fields", fields), ("separator", self.separator.clone()), ("empty", empty)];
+            return match own.iter().find_map(|(key, found)| Some((key, found.as_ref()?))) {
+                Some((key, found)) => {
+                    Err(format!("{key}: expected none for kind {kind}, found {:?}", excerpt(found)))
+                }
+                None => Ok(()),
             };
-        };
+        }
+        let twice =
+            (1..self.fields.len()).find(|at| self.fields[..*at].contains(&self.fields[*at]));
+        if let Some(at) = twice {
+            let found = excerpt(&self.fields[at]);
+            return Err(format!("fields: expected each field once, found {found:?} twice"));
+        }
         if self.separator.as_ref().is_some_and(String::is_empty) {
             return Err("separator: expected a text between labels, found an empty one".to_owned());
         }

@@ -7,7 +7,9 @@ mod target;
 mod kinds;
 mod weights;
 
-pub use kinds::{Answer, ClassAnswer, LabelScore, TaggedText, TaggedWord, TaskKind, TextSpan};
+pub use kinds::{
+    Answer, ClassAnswer, LabelScore, TaggedText, TaggedWord, TaskKind, TextSpan, ordinal_answer,
+};
 pub(crate) use kinds::{AnswerLimits, TextNumbers, TextWords, soft_max};
 pub use label_format::{EmptyCell, LabelFormat, LabelMatching};
 pub use number_range::NumberRange;

@@ -13,7 +13,7 @@ impl NumberRange {
     /// The range from `least` to `most`, both included.
     ///
     /// # Errors
-    /// What was expected and found, unless both numbers are finite and `least` is below `most`.
+    /// The numbers, unless both are finite and `least` is below `most`.
     pub fn new(least: f32, most: f32) -> Result<Self, String> {
         if least.is_finite() && most.is_finite() && least < most {
             return Ok(Self { least, most });

@@ -25,11 +25,11 @@ pub struct HeadSpec {
     pub kind: TaskKind,
     /// Labels in the order of the logits; empty for regression.
     pub labels: Vec<String>,
-    /// How token vectors become the head's input; not used by kind `tokens`.
+    /// Pooling that makes the head's input of token vectors; not used by kind `tokens`.
     pub pooling: PoolingSpec,
-    /// Whether the head reads vectors before or after the modules that follow the pooling.
+    /// Vectors that the head reads: before or after the modules that follow the pooling.
     pub input: HeadInput,
-    /// Which hidden states the head reads.
+    /// Hidden states that the head reads.
     pub layer: HeadLayer,
     /// Width of the hidden layer; `None` if there is none.
     pub hidden: Option<usize>,
@@ -62,7 +62,7 @@ pub enum HeadInput {
     Embedding,
 }
 
-/// Which hidden states a head reads.
+/// Hidden states that a head reads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum HeadLayer {
     /// The encoder's output.
@@ -100,7 +100,13 @@ impl HeadSpec {
         self.target.map_or(logit, |scale| scale.restored(logit))
     }
 
-    /// Whether the head reads the final sentence vector.
+    /// Returns true if every label has a logit of its own: labels with an order share theirs, and
+    /// numbers have no label.
+    pub fn has_label_logits(&self) -> bool {
+        self.kind.has_labels() && self.outputs() == self.labels.len()
+    }
+
+    /// Returns true if the head reads the final sentence vector.
     pub fn reads_sentence_vector(&self) -> bool {
         self.input == HeadInput::Embedding && !self.kind.reads_words()
     }
@@ -163,7 +169,7 @@ fn check_labels(head: &HeadSpec) -> Result<(), String> {
             expected.end()
         ));
     }
-    head.label_format.check(head.kind.has_thresholds().then_some(count))?;
+    head.label_format.check(head.kind, count)?;
     let mut seen = HashSet::new();
     for label in &head.labels {
         if label.len() > LABEL_LENGTH_LIMIT {
@@ -210,7 +216,7 @@ fn check_numbers(head: &HeadSpec) -> Result<(), String> {
         return Err(format!("range: expected none for kind {}, found {range}", head.kind));
     }
     let thresholds = &head.thresholds;
-    let wanted = if head.kind.has_thresholds() { head.labels.len() } else { 0 };
+    let wanted = if head.kind.has_sets() { head.labels.len() } else { 0 };
     if !thresholds.is_empty() && thresholds.len() != wanted {
         let found = thresholds.len();
         return Err(format!("thresholds: expected none or {wanted}, found {found}"));

@@ -41,7 +41,7 @@ impl HeadDims {
     /// The sizes of an encoder with these modules.
     ///
     /// # Errors
-    /// As [`output_width`].
+    /// The errors of [`output_width`].
     pub(crate) fn new(config: &EncoderConfig, modules: &[Module]) -> Result<Self, Error> {
         let (hidden_size, layers) = (config.hidden_size, config.layers);
         Ok(Self { hidden_size, layers, embedding: output_width(hidden_size, modules)? })

@@ -35,13 +35,15 @@ pub struct TextAnswer {
 pub struct TaskAnswer {
     /// Index of the task in [`MultiTaskModel::tasks`](crate::MultiTaskModel::tasks).
     pub task: usize,
-    /// `[1, labels]`; for regression `[1, 1]`, before [`HeadSpec::target`]; for tagging `[words, labels]` of the
-    /// words that the model saw: see [`TaggedWord::row`](crate::TaggedWord::row).
+    /// `[1, labels]`; for ordinal labels `[1, labels − 1]`, one for each label that another one is
+    /// above; for regression `[1, 1]`, before [`HeadSpec::number`]; for tagging `[words, labels]` of
+    /// the words that the model saw: see [`TaggedWord::row`](crate::TaggedWord::row).
     pub logits: Matrix,
-    /// Probabilities of the rows of `logits`, after the head's temperature: softmax over
-    /// the labels, for multi-label a sigmoid each. Regression has none: `[1, 0]`.
+    /// `[1, labels]`, for tagging `[words, labels]`: probabilities of the labels at the head's
+    /// temperature. They are a softmax of the logits, for multi-label a sigmoid of each, for ordinal
+    /// labels products of sigmoids. Regression has none: `[1, 0]`.
     pub probabilities: Matrix,
-    /// What the numbers mean.
+    /// The answer that the numbers mean.
     pub answer: Answer,
 }
 

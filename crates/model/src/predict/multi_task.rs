@@ -30,7 +30,7 @@ impl MultiTaskModel {
     /// hub by name (feature `hub`). A model without heads gives vectors only.
     ///
     /// # Errors
-    /// As [`SentenceEncoder::load`].
+    /// The errors of [`SentenceEncoder::load`].
     pub fn load(model: &str) -> Result<Self, Error> {
         Self::load_with(model, &LoadOptions::default())
     }
@@ -38,7 +38,7 @@ impl MultiTaskModel {
     /// [`load`](Self::load) with options.
     ///
     /// # Errors
-    /// As [`load`](Self::load); also if an option does not fit the model.
+    /// The errors of [`load`](Self::load); also if an option does not fit the model.
     pub fn load_with(model: &str, options: &LoadOptions) -> Result<Self, Error> {
         Self::from_folder(ModelFolder::open(&resolve(model, options.offline)?)?, options)
     }
@@ -46,7 +46,7 @@ impl MultiTaskModel {
     /// Makes a folder that has been read ready to run.
     ///
     /// # Errors
-    /// As [`SentenceEncoder::from_folder`]; also if another pooling is asked for and a head reads
+    /// The errors of [`SentenceEncoder::from_folder`]; also if another pooling is asked for and a head reads
     /// the sentence vector, which would no longer be what it was trained on.
     pub fn from_folder(folder: ModelFolder, options: &LoadOptions) -> Result<Self, Error> {
         let reader = folder.heads.iter().find(|head| head.spec.reads_sentence_vector());
@@ -95,7 +95,7 @@ impl MultiTaskModel {
     /// ([`HeadSpec::words`]), as the words of its training data were split.
     ///
     /// # Errors
-    /// As [`predict`](Self::predict); also if a task is unknown, an option does not fit the model,
+    /// The errors of [`predict`](Self::predict); also if a task is unknown, an option does not fit the model,
     /// or a text is too long and must not be cut. [`Error::text`] tells which text.
     pub fn predict_with(
         &self,
@@ -110,7 +110,7 @@ impl MultiTaskModel {
     /// tasks read the words of a pair's first text.
     ///
     /// # Errors
-    /// As [`predict_with`](Self::predict_with).
+    /// The errors of [`predict_with`](Self::predict_with).
     pub fn predict_inputs(
         &self,
         inputs: &[TextInput<impl AsRef<str> + Sync>],

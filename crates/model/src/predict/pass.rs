@@ -28,23 +28,23 @@ impl<'a> PassText<'a> {
     }
 }
 
-/// What a pass gives for one text; what was not asked for is empty.
+/// Numbers of one text from a pass; those that were not asked for are empty.
 #[derive(Default)]
 pub(crate) struct TextLogits {
-    /// As the caller gets it.
+    /// The sentence vector, as the caller gets it.
     pub(crate) vector: Vec<f32>,
     /// `[T, D]`
     pub(crate) token_vectors: Vec<f32>,
-    /// Of each task of the request.
+    /// Logits of each task of the request.
     pub(crate) logits: Vec<Vec<f32>>,
 }
 
-/// What a pass gives.
+/// Numbers of all texts from a pass.
 #[derive(Default)]
 pub(crate) struct BatchLogits {
     /// In order.
     pub(crate) texts: Vec<TextLogits>,
-    /// As [`BatchAnswers::head_times`](crate::BatchAnswers::head_times).
+    /// Times of [`BatchAnswers::head_times`](crate::BatchAnswers::head_times).
     pub(crate) head_times: Vec<(usize, Duration)>,
 }
 
@@ -63,7 +63,7 @@ impl BatchLogits {
 }
 
 impl TextLogits {
-    /// Whether all numbers are finite.
+    /// Returns true if all numbers are finite.
     ///
     /// - `heads`: all heads of the model
     pub(crate) fn check(&self, request: &ResolvedRequest, heads: &[Head]) -> Result<(), NotFinite> {
@@ -80,7 +80,7 @@ impl TextLogits {
     }
 }
 
-/// What a head reads.
+/// Input of a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum HeadInputSource {
     /// The last hidden state.

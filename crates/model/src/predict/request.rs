@@ -16,7 +16,7 @@ use crate::sentence::EncodePlan;
 use crate::sentence::Matrix;
 use crate::sentence::{EncodeOptions, OnTruncate, Prompt, Vectors};
 
-/// What is requested about texts.
+/// Options of a request about texts.
 #[derive(Clone, Debug, Default)]
 pub struct RequestOptions {
     /// The tasks that answer; absent: all.
@@ -25,7 +25,7 @@ pub struct RequestOptions {
     pub vectors: Option<Vectors>,
     /// The prompt in front of each text.
     pub prompt: Prompt,
-    /// What happens to texts that are too long.
+    /// Treatment of texts that are too long.
     pub on_truncate: OnTruncate,
     /// Classification: an answer less probable than this is withheld.
     pub abstain: Option<f32>,
@@ -41,7 +41,7 @@ pub struct ResolvedRequest {
     pub(crate) limits: AnswerLimits,
     /// The rules by which the heads that tag words split raw texts, each once.
     pub(crate) splits: Vec<WordSplit>,
-    /// Whether a head that answers reads the sentence vector.
+    /// True if a head that answers reads the sentence vector.
     pub(crate) reads_vector: bool,
     pub(crate) vector: bool,
     pub(crate) token_vectors: bool,
@@ -182,7 +182,7 @@ impl MultiTaskModel {
     /// short texts there that would have to wait for its end.
     ///
     /// # Panics
-    /// As [`answer`](Self::answer); also if `between` does.
+    /// The errors of [`answer`](Self::answer); also if `between` does.
     pub fn answer_preemptible(
         &self,
         texts: &[(&ResolvedRequest, &PreparedText)],
@@ -211,7 +211,7 @@ impl MultiTaskModel {
         BatchAnswers { texts, head_times }
     }
 
-    /// What the logits and vectors of one text mean.
+    /// The answer that the logits and vectors of one text mean.
     pub(crate) fn text_answer(
         &self,
         text: &PassText,
@@ -235,7 +235,7 @@ impl MultiTaskModel {
         })
     }
 
-    /// Whether requests and texts that were prepared for one of the two models can be
+    /// Returns true if requests and texts that were prepared for one of the two models can be
     /// answered by the other, as with the same model loaded twice.
     pub fn is_compatible_with(&self, other: &Self) -> bool {
         let (mine, others) = (self.encoder(), other.encoder());
@@ -254,10 +254,10 @@ pub struct LayerBreak<'a> {
 }
 
 impl LayerBreak<'_> {
-    /// As [`MultiTaskModel::answer`], by the same model, at once.
+    /// Answers texts by the same model, at once; see [`MultiTaskModel::answer`].
     ///
     /// # Panics
-    /// As that.
+    /// Where [`MultiTaskModel::answer`] panics.
     pub fn answer(&self, texts: &[(&ResolvedRequest, &PreparedText)]) -> BatchAnswers {
         self.model.answer_by(texts, |batch, asked| self.model.pass_within(self.cpu, batch, asked))
     }

@@ -10,7 +10,7 @@ use crate::tiny_models::{Tensor, file_of, read_tensors};
 use crate::trained::write;
 use polyhead_testing::tiny_model;
 
-/// A folder with four heads, which the tests damage.
+/// A folder with a head of every kind, which the tests damage.
 struct Spoiled(tempfile::TempDir);
 
 impl Spoiled {
@@ -143,7 +143,7 @@ fn heads_that_do_not_fit_are_refused() {
         Case {
             spoil: |folder| fs::remove_file(folder.path("heads.safetensors")).unwrap(),
             kind: ErrorKind::Format,
-            message: "heads.safetensors: no such file, but polyhead.json lists 4 tasks",
+            message: "heads.safetensors: no such file, but polyhead.json lists 5 tasks",
         },
         Case {
             spoil: |folder| fs::write(folder.path("heads.safetensors"), [0xff; 16]).unwrap(),

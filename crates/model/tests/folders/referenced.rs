@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 
 use crate::trained::provenance;
 
-/// Writes `start` with new heads to `place`; the weights of the encoder are copied unless
+/// Writes `start` with new heads to `place`, without the ordinal one, which is a part of the second
+/// schema as well; the weights of the encoder are copied unless
 /// `reference` names the model.
 fn write(
     start: &ModelFolder,
@@ -21,7 +22,9 @@ fn write(
     place: &Path,
 ) -> Result<(), polyhead_model::Error> {
     let threads = Threads::new(1).unwrap();
-    let network = Network::new(start, &heads(start), &NetworkOptions::default(), &threads).unwrap();
+    let mut heads = heads(start);
+    heads.retain(|head| head.spec.name != "grade");
+    let network = Network::new(start, &heads, &NetworkOptions::default(), &threads).unwrap();
     let mut model = TrainedModel::new(start, &network, 40, provenance());
     model.reference = reference.map(|name| start.refer_to_encoder(name).unwrap());
     model.write(place)

@@ -17,7 +17,7 @@ fn options() -> RequestOptions {
 fn tasks_are_answered_in_the_order_of_the_model() {
     let model = model(with_heads("tiny-bert"), 1);
     let names: Vec<&str> = model.tasks().map(|spec| spec.name.as_str()).collect();
-    assert_eq!(names, ["topic", "moods", "urgency", "entities"]);
+    assert_eq!(names, ["topic", "moods", "urgency", "entities", "grade"]);
     let tasks = Some(vec!["urgency".to_owned(), "topic".to_owned(), "urgency".to_owned()]);
     let found = model.predict_with(&["a train"], &RequestOptions { tasks, ..options() }).unwrap();
     let names: Vec<&str> = found.tasks.iter().map(|task| task.name.as_str()).collect();
@@ -61,7 +61,7 @@ fn what_does_not_fit_is_named() {
         (
             RequestOptions { tasks: Some(vec!["colour".into()]), ..options() },
             ErrorKind::UnknownTask,
-            "task `colour`: the model has no such task (it has: topic, moods, urgency, entities)",
+            "task `colour`: the model has no such task (it has: topic, moods, urgency, entities, grade)",
             None,
         ),
         (
@@ -111,7 +111,7 @@ fn another_pooling_is_refused_where_a_head_reads_the_vector() {
 
 #[test]
 fn logits_that_are_not_finite_name_the_text() {
-    for name in ["topic", "moods", "urgency", "entities"] {
+    for name in ["topic", "moods", "urgency", "entities", "grade"] {
         let mut folder = with_heads("tiny-bert");
         let head = head(&mut folder, name);
         // Whatever is read, a sum of such products overflows.

@@ -159,7 +159,7 @@ async fn ids_and_errors() {
             with(EngineRequest::texts([text]), |options| options.tasks = tasks(&["tpoic"])),
             RequestError::UnknownTask(
                 "task `tpoic`: the model has no such task (it has: topic, moods, urgency, \
-                 entities)"
+                 entities, grade)"
                     .to_owned(),
             ),
         ),

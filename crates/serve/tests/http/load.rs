@@ -22,7 +22,7 @@ const TEXTS: [&str; 6] = [
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn answers_under_load_have_the_bits_of_those_alone() {
     let server = Fixture::new().await;
-    let tasks = json!(["topic", "moods", "urgency", "entities", "embedding"]);
+    let tasks = json!(["topic", "moods", "urgency", "entities", "grade", "embedding"]);
     let mut alone = Vec::new();
     for text in TEXTS {
         let body = json!({"inputs": text, "tasks": tasks}).to_string();

@@ -11,6 +11,7 @@ mod load;
 mod memory;
 mod museum;
 mod openai;
+mod ordinal;
 mod own;
 mod pipeline;
 mod tei;

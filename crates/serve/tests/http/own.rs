@@ -33,7 +33,7 @@ async fn every_head_answers_as_predict_does() {
     assert_eq!(found["truncated"], false);
     assert!(found.get("embedding").is_none());
     let tasks = found["tasks"].as_object().unwrap();
-    assert_eq!(tasks.len(), 4);
+    assert_eq!(tasks.len(), 5);
     let topic = &tasks["topic"];
     let answers = &expected.texts[0].tasks;
     let probabilities = answers[0].probabilities.row(0);
@@ -180,14 +180,14 @@ async fn the_model_says_what_it_is() {
     assert_eq!((&card["model"], &card["names"]), (&json!("tiny"), &json!(["tiny"])));
     let tasks = card["tasks"].as_array().unwrap();
     let kinds: Vec<&str> = tasks.iter().map(|task| task["kind"].as_str().unwrap()).collect();
-    assert_eq!(kinds, ["classification", "multilabel", "regression", "tokens"]);
+    assert_eq!(kinds, ["classification", "multilabel", "regression", "tokens", "ordinal"]);
     assert_eq!(tasks[0]["labels"], json!(["sport", "politics", "ünïcode ☃"]));
     let only = |key: &str| tasks.iter().map(|task| task.get(key).cloned()).collect::<Vec<_>>();
     let exact = Some(json!("exact"));
-    assert_eq!(only("label_matching"), [exact.clone(), exact.clone(), None, exact]);
-    assert_eq!(only("words"), [None, None, None, Some(json!("punctuation"))]);
-    assert_eq!(only("target"), [None, None, None, None]);
-    assert_eq!(only("range"), [None, None, None, None]);
+    assert_eq!(only("label_matching"), [exact.clone(), exact.clone(), None, exact.clone(), exact]);
+    assert_eq!(only("words"), [None, None, None, Some(json!("punctuation")), None]);
+    assert_eq!(only("target"), [None, None, None, None, None]);
+    assert_eq!(only("range"), [None, None, None, None, None]);
     assert_eq!(card["limits"]["tokens_per_text"], MAX_TOKENS);
     assert_eq!(card["limits"]["texts_per_request"], 2048);
     let dimension = model().unwrap().encoder().dimension();

@@ -164,7 +164,8 @@ async fn the_only_task_that_fits_answers() {
     let one = server(|| with_heads(&["entities"])).await;
     assert_eq!(ask(&one, "/", plain.clone()).await, found);
     assert_eq!(ask(&one, "/", of_spans.clone()).await, found);
-    let applies = "top_k: applies to classification or multilabel, found it for task `entities`";
+    let applies =
+        "top_k: applies to classification, multilabel or ordinal, found it for task `entities`";
     refused(&one, "/", of_labels.clone(), applies).await;
     one.stop().await;
 
@@ -180,7 +181,7 @@ async fn the_only_task_that_fits_answers() {
         let none = server(load).await;
         for body in [&plain, &of_labels] {
             let reply = none.post("/", body.to_string()).await;
-            reply.fails_tei(424, "Backend", "classification, multi-label or tagging task");
+            reply.fails_tei(424, "Backend", "classification, multilabel, tokens or ordinal");
         }
         none.stop().await;
     }
@@ -334,7 +335,7 @@ async fn what_is_not_supported_is_named() {
         (
             "entities",
             json!({"function_to_apply": "none"}),
-            "function_to_apply: applies to classification or multilabel",
+            "function_to_apply: applies to classification, multilabel or ordinal",
         ),
         (
             "entities",
@@ -350,7 +351,7 @@ async fn what_is_not_supported_is_named() {
         (
             "urgency",
             json!({}),
-            "task `urgency`: expected classification, multilabel or tokens, found regression",
+            "task `urgency`: expected classification, multilabel, tokens or ordinal, found regression",
         ),
         ("nope", json!({}), "task `nope`: the model has no such task (it has: topic, moods"),
         ("topic", json!("top_k"), "expected an object"),

@@ -9,7 +9,6 @@ mod encode;
 mod catch_panic;
 
 pub(crate) use self::config::TokenizerConfig;
-pub use self::settings::sets_something;
 #[cfg(test)]
 pub(crate) use self::vocab::build as build_word_pieces;
 

@@ -192,9 +192,8 @@ pub(super) fn add_tokens(
     ))
 }
 
-/// Returns true if the value of a key in a model's file sets something: no null, and no empty text,
-/// list or object.
-pub fn sets_something(value: &Value) -> bool {
+/// Returns true if the value of a key sets something: no null, and no empty text, list or object.
+fn sets_something(value: &Value) -> bool {
     match value {
         Value::Null => false,
         Value::String(text) => !text.is_empty(),

@@ -12,7 +12,7 @@ use super::{
     TaskSettings, TrainSettings,
 };
 use crate::error::Error;
-use crate::tasks::{kinds_with_key, metric_names, takes_several_fields};
+use crate::tasks::{kinds_with_key, metric_names};
 
 /// The keys of tasks that do not apply to every kind.
 const OF_SOME_KINDS: [&str; 12] = [
@@ -208,7 +208,7 @@ fn check_fields(task: &TaskSettings, section: &Section) -> Result<(), Error> {
     if task.field.is_empty() || task.field.iter().any(String::is_empty) {
         return Err(section.error("field", "expected the name of a field, found none"));
     }
-    if several && !takes_several_fields(task.kind) {
+    if several && !task.kind.has_sets() {
         let (kind, found) = (task.kind, task.field.len());
         let problem = format!("expected one field for {kind}, found {found}");
         return Err(section.error("field", &problem));

@@ -48,7 +48,7 @@ impl DataReport {
             name: task.name.clone(),
             kind: task.kind.name().to_owned(),
             field: task.fields.join(", "),
-            separator: task.separator.clone(),
+            separator: task.format.separator.clone(),
             source: task.source,
             labels: task.labels.clone(),
             splits: filled(&data.sources[task.source])

@@ -14,7 +14,7 @@ use super::spelling::{differences, matching_key, normal_form, revealed};
 use super::split::Part;
 use super::task::TaskFields;
 use crate::error::{Error, ErrorKind};
-use crate::tasks::{kinds_with_key, rules, takes_several_fields};
+use crate::tasks::{kinds_with_key, rules};
 
 /// Lists of labels up to this length are shown whole in messages.
 const SHORT_LIST: usize = 12;
@@ -154,7 +154,7 @@ impl LabelList {
             );
         }
         let joined = |name: &&String| label.len() > name.len() && stands_alone(name, label);
-        if takes_several_fields(self.kind)
+        if self.kind.has_sets()
             && let Some(name) = self.names.iter().find(joined)
         {
             return format!(

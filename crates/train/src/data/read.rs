@@ -53,7 +53,7 @@ impl Rows {
             let mut dev = RawSplit::read(&schema, Part::Dev, &data.dev, &mut files)?;
             let mut test = RawSplit::read(&schema, Part::Test, &data.test, &mut files)?;
             let mut separators = vec![None; fields.len()];
-            for (column, task) in fields.iter().enumerate().filter(|(_, task)| task.has_sets()) {
+            for (column, task) in fields.iter().enumerate().filter(|(_, t)| t.kind.has_sets()) {
                 let splits = [&mut train, &mut dev, &mut test].into_iter();
                 let mut cells: Vec<_> = splits.flat_map(|split| split.set_cells(column)).collect();
                 separators[column] = label_sets::settle(task, &mut cells)?;
@@ -81,8 +81,7 @@ impl Rows {
             for ((list, &task), (words, separator)) in lists.into_iter().zip(&members).zip(settings)
             {
                 settled[task] = Some(DataTask {
-                    format: stored_format(&tasks[task], separator.as_deref()),
-                    separator,
+                    format: LabelFormat { separator, ..tasks[task].format.clone() },
                     name: tasks[task].name.clone(),
                     kind: tasks[task].kind,
                     fields: tasks[task].fields.clone(),
@@ -143,14 +142,6 @@ impl Dataset {
     ) -> Result<Self, Error> {
         Rows::read(shared, tasks)?.tokenize(tokenize)
     }
-}
-
-/// The format of a task's labels, with the separator that the cells show. `|` needs no words: cells
-/// always showed it, and a model without newer parts can be read by programs of version 0.3.0.
-fn stored_format(task: &TaskFields, found: Option<&str>) -> LabelFormat {
-    let mut format = task.format.clone();
-    format.separator = format.separator.or(found.filter(|text| *text != "|").map(str::to_owned));
-    format
 }
 
 /// Tasks that share all their files, in the order of the first of each group.

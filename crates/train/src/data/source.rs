@@ -26,9 +26,7 @@ pub struct DataTask {
     pub kind: TaskKind,
     /// The field with the label, or one for each label.
     pub fields: Vec<String>,
-    /// Separator between the labels in a cell; `None` if no cell has several.
-    pub separator: Option<String>,
-    /// The format of the labels that the head keeps, for data that are read later.
+    /// The format of the labels, with the separator that was given or that the cells show.
     pub format: LabelFormat,
     /// In the order of the logits; empty for regression.
     pub labels: Vec<String>,

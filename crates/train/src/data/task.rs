@@ -4,7 +4,6 @@ use polyhead_model::{HeadSpec, LabelFormat, NumberRange, TaskKind};
 use polyhead_text::WordSplit;
 
 use crate::config::{DataFiles, TaskSettings, WordRule};
-use crate::tasks::takes_several_fields;
 
 /// Where a task's labels stand, and what they may be.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,11 +37,6 @@ impl TaskFields {
     /// The labels if they are known before the data is read.
     pub(super) fn given_labels(&self) -> Option<&[String]> {
         self.fixed_labels.as_deref().or(self.labels.as_deref())
-    }
-
-    /// Returns true if a row has any number of labels.
-    pub(crate) fn has_sets(&self) -> bool {
-        takes_several_fields(self.kind)
     }
 }
 

@@ -161,7 +161,7 @@ fn requested_heads(
     let fields = |spec: &HeadSpec| {
         let mut fields = TaskFields::from(spec);
         if let Some((_, field)) = options.fields.iter().rev().find(|(task, _)| *task == spec.name) {
-            fields.fields = match fields.has_sets() {
+            fields.fields = match fields.kind.has_sets() {
                 true => field.split(',').map(str::to_owned).collect(),
                 false => vec![field.clone()],
             };

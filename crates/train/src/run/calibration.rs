@@ -70,7 +70,7 @@ fn distinct(texts: &[usize]) -> usize {
 /// - `texts`: the text of each labelled row
 fn too_few_rows(head: &HeadSpec, texts: &[usize]) -> String {
     let (name, temperature) = (&head.name, head.temperature);
-    let kept = match head.kind.has_thresholds() {
+    let kept = match head.kind.has_sets() {
         true if head.thresholds.is_empty() => " and thresholds of 0.5 are kept",
         true => " and the thresholds are kept",
         false => " is kept",
@@ -102,7 +102,7 @@ fn no_better_temperature(head: &HeadSpec) -> String {
 /// - `chosen`: how many labels have another one
 fn unchanged_thresholds(head: &HeadSpec, targets: &TaskLabels, chosen: usize) -> Option<String> {
     let labels = head.labels.len();
-    if !head.kind.has_thresholds() || chosen == labels {
+    if !head.kind.has_sets() || chosen == labels {
         return None;
     }
     let (counts, rows) = targets.counts(labels);

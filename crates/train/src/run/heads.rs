@@ -1,7 +1,7 @@
 //! The heads of a run's tasks: new ones, and those of the starting model.
 
 use polyhead_model::{
-    HeadInput, HeadLayer, HeadSpec, HeadWeights, ModelFolder, PoolingSpec, TargetScale,
+    HeadInput, HeadLayer, HeadSpec, HeadWeights, LabelFormat, ModelFolder, PoolingSpec, TargetScale,
 };
 
 use crate::config::{Keep, RunConfig, TaskSettings};
@@ -33,6 +33,7 @@ pub(super) fn heads(
     let mut heads = Vec::new();
     let mut known = Vec::new();
     for (index, (task, fields)) in config.tasks.iter().zip(&data.tasks).enumerate() {
+        let start = folder.heads.iter().find(|head| head.spec.name == task.name);
         let spec = HeadSpec {
             name: task.name.clone(),
             kind: task.kind,
@@ -48,13 +49,12 @@ pub(super) fn heads(
             dropout: task.dropout.get(),
             temperature: 1.0,
             thresholds: Vec::new(),
-            label_format: fields.format.clone(),
+            label_format: stored_format(&fields.format, task, start),
             target: target_scale(data, index).filter(|_| task.standardize == Some(true)),
             range: task.range,
             words: fields.words.clone(),
         };
         spec.check(&site)?;
-        let start = folder.heads.iter().find(|head| head.spec.name == task.name);
         if task.keep == Some(Keep::Distill) && start.is_none() {
             let message = format!(
                 "task `{}`: keep = \"distill\": expected a head of this name in the starting \
@@ -72,6 +72,20 @@ pub(super) fn heads(
     let named = |head: &&HeadWeights| config.tasks.iter().any(|task| task.name == head.spec.name);
     heads.extend(folder.heads.iter().filter(|head| !named(head)).cloned());
     Ok((heads, known))
+}
+
+/// The format of labels that a head keeps, for data that are read later. A separator `|` that only
+/// the cells show is left out: readers find it in other cells as well, and programs of version 0.3.0
+/// can read a model without newer parts.
+fn stored_format(
+    format: &LabelFormat,
+    task: &TaskSettings,
+    start: Option<&HeadWeights>,
+) -> LabelFormat {
+    let of_start = start.and_then(|head| head.spec.label_format.separator.as_ref());
+    let is_given = task.separator.is_some() || of_start.is_some();
+    let separator = format.separator.clone().filter(|text| is_given || text != "|");
+    LabelFormat { separator, ..format.clone() }
 }
 
 /// A tagging task is held to the answers for words, so there have to be some.

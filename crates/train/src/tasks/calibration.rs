@@ -3,22 +3,24 @@
 //!
 //! Networks that are trained until they are right are more certain than they are right. Dividing
 //! all logits of a head by one number, its temperature, mends most of that and changes no answer
-//! (Guo et al., "On Calibration of Modern Neural Networks", 2017).
+//! (Guo et al., "On Calibration of Modern Neural Networks", 2017). It would change the median of
+//! labels with an order, so [`ordinal_answer`] reads the logits as they are.
 //!
 //! Everything here works on stored logits and is a function of them: nothing is
 //! drawn at random. Rows whose label the head does not have are left out: no
 //! temperature could make them right. Regression has none.
 
+use polyhead_model::ordinal_answer;
 use serde::{Deserialize, Serialize};
 
-use crate::tasks::loss::{Softmax, conditions, middle, sigmoid, softplus};
+use crate::tasks::loss::{Softmax, conditions, rank_probability, sigmoid, softplus};
 use crate::tasks::metric::argmax;
 
 /// Bins of the expected calibration error, as many as Guo et al. use.
 pub(crate) const BINS: usize = 15;
 
-/// Smallest and largest temperature: beyond them a dev set says that the head is
-/// always right, or knows nothing, which a temperature is not to tell.
+/// Smallest and largest temperature. Beyond them, a dev set would say that the head is always right,
+/// or that it knows nothing: neither is for a temperature to say.
 pub(crate) const TEMPERATURES: (f64, f64) = (0.05, 20.0);
 
 /// A temperature, and what it does to dev.
@@ -26,13 +28,13 @@ pub(crate) const TEMPERATURES: (f64, f64) = (0.05, 20.0);
 pub struct Calibration {
     /// Logits are divided by it before they become probabilities.
     pub temperature: f32,
-    /// At temperature 1.
+    /// Reliability at temperature 1.
     pub before: Reliability,
-    /// At the temperature found.
+    /// Reliability at the temperature found.
     pub after: Reliability,
 }
 
-/// How far probabilities can be taken at their word.
+/// Agreement of probabilities with the share of right answers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Reliability {
     /// Mean negative log-likelihood of the labels, without weights and smoothing.
@@ -50,11 +52,11 @@ pub struct Reliability {
 /// the label's probability, and it holds if the row has the label.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ReliabilityBin {
-    /// How many.
+    /// Number of cases.
     pub cases: u64,
-    /// Their mean confidence; 0 without cases.
+    /// Mean confidence of the cases; 0 without cases.
     pub confidence: f64,
-    /// The share of them that holds; 0 without cases.
+    /// Share of the cases that hold; 0 without cases.
     pub share: f64,
 }
 
@@ -83,7 +85,7 @@ pub fn calibrate_classes(
 /// - `targets`: `[rows]`: the labels that a row has; rows without are left out,
 ///   labels not below `C` passed over
 ///
-/// As [`calibrate_classes`], each row and label being a question of its own.
+/// It is found as in [`calibrate_classes`], where each row and label is a case of its own.
 ///
 /// # Panics
 /// If lengths do not agree.
@@ -106,17 +108,17 @@ pub(super) enum AnsweredRows<'a> {
 }
 
 impl<'a> AnsweredRows<'a> {
-    /// As [`calibrate_classes`].
+    /// Rows of a classification or tagging head; the arguments are those of [`calibrate_classes`].
     pub(super) fn classes(logits: &'a [f32], classes: usize, targets: &'a [Option<u32>]) -> Self {
         Self::Classes(known_rows(logits, classes, targets, classes))
     }
 
-    /// Rows of the head of an ordinal task, `logits` being `[rows, outputs]`.
+    /// Rows of an ordinal head; `logits` are `[rows, outputs]`, targets not above `outputs`.
     pub(super) fn ordinal(logits: &'a [f32], outputs: usize, targets: &'a [Option<u32>]) -> Self {
         Self::Ordinal(known_rows(logits, outputs, targets, outputs + 1))
     }
 
-    /// As [`calibrate_sets`].
+    /// Rows of a multi-label head; the arguments are those of [`calibrate_sets`].
     pub(super) fn sets(logits: &'a [f32], labels: usize, targets: &'a [Option<Vec<u32>>]) -> Self {
         assert_eq!(logits.len(), targets.len() * labels, "a row of logits per target");
         let rows = logits.chunks_exact(labels.max(1)).zip(targets).enumerate();
@@ -136,12 +138,12 @@ impl<'a> AnsweredRows<'a> {
     pub(super) fn is_wrong(&self, row: usize) -> bool {
         match self {
             Self::Classes(rows) => argmax(rows[row].1) != rows[row].2,
-            Self::Ordinal(rows) => middle(rows[row].1, 1.0).0 != rows[row].2,
+            Self::Ordinal(rows) => ordinal_answer(rows[row].1) != rows[row].2,
             Self::Sets(rows) => cases(rows[row]).any(|(logit, there)| (logit >= 0.0) != there),
         }
     }
 
-    /// Adds what the row says about the sharpness.
+    /// Adds the row's part of the slope at this sharpness.
     pub(super) fn add_slope(&self, row: usize, sharpness: f64, sums: &mut Slope) {
         match self {
             Self::Classes(rows) => sums.add_row(rows[row].1, rows[row].2, sharpness),
@@ -162,7 +164,7 @@ impl<'a> AnsweredRows<'a> {
         }
     }
 
-    /// How far the probabilities of all rows can be taken at their word.
+    /// Reliability of the probabilities of all rows.
     pub(super) fn reliability(&self, temperature: f64) -> Reliability {
         let mut collector = Collector::default();
         match self {
@@ -176,7 +178,8 @@ impl<'a> AnsweredRows<'a> {
             }
             Self::Ordinal(rows) => {
                 for row in rows {
-                    let (answer, confidence) = middle(row.1, temperature);
+                    let answer = ordinal_answer(row.1);
+                    let confidence = rank_probability(row.1, answer, temperature);
                     let surprise = binary_surprise(ordinal_cases(*row), temperature);
                     collector.add(confidence, answer == row.2, surprise);
                 }
@@ -191,7 +194,7 @@ impl<'a> AnsweredRows<'a> {
         collector.finish()
     }
 
-    /// At temperature 1 and at another one; `None` without rows.
+    /// Reliability at temperature 1 and at another one; `None` without rows.
     pub(super) fn at(&self, temperature: f32) -> Option<Calibration> {
         let before = self.reliability(1.0);
         let after = self.reliability(f64::from(temperature));
@@ -257,7 +260,7 @@ pub(super) struct Slope {
 }
 
 impl Slope {
-    /// `E[z] − z_y` and `Var[z]` under the softmax of `β z`.
+    /// Adds a row of several labels: `E[z] − z_y` and `Var[z]` under the softmax of `β z`.
     fn add_row(&mut self, logits: &[f32], target: usize, sharpness: f64) {
         let softmax = Softmax::new(logits, 1.0 / sharpness);
         let from_target = |label: usize| f64::from(logits[label]) - f64::from(logits[target]);
@@ -269,7 +272,7 @@ impl Slope {
             .sum::<f64>();
     }
 
-    /// The same of `softplus(∓β z)`.
+    /// Adds a case of yes or no: the derivatives of `softplus(∓β z)`.
     fn add_case(&mut self, logit: f64, there: bool, sharpness: f64) {
         let (yes, no) = (sigmoid(sharpness * logit), sigmoid(-sharpness * logit));
         self.first += if there { -no * logit } else { yes * logit };

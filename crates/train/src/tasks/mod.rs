@@ -56,7 +56,7 @@ use polyhead_files::Cell;
 
 use crate::data::{RawLabel, Split, TaskLabels};
 
-/// What a kind does in its own way before, while and after it is trained. Loss, accuracy and
+/// Rules of a kind for before, while and after it is trained. Loss, accuracy and
 /// temperature are those of one label out of several unless the kind says otherwise.
 pub(crate) trait TaskRules {
     /// The label in a cell that is not empty.
@@ -67,11 +67,6 @@ pub(crate) trait TaskRules {
         None
     }
 
-    /// Returns true if a row has any number of labels.
-    fn has_sets(&self) -> bool {
-        false
-    }
-
     /// `rows` rows without a label.
     fn unlabelled(&self, rows: usize) -> TaskLabels;
 
@@ -80,23 +75,24 @@ pub(crate) trait TaskRules {
         names.into_iter().map(str::to_owned).collect()
     }
 
-    /// Whether given labels, which are neither empty nor repeated, can be a head's.
+    /// Checks that given labels, which are neither empty nor repeated, can be a head's.
     ///
     /// # Errors
-    /// What was expected and found.
+    /// The labels that were expected and found.
     fn check_labels(&self, _labels: &[String]) -> Result<(), String> {
         Ok(())
     }
 
-    /// Whether labels that were found in the training data, in the order of the head, can be a head's.
+    /// Checks that labels that were found in the training data, in the order of the head, can be a
+    /// head's.
     ///
     /// # Errors
-    /// What was expected and found.
+    /// The labels that were expected and found.
     fn check_found(&self, _labels: &[String]) -> Result<(), String> {
         Ok(())
     }
 
-    /// Whether the labels have an order.
+    /// Returns true if the labels have an order.
     fn has_order(&self) -> bool {
         false
     }
@@ -106,7 +102,7 @@ pub(crate) trait TaskRules {
         None
     }
 
-    /// What a message expects where a task has too few labels.
+    /// Words of a message about a task with too few labels.
     fn expected_labels(&self) -> &'static str {
         "two labels or more"
     }
@@ -122,7 +118,7 @@ pub(crate) trait TaskRules {
         cross_entropy(rows.logits, rows.outputs, targets, options, factor, out)
     }
 
-    /// What the sum of losses over these targets is divided by.
+    /// Divisor of the sum of losses over these targets.
     fn normaliser(&self, objective: &Objective, targets: &TaskLabels) -> f64 {
         objective.cross_entropy().normaliser(targets.classes())
     }
@@ -133,7 +129,7 @@ pub(crate) trait TaskRules {
         softened_cross_entropy(logits, teacher, factor, out)
     }
 
-    /// What the sum of distances over `rows` rows is divided by.
+    /// Divisor of the sum of distances over `rows` rows.
     fn distillation_normaliser(&self, rows: usize, _outputs: usize) -> f64 {
         rows as f64
     }
@@ -214,11 +210,6 @@ pub(crate) fn kinds_with_key(key: &str) -> Vec<TaskKind> {
         key => rules(*kind).own_keys().contains(&key),
     };
     TaskKind::ALL.into_iter().filter(applies).collect()
-}
-
-/// Returns true if a task may have a field for each label, with 0 or 1 in it: where labels are sets.
-pub(crate) fn takes_several_fields(kind: TaskKind) -> bool {
-    rules(kind).has_sets()
 }
 
 /// The rules of a kind.

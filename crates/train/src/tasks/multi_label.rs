@@ -23,10 +23,6 @@ impl TaskRules for MultiLabel {
         Some(RawLabel::Cell(String::new()))
     }
 
-    fn has_sets(&self) -> bool {
-        true
-    }
-
     fn unlabelled(&self, rows: usize) -> TaskLabels {
         TaskLabels::Sets(vec![None; rows])
     }

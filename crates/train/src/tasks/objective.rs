@@ -22,16 +22,16 @@ pub struct Objective {
     outputs: usize,
     cross_entropy: CrossEntropy,
     positive_weights: Option<Vec<f32>>,
-    /// Whether the starting model's answers stand in for labels.
+    /// True if the starting model's answers stand in for labels.
     pub distills: bool,
-    /// What the loss reads, and gives its gradient to.
+    /// Numbers that the loss reads, and gives its gradient to.
     pub reads: LossInput,
     /// Scale of a regression's targets, [`HeadSpec::target`]: the
     /// loss compares logits with standardized targets.
     pub target: Option<TargetScale>,
 }
 
-/// What a loss reads.
+/// Numbers that a loss reads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LossInput {
     /// The logits of the task's head.
@@ -135,7 +135,7 @@ impl Objective {
         self.outputs
     }
 
-    /// What the sum of losses over these targets is divided by.
+    /// Divisor of the sum of losses over these targets.
     pub fn normaliser(&self, targets: &TaskLabels) -> f64 {
         rules(self.kind).normaliser(self, targets)
     }
@@ -166,12 +166,12 @@ impl Objective {
         rules(self.kind).count(accuracy, rows);
     }
 
-    /// As [`normaliser`](Self::normaliser), for `rows` answers of the starting model.
+    /// Divisor of the sum of losses against `rows` answers of the starting model.
     pub fn teacher_normaliser(&self, rows: usize) -> f64 {
         distillation_normaliser(self.kind, rows, self.outputs)
     }
 
-    /// As [`loss`](Self::loss), against the logits of the starting model.
+    /// The sum of losses against the logits of the starting model; see [`loss`](Self::loss).
     pub fn teacher_loss(
         &self,
         logits: &[f32],

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use super::loss::{expected_ordinal, middle, ordinal, ordinal_normaliser};
+use super::loss::{expected_ordinal, ordinal, ordinal_normaliser, rank_probability};
 use super::{
     AnsweredRows, Calibration, Labelled, Objective, OrdinalCounter, OrdinalMetrics,
     RunningAccuracy, SplitAnswers, TaskMetrics, TaskRules, kept_temperature,
 };
 
 use polyhead_files::{Cell, listed, quoted};
+use polyhead_model::ordinal_answer;
 
 use crate::data::{RawLabel, TaskLabels, class};
 
@@ -77,14 +78,15 @@ impl TaskRules for Ordinal {
     }
 
     fn answer(&self, logits: &[f32], temperature: f64) -> (usize, f64) {
-        middle(logits, temperature)
+        let label = ordinal_answer(logits);
+        (label, rank_probability(logits, label, temperature))
     }
 
     fn count(&self, accuracy: &mut RunningAccuracy, rows: Labelled) {
         let answers = rows.logits.chunks_exact(rows.outputs).zip(rows.targets.classes());
         for (logits, target) in answers {
             if let Some(target) = target {
-                accuracy.add(middle(logits, 1.0).0 == *target as usize);
+                accuracy.add(ordinal_answer(logits) == *target as usize);
             }
         }
     }
@@ -105,7 +107,7 @@ impl TaskRules for Ordinal {
         counter.loss = answers.loss;
         for (logits, label) in answers.rows().zip(answers.labels().classes()) {
             if let Some(label) = label {
-                counter.add(middle(logits, f64::from(answers.head.temperature)).0 as u32, *label);
+                counter.add(ordinal_answer(logits) as u32, *label);
             }
         }
         counter.finish().map(TaskMetrics::Ordinal)

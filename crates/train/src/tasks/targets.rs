@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use crate::data::{FIRST_UNKNOWN, Split, TaskLabels};
 use crate::tasks::objective::Objective;
 
-/// What the answers to these rows should have been: an unknown label is none, and tags are
+/// Right answers to these rows: an unknown label is none, and tags are
 /// [`TaskLabels::Classes`] of the words that have a token.
 pub(crate) fn targets(split: &Split, task: usize, rows: impl Iterator<Item = usize>) -> TaskLabels {
     let known = |label: u32| (label < FIRST_UNKNOWN).then_some(label);

@@ -55,7 +55,7 @@ pub fn given_labels(logits: &[f32], temperature: f32, thresholds: &[f32]) -> Vec
         .collect()
 }
 
-/// What a multi-label head answers for one label: `σ(z / T)`.
+/// Probability that a multi-label head gives one label: `σ(z / T)`.
 pub(super) fn label_probability(logit: f32, temperature: f32) -> f32 {
     sigmoid(f64::from(logit) / f64::from(temperature)) as f32
 }

@@ -14,7 +14,7 @@ use crate::data::{FIRST_UNKNOWN, RawLabel, SplitWords, TaskLabels};
 /// Words are trained and calibrated as the rows of a classification, and judged by spans.
 pub(super) struct Tokens;
 
-/// What follows `B` or `I` in a tag: `-TYPE`, or nothing in a bare tag.
+/// The end of a tag after `B` or `I`: `-TYPE`, or nothing in a bare tag.
 fn type_suffix(tag: &str) -> Option<&str> {
     tag.strip_prefix(['B', 'I'])
 }

@@ -6,7 +6,8 @@ use super::{Answer, KindRules, LabelScore, TextNumbers, best, softmax_rows};
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClassAnswer {
     /// The most probable label, the first one if several are equally probable; of labels with an
-    /// order, the middle one of the distribution.
+    /// order, the median ([`ordinal_answer`](crate::ordinal_answer)), which need not be the most
+    /// probable one.
     pub best: LabelScore,
     /// The label is withheld: its probability is below
     /// [`RequestOptions::abstain`](crate::RequestOptions::abstain).
@@ -25,7 +26,7 @@ pub(super) const RULES: KindRules = KindRules {
     least_labels: 2,
     outputs: |labels| labels,
     reads_words: false,
-    has_thresholds: false,
+    has_sets: false,
     probabilities: softmax_rows,
     answer,
 };

@@ -10,6 +10,7 @@ mod regression;
 mod tokens;
 
 pub use classification::ClassAnswer;
+pub use ordinal::ordinal_answer;
 pub(crate) use tokens::TextWords;
 pub use tokens::{TaggedText, TaggedWord, TextSpan};
 
@@ -25,10 +26,10 @@ pub enum TaskKind {
     MultiLabel,
     /// A number.
     Regression,
-    /// One of several labels that have an order.
-    Ordinal,
     /// A label for every word, in BIO form for spans.
     Tokens,
+    /// One of several labels that have an order.
+    Ordinal,
 }
 
 /// The answer of a task about one text.
@@ -55,7 +56,7 @@ pub struct LabelScore {
     pub probability: f32,
 }
 
-/// What differs between kinds.
+/// The rules that differ between kinds.
 pub(crate) struct KindRules {
     /// Name in configurations and files.
     name: &'static str,
@@ -63,10 +64,10 @@ pub(crate) struct KindRules {
     least_labels: usize,
     /// Number of outputs per row, from the number of labels.
     outputs: fn(usize) -> usize,
-    /// Whether the head reads the first token of every word, not the pooled vector.
+    /// True if the head reads the first token of every word, not the pooled vector.
     reads_words: bool,
-    /// Whether every label has a threshold.
-    has_thresholds: bool,
+    /// True if a row has any number of labels, each with a threshold.
+    has_sets: bool,
     /// Probabilities of `logits`, `[rows, outputs]`. They are never NaN: logits are
     /// finite and the head's temperature is above 0.
     pub(crate) probabilities: fn(head: &HeadSpec, logits: &[f32]) -> Vec<f32>,
@@ -105,8 +106,8 @@ impl TaskKind {
             Self::Classification => &classification::RULES,
             Self::MultiLabel => &multi_label::RULES,
             Self::Regression => &regression::RULES,
-            Self::Ordinal => &ordinal::RULES,
             Self::Tokens => &tokens::RULES,
+            Self::Ordinal => &ordinal::RULES,
         }
     }
 
@@ -125,19 +126,31 @@ impl TaskKind {
         (self.rules().outputs)(labels)
     }
 
-    /// Whether a task of this kind has labels.
+    /// Returns true if a task of this kind has labels.
     pub fn has_labels(self) -> bool {
         self.least_labels() > 0
     }
 
-    /// Whether the head reads the first token of every word, not the pooled vector.
+    /// Returns true if the head reads the first token of every word, not the pooled vector.
     pub fn reads_words(self) -> bool {
         self.rules().reads_words
     }
 
-    /// Whether every label has a threshold.
-    pub fn has_thresholds(self) -> bool {
-        self.rules().has_thresholds
+    /// Returns true if a row has any number of labels: then each label has a threshold, and labelled
+    /// data may have a field for each label.
+    pub fn has_sets(self) -> bool {
+        self.rules().has_sets
+    }
+
+    /// The names of the kinds for which `applies` holds, as messages list them: `classification,
+    /// multilabel or ordinal`.
+    pub fn names_of(applies: impl Fn(Self) -> bool) -> String {
+        let kinds = Self::ALL.into_iter().filter(|kind| applies(*kind));
+        let names: Vec<&str> = kinds.map(Self::name).collect();
+        match names.split_last() {
+            Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
+            _ => names.concat(),
+        }
     }
 }
 
@@ -233,6 +246,20 @@ pub(crate) mod testing {
         let numbers = TextNumbers { head, logits, probabilities: &probabilities, words, limits };
         let answer = (head.kind.rules().answer)(&numbers);
         (probabilities, answer)
+    }
+
+    #[test]
+    fn kinds_are_listed_by_what_they_have() {
+        for (names, expected) in [
+            (TaskKind::names_of(TaskKind::has_sets), "multilabel"),
+            (
+                TaskKind::names_of(|kind| !kind.has_sets() && kind.has_labels()),
+                "classification, tokens or ordinal",
+            ),
+            (TaskKind::names_of(|_| false), ""),
+        ] {
+            assert_eq!(names, expected);
+        }
     }
 
     #[test]

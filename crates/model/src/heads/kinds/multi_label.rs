@@ -10,7 +10,7 @@ pub(super) const RULES: KindRules = KindRules {
     least_labels: 1,
     outputs: |labels| labels,
     reads_words: false,
-    has_thresholds: true,
+    has_sets: true,
     probabilities: |head, logits| logits.iter().map(|x| sigmoid(x / head.temperature)).collect(),
     answer,
 };

@@ -7,7 +7,7 @@ pub(super) const RULES: KindRules = KindRules {
     least_labels: 0,
     outputs: |_| 1,
     reads_words: false,
-    has_thresholds: false,
+    has_sets: false,
     // A number has no probability.
     probabilities: |_, _| Vec::new(),
     answer: |numbers| Answer::Regression(numbers.head.number(numbers.logits[0])),

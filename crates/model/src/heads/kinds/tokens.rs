@@ -73,7 +73,7 @@ pub(super) const RULES: KindRules = KindRules {
     least_labels: 2,
     outputs: |labels| labels,
     reads_words: true,
-    has_thresholds: false,
+    has_sets: false,
     probabilities: softmax_rows,
     answer,
 };

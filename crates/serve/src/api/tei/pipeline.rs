@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 
-use polyhead_model::{HeadSpec, MultiTaskModel, TaggedText};
+use polyhead_model::{HeadSpec, MultiTaskModel, TaggedText, TaskKind};
 use polyhead_text::TextInput;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::predict::{Prediction, reserve_labels, scores};
+use super::predict::{Prediction, classifies_texts, reserve_labels, scores};
 use super::root::RootAnswer;
 use crate::api::engine_call::call_engine;
 use crate::api::inputs::{Inputs, check_texts};
@@ -168,8 +168,11 @@ fn choose(
         (None, _) => match with_labels().next().map(|spec| parameters.check(spec)) {
             Some(Err(message)) => refuse(message),
             _ => {
-                let message = "model: expected a classification, multi-label or tagging task, it \
-                               has none; vectors need no `parameters`";
+                let expected = TaskKind::names_of(TaskKind::has_labels);
+                let message = format!(
+                    "model: expected a task of kind {expected}, it has none; vectors need no \
+                     `parameters`"
+                );
                 Err(ApiError::new(ApiErrorKind::Unsupported, message))
             }
         },
@@ -181,22 +184,23 @@ impl PipelineParameters {
     fn check(&self, spec: &HeadSpec) -> Result<(), String> {
         let HeadSpec { name, kind, .. } = spec;
         if !kind.has_labels() {
+            let expected = TaskKind::names_of(TaskKind::has_labels);
             return Err(format!(
-                "task `{name}`: expected classification, multilabel or tokens, found {kind}; use \
-                 /v1/predict"
+                "task `{name}`: expected {expected}, found {kind}; use /v1/predict"
             ));
         }
-        let expected = if kind.reads_words() { "classification or multilabel" } else { "tokens" };
-        let others = if kind.reads_words() {
-            [
+        let (expected, others) = if kind.reads_words() {
+            let others = [
                 ("top_k", self.top_k.is_some()),
                 ("function_to_apply", self.function_to_apply.is_some()),
-            ]
+            ];
+            (TaskKind::names_of(classifies_texts), others)
         } else {
-            [
+            let others = [
                 ("aggregation_strategy", self.aggregation_strategy.is_some()),
                 ("ignore_labels", self.ignore_labels.is_some()),
-            ]
+            ];
+            (TaskKind::names_of(TaskKind::reads_words), others)
         };
         if let Some((parameter, _)) = others.iter().find(|(_, is_given)| *is_given) {
             return Err(format!(
@@ -211,14 +215,14 @@ impl PipelineParameters {
         if self.top_k == Some(0) {
             return Err("top_k: expected 1 or more, found 0".to_owned());
         }
-        if self.function_to_apply.is_some() && spec.outputs() != spec.labels.len() {
+        if self.function_to_apply.is_some() && !spec.has_label_logits() {
             return Err(format!(
                 "function_to_apply: expected no such parameter for task `{}` of kind {}, whose logits \
                  are not those of single labels",
                 spec.name, spec.kind
             ));
         }
-        let unfit = match (self.function_to_apply, spec.kind.has_thresholds()) {
+        let unfit = match (self.function_to_apply, spec.kind.has_sets()) {
             (Some(ScoreFunction::Softmax), true) => Some(("sigmoid", "softmax")),
             (Some(ScoreFunction::Sigmoid), false) => Some(("softmax", "sigmoid")),
             _ => None,

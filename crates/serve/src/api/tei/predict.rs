@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, Query, State};
 use axum::http::request::Parts;
-use polyhead_model::{Answer, HeadSpec, MultiTaskModel};
+use polyhead_model::{Answer, HeadSpec, MultiTaskModel, TaskKind};
 use serde::de::{Error, SeqAccess};
 use serde::{Deserialize, Serialize};
 use utoipa::openapi::RefOr;
@@ -37,8 +37,8 @@ pub(crate) struct TeiPredictRequest {
     /// True if scores are logits instead of probabilities.
     #[serde(default)]
     raw_scores: bool,
-    /// Task that answers. Without this field, it is the first classification or multi-label task.
-    /// text-embeddings-inference does not have this field, because its models have one task.
+    /// Task that answers. Without this field, it is the first classification, multi-label or ordinal
+    /// task. text-embeddings-inference does not have this field, because its models have one task.
     task: Option<String>,
 }
 
@@ -81,7 +81,7 @@ pub(crate) enum Predictions<'a> {
 }
 
 /// Scores of all labels of one task. Those of a classification sum to 1, those of a multi-label task
-/// are independent.
+/// are independent. The median comes first where labels have an order.
 #[utoipa::path(
     post,
     path = "/predict",
@@ -99,9 +99,11 @@ pub(crate) async fn predict(
     let on_truncate = on_truncate(&app, request.truncate, request.truncation_direction)?;
     let model = app.engine.model();
     let task = choose(&model, request.task.or(query.task))?;
-    let has_own_logits = |spec: &HeadSpec| spec.name != task || spec.outputs() == spec.labels.len();
-    if request.raw_scores && !model.tasks().all(has_own_logits) {
-        let message = format!("raw_scores: task `{task}` has no logits of single labels");
+    let without_logits = |spec: &&HeadSpec| spec.name == task && !spec.has_label_logits();
+    if let Some(spec) = model.tasks().find(without_logits).filter(|_| request.raw_scores) {
+        let kind = spec.kind;
+        let message =
+            format!("raw_scores: task `{task}` of kind {kind} has no logits of single labels");
         return Err(ApiError::new(ApiErrorKind::Value, message));
     }
     let is_one = matches!(request.inputs.0, OneOrMany::One(_));
@@ -129,22 +131,26 @@ pub(crate) async fn predict(
     JsonAnswer::new(app, memory, stats, write).await
 }
 
+/// Returns true if a task of this kind has labels for a text.
+pub(super) fn classifies_texts(kind: TaskKind) -> bool {
+    kind.has_labels() && !kind.reads_words()
+}
+
 /// The task of the request, or the first task that has labels for a text.
 fn choose(model: &MultiTaskModel, asked: Option<String>) -> Result<String, ApiError> {
-    let fits = |spec: &HeadSpec| spec.kind.has_labels() && !spec.kind.reads_words();
+    let fits = |spec: &HeadSpec| classifies_texts(spec.kind);
+    let expected = TaskKind::names_of(classifies_texts);
     let Some(name) = asked else {
         let first = model.tasks().find(|spec| fits(spec));
         return first.map(|spec| spec.name.clone()).ok_or_else(|| {
-            let message = "model: expected a classification or multi-label task, it has none";
+            let message = format!("model: expected a task of kind {expected}, it has none");
             ApiError::new(ApiErrorKind::Unsupported, message)
         });
     };
     match model.tasks().find(|spec| spec.name == name) {
         Some(spec) if !fits(spec) => {
-            let message = format!(
-                "task `{name}`: expected classification or multilabel, found {}; use /v1/predict",
-                spec.kind
-            );
+            let message =
+                format!("task `{name}`: expected {expected}, found {}; use /v1/predict", spec.kind);
             Err(ApiError::new(ApiErrorKind::Value, message))
         }
         // The engine refuses an unknown task, and the error lists the known ones.

@@ -56,7 +56,7 @@ pub fn distillation(
     sum
 }
 
-/// What the sum is divided by: rows, and for multilabel rows times labels.
+/// Divisor of the sum: rows, and for multilabel rows times labels.
 pub fn distillation_normaliser(kind: TaskKind, rows: usize, outputs: usize) -> f64 {
     rules(kind).distillation_normaliser(rows, outputs)
 }
@@ -151,7 +151,7 @@ mod tests {
     fn empty_batches_cost_nothing_and_normalisers_count() {
         for kind in TaskKind::ALL {
             assert_eq!(distillation(kind, &[], &[], 3, 1.0, &mut []), 0.0);
-            let expected = if kind.has_thresholds() { 12.0 } else { 4.0 };
+            let expected = if kind.has_sets() { 12.0 } else { 4.0 };
             assert_eq!(distillation_normaliser(kind, 4, 3), expected);
         }
     }

@@ -48,11 +48,11 @@ pub use binary_cross_entropy::{binary_cross_entropy, binary_cross_entropy_normal
 pub use cross_entropy::{CrossEntropy, cross_entropy};
 pub use distillation::{DISTILLATION_TEMPERATURE, distillation, distillation_normaliser};
 pub(crate) use distillation::{sigmoid_cross_entropy, softened_cross_entropy, squared_distance};
-pub(crate) use ordinal::{conditions, expected_ordinal, middle};
+pub(crate) use ordinal::{conditions, expected_ordinal, rank_probability};
 pub use ordinal::{ordinal, ordinal_normaliser};
 pub use squared_error::{squared_error, squared_error_normaliser};
 
-/// What each row's gradient is multiplied by: `weight / normaliser`, or 0 where
+/// Factor of each row's gradient: `weight / normaliser`, or 0 where
 /// the step has no labelled row.
 ///
 /// - `weight`: of the task in the sum over tasks

@@ -48,7 +48,7 @@ pub fn ordinal(
     sum
 }
 
-/// The number of binary cases: what the sum is divided by, as in the paper.
+/// Divisor of the sum: the number of binary cases, as in the paper.
 pub fn ordinal_normaliser(targets: &[Option<u32>], outputs: usize) -> f64 {
     let cases = targets.iter().flatten().map(|target| conditions(*target as usize, outputs).len());
     cases.sum::<usize>() as f64
@@ -59,18 +59,12 @@ pub(crate) fn conditions(target: usize, outputs: usize) -> std::ops::Range<usize
     0..(target + 1).min(outputs)
 }
 
-/// The label that a row of logits gives, and its probability: the first one that at most half of the
-/// distribution is above, as in `heads/kinds/ordinal.rs` of `polyhead-model`.
-pub(crate) fn middle(logits: &[f32], temperature: f64) -> (usize, f64) {
-    let mut reached = 1.0;
-    for (label, logit) in logits.iter().enumerate() {
-        let z = f64::from(*logit) / temperature;
-        if reached * sigmoid(z) <= 0.5 {
-            return (label, reached * sigmoid(-z));
-        }
-        reached *= sigmoid(z);
-    }
-    (logits.len(), reached)
+/// The probability of a label: `Π_{k < label} σ(z_k / T)`, times `1 − σ(z_label / T)` unless it is the
+/// last one.
+pub(crate) fn rank_probability(logits: &[f32], label: usize, temperature: f64) -> f64 {
+    let scaled = |logit: &f32| f64::from(*logit) / temperature;
+    let reached: f64 = logits[..label].iter().map(|logit| sigmoid(scaled(logit))).product();
+    reached * logits.get(label).map_or(1.0, |logit| sigmoid(-scaled(logit)))
 }
 
 /// The loss that is expected if the label is drawn as the teacher says.
@@ -146,20 +140,16 @@ mod tests {
     }
 
     #[test]
-    fn the_middle_label_has_its_probability() {
+    fn a_label_has_its_probability_at_every_temperature() {
         let logit = |p: f64| (p / (1.0 - p)).ln() as f32;
-        for (logits, label, probability) in [
-            ([logit(0.4), 9.0], 0, 0.6),
-            ([logit(0.75), logit(0.5)], 1, 0.375),
-            ([logit(0.9), logit(0.8)], 2, 0.72),
-            ([0.0, 0.0], 0, 0.5),
-            ([f32::MAX, f32::MAX], 2, 1.0),
-        ] {
-            let found = middle(&logits, 1.0);
-            assert_eq!(found.0, label, "{logits:?}");
-            assert!((found.1 - probability).abs() < 1e-6, "{logits:?}: {}", found.1);
+        for temperature in [1.0, 2.0] {
+            let logits = [logit(0.75), logit(0.5)].map(|z| z * temperature as f32);
+            for (label, probability) in [(0, 0.25), (1, 0.375), (2, 0.375)] {
+                let found = rank_probability(&logits, label, temperature);
+                assert!((found - probability).abs() < 1e-6, "{label}: {found}");
+            }
         }
-        // Temperature moves the middle, unlike the largest of several logits.
-        assert_eq!((middle(&[0.5, 3.0], 1.0).0, middle(&[0.5, 3.0], 9.0).0), (2, 1));
+        assert_eq!(rank_probability(&[f32::MAX, f32::MIN], 1, 1.0), 1.0);
+        assert_eq!(rank_probability(&[f32::MIN, f32::MAX], 2, 1.0), 0.0);
     }
 }

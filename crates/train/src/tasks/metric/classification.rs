@@ -20,7 +20,7 @@ pub struct ClassificationCounter {
     pub loss: Option<f64>,
 }
 
-/// What [`ClassificationCounter`] has counted.
+/// Metrics that [`ClassificationCounter`] has counted.
 ///
 /// Macro averages go over the labels that occur, in the data or in the answers,
 /// as in scikit-learn where no list of labels is given: a label of the head that a
@@ -42,7 +42,7 @@ pub struct ClassificationMetrics {
     pub precision_micro: f64,
     /// Recall over all rows: with one answer a row, the accuracy.
     pub recall_micro: f64,
-    /// Of the two above: the accuracy.
+    /// F1 of precision and recall over all rows: with one answer a row, the accuracy.
     pub f1_micro: f64,
     /// Mean of the labels' F1, weighted by support; rows of unknown labels weigh in with 0.
     pub f1_weighted: f64,
@@ -51,7 +51,7 @@ pub struct ClassificationMetrics {
     pub mcc: f64,
     /// Rows.
     pub rows: u64,
-    /// Of these, rows whose label the head does not have.
+    /// Rows whose label the head does not have.
     pub unknown: u64,
     /// Number of different labels that the data have and the head does not have.
     #[serde(default, skip_serializing_if = "is_zero")]

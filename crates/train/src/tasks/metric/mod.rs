@@ -74,16 +74,16 @@ pub use tokens::{SpanScores, TokensCounter, TokensMetrics};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum TaskMetrics {
-    /// Of one of several labels.
+    /// Metrics of one of several labels.
     Classification(ClassificationMetrics),
-    /// Of any of several labels.
+    /// Metrics of any of several labels.
     MultiLabel(MultiLabelMetrics),
-    /// Of a tag for every word.
+    /// Metrics of a tag for every word.
     Tokens(TokensMetrics),
-    /// Of one of several labels that have an order.
+    /// Metrics of one of several labels that have an order.
     Ordinal(OrdinalMetrics),
-    /// Of a number. The last: reading tries one after the other, and this one has
-    /// no list that only it has.
+    /// Metrics of a number. They are the last: reading tries one kind after the other, and these have
+    /// no list that only they have.
     Regression(RegressionMetrics),
 }
 
@@ -91,18 +91,18 @@ pub enum TaskMetrics {
 /// records and reports, which would otherwise grow with the labels, or with their square.
 pub const MANY_LABELS: usize = 500;
 
-/// How well one label (or one type of span) is found.
+/// Scores of one label, or of one type of span.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LabelScores {
-    /// Its name.
+    /// Name of the label.
     pub label: String,
-    /// Of the rows that were given the label, the share that has it.
+    /// Share that has the label, of the rows that were given it.
     pub precision: f64,
-    /// Of the rows that have the label, the share that was given it.
+    /// Share that was given the label, of the rows that have it.
     pub recall: f64,
-    /// Harmonic mean of both.
+    /// Harmonic mean of precision and recall.
     pub f1: f64,
-    /// How many rows have it.
+    /// Number of rows that have the label.
     pub support: u64,
 }
 
@@ -163,7 +163,7 @@ pub fn main_metric(kind: TaskKind) -> &'static str {
     rules(kind).main_metric()
 }
 
-/// Whether more of that score is better: all but losses and errors.
+/// Returns true if more of that score is better: all but losses and errors.
 pub fn larger_is_better(name: &str) -> bool {
     !matches!(name, "loss" | "mse" | "mae" | "hamming_loss")
 }

@@ -21,7 +21,7 @@ pub struct MultiLabelCounter {
     pub loss: Option<f64>,
 }
 
-/// What [`MultiLabelCounter`] has counted.
+/// Metrics that [`MultiLabelCounter`] has counted.
 ///
 /// Macro averages go over the labels that occur, in the data or in the answers, as in
 /// scikit-learn where these labels are the columns: a label of the head that occurs in
@@ -30,9 +30,9 @@ pub struct MultiLabelCounter {
 pub struct MultiLabelMetrics {
     /// Mean loss; `None` if none was handed in.
     pub loss: Option<f64>,
-    /// Of the labels given, all rows together, the share that is there.
+    /// Share of the given labels, all rows together, that is there.
     pub precision_micro: f64,
-    /// Of the labels there, all rows together, the share that was given;
+    /// Share of the labels there, all rows together, that was given;
     /// unknown labels are there and never given.
     pub recall_micro: f64,
     /// Harmonic mean of the two above.

@@ -8,7 +8,7 @@ use super::{ClassificationCounter, LabelScores, is_zero, spearman};
 #[derive(Clone, Debug)]
 pub struct OrdinalCounter {
     counter: ClassificationCounter,
-    /// How many labels the head has.
+    /// Number of labels of the head.
     labels: usize,
     /// Ranks of given and true label of each row whose label the head has.
     ranks: Vec<(f64, f64)>,
@@ -16,7 +16,7 @@ pub struct OrdinalCounter {
     pub loss: Option<f64>,
 }
 
-/// What [`OrdinalCounter`] has counted.
+/// Metrics that [`OrdinalCounter`] has counted.
 ///
 /// A rank is the place of a label in the order. Rows of unknown labels have none: they are wrong
 /// answers, and count in no other score.
@@ -35,7 +35,7 @@ pub struct OrdinalMetrics {
     pub spearman: Option<f64>,
     /// Rows.
     pub rows: u64,
-    /// Of these, rows whose label the head does not have.
+    /// Rows whose label the head does not have.
     pub unknown: u64,
     /// Number of different labels that the data have and the head does not have.
     #[serde(default, skip_serializing_if = "is_zero")]

@@ -11,7 +11,7 @@ pub struct RegressionCounter {
     pub loss: Option<f64>,
 }
 
-/// What [`RegressionCounter`] has collected.
+/// Metrics that [`RegressionCounter`] has collected.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RegressionMetrics {
     /// Mean loss; `None` if none was handed in.

@@ -53,7 +53,7 @@ impl RunningAccuracy {
         (self.right, self.rows)
     }
 
-    /// What [`counts`](Self::counts) gave.
+    /// Counts that [`counts`](Self::counts) gave.
     pub fn from_counts((right, rows): (u64, u64)) -> Self {
         Self { right, rows }
     }

@@ -11,7 +11,7 @@ use super::{Counts, LabelScores, MANY_LABELS, Span, is_zero, label_scores, ratio
 pub struct TokensCounter {
     /// The head's tags, then those that only the data have.
     tags: Vec<String>,
-    /// How many of them are the head's.
+    /// Number of names that are the head's.
     known: usize,
     /// By type of span.
     types: BTreeMap<String, Counts>,
@@ -23,7 +23,7 @@ pub struct TokensCounter {
     pub loss: Option<f64>,
 }
 
-/// What [`TokensCounter`] has counted.
+/// Metrics that [`TokensCounter`] has counted.
 ///
 /// Precision, recall and F1 are those of whole spans, all types together: a
 /// span is right if type, first and last word are.
@@ -43,7 +43,7 @@ pub struct TokensMetrics {
     pub rows: u64,
     /// Words.
     pub words: u64,
-    /// Of these, words whose tag the head does not have.
+    /// Words whose tag the head does not have.
     pub unknown: u64,
     /// Spans in the data.
     pub support: u64,
@@ -53,7 +53,7 @@ pub struct TokensMetrics {
     /// Number of types that are left out of `types`.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub left_out: u64,
-    /// The same spans on the raw texts, which the task splits into words by its own rule; `None`
+    /// Scores of the spans on the raw texts, which the task splits into words by its own rule; `None`
     /// where no finished model was checked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub raw_text: Option<SpanScores>,
