@@ -55,14 +55,6 @@ impl Simd for Avx2 {
             _mm256_and_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(x, _mm256_setzero_ps()), a);
     }
     #[inline(always)]
-    unsafe fn centered(self, sums: *const i32, zero: i32, column_sums: *const i32) -> __m256 {
-        unsafe {
-            let column_sums = _mm256_loadu_si256(column_sums.cast());
-            let shift = _mm256_mullo_epi32(_mm256_set1_epi32(zero), column_sums);
-            _mm256_cvtepi32_ps(_mm256_sub_epi32(_mm256_loadu_si256(sums.cast()), shift))
-        }
-    }
-    #[inline(always)]
     fn power_of_two(self, n: __m256) -> __m256 {
         unsafe {
             let biased = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));

@@ -59,14 +59,6 @@ impl Simd for Avx512 {
         unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
     }
     #[inline(always)]
-    unsafe fn centered(self, sums: *const i32, zero: i32, column_sums: *const i32) -> __m512 {
-        unsafe {
-            let column_sums = _mm512_loadu_si512(column_sums.cast());
-            let shift = _mm512_mullo_epi32(_mm512_set1_epi32(zero), column_sums);
-            _mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_loadu_si512(sums.cast()), shift))
-        }
-    }
-    #[inline(always)]
     fn power_of_two(self, n: __m512) -> __m512 {
         unsafe {
             let biased = _mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127));

@@ -180,11 +180,6 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn where_positive(self, x: Self::V, a: Self::V) -> Self::V;
     /// `2ⁿ` for a whole `n` in −127 … 127; −127 gives 0.
     fn power_of_two(self, n: Self::V) -> Self::V;
-    /// `sums − zero · column_sums`, exact, as `f32`.
-    ///
-    /// # Safety
-    /// `LANES` numbers must be readable at both.
-    unsafe fn centered(self, sums: *const i32, zero: i32, column_sums: *const i32) -> Self::V;
     /// The transpose of a square block, rows above `rows` as zeros: writes `LANES` vectors, number
     /// `k` at `to + k · to_row`, of which lane `i` is the number at `from + i · from_row + k`. The
     /// vectors are written in order, so that a later one may overwrite the end of an earlier one.

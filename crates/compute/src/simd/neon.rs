@@ -66,13 +66,6 @@ impl Simd for Neon {
             vbslq_f32(vcgtq_f32(x, vdupq_n_f32(0.0)), a, vdupq_n_f32(0.0));
     }
     #[inline(always)]
-    unsafe fn centered(self, sums: *const i32, zero: i32, column_sums: *const i32) -> float32x4_t {
-        unsafe {
-            let shifted = vmlsq_s32(vld1q_s32(sums), vdupq_n_s32(zero), vld1q_s32(column_sums));
-            vcvtq_f32_s32(shifted)
-        }
-    }
-    #[inline(always)]
     fn power_of_two(self, n: float32x4_t) -> float32x4_t {
         unsafe {
             let biased = vaddq_s32(vcvtnq_s32_f32(n), vdupq_n_s32(127));

@@ -74,11 +74,6 @@ impl Simd for Portable {
             n.map(|n| f32::from_bits(((n as i32 + 127) as u32) << 23));
     }
     #[inline(always)]
-    unsafe fn centered(self, sums: *const i32, zero: i32, column_sums: *const i32) -> Self::V {
-        // SAFETY: the caller promises LANES numbers at both.
-        std::array::from_fn(|i| unsafe { (*sums.add(i) - zero * *column_sums.add(i)) as f32 })
-    }
-    #[inline(always)]
     unsafe fn transpose(
         self,
         from: *const f32,

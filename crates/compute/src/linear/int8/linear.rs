@@ -3,9 +3,10 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
-use super::kernel::{Int8Isa, Kernel, KernelOp, TileSums};
+use super::kernel::{GROUP, Int8Isa, Kernel, KernelOp, Tile};
 use super::matrix::Int8Matrix;
 use super::rows::{QuantizeBlock, QuantizedRows, Sink, WIDTH_STEP};
+use crate::activation::Activation;
 use crate::cpu::Cpu;
 use crate::linear::Epilogue;
 use crate::linear::product::{BLOCK_ROWS, split};
@@ -16,8 +17,6 @@ use crate::threads::{SharedPointer, share, share_in_steps};
 /// Rows that are computed before they are quantized: a multiple of every kernel's
 /// rows, few enough to stay in the second cache or near it.
 const QUANTIZED_ROWS: usize = 96;
-/// Sums of a tile: 32 × 32 at most.
-const MOST_SUMS: usize = 1024;
 
 /// Linear layers in 8 bits.
 impl Cpu<'_> {
@@ -197,83 +196,125 @@ impl Int8Tiles<'_> {
     /// `first_out` on, and no other thread may use these rows and columns of it.
     #[inline(always)]
     unsafe fn compute<K: Kernel>(&self, kernel: K, rows: &Range<usize>, panels: Range<usize>) {
-        let Self { x, weight, .. } = self;
-        let mut sums = SumsBuffer([0; MOST_SUMS]);
-        const { assert!(K::ROWS * K::COLUMNS <= MOST_SUMS) };
+        const { assert!(K::ROWS * K::COLUMNS <= MOST_RESULTS && K::COLUMNS <= MOST_COLUMNS) };
+        let Self { x, weight, epilogue: Epilogue { bias, activation, residual }, .. } = *self;
+        // Without an activation, the residual is added with the bias.
+        let early = residual.filter(|_| activation == Activation::Identity);
         for panel in panels {
-            let right = weight.panels[panel * weight.panel_size..].as_ptr().cast();
+            let column = panel * K::COLUMNS;
+            let columns = K::COLUMNS.min(weight.outputs - column);
             let mut first = rows.start;
             while first < rows.end {
                 let count = K::ROWS.min(rows.end - first);
-                // SAFETY: rows of `x` are readable in whole tiles, panels are whole; the
-                // rest is the caller's promise.
+                // SAFETY: rows of `x` are readable in whole tiles, panels are whole, scales and
+                // sums filled up to whole panels; the rest is the caller's promise.
                 unsafe {
-                    kernel.sums(TileSums {
+                    let at = (first - self.first_out) * weight.outputs + column;
+                    let tile = Tile {
                         rows: count,
-                        groups: weight.inputs.next_multiple_of(WIDTH_STEP) / K::GROUP,
+                        groups: weight.inputs.next_multiple_of(WIDTH_STEP) / GROUP,
                         left: x.levels.as_ptr().cast::<K::Left>().add(first * x.stride()),
                         left_row: x.stride(),
-                        right,
-                        out: sums.0.as_mut_ptr(),
-                    });
-                    self.finish(kernel, &sums.0, first..first + count, panel * K::COLUMNS);
+                        right: weight.panels.as_ptr().add(weight.starts[panel]),
+                        row_scales: x.scales.as_ptr().add(first),
+                        zeros: x.zeros.as_ptr().add(first),
+                        scales: weight.scales.as_ptr().add(column),
+                        sums: weight.sums.as_ptr().add(column),
+                        bias: bias.map_or(NO_BIAS.as_ptr(), |bias| bias.as_ptr().add(column)),
+                        residual: early.map_or(std::ptr::null(), |residual| {
+                            residual.as_ptr().add(first * weight.outputs + column)
+                        }),
+                        out: self.out.get().add(at),
+                        out_row: weight.outputs,
+                    };
+                    if columns == K::COLUMNS {
+                        kernel.tile(&tile);
+                    } else {
+                        narrow(kernel, tile, columns, bias.is_some());
+                    }
+                    if activation != Activation::Identity {
+                        self.activate(kernel, first..first + count, column..column + columns);
+                    }
                 }
                 first += count;
             }
         }
     }
 
-    /// From sums to results.
+    /// Activation, and the residual after it, of a tile that has just been computed.
     ///
     /// # Safety
-    /// As [`compute`](Self::compute); `column` is the first of the tile.
+    /// As [`compute`](Self::compute).
     #[inline(always)]
-    unsafe fn finish<K: Kernel>(
-        &self,
-        kernel: K,
-        sums: &[i32; MOST_SUMS],
-        rows: Range<usize>,
-        column: usize,
-    ) {
-        let Self { x, weight, epilogue: Epilogue { bias, activation, residual }, .. } = *self;
+    unsafe fn activate<K: Kernel>(&self, kernel: K, rows: Range<usize>, columns: Range<usize>) {
+        let Self { weight, epilogue: Epilogue { activation, residual, .. }, .. } = *self;
         let simd = kernel.float();
         let lanes = <K::Float as Simd>::LANES;
-        let columns = K::COLUMNS.min(weight.outputs - column);
-        let mut at = 0;
-        while at < columns {
-            let count = lanes.min(columns - at);
-            // SAFETY: scales and sums are filled up to whole panels; `count` numbers from
-            // here on lie in bias, residual and output; `sums` holds whole rows.
-            unsafe {
-                let scales = simd.load(weight.scales.as_ptr().add(column + at));
-                let bias = match bias {
-                    Some(bias) => simd.load_first(bias.as_ptr().add(column + at), count),
-                    None => simd.splat(0.0),
-                };
-                let mut i = 0;
-                while i < rows.len() {
-                    let row = rows.start + i;
-                    let sum = simd.centered(
-                        sums.as_ptr().add(i * K::COLUMNS + at),
-                        *x.zeros.get_unchecked(row),
-                        weight.sums.as_ptr().add(column + at),
-                    );
-                    let scale = simd.mul(simd.splat(*x.scales.get_unchecked(row)), scales);
-                    let mut y = activation.coarse_vector(simd, simd.mul_add(sum, scale, bias));
-                    if let Some(residual) = residual {
-                        let from = row * weight.outputs + column + at;
-                        y = simd.add(y, simd.load_first(residual.as_ptr().add(from), count));
+        for row in rows {
+            let mut column = columns.start;
+            while column < columns.end {
+                let count = lanes.min(columns.end - column);
+                // SAFETY: `count` numbers from here on lie in output and residual.
+                unsafe {
+                    let to = (row - self.first_out) * weight.outputs + column;
+                    let to = self.out.get().add(to);
+                    let residual = residual.map(|r| r.as_ptr().add(row * weight.outputs + column));
+                    // Stores of a part of a vector are slow on some processors.
+                    if count == lanes {
+                        let mut y = activation.coarse_vector(simd, simd.load(to));
+                        if let Some(residual) = residual {
+                            y = simd.add(y, simd.load(residual));
+                        }
+                        simd.store(y, to);
+                    } else {
+                        let mut y = activation.coarse_vector(simd, simd.load_first(to, count));
+                        if let Some(residual) = residual {
+                            y = simd.add(y, simd.load_first(residual, count));
+                        }
+                        simd.store_first(y, to, count);
                     }
-                    let to = (row - self.first_out) * weight.outputs + column + at;
-                    simd.store_first(y, self.out.get().add(to), count);
-                    i += 1;
                 }
+                column += lanes;
             }
-            at += lanes;
         }
     }
 }
 
-/// Sums of a tile, at a cache line.
-#[repr(align(64))]
-struct SumsBuffer([i32; MOST_SUMS]);
+/// Results of a tile: 32 × 32 at most.
+const MOST_RESULTS: usize = 1024;
+/// Columns of a tile.
+const MOST_COLUMNS: usize = 32;
+/// The bias of a layer without one.
+static NO_BIAS: [f32; MOST_COLUMNS] = [0.0; MOST_COLUMNS];
+
+/// Computes a tile of which only the first `columns` are outputs of the weight.
+///
+/// # Safety
+/// As [`Kernel::tile`], for these columns.
+unsafe fn narrow<K: Kernel>(kernel: K, tile: Tile<K>, columns: usize, has_bias: bool) {
+    let (mut bias, mut results) = (NO_BIAS, [0.0; MOST_RESULTS]);
+    // SAFETY: rows and columns are within both, as the caller promises and `compute` has checked.
+    unsafe {
+        if has_bias {
+            bias.as_mut_ptr().copy_from_nonoverlapping(tile.bias, columns);
+        }
+        if !tile.residual.is_null() {
+            for (i, row) in results.chunks_exact_mut(K::COLUMNS).take(tile.rows).enumerate() {
+                let from = tile.residual.add(i * tile.out_row);
+                row.as_mut_ptr().copy_from_nonoverlapping(from, columns);
+            }
+        }
+        let aside = results.as_mut_ptr();
+        kernel.tile(&Tile {
+            bias: bias.as_ptr(),
+            residual: if tile.residual.is_null() { tile.residual } else { aside },
+            out: aside,
+            out_row: K::COLUMNS,
+            ..tile
+        });
+        for (i, row) in results.chunks_exact(K::COLUMNS).take(tile.rows).enumerate() {
+            let to = tile.out.add(i * tile.out_row);
+            to.copy_from_nonoverlapping(row.as_ptr(), columns);
+        }
+    }
+}

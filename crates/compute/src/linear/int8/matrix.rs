@@ -1,5 +1,7 @@
 //! Weights in 8 bits, in the order in which the integer products read them.
 
+use std::sync::OnceLock;
+
 use super::kernel::{Int8Isa, Kernel, KernelOp, KernelSizes};
 use super::rows::WIDTH_STEP;
 use crate::cpu::Cpu;
@@ -11,17 +13,17 @@ const LEVELS: f32 = 127.0;
 
 /// The weight of a linear layer in 8 bits.
 ///
-/// Panel `p` holds the outputs `p · columns …`, as `[groups, columns, group]`: a group is
-/// the inputs that a kernel multiplies at once. What is beyond the weight is zeros.
+/// Panel `p` holds the outputs `p · columns …`, in an order that depends on the kernel. What is
+/// beyond the weight is zeros.
 pub struct Int8Matrix {
     pub(super) isa: Int8Isa,
     pub(super) inputs: usize,
     pub(super) outputs: usize,
     /// Columns of a panel.
     pub(super) columns: usize,
-    /// Bytes of a panel.
-    pub(super) panel_size: usize,
     pub(super) panels: Buffer<u8>,
+    /// Where each panel begins in `panels`.
+    pub(super) starts: Vec<usize>,
     /// `[outputs, up to whole panels]`
     pub(super) scales: Buffer,
     /// `[outputs, up to whole panels]`: `Σₖ q` of each output.
@@ -49,7 +51,7 @@ impl Int8Matrix {
     /// Level of input `k` for output `output`.
     pub(super) fn level(&self, output: usize, k: usize) -> i32 {
         let (panel, column) = (output / self.columns, output % self.columns);
-        let panel = &self.panels[panel * self.panel_size..][..self.panel_size];
+        let panel = &self.panels[self.starts[panel]..];
         self.isa.run(ReadLevel { panel, column, k })
     }
 }
@@ -74,40 +76,41 @@ impl Cpu<'_> {
             "stacked weights have the same inputs"
         );
         let outputs: usize = weights.iter().map(|w| w.rows()).sum();
-        let KernelSizes { columns: width, right, .. } = isa.run(KernelSizes::default());
-        let panel_size = inputs.next_multiple_of(WIDTH_STEP) * width * right;
+        let KernelSizes { columns: width, .. } = isa.run(KernelSizes::default());
+        let padded = inputs.next_multiple_of(WIDTH_STEP);
         let count = outputs.div_ceil(width);
-        let mut matrix = Int8Matrix {
-            isa,
-            inputs,
-            outputs,
-            columns: width,
-            panel_size,
-            panels: Buffer::zeros(count * panel_size),
-            scales: Buffer::zeros(count * width),
-            sums: Buffer::zeros(count * width),
-        };
-        let panels = SharedPointer(matrix.panels.as_mut_ptr());
-        let scales = SharedPointer(matrix.scales.as_mut_ptr());
-        let sums = SharedPointer(matrix.sums.as_mut_ptr());
+        let (mut scales, mut sums) =
+            (Buffer::<f32>::zeros(count * width), Buffer::<i32>::zeros(count * width));
+        let (to_scales, to_sums) =
+            (SharedPointer(scales.as_mut_ptr()), SharedPointer(sums.as_mut_ptr()));
         let rows: Vec<(&StoredTensor, usize)> =
             weights.iter().flat_map(|w| (0..w.rows()).map(move |row| (*w, row))).collect();
+        let packed: Vec<OnceLock<Vec<u8>>> = (0..count).map(|_| OnceLock::new()).collect();
         team.run(count, &|panel| {
-            let (mut row, mut levels) = (vec![0.0; inputs], vec![0; inputs]);
+            let (mut row, mut levels) = (vec![0.0; inputs], vec![0; width * padded]);
             for column in 0..width.min(outputs - panel * width) {
                 let output = panel * width + column;
                 let (weight, at) = rows[output];
-                let scale = weight.row_levels(at, columns, &mut row, &mut levels);
-                // SAFETY: this part alone has the panel and its columns.
+                let levels = &mut levels[column * padded..][..inputs];
+                let scale = weight.row_levels(at, columns, &mut row, levels);
+                // SAFETY: this part alone has the output.
                 unsafe {
-                    *scales.get().add(output) = scale;
-                    *sums.get().add(output) = levels.iter().map(|q| i32::from(*q)).sum();
-                    let panel = panels.get().add(panel * panel_size);
-                    isa.run(PackColumn { levels: &levels, column, panel });
+                    *to_scales.get().add(output) = scale;
+                    *to_sums.get().add(output) = levels.iter().map(|q| i32::from(*q)).sum();
                 }
             }
+            packed[panel].get_or_init(|| isa.run(PackPanel { levels: &levels, inputs: padded }));
         });
-        matrix
+        let packed: Vec<Vec<u8>> = packed.into_iter().filter_map(OnceLock::into_inner).collect();
+        let mut starts = Vec::with_capacity(count);
+        let mut panels = Buffer::zeros(packed.iter().map(Vec::len).sum());
+        let mut at = 0;
+        for panel in &packed {
+            starts.push(at);
+            panels[at..at + panel.len()].copy_from_slice(panel);
+            at += panel.len();
+        }
+        Int8Matrix { isa, inputs, outputs, columns: width, panels, starts, scales, sums }
     }
 }
 
@@ -136,26 +139,16 @@ pub fn quantize_weights(row: &[f32], levels: &mut [i8]) -> f32 {
     scale
 }
 
-/// Where input `k` of a column stands in a panel.
-fn place<K: Kernel>(k: usize, column: usize) -> usize {
-    (k / K::GROUP * K::COLUMNS + column) * K::GROUP + k % K::GROUP
-}
-
-struct PackColumn<'a> {
+struct PackPanel<'a> {
     levels: &'a [i8],
-    column: usize,
-    panel: *mut u8,
+    inputs: usize,
 }
 
-impl KernelOp for PackColumn<'_> {
-    type Output = ();
+impl KernelOp for PackPanel<'_> {
+    type Output = Vec<u8>;
     #[inline(always)]
-    fn run<K: Kernel>(self, _: K) {
-        for (k, level) in self.levels.iter().enumerate() {
-            let to = self.panel.cast::<K::Right>();
-            // SAFETY: the panel has room for all inputs of its columns.
-            unsafe { *to.add(place::<K>(k, self.column)) = K::Right::from(*level) }
-        }
+    fn run<K: Kernel>(self, kernel: K) -> Vec<u8> {
+        kernel.pack_panel(self.levels, self.inputs)
     }
 }
 
@@ -168,10 +161,7 @@ struct ReadLevel<'a> {
 impl KernelOp for ReadLevel<'_> {
     type Output = i32;
     #[inline(always)]
-    fn run<K: Kernel>(self, _: K) -> i32 {
-        let at = place::<K>(self.k, self.column);
-        assert!((at + 1) * size_of::<K::Right>() <= self.panel.len(), "input {}", self.k);
-        // SAFETY: just checked.
-        unsafe { (*self.panel.as_ptr().cast::<K::Right>().add(at)).into() }
+    fn run<K: Kernel>(self, kernel: K) -> i32 {
+        kernel.level(self.panel, self.column, self.k).into()
     }
 }

@@ -25,7 +25,10 @@ pub struct QuantizedRows {
     isa: Option<Int8Isa>,
     rows: usize,
     width: usize,
-    /// `[rows up to a multiple of 32, width up to a multiple of 64]`, as the kernel reads them.
+    /// Copies of each row.
+    copies: usize,
+    /// `[rows up to a multiple of 32, copies, width up to a multiple of 64]`, as the kernel reads
+    /// them.
     pub(super) levels: Buffer<u8>,
     /// `[rows]`
     pub(super) scales: Vec<f32>,
@@ -37,7 +40,9 @@ impl QuantizedRows {
     /// Takes the shape `[rows, width]`; the old numbers are lost.
     pub fn resize(&mut self, isa: Int8Isa, rows: usize, width: usize) {
         (self.isa, self.rows, self.width) = (Some(isa), rows, width);
-        let row = width.next_multiple_of(WIDTH_STEP) * isa.run(KernelSizes::default()).left;
+        let KernelSizes { left, copies, .. } = isa.run(KernelSizes::default());
+        self.copies = copies;
+        let row = width.next_multiple_of(WIDTH_STEP) * left;
         self.levels.resize(rows.next_multiple_of(ROWS_STEP) * row);
         self.scales.resize(rows, 0.0);
         self.zeros.resize(rows, 0);
@@ -63,7 +68,7 @@ impl QuantizedRows {
 
     /// Numbers from one row to the next.
     pub(super) fn stride(&self) -> usize {
-        self.width.next_multiple_of(WIDTH_STEP)
+        self.copies * self.width.next_multiple_of(WIDTH_STEP)
     }
 
     /// Row `row` in single precision: `scale · (p − zero)`.
@@ -162,6 +167,7 @@ impl Sink {
                 kernel.store_levels(level, to.add(at));
                 at += lanes;
             }
+            kernel.copy_row(to, self.width.next_multiple_of(WIDTH_STEP));
         }
     }
 }

@@ -2,8 +2,9 @@
 
 use std::arch::asm;
 use std::arch::x86_64::*;
+use std::mem::MaybeUninit;
 
-use super::{Kernel, KernelOp, TileSums, vnni};
+use super::{GROUP, Kernel, KernelOp, Tile, vnni};
 use crate::simd::{Avx512, TileNumbers, Tiles, instructions};
 
 /// A tile of 2 × 2 registers of 16 × 16 sums.
@@ -18,9 +19,10 @@ impl Amx {
 
 /// Bytes of a row, and so numbers, that one instruction multiplies.
 const STEP: usize = 64;
+const ROWS: usize = 32;
 const COLUMNS: usize = 32;
 /// Groups that one instruction multiplies.
-const STEP_GROUPS: usize = STEP / Amx::GROUP;
+const STEP_GROUPS: usize = STEP / GROUP;
 
 // SAFETY of every `unsafe` block below: a value of `Amx` proves that the
 // processor has AVX-512F and AMX and that the process may use it; memory is
@@ -29,10 +31,8 @@ const STEP_GROUPS: usize = STEP / Amx::GROUP;
 impl Kernel for Amx {
     type Float = Avx512;
     type Left = u8;
-    type Right = i8;
     const OFFSET: i32 = 0;
-    const GROUP: usize = 4;
-    const ROWS: usize = 32;
+    const ROWS: usize = ROWS;
     const COLUMNS: usize = COLUMNS;
 
     instructions! {
@@ -51,18 +51,37 @@ impl Kernel for Amx {
         unsafe { compiled(self, op) }
     }
     #[inline(always)]
-    unsafe fn sums(self, sums: TileSums<Self>) {
-        debug_assert!(sums.groups.is_multiple_of(STEP_GROUPS) && sums.groups > 0);
-        unsafe { if sums.rows > 16 { upper_and_lower(sums) } else { upper(sums) } }
+    unsafe fn tile(self, tile: &Tile<Self>) {
+        debug_assert!(tile.groups.is_multiple_of(STEP_GROUPS) && tile.groups > 0);
+        let mut sums = MaybeUninit::<Sums>::uninit();
+        unsafe {
+            let sums = (&raw mut (*sums.as_mut_ptr()).0).cast::<i32>();
+            if tile.rows > 16 {
+                upper_and_lower(tile, sums)
+            } else {
+                upper(tile, sums)
+            }
+            for i in 0..tile.rows {
+                for j in (0..COLUMNS).step_by(16) {
+                    let sums = _mm512_load_si512(sums.add(i * COLUMNS + j).cast());
+                    let centered = vnni::centered(sums, *tile.zeros.add(i), tile.sums.add(j));
+                    tile.put(self.0, i, j, centered);
+                }
+            }
+        }
     }
 }
+
+/// The sums of a tile, at a cache line.
+#[repr(align(64))]
+struct Sums([i32; ROWS * COLUMNS]);
 
 /// 32 rows: `[tmm0 tmm1; tmm2 tmm3] += [tmm4; tmm5] · [tmm6 tmm7]`.
 ///
 /// # Safety
-/// As [`Kernel::sums`]; the tile registers must be configured.
+/// As [`Kernel::tile`]; the tile registers must be configured, and all [`Sums`] writable.
 #[inline(always)]
-unsafe fn upper_and_lower(sums: TileSums<Amx>) {
+unsafe fn upper_and_lower(tile: &Tile<Amx>, sums: *mut i32) {
     // SAFETY: the caller's promise; the loop reads `groups / 16` blocks of 64 bytes of each row
     // and as many of the panel, and writes 32 rows of 32 sums.
     unsafe {
@@ -89,13 +108,13 @@ unsafe fn upper_and_lower(sums: TileSums<Amx>) {
             "tilestored [{out} + {right_row} + 64], tmm1",
             "tilestored [{out} + {right_row} + 2048], tmm2",
             "tilestored [{out} + {right_row} + 2112], tmm3",
-            upper = inout(reg) sums.left => _,
-            lower = inout(reg) sums.left.add(16 * sums.left_row) => _,
-            left_row = in(reg) sums.left_row,
-            right = inout(reg) sums.right => _,
-            right_row = in(reg) COLUMNS * Amx::GROUP,
-            steps = inout(reg) sums.groups / STEP_GROUPS => _,
-            out = in(reg) sums.out,
+            upper = inout(reg) tile.left => _,
+            lower = inout(reg) tile.left.add(16 * tile.left_row) => _,
+            left_row = in(reg) tile.left_row,
+            right = inout(reg) tile.right => _,
+            right_row = in(reg) COLUMNS * GROUP,
+            steps = inout(reg) tile.groups / STEP_GROUPS => _,
+            out = in(reg) sums,
             options(nostack),
         );
     }
@@ -106,7 +125,7 @@ unsafe fn upper_and_lower(sums: TileSums<Amx>) {
 /// # Safety
 /// As [`upper_and_lower`].
 #[inline(always)]
-unsafe fn upper(sums: TileSums<Amx>) {
+unsafe fn upper(tile: &Tile<Amx>, sums: *mut i32) {
     // SAFETY: as in `upper_and_lower`, with 16 rows.
     unsafe {
         asm!(
@@ -124,12 +143,12 @@ unsafe fn upper(sums: TileSums<Amx>) {
             "jnz 2b",
             "tilestored [{out} + {right_row}], tmm0",
             "tilestored [{out} + {right_row} + 64], tmm1",
-            upper = inout(reg) sums.left => _,
-            left_row = in(reg) sums.left_row,
-            right = inout(reg) sums.right => _,
-            right_row = in(reg) COLUMNS * Amx::GROUP,
-            steps = inout(reg) sums.groups / STEP_GROUPS => _,
-            out = in(reg) sums.out,
+            upper = inout(reg) tile.left => _,
+            left_row = in(reg) tile.left_row,
+            right = inout(reg) tile.right => _,
+            right_row = in(reg) COLUMNS * GROUP,
+            steps = inout(reg) tile.groups / STEP_GROUPS => _,
+            out = in(reg) sums,
             options(nostack),
         );
     }

@@ -1,15 +1,19 @@
 //! Integer products over several instruction sets.
 //!
-//! As in [`simd`](crate::simd), with one difference: what an instruction set
-//! multiplies is a *group* of neighbouring numbers of a row at once, four bytes
-//! with most sets. A [`Kernel`] says how rows and weights are laid out for it.
+//! As in [`simd`](crate::simd), with one difference: what an instruction set multiplies is a *group*
+//! of four neighbouring numbers of a row at once. A [`Kernel`] says how rows and weights are laid
+//! out for it, and computes a [`Tile`] of results.
 
+mod dot;
+mod groups;
 mod portable;
 
 #[cfg(target_arch = "x86_64")]
 mod amx;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod duos;
 #[cfg(target_arch = "x86_64")]
 mod vnni;
 
@@ -18,35 +22,74 @@ mod neon;
 
 use crate::simd::{Simd, levels};
 
-/// A tile of integer sums: `out[i, j] = Σₖ left[i, k] · right[k, j]`.
-pub(super) struct TileSums<K: Kernel> {
+/// Neighbouring numbers of a row that are multiplied at once.
+pub(super) const GROUP: usize = 4;
+
+/// A tile of results, of a whole panel of the weight:
+/// `out[i, j] = (Σₖ left[i, k] · right[k, j] − zeros[i] · sums[j]) · row_scales[i] · scales[j]
+/// + bias[j] (+ residual[i, j])`.
+pub(super) struct Tile<K: Kernel> {
     /// At most [`Kernel::ROWS`].
     pub(super) rows: usize,
-    /// Groups of `k`.
+    /// Groups of a row.
     pub(super) groups: usize,
     /// Row `i` at `left + i · left_row`; readable up to [`Kernel::ROWS`] rows.
     pub(super) left: *const K::Left,
     pub(super) left_row: usize,
-    /// `[groups, COLUMNS, GROUP]`
-    pub(super) right: *const K::Right,
-    /// `[rows, COLUMNS]`; writable up to [`Kernel::ROWS`] rows.
-    pub(super) out: *mut i32,
+    /// A panel of [`Kernel::pack_panel`].
+    pub(super) right: *const u8,
+    /// `[rows]`
+    pub(super) row_scales: *const f32,
+    /// `[rows]`
+    pub(super) zeros: *const i32,
+    /// `[COLUMNS]`
+    pub(super) scales: *const f32,
+    /// `[COLUMNS]`
+    pub(super) sums: *const i32,
+    /// `[COLUMNS]`
+    pub(super) bias: *const f32,
+    /// Null for none, else `[rows, COLUMNS]`, rows `out_row` apart; may be `out`.
+    pub(super) residual: *const f32,
+    /// `[rows, COLUMNS]`, rows `out_row` apart.
+    pub(super) out: *mut f32,
+    pub(super) out_row: usize,
+}
+
+impl<K: Kernel> Tile<K> {
+    /// Writes `LANES` results of row `i` from column `j` on.
+    ///
+    /// - `centered`: their sums, less `zeros[i] · sums[j]`
+    ///
+    /// # Safety
+    /// What the tile names must be readable, or writable.
+    #[inline(always)]
+    unsafe fn put(&self, simd: K::Float, i: usize, j: usize, centered: <K::Float as Simd>::V) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let row_scale = simd.splat(*self.row_scales.add(i));
+            let scale = simd.mul(row_scale, simd.load(self.scales.add(j)));
+            let mut y = simd.mul_add(centered, scale, simd.load(self.bias.add(j)));
+            if !self.residual.is_null() {
+                y = simd.add(y, simd.load(self.residual.add(i * self.out_row + j)));
+            }
+            simd.store(y, self.out.add(i * self.out_row + j));
+        }
+    }
 }
 
 /// Integer products of an instruction set, proven to be there.
 ///
-/// Every method must be `#[inline(always)]`, as those of [`Simd`].
+/// Every method must be `#[inline(always)]`, as those of [`Simd`], but for
+/// [`tile`](Self::tile), whose loop needs all registers for itself.
 pub(super) trait Kernel: Copy + Send + Sync + 'static {
     /// The vectors of everything that is not an integer product.
     type Float: Simd;
     /// A number of a row as it is stored.
     type Left: Copy + Into<i32>;
-    /// A weight as it is stored.
-    type Right: Copy + From<i8> + Into<i32>;
     /// What is taken from a number of a row, 0 … 255, before it is stored.
     const OFFSET: i32;
-    /// Neighbouring numbers that are multiplied at once.
-    const GROUP: usize;
+    /// Copies of a row that are stored one after the other; the first is in order.
+    const COPIES: usize = 1;
     /// Most rows of a tile.
     const ROWS: usize;
     /// Columns of a tile, and so of a packed panel.
@@ -59,8 +102,8 @@ pub(super) trait Kernel: Copy + Send + Sync + 'static {
     /// Computes a tile.
     ///
     /// # Safety
-    /// All that `sums` names must be readable, or writable.
-    unsafe fn sums(self, sums: TileSums<Self>);
+    /// All that `tile` names must be readable, or writable.
+    unsafe fn tile(self, tile: &Tile<Self>);
     /// Writes `LANES` numbers, rounded to the nearest whole one, less [`OFFSET`](Self::OFFSET):
     /// in this order, so that all kernels have the same levels.
     ///
@@ -69,6 +112,25 @@ pub(super) trait Kernel: Copy + Send + Sync + 'static {
     /// # Safety
     /// `LANES` numbers must be writable at `to`.
     unsafe fn store_levels(self, levels: <Self::Float as Simd>::V, to: *mut Self::Left);
+    /// Makes the other [copies](Self::COPIES) of a row of `width` numbers, a multiple of 64.
+    ///
+    /// # Safety
+    /// The row must be readable, and all its copies writable.
+    #[inline(always)]
+    unsafe fn copy_row(self, _row: *mut Self::Left, _width: usize) {}
+    /// Brings the levels of `COLUMNS` outputs, `[COLUMNS, inputs]`, into the order in which
+    /// [`tile`](Self::tile) reads them: a multiple of 64 bytes.
+    ///
+    /// - `inputs`: a multiple of 64
+    #[inline(always)]
+    fn pack_panel(self, levels: &[i8], inputs: usize) -> Vec<u8> {
+        groups::pack(levels, inputs)
+    }
+    /// Level of input `k` for one of the outputs of a packed panel.
+    #[inline(always)]
+    fn level(self, panel: &[u8], column: usize, k: usize) -> i8 {
+        groups::level(panel, Self::COLUMNS, column, k)
+    }
 }
 
 /// A computation that is generic over the kernel.
@@ -81,10 +143,10 @@ pub(super) trait KernelOp {
 /// The sizes of a kernel, which it fills in.
 #[derive(Default)]
 pub(super) struct KernelSizes {
-    /// Bytes of a number of a row.
+    /// Bytes of a number of a row, with its copies.
     pub(super) left: usize,
-    /// Bytes of a weight.
-    pub(super) right: usize,
+    /// [`Kernel::COPIES`]
+    pub(super) copies: usize,
     /// [`Kernel::COLUMNS`]
     pub(super) columns: usize,
 }
@@ -93,10 +155,27 @@ impl KernelOp for KernelSizes {
     type Output = Self;
     #[inline(always)]
     fn run<K: Kernel>(self, _: K) -> Self {
-        let (left, right) = (size_of::<K::Left>(), size_of::<K::Right>());
-        Self { left, right, columns: K::COLUMNS }
+        Self { left: K::COPIES * size_of::<K::Left>(), copies: K::COPIES, columns: K::COLUMNS }
     }
 }
+
+/// The method [`Kernel::tile`] as a function of its own, compiled for these features: with the
+/// loops around it in one function, the compiler keeps some of the sums in memory.
+macro_rules! tile_apart {
+    ($kernel:ty, $features:literal, $tile:path) => {
+        #[inline(always)]
+        unsafe fn tile(self, tile: &Tile<Self>) {
+            #[target_feature(enable = $features)]
+            #[inline(never)]
+            unsafe fn apart(kernel: $kernel, tile: &Tile<$kernel>) {
+                unsafe { $tile(kernel, tile) }
+            }
+            unsafe { apart(self, tile) }
+        }
+    };
+}
+
+use tile_apart;
 
 levels! {
     /// The integer products that an 8-bit layer uses, proven to be there.
@@ -105,7 +184,7 @@ levels! {
     "portable": Portable(portable::PortableDot) =
         Some(Int8Level::Portable(portable::PortableDot));
     #[cfg(target_arch = "x86_64")]
-    "avx2": Avx2(avx2::Avx2Madd) = avx2::Avx2Madd::new().map(Int8Level::Avx2);
+    "avx2": Avx2(avx2::Avx2Duos) = avx2::Avx2Duos::new().map(Int8Level::Avx2);
     #[cfg(target_arch = "x86_64")]
     "avx-vnni": AvxVnni(vnni::AvxVnni) = vnni::AvxVnni::new().map(Int8Level::AvxVnni);
     #[cfg(target_arch = "x86_64")]
@@ -114,78 +193,4 @@ levels! {
     "amx-int8": Amx(amx::Amx) = amx::Amx::new().map(Int8Level::Amx);
     #[cfg(target_arch = "aarch64")]
     "neon-dotprod": NeonDot(neon::NeonDot) = neon::NeonDot::new().map(Int8Level::NeonDot);
-}
-
-/// Vectors of 32-bit sums of groups: what most kernels are made of.
-pub(super) trait Dot: Kernel {
-    /// A sum for each lane of [`Kernel::Float`], or as many groups.
-    type I: Copy;
-    fn zero(self) -> Self::I;
-    /// A group, in all lanes.
-    ///
-    /// # Safety
-    /// A group must be readable at `from`.
-    unsafe fn splat_group(self, from: *const Self::Left) -> Self::I;
-    /// # Safety
-    /// `LANES` groups must be readable at `from`.
-    unsafe fn load_groups(self, from: *const Self::Right) -> Self::I;
-    /// `sums + Σ left · right` of each group.
-    fn dot(self, sums: Self::I, left: Self::I, right: Self::I) -> Self::I;
-    /// # Safety
-    /// `LANES` numbers must be writable at `to`.
-    unsafe fn store_sums(self, sums: Self::I, to: *mut i32);
-    /// Fetches the cache line at `at`, which is read soon.
-    #[inline(always)]
-    fn prefetch_groups(self, _at: *const Self::Right) {}
-}
-
-/// Computes [`TileSums`] with the accumulators in registers; `VECTORS · LANES` columns.
-///
-/// # Safety
-/// As [`Kernel::sums`].
-#[inline(always)]
-unsafe fn dot_sums<D: Dot, const VECTORS: usize>(dot: D, sums: TileSums<D>) {
-    macro_rules! rows {
-        ($($n:literal)*) => {
-            match sums.rows {
-                // Larger arms than the register tile has rows are dead code.
-                // SAFETY: the promises of this function are those of `fixed`.
-                $( $n if $n <= D::ROWS => unsafe { fixed::<D, $n, VECTORS>(dot, sums) }, )*
-                rows => unreachable!("a tile of {rows} rows"),
-            }
-        };
-    }
-    rows!(1 2 3 4 5 6 7 8 9 10 11 12)
-}
-
-/// Distance in groups at which weights are fetched before they are read.
-const AHEAD: usize = 16;
-
-#[inline(always)]
-unsafe fn fixed<D: Dot, const ROWS: usize, const VECTORS: usize>(dot: D, sums: TileSums<D>) {
-    let TileSums { groups, left, left_row, right, out, .. } = sums;
-    let lanes = <D::Float as Simd>::LANES;
-    let mut tile = [[dot.zero(); VECTORS]; ROWS];
-    // SAFETY: every access is within what the caller of `sums` promises.
-    unsafe {
-        for group in 0..groups {
-            let mut columns = [dot.zero(); VECTORS];
-            for (j, column) in columns.iter_mut().enumerate() {
-                *column = dot.load_groups(right.add((group * VECTORS + j) * lanes * D::GROUP));
-                let ahead = (group + AHEAD) * VECTORS + j;
-                dot.prefetch_groups(right.wrapping_add(ahead * lanes * D::GROUP));
-            }
-            for (i, row) in tile.iter_mut().enumerate() {
-                let x = dot.splat_group(left.add(i * left_row + group * D::GROUP));
-                for (sum, column) in row.iter_mut().zip(columns) {
-                    *sum = dot.dot(*sum, x, column);
-                }
-            }
-        }
-        for (i, row) in tile.iter().enumerate() {
-            for (j, sum) in row.iter().enumerate() {
-                dot.store_sums(*sum, out.add((i * VECTORS + j) * lanes));
-            }
-        }
-    }
 }

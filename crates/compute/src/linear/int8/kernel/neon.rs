@@ -3,7 +3,8 @@
 use std::arch::aarch64::*;
 use std::arch::asm;
 
-use super::{Dot, Kernel, KernelOp, TileSums, dot_sums};
+use super::dot::{Dot, dot_tile};
+use super::{Kernel, KernelOp, Tile, tile_apart};
 use crate::simd::{Neon, enter, instructions};
 
 /// A tile of 8 × 3 vectors, as in single precision.
@@ -24,16 +25,14 @@ impl Kernel for NeonDot {
     type Float = Neon;
     /// The instruction takes signed bytes only, hence the offset.
     type Left = i8;
-    type Right = i8;
     const OFFSET: i32 = 128;
-    const GROUP: usize = 4;
     const ROWS: usize = 8;
     const COLUMNS: usize = 12;
 
     enter!(KernelOp, NeonDot, "neon,dotprod");
+    tile_apart!(NeonDot, "neon,dotprod", dot_tile::<NeonDot, 3>);
     instructions! {
         fn float(self) -> Neon = self.0;
-        unsafe fn sums(self, sums: TileSums<Self>) = dot_sums::<Self, 3>(self, sums);
     }
     #[inline(always)]
     unsafe fn store_levels(self, levels: float32x4_t, to: *mut i8) {
@@ -56,7 +55,7 @@ impl Dot for NeonDot {
         fn zero(self) -> int32x4_t = vdupq_n_s32(0);
         unsafe fn splat_group(self, from: *const i8) -> int32x4_t =
             vdupq_n_s32(from.cast::<i32>().read_unaligned());
-        unsafe fn load_groups(self, from: *const i8) -> int32x4_t = vld1q_s32(from.cast());
+        unsafe fn load_groups(self, from: *const u8) -> int32x4_t = vld1q_s32(from.cast());
     }
     /// By hand: the intrinsic is not stable yet.
     #[inline(always)]
@@ -74,7 +73,7 @@ impl Dot for NeonDot {
         sums
     }
     #[inline(always)]
-    unsafe fn store_sums(self, sums: int32x4_t, to: *mut i32) {
-        unsafe { vst1q_s32(to, sums) }
+    unsafe fn centered(self, sums: int32x4_t, zero: i32, column_sums: *const i32) -> float32x4_t {
+        unsafe { vcvtq_f32_s32(vmlsq_n_s32(sums, vld1q_s32(column_sums), zero)) }
     }
 }

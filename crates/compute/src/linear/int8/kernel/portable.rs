@@ -1,10 +1,10 @@
 //! Plain Rust, for every processor.
 
-use super::{Dot, Kernel, KernelOp, TileSums, dot_sums};
+use super::dot::{Dot, dot_tile};
+use super::{GROUP, Kernel, KernelOp, Tile};
 use crate::simd::Simd;
 
 const LANES: usize = 8;
-const GROUP: usize = 4;
 
 /// Eight sums at a time, as the compiler sees fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,9 +13,7 @@ pub(in crate::linear::int8) struct PortableDot;
 impl Kernel for PortableDot {
     type Float = crate::simd::Portable;
     type Left = u8;
-    type Right = i8;
     const OFFSET: i32 = 0;
-    const GROUP: usize = GROUP;
     const ROWS: usize = 4;
     const COLUMNS: usize = LANES;
 
@@ -28,9 +26,9 @@ impl Kernel for PortableDot {
         op.run(self)
     }
     #[inline(always)]
-    unsafe fn sums(self, sums: TileSums<Self>) {
+    unsafe fn tile(self, tile: &Tile<Self>) {
         // SAFETY: the caller's promise.
-        unsafe { dot_sums::<Self, 1>(self, sums) }
+        unsafe { dot_tile::<Self, 1>(self, tile) }
     }
     #[inline(always)]
     unsafe fn store_levels(self, levels: <Self::Float as Simd>::V, to: *mut u8) {
@@ -55,10 +53,10 @@ impl Dot for PortableDot {
         [std::array::from_fn(|k| unsafe { i32::from(*from.add(k)) }); LANES]
     }
     #[inline(always)]
-    unsafe fn load_groups(self, from: *const i8) -> Self::I {
+    unsafe fn load_groups(self, from: *const u8) -> Self::I {
         std::array::from_fn(|i| {
             // SAFETY: the caller promises LANES groups.
-            std::array::from_fn(|k| unsafe { i32::from(*from.add(i * GROUP + k)) })
+            std::array::from_fn(|k| unsafe { i32::from(*from.add(i * GROUP + k) as i8) })
         })
     }
     /// The sum of a lane is kept in four parts.
@@ -67,10 +65,11 @@ impl Dot for PortableDot {
         std::array::from_fn(|i| std::array::from_fn(|k| sums[i][k] + left[i][k] * right[i][k]))
     }
     #[inline(always)]
-    unsafe fn store_sums(self, sums: Self::I, to: *mut i32) {
-        for (i, parts) in sums.iter().enumerate() {
-            // SAFETY: the caller promises room for LANES numbers.
-            unsafe { *to.add(i) = parts.iter().sum() }
-        }
+    unsafe fn centered(self, sums: Self::I, zero: i32, column_sums: *const i32) -> [f32; LANES] {
+        std::array::from_fn(|i| {
+            // SAFETY: the caller promises LANES numbers.
+            let column_sum = unsafe { *column_sums.add(i) };
+            (sums[i].iter().sum::<i32>() - zero * column_sum) as f32
+        })
     }
 }

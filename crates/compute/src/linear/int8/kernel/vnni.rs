@@ -3,7 +3,8 @@
 
 use std::arch::x86_64::*;
 
-use super::{Dot, Kernel, KernelOp, TileSums, dot_sums};
+use super::dot::{Dot, dot_tile};
+use super::{Kernel, KernelOp, Tile, avx2, tile_apart};
 use crate::simd::{Avx2, Avx512, enter, instructions};
 
 /// AVX-VNNI: desktop processors since 2021 (Alder Lake), Zen 5. A tile of 6 × 2 vectors.
@@ -22,27 +23,15 @@ impl AvxVnni {
 impl Kernel for AvxVnni {
     type Float = Avx2;
     type Left = u8;
-    type Right = i8;
     const OFFSET: i32 = 0;
-    const GROUP: usize = 4;
     const ROWS: usize = 6;
     const COLUMNS: usize = 16;
 
     enter!(KernelOp, AvxVnni, "avx2,fma,avxvnni");
+    tile_apart!(AvxVnni, "avx2,fma,avxvnni", dot_tile::<AvxVnni, 2>);
     instructions! {
         fn float(self) -> Avx2 = self.0;
-        unsafe fn sums(self, sums: TileSums<Self>) = dot_sums::<Self, 2>(self, sums);
-    }
-    #[inline(always)]
-    unsafe fn store_levels(self, levels: __m256, to: *mut u8) {
-        unsafe {
-            let whole = _mm256_cvtps_epi32(levels);
-            let halves = _mm_packs_epi32(
-                _mm256_castsi256_si128(whole),
-                _mm256_extracti128_si256::<1>(whole),
-            );
-            _mm_storel_epi64(to.cast(), _mm_packus_epi16(halves, halves));
-        }
+        unsafe fn store_levels(self, levels: __m256, to: *mut u8) = avx2::store_levels(levels, to);
     }
 }
 
@@ -54,11 +43,11 @@ impl Dot for AvxVnni {
         fn zero(self) -> __m256i = _mm256_setzero_si256();
         unsafe fn splat_group(self, from: *const u8) -> __m256i =
             _mm256_set1_epi32(from.cast::<i32>().read_unaligned());
-        unsafe fn load_groups(self, from: *const i8) -> __m256i = _mm256_loadu_si256(from.cast());
+        unsafe fn load_groups(self, from: *const u8) -> __m256i = _mm256_loadu_si256(from.cast());
         fn dot(self, sums: __m256i, left: __m256i, right: __m256i) -> __m256i =
             _mm256_dpbusd_avx_epi32(sums, left, right);
-        unsafe fn store_sums(self, sums: __m256i, to: *mut i32) =
-            _mm256_storeu_si256(to.cast(), sums);
+        unsafe fn centered(self, sums: __m256i, zero: i32, column_sums: *const i32) -> __m256 =
+            avx2::centered(sums, zero, column_sums);
     }
 }
 
@@ -78,16 +67,14 @@ impl Avx512Vnni {
 impl Kernel for Avx512Vnni {
     type Float = Avx512;
     type Left = u8;
-    type Right = i8;
     const OFFSET: i32 = 0;
-    const GROUP: usize = 4;
     const ROWS: usize = 12;
     const COLUMNS: usize = 32;
 
     enter!(KernelOp, Avx512Vnni, "avx512f,avx512vnni,avx2,fma");
+    tile_apart!(Avx512Vnni, "avx512f,avx512vnni,avx2,fma", dot_tile::<Avx512Vnni, 2>);
     instructions! {
         fn float(self) -> Avx512 = self.0;
-        unsafe fn sums(self, sums: TileSums<Self>) = dot_sums::<Self, 2>(self, sums);
         unsafe fn store_levels(self, levels: __m512, to: *mut u8) = store_levels(levels, to);
     }
 }
@@ -100,12 +87,12 @@ impl Dot for Avx512Vnni {
         fn zero(self) -> __m512i = _mm512_setzero_si512();
         unsafe fn splat_group(self, from: *const u8) -> __m512i =
             _mm512_set1_epi32(from.cast::<i32>().read_unaligned());
-        unsafe fn load_groups(self, from: *const i8) -> __m512i = _mm512_loadu_si512(from.cast());
+        unsafe fn load_groups(self, from: *const u8) -> __m512i = _mm512_loadu_si512(from.cast());
         fn dot(self, sums: __m512i, left: __m512i, right: __m512i) -> __m512i =
             _mm512_dpbusd_epi32(sums, left, right);
-        unsafe fn store_sums(self, sums: __m512i, to: *mut i32) =
-            _mm512_storeu_si512(to.cast(), sums);
-        fn prefetch_groups(self, at: *const i8) = _mm_prefetch::<_MM_HINT_T0>(at);
+        unsafe fn centered(self, sums: __m512i, zero: i32, column_sums: *const i32) -> __m512 =
+            centered(sums, zero, column_sums);
+        fn prefetch_groups(self, at: *const u8) = _mm_prefetch::<_MM_HINT_T0>(at.cast());
     }
 }
 
@@ -117,4 +104,18 @@ impl Dot for Avx512Vnni {
 pub(super) unsafe fn store_levels(levels: __m512, to: *mut u8) {
     // SAFETY: the caller's promise.
     unsafe { _mm_storeu_si128(to.cast(), _mm512_cvtusepi32_epi8(_mm512_cvtps_epi32(levels))) }
+}
+
+/// [`Dot::centered`] with sixteen lanes.
+///
+/// # Safety
+/// The processor must have AVX-512F, and sixteen numbers must be readable at `column_sums`.
+#[inline(always)]
+pub(super) unsafe fn centered(sums: __m512i, zero: i32, column_sums: *const i32) -> __m512 {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let column_sums = _mm512_loadu_si512(column_sums.cast());
+        let shift = _mm512_mullo_epi32(_mm512_set1_epi32(zero), column_sums);
+        _mm512_cvtepi32_ps(_mm512_sub_epi32(sums, shift))
+    }
 }
