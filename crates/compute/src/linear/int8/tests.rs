@@ -8,6 +8,7 @@ use crate::cpu::Cpu;
 use crate::layer_norm::Norm;
 use crate::linear::Epilogue;
 use crate::memory::StoredTensor;
+use crate::random::Random;
 use crate::simd::Isa;
 use crate::testing::numbers;
 use crate::threads::{Team, Threads};
@@ -116,6 +117,43 @@ fn extreme_levels_do_not_overflow() {
         for (i, y) in out.iter().enumerate() {
             let expected = if i % outputs % 2 == 0 { 8192.0 } else { -8192.0 };
             assert!((y - expected).abs() < 0.01, "{y}, not {expected} on {}", isa.name());
+        }
+    }
+}
+
+/// Matrices on which 16-bit sums would overflow: weights of ±127 in every arrangement, alone, in
+/// runs, and among small ones, against rows of 255.
+#[test]
+fn sums_are_exact_for_the_worst_weights() {
+    let (rows, inputs, outputs) = (9, 384, 24);
+    let mut random = Random::named(1, "weights");
+    let mut pick = |most: &[f32]| most[(random.uniform() * most.len() as f64) as usize];
+    let kinds: [&[f32]; 5] = [
+        &[127.0, -127.0],
+        &[127.0, 126.0, 65.0, 64.0, 63.0],
+        &[-127.0, -65.0, -64.0, 1.0],
+        &[127.0, -127.0, 0.0, 0.0, 0.0, 0.0, 3.0, -3.0],
+        &[64.0, -64.0, 65.0, -65.0],
+    ];
+    for kind in kinds {
+        // A row of the weight has one of 127, so that levels are the numbers themselves.
+        let mut values: Vec<f32> = (0..outputs * inputs).map(|_| pick(kind)).collect();
+        values.iter_mut().step_by(inputs).for_each(|first| *first = 127.0);
+        let mut x = vec![1.0; rows * inputs];
+        x[3 * inputs..].iter_mut().for_each(|x| *x = pick(&[1.0, 0.0, 0.5]));
+        for isa in Int8Isa::available() {
+            let (x, weight) = (quantized(isa, &x, inputs), packed(isa, outputs, inputs, &values));
+            let mut expected = vec![0.0; rows * outputs];
+            int8_linear_reference(&x, &weight, Epilogue::default(), &mut expected);
+            for (level, value) in (0..outputs * inputs).zip(&values) {
+                assert_eq!(weight.level(level / inputs, level % inputs) as f32, *value);
+            }
+            let out = product(&Team::solo(), &x, &weight, Epilogue::default());
+            let near = |(a, b): (&f32, &f32)| (a - b).abs() <= 1e-6 * b.abs();
+            match isa.name() {
+                "portable" => assert!(out.iter().zip(&expected).all(near)),
+                name => assert_eq!(out, expected, "{kind:?} on {name}"),
+            }
         }
     }
 }

@@ -58,48 +58,61 @@ impl Header {
     }
 }
 
-/// The weights of a group, or a part of them, for all columns.
+/// The weights of a group for all columns, input by input.
+type Weights = [[i8; COLUMNS]; GROUP];
+
+/// The positive weights of each 16-bit sum of a group, added up, and the negative ones.
+type Bounds = [[u8; COLUMNS]; 4];
+
+/// The weights of a group, or a part of them.
 struct Item {
     group: usize,
-    weights: [[i8; GROUP]; COLUMNS],
-    /// For each order in which the item fits: what its 16-bit sums add up to.
-    bounds: [Option<Bounds>; ORDERS.len()],
-    /// The largest bound in the order where that is smallest.
-    least: u8,
+    weights: Weights,
+    /// For each of [`ORDERS`].
+    bounds: [Bounds; ORDERS.len()],
+    /// The largest bound in each order; it fits where this is at most [`MOST`].
+    largest: [u8; ORDERS.len()],
 }
 
-/// The positive weights of each 16-bit sum of a group, added up, then the negative ones.
-type Bounds = [u8; 4 * COLUMNS];
-
 impl Item {
-    fn new(group: usize, weights: [[i8; GROUP]; COLUMNS]) -> Self {
-        let mut item = Self { group, weights, bounds: [None; ORDERS.len()], least: u8::MAX };
-        for (bounds, order) in item.bounds.iter_mut().zip(ORDERS) {
-            let found = bounds_of(&weights, order);
-            let largest = largest(&found);
-            item.least = item.least.min(largest);
-            *bounds = (largest <= MOST).then_some(found);
-        }
-        item
+    fn new(group: usize, weights: Weights) -> Self {
+        let bounds = ORDERS.map(|[a, b, c, d]| {
+            let ([first, second], [third, fourth]) =
+                (pair(weights[a], weights[b]), pair(weights[c], weights[d]));
+            [first, second, third, fourth]
+        });
+        let largest = bounds.each_ref().map(|bounds| largest(bounds.as_flattened()));
+        Self { group, weights, bounds, largest }
+    }
+
+    /// The largest bound in the order where that is smallest.
+    fn least(&self) -> u8 {
+        self.largest.into_iter().fold(u8::MAX, u8::min)
+    }
+
+    /// The first order in which it fits.
+    fn order(&self) -> usize {
+        self.largest.iter().position(|largest| *largest <= MOST).unwrap_or(0)
     }
 
     /// The item, or two that add up to it where it fits in no order: the second weight of each
     /// sum that could overflow stands alone.
     fn cut(self) -> (Self, Option<Self>) {
-        if self.bounds.iter().any(Option::is_some) {
+        if self.least() <= MOST {
             return (self, None);
         }
-        let overflowing = |order| {
-            let bounds = bounds_of(&self.weights, order);
+        let overflowing = |order: &usize| {
+            let bounds = self.bounds[*order].as_flattened();
             bounds.iter().filter(|bound| **bound > MOST).count()
         };
-        let [a, b, c, d] =
-            ORDERS.into_iter().min_by_key(|order| overflowing(*order)).unwrap_or(ORDERS[0]);
-        let (mut first, mut second) = (self.weights, [[0; GROUP]; COLUMNS]);
-        for (first, second) in first.iter_mut().zip(&mut second) {
-            for (stays, goes) in [(a, b), (c, d)] {
-                if (i32::from(first[stays]) + i32::from(first[goes])).unsigned_abs() > MOST.into() {
-                    (first[goes], second[goes]) = (0, first[goes]);
+        let [a, b, c, d] = ORDERS[(0..ORDERS.len()).min_by_key(overflowing).unwrap_or(0)];
+        let (mut first, mut second) = (self.weights, Weights::default());
+        for (stays, goes) in [(a, b), (c, d)] {
+            for column in 0..COLUMNS {
+                let sum = i32::from(first[stays][column]) + i32::from(first[goes][column]);
+                if sum.unsigned_abs() > MOST.into() {
+                    second[goes][column] = first[goes][column];
+                    first[goes][column] = 0;
                 }
             }
         }
@@ -108,11 +121,9 @@ impl Item {
 
     /// The orders of both in which they can be added.
     fn joined(&self, other: &Self) -> Option<(usize, usize)> {
-        for (i, a) in self.bounds.iter().enumerate() {
-            for (j, b) in other.bounds.iter().enumerate() {
-                if let (Some(a), Some(b)) = (a, b)
-                    && fit(a, b)
-                {
+        for i in (0..ORDERS.len()).filter(|i| self.largest[*i] <= MOST) {
+            for j in 0..ORDERS.len() {
+                if largest_sum(&self.bounds[i], &other.bounds[j]) <= MOST {
                     return Some((i, j));
                 }
             }
@@ -120,79 +131,70 @@ impl Item {
         None
     }
 
-    /// The first order in which it fits.
-    fn order(&self) -> usize {
-        self.bounds.iter().position(Option::is_some).unwrap_or(0)
-    }
-
     fn write(&self, order: usize, inputs: usize, weights: &mut Vec<u8>, offsets: &mut Vec<u8>) {
-        for column in &self.weights {
-            weights.extend(ORDERS[order].map(|k| column[k] as u8));
+        for column in 0..COLUMNS {
+            weights.extend(ORDERS[order].map(|k| self.weights[k][column] as u8));
         }
         let offset = (order * inputs + self.group * GROUP) as u32;
         offsets.extend(offset.to_ne_bytes());
     }
 }
 
-fn bounds_of(weights: &[[i8; GROUP]; COLUMNS], [a, b, c, d]: [usize; GROUP]) -> Bounds {
-    let mut bounds = [0; 4 * COLUMNS];
-    for (column, weights) in weights.iter().enumerate() {
-        for (half, (i, j)) in [(a, b), (c, d)].into_iter().enumerate() {
-            let (x, y) = (weights[i], weights[j]);
-            let (positive, negative) =
-                (|w: i8| w.max(0).unsigned_abs(), |w: i8| w.min(0).unsigned_abs());
-            bounds[2 * column + half] = positive(x).saturating_add(positive(y));
-            bounds[2 * COLUMNS + 2 * column + half] = negative(x).saturating_add(negative(y));
-        }
+/// Positive weights of each column, added up, and negative ones: 255 stands for more.
+fn pair(a: [i8; COLUMNS], b: [i8; COLUMNS]) -> [[u8; COLUMNS]; 2] {
+    let mut sums = [[0; COLUMNS]; 2];
+    for column in 0..COLUMNS {
+        let (a, b) = (a[column], b[column]);
+        let positive = |w: i8| w.max(0).unsigned_abs();
+        let negative = |w: i8| w.min(0).unsigned_abs();
+        sums[0][column] = positive(a).saturating_add(positive(b));
+        sums[1][column] = negative(a).saturating_add(negative(b));
     }
-    bounds
+    sums
 }
 
-fn largest(bounds: &Bounds) -> u8 {
+fn largest(bounds: &[u8]) -> u8 {
     bounds.iter().copied().fold(0, u8::max)
 }
 
-fn fit(a: &Bounds, b: &Bounds) -> bool {
-    let mut largest = 0;
-    for (a, b) in a.iter().zip(b) {
-        largest = largest.max(a.saturating_add(*b));
+fn largest_sum(a: &Bounds, b: &Bounds) -> u8 {
+    let mut sums = [0; 4 * COLUMNS];
+    for (sum, (a, b)) in sums.iter_mut().zip(a.as_flattened().iter().zip(b.as_flattened())) {
+        *sum = a.saturating_add(*b);
     }
-    largest <= MOST
+    largest(&sums)
 }
 
 /// Packs `levels`, `[COLUMNS, inputs]`.
 ///
 /// - `inputs`: a multiple of 64
 pub(super) fn pack(levels: &[i8], inputs: usize) -> Vec<u8> {
-    let mut items = Vec::new();
+    let mut items = Vec::with_capacity(inputs / GROUP);
     for group in 0..inputs / GROUP {
-        let weights: [[i8; GROUP]; COLUMNS] = std::array::from_fn(|column| {
-            std::array::from_fn(|k| levels[column * inputs + group * GROUP + k])
+        let weights: Weights = std::array::from_fn(|k| {
+            std::array::from_fn(|column| levels[column * inputs + group * GROUP + k])
         });
-        if weights != [[0; GROUP]; COLUMNS] {
+        if weights != Weights::default() {
             let (first, second) = Item::new(group, weights).cut();
             items.push(first);
             items.extend(second);
         }
     }
     // Large ones find few partners: they choose first, and take the largest that fits.
-    items.sort_by_key(|item| std::cmp::Reverse(item.least));
+    let mut left: Vec<&Item> = items.iter().collect();
+    left.sort_by_cached_key(|item| item.least());
     let (mut duos, mut singles) = (Vec::new(), Vec::new());
-    while !items.is_empty() {
-        let item = items.remove(0);
-        let partner = items.iter().enumerate().find_map(|(i, o)| Some((i, item.joined(o)?)));
+    while let Some(item) = left.pop() {
+        let mut others = left.iter().enumerate().rev();
+        let partner = others.find_map(|(i, other)| Some((i, item.joined(other)?)));
         match partner {
-            Some((at, orders)) => duos.push(((item, orders.0), (items.remove(at), orders.1))),
-            None => singles.push(item),
+            Some((at, orders)) => duos.push([(item, orders.0), (left.remove(at), orders.1)]),
+            None => singles.push((item, item.order())),
         }
     }
     let (mut weights, mut offsets) = (Vec::new(), Vec::new());
-    for ((first, i), (second, j)) in &duos {
-        first.write(*i, inputs, &mut weights, &mut offsets);
-        second.write(*j, inputs, &mut weights, &mut offsets);
-    }
-    for item in &singles {
-        item.write(item.order(), inputs, &mut weights, &mut offsets);
+    for (item, order) in duos.as_flattened().iter().chain(&singles) {
+        item.write(*order, inputs, &mut weights, &mut offsets);
     }
     let mut panel: Vec<u8> = [duos.len(), singles.len(), inputs]
         .into_iter()
