@@ -6,12 +6,10 @@ use std::ops::Range;
 use super::kernel::{GROUP, Int8Isa, Kernel, KernelOp, Tile};
 use super::matrix::Int8Matrix;
 use super::rows::{QuantizeBlock, QuantizedRows, Sink, WIDTH_STEP};
-use crate::activation::Activation;
 use crate::cpu::Cpu;
 use crate::linear::Epilogue;
 use crate::linear::product::{BLOCK_ROWS, split};
 use crate::memory::Buffer;
-use crate::simd::Simd;
 use crate::threads::{SharedPointer, share, share_in_steps};
 
 /// Rows that are computed before they are quantized: a multiple of every kernel's
@@ -198,8 +196,6 @@ impl Int8Tiles<'_> {
     unsafe fn compute<K: Kernel>(&self, kernel: K, rows: &Range<usize>, panels: Range<usize>) {
         const { assert!(K::ROWS * K::COLUMNS <= MOST_RESULTS && K::COLUMNS <= MOST_COLUMNS) };
         let Self { x, weight, epilogue: Epilogue { bias, activation, residual }, .. } = *self;
-        // Without an activation, the residual is added with the bias.
-        let early = residual.filter(|_| activation == Activation::Identity);
         for panel in panels {
             let column = panel * K::COLUMNS;
             let columns = K::COLUMNS.min(weight.outputs - column);
@@ -221,7 +217,8 @@ impl Int8Tiles<'_> {
                         scales: weight.scales.as_ptr().add(column),
                         sums: weight.sums.as_ptr().add(column),
                         bias: bias.map_or(NO_BIAS.as_ptr(), |bias| bias.as_ptr().add(column)),
-                        residual: early.map_or(std::ptr::null(), |residual| {
+                        activation,
+                        residual: residual.map_or(std::ptr::null(), |residual| {
                             residual.as_ptr().add(first * weight.outputs + column)
                         }),
                         out: self.out.get().add(at),
@@ -232,49 +229,8 @@ impl Int8Tiles<'_> {
                     } else {
                         narrow(kernel, tile, columns, bias.is_some());
                     }
-                    if activation != Activation::Identity {
-                        self.activate(kernel, first..first + count, column..column + columns);
-                    }
                 }
                 first += count;
-            }
-        }
-    }
-
-    /// Activation, and the residual after it, of a tile that has just been computed.
-    ///
-    /// # Safety
-    /// As [`compute`](Self::compute).
-    #[inline(always)]
-    unsafe fn activate<K: Kernel>(&self, kernel: K, rows: Range<usize>, columns: Range<usize>) {
-        let Self { weight, epilogue: Epilogue { activation, residual, .. }, .. } = *self;
-        let simd = kernel.float();
-        let lanes = <K::Float as Simd>::LANES;
-        for row in rows {
-            let mut column = columns.start;
-            while column < columns.end {
-                let count = lanes.min(columns.end - column);
-                // SAFETY: `count` numbers from here on lie in output and residual.
-                unsafe {
-                    let to = (row - self.first_out) * weight.outputs + column;
-                    let to = self.out.get().add(to);
-                    let residual = residual.map(|r| r.as_ptr().add(row * weight.outputs + column));
-                    // Stores of a part of a vector are slow on some processors.
-                    if count == lanes {
-                        let mut y = activation.coarse_vector(simd, simd.load(to));
-                        if let Some(residual) = residual {
-                            y = simd.add(y, simd.load(residual));
-                        }
-                        simd.store(y, to);
-                    } else {
-                        let mut y = activation.coarse_vector(simd, simd.load_first(to, count));
-                        if let Some(residual) = residual {
-                            y = simd.add(y, simd.load_first(residual, count));
-                        }
-                        simd.store_first(y, to, count);
-                    }
-                }
-                column += lanes;
             }
         }
     }

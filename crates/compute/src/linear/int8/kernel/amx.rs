@@ -4,6 +4,7 @@ use std::arch::asm;
 use std::arch::x86_64::*;
 use std::mem::MaybeUninit;
 
+use super::finish::{Sums, put};
 use super::{GROUP, Kernel, KernelOp, Tile, vnni};
 use crate::simd::{Avx512, TileNumbers, Tiles, instructions};
 
@@ -53,7 +54,7 @@ impl Kernel for Amx {
     #[inline(always)]
     unsafe fn tile(self, tile: &Tile<Self>) {
         debug_assert!(tile.groups.is_multiple_of(STEP_GROUPS) && tile.groups > 0);
-        let mut sums = MaybeUninit::<Sums>::uninit();
+        let mut sums = MaybeUninit::<TileSums>::uninit();
         unsafe {
             let sums = (&raw mut (*sums.as_mut_ptr()).0).cast::<i32>();
             if tile.rows > 16 {
@@ -62,24 +63,34 @@ impl Kernel for Amx {
                 upper(tile, sums)
             }
             for i in 0..tile.rows {
-                for j in (0..COLUMNS).step_by(16) {
-                    let sums = _mm512_load_si512(sums.add(i * COLUMNS + j).cast());
-                    let centered = vnni::centered(sums, *tile.zeros.add(i), tile.sums.add(j));
-                    tile.put(self.0, i, j, centered);
+                for j in 0..COLUMNS / 16 {
+                    let sums = _mm512_load_si512(sums.add(i * COLUMNS + 16 * j).cast());
+                    put(self, tile, (i, j), sums);
                 }
             }
         }
     }
 }
 
+#[allow(clippy::undocumented_unsafe_blocks)] // As above.
+impl Sums for Amx {
+    type I = __m512i;
+
+    instructions! {
+        fn zero(self) -> __m512i = _mm512_setzero_si512();
+        unsafe fn centered(self, sums: __m512i, zero: i32, column_sums: *const i32) -> __m512 =
+            vnni::centered(sums, zero, column_sums);
+    }
+}
+
 /// The sums of a tile, at a cache line.
 #[repr(align(64))]
-struct Sums([i32; ROWS * COLUMNS]);
+struct TileSums([i32; ROWS * COLUMNS]);
 
 /// 32 rows: `[tmm0 tmm1; tmm2 tmm3] += [tmm4; tmm5] · [tmm6 tmm7]`.
 ///
 /// # Safety
-/// As [`Kernel::tile`]; the tile registers must be configured, and all [`Sums`] writable.
+/// As [`Kernel::tile`]; the tile registers must be configured, and all [`TileSums`] writable.
 #[inline(always)]
 unsafe fn upper_and_lower(tile: &Tile<Amx>, sums: *mut i32) {
     // SAFETY: the caller's promise; the loop reads `groups / 16` blocks of 64 bytes of each row

@@ -1,9 +1,11 @@
 //! AVX2: `vpmaddubsw` multiplies bytes and adds pairs in 16 bits, which weights in
 //! [duos](super::duos) cannot overflow.
 
+use std::arch::asm;
 use std::arch::x86_64::*;
 
 use super::duos::{self, COLUMNS, COPIES, DUO, Header, SINGLE};
+use super::finish::{StoredSums, Sums, finish, no_sums, store};
 use super::{Kernel, KernelOp, Tile, tile_apart};
 use crate::simd::{Avx2, enter, instructions};
 
@@ -62,37 +64,54 @@ impl Kernel for Avx2Duos {
     }
 }
 
+#[allow(clippy::undocumented_unsafe_blocks)] // As above.
+impl Sums for Avx2Duos {
+    type I = __m256i;
+
+    instructions! {
+        fn zero(self) -> __m256i = _mm256_setzero_si256();
+        unsafe fn centered(self, sums: __m256i, zero: i32, column_sums: *const i32) -> __m256 =
+            centered(sums, zero, column_sums);
+    }
+}
+
 /// [`Kernel::tile`].
 ///
 /// # Safety
 /// As there.
-#[inline(always)]
+#[target_feature(enable = "avx2,fma")]
+#[inline]
 unsafe fn duo_tile(kernel: Avx2Duos, tile: &Tile<Avx2Duos>) {
+    let mut sums = no_sums();
     macro_rules! rows {
         ($($n:literal)*) => {
             match tile.rows {
                 // SAFETY: the promises of this function are those of `fixed`.
-                $( $n => unsafe { fixed::<$n>(kernel, tile) }, )*
+                $( $n => unsafe { fixed::<$n>(tile, &mut sums) }, )*
                 rows => unreachable!("a tile of {rows} rows"),
             }
         };
     }
-    rows!(1 2 3 4 5 6 7 8)
+    rows!(1 2 3 4 5 6 7 8);
+    // SAFETY: the caller's promise.
+    unsafe { finish(kernel, tile, &sums) }
 }
 
-/// [`duo_tile`] with the number of rows known to the compiler.
+/// The sums of [`duo_tile`], with the number of rows known to the compiler.
 ///
 /// # Safety
 /// As [`Kernel::tile`].
-#[inline(always)]
-unsafe fn fixed<const ROWS: usize>(kernel: Avx2Duos, tile: &Tile<Avx2Duos>) {
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+unsafe fn fixed<const ROWS: usize>(tile: &Tile<Avx2Duos>, stored: &mut StoredSums<__m256i, 1>) {
     let Tile { left, left_row, right, .. } = *tile;
     // SAFETY: every access is within what the caller promises; the panel is one of `duos::pack`.
     unsafe {
         let header = Header::read(right);
         let Header { duos, singles } = header;
         let ones = _mm256_set1_epi16(1);
-        let mut sums = [_mm256_setzero_si256(); ROWS];
+        let rows: [usize; ROWS] = std::array::from_fn(|i| i * left_row);
+        let mut sums = [[_mm256_setzero_si256()]; ROWS];
         let (mut weights, offsets) = header.parts(right);
         for duo in 0..duos {
             let first = left.add(*offsets.add(2 * duo) as usize);
@@ -100,12 +119,8 @@ unsafe fn fixed<const ROWS: usize>(kernel: Avx2Duos, tile: &Tile<Avx2Duos>) {
             let a = _mm256_load_si256(weights.cast());
             let b = _mm256_load_si256(weights.add(SINGLE).cast());
             weights = weights.add(DUO);
-            for (i, sum) in sums.iter_mut().enumerate() {
-                let pairs = _mm256_add_epi16(
-                    _mm256_maddubs_epi16(splat_group(first.add(i * left_row)), a),
-                    _mm256_maddubs_epi16(splat_group(second.add(i * left_row)), b),
-                );
-                *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(pairs, ones));
+            for ([sum], row) in sums.iter_mut().zip(rows) {
+                *sum = add_duo(*sum, (first, second), row, (a, b), ones);
             }
         }
         let offsets = offsets.add(2 * duos);
@@ -113,25 +128,55 @@ unsafe fn fixed<const ROWS: usize>(kernel: Avx2Duos, tile: &Tile<Avx2Duos>) {
             let group = left.add(*offsets.add(single) as usize);
             let a = _mm256_load_si256(weights.cast());
             weights = weights.add(SINGLE);
-            for (i, sum) in sums.iter_mut().enumerate() {
-                let pairs = _mm256_maddubs_epi16(splat_group(group.add(i * left_row)), a);
+            for ([sum], row) in sums.iter_mut().zip(rows) {
+                let x = _mm256_set1_epi32(group.add(row).cast::<i32>().read_unaligned());
+                let pairs = _mm256_maddubs_epi16(x, a);
                 *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(pairs, ones));
             }
         }
-        for (i, sum) in sums.iter().enumerate() {
-            tile.put(kernel.0, i, 0, centered(*sum, *tile.zeros.add(i), tile.sums));
-        }
+        store(sums, stored);
     }
 }
 
-/// Four numbers of a row, in all lanes.
+/// `sum + Σ left · right` of two groups, of the row that begins `row` bytes behind their pointers.
+///
+/// By hand: the compiler would load the groups of all rows first, for which there are not enough
+/// registers, and take a third longer.
 ///
 /// # Safety
-/// The processor must have AVX2, and four bytes must be readable at `from`.
-#[inline(always)]
-unsafe fn splat_group(from: *const u8) -> __m256i {
-    // SAFETY: the caller's promise.
-    unsafe { _mm256_set1_epi32(from.cast::<i32>().read_unaligned()) }
+/// The processor must have AVX2, and four bytes must be readable at both groups of the row.
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+unsafe fn add_duo(
+    mut sum: __m256i,
+    (first, second): (*const u8, *const u8),
+    row: usize,
+    (a, b): (__m256i, __m256i),
+    ones: __m256i,
+) -> __m256i {
+    // SAFETY: the caller's promise; nothing is written.
+    unsafe {
+        asm!(
+            "vpbroadcastd {x}, dword ptr [{first} + {row}]",
+            "vpbroadcastd {y}, dword ptr [{second} + {row}]",
+            "vpmaddubsw {x}, {x}, {a}",
+            "vpmaddubsw {y}, {y}, {b}",
+            "vpaddw {x}, {x}, {y}",
+            "vpmaddwd {x}, {x}, {ones}",
+            "vpaddd {sum}, {sum}, {x}",
+            x = out(ymm_reg) _,
+            y = out(ymm_reg) _,
+            sum = inout(ymm_reg) sum,
+            first = in(reg) first,
+            second = in(reg) second,
+            row = in(reg) row,
+            a = in(ymm_reg) a,
+            b = in(ymm_reg) b,
+            ones = in(ymm_reg) ones,
+            options(pure, readonly, nostack, preserves_flags),
+        );
+    }
+    sum
 }
 
 /// `sums − zero · column_sums`, exact, as `f32`.

@@ -5,6 +5,7 @@
 //! out for it, and computes a [`Tile`] of results.
 
 mod dot;
+mod finish;
 mod groups;
 mod portable;
 
@@ -20,14 +21,14 @@ mod vnni;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 
+use crate::activation::Activation;
 use crate::simd::{Simd, levels};
 
 /// Neighbouring numbers of a row that are multiplied at once.
 pub(super) const GROUP: usize = 4;
 
-/// A tile of results, of a whole panel of the weight:
-/// `out[i, j] = (Σₖ left[i, k] · right[k, j] − zeros[i] · sums[j]) · row_scales[i] · scales[j]
-/// + bias[j] (+ residual[i, j])`.
+/// A tile of results, of a whole panel of the weight: `out[i, j] = f((Σₖ left[i, k] · right[k, j]
+/// − zeros[i] · sums[j]) · row_scales[i] · scales[j] + bias[j]) (+ residual[i, j])`.
 pub(super) struct Tile<K: Kernel> {
     /// At most [`Kernel::ROWS`].
     pub(super) rows: usize,
@@ -48,33 +49,13 @@ pub(super) struct Tile<K: Kernel> {
     pub(super) sums: *const i32,
     /// `[COLUMNS]`
     pub(super) bias: *const f32,
+    /// `f`
+    pub(super) activation: Activation,
     /// Null for none, else `[rows, COLUMNS]`, rows `out_row` apart; may be `out`.
     pub(super) residual: *const f32,
     /// `[rows, COLUMNS]`, rows `out_row` apart.
     pub(super) out: *mut f32,
     pub(super) out_row: usize,
-}
-
-impl<K: Kernel> Tile<K> {
-    /// Writes `LANES` results of row `i` from column `j` on.
-    ///
-    /// - `centered`: their sums, less `zeros[i] · sums[j]`
-    ///
-    /// # Safety
-    /// What the tile names must be readable, or writable.
-    #[inline(always)]
-    unsafe fn put(&self, simd: K::Float, i: usize, j: usize, centered: <K::Float as Simd>::V) {
-        // SAFETY: the caller's promise.
-        unsafe {
-            let row_scale = simd.splat(*self.row_scales.add(i));
-            let scale = simd.mul(row_scale, simd.load(self.scales.add(j)));
-            let mut y = simd.mul_add(centered, scale, simd.load(self.bias.add(j)));
-            if !self.residual.is_null() {
-                y = simd.add(y, simd.load(self.residual.add(i * self.out_row + j)));
-            }
-            simd.store(y, self.out.add(i * self.out_row + j));
-        }
-    }
 }
 
 /// Integer products of an instruction set, proven to be there.

@@ -4,6 +4,7 @@ use std::arch::aarch64::*;
 use std::arch::asm;
 
 use super::dot::{Dot, dot_tile};
+use super::finish::Sums;
 use super::{Kernel, KernelOp, Tile, tile_apart};
 use crate::simd::{Neon, enter, instructions};
 
@@ -48,11 +49,22 @@ impl Kernel for NeonDot {
 
 #[allow(clippy::undocumented_unsafe_blocks)] // As above.
 #[allow(unused_unsafe)]
-impl Dot for NeonDot {
+impl Sums for NeonDot {
     type I = int32x4_t;
 
     instructions! {
         fn zero(self) -> int32x4_t = vdupq_n_s32(0);
+    }
+    #[inline(always)]
+    unsafe fn centered(self, sums: int32x4_t, zero: i32, column_sums: *const i32) -> float32x4_t {
+        unsafe { vcvtq_f32_s32(vmlsq_n_s32(sums, vld1q_s32(column_sums), zero)) }
+    }
+}
+
+#[allow(clippy::undocumented_unsafe_blocks)] // As above.
+#[allow(unused_unsafe)]
+impl Dot for NeonDot {
+    instructions! {
         unsafe fn splat_group(self, from: *const i8) -> int32x4_t =
             vdupq_n_s32(from.cast::<i32>().read_unaligned());
         unsafe fn load_groups(self, from: *const u8) -> int32x4_t = vld1q_s32(from.cast());
@@ -71,9 +83,5 @@ impl Dot for NeonDot {
             );
         }
         sums
-    }
-    #[inline(always)]
-    unsafe fn centered(self, sums: int32x4_t, zero: i32, column_sums: *const i32) -> float32x4_t {
-        unsafe { vcvtq_f32_s32(vmlsq_n_s32(sums, vld1q_s32(column_sums), zero)) }
     }
 }

@@ -1,6 +1,7 @@
 //! Plain Rust, for every processor.
 
 use super::dot::{Dot, dot_tile};
+use super::finish::Sums;
 use super::{GROUP, Kernel, KernelOp, Tile};
 use crate::simd::Simd;
 
@@ -40,13 +41,24 @@ impl Kernel for PortableDot {
 }
 
 /// Four bytes in a lane, signed or unsigned: the reader decides.
-impl Dot for PortableDot {
+impl Sums for PortableDot {
     type I = [[i32; GROUP]; LANES];
 
     #[inline(always)]
     fn zero(self) -> Self::I {
         [[0; GROUP]; LANES]
     }
+    #[inline(always)]
+    unsafe fn centered(self, sums: Self::I, zero: i32, column_sums: *const i32) -> [f32; LANES] {
+        std::array::from_fn(|i| {
+            // SAFETY: the caller promises LANES numbers.
+            let column_sum = unsafe { *column_sums.add(i) };
+            (sums[i].iter().sum::<i32>() - zero * column_sum) as f32
+        })
+    }
+}
+
+impl Dot for PortableDot {
     #[inline(always)]
     unsafe fn splat_group(self, from: *const u8) -> Self::I {
         // SAFETY: the caller promises a group.
@@ -63,13 +75,5 @@ impl Dot for PortableDot {
     #[inline(always)]
     fn dot(self, sums: Self::I, left: Self::I, right: Self::I) -> Self::I {
         std::array::from_fn(|i| std::array::from_fn(|k| sums[i][k] + left[i][k] * right[i][k]))
-    }
-    #[inline(always)]
-    unsafe fn centered(self, sums: Self::I, zero: i32, column_sums: *const i32) -> [f32; LANES] {
-        std::array::from_fn(|i| {
-            // SAFETY: the caller promises LANES numbers.
-            let column_sum = unsafe { *column_sums.add(i) };
-            (sums[i].iter().sum::<i32>() - zero * column_sum) as f32
-        })
     }
 }

@@ -4,6 +4,7 @@
 use std::arch::x86_64::*;
 
 use super::dot::{Dot, dot_tile};
+use super::finish::Sums;
 use super::{Kernel, KernelOp, Tile, avx2, tile_apart};
 use crate::simd::{Avx2, Avx512, enter, instructions};
 
@@ -36,18 +37,24 @@ impl Kernel for AvxVnni {
 }
 
 #[allow(clippy::undocumented_unsafe_blocks)] // As above.
-impl Dot for AvxVnni {
+impl Sums for AvxVnni {
     type I = __m256i;
 
     instructions! {
         fn zero(self) -> __m256i = _mm256_setzero_si256();
+        unsafe fn centered(self, sums: __m256i, zero: i32, column_sums: *const i32) -> __m256 =
+            avx2::centered(sums, zero, column_sums);
+    }
+}
+
+#[allow(clippy::undocumented_unsafe_blocks)] // As above.
+impl Dot for AvxVnni {
+    instructions! {
         unsafe fn splat_group(self, from: *const u8) -> __m256i =
             _mm256_set1_epi32(from.cast::<i32>().read_unaligned());
         unsafe fn load_groups(self, from: *const u8) -> __m256i = _mm256_loadu_si256(from.cast());
         fn dot(self, sums: __m256i, left: __m256i, right: __m256i) -> __m256i =
             _mm256_dpbusd_avx_epi32(sums, left, right);
-        unsafe fn centered(self, sums: __m256i, zero: i32, column_sums: *const i32) -> __m256 =
-            avx2::centered(sums, zero, column_sums);
     }
 }
 
@@ -80,18 +87,24 @@ impl Kernel for Avx512Vnni {
 }
 
 #[allow(clippy::undocumented_unsafe_blocks)] // As above.
-impl Dot for Avx512Vnni {
+impl Sums for Avx512Vnni {
     type I = __m512i;
 
     instructions! {
         fn zero(self) -> __m512i = _mm512_setzero_si512();
+        unsafe fn centered(self, sums: __m512i, zero: i32, column_sums: *const i32) -> __m512 =
+            centered(sums, zero, column_sums);
+    }
+}
+
+#[allow(clippy::undocumented_unsafe_blocks)] // As above.
+impl Dot for Avx512Vnni {
+    instructions! {
         unsafe fn splat_group(self, from: *const u8) -> __m512i =
             _mm512_set1_epi32(from.cast::<i32>().read_unaligned());
         unsafe fn load_groups(self, from: *const u8) -> __m512i = _mm512_loadu_si512(from.cast());
         fn dot(self, sums: __m512i, left: __m512i, right: __m512i) -> __m512i =
             _mm512_dpbusd_epi32(sums, left, right);
-        unsafe fn centered(self, sums: __m512i, zero: i32, column_sums: *const i32) -> __m512 =
-            centered(sums, zero, column_sums);
         fn prefetch_groups(self, at: *const u8) = _mm_prefetch::<_MM_HINT_T0>(at.cast());
     }
 }
