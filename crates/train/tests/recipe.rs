@@ -64,7 +64,7 @@ fn a_run_writes_out_what_its_recipe_chose_and_goes_on_with_it() {
         .observe(Box::new(Plans(Arc::clone(&plans))))
         .observe(Box::new(Notices(Arc::clone(&notices))));
     trainer.train(&place.path("whole"), false).expect("a run");
-    let line = "recipe auto: 60 rows: trains the encoder for 25 epochs at 5e-5, heads at 5e-3";
+    let line = "recipe auto: 60 rows: trains the encoder for 20 epochs at 5e-5, heads at 5e-3";
     assert_eq!(*plans.lock().unwrap(), [line]);
     let notices = notices.lock().unwrap().clone();
     let few = "10 steps are few for a new head: without `max_steps`, the recipe chooses more";
@@ -75,7 +75,7 @@ fn a_run_writes_out_what_its_recipe_chose_and_goes_on_with_it() {
     let keys = [
         "recipe = \"auto\"",
         "batch_size = 16",
-        "epochs = 25",
+        "epochs = 20",
         "freeze = []",
         "standardize = true",
     ];

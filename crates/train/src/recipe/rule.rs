@@ -23,27 +23,61 @@ struct Size {
     least_epochs: usize,
     /// The learning rate of an encoder of [`WIDTH`] or less.
     rate: f32,
+    /// The learning rate of new heads.
+    head_rate: f32,
 }
 
 /// With few rows it is steps that are missing, so they are read more often, in smaller batches; and
-/// a high rate makes an encoder forget more than they teach it.
-const SIZES: [Size; 4] = [
-    Size { below: 500, batch: 16, least_steps: 100, least_epochs: 4, rate: 5e-5 },
-    Size { below: 2_000, batch: 16, least_steps: 300, least_epochs: 4, rate: 1e-4 },
-    Size { below: 20_001, batch: 32, least_steps: 300, least_epochs: 4, rate: 1e-4 },
-    Size { below: usize::MAX, batch: 32, least_steps: 300, least_epochs: 3, rate: 1e-4 },
+/// a high rate makes an encoder forget more than they teach it. The figures behind these rows are in
+/// `docs/results/recipes.md`.
+const SIZES: [Size; 5] = [
+    Size { below: 500, batch: 16, least_steps: 80, least_epochs: 4, rate: 5e-5, head_rate: 5e-3 },
+    Size {
+        below: 2_000,
+        batch: 16,
+        least_steps: 300,
+        least_epochs: 4,
+        rate: 1e-4,
+        head_rate: 5e-3,
+    },
+    Size {
+        below: 10_000,
+        batch: 32,
+        least_steps: 300,
+        least_epochs: 4,
+        rate: 1e-4,
+        head_rate: 5e-3,
+    },
+    Size {
+        below: 20_001,
+        batch: 32,
+        least_steps: 300,
+        least_epochs: 4,
+        rate: 2e-4,
+        head_rate: 2e-3,
+    },
+    Size {
+        below: usize::MAX,
+        batch: 32,
+        least_steps: 300,
+        least_epochs: 3,
+        rate: 2e-4,
+        head_rate: 2e-3,
+    },
 ];
 
 /// Width of hidden states from which on rates fall in proportion.
 const WIDTH: usize = 384;
 
-/// The learning rate of new heads on an encoder that trains.
-const HEAD_RATE: &str = "5e-3";
-
 /// Heads on a frozen encoder: cached states make epochs cheap, and the rate can be higher.
-const LONE_HEADS: Size =
-    Size { below: usize::MAX, batch: 32, least_steps: 300, least_epochs: 20, rate: 0.0 };
-const LONE_HEAD_RATE: &str = "1e-2";
+const LONE_HEADS: Size = Size {
+    below: usize::MAX,
+    batch: 32,
+    least_steps: 300,
+    least_epochs: 20,
+    rate: 0.0,
+    head_rate: 1e-2,
+};
 
 /// The steps beyond 5 epochs that heads on a frozen encoder are trained for at most.
 const LONE_HEAD_MOST_STEPS: usize = 5_000;
@@ -122,13 +156,14 @@ pub(super) fn choose(
     let mut epochs = size.least_steps.div_ceil(per_epoch).max(size.least_epochs);
     if !trained.encoder {
         epochs = epochs.min(5 + LONE_HEAD_MOST_STEPS / per_epoch);
-        choices.push(choice("train.head_learning_rate", LONE_HEAD_RATE, "the encoder is frozen"));
     } else {
         let rate = size.rate * (WIDTH as f32 / facts.width.max(1) as f32).min(1.0);
         let reason = format!("{rows} rows, hidden states of {} numbers", facts.width);
         choices.push(choice("train.learning_rate", format!("{rate:.1e}"), &reason));
-        choices.push(choice("train.head_learning_rate", HEAD_RATE, "the encoder trains too"));
     }
+    let reason = if trained.encoder { "the encoder trains too" } else { "the encoder is frozen" };
+    let rate = format!("{:e}", size.head_rate);
+    choices.push(choice("train.head_learning_rate", rate, reason));
     let reason = format!("at least {} epochs and {} steps", size.least_epochs, size.least_steps);
     choices.push(choice("train.epochs", epochs, &reason));
     let epochs = set_epochs.unwrap_or(epochs);
