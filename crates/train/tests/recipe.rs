@@ -102,7 +102,7 @@ fn a_run_writes_out_what_its_recipe_chose_and_goes_on_with_it() {
     let other = config(&place, "max_steps = 10\nepochs = 3");
     let error = Trainer::new(other).train(&place.path("whole"), true).expect_err("refused");
     assert!(
-        error.to_string().contains("found `train.epochs`: 3, not 25; the run is finished"),
+        error.to_string().contains("found `train.epochs`: 3, not 20; the run is finished"),
         "{error}"
     );
 }
