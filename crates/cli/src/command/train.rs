@@ -99,7 +99,7 @@ pub(crate) fn run(args: TrainArgs) -> Result<ExitCode> {
         (_, true) => Details::Whole,
         _ => Details::Short,
     };
-    let mut trainer = trainer(config, args.threads, details)?;
+    let mut trainer = trainer(config, &args.threads, details)?;
     if let Some(folder) = &args.tensorboard {
         trainer = trainer.observe(Box::new(Curves(TensorBoard::new(folder)?)));
     }
@@ -154,7 +154,7 @@ fn needs_page(folder: &Path, ending: &Ending) -> bool {
 /// Makes a trainer that shows its progress and that Ctrl-C stops.
 pub(crate) fn trainer(
     config: RunConfig,
-    threads: ThreadsArgs,
+    threads: &ThreadsArgs,
     details: Details,
 ) -> Result<Trainer> {
     let mut trainer = Trainer::new(config);

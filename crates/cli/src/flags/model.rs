@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use std::thread::available_parallelism;
 
 use anyhow::Result;
-use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{ArgAction, Args};
 use polyhead_files::visible;
 use polyhead_model::{LoadOptions, ModelFolder, PoolingMode, Precision, SentenceEncoder, resolve};
 
@@ -52,12 +52,14 @@ pub(crate) struct LoadArgs {
 }
 
 /// The number of threads.
-#[derive(Clone, Copy, Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Model")]
 pub(crate) struct ThreadsArgs {
     /// Number of threads; without it, one for each core that this process may use
     #[arg(long, value_name = "N", env = "POLYHEAD_THREADS", value_parser = thread_count)]
-    threads: Option<NonZeroUsize>,
+    // One number at most, except where a command splits the value.
+    #[arg(action = ArgAction::Set)]
+    threads: Vec<NonZeroUsize>,
 }
 
 fn precision() -> impl TypedValueParser<Value = Precision> {
@@ -75,13 +77,18 @@ fn thread_count(text: &str) -> Result<NonZeroUsize, String> {
 
 impl ThreadsArgs {
     /// The number that the user has given, if any.
-    pub(crate) fn given(self) -> Option<usize> {
-        self.threads.map(NonZeroUsize::get)
+    pub(crate) fn given(&self) -> Option<usize> {
+        self.counts().next()
+    }
+
+    /// Every number that the user has given, where a command reads several.
+    pub(crate) fn counts(&self) -> impl Iterator<Item = usize> + Clone + '_ {
+        self.threads.iter().map(|count| count.get())
     }
 
     /// The number of threads that will be used, known before anything is loaded.
-    pub(crate) fn expected(self) -> usize {
-        self.threads.or(available_parallelism().ok()).map_or(1, NonZeroUsize::get)
+    pub(crate) fn expected(&self) -> usize {
+        self.given().unwrap_or_else(|| available_parallelism().map_or(1, NonZeroUsize::get))
     }
 }
 
@@ -224,11 +231,13 @@ mod tests {
 
     #[test]
     fn numbers_that_cannot_be_are_wrong_usage() {
-        for threads in ["0", "1025", "5000", "99999999999999999999", "two"] {
+        for threads in ["0", "1025", "5000", "99999999999999999999", "two", "1,2", ""] {
             let error = parse(&["--threads", threads]).unwrap_err().to_string();
             assert!(error.contains("expected 1 to 1024"), "{threads}: {error}");
         }
         assert_eq!(parse(&["--threads", "1024"]).unwrap().load.threads.given(), Some(1024));
+        let twice = parse(&["--threads", "1", "--threads", "2"]).unwrap_err().to_string();
+        assert!(twice.contains("cannot be used multiple times"), "{twice}");
         assert!(parse(&["--max-length", "0"]).is_err());
     }
 }

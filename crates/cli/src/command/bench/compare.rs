@@ -11,9 +11,7 @@ pub(super) fn write(out: &mut impl Write, a: &BenchReport, b: &BenchReport) -> i
     let fact = |name: &str, of: &dyn Fn(&BenchReport) -> String| [name.to_owned(), of(a), of(b)];
     facts.row(fact("", &|report| format!("polyhead {}", report.version)));
     facts.row(fact("model", &|report| report.model.clone()));
-    facts.row(fact("machine", &|r| {
-        format!("{} threads, {}, {}", r.threads, r.instructions, r.processor)
-    }));
+    facts.row(fact("machine", &BenchReport::machine));
     facts.row(fact("texts", &|r| format!("{} {}, {} tokens", r.texts, r.texts_from, r.tokens)));
     facts.write(out, 0)?;
     if (a.texts, a.tokens) != (b.texts, b.tokens) {
@@ -39,6 +37,9 @@ pub(super) fn write(out: &mut impl Write, a: &BenchReport, b: &BenchReport) -> i
             ]);
         }
         table.write(out, 0)?;
+    }
+    if let (Some(a), Some(b)) = (&a.scaling, &b.scaling) {
+        a.compare(out, b)?;
     }
     Ok(())
 }

@@ -133,6 +133,7 @@ pub(super) fn measure(job: BenchJob) -> Result<BenchReport> {
         texts_from: job.texts_from,
         tokens,
         results: results.collect(),
+        scaling: None,
     })
 }
 
@@ -154,7 +155,7 @@ fn probe_in_a_process(model: &ModelArgs, precision: Precision) -> Result<Probe> 
 }
 
 /// A text of `length` tokens, special tokens included.
-fn text_of(encoder: &SentenceEncoder, length: usize) -> Result<String> {
+pub(super) fn text_of(encoder: &SentenceEncoder, length: usize) -> Result<String> {
     let special = encoder.tokenize(&[""], &EncodeOptions::default())?.tokens();
     Ok(vec!["train"; length.saturating_sub(special).max(1)].join(" "))
 }
@@ -170,17 +171,9 @@ fn latency(encoder: &SentenceEncoder, text: &str, time: Duration) -> Result<Late
         encoder.encode(&[text])?;
         times.push(milliseconds(start.elapsed()));
     }
-    times.sort_by(f64::total_cmp);
-    let quantile = |share: f64| times[((times.len() - 1) as f64 * share).round() as usize];
-    Ok(Latency {
-        tokens: encoder.tokenize(&[text], &EncodeOptions::default())?.tokens(),
-        calls: times.len(),
-        p50_ms: quantile(0.5),
-        p90_ms: quantile(0.9),
-        p99_ms: quantile(0.99),
-    })
+    Ok(Latency::of(encoder.tokenize(&[text], &EncodeOptions::default())?.tokens(), times))
 }
 
-fn milliseconds(time: Duration) -> f64 {
+pub(super) fn milliseconds(time: Duration) -> f64 {
     1000.0 * time.as_secs_f64()
 }

@@ -3,18 +3,20 @@
 mod compare;
 mod measure;
 mod report;
+mod scaling;
 
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use clap::Args;
+use clap::{Arg, Args};
 use polyhead_files::{explain_missing, read_text};
 use polyhead_model::Precision;
 
 use self::measure::{BenchJob, measure};
 use self::report::BenchReport;
+use self::scaling::measure_scaling;
 use crate::flags::{ModelArgs, SampleArgs};
 use crate::output::print_report;
 
@@ -25,11 +27,15 @@ product of the model's size on all threads, and the share of it that the encoder
 reaches. Load time and memory are those of a separate process that loads the
 model and encodes one text.
 
+Several numbers of threads measure how the speed grows: many texts and one text
+of 20 tokens, all numbers in turns, each with a model of its own in memory.
+
 Run it on an idle machine. --compare shows two results beside each other.
 
 Examples:
   polyhead bench
   polyhead bench -m my-model/ -i texts.txt --json > a.json
+  polyhead bench --threads 1,2,4 --precision int8
   polyhead bench --compare a.json b.json";
 
 /// Most texts of a file that are encoded in a pass.
@@ -39,7 +45,7 @@ const TEXTS: usize = 256;
 
 /// Measure the speed of a model on this machine
 #[derive(Debug, Args)]
-#[command(after_help = HELP)]
+#[command(after_help = HELP, mut_arg("threads", one_or_several))]
 pub(crate) struct BenchArgs {
     /// Approximate seconds for all measurements
     #[arg(long, value_name = "N", default_value_t = 40, value_parser = clap::value_parser!(u64).range(1..=3600))]
@@ -64,6 +70,14 @@ pub(crate) struct BenchArgs {
     model: ModelArgs,
 }
 
+/// The flag for threads, of which only this command reads several numbers.
+fn one_or_several(threads: Arg) -> Arg {
+    threads.value_delimiter(',').value_name("N[,N…]").help(
+        "Number of threads; without it, one for each core that this process may use; \
+         several numbers, as in 1,2,4, measure how the speed grows",
+    )
+}
+
 /// Measures, or compares two earlier measurements.
 pub(crate) fn run(args: BenchArgs) -> Result<()> {
     let mut out = BufWriter::new(io::stdout().lock());
@@ -81,7 +95,12 @@ pub(crate) fn run(args: BenchArgs) -> Result<()> {
         None => vec![Precision::F32, Precision::Int8],
     };
     let time = Duration::from_secs(args.seconds);
-    let report = measure(BenchJob { model: &args.model, texts, texts_from, precisions, time })?;
+    let job = BenchJob { model: &args.model, texts, texts_from, precisions, time };
+    let counts: Vec<usize> = args.model.load.threads.counts().collect();
+    let report = match counts[..] {
+        [] | [_] => measure(job)?,
+        _ => measure_scaling(job, &counts)?,
+    };
     drop(out);
     print_report(args.json, &report, |out, report| report.write(out))
 }

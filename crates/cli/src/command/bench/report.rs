@@ -4,7 +4,8 @@ use std::io::{self, Write};
 
 use serde::{Deserialize, Serialize};
 
-use crate::table::{Table, thousands};
+use super::scaling::Scaling;
+use crate::table::{Table, counted, thousands};
 
 /// The report that `bench --json` prints.
 #[derive(Debug, Serialize, Deserialize)]
@@ -13,12 +14,17 @@ pub(super) struct BenchReport {
     pub(super) model: String,
     pub(super) processor: String,
     pub(super) instructions: String,
+    /// Number of threads; the first number, where several are measured.
     pub(super) threads: usize,
     pub(super) texts: usize,
     pub(super) texts_from: String,
     /// Number of tokens of one pass.
     pub(super) tokens: usize,
+    /// One for each precision; empty where several numbers of threads are measured.
     pub(super) results: Vec<Measured>,
+    /// The speed with each number of threads, where several are measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) scaling: Option<Scaling>,
 }
 
 /// The measurements in one precision.
@@ -72,16 +78,34 @@ impl Spread {
     }
 }
 
+impl Latency {
+    /// # Panics
+    /// If there are no times.
+    pub(super) fn of(tokens: usize, mut milliseconds: Vec<f64>) -> Self {
+        milliseconds.sort_by(f64::total_cmp);
+        let calls = milliseconds.len();
+        let quantile = |share: f64| milliseconds[((calls - 1) as f64 * share).round() as usize];
+        let (p50_ms, p90_ms, p99_ms) = (quantile(0.5), quantile(0.9), quantile(0.99));
+        Self { tokens, calls, p50_ms, p90_ms, p99_ms }
+    }
+}
+
 impl BenchReport {
+    /// What the measurements ran on, in one line.
+    pub(super) fn machine(&self) -> String {
+        let size = match &self.scaling {
+            Some(scaling) => counted(scaling.cores as u64, "core"),
+            None => format!("{} threads", self.threads),
+        };
+        format!("{size}, {}, {}", self.instructions, self.processor)
+    }
+
     /// Writes the report as tables.
     pub(super) fn write(&self, out: &mut impl Write) -> io::Result<()> {
         let mut facts = Table::new("ll");
         facts.row(["version", &self.version]);
         facts.row(["model", &self.model]);
-        facts.row([
-            "machine",
-            &format!("{} threads, {}, {}", self.threads, self.instructions, self.processor),
-        ]);
+        facts.row(["machine", &self.machine()]);
         let texts = format!(
             "{} {}, {} tokens",
             thousands(self.texts as u64),
@@ -91,6 +115,9 @@ impl BenchReport {
         facts.row(["texts", &texts]);
         facts.write(out, 0)?;
         writeln!(out)?;
+        if let Some(scaling) = &self.scaling {
+            return scaling.write(out);
+        }
 
         let mut table = Table::new(&format!("l{}", "r".repeat(self.results.len())));
         for (name, cell) in LINES {

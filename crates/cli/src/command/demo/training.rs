@@ -106,7 +106,7 @@ impl Demo {
     /// Trains from the start or from the checkpoint of a stopped demo; `None` if stopped again.
     pub(super) fn train(&self, model: &ModelArgs) -> Result<Option<Box<RunSummary>>> {
         let details = if model.load.quiet { Details::Quiet } else { Details::Hidden };
-        let mut trainer = trainer(self.config.clone(), model.load.threads, details)?;
+        let mut trainer = trainer(self.config.clone(), &model.load.threads, details)?;
         match trainer.train(&self.run_folder(), true)? {
             Ending::Finished(summary) => {
                 polyhead_report::write_page(&self.run_folder())?;
