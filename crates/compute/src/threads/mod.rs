@@ -12,6 +12,10 @@
 mod share;
 mod team;
 
+#[cfg(test)]
+mod short_requests;
+
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -88,12 +92,31 @@ impl Threads {
         let shared = Arc::new(Shared::new(self.count, 1));
         // A helper that another caller has is not waited for: `run` waits for claimed parts only.
         let _close = shared.open();
-        for _ in 1..self.count {
-            let shared = Arc::clone(&shared);
-            helpers.spawn(move || shared.serve());
+        for number in helpers_called_by(0, self.count) {
+            let (shared, count) = (Arc::clone(&shared), self.count);
+            helpers.spawn(move || help(&shared, number, count));
         }
         work(&Team::of(&shared))
     }
+}
+
+/// Threads that thread `number` of `count` wakes, so that all are awake after as many steps as a
+/// binary tree has levels. The calling thread is number 0. It takes some microseconds to wake a
+/// thread: the caller would still wake the last of 64 when a short text is done.
+fn helpers_called_by(number: usize, count: usize) -> Range<usize> {
+    count.min(2 * number + 1)..count.min(2 * number + 3)
+}
+
+/// Work of helper `number`: wakes others, then works until the team closes.
+fn help(shared: &Arc<Shared>, number: usize, count: usize) {
+    if !shared.is_open() {
+        return;
+    }
+    for next in helpers_called_by(number, count) {
+        let shared = Arc::clone(shared);
+        rayon::spawn(move || help(&shared, next, count));
+    }
+    shared.serve();
 }
 
 /// Parts for each thread of a team that others join. The thread that joins is often the faster

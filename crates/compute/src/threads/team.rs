@@ -31,7 +31,7 @@ impl Team {
     /// Number of parts that an operation is best cut into; it may grow from call to call.
     pub fn parts(&self) -> usize {
         let Some(shared) = &self.shared else { return 1 };
-        match shared.members.load(Ordering::Relaxed) {
+        match shared.progress.members.load(Ordering::Relaxed) {
             1 => 1,
             members => members * shared.parts_each,
         }
@@ -94,9 +94,12 @@ type Operation = *const (dyn Fn(usize) + Sync);
 
 /// What the members share: a ticket that names the offered operation and its
 /// next unclaimed part, and a count of the parts that are done.
+///
+/// Teams stand in cache lines of their own, and so do the fields that every finished part changes:
+/// each change would take the line from all threads that wait for the next ticket. A pair of lines,
+/// since processors fetch pairs.
+#[repr(align(128))]
 pub(super) struct Shared {
-    /// Threads that work here or have been called.
-    members: AtomicUsize,
     /// Parts for each member that an operation is best cut into.
     parts_each: usize,
     /// Whether more operations may come.
@@ -105,6 +108,15 @@ pub(super) struct Shared {
     ticket: AtomicU64,
     /// The operation of the round. Written only between two rounds, when every claimed part is done.
     work: UnsafeCell<Option<Operation>>,
+    progress: Progress,
+}
+
+/// What threads change when they join, finish a part or panic.
+#[repr(align(128))]
+struct Progress {
+    /// Threads that work here or have been called.
+    members: AtomicUsize,
+    /// Parts of this round that are done.
     done: AtomicUsize,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
 }
@@ -122,13 +134,15 @@ impl Shared {
     /// A closed team without an operation.
     pub(super) fn new(members: usize, parts_each: usize) -> Self {
         Self {
-            members: AtomicUsize::new(members),
             parts_each,
             open: AtomicBool::new(false),
             ticket: AtomicU64::new(0),
             work: UnsafeCell::new(None),
-            done: AtomicUsize::new(0),
-            panic: Mutex::new(None),
+            progress: Progress {
+                members: AtomicUsize::new(members),
+                done: AtomicUsize::new(0),
+                panic: Mutex::new(None),
+            },
         }
     }
 
@@ -136,6 +150,11 @@ impl Shared {
     pub(super) fn open(&self) -> Close<'_> {
         self.open.store(true, Ordering::Release);
         Close(self)
+    }
+
+    /// Returns true if more operations may come.
+    pub(super) fn is_open(&self) -> bool {
+        self.open.load(Ordering::Acquire)
     }
 
     fn run_round(&self, parts: usize, work: &(dyn Fn(usize) + Sync)) {
@@ -149,15 +168,15 @@ impl Shared {
                 &'static (dyn Fn(usize) + Sync),
             >(work));
         }
-        self.done.store(0, Ordering::Relaxed);
+        self.progress.done.store(0, Ordering::Relaxed);
         let round = (self.ticket.load(Ordering::Relaxed) >> 32).wrapping_add(1) & 0xffff_ffff;
         self.ticket.store(round << 32 | (parts as u64) << 16, Ordering::Release);
         while self.claim_and_work() {}
         let mut spins = 0;
-        while self.done.load(Ordering::Acquire) < parts {
+        while self.progress.done.load(Ordering::Acquire) < parts {
             pause(&mut spins);
         }
-        let panic = self.panic.lock().unwrap_or_else(|e| e.into_inner()).take();
+        let panic = self.progress.panic.lock().unwrap_or_else(|e| e.into_inner()).take();
         if let Some(panic) = panic {
             resume_unwind(panic);
         }
@@ -184,17 +203,17 @@ impl Shared {
             catch_unwind(AssertUnwindSafe(|| (*work)(next as usize)))
         };
         if let Err(panic) = result {
-            self.panic.lock().unwrap_or_else(|e| e.into_inner()).get_or_insert(panic);
+            self.progress.panic.lock().unwrap_or_else(|e| e.into_inner()).get_or_insert(panic);
         }
-        self.done.fetch_add(1, Ordering::Release);
+        self.progress.done.fetch_add(1, Ordering::Release);
         true
     }
 
     /// Works here until the team closes. Returns at once if it is not open: the thread that will
     /// open it may be waiting for this one.
     pub(super) fn join(&self) {
-        if self.open.load(Ordering::Acquire) {
-            self.members.fetch_add(1, Ordering::Relaxed);
+        if self.is_open() {
+            self.progress.members.fetch_add(1, Ordering::Relaxed);
             self.serve();
         }
     }
@@ -202,7 +221,7 @@ impl Shared {
     /// Works on parts until the team closes.
     pub(super) fn serve(&self) {
         let mut spins = 0;
-        while self.open.load(Ordering::Acquire) {
+        while self.is_open() {
             if self.claim_and_work() { spins = 0 } else { pause(&mut spins) }
         }
     }
