@@ -1,5 +1,5 @@
 //! AVX2: `vpmaddubsw` multiplies bytes and adds pairs in 16 bits, which weights in
-//! [duos](super::duos) cannot overflow.
+//! [duos] cannot overflow.
 
 use std::arch::asm;
 use std::arch::x86_64::*;

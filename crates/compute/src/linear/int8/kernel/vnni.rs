@@ -119,7 +119,7 @@ pub(super) unsafe fn store_levels(levels: __m512, to: *mut u8) {
     unsafe { _mm_storeu_si128(to.cast(), _mm512_cvtusepi32_epi8(_mm512_cvtps_epi32(levels))) }
 }
 
-/// [`Dot::centered`] with sixteen lanes.
+/// [`Sums::centered`] with sixteen lanes.
 ///
 /// # Safety
 /// The processor must have AVX-512F, and sixteen numbers must be readable at `column_sums`.
