@@ -14,7 +14,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("model", &["text", "files", "compute", "builtin"]),
     ("train", &["text", "files", "compute", "model"]),
     ("report", &["files", "train"]),
-    ("serve", &["text", "model"]),
+    ("serve", &["text", "files", "model"]),
     ("polyhead", &["text", "compute", "model", "train", "report"]),
     ("cli", &["text", "files", "compute", "builtin", "model", "train", "report", "serve"]),
 ];
