@@ -87,7 +87,7 @@ fn a_wrong_list_of_threads_is_wrong_usage() {
     folder.run(&["encode", "--threads", "1,2", "a text"]).fails(2, &["expected 1 to 1024"]);
 }
 
-/// What `bench --json` has printed before it measured several numbers of threads.
+/// A report of a `bench --json` that could not measure several numbers of threads.
 #[test]
 fn an_older_result_is_still_compared() {
     let spread = r#"{"median": 10.0, "min": 9.0, "max": 11.0}"#;

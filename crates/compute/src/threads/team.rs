@@ -111,7 +111,7 @@ pub(super) struct Shared {
     progress: Progress,
 }
 
-/// What threads change when they join, finish a part or panic.
+/// Fields that threads change when they join, finish a part or panic.
 #[repr(align(128))]
 struct Progress {
     /// Threads that work here or have been called.

@@ -188,7 +188,7 @@ impl EncoderReference {
     }
 }
 
-/// How the files of a place are not those of the reference.
+/// A difference of the files of a place from those of the reference.
 enum Difference {
     /// One is missing.
     NoFile,

@@ -1,4 +1,4 @@
-//! What people read in a browser: the playground, the page of the API, and the document it shows.
+//! Pages for a browser: the playground, the page of the API, and the document it shows.
 
 use std::sync::LazyLock;
 

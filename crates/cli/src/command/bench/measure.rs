@@ -123,18 +123,26 @@ pub(super) fn measure(job: BenchJob) -> Result<BenchReport> {
             peak_memory: probe.peak_memory,
         }
     });
-    Ok(BenchReport {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        model: job.model.name().to_owned(),
-        processor: processor(),
-        instructions,
-        threads,
-        texts: job.texts.len(),
-        texts_from: job.texts_from,
-        tokens,
-        results: results.collect(),
-        scaling: None,
-    })
+    let results = results.collect();
+    Ok(BenchReport { results, ..job.report(instructions, threads, tokens) })
+}
+
+impl BenchJob<'_> {
+    /// The facts of a report, without results.
+    pub(super) fn report(self, instructions: String, threads: usize, tokens: usize) -> BenchReport {
+        BenchReport {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            model: self.model.name().to_owned(),
+            processor: processor(),
+            instructions,
+            threads,
+            texts: self.texts.len(),
+            texts_from: self.texts_from,
+            tokens,
+            results: Vec::new(),
+            scaling: None,
+        }
+    }
 }
 
 /// Measures load time and memory in a new process: in this one, earlier work would count too.

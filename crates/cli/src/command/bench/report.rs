@@ -91,7 +91,7 @@ impl Latency {
 }
 
 impl BenchReport {
-    /// What the measurements ran on, in one line.
+    /// Returns threads, instruction set and processor in one line.
     pub(super) fn machine(&self) -> String {
         let size = match &self.scaling {
             Some(scaling) => counted(scaling.cores as u64, "core"),

@@ -1,4 +1,4 @@
-//! How the speed grows with the number of threads.
+//! Measurements with several numbers of threads: the growth of the speed.
 
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use polyhead_compute::{Int8Isa, Threads};
 use polyhead_model::{EncodeOptions, SentenceEncoder};
-use polyhead_train::processor;
 use serde::{Deserialize, Serialize};
 
 use super::measure::{BenchJob, milliseconds, text_of};
@@ -88,18 +87,8 @@ pub(super) fn measure_scaling(job: BenchJob, counts: &[usize]) -> Result<BenchRe
     let of_one_precision = subjects.chunks_exact(counts.len());
     let points =
         of_one_precision.flat_map(|all| all.iter().map(|one| one.point(&all[0], text_tokens)));
-    Ok(BenchReport {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        model: job.model.name().to_owned(),
-        processor: processor(),
-        instructions,
-        threads,
-        texts: job.texts.len(),
-        texts_from: job.texts_from,
-        tokens,
-        results: Vec::new(),
-        scaling: Some(Scaling { cores: Threads::available(), points: points.collect() }),
-    })
+    let scaling = Some(Scaling { cores: Threads::available(), points: points.collect() });
+    Ok(BenchReport { scaling, ..job.report(instructions, threads, tokens) })
 }
 
 impl ScalingSubject {

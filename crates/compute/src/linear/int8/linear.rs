@@ -246,7 +246,7 @@ static NO_BIAS: [f32; MOST_COLUMNS] = [0.0; MOST_COLUMNS];
 /// Computes a tile of which only the first `columns` are outputs of the weight.
 ///
 /// # Safety
-/// As [`Kernel::tile`], for these columns.
+/// The caller keeps the promises of [`Kernel::tile`] for these columns.
 unsafe fn narrow<K: Kernel>(kernel: K, tile: Tile<K>, columns: usize, has_bias: bool) {
     let (mut bias, mut results) = (NO_BIAS, [0.0; MOST_RESULTS]);
     // SAFETY: rows and columns are within both, as the caller promises and `compute` has checked.

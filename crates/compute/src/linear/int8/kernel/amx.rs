@@ -90,7 +90,8 @@ struct TileSums([i32; ROWS * COLUMNS]);
 /// 32 rows: `[tmm0 tmm1; tmm2 tmm3] += [tmm4; tmm5] · [tmm6 tmm7]`.
 ///
 /// # Safety
-/// As [`Kernel::tile`]; the tile registers must be configured, and all [`TileSums`] writable.
+/// The caller keeps the promises of [`Kernel::tile`], has configured the tile registers, and owns all
+/// of the [`TileSums`] at `sums`.
 #[inline(always)]
 unsafe fn upper_and_lower(tile: &Tile<Amx>, sums: *mut i32) {
     // SAFETY: the caller's promise; the loop reads `groups / 16` blocks of 64 bytes of each row
@@ -134,7 +135,7 @@ unsafe fn upper_and_lower(tile: &Tile<Amx>, sums: *mut i32) {
 /// The first 16 rows: `[tmm0 tmm1] += tmm4 · [tmm6 tmm7]`.
 ///
 /// # Safety
-/// As [`upper_and_lower`].
+/// The caller keeps the promises of [`upper_and_lower`].
 #[inline(always)]
 unsafe fn upper(tile: &Tile<Amx>, sums: *mut i32) {
     // SAFETY: as in `upper_and_lower`, with 16 rows.

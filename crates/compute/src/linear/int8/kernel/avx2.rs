@@ -75,10 +75,10 @@ impl Sums for Avx2Duos {
     }
 }
 
-/// [`Kernel::tile`].
+/// Computes a tile: [`Kernel::tile`].
 ///
 /// # Safety
-/// As there.
+/// The caller keeps the promises of [`Kernel::tile`].
 #[target_feature(enable = "avx2,fma")]
 #[inline]
 unsafe fn duo_tile(kernel: Avx2Duos, tile: &Tile<Avx2Duos>) {
@@ -100,7 +100,7 @@ unsafe fn duo_tile(kernel: Avx2Duos, tile: &Tile<Avx2Duos>) {
 /// The sums of [`duo_tile`], with the number of rows known to the compiler.
 ///
 /// # Safety
-/// As [`Kernel::tile`].
+/// The caller keeps the promises of [`Kernel::tile`].
 #[target_feature(enable = "avx2,fma")]
 #[inline]
 unsafe fn fixed<const ROWS: usize>(tile: &Tile<Avx2Duos>, stored: &mut StoredSums<__m256i, 1>) {

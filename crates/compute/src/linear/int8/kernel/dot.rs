@@ -24,7 +24,7 @@ pub(super) trait Dot: Sums {
 /// Computes a [`Tile`] with the sums in registers; `VECTORS · LANES` columns.
 ///
 /// # Safety
-/// As [`Kernel::tile`](super::Kernel::tile).
+/// The caller keeps the promises of [`Kernel::tile`](super::Kernel::tile).
 #[inline(always)]
 pub(super) unsafe fn dot_tile<D: Dot, const VECTORS: usize>(dot: D, tile: &Tile<D>) {
     let mut sums = no_sums();
@@ -49,7 +49,7 @@ const AHEAD: usize = 16;
 /// The sums of [`dot_tile`], with the number of rows known to the compiler.
 ///
 /// # Safety
-/// As [`Kernel::tile`](super::Kernel::tile).
+/// The caller keeps the promises of [`Kernel::tile`](super::Kernel::tile).
 #[inline(always)]
 unsafe fn fixed<D: Dot, const ROWS: usize, const VECTORS: usize>(
     dot: D,

@@ -47,7 +47,7 @@ impl Header {
     /// duo and one for each single.
     ///
     /// # Safety
-    /// As [`read`](Self::read).
+    /// A panel of [`pack`] must be at `panel`.
     #[inline(always)]
     pub(super) unsafe fn parts(&self, panel: *const u8) -> (*const u8, *const u32) {
         // SAFETY: the caller's promise.
@@ -140,7 +140,8 @@ impl Item {
     }
 }
 
-/// Positive weights of each column, added up, and negative ones: 255 stands for more.
+/// Returns the sums of the positive weights of each column, and of the negative ones without their
+/// sign; a sum above 255 is given as 255.
 fn pair(a: [i8; COLUMNS], b: [i8; COLUMNS]) -> [[u8; COLUMNS]; 2] {
     let mut sums = [[0; COLUMNS]; 2];
     for column in 0..COLUMNS {

@@ -47,7 +47,7 @@ pub(super) fn store<I: Copy, const ROWS: usize, const VECTORS: usize>(
 /// Writes the results of a tile.
 ///
 /// # Safety
-/// As [`Kernel::tile`]; the sums of its rows must have been stored.
+/// The caller keeps the promises of [`Kernel::tile`], and has stored the sums of all rows of the tile.
 #[inline(always)]
 pub(super) unsafe fn finish<K: Sums, const VECTORS: usize>(
     kernel: K,
@@ -65,7 +65,7 @@ pub(super) unsafe fn finish<K: Sums, const VECTORS: usize>(
 /// Writes the results of row `i` and vector `j` of the columns of a tile.
 ///
 /// # Safety
-/// What the tile names must be readable, or writable.
+/// Every pointer of the tile must be readable, that of `out` writable.
 #[inline(always)]
 pub(super) unsafe fn put<K: Sums>(kernel: K, tile: &Tile<K>, (i, j): (usize, usize), sums: K::I) {
     let simd = kernel.float();

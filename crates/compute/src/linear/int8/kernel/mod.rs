@@ -1,7 +1,7 @@
 //! Integer products over several instruction sets.
 //!
-//! As in [`simd`](crate::simd), with one difference: what an instruction set multiplies is a *group*
-//! of four neighbouring numbers of a row at once. A [`Kernel`] says how rows and weights are laid
+//! Kernels are generic as in [`simd`](crate::simd), with one difference: an instruction set multiplies a
+//! *group* of four neighbouring numbers of a row at once. A [`Kernel`] says how rows and weights are laid
 //! out for it, and computes a [`Tile`] of results.
 
 mod dot;
