@@ -27,7 +27,7 @@ pub struct EmbeddingTables<'a> {
     pub width: usize,
     /// `[V, D]`
     pub word: WordTable<'a>,
-    /// `[positions, D]`
+    /// `[positions, D]`; empty where the encoder has no table of them.
     pub position: &'a [f32],
     /// `[types, D]`; empty where the encoder has no token types.
     pub token_type: &'a [f32],
@@ -70,7 +70,9 @@ impl Cpu<'_> {
                 if !tables.token_type.is_empty() {
                     add(row, table_row(tables.token_type, type_ids[n], width));
                 }
-                add(row, &tables.position[position * width..][..width]);
+                if !tables.position.is_empty() {
+                    add(row, &tables.position[position * width..][..width]);
+                }
             }
         });
     }

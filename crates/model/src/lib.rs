@@ -32,7 +32,7 @@ mod measure;
 pub use polyhead_compute::Activation;
 
 pub use encoder::{
-    Encoder, EncoderConfig, EncoderWeights, Family, LayerWeights, Linear, Norm, Parameter,
+    Biases, Encoder, EncoderConfig, EncoderWeights, Family, LayerWeights, Linear, Norm, Parameter,
     ParameterGroup, Precision, Product, ProductRole, Sequences, Workspace,
 };
 pub use error::{Error, ErrorKind};

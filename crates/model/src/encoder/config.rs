@@ -16,24 +16,41 @@ pub struct EncoderConfig {
     pub vocab_size: usize,
     /// `D`: the width of a token vector.
     pub hidden_size: usize,
+    /// `E`: the width of the embedding tables. A linear layer follows their norm if it is not `D`.
+    pub embedding_size: usize,
     /// `L`: the number of transformer layers.
     pub layers: usize,
     /// `H`: the number of attention heads, a divisor of `D`.
     pub heads: usize,
     /// `F`: the width of the feed-forward layer.
     pub intermediate_size: usize,
-    /// The number of rows of the position table: the longest sequence in tokens.
+    /// The number of positions: the rows of the position table, if there is one.
     pub max_positions: usize,
+    /// The position of the first token of a sequence.
+    pub first_position: usize,
     /// The number of rows of the token type table; 0 if there is no table.
     pub type_vocab_size: usize,
     /// The activation function between the two feed-forward layers.
     pub activation: Activation,
     /// The number that layer norms add to the variance.
     pub layer_norm_eps: f32,
+    /// The layers that have a bias.
+    pub biases: Biases,
     /// The dropout probability of hidden states in training.
     pub hidden_dropout: f32,
     /// The dropout probability of attention probabilities in training.
     pub attention_dropout: f32,
+}
+
+/// The layers of an encoder that have a bias.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Biases {
+    /// True if layer norms have one.
+    pub norm: bool,
+    /// True if the linear layers of attention have one.
+    pub attention: bool,
+    /// True if the feed-forward layers have one.
+    pub feed_forward: bool,
 }
 
 /// The largest sizes that are accepted. No published encoder comes near them. A file with larger
@@ -61,16 +78,35 @@ impl EncoderConfig {
         self.hidden_size / self.heads
     }
 
+    /// Returns true if layers normalize before their blocks, false if after them.
+    pub(crate) fn normalizes_first(&self) -> bool {
+        self.family.tensors.input_norm.is_some()
+    }
+
+    /// The rows of a position table, or of its gradient, from the first position on.
+    ///
+    /// - `table`: `[max_positions, E]`, or empty
+    pub(crate) fn from_first_position<'a>(&self, table: &'a [f32]) -> &'a [f32] {
+        table.get(self.first_position * self.embedding_size..).unwrap_or_default()
+    }
+
+    /// The longest sequence in tokens that the positions allow.
+    pub fn longest_sequence(&self) -> usize {
+        self.max_positions - self.first_position
+    }
+
     /// Checks the sizes. The error names the key, what was expected and what was found.
     pub(crate) fn check_sizes(&self) -> Result<(), String> {
         let least_types = usize::from(self.family.token_types);
+        let least_positions = self.first_position.saturating_add(1);
         let sizes = [
             ("vocab_size", self.vocab_size, 1, MAX_VOCAB),
             ("hidden_size", self.hidden_size, 1, MAX_HIDDEN),
+            ("embedding_size", self.embedding_size, 1, MAX_HIDDEN),
             ("layers", self.layers, 1, MAX_LAYERS),
             ("heads", self.heads, 1, MAX_HIDDEN),
             ("intermediate_size", self.intermediate_size, 1, MAX_INTERMEDIATE),
-            ("max_position_embeddings", self.max_positions, 1, MAX_POSITIONS),
+            ("max_position_embeddings", self.max_positions, least_positions, MAX_POSITIONS),
             ("type_vocab_size", self.type_vocab_size, least_types, MAX_TYPES),
         ];
         for (name, found, least, most) in sizes {
@@ -86,9 +122,10 @@ impl EncoderConfig {
         }
         // The largest tensor in bytes: on a 32-bit machine the limits above are not enough.
         let rows = self.vocab_size.max(self.intermediate_size).max(self.max_positions);
-        match rows.checked_mul(self.hidden_size).and_then(|count| count.checked_mul(4)) {
+        let width = self.hidden_size.max(self.embedding_size);
+        match rows.checked_mul(width).and_then(|count| count.checked_mul(4)) {
             Some(bytes) if isize::try_from(bytes).is_ok() => Ok(()),
-            _ => Err(format!("a tensor of [{rows}, {}] does not fit memory", self.hidden_size)),
+            _ => Err(format!("a tensor of [{rows}, {width}] does not fit memory")),
         }
     }
 }

@@ -1,4 +1,8 @@
-//! One transformer layer (post-norm; Devlin et al., 2019, section 3), forward only.
+//! One transformer layer (Devlin et al., 2019, section 3), forward only.
+//!
+//! Attention and the feed-forward layers are two blocks, and each adds its output to its input. BERT
+//! normalizes each sum (`attention_norm`, `output_norm`); a layer that normalizes first does so
+//! with the input of each block (`input_norm`, `attention_norm`), and its sums stay as they are.
 //!
 //! One function computes a layer in every precision. A product in 8 bits reads rows that
 //! the norm or the product before it has quantized; attention, soft-max, norms and
@@ -15,13 +19,16 @@ use crate::encoder::{EncoderConfig, LayerWeights, Linear, Norm, Product, Product
 ///
 /// `L` is `TrainableLinear` in training and [`MixedLinear`] otherwise.
 pub(crate) struct Layer<L> {
-    /// Queries, keys and values: three stacked layers, one product.
+    /// The norm before attention; `None` if the input of the layer is normalized already.
+    pub(crate) input_norm: Option<Norm>,
+    /// Queries, keys and values: stacked layers, one product.
     pub(crate) query_key_value: L,
     pub(crate) attention_output: L,
     pub(crate) attention_norm: Norm,
     pub(crate) intermediate: L,
     pub(crate) output: L,
-    pub(crate) output_norm: Norm,
+    /// The norm after the feed-forward layers; `None` if the next layer normalizes first.
+    pub(crate) output_norm: Option<Norm>,
 }
 
 /// A linear layer whose product may be in 8 bits.
@@ -53,21 +60,26 @@ pub(crate) trait LayerLinear {
 impl Layer<MixedLinear> {
     /// Packs the weights of layer `layer`.
     ///
-    /// - `before`: the norm whose output the layer reads
+    /// - `before`: the norm whose output the layer reads, if there is one
     pub(crate) fn new(
         weights: LayerWeights,
         layer: usize,
-        before: &Norm,
+        before: Option<&Norm>,
         in_int8: Int8Choice,
         cpu: Cpu,
     ) -> Self {
-        let LayerWeights { query, key, value, attention_norm, output_norm, .. } = weights;
+        let LayerWeights { input_norm, query_key_value, attention_norm, output_norm, .. } = weights;
         let pack_product = |role, layers: &[Linear], norm: Option<&Norm>| {
             MixedLinear::stacked(Product { layer, role }, layers, norm, in_int8, cpu)
         };
         use ProductRole::{AttentionOutput, Intermediate, Output, QueryKeyValue};
         Self {
-            query_key_value: pack_product(QueryKeyValue, &[query, key, value], Some(before)),
+            query_key_value: pack_product(
+                QueryKeyValue,
+                &query_key_value,
+                input_norm.as_ref().or(before),
+            ),
+            input_norm,
             attention_output: pack_product(AttentionOutput, &[weights.attention_output], None),
             intermediate: pack_product(
                 Intermediate,
@@ -110,23 +122,39 @@ impl<L: LayerLinear> Layer<L> {
             intermediate,
             normed_bytes: normed,
             inner_bytes: inner,
+            ..
         } = workspace;
         let (eps, identity) = (config.layer_norm_eps, Activation::Identity);
-        self.query_key_value.forward(cpu, hidden, normed, identity, None, query_key_value);
+        let input = match &self.input_norm {
+            None => &hidden[..],
+            Some(input_norm) => {
+                context.copy_from_slice(hidden);
+                norm(cpu, context, input_norm, eps, self.query_key_value.factors(), normed);
+                &context[..]
+            }
+        };
+        self.query_key_value.forward(cpu, input, normed, identity, None, query_key_value);
         cpu.attention(config.attention_shape(), query_key_value, offsets, context);
         if self.attention_output.as_int8().is_some() {
             cpu.quantize_rows(context, config.hidden_size, inner);
         }
         self.attention_output.forward(cpu, context, inner, identity, Some(hidden), attended);
+        // The input of the feed-forward layers: a copy where the sum is not to be normalized.
+        let between = if config.normalizes_first() {
+            context.copy_from_slice(attended);
+            &mut *context
+        } else {
+            &mut *attended
+        };
         let factors = self.intermediate.factors();
-        norm(cpu, attended, &self.attention_norm, eps, factors, normed);
+        norm(cpu, between, &self.attention_norm, eps, factors, normed);
         match (self.intermediate.as_int8(), self.output.as_int8()) {
             (Some(first), Some(_)) => {
                 first.forward_quantizing(cpu, normed, config.activation, inner);
             }
             (_, second) => {
                 let activation = config.activation;
-                self.intermediate.forward(cpu, attended, normed, activation, None, intermediate);
+                self.intermediate.forward(cpu, between, normed, activation, None, intermediate);
                 if second.is_some() {
                     let width = config.intermediate_size;
                     cpu.quantize_rows(intermediate, width, inner);
@@ -134,7 +162,9 @@ impl<L: LayerLinear> Layer<L> {
             }
         }
         self.output.forward(cpu, intermediate, inner, identity, Some(attended), hidden);
-        norm(cpu, hidden, &self.output_norm, eps, next, normed);
+        if let Some(output_norm) = &self.output_norm {
+            norm(cpu, hidden, output_norm, eps, next, normed);
+        }
     }
 }
 

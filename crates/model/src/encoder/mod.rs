@@ -1,7 +1,7 @@
 //! The transformer encoder: from token ids to token vectors.
 //!
 //! There is one encoder for every [`Family`] of checkpoints. Its layers are those of Devlin et al.
-//! (2019), section 3, with the norms after the residuals, as `transformers` computes them.
+//! (2019), section 3, with norms after or before the blocks, as `transformers` computes them.
 
 mod families;
 mod config;
@@ -15,9 +15,9 @@ mod mixed_linear;
 mod workspace;
 mod layer;
 
-pub use config::EncoderConfig;
+pub use config::{Biases, EncoderConfig};
 pub use families::Family;
-pub(crate) use families::{ConfigKeys, Key, TensorNames};
+pub(crate) use families::{Key, TensorNames};
 pub(crate) use int8_linear::{Int8Linear, even_columns};
 pub(crate) use layer::{Layer, LayerLinear};
 pub(crate) use linear::PackedLinear;
@@ -30,7 +30,7 @@ pub use weights::{EncoderWeights, LayerWeights, Linear, Norm};
 pub use workspace::Workspace;
 
 use polyhead_compute::{
-    Cpu, EmbeddingTables, Int8Isa, Isa, StoredTensor, StoredType, Threads, WordTable,
+    Activation, Cpu, EmbeddingTables, Int8Isa, Isa, StoredTensor, StoredType, Threads, WordTable,
 };
 
 use mixed_linear::MixedLinear;
@@ -41,6 +41,8 @@ pub struct Encoder {
     config: EncoderConfig,
     tables: Tables,
     embedding_norm: Norm,
+    /// The layer from narrow tables to hidden states.
+    projection: Option<PackedLinear>,
     /// The layers from the input upwards.
     layers: Vec<Layer<MixedLinear>>,
 }
@@ -48,6 +50,7 @@ pub struct Encoder {
 /// The embedding tables.
 struct Tables {
     word: StoredTensor,
+    /// The rows of the position table from the first position on; empty if the encoder has none.
     position: Vec<f32>,
     /// The token type table; empty if the encoder has none.
     token_type: Vec<f32>,
@@ -96,7 +99,7 @@ impl Encoder {
         products: Option<&[Product]>,
         threads: &Threads,
     ) -> Self {
-        let EncoderWeights { word, position, token_type, embedding_norm, layers } = weights;
+        let EncoderWeights { word, position, token_type, embedding_norm, .. } = weights;
         // Of a folder in 8 bits the products that are stored so; of others all, quantized here.
         let all = word.stored_type() != StoredType::I8;
         let in_int8 = |product, stored| match (precision, products) {
@@ -104,25 +107,29 @@ impl Encoder {
             (Precision::Int8, Some(products)) => products.contains(&product),
             (Precision::Int8, None) => stored || all,
         };
-        let mut before = embedding_norm.clone();
-        let layers = threads.cpu(isa, |cpu| {
+        // The norm whose output a layer reads, unless it has one of its own.
+        let mut before = weights.projection.is_none().then(|| embedding_norm.clone());
+        let (projection, layers) = threads.cpu(isa, |cpu| {
             let pack_layer = |(i, layer): (usize, LayerWeights)| {
                 let next = layer.output_norm.clone();
-                let layer = Layer::new(layer, i, &before, &in_int8, cpu);
+                let layer = Layer::new(layer, i, before.as_ref(), &in_int8, cpu);
                 before = next;
                 layer
             };
-            layers.into_iter().enumerate().map(pack_layer).collect()
+            let projection = weights.projection.map(|layer| PackedLinear::stacked(&[layer], cpu));
+            (projection, weights.layers.into_iter().enumerate().map(pack_layer).collect())
         });
+        let position = position.map(|table| table.to_vec()).unwrap_or_default();
         Self {
             isa,
-            config,
             tables: Tables {
-                position: position.to_vec(),
+                position: config.from_first_position(&position).to_vec(),
                 token_type: token_type.map(|t| t.to_vec()).unwrap_or_default(),
                 word,
             },
+            config,
             embedding_norm,
+            projection,
             layers,
         }
     }
@@ -167,11 +174,19 @@ impl Encoder {
         observe: &mut dyn FnMut(usize, &[f32]),
     ) -> &'w [f32] {
         workspace.resize(&self.config, input.ids.len());
-        let Workspace { hidden, normed_bytes, .. } = workspace;
-        cpu.embed(&self.tables.view(), input.ids, input.type_ids, input.offsets, hidden);
+        let Workspace { embedded, hidden, normed_bytes, .. } = workspace;
         let factors_of = |i: usize| self.layers.get(i).and_then(|l| l.query_key_value.factors());
+        let sum = if self.projection.is_some() { &mut *embedded } else { &mut *hidden };
+        cpu.embed(&self.tables.view(), input.ids, input.type_ids, input.offsets, sum);
+        let factors = factors_of(0).filter(|_| self.projection.is_none());
         let eps = self.config.layer_norm_eps;
-        layer::norm(cpu, hidden, &self.embedding_norm, eps, factors_of(0), normed_bytes);
+        layer::norm(cpu, sum, &self.embedding_norm, eps, factors, normed_bytes);
+        if let Some(projection) = &self.projection {
+            projection.forward(cpu, embedded, Activation::Identity, None, hidden);
+            if factors_of(0).is_some() {
+                cpu.quantize_rows(hidden, self.config.hidden_size, normed_bytes);
+            }
+        }
         observe(0, hidden);
         for (i, layer) in self.layers.iter().enumerate() {
             let next = factors_of(i + 1);

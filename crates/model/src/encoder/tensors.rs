@@ -6,6 +6,7 @@
 //! of the tensor index; no other code depends on that order.
 
 use std::convert::Infallible;
+use std::ops::Range;
 
 use crate::encoder::{
     EncoderConfig, EncoderWeights, LayerWeights, Linear, Norm, Parameter, ParameterGroup, Product,
@@ -36,29 +37,31 @@ pub(crate) enum TensorKind {
 /// One `T` per tensor of an encoder.
 pub(crate) struct EncoderTensors<T> {
     pub(crate) word: T,
-    pub(crate) position: T,
+    pub(crate) position: Option<T>,
     pub(crate) token_type: Option<T>,
     pub(crate) norm: Pair<T>,
+    pub(crate) projection: Option<Pair<T>>,
     pub(crate) layers: Vec<LayerTensors<T>>,
 }
 
 /// One `T` per tensor of a transformer layer.
 pub(crate) struct LayerTensors<T> {
-    pub(crate) query: Pair<T>,
-    pub(crate) key: Pair<T>,
-    pub(crate) value: Pair<T>,
+    pub(crate) input_norm: Option<Pair<T>>,
+    /// The layers that make queries, keys and values: three, or one that makes them all.
+    pub(crate) query_key_value: Vec<Pair<T>>,
     pub(crate) attention_output: Pair<T>,
     pub(crate) attention_norm: Pair<T>,
     pub(crate) intermediate: Pair<T>,
     pub(crate) output: Pair<T>,
-    pub(crate) output_norm: Pair<T>,
+    /// The norm after the feed-forward layers, or the one after the last layer.
+    pub(crate) output_norm: Option<Pair<T>>,
 }
 
 /// One `T` for the weight and one for the bias of a linear layer or of a norm.
 #[derive(Clone, Copy)]
 pub(crate) struct Pair<T> {
     pub(crate) weight: T,
-    pub(crate) bias: T,
+    pub(crate) bias: Option<T>,
 }
 
 impl<T> EncoderTensors<T> {
@@ -69,9 +72,10 @@ impl<T> EncoderTensors<T> {
     ) -> Result<EncoderTensors<U>, E> {
         Ok(EncoderTensors {
             word: f(self.word)?,
-            position: f(self.position)?,
+            position: self.position.map(&mut *f).transpose()?,
             token_type: self.token_type.map(&mut *f).transpose()?,
             norm: self.norm.try_map(f)?,
+            projection: self.projection.map(|pair| pair.try_map(f)).transpose()?,
             layers: self
                 .layers
                 .into_iter()
@@ -96,38 +100,51 @@ impl<T> EncoderTensors<T> {
 
 impl<T> LayerTensors<T> {
     fn try_map<U, E>(self, f: &mut impl FnMut(T) -> Result<U, E>) -> Result<LayerTensors<U>, E> {
-        let Self { query, key, value, .. } = self;
+        let input_norm = self.input_norm.map(|norm| norm.try_map(f)).transpose()?;
         // All three weights, then all three biases: in a flat buffer the weights are one matrix
         // and the biases one vector, which the stacked product reads without a copy.
-        let weights = [f(query.weight)?, f(key.weight)?, f(value.weight)?];
-        let biases = [f(query.bias)?, f(key.bias)?, f(value.bias)?];
-        let ([query, key, value], [query_bias, key_bias, value_bias]) = (weights, biases);
+        let (mut pairs, mut biases) = (Vec::new(), Vec::new());
+        for Pair { weight, bias } in self.query_key_value {
+            pairs.push(Pair { weight: f(weight)?, bias: None });
+            biases.push(bias);
+        }
+        for (pair, bias) in pairs.iter_mut().zip(biases) {
+            pair.bias = bias.map(&mut *f).transpose()?;
+        }
         Ok(LayerTensors {
-            query: Pair { weight: query, bias: query_bias },
-            key: Pair { weight: key, bias: key_bias },
-            value: Pair { weight: value, bias: value_bias },
+            input_norm,
+            query_key_value: pairs,
             attention_output: self.attention_output.try_map(f)?,
             attention_norm: self.attention_norm.try_map(f)?,
             intermediate: self.intermediate.try_map(f)?,
             output: self.output.try_map(f)?,
-            output_norm: self.output_norm.try_map(f)?,
+            output_norm: self.output_norm.map(|norm| norm.try_map(f)).transpose()?,
         })
     }
 
     /// The linear layers whose stacked weights a product reads.
-    pub(crate) fn linears_of(&self, role: ProductRole) -> Vec<&Pair<T>> {
+    pub(crate) fn linears_of(&self, role: ProductRole) -> &[Pair<T>] {
         match role {
-            ProductRole::QueryKeyValue => vec![&self.query, &self.key, &self.value],
-            ProductRole::AttentionOutput => vec![&self.attention_output],
-            ProductRole::Intermediate => vec![&self.intermediate],
-            ProductRole::Output => vec![&self.output],
+            ProductRole::QueryKeyValue => &self.query_key_value,
+            ProductRole::AttentionOutput => std::slice::from_ref(&self.attention_output),
+            ProductRole::Intermediate => std::slice::from_ref(&self.intermediate),
+            ProductRole::Output => std::slice::from_ref(&self.output),
         }
+    }
+}
+
+impl LayerTensors<usize> {
+    /// The entries of the store that a layer has: neighbours, like its tensors in the index.
+    pub(crate) fn span(&self) -> Range<usize> {
+        let first = self.input_norm.as_ref().unwrap_or(&self.query_key_value[0]).weight;
+        let last = self.output_norm.as_ref().unwrap_or(&self.output);
+        first..last.bias.unwrap_or(last.weight) + 1
     }
 }
 
 impl<T> Pair<T> {
     fn try_map<U, E>(self, f: &mut impl FnMut(T) -> Result<U, E>) -> Result<Pair<U>, E> {
-        Ok(Pair { weight: f(self.weight)?, bias: f(self.bias)? })
+        Ok(Pair { weight: f(self.weight)?, bias: self.bias.map(f).transpose()? })
     }
 }
 
@@ -136,67 +153,101 @@ impl EncoderTensors<TensorSpec> {
     pub(crate) fn specs(config: &EncoderConfig) -> Self {
         let names = &config.family.tensors;
         let (hidden, intermediate) = (config.hidden_size, config.intermediate_size);
+        let width = config.embedding_size;
         let group = ParameterGroup::Embeddings;
         let table = |name: &str, rows: usize| TensorSpec {
-            name: format!("embeddings.{name}_embeddings.weight"),
-            shape: vec![rows, hidden],
+            name: format!("{name}.weight"),
+            shape: vec![rows, width],
             group,
             kind: TensorKind::Weight,
         };
         let types = config.type_vocab_size;
         Self {
-            word: table("word", config.vocab_size),
-            position: table("position", config.max_positions),
-            token_type: (types > 0).then(|| table("token_type", types)),
-            norm: Pair::norm("embeddings.LayerNorm", hidden, group),
+            word: table(names.word, config.vocab_size),
+            position: names.position.map(|name| table(name, config.max_positions)),
+            token_type: (types > 0).then(|| table(names.token_type, types)),
+            norm: Pair::norm(names.embedding_norm, width, config.biases.norm, group),
+            projection: (width != hidden)
+                .then(|| Pair::linear(names.projection, [hidden, width], true, group)),
             layers: (0..config.layers)
-                .map(|layer| {
-                    let group = ParameterGroup::Layer(layer);
-                    let name = |part: &str| format!("{}.{layer}.{part}", names.layers);
-                    let linear = |part: &str, outputs: usize, inputs: usize| {
-                        Pair::linear(&name(part), outputs, inputs, group)
-                    };
-                    let norm = |part: &str| Pair::norm(&name(part), hidden, group);
-                    LayerTensors {
-                        query: linear(names.query, hidden, hidden),
-                        key: linear(names.key, hidden, hidden),
-                        value: linear(names.value, hidden, hidden),
-                        attention_output: linear(names.attention_output, hidden, hidden),
-                        attention_norm: norm(names.attention_norm),
-                        intermediate: linear(names.intermediate, intermediate, hidden),
-                        output: linear(names.output, hidden, intermediate),
-                        output_norm: norm(names.output_norm),
-                    }
-                })
+                .map(|layer| Self::layer_specs(config, layer, hidden, intermediate))
                 .collect(),
+        }
+    }
+
+    fn layer_specs(
+        config: &EncoderConfig,
+        layer: usize,
+        hidden: usize,
+        intermediate: usize,
+    ) -> LayerTensors<TensorSpec> {
+        let (names, biases) = (&config.family.tensors, config.biases);
+        let group = ParameterGroup::Layer(layer);
+        let name = |part: &str| format!("{}.{layer}.{part}", names.layers);
+        let norm = |name: &str| Pair::norm(name, hidden, biases.norm, group);
+        let attention = |part: &str, outputs: usize| {
+            Pair::linear(&name(part), [outputs, hidden], biases.attention, group)
+        };
+        let feed_forward =
+            |part: &str, shape| Pair::linear(&name(part), shape, biases.feed_forward, group);
+        let stacked = 3 * hidden / names.query_key_value.len();
+        let made = names.query_key_value.iter();
+        let is_last = layer + 1 == config.layers;
+        let final_norm = names.final_norm.filter(|_| is_last).map(&norm);
+        LayerTensors {
+            input_norm: names.input_norm.filter(|_| layer > 0).map(|part| norm(&name(part))),
+            query_key_value: made.map(|part| attention(part, stacked)).collect(),
+            attention_output: attention(names.attention_output, hidden),
+            attention_norm: norm(&name(names.attention_norm)),
+            intermediate: feed_forward(names.intermediate, [intermediate, hidden]),
+            output: feed_forward(names.output, [hidden, intermediate]),
+            output_norm: names.output_norm.map(|part| norm(&name(part))).or(final_norm),
         }
     }
 
     /// The names of the weights that `product` reads, without the model's prefix.
     pub(crate) fn weights_of(&self, product: Product) -> Vec<&str> {
         let linears = self.layers[product.layer].linears_of(product.role);
-        linears.into_iter().map(|linear| linear.weight.name.as_str()).collect()
+        linears.iter().map(|linear| linear.weight.name.as_str()).collect()
+    }
+
+    /// The names of the weights that stay in single precision in an 8-bit file: small tables and
+    /// the layer after them, whose rounding would affect every text.
+    pub(crate) fn small_weights(&self) -> Vec<&str> {
+        let tables = [&self.position, &self.token_type].into_iter().flatten();
+        let projection = self.projection.iter().map(|pair| &pair.weight);
+        tables.chain(projection).map(|spec| spec.name.as_str()).collect()
     }
 }
 
 impl Pair<TensorSpec> {
-    fn linear(name: &str, outputs: usize, inputs: usize, group: ParameterGroup) -> Self {
-        Self::new(name, vec![outputs, inputs], TensorKind::Weight, group)
+    /// A linear layer of shape `[out, in]`.
+    fn linear(name: &str, shape: [usize; 2], bias: bool, group: ParameterGroup) -> Self {
+        Self::new(name, shape.to_vec(), TensorKind::Weight, bias, group)
     }
 
-    fn norm(name: &str, width: usize, group: ParameterGroup) -> Self {
-        Self::new(name, vec![width], TensorKind::Scale, group)
+    fn norm(name: &str, width: usize, bias: bool, group: ParameterGroup) -> Self {
+        Self::new(name, vec![width], TensorKind::Scale, bias, group)
     }
 
-    fn new(name: &str, shape: Vec<usize>, kind: TensorKind, group: ParameterGroup) -> Self {
-        let bias = vec![shape[0]];
+    fn new(
+        name: &str,
+        shape: Vec<usize>,
+        kind: TensorKind,
+        bias: bool,
+        group: ParameterGroup,
+    ) -> Self {
+        let outputs = vec![shape[0]];
         let spec = |part: &str, shape, kind| TensorSpec {
             name: format!("{name}.{part}"),
             shape,
             group,
             kind,
         };
-        Self { weight: spec("weight", shape, kind), bias: spec("bias", bias, TensorKind::Bias) }
+        Self {
+            weight: spec("weight", shape, kind),
+            bias: bias.then(|| spec("bias", outputs, TensorKind::Bias)),
+        }
     }
 }
 
@@ -207,8 +258,8 @@ pub(crate) fn pooler_specs(config: &EncoderConfig) -> Vec<TensorSpec> {
     }
     let hidden = config.hidden_size;
     let Pair { weight, bias } =
-        Pair::linear("pooler.dense", hidden, hidden, ParameterGroup::Pooler);
-    vec![weight, bias]
+        Pair::linear("pooler.dense", [hidden, hidden], true, ParameterGroup::Pooler);
+    [weight].into_iter().chain(bias).collect()
 }
 
 impl EncoderTensors<Parameter> {
@@ -216,21 +267,21 @@ impl EncoderTensors<Parameter> {
     pub(crate) fn weights(&self) -> EncoderWeights {
         EncoderWeights {
             word: self.word.tensor.clone(),
-            position: self.position.tensor.clone(),
+            position: self.position.as_ref().map(|parameter| parameter.tensor.clone()),
             token_type: self.token_type.as_ref().map(|parameter| parameter.tensor.clone()),
             embedding_norm: self.norm.as_norm(),
+            projection: self.projection.as_ref().map(Pair::as_linear),
             layers: self
                 .layers
                 .iter()
                 .map(|layer| LayerWeights {
-                    query: layer.query.as_linear(),
-                    key: layer.key.as_linear(),
-                    value: layer.value.as_linear(),
+                    input_norm: layer.input_norm.as_ref().map(Pair::as_norm),
+                    query_key_value: layer.query_key_value.iter().map(Pair::as_linear).collect(),
                     attention_output: layer.attention_output.as_linear(),
                     attention_norm: layer.attention_norm.as_norm(),
                     intermediate: layer.intermediate.as_linear(),
                     output: layer.output.as_linear(),
-                    output_norm: layer.output_norm.as_norm(),
+                    output_norm: layer.output_norm.as_ref().map(Pair::as_norm),
                 })
                 .collect(),
         }
@@ -239,10 +290,14 @@ impl EncoderTensors<Parameter> {
 
 impl Pair<Parameter> {
     fn as_linear(&self) -> Linear {
-        Linear { weight: self.weight.tensor.clone(), bias: Some(self.bias.tensor.to_vec()) }
+        let bias = self.bias.as_ref().map(|bias| bias.tensor.to_vec());
+        Linear { weight: self.weight.tensor.clone(), bias }
     }
 
     fn as_norm(&self) -> Norm {
-        Norm { weight: self.weight.tensor.to_vec(), bias: self.bias.tensor.to_vec() }
+        let weight = self.weight.tensor.to_vec();
+        let zeros = || vec![0.0; weight.len()];
+        let bias = self.bias.as_ref().map_or_else(zeros, |bias| bias.tensor.to_vec());
+        Norm { weight, bias }
     }
 }

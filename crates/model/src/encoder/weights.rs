@@ -16,42 +16,44 @@ pub struct Linear {
 pub struct Norm {
     /// `[D]`: the factor of each column.
     pub weight: Vec<f32>,
-    /// `[D]`: the shift of each column.
+    /// `[D]`: the shift of each column; zeros for a norm without one.
     pub bias: Vec<f32>,
 }
 
 /// The weights of one transformer layer.
 #[derive(Clone, Debug)]
 pub struct LayerWeights {
-    /// `[D, D]`: the layer that makes queries.
-    pub query: Linear,
-    /// `[D, D]`: the layer that makes keys.
-    pub key: Linear,
-    /// `[D, D]`: the layer that makes values.
-    pub value: Linear,
+    /// The norm before attention; `None` if the input of the layer is normalized already.
+    pub input_norm: Option<Norm>,
+    /// `[D, D]` each: the layers that make queries, keys and values; or `[3·D, D]`: one layer that
+    /// makes them all.
+    pub query_key_value: Vec<Linear>,
     /// `[D, D]`: the output layer of attention.
     pub attention_output: Linear,
-    /// The norm after attention.
+    /// The norm between attention and the feed-forward layers.
     pub attention_norm: Norm,
     /// `[F, D]`: the first feed-forward layer.
     pub intermediate: Linear,
     /// `[D, F]`: the second feed-forward layer.
     pub output: Linear,
-    /// The norm after the second feed-forward layer.
-    pub output_norm: Norm,
+    /// The norm after the second feed-forward layer; `None` if the layer ends with a sum that is
+    /// not normalized.
+    pub output_norm: Option<Norm>,
 }
 
 /// All weights of an encoder.
 #[derive(Clone, Debug)]
 pub struct EncoderWeights {
-    /// `[V, D]`: the table of words.
+    /// `[V, E]`: the table of words.
     pub word: StoredTensor,
-    /// `[max_positions, D]`: the table of positions.
-    pub position: StoredTensor,
-    /// `[type_vocab_size, D]`: the table of token types; `None` if the encoder has none.
+    /// `[max_positions, E]`: the table of positions; `None` if the encoder has none.
+    pub position: Option<StoredTensor>,
+    /// `[type_vocab_size, E]`: the table of token types; `None` if the encoder has none.
     pub token_type: Option<StoredTensor>,
     /// The norm after the sum of the embeddings.
     pub embedding_norm: Norm,
+    /// `[D, E]`: the layer after that norm; `None` if the tables are as wide as the hidden states.
+    pub projection: Option<Linear>,
     /// The layers from the input upwards.
     pub layers: Vec<LayerWeights>,
 }

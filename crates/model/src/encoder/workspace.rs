@@ -7,13 +7,16 @@ use crate::encoder::EncoderConfig;
 /// The activations of one forward pass. Allocated once, grown to the largest batch, and reused.
 #[derive(Default)]
 pub struct Workspace {
+    /// `[N, E]`: the sum of the embeddings, if it is not as wide as the hidden state.
+    pub(crate) embedded: Buffer,
     /// `[N, D]`: the hidden state.
     pub(crate) hidden: Buffer,
     /// `[N, 3·D]`: queries, keys and values.
     pub(crate) query_key_value: Buffer,
-    /// `[N, D]`: the output of attention, before its output layer.
+    /// `[N, D]`: the output of attention, before its output layer. In a layer that normalizes first,
+    /// also the output of its norms.
     pub(crate) context: Buffer,
-    /// `[N, D]`: the output of the norm after attention.
+    /// `[N, D]`: the sum after attention; normalized, unless the layer normalizes first.
     pub(crate) attended: Buffer,
     /// `[N, F]`: the output of the first feed-forward layer.
     pub(crate) intermediate: Buffer,
@@ -27,6 +30,9 @@ pub struct Workspace {
 impl Workspace {
     /// Resizes the single-precision buffers for `tokens` tokens.
     pub(crate) fn resize(&mut self, config: &EncoderConfig, tokens: usize) {
+        if config.embedding_size != config.hidden_size {
+            self.embedded.resize(tokens * config.embedding_size);
+        }
         self.hidden.resize(tokens * config.hidden_size);
         self.query_key_value.resize(tokens * 3 * config.hidden_size);
         self.context.resize(tokens * config.hidden_size);

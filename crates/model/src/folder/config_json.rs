@@ -7,7 +7,7 @@
 use polyhead_compute::Activation;
 use serde_json::{Map, Value};
 
-use crate::encoder::{ConfigKeys, EncoderConfig, Family, Key};
+use crate::encoder::{Biases, EncoderConfig, Family, Key};
 use crate::error::{Error, ErrorKind, excerpt, fail};
 use crate::folder::source::{Source, joined, sets_something};
 
@@ -24,21 +24,31 @@ pub(crate) fn read(source: &Source, folder: &str) -> Result<EncoderConfig, Error
 fn parse(json: &Map<String, Value>) -> Result<EncoderConfig, Error> {
     check_unsupported(json)?;
     let family = read_family(json.get("model_type"))?;
-    let ConfigKeys { vocab_size, hidden_size, layers, heads, intermediate_size, .. } = &family.keys;
-    let ConfigKeys { max_positions, type_vocab_size, layer_norm_eps, .. } = &family.keys;
+    let keys = &family.keys;
+    let hidden_size = read_size(json, &keys.hidden_size)?;
+    let embedding_size =
+        keys.embedding_size.as_ref().map(|key| read_size(json, key)).transpose()?;
+    let padding = keys.positions_after.as_ref().map(|key| read_size(json, key)).transpose()?;
     let config = EncoderConfig {
         family,
-        vocab_size: read_size(json, vocab_size)?,
-        hidden_size: read_size(json, hidden_size)?,
-        layers: read_size(json, layers)?,
-        heads: read_size(json, heads)?,
-        intermediate_size: read_size(json, intermediate_size)?,
-        max_positions: read_size(json, max_positions)?,
-        type_vocab_size: read_size(json, type_vocab_size)?,
-        activation: read_activation(json, &family.keys.activation)?,
-        layer_norm_eps: read_fraction(json, layer_norm_eps)?,
-        hidden_dropout: read_fraction(json, &family.keys.hidden_dropout)?,
-        attention_dropout: read_fraction(json, &family.keys.attention_dropout)?,
+        vocab_size: read_size(json, &keys.vocab_size)?,
+        hidden_size,
+        embedding_size: embedding_size.unwrap_or(hidden_size),
+        layers: read_size(json, &keys.layers)?,
+        heads: read_size(json, &keys.heads)?,
+        intermediate_size: read_size(json, &keys.intermediate_size)?,
+        max_positions: read_size(json, &keys.max_positions)?,
+        first_position: padding.map_or(0, |id| id.saturating_add(1)),
+        type_vocab_size: read_size(json, &keys.type_vocab_size)?,
+        activation: read_activation(json, &keys.activation)?,
+        layer_norm_eps: read_fraction(json, &keys.layer_norm_eps)?,
+        biases: Biases {
+            norm: read_bool(json, &keys.norm_bias)?,
+            attention: read_bool(json, &keys.attention_bias)?,
+            feed_forward: read_bool(json, &keys.feed_forward_bias)?,
+        },
+        hidden_dropout: read_fraction(json, &keys.hidden_dropout)?,
+        attention_dropout: read_fraction(json, &keys.attention_dropout)?,
     };
     config.check_sizes().map_err(|problem| Error::new(ErrorKind::Format, problem))?;
     Ok(config)
@@ -161,6 +171,16 @@ fn read_activation(
                 "`{key}`: expected gelu, gelu_new, gelu_pytorch_tanh, relu, silu, swish, tanh, \
                  sigmoid or linear, found {found:?}"
             )
+        }
+    }
+}
+
+fn read_bool(json: &Map<String, Value>, key: &Key<bool>) -> Result<bool, Error> {
+    match lookup(json, key) {
+        None => Ok(key.default),
+        Some((_, Value::Bool(value))) => Ok(*value),
+        Some((name, other)) => {
+            fail!(Format, "`{name}`: expected true or false, found {}", describe(other));
         }
     }
 }

@@ -161,7 +161,7 @@ impl<'a> TrainedModel<'a> {
     }
 
     fn check(&self, config: &EncoderConfig, dims: &HeadDims) -> Result<(), Error> {
-        decide_max_length(None, None, config.max_positions, Some(self.max_length))?;
+        decide_max_length(None, None, config.longest_sequence(), Some(self.max_length))?;
         let option = |message: String| Err(Error::new(ErrorKind::Option, message));
         if let Some(dim) = self.start.truncate_dim.filter(|dim| *dim > dims.embedding) {
             let width = dims.embedding;

@@ -23,7 +23,8 @@ use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 
 use crate::encoder::{
-    EncoderTensors, Norm, Parameter, ParameterGroup, Product, ProductRole, TensorSpec, even_columns,
+    EncoderTensors, EncoderWeights, Norm, Parameter, ParameterGroup, Product, ProductRole,
+    TensorSpec, even_columns,
 };
 use crate::error::{Error, ErrorKind, fail};
 use crate::folder::ModelFolder;
@@ -102,7 +103,8 @@ fn int8_file(folder: &ModelFolder, keep: &[Product]) -> Result<Vec<u8>, Error> {
     let specs = EncoderTensors::specs(&folder.config);
     let readers = readers_of_norms(folder, &specs);
     let mut corrections: HashMap<String, Vec<f32>> = HashMap::new();
-    let floating: Vec<&str> = keep.iter().flat_map(|product| specs.weights_of(*product)).collect();
+    let mut floating = specs.small_weights();
+    floating.extend(keep.iter().flat_map(|product| specs.weights_of(*product)));
     let mut entries = BTreeMap::new();
     for parameter in &folder.parameters {
         // Modules and heads have files of their own, which are copied.
@@ -120,9 +122,7 @@ fn int8_file(folder: &ModelFolder, keep: &[Product]) -> Result<Vec<u8>, Error> {
             let entry = Int8Entry { dtype, shape: shape.to_vec(), data };
             entries.insert(format!("{name}{suffix}"), entry);
         };
-        let small = ["position_embeddings.weight", "token_type_embeddings.weight"];
-        let is_small = small.iter().any(|table| name.ends_with(table));
-        if parameter.shape.len() != 2 || is_small || floating.iter().any(is_named) {
+        if parameter.shape.len() != 2 || floating.iter().any(is_named) {
             let mut values = tensor.to_vec();
             // Biases follow their weights in the index, so the correction is known.
             let correction = corrections.get(name).into_iter().flatten();
@@ -163,17 +163,18 @@ fn readers_of_norms<'a>(
     specs: &'a EncoderTensors<TensorSpec>,
 ) -> Vec<(&'a str, &'a Norm)> {
     let mut all = Vec::new();
-    let mut before = &folder.weights.embedding_norm;
-    for (layer, weights) in folder.weights.layers.iter().enumerate() {
+    let EncoderWeights { embedding_norm, projection, layers, .. } = &folder.weights;
+    let mut before = projection.is_none().then_some(embedding_norm);
+    for (layer, weights) in layers.iter().enumerate() {
         let norms = [
-            (before, ProductRole::QueryKeyValue),
-            (&weights.attention_norm, ProductRole::Intermediate),
+            (weights.input_norm.as_ref().or(before), ProductRole::QueryKeyValue),
+            (Some(&weights.attention_norm), ProductRole::Intermediate),
         ];
         for (norm, role) in norms {
             let names = specs.weights_of(Product { layer, role });
-            all.extend(names.into_iter().map(|name| (name, norm)));
+            all.extend(names.into_iter().filter_map(|name| Some((name, norm?))));
         }
-        before = &weights.output_norm;
+        before = weights.output_norm.as_ref();
     }
     all
 }

@@ -38,7 +38,7 @@ impl TextReader {
         let max_length = decide_max_length(
             folder.max_length,
             tokenizer.model_max_length(),
-            folder.config.max_positions,
+            folder.config.longest_sequence(),
             max_length,
         )?;
         Ok(Self {

@@ -54,7 +54,10 @@ impl Network {
         read.dedup();
         let top = read.last().copied().unwrap_or(self.config.layers);
         let is_trained = |entry: usize| layout.is_trainable(entry);
-        let embeddings = (self.entries.word..=self.entries.norm.bias).any(is_trained);
+        let entries = self.store.entries().iter().enumerate();
+        let embeddings = entries
+            .take_while(|(_, entry)| entry.group == ParameterGroup::Embeddings)
+            .any(|(index, _)| is_trained(index));
         let lowest = self.layers.iter().position(|layer| layer.is_trainable(&is_trained));
         let start = if embeddings { 0 } else { lowest.unwrap_or(top).min(top) };
         let mut cached: Vec<usize> = Vec::new();
@@ -90,7 +93,11 @@ impl Network {
 
     /// Makes the transposed weights that a backward of this depth reads, and drops all others.
     pub fn prepare_backward(&mut self, cpu: Cpu, depth: &Depth) {
-        let Self { layers, store, .. } = self;
+        let Self { layers, projection, store, .. } = self;
+        match projection {
+            Some(projection) if depth.embeddings => projection.prepare_backward(store, cpu),
+            projection => projection.iter_mut().for_each(TrainableLinear::drop_backward),
+        }
         for (i, layer) in layers.iter_mut().enumerate() {
             if (depth.start..depth.top).contains(&i) {
                 layer.linears_mut().into_iter().for_each(|w| w.prepare_backward(store, cpu));

@@ -41,17 +41,14 @@ impl Network {
                 return;
             }
         }
-        let Sequences { ids, type_ids, offsets } = input.sequences;
+        let Sequences { ids, offsets, .. } = input.sequences;
         let first = if input.known.is_some() { depth.start } else { 0 };
         let Pass { workspace, states, .. } = pass;
         workspace.resize(&self.config, ids.len());
         if input.known.is_some() {
             workspace.hidden.copy_from_slice(&states[first]);
         } else {
-            cpu.embed(&self.embedding_tables(), ids, type_ids, offsets, &mut workspace.hidden);
-            let (weight, bias) = self.embedding_norm();
-            let eps = self.config.layer_norm_eps;
-            cpu.layer_norm(&mut workspace.hidden, weight, bias, eps);
+            self.embed(cpu, input.sequences, workspace);
         }
         for (index, state) in states.iter_mut().enumerate().take(end + 1).skip(first) {
             if index > first {

@@ -19,6 +19,8 @@ pub struct Gradients {
     /// in `values`.
     open: BTreeMap<(usize, usize), PendingRows>,
     touched: TouchedRows,
+    /// The gradient of a bias that a norm does not have: written, never read.
+    unused: Vec<f32>,
 }
 
 /// For embedding tables, by entry of the store: one flag per row, set where the row received a
@@ -33,6 +35,7 @@ impl Gradients {
             layout,
             open: BTreeMap::new(),
             touched: TouchedRows::new(),
+            unused: Vec::new(),
         }
     }
 
@@ -99,10 +102,15 @@ impl Gradients {
         Some(&mut self.values[range])
     }
 
-    /// The gradients of weight and bias; `None` if they are frozen.
-    pub(crate) fn pair_mut(&mut self, entries: &Pair<usize>) -> Option<(&mut [f32], &mut [f32])> {
+    /// The gradients of weight and bias of a norm; `None` if they are frozen. That of a bias that
+    /// the norm does not have has no effect.
+    pub(crate) fn norm_mut(&mut self, entries: &Pair<usize>) -> Option<(&mut [f32], &mut [f32])> {
         let weight = self.layout.range(entries.weight)?;
-        let bias = self.layout.range(entries.bias)?;
+        let Some(bias) = entries.bias else {
+            self.unused.resize(weight.len(), 0.0);
+            return Some((&mut self.values[weight], &mut self.unused));
+        };
+        let bias = self.layout.range(bias)?;
         assert!(weight.end <= bias.start, "the weight precedes the bias in the store");
         let (left, right) = self.values.split_at_mut(bias.start);
         Some((&mut left[weight], &mut right[..bias.len()]))

@@ -1,6 +1,8 @@
 //! One transformer layer in training: a forward that stores the activations which
 //! its backward reads, and the backward.
 
+use std::ops::Range;
+
 use polyhead_compute::{Activation, Buffer, Cpu, Dropout, Isa};
 
 use crate::encoder::{EncoderConfig, Layer, LayerTensors, Norm, Pair};
@@ -12,8 +14,11 @@ use crate::training::store::ParameterStore;
 /// A layer: its weights, and the entries of its norms in the store.
 pub(super) struct TrainableLayer {
     pub(super) layer: Layer<TrainableLinear>,
+    input_norm: Option<Pair<usize>>,
     attention_norm: Pair<usize>,
-    output_norm: Pair<usize>,
+    output_norm: Option<Pair<usize>>,
+    /// All its entries in the store, which are neighbours.
+    entries: Range<usize>,
 }
 
 /// Activations of a layer that its backward reads: `16 · D` numbers per token for
@@ -22,34 +27,38 @@ pub(super) struct TrainableLayer {
 /// [`Pass`]: crate::training::Pass
 #[derive(Default)]
 pub(super) struct LayerCache {
+    /// `[N, D]`: the output of the norm before attention, if there is one.
+    normed: Buffer,
+    /// `[N, 2]`: mean and 1 / deviation of each row of that norm.
+    input_stats: Buffer,
     /// `[N, 3·D]`: queries, keys and values.
     query_key_value: Buffer,
     /// `[N, D]`: the output of attention, before its output layer.
     context: Buffer,
-    /// `[N, D]`: the input of the first norm.
+    /// `[N, D]`: the input of the norm between attention and feed-forward.
     attention_sum: Buffer,
-    /// `[N, 2]`: mean and 1 / deviation of each row of the first norm.
+    /// `[N, 2]`: mean and 1 / deviation of each row of that norm.
     attention_stats: Buffer,
-    /// `[N, D]`: the output of the first norm.
+    /// `[N, D]`: the output of that norm.
     attended: Buffer,
     /// `[N, F]`: the first feed-forward layer before its activation.
     pre: Buffer,
     /// `[N, F]`: the first feed-forward layer after its activation.
     intermediate: Buffer,
-    /// `[N, D]`: the input of the second norm.
+    /// `[N, D]`: the input of the norm after the feed-forward layers, if there is one.
     output_sum: Buffer,
-    /// `[N, 2]`: mean and 1 / deviation of each row of the second norm.
+    /// `[N, 2]`: mean and 1 / deviation of each row of that norm.
     output_stats: Buffer,
 }
 
 /// Buffers for the gradients of activations inside one layer; all layers share them.
 #[derive(Default)]
 pub(super) struct LayerScratch {
-    /// `[N, D]`: the gradient of the input of a norm.
+    /// `[N, D]`: the gradient of a sum of a block and its input.
     dsum: Buffer,
     /// `[N, D]`: the gradient of the output of a branch, before its dropout.
     dbranch: Buffer,
-    /// `[N, D]`: the gradient of the output of the first norm, then of `context`.
+    /// `[N, D]`: the gradient of `attended`, then of `context`.
     dattended: Buffer,
     /// `[N, F]`: the gradient of the first feed-forward layer before its activation.
     dintermediate: Buffer,
@@ -92,39 +101,42 @@ impl TrainableLayer {
     /// - `entries`: the entries of its tensors in the store
     pub(super) fn new(config: &EncoderConfig, isa: Isa, entries: &LayerTensors<usize>) -> Self {
         let (hidden, inner) = (config.hidden_size, config.intermediate_size);
-        let linear = |first: &Pair<usize>, last: &Pair<usize>, outputs, inputs| {
-            let (weight, bias) = (first.weight..last.weight + 1, first.bias..last.bias + 1);
-            TrainableLinear::of_entries(isa, (outputs, inputs), weight, bias)
+        let linear = |entries: &[Pair<usize>], outputs, inputs| {
+            TrainableLinear::of_entries(isa, (outputs, inputs), entries)
         };
+        let one = std::slice::from_ref;
         let norm = || Norm { weight: vec![0.0; hidden], bias: vec![0.0; hidden] };
-        let LayerTensors { query, value, attention_output, intermediate, output, .. } = entries;
+        let LayerTensors { input_norm, attention_norm, output_norm, .. } = *entries;
         let layer = Layer {
-            // Query, key and value are neighbours in the store, in this order.
-            query_key_value: linear(query, value, 3 * hidden, hidden),
-            attention_output: linear(attention_output, attention_output, hidden, hidden),
+            input_norm: input_norm.map(|_| norm()),
+            query_key_value: linear(&entries.query_key_value, 3 * hidden, hidden),
+            attention_output: linear(one(&entries.attention_output), hidden, hidden),
             attention_norm: norm(),
-            intermediate: linear(intermediate, intermediate, inner, hidden),
-            output: linear(output, output, hidden, inner),
-            output_norm: norm(),
+            intermediate: linear(one(&entries.intermediate), inner, hidden),
+            output: linear(one(&entries.output), hidden, inner),
+            output_norm: output_norm.map(|_| norm()),
         };
-        let (attention_norm, output_norm) = (entries.attention_norm, entries.output_norm);
-        Self { layer, attention_norm, output_norm }
+        Self { layer, input_norm, attention_norm, output_norm, entries: entries.span() }
     }
 
     /// Whether any parameter of the layer is trained.
     pub(super) fn is_trainable(&self, flags: &dyn Fn(usize) -> bool) -> bool {
-        (self.layer.query_key_value.weight.start..=self.output_norm.bias).any(flags)
+        self.entries.clone().any(flags)
     }
 
     /// Copies the parameters from the store into the packed weights.
     pub(super) fn refresh(&mut self, store: &ParameterStore, cpu: Cpu) {
         self.linears_mut().into_iter().for_each(|linear| linear.refresh(store, cpu));
-        for (norm, entries) in [
-            (&mut self.layer.attention_norm, self.attention_norm),
-            (&mut self.layer.output_norm, self.output_norm),
-        ] {
+        let Layer { input_norm, attention_norm, output_norm, .. } = &mut self.layer;
+        let copy = |norm: &mut Norm, entries: Pair<usize>| {
             norm.weight.copy_from_slice(store.get(entries.weight));
-            norm.bias.copy_from_slice(store.get(entries.bias));
+            if let Some(bias) = entries.bias {
+                norm.bias.copy_from_slice(store.get(bias));
+            }
+        };
+        copy(attention_norm, self.attention_norm);
+        for (norm, entries) in [(input_norm, self.input_norm), (output_norm, self.output_norm)] {
+            norm.as_mut().zip(entries).into_iter().for_each(|(norm, entries)| copy(norm, entries));
         }
     }
 
@@ -147,9 +159,29 @@ impl TrainableLayer {
     ) {
         let LayerPass { cpu, config, offsets, tokens, .. } = pass;
         let layer = &self.layer;
-        cache.resize(config, tokens.len());
+        cache.resize(config, tokens.len(), layer);
         let identity = Activation::Identity;
-        layer.query_key_value.packed.forward(cpu, x, identity, None, &mut cache.query_key_value);
+        let eps = config.layer_norm_eps;
+        let input = match &layer.input_norm {
+            None => x,
+            Some(norm) => {
+                cache.context.copy_from_slice(x);
+                cpu.residual_layer_norm(
+                    &mut cache.context,
+                    &Dropout::none(),
+                    tokens,
+                    None,
+                    &norm.weight,
+                    &norm.bias,
+                    eps,
+                    &mut cache.input_stats,
+                    &mut cache.normed,
+                );
+                &cache.normed
+            }
+        };
+        let query_key_value = &mut cache.query_key_value;
+        layer.query_key_value.packed.forward(cpu, input, identity, None, query_key_value);
         cpu.attention_train(
             config.attention_shape(),
             &cache.query_key_value,
@@ -167,33 +199,42 @@ impl TrainableLayer {
             Some(x),
             &layer.attention_norm.weight,
             &layer.attention_norm.bias,
-            config.layer_norm_eps,
+            eps,
             &mut cache.attention_stats,
             &mut cache.attended,
         );
+        let intermediate = &layer.intermediate.packed;
+        let no_bias = if intermediate.bias.is_none() {
+            vec![0.0; intermediate.outputs()]
+        } else {
+            Vec::new()
+        };
         cpu.linear_train(
             &cache.attended,
-            &layer.intermediate.packed.matrix,
-            layer.intermediate.packed.bias.as_deref().expect("layers of an encoder have biases"),
+            &intermediate.matrix,
+            intermediate.bias.as_deref().unwrap_or(&no_bias),
             config.activation,
             &mut cache.pre,
             &mut cache.intermediate,
         );
-        layer.output.packed.forward(
-            cpu,
-            &cache.intermediate,
-            identity,
-            None,
-            &mut cache.output_sum,
-        );
+        let residual =
+            if config.normalizes_first() { &cache.attention_sum } else { &cache.attended };
+        let Some(norm) = &layer.output_norm else {
+            layer.output.packed.forward(cpu, &cache.intermediate, identity, None, out);
+            cpu.dropout(&pass.output_dropout(index), tokens, out);
+            cpu.add(residual, out);
+            return;
+        };
+        let sum = &mut cache.output_sum;
+        layer.output.packed.forward(cpu, &cache.intermediate, identity, None, sum);
         cpu.residual_layer_norm(
             &mut cache.output_sum,
             &pass.output_dropout(index),
             tokens,
-            Some(&cache.attended),
-            &layer.output_norm.weight,
-            &layer.output_norm.bias,
-            config.layer_norm_eps,
+            Some(residual),
+            &norm.weight,
+            &norm.bias,
+            eps,
             &mut cache.output_stats,
             out,
         );
@@ -221,31 +262,45 @@ impl TrainableLayer {
         scratch.resize(config, tokens.len());
         let LayerScratch { dsum, dbranch, dattended, dintermediate, dquery_key_value } = scratch;
 
-        // Feed-forward: out = norm(dropout(output(act(intermediate(attended)))) + attended).
-        cpu.layer_norm_backward(
-            &cache.output_sum,
-            &cache.output_stats,
-            &layer.output_norm.weight,
-            dhidden,
-            dsum,
-            gradients.pair_mut(&self.output_norm),
-        );
+        // Feed-forward: out = norm(dropout(output(act(intermediate(attended)))) + attended), or
+        // without the norm; in a layer that normalizes first, + attention_sum.
+        match (&layer.output_norm, &self.output_norm) {
+            (Some(norm), Some(entries)) => cpu.layer_norm_backward(
+                &cache.output_sum,
+                &cache.output_stats,
+                &norm.weight,
+                dhidden,
+                dsum,
+                gradients.norm_mut(entries),
+            ),
+            _ => dsum.copy_from_slice(dhidden),
+        }
         cpu.dropout_to(&pass.output_dropout(index), tokens, dsum, dbranch);
         layer.output.parameter_gradients(cpu, dbranch, &cache.intermediate, gradients);
         let derivative = Some((config.activation, &cache.pre[..]));
         cpu.input_gradient(dbranch, layer.output.transposed(), None, derivative, dintermediate);
         layer.intermediate.parameter_gradients(cpu, dintermediate, &cache.attended, gradients);
-        layer.intermediate.input_gradient(cpu, dintermediate, Some(dsum), dattended);
+        let first = config.normalizes_first();
+        let residual = if first { None } else { Some(&dsum[..]) };
+        layer.intermediate.input_gradient(cpu, dintermediate, residual, dattended);
 
-        // Attention: attended = norm(dropout(attention_output(context)) + x).
+        // Attention: attended = norm(attention_sum),
+        // attention_sum = dropout(attention_output(context)) + x.
+        if first {
+            // The gradient that goes around the feed-forward layers.
+            dbranch.copy_from_slice(dsum);
+        }
         cpu.layer_norm_backward(
             &cache.attention_sum,
             &cache.attention_stats,
             &layer.attention_norm.weight,
             dattended,
             dsum,
-            gradients.pair_mut(&self.attention_norm),
+            gradients.norm_mut(&self.attention_norm),
         );
+        if first {
+            cpu.add(dbranch, dsum);
+        }
         cpu.dropout_to(&pass.attention_output_dropout(index), tokens, dsum, dbranch);
         layer.attention_output.parameter_gradients(cpu, dbranch, &cache.context, gradients);
         let dcontext = dattended;
@@ -260,24 +315,41 @@ impl TrainableLayer {
             dcontext,
             dquery_key_value,
         );
-        layer.query_key_value.parameter_gradients(cpu, dquery_key_value, x, gradients);
-        if below {
-            layer.query_key_value.input_gradient(cpu, dquery_key_value, Some(dsum), dhidden);
+        let input = if layer.input_norm.is_some() { &cache.normed } else { x };
+        layer.query_key_value.parameter_gradients(cpu, dquery_key_value, input, gradients);
+        match (&layer.input_norm, &self.input_norm) {
+            (Some(norm), Some(entries)) => {
+                let (dnormed, dx) = (dcontext, dbranch);
+                layer.query_key_value.input_gradient(cpu, dquery_key_value, None, dnormed);
+                let gradient = gradients.norm_mut(entries);
+                cpu.layer_norm_backward(x, &cache.input_stats, &norm.weight, dnormed, dx, gradient);
+                cpu.add(dsum, dx);
+                dhidden.copy_from_slice(dx);
+            }
+            _ if below => {
+                layer.query_key_value.input_gradient(cpu, dquery_key_value, Some(dsum), dhidden);
+            }
+            _ => {}
         }
     }
 }
 
 impl LayerCache {
-    fn resize(&mut self, config: &EncoderConfig, tokens: usize) {
+    fn resize<L>(&mut self, config: &EncoderConfig, tokens: usize, layer: &Layer<L>) {
         let (hidden, intermediate) =
             (tokens * config.hidden_size, tokens * config.intermediate_size);
         self.query_key_value.resize(3 * hidden);
         self.attention_stats.resize(2 * tokens);
-        self.output_stats.resize(2 * tokens);
-        for buffer in
-            [&mut self.context, &mut self.attention_sum, &mut self.attended, &mut self.output_sum]
-        {
+        for buffer in [&mut self.context, &mut self.attention_sum, &mut self.attended] {
             buffer.resize(hidden);
+        }
+        if layer.input_norm.is_some() {
+            self.normed.resize(hidden);
+            self.input_stats.resize(2 * tokens);
+        }
+        if layer.output_norm.is_some() {
+            self.output_sum.resize(hidden);
+            self.output_stats.resize(2 * tokens);
         }
         self.pre.resize(intermediate);
         self.intermediate.resize(intermediate);

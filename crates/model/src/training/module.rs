@@ -46,14 +46,18 @@ impl TrainableLinear {
 
     /// A layer of parameters that are in the store, without [`transposed`](Self::transposed)
     /// weights.
+    ///
+    /// - `entries`: the layers with the same input that it stacks, neighbours in the store
     pub(super) fn of_entries(
         isa: Isa,
         (outputs, inputs): (usize, usize),
-        weight: Range<usize>,
-        bias: Range<usize>,
+        entries: &[Pair<usize>],
     ) -> Self {
-        let packed = PackedLinear::zeros(isa, outputs, inputs, true);
-        Self { packed, transposed: None, weight, bias: Some(bias) }
+        let (first, last) = (&entries[0], &entries[entries.len() - 1]);
+        let weight = first.weight..last.weight + 1;
+        let bias = first.bias.zip(last.bias).map(|(first, last)| first..last + 1);
+        let packed = PackedLinear::zeros(isa, outputs, inputs, bias.is_some());
+        Self { packed, transposed: None, weight, bias }
     }
 
     /// Copies the parameters from the store into the packed weights.
@@ -185,7 +189,7 @@ impl TrainableModule {
                 let weight =
                     store.push(format!("{name}.weight"), shape.clone(), group, false, &norm.weight);
                 let bias = store.push(format!("{name}.bias"), shape, group, false, &norm.bias);
-                Some(Self::LayerNorm { norm: Pair { weight, bias }, eps: *eps })
+                Some(Self::LayerNorm { norm: Pair { weight, bias: Some(bias) }, eps: *eps })
             }
             Module::Dense { linear, activation, residual } => {
                 let mut push = |name: &String, linear: &Linear| {
@@ -246,7 +250,7 @@ impl TrainableModule {
                     &[],
                     None,
                     store.get(norm.weight),
-                    store.get(norm.bias),
+                    store.get(norm.bias.expect("a module's norm has a bias")),
                     *eps,
                     &mut cache.stats,
                     &mut out,
@@ -295,7 +299,7 @@ impl TrainableModule {
             }
             Self::LayerNorm { norm, .. } => {
                 let mut dx = vec![0.0; dout.len()];
-                let pair = gradients.pair_mut(norm);
+                let pair = gradients.norm_mut(norm);
                 let weight = store.get(norm.weight);
                 cpu.layer_norm_backward(&cache.x, &cache.stats, weight, &dout, &mut dx, pair);
                 dx

@@ -18,7 +18,7 @@ use crate::training::dropout::{DropoutStream, Mode};
 use crate::training::gradients::Gradients;
 use crate::training::head::TrainableHead;
 use crate::training::layer::TrainableLayer;
-use crate::training::module::TrainableModule;
+use crate::training::module::{TrainableLinear, TrainableModule};
 use crate::training::pass::{Pass, SentenceCache};
 use crate::training::store::ParameterStore;
 
@@ -29,6 +29,8 @@ pub struct Network {
     pub(super) store: ParameterStore,
     /// The entries of the encoder's tensors in the store.
     pub(super) entries: EncoderTensors<usize>,
+    /// The layer between narrow embedding tables and the hidden states.
+    pub(super) projection: Option<TrainableLinear>,
     pub(super) layers: Vec<TrainableLayer>,
     pub(super) pooling: PoolingSpec,
     pub(super) modules: Vec<TrainableModule>,
@@ -106,6 +108,10 @@ impl Network {
             .iter()
             .map(|entries| TrainableLayer::new(&config, isa, entries))
             .collect();
+        let projection = entries.projection.map(|pair| {
+            let shape = (config.hidden_size, config.embedding_size);
+            TrainableLinear::of_entries(isa, shape, &[pair])
+        });
         let mut trainable = Vec::new();
         for (index, module) in modules.iter().enumerate() {
             let names: Vec<String> = folder
@@ -121,8 +127,18 @@ impl Network {
             .enumerate()
             .map(|(i, head)| TrainableHead::push(&mut store, head, i, &dims, isa))
             .collect();
-        let mut network =
-            Self { isa, config, store, entries, layers, pooling, modules: trainable, heads, dims };
+        let mut network = Self {
+            isa,
+            config,
+            store,
+            entries,
+            projection,
+            layers,
+            pooling,
+            modules: trainable,
+            heads,
+            dims,
+        };
         threads.cpu(isa, |cpu| network.refresh(cpu, &|_| true));
         Ok(network)
     }
@@ -299,7 +315,10 @@ impl Network {
 impl Network {
     /// Copies the parameters for which `changed` is true from the store into the packed weights.
     fn refresh(&mut self, cpu: Cpu, changed: &dyn Fn(usize) -> bool) {
-        let Self { layers, modules, heads, store, .. } = self;
+        let Self { projection, layers, modules, heads, store, .. } = self;
+        if let Some(projection) = projection.as_mut().filter(|layer| changed(layer.weight.start)) {
+            projection.refresh(store, cpu);
+        }
         for layer in layers.iter_mut().filter(|layer| layer.is_trainable(changed)) {
             layer.refresh(store, cpu);
         }

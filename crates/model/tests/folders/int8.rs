@@ -89,9 +89,9 @@ fn check_biases(stored: &ModelFolder, original: &ModelFolder) {
     for (stored, original) in stored.weights.layers.iter().zip(&original.weights.layers) {
         let attended = &original.attention_norm.bias;
         for (stored, original, input) in [
-            (&stored.query, &original.query, before),
-            (&stored.key, &original.key, before),
-            (&stored.value, &original.value, before),
+            (&stored.query_key_value[0], &original.query_key_value[0], before),
+            (&stored.query_key_value[1], &original.query_key_value[1], before),
+            (&stored.query_key_value[2], &original.query_key_value[2], before),
             (&stored.intermediate, &original.intermediate, attended),
         ] {
             let (found, expected) = (product(stored, input), product(original, input));
@@ -102,7 +102,7 @@ fn check_biases(stored: &ModelFolder, original: &ModelFolder) {
         }
         assert_eq!(stored.attention_output.bias, original.attention_output.bias);
         assert_eq!(stored.output.bias, original.output.bias);
-        before = &original.output_norm.bias;
+        before = &original.output_norm.as_ref().unwrap().bias;
     }
 }
 
@@ -164,9 +164,9 @@ fn products_that_are_kept_stay_in_single_precision() {
     let stored = ModelFolder::open(&folder).unwrap();
     for (layer, weights) in stored.weights.layers.iter().enumerate() {
         let types = [
-            &weights.query,
-            &weights.key,
-            &weights.value,
+            &weights.query_key_value[0],
+            &weights.query_key_value[1],
+            &weights.query_key_value[2],
             &weights.attention_output,
             &weights.intermediate,
             &weights.output,

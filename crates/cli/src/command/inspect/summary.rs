@@ -88,7 +88,7 @@ impl Summary {
         encoder: &SentenceEncoder,
         path: Option<&Path>,
     ) -> Self {
-        let positions = folder.config.max_positions;
+        let positions = folder.config.longest_sequence();
         let stored = encoder.reader().tokenizer().model_max_length();
         let max_length_from = match stored {
             _ if folder.max_length.is_some() => "the model's settings",

@@ -54,15 +54,45 @@ impl fmt::Debug for Family {
 pub(crate) struct ConfigKeys {
     pub(crate) vocab_size: Key<usize>,
     pub(crate) hidden_size: Key<usize>,
+    /// The width of the embedding tables; `None` if it is always that of the hidden states.
+    pub(crate) embedding_size: Option<Key<usize>>,
     pub(crate) layers: Key<usize>,
     pub(crate) heads: Key<usize>,
     pub(crate) intermediate_size: Key<usize>,
     pub(crate) max_positions: Key<usize>,
+    /// The id of the padding token, if the first token of a text has the position after it; `None`
+    /// if that position is 0.
+    pub(crate) positions_after: Option<Key<usize>>,
     pub(crate) type_vocab_size: Key<usize>,
     pub(crate) activation: Key<&'static str>,
     pub(crate) layer_norm_eps: Key<f64>,
+    pub(crate) norm_bias: Key<bool>,
+    pub(crate) attention_bias: Key<bool>,
+    pub(crate) feed_forward_bias: Key<bool>,
     pub(crate) hidden_dropout: Key<f64>,
     pub(crate) attention_dropout: Key<f64>,
+}
+
+impl ConfigKeys {
+    /// The keys of BERT, which many families took over.
+    const BERT: Self = Self {
+        vocab_size: Key::named(&["vocab_size"], 30522),
+        hidden_size: Key::named(&["hidden_size"], 768),
+        embedding_size: None,
+        layers: Key::named(&["num_hidden_layers"], 12),
+        heads: Key::named(&["num_attention_heads"], 12),
+        intermediate_size: Key::named(&["intermediate_size"], 3072),
+        max_positions: Key::named(&["max_position_embeddings"], 512),
+        positions_after: None,
+        type_vocab_size: Key::named(&["type_vocab_size"], 2),
+        activation: Key::named(&["hidden_act"], "gelu"),
+        layer_norm_eps: Key::named(&["layer_norm_eps"], 1e-12),
+        norm_bias: Key::fixed(true),
+        attention_bias: Key::fixed(true),
+        feed_forward_bias: Key::fixed(true),
+        hidden_dropout: Key::named(&["hidden_dropout_prob"], 0.1),
+        attention_dropout: Key::named(&["attention_probs_dropout_prob"], 0.1),
+    };
 }
 
 /// A key of `config.json`.
@@ -85,20 +115,56 @@ impl<T> Key<T> {
     }
 }
 
-/// How a family names its tensors.
+/// How a family names its tensors, without `.weight` and `.bias`. A part without a name is one that
+/// the family does not have.
 pub(crate) struct TensorNames {
     /// The prefix of every name in a checkpoint that was saved with heads.
     pub(crate) prefix: &'static str,
     /// Prefixes of pre-training heads, which published checkpoints hold and the encoder does not.
     pub(crate) pretraining_heads: &'static [&'static str],
+    pub(crate) word: &'static str,
+    pub(crate) position: Option<&'static str>,
+    pub(crate) token_type: &'static str,
+    pub(crate) embedding_norm: &'static str,
+    /// The layer between narrow embedding tables and the hidden states.
+    pub(crate) projection: &'static str,
     /// The prefix of a layer, before its number.
     pub(crate) layers: &'static str,
-    pub(crate) query: &'static str,
-    pub(crate) key: &'static str,
-    pub(crate) value: &'static str,
+    /// The norm before attention. A family that has one normalizes before its blocks, not after
+    /// them: each block adds its output to an input that is not normalized. The first layer has
+    /// none, because the norm of the embeddings precedes it.
+    pub(crate) input_norm: Option<&'static str>,
+    /// The layers that make queries, keys and values: three, or one that makes them all.
+    pub(crate) query_key_value: &'static [&'static str],
     pub(crate) attention_output: &'static str,
+    /// The norm between attention and the feed-forward layers.
     pub(crate) attention_norm: &'static str,
     pub(crate) intermediate: &'static str,
     pub(crate) output: &'static str,
-    pub(crate) output_norm: &'static str,
+    /// The norm after the feed-forward layers.
+    pub(crate) output_norm: Option<&'static str>,
+    /// The norm after the last layer.
+    pub(crate) final_norm: Option<&'static str>,
+}
+
+impl TensorNames {
+    /// The names of BERT's encoder, which many families took over.
+    const BERT: Self = Self {
+        prefix: "bert.",
+        pretraining_heads: &["cls.predictions.", "cls.seq_relationship."],
+        word: "embeddings.word_embeddings",
+        position: Some("embeddings.position_embeddings"),
+        token_type: "embeddings.token_type_embeddings",
+        embedding_norm: "embeddings.LayerNorm",
+        projection: "embeddings_project",
+        layers: "encoder.layer",
+        input_norm: None,
+        query_key_value: &["attention.self.query", "attention.self.key", "attention.self.value"],
+        attention_output: "attention.output.dense",
+        attention_norm: "attention.output.LayerNorm",
+        intermediate: "intermediate.dense",
+        output: "output.dense",
+        output_norm: Some("output.LayerNorm"),
+        final_norm: None,
+    };
 }
