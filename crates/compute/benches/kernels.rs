@@ -11,8 +11,8 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use polyhead_compute::{
-    Activation, AdamW, AttentionShape, Cpu, Dropout, Epilogue, Isa, PackedMatrix, PendingRows,
-    StoredTensor, Team, Threads,
+    Activation, AdamW, Attention, AttentionShape, Cpu, Dropout, Epilogue, Isa, PackedMatrix,
+    PendingRows, StoredTensor, Team, Threads,
 };
 
 const HIDDEN: usize = 384;
@@ -67,12 +67,13 @@ fn others(criterion: &mut Criterion) {
             let qkv = vec![0.1; sequences * tokens * 3 * HIDDEN];
             let mut out = vec![0.0; sequences * tokens * HIDDEN];
             let shape = AttentionShape { heads: 12, head_size: HIDDEN / 12 };
+            let attention = Attention::new(shape);
             group.throughput(Throughput::Elements(
                 (4 * sequences * tokens * tokens * HIDDEN) as u64,
             ));
             group.bench_function(format!("{tokens} tokens, {}", isa.name()), |bench| {
                 bench.iter(|| {
-                    Cpu::new(&team, isa).attention(shape, black_box(&qkv), &offsets, &mut out)
+                    Cpu::new(&team, isa).attention(attention, black_box(&qkv), &offsets, &mut out)
                 });
             });
         }
@@ -287,14 +288,15 @@ fn training(criterion: &mut Criterion) {
             let shape = AttentionShape { heads: 12, head_size: HIDDEN / 12 };
             for dropout in [Dropout::none(), some] {
                 let dropped = if dropout.is_none() { "" } else { ", dropout" };
-                let (rows, suffix) = (&rows[..count], format!("{tokens} tokens{dropped}, {name}"));
+                let suffix = format!("{tokens} tokens{dropped}, {name}");
+                let rows = &rows[..count];
+                let attention = Attention { dropout, rows, ..Attention::new(shape) };
                 let operations = (4 * count * tokens * HIDDEN) as u64;
                 group.throughput(Throughput::Elements(operations));
                 group.bench_function(format!("forward, {suffix}"), |bench| {
                     bench.iter(|| {
                         let qkv = black_box(&qkv);
-                        Cpu::new(&team, isa)
-                            .attention_train(shape, qkv, &offsets, &dropout, rows, &mut out);
+                        Cpu::new(&team, isa).attention(attention, qkv, &offsets, &mut out);
                     });
                 });
                 group.throughput(Throughput::Elements(operations / 2 * 5));
@@ -302,7 +304,7 @@ fn training(criterion: &mut Criterion) {
                     bench.iter(|| {
                         let qkv = black_box(&qkv);
                         Cpu::new(&team, isa).attention_backward(
-                            shape, qkv, &offsets, &dropout, rows, &out, &dout, &mut dqkv,
+                            attention, qkv, &offsets, &out, &dout, &mut dqkv, None,
                         );
                     });
                 });

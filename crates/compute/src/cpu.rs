@@ -16,7 +16,7 @@ use crate::threads::{Team, Threads};
 /// | weights | [`pack`](Self::pack), [`pack_int8`](Self::pack_int8), [`repack`](Self::repack), [`repack_transposed`](Self::repack_transposed) |
 /// | linear layers | [`linear`](Self::linear), [`linear_train`](Self::linear_train), [`input_gradient`](Self::input_gradient), [`weight_gradient`](Self::weight_gradient), [`close_weight_gradient`](Self::close_weight_gradient), [`bias_gradient`](Self::bias_gradient) |
 /// | linear layers in 8 bits | [`quantize_rows`](Self::quantize_rows), [`layer_norm_quantizing`](Self::layer_norm_quantizing), [`int8_linear`](Self::int8_linear), [`int8_linear_quantizing`](Self::int8_linear_quantizing) |
-/// | attention | [`attention`](Self::attention), [`attention_train`](Self::attention_train), [`attention_backward`](Self::attention_backward) |
+/// | attention | [`attention`](Self::attention), [`attention_backward`](Self::attention_backward) |
 /// | layer normalization | [`layer_norm`](Self::layer_norm), [`residual_layer_norm`](Self::residual_layer_norm), [`layer_norm_backward`](Self::layer_norm_backward) |
 /// | embeddings | [`embed`](Self::embed), [`embed_backward`](Self::embed_backward) |
 /// | pooling | [`pool`](Self::pool), [`pool_backward`](Self::pool_backward) |

@@ -65,7 +65,7 @@ pub use linear::{
     linear_reference, quantize_weights,
 };
 
-pub use attention::{AttentionShape, attention_reference, attention_train_reference};
+pub use attention::{Attention, AttentionShape, attention_reference};
 pub use layer_norm::{Norm, layer_norm_reference, residual_layer_norm_reference};
 
 pub use embedding::{EmbeddingTables, WordTable};

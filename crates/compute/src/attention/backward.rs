@@ -5,9 +5,10 @@
 //! three gradients. Those of keys and values are summed over the blocks.
 
 use std::cell::RefCell;
+use std::ops::Range;
 
 use super::forward::{QUERY_ROWS, exponentials, pack_rows, pack_transposed};
-use super::{AttentionShape, each_head, first_feature};
+use super::{Attention, BiasRow, each_head, first_feature};
 use crate::cpu::Cpu;
 use crate::dropout::Dropout;
 use crate::linear::{Left, Start, Tile, tile, tile_columns, tile_vectors};
@@ -24,59 +25,102 @@ const GAP: usize = 16;
 
 /// The backward of attention.
 impl Cpu<'_> {
-    /// The gradients of queries, keys and values.
+    /// The gradients of queries, keys and values, and of the bias.
     ///
-    /// - `qkv`: `[N, 3·D]`, `offsets`: `[B + 1]`, `dropout`, `rows`: `[N]`: what
-    ///   [`attention_train`](Self::attention_train) was given
+    /// - `attention`, `qkv`: `[N, 3·D]`, `offsets`: `[B + 1]`: what
+    ///   [`attention`](Self::attention) was given
     /// - `out`: `[N, D]`, what it gave; `dout`: `[N, D]`
     /// - `dqkv`: `[N, 3·D]`, overwritten
+    /// - `dbias`: `[H, 2·L − 1]`, added to; `None` where there is no bias, or it is frozen
+    ///
+    /// Each number of `dbias` is one chain over the sequences, in order, which begins with what is
+    /// in the buffer. Layers that share a bias need a buffer each until the step's last sequence:
+    /// otherwise the order of the sum would depend on how the step is cut into calls.
     ///
     /// # Panics
     /// If the lengths do not fit or the offsets do not grow.
-    #[expect(clippy::too_many_arguments, reason = "what forward had, and two gradients")]
+    #[expect(clippy::too_many_arguments, reason = "what forward had, and three gradients")]
     pub fn attention_backward(
         self,
-        shape: AttentionShape,
+        attention: Attention,
         qkv: &[f32],
         offsets: &[usize],
-        dropout: &Dropout,
-        rows: &[u64],
         out: &[f32],
         dout: &[f32],
         dqkv: &mut [f32],
+        dbias: Option<&mut [f32]>,
     ) {
         let Self { team, isa, .. } = self;
+        let Attention { shape, dropout, .. } = attention;
         let (size, width) = (shape.head_size, shape.width());
-        shape.check_lengths(qkv.len(), offsets, dropout, rows, out.len());
+        attention.check_lengths(qkv.len(), offsets, out.len());
         assert_eq!(dout.len(), out.len(), "length of the gradient");
         assert_eq!(dqkv.len(), qkv.len(), "length of the gradient of qkv");
         let dqkv = SharedPointer(dqkv.as_mut_ptr());
-        each_head(team, shape.heads, offsets, &|tokens, head| {
-            // Columns of this head in the rows of this sequence.
-            let wide = tokens.start * 3 * width + head * size;
-            let narrow = tokens.start * width + head * size;
-            SCRATCH.with_borrow_mut(|scratch| {
-                isa.run(BackwardHead {
-                    size,
-                    width,
-                    tokens: tokens.len(),
-                    qkv: &qkv[wide..],
-                    out: &out[narrow..],
-                    dout: &dout[narrow..],
-                    // SAFETY: within `dqkv`, whose length was checked.
-                    dqkv: SharedPointer(unsafe { dqkv.get().add(wide) }),
-                    dropout: *dropout,
-                    rows: if dropout.is_none() { &[] } else { &rows[tokens] },
-                    first_feature: first_feature(head),
-                    scratch,
+        DISTANCES.with_borrow_mut(|distances| {
+            let sums_bias = dbias.is_some();
+            distances.resize(if sums_bias {
+                2 * shape.heads * (qkv.len() / (3 * width))
+            } else {
+                0
+            });
+            let distances_at = SharedPointer(distances.as_mut_ptr());
+            each_head(team, shape.heads, offsets, &|tokens, head| {
+                // Columns of this head in the rows of this sequence.
+                let wide = tokens.start * 3 * width + head * size;
+                let narrow = tokens.start * width + head * size;
+                let distances = distances_of(shape.heads, &tokens, head);
+                SCRATCH.with_borrow_mut(|scratch| {
+                    isa.run(BackwardHead {
+                        size,
+                        width,
+                        tokens: tokens.len(),
+                        qkv: &qkv[wide..],
+                        out: &out[narrow..],
+                        dout: &dout[narrow..],
+                        // SAFETY: within `dqkv`, whose length was checked.
+                        dqkv: SharedPointer(unsafe { dqkv.get().add(wide) }),
+                        bias: attention.bias_of(head),
+                        // SAFETY: the buffer has been sized for all of them; each belongs to one
+                        // call.
+                        distances: sums_bias.then(|| unsafe { distances_at.slice(distances) }),
+                        dropout,
+                        rows: attention.rows_of(tokens),
+                        first_feature: first_feature(head),
+                        scratch,
+                    });
                 });
             });
+            if let Some(dbias) = dbias {
+                assert_eq!(Some(dbias.len()), attention.bias.map(<[f32]>::len), "length of dbias");
+                let columns = dbias.len() / shape.heads;
+                team.run_rows(dbias, columns, 1, &|heads, dbias| {
+                    for (head, dbias) in heads.zip(dbias.chunks_exact_mut(columns)) {
+                        for sequence in offsets.windows(2) {
+                            let tokens = sequence[0]..sequence[1];
+                            let from = &distances[distances_of(shape.heads, &tokens, head)];
+                            let first = columns / 2 + 1 - tokens.len();
+                            for (dbias, sum) in dbias[first..].iter_mut().zip(from) {
+                                *dbias += sum;
+                            }
+                        }
+                    }
+                });
+            }
         });
     }
 }
 
 thread_local! {
     static SCRATCH: RefCell<Buffer> = RefCell::new(Buffer::default());
+    /// The sums over the queries of each head of each sequence, by the distance of the key.
+    static DISTANCES: RefCell<Buffer> = RefCell::new(Buffer::default());
+}
+
+/// Where the `2·T − 1` sums by distance of one head of a sequence are.
+fn distances_of(heads: usize, tokens: &Range<usize>, head: usize) -> Range<usize> {
+    let first = 2 * (heads * tokens.start + head * tokens.len());
+    first..first + (2 * tokens.len()).saturating_sub(1)
 }
 
 /// One head of one sequence.
@@ -92,6 +136,10 @@ struct BackwardHead<'a> {
     out: &'a [f32],
     dout: &'a [f32],
     dqkv: SharedPointer,
+    bias: Option<BiasRow<'a>>,
+    /// `[2·T − 1]`: the gradient of the bias by this sequence, overwritten; `None` where it is
+    /// not needed.
+    distances: Option<&'a mut [f32]>,
     dropout: Dropout,
     /// Identities of the queries; empty where nothing is dropped.
     rows: &'a [u64],
@@ -110,7 +158,7 @@ impl Op for BackwardHead<'_> {
 
 impl BackwardHead<'_> {
     #[inline(always)]
-    fn gradients<S: Simd, const VECTORS: usize>(self, simd: S) {
+    fn gradients<S: Simd, const VECTORS: usize>(mut self, simd: S) {
         let panel_width = VECTORS * S::LANES;
         let Self { size, width, tokens, qkv, out, dout, .. } = self;
         assert!(qkv.len() >= (tokens - 1) * 3 * width + 2 * width + size, "rows of the sequence");
@@ -145,6 +193,11 @@ impl BackwardHead<'_> {
         }
 
         let scale = simd.splat(1.0 / (size as f32).sqrt());
+        // Scores to which a bias has been added are scaled already.
+        let rest_of_scale = if self.bias.is_some() { simd.splat(1.0) } else { scale };
+        if let Some(distances) = &mut self.distances {
+            distances.fill(0.0);
+        }
         let rows_at_once = QUERY_ROWS.min(S::TILE_ROWS);
         let mut first = 0;
         while first < tokens {
@@ -185,6 +238,15 @@ impl BackwardHead<'_> {
                 i += rows;
             }
 
+            i = 0;
+            while let Some(bias) = self.bias
+                && i < block
+            {
+                let scores = &mut weights[i * scores_row..][..tokens];
+                bias.add(simd, scores, first + i, scale);
+                i += 1;
+            }
+
             let mut totals = [0.0; QUERY_ROWS];
             i = 0;
             while i < block {
@@ -193,12 +255,17 @@ impl BackwardHead<'_> {
                     let weights = weights.as_mut_ptr().add(i * scores_row);
                     let slopes = slopes.as_mut_ptr().add(i * scores_row);
                     if i.is_multiple_of(QUERY_ROWS) {
-                        totals = exponentials(simd, weights, scores_row, tokens, scale);
+                        totals = exponentials(simd, weights, scores_row, tokens, rest_of_scale);
                     }
                     let total = totals[i % QUERY_ROWS];
                     let at = (first + i) * width;
                     let mean = dot(simd, out.as_ptr().add(at), dout.as_ptr().add(at), size);
-                    let row = SoftMaxRow { weights, slopes, tokens, total, mean, scale };
+                    let distances = match &mut self.distances {
+                        // Key 0 is as far to the left of a query as there are tokens before it.
+                        Some(sums) => Some(sums[tokens - 1 - (first + i)..].as_mut_ptr()),
+                        None => None,
+                    };
+                    let row = SoftMaxRow { weights, slopes, tokens, total, mean, scale, distances };
                     if self.dropout.is_none() {
                         row.backward(simd, None);
                     } else {
@@ -305,15 +372,17 @@ struct SoftMaxRow<V> {
     /// `dout · out`: the mean of the gradients of the probabilities.
     mean: f32,
     scale: V,
+    /// The sums for the bias, from that of key 0 on.
+    distances: Option<*mut f32>,
 }
 
 impl<V: Copy> SoftMaxRow<V> {
     /// `slopes` become the gradients of `q · k`, `weights` the probabilities, times the factors of
-    /// dropout where there are any.
+    /// dropout where there are any. Adds the gradients of the scores to the sums for the bias.
     ///
     /// # Safety
     /// Whole vectors that cover `tokens` numbers must be readable in all rows, and writable in these
-    /// two.
+    /// two; `tokens` numbers writable from `distances` on.
     #[inline(always)]
     unsafe fn backward<S: Simd<V = V>>(&self, simd: S, factors: Option<*const f32>) {
         let (factor, mean) = (simd.splat(1.0 / self.total), simd.splat(self.mean));
@@ -328,6 +397,11 @@ impl<V: Copy> SoftMaxRow<V> {
                     (slope, weight) = (simd.mul(slope, kept), simd.mul(p, kept));
                 }
                 let slope = simd.mul(p, simd.sub(slope, mean));
+                if let Some(distances) = self.distances {
+                    let (sums, lanes) = (distances.add(at), S::LANES.min(self.tokens - at));
+                    let sum = simd.add(simd.load_first(sums, lanes), slope);
+                    simd.store_first(sum, sums, lanes);
+                }
                 simd.store(simd.mul(slope, self.scale), self.slopes.add(at));
                 simd.store(weight, self.weights.add(at));
             }
@@ -339,12 +413,38 @@ impl<V: Copy> SoftMaxRow<V> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::attention::{attention_train_reference, probabilities_reference};
+    use crate::attention::forward::exact_attention;
+    use crate::attention::{AttentionShape, probabilities_reference};
     use crate::simd::Isa;
     use crate::testing::{check_gradient, numbers, wide};
     use crate::threads::{Team, Threads};
 
     const OFFSETS: [usize; 7] = [0, 1, 1, 8, 41, 100, 210];
+    /// No sequence is longer.
+    const LONGEST: usize = 115;
+
+    /// The attention of a test.
+    #[derive(Clone, Copy)]
+    struct Case {
+        heads: usize,
+        head_size: usize,
+        dropout: f32,
+        bias: bool,
+    }
+
+    impl Case {
+        /// Heads of any size, with and without dropout and bias.
+        fn all(shapes: &[(usize, usize)]) -> impl Iterator<Item = Self> {
+            shapes.iter().flat_map(|&(heads, head_size)| {
+                [(0.0, false), (0.3, false), (0.0, true), (0.3, true)].map(|(dropout, bias)| Self {
+                    heads,
+                    head_size,
+                    dropout,
+                    bias,
+                })
+            })
+        }
+    }
 
     struct Input {
         shape: AttentionShape,
@@ -352,68 +452,79 @@ mod tests {
         dout: Vec<f32>,
         rows: Vec<u64>,
         dropout: Dropout,
+        bias: Option<Vec<f32>>,
     }
 
     impl Input {
-        fn new(heads: usize, head_size: usize, probability: f32) -> Self {
+        fn new(case: Case) -> Self {
+            let Case { heads, head_size, dropout, bias } = case;
             let (shape, width) = (AttentionShape { heads, head_size }, heads * head_size);
             Self {
                 shape,
                 qkv: numbers(210 * 3 * width, 1).iter().map(|x| 2.0 * x).collect(),
                 dout: numbers(210 * width, 2),
                 rows: (0..210).map(|n| (n % 3) << 32 | n).collect(),
-                dropout: Dropout::new(probability, 1, 2, 3, 4),
+                dropout: Dropout::new(dropout, 1, 2, 3, 4),
+                bias: bias.then(|| numbers(heads * (2 * LONGEST - 1), 3)),
             }
         }
 
-        /// Forward and backward of some sequences: `out` and `dqkv`.
+        fn attention(&self, tokens: Range<usize>) -> Attention<'_> {
+            let Self { shape, dropout, .. } = *self;
+            Attention { shape, dropout, rows: &self.rows[tokens], bias: self.bias.as_deref() }
+        }
+
+        /// What the sums for the bias begin with: gradients of earlier sequences.
+        fn dbias(&self) -> Vec<f32> {
+            self.bias.as_ref().map(|bias| numbers(bias.len(), 4)).unwrap_or_default()
+        }
+
+        /// Forward and backward of some sequences: `out` and `dqkv`. Adds to `dbias`.
         fn gradients(
             &self,
             team: &Team,
             isa: Isa,
-            sequences: std::ops::Range<usize>,
+            sequences: Range<usize>,
+            dbias: &mut [f32],
         ) -> (Vec<f32>, Vec<f32>) {
-            let width = self.shape.width();
+            let (width, cpu) = (self.shape.width(), Cpu::new(team, isa));
             let (first, end) = (OFFSETS[sequences.start], OFFSETS[sequences.end]);
             let offsets: Vec<usize> =
                 OFFSETS[sequences.start..=sequences.end].iter().map(|o| o - first).collect();
             let qkv = &self.qkv[first * 3 * width..end * 3 * width];
-            let (rows, dropout) = (&self.rows[first..end], &self.dropout);
+            let attention = self.attention(first..end);
             let mut out = vec![f32::NAN; (end - first) * width];
-            Cpu::new(team, isa).attention_train(self.shape, qkv, &offsets, dropout, rows, &mut out);
+            cpu.attention(attention, qkv, &offsets, &mut out);
             let dout = &self.dout[first * width..end * width];
             let mut dqkv = vec![f32::NAN; qkv.len()];
-            Cpu::new(team, isa).attention_backward(
-                self.shape, qkv, &offsets, dropout, rows, &out, dout, &mut dqkv,
-            );
+            let dbias = self.bias.is_some().then_some(dbias);
+            cpu.attention_backward(attention, qkv, &offsets, &out, dout, &mut dqkv, dbias);
             (out, dqkv)
         }
     }
 
     #[test]
     fn both_passes_follow_the_plain_loops_at_any_size() {
-        for isa in Isa::available() {
-            for (heads, head_size) in [(1, 1), (4, 10), (3, 16), (2, 32), (2, 64), (1, 100)] {
-                for probability in [0.0, 0.3] {
-                    let input = Input::new(heads, head_size, probability);
-                    let Input { shape, rows, dropout, .. } = &input;
-                    let fast = input.gradients(&Team::solo(), isa, 0..6);
-                    let qkv = wide(&input.qkv);
-                    let mut out = vec![0.0; fast.0.len()];
-                    let mut dqkv = vec![0.0; fast.1.len()];
-                    attention_train_reference(*shape, &qkv, &OFFSETS, dropout, rows, &mut out);
-                    let dout = wide(&input.dout);
-                    attention_backward_reference(
-                        *shape, &qkv, &OFFSETS, dropout, rows, &dout, &mut dqkv,
-                    );
-                    let pairs = fast.0.iter().zip(&out).chain(fast.1.iter().zip(&dqkv));
-                    for (i, (a, b)) in pairs.enumerate() {
-                        // Scores of up to 40 carry errors of some 1e-6, which the exponential
-                        // keeps; gradients are sums of up to 110 products of them.
-                        let error = (f64::from(*a) - b).abs();
-                        let name = isa.name();
-                        assert!(error < 1e-4, "{shape:?} on {name} at {i}: {a}, not {b}");
-                    }
+        let shapes = [(1, 1), (4, 10), (3, 16), (2, 32), (2, 64), (1, 100)];
+        for case in Case::all(&shapes) {
+            let input = Input::new(case);
+            let bias = input.bias.as_deref().map(wide);
+            let (attention, qkv) = (input.attention(0..210), wide(&input.qkv));
+            let mut out = vec![0.0; input.dout.len()];
+            exact_attention(&attention, bias.as_deref(), &qkv, &OFFSETS, &mut out);
+            let dout = wide(&input.dout);
+            let (dqkv, mut dbias) =
+                attention_backward_reference(&attention, bias.as_deref(), &qkv, &OFFSETS, &dout);
+            dbias.iter_mut().zip(input.dbias()).for_each(|(d, begin)| *d += f64::from(begin));
+            for isa in Isa::available() {
+                let mut fast_dbias = input.dbias();
+                let fast = input.gradients(&Team::solo(), isa, 0..6, &mut fast_dbias);
+                let pairs = fast.0.iter().zip(&out).chain(fast.1.iter().zip(&dqkv));
+                for (i, (a, b)) in pairs.chain(fast_dbias.iter().zip(&dbias)).enumerate() {
+                    // Scores of up to 40 carry errors of some 1e-6, which the exponential
+                    // keeps; gradients are sums of up to 210 products of them.
+                    let (error, shape) = ((f64::from(*a) - b).abs(), input.shape);
+                    assert!(error < 1e-4, "{shape:?} on {} at {i}: {a}, not {b}", isa.name());
                 }
             }
         }
@@ -421,86 +532,118 @@ mod tests {
 
     #[test]
     fn the_gradients_are_those_of_attention() {
-        let shape = AttentionShape { heads: 2, head_size: 3 };
         let offsets = [0, 1, 6];
-        let rows: Vec<u64> = (0..6).collect();
-        let (qkv, dout) = (wide(&numbers(6 * 18, 1)), wide(&numbers(6 * 6, 2)));
-        for probability in [0.0, 0.4] {
-            let dropout = Dropout::new(probability, 1, 2, 3, 4);
-            let mut dqkv = vec![0.0; qkv.len()];
-            attention_backward_reference(shape, &qkv, &offsets, &dropout, &rows, &dout, &mut dqkv);
-            check_gradient(&qkv, &dqkv, |qkv| {
+        for case in Case::all(&[(2, 3)]) {
+            let input = Input::new(case);
+            let (attention, qkv) = (input.attention(0..6), wide(&input.qkv[..6 * 18]));
+            let dout = wide(&input.dout[..6 * 6]);
+            let bias = input.bias.as_deref().map(wide);
+            let loss = |bias: Option<&[f64]>, qkv: &[f64]| -> f64 {
                 let mut out = vec![0.0; dout.len()];
-                attention_train_reference(shape, qkv, &offsets, &dropout, &rows, &mut out);
+                exact_attention(&attention, bias, qkv, &offsets, &mut out);
                 out.iter().zip(&dout).map(|(y, d)| y * d).sum()
-            });
+            };
+            let (dqkv, dbias) =
+                attention_backward_reference(&attention, bias.as_deref(), &qkv, &offsets, &dout);
+            check_gradient(&qkv, &dqkv, |qkv| loss(bias.as_deref(), qkv));
+            if let Some(bias) = &bias {
+                check_gradient(bias, &dbias, |bias| loss(Some(bias), &qkv));
+            }
         }
     }
 
     #[test]
     fn both_passes_have_the_same_bits_in_any_batch_and_team() {
-        for isa in Isa::available() {
-            for probability in [0.0, 0.3] {
-                let input = Input::new(3, 20, probability);
-                let whole = input.gradients(&Team::solo(), isa, 0..6);
+        for case in Case::all(&[(3, 20)]) {
+            let input = Input::new(case);
+            for isa in Isa::available() {
+                let mut whole_dbias = input.dbias();
+                let whole = input.gradients(&Team::solo(), isa, 0..6, &mut whole_dbias);
                 for threads in [2, 3, 5] {
                     let threads = Threads::new(threads).expect("threads");
-                    let other = threads.team(|team| input.gradients(team, isa, 0..6));
-                    assert_eq!(whole, other, "{}", isa.name());
+                    let mut dbias = input.dbias();
+                    let other = threads.team(|team| input.gradients(team, isa, 0..6, &mut dbias));
+                    assert_eq!((&whole, &whole_dbias), (&other, &dbias), "{}", isa.name());
                 }
                 for cut in 0..=6 {
-                    let a = input.gradients(&Team::solo(), isa, 0..cut);
-                    let b = input.gradients(&Team::solo(), isa, cut..6);
+                    let mut dbias = input.dbias();
+                    let a = input.gradients(&Team::solo(), isa, 0..cut, &mut dbias);
+                    let b = input.gradients(&Team::solo(), isa, cut..6, &mut dbias);
                     assert_eq!([a.0, b.0].concat(), whole.0, "{}", isa.name());
                     assert_eq!([a.1, b.1].concat(), whole.1, "{}", isa.name());
+                    assert_eq!(dbias, whole_dbias, "{}", isa.name());
                 }
             }
         }
     }
 
-    /// The plain loops in double precision: document and oracle of [`attention_backward`](Cpu::attention_backward).
+    #[test]
+    fn a_bias_for_longer_sequences_changes_no_bit() {
+        let case = Case { heads: 3, head_size: 16, dropout: 0.0, bias: true };
+        let (input, mut longer) = (Input::new(case), Input::new(case));
+        let bias = input.bias.as_ref().expect("a bias");
+        let rows =
+            bias.chunks_exact(2 * LONGEST - 1).map(|row| [&[9.0; 7], row, &[9.0; 7]].concat());
+        longer.bias = Some(rows.collect::<Vec<_>>().concat());
+        for isa in Isa::available() {
+            let [short, long] = [&input, &longer].map(|input| {
+                let mut dbias = vec![0.0; input.bias.as_ref().expect("a bias").len()];
+                (input.gradients(&Team::solo(), isa, 0..6, &mut dbias), dbias)
+            });
+            assert_eq!(short.0, long.0, "{}", isa.name());
+            let inner = |row: &[f32]| row[7..row.len() - 7].to_vec();
+            let long: Vec<f32> = long.1.chunks_exact(2 * LONGEST + 13).flat_map(inner).collect();
+            assert_eq!(short.1, long, "{}", isa.name());
+        }
+    }
+
+    /// The plain loops of [`attention_backward`](Cpu::attention_backward) in double precision: the
+    /// gradients of queries, keys and values, and of the bias.
     ///
     /// With the probabilities `P` of a query, their dropout factors `M` and scores
-    /// `S = q kᵀ / √K`: `dP = M · (dout vᵀ)`, `dS = P · (dP − Σⱼ P dP)`,
-    /// `dv += (P · M)ᵀ dout`, `dq = dS k / √K`, `dk += dSᵀ q / √K`.
+    /// `S = q kᵀ / √K + bias`: `dP = M · (dout vᵀ)`, `dS = P · (dP − Σⱼ P dP)`,
+    /// `dv += (P · M)ᵀ dout`, `dq = dS k / √K`, `dk += dSᵀ q / √K`, `dbias += dS`.
     fn attention_backward_reference(
-        shape: AttentionShape,
+        attention: &Attention,
+        bias: Option<&[f64]>,
         qkv: &[f64],
         offsets: &[usize],
-        dropout: &Dropout,
-        rows: &[u64],
         dout: &[f64],
-        dqkv: &mut [f64],
-    ) {
-        shape.check_lengths(qkv.len(), offsets, dropout, rows, dout.len());
-        let (size, width) = (shape.head_size, shape.width());
-        let scale = 1.0 / (size as f64).sqrt();
-        dqkv.fill(0.0);
+    ) -> (Vec<f64>, Vec<f64>) {
+        attention.check_lengths(qkv.len(), offsets, dout.len());
+        let AttentionShape { heads, head_size: size } = attention.shape;
+        let (width, scale) = (heads * size, 1.0 / (size as f64).sqrt());
+        let (mut dqkv, mut dbias) = (vec![0.0; qkv.len()], vec![0.0; bias.map_or(0, <[f64]>::len)]);
+        let columns = dbias.len() / heads;
         for sequence in offsets.windows(2) {
             let (start, end) = (sequence[0], sequence[1]);
-            for head in 0..shape.heads {
-                let columns = head * size..(head + 1) * size;
+            for head in 0..heads {
+                let c = head * size..(head + 1) * size;
                 for i in start..end {
                     let (p, m) =
-                        probabilities_reference(shape, qkv, (start, end), (head, i), dropout, rows);
+                        probabilities_reference(attention, bias, qkv, (start, end), (head, i));
                     let value = |j: usize, c: usize| qkv[j * 3 * width + 2 * width + c];
                     let dot = |j: usize| {
-                        columns.clone().map(|c| dout[i * width + c] * value(j, c)).sum::<f64>()
+                        c.clone().map(|c| dout[i * width + c] * value(j, c)).sum::<f64>()
                     };
                     let dp: Vec<f64> = m.iter().zip(start..end).map(|(m, j)| m * dot(j)).collect();
                     let total: f64 = p.iter().zip(&dp).map(|(p, dp)| p * dp).sum();
                     for j in start..end {
                         let k = j - start;
-                        let ds = p[k] * (dp[k] - total) * scale;
-                        for c in columns.clone() {
-                            dqkv[i * 3 * width + c] += ds * qkv[j * 3 * width + width + c];
-                            dqkv[j * 3 * width + width + c] += ds * qkv[i * 3 * width + c];
-                            dqkv[j * 3 * width + 2 * width + c] +=
-                                p[k] * m[k] * dout[i * width + c];
+                        let ds = p[k] * (dp[k] - total);
+                        if bias.is_some() {
+                            dbias[head * columns + columns / 2 + j - i] += ds;
+                        }
+                        for c in c.clone() {
+                            let (query, key) = (i * 3 * width + c, j * 3 * width + width + c);
+                            dqkv[query] += ds * scale * qkv[key];
+                            dqkv[key] += ds * scale * qkv[query];
+                            dqkv[key + width] += p[k] * m[k] * dout[i * width + c];
                         }
                     }
                 }
             }
         }
+        (dqkv, dbias)
     }
 }

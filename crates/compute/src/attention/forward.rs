@@ -5,7 +5,7 @@
 
 use std::cell::RefCell;
 
-use super::{AttentionShape, each_head, first_feature, probabilities_reference};
+use super::{Attention, BiasRow, each_head, first_feature, probabilities_reference};
 use crate::cpu::Cpu;
 use crate::dropout::Dropout;
 use crate::linear::{Left, Start, Tile, tile, tile_vectors, transpose};
@@ -20,7 +20,7 @@ pub(super) const QUERY_ROWS: usize = 6;
 
 /// Attention.
 impl Cpu<'_> {
-    /// `out = softmax(q kᵀ / √K) v` for every sequence and head.
+    /// `out = softmax(q kᵀ / √K + bias) v` for every sequence and head.
     ///
     /// - `qkv`: `[N, 3·D]`: queries, keys and values beside each other, `D = H·K`
     /// - `offsets`: `[B + 1]`, where each sequence begins; the last entry is `N`
@@ -28,30 +28,11 @@ impl Cpu<'_> {
     ///
     /// # Panics
     /// If the lengths do not fit or the offsets do not grow.
-    pub fn attention(self, shape: AttentionShape, qkv: &[f32], offsets: &[usize], out: &mut [f32]) {
-        self.attention_train(shape, qkv, offsets, &Dropout::none(), &[], out);
-    }
-
-    /// [`attention`](Self::attention) with dropout of its probabilities.
-    ///
-    /// - `rows`: `[N]`, see [`dropout`](crate::Cpu::dropout): a mask belongs to the row of
-    ///   the query, the features are head and position of the key; may be empty
-    ///   where nothing is dropped
-    ///
-    /// # Panics
-    /// As [`attention`](Self::attention).
-    pub fn attention_train(
-        self,
-        shape: AttentionShape,
-        qkv: &[f32],
-        offsets: &[usize],
-        dropout: &Dropout,
-        rows: &[u64],
-        out: &mut [f32],
-    ) {
+    pub fn attention(self, attention: Attention, qkv: &[f32], offsets: &[usize], out: &mut [f32]) {
         let Self { team, isa, .. } = self;
+        let Attention { shape, dropout, .. } = attention;
         let (size, width) = (shape.head_size, shape.width());
-        shape.check_lengths(qkv.len(), offsets, dropout, rows, out.len());
+        attention.check_lengths(qkv.len(), offsets, out.len());
         let out = SharedPointer(out.as_mut_ptr());
         each_head(team, shape.heads, offsets, &|tokens, head| {
             // Columns of this head in the rows of this sequence.
@@ -64,8 +45,9 @@ impl Cpu<'_> {
                     qkv: &qkv[wide + head * size..],
                     // SAFETY: within `out`, whose length was checked.
                     out: SharedPointer(unsafe { out.get().add(narrow + head * size) }),
-                    dropout: *dropout,
-                    rows: if dropout.is_none() { &[] } else { &rows[tokens] },
+                    bias: attention.bias_of(head),
+                    dropout,
+                    rows: attention.rows_of(tokens),
                     first_feature: first_feature(head),
                     scratch,
                 });
@@ -75,32 +57,33 @@ impl Cpu<'_> {
 }
 
 /// The plain loops in double precision: document and oracle of [`attention`](Cpu::attention).
-pub fn attention_reference(shape: AttentionShape, qkv: &[f32], offsets: &[usize], out: &mut [f32]) {
-    let qkv: Vec<f64> = qkv.iter().map(|x| f64::from(*x)).collect();
-    let mut exact = vec![0.0; out.len()];
-    attention_train_reference(shape, &qkv, offsets, &Dropout::none(), &[], &mut exact);
+pub fn attention_reference(attention: Attention, qkv: &[f32], offsets: &[usize], out: &mut [f32]) {
+    let wide = |values: &[f32]| values.iter().map(|x| f64::from(*x)).collect::<Vec<_>>();
+    let (qkv, bias, mut exact) = (wide(qkv), attention.bias.map(wide), vec![0.0; out.len()]);
+    exact_attention(&attention, bias.as_deref(), &qkv, offsets, &mut exact);
     for (out, exact) in out.iter_mut().zip(exact) {
         *out = exact as f32;
     }
 }
 
-/// The plain loops in double precision: document and oracle of [`attention_train`](Cpu::attention_train).
-pub fn attention_train_reference(
-    shape: AttentionShape,
+/// [`attention_reference`] of numbers in double precision.
+///
+/// - `bias`: `[H, 2·L − 1]`, in place of that of `attention`
+pub(super) fn exact_attention(
+    attention: &Attention,
+    bias: Option<&[f64]>,
     qkv: &[f64],
     offsets: &[usize],
-    dropout: &Dropout,
-    rows: &[u64],
     out: &mut [f64],
 ) {
-    shape.check_lengths(qkv.len(), offsets, dropout, rows, out.len());
+    attention.check_lengths(qkv.len(), offsets, out.len());
+    let shape = attention.shape;
     let (size, width) = (shape.head_size, shape.width());
     for sequence in offsets.windows(2) {
         let sequence = (sequence[0], sequence[1]);
         for head in 0..shape.heads {
             for i in sequence.0..sequence.1 {
-                let (p, m) =
-                    probabilities_reference(shape, qkv, sequence, (head, i), dropout, rows);
+                let (p, m) = probabilities_reference(attention, bias, qkv, sequence, (head, i));
                 for c in head * size..(head + 1) * size {
                     let value = |j: usize| qkv[(sequence.0 + j) * 3 * width + 2 * width + c];
                     out[i * width + c] = (0..p.len()).map(|j| p[j] * m[j] * value(j)).sum();
@@ -125,6 +108,7 @@ struct ForwardHead<'a> {
     tokens: usize,
     qkv: &'a [f32],
     out: SharedPointer,
+    bias: Option<BiasRow<'a>>,
     dropout: Dropout,
     /// Identities of the queries; empty where nothing is dropped.
     rows: &'a [u64],
@@ -172,6 +156,8 @@ impl ForwardHead<'_> {
         }
 
         let scale = simd.splat(1.0 / (size as f32).sqrt());
+        // Scores to which a bias has been added are scaled already.
+        let rest_of_scale = if self.bias.is_some() { simd.splat(1.0) } else { scale };
         let rows_at_once = QUERY_ROWS.min(S::TILE_ROWS);
         let mut first = 0;
         while first < tokens {
@@ -192,8 +178,17 @@ impl ForwardHead<'_> {
                     };
                     tile::<S, VECTORS>(simd, product);
                 }
-                let totals = exponentials(simd, scores.as_mut_ptr(), scores_row, tokens, scale);
                 let mut i = 0;
+                while let Some(bias) = self.bias
+                    && i < rows
+                {
+                    let scores = &mut scores[i * scores_row..][..tokens];
+                    bias.add(simd, scores, first + i, scale);
+                    i += 1;
+                }
+                let scores_at = scores.as_mut_ptr();
+                let totals = exponentials(simd, scores_at, scores_row, tokens, rest_of_scale);
+                i = 0;
                 // After the sums: what is dropped still counts in the other probabilities.
                 while i < rows && !self.dropout.is_none() {
                     let weights = &mut scores[i * scores_row..][..tokens];
@@ -352,6 +347,7 @@ pub(super) unsafe fn pack_rows<S: Simd>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::attention::AttentionShape;
     use crate::simd::Isa;
     use crate::testing::numbers;
     use crate::threads::{Team, Threads};
@@ -366,8 +362,13 @@ mod tests {
                 // Spread out, so that some weights are near 1 and others near 0.
                 let qkv: Vec<f32> = numbers(200 * 3 * width, 1).iter().map(|x| 3.0 * x).collect();
                 let (mut fast, mut exact) = (vec![f32::NAN; 200 * width], vec![0.0; 200 * width]);
-                Cpu::new(&Team::solo(), isa).attention(shape, &qkv, &offsets, &mut fast);
-                attention_reference(shape, &qkv, &offsets, &mut exact);
+                Cpu::new(&Team::solo(), isa).attention(
+                    Attention::new(shape),
+                    &qkv,
+                    &offsets,
+                    &mut fast,
+                );
+                attention_reference(Attention::new(shape), &qkv, &offsets, &mut exact);
                 for (i, (a, b)) in fast.iter().zip(&exact).enumerate() {
                     // Scores of up to 100 carry errors of some 1e-5, which the exponential keeps.
                     assert!(
@@ -388,17 +389,28 @@ mod tests {
         let qkv = numbers(90 * 180, 2);
         for isa in Isa::available() {
             let mut whole = vec![0.0; 90 * 60];
-            Cpu::new(&Team::solo(), isa).attention(shape, &qkv, &offsets, &mut whole);
+            Cpu::new(&Team::solo(), isa).attention(
+                Attention::new(shape),
+                &qkv,
+                &offsets,
+                &mut whole,
+            );
             for s in offsets.windows(2) {
                 let mut alone = vec![0.0; (s[1] - s[0]) * 60];
                 let part = &qkv[s[0] * 180..s[1] * 180];
-                Cpu::new(&Team::solo(), isa).attention(shape, part, &[0, s[1] - s[0]], &mut alone);
+                Cpu::new(&Team::solo(), isa).attention(
+                    Attention::new(shape),
+                    part,
+                    &[0, s[1] - s[0]],
+                    &mut alone,
+                );
                 assert_eq!(alone, whole[s[0] * 60..s[1] * 60]);
             }
             let mut together = vec![0.0; 90 * 60];
             let threads = Threads::new(3).expect("threads");
-            threads
-                .team(|team| Cpu::new(team, isa).attention(shape, &qkv, &offsets, &mut together));
+            threads.team(|team| {
+                Cpu::new(team, isa).attention(Attention::new(shape), &qkv, &offsets, &mut together)
+            });
             assert_eq!(whole, together);
         }
     }
@@ -409,7 +421,12 @@ mod tests {
         let mut qkv = numbers(3 * 12, 3);
         qkv[5] = f32::NAN;
         let mut out = vec![0.0; 12];
-        Cpu::new(&Team::solo(), Isa::detect()).attention(shape, &qkv, &[0, 3], &mut out);
+        Cpu::new(&Team::solo(), Isa::detect()).attention(
+            Attention::new(shape),
+            &qkv,
+            &[0, 3],
+            &mut out,
+        );
         assert!(out.iter().any(|x| x.is_nan()));
     }
 }

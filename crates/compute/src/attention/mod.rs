@@ -7,9 +7,10 @@ mod forward;
 use std::ops::Range;
 
 use crate::dropout::Dropout;
+use crate::simd::Simd;
 use crate::threads::Team;
 
-pub use forward::{attention_reference, attention_train_reference};
+pub use forward::attention_reference;
 
 /// Sizes of an attention layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,22 +26,80 @@ impl AttentionShape {
     fn width(self) -> usize {
         self.heads * self.head_size
     }
+}
 
-    /// The number of tokens; `qkv` is `[N, 3·D]`, `out` `[N, D]`.
-    fn check_lengths(
-        self,
-        qkv: usize,
-        offsets: &[usize],
-        dropout: &Dropout,
-        rows: &[u64],
-        out: usize,
-    ) -> usize {
+/// An attention layer: its sizes, and what changes its scores and probabilities.
+#[derive(Clone, Copy, Debug)]
+pub struct Attention<'a> {
+    /// The number and the size of the heads.
+    pub shape: AttentionShape,
+    /// `[H, 2·L − 1]`: what is added to the score of a query and a key after the division by `√K`.
+    /// The column is `key − query + L − 1`; `L` is any length that no sequence exceeds.
+    pub bias: Option<&'a [f32]>,
+    /// Dropout of the probabilities.
+    pub dropout: Dropout,
+    /// `[N]`, see [`dropout`](crate::Cpu::dropout): a mask belongs to the row of the query, the
+    /// features are head and position of the key. May be empty where nothing is dropped.
+    pub rows: &'a [u64],
+}
+
+impl<'a> Attention<'a> {
+    /// Attention without bias and dropout.
+    pub fn new(shape: AttentionShape) -> Self {
+        Self { shape, bias: None, dropout: Dropout::none(), rows: &[] }
+    }
+
+    /// Checks that `qkv` is `[N, 3·D]`, `out` `[N, D]`, and the rest as long as it must be.
+    fn check_lengths(&self, qkv: usize, offsets: &[usize], out: usize) {
         let tokens = *offsets.last().expect("offsets have one entry more than sequences");
         assert!(offsets.is_sorted(), "offsets grow");
-        assert_eq!(qkv, tokens * 3 * self.width(), "length of qkv");
-        assert_eq!(out, tokens * self.width(), "length of the output");
-        assert!(dropout.is_none() || rows.len() == tokens, "an identity for each token");
-        tokens
+        assert_eq!(qkv, tokens * 3 * self.shape.width(), "length of qkv");
+        assert_eq!(out, tokens * self.shape.width(), "length of the output");
+        assert!(self.dropout.is_none() || self.rows.len() == tokens, "an identity for each token");
+        if let Some(bias) = self.bias {
+            let columns = bias.len() / self.shape.heads;
+            assert_eq!(bias.len(), self.shape.heads * columns, "a row of the bias for each head");
+            assert!(columns % 2 == 1, "as many distances to the left as to the right");
+            let longest = offsets.windows(2).map(|s| s[1] - s[0]).max().unwrap_or(0);
+            assert!(longest <= columns.div_ceil(2), "a bias for each distance");
+        }
+    }
+
+    /// The identities of these tokens; empty where nothing is dropped.
+    fn rows_of(&self, tokens: Range<usize>) -> &'a [u64] {
+        if self.dropout.is_none() { &[] } else { &self.rows[tokens] }
+    }
+
+    /// The bias of this head.
+    fn bias_of(&self, head: usize) -> Option<BiasRow<'a>> {
+        self.bias.map(|bias| {
+            let columns = bias.len() / self.shape.heads;
+            BiasRow(&bias[head * columns..][..columns])
+        })
+    }
+}
+
+/// `[2·L − 1]`: the bias of one head.
+#[derive(Clone, Copy)]
+struct BiasRow<'a>(&'a [f32]);
+
+impl BiasRow<'_> {
+    /// `scores · scale + bias`, in place, for the keys from 0 to `scores.len()` of query `query`.
+    #[inline(always)]
+    fn add<S: Simd>(self, simd: S, scores: &mut [f32], query: usize, scale: S::V) {
+        let bias = &self.0[self.0.len() / 2 - query..][..scores.len()];
+        let mut at = 0;
+        while at < scores.len() {
+            let lanes = S::LANES.min(scores.len() - at);
+            // SAFETY: `lanes` numbers from `at` on are among both.
+            unsafe {
+                let bias = simd.load_first(bias.as_ptr().add(at), lanes);
+                let scores = scores.as_mut_ptr().add(at);
+                let sum = simd.mul_add(simd.load_first(scores, lanes), scale, bias);
+                simd.store_first(sum, scores, lanes);
+            }
+            at += S::LANES;
+        }
     }
 }
 
@@ -73,19 +132,26 @@ fn first_feature(head: usize) -> u32 {
 
 /// The probabilities of query `i` for the keys of its sequence, before dropout,
 /// and what dropout multiplies them by.
+///
+/// - `bias`: that of `attention` in double precision
 fn probabilities_reference(
-    shape: AttentionShape,
+    attention: &Attention,
+    bias: Option<&[f64]>,
     qkv: &[f64],
     sequence: (usize, usize),
     (head, i): (usize, usize),
-    dropout: &Dropout,
-    rows: &[u64],
 ) -> (Vec<f64>, Vec<f64>) {
+    let Attention { shape, dropout, rows, .. } = attention;
     let (size, width) = (shape.head_size, shape.width());
     let at = |row: usize, column: usize| qkv[row * 3 * width + column];
     let score = |j: usize| {
         let columns = head * size..(head + 1) * size;
-        columns.map(|c| at(i, c) * at(j, width + c)).sum::<f64>() / (size as f64).sqrt()
+        let product: f64 = columns.map(|c| at(i, c) * at(j, width + c)).sum();
+        let bias = bias.map_or(0.0, |bias| {
+            let columns = bias.len() / shape.heads;
+            bias[head * columns + columns / 2 + j - i]
+        });
+        product / (size as f64).sqrt() + bias
     };
     let scores: Vec<f64> = (sequence.0..sequence.1).map(score).collect();
     let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);

@@ -9,7 +9,9 @@
 //! residuals stay in single precision. Training also stores activations for its backward:
 //! see [`network`](crate::training::network).
 
-use polyhead_compute::{self as compute, Activation, AttentionShape, Cpu, QuantizedRows};
+use polyhead_compute::{
+    self as compute, Activation, Attention, AttentionShape, Cpu, QuantizedRows,
+};
 
 use crate::encoder::int8_linear::Int8Linear;
 use crate::encoder::mixed_linear::{Int8Choice, MixedLinear};
@@ -134,7 +136,8 @@ impl<L: LayerLinear> Layer<L> {
             }
         };
         self.query_key_value.forward(cpu, input, normed, identity, None, query_key_value);
-        cpu.attention(config.attention_shape(), query_key_value, offsets, context);
+        let attention = Attention::new(config.attention_shape());
+        cpu.attention(attention, query_key_value, offsets, context);
         if self.attention_output.as_int8().is_some() {
             cpu.quantize_rows(context, config.hidden_size, inner);
         }

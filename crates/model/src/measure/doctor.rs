@@ -1,8 +1,8 @@
 //! The doctor: tests the promises of this crate on the machine and with the model of the user.
 
 use polyhead_compute::{
-    Activation, AttentionShape, Cpu, Epilogue, Int8Isa, Isa, QuantizedRows, Random, StoredTensor,
-    Team, Threads, attention_reference, int8_linear_reference, layer_norm_reference,
+    Activation, Attention, AttentionShape, Cpu, Epilogue, Int8Isa, Isa, QuantizedRows, Random,
+    StoredTensor, Team, Threads, attention_reference, int8_linear_reference, layer_norm_reference,
     linear_reference,
 };
 use polyhead_text::{TextTokens, TokenBatch, TokenSpan};
@@ -282,13 +282,13 @@ fn linear_difference(
 
 /// The largest difference of attention from its reference.
 fn attention_difference(isa: Isa, random: &mut Random, heads: usize, head_size: usize) -> f32 {
-    let shape = AttentionShape { heads, head_size };
+    let attention = Attention::new(AttentionShape { heads, head_size });
     let width = heads * head_size;
     let qkv = random_numbers(random, ROWS * 3 * width, 1.0);
     let offsets = [0, 1, 8, ROWS];
     let (mut fast, mut plain) = (vec![0.0; ROWS * width], vec![0.0; ROWS * width]);
-    Cpu::new(&Team::solo(), isa).attention(shape, &qkv, &offsets, &mut fast);
-    attention_reference(shape, &qkv, &offsets, &mut plain);
+    Cpu::new(&Team::solo(), isa).attention(attention, &qkv, &offsets, &mut fast);
+    attention_reference(attention, &qkv, &offsets, &mut plain);
     largest_difference(&fast, &plain)
 }
 

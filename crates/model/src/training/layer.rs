@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use polyhead_compute::{Activation, Buffer, Cpu, Dropout, Isa};
+use polyhead_compute::{Activation, Attention, Buffer, Cpu, Dropout, Isa};
 
 use crate::encoder::{EncoderConfig, Layer, LayerTensors, Norm, Pair};
 use crate::training::dropout::{DropoutSite, DropoutStream};
@@ -77,9 +77,11 @@ pub(super) struct LayerPass<'a> {
     pub(super) stream: DropoutStream,
 }
 
-impl LayerPass<'_> {
-    fn attention_dropout(&self, layer: usize) -> Dropout {
-        self.stream.dropout(self.config.attention_dropout, layer, DropoutSite::Attention)
+impl<'a> LayerPass<'a> {
+    fn attention(&self, layer: usize) -> Attention<'a> {
+        let Self { config, tokens, .. } = *self;
+        let dropout = self.stream.dropout(config.attention_dropout, layer, DropoutSite::Attention);
+        Attention { dropout, rows: tokens, ..Attention::new(config.attention_shape()) }
     }
 
     fn attention_output_dropout(&self, layer: usize) -> Dropout {
@@ -182,14 +184,8 @@ impl TrainableLayer {
         };
         let query_key_value = &mut cache.query_key_value;
         layer.query_key_value.packed.forward(cpu, input, identity, None, query_key_value);
-        cpu.attention_train(
-            config.attention_shape(),
-            &cache.query_key_value,
-            offsets,
-            &pass.attention_dropout(index),
-            tokens,
-            &mut cache.context,
-        );
+        let attention = pass.attention(index);
+        cpu.attention(attention, &cache.query_key_value, offsets, &mut cache.context);
         let sum = &mut cache.attention_sum;
         layer.attention_output.packed.forward(cpu, &cache.context, identity, None, sum);
         cpu.residual_layer_norm(
@@ -306,14 +302,13 @@ impl TrainableLayer {
         let dcontext = dattended;
         layer.attention_output.input_gradient(cpu, dbranch, None, dcontext);
         cpu.attention_backward(
-            config.attention_shape(),
+            pass.attention(index),
             &cache.query_key_value,
             offsets,
-            &pass.attention_dropout(index),
-            tokens,
             &cache.context,
             dcontext,
             dquery_key_value,
+            None,
         );
         let input = if layer.input_norm.is_some() { &cache.normed } else { x };
         layer.query_key_value.parameter_gradients(cpu, dquery_key_value, input, gradients);
