@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use std::ops::Range;
 
 use super::forward::{QUERY_ROWS, exponentials, pack_rows, pack_transposed};
-use super::{Attention, BiasRow, each_head, first_feature};
+use super::{Attention, BiasRow, Reach, each_head, first_feature};
 use crate::cpu::Cpu;
 use crate::dropout::Dropout;
 use crate::linear::{Left, Start, Tile, tile, tile_columns, tile_vectors};
@@ -19,6 +19,11 @@ use crate::threads::SharedPointer;
 /// Query rows at a time: the depth of the products for keys and values. A
 /// multiple of the rows of every register tile.
 const BLOCK_ROWS: usize = 96;
+/// The same with a window: fewer rows have fewer keys in reach that some of them do not reach.
+const WINDOW_BLOCK_ROWS: usize = 48;
+/// Panels of keys and values that the rows of a block read before they go on to the next ones:
+/// those of a long sequence do not stay in the second cache.
+const PANELS_AT_ONCE: usize = 16;
 /// Numbers between two rows of scores that are not used: rows a power of two
 /// apart would share few places of the first cache.
 const GAP: usize = 16;
@@ -65,7 +70,7 @@ impl Cpu<'_> {
                 0
             });
             let distances_at = SharedPointer(distances.as_mut_ptr());
-            each_head(team, shape.heads, offsets, &|tokens, head| {
+            each_head(team, shape.heads, offsets, usize::MAX, &|tokens, head, _| {
                 // Columns of this head in the rows of this sequence.
                 let wide = tokens.start * 3 * width + head * size;
                 let narrow = tokens.start * width + head * size;
@@ -75,6 +80,7 @@ impl Cpu<'_> {
                         size,
                         width,
                         tokens: tokens.len(),
+                        reach: attention.reach(),
                         qkv: &qkv[wide..],
                         out: &out[narrow..],
                         dout: &dout[narrow..],
@@ -132,6 +138,7 @@ struct BackwardHead<'a> {
     width: usize,
     /// `T`, not 0.
     tokens: usize,
+    reach: Reach,
     qkv: &'a [f32],
     out: &'a [f32],
     dout: &'a [f32],
@@ -160,14 +167,16 @@ impl BackwardHead<'_> {
     #[inline(always)]
     fn gradients<S: Simd, const VECTORS: usize>(mut self, simd: S) {
         let panel_width = VECTORS * S::LANES;
-        let Self { size, width, tokens, qkv, out, dout, .. } = self;
+        let Self { size, width, tokens, reach, qkv, out, dout, .. } = self;
         assert!(qkv.len() >= (tokens - 1) * 3 * width + 2 * width + size, "rows of the sequence");
         assert!(dout.len() >= (tokens - 1) * width + size && out.len() >= dout.len());
         let token_panels = tokens.div_ceil(panel_width);
         let size_panels = size.div_ceil(panel_width);
-        // Rows of scores are whole panels, and a gap.
-        let scores_row = token_panels * panel_width + GAP;
-        let block_rows = BLOCK_ROWS.min(tokens);
+        let is_short = reach.is_short(tokens);
+        let block_rows = if is_short { WINDOW_BLOCK_ROWS } else { BLOCK_ROWS }.min(tokens);
+        // Rows of scores are the whole panels that have the keys in reach, and a gap.
+        let most_panels = reach.most_keys(block_rows, tokens).div_ceil(panel_width) + 1;
+        let scores_row = most_panels.min(token_panels) * panel_width + GAP;
         let (across, along) =
             (token_panels * size * panel_width, size_panels * tokens * panel_width);
         // Rows of scores are taken in whole groups.
@@ -198,6 +207,17 @@ impl BackwardHead<'_> {
         if let Some(distances) = &mut self.distances {
             distances.fill(0.0);
         }
+        let mut token = 0;
+        // A block of queries does not reach all keys: their sums begin before the first block.
+        while is_short && token < tokens {
+            // SAFETY: columns of this head in a row of the sequence.
+            unsafe {
+                let dkey = self.dqkv.get().add(token * 3 * width + width);
+                std::ptr::write_bytes(dkey, 0, size);
+                std::ptr::write_bytes(dkey.add(width), 0, size);
+            }
+            token += 1;
+        }
         let rows_at_once = QUERY_ROWS.min(S::TILE_ROWS);
         let mut first = 0;
         while first < tokens {
@@ -205,45 +225,54 @@ impl BackwardHead<'_> {
             // SAFETY (of all blocks below): operands and results are the panels and rows that have
             // just been sized, and rows of this head in buffers that have been checked; its columns
             // of `dqkv` belong to this call alone.
-            let mut i = 0;
-            while i < block {
-                let rows = rows_at_once.min(block - i);
-                for panel in 0..token_panels {
-                    // SAFETY: see above.
-                    unsafe {
-                        let query = qkv.as_ptr().add((first + i) * 3 * width);
-                        let product = Tile {
-                            rows,
-                            depth: size,
-                            left: Left { at: query, row: 3 * width, step: 1 },
-                            right: keys_across.as_ptr().add(panel * size * panel_width),
-                            out: weights.as_mut_ptr().add(i * scores_row + panel * panel_width),
-                            out_row: scores_row,
-                            start: Start::Zero,
-                        };
-                        tile::<S, VECTORS>(simd, product);
-                        let product = Tile {
-                            left: Left {
-                                at: dout.as_ptr().add((first + i) * width),
-                                row: width,
-                                step: 1,
-                            },
-                            right: values_across.as_ptr().add(panel * size * panel_width),
-                            out: slopes.as_mut_ptr().add(i * scores_row + panel * panel_width),
-                            ..product
-                        };
-                        tile::<S, VECTORS>(simd, product);
+            let reached = reach.keys(&(first..first + block), tokens);
+            let panels = reached.start / panel_width..reached.end.div_ceil(panel_width);
+            // Columns of the scores are counted from the first key of the first panel.
+            let first_column = panels.start * panel_width;
+            let (from, count) = (reached.start - first_column, reached.len());
+            let mut at_once = panels.start;
+            while at_once < panels.end {
+                let end = panels.end.min(at_once + PANELS_AT_ONCE);
+                let mut i = 0;
+                while i < block {
+                    let rows = rows_at_once.min(block - i);
+                    for panel in at_once..end {
+                        // SAFETY: see above.
+                        unsafe {
+                            let query = qkv.as_ptr().add((first + i) * 3 * width);
+                            let scores = i * scores_row + panel * panel_width - first_column;
+                            let product = Tile {
+                                rows,
+                                depth: size,
+                                left: Left { at: query, row: 3 * width, step: 1 },
+                                right: keys_across.as_ptr().add(panel * size * panel_width),
+                                out: weights.as_mut_ptr().add(scores),
+                                out_row: scores_row,
+                                start: Start::Zero,
+                            };
+                            tile::<S, VECTORS>(simd, product);
+                            let dout = dout.as_ptr().add((first + i) * width);
+                            let product = Tile {
+                                left: Left { at: dout, row: width, step: 1 },
+                                right: values_across.as_ptr().add(panel * size * panel_width),
+                                out: slopes.as_mut_ptr().add(scores),
+                                ..product
+                            };
+                            tile::<S, VECTORS>(simd, product);
+                        }
                     }
+                    i += rows;
                 }
-                i += rows;
+                at_once = end;
             }
 
-            i = 0;
-            while let Some(bias) = self.bias
-                && i < block
-            {
-                let scores = &mut weights[i * scores_row..][..tokens];
-                bias.add(simd, scores, first + i, scale);
+            let mut i = 0;
+            while i < block {
+                let scores = &mut weights[i * scores_row + from..][..count];
+                if let Some(bias) = self.bias {
+                    bias.add(simd, scores, (first + i, reached.start), scale);
+                }
+                reach.mask(scores, first + i, reached.start);
                 i += 1;
             }
 
@@ -252,25 +281,28 @@ impl BackwardHead<'_> {
             while i < block {
                 // SAFETY: see above.
                 unsafe {
-                    let weights = weights.as_mut_ptr().add(i * scores_row);
-                    let slopes = slopes.as_mut_ptr().add(i * scores_row);
+                    let weights = weights.as_mut_ptr().add(i * scores_row + from);
+                    let slopes = slopes.as_mut_ptr().add(i * scores_row + from);
                     if i.is_multiple_of(QUERY_ROWS) {
-                        totals = exponentials(simd, weights, scores_row, tokens, rest_of_scale);
+                        totals = exponentials(simd, weights, scores_row, count, rest_of_scale);
                     }
                     let total = totals[i % QUERY_ROWS];
                     let at = (first + i) * width;
                     let mean = dot(simd, out.as_ptr().add(at), dout.as_ptr().add(at), size);
                     let distances = match &mut self.distances {
-                        // Key 0 is as far to the left of a query as there are tokens before it.
-                        Some(sums) => Some(sums[tokens - 1 - (first + i)..].as_mut_ptr()),
+                        // The sum of distance 0 has `tokens − 1` others before it.
+                        Some(sums) => {
+                            Some(sums[tokens - 1 + reached.start - (first + i)..].as_mut_ptr())
+                        }
                         None => None,
                     };
-                    let row = SoftMaxRow { weights, slopes, tokens, total, mean, scale, distances };
+                    let row = SoftMaxRow { weights, slopes, count, total, mean, scale, distances };
                     if self.dropout.is_none() {
                         row.backward(simd, None);
                     } else {
-                        let factors = &mut factors[..tokens];
-                        self.dropout.factors(self.rows[first + i], self.first_feature, factors);
+                        let factors = &mut factors[..count];
+                        let feature = self.first_feature.wrapping_add(reached.start as u32);
+                        self.dropout.factors(self.rows[first + i], feature, factors);
                         row.backward(simd, Some(factors.as_ptr()));
                     }
                 }
@@ -278,10 +310,11 @@ impl BackwardHead<'_> {
             }
 
             // Keys and values: sums over the queries of this block.
-            let start = if first == 0 { Start::Zero } else { Start::Out };
-            let mut j = 0;
-            while j < tokens {
-                let rows = S::TILE_ROWS.min(tokens - j);
+            let start = if first == 0 && !is_short { Start::Zero } else { Start::Out };
+            let mut j = reached.start;
+            while j < reached.end {
+                let rows = S::TILE_ROWS.min(reached.end - j);
+                let column = j - first_column;
                 for panel in 0..size_panels {
                     let columns = panel_width.min(size - panel * panel_width);
                     // SAFETY: see above.
@@ -291,7 +324,11 @@ impl BackwardHead<'_> {
                         let product = Tile {
                             rows,
                             depth: block,
-                            left: Left { at: slopes.as_ptr().add(j), row: 1, step: scores_row },
+                            left: Left {
+                                at: slopes.as_ptr().add(column),
+                                row: 1,
+                                step: scores_row,
+                            },
                             right: queries.as_ptr().add(right),
                             out: to.add(width),
                             out_row: 3 * width,
@@ -299,7 +336,11 @@ impl BackwardHead<'_> {
                         };
                         tile_columns::<S, VECTORS>(simd, product, columns);
                         let product = Tile {
-                            left: Left { at: weights.as_ptr().add(j), row: 1, step: scores_row },
+                            left: Left {
+                                at: weights.as_ptr().add(column),
+                                row: 1,
+                                step: scores_row,
+                            },
                             right: douts.as_ptr().add(right),
                             out: to.add(2 * width),
                             ..product
@@ -317,13 +358,14 @@ impl BackwardHead<'_> {
                     let columns = panel_width.min(size - panel * panel_width);
                     // SAFETY: see above.
                     unsafe {
-                        let at = slopes.as_ptr().add(i * scores_row);
+                        let at = slopes.as_ptr().add(i * scores_row + from);
+                        let key = panel * tokens + reached.start;
                         let to = (first + i) * 3 * width + panel * panel_width;
                         let product = Tile {
                             rows,
-                            depth: tokens,
+                            depth: count,
                             left: Left { at, row: scores_row, step: 1 },
-                            right: keys.as_ptr().add(panel * tokens * panel_width),
+                            right: keys.as_ptr().add(key * panel_width),
                             out: self.dqkv.get().add(to),
                             out_row: 3 * width,
                             start: Start::Zero,
@@ -366,7 +408,7 @@ unsafe fn dot<S: Simd>(simd: S, a: *const f32, b: *const f32, count: usize) -> f
 struct SoftMaxRow<V> {
     weights: *mut f32,
     slopes: *mut f32,
-    tokens: usize,
+    count: usize,
     /// Sum of the exponentials.
     total: f32,
     /// `dout · out`: the mean of the gradients of the probabilities.
@@ -381,13 +423,13 @@ impl<V: Copy> SoftMaxRow<V> {
     /// dropout where there are any. Adds the gradients of the scores to the sums for the bias.
     ///
     /// # Safety
-    /// Whole vectors that cover `tokens` numbers must be readable in all rows, and writable in these
-    /// two; `tokens` numbers writable from `distances` on.
+    /// Whole vectors that cover `count` numbers must be readable in all rows, and writable in these
+    /// two; `count` numbers writable from `distances` on.
     #[inline(always)]
     unsafe fn backward<S: Simd<V = V>>(&self, simd: S, factors: Option<*const f32>) {
         let (factor, mean) = (simd.splat(1.0 / self.total), simd.splat(self.mean));
         let mut at = 0;
-        while at < self.tokens {
+        while at < self.count {
             // SAFETY: whole vectors of the rows.
             unsafe {
                 let p = simd.mul(simd.load(self.weights.add(at)), factor);
@@ -398,7 +440,7 @@ impl<V: Copy> SoftMaxRow<V> {
                 }
                 let slope = simd.mul(p, simd.sub(slope, mean));
                 if let Some(distances) = self.distances {
-                    let (sums, lanes) = (distances.add(at), S::LANES.min(self.tokens - at));
+                    let (sums, lanes) = (distances.add(at), S::LANES.min(self.count - at));
                     let sum = simd.add(simd.load_first(sums, lanes), slope);
                     simd.store_first(sum, sums, lanes);
                 }
@@ -430,19 +472,21 @@ mod tests {
         head_size: usize,
         dropout: f32,
         bias: bool,
+        window: Option<usize>,
     }
 
     impl Case {
-        /// Heads of any size, with and without dropout and bias.
-        fn all(shapes: &[(usize, usize)]) -> impl Iterator<Item = Self> {
-            shapes.iter().flat_map(|&(heads, head_size)| {
-                [(0.0, false), (0.3, false), (0.0, true), (0.3, true)].map(|(dropout, bias)| Self {
-                    heads,
-                    head_size,
-                    dropout,
-                    bias,
-                })
-            })
+        /// Heads of any size, with and without dropout, bias and a window.
+        fn all(shapes: &[(usize, usize)]) -> Vec<Self> {
+            let mut cases = Vec::new();
+            for &(heads, head_size) in shapes {
+                for window in [None, Some(0), Some(20)] {
+                    for (dropout, bias) in [(0.0, false), (0.3, false), (0.0, true), (0.3, true)] {
+                        cases.push(Self { heads, head_size, dropout, bias, window });
+                    }
+                }
+            }
+            cases
         }
     }
 
@@ -453,11 +497,12 @@ mod tests {
         rows: Vec<u64>,
         dropout: Dropout,
         bias: Option<Vec<f32>>,
+        window: Option<usize>,
     }
 
     impl Input {
         fn new(case: Case) -> Self {
-            let Case { heads, head_size, dropout, bias } = case;
+            let Case { heads, head_size, dropout, bias, window } = case;
             let (shape, width) = (AttentionShape { heads, head_size }, heads * head_size);
             Self {
                 shape,
@@ -466,12 +511,14 @@ mod tests {
                 rows: (0..210).map(|n| (n % 3) << 32 | n).collect(),
                 dropout: Dropout::new(dropout, 1, 2, 3, 4),
                 bias: bias.then(|| numbers(heads * (2 * LONGEST - 1), 3)),
+                window,
             }
         }
 
         fn attention(&self, tokens: Range<usize>) -> Attention<'_> {
-            let Self { shape, dropout, .. } = *self;
-            Attention { shape, dropout, rows: &self.rows[tokens], bias: self.bias.as_deref() }
+            let Self { shape, dropout, window, .. } = *self;
+            let (bias, rows) = (self.bias.as_deref(), &self.rows[tokens]);
+            Attention { shape, dropout, window, rows, bias }
         }
 
         /// What the sums for the bias begin with: gradients of earlier sequences.
@@ -531,6 +578,81 @@ mod tests {
     }
 
     #[test]
+    fn a_long_sequence_follows_the_plain_loops() {
+        let (shape, tokens) = (AttentionShape { heads: 2, head_size: 5 }, 1_200);
+        let (qkv, dout) = (numbers(tokens * 30, 1), numbers(tokens * 10, 2));
+        let bias = numbers(2 * (2 * tokens - 1), 3);
+        let (exact_qkv, exact_dout) = (wide(&qkv), wide(&dout));
+        for (window, bias) in [(None, Some(&bias[..])), (Some(64), None), (Some(300), Some(&bias))]
+        {
+            let attention = Attention { window, bias, ..Attention::new(shape) };
+            let exact_bias = bias.map(wide);
+            let mut exact_out = vec![0.0; dout.len()];
+            let bias_of = exact_bias.as_deref();
+            exact_attention(&attention, bias_of, &exact_qkv, &[0, tokens], &mut exact_out);
+            let (exact_dqkv, exact_dbias) = attention_backward_reference(
+                &attention,
+                bias_of,
+                &exact_qkv,
+                &[0, tokens],
+                &exact_dout,
+            );
+            for isa in Isa::available() {
+                let passes = |team: &Team| {
+                    let (cpu, offsets) = (Cpu::new(team, isa), [0, tokens]);
+                    let mut out = vec![f32::NAN; dout.len()];
+                    let mut dqkv = vec![f32::NAN; qkv.len()];
+                    let mut dbias = vec![0.0; bias.map_or(0, <[f32]>::len)];
+                    cpu.attention(attention, &qkv, &offsets, &mut out);
+                    let to = bias.map(|_| &mut dbias[..]);
+                    cpu.attention_backward(attention, &qkv, &offsets, &out, &dout, &mut dqkv, to);
+                    (out, dqkv, dbias)
+                };
+                let fast = passes(&Team::solo());
+                let threads = Threads::new(3).expect("threads");
+                assert_eq!(fast, threads.team(passes), "{window:?} on {}", isa.name());
+                let pairs =
+                    [(&fast.0, &exact_out), (&fast.1, &exact_dqkv), (&fast.2, &exact_dbias)];
+                for (fast, exact) in pairs {
+                    for (i, (a, b)) in fast.iter().zip(exact).enumerate() {
+                        // Sums of up to 1,200 products of numbers below 1.
+                        let error = (f64::from(*a) - b).abs();
+                        assert!(error < 1e-4, "{window:?} on {} at {i}: {a}, not {b}", isa.name());
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_key_out_of_reach_has_no_influence() {
+        let shape = AttentionShape { heads: 1, head_size: 4 };
+        let attention = Attention { window: Some(2), ..Attention::new(shape) };
+        let (qkv, dout) = (numbers(40 * 12, 1), numbers(40 * 4, 2));
+        // Token 20 has another key and value, and its own query.
+        let mut other = qkv.clone();
+        other[20 * 12 + 4..21 * 12].fill(7.0);
+        for isa in Isa::available() {
+            let [(out, dqkv), (other_out, other_dqkv)] = [&qkv, &other].map(|qkv| {
+                let (team, mut out, mut dqkv) = (Team::solo(), vec![0.0; 160], vec![0.0; 480]);
+                let cpu = Cpu::new(&team, isa);
+                cpu.attention(attention, qkv, &[0, 40], &mut out);
+                cpu.attention_backward(attention, qkv, &[0, 40], &out, &dout, &mut dqkv, None);
+                (out, dqkv)
+            });
+            for token in 0..40usize {
+                let (own, all) = (token * 4..token * 4 + 4, token * 12..token * 12 + 12);
+                let in_reach = token.abs_diff(20) <= 2;
+                assert_eq!(out[own.clone()] != other_out[own], in_reach, "{token}");
+                // Queries in reach of the token have other probabilities for keys twice as far.
+                if token.abs_diff(20) > 4 {
+                    assert_eq!(dqkv[all.clone()], other_dqkv[all], "{token} on {}", isa.name());
+                }
+            }
+        }
+    }
+
+    #[test]
     fn the_gradients_are_those_of_attention() {
         let offsets = [0, 1, 6];
         for case in Case::all(&[(2, 3)]) {
@@ -579,7 +701,7 @@ mod tests {
 
     #[test]
     fn a_bias_for_longer_sequences_changes_no_bit() {
-        let case = Case { heads: 3, head_size: 16, dropout: 0.0, bias: true };
+        let case = Case { heads: 3, head_size: 16, dropout: 0.0, bias: true, window: Some(70) };
         let (input, mut longer) = (Input::new(case), Input::new(case));
         let bias = input.bias.as_ref().expect("a bias");
         let rows =

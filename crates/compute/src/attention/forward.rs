@@ -1,11 +1,12 @@
 //! The forward of attention.
 //!
-//! A few query rows are taken at a time against all keys of the sequence: their
+//! A few query rows are taken at a time against all keys in their reach: their
 //! scores are the only `[rows, T]` matrix there ever is.
 
 use std::cell::RefCell;
+use std::ops::Range;
 
-use super::{Attention, BiasRow, each_head, first_feature, probabilities_reference};
+use super::{Attention, BiasRow, Reach, each_head, first_feature, probabilities_reference};
 use crate::cpu::Cpu;
 use crate::dropout::Dropout;
 use crate::linear::{Left, Start, Tile, tile, tile_vectors, transpose};
@@ -18,9 +19,19 @@ use crate::threads::SharedPointer;
 /// enough that their addresses fit the general registers.
 pub(super) const QUERY_ROWS: usize = 6;
 
+/// Queries that one part of a team takes at a time: keys and values are packed for each part.
+const ROWS_PER_PART: usize = 512;
+/// Keys of a query beyond which [`LONG_GROUPS`] groups of query rows share what they read of packed
+/// keys and values: then those of a head do not stay in the second cache.
+const LONG: usize = 512;
+const LONG_GROUPS: usize = 4;
+/// Panels of keys, and values, that the groups read before they go on to the next ones.
+const PANELS_AT_ONCE: usize = 16;
+const VALUES_AT_ONCE: usize = 512;
+
 /// Attention.
 impl Cpu<'_> {
-    /// `out = softmax(q kᵀ / √K + bias) v` for every sequence and head.
+    /// `out = softmax(q kᵀ / √K + bias) v` for every sequence and head, over the keys in the window.
     ///
     /// - `qkv`: `[N, 3·D]`: queries, keys and values beside each other, `D = H·K`
     /// - `offsets`: `[B + 1]`, where each sequence begins; the last entry is `N`
@@ -34,14 +45,16 @@ impl Cpu<'_> {
         let (size, width) = (shape.head_size, shape.width());
         attention.check_lengths(qkv.len(), offsets, out.len());
         let out = SharedPointer(out.as_mut_ptr());
-        each_head(team, shape.heads, offsets, &|tokens, head| {
+        each_head(team, shape.heads, offsets, ROWS_PER_PART, &|tokens, head, queries| {
             // Columns of this head in the rows of this sequence.
             let (wide, narrow) = (tokens.start * 3 * width, tokens.start * width);
             SCRATCH.with_borrow_mut(|scratch| {
-                isa.run(ForwardHead {
+                isa.run(ForwardQueries {
                     size,
                     width,
                     tokens: tokens.len(),
+                    queries,
+                    reach: attention.reach(),
                     qkv: &qkv[wide + head * size..],
                     // SAFETY: within `out`, whose length was checked.
                     out: SharedPointer(unsafe { out.get().add(narrow + head * size) }),
@@ -97,26 +110,29 @@ thread_local! {
     static SCRATCH: RefCell<Buffer> = RefCell::new(Buffer::default());
 }
 
-/// One head of one sequence.
-struct ForwardHead<'a> {
+/// Some queries of one head of one sequence.
+struct ForwardQueries<'a> {
     /// `K`
     size: usize,
     /// `D`: rows of `qkv` are `3·D` apart, those of `out` `D`; a key stands `D` behind the query of
     /// its token, a value `2·D`.
     width: usize,
-    /// `T`, not 0.
+    /// `T`
     tokens: usize,
+    /// Not empty.
+    queries: Range<usize>,
+    reach: Reach,
     qkv: &'a [f32],
     out: SharedPointer,
     bias: Option<BiasRow<'a>>,
     dropout: Dropout,
-    /// Identities of the queries; empty where nothing is dropped.
+    /// Identities of the queries of the sequence; empty where nothing is dropped.
     rows: &'a [u64],
     first_feature: u32,
     scratch: &'a mut Buffer,
 }
 
-impl Op for ForwardHead<'_> {
+impl Op for ForwardQueries<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -125,107 +141,161 @@ impl Op for ForwardHead<'_> {
     }
 }
 
-impl ForwardHead<'_> {
+impl ForwardQueries<'_> {
     #[inline(always)]
     fn attend<S: Simd, const VECTORS: usize>(self, simd: S) {
         let width = VECTORS * S::LANES;
-        let (size, tokens, row) = (self.size, self.tokens, 3 * self.width);
+        let Self { size, tokens, reach, .. } = self;
+        let row = 3 * self.width;
         assert!(
             self.qkv.len() >= (tokens - 1) * row + 2 * self.width + size,
             "rows of the sequence"
         );
-        let key_panels = tokens.div_ceil(width);
+        let rows_at_once = QUERY_ROWS.min(S::TILE_ROWS);
+        let is_long = reach.most_keys(1, tokens) > LONG;
+        let groups = if is_long { LONG_GROUPS } else { 1 };
+
+        let packed = reach.keys(&self.queries, tokens);
+        let count = packed.len();
+        let key_panels = count.div_ceil(width);
         let value_panels = size.div_ceil(width);
-        let scores_row = key_panels * width;
+        // Whole vectors of scores may begin at any key.
+        let scores_row = key_panels * width + S::LANES;
         let out_row = value_panels * width;
+        let rows_of_scores = groups * QUERY_ROWS;
         self.scratch.resize(
             key_panels * size * width
-                + value_panels * tokens * width
-                + QUERY_ROWS * (scores_row + out_row),
+                + value_panels * count * width
+                + rows_of_scores * (scores_row + out_row),
         );
         let (keys, rest) = self.scratch.split_at_mut(key_panels * size * width);
-        let (values, rest) = rest.split_at_mut(value_panels * tokens * width);
-        let (scores, sums) = rest.split_at_mut(QUERY_ROWS * scores_row);
+        let (values, rest) = rest.split_at_mut(value_panels * count * width);
+        let (scores, sums) = rest.split_at_mut(rows_of_scores * scores_row);
 
         // SAFETY: the rows have just been checked, the panels sized.
         unsafe {
-            let from = self.qkv.as_ptr().add(self.width);
-            pack_transposed(simd, from, row, (tokens, size), width, keys);
-            let from = self.qkv.as_ptr().add(2 * self.width);
-            pack_rows(simd, from, row, (tokens, size), width, values);
+            let from = self.qkv.as_ptr().add(packed.start * row + self.width);
+            pack_transposed(simd, from, row, (count, size), width, keys);
+            let from = self.qkv.as_ptr().add(packed.start * row + 2 * self.width);
+            pack_rows(simd, from, row, (count, size), width, values);
         }
 
         let scale = simd.splat(1.0 / (size as f32).sqrt());
         // Scores to which a bias has been added are scaled already.
         let rest_of_scale = if self.bias.is_some() { simd.splat(1.0) } else { scale };
-        let rows_at_once = QUERY_ROWS.min(S::TILE_ROWS);
-        let mut first = 0;
-        while first < tokens {
-            let rows = rows_at_once.min(tokens - first);
-            // SAFETY: queries, packed panels, scores and sums have been sized for these rows just
-            // above; the output rows of this head belong to this call alone.
-            unsafe {
-                let queries = Left { at: self.qkv.as_ptr().add(first * row), row, step: 1 };
-                for panel in 0..key_panels {
-                    let product = Tile {
-                        rows,
-                        depth: size,
-                        left: queries,
-                        right: keys.as_ptr().add(panel * size * width),
-                        out: scores.as_mut_ptr().add(panel * width),
-                        out_row: scores_row,
-                        start: Start::Zero,
-                    };
-                    tile::<S, VECTORS>(simd, product);
+        let mut first = self.queries.start;
+        while first < self.queries.end {
+            let end = self.queries.end.min(first + groups * rows_at_once);
+            let reached = reach.keys(&(first..end), tokens);
+            // Columns of the scores: keys are counted from the first one that is packed.
+            let (from, count) = (reached.start - packed.start, reached.len());
+
+            let mut panel = from / width;
+            while panel * width < from + count {
+                let panels = panel..(from + count).div_ceil(width).min(panel + PANELS_AT_ONCE);
+                let mut group = 0;
+                while first + group * rows_at_once < end {
+                    let query = first + group * rows_at_once;
+                    for panel in panels.clone() {
+                        // SAFETY: queries, packed panels and scores have been sized for these.
+                        unsafe {
+                            let scores = scores.as_mut_ptr().add(group * QUERY_ROWS * scores_row);
+                            let product = Tile {
+                                rows: rows_at_once.min(end - query),
+                                depth: size,
+                                left: Left { at: self.qkv.as_ptr().add(query * row), row, step: 1 },
+                                right: keys.as_ptr().add(panel * size * width),
+                                out: scores.add(panel * width),
+                                out_row: scores_row,
+                                start: Start::Zero,
+                            };
+                            tile::<S, VECTORS>(simd, product);
+                        }
+                    }
+                    group += 1;
                 }
+                panel = panels.end;
+            }
+
+            let mut totals = [[0.0; QUERY_ROWS]; LONG_GROUPS];
+            let mut group = 0;
+            while first + group * rows_at_once < end {
+                let query = first + group * rows_at_once;
+                let scores = &mut scores[group * QUERY_ROWS * scores_row + from..];
+                let rows = rows_at_once.min(end - query);
                 let mut i = 0;
-                while let Some(bias) = self.bias
-                    && i < rows
-                {
-                    let scores = &mut scores[i * scores_row..][..tokens];
-                    bias.add(simd, scores, first + i, scale);
+                while i < rows {
+                    let scores = &mut scores[i * scores_row..][..count];
+                    if let Some(bias) = self.bias {
+                        bias.add(simd, scores, (query + i, reached.start), scale);
+                    }
+                    reach.mask(scores, query + i, reached.start);
                     i += 1;
                 }
-                let scores_at = scores.as_mut_ptr();
-                let totals = exponentials(simd, scores_at, scores_row, tokens, rest_of_scale);
+                // SAFETY: so many rows have been sized, and vectors beyond the last key.
+                totals[group] = unsafe {
+                    exponentials(simd, scores.as_mut_ptr(), scores_row, count, rest_of_scale)
+                };
                 i = 0;
                 // After the sums: what is dropped still counts in the other probabilities.
                 while i < rows && !self.dropout.is_none() {
-                    let weights = &mut scores[i * scores_row..][..tokens];
-                    self.dropout.scale_row(self.rows[first + i], self.first_feature, weights);
+                    let weights = &mut scores[i * scores_row..][..count];
+                    let feature = self.first_feature.wrapping_add(reached.start as u32);
+                    self.dropout.scale_row(self.rows[query + i], feature, weights);
                     i += 1;
                 }
-                let weights = Left { at: scores.as_ptr(), row: scores_row, step: 1 };
-                for panel in 0..value_panels {
-                    let product = Tile {
-                        rows,
-                        depth: tokens,
-                        left: weights,
-                        right: values.as_ptr().add(panel * tokens * width),
-                        out: sums.as_mut_ptr().add(panel * width),
-                        out_row,
-                        start: Start::Zero,
-                    };
-                    tile::<S, VECTORS>(simd, product);
+                group += 1;
+            }
+
+            let mut key = from;
+            while key < from + count {
+                let depth = VALUES_AT_ONCE.min(from + count - key);
+                let mut group = 0;
+                while first + group * rows_at_once < end {
+                    let query = first + group * rows_at_once;
+                    for panel in 0..value_panels {
+                        // SAFETY: packed panels, scores and sums have been sized for these.
+                        unsafe {
+                            let scores = scores.as_ptr().add(group * QUERY_ROWS * scores_row);
+                            let sums = sums.as_mut_ptr().add(group * QUERY_ROWS * out_row);
+                            let product = Tile {
+                                rows: rows_at_once.min(end - query),
+                                depth,
+                                left: Left { at: scores.add(key), row: scores_row, step: 1 },
+                                right: values.as_ptr().add((panel * packed.len() + key) * width),
+                                out: sums.add(panel * width),
+                                out_row,
+                                start: if key == from { Start::Zero } else { Start::Out },
+                            };
+                            tile::<S, VECTORS>(simd, product);
+                        }
+                    }
+                    group += 1;
                 }
-                i = 0;
-                while i < rows {
-                    let factor = simd.splat(1.0 / totals[i]);
-                    let to = self.out.get().add((first + i) * self.width);
-                    let mut at = 0;
-                    while at < size {
-                        let sum = simd.load(sums.as_ptr().add(i * out_row + at));
+                key += depth;
+            }
+
+            let mut query = first;
+            while query < end {
+                let (group, i) = ((query - first) / rows_at_once, (query - first) % rows_at_once);
+                let factor = simd.splat(1.0 / totals[group][i]);
+                let mut at = 0;
+                while at < size {
+                    // SAFETY: sums have been sized for these rows; the output rows of this head
+                    // belong to this call alone.
+                    unsafe {
+                        let sums = sums.as_ptr().add((group * QUERY_ROWS + i) * out_row);
                         simd.store_first(
-                            simd.mul(sum, factor),
-                            to.add(at),
+                            simd.mul(simd.load(sums.add(at)), factor),
+                            self.out.get().add(query * self.width + at),
                             S::LANES.min(size - at),
                         );
-                        at += S::LANES;
                     }
-                    i += 1;
+                    at += S::LANES;
                 }
+                query += 1;
             }
-            first += rows;
+            first = end;
         }
     }
 }

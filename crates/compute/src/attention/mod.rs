@@ -1,5 +1,8 @@
 //! Scaled dot-product attention (Vaswani et al., 2017, equation 1), sequence by sequence and head
 //! by head: a token attends to the tokens of its own sequence only, so packed batches need no mask.
+//!
+//! No `[T, T]` matrix exists: scores are computed for a block of queries at a time. With a window,
+//! only the keys in reach of a block are packed and multiplied, so that time is `O(T · window)`.
 
 mod backward;
 mod forward;
@@ -8,7 +11,7 @@ use std::ops::Range;
 
 use crate::dropout::Dropout;
 use crate::simd::Simd;
-use crate::threads::Team;
+use crate::threads::{Team, share_in_steps};
 
 pub use forward::attention_reference;
 
@@ -36,6 +39,8 @@ pub struct Attention<'a> {
     /// `[H, 2·L − 1]`: what is added to the score of a query and a key after the division by `√K`.
     /// The column is `key − query + L − 1`; `L` is any length that no sequence exceeds.
     pub bias: Option<&'a [f32]>,
+    /// The largest distance of a key to which a query attends; `None` for all keys of the sequence.
+    pub window: Option<usize>,
     /// Dropout of the probabilities.
     pub dropout: Dropout,
     /// `[N]`, see [`dropout`](crate::Cpu::dropout): a mask belongs to the row of the query, the
@@ -44,9 +49,9 @@ pub struct Attention<'a> {
 }
 
 impl<'a> Attention<'a> {
-    /// Attention without bias and dropout.
+    /// Attention to all keys of a sequence, without bias and dropout.
     pub fn new(shape: AttentionShape) -> Self {
-        Self { shape, bias: None, dropout: Dropout::none(), rows: &[] }
+        Self { shape, bias: None, window: None, dropout: Dropout::none(), rows: &[] }
     }
 
     /// Checks that `qkv` is `[N, 3·D]`, `out` `[N, D]`, and the rest as long as it must be.
@@ -70,6 +75,11 @@ impl<'a> Attention<'a> {
         if self.dropout.is_none() { &[] } else { &self.rows[tokens] }
     }
 
+    /// The keys in reach of each query.
+    fn reach(&self) -> Reach {
+        Reach(self.window.unwrap_or(usize::MAX))
+    }
+
     /// The bias of this head.
     fn bias_of(&self, head: usize) -> Option<BiasRow<'a>> {
         self.bias.map(|bias| {
@@ -79,15 +89,55 @@ impl<'a> Attention<'a> {
     }
 }
 
+/// The largest distance of a key to which a query attends.
+#[derive(Clone, Copy)]
+struct Reach(usize);
+
+impl Reach {
+    /// The keys of a sequence of `tokens` tokens to which any of `queries` attends.
+    #[inline(always)]
+    fn keys(self, queries: &Range<usize>, tokens: usize) -> Range<usize> {
+        queries.start.saturating_sub(self.0)..tokens.min(queries.end.saturating_add(self.0))
+    }
+
+    /// Whether some key of a sequence of `tokens` tokens is out of reach of some query.
+    fn is_short(self, tokens: usize) -> bool {
+        self.0 < tokens - 1
+    }
+
+    /// Most keys that `queries` queries of a sequence of `tokens` tokens attend to.
+    fn most_keys(self, queries: usize, tokens: usize) -> usize {
+        tokens.min(queries.saturating_add(self.0.saturating_mul(2)))
+    }
+
+    /// Sets the scores of keys out of reach to −∞, whose exponential is 0.
+    ///
+    /// - `scores`: the scores of `query` for the keys from `first_key` on
+    #[inline(always)]
+    fn mask(self, scores: &mut [f32], query: usize, first_key: usize) {
+        let keys = self.keys(&(query..query + 1), first_key + scores.len());
+        scores[..keys.start.saturating_sub(first_key)].fill(f32::NEG_INFINITY);
+        scores[keys.end - first_key..].fill(f32::NEG_INFINITY);
+    }
+}
+
 /// `[2·L − 1]`: the bias of one head.
 #[derive(Clone, Copy)]
 struct BiasRow<'a>(&'a [f32]);
 
 impl BiasRow<'_> {
-    /// `scores · scale + bias`, in place, for the keys from 0 to `scores.len()` of query `query`.
+    /// `scores · scale + bias`, in place.
+    ///
+    /// - `scores`: the scores of `query` for the keys from `first_key` on
     #[inline(always)]
-    fn add<S: Simd>(self, simd: S, scores: &mut [f32], query: usize, scale: S::V) {
-        let bias = &self.0[self.0.len() / 2 - query..][..scores.len()];
+    fn add<S: Simd>(
+        self,
+        simd: S,
+        scores: &mut [f32],
+        (query, first_key): (usize, usize),
+        scale: S::V,
+    ) {
+        let bias = &self.0[self.0.len() / 2 + first_key - query..][..scores.len()];
         let mut at = 0;
         while at < scores.len() {
             let lanes = S::LANES.min(scores.len() - at);
@@ -103,25 +153,37 @@ impl BiasRow<'_> {
     }
 }
 
-/// Calls `work` with the tokens of each sequence and each of its heads, spread over the team.
+/// Calls `work` with the tokens of each sequence, each of its heads, and blocks of at most about
+/// `rows` of its queries, spread over the team.
 fn each_head(
     team: &Team,
     heads: usize,
     offsets: &[usize],
-    work: &(dyn Fn(Range<usize>, usize) + Sync),
+    rows: usize,
+    work: &(dyn Fn(Range<usize>, usize, Range<usize>) + Sync),
 ) {
-    let items = (offsets.len() - 1) * heads;
+    let longest = offsets.windows(2).map(|s| s[1] - s[0]).max().unwrap_or(0);
+    // Shorter sequences have fewer blocks: their last items are empty.
+    let blocks = longest.div_ceil(rows).max(1);
+    let items = (offsets.len() - 1) * heads * blocks;
     let parts = if team.parts() == 1 { 1 } else { items.min(8 * team.parts()) };
     team.run(parts, &|part| {
         for item in items * part / parts..items * (part + 1) / parts {
+            let (block, item) = (item % blocks, item / blocks);
             let (sequence, head) = (item / heads, item % heads);
             let tokens = offsets[sequence]..offsets[sequence + 1];
-            if !tokens.is_empty() {
-                work(tokens, head);
+            let own_blocks = tokens.len().div_ceil(rows);
+            if block < own_blocks {
+                let queries = share_in_steps(tokens.len(), ROWS_STEP, (block, own_blocks));
+                work(tokens, head, queries);
             }
         }
     });
 }
+
+/// Blocks of queries end at a multiple of this, itself one of the rows that any instruction set
+/// takes at a time: so where they end changes no result.
+const ROWS_STEP: usize = 48;
 
 /// What names the probability of key 0 in the dropout of a query's row; those of
 /// the other keys follow. Heads stay apart up to 2²⁰ tokens.
@@ -145,6 +207,9 @@ fn probabilities_reference(
     let (size, width) = (shape.head_size, shape.width());
     let at = |row: usize, column: usize| qkv[row * 3 * width + column];
     let score = |j: usize| {
+        if j.abs_diff(i) > attention.window.unwrap_or(usize::MAX) {
+            return f64::NEG_INFINITY;
+        }
         let columns = head * size..(head + 1) * size;
         let product: f64 = columns.map(|c| at(i, c) * at(j, width + c)).sum();
         let bias = bias.map_or(0.0, |bias| {
