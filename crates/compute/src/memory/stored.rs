@@ -100,6 +100,8 @@ impl std::fmt::Debug for Bytes {
 pub enum StoredType {
     /// IEEE single precision.
     F32,
+    /// IEEE double precision; rounded to the nearest single.
+    F64,
     /// IEEE half precision.
     F16,
     /// The upper half of a single.
@@ -112,6 +114,7 @@ impl StoredType {
     /// Bytes per number.
     pub fn size(self) -> usize {
         match self {
+            Self::F64 => 8,
             Self::F32 => 4,
             Self::F16 | Self::Bf16 => 2,
             Self::I8 => 1,
@@ -188,6 +191,7 @@ impl StoredTensor {
         let bytes = &self.bytes.as_slice()[row * columns * size..(row + 1) * columns * size];
         match self.kind {
             StoredType::F32 => convert(bytes, out, f32::from_le_bytes),
+            StoredType::F64 => convert(bytes, out, |b| f64::from_le_bytes(b) as f32),
             StoredType::F16 => convert(bytes, out, |b| half::f16::from_le_bytes(b).to_f32()),
             StoredType::Bf16 => convert(bytes, out, |b| half::bf16::from_le_bytes(b).to_f32()),
             StoredType::I8 => {
@@ -299,5 +303,32 @@ fn convert<const SIZE: usize>(bytes: &[u8], out: &mut [f32], number: impl Fn([u8
     let (parts, _) = bytes.as_chunks::<SIZE>();
     for (out, part) in out.iter_mut().zip(parts) {
         *out = number(*part);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn doubles_are_rounded_to_the_nearest_single() {
+        let step = 2f64.powi(-23);
+        let cases = [
+            (0.1, 0.1f32),
+            (-0.0, -0.0),
+            (1.0 + 0.5 * step, 1.0),
+            (1.0 + 1.5 * step, 1.0 + 2.0 * f32::EPSILON),
+            (1.0 + 0.500001 * step, 1.0 + f32::EPSILON),
+            (1e-45, f32::from_bits(1)),
+            (1e-60, 0.0),
+            (-f64::from(f32::MAX), f32::MIN),
+            (1e300, f32::INFINITY),
+        ];
+        let bytes: Vec<u8> = cases.iter().flat_map(|(double, _)| double.to_le_bytes()).collect();
+        let shape = vec![3, 3];
+        let found = StoredTensor::new(bytes.into(), StoredType::F64, shape, Vec::new()).to_vec();
+        for ((double, single), found) in cases.iter().zip(found) {
+            assert_eq!(found.to_bits(), single.to_bits(), "{double}");
+        }
     }
 }

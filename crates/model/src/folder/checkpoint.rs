@@ -5,7 +5,7 @@
 //! those that the configuration calls for; tensors that are not used are reported. Only
 //! norms and biases are converted here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use polyhead_compute::StoredTensor;
 use polyhead_files::listed;
@@ -44,17 +44,22 @@ pub(crate) fn read(
     folder: &str,
     config: &EncoderConfig,
 ) -> Result<Checkpoint, Error> {
-    let opened = open(source, folder)?;
+    let specs = EncoderTensors::specs(config);
+    let mut opened = open(source, folder)?;
+    let wrapped = opened.leave_prefix_out(&specs.word.name, &config.family.tensors)?;
     let mut table = TensorTable::sort(&opened, &config.family.tensors)?;
     let file = opened.file;
 
-    let tensors = table.take_all(&file, EncoderTensors::specs(config))?;
+    let tensors = table.take_all(&file, specs)?;
     let weights = tensors.weights();
     let mut parameters = tensors.into_index();
     for spec in pooler_specs(config) {
         parameters.extend(table.take(&spec)?);
     }
-    let notices = table.notices(&file);
+    let mut notices = table.notices(&file);
+    notices.extend(wrapped.map(|prefix| {
+        format!("{file}: the names of its tensors begin with `{prefix}`, which is left out")
+    }));
     Ok(Checkpoint { weights, parameters, notices })
 }
 
@@ -65,6 +70,44 @@ struct Opened {
     tensors: BTreeMap<String, FileTensor>,
     /// Whether the file may hold 8-bit tensors with scales.
     int8: bool,
+}
+
+impl Opened {
+    /// Removes from all names what a program has put before the names of the whole encoder, such
+    /// as `0.auto_model.` of a sentence-transformers model that was saved as one module, and
+    /// returns it. It is found before the name of the word embeddings, `word`.
+    fn leave_prefix_out(
+        &mut self,
+        word: &str,
+        names: &TensorNames,
+    ) -> Result<Option<String>, Error> {
+        let ends_a_part = |prefix: &str| prefix.is_empty() || prefix.ends_with('.');
+        let before = |name: &String| {
+            let prefix = name.strip_suffix(word).filter(|prefix| ends_a_part(prefix))?;
+            let outer = prefix.strip_suffix(names.prefix).filter(|outer| ends_a_part(outer));
+            Some(outer.unwrap_or(prefix).to_owned())
+        };
+        let prefixes: BTreeSet<String> = self.tensors.keys().filter_map(before).collect();
+        let prefix = match Vec::from_iter(&prefixes)[..] {
+            [] => return Ok(None),
+            _ if prefixes.contains("") => return Ok(None),
+            [prefix] => prefix.clone(),
+            _ => fail!(
+                Format,
+                "{}: tensor `{word}`: expected one encoder, found one under each of {}",
+                self.file,
+                listed(&Vec::from_iter(prefixes))
+            ),
+        };
+        for (name, tensor) in std::mem::take(&mut self.tensors) {
+            let short = name.strip_prefix(&prefix).unwrap_or(&name).to_owned();
+            if self.tensors.insert(short.clone(), tensor).is_some() {
+                let file = &self.file;
+                fail!(Format, "{file}: tensor `{short}`: found twice, with and without `{prefix}`");
+            }
+        }
+        Ok(Some(prefix))
+    }
 }
 
 fn open(source: &Source, folder: &str) -> Result<Opened, Error> {

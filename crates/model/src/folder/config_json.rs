@@ -100,7 +100,7 @@ fn check_unsupported(json: &Map<String, Value>) -> Result<(), Error> {
     if json.get("quantization_config").is_some_and(sets_something) {
         fail!(
             Unsupported,
-            "`quantization_config`: expected none, found one; only plain f32, f16 and bf16 \
+            "`quantization_config`: expected none, found one; only plain f32, f64, f16 and bf16 \
              weights are read"
         );
     }

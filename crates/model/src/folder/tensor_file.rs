@@ -73,16 +73,17 @@ impl TensorFile {
 }
 
 impl FileTensor {
-    /// The tensor in the form that the kernels read: f32, f16 or bf16.
+    /// The tensor in the form that the kernels read: f32, f64, f16 or bf16.
     pub(crate) fn float(&self, name: &str) -> Result<StoredTensor, Error> {
         let kind = match self.dtype {
             Dtype::F32 => StoredType::F32,
+            Dtype::F64 => StoredType::F64,
             Dtype::F16 => StoredType::F16,
             Dtype::BF16 => StoredType::Bf16,
             other => {
                 fail!(
                     Unsupported,
-                    "{}: tensor `{name}`: expected F32, F16 or BF16, found {other}",
+                    "{}: tensor `{name}`: expected F32, F64, F16 or BF16, found {other}",
                     self.file
                 );
             }
@@ -331,7 +332,7 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::Unsupported);
         assert_eq!(
             error.to_string(),
-            "model.safetensors: tensor `b`: expected F32, F16 or BF16, found I16"
+            "model.safetensors: tensor `b`: expected F32, F64, F16 or BF16, found I16"
         );
     }
 

@@ -153,7 +153,7 @@ fn tensors_that_do_not_fit_the_configuration_are_named() {
                 });
             },
             kind: ErrorKind::Unsupported,
-            message: "tensor `embeddings.LayerNorm.bias`: expected F32, F16 or BF16, found I32",
+            message: "tensor `embeddings.LayerNorm.bias`: expected F32, F64, F16 or BF16, found I32",
         },
         Case {
             of: "tiny-bert",
@@ -166,6 +166,35 @@ fn tensors_that_do_not_fit_the_configuration_are_named() {
             },
             kind: ErrorKind::Format,
             message: "found twice",
+        },
+        Case {
+            of: "tiny-bert",
+            spoil: |copy| {
+                copy.edit_tensors("model.safetensors", |tensors| {
+                    let mut twins = tensors.clone();
+                    tensors.iter_mut().for_each(|tensor| tensor.name.insert_str(0, "query."));
+                    twins.iter_mut().for_each(|tensor| tensor.name.insert_str(0, "text."));
+                    tensors.extend(twins);
+                });
+            },
+            kind: ErrorKind::Format,
+            message: "tensor `embeddings.word_embeddings.weight`: expected one encoder, found one under each of `query.`, `text.`",
+        },
+        Case {
+            of: "tiny-bert",
+            spoil: |copy| {
+                copy.edit_tensors("model.safetensors", |tensors| {
+                    let mut twin = tensors[1].clone();
+                    tensors
+                        .iter_mut()
+                        .for_each(|tensor| tensor.name.insert_str(0, "0.auto_model."));
+                    assert_ne!(twin.name, "embeddings.word_embeddings.weight");
+                    twin.name = "pooler.dense.bias".to_owned();
+                    tensors.push(twin);
+                });
+            },
+            kind: ErrorKind::Format,
+            message: "tensor `pooler.dense.bias`: found twice, with and without `0.auto_model.`",
         },
         Case {
             of: "tiny-bert",

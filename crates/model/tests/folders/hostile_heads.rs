@@ -169,7 +169,7 @@ fn heads_that_do_not_fit_are_refused() {
         Case {
             spoil: |folder| folder.edit_tensor("heads.topic.bias", |t| t.dtype = "I32".into()),
             kind: ErrorKind::Unsupported,
-            message: "tensor `heads.topic.bias`: expected F32, F16 or BF16, found I32",
+            message: "tensor `heads.topic.bias`: expected F32, F64, F16 or BF16, found I32",
         },
         Case {
             spoil: |folder| {

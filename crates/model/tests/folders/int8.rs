@@ -123,7 +123,7 @@ fn a_damaged_8_bit_file_is_refused() {
         Case {
             from: "word_embeddings.weight.scale",
             to: "word_embeddings.weight.scals",
-            message: "tensor `embeddings.word_embeddings.weight`: expected F32, F16 or BF16, found I8",
+            message: "tensor `embeddings.word_embeddings.weight`: expected F32, F64, F16 or BF16, found I8",
         },
         Case {
             from: "\"shape\":[156]",

@@ -288,3 +288,73 @@ fn the_pooler_may_be_missing_and_strangers_are_named() {
         folder.notices
     );
 }
+
+/// Programs save the encoder as a part of a larger module, under names of their own.
+#[test]
+fn names_of_a_larger_module_are_found() {
+    let rename = |copy: &Copy, name: &dyn Fn(&str) -> String| {
+        copy.edit_tensors("model.safetensors", |tensors| {
+            tensors.iter_mut().for_each(|tensor| tensor.name = name(&tensor.name));
+        });
+    };
+    let cases = [
+        ("tiny-bert", "0.auto_model.", "0.auto_model."),
+        ("tiny-bert", "module.model.bert.", "module.model."),
+        ("tiny-bert", "my_bert.", "my_bert."),
+        ("tiny-bert", "é.", "é."),
+        ("tiny-bert-prefixed", "0.auto_model.", "0.auto_model."),
+        ("tiny-distilbert", "0.auto_model.", "0.auto_model."),
+        ("tiny-distilbert", "model.distilbert.", "model."),
+        ("tiny-bert-f16", "wrapped.", "wrapped."),
+    ];
+    for (name, prefix, left_out) in cases {
+        let copy = Copy::of(name);
+        rename(&copy, &|name| format!("{prefix}{name}"));
+        let (found, expected) = (copy.open().unwrap(), open(name));
+        assert_eq!(found.parameters.len(), expected.parameters.len(), "{prefix}{name}");
+        for (found, expected) in found.parameters.iter().zip(&expected.parameters) {
+            assert!(found.name.ends_with(&expected.name) && !found.name.contains(left_out));
+            assert_eq!(found.group, expected.group, "{}", found.name);
+            assert_eq!(found.tensor.to_vec(), expected.tensor.to_vec(), "{}", found.name);
+        }
+        let line = format!("begin with `{left_out}`, which is left out");
+        assert!(found.notices.iter().any(|notice| notice.ends_with(&line)), "{:?}", found.notices);
+        let others = found.notices.len() - expected.notices.len();
+        assert_eq!(others, 1, "{:?}", found.notices);
+    }
+    // Tensors of other modules keep their names, and are named.
+    let copy = Copy::of("tiny-bert");
+    copy.edit_tensors("model.safetensors", |tensors| {
+        let mut dense = tensors[0].clone();
+        tensors.iter_mut().for_each(|tensor| tensor.name.insert_str(0, "0.auto_model."));
+        dense.name = "2.linear.weight".to_owned();
+        tensors.push(dense);
+    });
+    let notices = copy.open().unwrap().notices;
+    assert!(
+        notices.iter().any(|line| line.ends_with("not used: `2.linear.weight`")),
+        "{notices:?}"
+    );
+}
+
+/// Rounds to the nearest f32, ties to even.
+#[test]
+fn doubles_are_read_as_the_nearest_singles() {
+    let copy = Copy::of("tiny-bert");
+    copy.edit_tensors("model.safetensors", |tensors| {
+        for tensor in tensors {
+            let (numbers, _) = tensor.data.as_chunks::<4>();
+            let doubles = numbers.iter().map(|number| f64::from(f32::from_le_bytes(*number)));
+            // Less than half of the last digit of a single.
+            let near = doubles.map(|number| number * (1.0 + 2f64.powi(-26)));
+            tensor.data = near.flat_map(f64::to_le_bytes).collect();
+            tensor.dtype = "F64".to_owned();
+        }
+    });
+    let (found, expected) = (copy.open().unwrap(), open("tiny-bert"));
+    for (found, expected) in found.parameters.iter().zip(&expected.parameters) {
+        assert_eq!(found.stored_type, StoredType::F64, "{}", found.name);
+        assert_eq!(found.tensor.to_vec(), expected.tensor.to_vec(), "{}", found.name);
+    }
+    assert_eq!(found.weights.embedding_norm.weight, expected.weights.embedding_norm.weight);
+}

@@ -213,6 +213,7 @@ fn group_name(group: ParameterGroup, modules: &[Module], heads: &[&str]) -> Stri
 fn stored_as(stored: StoredType) -> &'static str {
     match stored {
         StoredType::F32 => "f32",
+        StoredType::F64 => "f64",
         StoredType::F16 => "f16",
         StoredType::Bf16 => "bf16",
         StoredType::I8 => "i8",
