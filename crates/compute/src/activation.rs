@@ -57,7 +57,7 @@ impl Activation {
     }
 
     /// The formula.
-    fn exact(self, x: f64) -> f64 {
+    pub(crate) fn exact(self, x: f64) -> f64 {
         match self {
             Self::Identity => x,
             Self::Gelu => x / 2.0 * libm::erfc(-x / std::f64::consts::SQRT_2),

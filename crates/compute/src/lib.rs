@@ -39,6 +39,7 @@ mod simd;
 mod linear;
 
 mod attention;
+mod rotary;
 mod layer_norm;
 
 mod embedding;
@@ -46,6 +47,7 @@ mod pooling;
 mod vectors;
 
 mod activation;
+mod gated;
 mod dropout;
 
 mod adamw;
@@ -67,6 +69,7 @@ pub use linear::{
 
 pub use attention::{Attention, AttentionShape, attention_reference};
 pub use layer_norm::{Norm, layer_norm_reference, residual_layer_norm_reference};
+pub use rotary::RotaryTable;
 
 pub use embedding::{EmbeddingTables, WordTable};
 pub use pooling::{PooledSequence, PoolingMode};
