@@ -249,6 +249,7 @@ impl BackwardHead<'_> {
                                 out: weights.as_mut_ptr().add(scores),
                                 out_row: scores_row,
                                 start: Start::Zero,
+                                next_panel: None,
                             };
                             tile::<S, VECTORS>(simd, product);
                             let dout = dout.as_ptr().add((first + i) * width);
@@ -333,6 +334,7 @@ impl BackwardHead<'_> {
                             out: to.add(width),
                             out_row: 3 * width,
                             start,
+                            next_panel: None,
                         };
                         tile_columns::<S, VECTORS>(simd, product, columns);
                         let product = Tile {
@@ -369,6 +371,7 @@ impl BackwardHead<'_> {
                             out: self.dqkv.get().add(to),
                             out_row: 3 * width,
                             start: Start::Zero,
+                            next_panel: None,
                         };
                         tile_columns::<S, VECTORS>(simd, product, columns);
                     }

@@ -208,6 +208,7 @@ impl ForwardQueries<'_> {
                                 out: scores.add(panel * width),
                                 out_row: scores_row,
                                 start: Start::Zero,
+                                next_panel: None,
                             };
                             tile::<S, VECTORS>(simd, product);
                         }
@@ -266,6 +267,7 @@ impl ForwardQueries<'_> {
                                 out: sums.add(panel * width),
                                 out_row,
                                 start: if key == from { Start::Zero } else { Start::Out },
+                                next_panel: None,
                             };
                             tile::<S, VECTORS>(simd, product);
                         }

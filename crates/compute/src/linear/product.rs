@@ -13,7 +13,7 @@ use crate::memory::Buffer;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::Level;
 use crate::simd::{Op, Simd};
-use crate::threads::{SharedPointer, share, share_in_steps};
+use crate::threads::{SharedPointer, share};
 
 /// Rows of `x` that are packed together: 144 × 384 numbers stay in the second cache.
 pub(super) const BLOCK_ROWS: usize = 144;
@@ -75,6 +75,18 @@ pub(super) fn split(parts: usize, rows: usize, block: usize, panels: usize) -> (
     (blocks, (parts / blocks).min(panels).max(1))
 }
 
+/// Cuts rows into tiles of nearly equal size: a tile of one or two rows would take as long as one
+/// of four, since its few sums wait for each other.
+#[inline(always)]
+fn tiles<S: Simd>(rows: &Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    let (first, count) = (rows.start, rows.len());
+    let tiles = count.div_ceil(S::TILE_ROWS);
+    (0..tiles).map(move |tile| {
+        let rows = share(count, tiles, tile);
+        first + rows.start..first + rows.end
+    })
+}
+
 struct PartOfProduct<'a> {
     product: Product<'a>,
     /// Which block of rows, of how many.
@@ -101,7 +113,7 @@ impl Op for PartOfProduct<'_> {
 impl PartOfProduct<'_> {
     #[inline(always)]
     fn blocks<S: Simd, const VECTORS: usize>(&mut self, simd: S) {
-        let all = share_in_steps(self.product.rows, S::TILE_ROWS, self.block);
+        let all = share(self.product.rows, self.block.1, self.block.0);
         for first_row in all.clone().step_by(BLOCK_ROWS) {
             let rows = first_row..all.end.min(first_row + BLOCK_ROWS);
             for first_k in (0..self.product.weight.inputs).step_by(BLOCK_DEPTH) {
@@ -117,8 +129,8 @@ impl PartOfProduct<'_> {
     fn pack_rows<S: Simd>(&mut self, simd: S, rows: &Range<usize>, depth: &Range<usize>) {
         let inputs = self.product.weight.inputs;
         let mut at = 0;
-        for first in rows.clone().step_by(S::TILE_ROWS) {
-            let count = S::TILE_ROWS.min(rows.end - first);
+        for tile in tiles::<S>(rows) {
+            let (first, count) = (tile.start, tile.len());
             let from = &self.product.x[first * inputs + depth.start..]
                 [..(count - 1) * inputs + depth.len()];
             let to = &mut self.packed[at..][..count * depth.len() + S::LANES];
@@ -145,8 +157,12 @@ impl PartOfProduct<'_> {
             let columns = panel * weight.width..weight.outputs.min((panel + 1) * weight.width);
             let right =
                 weight.panels[(panel * weight.inputs + depth.start) * weight.width..].as_ptr();
-            for first in rows.clone().step_by(S::TILE_ROWS) {
-                let count = S::TILE_ROWS.min(rows.end - first);
+            for tile in tiles::<S>(rows) {
+                let (first, count) = (tile.start, tile.len());
+                // Weights are larger than the second cache: unless the last tile of a panel fetches
+                // the next one, its first tile waits, and a short text has few other tiles.
+                let next_panel = (tile.end == rows.end)
+                    .then(|| right.wrapping_add(weight.inputs * weight.width));
                 let sliver = self.packed[(first - rows.start) * depth.len()..]
                     [..count * depth.len()]
                     .as_ptr();
@@ -163,6 +179,7 @@ impl PartOfProduct<'_> {
                         out: self.product.pre.get().add(at),
                         out_row: weight.outputs,
                         start: if first_k { self.start(at, columns.start) } else { Start::Out },
+                        next_panel,
                     };
                     tile_columns::<S, VECTORS>(simd, product, columns.len());
                     if last_k {

@@ -327,6 +327,7 @@ impl Block<'_> {
                         out: self.dweight.get().add(first * inputs + panel * width),
                         out_row: inputs,
                         start: Start::Out,
+                        next_panel: None,
                     };
                     tile_columns::<S, VECTORS>(simd, product, columns)
                 }
