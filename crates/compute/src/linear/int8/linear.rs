@@ -197,6 +197,7 @@ impl Int8Tiles<'_> {
         const { assert!(K::ROWS * K::COLUMNS <= MOST_RESULTS && K::COLUMNS <= MOST_COLUMNS) };
         let Self { x, weight, epilogue: Epilogue { bias, activation, residual }, .. } = *self;
         for panel in panels {
+            let next_panel = weight.starts.get(panel + 1);
             let column = panel * K::COLUMNS;
             let columns = K::COLUMNS.min(weight.outputs - column);
             let mut first = rows.start;
@@ -212,6 +213,9 @@ impl Int8Tiles<'_> {
                         left: x.levels.as_ptr().cast::<K::Left>().add(first * x.stride()),
                         left_row: x.stride(),
                         right: weight.panels.as_ptr().add(weight.starts[panel]),
+                        next_panel: next_panel
+                            .filter(|_| first + count == rows.end)
+                            .map(|start| weight.panels.as_ptr().add(*start)),
                         row_scales: x.scales.as_ptr().add(first),
                         zeros: x.zeros.as_ptr().add(first),
                         scales: weight.scales.as_ptr().add(column),

@@ -4,7 +4,7 @@
 use std::arch::asm;
 use std::arch::x86_64::*;
 
-use super::duos::{self, COLUMNS, COPIES, DUO, Header, SINGLE};
+use super::duos::{self, COLUMNS, COPIES, DUO, Header, LINE, SINGLE};
 use super::finish::{StoredSums, Sums, finish, no_sums, store};
 use super::{Kernel, KernelOp, Tile, tile_apart};
 use crate::simd::{Avx2, enter, instructions};
@@ -104,11 +104,17 @@ unsafe fn duo_tile(kernel: Avx2Duos, tile: &Tile<Avx2Duos>) {
 #[target_feature(enable = "avx2,fma")]
 #[inline]
 unsafe fn fixed<const ROWS: usize>(tile: &Tile<Avx2Duos>, stored: &mut StoredSums<__m256i, 1>) {
-    let Tile { left, left_row, right, .. } = *tile;
+    let Tile { left, left_row, right, next_panel, .. } = *tile;
     // SAFETY: every access is within what the caller promises; the panel is one of `duos::pack`.
     unsafe {
         let header = Header::read(right);
         let Header { duos, singles } = header;
+        if let Some(next) = next_panel {
+            // Panels are about as long as each other.
+            for at in (0..duos * DUO + singles * SINGLE).step_by(LINE) {
+                _mm_prefetch::<_MM_HINT_T0>(next.wrapping_add(at).cast());
+            }
+        }
         let ones = _mm256_set1_epi16(1);
         let rows: [usize; ROWS] = std::array::from_fn(|i| i * left_row);
         let mut sums = [[_mm256_setzero_si256()]; ROWS];

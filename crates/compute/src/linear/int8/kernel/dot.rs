@@ -56,17 +56,18 @@ unsafe fn fixed<D: Dot, const ROWS: usize, const VECTORS: usize>(
     tile: &Tile<D>,
     stored: &mut StoredSums<D::I, VECTORS>,
 ) {
-    let Tile { groups, left, left_row, right, .. } = *tile;
+    let Tile { groups, left, left_row, right, next_panel, .. } = *tile;
     let lanes = <D::Float as Simd>::LANES;
+    let fetched = next_panel.unwrap_or(right.wrapping_add(AHEAD * VECTORS * lanes * GROUP));
     let mut sums = [[dot.zero(); VECTORS]; ROWS];
     // SAFETY: every access is within what the caller promises.
     unsafe {
         for group in 0..groups {
             let mut columns = [dot.zero(); VECTORS];
             for (j, column) in columns.iter_mut().enumerate() {
-                *column = dot.load_groups(right.add((group * VECTORS + j) * lanes * GROUP));
-                let ahead = (group + AHEAD) * VECTORS + j;
-                dot.prefetch_groups(right.wrapping_add(ahead * lanes * GROUP));
+                let at = (group * VECTORS + j) * lanes * GROUP;
+                *column = dot.load_groups(right.add(at));
+                dot.prefetch_groups(fetched.wrapping_add(at));
             }
             for (i, row) in sums.iter_mut().enumerate() {
                 let x = dot.splat_group(left.add(i * left_row + group * GROUP));

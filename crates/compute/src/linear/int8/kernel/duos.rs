@@ -25,7 +25,7 @@ const ORDERS: [[usize; GROUP]; 3] = [[0, 1, 2, 3], [0, 2, 1, 3], [0, 3, 1, 2]];
 /// The most that the weights of one sign of a 16-bit sum may add up to.
 const MOST: u8 = 128;
 /// Bytes of the header, and what panels are filled up to.
-const LINE: usize = 64;
+pub(super) const LINE: usize = 64;
 
 /// The begin of a panel; behind it the weights of duos and singles, then their offsets in a row.
 pub(super) struct Header {

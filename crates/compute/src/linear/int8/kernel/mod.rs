@@ -39,6 +39,8 @@ pub(super) struct Tile<K: Kernel> {
     pub(super) left_row: usize,
     /// A panel of [`Kernel::pack_panel`].
     pub(super) right: *const u8,
+    /// The panel that the next tile reads, where that is another one.
+    pub(super) next_panel: Option<*const u8>,
     /// `[rows]`
     pub(super) row_scales: *const f32,
     /// `[rows]`
