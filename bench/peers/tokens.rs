@@ -1,0 +1,53 @@
+//! Tokens for workers in Rust whose crate runs a network only: the tokenizer as sentence-transformers
+//! sets it, its batches, and the mean of the token vectors.
+
+use std::path::Path;
+
+use tokenizers::{Encoding, PaddingParams, Tokenizer, TruncationParams};
+
+use crate::protocol::{BATCH, Failure, longest_first};
+
+/// The tokenizer of a model folder, which cuts where sentence-transformers cuts and pads to the longest text of a batch.
+pub fn load_tokenizer(folder: &Path) -> Result<Tokenizer, Failure> {
+    let mut tokenizer = Tokenizer::from_file(folder.join("tokenizer.json"))?;
+    let truncation = TruncationParams { max_length: max_length(folder)?, ..Default::default() };
+    tokenizer.with_truncation(Some(truncation))?.with_padding(Some(PaddingParams::default()));
+    Ok(tokenizer)
+}
+
+/// Where sentence-transformers cuts texts of this model.
+fn max_length(model: &Path) -> Result<usize, Failure> {
+    let file = std::fs::read(model.join("sentence_bert_config.json"))?;
+    let config: serde_json::Value = serde_json::from_slice(&file)?;
+    let length = config["max_seq_length"].as_u64();
+    Ok(length.ok_or("sentence_bert_config.json: no max_seq_length")? as usize)
+}
+
+/// Vectors of texts, in the texts' order: `encode` gets sentence-transformers' batches.
+pub fn encode_in_batches(
+    tokenizer: &Tokenizer,
+    texts: &[String],
+    encode: impl Fn(&[Encoding]) -> Result<Vec<Vec<f32>>, Failure>,
+) -> Result<Vec<Vec<f32>>, Failure> {
+    let mut vectors = vec![Vec::new(); texts.len()];
+    for places in longest_first(texts).chunks(BATCH) {
+        let batch: Vec<&str> = places.iter().map(|&at| texts[at].as_str()).collect();
+        let encodings = tokenizer.encode_batch(batch, true)?;
+        for (&at, vector) in places.iter().zip(encode(&encodings)?) {
+            vectors[at] = vector;
+        }
+    }
+    Ok(vectors)
+}
+
+/// Numbers of a padded batch, `[B, T]`, end to end.
+pub fn numbers<'a>(encodings: &'a [Encoding], of: fn(&Encoding) -> &[u32]) -> impl Iterator<Item = u32> + 'a {
+    encodings.iter().flat_map(move |one| of(one).iter().copied())
+}
+
+/// Real tokens of all texts: no padding.
+pub fn count_tokens(tokenizer: &Tokenizer, texts: &[String]) -> Result<usize, Failure> {
+    let texts = texts.iter().map(String::as_str).collect();
+    let encodings = tokenizer.encode_batch(texts, true)?;
+    Ok(numbers(&encodings, Encoding::get_attention_mask).sum::<u32>() as usize)
+}
