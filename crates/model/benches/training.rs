@@ -114,6 +114,7 @@ fn head(name: &str, labels: usize, site: &HeadDims) -> HeadWeights {
         layer: HeadLayer::Last,
         hidden: None,
         activation: Activation::Gelu,
+        hidden_form: Default::default(),
         dropout: 0.1,
         temperature: 1.0,
         thresholds: Vec::new(),

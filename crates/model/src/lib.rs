@@ -42,8 +42,9 @@ pub use folder::{
 };
 pub use heads::{
     Answer, ClassAnswer, EmptyCell, HeadDims, HeadInput, HeadLayer, HeadSpec, HeadWeights,
-    LabelFormat, LabelMatching, LabelScore, NumberRange, RESERVED_TASK_NAME, TaggedText,
-    TaggedWord, TargetScale, TaskKind, TextSpan, check_task_name, ordinal_answer,
+    HiddenForm, HiddenNorm, HiddenWeights, LabelFormat, LabelMatching, LabelScore, NumberRange,
+    RESERVED_TASK_NAME, TaggedText, TaggedWord, TargetScale, TaskKind, TextSpan, check_task_name,
+    ordinal_answer,
 };
 pub use hub::{Hub, resolve};
 pub use measure::{Check, CosineStats, PrecisionStudy, product_rate};

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 
 use polyhead_compute::{Activation, Threads};
 use polyhead_model::{
-    Gradients, HeadInput, HeadLayer, HeadSpec, HeadWeights, Mode, ModelFolder, Network,
-    NetworkInput, NetworkOptions, Pass, PoolingMode, PoolingSpec, Sequences, TaskKind,
+    Gradients, HeadInput, HeadLayer, HeadSpec, HeadWeights, HiddenWeights, Mode, ModelFolder,
+    Network, NetworkInput, NetworkOptions, Pass, PoolingMode, PoolingSpec, Sequences, TaskKind,
     TrainableLayout,
 };
 use polyhead_testing::{Golden, assert_close, largest, tiny_model};
@@ -25,6 +25,7 @@ fn spec(name: &str, kind: TaskKind, outputs: usize, pooling: PoolingMode) -> Hea
         layer: HeadLayer::Last,
         hidden: None,
         activation: Activation::Gelu,
+        hidden_form: Default::default(),
         dropout: 0.0,
         temperature: 1.0,
         thresholds: Vec::new(),
@@ -50,7 +51,11 @@ fn heads(golden: &Golden) -> Vec<HeadWeights> {
             let tensor = |part: &str| golden.get(&format!("heads.{}.{part}", spec.name)).to_vec();
             HeadWeights {
                 mix: (spec.layer == HeadLayer::Mix).then(|| tensor("mix")),
-                hidden: spec.hidden.map(|_| (tensor("hidden.weight"), tensor("hidden.bias"))),
+                hidden: spec.hidden.map(|_| HiddenWeights {
+                    weight: tensor("hidden.weight"),
+                    bias: Some(tensor("hidden.bias")),
+                    norm: None,
+                }),
                 output: (tensor("weight"), tensor("bias")),
                 spec,
             }

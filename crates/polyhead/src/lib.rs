@@ -94,11 +94,12 @@
 pub use polyhead_compute::{Cpu, Threads};
 pub use polyhead_model::{
     Activation, Answer, Check, ClassAnswer, EncodeOptions, Encoded, EncoderConfig, Error,
-    ErrorKind, Family, HeadInput, HeadLayer, HeadSpec, HeadWeights, Hit, LabelMatching, LabelScore,
-    LoadOptions, Matrix, ModelFolder, Module, MultiTaskModel, OnTruncate, Parameter,
-    ParameterGroup, PoolingMode, PoolingSpec, Precision, Predictions, Prompt, Provenance,
-    RequestOptions, SentenceEncoder, TaggedText, TaggedWord, TaskAnswer, TaskKind, TextAnswer,
-    TextSpan, TokenVectors, Vectors, cosine_similarity, semantic_search,
+    ErrorKind, Family, HeadInput, HeadLayer, HeadSpec, HeadWeights, HiddenForm, HiddenNorm,
+    HiddenWeights, Hit, LabelMatching, LabelScore, LoadOptions, Matrix, ModelFolder, Module,
+    MultiTaskModel, OnTruncate, Parameter, ParameterGroup, PoolingMode, PoolingSpec, Precision,
+    Predictions, Prompt, Provenance, RequestOptions, SentenceEncoder, TaggedText, TaggedWord,
+    TaskAnswer, TaskKind, TextAnswer, TextSpan, TokenVectors, Vectors, cosine_similarity,
+    semantic_search,
 };
 pub use polyhead_model::{
     Depth, Gradients, Mode, Network, NetworkInput, NetworkOptions, ParameterStore, Pass,

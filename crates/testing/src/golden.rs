@@ -24,7 +24,7 @@ pub fn golden_json<T: DeserializeOwned>(file: &str) -> T {
 
 /// The tensors of a golden file, and the JSON file of the same name.
 pub struct Golden {
-    tensors: HashMap<String, Vec<f32>>,
+    tensors: HashMap<String, (Vec<usize>, Vec<f32>)>,
     /// Content of the JSON file; null if there is none.
     pub json: Value,
 }
@@ -34,7 +34,10 @@ impl Golden {
     pub fn read(name: &str) -> Self {
         let bytes = read(&format!("{name}.safetensors"));
         let file = SafeTensors::deserialize(&bytes).unwrap();
-        let tensors = file.tensors().into_iter().map(|(name, view)| (name, values(&view)));
+        let tensors = file.tensors().into_iter().map(|(name, view)| {
+            let shape = view.shape().to_vec();
+            (name, (shape, values(&view)))
+        });
         let json = format!("{name}.json");
         let json = if path(&json).exists() { golden_json(&json) } else { Value::Null };
         Self { tensors: tensors.collect(), json }
@@ -42,6 +45,15 @@ impl Golden {
 
     /// The numbers of a tensor; whole numbers are converted.
     pub fn get(&self, name: &str) -> &[f32] {
+        &self.tensor(name).1
+    }
+
+    /// The shape of a tensor.
+    pub fn shape(&self, name: &str) -> &[usize] {
+        &self.tensor(name).0
+    }
+
+    fn tensor(&self, name: &str) -> &(Vec<usize>, Vec<f32>) {
         self.tensors.get(name).unwrap_or_else(|| panic!("no tensor {name}"))
     }
 

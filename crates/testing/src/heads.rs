@@ -16,6 +16,7 @@ pub fn heads(folder: &ModelFolder) -> Vec<HeadWeights> {
         layer: HeadLayer::Last,
         hidden: None,
         activation: Activation::Gelu,
+        hidden_form: Default::default(),
         dropout: 0.1,
         temperature: 1.0,
         thresholds: vec![],

@@ -1,6 +1,7 @@
 //! Helpers shared by the tests of several crates. They panic where a test has to fail.
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
+mod classifiers;
 mod close;
 mod folders;
 mod golden;
@@ -10,6 +11,7 @@ mod mutate;
 mod slopes;
 mod texts;
 
+pub use classifiers::Classifier;
 pub use close::{assert_close, largest};
 #[cfg(unix)]
 pub use folders::put_pipe;

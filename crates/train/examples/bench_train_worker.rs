@@ -126,6 +126,7 @@ fn spec(name: &str, labels: usize) -> HeadSpec {
         layer: HeadLayer::Last,
         hidden: None,
         activation: polyhead_compute::Activation::Gelu,
+        hidden_form: Default::default(),
         dropout: 0.1,
         temperature: 1.0,
         thresholds: Vec::new(),

@@ -118,6 +118,7 @@ mod tests {
                 layer: HeadLayer::Last,
                 hidden: None,
                 activation: Activation::Gelu,
+                hidden_form: Default::default(),
                 dropout: 0.0,
                 temperature: 1.0,
                 thresholds: vec![],

@@ -88,7 +88,7 @@ fn check_suffix(path: &Path) -> Result<()> {
 pub(crate) fn run(args: EvalArgs) -> Result<()> {
     args.input.iter().try_for_each(|path| check_suffix(path))?;
     let load = &args.model.load;
-    let (folder, _) = open_model(args.model.name()?, load.offline)?;
+    let (folder, _) = open_model(args.model.name()?, load)?;
     folder.notices.iter().for_each(|notice| load.note(notice));
     let threads = Threads::new(load.threads.expected()).context("no worker threads")?;
     let options = EvaluateOptions {

@@ -89,7 +89,7 @@ pub(crate) fn run(mut args: PredictArgs) -> Result<ExitCode> {
     input.note_files(&args.model.load);
     let source = input.open_source()?;
     let load = args.model.load;
-    let (folder, _) = open_model(&name, load.offline)?;
+    let (folder, _) = open_model(&name, &load)?;
     if folder.heads.is_empty() {
         return Err(usage(format!(
             "{name}: expected a model with tasks, found none; `polyhead train` trains them, \

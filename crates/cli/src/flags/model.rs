@@ -42,6 +42,10 @@ pub(crate) struct LoadArgs {
     #[arg(long, value_name = "f32|int8", hide_possible_values = true, value_parser = precision())]
     pub(crate) precision: Option<Precision>,
 
+    /// Name of the task of a classifier that transformers has written [default: label]
+    #[arg(long, value_name = "NAME")]
+    task_name: Option<String>,
+
     /// Never download a model (also: HF_HUB_OFFLINE=1)
     #[arg(long)]
     pub(crate) offline: bool,
@@ -121,18 +125,22 @@ impl LoadArgs {
         if let Some(tokens) = self.max_length {
             options = options.max_length(tokens.get());
         }
+        if let Some(name) = &self.task_name {
+            options = options.task_name(name);
+        }
         options
     }
 }
 
 /// Opens the model that a user names: `builtin`, a folder or a hub name. Also returns its path,
 /// unless it is built in.
-pub(crate) fn open_model(name: &str, offline: bool) -> Result<(ModelFolder, Option<PathBuf>)> {
-    if name == BUILTIN {
-        return Ok((ModelFolder::builtin()?, None));
+pub(crate) fn open_model(name: &str, load: &LoadArgs) -> Result<(ModelFolder, Option<PathBuf>)> {
+    let path = if name == BUILTIN { None } else { Some(resolve(name, load.offline)?) };
+    let mut folder = path.as_deref().map_or_else(ModelFolder::builtin, ModelFolder::open)?;
+    if let Some(task) = &load.task_name {
+        folder.name_published_task(task)?;
     }
-    let path = resolve(name, offline)?;
-    Ok((ModelFolder::open(&path)?, Some(path)))
+    Ok((folder, path))
 }
 
 /// The name of the model inside the program, as in configurations.
@@ -152,7 +160,7 @@ impl ModelArgs {
 
     /// Opens the model without loading its weights; also returns its path, unless it is built in.
     pub(crate) fn open(&self) -> Result<(ModelFolder, Option<PathBuf>)> {
-        open_model(self.named().unwrap_or(BUILTIN), self.load.offline)
+        open_model(self.named().unwrap_or(BUILTIN), &self.load)
     }
 
     /// Makes the encoder of an open `folder` and prints its notices.

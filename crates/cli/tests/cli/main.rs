@@ -6,6 +6,7 @@
 mod bad_input;
 mod bad_rows;
 mod bench;
+mod classifiers;
 mod commands;
 mod controls;
 mod encode;

@@ -15,9 +15,11 @@ use crate::encoder::{
     EncoderConfig, EncoderTensors, EncoderWeights, Parameter, TensorNames, TensorSpec, pooler_specs,
 };
 use crate::error::{Error, ErrorKind, fail};
+use crate::folder::published::Published;
 use crate::folder::shards;
 use crate::folder::source::{Source, joined};
 use crate::folder::tensor_file::{COLUMNS_SUFFIX, FileTensor, SCALE_SUFFIX, TensorFile};
+use crate::heads::{HeadDims, HeadWeights};
 
 /// The file of a checkpoint that is stored in one file.
 pub(crate) const SINGLE: &str = "model.safetensors";
@@ -34,25 +36,40 @@ pub(crate) struct Checkpoint {
     pub(crate) weights: EncoderWeights,
     /// The encoder's and the pooler's part of the tensor index.
     pub(crate) parameters: Vec<Parameter>,
+    /// The head of a classifier, and its part of the tensor index.
+    pub(crate) head: Option<(HeadWeights, Vec<Parameter>)>,
     /// Remarks for the user, one line each.
     pub(crate) notices: Vec<String>,
 }
 
 /// Reads the weights in `folder` of `source`.
+///
+/// - `published`: the classifier that `config.json` names
+/// - `trained`: true if the heads are those of `polyhead.json`
 pub(crate) fn read(
     source: &Source,
     folder: &str,
     config: &EncoderConfig,
+    (published, dims): (Option<&Published>, &HeadDims),
+    trained: bool,
 ) -> Result<Checkpoint, Error> {
     let specs = EncoderTensors::specs(config);
     let mut opened = open(source, folder)?;
     let wrapped = opened.leave_prefix_out(&specs.word.name, &config.family.tensors)?;
-    let mut table = TensorTable::sort(&opened, &config.family.tensors)?;
+    let own = published.map(|published| published.names(dims)).unwrap_or_default();
+    let mut table = TensorTable::sort(&opened, &config.family.tensors, &own)?;
     let file = opened.file;
 
     let tensors = table.take_all(&file, specs)?;
     let weights = tensors.weights();
     let mut parameters = tensors.into_index();
+    let mut head = None;
+    if let Some(published) = published {
+        match trained {
+            true => table.candidates.retain(|name, _| !own.contains(name)),
+            false => head = Some(published.take(&mut table, &file, dims)?),
+        }
+    }
     for spec in pooler_specs(config) {
         parameters.extend(table.take(&spec)?);
     }
@@ -60,7 +77,7 @@ pub(crate) fn read(
     notices.extend(wrapped.map(|prefix| {
         format!("{file}: the names of its tensors begin with `{prefix}`, which is left out")
     }));
-    Ok(Checkpoint { weights, parameters, notices })
+    Ok(Checkpoint { weights, parameters, head, notices })
 }
 
 /// The tensors of a checkpoint by their names in the file.
@@ -164,17 +181,19 @@ struct NamedTensor {
 }
 
 /// The tensors of a checkpoint that may be needed, by name without prefix.
-struct TensorTable {
+pub(crate) struct TensorTable {
     candidates: BTreeMap<String, NamedTensor>,
     pretraining_heads: usize,
 }
 
 impl TensorTable {
-    fn sort(opened: &Opened, names: &TensorNames) -> Result<Self, Error> {
+    /// - `own`: names of tensors of the model's own head, which are none of pre-training
+    fn sort(opened: &Opened, names: &TensorNames, own: &[String]) -> Result<Self, Error> {
         let mut table = Self { candidates: BTreeMap::new(), pretraining_heads: 0 };
         let companion = |name: &str, suffix: &str| opened.tensors.get(&format!("{name}{suffix}"));
         for (original, tensor) in &opened.tensors {
-            if names.pretraining_heads.iter().any(|head| original.starts_with(head)) {
+            let is_own = own.contains(original);
+            if !is_own && names.pretraining_heads.iter().any(|head| original.starts_with(head)) {
                 table.pretraining_heads += 1;
                 continue;
             }
@@ -231,11 +250,16 @@ impl TensorTable {
     }
 
     /// Takes a tensor and checks its shape; `None` if the checkpoint does not have it.
-    fn take(&mut self, expected: &TensorSpec) -> Result<Option<Parameter>, Error> {
+    pub(crate) fn take(&mut self, expected: &TensorSpec) -> Result<Option<Parameter>, Error> {
         let Some(named) = self.candidates.remove(&expected.name) else { return Ok(None) };
         named.tensor.expect_shape(&named.original, &expected.shape)?;
         let tensor = named.stored()?;
         Ok(Some(Parameter::new(named.original, expected.group, tensor)))
+    }
+
+    /// The shape of a tensor; `None` if the checkpoint does not have it.
+    pub(crate) fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.candidates.get(name).map(|named| &named.tensor.shape[..])
     }
 
     /// Remarks about the tensors that nothing has taken.

@@ -130,7 +130,7 @@ pub(crate) fn check_others(others: &Map<String, Value>, no_effect: &[&str]) -> R
     }
 }
 
-fn read_size(json: &Map<String, Value>, key: &Key<usize>) -> Result<usize, Error> {
+pub(crate) fn read_size(json: &Map<String, Value>, key: &Key<usize>) -> Result<usize, Error> {
     let Some((name, value)) = lookup(json, key) else { return Ok(key.default) };
     match value.as_u64().map(usize::try_from) {
         Some(Ok(size)) => Ok(size),
@@ -141,17 +141,37 @@ fn read_size(json: &Map<String, Value>, key: &Key<usize>) -> Result<usize, Error
     }
 }
 
-fn read_activation(
+/// Reads a name.
+pub(crate) fn read_name<'a>(
+    json: &'a Map<String, Value>,
+    key: &Key<&'static str>,
+) -> Result<&'a str, Error> {
+    match lookup(json, key) {
+        None => Ok(key.default),
+        Some((_, Value::String(name))) => Ok(name),
+        Some((key, other)) => {
+            fail!(Format, "`{key}`: expected a name, found {}", describe(other))
+        }
+    }
+}
+
+/// Reads true or false.
+pub(crate) fn read_truth(json: &Map<String, Value>, key: &Key<bool>) -> Result<bool, Error> {
+    match lookup(json, key) {
+        None => Ok(key.default),
+        Some((_, Value::Bool(value))) => Ok(*value),
+        Some((key, other)) => {
+            fail!(Format, "`{key}`: expected true or false, found {}", describe(other))
+        }
+    }
+}
+
+pub(crate) fn read_activation(
     json: &Map<String, Value>,
     key: &Key<&'static str>,
 ) -> Result<Activation, Error> {
-    let (key, name) = match lookup(json, key) {
-        None => ("", key.default),
-        Some((key, Value::String(name))) => (key, name.as_str()),
-        Some((key, other)) => {
-            fail!(Format, "`{key}`: expected a name, found {}", describe(other));
-        }
-    };
+    let name = read_name(json, key)?;
+    let key = lookup(json, key).map_or("", |(key, _)| key);
     // The names of `ACT2FN` in transformers, `activations.py`. Those that differ
     // from an entry here in their values (gelu_10, quick_gelu, …) are not listed.
     match name {
@@ -186,7 +206,7 @@ fn read_bool(json: &Map<String, Value>, key: &Key<bool>) -> Result<bool, Error> 
 }
 
 /// Reads a number that is 0 or more and below 1.
-fn read_fraction(json: &Map<String, Value>, key: &Key<f64>) -> Result<f32, Error> {
+pub(crate) fn read_fraction(json: &Map<String, Value>, key: &Key<f64>) -> Result<f32, Error> {
     let Some((name, value)) = lookup(json, key) else { return Ok(key.default as f32) };
     match value.as_f64() {
         Some(number) if (0.0..1.0).contains(&number) => Ok(number as f32),
@@ -198,7 +218,7 @@ fn read_fraction(json: &Map<String, Value>, key: &Key<f64>) -> Result<f32, Error
 }
 
 /// A description of a value for messages: numbers and texts as they are, else the type.
-fn describe(value: &Value) -> String {
+pub(crate) fn describe(value: &Value) -> String {
     match value {
         Value::Null => "nothing".to_owned(),
         Value::Bool(value) => value.to_string(),

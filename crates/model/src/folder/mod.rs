@@ -16,6 +16,7 @@ mod max_length;
 pub(crate) mod polyhead_json;
 mod words_json;
 mod checkpoint;
+pub(crate) mod published;
 pub(crate) mod shards;
 mod tensor_file;
 mod heads_file;
@@ -49,7 +50,7 @@ use polyhead_files::visible;
 
 use crate::encoder::{EncoderConfig, EncoderWeights, Parameter, ParameterGroup};
 use crate::error::{Error, ErrorKind, fail};
-use crate::heads::{HeadDims, HeadWeights};
+use crate::heads::{HeadDims, HeadWeights, check_task_name};
 use crate::modules::{Module, PoolingMode, PoolingSpec, output_width};
 use crate::rows::TextFields;
 pub use encoder_reference::EncoderReference;
@@ -58,6 +59,7 @@ use module_files::ModuleFiles;
 use modules_json::{ModuleEntry, ModuleKind};
 use polyhead_json::PolyheadConfig;
 use prompts::SentenceConfig;
+use published::Published;
 pub(crate) use records::FileRecords;
 use sentence_bert_config_json::TransformerConfig;
 use source::directory;
@@ -112,6 +114,8 @@ pub struct ModelFolder {
     pub(crate) records: Option<FileRecords>,
     /// The model whose encoder this is, if the folder has none of its own.
     pub(crate) encoder_reference: Option<EncoderReference>,
+    /// The classifier that `config.json` names.
+    pub(crate) published: Option<Published>,
     source: Source,
     /// The folder inside `source` that has `config.json`, weights and tokenizer.
     transformer_path: String,
@@ -192,6 +196,36 @@ impl ModelFolder {
             .expect("widths fit each other: checked on opening")
     }
 
+    /// Returns true if the only task is the classifier of a folder that `transformers` has written.
+    pub fn has_published_head(&self) -> bool {
+        self.published.is_some() && self.provenance.is_none()
+    }
+
+    /// Names the task of a classifier that `transformers` has written, which is `label` otherwise.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Option`] if the folder has no such classifier, or `name` is not a task name.
+    pub fn name_published_task(&mut self, name: &str) -> Result<(), Error> {
+        check_task_name(name)?;
+        if !self.has_published_head() {
+            let names: Vec<&str> = self.heads.iter().map(|head| head.spec.name.as_str()).collect();
+            let found = if names.is_empty() { "no task".to_owned() } else { names.join(", ") };
+            fail!(
+                Option,
+                "task name {name}: expected a classifier of transformers, whose task has no name, \
+                 found {found}"
+            );
+        }
+        let before = format!("heads.{}.", self.heads[0].spec.name);
+        for parameter in &mut self.parameters {
+            if let Some(part) = parameter.name.strip_prefix(&before) {
+                parameter.name = format!("heads.{name}.{part}");
+            }
+        }
+        self.heads[0].spec.name = name.to_owned();
+        Ok(())
+    }
+
     /// The name of a group in reports: as the group displays itself, except that a head has the
     /// name of its task, such as `heads.topic`.
     pub fn group_name(&self, group: ParameterGroup) -> String {
@@ -231,10 +265,11 @@ impl ModelFolder {
         let transformer_path =
             entries.as_ref().map_or_else(String::new, |entries| entries[0].path.clone());
         let config = config_json::read(&source, &transformer_path)?;
+        let (published, remarks) = published::find(&source, &transformer_path, &config)?;
         let mut parts = Parts::default();
         match &entries {
             Some(entries) => parts.read(&source, &entries[1..], config.hidden_size)?,
-            None => parts.set_default_pooling(&source),
+            None => parts.set_default_pooling(&source, published.is_some()),
         }
         // `sentence-transformers` reads these two files only if there is a `modules.json`.
         let (sentence, transformer) = match &entries {
@@ -244,17 +279,23 @@ impl ModelFolder {
             ),
             None => (SentenceConfig::default(), TransformerConfig::default()),
         };
-        let checkpoint = checkpoint::read(&source, &transformer_path, &config)?;
         let dims = HeadDims::new(&config, &parts.modules)?;
+        let classifier = (published.as_ref(), &dims);
+        let checkpoint =
+            checkpoint::read(&source, &transformer_path, &config, classifier, trained.is_some())?;
         if let Some(dim) = sentence.truncate_dim.filter(|dim| *dim > dims.embedding) {
             let (file, width) = (source.describe(prompts::FILE), dims.embedding);
             fail!(Format, "{file}: `truncate_dim`: expected at most {width}, found {dim}");
         }
-        let heads = parts.heads(&source, trained.as_ref(), &dims)?;
+        let mut heads = parts.heads(&source, trained.as_ref(), &dims)?;
+        if let Some((head, parameters)) = checkpoint.head {
+            heads = Heads { heads: vec![head], parameters };
+        }
         let mut parameters = checkpoint.parameters;
         parameters.extend(parts.parameters);
         parameters.extend(heads.parameters);
         let mut notices = checkpoint.notices;
+        notices.extend(remarks);
         notices.extend(parts.notices);
         let records = trained.as_ref().map(|trained| trained.files.clone());
         let records = records.filter(|files| !files.is_empty());
@@ -284,6 +325,7 @@ impl ModelFolder {
             notices: notices.iter().map(|notice| visible(notice)).collect(),
             records,
             encoder_reference: encoder,
+            published,
             source,
             transformer_path,
         })
@@ -367,11 +409,15 @@ impl Parts {
 
     /// Sets the modules of a folder of `transformers`, which lists none: the mean of all tokens,
     /// as in `sentence-transformers`.
-    fn set_default_pooling(&mut self, source: &Source) {
+    ///
+    /// - `classifies`: true if the model has a classifier, which pools by itself
+    fn set_default_pooling(&mut self, source: &Source, classifies: bool) {
         let spec = PoolingSpec { modes: vec![PoolingMode::Mean], include_prompt: true };
         self.modules.push(Module::Pooling(spec));
+        let vectors = if classifies { " for sentence vectors" } else { "" };
         self.notices.push(format!(
-            "{}: no modules.json, so the mean of all tokens is taken; cls is the other common pooling",
+            "{}: no modules.json, so the mean of all tokens is taken{vectors}; cls is the other \
+             common pooling",
             source.describe("")
         ));
     }

@@ -21,6 +21,7 @@ use polyhead_compute::{StoredTensor, StoredType};
 use polyhead_files::create_folder;
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
+use serde_json::Value;
 
 use crate::encoder::{
     EncoderTensors, EncoderWeights, Norm, Parameter, ParameterGroup, Product, ProductRole,
@@ -30,11 +31,14 @@ use crate::error::{Error, ErrorKind, fail};
 use crate::folder::ModelFolder;
 use crate::folder::checkpoint::{INT8, INT8_FORMAT};
 use crate::folder::files::{VOCABULARY, encoder_path, small_files};
+use crate::folder::heads_file;
+use crate::folder::max_length::decide_max_length;
 use crate::folder::modules_json;
-use crate::folder::polyhead_json::{self, PolyheadConfig};
+use crate::folder::polyhead_json::{self, PolyheadConfig, Provenance};
 use crate::folder::source::joined;
 use crate::folder::tensor_file::{COLUMNS_SUFFIX, SCALE_SUFFIX};
 use crate::folder::writer::FolderWriter;
+use crate::modules::Module;
 
 /// Writes `folder` to the new directory `out` with 8-bit weights.
 ///
@@ -69,8 +73,43 @@ fn write_files(folder: &ModelFolder, keep: &[Product], out: &Path) -> Result<(),
     }
     out.bytes(&joined(encoder, INT8), &int8_file(folder, keep)?)?;
     // The folder has all weights, in 8 bits.
-    let trained = polyhead_json::read(source)?;
-    out.finish(trained.map(|trained| PolyheadConfig { encoder: None, ..trained }))
+    let trained = match polyhead_json::read(source)? {
+        Some(trained) => Some(PolyheadConfig { encoder: None, ..trained }),
+        None if folder.heads.is_empty() => None,
+        None => {
+            let tensors = heads_file::tensors(&folder.heads, &folder.head_dims())?;
+            out.tensors(heads_file::FILE, tensors)?;
+            Some(classifier(folder, encoder)?)
+        }
+    };
+    out.finish(trained)
+}
+
+/// The `polyhead.json` of a classifier that `transformers` has written: its weights were among those
+/// of the encoder, and are single precision in the new folder.
+fn classifier(folder: &ModelFolder, encoder: &str) -> Result<PolyheadConfig, Error> {
+    let pooling = match folder.modules.first() {
+        Some(Module::Pooling(pooling)) => pooling.clone(),
+        _ => unreachable!("the pooling is the first module: see ModelFolder::modules"),
+    };
+    let settings: Option<Value> =
+        folder.source().json(&joined(encoder, "tokenizer_config.json"))?;
+    let length = settings.as_ref().and_then(|settings| settings["model_max_length"].as_f64());
+    let positions = folder.config.max_positions;
+    let length = length.map(|length| length as usize);
+    Ok(PolyheadConfig {
+        max_length: decide_max_length(folder.max_length, length, positions, None)?,
+        pooling,
+        heads: folder.heads.iter().map(|head| head.spec.clone()).collect(),
+        input: None,
+        encoder: None,
+        provenance: Provenance {
+            base_model: folder.source().describe(""),
+            polyhead_version: env!("CARGO_PKG_VERSION").to_owned(),
+            ..Provenance::default()
+        },
+        files: Vec::new(),
+    })
 }
 
 /// Checks that a folder has weights that can be stored in 8 bits.

@@ -35,6 +35,8 @@ pub struct HeadSpec {
     pub hidden: Option<usize>,
     /// Activation after the hidden layer.
     pub activation: Activation,
+    /// Further parts of the hidden layer.
+    pub hidden_form: HiddenForm,
     /// Dropout before each linear layer, in training.
     pub dropout: f32,
     /// Logits are divided by the temperature before they become probabilities.
@@ -50,6 +52,34 @@ pub struct HeadSpec {
     pub range: Option<NumberRange>,
     /// The rule by which kind `tokens` splits a raw text into words; not used by other kinds.
     pub words: WordSplit,
+}
+
+/// Parts of a head's hidden layer beside its width and its activation. The default is that of heads
+/// that Polyhead makes; heads of other programs have other parts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct HiddenForm {
+    /// True if the linear layer has a bias.
+    pub bias: bool,
+    /// Layer norm after the activation; `None` if there is none.
+    pub norm: Option<HiddenNorm>,
+    /// True if training applies dropout to the input of the layer. Dropout of its output always
+    /// applies.
+    pub input_dropout: bool,
+}
+
+/// A layer norm in a head.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct HiddenNorm {
+    /// Number that is added to the variance, above 0.
+    pub eps: f32,
+    /// True if the norm has a bias.
+    pub bias: bool,
+}
+
+impl Default for HiddenForm {
+    fn default() -> Self {
+        Self { bias: true, norm: None, input_dropout: true }
+    }
 }
 
 /// The input of a sentence head.
@@ -98,6 +128,12 @@ impl HeadSpec {
 
     fn in_target_unit(&self, logit: f32) -> f32 {
         self.target.map_or(logit, |scale| scale.restored(logit))
+    }
+
+    /// Dropout of the head's input, in training.
+    pub(crate) fn input_dropout(&self) -> f32 {
+        let applies = self.hidden.is_none() || self.hidden_form.input_dropout;
+        if applies { self.dropout } else { 0.0 }
     }
 
     /// Returns true if every label has a logit of its own: labels with an order share theirs, and
@@ -194,6 +230,17 @@ fn check_numbers(head: &HeadSpec) -> Result<(), String> {
     }
     if let Some(hidden) = head.hidden.filter(|hidden| !(1..=HIDDEN_LIMIT).contains(hidden)) {
         return Err(format!("hidden: expected 1 to {HIDDEN_LIMIT}, found {hidden}"));
+    }
+    let form = head.hidden_form;
+    if head.hidden.is_none() && form != HiddenForm::default() {
+        return Err("hidden_form: expected none without a hidden layer, found one".to_owned());
+    }
+    if let Some(HiddenNorm { eps, .. }) =
+        form.norm.filter(|norm| !(norm.eps > 0.0 && norm.eps < 1.0))
+    {
+        return Err(format!(
+            "hidden_form: eps: expected a number above 0 and below 1, found {eps}"
+        ));
     }
     if !(0.0..1.0).contains(&head.dropout) {
         return Err(format!("dropout: expected 0 or more and below 1, found {}", head.dropout));

@@ -8,7 +8,7 @@ use polyhead_compute::{Activation, Cpu, Random};
 use crate::encoder::{EncoderConfig, PackedLinear};
 use crate::error::{Error, ErrorKind, fail};
 use crate::heads::kinds::soft_max;
-use crate::heads::spec::{HeadInput, HeadLayer, HeadSpec, check_heads};
+use crate::heads::spec::{HeadInput, HeadLayer, HeadSpec, HiddenForm, HiddenNorm, check_heads};
 use crate::modules::{Module, output_width};
 
 /// The weights of a head, row-major.
@@ -19,11 +19,22 @@ pub struct HeadWeights {
     /// `[L + 1]`: the mix weights before the soft-max; `None` unless the head reads a
     /// [`HeadLayer::Mix`].
     pub mix: Option<Vec<f32>>,
-    /// `[hidden, in]` and `[hidden]`: weight and bias of the hidden layer, if there is one.
-    pub hidden: Option<(Vec<f32>, Vec<f32>)>,
+    /// The hidden layer, if there is one.
+    pub hidden: Option<HiddenWeights>,
     /// `[outputs, in]` or `[outputs, hidden]`, and `[outputs]`: weight and bias of the output
     /// layer.
     pub output: (Vec<f32>, Vec<f32>),
+}
+
+/// The weights of a head's hidden layer, row-major.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HiddenWeights {
+    /// `[hidden, in]`: the weight.
+    pub weight: Vec<f32>,
+    /// `[hidden]`: the bias; `None` if the layer has none.
+    pub bias: Option<Vec<f32>>,
+    /// `[hidden]` each: factor and bias of the norm after the activation; `None` if there is no norm.
+    pub norm: Option<(Vec<f32>, Option<Vec<f32>>)>,
 }
 
 /// The sizes of a model that the shapes of its heads depend on.
@@ -71,7 +82,14 @@ impl HeadSpec {
         let mut inputs = self.inputs(site);
         if let Some(hidden) = self.hidden {
             tensors.push(("hidden.weight", vec![hidden, inputs], true));
-            tensors.push(("hidden.bias", vec![hidden], false));
+            let HiddenForm { bias, norm, .. } = self.hidden_form;
+            let vectors = [
+                ("hidden.bias", bias),
+                ("hidden.norm.weight", norm.is_some()),
+                ("hidden.norm.bias", norm.is_some_and(|norm| norm.bias)),
+            ];
+            let present = vectors.into_iter().filter(|(_, present)| *present);
+            tensors.extend(present.map(|(name, _)| (name, vec![hidden], false)));
             inputs = hidden;
         }
         tensors.push(("weight", vec![self.outputs(), inputs], true));
@@ -115,7 +133,12 @@ impl HeadWeights {
             (0..count).map(|_| INITIAL_DEVIATION * random.normal()).collect()
         };
         let inputs = spec.inputs(site);
-        let hidden = spec.hidden.map(|width| (normal(width * inputs), vec![0.0; width]));
+        let HiddenForm { bias, norm, .. } = spec.hidden_form;
+        let hidden = spec.hidden.map(|width| HiddenWeights {
+            weight: normal(width * inputs),
+            bias: bias.then(|| vec![0.0; width]),
+            norm: norm.map(|norm| (vec![1.0; width], norm.bias.then(|| vec![0.0; width]))),
+        });
         let inputs = spec.hidden.unwrap_or(inputs);
         let output = (normal(spec.outputs() * inputs), vec![0.0; spec.outputs()]);
         let mix = (spec.layer == HeadLayer::Mix).then(|| vec![0.0; site.layers + 1]);
@@ -150,8 +173,13 @@ impl HeadWeights {
     pub fn values(&self) -> Vec<&[f32]> {
         let mut values: Vec<&[f32]> = Vec::new();
         values.extend(self.mix.as_deref());
-        if let Some((weight, bias)) = &self.hidden {
-            values.extend([&weight[..], &bias[..]]);
+        if let Some(HiddenWeights { weight, bias, norm }) = &self.hidden {
+            values.push(weight);
+            values.extend(bias.as_deref());
+            if let Some((factor, bias)) = norm {
+                values.push(factor);
+                values.extend(bias.as_deref());
+            }
         }
         values.extend([&self.output.0[..], &self.output.1[..]]);
         values
@@ -165,7 +193,12 @@ impl HeadWeights {
         let mut values = values.into_iter();
         let mut next = || values.next().expect("a list for each tensor of the head");
         let mix = (spec.layer == HeadLayer::Mix).then(&mut next);
-        let hidden = spec.hidden.is_some().then(|| (next(), next()));
+        let HiddenForm { bias, norm, .. } = spec.hidden_form;
+        let hidden = spec.hidden.is_some().then(|| HiddenWeights {
+            weight: next(),
+            bias: bias.then(&mut next),
+            norm: norm.map(|norm| (next(), norm.bias.then(&mut next))),
+        });
         let output = (next(), next());
         Self { spec, mix, hidden, output }
     }
@@ -177,23 +210,40 @@ pub(crate) struct Head {
     /// `[L + 1]`: the share of each hidden state, after the soft-max.
     pub(crate) mix: Option<Vec<f32>>,
     pub(crate) hidden: Option<PackedLinear>,
+    /// The norm after the hidden layer.
+    norm: Option<HeadNorm>,
     pub(crate) output: PackedLinear,
+}
+
+/// A layer norm after a head's hidden layer.
+struct HeadNorm {
+    /// `[hidden]` each: factor and bias, 0 where the head has no bias.
+    pair: (Vec<f32>, Vec<f32>),
+    eps: f32,
 }
 
 impl Head {
     pub(crate) fn new(weights: &HeadWeights, cpu: Cpu) -> Self {
-        let pack = |(weight, bias): &(Vec<f32>, Vec<f32>)| {
-            let outputs = bias.len();
-            let mut packed =
-                PackedLinear::zeros(cpu.isa(), outputs, weight.len() / outputs.max(1), true);
-            packed.refresh(weight, Some(bias), cpu);
+        let pack = |weight: &[f32], bias: Option<&[f32]>, outputs: usize| {
+            let inputs = weight.len() / outputs.max(1);
+            let mut packed = PackedLinear::zeros(cpu.isa(), outputs, inputs, bias.is_some());
+            packed.refresh(weight, bias, cpu);
             packed
         };
+        let HeadWeights { spec, mix, hidden, output: (weight, bias) } = weights;
+        let norm =
+            hidden.as_ref().and_then(|hidden| hidden.norm.clone()).zip(spec.hidden_form.norm);
         Self {
-            spec: weights.spec.clone(),
-            mix: weights.mix.as_deref().map(soft_max),
-            hidden: weights.hidden.as_ref().map(pack),
-            output: pack(&weights.output),
+            spec: spec.clone(),
+            mix: mix.as_deref().map(soft_max),
+            hidden: hidden.as_ref().map(|hidden| {
+                pack(&hidden.weight, hidden.bias.as_deref(), spec.hidden.unwrap_or_default())
+            }),
+            norm: norm.map(|((factor, bias), HiddenNorm { eps, .. })| {
+                let bias = bias.unwrap_or_else(|| vec![0.0; factor.len()]);
+                HeadNorm { pair: (factor, bias), eps }
+            }),
+            output: pack(weight, Some(bias), bias.len()),
         }
     }
 
@@ -206,6 +256,9 @@ impl Head {
             Some(hidden) => {
                 let mut between = vec![0.0; rows * hidden.outputs()];
                 hidden.forward(cpu, x, self.spec.activation, None, &mut between);
+                if let Some(HeadNorm { pair: (factor, bias), eps }) = &self.norm {
+                    cpu.layer_norm(&mut between, factor, bias, *eps);
+                }
                 self.output.forward(cpu, &between, Activation::Identity, None, &mut logits);
             }
         }

@@ -48,7 +48,10 @@ impl MultiTaskModel {
     /// # Errors
     /// The errors of [`SentenceEncoder::from_folder`]; also if another pooling is asked for and a head reads
     /// the sentence vector, which would no longer be what it was trained on.
-    pub fn from_folder(folder: ModelFolder, options: &LoadOptions) -> Result<Self, Error> {
+    pub fn from_folder(mut folder: ModelFolder, options: &LoadOptions) -> Result<Self, Error> {
+        if let Some(name) = &options.task_name {
+            folder.name_published_task(name)?;
+        }
         let reader = folder.heads.iter().find(|head| head.spec.reads_sentence_vector());
         if let (Some(head), true) = (reader, options.pooling.is_some()) {
             fail!(

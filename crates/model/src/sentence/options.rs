@@ -11,6 +11,7 @@ pub struct LoadOptions {
     pub(crate) pooling: Option<Vec<PoolingMode>>,
     pub(crate) offline: bool,
     pub(crate) precision: Precision,
+    pub(crate) task_name: Option<String>,
     /// With [`Precision::Int8`]: only these, whatever the folder stores.
     pub(crate) int8_products: Option<Vec<Product>>,
 }
@@ -35,6 +36,12 @@ impl LoadOptions {
     /// folder with 8-bit weights.
     pub fn precision(mut self, precision: Precision) -> Self {
         self.precision = precision;
+        self
+    }
+    /// Name of the task of a classifier that `transformers` has written; absent: `label`. Loading
+    /// another model fails.
+    pub fn task_name(mut self, name: impl Into<String>) -> Self {
+        self.task_name = Some(name.into());
         self
     }
     /// Never asks the network for a model; also `HF_HUB_OFFLINE=1`.

@@ -1,9 +1,11 @@
 //! One head in training: its layers, forward and backward.
 
-use polyhead_compute::{Activation, Cpu, Isa};
+use std::ops::Range;
 
-use crate::encoder::ParameterGroup;
-use crate::heads::{HeadDims, HeadSpec, HeadWeights, soft_max};
+use polyhead_compute::{Activation, Cpu, Dropout, Isa};
+
+use crate::encoder::{PackedLinear, ParameterGroup};
+use crate::heads::{HeadDims, HeadSpec, HeadWeights, HiddenWeights, soft_max};
 use crate::training::dropout::{DropoutSite, DropoutStream};
 use crate::training::gradients::Gradients;
 use crate::training::module::TrainableLinear;
@@ -15,6 +17,8 @@ pub(super) struct TrainableHead {
     index: usize,
     mix: Option<MixWeights>,
     hidden: Option<TrainableLinear>,
+    /// The norm after the hidden layer.
+    norm: Option<TrainableNorm>,
     output: TrainableLinear,
 }
 
@@ -26,6 +30,17 @@ struct MixWeights {
     shares: Vec<f32>,
 }
 
+/// The layer norm after a head's hidden layer.
+struct TrainableNorm {
+    /// The entries of the factor and, if the head has one, the bias in the store.
+    entries: Range<usize>,
+    /// `[hidden]`: the factor.
+    factor: Vec<f32>,
+    /// `[hidden]`: the bias, 0 where the head has none.
+    bias: Vec<f32>,
+    eps: f32,
+}
+
 /// Activations of a head that its backward reads.
 #[derive(Default)]
 pub(super) struct HeadCache {
@@ -35,8 +50,12 @@ pub(super) struct HeadCache {
     pub(super) x: Vec<f32>,
     /// `[rows, hidden]`: the hidden layer before its activation.
     pre: Vec<f32>,
-    /// `[rows, hidden]`: the hidden layer after activation and dropout.
+    /// `[rows, hidden]`: the hidden layer after activation, norm and dropout.
     post: Vec<f32>,
+    /// `[rows, hidden]`: the input of the norm; empty without one.
+    activated: Vec<f32>,
+    /// `[rows, 2]`: mean and 1 / deviation of each row of the norm; empty without one.
+    stats: Vec<f32>,
     /// `[rows, outputs]`: the output of the head.
     pub(super) logits: Vec<f32>,
     /// `[rows, outputs]`: the gradient of the loss with respect to `logits`, which the loss writes.
@@ -59,13 +78,27 @@ impl TrainableHead {
             entry: store.push(format!("{name}.mix"), vec![dims.layers + 1], group, false, mix),
             shares: soft_max(mix),
         });
-        let mut push_linear = |name: String, (weight, bias): &(Vec<f32>, Vec<f32>)| {
-            TrainableLinear::push(store, &name, group, weight, Some(bias), bias.len(), isa)
-        };
-        let hidden =
-            weights.hidden.as_ref().map(|hidden| push_linear(format!("{name}.hidden"), hidden));
-        let output = push_linear(name, &weights.output);
-        Self { spec, index, mix, hidden, output }
+        let width = spec.hidden.unwrap_or_default();
+        let mut norm = None;
+        let hidden = weights.hidden.as_ref().map(|HiddenWeights { weight, bias, norm: pair }| {
+            let name = format!("{name}.hidden");
+            let linear =
+                TrainableLinear::push(store, &name, group, weight, bias.as_deref(), width, isa);
+            norm = pair.as_ref().zip(spec.hidden_form.norm).map(|((factor, bias), form)| {
+                let begin = store.entries().len();
+                for (part, values) in [("weight", Some(factor)), ("bias", bias.as_ref())] {
+                    let Some(values) = values else { continue };
+                    store.push(format!("{name}.norm.{part}"), vec![width], group, false, values);
+                }
+                let (factor, bias) = (vec![0.0; width], vec![0.0; width]);
+                TrainableNorm { entries: begin..store.entries().len(), factor, bias, eps: form.eps }
+            });
+            linear
+        });
+        let (weight, bias) = &weights.output;
+        let output =
+            TrainableLinear::push(store, &name, group, weight, Some(bias), bias.len(), isa);
+        Self { spec, index, mix, hidden, norm, output }
     }
 
     /// Copies the parameters from the store into the packed layers.
@@ -76,21 +109,29 @@ impl TrainableHead {
         if let Some(hidden) = &mut self.hidden {
             hidden.refresh(store, cpu);
         }
+        if let Some(TrainableNorm { entries, factor, bias, .. }) = &mut self.norm {
+            let values = store.span(entries.clone()).chunks_exact(factor.len());
+            for (to, values) in [factor, bias].into_iter().zip(values) {
+                to.copy_from_slice(values);
+            }
+        }
         self.output.refresh(store, cpu);
     }
 
     /// The current weights, from the store.
     pub(super) fn weights(&self, store: &ParameterStore) -> HeadWeights {
-        let values_of = |linear: &TrainableLinear| {
-            let bias = linear.bias.clone().expect("layers of a head have biases");
-            (store.span(linear.weight.clone()).to_vec(), store.span(bias).to_vec())
+        let linear = |linear: &TrainableLinear| {
+            std::iter::once(linear.weight.clone()).chain(linear.bias.clone()).collect::<Vec<_>>()
         };
-        HeadWeights {
-            spec: self.spec.clone(),
-            mix: self.mix.as_ref().map(|mix| store.get(mix.entry).to_vec()),
-            hidden: self.hidden.as_ref().map(values_of),
-            output: values_of(&self.output),
-        }
+        // In the order of `HeadSpec::tensors`.
+        let mut spans: Vec<Range<usize>> = Vec::new();
+        spans.extend(self.mix.iter().map(|mix| mix.entry..mix.entry + 1));
+        spans.extend(self.hidden.iter().flat_map(linear));
+        let norm = self.norm.iter().flat_map(|norm| norm.entries.clone());
+        spans.extend(norm.map(|entry| entry..entry + 1));
+        spans.extend(linear(&self.output));
+        let values = spans.into_iter().map(|span| store.span(span).to_vec());
+        HeadWeights::from_values(self.spec.clone(), values)
     }
 
     /// `[L + 1]`: the share of each hidden state in the mix; `None` if the head reads a single state.
@@ -101,8 +142,7 @@ impl TrainableHead {
     /// Computes the logits of `cache.x`. Applies dropout to `cache.x` first.
     pub(super) fn forward(&self, cpu: Cpu, stream: DropoutStream, cache: &mut HeadCache) {
         let rows = cache.keys.len();
-        let dropout_at = |site| stream.dropout(self.spec.dropout, self.index, site);
-        cpu.dropout(&dropout_at(DropoutSite::HeadInput), &cache.keys, &mut cache.x);
+        cpu.dropout(&self.input_dropout(stream), &cache.keys, &mut cache.x);
         cache.logits.resize(rows * self.output.packed.outputs(), 0.0);
         cache.dlogits.clear();
         cache.dlogits.resize(cache.logits.len(), 0.0);
@@ -111,15 +151,32 @@ impl TrainableHead {
             Some(hidden) => {
                 cache.pre.resize(rows * hidden.packed.outputs(), 0.0);
                 cache.post.resize(cache.pre.len(), 0.0);
+                let PackedLinear { matrix, bias } = &hidden.packed;
+                let zeros = vec![0.0; if bias.is_none() { matrix.outputs() } else { 0 }];
                 cpu.linear_train(
                     &cache.x,
-                    &hidden.packed.matrix,
-                    hidden.packed.bias.as_deref().expect("layers of a head have biases"),
+                    matrix,
+                    bias.as_deref().unwrap_or(&zeros),
                     self.spec.activation,
                     &mut cache.pre,
                     &mut cache.post,
                 );
-                cpu.dropout(&dropout_at(DropoutSite::HeadHidden), &cache.keys, &mut cache.post);
+                if let Some(TrainableNorm { factor, bias, eps, .. }) = &self.norm {
+                    cache.activated.clone_from(&cache.post);
+                    cache.stats.resize(2 * rows, 0.0);
+                    cpu.residual_layer_norm(
+                        &mut cache.activated,
+                        &Dropout::none(),
+                        &[],
+                        None,
+                        factor,
+                        bias,
+                        *eps,
+                        &mut cache.stats,
+                        &mut cache.post,
+                    );
+                }
+                cpu.dropout(&self.hidden_dropout(stream), &cache.keys, &mut cache.post);
                 &cache.post
             }
         };
@@ -136,7 +193,6 @@ impl TrainableHead {
         input_wanted: bool,
         gradients: &mut Gradients,
     ) -> Vec<f32> {
-        let dropout_at = |site| stream.dropout(self.spec.dropout, self.index, site);
         let mut dx = vec![0.0; if input_wanted { cache.x.len() } else { 0 }];
         match &self.hidden {
             None => {
@@ -150,7 +206,10 @@ impl TrainableHead {
                 let mut dhidden = vec![0.0; cache.post.len()];
                 if input_wanted || hidden.is_trainable(gradients) {
                     self.output.input_gradient(cpu, &cache.dlogits, None, &mut dhidden);
-                    cpu.dropout(&dropout_at(DropoutSite::HeadHidden), &cache.keys, &mut dhidden);
+                    cpu.dropout(&self.hidden_dropout(stream), &cache.keys, &mut dhidden);
+                    if let Some(norm) = &self.norm {
+                        dhidden = norm.backward(cpu, cache, &dhidden, gradients);
+                    }
                     cpu.activation_backward(self.spec.activation, &cache.pre, &mut dhidden);
                     hidden.parameter_gradients(cpu, &dhidden, &cache.x, gradients);
                 }
@@ -160,9 +219,19 @@ impl TrainableHead {
             }
         }
         if input_wanted {
-            cpu.dropout(&dropout_at(DropoutSite::HeadInput), &cache.keys, &mut dx);
+            cpu.dropout(&self.input_dropout(stream), &cache.keys, &mut dx);
         }
         dx
+    }
+
+    /// The dropout of the head's input.
+    fn input_dropout(&self, stream: DropoutStream) -> Dropout {
+        stream.dropout(self.spec.input_dropout(), self.index, DropoutSite::HeadInput)
+    }
+
+    /// The dropout of the hidden layer's output.
+    fn hidden_dropout(&self, stream: DropoutStream) -> Dropout {
+        stream.dropout(self.spec.dropout, self.index, DropoutSite::HeadHidden)
     }
 
     /// Adds the gradient of the mix weights: `dwⱼ = pⱼ (gⱼ − Σ pᵢ gᵢ)`.
@@ -182,5 +251,31 @@ impl TrainableHead {
         let mix = self.mix.as_ref().is_some_and(|m| gradients.layout().is_trainable(m.entry));
         mix || self.output.is_trainable(gradients)
             || self.hidden.as_ref().is_some_and(|hidden| hidden.is_trainable(gradients))
+    }
+}
+
+impl TrainableNorm {
+    /// Adds the gradients of factor and bias, unless they are frozen, and returns the gradient of the
+    /// norm's input, `[rows, hidden]`.
+    ///
+    /// - `dout`: `[rows, hidden]`
+    fn backward(
+        &self,
+        cpu: Cpu,
+        cache: &HeadCache,
+        dout: &[f32],
+        gradients: &mut Gradients,
+    ) -> Vec<f32> {
+        let width = self.factor.len();
+        // The gradient of a bias that the head does not have.
+        let mut unused = vec![0.0; width];
+        let pair = gradients.span_mut(self.entries.clone()).map(|span| {
+            let (dfactor, dbias) = span.split_at_mut(width);
+            (dfactor, if dbias.is_empty() { &mut unused[..] } else { dbias })
+        });
+        let mut dx = vec![0.0; dout.len()];
+        let HeadCache { activated, stats, .. } = cache;
+        cpu.layer_norm_backward(activated, stats, &self.factor, dout, &mut dx, pair);
+        dx
     }
 }

@@ -1,6 +1,7 @@
 //! Model folders: regular ones, ones with 8-bit weights, and damaged or hostile ones.
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
+mod classifiers;
 mod hostile;
 mod hostile_heads;
 mod int8;

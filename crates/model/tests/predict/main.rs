@@ -2,6 +2,7 @@
 //! value.
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
+mod classifiers;
 mod invariance;
 mod mixed;
 mod options;

@@ -117,9 +117,9 @@ fn logits_that_are_not_finite_name_the_text() {
         // Whatever is read, a sum of such products overflows.
         head.output.0.fill(f32::MAX);
         head.output.1.fill(f32::MAX);
-        if let Some((weight, bias)) = &mut head.hidden {
-            weight.fill(0.0);
-            bias.fill(10.0);
+        if let Some(hidden) = &mut head.hidden {
+            hidden.weight.fill(0.0);
+            hidden.bias.as_mut().unwrap().fill(10.0);
         }
         let tasks = Some(vec![name.to_owned()]);
         let texts = ["", "  ", "the train"];

@@ -25,7 +25,8 @@ fn logits(head: &HeadWeights, x: &[f64]) -> Vec<f64> {
         None => linear(x, &head.output, |x| x),
         Some(hidden) => {
             let gelu = |x: f64| f64::from(head.spec.activation.reference(x as f32));
-            linear(&linear(x, hidden, gelu), &head.output, |x| x)
+            let layer = (hidden.weight.clone(), hidden.bias.clone().unwrap());
+            linear(&linear(x, &layer, gelu), &head.output, |x| x)
         }
     }
 }

@@ -46,6 +46,7 @@ pub(super) fn heads(
             layer: task.layer,
             hidden: task.hidden.map(usize::from),
             activation: task.activation,
+            hidden_form: Default::default(),
             dropout: task.dropout.get(),
             temperature: 1.0,
             thresholds: Vec::new(),

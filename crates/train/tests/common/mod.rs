@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 use polyhead_compute::Threads;
 use polyhead_model::{
-    HeadLayer, HeadSpec, HeadWeights, ModelFolder, Network, NetworkOptions, ParameterStore,
-    PoolingMode, PoolingSpec, TaskKind, TrainableLayout,
+    HeadLayer, HeadSpec, HeadWeights, HiddenWeights, ModelFolder, Network, NetworkOptions,
+    ParameterStore, PoolingMode, PoolingSpec, TaskKind, TrainableLayout,
 };
 use polyhead_testing::{Golden, largest, tiny_model};
 use polyhead_text::{TextInput, TextTokens, TokenBatch, TokenSpan};
@@ -32,7 +32,11 @@ pub(crate) fn head(golden: &Golden, prefix: &str, spec: HeadSpec) -> HeadWeights
     let tensor = |part: &str| golden.get(&format!("{prefix}heads.{}.{part}", spec.name)).to_vec();
     HeadWeights {
         mix: (spec.layer == HeadLayer::Mix).then(|| tensor("mix")),
-        hidden: spec.hidden.map(|_| (tensor("hidden.weight"), tensor("hidden.bias"))),
+        hidden: spec.hidden.map(|_| HiddenWeights {
+            weight: tensor("hidden.weight"),
+            bias: Some(tensor("hidden.bias")),
+            norm: None,
+        }),
         output: (tensor("weight"), tensor("bias")),
         spec,
     }
@@ -211,6 +215,7 @@ pub(crate) fn spec(task: &TaskSettings) -> HeadSpec {
         layer: task.layer,
         hidden: task.hidden.map(usize::from),
         activation: task.activation,
+        hidden_form: Default::default(),
         dropout: task.dropout.get(),
         temperature: 1.0,
         thresholds: Vec::new(),

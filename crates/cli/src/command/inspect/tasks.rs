@@ -159,6 +159,9 @@ impl Origin {
     /// The origin in one line: `builtin, trained for 63 steps (epoch 1) by Polyhead 0.1.0`.
     pub(crate) fn line(&self) -> String {
         let Self { base_model, step, epoch, polyhead_version, .. } = self;
+        if *step == 0 {
+            return format!("{base_model}, stored by Polyhead {polyhead_version}");
+        }
         format!(
             "{base_model}, trained for {step} steps (epoch {epoch}) by Polyhead {polyhead_version}"
         )
@@ -243,6 +246,7 @@ mod tests {
             layer: HeadLayer::Mix,
             hidden: Some(5),
             activation: Activation::Gelu,
+            hidden_form: Default::default(),
             dropout: 0.1,
             temperature: 1.5,
             thresholds: vec![],

@@ -96,6 +96,7 @@ impl ConfigKeys {
 }
 
 /// A key of `config.json`.
+#[derive(Debug)]
 pub(crate) struct Key<T> {
     /// Names of the key; the first one that is present counts. Empty if the family fixes the value.
     pub(crate) names: &'static [&'static str],

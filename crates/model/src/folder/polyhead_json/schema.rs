@@ -9,7 +9,7 @@ use crate::error::excerpt;
 use crate::heads::TaskKind;
 
 /// The latest version of the schema. Every version up to it is read.
-const LATEST_SCHEMA: u64 = 2;
+const LATEST_SCHEMA: u64 = 3;
 
 /// The one key that is read before the version of the schema is known.
 #[derive(Deserialize)]
@@ -40,7 +40,7 @@ pub(super) fn check_schema(found: Option<Value>) -> Result<(), String> {
 impl PolyheadJson {
     /// The lowest version of the schema that has every part of this file. Programs of version
     /// 0.3.0 read version 1 and refuse others by the number, so a file without newer parts has
-    /// version 1. A part that is new in version 2 declares itself here.
+    /// version 1. A part that is new in version 2 or 3 declares itself here.
     pub(super) fn lowest_schema(&self) -> u64 {
         let is_second = |task: &TaskJson| {
             let labels = task.label_matching.is_some()
@@ -53,6 +53,9 @@ impl PolyheadJson {
                 || task.words.is_some()
                 || task.kind == TaskKind::Ordinal.name()
         };
+        if self.tasks.iter().any(|task| task.hidden_form.is_some()) {
+            return 3;
+        }
         if self.input.is_some() || self.encoder.is_some() || self.tasks.iter().any(is_second) {
             2
         } else {
@@ -135,6 +138,8 @@ mod tests {
         let paths = ("/x/a", "../a");
         let encoder =
             json!({"model": "a", "path": paths.0, "relative_path": paths.1, "files": [file]});
+        let norm = json!({"eps": 1e-5, "bias": true});
+        let form = json!({"bias": false, "norm": norm, "input_dropout": false});
         // With warnings, which version 0.3.0 wrote of some runs.
         let parts = [
             ("/provenance", "warnings", json!(["the last step"]), 1),
@@ -149,15 +154,18 @@ mod tests {
             ("/tasks/2", "fields", json!(["is_o", "is_x"]), 2),
             ("/tasks/2", "separator", json!(";"), 2),
             ("/tasks/2", "empty", json!("none"), 2),
+            ("/tasks/2", "hidden_form", form, 3),
         ];
         let mut all = known.clone();
         let number = json!({"name": "number", "kind": "regression", "labels": []});
         let mut task = known["tasks"][0].clone();
         task.as_object_mut().unwrap().extend(number.as_object().unwrap().clone());
         let mut set = known["tasks"][0].clone();
-        set.as_object_mut()
-            .unwrap()
-            .extend([("name".to_owned(), json!("set")), ("kind".to_owned(), json!("multilabel"))]);
+        set.as_object_mut().unwrap().extend([
+            ("name".to_owned(), json!("set")),
+            ("kind".to_owned(), json!("multilabel")),
+            ("hidden".to_owned(), json!(7)),
+        ]);
         all["tasks"].as_array_mut().unwrap().extend([task, set]);
         let base = all.clone();
         for (place, key, value, version) in parts {

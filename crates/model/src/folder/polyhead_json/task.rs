@@ -10,7 +10,8 @@ use super::PoolingJson;
 use crate::error::excerpt;
 use crate::folder::words_json;
 use crate::heads::{
-    HeadInput, HeadLayer, HeadSpec, LabelFormat, LabelMatching, NumberRange, TargetScale,
+    HeadInput, HeadLayer, HeadSpec, HiddenForm, HiddenNorm, LabelFormat, LabelMatching,
+    NumberRange, TargetScale,
 };
 
 #[derive(Deserialize, Serialize)]
@@ -46,6 +47,24 @@ pub(super) struct TaskJson {
     /// Absent in folders of earlier versions, which split at punctuation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) words: Option<Value>,
+    /// Absent: a linear layer with a bias, dropout before and after it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) hidden_form: Option<HiddenFormJson>,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct HiddenFormJson {
+    bias: bool,
+    norm: Option<HiddenNormJson>,
+    input_dropout: bool,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct HiddenNormJson {
+    eps: f64,
+    bias: bool,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -90,6 +109,7 @@ impl TaskJson {
             }),
             range: spec.range.map(|range| [range.least(), range.most()].map(shortest)),
             words: words_json::to_json(&spec.words),
+            hidden_form: HiddenFormJson::from_form(spec.hidden_form),
         }
     }
 
@@ -125,8 +145,24 @@ impl TaskJson {
                 deviation: scale.deviation as f32,
             }),
             range: self.range.map(parse_range).transpose()?,
+            hidden_form: self.hidden_form.map(HiddenFormJson::into_form).unwrap_or_default(),
             name: self.name,
         })
+    }
+}
+
+impl HiddenFormJson {
+    /// `None` for the default.
+    fn from_form(form: HiddenForm) -> Option<Self> {
+        let HiddenForm { bias, norm, input_dropout } = form;
+        let norm = norm.map(|HiddenNorm { eps, bias }| HiddenNormJson { eps: shortest(eps), bias });
+        (form != HiddenForm::default()).then_some(Self { bias, norm, input_dropout })
+    }
+
+    fn into_form(self) -> HiddenForm {
+        let Self { bias, norm, input_dropout } = self;
+        let norm = norm.map(|norm| HiddenNorm { eps: norm.eps as f32, bias: norm.bias });
+        HiddenForm { bias, norm, input_dropout }
     }
 }
 

@@ -6,7 +6,8 @@ use serde_json::json;
 
 use super::*;
 use crate::heads::{
-    EmptyCell, HeadInput, HeadLayer, LabelFormat, LabelMatching, NumberRange, TargetScale, TaskKind,
+    EmptyCell, HeadInput, HeadLayer, HiddenForm, HiddenNorm, LabelFormat, LabelMatching,
+    NumberRange, TargetScale, TaskKind,
 };
 
 fn spec(name: &str, kind: TaskKind) -> HeadSpec {
@@ -23,6 +24,7 @@ fn spec(name: &str, kind: TaskKind) -> HeadSpec {
         layer: HeadLayer::Mix,
         hidden: Some(7),
         activation: Activation::GeluTanh,
+        hidden_form: HiddenForm::default(),
         dropout: 0.1,
         temperature: 1.7,
         target: (!kind.has_labels()).then_some(TargetScale { mean: 2015.5, deviation: 6.1 }),
@@ -38,6 +40,11 @@ pub(super) fn config() -> PolyheadConfig {
     heads[2].layer = HeadLayer::Last;
     heads[2].input = HeadInput::Embedding;
     heads[2].hidden = None;
+    heads[3].hidden_form = HiddenForm {
+        bias: false,
+        norm: Some(HiddenNorm { eps: 1e-5, bias: true }),
+        input_dropout: false,
+    };
     heads[0].label_format.matching = Some(LabelMatching::Normalized);
     heads[1].label_format = LabelFormat {
         fields: vec!["is_o".into(), "is_x".into()],
@@ -162,6 +169,16 @@ fn every_rule_says_what_was_found() {
         Case { at: "/tasks/0/hidden", value: json!(0), message: "hidden: expected 1 to 65536" },
         Case { at: "/tasks/0/hidden", value: json!(u64::MAX), message: "found 1844674407" },
         Case { at: "/tasks/0/activation", value: json!("mish"), message: "found \"mish\"" },
+        Case {
+            at: "/tasks/3/hidden",
+            value: json!(null),
+            message: "expected none without a hidden",
+        },
+        Case {
+            at: "/tasks/3/hidden_form/norm/eps",
+            value: json!(0),
+            message: "hidden_form: eps: expected a number above 0 and below 1, found 0",
+        },
         Case { at: "/tasks/0/dropout", value: json!(1), message: "dropout: expected 0 or more" },
         Case { at: "/tasks/0/temperature", value: json!(0), message: "temperature: expected a" },
         Case { at: "/tasks/0/temperature", value: json!(1e300), message: "found inf" },
@@ -250,6 +267,8 @@ fn every_rule_says_what_was_found() {
         "/tasks/0",
         "/tasks/0/pooling",
         "/tasks/2/target",
+        "/tasks/3/hidden_form",
+        "/tasks/3/hidden_form/norm",
     ];
     for place in tables.into_iter().chain(["/provenance"]) {
         let mut json: Value = serde_json::from_str(&to_text(&config())).unwrap();

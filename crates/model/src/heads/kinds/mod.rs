@@ -68,6 +68,8 @@ pub(crate) struct KindRules {
     reads_words: bool,
     /// True if a row has any number of labels, each with a threshold.
     has_sets: bool,
+    /// The `problem_type` of sequence classifiers of `transformers`; `None` if they have no such kind.
+    problem_type: Option<&'static str>,
     /// Probabilities of `logits`, `[rows, outputs]`. They are never NaN: logits are
     /// finite and the head's temperature is above 0.
     pub(crate) probabilities: fn(head: &HeadSpec, logits: &[f32]) -> Vec<f32>,
@@ -154,6 +156,21 @@ impl TaskKind {
     }
 }
 
+/// The kind of token classifiers.
+pub(crate) const TAGGING: TaskKind = TaskKind::Tokens;
+
+/// The kind of sequence classifiers of `transformers` with this `problem_type`.
+///
+/// # Errors
+/// The names that are known, if it is none of them.
+pub(crate) fn sequence_kind(problem_type: &str) -> Result<TaskKind, String> {
+    let named = |kind: &TaskKind| kind.rules().problem_type == Some(problem_type);
+    TaskKind::ALL.into_iter().find(named).ok_or_else(|| {
+        let known = TaskKind::ALL.into_iter().filter_map(|kind| kind.rules().problem_type);
+        known.collect::<Vec<_>>().join(", ")
+    })
+}
+
 impl std::fmt::Display for TaskKind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.name())
@@ -224,6 +241,7 @@ pub(crate) mod testing {
             layer: HeadLayer::Last,
             hidden: None,
             activation: Activation::Gelu,
+            hidden_form: Default::default(),
             dropout: 0.0,
             temperature: 2.0,
             thresholds: vec![],

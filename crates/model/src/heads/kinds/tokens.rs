@@ -74,6 +74,7 @@ pub(super) const RULES: KindRules = KindRules {
     outputs: |labels| labels,
     reads_words: true,
     has_sets: false,
+    problem_type: None,
     probabilities: softmax_rows,
     answer,
 };
