@@ -21,7 +21,7 @@ import tiny
 
 MODES = ["cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"]
 #: Other folders hold the weights of one of these and share its file.
-PLAIN = ["tiny-bert", "tiny-bert-f16", "tiny-bert-bf16", "tiny-distilbert"]
+PLAIN = ["tiny-bert", "tiny-bert-f16", "tiny-bert-bf16", "tiny-distilbert", "tiny-roberta", "tiny-electra", "tiny-mpnet"]
 STACKS = ["st6-dense", "st6-multi", "st3-dense", "st3-distil"]
 
 

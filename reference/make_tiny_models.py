@@ -16,7 +16,21 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import BertConfig, BertModel, BertTokenizerFast, DistilBertConfig, DistilBertModel
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import (
+    BertConfig,
+    BertModel,
+    BertTokenizerFast,
+    DistilBertConfig,
+    DistilBertModel,
+    ElectraConfig,
+    ElectraModel,
+    MPNetConfig,
+    MPNetModel,
+    PreTrainedTokenizerFast,
+    RobertaConfig,
+    RobertaModel,
+)
 
 import tiny
 
@@ -32,6 +46,7 @@ def main() -> None:
         save_version_3(out)
     else:
         save_plain(out)
+        save_families(out)
         save_variants(out)
         save_version_6(out)
 
@@ -65,6 +80,61 @@ def save_plain(out: Path) -> None:
         )
     )
     save_model(tiny.randomize(distilbert, tiny.SEED + 1), out / "tiny-distilbert")
+
+
+#: The special tokens of RoBERTa and MPNet, in id order; positions begin after the id of the second.
+ROBERTA_SPECIALS = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+#: Sizes of the families that came later: smaller, as there are many of them.
+SMALL = {"hidden_size": 20, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 36}
+
+
+def save_families(out: Path) -> None:
+    """`tiny-roberta`, `tiny-electra` and `tiny-mpnet`: the parts that BERT does not have."""
+    tokenizer = byte_level_tokenizer()
+    # The first row of a text is that after the padding token's, so two rows are never read.
+    positions = tiny.MAX_POSITIONS + 2
+    config = RobertaConfig(**SMALL, vocab_size=tokenizer.get_vocab_size(), max_position_embeddings=positions, type_vocab_size=1, layer_norm_eps=1e-5)
+    save_with_tokenizer(tiny.randomize(RobertaModel(config), tiny.SEED + 20), tokenizer, out / "tiny-roberta")
+    config = ElectraConfig(**SMALL, vocab_size=len(tiny.vocabulary()), embedding_size=12, max_position_embeddings=tiny.MAX_POSITIONS)
+    save_model(tiny.randomize(ElectraModel(config), tiny.SEED + 21), out / "tiny-electra")
+    tokenizer = word_piece_tokenizer()
+    config = MPNetConfig(**SMALL, vocab_size=tokenizer.get_vocab_size(), max_position_embeddings=positions, layer_norm_eps=1e-5)
+    model = tiny.randomize(MPNetModel(config), tiny.SEED + 22)
+    with torch.no_grad():
+        # As large as the scores: a bias of the wrong distance must show.
+        model.encoder.relative_attention_bias.weight *= 5
+    save_with_tokenizer(model, tokenizer, out / "tiny-mpnet")
+
+
+def byte_level_tokenizer() -> Tokenizer:
+    """A byte-level BPE as RoBERTa has it, learned from the tiny texts."""
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    trainer = trainers.BpeTrainer(vocab_size=300, special_tokens=ROBERTA_SPECIALS, initial_alphabet=alphabet, show_progress=False)
+    tokenizer.train_from_iterator(tiny.TEXTS, trainer)
+    tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), add_prefix_space=False)
+    return tokenizer
+
+
+def word_piece_tokenizer() -> Tokenizer:
+    """The tiny word pieces after the special tokens of MPNet."""
+    entries = ROBERTA_SPECIALS + tiny.vocabulary()[len(tiny.SPECIALS) :]
+    tokenizer = Tokenizer(models.WordPiece({entry: i for i, entry in enumerate(entries)}, unk_token="<unk>"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
+    return tokenizer
+
+
+def save_with_tokenizer(model: torch.nn.Module, tokenizer: Tokenizer, folder: Path) -> None:
+    """Saves a model with this tokenizer, which transformers loads as it is."""
+    model.save_pretrained(folder)
+    roles = ["bos_token", "pad_token", "eos_token", "unk_token", "mask_token"]
+    named = dict(zip(roles, ROBERTA_SPECIALS, strict=True)) | {"cls_token": "<s>", "sep_token": "</s>"}
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=tiny.MAX_POSITIONS, **named).save_pretrained(folder)
 
 
 def save_model(model: torch.nn.Module, folder: Path) -> None:

@@ -20,7 +20,13 @@ from torch.nn import functional
 import packed
 import tiny
 
-MODELS = {"train-bert": "tiny-bert", "train-distilbert": "tiny-distilbert"}
+MODELS = {
+    "train-bert": "tiny-bert",
+    "train-distilbert": "tiny-distilbert",
+    "train-roberta": "tiny-roberta",
+    "train-electra": "tiny-electra",
+    "train-mpnet": "tiny-mpnet",
+}
 LENGTHS = [5, 12, 1, 7, 2, 9, 4]
 
 #: In order; `layer` counts hidden states: 0 is the embeddings' output, 1 the first transformer layer's, absent the last one's.
@@ -52,8 +58,9 @@ def main() -> None:
     torch.set_num_threads(1)
     for name, model in MODELS.items():
         generator = torch.Generator().manual_seed(tiny.SEED)
-        batch, labels = make_batch(generator)
-        heads = make_heads(packed.load_encoder(arguments.models / model, torch.float32).config, generator)
+        config = packed.load_encoder(arguments.models / model, torch.float32).config
+        batch, labels = make_batch(generator, config)
+        heads = make_heads(config, generator)
         folder = arguments.models / model
         exact, single = (results(folder, batch, labels, heads, dtype) for dtype in (torch.float64, torch.float32))
         tensors = batch.tensors() | labels | heads | exact
@@ -61,13 +68,14 @@ def main() -> None:
         tiny.write_json(arguments.out / f"{name}.json", describe(folder, packed.deviations(exact, single)))
 
 
-def make_batch(generator: torch.Generator) -> tuple[packed.PackedBatch, dict[str, torch.Tensor]]:
+def make_batch(generator: torch.Generator, config) -> tuple[packed.PackedBatch, dict[str, torch.Tensor]]:
     """Rows of 1 to 12 tokens; `labels.TASK` and `present.TASK`, 0 where a row has no label; `tags.positions`.
 
-    Two rows end in tokens of the second type, as pairs do. A third of the inner tokens are not the first of their word.
+    Two rows end in tokens of the second type, as pairs do, if the encoder has one. A third of the inner tokens are not the first of their word.
     """
     rows = packed.random_rows(LENGTHS, generator)
-    types = [[int(i in (1, 5) and 2 * t > len(row)) for t in range(len(row))] for i, row in enumerate(rows)]
+    pairs = () if getattr(config, "type_vocab_size", 2) < 2 else (1, 5)
+    types = [[int(i in pairs and 2 * t > len(row)) for t in range(len(row))] for i, row in enumerate(rows)]
     batch = packed.PackedBatch(rows, types)
     first = [(i, t) for i, row in enumerate(rows) for t in range(1, len(row) - 1) if t % 3]
     present = {name: torch.tensor(rows) for name, rows in PRESENT.items()}

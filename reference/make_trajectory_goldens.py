@@ -1,4 +1,4 @@
-"""Makes ten optimizer steps of tiny BERT with two heads, into `testdata/golden/trajectory.{safetensors,json}`.
+"""Makes ten optimizer steps of tiny models with two heads, into `testdata/golden/trajectory*.{safetensors,json}`.
 
     python reference/make_trajectory_goldens.py --models testdata/models --out testdata/golden
 
@@ -22,6 +22,7 @@ from transformers import get_linear_schedule_with_warmup
 import packed
 import tiny
 
+MODELS = {"trajectory": "tiny-bert", "trajectory-mpnet": "tiny-mpnet"}
 STEPS, PARTS = 10, 2
 LAYERS = 2
 #: Weights that bring the gradient's norm to either side of `clip_norm`.
@@ -58,7 +59,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("testdata/golden"))
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    folder = arguments.models / "tiny-bert"
+    for name, model in MODELS.items():
+        make(name, arguments.models / model, arguments.out)
+
+
+def make(name: str, folder: Path, out: Path) -> None:
+    """One model's ten steps."""
     generator = torch.Generator().manual_seed(tiny.SEED + 1)
     steps = [[make_part(step, part, generator) for part in range(PARTS)] for step in range(1, STEPS + 1)]
     heads = make_heads(packed.load_encoder(folder, torch.float32).config.hidden_size, generator)
@@ -70,8 +76,8 @@ def main() -> None:
         for name, value in (batch.tensors() | labels).items()
     }
     tensors |= {f"initial.{name}": value for name, value in heads.items()} | exact
-    save_file(packed.stored(tensors), arguments.out / "trajectory.safetensors")
-    tiny.write_json(arguments.out / "trajectory.json", describe(folder, exact, updates, packed.deviations(exact, single)))
+    save_file(packed.stored(tensors), out / f"{name}.safetensors")
+    tiny.write_json(out / f"{name}.json", describe(folder, exact, updates, packed.deviations(exact, single)))
 
 
 def make_part(step: int, part: int, generator: torch.Generator) -> tuple[packed.PackedBatch, dict[str, torch.Tensor]]:
@@ -143,7 +149,7 @@ def groups(parameters: dict[str, torch.nn.Parameter]) -> list[dict]:
     made = {}
     for name, parameter in parameters.items():
         group, rate = learning_rate(name)
-        decays = not (name.endswith(".bias") or "LayerNorm" in name)
+        decays = not ("bias" in name or "LayerNorm" in name)
         key = (group, decays)
         empty = {"name": group, "params": [], "lr": rate, "weight_decay": SETTINGS["weight_decay"] if decays else 0.0}
         made.setdefault(key, empty)["params"].append(parameter)

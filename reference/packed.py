@@ -21,8 +21,9 @@ FIRST_WORD = len(tiny.SPECIALS)
 
 def load_encoder(folder: Path, dtype: torch.dtype) -> torch.nn.Module:
     """The encoder without pooler. The stored float32 weights are what `dtype` widens, so both precisions start equal."""
-    # Only BERT has a pooler to leave out.
-    options = {"add_pooling_layer": False} if AutoConfig.from_pretrained(folder).model_type == "bert" else {}
+    # The pooler is left out where there is one.
+    has_pooler = AutoConfig.from_pretrained(folder).model_type in ("bert", "roberta", "mpnet")
+    options = {"add_pooling_layer": False} if has_pooler else {}
     model = AutoModel.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager", **options)
     return model.to(dtype).eval()
 
@@ -58,7 +59,7 @@ class PackedBatch:
         """`L + 1` times `[N, D]`: after the embeddings, then after each layer."""
         mask = torch.arange(int(self.lengths.max())) < self.lengths[:, None]
         inputs = {"input_ids": self._padded(self.rows, mask), "attention_mask": mask.long()}
-        if encoder.config.model_type == "bert":
+        if encoder.config.model_type in ("bert", "electra"):
             inputs["token_type_ids"] = self._padded(self.types, mask)
         return [hidden[mask] for hidden in encoder(**inputs, output_hidden_states=True).hidden_states]
 

@@ -223,7 +223,13 @@ fn close(found: &[f32], expected: &[f32], tolerance: f32, what: &str) {
 
 #[test]
 fn every_gradient_follows_pytorch() {
-    for (model, name) in [("tiny-bert", "train-bert"), ("tiny-distilbert", "train-distilbert")] {
+    for (model, name) in [
+        ("tiny-bert", "train-bert"),
+        ("tiny-distilbert", "train-distilbert"),
+        ("tiny-roberta", "train-roberta"),
+        ("tiny-electra", "train-electra"),
+        ("tiny-mpnet", "train-mpnet"),
+    ] {
         let golden = Golden::read(name);
         let found = gradients_of(model, &golden, 2, &[], &|_| true);
         let mut compared = 0;
@@ -241,14 +247,21 @@ fn every_gradient_follows_pytorch() {
 
 #[test]
 fn gradients_have_the_same_bits_in_parts_and_on_any_number_of_threads() {
-    let golden = Golden::read("train-bert");
-    let whole = gradients_of("tiny-bert", &golden, 1, &[], &|_| true);
-    for (threads, parts) in [(2, vec![]), (1, vec![3]), (3, vec![1, 2, 5])] {
-        let other = gradients_of("tiny-bert", &golden, threads, &parts, &|_| true);
-        for (name, gradient) in &whole {
-            // The mix of layers is summed part by part.
-            if !name.ends_with(".mix") {
-                assert_eq!(&other[name], gradient, "{name}, {threads} threads, {parts:?}");
+    for (model, name) in [
+        ("tiny-bert", "train-bert"),
+        ("tiny-electra", "train-electra"),
+        ("tiny-mpnet", "train-mpnet"),
+    ] {
+        let golden = Golden::read(name);
+        let whole = gradients_of(model, &golden, 1, &[], &|_| true);
+        for (threads, parts) in [(2, vec![]), (1, vec![3]), (3, vec![1, 2, 5])] {
+            let other = gradients_of(model, &golden, threads, &parts, &|_| true);
+            for (name, gradient) in &whole {
+                // The mix of layers is summed part by part.
+                if !name.ends_with(".mix") {
+                    let what = format!("{model} {name}, {threads} threads, {parts:?}");
+                    assert_eq!(&other[name], gradient, "{what}");
+                }
             }
         }
     }
@@ -256,9 +269,21 @@ fn gradients_have_the_same_bits_in_parts_and_on_any_number_of_threads() {
 
 #[test]
 fn what_is_frozen_has_no_gradient_and_what_trains_has_the_same_one() {
-    let golden = Golden::read("train-bert");
-    let all = gradients_of("tiny-bert", &golden, 1, &[], &|_| true);
-    let is_embedding = |name: &str| name.starts_with("embeddings.");
+    for (model, name) in [
+        ("tiny-bert", "train-bert"),
+        ("tiny-electra", "train-electra"),
+        ("tiny-mpnet", "train-mpnet"),
+    ] {
+        check_frozen_parts(model, &Golden::read(name));
+    }
+}
+
+#[track_caller]
+fn check_frozen_parts(model: &str, golden: &Golden) {
+    let all = gradients_of(model, golden, 1, &[], &|_| true);
+    // The layer after narrow embeddings and the bias that all layers share are among them.
+    let is_embedding =
+        |name: &str| ["embeddings", "encoder.relative"].iter().any(|start| name.starts_with(start));
     let is_layer = |name: &str, layer: &str| name.starts_with(&format!("encoder.layer.{layer}."));
     type Policy<'a> = (&'a str, &'a dyn Fn(&str) -> bool);
     let policies: [Policy; 6] = [
@@ -270,7 +295,8 @@ fn what_is_frozen_has_no_gradient_and_what_trains_has_the_same_one() {
         ("only embeddings", &is_embedding),
     ];
     for (what, trainable) in policies {
-        let found = gradients_of("tiny-bert", &golden, 2, &[4], trainable);
+        let found = gradients_of(model, golden, 2, &[4], trainable);
+        let what = format!("{model}, {what}");
         for (name, gradient) in &found {
             assert_eq!(gradient.is_some(), trainable(name), "{what}: {name}");
             // Layers below the boundary run as in answering, which rounds in another order.

@@ -6,6 +6,9 @@ use polyhead_model::{
 };
 use polyhead_testing::{golden_json, shared, tiny_model};
 
+const FOLDERS: [&str; 6] =
+    ["tiny-bert", "tiny-distilbert", "st6-multi", "tiny-roberta", "tiny-electra", "tiny-mpnet"];
+
 fn tiny(name: &str) -> ModelFolder {
     ModelFolder::open(&tiny_model(name)).expect("a folder")
 }
@@ -23,7 +26,7 @@ fn assert_near(found: CosineStats, mean: f64, worst: f64) {
 /// Everything but the products is the same code, or the same bits of another.
 #[test]
 fn without_a_product_in_8_bits_nothing_changes() {
-    for name in ["tiny-bert", "tiny-distilbert", "st6-multi"] {
+    for name in FOLDERS {
         let (folder, texts) = (tiny(name), sentences());
         let study = PrecisionStudy::new(&folder, &texts, &LoadOptions::default()).expect(name);
         let nothing = study.with_products(&[]).expect(name);
@@ -33,7 +36,7 @@ fn without_a_product_in_8_bits_nothing_changes() {
 
 #[test]
 fn every_product_can_be_in_8_bits_alone_or_with_the_others() {
-    for name in ["tiny-bert", "tiny-distilbert", "st6-multi"] {
+    for name in FOLDERS {
         let (folder, texts) = (tiny(name), sentences());
         let study = PrecisionStudy::new(&folder, &texts, &LoadOptions::default()).expect(name);
         let products = Product::all(&folder.config);

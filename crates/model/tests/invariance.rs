@@ -67,6 +67,16 @@ fn a_model_with_ragged_sizes_and_many_modules() {
     assert_invariant(|options| SentenceEncoder::load_with(folder, options).expect("the model"));
 }
 
+/// One model for each part that the others do not have.
+#[test]
+fn models_of_other_families() {
+    for name in ["tiny-electra", "tiny-mpnet"] {
+        let folder = polyhead_testing::tiny_model(name);
+        let folder = folder.to_str().expect("a path");
+        assert_invariant(|options| SentenceEncoder::load_with(folder, options).expect("the model"));
+    }
+}
+
 #[test]
 fn more_texts_than_are_tokenized_at_a_time() {
     let folder = polyhead_testing::tiny_model("tiny-bert");

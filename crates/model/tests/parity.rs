@@ -30,6 +30,9 @@ fn every_hidden_state_of_the_tiny_models() {
         ("tiny-bert-bf16", "tiny-bert-bf16"),
         ("tiny-distilbert", "tiny-distilbert"),
         ("tiny-distilbert-prefixed", "tiny-distilbert"),
+        ("tiny-roberta", "tiny-roberta"),
+        ("tiny-electra", "tiny-electra"),
+        ("tiny-mpnet", "tiny-mpnet"),
     ] {
         let golden = Golden::read(golden_name);
         for isa in Isa::available() {
@@ -61,7 +64,14 @@ fn every_hidden_state_of_the_tiny_models() {
 
 #[test]
 fn every_pooling_mode() {
-    for name in ["tiny-bert", "tiny-distilbert", "tiny-bert-vocab-only"] {
+    for name in [
+        "tiny-bert",
+        "tiny-distilbert",
+        "tiny-bert-vocab-only",
+        "tiny-roberta",
+        "tiny-electra",
+        "tiny-mpnet",
+    ] {
         let golden = Golden::read(name.trim_end_matches("-vocab-only"));
         for mode in PoolingMode::ALL {
             let options = LoadOptions::default().threads(1).pooling(vec![mode]);

@@ -106,12 +106,14 @@ impl Layer<MixedLinear> {
 impl<L: LayerLinear> Layer<L> {
     /// Replaces `workspace.hidden`, `[N, D]`, by the output of this layer.
     ///
+    /// - `attention`: the attention of this layer
     /// - `offsets`: `[B + 1]`
     /// - `next`: the column factors for the next layer; `None` if that layer does not read 8 bits
     pub(crate) fn forward(
         &self,
         cpu: Cpu,
         config: &EncoderConfig,
+        attention: Attention,
         offsets: &[usize],
         next: Option<&[f32]>,
         workspace: &mut Workspace,
@@ -136,7 +138,6 @@ impl<L: LayerLinear> Layer<L> {
             }
         };
         self.query_key_value.forward(cpu, input, normed, identity, None, query_key_value);
-        let attention = Attention::new(config.attention_shape());
         cpu.attention(attention, query_key_value, offsets, context);
         if self.attention_output.as_int8().is_some() {
             cpu.quantize_rows(context, config.hidden_size, inner);
@@ -191,8 +192,11 @@ pub(crate) fn norm(
 }
 
 impl EncoderConfig {
-    /// The number and the width of the attention heads.
-    pub(crate) fn attention_shape(&self) -> AttentionShape {
-        AttentionShape { heads: self.heads, head_size: self.head_size() }
+    /// The attention of a layer, without dropout.
+    ///
+    /// - `bias`: `[H, 2·L − 1]`, the bias by distance, if the encoder has one
+    pub(crate) fn attention<'a>(&self, bias: Option<&'a [f32]>) -> Attention<'a> {
+        let shape = AttentionShape { heads: self.heads, head_size: self.head_size() };
+        Attention { bias, ..Attention::new(shape) }
     }
 }

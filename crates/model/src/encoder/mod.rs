@@ -5,6 +5,7 @@
 
 mod families;
 mod config;
+pub(crate) mod distance_bias;
 mod parameter;
 mod weights;
 mod product;
@@ -43,6 +44,8 @@ pub struct Encoder {
     embedding_norm: Norm,
     /// The layer from narrow tables to hidden states.
     projection: Option<PackedLinear>,
+    /// `[H, 2·L − 1]`: the bias of attention by distance, for sequences of at most `L` tokens.
+    distance_bias: Option<Vec<f32>>,
     /// The layers from the input upwards.
     layers: Vec<Layer<MixedLinear>>,
 }
@@ -120,6 +123,9 @@ impl Encoder {
             (projection, weights.layers.into_iter().enumerate().map(pack_layer).collect())
         });
         let position = position.map(|table| table.to_vec()).unwrap_or_default();
+        let longest = config.longest_sequence();
+        let distance_bias =
+            weights.distance_bias.map(|table| distance_bias::by_distance(&table, longest));
         Self {
             isa,
             tables: Tables {
@@ -130,6 +136,7 @@ impl Encoder {
             config,
             embedding_norm,
             projection,
+            distance_bias,
             layers,
         }
     }
@@ -190,7 +197,8 @@ impl Encoder {
         observe(0, hidden);
         for (i, layer) in self.layers.iter().enumerate() {
             let next = factors_of(i + 1);
-            layer.forward(cpu, &self.config, input.offsets, next, workspace);
+            let attention = self.config.attention(self.distance_bias.as_deref());
+            layer.forward(cpu, &self.config, attention, input.offsets, next, workspace);
             observe(i + 1, &workspace.hidden);
         }
         &workspace.hidden

@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use crate::encoder::{
     EncoderConfig, EncoderWeights, LayerWeights, Linear, Norm, Parameter, ParameterGroup, Product,
-    ProductRole,
+    ProductRole, distance_bias,
 };
 
 /// A tensor that the configuration requires.
@@ -28,7 +28,7 @@ pub(crate) struct TensorSpec {
 pub(crate) enum TensorKind {
     /// A matrix or an embedding table: weight decay applies.
     Weight,
-    /// A vector that is added; initially 0.
+    /// A vector or a table of biases; initially 0.
     Bias,
     /// The factor of a layer norm; initially 1.
     Scale,
@@ -41,6 +41,7 @@ pub(crate) struct EncoderTensors<T> {
     pub(crate) token_type: Option<T>,
     pub(crate) norm: Pair<T>,
     pub(crate) projection: Option<Pair<T>>,
+    pub(crate) distance_bias: Option<T>,
     pub(crate) layers: Vec<LayerTensors<T>>,
 }
 
@@ -76,6 +77,7 @@ impl<T> EncoderTensors<T> {
             token_type: self.token_type.map(&mut *f).transpose()?,
             norm: self.norm.try_map(f)?,
             projection: self.projection.map(|pair| pair.try_map(f)).transpose()?,
+            distance_bias: self.distance_bias.map(&mut *f).transpose()?,
             layers: self
                 .layers
                 .into_iter()
@@ -169,6 +171,13 @@ impl EncoderTensors<TensorSpec> {
             norm: Pair::norm(names.embedding_norm, width, config.biases.norm, group),
             projection: (width != hidden)
                 .then(|| Pair::linear(names.projection, [hidden, width], true, group)),
+            // It belongs to no layer, and no layer can be computed before it is known.
+            distance_bias: names.distance_bias.map(|name| TensorSpec {
+                name: format!("{name}.weight"),
+                shape: vec![distance_bias::BUCKETS, config.heads],
+                group,
+                kind: TensorKind::Bias,
+            }),
             layers: (0..config.layers)
                 .map(|layer| Self::layer_specs(config, layer, hidden, intermediate))
                 .collect(),
@@ -214,7 +223,7 @@ impl EncoderTensors<TensorSpec> {
     /// The names of the weights that stay in single precision in an 8-bit file: small tables and
     /// the layer after them, whose rounding would affect every text.
     pub(crate) fn small_weights(&self) -> Vec<&str> {
-        let tables = [&self.position, &self.token_type].into_iter().flatten();
+        let tables = [&self.position, &self.token_type, &self.distance_bias].into_iter().flatten();
         let projection = self.projection.iter().map(|pair| &pair.weight);
         tables.chain(projection).map(|spec| spec.name.as_str()).collect()
     }
@@ -271,6 +280,7 @@ impl EncoderTensors<Parameter> {
             token_type: self.token_type.as_ref().map(|parameter| parameter.tensor.clone()),
             embedding_norm: self.norm.as_norm(),
             projection: self.projection.as_ref().map(Pair::as_linear),
+            distance_bias: self.distance_bias.as_ref().map(|parameter| parameter.tensor.to_vec()),
             layers: self
                 .layers
                 .iter()

@@ -54,6 +54,8 @@ pub struct EncoderWeights {
     pub embedding_norm: Norm,
     /// `[D, E]`: the layer after that norm; `None` if the tables are as wide as the hidden states.
     pub projection: Option<Linear>,
+    /// `[buckets, H]`: the bias of attention by distance; `None` if the encoder has none.
+    pub distance_bias: Option<Vec<f32>>,
     /// The layers from the input upwards.
     pub layers: Vec<LayerWeights>,
 }

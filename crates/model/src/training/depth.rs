@@ -88,7 +88,13 @@ impl Network {
             ParameterGroup::Module(_) => modules,
             ParameterGroup::Head(head) => active[head],
         };
-        self.store.entries().iter().map(|entry| reached(entry.group)).collect()
+        let mut flags: Vec<bool> =
+            self.store.entries().iter().map(|entry| reached(entry.group)).collect();
+        if let Some(entry) = self.entries.distance_bias {
+            // The bias is in the group of the embeddings, but only layers read it.
+            flags[entry] = top.is_some_and(|top| top > 0);
+        }
+        flags
     }
 
     /// Makes the transposed weights that a backward of this depth reads, and drops all others.

@@ -19,7 +19,9 @@ impl Network {
         tokens: &'a [u64],
         stream: DropoutStream,
     ) -> LayerPass<'a> {
-        LayerPass { cpu, config: &self.config, offsets: input.sequences.offsets, tokens, stream }
+        let offsets = input.sequences.offsets;
+        let distance_bias = self.entries.distance_bias.zip(self.distance_bias.as_deref());
+        LayerPass { cpu, config: &self.config, offsets, distance_bias, tokens, stream }
     }
 
     /// Computes the hidden states up to `end` as in answering, and copies those to `pass.states`
@@ -53,7 +55,8 @@ impl Network {
         for (index, state) in states.iter_mut().enumerate().take(end + 1).skip(first) {
             if index > first {
                 let layer = &self.layers[index - 1].layer;
-                layer.forward(cpu, &self.config, offsets, None, workspace);
+                let attention = self.config.attention(self.distance_bias.as_deref());
+                layer.forward(cpu, &self.config, attention, offsets, None, workspace);
             }
             if index == end || depth.read.contains(&index) || depth.cached.contains(&index) {
                 state.resize(workspace.hidden.len());

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use polyhead_compute::{Buffer, Cpu, PendingRows};
 
-use crate::encoder::Pair;
+use crate::encoder::{Pair, distance_bias};
 use crate::training::store::TrainableLayout;
 
 /// The gradient of every trainable parameter, summed over the rows of a step.
@@ -19,8 +19,19 @@ pub struct Gradients {
     /// in `values`.
     open: BTreeMap<(usize, usize), PendingRows>,
     touched: TouchedRows,
+    /// The gradient of a bias by distance, before it is added to its table.
+    distances: Option<DistanceGradients>,
     /// The gradient of a bias that a norm does not have: written, never read.
     unused: Vec<f32>,
+}
+
+/// The gradient of a bias by distance that layers share.
+struct DistanceGradients {
+    /// The entry of the table in the store.
+    entry: usize,
+    /// `[H, 2·L − 1]` for each layer that has one: a sum over layers in the order of their
+    /// backwards would depend on the parts into which a step is cut.
+    layers: BTreeMap<usize, Vec<f32>>,
 }
 
 /// For embedding tables, by entry of the store: one flag per row, set where the row received a
@@ -35,6 +46,7 @@ impl Gradients {
             layout,
             open: BTreeMap::new(),
             touched: TouchedRows::new(),
+            distances: None,
             unused: Vec::new(),
         }
     }
@@ -42,6 +54,9 @@ impl Gradients {
     /// Sets all gradients to zero, before the first backward pass of a step.
     pub fn clear(&mut self, cpu: Cpu) {
         self.open.values_mut().for_each(PendingRows::clear);
+        let distances =
+            self.distances.iter_mut().flat_map(|distances| distances.layers.values_mut());
+        distances.for_each(|dbias| dbias.fill(0.0));
         let mut begin = 0;
         for (entry, rows) in &mut self.touched {
             let table = self.layout.range(*entry).expect("only trained tables have touched rows");
@@ -60,6 +75,14 @@ impl Gradients {
     pub fn close(&mut self, cpu: Cpu) {
         for ((begin, end), pending) in &mut self.open {
             cpu.close_weight_gradient(&mut self.values[*begin..*end], pending);
+        }
+        if let Some(DistanceGradients { entry, layers }) = &mut self.distances
+            && let Some(table) = self.layout.range(*entry)
+        {
+            for dbias in layers.values_mut() {
+                distance_bias::add_gradient(dbias, &mut self.values[table.clone()]);
+                dbias.fill(0.0);
+            }
         }
     }
 
@@ -151,6 +174,22 @@ impl Gradients {
         let touched = self.touched.entry(entry).or_insert_with(|| vec![false; count]);
         rows.iter().for_each(|row| touched[*row as usize] = true);
         Some(&mut self.values[range])
+    }
+
+    /// The gradient of the bias by distance in one layer; `None` if its table is frozen.
+    ///
+    /// - `entry`: the entry of the table
+    /// - `size`: `H · (2·L − 1)`
+    pub(crate) fn distance_bias_mut(
+        &mut self,
+        entry: usize,
+        size: usize,
+        layer: usize,
+    ) -> Option<&mut [f32]> {
+        self.layout.range(entry)?;
+        let new = || DistanceGradients { entry, layers: BTreeMap::new() };
+        let layers = &mut self.distances.get_or_insert_with(new).layers;
+        Some(layers.entry(layer).or_insert_with(|| vec![0.0; size]))
     }
 
     /// Where the gradients of neighbouring entries are stored; `None` if they are frozen.

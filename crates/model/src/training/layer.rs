@@ -72,6 +72,8 @@ pub(super) struct LayerPass<'a> {
     pub(super) cpu: Cpu<'a>,
     pub(super) config: &'a EncoderConfig,
     pub(super) offsets: &'a [usize],
+    /// The entry of the bias by distance in the store, and the bias as attention reads it.
+    pub(super) distance_bias: Option<(usize, &'a [f32])>,
     /// `[N]`: the dropout key of each token.
     pub(super) tokens: &'a [u64],
     pub(super) stream: DropoutStream,
@@ -81,7 +83,8 @@ impl<'a> LayerPass<'a> {
     fn attention(&self, layer: usize) -> Attention<'a> {
         let Self { config, tokens, .. } = *self;
         let dropout = self.stream.dropout(config.attention_dropout, layer, DropoutSite::Attention);
-        Attention { dropout, rows: tokens, ..Attention::new(config.attention_shape()) }
+        let bias = self.distance_bias.map(|(_, bias)| bias);
+        Attention { dropout, rows: tokens, ..config.attention(bias) }
     }
 
     fn attention_output_dropout(&self, layer: usize) -> Dropout {
@@ -308,7 +311,8 @@ impl TrainableLayer {
             &cache.context,
             dcontext,
             dquery_key_value,
-            None,
+            pass.distance_bias
+                .and_then(|(entry, bias)| gradients.distance_bias_mut(entry, bias.len(), index)),
         );
         let input = if layer.input_norm.is_some() { &cache.normed } else { x };
         layer.query_key_value.parameter_gradients(cpu, dquery_key_value, input, gradients);

@@ -8,7 +8,9 @@
 
 use polyhead_compute::{Cpu, Isa, Random, Threads};
 
-use crate::encoder::{EncoderConfig, EncoderTensors, ParameterGroup, Sequences, TensorKind};
+use crate::encoder::{
+    EncoderConfig, EncoderTensors, ParameterGroup, Sequences, TensorKind, distance_bias,
+};
 use crate::error::{Error, ErrorKind};
 use crate::folder::ModelFolder;
 use crate::heads::{HeadDims, HeadSpec, HeadWeights, INITIAL_DEVIATION};
@@ -31,6 +33,8 @@ pub struct Network {
     pub(super) entries: EncoderTensors<usize>,
     /// The layer between narrow embedding tables and the hidden states.
     pub(super) projection: Option<TrainableLinear>,
+    /// `[H, 2·L − 1]`: the bias of attention by distance.
+    pub(super) distance_bias: Option<Vec<f32>>,
     pub(super) layers: Vec<TrainableLayer>,
     pub(super) pooling: PoolingSpec,
     pub(super) modules: Vec<TrainableModule>,
@@ -131,6 +135,7 @@ impl Network {
             isa,
             config,
             store,
+            distance_bias: entries.distance_bias.map(|_| Vec::new()),
             entries,
             projection,
             layers,
@@ -315,7 +320,11 @@ impl Network {
 impl Network {
     /// Copies the parameters for which `changed` is true from the store into the packed weights.
     fn refresh(&mut self, cpu: Cpu, changed: &dyn Fn(usize) -> bool) {
-        let Self { projection, layers, modules, heads, store, .. } = self;
+        let Self { projection, distance_bias, layers, modules, heads, store, .. } = self;
+        let entry = self.entries.distance_bias.filter(|entry| changed(*entry));
+        if let (Some(entry), Some(bias)) = (entry, distance_bias) {
+            *bias = distance_bias::by_distance(store.get(entry), self.config.longest_sequence());
+        }
         if let Some(projection) = projection.as_mut().filter(|layer| changed(layer.weight.start)) {
             projection.refresh(store, cpu);
         }

@@ -46,7 +46,7 @@ fn a_plain_bert_folder_has_roles_index_and_mean_pooling() {
     assert!(folder.file("nothing.json").unwrap().is_none());
 }
 
-/// Each role holds the tensor of its name, for both families.
+/// Each role holds the tensor of its name, for all families with names of their own.
 #[test]
 fn roles_hold_the_tensors_of_their_names() {
     let by_name = |folder: &ModelFolder, name: &str| {
@@ -79,6 +79,94 @@ fn roles_hold_the_tensors_of_their_names() {
     assert!(distil.weights.token_type.is_none());
     assert_eq!((distil.config.hidden_size, distil.config.heads), (48, 3));
     assert_eq!(distil.parameters.len(), 4 + 2 * 16);
+
+    let mpnet = open("tiny-mpnet");
+    let layer = &mpnet.weights.layers[1];
+    let named = |part: &str| by_name(&mpnet, &format!("encoder.layer.1.{part}"));
+    assert_eq!(layer.query_key_value[0].weight.to_vec(), named("attention.attn.q.weight"));
+    assert_eq!(layer.query_key_value[1].weight.to_vec(), named("attention.attn.k.weight"));
+    assert_eq!(layer.query_key_value[2].bias.as_deref().unwrap(), named("attention.attn.v.bias"));
+    assert_eq!(layer.attention_output.weight.to_vec(), named("attention.attn.o.weight"));
+    assert_eq!(layer.attention_norm.weight, named("attention.LayerNorm.weight"));
+    assert_eq!(
+        mpnet.weights.distance_bias.as_deref().unwrap(),
+        by_name(&mpnet, "encoder.relative_attention_bias.weight")
+    );
+    assert!(mpnet.weights.token_type.is_none());
+    assert_eq!(mpnet.parameters.len(), 5 + 2 * 16 + 2);
+
+    let electra = open("tiny-electra");
+    let projection = electra.weights.projection.as_ref().unwrap();
+    assert_eq!(projection.weight.to_vec(), by_name(&electra, "embeddings_project.weight"));
+    assert_eq!(projection.weight.shape(), [20, 12]);
+    assert_eq!(electra.weights.word.shape(), [156, 12]);
+    assert_eq!(electra.parameters.len(), 5 + 2 + 2 * 16);
+}
+
+/// Published checkpoints have a prefix before the encoder's names, and the heads of pre-training.
+#[test]
+fn published_checkpoints_of_every_family_lose_prefix_and_heads() {
+    for (name, prefix, heads) in [
+        ("tiny-roberta", "roberta.", vec!["lm_head.bias", "lm_head.dense.weight"]),
+        (
+            "tiny-electra",
+            "electra.",
+            vec![
+                "discriminator_predictions.dense.weight",
+                "generator_predictions.LayerNorm.weight",
+                "generator_lm_head.weight",
+            ],
+        ),
+        ("tiny-mpnet", "mpnet.", vec!["lm_head.layer_norm.bias"]),
+    ] {
+        let copy = Copy::of(name);
+        copy.edit_tensors("model.safetensors", |tensors| {
+            tensors.iter_mut().for_each(|tensor| tensor.name = format!("{prefix}{}", tensor.name));
+            for head in &heads {
+                let other = tensors[0].clone();
+                tensors.push(crate::tiny_models::Tensor { name: (*head).to_owned(), ..other });
+            }
+        });
+        let (found, expected) = (copy.open().unwrap(), open(name));
+        for (found, expected) in found.parameters.iter().zip(&expected.parameters) {
+            assert_eq!(found.name, format!("{prefix}{}", expected.name));
+            assert_eq!(found.tensor.to_vec(), expected.tensor.to_vec(), "{name} {}", found.name);
+        }
+        let lines: Vec<_> = found.notices.iter().filter(|line| line.contains("tensors")).collect();
+        assert_eq!(lines.len(), 1, "{name}: {lines:?}");
+        assert!(
+            lines[0].contains(&format!("{} tensors of pre-training", heads.len())),
+            "{lines:?}"
+        );
+    }
+}
+
+/// Three families that differ in their name alone, and positions that begin after the padding token.
+#[test]
+fn positions_begin_after_the_padding_token() {
+    for (model_type, name) in
+        [("roberta", "RoBERTa"), ("xlm-roberta", "XLM-RoBERTa"), ("camembert", "CamemBERT")]
+    {
+        for (padding, first) in [(json!(1), 2), (json!(null), 2), (json!(0), 1), (json!(5), 6)] {
+            let copy = Copy::of("tiny-roberta");
+            copy.edit("config.json", |config| {
+                config["model_type"] = json!(model_type);
+                config["pad_token_id"] = padding;
+            });
+            let config = copy.open().unwrap().config;
+            assert_eq!((config.family.name, config.first_position), (name, first));
+            assert_eq!(config.longest_sequence(), 66 - first);
+        }
+    }
+    // Every row of the table would be before the first position.
+    let copy = Copy::of("tiny-roberta");
+    copy.edit("config.json", |config| config["pad_token_id"] = json!(65));
+    let (_, message) = copy.error();
+    assert!(message.contains("`max_position_embeddings`: expected 67 to"), "{message}");
+    // MPNet has them after row 1, whatever `config.json` says.
+    let copy = Copy::of("tiny-mpnet");
+    copy.edit("config.json", |config| config["pad_token_id"] = json!(7));
+    assert_eq!(copy.open().unwrap().config.first_position, 2);
 }
 
 #[test]

@@ -40,13 +40,16 @@ fn vectors(folder: ModelFolder) -> Vec<u32> {
     encoder.encode(&texts).unwrap().as_slice().iter().map(|x| x.to_bits()).collect()
 }
 
-const FOLDERS: [&str; 10] = [
+const FOLDERS: [&str; 13] = [
     "tiny-bert",
     "tiny-bert-prefixed",
     "tiny-bert-f16",
     "tiny-bert-sharded",
     "tiny-bert-vocab-only",
     "tiny-distilbert",
+    "tiny-roberta",
+    "tiny-electra",
+    "tiny-mpnet",
     "st3-dense",
     "st3-distil",
     "st6-dense",

@@ -100,7 +100,15 @@ fn tokens(model: &MultiTaskModel, inputs: &[TextInput], prompt: &str) -> TokenBa
 
 #[test]
 fn logits_are_those_of_plain_loops() {
-    for name in ["tiny-bert", "tiny-distilbert", "st6-dense", "st6-multi"] {
+    for name in [
+        "tiny-bert",
+        "tiny-distilbert",
+        "tiny-roberta",
+        "tiny-electra",
+        "tiny-mpnet",
+        "st6-dense",
+        "st6-multi",
+    ] {
         let folder = with_heads(name);
         let model = model(folder.clone(), 2);
         let inputs = inputs(30);

@@ -103,6 +103,21 @@ fn threads_and_parts_do_not_change_bits() {
     }
 }
 
+/// The bias that layers share, and the layer after narrow embeddings.
+#[test]
+fn parts_of_other_families_do_not_change_bits() {
+    for model in ["tiny-mpnet", "tiny-electra"] {
+        for trains in [(|_| true) as fn(ParameterGroup) -> bool, upper_half] {
+            let (plain, _) = five_steps_of(model, PLAIN, "", &trains);
+            for (threads, accumulation, cache) in [(2, 1, None), (1, 2, None), (3, 5, Some(4000))] {
+                let way = Way { threads, accumulation, cache };
+                let (other, _) = five_steps_of(model, way, "", &trains);
+                assert_same(&plain, &other, accumulation == 1, &format!("{model}, {way:?}"));
+            }
+        }
+    }
+}
+
 /// Everything but the embeddings and the lower of two layers.
 fn upper_half(group: ParameterGroup) -> bool {
     !matches!(group, ParameterGroup::Embeddings | ParameterGroup::Layer(0))

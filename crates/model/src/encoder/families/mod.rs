@@ -6,11 +6,17 @@
 
 mod bert;
 mod distilbert;
+mod electra;
+mod mpnet;
+mod roberta;
 
 use std::fmt;
 
 use bert::BERT;
 use distilbert::DISTILBERT;
+use electra::ELECTRA;
+use mpnet::MPNET;
+use roberta::{CAMEMBERT, ROBERTA, XLM_ROBERTA};
 
 /// A family of checkpoints that the encoder reads.
 pub struct Family {
@@ -30,7 +36,8 @@ pub struct Family {
 
 impl Family {
     /// All families.
-    pub const ALL: [&'static Self; 2] = [&BERT, &DISTILBERT];
+    pub const ALL: [&'static Self; 7] =
+        [&BERT, &DISTILBERT, &ROBERTA, &XLM_ROBERTA, &CAMEMBERT, &ELECTRA, &MPNET];
 
     /// The family with this `model_type` in `config.json`.
     pub fn of_model_type(model_type: &str) -> Option<&'static Self> {
@@ -129,6 +136,9 @@ pub(crate) struct TensorNames {
     pub(crate) embedding_norm: &'static str,
     /// The layer between narrow embedding tables and the hidden states.
     pub(crate) projection: &'static str,
+    /// The bias of attention by distance, which all layers share: see
+    /// [`distance_bias`](crate::encoder::distance_bias).
+    pub(crate) distance_bias: Option<&'static str>,
     /// The prefix of a layer, before its number.
     pub(crate) layers: &'static str,
     /// The norm before attention. A family that has one normalizes before its blocks, not after
@@ -158,6 +168,7 @@ impl TensorNames {
         token_type: "embeddings.token_type_embeddings",
         embedding_norm: "embeddings.LayerNorm",
         projection: "embeddings_project",
+        distance_bias: None,
         layers: "encoder.layer",
         input_norm: None,
         query_key_value: &["attention.self.query", "attention.self.key", "attention.self.value"],
