@@ -15,12 +15,18 @@ pub fn load_tokenizer(folder: &Path) -> Result<Tokenizer, Failure> {
     Ok(tokenizer)
 }
 
-/// Where sentence-transformers cuts texts of this model.
+/// Where sentence-transformers cuts texts of this model: an export keeps the number in the tokenizer's file.
 fn max_length(model: &Path) -> Result<usize, Failure> {
-    let file = std::fs::read(model.join("sentence_bert_config.json"))?;
-    let config: serde_json::Value = serde_json::from_slice(&file)?;
-    let length = config["max_seq_length"].as_u64();
-    Ok(length.ok_or("sentence_bert_config.json: no max_seq_length")? as usize)
+    for (file, key) in [
+        ("sentence_bert_config.json", "max_seq_length"),
+        ("tokenizer_config.json", "model_max_length"),
+    ] {
+        let config: serde_json::Value = serde_json::from_slice(&std::fs::read(model.join(file))?)?;
+        if let Some(length) = config[key].as_u64() {
+            return Ok(length as usize);
+        }
+    }
+    Err(format!("{}: no maximum length", model.display()).into())
 }
 
 /// Vectors of texts, in the texts' order: `encode` gets sentence-transformers' batches.
