@@ -15,13 +15,13 @@ import torch
 from safetensors.torch import save_file
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Pooling
-from transformers import AutoModel, AutoTokenizer
+from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 import tiny
 
 MODES = ["cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"]
 #: Other folders hold the weights of one of these and share its file.
-PLAIN = ["tiny-bert", "tiny-bert-f16", "tiny-bert-bf16", "tiny-distilbert", "tiny-roberta", "tiny-electra", "tiny-mpnet"]
+PLAIN = ["tiny-bert", "tiny-bert-f16", "tiny-bert-bf16", "tiny-distilbert", "tiny-roberta", "tiny-electra", "tiny-mpnet", "tiny-modernbert"]
 STACKS = ["st6-dense", "st6-multi", "st3-dense", "st3-distil"]
 
 
@@ -34,6 +34,7 @@ def main() -> None:
     torch.set_num_threads(1)
     for name in PLAIN:
         save_file(plain_goldens(arguments.models / name), arguments.out / f"{name}.safetensors")
+    save_file(window_goldens(arguments.models / "tiny-modernbert"), arguments.out / "windows.safetensors")
     for name in STACKS:
         save_file(stack_goldens(arguments.models / name), arguments.out / f"{name}.safetensors")
     tiny.write_json(arguments.out / "tiny_texts.json", tiny.TEXTS)
@@ -51,6 +52,28 @@ def plain_goldens(folder: Path) -> dict[str, torch.Tensor]:
         goldens[f"{i}.input_ids"] = inputs["input_ids"][0].int()
         goldens |= {f"{i}.hidden.{layer}": value[0].clone() for layer, value in enumerate(hidden)}
         goldens |= {f"{i}.pool.{mode}": pool(hidden[-1], mode) for mode in MODES}
+    return goldens
+
+
+#: Tokens of the texts for windows of 64 tokens on each side: below it, at it, beyond it.
+WINDOW_LENGTHS = [1, 127, 128, 129, 300, 1100]
+#: Only every so-many-th row is kept.
+ROW_STEP = {1: 1, 127: 3, 128: 3, 129: 3, 300: 7, 1100: 27}
+
+
+@torch.no_grad()
+def window_goldens(folder: Path) -> dict[str, torch.Tensor]:
+    """`{T}.input_ids` `[T]`, `{T}.hidden.{l}` `[rows kept, D]`: the same weights with published ModernBERT's windows."""
+    config = AutoConfig.from_pretrained(folder, local_attention=128)
+    model = AutoModel.from_pretrained(folder, config=config, dtype=torch.float32, attn_implementation="eager").eval()
+    generator = torch.Generator().manual_seed(tiny.SEED)
+    goldens = {}
+    for length in WINDOW_LENGTHS:
+        ids = torch.randint(5, model.config.vocab_size, (1, length), generator=generator)
+        hidden = model(ids, output_hidden_states=True).hidden_states
+        step = ROW_STEP[length]
+        goldens[f"{length}.input_ids"] = ids[0].int()
+        goldens |= {f"{length}.hidden.{layer}": value[0, ::step].clone() for layer, value in enumerate(hidden)}
     return goldens
 
 

@@ -25,6 +25,8 @@ from transformers import (
     DistilBertModel,
     ElectraConfig,
     ElectraModel,
+    ModernBertConfig,
+    ModernBertModel,
     MPNetConfig,
     MPNetModel,
     PreTrainedTokenizerFast,
@@ -52,7 +54,7 @@ def main() -> None:
 
 
 def save_plain(out: Path) -> None:
-    """`tiny-bert` and `tiny-distilbert` as transformers saves them."""
+    """`tiny-bert`, `tiny-distilbert` and `tiny-modernbert` as transformers saves them."""
     size = len(tiny.vocabulary())
     bert = BertModel(
         BertConfig(
@@ -80,6 +82,27 @@ def save_plain(out: Path) -> None:
         )
     )
     save_model(tiny.randomize(distilbert, tiny.SEED + 1), out / "tiny-distilbert")
+    save_model(tiny.randomize(modernbert(size), tiny.SEED + 8), out / "tiny-modernbert")
+
+
+def modernbert(size: int) -> ModernBertModel:
+    """Two global layers and two with a window of four tokens on each side."""
+    return ModernBertModel(
+        ModernBertConfig(
+            vocab_size=size,
+            hidden_size=20,
+            num_hidden_layers=4,
+            num_attention_heads=2,
+            intermediate_size=28,
+            max_position_embeddings=1200,
+            local_attention=8,
+            pad_token_id=0,
+            bos_token_id=2,
+            eos_token_id=3,
+            cls_token_id=2,
+            sep_token_id=3,
+        )
+    )
 
 
 #: The special tokens of RoBERTa and MPNet, in id order; positions begin after the id of the second.

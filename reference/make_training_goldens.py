@@ -26,6 +26,7 @@ MODELS = {
     "train-roberta": "tiny-roberta",
     "train-electra": "tiny-electra",
     "train-mpnet": "tiny-mpnet",
+    "train-modernbert": "tiny-modernbert",
 }
 LENGTHS = [5, 12, 1, 7, 2, 9, 4]
 

@@ -57,6 +57,10 @@ class PackedBatch:
 
     def hidden_states(self, encoder: torch.nn.Module) -> list[torch.Tensor]:
         """`L + 1` times `[N, D]`: after the embeddings, then after each layer."""
+        if encoder.config.model_type == "modernbert":
+            # Row by row: in a window, rows of padding have no key at all, and their probabilities are NaN.
+            rows = [encoder(torch.tensor([row]), output_hidden_states=True).hidden_states for row in self.rows]
+            return [torch.cat([row[0] for row in states]) for states in zip(*rows, strict=True)]
         mask = torch.arange(int(self.lengths.max())) < self.lengths[:, None]
         inputs = {"input_ids": self._padded(self.rows, mask), "attention_mask": mask.long()}
         if encoder.config.model_type in ("bert", "electra"):

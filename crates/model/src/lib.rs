@@ -33,7 +33,7 @@ pub use polyhead_compute::Activation;
 
 pub use encoder::{
     Biases, Encoder, EncoderConfig, EncoderWeights, Family, LayerWeights, Linear, Norm, Parameter,
-    ParameterGroup, Precision, Product, ProductRole, Sequences, Workspace,
+    ParameterGroup, Precision, Product, ProductRole, Rotary, Sequences, Workspace,
 };
 pub use error::{Error, ErrorKind};
 pub use folder::{

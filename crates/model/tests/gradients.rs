@@ -229,6 +229,7 @@ fn every_gradient_follows_pytorch() {
         ("tiny-roberta", "train-roberta"),
         ("tiny-electra", "train-electra"),
         ("tiny-mpnet", "train-mpnet"),
+        ("tiny-modernbert", "train-modernbert"),
     ] {
         let golden = Golden::read(name);
         let found = gradients_of(model, &golden, 2, &[], &|_| true);

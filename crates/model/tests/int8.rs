@@ -6,8 +6,15 @@ use polyhead_model::{
 };
 use polyhead_testing::{golden_json, shared, tiny_model};
 
-const FOLDERS: [&str; 6] =
-    ["tiny-bert", "tiny-distilbert", "st6-multi", "tiny-roberta", "tiny-electra", "tiny-mpnet"];
+const FOLDERS: [&str; 7] = [
+    "tiny-bert",
+    "tiny-distilbert",
+    "st6-multi",
+    "tiny-roberta",
+    "tiny-electra",
+    "tiny-mpnet",
+    "tiny-modernbert",
+];
 
 fn tiny(name: &str) -> ModelFolder {
     ModelFolder::open(&tiny_model(name)).expect("a folder")

@@ -70,7 +70,7 @@ fn a_model_with_ragged_sizes_and_many_modules() {
 /// One model for each part that the others do not have.
 #[test]
 fn models_of_other_families() {
-    for name in ["tiny-electra", "tiny-mpnet"] {
+    for name in ["tiny-electra", "tiny-mpnet", "tiny-modernbert"] {
         let folder = polyhead_testing::tiny_model(name);
         let folder = folder.to_str().expect("a path");
         assert_invariant(|options| SentenceEncoder::load_with(folder, options).expect("the model"));

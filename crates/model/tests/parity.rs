@@ -33,6 +33,7 @@ fn every_hidden_state_of_the_tiny_models() {
         ("tiny-roberta", "tiny-roberta"),
         ("tiny-electra", "tiny-electra"),
         ("tiny-mpnet", "tiny-mpnet"),
+        ("tiny-modernbert", "tiny-modernbert"),
     ] {
         let golden = Golden::read(golden_name);
         for isa in Isa::available() {
@@ -62,6 +63,37 @@ fn every_hidden_state_of_the_tiny_models() {
     }
 }
 
+/// The windows of published ModernBERT, 64 tokens on each side, below, at and beyond their size.
+#[test]
+fn every_hidden_state_of_texts_longer_than_a_window() {
+    let golden = Golden::read("windows");
+    let folder = ModelFolder::open(&tiny_model("tiny-modernbert")).expect("a model");
+    let mut config = folder.config;
+    config.rotary.as_mut().expect("rotary positions").window = 64;
+    let threads = Threads::new(2).expect("threads");
+    for isa in Isa::available() {
+        let (config, weights) = (config.clone(), folder.weights.clone());
+        let encoder = Encoder::new(config, weights, isa, Precision::F32, &threads);
+        for (tokens, step) in [(1, 1), (127, 3), (128, 3), (129, 3), (300, 7), (1100, 27)] {
+            let ids = golden.get(&format!("{tokens}.input_ids"));
+            let ids: Vec<u32> = ids.iter().map(|id| *id as u32).collect();
+            let (types, offsets) = (vec![0; tokens], [0, tokens]);
+            let input = Sequences { ids: &ids, type_ids: &types, offsets: &offsets };
+            let mut check = |layer: usize, hidden: &[f32]| {
+                let width = hidden.len() / tokens;
+                let rows: Vec<f32> =
+                    hidden.chunks_exact(width).step_by(step).flatten().copied().collect();
+                let what = format!("{tokens} tokens on {}, hidden state {layer}", isa.name());
+                assert_close(&rows, golden.get(&format!("{tokens}.hidden.{layer}")), &what);
+            };
+            let mut workspace = Workspace::default();
+            threads.cpu(isa, |cpu| {
+                encoder.forward_observed(cpu, input, &mut workspace, &mut check);
+            });
+        }
+    }
+}
+
 #[test]
 fn every_pooling_mode() {
     for name in [
@@ -71,6 +103,7 @@ fn every_pooling_mode() {
         "tiny-roberta",
         "tiny-electra",
         "tiny-mpnet",
+        "tiny-modernbert",
     ] {
         let golden = Golden::read(name.trim_end_matches("-vocab-only"));
         for mode in PoolingMode::ALL {

@@ -5,7 +5,7 @@
 
 use polyhead_compute::Activation;
 
-use crate::encoder::{Family, Precision};
+use crate::encoder::{Family, Precision, Rotary};
 
 /// The sizes and functions of an encoder, as in `config.json`.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,6 +30,8 @@ pub struct EncoderConfig {
     pub first_position: usize,
     /// The number of rows of the token type table; 0 if there is no table.
     pub type_vocab_size: usize,
+    /// Rotary positions, if the encoder has them.
+    pub rotary: Option<Rotary>,
     /// The activation function between the two feed-forward layers.
     pub activation: Activation,
     /// The number that layer norms add to the variance.
@@ -70,12 +72,20 @@ impl EncoderConfig {
             Precision::F32 => 4,
             Precision::Int8 => 1,
         };
-        self.layers as u64 * (4 * d * d + 2 * d * f) * weight + self.max_positions as u64 * d * 4
+        let inner = self.inner_outputs() as u64;
+        self.layers as u64 * (4 * d * d + d * inner + d * f) * weight
+            + self.max_positions as u64 * d * 4
     }
 
     /// The width of an attention head, `K = D / H`.
     pub fn head_size(&self) -> usize {
         self.hidden_size / self.heads
+    }
+
+    /// The outputs of the first feed-forward layer: twice as many as the second one reads if they
+    /// are gated.
+    pub(crate) fn inner_outputs(&self) -> usize {
+        if self.family.gated { 2 * self.intermediate_size } else { self.intermediate_size }
     }
 
     /// Returns true if layers normalize before their blocks, false if after them.
@@ -120,8 +130,12 @@ impl EncoderConfig {
                 self.heads, self.hidden_size
             ));
         }
+        if self.rotary.is_some() && !self.head_size().is_multiple_of(2) {
+            let size = self.head_size();
+            return Err(format!("`hidden_size`: expected heads of an even size, found {size}"));
+        }
         // The largest tensor in bytes: on a 32-bit machine the limits above are not enough.
-        let rows = self.vocab_size.max(self.intermediate_size).max(self.max_positions);
+        let rows = self.vocab_size.max(self.inner_outputs()).max(self.max_positions);
         let width = self.hidden_size.max(self.embedding_size);
         match rows.checked_mul(width).and_then(|count| count.checked_mul(4)) {
             Some(bytes) if isize::try_from(bytes).is_ok() => Ok(()),

@@ -15,12 +15,15 @@ use polyhead_compute::{
 
 use crate::encoder::int8_linear::Int8Linear;
 use crate::encoder::mixed_linear::{Int8Choice, MixedLinear};
-use crate::encoder::{EncoderConfig, LayerWeights, Linear, Norm, Product, ProductRole, Workspace};
+use crate::encoder::{
+    EncoderConfig, LayerPositions, LayerWeights, Linear, Norm, Product, ProductRole, Workspace,
+};
 
 /// A transformer layer with packed weights, the form that the kernels read.
 ///
 /// `L` is `TrainableLinear` in training and [`MixedLinear`] otherwise.
 pub(crate) struct Layer<L> {
+    pub(crate) positions: LayerPositions,
     /// The norm before attention; `None` if the input of the layer is normalized already.
     pub(crate) input_norm: Option<Norm>,
     /// Queries, keys and values: stacked layers, one product.
@@ -66,6 +69,7 @@ impl Layer<MixedLinear> {
     pub(crate) fn new(
         weights: LayerWeights,
         layer: usize,
+        positions: LayerPositions,
         before: Option<&Norm>,
         in_int8: Int8Choice,
         cpu: Cpu,
@@ -76,6 +80,7 @@ impl Layer<MixedLinear> {
         };
         use ProductRole::{AttentionOutput, Intermediate, Output, QueryKeyValue};
         Self {
+            positions,
             query_key_value: pack_product(
                 QueryKeyValue,
                 &query_key_value,
@@ -123,6 +128,7 @@ impl<L: LayerLinear> Layer<L> {
             query_key_value,
             context,
             attended,
+            product,
             intermediate,
             normed_bytes: normed,
             inner_bytes: inner,
@@ -138,6 +144,10 @@ impl<L: LayerLinear> Layer<L> {
             }
         };
         self.query_key_value.forward(cpu, input, normed, identity, None, query_key_value);
+        if let Some(table) = &self.positions.rotary {
+            cpu.rotate(attention.shape, table, offsets, query_key_value);
+        }
+        let attention = Attention { window: self.positions.window, ..attention };
         cpu.attention(attention, query_key_value, offsets, context);
         if self.attention_output.as_int8().is_some() {
             cpu.quantize_rows(context, config.hidden_size, inner);
@@ -153,12 +163,18 @@ impl<L: LayerLinear> Layer<L> {
         let factors = self.intermediate.factors();
         norm(cpu, between, &self.attention_norm, eps, factors, normed);
         match (self.intermediate.as_int8(), self.output.as_int8()) {
-            (Some(first), Some(_)) => {
+            (Some(first), Some(_)) if !config.family.gated => {
                 first.forward_quantizing(cpu, normed, config.activation, inner);
             }
             (_, second) => {
                 let activation = config.activation;
-                self.intermediate.forward(cpu, between, normed, activation, None, intermediate);
+                if config.family.gated {
+                    self.intermediate.forward(cpu, between, normed, identity, None, product);
+                    cpu.gate(activation, product, config.intermediate_size, intermediate);
+                } else {
+                    let linear = &self.intermediate;
+                    linear.forward(cpu, between, normed, activation, None, intermediate);
+                }
                 if second.is_some() {
                     let width = config.intermediate_size;
                     cpu.quantize_rows(intermediate, width, inner);

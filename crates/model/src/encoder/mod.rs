@@ -14,15 +14,18 @@ mod linear;
 mod int8_linear;
 mod mixed_linear;
 mod workspace;
+mod positions;
 mod layer;
 
 pub use config::{Biases, EncoderConfig};
 pub use families::Family;
-pub(crate) use families::{Key, TensorNames};
+pub(crate) use families::{Key, RotaryKeys, TensorNames};
 pub(crate) use int8_linear::{Int8Linear, even_columns};
 pub(crate) use layer::{Layer, LayerLinear};
 pub(crate) use linear::PackedLinear;
 pub use parameter::{Parameter, ParameterGroup};
+pub(crate) use positions::LayerPositions;
+pub use positions::Rotary;
 pub use product::{Precision, Product, ProductRole};
 pub(crate) use tensors::{
     EncoderTensors, LayerTensors, Pair, TensorKind, TensorSpec, pooler_specs,
@@ -113,9 +116,11 @@ impl Encoder {
         // The norm whose output a layer reads, unless it has one of its own.
         let mut before = weights.projection.is_none().then(|| embedding_norm.clone());
         let (projection, layers) = threads.cpu(isa, |cpu| {
+            let mut positions = config.layer_positions();
             let pack_layer = |(i, layer): (usize, LayerWeights)| {
                 let next = layer.output_norm.clone();
-                let layer = Layer::new(layer, i, before.as_ref(), &in_int8, cpu);
+                let positions = std::mem::take(&mut positions[i]);
+                let layer = Layer::new(layer, i, positions, before.as_ref(), &in_int8, cpu);
                 before = next;
                 layer
             };

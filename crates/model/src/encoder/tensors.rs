@@ -208,7 +208,7 @@ impl EncoderTensors<TensorSpec> {
             query_key_value: made.map(|part| attention(part, stacked)).collect(),
             attention_output: attention(names.attention_output, hidden),
             attention_norm: norm(&name(names.attention_norm)),
-            intermediate: feed_forward(names.intermediate, [intermediate, hidden]),
+            intermediate: feed_forward(names.intermediate, [config.inner_outputs(), hidden]),
             output: feed_forward(names.output, [hidden, intermediate]),
             output_norm: names.output_norm.map(|part| norm(&name(part))).or(final_norm),
         }

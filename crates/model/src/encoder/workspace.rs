@@ -18,7 +18,9 @@ pub struct Workspace {
     pub(crate) context: Buffer,
     /// `[N, D]`: the sum after attention; normalized, unless the layer normalizes first.
     pub(crate) attended: Buffer,
-    /// `[N, F]`: the output of the first feed-forward layer.
+    /// `[N, 2·F]`: the output of the first feed-forward layer where it is gated.
+    pub(crate) product: Buffer,
+    /// `[N, F]`: the output of the first feed-forward layer, after activation and gate.
     pub(crate) intermediate: Buffer,
     /// `[N, D]`: the output of the last norm without its bias, for products in 8 bits.
     pub(crate) normed_bytes: QuantizedRows,
@@ -37,6 +39,9 @@ impl Workspace {
         self.query_key_value.resize(tokens * 3 * config.hidden_size);
         self.context.resize(tokens * config.hidden_size);
         self.attended.resize(tokens * config.hidden_size);
+        if config.family.gated {
+            self.product.resize(tokens * config.inner_outputs());
+        }
         self.intermediate.resize(tokens * config.intermediate_size);
     }
 }

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::encoder::{Biases, EncoderConfig, Family, Key};
 use crate::error::{Error, ErrorKind, excerpt, fail};
+use crate::folder::rotary_json;
 use crate::folder::source::{Source, joined, sets_something};
 
 /// Reads and checks `config.json` in `folder` of `source`.
@@ -29,17 +30,20 @@ fn parse(json: &Map<String, Value>) -> Result<EncoderConfig, Error> {
     let embedding_size =
         keys.embedding_size.as_ref().map(|key| read_size(json, key)).transpose()?;
     let padding = keys.positions_after.as_ref().map(|key| read_size(json, key)).transpose()?;
+    let layers = read_size(json, &keys.layers)?;
+    let rotary = keys.rotary.as_ref().map(|keys| rotary_json::read(json, keys, layers));
     let config = EncoderConfig {
         family,
         vocab_size: read_size(json, &keys.vocab_size)?,
         hidden_size,
         embedding_size: embedding_size.unwrap_or(hidden_size),
-        layers: read_size(json, &keys.layers)?,
+        layers,
         heads: read_size(json, &keys.heads)?,
         intermediate_size: read_size(json, &keys.intermediate_size)?,
         max_positions: read_size(json, &keys.max_positions)?,
         first_position: padding.map_or(0, |id| id.saturating_add(1)),
         type_vocab_size: read_size(json, &keys.type_vocab_size)?,
+        rotary: rotary.transpose()?,
         activation: read_activation(json, &keys.activation)?,
         layer_norm_eps: read_fraction(json, &keys.layer_norm_eps)?,
         biases: Biases {
@@ -94,6 +98,9 @@ fn check_unsupported(json: &Map<String, Value>) -> Result<(), Error> {
             }
         }
     }
+    if let Some(Value::Object(scaling)) = json.get("rope_scaling") {
+        rotary_json::check_default(scaling, "rope_scaling")?;
+    }
     if json.get("pruned_heads").is_some_and(sets_something) {
         fail!(Unsupported, "`pruned_heads`: expected none, found some");
     }
@@ -108,7 +115,10 @@ fn check_unsupported(json: &Map<String, Value>) -> Result<(), Error> {
 }
 
 /// The value of `key` and the name under which the file has it; `None` if it is absent.
-fn lookup<'a, T>(json: &'a Map<String, Value>, key: &Key<T>) -> Option<(&'static str, &'a Value)> {
+pub(crate) fn lookup<'a, T>(
+    json: &'a Map<String, Value>,
+    key: &Key<T>,
+) -> Option<(&'static str, &'a Value)> {
     key.names
         .iter()
         .filter_map(|name| Some((*name, json.get(*name)?)))

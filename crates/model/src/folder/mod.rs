@@ -7,6 +7,7 @@ mod files;
 mod mistaken;
 pub(crate) mod source;
 mod config_json;
+mod rotary_json;
 pub(crate) mod modules_json;
 mod pooling_json;
 mod module_files;

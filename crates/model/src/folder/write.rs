@@ -279,6 +279,9 @@ impl<'a> TrainedModel<'a> {
                 }
             }
         }
+        if let Some(Value::Array(types)) = json.get_mut("layer_types") {
+            types.truncate(config.layers);
+        }
         for key in ["dtype", "torch_dtype"] {
             if let Some(value) = json.get_mut(key).filter(|value| value.is_string()) {
                 *value = Value::from("float32");

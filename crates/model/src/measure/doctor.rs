@@ -81,7 +81,11 @@ impl SentenceEncoder {
         };
         for (inputs, outputs, activation) in [
             (d, 3 * d, Activation::Identity),
-            (d, f, config.activation),
+            (
+                d,
+                config.inner_outputs(),
+                if config.family.gated { Activation::Identity } else { config.activation },
+            ),
             (f, d, Activation::Identity),
         ] {
             let name = format!("linear {inputs} → {outputs} {activation:?}");

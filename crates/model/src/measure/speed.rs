@@ -15,12 +15,19 @@ const ROWS: usize = 256;
 
 impl EncoderConfig {
     /// The number of operations in products and attention for a text of this many tokens:
-    /// `T · 2 (4 D² + 2 D F) · L + 4 T² D · L`. A multiplication and an addition count as
+    /// `T · 2 (4 D² + 2 D F) · L + 4 T² D · L`, or
+    /// `3 D F` if the feed-forward layer is gated, and `T · window` keys in layers with a window. A multiplication and an addition count as
     /// two; all other operations are not counted.
     pub fn operations(&self, tokens: usize) -> f64 {
         let (d, f, t) = (self.hidden_size as f64, self.intermediate_size as f64, tokens as f64);
-        let layer = t * 2.0 * (4.0 * d * d + 2.0 * d * f) + 4.0 * t * t * d;
-        layer * self.layers as f64
+        let inner = self.inner_outputs() as f64;
+        let products = t * 2.0 * (4.0 * d * d + d * inner + d * f) * self.layers as f64;
+        let keys = |layer: usize| match &self.rotary {
+            Some(rotary) if !rotary.global_layers[layer] => tokens.min(2 * rotary.window + 1),
+            _ => tokens,
+        };
+        let keys: usize = (0..self.layers).map(keys).sum();
+        products + 4.0 * t * keys as f64 * d
     }
 }
 
@@ -40,7 +47,7 @@ pub fn product_rate(
     int8: Option<Int8Isa>,
     time: Duration,
 ) -> f64 {
-    let (inputs, outputs) = (config.hidden_size, config.intermediate_size);
+    let (inputs, outputs) = (config.hidden_size, config.inner_outputs());
     // Weights as trained ones are: kernels in 8 bits are slower where all are the same.
     let mut random = Random::named(0, "weights of a bare product");
     let weight: Vec<f32> = (0..outputs * inputs).map(|_| 0.05 * random.normal()).collect();

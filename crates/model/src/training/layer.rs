@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use polyhead_compute::{Activation, Attention, Buffer, Cpu, Dropout, Isa};
 
-use crate::encoder::{EncoderConfig, Layer, LayerTensors, Norm, Pair};
+use crate::encoder::{EncoderConfig, Layer, LayerPositions, LayerTensors, Norm, Pair};
 use crate::training::dropout::{DropoutSite, DropoutStream};
 use crate::training::gradients::Gradients;
 use crate::training::module::TrainableLinear;
@@ -41,7 +41,7 @@ pub(super) struct LayerCache {
     attention_stats: Buffer,
     /// `[N, D]`: the output of that norm.
     attended: Buffer,
-    /// `[N, F]`: the first feed-forward layer before its activation.
+    /// `[N, F]`, or `[N, 2·F]` where it is gated: the first feed-forward layer before its activation.
     pre: Buffer,
     /// `[N, F]`: the first feed-forward layer after its activation.
     intermediate: Buffer,
@@ -60,7 +60,10 @@ pub(super) struct LayerScratch {
     dbranch: Buffer,
     /// `[N, D]`: the gradient of `attended`, then of `context`.
     dattended: Buffer,
-    /// `[N, F]`: the gradient of the first feed-forward layer before its activation.
+    /// `[N, F]`: the gradient of the gated activation, where there is one.
+    dgated: Buffer,
+    /// `[N, F]`, or `[N, 2·F]` where it is gated: the gradient of the first feed-forward layer before
+    /// its activation.
     dintermediate: Buffer,
     /// `[N, 3·D]`: the gradient of queries, keys and values.
     dquery_key_value: Buffer,
@@ -80,11 +83,11 @@ pub(super) struct LayerPass<'a> {
 }
 
 impl<'a> LayerPass<'a> {
-    fn attention(&self, layer: usize) -> Attention<'a> {
+    fn attention(&self, layer: usize, window: Option<usize>) -> Attention<'a> {
         let Self { config, tokens, .. } = *self;
         let dropout = self.stream.dropout(config.attention_dropout, layer, DropoutSite::Attention);
         let bias = self.distance_bias.map(|(_, bias)| bias);
-        Attention { dropout, rows: tokens, ..config.attention(bias) }
+        Attention { dropout, rows: tokens, window, ..config.attention(bias) }
     }
 
     fn attention_output_dropout(&self, layer: usize) -> Dropout {
@@ -104,7 +107,12 @@ impl TrainableLayer {
     /// A layer whose weights are set by [`refresh`](Self::refresh).
     ///
     /// - `entries`: the entries of its tensors in the store
-    pub(super) fn new(config: &EncoderConfig, isa: Isa, entries: &LayerTensors<usize>) -> Self {
+    pub(super) fn new(
+        config: &EncoderConfig,
+        isa: Isa,
+        entries: &LayerTensors<usize>,
+        positions: LayerPositions,
+    ) -> Self {
         let (hidden, inner) = (config.hidden_size, config.intermediate_size);
         let linear = |entries: &[Pair<usize>], outputs, inputs| {
             TrainableLinear::of_entries(isa, (outputs, inputs), entries)
@@ -113,11 +121,12 @@ impl TrainableLayer {
         let norm = || Norm { weight: vec![0.0; hidden], bias: vec![0.0; hidden] };
         let LayerTensors { input_norm, attention_norm, output_norm, .. } = *entries;
         let layer = Layer {
+            positions,
             input_norm: input_norm.map(|_| norm()),
             query_key_value: linear(&entries.query_key_value, 3 * hidden, hidden),
             attention_output: linear(one(&entries.attention_output), hidden, hidden),
             attention_norm: norm(),
-            intermediate: linear(one(&entries.intermediate), inner, hidden),
+            intermediate: linear(one(&entries.intermediate), config.inner_outputs(), hidden),
             output: linear(one(&entries.output), hidden, inner),
             output_norm: output_norm.map(|_| norm()),
         };
@@ -187,7 +196,10 @@ impl TrainableLayer {
         };
         let query_key_value = &mut cache.query_key_value;
         layer.query_key_value.packed.forward(cpu, input, identity, None, query_key_value);
-        let attention = pass.attention(index);
+        let attention = pass.attention(index, layer.positions.window);
+        if let Some(table) = &layer.positions.rotary {
+            cpu.rotate(attention.shape, table, offsets, query_key_value);
+        }
         cpu.attention(attention, &cache.query_key_value, offsets, &mut cache.context);
         let sum = &mut cache.attention_sum;
         layer.attention_output.packed.forward(cpu, &cache.context, identity, None, sum);
@@ -202,20 +214,26 @@ impl TrainableLayer {
             &mut cache.attention_stats,
             &mut cache.attended,
         );
-        let intermediate = &layer.intermediate.packed;
-        let no_bias = if intermediate.bias.is_none() {
-            vec![0.0; intermediate.outputs()]
+        if config.family.gated {
+            let (pre, width) = (&mut cache.pre, config.intermediate_size);
+            layer.intermediate.packed.forward(cpu, &cache.attended, identity, None, pre);
+            cpu.gate(config.activation, pre, width, &mut cache.intermediate);
         } else {
-            Vec::new()
-        };
-        cpu.linear_train(
-            &cache.attended,
-            &intermediate.matrix,
-            intermediate.bias.as_deref().unwrap_or(&no_bias),
-            config.activation,
-            &mut cache.pre,
-            &mut cache.intermediate,
-        );
+            let intermediate = &layer.intermediate.packed;
+            let no_bias = if intermediate.bias.is_none() {
+                vec![0.0; intermediate.outputs()]
+            } else {
+                Vec::new()
+            };
+            cpu.linear_train(
+                &cache.attended,
+                &intermediate.matrix,
+                intermediate.bias.as_deref().unwrap_or(&no_bias),
+                config.activation,
+                &mut cache.pre,
+                &mut cache.intermediate,
+            );
+        }
         let residual =
             if config.normalizes_first() { &cache.attention_sum } else { &cache.attended };
         let Some(norm) = &layer.output_norm else {
@@ -259,7 +277,8 @@ impl TrainableLayer {
         let LayerPass { cpu, config, offsets, tokens, .. } = pass;
         let layer = &self.layer;
         scratch.resize(config, tokens.len());
-        let LayerScratch { dsum, dbranch, dattended, dintermediate, dquery_key_value } = scratch;
+        let LayerScratch { dsum, dbranch, dattended, dgated, dintermediate, dquery_key_value } =
+            scratch;
 
         // Feed-forward: out = norm(dropout(output(act(intermediate(attended)))) + attended), or
         // without the norm; in a layer that normalizes first, + attention_sum.
@@ -276,8 +295,14 @@ impl TrainableLayer {
         }
         cpu.dropout_to(&pass.output_dropout(index), tokens, dsum, dbranch);
         layer.output.parameter_gradients(cpu, dbranch, &cache.intermediate, gradients);
-        let derivative = Some((config.activation, &cache.pre[..]));
-        cpu.input_gradient(dbranch, layer.output.transposed(), None, derivative, dintermediate);
+        if config.family.gated {
+            let (pre, width) = (&cache.pre, config.intermediate_size);
+            layer.output.input_gradient(cpu, dbranch, None, dgated);
+            cpu.gate_backward(config.activation, pre, width, dgated, dintermediate);
+        } else {
+            let derivative = Some((config.activation, &cache.pre[..]));
+            cpu.input_gradient(dbranch, layer.output.transposed(), None, derivative, dintermediate);
+        }
         layer.intermediate.parameter_gradients(cpu, dintermediate, &cache.attended, gradients);
         let first = config.normalizes_first();
         let residual = if first { None } else { Some(&dsum[..]) };
@@ -304,8 +329,9 @@ impl TrainableLayer {
         layer.attention_output.parameter_gradients(cpu, dbranch, &cache.context, gradients);
         let dcontext = dattended;
         layer.attention_output.input_gradient(cpu, dbranch, None, dcontext);
+        let attention = pass.attention(index, layer.positions.window);
         cpu.attention_backward(
-            pass.attention(index),
+            attention,
             &cache.query_key_value,
             offsets,
             &cache.context,
@@ -314,6 +340,9 @@ impl TrainableLayer {
             pass.distance_bias
                 .and_then(|(entry, bias)| gradients.distance_bias_mut(entry, bias.len(), index)),
         );
+        if let Some(table) = &layer.positions.rotary {
+            cpu.rotate_backward(attention.shape, table, offsets, dquery_key_value);
+        }
         let input = if layer.input_norm.is_some() { &cache.normed } else { x };
         layer.query_key_value.parameter_gradients(cpu, dquery_key_value, input, gradients);
         match (&layer.input_norm, &self.input_norm) {
@@ -350,7 +379,7 @@ impl LayerCache {
             self.output_sum.resize(hidden);
             self.output_stats.resize(2 * tokens);
         }
-        self.pre.resize(intermediate);
+        self.pre.resize(tokens * config.inner_outputs());
         self.intermediate.resize(intermediate);
     }
 }
@@ -361,7 +390,10 @@ impl LayerScratch {
         for buffer in [&mut self.dsum, &mut self.dbranch, &mut self.dattended] {
             buffer.resize(hidden);
         }
-        self.dintermediate.resize(tokens * config.intermediate_size);
+        if config.family.gated {
+            self.dgated.resize(tokens * config.intermediate_size);
+        }
+        self.dintermediate.resize(tokens * config.inner_outputs());
         self.dquery_key_value.resize(3 * hidden);
     }
 }

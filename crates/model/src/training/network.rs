@@ -110,7 +110,8 @@ impl Network {
         let layers = entries
             .layers
             .iter()
-            .map(|entries| TrainableLayer::new(&config, isa, entries))
+            .zip(config.layer_positions())
+            .map(|(entries, positions)| TrainableLayer::new(&config, isa, entries, positions))
             .collect();
         let projection = entries.projection.map(|pair| {
             let shape = (config.hidden_size, config.embedding_size);

@@ -101,6 +101,21 @@ fn roles_hold_the_tensors_of_their_names() {
     assert_eq!(projection.weight.shape(), [20, 12]);
     assert_eq!(electra.weights.word.shape(), [156, 12]);
     assert_eq!(electra.parameters.len(), 5 + 2 + 2 * 16);
+
+    let modern = open("tiny-modernbert");
+    let layer = &modern.weights.layers[3];
+    let named = |part: &str| by_name(&modern, &format!("layers.3.{part}"));
+    assert_eq!(layer.input_norm.as_ref().unwrap().weight, named("attn_norm.weight"));
+    assert_eq!(layer.query_key_value[0].weight.to_vec(), named("attn.Wqkv.weight"));
+    assert_eq!(layer.attention_output.weight.to_vec(), named("attn.Wo.weight"));
+    assert_eq!(layer.attention_norm.weight, named("mlp_norm.weight"));
+    assert_eq!(layer.intermediate.weight.to_vec(), named("mlp.Wi.weight"));
+    assert_eq!(layer.intermediate.weight.shape(), [56, 20]);
+    assert_eq!(layer.output.weight.to_vec(), named("mlp.Wo.weight"));
+    assert_eq!(layer.output_norm.as_ref().unwrap().weight, by_name(&modern, "final_norm.weight"));
+    assert!(modern.weights.layers[0].input_norm.is_none());
+    assert!(modern.weights.position.is_none() && modern.weights.token_type.is_none());
+    assert_eq!(modern.parameters.len(), 2 + 4 * 6 - 1 + 1);
 }
 
 /// Published checkpoints have a prefix before the encoder's names, and the heads of pre-training.
@@ -118,6 +133,11 @@ fn published_checkpoints_of_every_family_lose_prefix_and_heads() {
             ],
         ),
         ("tiny-mpnet", "mpnet.", vec!["lm_head.layer_norm.bias"]),
+        (
+            "tiny-modernbert",
+            "model.",
+            vec!["head.dense.weight", "head.norm.weight", "decoder.bias"],
+        ),
     ] {
         let copy = Copy::of(name);
         copy.edit_tensors("model.safetensors", |tensors| {

@@ -40,7 +40,7 @@ fn vectors(folder: ModelFolder) -> Vec<u32> {
     encoder.encode(&texts).unwrap().as_slice().iter().map(|x| x.to_bits()).collect()
 }
 
-const FOLDERS: [&str; 13] = [
+const FOLDERS: [&str; 14] = [
     "tiny-bert",
     "tiny-bert-prefixed",
     "tiny-bert-f16",
@@ -50,6 +50,7 @@ const FOLDERS: [&str; 13] = [
     "tiny-roberta",
     "tiny-electra",
     "tiny-mpnet",
+    "tiny-modernbert",
     "st3-dense",
     "st3-distil",
     "st6-dense",

@@ -106,6 +106,7 @@ fn logits_are_those_of_plain_loops() {
         "tiny-roberta",
         "tiny-electra",
         "tiny-mpnet",
+        "tiny-modernbert",
         "st6-dense",
         "st6-multi",
     ] {

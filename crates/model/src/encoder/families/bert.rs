@@ -9,5 +9,6 @@ pub(super) const BERT: Family = Family {
     tensors: TensorNames::BERT,
     token_types: true,
     pooler: true,
+    gated: false,
     attention_output_dropout: true,
 };

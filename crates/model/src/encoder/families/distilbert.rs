@@ -35,5 +35,6 @@ pub(super) const DISTILBERT: Family = Family {
     },
     token_types: false,
     pooler: false,
+    gated: false,
     attention_output_dropout: false,
 };

@@ -24,5 +24,6 @@ pub(super) const ELECTRA: Family = Family {
     },
     token_types: true,
     pooler: false,
+    gated: false,
     attention_output_dropout: true,
 };

@@ -9,12 +9,14 @@ mod distilbert;
 mod electra;
 mod mpnet;
 mod roberta;
+mod modernbert;
 
 use std::fmt;
 
 use bert::BERT;
 use distilbert::DISTILBERT;
 use electra::ELECTRA;
+use modernbert::MODERNBERT;
 use mpnet::MPNET;
 use roberta::{CAMEMBERT, ROBERTA, XLM_ROBERTA};
 
@@ -30,14 +32,16 @@ pub struct Family {
     pub(crate) token_types: bool,
     /// Whether checkpoints may hold a pooler, `pooler.dense`.
     pub(crate) pooler: bool,
+    /// Whether the first feed-forward layer makes inputs and gates of the activation.
+    pub(crate) gated: bool,
     /// Whether training applies dropout to the output layer of attention.
     pub(crate) attention_output_dropout: bool,
 }
 
 impl Family {
     /// All families.
-    pub const ALL: [&'static Self; 7] =
-        [&BERT, &DISTILBERT, &ROBERTA, &XLM_ROBERTA, &CAMEMBERT, &ELECTRA, &MPNET];
+    pub const ALL: [&'static Self; 8] =
+        [&BERT, &DISTILBERT, &ROBERTA, &XLM_ROBERTA, &CAMEMBERT, &ELECTRA, &MPNET, &MODERNBERT];
 
     /// The family with this `model_type` in `config.json`.
     pub fn of_model_type(model_type: &str) -> Option<&'static Self> {
@@ -71,6 +75,8 @@ pub(crate) struct ConfigKeys {
     /// if that position is 0.
     pub(crate) positions_after: Option<Key<usize>>,
     pub(crate) type_vocab_size: Key<usize>,
+    /// The keys of rotary positions, if the family has them.
+    pub(crate) rotary: Option<RotaryKeys>,
     pub(crate) activation: Key<&'static str>,
     pub(crate) layer_norm_eps: Key<f64>,
     pub(crate) norm_bias: Key<bool>,
@@ -92,6 +98,7 @@ impl ConfigKeys {
         max_positions: Key::named(&["max_position_embeddings"], 512),
         positions_after: None,
         type_vocab_size: Key::named(&["type_vocab_size"], 2),
+        rotary: None,
         activation: Key::named(&["hidden_act"], "gelu"),
         layer_norm_eps: Key::named(&["layer_norm_eps"], 1e-12),
         norm_bias: Key::fixed(true),
@@ -100,6 +107,18 @@ impl ConfigKeys {
         hidden_dropout: Key::named(&["hidden_dropout_prob"], 0.1),
         attention_dropout: Key::named(&["attention_probs_dropout_prob"], 0.1),
     };
+}
+
+/// The keys of rotary positions and of windows, in the form with a key for each value.
+pub(crate) struct RotaryKeys {
+    /// The base of the angles in layers that attend to the whole sequence.
+    pub(crate) global_base: Key<f64>,
+    /// The base of the angles in layers with a window.
+    pub(crate) local_base: Key<f64>,
+    /// Twice the largest distance of a token to which a token attends in layers with a window.
+    pub(crate) window: Key<usize>,
+    /// The distance between layers that attend to the whole sequence; the first layer is one.
+    pub(crate) global_every: Key<usize>,
 }
 
 /// A key of `config.json`.

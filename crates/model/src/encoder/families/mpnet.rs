@@ -24,5 +24,6 @@ pub(super) const MPNET: Family = Family {
     },
     token_types: false,
     pooler: true,
+    gated: false,
     attention_output_dropout: true,
 };

@@ -18,6 +18,7 @@ pub(super) const ROBERTA: Family = Family {
     },
     token_types: true,
     pooler: true,
+    gated: false,
     attention_output_dropout: true,
 };
 
