@@ -4,7 +4,7 @@ use std::fs;
 
 use polyhead_compute::StoredType;
 use polyhead_model::{
-    ErrorKind, Linear, ModelFolder, ParameterGroup, Product, ProductRole, store_int8,
+    ErrorKind, LayerWeights, Linear, ModelFolder, ParameterGroup, Product, ProductRole, store_int8,
 };
 
 use polyhead_testing::tiny_model;
