@@ -7,6 +7,7 @@
 use polyhead_compute::Activation;
 use serde_json::{Map, Value};
 
+use crate::encoder::distance_bias::BUCKETS;
 use crate::encoder::{Biases, EncoderConfig, Family, Key};
 use crate::error::{Error, ErrorKind, excerpt, fail};
 use crate::folder::rotary_json;
@@ -26,6 +27,9 @@ fn parse(json: &Map<String, Value>) -> Result<EncoderConfig, Error> {
     check_unsupported(json)?;
     let family = read_family(json.get("model_type"))?;
     let keys = &family.keys;
+    if family.tensors.distance_bias.is_some() {
+        check_buckets(json)?;
+    }
     let hidden_size = read_size(json, &keys.hidden_size)?;
     let embedding_size =
         keys.embedding_size.as_ref().map(|key| read_size(json, key)).transpose()?;
@@ -62,15 +66,63 @@ fn parse(json: &Map<String, Value>) -> Result<EncoderConfig, Error> {
 fn read_family(model_type: Option<&Value>) -> Result<&'static Family, Error> {
     let known: Vec<&str> =
         Family::ALL.iter().flat_map(|family| family.model_types).copied().collect();
-    let expected = format!("`model_type`: expected {}", known.join(" or "));
+    let (last, others) = known.split_last().expect("there are families");
+    let expected = format!("`model_type`: expected {} or {last}", others.join(", "));
     match model_type {
         None | Some(Value::Null) => fail!(Format, "{expected}, found nothing"),
         Some(Value::String(name)) => match Family::of_model_type(name) {
             Some(family) => Ok(family),
-            None => fail!(Unsupported, "{expected}, found {:?}", excerpt(name)),
+            None => {
+                let found = excerpt(name);
+                let reason = reason_for_refusal(name).unwrap_or_default();
+                fail!(Unsupported, "{expected}, found {found:?}{reason}")
+            }
         },
         Some(other) => fail!(Format, "{expected}, found {}", describe(other)),
     }
+}
+
+/// Why a kind of model is not read, for those that users try most.
+fn reason_for_refusal(model_type: &str) -> Option<&'static str> {
+    const REASONS: [(&[&str], &str); 4] = [
+        (
+            &["deberta", "deberta-v2"],
+            ", whose attention compares contents with relative positions; that is not computed",
+        ),
+        (
+            &["t5", "mt5", "umt5", "longt5", "bart", "mbart", "pegasus", "marian"],
+            ", an encoder with a decoder; only encoders are read",
+        ),
+        (
+            &[
+                "gpt2",
+                "gpt_neo",
+                "gpt_neox",
+                "gptj",
+                "opt",
+                "bloom",
+                "falcon",
+                "llama",
+                "mistral",
+                "mixtral",
+                "qwen2",
+                "qwen3",
+                "gemma",
+                "gemma2",
+                "gemma3",
+                "gemma3_text",
+                "phi",
+                "phi3",
+            ],
+            ", a decoder, whose tokens read only those before them; only encoders are read",
+        ),
+        (
+            &["albert", "longformer", "big_bird", "xlnet", "xlm", "funnel", "nomic_bert", "new"],
+            ", an encoder with parts that are not computed",
+        ),
+    ];
+    let (_, reason) = REASONS.into_iter().find(|(names, _)| names.contains(&model_type))?;
+    Some(reason)
 }
 
 /// Refuses keys that change the arithmetic or the tensors.
@@ -87,7 +139,19 @@ fn check_unsupported(json: &Map<String, Value>) -> Result<(), Error> {
             fail!(Format, "`position_embedding_type`: expected a name, found {found}");
         }
     }
-    for key in ["is_decoder", "add_cross_attention"] {
+    // The class of a model that brings its own: its arithmetic is that code, whatever the names of
+    // its tensors. Classes that only read the configuration or the text are no obstacle.
+    let code = json.get("auto_map").and_then(Value::as_object).into_iter().flatten();
+    if let Some((class, code)) = code.into_iter().find(|(class, _)| class.starts_with("AutoModel"))
+    {
+        let (class, code) = (excerpt(class), excerpt(&code.to_string()));
+        fail!(
+            Unsupported,
+            "`auto_map`: expected no class for {class}, found {code}: the model is Python code of \
+             its own, which is never run"
+        );
+    }
+    for key in ["is_decoder", "is_encoder_decoder", "add_cross_attention"] {
         match json.get(key) {
             None | Some(Value::Null | Value::Bool(false)) => {}
             Some(Value::Bool(true)) => {
@@ -112,6 +176,19 @@ fn check_unsupported(json: &Map<String, Value>) -> Result<(), Error> {
         );
     }
     Ok(())
+}
+
+/// Checks the rows of the bias by distance. `transformers` makes the table with the number in the
+/// file, and reads it as if there were 32.
+fn check_buckets(json: &Map<String, Value>) -> Result<(), Error> {
+    let key = Key { names: &["relative_attention_num_buckets"], default: BUCKETS };
+    match read_size(json, &key)? {
+        BUCKETS => Ok(()),
+        found => fail!(
+            Unsupported,
+            "`relative_attention_num_buckets`: expected {BUCKETS}, found {found}"
+        ),
+    }
 }
 
 /// The value of `key` and the name under which the file has it; `None` if it is absent.
@@ -278,6 +355,61 @@ mod tests {
                 json: json!({"model_type": "t5"}),
                 kind: ErrorKind::Unsupported,
                 message: "found \"t5\"",
+            },
+            Case {
+                json: json!({"model_type": "deberta-v2"}),
+                kind: ErrorKind::Unsupported,
+                message: "found \"deberta-v2\", whose attention compares contents",
+            },
+            Case {
+                json: json!({"model_type": "llama"}),
+                kind: ErrorKind::Unsupported,
+                message: "found \"llama\", a decoder",
+            },
+            Case {
+                json: json!({"model_type": "t5"}),
+                kind: ErrorKind::Unsupported,
+                message: "an encoder with a decoder",
+            },
+            Case {
+                json: bert("is_encoder_decoder", json!(true)),
+                kind: ErrorKind::Unsupported,
+                message: "`is_encoder_decoder`: expected false, found true",
+            },
+            Case {
+                json: bert("auto_map", json!({"AutoModel": "modeling_x.XModel"})),
+                kind: ErrorKind::Unsupported,
+                message: "`auto_map`: expected no class for AutoModel, found \"modeling_x.XModel\"",
+            },
+            Case {
+                json: json!({"model_type": "mpnet", "relative_attention_num_buckets": 64}),
+                kind: ErrorKind::Unsupported,
+                message: "`relative_attention_num_buckets`: expected 32, found 64",
+            },
+            Case {
+                json: json!({"model_type": "roberta", "pad_token_id": 600}),
+                kind: ErrorKind::Format,
+                message: "`max_position_embeddings`: expected 602 to",
+            },
+            Case {
+                json: json!({"model_type": "roberta", "pad_token_id": -1}),
+                kind: ErrorKind::Format,
+                message: "`pad_token_id`",
+            },
+            Case {
+                json: json!({"model_type": "roberta", "pad_token_id": u64::MAX}),
+                kind: ErrorKind::Format,
+                message: "`max_position_embeddings`",
+            },
+            Case {
+                json: json!({"model_type": "electra", "embedding_size": 0}),
+                kind: ErrorKind::Format,
+                message: "`embedding_size`: expected 1 to",
+            },
+            Case {
+                json: bert("position_embedding_type", json!("rotary")),
+                kind: ErrorKind::Unsupported,
+                message: "found \"rotary\"",
             },
             Case {
                 json: bert("position_embedding_type", json!("relative_key")),

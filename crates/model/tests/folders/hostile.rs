@@ -410,3 +410,28 @@ fn modules_that_do_not_fit_are_named() {
         },
     ]);
 }
+
+/// The tensors that not every family has, absent or of another shape.
+#[test]
+fn parts_of_other_families_are_checked_like_all_tensors() {
+    for (name, tensor, found, expected) in [
+        ("tiny-mpnet", "encoder.relative_attention_bias.weight", [2, 32], "[32, 2]"),
+        ("tiny-electra", "embeddings_project.weight", [12, 20], "[20, 12]"),
+        ("tiny-roberta", "embeddings.position_embeddings.weight", [20, 66], "[66, 20]"),
+    ] {
+        let copy = Copy::of(name);
+        copy.edit_tensors("model.safetensors", |tensors| {
+            tensors.iter_mut().find(|t| t.name == tensor).unwrap().shape = found.to_vec();
+        });
+        let (kind, message) = copy.error();
+        assert_eq!(kind, ErrorKind::Format, "{message}");
+        let wanted = format!("tensor `{tensor}`: expected {expected}, found {found:?}");
+        assert!(message.contains(&wanted), "{message}");
+
+        let copy = Copy::of(name);
+        copy.edit_tensors("model.safetensors", |tensors| tensors.retain(|t| t.name != tensor));
+        let (kind, message) = copy.error();
+        assert_eq!(kind, ErrorKind::Format, "{message}");
+        assert!(message.contains(&format!("missing tensors: `{tensor}`")), "{message}");
+    }
+}
