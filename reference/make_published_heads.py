@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 import transformers
 from safetensors.torch import save_file
-from transformers import AutoConfig, AutoTokenizer
+from transformers import AutoConfig, PreTrainedTokenizerFast
 
 import tiny
 
@@ -24,10 +24,16 @@ TAGS = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
 
 SEQUENCE, TOKENS = "ForSequenceClassification", "ForTokenClassification"
 
+#: The layers of the heads that have a class of their own.
+OWN_CLASS = {"hidden": "classifier.dense", "output": "classifier.out_proj"}
+
 #: What precedes the suffix, and the layers of sequence and of token heads by role.
 FAMILIES = {
     "bert": ("tiny-bert", "Bert", {"hidden": "bert.pooler.dense", "output": "classifier"}, {"output": "classifier"}),
     "distilbert": ("tiny-distilbert", "DistilBert", {"hidden": "pre_classifier", "output": "classifier"}, {"output": "classifier"}),
+    "roberta": ("tiny-roberta", "Roberta", OWN_CLASS, {"output": "classifier"}),
+    "electra": ("tiny-electra", "Electra", OWN_CLASS, {"output": "classifier"}),
+    "mpnet": ("tiny-mpnet", "MPNet", OWN_CLASS, {"output": "classifier"}),
 }
 
 #: Further keys of the configuration, by family and case.
@@ -72,10 +78,11 @@ def classifier(folder: Path, name: str, keys: dict, labels: list[str], layers: d
         for key, value in sorted(own.items()):
             value.normal_(1.0 if "norm" in key and key.endswith("weight") else 0.0, 0.2, generator=generator)
     found = {f"tensor.{key}": value.detach().clone() for key, value in own.items()}
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    # Not `AutoTokenizer`, which builds another one than `tokenizer.json` says for some families.
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
     is_tagger, total = name.endswith(TOKENS), 0.0
     for index, text in enumerate(TEXTS):
-        encoded = tokenizer(text, return_tensors="pt", return_offsets_mapping=True)
+        encoded = tokenizer(text, return_tensors="pt", return_offsets_mapping=True, return_token_type_ids=False)
         offsets = encoded.pop("offset_mapping")[0].tolist()
         logits = model(**encoded).logits[0]
         if is_tagger:
@@ -124,7 +131,7 @@ def targets(index: int, labels: list[str], words: int | None, problem: str | Non
 
 def loss(model, tokenizer, labels: list[str], is_tagger: bool) -> torch.Tensor:
     """The loss of all texts in one padded batch, by the model itself."""
-    batch = tokenizer(TEXTS, return_tensors="pt", padding=True, return_offsets_mapping=True)
+    batch = tokenizer(TEXTS, return_tensors="pt", padding=True, return_offsets_mapping=True, return_token_type_ids=False)
     offsets = batch.pop("offset_mapping").tolist()
     if is_tagger:
         wanted = torch.full(batch["input_ids"].shape, -100)

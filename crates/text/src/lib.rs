@@ -54,7 +54,7 @@ mod spans;
 mod bio;
 
 pub use batch::{TextTokens, TokenBatch, TokenSpan};
-pub use bio::{Tag, TagSpan, tag_inside, tag_spans};
+pub use bio::{Tag, TagScheme, TagSpan, tag_inside, tag_spans};
 pub use error::{TokenizerError, TokenizerErrorKind};
 pub use input::TextInput;
 pub use spans::spans_in_texts;

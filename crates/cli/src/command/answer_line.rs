@@ -73,14 +73,20 @@ pub(super) fn body<'a>(
     if row.words.is_some() {
         body.add_words(found);
     }
-    if let (TaskAnswerBody::Tokens { spans }, Answer::Tokens(tagged), Some(words)) =
-        (&mut body, &found.answer, row.words)
+    if let (
+        TaskAnswerBody::Tokens { spans, words: tagged_words },
+        Answer::Tokens(tagged),
+        Some(words),
+    ) = (&mut body, &found.answer, row.words)
     {
         for (body, span) in spans.iter_mut().zip(&tagged.spans) {
             body.start = words.in_text[span.first_word].start;
             body.end = words.in_text[span.last_word].end;
             let text = row.text.chars().skip(body.start).take(body.end - body.start);
             body.text = Cow::Owned(text.collect());
+        }
+        for (body, place) in tagged_words.iter_mut().flatten().zip(&words.in_text) {
+            (body.start, body.end) = (place.start, place.end);
         }
     }
     Ok(body)

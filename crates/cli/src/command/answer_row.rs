@@ -85,7 +85,12 @@ pub(super) fn write_answer(
             TaskAnswerBody::Regression { value, .. } => {
                 out.write_field(serde_json::to_string(&value)?)?;
             }
-            TaskAnswerBody::Tokens { spans } => out.write_field(serde_json::to_string(&spans)?)?,
+            TaskAnswerBody::Tokens { words: Some(words), .. } => {
+                out.write_field(serde_json::to_string(&words)?)?;
+            }
+            TaskAnswerBody::Tokens { spans, words: None } => {
+                out.write_field(serde_json::to_string(&spans)?)?;
+            }
         }
     }
     // Ends the row.

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use polyhead_compute::Activation;
-use polyhead_text::WordSplit;
+use polyhead_text::{TagScheme, WordSplit};
 
 use crate::error::{Error, ErrorKind, excerpt};
 use crate::heads::{LabelFormat, NumberRange, TargetScale, TaskKind};
@@ -128,6 +128,11 @@ impl HeadSpec {
 
     fn in_target_unit(&self, logit: f32) -> f32 {
         self.target.map_or(logit, |scale| scale.restored(logit))
+    }
+
+    /// The meaning of the labels of kind `tokens`.
+    pub fn tag_scheme(&self) -> TagScheme {
+        TagScheme::of_tags(self.labels.iter().map(String::as_str))
     }
 
     /// Dropout of the head's input, in training.

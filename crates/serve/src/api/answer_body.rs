@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use polyhead_model::{Answer, HeadSpec, TaskAnswer, TextSpan};
+use polyhead_model::{Answer, HeadSpec, TaggedWord, TaskAnswer, TextSpan};
+use polyhead_text::TagScheme;
 use serde::Serialize;
 use serde::ser::Serializer;
 use utoipa::ToSchema;
@@ -38,10 +39,14 @@ pub enum TaskAnswerBody<'a> {
         #[schema(nullable = false)]
         unclipped: Option<f32>,
     },
-    /// The spans of a text.
+    /// The spans of a text, or its words where the tags make no spans.
     Tokens {
         /// Spans in the order of the text.
         spans: Vec<SpanBody<'a>>,
+        /// Every word with its tag, of a task whose tags make no spans, such as parts of speech.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schema(nullable = false)]
+        words: Option<Vec<WordBody<'a>>>,
     },
 }
 
@@ -74,7 +79,17 @@ impl<'a> TaskAnswerBody<'a> {
                     first_word: None,
                     last_word: None,
                 };
-                Self::Tokens { spans: tagged.spans.iter().map(span).collect() }
+                let word = |word: &'a TaggedWord| WordBody {
+                    tag: word.row.map(|_| word.tag.as_str()),
+                    start: word.start,
+                    end: word.end,
+                    score: word.probability,
+                };
+                let is_plain = head.tag_scheme() == TagScheme::Plain;
+                Self::Tokens {
+                    spans: tagged.spans.iter().map(span).collect(),
+                    words: is_plain.then(|| tagged.words.iter().map(word).collect()),
+                }
             }
         }
     }
@@ -104,10 +119,25 @@ pub struct SpanBody<'a> {
     pub last_word: Option<usize>,
 }
 
+/// A word of the text with its tag.
+#[derive(Serialize, ToSchema)]
+pub struct WordBody<'a> {
+    /// Tag of the word; `null` if the model did not see it.
+    pub tag: Option<&'a str>,
+    /// Index of the first character (Unicode scalar value).
+    pub start: usize,
+    /// Index after the last character.
+    pub end: usize,
+    /// Probability of the tag.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub score: Option<f32>,
+}
+
 impl TaskAnswerBody<'_> {
     /// Adds the positions among the given words to the spans of a tagging task.
     pub fn add_words(&mut self, found: &TaskAnswer) {
-        if let (Self::Tokens { spans }, Answer::Tokens(tagged)) = (self, &found.answer) {
+        if let (Self::Tokens { spans, .. }, Answer::Tokens(tagged)) = (self, &found.answer) {
             for (body, span) in spans.iter_mut().zip(&tagged.spans) {
                 (body.first_word, body.last_word) = (Some(span.first_word), Some(span.last_word));
             }

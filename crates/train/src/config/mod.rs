@@ -164,6 +164,8 @@ settings! {
         /// What sort of answer the task gives.
         #[serde(with = "words::word")]
         kind: TaskKind = TaskKind::Classification,
+        /// The head of the starting model that the task begins with. Absent: the one of the task's name, or a new head.
+        from: Option<String> = None,
         /// The field with the label; for multilabel also several, one for each label, with 0 or 1. Absent: the task's name.
         #[serde(with = "words::names")]
         field: Vec<String> = Vec::new(),
@@ -212,7 +214,7 @@ settings! {
         /// Which hidden states the head reads: a number (0: the embeddings), `"last"`, or `"mix"`, a learned mix of all.
         #[serde(with = "words::head_layer")]
         layer: HeadLayer = HeadLayer::Last,
-        /// The width of a hidden layer in the head. Absent: no hidden layer.
+        /// The width of a hidden layer in the head. Absent: that of the head that the task begins with, or no hidden layer.
         hidden: Option<PositiveSize> = None,
         /// The function after the hidden layer; only with `hidden`.
         #[serde(with = "words::word")]
@@ -237,6 +239,11 @@ settings! {
 }
 
 impl TaskSettings {
+    /// The name of the head that the task begins with, if the starting model has it.
+    pub(crate) fn start_name(&self) -> &str {
+        self.from.as_ref().unwrap_or(&self.name)
+    }
+
     /// The task's own files; `None` if it uses those of the run.
     pub fn files(&self) -> Option<DataFiles> {
         let Self { train, dev, test, text, join, template, tokens, .. } = self.clone();

@@ -40,6 +40,7 @@ const FULL: &str = r#"
     [[task]]
     name = "topic"
     kind = "classification"
+    from = "label"
     field = "label"
     labels = ["x", "y"]
     label_matching = "normalized"

@@ -59,6 +59,10 @@ impl LabelList {
             }
             (Some(given), _) | (None, Some(given)) => {
                 check_given(task.kind, given, matching).map_err(config)?;
+                // Those of a head may be tags of another program.
+                if task.fixed_labels.is_none() {
+                    rules(task.kind).check_labels(given).map_err(config)?;
+                }
                 given.clone()
             }
             (None, None) => {
@@ -325,7 +329,7 @@ fn check_given(kind: TaskKind, labels: &[String], matching: LabelMatching) -> Re
             return Err(format!("labels: {} stands twice", quoted(label)));
         }
     }
-    rules(kind).check_labels(labels)
+    Ok(())
 }
 
 fn check_enough(task: &TaskFields, names: &[String]) -> Result<(), Error> {

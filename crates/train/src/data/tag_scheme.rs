@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use polyhead_files::quoted;
-use polyhead_text::Tag;
+use polyhead_text::{Tag, TagScheme};
 
 use super::cell::RawLabel;
 use super::issues::LabelIssues;
@@ -18,7 +18,7 @@ const EXPECTED: &str = "`O`, `B-TYPE` or `I-TYPE` (BIO, IOB1), or tags of BIOES 
 
 /// A scheme other than BIO, recognised over a whole split.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum TagScheme {
+pub(super) enum DataTags {
     /// `E-TYPE` ends a span, `S-TYPE` is one.
     Bioes,
     /// `L-TYPE` ends a span, `U-TYPE` is one.
@@ -31,7 +31,7 @@ pub(super) enum TagScheme {
     Plain,
 }
 
-impl TagScheme {
+impl DataTags {
     /// The name that messages have for it.
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -65,25 +65,25 @@ fn is_plain(tag: &str) -> bool {
 fn recognise(
     rows: &[&mut Vec<String>],
     is_type: &dyn Fn(&str) -> bool,
-) -> Result<Option<TagScheme>, (usize, usize)> {
+) -> Result<Option<DataTags>, (usize, usize)> {
     let all = || rows.iter().flat_map(|tags| tags.iter().map(String::as_str));
     let has = |letters: &[char]| {
         all().any(|tag| parts(tag).is_some_and(|(letter, _)| letters.contains(&letter)))
     };
     let scheme = match (has(&['E', 'S']), has(&['L', 'U'])) {
-        (true, _) => Some(TagScheme::Bioes),
-        (false, true) => Some(TagScheme::Bilou),
+        (true, _) => Some(DataTags::Bioes),
+        (false, true) => Some(DataTags::Bilou),
         (false, false) if all().all(|tag| tag == "O" || is_plain(tag)) => {
             // Parts of speech look so too, but have no `O`.
             let has_spans = all().any(|tag| tag == "O") || all().all(is_type);
-            (has_spans && all().any(is_plain)).then_some(TagScheme::Plain)
+            (has_spans && all().any(is_plain)).then_some(DataTags::Plain)
         }
         (false, false) => None,
     };
     let fits = |tag: &str| match (scheme, parts(tag)) {
-        (Some(TagScheme::Plain), _) => true,
-        (Some(TagScheme::Bioes), Some((letter, _))) => "BIES".contains(letter),
-        (Some(TagScheme::Bilou), Some((letter, _))) => "BILU".contains(letter),
+        (Some(DataTags::Plain), _) => true,
+        (Some(DataTags::Bioes), Some((letter, _))) => "BIES".contains(letter),
+        (Some(DataTags::Bilou), Some((letter, _))) => "BILU".contains(letter),
         _ => Tag::parse(tag).is_some(),
     };
     for (row, tags) in rows.iter().enumerate() {
@@ -109,20 +109,20 @@ fn recognise(
         }
     }
     Ok(match (begins, begins_inside, separates) {
-        (false, true, true) => Some(TagScheme::Iob1),
-        (false, true, false) => Some(TagScheme::Io),
+        (false, true, true) => Some(DataTags::Iob1),
+        (false, true, false) => Some(DataTags::Io),
         _ => None,
     })
 }
 
 /// Writes the tags of one row as BIO.
-fn convert(tags: &mut [String], scheme: TagScheme) {
+fn convert(tags: &mut [String], scheme: DataTags) {
     // The type of the span that goes on, if one does.
     let mut open: Option<String> = None;
     for tag in tags {
         let (letter, of) = match (scheme, parts(tag)) {
             _ if tag == "O" => ('O', ""),
-            (TagScheme::Plain, _) => ('I', tag.as_str()),
+            (DataTags::Plain, _) => ('I', tag.as_str()),
             (_, Some(parts)) => parts,
             // Bare `B` and `I` of BIO have no type.
             (_, None) => (tag.chars().next().unwrap_or('O'), ""),
@@ -140,7 +140,7 @@ fn convert(tags: &mut [String], scheme: TagScheme) {
     }
 }
 
-/// Makes the tags of a task BIO, whatever scheme they have.
+/// Makes the tags of a task BIO, whatever scheme they have; those of a head in another scheme stay.
 ///
 /// - `column`: the task among those of the schema
 ///
@@ -151,6 +151,12 @@ pub(super) fn settle_tags(
     task: &TaskFields,
     column: usize,
 ) -> Result<(), Error> {
+    // Tags of a head that are not BIO are those of the data.
+    let of_head = task.fixed_labels.iter().flatten();
+    let scheme = TagScheme::of_tags(of_head.map(String::as_str));
+    if task.fixed_labels.is_some() && scheme != TagScheme::Bio {
+        return Ok(());
+    }
     // A small split may have no `O`: then the other splits or the known labels show its types.
     let mut types: BTreeSet<String> = BTreeSet::new();
     let known = task.given_labels().unwrap_or_default().iter();
@@ -158,7 +164,7 @@ pub(super) fn settle_tags(
     let mut is_plain_elsewhere = false;
     for split in &mut splits {
         let rows: Vec<_> = split.tag_rows(column).map(|(_, tags)| tags).collect();
-        is_plain_elsewhere |= recognise(&rows, &|_| false) == Ok(Some(TagScheme::Plain));
+        is_plain_elsewhere |= recognise(&rows, &|_| false) == Ok(Some(DataTags::Plain));
     }
     let is_type = |tag: &str| is_plain_elsewhere || types.contains(tag);
     splits.into_iter().try_for_each(|split| split.settle_tags(task, column, &is_type))
@@ -184,7 +190,7 @@ impl RawSplit {
         match recognise(&rows, is_type) {
             Ok(scheme) => {
                 let mut issues = LabelIssues {
-                    tag_scheme: scheme.map(TagScheme::name),
+                    tag_scheme: scheme.map(DataTags::name),
                     ..LabelIssues::default()
                 };
                 for (row, tags) in places.into_iter().zip(rows) {
@@ -233,7 +239,7 @@ mod tests {
         if let Some(scheme) = scheme {
             rows.iter_mut().for_each(|tags| convert(tags, scheme));
         }
-        Ok((scheme.map(TagScheme::name), rows.into_iter().map(|row| row.join(" ")).collect()))
+        Ok((scheme.map(DataTags::name), rows.into_iter().map(|row| row.join(" ")).collect()))
     }
 
     #[test]

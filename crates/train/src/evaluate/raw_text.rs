@@ -8,12 +8,12 @@ use std::ops::Range;
 
 use polyhead_compute::Threads;
 use polyhead_model::{HeadSpec, Network, Pass};
-use polyhead_text::{TextInput, WordSplit, tag_spans};
+use polyhead_text::{TextInput, WordSplit};
 
 use crate::data::{FIRST_UNKNOWN, Split, SplitWords, Tokenize};
 use crate::error::Error;
 use crate::evaluate::{Answers, EvalRequest};
-use crate::tasks::{SpanScores, word_tags};
+use crate::tasks::{SpanScores, counted_spans, word_tags};
 
 /// The raw texts of the rows of a split that have words and tags of a task.
 struct RawTexts {
@@ -86,11 +86,11 @@ pub(crate) fn score_raw_text(
     let (mut hits, mut found, mut support) = (0, 0, 0);
     for (at, (row, places)) in raw.rows.iter().enumerate() {
         let Some(tags) = &tags[*row] else { continue };
-        let there: HashSet<_> = spans(tags.iter().map(|tag| name(*tag)), places).collect();
+        let there: HashSet<_> = spans(head, tags.iter().map(|tag| name(*tag)), places).collect();
         let words = raw.split.words.row(at);
         let given = word_tags(&answers.logits[task], head, &raw.split.words, words.clone());
         let given = given.iter().map(|tag| tag.map_or("O", name));
-        for span in spans(given, &raw.split.words.places[words]) {
+        for span in spans(head, given, &raw.split.words.places[words]) {
             found += 1;
             hits += u64::from(there.contains(&span));
         }
@@ -101,9 +101,10 @@ pub(crate) fn score_raw_text(
 
 /// Spans with the characters that they cover.
 fn spans<'a>(
+    head: &HeadSpec,
     tags: impl Iterator<Item = &'a str>,
     places: &[Range<usize>],
 ) -> impl Iterator<Item = (&'a str, usize, usize)> {
-    let spans = tag_spans(tags).into_iter();
+    let spans = counted_spans(head.tag_scheme(), tags).into_iter();
     spans.map(|span| (span.label, places[span.first].start, places[span.last].end))
 }

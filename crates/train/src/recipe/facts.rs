@@ -5,6 +5,7 @@ use polyhead_model::{ModelFolder, ParameterGroup};
 use crate::config::{RunConfig, TaskSettings};
 use crate::data::Dataset;
 use crate::freeze::{FreezePlan, TrainedParts};
+use crate::run::kept_heads;
 
 /// Facts about the data and the starting model.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,11 +26,10 @@ pub(crate) struct Facts {
 impl Facts {
     /// The facts about tokenized data and the starting model.
     pub(super) fn of(config: &RunConfig, folder: &ModelFolder, data: &Dataset) -> Self {
-        let known = |task: &TaskSettings| folder.heads.iter().any(|h| h.spec.name == task.name);
+        let known =
+            |task: &TaskSettings| folder.heads.iter().any(|h| h.spec.name == task.start_name());
         let mut heads: Vec<String> = config.tasks.iter().map(|task| task.name.clone()).collect();
-        let others = folder.heads.iter().map(|head| head.spec.name.clone());
-        let others: Vec<String> = others.filter(|name| !heads.contains(name)).collect();
-        heads.extend(others);
+        heads.extend(kept_heads(config, folder).map(|head| head.spec.name.clone()));
         let layers = config.encoder.layers.map_or(usize::MAX, usize::from);
         let is_used = |group: &ParameterGroup| match group {
             ParameterGroup::Layer(layer) => *layer < layers,

@@ -4,7 +4,7 @@ use polyhead_model::HeadSpec;
 
 use crate::data::{Split, TaskLabels};
 use crate::report::{Answer, MarkedSpan, Mistake};
-use crate::tasks::{Softmax, argmax, given_labels, rules, sigmoid, spans};
+use crate::tasks::{Softmax, argmax, counted_spans, given_labels, rules, sigmoid};
 
 /// Number of mistakes that are kept per task.
 const MOST: usize = 10;
@@ -122,15 +122,17 @@ fn both_answers(
                 None => "O".to_owned(),
             });
             let wanted = labels[row].iter().flatten().map(|tag| name(*tag));
-            (marked(split, row, wanted.collect()), marked(split, row, given.collect()))
+            let marked = |tags| marked(spec, split, row, tags);
+            (marked(wanted.collect()), marked(given.collect()))
         }
     }
 }
 
 /// The spans that a row's tags mark, in characters of the text.
-fn marked(split: &Split, row: usize, tags: Vec<String>) -> Answer {
+fn marked(spec: &HeadSpec, split: &Split, row: usize, tags: Vec<String>) -> Answer {
     let places = &split.words.places[split.words.row(row)];
-    let spans = spans(tags.iter().map(String::as_str)).into_iter().map(|span| MarkedSpan {
+    let spans = counted_spans(spec.tag_scheme(), tags.iter().map(String::as_str));
+    let spans = spans.into_iter().map(|span| MarkedSpan {
         start: places[span.first].start,
         end: places[span.last].end,
         label: span.label.to_owned(),

@@ -33,7 +33,9 @@ pub(super) fn heads(
     let mut heads = Vec::new();
     let mut known = Vec::new();
     for (index, (task, fields)) in config.tasks.iter().zip(&data.tasks).enumerate() {
-        let start = folder.heads.iter().find(|head| head.spec.name == task.name);
+        let start = folder.heads.iter().find(|head| head.spec.name == task.start_name());
+        check_start(task, folder, start)?;
+        let parts = start.map(|head| &head.spec);
         let spec = HeadSpec {
             name: task.name.clone(),
             kind: task.kind,
@@ -44,9 +46,12 @@ pub(super) fn heads(
                 .map_or_else(|| model_pooling.clone(), |modes| pooling(folder, modes)),
             input: task.input,
             layer: task.layer,
-            hidden: task.hidden.map(usize::from),
-            activation: task.activation,
-            hidden_form: Default::default(),
+            hidden: task.hidden.map(usize::from).or_else(|| parts?.hidden),
+            activation: match parts {
+                Some(parts) if task.hidden.is_none() => parts.activation,
+                _ => task.activation,
+            },
+            hidden_form: parts.map(|parts| parts.hidden_form).unwrap_or_default(),
             dropout: task.dropout.get(),
             temperature: 1.0,
             thresholds: Vec::new(),
@@ -70,9 +75,35 @@ pub(super) fn heads(
             None => HeadWeights::random(spec, &site, config.seed),
         });
     }
-    let named = |head: &&HeadWeights| config.tasks.iter().any(|task| task.name == head.spec.name);
-    heads.extend(folder.heads.iter().filter(|head| !named(head)).cloned());
+    heads.extend(kept_heads(config, folder).cloned());
     Ok((heads, known))
+}
+
+/// The heads of the starting model that stay as they are, beside those of the tasks. A classifier that
+/// `transformers` has written is left out: its folder is not a model of tasks that are kept.
+pub(crate) fn kept_heads<'a>(
+    config: &RunConfig,
+    folder: &'a ModelFolder,
+) -> impl Iterator<Item = &'a HeadWeights> {
+    let names: Vec<String> = config.tasks.iter().map(|task| task.name.clone()).collect();
+    let heads = if folder.has_published_head() { &[][..] } else { &folder.heads };
+    heads.iter().filter(move |head| !names.contains(&head.spec.name))
+}
+
+/// Checks that the starting model has a head that the task asks for by `from`.
+fn check_start(
+    task: &TaskSettings,
+    folder: &ModelFolder,
+    start: Option<&HeadWeights>,
+) -> Result<(), Error> {
+    let (Some(from), None) = (&task.from, start) else { return Ok(()) };
+    let names: Vec<&str> = folder.heads.iter().map(|head| head.spec.name.as_str()).collect();
+    let expected = match &names[..] {
+        [] => "no `from`, as the starting model has no head".to_owned(),
+        names => format!("a head of the starting model ({})", names.join(", ")),
+    };
+    let message = format!("task `{}`: from: expected {expected}, found {from:?}", task.name);
+    Err(Error::new(ErrorKind::Config, message))
 }
 
 /// The format of labels that a head keeps, for data that are read later. A separator `|` that only

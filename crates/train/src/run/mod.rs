@@ -26,6 +26,7 @@ pub(crate) use directory::{CONFIG, LineLog, RECORD, ResumeMode, RunDirectory, Ru
 pub use events::{Evaluated, Event, Observer, Progress, TaskProgress};
 pub(crate) use finish::FinalAnswers;
 pub use finish::{RunSummary, TaskSummary};
+pub(crate) use heads::kept_heads;
 pub use hook::{Hook, HookedStep};
 pub use machine::{peak_memory, processor};
 pub use plan::RunPlan;

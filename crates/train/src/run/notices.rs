@@ -22,8 +22,18 @@ pub(super) fn notices(plan: &RunPlan, network: &Network) -> Vec<String> {
         format!("head `{name}` of the starting model is kept as it is: no task names it")
     }));
     notices.extend(config.tasks.iter().zip(known).filter(|(_, known)| **known).map(|(task, _)| {
-        format!("task `{}` begins with the head of the starting model", task.name)
+        let head = task.from.as_ref().map_or(String::new(), |name| format!(" `{name}`"));
+        format!("task `{}` begins with the head{head} of the starting model", task.name)
     }));
+    if let (Some(head), true) = (folder.heads.first(), folder.has_published_head()) {
+        let name = &head.spec.name;
+        if !config.tasks.iter().any(|task| task.start_name() == name) {
+            notices.push(format!(
+                "head `{name}` of the starting model is left out: no task has its name or `from = \
+                 {name:?}`"
+            ));
+        }
+    }
     let found = |task: &TaskSettings| rules(task.kind).has_order() && task.labels.is_none();
     notices.extend(config.tasks.iter().zip(&data.tasks).filter(|(task, _)| found(task)).map(
         |(task, fields)| {

@@ -182,7 +182,7 @@ fn read_rows(config: &RunConfig, folder: &ModelFolder) -> Result<Rows, Error> {
         .tasks
         .iter()
         .map(|task| {
-            let start = folder.heads.iter().find(|head| head.spec.name == task.name);
+            let start = folder.heads.iter().find(|head| head.spec.name == task.start_name());
             let fields = TaskFields::from(task);
             let kept = start.map(|head| LabelFormat {
                 fields: fields.format.fields.clone(),

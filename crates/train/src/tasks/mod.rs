@@ -34,6 +34,7 @@ pub use loss::{
     squared_error, squared_error_normaliser,
 };
 pub(crate) use loss::{Softmax, sigmoid};
+pub(crate) use metric::counted_spans;
 pub use metric::{
     ClassificationCounter, ClassificationMetrics, ConfusedPair, LabelScores, MANY_LABELS,
     MultiLabelCounter, MultiLabelMetrics, OrdinalCounter, OrdinalMetrics, RegressionCounter,

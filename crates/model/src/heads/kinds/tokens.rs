@@ -2,9 +2,10 @@
 
 use std::ops::Range;
 
-use polyhead_text::{tag_inside, tag_spans};
+use polyhead_text::tag_inside;
 
 use super::{Answer, KindRules, TextNumbers, best, softmax_rows};
+use crate::heads::HeadSpec;
 
 /// The tag of words that no token represents.
 const OUTSIDE: &str = "O";
@@ -14,7 +15,7 @@ const OUTSIDE: &str = "O";
 pub struct TaggedText {
     /// Words in the order of the text.
     pub words: Vec<TaggedWord>,
-    /// Spans in the order of the text, by the rules of [`tag_spans`]; those with a score below
+    /// Spans in the order of the text, by the rules of [`TagScheme`](polyhead_text::TagScheme); those with a score below
     /// [`RequestOptions::min_score`](crate::RequestOptions::min_score) are left out.
     pub spans: Vec<TextSpan>,
 }
@@ -81,7 +82,7 @@ pub(super) const RULES: KindRules = KindRules {
 
 fn answer(numbers: &TextNumbers) -> Answer {
     let text = numbers.words.expect("words are found where a task reads them");
-    let mut tagged = tag(&numbers.head.labels, text, numbers.probabilities);
+    let mut tagged = tag(numbers.head, text, numbers.probabilities);
     if let Some(least) = numbers.limits.min_score {
         tagged.spans.retain(|span| span.score >= least);
     }
@@ -89,11 +90,17 @@ fn answer(numbers: &TextNumbers) -> Answer {
 }
 
 /// - `probabilities`: `[words that have a token, labels]`
-fn tag(labels: &[String], text: &TextWords, probabilities: &[f32]) -> TaggedText {
+fn tag(head: &HeadSpec, text: &TextWords, probabilities: &[f32]) -> TaggedText {
+    let labels = &head.labels;
+    // Words that do not go on with the token of the word before.
+    let mut starts = Vec::new();
     let mut rows = probabilities.chunks_exact(labels.len()).enumerate();
     let mut words: Vec<TaggedWord> = Vec::with_capacity(text.places.len());
     for ((place, token), inside) in text.places.iter().zip(&text.tokens).zip(&text.inside) {
         let (start, end) = (place.start, place.end);
+        if token.is_some() || !inside {
+            starts.push(words.len());
+        }
         words.push(match (token.and_then(|_| rows.next()), words.last()) {
             (Some((row, probabilities)), _) => {
                 let best = best(labels, probabilities);
@@ -110,10 +117,15 @@ fn tag(labels: &[String], text: &TextWords, probabilities: &[f32]) -> TaggedText
             }
         });
     }
-    let spans = tag_spans(words.iter().map(|word| word.tag.as_str()))
+    let tags = starts.iter().map(|word| words[*word].tag.as_str());
+    let spans = head
+        .tag_scheme()
+        .spans(tags)
         .into_iter()
         .map(|span| {
-            let inside = &words[span.first..=span.last];
+            let (first, next) = (starts[span.first], starts.get(span.last + 1));
+            let last = next.map_or(words.len(), |next| *next) - 1;
+            let inside = &words[first..=last];
             let (start, end) = (inside[0].start, inside[inside.len() - 1].end);
             let scores = inside.iter().filter_map(|word| word.probability);
             TextSpan {
@@ -121,8 +133,8 @@ fn tag(labels: &[String], text: &TextWords, probabilities: &[f32]) -> TaggedText
                 start,
                 end,
                 text: text.text.chars().skip(start).take(end - start).collect(),
-                first_word: span.first,
-                last_word: span.last,
+                first_word: first,
+                last_word: last,
                 score: scores.sum::<f32>() / inside.len() as f32,
             }
         })
@@ -156,6 +168,44 @@ mod tests {
         assert_eq!((span.start, span.end, span.text.as_str()), (2, 12, "fünf sechs"));
         let mean = (probabilities[4] + probabilities[8]) / 2.0;
         assert_eq!((span.label.as_str(), span.score), ("x", mean));
+    }
+
+    #[test]
+    fn tags_of_other_schemes_are_spans_or_words() {
+        let words = TextWords {
+            text: "a bc d".into(),
+            places: vec![0..1, 2..3, 3..4, 5..6],
+            // `bc` is one token.
+            tokens: vec![Some(1), Some(2), None, Some(3)],
+            inside: vec![false, false, true, false],
+        };
+        type Case<'a> = ([&'a str; 3], &'a [(&'a str, usize, usize)]);
+        let cases: [Case; 5] = [
+            (["B-x", "E-x", "S-x"], &[("x", 0, 2), ("x", 3, 3)]),
+            (["S-x", "S-x", "B-y"], &[("x", 0, 0), ("x", 1, 2), ("y", 3, 3)]),
+            (["O", "I-x", "I-x"], &[("x", 1, 3)]),
+            (["O", "x", "x"], &[("x", 1, 3)]),
+            (["KEEP", "DELETE", "ADD"], &[]),
+        ];
+        for (tags, expected) in cases {
+            let mut labels = tags.to_vec();
+            labels.dedup();
+            labels.extend(["B-z", "B-y", "z"].iter().filter(|_| tags[0].starts_with("S-")));
+            let head = head("tokens", &labels);
+            let logits: Vec<f32> = tags
+                .iter()
+                .flat_map(|tag| labels.iter().map(move |label| f32::from(label == tag) * 9.0))
+                .collect();
+            let (_, found) = answer(&head, &logits, Some(&words), None);
+            let Answer::Tokens(text) = found else { panic!("{found:?}") };
+            let spans: Vec<_> = text
+                .spans
+                .iter()
+                .map(|span| (span.label.as_str(), span.first_word, span.last_word))
+                .collect();
+            assert_eq!(spans, expected, "{tags:?}");
+            assert_eq!((text.words.len(), &*text.words[3].tag), (4, tags[2]));
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use polyhead_model::{HeadSpec, MultiTaskModel, TaggedText, TaskKind};
-use polyhead_text::TextInput;
+use polyhead_text::{TagScheme, TextInput};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -102,7 +102,9 @@ pub(super) async fn answer(
     let texts = check_texts(&app, inputs.0.into_vec(), "inputs")?;
     let memory = reserve_labels(&app, &model, &task, texts.len(), parameters.top_k)?;
     // Words are cut out of the texts when the answer is written.
-    let by_word = parameters.aggregation_strategy == Some(AggregationStrategy::None);
+    let is_plain = |spec: &HeadSpec| spec.name == task && spec.tag_scheme() == TagScheme::Plain;
+    let by_word = parameters.aggregation_strategy == Some(AggregationStrategy::None)
+        || model.tasks().any(is_plain);
     let kept = if by_word { texts.clone() } else { Vec::new() };
     let options =
         RequestOptions { tasks: Some(vec![task]), prompt, on_truncate, ..Default::default() };

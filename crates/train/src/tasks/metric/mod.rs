@@ -68,6 +68,7 @@ pub use multi_label::{MultiLabelCounter, MultiLabelMetrics};
 pub use ordinal::{OrdinalCounter, OrdinalMetrics};
 pub use regression::{RegressionCounter, RegressionMetrics, pearson, spearman};
 pub use running::RunningAccuracy;
+pub(crate) use tokens::counted_spans;
 pub use tokens::{SpanScores, TokensCounter, TokensMetrics};
 
 /// Metrics of a task of any kind; in JSON just those of its kind.

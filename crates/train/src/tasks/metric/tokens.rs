@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Counts, LabelScores, MANY_LABELS, Span, is_zero, label_scores, ratio, spans};
+use polyhead_text::TagScheme;
+
+use super::{Counts, LabelScores, MANY_LABELS, Span, is_zero, label_scores, ratio};
 
 /// Counts answers to a tagging task.
 #[derive(Clone, Debug)]
@@ -13,6 +15,8 @@ pub struct TokensCounter {
     tags: Vec<String>,
     /// Number of names that are the head's.
     known: usize,
+    /// The meaning of the head's tags.
+    scheme: TagScheme,
     /// By type of span.
     types: BTreeMap<String, Counts>,
     rows: u64,
@@ -96,6 +100,7 @@ impl TokensCounter {
         Self {
             tags: tags.iter().chain(others).cloned().collect(),
             known: tags.len(),
+            scheme: TagScheme::of_tags(tags.iter().map(String::as_str)),
             types: BTreeMap::new(),
             rows: 0,
             words: 0,
@@ -122,7 +127,8 @@ impl TokensCounter {
         self.right +=
             given_names().zip(target_names()).filter(|(given, target)| given == target).count()
                 as u64;
-        let (found, there) = (spans(given_names()), spans(target_names()));
+        let found = counted_spans(self.scheme, given_names());
+        let there = counted_spans(self.scheme, target_names());
         let types = &mut self.types;
         for span in &found {
             counts_of(types, span).given += 1;
@@ -167,6 +173,18 @@ impl TokensCounter {
 }
 
 scores! { TokensMetrics: loss, precision, recall, f1, accuracy }
+
+/// The spans that metrics count. Where tags make no spans, every word but `O` is one.
+pub(crate) fn counted_spans<'a>(
+    scheme: TagScheme,
+    tags: impl Iterator<Item = &'a str>,
+) -> Vec<Span<'a>> {
+    if scheme != TagScheme::Plain {
+        return scheme.spans(tags);
+    }
+    let words = tags.enumerate().filter(|(_, tag)| *tag != OUTSIDE);
+    words.map(|(word, label)| Span { label, first: word, last: word }).collect()
+}
 
 fn counts_of<'a>(types: &'a mut BTreeMap<String, Counts>, span: &Span<'_>) -> &'a mut Counts {
     // Not `entry`, which would take a new string for every span.
