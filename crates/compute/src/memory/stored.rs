@@ -62,6 +62,25 @@ impl Bytes {
         Self { source: self.source.clone(), range: start + range.start..start + range.end }
     }
 
+    /// Gives the memory of a mapped file back to the system, which reads the pages again if they are
+    /// used again. Does nothing to other bytes.
+    fn release(&self) {
+        #[cfg(unix)]
+        if let Source::Mapped(map) = &self.source {
+            // SAFETY: the map is read-only, so no page has changes that could be lost: the next
+            // read finds what is in the file.
+            let advised = unsafe {
+                map.unchecked_advise_range(
+                    memmap2::UncheckedAdvice::DontNeed,
+                    self.range.start,
+                    self.range.len(),
+                )
+            };
+            // Memory is not given back then, and nothing else is different.
+            drop(advised);
+        }
+    }
+
     /// Number of bytes.
     pub fn len(&self) -> usize {
         self.range.len()
@@ -178,6 +197,12 @@ impl StoredTensor {
         } else {
             self.shape[1..].iter().product()
         }
+    }
+
+    /// Gives back the memory of its pages, if the file is mapped: for a tensor that has been copied or
+    /// packed. It can still be read.
+    pub fn release(&self) {
+        self.bytes.release();
     }
 
     /// Writes row `row` into `out`, `[columns]`.
@@ -309,6 +334,27 @@ fn convert<const SIZE: usize>(bytes: &[u8], out: &mut [f32], number: impl Fn([u8
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_released_tensor_can_still_be_read() {
+        let numbers: Vec<f32> = (0..100_000).map(|i| i as f32).collect();
+        let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+        let path = std::env::temp_dir().join(format!("released-{}", std::process::id()));
+        std::fs::write(&path, &bytes).expect("a file");
+        let mapped = Bytes::map(&File::open(&path).expect("the file")).expect("a map");
+        std::fs::remove_file(&path).expect("removed");
+        for bytes in [mapped, bytes.into()] {
+            let kind = StoredType::F32;
+            let whole = StoredTensor::new(bytes.clone(), kind, vec![100, 1000], Vec::new());
+            // One that neither begins nor ends with a page.
+            let part = StoredTensor::new(bytes.slice(12..200_012), kind, vec![50_000], Vec::new());
+            assert_eq!(whole.to_vec(), numbers);
+            whole.release();
+            part.release();
+            assert_eq!(part.to_vec(), numbers[3..50_003]);
+            assert_eq!(whole.to_vec(), numbers);
+        }
+    }
 
     #[test]
     fn doubles_are_rounded_to_the_nearest_single() {

@@ -28,10 +28,12 @@ impl MixedLinear {
         cpu: Cpu,
     ) -> Self {
         let stored = layers.iter().all(|layer| layer.weight.stored_type() == StoredType::I8);
-        in_int8(product, stored)
+        let packed = in_int8(product, stored)
             .then(|| Int8Linear::stacked(layers, before, cpu))
             .flatten()
-            .map_or_else(|| Self::Float(PackedLinear::stacked(layers, cpu)), Self::Int8)
+            .map_or_else(|| Self::Float(PackedLinear::stacked(layers, cpu)), Self::Int8);
+        layers.iter().for_each(|layer| layer.weight.release());
+        packed
     }
 }
 

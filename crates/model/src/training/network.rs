@@ -375,6 +375,7 @@ fn push_encoder(
         let entry = store.entries().len();
         let decays = spec.kind == TensorKind::Weight;
         store.push(spec.name, spec.shape, spec.group, decays, &values);
+        parameter.tensor.release();
         entry
     })
 }
