@@ -59,6 +59,8 @@ pub struct TokenBatch {
     pub offsets: Vec<usize>,
     /// `[B]`: token counts before and after cutting.
     pub texts: Vec<TextTokens>,
+    /// `[B]`: the tokens of the only or first text, counted within the sequence.
+    pub first_texts: Vec<Range<usize>>,
     /// `[B]`: the tokens of a pair's second text, counted within the sequence; else empty.
     pub second_texts: Vec<Range<usize>>,
 }
@@ -72,6 +74,7 @@ impl Default for TokenBatch {
             spans: Vec::new(),
             offsets: vec![0],
             texts: Vec::new(),
+            first_texts: Vec::new(),
             second_texts: Vec::new(),
         }
     }
@@ -110,7 +113,8 @@ impl TokenBatch {
         self.ids.extend_from_slice(&other.ids[range.clone()]);
         self.type_ids.extend_from_slice(&other.type_ids[range.clone()]);
         self.spans.extend_from_slice(&other.spans[range]);
-        self.close_sequence(other.texts[index], other.second_texts[index].clone());
+        let texts = [&other.first_texts, &other.second_texts].map(|texts| texts[index].clone());
+        self.close_sequence(other.texts[index], texts);
     }
 
     /// Appends all sequences of `other`.
@@ -121,14 +125,23 @@ impl TokenBatch {
         self.spans.extend_from_slice(&other.spans);
         self.offsets.extend(other.offsets.iter().skip(1).map(|offset| before + offset));
         self.texts.extend_from_slice(&other.texts);
+        self.first_texts.extend_from_slice(&other.first_texts);
         self.second_texts.extend_from_slice(&other.second_texts);
     }
 
     /// Ends the sequence whose tokens were appended to the arrays.
-    pub(crate) fn close_sequence(&mut self, tokens: TextTokens, second_text: Range<usize>) {
+    ///
+    /// - `first_and_second`: the tokens of each text, counted within the sequence
+    pub(crate) fn close_sequence(
+        &mut self,
+        tokens: TextTokens,
+        first_and_second: [Range<usize>; 2],
+    ) {
+        let [first, second] = first_and_second;
         self.offsets.push(self.ids.len());
         self.texts.push(tokens);
-        self.second_texts.push(second_text);
+        self.first_texts.push(first);
+        self.second_texts.push(second);
     }
 }
 
@@ -143,7 +156,7 @@ mod tests {
             batch.type_ids.resize(batch.ids.len(), sequence as u32);
             batch.spans.resize(batch.ids.len(), TokenSpan { start: 0, end: sequence as u32 });
             let counts = TextTokens { total: length + sequence, kept: length };
-            batch.close_sequence(counts, 0..sequence.min(length));
+            batch.close_sequence(counts, [0..length, 0..sequence.min(length)]);
         }
         batch
     }

@@ -71,6 +71,12 @@ impl TokenizerError {
         self
     }
 
+    /// Names another file in place of the one that was built from it.
+    pub(crate) fn of_file(mut self, file: &str) -> Self {
+        self.place = file.to_owned();
+        self
+    }
+
     /// Adds the folder: parsers only know the file's name.
     pub fn within(mut self, folder: &Path) -> Self {
         self.place = folder.join(self.place).display().to_string();

@@ -1,7 +1,7 @@
 //! Text to packed token batches: the first step of the data's way.
 //!
-//! A [`Tokenizer`] is loaded from a model folder (`tokenizer.json`, or `vocab.txt` of a BERT) and
-//! gives the tokens that transformers' fast tokenizers give. A [`TokenBatch`] holds the tokens of
+//! A [`Tokenizer`] is loaded from a model folder (`tokenizer.json`, or the vocabulary of a BERT,
+//! RoBERTa, XLM-RoBERTa or CamemBERT) and gives the tokens that transformers' fast tokenizers give. A [`TokenBatch`] holds the tokens of
 //! all texts end to end, without padding. [`TextTokens`] says of each text how many tokens it has
 //! and how many of them were kept. [`WordSplit`] and [`TokenBatch::first_tokens`] find the words
 //! of a text and their tokens; [`tag_spans`] joins the words whose tags belong together.
@@ -31,12 +31,12 @@
 //! - Padding, attention masks, strides, cutting at the left: packed batches do not need them.
 //! - Decoding, training of tokenizers, chat templates: encoders do not need them.
 //! - Threads: [`Tokenizer::encode_with`] takes those of its caller.
-//! - Tokenizers as `sentencepiece.bpe.model`, `vocab.json` + `merges.txt` or Python code: save the
-//!   model once with transformers to get a tokenizer.json.
+//! - Tokenizers as Python code, and vocabularies of other families: save the model once with
+//!   transformers to get a tokenizer.json.
 //! - `special_tokens_map.json`: the names in tokenizer_config.json count.
 //! - Stripping blanks around texts and lower-casing before the tokenizer: the caller does it.
-//! - Bounded memory for long texts with tokenizers other than BERT's: those read a text whole, at
-//!   some hundred bytes of memory per byte of text.
+//! - Bounded memory for long texts without blanks, unless the tokenizer is a BERT's: they are read
+//!   whole, at some hundred bytes of memory per byte of text.
 #![forbid(unsafe_code)]
 
 mod error;

@@ -12,21 +12,23 @@ impl TokenBatch {
     /// - `words`: in order, without overlap, in the characters in which the spans count
     ///   (see [`spans_in_texts`])
     ///
-    /// It is the first token that covers something of the word and nothing of the word before:
-    /// byte-level tokens may begin with the blank before their word. `None` if the word has no such
-    /// token: it was cut off, or the tokenizer drops all its characters.
+    /// It is the first token that covers something of the word and nothing of the word before, or
+    /// the tokens without characters that stand directly before it, such as `▁`: the first piece of
+    /// the word, as `word_ids` of Python has it. `None` if the word has no such token: it was cut
+    /// off, or the tokenizer drops all its characters.
     ///
     /// # Panics
     /// If there is no such sequence.
     pub fn first_tokens(&self, index: usize, words: &[Range<usize>]) -> Vec<Option<u32>> {
-        let spans = &self.spans[self.sequence(index)];
-        let second_text = &self.second_texts[index];
-        if second_text.is_empty() {
-            return first_tokens(spans, words);
-        }
-        let mut spans = spans.to_vec();
-        spans[second_text.clone()].fill(TokenSpan::NOWHERE);
-        first_tokens(&spans, words)
+        let before = self.first_texts[index].start as u32;
+        let tokens = first_tokens(self.first_text_spans(index), words);
+        tokens.into_iter().map(|token| Some(before + token?)).collect()
+    }
+
+    /// The spans of the first text's tokens.
+    fn first_text_spans(&self, index: usize) -> &[TokenSpan] {
+        let text = &self.first_texts[index];
+        &self.spans[self.sequence(index)][text.clone()]
     }
 
     /// Finds which of `words` have no first token because they stand in a token that a word before
@@ -42,15 +44,11 @@ impl TokenBatch {
         words: &[Range<usize>],
         first_tokens: &[Option<u32>],
     ) -> Vec<bool> {
-        let first_text = self.sequence(index);
-        let spans = &self.spans[first_text];
+        let spans = self.first_text_spans(index);
         let mut token = 0;
         let mut end_before = 0;
         let mut is_inside = |(word, first): (&Range<usize>, &Option<u32>)| {
-            let passed = |(at, span): (usize, &TokenSpan)| {
-                self.second_texts[index].contains(&at) || span.end as usize <= word.start
-            };
-            while spans.get(token).is_some_and(|span| passed((token, span))) {
+            while spans.get(token).is_some_and(|span| span.end as usize <= word.start) {
                 token += 1;
             }
             let span = spans.get(token).copied().unwrap_or_default();
@@ -77,14 +75,18 @@ fn first_tokens(spans: &[TokenSpan], words: &[Range<usize>]) -> Vec<Option<u32>>
         }
         end_before = word.end;
         let span = spans.get(token)?;
-        (!word.is_empty() && (span.start as usize) < word.end).then_some(token as u32)
+        let stands_before =
+            |span: &&TokenSpan| span.is_empty() && span.start as usize == word.start;
+        let marks = spans[..token].iter().rev().take_while(stands_before).count();
+        let covers = !word.is_empty() && (span.start as usize) < word.end;
+        covers.then_some((token - marks) as u32)
     };
     words.iter().map(&mut find).collect()
 }
 
-/// Makes the spans of `batch` count in `inputs` as they were given, after they were tokenized with
-/// `prompt` in front and perhaps in lower case. Tokens of the prompt stand nowhere; one that reaches
-/// from the prompt into the text begins at its first character.
+/// Makes the spans and first texts of `batch` count in `inputs` as they were given, after they were
+/// tokenized with `prompt` in front and perhaps in lower case. Tokens of the prompt stand nowhere;
+/// one that reaches from the prompt into the text begins at its first character.
 ///
 /// # Panics
 /// If the batch has another number of sequences than there are inputs.
@@ -104,16 +106,26 @@ pub fn spans_in_texts(
         if prompt == 0 && first.is_none() && second.is_none() {
             continue;
         }
-        let (sequence, second_text) = (batch.sequence(index), batch.second_texts[index].clone());
-        for (token, span) in batch.spans[sequence].iter_mut().enumerate() {
-            // The prompt stands before the first text alone.
-            *span = if second_text.contains(&token) {
-                span_in_text(*span, 0, second.as_deref())
-            } else {
-                span_in_text(*span, prompt, first.as_deref())
-            };
+        // The prompt stands before the first text alone.
+        let sequence = batch.sequence(index);
+        let sequence = &mut batch.spans[sequence];
+        let text = &mut batch.first_texts[index];
+        let of_prompt = sequence[text.clone()].iter().take_while(|span| within(**span, prompt));
+        let begin = text.start + of_prompt.count();
+        sequence[text.start..begin].fill(TokenSpan::NOWHERE);
+        text.start = begin;
+        for span in &mut sequence[text.clone()] {
+            *span = span_in_text(*span, prompt, first.as_deref());
+        }
+        for span in &mut sequence[batch.second_texts[index].clone()] {
+            *span = span_in_text(*span, 0, second.as_deref());
         }
     }
+}
+
+/// Returns true if a token belongs to a prompt of `prompt` characters alone.
+fn within(span: TokenSpan, prompt: u32) -> bool {
+    span.start < prompt && span.end <= prompt
 }
 
 /// The character of `text` that each character of its lower case comes from; `None` if they are as
@@ -127,12 +139,11 @@ fn origins(text: &str) -> Option<Vec<u32>> {
 
 /// - `origin`: the character that each character in lower case comes from
 fn span_in_text(span: TokenSpan, prompt: u32, origin: Option<&[u32]>) -> TokenSpan {
-    if span.is_empty() || span.end <= prompt {
-        return TokenSpan::NOWHERE;
-    }
-    let (start, end) = (span.start.saturating_sub(prompt), span.end - prompt);
+    let (start, end) = (span.start.saturating_sub(prompt), span.end.saturating_sub(prompt));
     let Some(origin) = origin else { return TokenSpan { start, end } };
-    TokenSpan { start: origin[start as usize], end: origin[end as usize - 1] + 1 }
+    let after = |end: u32| end.checked_sub(1).map_or(0, |last| origin[last as usize] + 1);
+    let start = origin.get(start as usize).copied().unwrap_or_else(|| after(start));
+    TokenSpan::between(start, after(end))
 }
 
 #[cfg(test)]
@@ -157,22 +168,28 @@ mod tests {
         }
         let cases = [
             Case {
-                why: "special tokens stand nowhere, later pieces do not count",
-                spans: &[(0, 0), (0, 2), (2, 4), (5, 7), (0, 0)],
+                why: "later pieces do not count",
+                spans: &[(0, 2), (2, 4), (5, 7)],
                 words: &[0..4, 5..7],
-                expected: &[Some(1), Some(3)],
+                expected: &[Some(0), Some(2)],
             },
             Case {
                 why: "cut off",
-                spans: &[(0, 0), (0, 2), (0, 0)],
+                spans: &[(0, 2)],
                 words: &[0..4, 5..7, 8..9],
-                expected: &[Some(1), None, None],
+                expected: &[Some(0), None, None],
             },
             Case {
                 why: "no token, no characters",
-                spans: &[(0, 0), (0, 2), (5, 6), (0, 0)],
+                spans: &[(0, 2), (5, 6)],
                 words: &[0..2, 3..4, 4..4, 5..6],
-                expected: &[Some(1), None, None, Some(2)],
+                expected: &[Some(0), None, None, Some(1)],
+            },
+            Case {
+                why: "a sign for the blank that is a token is the first of its word",
+                spans: &[(0, 0), (0, 2), (2, 2), (2, 3), (4, 5), (5, 5), (5, 7), (8, 8)],
+                words: &[0..2, 2..3, 5..7, 8..9],
+                expected: &[Some(0), Some(2), Some(5), None],
             },
             Case {
                 why: "the first character of the word was dropped",
@@ -237,7 +254,7 @@ mod tests {
         ] {
             let (spans, ids) = (spans(pairs), vec![0; pairs.len()]);
             let mut batch = TokenBatch { spans, ids, ..TokenBatch::default() };
-            batch.close_sequence(Default::default(), 0..0);
+            batch.close_sequence(Default::default(), [0..pairs.len(), 0..0]);
             let first = batch.first_tokens(0, words);
             assert_eq!(batch.words_inside_tokens(0, words, &first), expected, "{why}");
         }

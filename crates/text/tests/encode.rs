@@ -253,6 +253,31 @@ fn every_kind() -> [serde_json::Value; 4] {
     ]
 }
 
+/// The rule for blanks in spans, character by character.
+fn spans_without_blanks(
+    encoding: &tokenizers::Encoding,
+    texts: &[Vec<char>; 2],
+) -> Vec<(usize, usize)> {
+    let word =
+        |token: usize| Some((encoding.token_to_sequence(token)?, encoding.get_word_ids()[token]));
+    let span = |token: usize| {
+        let (mut start, mut end) = encoding.get_offsets()[token];
+        let Some(text) = encoding.token_to_sequence(token) else { return (start, end) };
+        if start < end && texts[text][start..end].iter().all(|c| c.is_whitespace()) {
+            let begins_word = token + 1 < encoding.len() && word(token + 1) == word(token);
+            return (if begins_word { end } else { start }, end);
+        }
+        while start < end && texts[text][start].is_whitespace() {
+            start += 1;
+        }
+        while start < end && texts[text][end - 1].is_whitespace() {
+            end -= 1;
+        }
+        (start, end)
+    };
+    (0..encoding.len()).map(span).collect()
+}
+
 proptest! {
     #[test]
     fn tokens_and_spans_equal_those_of_the_library(
@@ -261,6 +286,8 @@ proptest! {
     ) {
         let json = every_kind()[kind].to_string();
         let ours = Tokenizer::from_json(json.as_bytes()).unwrap();
+        // The library has a rule of its own for blanks, and not for tabs and line ends.
+        let json = json.replace("\"trim_offsets\":true", "\"trim_offsets\":false");
         let library: tokenizers::Tokenizer = json.parse().unwrap();
         for pair in [false, true] {
             let (batch, expected) = if pair {
@@ -276,9 +303,10 @@ proptest! {
             };
             prop_assert_eq!(&batch.ids[..], expected.get_ids());
             prop_assert_eq!(&batch.type_ids[..], expected.get_type_ids());
+            let texts = [&*text, "ab é"].map(|text| text.chars().collect::<Vec<_>>());
             let spans: Vec<_> =
                 batch.spans.iter().map(|s| (s.start as usize, s.end as usize)).collect();
-            prop_assert_eq!(&spans[..], expected.get_offsets());
+            prop_assert_eq!(spans, spans_without_blanks(&expected, &texts));
         }
     }
 

@@ -154,7 +154,7 @@ fn errors_begin_with_the_path() {
         Case {
             files: &[],
             kind: TokenizerErrorKind::Read,
-            expected: "expected tokenizer.json or vocab.txt, found neither",
+            expected: "expected tokenizer.json, vocab.txt, vocab.json or sentencepiece.bpe.model, found none of them",
         },
         Case {
             files: &[("tokenizer.json", "{}")],

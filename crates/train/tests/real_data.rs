@@ -137,6 +137,7 @@ fn no_tokens(texts: &[TextInput<&str>]) -> Result<TokenBatch, polyhead_model::Er
     Ok(TokenBatch {
         offsets: vec![0; texts.len() + 1],
         texts: vec![TextTokens::default(); texts.len()],
+        first_texts: vec![0..0; texts.len()],
         second_texts: vec![0..0; texts.len()],
         ..TokenBatch::default()
     })

@@ -13,8 +13,15 @@ use polyhead_model::{ModelFolder, Parameter};
 use sha2::{Digest, Sha256};
 
 /// All files that affect tokenization.
-const TOKENIZER: [&str; 4] =
-    ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt"];
+const TOKENIZER: [&str; 7] = [
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "sentencepiece.bpe.model",
+];
 
 /// The hash of the model in `folder`, in hexadecimal.
 pub(super) fn fingerprint(folder: &ModelFolder, threads: usize) -> Result<String> {

@@ -16,8 +16,9 @@ const ROOT: [&str; 4] = [modules_json::FILE, prompts::FILE, "polyhead.json", "he
 const ENCODER: [&str; 4] =
     ["config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"];
 
-/// The vocabulary of a folder without `tokenizer.json`.
-pub(crate) const VOCABULARY: &str = "vocab.txt";
+/// The vocabularies of folders without `tokenizer.json`; a folder has one, RoBERTa in two files.
+pub(crate) const VOCABULARIES: [&str; 4] =
+    ["vocab.txt", "vocab.json", "merges.txt", "sentencepiece.bpe.model"];
 
 /// The folder of the encoder inside a model folder with these modules.
 pub(crate) fn encoder_path(modules: Option<&[ModuleEntry]>) -> &str {
@@ -91,9 +92,14 @@ pub(crate) fn missing_file(source: &Source) -> Result<Option<String>, Error> {
             ModuleKind::Transformer | ModuleKind::Normalize | ModuleKind::Dropout => {}
         }
     }
-    let tokenizer = joined(encoder, "tokenizer.json");
-    if !source.has(&joined(encoder, VOCABULARY)) {
-        needed.push(tokenizer);
+    let has = |name: &str| source.has(&joined(encoder, name));
+    match VOCABULARIES.into_iter().find(|name| has(name)) {
+        None => needed.push(joined(encoder, "tokenizer.json")),
+        // One of two files: the other is needed too.
+        Some("vocab.json" | "merges.txt") if !has("tokenizer.json") => {
+            needed.extend(["vocab.json", "merges.txt"].map(|name| joined(encoder, name)));
+        }
+        Some(_) => {}
     }
     let single = joined(encoder, SINGLE);
     if referenced.is_none() && !source.has(&single) {

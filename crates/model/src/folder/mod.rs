@@ -31,7 +31,7 @@ mod write_int8;
 pub(crate) use checkpoint::{INDEX, INT8, SINGLE};
 pub(crate) use files::missing_file;
 #[cfg(feature = "hub")]
-pub(crate) use files::{VOCABULARY, encoder_path, small_files};
+pub(crate) use files::{VOCABULARIES, encoder_path, small_files};
 pub use max_length::decide_max_length;
 pub(crate) use mistaken::mistaken_file;
 pub use polyhead_json::Provenance;

@@ -4,7 +4,7 @@ use polyhead_files::sha256;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, fail};
-use crate::folder::files::VOCABULARY;
+use crate::folder::files::VOCABULARIES;
 use crate::folder::polyhead_json;
 use crate::folder::source::{Source, checked_path};
 
@@ -13,7 +13,7 @@ const MOST_RECORDS: usize = 1024;
 
 /// Files that are there for people and other programs. A download leaves them out, and a folder
 /// without a vocabulary that it needs is refused anyway.
-const UNREAD: [&str; 3] = ["LICENSE", VOCABULARY, "added_tokens.json"];
+const UNREAD: [&str; 2] = ["LICENSE", "added_tokens.json"];
 
 /// A file as it was when the folder was written.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -61,7 +61,8 @@ impl FileRecords {
     pub(crate) fn changes(&self, most_hashed: u64) -> impl Iterator<Item = Result<String, Error>> {
         let change = move |FileRecord { name, bytes, sha256: expected }: &FileRecord| {
             let Some(content) = self.source.bytes(name)? else {
-                let unread = UNREAD.iter().any(|unread| name.ends_with(unread));
+                let unread =
+                    UNREAD.iter().chain(&VOCABULARIES).any(|unread| name.ends_with(unread));
                 return Ok(
                     (!unread).then(|| format!("{name}: expected {bytes} bytes, found no file"))
                 );

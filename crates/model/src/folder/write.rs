@@ -18,7 +18,7 @@ use crate::error::{Error, ErrorKind, fail};
 use crate::folder::ModelFolder;
 use crate::folder::checkpoint::SINGLE;
 use crate::folder::encoder_reference::EncoderReference;
-use crate::folder::files::{VOCABULARY, encoder_path};
+use crate::folder::files::{VOCABULARIES, encoder_path};
 use crate::folder::heads_file;
 use crate::folder::max_length::decide_max_length;
 use crate::folder::modules_json::{self, ModuleEntry, ModuleKind};
@@ -33,14 +33,9 @@ use crate::modules::{Module, PoolingSpec, Residual, torch_class};
 use crate::rows::TextFields;
 use crate::training::{Network, ParameterStore};
 
-/// The files that a tokenizer may have. Those that exist are copied.
-const TOKENIZER: [&str; 5] = [
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    VOCABULARY,
-];
+/// The files that a tokenizer may have besides its vocabulary. Those that exist are copied.
+const TOKENIZER: [&str; 4] =
+    ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"];
 
 /// The licence of the model that training began with, which is copied as well.
 const LICENSE: &str = "LICENSE";
@@ -116,10 +111,10 @@ impl<'a> TrainedModel<'a> {
         }
         out.bytes(&joined(&encoder, "config.json"), &self.config_json(&encoder, &config)?)?;
         let source = self.start.source();
-        let copied = TOKENIZER.map(|name| joined(&encoder, name));
-        for name in copied.iter().map(String::as_str).chain([LICENSE]) {
-            if let Some(bytes) = source.bytes(name)? {
-                out.bytes(name, bytes.as_slice())?;
+        let copied = TOKENIZER.iter().chain(&VOCABULARIES).map(|name| joined(&encoder, name));
+        for name in copied.chain([LICENSE.to_owned()]) {
+            if let Some(bytes) = source.bytes(&name)? {
+                out.bytes(&name, bytes.as_slice())?;
             }
         }
         let lengths =

@@ -30,7 +30,7 @@ use crate::encoder::{
 use crate::error::{Error, ErrorKind, fail};
 use crate::folder::ModelFolder;
 use crate::folder::checkpoint::{INT8, INT8_FORMAT};
-use crate::folder::files::{VOCABULARY, encoder_path, small_files};
+use crate::folder::files::{VOCABULARIES, encoder_path, small_files};
 use crate::folder::heads_file;
 use crate::folder::max_length::decide_max_length;
 use crate::folder::modules_json;
@@ -63,7 +63,7 @@ fn write_files(folder: &ModelFolder, keep: &[Product], out: &Path) -> Result<(),
     let encoder = encoder_path(modules.as_deref());
     let mut files = small_files(modules.as_deref());
     if !source.has(&joined(encoder, "tokenizer.json")) {
-        files.push(joined(encoder, VOCABULARY));
+        files.extend(VOCABULARIES.map(|name| joined(encoder, name)));
     }
     let mut out = FolderWriter::new(out)?;
     for name in files.iter().filter(|name| *name != polyhead_json::FILE) {

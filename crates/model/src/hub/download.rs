@@ -19,7 +19,7 @@ use super::client::{Client, Listing};
 use super::name::{RepoName, is_commit};
 use crate::error::{Error, ErrorKind, fail};
 use crate::folder::{
-    FilePlace, INDEX, INT8, SINGLE, Source, TensorFile, VOCABULARY, encoder_path, joined,
+    FilePlace, INDEX, INT8, SINGLE, Source, TensorFile, VOCABULARIES, encoder_path, joined,
     modules_json, polyhead_json, shards, small_files,
 };
 
@@ -71,7 +71,9 @@ impl Download<'_> {
         }
         let encoder = encoder_path(modules.as_deref());
         if !listing.has(&joined(encoder, "tokenizer.json")) {
-            files.fetch_if_listed(&joined(encoder, VOCABULARY))?;
+            for name in VOCABULARIES {
+                files.fetch_if_listed(&joined(encoder, name))?;
+            }
         }
         let config = polyhead_json::read(&files.source(polyhead_json::FILE))?;
         // An encoder that is referred to is another model's, which is found by its own name.

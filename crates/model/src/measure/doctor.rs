@@ -162,6 +162,7 @@ impl SentenceEncoder {
             }
             batch.offsets.push(batch.ids.len());
             batch.texts.push(TextTokens { total: length, kept: length });
+            batch.first_texts.push(0..length);
             batch.second_texts.push(0..0);
         }
         batch

@@ -105,7 +105,7 @@ impl TextReader {
         self.check(self.tokenizer.encode_ids(ids, self.max_length)?, on_truncate)
     }
 
-    fn check(&self, batch: TokenBatch, on_truncate: OnTruncate) -> Result<TokenBatch, Error> {
+    fn check(&self, mut batch: TokenBatch, on_truncate: OnTruncate) -> Result<TokenBatch, Error> {
         if on_truncate == OnTruncate::Error
             && let Some(index) = batch.texts.iter().position(|text| text.truncated())
         {
@@ -113,8 +113,12 @@ impl TextReader {
             let message = format!("expected at most {limit} tokens, found {tokens}");
             return Err(Error::new(ErrorKind::TooLong { tokens, limit }, message).of_text(index));
         }
-        // The template of a tokenizer may give types that the encoder does not have.
         let types = self.token_types;
+        // One type says nothing, and the classes of transformers for such encoders give none.
+        if types == 1 {
+            batch.type_ids.fill(0);
+        }
+        // The template of a tokenizer may give types that the encoder does not have.
         match batch.type_ids.iter().max() {
             Some(highest) if types > 0 && *highest as usize >= types => {
                 fail!(Format, "token type {highest} of the tokenizer: the encoder has {types}")

@@ -12,6 +12,7 @@ use polyhead_model::{
     Error, ErrorKind, Hub, ModelFolder, Network, NetworkOptions, Provenance, TrainedModel,
 };
 use polyhead_testing::{check_mutations, copy_folder, file_names, heads, tiny_model};
+use polyhead_text::{TextInput, Tokenizer};
 use serde_json::json;
 use server::{Answer, COMMIT, ResolvedRequest, Server};
 
@@ -501,4 +502,40 @@ fn a_listing_that_is_nearly_good_is_refused_or_gives_a_folder() {
             Err(error) => assert!(error.to_string().contains("org/tiny"), "{error}"),
         }
     });
+}
+
+/// Folders of RoBERTa have their vocabulary in two files, where they have no tokenizer.json.
+#[test]
+fn vocabularies_of_other_forms_are_downloaded() {
+    let folder = tempfile::tempdir().unwrap();
+    copy_folder(&tiny_model("tiny-roberta"), folder.path());
+    let json = fs::read(folder.path().join("tokenizer.json")).unwrap();
+    let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
+    let merges =
+        json["model"]["merges"].as_array().unwrap().iter().map(|pair| match pair.as_array() {
+            Some(pair) => format!("{} {}\n", pair[0].as_str().unwrap(), pair[1].as_str().unwrap()),
+            None => format!("{}\n", pair.as_str().unwrap()),
+        });
+    let write = |name: &str, text: String| fs::write(folder.path().join(name), text).unwrap();
+    write("vocab.json", json["model"]["vocab"].to_string());
+    write("merges.txt", merges.collect());
+    write("tokenizer_config.json", "{}".to_owned());
+    write("sentencepiece.bpe.model", "not read".to_owned());
+    fs::remove_file(folder.path().join("tokenizer.json")).unwrap();
+
+    let cache = Cache::new();
+    let path = folder.path().to_str().unwrap().to_owned();
+    let server = Server::new(move |request| server::answer(&path, request));
+    let found = cache.hub(&server.url()).resolve("org/tiny").unwrap();
+    drop(server);
+    assert_eq!(cache.hub(NO_SERVER).resolve("org/tiny").unwrap(), found);
+    let ids = |folder: &Path| {
+        let tokenizer = Tokenizer::from_files(polyhead_testing::files_of(folder)).unwrap();
+        tokenizer.encode(&[TextInput::Pair(" Hello  world", "é🙂")], 64).unwrap().ids
+    };
+    assert_eq!(ids(&found), ids(&tiny_model("tiny-roberta")));
+    assert!(ModelFolder::open(&found).is_ok());
+    // One of the two files is not enough.
+    fs::remove_file(found.join("merges.txt")).unwrap();
+    assert!(cache.hub(NO_SERVER).resolve("org/tiny").is_err());
 }

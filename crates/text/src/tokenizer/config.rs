@@ -16,6 +16,15 @@ pub(crate) const CONFIG_FILE: &str = "tokenizer_config.json";
 /// Longer stored lengths mean "no limit": transformers writes 1e30, exact or rounded.
 const LONGEST_SENSIBLE: f64 = 1e9;
 
+/// Classes whose `model_input_names` have no `token_type_ids`.
+const WITHOUT_TYPES: [&str; 5] = [
+    "RobertaTokenizer",
+    "XLMRobertaTokenizer",
+    "CamembertTokenizer",
+    "MPNetTokenizer",
+    "DistilBertTokenizer",
+];
+
 /// The keys of a tokenizer_config.json; empty without a file.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TokenizerConfig {
@@ -67,6 +76,56 @@ impl TokenizerConfig {
         self.read("tokenizer_class", "a string", Value::as_str)
     }
 
+    /// Sets the class of tokenizers that Python takes for the `model_type` of config.json; unknown
+    /// types and damaged files set none, since others read that file.
+    pub(crate) fn class_of_model(&mut self, config_json: Option<&[u8]>) {
+        let model: Value =
+            serde_json::from_slice(config_json.unwrap_or_default()).unwrap_or_default();
+        let class = match model["model_type"].as_str() {
+            Some("roberta") => "RobertaTokenizer",
+            Some("xlm-roberta") => "XLMRobertaTokenizer",
+            Some("camembert") => "CamembertTokenizer",
+            _ => return,
+        };
+        self.keys.insert("tokenizer_class".to_owned(), class.into());
+    }
+
+    /// Returns true if the class has this name, with or without `Fast` behind it.
+    pub(crate) fn is_class(&self, name: &str) -> Result<bool, TokenizerError> {
+        let class = self.tokenizer_class()?;
+        Ok(class.is_some_and(|class| class.strip_suffix("Fast").unwrap_or(class) == name))
+    }
+
+    /// Checks that the class reads the vocabulary of `file`; without a class, any does.
+    pub(crate) fn expect_class(&self, file: &str, known: &[&str]) -> Result<(), TokenizerError> {
+        for name in known {
+            if self.is_class(name)? {
+                return Ok(());
+            }
+        }
+        let Some(found) = self.tokenizer_class()? else { return Ok(()) };
+        let message = format!(
+            "`tokenizer_class`: expected {} beside {file}, found `{found}`; save it with a \
+             tokenizer.json",
+            known.join(" or ")
+        );
+        Err(TokenizerError::unsupported(CONFIG_FILE, message))
+    }
+
+    /// A special token with its switches; where the file has none, they are those of `default`.
+    pub(crate) fn added_token(
+        &self,
+        key: &str,
+        default: AddedToken,
+    ) -> Result<AddedToken, TokenizerError> {
+        let Some(content) = self.token(key)? else { return Ok(default) };
+        let stored = self.get(key).and_then(|value| StoredToken::deserialize(value).ok());
+        Ok(match stored {
+            Some(stored) => StoredToken { special: true, ..stored }.into(),
+            None => AddedToken { content, ..default },
+        })
+    }
+
     /// A special token, written as a string or as an object with `content`.
     pub(crate) fn token(&self, key: &str) -> Result<Option<String>, TokenizerError> {
         self.get(key).map(|value| token_content(key, value)).transpose()
@@ -90,10 +149,19 @@ impl TokenizerConfig {
         Ok(tokens)
     }
 
-    /// Returns true if the model reads token types: all zeros otherwise.
+    /// Returns true if the model reads token types: all zeros otherwise. Python's classes say so
+    /// where the key does not.
     pub(crate) fn reads_types(&self) -> Result<bool, TokenizerError> {
         let names = self.read("model_input_names", "a list", Value::as_array)?;
-        Ok(names.is_none_or(|names| names.iter().any(|name| name == "token_type_ids")))
+        if let Some(names) = names {
+            return Ok(names.iter().any(|name| name == "token_type_ids"));
+        }
+        for name in WITHOUT_TYPES {
+            if self.is_class(name)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// `added_tokens_decoder`: tokens outside the vocabulary file, by id.

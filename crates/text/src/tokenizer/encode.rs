@@ -2,11 +2,14 @@
 
 use std::sync::OnceLock;
 
+use tokenizers::Encoding;
+
 use super::Tokenizer;
 use super::catch_panic::catch_panic;
 use crate::batch::{TextTokens, TokenBatch, TokenSpan};
 use crate::error::{Cause, TokenizerError, TokenizerErrorKind};
 use crate::input::TextInput;
+use crate::long_text::PIECE_BYTES;
 use crate::offsets::Characters;
 use crate::template::{Slot, Template};
 use crate::truncate::longest_first;
@@ -157,7 +160,7 @@ impl Tokenizer {
         catch_panic(|| {
             let mut tokens = Tokens::default();
             match &self.cut_rule {
-                Some(rule) if text.len() > rule.piece_bytes => {
+                Some(rule) if text.len() > PIECE_BYTES => {
                     for piece in rule.pieces(&self.inner, text) {
                         self.add(&mut tokens, &piece.text, keep, spans, |span| {
                             piece.span_in_text(span)
@@ -183,26 +186,36 @@ impl Tokenizer {
         let spans = if free == 0 { Spans::Skipped } else { spans };
         let encoding = match spans {
             Spans::Skipped => self.inner.encode_fast(piece, false)?,
-            Spans::Wanted if self.library_spans => self.inner.encode_char_offsets(piece, false)?,
             Spans::Wanted => self.inner.encode(piece, false)?,
         };
         tokens.total += encoding.len();
         let added = free.min(encoding.len());
         tokens.ids.extend_from_slice(&encoding.get_ids()[..added]);
         if spans == Spans::Wanted {
-            let offsets = encoding.get_offsets()[..added].iter();
-            if self.library_spans {
-                let position = |position: usize| u32::try_from(position).unwrap_or(u32::MAX);
-                tokens.spans.extend(offsets.map(|&(start, end)| {
-                    span_in_text(TokenSpan::between(position(start), position(end)))
-                }));
-            } else {
-                let characters = Characters::of(piece);
-                tokens.spans.extend(offsets.map(|&bytes| span_in_text(characters.span(bytes))));
-            }
+            let characters = Characters::of(piece);
+            let bytes = (0..added).map(|token| without_blanks(piece, &encoding, token));
+            tokens.spans.extend(bytes.map(|bytes| span_in_text(characters.span(bytes))));
         }
         Ok(())
     }
+}
+
+/// The bytes of `text` that a token covers, without the blanks at their ends: in byte-level and
+/// SentencePiece tokenizers the blank before a word is part of its first token.
+///
+/// If all is blank and the token begins a word, as `▁` does where the vocabulary lacks `▁word`, it
+/// covers nothing and stands where the word begins. A blank that is a word by itself stays.
+fn without_blanks(text: &str, encoding: &Encoding, token: usize) -> (usize, usize) {
+    let (start, end) = encoding.get_offsets()[token];
+    // A byte token may begin or end inside a character.
+    let Some(covered) = text.get(start..end) else { return (start, end) };
+    let from_word = covered.trim_start();
+    if from_word.is_empty() {
+        let words = encoding.get_word_ids();
+        let begins_word = words.get(token + 1).is_some_and(|next| *next == words[token]);
+        return (if begins_word { end } else { start }, end);
+    }
+    (end - from_word.len(), start + covered.trim_end().len())
 }
 
 /// Checks that 32 bits can count the characters of a text.
@@ -238,7 +251,7 @@ impl Sequence<'_> {
     /// Appends the sequence to `batch`.
     fn pack(&self, batch: &mut TokenBatch) {
         let start = batch.tokens();
-        let mut second_text = 0..0;
+        let mut texts = [0..0, 0..0];
         for slot in &self.template.slots {
             match *slot {
                 Slot::Special { id, type_id } => {
@@ -247,13 +260,12 @@ impl Sequence<'_> {
                     batch.spans.push(TokenSpan::NOWHERE);
                 }
                 Slot::Text { second, type_id } => {
-                    let (tokens, kept) = if second {
-                        let first = batch.tokens() - start;
-                        second_text = first..first + self.kept.1;
-                        (&self.second, self.kept.1)
-                    } else {
-                        (&self.first, self.kept.0)
+                    let (tokens, kept) = match second {
+                        false => (&self.first, self.kept.0),
+                        true => (&self.second, self.kept.1),
                     };
+                    let begin = batch.tokens() - start;
+                    texts[usize::from(second)] = begin..begin + kept;
                     batch.ids.extend_from_slice(&tokens.ids[..kept]);
                     batch.type_ids.resize(batch.ids.len(), type_id);
                     batch.spans.extend(tokens.spans.iter().take(kept));
@@ -263,7 +275,7 @@ impl Sequence<'_> {
         let specials = self.template.specials();
         let total = self.first.total + self.second.total + specials;
         let kept = self.kept.0 + self.kept.1 + specials;
-        batch.close_sequence(TextTokens { total, kept }, second_text);
+        batch.close_sequence(TextTokens { total, kept }, texts);
     }
 }
 

@@ -6,6 +6,7 @@
 //! trying a text comes too late.
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
 /// By how much all steps together may lengthen a text, in bytes.
@@ -53,6 +54,8 @@ pub(super) struct ModelSettings {
     continuing_subword_prefix: Option<String>,
     end_of_word_suffix: Option<String>,
     max_input_chars_per_word: Option<u64>,
+    /// Present in models of byte pairs.
+    pub(super) merges: Option<IgnoredAny>,
 }
 
 impl Steps {

@@ -3,11 +3,16 @@
 //! The `tokenizers` crate parses it. Mistakes on which that crate would panic at the first text
 //! are looked for here, so that the message can name them; `catch_panic.rs` handles the rest.
 
-use serde_json::Value;
-use tokenizers::{Model, ModelWrapper};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 
+use serde::Deserialize;
+use serde_json::Value;
+use tokenizers::{Model, ModelWrapper, NormalizedString, Normalizer};
+
+use super::byte_pairs::check_merge;
 use super::catch_panic::catch_panic;
-use super::config::TokenizerConfig;
+use super::config::{TokenizerConfig, shown};
 use super::growth::Steps;
 use super::settings::{add_tokens, check_against_json};
 use crate::error::TokenizerError;
@@ -24,17 +29,36 @@ pub(crate) fn parse(
 ) -> Result<tokenizers::Tokenizer, TokenizerError> {
     check_header(json)?;
     let mut tokenizer = catch_panic(|| Ok(serde_json::from_slice::<tokenizers::Tokenizer>(json)?))
-        .map_err(TokenizerError::damaged_by(
-            JSON_FILE,
-            "expected a tokenizer in the format of version 1.0",
-        ))?;
+        .map_err(|error| {
+            let expected = diagnose(json)
+                .unwrap_or_else(|| "expected a tokenizer in the format of version 1.0".to_owned());
+            TokenizerError::damaged(JSON_FILE, expected).with_source(error)
+        })?;
     check_against_json(&tokenizer, config)?;
     add_tokens(&mut tokenizer, config)?;
     tokenizer.with_padding(None);
     catch_panic(|| tokenizer.with_truncation(None).map(|_| ()))
         .map_err(TokenizerError::damaged_by(JSON_FILE, "expected a truncation to drop"))?;
+    catch_panic(|| Ok(check_added_tokens(&tokenizer))).map_err(TokenizerError::damaged_by(
+        JSON_FILE,
+        "expected a normalizer of the added tokens",
+    ))??;
     check_vocabulary(&tokenizer)?;
     Ok(tokenizer)
+}
+
+/// Finds what is wrong in the model, after the library has refused the file.
+fn diagnose(json: &[u8]) -> Option<String> {
+    let file: Value = serde_json::from_slice(json).ok()?;
+    let (vocab, unknown) = (file["model"]["vocab"].as_array()?, &file["model"]["unk_id"]);
+    let pieces = vocab.len();
+    if unknown.is_null() || unknown.as_u64().is_some_and(|id| id < pieces as u64) {
+        let is_piece = |piece: &Value| piece[0].is_string() && piece[1].is_number();
+        let at = vocab.iter().position(|piece| !is_piece(piece))?;
+        let found = shown(&vocab[at]);
+        return Some(format!("`model.vocab[{at}]`: expected a piece and its score, found {found}"));
+    }
+    Some(format!("`model.unk_id`: expected the place of one of {pieces} pieces, found {unknown}"))
 }
 
 fn damaged(message: impl Into<String>) -> TokenizerError {
@@ -55,7 +79,62 @@ fn check_header(json: &[u8]) -> Result<(), TokenizerError> {
         ));
     }
     steps.check().map_err(damaged)?;
+    if model.merges.is_some() {
+        // Where the vocabulary is no such object, the library says so.
+        if let Ok(BytePairFile { model }) = serde_json::from_slice(json) {
+            model.check().map_err(damaged)?;
+        }
+    }
     check_post_processor(&steps.post_processor)
+}
+
+#[derive(Deserialize)]
+struct BytePairFile<'a> {
+    #[serde(borrow)]
+    model: BytePairs<'a>,
+}
+
+/// A model that merges pairs of tokens.
+#[derive(Deserialize)]
+struct BytePairs<'a> {
+    vocab: BTreeMap<String, u32>,
+    #[serde(borrow)]
+    merges: Vec<Merge<'a>>,
+    unk_token: Option<String>,
+    continuing_subword_prefix: Option<String>,
+}
+
+/// A merge as a list of two tokens or, in older files, as a line.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Merge<'a> {
+    Line(#[serde(borrow)] Cow<'a, str>),
+    Pair(String, String),
+}
+
+impl BytePairs<'_> {
+    /// Checks the names of tokens: the library takes the bytes of a merge apart without a look.
+    fn check(&self) -> Result<(), String> {
+        let prefix = self.continuing_subword_prefix.as_deref().unwrap_or_default();
+        for (merge, at) in self.merges.iter().zip(0..) {
+            let (left, right) = match merge {
+                Merge::Pair(left, right) => (&**left, &**right),
+                Merge::Line(line) => match line.split_once(' ') {
+                    Some(pair) => pair,
+                    // The first line of merges.txt, or one that the library names.
+                    None => continue,
+                },
+            };
+            check_merge(&self.vocab, left, right, prefix)
+                .map_err(|problem| format!("`model.merges[{at}]`: {problem}"))?;
+        }
+        match &self.unk_token {
+            Some(unknown) if !self.vocab.contains_key(unknown) => Err(format!(
+                "`model.unk_token`: expected a token of the vocabulary, found `{unknown}`"
+            )),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Checks the names in the templates: the library panics on a name that it does not find.
@@ -82,11 +161,47 @@ fn check_post_processor(processor: &Value) -> Result<(), TokenizerError> {
     Ok(())
 }
 
+/// Bytes of a piece of a Unigram model, which is looked for at every character of a text. The
+/// longest in use have some tens.
+const LONGEST_PIECE: usize = 1024;
+
+/// Checks that no added token is empty where it is searched for: the library would find it between
+/// the bytes of a character.
+fn check_added_tokens(tokenizer: &tokenizers::Tokenizer) -> Result<(), TokenizerError> {
+    let Some(normalizer) = tokenizer.get_normalizer() else { return Ok(()) };
+    for token in tokenizer.get_added_tokens_decoder().values().filter(|token| token.normalized) {
+        let mut text = NormalizedString::from(token.content.as_str());
+        if normalizer.normalize(&mut text).is_ok() && text.is_empty() && !token.content.is_empty() {
+            return Err(damaged(format!(
+                "`added_tokens`: expected tokens of which the normalizer leaves something, found {}",
+                shown(&token.content.as_str().into())
+            )));
+        }
+    }
+    Ok(())
+}
+
 fn check_vocabulary(tokenizer: &tokenizers::Tokenizer) -> Result<(), TokenizerError> {
     if tokenizer.get_vocab_size(true) == 0 {
         return Err(damaged("`model.vocab`: expected tokens, found none"));
     }
     let model = tokenizer.get_model();
+    if let ModelWrapper::Unigram(pieces) = model {
+        for (piece, score) in pieces.iter() {
+            if piece.len() > LONGEST_PIECE {
+                let found = piece.len();
+                return Err(damaged(format!(
+                    "`model.vocab`: expected pieces of at most {LONGEST_PIECE} bytes, found {found}"
+                )));
+            }
+            if !score.is_finite() {
+                return Err(damaged(format!(
+                    "`model.vocab`: expected finite scores, found {score} of {}",
+                    shown(&piece.as_str().into())
+                )));
+            }
+        }
+    }
     // The other models drop an unknown character or split it into bytes.
     let unknown = match model {
         ModelWrapper::WordPiece(words) => &words.unk_token,

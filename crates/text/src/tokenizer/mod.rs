@@ -3,6 +3,9 @@
 mod growth;
 mod json;
 mod vocab;
+mod byte_pairs;
+mod protobuf;
+mod sentencepiece;
 mod config;
 mod settings;
 mod encode;
@@ -14,12 +17,14 @@ pub(crate) use self::vocab::build as build_word_pieces;
 
 use std::collections::HashSet;
 
-use tokenizers::PostProcessorWrapper;
+use tokenizers::{AddedToken, PostProcessorWrapper};
 
+use self::byte_pairs::{MERGES_FILE, PAIRS_VOCAB_FILE};
 use self::catch_panic::catch_panic;
 use self::config::CONFIG_FILE;
 use self::encode::Spans;
 use self::json::JSON_FILE;
+use self::sentencepiece::SENTENCEPIECE_FILE;
 use self::vocab::VOCAB_FILE;
 use crate::error::{TokenizerError, TokenizerErrorKind};
 use crate::long_text::CutRule;
@@ -32,11 +37,8 @@ const LARGEST_FILE: u64 = 256 * 1024 * 1024;
 /// keeps; padding that is set in a file has no effect.
 #[derive(Clone, Debug)]
 pub struct Tokenizer {
-    /// The library's tokenizer, without padding and truncation, and without post-processor unless
-    /// `library_spans` is set.
+    /// The library's tokenizer, without padding, truncation and post-processor.
     inner: tokenizers::Tokenizer,
-    /// Whether the library makes the spans, because the post-processor moves them.
-    library_spans: bool,
     single: Template,
     /// Template for pairs; `None` if the file has no usable one.
     pair: Option<Template>,
@@ -74,14 +76,15 @@ impl Tokenizer {
         Self::finish(vocab::build(vocab, &config)?, VOCAB_FILE, &config)
     }
 
-    /// Loads `tokenizer.json` of a model folder, or without it `vocab.txt`; in both cases also
-    /// `tokenizer_config.json`, if present.
+    /// Loads `tokenizer.json` of a model folder, or without it `vocab.txt` of a BERT, `vocab.json`
+    /// and `merges.txt` of a RoBERTa, or `sentencepiece.bpe.model` of an XLM-RoBERTa or CamemBERT;
+    /// always with `tokenizer_config.json`, if present.
     ///
     /// - `read`: gives the bytes of the file of this name, `None` if there is none; fails if there
     ///   are more bytes than this number
     ///
     /// # Errors
-    /// `Read` if neither file exists or `read` fails (`TooLarge` if it says so), and the errors of
+    /// `Read` if none of the files exists or `read` fails (`TooLarge` if it says so), and the errors of
     /// [`from_json`](Self::from_json) and [`from_vocab`](Self::from_vocab).
     pub fn from_files(
         read: impl Fn(&str, u64) -> std::io::Result<Option<Vec<u8>>>,
@@ -96,7 +99,10 @@ impl Tokenizer {
                 TokenizerError::new(kind, name, message).with_source(error)
             })
         };
-        let config = TokenizerConfig::parse(read(CONFIG_FILE)?.as_deref())?;
+        let mut config = TokenizerConfig::parse(read(CONFIG_FILE)?.as_deref())?;
+        if config.tokenizer_class()?.is_none() {
+            config.class_of_model(read(MODEL_FILE)?.as_deref());
+        }
         if let Some(json) = read(JSON_FILE)? {
             let mut inner = json::parse(&json, &config)?;
             vocab::follow_config(&mut inner, &config)?;
@@ -109,13 +115,58 @@ impl Tokenizer {
                 ));
             }
             Self::finish(vocab::build(&vocab, &config)?, VOCAB_FILE, &config)
+        } else if let Some(vocab) = read(PAIRS_VOCAB_FILE)? {
+            let Some(merges) = read(MERGES_FILE)? else {
+                let message = format!("expected {MERGES_FILE} beside it, found none");
+                return Err(TokenizerError::new(
+                    TokenizerErrorKind::Read,
+                    PAIRS_VOCAB_FILE,
+                    message,
+                ));
+            };
+            config.expect_class(PAIRS_VOCAB_FILE, &["RobertaTokenizer"])?;
+            let json = byte_pairs::to_json(&vocab, &merges, &config)?;
+            Self::from_built(json, Vec::new(), PAIRS_VOCAB_FILE, &config)
+        } else if let Some(model) = read(SENTENCEPIECE_FILE)? {
+            let camembert = config.is_class("CamembertTokenizer")?;
+            let classes = ["XLMRobertaTokenizer", "CamembertTokenizer"];
+            config.expect_class(SENTENCEPIECE_FILE, &classes)?;
+            let (json, added) = sentencepiece::to_json(&model, &config, camembert)?;
+            Self::from_built(json, added, SENTENCEPIECE_FILE, &config)
         } else {
             Err(TokenizerError::new(
                 TokenizerErrorKind::Read,
                 "",
-                format!("expected {JSON_FILE} or {VOCAB_FILE}, found neither"),
+                format!(
+                    "expected {JSON_FILE}, {VOCAB_FILE}, {PAIRS_VOCAB_FILE} or \
+                     {SENTENCEPIECE_FILE}, found none of them"
+                ),
             ))
         }
+    }
+
+    /// Loads what was built from `file`, a file of another form than tokenizer.json.
+    ///
+    /// - `added`: special tokens that the file adds, beside those of the configuration
+    fn from_built(
+        json: serde_json::Value,
+        added: Vec<AddedToken>,
+        file: &str,
+        config: &TokenizerConfig,
+    ) -> Result<Self, TokenizerError> {
+        let json = json.to_string();
+        let parsed = json::parse(json.as_bytes(), &TokenizerConfig::default());
+        let mut inner = parsed.map_err(|error| error.of_file(file))?;
+        let mut special = Vec::new();
+        for (key, token) in FAIRSEQ_ROLES {
+            let token = config.added_token(key, AddedToken::from(token, true))?;
+            special.extend(inner.token_to_id(&token.content).map(|_| token));
+        }
+        special.extend(added);
+        let more = config.additional_special_tokens()?;
+        special.extend(more.into_iter().map(|token| AddedToken::from(token, true)));
+        vocab::add_tokens(&mut inner, special, file, config)?;
+        Self::finish(inner, file, config)
     }
 
     /// Removes from the library's tokenizer the steps that this crate does itself,
@@ -130,15 +181,9 @@ impl Tokenizer {
         )?;
         // Many models never read a pair, so a file without a template for pairs is fine.
         let pair = catch_panic(|| Template::probe(&inner, true)).ok();
-        let library_spans = match inner.get_post_processor() {
-            None | Some(PostProcessorWrapper::Bert(_) | PostProcessorWrapper::Template(_)) => false,
-            // These change the offsets: they remove blanks from them.
-            Some(_) => true,
-        };
-        if !library_spans {
-            // The templates hold all that the post-processor does, and it copies each sequence.
-            inner.with_post_processor(None::<PostProcessorWrapper>);
-        }
+        // The templates hold all that the post-processor does but the trimming of spans, and it
+        // copies each sequence.
+        inner.with_post_processor(None::<PostProcessorWrapper>);
         let mut special_ids: HashSet<u32> = single.special_ids().collect();
         special_ids.extend(pair.iter().flat_map(Template::special_ids));
         special_ids.extend(
@@ -153,7 +198,6 @@ impl Tokenizer {
         };
         let tokenizer = Self {
             inner,
-            library_spans,
             single,
             pair,
             cut_rule,
@@ -200,6 +244,20 @@ impl Tokenizer {
 
 /// Texts on which a tokenizer is tried: an empty one, words, and rare characters.
 const TRIALS: [&str; 3] = ["", "Hello, world", " \0\u{301}é漢🙂\u{fffd} [x]<y> "];
+
+/// The model's configuration, whose `model_type` stands in for a missing class of tokenizers.
+const MODEL_FILE: &str = "config.json";
+
+/// Special tokens of RoBERTa, XLM-RoBERTa and CamemBERT: their keys, and what they are without.
+const FAIRSEQ_ROLES: [(&str, &str); 7] = [
+    ("bos_token", "<s>"),
+    ("eos_token", "</s>"),
+    ("unk_token", "<unk>"),
+    ("sep_token", "</s>"),
+    ("pad_token", "<pad>"),
+    ("cls_token", "<s>"),
+    ("mask_token", "<mask>"),
+];
 
 /// A file of slow tokenizers; no other file holds its tokens.
 const ADDED_FILE: &str = "added_tokens.json";

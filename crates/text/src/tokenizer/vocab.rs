@@ -66,7 +66,6 @@ pub(crate) fn build(
     // A vocabulary without padding or mask tokens works: nothing here produces them.
     special.extend(optional.into_iter().filter(|token| model.token_to_id(token).is_some()));
     special.extend(config.additional_special_tokens()?);
-    let added = config.added_tokens()?;
 
     let normalizer = BertNormalizer::new(
         true,
@@ -82,11 +81,28 @@ pub(crate) fn build(
             (separator, separator_id),
             (classifier, classifier_id),
         )));
-        tokenizer.add_tokens(added.values().cloned())?;
-        tokenizer.add_special_tokens(special.into_iter().map(|t| AddedToken::from(t, true)))?;
         Ok(())
     })
     .map_err(TokenizerError::damaged_by(VOCAB_FILE, NO_PIECES))?;
+    let special = special.into_iter().map(|token| AddedToken::from(token, true)).collect();
+    add_tokens(&mut tokenizer, special, VOCAB_FILE, config)?;
+    Ok(tokenizer)
+}
+
+/// Adds the tokens of `added_tokens_decoder`, and the special tokens that it does not have.
+pub(super) fn add_tokens(
+    tokenizer: &mut tokenizers::Tokenizer,
+    mut special: Vec<AddedToken>,
+    file: &str,
+    config: &TokenizerConfig,
+) -> Result<(), TokenizerError> {
+    let added = config.added_tokens()?;
+    special.retain(|token| !added.values().any(|known| known.content == token.content));
+    catch_panic(|| {
+        tokenizer.add_tokens(added.values().cloned())?;
+        Ok(tokenizer.add_special_tokens(special)?)
+    })
+    .map_err(TokenizerError::damaged_by(file, "expected special tokens that fit the vocabulary"))?;
     for (&id, token) in &added {
         let found = tokenizer.token_to_id(&token.content);
         if found != Some(id) {
@@ -98,7 +114,7 @@ pub(crate) fn build(
             return Err(TokenizerError::damaged(CONFIG_FILE, message));
         }
     }
-    Ok(tokenizer)
+    Ok(())
 }
 
 /// Applies an explicit switch in tokenizer_config.json over a BERT normalizer in tokenizer.json,

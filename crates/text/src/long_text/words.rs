@@ -1,7 +1,4 @@
-//! Cuts a long text into pieces that together have the tokens of the whole text.
-//!
-//! The `tokenizers` crate takes some hundred bytes of memory per byte of text. BERT tokenizers treat
-//! words one by one, so their texts may be cut between two words. Two ideas:
+//! Cuts between the words of BERT tokenizers.
 //!
 //! - **Cuts.** A character `c` *splits* if the normalizer and the pre-tokenizer separate `aca` on
 //!   both sides of `c` (blanks, punctuation, ideographs); the tokenizer itself is tried. The text
@@ -13,9 +10,6 @@
 //!   `max_input_chars_per_word` characters becomes the unknown token whatever its length, so its
 //!   middle is left out, as are characters that the normalizer removes. The positions of these
 //!   gaps are stored, and spans are shifted by them.
-//!
-//! Tokenizers of other kinds (byte-level BPE, Unigram) and those whose added tokens depend on
-//! their neighbours are not cut; they read the whole text.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -25,11 +19,7 @@ use tokenizers::{
     PreTokenizedString, PreTokenizer, PreTokenizerWrapper, Tokenizer,
 };
 
-use crate::batch::TokenSpan;
-
-/// Longer texts are cut into pieces of about this many bytes, which stay in the processor's cache
-/// while they are tokenized: 64 KiB was slower.
-pub(crate) const PIECE_BYTES: usize = 16 * 1024;
+use super::{Gap, PIECE_BYTES, Piece};
 
 /// Most characters of an added token: `PIECE_BYTES` must be much larger.
 const LONGEST_ADDED: usize = 256;
@@ -54,9 +44,9 @@ impl Kind {
     }
 }
 
-/// How texts are cut for one tokenizer.
+/// How texts are cut between words for one tokenizer.
 #[derive(Clone, Debug)]
-pub(crate) struct CutRule {
+pub(crate) struct WordCuts {
     /// Words of more characters than this become the unknown token.
     longest_word: usize,
     /// Number of characters of the longest added token.
@@ -68,12 +58,12 @@ pub(crate) struct CutRule {
     /// Kinds of the ASCII characters, which are nearly all lookups.
     ascii: Vec<Kind>,
     /// Target size of a piece; smaller only in tests.
-    pub(crate) piece_bytes: usize,
+    pub(super) piece_bytes: usize,
 }
 
-impl CutRule {
+impl WordCuts {
     /// The rule for `tokenizer`; `None` if tokenizers of its kind are not cut.
-    pub(crate) fn of(tokenizer: &Tokenizer) -> Option<Self> {
+    pub(super) fn of(tokenizer: &Tokenizer) -> Option<Self> {
         let ModelWrapper::WordPiece(model) = tokenizer.get_model() else { return None };
         let Some(PreTokenizerWrapper::BertPreTokenizer(_)) = tokenizer.get_pre_tokenizer() else {
             return None;
@@ -107,7 +97,7 @@ impl CutRule {
     }
 
     /// Iterates over the pieces of `text` in order.
-    pub(crate) fn pieces<'a>(&'a self, tokenizer: &'a Tokenizer, text: &'a str) -> Pieces<'a> {
+    pub(super) fn pieces<'a>(&'a self, tokenizer: &'a Tokenizer, text: &'a str) -> Pieces<'a> {
         Pieces { rule: self, tokenizer, text, character: 0, kinds: HashMap::new() }
     }
 }
@@ -132,45 +122,9 @@ fn kind_of(tokenizer: &Tokenizer, c: char) -> Kind {
     }
 }
 
-/// A part of a text that can be tokenized by itself.
-#[derive(Debug)]
-pub(crate) struct Piece<'a> {
-    /// The text to tokenize.
-    pub(crate) text: Cow<'a, str>,
-    /// Index of the piece's first character in the whole text.
-    first: usize,
-    /// Places where characters were left out of `text`, in order.
-    gaps: Vec<Gap>,
-}
-
-/// A place where characters were left out.
-#[derive(Clone, Copy, Debug)]
-struct Gap {
-    /// Index in the piece of the character that follows the gap.
-    at: usize,
-    /// Number of characters that were left out.
-    characters: usize,
-}
-
-impl Piece<'_> {
-    /// Converts a span of the piece to a span of the whole text.
-    pub(crate) fn span_in_text(&self, span: TokenSpan) -> TokenSpan {
-        let place = |position: u32| {
-            let before = self.gaps.iter().take_while(|gap| gap.at <= position as usize);
-            let left_out: usize = before.map(|gap| gap.characters).sum();
-            // Texts have at most `u32::MAX` bytes: checked in `Tokenizer::tokens`.
-            (self.first + left_out) as u32 + position
-        };
-        let start = place(span.start);
-        // The end is one past the last character, not the character after the gap.
-        let end = if span.is_empty() { start } else { place(span.end - 1) + 1 };
-        TokenSpan { start, end }
-    }
-}
-
 /// Iterator over the pieces of a text.
-pub(crate) struct Pieces<'a> {
-    rule: &'a CutRule,
+pub(super) struct Pieces<'a> {
+    rule: &'a WordCuts,
     tokenizer: &'a Tokenizer,
     /// The rest of the text.
     text: &'a str,
@@ -235,7 +189,7 @@ impl<'a> Pieces<'a> {
     }
 
     /// Takes the text up to its first cut, which is not in the first `window` bytes, and shortens
-    /// it. Added tokens match only at the ends of a run of word characters (see `CutRule::of`), so
+    /// it. Added tokens match only at the ends of a run of word characters (see `WordCuts::of`), so
     /// the first and last `longest_added` characters of each run stay.
     fn take_with_gaps(&mut self, window: usize) -> Piece<'a> {
         let text = self.text;
@@ -360,8 +314,8 @@ impl Shortened {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::compared::whole_and_pieces;
     use super::*;
-    use crate::offsets::Characters;
     use crate::tokenizer::{TokenizerConfig, build_word_pieces};
 
     const VOCAB: &str = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\nb\n##a\n##b\nab\n[\n]\n.\n漢\n字\n##漢\né\ne\n##e\nx\n##x\n";
@@ -378,28 +332,6 @@ mod tests {
         let mut tokenizer = build_word_pieces(VOCAB.as_bytes(), &config).unwrap();
         tokenizer.with_post_processor(None::<tokenizers::PostProcessorWrapper>);
         tokenizer
-    }
-
-    type Found = Vec<(u32, TokenSpan)>;
-
-    fn piece_tokens(
-        tokenizer: &Tokenizer,
-        text: &str,
-        place: impl Fn(TokenSpan) -> TokenSpan,
-    ) -> Found {
-        let encoding = tokenizer.encode(text, false).unwrap();
-        let characters = Characters::of(text);
-        let spans = encoding.get_offsets().iter().map(|&bytes| place(characters.span(bytes)));
-        encoding.get_ids().iter().copied().zip(spans).collect()
-    }
-
-    /// Tokens of the whole text, and of its pieces.
-    fn both(tokenizer: &Tokenizer, rule: &CutRule, text: &str) -> (Found, Found) {
-        let whole = piece_tokens(tokenizer, text, |span| span);
-        let pieces = rule.pieces(tokenizer, text);
-        let cut =
-            pieces.flat_map(|p| piece_tokens(tokenizer, &p.text, |span| p.span_in_text(span)));
-        (whole, cut.collect())
     }
 
     #[test]
@@ -434,23 +366,23 @@ mod tests {
 
     #[test]
     fn tokenizers_of_other_kinds_are_not_cut() {
-        assert!(CutRule::of(&tokenizer("{}")).is_some());
+        assert!(WordCuts::of(&tokenizer("{}")).is_some());
         for token in [
             r#"{"content": "hello", "normalized": true}"#,
             r#"{"content": "[X]", "special": true, "lstrip": true}"#,
             r#"{"content": "[X]", "special": true, "single_word": true}"#,
         ] {
             let config = format!(r#"{{"added_tokens_decoder": {{"21": {token}}}}}"#);
-            assert!(CutRule::of(&tokenizer(&config)).is_none(), "{token}");
+            assert!(WordCuts::of(&tokenizer(&config)).is_none(), "{token}");
         }
         let bare = Tokenizer::new(tokenizers::models::bpe::BPE::default());
-        assert!(CutRule::of(&bare).is_none());
+        assert!(WordCuts::of(&bare).is_none());
     }
 
     #[test]
     fn a_text_without_blanks_is_shortened() {
         let tokenizer = tokenizer("{}");
-        let rule = CutRule::of(&tokenizer).unwrap();
+        let rule = WordCuts::of(&tokenizer).unwrap();
         let letters = "x".repeat(200_000);
         for text in [
             letters.clone(),
@@ -463,7 +395,7 @@ mod tests {
         ] {
             let longest = rule.pieces(&tokenizer, &text).map(|piece| piece.text.len()).max();
             assert!(longest.unwrap() < 2 * PIECE_BYTES, "{longest:?}");
-            let (whole, cut) = both(&tokenizer, &rule, &text);
+            let (whole, cut) = whole_and_pieces(&tokenizer, &text, rule.pieces(&tokenizer, &text));
             assert_eq!(whole, cut);
         }
     }
@@ -471,7 +403,7 @@ mod tests {
     #[test]
     fn added_tokens_beside_a_shortened_run_stay_whole() {
         let tokenizer = tokenizer(CONFIGS[3]);
-        let mut rule = CutRule::of(&tokenizer).unwrap();
+        let mut rule = WordCuts::of(&tokenizer).unwrap();
         let (letters, nothing) = ("a".repeat(300), "\0".repeat(300));
         for text in [
             format!("aaa[{nothing}x"),
@@ -482,7 +414,8 @@ mod tests {
         ] {
             for piece_bytes in 4..12 {
                 rule.piece_bytes = piece_bytes;
-                let (whole, cut) = both(&tokenizer, &rule, &text);
+                let (whole, cut) =
+                    whole_and_pieces(&tokenizer, &text, rule.pieces(&tokenizer, &text));
                 assert_eq!(whole, cut, "{text:?} in pieces of {piece_bytes} bytes");
             }
         }
@@ -513,9 +446,9 @@ mod tests {
             config in prop::sample::select(CONFIGS.to_vec()),
         ) {
             let tokenizer = tokenizer(config);
-            let mut rule = CutRule::of(&tokenizer).expect("a BERT tokenizer");
+            let mut rule = WordCuts::of(&tokenizer).expect("a BERT tokenizer");
             rule.piece_bytes = piece_bytes;
-            let (whole, cut) = both(&tokenizer, &rule, &text);
+            let (whole, cut) = whole_and_pieces(&tokenizer, &text, rule.pieces(&tokenizer, &text));
             prop_assert_eq!(whole, cut);
         }
     }
