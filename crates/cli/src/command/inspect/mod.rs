@@ -2,6 +2,7 @@
 
 mod summary;
 mod tasks;
+mod tree;
 
 use std::io::{self, Write};
 
@@ -92,6 +93,8 @@ fn write(out: &mut impl Write, summary: &Summary) -> io::Result<()> {
             writeln!(out)?;
         }
     }
+    tree::table(&summary.parts).write(out, 0)?;
+    writeln!(out)?;
     parameters(summary).write(out, 0)?;
     if !summary.files.is_empty() {
         writeln!(out)?;

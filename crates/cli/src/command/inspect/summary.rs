@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::tasks::{self, Origin, TaskSummary};
+use super::tree::{self, Part};
 
 /// The summary that `inspect --json` prints.
 #[derive(Serialize)]
@@ -52,6 +53,8 @@ pub(crate) struct Summary {
     pub(crate) encoder: Option<EncoderOrigin>,
     /// Number of parameters in all groups.
     pub(crate) parameters: usize,
+    /// The parts in the order of the data flow.
+    pub(crate) parts: Vec<Part>,
     pub(crate) groups: Vec<Group>,
     pub(crate) files: Vec<FileSize>,
     pub(crate) notices: Vec<String>,
@@ -128,6 +131,7 @@ impl Summary {
                 .map(|(model, place)| EncoderOrigin { model: model.to_owned(), place }),
             parameters: groups.iter().map(|group| group.parameters).sum(),
             tasks,
+            parts: tree::parts(folder),
             groups,
             files: path.map(files).unwrap_or_default(),
             notices: folder.notices.clone(),
@@ -162,7 +166,7 @@ fn input(fields: &TextFields) -> Value {
 }
 
 /// A module in words: `Dense (384 to 128, tanh)`.
-fn module(module: &Module) -> String {
+pub(super) fn module(module: &Module) -> String {
     let kind = module_kind(module);
     match module {
         Module::Pooling(spec) => {
