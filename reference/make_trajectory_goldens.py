@@ -17,14 +17,13 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 from torch.nn import functional
-from transformers import get_linear_schedule_with_warmup
+from transformers import AutoConfig, get_linear_schedule_with_warmup
 
 import packed
 import tiny
 
-MODELS = {"trajectory": "tiny-bert", "trajectory-mpnet": "tiny-mpnet"}
+MODELS = {"trajectory": "tiny-bert", "trajectory-mpnet": "tiny-mpnet", "trajectory-modernbert": "tiny-modernbert"}
 STEPS, PARTS = 10, 2
-LAYERS = 2
 #: Weights that bring the gradient's norm to either side of `clip_norm`.
 TASKS = [
     {"name": "topic", "kind": "classification", "labels": 3, "pooling": "cls", "weight": 0.3},
@@ -49,8 +48,11 @@ FROZEN_UNTIL = {"score": 5}
 WITHOUT_LABELS = {"topic": 4, "score": 8}
 #: A part without a label of the task, in a step whose other part has some.
 PART_WITHOUT_LABELS = {"topic": (2, 1), "score": (7, 0)}
-#: Parameter groups by learning rate, in the order of `learning_rates`.
-GROUPS = ["embeddings", "layers.0", "layers.1", "heads"]
+
+
+def rate_groups(layers: int) -> list[str]:
+    """Parameter groups by learning rate, in the order of `learning_rates`."""
+    return ["embeddings", *(f"layers.{layer}" for layer in range(layers)), "heads"]
 
 
 def main() -> None:
@@ -119,7 +121,8 @@ def train(folder: Path, steps: list, heads: dict[str, torch.Tensor], dtype: torc
     encoder = packed.load_encoder(folder, dtype)
     heads = {name: value.to(dtype, copy=True).requires_grad_() for name, value in heads.items()}
     parameters = dict(encoder.named_parameters()) | heads
-    optimizer = torch.optim.AdamW(groups(parameters), betas=SETTINGS["betas"], eps=SETTINGS["epsilon"], foreach=False)
+    layers = encoder.config.num_hidden_layers
+    optimizer = torch.optim.AdamW(groups(parameters, layers), betas=SETTINGS["betas"], eps=SETTINGS["epsilon"], foreach=False)
     schedule = get_linear_schedule_with_warmup(optimizer, SETTINGS["warmup_steps"], SETTINGS["total_steps"])
     log = {f"loss.{task['name']}": [] for task in TASKS} | {"loss.total": [], "gradient_norms": [], "learning_rates": []}
     for step, parts in enumerate(steps, start=1):
@@ -137,31 +140,33 @@ def train(folder: Path, steps: list, heads: dict[str, torch.Tensor], dtype: torc
         for name, value in losses.items():
             log[name].append(value)
         log["gradient_norms"].append(norm.item())
-        log["learning_rates"].append([rates[name] for name in GROUPS])
+        log["learning_rates"].append([rates[name] for name in rate_groups(layers)])
     results = {name: torch.tensor(values, dtype=dtype) for name, values in log.items()}
     results |= {f"final.{name}": parameter.detach() for name, parameter in parameters.items()}
     updates = {name: int(state["step"]) for name, parameter in heads.items() if (state := optimizer.state[parameter])}
     return results, updates
 
 
-def groups(parameters: dict[str, torch.nn.Parameter]) -> list[dict]:
+def groups(parameters: dict[str, torch.nn.Parameter], layers: int) -> list[dict]:
     """One group per learning rate and kind of decay; the rate is before the schedule."""
     made = {}
     for name, parameter in parameters.items():
-        group, rate = learning_rate(name)
-        decays = not ("bias" in name or "LayerNorm" in name)
+        group, rate = learning_rate(name, layers)
+        decays = not ("bias" in name or "norm" in name.lower())
         key = (group, decays)
         empty = {"name": group, "params": [], "lr": rate, "weight_decay": SETTINGS["weight_decay"] if decays else 0.0}
         made.setdefault(key, empty)["params"].append(parameter)
     return list(made.values())
 
 
-def learning_rate(name: str) -> tuple[str, float]:
+def learning_rate(name: str, layers: int) -> tuple[str, float]:
     """The group of a parameter and the group's rate: layer `i` of `L` at `lr · decay^(L - 1 - i)`, embeddings at `lr · decay^L`."""
     if name.startswith("heads."):
         return "heads", SETTINGS["head_learning_rate"]
-    layer = int(name.split(".")[2]) if name.startswith("encoder.layer.") else None
-    group, depth = ("embeddings", LAYERS) if layer is None else (f"layers.{layer}", LAYERS - 1 - layer)
+    # The norm after the last layer belongs to it.
+    numbers = [int(part) for part in name.split(".") if part.isdigit()]
+    layer = layers - 1 if name.startswith("final_norm.") else next(iter(numbers), None)
+    group, depth = ("embeddings", layers) if layer is None else (f"layers.{layer}", layers - 1 - layer)
     return group, SETTINGS["learning_rate"] * SETTINGS["layer_decay"] ** depth
 
 
@@ -202,7 +207,7 @@ def describe(folder: Path, exact: dict, updates: dict[str, int], table: dict) ->
         "tasks": TASKS,
         "settings": SETTINGS,
         "parts_per_step": PARTS,
-        "learning_rate_groups": GROUPS,
+        "learning_rate_groups": rate_groups(AutoConfig.from_pretrained(folder).num_hidden_layers),
         "frozen_heads_until_step": FROZEN_UNTIL,
         "step_without_labels": WITHOUT_LABELS,
         "part_without_labels": {name: {"step": step, "part": part} for name, (step, part) in PART_WITHOUT_LABELS.items()},
