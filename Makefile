@@ -29,6 +29,7 @@ golden:
 	$(REFERENCE) reference/make_encoder_goldens.py
 	$(REFERENCE) reference/make_minilm_goldens.py --model $(MINILM)
 	$(REFERENCE) reference/make_training_goldens.py
+	$(REFERENCE) reference/make_published_heads.py
 	$(REFERENCE) reference/make_trajectory_goldens.py
 	$(REFERENCE) reference/make_tokenizer_goldens.py --minilm $(MINILM)
 	$(REFERENCE) reference/make_metric_goldens.py

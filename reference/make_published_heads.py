@@ -27,6 +27,9 @@ SEQUENCE, TOKENS = "ForSequenceClassification", "ForTokenClassification"
 #: The layers of the heads that have a class of their own.
 OWN_CLASS = {"hidden": "classifier.dense", "output": "classifier.out_proj"}
 
+#: The layers of ModernBERT's heads, for texts and for tokens.
+PREDICTION_HEAD = {"hidden": "head.dense", "norm": "head.norm", "output": "classifier"}
+
 #: What precedes the suffix, and the layers of sequence and of token heads by role.
 FAMILIES = {
     "bert": ("tiny-bert", "Bert", {"hidden": "bert.pooler.dense", "output": "classifier"}, {"output": "classifier"}),
@@ -34,6 +37,7 @@ FAMILIES = {
     "roberta": ("tiny-roberta", "Roberta", OWN_CLASS, {"output": "classifier"}),
     "electra": ("tiny-electra", "Electra", OWN_CLASS, {"output": "classifier"}),
     "mpnet": ("tiny-mpnet", "MPNet", OWN_CLASS, {"output": "classifier"}),
+    "modernbert": ("tiny-modernbert", "ModernBert", PREDICTION_HEAD, PREDICTION_HEAD),
 }
 
 #: Further keys of the configuration, by family and case.
@@ -41,6 +45,9 @@ MORE = {
     "bert": {
         "many": (SEQUENCE, {"problem_type": "multi_label_classification"}, ["joy", "anger", "fear", "calm"]),
         "number": (SEQUENCE, {"classifier_dropout": 0.25}, ["LABEL_0"]),
+    },
+    "modernbert": {
+        "mean": (SEQUENCE, {"classifier_pooling": "mean", "classifier_bias": True, "classifier_activation": "silu"}, ["yes", "no"]),
     },
 }
 

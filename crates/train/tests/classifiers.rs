@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use polyhead_model::ModelFolder;
+use polyhead_model::{HeadWeights, ModelFolder};
 use polyhead_testing::Classifier;
 use polyhead_train::{RunConfig, Trainer, evaluate};
 use serde_json::{Value, json};
@@ -66,6 +66,11 @@ fn the_first_loss_is_that_of_pytorch() {
         ("bert", "tokens"),
         ("distilbert", "sequence"),
         ("distilbert", "tokens"),
+        ("roberta", "sequence"),
+        ("electra", "sequence"),
+        ("mpnet", "sequence"),
+        ("modernbert", "sequence"),
+        ("modernbert", "tokens"),
     ] {
         let run = trained(place.path(), name, case, "name = \"label\"").unwrap();
         let expected = f64::from(Classifier::read(name, case).get("loss")[0]);
@@ -77,7 +82,52 @@ fn the_first_loss_is_that_of_pytorch() {
         );
         let trained = ModelFolder::open(&run).unwrap();
         assert!(!trained.has_published_head(), "{name} {case}");
+        let mut heads = trained.heads;
+        // The rule of words is Polyhead's own.
+        heads.iter_mut().for_each(|head| head.spec.words = Default::default());
+        assert_eq!(as_published(&run), heads, "{name} {case}");
     }
+}
+
+/// The heads of a run's model as programs without `polyhead.json` read it.
+fn as_published(run: &Path) -> Vec<HeadWeights> {
+    let copy = run.with_file_name("copy");
+    let _ = fs::remove_dir_all(&copy);
+    polyhead_testing::copy_folder(&run.join("model"), &copy);
+    fs::remove_file(copy.join("polyhead.json")).unwrap();
+    let _ = fs::remove_file(copy.join("heads.safetensors"));
+    let mut folder = ModelFolder::open(&copy).unwrap();
+    for head in &mut folder.heads {
+        // Keys of the task, which transformers does not have; a run on no dev data calibrates nothing.
+        (head.spec.dropout, head.spec.label_format) = (0.0, Default::default());
+    }
+    folder.heads
+}
+
+#[test]
+fn a_model_with_other_heads_names_the_class_of_its_encoder() {
+    let place = tempfile::tempdir().unwrap();
+    let two =
+        "name = \"label\"\n[[task]]\nkind = \"classification\"\nname = \"more\"\nfield = \"label\"";
+    for (case, task) in [("sequence", two), ("sequence", "name = \"mood\"")] {
+        let run = trained(place.path(), "bert", case, task).unwrap();
+        assert_eq!(as_published(&run), Vec::new(), "{task}");
+        let config = fs::read_to_string(run.join("model/config.json")).unwrap();
+        let config: Value = serde_json::from_str(&config).unwrap();
+        assert_eq!(config["architectures"], json!(["BertModel"]), "{task}");
+        assert!(
+            ["id2label", "label2id", "problem_type"].iter().all(|key| config.get(key).is_none())
+        );
+    }
+    // The class is kept by a run on a model that a run has written.
+    let first = trained(place.path(), "distilbert", "sequence", "name = \"label\"").unwrap();
+    let start = ModelFolder::open(&first).unwrap();
+    assert_eq!(start.check_published_class(start.heads.iter().map(|head| &head.spec)), Ok(()));
+    let error = start.check_published_class([]).unwrap_err();
+    let message = "config.json of the trained model names DistilBertModel in place of \
+                   DistilBertForSequenceClassification, whose head transformers would make of random \
+                   numbers: the model has no head";
+    assert_eq!(error, message);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! `heads.safetensors`: the weights of the heads, always f32.
 //!
-//! Names are `heads.NAME.weight`, `.bias`, `.hidden.weight`, `.hidden.bias` and
-//! `.mix`; the [`HeadSpec`] of a head says which of them it has. Shapes are checked
+//! Names are `heads.NAME.weight`, `.bias`, `.hidden.weight`, `.hidden.bias`,
+//! `.hidden.norm.weight`, `.hidden.norm.bias` and `.mix`; the [`HeadSpec`] of a head says which of them it has. Shapes are checked
 //! against it before numbers are read.
 
 use polyhead_files::listed;

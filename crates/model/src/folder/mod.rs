@@ -51,7 +51,7 @@ use polyhead_files::visible;
 
 use crate::encoder::{EncoderConfig, EncoderWeights, Parameter, ParameterGroup};
 use crate::error::{Error, ErrorKind, fail};
-use crate::heads::{HeadDims, HeadWeights, check_task_name};
+use crate::heads::{HeadDims, HeadSpec, HeadWeights, check_task_name};
 use crate::modules::{Module, PoolingMode, PoolingSpec, output_width};
 use crate::rows::TextFields;
 pub use encoder_reference::EncoderReference;
@@ -200,6 +200,18 @@ impl ModelFolder {
     /// Returns true if the only task is the classifier of a folder that `transformers` has written.
     pub fn has_published_head(&self) -> bool {
         self.published.is_some() && self.provenance.is_none()
+    }
+
+    /// Checks that a model with these heads, trained from this one, keeps the class that the
+    /// `config.json` of this one names for `transformers`.
+    ///
+    /// # Errors
+    /// A line for the user with the class, the one in its place and the reason.
+    pub fn check_published_class<'a>(
+        &self,
+        heads: impl IntoIterator<Item = &'a HeadSpec>,
+    ) -> Result<(), String> {
+        self.published.as_ref().map_or(Ok(()), |published| published.check_form(heads))
     }
 
     /// Names the task of a classifier that `transformers` has written, which is `label` otherwise.

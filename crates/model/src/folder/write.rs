@@ -25,6 +25,7 @@ use crate::folder::modules_json::{self, ModuleEntry, ModuleKind};
 use crate::folder::polyhead_json::{PolyheadConfig, Provenance};
 use crate::folder::pooling_json;
 use crate::folder::prompts;
+use crate::folder::published::Published;
 use crate::folder::sentence_bert_config_json;
 use crate::folder::source::joined;
 use crate::folder::writer::{FolderWriter, pretty};
@@ -107,7 +108,13 @@ impl<'a> TrainedModel<'a> {
             self.check_reference(found, &config)?;
             reference = Some(found.seen_from(directory)?);
         } else {
-            out.tensors(&joined(&encoder, SINGLE), self.encoder_tensors(&config)?)?;
+            let mut tensors = self.encoder_tensors(&config)?;
+            if let Some((published, Some(head))) = self.published() {
+                let word = &EncoderTensors::specs(&config).word.name;
+                let prefix = tensors[0].0.strip_suffix(word).unwrap_or_default().to_owned();
+                tensors.extend(published.head_tensors(head, &dims, &prefix));
+            }
+            out.tensors(&joined(&encoder, SINGLE), tensors)?;
         }
         out.bytes(&joined(&encoder, "config.json"), &self.config_json(&encoder, &config)?)?;
         let source = self.start.source();
@@ -144,6 +151,14 @@ impl<'a> TrainedModel<'a> {
             provenance: self.provenance.clone(),
             files: Vec::new(),
         }))
+    }
+
+    /// The class of `transformers` that the model began with, if the folder has the weights of its
+    /// encoder; and the head that has the form of the class.
+    fn published(&self) -> Option<(&Published, Option<&HeadWeights>)> {
+        let published = self.start.published.as_ref().filter(|_| self.reference.is_none())?;
+        let fits = published.check_form(self.heads.iter().map(|head| &head.spec)).is_ok();
+        Some((published, self.heads.first().filter(|_| fits)))
     }
 
     fn config(&self) -> Result<EncoderConfig, Error> {
@@ -255,7 +270,8 @@ impl<'a> TrainedModel<'a> {
         Ok(tensors)
     }
 
-    /// The `config.json` of `start` with the number of layers and the number type changed.
+    /// The `config.json` of `start` with the number of layers, the number type and the keys of a
+    /// classifier changed.
     fn config_json(&self, encoder: &str, config: &EncoderConfig) -> Result<Vec<u8>, Error> {
         let name = joined(encoder, "config.json");
         let source = self.start.source();
@@ -281,6 +297,9 @@ impl<'a> TrainedModel<'a> {
             if let Some(value) = json.get_mut(key).filter(|value| value.is_string()) {
                 *value = Value::from("float32");
             }
+        }
+        if let (Some((published, head)), Some(keys)) = (self.published(), json.as_object_mut()) {
+            published.set_keys(head.map(|head| &head.spec), keys);
         }
         Ok(if json == before { text.as_slice().to_vec() } else { pretty(&json) })
     }

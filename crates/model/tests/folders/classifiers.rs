@@ -52,6 +52,27 @@ fn keys_of_the_configuration_make_the_task() {
 }
 
 #[test]
+fn classes_that_share_an_encoder_share_their_heads() {
+    let (expected, _) = head(("roberta", "sequence"), |_, _| ());
+    for (family, model_type) in [("XLMRoberta", "xlm-roberta"), ("Camembert", "camembert")] {
+        let (found, _) = head(("roberta", "sequence"), |config, _| {
+            config["model_type"] = json!(model_type);
+            config["architectures"] = json!([format!("{family}ForSequenceClassification")]);
+        });
+        assert_eq!(found, expected, "{family}");
+    }
+    let (mean, _) = head(("modernbert", "mean"), |_, _| ());
+    assert_eq!((&mean.spec.pooling.modes[..], mean.spec.dropout), (&[PoolingMode::Mean][..], 0.0));
+    let form = mean.spec.hidden_form;
+    assert_eq!((form.bias, form.norm.map(|norm| norm.bias)), (true, Some(false)));
+    let refused = opened(("modernbert", "mean"), |config, _| {
+        config["classifier_pooling"] = json!("max");
+    });
+    let error = refused.unwrap_err().to_string();
+    assert!(error.contains("`classifier_pooling`: expected cls or mean, found \"max\""), "{error}");
+}
+
+#[test]
 fn absent_keys_are_those_of_transformers() {
     // One label is a number, several are classes.
     for (case, kind) in [("number", TaskKind::Regression), ("many", TaskKind::Classification)] {

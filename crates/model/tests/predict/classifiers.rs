@@ -11,7 +11,7 @@ use polyhead_text::TextInput;
 use crate::model;
 
 /// The models of `testdata/golden/published-*`.
-const NAMES: [&str; 5] = ["bert", "distilbert", "roberta", "electra", "mpnet"];
+const NAMES: [&str; 6] = ["bert", "distilbert", "roberta", "electra", "mpnet", "modernbert"];
 
 fn all() -> impl Iterator<Item = (String, Classifier)> {
     NAMES.into_iter().flat_map(|name| {

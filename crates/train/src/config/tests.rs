@@ -150,6 +150,7 @@ fn every_key_is_read() {
     let topic = TaskSettings {
         name: "topic".to_owned(),
         kind: "classification".parse().unwrap(),
+        from: Some("label".to_owned()),
         field: vec!["label".to_owned()],
         label_matching: Some(LabelMatching::Normalized),
         labels: Some(vec!["x".to_owned(), "y".to_owned()]),

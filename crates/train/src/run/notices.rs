@@ -34,6 +34,9 @@ pub(super) fn notices(plan: &RunPlan, network: &Network) -> Vec<String> {
             ));
         }
     }
+    let specs = (0..network.head_count()).map(|head| network.head_spec(head));
+    let class = folder.check_published_class(specs).err();
+    notices.extend(class.filter(|_| plan.reference.is_none()));
     let found = |task: &TaskSettings| rules(task.kind).has_order() && task.labels.is_none();
     notices.extend(config.tasks.iter().zip(&data.tasks).filter(|(task, _)| found(task)).map(
         |(task, fields)| {

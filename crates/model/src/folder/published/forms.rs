@@ -33,7 +33,7 @@ pub(super) struct HiddenPart {
     pub(super) activation: Key<&'static str>,
     /// True if training applies dropout before it.
     pub(super) input_dropout: bool,
-    /// Whether the linear layer has a bias.
+    /// Key that is true if the linear layer has a bias.
     pub(super) bias: Key<bool>,
     pub(super) norm: Option<NormPart>,
 }

@@ -9,6 +9,7 @@ mod forms;
 mod labels;
 mod spec;
 mod tensors;
+mod write;
 
 use serde_json::{Map, Value};
 
@@ -30,6 +31,8 @@ const UNREAD: [&str; 3] =
 /// The classifier that a `config.json` names.
 #[derive(Clone, Debug)]
 pub(crate) struct Published {
+    /// Name of the class.
+    class: String,
     form: &'static ClassifierForm,
     /// The specification of its head.
     spec: HeadSpec,
@@ -56,7 +59,8 @@ pub(crate) fn find(
             let (spec, notice) = spec::read(&json, form, tags, config)
                 .map_err(|error| without_classifier(error, &file))?;
             notices.extend(notice.map(|notice| format!("{file}: {notice}")));
-            return Ok((Some(Published { form, spec, file }), notices));
+            let class = class.to_owned();
+            return Ok((Some(Published { class, form, spec, file }), notices));
         }
         let mut ends = READ.iter().map(|(end, _)| end).chain(&UNREAD);
         if ends.any(|end| class.ends_with(end)) {

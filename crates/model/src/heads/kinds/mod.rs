@@ -144,6 +144,11 @@ impl TaskKind {
         self.rules().has_sets
     }
 
+    /// The `problem_type` of sequence classifiers of `transformers` of this kind.
+    pub(crate) fn problem_type(self) -> Option<&'static str> {
+        self.rules().problem_type
+    }
+
     /// The names of the kinds for which `applies` holds, as messages list them: `classification,
     /// multilabel or ordinal`.
     pub fn names_of(applies: impl Fn(Self) -> bool) -> String {
