@@ -32,6 +32,7 @@ golden:
 	$(REFERENCE) reference/make_published_heads.py
 	$(REFERENCE) reference/make_trajectory_goldens.py
 	$(REFERENCE) reference/make_tokenizer_goldens.py --minilm $(MINILM)
+	$(REFERENCE) reference/make_family_tokenizers.py
 	$(REFERENCE) reference/make_metric_goldens.py
 
 release:

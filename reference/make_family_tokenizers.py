@@ -1,7 +1,6 @@
 """Trains small tokenizers of RoBERTa, ModernBERT, XLM-RoBERTa and CamemBERT into `testdata/tokenizers`,
 and writes their ids, type ids, offsets and words of awkward strings into `testdata/golden/tokenizer-families.json`.
 
-    pip install sentencepiece protobuf
     python reference/make_family_tokenizers.py
 
 The ids are those of transformers' class for the files of the folder, or of its tokenizer.json as it is, where

@@ -93,7 +93,7 @@ def classifier(folder: Path, name: str, keys: dict, labels: list[str], layers: d
         offsets = encoded.pop("offset_mapping")[0].tolist()
         logits = model(**encoded).logits[0]
         if is_tagger:
-            logits = logits[first_tokens(text, offsets)]
+            logits = logits[first_tokens(text, offsets, encoded.word_ids(0))]
         logits = logits.reshape(-1, len(labels))
         slopes = torch.randn(logits.shape, generator=generator)
         found |= {f"logits.{index}": logits.detach().clone(), f"dlogits.{index}": slopes}
@@ -116,13 +116,20 @@ def classifier(folder: Path, name: str, keys: dict, labels: list[str], layers: d
     return found, {"prefix": base, "encoder": encoder[0].removeprefix(base), "config": saved}
 
 
-def first_tokens(text: str, offsets: list[list[int]]) -> list[int]:
-    """The first token of every word of a text whose words have blanks between them."""
+def first_tokens(text: str, offsets: list[list[int]], pieces: list[int | None]) -> list[int]:
+    """The first token of every word of a text whose words have blanks between them.
+
+    A blank that is a token of its own before a word is the first token of it: `pieces`, the tokenizer's
+    numbers of words, say so.
+    """
     places, before = [], 0
     for word in text.split():
         start = text.index(word, before)
         end = start + len(word)
-        places.append(next(i for i, (a, b) in enumerate(offsets) if b > max(a, start) and a < end and a >= before))
+        first = next(i for i, (a, b) in enumerate(offsets) if b > max(a, start) and a < end and a >= before)
+        while pieces[first - 1] == pieces[first] and offsets[first - 1][0] >= before:
+            first -= 1
+        places.append(first)
         before = end
     return places
 
@@ -143,7 +150,7 @@ def loss(model, tokenizer, labels: list[str], is_tagger: bool) -> torch.Tensor:
     if is_tagger:
         wanted = torch.full(batch["input_ids"].shape, -100)
         for index, text in enumerate(TEXTS):
-            wanted[index, first_tokens(text, offsets[index])] = targets(index, labels, len(text.split()), None)
+            wanted[index, first_tokens(text, offsets[index], batch.word_ids(index))] = targets(index, labels, len(text.split()), None)
     else:
         wanted = torch.stack([targets(i, labels, None, model.config.problem_type) for i in range(len(TEXTS))])
         wanted = wanted.squeeze(-1) if len(labels) == 1 else wanted
