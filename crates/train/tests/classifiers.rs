@@ -1,5 +1,7 @@
 //! Training that starts from classifiers of transformers.
 
+#![allow(clippy::unwrap_used)] // Helpers of tests are outside of `#[test]` functions.
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -290,13 +290,11 @@ impl BackwardHead<'_> {
                     let total = totals[i % QUERY_ROWS];
                     let at = (first + i) * width;
                     let mean = dot(simd, out.as_ptr().add(at), dout.as_ptr().add(at), size);
-                    let distances = match &mut self.distances {
-                        // The sum of distance 0 has `tokens − 1` others before it.
-                        Some(sums) => {
-                            Some(sums[tokens - 1 + reached.start - (first + i)..].as_mut_ptr())
-                        }
-                        None => None,
-                    };
+                    // The sum of distance 0 has `tokens − 1` others before it.
+                    let distances = self
+                        .distances
+                        .as_mut()
+                        .map(|sums| sums[tokens - 1 + reached.start - (first + i)..].as_mut_ptr());
                     let row = SoftMaxRow { weights, slopes, count, total, mean, scale, distances };
                     if self.dropout.is_none() {
                         row.backward(simd, None);

@@ -96,7 +96,7 @@ impl EncoderConfig {
     /// The rows of a position table, or of its gradient, from the first position on.
     ///
     /// - `table`: `[max_positions, E]`, or empty
-    pub(crate) fn from_first_position<'a>(&self, table: &'a [f32]) -> &'a [f32] {
+    pub(crate) fn used_positions<'a>(&self, table: &'a [f32]) -> &'a [f32] {
         table.get(self.first_position * self.embedding_size..).unwrap_or_default()
     }
 

@@ -134,7 +134,7 @@ impl Encoder {
         Self {
             isa,
             tables: Tables {
-                position: config.from_first_position(&position).to_vec(),
+                position: config.used_positions(&position).to_vec(),
                 token_type: token_type.map(|t| t.to_vec()).unwrap_or_default(),
                 word,
             },

@@ -28,7 +28,7 @@ impl Network {
         EmbeddingTables {
             width: self.config.embedding_size,
             word: WordTable::Flat(self.store.get(word)),
-            position: self.config.from_first_position(position),
+            position: self.config.used_positions(position),
             token_type: token_type.map_or(&[], |entry| self.store.get(entry)),
         }
     }

@@ -100,7 +100,7 @@ pub(super) fn add_tokens(
     special.retain(|token| !added.values().any(|known| known.content == token.content));
     catch_panic(|| {
         tokenizer.add_tokens(added.values().cloned())?;
-        Ok(tokenizer.add_special_tokens(special)?)
+        tokenizer.add_special_tokens(special)
     })
     .map_err(TokenizerError::damaged_by(file, "expected special tokens that fit the vocabulary"))?;
     for (&id, token) in &added {
