@@ -91,6 +91,8 @@ pub(crate) fn run(mut args: PredictArgs) -> Result<ExitCode> {
     let load = args.model.load;
     let (folder, _) = open_model(&name, &load)?;
     if folder.heads.is_empty() {
+        // They name a head that is not read.
+        folder.notices.iter().for_each(|notice| load.note(notice));
         return Err(usage(format!(
             "{name}: expected a model with tasks, found none; `polyhead train` trains them, \
              `polyhead encode` gives vectors"

@@ -37,3 +37,17 @@ fn a_classifier_is_a_model_with_one_task() {
                    found mood";
     assert!(refused.err.contains(message), "{}", refused.err);
 }
+
+#[test]
+fn a_head_that_is_not_read_is_named() {
+    let folder = Folder::new();
+    let path = Classifier::read("bert", "sequence").write_changed(&folder.path(""), |config, _| {
+        config["architectures"] = json!(["BertForQuestionAnswering"]);
+    });
+    let refused = folder.run(&["predict", path.to_str().unwrap(), "good train"]);
+    assert_eq!(refused.code, 2, "{}", refused.err);
+    for part in ["the head of BertForQuestionAnswering is not read", "expected a model with tasks"]
+    {
+        assert!(refused.err.contains(part), "{}", refused.err);
+    }
+}
