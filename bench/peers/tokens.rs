@@ -15,7 +15,7 @@ pub fn load_tokenizer(folder: &Path) -> Result<Tokenizer, Failure> {
     Ok(tokenizer)
 }
 
-/// Where sentence-transformers cuts texts of this model: an export keeps the number in the tokenizer's file.
+/// The number of tokens after which sentence-transformers cuts texts of this model. An export keeps it in the tokenizer's file.
 fn max_length(model: &Path) -> Result<usize, Failure> {
     for (file, key) in [
         ("sentence_bert_config.json", "max_seq_length"),

@@ -31,7 +31,7 @@ impl Classifier {
         Self { golden: Golden::read(&format!("published-{name}")), case: case.to_owned() }
     }
 
-    /// What the JSON file says about the case.
+    /// The entry of the case in the JSON file.
     pub fn about(&self) -> &Value {
         &self.golden.json["cases"][&self.case]
     }

@@ -7,7 +7,8 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
-use super::forward::{QUERY_ROWS, exponentials, pack_rows, pack_transposed};
+use super::forward::{QUERY_ROWS, pack_rows, pack_transposed};
+use super::soft_max::{SoftMaxRow, exponentials};
 use super::{Attention, BiasRow, Reach, each_head, first_feature};
 use crate::cpu::Cpu;
 use crate::dropout::Dropout;
@@ -123,7 +124,7 @@ thread_local! {
     static DISTANCES: RefCell<Buffer> = RefCell::new(Buffer::default());
 }
 
-/// Where the `2·T − 1` sums by distance of one head of a sequence are.
+/// The places of the `2·T − 1` sums by distance of one head of a sequence.
 fn distances_of(heads: usize, tokens: &Range<usize>, head: usize) -> Range<usize> {
     let first = 2 * (heads * tokens.start + head * tokens.len());
     first..first + (2 * tokens.len()).saturating_sub(1)
@@ -404,55 +405,6 @@ unsafe fn dot<S: Simd>(simd: S, a: *const f32, b: *const f32, count: usize) -> f
     simd.sum(sum)
 }
 
-/// A row of the soft-max: exponentials in `weights`, and in `slopes` the gradient
-/// of what the values are weighted with. Whole vectors are read and written.
-struct SoftMaxRow<V> {
-    weights: *mut f32,
-    slopes: *mut f32,
-    count: usize,
-    /// Sum of the exponentials.
-    total: f32,
-    /// `dout · out`: the mean of the gradients of the probabilities.
-    mean: f32,
-    scale: V,
-    /// The sums for the bias, from that of key 0 on.
-    distances: Option<*mut f32>,
-}
-
-impl<V: Copy> SoftMaxRow<V> {
-    /// `slopes` become the gradients of `q · k`, `weights` the probabilities, times the factors of
-    /// dropout where there are any. Adds the gradients of the scores to the sums for the bias.
-    ///
-    /// # Safety
-    /// Whole vectors that cover `count` numbers must be readable in all rows, and writable in these
-    /// two; `count` numbers writable from `distances` on.
-    #[inline(always)]
-    unsafe fn backward<S: Simd<V = V>>(&self, simd: S, factors: Option<*const f32>) {
-        let (factor, mean) = (simd.splat(1.0 / self.total), simd.splat(self.mean));
-        let mut at = 0;
-        while at < self.count {
-            // SAFETY: whole vectors of the rows.
-            unsafe {
-                let p = simd.mul(simd.load(self.weights.add(at)), factor);
-                let (mut slope, mut weight) = (simd.load(self.slopes.add(at)), p);
-                if let Some(factors) = factors {
-                    let kept = simd.load(factors.add(at));
-                    (slope, weight) = (simd.mul(slope, kept), simd.mul(p, kept));
-                }
-                let slope = simd.mul(p, simd.sub(slope, mean));
-                if let Some(distances) = self.distances {
-                    let (sums, lanes) = (distances.add(at), S::LANES.min(self.count - at));
-                    let sum = simd.add(simd.load_first(sums, lanes), slope);
-                    simd.store_first(sum, sums, lanes);
-                }
-                simd.store(simd.mul(slope, self.scale), self.slopes.add(at));
-                simd.store(weight, self.weights.add(at));
-            }
-            at += S::LANES;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -522,7 +474,7 @@ mod tests {
             Attention { shape, dropout, window, rows, bias }
         }
 
-        /// What the sums for the bias begin with: gradients of earlier sequences.
+        /// The gradients of earlier sequences, to which those of the bias are added.
         fn dbias(&self) -> Vec<f32> {
             self.bias.as_ref().map(|bias| numbers(bias.len(), 4)).unwrap_or_default()
         }

@@ -6,12 +6,12 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
+use super::soft_max::exponentials;
 use super::{Attention, BiasRow, Reach, each_head, first_feature, probabilities_reference};
 use crate::cpu::Cpu;
 use crate::dropout::Dropout;
 use crate::linear::{Left, Start, Tile, tile, tile_vectors, transpose};
 use crate::memory::Buffer;
-use crate::simd::functions;
 use crate::simd::{Op, Simd};
 use crate::threads::SharedPointer;
 
@@ -299,65 +299,6 @@ impl ForwardQueries<'_> {
             }
             first = end;
         }
-    }
-}
-
-/// Replaces the first `count` scores of [`QUERY_ROWS`] rows by `exp((score − largest) · scale)`;
-/// returns the sum of each row.
-///
-/// Rows together, since most texts are short: one alone would wait for itself. Those that are
-/// not used may hold anything. The scores lie in whole vectors; those beyond `count` become 0.
-///
-/// # Safety
-/// Whole vectors that cover `count` numbers must be readable and writable in each of the rows,
-/// which begin `row` apart.
-#[inline(always)]
-pub(super) unsafe fn exponentials<S: Simd>(
-    simd: S,
-    scores: *mut f32,
-    row: usize,
-    count: usize,
-    scale: S::V,
-) -> [f32; QUERY_ROWS] {
-    let end = count.next_multiple_of(S::LANES);
-    // SAFETY: as the caller promises.
-    unsafe {
-        let mut largest = [simd.splat(f32::NEG_INFINITY); QUERY_ROWS];
-        for (i, largest) in largest.iter_mut().enumerate() {
-            let scores = scores.add(i * row);
-            // The lanes beyond the last score must lose: they get −∞, whose exponential is 0.
-            for at in count..end {
-                *scores.add(at) = f32::NEG_INFINITY;
-            }
-            let mut at = 0;
-            while at < count {
-                // A NaN may be lost here, but not its exponential.
-                *largest = simd.max(*largest, simd.load(scores.add(at)));
-                at += S::LANES;
-            }
-        }
-        for largest in &mut largest {
-            *largest = simd.splat(simd.maximum(*largest));
-        }
-        let mut sums = [simd.splat(0.0); QUERY_ROWS];
-        let mut at = 0;
-        while at < count {
-            let mut i = 0;
-            while i < QUERY_ROWS {
-                let scores = scores.add(i * row + at);
-                let distance = simd.mul(simd.sub(simd.load(scores), largest[i]), scale);
-                let weight = functions::exp(simd, distance);
-                simd.store(weight, scores);
-                sums[i] = simd.add(sums[i], weight);
-                i += 1;
-            }
-            at += S::LANES;
-        }
-        let mut totals = [0.0; QUERY_ROWS];
-        for (total, sum) in totals.iter_mut().zip(sums) {
-            *total = simd.sum(sum);
-        }
-        totals
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod backward;
 mod forward;
+mod soft_max;
 
 use std::ops::Range;
 
@@ -100,7 +101,7 @@ impl Reach {
         queries.start.saturating_sub(self.0)..tokens.min(queries.end.saturating_add(self.0))
     }
 
-    /// Whether some key of a sequence of `tokens` tokens is out of reach of some query.
+    /// Returns true if a query of a sequence of `tokens` tokens does not reach all its keys.
     fn is_short(self, tokens: usize) -> bool {
         self.0 < tokens - 1
     }

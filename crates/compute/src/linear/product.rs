@@ -75,8 +75,10 @@ pub(super) fn split(parts: usize, rows: usize, block: usize, panels: usize) -> (
     (blocks, (parts / blocks).min(panels).max(1))
 }
 
-/// Cuts rows into tiles of nearly equal size: a tile of one or two rows would take as long as one
-/// of four, since its few sums wait for each other.
+/// Cuts rows into tiles of nearly equal size.
+///
+/// A tile of one or two rows takes as long as a tile of four: its few chains of additions leave the
+/// processor waiting for their last step.
 #[inline(always)]
 fn tiles<S: Simd>(rows: &Range<usize>) -> impl Iterator<Item = Range<usize>> {
     let (first, count) = (rows.start, rows.len());

@@ -46,8 +46,10 @@ fn columns(longest: usize) -> impl Iterator<Item = usize> + Clone {
     before.chain([0]).chain(after)
 }
 
-/// The bucket of a distance within its direction. In single precision, in the order of operations
-/// of `transformers`, so that rounding decides alike.
+/// The bucket of a distance within its direction.
+///
+/// It is computed in single precision and in the order of operations of `transformers`: otherwise
+/// rounding could give a neighbouring bucket.
 fn bucket_of(distance: usize) -> usize {
     if distance < EXACT {
         return distance;

@@ -1,5 +1,5 @@
-//! What a layer knows of positions beyond the embeddings: rotary positions, and the window of its
-//! attention.
+//! The positions of a layer beside those of the embeddings: rotary positions, and the window of
+//! its attention.
 
 use std::sync::Arc;
 

@@ -90,9 +90,10 @@ struct Opened {
 }
 
 impl Opened {
-    /// Removes from all names what a program has put before the names of the whole encoder, such
-    /// as `0.auto_model.` of a sentence-transformers model that was saved as one module, and
-    /// returns it. It is found before the name of the word embeddings, `word`.
+    /// Removes the prefix that a program has put before all names of the encoder, and returns it.
+    ///
+    /// A sentence-transformers model that was saved as one module has `0.auto_model.`, for example.
+    /// The prefix is found before the name of the word embeddings, `word`.
     fn leave_prefix_out(
         &mut self,
         word: &str,

@@ -29,10 +29,10 @@ use super::{PIECE_BYTES, Piece};
 /// SentencePiece's sign for a blank.
 const SIGN: char = '▁';
 
-/// How texts are cut before blanks for one tokenizer.
+/// Rule by which texts are cut before blanks for one tokenizer.
 #[derive(Clone, Debug)]
 pub(crate) struct BlankCuts {
-    /// What a blank may be after the normalizer, so that words end before it.
+    /// Characters that the normalizer may make of a blank; words end before them.
     blanks: Vec<char>,
     /// Characters behind which added tokens forbid a cut.
     bound: HashSet<char>,
@@ -126,7 +126,7 @@ fn is_blank(character: char) -> bool {
     character.is_whitespace() || character == SIGN
 }
 
-/// What the library writes of a step; null for none.
+/// The JSON that the library writes of a step; null for none.
 fn json(step: &impl Serialize) -> Option<Value> {
     serde_json::to_value(step).ok()
 }
@@ -179,9 +179,9 @@ fn is_local(normalizer: &Value, blanks: &[char]) -> bool {
     })
 }
 
-/// What a pre-tokenizer does between a character that is no blank and a blank.
+/// The work of a pre-tokenizer between a character that is no blank and a blank.
 struct AtBlank {
-    /// What the blank is by now.
+    /// The character that the steps so far have made of the blank.
     blank: char,
     /// True if the text is split before it.
     splits: bool,

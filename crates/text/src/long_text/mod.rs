@@ -23,7 +23,7 @@ use crate::batch::TokenSpan;
 /// while they are tokenized: 64 KiB was slower.
 pub(crate) const PIECE_BYTES: usize = 16 * 1024;
 
-/// How texts are cut for one tokenizer.
+/// Rule by which texts are cut for one tokenizer.
 #[derive(Clone, Debug)]
 pub(crate) enum CutRule {
     /// Between words.

@@ -44,7 +44,7 @@ impl Kind {
     }
 }
 
-/// How texts are cut between words for one tokenizer.
+/// Rule by which texts are cut between words for one tokenizer.
 #[derive(Clone, Debug)]
 pub(crate) struct WordCuts {
     /// Words of more characters than this become the unknown token.

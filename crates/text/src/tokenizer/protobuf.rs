@@ -17,7 +17,7 @@ pub(super) enum Stored<'a> {
 /// Calls `each` with the number and the value of each field of a message, in order.
 ///
 /// # Errors
-/// What is damaged and where, or the error of `each`.
+/// The damaged part and its place, or the error of `each`.
 pub(super) fn read_fields<'a>(
     message: &'a [u8],
     mut each: impl FnMut(u64, Stored<'a>) -> Result<(), String>,

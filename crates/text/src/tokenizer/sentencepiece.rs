@@ -18,7 +18,7 @@ pub(crate) const SENTENCEPIECE_FILE: &str = "sentencepiece.bpe.model";
 /// Pieces of the kinds that stand for themselves in a text: control and user-defined.
 const ADDED_KINDS: [u64; 2] = [3, 4];
 
-/// What a file holds, as far as it is used.
+/// The parts of a file that are used.
 #[derive(Debug, Default, PartialEq)]
 struct PieceModel {
     pieces: Vec<Piece>,

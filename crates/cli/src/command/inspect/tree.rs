@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::summary::module;
 use crate::table::{Table, thousands};
 
-/// A part of a model, or several layers that are alike.
+/// A part of a model, or neighbouring layers with the same pieces.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Part {
     pub(crate) name: String,
@@ -32,14 +32,14 @@ pub(crate) fn parts(folder: &ModelFolder) -> Vec<Part> {
     let mut parts =
         vec![part("embeddings".to_owned(), "embeddings", embeddings, embedding_pieces(folder))];
     let layers: Vec<_> = folder.weights.layers.iter().enumerate().collect();
-    let of_layer = |(i, layer): &(usize, &LayerWeights)| {
+    let size_and_pieces = |(i, layer): &(usize, &LayerWeights)| {
         (parameters(ParameterGroup::Layer(*i)), layer_pieces(folder, layer))
     };
-    for alike in layers.chunk_by(|a, b| of_layer(a) == of_layer(b)) {
-        let (first, last) = (alike[0].0, alike[alike.len() - 1].0);
+    for same in layers.chunk_by(|a, b| size_and_pieces(a) == size_and_pieces(b)) {
+        let (first, last) = (same[0].0, same[same.len() - 1].0);
         let numbers = if first == last { first.to_string() } else { format!("{first}-{last}") };
         let group = ParameterGroup::Layer(first);
-        let (_, pieces) = of_layer(&alike[0]);
+        let (_, pieces) = size_and_pieces(&same[0]);
         parts.push(part(format!("layers {numbers}"), &format!("layers.{numbers}"), group, pieces));
     }
     if parameters(ParameterGroup::Pooler) > 0 {

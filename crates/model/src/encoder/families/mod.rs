@@ -28,13 +28,14 @@ pub struct Family {
     pub model_types: &'static [&'static str],
     pub(crate) keys: ConfigKeys,
     pub(crate) tensors: TensorNames,
-    /// Whether the encoder must have a table of token types.
+    /// True if the encoder must have a table of token types.
     pub(crate) token_types: bool,
-    /// Whether checkpoints may hold a pooler, `pooler.dense`.
+    /// True if checkpoints may hold a pooler, `pooler.dense`.
     pub(crate) pooler: bool,
-    /// Whether the first feed-forward layer makes inputs and gates of the activation.
+    /// True if the first feed-forward layer has twice as many outputs: inputs of the activation,
+    /// then the gates that multiply its results.
     pub(crate) gated: bool,
-    /// Whether training applies dropout to the output layer of attention.
+    /// True if training applies dropout to the output layer of attention.
     pub(crate) attention_output_dropout: bool,
 }
 
@@ -142,8 +143,8 @@ impl<T> Key<T> {
     }
 }
 
-/// How a family names its tensors, without `.weight` and `.bias`. A part without a name is one that
-/// the family does not have.
+/// The names of a family's tensors, without `.weight` and `.bias`. A family does not have the
+/// parts without a name.
 pub(crate) struct TensorNames {
     /// The prefix of every name in a checkpoint that was saved with heads.
     pub(crate) prefix: &'static str,

@@ -7,7 +7,7 @@ use crate::encoder::Key;
 
 /// The classifiers of a family.
 pub(super) struct Classifiers {
-    /// What precedes `ForSequenceClassification` in the names of the classes.
+    /// The beginnings of the names of the classes, before `ForSequenceClassification`.
     pub(super) classes: &'static [&'static str],
     pub(super) sequence: ClassifierForm,
     pub(super) tokens: ClassifierForm,

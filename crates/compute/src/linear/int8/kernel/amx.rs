@@ -90,8 +90,8 @@ struct TileSums([i32; ROWS * COLUMNS]);
 /// 32 rows: `[tmm0 tmm1; tmm2 tmm3] += [tmm4; tmm5] · [tmm6 tmm7]`.
 ///
 /// # Safety
-/// The caller keeps the promises of [`Kernel::tile`], has configured the tile registers, and owns all
-/// of the [`TileSums`] at `sums`.
+/// The caller keeps the promises of [`Kernel::tile`] and has configured the tile registers. All
+/// numbers of the [`TileSums`] at `sums` belong to this call.
 #[inline(always)]
 unsafe fn upper_and_lower(tile: &Tile<Amx>, sums: *mut i32) {
     // SAFETY: the caller's promise; the loop reads `groups / 16` blocks of 64 bytes of each row
