@@ -39,10 +39,12 @@ impl Simd for Avx2 {
         fn splat(self, x: f32) -> __m256 = _mm256_set1_ps(x);
         unsafe fn load(self, from: *const f32) -> __m256 = _mm256_loadu_ps(from);
         unsafe fn load_first(self, from: *const f32, count: usize) -> __m256 =
-            _mm256_maskload_ps(from, first(count));
+            if count == 8 { _mm256_loadu_ps(from) } else { _mm256_maskload_ps(from, first(count)) };
         unsafe fn store(self, v: __m256, to: *mut f32) = _mm256_storeu_ps(to, v);
+        // A store with a mask is a program of some forty steps on Zen, and no load can take its numbers
+        // before they are in the cache.
         unsafe fn store_first(self, v: __m256, to: *mut f32, count: usize) =
-            _mm256_maskstore_ps(to, first(count), v);
+            if count == 8 { _mm256_storeu_ps(to, v) } else { _mm256_maskstore_ps(to, first(count), v) };
         fn add(self, a: __m256, b: __m256) -> __m256 = _mm256_add_ps(a, b);
         fn sub(self, a: __m256, b: __m256) -> __m256 = _mm256_sub_ps(a, b);
         fn mul(self, a: __m256, b: __m256) -> __m256 = _mm256_mul_ps(a, b);
