@@ -18,12 +18,12 @@ use crate::threads::{Team, Threads};
 /// | linear layers in 8 bits | [`quantize_rows`](Self::quantize_rows), [`layer_norm_quantizing`](Self::layer_norm_quantizing), [`int8_linear`](Self::int8_linear), [`int8_linear_quantizing`](Self::int8_linear_quantizing) |
 /// | attention | [`attention`](Self::attention), [`attention_backward`](Self::attention_backward) |
 /// | rotary positions | [`rotate`](Self::rotate), [`rotate_backward`](Self::rotate_backward) |
-/// | layer normalization | [`layer_norm`](Self::layer_norm), [`residual_layer_norm`](Self::residual_layer_norm), [`layer_norm_backward`](Self::layer_norm_backward) |
+/// | layer normalization | [`layer_norm`](Self::layer_norm), [`layer_norm_to`](Self::layer_norm_to), [`residual_layer_norm`](Self::residual_layer_norm), [`layer_norm_backward`](Self::layer_norm_backward) |
 /// | embeddings | [`embed`](Self::embed), [`embed_backward`](Self::embed_backward) |
 /// | pooling | [`pool`](Self::pool), [`pool_backward`](Self::pool_backward) |
-/// | row vectors | [`gather_rows`](Self::gather_rows), [`gather_rows_backward`](Self::gather_rows_backward), [`add`](Self::add), [`add_scaled`](Self::add_scaled), [`dot`](Self::dot), [`normalize`](Self::normalize), [`normalize_backward`](Self::normalize_backward) |
+/// | row vectors | [`gather_rows`](Self::gather_rows), [`gather_rows_backward`](Self::gather_rows_backward), [`add`](Self::add), [`copy`](Self::copy), [`add_scaled`](Self::add_scaled), [`dot`](Self::dot), [`normalize`](Self::normalize), [`normalize_backward`](Self::normalize_backward) |
 /// | activations | [`activation`](Self::activation), [`activation_backward`](Self::activation_backward) |
-/// | gated activations | [`gate`](Self::gate), [`gate_backward`](Self::gate_backward) |
+/// | gated activations | [`gate`](Self::gate), [`gated_linear`](Self::gated_linear), [`gate_backward`](Self::gate_backward) |
 /// | dropout | [`dropout`](Self::dropout), [`dropout_to`](Self::dropout_to) |
 /// | optimizer | [`adamw`](Self::adamw), [`adamw_rows`](Self::adamw_rows), [`sum_of_squares`](Self::sum_of_squares) |
 #[derive(Clone, Copy)]

@@ -1,11 +1,24 @@
 //! Gated activations (Shazeer, 2020): `f(a) · b` of the two halves of a product.
 
+use std::cell::RefCell;
+
 use crate::activation::Activation;
 use crate::cpu::Cpu;
+use crate::linear::{Epilogue, PackedMatrix};
+use crate::memory::Buffer;
 use crate::simd::{Op, Simd};
+use crate::threads::{SharedPointer, Team, share};
 
 /// Rows that one part of a team takes at a time.
 const ROWS_PER_PART: usize = 8;
+/// Rows whose product is gated before the next ones are computed: as many as a product packs
+/// together, so that the weight is not read more often.
+const ROWS_OF_PRODUCT: usize = 144;
+
+thread_local! {
+    /// A product that is not gated yet: reused by every one of this thread.
+    static PRODUCT: RefCell<Buffer> = RefCell::new(Buffer::default());
+}
 
 /// Gated activations.
 impl Cpu<'_> {
@@ -23,6 +36,54 @@ impl Cpu<'_> {
         team.run_rows(out, width, ROWS_PER_PART, &|rows, out| {
             let product = &product[rows.start * 2 * width..rows.end * 2 * width];
             isa.run(Gate { activation, product, width, out });
+        });
+    }
+
+    /// [`gate`](Self::gate) of a linear layer: `out = f(a) · b` with `[a b] = x Wᵀ + bias`.
+    ///
+    /// The product of a few rows at a time is gated while it is in the caches, and that of all
+    /// rows is never in memory. The bits are those of [`linear`](Self::linear) and
+    /// [`gate`](Self::gate).
+    ///
+    /// - `x`: `[rows, inputs]`; `weight`: `[2·F, inputs]`; `bias`: `[2·F]`
+    /// - `out`: `[rows, F]`
+    ///
+    /// # Panics
+    /// If the lengths do not fit.
+    pub fn gated_linear(
+        self,
+        x: &[f32],
+        weight: &PackedMatrix,
+        bias: Option<&[f32]>,
+        activation: Activation,
+        out: &mut [f32],
+    ) {
+        let (inputs, width) = (weight.inputs(), weight.outputs() / 2);
+        assert_eq!(weight.outputs(), 2 * width, "two numbers for each result");
+        let rows = out.len() / width.max(1);
+        assert_eq!(out.len(), rows * width, "length of the output");
+        assert_eq!(x.len(), rows * inputs, "length of x: {rows} rows of {inputs}");
+        let epilogue = Epilogue { bias, ..Epilogue::default() };
+        let gate_product = |cpu: Cpu, x: &[f32], out: &mut [f32]| {
+            PRODUCT.with_borrow_mut(|product| {
+                product.resize(2 * out.len());
+                cpu.linear(x, weight, epilogue, product);
+                cpu.gate(activation, product, width, out);
+            });
+        };
+        let Self { team, isa, int8 } = self;
+        let (parts, blocks) = (team.parts(), rows.div_ceil(ROWS_OF_PRODUCT));
+        if parts > blocks {
+            // Too few rows for all threads: they share the columns of the product.
+            return gate_product(self, x, out);
+        }
+        let (blocks, to) = (blocks.next_multiple_of(parts), SharedPointer(out.as_mut_ptr()));
+        team.run(blocks, &|block| {
+            let rows = share(rows, blocks, block);
+            // SAFETY: the rows of this part, which no other part has.
+            let out = unsafe { to.slice(rows.start * width..rows.end * width) };
+            let (x, team) = (&x[rows.start * inputs..rows.end * inputs], Team::solo());
+            gate_product(Cpu { team: &team, isa, int8 }, x, out);
         });
     }
 
@@ -57,6 +118,15 @@ impl Cpu<'_> {
 fn check_rows(product: &[f32], width: usize, out: &[f32]) {
     assert!(width > 0 && out.len().is_multiple_of(width), "whole rows");
     assert_eq!(product.len(), 2 * out.len(), "two numbers for each result");
+}
+
+/// The plain loops of [`gate`](Cpu::gate) in double precision.
+pub fn gate_reference(activation: Activation, product: &[f32], width: usize, out: &mut [f32]) {
+    for (product, out) in product.chunks_exact(2 * width).zip(out.chunks_exact_mut(width)) {
+        for (i, out) in out.iter_mut().enumerate() {
+            *out = (activation.exact(product[i].into()) * f64::from(product[i + width])) as f32;
+        }
+    }
 }
 
 struct Gate<'a> {
@@ -128,9 +198,10 @@ impl Op for GateBackward<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::memory::StoredTensor;
     use crate::simd::Isa;
     use crate::testing::{check_gradient, numbers, wide};
-    use crate::threads::{Team, Threads};
+    use crate::threads::Threads;
 
     #[test]
     fn both_passes_follow_the_formula_at_any_size() {
@@ -152,6 +223,38 @@ mod tests {
                         let error = (f64::from(*a) - b).abs();
                         assert!(error < 2e-5, "{activation:?} on {} at {i}: {a}", isa.name());
                     }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_gate_of_a_linear_layer_has_the_bits_of_both() {
+        let (inputs, width) = (21, 33);
+        let (weight, bias) = (numbers(2 * width * inputs, 1), numbers(2 * width, 2));
+        let weight = StoredTensor::from_f32(vec![2 * width, inputs], &weight);
+        for isa in Isa::available() {
+            for (rows, bias) in
+                [(0, None), (1, None), (7, Some(&bias[..])), (145, None), (700, None)]
+            {
+                let x = numbers(rows * inputs, 3);
+                let passes = |team: &Team| {
+                    let cpu = Cpu::new(team, isa);
+                    let packed = cpu.pack(&[&weight]);
+                    let mut product = vec![f32::NAN; rows * 2 * width];
+                    let (mut out, mut at_once) =
+                        (vec![f32::NAN; rows * width], vec![f32::NAN; rows * width]);
+                    let epilogue = Epilogue { bias, ..Epilogue::default() };
+                    cpu.linear(&x, &packed, epilogue, &mut product);
+                    cpu.gate(Activation::Gelu, &product, width, &mut out);
+                    cpu.gated_linear(&x, &packed, bias, Activation::Gelu, &mut at_once);
+                    assert_eq!(at_once, out, "{rows} rows on {}", isa.name());
+                    out
+                };
+                let alone = passes(&Team::solo());
+                for threads in [2, 3, 5] {
+                    let together = Threads::new(threads).expect("threads").team(passes);
+                    assert_eq!(together, alone, "{rows} rows, {threads} threads");
                 }
             }
         }

@@ -69,12 +69,13 @@ pub use linear::{
 
 pub use attention::{Attention, AttentionShape, attention_reference};
 pub use layer_norm::{Norm, layer_norm_reference, residual_layer_norm_reference};
-pub use rotary::RotaryTable;
+pub use rotary::{RotaryTable, rotate_reference};
 
 pub use embedding::{EmbeddingTables, WordTable};
 pub use pooling::{PooledSequence, PoolingMode};
 
 pub use activation::Activation;
 pub use dropout::Dropout;
+pub use gated::gate_reference;
 
 pub use adamw::AdamW;

@@ -2,6 +2,7 @@
 //! with the position, so that their products depend on the distance between them.
 
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use crate::attention::AttentionShape;
 use crate::cpu::Cpu;
@@ -10,12 +11,17 @@ use crate::simd::{Op, Simd};
 /// Rows that one part of a team takes at a time.
 const ROWS_PER_PART: usize = 16;
 
-/// The cosines and sines of the angles of all positions.
+/// Positions of a block of the table.
+const BLOCK: usize = 128;
+
+/// The cosines and sines of the angles of all positions, computed as far as sequences reach: most
+/// are short, and those of 8,192 positions would take 10 ms when a model is loaded.
 pub struct RotaryTable {
-    /// `K / 2`: pairs of numbers of a head, each of which is turned by an angle of its own.
-    pairs: usize,
-    /// `[positions, 2, K / 2]`: cosines, then sines.
-    factors: Vec<f32>,
+    /// `[K / 2]`: each pair of numbers of a head is turned by a frequency of its own.
+    frequencies: Vec<f32>,
+    positions: usize,
+    /// Blocks of [`BLOCK`] positions, `[BLOCK, 2, K / 2]` each: cosines, then sines.
+    blocks: Vec<OnceLock<Vec<f32>>>,
 }
 
 impl RotaryTable {
@@ -30,19 +36,35 @@ impl RotaryTable {
     /// If `head_size` is odd.
     pub fn new(head_size: usize, base: f32, positions: usize) -> Self {
         assert!(head_size.is_multiple_of(2), "numbers of a head form pairs");
-        let pairs = head_size / 2;
         let frequency = |pair: usize| {
             let exponent = (2 * pair) as f32 / head_size as f32;
             1.0 / f64::from(base).powf(f64::from(exponent)) as f32
         };
-        let frequencies: Vec<f32> = (0..pairs).map(frequency).collect();
-        let mut factors = Vec::with_capacity(positions * head_size);
-        for position in 0..positions {
-            let angle = |frequency: &f32| f64::from(position as f32 * frequency);
-            factors.extend(frequencies.iter().map(|f| angle(f).cos() as f32));
-            factors.extend(frequencies.iter().map(|f| angle(f).sin() as f32));
+        let frequencies = (0..head_size / 2).map(frequency).collect();
+        let blocks = vec![OnceLock::new(); positions.div_ceil(BLOCK)];
+        Self { frequencies, positions, blocks }
+    }
+
+    /// Computes the angles of the first `positions` positions, unless an earlier call has.
+    fn reach(&self, positions: usize) {
+        for (number, block) in self.blocks[..positions.div_ceil(BLOCK)].iter().enumerate() {
+            block.get_or_init(|| {
+                let mut factors = Vec::with_capacity(BLOCK * 2 * self.frequencies.len());
+                for position in number * BLOCK..(number + 1) * BLOCK {
+                    let angle = |frequency: &f32| f64::from(position as f32 * frequency);
+                    factors.extend(self.frequencies.iter().map(|f| angle(f).cos() as f32));
+                    factors.extend(self.frequencies.iter().map(|f| angle(f).sin() as f32));
+                }
+                factors
+            });
         }
-        Self { pairs, factors }
+    }
+
+    /// `[2, K / 2]`: the cosines and the sines of a position that [`reach`](Self::reach) has reached.
+    fn factors(&self, position: usize) -> &[f32] {
+        let size = 2 * self.frequencies.len();
+        let block = self.blocks[position / BLOCK].get().expect("its angles have been computed");
+        &block[position % BLOCK * size..][..size]
     }
 }
 
@@ -93,17 +115,49 @@ impl Cpu<'_> {
         qkv: &mut [f32],
     ) {
         let row = 3 * shape.heads * shape.head_size;
-        assert_eq!(2 * table.pairs, shape.head_size, "pairs of a head");
+        assert_eq!(2 * table.frequencies.len(), shape.head_size, "pairs of a head");
         assert_eq!(offsets.last().map(|tokens| tokens * row), Some(qkv.len()), "length of qkv");
         assert!(offsets.is_sorted(), "offsets grow");
         let longest = offsets.windows(2).map(|s| s[1] - s[0]).max().unwrap_or(0);
-        assert!(longest * shape.head_size <= table.factors.len(), "{longest} tokens of a sequence");
+        assert!(longest <= table.positions, "{longest} tokens of a sequence");
+        table.reach(longest);
         let Self { team, isa, .. } = self;
         team.run_rows(qkv, row, ROWS_PER_PART, &|tokens, qkv| {
             let heads = 2 * shape.heads;
             isa.run(Turn { heads, table, direction, offsets, tokens, qkv });
         });
     }
+}
+
+/// The plain loops of [`rotate`](Cpu::rotate) in double precision, with angles that are not rounded.
+///
+/// - `direction`: 1, or −1 for the backward
+pub fn rotate_reference(
+    shape: AttentionShape,
+    base: f32,
+    direction: f64,
+    offsets: &[usize],
+    qkv: &[f64],
+) -> Vec<f64> {
+    let AttentionShape { heads, head_size } = shape;
+    let (pairs, row) = (head_size / 2, 3 * heads * head_size);
+    let mut turned = qkv.to_vec();
+    for sequence in offsets.windows(2) {
+        for token in sequence[0]..sequence[1] {
+            for head in 0..2 * heads {
+                for pair in 0..pairs {
+                    let position = (token - sequence[0]) as f64;
+                    let exponent = 2.0 * pair as f64 / head_size as f64;
+                    let angle = direction * position / f64::from(base).powf(exponent);
+                    let first = token * row + head * head_size + pair;
+                    let (a, b) = (qkv[first], qkv[first + pairs]);
+                    turned[first] = a * angle.cos() - b * angle.sin();
+                    turned[first + pairs] = b * angle.cos() + a * angle.sin();
+                }
+            }
+        }
+    }
+    turned
 }
 
 /// Some rows of queries, keys and values.
@@ -124,7 +178,7 @@ impl Op for Turn<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let Self { heads, table, tokens, qkv, .. } = self;
-        let pairs = table.pairs;
+        let pairs = table.frequencies.len();
         let direction = simd.splat(self.direction);
         let row = qkv.len() / tokens.len();
         let mut sequence = self.offsets.partition_point(|first| *first <= tokens.start) - 1;
@@ -133,8 +187,7 @@ impl Op for Turn<'_> {
                 sequence += 1;
             }
             let position = token - self.offsets[sequence];
-            let (cosines, sines) =
-                table.factors[position * 2 * pairs..][..2 * pairs].split_at(pairs);
+            let (cosines, sines) = table.factors(position).split_at(pairs);
             for head in qkv[..heads * 2 * pairs].chunks_exact_mut(2 * pairs) {
                 let (first, second) = head.split_at_mut(pairs);
                 let mut at = 0;
@@ -177,7 +230,7 @@ mod tests {
             let qkv = numbers(100 * 3 * heads * head_size, 1);
             let table = RotaryTable::new(head_size, BASE, 60);
             let [turned, back] = [1.0, -1.0]
-                .map(|direction| rotate_reference(shape, direction, &OFFSETS, &wide(&qkv)));
+                .map(|direction| rotate_reference(shape, BASE, direction, &OFFSETS, &wide(&qkv)));
             for isa in Isa::available() {
                 let (team, mut fast, mut fast_back) = (Team::solo(), qkv.clone(), qkv.clone());
                 let cpu = Cpu::new(&team, isa);
@@ -197,9 +250,9 @@ mod tests {
     fn the_gradients_are_those_of_the_rotation() {
         let shape = AttentionShape { heads: 2, head_size: 4 };
         let (qkv, dout) = (wide(&numbers(6 * 24, 1)), wide(&numbers(6 * 24, 2)));
-        let dqkv = rotate_reference(shape, -1.0, &[0, 1, 6], &dout);
+        let dqkv = rotate_reference(shape, BASE, -1.0, &[0, 1, 6], &dout);
         check_gradient(&qkv, &dqkv, |qkv| {
-            let turned = rotate_reference(shape, 1.0, &[0, 1, 6], qkv);
+            let turned = rotate_reference(shape, BASE, 1.0, &[0, 1, 6], qkv);
             turned.iter().zip(&dout).map(|(y, d)| y * d).sum()
         });
     }
@@ -227,33 +280,27 @@ mod tests {
         }
     }
 
-    /// The plain loops in double precision.
-    ///
-    /// - `direction`: 1, or −1 for the backward
-    fn rotate_reference(
-        shape: AttentionShape,
-        direction: f64,
-        offsets: &[usize],
-        qkv: &[f64],
-    ) -> Vec<f64> {
-        let AttentionShape { heads, head_size } = shape;
-        let (pairs, row) = (head_size / 2, 3 * heads * head_size);
-        let mut turned = qkv.to_vec();
-        for sequence in offsets.windows(2) {
-            for token in sequence[0]..sequence[1] {
-                for head in 0..2 * heads {
-                    for pair in 0..pairs {
-                        let position = (token - sequence[0]) as f64;
-                        let exponent = 2.0 * pair as f64 / head_size as f64;
-                        let angle = direction * position / f64::from(BASE).powf(exponent);
-                        let first = token * row + head * head_size + pair;
-                        let (a, b) = (qkv[first], qkv[first + pairs]);
-                        turned[first] = a * angle.cos() - b * angle.sin();
-                        turned[first + pairs] = b * angle.cos() + a * angle.sin();
-                    }
-                }
+    #[test]
+    fn angles_do_not_depend_on_the_texts_before() {
+        let shape = AttentionShape { heads: 1, head_size: 4 };
+        let qkv = numbers(300 * 12, 1);
+        let turned = |before: &[usize]| {
+            let table = RotaryTable::new(4, BASE, 300);
+            let (team, mut turned) = (Team::solo(), qkv.clone());
+            let cpu = Cpu::new(&team, Isa::detect());
+            for tokens in before {
+                cpu.rotate(shape, &table, &[0, *tokens], &mut qkv[..tokens * 12].to_vec());
             }
+            cpu.rotate(shape, &table, &[0, 300], &mut turned);
+            turned
+        };
+        let at_once = turned(&[]);
+        assert_eq!(turned(&[1, 128, 129]), at_once);
+        assert_eq!(turned(&[300, 2]), at_once);
+        let exact = rotate_reference(shape, BASE, 1.0, &[0, 300], &wide(&qkv));
+        for (i, (a, b)) in at_once.iter().zip(&exact).enumerate() {
+            // Angles up to 299 are rounded by 1.5e-5.
+            assert!((f64::from(*a) - b).abs() < 5e-5, "{i}: {a}, not {b}");
         }
-        turned
     }
 }

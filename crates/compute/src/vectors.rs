@@ -1,9 +1,12 @@
 //! Sums, choices and lengths of row vectors.
 //!
-//! The loops are plain and run on the calling thread: they read each number once, and what they
-//! read has just been computed.
+//! The loops are plain, and all but sums and copies of hidden states run on the calling thread: they
+//! read each number once, and what they read has just been computed.
 
 use crate::cpu::Cpu;
+
+/// Numbers that one part of a team takes at a time.
+const NUMBERS_PER_PART: usize = 1 << 14;
 
 /// Shorter vectors than this count as zero when they are divided by their length, as in
 /// `torch.nn.functional.normalize`.
@@ -41,9 +44,20 @@ impl Cpu<'_> {
     /// If the lengths differ.
     pub fn add(self, x: &[f32], out: &mut [f32]) {
         assert_eq!(x.len(), out.len(), "length of the output");
-        for (out, x) in out.iter_mut().zip(x) {
-            *out += x;
-        }
+        self.team.run_rows(out, 1, NUMBERS_PER_PART, &|range, out| {
+            for (out, x) in out.iter_mut().zip(&x[range]) {
+                *out += x;
+            }
+        });
+    }
+
+    /// `out = x`
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    pub fn copy(self, x: &[f32], out: &mut [f32]) {
+        assert_eq!(x.len(), out.len(), "length of the output");
+        self.team.run_rows(out, 1, NUMBERS_PER_PART, &|range, out| out.copy_from_slice(&x[range]));
     }
 
     /// `out += factor · x`

@@ -114,6 +114,32 @@ impl Op for Rows<'_> {
     }
 }
 
+/// Rows of which the norm is written elsewhere.
+pub(super) struct RowsTo<'a> {
+    pub(super) x: &'a [f32],
+    pub(super) norm: Norm<'a>,
+    pub(super) stats: &'a mut [f32],
+    pub(super) out: &'a mut [f32],
+}
+
+impl Op for RowsTo<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self { x, norm, stats, out } = self;
+        let width = norm.weight.len();
+        let outputs = out.chunks_exact_mut(width).zip(stats.chunks_exact_mut(2));
+        for (x, (out, stats)) in x.chunks_exact(width).zip(outputs) {
+            // SAFETY: both rows are as wide as the norm.
+            unsafe {
+                let moments = norm.moments(simd, x.as_ptr());
+                stats.copy_from_slice(&[moments.0, moments.1]);
+                norm.apply(simd, x.as_ptr(), moments, out.as_mut_ptr());
+            }
+        }
+    }
+}
+
 /// Rows that a residual is added to before they are normalized; the sum is kept for the backward.
 pub(super) struct TrainingRows<'a> {
     pub(super) x: &'a mut [f32],

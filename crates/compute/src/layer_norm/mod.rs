@@ -5,7 +5,7 @@ mod forward;
 
 use self::backward::{BackwardColumns, BackwardRows, COLUMNS_PER_PART};
 pub use self::forward::Norm;
-use self::forward::{Rows, TrainingRows};
+use self::forward::{Rows, RowsTo, TrainingRows};
 use crate::cpu::Cpu;
 use crate::dropout::Dropout;
 use crate::threads::SharedPointer;
@@ -31,6 +31,29 @@ impl Cpu<'_> {
         assert_eq!(bias.len(), width, "length of the bias");
         team.run_rows(x, width, ROWS_PER_PART, &|_, x| {
             isa.run(Rows { x, norm: Norm { weight, bias, eps } });
+        });
+    }
+
+    /// [`layer_norm`](Self::layer_norm) from `x` to `out`, which also returns what the backward reads.
+    ///
+    /// - `x`, `out`: `[N, D]`
+    /// - `stats`: `[N, 2]`, mean and `1 / √(variance + eps)` of each row
+    ///
+    /// # Panics
+    /// If the lengths do not fit.
+    pub fn layer_norm_to(self, x: &[f32], norm: Norm, stats: &mut [f32], out: &mut [f32]) {
+        let Self { team, isa, .. } = self;
+        let width = norm.weight.len();
+        let count = check_rows(x.len(), width);
+        assert_eq!(norm.bias.len(), width, "length of the bias");
+        assert_eq!(out.len(), x.len(), "length of the output");
+        assert_eq!(stats.len(), 2 * count, "length of the statistics");
+        let stats = SharedPointer(stats.as_mut_ptr());
+        team.run_rows(out, width, ROWS_PER_PART, &|rows, out| {
+            let x = &x[rows.start * width..rows.end * width];
+            // SAFETY: the rows of this part, which no other part has, in a buffer of checked length.
+            let stats = unsafe { stats.slice(2 * rows.start..2 * rows.end) };
+            isa.run(RowsTo { x, norm, stats, out });
         });
     }
 
@@ -392,6 +415,16 @@ mod tests {
                 let mut rows = passes.sum;
                 Cpu::new(&Team::solo(), isa).layer_norm(&mut rows, &input.weight, &input.bias, EPS);
                 assert_eq!(rows, passes.out, "{count} × {width} on {}", isa.name());
+                let mut sum = input.x.clone();
+                sum.iter_mut().zip(&input.residual).for_each(|(x, residual)| *x += residual);
+                let norm = Norm { weight: &input.weight, bias: &input.bias, eps: EPS };
+                for threads in [1, 3] {
+                    let (mut stats, mut out) = (vec![0.0; 2 * count], vec![0.0; sum.len()]);
+                    Threads::new(threads).expect("threads").team(|team| {
+                        Cpu::new(team, isa).layer_norm_to(&sum, norm, &mut stats, &mut out);
+                    });
+                    assert_eq!((&stats, &out), (&passes.stats, &passes.out), "{}", isa.name());
+                }
             }
         }
     }

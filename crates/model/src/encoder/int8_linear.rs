@@ -1,7 +1,7 @@
 //! A linear layer whose product is in 8 bits.
 
 use polyhead_compute::{
-    Activation, Cpu, Epilogue, Int8Matrix, QuantizedRows, StoredTensor, StoredType,
+    Activation, Buffer, Cpu, Epilogue, Int8Matrix, QuantizedRows, StoredTensor, StoredType,
 };
 
 use crate::encoder::{Linear, Norm};
@@ -61,6 +61,22 @@ impl Int8Linear {
     ) {
         let epilogue = Epilogue { bias: Some(&self.bias), activation, residual };
         cpu.int8_linear(x, &self.matrix, epilogue, out);
+    }
+
+    /// Computes `out = f(a) · b` with `[a b] = x Wᵀ + bias`, through `product`.
+    ///
+    /// - `x`: `[rows, in]`; `product`: `[rows, out]`; `out`: `[rows, out / 2]`
+    pub(crate) fn forward_gated(
+        &self,
+        cpu: Cpu,
+        x: &QuantizedRows,
+        activation: Activation,
+        product: &mut Buffer,
+        out: &mut [f32],
+    ) {
+        product.resize(2 * out.len());
+        self.forward(cpu, x, Activation::Identity, None, product);
+        cpu.gate(activation, product, self.bias.len() / 2, out);
     }
 
     /// Computes `out = f(x Wᵀ + b)`, quantized for the next product.

@@ -10,7 +10,7 @@
 //! see [`network`](crate::training::network).
 
 use polyhead_compute::{
-    self as compute, Activation, Attention, AttentionShape, Cpu, QuantizedRows,
+    Activation, Attention, AttentionShape, Buffer, Cpu, Dropout, QuantizedRows,
 };
 
 use crate::encoder::int8_linear::Int8Linear;
@@ -52,6 +52,19 @@ pub(crate) trait LayerLinear {
         bytes: &QuantizedRows,
         activation: Activation,
         residual: Option<&[f32]>,
+        out: &mut [f32],
+    );
+
+    /// Computes `out = f(a) · b` with `[a b] = x Wᵀ + bias`, through `product` where that is needed.
+    ///
+    /// - `x`, `bytes`: `[rows, in]`; `out`: `[rows, F]`
+    fn forward_gated(
+        &self,
+        cpu: Cpu,
+        x: &[f32],
+        bytes: &QuantizedRows,
+        activation: Activation,
+        product: &mut Buffer,
         out: &mut [f32],
     );
 
@@ -132,14 +145,17 @@ impl<L: LayerLinear> Layer<L> {
             intermediate,
             normed_bytes: normed,
             inner_bytes: inner,
+            stats,
             ..
         } = workspace;
         let (eps, identity) = (config.layer_norm_eps, Activation::Identity);
+        let first = config.normalizes_first();
         let input = match &self.input_norm {
             None => &hidden[..],
-            Some(input_norm) => {
-                context.copy_from_slice(hidden);
-                norm(cpu, context, input_norm, eps, self.query_key_value.factors(), normed);
+            Some(norm) => {
+                let factors = self.query_key_value.factors();
+                let out = (&mut context[..], &mut stats[..], &mut *normed);
+                norm_of_sum(cpu, (hidden, None), norm, eps, factors, out);
                 &context[..]
             }
         };
@@ -152,27 +168,29 @@ impl<L: LayerLinear> Layer<L> {
         if self.attention_output.as_int8().is_some() {
             cpu.quantize_rows(context, config.hidden_size, inner);
         }
-        self.attention_output.forward(cpu, context, inner, identity, Some(hidden), attended);
-        // The input of the feed-forward layers: a copy where the sum is not to be normalized.
-        let between = if config.normalizes_first() {
-            context.copy_from_slice(attended);
-            &mut *context
-        } else {
-            &mut *attended
-        };
+        // The sums of a layer that normalizes first grow from layer to layer. A product that began
+        // with one would be rounded at its size in every step, so they are added after it.
+        let residual = if first { None } else { Some(&hidden[..]) };
+        self.attention_output.forward(cpu, context, inner, identity, residual, attended);
         let factors = self.intermediate.factors();
-        norm(cpu, between, &self.attention_norm, eps, factors, normed);
+        let between = if first {
+            let sum = (&mut attended[..], Some(&hidden[..]));
+            let out = (&mut context[..], &mut stats[..], &mut *normed);
+            norm_of_sum(cpu, sum, &self.attention_norm, eps, factors, out);
+            &context[..]
+        } else {
+            norm(cpu, attended, &self.attention_norm, eps, factors, normed);
+            &attended[..]
+        };
         match (self.intermediate.as_int8(), self.output.as_int8()) {
             (Some(first), Some(_)) if !config.family.gated => {
                 first.forward_quantizing(cpu, normed, config.activation, inner);
             }
             (_, second) => {
-                let activation = config.activation;
+                let (linear, activation) = (&self.intermediate, config.activation);
                 if config.family.gated {
-                    self.intermediate.forward(cpu, between, normed, identity, None, product);
-                    cpu.gate(activation, product, config.intermediate_size, intermediate);
+                    linear.forward_gated(cpu, between, normed, activation, product, intermediate);
                 } else {
-                    let linear = &self.intermediate;
                     linear.forward(cpu, between, normed, activation, None, intermediate);
                 }
                 if second.is_some() {
@@ -181,11 +199,39 @@ impl<L: LayerLinear> Layer<L> {
                 }
             }
         }
-        self.output.forward(cpu, intermediate, inner, identity, Some(attended), hidden);
+        let residual = if first { None } else { Some(&attended[..]) };
+        self.output.forward(cpu, intermediate, inner, identity, residual, hidden);
+        if first {
+            cpu.add(attended, hidden);
+        }
         if let Some(output_norm) = &self.output_norm {
             norm(cpu, hidden, output_norm, eps, next, normed);
         }
     }
+}
+
+/// `sum += residual`, then the norm of the sum in a buffer of its own; with `factors`, in 8 bits too.
+///
+/// - `sum`, `residual`, `out`: `[N, D]`; `stats`: `[N, 2]`, overwritten
+fn norm_of_sum(
+    cpu: Cpu,
+    (sum, residual): (&mut [f32], Option<&[f32]>),
+    norm: &Norm,
+    eps: f32,
+    factors: Option<&[f32]>,
+    (out, stats, bytes): (&mut [f32], &mut [f32], &mut QuantizedRows),
+) {
+    let Some(factors) = factors else {
+        let Norm { weight, bias } = norm;
+        let none = Dropout::none();
+        cpu.residual_layer_norm(sum, &none, &[], residual, weight, bias, eps, stats, out);
+        return;
+    };
+    if let Some(residual) = residual {
+        cpu.add(residual, sum);
+    }
+    cpu.copy(sum, out);
+    cpu.layer_norm_quantizing(out, norm.with_eps(eps), factors, bytes);
 }
 
 /// Normalizes `rows` in place. With `factors`, also writes them in 8 bits to `bytes`.
@@ -197,13 +243,9 @@ pub(crate) fn norm(
     factors: Option<&[f32]>,
     bytes: &mut QuantizedRows,
 ) {
-    let Norm { weight, bias } = norm;
     match factors {
-        Some(factors) => {
-            let norm = compute::Norm { weight, bias, eps };
-            cpu.layer_norm_quantizing(rows, norm, factors, bytes);
-        }
-        None => cpu.layer_norm(rows, weight, bias, eps),
+        Some(factors) => cpu.layer_norm_quantizing(rows, norm.with_eps(eps), factors, bytes),
+        None => cpu.layer_norm(rows, &norm.weight, &norm.bias, eps),
     }
 }
 

@@ -65,4 +65,17 @@ impl PackedLinear {
         let epilogue = Epilogue { bias: self.bias.as_deref(), activation, residual };
         cpu.linear(x, &self.matrix, epilogue, out);
     }
+
+    /// Computes `out = f(a) · b` with `[a b] = x Wᵀ + bias`.
+    ///
+    /// - `x`: `[rows, in]`; `out`: `[rows, out / 2]`
+    pub(crate) fn forward_gated(
+        &self,
+        cpu: Cpu,
+        x: &[f32],
+        activation: Activation,
+        out: &mut [f32],
+    ) {
+        cpu.gated_linear(x, &self.matrix, self.bias.as_deref(), activation, out);
+    }
 }

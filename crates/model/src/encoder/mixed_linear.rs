@@ -1,6 +1,6 @@
 //! A linear layer in 8 bits or in single precision, as chosen for its product.
 
-use polyhead_compute::{Activation, Cpu, QuantizedRows, StoredType};
+use polyhead_compute::{Activation, Buffer, Cpu, QuantizedRows, StoredType};
 
 use crate::encoder::int8_linear::Int8Linear;
 use crate::encoder::layer::LayerLinear;
@@ -57,6 +57,21 @@ impl LayerLinear for MixedLinear {
         match self {
             Self::Float(linear) => linear.forward(cpu, x, activation, residual, out),
             Self::Int8(linear) => linear.forward(cpu, bytes, activation, residual, out),
+        }
+    }
+
+    fn forward_gated(
+        &self,
+        cpu: Cpu,
+        x: &[f32],
+        bytes: &QuantizedRows,
+        activation: Activation,
+        product: &mut Buffer,
+        out: &mut [f32],
+    ) {
+        match self {
+            Self::Float(linear) => linear.forward_gated(cpu, x, activation, out),
+            Self::Int8(linear) => linear.forward_gated(cpu, bytes, activation, product, out),
         }
     }
 }

@@ -20,6 +20,13 @@ pub struct Norm {
     pub bias: Vec<f32>,
 }
 
+impl Norm {
+    /// The norm as the kernels read it.
+    pub(crate) fn with_eps(&self, eps: f32) -> polyhead_compute::Norm<'_> {
+        polyhead_compute::Norm { weight: &self.weight, bias: &self.bias, eps }
+    }
+}
+
 /// The weights of one transformer layer.
 #[derive(Clone, Debug)]
 pub struct LayerWeights {

@@ -18,10 +18,12 @@ pub struct Workspace {
     pub(crate) context: Buffer,
     /// `[N, D]`: the sum after attention; normalized, unless the layer normalizes first.
     pub(crate) attended: Buffer,
-    /// `[N, 2·F]`: the output of the first feed-forward layer where it is gated.
+    /// `[N, 2·F]`: the output of the first feed-forward layer where it is gated and in 8 bits.
     pub(crate) product: Buffer,
     /// `[N, F]`: the output of the first feed-forward layer, after activation and gate.
     pub(crate) intermediate: Buffer,
+    /// `[N, 2]`: mean and 1 / deviation of each row of a norm, if a layer normalizes first.
+    pub(crate) stats: Buffer,
     /// `[N, D]`: the output of the last norm without its bias, for products in 8 bits.
     pub(crate) normed_bytes: QuantizedRows,
     /// `[N, D]` or `[N, F]`: the output of attention or of the first feed-forward
@@ -39,8 +41,8 @@ impl Workspace {
         self.query_key_value.resize(tokens * 3 * config.hidden_size);
         self.context.resize(tokens * config.hidden_size);
         self.attended.resize(tokens * config.hidden_size);
-        if config.family.gated {
-            self.product.resize(tokens * config.inner_outputs());
+        if config.normalizes_first() {
+            self.stats.resize(2 * tokens);
         }
         self.intermediate.resize(tokens * config.intermediate_size);
     }

@@ -22,13 +22,12 @@ pub(super) struct TrainableLayer {
 }
 
 /// Activations of a layer that its backward reads: `16 · D` numbers per token for
-/// `F = 4 · D`, including the input and output of the layer, which [`Pass`] holds.
+/// `F = 4 · D`, including the input and output of the layer, which [`Pass`] holds. A layer that
+/// normalizes first stores no output of its norms, and no gated activation: they are computed again.
 ///
 /// [`Pass`]: crate::training::Pass
 #[derive(Default)]
 pub(super) struct LayerCache {
-    /// `[N, D]`: the output of the norm before attention, if there is one.
-    normed: Buffer,
     /// `[N, 2]`: mean and 1 / deviation of each row of that norm.
     input_stats: Buffer,
     /// `[N, 3·D]`: queries, keys and values.
@@ -39,11 +38,11 @@ pub(super) struct LayerCache {
     attention_sum: Buffer,
     /// `[N, 2]`: mean and 1 / deviation of each row of that norm.
     attention_stats: Buffer,
-    /// `[N, D]`: the output of that norm.
+    /// `[N, D]`: the output of that norm, unless the layer normalizes first.
     attended: Buffer,
     /// `[N, F]`, or `[N, 2·F]` where it is gated: the first feed-forward layer before its activation.
     pre: Buffer,
-    /// `[N, F]`: the first feed-forward layer after its activation.
+    /// `[N, F]`: the first feed-forward layer after its activation, unless it is gated.
     intermediate: Buffer,
     /// `[N, D]`: the input of the norm after the feed-forward layers, if there is one.
     output_sum: Buffer,
@@ -51,9 +50,16 @@ pub(super) struct LayerCache {
     output_stats: Buffer,
 }
 
-/// Buffers for the gradients of activations inside one layer; all layers share them.
+/// Buffers inside one layer, for gradients of activations and for activations that are computed
+/// again; all layers share them.
 #[derive(Default)]
 pub(super) struct LayerScratch {
+    /// `[N, D]`: the output of a norm in a layer that normalizes first.
+    normed: Buffer,
+    /// `[N, 2]`: mean and 1 / deviation of its rows, once more.
+    stats: Buffer,
+    /// `[N, F]`: the gated activation, where there is one.
+    gated: Buffer,
     /// `[N, D]`: the gradient of a sum of a block and its input.
     dsum: Buffer,
     /// `[N, D]`: the gradient of the output of a branch, before its dropout.
@@ -169,29 +175,21 @@ impl TrainableLayer {
         index: usize,
         x: &[f32],
         cache: &mut LayerCache,
+        scratch: &mut LayerScratch,
         out: &mut [f32],
     ) {
         let LayerPass { cpu, config, offsets, tokens, .. } = pass;
         let layer = &self.layer;
         cache.resize(config, tokens.len(), layer);
+        scratch.resize_for_forward(config, tokens.len());
         let identity = Activation::Identity;
-        let eps = config.layer_norm_eps;
+        let (eps, first) = (config.layer_norm_eps, config.normalizes_first());
         let input = match &layer.input_norm {
             None => x,
             Some(norm) => {
-                cache.context.copy_from_slice(x);
-                cpu.residual_layer_norm(
-                    &mut cache.context,
-                    &Dropout::none(),
-                    tokens,
-                    None,
-                    &norm.weight,
-                    &norm.bias,
-                    eps,
-                    &mut cache.input_stats,
-                    &mut cache.normed,
-                );
-                &cache.normed
+                let normed = &mut scratch.normed;
+                cpu.layer_norm_to(x, norm.with_eps(eps), &mut cache.input_stats, normed);
+                &scratch.normed
             }
         };
         let query_key_value = &mut cache.query_key_value;
@@ -203,6 +201,7 @@ impl TrainableLayer {
         cpu.attention(attention, &cache.query_key_value, offsets, &mut cache.context);
         let sum = &mut cache.attention_sum;
         layer.attention_output.packed.forward(cpu, &cache.context, identity, None, sum);
+        let attended = if first { &mut scratch.normed } else { &mut cache.attended };
         cpu.residual_layer_norm(
             &mut cache.attention_sum,
             &pass.attention_output_dropout(index),
@@ -212,12 +211,12 @@ impl TrainableLayer {
             &layer.attention_norm.bias,
             eps,
             &mut cache.attention_stats,
-            &mut cache.attended,
+            attended,
         );
         if config.family.gated {
             let (pre, width) = (&mut cache.pre, config.intermediate_size);
-            layer.intermediate.packed.forward(cpu, &cache.attended, identity, None, pre);
-            cpu.gate(config.activation, pre, width, &mut cache.intermediate);
+            layer.intermediate.packed.forward(cpu, attended, identity, None, pre);
+            cpu.gate(config.activation, pre, width, &mut scratch.gated);
         } else {
             let intermediate = &layer.intermediate.packed;
             let no_bias = if intermediate.bias.is_none() {
@@ -226,7 +225,7 @@ impl TrainableLayer {
                 Vec::new()
             };
             cpu.linear_train(
-                &cache.attended,
+                attended,
                 &intermediate.matrix,
                 intermediate.bias.as_deref().unwrap_or(&no_bias),
                 config.activation,
@@ -234,16 +233,16 @@ impl TrainableLayer {
                 &mut cache.intermediate,
             );
         }
-        let residual =
-            if config.normalizes_first() { &cache.attention_sum } else { &cache.attended };
+        let inner = if config.family.gated { &scratch.gated } else { &cache.intermediate };
+        let residual = if first { &cache.attention_sum } else { &cache.attended };
         let Some(norm) = &layer.output_norm else {
-            layer.output.packed.forward(cpu, &cache.intermediate, identity, None, out);
+            layer.output.packed.forward(cpu, inner, identity, None, out);
             cpu.dropout(&pass.output_dropout(index), tokens, out);
             cpu.add(residual, out);
             return;
         };
         let sum = &mut cache.output_sum;
-        layer.output.packed.forward(cpu, &cache.intermediate, identity, None, sum);
+        layer.output.packed.forward(cpu, inner, identity, None, sum);
         cpu.residual_layer_norm(
             &mut cache.output_sum,
             &pass.output_dropout(index),
@@ -277,8 +276,18 @@ impl TrainableLayer {
         let LayerPass { cpu, config, offsets, tokens, .. } = pass;
         let layer = &self.layer;
         scratch.resize(config, tokens.len());
-        let LayerScratch { dsum, dbranch, dattended, dgated, dintermediate, dquery_key_value } =
-            scratch;
+        let LayerScratch {
+            normed,
+            stats,
+            gated,
+            dsum,
+            dbranch,
+            dattended,
+            dgated,
+            dintermediate,
+            dquery_key_value,
+        } = scratch;
+        let (eps, first) = (config.layer_norm_eps, config.normalizes_first());
 
         // Feed-forward: out = norm(dropout(output(act(intermediate(attended)))) + attended), or
         // without the norm; in a layer that normalizes first, + attention_sum.
@@ -291,20 +300,28 @@ impl TrainableLayer {
                 dsum,
                 gradients.norm_mut(entries),
             ),
-            _ => dsum.copy_from_slice(dhidden),
+            _ => cpu.copy(dhidden, dsum),
         }
         cpu.dropout_to(&pass.output_dropout(index), tokens, dsum, dbranch);
-        layer.output.parameter_gradients(cpu, dbranch, &cache.intermediate, gradients);
         if config.family.gated {
             let (pre, width) = (&cache.pre, config.intermediate_size);
+            cpu.gate(config.activation, pre, width, gated);
+            layer.output.parameter_gradients(cpu, dbranch, gated, gradients);
             layer.output.input_gradient(cpu, dbranch, None, dgated);
             cpu.gate_backward(config.activation, pre, width, dgated, dintermediate);
         } else {
+            layer.output.parameter_gradients(cpu, dbranch, &cache.intermediate, gradients);
             let derivative = Some((config.activation, &cache.pre[..]));
             cpu.input_gradient(dbranch, layer.output.transposed(), None, derivative, dintermediate);
         }
-        layer.intermediate.parameter_gradients(cpu, dintermediate, &cache.attended, gradients);
-        let first = config.normalizes_first();
+        let attended = if first {
+            let norm = layer.attention_norm.with_eps(eps);
+            cpu.layer_norm_to(&cache.attention_sum, norm, stats, normed);
+            &*normed
+        } else {
+            &cache.attended
+        };
+        layer.intermediate.parameter_gradients(cpu, dintermediate, attended, gradients);
         let residual = if first { None } else { Some(&dsum[..]) };
         layer.intermediate.input_gradient(cpu, dintermediate, residual, dattended);
 
@@ -312,7 +329,7 @@ impl TrainableLayer {
         // attention_sum = dropout(attention_output(context)) + x.
         if first {
             // The gradient that goes around the feed-forward layers.
-            dbranch.copy_from_slice(dsum);
+            cpu.copy(dsum, dbranch);
         }
         cpu.layer_norm_backward(
             &cache.attention_sum,
@@ -343,7 +360,13 @@ impl TrainableLayer {
         if let Some(table) = &layer.positions.rotary {
             cpu.rotate_backward(attention.shape, table, offsets, dquery_key_value);
         }
-        let input = if layer.input_norm.is_some() { &cache.normed } else { x };
+        let input = match &layer.input_norm {
+            None => x,
+            Some(norm) => {
+                cpu.layer_norm_to(x, norm.with_eps(eps), stats, normed);
+                &*normed
+            }
+        };
         layer.query_key_value.parameter_gradients(cpu, dquery_key_value, input, gradients);
         match (&layer.input_norm, &self.input_norm) {
             (Some(norm), Some(entries)) => {
@@ -352,7 +375,7 @@ impl TrainableLayer {
                 let gradient = gradients.norm_mut(entries);
                 cpu.layer_norm_backward(x, &cache.input_stats, &norm.weight, dnormed, dx, gradient);
                 cpu.add(dsum, dx);
-                dhidden.copy_from_slice(dx);
+                cpu.copy(dx, dhidden);
             }
             _ if below => {
                 layer.query_key_value.input_gradient(cpu, dquery_key_value, Some(dsum), dhidden);
@@ -368,11 +391,12 @@ impl LayerCache {
             (tokens * config.hidden_size, tokens * config.intermediate_size);
         self.query_key_value.resize(3 * hidden);
         self.attention_stats.resize(2 * tokens);
-        for buffer in [&mut self.context, &mut self.attention_sum, &mut self.attended] {
-            buffer.resize(hidden);
+        self.context.resize(hidden);
+        self.attention_sum.resize(hidden);
+        if !config.normalizes_first() {
+            self.attended.resize(hidden);
         }
         if layer.input_norm.is_some() {
-            self.normed.resize(hidden);
             self.input_stats.resize(2 * tokens);
         }
         if layer.output_norm.is_some() {
@@ -380,12 +404,26 @@ impl LayerCache {
             self.output_stats.resize(2 * tokens);
         }
         self.pre.resize(tokens * config.inner_outputs());
-        self.intermediate.resize(intermediate);
+        if !config.family.gated {
+            self.intermediate.resize(intermediate);
+        }
     }
 }
 
 impl LayerScratch {
+    /// Resizes the buffers that the forward needs.
+    fn resize_for_forward(&mut self, config: &EncoderConfig, tokens: usize) {
+        if config.normalizes_first() {
+            self.normed.resize(tokens * config.hidden_size);
+            self.stats.resize(2 * tokens);
+        }
+        if config.family.gated {
+            self.gated.resize(tokens * config.intermediate_size);
+        }
+    }
+
     fn resize(&mut self, config: &EncoderConfig, tokens: usize) {
+        self.resize_for_forward(config, tokens);
         let hidden = tokens * config.hidden_size;
         for buffer in [&mut self.dsum, &mut self.dbranch, &mut self.dattended] {
             buffer.resize(hidden);

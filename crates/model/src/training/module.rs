@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use polyhead_compute::{Activation, Cpu, Dropout, Isa, PackedMatrix, QuantizedRows};
+use polyhead_compute::{Activation, Buffer, Cpu, Dropout, Isa, PackedMatrix, QuantizedRows};
 
 use crate::encoder::{Int8Linear, LayerLinear, Linear, PackedLinear, Pair, ParameterGroup};
 use crate::modules::{Module, Residual};
@@ -138,6 +138,18 @@ impl LayerLinear for TrainableLinear {
         out: &mut [f32],
     ) {
         self.packed.forward(cpu, x, activation, residual, out);
+    }
+
+    fn forward_gated(
+        &self,
+        cpu: Cpu,
+        x: &[f32],
+        _: &QuantizedRows,
+        activation: Activation,
+        _: &mut Buffer,
+        out: &mut [f32],
+    ) {
+        self.packed.forward_gated(cpu, x, activation, out);
     }
 }
 

@@ -240,8 +240,9 @@ impl Network {
             let (below, above) = pass.states.split_at_mut(index + 1);
             above[0].resize(below[index].len());
             let layer_pass = self.layer_pass(cpu, input, &pass.tokens, stream);
-            let cache = &mut pass.layers[index];
-            self.layers[index].forward(layer_pass, index, &below[index], cache, &mut above[0]);
+            let (cache, scratch) = (&mut pass.layers[index], &mut pass.scratch);
+            let (x, out) = (&below[index], &mut above[0]);
+            self.layers[index].forward(layer_pass, index, x, cache, scratch, out);
         }
         for (index, head) in self.heads.iter().enumerate() {
             if active[index] {
