@@ -2,8 +2,8 @@
 
 use polyhead_compute::{
     Activation, Attention, AttentionShape, Cpu, Epilogue, Int8Isa, Isa, QuantizedRows, Random,
-    StoredTensor, Team, Threads, attention_reference, int8_linear_reference, layer_norm_reference,
-    linear_reference,
+    RotaryTable, StoredTensor, Team, Threads, attention_reference, gate_reference,
+    int8_linear_reference, layer_norm_reference, linear_reference, rotate_reference,
 };
 use polyhead_text::{TextTokens, TokenBatch, TokenSpan};
 use serde::{Deserialize, Serialize};
@@ -20,8 +20,11 @@ const REFERENCE_TOLERANCE: f32 = 1e-4;
 /// Lowest cosine with reference vectors for a model in 8 bits.
 const LEAST_COSINE: f64 = 0.98;
 
-/// Number of sequences in the invariance checks.
+/// Number of sequences in the invariance checks, and the most tokens of the longer ones: a model
+/// that reads 8,192 tokens would need half an hour for sequences of that length.
 const SEQUENCES: usize = 500;
+const LONG: usize = 512;
+const VERY_LONG: usize = 1_200;
 
 /// The result of one check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -98,10 +101,30 @@ impl SentenceEncoder {
             }
         }
         let (heads, head_size) = (config.heads, d / config.heads);
+        let shape = AttentionShape { heads, head_size };
+        let attention = Attention::new(shape);
         check(
             format!("attention, {heads} heads of {head_size}"),
-            attention_difference(isa, &mut random, heads, head_size),
+            attention_difference(isa, &mut random, attention, ROWS),
         );
+        if let Some(rotary) = &config.rotary {
+            let window = rotary.window.min(LARGEST_WINDOW);
+            let attention = Attention { window: Some(window), ..attention };
+            check(
+                format!("attention to {window} tokens on each side"),
+                attention_difference(isa, &mut random, attention, 2 * window + ROWS),
+            );
+            for (name, base) in [("global", rotary.global_base), ("local", rotary.local_base)] {
+                check(
+                    format!("rotary positions of {name} layers, base {base}"),
+                    rotary_difference(isa, &mut random, shape, base),
+                );
+            }
+        }
+        if config.family.gated {
+            let difference = gate_difference(isa, &mut random, f, config.activation);
+            check(format!("gate of {f} {:?}", config.activation), difference);
+        }
         let difference = norm_difference(isa, &mut random, d, config.layer_norm_eps);
         check(format!("layer norm of {d}"), difference);
         checks
@@ -145,14 +168,15 @@ impl SentenceEncoder {
         Ok(checks.map(|((name, wrong), compared)| check_equal(name, wrong, compared)).collect())
     }
 
-    /// Many short sequences and some long ones, of random tokens.
+    /// Many short sequences, some long ones and a very long one, of random tokens.
     fn random_batch(&self) -> TokenBatch {
         let config = self.config();
         let mut random = Random::from_state(2);
         let mut batch = TokenBatch::default();
         for i in 0..SEQUENCES {
-            let most = if i % 25 == 0 { self.max_length() } else { self.max_length().min(24) };
+            let most = self.max_length().min(if i % 25 == 0 { LONG } else { 24 });
             let length = 1 + random_below(&mut random, most);
+            let length = if i == 0 { self.max_length().min(VERY_LONG) } else { length };
             for _ in 0..length {
                 batch.ids.push(random_below(&mut random, config.vocab_size) as u32);
                 batch
@@ -245,6 +269,9 @@ fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(difference).fold(0.0, f32::max)
 }
 
+/// The widest window in the check of attention: the plain loops take long for more.
+const LARGEST_WINDOW: usize = 64;
+
 /// Rows in the kernel checks: several register tiles and an incomplete one.
 const ROWS: usize = 29;
 
@@ -286,14 +313,35 @@ fn linear_difference(
 }
 
 /// The largest difference of attention from its reference.
-fn attention_difference(isa: Isa, random: &mut Random, heads: usize, head_size: usize) -> f32 {
-    let attention = Attention::new(AttentionShape { heads, head_size });
-    let width = heads * head_size;
-    let qkv = random_numbers(random, ROWS * 3 * width, 1.0);
-    let offsets = [0, 1, 8, ROWS];
-    let (mut fast, mut plain) = (vec![0.0; ROWS * width], vec![0.0; ROWS * width]);
+///
+/// - `tokens`: tokens of the sequences together, most of them of the last one
+fn attention_difference(isa: Isa, random: &mut Random, attention: Attention, tokens: usize) -> f32 {
+    let width = attention.shape.heads * attention.shape.head_size;
+    let qkv = random_numbers(random, tokens * 3 * width, 1.0);
+    let offsets = [0, 1, 8, tokens];
+    let (mut fast, mut plain) = (vec![0.0; tokens * width], vec![0.0; tokens * width]);
     Cpu::new(&Team::solo(), isa).attention(attention, &qkv, &offsets, &mut fast);
     attention_reference(attention, &qkv, &offsets, &mut plain);
+    largest_difference(&fast, &plain)
+}
+
+/// The largest difference of queries and keys that were turned from their reference.
+fn rotary_difference(isa: Isa, random: &mut Random, shape: AttentionShape, base: f32) -> f32 {
+    let mut fast = random_numbers(random, ROWS * 3 * shape.heads * shape.head_size, 1.0);
+    let (offsets, exact) =
+        ([0, 1, 8, ROWS], fast.iter().map(|x| f64::from(*x)).collect::<Vec<_>>());
+    let table = RotaryTable::new(shape.head_size, base, ROWS);
+    Cpu::new(&Team::solo(), isa).rotate(shape, &table, &offsets, &mut fast);
+    let plain = rotate_reference(shape, base, 1.0, &offsets, &exact);
+    largest_difference(&fast, &plain.iter().map(|x| *x as f32).collect::<Vec<_>>())
+}
+
+/// The largest difference of a gated activation from its reference.
+fn gate_difference(isa: Isa, random: &mut Random, width: usize, activation: Activation) -> f32 {
+    let product = random_numbers(random, ROWS * 2 * width, 3.0);
+    let (mut fast, mut plain) = (vec![0.0; ROWS * width], vec![0.0; ROWS * width]);
+    Cpu::new(&Team::solo(), isa).gate(activation, &product, width, &mut fast);
+    gate_reference(activation, &product, width, &mut plain);
     largest_difference(&fast, &plain)
 }
 
