@@ -20,9 +20,12 @@ fn assert_invariant(load: impl Fn(&LoadOptions) -> SentenceEncoder) {
 }
 
 fn assert_invariant_on_threads(load: impl Fn(usize) -> SentenceEncoder) {
-    let texts = texts();
+    assert_invariant_for(&texts(), load);
+}
+
+fn assert_invariant_for(texts: &[String], load: impl Fn(usize) -> SentenceEncoder) {
     let two = load(2);
-    let expected = two.encode(&texts).expect("vectors");
+    let (expected, count) = (two.encode(texts).expect("vectors"), texts.len());
     let check = |what: &str, found: &Matrix, rows: &mut dyn Iterator<Item = usize>| {
         for (row, i) in rows.enumerate() {
             assert_eq!(
@@ -37,20 +40,20 @@ fn assert_invariant_on_threads(load: impl Fn(usize) -> SentenceEncoder) {
         check("alone", &two.encode(&[text]).expect("a vector"), &mut std::iter::once(i));
     }
     let backwards: Vec<&String> = texts.iter().rev().collect();
-    check("backwards", &two.encode(&backwards).expect("vectors"), &mut (0..500).rev());
+    check("backwards", &two.encode(&backwards).expect("vectors"), &mut (0..count).rev());
     for size in [3, 17, 64] {
         for (batch, texts) in texts.chunks(size).enumerate() {
             let found = two.encode(texts).expect("vectors");
             check(
                 &format!("batches of {size}"),
                 &found,
-                &mut (batch * size..500).take(texts.len()),
+                &mut (batch * size..count).take(texts.len()),
             );
         }
     }
     for threads in [1, 3] {
-        let found = load(threads).encode(&texts).expect("vectors");
-        check(&format!("{threads} threads"), &found, &mut (0..500));
+        let found = load(threads).encode(texts).expect("vectors");
+        check(&format!("{threads} threads"), &found, &mut (0..count));
     }
 }
 
@@ -77,6 +80,21 @@ fn models_of_other_families() {
     }
 }
 
+/// Texts of up to 1,200 tokens, which reach beyond windows and beyond the queries of a part.
+#[test]
+fn long_texts_with_windows_and_rotary_positions() {
+    let folder = polyhead_testing::tiny_model("tiny-modernbert");
+    let folder = folder.to_str().expect("a path");
+    let texts = polyhead_testing::texts(24, |i| [4, 20, 90, 300, 900, 1_500][i % 6]);
+    for precision in [Precision::F32, Precision::Int8] {
+        let options = LoadOptions::default().precision(precision).max_length(1_200);
+        assert_invariant_for(&texts, |threads| {
+            let options = options.clone().threads(threads);
+            SentenceEncoder::load_with(folder, &options).expect("the model")
+        });
+    }
+}
+
 #[test]
 fn more_texts_than_are_tokenized_at_a_time() {
     let folder = polyhead_testing::tiny_model("tiny-bert");
@@ -87,5 +105,19 @@ fn more_texts_than_are_tokenized_at_a_time() {
     let all = encoder.encode(&texts).expect("vectors");
     for (i, text) in texts.iter().enumerate().skip(900).step_by(97) {
         assert_eq!(bits(all.row(i)), bits(encoder.encode(&[text]).expect("a vector").row(0)));
+    }
+}
+
+#[test]
+fn the_doctor_checks_windows_rotary_positions_and_gates() {
+    let folder = polyhead_testing::tiny_model("tiny-modernbert");
+    let options = LoadOptions::default().max_length(1_200);
+    let encoder = SentenceEncoder::load_with(folder.to_str().expect("a path"), &options);
+    let checks = encoder.expect("the model").checks().expect("checks");
+    for part in ["attention to 4 tokens", "rotary positions of global", "gate of 28"] {
+        assert!(checks.iter().any(|check| check.name.starts_with(part)), "{part}");
+    }
+    for check in checks {
+        assert!(check.passed, "{}: {}", check.name, check.detail);
     }
 }

@@ -94,6 +94,46 @@ fn every_hidden_state_of_texts_longer_than_a_window() {
     }
 }
 
+/// A model of real shape, made by `bench/peers/make_model.py`, and its hidden states in double
+/// precision, made by `reference/make_shape_goldens.py`.
+#[test]
+#[ignore = "needs a folder, POLYHEAD_SHAPE: run with --ignored"]
+fn real_shape() {
+    let Ok(path) = std::env::var("POLYHEAD_SHAPE") else { return };
+    let path = std::path::absolute(path).expect("a path");
+    let golden = Golden::read(path.join("shape").to_str().expect("a path"));
+    let folder = ModelFolder::open(&path).expect("a model");
+    let (isa, threads) = (Isa::detect(), Threads::new(2).expect("threads"));
+    let encoder = Encoder::new(folder.config, folder.weights, isa, Precision::F32, &threads);
+    let mut lengths: Vec<usize> = golden
+        .names("")
+        .iter()
+        .filter_map(|name| name.strip_suffix(".input_ids")?.parse().ok())
+        .collect();
+    lengths.sort_unstable();
+    let mut worst = 0.0;
+    for tokens in lengths {
+        let ids = golden.get(&format!("{tokens}.input_ids"));
+        let ids: Vec<u32> = ids.iter().map(|id| *id as u32).collect();
+        let (types, offsets) = (vec![0; tokens], [0, tokens]);
+        let input = Sequences { ids: &ids, type_ids: &types, offsets: &offsets };
+        let mut compare = |layer: usize, hidden: &[f32]| {
+            let name = format!("{tokens}.hidden.{layer}");
+            // The script keeps at most 100 rows.
+            let kept = hidden.chunks_exact(hidden.len() / tokens).step_by(tokens.div_ceil(100));
+            let differences = kept.flatten().zip(golden.get(&name)).map(|(a, b)| (a - b).abs());
+            let largest = differences.fold(0.0, f32::max);
+            println!("{tokens} tokens on {}, hidden state {layer}: {largest:.1e}", isa.name());
+            worst = f32::max(worst, largest);
+        };
+        let mut workspace = Workspace::default();
+        threads.cpu(isa, |cpu| {
+            encoder.forward_observed(cpu, input, &mut workspace, &mut compare);
+        });
+    }
+    assert!(worst <= TOLERANCE, "{worst:e}");
+}
+
 #[test]
 fn every_pooling_mode() {
     for name in [
