@@ -21,7 +21,7 @@ use crate::threads::{Team, Threads};
 /// | layer normalization | [`layer_norm`](Self::layer_norm), [`layer_norm_to`](Self::layer_norm_to), [`residual_layer_norm`](Self::residual_layer_norm), [`layer_norm_backward`](Self::layer_norm_backward) |
 /// | embeddings | [`embed`](Self::embed), [`embed_backward`](Self::embed_backward) |
 /// | pooling | [`pool`](Self::pool), [`pool_backward`](Self::pool_backward) |
-/// | row vectors | [`gather_rows`](Self::gather_rows), [`gather_rows_backward`](Self::gather_rows_backward), [`add`](Self::add), [`copy`](Self::copy), [`add_scaled`](Self::add_scaled), [`dot`](Self::dot), [`normalize`](Self::normalize), [`normalize_backward`](Self::normalize_backward) |
+/// | row vectors | [`gather_rows`](Self::gather_rows), [`gather_rows_backward`](Self::gather_rows_backward), [`add`](Self::add), [`copy`](Self::copy), [`add_scaled`](Self::add_scaled), [`dot`](Self::dot), [`normalize`](Self::normalize), [`normalize_backward`](Self::normalize_backward), [`map_rows`](Self::map_rows) |
 /// | activations | [`activation`](Self::activation), [`activation_backward`](Self::activation_backward) |
 /// | gated activations | [`gate`](Self::gate), [`gated_linear`](Self::gated_linear), [`gate_backward`](Self::gate_backward) |
 /// | dropout | [`dropout`](Self::dropout), [`dropout_to`](Self::dropout_to) |

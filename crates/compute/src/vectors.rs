@@ -1,9 +1,15 @@
 //! Sums, choices and lengths of row vectors.
 //!
-//! The loops are plain, and all but sums and copies of hidden states run on the calling thread: they
-//! read each number once, and what they read has just been computed.
+//! The loops are plain: they read each number once, and what they read has just been computed. Those
+//! over many rows and over hidden states are spread over the team, the others run on the calling thread.
 
 use crate::cpu::Cpu;
+use crate::threads::SharedPointer;
+
+/// Rows that one part of a team takes: a batch of a few texts stays on the calling thread.
+const ROWS_PER_PART: usize = 64;
+/// Rows that one part of a team maps: their work is long, exponentials of each number.
+const ROWS_PER_MAPPED_PART: usize = 4;
 
 /// Numbers that one part of a team takes at a time.
 const NUMBERS_PER_PART: usize = 1 << 14;
@@ -87,14 +93,15 @@ impl Cpu<'_> {
     /// # Panics
     /// If there are not whole rows.
     pub fn normalize(self, x: &mut [f32], width: usize) {
-        assert!(width > 0 && x.len().is_multiple_of(width), "whole rows of {width}");
-        for row in x.chunks_exact_mut(width) {
-            let square: f64 = row.iter().map(|x| f64::from(*x).powi(2)).sum();
-            let length = (square.sqrt() as f32).max(LEAST_LENGTH);
-            for x in row {
-                *x /= length;
+        self.team.run_rows(x, width, ROWS_PER_PART, &|_, rows| {
+            for row in rows.chunks_exact_mut(width) {
+                let square: f64 = row.iter().map(|x| f64::from(*x).powi(2)).sum();
+                let length = (square.sqrt() as f32).max(LEAST_LENGTH);
+                for x in row {
+                    *x /= length;
+                }
             }
-        }
+        });
     }
 
     /// The backward of [`normalize`](Self::normalize), `y = x / |x|`:
@@ -108,16 +115,45 @@ impl Cpu<'_> {
     /// If there are not whole rows, as many in both.
     pub fn normalize_backward(self, x: &[f32], width: usize, dout: &mut [f32]) {
         assert_eq!(x.len(), dout.len(), "length of the gradient");
-        assert!(width > 0 && x.len().is_multiple_of(width), "whole rows of {width}");
-        for (x, dout) in x.chunks_exact(width).zip(dout.chunks_exact_mut(width)) {
-            let square: f64 = x.iter().map(|x| f64::from(*x).powi(2)).sum();
-            let length = square.sqrt().max(1e-12);
-            let dot: f64 = x.iter().zip(&*dout).map(|(x, d)| f64::from(*x) * f64::from(*d)).sum();
-            let along = if square.sqrt() > 1e-12 { dot / (length * length) } else { 0.0 };
-            for (d, x) in dout.iter_mut().zip(x) {
-                *d = ((f64::from(*d) - f64::from(*x) * along) / length) as f32;
+        self.team.run_rows(dout, width, ROWS_PER_PART, &|rows, dout| {
+            let x = &x[rows.start * width..rows.end * width];
+            for (x, dout) in x.chunks_exact(width).zip(dout.chunks_exact_mut(width)) {
+                let square: f64 = x.iter().map(|x| f64::from(*x).powi(2)).sum();
+                let length = square.sqrt().max(1e-12);
+                let products = x.iter().zip(&*dout).map(|(x, d)| f64::from(*x) * f64::from(*d));
+                let dot: f64 = products.sum();
+                let along = if square.sqrt() > 1e-12 { dot / (length * length) } else { 0.0 };
+                for (d, x) in dout.iter_mut().zip(x) {
+                    *d = ((f64::from(*d) - f64::from(*x) * along) / length) as f32;
+                }
             }
-        }
+        });
+    }
+
+    /// Runs `work(row, numbers)` once for each row, spread over the team, and returns what it
+    /// returned, in the order of the rows.
+    ///
+    /// - `x`: `[rows, width]`
+    ///
+    /// # Panics
+    /// If there are not whole rows, or `work` panics.
+    pub fn map_rows(
+        self,
+        x: &mut [f32],
+        width: usize,
+        work: &(dyn Fn(usize, &mut [f32]) -> f64 + Sync),
+    ) -> Vec<f64> {
+        assert!(width > 0, "whole rows of {width}");
+        let mut results = vec![0.0; x.len() / width];
+        let to = SharedPointer(results.as_mut_ptr());
+        self.team.run_rows(x, width, ROWS_PER_MAPPED_PART, &|rows, numbers| {
+            // SAFETY: the results of this part's rows, which no other part has.
+            let results = unsafe { to.slice(rows.clone()) };
+            for ((row, numbers), result) in rows.zip(numbers.chunks_exact_mut(width)).zip(results) {
+                *result = work(row, numbers);
+            }
+        });
+        results
     }
 }
 
@@ -126,7 +162,7 @@ mod tests {
     use super::*;
     use crate::simd::Isa;
     use crate::testing::{numbers, wide};
-    use crate::threads::Team;
+    use crate::threads::{Team, Threads};
 
     #[test]
     fn rows_are_gathered_and_their_gradients_added_where_they_came_from() {
@@ -166,6 +202,26 @@ mod tests {
         let mut zeros = [0.0; 4];
         cpu.normalize(&mut zeros, 2);
         assert_eq!(zeros, [0.0; 4]);
+    }
+
+    #[test]
+    fn rows_have_the_same_bits_on_any_number_of_threads() {
+        let (x, dout) = (numbers(300 * 7, 2), numbers(300 * 7, 3));
+        let on = |cpu: Cpu| {
+            let (mut unit, mut dx) = (x.clone(), dout.clone());
+            cpu.normalize(&mut unit, 7);
+            cpu.normalize_backward(&x, 7, &mut dx);
+            let sums = cpu.map_rows(&mut unit, 7, &|row, numbers| {
+                numbers[0] = row as f32;
+                numbers.iter().map(|x| f64::from(*x)).sum()
+            });
+            assert!(unit.chunks_exact(7).enumerate().all(|(row, unit)| unit[0] == row as f32));
+            (unit, dx, sums)
+        };
+        let expected = on(Cpu::new(&Team::solo(), Isa::detect()));
+        assert_eq!(expected.2.len(), 300);
+        let threads = Threads::new(3).expect("threads");
+        assert!(threads.cpu(Isa::detect(), on) == expected);
     }
 
     #[test]

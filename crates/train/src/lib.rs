@@ -60,12 +60,14 @@ pub use step::{
 pub use tasks::{
     Calibration, ClassificationCounter, ClassificationMetrics, ConfusedPair, CrossEntropy,
     DISTILLATION_TEMPERATURE, LabelScores, LossInput, MANY_LABELS, MultiLabelCounter,
-    MultiLabelMetrics, Objective, OrdinalCounter, OrdinalMetrics, RegressionCounter,
-    RegressionMetrics, Reliability, ReliabilityBin, RunningAccuracy, Span, SpanScores, Tag,
-    TaskMetrics, TokensCounter, TokensMetrics, argmax, best_thresholds, binary_cross_entropy,
-    binary_cross_entropy_normaliser, calibrate_classes, calibrate_sets, cross_entropy,
-    distillation, distillation_normaliser, given_labels, kinds_with_metric, larger_is_better,
-    main_metric, mean_factor, metric_names, ordinal, ordinal_normaliser, pearson, spans, spearman,
-    squared_error, squared_error_normaliser,
+    MultiLabelMetrics, MultipleNegatives, Objective, OrdinalCounter, OrdinalMetrics,
+    RegressionCounter, RegressionMetrics, Reliability, ReliabilityBin, RunningAccuracy, ScoreLoss,
+    Span, SpanScores, Tag, TaskMetrics, TokensCounter, TokensMetrics, TripletDistance, argmax,
+    best_thresholds, binary_cross_entropy, binary_cross_entropy_normaliser, calibrate_classes,
+    calibrate_sets, cosent, cosine_error, cross_entropy, distillation, distillation_normaliser,
+    dot_scores, dot_scores_backward, given_labels, kinds_with_metric, larger_is_better,
+    main_metric, matryoshka, mean_factor, metric_names, multiple_negatives, ordinal,
+    ordinal_normaliser, pearson, score_distillation, score_distillation_normaliser, spans,
+    spearman, squared_error, squared_error_normaliser, triplet, vector_distillation,
 };
 pub use tensorboard::TensorBoard;

@@ -29,9 +29,12 @@ use loss::softened_cross_entropy;
 #[cfg(test)]
 pub(crate) use loss::testing::some_logits;
 pub use loss::{
-    CrossEntropy, DISTILLATION_TEMPERATURE, binary_cross_entropy, binary_cross_entropy_normaliser,
-    cross_entropy, distillation, distillation_normaliser, mean_factor, ordinal, ordinal_normaliser,
-    squared_error, squared_error_normaliser,
+    CrossEntropy, DISTILLATION_TEMPERATURE, MultipleNegatives, ScoreLoss, TripletDistance,
+    binary_cross_entropy, binary_cross_entropy_normaliser, cosent, cosine_error, cross_entropy,
+    distillation, distillation_normaliser, dot_scores, dot_scores_backward, matryoshka,
+    mean_factor, multiple_negatives, ordinal, ordinal_normaliser, score_distillation,
+    score_distillation_normaliser, squared_error, squared_error_normaliser, triplet,
+    vector_distillation,
 };
 pub(crate) use loss::{Softmax, sigmoid};
 pub(crate) use metric::counted_spans;

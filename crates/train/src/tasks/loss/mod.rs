@@ -34,6 +34,8 @@
 //! that is not positive. A gradient can become infinite when a squared error's
 //! difference is near the largest f32; the loop stops at such a step.
 //!
+//! Losses over sentence vectors are in `vectors`.
+//!
 //! **To add a loss**: a file here with one function of this shape and one for
 //! its normaliser, a finite-difference test through `testing::check_gradient`,
 //! PyTorch's numbers in `reference/make_metric_goldens.py`.
@@ -43,6 +45,7 @@ mod cross_entropy;
 mod distillation;
 mod ordinal;
 mod squared_error;
+mod vectors;
 
 pub use binary_cross_entropy::{binary_cross_entropy, binary_cross_entropy_normaliser};
 pub use cross_entropy::{CrossEntropy, cross_entropy};
@@ -51,6 +54,11 @@ pub(crate) use distillation::{sigmoid_cross_entropy, softened_cross_entropy, squ
 pub(crate) use ordinal::{conditions, expected_ordinal, rank_probability};
 pub use ordinal::{ordinal, ordinal_normaliser};
 pub use squared_error::{squared_error, squared_error_normaliser};
+pub use vectors::{
+    MultipleNegatives, ScoreLoss, TripletDistance, cosent, cosine_error, dot_scores,
+    dot_scores_backward, matryoshka, multiple_negatives, score_distillation,
+    score_distillation_normaliser, triplet, vector_distillation,
+};
 
 /// Factor of each row's gradient: `weight / normaliser`, or 0 where
 /// the step has no labelled row.
