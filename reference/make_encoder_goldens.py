@@ -35,6 +35,7 @@ def main() -> None:
     for name in PLAIN:
         save_file(plain_goldens(arguments.models / name), arguments.out / f"{name}.safetensors")
     save_file(window_goldens(arguments.models / "tiny-modernbert"), arguments.out / "windows.safetensors")
+    save_file(length_goldens(arguments.models), arguments.out / "lengths.safetensors")
     for name in STACKS:
         save_file(stack_goldens(arguments.models / name), arguments.out / f"{name}.safetensors")
     tiny.write_json(arguments.out / "tiny_texts.json", tiny.TEXTS)
@@ -75,6 +76,34 @@ def window_goldens(folder: Path) -> dict[str, torch.Tensor]:
         goldens[f"{length}.input_ids"] = ids[0].int()
         goldens |= {f"{length}.hidden.{layer}": value[0, ::step].clone() for layer, value in enumerate(hidden)}
     return goldens
+
+
+@torch.no_grad()
+def length_goldens(models: Path) -> dict[str, torch.Tensor]:
+    """`{model}.{case}.input_ids` `[T]`, `{model}.{case}.hidden` `[rows kept, D]`: the last hidden states of odd token sequences.
+
+    Cases: `one` and `two` tokens, as many as the positions allow (`limit`), and tokens of padding inside (`padding`), which RoBERTa and MPNet do not count.
+    """
+    goldens = {}
+    for name in (name for name in PLAIN if not name.endswith("16")):
+        model = AutoModel.from_pretrained(models / name, dtype=torch.float32, attn_implementation="eager").eval()
+        config = model.config
+        # RoBERTa and MPNet have two rows of positions that no other token has.
+        limit = config.max_position_embeddings - (2 if name in ("tiny-roberta", "tiny-mpnet") else 0)
+        generator = torch.Generator().manual_seed(tiny.SEED)
+        draw = lambda count: torch.randint(5, config.vocab_size, (1, count), generator=generator)
+        padding = draw(12)
+        padding[0, [2, 3, 7, 11]] = config.pad_token_id
+        for case, ids in {"one": draw(1), "two": draw(2), "limit": draw(limit), "padding": padding}.items():
+            hidden = model(ids, attention_mask=torch.ones_like(ids)).last_hidden_state[0]
+            goldens[f"{name}.{case}.input_ids"] = ids[0].int()
+            goldens[f"{name}.{case}.hidden"] = hidden[:: length_step(len(hidden))].clone()
+    return goldens
+
+
+def length_step(tokens: int) -> int:
+    """Only every so-many-th row is kept, the last one included."""
+    return max(1, (tokens - 1) // 3) if tokens > 12 else 1
 
 
 def pool(hidden: torch.Tensor, mode: str) -> torch.Tensor:

@@ -29,13 +29,19 @@ pub struct EmbeddingTables<'a> {
     pub word: WordTable<'a>,
     /// `[positions, D]`; empty where the encoder has no table of them.
     pub position: &'a [f32],
+    /// The row of a sequence's first token in `position`; the row before it, if there is one, is
+    /// that of padding, whose token has the number of the row as its id.
+    pub first_position: usize,
     /// `[types, D]`; empty where the encoder has no token types.
     pub token_type: &'a [f32],
 }
 
 /// Embedding tables.
 impl Cpu<'_> {
-    /// `out[n] = word[id] + token_type[type] + position[n − beginning of its sequence]`
+    /// `out[n] = word[id] + token_type[type] + position[row]`
+    ///
+    /// The rows of positions count the tokens of a sequence from `first_position` on. A token of
+    /// padding that is part of a text has the row of padding, and is not counted.
     ///
     /// - `ids`, `type_ids`: `[N]`
     /// - `offsets`: `[B + 1]`
@@ -61,8 +67,8 @@ impl Cpu<'_> {
             // SAFETY: the rows of this sequence, which no other part has: offsets grow, as just
             // checked, and end at the length of `out`.
             let rows = unsafe { out.slice(start * width..end * width) };
-            for (position, row) in rows.chunks_exact_mut(width).enumerate() {
-                let n = start + position;
+            let positions = position_rows(tables.first_position, &ids[start..end]);
+            for ((n, row), position) in (start..).zip(rows.chunks_exact_mut(width)).zip(positions) {
                 match tables.word {
                     WordTable::Stored(table) => table.read_row(ids[n] as usize, row),
                     WordTable::Flat(table) => row.copy_from_slice(table_row(table, ids[n], width)),
@@ -80,6 +86,7 @@ impl Cpu<'_> {
     /// The backward of [`embed`](Self::embed): `dword[id] += dout[n]`, and so on.
     ///
     /// - `dout`: `[N, D]`
+    /// - `first_position`: as in [`EmbeddingTables`]
     /// - `dword`: `[V, D]`, `dposition`: `[positions, D]`, `dtoken_type`: `[types, D]`,
     ///   `None` for a table that is frozen
     ///
@@ -94,6 +101,7 @@ impl Cpu<'_> {
         ids: &[u32],
         type_ids: &[u32],
         offsets: &[usize],
+        first_position: usize,
         dout: &[f32],
         dword: Option<&mut [f32]>,
         dposition: Option<&mut [f32]>,
@@ -114,10 +122,24 @@ impl Cpu<'_> {
                 }
             };
             scatter(dword, TableRows::Of(ids));
-            scatter(dposition, TableRows::Positions(offsets));
+            scatter(dposition, TableRows::Positions { ids, offsets, first: first_position });
             scatter(dtoken_type, TableRows::Of(type_ids));
         });
     }
+}
+
+/// The row of the position table for each token of a sequence (`transformers`,
+/// `create_position_ids_from_input_ids` in `modeling_roberta.py`).
+fn position_rows(first: usize, ids: &[u32]) -> impl Iterator<Item = usize> {
+    let mut next = first;
+    ids.iter().map(move |id| {
+        let padding = *id as usize;
+        if padding + 1 == first {
+            return padding;
+        }
+        next += 1;
+        next - 1
+    })
 }
 
 fn check_lengths(width: usize, ids: &[u32], type_ids: &[u32], offsets: &[usize], rows: &[f32]) {
@@ -141,8 +163,12 @@ fn add(row: &mut [f32], other: &[f32]) {
 #[derive(Clone, Copy)]
 enum TableRows<'a> {
     Of(&'a [u32]),
-    /// Counted from the beginning of each sequence: `[B + 1]`.
-    Positions(&'a [usize]),
+    /// The [`position_rows`] of each sequence.
+    Positions {
+        ids: &'a [u32],
+        offsets: &'a [usize],
+        first: usize,
+    },
 }
 
 /// Adds some columns of `dout` to the rows of a table.
@@ -166,10 +192,14 @@ impl Op for Scatter<'_> {
                     self.add(n, *id as usize);
                 }
             }
-            TableRows::Positions(offsets) => {
+            TableRows::Positions { ids, offsets, first } => {
                 for sequence in offsets.windows(2) {
-                    for n in sequence[0]..sequence[1] {
-                        self.add(n, n - sequence[0]);
+                    let rows = position_rows(first, &ids[sequence[0]..sequence[1]]);
+                    for (n, row) in (sequence[0]..).zip(rows) {
+                        // As in PyTorch, the row of padding is not trained.
+                        if row >= first {
+                            self.add(n, row);
+                        }
                     }
                 }
             }
@@ -207,6 +237,7 @@ mod tests {
                 width: 2,
                 word,
                 position: &[10.0, 20.0, 30.0, 40.0],
+                first_position: 0,
                 token_type: &[100.0, 200.0, 300.0, 400.0],
             };
             let mut out = vec![f32::NAN; 6];
@@ -221,11 +252,20 @@ mod tests {
         }
     }
 
+    #[test]
+    fn padding_in_a_text_has_its_own_position_and_is_not_counted() {
+        let rows = |first, ids: &[u32]| position_rows(first, ids).collect::<Vec<_>>();
+        assert_eq!(rows(2, &[0, 5, 1, 6, 1, 2]), [2, 3, 1, 4, 1, 5]);
+        assert_eq!(rows(1, &[0, 0, 7]), [0, 0, 1]);
+        assert_eq!(rows(0, &[0, 1, 0]), [0, 1, 2]);
+    }
+
     struct Batch {
         ids: Vec<u32>,
         type_ids: Vec<u32>,
         offsets: Vec<usize>,
         dout: Vec<f32>,
+        first_position: usize,
     }
 
     impl Batch {
@@ -236,6 +276,7 @@ mod tests {
                 type_ids: ids.iter().map(|id| id % 2).collect(),
                 offsets: vec![0, 5, 5, 18, 37],
                 dout: numbers(37 * width, 1),
+                first_position: 0,
                 ids,
             }
         }
@@ -257,6 +298,7 @@ mod tests {
                 &self.ids[first..end],
                 &self.type_ids[first..end],
                 &offsets,
+                self.first_position,
                 &self.dout[first * width..end * width],
                 Some(word),
                 Some(position),
@@ -273,18 +315,26 @@ mod tests {
     fn gradients_follow_the_plain_loops() {
         for isa in Isa::available() {
             for width in [1, 5, 64, 70, 384] {
-                let batch = Batch::new(width);
-                let mut tables = gradients(width);
-                batch.gradients(&Team::solo(), isa, 0..4, &mut tables);
-                let positions = (0..5).chain(0..13).chain(0..19).collect::<Vec<usize>>();
-                let index = |ids: &[u32]| ids.iter().map(|id| *id as usize).collect::<Vec<_>>();
-                let rows = [index(&batch.ids), positions, index(&batch.type_ids)];
-                for ((table, before), rows) in tables.iter().zip(gradients(width)).zip(rows) {
-                    let mut exact = wide(&before);
-                    embed_backward_reference(&wide(&batch.dout), &rows, width, &mut exact);
-                    for (a, b) in table.iter().zip(exact) {
-                        // Up to 37 terms, below 20 on the way, each rounded to 2⁻²⁴ of it.
-                        assert!((f64::from(*a) - b).abs() < 4e-5, "{a}, not {b}");
+                for first_position in [0, 2] {
+                    let batch = Batch { first_position, ..Batch::new(width) };
+                    let mut tables = gradients(width);
+                    batch.gradients(&Team::solo(), isa, 0..4, &mut tables);
+                    let index = |ids: &[u32]| ids.iter().map(|id| Some(*id as usize)).collect();
+                    let positions = batch.offsets.windows(2).flat_map(|ends| {
+                        let rows = position_rows(first_position, &batch.ids[ends[0]..ends[1]]);
+                        // The row of padding has no gradient.
+                        rows.map(|row| (row >= first_position).then_some(row)).collect::<Vec<_>>()
+                    });
+                    let positions: Vec<_> = positions.collect();
+                    assert_eq!(positions.contains(&None), first_position > 0);
+                    let rows: [Vec<_>; 3] = [index(&batch.ids), positions, index(&batch.type_ids)];
+                    for ((table, before), rows) in tables.iter().zip(gradients(width)).zip(rows) {
+                        let mut exact = wide(&before);
+                        embed_backward_reference(&wide(&batch.dout), &rows, width, &mut exact);
+                        for (a, b) in table.iter().zip(exact) {
+                            // Up to 37 terms, below 20 on the way, each rounded to 2⁻²⁴ of it.
+                            assert!((f64::from(*a) - b).abs() < 4e-5, "{a}, not {b}");
+                        }
                     }
                 }
             }
@@ -306,6 +356,7 @@ mod tests {
                 width: 2,
                 word: WordTable::Flat(&tables[0]),
                 position: &tables[1],
+                first_position: 0,
                 token_type: &tables[2],
             };
             let mut out = vec![0.0; 8];
@@ -322,6 +373,7 @@ mod tests {
                 ids,
                 types,
                 &offsets,
+                0,
                 &dout,
                 Some(word),
                 Some(position),
@@ -366,6 +418,7 @@ mod tests {
             &batch.ids,
             &batch.type_ids,
             &batch.offsets,
+            0,
             &batch.dout,
             None,
             Some(&mut position),
@@ -378,9 +431,16 @@ mod tests {
 
     /// The plain loops: document and oracle of [`embed_backward`](Cpu::embed_backward), for one table.
     ///
-    /// - `rows`: `[N]`, the row of the table that each token came from
-    fn embed_backward_reference(dout: &[f64], rows: &[usize], width: usize, dtable: &mut [f64]) {
+    /// - `rows`: `[N]`, the row of the table that each token came from; `None` for a row without
+    ///   a gradient
+    fn embed_backward_reference(
+        dout: &[f64],
+        rows: &[Option<usize>],
+        width: usize,
+        dtable: &mut [f64],
+    ) {
         for (n, row) in rows.iter().enumerate() {
+            let Some(row) = row else { continue };
             for c in 0..width {
                 dtable[row * width + c] += dout[n * width + c];
             }

@@ -14,6 +14,16 @@ pub fn testdata() -> PathBuf {
     root().join("testdata")
 }
 
+/// The tiny models of all families, one for each that has parts or names of its own.
+pub const FAMILIES: [&str; 6] = [
+    "tiny-bert",
+    "tiny-distilbert",
+    "tiny-roberta",
+    "tiny-electra",
+    "tiny-mpnet",
+    "tiny-modernbert",
+];
+
 /// The folder of a tiny model in `testdata/models`.
 pub fn tiny_model(name: &str) -> PathBuf {
     testdata().join("models").join(name)

@@ -15,7 +15,9 @@ pub use classifiers::Classifier;
 pub use close::{assert_close, largest};
 #[cfg(unix)]
 pub use folders::put_pipe;
-pub use folders::{copy_folder, file_names, files_of, root, shared, testdata, tiny_model};
+pub use folders::{
+    FAMILIES, copy_folder, file_names, files_of, root, shared, testdata, tiny_model,
+};
 pub use golden::{Golden, golden_json};
 #[cfg(feature = "heads")]
 pub use heads::heads;

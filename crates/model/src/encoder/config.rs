@@ -26,7 +26,8 @@ pub struct EncoderConfig {
     pub intermediate_size: usize,
     /// The number of positions: the rows of the position table, if there is one.
     pub max_positions: usize,
-    /// The position of the first token of a sequence.
+    /// The position of the first token of a sequence: 0, or the one after the id of the padding
+    /// token.
     pub first_position: usize,
     /// The number of rows of the token type table; 0 if there is no table.
     pub type_vocab_size: usize,
@@ -91,13 +92,6 @@ impl EncoderConfig {
     /// Returns true if layers normalize before their blocks, false if after them.
     pub(crate) fn normalizes_first(&self) -> bool {
         self.family.tensors.input_norm.is_some()
-    }
-
-    /// The rows of a position table, or of its gradient, from the first position on.
-    ///
-    /// - `table`: `[max_positions, E]`, or empty
-    pub(crate) fn used_positions<'a>(&self, table: &'a [f32]) -> &'a [f32] {
-        table.get(self.first_position * self.embedding_size..).unwrap_or_default()
     }
 
     /// The longest sequence in tokens that the positions allow.

@@ -56,8 +56,10 @@ pub struct Encoder {
 /// The embedding tables.
 struct Tables {
     word: StoredTensor,
-    /// The rows of the position table from the first position on; empty if the encoder has none.
+    /// The position table; empty if the encoder has none.
     position: Vec<f32>,
+    /// The row of a sequence's first token in the position table.
+    first_position: usize,
     /// The token type table; empty if the encoder has none.
     token_type: Vec<f32>,
 }
@@ -68,6 +70,7 @@ impl Tables {
             width: self.word.columns(),
             word: WordTable::Stored(&self.word),
             position: &self.position,
+            first_position: self.first_position,
             token_type: &self.token_type,
         }
     }
@@ -127,14 +130,14 @@ impl Encoder {
             let projection = weights.projection.map(|layer| PackedLinear::stacked(&[layer], cpu));
             (projection, weights.layers.into_iter().enumerate().map(pack_layer).collect())
         });
-        let position = position.map(|table| table.to_vec()).unwrap_or_default();
         let longest = config.longest_sequence();
         let distance_bias =
             weights.distance_bias.map(|table| distance_bias::by_distance(&table, longest));
         Self {
             isa,
             tables: Tables {
-                position: config.used_positions(&position).to_vec(),
+                position: position.map(|table| table.to_vec()).unwrap_or_default(),
+                first_position: config.first_position,
                 token_type: token_type.map(|t| t.to_vec()).unwrap_or_default(),
                 word,
             },

@@ -28,7 +28,8 @@ impl Network {
         EmbeddingTables {
             width: self.config.embedding_size,
             word: WordTable::Flat(self.store.get(word)),
-            position: self.config.used_positions(position),
+            position,
+            first_position: self.config.first_position,
             token_type: token_type.map_or(&[], |entry| self.store.get(entry)),
         }
     }
@@ -124,12 +125,12 @@ impl Network {
             let mut tables = [None, None, None];
             tables[which] = table;
             let [word, position, token_type] = tables;
-            cpu.embed_backward(ids, type_ids, offsets, &dsum, word, position, token_type);
+            let first = self.config.first_position;
+            cpu.embed_backward(ids, type_ids, offsets, first, &dsum, word, position, token_type);
         };
         add_to_table(gradients.table_mut(*word, ids, width), 0);
         if let Some(position) = position {
-            let table = gradients.span_mut(*position..position + 1);
-            add_to_table(table.map(|table| &mut table[self.config.first_position * width..]), 1);
+            add_to_table(gradients.span_mut(*position..position + 1), 1);
         }
         if let Some(token_type) = token_type {
             add_to_table(gradients.span_mut(*token_type..token_type + 1), 2);
