@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 import transformers
 from safetensors.torch import save_file
-from transformers import AutoConfig, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 
 import tiny
 
@@ -30,11 +30,13 @@ OWN_CLASS = {"hidden": "classifier.dense", "output": "classifier.out_proj"}
 #: The layers of ModernBERT's heads, for texts and for tokens.
 PREDICTION_HEAD = {"hidden": "head.dense", "norm": "head.norm", "output": "classifier"}
 
-#: What precedes the suffix, and the layers of sequence and of token heads by role.
+#: The tiny model, what precedes the suffix, and the layers of sequence and of token heads by role.
 FAMILIES = {
     "bert": ("tiny-bert", "Bert", {"hidden": "bert.pooler.dense", "output": "classifier"}, {"output": "classifier"}),
     "distilbert": ("tiny-distilbert", "DistilBert", {"hidden": "pre_classifier", "output": "classifier"}, {"output": "classifier"}),
     "roberta": ("tiny-roberta", "Roberta", OWN_CLASS, {"output": "classifier"}),
+    "xlm-roberta": ("tiny-roberta", "XLMRoberta", OWN_CLASS, {"output": "classifier"}),
+    "camembert": ("tiny-roberta", "Camembert", OWN_CLASS, {"output": "classifier"}),
     "electra": ("tiny-electra", "Electra", OWN_CLASS, {"output": "classifier"}),
     "mpnet": ("tiny-mpnet", "MPNet", OWN_CLASS, {"output": "classifier"}),
     "modernbert": ("tiny-modernbert", "ModernBert", PREDICTION_HEAD, PREDICTION_HEAD),
@@ -46,6 +48,8 @@ MORE = {
         "many": (SEQUENCE, {"problem_type": "multi_label_classification"}, ["joy", "anger", "fear", "calm"]),
         "number": (SEQUENCE, {"classifier_dropout": 0.25}, ["LABEL_0"]),
     },
+    "xlm-roberta": {"many": (SEQUENCE, {"problem_type": "multi_label_classification"}, ["joy", "anger", "fear", "calm"])},
+    "camembert": {"number": (SEQUENCE, {"classifier_dropout": 0.25}, ["LABEL_0"])},
     "modernbert": {
         "mean": (SEQUENCE, {"classifier_pooling": "mean", "classifier_bias": True, "classifier_activation": "silu"}, ["yes", "no"]),
     },
@@ -74,10 +78,12 @@ def main() -> None:
 
 def classifier(folder: Path, name: str, keys: dict, labels: list[str], layers: dict[str, str], seed: str) -> tuple[dict, dict]:
     """The tensors of one case, and what its JSON says."""
-    config = AutoConfig.from_pretrained(
+    # The classes of XLM-RoBERTa and CamemBERT read the encoder of RoBERTa.
+    kind = getattr(transformers, name)
+    config = kind.config_class.from_pretrained(
         folder, id2label=dict(enumerate(labels)), label2id={label: i for i, label in enumerate(labels)}, **keys
     )
-    model = getattr(transformers, name).from_pretrained(folder, config=config, dtype=torch.float32).eval()
+    model = kind.from_pretrained(folder, config=config, dtype=torch.float32).eval()
     base = f"{model.base_model_prefix}."
     generator = torch.Generator().manual_seed(tiny.SEED + sum(seed.encode()))
     own = {key: value for key, value in model.named_parameters() if not key.startswith(base)}

@@ -10,8 +10,14 @@ use serde_json::Value;
 use crate::folders::{copy_folder, tiny_model};
 use crate::golden::Golden;
 
+/// The files of `testdata/golden/published-*`, one for each family.
+const NAMES: [&str; 8] =
+    ["bert", "distilbert", "roberta", "xlm-roberta", "camembert", "electra", "mpnet", "modernbert"];
+
 /// A classifier of `testdata/golden/published-NAME.*`.
 pub struct Classifier {
+    /// Name of the family.
+    pub name: &'static str,
     /// All classifiers of the file; names of tensors begin with that of the case.
     pub golden: Golden,
     /// Name of the case in the file.
@@ -19,16 +25,20 @@ pub struct Classifier {
 }
 
 impl Classifier {
-    /// All classifiers of a file.
-    pub fn all(name: &str) -> Vec<Self> {
-        let golden = || Golden::read(&format!("published-{name}"));
-        let cases = golden().json["cases"].as_object().unwrap().clone();
-        cases.into_iter().map(|(case, _)| Self { golden: golden(), case }).collect()
+    /// All classifiers of all families.
+    pub fn all() -> impl Iterator<Item = Self> {
+        NAMES.into_iter().flat_map(|name| {
+            let golden = Golden::read(&format!("published-{name}"));
+            let cases = golden.json["cases"].as_object().unwrap().clone();
+            cases.into_iter().map(move |(case, _)| Self::read(name, &case))
+        })
     }
 
-    /// The classifier `case` of a file.
+    /// The classifier `case` of a family.
     pub fn read(name: &str, case: &str) -> Self {
-        Self { golden: Golden::read(&format!("published-{name}")), case: case.to_owned() }
+        let name = NAMES.into_iter().find(|known| *known == name).unwrap();
+        let golden = Golden::read(&format!("published-{name}"));
+        Self { name, golden, case: case.to_owned() }
     }
 
     /// The entry of the case in the JSON file.

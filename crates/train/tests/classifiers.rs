@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use polyhead_model::{HeadWeights, ModelFolder};
 use polyhead_testing::Classifier;
-use polyhead_train::{RunConfig, Trainer, evaluate};
+use polyhead_train::{Ending, RunConfig, Trainer, evaluate};
 use serde_json::{Value, json};
 
 /// A row with the label that the golden's loss has for text `index`.
@@ -32,6 +32,24 @@ fn row(case: &str, labels: &[String], index: usize, text: &str) -> Value {
 
 /// A run of one step on the three texts of the golden, without dropout; its folder.
 fn trained(place: &Path, name: &str, case: &str, task: &str) -> Result<PathBuf, String> {
+    trained_with_dropout(place, name, case, &format!("dropout = 0\n{task}"))
+}
+
+/// [`trained`] with the head's dropout.
+fn trained_with_dropout(
+    place: &Path,
+    name: &str,
+    case: &str,
+    task: &str,
+) -> Result<PathBuf, String> {
+    let config = config(place, name, case, task);
+    let run = place.join("run");
+    let _ = fs::remove_dir_all(&run);
+    Trainer::new(config).train(&run, false).map_err(|error| error.to_string())?;
+    Ok(run)
+}
+
+fn config(place: &Path, name: &str, case: &str, task: &str) -> RunConfig {
     let classifier = Classifier::read(name, case);
     let model = classifier.write(place);
     let head = &ModelFolder::open(&model).unwrap().heads[0].spec;
@@ -44,13 +62,9 @@ fn trained(place: &Path, name: &str, case: &str, task: &str) -> Result<PathBuf, 
         "[encoder]\nmodel = {model:?}\ndropout = 0\nattention_dropout = 0\n\
          [data]\ntrain = \"rows.jsonl\"\n\
          [train]\nrecipe = \"full\"\nbatch_size = 3\nmax_steps = 1\nlog_every = 1\nlearning_rate = 0.01\nwarmup = 0\n\
-         [[task]]\nkind = \"{kind}\"\nfield = \"label\"\ndropout = 0\n{task}\n"
+         [[task]]\nkind = \"{kind}\"\nfield = \"label\"\n{task}\n"
     );
-    let config = RunConfig::parse(&text, &place.join("config.toml"), &[]).unwrap();
-    let run = place.join("run");
-    let _ = fs::remove_dir_all(&run);
-    Trainer::new(config).train(&run, false).map_err(|error| error.to_string())?;
-    Ok(run)
+    RunConfig::parse(&text, &place.join("config.toml"), &[]).unwrap()
 }
 
 fn first_line(run: &Path) -> Value {
@@ -61,21 +75,10 @@ fn first_line(run: &Path) -> Value {
 #[test]
 fn the_first_loss_is_that_of_pytorch() {
     let place = tempfile::tempdir().unwrap();
-    for (name, case) in [
-        ("bert", "sequence"),
-        ("bert", "many"),
-        ("bert", "number"),
-        ("bert", "tokens"),
-        ("distilbert", "sequence"),
-        ("distilbert", "tokens"),
-        ("roberta", "sequence"),
-        ("electra", "sequence"),
-        ("mpnet", "sequence"),
-        ("modernbert", "sequence"),
-        ("modernbert", "tokens"),
-    ] {
+    for classifier in Classifier::all() {
+        let (name, case) = (classifier.name, &classifier.case);
         let run = trained(place.path(), name, case, "name = \"label\"").unwrap();
-        let expected = f64::from(Classifier::read(name, case).get("loss")[0]);
+        let expected = f64::from(classifier.get("loss")[0]);
         let found = first_line(&run)["loss"].as_f64().unwrap();
         // Means of single-precision losses of logits within 1e-5.
         assert!(
@@ -151,6 +154,45 @@ fn a_task_of_another_name_takes_the_head_by_from() {
     let error = trained(place.path(), "bert", "sequence", "name = \"mood\"\nfrom = \"mod\"");
     let message = "task `mood`: from: expected a head of the starting model (label), found \"mod\"";
     assert_eq!(error.unwrap_err(), message);
+}
+
+/// The dropouts of `config.json`: `seq_classif_dropout`, `classifier_dropout`, and the defaults of the
+/// classes.
+#[test]
+fn a_task_has_the_dropout_of_the_classifier_unless_it_has_its_own() {
+    let place = tempfile::tempdir().unwrap();
+    let own = "name = \"label\"";
+    for (name, case, task, dropout) in [
+        ("distilbert", "sequence", own, 0.2),
+        ("bert", "number", own, 0.25),
+        ("modernbert", "sequence", "name = \"mood\"\nfrom = \"label\"", 0.0),
+        ("distilbert", "sequence", "name = \"label\"\ndropout = 0.1", 0.1),
+        // A head of its own.
+        ("distilbert", "sequence", "name = \"mood\"", 0.1),
+    ] {
+        let run = trained_with_dropout(place.path(), name, case, task).unwrap();
+        assert_eq!(ModelFolder::open(&run).unwrap().heads[0].spec.dropout, dropout, "{name}");
+        let config = RunConfig::from_file(&run.join("config.toml"), &[]).unwrap();
+        assert_eq!(config.tasks[0].dropout.get(), dropout, "{name}, {task}");
+    }
+}
+
+#[test]
+fn a_run_is_resumed_with_the_dropout_of_the_classifier() {
+    let place = tempfile::tempdir().unwrap();
+    for recipe in ["full", "auto"] {
+        let mut config = config(place.path(), "distilbert", "sequence", "name = \"label\"");
+        config.train.recipe = serde_json::from_value(json!(recipe)).unwrap();
+        config.train.max_steps = 4;
+        let run = place.path().join(recipe);
+        let mut trainer = Trainer::new(config.clone());
+        trainer.stop_flag().store(true, std::sync::atomic::Ordering::Relaxed);
+        let ending = trainer.train(&run, false).unwrap();
+        assert!(matches!(ending, Ending::Stopped { .. }), "{recipe}: {ending:?}");
+        let ending = Trainer::new(config).train(&run, true).unwrap();
+        assert!(matches!(ending, Ending::Finished(_)), "{recipe}: {ending:?}");
+        assert_eq!(ModelFolder::open(&run).unwrap().heads[0].spec.dropout, 0.2, "{recipe}");
+    }
 }
 
 #[test]

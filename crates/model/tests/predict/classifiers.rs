@@ -10,15 +10,10 @@ use polyhead_text::TextInput;
 
 use crate::model;
 
-/// The models of `testdata/golden/published-*`.
-const NAMES: [&str; 6] = ["bert", "distilbert", "roberta", "electra", "mpnet", "modernbert"];
-
+/// All classifiers with their descriptions.
 fn all() -> impl Iterator<Item = (String, Classifier)> {
-    NAMES.into_iter().flat_map(|name| {
-        let of_name =
-            move |classifier: Classifier| (format!("{name} {}", classifier.case), classifier);
-        Classifier::all(name).into_iter().map(of_name)
-    })
+    Classifier::all()
+        .map(|classifier| (format!("{} {}", classifier.name, classifier.case), classifier))
 }
 
 /// Words of a text, for heads that tag words; else the text.

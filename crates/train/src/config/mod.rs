@@ -219,7 +219,7 @@ settings! {
         /// The function after the hidden layer; only with `hidden`.
         #[serde(with = "words::word")]
         activation: Activation = Activation::Gelu,
-        /// Dropout before each linear layer of the head.
+        /// Dropout before each linear layer of the head. A task that takes over a classifier of transformers has its dropout, unless the key is written.
         dropout: BelowOne = BelowOne(0.1),
         /// The head's own learning rate. Absent: `head_learning_rate`.
         learning_rate: Option<NonNegative> = None,

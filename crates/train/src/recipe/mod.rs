@@ -107,7 +107,7 @@ fn fill_in(config: &RunConfig, facts: &Facts) -> Result<(RunConfig, RecipeLines)
 }
 
 /// The configuration with which the run in `directory` is resumed: keys that are not written are
-/// those that the run has from its recipe, whatever a recipe would choose now.
+/// those that the run has from its recipe or from a classifier, whatever they would be now.
 ///
 /// # Errors
 /// [`ErrorKind::Config`](crate::ErrorKind) if the keys that are set do not allow a value.
@@ -120,6 +120,14 @@ pub(crate) fn continued(config: &RunConfig, directory: &Path) -> Result<RunConfi
     let mut config = config.clone();
     if !set.contains("train.recipe") {
         config.train.recipe = run.train.recipe;
+    }
+    for task in &mut config.tasks {
+        let of_run = run.tasks.iter().find(|other| other.name == task.name);
+        if let (Some(of_run), false) =
+            (of_run, set.contains(&format!("task.{}.dropout", task.name)))
+        {
+            task.dropout = of_run.dropout;
+        }
     }
     if [config.train.recipe, run.train.recipe].contains(&Recipe::Full) {
         return Ok(config);

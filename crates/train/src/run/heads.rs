@@ -79,6 +79,23 @@ pub(super) fn heads(
     Ok((heads, known))
 }
 
+/// The configuration in which each task without a `dropout` of its own has that of the classifier of
+/// `transformers` that it takes over.
+pub(super) fn with_dropouts(config: &RunConfig, folder: &ModelFolder) -> RunConfig {
+    let set = config.set_keys();
+    let mut config = config.clone();
+    let heads = if folder.has_published_head() { &folder.heads[..] } else { &[] };
+    for task in &mut config.tasks {
+        let start = heads.iter().find(|head| head.spec.name == task.start_name());
+        if let Some(dropout) = start.and_then(|head| head.spec.dropout.try_into().ok())
+            && !set.contains(&format!("task.{}.dropout", task.name))
+        {
+            task.dropout = dropout;
+        }
+    }
+    config
+}
+
 /// The heads of the starting model that stay as they are, beside those of the tasks. A classifier that
 /// `transformers` has written is left out: its folder is not a model of tasks that are kept.
 pub(crate) fn kept_heads<'a>(

@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind};
 use crate::evaluate::choosing_metrics;
 use crate::freeze::FreezePlan;
 use crate::recipe;
-use crate::run::heads::{check_teachers, heads, pooling};
+use crate::run::heads::{check_teachers, heads, pooling, with_dropouts};
 use crate::run::notices::notices;
 use crate::run::plan::RunPlan;
 use crate::run::text_tokenizer::{Tokenized, tokenize};
@@ -66,7 +66,8 @@ impl Prepared {
         )?;
         let Tokenized { data, tokenizer, prompt_tokens } = tokenized;
         let max_length = tokenizer.max_length();
-        let (mut config, mut recipe) = recipe::resolve(config, &folder, &data)?;
+        let config = with_dropouts(config, &folder);
+        let (mut config, mut recipe) = recipe::resolve(&config, &folder, &data)?;
         let report = DataReport::of(&data, &choosing_metrics(&config));
         check_teachers(&config, &data)?;
 
