@@ -70,10 +70,9 @@ fn a_model_with_ragged_sizes_and_many_modules() {
     assert_invariant(|options| SentenceEncoder::load_with(folder, options).expect("the model"));
 }
 
-/// One model for each part that the others do not have.
 #[test]
-fn models_of_other_families() {
-    for name in ["tiny-electra", "tiny-mpnet", "tiny-modernbert"] {
+fn models_of_all_families() {
+    for name in polyhead_testing::FAMILIES {
         let folder = polyhead_testing::tiny_model(name);
         let folder = folder.to_str().expect("a path");
         assert_invariant(|options| SentenceEncoder::load_with(folder, options).expect("the model"));

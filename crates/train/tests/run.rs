@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 
 use common::place::{Notices, Place, finished};
 use polyhead_model::{ModelFolder, PoolingMode};
+use polyhead_testing::FAMILIES;
 use polyhead_train::{
     Ending, ErrorKind, Event, Observer, RunConfig, RunSummary, TaskSummary, Trainer,
 };
@@ -81,37 +82,42 @@ fn assert_same(
 
 #[test]
 fn one_result_on_any_threads_and_however_often_it_was_stopped() {
-    let place = Place::new();
-    let config = place.config("");
-    train(&config, &place.path("whole"), 1, &[]);
-    let whole = files(&place.path("whole"));
+    for model in FAMILIES {
+        let place = Place::new();
+        let config = place.config_of(model, "");
+        train(&config, &place.path("whole"), 1, &[]);
+        let whole = files(&place.path("whole"));
 
-    train(&config, &place.path("threads"), 2, &[]);
-    assert_same(&files(&place.path("threads")), &whole, "2 threads");
+        train(&config, &place.path("threads"), 2, &[]);
+        assert_same(&files(&place.path("threads")), &whole, &format!("{model}, 2 threads"));
 
-    // In the middle of a window of lines, at a phase's border, between evaluations.
-    for (i, stops) in [&[3][..], &[8, 9], &[12, 17, 18], &[1, 2, 29]].into_iter().enumerate() {
-        let run = place.path(&format!("stopped-{i}"));
-        train(&config, &run, 1 + i % 3, stops);
-        assert_same(&files(&run), &whole, &format!("stopped after {stops:?}"));
+        // At a phase's border, in the middle of a window of lines, between evaluations.
+        let everywhere = [&[12, 17, 18][..], &[3], &[8, 9], &[1, 2, 29]];
+        let count = if model == FAMILIES[0] { 4 } else { 2 };
+        for (i, stops) in everywhere.into_iter().take(count).enumerate() {
+            let run = place.path(&format!("stopped-{i}"));
+            train(&config, &run, 1 + i % 3, stops);
+            assert_same(&files(&run), &whole, &format!("{model}, stopped after {stops:?}"));
+        }
     }
 }
 
 #[test]
 fn kept_hidden_states_change_no_bit() {
-    let place = Place::new();
-    let without = RunConfig { ..place.config("") };
-    let mut results = Vec::new();
-    for (i, cache_bytes) in [0, 100_000_000, 20_000].into_iter().enumerate() {
-        let mut config = without.clone();
-        config.train.cache_bytes = cache_bytes;
-        let run = place.path(&format!("run-{i}"));
-        train(&config, &run, 2, if i == 1 { &[11] } else { &[] });
-        results.push(files(&run));
-    }
-    for found in &results[1..] {
-        for name in ["model/model.safetensors", "model/heads.safetensors", "metrics.jsonl"] {
-            assert!(found[name] == results[0][name], "{name} differs");
+    for model in FAMILIES {
+        let place = Place::new();
+        let mut results = Vec::new();
+        for (i, cache_bytes) in [0, 100_000_000, 20_000].into_iter().enumerate() {
+            let mut config = place.config_of(model, "");
+            config.train.cache_bytes = cache_bytes;
+            let run = place.path(&format!("run-{i}"));
+            train(&config, &run, 2, if i == 1 { &[11] } else { &[] });
+            results.push(files(&run));
+        }
+        for found in &results[1..] {
+            for name in ["model/model.safetensors", "model/heads.safetensors", "metrics.jsonl"] {
+                assert!(found[name] == results[0][name], "{model}: {name} differs");
+            }
         }
     }
 }

@@ -1,9 +1,10 @@
 //! The answers for a text have the same bits alone, in any batch, in any order and on any number
 //! of threads.
 
-use polyhead_model::{Answer, MultiTaskModel, Predictions, RequestOptions, TextAnswer};
+use polyhead_model::{Answer, MultiTaskModel, Precision, Predictions, RequestOptions, TextAnswer};
+use polyhead_testing::FAMILIES;
 
-use crate::{model, texts, with_heads};
+use crate::{model, model_in, texts, with_heads};
 
 /// Everything that is said of a text, as bits.
 fn bits(text: &TextAnswer) -> Vec<u32> {
@@ -21,28 +22,36 @@ fn ask(model: &MultiTaskModel, texts: &[impl AsRef<str>]) -> Predictions {
 
 #[test]
 fn answers_do_not_depend_on_the_batch() {
-    for name in ["tiny-bert", "st6-multi"] {
-        let texts = texts(120);
-        let two = model(with_heads(name), 2);
-        let expected = ask(&two, &texts);
-        let check = |what: &str, found: &Predictions, rows: &mut dyn Iterator<Item = usize>| {
-            for (row, i) in rows.enumerate() {
-                let (found, expected) = (bits(&found.texts[row]), bits(&expected.texts[i]));
-                assert_eq!(found, expected, "{name}: {what}: text {i}: {:?}", texts[i]);
-            }
-        };
-        for (i, text) in texts.iter().enumerate() {
-            check("alone", &ask(&two, &[text]), &mut std::iter::once(i));
+    for name in FAMILIES.into_iter().chain(["st6-multi"]) {
+        for precision in [Precision::F32, Precision::Int8] {
+            check_answers(name, precision);
         }
-        let backwards: Vec<&String> = texts.iter().rev().collect();
-        check("backwards", &ask(&two, &backwards), &mut (0..120).rev());
-        for (batch, texts) in texts.chunks(17).enumerate() {
-            check("batches of 17", &ask(&two, texts), &mut (batch * 17..120).take(texts.len()));
+    }
+}
+
+fn check_answers(name: &str, precision: Precision) {
+    let model = |threads| model_in(precision, with_heads(name), threads);
+    let texts = texts(120);
+    let two = model(2);
+    let expected = ask(&two, &texts);
+    let check = |what: &str, found: &Predictions, rows: &mut dyn Iterator<Item = usize>| {
+        for (row, i) in rows.enumerate() {
+            let (found, expected) = (bits(&found.texts[row]), bits(&expected.texts[i]));
+            let text = &texts[i];
+            assert_eq!(found, expected, "{name}, {precision:?}: {what}: text {i}: {text:?}");
         }
-        for threads in [1, 3] {
-            let found = ask(&model(with_heads(name), threads), &texts);
-            check(&format!("{threads} threads"), &found, &mut (0..120));
-        }
+    };
+    for (i, text) in texts.iter().enumerate() {
+        check("alone", &ask(&two, &[text]), &mut std::iter::once(i));
+    }
+    let backwards: Vec<&String> = texts.iter().rev().collect();
+    check("backwards", &ask(&two, &backwards), &mut (0..120).rev());
+    for (batch, texts) in texts.chunks(17).enumerate() {
+        check("batches of 17", &ask(&two, texts), &mut (batch * 17..120).take(texts.len()));
+    }
+    for threads in [1, 3] {
+        let found = ask(&model(threads), &texts);
+        check(&format!("{threads} threads"), &found, &mut (0..120));
     }
 }
 

@@ -9,7 +9,7 @@ mod options;
 mod reference;
 mod words;
 
-use polyhead_model::{HeadWeights, LoadOptions, ModelFolder, MultiTaskModel};
+use polyhead_model::{HeadWeights, LoadOptions, ModelFolder, MultiTaskModel, Precision};
 
 /// A tiny folder of `testdata`.
 fn folder(name: &str) -> ModelFolder {
@@ -24,7 +24,12 @@ fn with_heads(name: &str) -> ModelFolder {
 }
 
 fn model(folder: ModelFolder, threads: usize) -> MultiTaskModel {
-    MultiTaskModel::from_folder(folder, &LoadOptions::default().threads(threads)).unwrap()
+    model_in(Precision::F32, folder, threads)
+}
+
+fn model_in(precision: Precision, folder: ModelFolder, threads: usize) -> MultiTaskModel {
+    let options = LoadOptions::default().threads(threads).precision(precision);
+    MultiTaskModel::from_folder(folder, &options).unwrap()
 }
 
 /// Texts of 0 to 24 words, some longer than the models read: always the same.

@@ -41,9 +41,14 @@ impl Place {
         self.0.path().join(name)
     }
 
-    /// 30 steps of 6 rows in 3 parts, dropout, two phases of freezing.
+    /// [`config_of`](Self::config_of) `tiny-bert`.
     pub(crate) fn config(&self, more: &str) -> RunConfig {
-        let model = polyhead_testing::tiny_model("tiny-bert");
+        self.config_of("tiny-bert", more)
+    }
+
+    /// 30 steps of 6 rows in 3 parts, dropout, two phases of freezing, for a tiny model.
+    pub(crate) fn config_of(&self, model: &str, more: &str) -> RunConfig {
+        let model = polyhead_testing::tiny_model(model);
         let text = format!(
             r#"
             seed = 3

@@ -103,10 +103,9 @@ fn threads_and_parts_do_not_change_bits() {
     }
 }
 
-/// The bias that layers share, and the layer after narrow embeddings.
 #[test]
-fn parts_of_other_families_do_not_change_bits() {
-    for model in ["tiny-mpnet", "tiny-electra", "tiny-modernbert"] {
+fn parts_of_all_families_do_not_change_bits() {
+    for model in polyhead_testing::FAMILIES {
         for trains in [(|_| true) as fn(ParameterGroup) -> bool, upper_half] {
             let (plain, _) = five_steps_of(model, PLAIN, "", &trains);
             for (threads, accumulation, cache) in [(2, 1, None), (1, 2, None), (3, 5, Some(4000))] {
