@@ -162,8 +162,12 @@ fn check_unsupported(json: &Map<String, Value>) -> Result<(), Error> {
             }
         }
     }
-    if let Some(Value::Object(scaling)) = json.get("rope_scaling") {
-        rotary_json::check_default(scaling, "rope_scaling")?;
+    match json.get("rope_scaling") {
+        None | Some(Value::Null) => {}
+        Some(Value::Object(scaling)) => rotary_json::check_default(scaling, "rope_scaling")?,
+        Some(other) => {
+            fail!(Format, "`rope_scaling`: expected an object, found {}", describe(other));
+        }
     }
     if json.get("pruned_heads").is_some_and(sets_something) {
         fail!(Unsupported, "`pruned_heads`: expected none, found some");

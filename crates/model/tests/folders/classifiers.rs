@@ -159,7 +159,8 @@ fn classifiers_that_do_not_fit_are_refused() {
             "many",
             |config, _| config["problem_type"] = json!("regression"),
             ErrorKind::Unsupported,
-            "`id2label`: expected 1 label for regression, found 4",
+            "`id2label`: expected 1 label for regression, found 4; a regression of several numbers is \
+             not read",
         ),
         (
             "sequence",

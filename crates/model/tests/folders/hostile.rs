@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::tiny_models::Copy;
 use polyhead_model::{ErrorKind, ModelFolder};
-use polyhead_testing::tiny_model;
+use polyhead_testing::{FAMILIES, tiny_model};
 use serde_json::json;
 
 /// One thing wrong with a folder, and what must be said about it.
@@ -411,6 +411,52 @@ fn modules_that_do_not_fit_are_named() {
     ]);
 }
 
+/// A `config.json` that asks for what the encoder does not compute: the message has key and value.
+#[test]
+fn keys_of_other_arithmetic_are_refused_in_every_family() {
+    let everywhere = [
+        ("position_embedding_type", json!("relative_key_query"), "found \"relative_key_query\""),
+        ("is_decoder", json!(true), "found true"),
+        ("add_cross_attention", json!(true), "found true"),
+        ("is_encoder_decoder", json!(true), "found true"),
+        ("rope_scaling", json!({"type": "linear", "factor": 2.0}), "found \"linear\""),
+        ("rope_scaling", json!({"rope_type": "default", "factor": 8}), "`rope_scaling.factor`"),
+        ("rope_scaling", json!(4), "`rope_scaling`: expected an object, found 4"),
+        ("pruned_heads", json!({"1": [0]}), "expected none, found some"),
+        ("quantization_config", json!({"bits": 4}), "expected none, found one"),
+        ("auto_map", json!({"AutoModel": "own.Model"}), "found \"own.Model\""),
+        ("model_type", json!("deberta"), "found \"deberta\", whose attention"),
+        ("model_type", json!("t5"), "found \"t5\", an encoder with a decoder"),
+        ("model_type", json!("qwen3"), "found \"qwen3\", a decoder"),
+    ];
+    for name in FAMILIES {
+        for (key, value, expected) in &everywhere {
+            let copy = Copy::of(name);
+            copy.edit("config.json", |config| config[*key] = value.clone());
+            let (_, message) = copy.error();
+            assert!(message.contains("config.json: "), "{name}: {message}");
+            assert!(message.contains(&format!("`{key}")), "{name}, {key}: {message}");
+            assert!(message.contains(expected), "{name}, {key}: {message}");
+        }
+    }
+}
+
+/// A tokenizer of another model has ids beyond the rows of the encoder.
+#[test]
+fn a_tokenizer_of_a_larger_vocabulary_is_refused_in_every_family() {
+    for name in FAMILIES {
+        let copy = Copy::of(name);
+        let rows = copy.open().unwrap().config.vocab_size;
+        copy.edit("tokenizer.json", |tokenizer| {
+            let vocab = tokenizer["model"]["vocab"].as_object_mut().unwrap();
+            vocab.insert("onemore".to_owned(), json!(rows));
+        });
+        let error = crate::load(copy.folder.path()).err().unwrap();
+        let expected = format!("the tokenizer gives ids up to {rows}, the encoder has {rows} rows");
+        assert!(error.contains(&expected), "{name}: {error}");
+    }
+}
+
 /// The tensors that not every family has, absent or of another shape.
 #[test]
 fn parts_of_other_families_are_checked_like_all_tensors() {
@@ -418,10 +464,18 @@ fn parts_of_other_families_are_checked_like_all_tensors() {
         ("tiny-mpnet", "encoder.relative_attention_bias.weight", [2, 32], "[32, 2]"),
         ("tiny-electra", "embeddings_project.weight", [12, 20], "[20, 12]"),
         ("tiny-roberta", "embeddings.position_embeddings.weight", [20, 66], "[66, 20]"),
+        ("tiny-modernbert", "layers.1.attn.Wqkv.weight", [20, 60], "[60, 20]"),
+        ("tiny-modernbert", "layers.2.mlp.Wi.weight", [28, 40], "[56, 20]"),
+        ("tiny-modernbert", "layers.3.mlp.Wo.weight", [28, 20], "[20, 28]"),
+        ("tiny-modernbert", "layers.1.attn_norm.weight", [4, 5], "[20]"),
+        ("tiny-modernbert", "final_norm.weight", [1, 20], "[20]"),
     ] {
         let copy = Copy::of(name);
         copy.edit_tensors("model.safetensors", |tensors| {
-            tensors.iter_mut().find(|t| t.name == tensor).unwrap().shape = found.to_vec();
+            let at = tensors.iter_mut().find(|t| t.name == tensor).unwrap();
+            let count = |shape: &[u64]| shape.iter().product::<u64>();
+            assert_eq!(count(&at.shape), count(&found), "{tensor}");
+            at.shape = found.to_vec();
         });
         let (kind, message) = copy.error();
         assert_eq!(kind, ErrorKind::Format, "{message}");

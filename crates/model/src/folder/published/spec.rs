@@ -42,7 +42,11 @@ pub(super) fn read(
     if !kind.has_labels() {
         if labels.len() != 1 {
             let found = labels.len();
-            fail!(Unsupported, "`id2label`: expected 1 label for {problem}, found {found}");
+            fail!(
+                Unsupported,
+                "`id2label`: expected 1 label for {problem}, found {found}; a regression of several \
+                 numbers is not read"
+            );
         }
         labels.clear();
     }
