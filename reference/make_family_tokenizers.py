@@ -1,4 +1,4 @@
-"""Trains small tokenizers of RoBERTa, ModernBERT, XLM-RoBERTa and CamemBERT into `testdata/tokenizers`,
+"""Makes small tokenizers of RoBERTa, ModernBERT, XLM-RoBERTa, CamemBERT and MPNet in `testdata/tokenizers`,
 and writes their ids, type ids, offsets and words of awkward strings into `testdata/golden/tokenizer-families.json`.
 
     python reference/make_family_tokenizers.py
@@ -18,6 +18,7 @@ import sentencepiece
 from tokenizers import AddedToken, Encoding, Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import AutoTokenizer
 
+import tiny
 from make_tokenizer_goldens import CUT, PAIRS, TEXTS
 
 # What is put in place of characters: small stand-ins for the tables of published models.
@@ -44,6 +45,7 @@ BLANKS = [
     "hello <mask> world <mask>",
     "hello   <mask>.",
     "</s> <s>the<s> <unk><pad>",
+    "[UNK] [unk]  <MASK> <Mask>the",
     "🙂 🙂🙂 👍🏽the",
     "漢 字 漢字 the漢",
     "e\u0301te\u0301  \u0301x",
@@ -89,6 +91,10 @@ def make_folders(folders: Path) -> None:
     for name in ["xlm-roberta", "camembert"]:
         folder = new(folders / f"{name}-file", {"model_type": name})
         (folder / "sentencepiece.bpe.model").write_bytes(model)
+
+    mpnet = new(folders / "mpnet-vocab", {"model_type": "mpnet"})
+    words = ["<s>", "<pad>", "</s>", "<unk>", "[UNK]", *tiny.vocabulary()[len(tiny.SPECIALS) :], "<mask>"]
+    (mpnet / "vocab.txt").write_text("".join(f"{word}\n" for word in words), encoding="utf-8")
 
     # The steps that earlier versions of transformers wrote.
     old = new(folders / "unigram-json", {"model_type": "xlm-roberta"})

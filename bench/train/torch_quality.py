@@ -123,9 +123,9 @@ class Model:
         from transformers import AutoConfig, AutoModel
 
         self.tasks, self.pooling = tasks, arguments.pooling
-        bert = AutoConfig.from_pretrained(arguments.model).model_type == "bert"
-        names = ["hidden_dropout_prob", "attention_probs_dropout_prob"] if bert else ["dropout", "attention_dropout"]
-        options = dict.fromkeys(names, arguments.dropout) | ({"add_pooling_layer": False} if bert else {})
+        like_bert = hasattr(AutoConfig.from_pretrained(arguments.model), "hidden_dropout_prob")
+        names = ["hidden_dropout_prob", "attention_probs_dropout_prob"] if like_bert else ["dropout", "attention_dropout"]
+        options = dict.fromkeys(names, arguments.dropout) | ({"add_pooling_layer": False} if like_bert else {})
         encoder = AutoModel.from_pretrained(arguments.model, dtype=torch.float32, **options)
         heads = {task.name: torch.nn.Linear(encoder.config.hidden_size, len(task.labels)) for task in tasks}
         for head in heads.values():
@@ -223,7 +223,7 @@ def parameter_groups(arguments: argparse.Namespace, model: Model) -> list[dict]:
         layer = re.search(r"\.layer\.(\d+)\.", name)
         depth = layers - 1 - int(layer[1]) if layer else layers
         rate = arguments.head_lr if name.startswith("heads.") else arguments.lr * arguments.layer_decay**depth
-        plain = name.endswith(".bias") or "norm" in name.lower()
+        plain = "bias" in name or "norm" in name.lower()
         group = {"params": [], "lr": rate, "weight_decay": 0.0 if plain else arguments.weight_decay}
         groups.setdefault((rate, plain), group)["params"].append(parameter)
     return list(groups.values())

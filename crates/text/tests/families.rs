@@ -1,4 +1,4 @@
-//! Tokenizers of RoBERTa, ModernBERT, XLM-RoBERTa and CamemBERT, compared with Python, and their
+//! Tokenizers of RoBERTa, ModernBERT, XLM-RoBERTa, CamemBERT and MPNet, compared with Python, and their
 //! files in damaged forms.
 //!
 //! `reference/make_family_tokenizers.py` makes the folders and the file.
@@ -65,7 +65,7 @@ fn compare(batch: &TokenBatch, index: usize, expected: &GoldenTokens, case: &str
 #[test]
 fn folders_of_every_form_give_the_tokens_of_python() {
     let goldens: FamilyGoldens = golden_json("tokenizer-families.json");
-    assert_eq!(goldens.models.len(), 5);
+    assert_eq!(goldens.models.len(), 6);
     for (name, entries) in &goldens.models {
         let tokenizer = Tokenizer::from_files(files_of(folder(name))).unwrap();
         assert!(entries.len() > 40, "{} entries", entries.len());
@@ -330,7 +330,9 @@ fn hostile_models_in_json_are_named_or_harmless() {
 /// A text of megabytes has the tokens of its beginning, and is counted to its end.
 #[test]
 fn long_texts_are_cut_by_every_tokenizer() {
-    for name in ["roberta-files", "modernbert-json", "xlm-roberta-file", "unigram-json"] {
+    for name in
+        ["roberta-files", "modernbert-json", "xlm-roberta-file", "unigram-json", "mpnet-vocab"]
+    {
         let tokenizer = Tokenizer::from_files(files_of(folder(name))).unwrap();
         let segment = "the café  isn't\u{3000}漢字, <mask> \n";
         let all =

@@ -85,6 +85,7 @@ impl TokenizerConfig {
             Some("roberta") => "RobertaTokenizer",
             Some("xlm-roberta") => "XLMRobertaTokenizer",
             Some("camembert") => "CamembertTokenizer",
+            Some("mpnet") => "MPNetTokenizer",
             _ => return,
         };
         self.keys.insert("tokenizer_class".to_owned(), class.into());

@@ -61,22 +61,23 @@ impl Tokenizer {
         Self::finish(json::parse(json, &config)?, JSON_FILE, &config)
     }
 
-    /// Loads the bytes of a BERT `vocab.txt`, one token a line, and of the
+    /// Loads the bytes of a `vocab.txt` of BERT or MPNet, one token a line, and of the
     /// `tokenizer_config.json` beside it, if there is one.
     ///
     /// The config sets `do_lower_case`, `tokenize_chinese_chars`, `strip_accents`, the special
-    /// tokens, `model_max_length`, and by `model_input_names` if the model reads token types. Absent keys have the values of bert-base-uncased.
+    /// tokens, `model_max_length`, and by `model_input_names` if the model reads token types. Absent keys have the values of
+    /// bert-base-uncased or, if `tokenizer_class` is MPNet's, of mpnet-base.
     ///
     /// # Errors
     /// `TooLarge` above 256 MiB; `Damaged` if a file does not hold what it should, or a special
-    /// token is not in the vocabulary; `Unsupported` if the config names a class other than BERT's.
+    /// token is not in the vocabulary; `Unsupported` if the config names a class other than BERT's and MPNet's.
     pub fn from_vocab(vocab: &[u8], config: Option<&[u8]>) -> Result<Self, TokenizerError> {
         check_size(VOCAB_FILE, vocab.len() as u64)?;
         let config = TokenizerConfig::parse(config)?;
         Self::finish(vocab::build(vocab, &config)?, VOCAB_FILE, &config)
     }
 
-    /// Loads `tokenizer.json` of a model folder, or without it `vocab.txt` of a BERT, `vocab.json`
+    /// Loads `tokenizer.json` of a model folder, or without it `vocab.txt` of a BERT or MPNet, `vocab.json`
     /// and `merges.txt` of a RoBERTa, or `sentencepiece.bpe.model` of an XLM-RoBERTa or CamemBERT;
     /// always with `tokenizer_config.json`, if present.
     ///

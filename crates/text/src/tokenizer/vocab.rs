@@ -1,10 +1,12 @@
-//! A BERT tokenizer from `vocab.txt`, for folders without a tokenizer.json.
+//! A tokenizer of word pieces, BERT's or MPNet's, from `vocab.txt`, for folders without a
+//! tokenizer.json.
 
 use tokenizers::models::wordpiece::WordPiece;
 use tokenizers::normalizers::bert::BertNormalizer;
 use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::processors::bert::BertProcessing;
-use tokenizers::{AddedToken, Model, NormalizerWrapper};
+use tokenizers::processors::roberta::RobertaProcessing;
+use tokenizers::{AddedToken, Model, NormalizerWrapper, PostProcessorWrapper};
 
 use super::catch_panic::catch_panic;
 use super::config::{CONFIG_FILE, TokenizerConfig};
@@ -13,8 +15,8 @@ use crate::error::{Cause, TokenizerError};
 /// The file's name, for messages.
 pub(crate) const VOCAB_FILE: &str = "vocab.txt";
 
-/// Python classes whose vocab.txt holds BERT's word pieces. Other classes use the same file name
-/// for other things (RoBERTa's template, MeCab's words).
+/// Python classes whose vocab.txt holds BERT's word pieces, in BERT's template. Other classes use
+/// the same file name for other things (MeCab's words).
 const BERT_CLASSES: [&str; 8] = [
     "BertTokenizer",
     "DistilBertTokenizer",
@@ -25,6 +27,9 @@ const BERT_CLASSES: [&str; 8] = [
     "LayoutLMTokenizer",
     "RetriBertTokenizer",
 ];
+
+/// The class with BERT's word pieces in the template of RoBERTa.
+const MPNET_CLASS: &str = "MPNetTokenizer";
 
 /// Words of more characters become the unknown token; no BERT model changes this.
 const LONGEST_WORD: usize = 100;
@@ -37,35 +42,46 @@ pub(crate) fn build(
     vocab: &[u8],
     config: &TokenizerConfig,
 ) -> Result<tokenizers::Tokenizer, TokenizerError> {
-    if let Some(class) = config.tokenizer_class()?.filter(|class| !is_bert_class(class)) {
+    let mpnet = config.is_class(MPNET_CLASS)?;
+    if let Some(class) = config.tokenizer_class()?.filter(|class| !mpnet && !is_bert_class(class)) {
         let message = format!(
-            "`tokenizer_class`: expected a BERT class beside {VOCAB_FILE}, found `{class}`; save it \
-             with a tokenizer.json"
+            "`tokenizer_class`: expected a BERT class or {MPNET_CLASS} beside {VOCAB_FILE}, found \
+             `{class}`; save it with a tokenizer.json"
         );
         return Err(TokenizerError::unsupported(CONFIG_FILE, message));
     }
-    let role = |key: &str, default: &str| -> Result<String, TokenizerError> {
-        Ok(config.token(key)?.unwrap_or_else(|| default.to_owned()))
+    let role = |key: &str, of_bert: &str, of_mpnet: &str| {
+        let default = if mpnet { of_mpnet } else { of_bert };
+        // Only MPNet's mask takes the blank before it, as a word of RoBERTa does.
+        let strips = mpnet && key == "mask_token";
+        config.added_token(key, AddedToken::from(default, true).lstrip(strips))
     };
-    let unknown = role("unk_token", "[UNK]")?;
-    let separator = role("sep_token", "[SEP]")?;
-    let classifier = role("cls_token", "[CLS]")?;
-    let optional = [role("pad_token", "[PAD]")?, role("mask_token", "[MASK]")?];
+    let unknown = role("unk_token", "[UNK]", "[UNK]")?;
+    let separator = role("sep_token", "[SEP]", "</s>")?;
+    let classifier = role("cls_token", "[CLS]", "<s>")?;
+    let mut optional =
+        vec![role("pad_token", "[PAD]", "<pad>")?, role("mask_token", "[MASK]", "<mask>")?];
+    if mpnet {
+        optional.extend([role("bos_token", "", "<s>")?, role("eos_token", "", "</s>")?]);
+    }
 
-    let model = word_pieces(vocab, &unknown)?;
-    let find = |token: &str| {
-        model.token_to_id(token).ok_or_else(|| {
+    let model = word_pieces(vocab, &unknown.content)?;
+    let find = |token: &AddedToken| {
+        let token = &token.content;
+        let id = model.token_to_id(token).ok_or_else(|| {
             TokenizerError::damaged(VOCAB_FILE, format!("expected the token `{token}`, found none"))
-        })
+        })?;
+        Ok((token.clone(), id))
     };
     find(&unknown)?;
-    let separator_id = find(&separator)?;
-    let classifier_id = find(&classifier)?;
+    let ends = (find(&separator)?, find(&classifier)?);
 
-    let mut special = vec![unknown, separator.clone(), classifier.clone()];
+    let mut special = vec![unknown, separator, classifier];
     // A vocabulary without padding or mask tokens works: nothing here produces them.
-    special.extend(optional.into_iter().filter(|token| model.token_to_id(token).is_some()));
-    special.extend(config.additional_special_tokens()?);
+    special
+        .extend(optional.into_iter().filter(|token| model.token_to_id(&token.content).is_some()));
+    let more = config.additional_special_tokens()?.into_iter();
+    special.extend(more.map(|token| AddedToken::from(token, true)));
 
     let normalizer = BertNormalizer::new(
         true,
@@ -73,18 +89,19 @@ pub(crate) fn build(
         config.flag("strip_accents")?,
         config.flag("do_lower_case")?.unwrap_or(true),
     );
+    let template: PostProcessorWrapper = if mpnet {
+        RobertaProcessing::new(ends.0, ends.1).into()
+    } else {
+        BertProcessing::new(ends.0, ends.1).into()
+    };
     let mut tokenizer = tokenizers::Tokenizer::new(model);
     catch_panic(|| {
         tokenizer.with_normalizer(Some(normalizer))?;
         tokenizer.with_pre_tokenizer(Some(BertPreTokenizer));
-        tokenizer.with_post_processor(Some(BertProcessing::new(
-            (separator, separator_id),
-            (classifier, classifier_id),
-        )));
+        tokenizer.with_post_processor(Some(template));
         Ok(())
     })
     .map_err(TokenizerError::damaged_by(VOCAB_FILE, NO_PIECES))?;
-    let special = special.into_iter().map(|token| AddedToken::from(token, true)).collect();
     add_tokens(&mut tokenizer, special, VOCAB_FILE, config)?;
     Ok(tokenizer)
 }
@@ -233,6 +250,27 @@ mod tests {
     }
 
     #[test]
+    fn mpnet_has_its_own_special_tokens_and_template() {
+        let vocab = "<s>\n<pad>\n</s>\n<unk>\n[UNK]\nthe\n<x>\n<mask>\n";
+        let build = |config: &str| {
+            let config = TokenizerConfig::parse(Some(config.as_bytes())).unwrap();
+            build(vocab.as_bytes(), &config).unwrap()
+        };
+        let tokens = |config: &str, text: &str| {
+            build(config).encode(text, true).unwrap().get_tokens().to_vec()
+        };
+        let class = r#"{"tokenizer_class": "MPNetTokenizer"}"#;
+        assert_eq!(tokens(class, "the  <mask> x"), ["<s>", "the", "  <mask>", "[UNK]", "</s>"]);
+        let pair = build(class).encode(("the", "the"), true).unwrap();
+        assert_eq!(pair.get_tokens(), ["<s>", "the", "</s>", "</s>", "the", "</s>"]);
+        assert_eq!(pair.get_type_ids(), [0; 6]);
+        let changed = r#"{"tokenizer_class": "MPNetTokenizerFast", "sep_token": {"content": "<x>"},
+            "unk_token": "<unk>", "mask_token": {"content": "<mask>", "lstrip": false}}"#;
+        // Without its switch the mask leaves the blanks before it.
+        assert_eq!(tokens(changed, "the  <mask> y"), ["<s>", "the", "<mask>", "<unk>", "<x>"]);
+    }
+
+    #[test]
     fn windows_line_ends_are_line_ends() {
         let vocab = VOCAB.replace('\n', "\r\n");
         let tokenizer = build(vocab.as_bytes(), &TokenizerConfig::default()).unwrap();
@@ -274,9 +312,9 @@ mod tests {
             },
             Case {
                 vocab: VOCAB.as_bytes(),
-                config: r#"{"tokenizer_class": "MPNetTokenizer"}"#,
+                config: r#"{"tokenizer_class": "BertJapaneseTokenizer"}"#,
                 kind: TokenizerErrorKind::Unsupported,
-                expected: "tokenizer_config.json: `tokenizer_class`: expected a BERT class beside vocab.txt, found `MPNetTokenizer`; save it with a tokenizer.json",
+                expected: "tokenizer_config.json: `tokenizer_class`: expected a BERT class or MPNetTokenizer beside vocab.txt, found `BertJapaneseTokenizer`; save it with a tokenizer.json",
             },
             Case {
                 vocab: VOCAB.as_bytes(),
