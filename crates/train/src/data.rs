@@ -5,6 +5,7 @@
 //! their files are a [`Source`]: a batch is always drawn from one of them.
 //! [`DataReport::of`] looks for what is odd without being wrong, and [`ConfigDraft::new`]
 //! guesses a configuration from a file.
+//! [`Collection`] is what retrieval is judged on.
 //!
 //! What it leaves out: the order of rows (see [`sampler`](crate::sampler)), and
 //! Parquet, which is an error that says so.
@@ -22,6 +23,7 @@ mod label_sets;
 mod labels;
 mod raw;
 mod read;
+mod retrieval;
 mod row;
 mod source;
 mod spelling;
@@ -41,6 +43,7 @@ pub use fingerprint::DataFile;
 pub use issues::{BrokenTag, LabelIssues, LabelSpelling, UnknownLabel};
 pub use labels::{FIRST_UNKNOWN, TaskLabels};
 pub use read::Rows;
+pub use retrieval::{Collection, IdentifiedText, MiningRules, mine_negatives};
 pub use source::{DataTask, Dataset, Source};
 pub use split::{Part, Place, Split, SplitWords, Tokenize};
 pub use task::TaskFields;

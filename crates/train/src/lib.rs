@@ -33,11 +33,11 @@ pub use config::{
     key_alias,
 };
 pub use data::{
-    BrokenTag, BrokenTags, ConfigDraft, Conflicts, DataFile, DataFinding, DataReport, DataTask,
-    Dataset, Example, FIRST_UNKNOWN, LabelIssues, LabelRows, LabelSpelling, Lengths, NumberSummary,
-    Overlap, Part, Place, Repeats, ResplitWords, Rows, Source, SourceReport, Split, SplitReport,
-    SplitWords, TaskFields, TaskLabels, TaskReport, TaskSplitReport, Tokenize, UnknownLabel,
-    UnknownLabels,
+    BrokenTag, BrokenTags, Collection, ConfigDraft, Conflicts, DataFile, DataFinding, DataReport,
+    DataTask, Dataset, Example, FIRST_UNKNOWN, IdentifiedText, LabelIssues, LabelRows,
+    LabelSpelling, Lengths, MiningRules, NumberSummary, Overlap, Part, Place, Repeats,
+    ResplitWords, Rows, Source, SourceReport, Split, SplitReport, SplitWords, TaskFields,
+    TaskLabels, TaskReport, TaskSplitReport, Tokenize, UnknownLabel, UnknownLabels, mine_negatives,
 };
 pub use error::{Error, ErrorKind};
 pub use evaluate::{Answers, EvalRequest, EvaluateOptions, Evaluation, evaluate};
@@ -60,14 +60,16 @@ pub use step::{
 pub use tasks::{
     Calibration, ClassificationCounter, ClassificationMetrics, ConfusedPair, CrossEntropy,
     DISTILLATION_TEMPERATURE, LabelScores, LossInput, MANY_LABELS, MultiLabelCounter,
-    MultiLabelMetrics, MultipleNegatives, Objective, OrdinalCounter, OrdinalMetrics,
-    RegressionCounter, RegressionMetrics, Reliability, ReliabilityBin, RunningAccuracy, ScoreLoss,
-    Span, SpanScores, Tag, TaskMetrics, TokensCounter, TokensMetrics, TripletDistance, argmax,
-    best_thresholds, binary_cross_entropy, binary_cross_entropy_normaliser, calibrate_classes,
-    calibrate_sets, cosent, cosine_error, cross_entropy, distillation, distillation_normaliser,
-    dot_scores, dot_scores_backward, given_labels, kinds_with_metric, larger_is_better,
-    main_metric, matryoshka, mean_factor, metric_names, multiple_negatives, ordinal,
-    ordinal_normaliser, pearson, score_distillation, score_distillation_normaliser, spans,
-    spearman, squared_error, squared_error_normaliser, triplet, vector_distillation,
+    MultiLabelMetrics, MultipleNegatives, Objective, OrdinalCounter, OrdinalMetrics, PairCounter,
+    PairMetrics, RETRIEVED_RANKS, RegressionCounter, RegressionMetrics, Reliability,
+    ReliabilityBin, RetrievalCounter, RetrievalMetrics, RunningAccuracy, ScoreLoss,
+    SimilarityAtWidth, SimilarityCounter, SimilarityMetrics, Span, SpanScores, Tag, TaskMetrics,
+    TokensCounter, TokensMetrics, TripletDistance, argmax, best_thresholds, binary_cross_entropy,
+    binary_cross_entropy_normaliser, calibrate_classes, calibrate_sets, cosent, cosine_error,
+    cross_entropy, distillation, distillation_normaliser, dot_scores, dot_scores_backward,
+    given_labels, kinds_with_metric, larger_is_better, main_metric, matryoshka, mean_factor,
+    metric_names, multiple_negatives, ordinal, ordinal_normaliser, pearson, score_distillation,
+    score_distillation_normaliser, spans, spearman, squared_error, squared_error_normaliser,
+    triplet, vector_distillation,
 };
 pub use tensorboard::TensorBoard;

@@ -40,10 +40,11 @@ pub(crate) use loss::{Softmax, sigmoid};
 pub(crate) use metric::counted_spans;
 pub use metric::{
     ClassificationCounter, ClassificationMetrics, ConfusedPair, LabelScores, MANY_LABELS,
-    MultiLabelCounter, MultiLabelMetrics, OrdinalCounter, OrdinalMetrics, RegressionCounter,
-    RegressionMetrics, RunningAccuracy, Span, SpanScores, Tag, TaskMetrics, TokensCounter,
-    TokensMetrics, argmax, kinds_with_metric, larger_is_better, main_metric, metric_names, pearson,
-    spans, spearman,
+    MultiLabelCounter, MultiLabelMetrics, OrdinalCounter, OrdinalMetrics, PairCounter, PairMetrics,
+    RETRIEVED_RANKS, RegressionCounter, RegressionMetrics, RetrievalCounter, RetrievalMetrics,
+    RunningAccuracy, SimilarityAtWidth, SimilarityCounter, SimilarityMetrics, Span, SpanScores,
+    Tag, TaskMetrics, TokensCounter, TokensMetrics, argmax, kinds_with_metric, larger_is_better,
+    main_metric, metric_names, pearson, spans, spearman,
 };
 pub(crate) use objective::head_of;
 pub use objective::{LossInput, Objective};

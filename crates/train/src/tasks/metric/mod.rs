@@ -11,6 +11,9 @@
 //! | regression | [`RegressionCounter`] | scipy, scikit-learn |
 //! | ordinal | [`OrdinalCounter`] | scikit-learn, scipy |
 //! | tokens | [`TokensCounter`] | seqeval in its default mode |
+//! | cosines of pairs with scores | [`SimilarityCounter`] | scipy |
+//! | scores of pairs that belong together or not | [`PairCounter`] | scikit-learn, sentence-transformers |
+//! | rankings | [`RetrievalCounter`] | trec_eval |
 //!
 //! Three rules hold for all:
 //!
@@ -49,8 +52,11 @@ macro_rules! scores {
 mod classification;
 mod multi_label;
 mod ordinal;
+mod pairs;
 mod regression;
+mod retrieval;
 mod running;
+mod similarity;
 mod tokens;
 
 use std::collections::BTreeMap;
@@ -66,8 +72,11 @@ pub use polyhead_text::{Tag, TagSpan as Span, tag_spans as spans};
 pub use classification::{ClassificationCounter, ClassificationMetrics, ConfusedPair};
 pub use multi_label::{MultiLabelCounter, MultiLabelMetrics};
 pub use ordinal::{OrdinalCounter, OrdinalMetrics};
+pub use pairs::{PairCounter, PairMetrics};
 pub use regression::{RegressionCounter, RegressionMetrics, pearson, spearman};
+pub use retrieval::{RETRIEVED_RANKS, RetrievalCounter, RetrievalMetrics};
 pub use running::RunningAccuracy;
+pub use similarity::{SimilarityAtWidth, SimilarityCounter, SimilarityMetrics};
 pub(crate) use tokens::counted_spans;
 pub use tokens::{SpanScores, TokensCounter, TokensMetrics};
 
