@@ -1,5 +1,7 @@
 //! The parts of a model in the order of the data flow: the same tree for every family.
 
+use std::ops::Range;
+
 use polyhead_model::{LayerWeights, ModelFolder, ParameterGroup};
 use serde::Serialize;
 
@@ -33,14 +35,17 @@ pub(crate) fn parts(folder: &ModelFolder) -> Vec<Part> {
         vec![part("embeddings".to_owned(), "embeddings", embeddings, embedding_pieces(folder))];
     let layers: Vec<_> = folder.weights.layers.iter().enumerate().collect();
     let size_and_pieces = |(i, layer): &(usize, &LayerWeights)| {
-        (parameters(ParameterGroup::Layer(*i)), layer_pieces(folder, layer))
+        (parameters(ParameterGroup::Layer(*i)), layer_pieces(folder, layer, 0..0))
     };
     for same in layers.chunk_by(|a, b| size_and_pieces(a) == size_and_pieces(b)) {
         let (first, last) = (same[0].0, same[same.len() - 1].0);
-        let numbers = if first == last { first.to_string() } else { format!("{first}-{last}") };
+        let (name, numbers) = match first == last {
+            true => ("layer", first.to_string()),
+            false => ("layers", format!("{first}-{last}")),
+        };
         let group = ParameterGroup::Layer(first);
-        let (_, pieces) = size_and_pieces(&same[0]);
-        parts.push(part(format!("layers {numbers}"), &format!("layers.{numbers}"), group, pieces));
+        let pieces = layer_pieces(folder, same[0].1, first..last + 1);
+        parts.push(part(format!("{name} {numbers}"), &format!("layers.{numbers}"), group, pieces));
     }
     if parameters(ParameterGroup::Pooler) > 0 {
         let pieces = vec![("not used", "kept for other programs".to_owned())];
@@ -80,16 +85,30 @@ fn embedding_pieces(folder: &ModelFolder) -> Vec<(&'static str, String)> {
     pieces
 }
 
-fn layer_pieces(folder: &ModelFolder, layer: &LayerWeights) -> Vec<(&'static str, String)> {
+/// The pieces of a layer.
+///
+/// - `layers`: numbers of the layers with the same tensors, whose windows are named
+fn layer_pieces(
+    folder: &ModelFolder,
+    layer: &LayerWeights,
+    layers: Range<usize>,
+) -> Vec<(&'static str, String)> {
     let config = &folder.config;
     let norm = || ("norm", shape(&[config.hidden_size]));
     let mut attention = format!("{} heads of {}", config.heads, config.head_size());
     if let Some(rotary) = &config.rotary {
-        let whole = rotary.global_layers.iter().filter(|global| **global).count();
-        attention += &format!(
-            ", rotary positions, {} tokens to each side ({whole} layers: all tokens)",
-            rotary.window
-        );
+        let count = layers.len();
+        let whole = layers.filter(|layer| rotary.global_layers.get(*layer) == Some(&true));
+        let whole: Vec<String> = whole.map(|layer| layer.to_string()).collect();
+        attention += &match whole.len() {
+            0 => format!(", rotary, {} tokens to each side", rotary.window),
+            all if all == count => ", rotary, all tokens".to_owned(),
+            _ => format!(
+                ", rotary, {} tokens to each side, all in {}",
+                rotary.window,
+                whole.join(", ")
+            ),
+        };
     }
     let made = &layer.query_key_value;
     let count = if made.len() > 1 { format!("{} × ", made.len()) } else { String::new() };
@@ -161,6 +180,15 @@ mod tests {
                 "Pooling (mean) [-] 0: ".to_owned(),
             ]
         );
+        let modern = tree("tiny-modernbert");
+        for (part, attention) in [
+            ("layer 0 [layers.0]", "rotary, all tokens;"),
+            ("layers 1-2 [layers.1-2]", "rotary, 4 tokens to each side;"),
+            ("layer 3 [layers.3]", "rotary, all tokens;"),
+        ] {
+            let line = modern.iter().find(|line| line.starts_with(part)).unwrap();
+            assert!(line.contains(&format!("2 heads of 10, {attention}")), "{line}");
+        }
         let electra = tree("tiny-electra");
         assert!(electra[0].ends_with("norm [12]; projection [20, 12]"), "{}", electra[0]);
         assert_eq!(electra[1], format!("layers 0-1 [layers.0-1] 3256: {layer}"));
