@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
 mod access;
+mod classifiers;
 mod client;
 mod connections;
 mod documented;
