@@ -122,6 +122,8 @@ fn head(name: &str, labels: usize, site: &HeadDims) -> HeadWeights {
         target: None,
         range: None,
         words: Default::default(),
+        pair: None,
+        sigmoid: false,
     };
     HeadWeights::random(spec, site, 1)
 }

@@ -43,8 +43,8 @@ pub use folder::{
 pub use heads::{
     Answer, ClassAnswer, EmptyCell, HeadDims, HeadInput, HeadLayer, HeadSpec, HeadWeights,
     HiddenForm, HiddenNorm, HiddenWeights, LabelFormat, LabelMatching, LabelScore, NumberRange,
-    RESERVED_TASK_NAME, TaggedText, TaggedWord, TargetScale, TaskKind, TextSpan, check_task_name,
-    ordinal_answer,
+    PairForm, RESERVED_TASK_NAME, TaggedText, TaggedWord, TargetScale, TaskKind, TextSpan,
+    check_task_name, ordinal_answer,
 };
 pub use hub::{Hub, resolve};
 pub use measure::{Check, CosineStats, PrecisionStudy, product_rate};

@@ -38,6 +38,8 @@ fn spec(name: &str, kind: TaskKind, outputs: usize, pooling: PoolingMode) -> Hea
         target: None,
         range: None,
         words: Default::default(),
+        pair: None,
+        sigmoid: false,
     }
 }
 

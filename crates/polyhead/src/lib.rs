@@ -96,10 +96,10 @@ pub use polyhead_model::{
     Activation, Answer, Check, ClassAnswer, EncodeOptions, Encoded, EncoderConfig, Error,
     ErrorKind, Family, HeadInput, HeadLayer, HeadSpec, HeadWeights, HiddenForm, HiddenNorm,
     HiddenWeights, Hit, LabelMatching, LabelScore, LoadOptions, Matrix, ModelFolder, Module,
-    MultiTaskModel, OnTruncate, Parameter, ParameterGroup, PoolingMode, PoolingSpec, Precision,
-    Predictions, Prompt, Provenance, RequestOptions, SentenceEncoder, TaggedText, TaggedWord,
-    TaskAnswer, TaskKind, TextAnswer, TextSpan, TokenVectors, Vectors, cosine_similarity,
-    semantic_search,
+    MultiTaskModel, OnTruncate, PairForm, Parameter, ParameterGroup, PoolingMode, PoolingSpec,
+    Precision, Predictions, Prompt, Provenance, RequestOptions, SentenceEncoder, TaggedText,
+    TaggedWord, TaskAnswer, TaskKind, TextAnswer, TextSpan, TokenVectors, Vectors,
+    cosine_similarity, semantic_search,
 };
 pub use polyhead_model::{
     Depth, Gradients, Mode, Network, NetworkInput, NetworkOptions, ParameterStore, Pass,
@@ -108,7 +108,8 @@ pub use polyhead_model::{
 #[cfg(feature = "report")]
 pub use polyhead_report as report;
 pub use polyhead_text::{
-    LearnedSplit, TextInput, TextTokens, TokenBatch, TokenSpan, Tokenizer, WordSplit, join_words,
+    LearnedSplit, LengthLimit, TextInput, TextTokens, TokenBatch, TokenSpan, Tokenizer, Truncation,
+    WordSplit, join_words,
 };
 pub use polyhead_train as train;
 pub use polyhead_train::{

@@ -24,6 +24,8 @@ pub fn heads(folder: &ModelFolder) -> Vec<HeadWeights> {
         target: None,
         range: None,
         words: Default::default(),
+        pair: None,
+        sigmoid: false,
     };
     let mut topic = spec("topic", TaskKind::Classification, &["sport", "politics", "ünïcode ☃"]);
     topic.temperature = 1.7;

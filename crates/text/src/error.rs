@@ -37,7 +37,8 @@ pub enum TokenizerErrorKind {
     MaxLength,
     /// A text or a prompt has 4 GiB or more.
     TextTooLarge,
-    /// A text or a prompt on which the tokenizer breaks, or an id outside its vocabulary.
+    /// A text or a prompt on which the tokenizer breaks, an id outside its vocabulary, or a pair that
+    /// the rule for cutting cannot shorten.
     Text,
 }
 

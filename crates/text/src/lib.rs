@@ -59,5 +59,6 @@ pub use error::{TokenizerError, TokenizerErrorKind};
 pub use input::TextInput;
 pub use spans::spans_in_texts;
 pub use tokenizer::Tokenizer;
+pub use truncate::{LengthLimit, Truncation};
 pub use word_split::{LearnedSplit, SplitEvidence, WordSplit};
 pub use words::{join_words, locate_words};

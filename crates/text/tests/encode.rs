@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use polyhead_text::{TextInput, TextTokens, TokenBatch, Tokenizer, TokenizerErrorKind, WordSplit};
+use polyhead_text::{
+    LengthLimit, TextInput, TextTokens, TokenBatch, Tokenizer, TokenizerErrorKind, Truncation,
+    WordSplit,
+};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -135,6 +138,42 @@ fn the_second_text_of_a_pair_can_be_found() {
         let first = types.iter().position(|&type_id| type_id == 1).unwrap();
         assert_eq!(batch.second_texts[1], first..types.len() - 1);
     }
+}
+
+#[test]
+fn a_rule_says_which_text_of_a_pair_is_cut() {
+    let tokenizer = tiny();
+    let pair = TextInput::Pair("the world hello", "hello world the world");
+    let lengths = |tokens: usize, truncation: Truncation| {
+        let batch = tokenizer.encode(&[pair.clone()], LengthLimit { tokens, truncation }).unwrap();
+        assert_eq!(batch.texts[0].kept, batch.tokens());
+        let second = batch.second_texts[0].clone();
+        (batch.tokens() - second.len() - 3, second.len(), batch.texts[0].truncated())
+    };
+    let (first, second, _) = lengths(99, Truncation::Longest);
+    let whole = first + second + 3;
+    for rule in Truncation::ALL {
+        assert_eq!(lengths(whole, rule), (first, second, false));
+    }
+    assert_eq!(lengths(whole - 1, Truncation::First), (first - 1, second, true));
+    assert_eq!(lengths(whole - 1, Truncation::Second), (first, second - 1, true));
+    assert_eq!(lengths(first + 4, Truncation::Second), (first, 1, true));
+    assert_eq!(lengths(second + 4, Truncation::First), (1, second, true));
+    // A single text has one side.
+    let limit = LengthLimit { tokens: 4, truncation: Truncation::Second };
+    let one = tokenizer.encode(&[TextInput::One("hello the world")], limit).unwrap();
+    assert_eq!(one, tokenizer.encode(&[TextInput::One("hello the world")], 4).unwrap());
+
+    let limit = LengthLimit { tokens: first + 3, truncation: Truncation::Second };
+    let inputs = [TextInput::One("the"), pair.borrowed()];
+    let error = tokenizer.encode(&inputs, limit).unwrap_err();
+    assert_eq!((error.kind(), error.text()), (TokenizerErrorKind::Text, Some(1)));
+    let expected = format!(
+        "text 2: expected a first text of at most {} tokens, because only the second text is cut, \
+         found {first}",
+        first - 1
+    );
+    assert_eq!(error.to_string(), expected);
 }
 
 #[test]

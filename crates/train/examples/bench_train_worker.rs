@@ -134,6 +134,8 @@ fn spec(name: &str, labels: usize) -> HeadSpec {
         target: None,
         range: None,
         words: Default::default(),
+        pair: None,
+        sigmoid: false,
     }
 }
 

@@ -132,6 +132,8 @@ mod tests {
                 target: None,
                 range: None,
                 words: Default::default(),
+                pair: None,
+                sigmoid: false,
             };
             let numbers = Matrix::new(1, probabilities.len(), probabilities.to_vec());
             let (logits, probabilities) = (numbers.clone(), numbers);

@@ -5,8 +5,10 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
-use polyhead_model::{ModelFolder, MultiTaskModel, Predictions, RequestOptions};
-use polyhead_text::TextInput;
+use polyhead_model::{
+    HeadSpec, ModelFolder, MultiTaskModel, OnTruncate, Predictions, RequestOptions,
+};
+use polyhead_text::{TextInput, Truncation};
 
 use super::answer_line::{Row, answer_line};
 use super::answer_row::{answer_columns, write_answer, write_header};
@@ -27,7 +29,8 @@ Prints one JSON object per line:
      \"urgency\":  {\"value\": …},
      \"entities\": {\"spans\": [{\"label\", \"start\", \"end\", \"text\", \"score\"}]}}}
 Offsets count characters. A text may be a pair, an array of two strings: both are
-read as one sequence, and words of the first are tagged. Rows of a .jsonl or .csv file keep their other columns,
+read as one sequence, and words of the first are tagged. Tasks that were trained on pairs answer pairs
+alone, others single texts. Rows of a .jsonl or .csv file keep their other columns,
 in front; a column with the name of an output field (such as `tokens`) becomes
 `input_NAME`, or `input_input_NAME` if that is taken. With --abstain, a label
 that is not probable enough is null; with --min-score, spans below it are left out.
@@ -65,6 +68,11 @@ pub(crate) struct PredictArgs {
     #[command(flatten)]
     unfinished: UnfinishedArgs,
 
+    /// Text of a pair that is cut if both are too long for the model [default: as the tasks were
+    /// trained, or longest]
+    #[arg(long, value_name = "longest|first|second")]
+    truncate: Option<Truncation>,
+
     /// Predict only these tasks
     #[arg(long, value_name = "TASK,…", value_delimiter = ',')]
     tasks: Option<Vec<String>>,
@@ -98,11 +106,14 @@ pub(crate) fn run(mut args: PredictArgs) -> Result<ExitCode> {
              `polyhead encode` gives vectors"
         )));
     }
-    let PredictArgs { tasks, abstain, min_score, .. } = args;
-    let options = RequestOptions { tasks, abstain, min_score, ..RequestOptions::default() };
+    let PredictArgs { tasks, abstain, min_score, truncate, .. } = args;
+    let on_truncate = truncate.map_or(OnTruncate::Cut, OnTruncate::CutPairs);
+    let options =
+        RequestOptions { tasks, abstain, min_score, on_truncate, ..RequestOptions::default() };
     let wanted = |name: &String| options.tasks.as_ref().is_none_or(|names| names.contains(name));
     let tasks = || folder.heads.iter().map(|head| &head.spec).filter(|task| wanted(&task.name));
     let words = tasks().any(|task| task.kind.reads_words());
+    let reads_pairs = one_form(tasks())?;
     if output.is_csv() {
         answer_columns(tasks())?;
     }
@@ -115,13 +126,30 @@ pub(crate) fn run(mut args: PredictArgs) -> Result<ExitCode> {
 
     let model = MultiTaskModel::from_folder(folder.clone(), &load.options())?;
     model.encoder().notices().iter().for_each(|notice| load.note(notice));
-    let job = PredictJob { model: &model, options: &options, place };
+    let job = PredictJob { model: &model, options: &options, reads_pairs, place };
     output.check_fingerprint(|| job.fingerprint(&folder, &reading))?;
     note_resumed(&output, load.quiet);
     let on_terminal = output.is_on_terminal();
     let mut progress = Progress::start(size, load.quiet, on_terminal);
     let worked = job.predict(chunks, &mut output, &mut progress);
     end(worked, output, progress, &load, (&job.place, model.encoder().max_length(), ""))
+}
+
+/// Checks that all tasks read one text, or all a pair of texts, and returns true for pairs.
+fn one_form<'a>(tasks: impl Iterator<Item = &'a HeadSpec>) -> Result<bool> {
+    let (pairs, texts): (Vec<&HeadSpec>, Vec<_>) = tasks.partition(|task| task.pair.is_some());
+    if !pairs.is_empty() && !texts.is_empty() {
+        let names = |tasks: &[&HeadSpec]| {
+            tasks.iter().map(|task| task.name.as_str()).collect::<Vec<_>>().join(",")
+        };
+        return Err(usage(format!(
+            "the model has tasks that read pairs of texts ({}) and tasks that read one text ({}): \
+             choose with --tasks",
+            names(&pairs),
+            names(&texts)
+        )));
+    }
+    Ok(!pairs.is_empty())
 }
 
 /// Refuses a text in the place of the model.
@@ -146,6 +174,8 @@ fn check_order(model: &str, input: &InputArgs) -> Result<()> {
 struct PredictJob<'a> {
     model: &'a MultiTaskModel,
     options: &'a RequestOptions,
+    /// True if the tasks read pairs of texts.
+    reads_pairs: bool,
     place: Place,
 }
 
@@ -153,7 +183,11 @@ impl PredictJob<'_> {
     /// Everything that an answer depends on besides its row: an unfinished output is continued
     /// only if it has the same fingerprint.
     fn fingerprint(&self, folder: &ModelFolder, reading: &str) -> Result<OutputFingerprint> {
-        let found = self.model.predict_with(&PROBE, self.options)?;
+        let probe = match self.reads_pairs {
+            true => TextInput::Pair(PROBE[0], PROBE[0]),
+            false => TextInput::One(PROBE[0]),
+        };
+        let found = self.model.predict_inputs(&[probe], self.options)?;
         let bits = |task: usize| {
             let logits = found.texts.iter().flat_map(|text| text.tasks[task].logits.as_slice());
             logits.map(|logit| logit.to_bits()).collect()
@@ -266,6 +300,8 @@ mod tests {
         assert!(parse("runs/a b --resume --overwrite").is_err());
         assert_eq!(parse("runs/a some texts --abstain 0.7").unwrap().abstain, Some(0.7));
         assert_eq!(parse("runs/a some texts --min-score 0.5").unwrap().min_score, Some(0.5));
+        let cut = parse("runs/a -i a.csv --truncate second").unwrap().truncate;
+        assert_eq!(cut, Some(Truncation::Second));
         assert!(parse("").is_err());
     }
 }

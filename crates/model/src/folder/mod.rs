@@ -214,6 +214,15 @@ impl ModelFolder {
         self.published.as_ref().map_or(Ok(()), |published| published.check_form(heads))
     }
 
+    /// Returns true if heads without a [`HeadSpec::pair`] were trained on single texts: versions
+    /// before 0.7 trained heads on pairs without a record, as does `transformers`.
+    pub(crate) fn records_pairs(&self) -> bool {
+        let version = self.provenance.as_ref().map(|origin| origin.polyhead_version.as_str());
+        let mut numbers =
+            version.unwrap_or_default().split('.').map_while(|part| part.parse().ok());
+        (numbers.next(), numbers.next()) >= (Some(0_u32), Some(7_u32))
+    }
+
     /// Names the task of a classifier that `transformers` has written, which is `label` otherwise.
     ///
     /// # Errors

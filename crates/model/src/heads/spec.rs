@@ -3,10 +3,10 @@
 use std::collections::HashSet;
 
 use polyhead_compute::Activation;
-use polyhead_text::{TagScheme, WordSplit};
+use polyhead_text::{TagScheme, Truncation, WordSplit};
 
 use crate::error::{Error, ErrorKind, excerpt};
-use crate::heads::{LabelFormat, NumberRange, TargetScale, TaskKind};
+use crate::heads::{LabelFormat, NumberRange, TargetScale, TaskKind, logistic};
 use crate::modules::{PoolingMode, PoolingSpec};
 
 /// The largest sizes that are accepted. A file with larger sizes is damaged or hostile.
@@ -52,6 +52,35 @@ pub struct HeadSpec {
     pub range: Option<NumberRange>,
     /// The rule by which kind `tokens` splits a raw text into words; not used by other kinds.
     pub words: WordSplit,
+    /// The form of the pairs of texts that the head was trained on; `None` for single texts, for
+    /// heads of versions before 0.7 and for classifiers of transformers, which do not say it.
+    pub pair: Option<PairForm>,
+    /// True if the answer of a regression is the logistic function of its logit, between 0 and 1.
+    pub sigmoid: bool,
+}
+
+/// The way in which a head reads a pair of texts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PairForm {
+    /// Both texts are one sequence, as cross-encoders read them; pairs that are too long are cut by
+    /// this rule.
+    Joint(Truncation),
+}
+
+impl PairForm {
+    /// Name in configurations and files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Joint(_) => "joint",
+        }
+    }
+
+    /// The text of a pair that loses tokens in training.
+    pub fn truncation(self) -> Truncation {
+        match self {
+            Self::Joint(truncation) => truncation,
+        }
+    }
 }
 
 /// Parts of a head's hidden layer beside its width and its activation. The default is that of heads
@@ -127,6 +156,7 @@ impl HeadSpec {
     }
 
     fn in_target_unit(&self, logit: f32) -> f32 {
+        let logit = if self.sigmoid { logistic(logit) } else { logit };
         self.target.map_or(logit, |scale| scale.restored(logit))
     }
 
@@ -263,6 +293,10 @@ fn check_numbers(head: &HeadSpec) -> Result<(), String> {
                 "target: expected a finite mean and a deviation above 0, found {mean} and {deviation}"
             ));
         }
+    }
+    if head.sigmoid && (head.kind.has_labels() || head.target.is_some()) {
+        let found = if head.target.is_some() { "a scale of targets" } else { head.kind.name() };
+        return Err(format!("sigmoid: expected a regression without a scale, found {found}"));
     }
     if let Some(range) = head.range.filter(|_| head.kind.has_labels()) {
         return Err(format!("range: expected none for kind {}, found {range}", head.kind));

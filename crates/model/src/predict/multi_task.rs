@@ -22,6 +22,8 @@ pub struct MultiTaskModel {
     pub(super) encoder: SentenceEncoder,
     /// The heads of [`tasks`](Self::tasks).
     pub(super) heads: Vec<Head>,
+    /// True if heads without a form of pairs read single texts.
+    pub(super) records_pairs: bool,
     input: Option<TextFields>,
 }
 
@@ -61,11 +63,12 @@ impl MultiTaskModel {
             );
         }
         let (weights, input) = (folder.heads.clone(), folder.input.clone());
+        let records_pairs = folder.records_pairs();
         let encoder = SentenceEncoder::from_folder(folder, options)?;
         let heads = encoder
             .threads
             .cpu(encoder.isa(), |cpu| weights.iter().map(|head| Head::new(head, cpu)).collect());
-        Ok(Self { encoder, heads, input })
+        Ok(Self { encoder, heads, records_pairs, input })
     }
 
     /// The encoder, for what needs no heads.
@@ -176,6 +179,9 @@ impl MultiTaskModel {
         request: &ResolvedRequest,
         inputs: &[TextInput<impl AsRef<str> + Sync>],
     ) -> Result<(TokenBatch, Vec<Vec<TextWords>>), Error> {
+        for (index, input) in inputs.iter().enumerate() {
+            self.check_input(request, input).map_err(|error| error.of_text(index))?;
+        }
         let mut batch = self.encoder.tokenize_inputs(&request.plan, inputs)?;
         if request.splits.is_empty() {
             return Ok((batch, Vec::new()));
@@ -197,6 +203,35 @@ impl MultiTaskModel {
         });
         let words = words.collect();
         Ok((batch, words))
+    }
+
+    /// Checks that the heads that answer read a text, or a pair of texts, as `input` is.
+    fn check_input(
+        &self,
+        request: &ResolvedRequest,
+        input: &TextInput<impl AsRef<str>>,
+    ) -> Result<(), Error> {
+        let is_pair = input.second().is_some();
+        let unfit = |spec: &&HeadSpec| match spec.pair {
+            Some(_) => !is_pair,
+            None => is_pair && self.records_pairs,
+        };
+        let asked = request.tasks.iter().map(|task| &self.heads[*task].spec);
+        let name = match asked.clone().find(unfit) {
+            Some(spec) => &spec.name,
+            None => return Ok(()),
+        };
+        let (expected, found) = match is_pair {
+            true => ("one text, as it was trained on single texts", "a pair of texts"),
+            false => ("a pair of texts, as it was trained on pairs", "one text"),
+        };
+        let others: Vec<&str> =
+            asked.filter(|spec| !unfit(spec)).map(|spec| spec.name.as_str()).collect();
+        let hint = match others[..] {
+            [] => String::new(),
+            _ => format!("; tasks that read {found}: {}", others.join(", ")),
+        };
+        fail!(Text, "task `{name}`: expected {expected}, found {found}{hint}")
     }
 
     /// Answers to texts with the same request.

@@ -8,7 +8,7 @@ use polyhead_compute::Cpu;
 use polyhead_text::{TextInput, TextTokens, TokenBatch, WordSplit};
 
 use crate::error::{Error, ErrorKind, fail};
-use crate::heads::{AnswerLimits, HeadLayer, TextWords};
+use crate::heads::{AnswerLimits, HeadLayer, HeadSpec, TextWords};
 use crate::predict::answers::{BatchAnswers, NotFinite, TaskAnswer, TextAnswer};
 use crate::predict::multi_task::MultiTaskModel;
 use crate::predict::pass::{BatchLogits, PassText, TextLogits};
@@ -90,16 +90,19 @@ impl MultiTaskModel {
                 fail!(UnknownTask, "task `{name}`: the model has no such task (it has: {known})");
             }
         }
+        let asked = |name: &String| options.tasks.as_ref().is_none_or(|tasks| tasks.contains(name));
+        let (tasks, specs): (Vec<usize>, Vec<_>) =
+            self.tasks().enumerate().filter(|(_, spec)| asked(&spec.name)).unzip();
         let vectors = options.vectors.unwrap_or_default();
         let plan = self.encoder().resolve(&EncodeOptions {
             normalize: vectors.normalize,
             dim: vectors.dim,
             prompt: options.prompt.clone(),
-            on_truncate: options.on_truncate,
+            on_truncate: match options.on_truncate {
+                OnTruncate::Cut => cut_as_trained(&specs)?,
+                other => other,
+            },
         })?;
-        let asked = |name: &String| options.tasks.as_ref().is_none_or(|tasks| tasks.contains(name));
-        let (tasks, specs): (Vec<usize>, Vec<_>) =
-            self.tasks().enumerate().filter(|(_, spec)| asked(&spec.name)).unzip();
         let prompt_tokens = if specs.iter().all(|spec| spec.pooling.include_prompt) {
             0
         } else {
@@ -244,6 +247,22 @@ impl MultiTaskModel {
             && mine.dimension() == others.dimension()
             && mine.max_length() == others.max_length()
             && mine.reader().tokenizer().vocab_size() == others.reader().tokenizer().vocab_size()
+    }
+}
+
+/// The rule for cutting pairs with which all these heads were trained.
+fn cut_as_trained(specs: &[&HeadSpec]) -> Result<OnTruncate, Error> {
+    let mut rules = specs.iter().filter_map(|spec| Some((spec, spec.pair?.truncation())));
+    let Some((first, rule)) = rules.next() else { return Ok(OnTruncate::Cut) };
+    match rules.find(|(_, other)| *other != rule) {
+        None => Ok(OnTruncate::CutPairs(rule)),
+        Some((other, differs)) => fail!(
+            Option,
+            "tasks: expected tasks that were trained on pairs cut alike, found `{}` ({rule}) and \
+             `{}` ({differs}); ask for one of them, or choose the rule",
+            first.name,
+            other.name
+        ),
     }
 }
 

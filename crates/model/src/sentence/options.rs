@@ -1,5 +1,7 @@
 //! What a caller may choose when loading and encoding.
 
+use polyhead_text::Truncation;
+
 use crate::encoder::{Precision, Product};
 use crate::modules::PoolingMode;
 
@@ -68,11 +70,24 @@ pub enum Prompt {
 /// What happens to a text that is longer than the model reads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnTruncate {
-    /// It is cut, and [`TextTokens`](polyhead_text::TextTokens) says so.
+    /// It is cut, and [`TextTokens`](polyhead_text::TextTokens) says so. A pair is cut as the heads
+    /// that answer it were trained; without such heads from its longer text first.
     #[default]
     Cut,
+    /// It is cut, a pair by this rule.
+    CutPairs(Truncation),
     /// It is an error.
     Error,
+}
+
+impl OnTruncate {
+    /// The text of a pair that loses tokens.
+    pub(crate) fn truncation(self) -> Truncation {
+        match self {
+            Self::CutPairs(truncation) => truncation,
+            Self::Cut | Self::Error => Truncation::default(),
+        }
+    }
 }
 
 /// How texts are encoded.

@@ -3,7 +3,7 @@
 use std::io;
 
 use polyhead_compute::Threads;
-use polyhead_text::{TextInput, TokenBatch, Tokenizer, TokenizerError};
+use polyhead_text::{LengthLimit, TextInput, TokenBatch, Tokenizer, TokenizerError};
 
 use crate::encoder::EncoderConfig;
 use crate::error::{Error, ErrorKind, fail};
@@ -64,7 +64,7 @@ impl TextReader {
         on_truncate: OnTruncate,
     ) -> Result<TokenBatch, Error> {
         let batch = if prompt.is_empty() && !self.lower_case {
-            self.encode(threads, inputs)
+            self.encode(threads, inputs, on_truncate)
         } else {
             let case = |text: String| if self.lower_case { text.to_lowercase() } else { text };
             let changed = inputs.iter().map(|input| {
@@ -74,7 +74,7 @@ impl TextReader {
                     Some(second) => TextInput::Pair(first, case(second.to_owned())),
                 }
             });
-            self.encode(threads, &changed.collect::<Vec<_>>())
+            self.encode(threads, &changed.collect::<Vec<_>>(), on_truncate)
         };
         self.check(batch?, on_truncate)
     }
@@ -83,12 +83,14 @@ impl TextReader {
         &self,
         threads: &Threads,
         inputs: &[TextInput<impl AsRef<str> + Sync>],
+        on_truncate: OnTruncate,
     ) -> Result<TokenBatch, TokenizerError> {
+        let limit = LengthLimit { tokens: self.max_length, truncation: on_truncate.truncation() };
         // Waking other threads for a single text takes longer than tokenizing it.
         if inputs.len() < 2 {
-            return self.tokenizer.encode(inputs, self.max_length);
+            return self.tokenizer.encode(inputs, limit);
         }
-        self.tokenizer.encode_with(inputs, self.max_length, |count, work| {
+        self.tokenizer.encode_with(inputs, limit, |count, work| {
             threads.for_each(count, |_, index| work(index));
         })
     }

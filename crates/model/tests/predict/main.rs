@@ -6,6 +6,7 @@ mod classifiers;
 mod invariance;
 mod mixed;
 mod options;
+mod pairs;
 mod reference;
 mod words;
 

@@ -25,7 +25,7 @@ pub(crate) async fn call_engine(
     let is_bulk = request.texts.len() > app.settings.interactive_texts;
     request.lane = lane.unwrap_or(if is_bulk { Lane::Bulk } else { Lane::Interactive });
     let characters = request.texts.iter().map(characters).sum();
-    let may_truncate = request.options.on_truncate == OnTruncate::Cut;
+    let may_truncate = request.options.on_truncate != OnTruncate::Error;
     let reply = app.engine.answer(request).await;
     let reply = reply.map_err(|error| engine_error(&error, field, may_truncate))?;
     let stats = RequestStats::new(&reply, characters);

@@ -4,8 +4,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use polyhead_model::{MultiTaskModel, Prompt, RequestOptions, Vectors};
-use polyhead_text::TextInput;
+use polyhead_model::{HeadSpec, MultiTaskModel, OnTruncate, Prompt, RequestOptions, Vectors};
+use polyhead_text::{TextInput, Truncation};
 
 use super::error::EngineError;
 use super::request::EMBEDDING;
@@ -43,17 +43,29 @@ pub(crate) fn load_and_try(load: &ModelLoader) -> Result<LoadedModel, EngineErro
     loaded.unwrap_or_else(|_| Err(EngineError::new("loading the model panicked")))
 }
 
-/// Answers all tasks for one text; returns its number of tokens.
+/// Answers all tasks for one text, those that read pairs for a pair with it; returns the number of
+/// tokens.
 fn try_out(model: &MultiTaskModel, text: &str) -> Result<usize, EngineError> {
-    let request = model.resolve_request(&RequestOptions {
-        vectors: Some(Vectors::default()),
-        prompt: Prompt::None,
-        ..RequestOptions::default()
-    })?;
-    let text = model.prepare(&request, &TextInput::One(text))?;
-    let tokens = text.tokens().kept;
-    for answer in model.answer(&[(&request, &text)]) {
-        answer.map_err(|wrong| EngineError::new(wrong.to_string()))?;
+    let mut tokens = 0;
+    for input in [TextInput::One(text), TextInput::Pair("", text)] {
+        let reads = |spec: &&HeadSpec| spec.pair.is_some() == input.second().is_some();
+        let tasks: Vec<String> =
+            model.tasks().filter(reads).map(|spec| spec.name.clone()).collect();
+        if tasks.is_empty() && input.second().is_some() {
+            continue;
+        }
+        let request = model.resolve_request(&RequestOptions {
+            tasks: Some(tasks),
+            vectors: Some(Vectors::default()),
+            prompt: Prompt::None,
+            on_truncate: OnTruncate::CutPairs(Truncation::Longest),
+            ..RequestOptions::default()
+        })?;
+        let prepared = model.prepare(&request, &input)?;
+        tokens += prepared.tokens().kept;
+        for answer in model.answer(&[(&request, &prepared)]) {
+            answer.map_err(|wrong| EngineError::new(wrong.to_string()))?;
+        }
     }
     Ok(tokens)
 }

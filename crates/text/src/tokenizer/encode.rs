@@ -12,7 +12,7 @@ use crate::input::TextInput;
 use crate::long_text::PIECE_BYTES;
 use crate::offsets::Characters;
 use crate::template::{Slot, Template};
-use crate::truncate::longest_first;
+use crate::truncate::{LengthLimit, Truncation};
 
 /// Whether the tokens get spans. Finding spans takes a noticeable part of the time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,21 +35,23 @@ pub(super) struct Tokens {
 impl Tokenizer {
     /// Tokenizes `inputs` into one packed batch, in order, on the calling thread.
     ///
-    /// - `max_length`: tokens of the longest sequence, special tokens included. Longer sequences
-    ///   lose tokens at the right, pairs from the longer text first; special tokens are never cut.
+    /// - `limit`: tokens of the longest sequence, special tokens included. Longer sequences lose
+    ///   tokens at the right, pairs as [`LengthLimit::truncation`] says: from the longer text first,
+    ///   if the limit is a number; special tokens are never cut.
     /// - returns a batch of `inputs.len()` sequences; an empty text has only the special tokens
     ///
     /// # Errors
     /// The error of the first failing input, with its index in [`TokenizerError::text`]:
-    /// `MaxLength` if `max_length` is less than its special tokens; `Unsupported` for a pair if
+    /// `MaxLength` if the limit is less than its special tokens; `Unsupported` for a pair if
     /// the tokenizer has no template for pairs; `TextTooLarge` for a text of 4 GiB or more; `Text`
-    /// if the tokenizer fails on it.
+    /// if the tokenizer fails on it, or the text of a pair that may not be cut leaves no room for
+    /// the other one.
     pub fn encode<S: AsRef<str> + Sync>(
         &self,
         inputs: &[TextInput<S>],
-        max_length: usize,
+        limit: impl Into<LengthLimit>,
     ) -> Result<TokenBatch, TokenizerError> {
-        self.encode_with(inputs, max_length, |count, work| (0..count).for_each(work))
+        self.encode_with(inputs, limit, |count, work| (0..count).for_each(work))
     }
 
     /// Tokenizes as [`encode`](Self::encode) does, on the caller's threads.
@@ -64,11 +66,12 @@ impl Tokenizer {
     pub fn encode_with<S: AsRef<str> + Sync>(
         &self,
         inputs: &[TextInput<S>],
-        max_length: usize,
+        limit: impl Into<LengthLimit>,
         for_each: impl FnOnce(usize, &(dyn Fn(usize) + Sync)),
     ) -> Result<TokenBatch, TokenizerError> {
+        let limit = limit.into();
         let sequence = |index: usize| {
-            self.sequence(&inputs[index], max_length, Spans::Wanted)
+            self.sequence(&inputs[index], limit, Spans::Wanted)
                 .map_err(|error| error.of_text(index))
         };
         let mut sequences = Vec::new();
@@ -86,7 +89,7 @@ impl Tokenizer {
     /// Makes a batch of one sequence from token ids, with the special tokens of a single text
     /// around them. The tokens have no spans.
     ///
-    /// - `max_length`: as for [`encode`](Self::encode)
+    /// - `max_length`: tokens of the longest sequence, special tokens included
     ///
     /// # Errors
     /// `Text` if an id is above [`highest_id`](Self::highest_id); `MaxLength` as for
@@ -117,7 +120,7 @@ impl Tokenizer {
     /// # Errors
     /// `TextTooLarge` and `Text` as for [`encode`](Self::encode), without an index.
     pub fn count_prompt_tokens(&self, prompt: &str) -> Result<usize, TokenizerError> {
-        let sequence = self.sequence(&TextInput::One(prompt), usize::MAX, Spans::Skipped);
+        let sequence = self.sequence(&TextInput::One(prompt), usize::MAX.into(), Spans::Skipped);
         let mut batch = TokenBatch::default();
         sequence.map_err(TokenizerError::of_prompt)?.pack(&mut batch);
         let ends_special = batch.ids.last().is_some_and(|id| self.special_ids.contains(id));
@@ -128,7 +131,7 @@ impl Tokenizer {
     fn sequence(
         &self,
         input: &TextInput<impl AsRef<str>>,
-        max_length: usize,
+        limit: LengthLimit,
         spans: Spans,
     ) -> Result<Sequence<'_>, TokenizerError> {
         let template = match (input.second(), &self.pair) {
@@ -141,7 +144,7 @@ impl Tokenizer {
                 ));
             }
         };
-        let budget = budget(template, max_length)?;
+        let budget = budget(template, limit.tokens)?;
         let tokens = |text: &str| {
             check_text_size(text.len())?;
             self.tokens(text, budget, spans).map_err(|source| {
@@ -151,7 +154,10 @@ impl Tokenizer {
         };
         let first = tokens(&input.text())?;
         let second = input.second().map(tokens).transpose()?.unwrap_or_default();
-        let kept = longest_first(first.total, second.total, budget);
+        let rule = if input.second().is_some() { limit.truncation } else { Truncation::Longest };
+        let kept = rule
+            .kept(first.total, second.total, budget)
+            .map_err(|problem| TokenizerError::new(TokenizerErrorKind::Text, "", problem))?;
         Ok(Sequence { template, first, second, kept })
     }
 

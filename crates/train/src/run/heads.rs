@@ -1,8 +1,10 @@
 //! The heads of a run's tasks: new ones, and those of the starting model.
 
 use polyhead_model::{
-    HeadInput, HeadLayer, HeadSpec, HeadWeights, LabelFormat, ModelFolder, PoolingSpec, TargetScale,
+    HeadInput, HeadLayer, HeadSpec, HeadWeights, LabelFormat, ModelFolder, PairForm, PoolingSpec,
+    TargetScale,
 };
+use polyhead_text::Truncation;
 
 use crate::config::{Keep, RunConfig, TaskSettings};
 use crate::data::Dataset;
@@ -59,6 +61,8 @@ pub(super) fn heads(
             target: target_scale(data, index).filter(|_| task.standardize == Some(true)),
             range: task.range,
             words: fields.words.clone(),
+            pair: pair_form(data, index, parts),
+            sigmoid: false,
         };
         spec.check(&site)?;
         if task.keep == Some(Keep::Distill) && start.is_none() {
@@ -158,6 +162,16 @@ pub(super) fn check_teachers(config: &RunConfig, data: &Dataset) -> Result<(), E
 pub(super) fn target_scale(data: &Dataset, task: usize) -> Option<TargetScale> {
     let fields = &data.tasks[task];
     rules(fields.kind).target_scale(&data.sources[fields.source].train.labels[task])
+}
+
+/// The form of the pairs of a task, if all its training rows are pairs: that of the starting model's
+/// head, else both texts in one sequence.
+fn pair_form(data: &Dataset, task: usize, start: Option<&HeadSpec>) -> Option<PairForm> {
+    let inputs = &data.sources[data.tasks[task].source].train.inputs;
+    let of_start =
+        || start.and_then(|head| head.pair).unwrap_or(PairForm::Joint(Truncation::Longest));
+    let pairs = !inputs.is_empty() && inputs.iter().all(|input| input.second().is_some());
+    pairs.then(of_start)
 }
 
 /// The head of the starting model with its pooling, temperature, thresholds, scale of targets and,

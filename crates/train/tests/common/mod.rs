@@ -223,6 +223,8 @@ pub(crate) fn spec(task: &TaskSettings) -> HeadSpec {
         target: None,
         range: None,
         words: Default::default(),
+        pair: None,
+        sigmoid: false,
     }
 }
 

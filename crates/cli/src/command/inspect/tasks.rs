@@ -254,6 +254,8 @@ mod tests {
             target: None,
             range: None,
             words: Default::default(),
+            pair: None,
+            sigmoid: false,
         }
     }
 

@@ -9,7 +9,7 @@ use crate::error::excerpt;
 use crate::heads::TaskKind;
 
 /// The latest version of the schema. Every version up to it is read.
-const LATEST_SCHEMA: u64 = 3;
+const LATEST_SCHEMA: u64 = 4;
 
 /// The one key that is read before the version of the schema is known.
 #[derive(Deserialize)]
@@ -40,7 +40,7 @@ pub(super) fn check_schema(found: Option<Value>) -> Result<(), String> {
 impl PolyheadJson {
     /// The lowest version of the schema that has every part of this file. Programs of version
     /// 0.3.0 read version 1 and refuse others by the number, so a file without newer parts has
-    /// version 1. A part that is new in version 2 or 3 declares itself here.
+    /// version 1. A part that is new in a later version declares itself here.
     pub(super) fn lowest_schema(&self) -> u64 {
         let is_second = |task: &TaskJson| {
             let labels = task.label_matching.is_some()
@@ -53,6 +53,9 @@ impl PolyheadJson {
                 || task.words.is_some()
                 || task.kind == TaskKind::Ordinal.name()
         };
+        if self.tasks.iter().any(|task| task.pair.is_some() || task.sigmoid.is_some()) {
+            return 4;
+        }
         if self.tasks.iter().any(|task| task.hidden_form.is_some()) {
             return 3;
         }
@@ -155,6 +158,8 @@ mod tests {
             ("/tasks/2", "separator", json!(";"), 2),
             ("/tasks/2", "empty", json!("none"), 2),
             ("/tasks/2", "hidden_form", form, 3),
+            ("/tasks/0", "pair", json!("joint"), 4),
+            ("/tasks/1", "sigmoid", json!(true), 4),
         ];
         let mut all = known.clone();
         let number = json!({"name": "number", "kind": "regression", "labels": []});
@@ -178,6 +183,8 @@ mod tests {
             one["schema_version"] = json!(version);
             assert_eq!(written, one, "{key}");
         }
+        // A rule for cutting pairs needs pairs.
+        all["tasks"][0]["truncate"] = json!("second");
         // A part that has no line above fails here.
         let written: Value = serde_json::from_str(&to_text(&config())).unwrap();
         let (written, listed) = (keys_of(&written), keys_of(&all));

@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use polyhead_compute::Activation;
+use polyhead_text::Truncation;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -11,7 +12,7 @@ use crate::error::excerpt;
 use crate::folder::words_json;
 use crate::heads::{
     HeadInput, HeadLayer, HeadSpec, HiddenForm, HiddenNorm, LabelFormat, LabelMatching,
-    NumberRange, TargetScale,
+    NumberRange, PairForm, TargetScale,
 };
 
 #[derive(Deserialize, Serialize)]
@@ -50,6 +51,15 @@ pub(super) struct TaskJson {
     /// Absent: a linear layer with a bias, dropout before and after it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) hidden_form: Option<HiddenFormJson>,
+    /// Absent: the head reads single texts, or was trained before version 0.7.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) pair: Option<String>,
+    /// The text of a joint pair that loses tokens. Absent: the longer one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) truncate: Option<String>,
+    /// Absent: the answer is the logit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) sigmoid: Option<bool>,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -110,6 +120,13 @@ impl TaskJson {
             range: spec.range.map(|range| [range.least(), range.most()].map(shortest)),
             words: words_json::to_json(&spec.words),
             hidden_form: HiddenFormJson::from_form(spec.hidden_form),
+            pair: spec.pair.map(|form| form.name().to_owned()),
+            truncate: spec
+                .pair
+                .map(PairForm::truncation)
+                .filter(|truncation| *truncation != Truncation::default())
+                .map(|truncation| truncation.name().to_owned()),
+            sigmoid: spec.sigmoid.then_some(true),
         }
     }
 
@@ -146,6 +163,8 @@ impl TaskJson {
             }),
             range: self.range.map(parse_range).transpose()?,
             hidden_form: self.hidden_form.map(HiddenFormJson::into_form).unwrap_or_default(),
+            pair: parse_pair(self.pair, parse_word("truncate", self.truncate)?)?,
+            sigmoid: self.sigmoid.unwrap_or(false),
             name: self.name,
         })
     }
@@ -177,6 +196,17 @@ fn parse_word<T: FromStr<Err = String>>(
 fn parse_range(ends: [f64; 2]) -> Result<NumberRange, String> {
     let [least, most] = ends.map(|end| end as f32);
     NumberRange::new(least, most).map_err(|problem| format!("`range`: {problem}"))
+}
+
+fn parse_pair(form: Option<String>, rule: Option<Truncation>) -> Result<Option<PairForm>, String> {
+    match (form.as_deref(), rule) {
+        (None, None) => Ok(None),
+        (None, Some(rule)) => {
+            Err(format!("`truncate`: expected none without `pair`, found {rule}"))
+        }
+        (Some("joint"), rule) => Ok(Some(PairForm::Joint(rule.unwrap_or_default()))),
+        (Some(other), _) => Err(format!("`pair`: expected joint, found {:?}", excerpt(other))),
+    }
 }
 
 fn parse_layer(value: &Value) -> Result<HeadLayer, String> {

@@ -1,13 +1,13 @@
 //! Files that are written and read, and files that are refused.
 
 use polyhead_compute::Activation;
-use polyhead_text::{LearnedSplit, WordSplit};
+use polyhead_text::{LearnedSplit, Truncation, WordSplit};
 use serde_json::json;
 
 use super::*;
 use crate::heads::{
     EmptyCell, HeadInput, HeadLayer, HiddenForm, HiddenNorm, LabelFormat, LabelMatching,
-    NumberRange, TargetScale, TaskKind,
+    NumberRange, PairForm, TargetScale, TaskKind,
 };
 
 fn spec(name: &str, kind: TaskKind) -> HeadSpec {
@@ -30,6 +30,8 @@ fn spec(name: &str, kind: TaskKind) -> HeadSpec {
         target: (!kind.has_labels()).then_some(TargetScale { mean: 2015.5, deviation: 6.1 }),
         range: (!kind.has_labels()).then(|| NumberRange::new(1950.1, 2025.0).unwrap()),
         words: WordSplit::default(),
+        pair: None,
+        sigmoid: false,
     }
 }
 
@@ -45,6 +47,9 @@ pub(super) fn config() -> PolyheadConfig {
         norm: Some(HiddenNorm { eps: 1e-5, bias: true }),
         input_dropout: false,
     };
+    heads[0].pair = Some(PairForm::Joint(Truncation::Second));
+    let score = spec("score", heads[2].kind);
+    heads.push(HeadSpec { sigmoid: true, target: None, ..score });
     heads[0].label_format.matching = Some(LabelMatching::Normalized);
     heads[1].label_format = LabelFormat {
         fields: vec!["is_o".into(), "is_x".into()],
@@ -224,6 +229,21 @@ fn every_rule_says_what_was_found() {
             value: json!("is_o"),
             message: "fields: expected each field once, found \"is_o\" twice",
         },
+        Case {
+            at: "/tasks/0/pair",
+            value: json!("both"),
+            message: "task `classification`: `pair`: expected joint, found \"both\"",
+        },
+        Case {
+            at: "/tasks/0/pair",
+            value: json!(null),
+            message: "`truncate`: expected none without `pair`, found second",
+        },
+        Case {
+            at: "/tasks/0/truncate",
+            value: json!("last"),
+            message: "`truncate`: expected one of longest, first, second, found \"last\"",
+        },
         Case { at: "/tasks", value: json!({}), message: "expected a sequence" },
         Case {
             at: "/input",
@@ -275,6 +295,13 @@ fn every_rule_says_what_was_found() {
         json.pointer_mut(place).unwrap()["colour"] = json!("red");
         let error = parse(&json).unwrap_err();
         assert!(error.contains("unknown field `colour`"), "{place}: {error}");
+    }
+    for (task, found) in [(0, "classification"), (2, "a scale of targets")] {
+        let mut json: Value = serde_json::from_str(&to_text(&config())).unwrap();
+        json["tasks"][task]["sigmoid"] = json!(true);
+        let message = format!("sigmoid: expected a regression without a scale, found {found}");
+        let error = parse(&json).unwrap_err();
+        assert!(error.contains(&message), "{error}");
     }
     let mut json: Value = serde_json::from_str(&to_text(&config())).unwrap();
     assert!(["target", "range"].iter().all(|key| json["tasks"][0].get(key).is_none()));

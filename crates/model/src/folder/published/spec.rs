@@ -75,6 +75,8 @@ pub(super) fn read(
         target: None,
         range: None,
         words: Default::default(),
+        pair: None,
+        sigmoid: false,
     };
     if let Some(hidden) = &form.hidden {
         let norm = hidden.norm.as_ref().map(|norm| {

@@ -10,6 +10,7 @@ mod regression;
 mod tokens;
 
 pub use classification::ClassAnswer;
+pub(crate) use multi_label::sigmoid as logistic;
 pub use ordinal::ordinal_answer;
 pub(crate) use tokens::TextWords;
 pub use tokens::{TaggedText, TaggedWord, TextSpan};
@@ -254,6 +255,8 @@ pub(crate) mod testing {
             target: None,
             range: None,
             words: Default::default(),
+            pair: None,
+            sigmoid: false,
         }
     }
 

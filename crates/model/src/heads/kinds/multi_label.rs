@@ -32,7 +32,7 @@ fn answer(numbers: &TextNumbers) -> Answer {
 
 /// `1 / (1 + e⁻ˣ)` in single precision; losses and calibration have their own function in double
 /// precision.
-pub(super) fn sigmoid(x: f32) -> f32 {
+pub(crate) fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + (-x).exp())
 }
 
