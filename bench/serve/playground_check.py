@@ -166,6 +166,7 @@ def main() -> None:
                 part(browser, mock.url, report, *([mock] if part in (answers, arithmetic) else []))
             key(browser, report, arguments.shots)
             fields(browser, report, arguments.shots)
+            pairs(browser, report, arguments.shots)
             documents(browser, mock.url, report, arguments.shots)
             pictures(browser, mock.url, report, arguments.shots, "heads")
             states(browser, mock.url, report, arguments.shots)
@@ -375,6 +376,34 @@ def fields(browser, report: Report, shots: Path | None) -> None:
             visit.ask()
             visit.looks_right(f"fields {name} phone")
             visit.shot(shots, f"fields-{name}-dark-phone")
+
+
+def pairs(browser, report: Report, shots: Path | None) -> None:
+    """Heads that read pairs of texts."""
+    mock = Mock(("relevance",))
+    with Visit(browser, mock.url, report) as visit:
+        page = visit.page
+        report.check("pairs: two boxes an input", page.locator("#texts:visible").count() == 0 and page.locator("#inputs textarea").count() == 4)
+        page.locator("#inputs textarea").nth(0).fill("who wrote it")
+        page.locator("#inputs textarea").nth(1).fill("Ada Lovelace")
+        visit.ask()
+        report.check("pairs: sends lists of two texts", mock.asked[-1]["inputs"][0] == ["who wrote it", "Ada Lovelace"] and len(mock.asked[-1]["inputs"]) == 2, mock.asked[-1])
+        report.check("pairs: both texts are shown", page.locator(".said").nth(0).inner_text() == "who wrote it | Ada Lovelace", page.locator(".said").nth(0).inner_text())
+        visit.looks_right("pairs")
+        visit.shot(shots, "pairs")
+    mock = Mock(("topic", "relevance"))
+    with Visit(browser, mock.url, report) as visit:
+        page = visit.page
+        report.check("both kinds: lines at first, and no head for pairs", page.locator("#texts:visible").count() == 1 and page.locator("#heads input:checked").count() == 1)
+        page.get_by_label("topic").uncheck()
+        page.get_by_label("relevance").check()
+        report.check("both kinds: a second box where a head reads pairs", page.locator("#texts:visible").count() == 0 and page.get_by_text("Second text").count() == 2)
+        visit.ask()
+        report.check("both kinds: asks that head alone", mock.asked[-1]["tasks"] == ["relevance", "embedding"], mock.asked[-1])
+        page.get_by_label("relevance").uncheck()
+        page.get_by_label("topic").check()
+        visit.ask("one line")
+        report.check("both kinds: lines again", mock.asked[-1]["inputs"] == ["one line"], mock.asked[-1])
 
 
 def documents(browser, url: str, report: Report, shots: Path | None) -> None:

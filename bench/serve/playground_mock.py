@@ -26,6 +26,7 @@ TASKS = {
     "sentiment": {"kind": "classification", "labels": ["negative", "positive"]},
     "emotions": {"kind": "multilabel", "labels": EMOTIONS},
     "urgency": {"kind": "regression", "labels": []},
+    "relevance": {"kind": "regression", "labels": [], "pair": "joint"},
     "entities": {"kind": "tokens", "labels": ["O"] + [f"{b}-{kind}" for kind in ("PER", "LOC", "ORG") for b in "BI"]},
     "department": {"kind": "classification", "labels": LONG},
 }
@@ -51,10 +52,12 @@ class Mock:
         return {"model": "mock-encoder", "names": ["mock-encoder"], "version": "0", "tasks": [{"name": name} | TASKS[name] for name in self.tasks], "input": self.input,
                 "embedding": {"dimension": DIMENSION, "pooling": ["mean"]}, "limits": {"tokens_per_text": LIMIT, "texts_per_request": 2048}}
 
-    def composed(self, one: str | dict) -> str:
+    def composed(self, one: str | dict | list) -> str:
         """The text of an input."""
         if isinstance(one, str):
             return one
+        if isinstance(one, list):
+            return " | ".join(one)
         if "template" in self.input:
             return self.input["template"].format(**one)
         return self.input["join"].join(filter(None, (one[name] for name in self.input["fields"])))

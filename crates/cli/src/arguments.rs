@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::command::{
     bench, check_data, completions, demo, doctor, encode, eval, explain, help, init, inspect, man,
-    predict, quantize, serve, similarity, tokenize, train,
+    predict, quantize, rerank, serve, similarity, tokenize, train,
 };
 
 const EXAMPLES: &str = "\
@@ -46,6 +46,7 @@ pub(crate) enum Command {
     Train(train::TrainArgs),
     CheckData(check_data::CheckDataArgs),
     Predict(predict::PredictArgs),
+    Rerank(rerank::RerankArgs),
     Eval(eval::EvalArgs),
     Serve(serve::ServeArgs),
     Inspect(inspect::InspectArgs),

@@ -50,8 +50,8 @@ pub use hub::{Hub, resolve};
 pub use measure::{Check, CosineStats, PrecisionStudy, product_rate};
 pub use modules::{Module, PoolingMode, PoolingSpec, Residual, output_width};
 pub use predict::{
-    BatchAnswers, LayerBreak, MultiTaskModel, NotFinite, Predictions, PreparedText, RequestOptions,
-    ResolvedRequest, TaskAnswer, TextAnswer,
+    BatchAnswers, CrossEncoder, LayerBreak, MultiTaskModel, NotFinite, Predictions, PreparedText,
+    RankedPassage, RequestOptions, ResolvedRequest, TaskAnswer, TextAnswer,
 };
 pub use rows::{InputFields, RowInput, RowWords, TextFields, TextTemplate};
 pub use sentence::{

@@ -35,7 +35,23 @@
 //! # Ok::<(), polyhead::Error>(())
 //! ```
 //!
-//! Such a model is trained from a configuration, the same file that
+//! A cross-encoder reads two texts at once and gives them a score, for reranking what a search has
+//! found; [`CrossEncoder::load`] takes the folders of sentence-transformers:
+//!
+//! ```no_run
+//! use polyhead::CrossEncoder;
+//!
+//! let model = CrossEncoder::load("cross-encoder/ms-marco-MiniLM-L6-v2")?;
+//! let passages = ["Trains run daily.", "Berlin has 3.7 million inhabitants.", "Bread is baked."];
+//! for ranked in model.rank("How many people live in Berlin?", &passages)? {
+//!     println!("{:.3} {}", ranked.score, passages[ranked.index]);
+//! }
+//! let scores = model.scores(&[("Where is Rome?", "In Italy."), ("Where is Rome?", "No.")])?;
+//! assert!(scores[0] > scores[1]);
+//! # Ok::<(), polyhead::Error>(())
+//! ```
+//!
+//! A model with heads is trained from a configuration, the same file that
 //! `polyhead train` reads; an [`Observer`] hears how it goes:
 //!
 //! ```no_run
@@ -93,12 +109,12 @@
 
 pub use polyhead_compute::{Cpu, Threads};
 pub use polyhead_model::{
-    Activation, Answer, Check, ClassAnswer, EncodeOptions, Encoded, EncoderConfig, Error,
-    ErrorKind, Family, HeadInput, HeadLayer, HeadSpec, HeadWeights, HiddenForm, HiddenNorm,
+    Activation, Answer, Check, ClassAnswer, CrossEncoder, EncodeOptions, Encoded, EncoderConfig,
+    Error, ErrorKind, Family, HeadInput, HeadLayer, HeadSpec, HeadWeights, HiddenForm, HiddenNorm,
     HiddenWeights, Hit, LabelMatching, LabelScore, LoadOptions, Matrix, ModelFolder, Module,
     MultiTaskModel, OnTruncate, PairForm, Parameter, ParameterGroup, PoolingMode, PoolingSpec,
-    Precision, Predictions, Prompt, Provenance, RequestOptions, SentenceEncoder, TaggedText,
-    TaggedWord, TaskAnswer, TaskKind, TextAnswer, TextSpan, TokenVectors, Vectors,
+    Precision, Predictions, Prompt, Provenance, RankedPassage, RequestOptions, SentenceEncoder,
+    TaggedText, TaggedWord, TaskAnswer, TaskKind, TextAnswer, TextSpan, TokenVectors, Vectors,
     cosine_similarity, semantic_search,
 };
 pub use polyhead_model::{

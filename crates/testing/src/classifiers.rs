@@ -14,6 +14,9 @@ use crate::golden::Golden;
 const NAMES: [&str; 8] =
     ["bert", "distilbert", "roberta", "xlm-roberta", "camembert", "electra", "mpnet", "modernbert"];
 
+/// The files of `testdata/golden/published-cross-*`, which are cross-encoders.
+const CROSS_ENCODERS: [&str; 2] = ["cross-bert", "cross-roberta"];
+
 /// A classifier of `testdata/golden/published-NAME.*`.
 pub struct Classifier {
     /// Name of the family.
@@ -27,7 +30,16 @@ pub struct Classifier {
 impl Classifier {
     /// All classifiers of all families.
     pub fn all() -> impl Iterator<Item = Self> {
-        NAMES.into_iter().flat_map(|name| {
+        Self::of_files(&NAMES)
+    }
+
+    /// All cross-encoders of sentence-transformers.
+    pub fn cross_encoders() -> impl Iterator<Item = Self> {
+        Self::of_files(&CROSS_ENCODERS)
+    }
+
+    fn of_files(names: &'static [&'static str]) -> impl Iterator<Item = Self> {
+        names.iter().flat_map(|name| {
             let golden = Golden::read(&format!("published-{name}"));
             let cases = golden.json["cases"].as_object().unwrap().clone();
             cases.into_iter().map(move |(case, _)| Self::read(name, &case))
@@ -36,7 +48,8 @@ impl Classifier {
 
     /// The classifier `case` of a family.
     pub fn read(name: &str, case: &str) -> Self {
-        let name = NAMES.into_iter().find(|known| *known == name).unwrap();
+        let mut names = NAMES.into_iter().chain(CROSS_ENCODERS);
+        let name = names.find(|known| *known == name).unwrap();
         let golden = Golden::read(&format!("published-{name}"));
         Self { name, golden, case: case.to_owned() }
     }
@@ -49,6 +62,12 @@ impl Classifier {
     /// The texts whose logits the golden has.
     pub fn texts(&self) -> Vec<&str> {
         self.golden.json["texts"].as_array().unwrap().iter().filter_map(Value::as_str).collect()
+    }
+
+    /// The pairs of texts whose scores the golden of a cross-encoder has.
+    pub fn pairs(&self) -> Vec<[&str; 2]> {
+        let pairs = self.golden.json["pairs"].as_array().unwrap();
+        pairs.iter().map(|pair| [0, 1].map(|side| pair[side].as_str().unwrap())).collect()
     }
 
     /// A tensor of the case.
@@ -84,6 +103,9 @@ impl Classifier {
         let mut config = self.about()["config"].clone();
         change(&mut config, &mut tensors);
         fs::write(folder.join("config.json"), config.to_string()).unwrap();
+        for (name, content) in self.about()["files"].as_object().into_iter().flatten() {
+            fs::write(folder.join(name), content.to_string()).unwrap();
+        }
         let data: BTreeMap<&String, (&Vec<usize>, Vec<u8>)> = tensors
             .iter()
             .map(|(name, (shape, values))| {

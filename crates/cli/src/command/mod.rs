@@ -3,6 +3,7 @@
 pub(crate) mod demo;
 
 pub(crate) mod encode;
+pub(crate) mod rerank;
 pub(crate) mod similarity;
 pub(crate) mod tokenize;
 
@@ -49,6 +50,7 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
         Command::Encode(args) => return encode::run(args),
         Command::Predict(args) => return predict::run(args),
         Command::Similarity(args) => similarity::run(args),
+        Command::Rerank(args) => rerank::run(args),
         Command::Tokenize(args) => tokenize::run(args),
         Command::Init(args) => init::run(args),
         Command::Eval(args) => eval::run(args),

@@ -33,6 +33,7 @@ const COMMANDS: &[(&str, &str)] = &[
     ("fit finetune fine-tune learn", "train"),
     ("validate check lint checkdata verify", "check-data"),
     ("classify infer inference tag", "predict"),
+    ("re-rank rank ranking cross-encode", "rerank"),
     ("evaluate test score metrics", "eval"),
     ("server start api", "serve"),
     ("info show describe", "inspect"),

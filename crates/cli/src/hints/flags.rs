@@ -142,7 +142,7 @@ const NOTES: &[(&str, &str, &str)] = &[
     ("--seed", "", "there is none: results do not depend on chance"),
     (
         "--out",
-        "similarity tokenize eval inspect doctor bench check-data explain completions",
+        "similarity tokenize rerank eval inspect doctor bench check-data explain completions",
         "results go to standard output: redirect them with `> FILE`",
     ),
     ("--model", "train check-data", "the model is a key: `--set encoder.model=NAME`"),

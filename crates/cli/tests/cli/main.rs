@@ -27,6 +27,7 @@ mod predict_csv;
 mod quantize;
 mod raw_text;
 mod referenced;
+mod rerank;
 #[cfg(unix)]
 mod serve;
 pub(crate) mod train;

@@ -62,7 +62,7 @@ use polyhead_json::PolyheadConfig;
 use prompts::SentenceConfig;
 use published::Published;
 pub(crate) use records::FileRecords;
-use sentence_bert_config_json::TransformerConfig;
+use sentence_bert_config_json::{CROSS_ENCODER, ENCODER, TransformerConfig};
 use source::directory;
 
 /// The file of a model folder with texts and their expected vectors:
@@ -217,7 +217,9 @@ impl ModelFolder {
     /// Returns true if heads without a [`HeadSpec::pair`] were trained on single texts: versions
     /// before 0.7 trained heads on pairs without a record, as does `transformers`.
     pub(crate) fn records_pairs(&self) -> bool {
-        let version = self.provenance.as_ref().map(|origin| origin.polyhead_version.as_str());
+        // No step: another program has trained it.
+        let trained = self.provenance.as_ref().filter(|origin| origin.step > 0);
+        let version = trained.map(|origin| origin.polyhead_version.as_str());
         let mut numbers =
             version.unwrap_or_default().split('.').map_while(|part| part.parse().ok());
         (numbers.next(), numbers.next()) >= (Some(0_u32), Some(7_u32))
@@ -287,20 +289,39 @@ impl ModelFolder {
         let transformer_path =
             entries.as_ref().map_or_else(String::new, |entries| entries[0].path.clone());
         let config = config_json::read(&source, &transformer_path)?;
-        let (published, remarks) = published::find(&source, &transformer_path, &config)?;
-        let mut parts = Parts::default();
-        match &entries {
-            Some(entries) => parts.read(&source, &entries[1..], config.hidden_size)?,
-            None => parts.set_default_pooling(&source, published.is_some()),
-        }
         // `sentence-transformers` reads these two files only if there is a `modules.json`.
         let (sentence, transformer) = match &entries {
-            Some(_) => (
-                prompts::read(&source)?,
-                sentence_bert_config_json::read(&source, &transformer_path)?,
-            ),
+            Some(_) => {
+                let sentence = prompts::read(&source)?;
+                let purpose = if sentence.score.is_some() { CROSS_ENCODER } else { ENCODER };
+                let transformer =
+                    sentence_bert_config_json::read(&source, &transformer_path, purpose)?;
+                (sentence, transformer)
+            }
             None => (SentenceConfig::default(), TransformerConfig::default()),
         };
+        let (published, remarks) =
+            published::find(&source, &transformer_path, &config, sentence.score.as_ref())?;
+        let mut parts = Parts::default();
+        match &entries {
+            None => parts.set_default_pooling(&source, "no modules.json", published.is_some()),
+            Some(entries) => match (&sentence.score, &entries[1..]) {
+                (None, []) => fail!(
+                    Unsupported,
+                    "{}: module 1: expected Pooling, found nothing",
+                    source.describe(modules_json::FILE)
+                ),
+                (None, modules) => parts.read(&source, modules, config.hidden_size)?,
+                (Some(_), []) => parts.set_default_pooling(&source, "a cross-encoder", true),
+                (Some(_), modules) => fail!(
+                    Unsupported,
+                    "{}: expected a transformer alone, as this is a cross-encoder, found {} \
+                     modules after it",
+                    source.describe(modules_json::FILE),
+                    modules.len()
+                ),
+            },
+        }
         let dims = HeadDims::new(&config, &parts.modules)?;
         let classifier = (published.as_ref(), &dims);
         let checkpoint =
@@ -432,13 +453,14 @@ impl Parts {
     /// Sets the modules of a folder of `transformers`, which lists none: the mean of all tokens,
     /// as in `sentence-transformers`.
     ///
+    /// - `reason`: the reason why it lists none
     /// - `classifies`: true if the model has a classifier, which pools by itself
-    fn set_default_pooling(&mut self, source: &Source, classifies: bool) {
+    fn set_default_pooling(&mut self, source: &Source, reason: &str, classifies: bool) {
         let spec = PoolingSpec { modes: vec![PoolingMode::Mean], include_prompt: true };
         self.modules.push(Module::Pooling(spec));
         let vectors = if classifies { " for sentence vectors" } else { "" };
         self.notices.push(format!(
-            "{}: no modules.json, so the mean of all tokens is taken{vectors}; cls is the other \
+            "{}: {reason}, so the mean of all tokens is taken{vectors}; cls is the other \
              common pooling",
             source.describe("")
         ));

@@ -104,8 +104,12 @@ pub(crate) fn to_json(entries: &[ModuleEntry]) -> Value {
     list.collect()
 }
 
-/// Checks the order: one transformer, then one pooling, then modules for sentence vectors.
+/// Checks the order: one transformer, then one pooling, then modules for sentence vectors. A
+/// cross-encoder has a transformer alone.
 fn check_order(entries: &[ModuleEntry]) -> Result<(), Error> {
+    if matches!(entries, [ModuleEntry { kind: ModuleKind::Transformer, .. }]) {
+        return Ok(());
+    }
     for (index, expected) in [ModuleKind::Transformer, ModuleKind::Pooling].into_iter().enumerate()
     {
         match entries.get(index) {
@@ -213,9 +217,10 @@ mod tests {
                 message: "module 0: expected Transformer, found nothing",
             },
             Case {
-                json: r#"[{"path":"","type":"sentence_transformers.models.Transformer"}]"#,
+                json: r#"[{"path":"","type":"sentence_transformers.models.Transformer"},
+                {"path":"1","type":"sentence_transformers.models.Dense"}]"#,
                 kind: ErrorKind::Unsupported,
-                message: "module 1: expected Pooling, found nothing",
+                message: "module 1: expected Pooling, found Dense",
             },
             Case {
                 json: r#"[{"path":"","type":"sentence_transformers.models.Pooling"}]"#,

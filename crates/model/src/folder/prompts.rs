@@ -43,6 +43,10 @@ impl fmt::Display for Similarity {
     }
 }
 
+/// The Python class that makes the score of a cross-encoder of its logits, if the file names one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ScoreFunction(pub(crate) Option<String>);
+
 /// The settings of the file, checked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SentenceConfig {
@@ -50,6 +54,8 @@ pub(crate) struct SentenceConfig {
     pub(crate) prompts: Vec<(String, String)>,
     /// Name of the prompt that is used by default; one of `prompts`.
     pub(crate) default_prompt_name: Option<String>,
+    /// The function of the score of a cross-encoder; `None` for other models.
+    pub(crate) score: Option<ScoreFunction>,
     pub(crate) similarity: Similarity,
     pub(crate) truncate_dim: Option<usize>,
 }
@@ -58,6 +64,7 @@ pub(crate) struct SentenceConfig {
 #[serde(default)]
 struct SentenceConfigJson {
     model_type: Option<String>,
+    activation_fn: Option<String>,
     prompts: Option<PromptsJson>,
     default_prompt_name: Option<String>,
     similarity_fn_name: Option<String>,
@@ -79,10 +86,15 @@ impl SentenceConfigJson {
     fn check(self) -> Result<SentenceConfig, Error> {
         // The versions with which the folder was written.
         check_others(&self.others, &["__version__"])?;
-        // In other types (SparseEncoder, CrossEncoder, …) modules have another meaning.
-        if let Some(found) = self.model_type.filter(|found| found != "SentenceTransformer") {
-            fail!(Unsupported, "`model_type`: expected SentenceTransformer, found {found:?}");
-        }
+        // In other types (SparseEncoder, …) modules have another meaning.
+        let score = match self.model_type.as_deref() {
+            Some("CrossEncoder") => Some(ScoreFunction(self.activation_fn)),
+            None | Some("SentenceTransformer") => None,
+            Some(found) => fail!(
+                Unsupported,
+                "`model_type`: expected SentenceTransformer or CrossEncoder, found {found:?}"
+            ),
+        };
         let prompts = self.prompts.map(|prompts| prompts.0).unwrap_or_default();
         if prompts.len() > PROMPT_LIMIT {
             fail!(Format, "expected at most {PROMPT_LIMIT} prompts, found {}", prompts.len());
@@ -105,6 +117,7 @@ impl SentenceConfigJson {
         Ok(SentenceConfig {
             prompts,
             default_prompt_name: self.default_prompt_name,
+            score,
             similarity: parse_similarity(self.similarity_fn_name.as_deref())?,
             truncate_dim: check_dimension(self.truncate_dim)?,
         })

@@ -53,27 +53,43 @@ struct TransformerJson {
 const NO_EFFECT: [&str; 5] =
     ["backend", "cache_dir", "model_name_or_path", "tokenizer_name_or_path", "unpad_inputs"];
 
+/// What the file says of a model: its task, its output, and the output of its class.
+pub(crate) type Purpose = [&'static str; 3];
+
+/// A model that gives the vectors of tokens.
+pub(crate) const ENCODER: Purpose = ["feature-extraction", "token_embeddings", "last_hidden_state"];
+
+/// A model that gives the scores of pairs.
+pub(crate) const CROSS_ENCODER: Purpose = ["sequence-classification", "scores", "logits"];
+
 /// Reads the file in the `folder` of the encoder. Without the file nothing is set.
-pub(crate) fn read(source: &Source, folder: &str) -> Result<TransformerConfig, Error> {
+pub(crate) fn read(
+    source: &Source,
+    folder: &str,
+    purpose: Purpose,
+) -> Result<TransformerConfig, Error> {
     let paths = FILES.iter().map(|file| joined(folder, file));
     let Some(name) = paths.into_iter().find(|name| source.has(name)) else {
         return Ok(TransformerConfig::default());
     };
     let wire = source.json::<TransformerJson>(&name)?.unwrap_or_default();
-    wire.check().map_err(|error| error.in_file(&source.describe(&name)))
+    wire.check(purpose).map_err(|error| error.in_file(&source.describe(&name)))
 }
 
 impl TransformerJson {
-    fn check(self) -> Result<TransformerConfig, Error> {
+    fn check(
+        self,
+        [task, module_output, method_output]: Purpose,
+    ) -> Result<TransformerConfig, Error> {
         check_others(&self.others, &NO_EFFECT)?;
-        expect("transformer_task", self.transformer_task.as_deref(), "feature-extraction")?;
-        expect("module_output_name", self.module_output_name.as_deref(), "token_embeddings")?;
+        expect("transformer_task", self.transformer_task.as_deref(), task)?;
+        expect("module_output_name", self.module_output_name.as_deref(), module_output)?;
         if let Some(modalities) = &self.modality_config {
             let text = modalities.get("text").unwrap_or(&Value::Null);
             let entry = |key: &str| text.get(key).and_then(Value::as_str);
             expect("modality_config.text.method", entry("method"), "forward")?;
             let output = entry("method_output_name");
-            expect("modality_config.text.method_output_name", output, "last_hidden_state")?;
+            expect("modality_config.text.method_output_name", output, method_output)?;
         }
         let mut max_length = self.max_seq_length;
         for (key, arguments) in
@@ -128,7 +144,7 @@ mod tests {
     use super::*;
 
     fn parse(json: &str) -> Result<TransformerConfig, Error> {
-        serde_json::from_str::<TransformerJson>(json).unwrap().check()
+        serde_json::from_str::<TransformerJson>(json).unwrap().check(ENCODER)
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use polyhead_compute::Activation;
 use polyhead_files::safetensors::Tensor;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::encoder::{EncoderConfig, EncoderTensors, Linear, ParameterGroup};
 use crate::error::{Error, ErrorKind, fail};
@@ -132,12 +132,24 @@ impl<'a> TrainedModel<'a> {
         for (index, (entry, module)) in entries[1..].iter().zip(&modules).enumerate() {
             self.write_module(&mut out, entry, module, index)?;
         }
-        match source.bytes(prompts::FILE)? {
+        // Of a cross-encoder, `config.json` alone says so: the other modules give sentence vectors.
+        let is_cross_encoder = prompts::read(source)?.score.is_some();
+        match source.bytes(prompts::FILE)?.filter(|_| !is_cross_encoder) {
             Some(bytes) => out.bytes(prompts::FILE, bytes.as_slice())?,
-            None => out.json(
-                prompts::FILE,
-                &json!({"prompts": {}, "default_prompt_name": null, "similarity_fn_name": "cosine"}),
-            )?,
+            None => {
+                let prompts: Map<String, Value> = self
+                    .start
+                    .prompts
+                    .iter()
+                    .cloned()
+                    .map(|(name, text)| (name, text.into()))
+                    .collect();
+                let name = &self.start.default_prompt_name;
+                out.json(
+                    prompts::FILE,
+                    &json!({"prompts": prompts, "default_prompt_name": name, "similarity_fn_name": "cosine"}),
+                )?;
+            }
         }
         if !self.heads.is_empty() {
             out.tensors(heads_file::FILE, heads_file::tensors(&self.heads, &dims)?)?;
@@ -184,9 +196,12 @@ impl<'a> TrainedModel<'a> {
     /// The list of modules, without those that have no effect.
     fn entries(&self) -> Result<Vec<ModuleEntry>, Error> {
         let entry = |kind, path: &str| ModuleEntry { kind, path: path.to_owned() };
-        let read = modules_json::read(self.start.source())?.unwrap_or_else(|| {
+        let mut read = modules_json::read(self.start.source())?.unwrap_or_else(|| {
             vec![entry(ModuleKind::Transformer, ""), entry(ModuleKind::Pooling, "1_Pooling")]
         });
+        if read.len() == 1 {
+            read.push(entry(ModuleKind::Pooling, "1_Pooling"));
+        }
         Ok(read.into_iter().filter(|entry| entry.kind != ModuleKind::Dropout).collect())
     }
 

@@ -177,6 +177,12 @@ impl HeadSpec {
         self.kind.has_labels() && self.outputs() == self.labels.len()
     }
 
+    /// Returns true if the answer is a score of two texts that the head reads together, as that of a
+    /// cross-encoder.
+    pub fn scores_pairs(&self) -> bool {
+        matches!(self.pair, Some(PairForm::Joint(_))) && !self.kind.has_labels()
+    }
+
     /// Returns true if the head reads the final sentence vector.
     pub fn reads_sentence_vector(&self) -> bool {
         self.input == HeadInput::Embedding && !self.kind.reads_words()

@@ -4,7 +4,9 @@ mod multi_task;
 mod request;
 mod pass;
 mod answers;
+mod cross_encoder;
 
 pub use answers::{BatchAnswers, NotFinite, Predictions, TaskAnswer, TextAnswer};
+pub use cross_encoder::{CrossEncoder, RankedPassage};
 pub use multi_task::MultiTaskModel;
 pub use request::{LayerBreak, PreparedText, RequestOptions, ResolvedRequest};

@@ -388,7 +388,7 @@ fn modules_that_do_not_fit_are_named() {
                 });
             },
             kind: ErrorKind::Unsupported,
-            message: "expected SentenceTransformer, found \"SparseEncoder\"",
+            message: "expected SentenceTransformer or CrossEncoder, found \"SparseEncoder\"",
         },
         Case {
             of: "st6-multi",

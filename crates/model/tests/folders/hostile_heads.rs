@@ -57,25 +57,25 @@ fn heads_that_do_not_fit_are_refused() {
     }
     let cases = [
         Case {
-            spoil: |folder| folder.edit("/schema_version", json!(4)),
+            spoil: |folder| folder.edit("/schema_version", json!(5)),
             kind: ErrorKind::Unsupported,
-            message: "polyhead.json: `schema_version`: expected 1 to 3, found 4: a later version of \
+            message: "polyhead.json: `schema_version`: expected 1 to 4, found 5: a later version of \
                       Polyhead wrote this folder, and ",
         },
         Case {
             spoil: |folder| fs::write(folder.path("polyhead.json"), "{}").unwrap(),
             kind: ErrorKind::Unsupported,
-            message: "`schema_version`: expected 1 to 3, found nothing",
+            message: "`schema_version`: expected 1 to 4, found nothing",
         },
         Case {
             spoil: |folder| folder.edit("/schema_version", json!(0)),
             kind: ErrorKind::Unsupported,
-            message: "`schema_version`: expected 1 to 3, found 0",
+            message: "`schema_version`: expected 1 to 4, found 0",
         },
         Case {
             spoil: |folder| folder.edit("/schema_version", json!("2")),
             kind: ErrorKind::Unsupported,
-            message: "`schema_version`: expected 1 to 3, found \"2\"",
+            message: "`schema_version`: expected 1 to 4, found \"2\"",
         },
         Case {
             spoil: |folder| fs::write(folder.path("polyhead.json"), "[]").unwrap(),

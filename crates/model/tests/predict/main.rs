@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
 mod classifiers;
+mod cross_encoders;
 mod invariance;
 mod mixed;
 mod options;

@@ -8,7 +8,8 @@ use crate::{head, model, with_heads};
 /// A model of a version that records pairs; `topic` and `urgency` read them.
 fn with_pairs(version: &str, cut: [Truncation; 2]) -> MultiTaskModel {
     let mut folder = with_heads("tiny-bert");
-    folder.provenance = Some(Provenance { polyhead_version: version.into(), ..Default::default() });
+    folder.provenance =
+        Some(Provenance { polyhead_version: version.into(), step: 1, ..Default::default() });
     head(&mut folder, "topic").spec.pair = Some(PairForm::Joint(cut[0]));
     head(&mut folder, "urgency").spec.pair = Some(PairForm::Joint(cut[1]));
     model(folder, 1)

@@ -6,7 +6,9 @@
 mod one_or_many;
 mod inputs;
 mod engine_call;
+mod rerank_call;
 pub mod answer_body;
 pub(crate) mod own;
 pub(crate) mod openai;
+pub(crate) mod cohere;
 pub(crate) mod tei;

@@ -76,6 +76,10 @@ groups! {
     V1GetErrors: V1, [&[ApiErrorKind::Key][..]];
     /// Errors of routes of text-embeddings-inference that the model answers.
     TeiErrors: Tei, [&BODY[..], &TEXTS, &MODEL];
+    /// Errors of `/v1/rerank`.
+    V1RerankErrors: V1, [&BODY[..], &TEXTS, &MODEL, &[ApiErrorKind::Unsupported]];
+    /// Errors of `/rerank`.
+    TeiRerankErrors: Tei, [&BODY[..], &TEXTS, &MODEL, &[ApiErrorKind::Unsupported]];
     /// Errors of `/tokenize`.
     TeiTokenizeErrors: Tei, [&BODY[..], &TEXTS, &[ApiErrorKind::RequestTooLarge]];
     /// Errors of routes of text-embeddings-inference without a body.

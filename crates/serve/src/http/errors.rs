@@ -106,7 +106,7 @@ kinds! {
     QueueFull: (429, 429), RATE_LIMIT, "queue_full", Overloaded;
     /// The memory for bodies or for responses is used up now.
     MemoryFull: (429, 429), RATE_LIMIT, "memory_full", Overloaded;
-    /// A route of text-embeddings-inference that this model cannot answer.
+    /// A route that this model cannot answer.
     Unsupported: (424, 424), SERVER, "unsupported", Backend;
     /// The answer holds a number that is not finite.
     NotFinite: (500, 424), SERVER, "not_finite", Backend;

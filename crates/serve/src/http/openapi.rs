@@ -6,7 +6,7 @@ use utoipa::{Modify, OpenApi};
 
 use super::errors::{ErrorEnvelope, TeiError};
 use super::probes;
-use crate::api::{openai, own, tei};
+use crate::api::{cohere, openai, own, tei};
 
 /// The operator decides about keys, so the document can only say that they may be needed.
 struct Keys;
@@ -41,6 +41,7 @@ impl Modify for Keys {
     tags(
         (name = "polyhead", description = "Own routes"),
         (name = "openai", description = "For clients of OpenAI"),
+        (name = "cohere", description = "For clients of Cohere and Jina that rerank"),
         (name = "text-embeddings-inference", description = "For clients of text-embeddings-inference"),
         (name = "operations", description = "Probes and metrics")
     ),
@@ -50,6 +51,7 @@ impl Modify for Keys {
         openai::embeddings,
         openai::models,
         openai::model,
+        cohere::rerank,
         tei::embed,
         tei::root,
         tei::embed_all,

@@ -17,7 +17,7 @@ use super::head::check_head;
 use super::stats::TRUNCATED_INPUTS;
 use super::watch::{panicked, watch};
 use super::{keys, pages, probes, request_id};
-use crate::api::{openai, own, tei};
+use crate::api::{cohere, openai, own, tei};
 use crate::net::body::discard;
 
 /// Routes without API key: an orchestrator has none, and documents hold no secrets.
@@ -36,6 +36,8 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
         .route("/v1/models", get(openai::models))
         // Names of models on the hub contain a slash.
         .route("/v1/models/{*id}", get(openai::model))
+        .route("/v1/rerank", post(cohere::rerank))
+        .route("/v2/rerank", post(cohere::rerank))
         .route("/embed", post(tei::embed))
         .route("/embed_all", post(tei::embed_all))
         .route("/embed_sparse", post(tei::embed_sparse))

@@ -7,7 +7,7 @@ use polyhead_serve::{ApiKey, openapi_json};
 use serde_json::{Value, json};
 
 use crate::client::request;
-use crate::{Fixture, until};
+use crate::{Fixture, pair_model, until};
 
 #[test]
 fn the_committed_document_is_that_of_the_code() {
@@ -75,6 +75,8 @@ fn good(path: &str) -> Value {
 fn body(path: &str, text: &str) -> Value {
     match path {
         "/v1/embeddings" => json!({"input": text}),
+        "/rerank" => json!({"query": text, "texts": ["a"]}),
+        "/v1/rerank" => json!({"query": text, "documents": ["a"]}),
         "/similarity" => json!({"inputs": {"source_sentence": text, "sentences": ["a"]}}),
         _ => json!({"inputs": text}),
     }
@@ -113,6 +115,11 @@ async fn reach(routes: &[(String, String)]) -> Reached {
         settings.http.body_timeout = Duration::from_millis(200);
     })
     .await;
+    let pairs = Fixture::with(|settings| {
+        settings.http.body_timeout = Duration::from_millis(200);
+        settings.load = pair_model;
+    })
+    .await;
     let guarded =
         Fixture::with(|settings| settings.http.keys = vec![ApiKey::new("key").unwrap()]).await;
     let crowded = Fixture::with(|settings| settings.http.max_bodies = 0).await;
@@ -121,26 +128,32 @@ async fn reach(routes: &[(String, String)]) -> Reached {
         let real = path.replace("{id}", "tiny");
         let body = if method == "POST" { good(path).to_string() } else { String::new() };
         let bytes = request(method, &real, &[JSON], body.as_bytes());
-        for server in [&server, &guarded] {
+        for server in [&server, &guarded, &pairs] {
+            // Tasks of both kinds: none answers all that is asked.
+            let reads_pairs = ["/rerank", "/v1/rerank"].contains(&path.as_str());
+            if std::ptr::eq(server, &pairs) && !reads_pairs {
+                continue;
+            }
             let mut client = server.client().await;
             client.write(&bytes).await;
             note(method, path, client.read().await.unwrap().status);
         }
     }
-    for id in ["/v1/models/nope", "/v1/embeddings"] {
+    for id in ["/v1/models/nope", "/v1/embeddings", "/v1/rerank"] {
         let mut client = server.client().await;
         let (method, path) = match id {
-            "/v1/embeddings" => ("POST", id),
-            _ => ("GET", "/v1/models/{id}"),
+            "/v1/models/nope" => ("GET", "/v1/models/{id}"),
+            _ => ("POST", id),
         };
-        let body = br#"{"input":"a","model":"nope"}"#;
+        let body = br#"{"input":"a","query":"a","documents":["b"],"model":"nope"}"#;
         note(method, path, client.ask(method, id, &[JSON], body).await.status);
     }
     for (method, path) in posts() {
         // Those that are not there do not read what is sent.
-        if ["/embed_sparse", "/rerank", "/decode"].contains(&path.as_str()) {
+        if ["/embed_sparse", "/decode"].contains(&path.as_str()) {
             continue;
         }
+        let server = if path.ends_with("/rerank") { &pairs } else { &server };
         let huge = body(path, &"a".repeat(3_000_000)).to_string();
         for text in ["{", "{}", huge.as_str()] {
             note(method, path, server.post(path, text).await.status);
@@ -162,11 +175,15 @@ async fn reach(routes: &[(String, String)]) -> Reached {
         }
     }
     server.stop().await;
+    pairs.stop().await;
     guarded.stop().await;
     // While the server drains, probes say so; once the engine has stopped, no request is answered.
     let stopped = Fixture::new().await;
     stopped.engine.stop(Duration::ZERO).await;
+    let no_pairs = Fixture::with(|settings| settings.load = pair_model).await;
+    no_pairs.engine.stop(Duration::ZERO).await;
     for (method, path) in posts() {
+        let stopped = if path.ends_with("/rerank") { &no_pairs } else { &stopped };
         let status = stopped.post(path, good(path).to_string()).await.status;
         if status == 503 {
             note(method, path, status);

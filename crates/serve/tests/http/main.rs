@@ -15,16 +15,18 @@ mod openai;
 mod ordinal;
 mod own;
 mod pipeline;
+mod rerank;
 mod tei;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use polyhead_model::{LoadOptions, ModelFolder, MultiTaskModel};
+use polyhead_model::{LoadOptions, ModelFolder, MultiTaskModel, PairForm};
 use polyhead_serve::{
     Engine, EngineSettings, Fault, HttpSettings, InputText, Server, ShutdownReport,
 };
 use polyhead_testing::tiny_model;
+use polyhead_text::Truncation;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -38,6 +40,15 @@ const MAX_TOKENS: usize = 24;
 fn model() -> Result<MultiTaskModel, polyhead_model::Error> {
     let mut folder = ModelFolder::open(&tiny_model("st6-dense"))?;
     folder.heads = polyhead_testing::heads(&folder);
+    MultiTaskModel::from_folder(folder, &LoadOptions::default().threads(1).max_length(MAX_TOKENS))
+}
+
+/// A tiny folder whose task `urgency` reads pairs, and other tasks single texts.
+fn pair_model() -> Result<MultiTaskModel, polyhead_model::Error> {
+    let mut folder = ModelFolder::open(&tiny_model("st6-dense"))?;
+    folder.heads = polyhead_testing::heads(&folder);
+    let urgency = folder.heads.iter_mut().find(|head| head.spec.name == "urgency").unwrap();
+    urgency.spec.pair = Some(PairForm::Joint(Truncation::Longest));
     MultiTaskModel::from_folder(folder, &LoadOptions::default().threads(1).max_length(MAX_TOKENS))
 }
 

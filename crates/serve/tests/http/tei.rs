@@ -153,7 +153,7 @@ async fn texts_are_cut_by_default_and_not_at_the_left() {
 async fn what_is_not_there_says_so() {
     let server = Fixture::new().await;
     let mut client = server.client().await;
-    for path in ["/embed_sparse", "/rerank", "/decode"] {
+    for path in ["/embed_sparse", "/decode"] {
         client.post(path, "{}").await.fails_tei(424, "Backend", "does not have");
     }
     client.post("/embed", r#"{"inputs":[1,2]}"#).await.fails_tei(422, "Validation", "token ids");

@@ -2,8 +2,8 @@
 
 use polyhead_files::{listed, quoted};
 use polyhead_model::{
-    EmptyCell, HeadDims, HeadInput, HeadLayer, HeadSpec, LabelMatching, ModelFolder, Provenance,
-    TextFields,
+    EmptyCell, HeadDims, HeadInput, HeadLayer, HeadSpec, LabelMatching, ModelFolder, PairForm,
+    Provenance, TextFields,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -49,6 +49,15 @@ pub(crate) struct TaskSummary {
     /// The rule by which a raw text becomes words; only for tagging.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) words: Option<&'static str>,
+    /// The form of the pairs of texts that it reads; absent for single texts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) pair: Option<&'static str>,
+    /// The text of a pair that is cut.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) truncate: Option<&'static str>,
+    /// True if the number is the logistic function of the logit.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) sigmoid: bool,
     pub(crate) tensors: usize,
     pub(crate) parameters: usize,
 }
@@ -120,6 +129,9 @@ impl TaskSummary {
             separator: format.separator.clone(),
             empty: format.empty.map(EmptyCell::name),
             words: spec.kind.reads_words().then(|| spec.words.name()),
+            pair: spec.pair.map(PairForm::name),
+            truncate: spec.pair.map(|form| form.truncation().name()),
+            sigmoid: spec.sigmoid,
             tensors: tensors.len(),
             parameters: tensors.iter().map(|(_, shape, _)| shape.iter().product::<usize>()).sum(),
         }
@@ -136,7 +148,9 @@ impl TaskSummary {
         let words = self.words.map(|rule| format!("words of a raw text: {rule}"));
         let separator = separator.map(|text| format!("separator {}", quoted(text)));
         let empty = self.empty.map(|meaning| format!("an empty cell: {meaning}"));
-        [matching, fields, separator, empty, words].into_iter().flatten().collect()
+        let pair = self.pair.zip(self.truncate);
+        let pair = pair.map(|(form, cut)| format!("pairs of texts: {form}, cut {cut}"));
+        [pair, matching, fields, separator, empty, words].into_iter().flatten().collect()
     }
 }
 
@@ -206,6 +220,7 @@ pub(crate) fn table(tasks: &[TaskSummary]) -> Table {
             0 => {
                 let range = task.range.map(|[least, most]| format!(" from {least} to {most}"));
                 let scale = task.target.as_ref().map(|scale| format!(", {}", scale.shown));
+                let range = range.or(task.sigmoid.then(|| " between 0 and 1".to_owned()));
                 format!("a number{}{}", range.unwrap_or_default(), scale.unwrap_or_default())
             }
             count => format!("{count}: {}", shorten(&labels, 60)),

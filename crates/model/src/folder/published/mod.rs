@@ -5,6 +5,7 @@
 //! Such a folder is a model with one task. Where it also has a `polyhead.json`, that file says what
 //! the heads are.
 
+mod cross_encoder;
 mod forms;
 mod labels;
 mod spec;
@@ -15,6 +16,7 @@ use serde_json::{Map, Value};
 
 use crate::encoder::EncoderConfig;
 use crate::error::{Error, excerpt};
+use crate::folder::prompts::ScoreFunction;
 use crate::folder::source::{Source, joined};
 use crate::heads::HeadSpec;
 use forms::{ClassifierForm, FAMILIES};
@@ -42,12 +44,15 @@ pub(crate) struct Published {
 
 /// Finds the classifier that `config.json` in `folder` names. Also returns remarks about it.
 ///
+/// - `score`: the function of its score, if the file for the whole model is of a cross-encoder
+///
 /// # Errors
 /// The key of the file that does not fit, what was expected and what was found.
 pub(crate) fn find(
     source: &Source,
     folder: &str,
     config: &EncoderConfig,
+    score: Option<&ScoreFunction>,
 ) -> Result<(Option<Published>, Vec<String>), Error> {
     let name = joined(folder, "config.json");
     let json = source.json::<Map<String, Value>>(&name)?.unwrap_or_default();
@@ -56,7 +61,7 @@ pub(crate) fn find(
     let mut notices = Vec::new();
     for class in classes.filter_map(Value::as_str) {
         if let Some((form, tags)) = form_of(class) {
-            let (spec, notice) = spec::read(&json, form, tags, config)
+            let (spec, notice) = spec::read(&json, form, (tags, score), config)
                 .map_err(|error| without_classifier(error, &file))?;
             notices.extend(notice.map(|notice| format!("{file}: {notice}")));
             let class = class.to_owned();

@@ -1,16 +1,18 @@
 //! The specification of a classifier's head, from the keys of `config.json`.
 
 use polyhead_compute::Activation;
+use polyhead_text::Truncation;
 use serde_json::{Map, Value};
 
 use super::forms::ClassifierForm;
-use super::labels;
+use super::{cross_encoder, labels};
 use crate::encoder::{EncoderConfig, Key};
 use crate::error::{Error, ErrorKind, excerpt, fail};
 use crate::folder::config_json::{read_activation, read_fraction, read_name, read_truth};
+use crate::folder::prompts::ScoreFunction;
 use crate::heads::{
-    HeadInput, HeadLayer, HeadSpec, HiddenForm, HiddenNorm, LabelFormat, TAGGING, check_heads,
-    sequence_kind,
+    HeadInput, HeadLayer, HeadSpec, HiddenForm, HiddenNorm, LabelFormat, PairForm, TAGGING,
+    check_heads, sequence_kind,
 };
 use crate::modules::{PoolingMode, PoolingSpec};
 
@@ -20,17 +22,24 @@ const TASK: &str = "label";
 /// The head that the keys describe, and a remark about its labels.
 ///
 /// - `tags`: true for a classifier of tokens
+/// - `score`: as for [`find`](super::find)
 pub(super) fn read(
     json: &Map<String, Value>,
     form: &ClassifierForm,
-    tags: bool,
+    (tags, score): (bool, Option<&ScoreFunction>),
     config: &EncoderConfig,
 ) -> Result<(HeadSpec, Option<String>), Error> {
     let mut labels = labels::read(json)?;
     let notice = labels::notice(json, &labels);
     // As in the forward of the classes, where the loss decides the kind.
+    let sigmoid = match tags {
+        true => None,
+        false => cross_encoder::score(json, score, labels.len())?,
+    };
     let default = if labels.len() == 1 { "regression" } else { "single_label_classification" };
     let problem = read_name(json, &Key { names: &["problem_type"], default })?;
+    // The only output of a cross-encoder is a score, whatever its loss was.
+    let problem = if sigmoid.is_some() && labels.len() == 1 { "regression" } else { problem };
     let kind = match sequence_kind(problem) {
         _ if tags => TAGGING,
         Ok(kind) => kind,
@@ -75,8 +84,8 @@ pub(super) fn read(
         target: None,
         range: None,
         words: Default::default(),
-        pair: None,
-        sigmoid: false,
+        pair: sigmoid.map(|_| PairForm::Joint(Truncation::Longest)),
+        sigmoid: sigmoid.unwrap_or(false),
     };
     if let Some(hidden) = &form.hidden {
         let norm = hidden.norm.as_ref().map(|norm| {

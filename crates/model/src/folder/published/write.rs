@@ -4,7 +4,7 @@
 use polyhead_files::safetensors::Tensor;
 use serde_json::{Map, Value};
 
-use super::{Published, READ};
+use super::{Published, READ, cross_encoder};
 use crate::heads::{HeadDims, HeadSpec, HeadWeights};
 
 impl Published {
@@ -87,6 +87,7 @@ impl Published {
             Some(problem) => config.insert("problem_type".to_owned(), problem.into()),
             None => config.remove("problem_type"),
         };
+        cross_encoder::set_keys(head, config);
         let class = head.map_or_else(|| self.encoder_class(), |_| self.class.clone());
         config.insert("architectures".to_owned(), vec![class].into());
     }

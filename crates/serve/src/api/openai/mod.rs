@@ -4,4 +4,4 @@ mod embeddings;
 mod models;
 
 pub(crate) use embeddings::{__path_embeddings, EncodingFormat, embeddings};
-pub(crate) use models::{__path_model, __path_models, model, models};
+pub(crate) use models::{__path_model, __path_models, check_name, model, models};

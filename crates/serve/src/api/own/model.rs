@@ -68,6 +68,10 @@ pub(crate) struct TaskCard<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     range: Option<[f32; 2]>,
+    /// `joint` if the task answers pairs of texts, and no single texts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pair: Option<&'a str>,
 }
 
 /// Scale of the training targets of a regression.
@@ -109,6 +113,7 @@ impl<'a> TaskCard<'a> {
             words: kind.reads_words().then(|| spec.words.name()),
             target: spec.target.map(target),
             range: spec.range.map(|range| [range.least(), range.most()]),
+            pair: spec.pair.map(|form| form.name()),
         }
     }
 }

@@ -1,12 +1,13 @@
 //! Routes of text-embeddings-inference, for its clients: the same requests, responses and status
 //! codes as in its source (version 1.9.3).
 //!
-//! What this server does not support is an error: truncation at the left, pairs of texts, token ids
-//! unless they are allowed, sparse vectors, reranking.
+//! What this server does not support is an error: truncation at the left, pairs of texts in `/predict`,
+//! token ids unless they are allowed, sparse vectors.
 
 mod embed;
 mod info;
 mod predict;
+mod rerank;
 mod pipeline;
 mod root;
 mod similarity;
@@ -16,12 +17,11 @@ mod unsupported;
 pub(crate) use embed::{__path_embed, __path_embed_all, embed, embed_all};
 pub(crate) use info::{__path_info, info};
 pub(crate) use predict::{__path_predict, predict};
+pub(crate) use rerank::{__path_rerank, rerank};
 pub(crate) use root::{__path_root, root};
 pub(crate) use similarity::{__path_similarity, similarity};
 pub(crate) use tokenize::{__path_tokenize, tokenize};
-pub(crate) use unsupported::{
-    __path_decode, __path_embed_sparse, __path_rerank, decode, embed_sparse, rerank,
-};
+pub(crate) use unsupported::{__path_decode, __path_embed_sparse, decode, embed_sparse};
 
 use serde::Deserialize;
 use utoipa::ToSchema;

@@ -24,8 +24,6 @@ macro_rules! unsupported {
 unsupported! {
     /// Not supported: vectors are dense.
     embed_sparse: "/embed_sparse", "a SPLADE model";
-    /// Not supported: heads read one text.
-    rerank: "/rerank", "a re-ranker model";
     /// Not supported: tokens are not decoded to texts.
     decode: "/decode", "a decoder of tokens";
 }
