@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::command::{
     bench, check_data, completions, demo, doctor, encode, eval, explain, help, init, inspect, man,
-    predict, quantize, rerank, serve, similarity, tokenize, train,
+    mine_negatives, predict, quantize, rerank, search, serve, similarity, tokenize, train,
 };
 
 const EXAMPLES: &str = "\
@@ -41,6 +41,8 @@ pub(crate) enum Command {
     Demo(demo::DemoArgs),
     Encode(encode::EncodeArgs),
     Similarity(similarity::SimilarityArgs),
+    Search(search::SearchArgs),
+    MineNegatives(mine_negatives::MineNegativesArgs),
     Tokenize(tokenize::TokenizeArgs),
     Init(init::InitArgs),
     Train(train::TrainArgs),

@@ -138,6 +138,15 @@ impl InputArgs {
         Self { texts: Vec::new(), input, input_format, fields: FieldArgs::of_field(field) }
     }
 
+    /// Arguments with a file and the fields of its rows.
+    pub(crate) fn of_fields(
+        input: PathBuf,
+        input_format: Option<RowFormat>,
+        fields: FieldArgs,
+    ) -> Self {
+        Self { texts: Vec::new(), input: Some(input), input_format, fields }
+    }
+
     /// The texts that are arguments.
     pub(crate) fn texts(&self) -> &[String] {
         &self.texts

@@ -4,6 +4,8 @@ pub(crate) mod demo;
 
 pub(crate) mod encode;
 pub(crate) mod rerank;
+pub(crate) mod mine_negatives;
+pub(crate) mod search;
 pub(crate) mod similarity;
 pub(crate) mod tokenize;
 
@@ -51,6 +53,8 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
         Command::Predict(args) => return predict::run(args),
         Command::Similarity(args) => similarity::run(args),
         Command::Rerank(args) => rerank::run(args),
+        Command::Search(args) => search::run(args),
+        Command::MineNegatives(args) => mine_negatives::run(args),
         Command::Tokenize(args) => tokenize::run(args),
         Command::Init(args) => init::run(args),
         Command::Eval(args) => eval::run(args),

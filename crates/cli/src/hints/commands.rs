@@ -29,6 +29,8 @@ pub(crate) fn command_hint(word: &str) -> Option<String> {
 const COMMANDS: &[(&str, &str)] = &[
     ("embed embedding embeddings vectorize vectorise vectors", "encode"),
     ("sim similar compare cosine", "similarity"),
+    ("query find retrieve nearest semantic-search", "search"),
+    ("mine hard-negatives mine-hard-negatives negatives", "mine-negatives"),
     ("tokenise tokenizer tokens", "tokenize"),
     ("fit finetune fine-tune learn", "train"),
     ("validate check lint checkdata verify", "check-data"),
@@ -55,10 +57,6 @@ const NOTES: &[(&str, &str)] = &[
         "a model is downloaded when it is first used, such as by `polyhead inspect NAME`",
     ),
     ("export onnx convert", "there is no export to other formats yet"),
-    (
-        "search query",
-        "to compare texts, use `polyhead similarity` or the vectors of `polyhead encode`",
-    ),
     ("resume", "use `polyhead train CONFIG.toml -o DIR --resume`"),
 ];
 

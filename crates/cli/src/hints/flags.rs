@@ -187,7 +187,10 @@ mod tests {
         for (line, expected) in [
             ("encode --truncate-dim", Some("use `--dim`")),
             ("encode --dim", Some("flags come after the command: polyhead encode --dim")),
-            ("predict --dim", Some("`--dim` is a flag of encode, similarity")),
+            (
+                "predict --dim",
+                Some("`--dim` is a flag of encode, similarity, search, mine-negatives"),
+            ),
             ("encode -dim", Some("a long flag has two dashes: --dim")),
             ("encode --json", Some("JSON is what it prints: an object per line")),
             ("similarity -o", Some("results go to standard output: redirect them with `> FILE`")),

@@ -28,6 +28,7 @@ mod quantize;
 mod raw_text;
 mod referenced;
 mod rerank;
+mod search;
 #[cfg(unix)]
 mod serve;
 pub(crate) mod train;

@@ -6,8 +6,11 @@ use polyhead_compute::{Epilogue, Isa, StoredTensor, Threads};
 
 use crate::sentence::matrix::Matrix;
 
-/// Rows of the corpus that are scored at a time: scores of a block stay in the caches.
+/// Rows of the corpus that are scored at a time, at most.
 const BLOCK_ROWS: usize = 1024;
+
+/// Scores of a block, about: they stay in the caches.
+const BLOCK_SCORES: usize = 1 << 18;
 
 /// A row of the corpus that [`semantic_search`] found.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -54,29 +57,55 @@ pub fn semantic_search(queries: &Matrix, corpus: &Matrix, top_k: usize) -> Vec<V
     if queries.rows() == 0 || top_k == 0 {
         return best;
     }
+    // Scores that are not above it change nothing: few are, once a block has been seen.
+    let mut least = vec![f32::NEG_INFINITY; queries.rows()];
     score_blocks(queries, corpus, |first, block| {
         for (row, scores) in block.chunks_exact(queries.rows()).enumerate() {
-            for (best, score) in best.iter_mut().zip(scores) {
-                best.push(Hit { index: first + row, score: *score });
+            let index = first + row;
+            for (part, scores) in scores.chunks(SCORES_AT_ONCE).enumerate() {
+                let from = part * SCORES_AT_ONCE;
+                let least_of_part = &least[from..from + scores.len()];
+                // One vector comparison where nothing is found.
+                if !scores.iter().zip(least_of_part).fold(false, |any, (s, l)| any | (s > l)) {
+                    continue;
+                }
+                for (query, score) in (from..).zip(scores) {
+                    if *score > least[query] {
+                        let hits = &mut best[query];
+                        hits.push(Hit { index, score: *score });
+                        if hits.len() >= 2 * top_k + HITS_TO_SPARE {
+                            least[query] = keep_best(hits, top_k);
+                        }
+                    }
+                }
             }
         }
-        for best in &mut best {
-            keep_best(best, top_k);
+        for (hits, least) in best.iter_mut().zip(&mut least) {
+            if hits.len() > top_k {
+                *least = keep_best(hits, top_k);
+            }
         }
     });
+    best.iter_mut().for_each(|hits| hits.sort_unstable_by(by_score));
     best
 }
 
-fn keep_best(hits: &mut Vec<Hit>, count: usize) {
-    let order = |a: &Hit, b: &Hit| match b.score.total_cmp(&a.score) {
-        Ordering::Equal => a.index.cmp(&b.index),
-        order => order,
-    };
-    if hits.len() > count {
-        hits.select_nth_unstable_by(count - 1, order);
-        hits.truncate(count);
-    }
-    hits.sort_unstable_by(order);
+/// Scores that are compared with the least of the best at once.
+const SCORES_AT_ONCE: usize = 16;
+
+/// Hits beyond twice the wanted ones that wait until the best are kept.
+const HITS_TO_SPARE: usize = 32;
+
+/// Keeps the `count` best of more hits, in any order, and returns the least score among them.
+fn keep_best(hits: &mut Vec<Hit>, count: usize) -> f32 {
+    hits.select_nth_unstable_by(count - 1, by_score);
+    hits.truncate(count);
+    hits[count - 1].score
+}
+
+/// The higher score first; equal scores in the order of the corpus.
+fn by_score(a: &Hit, b: &Hit) -> Ordering {
+    b.score.total_cmp(&a.score).then(a.index.cmp(&b.index))
 }
 
 /// Cosines of all rows of `many` with all rows of `few`, in blocks of rows of
@@ -99,10 +128,11 @@ fn score_blocks(few: &Matrix, many: &Matrix, mut take: impl FnMut(usize, &[f32])
         let few_unit = StoredTensor::from_f32(vec![few.rows(), width], &unit(few.as_slice()));
         let packed = cpu.pack(&[&few_unit]);
         let mut scores = Vec::new();
-        for (block, rows) in many.as_slice().chunks(BLOCK_ROWS * width).enumerate() {
+        let block_rows = (BLOCK_SCORES / few.rows()).clamp(BLOCK_ROWS / 8, BLOCK_ROWS);
+        for (block, rows) in many.as_slice().chunks(block_rows * width).enumerate() {
             scores.resize(rows.len() / width * few.rows(), 0.0);
             cpu.linear(&unit(rows), &packed, Epilogue::default(), &mut scores);
-            take(block * BLOCK_ROWS, &scores);
+            take(block * block_rows, &scores);
         }
     });
 }

@@ -1,0 +1,286 @@
+//! `polyhead mine-negatives`: texts that are near a query and do not answer it.
+
+use std::collections::{HashMap, HashSet};
+use std::io::{self, BufReader, Write};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use clap::Args;
+use polyhead_files::{Record, RowError, RowFormat, RowReader, open_file, write_file};
+use polyhead_model::{EncodeOptions, Hit, Matrix, SentenceEncoder};
+use polyhead_train::{Collection, MiningRules, mine_negatives};
+use serde::Serialize;
+
+use crate::failure::usage;
+use crate::flags::{LoadArgs, ModelArgs, SearchVectorArgs};
+use crate::table::thousands;
+
+const HELP: &str = "\
+Prints one JSON object per negative, the nearest first, as training rows of a retrieval task:
+  {\"query\": …, \"positive\": …, \"negative\": …}
+The search is exact: each query is compared with every candidate, by cosine. Texts that answer a
+query, and the query itself, are no negatives of it. Ranks are counted without them.
+
+Examples:
+  polyhead mine-negatives -i pairs.jsonl --negatives 5 -o triplets.jsonl
+  polyhead mine-negatives -i pairs.jsonl --candidates corpus.jsonl --margin 0.05
+  polyhead mine-negatives --corpus corpus.jsonl --queries queries.jsonl --qrels train.tsv --min-rank 10";
+
+/// Find hard negatives for training: near to a query, but no answer to it
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub(crate) struct MineNegativesArgs {
+    /// Pairs of a query and a text that answers it, in a .jsonl, .csv or .tsv file
+    #[arg(short, long, value_name = "FILE", help_heading = "Input")]
+    #[arg(required_unless_present = "corpus", conflicts_with_all = ["corpus", "queries", "qrels"])]
+    input: Option<PathBuf>,
+
+    /// Field that holds the query of a pair
+    #[arg(long, value_name = "NAME", default_value = "query", help_heading = "Input")]
+    query_field: String,
+
+    /// Field that holds the text that answers it
+    #[arg(long, value_name = "NAME", default_value = "positive", help_heading = "Input")]
+    positive_field: String,
+
+    /// Take negatives also from the `text` of each row of this .jsonl, .csv or .tsv file [default:
+    /// the answers of the other pairs only]
+    #[arg(long, value_name = "FILE", requires = "input", help_heading = "Input")]
+    candidates: Option<PathBuf>,
+
+    /// In place of pairs, a collection: its documents, with `_id`, `title` and `text`
+    #[arg(long, value_name = "FILE", requires_all = ["queries", "qrels"], help_heading = "Input")]
+    corpus: Option<PathBuf>,
+
+    /// The queries of the collection, with `_id` and `text`
+    #[arg(long, value_name = "FILE", requires = "corpus", help_heading = "Input")]
+    queries: Option<PathBuf>,
+
+    /// The grades of the collection: query, document and grade; documents above 0 answer the query
+    #[arg(long, value_name = "FILE", requires = "corpus", help_heading = "Input")]
+    qrels: Option<PathBuf>,
+
+    /// Negatives of each pair
+    #[arg(short, long, value_name = "N", default_value = "3", help_heading = "Negatives")]
+    negatives: NonZeroUsize,
+
+    /// Pass over the N nearest candidates, which may be answers without a mark
+    #[arg(long, value_name = "N", default_value = "0", help_heading = "Negatives")]
+    min_rank: usize,
+
+    /// Look at the N nearest candidates only
+    #[arg(long, value_name = "N", default_value = "100", help_heading = "Negatives")]
+    max_rank: usize,
+
+    /// Take candidates whose cosine is lower than that of the answer by this at least
+    #[arg(long, value_name = "X", help_heading = "Negatives")]
+    margin: Option<f32>,
+
+    /// Take candidates whose cosine is at most (1 - X) times that of the answer
+    #[arg(long, value_name = "X", help_heading = "Negatives")]
+    relative_margin: Option<f32>,
+
+    /// Take candidates whose cosine is at least this
+    #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = "Negatives")]
+    min_score: Option<f32>,
+
+    /// Take candidates whose cosine is at most this
+    #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = "Negatives")]
+    max_score: Option<f32>,
+
+    /// Write to this .jsonl file, which appears when it is complete [default: standard output]
+    #[arg(short, long, value_name = "FILE", help_heading = "Output")]
+    out: Option<PathBuf>,
+
+    #[command(flatten)]
+    vector: SearchVectorArgs,
+
+    #[command(flatten)]
+    model: ModelArgs,
+}
+
+/// The line of a negative.
+#[derive(Serialize)]
+struct NegativeLine<'a> {
+    query: &'a str,
+    positive: &'a str,
+    negative: &'a str,
+}
+
+/// The texts of pairs, each once.
+#[derive(Default)]
+struct PairTexts {
+    queries: Texts,
+    candidates: Texts,
+    /// Query and candidate that answers it.
+    pairs: Vec<(usize, usize)>,
+}
+
+/// Different texts by index.
+#[derive(Default)]
+struct Texts {
+    texts: Vec<String>,
+    indices: HashMap<String, usize>,
+}
+
+impl Texts {
+    fn index(&mut self, text: &str) -> usize {
+        *self.indices.entry(text.to_owned()).or_insert_with(|| {
+            self.texts.push(text.to_owned());
+            self.texts.len() - 1
+        })
+    }
+}
+
+/// Reads everything before the model is loaded.
+pub(crate) fn run(args: MineNegativesArgs) -> Result<()> {
+    if args.min_rank >= args.max_rank {
+        return Err(usage(format!(
+            "--min-rank {}: expected less than --max-rank, {}",
+            args.min_rank, args.max_rank
+        )));
+    }
+    let texts = args.read()?;
+    let PairTexts { queries, candidates, pairs } = &texts;
+    let mut answers = vec![HashSet::new(); queries.texts.len()];
+    for (query, candidate) in pairs {
+        answers[*query].insert(*candidate);
+    }
+    for (query, answers) in queries.texts.iter().zip(&mut answers) {
+        answers.extend(candidates.indices.get(query));
+    }
+    let encoder = args.model.load(None)?;
+    let load = &args.model.load;
+    let of_queries = encoded(&encoder, &queries.texts, &args.vector.of_query(&encoder), load)?;
+    let of_candidates =
+        encoded(&encoder, &candidates.texts, &args.vector.of_document(&encoder), load)?;
+    let found = mine_negatives(&of_queries, &of_candidates, pairs, &answers, &args.rules());
+
+    let mut lines = Vec::new();
+    for ((query, positive), hits) in pairs.iter().zip(&found) {
+        let (query, positive) = (&queries.texts[*query], &candidates.texts[*positive]);
+        for hit in hits {
+            let negative = &candidates.texts[hit.index];
+            serde_json::to_writer(&mut lines, &NegativeLine { query, positive, negative })?;
+            lines.push(b'\n');
+        }
+    }
+    match &args.out {
+        Some(path) => write_file(path, &lines)?,
+        None => io::stdout().lock().write_all(&lines)?,
+    }
+    load.note(&summary(&found, args.negatives.get(), candidates.texts.len()));
+    Ok(())
+}
+
+/// How many negatives there are, and how many pairs have fewer than was asked for.
+fn summary(found: &[Vec<Hit>], wanted: usize, candidates: usize) -> String {
+    let all: usize = found.iter().map(Vec::len).sum();
+    let fewer = found.iter().filter(|hits| hits.len() < wanted).count();
+    let none = found.iter().filter(|hits| hits.is_empty()).count();
+    let number = |count: usize| thousands(count as u64);
+    let mut text = format!(
+        "{} negatives for {} pairs, from {} candidates",
+        number(all),
+        number(found.len()),
+        number(candidates)
+    );
+    if fewer > 0 {
+        text.push_str(&format!(
+            "; {} pairs have fewer than {wanted}, {} of them none: fewer candidates are within the \
+             ranks, margins and scores",
+            number(fewer),
+            number(none)
+        ));
+    }
+    text
+}
+
+impl MineNegativesArgs {
+    fn rules(&self) -> MiningRules {
+        MiningRules {
+            negatives: self.negatives.get(),
+            first_rank: self.min_rank,
+            last_rank: self.max_rank,
+            margin: self.margin,
+            relative_margin: self.relative_margin,
+            min_score: self.min_score,
+            max_score: self.max_score,
+        }
+    }
+
+    fn read(&self) -> Result<PairTexts> {
+        let mut texts = PairTexts::default();
+        if let (Some(corpus), Some(queries), Some(qrels)) =
+            (&self.corpus, &self.queries, &self.qrels)
+        {
+            let collection = Collection::read(corpus, queries, qrels)?;
+            let candidates: Vec<usize> = collection
+                .documents()
+                .iter()
+                .map(|document| texts.candidates.index(&document.text))
+                .collect();
+            for (query, text) in collection.queries().iter().enumerate() {
+                let relevant = collection.grades(query).iter().filter(|(_, grade)| *grade > 0);
+                let query = texts.queries.index(&text.text);
+                texts.pairs.extend(relevant.map(|(document, _)| (query, candidates[*document])));
+            }
+            return Ok(texts);
+        }
+        let input = self.input.as_deref().unwrap_or(Path::new(""));
+        each_row(input, |record| {
+            let query = text_in(record, &self.query_field)?;
+            let positive = text_in(record, &self.positive_field)?;
+            texts.pairs.push((texts.queries.index(query), texts.candidates.index(positive)));
+            Ok(())
+        })?;
+        if texts.pairs.is_empty() {
+            return Err(usage(format!("{}: expected pairs, found no row", input.display())));
+        }
+        if let Some(file) = &self.candidates {
+            each_row(file, |record| {
+                texts.candidates.index(text_in(record, "text")?);
+                Ok(())
+            })?;
+        }
+        Ok(texts)
+    }
+}
+
+/// Reads a file row by row.
+fn each_row(path: &Path, mut row: impl FnMut(&Record) -> Result<(), RowError>) -> Result<()> {
+    let name = || path.display().to_string();
+    let format = RowFormat::from_path(path).filter(|format| *format != RowFormat::Text);
+    let format = format.ok_or_else(|| {
+        usage(format!("{}: expected a name that ends in .jsonl, .csv or .tsv", path.display()))
+    })?;
+    let source = BufReader::new(open_file(path).with_context(name)?);
+    for record in RowReader::new(source, format).with_context(name)? {
+        record.and_then(|record| row(&record)).with_context(name)?;
+    }
+    Ok(())
+}
+
+/// A text of a row, which is not empty.
+fn text_in<'r>(record: &'r Record, field: &str) -> Result<&'r str, RowError> {
+    let text = record.text(field)?.ok_or_else(|| record.no_text(field, None))?;
+    match text.trim().is_empty() {
+        true => Err(record.field_error(field, "expected a text, found an empty one")),
+        false => Ok(text),
+    }
+}
+
+fn encoded(
+    encoder: &SentenceEncoder,
+    texts: &[String],
+    options: &EncodeOptions,
+    load: &LoadArgs,
+) -> Result<Matrix> {
+    let encoded = encoder.encode_with(texts, options)?;
+    let cut = encoded.texts.iter().filter(|text| text.truncated()).count();
+    if cut > 0 {
+        load.note(&format!("{cut} of the texts cut to {} tokens", encoder.max_length()));
+    }
+    Ok(encoded.embeddings)
+}
