@@ -564,11 +564,6 @@ mod tests {
                 "--tokens-field: a txt input has no fields; use .jsonl or .csv",
             ),
             (
-                &["--input", "a.csv", "--field", "a,b"],
-                "--field: several fields need `join`, the text between them, such as \"\\n\", or \
-                 `template`, such as \"{a}: {b}\"",
-            ),
-            (
                 &["--input", "a.csv", "--join", "x"],
                 "--join: `join` applies to several fields, found one",
             ),

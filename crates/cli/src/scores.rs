@@ -37,6 +37,8 @@ fn title(name: &str) -> String {
     match name {
         "mcc" | "mse" | "mae" => name.to_uppercase(),
         "r2" => "R²".to_owned(),
+        "ndcg@10" => "nDCG@10".to_owned(),
+        "mrr@10" | "map" => name.to_uppercase(),
         _ => name.replace("f1", "F1").replace('_', " "),
     }
 }
@@ -48,6 +50,8 @@ fn few(metrics: &TaskMetrics) -> &'static [&'static str] {
         TaskMetrics::MultiLabel(_) => &["loss", "f1_micro", "f1_macro", "exact_match"],
         TaskMetrics::Tokens(_) => &["loss", "precision", "recall", "f1"],
         TaskMetrics::Ordinal(_) => &["loss", "accuracy", "mae", "quadratic_kappa", "spearman"],
+        TaskMetrics::Similarity(_) => &["loss", "pearson", "spearman"],
+        TaskMetrics::Retrieval(_) => &["ndcg@10", "mrr@10", "map", "recall@10", "recall@100"],
         TaskMetrics::Regression(_) => &["loss", "pearson", "spearman", "mae", "r2"],
     }
 }

@@ -71,7 +71,12 @@ pub(crate) fn section(index: usize, task: &TaskResult) -> Markup {
                 Some(TaskMetrics::Tokens(metrics)) => {
                     (labels(&metrics.types, metrics.left_out, "type of span"))
                 }
-                Some(TaskMetrics::Regression(_)) | None => {}
+                Some(
+                    TaskMetrics::Regression(_)
+                    | TaskMetrics::Similarity(_)
+                    | TaskMetrics::Retrieval(_),
+                )
+                | None => {}
             }
             (mistakes(&task.mistakes))
         }
@@ -122,6 +127,8 @@ fn counts(metrics: &TaskMetrics) -> (u64, u64) {
         TaskMetrics::Regression(metrics) => (metrics.rows, 0),
         TaskMetrics::Ordinal(metrics) => (metrics.rows, metrics.unknown),
         TaskMetrics::Tokens(metrics) => (metrics.rows, metrics.unknown),
+        TaskMetrics::Similarity(metrics) => (metrics.rows, 0),
+        TaskMetrics::Retrieval(metrics) => (metrics.queries, 0),
     }
 }
 

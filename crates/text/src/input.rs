@@ -60,7 +60,8 @@ impl<S: AsRef<str>> TextInput<S> {
         self.strings().map(|string| string.chars().count()).sum()
     }
 
-    fn strings(&self) -> impl Iterator<Item = &str> {
+    /// All its strings, in order.
+    pub fn strings(&self) -> impl Iterator<Item = &str> {
         let (strings, second) = match self {
             Self::One(text) => (std::slice::from_ref(text), None),
             Self::Pair(first, second) => (std::slice::from_ref(first), Some(second)),

@@ -102,6 +102,62 @@ fn one_result_on_any_threads_and_however_often_it_was_stopped() {
     }
 }
 
+/// Heads, similarity and retrieval in turns, each step in three parts.
+#[test]
+fn runs_that_compare_vectors_have_one_result_too() {
+    let place = Place::new();
+    let text = |i: usize| format!("{} {i}", ["good water", "a very fine train", "bad"][i % 3]);
+    let rows = |row: &dyn Fn(usize) -> Value| -> String {
+        (0..24).map(|i| format!("{}\n", row(i))).collect()
+    };
+    let pairs =
+        rows(&|i| json!({"a": text(i), "b": text(i * 5 + 1), "alike": (i % 6) as f64 / 2.0}));
+    let queries = rows(&|i| match i % 3 {
+        0 => json!({"a": text(i), "b": text(i + 1)}),
+        1 => json!({"a": text(i), "b": text(i + 1), "not": text(i + 2)}),
+        _ => json!({"a": text(i % 6), "b": text(i + 1), "not": [text(i + 2), text(i + 5)]}),
+    });
+    fs::write(place.path("pairs.jsonl"), pairs).unwrap();
+    fs::write(place.path("queries.jsonl"), queries).unwrap();
+    let more = r#"
+        [[task]]
+        name = "alike"
+        kind = "similarity"
+        train = "pairs.jsonl"
+        dev = "pairs.jsonl"
+        text = ["a", "b"]
+        [[task]]
+        name = "answers"
+        kind = "retrieval"
+        train = "queries.jsonl"
+        dev = "queries.jsonl"
+        text = ["a", "b", "not"]
+        symmetric = true
+        "#;
+    let mut config = place.config(more);
+    config.train.max_steps = 30;
+    train(&config, &place.path("whole"), 1, &[]);
+    let whole = files(&place.path("whole"));
+    for (i, stops) in [&[][..], &[12, 17, 18], &[1, 2, 29]].into_iter().enumerate() {
+        let run = place.path(&format!("stopped-{i}"));
+        train(&config, &run, 2, stops);
+        assert_same(&files(&run), &whole, &format!("stopped after {stops:?}"));
+    }
+    // The encoder that they train is read without them.
+    let folder = ModelFolder::open(&place.path("whole/model")).unwrap();
+    let kinds: Vec<&str> = folder.heads.iter().map(|head| head.spec.kind.name()).collect();
+    assert_eq!(kinds[3..], ["similarity", "retrieval"]);
+    assert_eq!(folder.input, None, "texts are read one by one");
+    let log = fs::read_to_string(place.path("whole/metrics.jsonl")).unwrap();
+    let last = log.lines().rev().find(|line| line.contains("\"final\"")).unwrap();
+    let last: Value = serde_json::from_str(last).unwrap();
+    for path in
+        ["/final/dev/alike/spearman", "/final/dev/answers/ndcg@10", "/final/dev/topic/accuracy"]
+    {
+        assert!(last.pointer(path).and_then(Value::as_f64).is_some(), "{path} in {last}");
+    }
+}
+
 #[test]
 fn kept_hidden_states_change_no_bit() {
     for model in FAMILIES {

@@ -22,8 +22,8 @@ pub struct HeadWeights {
     /// The hidden layer, if there is one.
     pub hidden: Option<HiddenWeights>,
     /// `[outputs, in]` or `[outputs, hidden]`, and `[outputs]`: weight and bias of the output
-    /// layer.
-    pub output: (Vec<f32>, Vec<f32>),
+    /// layer; `None` if the kind compares vectors.
+    pub output: Option<(Vec<f32>, Vec<f32>)>,
 }
 
 /// The weights of a head's hidden layer, row-major.
@@ -92,8 +92,10 @@ impl HeadSpec {
             tensors.extend(present.map(|(name, _)| (name, vec![hidden], false)));
             inputs = hidden;
         }
-        tensors.push(("weight", vec![self.outputs(), inputs], true));
-        tensors.push(("bias", vec![self.outputs()], false));
+        if !self.kind.compares() {
+            tensors.push(("weight", vec![self.outputs(), inputs], true));
+            tensors.push(("bias", vec![self.outputs()], false));
+        }
         tensors
     }
 
@@ -140,7 +142,8 @@ impl HeadWeights {
             norm: norm.map(|norm| (vec![1.0; width], norm.bias.then(|| vec![0.0; width]))),
         });
         let inputs = spec.hidden.unwrap_or(inputs);
-        let output = (normal(spec.outputs() * inputs), vec![0.0; spec.outputs()]);
+        let output = (!spec.kind.compares())
+            .then(|| (normal(spec.outputs() * inputs), vec![0.0; spec.outputs()]));
         let mix = (spec.layer == HeadLayer::Mix).then(|| vec![0.0; site.layers + 1]);
         Self { mix, hidden, output, spec }
     }
@@ -181,7 +184,9 @@ impl HeadWeights {
                 values.extend(bias.as_deref());
             }
         }
-        values.extend([&self.output.0[..], &self.output.1[..]]);
+        if let Some((weight, bias)) = &self.output {
+            values.extend([&weight[..], bias]);
+        }
         values
     }
 
@@ -199,7 +204,7 @@ impl HeadWeights {
             bias: bias.then(&mut next),
             norm: norm.map(|norm| (next(), norm.bias.then(&mut next))),
         });
-        let output = (next(), next());
+        let output = (!spec.kind.compares()).then(|| (next(), next()));
         Self { spec, mix, hidden, output }
     }
 }
@@ -223,17 +228,19 @@ struct HeadNorm {
 }
 
 impl Head {
-    pub(crate) fn new(weights: &HeadWeights, cpu: Cpu) -> Self {
+    /// Packs a head; `None` if it has no weights, because it compares vectors.
+    pub(crate) fn new(weights: &HeadWeights, cpu: Cpu) -> Option<Self> {
         let pack = |weight: &[f32], bias: Option<&[f32]>, outputs: usize| {
             let inputs = weight.len() / outputs.max(1);
             let mut packed = PackedLinear::zeros(cpu.isa(), outputs, inputs, bias.is_some());
             packed.refresh(weight, bias, cpu);
             packed
         };
-        let HeadWeights { spec, mix, hidden, output: (weight, bias) } = weights;
+        let HeadWeights { spec, mix, hidden, output } = weights;
+        let (weight, bias) = output.as_ref()?;
         let norm =
             hidden.as_ref().and_then(|hidden| hidden.norm.clone()).zip(spec.hidden_form.norm);
-        Self {
+        Some(Self {
             spec: spec.clone(),
             mix: mix.as_deref().map(soft_max),
             hidden: hidden.as_ref().map(|hidden| {
@@ -244,7 +251,7 @@ impl Head {
                 HeadNorm { pair: (factor, bias), eps }
             }),
             output: pack(weight, Some(bias), bias.len()),
-        }
+        })
     }
 
     /// Computes the logits, `[rows, outputs]`, of `x`, `[rows, in]`.

@@ -84,6 +84,13 @@ impl MultiTaskModel {
             }
         }
         for name in options.tasks.iter().flatten() {
+            if self.comparisons.contains(name) {
+                fail!(
+                    UnknownTask,
+                    "task `{name}`: expected one that answers texts, found one that compares their \
+                     vectors: ask for the vectors, or use `polyhead similarity`"
+                );
+            }
             if !self.tasks().any(|spec| spec.name == *name) {
                 let known: Vec<&str> = self.tasks().map(|spec| spec.name.as_str()).collect();
                 let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };

@@ -2,7 +2,8 @@
 
 use std::collections::HashSet;
 
-use polyhead_files::{Cell, Record, RowError, quoted};
+use polyhead_files::{Cell, JsonValue, Record, RowError, quoted};
+use polyhead_text::TextInput;
 
 use super::template::TextTemplate;
 
@@ -29,6 +30,9 @@ pub enum TextFields {
     },
     /// A text with fields in it; an empty field is put in as it is.
     Template(TextTemplate),
+    /// Several fields, each with a text of its own: two make a pair, and training reads those behind
+    /// them as further texts of the row.
+    Several(Vec<String>),
 }
 
 impl Default for InputFields {
@@ -41,8 +45,7 @@ impl TextFields {
     /// Makes the fields of what users write: names, and a separator or a template.
     ///
     /// # Errors
-    /// Several names without either, both at once, a name that stands twice, or a template with other
-    /// fields than `names`.
+    /// Both at once, a name that stands twice, or a template with other fields than `names`.
     pub fn new(
         names: &[String],
         join: Option<&str>,
@@ -81,11 +84,7 @@ impl TextFields {
             (_, Some(separator), None) => {
                 Ok(Self::Joined { fields: names.to_vec(), separator: separator.to_owned() })
             }
-            (_, None, None) => Err(format!(
-                "several fields need `join`, the text between them, such as \"\\n\", or `template`, \
-                 such as \"{{{}}}: {{{}}}\"",
-                names[0], names[1]
-            )),
+            (_, None, None) => Ok(Self::Several(names.to_vec())),
         }
     }
 
@@ -93,31 +92,38 @@ impl TextFields {
     pub fn names(&self) -> Vec<&str> {
         match self {
             Self::One(name) => vec![name],
-            Self::Joined { fields, .. } => fields.iter().map(String::as_str).collect(),
+            Self::Joined { fields, .. } | Self::Several(fields) => {
+                fields.iter().map(String::as_str).collect()
+            }
             Self::Template(template) => template.fields(),
         }
     }
 
-    /// Makes the text of the values of its fields.
+    /// Makes the text, or the pair of texts, of the values of its fields.
     ///
     /// # Errors
     /// The error of `value`, which gives the value of a field.
     pub fn compose<'v, E>(
         &self,
         mut value: impl FnMut(&str) -> Result<&'v str, E>,
-    ) -> Result<String, E> {
-        match self {
-            Self::One(name) => value(name).map(str::to_owned),
+    ) -> Result<TextInput, E> {
+        let text = match self {
+            Self::One(name) => value(name)?.to_owned(),
+            Self::Several(fields) => {
+                let (first, second) = (value(&fields[0])?, value(&fields[1])?);
+                return Ok(TextInput::Pair(first.to_owned(), second.to_owned()));
+            }
             Self::Joined { fields, separator } => {
                 let mut texts = Vec::new();
                 for name in fields {
                     texts.push(value(name)?);
                 }
                 texts.retain(|text| !text.is_empty());
-                Ok(texts.join(separator))
+                texts.join(separator)
             }
-            Self::Template(template) => template.fill(value),
-        }
+            Self::Template(template) => template.fill(value)?,
+        };
+        Ok(TextInput::One(text))
     }
 
     /// Returns true if each field of the text is missing, null or empty.
@@ -131,16 +137,36 @@ impl TextFields {
     }
 
     /// The text of a row, or its pair of texts; `None` if its only field is missing or null.
-    pub(super) fn text_of(
-        &self,
-        record: &Record,
-    ) -> Result<Option<(String, Option<String>)>, RowError> {
+    pub(super) fn text_of(&self, record: &Record) -> Result<Option<TextInput>, RowError> {
         if let Self::One(name) = self {
             let text = record.text_or_pair(name)?;
-            return Ok(text.map(|(text, second)| (text.to_owned(), second.map(str::to_owned))));
+            return Ok(text.map(|(text, second)| match second {
+                Some(second) => TextInput::Pair(text.to_owned(), second.to_owned()),
+                None => TextInput::One(text.to_owned()),
+            }));
         }
         let value = |name: &str| record.text(name)?.ok_or_else(|| record.no_text(name, None));
-        self.compose(value).map(|text| Some((text, None)))
+        self.compose(value).map(Some)
+    }
+
+    /// The texts of a row behind those of a pair: of each further field, which may be missing or hold a
+    /// list of texts.
+    ///
+    /// # Errors
+    /// Line, field, what was expected and what was found.
+    pub fn further_texts(&self, record: &Record) -> Result<Vec<String>, RowError> {
+        let Self::Several(fields) = self else { return Ok(Vec::new()) };
+        let mut texts = Vec::new();
+        for name in fields.iter().skip(2) {
+            match record.field(name)? {
+                Some(Cell::Json(JsonValue::Array(_))) => {
+                    texts.extend(record.words(name)?.into_iter().flatten());
+                }
+                _ => texts.extend(record.text(name)?.map(str::to_owned)),
+            }
+        }
+        texts.retain(|text| !text.is_empty());
+        Ok(texts)
     }
 }
 
@@ -149,7 +175,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn several_fields_need_a_way_to_become_one_text() {
+    fn several_fields_become_one_text_or_texts_of_their_own() {
         let names = |names: &[&str]| names.iter().map(|name| name.to_string()).collect::<Vec<_>>();
         let template = |text: &str| Some(text.parse::<TextTemplate>().unwrap());
         let new = |fields: &[&str], join, template: Option<TextTemplate>| {
@@ -158,17 +184,14 @@ mod tests {
         assert_eq!(new(&[], None, None).unwrap().names(), ["text"]);
         assert_eq!(new(&["a"], None, None).unwrap(), TextFields::One("a".into()));
         assert_eq!(new(&["a", "b"], Some("|"), None).unwrap().names(), ["a", "b"]);
+        let several = new(&["a", "b"], None, None).unwrap();
+        assert_eq!(several, TextFields::Several(names(&["a", "b"])));
+        let pair = several.compose(|name| Ok::<_, ()>(if name == "a" { "x" } else { "" })).unwrap();
+        assert_eq!(pair, TextInput::Pair("x".into(), "".into()));
         assert_eq!(new(&[], None, template("{b}: {a}")).unwrap().names(), ["b", "a"]);
         assert_eq!(new(&["a", "b"], None, template("{b}: {a}")).unwrap().names(), ["b", "a"]);
         for (fields, join, template, expected) in [
-            (
-                &["a", "b"][..],
-                None,
-                None,
-                "several fields need `join`, the text between them, such \
-                as \"\\n\", or `template`, such as \"{a}: {b}\"",
-            ),
-            (&["a"], Some("x"), None, "`join` applies to several fields, found one"),
+            (&["a"][..], Some("x"), None, "`join` applies to several fields, found one"),
             (&["a", "b"], Some("x"), template("{a}"), "expected `join` or `template`, found both"),
             (&["a", "b"], None, template("{a}"), "expected `b` in the template \"{a}\""),
             (&["a"], None, template("{a}{b}"), "expected `b` among the fields of the text"),
@@ -184,7 +207,8 @@ mod tests {
     #[test]
     fn empty_fields_are_left_out_by_join_and_put_in_by_a_template() {
         let compose = |fields: &TextFields, a: &'static str, b: &'static str| {
-            fields.compose(|name| Ok::<_, ()>(if name == "a" { a } else { b })).unwrap()
+            let text = fields.compose(|name| Ok::<_, ()>(if name == "a" { a } else { b }));
+            text.unwrap().text().into_owned()
         };
         let fields = ["a", "b"].map(str::to_owned).to_vec();
         let joined = TextFields::Joined { fields, separator: "\n".to_owned() };

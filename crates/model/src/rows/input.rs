@@ -48,24 +48,21 @@ impl InputFields {
         };
         let error = |message: String| record.field_error(&self.tokens, &message);
         let (text, words) = match (text, words) {
-            (Some((first, Some(second))), None) => {
-                return Ok(RowInput { text: TextInput::Pair(first, second), words: None });
-            }
-            (Some((_, Some(_))), Some(_)) => {
+            (Some(TextInput::Pair(..)), Some(_)) => {
                 return Err(error("expected no words beside a pair of texts".to_owned()));
             }
-            (Some((text, None)), Some(words)) if !text.is_empty() => {
+            (Some(TextInput::One(text)), Some(words)) if !text.is_empty() => {
                 let in_text = self.locate(&text, &words).map_err(error)?;
-                (text, Some(RowWords { words, in_text }))
+                (TextInput::One(text), Some(RowWords { words, in_text }))
             }
             (_, Some(words)) => {
                 let (joined, in_text) = join_words(&words);
-                (joined, Some(RowWords { words, in_text }))
+                (TextInput::One(joined), Some(RowWords { words, in_text }))
             }
-            (Some((text, None)), None) => (text, None),
+            (Some(text), None) => (text, None),
             (None, None) => return Err(self.nothing_in(record)),
         };
-        Ok(RowInput { text: TextInput::One(text), words: words.filter(|_| tagged) })
+        Ok(RowInput { text, words: words.filter(|_| tagged) })
     }
 
     fn locate(&self, text: &str, words: &[String]) -> Result<Vec<Range<usize>>, String> {

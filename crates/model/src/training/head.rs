@@ -19,7 +19,8 @@ pub(super) struct TrainableHead {
     hidden: Option<TrainableLinear>,
     /// The norm after the hidden layer.
     norm: Option<TrainableNorm>,
-    output: TrainableLinear,
+    /// `None` if the head gives the vectors that it reads, which its loss compares.
+    output: Option<TrainableLinear>,
 }
 
 /// How much a head reads of each hidden state.
@@ -95,9 +96,9 @@ impl TrainableHead {
             });
             linear
         });
-        let (weight, bias) = &weights.output;
-        let output =
-            TrainableLinear::push(store, &name, group, weight, Some(bias), bias.len(), isa);
+        let output = weights.output.as_ref().map(|(weight, bias)| {
+            TrainableLinear::push(store, &name, group, weight, Some(bias), bias.len(), isa)
+        });
         Self { spec, index, mix, hidden, norm, output }
     }
 
@@ -115,7 +116,9 @@ impl TrainableHead {
                 to.copy_from_slice(values);
             }
         }
-        self.output.refresh(store, cpu);
+        if let Some(output) = &mut self.output {
+            output.refresh(store, cpu);
+        }
     }
 
     /// The current weights, from the store.
@@ -129,7 +132,7 @@ impl TrainableHead {
         spans.extend(self.hidden.iter().flat_map(linear));
         let norm = self.norm.iter().flat_map(|norm| norm.entries.clone());
         spans.extend(norm.map(|entry| entry..entry + 1));
-        spans.extend(linear(&self.output));
+        spans.extend(self.output.iter().flat_map(linear));
         let values = spans.into_iter().map(|span| store.span(span).to_vec());
         HeadWeights::from_values(self.spec.clone(), values)
     }
@@ -142,8 +145,14 @@ impl TrainableHead {
     /// Computes the logits of `cache.x`. Applies dropout to `cache.x` first.
     pub(super) fn forward(&self, cpu: Cpu, stream: DropoutStream, cache: &mut HeadCache) {
         let rows = cache.keys.len();
+        let Some(output) = &self.output else {
+            cache.logits.clone_from(&cache.x);
+            cache.dlogits.clear();
+            cache.dlogits.resize(cache.x.len(), 0.0);
+            return;
+        };
         cpu.dropout(&self.input_dropout(stream), &cache.keys, &mut cache.x);
-        cache.logits.resize(rows * self.output.packed.outputs(), 0.0);
+        cache.logits.resize(rows * output.packed.outputs(), 0.0);
         cache.dlogits.clear();
         cache.dlogits.resize(cache.logits.len(), 0.0);
         let input = match &self.hidden {
@@ -180,7 +189,7 @@ impl TrainableHead {
                 &cache.post
             }
         };
-        self.output.packed.forward(cpu, input, Activation::Identity, None, &mut cache.logits);
+        output.packed.forward(cpu, input, Activation::Identity, None, &mut cache.logits);
     }
 
     /// Adds the gradients of the parameters, from `cache.dlogits`. Returns the gradient of the
@@ -193,19 +202,20 @@ impl TrainableHead {
         input_wanted: bool,
         gradients: &mut Gradients,
     ) -> Vec<f32> {
+        let Some(output) = &self.output else { return cache.dlogits.clone() };
         let mut dx = vec![0.0; if input_wanted { cache.x.len() } else { 0 }];
         match &self.hidden {
             None => {
-                self.output.parameter_gradients(cpu, &cache.dlogits, &cache.x, gradients);
+                output.parameter_gradients(cpu, &cache.dlogits, &cache.x, gradients);
                 if input_wanted {
-                    self.output.input_gradient(cpu, &cache.dlogits, None, &mut dx);
+                    output.input_gradient(cpu, &cache.dlogits, None, &mut dx);
                 }
             }
             Some(hidden) => {
-                self.output.parameter_gradients(cpu, &cache.dlogits, &cache.post, gradients);
+                output.parameter_gradients(cpu, &cache.dlogits, &cache.post, gradients);
                 let mut dhidden = vec![0.0; cache.post.len()];
                 if input_wanted || hidden.is_trainable(gradients) {
-                    self.output.input_gradient(cpu, &cache.dlogits, None, &mut dhidden);
+                    output.input_gradient(cpu, &cache.dlogits, None, &mut dhidden);
                     cpu.dropout(&self.hidden_dropout(stream), &cache.keys, &mut dhidden);
                     if let Some(norm) = &self.norm {
                         dhidden = norm.backward(cpu, cache, &dhidden, gradients);
@@ -249,8 +259,8 @@ impl TrainableHead {
     /// Whether any parameter of the head is trained.
     pub(super) fn is_trainable(&self, gradients: &Gradients) -> bool {
         let mix = self.mix.as_ref().is_some_and(|m| gradients.layout().is_trainable(m.entry));
-        mix || self.output.is_trainable(gradients)
-            || self.hidden.as_ref().is_some_and(|hidden| hidden.is_trainable(gradients))
+        let mut layers = [&self.output, &self.hidden].into_iter().flatten();
+        mix || layers.any(|layer| layer.is_trainable(gradients))
     }
 }
 

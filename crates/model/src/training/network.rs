@@ -197,6 +197,13 @@ impl Network {
         &self.heads[head].spec
     }
 
+    /// Numbers that head `head` gives for a text or a word: its logits, or the vector that it reads if
+    /// its kind compares vectors.
+    pub fn head_outputs(&self, head: usize) -> usize {
+        let spec = self.head_spec(head);
+        if spec.kind.compares() { spec.inputs(&self.dims) } else { spec.outputs() }
+    }
+
     /// Sets temperature and thresholds of a head, which are found after training.
     pub fn calibrate(&mut self, head: usize, temperature: f32, thresholds: Vec<f32>) {
         let spec = &mut self.heads[head].spec;

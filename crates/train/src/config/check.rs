@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use polyhead_model::{ModelFolder, RESERVED_TASK_NAME, TextFields, check_task_name};
+use polyhead_model::{HeadInput, ModelFolder, RESERVED_TASK_NAME, TextFields, check_task_name};
 use toml::{Table, Value};
 
 use super::document::{Document, Section, shortened};
@@ -12,10 +12,10 @@ use super::{
     TaskSettings, TrainSettings,
 };
 use crate::error::Error;
-use crate::tasks::{kinds_with_key, metric_names};
+use crate::tasks::{kinds_with_key, metric_names, rules};
 
 /// The keys of tasks that do not apply to every kind.
-const OF_SOME_KINDS: [&str; 12] = [
+const OF_SOME_KINDS: [&str; 19] = [
     "labels",
     "label_matching",
     "separator",
@@ -28,6 +28,13 @@ const OF_SOME_KINDS: [&str; 12] = [
     "pooling",
     "input",
     "words",
+    "loss",
+    "scale",
+    "symmetric",
+    "margin",
+    "distance",
+    "hidden",
+    "keep",
 ];
 
 /// The keys of a task's own files.
@@ -61,8 +68,16 @@ pub(super) fn complete(config: &mut RunConfig, document: &Document) -> Result<()
         if !section.has("field") {
             task.field = vec![task.name.clone()];
         }
+        if task.kind.compares() {
+            // The vectors that callers get.
+            task.input = HeadInput::Embedding;
+        }
         make_absolute(&section, [&mut task.train, &mut task.dev, &mut task.test])?;
         if let Some(first) = OWN_FILES.iter().find(|key| section.has(key)) {
+            let own_texts = TEXT_KEYS.contains(first) && !train.is_empty();
+            if task.train.is_empty() && own_texts {
+                (task.train, task.dev, task.test) = (train.clone(), dev.clone(), test.clone());
+            }
             if task.train.is_empty() {
                 let problem = "applies to a task with files of its own, found no `train`";
                 return Err(section.error(first, problem));
@@ -141,6 +156,8 @@ fn check_texts(config: &RunConfig, document: &Document) -> Result<(), Error> {
         let text = files.input_fields().map_err(|problem| section.error(key, &problem))?.text;
         let same = |first: &TextFields| match (first, &text) {
             (TextFields::One(_), TextFields::One(_)) => true,
+            // A pair is given as one, whatever its fields are called.
+            (TextFields::Several(_), _) | (_, TextFields::Several(_)) => true,
             (first, text) => first == text,
         };
         if !first.as_ref().is_none_or(same) {
@@ -188,6 +205,13 @@ fn check_applies(task: &TaskSettings, section: &Section) -> Result<(), Error> {
             let problem = format!("applies to {kinds}, found a task of kind {found}");
             return Err(section.error(key, &problem));
         }
+    }
+    let losses = rules(task.kind).vector_losses();
+    if let Some(loss) = task.loss.filter(|loss| !losses.contains(loss)) {
+        let names: Vec<String> = losses.iter().map(|loss| format!("{:?}", loss.name())).collect();
+        let (names, found) = (names.join(" or "), loss.name());
+        let problem = format!("expected {names} for {}, found {found:?}", task.kind);
+        return Err(section.error("loss", &problem));
     }
     if section.has("activation") && task.hidden.is_none() {
         let problem = "applies after a hidden layer, found no `hidden`";
@@ -362,6 +386,9 @@ pub(super) fn keep_what_applies(table: &mut Table) {
         return;
     }
     let is = |table: &Table, key, word| table.get(key).and_then(Value::as_str) == Some(word);
+    if is(table, "input", "embedding") && is(table, "layer", "last") {
+        table.remove("layer");
+    }
     for key in OF_SOME_KINDS {
         if !kinds_with_key(key).iter().any(|kind| is(table, "kind", kind.name())) {
             table.remove(key);
@@ -369,8 +396,5 @@ pub(super) fn keep_what_applies(table: &mut Table) {
     }
     if !table.contains_key("hidden") {
         table.remove("activation");
-    }
-    if is(table, "input", "embedding") && is(table, "layer", "last") {
-        table.remove("layer");
     }
 }

@@ -34,6 +34,7 @@ use polyhead_text::WordSplit;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind};
+use crate::tasks::TripletDistance;
 use document::Document;
 use keys::settings;
 
@@ -92,6 +93,8 @@ settings! {
         pooling: Option<Vec<PoolingMode>> = None,
         /// Tokens after which a text is cut, the special ones included. Absent: as the model does.
         max_length: Option<PositiveSize> = None,
+        /// Widths at which the losses of similarity and retrieval compare vectors, such as `[384, 192, 96]`: the first numbers of a vector then do for it. Absent: the whole vector.
+        matryoshka: Vec<PositiveSize> = Vec::new(),
         /// Dropout of hidden states. Absent: as `config.json` says.
         dropout: Option<BelowOne> = None,
         /// Dropout of attention probabilities. Absent: as `config.json` says.
@@ -184,6 +187,17 @@ settings! {
         /// The least and the largest answer, such as `[1, 5]`, for regression: answers are clipped to them, and a target outside of them is an error. Absent: those of a head that the run continues, or none.
         #[serde(with = "words::range")]
         range: Option<NumberRange> = None,
+        /// The loss: `"cosent"` or `"cosine"` for similarity, `"multiple-negatives"` or `"triplet"` for retrieval. Absent: the first of these.
+        loss: Option<VectorLoss> = None,
+        /// The factor of cosines in the losses `cosent` and `multiple-negatives`. Absent: 20.
+        scale: Option<Positive> = None,
+        /// Find the query of each passage as well, in the loss `multiple-negatives`. Absent: as `false`.
+        symmetric: Option<bool> = None,
+        /// How much nearer a positive has to be than a negative, in the loss `triplet`. Absent: 5 for `"euclidean"`, 0.5 for `"cosine"`.
+        margin: Option<Positive> = None,
+        /// The distance in the loss `triplet`: `"euclidean"` or `"cosine"`. Absent: Euclidean.
+        #[serde(with = "words::some_word")]
+        distance: Option<TripletDistance> = None,
         /// The weight of the task's loss in the sum over tasks.
         weight: NonNegative = NonNegative(1.0),
         /// The task's own rows to train on. Absent: all files are those of `[data]`.
@@ -259,6 +273,7 @@ impl DataFiles {
             TextFields::One(name) => (vec![name], None, None),
             TextFields::Joined { fields, separator } => (fields, Some(separator), None),
             TextFields::Template(template) => (Vec::new(), None, Some(template)),
+            TextFields::Several(fields) => (fields, None, None),
         };
     }
 
@@ -270,6 +285,32 @@ impl DataFiles {
         let text = TextFields::new(&self.text, self.join.as_deref(), self.template.as_ref())?;
         let tokens = self.tokens.clone().unwrap_or_else(|| InputFields::default().tokens);
         Ok(InputFields { text, tokens })
+    }
+}
+
+/// A loss that compares the vectors of texts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum VectorLoss {
+    /// Pairs with a higher score get a higher cosine than pairs with a lower one.
+    Cosent,
+    /// The squared difference of cosine and score.
+    Cosine,
+    /// Each query finds its passage among all passages of the batch.
+    MultipleNegatives,
+    /// Each query is nearer to its positive than to its negatives, by a margin.
+    Triplet,
+}
+
+impl VectorLoss {
+    /// The name in configurations.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cosent => "cosent",
+            Self::Cosine => "cosine",
+            Self::MultipleNegatives => "multiple-negatives",
+            Self::Triplet => "triplet",
+        }
     }
 }
 

@@ -95,6 +95,28 @@ const FULL: &str = r#"
     until = "epoch 2"
 "#;
 
+/// The keys of tasks that compare vectors.
+const VECTORS: &str = r#"
+    [encoder]
+    matryoshka = [8, 4]
+    [data]
+    train = "d.jsonl"
+    text = ["a", "b", "c"]
+    [[task]]
+    name = "alike"
+    kind = "similarity"
+    loss = "cosine"
+    scale = 10
+    [[task]]
+    name = "answers"
+    kind = "retrieval"
+    text = ["query", "passage"]
+    loss = "triplet"
+    symmetric = true
+    margin = 0.25
+    distance = "cosine"
+"#;
+
 /// `text` as the file `/runs/c.toml`.
 pub(super) fn parse(text: &str, set: &[&str]) -> Result<RunConfig, Error> {
     let set: Vec<String> = set.iter().map(|text| (*text).to_owned()).collect();
@@ -136,6 +158,7 @@ fn every_key_is_read() {
     let encoder = EncoderSettings {
         model: "sentence-transformers/all-MiniLM-L6-v2".to_owned(),
         pooling: Some(vec![PoolingMode::Mean, PoolingMode::Cls]),
+        matryoshka: Vec::new(),
         max_length: Some(PositiveSize(128)),
         dropout: Some(BelowOne(0.0)),
         attention_dropout: Some(BelowOne(0.2)),
@@ -198,12 +221,38 @@ fn every_key_is_read() {
 }
 
 #[test]
+fn tasks_that_compare_vectors_have_losses_of_their_own() {
+    let config = parse(VECTORS, &[]).unwrap();
+    let [alike, answers] = &config.tasks[..] else { panic!() };
+    assert_eq!((alike.loss, answers.loss), (Some(VectorLoss::Cosine), Some(VectorLoss::Triplet)));
+    // The same files with other texts.
+    assert_eq!((&alike.train, answers.train.len()), (&Vec::new(), 1));
+    let again = RunConfig::parse(&config.to_toml(), Path::new("/runs/c.toml"), &[]).unwrap();
+    assert_eq!(again.tasks, config.tasks);
+    for (old, new, expected) in [
+        (
+            "\"cosine\"\n    scale",
+            "\"triplet\"\n    scale",
+            "expected \"cosent\" or \"cosine\" for similarity",
+        ),
+        ("scale = 10", "margin = 1", "`task.alike.margin`: applies to retrieval"),
+        ("scale = 10", "hidden = 8", "`task.alike.hidden`: applies to classification"),
+        ("scale = 10", "pooling = \"cls\"", "`task.alike.pooling`: applies to classification"),
+        ("[8, 4]", "[8, 0]", "`encoder.matryoshka"),
+    ] {
+        assert!(VECTORS.contains(old), "{old}");
+        let error = parse(&VECTORS.replacen(old, new, 1), &[]).unwrap_err().to_string();
+        assert!(error.contains(expected), "{new}: {error}");
+    }
+}
+
+#[test]
 fn keys_lists_every_key_of_the_configuration() {
     // What is written has all keys: those of FULL, and those with a default.
     let mut written = BTreeSet::from(["seed".to_owned()]);
     // A template takes the place of several fields.
     let templates = FULL.replace("join = \"\\n\"", "template = \"{title}: {body}\"");
-    for text in [FULL, &templates] {
+    for text in [FULL, &templates, VECTORS] {
         for (table, value) in &parse(text, &[]).unwrap().table() {
             let items = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
             let keys = items.iter().filter_map(toml::Value::as_table).flat_map(|keys| keys.iter());
@@ -266,8 +315,9 @@ fn several_fields_are_joined_or_put_into_a_template_alike_in_all_tasks() {
     let both: Vec<TextFields> = text("template = \"{a} {b}\"", "").unwrap();
     assert_eq!((both[0].names(), &both[1]), (vec!["a", "b"], &both[0]));
     assert_eq!(text("text = [\"a\"]", "text = \"b\"").unwrap()[1].names(), ["b"]);
+    let both: Vec<TextFields> = text("text = \"a\"", "text = [\"b\", \"c\"]").unwrap();
+    assert_eq!((both[0].names(), both[1].names()), (vec!["a"], vec!["b", "c"]));
     for (data, task, expected) in [
-        ("text = [\"a\", \"b\"]", "", "`data.text`: several fields need `join`"),
         ("join = \" \"", "", "`data.join`: `join` applies to several fields, found one"),
         ("template = \"title\"", "", "`data.template`: expected a text with fields in braces"),
         ("text = \"a\"\ntemplate = \"{b}\"", "", "expected `a` in the template"),
@@ -532,8 +582,8 @@ fn what_cannot_be_is_named_with_its_line_and_key() {
             "`task.topic.dev`: applies to a task with files of its own, found no `train`",
         ),
         (
-            "train = \"d.jsonl\"\ntext = [\"a\", \"b\"]",
-            "`task.topic.text`: several fields need `join`, the text between them",
+            "loss = \"cosent\"",
+            "applies to similarity, retrieval, found a task of kind classification",
         ),
         (
             "[[task]]\nname = \"topic\"\nkind = \"tokens\"",

@@ -17,6 +17,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use super::number::{NonNegative, exact};
 use super::reader::read_as;
 use super::{ClassWeights, Moment};
+use crate::tasks::TripletDistance;
 
 /// A choice among words.
 pub(super) trait Word: Copy + 'static {
@@ -45,6 +46,10 @@ words! {
     Activation: Activation::ALL, Activation::name;
     LabelMatching: LabelMatching::ALL, LabelMatching::name;
     EmptyCell: EmptyCell::ALL, EmptyCell::name;
+    TripletDistance: [TripletDistance::Euclidean, TripletDistance::Cosine], |distance| match distance {
+        TripletDistance::Euclidean => "euclidean",
+        TripletDistance::Cosine => "cosine",
+    };
     HeadInput: [HeadInput::Pooled, HeadInput::Embedding], |input| match input {
         HeadInput::Pooled => "pooled",
         HeadInput::Embedding => "embedding",

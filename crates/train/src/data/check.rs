@@ -87,7 +87,8 @@ fn split_report(part: Part, split: &Split, repeats: Repeats) -> SplitReport {
         let cut = |(token, inside): &(&Option<u32>, &bool)| token.is_none() && !**inside;
         tokens.iter().zip(inside).rev().take_while(cut).count()
     };
-    let cut_rows = rows.clone().filter(|&row| split.tokens.texts[row].truncated());
+    let cut_rows =
+        rows.clone().filter(|&row| split.tokens.texts[split.sequences(row).start].truncated());
     let words_cut: usize = cut_rows.map(cut_in).sum();
     let inside = split.words.inside.iter().filter(|inside| **inside).count();
     let without_token =

@@ -24,6 +24,8 @@ use crate::error::{Error, ErrorKind};
 #[derive(Debug)]
 pub(super) struct RawSplit {
     part: Part,
+    /// True if each text of a row becomes a sequence of its own.
+    apart: bool,
     files: Vec<PathBuf>,
     places: Vec<Place>,
     pub(super) rows: Vec<Row>,
@@ -36,7 +38,8 @@ pub(super) struct RawSplit {
 /// Fields of the files in `data` that `tasks` need.
 pub(super) fn schema(data: &DataFiles, tasks: &[&TaskFields]) -> Result<Schema, Error> {
     let input = data.input_fields().map_err(|problem| Error::new(ErrorKind::Config, problem))?;
-    Ok(Schema { input, tasks: tasks.iter().map(|task| LabelColumn::new(task)).collect() })
+    let apart = tasks.iter().any(|task| task.reads_apart());
+    Ok(Schema { input, apart, tasks: tasks.iter().map(|task| LabelColumn::new(task)).collect() })
 }
 
 impl RawSplit {
@@ -49,6 +52,7 @@ impl RawSplit {
     ) -> Result<Self, Error> {
         let mut split = Self {
             part,
+            apart: schema.apart,
             files: files.to_vec(),
             places: Vec::new(),
             rows: Vec::new(),
@@ -163,9 +167,16 @@ impl RawSplit {
 
     /// - `labels`, `issues`: one per task of the whole run
     pub(super) fn finish(self, labels: Vec<TaskLabels>, issues: Vec<LabelIssues>) -> SplitRows {
-        let (inputs, words) = self.rows.into_iter().map(|row| (row.input, row.words)).unzip();
         let (files, places) = (self.files, self.places);
-        let split = Split { files, inputs, labels, places, issues, ..Split::default() };
+        let mut split = Split { files, labels, places, issues, ..Split::default() };
+        let mut words = Vec::new();
+        for row in self.rows {
+            split.inputs.push(row.input);
+            words.push(row.words);
+            if self.apart {
+                split.further.push(row.further);
+            }
+        }
         SplitRows { split, words }
     }
 }

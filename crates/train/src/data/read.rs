@@ -144,12 +144,14 @@ impl Dataset {
     }
 }
 
-/// Tasks that share all their files, in the order of the first of each group.
+/// Tasks that share all their files and read their texts alike, in the order of the first of each group.
 fn group<'a>(shared: &'a DataFiles, tasks: &'a [TaskFields]) -> Vec<(&'a DataFiles, Vec<usize>)> {
     let mut groups: Vec<(&DataFiles, Vec<usize>)> = Vec::new();
     for (index, task) in tasks.iter().enumerate() {
         let files = task.files.as_ref().unwrap_or(shared);
-        match groups.iter_mut().find(|(known, _)| same(known, files)) {
+        // A source has its rows in one form.
+        let alike = |members: &[usize]| tasks[members[0]].reads_apart() == task.reads_apart();
+        match groups.iter_mut().find(|(known, members)| same(known, files) && alike(members)) {
             Some((_, members)) => members.push(index),
             None => groups.push((files, vec![index])),
         }

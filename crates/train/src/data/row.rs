@@ -8,12 +8,15 @@ use polyhead_text::{TextInput, join_words};
 
 use super::cell::RawLabel;
 use super::label_column::LabelColumn;
+use crate::tasks::rules;
 
 /// The fields of a source's files that hold texts, words and labels.
 #[derive(Clone, Debug)]
 pub(super) struct Schema {
     /// The fields with the text and the words.
     pub(super) input: InputFields,
+    /// True if each text of a row becomes a sequence of its own.
+    pub(super) apart: bool,
     /// The fields with the label of each task of the source, in order.
     pub(super) tasks: Vec<LabelColumn>,
 }
@@ -23,6 +26,8 @@ pub(super) struct Schema {
 pub(super) struct Row {
     /// The original text, or a pair of texts.
     pub(super) input: TextInput,
+    /// The texts behind those of a pair, where each text becomes a sequence of its own.
+    pub(super) further: Vec<String>,
     /// The words, where a task tags them.
     pub(super) words: Option<RowWords>,
     /// One per task of the schema.
@@ -48,20 +53,51 @@ impl Schema {
         let tagged = self.tasks.iter().any(|column| column.kind.reads_words());
         let input = self.input.read(record, tagged)?;
         let words = input.words.as_ref().map(|words| &*words.words);
-        let labels = self.labels(record, words)?;
+        let further = match self.apart {
+            true => self.input.text.further_texts(record)?,
+            false => Vec::new(),
+        };
+        let labels = self.labels(record, words, further.len())?;
+        self.check_texts(&input.text, &further)
+            .map_err(|message| record.field_error(self.input.text.names()[0], &message))?;
         let words = input.words.map(|words| {
             let (joined, in_joined) = join_words(&words.words);
             RowWords { joined, in_joined, in_text: words.in_text }
         });
-        Ok(Row { input: input.text, words, labels })
+        Ok(Row { input: input.text, further, words, labels })
+    }
+
+    /// Checks that a row has the texts that its tasks compare.
+    fn check_texts(&self, text: &TextInput, further: &[String]) -> Result<(), String> {
+        if !self.apart {
+            return Ok(());
+        }
+        let TextInput::Pair(first, second) = text else {
+            return Err("expected a pair of texts, found one text".to_owned());
+        };
+        if first.trim().is_empty() || second.trim().is_empty() {
+            return Err("expected two texts, found an empty one".to_owned());
+        }
+        match further.iter().find(|text| *text == second) {
+            Some(text) => Err(format!(
+                "expected negatives that differ from the positive, found {} as both",
+                quoted(text)
+            )),
+            None => Ok(()),
+        }
     }
 
     fn labels(
         &self,
         record: &Record,
         words: Option<&[String]>,
+        further: usize,
     ) -> Result<Vec<Option<RawLabel>>, RowError> {
-        let label = |column: &LabelColumn| match column.read(record)? {
+        let read = |column: &LabelColumn| match rules(column.kind).implied_label(further) {
+            Some(label) => Ok(Some(label)),
+            None => column.read(record),
+        };
+        let label = |column: &LabelColumn| match read(column)? {
             Some(RawLabel::Tags(tags)) => {
                 let error = |message: String| record.field_error(column.field(), &message);
                 self.check_tags(&tags, words).map_err(error)?;
@@ -108,6 +144,7 @@ mod tests {
     fn read(tasks: &[(&str, TaskKind)], line: &str) -> Result<Row, String> {
         let schema = Schema {
             input: InputFields::default(),
+            apart: false,
             tasks: tasks
                 .iter()
                 .map(|&(field, kind)| LabelColumn::new(&task(field, kind)))
@@ -237,6 +274,7 @@ mod tests {
         fn no_file_makes_it_panic(bytes in near_rows(), csv in any::<bool>()) {
             let schema = Schema {
                 input: InputFields::default(),
+                apart: false,
                 tasks: [Classification, MultiLabel, Regression, Tokens]
                     .map(|kind| LabelColumn::new(&task(kind.name(), kind)))
                     .to_vec(),

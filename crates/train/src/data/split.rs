@@ -1,5 +1,6 @@
 //! The rows of one split, tokenized.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::path::PathBuf;
 
@@ -45,9 +46,16 @@ pub struct Split {
     pub files: Vec<PathBuf>,
     /// `[rows]` original texts, or pairs of texts.
     pub inputs: Vec<TextInput>,
-    /// `[rows]` sequences as the encoder reads them: of the words joined by
+    /// `[rows]` the texts behind those of a pair, where each text of a row is a sequence of its own;
+    /// empty where a row is one sequence.
+    pub further: Vec<Vec<String>>,
+    /// `[sequences]` as the encoder reads them: of the words joined by
     /// blanks where a row has words and a task tags them, else of the text.
     pub tokens: TokenBatch,
+    /// `[rows + 1]` where each row's sequences begin; empty where each row is one sequence.
+    pub first_sequences: Vec<usize>,
+    /// `[sequences]` equal numbers for equal texts; empty where each row is one sequence.
+    pub equal_texts: Vec<u32>,
     /// One per task of the whole run, in order, each `[rows]`; rows of another
     /// source's task have no label.
     pub labels: Vec<TaskLabels>,
@@ -124,9 +132,28 @@ impl Split {
         format!("{}: line {line}", self.files[file].display())
     }
 
+    /// The sequences of a row, as indices into `tokens`: one, or one for each of its texts.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn sequences(&self, row: usize) -> Range<usize> {
+        match &self.first_sequences[..] {
+            [] => row..row + 1,
+            first => first[row]..first[row + 1],
+        }
+    }
+
+    /// Number of tokens of a row.
+    pub fn row_tokens(&self, row: usize) -> usize {
+        self.sequences(row).map(|sequence| self.tokens.sequence(sequence).len()).sum()
+    }
+
     /// Number of rows that were cut to the model's length.
     pub fn truncated(&self) -> usize {
-        self.tokens.texts.iter().filter(|text| text.truncated()).count()
+        let is_cut = |row: &usize| {
+            self.sequences(*row).any(|sequence| self.tokens.texts[sequence].truncated())
+        };
+        (0..self.len()).filter(is_cut).count()
     }
 }
 
@@ -163,23 +190,46 @@ impl SplitRows {
     /// Tokenizes all rows at once.
     pub(super) fn tokenize(self, tokenize: &Tokenize<'_>) -> Result<Split, Error> {
         let Self { mut split, words } = self;
-        let encoded = split.inputs.iter().zip(&words).map(|(input, words)| match words {
-            Some(words) => TextInput::One(words.joined.as_str()),
-            None => input.borrowed(),
-        });
-        split.tokens =
-            tokenize(&encoded.collect::<Vec<_>>()).map_err(|error| match error.text() {
-                Some(row) if row < split.len() => {
-                    let message = format!("{}: {error}", split.place(row));
-                    Error::with_source(ErrorKind::Model, message, error)
+        let mut encoded: Vec<TextInput<&str>> = Vec::new();
+        for (row, (input, words)) in split.inputs.iter().zip(&words).enumerate() {
+            match (words, split.further.get(row)) {
+                (Some(words), _) => encoded.push(TextInput::One(words.joined.as_str())),
+                (None, None) => encoded.push(input.borrowed()),
+                (None, Some(further)) => {
+                    split.first_sequences.push(encoded.len());
+                    let texts = input.strings().chain(further.iter().map(String::as_str));
+                    encoded.extend(texts.map(TextInput::One));
                 }
-                _ => Error::from(error),
-            })?;
-        assert_eq!(split.tokens.len(), split.len(), "the tokenizer gives one sequence a row");
+            }
+        }
+        let sequences = encoded.len();
+        if !split.further.is_empty() {
+            split.first_sequences.push(sequences);
+            // Only looked into, never gone through: its order is not the same twice.
+            let mut known: HashMap<&str, u32> = HashMap::new();
+            for input in &encoded {
+                let TextInput::One(text) = input else { continue };
+                let next = known.len() as u32;
+                split.equal_texts.push(*known.entry(text).or_insert(next));
+            }
+        }
+        let row_of = |sequence: usize| match &split.first_sequences[..] {
+            [] => sequence,
+            first => first.partition_point(|first| *first <= sequence) - 1,
+        };
+        split.tokens = tokenize(&encoded).map_err(|error| match error.text().map(row_of) {
+            Some(row) if row < split.len() => {
+                let message = format!("{}: {error}", split.place(row));
+                Error::with_source(ErrorKind::Model, message, error)
+            }
+            _ => Error::from(error),
+        })?;
+        assert_eq!(split.tokens.len(), sequences, "the tokenizer gives a sequence for each text");
         split.words.offsets.push(0);
         for (row, words) in words.into_iter().enumerate() {
             let RowWords { in_joined, in_text, .. } = words.unwrap_or_default();
-            split.words.push_row(&split.tokens, row, &in_joined, in_text);
+            let sequence = split.sequences(row).start;
+            split.words.push_row(&split.tokens, sequence, &in_joined, in_text);
         }
         Ok(split)
     }

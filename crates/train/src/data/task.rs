@@ -34,6 +34,11 @@ pub struct TaskFields {
 }
 
 impl TaskFields {
+    /// Returns true if each text of a row becomes a sequence of its own.
+    pub(super) fn reads_apart(&self) -> bool {
+        self.kind.compares()
+    }
+
     /// The labels if they are known before the data is read.
     pub(super) fn given_labels(&self) -> Option<&[String]> {
         self.fixed_labels.as_deref().or(self.labels.as_deref())

@@ -15,9 +15,10 @@ use crate::tasks::{Objective, SplitAnswers, TaskMetrics, answered, rules};
 #[derive(Clone, Debug, Default)]
 pub struct Answers {
     /// One per task: `[rows, outputs]`, for kind `tokens` `[words, outputs]` of all words of the
-    /// split (zeros for words without a token); empty for tasks that were not requested.
+    /// split (zeros for words without a token), for kinds that compare vectors `[sequences, width]`;
+    /// empty for tasks that were not requested.
     pub logits: Vec<Vec<f32>>,
-    /// `[rows, embedding]`: the sentence vectors; empty if they were not requested.
+    /// `[sequences, embedding]`: the sentence vectors; empty if they were not requested.
     pub vectors: Vec<f32>,
 }
 
@@ -53,13 +54,17 @@ impl Answers {
         let mut answers = Self {
             logits: (0..network.head_count())
                 .map(|head| {
-                    let spec = network.head_spec(head);
-                    let reads_words = spec.kind.reads_words();
-                    let rows = if reads_words { split.words.places.len() } else { split.len() };
-                    vec![0.0; if questions.active[head] { rows * spec.outputs() } else { 0 }]
+                    let kind = network.head_spec(head).kind;
+                    let rows = match (kind.reads_words(), kind.compares()) {
+                        (true, _) => split.words.places.len(),
+                        (_, true) => split.tokens.len(),
+                        _ => split.len(),
+                    };
+                    let outputs = network.head_outputs(head);
+                    vec![0.0; if questions.active[head] { rows * outputs } else { 0 }]
                 })
                 .collect(),
-            vectors: vec![0.0; if questions.vectors { split.len() * width } else { 0 }],
+            vectors: vec![0.0; if questions.vectors { split.tokens.len() * width } else { 0 }],
         };
         // Vectors need the last layer, whatever state the heads read.
         let mut depth = questions.depth.clone();
@@ -67,7 +72,7 @@ impl Answers {
             depth.top = network.config().layers;
         }
         let mut order: Vec<u32> = (0..split.len() as u32).collect();
-        order.sort_by_key(|row| split.tokens.sequence(*row as usize).len());
+        order.sort_by_key(|row| split.row_tokens(*row as usize));
         threads.cpu(network.isa(), |cpu| {
             for range in cut(split, &order, 1, PART_TOKENS) {
                 let packed = PackedRows::new(split, &order[range], 0);
@@ -75,7 +80,7 @@ impl Answers {
                 if questions.vectors {
                     let input = packed.input(questions.prompt_tokens, None);
                     let vectors = network.sentence_vectors(cpu, &input, pass);
-                    scatter(&packed.rows, width, &vectors, &mut answers.vectors);
+                    scatter(&packed.sequences, width, &vectors, &mut answers.vectors);
                 }
                 for head in (0..network.head_count()).filter(|head| questions.active[*head]) {
                     let spec = network.head_spec(head);
@@ -84,10 +89,12 @@ impl Answers {
                     let rows = if spec.kind.reads_words() {
                         words = packed.word_places().iter().map(|word| *word as u32).collect();
                         &words
+                    } else if spec.kind.compares() {
+                        &packed.sequences
                     } else {
                         &packed.rows
                     };
-                    scatter(rows, spec.outputs(), pass.logits(head), to);
+                    scatter(rows, network.head_outputs(head), pass.logits(head), to);
                 }
             }
             Ok::<_, Error>(())
@@ -138,7 +145,7 @@ fn run_cached(
     let input = packed.input(questions.prompt_tokens, None);
     let states = match (questions.encoder, &mut cache) {
         (Some(encoder), _) => Some(states_of(encoder, cpu, &input, &depth.cached)),
-        (None, Some(cache)) if cache.has(&packed.rows) => Some(cache.get(&packed.rows)?),
+        (None, Some(cache)) if cache.has(&packed.sequences) => Some(cache.get(&packed.sequences)?),
         _ => None,
     };
     let known: Option<Vec<&[f32]>> =
@@ -172,12 +179,12 @@ pub(crate) fn keep_states(
 ) {
     let width = network.config().hidden_size;
     let wanted = cache.states().to_vec();
-    for (row, ends) in packed.rows.iter().zip(packed.offsets().windows(2)) {
+    for (sequence, ends) in packed.sequences.iter().zip(packed.offsets().windows(2)) {
         let states: Vec<&[f32]> = wanted
             .iter()
             .map(|state| &pass.state(*state)[ends[0] * width..ends[1] * width])
             .collect();
-        cache.put(*row, &states);
+        cache.put(*sequence, &states);
     }
 }
 
@@ -195,11 +202,15 @@ fn score(
     head: &HeadSpec,
     objective: &Objective,
 ) -> Option<TaskMetrics> {
-    let loss = {
+    let loss = if objective.compares() {
+        // It is one of a batch: over a whole split it is another number.
+        None
+    } else {
         let (logits, targets) = answered(logits, split, task, objective);
         let normaliser = objective.normaliser(&targets);
         let sum = objective.loss(&logits, &targets, 0.0, &mut []);
         (normaliser > 0.0).then(|| sum / normaliser)
     };
-    rules(head.kind).score(&SplitAnswers { logits, head, split, task, loss })
+    let widths = objective.widths();
+    rules(head.kind).score(&SplitAnswers { logits, head, split, task, loss, widths })
 }

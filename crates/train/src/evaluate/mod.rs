@@ -73,13 +73,15 @@ pub fn evaluate(
     threads: &Threads,
 ) -> Result<Evaluation, Error> {
     let specs: Vec<HeadSpec> = folder.heads.iter().map(|head| head.spec.clone()).collect();
-    let requested = requested_heads(&specs, options)?;
+    let text = options.text.clone().or_else(|| folder.input.clone());
+    let several = matches!(text, Some(TextFields::Several(_)));
+    let requested = requested_heads(&specs, several, options)?;
     let mut files = DataFiles {
         test: options.files.clone(),
         tokens: options.tokens.clone(),
         ..DataFiles::default()
     };
-    if let Some(text) = options.text.clone().or_else(|| folder.input.clone()) {
+    if let Some(text) = text {
         files.set_text(text);
     }
     let fields: Vec<TaskFields> = requested.iter().map(|(_, fields)| fields.clone()).collect();
@@ -139,8 +141,11 @@ pub fn evaluate(
 }
 
 /// Index and fields of the requested heads, in the order of the model.
+///
+/// - `several`: whether rows have texts of their own to compare
 fn requested_heads(
     specs: &[HeadSpec],
+    several: bool,
     options: &EvaluateOptions,
 ) -> Result<Vec<(usize, TaskFields)>, Error> {
     if specs.is_empty() {
@@ -156,8 +161,12 @@ fn requested_heads(
             return Err(Error::new(ErrorKind::Config, message));
         }
     }
-    let wanted =
-        |spec: &HeadSpec| options.tasks.as_ref().is_none_or(|names| names.contains(&spec.name));
+    // A file has rows of one form.
+    let comparing = several && specs.iter().any(|spec| spec.kind.compares());
+    let wanted = |spec: &HeadSpec| match &options.tasks {
+        Some(names) => names.contains(&spec.name),
+        None => spec.kind.compares() == comparing,
+    };
     let fields = |spec: &HeadSpec| {
         let mut fields = TaskFields::from(spec);
         if let Some((_, field)) = options.fields.iter().rev().find(|(task, _)| *task == spec.name) {
@@ -174,6 +183,16 @@ fn requested_heads(
         fields
     };
     let all = specs.iter().enumerate().filter(|(_, spec)| wanted(spec));
+    let (apart, together): (Vec<&HeadSpec>, Vec<&HeadSpec>) =
+        all.clone().map(|(_, spec)| spec).partition(|spec| spec.kind.compares());
+    if let (Some(apart), Some(together)) = (apart.first(), together.first()) {
+        let message = format!(
+            "expected tasks that read rows alike, found `{}`, which compares the texts of a row, and \
+             `{}`: evaluate them one after the other",
+            apart.name, together.name
+        );
+        return Err(Error::new(ErrorKind::Config, message));
+    }
     Ok(all.map(|(head, spec)| (head, fields(spec))).collect())
 }
 

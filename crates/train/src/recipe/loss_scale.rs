@@ -22,6 +22,9 @@ pub(crate) fn starting_losses(
     known: &[bool],
 ) -> Vec<Option<f64>> {
     let loss = |(task, objective): (usize, &Objective)| {
+        if objective.compares() {
+            return None;
+        }
         let train = &data.sources[data.tasks[task].source].train;
         let labelled = (0..train.len()).filter(|&row| train.labels[task].is_labelled(row));
         let labelled: Vec<usize> = labelled.collect();

@@ -175,7 +175,7 @@ impl Run<'_> {
             let split = self.plan.data.sources[source].split(shown.part);
             let logits = &shown.answers.logits[task];
             let (answers, targets) = answered(logits, split, task, &self.learner.objectives[task]);
-            if let TaskLabels::Numbers(targets) = &targets {
+            if let (TaskLabels::Numbers(targets), false) = (&targets, spec.kind.compares()) {
                 let pairs = answers.iter().zip(targets).filter_map(|(given, target)| {
                     Some((f64::from((*target)?), f64::from(spec.number(*given))))
                 });

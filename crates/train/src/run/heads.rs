@@ -59,7 +59,9 @@ pub(super) fn heads(
             thresholds: Vec::new(),
             label_format: stored_format(&fields.format, task, start),
             target: target_scale(data, index).filter(|_| task.standardize == Some(true)),
-            range: task.range,
+            range: task.range.or_else(|| {
+                rules(task.kind).found_range(&data.sources[fields.source].train.labels[index])
+            }),
             words: fields.words.clone(),
             pair: pair_form(data, index, parts),
             sigmoid: false,

@@ -98,9 +98,11 @@ impl RunPlan {
             warnings,
         };
         let mut model = TrainedModel::new(&self.folder, network, self.max_length, provenance);
-        // All sources agree: the configuration is checked.
-        let fields = self.config.sources().first().and_then(|files| files.input_fields().ok());
-        model.input = fields.map(|fields| fields.text);
+        // Tasks that answer texts agree: the configuration is checked. A model that compares vectors
+        // reads single texts, whatever its rows had.
+        let task = self.config.tasks.iter().find(|task| !task.kind.compares());
+        let files = task.map(|task| task.files().unwrap_or_else(|| self.config.data.clone()));
+        model.input = files.and_then(|files| Some(files.input_fields().ok()?.text));
         model.reference.clone_from(&self.reference);
         model
     }

@@ -216,6 +216,8 @@ fn objectives(
             let train = &data.sources[task.source].train.labels[index];
             let mut objective = Objective::from_settings(settings, &task.labels, train)?;
             objective.target = heads[index].spec.target;
+            objective.map_scores(heads[index].spec.range);
+            objective.compare_at(config.encoder.matryoshka.iter().map(|w| w.get()).collect());
             Ok(objective)
         })
         .collect()

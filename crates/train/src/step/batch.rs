@@ -1,8 +1,10 @@
 //! The rows of a step: packed for the network, with the targets of every task.
 
+use polyhead_compute::Cpu;
+
 use crate::data::{Split, TaskLabels};
 use crate::step::packed_rows::{PackedRows, cut};
-use crate::tasks::{Objective, head_of};
+use crate::tasks::{Compared, Comparison, Objective, head_of, targets as labels_of};
 
 /// The rows of a step and what the losses are taken against.
 pub struct StepBatch<'a> {
@@ -55,9 +57,14 @@ impl PackedStep {
         heads: usize,
         part_tokens: usize,
     ) -> Self {
+        let mut first = 0;
         let parts: Vec<PackedRows> = cut(batch.split, batch.rows, batch.accumulation, part_tokens)
             .into_iter()
-            .map(|part| PackedRows::new(batch.split, &batch.rows[part.clone()], part.start as u32))
+            .map(|part| {
+                let packed = PackedRows::new(batch.split, &batch.rows[part], first);
+                first += packed.sequences.len() as u32;
+                packed
+            })
             .collect();
         let tasks: Vec<TaskTargets> = (0..objectives.len())
             .map(|task| TaskTargets::new(batch, task, &objectives[task], &parts))
@@ -88,7 +95,32 @@ impl PackedStep {
         self.tasks[task].normaliser
     }
 
-    /// Targets of an active task in one part.
+    /// The loss and gradient of a task that compares the vectors of all texts of the step.
+    ///
+    /// - `vectors`: `[texts, width]`, of all parts
+    pub(crate) fn compare(
+        &self,
+        cpu: Cpu,
+        split: &Split,
+        task: usize,
+        objective: &Objective,
+        vectors: &[f32],
+    ) -> Comparison {
+        let rows = || self.parts.iter().flat_map(|part| &part.rows).map(|row| *row as usize);
+        let mut first = vec![0];
+        first.extend(rows().scan(0, |texts, row| {
+            *texts += split.sequences(row).len();
+            Some(*texts)
+        }));
+        let texts: Vec<u32> =
+            rows().flat_map(|row| &split.equal_texts[split.sequences(row)]).copied().collect();
+        let targets = &labels_of(split, task, rows());
+        let width = vectors.len() / texts.len().max(1);
+        let compared = Compared { vectors, width, first: &first, texts: &texts, targets };
+        Comparison::new(cpu, objective, compared)
+    }
+
+    /// Targets of an active task in one part, unless it compares vectors.
     pub(crate) fn targets(&self, part: usize, task: usize) -> &PartTargets {
         &self.tasks[task].parts[part]
     }
@@ -98,6 +130,12 @@ impl TaskTargets {
     fn new(batch: &StepBatch, task: usize, objective: &Objective, parts: &[PackedRows]) -> Self {
         let mut targets = Self::default();
         if !batch.tasks.contains(&task) {
+            return targets;
+        }
+        if objective.compares() {
+            // The loss is one of the whole step.
+            let rows = batch.rows.iter().map(|row| *row as usize);
+            targets.normaliser = objective.normaliser(&labels_of(batch.split, task, rows));
             return targets;
         }
         for part in parts {

@@ -17,7 +17,7 @@ use crate::step::packed_rows::{PART_TOKENS, PackedRows};
 use crate::step::rates::RateTable;
 use crate::step::state_cache::StateCache;
 use crate::step::task_gradients::TaskGradients;
-use crate::tasks::{LossInput, Objective, RunningAccuracy, head_of, mean_factor};
+use crate::tasks::{Comparison, LossInput, Objective, RunningAccuracy, head_of, mean_factor};
 
 /// The network and everything that a step changes.
 pub struct Learner {
@@ -34,6 +34,8 @@ pub struct Learner {
     task_gradients: TaskGradients,
     /// True if the next step computes them.
     keeps_task_gradients: bool,
+    /// One per task: the loss of the step of a task that compares vectors.
+    comparisons: Vec<Option<Comparison>>,
     depth: Depth,
     pass: Pass,
     seed: u64,
@@ -110,6 +112,7 @@ impl Learner {
             gradients,
             task_gradients: TaskGradients::default(),
             keeps_task_gradients: false,
+            comparisons: Vec::new(),
             depth,
             pass,
             seed,
@@ -191,8 +194,18 @@ impl Learner {
         let gradient_norm = threads.cpu(self.network.isa(), |cpu| {
             self.clear_gradients(cpu);
             self.begin_task_gradients(cpu, &packed);
+            self.comparisons.clear();
+            self.comparisons.resize_with(self.objectives.len(), || None);
+            let mut compares = packed.active_tasks().any(|task| self.objectives[task].compares());
+            if compares && packed.parts.len() > 1 {
+                self.compare(cpu, step, batch.split, &packed, cache.as_deref_mut())?;
+                compares = false;
+            }
             for part in 0..packed.parts.len() {
                 self.forward(cpu, step, &packed, part, cache.as_deref_mut())?;
+                if compares {
+                    self.compare_part(cpu, batch.split, &packed);
+                }
                 self.backward_by_task(cpu, &packed, part);
                 for task in packed.active_tasks() {
                     let (sum, accuracy) = self.loss(&packed, part, task).map_err(|error| {
@@ -259,7 +272,7 @@ impl Learner {
         let rows = &packed.parts[part];
         let mut cache = cache;
         let states = match &mut cache {
-            Some(cache) if cache.has(&rows.rows) => Some(cache.get(&rows.rows)?),
+            Some(cache) if cache.has(&rows.sequences) => Some(cache.get(&rows.sequences)?),
             _ => None,
         };
         let known: Option<Vec<&[f32]>> =
@@ -273,6 +286,47 @@ impl Learner {
             keep_states(network, rows, cache, pass);
         }
         Ok(())
+    }
+
+    /// Computes the vectors of all parts, and from them the losses of the tasks that compare them.
+    ///
+    /// # Errors
+    /// As [`StateCache::get`].
+    fn compare(
+        &mut self,
+        cpu: Cpu,
+        step: u64,
+        split: &Split,
+        packed: &PackedStep,
+        mut cache: Option<&mut StateCache>,
+    ) -> Result<(), Error> {
+        let mut vectors: Vec<Vec<f32>> = vec![Vec::new(); self.objectives.len()];
+        for part in 0..packed.parts.len() {
+            self.forward(cpu, step, packed, part, cache.as_deref_mut())?;
+            for task in packed.active_tasks().filter(|task| self.objectives[*task].compares()) {
+                vectors[task].extend_from_slice(self.pass.logits(self.head_of(task)));
+            }
+        }
+        for task in packed.active_tasks().filter(|task| self.objectives[*task].compares()) {
+            let comparison =
+                packed.compare(cpu, split, task, &self.objectives[task], &vectors[task]);
+            self.comparisons[task] = Some(comparison);
+        }
+        Ok(())
+    }
+
+    /// As [`compare`](Self::compare), after the forward of the only part.
+    fn compare_part(&mut self, cpu: Cpu, split: &Split, packed: &PackedStep) {
+        for task in packed.active_tasks().filter(|task| self.objectives[*task].compares()) {
+            let vectors = self.pass.logits(self.head_of(task));
+            let comparison = packed.compare(cpu, split, task, &self.objectives[task], vectors);
+            self.comparisons[task] = Some(comparison);
+        }
+    }
+
+    /// The head of a task that has one.
+    fn head_of(&self, task: usize) -> usize {
+        head_of(&self.objectives, task).expect("a task that compares vectors has a head")
     }
 
     /// The loss of an active task after the [`forward`](Self::forward) of a part: its sum over
@@ -307,6 +361,13 @@ impl Learner {
             Some(head) => self.pass.logits_and_gradient(head),
             None => self.pass.vectors_and_gradient(),
         };
+        if let Some(comparison) = &self.comparisons.get(task).and_then(Option::as_ref) {
+            let before: usize = packed.parts[..part].iter().map(|part| part.sequences.len()).sum();
+            let width = logits.len() / packed.parts[part].sequences.len().max(1);
+            comparison.write_gradient(before * width, weight, dlogits);
+            // The sum of all parts belongs to none of them.
+            return (if part == 0 { comparison.sum } else { 0.0 }, RunningAccuracy::default());
+        }
         let factor = mean_factor(weight, packed.normaliser(task));
         let mut accuracy = RunningAccuracy::default();
         let sum = match packed.targets(part, task) {

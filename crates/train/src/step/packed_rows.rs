@@ -13,12 +13,14 @@ use crate::tasks::targets;
 /// those of a learned mix of layers.
 pub(crate) const PART_TOKENS: usize = 2048;
 
-/// Some rows of a split, end to end.
+/// Some rows of a split, end to end: `R` rows of `B` sequences.
 #[derive(Clone, Debug, Default)]
 pub struct PackedRows {
-    /// `[B]`: which rows of the split.
+    /// `[R]`: which rows of the split.
     pub rows: Vec<u32>,
-    /// `[B]`: the number of each in its optimizer step.
+    /// `[B]`: which sequences of the split.
+    pub sequences: Vec<u32>,
+    /// `[B]`: the number of each sequence in its optimizer step.
     pub numbers: Vec<u32>,
     ids: Vec<u32>,
     type_ids: Vec<u32>,
@@ -31,17 +33,19 @@ pub struct PackedRows {
 
 impl PackedRows {
     /// - `rows`: rows of `split`, in any order
-    /// - `first`: the number in its step of the first of them; the others follow
+    /// - `first`: the number in its step of their first sequence; the others follow
     pub fn new(split: &Split, rows: &[u32], first: u32) -> Self {
         let mut packed = Self { rows: rows.to_vec(), offsets: vec![0], ..Self::default() };
-        packed.numbers.extend((first..).take(rows.len()));
         for row in rows {
             let row = *row as usize;
-            let tokens = split.tokens.sequence(row);
             let start = packed.ids.len();
-            packed.ids.extend_from_slice(&split.tokens.ids[tokens.clone()]);
-            packed.type_ids.extend_from_slice(&split.tokens.type_ids[tokens]);
-            packed.offsets.push(packed.ids.len());
+            for sequence in split.sequences(row) {
+                let tokens = split.tokens.sequence(sequence);
+                packed.ids.extend_from_slice(&split.tokens.ids[tokens.clone()]);
+                packed.type_ids.extend_from_slice(&split.tokens.type_ids[tokens]);
+                packed.offsets.push(packed.ids.len());
+                packed.sequences.push(sequence as u32);
+            }
             for word in split.words.row(row) {
                 if let Some(token) = split.words.first_tokens[word] {
                     packed.words.push(start + token as usize);
@@ -49,6 +53,7 @@ impl PackedRows {
                 }
             }
         }
+        packed.numbers.extend((first..).take(packed.sequences.len()));
         packed
     }
 
@@ -67,7 +72,7 @@ impl PackedRows {
         self.ids.len()
     }
 
-    /// The first token of each row, `[B + 1]`.
+    /// The first token of each sequence, `[B + 1]`.
     pub fn offsets(&self) -> &[usize] {
         &self.offsets
     }
@@ -79,7 +84,7 @@ impl PackedRows {
 
     /// The rows as the network reads them.
     ///
-    /// - `prompt_tokens`: at the beginning of each row, that pooling leaves out
+    /// - `prompt_tokens`: at the beginning of each sequence, that pooling leaves out
     /// - `known`: hidden states that need not be computed
     pub fn input<'a>(
         &'a self,
@@ -112,7 +117,7 @@ pub fn cut(split: &Split, rows: &[u32], least: usize, budget: usize) -> Vec<Rang
     let mut parts = Vec::new();
     let (mut start, mut tokens) = (0, 0);
     for (i, row) in rows.iter().enumerate() {
-        let length = split.tokens.sequence(*row as usize).len();
+        let length = split.row_tokens(*row as usize);
         if i > start && (tokens + length > budget || i - start == most_rows) {
             parts.push(start..i);
             (start, tokens) = (i, 0);

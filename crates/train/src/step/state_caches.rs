@@ -72,7 +72,7 @@ impl StateCaches {
                 let share = split.tokens.tokens() as f64 / all.max(1) as f64;
                 let share = (budget as f64 * share) as u64;
                 let states = depth.cached.clone();
-                pays(passes).then(|| StateCache::new(states, width, split.len(), share))
+                pays(passes).then(|| StateCache::new(states, width, split.tokens.len(), share))
             })
         });
         self.caches = caches.collect();

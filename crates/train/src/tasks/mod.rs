@@ -10,7 +10,10 @@ mod multi_label;
 mod ordinal;
 mod regression;
 mod tokens;
+mod similarity;
+mod retrieval;
 
+mod comparison;
 mod targets;
 mod loss;
 mod objective;
@@ -23,6 +26,7 @@ use calibration::AnsweredRows;
 pub use calibration::{
     Calibration, Reliability, ReliabilityBin, calibrate_classes, calibrate_sets,
 };
+pub(crate) use comparison::{Compared, Comparison, ComparisonOptions};
 pub(crate) use held_out::{LEAST_CASES, LEAST_ROWS, LEAST_TEXTS};
 use held_out::{kept_temperature, kept_thresholds, threshold_at};
 use loss::softened_cross_entropy;
@@ -55,10 +59,12 @@ pub(crate) use tokens::word_tags;
 
 use std::collections::BTreeSet;
 
-use polyhead_model::{HeadSpec, TargetScale, TaskKind};
+use polyhead_model::{HeadSpec, NumberRange, TargetScale, TaskKind};
 
+use polyhead_compute::Cpu;
 use polyhead_files::Cell;
 
+use crate::config::{TaskSettings, VectorLoss};
 use crate::data::{RawLabel, Split, TaskLabels};
 
 /// Rules of a kind for before, while and after it is trained. Loss, accuracy and
@@ -66,6 +72,37 @@ use crate::data::{RawLabel, Split, TaskLabels};
 pub(crate) trait TaskRules {
     /// The label in a cell that is not empty.
     fn read_label(&self, cell: Cell) -> Result<RawLabel, String>;
+
+    /// The label of a row whose label needs no field; `None` for kinds that read one.
+    ///
+    /// - `further`: texts of the row behind those of a pair
+    fn implied_label(&self, _further: usize) -> Option<RawLabel> {
+        None
+    }
+
+    /// The losses of a kind that compares vectors.
+    fn vector_losses(&self) -> &'static [VectorLoss] {
+        &[]
+    }
+
+    /// The options of a kind that compares vectors.
+    fn comparison(&self, _: &TaskSettings) -> Option<ComparisonOptions> {
+        None
+    }
+
+    /// The range of the training targets, for kinds whose answers are mapped to it.
+    fn found_range(&self, _train: &TaskLabels) -> Option<NumberRange> {
+        None
+    }
+
+    /// The loss of all rows of a step, of a kind that compares vectors; the gradients become `factor`
+    /// times those of the sum.
+    ///
+    /// # Panics
+    /// If the kind compares no vectors.
+    fn compare(&self, _: Cpu, _: &Objective, _: Compared, _factor: f64, _: &mut [f32]) -> f64 {
+        unreachable!("only kinds that compare vectors are asked")
+    }
 
     /// The label in a cell of blanks; `None` where the row counts as unlabelled.
     fn empty_label(&self) -> Option<RawLabel> {
@@ -194,11 +231,23 @@ pub(crate) struct SplitAnswers<'a> {
     pub(crate) task: usize,
     /// Mean loss over the rows that have a label.
     pub(crate) loss: Option<f64>,
+    /// Further widths at which vectors are compared.
+    pub(crate) widths: &'a [usize],
 }
 
 impl SplitAnswers<'_> {
     fn labels(&self) -> &TaskLabels {
         &self.split.labels[self.task]
+    }
+
+    /// Numbers of a vector, of a kind that compares them.
+    fn width(&self) -> usize {
+        self.logits.len() / self.split.tokens.len().max(1)
+    }
+
+    /// The vector of a sequence of the split, of a kind that compares them.
+    fn vector(&self, sequence: usize) -> &[f32] {
+        &self.logits[sequence * self.width()..][..self.width()]
     }
 
     fn rows(&self) -> std::slice::ChunksExact<'_, f32> {
@@ -210,7 +259,8 @@ impl SplitAnswers<'_> {
 pub(crate) fn kinds_with_key(key: &str) -> Vec<TaskKind> {
     let applies = |kind: &TaskKind| match key {
         "labels" => kind.has_labels(),
-        "pooling" | "input" => !kind.reads_words(),
+        "pooling" | "input" => !kind.reads_words() && !kind.compares(),
+        "hidden" | "keep" => !kind.compares(),
         "words" => kind.reads_words(),
         key => rules(*kind).own_keys().contains(&key),
     };
@@ -225,6 +275,8 @@ pub(crate) fn rules(kind: TaskKind) -> &'static dyn TaskRules {
         TaskKind::Regression => &regression::Regression,
         TaskKind::Ordinal => &ordinal::Ordinal,
         TaskKind::Tokens => &tokens::Tokens,
+        TaskKind::Similarity => &similarity::Similarity,
+        TaskKind::Retrieval => &retrieval::Retrieval,
     }
 }
 

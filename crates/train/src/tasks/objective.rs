@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 
 use polyhead_files::{listed, quoted};
-use polyhead_model::{HeadSpec, TargetScale, TaskKind};
+use polyhead_model::{HeadSpec, NumberRange, TargetScale, TaskKind};
 
 use crate::config::{ClassWeights, Keep, TaskSettings};
 use crate::data::TaskLabels;
 use crate::error::{Error, ErrorKind};
 use crate::tasks::loss::{CrossEntropy, distillation, distillation_normaliser};
 use crate::tasks::metric::RunningAccuracy;
-use crate::tasks::{Labelled, rules};
+use crate::tasks::{ComparisonOptions, Labelled, rules};
 
 /// The loss of one task.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,6 +26,8 @@ pub struct Objective {
     pub distills: bool,
     /// Numbers that the loss reads, and gives its gradient to.
     pub reads: LossInput,
+    /// Options of a kind that compares vectors.
+    comparison: Option<ComparisonOptions>,
     /// Scale of a regression's targets, [`HeadSpec::target`]: the
     /// loss compares logits with standardized targets.
     pub target: Option<TargetScale>,
@@ -60,13 +62,17 @@ impl Objective {
             positive_weights: None,
             distills: false,
             reads: LossInput::Logits,
+            comparison: rules(kind).comparison(&TaskSettings::default()),
             target: None,
         }
     }
 
     /// A plain loss of a trained head.
     pub fn of_head(spec: &HeadSpec) -> Self {
-        Self { target: spec.target, ..Self::new(spec.kind, spec.outputs()) }
+        let mut objective = Self::new(spec.kind, spec.outputs());
+        objective.target = spec.target;
+        objective.map_scores(spec.range);
+        objective
     }
 
     /// The loss that a configuration asks for.
@@ -111,6 +117,7 @@ impl Objective {
             },
             positive_weights,
             distills: settings.keep == Some(Keep::Distill),
+            comparison: rules(settings.kind).comparison(settings),
             ..Self::new(settings.kind, outputs)
         })
     }
@@ -118,6 +125,38 @@ impl Objective {
     /// Kind of the task.
     pub fn kind(&self) -> TaskKind {
         self.kind
+    }
+
+    /// Returns true if the loss compares the vectors of all texts of a step.
+    pub(crate) fn compares(&self) -> bool {
+        self.comparison.is_some()
+    }
+
+    /// Options of a kind that compares vectors.
+    ///
+    /// # Panics
+    /// If the kind compares none.
+    pub(crate) fn comparison(&self) -> &ComparisonOptions {
+        self.comparison.as_ref().expect("the kind compares vectors")
+    }
+
+    /// Widths at which vectors are compared beside the whole one.
+    pub(crate) fn widths(&self) -> &[usize] {
+        self.comparison.as_ref().map_or(&[], |comparison| &comparison.widths)
+    }
+
+    /// Sets the range of the scores that cosines are compared with.
+    pub(crate) fn map_scores(&mut self, range: Option<NumberRange>) {
+        if let Some(comparison) = &mut self.comparison {
+            comparison.range = range;
+        }
+    }
+
+    /// Sets the widths at which vectors are compared; none: the whole vector.
+    pub(crate) fn compare_at(&mut self, widths: Vec<usize>) {
+        if let Some(comparison) = &mut self.comparison {
+            comparison.widths = widths;
+        }
     }
 
     /// Options of a cross-entropy.

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use polyhead_compute::Threads;
 use polyhead_model::{
     HeadLayer, HeadSpec, HeadWeights, HiddenWeights, ModelFolder, Network, NetworkOptions,
-    ParameterStore, PoolingMode, PoolingSpec, TaskKind, TrainableLayout,
+    ParameterStore, PoolingMode, PoolingSpec, TrainableLayout,
 };
 use polyhead_testing::{Golden, largest, tiny_model};
 use polyhead_text::{TextInput, TextTokens, TokenBatch, TokenSpan};
@@ -37,7 +37,7 @@ pub(crate) fn head(golden: &Golden, prefix: &str, spec: HeadSpec) -> HeadWeights
             bias: Some(tensor("hidden.bias")),
             norm: None,
         }),
-        output: (tensor("weight"), tensor("bias")),
+        output: Some((tensor("weight"), tensor("bias"))),
         spec,
     }
 }
@@ -107,6 +107,7 @@ pub(crate) fn split(sequences: &[Sequence], labels: Vec<TaskLabels>) -> Split {
         labels,
         words,
         places: (1..=sequences.len() as u64).map(|line| Place { file: 0, line }).collect(),
+        ..Split::default()
     }
 }
 
@@ -304,7 +305,7 @@ pub(crate) fn objectives(config: &RunConfig, split: &Split) -> Vec<Objective> {
     tasks
         .map(|(task, labels)| {
             let names = task.labels.clone().unwrap_or_default();
-            assert_eq!(task.kind == TaskKind::Regression, names.is_empty(), "{}", task.name);
+            assert_eq!(task.kind.has_labels(), !names.is_empty(), "{}", task.name);
             Objective::from_settings(task, &names, labels).unwrap()
         })
         .collect()

@@ -160,6 +160,7 @@ fn pooling(modules: &[Module]) -> Vec<&'static str> {
 fn input(fields: &TextFields) -> Value {
     match fields {
         TextFields::One(field) => json!({ "text": field }),
+        TextFields::Several(fields) => json!({ "text": fields }),
         TextFields::Joined { fields, separator } => json!({ "text": fields, "join": separator }),
         TextFields::Template(template) => json!({ "template": template.to_string() }),
     }

@@ -190,6 +190,7 @@ pub(crate) fn text_rule(input: Option<&TextFields>) -> Option<String> {
             Some(format!("the fields {}, joined by {separator:?}", listed(fields)))
         }
         TextFields::Template(template) => Some(format!("{:?}", template.to_string())),
+        TextFields::Several(fields) => Some(format!("a pair, of the fields {}", listed(fields))),
     }
 }
 

@@ -198,6 +198,7 @@ impl InputJson {
                 let template = Some(template.to_string());
                 Some(Self { text: Vec::new(), join: None, template })
             }
+            TextFields::Several(text) => Some(Self { text, join: None, template: None }),
         }
     }
 
@@ -208,8 +209,7 @@ impl InputJson {
         });
         match fields {
             Ok(TextFields::One(_)) => {
-                Err("`input`: expected several fields with `join`, or `template`, found neither"
-                    .into())
+                Err("`input`: expected several fields, or `template`, found neither".into())
             }
             fields => fields.map_err(|problem| format!("`input`: {problem}")),
         }

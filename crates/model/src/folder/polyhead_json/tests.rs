@@ -247,8 +247,8 @@ fn every_rule_says_what_was_found() {
         Case { at: "/tasks", value: json!({}), message: "expected a sequence" },
         Case {
             at: "/input",
-            value: json!({"text": ["a", "b"]}),
-            message: "`input`: several fields need `join`",
+            value: json!({"text": ["a"]}),
+            message: "`input`: expected several fields, or `template`, found neither",
         },
         Case {
             at: "/input/template",

@@ -27,6 +27,7 @@ pub(super) const RULES: KindRules = KindRules {
     outputs: |labels| labels,
     reads_words: false,
     has_sets: false,
+    compares: false,
     problem_type: Some("single_label_classification"),
     probabilities: softmax_rows,
     answer,

@@ -7,6 +7,8 @@ mod classification;
 mod multi_label;
 mod ordinal;
 mod regression;
+mod retrieval;
+mod similarity;
 mod tokens;
 
 pub use classification::ClassAnswer;
@@ -31,6 +33,10 @@ pub enum TaskKind {
     Tokens,
     /// One of several labels that have an order.
     Ordinal,
+    /// How alike two texts are.
+    Similarity,
+    /// Which passage answers a query.
+    Retrieval,
 }
 
 /// The answer of a task about one text.
@@ -69,6 +75,8 @@ pub(crate) struct KindRules {
     reads_words: bool,
     /// True if a row has any number of labels, each with a threshold.
     has_sets: bool,
+    /// True if the vectors of two texts are compared; the head has no weights.
+    compares: bool,
     /// The `problem_type` of sequence classifiers of `transformers`; `None` if they have no such kind.
     problem_type: Option<&'static str>,
     /// Probabilities of `logits`, `[rows, outputs]`. They are never NaN: logits are
@@ -101,8 +109,15 @@ pub(crate) struct AnswerLimits {
 
 impl TaskKind {
     /// All kinds.
-    pub const ALL: [Self; 5] =
-        [Self::Classification, Self::MultiLabel, Self::Regression, Self::Tokens, Self::Ordinal];
+    pub const ALL: [Self; 7] = [
+        Self::Classification,
+        Self::MultiLabel,
+        Self::Regression,
+        Self::Tokens,
+        Self::Ordinal,
+        Self::Similarity,
+        Self::Retrieval,
+    ];
 
     pub(crate) fn rules(self) -> &'static KindRules {
         match self {
@@ -111,6 +126,8 @@ impl TaskKind {
             Self::Regression => &regression::RULES,
             Self::Tokens => &tokens::RULES,
             Self::Ordinal => &ordinal::RULES,
+            Self::Similarity => &similarity::RULES,
+            Self::Retrieval => &retrieval::RULES,
         }
     }
 
@@ -143,6 +160,11 @@ impl TaskKind {
     /// data may have a field for each label.
     pub fn has_sets(self) -> bool {
         self.rules().has_sets
+    }
+
+    /// Returns true if a task of this kind compares the vectors of two texts: its head has no weights.
+    pub fn compares(self) -> bool {
+        self.rules().compares
     }
 
     /// The `problem_type` of sequence classifiers of `transformers` of this kind.

@@ -11,6 +11,7 @@ pub(super) const RULES: KindRules = KindRules {
     outputs: |labels| labels,
     reads_words: false,
     has_sets: true,
+    compares: false,
     problem_type: Some("multi_label_classification"),
     probabilities: |head, logits| logits.iter().map(|x| sigmoid(x / head.temperature)).collect(),
     answer,

@@ -15,6 +15,7 @@ pub(super) const RULES: KindRules = KindRules {
     outputs: |labels| labels.saturating_sub(1),
     reads_words: false,
     has_sets: false,
+    compares: false,
     problem_type: None,
     probabilities,
     answer,

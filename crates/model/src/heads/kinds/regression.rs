@@ -8,6 +8,7 @@ pub(super) const RULES: KindRules = KindRules {
     outputs: |_| 1,
     reads_words: false,
     has_sets: false,
+    compares: false,
     problem_type: Some("regression"),
     // A number has no probability.
     probabilities: |_, _| Vec::new(),

@@ -75,6 +75,7 @@ pub(super) const RULES: KindRules = KindRules {
     outputs: |labels| labels,
     reads_words: true,
     has_sets: false,
+    compares: false,
     problem_type: None,
     probabilities: softmax_rows,
     answer,

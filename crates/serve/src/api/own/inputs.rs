@@ -129,7 +129,7 @@ impl FieldsOrText {
     pub(super) fn into_text(self, model: Option<&TextFields>) -> Result<TextInput, String> {
         match (self, model) {
             (Self::Text(text), _) => Ok(text),
-            (Self::Fields(fields), Some(model)) => compose(&fields, model).map(TextInput::One),
+            (Self::Fields(fields), Some(model)) => compose(&fields, model),
             (Self::Fields(fields), None) => Err(format!(
                 "expected a text, a pair [\"a\", \"b\"] in a list of inputs, or words \
                  {{\"tokens\": [words]}}, because this model does not make its text of several \
@@ -141,7 +141,7 @@ impl FieldsOrText {
 }
 
 /// Makes the text as `polyhead predict` makes that of a row.
-fn compose(fields: &BTreeMap<String, FieldValue>, model: &TextFields) -> Result<String, String> {
+fn compose(fields: &BTreeMap<String, FieldValue>, model: &TextFields) -> Result<TextInput, String> {
     let names = model.names();
     let expected = || format!("expected the model's fields {}", listed(&names));
     let others = fields.keys().filter(|name| !names.contains(&name.as_str()));

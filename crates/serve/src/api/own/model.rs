@@ -124,6 +124,7 @@ impl<'a> InputCard<'a> {
             TextFields::One(_) => return None,
             TextFields::Joined { separator, .. } => (Some(separator.as_str()), None),
             TextFields::Template(template) => (None, Some(template.to_string())),
+            TextFields::Several(_) => (None, None),
         };
         Some(Self { fields: fields.names(), join, template })
     }

@@ -127,8 +127,10 @@ fn split_line(split: &SplitReport) -> String {
 fn length_line(split: &SplitReport) -> String {
     let lengths = &split.lengths;
     let bars = lengths.bars.iter().filter(|(_, texts)| *texts > 0);
+    // A row may have several texts.
+    let all = lengths.bars.iter().map(|(_, texts)| texts).sum();
     let bars: Vec<String> =
-        bars.map(|(end, texts)| format!("up to {end}: {}", percent(*texts, split.rows))).collect();
+        bars.map(|(end, texts)| format!("up to {end}: {}", percent(*texts, all))).collect();
     format!(
         "  {}: tokens a text {} in the middle, {} at 95 %, {} at most ({})",
         split.part,

@@ -92,9 +92,13 @@ pub enum TaskMetrics {
     Tokens(TokensMetrics),
     /// Metrics of one of several labels that have an order.
     Ordinal(OrdinalMetrics),
-    /// Metrics of a number. They are the last: reading tries one kind after the other, and these have
-    /// no list that only they have.
+    /// Metrics of rankings.
+    Retrieval(RetrievalMetrics),
+    /// Metrics of a number. They come after the kinds above: reading tries one kind after the other,
+    /// and these have no list that only they have.
     Regression(RegressionMetrics),
+    /// Metrics of cosines beside scores, a part of those of a number.
+    Similarity(SimilarityMetrics),
 }
 
 /// Largest number of labels with a figure for each: of more, only the most frequent ones are in
@@ -125,6 +129,8 @@ impl TaskMetrics {
             Self::Regression(_) => RegressionMetrics::NAMES,
             Self::Ordinal(_) => OrdinalMetrics::NAMES,
             Self::Tokens(_) => TokensMetrics::NAMES,
+            Self::Retrieval(_) => RetrievalMetrics::NAMES,
+            Self::Similarity(_) => SimilarityMetrics::NAMES,
         }
     }
 
@@ -139,6 +145,8 @@ impl TaskMetrics {
             Self::Regression(metrics) => metrics.get(name),
             Self::Ordinal(metrics) => metrics.get(name),
             Self::Tokens(metrics) => metrics.get(name),
+            Self::Retrieval(metrics) => metrics.get(name),
+            Self::Similarity(metrics) => metrics.get(name),
         }
     }
 
@@ -318,7 +326,7 @@ mod tests {
         for kind in TaskKind::ALL {
             for name in metric_names(kind) {
                 let small = name.contains("loss") || name.starts_with('m') && name.len() == 3;
-                let small = small && *name != "mcc";
+                let small = small && !["mcc", "map"].contains(name);
                 assert_eq!(larger_is_better(name), !small, "{name}");
             }
         }
