@@ -45,6 +45,6 @@ pub fn heads(folder: &ModelFolder) -> Vec<HeadWeights> {
         .map(|spec| HeadWeights::random(spec, &site, 7))
         .collect();
     heads[1].mix = Some((0..=site.layers).map(|i| 0.3 * i as f32 - 0.1).collect());
-    heads[0].output.as_mut().expect("it has weights").1[1] = -0.25;
+    heads[0].output.1[1] = -0.25;
     heads
 }

@@ -145,7 +145,9 @@ fn a_rule_says_which_text_of_a_pair_is_cut() {
     let tokenizer = tiny();
     let pair = TextInput::Pair("the world hello", "hello world the world");
     let lengths = |tokens: usize, truncation: Truncation| {
-        let batch = tokenizer.encode(&[pair.clone()], LengthLimit { tokens, truncation }).unwrap();
+        let batch = tokenizer
+            .encode(std::slice::from_ref(&pair), LengthLimit { tokens, truncation })
+            .unwrap();
         assert_eq!(batch.texts[0].kept, batch.tokens());
         let second = batch.second_texts[0].clone();
         (batch.tokens() - second.len() - 3, second.len(), batch.texts[0].truncated())

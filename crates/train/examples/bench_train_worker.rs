@@ -164,6 +164,7 @@ fn read(
         files: vec![path.into()],
         inputs: lines.into_iter().map(|line| TextInput::One(line.to_owned())).collect(),
         issues: Vec::new(),
+        ..Split::default()
     })
 }
 

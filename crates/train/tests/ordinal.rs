@@ -109,7 +109,7 @@ fn grades_are_learned_stored_answered_and_judged() {
     );
     let folder = ModelFolder::open(&run).unwrap();
     assert_eq!(folder.heads[0].spec.kind, TaskKind::Ordinal);
-    assert_eq!(folder.heads[0].output.as_ref().unwrap().1.len(), 2, "an output less than labels");
+    assert_eq!(folder.heads[0].output.1.len(), 2, "an output less than labels");
 
     let texts = ["bad train bad", "very the very"];
     let found = answers(&run, &texts);

@@ -22,8 +22,8 @@ pub struct HeadWeights {
     /// The hidden layer, if there is one.
     pub hidden: Option<HiddenWeights>,
     /// `[outputs, in]` or `[outputs, hidden]`, and `[outputs]`: weight and bias of the output
-    /// layer; `None` if the kind compares vectors.
-    pub output: Option<(Vec<f32>, Vec<f32>)>,
+    /// layer; both are empty if the kind compares vectors.
+    pub output: (Vec<f32>, Vec<f32>),
 }
 
 /// The weights of a head's hidden layer, row-major.
@@ -142,8 +142,8 @@ impl HeadWeights {
             norm: norm.map(|norm| (vec![1.0; width], norm.bias.then(|| vec![0.0; width]))),
         });
         let inputs = spec.hidden.unwrap_or(inputs);
-        let output = (!spec.kind.compares())
-            .then(|| (normal(spec.outputs() * inputs), vec![0.0; spec.outputs()]));
+        let outputs = if spec.kind.compares() { 0 } else { spec.outputs() };
+        let output = (normal(outputs * inputs), vec![0.0; outputs]);
         let mix = (spec.layer == HeadLayer::Mix).then(|| vec![0.0; site.layers + 1]);
         Self { mix, hidden, output, spec }
     }
@@ -184,8 +184,8 @@ impl HeadWeights {
                 values.extend(bias.as_deref());
             }
         }
-        if let Some((weight, bias)) = &self.output {
-            values.extend([&weight[..], bias]);
+        if !self.spec.kind.compares() {
+            values.extend([&self.output.0[..], &self.output.1]);
         }
         values
     }
@@ -204,7 +204,7 @@ impl HeadWeights {
             bias: bias.then(&mut next),
             norm: norm.map(|norm| (next(), norm.bias.then(&mut next))),
         });
-        let output = (!spec.kind.compares()).then(|| (next(), next()));
+        let output = if spec.kind.compares() { Default::default() } else { (next(), next()) };
         Self { spec, mix, hidden, output }
     }
 }
@@ -236,8 +236,10 @@ impl Head {
             packed.refresh(weight, bias, cpu);
             packed
         };
-        let HeadWeights { spec, mix, hidden, output } = weights;
-        let (weight, bias) = output.as_ref()?;
+        let HeadWeights { spec, mix, hidden, output: (weight, bias) } = weights;
+        if spec.kind.compares() {
+            return None;
+        }
         let norm =
             hidden.as_ref().and_then(|hidden| hidden.norm.clone()).zip(spec.hidden_form.norm);
         Some(Self {

@@ -96,7 +96,8 @@ impl TrainableHead {
             });
             linear
         });
-        let output = weights.output.as_ref().map(|(weight, bias)| {
+        let (weight, bias) = &weights.output;
+        let output = (!spec.kind.compares()).then(|| {
             TrainableLinear::push(store, &name, group, weight, Some(bias), bias.len(), isa)
         });
         Self { spec, index, mix, hidden, norm, output }

@@ -184,7 +184,7 @@ async fn a_damaged_weight_of_the_encoder_is_isolated_to_the_texts_that_read_it()
 fn damaged_weights_do_not_start() {
     let damaged = || {
         let mut folder = folder();
-        folder.heads[0].output.as_mut().unwrap().1[1] = f32::NAN;
+        folder.heads[0].output.1[1] = f32::NAN;
         MultiTaskModel::from_folder(folder, &LoadOptions::default().threads(1))
     };
     let error = Engine::start(damaged, EngineSettings::default()).map(|_| ()).unwrap_err();

@@ -15,7 +15,7 @@ fn load_version(version: usize) -> Result<MultiTaskModel, polyhead_model::Error>
         return MultiTaskModel::load("/no such folder");
     }
     let mut folder = folder();
-    folder.heads[2].output.as_mut().unwrap().1[0] = 1000.0 * version as f32;
+    folder.heads[2].output.1[0] = 1000.0 * version as f32;
     MultiTaskModel::from_folder(folder, &LoadOptions::default().threads(2))
 }
 

@@ -13,7 +13,7 @@ fn grades() -> Result<MultiTaskModel, Error> {
     let mut folder = ModelFolder::open(&tiny_model("st6-dense"))?;
     let mut heads = polyhead_testing::heads(&folder);
     heads.retain(|head| head.spec.name == "grade");
-    let (weight, bias) = heads[0].output.as_mut().unwrap();
+    let (weight, bias) = &mut heads[0].output;
     weight.fill(0.0);
     *bias = vec![1.5f32.ln(), 0.01, 40.0];
     heads[0].spec.temperature = 1.0;

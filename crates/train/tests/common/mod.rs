@@ -37,7 +37,7 @@ pub(crate) fn head(golden: &Golden, prefix: &str, spec: HeadSpec) -> HeadWeights
             bias: Some(tensor("hidden.bias")),
             norm: None,
         }),
-        output: Some((tensor("weight"), tensor("bias"))),
+        output: (tensor("weight"), tensor("bias")),
         spec,
     }
 }

@@ -3,8 +3,8 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::PolyheadJson;
 use super::task::TaskJson;
+use super::{InputJson, PolyheadJson};
 use crate::error::excerpt;
 use crate::heads::TaskKind;
 
@@ -53,7 +53,14 @@ impl PolyheadJson {
                 || task.words.is_some()
                 || task.kind == TaskKind::Ordinal.name()
         };
-        if self.tasks.iter().any(|task| task.pair.is_some() || task.sigmoid.is_some()) {
+        let is_fourth = |task: &TaskJson| {
+            let compares = TaskKind::ALL.iter().filter(|kind| kind.compares());
+            task.pair.is_some()
+                || task.sigmoid.is_some()
+                || compares.into_iter().any(|kind| kind.name() == task.kind)
+        };
+        let makes_pairs = |input: &InputJson| input.join.is_none() && input.template.is_none();
+        if self.input.as_ref().is_some_and(makes_pairs) || self.tasks.iter().any(is_fourth) {
             return 4;
         }
         if self.tasks.iter().any(|task| task.hidden_form.is_some()) {
@@ -159,6 +166,9 @@ mod tests {
             ("/tasks/2", "empty", json!("none"), 2),
             ("/tasks/2", "hidden_form", form, 3),
             ("/tasks/0", "pair", json!("joint"), 4),
+            ("/tasks/1", "kind", json!("similarity"), 4),
+            ("/tasks/1", "kind", json!("retrieval"), 4),
+            ("", "input", json!({"text": ["a", "b"]}), 4),
             ("/tasks/1", "sigmoid", json!(true), 4),
         ];
         let mut all = known.clone();

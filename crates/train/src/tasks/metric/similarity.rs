@@ -21,9 +21,9 @@ pub struct SimilarityCounter {
 pub struct SimilarityMetrics {
     /// Mean loss; `None` if none was handed in.
     pub loss: Option<f64>,
-    /// See [`pearson`](super::pearson).
+    /// See [`pearson`].
     pub pearson: Option<f64>,
-    /// See [`spearman`](super::spearman).
+    /// See [`spearman`].
     pub spearman: Option<f64>,
     /// Pairs.
     pub rows: u64,
@@ -37,9 +37,9 @@ pub struct SimilarityMetrics {
 pub struct SimilarityAtWidth {
     /// Numbers of each vector that are compared: its first ones.
     pub width: usize,
-    /// See [`pearson`](super::pearson).
+    /// See [`pearson`].
     pub pearson: Option<f64>,
-    /// See [`spearman`](super::spearman).
+    /// See [`spearman`].
     pub spearman: Option<f64>,
 }
 

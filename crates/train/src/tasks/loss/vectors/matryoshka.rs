@@ -6,7 +6,7 @@ use polyhead_compute::Cpu;
 /// sentence-transformers' `MatryoshkaLoss` with weights 1.
 ///
 /// At each width the first numbers of every vector are scaled to length one, as there. The library
-/// does not scale a teacher's vectors: [`vector_distillation`](super::vector_distillation) inside
+/// does not scale a teacher's vectors: [`vector_distillation`](super::vector_distillation()) inside
 /// reads the first numbers of its teacher as the caller cuts them.
 ///
 /// - `vectors`: matrices `[rows, width]`; each may have rows of its own

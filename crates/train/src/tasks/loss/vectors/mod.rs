@@ -5,22 +5,22 @@
 //!
 //! | function | there |
 //! | --- | --- |
-//! | [`cosent`] | `CoSENTLoss` |
-//! | [`cosine_error`] | `CosineSimilarityLoss` |
-//! | [`multiple_negatives`] | `MultipleNegativesRankingLoss`, also in both directions |
-//! | [`triplet`] | `TripletLoss` |
-//! | [`vector_distillation`] | `MSELoss` |
-//! | [`score_distillation`] | `DistillKLDivLoss`, `MarginMSELoss` |
-//! | [`matryoshka`] | `MatryoshkaLoss` around any of them |
+//! | [`cosent()`] | `CoSENTLoss` |
+//! | [`cosine_error()`] | `CosineSimilarityLoss` |
+//! | [`multiple_negatives()`] | `MultipleNegativesRankingLoss`, also in both directions |
+//! | [`triplet()`] | `TripletLoss` |
+//! | [`vector_distillation()`] | `MSELoss` |
+//! | [`score_distillation()`] | `DistillKLDivLoss`, `MarginMSELoss` |
+//! | [`matryoshka()`] | `MatryoshkaLoss` around any of them |
 //!
 //! Vectors and gradients are contiguous f32 matrices `[rows, width]`; gradients are overwritten with
 //! `factor` times the derivative of what is returned. Everything between them is f64, in the order
-//! of rows, but for the matrix products of [`multiple_negatives`], which the kernels compute in f32.
+//! of rows, but for the matrix products of [`multiple_negatives()`], which the kernels compute in f32.
 //! No result depends on the number of threads.
 //!
 //! A vector of zeros has cosine 0 with all others, and a gradient that is finite and as large as
 //! PyTorch's: lengths count as 1e-12 at least where the library normalizes vectors and as 1e-8 in
-//! [`cosine_error`]. Vectors are expected to be finite.
+//! [`cosine_error()`]. Vectors are expected to be finite.
 
 mod cosent;
 mod cosine_error;

@@ -79,11 +79,11 @@ fn divergence(z: &[f32], teacher: &[f32], t: f64, factor: f64, dz: &mut [f32]) -
 fn margins(z: &[f32], teacher: &[f32], factor: f64, dz: &mut [f32]) -> f64 {
     let margin = |scores: &[f32], other: usize| f64::from(scores[0]) - f64::from(scores[other]);
     let (mut loss, mut dfirst) = (0.0, 0.0);
-    for other in 1..z.len() {
+    for (other, dz) in dz.iter_mut().enumerate().skip(1) {
         let difference = margin(z, other) - margin(teacher, other);
         loss += difference * difference;
         dfirst += 2.0 * difference;
-        dz[other] = (factor * -2.0 * difference) as f32;
+        *dz = (factor * -2.0 * difference) as f32;
     }
     dz[0] = (factor * dfirst) as f32;
     loss
@@ -127,8 +127,8 @@ pub fn dot_scores_backward(
     let rows = anchors.chunks_exact(width).zip(danchors.chunks_exact_mut(width));
     for ((anchor, danchor), count) in rows.zip(lists) {
         sums.fill(0.0);
-        for candidate in next..next + count {
-            let d = f64::from(dscores[candidate]);
+        for (candidate, d) in dscores.iter().enumerate().skip(next).take(*count) {
+            let d = f64::from(*d);
             let columns = candidate * width..(candidate + 1) * width;
             let x = &candidates[columns.clone()];
             for (i, dx) in dcandidates[columns].iter_mut().enumerate() {
