@@ -105,7 +105,7 @@ mod tests {
             ("task.topic.weight", &["task.weight"]),
             ("seed", &["seed"]),
             ("checkpoint", &["checkpoint.every", "checkpoint.keep", "checkpoint.after"]),
-            ("cosine", &["train.schedule"]),
+            ("cosine", &["task.loss", "task.distance", "train.schedule"]),
             ("epoch", &[]),
         ] {
             let found: Vec<&str> = named(&keys, word).iter().map(|key| key.path.as_str()).collect();

@@ -83,5 +83,5 @@ fn a_target_or_a_range_that_cannot_be_is_named() {
     }
     folder
         .run(&["check-data", "config.toml", "--set", "task.stars.kind=classification"])
-        .fails(2, &["range", "applies to regression, found a task of kind classification"]);
+        .fails(2, &["range", "applies to regression, similarity, found a task of kind classification"]);
 }

@@ -287,7 +287,8 @@ fn keys_lists_every_key_of_the_configuration() {
         ("task.empty", "\"unlabelled\" or \"none\"", None),
         (
             "task.kind",
-            "\"classification\", \"multilabel\", \"regression\", \"tokens\" or \"ordinal\"",
+            "\"classification\", \"multilabel\", \"regression\", \"tokens\", \"ordinal\", \
+             \"similarity\" or \"retrieval\"",
             None,
         ),
         ("train.learning_rate", "a number of at least 0", Some("0.00005")),

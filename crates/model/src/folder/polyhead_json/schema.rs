@@ -153,6 +153,7 @@ mod tests {
         // With warnings, which version 0.3.0 wrote of some runs.
         let parts = [
             ("/provenance", "warnings", json!(["the last step"]), 1),
+            ("", "input", json!({"text": ["a", "b"]}), 4),
             ("", "input", json!({"text": ["a", "b"], "join": " "}), 2),
             ("", "input", json!({"template": "{a}: {b}"}), 2),
             ("", "encoder", encoder, 2),
@@ -168,7 +169,6 @@ mod tests {
             ("/tasks/0", "pair", json!("joint"), 4),
             ("/tasks/1", "kind", json!("similarity"), 4),
             ("/tasks/1", "kind", json!("retrieval"), 4),
-            ("", "input", json!({"text": ["a", "b"]}), 4),
             ("/tasks/1", "sigmoid", json!(true), 4),
         ];
         let mut all = known.clone();
