@@ -81,7 +81,8 @@ fn a_target_or_a_range_that_cannot_be_is_named() {
         let set = format!("task.stars.range={set}");
         folder.run(&["check-data", "config.toml", "--set", &set]).fails(2, &["range", expected]);
     }
-    folder
-        .run(&["check-data", "config.toml", "--set", "task.stars.kind=classification"])
-        .fails(2, &["range", "applies to regression, similarity, found a task of kind classification"]);
+    folder.run(&["check-data", "config.toml", "--set", "task.stars.kind=classification"]).fails(
+        2,
+        &["range", "applies to regression, similarity, found a task of kind classification"],
+    );
 }
