@@ -174,7 +174,7 @@ pub(crate) fn run(args: MineNegativesArgs) -> Result<()> {
     Ok(())
 }
 
-/// How many negatives there are, and how many pairs have fewer than was asked for.
+/// Counts of negatives, and of pairs that have fewer than was asked for.
 fn summary(found: &[Vec<Hit>], wanted: usize, candidates: usize) -> String {
     let all: usize = found.iter().map(Vec::len).sum();
     let fewer = found.iter().filter(|hits| hits.len() < wanted).count();

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use clap::Args;
 use polyhead_model::{EncodeOptions, OnTruncate, Prompt, SentenceEncoder};
 
-/// How queries and documents become vectors.
+/// The flags by which queries and documents become vectors.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Vectors")]
 pub(crate) struct SearchVectorArgs {

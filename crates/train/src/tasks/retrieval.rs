@@ -1,4 +1,4 @@
-//! Which passage answers a query.
+//! The passage that answers a query.
 
 use std::collections::{HashMap, HashSet};
 

@@ -1,4 +1,4 @@
-//! How alike two texts are.
+//! A score of how alike two texts are.
 
 use polyhead_compute::Cpu;
 use polyhead_files::Cell;

@@ -33,9 +33,9 @@ pub enum TaskKind {
     Tokens,
     /// One of several labels that have an order.
     Ordinal,
-    /// How alike two texts are.
+    /// A score of how alike two texts are.
     Similarity,
-    /// Which passage answers a query.
+    /// The passage that answers a query.
     Retrieval,
 }
 
