@@ -79,14 +79,17 @@ fn every_answer_has_its_column() {
     }
     assert_eq!(same[1][text + 1..], [cell(1, "topic"), cell(1, "topic_probability")]);
 
-    // A label that is withheld and an empty set are empty cells; a pair is a list.
+    // A label that is withheld and an empty set are empty cells; a pair is a list. Heads of earlier
+    // versions answer pairs as well as texts.
+    let file = folder.path("run/model/polyhead.json");
+    let mut model: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    model["provenance"]["polyhead_version"] = json!("0.6.0");
+    fs::write(&file, model.to_string()).unwrap();
     fs::write(folder.path("pair.jsonl"), r#"{"text": ["the soup", "a \"b\""]}"#).unwrap();
     predict(&folder, "pair.jsonl", "d.csv", &["--tasks", "topic", "--abstain", "1"]).ok();
     let (_, rows) = table(&folder, "d.csv");
     assert_eq!(rows[0][..2], ["[\"the soup\",\"a \\\"b\\\"\"]", ""]);
     // Labels that have the separator in them come as a list, which is read as labels again.
-    let file = folder.path("run/model/polyhead.json");
-    let mut model: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
     let tags =
         model["tasks"].as_array_mut().unwrap().iter_mut().find(|head| head["name"] == "tags");
     let labels = &mut tags.unwrap()["labels"];
