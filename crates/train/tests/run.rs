@@ -143,6 +143,12 @@ fn runs_that_compare_vectors_have_one_result_too() {
         train(&config, &run, 2, stops);
         assert_same(&files(&run), &whole, &format!("stopped after {stops:?}"));
     }
+    // A width that the vectors do not have.
+    let wide = "train.recipe=full\nencoder.matryoshka=[8, 41]";
+    let wide: Vec<String> = wide.lines().map(str::to_owned).collect();
+    let wide = RunConfig::parse(&config.to_toml(), &place.path("config.toml"), &wide).unwrap();
+    let error = Trainer::new(wide).train(&place.path("wide"), false).unwrap_err().to_string();
+    assert!(error.contains("encoder.matryoshka: expected widths of 1 to 40, found 41"), "{error}");
     // The encoder that they train is read without them.
     let folder = ModelFolder::open(&place.path("whole/model")).unwrap();
     let kinds: Vec<&str> = folder.heads.iter().map(|head| head.spec.kind.name()).collect();

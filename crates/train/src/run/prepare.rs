@@ -9,7 +9,7 @@ use polyhead_model::{
     TrainableLayout, resolve,
 };
 
-use crate::config::{EncoderFiles, RunConfig};
+use crate::config::{EncoderFiles, PositiveSize, RunConfig};
 use crate::data::{DataReport, Dataset, Rows, TaskFields};
 use crate::error::{Error, ErrorKind};
 use crate::evaluate::choosing_metrics;
@@ -86,6 +86,15 @@ impl Prepared {
             random: config.encoder.random.then_some(config.seed),
         };
         let network = Network::new(&folder, &heads, &options, threads)?;
+        let most = network.head_dims().embedding;
+        let too_wide = |width: &&PositiveSize| width.get() > most;
+        if let Some(width) = config.encoder.matryoshka.iter().find(too_wide) {
+            let message = format!(
+                "encoder.matryoshka: expected widths of 1 to {most}, found {}",
+                width.get()
+            );
+            return Err(Error::new(ErrorKind::Config, message));
+        }
         let sampler = BatchSampler::new(
             config.seed,
             config.sampler,
