@@ -57,7 +57,7 @@ fn main() {
     let layout =
         TrainableLayout::new(network.store(), &vec![true; network.store().entries().len()]);
     let mut gradients = Gradients::new(layout.clone());
-    let depth = network.depth(&layout, &[true; 2], false);
+    let depth = network.depth(&layout, &[true; 2]);
     let parts = parts(&batch);
     let mut pass = Pass::default();
     let (mut peaks, mut rates) = (Vec::new(), Vec::new());

@@ -149,7 +149,7 @@ fn gradients_of(
     let layout = TrainableLayout::new(network.store(), &flags);
     let mut gradients = Gradients::new(layout.clone());
     let active = [true; 5];
-    let depth = network.depth(&layout, &active, false);
+    let depth = network.depth(&layout, &active);
     let (ids, type_ids) = (whole(golden, "ids"), whole(golden, "type_ids"));
     let ids: Vec<u32> = ids.iter().map(|x| *x as u32).collect();
     let type_ids: Vec<u32> = type_ids.iter().map(|x| *x as u32).collect();

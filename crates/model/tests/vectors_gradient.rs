@@ -1,10 +1,11 @@
-//! A loss that reads sentence vectors and returns their gradient, without heads or labels.
+//! A loss that reads the sentence vectors of a head without weights, and returns their gradient.
 
 use std::path::Path;
 
-use polyhead_compute::Threads;
+use polyhead_compute::{Activation, Threads};
 use polyhead_model::{
-    Gradients, Mode, ModelFolder, Network, NetworkInput, NetworkOptions, Pass, Sequences,
+    Gradients, HeadInput, HeadLayer, HeadSpec, HeadWeights, Mode, ModelFolder, Network,
+    NetworkInput, NetworkOptions, Pass, PoolingMode, PoolingSpec, Sequences, TaskKind,
     TrainableLayout,
 };
 
@@ -29,6 +30,30 @@ fn loss(vectors: &[f32], gradient: Option<&mut [f32]>) -> f64 {
     vectors.iter().enumerate().map(square).sum()
 }
 
+/// A head without weights, which reads the sentence vectors.
+fn vectors_head() -> HeadSpec {
+    HeadSpec {
+        name: "vectors".to_owned(),
+        kind: TaskKind::Similarity,
+        labels: Vec::new(),
+        pooling: PoolingSpec { modes: vec![PoolingMode::Cls], include_prompt: true },
+        input: HeadInput::Embedding,
+        layer: HeadLayer::Last,
+        hidden: None,
+        activation: Activation::Gelu,
+        hidden_form: Default::default(),
+        dropout: 0.0,
+        temperature: 1.0,
+        thresholds: Vec::new(),
+        label_format: Default::default(),
+        target: None,
+        range: None,
+        words: Default::default(),
+        pair: None,
+        sigmoid: false,
+    }
+}
+
 /// Along each tensor's gradient `g`, the loss rises by `|g|` per step of length 1.
 fn check(model: &str, trainable: &dyn Fn(&str) -> bool) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/models").join(model);
@@ -39,12 +64,13 @@ fn check(model: &str, trainable: &dyn Fn(&str) -> bool) {
         attention_dropout: Some(0.0),
         ..NetworkOptions::default()
     };
-    let mut network = Network::new(&folder, &[], &options, &threads).expect("a network");
+    let head = HeadWeights::random(vectors_head(), &folder.head_dims(), 0);
+    let mut network = Network::new(&folder, &[head], &options, &threads).expect("a network");
     let flags: Vec<bool> =
         network.store().entries().iter().map(|entry| trainable(&entry.name)).collect();
     let layout = TrainableLayout::new(network.store(), &flags);
     let mut gradients = Gradients::new(layout.clone());
-    let depth = network.depth(&layout, &[], true);
+    let depth = network.depth(&layout, &[true]);
     let input = NetworkInput {
         sequences: Sequences { ids: &IDS, type_ids: &TYPE_IDS, offsets: &OFFSETS },
         rows: &[0, 1, 2],
@@ -56,14 +82,14 @@ fn check(model: &str, trainable: &dyn Fn(&str) -> bool) {
     let mut pass = Pass::default();
     threads.cpu(network.isa(), |cpu| {
         network.prepare_backward(cpu, &depth);
-        network.forward(cpu, &input, mode, &depth, &[], &mut pass);
-        let (vectors, gradient) = pass.vectors_and_gradient();
+        network.forward(cpu, &input, mode, &depth, &[true], &mut pass);
+        let (vectors, gradient) = pass.logits_and_gradient(0);
         assert_eq!(vectors.len(), 3 * network.head_dims().embedding, "{model}");
         loss(vectors, Some(gradient));
         network.backward(cpu, &input, &depth, &mut pass, &mut gradients);
         gradients.close(cpu);
     });
-    let reached = network.reached(&[], true);
+    let reached = network.reached(&[true]);
     let mut compared = 0;
     for entry in 0..flags.len() {
         let name = network.store().entries()[entry].name.clone();
@@ -92,9 +118,9 @@ fn check(model: &str, trainable: &dyn Fn(&str) -> bool) {
                 network.update(cpu, &|changed| changed == entry, |store| {
                     store.values_mut()[range.clone()].copy_from_slice(&moved);
                 });
-                network.forward(cpu, &input, mode, &depth, &[], &mut pass);
+                network.forward(cpu, &input, mode, &depth, &[true], &mut pass);
             });
-            loss(pass.vectors_and_gradient().0, None)
+            loss(pass.logits(0), None)
         };
         let slope = (at(step) - at(-step)) / (2.0 * step);
         at(0.0);

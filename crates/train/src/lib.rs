@@ -59,12 +59,12 @@ pub use step::{
 };
 pub use tasks::{
     Calibration, ClassificationCounter, ClassificationMetrics, ConfusedPair, CrossEntropy,
-    DISTILLATION_TEMPERATURE, LabelScores, LossInput, MANY_LABELS, MultiLabelCounter,
-    MultiLabelMetrics, MultipleNegatives, Objective, OrdinalCounter, OrdinalMetrics, PairCounter,
-    PairMetrics, RETRIEVED_RANKS, RegressionCounter, RegressionMetrics, Reliability,
-    ReliabilityBin, RetrievalCounter, RetrievalMetrics, RunningAccuracy, ScoreLoss,
-    SimilarityAtWidth, SimilarityCounter, SimilarityMetrics, Span, SpanScores, Tag, TaskMetrics,
-    TokensCounter, TokensMetrics, TripletDistance, argmax, best_thresholds, binary_cross_entropy,
+    DISTILLATION_TEMPERATURE, LabelScores, MANY_LABELS, MultiLabelCounter, MultiLabelMetrics,
+    MultipleNegatives, Objective, OrdinalCounter, OrdinalMetrics, PairCounter, PairMetrics,
+    RETRIEVED_RANKS, RegressionCounter, RegressionMetrics, Reliability, ReliabilityBin,
+    RetrievalCounter, RetrievalMetrics, RunningAccuracy, ScoreLoss, SimilarityAtWidth,
+    SimilarityCounter, SimilarityMetrics, Span, SpanScores, Tag, TaskMetrics, TokensCounter,
+    TokensMetrics, TripletDistance, argmax, best_thresholds, binary_cross_entropy,
     binary_cross_entropy_normaliser, calibrate_classes, calibrate_sets, cosent, cosine_error,
     cross_entropy, distillation, distillation_normaliser, dot_scores, dot_scores_backward,
     given_labels, kinds_with_metric, larger_is_better, main_metric, matryoshka, mean_factor,

@@ -19,15 +19,12 @@ pub struct Depth {
     pub start: usize,
     /// Whether the embeddings are trained. If they are, `start` is 0.
     pub embeddings: bool,
-    /// The highest hidden state that a head or a loss reads.
+    /// The highest hidden state that a head reads.
     pub top: usize,
-    /// Whether a loss reads the sentence vectors, through
-    /// [`Pass::vectors_and_gradient`](crate::Pass::vectors_and_gradient).
-    pub vectors: bool,
-    /// Hidden states, ascending, that do not change while this depth holds and that a layer, a
-    /// head or a loss reads: a caller may cache them across epochs.
+    /// Hidden states, ascending, that do not change while this depth holds and that a layer or a
+    /// head reads: a caller may cache them across epochs.
     pub cached: Vec<usize>,
-    /// All hidden states that heads and losses read, ascending.
+    /// All hidden states that heads read, ascending.
     pub(super) read: Vec<usize>,
 }
 
@@ -36,13 +33,8 @@ impl Network {
     ///
     /// - `layout`: which parameters are trained
     /// - `active`: one flag per head
-    /// - `vectors`: whether a loss reads the sentence vectors, through
-    ///   [`Pass::vectors_and_gradient`](crate::Pass::vectors_and_gradient); then no head is needed
-    pub fn depth(&self, layout: &TrainableLayout, active: &[bool], vectors: bool) -> Depth {
+    pub fn depth(&self, layout: &TrainableLayout, active: &[bool]) -> Depth {
         let mut read: Vec<usize> = Vec::new();
-        if vectors {
-            read.push(self.config.layers);
-        }
         for (head, _) in self.heads.iter().zip(active).filter(|(_, active)| **active) {
             match head.spec.layer {
                 HeadLayer::Last => read.push(self.config.layers),
@@ -67,7 +59,7 @@ impl Network {
                 cached.push(start);
             }
         }
-        Depth { start, embeddings, top, vectors, cached, read }
+        Depth { start, embeddings, top, cached, read }
     }
 
     /// One flag per entry of the store: whether the logits of the active heads, or the
@@ -75,12 +67,10 @@ impl Network {
     /// heads, not even one of zero.
     ///
     /// - `active`: one flag per head
-    /// - `vectors`: whether a loss reads the sentence vectors
-    pub fn reached(&self, active: &[bool], vectors: bool) -> Vec<bool> {
+    pub fn reached(&self, active: &[bool]) -> Vec<bool> {
         let active_heads = || self.heads.iter().zip(active).filter(|(_, active)| **active);
         let top = active_heads().map(|(head, _)| self.state_of(head)).max();
-        let top = if vectors { Some(self.config.layers) } else { top };
-        let modules = vectors || active_heads().any(|(head, _)| head.spec.reads_sentence_vector());
+        let modules = active_heads().any(|(head, _)| head.spec.reads_sentence_vector());
         let reached = |group| match group {
             ParameterGroup::Embeddings => top.is_some(),
             ParameterGroup::Layer(layer) => top.is_some_and(|top| layer < top),

@@ -26,7 +26,9 @@ impl Network {
         cache.x.clear();
         cache.keys.clear();
         if head.spec.reads_sentence_vector() {
-            self.fill_sentence_vectors(cpu, input, pass);
+            if pass.sentence.vectors.is_empty() {
+                self.fill_sentence_vectors(cpu, input, pass);
+            }
             cache.x.extend_from_slice(&pass.sentence.vectors);
             cache.keys.extend(offsets[..offsets.len() - 1].iter().map(|at| pass.key_at(*at)));
             pass.heads[index] = cache;

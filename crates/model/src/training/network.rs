@@ -21,7 +21,7 @@ use crate::training::gradients::Gradients;
 use crate::training::head::TrainableHead;
 use crate::training::layer::TrainableLayer;
 use crate::training::module::{TrainableLinear, TrainableModule};
-use crate::training::pass::{Pass, SentenceCache};
+use crate::training::pass::Pass;
 use crate::training::store::ParameterStore;
 
 /// An encoder and its heads, with all parameters in one store.
@@ -257,20 +257,13 @@ impl Network {
                 head.forward(cpu, stream, &mut pass.heads[index]);
             }
         }
-        if depth.vectors {
-            self.fill_sentence_vectors(cpu, input, pass);
-        }
-        let SentenceCache { vectors, dvectors, .. } = &mut pass.sentence;
-        dvectors.clear();
-        dvectors.resize(if depth.vectors { vectors.len() } else { 0 }, 0.0);
     }
 
-    /// Adds the gradients of the trained parameters, from the gradients of logits and of sentence
-    /// vectors in `pass`.
+    /// Adds the gradients of the trained parameters, from the gradients of the logits in `pass`.
     ///
     /// `depth` and `input` are those of the forward before, which ran in [`Mode::Train`];
     /// [`prepare_backward`](Self::prepare_backward) was called for this depth. Several backward
-    /// passes may follow one forward, with other gradients of logits and vectors.
+    /// passes may follow one forward, with other gradients of the logits.
     pub fn backward(
         &self,
         cpu: Cpu,
@@ -283,10 +276,6 @@ impl Network {
         let lowest = if depth.embeddings { 0 } else { depth.start + 1 };
         pass.live = vec![false; self.config.layers + 1];
         let mut dvectors = Vec::new();
-        if depth.vectors && (self.config.layers >= lowest || self.modules_trainable(gradients)) {
-            // A copy: the caller may run another backward after the same forward.
-            dvectors = pass.sentence.dvectors.clone();
-        }
         for (index, head) in self.heads.iter().enumerate() {
             if !pass.active[index] {
                 continue;

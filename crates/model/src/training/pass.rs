@@ -38,10 +38,8 @@ pub struct Pass {
 #[derive(Default)]
 pub(super) struct SentenceCache {
     pub(super) modules: Vec<ModuleCache>,
-    /// `[B, embedding]`: the sentence vectors.
+    /// `[B, embedding]`: the sentence vectors; empty until a head of the pass reads them.
     pub(super) vectors: Vec<f32>,
-    /// `[B, embedding]`: the gradient of the sentence vectors, if a loss reads them.
-    pub(super) dvectors: Vec<f32>,
 }
 
 impl Pass {
@@ -58,17 +56,8 @@ impl Pass {
         (&cache.logits, &mut cache.dlogits)
     }
 
-    /// The sentence vectors `[B, embedding]`, and the gradient of the loss with respect to them.
-    /// The caller writes the gradient; it is 0 after a forward. Both are empty unless the
-    /// depth of the forward has [`vectors`](crate::Depth::vectors).
-    pub fn vectors_and_gradient(&mut self) -> (&[f32], &mut [f32]) {
-        let SentenceCache { vectors, dvectors, .. } = &mut self.sentence;
-        let count = dvectors.len();
-        (&vectors[..count], dvectors)
-    }
-
     /// Hidden state `state` of the last forward, `[N, D]`. It is valid if it is one of
-    /// [`Depth::cached`](crate::Depth::cached) or if a head or a loss reads it.
+    /// [`Depth::cached`](crate::Depth::cached) or if a head reads it.
     pub fn state(&self, state: usize) -> &[f32] {
         &self.states[state]
     }
@@ -91,6 +80,7 @@ impl Pass {
         self.dstates.resize_with(layers + 1, Buffer::default);
         self.layers.resize_with(layers, LayerCache::default);
         self.heads.resize_with(network.heads.len(), HeadCache::default);
+        self.sentence.vectors.clear();
         self.active = active.to_vec();
         self.stream = stream;
     }

@@ -63,7 +63,7 @@ fn gradients_are_those_of_pytorch() {
         let flags = vec![true; network.store().entries().len()];
         let layout = TrainableLayout::new(network.store(), &flags);
         let mut gradients = Gradients::new(layout.clone());
-        let depth = network.depth(&layout, &[true], false);
+        let depth = network.depth(&layout, &[true]);
         let reader = polyhead_model::TextReader::from_folder(&folder, None).unwrap();
         threads.cpu(network.isa(), |cpu| {
             network.prepare_backward(cpu, &depth);

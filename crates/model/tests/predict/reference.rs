@@ -198,7 +198,7 @@ fn logits_are_those_of_the_network_that_trains() {
     let layout =
         TrainableLayout::new(network.store(), &vec![false; network.store().entries().len()]);
     let active = vec![true; folder.heads.len()];
-    let depth = network.depth(&layout, &active, false);
+    let depth = network.depth(&layout, &active);
     let mut pass = Pass::default();
     threads.cpu(network.isa(), |cpu| {
         network.forward(cpu, &input, Mode::Evaluate, &depth, &active, &mut pass)

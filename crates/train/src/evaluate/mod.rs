@@ -113,7 +113,7 @@ pub fn evaluate(
     let network = Network::new(folder, &heads, &NetworkOptions::default(), threads)?;
     let active: Vec<bool> = split.labels.iter().map(|labels| labels.labelled() > 0).collect();
     let nothing = vec![false; network.store().entries().len()];
-    let depth = network.depth(&TrainableLayout::new(network.store(), &nothing), &active, false);
+    let depth = network.depth(&TrainableLayout::new(network.store(), &nothing), &active);
     let encoder = (options.precision != Precision::F32).then(|| {
         let (config, weights) = (folder.config.clone(), folder.weights.clone());
         Encoder::new(config, weights, network.isa(), options.precision, threads)

@@ -4,7 +4,7 @@ use polyhead_compute::Cpu;
 
 use crate::data::{Split, TaskLabels};
 use crate::step::packed_rows::{PackedRows, cut};
-use crate::tasks::{Compared, Comparison, Objective, head_of, targets as labels_of};
+use crate::tasks::{Compared, Comparison, Objective, targets as labels_of};
 
 /// The rows of a step and what the losses are taken against.
 pub struct StepBatch<'a> {
@@ -26,8 +26,6 @@ pub(crate) struct PackedStep {
     pub(crate) parts: Vec<PackedRows>,
     /// One per head of the network: whether it has a label in this step.
     pub(crate) active: Vec<bool>,
-    /// True if a task without a head has a label in this step.
-    pub(crate) reads_vectors: bool,
     tasks: Vec<TaskTargets>,
 }
 
@@ -69,15 +67,12 @@ impl PackedStep {
         let tasks: Vec<TaskTargets> = (0..objectives.len())
             .map(|task| TaskTargets::new(batch, task, &objectives[task], &parts))
             .collect();
-        let mut step = Self { parts, active: vec![false; heads], reads_vectors: false, tasks };
-        for task in 0..objectives.len() {
-            let is_active = step.is_active(task);
-            match head_of(objectives, task) {
-                Some(head) => step.active[head] = is_active,
-                None => step.reads_vectors |= is_active,
-            }
+        // Heads of the starting model without a task come behind those of the tasks.
+        let mut active = vec![false; heads];
+        for (active, targets) in active.iter_mut().zip(&tasks) {
+            *active = targets.normaliser > 0.0;
         }
-        step
+        Self { parts, active, tasks }
     }
 
     /// Indices of the tasks that have a label in this step.

@@ -17,7 +17,7 @@ use crate::step::packed_rows::{PART_TOKENS, PackedRows};
 use crate::step::rates::RateTable;
 use crate::step::state_cache::StateCache;
 use crate::step::task_gradients::TaskGradients;
-use crate::tasks::{Comparison, LossInput, Objective, RunningAccuracy, head_of, mean_factor};
+use crate::tasks::{Comparison, Objective, RunningAccuracy, mean_factor};
 
 /// The network and everything that a step changes.
 pub struct Learner {
@@ -194,17 +194,22 @@ impl Learner {
         let gradient_norm = threads.cpu(self.network.isa(), |cpu| {
             self.clear_gradients(cpu);
             self.begin_task_gradients(cpu, &packed);
-            self.comparisons.clear();
-            self.comparisons.resize_with(self.objectives.len(), || None);
-            let mut compares = packed.active_tasks().any(|task| self.objectives[task].compares());
-            if compares && packed.parts.len() > 1 {
-                self.compare(cpu, step, batch.split, &packed, cache.as_deref_mut())?;
-                compares = false;
+            let mut vectors = vec![Vec::new(); self.objectives.len()];
+            let compares = packed.active_tasks().any(|task| self.objectives[task].compares());
+            let at_once = packed.parts.len() == 1;
+            if compares && !at_once {
+                // For the vectors alone: each part runs forward once more before its backward.
+                for part in 0..packed.parts.len() {
+                    self.forward(cpu, step, &packed, part, cache.as_deref_mut())?;
+                    self.collect_vectors(&packed, &mut vectors);
+                }
+                self.compare(cpu, batch.split, &packed, &vectors);
             }
             for part in 0..packed.parts.len() {
                 self.forward(cpu, step, &packed, part, cache.as_deref_mut())?;
-                if compares {
-                    self.compare_part(cpu, batch.split, &packed);
+                if compares && at_once {
+                    self.collect_vectors(&packed, &mut vectors);
+                    self.compare(cpu, batch.split, &packed, &vectors);
                 }
                 self.backward_by_task(cpu, &packed, part);
                 for task in packed.active_tasks() {
@@ -288,45 +293,27 @@ impl Learner {
         Ok(())
     }
 
-    /// Computes the vectors of all parts, and from them the losses of the tasks that compare them.
-    ///
-    /// # Errors
-    /// As [`StateCache::get`].
-    fn compare(
-        &mut self,
-        cpu: Cpu,
-        step: u64,
-        split: &Split,
-        packed: &PackedStep,
-        mut cache: Option<&mut StateCache>,
-    ) -> Result<(), Error> {
-        let mut vectors: Vec<Vec<f32>> = vec![Vec::new(); self.objectives.len()];
-        for part in 0..packed.parts.len() {
-            self.forward(cpu, step, packed, part, cache.as_deref_mut())?;
-            for task in packed.active_tasks().filter(|task| self.objectives[*task].compares()) {
-                vectors[task].extend_from_slice(self.pass.logits(self.head_of(task)));
-            }
-        }
-        for task in packed.active_tasks().filter(|task| self.objectives[*task].compares()) {
-            let comparison =
-                packed.compare(cpu, split, task, &self.objectives[task], &vectors[task]);
-            self.comparisons[task] = Some(comparison);
-        }
-        Ok(())
+    /// Indices of the active tasks that compare vectors.
+    fn comparing<'a>(&'a self, packed: &'a PackedStep) -> impl Iterator<Item = usize> + use<'a> {
+        packed.active_tasks().filter(|task| self.objectives[*task].compares())
     }
 
-    /// As [`compare`](Self::compare), after the forward of the only part.
-    fn compare_part(&mut self, cpu: Cpu, split: &Split, packed: &PackedStep) {
-        for task in packed.active_tasks().filter(|task| self.objectives[*task].compares()) {
-            let vectors = self.pass.logits(self.head_of(task));
-            let comparison = packed.compare(cpu, split, task, &self.objectives[task], vectors);
-            self.comparisons[task] = Some(comparison);
+    /// Appends the vectors of a part, after its [`forward`](Self::forward), to those of each task that
+    /// compares them.
+    fn collect_vectors(&self, packed: &PackedStep, vectors: &mut [Vec<f32>]) {
+        for task in self.comparing(packed) {
+            vectors[task].extend_from_slice(self.pass.logits(task));
         }
     }
 
-    /// The head of a task that has one.
-    fn head_of(&self, task: usize) -> usize {
-        head_of(&self.objectives, task).expect("a task that compares vectors has a head")
+    /// Computes the losses of the tasks that compare vectors, from those of all parts.
+    fn compare(&mut self, cpu: Cpu, split: &Split, packed: &PackedStep, vectors: &[Vec<f32>]) {
+        let mut comparisons: Vec<Option<Comparison>> = vectors.iter().map(|_| None).collect();
+        for task in self.comparing(packed) {
+            let objective = &self.objectives[task];
+            comparisons[task] = Some(packed.compare(cpu, split, task, objective, &vectors[task]));
+        }
+        self.comparisons = comparisons;
     }
 
     /// The loss of an active task after the [`forward`](Self::forward) of a part: its sum over
@@ -357,11 +344,9 @@ impl Learner {
         weight: f32,
     ) -> (f64, RunningAccuracy) {
         let objective = &self.objectives[task];
-        let (logits, dlogits) = match head_of(&self.objectives, task) {
-            Some(head) => self.pass.logits_and_gradient(head),
-            None => self.pass.vectors_and_gradient(),
-        };
-        if let Some(comparison) = &self.comparisons.get(task).and_then(Option::as_ref) {
+        let (logits, dlogits) = self.pass.logits_and_gradient(task);
+        if objective.compares() {
+            let comparison = self.comparisons[task].as_ref().expect("computed after the forward");
             let before: usize = packed.parts[..part].iter().map(|part| part.sequences.len()).sum();
             let width = logits.len() / packed.parts[part].sequences.len().max(1);
             comparison.write_gradient(before * width, weight, dlogits);
@@ -397,10 +382,7 @@ impl Learner {
         }
         for task in packed.active_tasks() {
             for other in packed.active_tasks() {
-                match head_of(&self.objectives, other) {
-                    Some(head) => self.pass.logits_and_gradient(head).1.fill(0.0),
-                    None => self.pass.vectors_and_gradient().1.fill(0.0),
-                }
+                self.pass.logits_and_gradient(other).1.fill(0.0);
             }
             self.weighted_loss(packed, part, task, 1.0);
             let Self { network, depth, pass, task_gradients, .. } = self;
@@ -430,7 +412,7 @@ impl Learner {
     ) -> Result<f64, Error> {
         let Self { network, optimizer, gradients, .. } = self;
         gradients.close(cpu);
-        let touched = network.reached(&packed.active, packed.reads_vectors);
+        let touched = network.reached(&packed.active);
         let layout = gradients.layout().clone();
         let changed = |entry: usize| touched[entry] && layout.is_trainable(entry);
         let norm = network.update(cpu, &changed, |store| {
@@ -447,13 +429,6 @@ impl Learner {
         Ok(norm.norm)
     }
 
-    fn task_name(&self, task: usize) -> String {
-        match head_of(&self.objectives, task) {
-            Some(head) => format!("`{}`", self.network.head_spec(head).name),
-            None => format!("{} on sentence vectors", task + 1),
-        }
-    }
-
     /// The error with the step, tasks and rows that it occurred in: `step 7, task `topic`, rows
     /// train.jsonl: line 4, …`.
     pub(crate) fn locate(
@@ -465,7 +440,8 @@ impl Learner {
         split: &Split,
     ) -> Error {
         const SHOWN: usize = 8;
-        let names: Vec<String> = tasks.iter().map(|task| self.task_name(*task)).collect();
+        let name = |task: &usize| format!("`{}`", self.network.head_spec(*task).name);
+        let names: Vec<String> = tasks.iter().map(name).collect();
         let mut lines: Vec<String> =
             rows.iter().take(SHOWN).map(|row| split.place(*row as usize)).collect();
         if rows.len() > SHOWN {
@@ -479,8 +455,6 @@ impl Learner {
 /// The depth of all tasks together: heads of the starting model without a task
 /// come last and never answer in a step.
 fn depth_of(network: &Network, objectives: &[Objective], layout: &TrainableLayout) -> Depth {
-    let tasks_with_head =
-        objectives.iter().filter(|objective| objective.reads == LossInput::Logits).count();
-    let heads: Vec<bool> = (0..network.head_count()).map(|head| head < tasks_with_head).collect();
-    network.depth(layout, &heads, tasks_with_head < objectives.len())
+    let heads: Vec<bool> = (0..network.head_count()).map(|head| head < objectives.len()).collect();
+    network.depth(layout, &heads)
 }

@@ -50,8 +50,7 @@ pub use metric::{
     Tag, TaskMetrics, TokensCounter, TokensMetrics, argmax, kinds_with_metric, larger_is_better,
     main_metric, metric_names, pearson, spans, spearman,
 };
-pub(crate) use objective::head_of;
-pub use objective::{LossInput, Objective};
+pub use objective::Objective;
 pub(crate) use regression::near_zero;
 pub(crate) use targets::{answered, answered_texts, targets};
 pub use thresholds::{best_thresholds, given_labels};

@@ -24,29 +24,11 @@ pub struct Objective {
     positive_weights: Option<Vec<f32>>,
     /// True if the starting model's answers stand in for labels.
     pub distills: bool,
-    /// Numbers that the loss reads, and gives its gradient to.
-    pub reads: LossInput,
     /// Options of a kind that compares vectors.
     comparison: Option<ComparisonOptions>,
     /// Scale of a regression's targets, [`HeadSpec::target`]: the
     /// loss compares logits with standardized targets.
     pub target: Option<TargetScale>,
-}
-
-/// Numbers that a loss reads.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LossInput {
-    /// The logits of the task's head.
-    #[default]
-    Logits,
-    /// The sentence vectors: the task has no head.
-    Vectors,
-}
-
-/// The head of task `task`: tasks with a head have the first heads of the network, in order.
-pub(crate) fn head_of(objectives: &[Objective], task: usize) -> Option<usize> {
-    let has_head = |objective: &&Objective| objective.reads == LossInput::Logits;
-    has_head(&&objectives[task]).then(|| objectives[..task].iter().filter(has_head).count())
 }
 
 impl Objective {
@@ -61,7 +43,6 @@ impl Objective {
             cross_entropy: CrossEntropy::default(),
             positive_weights: None,
             distills: false,
-            reads: LossInput::Logits,
             comparison: rules(kind).comparison(&TaskSettings::default()),
             target: None,
         }

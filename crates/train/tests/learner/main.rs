@@ -15,8 +15,8 @@ use polyhead_model::{Network, ParameterGroup, Pass, TaskKind};
 use polyhead_testing::{Golden, largest};
 use polyhead_train::ClassWeights;
 use polyhead_train::{
-    Answers, CacheCounts, CrossEntropy, Error, ErrorKind, EvalRequest, Learner, LossInput,
-    Objective, RunConfig, StateCache, StepBatch, StepOutcome, cross_entropy,
+    Answers, CacheCounts, Error, ErrorKind, EvalRequest, Learner, RunConfig, StateCache, StepBatch,
+    StepOutcome,
 };
 use polyhead_train::{Split, TaskLabels};
 

@@ -1,4 +1,4 @@
-//! Tasks without a head, heads without labels, labels without weight, numbers that are not finite.
+//! Heads without labels, labels without weight, numbers that are not finite.
 
 use super::*;
 
@@ -48,53 +48,6 @@ fn a_head_without_a_labelled_row_is_left_alone() {
     let outcome = step(&mut learner, &config, &threads, 3, &batch).unwrap();
     assert_eq!(outcome.tasks[0].loss, None);
     assert_eq!(bits(learner.network.store().get(topic)), before);
-}
-
-#[test]
-fn a_task_without_a_head_learns_from_sentence_vectors() {
-    let threads = Threads::new(2).unwrap();
-    let (with_heads, config, mut split) = random_learner(&threads, 0.0);
-    let expected = evaluate(&with_heads.network, &threads, &split, &with_heads, true);
-    let width = with_heads.network.head_dims().embedding;
-
-    // The numbers of a vector are taken for logits, in front of the four tasks with heads.
-    let labels: Vec<Option<u32>> = (0..24).map(|row| Some(row % 3)).collect();
-    split.labels.insert(0, TaskLabels::Classes(labels.clone()));
-    let mut objectives = vec![Objective::new(TaskKind::Classification, width)];
-    objectives[0].reads = LossInput::Vectors;
-    objectives.extend(with_heads.objectives);
-    let network = common::network_of(&config, "tiny-bert", 0.0, &threads);
-    let all = vec![true; network.store().entries().len()];
-    let mut learner = common::learner(network, &config, objectives, &all);
-    let heads: Vec<_> = (0..4).map(|head| learner.network.head_weights(head)).collect();
-
-    let rows: Vec<u32> = (0..24).collect();
-    let alone =
-        StepBatch { split: &split, rows: &rows, tasks: &[0], teachers: &[], accumulation: 2 };
-    let first = step(&mut learner, &config, &threads, 1, &alone).unwrap();
-    let options = CrossEntropy::default();
-    let mut gradient = vec![0.0; expected.vectors.len()];
-    let sum = cross_entropy(&expected.vectors, width, &labels, &options, 1.0, &mut gradient);
-    let difference = (first.tasks[0].loss.unwrap() - sum / 24.0).abs();
-    // Sums in another order: some ulps of numbers near 5.
-    assert!(difference < 1e-5, "{difference}");
-    assert!(first.gradient_norm > 0.0);
-    let mut last = first.clone();
-    for number in 2..=12 {
-        last = step(&mut learner, &config, &threads, number, &alone).unwrap();
-    }
-    assert!(last.loss < first.loss, "{} after {}", last.loss, first.loss);
-    for (head, before) in heads.iter().enumerate() {
-        assert_eq!(learner.network.head_weights(head).values(), before.values());
-    }
-
-    // The heads of the other tasks follow in their order.
-    let together = StepBatch { tasks: &[0, 1, 2, 3, 4], ..alone };
-    let outcome = step(&mut learner, &config, &threads, 13, &together).unwrap();
-    assert!(outcome.tasks.iter().all(|task| task.loss.is_some()));
-    for (head, before) in heads.iter().enumerate() {
-        assert_ne!(learner.network.head_weights(head).values(), before.values());
-    }
 }
 
 #[test]
