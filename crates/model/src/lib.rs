@@ -56,7 +56,7 @@ pub use predict::{
 pub use rows::{InputFields, RowInput, RowWords, TextFields, TextTemplate};
 pub use sentence::{
     EncodeOptions, Encoded, Hit, LoadOptions, Matrix, OnTruncate, Prompt, SentenceEncoder,
-    TextReader, TokenVectors, Vectors, cosine_similarity, semantic_search,
+    TextReader, TokenVectors, Vectors, cosine, cosine_similarity, semantic_search,
 };
 pub use training::{
     Depth, Gradients, Mode, Network, NetworkInput, NetworkOptions, ParameterEntry, ParameterStore,

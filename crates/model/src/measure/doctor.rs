@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::encoder::Precision;
 use crate::error::{Error, ErrorKind, fail};
 use crate::folder::REFERENCE_FILE;
-use crate::measure::precision::cosine;
+use crate::measure::precision::closeness;
 use crate::sentence::{EncodeOptions, SentenceEncoder};
 
 /// Largest difference from reference vectors, which another program has summed in another order.
@@ -222,7 +222,7 @@ impl SentenceEncoder {
         }
         if self.precision() == Precision::Int8 {
             let cosines = vectors.iter().enumerate();
-            let worst = cosines.map(|(i, row)| cosine(found.row(i), row)).fold(1.0, f64::min);
+            let worst = cosines.map(|(i, row)| closeness(found.row(i), row)).fold(1.0, f64::min);
             let detail = format!(
                 "{} texts and {REFERENCE_FILE}: lowest cosine {worst:.4}, required {LEAST_COSINE}",
                 found.rows()

@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::encoder::{Precision, Product};
 use crate::error::{Error, ErrorKind};
 use crate::folder::ModelFolder;
-use crate::sentence::{LoadOptions, Matrix, SentenceEncoder};
+use crate::sentence::{LoadOptions, Matrix, SentenceEncoder, cosine};
 
 /// How close sentence vectors are to those in single precision.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -65,7 +65,7 @@ impl<'a> PrecisionStudy<'a> {
     fn compare(&self, folder: &ModelFolder, options: &LoadOptions) -> Result<CosineStats, Error> {
         let found = SentenceEncoder::from_folder(folder.clone(), options)?.encode(self.texts)?;
         let cosines: Vec<f64> =
-            (0..self.texts.len()).map(|i| cosine(found.row(i), self.reference.row(i))).collect();
+            (0..self.texts.len()).map(|i| closeness(found.row(i), self.reference.row(i))).collect();
         Ok(CosineStats {
             mean: cosines.iter().sum::<f64>() / cosines.len() as f64,
             worst: cosines.iter().copied().fold(1.0, f64::min),
@@ -73,11 +73,7 @@ impl<'a> PrecisionStudy<'a> {
     }
 }
 
-/// The cosine of two vectors. It is 1 for two vectors of zeros, and 0 if only one is of zeros.
-pub(crate) fn cosine(a: &[f32], b: &[f32]) -> f64 {
-    let dot = |a: &[f32], b: &[f32]| -> f64 {
-        a.iter().zip(b).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum()
-    };
-    let size = (dot(a, a) * dot(b, b)).sqrt();
-    if size > 0.0 { dot(a, b) / size } else { f64::from(u8::from(a == b)) }
+/// The cosine of two vectors; 1 for equal vectors, also of zeros.
+pub(crate) fn closeness(a: &[f32], b: &[f32]) -> f64 {
+    if a == b { 1.0 } else { cosine(a, b) }
 }

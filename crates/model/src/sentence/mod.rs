@@ -12,7 +12,7 @@ pub(crate) use group_pass::{ExtraState, Group, PassInput, Workspaces};
 pub use matrix::Matrix;
 pub use options::{EncodeOptions, LoadOptions, OnTruncate, Prompt, Vectors};
 pub(crate) use pipeline::{CHUNK_TEXTS, stream_texts};
-pub use search::{Hit, cosine_similarity, semantic_search};
+pub use search::{Hit, cosine, cosine_similarity, semantic_search};
 pub use text_reader::TextReader;
 
 use polyhead_compute::{Bytes, Cpu, Int8Isa, Isa, Threads, check_memory};

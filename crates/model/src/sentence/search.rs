@@ -42,6 +42,19 @@ pub fn cosine_similarity(a: &Matrix, b: &Matrix) -> Matrix {
     Matrix::new(a.rows(), b.rows(), scores)
 }
 
+/// The cosine of the angle between two vectors, in double precision; 0 if one is all zeros.
+///
+/// # Panics
+/// If the vectors differ in length.
+pub fn cosine(a: &[f32], b: &[f32]) -> f64 {
+    assert_eq!(a.len(), b.len(), "vectors of the same length");
+    let dot = |a: &[f32], b: &[f32]| -> f64 {
+        a.iter().zip(b).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum()
+    };
+    let lengths = (dot(a, a) * dot(b, b)).sqrt();
+    if lengths > 0.0 { dot(a, b) / lengths } else { 0.0 }
+}
+
 /// The `top_k` rows of `corpus` nearest to each row of `queries`, best first.
 ///
 /// - `queries`: `[q, d]`, `corpus`: `[n, d]`

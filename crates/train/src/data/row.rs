@@ -134,7 +134,7 @@ impl Schema {
 #[cfg(test)]
 mod tests {
     use polyhead_files::{RowFormat, RowReader};
-    use polyhead_model::TaskKind;
+    use polyhead_model::{TaskKind, TextFields};
     use proptest::prelude::*;
 
     use super::*;
@@ -156,6 +156,42 @@ mod tests {
             schema.row(&records.next().expect("there is a row")?)
         };
         read().map_err(|error: RowError| error.to_string())
+    }
+
+    /// Reads a row whose texts are compared.
+    fn read_compared(kind: TaskKind, line: &str) -> Result<Row, String> {
+        let tasks = vec![LabelColumn::new(&task("score", kind))];
+        let text = TextFields::Several(["q", "yes", "no"].map(str::to_owned).to_vec());
+        let input = InputFields { text, ..InputFields::default() };
+        let schema = Schema { input, apart: true, tasks };
+        let mut records = RowReader::new(line.as_bytes(), RowFormat::JsonLines).unwrap();
+        schema.row(&records.next().unwrap().unwrap()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn compared_texts_are_two_or_more_that_differ() {
+        let line = r#"{"q": "a", "yes": "b", "no": ["c", "d"]}"#;
+        let row = read_compared(TaskKind::Retrieval, line).unwrap();
+        assert_eq!(row.input, TextInput::Pair("a".to_owned(), "b".to_owned()));
+        assert_eq!(row.further, ["c", "d"]);
+        assert!(matches!(row.labels[..], [Some(RawLabel::Number(2.0))]));
+        for (line, expected) in [
+            (r#"{"q": "a", "no": "c"}"#, "line 1: no field `yes`; the row has `q`, `no`"),
+            (
+                r#"{"q": "a", "yes": " ", "no": "c"}"#,
+                "line 1: field `q`: expected two texts, found an empty one",
+            ),
+            (
+                r#"{"q": "", "yes": "b", "no": "c"}"#,
+                "line 1: field `q`: expected two texts, found an empty one",
+            ),
+            (
+                r#"{"q": "a", "yes": "b", "no": ["c", "b"]}"#,
+                "line 1: field `q`: expected negatives that differ from the positive, found `b` as both",
+            ),
+        ] {
+            assert_eq!(read_compared(TaskKind::Retrieval, line).unwrap_err(), expected, "{line}");
+        }
     }
 
     const BOTH: &[(&str, TaskKind)] = &[("a", Classification), ("t", Tokens)];

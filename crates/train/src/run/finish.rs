@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use polyhead_files::write_folder;
+use polyhead_model::cosine;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -261,13 +262,6 @@ impl Run<'_> {
         let model = self.plan.trained_model(network, best_step, metrics, self.warnings.clone());
         write_folder(&self.directory.join(MODEL), |folder| Ok(model.write(folder)?))
     }
-}
-
-fn cosine(a: &[f32], b: &[f32]) -> f64 {
-    let dot = |a: &[f32], b: &[f32]| -> f64 {
-        a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
-    };
-    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt().max(1e-30)
 }
 
 fn mean(values: &[f64]) -> f64 {

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use polyhead_compute::Cpu;
 use polyhead_files::Cell;
+use polyhead_model::{Hit, Matrix, semantic_search};
 
 use super::loss::{MultipleNegatives, multiple_negatives, triplet};
 use super::{
@@ -94,12 +95,6 @@ impl TaskRules for Retrieval {
             let passage = split.equal_texts[query + 1];
             relevant.entry(split.equal_texts[query]).or_default().insert(passage);
         }
-        let unit = |sequence: usize| {
-            let vector = answers.vector(sequence);
-            let length = vector.iter().map(|x| x * x).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
-            vector.iter().map(|x| x / length).collect::<Vec<f32>>()
-        };
-        let units: Vec<Vec<f32>> = passages.iter().map(|(_, at)| unit(*at)).collect();
         let mut queries: Vec<(u32, usize)> = labelled
             .iter()
             .map(|row| split.sequences(*row).start)
@@ -108,16 +103,17 @@ impl TaskRules for Retrieval {
         queries.sort_unstable();
         queries.dedup_by_key(|(text, _)| *text);
         let step = queries.len().div_ceil(MOST_QUERIES).max(1);
+        let queries: Vec<(u32, usize)> = queries.into_iter().step_by(step).collect();
+        let vectors = |texts: &[(u32, usize)]| {
+            let vectors = texts.iter().flat_map(|(_, at)| answers.vector(*at));
+            Matrix::new(texts.len(), answers.width(), vectors.copied().collect())
+        };
+        let found = semantic_search(&vectors(&queries), &vectors(&passages), RETRIEVED_RANKS);
         let mut counter = RetrievalCounter::new();
-        for (text, query) in queries.into_iter().step_by(step) {
-            let query = unit(query);
-            let cosine = |passage: &Vec<f32>| query.iter().zip(passage).map(|(x, y)| x * y).sum();
-            let cosines: Vec<f32> = units.iter().map(cosine).collect();
-            let mut order: Vec<usize> = (0..passages.len()).collect();
-            order.sort_by(|a, b| cosines[*b].total_cmp(&cosines[*a]));
-            let relevant = &relevant[&text];
-            let grade = |at: &usize| i32::from(relevant.contains(&passages[*at].0));
-            let ranked: Vec<i32> = order.iter().take(RETRIEVED_RANKS).map(grade).collect();
+        for ((query, _), hits) in queries.iter().zip(found) {
+            let relevant = &relevant[query];
+            let grade = |hit: &Hit| i32::from(relevant.contains(&passages[hit.index].0));
+            let ranked: Vec<i32> = hits.iter().map(grade).collect();
             counter.add(&ranked, &vec![1; relevant.len()]);
         }
         counter.finish().map(TaskMetrics::Retrieval)
@@ -142,16 +138,7 @@ fn among_all(
     for row in 0..rows.rows() {
         candidates.extend(rows.first[row] + 2..rows.first[row + 1]);
     }
-    let known: HashSet<(u32, u32)> =
-        queries.iter().map(|query| (rows.texts[*query], rows.texts[query + 1])).collect();
-    let mut left_out = Vec::new();
-    for (row, query) in queries.iter().enumerate() {
-        let answers = |(at, text): &(usize, &usize)| {
-            *at != row && known.contains(&(rows.texts[*query], rows.texts[**text]))
-        };
-        let found = candidates.iter().enumerate().filter(answers);
-        left_out.extend(found.map(|(candidate, _)| (row, candidate)));
-    }
+    let left_out = answers_of_equal_queries(&rows, &candidates);
     let (anchors, passages) = (rows.gather(queries), rows.gather(&candidates));
     let (mut danchors, mut dpassages) = (vec![0.0; anchors.len()], vec![0.0; passages.len()]);
     let gradients = [&mut danchors[..], &mut dpassages];
@@ -169,6 +156,29 @@ fn among_all(
     rows.scatter(queries, &danchors, out);
     rows.scatter(&candidates, &dpassages, out);
     sum
+}
+
+/// Row and candidate wherever the candidate is no negative of the row's query: it is equal to a
+/// positive that stands beside an equal query, and is not the row's own positive.
+///
+/// - `candidates`: the positives of the rows, then their negatives
+fn answers_of_equal_queries(rows: &Compared, candidates: &[usize]) -> Vec<(usize, usize)> {
+    let queries = &rows.first[..rows.rows()];
+    let mut equal_candidates: HashMap<u32, Vec<usize>> = HashMap::new();
+    for (candidate, text) in candidates.iter().enumerate() {
+        equal_candidates.entry(rows.texts[*text]).or_default().push(candidate);
+    }
+    let mut positives: HashMap<u32, HashSet<u32>> = HashMap::new();
+    for query in queries {
+        positives.entry(rows.texts[*query]).or_default().insert(rows.texts[query + 1]);
+    }
+    let mut found = Vec::new();
+    for (row, query) in queries.iter().enumerate() {
+        let answers = positives[&rows.texts[*query]].iter();
+        let equal = answers.flat_map(|answer| &equal_candidates[answer]);
+        found.extend(equal.filter(|at| **at != row).map(|at| (row, *at)));
+    }
+    found
 }
 
 /// Each query against its own negatives.
@@ -203,4 +213,86 @@ fn triplets(
         rows.scatter(texts, gradient, out);
     }
     sum
+}
+
+#[cfg(test)]
+mod tests {
+    use polyhead_model::{
+        Activation, HeadInput, HeadLayer, HeadSpec, PoolingMode, PoolingSpec, TaskKind,
+    };
+    use polyhead_text::{TextInput, TextTokens, TokenBatch};
+
+    use super::*;
+    use crate::data::Split;
+
+    /// Three rows: a query with a negative, an equal query with another answer, and another query
+    /// whose negative is the second answer.
+    const FIRST: [usize; 4] = [0, 3, 5, 8];
+    const TEXTS: [u32; 8] = [0, 1, 2, 0, 3, 4, 5, 3];
+
+    fn comparing_head() -> HeadSpec {
+        HeadSpec {
+            name: "search".to_owned(),
+            kind: TaskKind::Retrieval,
+            labels: Vec::new(),
+            pooling: PoolingSpec { modes: vec![PoolingMode::Cls], include_prompt: true },
+            input: HeadInput::Embedding,
+            layer: HeadLayer::Last,
+            hidden: None,
+            activation: Activation::Gelu,
+            hidden_form: Default::default(),
+            dropout: 0.0,
+            temperature: 1.0,
+            thresholds: Vec::new(),
+            label_format: Default::default(),
+            target: None,
+            range: None,
+            words: Default::default(),
+            pair: None,
+            sigmoid: false,
+        }
+    }
+
+    #[test]
+    fn answers_of_an_equal_query_are_no_negatives() {
+        let targets = TaskLabels::Numbers(vec![Some(1.0), Some(0.0), Some(1.0)]);
+        let rows =
+            Compared { vectors: &[], width: 0, first: &FIRST, texts: &TEXTS, targets: &targets };
+        // Positives 1, 4, 6, then negatives 2, 7: text 3 is both candidate 1 and candidate 4.
+        let mut left_out = answers_of_equal_queries(&rows, &[1, 4, 6, 2, 7]);
+        left_out.sort_unstable();
+        assert_eq!(left_out, [(0, 1), (0, 4), (1, 0), (1, 4)]);
+    }
+
+    #[test]
+    fn each_query_is_ranked_among_all_passages() {
+        let split = Split {
+            inputs: vec![TextInput::One(String::new()); 3],
+            tokens: TokenBatch { texts: vec![TextTokens::default(); 8], ..TokenBatch::default() },
+            first_sequences: FIRST.to_vec(),
+            equal_texts: TEXTS.to_vec(),
+            labels: vec![TaskLabels::Numbers(vec![Some(1.0), Some(0.0), Some(1.0)])],
+            ..Split::default()
+        };
+        let vector = |degrees: f32| [degrees.to_radians().cos(), degrees.to_radians().sin()];
+        // Query 0 stands at 0°, its answers at 10° and 30°, the passage between them answers nothing.
+        // Query 4 at 90° finds its answer, at 60°, first.
+        let angles = [0.0, 10.0, 20.0, 0.0, 30.0, 90.0, 60.0, 30.0];
+        let logits: Vec<f32> = angles.into_iter().flat_map(vector).collect();
+        let answers = SplitAnswers {
+            logits: &logits,
+            head: &comparing_head(),
+            split: &split,
+            task: 0,
+            loss: None,
+            widths: &[],
+        };
+        let Some(TaskMetrics::Retrieval(found)) = Retrieval.score(&answers) else {
+            panic!("metrics of retrieval")
+        };
+        assert_eq!((found.queries, found.mrr_10, found.recall_10), (2, 1.0, 1.0));
+        // Ranks 1 and 3 of the first query; the second query's only answer is first.
+        let map = ((1.0 + 2.0 / 3.0) / 2.0 + 1.0) / 2.0;
+        assert!((found.map - map).abs() < 1e-12, "{}", found.map);
+    }
 }

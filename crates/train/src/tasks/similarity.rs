@@ -1,4 +1,4 @@
-//! A score of how alike two texts are.
+//! A score of the similarity of two texts.
 
 use polyhead_compute::Cpu;
 use polyhead_files::Cell;

@@ -4,11 +4,10 @@
 //! trained is in `polyhead-train`, in `tasks/`.
 
 mod classification;
+mod comparing;
 mod multi_label;
 mod ordinal;
 mod regression;
-mod retrieval;
-mod similarity;
 mod tokens;
 
 pub use classification::ClassAnswer;
@@ -33,7 +32,7 @@ pub enum TaskKind {
     Tokens,
     /// One of several labels that have an order.
     Ordinal,
-    /// A score of how alike two texts are.
+    /// A score of the similarity of two texts.
     Similarity,
     /// The passage that answers a query.
     Retrieval,
@@ -126,8 +125,8 @@ impl TaskKind {
             Self::Regression => &regression::RULES,
             Self::Tokens => &tokens::RULES,
             Self::Ordinal => &ordinal::RULES,
-            Self::Similarity => &similarity::RULES,
-            Self::Retrieval => &retrieval::RULES,
+            Self::Similarity => &comparing::SIMILARITY,
+            Self::Retrieval => &comparing::RETRIEVAL,
         }
     }
 

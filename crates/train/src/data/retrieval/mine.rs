@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use polyhead_model::{Hit, Matrix, semantic_search};
+use polyhead_model::{Hit, Matrix, cosine, semantic_search};
 
 /// The candidates that [`mine_negatives`] takes as negatives of a pair.
 #[derive(Clone, Debug, PartialEq)]
@@ -84,19 +84,11 @@ pub fn mine_negatives(
         }));
     }
     let negatives = |(query, positive): &(usize, usize)| {
-        let positive = cosine(queries.row(*query), candidates.row(*positive));
+        let positive = cosine(queries.row(*query), candidates.row(*positive)) as f32;
         let allowed = ranked[*query].iter().filter(|hit| rules.allow(hit.score, positive));
         allowed.take(rules.negatives).copied().collect()
     };
     pairs.iter().map(negatives).collect()
-}
-
-fn cosine(x: &[f32], y: &[f32]) -> f32 {
-    let dot = |x: &[f32], y: &[f32]| -> f64 {
-        x.iter().zip(y).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum()
-    };
-    let length = (dot(x, x) * dot(y, y)).sqrt();
-    if length > 0.0 { (dot(x, y) / length) as f32 } else { 0.0 }
 }
 
 #[cfg(test)]

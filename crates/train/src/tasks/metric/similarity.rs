@@ -1,5 +1,6 @@
 //! How well the cosines of pairs follow their scores.
 
+use polyhead_model::cosine;
 use serde::{Deserialize, Serialize};
 
 use super::{pearson, spearman};
@@ -89,15 +90,6 @@ impl SimilarityCounter {
 }
 
 scores! { SimilarityMetrics: loss, pearson, spearman }
-
-/// 0 where a vector is all zeros.
-fn cosine(x: &[f32], y: &[f32]) -> f64 {
-    let dot = |x: &[f32], y: &[f32]| -> f64 {
-        x.iter().zip(y).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum()
-    };
-    let length = dot(x, x).sqrt() * dot(y, y).sqrt();
-    if length > 0.0 { dot(x, y) / length } else { 0.0 }
-}
 
 #[cfg(test)]
 mod tests {

@@ -1,0 +1,22 @@
+//! Kinds that compare the vectors of texts: similarity, a score of two texts, and retrieval, the passage
+//! that answers a query. Their head has no weights; its answer about two texts is the cosine.
+
+use super::{Answer, KindRules};
+
+pub(super) const SIMILARITY: KindRules = comparing("similarity");
+pub(super) const RETRIEVAL: KindRules = comparing("retrieval");
+
+const fn comparing(name: &'static str) -> KindRules {
+    KindRules {
+        name,
+        least_labels: 0,
+        outputs: |_| 1,
+        reads_words: false,
+        has_sets: false,
+        compares: true,
+        problem_type: None,
+        // A cosine has no probability.
+        probabilities: |_, _| Vec::new(),
+        answer: |numbers| Answer::Regression(numbers.logits[0]),
+    }
+}
