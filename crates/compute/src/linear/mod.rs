@@ -27,8 +27,8 @@ use crate::threads::SharedPointer;
 
 /// What is done to `x Wᵀ` before it is stored.
 ///
-/// Where there is no activation between them, bias and residual are what the
-/// sums begin with: they cost nothing then.
+/// The bias is what the sums begin with: it costs nothing. The residual is added to the finished sum: a
+/// sum that began with it would be rounded at its size in each of its steps.
 #[derive(Clone, Copy, Default)]
 pub struct Epilogue<'a> {
     /// `[outputs]`, added first.
@@ -47,7 +47,7 @@ impl Cpu<'_> {
     /// - `out`: `[rows, outputs]`
     ///
     /// Each number of `out` is one chain of fused multiply-adds over the inputs, in order, that
-    /// begins with the bias (plus the residual, if there is no activation); with AMX it is a sum in
+    /// begins with the bias; with AMX it is a sum in
     /// another order, but in one. It does not depend on the other rows, nor on the team.
     ///
     /// # Panics
@@ -143,10 +143,7 @@ pub fn linear_reference(
             let residual = epilogue.residual.map_or(0.0, |r| r[i * outputs + j]);
             let chain =
                 |start| x.iter().zip(weight).fold(start, |sum, (x, w)| f32::mul_add(*x, *w, sum));
-            *out = match epilogue.activation {
-                Activation::Identity => chain(bias + residual),
-                activation => activation.reference(chain(bias)) + residual,
-            };
+            *out = epilogue.activation.reference(chain(bias)) + residual;
         }
     }
 }
@@ -213,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_residual_needs_no_bias_and_starts_the_sums() {
+    fn a_residual_needs_no_bias() {
         let (rows, inputs, outputs) = (29, 390, 37);
         let (x, weight) = (numbers(rows * inputs, 1), numbers(outputs * inputs, 2));
         let residual = numbers(rows * outputs, 3);

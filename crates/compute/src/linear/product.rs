@@ -180,7 +180,7 @@ impl PartOfProduct<'_> {
                         right,
                         out: self.product.pre.get().add(at),
                         out_row: weight.outputs,
-                        start: if first_k { self.start(at, columns.start) } else { Start::Out },
+                        start: if first_k { self.start(columns.start) } else { Start::Out },
                         next_panel,
                     };
                     tile_columns::<S, VECTORS>(simd, product, columns.len());
@@ -195,21 +195,13 @@ impl PartOfProduct<'_> {
     /// What the sums begin with.
     ///
     /// # Safety
-    /// `at` must lie in the output and `column` in its rows.
+    /// `column` must lie in the rows of the output.
     #[inline(always)]
-    unsafe fn start(&self, at: usize, column: usize) -> Start {
-        let Epilogue { bias, activation, residual } = self.product.epilogue;
-        let residual = residual.filter(|_| activation == Activation::Identity);
-        // SAFETY: `linear` has checked the lengths.
-        unsafe {
-            match (bias, residual) {
-                (None, None) => Start::Zero,
-                (Some(bias), None) => Start::Bias(bias.as_ptr().add(column)),
-                (Some(bias), Some(residual)) => {
-                    Start::BiasAndResidual(bias.as_ptr().add(column), residual.as_ptr().add(at))
-                }
-                (None, Some(residual)) => Start::Residual(residual.as_ptr().add(at)),
-            }
+    unsafe fn start(&self, column: usize) -> Start {
+        match self.product.epilogue.bias {
+            None => Start::Zero,
+            // SAFETY: `linear` has checked the length.
+            Some(bias) => Start::Bias(unsafe { bias.as_ptr().add(column) }),
         }
     }
 
@@ -220,12 +212,11 @@ impl PartOfProduct<'_> {
     #[inline(always)]
     unsafe fn finish<S: Simd>(&self, simd: S, rows: Range<usize>, columns: &Range<usize>) {
         let Product { epilogue, derivative, pre, out, .. } = self.product;
-        let activation = epilogue.activation;
-        if activation == Activation::Identity && derivative.is_none() && pre.get() == out.get() {
+        let Epilogue { activation, residual, .. } = epilogue;
+        let is_plain = activation == Activation::Identity && residual.is_none();
+        if is_plain && derivative.is_none() && pre.get() == out.get() {
             return;
         }
-        // Without an activation it is what the sums began with.
-        let residual = epilogue.residual.filter(|_| activation != Activation::Identity);
         for row in rows {
             for column in columns.clone().step_by(S::LANES) {
                 let count = S::LANES.min(columns.end - column);

@@ -48,10 +48,6 @@ pub(crate) enum Start {
     Out,
     /// A number for each column.
     Bias(*const f32),
-    /// A number for each column, plus one for each number of the tile, in rows `out_row` apart.
-    BiasAndResidual(*const f32, *const f32),
-    /// A number for each number of the tile, in rows `out_row` apart.
-    Residual(*const f32),
 }
 
 /// Calls a method for the number of vectors that a [`Tile`] has on the set `S`, known to the compiler.
@@ -177,21 +173,6 @@ unsafe fn fixed<S: Simd, const ROWS: usize, const VECTORS: usize>(simd: S, tile:
                     }
                 }
             }
-            Start::BiasAndResidual(bias, residual) => {
-                for (i, sums) in sums.iter_mut().enumerate() {
-                    for (j, sum) in sums.iter_mut().enumerate() {
-                        let residual = simd.load(residual.add(i * out_row + j * S::LANES));
-                        *sum = simd.add(simd.load(bias.add(j * S::LANES)), residual);
-                    }
-                }
-            }
-            Start::Residual(residual) => {
-                for (i, sums) in sums.iter_mut().enumerate() {
-                    for (j, sum) in sums.iter_mut().enumerate() {
-                        *sum = simd.load(residual.add(i * out_row + j * S::LANES));
-                    }
-                }
-            }
         }
         for k in 0..depth {
             let mut columns = [simd.splat(0.0); VECTORS];
@@ -256,8 +237,6 @@ unsafe fn ragged_tile<S: Simd, const VECTORS: usize>(simd: S, ragged: Tile, colu
                 Start::Zero => 0.0,
                 Start::Out => *ragged.out.add(at),
                 Start::Bias(bias) => *bias.add(column),
-                Start::BiasAndResidual(bias, residual) => *bias.add(column) + *residual.add(at),
-                Start::Residual(residual) => *residual.add(at),
             };
             i += 1;
         }
