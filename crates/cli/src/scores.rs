@@ -144,6 +144,12 @@ pub(crate) fn all<'a>(tasks: impl IntoIterator<Item = (&'a str, &'a TaskMetrics)
             let first = if i == 0 { task } else { "" };
             table.row([first.to_owned(), title(name), shown(name, value)]);
         }
+        for (width, scores) in metrics.at_widths() {
+            for (name, value) in scores {
+                let title = format!("{}, first {width}", title(name));
+                table.row([String::new(), title, shown(name, value)]);
+            }
+        }
         if metrics.raw_text().is_some() {
             table.row([String::new(), RAW_TEXT.to_owned(), raw_text_f1(Some(metrics))]);
         }

@@ -1,6 +1,9 @@
 //! `polyhead eval`: the scores of a trained model on labelled data.
 
+mod collection;
+
 use std::io::Write;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -8,31 +11,37 @@ use clap::Args;
 use polyhead_compute::Threads;
 use polyhead_files::RowFormat;
 use polyhead_model::{EmptyCell, LabelFormat, LabelMatching};
-use polyhead_train::{EvaluateOptions, evaluate};
+use polyhead_train::{EvaluateOptions, TaskMetrics, evaluate};
 use serde_json::{Map, Value, json};
 
+use self::collection::CollectionArgs;
 use crate::flags::{FieldArgs, TrainedModelArgs, open_model};
 use crate::input::unknown_suffix;
 use crate::output::print_report;
 use crate::scores;
-use crate::table::counted;
+use crate::table::{counted, thousands};
 
 const HELP: &str = "\
 Evaluates every task of the model whose field is in the file. The field of a task
 has the name of the task; --label-field names another one. Labels that the model
 does not know count as wrong. In JSON, percentages are fractions.
 
+A collection is searched with all its queries: each is compared with every document, by
+cosine, and the rankings are measured as trec_eval does. Files are those of BEIR or TREC.
+
 Examples:
   polyhead eval runs/a -i test.jsonl
   polyhead eval runs/a -i test.csv --label-field tags=sport,politics --label-matching normalized
-  polyhead eval runs/a -i test.csv --field review --label-field sentiment=stars --json";
+  polyhead eval runs/a -i test.csv --field review --label-field sentiment=stars --json
+  polyhead eval runs/a --corpus corpus.jsonl --queries queries.jsonl --qrels test.tsv --dim 128";
 
 /// Measure a trained model on labelled data
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(crate) struct EvalArgs {
     /// Labelled rows, a .jsonl, .csv or .tsv file, also .gz; may be repeated
-    #[arg(short, long, value_name = "FILE", required = true, help_heading = "Input")]
+    #[arg(short, long, value_name = "FILE", help_heading = "Input")]
+    #[arg(required_unless_present = "corpus")]
     input: Vec<PathBuf>,
 
     #[command(flatten)]
@@ -57,6 +66,13 @@ pub(crate) struct EvalArgs {
     /// [default: as in training]
     #[arg(long, value_name = "WHAT", help_heading = "Input")]
     empty: Option<EmptyCell>,
+
+    #[command(flatten)]
+    collection: CollectionArgs,
+
+    /// Compare also only the first N numbers of each vector, for similarity and retrieval
+    #[arg(long, value_name = "N,…", value_delimiter = ',', help_heading = "Vectors")]
+    dim: Vec<NonZeroUsize>,
 
     /// Evaluate only these tasks
     #[arg(long, value_name = "TASK,…", value_delimiter = ',')]
@@ -88,8 +104,18 @@ fn check_suffix(path: &Path) -> Result<()> {
 pub(crate) fn run(args: EvalArgs) -> Result<()> {
     args.input.iter().try_for_each(|path| check_suffix(path))?;
     let load = &args.model.load;
+    let collection = args.collection.read()?;
     let (folder, _) = open_model(args.model.name()?, load)?;
     folder.notices.iter().for_each(|notice| load.note(notice));
+    let widths: Vec<usize> = args.dim.iter().map(|width| width.get()).collect();
+    if let Some(collection) = collection {
+        let (flags, tasks) = (&args.collection, args.tasks.as_deref());
+        let found = flags.evaluate(&collection, folder, tasks, &widths, load)?;
+        let [queries, documents] = [collection.queries(), collection.documents()]
+            .map(|texts| thousands(texts.len() as u64));
+        let searched = format!("queries: {queries}, documents: {documents}");
+        return print_metrics(args.json, &found, &searched);
+    }
     let threads = Threads::new(load.threads.expected()).context("no worker threads")?;
     let options = EvaluateOptions {
         files: args.input,
@@ -105,19 +131,24 @@ pub(crate) fn run(args: EvalArgs) -> Result<()> {
         },
         max_length: load.max_length(),
         precision: load.precision.unwrap_or_default(),
+        widths,
     };
     let found = evaluate(&folder, &options, &threads)?;
     for warning in found.report.warnings() {
         load.note(warning.trim_start());
     }
+    let rows: usize =
+        found.report.sources.iter().flat_map(|source| &source.splits).map(|s| s.rows).sum();
+    print_metrics(args.json, &found.tasks, &counted(rows as u64, "row"))
+}
+
+/// - `measured`: what was measured on
+fn print_metrics(json: bool, found: &[(String, TaskMetrics)], measured: &str) -> Result<()> {
     let tasks: Map<String, Value> =
-        found.tasks.iter().map(|(name, metrics)| (name.clone(), json!(metrics))).collect();
-    print_report(args.json, &json!({ "tasks": tasks }), |out, _| {
-        let rows: usize =
-            found.report.sources.iter().flat_map(|source| &source.splits).map(|s| s.rows).sum();
-        writeln!(out, "{}\n", counted(rows as u64, "row"))?;
-        scores::all(found.tasks.iter().map(|(name, metrics)| (name.as_str(), metrics)))
-            .write(out, 2)
+        found.iter().map(|(name, metrics)| (name.clone(), json!(metrics))).collect();
+    print_report(json, &json!({ "tasks": tasks }), |out, _| {
+        writeln!(out, "{measured}\n")?;
+        scores::all(found.iter().map(|(name, metrics)| (name.as_str(), metrics))).write(out, 2)
     })
 }
 
@@ -137,7 +168,7 @@ mod tests {
     fn every_flag_is_read() {
         let line = "test runs/a -i a.jsonl -i b.csv --field t --tokens-field w --tasks x,y --json \
                     --label-field x=z --label-field y= --label-matching normalized --separator ; \
-                    --empty none";
+                    --empty none --dim 8,4";
         let args = Line::try_parse_from(line.split_whitespace()).unwrap().eval;
         assert_eq!(args.input, [PathBuf::from("a.jsonl"), "b.csv".into()]);
         assert_eq!(args.tasks, Some(vec!["x".into(), "y".into()]));
@@ -145,6 +176,10 @@ mod tests {
         assert!(args.json);
         assert_eq!(args.label_matching, Some(LabelMatching::Normalized));
         assert_eq!((args.separator.as_deref(), args.empty), (Some(";"), Some(EmptyCell::None)));
+        assert_eq!(args.dim.iter().map(|width| width.get()).collect::<Vec<_>>(), [8, 4]);
+        let line = "test runs/a --corpus c.jsonl --queries q.jsonl --qrels r.tsv --ignore i.txt \
+                    --query-prompt q: --document-prompt d:";
+        assert!(Line::try_parse_from(line.split_whitespace()).is_ok());
         for (name, expected) in
             [("a.jsonl", true), ("a.CSV", true), ("a.txt", false), ("-", false), ("a", false)]
         {
@@ -156,6 +191,9 @@ mod tests {
             "test runs/a -i a.csv --label-field x",
             "test runs/a -i a.csv --label-matching fuzzy",
             "test runs/a -i a.csv --empty zero",
+            "test runs/a -i a.csv --dim 0",
+            "test runs/a --corpus c.jsonl --queries q.jsonl",
+            "test runs/a -i a.csv --corpus c.jsonl --queries q.jsonl --qrels r.tsv",
         ] {
             assert!(Line::try_parse_from(line.split_whitespace()).is_err(), "{line}");
         }

@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::Args;
 use polyhead_files::{Record, RowError, RowFormat, RowReader, open_file, write_file};
-use polyhead_model::{EncodeOptions, Hit, Matrix, SentenceEncoder};
+use polyhead_model::Hit;
 use polyhead_train::{Collection, MiningRules, mine_negatives};
 use serde::Serialize;
 
 use crate::failure::usage;
-use crate::flags::{LoadArgs, ModelArgs, SearchVectorArgs};
+use crate::flags::{ModelArgs, SearchVectorArgs, vectors_of};
 use crate::table::thousands;
 
 const HELP: &str = "\
@@ -152,9 +152,9 @@ pub(crate) fn run(args: MineNegativesArgs) -> Result<()> {
     }
     let encoder = args.model.load(None)?;
     let load = &args.model.load;
-    let of_queries = encoded(&encoder, &queries.texts, &args.vector.of_query(&encoder), load)?;
+    let of_queries = vectors_of(&encoder, &queries.texts, &args.vector.of_query(&encoder), load)?;
     let of_candidates =
-        encoded(&encoder, &candidates.texts, &args.vector.of_document(&encoder), load)?;
+        vectors_of(&encoder, &candidates.texts, &args.vector.of_document(&encoder), load)?;
     let found = mine_negatives(&of_queries, &of_candidates, pairs, &answers, &args.rules());
 
     let mut lines = Vec::new();
@@ -269,18 +269,4 @@ fn text_in<'r>(record: &'r Record, field: &str) -> Result<&'r str, RowError> {
         true => Err(record.field_error(field, "expected a text, found an empty one")),
         false => Ok(text),
     }
-}
-
-fn encoded(
-    encoder: &SentenceEncoder,
-    texts: &[String],
-    options: &EncodeOptions,
-    load: &LoadArgs,
-) -> Result<Matrix> {
-    let encoded = encoder.encode_with(texts, options)?;
-    let cut = encoded.texts.iter().filter(|text| text.truncated()).count();
-    if cut > 0 {
-        load.note(&format!("{cut} of the texts cut to {} tokens", encoder.max_length()));
-    }
-    Ok(encoded.embeddings)
 }

@@ -2,8 +2,11 @@
 
 use std::num::NonZeroUsize;
 
+use anyhow::Result;
 use clap::Args;
-use polyhead_model::{EncodeOptions, OnTruncate, Prompt, SentenceEncoder};
+use polyhead_model::{EncodeOptions, Matrix, OnTruncate, Prompt, SentenceEncoder};
+
+use crate::flags::LoadArgs;
 
 /// The flags by which queries and documents become vectors.
 #[derive(Debug, Args)]
@@ -13,6 +16,14 @@ pub(crate) struct SearchVectorArgs {
     #[arg(long, value_name = "N")]
     dim: Option<NonZeroUsize>,
 
+    #[command(flatten)]
+    prompts: SearchPromptArgs,
+}
+
+/// The flags for what stands before queries and documents.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Vectors")]
+pub(crate) struct SearchPromptArgs {
     /// Put this text before each query [default: the model's prompt `query`, if it has one]
     #[arg(long, value_name = "TEXT")]
     query_prompt: Option<String>,
@@ -26,10 +37,27 @@ pub(crate) struct SearchVectorArgs {
 impl SearchVectorArgs {
     /// The options for the vector of a query.
     pub(crate) fn of_query(&self, encoder: &SentenceEncoder) -> EncodeOptions {
-        self.options(encoder, self.query_prompt.as_ref(), &["query"])
+        EncodeOptions { dim: self.dim.map(NonZeroUsize::get), ..self.prompts.of_query(encoder) }
     }
 
     /// The options for the vector of a text that is searched.
+    pub(crate) fn of_document(&self, encoder: &SentenceEncoder) -> EncodeOptions {
+        EncodeOptions { dim: self.dim.map(NonZeroUsize::get), ..self.prompts.of_document(encoder) }
+    }
+}
+
+impl SearchPromptArgs {
+    /// Returns true if a flag is given.
+    pub(crate) fn given(&self) -> bool {
+        self.query_prompt.is_some() || self.document_prompt.is_some()
+    }
+
+    /// The options for the whole vector of a query.
+    pub(crate) fn of_query(&self, encoder: &SentenceEncoder) -> EncodeOptions {
+        self.options(encoder, self.query_prompt.as_ref(), &["query"])
+    }
+
+    /// The options for the whole vector of a text that is searched.
     pub(crate) fn of_document(&self, encoder: &SentenceEncoder) -> EncodeOptions {
         self.options(encoder, self.document_prompt.as_ref(), &["document", "passage", "corpus"])
     }
@@ -49,7 +77,21 @@ impl SearchVectorArgs {
             (None, Some(name)) => Prompt::Named((*name).to_owned()),
             (None, None) => Prompt::Default,
         };
-        let dim = self.dim.map(NonZeroUsize::get);
-        EncodeOptions { normalize: None, dim, prompt, on_truncate: OnTruncate::Cut }
+        EncodeOptions { normalize: None, dim: None, prompt, on_truncate: OnTruncate::Cut }
     }
+}
+
+/// The vectors of all texts, with a remark where some were cut.
+pub(crate) fn vectors_of(
+    encoder: &SentenceEncoder,
+    texts: &[impl AsRef<str> + Sync],
+    options: &EncodeOptions,
+    load: &LoadArgs,
+) -> Result<Matrix> {
+    let encoded = encoder.encode_with(texts, options)?;
+    let cut = encoded.texts.iter().filter(|text| text.truncated()).count();
+    if cut > 0 {
+        load.note(&format!("{cut} of the texts cut to {} tokens", encoder.max_length()));
+    }
+    Ok(encoded.embeddings)
 }

@@ -78,3 +78,61 @@ fn what_cannot_be_evaluated_is_named() {
         folder.run(&[&["eval"][..], args].concat()).fails(code, words);
     }
 }
+
+#[test]
+fn a_collection_is_searched_at_every_width() {
+    let folder = Folder::with(
+        "corpus.jsonl",
+        "{\"_id\": \"d1\", \"title\": \"Pets\", \"text\": \"The cat sleeps on the sofa.\"}\n\
+         {\"_id\": \"d2\", \"text\": \"Trains to Berlin leave every hour.\"}\n\
+         {\"_id\": \"d3\", \"text\": \"A recipe for tomato soup.\"}\n",
+    );
+    let queries = "{\"_id\": \"q1\", \"text\": \"railway connections\"}\n\
+                   {\"_id\": \"q2\", \"text\": \"where the cat sleeps\"}\n";
+    fs::write(folder.path("queries.jsonl"), queries).unwrap();
+    fs::write(folder.path("qrels.tsv"), "query-id\tcorpus-id\tscore\nq1\td2\t1\nq2\td3\t2\n")
+        .unwrap();
+    let files = ["--corpus", "corpus.jsonl", "--queries", "queries.jsonl", "--qrels", "qrels.tsv"];
+    let eval = |model: &str, args: &[&str]| -> Value {
+        let run = folder.run(&[&["eval", model, "--json"], &files[..], args].concat()).ok();
+        serde_json::from_str(&run.out).unwrap()
+    };
+    // What `search` finds is what is measured: the answer of the second query by its rank.
+    let text = "{\"_id\": \"d1\", \"text\": \"Pets The cat sleeps on the sofa.\"}\n";
+    let others = fs::read_to_string(folder.path("corpus.jsonl")).unwrap();
+    let others: Vec<&str> = others.lines().skip(1).collect();
+    fs::write(folder.path("joined.jsonl"), format!("{text}{}\n", others.join("\n"))).unwrap();
+    let search = ["search", "-i", "joined.jsonl", "where the cat sleeps", "-q"];
+    let hits = folder.run(&search).ok().json_lines();
+    let rank = hits.iter().position(|hit| hit["id"] == "d3").unwrap() + 1;
+    assert!(rank > 1);
+    let found = eval("builtin", &["--dim", "384,64"]);
+    let metrics = &found["tasks"]["retrieval"];
+    assert_eq!(metrics["mrr@10"], (1.0 + 1.0 / rank as f64) / 2.0, "{found}");
+    assert_eq!((&metrics["queries"], &metrics["recall@10"]), (&2.into(), &1.0.into()));
+    let widths = metrics["widths"].as_array().unwrap();
+    assert_eq!(
+        (widths.len(), &widths[0]["width"], &widths[0]["recall@100"]),
+        (1, &64.into(), &1.0.into())
+    );
+    // Left out for its query, the nearest document is not before the answer.
+    fs::write(folder.path("ignore.txt"), "q2 d1\n").unwrap();
+    let others = eval("builtin", &["--ignore", "ignore.txt"]);
+    let rank = rank - 1;
+    assert_eq!(others["tasks"]["retrieval"]["mrr@10"], (1.0 + 1.0 / rank as f64) / 2.0);
+
+    let table = folder.run(&[&["eval", "builtin"], &files[..], &["--dim", "64"]].concat()).ok().out;
+    for word in ["queries: 2, documents: 3", "nDCG@10, first 64"] {
+        assert!(table.contains(word), "expected `{word}` in: {table}");
+    }
+    for (args, expected) in [
+        (&["--dim", "385"][..], "--dim: expected widths of 1 to 384, found 385"),
+        (&["--tasks", "topic"], "task `topic`: expected a retrieval task"),
+        (&["--ignore", "queries.jsonl"], "queries.jsonl: line 1: no field `query-id`"),
+    ] {
+        let run = folder.run(&[&["eval", "builtin"], &files[..], args].concat());
+        assert!(run.code != 0 && run.err.contains(expected), "{}", run.err);
+    }
+    let run = folder.run(&["eval", "builtin", "-i", "a.jsonl", "--query-prompt", "q:"]);
+    assert!(run.code == 2 && run.err.contains("add --corpus FILE"), "{}", run.err);
+}

@@ -29,6 +29,15 @@ impl Matrix {
     pub fn row(&self, i: usize) -> &[f32] {
         &self.values[i * self.columns..(i + 1) * self.columns]
     }
+    /// The matrix of the first `columns` numbers of each row.
+    ///
+    /// # Panics
+    /// If rows have fewer numbers.
+    pub fn first_columns(&self, columns: usize) -> Self {
+        assert!(columns <= self.columns, "{columns} of {} columns", self.columns);
+        let values = (0..self.rows).flat_map(|row| &self.row(row)[..columns]);
+        Self::new(self.rows, columns, values.copied().collect())
+    }
     /// All values, row after row.
     pub fn as_slice(&self) -> &[f32] {
         &self.values

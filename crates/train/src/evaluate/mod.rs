@@ -45,6 +45,8 @@ pub struct EvaluateOptions {
     pub max_length: Option<usize>,
     /// Precision of the encoder's products.
     pub precision: Precision,
+    /// Further widths at which vectors are compared, by similarity and retrieval.
+    pub widths: Vec<usize>,
 }
 
 /// The result of [`evaluate`].
@@ -111,6 +113,11 @@ pub fn evaluate(
     let heads: Vec<_> = requested.iter().map(|(head, _)| folder.heads[*head].clone()).collect();
     let specs: Vec<HeadSpec> = heads.iter().map(|head| head.spec.clone()).collect();
     let network = Network::new(folder, &heads, &NetworkOptions::default(), threads)?;
+    let most = network.head_dims().embedding;
+    if let Some(width) = options.widths.iter().find(|width| !(1..=most).contains(*width)) {
+        let message = format!("expected widths of 1 to {most}, found {width}");
+        return Err(Error::new(ErrorKind::Config, message));
+    }
     let active: Vec<bool> = split.labels.iter().map(|labels| labels.labelled() > 0).collect();
     let nothing = vec![false; network.store().entries().len()];
     let depth = network.depth(&TrainableLayout::new(network.store(), &nothing), &active);
@@ -127,7 +134,8 @@ pub fn evaluate(
     };
     let mut pass = Pass::default();
     let answers = Answers::of(&network, threads, split, &questions, None, &mut pass)?;
-    let objectives: Vec<Objective> = specs.iter().map(Objective::of_head).collect();
+    let mut objectives: Vec<Objective> = specs.iter().map(Objective::of_head).collect();
+    objectives.iter_mut().for_each(|objective| objective.compare_at(options.widths.clone()));
     let mut found = answers.score(split, &specs, &objectives);
     for (task, metrics) in found.iter_mut().enumerate() {
         let Some(TaskMetrics::Tokens(metrics)) = metrics else { continue };

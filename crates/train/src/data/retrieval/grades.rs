@@ -28,6 +28,16 @@ pub(super) struct GradeRow {
 /// Reads all grades of a file: JSON Lines and CSV by the names of their fields, all else as columns
 /// that tabs or blanks separate.
 pub(super) fn read_grades(path: &Path) -> Result<Vec<GradeRow>, Error> {
+    read_rows(path, &NAMES)
+}
+
+/// Reads pairs of query and document in the same forms; their grades are 0.
+pub(super) fn read_left_out(path: &Path) -> Result<Vec<GradeRow>, Error> {
+    read_rows(path, &NAMES[..2])
+}
+
+/// - `names`: names of the columns to read
+fn read_rows(path: &Path, names: &[&[&str]]) -> Result<Vec<GradeRow>, Error> {
     let named = RowFormat::from_path(path)
         .filter(|format| matches!(format, RowFormat::JsonLines | RowFormat::Csv));
     let source = BufReader::new(open(path)?);
@@ -37,19 +47,19 @@ pub(super) fn read_grades(path: &Path) -> Result<Vec<GradeRow>, Error> {
     let mut rows = Vec::new();
     for record in reader {
         let row = record.and_then(|record| match named {
-            Some(_) => named_row(&record).map(Some),
-            None => column_row(&record, &mut columns),
+            Some(_) => named_row(&record, names).map(Some),
+            None => column_row(&record, names, &mut columns),
         });
         rows.extend(row.map_err(in_file)?);
     }
     Ok(rows)
 }
 
-fn named_row(record: &Record) -> Result<GradeRow, RowError> {
-    let mut values = Vec::with_capacity(3);
-    for names in NAMES {
+fn named_row(record: &Record, columns: &[&[&str]]) -> Result<GradeRow, RowError> {
+    let mut values = Vec::with_capacity(columns.len());
+    for names in columns {
         let mut value = None;
-        for name in names {
+        for name in *names {
             if let Some(cell) = record.field(name)? {
                 let read = id_in(cell);
                 value = Some(read.map_err(|message| record.field_error(name, &message))?);
@@ -61,15 +71,17 @@ fn named_row(record: &Record) -> Result<GradeRow, RowError> {
             record.error(format!("no field {}; the row has {found}", quoted(names[0])))
         })?);
     }
-    row_of(record, &values[0], &values[1], &values[2])
+    row_of(record, &values)
 }
 
 /// A line of columns; `None` for a header or a blank line.
 ///
-/// - `columns`: the columns of query, document and grade, once a line has shown them
+/// - `names`: names of the columns to read
+/// - `columns`: their places, once a line has shown them
 fn column_row(
     record: &Record,
-    columns: &mut Option<[usize; 3]>,
+    names: &[&[&str]],
+    columns: &mut Option<Vec<usize>>,
 ) -> Result<Option<GradeRow>, RowError> {
     let text = record.text("text")?.unwrap_or_default();
     if text.trim().is_empty() {
@@ -79,49 +91,50 @@ fn column_row(
         true => text.split('\t').map(str::trim).collect(),
         false => text.split_whitespace().collect(),
     };
-    let [query, document, grade] = match columns {
-        Some(columns) => *columns,
+    let places = match columns {
+        Some(places) => places,
         None => {
-            let header = header_columns(&cells);
-            let found = header.or(match cells.len() {
-                3 => Some([0, 1, 2]),
+            let header = header_columns(&cells, names);
+            let is_header = header.is_some();
+            let found = header.or(match (cells.len(), names.len()) {
+                (3, 3) => Some(vec![0, 1, 2]),
                 // TREC: query, iteration, document, grade.
-                4 => Some([0, 2, 3]),
+                (4, 3) => Some(vec![0, 2, 3]),
+                (2, 2) => Some(vec![0, 1]),
                 _ => None,
             });
-            *columns = found;
-            match (found, header) {
-                (Some(_), Some(_)) => return Ok(None),
-                (Some(found), None) => found,
-                (None, _) => return Err(column_count(record, &cells)),
+            let places = columns.insert(found.ok_or_else(|| column_count(record, names, &cells))?);
+            if is_header {
+                return Ok(None);
             }
+            places
         }
     };
-    match (cells.get(query), cells.get(document), cells.get(grade)) {
-        (Some(query), Some(document), Some(grade)) => {
-            row_of(record, query, document, grade).map(Some)
-        }
-        _ => Err(column_count(record, &cells)),
-    }
+    let values: Option<Vec<&str>> = places.iter().map(|at| cells.get(*at).copied()).collect();
+    row_of(record, &values.ok_or_else(|| column_count(record, names, &cells))?).map(Some)
 }
 
-fn column_count(record: &Record, cells: &[&str]) -> RowError {
+fn column_count(record: &Record, names: &[&[&str]], cells: &[&str]) -> RowError {
     let found = cells.len();
-    record.error(format!(
-        "expected 3 columns, query, document and grade, or the 4 of TREC, found {found}"
-    ))
+    let expected = match names.len() {
+        2 => "2 columns, query and document",
+        _ => "3 columns, query, document and grade, or the 4 of TREC",
+    };
+    record.error(format!("expected {expected}, found {found}"))
 }
 
-/// The columns of query, document and grade, if the cells are their names.
-fn header_columns(cells: &[&str]) -> Option<[usize; 3]> {
-    let column = |names: &[&str]| {
+/// The places of columns with these names, if the cells are names.
+fn header_columns(cells: &[&str], names: &[&[&str]]) -> Option<Vec<usize>> {
+    let column = |names: &&[&str]| {
         cells.iter().position(|cell| names.iter().any(|name| cell.eq_ignore_ascii_case(name)))
     };
-    let [Some(query), Some(document), Some(grade)] = NAMES.map(column) else { return None };
-    Some([query, document, grade])
+    names.iter().map(column).collect()
 }
 
-fn row_of(record: &Record, query: &str, document: &str, grade: &str) -> Result<GradeRow, RowError> {
+/// - `values`: query, document and, unless it is 0, grade
+fn row_of(record: &Record, values: &[impl AsRef<str>]) -> Result<GradeRow, RowError> {
+    let value = |at: usize| values.get(at).map_or("0", |value| value.as_ref());
+    let [query, document, grade] = [0, 1, 2].map(value);
     let whole = || grade.parse::<f64>().ok().filter(|value| value.fract() == 0.0);
     let in_range = |value: f64| value.abs() <= f64::from(i32::MAX);
     let value = grade.parse().ok().or_else(|| whole().filter(|v| in_range(*v)).map(|v| v as i32));

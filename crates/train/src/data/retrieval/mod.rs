@@ -6,12 +6,12 @@ mod judge;
 mod mine;
 mod texts;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use polyhead_files::quoted;
 
-use self::grades::{GradeRow, read_grades};
+use self::grades::{GradeRow, read_grades, read_left_out};
 pub use self::mine::{MiningRules, mine_negatives};
 pub use self::texts::IdentifiedText;
 use self::texts::read_texts;
@@ -23,6 +23,8 @@ pub struct Collection {
     documents: Vec<IdentifiedText>,
     queries: Vec<IdentifiedText>,
     grades: Vec<Vec<(usize, i32)>>,
+    /// The documents that are left out for each query.
+    left_out: Vec<HashSet<usize>>,
     without_grades: usize,
 }
 
@@ -75,7 +77,52 @@ impl Collection {
         let count = all_queries.len();
         let (queries, grades): (Vec<_>, Vec<_>) =
             all_queries.into_iter().zip(grades).filter(|(_, grades)| !grades.is_empty()).unzip();
-        Ok(Self { without_grades: count - queries.len(), documents, queries, grades })
+        Ok(Self {
+            without_grades: count - queries.len(),
+            left_out: vec![HashSet::new(); queries.len()],
+            documents,
+            queries,
+            grades,
+        })
+    }
+
+    /// Leaves documents out for some queries, as if they were not in the corpus: such as the document
+    /// that a question was taken from. A grade of such a pair is forgotten.
+    ///
+    /// - `path`: lines of query and document with a header or without one, or JSON Lines or CSV;
+    ///   queries without grades are passed over
+    ///
+    /// # Errors
+    /// `Io` if the file cannot be read; `Data` with file and line if a row has no ids, a document is
+    /// not there, or no row is about a query of the collection.
+    pub fn leave_out(&mut self, path: &Path) -> Result<(), Error> {
+        let rows = read_left_out(path)?;
+        let (documents, queries) = (index_of(&self.documents), index_of(&self.queries));
+        let mut found = 0;
+        for row in &rows {
+            let Some(query) = queries.get(&row.query[..]) else { continue };
+            let Some(document) = documents.get(&row.document[..]) else {
+                let id = quoted(&row.document);
+                let message = format!("line {}: document {id} is not in the corpus", row.line);
+                return Err(in_file(path, message));
+            };
+            self.grades[*query].retain(|(graded, _)| graded != document);
+            self.left_out[*query].insert(*document);
+            found += 1;
+        }
+        if found == 0 {
+            let expected = "expected pairs of a query with grades and a document, found none";
+            return Err(in_file(path, expected.to_owned()));
+        }
+        Ok(())
+    }
+
+    /// The documents that are left out for a query.
+    ///
+    /// # Panics
+    /// If there is no such query.
+    pub fn left_out(&self, query: usize) -> &HashSet<usize> {
+        &self.left_out[query]
     }
 
     /// The documents in descending order of their ids' bytes: searched in this order, documents with

@@ -145,7 +145,49 @@ fn search_over_a_collection_is_judged() {
     // d2, d10 and d1; the second query is as near to d10 as to d2, which comes first.
     let documents = Matrix::new(3, 2, vec![1.0, 1.0, 1.0, 1.0, 0.0, 1.0]);
     let queries = Matrix::new(2, 2, vec![0.0, 2.0, 1.0, 1.0]);
-    let metrics = collection.judge(&queries, &documents).unwrap();
+    let metrics = collection.judge(&queries, &documents, &[1]).unwrap();
     assert_eq!((metrics.ndcg_10, metrics.map, metrics.recall_10), (1.0, 1.0, 1.0));
     assert_eq!((metrics.queries, metrics.without_relevant), (2, 0));
+    // The first numbers alone: d1 and the first query are zeros there, so all cosines are equal.
+    let short = &metrics.widths[0];
+    assert_eq!((short.width, short.metrics.mrr_10), (1, (1.0 / 3.0 + 1.0) / 2.0));
+}
+
+#[test]
+fn documents_are_left_out_for_a_query_alone() {
+    let files = Files::new();
+    let mut collection = files.with_qrels("test.tsv", QRELS).unwrap();
+    let documents = Matrix::new(3, 2, vec![1.0, 1.0, 1.0, 0.9, 0.0, 1.0]);
+    let queries = Matrix::new(2, 2, vec![1.0, 1.0, 1.0, 1.0]);
+    let ranks =
+        |collection: &Collection| collection.judge(&queries, &documents, &[]).unwrap().mrr_10;
+    assert_eq!(ranks(&collection), (1.0 / 3.0 + 1.0) / 2.0);
+    for (name, content) in [
+        (
+            "ignore.jsonl",
+            "{\"query\": \"7\", \"doc\": \"d2\"}\n{\"query\": \"q3\", \"doc\": \"d1\"}\n",
+        ),
+        ("ignore.txt", "7 d2\n"),
+        ("ignore.csv", "query,doc\n7,d2\n"),
+    ] {
+        collection = files.with_qrels("test.tsv", QRELS).unwrap();
+        fs::write(files.path(name), content).unwrap();
+        collection.leave_out(&files.path(name)).unwrap();
+        assert_eq!(ranks(&collection), (1.0 / 2.0 + 1.0) / 2.0, "{name}");
+        assert!(collection.left_out(0).contains(&0) && collection.left_out(1).is_empty());
+    }
+    for (content, expected) in [
+        ("7 d3\n", "line 1: document `d3` is not in the corpus"),
+        ("x d1\n", "expected pairs of a query with grades and a document, found none"),
+        ("7 d1 0\n", "line 1: expected 2 columns, query and document, found 3"),
+    ] {
+        fs::write(files.path("wrong.txt"), content).unwrap();
+        let error = collection.leave_out(&files.path("wrong.txt")).unwrap_err().to_string();
+        assert!(error.ends_with(expected), "{error}");
+    }
+    // A relevant document that is left out is not waited for.
+    fs::write(files.path("ignore.txt"), "q2 d2\n").unwrap();
+    collection.leave_out(&files.path("ignore.txt")).unwrap();
+    assert_eq!(collection.grades(1), [(1, 0)]);
+    assert_eq!(collection.judge(&queries, &documents, &[]).unwrap().without_relevant, 1);
 }

@@ -74,7 +74,7 @@ pub use multi_label::{MultiLabelCounter, MultiLabelMetrics};
 pub use ordinal::{OrdinalCounter, OrdinalMetrics};
 pub use pairs::{PairCounter, PairMetrics};
 pub use regression::{RegressionCounter, RegressionMetrics, pearson, spearman};
-pub use retrieval::{RETRIEVED_RANKS, RetrievalCounter, RetrievalMetrics};
+pub use retrieval::{RETRIEVED_RANKS, RetrievalAtWidth, RetrievalCounter, RetrievalMetrics};
 pub use running::RunningAccuracy;
 pub use similarity::{SimilarityAtWidth, SimilarityCounter, SimilarityMetrics};
 pub(crate) use tokens::counted_spans;
@@ -147,6 +147,26 @@ impl TaskMetrics {
             Self::Tokens(metrics) => metrics.get(name),
             Self::Retrieval(metrics) => metrics.get(name),
             Self::Similarity(metrics) => metrics.get(name),
+        }
+    }
+
+    /// The scores by name at each further width of the vectors, of kinds that compare vectors.
+    pub fn at_widths(&self) -> Vec<(usize, Vec<(&'static str, Option<f64>)>)> {
+        match self {
+            Self::Retrieval(metrics) => {
+                let of = |at: &RetrievalAtWidth| {
+                    let score = |name: &&'static str| (*name, at.metrics.get(name));
+                    (at.width, RetrievalMetrics::NAMES.iter().map(score).collect())
+                };
+                metrics.widths.iter().map(of).collect()
+            }
+            Self::Similarity(metrics) => {
+                let of = |at: &SimilarityAtWidth| {
+                    (at.width, vec![("pearson", at.pearson), ("spearman", at.spearman)])
+                };
+                metrics.widths.iter().map(of).collect()
+            }
+            _ => Vec::new(),
         }
     }
 

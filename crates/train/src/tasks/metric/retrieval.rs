@@ -43,6 +43,19 @@ pub struct RetrievalMetrics {
     /// Queries without a relevant document, which no ranking could answer: they are not counted.
     #[serde(default, skip_serializing_if = "super::is_zero")]
     pub without_relevant: u64,
+    /// The same at each further width of the vectors; empty where there is none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub widths: Vec<RetrievalAtWidth>,
+}
+
+/// Metrics of rankings by shortened vectors.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RetrievalAtWidth {
+    /// Numbers of each vector that are compared: its first ones.
+    pub width: usize,
+    /// The metrics; they have no further widths.
+    #[serde(flatten)]
+    pub metrics: RetrievalMetrics,
 }
 
 impl RetrievalCounter {
@@ -96,11 +109,27 @@ impl RetrievalCounter {
             recall_100: mean(self.recall_100),
             queries: self.queries,
             without_relevant: self.without_relevant,
+            widths: Vec::new(),
         })
     }
 }
 
 impl RetrievalMetrics {
+    /// The metrics at the first of several widths, with those of the others.
+    ///
+    /// - `widths`: the widths, the whole vector first
+    /// - `metrics`: gives those of a width; `None` if there is nothing to measure
+    pub(crate) fn at_widths(
+        widths: impl IntoIterator<Item = usize>,
+        mut metrics: impl FnMut(usize) -> Option<Self>,
+    ) -> Option<Self> {
+        let mut widths = widths.into_iter();
+        let mut whole = metrics(widths.next()?)?;
+        let shorter = |width| Some(RetrievalAtWidth { width, metrics: metrics(width)? });
+        whole.widths = widths.filter_map(shorter).collect();
+        Some(whole)
+    }
+
     /// Names of the scores, in the order of the JSON.
     pub const NAMES: &[&str] = &["ndcg@10", "mrr@10", "map", "recall@10", "recall@100"];
 
@@ -169,5 +198,13 @@ mod tests {
             assert_eq!((metrics.get(name), json[name].as_f64()), (Some(0.0), Some(0.0)), "{name}");
         }
         assert_eq!(serde_json::from_value::<RetrievalMetrics>(json).unwrap(), metrics);
+        let at = |width: usize| counted(&[(&[i32::from(width > 1), 1][..], &[1])]);
+        let metrics = RetrievalMetrics::at_widths([3, 2, 1], at).unwrap();
+        let mrr = |width: &RetrievalAtWidth| (width.width, width.metrics.mrr_10);
+        assert_eq!(metrics.widths.iter().map(mrr).collect::<Vec<_>>(), [(2, 1.0), (1, 0.5)]);
+        let json = serde_json::to_value(&metrics).unwrap();
+        assert_eq!((&json["mrr@10"], &json["widths"][1]["mrr@10"]), (&1.0.into(), &0.5.into()));
+        let read: super::super::TaskMetrics = serde_json::from_value(json).unwrap();
+        assert_eq!(read, super::super::TaskMetrics::Retrieval(metrics));
     }
 }
