@@ -155,6 +155,12 @@ fn runs_that_compare_vectors_have_one_result_too() {
     assert_eq!(kinds[3..], ["similarity", "retrieval"]);
     assert_eq!(folder.input, None, "texts are read one by one");
     let log = fs::read_to_string(place.path("whole/metrics.jsonl")).unwrap();
+    // Vectors can be compared before they are trained; the new heads cannot answer.
+    let report = fs::read_to_string(place.path("whole/report.json")).unwrap();
+    let report: Value = serde_json::from_str(&report).unwrap();
+    let before = |task: usize| &report["tasks"][task]["before"];
+    assert!(before(0).is_null() && before(3)["spearman"].is_f64(), "{report}");
+    assert!(before(4)["ndcg@10"].is_f64(), "{report}");
     let last = log.lines().rev().find(|line| line.contains("\"final\"")).unwrap();
     let last: Value = serde_json::from_str(last).unwrap();
     for path in

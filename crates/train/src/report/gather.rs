@@ -149,7 +149,7 @@ impl Run<'_> {
         let spec = self.learner.network.head_spec(task);
         let found = &summary.tasks[task];
         let mut remarks = Vec::new();
-        if self.plan.known[task] {
+        if self.plan.known[task] && !settings.kind.compares() {
             remarks.push("starts from the head of the starting model".to_owned());
         }
         if self.learner.objectives[task].distills {

@@ -210,7 +210,7 @@ pub struct TaskResult {
     pub remarks: Vec<String>,
     /// Labels or tags in the order of the logits; none for regression.
     pub labels: Vec<String>,
-    /// Metrics of the starting model on dev, if it had the head.
+    /// Metrics of the starting model on dev, if it answers the task.
     pub before: Option<TaskMetrics>,
     /// Metrics of the trained model on dev.
     pub dev: Option<TaskMetrics>,

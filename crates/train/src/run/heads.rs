@@ -75,7 +75,8 @@ pub(super) fn heads(
             );
             return Err(Error::new(ErrorKind::Config, message));
         }
-        known.push(start.is_some());
+        // A head without weights answers before it is trained.
+        known.push(start.is_some() || task.kind.compares());
         heads.push(match start {
             Some(head) => start_from(head, spec, task)?,
             None => HeadWeights::random(spec, &site, config.seed),

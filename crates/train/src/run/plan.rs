@@ -33,7 +33,8 @@ pub struct RunPlan {
     pub report: DataReport,
     /// The loss of each task.
     pub objectives: Vec<Objective>,
-    /// For each task, true if the starting model has its head.
+    /// For each task, true if the starting model answers it: it has the task's head, or that head has no
+    /// weights.
     pub known: Vec<bool>,
     /// The rows of each step.
     pub sampler: BatchSampler,
