@@ -28,9 +28,9 @@ mod tensorboard;
 pub use config::{
     AfterRun, BelowOne, CheckpointSettings, ClassWeights, DataFiles, Difference, EncoderFiles,
     EncoderSettings, Factor, FreezePhase, Keep, Key, KeyAlias, Moment, NonNegative, OutputSettings,
-    Positive, PositiveCount, PositiveSize, Recipe, RunConfig, SamplerKind, SamplerSettings,
-    ScheduleKind, Share, Size, TaskSettings, TrainSettings, WordRule, WrittenKeys, config_keys,
-    key_alias,
+    PairReading, Positive, PositiveCount, PositiveSize, Recipe, RunConfig, SamplerKind,
+    SamplerSettings, ScheduleKind, Share, Size, TaskSettings, TrainSettings, WordRule, WrittenKeys,
+    config_keys, key_alias,
 };
 pub use data::{
     BrokenTag, BrokenTags, Collection, ConfigDraft, Conflicts, DataFile, DataFinding, DataReport,

@@ -164,6 +164,7 @@ fn task(name: &str, kind: TaskKind) -> TaskFields {
         range: None,
         words: None,
         start_words: None,
+        pair: None,
         files: None,
         may_lack_labels: false,
     }

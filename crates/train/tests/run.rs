@@ -102,7 +102,8 @@ fn one_result_on_any_threads_and_however_often_it_was_stopped() {
     }
 }
 
-/// Heads, similarity and retrieval in turns, each step in three parts.
+/// Heads, similarity with a head that reads the same pairs, and retrieval in turns, each step in three
+/// parts.
 #[test]
 fn runs_that_compare_vectors_have_one_result_too() {
     let place = Place::new();
@@ -110,8 +111,9 @@ fn runs_that_compare_vectors_have_one_result_too() {
     let rows = |row: &dyn Fn(usize) -> Value| -> String {
         (0..24).map(|i| format!("{}\n", row(i))).collect()
     };
-    let pairs =
-        rows(&|i| json!({"a": text(i), "b": text(i * 5 + 1), "alike": (i % 6) as f64 / 2.0}));
+    let pairs = rows(
+        &|i| json!({"a": text(i), "b": text(i * 5 + 1), "alike": (i % 6) as f64 / 2.0, "far": i % 6 < 3}),
+    );
     let queries = rows(&|i| match i % 3 {
         0 => json!({"a": text(i), "b": text(i + 1)}),
         1 => json!({"a": text(i), "b": text(i + 1), "not": text(i + 2)}),
@@ -133,6 +135,14 @@ fn runs_that_compare_vectors_have_one_result_too() {
         dev = "queries.jsonl"
         text = ["a", "b", "not"]
         symmetric = true
+        [[task]]
+        name = "far"
+        kind = "classification"
+        train = "pairs.jsonl"
+        dev = "pairs.jsonl"
+        text = ["a", "b"]
+        pair = "separate"
+        pair_product = true
         "#;
     let mut config = place.config(more);
     config.train.max_steps = 30;
@@ -152,7 +162,7 @@ fn runs_that_compare_vectors_have_one_result_too() {
     // The encoder that they train is read without them.
     let folder = ModelFolder::open(&place.path("whole/model")).unwrap();
     let kinds: Vec<&str> = folder.heads.iter().map(|head| head.spec.kind.name()).collect();
-    assert_eq!(kinds[3..], ["similarity", "retrieval"]);
+    assert_eq!(kinds[3..], ["similarity", "retrieval", "classification"]);
     assert_eq!(folder.input, None, "texts are read one by one");
     let log = fs::read_to_string(place.path("whole/metrics.jsonl")).unwrap();
     // Vectors can be compared before they are trained; the new heads cannot answer.
@@ -163,9 +173,12 @@ fn runs_that_compare_vectors_have_one_result_too() {
     assert!(before(4)["ndcg@10"].is_f64(), "{report}");
     let last = log.lines().rev().find(|line| line.contains("\"final\"")).unwrap();
     let last: Value = serde_json::from_str(last).unwrap();
-    for path in
-        ["/final/dev/alike/spearman", "/final/dev/answers/ndcg@10", "/final/dev/topic/accuracy"]
-    {
+    for path in [
+        "/final/dev/alike/spearman",
+        "/final/dev/answers/ndcg@10",
+        "/final/dev/topic/accuracy",
+        "/final/dev/far/accuracy",
+    ] {
         assert!(last.pointer(path).and_then(Value::as_f64).is_some(), "{path} in {last}");
     }
 }

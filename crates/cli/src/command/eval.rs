@@ -137,8 +137,9 @@ pub(crate) fn run(args: EvalArgs) -> Result<()> {
     for warning in found.report.warnings() {
         load.note(warning.trim_start());
     }
-    let rows: usize =
-        found.report.sources.iter().flat_map(|source| &source.splits).map(|s| s.rows).sum();
+    // Tasks that read pairs in another way have a source of their own, of the same rows.
+    let source = found.report.sources.first();
+    let rows: usize = source.iter().flat_map(|source| &source.splits).map(|s| s.rows).sum();
     print_metrics(args.json, &found.tasks, &counted(rows as u64, "row"))
 }
 

@@ -2,6 +2,7 @@
 
 mod label_format;
 mod number_range;
+mod pair_features;
 mod spec;
 mod target;
 mod kinds;
@@ -15,6 +16,7 @@ pub(crate) use kinds::{
 };
 pub use label_format::{EmptyCell, LabelFormat, LabelMatching};
 pub use number_range::NumberRange;
+pub(crate) use pair_features::{pair_features, pair_features_backward};
 pub(crate) use spec::check_heads;
 pub use spec::{
     HeadInput, HeadLayer, HeadSpec, HiddenForm, HiddenNorm, PairForm, RESERVED_TASK_NAME,

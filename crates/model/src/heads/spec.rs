@@ -6,6 +6,7 @@ use polyhead_compute::Activation;
 use polyhead_text::{TagScheme, Truncation, WordSplit};
 
 use crate::error::{Error, ErrorKind, excerpt};
+use crate::heads::pair_features::pair_vectors;
 use crate::heads::{LabelFormat, NumberRange, TargetScale, TaskKind, logistic};
 use crate::modules::{PoolingMode, PoolingSpec};
 
@@ -65,6 +66,12 @@ pub enum PairForm {
     /// Both texts are one sequence, as cross-encoders read them; pairs that are too long are cut by
     /// this rule.
     Joint(Truncation),
+    /// Each text is a sequence of its own, with the vectors `u` and `v`, and the head reads
+    /// `[u, v, |u − v|]` (Reimers and Gurevych, 2019, "Sentence-BERT", section 3).
+    Separate {
+        /// True if it reads `u · v`, element by element, behind them.
+        product: bool,
+    },
 }
 
 impl PairForm {
@@ -72,13 +79,23 @@ impl PairForm {
     pub fn name(self) -> &'static str {
         match self {
             Self::Joint(_) => "joint",
+            Self::Separate { .. } => "separate",
         }
     }
 
-    /// The text of a pair that loses tokens in training.
-    pub fn truncation(self) -> Truncation {
+    /// The text of a joint pair that loses tokens in training; `None` if each text is cut alone.
+    pub fn truncation(self) -> Option<Truncation> {
         match self {
-            Self::Joint(truncation) => truncation,
+            Self::Joint(truncation) => Some(truncation),
+            Self::Separate { .. } => None,
+        }
+    }
+
+    /// Width of what the head reads, in widths of a vector.
+    pub(crate) fn vectors(self) -> usize {
+        match self {
+            Self::Joint(_) => 1,
+            Self::Separate { product } => pair_vectors(product),
         }
     }
 }
@@ -177,10 +194,23 @@ impl HeadSpec {
         self.kind.has_labels() && self.outputs() == self.labels.len()
     }
 
-    /// Returns true if the answer is a score of two texts that the head reads together, as that of a
-    /// cross-encoder.
+    /// Returns true if the answer is a score of two texts, as that of a cross-encoder.
     pub fn scores_pairs(&self) -> bool {
-        matches!(self.pair, Some(PairForm::Joint(_))) && !self.kind.has_labels()
+        self.pair.is_some() && !self.kind.has_labels() && !self.kind.compares()
+    }
+
+    /// Returns true if the head reads the vectors of two texts that are a sequence each.
+    pub fn reads_two_vectors(&self) -> bool {
+        self.pair_product().is_some()
+    }
+
+    /// For a head that [reads two vectors](Self::reads_two_vectors), true if it reads their product
+    /// as well.
+    pub(crate) fn pair_product(&self) -> Option<bool> {
+        match self.pair? {
+            PairForm::Separate { product } => Some(product),
+            PairForm::Joint(_) => None,
+        }
     }
 
     /// Returns true if the head reads the final sentence vector.
@@ -229,6 +259,11 @@ pub(crate) fn check_heads<'a>(heads: impl Iterator<Item = &'a HeadSpec>) -> Resu
         }
         check_labels(head).map_err(in_task)?;
         check_numbers(head).map_err(in_task)?;
+        if head.reads_two_vectors() && (head.kind.reads_words() || head.kind.compares()) {
+            let problem =
+                format!("pair: expected none or joint for kind {}, found separate", head.kind);
+            return Err(in_task(problem));
+        }
     }
     Ok(())
 }

@@ -8,7 +8,9 @@ use polyhead_compute::{Activation, Cpu, Random};
 use crate::encoder::{EncoderConfig, PackedLinear};
 use crate::error::{Error, ErrorKind, fail};
 use crate::heads::kinds::soft_max;
-use crate::heads::spec::{HeadInput, HeadLayer, HeadSpec, HiddenForm, HiddenNorm, check_heads};
+use crate::heads::spec::{
+    HeadInput, HeadLayer, HeadSpec, HiddenForm, HiddenNorm, PairForm, check_heads,
+};
 use crate::modules::{Module, output_width};
 
 /// The weights of a head, row-major.
@@ -63,8 +65,13 @@ impl HeadDims {
 pub(crate) const INITIAL_DEVIATION: f32 = 0.02;
 
 impl HeadSpec {
-    /// Width of the vectors that the head reads.
+    /// Width of what the head reads: a vector, or what it makes of the two vectors of a pair.
     pub fn inputs(&self, site: &HeadDims) -> usize {
+        self.pair.map_or(1, PairForm::vectors) * self.vector_width(site)
+    }
+
+    /// Width of the vector of a sequence or a word that the head reads.
+    fn vector_width(&self, site: &HeadDims) -> usize {
         match self.input {
             _ if self.kind.reads_words() => site.hidden_size,
             HeadInput::Embedding => site.embedding,

@@ -20,11 +20,12 @@ pub struct Predictions {
 /// Everything that was requested about one text.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TextAnswer {
-    /// Token counts before and after cutting. If none is kept, heads read a vector of zeros.
+    /// Token counts before and after cutting, of all sequences that were read of the text. If none
+    /// is kept, heads read a vector of zeros.
     pub tokens: TextTokens,
     /// One answer for each requested task, in the order of the model.
     pub tasks: Vec<TaskAnswer>,
-    /// The sentence vector, if it was requested.
+    /// The sentence vector, if it was requested; of a pair that of both texts in one sequence.
     pub vector: Option<Vec<f32>>,
     /// `[kept tokens, D]`: the last hidden state of every token, if it was requested.
     pub token_vectors: Option<Matrix>,

@@ -2,6 +2,7 @@
 
 mod multi_task;
 mod request;
+mod sequences;
 mod pass;
 mod answers;
 mod cross_encoder;

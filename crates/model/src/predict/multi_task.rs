@@ -1,14 +1,15 @@
 //! Texts in, answers of every task out, from one pass of the encoder.
 
-use polyhead_text::{TextInput, TokenBatch, spans_in_texts};
+use polyhead_text::TextInput;
 
 use crate::error::{Error, ErrorKind, fail};
 use crate::folder::ModelFolder;
-use crate::heads::{Head, HeadSpec, TextWords};
+use crate::heads::{Head, HeadSpec};
 use crate::hub::resolve;
 use crate::predict::answers::Predictions;
 use crate::predict::pass::PassText;
 use crate::predict::request::{RequestOptions, ResolvedRequest};
+use crate::predict::sequences::PreparedInputs;
 use crate::rows::TextFields;
 use crate::sentence::SentenceEncoder;
 use crate::sentence::{CHUNK_TEXTS, stream_texts};
@@ -117,7 +118,8 @@ impl MultiTaskModel {
     }
 
     /// Answers texts, pairs of texts, or words of texts, on which tagging is trained. Tagging
-    /// tasks read the words of a pair's first text.
+    /// tasks read the words of a pair's first text. Heads that read two vectors share those of equal
+    /// texts: a query beside many passages is encoded once.
     ///
     /// # Errors
     /// The errors of [`predict_with`](Self::predict_with).
@@ -128,7 +130,7 @@ impl MultiTaskModel {
     ) -> Result<Predictions, Error> {
         let request = self.resolve_request(options)?;
         if inputs.len() <= CHUNK_TEXTS {
-            return self.predictions(&request, self.tokens_and_words(&request, inputs)?);
+            return self.predictions(&request, self.prepare_inputs(&request, inputs)?);
         }
         let count = inputs.len();
         let mut all = Predictions::default();
@@ -136,7 +138,7 @@ impl MultiTaskModel {
             (0..count).step_by(CHUNK_TEXTS).map(Ok::<_, Error>),
             |start| {
                 let chunk = &inputs[*start..count.min(start + CHUNK_TEXTS)];
-                Ok((chunk.len(), self.tokens_and_words(&request, chunk)?))
+                Ok((chunk.len(), self.prepare_inputs(&request, chunk)?))
             },
             |prepared| self.predictions(&request, prepared),
             |_, part| {
@@ -170,87 +172,26 @@ impl MultiTaskModel {
             chunks,
             move |chunk| {
                 let inputs = inputs(chunk);
-                Ok((inputs.len(), self.tokens_and_words(request, &inputs)?))
+                Ok((inputs.len(), self.prepare_inputs(request, &inputs)?))
             },
             |prepared| self.predictions(request, prepared),
             sink,
         )
     }
 
-    /// Tokens, and the words of each text by each rule of the request.
-    pub(crate) fn tokens_and_words(
-        &self,
-        request: &ResolvedRequest,
-        inputs: &[TextInput<impl AsRef<str> + Sync>],
-    ) -> Result<(TokenBatch, Vec<Vec<TextWords>>), Error> {
-        for (index, input) in inputs.iter().enumerate() {
-            self.check_input(request, input).map_err(|error| error.of_text(index))?;
-        }
-        let mut batch = self.encoder.tokenize_inputs(&request.plan, inputs)?;
-        if request.splits.is_empty() {
-            return Ok((batch, Vec::new()));
-        }
-        spans_in_texts(
-            &mut batch,
-            inputs,
-            &request.plan.prompt,
-            self.encoder.reader().lower_case(),
-        );
-        let words = inputs.iter().enumerate().map(|(index, input)| {
-            let by_rule = request.splits.iter().map(|split| {
-                let places = input.words(split);
-                let tokens = batch.first_tokens(index, &places);
-                let inside = batch.words_inside_tokens(index, &places, &tokens);
-                TextWords { text: input.text().into_owned(), places, tokens, inside }
-            });
-            by_rule.collect()
-        });
-        let words = words.collect();
-        Ok((batch, words))
-    }
-
-    /// Checks that the heads that answer read a text, or a pair of texts, as `input` is.
-    fn check_input(
-        &self,
-        request: &ResolvedRequest,
-        input: &TextInput<impl AsRef<str>>,
-    ) -> Result<(), Error> {
-        let is_pair = input.second().is_some();
-        let unfit = |spec: &&HeadSpec| match spec.pair {
-            Some(_) => !is_pair,
-            None => is_pair && self.records_pairs,
-        };
-        let asked = request.tasks.iter().map(|task| &self.heads[*task].spec);
-        let name = match asked.clone().find(unfit) {
-            Some(spec) => &spec.name,
-            None => return Ok(()),
-        };
-        let (expected, found) = match is_pair {
-            true => ("one text, as it was trained on single texts", "a pair of texts"),
-            false => ("a pair of texts, as it was trained on pairs", "one text"),
-        };
-        let others: Vec<&str> =
-            asked.filter(|spec| !unfit(spec)).map(|spec| spec.name.as_str()).collect();
-        let hint = match others[..] {
-            [] => String::new(),
-            _ => format!("; tasks that read {found}: {}", others.join(", ")),
-        };
-        fail!(Text, "task `{name}`: expected {expected}, found {found}{hint}")
-    }
-
     /// Answers to texts with the same request.
     fn predictions(
         &self,
         request: &ResolvedRequest,
-        (batch, words): (TokenBatch, Vec<Vec<TextWords>>),
+        PreparedInputs { batch, inputs, words }: PreparedInputs,
     ) -> Result<Predictions, Error> {
         let words_of = |text: usize| words.get(text).map_or(&[][..], Vec::as_slice);
-        let texts: Vec<PassText> =
-            (0..batch.len()).map(|text| PassText { request, words: words_of(text) }).collect();
+        let text = |(text, sequences)| PassText { request, words: words_of(text), sequences };
+        let texts: Vec<PassText> = inputs.into_iter().enumerate().map(text).collect();
         let found = self.pass(&batch, &texts, &mut |_| ()).texts;
-        let answers = found.into_iter().zip(&texts).zip(&batch.texts).enumerate();
-        let texts = answers.map(|(index, ((found, text), tokens))| {
-            self.text_answer(text, *tokens, found)
+        let answers = found.into_iter().zip(&texts).enumerate();
+        let texts = answers.map(|(index, (found, text))| {
+            self.text_answer(text, text.sequences.tokens(&batch), found)
                 .map_err(|wrong| Error::new(ErrorKind::NotFinite, wrong.to_string()).of_text(index))
         });
         Ok(Predictions {

@@ -7,17 +7,29 @@ use std::time::{Duration, Instant};
 use polyhead_compute::Cpu;
 use polyhead_text::TokenBatch;
 
-use crate::heads::{Head, HeadLayer, HeadSpec, TextWords};
+use crate::heads::{Head, HeadLayer, HeadSpec, TextWords, pair_features};
 use crate::predict::answers::NotFinite;
 use crate::predict::multi_task::MultiTaskModel;
 use crate::predict::request::ResolvedRequest;
+use crate::predict::sequences::InputSequences;
 use crate::sentence::{ExtraState, Group, PassInput, SentenceEncoder};
 
 /// A text of a batch.
+#[derive(Clone, Copy)]
 pub(crate) struct PassText<'a> {
     pub(crate) request: &'a ResolvedRequest,
     /// Words by each rule of the request, in its order.
     pub(crate) words: &'a [TextWords],
+    pub(crate) sequences: InputSequences,
+}
+
+/// A sequence of a batch.
+#[derive(Clone, Copy)]
+struct PassSequence<'a> {
+    /// The text, or one of those with this sequence.
+    text: PassText<'a>,
+    /// True if it is one text of a pair, false if it is all that its text is.
+    is_side: bool,
 }
 
 impl<'a> PassText<'a> {
@@ -40,7 +52,6 @@ pub(crate) struct TextLogits {
 }
 
 /// Numbers of all texts from a pass.
-#[derive(Default)]
 pub(crate) struct BatchLogits {
     /// In order.
     pub(crate) texts: Vec<TextLogits>,
@@ -48,10 +59,27 @@ pub(crate) struct BatchLogits {
     pub(crate) head_times: Vec<(usize, Duration)>,
 }
 
-impl BatchLogits {
+/// Numbers of one sequence from a pass.
+#[derive(Default)]
+struct SequenceNumbers {
+    /// Those of its text, without heads that read two vectors; of one text of a pair nothing.
+    text: TextLogits,
+    /// Of one text of a pair, what each head of the request that reads two vectors reads of it.
+    vectors: Vec<Vec<f32>>,
+}
+
+/// Numbers of some sequences from a pass.
+#[derive(Default)]
+struct GroupNumbers {
+    /// In order.
+    sequences: Vec<SequenceNumbers>,
+    head_times: Vec<(usize, Duration)>,
+}
+
+impl GroupNumbers {
     /// Goes on with another part of the batch, in which the same heads ran.
     fn append(&mut self, mut other: Self) {
-        self.texts.append(&mut other.texts);
+        self.sequences.append(&mut other.sequences);
         if self.head_times.is_empty() {
             self.head_times = other.head_times;
         } else {
@@ -59,6 +87,18 @@ impl BatchLogits {
                 *all += time;
             }
         }
+    }
+}
+
+impl GroupNumbers {
+    /// The numbers of each text, without heads that read two vectors.
+    fn of_texts(self, texts: &[PassText]) -> BatchLogits {
+        let Self { mut sequences, head_times } = self;
+        let of_text = |text: &PassText| {
+            let whole = text.sequences.whole;
+            whole.map(|whole| std::mem::take(&mut sequences[whole].text)).unwrap_or_default()
+        };
+        BatchLogits { texts: texts.iter().map(of_text).collect(), head_times }
     }
 }
 
@@ -101,21 +141,26 @@ impl MultiTaskModel {
         between: &mut dyn FnMut(Cpu),
     ) -> BatchLogits {
         let (heads, inner) = self.heads_of(texts);
+        let sequences = sequences_of(texts, batch.len());
         let SentenceEncoder { encoder, threads, workspaces, .. } = &self.encoder;
         let groups = workspaces.forward_groups(
             encoder,
             threads,
             PassInput { batch, inner: &inner },
             between,
-            |groups| groups.iter().map(|_| BatchLogits::default()).collect(),
+            |groups| groups.iter().map(|_| GroupNumbers::default()).collect(),
             |cpu, group, out| {
-                *out = self.answer_group(cpu, &heads, group, &texts[group.sequences.clone()]);
+                *out = self.answer_group(cpu, &heads, group, &sequences[group.sequences.clone()]);
             },
         );
-        groups.into_iter().fold(BatchLogits::default(), |mut all, group| {
+        let numbers = groups.into_iter().fold(GroupNumbers::default(), |mut all, group| {
             all.append(group);
             all
-        })
+        });
+        match texts.iter().any(|text| text.sequences.sides.is_some()) {
+            true => threads.cpu(encoder.isa(), |cpu| self.answer_pairs(cpu, texts, numbers)),
+            false => numbers.of_texts(texts),
+        }
     }
 
     /// [`pass`](Self::pass) with the threads of a cpu.
@@ -126,10 +171,12 @@ impl MultiTaskModel {
         texts: &[PassText],
     ) -> BatchLogits {
         let (heads, inner) = self.heads_of(texts);
-        let answer = |group: &Group| self.answer_group(cpu, &heads, group, texts);
+        let sequences = sequences_of(texts, batch.len());
+        let answer = |group: &Group| self.answer_group(cpu, &heads, group, &sequences);
         let SentenceEncoder { encoder, workspaces, .. } = &self.encoder;
         let input = PassInput { batch, inner: &inner };
-        workspaces.group(encoder, cpu, input, &(0..batch.len()), None, answer)
+        let numbers = workspaces.group(encoder, cpu, input, &(0..batch.len()), None, answer);
+        self.answer_pairs(cpu, texts, numbers)
     }
 
     /// The heads that a text asks for, ascending, and what they read of the encoder
@@ -169,26 +216,28 @@ impl MultiTaskModel {
         (heads, inner)
     }
 
-    /// - `texts`: those of the group
+    /// - `sequences`: those of the group
     fn answer_group(
         &self,
         cpu: Cpu,
         heads: &[(usize, HeadInputSource)],
         group: &Group,
-        texts: &[PassText],
-    ) -> BatchLogits {
-        let mut found: Vec<TextLogits> = texts.iter().map(|_| TextLogits::default()).collect();
+        sequences: &[PassSequence],
+    ) -> GroupNumbers {
+        let mut found: Vec<SequenceNumbers> =
+            sequences.iter().map(|_| SequenceNumbers::default()).collect();
         // Heads were trained on vectors with all modules, whatever the caller gets.
-        let whole = self.vectors_of(cpu, group, texts, true);
-        let bare = self.vectors_of(cpu, group, texts, false);
-        for (i, (text, found)) in texts.iter().zip(&mut found).enumerate() {
-            let plan = &text.request.plan;
-            if text.request.vector {
+        let whole = self.vectors_of(cpu, group, sequences, true);
+        let bare = self.vectors_of(cpu, group, sequences, false);
+        for (i, (sequence, found)) in sequences.iter().zip(&mut found).enumerate() {
+            let request = sequence.text.request;
+            let (plan, found) = (&request.plan, &mut found.text);
+            if request.vector && !sequence.is_side {
                 let vectors = if plan.normalize_modules { &whole } else { &bare };
                 found.vector.resize(plan.dim, 0.0);
                 self.encoder().cut(cpu, plan, vectors.of(i), &mut found.vector);
             }
-            if text.request.token_vectors {
+            if request.token_vectors && !sequence.is_side {
                 found.token_vectors = self.states(group, group.hidden, i).to_vec();
             }
         }
@@ -196,44 +245,87 @@ impl MultiTaskModel {
         for (task, reads) in heads {
             let begun = Instant::now();
             let head = &self.heads[*task];
-            let asked = || (0..texts.len()).filter(|i| texts[*i].request.tasks.contains(task));
+            let reads_two = head.spec.reads_two_vectors();
+            let asks = |sequence: &PassSequence| {
+                sequence.is_side == reads_two && sequence.text.request.tasks.contains(task)
+            };
+            let asked = || (0..sequences.len()).filter(|i| asks(&sequences[*i]));
             let states = match reads {
                 HeadInputSource::Last | HeadInputSource::Vector => group.hidden,
                 HeadInputSource::ExtraState(place) => &group.inner[*place],
             };
             let mut x = Vec::new();
-            // Rows of each text that asks.
-            let mut rows = Vec::new();
+            // Numbers of each sequence that asks.
+            let mut sizes = Vec::new();
             for i in asked() {
                 let before = x.len();
+                let text = sequences[i].text;
                 match reads {
                     _ if head.spec.kind.reads_words() => {
-                        self.first_tokens(
-                            cpu,
-                            self.states(group, states, i),
-                            texts[i].words_of(&head.spec),
-                            &mut x,
-                        );
+                        let states = self.states(group, states, i);
+                        self.first_tokens(cpu, states, text.words_of(&head.spec), &mut x);
                     }
                     HeadInputSource::Vector => x.extend_from_slice(whole.of(i)),
                     _ => {
-                        let prompt_tokens = texts[i].request.prompt_tokens;
                         let states = self.states(group, states, i);
-                        self.pooled(cpu, &head.spec, states, prompt_tokens, &mut x);
+                        self.pooled(cpu, &head.spec, states, text.request.prompt_tokens, &mut x);
                     }
                 }
-                rows.push((x.len() - before) / head.inputs());
+                sizes.push(x.len() - before);
             }
-            let logits = logits(cpu, head, &x);
-            let mut rest = &logits[..];
-            for (i, rows) in asked().zip(rows) {
-                let (mine, others) = rest.split_at(rows * head.spec.outputs());
-                found[i].logits.push(mine.to_vec());
+            let mut rest = &x[..];
+            let logits;
+            if !reads_two {
+                logits = self::logits(cpu, head, &x);
+                rest = &logits;
+                let (inputs, outputs) = (head.inputs(), head.spec.outputs());
+                sizes.iter_mut().for_each(|size| *size = *size / inputs * outputs);
+            }
+            for (i, size) in asked().zip(sizes) {
+                let (mine, others) = rest.split_at(size);
+                let SequenceNumbers { text, vectors } = &mut found[i];
+                if reads_two { vectors } else { &mut text.logits }.push(mine.to_vec());
                 rest = others;
             }
             head_times.push((*task, begun.elapsed()));
         }
-        BatchLogits { texts: found, head_times }
+        GroupNumbers { sequences: found, head_times }
+    }
+
+    /// Completes the numbers of texts by the logits of heads that read two vectors.
+    fn answer_pairs(&self, cpu: Cpu, texts: &[PassText], numbers: GroupNumbers) -> BatchLogits {
+        let mut numbers = numbers;
+        let vectors: Vec<Vec<Vec<f32>>> =
+            numbers.sequences.iter_mut().map(|of| std::mem::take(&mut of.vectors)).collect();
+        let mut found = numbers.of_texts(texts);
+        for (task, time) in &mut found.head_times {
+            let head = &self.heads[*task];
+            let Some(product) = head.spec.pair_product() else { continue };
+            let begun = Instant::now();
+            let asked = |text: &PassText| text.request.tasks.contains(task);
+            let (mut both, mut rows) = (Vec::new(), 0);
+            for text in texts.iter().filter(|text| asked(text)) {
+                let earlier = text.request.tasks.iter().take_while(|other| *other != task);
+                let place = earlier.filter(|other| self.heads[**other].spec.reads_two_vectors());
+                let place = place.count();
+                for side in text.sequences.sides.into_iter().flatten() {
+                    both.extend_from_slice(&vectors[side][place]);
+                }
+                rows += 1;
+            }
+            let mut x = Vec::new();
+            pair_features(&both, rows, product, &mut x);
+            let logits = logits(cpu, head, &x);
+            let rows = logits.chunks_exact(head.spec.outputs());
+            let of_task = texts.iter().zip(&mut found.texts).filter(|(text, _)| asked(text));
+            for ((text, found), logits) in of_task.zip(rows) {
+                // Tasks come in order, so that all before this one are there.
+                let place = text.request.tasks.iter().position(|other| other == task);
+                found.logits.insert(place.unwrap_or_default(), logits.to_vec());
+            }
+            *time += begun.elapsed();
+        }
+        found
     }
 
     /// `[T, D]` of the group's text `i`, of hidden states `[n, D]`.
@@ -242,37 +334,39 @@ impl MultiTaskModel {
         &states[group.offsets[i] * width..group.offsets[i + 1] * width]
     }
 
-    /// Sentence vectors of those texts that need them in this form.
+    /// Sentence vectors of those sequences that need them in this form.
     ///
     /// - `normalize`: whether Normalize modules run
     fn vectors_of(
         &self,
         cpu: Cpu,
         group: &Group,
-        texts: &[PassText],
+        sequences: &[PassSequence],
         normalize: bool,
     ) -> SomeVectors {
-        let needed = |request: &ResolvedRequest| {
-            request.vector && request.plan.normalize_modules == normalize
+        let needed = |sequence: &PassSequence| {
+            let request = sequence.text.request;
+            let given = request.vector && !sequence.is_side;
+            given && request.plan.normalize_modules == normalize
                 || request.reads_vector && normalize
         };
-        let mut sequences: Vec<(Range<usize>, usize)> = Vec::new();
-        let rows = texts
+        let mut pooled: Vec<(Range<usize>, usize)> = Vec::new();
+        let rows = sequences
             .iter()
             .zip(group.offsets.windows(2))
-            .map(|(text, ends)| {
-                needed(text.request).then(|| {
-                    sequences.push((ends[0]..ends[1], text.request.plan.prompt_tokens));
-                    sequences.len() - 1
+            .map(|(sequence, ends)| {
+                needed(sequence).then(|| {
+                    pooled.push((ends[0]..ends[1], sequence.text.request.plan.prompt_tokens));
+                    pooled.len() - 1
                 })
             })
             .collect();
-        let values = if sequences.is_empty() {
+        let values = if pooled.is_empty() {
             Vec::new()
         } else {
-            self.encoder.modules.forward(cpu, group.hidden, &sequences, normalize)
+            self.encoder.modules.forward(cpu, group.hidden, &pooled, normalize)
         };
-        SomeVectors { width: values.len() / sequences.len().max(1), values, rows }
+        SomeVectors { width: values.len() / pooled.len().max(1), values, rows }
     }
 
     /// Appends `[modes · D]` of a text's hidden states.
@@ -302,20 +396,36 @@ impl MultiTaskModel {
     }
 }
 
-/// Sentence vectors of some texts of a group.
+/// Sentence vectors of some sequences of a group.
 struct SomeVectors {
-    /// `[texts that have one, width]`
+    /// `[sequences that have one, width]`
     values: Vec<f32>,
     width: usize,
-    /// The row of each text of the group.
+    /// The row of each sequence of the group.
     rows: Vec<Option<usize>>,
 }
 
 impl SomeVectors {
-    fn of(&self, text: usize) -> &[f32] {
-        let row = self.rows[text].expect("the text's request needs this form");
+    fn of(&self, sequence: usize) -> &[f32] {
+        let row = self.rows[sequence].expect("the request of its text needs this form");
         &self.values[row * self.width..(row + 1) * self.width]
     }
+}
+
+/// The sequences of a batch.
+///
+/// - `count`: how many
+fn sequences_of<'a>(texts: &[PassText<'a>], count: usize) -> Vec<PassSequence<'a>> {
+    let mut found: Vec<Option<PassSequence>> = vec![None; count];
+    for text in texts {
+        let InputSequences { whole, sides } = text.sequences;
+        let mut put = |sequence: usize, is_side| {
+            found[sequence] = Some(PassSequence { text: *text, is_side });
+        };
+        whole.into_iter().for_each(|sequence| put(sequence, false));
+        sides.into_iter().flatten().for_each(|sequence| put(sequence, true));
+    }
+    found.into_iter().map(|sequence| sequence.expect("each sequence is of a text")).collect()
 }
 
 /// `[rows, outputs]`. Where the input of a row is not finite, so are the logits,

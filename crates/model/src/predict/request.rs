@@ -12,6 +12,7 @@ use crate::heads::{AnswerLimits, HeadLayer, HeadSpec, TextWords};
 use crate::predict::answers::{BatchAnswers, NotFinite, TaskAnswer, TextAnswer};
 use crate::predict::multi_task::MultiTaskModel;
 use crate::predict::pass::{BatchLogits, PassText, TextLogits};
+use crate::predict::sequences::{InputSequences, PreparedInputs};
 use crate::sentence::EncodePlan;
 use crate::sentence::Matrix;
 use crate::sentence::{EncodeOptions, OnTruncate, Prompt, Vectors};
@@ -43,6 +44,10 @@ pub struct ResolvedRequest {
     pub(crate) splits: Vec<WordSplit>,
     /// True if a head that answers reads the sentence vector.
     pub(crate) reads_vector: bool,
+    /// True if the whole input is read as one sequence.
+    pub(crate) reads_whole: bool,
+    /// True if a head that answers reads two vectors, those of the texts of a pair.
+    pub(crate) reads_sides: bool,
     pub(crate) vector: bool,
     pub(crate) token_vectors: bool,
     /// Tokens at the beginning of each sequence that are the prompt's, if a head leaves them out.
@@ -56,18 +61,19 @@ impl ResolvedRequest {
     }
 }
 
-/// A text as the encoder reads it.
+/// A text or a pair of texts as the encoder reads it.
 pub struct PreparedText {
-    /// One sequence.
+    /// One sequence; more of a pair of which a head reads two vectors.
     batch: TokenBatch,
+    sequences: InputSequences,
     /// The words of the text, one list for each rule of the request.
     words: Vec<TextWords>,
 }
 
 impl PreparedText {
-    /// Token counts before and after cutting.
+    /// Token counts before and after cutting, of all its sequences together.
     pub fn tokens(&self) -> TextTokens {
-        self.batch.texts[0]
+        self.sequences.tokens(&self.batch)
     }
 }
 
@@ -122,8 +128,13 @@ impl MultiTaskModel {
                 splits.push(spec.words.clone());
             }
         }
+        let reads_two = |spec: &&HeadSpec| spec.reads_two_vectors();
         Ok(ResolvedRequest {
             splits,
+            reads_whole: options.vectors.is_some()
+                || specs.is_empty()
+                || !specs.iter().all(reads_two),
+            reads_sides: specs.iter().any(reads_two),
             reads_vector: specs
                 .iter()
                 .any(|spec| spec.reads_sentence_vector() && spec.layer == HeadLayer::Last),
@@ -145,8 +156,9 @@ impl MultiTaskModel {
         request: &ResolvedRequest,
         input: &TextInput<impl AsRef<str> + Sync>,
     ) -> Result<PreparedText, Error> {
-        let (batch, mut words) = self.tokens_and_words(request, std::slice::from_ref(input))?;
-        Ok(PreparedText { batch, words: words.pop().unwrap_or_default() })
+        let PreparedInputs { batch, inputs, mut words } =
+            self.prepare_inputs(request, std::slice::from_ref(input))?;
+        Ok(PreparedText { batch, sequences: inputs[0], words: words.pop().unwrap_or_default() })
     }
 
     /// A text that is given as tokens of the model's vocabulary: special tokens are put
@@ -167,8 +179,12 @@ impl MultiTaskModel {
         if !request.splits.is_empty() {
             return option("tasks: expected none that tags words, for a text given as token ids");
         }
+        if request.reads_sides {
+            return option("tasks: expected none that reads pairs, for a text given as token ids");
+        }
         let batch = self.encoder.reader().batch_of_ids(ids, request.plan.on_truncate)?;
-        Ok(PreparedText { batch, words: Vec::new() })
+        let sequences = InputSequences { whole: Some(0), sides: None };
+        Ok(PreparedText { batch, sequences, words: Vec::new() })
     }
 
     /// Answers any texts in one pass of the encoder, each by its own request.
@@ -209,16 +225,18 @@ impl MultiTaskModel {
         pass: impl FnOnce(&TokenBatch, &[PassText]) -> BatchLogits,
     ) -> BatchAnswers {
         let mut batch = TokenBatch::default();
-        for (_, text) in texts {
+        let mut asked = Vec::with_capacity(texts.len());
+        for (request, text) in texts {
+            let sequences = text.sequences.after(batch.len());
+            asked.push(PassText { request, words: &text.words, sequences });
             batch.append(&text.batch);
         }
-        let asked: Vec<PassText> =
-            texts.iter().map(|(request, text)| PassText { request, words: &text.words }).collect();
         let BatchLogits { texts: found, head_times } = pass(&batch, &asked);
-        let found = found.into_iter().zip(&asked).zip(&batch.texts);
-        let texts =
-            found.map(|((found, text), tokens)| self.text_answer(text, *tokens, found)).collect();
-        BatchAnswers { texts, head_times }
+        let texts = found
+            .into_iter()
+            .zip(&asked)
+            .map(|(found, text)| self.text_answer(text, text.sequences.tokens(&batch), found));
+        BatchAnswers { texts: texts.collect(), head_times }
     }
 
     /// The answer that the logits and vectors of one text mean.
@@ -239,9 +257,9 @@ impl MultiTaskModel {
             tokens,
             tasks: request.tasks.iter().zip(found.logits).map(task).collect(),
             vector: request.vector.then_some(found.vector),
-            token_vectors: request
-                .token_vectors
-                .then(|| Matrix::new(tokens.kept, width, found.token_vectors)),
+            token_vectors: request.token_vectors.then(|| {
+                Matrix::new(found.token_vectors.len() / width, width, found.token_vectors)
+            }),
         })
     }
 
@@ -259,7 +277,7 @@ impl MultiTaskModel {
 
 /// The rule for cutting pairs with which all these heads were trained.
 fn cut_as_trained(specs: &[&HeadSpec]) -> Result<OnTruncate, Error> {
-    let mut rules = specs.iter().filter_map(|spec| Some((spec, spec.pair?.truncation())));
+    let mut rules = specs.iter().filter_map(|spec| Some((spec, spec.pair?.truncation()?)));
     let Some((first, rule)) = rules.next() else { return Ok(OnTruncate::Cut) };
     match rules.find(|(_, other)| *other != rule) {
         None => Ok(OnTruncate::CutPairs(rule)),

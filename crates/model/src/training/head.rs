@@ -5,7 +5,9 @@ use std::ops::Range;
 use polyhead_compute::{Activation, Cpu, Dropout, Isa};
 
 use crate::encoder::{PackedLinear, ParameterGroup};
-use crate::heads::{HeadDims, HeadSpec, HeadWeights, HiddenWeights, soft_max};
+use crate::heads::{
+    HeadDims, HeadSpec, HeadWeights, HiddenWeights, pair_features, pair_features_backward, soft_max,
+};
 use crate::training::dropout::{DropoutSite, DropoutStream};
 use crate::training::gradients::Gradients;
 use crate::training::module::TrainableLinear;
@@ -49,6 +51,8 @@ pub(super) struct HeadCache {
     pub(super) keys: Vec<u64>,
     /// `[rows, in]`: the input; after the forward with dropout applied.
     pub(super) x: Vec<f32>,
+    /// `[2 · rows, width]`: the vectors of both texts, of a head that reads two; else empty.
+    pairs: Vec<f32>,
     /// `[rows, hidden]`: the hidden layer before its activation.
     pre: Vec<f32>,
     /// `[rows, hidden]`: the hidden layer after activation, norm and dropout.
@@ -61,6 +65,20 @@ pub(super) struct HeadCache {
     pub(super) logits: Vec<f32>,
     /// `[rows, outputs]`: the gradient of the loss with respect to `logits`, which the loss writes.
     pub(super) dlogits: Vec<f32>,
+}
+
+impl HeadCache {
+    /// Makes the input of a head that reads two vectors of `x`, those of all sequences: two for each
+    /// row. Of their keys, a row has that of its first.
+    ///
+    /// # Panics
+    /// If a sequence has no partner.
+    pub(super) fn pair_up(&mut self, product: bool) {
+        std::mem::swap(&mut self.x, &mut self.pairs);
+        self.keys = self.keys.iter().copied().step_by(2).collect();
+        self.x.clear();
+        pair_features(&self.pairs, self.keys.len(), product, &mut self.x);
+    }
 }
 
 impl TrainableHead {
@@ -194,7 +212,8 @@ impl TrainableHead {
     }
 
     /// Adds the gradients of the parameters, from `cache.dlogits`. Returns the gradient of the
-    /// input, `[rows, in]`; empty unless `input_wanted`.
+    /// vectors that the head reads, `[rows, in]`, or `[2 · rows, width]` of those of pairs; empty
+    /// unless `input_wanted`.
     pub(super) fn backward(
         &self,
         cpu: Cpu,
@@ -229,10 +248,14 @@ impl TrainableHead {
                 }
             }
         }
-        if input_wanted {
-            cpu.dropout(&self.input_dropout(stream), &cache.keys, &mut dx);
+        if !input_wanted {
+            return dx;
         }
-        dx
+        cpu.dropout(&self.input_dropout(stream), &cache.keys, &mut dx);
+        match self.spec.pair_product() {
+            Some(product) => pair_features_backward(&cache.pairs, cache.keys.len(), product, &dx),
+            None => dx,
+        }
     }
 
     /// The dropout of the head's input.

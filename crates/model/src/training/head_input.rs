@@ -20,6 +20,21 @@ impl Network {
         index: usize,
         pass: &mut Pass,
     ) {
+        self.head_vectors(cpu, head, input, index, pass);
+        if let Some(product) = head.spec.pair_product() {
+            pass.heads[index].pair_up(product);
+        }
+    }
+
+    /// Fills `x` with the vectors of all sequences, or of all words, and `keys` with their keys.
+    fn head_vectors(
+        &self,
+        cpu: Cpu,
+        head: &TrainableHead,
+        input: &NetworkInput,
+        index: usize,
+        pass: &mut Pass,
+    ) {
         let width = self.config.hidden_size;
         let offsets = input.sequences.offsets;
         let mut cache = std::mem::take(&mut pass.heads[index]);
@@ -93,7 +108,7 @@ impl Network {
         })
     }
 
-    /// Adds `dx`, the gradient of the input of a head, to the gradients of the hidden states that
+    /// Adds `dx`, the gradient of the vectors that a head reads, to the gradients of the hidden states that
     /// the head reads, and adds the gradient of its mix.
     ///
     /// - `lowest`: the lowest hidden state that needs a gradient

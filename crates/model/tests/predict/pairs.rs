@@ -1,9 +1,12 @@
 //! Pairs of texts: which heads answer them, and which text of a long pair is cut.
 
-use polyhead_model::{ErrorKind, MultiTaskModel, OnTruncate, PairForm, Provenance, RequestOptions};
+use polyhead_model::{
+    EncodeOptions, ErrorKind, HeadWeights, ModelFolder, MultiTaskModel, OnTruncate, PairForm,
+    PreparedText, Provenance, RequestOptions, TextAnswer, Vectors,
+};
 use polyhead_text::{TextInput, Truncation};
 
-use crate::{head, model, with_heads};
+use crate::{head, model, texts, with_heads};
 
 /// A model of a version that records pairs; `topic` and `urgency` read them.
 fn with_pairs(version: &str, cut: [Truncation; 2]) -> MultiTaskModel {
@@ -95,4 +98,139 @@ fn pairs_are_cut_as_the_head_was_trained_or_as_asked() {
     let on_truncate = OnTruncate::CutPairs(Truncation::Second);
     let options = RequestOptions { on_truncate, ..of(&["topic", "urgency"]) };
     assert!(differ.predict_inputs(&pairs[..1], &options).is_ok());
+}
+
+/// A folder whose `urgency` reads two sentence vectors and their product, `topic` two pooled vectors,
+/// and `moods` both texts together.
+fn with_separate() -> ModelFolder {
+    let mut folder = with_heads("st6-dense");
+    folder.provenance =
+        Some(Provenance { polyhead_version: "0.8.0".into(), step: 1, ..Default::default() });
+    let dims = folder.head_dims();
+    for (name, form) in [
+        ("urgency", PairForm::Separate { product: true }),
+        ("topic", PairForm::Separate { product: false }),
+        ("moods", PairForm::Joint(Truncation::Longest)),
+    ] {
+        let head = head(&mut folder, name);
+        let mut spec = head.spec.clone();
+        spec.pair = Some(form);
+        *head = HeadWeights { mix: head.mix.clone(), ..HeadWeights::random(spec, &dims, 7) };
+    }
+    folder
+}
+
+const READ_PAIRS: [&str; 3] = ["topic", "moods", "urgency"];
+
+/// Bits of all numbers of an answer.
+fn bits(answer: &TextAnswer) -> Vec<u32> {
+    let logits = answer.tasks.iter().flat_map(|task| task.logits.as_slice());
+    logits.chain(answer.vector.iter().flatten()).map(|x| x.to_bits()).collect()
+}
+
+#[test]
+fn a_head_reads_the_vectors_of_both_texts() {
+    let mut folder = with_separate();
+    let weights = head(&mut folder, "urgency").clone();
+    let model = model(folder, 2);
+    let found =
+        model.predict_inputs(&[TextInput::Pair("the train", "leaves")], &of(&["urgency"])).unwrap();
+    let encoded =
+        model.encoder().encode_with(&["the train", "leaves"], &EncodeOptions::default()).unwrap();
+    let vectors = encoded.embeddings;
+    let (u, v) = (vectors.row(0), vectors.row(1));
+    let both = || u.iter().zip(v).map(|(u, v)| (f64::from(*u), f64::from(*v)));
+    let features: Vec<f64> = both()
+        .map(|(u, _)| u)
+        .chain(both().map(|(_, v)| v))
+        .chain(both().map(|(u, v)| (u - v).abs()))
+        .chain(both().map(|(u, v)| u * v))
+        .collect();
+    let (weight, bias) = &weights.output;
+    assert_eq!(weight.len(), features.len());
+    let products = weight.iter().zip(&features).map(|(w, x)| f64::from(*w) * x);
+    let expected = products.sum::<f64>() + f64::from(bias[0]);
+    let logit = f64::from(found.texts[0].tasks[0].logits.as_slice()[0]);
+    // A sum of 96 products below 0.1, in single precision.
+    assert!((logit - expected).abs() < 1e-6, "{logit} and {expected}");
+
+    // Each text has its own special tokens, and is cut by itself.
+    let tokens = |text: &str| model.predict_with(&[text], &of(&[])).unwrap().texts[0].tokens;
+    let long = "the train leaves ".repeat(40);
+    for second in ["leaves", &*long] {
+        let pair = [TextInput::Pair("the train", second)];
+        for on_truncate in [OnTruncate::Cut, OnTruncate::CutPairs(Truncation::First)] {
+            let options = RequestOptions { on_truncate, ..of(&["urgency", "topic"]) };
+            let found = model.predict_inputs(&pair, &options).unwrap().texts[0].tokens;
+            let (first, second) = (tokens("the train"), tokens(second));
+            let sums = (first.total + second.total, first.kept + second.kept);
+            assert_eq!((found.total, found.kept), sums);
+        }
+        let options = RequestOptions { on_truncate: OnTruncate::Error, ..of(&["urgency"]) };
+        let pairs = [TextInput::Pair("the", "train"), pair[0].clone()];
+        let error = model.predict_inputs(&pairs, &options).err();
+        assert_eq!(error.map(|error| error.text()), (second == long).then_some(Some(1)));
+    }
+}
+
+#[test]
+fn pairs_have_the_same_answers_in_any_company() {
+    let all = texts(60);
+    // Some texts stand in many pairs, on both sides.
+    let pairs: Vec<TextInput<&str>> = (0..60)
+        .map(|i| TextInput::Pair(&*all[if i % 3 == 0 { 5 } else { i }], &*all[(i * 7) % 60]))
+        .collect();
+    let vectors = Some(Vectors::default());
+    let requests: Vec<RequestOptions> = [&READ_PAIRS[..], &["topic"], &["urgency", "moods"]]
+        .into_iter()
+        .flat_map(|tasks| [of(tasks), RequestOptions { vectors, ..of(tasks) }])
+        .collect();
+    let one = model(with_separate(), 1);
+    let alone: Vec<Vec<Vec<u32>>> = requests
+        .iter()
+        .map(|request| {
+            let answer = |pair| one.predict_inputs(std::slice::from_ref(pair), request).unwrap();
+            pairs.iter().map(|pair| bits(&answer(pair).texts[0])).collect()
+        })
+        .collect();
+    let of_topic = |request: usize, row: usize| &alone[request][row][..3];
+    for row in 0..pairs.len() {
+        assert_eq!(of_topic(0, row), of_topic(2, row), "whatever else is asked");
+        assert_eq!(of_topic(0, row), of_topic(3, row), "whatever else is asked");
+    }
+    for threads in [1, 3] {
+        let model = model(with_separate(), threads);
+        for (request, expected) in requests.iter().zip(&alone) {
+            let found = model.predict_inputs(&pairs, request).unwrap();
+            let found: Vec<_> = found.texts.iter().map(bits).collect();
+            assert!(found == *expected, "{threads} threads, {:?}", request.tasks);
+        }
+        // Of many callers, some with single texts.
+        let single = model.resolve_request(&RequestOptions { vectors, ..of(&["grade"]) }).unwrap();
+        let resolved: Vec<_> =
+            requests.iter().map(|request| model.resolve_request(request).unwrap()).collect();
+        let which = |row: usize| if row % 7 == 6 { &single } else { &resolved[row % 6] };
+        let prepared: Vec<PreparedText> = pairs
+            .iter()
+            .enumerate()
+            .map(|(row, pair)| match row % 7 {
+                6 => model.prepare(&single, &TextInput::One(pair.text())),
+                _ => model.prepare(which(row), pair),
+            })
+            .map(Result::unwrap)
+            .collect();
+        let asked: Vec<_> =
+            prepared.iter().enumerate().map(|(row, text)| (which(row), text)).collect();
+        let found = model.answer(&asked);
+        for (row, found) in found.into_iter().enumerate().filter(|(row, _)| row % 7 != 6) {
+            assert_eq!(bits(&found.unwrap()), alone[row % 6][row], "{threads} threads, {row}");
+        }
+    }
+    let request = one.resolve_request(&of(&["urgency"])).unwrap();
+    let error = one.prepare_ids(&request, &[7, 8]).err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Option);
+    let error = one.predict_inputs(&[TextInput::One("a")], &of(&["urgency"])).unwrap_err();
+    let expected =
+        "task `urgency`: expected a pair of texts, as it was trained on pairs, found one text";
+    assert_eq!(error.message(), expected);
 }

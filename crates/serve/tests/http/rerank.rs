@@ -1,10 +1,14 @@
 //! Reranking as clients of text-embeddings-inference, Cohere and Jina ask for it, and pairs of texts.
 
-use polyhead_model::{OnTruncate, RequestOptions};
+use polyhead_model::{
+    HeadSpec, HeadWeights, LoadOptions, ModelFolder, MultiTaskModel, OnTruncate, PairForm,
+    RequestOptions,
+};
+use polyhead_testing::tiny_model;
 use polyhead_text::{TextInput, Truncation};
 use serde_json::{Value, json};
 
-use crate::{Fixture, long_text, pair_model};
+use crate::{Fixture, MAX_TOKENS, long_text, pair_model};
 
 const TEXTS: [&str; 4] = ["leaves", "the old road", "leaves", "a train"];
 
@@ -188,5 +192,45 @@ async fn tasks_answer_the_texts_that_they_were_trained_on() {
         let pair = (task["name"] == "urgency").then(|| json!("joint"));
         assert_eq!(task.get("pair"), pair.as_ref());
     }
+    server.stop().await;
+}
+
+/// A tiny folder whose task `urgency` reads the vectors of two texts.
+fn separate_model() -> Result<MultiTaskModel, polyhead_model::Error> {
+    let mut folder = ModelFolder::open(&tiny_model("st6-dense"))?;
+    folder.heads = polyhead_testing::heads(&folder);
+    let dims = folder.head_dims();
+    let urgency = folder.heads.iter_mut().find(|head| head.spec.name == "urgency").unwrap();
+    let pair = Some(PairForm::Separate { product: true });
+    let spec = HeadSpec { pair, ..urgency.spec.clone() };
+    *urgency = HeadWeights::random(spec, &dims, 7);
+    MultiTaskModel::from_folder(folder, &LoadOptions::default().threads(1).max_length(MAX_TOKENS))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_head_of_two_vectors_answers_pairs_and_sorts_texts() {
+    let tasks = Some(vec!["urgency".to_owned()]);
+    let options = RequestOptions { tasks, ..RequestOptions::default() };
+    let pairs = TEXTS.map(|text| TextInput::Pair("the train", text));
+    let found = separate_model().unwrap().predict_inputs(&pairs, &options).unwrap();
+    let logits: Vec<f32> =
+        found.texts.iter().map(|text| text.tasks[0].logits.as_slice()[0]).collect();
+    let server = Fixture::with(|settings| settings.load = separate_model).await;
+    let mut client = server.client().await;
+    let inputs: Vec<Value> = TEXTS.iter().map(|text| json!(["the train", text])).collect();
+    let body = json!({"inputs": inputs, "tasks": ["urgency"]}).to_string();
+    let found = client.post("/v1/predict", body).await.ok();
+    for (found, logit) in found["answers"].as_array().unwrap().iter().zip(&logits) {
+        assert_eq!(number(&found["tasks"]["urgency"]["value"]), *logit);
+    }
+    let body = json!({"query": "the train", "texts": TEXTS, "raw_scores": true}).to_string();
+    let found = client.post("/rerank", body).await.ok();
+    for found in found.as_array().unwrap() {
+        let index = found["index"].as_u64().unwrap() as usize;
+        assert_eq!(number(&found["score"]), logits[index]);
+    }
+    let tasks = client.get("/v1/model").await.ok()["tasks"].clone();
+    let pair = |name| tasks.as_array().unwrap().iter().find(|task| task["name"] == name);
+    assert_eq!(pair("urgency").unwrap()["pair"], "separate");
     server.stop().await;
 }

@@ -83,6 +83,12 @@ const KEYS: &[(&str, &str, &str)] = &[
     ("smoothing label_smoothing_factor", "task.label_smoothing", ""),
     ("hidden_size hidden_dim", "task.hidden", ""),
     ("metrics eval_metric", "task.metric", ""),
+    (
+        "concatenation_sent_rep concatenation_sent_difference",
+        "task.pair",
+        "`pair = \"separate\"`, which gives the head both vectors and their difference",
+    ),
+    ("concatenation_sent_multiplication", "task.pair_product", ""),
     // [train]
     ("preset recipe_name training_recipe", "train.recipe", ""),
     ("num_train_epochs num_epochs n_epochs max_epochs", "train.epochs", ""),

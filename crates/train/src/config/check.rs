@@ -8,14 +8,14 @@ use toml::{Table, Value};
 use super::document::{Document, Section, shortened};
 use super::keys::{REQUIRED, expected};
 use super::{
-    BUILTIN, ClassWeights, DataFiles, FreezePhase, Moment, RunConfig, SamplerKind, SamplerSettings,
-    TaskSettings, TrainSettings,
+    BUILTIN, ClassWeights, DataFiles, FreezePhase, Moment, PairReading, RunConfig, SamplerKind,
+    SamplerSettings, TaskSettings, TrainSettings,
 };
 use crate::error::Error;
 use crate::tasks::{kinds_with_key, metric_names, rules};
 
 /// The keys of tasks that do not apply to every kind.
-const OF_SOME_KINDS: [&str; 19] = [
+const OF_SOME_KINDS: [&str; 21] = [
     "labels",
     "label_matching",
     "separator",
@@ -35,6 +35,8 @@ const OF_SOME_KINDS: [&str; 19] = [
     "distance",
     "hidden",
     "keep",
+    "pair",
+    "pair_product",
 ];
 
 /// The keys of a task's own files.
@@ -212,6 +214,10 @@ fn check_applies(task: &TaskSettings, section: &Section) -> Result<(), Error> {
         let (names, found) = (names.join(" or "), loss.name());
         let problem = format!("expected {names} for {}, found {found:?}", task.kind);
         return Err(section.error("loss", &problem));
+    }
+    if section.has("pair_product") && task.pair != Some(PairReading::Separate) {
+        let problem = "applies to `pair = \"separate\"` alone";
+        return Err(section.error("pair_product", problem));
     }
     if section.has("activation") && task.hidden.is_none() {
         let problem = "applies after a hidden layer, found no `hidden`";

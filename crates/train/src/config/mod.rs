@@ -187,6 +187,10 @@ settings! {
         /// The least and the largest answer, such as `[1, 5]`, for regression: answers are clipped to them, and a target outside of them is an error. Absent: those of a head that the run continues, or none.
         #[serde(with = "words::range")]
         range: Option<NumberRange> = None,
+        /// How the task reads a pair of texts: `"joint"`, both in one sequence, or `"separate"`, each in a sequence of its own, of whose vectors u and v the head reads u, v and |u − v|. Absent: that of the head that the task begins with, or joint where all training rows are pairs.
+        pair: Option<PairReading> = None,
+        /// Let the head read u · v as well, element by element; only with `pair = "separate"`. Absent: that of the head that the task begins with, or `false`.
+        pair_product: Option<bool> = None,
         /// The loss: `"cosent"` or `"cosine"` for similarity, `"multiple-negatives"` or `"triplet"` for retrieval. Absent: the first of these.
         loss: Option<VectorLoss> = None,
         /// The factor of cosines in the losses `cosent` and `multiple-negatives`. Absent: 20.
@@ -285,6 +289,26 @@ impl DataFiles {
         let text = TextFields::new(&self.text, self.join.as_deref(), self.template.as_ref())?;
         let tokens = self.tokens.clone().unwrap_or_else(|| InputFields::default().tokens);
         Ok(InputFields { text, tokens })
+    }
+}
+
+/// How a task reads the texts of a pair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PairReading {
+    /// Both in one sequence, as cross-encoders do.
+    Joint,
+    /// Each in a sequence of its own.
+    Separate,
+}
+
+impl PairReading {
+    /// The name in configurations.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Joint => "joint",
+            Self::Separate => "separate",
+        }
     }
 }
 

@@ -578,6 +578,17 @@ fn what_cannot_be_is_named_with_its_line_and_key() {
         ("layer = \"first\"", "expected \"last\", \"mix\" or the number"),
         ("layer = -1", "or the number of a layer (0: the embeddings)"),
         ("keep = \"replay\"", "expected \"distill\", found the string"),
+        ("pair = \"both\"", "expected \"joint\" or \"separate\", found the string"),
+        (
+            "pair = \"joint\"\npair_product = true",
+            "`task.topic.pair_product`: applies to `pair = \"separate\"` alone",
+        ),
+        (
+            "[[task]]\nname = \"a\"\nkind = \"tokens\"\npair = \"separate\"",
+            "`task.a.pair`: applies to classification, multilabel, regression, ordinal, found a task \
+             of kind tokens",
+        ),
+        ("concatenation_sent_multiplication = true", "use `pair_product`"),
         (
             "dev = \"d.jsonl\"",
             "`task.topic.dev`: applies to a task with files of its own, found no `train`",

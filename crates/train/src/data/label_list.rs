@@ -367,6 +367,7 @@ mod tests {
             range: None,
             words: None,
             start_words: None,
+            pair: None,
             files: None,
             may_lack_labels: false,
         }

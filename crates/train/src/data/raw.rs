@@ -39,7 +39,9 @@ pub(super) struct RawSplit {
 pub(super) fn schema(data: &DataFiles, tasks: &[&TaskFields]) -> Result<Schema, Error> {
     let input = data.input_fields().map_err(|problem| Error::new(ErrorKind::Config, problem))?;
     let apart = tasks.iter().any(|task| task.reads_apart());
-    Ok(Schema { input, apart, tasks: tasks.iter().map(|task| LabelColumn::new(task)).collect() })
+    let pairs = tasks.iter().filter_map(|task| Some((task.name.clone(), task.pair?))).collect();
+    let tasks = tasks.iter().map(|task| LabelColumn::new(task)).collect();
+    Ok(Schema { input, apart, pairs, tasks })
 }
 
 impl RawSplit {

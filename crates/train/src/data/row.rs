@@ -8,6 +8,7 @@ use polyhead_text::{TextInput, join_words};
 
 use super::cell::RawLabel;
 use super::label_column::LabelColumn;
+use crate::config::PairReading;
 use crate::tasks::rules;
 
 /// The fields of a source's files that hold texts, words and labels.
@@ -17,6 +18,8 @@ pub(super) struct Schema {
     pub(super) input: InputFields,
     /// True if each text of a row becomes a sequence of its own.
     pub(super) apart: bool,
+    /// The tasks whose rows have to be pairs, and how they read them.
+    pub(super) pairs: Vec<(String, PairReading)>,
     /// The fields with the label of each task of the source, in order.
     pub(super) tasks: Vec<LabelColumn>,
 }
@@ -67,16 +70,23 @@ impl Schema {
         Ok(Row { input: input.text, further, words, labels })
     }
 
-    /// Checks that a row has the texts that its tasks compare.
+    /// Checks that a row has the texts that its tasks read as a pair or compare.
     fn check_texts(&self, text: &TextInput, further: &[String]) -> Result<(), String> {
-        if !self.apart {
+        let of_task = self.pairs.first().map(|(task, reading)| {
+            format!(", as task {} has `pair = \"{}\"`", quoted(task), reading.name())
+        });
+        if !self.apart && of_task.is_none() {
             return Ok(());
         }
+        let why = of_task.unwrap_or_default();
         let TextInput::Pair(first, second) = text else {
-            return Err("expected a pair of texts, found one text".to_owned());
+            return Err(format!("expected a pair of texts{why}, found one text"));
         };
         if first.trim().is_empty() || second.trim().is_empty() {
-            return Err("expected two texts, found an empty one".to_owned());
+            return Err(format!("expected two texts{why}, found an empty one"));
+        }
+        if !further.is_empty() && !self.pairs.is_empty() {
+            return Err(format!("expected two texts{why}, found {}", 2 + further.len()));
         }
         match further.iter().find(|text| *text == second) {
             Some(text) => Err(format!(
@@ -145,6 +155,7 @@ mod tests {
         let schema = Schema {
             input: InputFields::default(),
             apart: false,
+            pairs: Vec::new(),
             tasks: tasks
                 .iter()
                 .map(|&(field, kind)| LabelColumn::new(&task(field, kind)))
@@ -163,7 +174,7 @@ mod tests {
         let tasks = vec![LabelColumn::new(&task("score", kind))];
         let text = TextFields::Several(["q", "yes", "no"].map(str::to_owned).to_vec());
         let input = InputFields { text, ..InputFields::default() };
-        let schema = Schema { input, apart: true, tasks };
+        let schema = Schema { input, apart: true, pairs: Vec::new(), tasks };
         let mut records = RowReader::new(line.as_bytes(), RowFormat::JsonLines).unwrap();
         schema.row(&records.next().unwrap().unwrap()).map_err(|error| error.to_string())
     }
@@ -311,6 +322,7 @@ mod tests {
             let schema = Schema {
                 input: InputFields::default(),
                 apart: false,
+                pairs: Vec::new(),
                 tasks: [Classification, MultiLabel, Regression, Tokens]
                     .map(|kind| LabelColumn::new(&task(kind.name(), kind)))
                     .to_vec(),

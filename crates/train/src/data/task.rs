@@ -3,7 +3,7 @@
 use polyhead_model::{HeadSpec, LabelFormat, NumberRange, TaskKind};
 use polyhead_text::WordSplit;
 
-use crate::config::{DataFiles, TaskSettings, WordRule};
+use crate::config::{DataFiles, PairReading, TaskSettings, WordRule};
 
 /// Where a task's labels stand, and what they may be.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,6 +26,8 @@ pub struct TaskFields {
     pub words: Option<WordSplit>,
     /// The rule of the head that the run starts from, where no training row has words.
     pub start_words: Option<WordSplit>,
+    /// How it reads pairs of texts, which all rows then have; `None`: as the rows are.
+    pub pair: Option<PairReading>,
     /// Files of its own; absent: those that are shared.
     pub files: Option<DataFiles>,
     /// True if it may be without a labelled training row: a task that is
@@ -36,7 +38,7 @@ pub struct TaskFields {
 impl TaskFields {
     /// Returns true if each text of a row becomes a sequence of its own.
     pub(super) fn reads_apart(&self) -> bool {
-        self.kind.compares()
+        self.kind.compares() || self.pair == Some(PairReading::Separate)
     }
 
     /// The labels if they are known before the data is read.
@@ -66,6 +68,7 @@ impl From<&TaskSettings> for TaskFields {
             range: task.range,
             words: task.words.and_then(WordRule::split),
             start_words: None,
+            pair: task.pair,
             files: task.files(),
             may_lack_labels: task.keep.is_some(),
         }
@@ -89,6 +92,7 @@ impl From<&HeadSpec> for TaskFields {
             range: None,
             words: Some(head.words.clone()),
             start_words: None,
+            pair: head.reads_two_vectors().then_some(PairReading::Separate),
             files: None,
             may_lack_labels: true,
         }

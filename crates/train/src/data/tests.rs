@@ -49,6 +49,7 @@ pub(crate) fn task(name: &str, kind: TaskKind) -> TaskFields {
         range: None,
         words: None,
         start_words: None,
+        pair: None,
         files: None,
         may_lack_labels: false,
     }

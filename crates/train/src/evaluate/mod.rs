@@ -91,17 +91,19 @@ pub fn evaluate(
     let max_length = ("max_length", options.max_length);
     let Tokenized { data, tokenizer, prompt_tokens } = tokenize(max_length, folder, threads, rows)?;
     let report = DataReport::of(&data, &[]);
-    let split = &data.sources[0].test;
+    let labelled: Vec<usize> = (0..fields.len())
+        .map(|task| data.sources[data.tasks[task].source].test.labels[task].labelled())
+        .collect();
     for (task, fields) in fields.iter().enumerate() {
         let named =
             options.tasks.is_some() || options.fields.iter().any(|(t, _)| *t == fields.name);
-        if named && split.labels[task].labelled() == 0 {
+        if named && labelled[task] == 0 {
             let (task, field) = (&fields.name, listed(&fields.fields));
             let message = format!("task `{task}`: no row has a label in field {field}");
             return Err(Error::new(ErrorKind::Data, message));
         }
     }
-    if !split.labels.iter().any(|labels| labels.labelled() > 0) {
+    if labelled.iter().all(|rows| *rows == 0) {
         let names: Vec<&str> =
             fields.iter().flat_map(|task| &task.fields).map(String::as_str).collect();
         return Err(Error::new(
@@ -118,30 +120,40 @@ pub fn evaluate(
         let message = format!("expected widths of 1 to {most}, found {width}");
         return Err(Error::new(ErrorKind::Config, message));
     }
-    let active: Vec<bool> = split.labels.iter().map(|labels| labels.labelled() > 0).collect();
     let nothing = vec![false; network.store().entries().len()];
-    let depth = network.depth(&TrainableLayout::new(network.store(), &nothing), &active);
+    let layout = TrainableLayout::new(network.store(), &nothing);
     let encoder = (options.precision != Precision::F32).then(|| {
         let (config, weights) = (folder.config.clone(), folder.weights.clone());
         Encoder::new(config, weights, network.isa(), options.precision, threads)
     });
-    let questions = EvalRequest {
-        active: &active,
-        vectors: false,
-        prompt_tokens,
-        depth: &depth,
-        encoder: encoder.as_ref(),
-    };
-    let mut pass = Pass::default();
-    let answers = Answers::of(&network, threads, split, &questions, None, &mut pass)?;
     let mut objectives: Vec<Objective> = specs.iter().map(Objective::of_head).collect();
     objectives.iter_mut().for_each(|objective| objective.compare_at(options.widths.clone()));
-    let mut found = answers.score(split, &specs, &objectives);
-    for (task, metrics) in found.iter_mut().enumerate() {
-        let Some(TaskMetrics::Tokens(metrics)) = metrics else { continue };
-        let tokenize: &Tokenize<'_> = &|texts| tokenizer.tokenize(threads, texts);
-        let (network, head) = ((&network, threads), (task, &specs[task]));
-        metrics.raw_text = score_raw_text(network, split, head, &questions, tokenize, &mut pass)?;
+    let mut pass = Pass::default();
+    let mut found: Vec<Option<TaskMetrics>> = vec![None; specs.len()];
+    for source in &data.sources {
+        let split = &source.test;
+        let active: Vec<bool> = (0..specs.len())
+            .map(|task| source.tasks.contains(&task) && labelled[task] > 0)
+            .collect();
+        let depth = network.depth(&layout, &active);
+        let questions = EvalRequest {
+            active: &active,
+            vectors: false,
+            prompt_tokens,
+            depth: &depth,
+            encoder: encoder.as_ref(),
+        };
+        let answers = Answers::of(&network, threads, split, &questions, None, &mut pass)?;
+        let scored = answers.score(split, &specs, &objectives).into_iter().enumerate();
+        for (task, mut metrics) in scored.filter(|(task, _)| active[*task]) {
+            if let Some(TaskMetrics::Tokens(metrics)) = &mut metrics {
+                let tokenize: &Tokenize<'_> = &|texts| tokenizer.tokenize(threads, texts);
+                let (network, head) = ((&network, threads), (task, &specs[task]));
+                metrics.raw_text =
+                    score_raw_text(network, split, head, &questions, tokenize, &mut pass)?;
+            }
+            found[task] = metrics;
+        }
     }
     let tasks = specs.into_iter().zip(found);
     let tasks = tasks.filter_map(|(spec, metrics)| Some((spec.name, metrics?))).collect();
@@ -169,11 +181,13 @@ fn requested_heads(
             return Err(Error::new(ErrorKind::Config, message));
         }
     }
-    // A file has rows of one form.
-    let comparing = several && specs.iter().any(|spec| spec.kind.compares());
+    // A file has rows of one form: single texts, or several of which a head makes something.
+    let reads_several = |spec: &HeadSpec| spec.kind.compares() || spec.pair.is_some();
+    let all_several = specs.iter().all(reads_several);
+    let wants_several = all_several || several && specs.iter().any(reads_several);
     let wanted = |spec: &HeadSpec| match &options.tasks {
         Some(names) => names.contains(&spec.name),
-        None => spec.kind.compares() == comparing,
+        None => reads_several(spec) == wants_several,
     };
     let fields = |spec: &HeadSpec| {
         let mut fields = TaskFields::from(spec);
@@ -191,13 +205,13 @@ fn requested_heads(
         fields
     };
     let all = specs.iter().enumerate().filter(|(_, spec)| wanted(spec));
-    let (apart, together): (Vec<&HeadSpec>, Vec<&HeadSpec>) =
-        all.clone().map(|(_, spec)| spec).partition(|spec| spec.kind.compares());
-    if let (Some(apart), Some(together)) = (apart.first(), together.first()) {
+    let (of_several, of_one): (Vec<&HeadSpec>, Vec<&HeadSpec>) =
+        all.clone().map(|(_, spec)| spec).partition(|spec| reads_several(spec));
+    if let (Some(of_several), Some(of_one)) = (of_several.first(), of_one.first()) {
         let message = format!(
-            "expected tasks that read rows alike, found `{}`, which compares the texts of a row, and \
-             `{}`: evaluate them one after the other",
-            apart.name, together.name
+            "expected tasks that read rows in one way, found `{}`, which reads several texts of a \
+             row, and `{}`, which reads one: evaluate them one after the other",
+            of_several.name, of_one.name
         );
         return Err(Error::new(ErrorKind::Config, message));
     }

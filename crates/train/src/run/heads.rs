@@ -6,7 +6,7 @@ use polyhead_model::{
 };
 use polyhead_text::Truncation;
 
-use crate::config::{Keep, RunConfig, TaskSettings};
+use crate::config::{Keep, PairReading, RunConfig, TaskSettings};
 use crate::data::Dataset;
 use crate::error::{Error, ErrorKind};
 use crate::tasks::rules;
@@ -63,7 +63,7 @@ pub(super) fn heads(
                 rules(task.kind).found_range(&data.sources[fields.source].train.labels[index])
             }),
             words: fields.words.clone(),
-            pair: pair_form(data, index, parts),
+            pair: pair_form(data, index, task, parts),
             sigmoid: false,
         };
         spec.check(&site)?;
@@ -167,14 +167,32 @@ pub(super) fn target_scale(data: &Dataset, task: usize) -> Option<TargetScale> {
     rules(fields.kind).target_scale(&data.sources[fields.source].train.labels[task])
 }
 
-/// The form of the pairs of a task, if all its training rows are pairs: that of the starting model's
-/// head, else both texts in one sequence.
-fn pair_form(data: &Dataset, task: usize, start: Option<&HeadSpec>) -> Option<PairForm> {
-    let inputs = &data.sources[data.tasks[task].source].train.inputs;
-    let of_start =
-        || start.and_then(|head| head.pair).unwrap_or(PairForm::Joint(Truncation::Longest));
+/// How a task reads pairs of texts, if it or the head that it begins with says so.
+pub(super) fn pair_reading(task: &TaskSettings, start: Option<&HeadSpec>) -> Option<PairReading> {
+    let separate = start.is_some_and(HeadSpec::reads_two_vectors);
+    task.pair.or(separate.then_some(PairReading::Separate))
+}
+
+/// The form of the pairs of a task, if all its training rows are pairs: what it asks for, else that of
+/// the starting model's head, else both texts in one sequence.
+fn pair_form(
+    data: &Dataset,
+    index: usize,
+    task: &TaskSettings,
+    start: Option<&HeadSpec>,
+) -> Option<PairForm> {
+    let of_start = start.and_then(|head| head.pair);
+    if pair_reading(task, start) == Some(PairReading::Separate) {
+        let product = matches!(of_start, Some(PairForm::Separate { product: true }));
+        return Some(PairForm::Separate { product: task.pair_product.unwrap_or(product) });
+    }
+    let inputs = &data.sources[data.tasks[index].source].train.inputs;
     let pairs = !inputs.is_empty() && inputs.iter().all(|input| input.second().is_some());
-    pairs.then(of_start)
+    let joint = || match of_start {
+        Some(PairForm::Joint(rule)) => PairForm::Joint(rule),
+        _ => PairForm::Joint(Truncation::Longest),
+    };
+    pairs.then(joint)
 }
 
 /// The head of the starting model with its pooling, temperature, thresholds, scale of targets and,
@@ -202,14 +220,22 @@ fn start_from(
         let names: Vec<&str> = spec.pooling.modes.iter().map(|mode| mode.name()).collect();
         names.join(" + ")
     };
+    let pair = |spec: &HeadSpec| match spec.pair {
+        Some(PairForm::Separate { product: false }) => "separate vectors of two texts".to_owned(),
+        Some(PairForm::Separate { product: true }) => {
+            "separate vectors of two texts and their product".to_owned()
+        }
+        Some(PairForm::Joint(_)) | None => "one sequence".to_owned(),
+    };
     let own_pooling = task.pooling.is_some();
     type Shown<'a> = &'a dyn Fn(&HeadSpec) -> String;
-    let aspects: [(&str, bool, Shown); 6] = [
+    let aspects: [(&str, bool, Shown); 7] = [
         ("kind", true, &|spec| spec.kind.to_string()),
         ("labels", true, &|spec| spec.labels.join(", ")),
         ("hidden", true, &hidden),
         ("layer", true, &layer),
         ("input", true, &input),
+        ("pair", true, &pair),
         ("pooling", own_pooling, &modes),
     ];
     let differs =

@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind};
 use crate::evaluate::choosing_metrics;
 use crate::freeze::FreezePlan;
 use crate::recipe;
-use crate::run::heads::{check_teachers, heads, pooling, with_dropouts};
+use crate::run::heads::{check_teachers, heads, pair_reading, pooling, with_dropouts};
 use crate::run::notices::notices;
 use crate::run::plan::RunPlan;
 use crate::run::text_tokenizer::{Tokenized, tokenize};
@@ -202,6 +202,7 @@ fn read_rows(config: &RunConfig, folder: &ModelFolder) -> Result<Rows, Error> {
                 format: fields.format.or(&kept.unwrap_or_default()),
                 fixed_labels: start.map(|head| head.spec.labels.clone()),
                 start_words: start.map(|head| head.spec.words.clone()),
+                pair: pair_reading(task, start.map(|head| &head.spec)),
                 range: fields.range.or(start.and_then(|head| head.spec.range)),
                 may_lack_labels: task.keep.is_some() || start.is_some(),
                 ..fields

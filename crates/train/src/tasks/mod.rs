@@ -260,6 +260,7 @@ pub(crate) fn kinds_with_key(key: &str) -> Vec<TaskKind> {
         "labels" => kind.has_labels(),
         "pooling" | "input" => !kind.reads_words() && !kind.compares(),
         "hidden" | "keep" => !kind.compares(),
+        "pair" | "pair_product" => !kind.reads_words() && !kind.compares(),
         "words" => kind.reads_words(),
         key => rules(*kind).own_keys().contains(&key),
     };

@@ -11,11 +11,12 @@ use std::path::{Path, PathBuf};
 use polyhead_compute::Threads;
 use polyhead_model::{
     HeadLayer, HeadSpec, HeadWeights, HiddenWeights, ModelFolder, Network, NetworkOptions,
-    ParameterStore, PoolingMode, PoolingSpec, TrainableLayout,
+    PairForm, ParameterStore, PoolingMode, PoolingSpec, TrainableLayout,
 };
 use polyhead_testing::{Golden, largest, tiny_model};
 use polyhead_text::{TextInput, TextTokens, TokenBatch, TokenSpan};
 use polyhead_train::FreezePlan;
+use polyhead_train::PairReading;
 use polyhead_train::RateTable;
 use polyhead_train::TaskSettings;
 use polyhead_train::{AdamW, AdamWSettings};
@@ -224,7 +225,8 @@ pub(crate) fn spec(task: &TaskSettings) -> HeadSpec {
         target: None,
         range: None,
         words: Default::default(),
-        pair: None,
+        pair: (task.pair == Some(PairReading::Separate))
+            .then(|| PairForm::Separate { product: task.pair_product == Some(true) }),
         sigmoid: false,
     }
 }

@@ -5,6 +5,7 @@ use polyhead_model::{
     EmptyCell, HeadDims, HeadInput, HeadLayer, HeadSpec, LabelMatching, ModelFolder, PairForm,
     Provenance, TextFields,
 };
+use polyhead_text::Truncation;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -55,6 +56,9 @@ pub(crate) struct TaskSummary {
     /// The text of a pair that is cut.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) truncate: Option<&'static str>,
+    /// True if the head reads the product of the vectors of two texts as well.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) pair_product: bool,
     /// True if the number is the logistic function of the logit.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) sigmoid: bool,
@@ -130,7 +134,8 @@ impl TaskSummary {
             empty: format.empty.map(EmptyCell::name),
             words: spec.kind.reads_words().then(|| spec.words.name()),
             pair: spec.pair.map(PairForm::name),
-            truncate: spec.pair.map(|form| form.truncation().name()),
+            truncate: spec.pair.and_then(PairForm::truncation).map(Truncation::name),
+            pair_product: spec.pair == Some(PairForm::Separate { product: true }),
             sigmoid: spec.sigmoid,
             tensors: tensors.len(),
             parameters: tensors.iter().map(|(_, shape, _)| shape.iter().product::<usize>()).sum(),
@@ -148,8 +153,11 @@ impl TaskSummary {
         let words = self.words.map(|rule| format!("words of a raw text: {rule}"));
         let separator = separator.map(|text| format!("separator {}", quoted(text)));
         let empty = self.empty.map(|meaning| format!("an empty cell: {meaning}"));
-        let pair = self.pair.zip(self.truncate);
-        let pair = pair.map(|(form, cut)| format!("pairs of texts: {form}, cut {cut}"));
+        let pair = self.pair.map(|form| {
+            let cut = self.truncate.map(|cut| format!(", cut {cut}")).unwrap_or_default();
+            let product = if self.pair_product { ", with their product" } else { "" };
+            format!("pairs of texts: {form}{cut}{product}")
+        });
         [pair, matching, fields, separator, empty, words].into_iter().flatten().collect()
     }
 }
@@ -331,6 +339,15 @@ mod tests {
         );
         let tokens = shown(LabelFormat::default(), "tokens").unwrap();
         assert_eq!(tokens, "topic  words of a raw text: punctuation");
+        for (form, expected) in [
+            (PairForm::Joint(Truncation::First), "pairs of texts: joint, cut first"),
+            (PairForm::Separate { product: false }, "pairs of texts: separate"),
+            (PairForm::Separate { product: true }, "pairs of texts: separate, with their product"),
+        ] {
+            let task = HeadSpec { pair: Some(form), ..spec("classification") };
+            let rules = TaskSummary::new(&task, &site).reading();
+            assert_eq!(rules, [expected]);
+        }
         let exact = LabelFormat { matching: Some(LabelMatching::Exact), ..LabelFormat::default() };
         assert_eq!(shown(exact, "classification"), None);
 

@@ -167,6 +167,7 @@ mod tests {
             ("/tasks/2", "empty", json!("none"), 2),
             ("/tasks/2", "hidden_form", form, 3),
             ("/tasks/0", "pair", json!("joint"), 4),
+            ("/tasks/2", "pair", json!("separate"), 4),
             ("/tasks/1", "kind", json!("similarity"), 4),
             ("/tasks/1", "kind", json!("retrieval"), 4),
             ("/tasks/1", "sigmoid", json!(true), 4),
@@ -195,6 +196,8 @@ mod tests {
         }
         // A rule for cutting pairs needs pairs.
         all["tasks"][0]["truncate"] = json!("second");
+        // Only separate vectors have a product.
+        all["tasks"][2]["pair_product"] = json!(true);
         // A part that has no line above fails here.
         let written: Value = serde_json::from_str(&to_text(&config())).unwrap();
         let (written, listed) = (keys_of(&written), keys_of(&all));

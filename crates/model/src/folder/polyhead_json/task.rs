@@ -57,6 +57,9 @@ pub(super) struct TaskJson {
     /// The text of a joint pair that loses tokens. Absent: the longer one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) truncate: Option<String>,
+    /// Absent: a head with `pair` `separate` does not read the product of the vectors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) pair_product: Option<bool>,
     /// Absent: the answer is the logit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) sigmoid: Option<bool>,
@@ -123,9 +126,10 @@ impl TaskJson {
             pair: spec.pair.map(|form| form.name().to_owned()),
             truncate: spec
                 .pair
-                .map(PairForm::truncation)
+                .and_then(PairForm::truncation)
                 .filter(|truncation| *truncation != Truncation::default())
                 .map(|truncation| truncation.name().to_owned()),
+            pair_product: spec.pair_product().filter(|product| *product),
             sigmoid: spec.sigmoid.then_some(true),
         }
     }
@@ -163,7 +167,11 @@ impl TaskJson {
             }),
             range: self.range.map(parse_range).transpose()?,
             hidden_form: self.hidden_form.map(HiddenFormJson::into_form).unwrap_or_default(),
-            pair: parse_pair(self.pair, parse_word("truncate", self.truncate)?)?,
+            pair: parse_pair(
+                self.pair.as_deref(),
+                parse_word("truncate", self.truncate)?,
+                self.pair_product,
+            )?,
             sigmoid: self.sigmoid.unwrap_or(false),
             name: self.name,
         })
@@ -198,14 +206,29 @@ fn parse_range(ends: [f64; 2]) -> Result<NumberRange, String> {
     NumberRange::new(least, most).map_err(|problem| format!("`range`: {problem}"))
 }
 
-fn parse_pair(form: Option<String>, rule: Option<Truncation>) -> Result<Option<PairForm>, String> {
-    match (form.as_deref(), rule) {
-        (None, None) => Ok(None),
-        (None, Some(rule)) => {
+fn parse_pair(
+    form: Option<&str>,
+    rule: Option<Truncation>,
+    product: Option<bool>,
+) -> Result<Option<PairForm>, String> {
+    match (form, rule, product) {
+        (Some("joint"), rule, None) => Ok(Some(PairForm::Joint(rule.unwrap_or_default()))),
+        (Some("separate"), None, product) => {
+            Ok(Some(PairForm::Separate { product: product.unwrap_or(false) }))
+        }
+        (None, None, None) => Ok(None),
+        (None, Some(rule), _) => {
             Err(format!("`truncate`: expected none without `pair`, found {rule}"))
         }
-        (Some("joint"), rule) => Ok(Some(PairForm::Joint(rule.unwrap_or_default()))),
-        (Some(other), _) => Err(format!("`pair`: expected joint, found {:?}", excerpt(other))),
+        (Some("separate"), Some(rule), _) => {
+            Err(format!("`truncate`: expected none beside separate texts, found {rule}"))
+        }
+        (None | Some("joint"), _, Some(product)) => {
+            Err(format!("`pair_product`: expected none without separate texts, found {product}"))
+        }
+        (Some(other), ..) => {
+            Err(format!("`pair`: expected joint or separate, found {:?}", excerpt(other)))
+        }
     }
 }
 

@@ -49,7 +49,8 @@ pub(super) fn config() -> PolyheadConfig {
     };
     heads[0].pair = Some(PairForm::Joint(Truncation::Second));
     let score = spec("score", heads[2].kind);
-    heads.push(HeadSpec { sigmoid: true, target: None, ..score });
+    let pair = Some(PairForm::Separate { product: true });
+    heads.push(HeadSpec { sigmoid: true, target: None, pair, ..score });
     heads[0].label_format.matching = Some(LabelMatching::Normalized);
     heads[1].label_format = LabelFormat {
         fields: vec!["is_o".into(), "is_x".into()],
@@ -232,7 +233,22 @@ fn every_rule_says_what_was_found() {
         Case {
             at: "/tasks/0/pair",
             value: json!("both"),
-            message: "task `classification`: `pair`: expected joint, found \"both\"",
+            message: "task `classification`: `pair`: expected joint or separate, found \"both\"",
+        },
+        Case {
+            at: "/tasks/0/pair",
+            value: json!("separate"),
+            message: "`truncate`: expected none beside separate texts, found second",
+        },
+        Case {
+            at: "/tasks/7/pair",
+            value: json!("joint"),
+            message: "`pair_product`: expected none without separate texts, found true",
+        },
+        Case {
+            at: "/tasks/7/kind",
+            value: json!("similarity"),
+            message: "task `score`: pair: expected none or joint for kind similarity, found separate",
         },
         Case {
             at: "/tasks/0/pair",

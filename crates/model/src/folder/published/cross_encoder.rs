@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::error::{Error, excerpt, fail};
 use crate::folder::prompts::ScoreFunction;
-use crate::heads::HeadSpec;
+use crate::heads::{HeadSpec, PairForm};
 
 /// The key of `config.json` in versions 4 and 5.
 const ENTRY: &str = "sentence_transformers";
@@ -50,10 +50,11 @@ pub(super) fn score(
     }
 }
 
-/// Makes the keys of `config.json` those of a cross-encoder with this head, if it reads pairs.
+/// Makes the keys of `config.json` those of a cross-encoder with this head, if it reads pairs as one
+/// sequence.
 pub(super) fn set_keys(head: Option<&HeadSpec>, config: &mut Map<String, Value>) {
     config.remove(THIRD);
-    let Some(head) = head.filter(|head| head.pair.is_some()) else {
+    let Some(head) = head.filter(|head| matches!(head.pair, Some(PairForm::Joint(_)))) else {
         config.remove(ENTRY);
         return;
     };

@@ -52,6 +52,7 @@ impl Published {
             ("input", own.input == head.input),
             ("pooling", tags || own.pooling.modes == head.pooling.modes),
             ("unit of its targets", head.target.is_none()),
+            ("form of pairs", !head.reads_two_vectors()),
         ];
         parts.into_iter().find(|(_, same)| !same).map(|(part, _)| part)
     }

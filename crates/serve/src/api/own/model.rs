@@ -68,7 +68,8 @@ pub(crate) struct TaskCard<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     range: Option<[f32; 2]>,
-    /// `joint` if the task answers pairs of texts, and no single texts.
+    /// Present if the task answers pairs of texts, and no single texts: `joint` if it reads both as one
+    /// sequence, `separate` if it reads the vectors of both.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pair: Option<&'a str>,
