@@ -111,7 +111,9 @@ pub(crate) fn run(mut args: PredictArgs) -> Result<ExitCode> {
     let options =
         RequestOptions { tasks, abstain, min_score, on_truncate, ..RequestOptions::default() };
     let wanted = |name: &String| options.tasks.as_ref().is_none_or(|names| names.contains(name));
-    let tasks = || folder.heads.iter().map(|head| &head.spec).filter(|task| wanted(&task.name));
+    // Those that compare vectors answer nothing.
+    let answers = |task: &&HeadSpec| !task.kind.compares() && wanted(&task.name);
+    let tasks = || folder.heads.iter().map(|head| &head.spec).filter(answers);
     let words = tasks().any(|task| task.kind.reads_words());
     let reads_pairs = one_form(tasks())?;
     if output.is_csv() {

@@ -181,6 +181,9 @@ fn pair_form(
     task: &TaskSettings,
     start: Option<&HeadSpec>,
 ) -> Option<PairForm> {
+    if task.kind.compares() {
+        return None;
+    }
     let of_start = start.and_then(|head| head.pair);
     if pair_reading(task, start) == Some(PairReading::Separate) {
         let product = matches!(of_start, Some(PairForm::Separate { product: true }));
