@@ -18,7 +18,7 @@ use polyhead_testing::{Golden, largest, tiny_model};
 use polyhead_text::TextInput;
 use polyhead_train::{
     Ending, EvaluateOptions, Learner, RunConfig, Split, StateCache, StepBatch, StepOutcome,
-    TaskLabels, TaskMetrics, Trainer, evaluate,
+    TaskLabels, Trainer, evaluate,
 };
 use serde_json::{Value, json};
 

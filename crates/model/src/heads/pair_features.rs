@@ -1,4 +1,5 @@
-//! What a head reads of the vectors of two texts: `[u, v, |u − v|]`, and `u · v` if it is wanted.
+//! The input that a head makes of the vectors of two texts: `[u, v, |u − v|]`, and `u · v` if it is
+//! wanted.
 //!
 //! Reimers and Gurevych, 2019, "Sentence-BERT", section 3 and table 6; `SoftmaxLoss` of
 //! sentence-transformers with `concatenation_sent_rep`, `concatenation_sent_difference` and, for the
@@ -38,15 +39,14 @@ pub(crate) fn pair_features_backward(
     dout: &[f32],
 ) -> Vec<f32> {
     let mut dvectors = Vec::with_capacity(vectors.len());
-    for ((u, v), dout) in
-        pairs(vectors, rows).zip(dout.chunks_exact((dout.len() / rows.max(1)).max(1)))
-    {
+    let features = (dout.len() / rows.max(1)).max(1);
+    for ((u, v), dout) in pairs(vectors, rows).zip(dout.chunks_exact(features)) {
         let width = u.len();
         let mut parts = dout.chunks_exact(width);
         let mut part = || parts.next().expect("features have the width of their vectors");
         let (du, dv, ddifference) = (part(), part(), part());
         let dproduct = product.then(part);
-        // Of `v` the difference has the gradient of `u` with the other sign.
+        // The difference gives `v` the gradient of `u` with the other sign.
         for (d, sign, other) in [(du, 1.0, v), (dv, -1.0, u)] {
             dvectors.extend((0..width).map(|i| {
                 let d = d[i] + sign * ddifference[i] * direction(u[i] - v[i]);

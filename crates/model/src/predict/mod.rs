@@ -4,6 +4,7 @@ mod multi_task;
 mod request;
 mod sequences;
 mod pass;
+mod pair_logits;
 mod answers;
 mod cross_encoder;
 

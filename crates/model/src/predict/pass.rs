@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use polyhead_compute::Cpu;
 use polyhead_text::TokenBatch;
 
-use crate::heads::{Head, HeadLayer, HeadSpec, TextWords, pair_features};
+use crate::heads::{Head, HeadLayer, HeadSpec, TextWords};
 use crate::predict::answers::NotFinite;
 use crate::predict::multi_task::MultiTaskModel;
 use crate::predict::request::ResolvedRequest;
@@ -61,18 +61,18 @@ pub(crate) struct BatchLogits {
 
 /// Numbers of one sequence from a pass.
 #[derive(Default)]
-struct SequenceNumbers {
-    /// Those of its text, without heads that read two vectors; of one text of a pair nothing.
+pub(super) struct SequenceNumbers {
+    /// Those of its text, without heads that read two vectors; nothing for one text of a pair.
     text: TextLogits,
-    /// Of one text of a pair, what each head of the request that reads two vectors reads of it.
-    vectors: Vec<Vec<f32>>,
+    /// The vectors of one text of a pair, one for each head of the request that reads two.
+    pub(super) vectors: Vec<Vec<f32>>,
 }
 
 /// Numbers of some sequences from a pass.
 #[derive(Default)]
-struct GroupNumbers {
+pub(super) struct GroupNumbers {
     /// In order.
-    sequences: Vec<SequenceNumbers>,
+    pub(super) sequences: Vec<SequenceNumbers>,
     head_times: Vec<(usize, Duration)>,
 }
 
@@ -92,7 +92,7 @@ impl GroupNumbers {
 
 impl GroupNumbers {
     /// The numbers of each text, without heads that read two vectors.
-    fn of_texts(self, texts: &[PassText]) -> BatchLogits {
+    pub(super) fn of_texts(self, texts: &[PassText]) -> BatchLogits {
         let Self { mut sequences, head_times } = self;
         let of_text = |text: &PassText| {
             let whole = text.sequences.whole;
@@ -292,42 +292,6 @@ impl MultiTaskModel {
         GroupNumbers { sequences: found, head_times }
     }
 
-    /// Completes the numbers of texts by the logits of heads that read two vectors.
-    fn answer_pairs(&self, cpu: Cpu, texts: &[PassText], numbers: GroupNumbers) -> BatchLogits {
-        let mut numbers = numbers;
-        let vectors: Vec<Vec<Vec<f32>>> =
-            numbers.sequences.iter_mut().map(|of| std::mem::take(&mut of.vectors)).collect();
-        let mut found = numbers.of_texts(texts);
-        for (task, time) in &mut found.head_times {
-            let head = &self.heads[*task];
-            let Some(product) = head.spec.pair_product() else { continue };
-            let begun = Instant::now();
-            let asked = |text: &PassText| text.request.tasks.contains(task);
-            let (mut both, mut rows) = (Vec::new(), 0);
-            for text in texts.iter().filter(|text| asked(text)) {
-                let earlier = text.request.tasks.iter().take_while(|other| *other != task);
-                let place = earlier.filter(|other| self.heads[**other].spec.reads_two_vectors());
-                let place = place.count();
-                for side in text.sequences.sides.into_iter().flatten() {
-                    both.extend_from_slice(&vectors[side][place]);
-                }
-                rows += 1;
-            }
-            let mut x = Vec::new();
-            pair_features(&both, rows, product, &mut x);
-            let logits = logits(cpu, head, &x);
-            let rows = logits.chunks_exact(head.spec.outputs());
-            let of_task = texts.iter().zip(&mut found.texts).filter(|(text, _)| asked(text));
-            for ((text, found), logits) in of_task.zip(rows) {
-                // Tasks come in order, so that all before this one are there.
-                let place = text.request.tasks.iter().position(|other| other == task);
-                found.logits.insert(place.unwrap_or_default(), logits.to_vec());
-            }
-            *time += begun.elapsed();
-        }
-        found
-    }
-
     /// `[T, D]` of the group's text `i`, of hidden states `[n, D]`.
     fn states<'s>(&self, group: &Group, states: &'s [f32], i: usize) -> &'s [f32] {
         let width = self.encoder().config().hidden_size;
@@ -430,7 +394,7 @@ fn sequences_of<'a>(texts: &[PassText<'a>], count: usize) -> Vec<PassSequence<'a
 
 /// `[rows, outputs]`. Where the input of a row is not finite, so are the logits,
 /// also if an activation between would hide it.
-fn logits(cpu: Cpu, head: &Head, x: &[f32]) -> Vec<f32> {
+pub(super) fn logits(cpu: Cpu, head: &Head, x: &[f32]) -> Vec<f32> {
     if x.is_empty() {
         return Vec::new();
     }

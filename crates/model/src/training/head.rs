@@ -68,8 +68,8 @@ pub(super) struct HeadCache {
 }
 
 impl HeadCache {
-    /// Makes the input of a head that reads two vectors of `x`, those of all sequences: two for each
-    /// row. Of their keys, a row has that of its first.
+    /// Makes the input of a head that reads two vectors, of those of all sequences in `x`: two for each
+    /// row. A row has the key of its first sequence.
     ///
     /// # Panics
     /// If a sequence has no partner.
