@@ -79,11 +79,13 @@ def polyhead(arguments: argparse.Namespace, seed: int, place: Path) -> tuple[flo
     run = [arguments.polyhead, "train", place / "run.toml", "-o", place / "run", "--quiet", "--threads", "2"]
     subprocess.run([*map(str, run), "--set", f"seed={seed}"], check=True, stdout=subprocess.DEVNULL)
     times = [json.loads(line) for line in (place / "run/timings.jsonl").read_text().splitlines()]
-    last = [line for line in times if "step" in line][-1]
+    # A line for each part of the run that is logged; those of evaluations have no rate.
+    trained = [line for line in times if "texts_per_second" in line]
+    seconds = sum(line["seconds"] for line in trained)
     evaluate = [arguments.polyhead, "eval", place / "run", "-i", data / "test.jsonl", "--json", "--field", "text_a,text_b"]
     output = subprocess.run([*map(str, evaluate), "--label-field", "sts=score"], check=True, capture_output=True, text=True)
     spearman = json.loads(output.stdout)["tasks"]["sts"]["spearman"]
-    return spearman, last["step"] * BATCH / last["seconds"]
+    return spearman, trained[-1]["step"] * BATCH / seconds
 
 
 def sentence_transformers(arguments: argparse.Namespace, seed: int, place: Path) -> tuple[float, float]:
