@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::command::{
-    bench, check_data, completions, demo, doctor, encode, eval, explain, help, init, inspect, man,
-    mine_negatives, predict, quantize, rerank, search, serve, similarity, tokenize, train,
+    bench, check_data, completions, demo, doctor, encode, eval, explain, fit, help, init, inspect,
+    man, mine_negatives, predict, quantize, rerank, search, serve, similarity, tokenize, train,
 };
 
 const EXAMPLES: &str = "\
@@ -13,6 +13,7 @@ Examples:
   polyhead encode \"Good morning\"                    one vector as JSON
   polyhead encode -i texts.txt -o vectors.npy       lines of text to a NumPy file
   polyhead similarity \"a cat\" \"a kitten\" \"a train\"
+  polyhead fit reviews.csv -o runs/a                a model from your rows, in one command
   polyhead init reviews.csv                         a configuration for your rows
   polyhead train config.toml -o runs/a              tasks of your own
   polyhead predict runs/a \"The soup was cold.\"     all of them in one pass
@@ -44,6 +45,7 @@ pub(crate) enum Command {
     Search(search::SearchArgs),
     MineNegatives(mine_negatives::MineNegativesArgs),
     Tokenize(tokenize::TokenizeArgs),
+    Fit(fit::FitArgs),
     Init(init::InitArgs),
     Train(train::TrainArgs),
     CheckData(check_data::CheckDataArgs),

@@ -77,6 +77,22 @@
 //! # Ok::<(), polyhead::train::Error>(())
 //! ```
 //!
+//! Without a configuration, [`fit`](fit()) looks at the rows of a file and chooses one, as `polyhead fit`
+//! does:
+//!
+//! ```no_run
+//! use polyhead::{FitRequest, fit};
+//!
+//! let request = FitRequest {
+//!     data: "tickets.csv".into(),
+//!     text: vec!["body".to_owned()],
+//!     tasks: vec!["topic".parse()?, "urgency:regression".parse()?],
+//!     ..FitRequest::default()
+//! };
+//! fit(&request, "runs/tickets".as_ref())?;
+//! # Ok::<(), polyhead::train::Error>(())
+//! ```
+//!
 //! A [`Hook`] takes part in every step: it weights the losses, chooses the rows, reads the gradient
 //! of each task, stops the run. Checkpoints, resuming and the report stay:
 //! `examples/weighting.rs` weights losses by their uncertainty and logs the cosines between the
@@ -129,6 +145,7 @@ pub use polyhead_text::{
 };
 pub use polyhead_train as train;
 pub use polyhead_train::{
-    Ending, Evaluation, Event, Hook, HookedStep, Learner, Objective, Observer, PackedRows,
-    RunConfig, RunSummary, StepBatch, TaskLabels, Trainer, TrainingSession, evaluate,
+    Ending, Evaluation, Event, FitPlan, FitRequest, FitTask, Hook, HookedStep, Learner, Objective,
+    Observer, PackedRows, RunConfig, RunSummary, StepBatch, TaskLabels, Trainer, TrainingSession,
+    evaluate, fit,
 };

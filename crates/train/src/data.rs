@@ -13,9 +13,10 @@
 mod bad_rows;
 mod cell;
 mod check;
-mod draft;
+pub(crate) mod draft;
 mod file;
 mod fingerprint;
+mod hold_out;
 mod issues;
 mod label_column;
 mod label_list;

@@ -3,7 +3,7 @@
 //! In the order of the data's way: `config` says what is wanted, `data` reads and checks the rows,
 //! `sampler` decides which rows make a step, `step` computes losses, gradients and the update,
 //! `freeze` says what may change, `evaluate` computes the metrics, `checkpoint` saves the state,
-//! and `run` joins them to [`Trainer::train`].
+//! and `run` joins them to [`Trainer::train`]. [`fit`](fit()) needs no configuration.
 //!
 //! What it leaves out: the network itself (`polyhead-model`) and everything that is printed.
 #![forbid(unsafe_code)]
@@ -25,11 +25,14 @@ mod checkpoint;
 mod run;
 mod tensorboard;
 
+mod fit;
+
 pub use config::{
     AfterRun, BelowOne, CheckpointSettings, ClassWeights, DataFiles, Difference, EncoderFiles,
     EncoderSettings, Factor, FreezePhase, Keep, Key, KeyAlias, Moment, NonNegative, OutputSettings,
     PairReading, Positive, PositiveCount, PositiveSize, Recipe, RunConfig, SamplerKind,
-    SamplerSettings, ScheduleKind, Share, Size, TaskSettings, TrainSettings, WordRule, WrittenKeys,
+    SamplerSettings, ScheduleKind, Share, Size, SmallShare, TaskSettings, TrainSettings, WordRule,
+    WrittenKeys,
     config_keys, key_alias,
 };
 pub use data::{
@@ -41,6 +44,7 @@ pub use data::{
 };
 pub use error::{Error, ErrorKind};
 pub use evaluate::{Answers, EvalRequest, EvaluateOptions, Evaluation, evaluate};
+pub use fit::{FitPlan, FitRequest, FitTask, fit};
 pub use freeze::{FreezePlan, FreezeSpan, FrozenTensors};
 pub use report::{
     Answer, CacheReport, Cosines, Curves, DevPoint, GroupReport, MarkedSpan, Mistake, RunReport,

@@ -14,6 +14,7 @@ mod answer_row;
 mod job;
 pub(crate) mod check_data;
 pub(crate) mod eval;
+pub(crate) mod fit;
 pub(crate) mod init;
 pub(crate) mod predict;
 pub(crate) mod train;
@@ -47,6 +48,7 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
         // These have exit codes of their own: stopped by Ctrl-C, rows skipped.
         Command::Demo(args) => return demo::run(args),
         Command::Train(args) => return train::run(args),
+        Command::Fit(args) => return fit::run(args),
         // A server that had to cut off requests has said so in its log.
         Command::Serve(args) => return serve::run(args),
         Command::Encode(args) => return encode::run(args),

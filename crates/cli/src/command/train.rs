@@ -94,11 +94,7 @@ impl ConfigArgs {
 /// Trains until the end, or until Ctrl-C.
 pub(crate) fn run(args: TrainArgs) -> Result<ExitCode> {
     let config = args.config.read()?;
-    let details = match (args.quiet, args.verbose) {
-        (true, _) => Details::Quiet,
-        (_, true) => Details::Whole,
-        _ => Details::Short,
-    };
+    let details = details(args.quiet, args.verbose);
     let mut trainer = trainer(config, &args.threads, details)?;
     if let Some(folder) = &args.tensorboard {
         trainer = trainer.observe(Box::new(Curves(TensorBoard::new(folder)?)));
@@ -106,34 +102,56 @@ pub(crate) fn run(args: TrainArgs) -> Result<ExitCode> {
     let ending = trainer.train(&args.out, args.resume)?;
     // Removes the progress bar before other lines are printed in its place.
     drop(trainer);
-    if needs_page(&args.out, &ending) {
-        polyhead_report::write_page(&args.out)?;
+    end(&args.out, &ending, args.json, || resume_command(&args))
+}
+
+/// How much is printed before the first step.
+pub(crate) fn details(quiet: bool, verbose: bool) -> Details {
+    match (quiet, verbose) {
+        (true, _) => Details::Quiet,
+        (_, true) => Details::Whole,
+        _ => Details::Short,
+    }
+}
+
+/// Writes the page and prints the results of a run that has ended.
+///
+/// - `json`: true to print the summary as JSON
+/// - `resume`: the command that continues the run
+pub(crate) fn end(
+    out: &Path,
+    ending: &Ending,
+    json: bool,
+    resume: impl Fn() -> String,
+) -> Result<ExitCode> {
+    if needs_page(out, ending) {
+        polyhead_report::write_page(out)?;
     }
     match ending {
         // One line, as in the run's own file.
-        Ending::Finished(summary) if args.json => {
-            writeln!(io::stdout(), "{}", serde_json::to_string(&summary)?)?;
+        Ending::Finished(summary) if json => {
+            writeln!(io::stdout(), "{}", serde_json::to_string(summary)?)?;
         }
         Ending::Finished(summary) => {
-            let mut out = BufWriter::new(io::stdout().lock());
-            write(&mut out, &summary)?;
-            out.flush()?;
+            let mut text = BufWriter::new(io::stdout().lock());
+            write(&mut text, summary)?;
+            text.flush()?;
         }
-        Ending::AlreadyFinished if args.json => {
+        Ending::AlreadyFinished if json => {
             // The same bytes that the run printed at its end.
-            let summary = args.out.join("finished.json");
+            let summary = out.join("finished.json");
             let text = read_text(&summary, u64::MAX).with_context(|| summary.display().to_string());
             writeln!(io::stdout().lock(), "{}", text?.trim_end())?;
         }
         Ending::AlreadyFinished => {
-            let out = args.out.display();
+            let out = out.display();
             writeln!(io::stdout(), "{out}: the run is finished, there is nothing to do")?;
         }
         Ending::Stopped { step } => {
             let _ = writeln!(
                 io::stderr(),
                 "stopped after step {step} with a checkpoint; to continue, run:\n  {}",
-                resume_command(&args)
+                resume()
             );
             return Ok(INTERRUPTED.into());
         }
@@ -193,7 +211,7 @@ fn resume_command(args: &TrainArgs) -> String {
 }
 
 /// Quotes `word` where a shell would not read it as one word.
-fn quoted(word: &str) -> String {
+pub(crate) fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "_-./=,:+@%".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         word.to_owned()

@@ -11,6 +11,7 @@ mod commands;
 mod controls;
 mod encode;
 mod eval;
+mod fit;
 mod honest;
 mod init;
 #[cfg(unix)]

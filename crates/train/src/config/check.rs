@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use polyhead_model::{HeadInput, ModelFolder, RESERVED_TASK_NAME, TextFields, check_task_name};
+use polyhead_model::{
+    HeadInput, HeadLayer, ModelFolder, RESERVED_TASK_NAME, TextFields, check_task_name,
+};
 use toml::{Table, Value};
 
 use super::document::{Document, Section, shortened};
@@ -61,7 +63,7 @@ pub(super) fn complete(config: &mut RunConfig, document: &Document) -> Result<()
     {
         config.data.set_text(text);
     }
-    let DataFiles { train, dev, test, text, join, template, tokens } = &mut config.data;
+    let DataFiles { train, dev, test, text, join, template, tokens, .. } = &mut config.data;
     make_absolute(&shared, [train, dev, test])?;
     if template.is_some() && !shared.has("text") {
         text.clear();
@@ -135,6 +137,17 @@ pub(super) fn check(config: &RunConfig, document: &Document) -> Result<(), Error
                 task.name
             );
             return Err(root.error("data", &problem));
+        }
+    }
+    if config.data.dev_share.is_some() {
+        let data = document.section("data");
+        let problem = match (config.data.train.is_empty(), config.data.dev.is_empty()) {
+            (true, _) => Some("applies to the rows of `train`, found none"),
+            (_, false) => Some("applies in place of `dev`, found both"),
+            _ => None,
+        };
+        if let Some(problem) = problem {
+            return Err(data.error("dev_share", problem));
         }
     }
     check_texts(config, document)?;
@@ -224,7 +237,9 @@ fn check_applies(task: &TaskSettings, section: &Section) -> Result<(), Error> {
         return Err(section.error("activation", problem));
     }
     if task.input != Default::default()
-        && let Some(key) = ["pooling", "layer"].into_iter().find(|key| section.has(key))
+        && let Some((key, _)) = [("pooling", true), ("layer", task.layer != HeadLayer::Last)]
+            .into_iter()
+            .find(|(key, counts)| *counts && section.has(key))
     {
         let problem = "applies to `input = \"pooled\"`: the embedding is the encoder's own";
         return Err(section.error(key, problem));

@@ -43,7 +43,7 @@ pub use difference::Difference;
 pub use keys::{Key, config_keys};
 pub(crate) use number::exact;
 pub use number::{
-    BelowOne, Factor, NonNegative, Positive, PositiveCount, PositiveSize, Share, Size,
+    BelowOne, Factor, NonNegative, Positive, PositiveCount, PositiveSize, Share, Size, SmallShare,
 };
 pub use written::WrittenKeys;
 
@@ -118,6 +118,8 @@ settings! {
         /// Rows that choose the best model, calibrate it and set its thresholds.
         #[serde(deserialize_with = "words::paths")]
         dev: Vec<PathBuf> = Vec::new(),
+        /// The share of the rows of `train` that is held out as `dev`, of each label alike; the seed chooses them. Absent: none.
+        dev_share: Option<SmallShare> = None,
         /// Rows that are looked at once, at the end.
         #[serde(deserialize_with = "words::paths")]
         test: Vec<PathBuf> = Vec::new(),
@@ -265,7 +267,8 @@ impl TaskSettings {
     /// The task's own files; `None` if it uses those of the run.
     pub fn files(&self) -> Option<DataFiles> {
         let Self { train, dev, test, text, join, template, tokens, .. } = self.clone();
-        let files = DataFiles { train, dev, test, text, join, template, tokens };
+        let files =
+            DataFiles { train, dev, test, text, join, template, tokens, ..DataFiles::default() };
         (!files.train.is_empty()).then_some(files)
     }
 }
@@ -389,7 +392,7 @@ impl WordRule {
 settings! {
     /// `[train]`: steps, rates and batches.
     pub struct TrainSettings {
-        /// The recipe that fills in rates, epochs, weights and what is frozen: `"auto"` chooses by the number of training rows, the encoder's width and what is frozen, `"heads"` trains the heads alone, `"full"` fills in nothing.
+        /// The recipe that fills in rates, epochs, weights and what is frozen: `"auto"` chooses by the number of training rows, the encoder's width and what is frozen, `"heads"` trains the heads alone, `"few-shot"` sets labels apart in the sentence vectors before it trains the heads on them, `"full"` fills in nothing.
         recipe: Recipe = Recipe::Auto,
         /// Passes over the data; 0 together with `max_steps`: as many as those steps take.
         epochs: Size = Size(3),
@@ -409,6 +412,8 @@ settings! {
         warmup: Share = Share(0.1),
         /// Decoupled weight decay; not on biases and layer norms.
         weight_decay: NonNegative = NonNegative(0.01),
+        /// Steps at the beginning that set labels apart: they train the sentence vectors so that rows of one label are near each other, and no head. Later steps train the heads. Absent: none.
+        contrast_steps: Option<PositiveCount> = None,
         /// The largest global norm of the gradient; 0: no clipping.
         clip_norm: NonNegative = NonNegative(1.0),
         /// Adam's β₁ and β₂.
@@ -442,6 +447,9 @@ pub enum Recipe {
     Full,
     /// The heads are trained, on an encoder that is frozen.
     Heads,
+    /// The sentence vectors are trained to set labels apart, then the heads on vectors that are frozen
+    /// (Tunstall et al., 2022, "Efficient Few-Shot Learning Without Prompts").
+    FewShot,
 }
 
 /// How rates change after the warm-up.

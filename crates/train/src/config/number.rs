@@ -79,6 +79,8 @@ numbers! {
     Share(f32): "a number from 0 to 1", |x| (0.0..=1.0).contains(&x);
     /// A number above 0, up to 1.
     Factor(f32): "a number above 0, up to 1", |x| x > 0.0 && x <= 1.0;
+    /// A number above 0, up to one half.
+    SmallShare(f32): "a number above 0, up to 0.5", |x| x > 0.0 && x <= 0.5;
 }
 
 numbers! {

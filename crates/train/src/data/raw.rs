@@ -114,7 +114,17 @@ impl RawSplit {
         if labels().next().is_none() {
             self.check_may_lack_labels(task)?;
         }
-        LabelList::new(task, labels())
+        LabelList::new(task, labels()).map_err(|error| {
+            let first = self.rows.iter().position(|row| row.labels[column].is_some());
+            let is_one = labels().is_sorted_by(|a, b| a == b);
+            match first.filter(|_| is_one && error.kind() == ErrorKind::Data) {
+                Some(row) => {
+                    let message = format!("{error}, the first at {}", self.place(row));
+                    Error::new(ErrorKind::Data, message)
+                }
+                None => error,
+            }
+        })
     }
 
     /// A task without data.

@@ -97,6 +97,16 @@ impl Rows {
         Ok(Self { tasks, sources, files })
     }
 
+    /// Moves a share of the training rows of the files that tasks share to dev.
+    ///
+    /// - `share`: above 0 and at most 0.5
+    pub(crate) fn hold_out(&mut self, shared: &DataFiles, share: f64, seed: u64) {
+        let is_shared = |source: &&mut SourceRows| source.train.split.files == shared.train;
+        for source in self.sources.iter_mut().filter(is_shared) {
+            source.dev = source.train.hold_out(share, seed);
+        }
+    }
+
     /// The tasks with their labels.
     pub fn tasks(&self) -> &[DataTask] {
         &self.tasks

@@ -170,7 +170,8 @@ fn what_cannot_be_trained_on() {
             files: &["train-one.jsonl"],
             task: task("c", Classification),
             kind: ErrorKind::Data,
-            expected: "task `c`: expected two labels or more, found only `x` in the training data",
+            expected: "task `c`: expected two labels or more, found only `x` in the training data, the first \
+                       at train-one.jsonl: line 1",
         },
         Case {
             files: &["train.jsonl"],

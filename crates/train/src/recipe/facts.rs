@@ -3,9 +3,10 @@
 use polyhead_model::{ModelFolder, ParameterGroup};
 
 use crate::config::{RunConfig, TaskSettings};
-use crate::data::Dataset;
+use crate::data::{DataTask, Dataset};
 use crate::freeze::{FreezePlan, TrainedParts};
 use crate::run::kept_heads;
+use crate::tasks::rules;
 
 /// Facts about the data and the starting model.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,6 +15,8 @@ pub(crate) struct Facts {
     pub(crate) rows: Vec<usize>,
     /// For each task, true if the starting model has its head.
     pub(crate) known: Vec<bool>,
+    /// For each task whose rows are alike where their labels are.
+    pub(crate) label_rows: Vec<Option<LabelledRows>>,
     /// Numbers of a token vector.
     pub(crate) width: usize,
     /// Groups of the parameters of the network.
@@ -21,6 +24,17 @@ pub(crate) struct Facts {
     /// Names of the heads: those of the tasks in order, then those of the starting model without a
     /// task.
     pub(crate) heads: Vec<String>,
+}
+
+/// The training rows of a task that have labels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LabelledRows {
+    /// Number of rows.
+    pub(crate) rows: usize,
+    /// Number of labels.
+    pub(crate) labels: usize,
+    /// Number of rows of the rarest label.
+    pub(crate) fewest: usize,
 }
 
 impl Facts {
@@ -38,13 +52,28 @@ impl Facts {
             _ => true,
         };
         let groups = folder.parameters.iter().map(|parameter| parameter.group).filter(is_used);
+        let label_rows = |(index, task): (usize, &DataTask)| {
+            let train = &data.sources[task.source].train.labels[index];
+            let alike = rules(task.kind).has_alike_rows();
+            alike.then(|| LabelledRows {
+                rows: train.labelled(),
+                labels: task.labels.len(),
+                fewest: train.counts(task.labels.len()).0.into_iter().min().unwrap_or(0),
+            })
+        };
         Self {
             rows: data.train_rows(),
             known: config.tasks.iter().map(known).collect(),
+            label_rows: data.tasks.iter().enumerate().map(label_rows).collect(),
             width: folder.config.hidden_size,
             groups: groups.chain((0..heads.len()).map(ParameterGroup::Head)).collect(),
             heads,
         }
+    }
+
+    /// Returns true if the model has modules that train.
+    pub(super) fn has_modules(&self) -> bool {
+        self.groups.iter().any(|group| matches!(group, ParameterGroup::Module(_)))
     }
 
     /// The parts of the network that train in a run of these steps. All do if a phase does not fit

@@ -6,6 +6,7 @@
 
 mod facts;
 mod rule;
+mod few_shot;
 mod loss_scale;
 mod advice;
 
@@ -45,6 +46,7 @@ impl RecipeLines {
             Recipe::Full => return "recipe full: every key is set or has its default".to_owned(),
             Recipe::Auto => "auto",
             Recipe::Heads => "heads",
+            Recipe::FewShot => "few-shot",
         };
         if trained == TrainedParts::default() {
             return format!("recipe {name}: nothing trains, the model is evaluated as it is");
@@ -58,6 +60,14 @@ impl RecipeLines {
             epochs => format!(" for {epochs} epochs"),
         };
         let [rate, head_rate] = [train.learning_rate, train.head_learning_rate].map(f32::from);
+        if let Some(steps) = train.contrast_steps {
+            let way = if train.recipe == Recipe::Auto { ", few for each label" } else { "" };
+            return format!(
+                "recipe {name}: {}{way}: sets labels apart in the sentence vectors for {steps} steps at \
+                 {rate:e}, then trains the heads at {head_rate:e}",
+                self.why
+            );
+        }
         let mut parts = Vec::new();
         for (part, trains, rate) in [
             ("encoder", trained.encoder, rate),
@@ -133,7 +143,7 @@ pub(crate) fn continued(config: &RunConfig, directory: &Path) -> Result<RunConfi
         return Ok(config);
     }
     let values = run.key_values();
-    let added = rule::adds_heads_phase(&run, &config.freeze);
+    let added = rule::adds_phases(&run, &config.freeze);
     let is_of_run = |key: &String| !set.contains(key) || (key == "freeze" && added);
     let keys = rule::keys(&config).into_iter().filter(is_of_run);
     let assignments: Vec<String> =

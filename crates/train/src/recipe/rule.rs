@@ -8,6 +8,7 @@ use std::fmt;
 use crate::config::{FreezePhase, Recipe, RunConfig};
 use crate::freeze::TrainedParts;
 use crate::recipe::facts::Facts;
+use crate::recipe::few_shot::{self, few_shot_phases};
 use crate::sampler::BatchSampler;
 use crate::tasks::kinds_with_key;
 
@@ -67,7 +68,7 @@ const SIZES: [Size; 5] = [
 ];
 
 /// Width of hidden states from which on rates fall in proportion.
-const WIDTH: usize = 384;
+pub(super) const WIDTH: usize = 384;
 
 /// Heads on a frozen encoder: cached states make epochs cheap, and the rate can be higher.
 const LONE_HEADS: Size = Size {
@@ -89,9 +90,15 @@ const EVALUATED_EPOCHS: usize = 20;
 const EVALUATIONS: usize = 10;
 
 /// Keys of `[train]` and of each task that a recipe may fill in; and `freeze`.
-const TRAIN_KEYS: [&str; 5] =
-    ["batch_size", "epochs", "learning_rate", "head_learning_rate", "evaluate_every"];
-const TASK_KEYS: [&str; 2] = ["weight", "standardize"];
+const TRAIN_KEYS: [&str; 6] = [
+    "batch_size",
+    "epochs",
+    "learning_rate",
+    "head_learning_rate",
+    "evaluate_every",
+    "contrast_steps",
+];
+const TASK_KEYS: [&str; 4] = ["weight", "standardize", "input", "dropout"];
 
 /// A value for a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,6 +131,18 @@ pub(super) fn choose(
         false => size.batch.max(config.train.accumulation.get()),
     };
     let sampler = |size| BatchSampler::new(config.seed, config.sampler, batch(size), &facts.rows);
+    let scale = (WIDTH as f32 / facts.width.max(1) as f32).min(1.0);
+    if few_shot::applies(config, set, facts) {
+        let sized = |rows: usize| batch(&Size { batch: rows, ..LONE_HEADS });
+        let per_epoch = |rows: usize| {
+            let sampler = BatchSampler::new(config.seed, config.sampler, rows, &facts.rows);
+            sampler.ok().map(|sampler| sampler.steps_per_epoch())
+        };
+        let mut choices = few_shot::choose(config, set, facts, sized, scale, per_epoch);
+        let has_phases = set.contains("freeze") && config.freeze.is_empty();
+        choices.retain(|of| !set.contains(&of.key) || (of.key == "freeze" && !has_phases));
+        return (format!("{rows} rows"), choices);
+    }
     let mut size = SIZES.iter().find(|size| rows < size.below).unwrap_or(&LONE_HEADS);
     let Ok(mut steps) = sampler(size) else { return none };
     let set_epochs = set.contains("train.epochs").then(|| config.train.epochs.get());
@@ -157,7 +176,7 @@ pub(super) fn choose(
     if !trained.encoder {
         epochs = epochs.min(5 + LONE_HEAD_MOST_STEPS / per_epoch);
     } else {
-        let rate = size.rate * (WIDTH as f32 / facts.width.max(1) as f32).min(1.0);
+        let rate = size.rate * scale;
         let reason = format!("{rows} rows, hidden states of {} numbers", facts.width);
         choices.push(choice("train.learning_rate", format!("{rate:.1e}"), &reason));
     }
@@ -204,15 +223,18 @@ fn heads_phase(modules: bool) -> FreezePhase {
     FreezePhase { parameters, ..FreezePhase::default() }
 }
 
-/// Returns true if the phases of a run are those that are `set` and the one that the recipe `heads`
-/// adds.
-pub(super) fn adds_heads_phase(run: &RunConfig, set: &[FreezePhase]) -> bool {
-    let added = !set.is_empty() && run.train.recipe == Recipe::Heads;
-    let rest = run.freeze.strip_prefix(set).filter(|_| added);
-    rest.is_some_and(|rest| [false, true].iter().any(|modules| rest == [heads_phase(*modules)]))
+/// Returns true if the phases of a run are those that are `set` and those that its recipe adds.
+pub(super) fn adds_phases(run: &RunConfig, set: &[FreezePhase]) -> bool {
+    let added = !set.is_empty();
+    let Some(rest) = run.freeze.strip_prefix(set).filter(|_| added) else { return false };
+    [false, true].into_iter().any(|modules| match (run.train.recipe, run.train.contrast_steps) {
+        (Recipe::Heads, _) => rest == [heads_phase(modules)],
+        (Recipe::FewShot, Some(steps)) => rest == few_shot_phases(steps.get(), modules),
+        _ => false,
+    })
 }
 
-fn choice(key: &str, value: impl ToString, reason: &str) -> Choice {
+pub(super) fn choice(key: &str, value: impl ToString, reason: &str) -> Choice {
     Choice { key: key.to_owned(), value: value.to_string(), reason: reason.to_owned() }
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use polyhead_files::write_file;
-use polyhead_model::{ParameterGroup, TaskKind};
+use polyhead_model::{HeadInput, ParameterGroup, TaskKind};
 
 use super::*;
 use crate::config::RUN_MARK;
@@ -26,6 +26,7 @@ fn facts(rows: usize, tasks: usize) -> Facts {
     Facts {
         rows: vec![rows],
         known: vec![false; tasks],
+        label_rows: vec![None; tasks],
         width: 384,
         groups: encoder.chain((0..tasks).map(ParameterGroup::Head)).collect(),
         heads: (0..tasks).map(|head| format!("t{head}")).collect(),
@@ -345,4 +346,73 @@ fn a_run_of_a_version_without_recipes_goes_on_as_full() {
     let user = config(&[Classification], &format!("seed = 4\n{AUTO}"));
     let found = run.differences(&continued(&user, folder.path()).unwrap());
     assert_eq!(found[0].to_string(), "`train.recipe`: \"auto\", not \"full\"");
+}
+
+const FEW_SHOT: &str = "[train]\nrecipe = \"few-shot\"";
+
+/// Facts about so many rows of each label of one task.
+fn shots(rows: usize, labels: usize, fewest: usize) -> Facts {
+    let of = Some(facts::LabelledRows { rows: rows * labels, labels, fewest });
+    Facts { label_rows: vec![of], ..facts(rows * labels, 1) }
+}
+
+#[test]
+fn few_rows_set_labels_apart_and_heads_learn_the_vectors() {
+    let (found, line) = resolved(&config(&[Classification], FEW_SHOT), &shots(8, 6, 8));
+    let train = &found.train;
+    let steps = train.contrast_steps.unwrap().get();
+    let rest = "then trains the heads at 2e-2";
+    let expected = format!(
+        "recipe few-shot: 48 rows: sets labels apart in the sentence vectors for {steps} steps at \
+         5e-5, {rest}"
+    );
+    assert_eq!(line, expected);
+    // Three steps an epoch.
+    assert_eq!(train.epochs.get() as u64, (steps + 400).div_ceil(3));
+    assert_eq!((found.tasks[0].dropout.get(), found.tasks[0].input), (0.0, HeadInput::Embedding));
+    let phases: Vec<String> = found.freeze.iter().map(|phase| format!("{phase:?}")).collect();
+    assert!(
+        phases[0].contains("heads") && phases[0].contains(&format!("until: Some(Step({steps}))"))
+    );
+    assert!(
+        phases[1].contains("encoder") && phases[1].contains(&format!("Some(Step({}))", steps + 1))
+    );
+    // Keys that are set win, and phases that are set come first.
+    let text = "[train]\nrecipe = \"few-shot\"\ncontrast_steps = 7\nbatch_size = 4\n\
+                [[freeze]]\nparameters = [\"embeddings\"]";
+    let user = config(&[Classification], text);
+    let (found, _) = resolved(&user, &shots(8, 6, 8));
+    let keys = (found.train.contrast_steps.unwrap().get(), found.train.batch_size.get());
+    assert_eq!(keys, (7, 4));
+    assert_eq!((found.freeze.len(), &found.freeze[0]), (3, &user.freeze[0]));
+    // The run goes on with the file of the user, and from its own.
+    let folder = folder(&found.to_toml());
+    for begun in [&user, &found] {
+        let again = continued(begun, folder.path()).unwrap();
+        assert!(found.differences(&again).is_empty(), "{:?}", found.differences(&again));
+    }
+}
+
+#[test]
+fn auto_chooses_few_shot_where_rows_of_each_label_are_few_and_nothing_speaks_against_it() {
+    let chosen = |text: &str, kinds: &[TaskKind], facts: &Facts| {
+        resolved(&config(kinds, text), facts).0.train.contrast_steps.is_some()
+    };
+    let one = &[Classification][..];
+    assert!(chosen(AUTO, one, &shots(8, 6, 8)));
+    assert!(chosen(AUTO, one, &shots(16, 2, 2)));
+    let known = Facts { known: vec![true], ..shots(8, 6, 8) };
+    let number = Facts { label_rows: vec![shots(8, 6, 8).label_rows[0], None], ..facts(48, 2) };
+    for (text, kinds, facts) in [
+        (AUTO, one, &shots(17, 6, 8)),
+        (AUTO, one, &shots(8, 6, 1)),
+        (AUTO, one, &known),
+        (AUTO, &[Classification, Regression], &number),
+        ("[train]\nepochs = 3", one, &shots(8, 6, 8)),
+        ("freeze = []", one, &shots(8, 6, 8)),
+        (HEADS, one, &shots(8, 6, 8)),
+        ("[train]\nrecipe = \"full\"", one, &shots(8, 6, 8)),
+    ] {
+        assert!(!chosen(text, kinds, facts), "{text} {facts:?}");
+    }
 }

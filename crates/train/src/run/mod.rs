@@ -4,6 +4,7 @@ mod plan;
 mod heads;
 mod text_tokenizer;
 mod notices;
+mod contrast;
 mod prepare;
 mod plan_table;
 mod memory;
@@ -50,7 +51,8 @@ use crate::error::{Error, ErrorKind};
 use crate::evaluate::Best;
 use crate::freeze::FrozenTensors;
 use crate::recipe::continued;
-use crate::step::{Learner, StateCaches, StepBatch, StepOutcome};
+use crate::sampler::{Batch, ContrastBatch};
+use crate::step::{ContrastTask, Learner, StateCaches, StepBatch, StepOutcome};
 use evaluation::Start;
 use hooks::Hooks;
 use log_window::LogWindow;
@@ -93,6 +95,17 @@ pub(crate) struct Run<'a> {
     pub(crate) warnings: Vec<String>,
     /// True if the latest evaluation was the one that exhausted patience.
     pub(crate) gave_up: bool,
+}
+
+/// A step that is done.
+#[derive(Clone, Copy)]
+struct StepDone<'a> {
+    step: u64,
+    batch: &'a Batch,
+    /// The weights of the tasks.
+    weights: &'a [f32],
+    /// The schedule's factor of all learning rates.
+    multiplier: f64,
 }
 
 type Emit<'t> = dyn FnMut(Event) + 't;
@@ -217,6 +230,10 @@ impl<'a> Run<'a> {
     /// As [`Learner::step`], and [`ErrorKind::Hook`].
     pub(crate) fn step(&mut self, step: u64, emit: &mut Emit) -> Result<ControlFlow<()>, Error> {
         let begin = Instant::now();
+        if let Some(contrast) = self.plan.contrast.as_ref().filter(|of| step <= of.steps) {
+            let ContrastBatch { task, batch } = contrast.sampler.batch(step);
+            return self.contrast_step(step, task, &batch, begin, emit);
+        }
         let drawn = match self.hooks.batch(step, &self.plan.data)? {
             Some(batch) => batch,
             None => self.plan.sampler.batch(step),
@@ -239,31 +256,77 @@ impl<'a> Run<'a> {
         let cache = self.caches.of(drawn.source, Part::Train);
         let outcome =
             self.learner.step(self.threads, step, &batch, &self.plan.rates, multiplier, cache);
-        let outcome = outcome.map_err(|error| match error.kind() {
+        let outcome = outcome.map_err(|error| self.with_checkpoints(error))?;
+        if let Some(problem) = self.caches.take_problem() {
+            emit(Event::Warning(&problem));
+        }
+        let done = StepDone { step, batch: &drawn, weights: &weights, multiplier };
+        self.end_step(&done, &outcome, begin, emit)
+    }
+
+    /// Does a step that sets the labels of a task apart; hooks see it, but do not change it.
+    fn contrast_step(
+        &mut self,
+        step: u64,
+        task: usize,
+        batch: &Batch,
+        begin: Instant,
+        emit: &mut Emit,
+    ) -> Result<ControlFlow<()>, Error> {
+        let Self { plan, learner, threads, .. } = self;
+        let Some(contrast) = &plan.contrast else { return Ok(ControlFlow::Continue(())) };
+        let multiplier = plan.schedule.multiplier(step);
+        let rows = StepBatch {
+            split: &plan.data.sources[batch.source].train,
+            rows: &batch.rows,
+            tasks: &[task],
+            teachers: &[],
+            accumulation: plan.config.train.accumulation.get(),
+        };
+        let of = ContrastTask { task, head: contrast.head, widths: &contrast.widths };
+        learner.keep_task_gradients(false);
+        let outcome = learner.contrast_step(threads, step, &rows, of, &plan.rates, multiplier);
+        let outcome = outcome.map_err(|error| self.with_checkpoints(error))?;
+        let weights: Vec<f32> = self.plan.objectives.iter().map(|of| of.weight).collect();
+        let done = StepDone { step, batch, weights: &weights, multiplier };
+        self.end_step(&done, &outcome, begin, emit)
+    }
+
+    /// The error of a step, with the checkpoints that the run can go on from.
+    fn with_checkpoints(&self, error: Error) -> Error {
+        match error.kind() {
             ErrorKind::NotFinite => {
                 let stands = self.checkpoints().what_stands();
                 Error::new(error.kind(), format!("{error}; of the checkpoints, {stands}"))
             }
             _ => error,
-        })?;
-        self.done = step;
-        if let Some(problem) = self.caches.take_problem() {
-            emit(Event::Warning(&problem));
         }
+    }
+
+    /// Shows a step to hooks and observers, and counts it.
+    fn end_step(
+        &mut self,
+        done: &StepDone,
+        outcome: &StepOutcome,
+        begin: Instant,
+        emit: &mut Emit,
+    ) -> Result<ControlFlow<()>, Error> {
+        let StepDone { step, batch, weights, multiplier } = *done;
+        self.done = step;
         let flow = self.hooks.after_step(&HookedStep {
             step,
-            batch: &drawn,
-            weights: &weights,
-            outcome: &outcome,
+            batch,
+            weights,
+            outcome,
             network: &self.learner.network,
             gradients: self.learner.gradients(),
             task_gradients: self.learner.task_gradients(),
         })?;
-        self.window.add(&outcome);
+        self.window.add(outcome);
         let seconds = begin.elapsed().as_secs_f64();
         self.times.steps += seconds;
         self.window_seconds += seconds;
-        emit(Event::Step(&self.progress(step, multiplier, &single(&outcome), seconds)));
+        emit(Event::Step(&self.progress(step, multiplier, &single(outcome), seconds)));
         if step.is_multiple_of(self.plan.config.train.log_every.get())
             || step == self.plan.total_steps
         {
@@ -347,6 +410,10 @@ impl<'a> Run<'a> {
 
     /// Returns true if the run evaluates on dev after step `step`.
     pub(crate) fn evaluates_after(&self, step: u64) -> bool {
+        // Before that, no head has learned anything.
+        if self.plan.contrast.as_ref().is_some_and(|contrast| step <= contrast.steps) {
+            return false;
+        }
         match self.plan.config.train.evaluate_every {
             0 => self.ends_epoch(step),
             every => step.is_multiple_of(every) || step == self.plan.total_steps,

@@ -17,7 +17,8 @@ pub(super) fn notices(plan: &RunPlan, network: &Network) -> Vec<String> {
         let fields = listed(&text.names());
         notices.push(format!("texts are made of {fields}, as in the starting model"));
     }
-    notices.extend((config.tasks.len()..network.head_count()).map(|head| {
+    let heads = plan.contrast.as_ref().map_or(network.head_count(), |contrast| contrast.head);
+    notices.extend((config.tasks.len()..heads).map(|head| {
         let name = &network.head_spec(head).name;
         format!("head `{name}` of the starting model is kept as it is: no task names it")
     }));
@@ -34,7 +35,7 @@ pub(super) fn notices(plan: &RunPlan, network: &Network) -> Vec<String> {
             ));
         }
     }
-    let specs = (0..network.head_count()).map(|head| network.head_spec(head));
+    let specs = (0..heads).map(|head| network.head_spec(head));
     let class = folder.check_published_class(specs).err();
     notices.extend(class.filter(|_| plan.reference.is_none()));
     let found = |task: &TaskSettings| rules(task.kind).has_order() && task.labels.is_none();

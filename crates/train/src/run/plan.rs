@@ -14,6 +14,7 @@ use crate::data::{DataReport, Dataset};
 use crate::error::Error;
 use crate::freeze::FreezePlan;
 use crate::recipe::RecipeLines;
+use crate::run::contrast::Contrast;
 use crate::sampler::BatchSampler;
 use crate::step::RateTable;
 use crate::step::Schedule;
@@ -38,6 +39,8 @@ pub struct RunPlan {
     pub known: Vec<bool>,
     /// The rows of each step.
     pub sampler: BatchSampler,
+    /// The steps at the beginning that set labels apart.
+    pub(crate) contrast: Option<Contrast>,
     /// The parameters that each step trains.
     pub freeze: FreezePlan,
     /// Learning rate and weight decay of each parameter.
@@ -105,6 +108,10 @@ impl RunPlan {
         let files = task.map(|task| task.files().unwrap_or_else(|| self.config.data.clone()));
         model.input = files.and_then(|files| Some(files.input_fields().ok()?.text));
         model.reference.clone_from(&self.reference);
+        if let Some(contrast) = &self.contrast {
+            // It belongs to the run, not to the model.
+            model.heads.remove(contrast.head);
+        }
         model
     }
 

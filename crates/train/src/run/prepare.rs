@@ -9,12 +9,13 @@ use polyhead_model::{
     TrainableLayout, resolve,
 };
 
-use crate::config::{EncoderFiles, PositiveSize, RunConfig};
+use crate::config::{EncoderFiles, PositiveSize, RunConfig, exact};
 use crate::data::{DataReport, Dataset, Rows, TaskFields};
 use crate::error::{Error, ErrorKind};
 use crate::evaluate::choosing_metrics;
 use crate::freeze::FreezePlan;
 use crate::recipe;
+use crate::run::contrast::Contrast;
 use crate::run::heads::{check_teachers, heads, pair_reading, pooling, with_dropouts};
 use crate::run::notices::notices;
 use crate::run::plan::RunPlan;
@@ -71,7 +72,9 @@ impl Prepared {
         let report = DataReport::of(&data, &choosing_metrics(&config));
         check_teachers(&config, &data)?;
 
-        let (heads, known) = heads(&config, &folder, &data)?;
+        let (mut heads, known) = heads(&config, &folder, &data)?;
+        let contrast = Contrast::new(&config, &data, heads.len())?;
+        heads.extend(contrast.as_ref().map(|_| Contrast::vectors_head(&heads[0].spec)));
         let layers = config.encoder.layers.map(usize::from);
         if let Some(layers) = layers.filter(|layers| *layers > folder.config.layers) {
             let message =
@@ -102,8 +105,16 @@ impl Prepared {
             &data.train_rows(),
         )?;
         let total_steps = sampler.total_steps(config.train.epochs.get(), config.train.max_steps);
-        let names: Vec<String> =
-            (0..network.head_count()).map(|i| network.head_spec(i).name.clone()).collect();
+        if let Some(contrast) = contrast.as_ref().filter(|of| of.steps >= total_steps) {
+            let message = format!(
+                "train.contrast_steps: expected fewer than the {total_steps} steps of the run, as \
+                 those behind them train the heads, found {}",
+                contrast.steps
+            );
+            return Err(Error::new(ErrorKind::Config, message));
+        }
+        let own = contrast.as_ref().map_or(network.head_count(), |contrast| contrast.head);
+        let names: Vec<String> = (0..own).map(|i| network.head_spec(i).name.clone()).collect();
         let freeze = FreezePlan::new(
             &config.freeze,
             network.store(),
@@ -132,6 +143,7 @@ impl Prepared {
             objectives,
             known,
             sampler,
+            contrast,
             freeze,
             rates,
             schedule,
@@ -159,7 +171,8 @@ impl Prepared {
         let (objectives, prompt_tokens) = (plan.objectives.clone(), plan.prompt_tokens);
         let learner =
             Learner::new(network, optimizer, objectives, &nothing, config.seed, prompt_tokens);
-        (learner, plan)
+        let vectors_head = plan.contrast.as_ref().map(|contrast| contrast.head);
+        (learner.with_vectors_head(vectors_head), plan)
     }
 }
 
@@ -209,7 +222,11 @@ fn read_rows(config: &RunConfig, folder: &ModelFolder) -> Result<Rows, Error> {
             }
         })
         .collect();
-    Rows::read(&config.data, &fields)
+    let mut rows = Rows::read(&config.data, &fields)?;
+    if let Some(share) = config.data.dev_share {
+        rows.hold_out(&config.data, exact(share.get()), config.seed);
+    }
+    Ok(rows)
 }
 
 fn objectives(

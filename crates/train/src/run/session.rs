@@ -38,7 +38,7 @@ impl<'a> TrainingSession<'a> {
     ///
     /// # Errors
     /// As [`Prepared::new`]; [`ErrorKind::Config`] for a task with `keep = "distill"`, which
-    /// needs the starting model's answers to all rows.
+    /// needs the starting model's answers to all rows, and for `train.contrast_steps`.
     pub fn new(config: &RunConfig, threads: &'a Threads) -> Result<Self, Error> {
         let prepared = Prepared::new(config, threads)?;
         if let Some(task) = prepared.plan.objectives.iter().position(|task| task.distills) {
@@ -47,6 +47,11 @@ impl<'a> TrainingSession<'a> {
                  only `Trainer` computes the starting model's answers",
                 config.tasks[task].name
             );
+            return Err(Error::new(ErrorKind::Config, message));
+        }
+        if prepared.plan.contrast.is_some() {
+            let message =
+                "train.contrast_steps: expected none, since only `Trainer` does these steps";
             return Err(Error::new(ErrorKind::Config, message));
         }
         let (learner, plan) = prepared.into_learner();

@@ -9,6 +9,9 @@
 
 mod order;
 mod batch_sampler;
+mod contrast_sampler;
 
 pub use batch_sampler::{Batch, BatchSampler};
+pub(crate) use contrast_sampler::{ContrastBatch, ContrastSampler};
 pub use order::epoch_order;
+pub(crate) use order::shuffled;

@@ -23,7 +23,11 @@ pub fn epoch_order(seed: u64, epoch: u64, rows: usize) -> Vec<u32> {
 pub(super) fn source_order(seed: u64, source: usize, pass: u64, rows: usize) -> Vec<u32> {
     let rows =
         u32::try_from(rows).expect("rows are counted in 32 bits: checked in BatchSampler::new");
-    let numbers = Random::keyed(&[seed, ORDER, source as u64, pass]);
+    shuffled(Random::keyed(&[seed, ORDER, source as u64, pass]), rows)
+}
+
+/// The rows `0..rows` in an order that the first `rows` numbers of a generator give.
+pub(crate) fn shuffled(numbers: Random, rows: u32) -> Vec<u32> {
     let mut order: Vec<u32> = (0..rows).collect();
     for last in (1..order.len()).rev() {
         order.swap(last, numbers.below_at(last as u64, last as u64 + 1) as usize);

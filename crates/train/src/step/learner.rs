@@ -36,6 +36,8 @@ pub struct Learner {
     keeps_task_gradients: bool,
     /// One per task: the loss of the step of a task that compares vectors.
     comparisons: Vec<Option<Comparison>>,
+    /// The head that gives the vectors of steps that set labels apart.
+    vectors_head: Option<usize>,
     depth: Depth,
     pass: Pass,
     seed: u64,
@@ -101,7 +103,7 @@ impl Learner {
         prompt_tokens: usize,
     ) -> Self {
         let layout = TrainableLayout::new(network.store(), trainable);
-        let depth = depth_of(&network, &objectives, &layout);
+        let depth = depth_of(&network, &objectives, None, &layout);
         let gradients = Gradients::new(layout);
         let pass = Pass::default();
         Self {
@@ -113,6 +115,7 @@ impl Learner {
             task_gradients: TaskGradients::default(),
             keeps_task_gradients: false,
             comparisons: Vec::new(),
+            vectors_head: None,
             depth,
             pass,
             seed,
@@ -123,7 +126,7 @@ impl Learner {
     /// Changes which parameters train. Parameters that stay trainable keep their moments.
     pub fn set_trainable(&mut self, threads: &Threads, trainable: &[bool]) {
         let layout = TrainableLayout::new(self.network.store(), trainable);
-        self.depth = depth_of(&self.network, &self.objectives, &layout);
+        self.depth = self.depth_with(&layout);
         if &layout != self.gradients.layout() {
             // The old buffers go before the new ones come.
             self.task_gradients = TaskGradients::default();
@@ -142,7 +145,17 @@ impl Learner {
     /// The depth that gradients would reach with these flags.
     pub(crate) fn depth_of(&self, trainable: &[bool]) -> Depth {
         let layout = TrainableLayout::new(self.network.store(), trainable);
-        depth_of(&self.network, &self.objectives, &layout)
+        self.depth_with(&layout)
+    }
+
+    fn depth_with(&self, layout: &TrainableLayout) -> Depth {
+        depth_of(&self.network, &self.objectives, self.vectors_head, layout)
+    }
+
+    /// The learner, with a head without weights that gives the sentence vectors of steps that set labels
+    /// apart.
+    pub(crate) fn with_vectors_head(self, vectors_head: Option<usize>) -> Self {
+        Self { vectors_head, ..self }
     }
 
     /// Gradients of the last step, before clipping; zero for parameters that it did not reach.
@@ -291,6 +304,12 @@ impl Learner {
             keep_states(network, rows, cache, pass);
         }
         Ok(())
+    }
+
+    /// The gradient of the vectors that a head without weights gives, after the
+    /// [`forward`](Self::forward) of a part, for a loss to write.
+    pub(super) fn vector_gradient(&mut self, head: usize) -> &mut [f32] {
+        self.pass.logits_and_gradient(head).1
     }
 
     /// Indices of the active tasks that compare vectors.
@@ -452,9 +471,15 @@ impl Learner {
     }
 }
 
-/// The depth of all tasks together: heads of the starting model without a task
-/// come last and never answer in a step.
-fn depth_of(network: &Network, objectives: &[Objective], layout: &TrainableLayout) -> Depth {
-    let heads: Vec<bool> = (0..network.head_count()).map(|head| head < objectives.len()).collect();
+/// The depth of all tasks together. Heads of the starting model without a task never answer in a step;
+/// a head without weights behind them gives the vectors of steps that set labels apart.
+fn depth_of(
+    network: &Network,
+    objectives: &[Objective],
+    vectors_head: Option<usize>,
+    layout: &TrainableLayout,
+) -> Depth {
+    let answers = |head| head < objectives.len() || Some(head) == vectors_head;
+    let heads: Vec<bool> = (0..network.head_count()).map(answers).collect();
     network.depth(layout, &heads)
 }

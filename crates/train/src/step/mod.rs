@@ -9,9 +9,11 @@ mod schedule;
 mod optimizer;
 mod task_gradients;
 mod learner;
+mod contrast;
 
 pub(crate) use batch::PackedStep;
 pub use batch::StepBatch;
+pub(crate) use contrast::ContrastTask;
 pub use learner::{ForwardTimes, Learner, StepOutcome, TaskStep};
 pub use optimizer::{AdamW, AdamWSettings, GradientNorm, Moments, Update};
 pub(crate) use packed_rows::PART_TOKENS;

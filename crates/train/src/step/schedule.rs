@@ -11,24 +11,35 @@ use crate::config::{ScheduleKind, TrainSettings};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Schedule {
     kind: ScheduleKind,
+    /// Number of steps at the beginning that have a schedule of their own, and its warm-up.
+    contrast: (u64, u64),
     warmup_steps: u64,
+    /// Number of steps behind those.
     total_steps: u64,
 }
 
 impl Schedule {
     /// The schedule of a run of `total_steps` updates.
     ///
-    /// The share `warmup` of them, rounded up, is warm-up, as in `TrainingArguments`.
+    /// The share `warmup` of them, rounded up, is warm-up, as in `TrainingArguments`. Steps that set
+    /// labels apart have a schedule of their own, and so have those behind them.
     pub fn new(settings: &TrainSettings, total_steps: u64) -> Self {
         // The share as the user wrote it: `f64::from(0.1f32)` is slightly more than 0.1, and a
         // tenth of ten steps would be rounded up to two.
         let share: f64 =
             settings.warmup.to_string().parse().expect("digits of a finite number are a number");
-        let warmup_steps = (total_steps as f64 * share).ceil() as u64;
-        Self { kind: settings.schedule, warmup_steps, total_steps }
+        let warmup_steps = |steps: u64| (steps as f64 * share).ceil() as u64;
+        let contrast = settings.contrast_steps.map_or(0, |steps| steps.get().min(total_steps));
+        let total_steps = total_steps - contrast;
+        Self {
+            kind: settings.schedule,
+            contrast: (contrast, warmup_steps(contrast)),
+            warmup_steps: warmup_steps(total_steps),
+            total_steps,
+        }
     }
 
-    /// Number of warm-up steps.
+    /// Number of warm-up steps, without those of steps that set labels apart.
     pub fn warmup_steps(&self) -> u64 {
         self.warmup_steps
     }
@@ -39,6 +50,12 @@ impl Schedule {
     /// If `step` is 0.
     pub fn multiplier(&self, step: u64) -> f64 {
         let done = step.checked_sub(1).expect("steps are counted from 1");
+        let (contrast, warmup_steps) = self.contrast;
+        if done < contrast {
+            let first = Self { contrast: (0, 0), warmup_steps, total_steps: contrast, ..*self };
+            return first.multiplier(step);
+        }
+        let done = done - contrast;
         if done < self.warmup_steps {
             return done as f64 / self.warmup_steps as f64;
         }
@@ -115,6 +132,17 @@ mod tests {
             check(kind, warmup, total, multipliers);
         }
         check(Cosine, 0.5, 8, &cosine);
+    }
+
+    #[test]
+    fn steps_that_set_labels_apart_have_a_schedule_of_their_own() {
+        let text = "[data]\ntrain = \"a\"\n[[task]]\nname = \"a\"\nkind = \"classification\"\n\
+                    [train]\ncontrast_steps = 4\nwarmup = 0.5";
+        let config = crate::RunConfig::parse(text, std::path::Path::new("c.toml"), &[]).unwrap();
+        let schedule = Schedule::new(&config.train, 6);
+        let found: Vec<f64> = (1..=7).map(|step| schedule.multiplier(step)).collect();
+        assert_eq!(found, [0.0, 0.5, 1.0, 0.5, 0.0, 1.0, 0.0]);
+        assert_eq!(schedule.warmup_steps(), 1);
     }
 
     #[test]

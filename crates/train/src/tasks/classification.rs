@@ -11,6 +11,10 @@ use crate::data::{RawLabel, TaskLabels, class};
 pub(super) struct Classification;
 
 impl TaskRules for Classification {
+    fn has_alike_rows(&self) -> bool {
+        true
+    }
+
     fn read_label(&self, cell: Cell) -> Result<RawLabel, String> {
         class(cell).map(RawLabel::Class)
     }

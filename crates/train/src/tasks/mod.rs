@@ -40,7 +40,7 @@ pub use loss::{
     score_distillation_normaliser, squared_error, squared_error_normaliser, triplet,
     vector_distillation,
 };
-pub(crate) use loss::{Softmax, sigmoid};
+pub(crate) use loss::{Softmax, label_contrast, sigmoid};
 pub(crate) use metric::counted_spans;
 pub use metric::{
     ClassificationCounter, ClassificationMetrics, ConfusedPair, LabelScores, MANY_LABELS,
@@ -71,6 +71,11 @@ use crate::data::{RawLabel, Split, TaskLabels};
 pub(crate) trait TaskRules {
     /// The label in a cell that is not empty.
     fn read_label(&self, cell: Cell) -> Result<RawLabel, String>;
+
+    /// Returns true if rows with labels in common are alike, so that their vectors can be brought together.
+    fn has_alike_rows(&self) -> bool {
+        false
+    }
 
     /// The label of a row whose label needs no field; `None` for kinds that read one.
     ///

@@ -15,6 +15,10 @@ use crate::data::{RawLabel, TaskLabels, set};
 pub(super) struct MultiLabel;
 
 impl TaskRules for MultiLabel {
+    fn has_alike_rows(&self) -> bool {
+        true
+    }
+
     fn read_label(&self, cell: Cell) -> Result<RawLabel, String> {
         set(cell)
     }

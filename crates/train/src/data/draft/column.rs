@@ -6,23 +6,23 @@ use polyhead_files::{Cell, JsonValue};
 
 /// The values of one field; empty cells are left out.
 #[derive(Debug, Default)]
-pub(super) struct Column {
-    pub(super) name: String,
+pub(crate) struct Column {
+    pub(crate) name: String,
     /// Strings and numbers as they are spelled, without blanks at their ends.
-    pub(super) values: Vec<String>,
+    pub(crate) values: Vec<String>,
     /// Lists of strings or numbers.
-    pub(super) lists: Vec<Vec<String>>,
+    pub(crate) lists: Vec<Vec<String>>,
     /// `[values]`: the row of each value or list, for fields that belong together.
-    pub(super) rows: Vec<usize>,
+    pub(crate) rows: Vec<usize>,
     /// Number of values that are objects or other lists.
-    pub(super) others: usize,
+    pub(crate) others: usize,
     /// Number of empty cells.
-    pub(super) empty: usize,
+    pub(crate) empty: usize,
 }
 
 impl Column {
     /// Adds the value of a row.
-    pub(super) fn add(&mut self, row: usize, cell: Cell) {
+    pub(crate) fn add(&mut self, row: usize, cell: Cell) {
         if cell.is_empty() || matches!(cell, Cell::Plain(text) if text.trim().is_empty()) {
             self.empty += 1;
             return;
@@ -42,22 +42,22 @@ impl Column {
     }
 
     /// Number of values.
-    pub(super) fn filled(&self) -> usize {
+    pub(crate) fn filled(&self) -> usize {
         self.rows.len()
     }
 
     /// Returns true if all values are strings or numbers.
-    pub(super) fn is_plain(&self) -> bool {
+    pub(crate) fn is_plain(&self) -> bool {
         !self.values.is_empty() && self.values.len() == self.filled()
     }
 
     /// Returns true if all values are lists.
-    pub(super) fn is_lists(&self) -> bool {
+    pub(crate) fn is_lists(&self) -> bool {
         !self.lists.is_empty() && self.lists.len() == self.filled()
     }
 
     /// The lists that the values hold, if all of them do. Training reads labels so, but no texts.
-    pub(super) fn lists_in_strings(&self) -> Option<Vec<Vec<String>>> {
+    pub(crate) fn lists_in_strings(&self) -> Option<Vec<Vec<String>>> {
         let list = |value: &String| {
             let list = Cell::Plain(value).array().ok().flatten()?;
             list.iter().map(scalar).collect()
@@ -66,31 +66,31 @@ impl Column {
     }
 
     /// The values as numbers, if all of them are.
-    pub(super) fn numbers(&self) -> Option<Vec<f64>> {
+    pub(crate) fn numbers(&self) -> Option<Vec<f64>> {
         let numbers = self.values.iter().map(|value| value.parse::<f64>().ok());
         let numbers: Vec<f64> = numbers.collect::<Option<_>>()?;
         (self.is_plain() && numbers.iter().all(|number| number.is_finite())).then_some(numbers)
     }
 
     /// The values that differ, sorted.
-    pub(super) fn distinct(&self) -> BTreeSet<&str> {
+    pub(crate) fn distinct(&self) -> BTreeSet<&str> {
         self.values.iter().map(String::as_str).collect()
     }
 
     /// Mean number of words of a value.
-    pub(super) fn mean_words(&self) -> f64 {
+    pub(crate) fn mean_words(&self) -> f64 {
         let words: usize = self.values.iter().map(|value| value.split_whitespace().count()).sum();
         words as f64 / self.values.len().max(1) as f64
     }
 
     /// Mean number of characters of a value.
-    pub(super) fn mean_length(&self) -> f64 {
+    pub(crate) fn mean_length(&self) -> f64 {
         let characters: usize = self.values.iter().map(|value| value.chars().count()).sum();
         characters as f64 / self.values.len().max(1) as f64
     }
 
     /// Each value as words: the items of a list, or what blanks separate.
-    pub(super) fn words(&self) -> Vec<Vec<&str>> {
+    pub(crate) fn words(&self) -> Vec<Vec<&str>> {
         if self.is_lists() {
             return self
                 .lists

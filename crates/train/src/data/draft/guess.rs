@@ -60,7 +60,7 @@ const MOST_NUMBERS: usize = 10;
 
 /// The use of a field.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Use {
+pub(crate) enum Use {
     /// The text or a part of it, or a pair of texts.
     Text,
     /// The words of the text, for tags.
@@ -76,13 +76,13 @@ pub(super) enum Use {
 
 /// The use of a field and the reason for it, in words.
 #[derive(Debug)]
-pub(super) struct Guess {
-    pub(super) use_of: Use,
-    pub(super) why: String,
+pub(crate) struct Guess {
+    pub(crate) use_of: Use,
+    pub(crate) why: String,
 }
 
 /// Guesses the use of each column.
-pub(super) fn guesses(columns: &[Column]) -> Vec<Guess> {
+pub(crate) fn guesses(columns: &[Column]) -> Vec<Guess> {
     let tagged = words_and_tags(columns);
     let text = text_column(columns, tagged);
     let parts = text.map_or_else(Vec::new, |text| text_parts(columns, text));
@@ -111,7 +111,7 @@ pub(super) fn guesses(columns: &[Column]) -> Vec<Guess> {
                 let why = format!("a label, 0 or 1; {count} such columns are one multilabel task");
                 Guess { use_of: Use::Bit { first: set.start }, why }
             }
-            None => other(column),
+            None => label_guess(column),
         },
     };
     columns.iter().enumerate().map(guess).collect()
@@ -195,8 +195,8 @@ fn sets(columns: &[Column]) -> Vec<Range<usize>> {
     sets
 }
 
-/// The use of a column that is not the text.
-fn other(column: &Column) -> Guess {
+/// The use of a column that is not the text: a label or none.
+pub(crate) fn label_guess(column: &Column) -> Guess {
     let filled = column.filled();
     if filled == 0 {
         return unused("no value".to_owned());

@@ -15,11 +15,11 @@ use polyhead_model::check_task_name;
 
 use super::file::{error_in, format_of, open};
 use crate::error::{Error, ErrorKind};
-use column::Column;
-use guess::{Guess, Use, guesses};
+pub(crate) use column::Column;
+pub(crate) use guess::{Guess, Use, guesses, label_guess};
 
 /// Rows that are looked at.
-const ROWS: usize = 2_000;
+pub(crate) const ROWS: usize = 2_000;
 
 /// A configuration made from a data file.
 #[derive(Clone, Debug)]
@@ -198,7 +198,7 @@ impl ConfigDraft {
 }
 
 /// Reads the fields of the first rows.
-fn columns(path: &Path, rows: usize) -> Result<Vec<Column>, Error> {
+pub(crate) fn columns(path: &Path, rows: usize) -> Result<Vec<Column>, Error> {
     let format = format_of(path)?;
     let in_file = |error| error_in(path, error);
     let records = RowReader::new(BufReader::new(open(path)?), format).map_err(in_file)?;
@@ -236,7 +236,7 @@ fn remark(name: &str, Guess { use_of, why }: &Guess) -> String {
 
 /// The file of another split beside a file whose name has the word `train`, if its first row has all
 /// fields of the input and a field with labels.
-fn beside(
+pub(crate) fn beside(
     data: &Path,
     folder: &Path,
     split: &str,
@@ -256,7 +256,7 @@ fn beside(
 }
 
 /// A name that a task can have, like that of its field.
-fn task_name(field: &str) -> String {
+pub(crate) fn task_name(field: &str) -> String {
     let allowed = |letter: char| letter.is_alphanumeric() || "_-".contains(letter);
     let name: String =
         field.trim().chars().map(|c| if allowed(c) { c } else { '_' }).take(60).collect();
@@ -272,11 +272,11 @@ fn toml_names(columns: &[&Column]) -> String {
     format!("[{}]", names.join(", "))
 }
 
-fn toml_string(text: &str) -> String {
+pub(crate) fn toml_string(text: &str) -> String {
     toml::Value::from(text).to_string()
 }
 
 /// A path as a TOML string; in UTF-8, as configurations are.
-fn toml_path(path: &Path) -> String {
+pub(crate) fn toml_path(path: &Path) -> String {
     toml_string(&path.to_string_lossy())
 }

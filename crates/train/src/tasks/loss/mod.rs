@@ -45,12 +45,14 @@ mod cross_entropy;
 mod distillation;
 mod ordinal;
 mod squared_error;
+mod label_contrast;
 mod vectors;
 
 pub use binary_cross_entropy::{binary_cross_entropy, binary_cross_entropy_normaliser};
 pub use cross_entropy::{CrossEntropy, cross_entropy};
 pub use distillation::{DISTILLATION_TEMPERATURE, distillation, distillation_normaliser};
 pub(crate) use distillation::{sigmoid_cross_entropy, softened_cross_entropy, squared_distance};
+pub(crate) use label_contrast::label_contrast;
 pub(crate) use ordinal::{conditions, expected_ordinal, rank_probability};
 pub use ordinal::{ordinal, ordinal_normaliser};
 pub use squared_error::{squared_error, squared_error_normaliser};

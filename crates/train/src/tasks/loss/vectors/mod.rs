@@ -42,7 +42,7 @@ pub use triplet::{TripletDistance, triplet};
 pub use vector_distillation::vector_distillation;
 
 #[cfg(test)]
-mod testing {
+pub(super) mod testing {
     /// Compares gradients with central differences of a loss over several matrices.
     ///
     /// - `loss(matrices, factor, gradients)` gives the value
@@ -51,7 +51,7 @@ mod testing {
     ///
     /// The quotient is off by h²/6 = 1.6e-7 times the third derivative, which is below 10 in these
     /// tests, and the gradient was rounded to f32.
-    pub(super) fn check_gradients<const N: usize>(
+    pub(in crate::tasks::loss) fn check_gradients<const N: usize>(
         matrices: [&[f32]; N],
         loss: impl Fn([&[f32]; N], f64, [&mut [f32]; N]) -> f64,
     ) {
@@ -81,7 +81,7 @@ mod testing {
     }
 
     /// Numbers that [`check_gradients`] takes, spread over ±4 without pattern.
-    pub(super) fn some_vectors(count: usize, seed: usize) -> Vec<f32> {
+    pub(in crate::tasks::loss) fn some_vectors(count: usize, seed: usize) -> Vec<f32> {
         let number = |i: usize| ((i + seed * 1009) * 2_654_435_761) % 8191;
         (0..count).map(|i| number(i) as f32 / 1024.0 - 4.0).collect()
     }
