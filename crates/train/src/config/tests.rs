@@ -247,12 +247,32 @@ fn tasks_that_compare_vectors_have_losses_of_their_own() {
 }
 
 #[test]
+fn a_share_of_the_rows_takes_the_place_of_dev() {
+    for (set, expected) in [
+        (&["data.dev_share=0.5"][..], None),
+        (&["data.dev_share=0.6"], Some("expected a number above 0, up to 0.5, found 0.6")),
+        (&["data.dev_share=0"], Some("expected a number above 0, up to 0.5, found 0")),
+        (&["data.dev_share=0.1", "data.dev=a.jsonl"], Some("in place of `dev`, found both")),
+    ] {
+        let error = parse(SMALL, set).err().map(|error| error.to_string());
+        match (error, expected) {
+            (Some(error), Some(expected)) => assert!(error.contains(expected), "{error}"),
+            (error, expected) => assert_eq!(error.is_some(), expected.is_some(), "{error:?}"),
+        }
+    }
+}
+
+#[test]
 fn keys_lists_every_key_of_the_configuration() {
     // What is written has all keys: those of FULL, and those with a default.
     let mut written = BTreeSet::from(["seed".to_owned()]);
     // A template takes the place of several fields.
     let templates = FULL.replace("join = \"\\n\"", "template = \"{title}: {body}\"");
-    for text in [FULL, &templates, VECTORS] {
+    let few = format!(
+        "train.contrast_steps = 9\ndata.dev_share = 0.1\n{}",
+        SMALL.replacen("[data]\n", "data.", 1)
+    );
+    for text in [FULL, &templates, VECTORS, &few] {
         for (table, value) in &parse(text, &[]).unwrap().table() {
             let items = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
             let keys = items.iter().filter_map(toml::Value::as_table).flat_map(|keys| keys.iter());

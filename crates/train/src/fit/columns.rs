@@ -142,13 +142,17 @@ impl ColumnTask {
         };
         let why = if kind.is_some() { "as asked for".to_owned() } else { why };
         let mut counts = BTreeMap::<&str, usize>::new();
+        let separator = match use_of {
+            Use::Label { separator, .. } if found.has_sets() => separator,
+            _ => None,
+        };
         if found.has_labels() && !found.reads_words() {
-            let lists = column.lists.iter().flatten();
-            column
-                .values
-                .iter()
-                .chain(lists)
-                .for_each(|value| *counts.entry(value).or_default() += 1);
+            let cells = column.values.iter().flat_map(|cell| match separator {
+                Some(separator) => cell.split(separator).map(str::trim).collect(),
+                None => vec![cell.as_str()],
+            });
+            let items = column.lists.iter().flatten().map(String::as_str);
+            cells.chain(items).for_each(|label| *counts.entry(label).or_default() += 1);
         }
         let rarest = counts.iter().min_by_key(|(_, count)| **count);
         let name = match task_name(&column.name).as_str() {
@@ -159,10 +163,7 @@ impl ColumnTask {
             name,
             column: column.name.clone(),
             kind: found,
-            separator: match use_of {
-                Use::Label { separator, .. } if found.has_sets() => separator,
-                _ => None,
-            },
+            separator,
             has_empty: column.empty > 0,
             rarest: rarest.map(|(label, count)| ((*label).to_owned(), *count)),
         };

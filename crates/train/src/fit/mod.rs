@@ -8,7 +8,6 @@
 mod columns;
 mod toml_text;
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -92,7 +91,12 @@ impl FitPlan {
         let absolute = |path: &Path| {
             std::path::absolute(path).map_err(|error| Error::from(FileError::new(path, error)))
         };
+        // A name is of a folder if there is one, else of the hub.
+        let folder = request.model.as_ref().map(Path::new).filter(|path| path.is_dir());
+        let folder = folder.map(absolute).transpose()?;
+        let folder = folder.and_then(|path| path.into_os_string().into_string().ok());
         let request = &FitRequest {
+            model: folder.or_else(|| request.model.clone()),
             data: absolute(&request.data)?,
             dev: request.dev.as_deref().map(absolute).transpose()?,
             ..request.clone()
@@ -121,7 +125,8 @@ impl FitPlan {
     ) -> Result<Ending, Error> {
         let ending = trainer.train(directory, resume)?;
         let path = directory.join(FILE);
-        if fs::read(&path).ok().as_deref() != Some(self.toml.as_bytes()) {
+        // One that is there may have been changed by hand.
+        if !path.exists() {
             write_file(&path, self.toml.as_bytes())?;
         }
         Ok(ending)

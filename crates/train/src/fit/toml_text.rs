@@ -64,12 +64,13 @@ pub(super) fn toml_text(request: &FitRequest, columns: &FitColumns, held_out: &H
         "# Made by `polyhead fit`; `polyhead train` trains it, and `polyhead help config` lists all"
             .to_owned(),
         "# keys. Epochs, rates and what trains are chosen by the number of rows.\n".to_owned(),
-        format!("seed = {}\n", request.seed.unwrap_or(0)),
         "[encoder]".to_owned(),
         format!("model = {}\n", toml_string(request.model.as_deref().unwrap_or("builtin"))),
         "[data]".to_owned(),
         format!("train = {}", toml_path(&request.data)),
     ];
+    let sets = request.set.iter().map(|set| format!("# With {}.", quoted(&format!("--set {set}"))));
+    lines.splice(2..2, sets.chain([format!("seed = {}\n", request.seed.unwrap_or(0))]));
     match held_out {
         HeldOut::File(path) => lines.push(format!("dev = {}", toml_path(path))),
         HeldOut::Share => lines.push(format!("dev_share = {SHARE}")),

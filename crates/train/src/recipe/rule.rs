@@ -139,8 +139,8 @@ pub(super) fn choose(
             sampler.ok().map(|sampler| sampler.steps_per_epoch())
         };
         let mut choices = few_shot::choose(config, set, facts, sized, scale, per_epoch);
-        let has_phases = set.contains("freeze") && config.freeze.is_empty();
-        choices.retain(|of| !set.contains(&of.key) || (of.key == "freeze" && !has_phases));
+        let nothing_is_frozen = set.contains("freeze") && config.freeze.is_empty();
+        choices.retain(|of| !set.contains(&of.key) || (of.key == "freeze" && !nothing_is_frozen));
         return (format!("{rows} rows"), choices);
     }
     let mut size = SIZES.iter().find(|size| rows < size.below).unwrap_or(&LONE_HEADS);
