@@ -20,7 +20,7 @@ fn config(place: &Place, train: &str) -> RunConfig {
          [[task]]\nname = \"topic\"\nkind = \"classification\"\n\
          [[task]]\nname = \"mood\"\nkind = \"multilabel\"\nlayer = 1\n\
          [[task]]\nname = \"score\"\nkind = \"regression\"\n\
-         [train]\nrecipe = \"few-shot\"\ncontrast_steps = 12\nepochs = 6\nlog_every = 1\n\
+         [train]\nrecipe = \"few-shot\"\ncontrast_steps = 12\nepochs = 6\nbatch_size = 16\nlearning_rate = 1e-3\nlog_every = 1\n\
          [checkpoint]\nevery = 5\n{train}\n",
         polyhead_testing::tiny_model("tiny-bert")
     );
@@ -86,6 +86,17 @@ fn a_run_has_the_same_bits_wherever_it_is_stopped_and_however_many_threads_it_ha
 #[test]
 fn first_the_vectors_train_and_then_the_heads_and_the_model_has_no_other_head() {
     let place = Place::new();
+    let words = [("x", "good fine"), ("y", "bad water"), ("z", "train very")];
+    let row = |i: usize| {
+        let (topic, words) = words[i % 3];
+        let text = format!("{words} {}", ["the", "a", "is", "not"][i % 4]);
+        let score = (i % 5) as f64;
+        let row =
+            serde_json::json!({"text": text, "topic": topic, "mood": [topic, "w"], "score": score});
+        format!("{row}\n")
+    };
+    fs::write(place.path("train.jsonl"), (0..60).map(row).collect::<String>()).unwrap();
+    fs::write(place.path("dev.jsonl"), (60..75).map(row).collect::<String>()).unwrap();
     let config = config(&place, "");
     let losses = train(&config, &place.path("run"), None);
     let mean = |losses: &[(u64, f64)]| {

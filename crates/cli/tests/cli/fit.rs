@@ -83,11 +83,12 @@ fn kinds_follow_from_the_values_or_are_said() {
     let model = tiny_model();
     let mut rows = String::new();
     for i in 0..40 {
+        let tags = [["a", "b"][i % 2], "c"];
         let row = serde_json::json!({
             "first": format!("the {} soup {i}", ["good", "bad"][i % 2]),
             "second": format!("a {} day {i}", ["warm", "cold"][i / 2 % 2]),
             "stars": i % 5 + 1,
-            "tags": [["a", "b"][i % 2], "c"],
+            "tags": tags,
             "price": i as f64 / 4.0,
         });
         rows += &format!("{row}\n");

@@ -312,7 +312,7 @@ fn keys_lists_every_key_of_the_configuration() {
             None,
         ),
         ("train.learning_rate", "a number of at least 0", Some("0.00005")),
-        ("train.recipe", "\"auto\", \"full\" or \"heads\"", Some("\"auto\"")),
+        ("train.recipe", "\"auto\", \"full\", \"heads\" or \"few-shot\"", Some("\"auto\"")),
         ("train.schedule", "\"constant\", \"linear\" or \"cosine\"", Some("\"linear\"")),
         ("freeze.until", "\"epoch N\" or \"step N\", counted from 1", None),
     ] {

@@ -97,7 +97,11 @@ pub(super) fn choose(
     let reason = "an evaluation after each epoch would take longer than the training";
     choices.push(choice("train.evaluate_every", HEAD_STEPS / 4, reason));
     let mut phases = config.clone();
-    phases.freeze.extend(few_shot_phases(steps, facts.has_modules()));
+    let added = few_shot_phases(steps, facts.has_modules());
+    // A run that is resumed has them.
+    if !phases.freeze.ends_with(&added) {
+        phases.freeze.extend(added);
+    }
     let value = phases.key_values().remove("freeze").unwrap_or_default();
     choices.push(choice("freeze", value, "first the vectors, then the heads"));
     for (task, known) in config.tasks.iter().zip(&facts.known) {

@@ -390,6 +390,7 @@ fn few_rows_set_labels_apart_and_heads_learn_the_vectors() {
     for begun in [&user, &found] {
         let again = continued(begun, folder.path()).unwrap();
         assert!(found.differences(&again).is_empty(), "{:?}", found.differences(&again));
+        assert_eq!(resolved(&again, &shots(8, 6, 8)).0, found);
     }
 }
 
