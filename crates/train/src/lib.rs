@@ -32,8 +32,7 @@ pub use config::{
     EncoderSettings, Factor, FreezePhase, Keep, Key, KeyAlias, Moment, NonNegative, OutputSettings,
     PairReading, Positive, PositiveCount, PositiveSize, Recipe, RunConfig, SamplerKind,
     SamplerSettings, ScheduleKind, Share, Size, SmallShare, TaskSettings, TrainSettings, WordRule,
-    WrittenKeys,
-    config_keys, key_alias,
+    WrittenKeys, config_keys, key_alias,
 };
 pub use data::{
     BrokenTag, BrokenTags, Collection, ConfigDraft, Conflicts, DataFile, DataFinding, DataReport,

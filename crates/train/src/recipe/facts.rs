@@ -53,8 +53,9 @@ impl Facts {
         };
         let groups = folder.parameters.iter().map(|parameter| parameter.group).filter(is_used);
         let label_rows = |(index, task): (usize, &DataTask)| {
-            let train = &data.sources[task.source].train.labels[index];
-            let alike = rules(task.kind).has_alike_rows();
+            let split = &data.sources[task.source].train;
+            let train = &split.labels[index];
+            let alike = rules(task.kind).has_alike_rows() && split.first_sequences.is_empty();
             alike.then(|| LabelledRows {
                 rows: train.labelled(),
                 labels: task.labels.len(),

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use crate::config::{FreezePhase, Moment, Recipe, RunConfig, TaskSettings};
 use crate::recipe::facts::{Facts, LabelledRows};
 use crate::recipe::rule::{Choice, choice};
-use crate::tasks::{kinds_with_key, rules};
+use crate::tasks::kinds_with_key;
 
 /// Rows of a step.
 const BATCH: usize = 16;
@@ -104,9 +104,9 @@ pub(super) fn choose(
     }
     let value = phases.key_values().remove("freeze").unwrap_or_default();
     choices.push(choice("freeze", value, "first the vectors, then the heads"));
-    for (task, known) in config.tasks.iter().zip(&facts.known) {
+    for ((task, known), alike) in config.tasks.iter().zip(&facts.known).zip(&facts.label_rows) {
         let own = |key: &str| set.contains(&format!("task.{}.{key}", task.name));
-        if rules(task.kind).has_alike_rows() && !known {
+        if alike.is_some() && !known {
             if !own("layer") && !own("pooling") {
                 let key = format!("task.{}.input", task.name);
                 choices.push(choice(&key, "\"embedding\"", "the vectors that were trained"));

@@ -45,6 +45,10 @@ impl Contrast {
                 continue;
             }
             let train = &data.sources[task.source].train;
+            // Rows whose texts are sequences of their own have no vector of the row.
+            if !train.first_sequences.is_empty() {
+                continue;
+            }
             check_pairs(task, train, index)?;
             any |= sampler.add(index, task.source, train);
         }
