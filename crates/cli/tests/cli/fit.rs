@@ -166,7 +166,7 @@ fn bad_columns_are_named_before_training() {
         },
         Case { flags: &["--task", "topic:colour"], code: 2, words: &["no column `topic:colour`"] },
     ] {
-        let args = [&["fit", "rows.csv", "-o", "run", "--model", &model], flags].concat();
+        let args = [&["fit", "rows.csv", "-q", "-o", "run", "--model", &model], flags].concat();
         folder.run(&args).fails(code, words);
         assert_eq!(folder.names(), ["rows.csv"], "nothing is written: {flags:?}");
     }
