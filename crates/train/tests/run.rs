@@ -153,6 +153,22 @@ fn runs_that_compare_vectors_have_one_result_too() {
         train(&config, &run, 2, stops);
         assert_same(&files(&run), &whole, &format!("stopped after {stops:?}"));
     }
+    // Shorter vectors have metrics of their own.
+    let short = vec!["train.recipe=full".to_owned(), "encoder.matryoshka=[40, 8]".to_owned()];
+    let short = RunConfig::parse(&config.to_toml(), &place.path("config.toml"), &short).unwrap();
+    train(&short, &place.path("short"), 1, &[]);
+    let finished = fs::read_to_string(place.path("short/finished.json")).unwrap();
+    let finished: Value = serde_json::from_str(&finished).unwrap();
+    for (task, score) in [(3, "spearman"), (4, "ndcg@10")] {
+        let dev = &finished["tasks"][task]["dev"];
+        assert_eq!(
+            (&dev["widths"][0]["width"], dev["widths"].as_array().unwrap().len()),
+            (&8.into(), 1)
+        );
+        let [whole, short] =
+            [&dev[score], &dev["widths"][0][score]].map(|score| score.as_f64().unwrap());
+        assert!(short.is_finite() && short != whole, "{task}: {short} and {whole}");
+    }
     // A width that the vectors do not have.
     let wide = "train.recipe=full\nencoder.matryoshka=[8, 41]";
     let wide: Vec<String> = wide.lines().map(str::to_owned).collect();

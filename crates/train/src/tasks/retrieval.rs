@@ -108,15 +108,23 @@ impl TaskRules for Retrieval {
             let vectors = texts.iter().flat_map(|(_, at)| answers.vector(*at));
             Matrix::new(texts.len(), answers.width(), vectors.copied().collect())
         };
-        let found = semantic_search(&vectors(&queries), &vectors(&passages), RETRIEVED_RANKS);
-        let mut counter = RetrievalCounter::new();
-        for ((query, _), hits) in queries.iter().zip(found) {
-            let relevant = &relevant[query];
-            let grade = |hit: &Hit| i32::from(relevant.contains(&passages[hit.index].0));
-            let ranked: Vec<i32> = hits.iter().map(grade).collect();
-            counter.add(&ranked, &vec![1; relevant.len()]);
-        }
-        counter.finish().map(TaskMetrics::Retrieval)
+        let (of_queries, of_passages) = (vectors(&queries), vectors(&passages));
+        let at = |width: usize| {
+            let (of_queries, of_passages) =
+                (of_queries.first_columns(width), of_passages.first_columns(width));
+            let mut counter = RetrievalCounter::new();
+            let found = semantic_search(&of_queries, &of_passages, RETRIEVED_RANKS);
+            for ((query, _), hits) in queries.iter().zip(found) {
+                let relevant = &relevant[query];
+                let grade = |hit: &Hit| i32::from(relevant.contains(&passages[hit.index].0));
+                let ranked: Vec<i32> = hits.iter().map(grade).collect();
+                counter.add(&ranked, &vec![1; relevant.len()]);
+            }
+            counter.finish()
+        };
+        let shorter = answers.widths.iter().copied().filter(|width| *width < answers.width());
+        let widths = std::iter::once(answers.width()).chain(shorter);
+        RetrievalMetrics::at_widths(widths, at).map(TaskMetrics::Retrieval)
     }
 
     fn calibrate(&self, _: Labelled, _: &[usize], _: f32) -> Option<Calibration> {
